@@ -1,0 +1,84 @@
+/* spec.h: a checked spec: what is computed, never how.
+ *
+ * Made only by attnc_spec_load, immutable afterwards, owned by its arena, counted by
+ * references.  The canonical text lists, sorted by key, the fields that differ from their
+ * defaults, one `key: value` a line; name, doc, schedule, layout are not in it, nor is
+ * softmax_scale unless it is specialised (then it is a constant of the kernel). */
+#ifndef ATTNC_COMPILER_SPEC_H
+#define ATTNC_COMPILER_SPEC_H
+
+#include "base/diag.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum Dtype { DT_F16, DT_BF16, DT_F32, DT_COUNT } Dtype;
+const char *dtype_name(Dtype); /* "fp16" "bf16" "fp32" */
+int dtype_bytes(Dtype);
+
+typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
+typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
+
+/* Names that `specialize` may list. */
+#define SPECIALIZE_TABLE(X)                                                              \
+  X(B, "b", "batches")                                                                   \
+  X(H, "h", "query heads")                                                               \
+  X(HK, "hk", "key heads")                                                               \
+  X(SQ, "sq", "queries")                                                                 \
+  X(SK, "sk", "keys")                                                                    \
+  X(STRIDES, "strides", "the strides of q, k, v, o")                                     \
+  X(SOFTMAX_SCALE, "softmax_scale", "the spec's softmax_scale")
+typedef enum Specialize {
+#define X(id, name, text) SPECIALIZE_##id,
+  SPECIALIZE_TABLE(X)
+#undef X
+  SPECIALIZE_COUNT
+} Specialize;
+extern const char *const specialize_names[SPECIALIZE_COUNT];
+
+/* A pinned schedule of the spec: 0 (NULL) in a field leaves it to tuning. */
+typedef struct Pin {
+  const char *arch, *template_name;
+  int block_m, block_n, num_stages, num_warps;
+  int q_in_regs; /* as attnc_schedule */
+  Place place;
+} Pin;
+
+struct attnc_spec {
+  Arena *arena;
+  int refs; /* atomic */
+  const char *name, *doc, *file;
+  Dtype q, k, v, o;
+  int head_dim, head_dim_v;
+  int group_size;         /* h / hk when pinned, 0: any */
+  bool causal;
+  Align align;
+  int window[2];          /* left, right, inclusive; -1: unbounded */
+  double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
+  bool return_lse;
+  Layout layout[4];       /* of q, k, v, o: names shapes in files, nothing else */
+  unsigned specialize;    /* bits 1u << Specialize */
+  const Pin *pins;
+  int n_pins;
+  const char *canonical;
+  char hash[65];
+  const char *json;
+};
+typedef struct attnc_spec Spec;
+
+double spec_scale(const Spec *); /* softmax_scale, or its default */
+bool spec_specializes(const Spec *, Specialize);
+/* The first pin for this target and template (either may be NULL in the pin), or NULL. */
+const Pin *spec_pin(const Spec *, const char *target, const char *template_name);
+
+/* The mask as one rule on (q_idx, kv_idx): kv_idx - q_idx in [lo, hi] after adding
+ * `shift` = 0 (top-left) or sk - sq (bottom-right) to q_idx; INT_MIN / INT_MAX unbounded.
+ * Causal and window are and-ed. */
+typedef struct Band {
+  int lo, hi;
+  bool bottom_right;
+} Band;
+Band spec_band(const Spec *);
+
+#endif

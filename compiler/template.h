@@ -1,0 +1,60 @@
+/* template.h: what a kernel template is: applicable, space, cost, emit, print, in that
+ * order in every file; templates/table.c is the only place that names them.
+ *
+ * A template never fails while emitting: it is called only with a schedule that its own
+ * `space` offered, and a fault of its own ends in t_fail (tile.h). */
+#ifndef ATTNC_COMPILER_TEMPLATE_H
+#define ATTNC_COMPILER_TEMPLATE_H
+
+#include "compiler/spec.h"
+#include "compiler/target.h"
+#include "compiler/tile.h"
+
+/* How: a point of a template's space.  Every field is set. */
+typedef struct Sched {
+  const struct Template *tmpl;
+  int bm, bn;     /* block_m, block_n */
+  int stages;     /* num_stages */
+  int warps;      /* num_warps */
+  bool q_regs;    /* Q in registers */
+} Sched;
+
+/* What a schedule takes and is estimated to cost; the exact model of shared memory is
+ * compared with the plan of the tile program by a test. */
+typedef struct SchedCost {
+  int smem;        /* bytes, exact */
+  int regs;        /* a thread, estimate of the values that live in the main loop */
+  int ctas_sm;     /* resident blocks on a multiprocessor */
+  double cycles;   /* for the problem's sizes, whole grid on `sms` multiprocessors */
+} SchedCost;
+
+/* Everything that `space` and `cost` may look at. */
+typedef struct Case {
+  const Spec *spec;
+  const Target *target;
+  int64_t b, h, hk, sq, sk; /* hints; 0: unknown, a middling problem is assumed */
+  int sms;
+} Case;
+
+/* Takes every schedule of a space, legal (why NULL) or refused; returns false to stop. */
+typedef bool SchedSink(void *user, const Sched *, const SchedCost *, const char *why);
+
+typedef struct Template {
+  const char *name, *what;
+  int revision; /* in the key beside the code id, for readers */
+  /* NULL, or the first reason why not; `reason` is called with each of them. */
+  bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
+  void (*space)(const Case *, SchedSink *, void *user);
+  /* NULL if this schedule is legal, else the limit that refuses it; fills the cost. */
+  const char *(*check)(const Case *, const Sched *, SchedCost *, Arena *);
+  Sched (*initial)(const Case *); /* the default: always legal where applicable */
+  void (*emit)(Tb *, const struct Fwd *, const Sched *);
+  void (*print)(const Sched *, Str *);
+  int codegen_level; /* LLVM's: 0 none … 3 aggressive */
+} Template;
+
+extern const Template *const template_table[];
+extern const int n_templates;
+const Template *template_find(const char *name);
+
+#endif

@@ -1,0 +1,185 @@
+/* attnc.h: specs, compilation, plans: the whole of attnc.
+ *
+ * A spec (YAML text) says what is computed.  attnc_compile turns it into a kernel for one
+ * target: a pure function, no driver, no disk.  A context owns the caches; attnc_plan_get
+ * looks a kernel up there, compiles it on a miss, loads it on a device and hands out a
+ * plan, which attnc_rt.h launches.
+ *
+ * Threads.  Specs and kernels are immutable once made and may be shared; a context may be
+ * used from many threads; one compile runs per key however many ask for it.
+ * Ownership.  _load, _create, _get and _compile make something that its _release gives
+ * back; _release accepts NULL.  Strings returned live as long as their object. */
+#ifndef ATTNC_H
+#define ATTNC_H
+
+#include <attnc/attnc_rt.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct attnc_spec attnc_spec;
+typedef struct attnc_diags attnc_diags;
+typedef struct attnc_kernel attnc_kernel;
+typedef struct attnc_context attnc_context;
+
+/* ---- diagnostics: everything that is wrong with a spec, as data ---- */
+
+typedef struct attnc_diag {
+  int error;           /* 1 error, 0 warning */
+  int code;            /* 123 is printed as A0123 */
+  const char *file;    /* the name given to attnc_spec_load */
+  int line, col;       /* from 1; 0: the whole file */
+  const char *message; /* one sentence */
+  const char *source;  /* the line of the file, NULL if there is none */
+  int width;           /* columns to underline, at least 1 */
+  const char *help;    /* what to write instead; may be NULL */
+} attnc_diag;
+
+ATTNC_API attnc_status attnc_diags_create(attnc_diags **);
+ATTNC_API void attnc_diags_release(attnc_diags *);
+ATTNC_API size_t attnc_diags_count(const attnc_diags *);
+ATTNC_API const attnc_diag *attnc_diags_get(const attnc_diags *, size_t i);
+/* "file:line:col: error[A0123]: message", the source line, a caret, the help.  Returns the
+ * bytes that the text needs without its final 0, as snprintf does. */
+ATTNC_API size_t attnc_diags_format(const attnc_diags *, int color, char *buf, size_t n);
+
+/* ---- specs ---- */
+
+/* Parse and check `n` bytes of YAML.  On ATTNC_ERR_SPEC every error found is in diags
+ * (which may be NULL) and *spec is NULL. */
+ATTNC_API attnc_status attnc_spec_load(const char *text, size_t n, const char *name,
+                                       attnc_spec **, attnc_diags *);
+ATTNC_API void attnc_spec_release(attnc_spec *);
+ATTNC_API const char *attnc_spec_name(const attnc_spec *);
+ATTNC_API const char *attnc_spec_canonical(const attnc_spec *); /* what spec_hash is over */
+ATTNC_API const char *attnc_spec_hash(const attnc_spec *);      /* 64 hex digits */
+/* The spec as JSON, defaults filled in: what the command line and bindings read. */
+ATTNC_API const char *attnc_spec_json(const attnc_spec *);
+/* Can this run on `target` ("sm_80")?  ATTNC_ERR_UNSUPPORTED, and every reason in diags. */
+ATTNC_API attnc_status attnc_spec_check(const attnc_spec *, const char *target,
+                                        attnc_diags *);
+/* The JSON Schema (draft-07) of spec version 1. */
+ATTNC_API const char *attnc_spec_schema(void);
+/* Names of the targets, NULL-terminated. */
+ATTNC_API const char *const *attnc_targets(void);
+
+/* ---- problems and schedules ---- */
+
+/* What a plan is asked for.  Sizes are hints for the choice of a schedule, and the values
+ * of names listed in the spec's `specialize`. */
+typedef struct attnc_problem {
+  size_t size;
+  int op;     /* 0: forward */
+  int device; /* ordinal + 1; 0: the device of the current context, else device 0 */
+  attnc_sizes sizes;
+  int64_t strides[ATTNC_SLOT_COUNT][5]; /* read only where `specialize` has strides */
+  uint32_t flags;
+} attnc_problem;
+
+#define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
+
+/* How it is computed.  Zero, or NULL, in a field leaves it to attnc. */
+typedef struct attnc_schedule {
+  size_t size;
+  const char *template_name; /* "ref_fwd", "fwd_mma" */
+  int block_m, block_n;      /* rows of Q, keys, per tile */
+  int num_stages;            /* depth of the K and V rings */
+  int num_warps;             /* warps that do the mathematics */
+  int q_in_regs;             /* 1: no, 2: yes */
+} attnc_schedule;
+
+/* ---- compile: pure ---- */
+
+/* Values in `problem` matter only where `specialize` names them; NULL otherwise.  schedule
+ * NULL: the spec's pins, else the template's default for the target. */
+ATTNC_API attnc_status attnc_compile(const attnc_spec *, const attnc_problem *,
+                                     const char *target, const attnc_schedule *,
+                                     attnc_kernel **, attnc_error *);
+ATTNC_API void attnc_kernel_release(attnc_kernel *);
+ATTNC_API const char *attnc_kernel_ptx(const attnc_kernel *, size_t *bytes);
+ATTNC_API const char *attnc_kernel_json(const attnc_kernel *);
+/* Text of a stage, kept when asked for by attnc_options.dump or the command line:
+ * "spec" "spans" "sched" "tile" "ll" "opt" "ptx"; NULL if it was not. */
+ATTNC_API const char *attnc_kernel_dump(const attnc_kernel *, const char *stage);
+/* Seconds spent: "front" (spec to schedule), "tile" (words, verify, plan), "lower" (to
+ * IR), "passes", "codegen", "load" (of the LLVM module, once a process), "total". */
+ATTNC_API double attnc_kernel_seconds(const attnc_kernel *, const char *stage);
+
+typedef struct attnc_compile_options {
+  size_t size;
+  const char *dump;    /* comma-separated stages to keep; NULL: none; "all" */
+  const char *from;    /* "ll" or "ptx": enter here with `text` instead of generating */
+  const char *text;
+  const char *ptx_version; /* "7.0"; NULL: the lowest that has what is used */
+} attnc_compile_options;
+ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_problem *,
+                                          const char *target, const attnc_schedule *,
+                                          const attnc_compile_options *, attnc_kernel **,
+                                          attnc_error *);
+
+/* The legal schedules for this problem and target, best first by the cost model, as a JSON
+ * array of {template, block_m, …, shared, regs, cost}; `all` adds the refused ones with
+ * their "reason".  The caller frees it with attnc_text_free. */
+ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
+                                       const char *target, int all, char **json,
+                                       attnc_error *);
+ATTNC_API void attnc_text_free(char *);
+
+/* ---- contexts and plans ---- */
+
+typedef struct attnc_options {
+  size_t size;
+  const char *libcuda;   /* path; NULL: $ATTNC_LIBCUDA, else libcuda.so.1 */
+  const char *cache_dir; /* NULL: $ATTNC_CACHE_DIR, else $XDG_CACHE_HOME/attnc, ~/.cache */
+  int cache;             /* 0: $ATTNC_CACHE, 1: off, 2: read only, 3: on */
+  const char *tune_dir;  /* NULL: $ATTNC_TUNE_DIR, else $XDG_DATA_HOME/attnc/tune */
+  void (*log)(void *user, int level, const char *message); /* NULL: silent */
+  void *log_user;
+  const attnc_compile_options *compile;
+  const char *target; /* compile for this supported target, not the device's best */
+} attnc_options;
+
+ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,
+                                            attnc_error *);
+ATTNC_API void attnc_context_release(attnc_context *);
+/* Counters and settings as JSON (hits, misses, corrupt, bytes, where things are). */
+ATTNC_API const char *attnc_context_json(attnc_context *);
+
+ATTNC_API attnc_status attnc_plan_get(attnc_context *, const attnc_spec *,
+                                      const attnc_problem *, attnc_plan **, attnc_error *);
+/* The same with a schedule of the caller's, which must be legal. */
+ATTNC_API attnc_status attnc_plan_get_with(attnc_context *, const attnc_spec *,
+                                           const attnc_problem *, const attnc_schedule *,
+                                           attnc_plan **, attnc_error *);
+/* The key of the cache entry and the labelled fields it is the hash of, as JSON. */
+ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
+                                         const attnc_problem *, const attnc_schedule *,
+                                         char **json, attnc_error *);
+
+/* ---- the reference: fp64 on the CPU ---- */
+
+/* Host tensors of the spec's dtypes; arguments as for a launch with host pointers in q, k,
+ * v; writes o and lse as double, contiguous [b, h, sq, dv] and [b, h, sq] (either may be
+ * NULL).  rows: NULL for all, else n_rows query indices per head. */
+ATTNC_API attnc_status attnc_reference(const attnc_spec *, const attnc_args *,
+                                       const int64_t *rows, size_t n_rows, double *o,
+                                       double *lse, attnc_error *);
+
+/* The accuracy contract, evaluated on host copies of a launch's outputs. */
+typedef struct attnc_verdict {
+  size_t size;
+  int pass;
+  double max_error;  /* of o, absolute, against fp64 */
+  double bound;      /* that row's bound */
+  double lse_error;  /* largest |lse - reference| */
+  int64_t rows, bad_rows;
+  int64_t b, h, q;   /* the worst row, relative to its bound */
+} attnc_verdict;
+ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
+                                    attnc_verdict *, attnc_error *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,48 @@
+/* attnc_emu.h: what libattnc-emu.so has beside the cu* functions of the driver.
+ *
+ * The emulator is a drop-in libcuda that executes PTX text on the CPU and judges it.  The
+ * functions here are found with dlsym on the handle of the driver library; a real libcuda
+ * has none of them.  All are safe to call from any thread; strings are copied out. */
+#ifndef ATTNC_EMU_H
+#define ATTNC_EMU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counters over all launches since the last reset. */
+typedef struct attncEmuStats {
+  size_t size;
+  uint64_t launches, ctas;
+  uint64_t warp_instructions, thread_instructions;
+  uint64_t mma;                                /* mma.sync executed, one per warp */
+  uint64_t macs;                               /* multiply-adds of those */
+  uint64_t shared_accesses, bank_conflicts;    /* extra phases beyond the ideal */
+  uint64_t global_sectors, global_sectors_ideal; /* 32-byte sectors touched, and the least */
+  uint64_t barriers;
+  uint64_t est_cycles; /* issue model: the slowest SM's cycles; never a time */
+  uint64_t findings;
+  double host_seconds; /* spent emulating */
+} attncEmuStats;
+
+/* "arch=sm_86,devices=2,threads=1,checks=all|none,mma=bit|fast,sched=block|rr|random,
+ * seed=7,fuel=100000000,async=lazy|eager|random": before cuInit for arch and devices, else
+ * from the next launch on.
+ * The environment variable ATTNC_EMU holds the same text.  0, or -1 with a reason. */
+int attncEmuConfigure(const char *settings, char *reason, size_t n);
+void attncEmuGetStats(attncEmuStats *);
+void attncEmuResetStats(void);
+/* Findings since the last call, one line each, "ptx:LINE: error[race]: …"; returns bytes
+ * needed, as snprintf does, and forgets them once they fit. */
+size_t attncEmuTakeFindings(char *buf, size_t n);
+/* Per instruction: JSON array of {line, text, count, conflicts, sectors, ideal} of the last
+ * launch; returns bytes needed, as snprintf does. */
+size_t attncEmuProfile(char *buf, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,164 @@
+/* cuda_abi.h: the CUDA driver's binary interface as far as attnc uses it, in our own words,
+ * so that no toolkit is needed to build.  Shared by the runtime, which calls these entry
+ * points, and the emulator, which exports them.  Where a real cuda.h is found, a test
+ * asserts every constant and signature here against it.
+ *
+ * Source: CUDA Driver API reference 13.0.  Handles are opaque pointers; CUdeviceptr is an
+ * address, 64 bits. */
+#ifndef ATTNC_RUNTIME_CUDA_ABI_H
+#define ATTNC_RUNTIME_CUDA_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int CUresult;
+typedef int CUdevice;
+typedef unsigned long long CUdeviceptr;
+typedef struct CUctx_st *CUcontext;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
+typedef struct CUstream_st *CUstream;
+typedef struct CUevent_st *CUevent;
+
+/* CUresult: name, value */
+#define CUDA_RESULT_TABLE(X)                                                             \
+  X(CUDA_SUCCESS, 0)                                                                     \
+  X(CUDA_ERROR_INVALID_VALUE, 1)                                                         \
+  X(CUDA_ERROR_OUT_OF_MEMORY, 2)                                                         \
+  X(CUDA_ERROR_NOT_INITIALIZED, 3)                                                       \
+  X(CUDA_ERROR_NO_DEVICE, 100)                                                           \
+  X(CUDA_ERROR_INVALID_DEVICE, 101)                                                      \
+  X(CUDA_ERROR_INVALID_IMAGE, 200)                                                       \
+  X(CUDA_ERROR_INVALID_CONTEXT, 201)                                                     \
+  X(CUDA_ERROR_NO_BINARY_FOR_GPU, 209)                                                   \
+  X(CUDA_ERROR_INVALID_PTX, 218)                                                         \
+  X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, 221)                                              \
+  X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 222)                                             \
+  X(CUDA_ERROR_INVALID_HANDLE, 400)                                                      \
+  X(CUDA_ERROR_NOT_FOUND, 500)                                                           \
+  X(CUDA_ERROR_NOT_READY, 600)                                                           \
+  X(CUDA_ERROR_ILLEGAL_ADDRESS, 700)                                                     \
+  X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, 701)                                             \
+  X(CUDA_ERROR_LAUNCH_TIMEOUT, 702)                                                      \
+  X(CUDA_ERROR_MISALIGNED_ADDRESS, 716)                                                  \
+  X(CUDA_ERROR_LAUNCH_FAILED, 719)                                                       \
+  X(CUDA_ERROR_NOT_SUPPORTED, 801)                                                       \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 900)                                          \
+  X(CUDA_ERROR_UNKNOWN, 999)
+
+enum {
+#define X(name, value) name = value,
+  CUDA_RESULT_TABLE(X)
+#undef X
+};
+
+/* CUdevice_attribute */
+#define CUDA_DEVICE_ATTRIBUTE_TABLE(X)                                                   \
+  X(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1)                                        \
+  X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, 8)                                  \
+  X(CU_DEVICE_ATTRIBUTE_WARP_SIZE, 10)                                                   \
+  X(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 12)                                     \
+  X(CU_DEVICE_ATTRIBUTE_CLOCK_RATE, 13)                                                  \
+  X(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)                                        \
+  X(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 36)                                           \
+  X(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 38)                                               \
+  X(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, 39)                              \
+  X(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 75)                                    \
+  X(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 76)                                    \
+  X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 81)                        \
+  X(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 82)                            \
+  X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 97)                           \
+  X(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, 111)
+
+/* CUfunction_attribute */
+#define CUDA_FUNC_ATTRIBUTE_TABLE(X)                                                     \
+  X(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 0)                                          \
+  X(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, 1)                                              \
+  X(CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES, 2)                                               \
+  X(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, 3)                                               \
+  X(CU_FUNC_ATTRIBUTE_NUM_REGS, 4)                                                       \
+  X(CU_FUNC_ATTRIBUTE_PTX_VERSION, 5)                                                    \
+  X(CU_FUNC_ATTRIBUTE_BINARY_VERSION, 6)                                                 \
+  X(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 8)                                  \
+  X(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 9)
+
+/* CUjit_option */
+#define CUDA_JIT_OPTION_TABLE(X)                                                         \
+  X(CU_JIT_MAX_REGISTERS, 0)                                                             \
+  X(CU_JIT_THREADS_PER_BLOCK, 1)                                                         \
+  X(CU_JIT_WALL_TIME, 2)                                                                 \
+  X(CU_JIT_INFO_LOG_BUFFER, 3)                                                           \
+  X(CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES, 4)                                                \
+  X(CU_JIT_ERROR_LOG_BUFFER, 5)                                                          \
+  X(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, 6)                                               \
+  X(CU_JIT_LOG_VERBOSE, 12)
+
+typedef enum {
+#define X(name, value) name = value,
+  CUDA_DEVICE_ATTRIBUTE_TABLE(X)
+#undef X
+} CUdevice_attribute;
+typedef enum {
+#define X(name, value) name = value,
+  CUDA_FUNC_ATTRIBUTE_TABLE(X)
+#undef X
+} CUfunction_attribute;
+typedef enum {
+#define X(name, value) name = value,
+  CUDA_JIT_OPTION_TABLE(X)
+#undef X
+} CUjit_option;
+
+enum { CU_EVENT_DEFAULT = 0, CU_EVENT_DISABLE_TIMING = 2, CU_STREAM_NON_BLOCKING = 1 };
+enum { CU_STREAM_CAPTURE_STATUS_NONE = 0, CU_STREAM_CAPTURE_STATUS_ACTIVE = 1 };
+
+/* Entry points: need (1: a driver without it is refused, 0: a capability), symbol as
+ * exported, arguments.  All return CUresult. */
+#define CUDA_ENTRY_TABLE(X)                                                              \
+  X(1, cuInit, (unsigned flags))                                                         \
+  X(1, cuDriverGetVersion, (int *version))                                               \
+  X(1, cuGetErrorName, (CUresult, const char **))                                        \
+  X(1, cuGetErrorString, (CUresult, const char **))                                      \
+  X(1, cuDeviceGetCount, (int *))                                                        \
+  X(1, cuDeviceGet, (CUdevice *, int ordinal))                                           \
+  X(1, cuDeviceGetName, (char *, int n, CUdevice))                                       \
+  X(1, cuDeviceGetAttribute, (int *, CUdevice_attribute, CUdevice))                      \
+  X(1, cuDeviceTotalMem_v2, (size_t *, CUdevice))                                        \
+  X(1, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))                                \
+  X(1, cuDevicePrimaryCtxRelease_v2, (CUdevice))                                         \
+  X(1, cuCtxGetCurrent, (CUcontext *))                                                   \
+  X(1, cuCtxSetCurrent, (CUcontext))                                                     \
+  X(1, cuCtxPushCurrent_v2, (CUcontext))                                                 \
+  X(1, cuCtxPopCurrent_v2, (CUcontext *))                                                \
+  X(1, cuCtxGetDevice, (CUdevice *))                                                     \
+  X(1, cuCtxSynchronize, (void))                                                         \
+  X(1, cuModuleLoadDataEx,                                                               \
+    (CUmodule *, const void *image, unsigned n, CUjit_option *, void **values))          \
+  X(1, cuModuleUnload, (CUmodule))                                                       \
+  X(1, cuModuleGetFunction, (CUfunction *, CUmodule, const char *))                      \
+  X(1, cuFuncGetAttribute, (int *, CUfunction_attribute, CUfunction))                    \
+  X(1, cuFuncSetAttribute, (CUfunction, CUfunction_attribute, int))                      \
+  X(0, cuFuncLoad, (CUfunction))                                                         \
+  X(0, cuOccupancyMaxActiveBlocksPerMultiprocessor,                                      \
+    (int *, CUfunction, int block, size_t dynamic_smem))                                 \
+  X(1, cuMemAlloc_v2, (CUdeviceptr *, size_t))                                           \
+  X(1, cuMemFree_v2, (CUdeviceptr))                                                      \
+  X(1, cuMemcpyHtoD_v2, (CUdeviceptr, const void *, size_t))                             \
+  X(1, cuMemcpyDtoH_v2, (void *, CUdeviceptr, size_t))                                   \
+  X(1, cuMemsetD8_v2, (CUdeviceptr, unsigned char, size_t))                              \
+  X(1, cuMemsetD32_v2, (CUdeviceptr, unsigned, size_t))                                  \
+  X(1, cuMemsetD8Async, (CUdeviceptr, unsigned char, size_t, CUstream))                  \
+  X(1, cuStreamCreate, (CUstream *, unsigned flags))                                     \
+  X(1, cuStreamDestroy_v2, (CUstream))                                                   \
+  X(1, cuStreamSynchronize, (CUstream))                                                  \
+  X(0, cuStreamIsCapturing, (CUstream, int *status))                                     \
+  X(1, cuEventCreate, (CUevent *, unsigned flags))                                       \
+  X(1, cuEventDestroy_v2, (CUevent))                                                     \
+  X(1, cuEventRecord, (CUevent, CUstream))                                               \
+  X(1, cuEventSynchronize, (CUevent))                                                    \
+  X(1, cuEventElapsedTime, (float *ms, CUevent, CUevent))                                \
+  X(1, cuLaunchKernel,                                                                   \
+    (CUfunction, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,        \
+     unsigned bz, unsigned smem, CUstream, void **params, void **extra))
+
+#endif
