@@ -1,0 +1,37 @@
+/* gen.h: the compiler's table of contents: spec + problem + target + schedule → PTX text
+ * and launch recipe.  A pure function of its arguments: no driver, no disk, no global state
+ * beyond the LLVM module, which is opened at the first kernel that needs it.
+ *
+ * The public face (attnc_compile, attnc_schedules, attnc_kernel_*) is in api.c; what is
+ * here is for the runtime's jit.c: the choice of a schedule, and what enters the key. */
+#ifndef ATTNC_COMPILER_GEN_H
+#define ATTNC_COMPILER_GEN_H
+
+#include "compiler/spec.h"
+#include "compiler/target.h"
+
+#include <attnc/attnc.h>
+
+/* Fills in what `want` (NULL: everything) leaves open: first the spec's pins for the
+ * target, then the best legal schedule of the cost model for the problem's sizes (NULL: a
+ * middling problem), else the template's default.  *source says which decided: "pinned",
+ * "model" or "default".  Strings in *out are static.  ATTNC_ERR_UNSUPPORTED names the
+ * limit that refuses a pinned or wanted schedule. */
+attnc_status gen_schedule(const Spec *, const attnc_problem *, const Target *,
+                          const attnc_schedule *want, attnc_schedule *out,
+                          const char **source, attnc_error *);
+
+/* The values of the names that the spec specialises, in the order of SPECIALIZE_TABLE, as
+ * text ("sq=4096 sk=4096"): what enters the key.  ATTNC_ERR_USAGE names a missing one. */
+attnc_status gen_values(const Spec *, const attnc_problem *, Str *, attnc_error *);
+
+/* PTX version of the kernel, 70 for 7.0: the lowest that has what is used, or the one asked
+ * for in options, which must not be below that. */
+int gen_ptx_version(const Target *, const attnc_schedule *);
+
+extern const char *const gen_code_id;      /* hash over compiler/ and templates/ */
+extern const char *const gen_llvm_version; /* that libattnc was built with */
+/* The code generation options that decide the text: pass list, level. */
+const char *gen_options(const attnc_schedule *);
+
+#endif
