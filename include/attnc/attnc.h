@@ -119,8 +119,8 @@ ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_proble
                                           attnc_error *);
 
 /* The legal schedules for this problem and target, best first by the cost model, as a JSON
- * array of {template, block_m, …, shared, regs, cost}; `all` adds the refused ones with
- * their "reason".  The caller frees it with attnc_text_free. */
+ * array of {template, block_m, block_n, num_stages, num_warps, q_in_regs, shared, regs,
+ * cost}; `all` adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
 ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
                                        const char *target, int all, char **json,
                                        attnc_error *);
@@ -178,6 +178,39 @@ typedef struct attnc_verdict {
 } attnc_verdict;
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
+
+/* ---- tiles: the mask as the loops of a template see it ---- */
+
+typedef struct attnc_tiles {
+  size_t size;
+  int64_t rows, cols;           /* ceil(sq / block_m), ceil(sk / block_n) */
+  int64_t empty, partial, full; /* of one head of one batch */
+} attnc_tiles;
+/* Classes of all tiles for these sizes.  `map` (may be NULL) receives up to n characters,
+ * '.' empty, '+' partial, '#' full, row by row, without a final 0. */
+ATTNC_API attnc_status attnc_tiles_count(const attnc_spec *, const attnc_sizes *, int block_m,
+                                         int block_n, attnc_tiles *, char *map, size_t n,
+                                         attnc_error *);
+
+/* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */
+
+/* Keep `schedule` (every field set) as the best known for the context's device, the spec
+ * and the shape bucket of the problem: one line appended to the tuning table, which every
+ * later plan consults.  value and unit are the measure: "ms" on a GPU, "est_cycles" on the
+ * emulator, whose device name no real device consults. */
+ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
+                                         const attnc_problem *, const attnc_schedule *,
+                                         double value, const char *unit, attnc_error *);
+
+/* The disk cache of a context; none of these needs a driver.  *json (may be NULL) is freed
+ * with attnc_text_free: {dir, entries, bytes, max_bytes, corrupt, removed, …}, what does
+ * not apply left out.  _verify reads every entry and lists the bad ones in "bad" (path,
+ * reason), ATTNC_ERR_CHECK if there are any; _gc removes bad and temporary files, then the
+ * least recently used entries until the cache is within its size; _clear removes all. */
+ATTNC_API attnc_status attnc_cache_stat(attnc_context *, char **json, attnc_error *);
+ATTNC_API attnc_status attnc_cache_verify(attnc_context *, char **json, attnc_error *);
+ATTNC_API attnc_status attnc_cache_gc(attnc_context *, char **json, attnc_error *);
+ATTNC_API attnc_status attnc_cache_clear(attnc_context *, char **json, attnc_error *);
 
 #ifdef __cplusplus
 }

@@ -138,7 +138,9 @@ ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
  * (schema attnc.kernel/1) and where its schedule came from (`source`: exact, near, model,
- * default, pinned), registers, spilled bytes, notes of the driver's log. */
+ * default, pinned), registers, spilled bytes, notes of the driver's log, and "seconds":
+ * {lookup (up to the driver's load call, without the compile), compile, load (the driver's
+ * part)} with "layer": memory, disk, readonly or miss. */
 ATTNC_API const char *attnc_plan_json(const attnc_plan *);
 
 /* Caller-owned memory that keeps packed parameters from one launch to the next.  It must
