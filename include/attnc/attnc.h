@@ -126,6 +126,22 @@ ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *
                                        attnc_error *);
 ATTNC_API void attnc_text_free(char *);
 
+/* How the mask cuts the scores of one head into tiles of block_m queries x block_n keys:
+ * EMPTY tiles are never visited, FULL ones need no mask, PARTIAL ones do.  Computed from
+ * the same expressions that decide the kernel's loops. */
+typedef struct attnc_tile_counts {
+  size_t size;
+  int64_t q_tiles, kv_tiles;
+  int64_t empty, partial, full; /* of q_tiles * kv_tiles */
+  int64_t visited;              /* tiles the kernel walks: partial + full, and one masked
+                                   tile for each block of queries that sees no key */
+} attnc_tile_counts;
+/* map: NULL, or q_tiles * kv_tiles characters, row by row: ' ' empty, '+' partial, '#'
+ * full (no final 0); ATTNC_ERR_USAGE if map_bytes is less. */
+ATTNC_API attnc_status attnc_tiles(const attnc_spec *, const attnc_sizes *, int block_m,
+                                   int block_n, attnc_tile_counts *, char *map,
+                                   size_t map_bytes, attnc_error *);
+
 /* ---- contexts and plans ---- */
 
 typedef struct attnc_options {
