@@ -18,6 +18,8 @@ void str_putn(Str *, const char *text, size_t n);
 void str_printf(Str *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The text as a JSON string, with its quotes. */
 void str_json(Str *, const char *text);
+/* Bytes of the UTF-8 character at a 0-terminated text, 1 at its end, 0 if it is not one. */
+int str_utf8(const char *text);
 
 bool str_eq(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);

@@ -1,0 +1,197 @@
+#include "base/file.h"
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static attnc_status
+failed(attnc_error *e, const char *call, const char *path)
+{
+  char reason[128];
+  int code = errno;
+  return err_set(e, code == ENOMEM ? ATTNC_ERR_NOMEM : ATTNC_ERR_IO, "%s %s: %s", call, path,
+                 strerror_r(code, reason, sizeof reason));
+}
+
+/* A growing malloc'd text; `text` always has room for n + 1. */
+typedef struct Input {
+  const char *path;
+  size_t max, n, cap;
+  char *text;
+} Input;
+
+static attnc_status
+input_grow(Input *in, attnc_error *e)
+{
+  size_t cap = in->cap ? in->cap * 2 : 64 << 10;
+  char *text = realloc(in->text, cap + 1);
+  if (!text)
+    return err_set(e, ATTNC_ERR_NOMEM, "read %s: out of memory", in->path);
+  in->text = text;
+  in->cap = cap;
+  return ATTNC_OK;
+}
+
+static attnc_status
+read_all(Input *in, int fd, attnc_error *e)
+{
+  for (;;) {
+    if (in->n == in->cap)
+      TRY(input_grow(in, e));
+    ssize_t got = read(fd, in->text + in->n, in->cap - in->n);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return failed(e, "read", in->path);
+    in->n += (size_t)got;
+    if (in->n > in->max)
+      return err_set(e, ATTNC_ERR_IO, "read %s: larger than the %zu bytes allowed", in->path,
+                     in->max);
+    if (!got)
+      return ATTNC_OK;
+  }
+}
+
+attnc_status
+file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
+{
+  bool standard = str_eq(path, "-");
+  Input in = { .path = standard ? "standard input" : path, .max = max };
+  int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return failed(e, "open", path);
+  attnc_status status = read_all(&in, fd, e);
+  if (!standard)
+    close(fd);
+  if (status != ATTNC_OK) {
+    free(in.text);
+    return status;
+  }
+  in.text[in.n] = 0;
+  *text = in.text;
+  *n = in.n;
+  return ATTNC_OK;
+}
+
+static attnc_status
+write_all(int fd, const char *path, const char *p, size_t n, attnc_error *e)
+{
+  while (n) {
+    ssize_t put = write(fd, p, n);
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0)
+      return failed(e, "write", path);
+    p += put;
+    n -= (size_t)put;
+  }
+  return ATTNC_OK;
+}
+
+/* A device, a pipe or a terminal is not to be replaced by a file. */
+static attnc_status
+write_in_place(const char *path, const void *data, size_t n, attnc_error *e)
+{
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return failed(e, "open", path);
+  attnc_status status = write_all(fd, path, data, n, e);
+  if (close(fd) && status == ATTNC_OK)
+    status = failed(e, "close", path);
+  return status;
+}
+
+/* Not mkstemp: it makes files that only their owner may read, whatever the umask. */
+static int
+open_beside(const char *path, char *temp, size_t n)
+{
+  for (int i = 0; i < 100; i++) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(temp, n, "%s.%lx-%lx-%d.tmp", path, (unsigned long)gettid(),
+             (unsigned long)now.tv_nsec, i);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST)
+      return fd;
+  }
+  return -1;
+}
+
+static attnc_status
+replace(const char *path, char *temp, size_t temp_n, const void *data, size_t n,
+        attnc_error *e)
+{
+  int fd = open_beside(path, temp, temp_n);
+  if (fd < 0)
+    return failed(e, "create", temp);
+  attnc_status status = write_all(fd, temp, data, n, e);
+  if (status == ATTNC_OK && fsync(fd))
+    status = failed(e, "fsync", temp);
+  if (close(fd) && status == ATTNC_OK)
+    status = failed(e, "close", temp);
+  if (status == ATTNC_OK && rename(temp, path))
+    status = failed(e, "rename", temp);
+  if (status != ATTNC_OK)
+    unlink(temp);
+  return status;
+}
+
+attnc_status
+file_write(const char *path, const void *data, size_t n, attnc_error *e)
+{
+  struct stat st;
+  if (!stat(path, &st) && !S_ISREG(st.st_mode))
+    return write_in_place(path, data, n, e);
+  char *real = realpath(path, NULL); /* through links, to the file itself */
+  const char *target = real ? real : path;
+  size_t temp_n = strlen(target) + 64;
+  char *temp = malloc(temp_n);
+  attnc_status status = temp ? replace(target, temp, temp_n, data, n, e)
+                             : err_set(e, ATTNC_ERR_NOMEM, "write %s: out of memory", path);
+  free(temp);
+  free(real);
+  return status;
+}
+
+static attnc_status
+make_directory(const char *path, attnc_error *e)
+{
+  struct stat st;
+  if (!mkdir(path, 0700))
+    return ATTNC_OK;
+  if (errno != EEXIST)
+    return failed(e, "mkdir", path);
+  if (stat(path, &st))
+    return failed(e, "stat", path);
+  if (!S_ISDIR(st.st_mode))
+    return err_set(e, ATTNC_ERR_IO, "mkdir %s: exists and is not a directory", path);
+  return ATTNC_OK;
+}
+
+attnc_status
+file_mkdirs(const char *path, attnc_error *e)
+{
+  char *part = strdup(path);
+  if (!part)
+    return err_set(e, ATTNC_ERR_NOMEM, "mkdir %s: out of memory", path);
+  attnc_status status = ATTNC_OK;
+  for (char *slash = strchr(part + (*part == '/'), '/'); slash && status == ATTNC_OK;
+       slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    status = make_directory(part, e);
+    *slash = '/';
+  }
+  if (status == ATTNC_OK)
+    status = make_directory(part, e);
+  free(part);
+  return status;
+}
