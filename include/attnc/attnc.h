@@ -195,19 +195,6 @@ typedef struct attnc_verdict {
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 
-/* ---- tiles: the mask as the loops of a template see it ---- */
-
-typedef struct attnc_tiles {
-  size_t size;
-  int64_t rows, cols;           /* ceil(sq / block_m), ceil(sk / block_n) */
-  int64_t empty, partial, full; /* of one head of one batch */
-} attnc_tiles;
-/* Classes of all tiles for these sizes.  `map` (may be NULL) receives up to n characters,
- * '.' empty, '+' partial, '#' full, row by row, without a final 0. */
-ATTNC_API attnc_status attnc_tiles_count(const attnc_spec *, const attnc_sizes *, int block_m,
-                                         int block_n, attnc_tiles *, char *map, size_t n,
-                                         attnc_error *);
-
 /* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */
 
 /* Keep `schedule` (every field set) as the best known for the context's device, the spec
