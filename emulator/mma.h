@@ -1,0 +1,40 @@
+/* mma.h: mma.sync of one warp, over registers as arrays of 32 lanes.
+ *
+ * Shapes are m16n8k8 and m16n8k16 (row × col) for f16 and bf16, m16n8k4 and m16n8k8 for tf32;
+ * fragments lie as in the PTX ISA ("Matrix fragments for mma.m16n8k…").  Two ways to compute:
+ * - fast: each product exact, sums in f32 in order of k, for tests that only look at results;
+ * - bit-level: the tensor core as the MMA-Sim paper (arXiv 2511.10909) describes it: exact
+ *   products; products and C aligned to the largest exponent and truncated to F fraction
+ *   bits; exact sum; rounded to f32 toward zero (f16: to nearest even).  Ampere and Ada:
+ *   F = 24, eight f16/bf16 (four tf32) products at a time, chained; Hopper: F = 25, sixteen
+ *   (eight).  sm_120 is taken to be like Ada.  Nothing here was compared with a chip by us.
+ * No state, any thread.  d may share rows with c, and with a or b. */
+#ifndef ATTNC_EMULATOR_MMA_H
+#define ATTNC_EMULATOR_MMA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum MmaType { MMA_F16, MMA_BF16, MMA_TF32, MMA_F32 } MmaType;
+
+typedef struct MmaForm {
+  uint8_t ab; /* MMA_F16, MMA_BF16, MMA_TF32 */
+  uint8_t c, d; /* MMA_F32; MMA_F16 with ab = MMA_F16 only, c and d alike */
+  uint8_t k;
+} MmaForm;
+
+/* Registers (32-bit) each thread gives for an operand. */
+typedef struct MmaRegs {
+  int a, b, c, d;
+} MmaRegs;
+
+/* False: PTX has no such form, or the compute capability (80, 86, 89, 90, 120 …; 75 has
+ * f16 m16n8k8 alone) lacks it.  regs may be NULL. */
+bool mma_form(const MmaForm *, int cc, MmaRegs *regs);
+
+/* Runs a form that mma_form accepted.  Each of d, a, b, c points to as many rows as MmaRegs
+ * says; a row is uint32_t[32], one value a lane. */
+void mma_run(const MmaForm *, int cc, bool fast, uint32_t *const *d, const uint32_t *const *a,
+             const uint32_t *const *b, const uint32_t *const *c);
+
+#endif
