@@ -9,7 +9,8 @@
  * the caller's).  d may be one of the sources.  Operands an operation lacks may be NULL.
  * IEEE operations are exact in the rounding named; a NaN result is 0x7fffffff (f16, bf16:
  * 0x7fff; f64: 0x7ff8…0) as on the chip.  Approximations are our own polynomials in double,
- * within the bounds of the PTX ISA and not the bits of any chip, equal on every build. */
+ * within the bounds of the PTX ISA and not the bits of any chip, equal on every build and CPU
+ * (simd.h chooses the code when an ArOp is filled). */
 #ifndef ATTNC_EMULATOR_ARITH_H
 #define ATTNC_EMULATOR_ARITH_H
 
@@ -95,10 +96,5 @@ int ar_bytes(ArType); /* 1 2 4 8 */
 /* One value, for constants and tests: exact double to the type's bits, and back. */
 uint64_t ar_from_double(ArType, double, unsigned mods);
 double ar_to_double(ArType, uint64_t bits);
-
-/* "avx512", "avx2" or "baseline": the code chosen for this CPU; ar_force picks another for
- * tests (false: this CPU lacks it).  Not thread-safe against running operations. */
-const char *ar_simd(void);
-bool ar_force(const char *simd);
 
 #endif

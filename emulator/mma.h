@@ -7,7 +7,9 @@
  *   products; products and C aligned to the largest exponent and truncated to F fraction
  *   bits; exact sum; rounded to f32 toward zero (f16: to nearest even).  Ampere and Ada:
  *   F = 24, eight f16/bf16 (four tf32) products at a time, chained; Hopper: F = 25, sixteen
- *   (eight).  sm_120 is taken to be like Ada.  Nothing here was compared with a chip by us.
+ *   (eight); sm_120 as Hopper, as the paper's authors have it.  A zero operand has exponent
+ *   -126, a result too large is Inf, a zero result +0.  None of it was compared with a chip
+ *   by us.
  * No state, any thread.  d may share rows with c, and with a or b. */
 #ifndef ATTNC_EMULATOR_MMA_H
 #define ATTNC_EMULATOR_MMA_H
