@@ -1,0 +1,138 @@
+/* recipe.h: the launch recipe of a kernel, read from its JSON (schema attnc.kernel/1).
+ *
+ * A recipe is data: which tensors and scalars a call has, what it requires of them, how
+ * much workspace it needs, and an ordered list of steps: launches (entry, parameters, grid
+ * axes, block, shared memory) and memsets of workspace.  JIT, bundles and bindings all
+ * launch from it, so it is checked strictly here and trusted afterwards: slots, dimensions
+ * and counts are in range, every axis can be evaluated.
+ *
+ * Unknown keys are ignored at top level, where later versions may add what a launch does
+ * not need, and refused in tensors, scalars, requirements, workspace and steps, where
+ * ignoring one would mean a wrong launch.
+ *
+ * A recipe owns all that it points to; recipe_free gives everything back. */
+#ifndef ATTNC_RUNTIME_RECIPE_H
+#define ATTNC_RUNTIME_RECIPE_H
+
+#include "base/arena.h"
+
+#include <attnc/attnc_rt.h>
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum {
+  RECIPE_SLOTS = 16,  /* tensors of a call */
+  RECIPE_SCALARS = 8,
+  RECIPE_PARAMS = 128, /* over all steps */
+  RECIPE_STEPS = 8,
+  RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
+};
+
+#define RECIPE_SIZE_TABLE(X) X(b) X(h) X(hk) X(sq) X(sk)
+typedef enum SizeId {
+#define X(name) SIZE_##name,
+  RECIPE_SIZE_TABLE(X)
+#undef X
+  SIZE_COUNT
+} SizeId;
+extern const char *const size_names[SIZE_COUNT];
+int64_t size_get(const attnc_sizes *, SizeId);
+
+/* ---- axes: products of terms ---- */
+
+typedef enum TermKind { TERM_CONST, TERM_SIZE, TERM_CEIL_DIV, TERM_MIN, TERM_SMS } TermKind;
+typedef struct Term {
+  TermKind kind;
+  SizeId size;    /* SIZE, CEIL_DIV */
+  int64_t value;  /* CONST; the divisor of CEIL_DIV, at least 1 */
+  struct Axis *of; /* MIN */
+  int n_of;
+} Term;
+typedef struct Axis {
+  Term *terms;
+  int n;
+} Axis;
+/* False when the product leaves int64. */
+bool axis_value(const Axis *, const attnc_sizes *, int sms, int64_t *);
+
+/* ---- steps ---- */
+
+typedef enum ParamType { PARAM_PTR, PARAM_I64, PARAM_I32, PARAM_F32 } ParamType;
+typedef enum ParamKind {
+  PARAM_TENSOR,   /* ptr: slot */
+  PARAM_WORKSPACE, /* ptr: offset */
+  PARAM_STRIDE,   /* i64, i32: slot, dim; in elements */
+  PARAM_SIZE,     /* i64, i32 */
+  PARAM_SCALAR    /* f32: slot */
+} ParamKind;
+typedef struct Param {
+  ParamType type;
+  ParamKind kind;
+  int slot, dim;
+  SizeId size;
+  int64_t offset;
+} Param;
+
+typedef struct Launch {
+  const char *entry;
+  const Param *params;
+  int n_params;
+  Axis grid[3];
+  unsigned block[3];
+  unsigned shared; /* bytes of dynamic shared memory */
+} Launch;
+
+typedef struct Memset {
+  int64_t offset; /* into the workspace */
+  Axis bytes;
+  unsigned char value;
+} Memset;
+
+typedef struct Step {
+  bool is_launch;
+  Launch launch;
+  Memset memset;
+} Step;
+
+/* ---- the whole ---- */
+
+typedef struct RecipeTensor {
+  const char *name; /* NULL: no tensor in this slot */
+  int bytes;        /* of an element */
+  bool out;
+} RecipeTensor;
+
+typedef struct RecipeScalar {
+  const char *name; /* NULL: not an argument of this kernel */
+  float initial;
+  bool fixed;       /* a constant of the kernel, equal to `initial` */
+} RecipeScalar;
+
+typedef struct Recipe {
+  Arena *arena;
+  json_t *json; /* the whole text, for attnc_plan_json */
+  const char *name, *op, *target, *ptx_sha256;
+  bool exact;     /* runs on the target's own capability only */
+  int cc;         /* of the target: 80 */
+  int min_driver; /* cuDriverGetVersion */
+  RecipeTensor tensors[RECIPE_SLOTS];
+  RecipeScalar scalars[RECIPE_SCALARS];
+  int n_slots; /* one past the last tensor */
+  int align;   /* bytes, of pointers and strides */
+  int64_t group_size;                   /* h / hk; 0: any */
+  int64_t sizes[SIZE_COUNT];            /* specialised; -1: any */
+  bool has_strides[RECIPE_SLOTS];
+  int64_t strides[RECIPE_SLOTS][5];     /* specialised */
+  const Axis *workspace;                /* bytes: the sum of these products */
+  int n_workspace;
+  Step *steps;
+  int n_steps, n_params; /* params: over all steps */
+} Recipe;
+
+/* ATTNC_ERR_SPEC never: a recipe is attnc's own file, so a bad one is ATTNC_ERR_IO, a
+ * recipe of a later schema ATTNC_ERR_UNSUPPORTED.  The message names the place. */
+attnc_status recipe_parse(const char *text, size_t n, Recipe **, attnc_error *);
+void recipe_free(Recipe *); /* NULL is fine */
+
+#endif
