@@ -72,9 +72,9 @@ diags_source(attnc_diags *d, const char *file, const char *text, size_t n)
 static const char *
 source_line(attnc_diags *d, int line)
 {
-  const char *p = d->text, *end = p + d->text_n;
-  if (!p || line < 1)
+  if (!d->text || line < 1)
     return NULL;
+  const char *p = d->text, *end = p + d->text_n;
   for (int i = 1; i < line && p; i++) {
     p = memchr(p, '\n', (size_t)(end - p));
     p = p ? p + 1 : NULL;
