@@ -1,0 +1,110 @@
+/* What a trip through a program's regions executes, per warp: products exactly, the rest
+ * as the lowering emits it.  `explain` prints it; a test holds mma against the emulator. */
+#include "compiler/tile_prog.h"
+
+static int64_t
+values(const Program *p, const Val *v)
+{
+  switch (v->lay) {
+  case LAY_FRAG:
+    return (int64_t)val_tiles_m(p, v) * (v->cols / 8) * 4;
+  case LAY_LANE:
+    return 8;
+  case LAY_ROW:
+    return val_row_values(p, v);
+  default:
+    return 1;
+  }
+}
+
+static void
+count_product(const Program *p, const Op *op, TileCount *c)
+{
+  const Val *o = op->out;
+  int m = val_tiles_m(p, o);
+  int depth = op->smem.trans ? round_up(op->smem.cols, 16) : op->smem.rows;
+  c->mma += (int64_t)m * (o->cols / 8) * (depth / 16);
+  c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * (depth / 16);
+  if (!op->in[1])
+    c->ldmatrix += (int64_t)m * (depth / 16);
+}
+
+static int64_t
+copies(const Program *p, const SmemDecl *d)
+{
+  return (int64_t)d->panels * d->rows / (4 * p->warps);
+}
+
+static void
+count_op(const Program *p, const Op *op, TileCount *c)
+{
+  switch (op->kind) {
+  case OP_DOT:
+  case OP_DOT_ACC:
+    count_product(p, op, c);
+    break;
+  case OP_GET:
+    c->ldmatrix += (int64_t)val_tiles_m(p, op->out) * op->out->cols / 16;
+    break;
+  case OP_PUSH:
+    c->cp_async += copies(p, &op->ring->mem);
+    break;
+  case OP_COPY:
+    c->cp_async += copies(p, op->smem.mem);
+    break;
+  case OP_EXP2:
+    c->ex2 += values(p, op->out);
+    break;
+  case OP_MASK:
+    c->fp32 += 2 * values(p, op->out);
+    break;
+  case OP_ROW_MAX:
+  case OP_ROW_PART:
+    c->fp32 += values(p, op->in[0]);
+    c->shuffles += op->kind == OP_ROW_MAX ? 2 * values(p, op->out) : 0;
+    break;
+  case OP_ROW_JOIN:
+    c->shuffles += 2 * values(p, op->out);
+    break;
+  case OP_CVT:
+    c->fp32 += values(p, op->in[0]) / 2;
+    break;
+  case OP_ROW_DOT:
+    c->fp32 += 8;
+    c->shuffles += 5;
+    break;
+  case OP_TAKE:
+  case OP_COPY_WAIT:
+    c->barriers += op->pending >= 0;
+    break;
+  case OP_SYNC:
+  case OP_COPY_OUT:
+    c->barriers++;
+    break;
+  case OP_CONST:
+  case OP_SCALAR:
+  case OP_RELEASE:
+  case OP_LOOP:
+    break;
+  default:
+    c->fp32 += op->out ? values(p, op->out) : 0;
+  }
+}
+
+TileCount
+tile_count(const Program *p, int cls)
+{
+  TileCount c = { 0 };
+  const Region *r = p->top;
+  if (cls >= 0) {
+    const Op *op = r->first;
+    while (op && !(op->kind == OP_LOOP && (int)op->body->span.cls == cls))
+      op = op->next;
+    if (!op)
+      return c;
+    r = op->body;
+  }
+  for (const Op *op = r->first; op; op = op->next)
+    count_op(p, op, &c);
+  return c;
+}

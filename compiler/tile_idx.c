@@ -1,0 +1,311 @@
+/* Index expressions: built folded and shared, so that equal expressions are one node and
+ * a known size leaves no arithmetic behind. */
+#include "compiler/tile_prog.h"
+
+static Tb *
+builder(Idx a, Idx b)
+{
+  return a.node ? a.node->tb : b.node->tb;
+}
+
+static bool
+nonneg(Idx x)
+{
+  return x.node ? x.node->nonneg : x.k >= 0;
+}
+
+static bool
+same(Idx a, Idx b)
+{
+  return a.node == b.node && (a.node || a.k == b.k);
+}
+
+static bool
+is_const(Idx x, int64_t k)
+{
+  return !x.node && x.k == k;
+}
+
+static int
+depth(Idx x)
+{
+  return x.node ? x.node->depth : 0;
+}
+
+static Idx
+share(Tb *t, const Node *want)
+{
+  for (int i = 0; i < t->nodes.n; i++) {
+    const Node *n = t->nodes.at[i];
+    if (n->kind == want->kind && n->n == want->n && same(n->a, want->a) &&
+        same(n->b, want->b))
+      return (Idx){ .node = n };
+  }
+  Node *n = NEW(t->arena, Node);
+  *n = *want;
+  n->tb = t;
+  n->id = t->nodes.n + 1;
+  *vec_push(t->arena, &t->nodes) = n;
+  return (Idx){ .node = n };
+}
+
+static Idx
+binary(NodeKind kind, Idx a, Idx b, bool is_nonneg)
+{
+  Node n = { .kind = kind, .a = a, .b = b, .nonneg = is_nonneg };
+  n.wide = (a.node && a.node->wide) || (b.node && b.node->wide);
+  n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
+  return share(builder(a, b), &n);
+}
+
+static int64_t
+floor_div(int64_t a, int64_t b)
+{
+  int64_t q = a / b;
+  return q * b > a ? q - 1 : q;
+}
+
+Idx
+idx_add(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k + b.k);
+  if (!a.node) {
+    Idx swap = a;
+    a = b;
+    b = swap;
+  }
+  if (is_const(b, 0))
+    return a;
+  if (!b.node && a.node->kind == NODE_ADD && !a.node->b.node)
+    return idx_add(a.node->a, i_int(a.node->b.k + b.k));
+  if (b.node && b.node->kind == NODE_ADD && !b.node->b.node)
+    return idx_add(idx_add(a, b.node->a), b.node->b);
+  return binary(NODE_ADD, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_sub(Idx a, Idx b)
+{
+  if (!b.node)
+    return idx_add(a, i_int(-b.k));
+  if (same(a, b))
+    return i_int(0);
+  return binary(NODE_SUB, a, b, false);
+}
+
+Idx
+idx_mul(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k * b.k);
+  if (!a.node)
+    return idx_mul(b, a);
+  if (is_const(b, 0))
+    return b;
+  if (is_const(b, 1))
+    return a;
+  return binary(NODE_MUL, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_div(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(floor_div(a.k, b.k));
+  if (is_const(b, 1))
+    return a;
+  return binary(NODE_DIV, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_cdiv(Idx a, Idx b)
+{
+  return idx_div(idx_add(a, idx_sub(b, i_int(1))), b);
+}
+
+Idx
+idx_min(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return a.k < b.k ? a : b;
+  if (same(a, b))
+    return a;
+  if (is_const(a, 0) && nonneg(b))
+    return a;
+  if (is_const(b, 0) && nonneg(a))
+    return b;
+  return binary(NODE_MIN, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_max(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return a.k > b.k ? a : b;
+  if (same(a, b))
+    return a;
+  if (!a.node && a.k <= 0 && nonneg(b))
+    return b;
+  if (!b.node && b.k <= 0 && nonneg(a))
+    return a;
+  return binary(NODE_MAX, a, b, nonneg(a) || nonneg(b));
+}
+
+Idx
+idx_lt(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k < b.k);
+  if (same(a, b))
+    return i_int(0);
+  return binary(NODE_LT, a, b, true);
+}
+
+bool
+i_known(Idx x, int64_t *k)
+{
+  if (x.node)
+    return false;
+  *k = x.k;
+  return true;
+}
+
+bool
+i_multiple(Idx x, int64_t m)
+{
+  if (!x.node)
+    return x.k % m == 0;
+  switch (x.node->kind) {
+  case NODE_ADD:
+  case NODE_SUB:
+    return i_multiple(x.node->a, m) && i_multiple(x.node->b, m);
+  case NODE_MUL:
+    return i_multiple(x.node->a, m) || i_multiple(x.node->b, m);
+  default:
+    return false;
+  }
+}
+
+Idx
+i_cta(Tb *t, int axis)
+{
+  Node n = { .kind = NODE_CTA, .n = axis, .nonneg = true };
+  return share(t, &n);
+}
+
+Idx
+tile_loop_var(Tb *t, const Region *r)
+{
+  Node n = { .kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id };
+  return share(t, &n);
+}
+
+Idx
+tile_param(Tb *t, ParamKind kind, int slot, int dim)
+{
+  Program *p = t->prog;
+  for (int i = 0; i < p->params.n; i++) {
+    const Param *have = &p->params.at[i];
+    if (have->kind == kind && have->slot == slot && have->dim == dim)
+      return (Idx){ .node = have->node };
+  }
+  Node n = { .kind = NODE_PARAM, .n = p->params.n };
+  n.nonneg = kind == PARAM_SIZE;
+  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
+  Idx x = share(t, &n);
+  Param *q = vec_push(t->arena, &p->params);
+  *q = (Param){ .kind = kind, .slot = slot, .dim = dim, .node = x.node };
+  return x;
+}
+
+Idx
+tile_size(Tb *t, SizeName name)
+{
+  if (t->known[name] >= 0)
+    return i_int(t->known[name]);
+  return tile_param(t, PARAM_SIZE, name, 0);
+}
+
+Idx
+tile_stride(Tb *t, int slot, int dim)
+{
+  if (t->strides)
+    return i_int(t->strides[slot][dim]);
+  return tile_param(t, PARAM_STRIDE, slot, dim);
+}
+
+int64_t
+idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
+{
+  if (!x.node)
+    return x.k;
+  const Node *n = x.node;
+  if (n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP)
+    return leaf(user, n);
+  int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
+  switch (n->kind) {
+  case NODE_ADD:
+    return a + b;
+  case NODE_SUB:
+    return a - b;
+  case NODE_MUL:
+    return a * b;
+  case NODE_DIV:
+    return floor_div(a, b);
+  case NODE_MIN:
+    return a < b ? a : b;
+  case NODE_MAX:
+    return a > b ? a : b;
+  default:
+    return a < b;
+  }
+}
+
+static void
+print_leaf(Str *s, const Node *n)
+{
+  static const char *const dims[] = { "b", "h", "s" };
+  static const char *const tensors[] = { "q", "k", "v", "o", "lse" };
+  if (n->kind == NODE_CTA) {
+    str_printf(s, "cta.%c", "xyz"[n->n]);
+    return;
+  }
+  if (n->kind == NODE_LOOP) {
+    str_printf(s, "j%d", n->n);
+    return;
+  }
+  const Param *p = &n->tb->prog->params.at[n->n];
+  if (p->kind == PARAM_SIZE)
+    str_put(s, size_names[p->slot]);
+  else if (p->kind == PARAM_STRIDE)
+    str_printf(s, "%s.stride.%s", tensors[p->slot], dims[p->dim]);
+  else
+    str_printf(s, "param%d", n->n);
+}
+
+void
+idx_print(Str *s, Idx x)
+{
+  static const char *const text[] = {
+#define X(id, name, n) name,
+    NODE_TABLE(X)
+#undef X
+  };
+  if (!x.node) {
+    str_printf(s, "%lld", (long long)x.k);
+    return;
+  }
+  const Node *n = x.node;
+  bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
+  if (n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP) {
+    print_leaf(s, n);
+    return;
+  }
+  str_put(s, call ? text[n->kind] : "");
+  str_put(s, "(");
+  idx_print(s, n->a);
+  str_printf(s, call ? ", " : " %s ", text[n->kind]);
+  idx_print(s, n->b);
+  str_put(s, ")");
+}

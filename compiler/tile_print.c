@@ -1,0 +1,171 @@
+/* The tile program as text, one line an operation: what people read, and the golden that
+ * does not move with LLVM. */
+#include "compiler/tile_prog.h"
+
+static void
+indent(Str *s, int depth)
+{
+  for (int i = 0; i < depth; i++)
+    str_put(s, "  ");
+}
+
+static void
+print_val(Str *s, const Val *v)
+{
+  static const char *const lay[] = { "", " rows", " lanes", " one" };
+  if (v->lay == LAY_ONE) {
+    str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
+    return;
+  }
+  str_printf(s, "%%%d = %s[%dx%d]%s%s", v->id, dtype_name(v->ty), v->rows, v->cols,
+             lay[v->lay], v->shares ? " shares" : "");
+}
+
+static void
+print_smem(Str *s, const Smem *m)
+{
+  str_printf(s, " %s", m->mem->name);
+  if (m->take)
+    str_printf(s, "#%d", m->take);
+  str_printf(s, "[%dx%d]%s", m->rows, m->cols, m->trans ? "'" : "");
+}
+
+static void
+print_view(Str *s, const View *v)
+{
+  str_printf(s, " %s[b ", v->x->name);
+  idx_print(s, v->b);
+  str_put(s, ", h ");
+  idx_print(s, v->h);
+  str_put(s, ", rows ");
+  idx_print(s, v->row);
+  str_printf(s, " +%d]%s", v->n, v->whole ? " whole" : "");
+}
+
+static void
+print_attributes(Str *s, const Op *op)
+{
+  int64_t k;
+  if (op->kind == OP_CONST)
+    str_printf(s, " %.9g", op->k);
+  if (op->kind == OP_SCALAR)
+    str_printf(s, " %d * %.9g", op->slot, op->k);
+  if (op->ring)
+    str_printf(s, " %s", op->ring->mem.name);
+  if (op->kind == OP_TAKE || op->kind == OP_RELEASE)
+    str_printf(s, "#%d", op->take);
+  if (op->view.x)
+    print_view(s, &op->view);
+  if ((op->kind == OP_TAKE || op->kind == OP_COPY_WAIT) && op->pending >= 0)
+    str_printf(s, "  %d pending", op->pending);
+  if (op->kind == OP_PUSH) {
+    str_printf(s, "  stage +%d", op->ahead);
+    if (!i_known(op->when, &k)) {
+      str_put(s, " when ");
+      idx_print(s, op->when);
+    }
+  }
+  if (op->kind == OP_MASK) {
+    str_put(s, "  q ");
+    idx_print(s, op->at.q);
+    str_put(s, ", k ");
+    idx_print(s, op->at.k);
+  }
+}
+
+static void print_region(Str *, const Region *, int depth);
+
+static void
+print_carries(Str *s, const Region *r, bool results)
+{
+  bool any = false;
+  for (int i = 0; i < r->n_carry; i++) {
+    const Carry *c = &r->carry[i];
+    if (c->yield == c->arg)
+      continue;
+    str_put(s, any ? ", " : results ? "  leaves " : "  carries ");
+    any = true;
+    if (results)
+      str_printf(s, "%%%d", c->result->id);
+    else
+      str_printf(s, "%%%d = %%%d then %%%d", c->arg->id, c->init->id, c->yield->id);
+  }
+}
+
+static void
+print_loop(Str *s, const Region *r, int depth)
+{
+  str_printf(s, "for tiles j%d in [", r->id);
+  idx_print(s, r->span.lo);
+  str_put(s, ", ");
+  idx_print(s, r->span.hi);
+  str_printf(s, ") %s, high to low%s", r->span.cls == TILE_FULL ? "FULL" : "PARTIAL",
+             r->once ? ", once" : "");
+  print_carries(s, r, false);
+  print_carries(s, r, true);
+  str_put(s, "\n");
+  print_region(s, r, depth + 1);
+}
+
+static void
+print_op(Str *s, const Op *op, int depth)
+{
+  indent(s, depth);
+  if (op->kind == OP_LOOP) {
+    print_loop(s, op->body, depth);
+    return;
+  }
+  if (op->out) {
+    print_val(s, op->out);
+    str_put(s, " ");
+  }
+  str_put(s, op_names[op->kind]);
+  for (int i = 0; i < 3; i++)
+    if (op->in[i])
+      str_printf(s, " %%%d", op->in[i]->id);
+  if (op->left.mem)
+    print_smem(s, &op->left);
+  if (op->smem.mem)
+    print_smem(s, &op->smem);
+  print_attributes(s, op);
+  str_put(s, "\n");
+}
+
+static void
+print_region(Str *s, const Region *r, int depth)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    print_op(s, op, depth);
+}
+
+void
+tile_print(const Program *p, Str *s)
+{
+  str_printf(s, "kernel %s  %s  %d warps  %d bytes shared\n", p->entry, p->target->name,
+             p->warps, p->smem_bytes);
+  for (int i = 0; i < p->smem.n; i++) {
+    const SmemDecl *d = p->smem.at[i];
+    str_printf(s, "  shared %s %s[%dx%d]", d->name, dtype_name(d->ty), d->rows, d->cols);
+    if (d->stages > 1)
+      str_printf(s, " x %d stages", d->stages);
+    str_printf(s, " at %d, %d bytes\n", d->offset, d->bytes * d->stages);
+  }
+  print_region(s, p->top, 1);
+}
+
+void
+tile_print_spans(const Walk *w, Str *s)
+{
+  str_put(s, "tiles [");
+  idx_print(s, w->lo);
+  str_put(s, ", ");
+  idx_print(s, w->hi);
+  str_printf(s, ") of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
+  for (int i = 0; i < w->n; i++) {
+    str_printf(s, "  %s [", w->span[i].cls == TILE_FULL ? "FULL   " : "PARTIAL");
+    idx_print(s, w->span[i].lo);
+    str_put(s, ", ");
+    idx_print(s, w->span[i].hi);
+    str_put(s, ")\n");
+  }
+}

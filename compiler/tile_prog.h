@@ -1,0 +1,260 @@
+/* tile_prog.h: the tile program: a kernel as data, between the words that append it
+ * (tile_words.c) and the passes that read it (verify, plan, count, print, lower).
+ *
+ * A tree of regions with operations in the order of the calls.  Values are immutable;
+ * variables exist only while building: a loop region records for each what enters (arg),
+ * what is carried (yield) and what leaves (result), so lowering writes phis.  The program
+ * knows nothing of LLVM; the LLVM module knows nothing of templates.  All of it lives in
+ * the compile's arena. */
+#ifndef ATTNC_COMPILER_TILE_PROG_H
+#define ATTNC_COMPILER_TILE_PROG_H
+
+#include "compiler/target.h"
+#include "compiler/tile.h"
+
+#include <attnc/attnc.h>
+
+/* ---- index nodes ---- */
+
+/* id, text of the print, arguments */
+#define NODE_TABLE(X)                                                                    \
+  X(PARAM, "param", 0)                                                                   \
+  X(CTA, "cta", 0)                                                                       \
+  X(LOOP, "loop", 0)                                                                     \
+  X(ADD, "+", 2)                                                                         \
+  X(SUB, "-", 2)                                                                         \
+  X(MUL, "*", 2)                                                                         \
+  X(DIV, "/", 2)                                                                         \
+  X(MIN, "min", 2)                                                                       \
+  X(MAX, "max", 2)                                                                       \
+  X(LT, "<", 2)
+
+typedef enum NodeKind {
+#define X(id, text, n) NODE_##id,
+  NODE_TABLE(X)
+#undef X
+  NODE_COUNT
+} NodeKind;
+
+struct Node {
+  Tb *tb;
+  NodeKind kind;
+  int id;     /* order of birth */
+  Idx a, b;
+  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id */
+  bool wide;  /* 64 bits */
+  bool nonneg;
+  int depth;  /* id of the innermost loop region it depends on, 0: none */
+};
+
+/* ---- parameters of the kernel, in the order of first use ---- */
+
+typedef enum ParamKind { PARAM_TENSOR, PARAM_STRIDE, PARAM_SIZE, PARAM_SCALAR } ParamKind;
+typedef enum SizeName { SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK, SIZE_COUNT } SizeName;
+extern const char *const size_names[SIZE_COUNT];
+
+typedef struct Param {
+  ParamKind kind;
+  int slot; /* tensor or scalar slot, or SizeName */
+  int dim;  /* STRIDE: 0 batch, 1 head, 2 row */
+  const Node *node;
+} Param;
+
+/* ---- shared memory ---- */
+
+struct SmemDecl {
+  const char *name;
+  Dtype ty;
+  int rows, cols, panels;
+  int stages; /* of a ring, else 1 */
+  int bytes;  /* one stage */
+  int offset; /* filled by the plan */
+  int id;
+  bool copied; /* filled by t_copy, and … */
+  bool ready;  /* … waited for */
+};
+
+struct Ring {
+  SmemDecl mem;
+  int id;
+  int pushed, taken, released; /* while building: counts along the straight line */
+  int barrier_released;        /* of `released`, those before the last block barrier */
+};
+
+/* ---- values ---- */
+
+typedef enum Lay {
+  LAY_FRAG, /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
+  LAY_ROW,  /* one value a row, equal in the lanes that share it (or shares of it) */
+  LAY_LANE, /* a row a warp, eight columns a lane */
+  LAY_ONE   /* one value */
+} Lay;
+
+typedef struct Val {
+  int id; /* from 1, as printed */
+  int rows, cols;
+  Dtype ty;
+  Lay lay;
+  bool shares;
+  bool same; /* LANE: every warp holds the same row (t_load_one) */
+  const struct Region *home;
+} Val;
+
+/* ---- operations: id, text ---- */
+
+#define OP_TABLE(X)                                                                      \
+  X(LOOP, "for tiles")                                                                   \
+  X(PUSH, "push")                                                                        \
+  X(TAKE, "take")                                                                        \
+  X(RELEASE, "release")                                                                  \
+  X(COPY, "copy")                                                                        \
+  X(COPY_WAIT, "copy_wait")                                                              \
+  X(COPY_OUT, "copy_out")                                                                \
+  X(SYNC, "sync")                                                                        \
+  X(CONST, "const")                                                                      \
+  X(SCALAR, "scalar")                                                                    \
+  X(ADD, "add")                                                                          \
+  X(SUB, "sub")                                                                          \
+  X(MUL, "mul")                                                                          \
+  X(MAX, "max")                                                                          \
+  X(FMA, "fma")                                                                          \
+  X(FMS, "fms")                                                                          \
+  X(EXP2, "exp2")                                                                        \
+  X(LOG2, "log2")                                                                        \
+  X(RCP, "rcp")                                                                          \
+  X(FINITE, "finite")                                                                    \
+  X(SEL0, "sel0")                                                                        \
+  X(ROW_MAX, "row_max")                                                                  \
+  X(ROW_PART, "row_part")                                                                \
+  X(ROW_JOIN, "row_join")                                                                \
+  X(CVT, "cvt")                                                                          \
+  X(GET, "get")                                                                          \
+  X(PUT, "put")                                                                          \
+  X(DOT, "dot")                                                                          \
+  X(DOT_ACC, "dot_acc")                                                                  \
+  X(MASK, "mask")                                                                        \
+  X(STORE_ROWS, "store_rows")                                                            \
+  X(LOAD, "load")                                                                        \
+  X(LOAD_ONE, "load_one")                                                                \
+  X(STORE, "store")                                                                      \
+  X(ROW_DOT, "row_dot")
+
+typedef enum OpKind {
+#define X(id, text) OP_##id,
+  OP_TABLE(X)
+#undef X
+  OP_COUNT
+} OpKind;
+extern const char *const op_names[OP_COUNT];
+
+typedef struct Op {
+  struct Op *next;
+  OpKind kind;
+  const Val *out;   /* NULL: none */
+  const Val *in[3];
+  Smem smem;        /* the operand in shared memory */
+  Smem left;        /* left operand of a product when in[0] is NULL */
+  View view;
+  Ring *ring;
+  int take;         /* TAKE, RELEASE: id of the take */
+  int pending;      /* TAKE, COPY_WAIT: groups that may still be in flight */
+  int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
+  Idx when;         /* PUSH */
+  double k;         /* CONST, SCALAR */
+  int slot;         /* SCALAR */
+  const Mask *mask; /* MASK */
+  At at;
+  struct Region *body; /* LOOP */
+} Op;
+
+/* What a variable is before, in and after a loop. */
+typedef struct Carry {
+  int var;
+  const Val *init, *arg, *yield, *result;
+} Carry;
+
+typedef struct Region {
+  struct Region *parent;
+  Op *first, *last;
+  int id;        /* 0: the kernel itself */
+  TileSpan span; /* of a loop; counts down from hi - 1 to lo */
+  Idx var;       /* the tile index */
+  bool once;     /* exactly one trip: no loop */
+  bool final;    /* last span of its walk */
+  Carry *carry;
+  int n_carry;
+} Region;
+
+typedef struct Var {
+  Tile now;
+  const struct Region *home;
+  int id;
+} Var;
+
+/* A copy group in flight, while building. */
+typedef struct Group {
+  Ring *ring;      /* NULL: a plain copy … */
+  SmemDecl *dest;  /* … into this */
+} Group;
+
+typedef struct Program {
+  const char *entry; /* name of the kernel */
+  int warps;
+  const Target *target;
+  Region *top;
+  VEC(Param) params;
+  VEC(SmemDecl *) smem;
+  VEC(Ring *) rings;
+  int smem_bytes; /* by the plan */
+  int n_vals, n_takes, n_regions;
+  double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
+} Program;
+
+struct Tb {
+  Arena *arena;
+  jmp_buf *fail;
+  attnc_error *err;
+  Program *prog;
+  Region *here;
+  VEC(Var *) vars;
+  VEC(Group) groups;
+  VEC(Node *) nodes;
+  int64_t known[SIZE_COUNT]; /* specialised sizes, -1: run-time */
+  const int64_t (*strides)[5]; /* specialised strides, NULL: run-time */
+  struct LoopEntry *loop; /* the innermost open loop */
+};
+
+Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
+Idx tile_size(Tb *, SizeName);
+Idx tile_stride(Tb *, int slot, int dim);
+Idx tile_param(Tb *, ParamKind, int slot, int dim);
+Idx tile_loop_var(Tb *, const Region *);
+/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
+int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
+void idx_print(Str *, Idx);
+
+/* Passes. */
+void tile_verify(Tb *);
+void tile_plan(Tb *);
+typedef struct TileCount {
+  int64_t mma, ldmatrix, ex2, fp32, cp_async, shuffles, barriers; /* per warp */
+} TileCount;
+/* Of one trip through the body of a FULL or PARTIAL span (the whole kernel: cls < 0). */
+TileCount tile_count(const Program *, int cls);
+void tile_print(const Program *, Str *);
+void tile_print_spans(const Walk *, Str *);
+
+/* Building, for tile_words.c and tile_loop.c. */
+Op *tile_op(Tb *, OpKind);
+Val *tile_val(Tb *, int rows, int cols, Dtype, Lay);
+
+/* Shapes that words and lowering share. */
+int val_row_values(const Program *, const Val *); /* fp32 values a thread holds of ROW */
+int val_tiles_m(const Program *, const Val *);    /* blocks of 16 rows a warp has */
+static inline int
+round_up(int x, int m)
+{
+  return (x + m - 1) / m * m;
+}
+
+#endif

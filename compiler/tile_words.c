@@ -1,0 +1,472 @@
+/* The emitting words: each checks its operands and appends one operation. */
+#include "compiler/tile_prog.h"
+
+#include <math.h>
+
+/* ---- checks that every word shares ---- */
+
+static void
+reachable(Tb *t, Tile x)
+{
+  for (const Region *r = t->here; r; r = r->parent)
+    if (r == x->home)
+      return;
+  t_fail(t, "%%%d is used outside the loop that made it: it must be a variable", x->id);
+}
+
+static Op *
+emit1(Tb *t, OpKind kind, Tile a)
+{
+  reachable(t, a);
+  Op *op = tile_op(t, kind);
+  op->in[0] = a;
+  return op;
+}
+
+static Tile
+result(Tb *t, Op *op, int rows, int cols, Dtype ty, Lay lay)
+{
+  op->out = tile_val(t, rows, cols, ty, lay);
+  return op->out;
+}
+
+static void
+need_fp32(Tb *t, Tile x, const char *word)
+{
+  if (x->ty != DT_F32)
+    t_fail(t, "%s takes fp32, %%%d is %s", word, x->id, dtype_name(x->ty));
+}
+
+/* ---- copies and rings ---- */
+
+static void
+barrier_passed(Tb *t)
+{
+  for (int i = 0; i < t->prog->rings.n; i++)
+    t->prog->rings.at[i]->barrier_released = t->prog->rings.at[i]->released;
+}
+
+/* Drops the groups up to index `last`, which have arrived and are visible. */
+static void
+arrived(Tb *t, int last)
+{
+  for (int i = 0; i <= last; i++)
+    if (t->groups.at[i].dest)
+      t->groups.at[i].dest->ready = true;
+  for (int i = last + 1; i < t->groups.n; i++)
+    t->groups.at[i - last - 1] = t->groups.at[i];
+  t->groups.n -= last + 1;
+  barrier_passed(t);
+}
+
+static void
+fits(Tb *t, const SmemDecl *d, View v)
+{
+  if (v.n != d->rows || v.x->cols > d->cols || v.x->ty != d->ty)
+    t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
+}
+
+void
+t_push_(Tb *t, Ring *r, const PushArgs *a)
+{
+  fits(t, &r->mem, a->src);
+  if (r->pushed - r->barrier_released >= r->mem.stages)
+    t_fail(t, "push %s: no stage was released before the last barrier", r->mem.name);
+  Op *op = tile_op(t, OP_PUSH);
+  op->ring = r;
+  op->view = a->src;
+  op->when = a->when ? *a->when : i_int(1);
+  op->ahead = r->pushed - r->taken;
+  r->pushed++;
+  vec_push(t->arena, &t->groups)->ring = r;
+}
+
+Slot
+t_take(Tb *t, Ring *r)
+{
+  int at = 0;
+  if (r->pushed == r->taken)
+    t_fail(t, "take %s: nothing was pushed", r->mem.name);
+  while (at < t->groups.n && t->groups.at[at].ring != r)
+    at++;
+  Op *op = tile_op(t, OP_TAKE);
+  op->ring = r;
+  op->take = ++t->prog->n_takes;
+  op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
+  if (op->pending >= 0)
+    arrived(t, at);
+  r->taken++;
+  Smem s = { .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take };
+  return (Slot){ .s = s, .ring = r, .take = op->take };
+}
+
+void
+t_release(Tb *t, Slot slot)
+{
+  Op *op = tile_op(t, OP_RELEASE);
+  op->ring = slot.ring;
+  op->take = slot.take;
+  if (slot.ring->released == slot.ring->taken)
+    t_fail(t, "release %s: nothing is held", slot.ring->mem.name);
+  slot.ring->released++;
+}
+
+static SmemDecl *
+decl_of(Tb *t, Smem s)
+{
+  return t->prog->smem.at[s.mem->id - 1];
+}
+
+void
+t_copy(Tb *t, Smem s, View v)
+{
+  SmemDecl *d = decl_of(t, s);
+  fits(t, d, v);
+  Op *op = tile_op(t, OP_COPY);
+  op->smem = s;
+  op->view = v;
+  d->copied = true;
+  vec_push(t->arena, &t->groups)->dest = d;
+}
+
+void
+t_copy_wait(Tb *t)
+{
+  int last = -1;
+  for (int i = 0; i < t->groups.n; i++)
+    if (!t->groups.at[i].ring)
+      last = i;
+  if (last < 0)
+    t_fail(t, "copy_wait: no copy is on its way");
+  Op *op = tile_op(t, OP_COPY_WAIT);
+  op->pending = t->groups.n - 1 - last;
+  arrived(t, last);
+}
+
+void
+t_copy_out(Tb *t, View v, Smem s)
+{
+  fits(t, s.mem, v);
+  Op *op = tile_op(t, OP_COPY_OUT);
+  op->smem = s;
+  op->view = v;
+  barrier_passed(t);
+}
+
+void
+t_sync(Tb *t)
+{
+  tile_op(t, OP_SYNC);
+  barrier_passed(t);
+}
+
+/* ---- constants, variables ---- */
+
+static Tile
+constant(Tb *t, int rows, int cols, double k, Lay lay)
+{
+  Op *op = tile_op(t, OP_CONST);
+  op->k = k;
+  return result(t, op, rows, cols, DT_F32, lay);
+}
+
+Tile
+t_zero(Tb *t, int rows, int cols)
+{
+  if (rows % (16 * t->prog->warps))
+    t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
+  return constant(t, rows, cols, 0, LAY_FRAG);
+}
+
+Tile
+t_zero_lanes(Tb *t, int rows, int cols)
+{
+  if (rows != t->prog->warps || cols > 256)
+    t_fail(t, "a lane tile has a row a warp and up to 256 columns");
+  return constant(t, rows, cols, 0, LAY_LANE);
+}
+
+Tile
+t_rows(Tb *t, int rows, double k)
+{
+  return constant(t, rows, 1, k, LAY_ROW);
+}
+
+Tile
+t_shares(Tb *t, int rows)
+{
+  Op *op = tile_op(t, OP_CONST);
+  Val *v = tile_val(t, rows, 1, DT_F32, LAY_ROW);
+  v->shares = rows != t->prog->warps;
+  op->out = v;
+  return v;
+}
+
+Tile
+t_scalar(Tb *t, int slot, double k)
+{
+  if (!isnan(t->prog->scalar[slot]))
+    return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_ONE);
+  tile_param(t, PARAM_SCALAR, slot, 0);
+  Op *op = tile_op(t, OP_SCALAR);
+  op->slot = slot;
+  op->k = k;
+  return result(t, op, 1, 1, DT_F32, LAY_ONE);
+}
+
+Tile *
+t_var(Tb *t, Tile x)
+{
+  reachable(t, x);
+  Var *v = NEW(t->arena, Var);
+  v->now = x;
+  v->home = t->here;
+  v->id = t->vars.n + 1;
+  *vec_push(t->arena, &t->vars) = v;
+  return &v->now;
+}
+
+/* ---- elementwise ---- */
+
+/* The operand whose shape the result has: the others are broadcast to it. */
+static Tile
+widest(Tb *t, Tile a, Tile b)
+{
+  static const int rank[] = { [LAY_FRAG] = 3, [LAY_LANE] = 3, [LAY_ROW] = 2, [LAY_ONE] = 1 };
+  Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
+  Tile o = w == a ? b : a;
+  bool fits_rows = o->lay == LAY_ONE || o->rows == w->rows;
+  bool fits_cols = o->lay != w->lay || o->cols == w->cols;
+  if (!fits_rows || !fits_cols || (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
+    t_fail(t, "%%%d and %%%d have different shapes", a->id, b->id);
+  return w;
+}
+
+static Tile
+elementwise(Tb *t, OpKind kind, int n, const Tile *in)
+{
+  Tile w = in[0];
+  for (int i = 0; i < n; i++) {
+    reachable(t, in[i]);
+    need_fp32(t, in[i], op_names[kind]);
+    w = widest(t, w, in[i]);
+  }
+  Op *op = tile_op(t, kind);
+  for (int i = 0; i < n; i++)
+    op->in[i] = in[i];
+  Val *v = tile_val(t, w->rows, w->cols, DT_F32, w->lay);
+  for (int i = 0; i < n; i++) {
+    v->shares = v->shares || in[i]->shares;
+    v->same = in[i]->lay == LAY_LANE && in[i]->same && (i == 0 || v->same);
+  }
+  op->out = v;
+  return v;
+}
+
+#define WORD1(name, kind)                                                                \
+  Tile name(Tb *t, Tile a)                                                               \
+  {                                                                                      \
+    return elementwise(t, kind, 1, (Tile[]){ a });                                       \
+  }
+#define WORD2(name, kind)                                                                \
+  Tile name(Tb *t, Tile a, Tile b)                                                       \
+  {                                                                                      \
+    return elementwise(t, kind, 2, (Tile[]){ a, b });                                    \
+  }
+#define WORD3(name, kind)                                                                \
+  Tile name(Tb *t, Tile a, Tile b, Tile c)                                               \
+  {                                                                                      \
+    return elementwise(t, kind, 3, (Tile[]){ a, b, c });                                 \
+  }
+WORD2(t_add, OP_ADD)
+WORD2(t_sub, OP_SUB)
+WORD2(t_mul, OP_MUL)
+WORD2(t_max, OP_MAX)
+WORD3(t_fma, OP_FMA)
+WORD3(t_fms, OP_FMS)
+WORD1(t_exp2, OP_EXP2)
+WORD1(t_log2, OP_LOG2)
+WORD1(t_rcp, OP_RCP)
+WORD1(t_finite, OP_FINITE)
+WORD2(t_sel0, OP_SEL0)
+
+/* ---- rows ---- */
+
+static Tile
+per_row(Tb *t, OpKind kind, Tile x, bool shares)
+{
+  need_fp32(t, x, op_names[kind]);
+  if (x->lay == LAY_ROW && !x->shares)
+    return x; /* one column already */
+  if (x->lay != LAY_FRAG)
+    t_fail(t, "%s of %%%d, which is no accumulator", op_names[kind], x->id);
+  Op *op = emit1(t, kind, x);
+  Val *v = tile_val(t, x->rows, 1, DT_F32, LAY_ROW);
+  v->shares = shares;
+  op->out = v;
+  return v;
+}
+
+Tile
+t_row_max(Tb *t, Tile x)
+{
+  return per_row(t, OP_ROW_MAX, x, false);
+}
+
+Tile
+t_row_part(Tb *t, Tile x)
+{
+  return per_row(t, OP_ROW_PART, x, true);
+}
+
+Tile
+t_row_join(Tb *t, Tile x)
+{
+  if (!x->shares)
+    return x;
+  Op *op = emit1(t, OP_ROW_JOIN, x);
+  return result(t, op, x->rows, 1, DT_F32, LAY_ROW);
+}
+
+/* ---- products ---- */
+
+Tile
+t_cvt(Tb *t, Tile x, Dtype ty)
+{
+  need_fp32(t, x, "cvt");
+  if (x->lay != LAY_FRAG || dtype_bytes(ty) != 2)
+    t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
+  Op *op = emit1(t, OP_CVT, x);
+  return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
+}
+
+static void
+readable(Tb *t, Smem s)
+{
+  const SmemDecl *d = decl_of(t, s);
+  if (d->copied && !d->ready)
+    t_fail(t, "%s is read before its copy was waited for", d->name);
+}
+
+Tile
+t_get(Tb *t, Smem s)
+{
+  readable(t, s);
+  Op *op = tile_op(t, OP_GET);
+  op->smem = s;
+  return result(t, op, s.rows, round_up(s.cols, 16), s.mem->ty, LAY_FRAG);
+}
+
+void
+t_put(Tb *t, Smem s, Tile x)
+{
+  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows || x->cols > s.mem->cols)
+    t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
+  Op *op = emit1(t, OP_PUT, x);
+  op->smem = s;
+}
+
+static Tile
+product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
+{
+  int rows = a.tile ? a.tile->rows : a.smem.rows;
+  int depth_a = round_up(a.tile ? a.tile->cols : a.smem.cols, 16);
+  int depth_b = b.trans ? round_up(b.cols, 16) : b.rows;
+  int cols = b.trans ? b.rows : b.cols;
+  Dtype ty = a.tile ? a.tile->ty : a.smem.mem->ty;
+  if (depth_a != depth_b || ty != b.mem->ty || dtype_bytes(ty) != 2 || b.rows % 16)
+    t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
+  if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != LAY_FRAG))
+    t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
+  if (a.tile)
+    reachable(t, a.tile);
+  else
+    readable(t, a.smem);
+  readable(t, b);
+  Op *op = acc ? emit1(t, kind, acc) : tile_op(t, kind);
+  op->in[1] = a.tile;
+  op->left = a.smem;
+  op->smem = b;
+  return result(t, op, rows, cols, DT_F32, LAY_FRAG);
+}
+
+Tile
+t_dot_(Tb *t, Opnd a, Smem b)
+{
+  return product(t, OP_DOT, NULL, a, b);
+}
+
+Tile
+t_dot_acc_(Tb *t, Tile acc, Opnd a, Smem b)
+{
+  need_fp32(t, acc, "dot_acc");
+  return product(t, OP_DOT_ACC, acc, a, b);
+}
+
+Tile
+t_mask(Tb *t, const Mask *mask, Tile x, At at)
+{
+  need_fp32(t, x, "mask");
+  Op *op = emit1(t, OP_MASK, x);
+  op->mask = mask;
+  op->at = at;
+  return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+}
+
+/* ---- straight to and from tensors ---- */
+
+void
+t_store_rows(Tb *t, View v, Tile x)
+{
+  need_fp32(t, x, "store_rows");
+  if (x->lay != LAY_ROW || x->shares || v.n != x->rows || v.x->ty != DT_F32)
+    t_fail(t, "store_rows: %%%d to %s", x->id, v.x->name);
+  Op *op = emit1(t, OP_STORE_ROWS, x);
+  op->view = v;
+}
+
+static Tile
+load(Tb *t, OpKind kind, View v)
+{
+  if (v.x->cols > 256 || (kind == OP_LOAD && v.n != t->prog->warps))
+    t_fail(t, "load: %d rows of %s", v.n, v.x->name);
+  Op *op = tile_op(t, kind);
+  op->view = v;
+  Val *x = tile_val(t, t->prog->warps, v.x->cols, DT_F32, LAY_LANE);
+  x->same = kind == OP_LOAD_ONE;
+  op->out = x;
+  return x;
+}
+
+Tile
+t_load(Tb *t, View v)
+{
+  return load(t, OP_LOAD, v);
+}
+
+Tile
+t_load_one(Tb *t, View v)
+{
+  return load(t, OP_LOAD_ONE, v);
+}
+
+void
+t_store(Tb *t, View v, Tile x)
+{
+  need_fp32(t, x, "store");
+  if (x->lay != LAY_LANE || v.n != x->rows || v.x->cols != x->cols)
+    t_fail(t, "store: %%%d to %s", x->id, v.x->name);
+  Op *op = emit1(t, OP_STORE, x);
+  op->view = v;
+}
+
+Tile
+t_row_dot(Tb *t, Tile a, Tile b)
+{
+  if (a->lay != LAY_LANE || b->lay != LAY_LANE || a->cols != b->cols)
+    t_fail(t, "row_dot: %%%d and %%%d", a->id, b->id);
+  reachable(t, b);
+  Op *op = emit1(t, OP_ROW_DOT, a);
+  op->in[1] = b;
+  return result(t, op, a->rows, 1, DT_F32, LAY_ROW);
+}
