@@ -1,0 +1,481 @@
+/* Node tree → Spec: every field of the table is read by the reader of its type, and every
+ * fault is reported before the load fails. */
+#include "compiler/spec_load.h"
+
+#include "compiler/target.h"
+
+#include <math.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- the table ---- */
+
+#define NOWHERE 0
+#define AT(member) offsetof(Spec, member)
+const Field spec_fields[] = {
+#define SPEC_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
+#include "compiler/spec_fields.def"
+#undef SPEC_FIELD
+};
+#undef AT
+#define AT(member) offsetof(Pin, member)
+const Field pin_fields[] = {
+#define PIN_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
+#include "compiler/spec_fields.def"
+#undef PIN_FIELD
+};
+#undef AT
+
+enum {
+  N_SPEC = (int)(sizeof spec_fields / sizeof *spec_fields),
+  N_PIN = (int)(sizeof pin_fields / sizeof *pin_fields)
+};
+const int n_spec_fields = N_SPEC, n_pin_fields = N_PIN;
+
+typedef struct Alias {
+  const char *name, *key, *note;
+} Alias;
+
+static const Alias spec_aliases[] = {
+#define SPEC_ALIAS(name, key, note) {name, key, note},
+#include "compiler/spec_fields.def"
+#undef SPEC_ALIAS
+    {NULL, NULL, NULL}};
+static const Alias pin_aliases[] = {
+#define PIN_ALIAS(name, key, note) {name, key, note},
+#include "compiler/spec_fields.def"
+#undef PIN_ALIAS
+    {NULL, NULL, NULL}};
+static const Alias later[] = {
+#define SPEC_LATER(name, what) {name, NULL, what},
+#include "compiler/spec_fields.def"
+#undef SPEC_LATER
+    {NULL, NULL, NULL}};
+static const Alias sizes[] = {
+#define SPEC_SIZE(name, what) {name, NULL, what},
+#include "compiler/spec_fields.def"
+#undef SPEC_SIZE
+    {NULL, NULL, NULL}};
+
+static const Alias *
+find_alias(const Alias *table, const char *name)
+{
+  for (; table->name; table++)
+    if (!strcasecmp(table->name, name))
+      return table;
+  return NULL;
+}
+
+static const Field *
+find_field(const Field *fields, int n, const char *key)
+{
+  for (int i = 0; i < n; i++)
+    if (!strcasecmp(fields[i].key, key))
+      return &fields[i];
+  return NULL;
+}
+
+/* A set of keys that a map may have. */
+typedef struct Keys {
+  const Field *fields;
+  int n;
+  const Alias *aliases;
+  const char *where; /* "" or " in `schedule`" */
+} Keys;
+static const Keys spec_keys = {spec_fields, N_SPEC, spec_aliases, ""};
+static const Keys pin_keys = {pin_fields, N_PIN, pin_aliases, " in `schedule`"};
+
+/* ---- unknown keys ---- */
+
+enum { MAX_KEYS = N_SPEC > N_PIN ? N_SPEC : N_PIN };
+
+static const char *
+nearest_key(const Keys *keys, const char *word)
+{
+  const char *names[MAX_KEYS];
+  for (int i = 0; i < keys->n; i++)
+    names[i] = keys->fields[i].key;
+  return str_nearest(word, names, keys->n);
+}
+
+/* A name that others use, or our own in another case. */
+static bool
+refuse_other_name(SpecLoad *l, const Keys *keys, const DocNode *node, const char *shown)
+{
+  const Alias *alias = find_alias(keys->aliases, node->key);
+  const Field *same = find_field(keys->fields, keys->n, node->key);
+  if (!alias && !same)
+    return false;
+  const char *ours = same ? same->key : alias->key;
+  const char *help = alias && alias->note ? alias->note
+                                          : arena_printf(l->arena, "write `%s`", ours);
+  spec_fault(l, node->key_place, SE_OTHER_NAME, help, "`%s` is called `%s` here", shown, ours);
+  return true;
+}
+
+/* A key of the other map: schedule fields at the top, spec fields in a schedule. */
+static bool
+refuse_misplaced(SpecLoad *l, const Keys *keys, const DocNode *node, const char *shown)
+{
+  const Keys *other = keys == &spec_keys ? &pin_keys : &spec_keys;
+  bool known = find_field(other->fields, other->n, node->key) ||
+               find_alias(other->aliases, node->key);
+  if (known && other == &pin_keys)
+    spec_fault(l, node->key_place, SE_MISPLACED, "put it under `schedule:`",
+               "`%s` is a key of `schedule`", shown);
+  else if (known)
+    spec_fault(l, node->key_place, SE_MISPLACED, "put it at the top of the spec",
+               "`%s` is not a key of `schedule`", shown);
+  return known;
+}
+
+static void
+refuse_key(SpecLoad *l, const Keys *keys, const DocNode *node)
+{
+  const char *shown = spec_shown(l, node->key);
+  if (refuse_other_name(l, keys, node, shown))
+    return;
+  const Alias *known = find_alias(later, node->key), *size = find_alias(sizes, node->key);
+  if (known) {
+    spec_fault(l, node->key_place, SE_LATER, NULL, "`%s` (%s) is not in spec version 1",
+               shown, known->note);
+  } else if (size) {
+    spec_fault(l, node->key_place, SE_RUN_TIME, size->note, "`%s` is not part of a spec",
+               shown);
+  } else if (!refuse_misplaced(l, keys, node, shown)) {
+    const char *near = nearest_key(keys, node->key);
+    spec_fault(l, node->key_place, SE_UNKNOWN_KEY,
+               near ? arena_printf(l->arena, "did you mean `%s`?", near) : NULL,
+               "unknown key `%s`%s", shown, keys->where);
+  }
+}
+
+/* ---- readers, one a type ---- */
+
+typedef void Reader(SpecLoad *, const Field *, const DocNode *, void *to);
+static Reader *const readers[FT_COUNT];
+
+/* Each known key is read into `to` + the field's offset; missing ones are reported. */
+static void
+read_fields(SpecLoad *l, const Keys *keys, const DocNode *map, void *to)
+{
+  bool seen[MAX_KEYS] = {false};
+  for (const DocNode *node = map->first; node; node = node->next) {
+    const Field *f = find_field(keys->fields, keys->n, node->key);
+    if (!f || !str_eq(f->key, node->key)) {
+      refuse_key(l, keys, node);
+      if (f) /* in another case: meant, so not missing */
+        seen[f - keys->fields] = true;
+      continue;
+    }
+    seen[f - keys->fields] = true;
+    readers[f->type](l, f, node, (char *)to + f->at);
+  }
+  for (int i = 0; i < keys->n; i++)
+    if (keys->fields[i].required && !seen[i])
+      spec_fault(l, map->place, SE_MISSING,
+                 arena_printf(l->arena, "for example `%s: %s`", keys->fields[i].key,
+                              keys->fields[i].example),
+                 "`%s` is missing", keys->fields[i].key);
+}
+
+static void
+read_version(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const Field any = {.key = f->key, .lo = INT32_MIN, .hi = INT32_MAX, .step = 1};
+  int version = 0;
+  (void)to; /* a checked spec is of version 1 */
+  if (spec_value_int(l, node, &any, &version) && version != 1)
+    spec_fault(l, node->place, SE_VERSION, NULL, "unknown spec version %s",
+               spec_shown(l, node->text));
+}
+
+static void
+read_name(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *text = NULL;
+  if (!spec_value_text(l, node, &text))
+    return;
+  size_t n = strlen(text);
+  if (n < (size_t)f->lo || n > (size_t)f->hi ||
+      strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != n)
+    spec_fault(l, node->place, SE_NAME, "1 to 64 of a-z, 0-9 and `_`",
+               "`%s` does not take `%s`", f->key, spec_shown(l, text));
+  *(const char **)to = text;
+}
+
+static void
+read_text(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_text(l, node, to);
+}
+
+static void
+read_int(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  spec_value_int(l, node, f, to);
+}
+
+static void
+read_bool(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_bool(l, node, to);
+}
+
+static void
+read_flag(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  bool on = false;
+  (void)f;
+  if (spec_value_bool(l, node, &on))
+    *(int *)to = on ? 2 : 1;
+}
+
+enum { MAX_WORDS = 4 };
+
+static int
+split_words(SpecLoad *l, const Field *f, const char *words[MAX_WORDS])
+{
+  int n = 0;
+  for (const char *p = f->words; *p && n < MAX_WORDS; n++) {
+    size_t len = strcspn(p, " ");
+    words[n] = arena_strndup(l->arena, p, len);
+    p += len + (p[len] == ' ');
+  }
+  return n;
+}
+
+/* Enumerations are read as the index of the word, which is the enumerator. */
+static void
+read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[MAX_WORDS];
+  int n = split_words(l, f, words), index = 0;
+  if (spec_value_word(l, node, words, n, &index))
+    *(unsigned *)to = (unsigned)index;
+}
+
+static void
+refuse_tensor(SpecLoad *l, const Field *f, const DocNode *node)
+{
+  spec_fault(l, node->key_place, SE_UNKNOWN_KEY, "the keys are `q`, `k`, `v`, `o`",
+             "unknown key `%s` in `%s`", spec_shown(l, node->key), f->key);
+}
+
+/* A word for all of q, k, v, o, or a map; to[i] is of tensor i. */
+static void
+read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, unsigned *to, bool all)
+{
+  static const char *const tensors[4] = {"q", "k", "v", "o"};
+  bool seen[4] = {false};
+  if (node->kind != DOC_MAP) {
+    read_enum(l, f, node, &to[0]);
+    to[1] = to[2] = to[3] = to[0];
+    return;
+  }
+  for (const DocNode *n = node->first; n; n = n->next) {
+    int i = 0;
+    while (i < 4 && !str_eq(tensors[i], n->key))
+      i++;
+    if (i == 4) {
+      refuse_tensor(l, f, n);
+      continue;
+    }
+    read_enum(l, f, n, &to[i]);
+    seen[i] = true;
+  }
+  for (int i = 0; i < 4 && all; i++)
+    if (!seen[i])
+      spec_fault(l, node->key_place, SE_INCOMPLETE, "give all of `q`, `k`, `v`, `o`",
+                 "`%s` lacks `%s`", f->key, tensors[i]);
+}
+
+static void
+read_dtypes(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  unsigned dtypes[4] = {0};
+  (void)to; /* the four members are set by name */
+  read_per_tensor(l, f, node, dtypes, true);
+  l->spec->q = (Dtype)dtypes[0];
+  l->spec->k = (Dtype)dtypes[1];
+  l->spec->v = (Dtype)dtypes[2];
+  l->spec->o = (Dtype)dtypes[3];
+}
+
+static void
+read_layouts(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  unsigned layouts[4] = {0};
+  Layout *out = to;
+  read_per_tensor(l, f, node, layouts, false);
+  for (int i = 0; i < 4; i++)
+    out[i] = (Layout)layouts[i];
+}
+
+static void
+read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  int *out = to, i = 0;
+  if (!spec_value_is(l, node, DOC_LIST, "`[left, right]`"))
+    return;
+  if (node->n != 2) {
+    spec_fault(l, node->place, SE_LENGTH, "write `[left, right]`, -1 for unbounded",
+               "`%s` has two elements, not %d", f->key, node->n);
+    return;
+  }
+  for (const DocNode *n = node->first; n; n = n->next)
+    spec_value_int(l, n, f, &out[i++]);
+}
+
+static void
+read_scale(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_scale(l, node, to);
+}
+
+static void
+read_names(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  unsigned *bits = to;
+  (void)f;
+  if (!spec_value_is(l, node, DOC_LIST, "a list of names"))
+    return;
+  for (const DocNode *n = node->first; n; n = n->next) {
+    int i = 0;
+    if (!spec_value_word(l, n, specialize_names, SPECIALIZE_COUNT, &i))
+      continue;
+    if (*bits & 1u << i)
+      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice", specialize_names[i]);
+    *bits |= 1u << i;
+  }
+}
+
+static void
+read_arch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *const *names = attnc_targets();
+  int i = 0;
+  (void)f;
+  if (spec_value_word(l, node, names, n_targets, &i))
+    *(const char **)to = names[i];
+}
+
+/* ---- schedules ---- */
+
+/* Taken for everything that `b` is for. */
+static bool
+covers(const Pin *a, const Pin *b)
+{
+  bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
+  bool name = !a->template_name ||
+              (b->template_name && str_eq(a->template_name, b->template_name));
+  return arch && name;
+}
+
+static bool
+pins_something(const Pin *p)
+{
+  return p->template_name || p->block_m || p->block_n || p->num_stages || p->num_warps ||
+         p->q_in_regs;
+}
+
+static void
+read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
+{
+  int before = l->errors;
+  if (!spec_value_is(l, node, DOC_MAP, "a map"))
+    return;
+  pins[i].place = node->place;
+  read_fields(l, &pin_keys, node, &pins[i]);
+  if (l->errors != before)
+    return;
+  if (!pins_something(&pins[i]))
+    spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
+  for (int j = 0; j < i; j++)
+    if (covers(&pins[j], &pins[i])) {
+      spec_fault(l, node->place, SE_SHADOWED, NULL,
+                 "never taken: the schedule on line %d fits whenever this one does",
+                 pins[j].place.line);
+      return;
+    }
+}
+
+static void
+read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  if (node->kind == DOC_BAD)
+    return;
+  bool list = node->kind == DOC_LIST;
+  if (!list && !spec_value_is(l, node, DOC_MAP, "a map or a list of maps"))
+    return;
+  if (list && !node->n)
+    spec_fault(l, node->place, SE_LENGTH, "remove it to leave everything to tuning",
+               "`%s` is an empty list", f->key);
+  int n = list ? node->n : 1, i = 0;
+  Pin *pins = NEW_N(l->arena, Pin, n);
+  const DocNode *each = list ? node->first : node;
+  for (; i < n; i++, each = each->next)
+    read_pin(l, each, pins, i);
+  *(const Pin **)to = pins;
+  l->spec->n_pins = n;
+}
+
+static Reader *const readers[FT_COUNT] = {
+    [FT_VERSION] = read_version, [FT_NAME] = read_name,     [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,       [FT_BOOL] = read_bool,
+    [FT_FLAG] = read_flag,       [FT_ENUM] = read_enum,     [FT_WINDOW] = read_window,
+    [FT_SCALE] = read_scale,     [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,
+    [FT_PINS] = read_pins,       [FT_ARCH] = read_arch,
+};
+
+/* ---- the whole ---- */
+
+static const DocNode *
+value_of(const DocNode *map, const char *key)
+{
+  for (const DocNode *n = map->first; n; n = n->next)
+    if (str_eq(n->key, key))
+      return n;
+  return NULL;
+}
+
+/* Legal, and surely not what was meant. */
+static void
+warn(SpecLoad *l, const DocNode *root)
+{
+  const Spec *s = l->spec;
+  const DocNode *align = value_of(root, "align"), *window = value_of(root, "window");
+  bool bounded = s->window[0] >= 0 || s->window[1] >= 0;
+  if (align && !s->causal && !bounded)
+    spec_warn(l, align->key_place, SE_ALIGN_UNUSED, NULL,
+              "`align` has no effect without `causal` or `window`");
+  if (window && s->causal && s->window[1] > 0)
+    spec_warn(l, window->place, SE_WINDOW_UNUSED, "write 0 for the right bound",
+              "`causal` hides the keys to the right that the window lets in");
+}
+
+void
+spec_check_document(SpecLoad *l, const DocNode *root)
+{
+  Spec *s = l->spec;
+  s->name = s->doc = "";
+  s->window[0] = s->window[1] = -1;
+  s->softmax_scale = NAN;
+  if (root->kind == DOC_SCALAR && !*root->text) {
+    spec_fault(l, (Place){0, 0, 1}, SE_EMPTY, NULL, "the document is empty");
+    return;
+  }
+  if (root->kind != DOC_MAP) {
+    if (root->kind != DOC_BAD)
+      spec_fault(l, root->place, SE_NOT_A_MAP, NULL, "a spec is a map of `key: value`");
+    return;
+  }
+  read_fields(l, &spec_keys, root, s);
+  if (!s->head_dim_v)
+    s->head_dim_v = s->head_dim;
+  if (!l->errors)
+    warn(l, root);
+}
