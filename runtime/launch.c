@@ -1,0 +1,409 @@
+#include "runtime/launch.h"
+
+#include "base/err.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- checks: sizes ---- */
+
+static attnc_status
+check_args(const attnc_args *a, attnc_error *e)
+{
+  if (!a || a->size < sizeof *a || a->sizes.size < sizeof a->sizes)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: args.size or args.sizes.size is not "
+                                       "the size of its struct");
+  if ((a->n_tensors && !a->tensors) || (a->n_scalars && !a->scalars))
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: tensors or scalars are NULL");
+  return ATTNC_OK;
+}
+
+static attnc_status
+check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
+{
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    long long v = size_get(s, (SizeId)i);
+    if (v < 0)
+      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", size_names[i], v);
+    if (r->sizes[i] >= 0 && v != r->sizes[i])
+      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
+                     size_names[i], v, (long long)r->sizes[i]);
+  }
+  if (s->hk == 0 ? s->h != 0 : s->h % s->hk != 0)
+    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
+                   (long long)s->h, (long long)s->hk);
+  if (r->group_size && s->h != s->hk * r->group_size)
+    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld and hk %lld; group_size is pinned to %lld",
+                   (long long)s->h, (long long)s->hk, (long long)r->group_size);
+  return ATTNC_OK;
+}
+
+/* ---- checks: tensors and scalars ---- */
+
+static int64_t
+magnitude_misaligned(int64_t stride, int bytes, int align)
+{
+  return (stride % align) * bytes % align;
+}
+
+/* A tensor without elements has no data to point to. */
+static bool
+holds_nothing(int slot, const attnc_sizes *s)
+{
+  return (slot == ATTNC_K || slot == ATTNC_V) && s->sk == 0;
+}
+
+static attnc_status
+check_strides(const Recipe *r, int slot, const attnc_tensor *t, attnc_error *e)
+{
+  const RecipeTensor *rt = &r->tensors[slot];
+  if (t->stride[3] != 1 || t->stride[4] != 0)
+    return err_set(e, ATTNC_ERR_SHAPE, "%s: stride[3] must be 1 and stride[4] 0, not %lld "
+                                       "and %lld",
+                   rt->name, (long long)t->stride[3], (long long)t->stride[4]);
+  for (int i = 0; i < 3; i++)
+    if (magnitude_misaligned(t->stride[i], rt->bytes, r->align))
+      return err_set(e, ATTNC_ERR_ALIGN, "%s: stride[%d] of %lld elements is not a multiple "
+                                         "of %d bytes",
+                     rt->name, i, (long long)t->stride[i], r->align);
+  for (int i = 0; r->has_strides[slot] && i < 5; i++)
+    if (t->stride[i] != r->strides[slot][i])
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "%s: stride[%d] is %lld; this kernel is specialised for %lld", rt->name,
+                     i, (long long)t->stride[i], (long long)r->strides[slot][i]);
+  return ATTNC_OK;
+}
+
+static attnc_status
+check_tensor(const Recipe *r, int slot, const attnc_args *a, attnc_error *e)
+{
+  const RecipeTensor *rt = &r->tensors[slot];
+  if ((uint32_t)slot >= a->n_tensors)
+    return err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is missing", rt->name, slot);
+  const attnc_tensor *t = &a->tensors[slot];
+  if (!t->data)
+    return holds_nothing(slot, &a->sizes)
+               ? ATTNC_OK
+               : err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is NULL", rt->name, slot);
+  if ((uintptr_t)t->data % (uintptr_t)r->align)
+    return err_set(e, ATTNC_ERR_ALIGN, "%s: the address %p is not a multiple of %d bytes",
+                   rt->name, t->data, r->align);
+  return slot == ATTNC_LSE ? ATTNC_OK : check_strides(r, slot, t, e);
+}
+
+static attnc_status
+check_tensors(const Recipe *r, const attnc_args *a, attnc_error *e)
+{
+  for (int i = 0; i < r->n_slots; i++)
+    if (r->tensors[i].name)
+      TRY(check_tensor(r, i, a, e));
+  return ATTNC_OK;
+}
+
+static float
+scalar_of(const attnc_args *a, int slot)
+{
+  return (uint32_t)slot < a->n_scalars ? a->scalars[slot] : NAN;
+}
+
+/* A value for what the kernel has as a constant must be that constant. */
+static attnc_status
+check_scalars(const Recipe *r, const attnc_args *a, attnc_error *e)
+{
+  for (uint32_t i = 0; i < a->n_scalars; i++) {
+    float v = a->scalars[i];
+    const RecipeScalar *s = i < RECIPE_SCALARS ? &r->scalars[i] : NULL;
+    if (isnan(v) || (s && s->name && !s->fixed))
+      continue;
+    if (!s || !s->name)
+      return err_set(e, ATTNC_ERR_USAGE, "scalar %u is not an argument of this kernel", i);
+    if (v < s->initial || v > s->initial)
+      return err_set(e, ATTNC_ERR_SHAPE, "%s is %g; this kernel is specialised for %g",
+                     s->name, (double)v, (double)s->initial);
+  }
+  return ATTNC_OK;
+}
+
+/* ---- workspace ---- */
+
+static attnc_status
+too_large(attnc_error *e)
+{
+  return err_set(e, ATTNC_ERR_SHAPE, "the sizes are too large for this kernel");
+}
+
+static attnc_status
+workspace_bytes(const attnc_plan *p, const attnc_sizes *s, size_t *bytes, attnc_error *e)
+{
+  int64_t sum = 0, one;
+  for (int i = 0; i < p->recipe->n_workspace; i++)
+    if (!axis_value(&p->recipe->workspace[i], s, p->device.sms, &one) ||
+        __builtin_add_overflow(sum, one, &sum))
+      return too_large(e);
+  *bytes = (size_t)sum;
+  return ATTNC_OK;
+}
+
+attnc_status
+attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
+{
+  if (!p || !max || !bytes || max->size < sizeof *max)
+    return ATTNC_ERR_USAGE;
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (size_get(max, (SizeId)i) < 0)
+      return ATTNC_ERR_SHAPE;
+  return workspace_bytes(p, max, bytes, NULL);
+}
+
+static attnc_status
+check_workspace(const attnc_plan *p, const attnc_args *a, size_t need, attnc_error *e)
+{
+  if (need && (!a->workspace || a->workspace_bytes < need))
+    return err_set(e, ATTNC_ERR_USAGE, "a workspace of %zu bytes is needed, %zu are given",
+                   need, a->workspace ? a->workspace_bytes : (size_t)0);
+  if ((uintptr_t)a->workspace % (uintptr_t)p->recipe->align)
+    return err_set(e, ATTNC_ERR_ALIGN, "the workspace is not a multiple of %d bytes",
+                   p->recipe->align);
+  return ATTNC_OK;
+}
+
+/* ---- packing ---- */
+
+/* Largest grid: CUDA programming guide, "Technical Specifications per Compute Capability". */
+static const int64_t grid_limit[3] = { INT_MAX, 65535, 65535 };
+
+static attnc_status
+pack_grid(const attnc_plan *p, const Launch *l, const attnc_sizes *s, Grid *g,
+          attnc_error *e)
+{
+  unsigned *out[3] = { &g->x, &g->y, &g->z };
+  for (int i = 0; i < 3; i++) {
+    int64_t v;
+    if (!axis_value(&l->grid[i], s, p->device.sms, &v) || v > grid_limit[i])
+      return too_large(e);
+    *out[i] = (unsigned)v;
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+pack_int(const Param *q, int64_t v, Value *out, attnc_error *e)
+{
+  if (q->type == PARAM_I64) {
+    out->i64 = v;
+    return ATTNC_OK;
+  }
+  if (v < INT32_MIN || v > INT32_MAX)
+    return err_set(e, ATTNC_ERR_SHAPE, "%s of %lld does not fit the kernel's 32 bits",
+                   q->kind == PARAM_SIZE ? size_names[q->size] : "a stride", (long long)v);
+  out->i32 = (int32_t)v;
+  return ATTNC_OK;
+}
+
+static attnc_status
+pack_param(const Recipe *r, const Param *q, const attnc_args *a, Value *out, attnc_error *e)
+{
+  float scalar;
+  switch (q->kind) {
+  case PARAM_TENSOR:
+    out->ptr = (CUdeviceptr)(uintptr_t)a->tensors[q->slot].data;
+    return ATTNC_OK;
+  case PARAM_WORKSPACE:
+    out->ptr = (CUdeviceptr)(uintptr_t)a->workspace + (CUdeviceptr)q->offset;
+    return ATTNC_OK;
+  case PARAM_STRIDE:
+    return pack_int(q, a->tensors[q->slot].stride[q->dim], out, e);
+  case PARAM_SIZE:
+    return pack_int(q, size_get(&a->sizes, q->size), out, e);
+  case PARAM_SCALAR:
+    scalar = scalar_of(a, q->slot);
+    out->f32 = isnan(scalar) ? r->scalars[q->slot].initial : scalar;
+    return ATTNC_OK;
+  }
+  return ATTNC_ERR_INTERNAL;
+}
+
+static attnc_status
+pack_memset(const attnc_plan *p, const Memset *m, const attnc_args *a, size_t workspace,
+            CUdeviceptr *at, size_t *bytes, attnc_error *e)
+{
+  int64_t n, end;
+  if (!axis_value(&m->bytes, &a->sizes, p->device.sms, &n) ||
+      __builtin_add_overflow(m->offset, n, &end))
+    return too_large(e);
+  if ((uint64_t)end > workspace)
+    return err_set(e, ATTNC_ERR_INTERNAL, "%s: a memset leaves the workspace",
+                   p->recipe->name);
+  *at = (CUdeviceptr)(uintptr_t)a->workspace + (CUdeviceptr)m->offset;
+  *bytes = (size_t)n;
+  return ATTNC_OK;
+}
+
+static bool
+grid_empty(const Grid *g)
+{
+  return !g->x || !g->y || !g->z;
+}
+
+/* Grids first: where nothing is launched, tensors may be absent. */
+static attnc_status
+pack_grids(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty,
+           attnc_error *e)
+{
+  *empty = true;
+  for (int i = 0; i < p->recipe->n_steps; i++) {
+    if (!p->recipe->steps[i].is_launch)
+      continue;
+    TRY(pack_grid(p, &p->recipe->steps[i].launch, &a->sizes, &out->grids[i], e));
+    *empty = *empty && grid_empty(&out->grids[i]);
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+pack_steps(const attnc_plan *p, const attnc_args *a, size_t workspace, Packed *out,
+           attnc_error *e)
+{
+  Value *v = out->values;
+  for (int i = 0; i < p->recipe->n_steps; i++) {
+    const Step *s = &p->recipe->steps[i];
+    if (!s->is_launch)
+      TRY(pack_memset(p, &s->memset, a, workspace, &out->memset_at[i],
+                      &out->memset_bytes[i], e));
+    for (int j = 0; j < s->launch.n_params; j++)
+      TRY(pack_param(p->recipe, &s->launch.params[j], a, v++, e));
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+pack(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty, attnc_error *e)
+{
+  size_t workspace = 0;
+  TRY(check_sizes(p->recipe, &a->sizes, e));
+  TRY(pack_grids(p, a, out, empty, e));
+  TRY(check_scalars(p->recipe, a, e));
+  if (*empty)
+    return ATTNC_OK;
+  TRY(check_tensors(p->recipe, a, e));
+  TRY(workspace_bytes(p, &a->sizes, &workspace, e));
+  TRY(check_workspace(p, a, workspace, e));
+  return pack_steps(p, a, workspace, out, e);
+}
+
+/* ---- launch states ---- */
+
+size_t
+attnc_plan_state_bytes(const attnc_plan *p)
+{
+  return p ? sizeof(attnc_launch_state) : 0;
+}
+
+static void
+sizes_copy(int64_t out[SIZE_COUNT], const attnc_sizes *s)
+{
+  for (int i = 0; i < SIZE_COUNT; i++)
+    out[i] = size_get(s, (SizeId)i);
+}
+
+static bool
+remembers(const attnc_launch_state *s, const attnc_plan *p, const attnc_args *a)
+{
+  int64_t sizes[SIZE_COUNT];
+  if (s->serial != p->serial || s->n_tensors != a->n_tensors ||
+      s->n_scalars != a->n_scalars || s->workspace != a->workspace ||
+      s->workspace_bytes != a->workspace_bytes)
+    return false;
+  sizes_copy(sizes, &a->sizes);
+  return !memcmp(sizes, s->sizes, sizeof sizes) &&
+         !memcmp(a->tensors, s->tensors, a->n_tensors * sizeof *a->tensors) &&
+         (!a->n_scalars ||
+          !memcmp(a->scalars, s->scalars, a->n_scalars * sizeof *a->scalars));
+}
+
+/* More tensors or scalars than a state holds are not remembered: packed every time. */
+static void
+remember(attnc_launch_state *s, const attnc_plan *p, const attnc_args *a)
+{
+  if (a->n_tensors > RECIPE_SLOTS || a->n_scalars > RECIPE_SCALARS)
+    return;
+  sizes_copy(s->sizes, &a->sizes);
+  memcpy(s->tensors, a->tensors, a->n_tensors * sizeof *a->tensors);
+  if (a->n_scalars)
+    memcpy(s->scalars, a->scalars, a->n_scalars * sizeof *a->scalars);
+  s->n_tensors = a->n_tensors;
+  s->n_scalars = a->n_scalars;
+  s->workspace = a->workspace;
+  s->workspace_bytes = a->workspace_bytes;
+  s->serial = p->serial;
+}
+
+/* ---- the launch ---- */
+
+static attnc_status
+check_context(const attnc_plan *p, attnc_error *e)
+{
+  CUcontext current = NULL;
+  TRY(DRV(p->drv, e, cuCtxGetCurrent, &current));
+  if (current == p->context)
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_CONTEXT,
+                 "attnc_launch: %s; the plan belongs to the primary context of device %d",
+                 current ? "another context is current" : "no context is current",
+                 p->device.ordinal);
+}
+
+static attnc_status
+run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *values,
+           CUstream stream, attnc_error *e)
+{
+  const Launch *l = &p->recipe->steps[step].launch;
+  const Grid *g = &packed->grids[step];
+  void *pointers[RECIPE_PARAMS];
+  if (grid_empty(g))
+    return ATTNC_OK;
+  for (int i = 0; i < l->n_params; i++)
+    pointers[i] = (void *)(uintptr_t)&values[i]; /* read only, though not declared so */
+  return DRV(p->drv, e, cuLaunchKernel, p->functions[step], g->x, g->y, g->z, l->block[0],
+             l->block[1], l->block[2], l->shared, stream, pointers, NULL);
+}
+
+static attnc_status
+run(const attnc_plan *p, const Packed *packed, CUstream stream, attnc_error *e)
+{
+  const Value *values = packed->values;
+  for (int i = 0; i < p->recipe->n_steps; i++) {
+    const Step *s = &p->recipe->steps[i];
+    if (s->is_launch)
+      TRY(run_launch(p, i, packed, values, stream, e));
+    else if (packed->memset_bytes[i])
+      TRY(DRV(p->drv, e, cuMemsetD8Async, packed->memset_at[i], s->memset.value,
+              packed->memset_bytes[i], stream));
+    values += s->launch.n_params;
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+attnc_launch(const attnc_plan *p, const attnc_args *a, void *stream,
+             attnc_launch_state *state, attnc_error *e)
+{
+  Packed here;
+  bool empty = false;
+  if (!p)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: the plan is NULL");
+  TRY(check_args(a, e));
+  TRY(check_context(p, e));
+  Packed *packed = state ? &state->packed : &here;
+  if (!state || !remembers(state, p, a)) {
+    if (state)
+      state->serial = 0;
+    TRY(pack(p, a, packed, &empty, e));
+    if (empty)
+      return ATTNC_OK;
+    if (state)
+      remember(state, p, a);
+  }
+  return run(p, packed, stream, e);
+}

@@ -1,0 +1,303 @@
+#include "runtime/plan.h"
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Bytes of each of the driver's two logs that are kept. */
+enum { LOG_BYTES = 8192, MAX_NOTES = 32 };
+
+/* What the driver said while it compiled. */
+typedef struct JitLog {
+  char info[LOG_BYTES], error[LOG_BYTES];
+} JitLog;
+
+/* What is known once the kernel is on the device. */
+typedef struct Facts {
+  int registers, local_bytes, static_shared; /* the largest over the entries */
+  double load_seconds;
+} Facts;
+
+static double
+seconds_now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- does it fit ---- */
+
+static int
+shared_needed(const Recipe *r)
+{
+  unsigned most = 0;
+  for (int i = 0; i < r->n_steps; i++)
+    if (r->steps[i].is_launch && r->steps[i].launch.shared > most)
+      most = r->steps[i].launch.shared;
+  return (int)most;
+}
+
+attnc_status
+plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e)
+{
+  if (r->exact ? r->cc != device->cc : r->cc > device->cc)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s is made for %s%s; %s is sm_%d", r->name,
+                   r->target, r->exact ? " alone" : " and later", device->name, device->cc);
+  if (r->min_driver > d->version)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "%s needs a driver for CUDA %d.%d; %s is for CUDA %d.%d", r->name,
+                   r->min_driver / 1000, r->min_driver % 1000 / 10, d->path,
+                   d->version / 1000, d->version % 1000 / 10);
+  if (shared_needed(r) > device->smem_block)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "%s needs %d bytes of shared memory; a block of %s may have %d", r->name,
+                   shared_needed(r), device->name, device->smem_block);
+  return ATTNC_OK;
+}
+
+/* ---- loading ---- */
+
+static attnc_status
+load_module(attnc_plan *p, const PlanText *text, JitLog *log, attnc_error *e)
+{
+  CUjit_option options[] = { CU_JIT_INFO_LOG_BUFFER,  CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
+                             CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+                             CU_JIT_LOG_VERBOSE };
+  /* By the driver's convention an integer travels as the pointer itself. */
+  void *values[] = { log->info, (void *)(uintptr_t)LOG_BYTES, log->error,
+                     (void *)(uintptr_t)LOG_BYTES, (void *)(uintptr_t)1 };
+  CUresult code = p->drv->cuModuleLoadDataEx(&p->module, text->ptx, 5, options, values);
+  log->info[LOG_BYTES - 1] = log->error[LOG_BYTES - 1] = 0;
+  if (code == CUDA_SUCCESS)
+    return ATTNC_OK;
+  p->module = NULL;
+  return drv_fail(p->drv, code, "cuModuleLoadDataEx", log->error, e);
+}
+
+static attnc_status
+read_most(const attnc_plan *p, CUfunction f, CUfunction_attribute which, int *most,
+          attnc_error *e)
+{
+  int value = 0;
+  TRY(DRV(p->drv, e, cuFuncGetAttribute, &value, which, f));
+  if (value > *most)
+    *most = value;
+  return ATTNC_OK;
+}
+
+/* Up to here a function has 48 KB; more has to be asked for (CUDA programming guide,
+ * "Shared Memory", opt-in). */
+enum { SHARED_GIVEN = 48 << 10 };
+
+static attnc_status
+prepare(const attnc_plan *p, const Launch *l, CUfunction *f, Facts *facts, attnc_error *e)
+{
+  const Driver *d = p->drv;
+  TRY(DRV(d, e, cuModuleGetFunction, f, p->module, l->entry));
+  if (l->shared > SHARED_GIVEN)
+    TRY(DRV(d, e, cuFuncSetAttribute, *f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            (int)l->shared));
+  if (d->cuFuncLoad)
+    TRY(DRV(d, e, cuFuncLoad, *f));
+  TRY(read_most(p, *f, CU_FUNC_ATTRIBUTE_NUM_REGS, &facts->registers, e));
+  TRY(read_most(p, *f, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &facts->local_bytes, e));
+  return read_most(p, *f, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &facts->static_shared, e);
+}
+
+static attnc_status
+load_here(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_error *e)
+{
+  double start = seconds_now();
+  TRY(load_module(p, text, log, e));
+  for (int i = 0; i < p->recipe->n_steps; i++)
+    if (p->recipe->steps[i].is_launch)
+      TRY(prepare(p, &p->recipe->steps[i].launch, &p->functions[i], facts, e));
+  facts->load_seconds = seconds_now() - start;
+  return ATTNC_OK;
+}
+
+/* ---- the plan as JSON ---- */
+
+/* "… N bytes spill stores, M bytes spill loads": N + M, or -1 if the line has none. */
+static long
+spilled(const char *line)
+{
+  const char *stores = strstr(line, " bytes spill stores");
+  const char *loads = strstr(line, " bytes spill loads");
+  long sum = 0;
+  if (!stores || !loads)
+    return -1;
+  for (const char *end = stores;; end = loads) {
+    const char *digit = end;
+    while (digit > line && digit[-1] >= '0' && digit[-1] <= '9')
+      digit--;
+    sum += strtol(digit, NULL, 10);
+    if (end == loads)
+      return sum;
+  }
+}
+
+/* Lines worth keeping: spills, warnings, and remarks of the C75xx family, by which ptxas
+ * says that it serialised asynchronous matrix instructions. */
+static void
+keep_notes(json_t *notes, char *log, long *spills)
+{
+  for (char *save, *line = strtok_r(log, "\n", &save); line;
+       line = strtok_r(NULL, "\n", &save)) {
+    long n = spilled(line);
+    if (n > 0)
+      *spills += n;
+    if ((n > 0 || strstr(line, "C75") || strstr(line, "warning")) &&
+        json_array_size(notes) < MAX_NOTES)
+      json_array_append_new(notes, json_stringn_nocheck(line, strlen(line)));
+  }
+}
+
+static json_t *
+describe_seconds(const PlanText *text, const Facts *facts)
+{
+  return json_pack("{s:f, s:f, s:f}", "lookup", text->lookup, "compile", text->compile,
+                   "load", facts->load_seconds);
+}
+
+static char *
+describe(const attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
+{
+  json_t *root = json_copy(p->recipe->json), *notes = json_array();
+  long spills = 0;
+  keep_notes(notes, log->info, &spills);
+  keep_notes(notes, log->error, &spills);
+  if (text->note)
+    json_array_append_new(notes, json_string(text->note));
+  json_object_set_new(root, "source", json_string(text->source));
+  json_object_set_new(root, "layer", json_string(text->layer));
+  json_object_set_new(root, "device", json_string(p->device.name));
+  json_object_set_new(root, "device_ordinal", json_integer(p->device.ordinal));
+  json_object_set_new(root, "registers", json_integer(facts->registers));
+  json_object_set_new(root, "spilled_bytes", json_integer(spills));
+  json_object_set_new(root, "local_bytes", json_integer(facts->local_bytes));
+  json_object_set_new(root, "shared_bytes",
+                      json_integer(facts->static_shared + shared_needed(p->recipe)));
+  json_object_set_new(root, "notes", notes);
+  json_object_set_new(root, "seconds", describe_seconds(text, facts));
+  char *out = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  json_decref(root);
+  return out;
+}
+
+/* ---- making and giving back ---- */
+
+static void
+plan_free(attnc_plan *p)
+{
+  if (p->context) {
+    CUcontext popped;
+    if (p->module && p->drv->cuCtxPushCurrent_v2(p->context) == CUDA_SUCCESS) {
+      p->drv->cuModuleUnload(p->module);
+      p->drv->cuCtxPopCurrent_v2(&popped);
+    }
+    p->drv->cuDevicePrimaryCtxRelease_v2(p->device.handle);
+  }
+  recipe_free(p->recipe);
+  drv_close(p->drv);
+  free(p->json);
+  free(p);
+}
+
+static attnc_plan *
+plan_new(const Driver *d, const Device *device, Recipe *r)
+{
+  static uint64_t serials; /* atomic */
+  attnc_plan *p = calloc(1, sizeof *p);
+  if (!p)
+    return NULL;
+  p->refs = 1;
+  p->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
+  p->drv = d;
+  p->device = *device;
+  p->recipe = r;
+  drv_retain(d);
+  return p;
+}
+
+static attnc_status
+load_on_device(attnc_plan *p, const PlanText *text, attnc_error *e)
+{
+  JitLog *log = calloc(1, sizeof *log);
+  Facts facts = { 0 };
+  CUcontext popped;
+  if (!log)
+    return err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory");
+  attnc_status status =
+      DRV(p->drv, e, cuDevicePrimaryCtxRetain, &p->context, p->device.handle);
+  if (status == ATTNC_OK)
+    status = DRV(p->drv, e, cuCtxPushCurrent_v2, p->context);
+  if (status == ATTNC_OK) {
+    status = load_here(p, text, log, &facts, e);
+    p->drv->cuCtxPopCurrent_v2(&popped);
+  }
+  if (status == ATTNC_OK) {
+    p->json = describe(p, text, log, &facts);
+    if (!p->json)
+      status = err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory");
+  }
+  free(log);
+  return status;
+}
+
+attnc_status
+plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_plan **out,
+          attnc_error *e)
+{
+  Recipe *r;
+  TRY(recipe_parse(text->json, text->json_n, &r, e));
+  attnc_status status = plan_fits(r, d, device, e);
+  attnc_plan *p = status == ATTNC_OK ? plan_new(d, device, r) : NULL;
+  if (!p) {
+    recipe_free(r);
+    return status == ATTNC_OK ? err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory") : status;
+  }
+  status = load_on_device(p, text, e);
+  if (status != ATTNC_OK) {
+    plan_free(p);
+    return status;
+  }
+  *out = p;
+  return ATTNC_OK;
+}
+
+void
+attnc_plan_retain(attnc_plan *p)
+{
+  if (p)
+    __atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+}
+
+void
+attnc_plan_release(attnc_plan *p)
+{
+  if (p && __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) == 0)
+    plan_free(p);
+}
+
+/* ---- asking ---- */
+
+const char *
+attnc_plan_json(const attnc_plan *p)
+{
+  return p ? p->json : NULL;
+}
+
+int
+attnc_plan_slot(const attnc_plan *p, const char *name)
+{
+  for (int i = 0; p && name && i < p->recipe->n_slots; i++)
+    if (p->recipe->tensors[i].name && str_eq(p->recipe->tensors[i].name, name))
+      return i;
+  return -1;
+}

@@ -1,0 +1,47 @@
+/* plan.h: a kernel loaded on a device.
+ *
+ * plan_load takes PTX text and a recipe, loads the module into the device's primary
+ * context, resolves every entry, allows it its shared memory and forces the code onto the
+ * device (cuFuncLoad where the driver has it), so that a launch never loads anything, not
+ * even while a stream is captured.  What the driver's compiler said is kept in the plan's
+ * JSON: registers, spills, remarks.
+ *
+ * A plan is immutable but for its count of owners; it holds a reference to its driver and
+ * to the primary context.  It refuses devices that the kernel was not made for and drivers
+ * that are too old for its PTX, with a sentence that says which. */
+#ifndef ATTNC_RUNTIME_PLAN_H
+#define ATTNC_RUNTIME_PLAN_H
+
+#include "runtime/drv.h"
+#include "runtime/recipe.h"
+
+struct attnc_plan {
+  int refs;        /* atomic */
+  uint64_t serial; /* never 0, never the same twice: what a launch state remembers */
+  const Driver *drv;
+  Device device;
+  CUcontext context;
+  CUmodule module;
+  Recipe *recipe;
+  CUfunction functions[RECIPE_STEPS]; /* of each step that launches */
+  char *json;
+};
+
+/* What is loaded, and what the plan's JSON says of where it came from. */
+typedef struct PlanText {
+  const char *ptx; /* ends in 0 */
+  const char *json;
+  size_t json_n;
+  const char *source; /* of the schedule: exact, near, model, default, pinned */
+  const char *layer;  /* memory, disk, readonly, miss, bundle */
+  const char *note;   /* one more remark, or NULL */
+  double lookup, compile; /* seconds before the load */
+} PlanText;
+
+attnc_status plan_load(const Driver *, const Device *, const PlanText *, attnc_plan **,
+                       attnc_error *);
+
+/* NULL if the kernel can run there, else ATTNC_ERR_UNSUPPORTED with the reason. */
+attnc_status plan_fits(const Recipe *, const Driver *, const Device *, attnc_error *);
+
+#endif
