@@ -163,9 +163,9 @@ attnc_bundle_release(attnc_bundle *b)
 /* ---- choosing a kernel ---- */
 
 /* The best of the kernels of one name: an exact target before a plain one, then the
- * higher; `refusal` keeps why the last one did not fit. */
+ * higher; `refusal` keeps why one did not fit. */
 typedef struct Choice {
-  const Listed *json;
+  const Listed *json, *ptx;
   int rank; /* 0: none yet */
   bool seen;
   attnc_error refusal;
@@ -180,6 +180,27 @@ is_recipe_of(const char *file, const char *name)
          length > n + 9 && str_eq(file + length - 5, ".json");
 }
 
+/* The PTX beside a recipe, which must be the one that the recipe speaks of. */
+static attnc_status
+find_ptx(const attnc_bundle *b, const Listed *json, const char *hash, const Listed **out,
+         attnc_error *e)
+{
+  size_t stem = strlen(json->name) - 4;
+  *out = NULL;
+  for (int i = 0; i < b->files.n; i++) {
+    const char *name = b->files.at[i].name;
+    if (!strncmp(name, json->name, stem) && str_eq(name + stem, "ptx"))
+      *out = &b->files.at[i];
+  }
+  if (!*out)
+    return err_set(e, ATTNC_ERR_IO, "%s: MANIFEST.sha256 lists %s but not its PTX", b->dir,
+                   json->name);
+  if (strcmp((*out)->hash, hash) != 0)
+    return err_set(e, ATTNC_ERR_IO, "%s/%s: is not the PTX that %s was made with", b->dir,
+                   (*out)->name, json->name);
+  return ATTNC_OK;
+}
+
 static attnc_status
 consider(const attnc_bundle *b, const Listed *f, Choice *c, attnc_error *e)
 {
@@ -191,14 +212,18 @@ consider(const attnc_bundle *b, const Listed *f, Choice *c, attnc_error *e)
   free(text);
   if (status != ATTNC_OK)
     return status;
-  c->seen = true;
+  const Listed *ptx;
   int rank = r->cc + (r->exact ? 100000 : 0);
-  if (plan_fits(r, b->drv, b->device, &c->refusal) == ATTNC_OK && rank > c->rank) {
+  status = find_ptx(b, f, r->ptx_sha256, &ptx, e);
+  c->seen = true;
+  if (status == ATTNC_OK && rank > c->rank &&
+      plan_fits(r, b->drv, b->device, &c->refusal) == ATTNC_OK) {
     c->json = f;
+    c->ptx = ptx;
     c->rank = rank;
   }
   recipe_free(r);
-  return ATTNC_OK;
+  return status;
 }
 
 static attnc_status
@@ -216,22 +241,6 @@ choose(const attnc_bundle *b, const char *name, Choice *c, attnc_error *e)
   return ATTNC_ERR_UNSUPPORTED;
 }
 
-/* The PTX beside a recipe. */
-static attnc_status
-find_ptx(const attnc_bundle *b, const Listed *json, const Listed **out, attnc_error *e)
-{
-  size_t stem = strlen(json->name) - 4;
-  for (int i = 0; i < b->files.n; i++) {
-    const char *name = b->files.at[i].name;
-    if (!strncmp(name, json->name, stem) && str_eq(name + stem, "ptx")) {
-      *out = &b->files.at[i];
-      return ATTNC_OK;
-    }
-  }
-  return err_set(e, ATTNC_ERR_IO, "%s: MANIFEST.sha256 lists %s but not its PTX", b->dir,
-                 json->name);
-}
-
 static double
 seconds_since(const struct timespec *from)
 {
@@ -241,15 +250,15 @@ seconds_since(const struct timespec *from)
 }
 
 static attnc_status
-load_pair(const attnc_bundle *b, const Listed *json, const Listed *ptx,
-          const struct timespec *start, attnc_plan **out, attnc_error *e)
+load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
+          attnc_plan **out, attnc_error *e)
 {
   char *json_text = NULL, *ptx_text = NULL;
   size_t json_n = 0, ptx_n = 0;
-  attnc_status status = read_listed(b, json, &json_text, &json_n, e);
+  attnc_status status = read_listed(b, c->json, &json_text, &json_n, e);
   if (status != ATTNC_OK)
     return status;
-  status = read_listed(b, ptx, &ptx_text, &ptx_n, e);
+  status = read_listed(b, c->ptx, &ptx_text, &ptx_n, e);
   if (status == ATTNC_OK) {
     PlanText text = { .ptx = ptx_text,
                       .json = json_text,
@@ -268,13 +277,11 @@ attnc_status
 attnc_bundle_plan(attnc_bundle *b, const char *name, attnc_plan **out, attnc_error *e)
 {
   Choice c = { 0 };
-  const Listed *ptx;
   struct timespec start;
   if (!b || !name || !out)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_plan: an argument is NULL");
   *out = NULL;
   clock_gettime(CLOCK_MONOTONIC, &start);
   TRY(choose(b, name, &c, e));
-  TRY(find_ptx(b, c.json, &ptx, e));
-  return load_pair(b, c.json, ptx, &start, out, e);
+  return load_pair(b, &c, &start, out, e);
 }
