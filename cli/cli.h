@@ -1,0 +1,91 @@
+/* cli.h: what the commands share: where their words go, and how they load specs.
+ *
+ * Data goes to stdout, everything else to stderr; with --json stdout is exactly one JSON
+ * object, an error too ({"schema": "attnc.error/1", …}).  A command returns its exit code,
+ * releases what it made, and never exits by itself.  Memory of a command is in cli->arena. */
+#ifndef ATTNC_CLI_CLI_H
+#define ATTNC_CLI_CLI_H
+
+#include "cli/device.h"
+#include "cli/options.h"
+#include "cli/problem.h"
+
+#include <attnc/attnc.h>
+
+#include <jansson.h>
+
+enum { EXIT_CHECK = 1, EXIT_PARTIAL = 9, EXIT_TIMEOUT = 124, EXIT_INTERRUPTED = 130 };
+
+typedef struct Cli {
+  Options opt;
+  Arena *arena;
+  bool json, quiet, color;
+} Cli;
+
+typedef int CommandRun(Cli *);
+CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_key, cmd_doctor,
+    cmd_cache, cmd_schema, cmd_bench, cmd_completion, cmd_tune_worker;
+
+/* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
+int cli_fail(const Cli *, attnc_status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int cli_error(const Cli *, const attnc_error *);
+/* "attnc: error: …" on stderr alone, for one of several items. */
+void cli_warn(const Cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cli_note(const Cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cli_print(const char *text); /* stdout */
+void cli_json(json_t *);          /* stdout; takes the reference */
+json_t *cli_error_json(const attnc_error *);
+/* The worse of two exit codes for one of several items: 0 is the best; two kinds of failure
+ * give EXIT_PARTIAL no meaning, so the first stays. */
+int cli_worse(int a, int b);
+
+/* What the command line must know of a spec, from attnc_spec_json. */
+typedef enum SpecLayout { SPEC_BSHD, SPEC_BHSD } SpecLayout;
+typedef struct SpecInfo {
+  const char *name;
+  const char *dtype[4]; /* of q, k, v, o: "bf16" "fp16" */
+  SpecLayout layout[4];
+  int head_dim, head_dim_v, group_size;
+  bool causal, top_left, return_lse;
+  int64_t window[2];
+} SpecInfo;
+
+typedef struct LoadedSpec {
+  const char *path;
+  attnc_spec *spec;
+  SpecInfo info;
+} LoadedSpec;
+
+/* Loads "-" or a file.  Diagnostics are printed to stderr as they are; what is wrong is in
+ * *e.  *diags (may be NULL) receives the JSON array of the diagnostics. */
+attnc_status cli_load(const Cli *, const char *path, LoadedSpec *, json_t **diags,
+                      attnc_error *);
+void cli_unload(LoadedSpec *);
+json_t *cli_diags_json(const attnc_diags *);
+void cli_diags_print(const Cli *, const attnc_diags *);
+
+/* The sizes to use: --shape over the line of shapes.txt beside the spec over b1 h8 s256.
+ * ATTNC_ERR_USAGE where --shape says another dtype, head_dim or mask than the spec. */
+attnc_status cli_sizes(const Cli *, const LoadedSpec *, attnc_sizes *, attnc_error *);
+/* attnc_problem for these sizes, packed strides of the spec's layout. */
+attnc_problem cli_problem(const LoadedSpec *, const attnc_sizes *);
+/* "template=fwd_mma,block_m=64,…" into *out; strings stay in the arena.  *given: is there a
+ * --schedule at all. */
+attnc_status cli_schedule(const Cli *, attnc_schedule *out, bool *given, attnc_error *);
+attnc_status schedule_parse(const char *text, Arena *, attnc_schedule *, attnc_error *);
+/* "fwd_mma 128x64 w4 s2", from JSON of attnc_schedules or a kernel's schedule. */
+const char *schedule_text(const json_t *, Arena *);
+json_t *schedule_json(const attnc_schedule *);
+
+/* Is the target known?  ATTNC_ERR_UNSUPPORTED with the nearest name.  The nvcc spelling
+ * compute_80 and a bare 80 are not. */
+attnc_status cli_target(const char *name, attnc_error *);
+/* The targets of a comma-separated list; NULL text: all.  In the arena, NULL-terminated. */
+attnc_status cli_targets(const Cli *, const char *text, const char ***, attnc_error *);
+
+/* Opens --device and a context over it; says on stderr which device it is. */
+attnc_status cli_open(const Cli *, Device *, attnc_context **, attnc_options *,
+                      attnc_error *);
+
+#endif

@@ -1,0 +1,235 @@
+/* load.c: specs, sizes and contexts, as most commands need them. */
+#include "cli/cli.h"
+
+#include "base/err.h"
+#include "base/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_SPEC_BYTES = 4 << 20, MAX_SHAPES_BYTES = 1 << 20 };
+
+/* ---- diagnostics ---- */
+
+json_t *
+cli_diags_json(const attnc_diags *diags)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; i < attnc_diags_count(diags); i++) {
+    const attnc_diag *d = attnc_diags_get(diags, i);
+    char code[16];
+    snprintf(code, sizeof code, "A%04d", d->code);
+    json_t *j = json_pack("{s:s, s:s, s:s?, s:i, s:i, s:i}", "level",
+                          d->error ? "error" : "warning", "code", code, "file", d->file,
+                          "line", d->line, "column", d->col, "width", d->width);
+    json_object_set_new(j, "message", json_string(d->message));
+    if (d->help)
+      json_object_set_new(j, "help", json_string(d->help));
+    json_array_append_new(list, j);
+  }
+  return list;
+}
+
+void
+cli_diags_print(const Cli *c, const attnc_diags *diags)
+{
+  size_t n = attnc_diags_format(diags, c->color, NULL, 0);
+  char *text = arena_alloc(c->arena, n + 1);
+  attnc_diags_format(diags, c->color, text, n + 1);
+  fputs(text, stderr);
+}
+
+/* ---- what is known of a spec ---- */
+
+static const char *const slots[4] = {"q", "k", "v", "o"};
+
+/* A field that is one word for all of q, k, v, o, or a map over them. */
+static const char *
+per_tensor(const json_t *j, int slot, const char *initial)
+{
+  if (json_is_object(j))
+    j = json_object_get(j, slots[slot]);
+  return json_is_string(j) ? json_string_value(j) : initial;
+}
+
+static int
+int_or(const json_t *spec, const char *key, int initial)
+{
+  const json_t *j = json_object_get(spec, key);
+  return json_is_integer(j) ? (int)json_integer_value(j) : initial;
+}
+
+static void
+read_info(const json_t *j, Arena *arena, SpecInfo *info)
+{
+  for (int i = 0; i < 4; i++) {
+    info->dtype[i] =
+        arena_strdup(arena, per_tensor(json_object_get(j, "dtype"), i, "bf16"));
+    const char *layout = per_tensor(json_object_get(j, "layout"), i, "bshd");
+    info->layout[i] = str_eq(layout, "bhsd") ? SPEC_BHSD : SPEC_BSHD;
+  }
+  const char *align = json_string_value(json_object_get(j, "align"));
+  const json_t *window = json_object_get(j, "window");
+  info->head_dim = int_or(j, "head_dim", 0);
+  info->head_dim_v = int_or(j, "head_dim_v", info->head_dim);
+  info->group_size = int_or(j, "group_size", 0);
+  info->causal = json_is_true(json_object_get(j, "causal"));
+  info->return_lse = json_is_true(json_object_get(j, "return_lse"));
+  info->top_left = align && str_eq(align, "top_left");
+  for (size_t i = 0; i < 2; i++) {
+    const json_t *w = json_array_get(window, i);
+    info->window[i] = json_is_integer(w) ? json_integer_value(w) : -1;
+  }
+}
+
+static attnc_status
+spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
+{
+  json_t *j = json_loads(attnc_spec_json(spec), 0, NULL);
+  if (!j)
+    return err_set(e, ATTNC_ERR_INTERNAL, "attnc_spec_json: not JSON");
+  read_info(j, c->arena, info);
+  json_decref(j);
+  info->name = attnc_spec_name(spec);
+  return ATTNC_OK;
+}
+
+/* ---- loading ---- */
+
+static attnc_status
+load_text(const Cli *c, const char *path, const char *text, size_t n, LoadedSpec *out,
+          json_t **diags_json, attnc_error *e)
+{
+  attnc_diags *diags;
+  attnc_status st = attnc_diags_create(&diags);
+  if (st != ATTNC_OK)
+    return err_set(e, st, "out of memory");
+  st = attnc_spec_load(text, n, str_eq(path, "-") ? "<stdin>" : path, &out->spec, diags);
+  cli_diags_print(c, diags);
+  if (diags_json)
+    *diags_json = cli_diags_json(diags);
+  if (st != ATTNC_OK)
+    err_set(e, st, "%.300s: %s", path, attnc_status_string(st));
+  attnc_diags_release(diags);
+  return st;
+}
+
+attnc_status
+cli_load(const Cli *c, const char *path, LoadedSpec *out, json_t **diags, attnc_error *e)
+{
+  char *text;
+  size_t n;
+  *out = (LoadedSpec){.path = path};
+  if (diags)
+    *diags = NULL;
+  TRY(file_read(path, MAX_SPEC_BYTES, &text, &n, e));
+  attnc_status st = load_text(c, path, text, n, out, diags, e);
+  free(text);
+  return st == ATTNC_OK ? spec_info(c, out->spec, &out->info, e) : st;
+}
+
+void
+cli_unload(LoadedSpec *s)
+{
+  attnc_spec_release(s->spec);
+  s->spec = NULL;
+}
+
+/* ---- sizes ---- */
+
+/* The line of shapes.txt beside the spec, NULL if there is none; a file that is there but
+ * cannot be read is an error. */
+static attnc_status
+shape_beside(const Cli *c, const LoadedSpec *s, const char **shape, attnc_error *e)
+{
+  const char *slash = strrchr(s->path, '/');
+  int dir = slash ? (int)(slash + 1 - s->path) : 0;
+  const char *path = arena_printf(c->arena, "%.*sshapes.txt", dir, s->path);
+  char *text;
+  size_t n;
+  *shape = NULL;
+  if (str_eq(s->path, "-") || access(path, F_OK) != 0)
+    return ATTNC_OK;
+  TRY(file_read(path, MAX_SHAPES_BYTES, &text, &n, e));
+  *shape = problem_of(text, s->info.name, c->arena);
+  free(text);
+  return ATTNC_OK;
+}
+
+/* A problem may say again what the spec says, and must then say the same. */
+static attnc_status
+check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
+{
+  if (p->dtype[0] && !str_eq(p->dtype, s->dtype[0]))
+    return err_set(e, ATTNC_ERR_USAGE, "the shape says %s, %s is %s", p->dtype, s->name,
+                   s->dtype[0]);
+  if (p->head_dim && (p->head_dim != s->head_dim || p->head_dim_v != s->head_dim_v))
+    return err_set(e, ATTNC_ERR_USAGE, "the shape says head_dim %d/%d, %s has %d/%d",
+                   p->head_dim, p->head_dim_v, s->name, s->head_dim, s->head_dim_v);
+  if (p->causal && (p->causal == 2) != s->causal)
+    return err_set(e, ATTNC_ERR_USAGE, "the shape says %s, %s is %s",
+                   p->causal == 2 ? "causal" : "full", s->name,
+                   s->causal ? "causal" : "not causal");
+  if (p->top_left && !s->top_left)
+    return err_set(e, ATTNC_ERR_USAGE, "the shape says top_left, %s is aligned bottom_right",
+                   s->name);
+  if (p->has_window && (p->window[0] != s->window[0] || p->window[1] != s->window[1]))
+    return err_set(e, ATTNC_ERR_USAGE, "the shape's window is not that of %s", s->name);
+  return ATTNC_OK;
+}
+
+attnc_status
+cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
+{
+  Problem p = {.sizes = {sizeof p.sizes, 1, 8, 0, 256, 256}};
+  const char *line;
+  int group = s->info.group_size;
+  if (group > 8)
+    p.sizes.h = group;
+  TRY(shape_beside(c, s, &line, e));
+  if (line)
+    TRY(problem_parse(line, &p, e));
+  if (c->opt.value[OPT_SHAPE])
+    TRY(problem_parse(c->opt.value[OPT_SHAPE], &p, e));
+  TRY(check_agreement(&p, &s->info, e));
+  if (!p.sizes.hk)
+    p.sizes.hk = group && p.sizes.h % group == 0 ? p.sizes.h / group : p.sizes.h;
+  *out = p.sizes;
+  return ATTNC_OK;
+}
+
+/* ---- contexts ---- */
+
+static void
+log_line(void *user, int level, const char *message)
+{
+  const Cli *c = user;
+  (void)level; /* how much is logged was decided by ATTNC_LOG */
+  cli_note(c, "%s", message);
+}
+
+attnc_status
+cli_open(const Cli *c, Device *d, attnc_context **ctx, attnc_options *o, attnc_error *e)
+{
+  const char *arch = c->opt.value[OPT_ARCH];
+  if (arch)
+    TRY(cli_target(arch, e));
+  TRY(device_open(d, c->opt.value[OPT_DEVICE], arch, e));
+  *o = (attnc_options){.size = sizeof *o, .libcuda = d->path, .target = arch};
+  if (options_has(&c->opt, OPT_NO_CACHE))
+    o->cache = 1;
+  const char *log = getenv("ATTNC_LOG");
+  if (log && *log) {
+    o->log = log_line;
+    o->log_user = (void *)(uintptr_t)c;
+  }
+  attnc_status st = attnc_context_create(o, ctx, e);
+  if (st != ATTNC_OK) {
+    device_close(d);
+    return st;
+  }
+  cli_note(c, "device: %s (%s, sm_%d)", d->name, d->emulated ? "emulated" : "GPU", d->cc);
+  return ATTNC_OK;
+}

@@ -1,0 +1,92 @@
+/* out.c: where the words of the commands go. */
+#include "cli/cli.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void
+say(const Cli *c, const char *color, const char *kind, const char *text)
+{
+  if (c->color)
+    fprintf(stderr, "attnc: \033[%sm%s\033[0m%s\n", color, kind, text);
+  else
+    fprintf(stderr, "attnc: %s%s\n", kind, text);
+}
+
+json_t *
+cli_error_json(const attnc_error *e)
+{
+  json_t *j = json_pack("{s:s, s:i, s:s}", "status", attnc_status_name(e->status), "exit",
+                        err_exit_code(e->status), "message", e->message);
+  if (j && e->driver_code)
+    json_object_set_new(j, "driver_code", json_integer(e->driver_code));
+  /* a message with bytes that are no UTF-8, a path perhaps, is left out of the JSON */
+  return j ? j : json_pack("{s:s}", "status", attnc_status_name(e->status));
+}
+
+int
+cli_error(const Cli *c, const attnc_error *e)
+{
+  say(c, "1;31", "error: ", e->message);
+  if (c->json) {
+    json_t *j = cli_error_json(e);
+    json_object_set_new(j, "schema", json_string("attnc.error/1"));
+    cli_json(j);
+  }
+  return err_exit_code(e->status);
+}
+
+int
+cli_fail(const Cli *c, attnc_status st, const char *fmt, ...)
+{
+  char text[504];
+  attnc_error e;
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  err_set(&e, st, "%s", text);
+  return cli_error(c, &e);
+}
+
+void
+cli_warn(const Cli *c, const char *fmt, ...)
+{
+  va_list ap;
+  va_start(ap, fmt);
+  say(c, "1;31", "error: ", arena_vprintf(c->arena, fmt, ap));
+  va_end(ap);
+}
+
+void
+cli_note(const Cli *c, const char *fmt, ...)
+{
+  if (c->quiet)
+    return;
+  va_list ap;
+  va_start(ap, fmt);
+  say(c, "2", "", arena_vprintf(c->arena, fmt, ap));
+  va_end(ap);
+}
+
+void
+cli_print(const char *text)
+{
+  fputs(text, stdout);
+}
+
+void
+cli_json(json_t *j)
+{
+  json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  fputc('\n', stdout);
+  json_decref(j);
+}
+
+int
+cli_worse(int a, int b)
+{
+  return a ? a : b;
+}

@@ -1,0 +1,26 @@
+/* ptxas.h: NVIDIA's assembler, where one is installed: never needed, only asked. */
+#ifndef ATTNC_CLI_PTXAS_H
+#define ATTNC_CLI_PTXAS_H
+
+#include "base/arena.h"
+
+#include <attnc/attnc_rt.h>
+
+#include <stdbool.h>
+
+typedef struct Assembled {
+  char *cubin; /* malloc'd */
+  size_t bytes;
+  int registers, spill_stores, spill_loads, barriers; /* of the largest entry */
+  const char *log;                                    /* in the arena */
+} Assembled;
+
+/* On PATH, in $CUDA_HOME/bin or /usr/local/cuda/bin; in the arena, NULL if there is none. */
+const char *ptxas_find(Arena *);
+/* ATTNC_ERR_UNSUPPORTED where there is no ptxas, ATTNC_ERR_COMPILE with its words. */
+attnc_status ptxas_run(const char *ptx, size_t n, const char *target, Arena *, Assembled *,
+                       attnc_error *);
+/* "Cuda compilation tools, release 13.0, V13.0.88", NULL if it does not say. */
+const char *ptxas_version(const char *path, Arena *);
+
+#endif
