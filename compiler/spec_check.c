@@ -169,6 +169,7 @@ read_fields(SpecLoad *l, const Keys *keys, const DocNode *map, void *to)
       continue;
     }
     seen[f - keys->fields] = true;
+    l->within = f->key;
     readers[f->type](l, f, node, (char *)to + f->at);
   }
   for (int i = 0; i < keys->n; i++)
@@ -382,20 +383,21 @@ pins_something(const Pin *p)
          p->q_in_regs;
 }
 
+/* Reads map i; a faulty one keeps line 0 and is not compared with. */
 static void
 read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
 {
   int before = l->errors;
   if (!spec_value_is(l, node, DOC_MAP, "a map"))
     return;
-  pins[i].place = node->place;
   read_fields(l, &pin_keys, node, &pins[i]);
+  if (l->errors == before && !pins_something(&pins[i]))
+    spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
   if (l->errors != before)
     return;
-  if (!pins_something(&pins[i]))
-    spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
+  pins[i].place = node->place;
   for (int j = 0; j < i; j++)
-    if (covers(&pins[j], &pins[i])) {
+    if (pins[j].place.line && covers(&pins[j], &pins[i])) {
       spec_fault(l, node->place, SE_SHADOWED, NULL,
                  "never taken: the schedule on line %d fits whenever this one does",
                  pins[j].place.line);
@@ -417,8 +419,10 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   int n = list ? node->n : 1, i = 0;
   Pin *pins = NEW_N(l->arena, Pin, n);
   const DocNode *each = list ? node->first : node;
-  for (; i < n; i++, each = each->next)
+  for (; i < n; i++, each = each->next) {
+    l->within = f->key;
     read_pin(l, each, pins, i);
+  }
   *(const Pin **)to = pins;
   l->spec->n_pins = n;
 }

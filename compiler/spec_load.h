@@ -79,6 +79,7 @@ typedef struct SpecLoad {
   const char *text;   /* a copy without the byte order mark, 0-terminated */
   size_t n;
   Spec *spec;
+  const char *within; /* the field that is being read, for messages on elements */
   int errors;
   struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */
   jmp_buf no_memory;

@@ -102,11 +102,13 @@ kind_name(const DocNode *node)
   return node->kind == DOC_MAP ? "a map" : node->kind == DOC_LIST ? "a list" : "a single value";
 }
 
-/* How messages name the value: its key, or that it is an element. */
+/* How messages name the value: by its key, or as an element of a list. */
 static const char *
 subject(SpecLoad *l, const DocNode *node)
 {
-  return node->key ? arena_printf(l->arena, "`%s`", spec_shown(l, node->key)) : "an element";
+  if (node->key)
+    return arena_printf(l->arena, "`%s`", spec_shown(l, node->key));
+  return arena_printf(l->arena, "an element of `%s`", l->within);
 }
 
 bool
@@ -173,9 +175,9 @@ c_strtod(const char *s)
   return v;
 }
 
-/* Refuses every form that is no plain number; *look is what remains. */
+/* Refuses every form that is no plain number; *look is what remains, help is for words. */
 static bool
-number_form(SpecLoad *l, const DocNode *node, const char *due, Look *look)
+number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help, Look *look)
 {
   if (!spec_value_is(l, node, DOC_SCALAR, due))
     return false;
@@ -193,7 +195,7 @@ number_form(SpecLoad *l, const DocNode *node, const char *due, Look *look)
   else if (*look == LOOK_GROUPED || *look == LOOK_SIGNED)
     spec_fault(l, node->place, SE_NUMBER_FORM, NULL, "`%s` is not a plain number", shown);
   else if (*look < LOOK_INT)
-    spec_fault(l, node->place, SE_NOT_NUMBER, NULL, "%s takes %s, not `%s`", who, due, shown);
+    spec_fault(l, node->place, SE_NOT_NUMBER, help, "%s takes %s, not `%s`", who, due, shown);
   else
     return true;
   return false;
@@ -231,7 +233,7 @@ bool
 spec_value_int(SpecLoad *l, const DocNode *node, const Field *f, int *out)
 {
   Look look = LOOK_WORD;
-  if (!number_form(l, node, "an integer", &look))
+  if (!number_form(l, node, "an integer", NULL, &look))
     return false;
   if (look != LOOK_INT) {
     spec_fault(l, node->place, SE_NOT_INTEGER, as_integer(l, node->text),
@@ -243,17 +245,19 @@ spec_value_int(SpecLoad *l, const DocNode *node, const Field *f, int *out)
   return int_fits(l, node, f, *out);
 }
 
+static const char default_scale[] = "leave it out for 1/sqrt(head_dim)";
+
 bool
 spec_value_scale(SpecLoad *l, const DocNode *node, double *out)
 {
   Look look = LOOK_WORD;
-  if (!number_form(l, node, "a number", &look))
+  if (!number_form(l, node, "a number", default_scale, &look))
     return false;
   *out = look == LOOK_NONFINITE ? NAN : c_strtod(node->text);
   float v = (float)*out; /* kernels take it so */
   if (isnormal(v) && v > 0)
     return true;
-  spec_fault(l, node->place, SE_NOT_POSITIVE, "leave it out for 1/sqrt(head_dim)",
+  spec_fault(l, node->place, SE_NOT_POSITIVE, default_scale,
              "%s is positive and finite in fp32, `%s` is not", subject(l, node),
              spec_shown(l, node->text));
   return false;
