@@ -1,0 +1,80 @@
+"""Dependency arrows: what each folder may include (the table of the architecture)."""
+import fnmatch
+import re
+
+from source import code_only, expect, files, in_folder, line_of, main, read
+
+LIBC = """assert ctype dirent dlfcn errno fcntl float fnmatch getopt inttypes limits link locale
+math poll pthread sched setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint
+stdio stdlib string strings termios time unistd""".split()
+LIBC = {f"<{name}.h>" for name in LIBC} | {"<sys/*.h>", "<linux/*.h>"}
+PUBLIC = {"<attnc/*.h>"}
+BASE = {'"base/*.h"', '"code_id.h"'} | PUBLIC | LIBC
+
+# file pattern: what it may include.  The first pattern that matches a file decides.
+RULES = [
+    ("include/attnc/*", PUBLIC | LIBC),
+    ("base/*", BASE | {"<jansson.h>"}),
+    ("compiler/llvm_*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
+    ("compiler/spec_yaml.c", BASE | {'"compiler/*"', "<yaml.h>"}),
+    ("compiler/*", BASE | {'"compiler/*"', "<jansson.h>"}),
+    ("templates/*", LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile.h"',
+                            '"compiler/spec.h"', '"compiler/template.h"'}),
+    ("runtime/jit.c", BASE | {'"runtime/*"', '"compiler/*"', '"templates/*"', "<jansson.h>"}),
+    ("runtime/*", BASE | {'"runtime/*"', "<jansson.h>"}),
+    ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
+                           "<cpuid.h>"}),
+    ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
+    ("examples/*", PUBLIC | LIBC),
+    ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),
+]
+FOLDERS = ["include", "base", "compiler", "templates", "runtime", "emulator", "cli",
+           "examples", "bench"]
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*("[^"\n]*"|<[^>\n]*>|\w+)', re.M)
+
+
+def allowed_for(path):
+    for pattern, allowed in RULES:
+        if fnmatch.fnmatch(path, pattern):
+            return allowed
+    return set()
+
+
+def check(root):
+    findings = []
+    paths = files(root, ".c", ".h", ".def")
+    for path in in_folder(paths, *FOLDERS):
+        folder = path.rsplit("/", 1)[0]
+        text = code_only(read(root, path), keep_strings=True)
+        for m in INCLUDE.finditer(text):
+            name = m.group(1)
+            if name[0] == '"' and f"{folder}/{name[1:-1]}" in paths:
+                name = f'"{folder}/{name[1:-1]}"'  # a neighbour, named without its folder
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in allowed_for(path)):
+                findings.append(f"{path}:{line_of(text, m.start(1))}: may not include {name}")
+    return findings
+
+
+def self_test():
+    expect(check, "base/a.c", '#include "base/str.h"\n#include <stdio.h>\n', 0)
+    expect(check, "base/a.c", '#include "compiler/spec.h"\n', 1)
+    expect(check, "base/a.c", "// #include <cuda.h>\n/* #include <yaml.h> */\n", 0)
+    expect(check, "compiler/tile.c", "#include <llvm-c/Core.h>\n", 1)
+    expect(check, "compiler/llvm_module.c", "#include <llvm-c/Core.h>\n", 0)
+    expect(check, "compiler/spec.c", "#include <yaml.h>\n", 1)
+    expect(check, "compiler/spec_yaml.c", "#include <yaml.h>\n", 0)
+    expect(check, "compiler/gen.c", '#include "runtime/cache.h"\n', 1)
+    expect(check, "templates/ref_fwd.c", '#include "compiler/gen.h"\n', 1)
+    expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 0, {"templates/fwd.h": ""})
+    expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 1)
+    expect(check, "runtime/plan.c", '#include "compiler/gen.h"\n', 1)
+    expect(check, "runtime/jit.c", '#include "compiler/gen.h"\n', 0)
+    expect(check, "emulator/mem.c", '#include "compiler/target.h"\n#include <cuda.h>\n', 2)
+    expect(check, "emulator/cu.c", '#include "runtime/cuda_abi.h"\n', 0)
+    expect(check, "emulator/cu.c", '#include "runtime/drv.h"\n', 1)
+    expect(check, "cli/run.c", '#include "runtime/plan.h"\n', 1)
+    expect(check, "examples/hello.c", '#include "base/str.h"\n#include <attnc/attnc.h>\n', 1)
+
+
+if __name__ == "__main__":
+    main(check, self_test, __doc__)
