@@ -70,13 +70,15 @@ class Reader:
         sequenced = {"&&", "||", "?", ":"}
         if re.match(r"[A-Za-z_]", token) and self.peek() == "(":
             self.at += 1
-            if token in {"if", "while", "for", "switch", "return"}:
-                return self.unsequenced(")", sequenced | {";"})
+            if token in {"if", "while", "for", "switch"} or token.startswith("T_"):
+                self.unsequenced(")", sequenced | {";"})
+                return 0  # a statement of its own follows
             inner = self.unsequenced(")", sequenced)
             return 1 if self.emits(token) else inner
-        if token in "([":
-            return self.unsequenced(")" if token == "(" else "]", sequenced | {","}
-                                    if token == "(" else sequenced)
+        if token == "(":
+            return self.unsequenced(")", sequenced | {","})
+        if token == "[":
+            return self.unsequenced("]", sequenced)
         if token == "{":
             return self.unsequenced("}", sequenced)
         return 0
