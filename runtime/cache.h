@@ -1,0 +1,94 @@
+/* cache.h: compiled kernels on disk, found by key.
+ *
+ *   DIR/entries/ab/cdef…   one file an entry (entry.h), named by its key
+ *   DIR/tmp/…              being written; swept when an hour old
+ *   DIR/corrupt/…          moved aside for inspection; the first that go when room is due
+ *
+ * It never fails its caller: a file that cannot be read, or of which anything is doubtful,
+ * is a miss, and one that cannot be written is not kept.  The first such trouble is told
+ * to the log, all are counted.  No lock is taken, in the process or on disk: an entry is
+ * written to a temporary file, synced and renamed, so that readers see all of it or
+ * nothing, and two writers of a key write the same bytes.
+ *
+ * A directory that others may write to, or that belongs to another user, is refused, since
+ * what is in it is run.  Further directories are read only; they may belong to anyone.
+ * The least recently used entries go when the size is passed; the time of use is a file's
+ * modification time, which a hit renews at most hourly. */
+#ifndef ATTNC_RUNTIME_CACHE_H
+#define ATTNC_RUNTIME_CACHE_H
+
+#include "runtime/entry.h"
+
+#include <attnc/attnc_rt.h>
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* The system calls on which an entry's way to disk and back depends, so that tests can
+ * make any of them fail. */
+#define CACHE_IO_TABLE(X)                                                                \
+  X(int, openat, (int dir, const char *path, int flags, mode_t mode))                    \
+  X(int, fstat, (int fd, struct stat *))                                                 \
+  X(ssize_t, read, (int fd, void *, size_t))                                             \
+  X(ssize_t, write, (int fd, const void *, size_t))                                      \
+  X(int, fsync, (int fd))                                                                \
+  X(int, close, (int fd))                                                                \
+  X(int, futimens, (int fd, const struct timespec[2]))                                   \
+  X(int, mkdirat, (int dir, const char *path, mode_t))                                   \
+  X(int, renameat, (int dir, const char *from, int to_dir, const char *to))              \
+  X(int, unlinkat, (int dir, const char *path, int flags))
+
+typedef struct CacheIo {
+#define X(type, name, args) type(*name) args;
+  CACHE_IO_TABLE(X)
+#undef X
+} CacheIo;
+extern const CacheIo cache_io; /* the system's own */
+
+typedef enum CacheMode { CACHE_OFF, CACHE_READ, CACHE_WRITE } CacheMode;
+
+typedef struct CacheConfig {
+  const char *dir;
+  const char *readonly; /* more directories, colon-separated; NULL: none */
+  CacheMode mode;
+  uint64_t max_bytes;
+  const CacheIo *io; /* NULL: cache_io */
+  void (*log)(void *user, int level, const char *message); /* NULL: silent */
+  void *log_user;
+} CacheConfig;
+
+#define CACHE_COUNTER_TABLE(X)                                                           \
+  X(hits, "entries found in the directory")                                              \
+  X(readonly_hits, "entries found in a read-only directory")                             \
+  X(misses, "keys found nowhere")                                                        \
+  X(corrupt, "entries that were moved aside")                                            \
+  X(read_errors, "files that could not be read")                                         \
+  X(stored, "entries written")                                                           \
+  X(store_errors, "entries that could not be written")                                   \
+  X(evicted, "entries removed to keep within the size")
+
+typedef struct CacheCounters {
+#define X(name, text) uint64_t name;
+  CACHE_COUNTER_TABLE(X)
+#undef X
+} CacheCounters;
+
+typedef struct Cache Cache;
+
+attnc_status cache_open(const CacheConfig *, Cache **, attnc_error *); /* out of memory */
+void cache_close(Cache *);
+
+/* The entry of the key, a reference of the caller's, or NULL.  *layer (may be NULL) is
+ * "disk" or "readonly". */
+Entry *cache_get(Cache *, const unsigned char key[32], const char **layer);
+void cache_put(Cache *, const Entry *);
+CacheCounters cache_counters(const Cache *);
+const char *cache_dir(const Cache *);
+CacheMode cache_mode(const Cache *);
+uint64_t cache_max_bytes(const Cache *);
+/* Why the directory is not used; NULL if it is. */
+const char *cache_refusal(const Cache *);
+
+#endif

@@ -1,0 +1,42 @@
+/* entry.h: one compiled kernel as the bytes of one file.
+ *
+ *   offset  bytes
+ *        0      8  magic "attncE1\n"
+ *        8      8  format version, 1
+ *       16     32  key
+ *       48     24  lengths of canonical spec, recipe JSON and PTX
+ *       72     32  SHA-256 over everything before and after itself
+ *      104      …  the three texts, each with a 0 behind it
+ *
+ * Numbers are little-endian, 64 bits.  entry_check accepts exactly the bytes that
+ * entry_make wrote and says of any others what is wrong with them.  The spec is kept so
+ * that a cache can be read by people.  An Entry is immutable once checked and counted by
+ * references; its texts point into its bytes. */
+#ifndef ATTNC_RUNTIME_ENTRY_H
+#define ATTNC_RUNTIME_ENTRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ENTRY_HEADER = 104, ENTRY_MAX = 256 << 20 };
+
+typedef struct Entry {
+  int refs; /* atomic */
+  unsigned char key[32];
+  const char *spec, *json, *ptx; /* each ends in 0 */
+  size_t spec_n, json_n, ptx_n;
+  size_t n;
+  unsigned char *bytes;
+} Entry;
+
+/* NULL: out of memory, or too large. */
+Entry *entry_make(const unsigned char key[32], const char *spec, const char *json,
+                  const char *ptx, size_t ptx_n);
+Entry *entry_room(size_t n); /* unchecked: n bytes to be filled; NULL: out of memory */
+/* NULL if the bytes are an entry of this key (NULL: of the key that they say), else why
+ * not; fills the texts. */
+const char *entry_check(Entry *, const unsigned char key[32]);
+void entry_retain(Entry *);
+void entry_release(Entry *); /* NULL is fine */
+
+#endif
