@@ -1,0 +1,7 @@
+#include "emulator/mma_part.h"
+
+SIMD_TARGET_AVX512
+#include "emulator/mma_body.h"
+SIMD_TARGET_END
+
+const MmaCode mma_code_avx512 = {gather, scatter, bit_step, fast_step};

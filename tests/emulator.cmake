@@ -1,0 +1,1 @@
+unit(mma OBJECTS emulator base)
