@@ -201,11 +201,11 @@ number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help,
   return false;
 }
 
-/* "1024" for 1e3 and the like, NULL when there is no such integer. */
+/* "write `1000`" for 1e3 and the like, NULL when there is no such integer. */
 static const char *
-as_integer(SpecLoad *l, const char *text)
+as_integer(SpecLoad *l, const char *text, Look look)
 {
-  double v = c_strtod(text);
+  double v = look == LOOK_FLOAT ? c_strtod(text) : NAN;
   if (!(fabs(v) < 1e9) || v != floor(v))
     return NULL;
   return arena_printf(l->arena, "write `%d`", (int)v);
@@ -236,7 +236,7 @@ spec_value_int(SpecLoad *l, const DocNode *node, const Field *f, int *out)
   if (!number_form(l, node, "an integer", NULL, &look))
     return false;
   if (look != LOOK_INT) {
-    spec_fault(l, node->place, SE_NOT_INTEGER, as_integer(l, node->text),
+    spec_fault(l, node->place, SE_NOT_INTEGER, as_integer(l, node->text, look),
                "%s takes an integer, not `%s`", subject(l, node), spec_shown(l, node->text));
     return false;
   }

@@ -105,6 +105,8 @@ syntax_fault(YamlReader *r)
   const char *problem = p->problem ? p->problem : "unreadable";
   const char *help = tab_at(r->load, p->problem_mark)
                          ? "YAML does not indent with tabs: use spaces"
+                     : strstr(problem, "mapping values are not allowed")
+                         ? "put text that has `: ` in it in quotes"
                          : NULL;
   Place at = place_of(p->problem_mark, p->problem_mark);
   if (p->context)

@@ -1,0 +1,436 @@
+/* attnc_spec_load and what a spec says of itself: fields, canonical text, hash, JSON. */
+#include "compiler/spec_load.h"
+#include "compiler/target.h"
+#include "tests/golden.h"
+
+#include <attnc/attnc.h>
+
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#define BASE "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n"
+
+static attnc_spec *
+load(const char *text)
+{
+  attnc_spec *spec = NULL;
+  attnc_diags *diags = NULL;
+  char all[4096];
+  assert_int_equal(attnc_diags_create(&diags), ATTNC_OK);
+  attnc_status status = attnc_spec_load(text, strlen(text), "t.yaml", &spec, diags);
+  attnc_diags_format(diags, 0, all, sizeof all);
+  if (status != ATTNC_OK)
+    fprintf(stderr, "%s", all);
+  assert_int_equal(status, ATTNC_OK);
+  assert_int_equal(attnc_diags_count(diags), 0);
+  attnc_diags_release(diags);
+  return spec;
+}
+
+/* The code of the only diagnostic that `text` gives; its error flag in *error. */
+static int
+only_code(const char *text, attnc_status want, int *error)
+{
+  attnc_spec *spec = NULL;
+  attnc_diags *diags = NULL;
+  assert_int_equal(attnc_diags_create(&diags), ATTNC_OK);
+  assert_int_equal(attnc_spec_load(text, strlen(text), "t.yaml", &spec, diags), want);
+  assert_int_equal(attnc_diags_count(diags), 1);
+  int code = attnc_diags_get(diags, 0)->code;
+  *error = attnc_diags_get(diags, 0)->error;
+  attnc_spec_release(spec);
+  attnc_diags_release(diags);
+  return code;
+}
+
+static void
+canonical_text(void **state)
+{
+  static const struct {
+    const char *more, *want;
+  } cases[] = {
+      {"", "attnc: 1\ndtype: bf16\nhead_dim: 64\n"},
+      {"doc: a text\nlayout: bhsd\nschedule: {block_m: 64}\n",
+       "attnc: 1\ndtype: bf16\nhead_dim: 64\n"},
+      {"causal: false\nalign: bottom_right\nwindow: [-1, -1]\nreturn_lse: false\n"
+       "head_dim_v: 64\nspecialize: []\nsoftmax_scale: 0.125\n",
+       "attnc: 1\ndtype: bf16\nhead_dim: 64\n"},
+      {"softmax_scale: 0.25\n", "attnc: 1\ndtype: bf16\nhead_dim: 64\n"},
+      {"softmax_scale: 0.25\nspecialize: [softmax_scale]\n",
+       "attnc: 1\ndtype: bf16\nhead_dim: 64\nsoftmax_scale: 0.25\n"
+       "specialize: [softmax_scale]\n"},
+      {"softmax_scale: 125e-3\nspecialize: [softmax_scale]\n",
+       "attnc: 1\ndtype: bf16\nhead_dim: 64\nspecialize: [softmax_scale]\n"},
+      {"window: [0, -1]\nreturn_lse: true\ngroup_size: 4\nhead_dim_v: 32\ncausal: true\n"
+       "align: top_left\nspecialize: [strides, sk, b]\n",
+       "align: top_left\nattnc: 1\ncausal: true\ndtype: bf16\ngroup_size: 4\nhead_dim: 64\n"
+       "head_dim_v: 32\nreturn_lse: true\nspecialize: [b, sk, strides]\nwindow: [0, -1]\n"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[1024];
+    snprintf(text, sizeof text, "%s%s", BASE, cases[i].more);
+    attnc_spec *s = load(text);
+    assert_string_equal(attnc_spec_canonical(s), cases[i].want);
+    attnc_spec_release(s);
+  }
+}
+
+/* The hash is over the canonical text alone; the canonical text is a spec's but its name. */
+static void
+hash_of_canonical(void **state)
+{
+  attnc_spec *a = load(BASE "doc: one\n");
+  attnc_spec *b = load("{head_dim: 64, name: other, attnc: 1, dtype: "
+                       "{q: bf16, k: bf16, v: bf16, o: bf16}}");
+  attnc_spec *c = load(BASE "causal: true\n");
+  (void)state;
+  assert_string_equal(attnc_spec_hash(a), attnc_spec_hash(b));
+  assert_string_not_equal(attnc_spec_hash(a), attnc_spec_hash(c));
+  /* printf 'attnc: 1\ndtype: bf16\nhead_dim: 64\n' | sha256sum */
+  assert_string_equal(attnc_spec_hash(a),
+                      "74410ef42cefe23ec683ccde953bf7684f739e1c1d1104b5346d4e30bf819522");
+  char again[512];
+  snprintf(again, sizeof again, "name: x\n%s", attnc_spec_canonical(c));
+  attnc_spec *d = load(again);
+  assert_string_equal(attnc_spec_canonical(c), attnc_spec_canonical(d));
+  attnc_spec_release(a);
+  attnc_spec_release(b);
+  attnc_spec_release(c);
+  attnc_spec_release(d);
+}
+
+static void
+fields_and_defaults(void **state)
+{
+  attnc_spec *s = load(BASE);
+  (void)state;
+  assert_string_equal(attnc_spec_name(s), "x");
+  assert_string_equal(s->doc, "");
+  assert_string_equal(s->file, "t.yaml");
+  assert_int_equal(s->head_dim_v, 64);
+  assert_int_equal(s->group_size, 0);
+  assert_false(s->causal);
+  assert_int_equal(s->window[0], -1);
+  assert_int_equal(s->window[1], -1);
+  assert_true(isnan(s->softmax_scale));
+  assert_true(spec_scale(s) == 0.125);
+  assert_int_equal(s->n_pins, 0);
+  attnc_spec_release(s);
+  s = load(BASE "layout: {k: bhsd}\nsoftmax_scale: .5\ngroup_size: 8\nreturn_lse: true\n"
+                "specialize: [hk, softmax_scale]\nalign: top_left\nwindow: [3, 2]\n"
+                "doc: |\n  two\n  lines\n");
+  assert_string_equal(s->doc, "two\nlines\n");
+  assert_int_equal(s->layout[0], LAYOUT_BSHD);
+  assert_int_equal(s->layout[1], LAYOUT_BHSD);
+  assert_true(spec_scale(s) == 0.5);
+  assert_int_equal(s->group_size, 8);
+  assert_true(s->return_lse);
+  assert_true(spec_specializes(s, SPECIALIZE_HK));
+  assert_false(spec_specializes(s, SPECIALIZE_H));
+  assert_int_equal(s->align, ALIGN_TOP_LEFT);
+  assert_int_equal(s->window[0], 3);
+  assert_int_equal(s->window[1], 2);
+  attnc_spec_release(s);
+}
+
+static void
+dtype_map(void **state)
+{
+  attnc_spec *s = load("attnc: 1\nname: x\nhead_dim: 64\n"
+                       "dtype: {o: fp32, v: bf16, k: fp16, q: bf16}\n");
+  (void)state;
+  assert_int_equal(s->q, DT_BF16);
+  assert_int_equal(s->k, DT_F16);
+  assert_int_equal(s->v, DT_BF16);
+  assert_int_equal(s->o, DT_F32);
+  assert_string_equal(attnc_spec_canonical(s),
+                      "attnc: 1\ndtype: {q: bf16, k: fp16, v: bf16, o: fp32}\nhead_dim: 64\n");
+  attnc_spec_release(s);
+  for (int i = 0; i < DT_COUNT; i++) {
+    char text[128];
+    snprintf(text, sizeof text, "attnc: 1\nname: x\nhead_dim: 64\ndtype: %s\n",
+             dtype_name((Dtype)i));
+    s = load(text);
+    assert_int_equal(s->q, i);
+    assert_int_equal(s->o, i);
+    attnc_spec_release(s);
+    assert_int_equal(dtype_bytes((Dtype)i), i == DT_F32 ? 4 : 2);
+  }
+}
+
+/* Every head_dim of the promise, and none between. */
+static void
+head_dims(void **state)
+{
+  (void)state;
+  for (int d = 0; d <= 300; d++) {
+    char text[128];
+    attnc_spec *s = NULL;
+    snprintf(text, sizeof text, "attnc: 1\nname: x\ndtype: fp16\nhead_dim: %d\n", d);
+    attnc_status status = attnc_spec_load(text, strlen(text), "t", &s, NULL);
+    assert_int_equal(status,
+                     d >= 16 && d <= 256 && d % 8 == 0 ? ATTNC_OK : ATTNC_ERR_SPEC);
+    if (s)
+      assert_int_equal(s->head_dim, d);
+    attnc_spec_release(s);
+  }
+}
+
+static void
+pins(void **state)
+{
+  attnc_spec *s = load(BASE "schedule:\n"
+                            "  - {arch: sm_90, template: fwd_mma, block_m: 128}\n"
+                            "  - {arch: sm_90, block_n: 32, q_in_regs: false}\n"
+                            "  - {num_warps: 8, num_stages: 3, q_in_regs: true}\n");
+  (void)state;
+  assert_int_equal(s->n_pins, 3);
+  assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->block_m, 128);
+  assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->place.line, 6);
+  assert_int_equal(spec_pin(s, "sm_90", NULL)->block_m, 128);
+  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->block_n, 32);
+  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->q_in_regs, 1);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->num_warps, 8);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->num_stages, 3);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->q_in_regs, 2);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->block_m, 0);
+  attnc_spec_release(s);
+  s = load(BASE "schedule: {arch: sm_80, block_m: 64}\n");
+  assert_null(spec_pin(s, "sm_86", NULL));
+  assert_int_equal(spec_pin(s, "sm_80", "any")->block_m, 64);
+  attnc_spec_release(s);
+}
+
+static void
+bands(void **state)
+{
+  static const struct {
+    const char *more;
+    Band want;
+  } cases[] = {
+      {"", {INT_MIN, INT_MAX, true}},
+      {"causal: true\n", {INT_MIN, 0, true}},
+      {"causal: true\nalign: top_left\n", {INT_MIN, 0, false}},
+      {"window: [5, 7]\n", {-5, 7, true}},
+      {"window: [5, -1]\n", {-5, INT_MAX, true}},
+      {"window: [-1, 7]\n", {INT_MIN, 7, true}},
+      {"window: [0, 0]\n", {0, 0, true}},
+      {"causal: true\nwindow: [5, -1]\n", {-5, 0, true}},
+      {"causal: true\nwindow: [1073741824, 0]\n", {-1073741824, 0, true}},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[256];
+    snprintf(text, sizeof text, "%s%s", BASE, cases[i].more);
+    attnc_spec *s = load(text);
+    Band b = spec_band(s), w = cases[i].want;
+    assert_int_equal(b.lo, w.lo);
+    assert_int_equal(b.hi, w.hi);
+    assert_int_equal(b.bottom_right, w.bottom_right);
+    attnc_spec_release(s);
+  }
+}
+
+static void
+warnings(void **state)
+{
+  int error = 1;
+  (void)state;
+  assert_int_equal(only_code(BASE "align: top_left\n", ATTNC_OK, &error), 180);
+  assert_int_equal(error, 0);
+  assert_int_equal(only_code(BASE "causal: true\nwindow: [4, 1]\n", ATTNC_OK, &error), 181);
+  assert_int_equal(error, 0);
+}
+
+/* ---- texts of several shapes ---- */
+
+static void
+line_ends_and_marks(void **state)
+{
+  static const char *const same[] = {
+      BASE,
+      "\xef\xbb\xbf" BASE,
+      "attnc: 1\r\nname: x\r\ndtype: bf16\r\nhead_dim: 64\r\n",
+      "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64",
+      "---\n" BASE "...\n",
+      "{\"attnc\": 1, \"name\": \"x\", \"dtype\": \"bf16\", \"head_dim\": 64}",
+      "# a comment\n\n  attnc: 1 # one\n  name:   'x'\n  dtype: \"bf16\"\n  head_dim: 64\n",
+  };
+  attnc_spec *first = load(same[0]);
+  (void)state;
+  for (size_t i = 1; i < sizeof same / sizeof *same; i++) {
+    attnc_spec *s = load(same[i]);
+    assert_string_equal(attnc_spec_json(s), attnc_spec_json(first));
+    attnc_spec_release(s);
+  }
+  attnc_spec_release(first);
+}
+
+/* Exactly the limit is read; one byte more is not. */
+static void
+largest_document(void **state)
+{
+  char *text = malloc(SPEC_MAX_BYTES + 1);
+  size_t n = strlen(BASE);
+  attnc_spec *s = NULL;
+  (void)state;
+  memset(text, '#', SPEC_MAX_BYTES + 1);
+  memcpy(text, BASE, n);
+  assert_int_equal(attnc_spec_load(text, SPEC_MAX_BYTES, "t", &s, NULL), ATTNC_OK);
+  attnc_spec_release(s);
+  assert_int_equal(attnc_spec_load(text, SPEC_MAX_BYTES + 1, "t", &s, NULL), ATTNC_ERR_SPEC);
+  free(text);
+}
+
+/* The text is not read past n: under AddressSanitizer a read of the guard is seen. */
+static void
+text_without_end(void **state)
+{
+  size_t n = strlen(BASE);
+  attnc_spec *s = NULL;
+  char *text = malloc(n);
+  (void)state;
+  memcpy(text, BASE, n);
+  assert_int_equal(attnc_spec_load(text, n, NULL, &s, NULL), ATTNC_OK);
+  assert_string_equal(s->file, "");
+  attnc_spec_release(s);
+  for (size_t cut = 0; cut < n - 2; cut++) {
+    char *part = malloc(cut + 1);
+    memcpy(part, BASE, cut);
+    assert_int_equal(attnc_spec_load(part, cut, "t", &s, NULL), ATTNC_ERR_SPEC);
+    free(part);
+  }
+  free(text);
+}
+
+static void
+misuse(void **state)
+{
+  attnc_spec *s = NULL;
+  (void)state;
+  assert_int_equal(attnc_spec_load(BASE, strlen(BASE), "t", NULL, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_spec_load(NULL, 3, "t", &s, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_spec_load(NULL, 0, "t", &s, NULL), ATTNC_ERR_SPEC);
+  attnc_spec_release(NULL);
+}
+
+/* Whatever limit memory has, loading ends with a status and leaks nothing. */
+static void
+out_of_memory(void **state)
+{
+  size_t n = 0, failed = 0, limit = 64;
+  char *text = golden_read("tests/bad/many_at_once.attn.yaml", &n);
+  attnc_spec *s = NULL;
+  (void)state;
+  assert_non_null(text);
+  for (; spec_load_limited(text, n, "t", limit, &s, NULL) == ATTNC_ERR_NOMEM; limit += 64)
+    failed++;
+  assert_true(failed > 20);
+  free(text);
+  for (limit = 64, failed = 0;
+       spec_load_limited(BASE, strlen(BASE), "t", limit, &s, NULL) == ATTNC_ERR_NOMEM;
+       limit += 16)
+    failed++;
+  assert_true(failed > 20);
+  assert_non_null(s);
+  attnc_spec_release(s);
+}
+
+/* ---- JSON ---- */
+
+static void
+json_has_all_fields(void **state)
+{
+  attnc_spec *s = load(BASE "doc: \"quote \\\" and \\\\ and é\"\nschedule:\n"
+                            "  - {arch: sm_80, num_warps: 4, q_in_regs: false}\n");
+  json_t *j = json_loads(attnc_spec_json(s), 0, NULL);
+  (void)state;
+  assert_non_null(j);
+  for (int i = 0; i < n_spec_fields; i++)
+    assert_non_null(json_object_get(j, spec_fields[i].key));
+  assert_int_equal((int)json_object_size(j), n_spec_fields + 2);
+  assert_string_equal(json_string_value(json_object_get(j, "doc")), "quote \" and \\ and é");
+  assert_string_equal(json_string_value(json_object_get(j, "hash")), attnc_spec_hash(s));
+  assert_true(json_real_value(json_object_get(j, "softmax_scale")) == 0.125);
+  assert_true(json_is_null(json_object_get(j, "group_size")));
+  json_t *pin = json_array_get(json_object_get(j, "schedule"), 0);
+  for (int i = 0; i < n_pin_fields; i++)
+    assert_non_null(json_object_get(pin, pin_fields[i].key));
+  assert_true(json_is_false(json_object_get(pin, "q_in_regs")));
+  assert_int_equal((int)json_integer_value(json_object_get(pin, "line")), 6);
+  json_decref(j);
+  attnc_spec_release(s);
+}
+
+/* A host application's decimal comma changes neither what is read nor what is written. */
+static void
+decimal_comma(void **state)
+{
+  static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8",
+                                      "fr_FR.utf8",  "de_DE",      "nl_NL.UTF-8"};
+  const char *text = BASE "softmax_scale: 0.5\nspecialize: [softmax_scale]\n";
+  const char *set = NULL;
+  (void)state;
+  for (size_t i = 0; !set && i < sizeof names / sizeof *names; i++)
+    set = setlocale(LC_ALL, names[i]);
+  if (!set) {
+    printf("no locale with a decimal comma is installed: skipped\n");
+    skip();
+  }
+  attnc_spec *s = load(text);
+  assert_true(spec_scale(s) == 0.5);
+  assert_non_null(strstr(attnc_spec_canonical(s), "softmax_scale: 0.5\n"));
+  attnc_spec_release(s);
+  setlocale(LC_ALL, "C");
+}
+
+/* ---- targets ---- */
+
+static void
+targets_table(void **state)
+{
+  (void)state;
+  const char *const *names = attnc_targets();
+  int n = 0;
+  for (; names[n]; n++) {
+    const Target *t = target_find(names[n]);
+    assert_non_null(t);
+    assert_string_equal(t->name, names[n]);
+    assert_true(t->smem_block + t->smem_reserved <= t->smem_sm);
+  }
+  assert_int_equal(n, n_targets);
+  assert_null(target_find("sm_70"));
+  assert_null(target_for_cc(75));
+  assert_string_equal(target_for_cc(80)->name, "sm_80");
+  assert_string_equal(target_for_cc(87)->name, "sm_86");
+  assert_string_equal(target_for_cc(100)->name, "sm_90");
+  assert_string_equal(target_for_cc(121)->name, "sm_120");
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(canonical_text),      cmocka_unit_test(hash_of_canonical),
+      cmocka_unit_test(fields_and_defaults), cmocka_unit_test(dtype_map),
+      cmocka_unit_test(head_dims),           cmocka_unit_test(pins),
+      cmocka_unit_test(bands),               cmocka_unit_test(warnings),
+      cmocka_unit_test(line_ends_and_marks), cmocka_unit_test(largest_document),
+      cmocka_unit_test(text_without_end),    cmocka_unit_test(misuse),
+      cmocka_unit_test(out_of_memory),       cmocka_unit_test(json_has_all_fields),
+      cmocka_unit_test(decimal_comma),       cmocka_unit_test(targets_table),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
