@@ -1,0 +1,251 @@
+/* emu.h: how a kernel is executed: decoded instructions, warps, CTAs, launches, devices.
+ *
+ * A kernel is decoded once into a dense array of Insn.  A warp's registers are rows of 32
+ * lanes (128 bytes; a 64-bit register takes two); immediates and special registers are rows
+ * as well, written when a warp starts, so that every source operand is a row.  Predicates are
+ * one 32-bit mask each.  Most instructions are a LaneFn over whole rows: all 32 lanes are
+ * computed, and where not all are active the old lanes are blended back, so that the result
+ * of a lane never depends on its neighbours.  The others are a Step.
+ *
+ * Lanes that part become groups; the group with the lowest pc runs, groups that meet merge.
+ * An instruction that needs lanes which are elsewhere parks its group until they come; if no
+ * group can move, that is a finding, not a hang.
+ *
+ * One host thread runs one CTA at a time (Exec); CTAs may run on several.  Device memory lives
+ * at fake addresses with gaps between allocations, so that an overrun always faults. */
+#ifndef ATTNC_EMULATOR_EMU_H
+#define ATTNC_EMULATOR_EMU_H
+
+#include "emulator/arith.h"
+#include "emulator/async.h"
+#include "emulator/mma.h"
+#include "emulator/ptx.h"
+#include "emulator/shadow.h"
+#include "runtime/cuda_abi.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+  LANES = 32,
+  MAX_WARPS = 32,
+  MAX_BARRIERS = 16,
+  SHARED_BASE = 1024, /* as on chips that keep 1 KB for themselves: address 0 is nobody's */
+};
+#define FULL 0xffffffffu
+/* Windows of the generic address space. */
+#define WINDOW_SHARED 0x00007f0000000000u
+#define WINDOW_LOCAL  0x00007f1000000000u
+#define WINDOW_PARAM  0x00007f2000000000u
+#define WINDOW_SIZE   0x0000000100000000u
+#define GLOBAL_BASE   0x0000600000000000u
+
+typedef struct Insn Insn;
+typedef struct Exec Exec;
+typedef struct Warp Warp;
+typedef struct Cta Cta;
+typedef struct Kernel Kernel;
+typedef struct Launch Launch;
+typedef struct Device Device;
+
+typedef enum Stop {
+  GO,     /* to the next instruction */
+  JUMPED, /* the step has set pc and active */
+  PARK,   /* the group waits here for other lanes */
+  BLOCK,  /* the warp waits at a barrier, its pc is set */
+  DONE,   /* all lanes have exited */
+  SLICE,  /* the turn is over */
+  FATAL,
+} Stop;
+
+typedef Stop Step(Exec *, const Insn *, uint32_t mask);
+typedef uint32_t CompareFn(const void *a, const void *b); /* mask of lanes */
+
+typedef enum InsnKind { K_LANE, K_COMPARE, K_STEP } InsnKind;
+enum {
+  F_LEADER = 1,    /* other groups may be waiting here, or come here */
+  F_WIDE = 2,      /* d takes two rows */
+  F_GUARD_NOT = 4,
+  F_SHARED = 8,    /* what the counters of this instruction count */
+  F_GLOBAL = 16,
+};
+
+struct Insn {
+  ArOp op; /* K_LANE */
+  union {
+    Step *step;
+    CompareFn *compare;
+  };
+  uint8_t kind, flags;
+  uint16_t guard;      /* predicate; 0 is always true */
+  uint32_t d, a, b, c; /* rows (predicates for what is one); 0: none */
+  int32_t target;      /* instruction */
+  uint32_t list;       /* first of `lists`: more operands */
+  uint16_t n_d, n_s;   /* of the list: rows written, then rows read */
+  int32_t line;
+  int64_t imm;
+  struct { /* what a step needs to know, by its kind */
+    uint8_t space, bytes, vec, sub, type, cond;
+    uint16_t pd, pq, ps; /* predicates written and read */
+    bool ps_not, addr64, sign;
+  } x;
+};
+
+typedef struct Fill { /* a row written when a warp starts */
+  uint32_t row;
+  int16_t special; /* -1: value */
+  bool wide;
+  uint64_t value;
+} Fill;
+
+struct Kernel {
+  Ptx *ptx;
+  const Ast *ast;
+  const char *name;
+  Insn *code;
+  int n_code;
+  uint32_t *lists;
+  Fill *fills;
+  int n_fills;
+  uint32_t rows, preds;
+  uint32_t *def0;  /* [rows] lanes defined at the start: constants */
+  const char **row_name, **pred_name; /* registers' names; NULL for constants */
+  uint32_t param_bytes, local_bytes, shared_bytes; /* static shared */
+  uint32_t max_dynamic; /* opted in */
+  uint32_t used_regs;
+  bool mma;
+};
+
+typedef struct Group {
+  int pc;
+  uint32_t mask;
+  bool waiting;
+} Group;
+
+struct Warp {
+  uint32_t *file, *def; /* rows × 32, rows */
+  uint32_t *pred, *pdef;
+  uint8_t *local;      /* 32 × local_bytes */
+  int id, pc;
+  uint32_t live, active, born;
+  Group parked[LANES];
+  int n_parked, spins;
+  int barrier; /* at which it waits; -1: none */
+  bool done;
+  uint64_t executed;
+};
+
+typedef struct Barrier {
+  uint32_t expected, arrived; /* threads; 0: nobody is here */
+  uint32_t waiting;           /* warps */
+  uint32_t members;           /* warps that arrived or wait in this phase */
+  uint32_t votes_and, votes_or, votes; /* bar.red so far */
+  int line;                   /* of the first to come */
+} Barrier;
+
+struct Cta {
+  int index;
+  uint32_t id[3];
+  Warp warp[MAX_WARPS];
+  int n_warps;
+  uint8_t *shared;
+  uint32_t shared_bytes;
+  Barrier barrier[MAX_BARRIERS];
+  uint64_t fuel;
+};
+
+typedef struct Alloc {
+  uint64_t base, bytes;
+  uint8_t *host;
+  ShadowMem *shadow;
+  bool read_only;
+} Alloc;
+
+/* One host thread that runs CTAs of a launch. */
+struct Exec {
+  Launch *launch;
+  const Kernel *kernel;
+  Cta cta;
+  Warp *warp; /* the one whose turn it is */
+  Shadow *shadow;
+  ShadowCount *counts;
+  Async *async;
+  const Alloc *last; /* allocation found last */
+  uint64_t slice;
+  uint64_t random;
+  uint64_t executed;
+  CUresult result;
+  uint32_t blend[LANES]; /* lane mask of the last partial instruction */
+  uint32_t blend_mask;
+  uint8_t *memory; /* what the warps' pointers point into */
+};
+
+typedef enum Schedule { SCHED_BLOCK, SCHED_RR, SCHED_RANDOM } Schedule;
+
+typedef struct Settings {
+  char arch[16];
+  int devices, threads;
+  bool checks, fast_mma;
+  Schedule sched;
+  uint64_t seed, fuel;
+  AsyncPolicy async;
+} Settings;
+
+typedef struct Chip { /* one emulated architecture */
+  const char *name;
+  int cc, sms, smem_block, smem_optin, smem_sm, regs_sm, threads_sm, blocks_sm;
+  int mma_macs, mufu, fp32, l2_bytes; /* per SM and clock; bytes of global traffic too */
+  int64_t l2_size;
+} Chip;
+
+struct Launch {
+  const Kernel *kernel;
+  Device *device;
+  const Chip *chip;
+  Settings set;
+  uint32_t grid[3], block[3];
+  uint32_t dynamic;
+  uint64_t ctas;
+  uint8_t *params;
+  ShadowLaunch *shadow;
+  const Alloc *allocs;
+  int n_allocs;
+  atomic_uint_fast64_t next; /* CTA */
+  atomic_int result;         /* CUresult, the first that is not success */
+  uint32_t *cost;            /* [ctas][COST_COUNT] */
+  atomic_uint_fast64_t warp_insns, barriers;
+};
+
+/* ---- decode.c ---- */
+/* Kernel of one entry, in the module's arena; ptx_fail on what is not known. */
+Kernel *decode_kernel(Ptx *, const Ast *);
+
+/* ---- exec.c ---- */
+Stop exec_warp(Exec *, Warp *);                   /* until it stops */
+void exec_diverge(Warp *, int pc, uint32_t mask); /* park a group */
+/* ---- cta.c ---- */
+CUresult cta_run(Exec *, uint64_t index);
+/* ---- mem.c ---- */
+const Alloc *mem_find(Exec *, uint64_t addr);
+
+/* ---- report.c ---- */
+/* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0: the
+ * whole warp. */
+Stop report_fatal(Exec *, const Insn *, CUresult, const char *name, int lane,
+                  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+void report_note(Exec *, const Insn *, const char *name, int lane, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static inline uint32_t *
+row32(const Warp *w, uint32_t row)
+{
+  return w->file + (size_t)row * LANES;
+}
+
+static inline uint64_t *
+row64(const Warp *w, uint32_t row)
+{
+  return (uint64_t *)(void *)(w->file + (size_t)row * LANES);
+}
+
+#endif

@@ -1,0 +1,229 @@
+/* ptx.h: PTX text as data: what the parser makes and the decoder reads.
+ *
+ * The parser knows the syntax of PTX, not its instructions: a statement is a mnemonic and
+ * operands whose names are already resolved (registers, labels, variables).  Everything lives
+ * in one arena that belongs to the module; names point into the module's copy of the text.
+ * The first error ends it: the message names the line and shows it.  What is not understood
+ * is an error, never skipped; only debug information (.file, .loc, .section) is passed over.
+ * Refused on purpose: .func and calls, textures, aliases, constant expressions. */
+#ifndef ATTNC_EMULATOR_PTX_H
+#define ATTNC_EMULATOR_PTX_H
+
+#include "base/arena.h"
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* id, name, bits, class: b bits, u and s integers, f float, p predicate */
+#define PTX_TYPES(X)                                                                     \
+  X(PRED, "pred", 1, 'p')                                                                \
+  X(B8, "b8", 8, 'b')                                                                    \
+  X(B16, "b16", 16, 'b')                                                                 \
+  X(B32, "b32", 32, 'b')                                                                 \
+  X(B64, "b64", 64, 'b')                                                                 \
+  X(U8, "u8", 8, 'u')                                                                    \
+  X(U16, "u16", 16, 'u')                                                                 \
+  X(U32, "u32", 32, 'u')                                                                 \
+  X(U64, "u64", 64, 'u')                                                                 \
+  X(S8, "s8", 8, 's')                                                                    \
+  X(S16, "s16", 16, 's')                                                                 \
+  X(S32, "s32", 32, 's')                                                                 \
+  X(S64, "s64", 64, 's')                                                                 \
+  X(F16, "f16", 16, 'f')                                                                 \
+  X(F16X2, "f16x2", 32, 'f')                                                             \
+  X(BF16, "bf16", 16, 'f')                                                               \
+  X(BF16X2, "bf16x2", 32, 'f')                                                           \
+  X(TF32, "tf32", 32, 'f')                                                               \
+  X(F32, "f32", 32, 'f')                                                                 \
+  X(F64, "f64", 64, 'f')
+
+typedef enum Type {
+#define X(id, name, bits, class) T_##id,
+  PTX_TYPES(X)
+#undef X
+  TYPE_COUNT
+} Type;
+
+typedef struct TypeInfo {
+  const char *name;
+  uint8_t bits, class;
+} TypeInfo;
+extern const TypeInfo type_info[TYPE_COUNT];
+int type_find(const char *name, int n); /* without the dot; -1: no such type */
+
+typedef enum Space {
+  SPACE_GENERIC,
+  SPACE_GLOBAL,
+  SPACE_SHARED,
+  SPACE_LOCAL,
+  SPACE_CONST,
+  SPACE_PARAM,
+} Space;
+
+typedef struct Var { /* .global .const .shared .local .param */
+  const char *name;
+  Space space;
+  Type type;
+  uint32_t align;
+  uint64_t bytes;
+  bool is_extern; /* .extern .shared x[]: dynamic shared memory */
+  int line;
+  uint8_t *init; /* bytes, or NULL: zeros */
+  struct Patch *patches;
+  uint64_t offset; /* from the start of its space in the kernel or module, once laid out */
+  struct Var *next;
+} Var;
+
+typedef struct Patch { /* the address of a variable inside an initialiser */
+  const char *name;
+  uint64_t at;
+  int64_t add;
+  bool generic;
+  int line;
+  struct Patch *next;
+} Patch;
+
+/* Registers.  %r<9> declares nine in a row. */
+typedef struct Reg {
+  Type type;
+  const char *name;
+  int row; /* of the register file or predicate index; -1: never used */
+} Reg;
+
+typedef enum OpndKind {
+  O_REG,
+  O_INT,     /* bits */
+  O_FLOAT32, /* bits: 0fXXXXXXXX */
+  O_FLOAT64, /* bits: 0dX…, or a decimal literal */
+  O_SPECIAL, /* %tid.x: index into the table of special registers */
+  O_VAR,     /* address of a variable, + off */
+  O_ADDR,    /* [base + off]: reg, var, or neither */
+  O_VEC,     /* { … } */
+  O_LABEL,
+  O_SINK,    /* _ */
+} OpndKind;
+
+typedef struct Opnd {
+  uint8_t kind;
+  bool negated; /* !%p */
+  Reg *reg;
+  Var *var;
+  uint64_t bits;
+  int64_t off;
+  int special;
+  const char *label;
+  struct Opnd *at; /* elements */
+  int n;
+  struct Opnd *second; /* %r | %p */
+} Opnd;
+
+typedef struct Stmt {
+  int line, scope;
+  Reg *guard;
+  bool guard_not;
+  const char *op; /* "mma.sync.aligned…" */
+  int op_len;
+  Opnd *opnds;
+  int n;
+} Stmt;
+
+typedef struct Label {
+  const char *name;
+  int scope;
+  int stmt; /* the next statement */
+} Label;
+
+typedef struct Branches { /* .branchtargets */
+  const char *name;
+  int scope, line;
+  const char **labels;
+  int n;
+} Branches;
+
+typedef struct Ast { /* of one .entry */
+  const char *name;
+  int line, end_line;
+  VEC(Var *) params;
+  VEC(Var *) locals;  /* .local and .shared of the body */
+  VEC(Stmt) stmts;
+  VEC(Label) labels;
+  VEC(Branches) branches;
+  VEC(int) scopes; /* parent of each; 0 is the body, its own parent */
+  uint32_t maxntid[3], reqntid[3]; /* 0: not given */
+  uint32_t minnctapersm, maxnreg;
+  bool cluster; /* more than one CTA in a cluster was asked for */
+} Ast;
+
+typedef struct Ptx {
+  Arena *arena;
+  char *text;         /* our copy */
+  const char **lines; /* 1 … n_lines: starts */
+  int n_lines;
+  int version;        /* 70 is 7.0 */
+  int sm;             /* 80 */
+  char sm_suffix;     /* 'a', 'f' or 0 */
+  VEC(Ast *) entries;
+  VEC(Var *) vars;    /* .global .const .shared of the module */
+  jmp_buf *fail;
+  bool no_memory;
+  char error[512];
+} Ptx;
+
+/* Parses text into p (zeroed, with an arena); false: p->error says why. */
+bool ptx_parse(Ptx *p, const char *text, size_t n);
+/* For the parser and the decoder, while p->fail is set. */
+_Noreturn void ptx_fail(Ptx *p, int line, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* One line of the text, without white space around it. */
+const char *ptx_line(const Ptx *p, int line, int *n);
+
+/* Special registers: id, name, bits.  LANE: differs between lanes; WARP: between warps; CTA;
+ * TIME: read when executed. */
+#define PTX_SPECIALS(X)                                                                  \
+  X(TID_X, "%tid.x", 32)                                                                 \
+  X(TID_Y, "%tid.y", 32)                                                                 \
+  X(TID_Z, "%tid.z", 32)                                                                 \
+  X(NTID_X, "%ntid.x", 32)                                                               \
+  X(NTID_Y, "%ntid.y", 32)                                                               \
+  X(NTID_Z, "%ntid.z", 32)                                                               \
+  X(CTAID_X, "%ctaid.x", 32)                                                             \
+  X(CTAID_Y, "%ctaid.y", 32)                                                             \
+  X(CTAID_Z, "%ctaid.z", 32)                                                             \
+  X(NCTAID_X, "%nctaid.x", 32)                                                           \
+  X(NCTAID_Y, "%nctaid.y", 32)                                                           \
+  X(NCTAID_Z, "%nctaid.z", 32)                                                           \
+  X(LANEID, "%laneid", 32)                                                               \
+  X(WARPID, "%warpid", 32)                                                               \
+  X(NWARPID, "%nwarpid", 32)                                                             \
+  X(SMID, "%smid", 32)                                                                   \
+  X(NSMID, "%nsmid", 32)                                                                 \
+  X(GRIDID, "%gridid", 64)                                                               \
+  X(LANEMASK_EQ, "%lanemask_eq", 32)                                                     \
+  X(LANEMASK_LE, "%lanemask_le", 32)                                                     \
+  X(LANEMASK_LT, "%lanemask_lt", 32)                                                     \
+  X(LANEMASK_GE, "%lanemask_ge", 32)                                                     \
+  X(LANEMASK_GT, "%lanemask_gt", 32)                                                     \
+  X(DYNAMIC_SMEM, "%dynamic_smem_size", 32)                                              \
+  X(TOTAL_SMEM, "%total_smem_size", 32)                                                  \
+  X(CLOCK, "%clock", 32)                                                                 \
+  X(CLOCK_HI, "%clock_hi", 32)                                                           \
+  X(CLOCK64, "%clock64", 64)                                                             \
+  X(GLOBALTIMER, "%globaltimer", 64)                                                     \
+  X(GLOBALTIMER_LO, "%globaltimer_lo", 32)                                               \
+  X(GLOBALTIMER_HI, "%globaltimer_hi", 32)
+
+typedef enum Special {
+#define X(id, name, bits) SR_##id,
+  PTX_SPECIALS(X)
+#undef X
+  SPECIAL_COUNT
+} Special;
+
+typedef struct SpecialInfo {
+  const char *name;
+  uint8_t bits;
+} SpecialInfo;
+extern const SpecialInfo special_info[SPECIAL_COUNT];
+
+#endif
