@@ -45,7 +45,8 @@ load(Device *d, const char *path, char *why, size_t n)
   resolve(d->lib, "attncEmuGetStats", &d->stats, sizeof d->stats);
   resolve(d->lib, "attncEmuResetStats", &d->reset, sizeof d->reset);
   resolve(d->lib, "attncEmuTakeFindings", &d->findings, sizeof d->findings);
-  d->emulator = d->configure && d->stats && d->reset && d->findings;
+  resolve(d->lib, "attncEmuProfile", &d->profile, sizeof d->profile);
+  d->emulator = d->configure && d->stats && d->reset && d->findings && d->profile;
   return true;
 }
 

@@ -20,10 +20,11 @@ typedef struct Device {
   CUDA_ENTRY_TABLE(X)
 #undef X
   bool emulator;
-  int (*configure)(const char *, char *, size_t); /* these four: NULL on a real driver */
+  int (*configure)(const char *, char *, size_t); /* these five: NULL on a real driver */
   void (*stats)(attncEmuStats *);
   void (*reset)(void);
   size_t (*findings)(char *, size_t);
+  size_t (*profile)(char *, size_t);
   CUdevice device;
   CUcontext context;
   int cc; /* 80 */

@@ -1,0 +1,45 @@
+/* call.h: the tensors of one case, on the host and on the device, with traps in all memory
+ * that no kernel has business with.
+ *
+ * Every buffer is one allocation: a guard, the tensor (or the packed tensors), a guard.
+ * Inputs are random-normal; gaps between their rows, dead rows behind them and both guards
+ * hold NaN and infinity, so that a value which is read there is seen in the result.  Outputs
+ * start as a NaN that no arithmetic makes; afterwards every element must be written, and
+ * nothing else: gaps and guards are compared bit by bit, inputs whole.  A Call belongs to
+ * one thread; call_free gives everything back, accepts a zeroed Call, and needs no device where
+ * nothing was sent. */
+#ifndef ATTNC_TESTS_CALL_H
+#define ATTNC_TESTS_CALL_H
+
+#include "tests/e2e/device.h"
+#include "tests/e2e/trial.h"
+
+typedef struct Buffer {
+  unsigned char *host, *sent; /* what is there; what was sent */
+  size_t bytes;
+  CUdeviceptr at;
+} Buffer;
+
+typedef struct Call {
+  Trial trial;
+  Buffer buffers[ATTNC_SLOT_COUNT];
+  int n_buffers;
+  int home[ATTNC_SLOT_COUNT];    /* the buffer of a tensor, -1: absent */
+  size_t start[ATTNC_SLOT_COUNT]; /* byte of its first element in the buffer */
+  attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
+  attnc_args host_args, device_args;
+  float scalars[ATTNC_SCALAR_COUNT];
+} Call;
+
+/* Host images and strides.  false: out of memory. */
+bool call_build(Call *, const Trial *);
+bool call_upload(Call *, const Device *, char *why, size_t n);
+bool call_download(Call *, const Device *, char *why, size_t n);
+/* What the launch must not have done: elements not written, bytes written that are no
+ * element.  false and the first place. */
+bool call_intact(const Call *, char *why, size_t n);
+void call_free(Call *, const Device *);
+/* What a plan is asked for: the sizes and, for `specialize`, the strides. */
+attnc_problem call_problem(const Call *);
+
+#endif

@@ -1,0 +1,166 @@
+#include "tests/e2e/run.h"
+#include "tests/e2e/call.h"
+
+#include "tests/oracle.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Run {
+  Session *s;
+  const Trial *t;
+  Call call;
+  attnc_spec *spec;
+  attnc_plan *plan;
+  char *why;
+  size_t n;
+} Run;
+
+__attribute__((format(printf, 2, 3))) static bool
+fail(Run *r, const char *fmt, ...)
+{
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(r->why, r->n, fmt, ap);
+  va_end(ap);
+  return false;
+}
+
+bool
+session_open(Session *s, const char *lib, const char *target, char *why, size_t n)
+{
+  char settings[64];
+  attnc_error e = { 0 };
+  memset(s, 0, sizeof *s);
+  snprintf(settings, sizeof settings, "arch=%s", target);
+  snprintf(s->target, sizeof s->target, "%s", target);
+  if (!device_open(&s->device, lib, settings, why, n))
+    return false;
+  const attnc_options o = { .size = sizeof o, .libcuda = s->device.path, .cache = 1,
+                            .target = s->target };
+  if (s->device.cc < atoi(target + 3)) { /* the context would refuse it: run_trial skips */
+    snprintf(why, n, "%s is sm_%d, not %s", s->device.name, s->device.cc, target);
+    return !s->device.emulator;
+  }
+  if (attnc_context_create(&o, &s->context, &e)) {
+    snprintf(why, n, "attnc_context_create: %s", e.message);
+    return false;
+  }
+  return true;
+}
+
+void
+session_close(Session *s)
+{
+  attnc_context_release(s->context);
+  device_close(&s->device);
+}
+
+/* How the emulator interleaves warps and when asynchronous copies arrive changes from case
+ * to case: right kernels do not notice. */
+static bool
+configure(Run *r)
+{
+  static const char *const scheds[] = { "block", "rr", "random" };
+  static const char *const asyncs[] = { "lazy", "eager", "random" };
+  const Device *d = &r->s->device;
+  char text[160], why[200];
+  unsigned seed = r->t->seed;
+  if (!d->emulator)
+    return true;
+  snprintf(text, sizeof text, "checks=all,mma=bit,threads=1,sched=%s,async=%s,seed=%u",
+           scheds[seed % 3], asyncs[seed / 3 % 3], seed);
+  return d->configure(text, why, sizeof why) == 0 || fail(r, "%s: %s", text, why);
+}
+
+static bool
+load(Run *r)
+{
+  char yaml[512];
+  attnc_error e = { 0 };
+  const attnc_schedule schedule = trial_schedule(r->t);
+  trial_spec(r->t, yaml, sizeof yaml);
+  if (attnc_spec_load(yaml, strlen(yaml), "trial", &r->spec, NULL))
+    return fail(r, "the spec of the case is refused");
+  if (!call_build(&r->call, r->t))
+    return fail(r, "out of memory");
+  const attnc_problem problem = call_problem(&r->call);
+  if (attnc_plan_get_with(r->s->context, r->spec, &problem, &schedule, &r->plan, &e))
+    return fail(r, "attnc_plan_get_with: %s", e.message);
+  return true;
+}
+
+static bool
+launch(Run *r)
+{
+  attnc_error e = { 0 };
+  size_t bytes = (attnc_plan_state_bytes(r->plan) + 63) / 64 * 64;
+  attnc_launch_state *state = NULL;
+  if (r->t->seed % 2 && bytes) { /* with and without kept parameters */
+    state = aligned_alloc(64, bytes);
+    if (!state)
+      return fail(r, "out of memory");
+    memset(state, 0, bytes);
+  }
+  attnc_status s = attnc_launch(r->plan, &r->call.device_args, NULL, state, &e);
+  CUresult c = r->s->device.cuCtxSynchronize();
+  free(state);
+  if (s)
+    return fail(r, "attnc_launch: %s", e.message);
+  return c == CUDA_SUCCESS || fail(r, "the launch ends in %s", device_result(&r->s->device, c));
+}
+
+static bool
+no_findings(Run *r)
+{
+  char text[2048];
+  size_t n = device_findings(&r->s->device, text, sizeof text);
+  text[strcspn(text, "\n")] = 0;
+  return n == 0 || fail(r, "%zu findings, the first: %s", n, text);
+}
+
+static bool
+verify(Run *r)
+{
+  attnc_error e = { 0 };
+  attnc_verdict v = { .size = sizeof v };
+  if (attnc_verify(r->spec, &r->call.host_args, &v, &e))
+    return fail(r, "attnc_verify: %s", e.message);
+  return v.pass ||
+         fail(r, "wrong: error %.3g, bound %.3g, lse %.3g, %lld of %lld rows, worst b%lld h%lld q%lld",
+              v.max_error, v.bound, v.lse_error, (long long)v.bad_rows, (long long)v.rows,
+              (long long)v.b, (long long)v.h, (long long)v.q);
+}
+
+static bool
+steps(Run *r)
+{
+  const Device *d = &r->s->device;
+  bool ok = configure(r) && load(r) && call_upload(&r->call, d, r->why, r->n);
+  if (!ok)
+    return false;
+  ok = launch(r);
+  if (!no_findings(r)) /* they say more than the launch's result */
+    return false;
+  return ok && call_download(&r->call, d, r->why, r->n) &&
+         call_intact(&r->call, r->why, r->n) && verify(r);
+}
+
+Outcome
+run_trial(Session *s, const Trial *t, char *why, size_t n)
+{
+  Run r = { .s = s, .t = t, .why = why, .n = n };
+  if (!s->context) {
+    snprintf(why, n, "%s is sm_%d", s->device.name, s->device.cc);
+    return RUN_SKIP;
+  }
+  bool ok = steps(&r);
+  bool broken = !ok && s->device.cuCtxSynchronize() != CUDA_SUCCESS;
+  attnc_plan_release(r.plan);
+  attnc_spec_release(r.spec);
+  call_free(&r.call, &s->device);
+  return ok ? RUN_PASS : broken ? RUN_BROKEN : RUN_FAIL;
+}
