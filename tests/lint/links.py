@@ -1,0 +1,37 @@
+"""Links of the documentation: every relative link of a Markdown page, and every file that it
+names in backquotes with a folder of ours, is there."""
+import os
+import re
+
+from source import expect, files, main, read
+
+FOLDERS = ("base", "compiler", "templates", "runtime", "emulator", "cli", "specs", "schema",
+           "tests", "bench", "examples", "docs", "scripts", "include")
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+NAMED = re.compile(r"`((?:%s)/[\w./-]*\w)`" % "|".join(FOLDERS))
+
+
+def check(root):
+    findings = []
+    for path in files(root, ".md"):
+        folder = os.path.dirname(path)
+        for number, line in enumerate(read(root, path).splitlines(), 1):
+            links = [(m.group(1), os.path.join(folder, m.group(1)))
+                     for m in LINK.finditer(line) if "://" not in m.group(1)]
+            links += [(m.group(1), m.group(1)) for m in NAMED.finditer(line)]
+            for text, target in links:
+                if not os.path.exists(os.path.join(root, target)):
+                    findings.append(f"{path}:{number}: {text} is not there")
+    return findings
+
+
+def self_test():
+    there = {"base/env.h": "", "docs/b.md": ""}
+    expect(check, "docs/a.md", "[b](b.md) [x](b.md#part) [w](https://example.org/)\n", 0, there)
+    expect(check, "docs/a.md", "[b](c.md)\n", 1, there)
+    expect(check, "docs/a.md", "see `base/env.h`, not `base/end.h`\n", 1, there)
+    expect(check, "README.md", "[b](docs/b.md) `docs/`\n", 0, there)
+
+
+if __name__ == "__main__":
+    main(check, self_test, __doc__)
