@@ -802,34 +802,6 @@ environment_is_read(void **state)
   }
 }
 
-/* The table of docs/environment.md is base/env.h's, row by row. */
-static void
-environment_is_documented(void **state)
-{
-  (void)state;
-  char *page;
-  size_t n, rows = 0;
-  Arena *a = arena_new(0);
-  assert_int_equal(file_read(SOURCE_DIR "/docs/environment.md", 1 << 20, &page, &n, NULL),
-                   ATTNC_OK);
-  const char *at = page;
-  for (int i = 0; i < ENV_COUNT; i++) {
-    const EnvInfo *v = &env_table[i];
-    const char *quote = *v->initial ? "`" : "";
-    char *row = arena_printf(a, "\n| `%s` | %s%s%s | %s |\n", v->name, quote, v->initial, quote,
-                             v->text);
-    at = strstr(at, row);
-    if (!at)
-      fail_msg("docs/environment.md has no row%sor not in the table's order", row);
-    at += strlen(row) - 1;
-  }
-  for (const char *p = page; (p = strstr(p, "\n| `")); p++)
-    rows++;
-  assert_int_equal(rows, ENV_COUNT);
-  free(page);
-  arena_free(a);
-}
-
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int
@@ -872,7 +844,6 @@ main(void)
     cmocka_unit_test(file_reads_standard_input),
     IN_FOLDER(directories_are_made),
     cmocka_unit_test(environment_is_read),
-    cmocka_unit_test(environment_is_documented),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
