@@ -19,13 +19,13 @@ enum { B = 1, H = 2, S = 256, D = 64, ELEMENTS = B * H * S * D, RUNS_MAX = 1000 
 static const char yaml[] = "attnc: 1\nname: emu\ndtype: bf16\nhead_dim: 64\ncausal: true\n";
 
 /* The driver functions used here, as the CUDA Driver API names them. */
-#define DRIVER(X)                                                                        \
-  X(cuInit, (unsigned))                                                                  \
-  X(cuDevicePrimaryCtxRetain, (void **, int))                                            \
-  X(cuCtxSetCurrent, (void *))                                                           \
-  X(cuCtxSynchronize, (void))                                                            \
-  X(cuMemAlloc_v2, (unsigned long long *, size_t))                                       \
-  X(cuMemcpyHtoD_v2, (unsigned long long, const void *, size_t))                         \
+#define DRIVER(X)                                                                          \
+  X(cuInit, (unsigned))                                                                    \
+  X(cuDevicePrimaryCtxRetain, (void **, int))                                              \
+  X(cuCtxSetCurrent, (void *))                                                             \
+  X(cuCtxSynchronize, (void))                                                              \
+  X(cuMemAlloc_v2, (unsigned long long *, size_t))                                         \
+  X(cuMemcpyHtoD_v2, (unsigned long long, const void *, size_t))                           \
   X(attncEmuConfigure, (const char *, char *, size_t))
 
 typedef struct Driver {
@@ -94,11 +94,13 @@ tensor(const Driver *d, unsigned seed)
 static attnc_plan *
 make_plan(const char *path, attnc_context **ctx, attnc_spec **spec)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_plan *plan = NULL;
-  const attnc_options o = { .size = sizeof o, .libcuda = path, .cache = 1, .target = "sm_80" };
-  const attnc_problem p = { .size = sizeof p, .sizes = { sizeof p.sizes, B, H, H, S, S } };
-  need((int)attnc_spec_load(yaml, sizeof yaml - 1, "emu", spec, NULL), "attnc_spec_load", "");
+  const attnc_options o = {
+      .size = sizeof o, .libcuda = path, .cache = 1, .target = "sm_80"};
+  const attnc_problem p = {.size = sizeof p, .sizes = {sizeof p.sizes, B, H, H, S, S}};
+  need((int)attnc_spec_load(yaml, sizeof yaml - 1, "emu", spec, NULL), "attnc_spec_load",
+       "");
   need((int)attnc_context_create(&o, ctx, &e), "attnc_context_create", e.message);
   need((int)attnc_plan_get(*ctx, *spec, &p, &plan, &e), "attnc_plan_get", e.message);
   return plan;
@@ -123,9 +125,11 @@ static attnc_args
 arguments(const Driver *d, attnc_tensor t[ATTNC_SLOT_COUNT])
 {
   for (unsigned i = 0; i < ATTNC_SLOT_COUNT; i++)
-    t[i] = (attnc_tensor){ tensor(d, i + 1), { H * S * D, D, H * D, 1, 0 } };
-  return (attnc_args){ .size = sizeof(attnc_args), .tensors = t, .n_tensors = ATTNC_SLOT_COUNT,
-                       .sizes = { sizeof(attnc_sizes), B, H, H, S, S } };
+    t[i] = (attnc_tensor){tensor(d, i + 1), {H * S * D, D, H * D, 1, 0}};
+  return (attnc_args){.size = sizeof(attnc_args),
+                      .tensors = t,
+                      .n_tensors = ATTNC_SLOT_COUNT,
+                      .sizes = {sizeof(attnc_sizes), B, H, H, S, S}};
 }
 
 int
@@ -147,7 +151,7 @@ main(int argc, char **argv)
   Driver d = open_driver(path);
   char why[200] = "";
   void *context = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   need(d.attncEmuConfigure("arch=sm_80,threads=1,checks=all,mma=bit", why, sizeof why),
        "attncEmuConfigure", why);
   need(d.cuInit(0), "cuInit", "");
@@ -167,7 +171,7 @@ main(int argc, char **argv)
     if (i >= 0)
       ms[i] = 1e3 * (now() - start);
   }
-  attncEmuStats s = { .size = sizeof s };
+  attncEmuStats s = {.size = sizeof s};
   d.stats(&s);
   qsort(ms, (size_t)runs, sizeof *ms, by_size);
   double median = 0.5 * (ms[(runs - 1) / 2] + ms[runs / 2]);

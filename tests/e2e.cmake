@@ -1,22 +1,20 @@
-# End to end: what judges the whole house.  Each program is listed with the libraries that it
-# opens; a program appears when its source and its libraries are there.
-add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c)
+# End to end: what judges the whole house.  Each program names the targets that it opens or
+# links and is there when they are.
+add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/trial.c e2e/call.c
+  e2e/mutant.c)
 target_compile_definitions(e2e_tools PUBLIC SOURCE_DIR="${CMAKE_SOURCE_DIR}"
   BUILD_DIR="${CMAKE_BINARY_DIR}")
 target_link_libraries(e2e_tools PUBLIC m ${CMAKE_DL_LIBS})
 
-# e2e_program(NAME [NEEDS library…]): tests/e2e/NAME.c
+# e2e_program(NAME [NEEDS target…] [MORE source…]): tests/e2e/NAME.c
 function(e2e_program name)
-  cmake_parse_arguments(P "" "" "NEEDS" ${ARGN})
-  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.c)
-    return()
-  endif()
+  cmake_parse_arguments(P "" "" "NEEDS;MORE" ${ARGN})
   foreach(need ${P_NEEDS})
     if(NOT TARGET ${need})
       return()
     endif()
   endforeach()
-  add_executable(e2e_${name} e2e/${name}.c)
+  add_executable(e2e_${name} e2e/${name}.c ${P_MORE})
   target_link_libraries(e2e_${name} PRIVATE e2e_tools PkgConfig::CMOCKA PkgConfig::JANSSON)
   if("attnc" IN_LIST P_NEEDS)
     target_link_libraries(e2e_${name} PRIVATE attnc)
@@ -26,21 +24,51 @@ function(e2e_program name)
   endif()
 endfunction()
 
-# e2e_test(NAME program [LABELS …] [COST n] [ARGS …])
+# e2e_test(NAME PROGRAM [SLOW] [PROCESSORS n] [ARGS …])
 function(e2e_test name program)
-  cmake_parse_arguments(T "" "COST;TIMEOUT" "LABELS;ARGS" ${ARGN})
+  cmake_parse_arguments(T "SLOW" "PROCESSORS" "ARGS" ${ARGN})
   if(NOT TARGET e2e_${program})
     return()
   endif()
   add_test(NAME ${name} COMMAND e2e_${program} ${T_ARGS})
-  set_tests_properties(${name} PROPERTIES LABELS "e2e;${T_LABELS}" SKIP_RETURN_CODE 77)
-  if(T_COST)
-    set_tests_properties(${name} PROPERTIES COST ${T_COST})
+  set(labels e2e)
+  if(T_SLOW)
+    list(APPEND labels slow)
   endif()
-  if(T_TIMEOUT)
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT 1500)
+  if(T_PROCESSORS)
+    set_tests_properties(${name} PROPERTIES PROCESSORS ${T_PROCESSORS} COST 100)
   endif()
 endfunction()
 
+e2e_program(parts)
+e2e_test(e2e_parts parts)
+e2e_program(pairs)
+e2e_test(e2e_pairs pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_program(bare NEEDS attnc_emu)
-e2e_test(bare bare)
+e2e_test(e2e_bare bare)
+
+# The whole house on the emulator.
+e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
+e2e_test(e2e_matrix matrix PROCESSORS 2)
+e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/pick.c)
+e2e_test(e2e_mutants mutants PROCESSORS 2)
+e2e_test(e2e_mutants_all mutants SLOW PROCESSORS 2 ARGS --all)
+e2e_program(causal NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
+e2e_test(e2e_causal causal)
+e2e_test(e2e_causal_all causal SLOW ARGS --all)
+
+# What the compiler says, without a device.
+e2e_program(golden NEEDS attnc attnc_llvm MORE golden.c $<TARGET_OBJECTS:o_base>)
+e2e_test(e2e_golden golden)
+e2e_program(gate NEEDS attnc attnc_llvm)
+e2e_test(e2e_gate gate)
+
+# The emulator's speed, all checks on.
+if(TARGET attnc AND TARGET attnc_emu)
+  add_executable(bench_emu ${CMAKE_SOURCE_DIR}/bench/emu.c)
+  target_link_libraries(bench_emu PRIVATE attnc ${CMAKE_DL_LIBS})
+  add_dependencies(bench_emu attnc_llvm attnc_emu)
+  add_test(NAME bench_emu COMMAND bench_emu --limit 25 $<TARGET_FILE:attnc_emu>)
+  set_tests_properties(bench_emu PROPERTIES LABELS "e2e;slow" RUN_SERIAL ON)
+endif()

@@ -79,8 +79,8 @@ enum { BINS = 61 };
 static void
 reduce_one(CUfunction f, unsigned n, unsigned blocks)
 {
-  Random r = { n };
-  uint32_t *x = malloc(4 * (size_t)n), top = 0, bins[BINS] = { 0 }, got_top, got[BINS];
+  Random r = {n};
+  uint32_t *x = malloc(4 * (size_t)n), top = 0, bins[BINS] = {0}, got_top, got[BINS];
   uint64_t sum = 0, got_sum;
   assert_non_null(x);
   for (unsigned i = 0; i < n; i++) {
@@ -91,7 +91,7 @@ reduce_one(CUfunction f, unsigned n, unsigned blocks)
   }
   CUdeviceptr dx = put(x, 4 * (size_t)n), ds = put(NULL, 8), dt = put(NULL, 4),
               db = put(NULL, sizeof bins);
-  launch(f, blocks, 1, 256, 0, (void *[]){ &dx, &n, &ds, &dt, &db });
+  launch(f, blocks, 1, 256, 0, (void *[]){&dx, &n, &ds, &dt, &db});
   take(x, dx, 4 * (size_t)n);
   take(&got_sum, ds, 8);
   take(&got_top, dt, 4);
@@ -105,7 +105,7 @@ reduce_one(CUfunction f, unsigned n, unsigned blocks)
 static void
 reduce_integers(void **state)
 {
-  static const unsigned sizes[] = { 1, 31, 256, 1000, 100003 }, blocks[] = { 1, 3, 8 };
+  static const unsigned sizes[] = {1, 31, 256, 1000, 100003}, blocks[] = {1, 3, 8};
   CUmodule m = module("reduce");
   (void)state;
   for (int i = 0; i < 5; i++)
@@ -133,7 +133,7 @@ reduce_floats(void **state)
   enum { N = 5000 };
   CUmodule m = module("reduce");
   float x[N], got[N];
-  Random r = { 7 };
+  Random r = {7};
   (void)state;
   for (int i = 0; i < N; i++)
     x[i] = random_normal(&r);
@@ -141,7 +141,7 @@ reduce_floats(void **state)
     unsigned n = N - threads / 3, blocks = (n + threads - 1) / threads;
     CUdeviceptr dx = put(x, sizeof x), out = put(NULL, 4 * blocks);
     launch(function(m, "reduce_f32"), blocks, 1, threads, 4 * threads,
-           (void *[]){ &dx, &n, &out });
+           (void *[]){&dx, &n, &out});
     take(got, out, 4 * blocks);
     OK(cuMemFree_v2(dx));
     for (unsigned b = 0; b < blocks; b++)
@@ -210,7 +210,7 @@ jump(uint32_t arm, uint32_t x, uint32_t s)
 static Walked
 walk(uint32_t start, uint32_t limit)
 {
-  Walked w = { .peak = start };
+  Walked w = {.peak = start};
   uint32_t v = start;
   while (v > 1) {
     if (v & 1 && v > 0x55555554u)
@@ -230,13 +230,13 @@ divergent_one(CUfunction f, uint32_t n, uint32_t limit)
 {
   enum { MAX = 2048 };
   uint32_t x[MAX], steps[MAX], peak[MAX], turned[MAX], jumped[MAX], odd[MAX / 32];
-  Random r = { n + limit };
+  Random r = {n + limit};
   for (uint32_t i = 0; i < n; i++)
     x[i] = (uint32_t)random_bits(&r) >> (i % 32);
   CUdeviceptr dx = put(x, 4 * n), ds = put(NULL, 4 * n), dp = put(NULL, 4 * n),
               dt = put(NULL, 4 * n), dj = put(NULL, 4 * n), dodd = put(NULL, sizeof odd);
   launch(f, (n + 127) / 128, 1, 128, 0,
-         (void *[]){ &dx, &n, &limit, &ds, &dp, &dt, &dj, &dodd });
+         (void *[]){&dx, &n, &limit, &ds, &dp, &dt, &dj, &dodd});
   take(x, dx, 4 * n);
   take(steps, ds, 4 * n);
   take(peak, dp, 4 * n);
@@ -256,7 +256,7 @@ divergent_one(CUfunction f, uint32_t n, uint32_t limit)
 static void
 divergence(void **state)
 {
-  static const uint32_t sizes[] = { 1, 33, 128, 1000, 2048 }, limits[] = { 3, 40, 5000 };
+  static const uint32_t sizes[] = {1, 33, 128, 1000, 2048}, limits[] = {3, 40, 5000};
   CUmodule m = module("divergent");
   (void)state;
   for (int i = 0; i < 5; i++)
@@ -273,8 +273,8 @@ typedef struct Kind {
   float (*back)(uint16_t);
 } Kind;
 static const Kind kinds[] = {
-  { "gemm_f16", f16_of, f32_of_f16 },
-  { "gemm_bf16", bf16_of, f32_of_bf16 },
+    {"gemm_f16", f16_of, f32_of_f16},
+    {"gemm_bf16", bf16_of, f32_of_bf16},
 };
 
 static void
@@ -300,15 +300,15 @@ gemm_check(const Kind *kind, const uint16_t *a, const uint16_t *b, const float *
       }
       double bound = integers ? 0 : k * 0x1p-22 * size;
       if (!(fabs((double)c[i * n + j] - sum) <= bound))
-        fail_msg("%s %dx%dx%d [%d, %d]: %.9g, expected %.9g within %.3g", kind->entry, m, n, k,
-                 i, j, (double)c[i * n + j], sum, bound);
+        fail_msg("%s %dx%dx%d [%d, %d]: %.9g, expected %.9g within %.3g", kind->entry, m, n,
+                 k, i, j, (double)c[i * n + j], sum, bound);
     }
 }
 
 static void
 gemm_one(CUmodule mod, const Kind *kind, int m, int n, int k, bool integers)
 {
-  Random r = { (uint64_t)(m + n + k) };
+  Random r = {(uint64_t)(m + n + k)};
   size_t na = (size_t)(m * k), nb = (size_t)(k * n), nc = (size_t)(m * n);
   uint16_t *a = malloc(2 * na), *b = malloc(2 * nb);
   float *c = malloc(4 * nc);
@@ -319,9 +319,9 @@ gemm_one(CUmodule mod, const Kind *kind, int m, int n, int k, bool integers)
   CUdeviceptr da = put(a, 2 * na), db = put(b, 2 * nb), dc = put(NULL, 4 * nc);
   if (dev.emulator)
     dev.reset();
-  launch(function(mod, kind->entry), gx, gy, 128, 0, (void *[]){ &da, &db, &dc, &m, &n, &k });
+  launch(function(mod, kind->entry), gx, gy, 128, 0, (void *[]){&da, &db, &dc, &m, &n, &k});
   if (dev.emulator) { /* 4 warps, 2 steps of 16, 2 x 4 products each */
-    attncEmuStats s = { .size = sizeof s };
+    attncEmuStats s = {.size = sizeof s};
     dev.stats(&s);
     assert_int_equal(s.mma, 64 * gx * gy * (unsigned)((k + 31) / 32));
   }
@@ -337,8 +337,8 @@ gemm_one(CUmodule mod, const Kind *kind, int m, int n, int k, bool integers)
 static void
 gemm(void **state)
 {
-  static const int shapes[][3] = { { 64, 64, 32 },   { 1, 8, 8 },     { 100, 72, 40 },
-                                   { 130, 136, 200 }, { 64, 192, 256 }, { 65, 64, 16 } };
+  static const int shapes[][3] = {{64, 64, 32},    {1, 8, 8},      {100, 72, 40},
+                                  {130, 136, 200}, {64, 192, 256}, {65, 64, 16}};
   CUmodule m = module("gemm");
   (void)state;
   for (int i = 0; i < 6; i++)
@@ -371,10 +371,10 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(reduce_integers),
-    cmocka_unit_test(reduce_floats),
-    cmocka_unit_test(divergence),
-    cmocka_unit_test(gemm),
+      cmocka_unit_test(reduce_integers),
+      cmocka_unit_test(reduce_floats),
+      cmocka_unit_test(divergence),
+      cmocka_unit_test(gemm),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

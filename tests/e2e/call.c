@@ -8,7 +8,7 @@
 
 enum { GUARD = 512, GUARD_ROWS = 70, DEAD_ROWS = 5 };
 
-static const char *const names[ATTNC_SLOT_COUNT] = { "q", "k", "v", "o", "lse" };
+static const char *const names[ATTNC_SLOT_COUNT] = {"q", "k", "v", "o", "lse"};
 
 /* ---- shapes and strides ---- */
 
@@ -20,7 +20,7 @@ static Shape
 shape(const Trial *t, int slot)
 {
   bool query = slot == ATTNC_Q || slot == ATTNC_O || slot == ATTNC_LSE;
-  Shape s = { t->b, query ? t->h : t->hk, query ? t->sq : t->sk, t->d };
+  Shape s = {t->b, query ? t->h : t->hk, query ? t->sq : t->sk, t->d};
   if (slot == ATTNC_V || slot == ATTNC_O)
     s.d = t->dv;
   if (slot == ATTNC_LSE)
@@ -107,7 +107,7 @@ packed(Call *c, int first)
     return false;
   for (int slot = first; slot <= ATTNC_V; slot++) {
     Shape x = shape(t, slot);
-    const int64_t st[5] = { x.s * row, x.d, row, 1, 0 };
+    const int64_t st[5] = {x.s * row, x.d, row, 1, 0};
     memcpy(c->host[slot].stride, st, sizeof st);
     place(c, slot, offset);
     offset += x.h * x.d;
@@ -146,7 +146,7 @@ static void
 plant(const Call *c, Buffer *u)
 {
   const uint16_t inf = c->trial.dtype == TRIAL_BF16 ? 0x7f80 : 0x7c00;
-  const uint16_t traps[4] = { 0x7fff, inf, 0xffff, (uint16_t)(inf | 0x8000) };
+  const uint16_t traps[4] = {0x7fff, inf, 0xffff, (uint16_t)(inf | 0x8000)};
   for (size_t i = 0; i + 1 < u->bytes; i += 2)
     memcpy(u->host + i, &traps[(i / 2 + i / 64) % 4], 2);
 }
@@ -191,17 +191,18 @@ args_of(Call *c, const attnc_tensor *tensors)
   double scale = trial_softmax_scale(&c->trial);
   bool given = c->trial.scale == SCALE_ARG;
   c->scalars[ATTNC_SOFTMAX_SCALE] = given ? (float)scale : NAN;
-  return (attnc_args){ .size = sizeof(attnc_args), .sizes = trial_sizes(&c->trial),
-                       .tensors = tensors,
-                       .n_tensors = c->trial.lse ? ATTNC_LSE + 1 : ATTNC_O + 1,
-                       .n_scalars = given || c->trial.seed % 2 ? ATTNC_SCALAR_COUNT : 0,
-                       .scalars = c->scalars };
+  return (attnc_args){.size = sizeof(attnc_args),
+                      .sizes = trial_sizes(&c->trial),
+                      .tensors = tensors,
+                      .n_tensors = c->trial.lse ? ATTNC_LSE + 1 : ATTNC_O + 1,
+                      .n_scalars = given || c->trial.seed % 2 ? ATTNC_SCALAR_COUNT : 0,
+                      .scalars = c->scalars};
 }
 
 bool
 call_build(Call *c, const Trial *t)
 {
-  Random r = { 0x1000003u * (uint64_t)t->seed };
+  Random r = {0x1000003u * (uint64_t)t->seed};
   memset(c, 0, sizeof *c);
   c->trial = *t;
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
@@ -226,7 +227,7 @@ call_build(Call *c, const Trial *t)
 attnc_problem
 call_problem(const Call *c)
 {
-  attnc_problem p = { .size = sizeof p, .sizes = trial_sizes(&c->trial) };
+  attnc_problem p = {.size = sizeof p, .sizes = trial_sizes(&c->trial)};
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     memcpy(p.strides[slot], c->host[slot].stride, sizeof p.strides[slot]);
   return p;
@@ -249,7 +250,8 @@ call_upload(Call *c, const Device *d, char *why, size_t n)
   }
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     if (c->home[slot] >= 0)
-      c->device[slot].data = (void *)(uintptr_t)(c->buffers[c->home[slot]].at + c->start[slot]);
+      c->device[slot].data =
+          (void *)(uintptr_t)(c->buffers[c->home[slot]].at + c->start[slot]);
   return true;
 }
 
@@ -257,7 +259,8 @@ bool
 call_download(Call *c, const Device *d, char *why, size_t n)
 {
   for (int i = 0; i < c->n_buffers; i++) {
-    CUresult r = d->cuMemcpyDtoH_v2(c->buffers[i].host, c->buffers[i].at, c->buffers[i].bytes);
+    CUresult r =
+        d->cuMemcpyDtoH_v2(c->buffers[i].host, c->buffers[i].at, c->buffers[i].bytes);
     if (r) {
       snprintf(why, n, "cuMemcpyDtoH: %s", device_result(d, r));
       return false;

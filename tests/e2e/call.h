@@ -3,11 +3,11 @@
  *
  * Every buffer is one allocation: a guard, the tensor (or the packed tensors), a guard.
  * Inputs are random-normal; gaps between their rows, dead rows behind them and both guards
- * hold NaN and infinity, so that a value which is read there is seen in the result.  Outputs
+ * hold NaN and infinity, so that a value which is read there is seen in the result. Outputs
  * start as a NaN that no arithmetic makes; afterwards every element must be written, and
  * nothing else: gaps and guards are compared bit by bit, inputs whole.  A Call belongs to
- * one thread; call_free gives everything back, accepts a zeroed Call, and needs no device where
- * nothing was sent. */
+ * one thread; call_free gives everything back, accepts a zeroed Call, and needs no device
+ * where nothing was sent. */
 #ifndef ATTNC_TESTS_CALL_H
 #define ATTNC_TESTS_CALL_H
 
@@ -24,7 +24,7 @@ typedef struct Call {
   Trial trial;
   Buffer buffers[ATTNC_SLOT_COUNT];
   int n_buffers;
-  int home[ATTNC_SLOT_COUNT];    /* the buffer of a tensor, -1: absent */
+  int home[ATTNC_SLOT_COUNT];     /* the buffer of a tensor, -1: absent */
   size_t start[ATTNC_SLOT_COUNT]; /* byte of its first element in the buffer */
   attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
   attnc_args host_args, device_args;

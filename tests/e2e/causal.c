@@ -17,11 +17,11 @@
 #include <string.h>
 
 static const char *const everyday[] = {
-  "bf16 h1 sq512 sk512 d64 causal fwd_mma",
-  "fp16 h1 sq512 sk512 d128 causal fwd_mma",
-  "bf16 h1 sq512 sk512 d80/64 causal fwd_mma",
+    "bf16 h1 sq512 sk512 d64 causal fwd_mma",
+    "fp16 h1 sq512 sk512 d128 causal fwd_mma",
+    "bf16 h1 sq512 sk512 d80/64 causal fwd_mma",
 };
-static const char *const slow[] = { "bf16 h1 sq4096 sk4096 d64 causal fwd_mma" };
+static const char *const slow[] = {"bf16 h1 sq4096 sk4096 d64 causal fwd_mma"};
 
 typedef struct Classes {
   int64_t empty, partial, full;
@@ -30,7 +30,7 @@ typedef struct Classes {
 static Classes
 closed_form(int64_t s, int64_t bm, int64_t bn)
 {
-  Classes c = { 0 };
+  Classes c = {0};
   for (int64_t q0 = 0; q0 < s; q0 += bm)
     for (int64_t k0 = 0; k0 < s; k0 += bn) {
       int64_t last_q = q0 + bm < s ? q0 + bm - 1 : s - 1;
@@ -84,7 +84,7 @@ tiles(const Trial *t, const char *notation, const Classes *c)
 {
   char yaml[512];
   attnc_spec *spec = NULL;
-  attnc_tile_counts got = { .size = sizeof got };
+  attnc_tile_counts got = {.size = sizeof got};
   const attnc_sizes sizes = trial_sizes(t);
   trial_spec(t, yaml, sizeof yaml);
   bool ok = !attnc_spec_load(yaml, strlen(yaml), "causal", &spec, NULL) &&
@@ -111,7 +111,8 @@ one(const char *words)
   Session s;
   Trial t;
   char why[2400] = "", notation[TRIAL_TEXT];
-  if (!trial_parse(words, &t, why, sizeof why) || !pick_schedule(&pick, &t, why, sizeof why) ||
+  if (!trial_parse(words, &t, why, sizeof why) ||
+      !pick_schedule(&pick, &t, why, sizeof why) ||
       !session_open(&s, device_emulator(), trial_target(&t), why, sizeof why)) {
     printf("FAIL  %s: %s\n", words, why);
     return false;
@@ -121,13 +122,15 @@ one(const char *words)
   bool ok = run_trial(&s, &t, why, sizeof why) == RUN_PASS;
   if (!ok)
     printf("FAIL  %s: %s\n", notation, why);
-  attncEmuStats stats = { .size = sizeof stats };
+  attncEmuStats stats = {.size = sizeof stats};
   s.device.stats(&stats);
   const Classes c = closed_form(t.sq, t.bm, t.bn);
   ok = tiles(&t, notation, &c) && ok;
-  ok = equal(notation, "mma", (int64_t)stats.mma, (c.partial + c.full) * mma_of_tile(&t)) && ok;
+  ok = equal(notation, "mma", (int64_t)stats.mma, (c.partial + c.full) * mma_of_tile(&t)) &&
+       ok;
   ok = equal(notation, "selects of -inf", executed(&s.device, "selp", "0fFF800000"),
-             c.partial * t.bm * t.bn / 32) && ok;
+             c.partial * t.bm * t.bn / 32) &&
+       ok;
   if (ok)
     printf("ok    %s: %lld empty, %lld partial, %lld full, %llu mma\n", notation,
            (long long)c.empty, (long long)c.partial, (long long)c.full,

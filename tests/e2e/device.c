@@ -16,7 +16,8 @@ device_emulator(void)
   return path && *path ? path : BUILD_DIR "/lib/libattnc-emu.so";
 }
 
-/* ISO C has no cast from an object pointer to a function pointer; the bytes are the same. */
+/* ISO C has no cast from an object pointer to a function pointer; the bytes are the same.
+ */
 static bool
 resolve(void *lib, const char *name, void *entry, size_t n)
 {
@@ -34,10 +35,10 @@ load(Device *d, const char *path, char *why, size_t n)
     snprintf(why, n, "%s", dlerror());
     return false;
   }
-#define X(need, name, args)                                                              \
-  if (!resolve(d->lib, #name, &d->name, sizeof d->name) && (need)) {                     \
-    snprintf(why, n, "%s has no " #name, path);                                          \
-    return false;                                                                        \
+#define X(need, name, args)                                                                \
+  if (!resolve(d->lib, #name, &d->name, sizeof d->name) && (need)) {                       \
+    snprintf(why, n, "%s has no " #name, path);                                            \
+    return false;                                                                          \
   }
   CUDA_ENTRY_TABLE(X)
 #undef X

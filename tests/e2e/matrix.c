@@ -61,8 +61,8 @@ report(const char *what, const Trial *t, const char *why, double seconds)
   char text[TRIAL_TEXT], line[4096];
   trial_print(t, text);
   int n = seconds < 0 ? snprintf(line, sizeof line, "%s  %s  (%s)\n", what, text, why)
-                      : snprintf(line, sizeof line, "%s  %6.2f s  %s%s%s\n", what, seconds, text,
-                                 *why ? "  " : "", why);
+                      : snprintf(line, sizeof line, "%s  %6.2f s  %s%s%s\n", what, seconds,
+                                 text, *why ? "  " : "", why);
   if (n > 0 && write(1, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)
     _exit(3);
 }
@@ -70,10 +70,10 @@ report(const char *what, const Trial *t, const char *why, double seconds)
 static int
 work(Matrix *m, int target, int slot)
 {
-  static const char *const words[] = { "pass", "FAIL", "skip", "FAIL" };
+  static const char *const words[] = {"pass", "FAIL", "skip", "FAIL"};
   Session s;
   char why[2400] = "";
-  const Trial any = { .target = target };
+  const Trial any = {.target = target};
   if (!session_open(&s, m->o.lib, trial_target(&any), why, sizeof why)) {
     fprintf(stderr, "%s\n", why);
     return m->o.cuda ? 77 : 2;
@@ -148,12 +148,15 @@ reap(Matrix *m)
   int i = atomic_exchange(&m->board->doing[slot], 0) - 1;
   if (WIFSIGNALED(status) && i >= 0) {
     char why[64];
-    snprintf(why, sizeof why, "signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    snprintf(why, sizeof why, "signal %d: %s", WTERMSIG(status),
+             strsignal(WTERMSIG(status)));
     report("FAIL", &m->trials[i], why, -1);
     atomic_fetch_add(&m->board->counts[RUN_FAIL], 1);
     return 0;
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : WEXITSTATUS(status) == 77 ? 77 : 2;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0
+         : WEXITSTATUS(status) == 77                   ? 77
+                                                       : 2;
 }
 
 static int
@@ -209,8 +212,8 @@ enqueue(Matrix *m)
       int t = m->trials[i].target;
       m->queue[t][m->queued[t]++] = i;
     }
-  m->board = mmap(NULL, sizeof *m->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                  -1, 0);
+  m->board = mmap(NULL, sizeof *m->board, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return m->board != MAP_FAILED;
 }
 
@@ -287,7 +290,7 @@ main(int argc, char **argv)
   long cpus = sysconf(_SC_NPROCESSORS_ONLN);
   char why[1100];
   int i = 1;
-  m.o = (Options){ .shards = 1, .cases = SOURCE_DIR "/tests/e2e/cases.txt" };
+  m.o = (Options){.shards = 1, .cases = SOURCE_DIR "/tests/e2e/cases.txt"};
   m.o.jobs = cpus < 1 ? 1 : cpus > 16 ? 16 : (int)cpus;
   for (; i < argc && argv[i][0] == '-'; i++)
     if (!option(&m.o, argc, argv, &i))

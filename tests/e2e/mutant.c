@@ -11,13 +11,13 @@ static const struct {
   const char *prefix;
   bool counted;
 } sync_table[] = {
-  { "bar.", false },          /* bar.sync, bar.arrive, bar.red, bar.warp.sync */
-  { "barrier.", false },
-  { "cp.async.wait_group", true }, /* the count is the last thing in it */
-  { "cp.async.wait_all", false },
-  { "cp.async.commit_group", false },
-  { "fence.", false },
-  { "membar.", false },
+    {"bar.", false}, /* bar.sync, bar.arrive, bar.red, bar.warp.sync */
+    {"barrier.", false},
+    {"cp.async.wait_group", true}, /* the count is the last thing in it */
+    {"cp.async.wait_all", false},
+    {"cp.async.commit_group", false},
+    {"fence.", false},
+    {"membar.", false},
 };
 
 static int
@@ -56,8 +56,10 @@ add(Mutant *m, int n, MutantKind kind, const char *ptx, const char *s, int line)
   if (n == MUTANT_MAX)
     return n;
   m += n;
-  *m = (Mutant){ .kind = kind, .line = line, .start = (size_t)(from - ptx),
-                 .n = (size_t)(s - from) + strcspn(s, ";") + 1 };
+  *m = (Mutant){.kind = kind,
+                .line = line,
+                .start = (size_t)(from - ptx),
+                .n = (size_t)(s - from) + strcspn(s, ";") + 1};
   snprintf(m->what, sizeof m->what, "%.*s", (int)strcspn(s, ";"), s);
   for (char *p = m->what; *p; p++)
     if (isspace((unsigned char)*p))

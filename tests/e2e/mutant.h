@@ -14,9 +14,9 @@ typedef enum MutantKind { MUTANT_DELETE, MUTANT_WEAKEN } MutantKind;
 
 typedef struct Mutant {
   MutantKind kind;
-  int line;           /* of the statement, from 1 */
-  size_t start, n;    /* the statement with its guard and its ';' */
-  char what[64];      /* "bar.sync 0" */
+  int line;        /* of the statement, from 1 */
+  size_t start, n; /* the statement with its guard and its ';' */
+  char what[64];   /* "bar.sync 0" */
 } Mutant;
 
 /* All mutants of the text, at most MUTANT_MAX; returns how many. */

@@ -21,17 +21,17 @@
 /* Several query blocks and more key tiles than stages, so that every wait of a ring is
  * taken in its steady state; ragged ends.  The first QUICK are the everyday ones. */
 static const char *const kernels[] = {
-  "bf16 b1 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4Q seed=11",
-  "bf16 b1 h1 sq65 sk200 d32 window=40,0 fwd_mma:64x32s2w4q seed=12",
-  "fp16 b1 h2/1 sq70 sk100 d64 causal ref_fwd seed=13",
+    "bf16 b1 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4Q seed=11",
+    "bf16 b1 h1 sq65 sk200 d32 window=40,0 fwd_mma:64x32s2w4q seed=12",
+    "fp16 b1 h2/1 sq70 sk100 d64 causal ref_fwd seed=13",
 };
 enum { QUICK = 3, LISTED_MAX = 64, JOBS_MAX = 16 };
 
 /* How warps are interleaved and when copies arrive: what one order hides another shows. */
 static const char *const policies[] = {
-  "checks=all,mma=bit,threads=1,sched=block,async=lazy,seed=1",
-  "checks=all,mma=bit,threads=1,sched=rr,async=eager,seed=2",
-  "checks=all,mma=bit,threads=1,sched=random,async=random,seed=3",
+    "checks=all,mma=bit,threads=1,sched=block,async=lazy,seed=1",
+    "checks=all,mma=bit,threads=1,sched=rr,async=eager,seed=2",
+    "checks=all,mma=bit,threads=1,sched=random,async=random,seed=3",
 };
 
 typedef struct Listed {
@@ -57,17 +57,20 @@ typedef struct Tally {
 /* ---- one launch of a text ---- */
 
 typedef enum Seen { SEEN_NOTHING, SEEN_FINDING, SEEN_ERROR, SEEN_RESULT, SEEN_FAULT } Seen;
-static const char *const seen_words[] = { "SURVIVES", "finding", "error", "wrong result",
-                                          "does not load" };
+static const char *const seen_words[] = {"SURVIVES", "finding", "error", "wrong result",
+                                         "does not load"};
 
 static bool
 plan_of(const Bench *b, const char *ptx, attnc_context **ctx, attnc_plan **plan, char *why,
         size_t n)
 {
-  attnc_error e = { 0 };
-  const attnc_compile_options from = { .size = sizeof from, .from = "ptx", .text = ptx };
-  const attnc_options o = { .size = sizeof o, .libcuda = b->device.path, .cache = 1,
-                            .target = b->target, .compile = &from };
+  attnc_error e = {0};
+  const attnc_compile_options from = {.size = sizeof from, .from = "ptx", .text = ptx};
+  const attnc_options o = {.size = sizeof o,
+                           .libcuda = b->device.path,
+                           .cache = 1,
+                           .target = b->target,
+                           .compile = &from};
   const attnc_problem problem = call_problem(&b->call);
   const attnc_schedule schedule = trial_schedule(&b->trial);
   *plan = NULL;
@@ -83,7 +86,7 @@ plan_of(const Bench *b, const char *ptx, attnc_context **ctx, attnc_plan **plan,
 static Seen
 judge(Bench *b, attnc_plan *plan, const char *policy, char *why, size_t n)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   Device *d = &b->device;
   if (d->configure(policy, why, n) || !call_upload(&b->call, d, why, n))
     return SEEN_FAULT;
@@ -98,7 +101,8 @@ judge(Bench *b, attnc_plan *plan, const char *policy, char *why, size_t n)
   if (!call_download(&b->call, d, why, n))
     return SEEN_ERROR;
   for (int i = 0; i < b->call.n_buffers; i++)
-    if (b->right[i] && memcmp(b->right[i], b->call.buffers[i].host, b->call.buffers[i].bytes))
+    if (b->right[i] &&
+        memcmp(b->right[i], b->call.buffers[i].host, b->call.buffers[i].bytes))
       return SEEN_RESULT;
   return SEEN_NOTHING;
 }
@@ -126,7 +130,7 @@ prepare(Bench *b, const char *notation, char *why, size_t n)
 {
   static Pick pick;
   char yaml[512], settings[32];
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_kernel *k = NULL;
   if (!trial_parse(notation, &b->trial, why, n) || !pick_schedule(&pick, &b->trial, why, n))
     return false;
@@ -155,8 +159,8 @@ prepare(Bench *b, const char *notation, char *why, size_t n)
 static bool
 whole(Bench *b, char *why, size_t n)
 {
-  attnc_verdict v = { .size = sizeof v };
-  attnc_error e = { 0 };
+  attnc_verdict v = {.size = sizeof v};
+  attnc_error e = {0};
   Seen s = seen(b, b->ptx, why, n);
   if (s != SEEN_NOTHING)
     return false;
@@ -215,8 +219,8 @@ mutate(Bench *b, Listed *list, int n_list, Tally *tally)
     bool bad = s == SEEN_FAULT || (s == SEEN_NOTHING) != (known != NULL);
     tally->faults += bad;
     if (bad || b->verbose)
-      printf("%s  %s: %s (PTX line %d) %s\n", bad ? "FAIL" : "ok", key, seen_words[s], m[i].line,
-             known && s != SEEN_NOTHING ? "is listed as a survivor" : why);
+      printf("%s  %s: %s (PTX line %d) %s\n", bad ? "FAIL" : "ok", key, seen_words[s],
+             m[i].line, known && s != SEEN_NOTHING ? "is listed as a survivor" : why);
   }
 }
 
@@ -238,8 +242,8 @@ stale(const Bench *b, const Listed *list, int n_list)
 static Tally
 kernel(const char *notation, Listed *list, int n_list, bool verbose)
 {
-  Bench b = { .verbose = verbose };
-  Tally t = { 0 };
+  Bench b = {.verbose = verbose};
+  Tally t = {0};
   char why[1024] = "";
   if (prepare(&b, notation, why, sizeof why) && whole(&b, why, sizeof why)) {
     mutate(&b, list, n_list, &t);
@@ -308,7 +312,7 @@ in_process(const char *notation, Listed *list, int n_list, bool verbose, int *fd
 static bool
 collect(const char *notation, int fd, Tally *sum)
 {
-  Tally t = { 0 };
+  Tally t = {0};
   bool ok = read(fd, &t, sizeof t) == (ssize_t)sizeof t;
   close(fd);
   wait(NULL);
@@ -337,7 +341,7 @@ int
 main(int argc, char **argv)
 {
   static Listed known[LISTED_MAX];
-  Tally sum = { 0 };
+  Tally sum = {0};
   bool all = false, verbose = false;
   int jobs = 2, i = 1, total = (int)(sizeof kernels / sizeof kernels[0]);
   for (; i < argc && argv[i][0] == '-'; i++) {

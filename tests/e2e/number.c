@@ -48,7 +48,7 @@ f16_of(float x)
     return sign;
   if (a >= 65520.0)
     return sign | 0x7c00;
-  frexp(a, &e);            /* a = f * 2^e, f in [1/2, 1) */
+  frexp(a, &e);                  /* a = f * 2^e, f in [1/2, 1) */
   e = e - 1 < -14 ? -14 : e - 1; /* subnormals share the exponent -14 */
   uint32_t m = (uint32_t)rint(ldexp(a, 10 - e));
   return (uint16_t)(sign | ((uint32_t)(e + 14) * 1024u + m));

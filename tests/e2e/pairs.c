@@ -13,40 +13,47 @@
 #include <string.h>
 
 enum { CASES = 340, CANDIDATES = 40, MAX_VALUES = 14 };
-static const double mac_limit[TRIAL_TEMPLATE_COUNT] = { 1.5e7, 6e7 }; /* a case's size */
+static const double mac_limit[TRIAL_TEMPLATE_COUNT] = {1.5e7, 6e7}; /* a case's size */
 
-static const int head_dims[] = { 16, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 256 };
-static const int lengths[] = { 0, 1, 7, 64, 65, 100, 127, 128, 129, 200, 255, 256, 300 };
-static const int windows[] = { 0, 1, 15, 16, 33, 64, 100 };
+static const int head_dims[] = {16, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 256};
+static const int lengths[] = {0, 1, 7, 64, 65, 100, 127, 128, 129, 200, 255, 256, 300};
+static const int windows[] = {0, 1, 15, 16, 33, 64, 100};
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
-enum { MASK_NONE, MASK_CAUSAL, MASK_TOP_LEFT, MASK_BOTH, MASK_CAUSAL_WINDOW, MASK_LEFT,
-       MASK_COUNT };
+enum {
+  MASK_NONE,
+  MASK_CAUSAL,
+  MASK_TOP_LEFT,
+  MASK_BOTH,
+  MASK_CAUSAL_WINDOW,
+  MASK_LEFT,
+  MASK_COUNT
+};
 enum { HEADS_MHA, HEADS_GQA4, HEADS_MQA, HEADS_COUNT };
 
 /* factor, number of values */
-#define FACTORS(X)                                                                       \
-  X(DTYPE, TRIAL_DTYPE_COUNT)                                                            \
-  X(HEAD_DIM, COUNT(head_dims))                                                          \
-  X(HEAD_DIM_V, 2) /* the same, another */                                               \
-  X(MASK, MASK_COUNT)                                                                    \
-  X(HEADS, HEADS_COUNT)                                                                  \
-  X(SQ, COUNT(lengths))                                                                  \
-  X(SK, COUNT(lengths))                                                                  \
-  X(LAYOUT, TRIAL_LAYOUT_COUNT)                                                          \
-  X(TEMPLATE, TRIAL_TEMPLATE_COUNT)                                                      \
-  X(TARGET, TRIAL_TARGET_COUNT)                                                          \
-  X(LSE, 2)                                                                              \
-  X(SPECIAL, TRIAL_SPECIAL_COUNT)                                                        \
+#define FACTORS(X)                                                                         \
+  X(DTYPE, TRIAL_DTYPE_COUNT)                                                              \
+  X(HEAD_DIM, COUNT(head_dims))                                                            \
+  X(HEAD_DIM_V, 2) /* the same, another */                                                 \
+  X(MASK, MASK_COUNT)                                                                      \
+  X(HEADS, HEADS_COUNT)                                                                    \
+  X(SQ, COUNT(lengths))                                                                    \
+  X(SK, COUNT(lengths))                                                                    \
+  X(LAYOUT, TRIAL_LAYOUT_COUNT)                                                            \
+  X(TEMPLATE, TRIAL_TEMPLATE_COUNT)                                                        \
+  X(TARGET, TRIAL_TARGET_COUNT)                                                            \
+  X(LSE, 2)                                                                                \
+  X(SPECIAL, TRIAL_SPECIAL_COUNT)                                                          \
   X(SCALE, TRIAL_SCALE_COUNT)
 #define X(id, n) F_##id,
 enum { FACTORS(X) FACTOR_COUNT };
 #undef X
 #define X(id, n) #id,
-static const char *const factor_names[] = { FACTORS(X) };
+static const char *const factor_names[] = {FACTORS(X)};
 #undef X
 #define X(id, n) n,
-static const int factor_sizes[] = { FACTORS(X) };
+static const int factor_sizes[] = {FACTORS(X)};
 #undef X
 
 typedef struct Choice {
@@ -129,8 +136,8 @@ static void
 mask_set(Trial *t, int mask, Random *r)
 {
   t->causal = mask == MASK_CAUSAL || mask == MASK_TOP_LEFT || mask == MASK_CAUSAL_WINDOW;
-  t->top_left = mask == MASK_TOP_LEFT || (mask != MASK_NONE && mask != MASK_CAUSAL &&
-                                          random_below(r, 4) == 0);
+  t->top_left = mask == MASK_TOP_LEFT ||
+                (mask != MASK_NONE && mask != MASK_CAUSAL && random_below(r, 4) == 0);
   t->left = t->right = -1;
   if (mask == MASK_BOTH || mask == MASK_CAUSAL_WINDOW || mask == MASK_LEFT)
     t->left = windows[random_below(r, COUNT(windows))];
@@ -142,9 +149,8 @@ mask_set(Trial *t, int mask, Random *r)
 static void
 heads_set(Trial *t, int heads, Random *r)
 {
-  static const int many[HEADS_COUNT][3][2] = { { { 3, 3 }, { 2, 2 }, { 1, 1 } },
-                                               { { 8, 2 }, { 4, 1 }, { 4, 1 } },
-                                               { { 7, 1 }, { 3, 1 }, { 2, 1 } } };
+  static const int many[HEADS_COUNT][3][2] = {
+      {{3, 3}, {2, 2}, {1, 1}}, {{8, 2}, {4, 1}, {4, 1}}, {{7, 1}, {3, 1}, {2, 1}}};
   int start = (int)random_below(r, 2);
   t->b = 1 + (int)random_below(r, 2);
   for (int i = start; i < 3; i++) {
@@ -159,12 +165,18 @@ heads_set(Trial *t, int heads, Random *r)
 static Trial
 trial_of(const Choice *c, int number)
 {
-  Random r = { (uint64_t)number * 77 + 5 };
-  Trial t = { .dtype = c->v[F_DTYPE], .sq = lengths[c->v[F_SQ]], .sk = lengths[c->v[F_SK]],
-              .d = head_dims[c->v[F_HEAD_DIM]], .layout = c->v[F_LAYOUT],
-              .lse = c->v[F_LSE] != 0, .special = c->v[F_SPECIAL], .scale = c->v[F_SCALE],
-              .target = c->v[F_TARGET], .template_id = c->v[F_TEMPLATE],
-              .seed = (unsigned)number + 1 };
+  Random r = {(uint64_t)number * 77 + 5};
+  Trial t = {.dtype = c->v[F_DTYPE],
+             .sq = lengths[c->v[F_SQ]],
+             .sk = lengths[c->v[F_SK]],
+             .d = head_dims[c->v[F_HEAD_DIM]],
+             .layout = c->v[F_LAYOUT],
+             .lse = c->v[F_LSE] != 0,
+             .special = c->v[F_SPECIAL],
+             .scale = c->v[F_SCALE],
+             .target = c->v[F_TARGET],
+             .template_id = c->v[F_TEMPLATE],
+             .seed = (unsigned)number + 1};
   t.dv = t.d;
   while (c->v[F_HEAD_DIM_V] && t.dv == t.d)
     t.dv = head_dims[random_below(&r, COUNT(head_dims))];
@@ -270,12 +282,14 @@ static int
 write_cases(const char *path)
 {
   static Cover k;
-  Random r = { 2026 };
+  Random r = {2026};
   FILE *f = fopen(path, "w");
   int covered = 0;
   if (!f)
     return perror(path), 2;
-  fprintf(f, "# Written by `e2e_pairs --write`: covers every pair of the factors in pairs.c.\n");
+  fprintf(
+      f,
+      "# Written by `e2e_pairs --write`: covers every pair of the factors in pairs.c.\n");
   for (int i = 0; i < CASES || !covered; i++) {
     covered = covered ? covered : cover_missing(&k, 0) == 0 ? i : 0;
     Choice c = covered ? any(&r) : next(&k, &r);

@@ -53,7 +53,7 @@ legal(const Trial *t, char *why, size_t n)
 {
   char yaml[512];
   attnc_spec *spec = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   char *text = NULL;
   Call shape; /* for the strides alone */
   trial_spec(t, yaml, sizeof yaml);
@@ -136,6 +136,6 @@ void
 pick_text(const Pick *p, int i, char *text, size_t n)
 {
   const Trial *u = &p->used[i];
-  snprintf(text, n, "%s:%dx%ds%dw%d%c", trial_template(u), u->bm, u->bn, u->stages, u->warps,
-           u->q_regs ? 'q' : 'Q');
+  snprintf(text, n, "%s:%dx%ds%dw%d%c", trial_template(u), u->bm, u->bn, u->stages,
+           u->warps, u->q_regs ? 'q' : 'Q');
 }

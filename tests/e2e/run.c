@@ -33,14 +33,14 @@ bool
 session_open(Session *s, const char *lib, const char *target, char *why, size_t n)
 {
   char settings[64];
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   memset(s, 0, sizeof *s);
   snprintf(settings, sizeof settings, "arch=%s", target);
   snprintf(s->target, sizeof s->target, "%s", target);
   if (!device_open(&s->device, lib, settings, why, n))
     return false;
-  const attnc_options o = { .size = sizeof o, .libcuda = s->device.path, .cache = 1,
-                            .target = s->target };
+  const attnc_options o = {
+      .size = sizeof o, .libcuda = s->device.path, .cache = 1, .target = s->target};
   if (s->device.cc < atoi(target + 3)) { /* the context would refuse it: run_trial skips */
     snprintf(why, n, "%s is sm_%d, not %s", s->device.name, s->device.cc, target);
     return !s->device.emulator;
@@ -64,8 +64,8 @@ session_close(Session *s)
 static bool
 configure(Run *r)
 {
-  static const char *const scheds[] = { "block", "rr", "random" };
-  static const char *const asyncs[] = { "lazy", "eager", "random" };
+  static const char *const scheds[] = {"block", "rr", "random"};
+  static const char *const asyncs[] = {"lazy", "eager", "random"};
   const Device *d = &r->s->device;
   char text[160], why[200];
   unsigned seed = r->t->seed;
@@ -80,7 +80,7 @@ static bool
 load(Run *r)
 {
   char yaml[512];
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   const attnc_schedule schedule = trial_schedule(r->t);
   trial_spec(r->t, yaml, sizeof yaml);
   if (attnc_spec_load(yaml, strlen(yaml), "trial", &r->spec, NULL))
@@ -96,7 +96,7 @@ load(Run *r)
 static bool
 launch(Run *r)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   size_t bytes = (attnc_plan_state_bytes(r->plan) + 63) / 64 * 64;
   attnc_launch_state *state = NULL;
   if (r->t->seed % 2 && bytes) { /* with and without kept parameters */
@@ -110,7 +110,8 @@ launch(Run *r)
   free(state);
   if (s)
     return fail(r, "attnc_launch: %s", e.message);
-  return c == CUDA_SUCCESS || fail(r, "the launch ends in %s", device_result(&r->s->device, c));
+  return c == CUDA_SUCCESS ||
+         fail(r, "the launch ends in %s", device_result(&r->s->device, c));
 }
 
 static bool
@@ -125,14 +126,15 @@ no_findings(Run *r)
 static bool
 verify(Run *r)
 {
-  attnc_error e = { 0 };
-  attnc_verdict v = { .size = sizeof v };
+  attnc_error e = {0};
+  attnc_verdict v = {.size = sizeof v};
   if (attnc_verify(r->spec, &r->call.host_args, &v, &e))
     return fail(r, "attnc_verify: %s", e.message);
-  return v.pass ||
-         fail(r, "wrong: error %.3g, bound %.3g, lse %.3g, %lld of %lld rows, worst b%lld h%lld q%lld",
-              v.max_error, v.bound, v.lse_error, (long long)v.bad_rows, (long long)v.rows,
-              (long long)v.b, (long long)v.h, (long long)v.q);
+  return v.pass || fail(r,
+                        "wrong: error %.3g, bound %.3g, lse %.3g, %lld of %lld rows, worst "
+                        "b%lld h%lld q%lld",
+                        v.max_error, v.bound, v.lse_error, (long long)v.bad_rows,
+                        (long long)v.rows, (long long)v.b, (long long)v.h, (long long)v.q);
 }
 
 static bool
@@ -152,7 +154,7 @@ steps(Run *r)
 Outcome
 run_trial(Session *s, const Trial *t, char *why, size_t n)
 {
-  Run r = { .s = s, .t = t, .why = why, .n = n };
+  Run r = {.s = s, .t = t, .why = why, .n = n};
   if (!s->context) {
     snprintf(why, n, "%s is sm_%d", s->device.name, s->device.cc);
     return RUN_SKIP;

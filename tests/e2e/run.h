@@ -1,7 +1,8 @@
 /* run.h: one case from YAML to a judged result, through the public API and the driver.
  *
- * A Session is a device and a context for one target; a process has at most one, because the
- * emulator takes its architecture once.  run_trial leaves nothing behind, whatever it finds. */
+ * A Session is a device and a context for one target; a process has at most one, because
+ * the emulator takes its architecture once.  run_trial leaves nothing behind, whatever it
+ * finds. */
 #ifndef ATTNC_TESTS_RUN_H
 #define ATTNC_TESTS_RUN_H
 
@@ -19,8 +20,8 @@ typedef enum Outcome { RUN_PASS, RUN_FAIL, RUN_SKIP, RUN_BROKEN } Outcome;
 /* lib as for device_open.  false, and why. */
 bool session_open(Session *, const char *lib, const char *target, char *why, size_t n);
 void session_close(Session *);
-/* *t has a schedule.  RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed and
- * the device is of no use any more. */
+/* *t has a schedule.  RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed
+ * and the device is of no use any more. */
 Outcome run_trial(Session *, const Trial *t, char *why, size_t n);
 
 #endif

@@ -7,12 +7,12 @@
 #include <string.h>
 
 #define X(id, name) name,
-static const char *const dtypes[] = { TRIAL_DTYPES(X) NULL };
-static const char *const layouts[] = { TRIAL_LAYOUTS(X) NULL };
-static const char *const specials[] = { TRIAL_SPECIALS(X) NULL };
-static const char *const scales[] = { TRIAL_SCALES(X) NULL };
-static const char *const targets[] = { TRIAL_TARGETS(X) NULL };
-static const char *const templates[] = { TRIAL_TEMPLATES(X) NULL };
+static const char *const dtypes[] = {TRIAL_DTYPES(X) NULL};
+static const char *const layouts[] = {TRIAL_LAYOUTS(X) NULL};
+static const char *const specials[] = {TRIAL_SPECIALS(X) NULL};
+static const char *const scales[] = {TRIAL_SCALES(X) NULL};
+static const char *const targets[] = {TRIAL_TARGETS(X) NULL};
+static const char *const templates[] = {TRIAL_TEMPLATES(X) NULL};
 #undef X
 
 const char *
@@ -66,7 +66,8 @@ pair(const char *word, const char *prefix, int *first, int *second)
     return true;
   }
   return strncmp(word, prefix, n) == 0 &&
-         sscanf(word + n, "%d/%d%n", first, second, &end) == 2 && word[n + (size_t)end] == 0;
+         sscanf(word + n, "%d/%d%n", first, second, &end) == 2 &&
+         word[n + (size_t)end] == 0;
 }
 
 static bool
@@ -80,7 +81,8 @@ schedule(const char *word, Trial *t)
   snprintf(name, sizeof name, "%.*s", (int)(colon - word), word);
   if (!choose(name, templates, &t->template_id))
     return false;
-  if (sscanf(colon, ":%dx%ds%dw%d%c%n", &t->bm, &t->bn, &t->stages, &t->warps, &q, &end) != 5)
+  if (sscanf(colon, ":%dx%ds%dw%d%c%n", &t->bm, &t->bn, &t->stages, &t->warps, &q, &end) !=
+      5)
     return false;
   t->q_regs = q == 'q';
   return (q == 'q' || q == 'Q') && colon[end] == 0;
@@ -129,7 +131,8 @@ trial_wrong(const Trial *t)
     return "sq and sk are at least 0";
   if (t->d < 16 || t->d > 256 || t->d % 8 || t->dv < 16 || t->dv > 256 || t->dv % 8)
     return "d is a multiple of 8 from 16 to 256";
-  if ((t->sq == 0 || t->sk == 0) && t->special != SPECIAL_NONE && t->special != SPECIAL_STRIDES)
+  if ((t->sq == 0 || t->sk == 0) && t->special != SPECIAL_NONE &&
+      t->special != SPECIAL_STRIDES)
     return "a size of 0 is not specialised";
   return NULL;
 }
@@ -138,8 +141,17 @@ bool
 trial_parse(const char *text, Trial *t, char *why, size_t n)
 {
   char copy[1024], *rest = copy;
-  *t = (Trial){ .b = 1, .h = 1, .hk = 1, .sq = 64, .sk = 64, .d = 64, .dv = 64,
-                .left = -1, .right = -1, .lse = true, .seed = 1 };
+  *t = (Trial){.b = 1,
+               .h = 1,
+               .hk = 1,
+               .sq = 64,
+               .sk = 64,
+               .d = 64,
+               .dv = 64,
+               .left = -1,
+               .right = -1,
+               .lse = true,
+               .seed = 1};
   if ((size_t)snprintf(copy, sizeof copy, "%s", text) >= sizeof copy) {
     snprintf(why, n, "the line is too long");
     return false;
@@ -208,7 +220,7 @@ put(Text *t, const char *fmt, ...)
 void
 trial_print(const Trial *t, char text[TRIAL_TEXT])
 {
-  Text o = { text, 0, TRIAL_TEXT };
+  Text o = {text, 0, TRIAL_TEXT};
   put(&o, "%s b%d h%d", dtypes[t->dtype], t->b, t->h);
   if (t->hk != t->h)
     put(&o, "/%d", t->hk);
@@ -246,7 +258,7 @@ trial_softmax_scale(const Trial *t)
 void
 trial_spec(const Trial *t, char *yaml, size_t n)
 {
-  Text o = { yaml, 0, n };
+  Text o = {yaml, 0, n};
   put(&o, "attnc: 1\nname: trial\ndtype: %s\nhead_dim: %d\n", dtypes[t->dtype], t->d);
   if (t->dv != t->d)
     put(&o, "head_dim_v: %d\n", t->dv);
@@ -270,15 +282,22 @@ trial_spec(const Trial *t, char *yaml, size_t n)
 attnc_sizes
 trial_sizes(const Trial *t)
 {
-  return (attnc_sizes){ .size = sizeof(attnc_sizes), .b = t->b, .h = t->h, .hk = t->hk,
-                        .sq = t->sq, .sk = t->sk };
+  return (attnc_sizes){.size = sizeof(attnc_sizes),
+                       .b = t->b,
+                       .h = t->h,
+                       .hk = t->hk,
+                       .sq = t->sq,
+                       .sk = t->sk};
 }
 
 attnc_schedule
 trial_schedule(const Trial *t)
 {
-  return (attnc_schedule){ .size = sizeof(attnc_schedule),
-                           .template_name = templates[t->template_id],
-                           .block_m = t->bm, .block_n = t->bn, .num_stages = t->stages,
-                           .num_warps = t->warps, .q_in_regs = t->bm ? 1 + t->q_regs : 0 };
+  return (attnc_schedule){.size = sizeof(attnc_schedule),
+                          .template_name = templates[t->template_id],
+                          .block_m = t->bm,
+                          .block_n = t->bn,
+                          .num_stages = t->stages,
+                          .num_warps = t->warps,
+                          .q_in_regs = t->bm ? 1 + t->q_regs : 0};
 }

@@ -18,17 +18,19 @@
 #include <stddef.h>
 
 #define TRIAL_DTYPES(X) X(FP16, "fp16") X(BF16, "bf16")
-#define TRIAL_LAYOUTS(X)                                                                 \
-  X(BSHD, "bshd")     /* [b, s, h, d], dense */                                          \
-  X(BHSD, "bhsd")     /* [b, h, s, d], dense */                                          \
-  X(PADDED, "padded") /* gaps behind every row, head, plane and batch */                 \
+#define TRIAL_LAYOUTS(X)                                                                   \
+  X(BSHD, "bshd")     /* [b, s, h, d], dense */                                            \
+  X(BHSD, "bhsd")     /* [b, h, s, d], dense */                                            \
+  X(PADDED, "padded") /* gaps behind every row, head, plane and batch */                   \
   X(PACKED, "packed") /* q, k, v in one buffer where sq = sk, else k and v in one */
-#define TRIAL_SPECIALS(X)                                                                \
+#define TRIAL_SPECIALS(X)                                                                  \
   X(NONE, "none") X(SIZES, "sizes") X(STRIDES, "strides") X(ALL, "all")
-#define TRIAL_SCALES(X)                                                                  \
-  X(DEFAULT, "default") X(SPEC, "spec") X(ARG, "arg") /* 1/sqrt(d), in the spec, at launch */
-#define TRIAL_TARGETS(X)                                                                 \
-  X(SM_80, "sm_80") X(SM_86, "sm_86") X(SM_89, "sm_89") X(SM_90, "sm_90") X(SM_120, "sm_120")
+#define TRIAL_SCALES(X)                                                                    \
+  X(DEFAULT, "default")                                                                    \
+  X(SPEC, "spec") X(ARG, "arg") /* 1/sqrt(d), in the spec, at launch */
+#define TRIAL_TARGETS(X)                                                                   \
+  X(SM_80, "sm_80")                                                                        \
+  X(SM_86, "sm_86") X(SM_89, "sm_89") X(SM_90, "sm_90") X(SM_120, "sm_120")
 #define TRIAL_TEMPLATES(X) X(REF_FWD, "ref_fwd") X(FWD_MMA, "fwd_mma")
 
 #define X(id, name) TRIAL_##id,
