@@ -360,41 +360,41 @@ attnc_reference(const attnc_spec *spec, const attnc_args *args, const int64_t *r
 
 /* ---- which rows are checked ---- */
 
-static int64_t
-add_row(int64_t *rows, int64_t n, int64_t q, int64_t sq)
+static bool
+has_row(const int64_t *rows, int n, int64_t q)
 {
-  if (q >= 0 && q < sq && n < SAMPLED_ROWS)
+  for (int i = 0; i < n; i++)
+    if (rows[i] == q)
+      return true;
+  return false;
+}
+
+static int
+add_row(int64_t *rows, int n, int64_t q, int64_t sq)
+{
+  if (q >= 0 && q < sq && !has_row(rows, n, q))
     rows[n++] = q;
   return n;
 }
 
-/* SAMPLED_ROWS of sq rows, ascending, no row twice: first, last, both sides of tile edges
- * spread over the whole, and rows in between.  Written to rows; returns how many. */
-static int64_t
-sample_rows(int64_t sq, int64_t *rows)
+/* SAMPLED_ROWS different rows of more than that many: first, last, both sides of tile edges
+ * spread over the whole, and rows in between, spread by the golden ratio. */
+static void
+sample_rows(int64_t sq, int64_t rows[SAMPLED_ROWS])
 {
   enum { EDGES = 48 }; /* three rows each */
-  int64_t n = 0, edges = (sq - 1) / EDGE, take = edges < EDGES ? edges : EDGES;
-  n = add_row(rows, n, 0, sq);
+  int64_t edges = (sq - 1) / EDGE, take = edges < EDGES ? edges : EDGES;
+  int n = add_row(rows, 0, 0, sq);
   n = add_row(rows, n, sq - 1, sq);
-  for (int64_t i = 0; i < take; i++) {
-    int64_t q = (i * edges / take + 1) * EDGE;
+  for (int64_t i = 0; i < take; i++)
     for (int64_t side = -1; side <= 1; side++)
-      n = add_row(rows, n, q + side, sq);
+      n = add_row(rows, n, (i * edges / take + 1) * EDGE + side, sq);
+  int64_t step = (int64_t)((double)sq * 0.6180339887), q = step;
+  for (; n < SAMPLED_ROWS; q = (q + step) % sq) {
+    while (has_row(rows, n, q))
+      q = (q + 1) % sq;
+    n = add_row(rows, n, q, sq);
   }
-  for (int64_t i = 0, left = SAMPLED_ROWS - n; i < left; i++)
-    n = add_row(rows, n, (int64_t)((double)sq * ((double)i + 0.5) / (double)left), sq);
-  int64_t kept = 0;
-  for (int64_t i = 0; i < n; i++) { /* insertion sort that drops what is there already */
-    int64_t q = rows[i], at = kept;
-    while (at > 0 && rows[at - 1] > q)
-      at--;
-    if (at > 0 && rows[at - 1] == q)
-      continue;
-    memmove(rows + at + 1, rows + at, (size_t)(kept++ - at) * sizeof *rows);
-    rows[at] = q;
-  }
-  return kept;
 }
 
 /* ---- the contract ---- */
@@ -515,7 +515,9 @@ attnc_verify(const attnc_spec *spec, const attnc_args *host, attnc_verdict *verd
   double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
                 (spec->head_dim + spec->head_dim_v);
   bool all = macs <= LARGE_MACS || r.n.sq <= SAMPLED_ROWS;
-  int64_t n = all ? r.n.sq : sample_rows(r.n.sq, sampled);
+  int64_t n = all ? r.n.sq : SAMPLED_ROWS;
+  if (!all)
+    sample_rows(r.n.sq, sampled);
   TRY(take_memory(&r, err));
   RowError *errors = room(r.arena, n, 1, sizeof *errors);
   Judge judge = {verdict, 0};

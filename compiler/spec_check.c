@@ -453,7 +453,7 @@ warn(SpecLoad *l, const DocNode *root)
   const Spec *s = l->spec;
   const DocNode *align = value_of(root, "align"), *window = value_of(root, "window");
   bool bounded = s->window[0] >= 0 || s->window[1] >= 0;
-  if (align && !s->causal && !bounded)
+  if (align && s->align == ALIGN_TOP_LEFT && !s->causal && !bounded)
     spec_warn(l, align->key_place, SE_ALIGN_UNUSED, NULL,
               "`align` has no effect without `causal` or `window`");
   if (window && s->causal && s->window[1] > 0)

@@ -369,7 +369,7 @@ json_has_all_fields(void **state)
   for (int i = 0; i < n_pin_fields; i++)
     assert_non_null(json_object_get(pin, pin_fields[i].key));
   assert_true(json_is_false(json_object_get(pin, "q_in_regs")));
-  assert_int_equal((int)json_integer_value(json_object_get(pin, "line")), 6);
+  assert_int_equal((int)json_integer_value(json_object_get(pin, "line")), 7);
   json_decref(j);
   attnc_spec_release(s);
 }

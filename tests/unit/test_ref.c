@@ -1,0 +1,557 @@
+/* attnc_reference against the oracle of tests/, and attnc_verify against results that are
+ * right, wrong by a little, and wrong in each way that a kernel can be. */
+#include "compiler/spec.h"
+#include "tests/oracle.h"
+
+#include <attnc/attnc.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- a problem with its tensors ---- */
+
+typedef struct Problem {
+  OracleCase c;
+  OracleType type; /* of all four */
+  bool bhsd;       /* else bshd */
+  int pad;         /* elements more between rows */
+  attnc_spec *spec;
+  double *q, *k, *v, *o, *lse; /* contiguous; o, lse: what the oracle says */
+  attnc_tensor t[ATTNC_SLOT_COUNT];
+  attnc_args args;
+} Problem;
+
+static const char *const type_names[] = {"fp16", "bf16", "fp32"};
+
+static attnc_spec *
+load(const char *text)
+{
+  attnc_spec *s = NULL;
+  assert_int_equal(attnc_spec_load(text, strlen(text), "t", &s, NULL), ATTNC_OK);
+  return s;
+}
+
+static void
+load_spec(Problem *p, const char *more)
+{
+  char text[512], scale[64] = "";
+  if (p->c.scale != 0)
+    snprintf(scale, sizeof scale, "softmax_scale: %g\n", p->c.scale);
+  snprintf(text, sizeof text,
+           "attnc: 1\nname: t\ndtype: %s\nhead_dim: %d\nhead_dim_v: %d\ncausal: %s\n"
+           "align: %s\nwindow: [%d, %d]\n%s%s",
+           type_names[p->type], p->c.d, p->c.dv, p->c.causal ? "true" : "false",
+           p->c.top_left ? "top_left" : "bottom_right", p->c.left, p->c.right, scale, more);
+  p->spec = load(text);
+}
+
+static size_t
+bytes_of(OracleType t)
+{
+  return t == ORACLE_FP32 ? 4 : 2;
+}
+
+static void
+put(const attnc_tensor *t, OracleType type, int64_t i, double v)
+{
+  uint32_t bits = oracle_encode(type, v);
+  memcpy((char *)t->data + (size_t)i * bytes_of(type), &bits, bytes_of(type));
+}
+
+static int64_t
+at(const attnc_tensor *t, int b, int h, int s, int d)
+{
+  return b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d;
+}
+
+/* Room for [b, h, s, d] in the problem's layout, filled with 0xff: NaN where not written. */
+static attnc_tensor
+tensor_new(const Problem *p, int h, int s, int d)
+{
+  int64_t row = d + p->pad, n = (int64_t)p->c.b * h * s * row;
+  attnc_tensor t = {.stride = {h * s * row, p->bhsd ? s * row : row, p->bhsd ? row : h * row, 1}};
+  t.data = malloc((size_t)n * 4 + 16);
+  memset(t.data, 0xff, (size_t)n * 4 + 16);
+  return t;
+}
+
+/* Random normal numbers, rounded to the type; *flat has what they are. */
+static attnc_tensor
+tensor_random(const Problem *p, int h, int s, int d, uint64_t *seed, double **flat)
+{
+  attnc_tensor t = tensor_new(p, h, s, d);
+  double *f = *flat = calloc((size_t)p->c.b * (size_t)h * (size_t)s * (size_t)d + 1, sizeof *f);
+  for (int b = 0; b < p->c.b; b++)
+    for (int i = 0; i < h; i++)
+      for (int j = 0; j < s; j++)
+        for (int e = 0; e < d; e++) {
+          double v = oracle_normal(seed);
+          put(&t, p->type, at(&t, b, i, j, e), v);
+          *f++ = oracle_decode(p->type, oracle_encode(p->type, v));
+        }
+  return t;
+}
+
+static void
+set_output(Problem *p, int b, int h, int s, int d, double v)
+{
+  put(&p->t[ATTNC_O], p->type, at(&p->t[ATTNC_O], b, h, s, d), v);
+}
+
+static float *
+lse_at(Problem *p, int b, int h, int s)
+{
+  return (float *)p->t[ATTNC_LSE].data + ((long)b * p->c.h + h) * p->c.sq + s;
+}
+
+/* The best that any kernel can write: the oracle's result, rounded once. */
+static void
+write_right_outputs(Problem *p)
+{
+  const OracleCase *c = &p->c;
+  const double *o = p->o, *lse = p->lse;
+  for (int b = 0; b < c->b; b++)
+    for (int h = 0; h < c->h; h++)
+      for (int i = 0; i < c->sq; i++, lse++) {
+        for (int e = 0; e < c->dv; e++)
+          set_output(p, b, h, i, e, *o++);
+        *lse_at(p, b, h, i) = (float)*lse;
+      }
+}
+
+static void
+problem_open(Problem *p, uint64_t seed, const char *more)
+{
+  const OracleCase *c = &p->c;
+  size_t rows = (size_t)c->b * (size_t)c->h * (size_t)c->sq;
+  load_spec(p, more);
+  p->t[ATTNC_Q] = tensor_random(p, c->h, c->sq, c->d, &seed, &p->q);
+  p->t[ATTNC_K] = tensor_random(p, c->hk, c->sk, c->d, &seed, &p->k);
+  p->t[ATTNC_V] = tensor_random(p, c->hk, c->sk, c->dv, &seed, &p->v);
+  p->t[ATTNC_O] = tensor_new(p, c->h, c->sq, c->dv);
+  p->t[ATTNC_LSE].data = calloc(rows + 1, sizeof(float));
+  p->o = calloc(rows * (size_t)c->dv + 1, sizeof *p->o);
+  p->lse = calloc(rows + 1, sizeof *p->lse);
+  p->args = (attnc_args){.size = sizeof p->args,
+                         .sizes = {sizeof(attnc_sizes), c->b, c->h, c->hk, c->sq, c->sk},
+                         .tensors = p->t,
+                         .n_tensors = ATTNC_SLOT_COUNT};
+}
+
+static void
+problem_solve(Problem *p)
+{
+  oracle_attention(&p->c, p->q, p->k, p->v, p->o, p->lse);
+  write_right_outputs(p);
+}
+
+static void
+problem_close(Problem *p)
+{
+  attnc_spec_release(p->spec);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    free(p->t[i].data);
+  free(p->q);
+  free(p->k);
+  free(p->v);
+  free(p->o);
+  free(p->lse);
+}
+
+static attnc_verdict
+verify(Problem *p)
+{
+  attnc_verdict v = {.size = sizeof v};
+  attnc_error e;
+  assert_int_equal(attnc_verify(p->spec, &p->args, &v, &e), ATTNC_OK);
+  assert_int_equal(v.pass, v.bad_rows == 0);
+  return v;
+}
+
+/* ---- the reference ---- */
+
+static void
+check_close(double got, double want, double tolerance)
+{
+  bool same = got == want || fabs(got - want) <= tolerance;
+  if (!same)
+    fprintf(stderr, "%.17g is not %.17g\n", got, want);
+  assert_true(same);
+}
+
+static void
+check_reference(Problem *p)
+{
+  const OracleCase *c = &p->c;
+  size_t rows = (size_t)c->b * (size_t)c->h * (size_t)c->sq;
+  double *o = calloc(rows * (size_t)c->dv + 1, sizeof *o), *lse = calloc(rows + 1, sizeof *lse);
+  attnc_error e;
+  assert_int_equal(attnc_reference(p->spec, &p->args, NULL, 0, o, lse, &e), ATTNC_OK);
+  for (size_t i = 0; i < rows * (size_t)c->dv; i++)
+    check_close(o[i], p->o[i], 1e-12);
+  for (size_t i = 0; i < rows; i++)
+    check_close(lse[i], p->lse[i], 1e-12);
+  free(o);
+  free(lse);
+}
+
+/* Masks × lengths × alignments, with types, groups and layouts in turn. */
+static void
+reference_is_the_oracles(void **state)
+{
+  static const int lengths[][2] = {{1, 1}, {1, 70}, {70, 1}, {64, 64}, {65, 63},
+                                   {63, 65}, {130, 67}, {67, 130}, {3, 5}, {5, 0}};
+  static const struct {
+    bool causal;
+    int left, right;
+  } masks[] = {{false, -1, -1}, {true, -1, -1}, {false, 0, 0}, {false, 3, 2},   {true, 3, -1},
+               {true, 3, 5},    {false, -1, 4}, {false, 7, -1}, {true, 1000, 0}, {false, 0, 64}};
+  int n = 0, bad = 0;
+  (void)state;
+  for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+    for (size_t m = 0; m < sizeof masks / sizeof *masks; m++)
+      for (int align = 0; align < 2; align++, n++) {
+        int hk = 1 + n % 2, group = 1 + n % 3;
+        Problem p = {.c = {.b = 1 + n % 2, .h = hk * group, .hk = hk, .sq = lengths[l][0],
+                           .sk = lengths[l][1], .d = 16 + 8 * (n % 3), .dv = 16 + 8 * (n % 2),
+                           .causal = masks[m].causal, .top_left = align,
+                           .left = masks[m].left, .right = masks[m].right,
+                           .scale = n % 4 ? 0 : 0.3},
+                     .type = (OracleType)(n % 3), .bhsd = n % 2, .pad = n % 5};
+        problem_open(&p, (uint64_t)n, "return_lse: true\n");
+        problem_solve(&p);
+        check_reference(&p);
+        bad += !verify(&p).pass;
+        problem_close(&p);
+      }
+  printf("%d problems\n", n);
+  assert_int_equal(bad, 0);
+}
+
+/* Two keys, by hand: scores 2 and 0 (scale 1/4, head_dim 16). */
+static void
+reference_by_hand(void **state)
+{
+  Problem p = {.c = {1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 0}, .type = ORACLE_FP32};
+  double o[16], lse;
+  (void)state;
+  problem_open(&p, 1, "");
+  for (int i = 0; i < 16; i++) {
+    put(&p.t[ATTNC_Q], ORACLE_FP32, i, 1);
+    put(&p.t[ATTNC_K], ORACLE_FP32, i, 0.5);
+    put(&p.t[ATTNC_K], ORACLE_FP32, 16 + i, 0);
+    put(&p.t[ATTNC_V], ORACLE_FP32, i, 1);
+    put(&p.t[ATTNC_V], ORACLE_FP32, 16 + i, -1);
+  }
+  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  check_close(o[0], 0.76159415595576485, 1e-15);   /* tanh(1) */
+  check_close(lse, 2.1269280110429727, 1e-15);     /* ln(e^2 + 1) */
+  float scale = 0.5f;
+  p.args.scalars = &scale;
+  p.args.n_scalars = 1;
+  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  check_close(lse, 4.0181499279178094, 1e-15);     /* ln(e^4 + 1) */
+  scale = NAN;
+  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  check_close(lse, 2.1269280110429727, 1e-15);
+  problem_close(&p);
+}
+
+static void
+reference_of_rows(void **state)
+{
+  static const int64_t rows[] = {6, 0, 6, 2};
+  Problem p = {.c = {2, 2, 1, 7, 9, 16, 24, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  double o[2 * 2 * 4 * 24], lse[2 * 2 * 4];
+  attnc_error e;
+  (void)state;
+  problem_open(&p, 5, "");
+  problem_solve(&p);
+  assert_int_equal(attnc_reference(p.spec, &p.args, rows, 4, o, lse, &e), ATTNC_OK);
+  for (int head = 0; head < 4; head++)
+    for (int i = 0; i < 4; i++) {
+      check_close(lse[head * 4 + i], p.lse[head * 7 + rows[i]], 1e-12);
+      check_close(o[(head * 4 + i) * 24 + 23], p.o[(head * 7 + rows[i]) * 24 + 23], 1e-12);
+    }
+  assert_int_equal(attnc_reference(p.spec, &p.args, rows, 4, NULL, NULL, &e), ATTNC_OK);
+  assert_int_equal(attnc_reference(p.spec, &p.args, (int64_t[]){7}, 1, o, lse, &e),
+                   ATTNC_ERR_USAGE);
+  problem_close(&p);
+}
+
+/* With one key o is v: every 16-bit pattern is read right. */
+static void
+every_16_bit_value(void **state)
+{
+  (void)state;
+  for (OracleType type = ORACLE_FP16; type <= ORACLE_BF16; type++) {
+    Problem p = {.c = {1, 2048, 2048, 1, 1, 16, 32, false, false, -1, -1, 0}, .type = type};
+    double *o = calloc(65536, sizeof *o);
+    problem_open(&p, 1, "");
+    uint16_t *v = p.t[ATTNC_V].data;
+    for (uint32_t i = 0; i < 65536; i++)
+      v[i] = (uint16_t)i;
+    assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, NULL, NULL), ATTNC_OK);
+    for (uint32_t i = 0; i < 65536; i++) {
+      double want = oracle_decode(type, i);
+      assert_true(isnan(want) ? isnan(o[i]) : o[i] == want);
+    }
+    problem_close(&p);
+    free(o);
+  }
+}
+
+/* ---- the contract ---- */
+
+static void
+open_small(Problem *p, OracleType type)
+{
+  *p = (Problem){.c = {2, 4, 2, 70, 50, 32, 32, true, false, -1, -1, 0}, .type = type};
+  problem_open(p, 11, "return_lse: true\n");
+  problem_solve(p);
+}
+
+static void
+right_results_pass(void **state)
+{
+  (void)state;
+  for (OracleType type = ORACLE_FP16; type <= ORACLE_FP32; type++) {
+    Problem p;
+    open_small(&p, type);
+    attnc_verdict v = verify(&p);
+    /* Rounding P and O each cost half an ulp of numbers around 1. */
+    double unit = ldexp(1, type == ORACLE_FP16 ? -11 : type == ORACLE_BF16 ? -8 : -24);
+    assert_int_equal(v.pass, 1);
+    assert_int_equal(v.rows, 2 * 4 * 70);
+    assert_true(v.max_error <= v.bound / 2);
+    assert_true(v.bound > unit / 4 && v.bound < 40 * unit);
+    assert_true(v.lse_error < 1e-5);
+    problem_close(&p);
+  }
+}
+
+static void
+expect_bad_row(Problem *p, int b, int h, int q)
+{
+  attnc_verdict v = verify(p);
+  assert_int_equal(v.pass, 0);
+  assert_int_equal(v.bad_rows, 1);
+  assert_int_equal(v.b, b);
+  assert_int_equal(v.h, h);
+  assert_int_equal(v.q, q);
+  write_right_outputs(p);
+  assert_int_equal(verify(p).pass, 1);
+}
+
+static void
+one_wrong_element_fails(void **state)
+{
+  Problem p;
+  open_small(&p, ORACLE_BF16);
+  double bound = verify(&p).bound;
+  (void)state;
+  double right = p.o[((0 * 4 + 3) * 70 + 60) * 32 + 31];
+  set_output(&p, 0, 3, 60, 31, right + 4 * bound);
+  expect_bad_row(&p, 0, 3, 60);
+  set_output(&p, 1, 0, 69, 0, NAN);
+  expect_bad_row(&p, 1, 0, 69);
+  set_output(&p, 1, 0, 69, 0, HUGE_VAL);
+  expect_bad_row(&p, 1, 0, 69);
+  set_output(&p, 0, 0, 0, 5, 0x1p-133); /* an empty row: anything but 0 is wrong */
+  expect_bad_row(&p, 0, 0, 0);
+  set_output(&p, 0, 0, 19, 5, NAN);
+  expect_bad_row(&p, 0, 0, 19);
+  set_output(&p, 0, 0, 19, 5, -0.0);
+  assert_int_equal(verify(&p).pass, 1);
+  problem_close(&p);
+}
+
+static void
+wrong_lse_fails(void **state)
+{
+  Problem p;
+  open_small(&p, ORACLE_FP16);
+  (void)state;
+  *lse_at(&p, 1, 2, 40) += 2e-3f;
+  expect_bad_row(&p, 1, 2, 40);
+  *lse_at(&p, 1, 2, 40) = NAN;
+  expect_bad_row(&p, 1, 2, 40);
+  *lse_at(&p, 1, 2, 40) = -INFINITY;
+  expect_bad_row(&p, 1, 2, 40);
+  *lse_at(&p, 0, 1, 3) = -1e30f; /* an empty row */
+  expect_bad_row(&p, 0, 1, 3);
+  *lse_at(&p, 0, 1, 3) = NAN;
+  expect_bad_row(&p, 0, 1, 3);
+  *lse_at(&p, 1, 2, 40) += 5e-4f;
+  attnc_verdict v = verify(&p);
+  assert_int_equal(v.pass, 1);
+  assert_true(v.lse_error > 4e-4 && v.lse_error < 6e-4);
+  problem_close(&p);
+}
+
+/* A mask that is off by one, the other alignment, a scale a little off: all seen. */
+static void
+wrong_computations_fail(void **state)
+{
+  OracleCase right = {1, 2, 1, 96, 80, 32, 32, true, false, 20, -1, 0};
+  OracleCase wrong[5];
+  (void)state;
+  for (int i = 0; i < 5; i++)
+    wrong[i] = right;
+  wrong[0].left = 19;
+  wrong[1].left = 21;
+  wrong[2].top_left = true;
+  wrong[3].causal = false;
+  wrong[4].scale = 1.05 / sqrt(32);
+  for (int i = 0; i < 5; i++) {
+    Problem p = {.c = right, .type = ORACLE_BF16};
+    problem_open(&p, 3, "");
+    p.c = wrong[i];
+    problem_solve(&p);
+    attnc_verdict v = verify(&p);
+    assert_int_equal(v.pass, 0);
+    assert_true(v.bad_rows > 20);
+    problem_close(&p);
+  }
+}
+
+/* Results beyond the output type are infinite, and only then. */
+static void
+output_overflow(void **state)
+{
+  Problem p = {.c = {1, 1, 1, 1, 1, 16, 16, false, false, -1, -1, 0}, .type = ORACLE_BF16};
+  (void)state;
+  problem_open(&p, 1, "");
+  attnc_spec_release(p.spec);
+  p.spec = load("attnc: 1\nname: t\nhead_dim: 16\ndtype: {q: bf16, k: bf16, v: bf16, o: fp16}\n");
+  for (int i = 0; i < 16; i++) {
+    put(&p.t[ATTNC_V], ORACLE_BF16, i, i % 2 ? 1e6 : 2);
+    put(&p.t[ATTNC_O], ORACLE_FP16, i, i % 2 ? HUGE_VAL : 2);
+  }
+  assert_int_equal(verify(&p).pass, 1);
+  put(&p.t[ATTNC_O], ORACLE_FP16, 1, -HUGE_VAL);
+  assert_int_equal(verify(&p).pass, 0);
+  put(&p.t[ATTNC_O], ORACLE_FP16, 1, 65504);
+  assert_int_equal(verify(&p).pass, 0);
+  put(&p.t[ATTNC_O], ORACLE_FP16, 1, HUGE_VAL);
+  put(&p.t[ATTNC_O], ORACLE_FP16, 0, HUGE_VAL);
+  assert_int_equal(verify(&p).pass, 0);
+  problem_close(&p);
+}
+
+/* Above 2^30 multiply-adds 256 rows a head are looked at, the edges among them. */
+static void
+large_problems_are_sampled(void **state)
+{
+  static const int edges[] = {0, 8191, 63, 64, 65};
+  Problem p = {.c = {1, 1, 1, 8192, 4097, 16, 16, false, false, 40, 0, 0}, .type = ORACLE_BF16};
+  int unseen = 0;
+  (void)state;
+  problem_open(&p, 2, "");
+  problem_solve(&p);
+  attnc_verdict v = verify(&p);
+  assert_int_equal(v.pass, 1);
+  assert_int_equal(v.rows, 256);
+  for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+    set_output(&p, 0, 0, edges[i], 3, NAN);
+    expect_bad_row(&p, 0, 0, edges[i]);
+  }
+  for (int q = 4000; q < 4100; q++) {
+    set_output(&p, 0, 0, q, 3, NAN);
+    unseen += verify(&p).pass;
+    set_output(&p, 0, 0, q, 3, p.o[q * 16 + 3]);
+  }
+  assert_true(unseen > 80 && unseen < 100);
+  p.args.sizes.sk = 4096; /* exactly 2^30: all rows */
+  assert_int_equal(verify(&p).rows, 8192);
+  problem_close(&p);
+}
+
+static void
+empty_problems(void **state)
+{
+  static const int sizes[][4] = {{0, 2, 3, 3}, {1, 0, 3, 3}, {1, 2, 0, 3}, {1, 2, 3, 0}};
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    Problem p = {.c = {sizes[i][0], sizes[i][1], sizes[i][1] / 2, sizes[i][2], sizes[i][3], 16,
+                       16, true, false, -1, -1, 0}};
+    problem_open(&p, 1, "return_lse: true\n");
+    problem_solve(&p);
+    attnc_verdict v = verify(&p);
+    assert_int_equal(v.pass, 1);
+    assert_int_equal(v.rows, i == 3 ? 6 : 0);
+    problem_close(&p);
+  }
+}
+
+/* ---- misuse ---- */
+
+static void
+expect_refusal(const Problem *p, attnc_status want)
+{
+  attnc_verdict v = {.size = sizeof v};
+  attnc_error e = {0};
+  assert_int_equal(attnc_verify(p->spec, &p->args, &v, &e), want);
+  assert_int_equal(e.status, want);
+  assert_true(e.message[0] != 0);
+}
+
+static void
+misuse(void **state)
+{
+  Problem p;
+  open_small(&p, ORACLE_BF16);
+  attnc_args good = p.args;
+  attnc_verdict v = {0};
+  float scale = 0.25f;
+  (void)state;
+  assert_int_equal(attnc_verify(p.spec, &p.args, &v, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_verify(p.spec, &p.args, NULL, NULL), ATTNC_ERR_USAGE);
+  p.args.size = 0;
+  expect_refusal(&p, ATTNC_ERR_USAGE);
+  p.args = good;
+  p.args.sizes.hk = 3;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.args.sizes.hk = 0;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.args = good;
+  p.args.sizes.sq = -1;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.args.sizes.sq = INT64_MAX;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.args = good;
+  p.args.n_tensors = ATTNC_O; /* no output, no LSE */
+  expect_refusal(&p, ATTNC_ERR_USAGE);
+  p.args = good;
+  attnc_spec_release(p.spec);
+  load_spec(&p, "group_size: 4\n");
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  attnc_spec_release(p.spec);
+  load_spec(&p, "specialize: [softmax_scale]\nsoftmax_scale: 0.125\n");
+  p.args.scalars = &scale;
+  p.args.n_scalars = 1;
+  expect_refusal(&p, ATTNC_ERR_USAGE);
+  problem_close(&p);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(reference_is_the_oracles),   cmocka_unit_test(reference_by_hand),
+      cmocka_unit_test(reference_of_rows),          cmocka_unit_test(every_16_bit_value),
+      cmocka_unit_test(right_results_pass),         cmocka_unit_test(one_wrong_element_fails),
+      cmocka_unit_test(wrong_lse_fails),            cmocka_unit_test(wrong_computations_fail),
+      cmocka_unit_test(output_overflow),            cmocka_unit_test(large_problems_are_sampled),
+      cmocka_unit_test(empty_problems),             cmocka_unit_test(misuse),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
