@@ -18,7 +18,7 @@ RULES = [
     ("compiler/llvm_*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
     ("compiler/spec_yaml.c", BASE | {'"compiler/*"', "<yaml.h>"}),
     ("compiler/*", BASE | {'"compiler/*"', "<jansson.h>"}),
-    ("templates/*", LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile.h"',
+    ("templates/*", PUBLIC | LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile.h"',
                             '"compiler/spec.h"', '"compiler/template.h"'}),
     ("runtime/jit.c", BASE | {'"runtime/*"', '"compiler/*"', '"templates/*"', "<jansson.h>"}),
     ("runtime/*", BASE | {'"runtime/*"', "<jansson.h>"}),

@@ -1,0 +1,64 @@
+/* device.h: as much of the CUDA driver as the examples need, found with dlopen so that they
+ * build without a toolkit.  A program that has <cuda.h> calls the same functions by their
+ * names.  ATTNC_LIBCUDA may name another driver library: the emulator. */
+#ifndef EXAMPLES_DEVICE_H
+#define EXAMPLES_DEVICE_H
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef unsigned long long DevicePtr;
+
+static struct {
+  int (*init)(unsigned flags);
+  int (*retain)(void **context, int device);
+  int (*set_current)(void *context);
+  int (*synchronize)(void);
+  int (*alloc)(DevicePtr *, size_t);
+  int (*to_device)(DevicePtr, const void *, size_t);
+  int (*to_host)(void *, DevicePtr, size_t);
+} cu;
+
+static const struct {
+  const char *symbol;
+  void *function;
+} cu_symbols[] = {
+  { "cuInit", &cu.init },
+  { "cuDevicePrimaryCtxRetain", &cu.retain },
+  { "cuCtxSetCurrent", &cu.set_current },
+  { "cuCtxSynchronize", &cu.synchronize },
+  { "cuMemAlloc_v2", &cu.alloc },
+  { "cuMemcpyHtoD_v2", &cu.to_device },
+  { "cuMemcpyDtoH_v2", &cu.to_host },
+};
+
+/* Makes the primary context of device 0 current; 0 if that worked. */
+static int
+device_open(void)
+{
+  const char *path = getenv("ATTNC_LIBCUDA");
+  void *library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW), *context;
+  if (!library) {
+    fprintf(stderr, "%s\n", dlerror());
+    return -1;
+  }
+  for (size_t i = 0; i < sizeof cu_symbols / sizeof *cu_symbols; i++) {
+    void *symbol = dlsym(library, cu_symbols[i].symbol);
+    if (!symbol)
+      return -1;
+    *(void **)cu_symbols[i].function = symbol;
+  }
+  return cu.init(0) || cu.retain(&context, 0) || cu.set_current(context);
+}
+
+/* Device memory with a copy of `n` bytes of the host's; 0: there is none left. */
+static DevicePtr
+device_copy(const void *host, size_t n)
+{
+  DevicePtr p = 0;
+  return cu.alloc(&p, n) || cu.to_device(p, host, n) ? 0 : p;
+}
+
+#endif
