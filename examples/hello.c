@@ -16,16 +16,23 @@ enum { B = 1, H = 8, HK = 2, S = 256, D = 64, N = B * H * S * D };
 static const char text[] = "attnc: 1\nname: hello\ndtype: bf16\nhead_dim: 64\ncausal: true\n";
 
 static attnc_status
-attend(attnc_context *context, const attnc_spec *spec, const attnc_args *args, attnc_error *e)
+attend(const attnc_args *args, attnc_error *e)
 {
   attnc_problem problem = { .size = sizeof problem, .sizes = args->sizes };
-  attnc_plan *plan;
-  attnc_status s = attnc_plan_get(context, spec, &problem, &plan, e); /* compiles, once */
-  if (s != ATTNC_OK)
-    return s;
-  s = attnc_launch(plan, args, NULL, NULL, e); /* neither compiles, locks nor allocates */
+  attnc_spec *spec = NULL;
+  attnc_context *context = NULL;
+  attnc_plan *plan = NULL;
+  attnc_status s = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
+  if (s == ATTNC_OK)
+    s = attnc_context_create(NULL, &context, e);
+  if (s == ATTNC_OK)
+    s = attnc_plan_get(context, spec, &problem, &plan, e); /* compiled once, then found */
+  if (s == ATTNC_OK)
+    s = attnc_launch(plan, args, NULL, NULL, e); /* no compile, no lock, no allocation */
   cu.synchronize();
-  attnc_plan_release(plan); /* an engine keeps it */
+  attnc_plan_release(plan); /* an engine keeps all three */
+  attnc_context_release(context);
+  attnc_spec_release(spec);
   return s;
 }
 /* [/attention] */
@@ -85,11 +92,16 @@ report(const char *what, attnc_status status, const attnc_error *e)
 }
 
 static int
-compare(const attnc_spec *spec, const attnc_args *host)
+compare(const attnc_args *host)
 {
+  attnc_spec *spec;
   attnc_error e = { 0 };
   attnc_verdict verdict = { .size = sizeof verdict };
-  attnc_status status = attnc_verify(spec, host, &verdict, &e);
+  attnc_status status = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
+  if (status != ATTNC_OK)
+    return report("spec", status, &e);
+  status = attnc_verify(spec, host, &verdict, &e);
+  attnc_spec_release(spec);
   if (status != ATTNC_OK && status != ATTNC_ERR_CHECK)
     return report("verify", status, &e);
   printf("largest error %.2g, %lld rows: %s\n", verdict.max_error, (long long)verdict.rows,
@@ -100,8 +112,6 @@ compare(const attnc_spec *spec, const attnc_args *host)
 int
 main(void)
 {
-  attnc_spec *spec = NULL;
-  attnc_context *context = NULL;
   attnc_error e = { 0 };
   attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
   if (device_open() || make_tensors(host, device))
@@ -110,18 +120,11 @@ main(void)
                       .sizes = { sizeof args.sizes, B, H, HK, S, S },
                       .tensors = device,
                       .n_tensors = ATTNC_SLOT_COUNT };
-  attnc_status status = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
-  if (status == ATTNC_OK)
-    status = attnc_context_create(NULL, &context, &e);
-  if (status == ATTNC_OK)
-    status = attend(context, spec, &args, &e);
+  attnc_status status = attend(&args, &e);
   if (status != ATTNC_OK)
     return report("attention", status, &e);
   cu.to_host(o, (DevicePtr)(uintptr_t)device[ATTNC_O].data, sizeof o);
   cu.to_host(lse, (DevicePtr)(uintptr_t)device[ATTNC_LSE].data, sizeof lse);
   args.tensors = host;
-  int failed = compare(spec, &args);
-  attnc_context_release(context);
-  attnc_spec_release(spec);
-  return failed;
+  return compare(&args);
 }
