@@ -107,12 +107,10 @@ mma_of_tile(const Trial *t)
 static bool
 one(const char *words)
 {
-  static Pick pick;
   Session s;
   Trial t;
   char why[2400] = "", notation[TRIAL_TEXT];
-  if (!trial_parse(words, &t, why, sizeof why) ||
-      !pick_schedule(&pick, &t, why, sizeof why) ||
+  if (!trial_parse(words, &t, why, sizeof why) || !pick_schedule(&t, why, sizeof why) ||
       !session_open(&s, device_emulator(), trial_target(&t), why, sizeof why)) {
     printf("FAIL  %s: %s\n", words, why);
     return false;

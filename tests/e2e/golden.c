@@ -13,7 +13,16 @@
 static const struct {
   const char *name, *notation;
 } table[] = {
-    {"ref_d64_causal", "bf16 h4/2 sq512 sk512 d64 causal ref_fwd"},
+    {"ref_d64_causal", "bf16 h8/2 sq512 sk512 d64 causal ref_fwd:4x1s1w4Q"},
+    {"mma_d64_causal", "bf16 h8/2 sq512 sk512 d64 causal fwd_mma:128x64s2w4q"},
+    {"mma_d64_full_one_stage", "fp16 h8 sq512 sk512 d64 fwd_mma:128x64s1w4Q"},
+    {"mma_d128_causal", "bf16 h8/2 sq512 sk512 d128 causal fwd_mma:128x64s1w8q"},
+    {"mma_d128_window",
+     "bf16 h8/2 sq512 sk512 d128 causal window=200,-1 fwd_mma:128x32s2w8Q"},
+    {"mma_d80_top_left",
+     "fp16 h8/1 sq512 sk600 d80/64 causal top_left nolse fwd_mma:64x64s2w4Q"},
+    {"mma_d256_three_spans", "bf16 h2 sq512 sk512 d256 window=100,30 fwd_mma:64x32s1w4Q"},
+    {"mma_d64_specialised", "bf16 h2 sq512 sk512 d64 special=all fwd_mma:64x64s3w4Q"},
 };
 
 static char *

@@ -190,13 +190,11 @@ static bool
 resolve(Matrix *m)
 {
   char why[700];
-  bool ok = true;
-  for (int i = 0; i < m->n; i++)
-    if (!pick_schedule(&m->pick, &m->trials[i], why, sizeof why)) {
-      report("FAIL", &m->trials[i], why, -1);
-      ok = false;
-    }
-  return ok;
+  int bad = 0;
+  if (pick_all(&m->pick, m->trials, m->n, &bad, why, sizeof why))
+    return true;
+  report("FAIL", &m->trials[bad], why, -1);
+  return false;
 }
 
 static bool

@@ -21,11 +21,22 @@
 /* Several query blocks and more key tiles than stages, so that every wait of a ring is
  * taken in its steady state; ragged ends.  The first QUICK are the everyday ones. */
 static const char *const kernels[] = {
-    "bf16 b1 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4Q seed=11",
-    "bf16 b1 h1 sq65 sk200 d32 window=40,0 fwd_mma:64x32s2w4q seed=12",
-    "fp16 b1 h2/1 sq70 sk100 d64 causal ref_fwd seed=13",
+    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4Q seed=11",
+    "bf16 h1 sq65 sk200 d40 window=40,0 fwd_mma:64x32s1w4q seed=12",
+    "fp16 h1 sq200 sk290 d64/72 fwd_mma:128x32s3w4q seed=13",
+    "fp16 h2/1 sq70 sk100 d64 causal ref_fwd seed=14",
+    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s1w4Q seed=15",
+    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4q seed=16",
+    "bf16 h1 sq150 sk410 d64 causal fwd_mma:64x64s3w4Q seed=17",
+    "bf16 h1 sq150 sk410 d64 causal fwd_mma:64x64s3w4q seed=18",
+    "fp16 h1 sq200 sk300 d128 causal top_left fwd_mma:128x64s1w8q sm_90 seed=19",
+    "fp16 h1 sq200 sk300 d128 causal fwd_mma:128x32s2w8Q sm_86 seed=20",
+    "bf16 h1 sq70 sk300 d256 window=100,30 fwd_mma:64x32s1w4Q seed=21",
+    "bf16 h1 sq70 sk300 d96/160 fwd_mma:32x32s2w2Q special=sizes sm_120 seed=22",
+    "fp16 h1 sq64 sk256 d64 fwd_mma:64x64s2w4Q special=all sm_89 seed=23",
+    "fp16 h1 sq90 sk256 d16 window=60,-1 fwd_mma:64x96s2w2q seed=24",
 };
-enum { QUICK = 3, LISTED_MAX = 64, JOBS_MAX = 16 };
+enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16 };
 
 /* How warps are interleaved and when copies arrive: what one order hides another shows. */
 static const char *const policies[] = {
@@ -128,11 +139,10 @@ seen(Bench *b, const char *ptx, char *why, size_t n)
 static bool
 prepare(Bench *b, const char *notation, char *why, size_t n)
 {
-  static Pick pick;
   char yaml[512], settings[32];
   attnc_error e = {0};
   attnc_kernel *k = NULL;
-  if (!trial_parse(notation, &b->trial, why, n) || !pick_schedule(&pick, &b->trial, why, n))
+  if (!trial_parse(notation, &b->trial, why, n) || !pick_schedule(&b->trial, why, n))
     return false;
   b->target = trial_target(&b->trial);
   snprintf(settings, sizeof settings, "arch=%s", b->target);

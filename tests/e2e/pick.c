@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool
@@ -73,25 +74,64 @@ legal(const Trial *t, char *why, size_t n)
   return list;
 }
 
-/* The least used of the list's schedules of one template (-1: of any). */
+/* Which of a case's legal schedules count: those of the template it names, if any is. */
 static bool
-least(Pick *p, const json_t *list, int template_id, Trial *t)
+of_template(const json_t *list, int template_id)
 {
-  int best = -1;
-  size_t n = json_array_size(list);
-  for (size_t i = 0; i < n; i++) {
+  Trial x;
+  size_t i;
+  json_t *o;
+  json_array_foreach(list, i, o)
+  {
+    if (read_schedule(o, &x) && x.template_id == template_id)
+      return true;
+  }
+  return false;
+}
+
+/* Calls back with every schedule that the case may have. */
+static bool
+each(Pick *p, const json_t *list, const Trial *t,
+     void (*visit)(Pick *, int entry, void *user), void *user)
+{
+  bool only = of_template(list, t->template_id), any = false;
+  size_t i;
+  json_t *o;
+  json_array_foreach(list, i, o)
+  {
     Trial x = *t;
-    if (!read_schedule(json_array_get(list, (i + t->seed) % n), &x))
-      return false;
+    if (!read_schedule(o, &x) || (only && x.template_id != t->template_id))
+      continue;
     int at = entry(p, &x);
     if (at < 0)
       return false;
-    if (template_id >= 0 && x.template_id != template_id)
-      continue;
-    if (best < 0 || p->times[at] < p->times[best])
-      best = at;
+    visit(p, at, user);
+    any = true;
   }
-  if (best < 0)
+  return any;
+}
+
+static void
+count(Pick *p, int at, void *user)
+{
+  (void)user;
+  p->legal[at]++;
+}
+
+static void
+better(Pick *p, int at, void *user)
+{
+  int *best = user;
+  if (*best < 0 || p->times[at] < p->times[*best] ||
+      (p->times[at] == p->times[*best] && p->legal[at] < p->legal[*best]))
+    *best = at;
+}
+
+static bool
+take(Pick *p, const json_t *list, Trial *t)
+{
+  int best = -1;
+  if (!each(p, list, t, better, &best))
     return false;
   const Trial *u = &p->used[best];
   p->times[best]++;
@@ -105,21 +145,35 @@ least(Pick *p, const json_t *list, int template_id, Trial *t)
 }
 
 bool
-pick_schedule(Pick *p, Trial *t, char *why, size_t n)
+pick_all(Pick *p, Trial *t, int n, int *bad, char *why, size_t size)
 {
-  if (t->bm) {
-    int at = entry(p, t);
-    if (at >= 0)
-      p->times[at]++;
-    return true;
+  json_t **lists = calloc((size_t)n, sizeof *lists);
+  bool ok = lists != NULL;
+  for (int i = 0; ok && i < n; i++) {
+    *bad = i;
+    if (t[i].bm)
+      continue;
+    lists[i] = legal(&t[i], why, size);
+    ok = lists[i] && each(p, lists[i], &t[i], count, NULL);
+    if (lists[i] && !ok)
+      snprintf(why, size, "no legal schedule");
   }
-  json_t *list = legal(t, why, n);
-  if (!list)
-    return false;
-  bool ok = least(p, list, t->template_id, t) || least(p, list, -1, t);
-  json_decref(list);
-  if (!ok)
-    snprintf(why, n, "no legal schedule");
+  for (int i = 0; ok && i < n; i++)
+    if (lists[i])
+      ok = take(p, lists[i], &t[i]);
+  for (int i = 0; lists && i < n; i++)
+    json_decref(lists[i]);
+  free(lists);
+  return ok;
+}
+
+bool
+pick_schedule(Trial *t, char *why, size_t size)
+{
+  Pick *p = calloc(1, sizeof *p);
+  int bad;
+  bool ok = p && pick_all(p, t, 1, &bad, why, size);
+  free(p);
   return ok;
 }
 

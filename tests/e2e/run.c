@@ -137,6 +137,93 @@ verify(Run *r)
                         (long long)v.rows, (long long)v.b, (long long)v.h, (long long)v.q);
 }
 
+/* ---- the reference against the oracle ---- */
+
+enum { ORACLE_MACS = 2000000 };
+
+typedef struct Judge {
+  double *x[ATTNC_SLOT_COUNT], *o,
+      *lse; /* dense; x of q, k, v and the oracle's o and lse */
+} Judge;
+
+/* A strided 16-bit tensor as dense numbers. */
+static double *
+dense(const Run *r, int slot, int heads, int rows, int cols)
+{
+  const attnc_tensor *t = &r->call.host[slot];
+  OracleType type = r->t->dtype == TRIAL_BF16 ? ORACLE_BF16 : ORACLE_FP16;
+  size_t n = (size_t)r->t->b * (size_t)heads * (size_t)rows * (size_t)cols, i = 0;
+  double *x = malloc(sizeof *x * (n + 1));
+  for (int b = 0; x && b < r->t->b; b++)
+    for (int h = 0; h < heads; h++)
+      for (int s = 0; s < rows; s++)
+        for (int d = 0; d < cols; d++)
+          x[i++] = oracle_decode(
+              type,
+              ((const uint16_t *)
+                   t->data)[b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d]);
+  return x;
+}
+
+static bool
+close_to(Run *r, const char *what, const double *got, const double *want, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    if (!(got[i] == want[i] || fabs(got[i] - want[i]) <= 1e-9 * (1 + fabs(want[i]))))
+      return fail(r, "the reference's %s[%zu] is %.12g, the oracle's %.12g", what, i,
+                  got[i], want[i]);
+  return true;
+}
+
+static bool
+judge(Run *r, Judge *j)
+{
+  const Trial *t = r->t;
+  size_t rows = (size_t)t->b * (size_t)t->h * (size_t)t->sq;
+  attnc_error e = {0};
+  const OracleCase c = {.b = t->b,
+                        .h = t->h,
+                        .hk = t->hk,
+                        .sq = t->sq,
+                        .sk = t->sk,
+                        .d = t->d,
+                        .dv = t->dv,
+                        .causal = t->causal,
+                        .top_left = t->top_left,
+                        .left = t->left,
+                        .right = t->right,
+                        .scale = t->scale == SCALE_DEFAULT ? 0 : trial_softmax_scale(t)};
+  j->x[ATTNC_Q] = dense(r, ATTNC_Q, t->h, t->sq, t->d);
+  j->x[ATTNC_K] = dense(r, ATTNC_K, t->hk, t->sk, t->d);
+  j->x[ATTNC_V] = dense(r, ATTNC_V, t->hk, t->sk, t->dv);
+  j->x[ATTNC_O] = calloc(rows * (size_t)t->dv + 1, sizeof(double));
+  j->x[ATTNC_LSE] = calloc(rows + 1, sizeof(double));
+  j->o = calloc(rows * (size_t)t->dv + 1, sizeof(double));
+  j->lse = calloc(rows + 1, sizeof(double));
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (!j->x[i] || !j->o || !j->lse)
+      return fail(r, "out of memory");
+  if (attnc_reference(r->spec, &r->call.host_args, NULL, 0, j->o, j->lse, &e))
+    return fail(r, "attnc_reference: %s", e.message);
+  oracle_attention(&c, j->x[ATTNC_Q], j->x[ATTNC_K], j->x[ATTNC_V], j->x[ATTNC_O],
+                   j->x[ATTNC_LSE]);
+  return close_to(r, "o", j->o, j->x[ATTNC_O], rows * (size_t)t->dv) &&
+         close_to(r, "lse", j->lse, j->x[ATTNC_LSE], rows);
+}
+
+/* The cases that are small enough; the others the reference judges alone. */
+static bool
+oracle(Run *r)
+{
+  Judge j = {0};
+  bool ok = trial_macs(r->t) > ORACLE_MACS || judge(r, &j);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    free(j.x[i]);
+  free(j.o);
+  free(j.lse);
+  return ok;
+}
+
 static bool
 steps(Run *r)
 {
@@ -148,7 +235,7 @@ steps(Run *r)
   if (!no_findings(r)) /* they say more than the launch's result */
     return false;
   return ok && call_download(&r->call, d, r->why, r->n) &&
-         call_intact(&r->call, r->why, r->n) && verify(r);
+         call_intact(&r->call, r->why, r->n) && verify(r) && oracle(r);
 }
 
 Outcome
