@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool
 oracle_sees(const OracleCase *c, int q_idx, int kv_idx)
@@ -83,6 +84,14 @@ oracle_decode(OracleType t, uint32_t bits)
   return sign * (e ? ldexp(1 + m, e - bias) : ldexp(m, 1 - bias));
 }
 
+static uint32_t
+float_bits(float f)
+{
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  return bits;
+}
+
 /* Positive numbers are ordered as their bits: a binary search, then the nearer neighbour. */
 uint32_t
 oracle_encode(OracleType t, double v)
@@ -91,6 +100,8 @@ oracle_encode(OracleType t, double v)
   uint32_t sign = signbit(v) ? 1u << (s.exponent + s.mantissa) : 0;
   uint32_t infinity = ((1u << s.exponent) - 1) << s.mantissa, low = 0, high = infinity;
   double a = fabs(v);
+  if (t == ORACLE_FP32)
+    return float_bits((float)v);
   if (isnan(v))
     return infinity | 1u << (s.mantissa - 1);
   while (high - low > 1) {
