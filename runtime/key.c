@@ -24,7 +24,7 @@ key_hash(const KeyFields *k, unsigned char key[32])
 }
 
 attnc_status
-key_json(const KeyFields *k, char **out, attnc_error *e)
+key_json(const KeyFields *k, const char *source, char **out, attnc_error *e)
 {
   unsigned char key[32];
   char hex[65];
@@ -32,6 +32,7 @@ key_json(const KeyFields *k, char **out, attnc_error *e)
   key_hash(k, key);
   sha256_digest_hex(key, hex);
   json_object_set_new(root, "key", json_string(hex));
+  json_object_set_new(root, "source", json_string(source));
 #define X(field, text) json_object_set_new(fields, #field, json_string(or_empty(k->field)));
   KEY_TABLE(X)
 #undef X

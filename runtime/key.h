@@ -32,7 +32,8 @@ typedef struct KeyFields {
 } KeyFields;
 
 void key_hash(const KeyFields *, unsigned char key[32]);
-/* {"key": hex, "fields": {label: value, …}} in the table's order; malloc'd. */
-attnc_status key_json(const KeyFields *, char **json, attnc_error *);
+/* {"key": hex, "source": of the schedule, "fields": {label: value, …}} in the table's
+ * order; malloc'd. */
+attnc_status key_json(const KeyFields *, const char *source, char **json, attnc_error *);
 
 #endif

@@ -1,0 +1,184 @@
+#include "runtime/behind.h"
+
+#include "base/err.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum State { WAITING, RUNNING, FAILED } State;
+
+typedef struct Job {
+  FlightKey key;
+  State state;
+  Work work;
+  attnc_error error; /* FAILED */
+  struct Job *next;
+} Job;
+
+struct Behind {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  Job *jobs; /* oldest first */
+  pthread_t threads[BEHIND_THREADS];
+  int n_threads, idle;
+  bool stop;
+};
+
+/* ---- with the lock held ---- */
+
+static Job **
+find(Behind *b, const FlightKey *key)
+{
+  Job **p = &b->jobs;
+  while (*p && memcmp(&(*p)->key, key, sizeof *key) != 0)
+    p = &(*p)->next;
+  return p;
+}
+
+static Job *
+next_waiting(Behind *b)
+{
+  Job *j = b->jobs;
+  while (j && j->state != WAITING)
+    j = j->next;
+  return j;
+}
+
+static void
+forget(Behind *b, const Job *job)
+{
+  for (Job **p = &b->jobs; *p; p = &(*p)->next)
+    if (*p == job) {
+      *p = job->next;
+      return;
+    }
+}
+
+/* ---- the threads ---- */
+
+static void
+run_one(Behind *b, Job *j)
+{
+  j->state = RUNNING;
+  pthread_mutex_unlock(&b->lock);
+  attnc_error error = { 0 };
+  attnc_status status = j->work.run(j->work.user, &error);
+  j->work.drop(j->work.user);
+  pthread_mutex_lock(&b->lock);
+  if (status == ATTNC_OK) {
+    forget(b, j);
+    free(j);
+  } else {
+    error.status = status;
+    j->error = error;
+    j->state = FAILED;
+  }
+}
+
+static void *
+work(void *arg)
+{
+  Behind *b = arg;
+  pthread_mutex_lock(&b->lock);
+  while (!b->stop) {
+    Job *j = next_waiting(b);
+    if (j) {
+      run_one(b, j);
+      continue;
+    }
+    b->idle++;
+    pthread_cond_wait(&b->changed, &b->lock);
+    b->idle--;
+  }
+  pthread_mutex_unlock(&b->lock);
+  return NULL;
+}
+
+/* With the lock held.  One more thread if all are busy; without any there is no progress. */
+static bool
+staff(Behind *b)
+{
+  if (b->idle || b->n_threads == BEHIND_THREADS)
+    return true;
+  if (!pthread_create(&b->threads[b->n_threads], NULL, work, b))
+    b->n_threads++;
+  return b->n_threads > 0;
+}
+
+/* ---- the four verbs ---- */
+
+Behind *
+behind_new(void)
+{
+  Behind *b = calloc(1, sizeof *b);
+  if (!b)
+    return NULL;
+  pthread_mutex_init(&b->lock, NULL);
+  pthread_cond_init(&b->changed, NULL);
+  return b;
+}
+
+void
+behind_free(Behind *b)
+{
+  if (!b)
+    return;
+  pthread_mutex_lock(&b->lock);
+  b->stop = true;
+  pthread_cond_broadcast(&b->changed);
+  pthread_mutex_unlock(&b->lock);
+  for (int i = 0; i < b->n_threads; i++)
+    pthread_join(b->threads[i], NULL);
+  for (Job *j = b->jobs, *next; j; j = next) {
+    next = j->next;
+    if (j->state == WAITING)
+      j->work.drop(j->work.user);
+    free(j);
+  }
+  pthread_cond_destroy(&b->changed);
+  pthread_mutex_destroy(&b->lock);
+  free(b);
+}
+
+BehindState
+behind_poll(Behind *b, const FlightKey *key, attnc_error *e)
+{
+  BehindState state = BEHIND_IDLE;
+  pthread_mutex_lock(&b->lock);
+  Job **at = find(b, key), *j = *at;
+  if (j && j->state == FAILED) {
+    state = BEHIND_FAILED;
+    *e = j->error;
+    *at = j->next;
+    free(j);
+  } else if (j) {
+    state = BEHIND_PENDING;
+  }
+  pthread_mutex_unlock(&b->lock);
+  return state;
+}
+
+attnc_status
+behind_start(Behind *b, const FlightKey *key, Work w, attnc_error *e)
+{
+  Job *j = calloc(1, sizeof *j);
+  bool started = false, known = false;
+  pthread_mutex_lock(&b->lock);
+  Job **end = find(b, key);
+  known = *end != NULL;
+  if (j && !known && staff(b)) {
+    j->key = *key;
+    j->work = w;
+    *end = j;
+    started = true;
+    pthread_cond_signal(&b->changed);
+  }
+  pthread_mutex_unlock(&b->lock);
+  if (started)
+    return ATTNC_OK;
+  free(j);
+  w.drop(w.user);
+  return known ? ATTNC_OK
+               : err_set(e, ATTNC_ERR_NOMEM, "a thread to compile on could not be started");
+}

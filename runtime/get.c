@@ -1,0 +1,394 @@
+/* attnc_plan_get, walked: the request is resolved to a key (jit.c), the plan looked for in
+ * memory, its kernel in memory and on disk, compiled where it is nowhere, stored, loaded.
+ *
+ * Two single flights, one inside the other: a plan is loaded once a device, and its kernel
+ * made once for all devices that share it. */
+#include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "runtime/context.h"
+#include "runtime/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_PTX = 256 << 20 };
+
+/* A request with all that it points to. */
+typedef struct Request {
+  attnc_context *ctx;
+  const attnc_spec *spec;
+  attnc_problem problem; /* of our size, zero where the caller's was shorter */
+  attnc_schedule want;
+  bool has_want;
+  char template_name[TUNE_TEMPLATE];
+} Request;
+
+static double
+seconds_now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the request ---- */
+
+static attnc_status
+copy_want(Request *r, const attnc_schedule *want, attnc_error *e)
+{
+  if (!want)
+    return ATTNC_OK;
+  if (want->size < sizeof *want)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
+  r->want = *want;
+  r->has_want = true;
+  if (!want->template_name)
+    return ATTNC_OK;
+  if (strlen(want->template_name) >= sizeof r->template_name)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown template '%.60s'",
+                   want->template_name);
+  memcpy(r->template_name, want->template_name, strlen(want->template_name));
+  return ATTNC_OK;
+}
+
+static attnc_status
+copy_problem(Request *r, const attnc_problem *p, attnc_error *e)
+{
+  if (!p)
+    return ATTNC_OK;
+  if (p->size < sizeof *p)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_problem.size is not set");
+  if (p->op != 0)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "op %d: only 0, forward, is known", p->op);
+  if (p->device < 0 || p->flags & ~ATTNC_NOWAIT)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_problem: device or flags are not as "
+                                       "documented");
+  r->problem = *p;
+  return ATTNC_OK;
+}
+
+static attnc_status
+request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc_problem *p,
+             const attnc_schedule *want, attnc_error *e)
+{
+  memset(r, 0, sizeof *r);
+  if (!ctx || !spec)
+    return err_set(e, ATTNC_ERR_USAGE, "the context or the spec is NULL");
+  if ((int)getpid() != ctx->pid)
+    return err_set(e, ATTNC_ERR_USAGE, "the context was made before a fork; a child makes "
+                                       "its own");
+  r->ctx = ctx;
+  r->spec = spec;
+  TRY(copy_problem(r, p, e));
+  return copy_want(r, want, e);
+}
+
+/* What jit.c is asked; points into the request. */
+static attnc_status
+ask_fill(Request *r, bool need_device, JitAsk *a, attnc_error *e)
+{
+  attnc_context *c = r->ctx;
+  attnc_error error = { 0 };
+  *a = (JitAsk){ .spec = r->spec,
+                 .problem = &r->problem,
+                 .target = c->target,
+                 .compile = c->compile,
+                 .dump_dir = c->dump_dir };
+  if (r->has_want) {
+    a->want = &r->want;
+    r->want.template_name = *r->template_name ? r->template_name : NULL;
+  }
+  attnc_status status = context_driver(c, &a->drv, &error);
+  if (status == ATTNC_OK)
+    status = drv_device(a->drv, r->problem.device - 1, &a->device, &error);
+  if (status == ATTNC_OK)
+    return context_table(c, a->device->name, &a->tune, e);
+  a->drv = NULL;
+  if (!need_device && c->target && status == ATTNC_ERR_NO_DEVICE)
+    return ATTNC_OK; /* the target is known without one */
+  if (e)
+    *e = error;
+  return status;
+}
+
+/* ---- the kernel ---- */
+
+/* What became of a look for a kernel. */
+typedef struct Found {
+  Entry *entry; /* a reference */
+  const char *layer;
+  double compile; /* seconds */
+} Found;
+
+/* What a version of attnc with another reader wrote is no hit. */
+static Entry *
+readable(Entry *x)
+{
+  Recipe *r;
+  if (!x || recipe_parse(x->json, x->json_n, &r, NULL) == ATTNC_OK) {
+    if (x)
+      recipe_free(r);
+    return x;
+  }
+  entry_release(x);
+  return NULL;
+}
+
+static attnc_status
+make_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *out,
+            attnc_error *e)
+{
+  if (!c->dumps)
+    out->entry = readable(cache_get(c->cache, answer->key, &out->layer));
+  if (out->entry)
+    return ATTNC_OK;
+  double start = seconds_now();
+  out->layer = "miss";
+  TRY(jit_compile(a, answer, &out->entry, e));
+  out->compile = seconds_now() - start;
+  __atomic_add_fetch(&c->compiles, 1, __ATOMIC_RELAXED);
+  context_log(c, 2, "compiled %s for %s: %s, %.0f ms", attnc_spec_name(a->spec),
+              answer->target, answer->fields.schedule, out->compile * 1e3);
+  cache_put(c->cache, out->entry);
+  return ATTNC_OK;
+}
+
+static attnc_status
+get_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *out,
+           attnc_error *e)
+{
+  FlightKey key;
+  void *value = NULL;
+  memcpy(key.bytes, answer->key, sizeof key.bytes);
+  FlightTurn turn = flight_begin(c->kernels, &key, &value, e);
+  if (turn == FLIGHT_FAILED)
+    return e->status;
+  if (turn == FLIGHT_HIT) {
+    out->entry = value;
+    out->layer = "memory";
+    return ATTNC_OK;
+  }
+  attnc_status status = make_kernel(c, a, answer, out, e);
+  e->status = status;
+  flight_end(c->kernels, &key, status == ATTNC_OK ? out->entry : NULL, e);
+  return status;
+}
+
+/* ---- the plan ---- */
+
+/* ATTNC_LOAD_PTX: the text of that file, which the caller frees; else *text is NULL. */
+static attnc_status
+edited_ptx(const attnc_context *c, char **text, attnc_error *e)
+{
+  size_t n;
+  *text = NULL;
+  return c->load_ptx ? file_read(c->load_ptx, MAX_PTX, text, &n, e) : ATTNC_OK;
+}
+
+static attnc_status
+load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *found,
+     double start, attnc_plan **out, attnc_error *e)
+{
+  char *edited;
+  TRY(edited_ptx(c, &edited, e));
+  PlanText text = { .ptx = edited ? edited : found->entry->ptx,
+                    .json = found->entry->json,
+                    .json_n = found->entry->json_n,
+                    .source = answer->source,
+                    .layer = found->layer,
+                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
+                    .compile = found->compile,
+                    .lookup = seconds_now() - start - found->compile };
+  attnc_status status = plan_load(a->drv, a->device, &text, out, e);
+  free(edited);
+  return status;
+}
+
+static attnc_status
+make_plan(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start,
+          attnc_plan **out, attnc_error *e)
+{
+  Found found = { 0 };
+  TRY(get_kernel(c, a, answer, &found, e));
+  attnc_status status = load(c, a, answer, &found, start, out, e);
+  entry_release(found.entry);
+  return status;
+}
+
+/* A plan is the kernel on a device; where its schedule came from is told in its JSON, so
+ * that it is another plan when that changes. */
+static FlightKey
+plan_key(const JitAsk *a, const JitAnswer *answer)
+{
+  FlightKey key;
+  Sha256 s;
+  sha256_start(&s);
+  sha256_field(&s, "key", answer->key, sizeof answer->key);
+  sha256_field(&s, "device", &a->device->ordinal, sizeof a->device->ordinal);
+  sha256_field(&s, "source", answer->source, strlen(answer->source));
+  sha256_end(&s, key.bytes);
+  return key;
+}
+
+static attnc_status
+hit(attnc_context *c, void *value, attnc_plan **out)
+{
+  __atomic_add_fetch(&c->plan_hits, 1, __ATOMIC_RELAXED);
+  *out = value;
+  return ATTNC_OK;
+}
+
+/* Waits for whatever has to be done. */
+static attnc_status
+get_now(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start,
+        attnc_plan **out, attnc_error *e)
+{
+  FlightKey key = plan_key(a, answer);
+  void *value = NULL;
+  FlightTurn turn = flight_begin(c->plans, &key, &value, e);
+  if (turn == FLIGHT_FAILED)
+    return e->status;
+  if (turn == FLIGHT_HIT)
+    return hit(c, value, out);
+  attnc_status status = make_plan(c, a, answer, start, out, e);
+  e->status = status;
+  flight_end(c->plans, &key, status == ATTNC_OK ? *out : NULL, e);
+  return status;
+}
+
+/* ---- behind ---- */
+
+static attnc_status resolve_and_get(Request *, double start, attnc_plan **, attnc_error *);
+
+static attnc_status
+behind_run(void *user, attnc_error *e)
+{
+  attnc_plan *plan = NULL;
+  attnc_status status = resolve_and_get(user, seconds_now(), &plan, e);
+  attnc_plan_release(plan); /* the table has its own */
+  return status;
+}
+
+static void
+behind_drop(void *user)
+{
+  Request *r = user;
+  attnc_spec_release((attnc_spec *)r->spec);
+  free(r);
+}
+
+static attnc_status
+start_behind(const Request *r, const JitAsk *a, const FlightKey *key, attnc_error *e)
+{
+  Request *own = malloc(sizeof *own);
+  if (!own)
+    return err_set(e, ATTNC_ERR_NOMEM, "attnc_plan_get: out of memory");
+  *own = *r;
+  own->problem.flags &= ~ATTNC_NOWAIT;
+  own->problem.device = a->device->ordinal + 1; /* the thread has no current context */
+  jit_spec_retain(own->spec);
+  return behind_start(r->ctx->behind, key,
+                      (Work){ .run = behind_run, .drop = behind_drop, .user = own }, e);
+}
+
+static attnc_status
+get_behind(const Request *r, const JitAsk *a, const JitAnswer *answer, attnc_plan **out,
+           attnc_error *e)
+{
+  FlightKey key = plan_key(a, answer);
+  void *value;
+  if (flight_peek(r->ctx->plans, &key, &value) == FLIGHT_HIT)
+    return hit(r->ctx, value, out);
+  switch (behind_poll(r->ctx->behind, &key, e)) {
+  case BEHIND_FAILED:
+    return e->status;
+  case BEHIND_IDLE:
+    TRY(start_behind(r, a, &key, e));
+    break;
+  case BEHIND_PENDING:
+    break;
+  }
+  return err_set(e, ATTNC_ERR_PENDING, "%s is being compiled", attnc_spec_name(r->spec));
+}
+
+/* ---- the public face ---- */
+
+static attnc_status
+resolve_and_get(Request *r, double start, attnc_plan **out, attnc_error *e)
+{
+  JitAsk ask;
+  JitAnswer answer;
+  TRY(ask_fill(r, true, &ask, e));
+  TRY(jit_resolve(&ask, &answer, e));
+  attnc_status status = r->problem.flags & ATTNC_NOWAIT
+                            ? get_behind(r, &ask, &answer, out, e)
+                            : get_now(r->ctx, &ask, &answer, start, out, e);
+  jit_answer_free(&answer);
+  return status;
+}
+
+attnc_status
+attnc_plan_get_with(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
+                    const attnc_schedule *want, attnc_plan **out, attnc_error *e)
+{
+  double start = seconds_now();
+  attnc_error error = { 0 }; /* flights keep the reason for others, whoever asked */
+  Request r;
+  if (!out)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_plan_get: out is NULL");
+  *out = NULL;
+  attnc_status status = request_fill(&r, c, spec, problem, want, &error);
+  if (status == ATTNC_OK)
+    status = resolve_and_get(&r, start, out, &error);
+  if (status != ATTNC_OK && e)
+    *e = error;
+  return status;
+}
+
+attnc_status
+attnc_plan_get(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
+               attnc_plan **out, attnc_error *e)
+{
+  return attnc_plan_get_with(c, spec, problem, NULL, out, e);
+}
+
+attnc_status
+attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
+                  const attnc_schedule *want, char **json, attnc_error *e)
+{
+  Request r;
+  JitAsk ask;
+  JitAnswer answer;
+  if (!json)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_key_explain: json is NULL");
+  *json = NULL;
+  TRY(request_fill(&r, c, spec, problem, want, e));
+  TRY(ask_fill(&r, false, &ask, e));
+  TRY(jit_resolve(&ask, &answer, e));
+  attnc_status status = key_json(&answer.fields, answer.source, json, e);
+  jit_answer_free(&answer);
+  return status;
+}
+
+attnc_status
+attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
+                  const attnc_schedule *schedule, double value, const char *unit,
+                  attnc_error *e)
+{
+  Request r;
+  JitAsk ask;
+  TRY(request_fill(&r, c, spec, problem, schedule, e));
+  if (!problem || !schedule || !schedule->template_name || !unit)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_record: problem, schedule or unit is "
+                                       "missing");
+  TRY(ask_fill(&r, true, &ask, e));
+  if (!ask.tune)
+    return err_set(e, ATTNC_ERR_IO, "there is no directory for tuning tables: set "
+                                    "ATTNC_TUNE_DIR");
+  TuneProblem p = jit_tune_problem(spec, &r.problem);
+  return tune_record(ask.tune, &p, schedule, value, unit, e);
+}

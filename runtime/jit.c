@@ -1,0 +1,292 @@
+#include "runtime/jit.h"
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "compiler/gen.h"
+#include "compiler/spec.h"
+#include "compiler/target.h"
+#include "compiler/template.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static attnc_status
+no_memory(attnc_error *e)
+{
+  return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
+}
+
+void
+jit_spec_retain(const attnc_spec *spec)
+{
+  __atomic_add_fetch(&((attnc_spec *)spec)->refs, 1, __ATOMIC_RELAXED);
+}
+
+TuneProblem
+jit_tune_problem(const attnc_spec *spec, const attnc_problem *p)
+{
+  return (TuneProblem){ .spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes };
+}
+
+/* ---- the target ---- */
+
+/* PTX ISA release notes: 7.x came with CUDA 11.x, 8.x with 12.x, but 8.6 with 12.7, from
+ * where the minor numbers are one apart; 9.x with 13.x. */
+int
+jit_driver_for_ptx(int ptx)
+{
+  int minor = ptx % 10;
+  if (ptx >= 80 && ptx < 90 && minor >= 6)
+    minor++;
+  return (ptx / 10 + 4) * 1000 + minor * 10;
+}
+
+static bool
+runs_on(const Target *t, const Device *device)
+{
+  return t->exact ? t->cc == device->cc : t->cc <= device->cc;
+}
+
+/* The exact target of the device, else the highest plain one, of those that its driver has
+ * the PTX version for. */
+static const Target *
+best_target(const Driver *d, const Device *device)
+{
+  const Target *best = NULL;
+  for (int i = 0; i < n_targets; i++) {
+    const Target *t = &targets[i];
+    if (!runs_on(t, device) || jit_driver_for_ptx(t->ptx) > d->version)
+      continue;
+    if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
+      best = t;
+  }
+  return best;
+}
+
+static attnc_status
+pick_target(const JitAsk *a, const Target **out, attnc_error *e)
+{
+  if (!a->target) {
+    *out = best_target(a->drv, a->device);
+    return *out ? ATTNC_OK
+                : err_set(e, ATTNC_ERR_UNSUPPORTED,
+                          "no target runs on %s (sm_%d, driver for CUDA %d.%d)",
+                          a->device->name, a->device->cc, a->drv->version / 1000,
+                          a->drv->version % 1000 / 10);
+  }
+  *out = target_find(a->target);
+  if (!*out)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown target '%s'", a->target);
+  if (a->device && !runs_on(*out, a->device))
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "a kernel for %s does not run on %s, sm_%d",
+                   a->target, a->device->name, a->device->cc);
+  return ATTNC_OK;
+}
+
+/* ---- the schedule ---- */
+
+static bool
+agrees(int pinned, int have)
+{
+  return pinned == 0 || pinned == have;
+}
+
+/* What the spec or the caller pins is not tuned away. */
+static bool
+keeps_pins(const attnc_schedule *s, const Pin *pin, const attnc_schedule *want)
+{
+  if (pin && !((!pin->template_name || str_eq(pin->template_name, s->template_name)) &&
+               agrees(pin->block_m, s->block_m) && agrees(pin->block_n, s->block_n) &&
+               agrees(pin->num_stages, s->num_stages) &&
+               agrees(pin->num_warps, s->num_warps) && agrees(pin->q_in_regs, s->q_in_regs)))
+    return false;
+  return !want ||
+         ((!want->template_name || str_eq(want->template_name, s->template_name)) &&
+          agrees(want->block_m, s->block_m) && agrees(want->block_n, s->block_n) &&
+          agrees(want->num_stages, s->num_stages) && agrees(want->num_warps, s->num_warps) &&
+          agrees(want->q_in_regs, s->q_in_regs));
+}
+
+/* A schedule of the table that is legal here; no other is consulted. */
+static bool
+tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out)
+{
+  TuneFound found;
+  const char *ignored;
+  TuneProblem p = jit_tune_problem(a->spec, a->problem);
+  if (!a->tune || !tune_find(a->tune, &p, &found))
+    return false;
+  const Pin *pin = spec_pin(a->spec, target->name, found.schedule.template_name);
+  if (!keeps_pins(&found.schedule, pin, a->want) ||
+      gen_schedule(a->spec, a->problem, target, &found.schedule, &out->schedule, &ignored,
+                   NULL) != ATTNC_OK)
+    return false;
+  out->source = found.source;
+  return true;
+}
+
+/* Nothing is left to choose. */
+static bool
+complete(const attnc_schedule *s)
+{
+  return s && s->template_name && s->block_m && s->block_n && s->num_stages &&
+         s->num_warps && s->q_in_regs;
+}
+
+static attnc_status
+pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
+{
+  if (!complete(a->want) && tuned_schedule(a, target, out))
+    return ATTNC_OK;
+  return gen_schedule(a->spec, a->problem, target, a->want, &out->schedule, &out->source, e);
+}
+
+/* ---- the key ---- */
+
+static attnc_status
+ptx_version(const JitAsk *a, const Target *target, const attnc_schedule *s, int *out,
+            attnc_error *e)
+{
+  const char *text = a->compile ? a->compile->ptx_version : NULL;
+  int major = 0, minor = 0, end = 0;
+  *out = gen_ptx_version(target, s);
+  if (!text)
+    return ATTNC_OK;
+  if (sscanf(text, "%2d.%1d%n", &major, &minor, &end) != 2 || text[end])
+    return err_set(e, ATTNC_ERR_USAGE, "ptx_version: '%s' is not like 7.0", text);
+  if (major * 10 + minor < *out)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "ptx_version: %s is below %d.%d, which the "
+                                             "kernel needs",
+                   text, *out / 10, *out % 10);
+  *out = major * 10 + minor;
+  return ATTNC_OK;
+}
+
+static const char *
+schedule_text(Arena *arena, const attnc_schedule *s)
+{
+  const Template *t = template_find(s->template_name);
+  return arena_printf(arena,
+                      "%s revision=%d block_m=%d block_n=%d num_stages=%d num_warps=%d "
+                      "q_in_regs=%d",
+                      s->template_name, t ? t->revision : 0, s->block_m, s->block_n,
+                      s->num_stages, s->num_warps, s->q_in_regs);
+}
+
+/* A text that the caller wants compiled instead of the generated one. */
+static const char *
+entered_text(Arena *arena, const attnc_compile_options *o)
+{
+  char hex[65];
+  if (!o || !o->from || !o->text)
+    return "";
+  sha256_hex(o->text, strlen(o->text), hex);
+  return arena_printf(arena, "%s %s", o->from, hex);
+}
+
+static attnc_status
+fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
+{
+  Arena *arena = out->arena;
+  Str values = str_new(arena);
+  int ptx = 0;
+  TRY(gen_values(a->spec, a->problem, &values, e));
+  TRY(ptx_version(a, target, &out->schedule, &ptx, e));
+  out->fields = (KeyFields){
+    .schema = KEY_SCHEMA,
+    .spec_hash = a->spec->hash,
+    .op = "fwd",
+    .values = values.p,
+    .schedule = schedule_text(arena, &out->schedule),
+    .target = target->name,
+    .ptx_version = arena_printf(arena, "%d.%d", ptx / 10, ptx % 10),
+    .options = gen_options(&out->schedule),
+    .code_id = gen_code_id,
+    .llvm = gen_llvm_version,
+    .sm_count = "", /* no template's text depends on it: grids read it at launch */
+    .entered = entered_text(arena, a->compile),
+  };
+  key_hash(&out->fields, out->key);
+  return ATTNC_OK;
+}
+
+static attnc_status
+resolve_here(const JitAsk *a, JitAnswer *out, attnc_error *e)
+{
+  const Target *target;
+  TRY(pick_target(a, &target, e));
+  out->target = target->name;
+  TRY(pick_schedule(a, target, out, e));
+  return fill_key(a, target, out, e);
+}
+
+attnc_status
+jit_resolve(const JitAsk *a, JitAnswer *out, attnc_error *e)
+{
+  jmp_buf exhausted;
+  memset(out, 0, sizeof *out);
+  out->arena = arena_new(0);
+  if (!out->arena)
+    return no_memory(e);
+  attnc_status status = ATTNC_OK;
+  if (setjmp(exhausted) == 0) {
+    arena_catch(out->arena, &exhausted);
+    status = resolve_here(a, out, e);
+  } else {
+    status = no_memory(e);
+  }
+  arena_catch(out->arena, NULL);
+  if (status != ATTNC_OK)
+    jit_answer_free(out);
+  return status;
+}
+
+void
+jit_answer_free(JitAnswer *a)
+{
+  arena_free(a->arena);
+  a->arena = NULL;
+}
+
+/* ---- compiling ---- */
+
+/* DIR/NAME.TARGET.STAGE of every stage that was kept. */
+static attnc_status
+write_dumps(const JitAsk *a, const JitAnswer *answer, const attnc_kernel *k, attnc_error *e)
+{
+  static const char *const stages[] = { "spec", "spans", "sched", "tile", "ll", "opt", "ptx" };
+  if (!a->dump_dir)
+    return ATTNC_OK;
+  TRY(file_mkdirs(a->dump_dir, e));
+  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+    const char *text = attnc_kernel_dump(k, stages[i]);
+    char path[4096];
+    if (!text)
+      continue;
+    int n = snprintf(path, sizeof path, "%s/%s.%s.%s", a->dump_dir, a->spec->name,
+                     answer->target, stages[i]);
+    if (n < 0 || (size_t)n >= sizeof path)
+      return err_set(e, ATTNC_ERR_IO, "%s: the path is too long", a->dump_dir);
+    TRY(file_write(path, text, strlen(text), e));
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+jit_compile(const JitAsk *a, const JitAnswer *answer, Entry **out, attnc_error *e)
+{
+  attnc_kernel *k = NULL;
+  size_t n = 0;
+  TRY(attnc_compile_with(a->spec, a->problem, answer->target, &answer->schedule, a->compile,
+                         &k, e));
+  const char *ptx = attnc_kernel_ptx(k, &n);
+  attnc_status status = write_dumps(a, answer, k, e);
+  if (status == ATTNC_OK) {
+    *out = entry_make(answer->key, a->spec->canonical, attnc_kernel_json(k), ptx, n);
+    status = *out ? ATTNC_OK : no_memory(e);
+  }
+  attnc_kernel_release(k);
+  return status;
+}

@@ -1,0 +1,50 @@
+/* jit.h: what the runtime asks of the compiler; jit.c is the only file that knows it.
+ *
+ * jit_resolve turns a request into the name of a kernel: target, schedule and where it
+ * came from, the fields of the key and their hash.  jit_compile makes the bytes of that
+ * kernel's entry.  Both are pure but for the tuning table that resolve consults and the
+ * dumps that compile writes when it is asked to. */
+#ifndef ATTNC_RUNTIME_JIT_H
+#define ATTNC_RUNTIME_JIT_H
+
+#include "base/arena.h"
+#include "runtime/drv.h"
+#include "runtime/entry.h"
+#include "runtime/key.h"
+#include "runtime/tunetab.h"
+
+#include <attnc/attnc.h>
+
+typedef struct JitAsk {
+  const attnc_spec *spec;
+  const attnc_problem *problem;
+  const attnc_schedule *want; /* NULL: open */
+  const char *target;         /* NULL: the device's best */
+  const Driver *drv;          /* both NULL: no device at hand, target is given */
+  const Device *device;
+  TuneTable *tune;            /* NULL: none */
+  const attnc_compile_options *compile; /* NULL: none */
+  const char *dump_dir;       /* where the dumps that `compile` names go; NULL: nowhere */
+} JitAsk;
+
+typedef struct JitAnswer {
+  Arena *arena;
+  const char *target, *source; /* exact, near, pinned, model, default */
+  attnc_schedule schedule;
+  KeyFields fields;
+  unsigned char key[32];
+} JitAnswer;
+
+/* On failure nothing is to be given back. */
+attnc_status jit_resolve(const JitAsk *, JitAnswer *, attnc_error *);
+void jit_answer_free(JitAnswer *);
+attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_error *);
+
+/* What a spec and an op are called in the tuning table; strings live with the spec. */
+TuneProblem jit_tune_problem(const attnc_spec *, const attnc_problem *);
+/* One more owner; attnc_spec_release drops one. */
+void jit_spec_retain(const attnc_spec *);
+/* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0). */
+int jit_driver_for_ptx(int ptx);
+
+#endif

@@ -1,0 +1,159 @@
+#include "runtime/settings.h"
+
+#include "base/env.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static attnc_status
+no_memory(attnc_error *e)
+{
+  return err_set(e, ATTNC_ERR_NOMEM, "attnc_context_create: out of memory");
+}
+
+/* NULL stays NULL. */
+static attnc_status
+copy(Arena *arena, const char *from, const char **to, attnc_error *e)
+{
+  *to = from ? arena_strdup(arena, from) : NULL;
+  return from && !*to ? no_memory(e) : ATTNC_OK;
+}
+
+bool
+settings_size(const char *text, uint64_t *bytes)
+{
+  static const char suffixes[] = "KMGT";
+  char *end;
+  errno = 0;
+  unsigned long long n = strtoull(text, &end, 10);
+  if (end == text || errno || *text < '0' || *text > '9')
+    return false;
+  const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+  if (*end && (!suffix || (end[1] && !str_eq(end + 1, "B") && !str_eq(end + 1, "iB"))))
+    return false;
+  *bytes = n;
+  for (const char *s = suffixes; suffix && s <= suffix; s++)
+    if (__builtin_mul_overflow(*bytes, 1024u, bytes))
+      return false;
+  return true;
+}
+
+/* ---- directories ---- */
+
+/* $XDG/attnc…, else $HOME/fallback/attnc…; NULL where neither is set.  XDG Base Directory
+ * Specification: a relative path there is ignored. */
+static attnc_status
+user_dir(Arena *arena, const char *xdg, const char *fallback, const char *leaf,
+         const char **out, attnc_error *e)
+{
+  const char *base = getenv(xdg), *home = getenv("HOME");
+  *out = NULL;
+  if (base && *base == '/')
+    *out = arena_printf(arena, "%s/%s", base, leaf);
+  else if (home && *home == '/')
+    *out = arena_printf(arena, "%s/%s/%s", home, fallback, leaf);
+  else
+    return ATTNC_OK;
+  return *out ? ATTNC_OK : no_memory(e);
+}
+
+static attnc_status
+tune_dir(attnc_context *c, const attnc_options *o, attnc_error *e)
+{
+  const char *dir = o->tune_dir ? o->tune_dir : env_get(ENV_TUNE_DIR);
+  return dir ? copy(c->arena, dir, &c->tune_dir, e)
+             : user_dir(c->arena, "XDG_DATA_HOME", ".local/share", "attnc/tune",
+                        &c->tune_dir, e);
+}
+
+/* ---- the cache ---- */
+
+static attnc_status
+cache_mode_of(const attnc_options *o, CacheMode *out, attnc_error *e)
+{
+  static const struct {
+    const char *text;
+    CacheMode mode;
+  } modes[] = { { "0", CACHE_OFF }, { "off", CACHE_OFF }, { "ro", CACHE_READ },
+                { "rw", CACHE_WRITE }, { "1", CACHE_WRITE } };
+  const char *text = env_get(ENV_CACHE);
+  if (o->cache < 0 || o->cache > 3)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_options.cache: %d is not 0 to 3", o->cache);
+  *out = o->cache ? (CacheMode)(o->cache - 1) : CACHE_WRITE;
+  if (o->cache || !text)
+    return ATTNC_OK;
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+    if (str_eq(text, modes[i].text)) {
+      *out = modes[i].mode;
+      return ATTNC_OK;
+    }
+  return err_set(e, ATTNC_ERR_USAGE, "ATTNC_CACHE: '%s' is not 0, ro or rw", text);
+}
+
+static attnc_status
+cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config, attnc_error *e)
+{
+  const char *dir = o->cache_dir ? o->cache_dir : env_get(ENV_CACHE_DIR);
+  const char *max = env_get(ENV_CACHE_MAX);
+  TRY(cache_mode_of(o, &config->mode, e));
+  if (dir)
+    TRY(copy(c->arena, dir, &config->dir, e));
+  else
+    TRY(user_dir(c->arena, "XDG_CACHE_HOME", ".cache", "attnc", &config->dir, e));
+  if (!config->dir) { /* no home: in memory only */
+    config->dir = "";
+    config->mode = CACHE_OFF;
+  }
+  TRY(copy(c->arena, env_get(ENV_CACHE_READONLY), &config->readonly, e));
+  if (!max)
+    max = env_table[ENV_CACHE_MAX].initial;
+  if (!settings_size(max, &config->max_bytes))
+    return err_set(e, ATTNC_ERR_USAGE, "ATTNC_CACHE_MAX_SIZE: '%s' is not a size like 2G",
+                   max);
+  config->log = o->log;
+  config->log_user = o->log_user;
+  return ATTNC_OK;
+}
+
+/* ---- compile options ---- */
+
+static attnc_status
+compile_options(attnc_context *c, const attnc_compile_options *from, attnc_error *e)
+{
+  attnc_compile_options own = { .size = sizeof own };
+  const char *dump = env_get(ENV_DUMP);
+  if (from && from->size < sizeof own)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_compile_options.size is not set");
+  if (!from && !dump)
+    return ATTNC_OK;
+  attnc_compile_options *to = NEW(c->arena, attnc_compile_options);
+  if (!to)
+    return no_memory(e);
+  TRY(copy(c->arena, from && from->dump ? from->dump : dump, &own.dump, e));
+  TRY(copy(c->arena, from ? from->from : NULL, &own.from, e));
+  TRY(copy(c->arena, from ? from->text : NULL, &own.text, e));
+  TRY(copy(c->arena, from ? from->ptx_version : NULL, &own.ptx_version, e));
+  *to = own;
+  c->compile = to;
+  c->dumps = own.dump != NULL;
+  if (!dump)
+    return ATTNC_OK;
+  const char *dir = env_get(ENV_DUMP_DIR);
+  return copy(c->arena, dir ? dir : env_table[ENV_DUMP_DIR].initial, &c->dump_dir, e);
+}
+
+attnc_status
+settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, attnc_error *e)
+{
+  c->log = o->log;
+  c->log_user = o->log_user;
+  TRY(copy(c->arena, o->libcuda, &c->libcuda, e));
+  TRY(copy(c->arena, o->target, &c->target, e));
+  TRY(copy(c->arena, env_get(ENV_LOAD_PTX), &c->load_ptx, e));
+  TRY(tune_dir(c, o, e));
+  TRY(compile_options(c, o->compile, e));
+  return cache_settings(c, o, config, e);
+}

@@ -1,0 +1,50 @@
+/* tunetab.h: the best schedules known, measured on devices of one name.
+ *
+ * A table is a file of JSON lines, DIR/<device name>.jsonl, appended to with one write a
+ * line; merging two tables is concatenating them.  Each line carries a checksum of itself,
+ * and one that is torn, foreign or not understood is skipped.  The last of several lines
+ * for the same problem counts.
+ *
+ * A problem is a spec_hash, an op and a shape bucket: log2, rounded, of b * h, of sq and
+ * of sk.  tune_find answers "exact" from the same bucket or "near" from the closest one
+ * within NEAR octaves in all; sizes that the problem leaves open fit any bucket, but are
+ * never exact.  What is found is advice: the caller checks that the schedule is legal.
+ *
+ * A table is read when first asked and again when its file has grown.  No lock is held
+ * while reading or writing. */
+#ifndef ATTNC_RUNTIME_TUNETAB_H
+#define ATTNC_RUNTIME_TUNETAB_H
+
+#include <attnc/attnc.h>
+
+#include <stdbool.h>
+
+enum { TUNE_NEAR = 4, TUNE_UNKNOWN = -1, TUNE_TEMPLATE = 32 };
+
+typedef struct TuneProblem {
+  const char *spec_hash, *op;
+  attnc_sizes sizes; /* 0: open */
+} TuneProblem;
+
+typedef struct TuneFound {
+  attnc_schedule schedule; /* template_name points to `name` */
+  char name[TUNE_TEMPLATE];
+  const char *source; /* "exact" or "near" */
+  double value;
+} TuneFound;
+
+typedef struct TuneTable TuneTable;
+
+attnc_status tune_open(const char *dir, const char *device, TuneTable **, attnc_error *);
+void tune_close(TuneTable *); /* NULL is fine */
+const char *tune_path(const TuneTable *);
+const char *tune_device(const TuneTable *);
+
+bool tune_find(TuneTable *, const TuneProblem *, TuneFound *);
+attnc_status tune_record(TuneTable *, const TuneProblem *, const attnc_schedule *,
+                         double value, const char *unit, attnc_error *);
+
+/* Octaves of b * h, sq, sk; TUNE_UNKNOWN where open. */
+void tune_bucket(const attnc_sizes *, int bucket[3]);
+
+#endif
