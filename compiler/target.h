@@ -21,6 +21,7 @@ typedef struct Target {
   int mma_macs_clk;   /* dense 16-bit multiply-adds per clock and multiprocessor */
   int mufu_clk;       /* ex2 per clock and multiprocessor */
   int fp32_clk;       /* fp32 lanes per clock and multiprocessor */
+  int sms;            /* multiprocessors of the part that is tuned for by default */
 } Target;
 
 extern const Target targets[];

@@ -36,19 +36,29 @@ typedef struct Case {
   int sms;
 } Case;
 
-/* Takes every schedule of a space, legal (why NULL) or refused; returns false to stop. */
-typedef bool SchedSink(void *user, const Sched *, const SchedCost *, const char *why);
+/* What a forward template is given: the call's tensors and the names of its sizes. */
+typedef struct Fwd {
+  const Spec *spec;
+  const Tensor *q, *k, *v, *o, *lse; /* lse NULL: not wanted */
+  int d, dv;
+  Dtype dt;           /* of q, k and v where they are equal */
+  Mask mask;
+  Idx b, h, hk, sq, sk;
+} Fwd;
 
 typedef struct Template {
   const char *name, *what;
   int revision; /* in the key beside the code id, for readers */
-  /* NULL, or the first reason why not; `reason` is called with each of them. */
+  /* Can it take this spec on this target?  `reason` is called with each why not. */
   bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
-  void (*space)(const Case *, SchedSink *, void *user);
-  /* NULL if this schedule is legal, else the limit that refuses it; fills the cost. */
-  const char *(*check)(const Case *, const Sched *, SchedCost *, Arena *);
+  /* The n-th point of the whole space, legal or not; false past the end. */
+  bool (*space)(const Case *, int n, Sched *);
+  /* NULL if this schedule is legal, else the limit that refuses it, in the arena. */
+  const char *(*refuse)(const Case *, const Sched *, Arena *);
+  SchedCost (*cost)(const Case *, const Sched *);
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
-  void (*emit)(Tb *, const struct Fwd *, const Sched *);
+  /* Grid axis x is ceil_div(sq, bm); y is h, z is b; block is 32 · warps threads. */
+  void (*emit)(Tb *, const Fwd *, const Sched *);
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;

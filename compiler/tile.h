@@ -162,6 +162,7 @@ Tile t_zero(Tb *, int rows, int cols);    /* fp32 zeros in the accumulator layou
 Tile t_zero_lanes(Tb *, int rows, int cols); /* the same in the layout of t_load */
 Tile t_rows(Tb *, int rows, double k);    /* one value a row */
 Tile t_shares(Tb *, int rows);            /* zero row sums, of which each lane has a part */
+Tile t_const(Tb *, double k);              /* one value */
 /* A numeric argument of the call times k: the spec's constant where it is specialised. */
 Tile t_scalar(Tb *, int slot, double k);
 Tile *t_var(Tb *, Tile);                  /* a variable: assign through the pointer */

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *const size_names[SIZE_COUNT] = { "b", "h", "hk", "sq", "sk" };
+const char *const tile_size_names[SIZE_COUNT] = { "b", "h", "hk", "sq", "sk" };
 const char *const op_names[OP_COUNT] = {
 #define X(id, text) text,
   OP_TABLE(X)
@@ -69,18 +69,6 @@ tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
   v->lay = lay;
   v->home = t->here;
   return v;
-}
-
-int
-val_tiles_m(const Program *p, const Val *v)
-{
-  return v->rows / (16 * p->warps);
-}
-
-int
-val_row_values(const Program *p, const Val *v)
-{
-  return v->rows == p->warps ? 1 : 2 * val_tiles_m(p, v);
 }
 
 View

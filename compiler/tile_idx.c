@@ -44,7 +44,7 @@ share(Tb *t, const Node *want)
   Node *n = NEW(t->arena, Node);
   *n = *want;
   n->tb = t;
-  n->id = t->nodes.n + 1;
+  n->id = t->prog->n_nodes = t->nodes.n + 1;
   *vec_push(t->arena, &t->nodes) = n;
   return (Idx){ .node = n };
 }
@@ -277,7 +277,7 @@ print_leaf(Str *s, const Node *n)
   }
   const Param *p = &n->tb->prog->params.at[n->n];
   if (p->kind == PARAM_SIZE)
-    str_put(s, size_names[p->slot]);
+    str_put(s, tile_size_names[p->slot]);
   else if (p->kind == PARAM_STRIDE)
     str_printf(s, "%s.stride.%s", tensors[p->slot], dims[p->dim]);
   else

@@ -51,7 +51,7 @@ struct Node {
 
 typedef enum ParamKind { PARAM_TENSOR, PARAM_STRIDE, PARAM_SIZE, PARAM_SCALAR } ParamKind;
 typedef enum SizeName { SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK, SIZE_COUNT } SizeName;
-extern const char *const size_names[SIZE_COUNT];
+extern const char *const tile_size_names[SIZE_COUNT];
 
 typedef struct Param {
   ParamKind kind;
@@ -206,7 +206,7 @@ typedef struct Program {
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   int smem_bytes; /* by the plan */
-  int n_vals, n_takes, n_regions;
+  int n_vals, n_takes, n_regions, n_nodes;
   double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
 } Program;
 
@@ -249,8 +249,16 @@ Op *tile_op(Tb *, OpKind);
 Val *tile_val(Tb *, int rows, int cols, Dtype, Lay);
 
 /* Shapes that words and lowering share. */
-int val_row_values(const Program *, const Val *); /* fp32 values a thread holds of ROW */
-int val_tiles_m(const Program *, const Val *);    /* blocks of 16 rows a warp has */
+static inline int
+val_tiles_m(const Program *p, const Val *v) /* blocks of 16 rows that a warp has */
+{
+  return v->rows / (16 * p->warps);
+}
+static inline int
+val_row_values(const Program *p, const Val *v) /* values of ROW that a thread holds */
+{
+  return v->rows == p->warps ? 1 : 2 * val_tiles_m(p, v);
+}
 static inline int
 round_up(int x, int m)
 {

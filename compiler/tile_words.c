@@ -203,6 +203,12 @@ t_shares(Tb *t, int rows)
 }
 
 Tile
+t_const(Tb *t, double k)
+{
+  return constant(t, 1, 1, k, LAY_ONE);
+}
+
+Tile
 t_scalar(Tb *t, int slot, double k)
 {
   if (!isnan(t->prog->scalar[slot]))

@@ -1,0 +1,329 @@
+/* The compiler's public face: attnc_compile and what a kernel answers, attnc_schedules,
+ * attnc_tiles, attnc_spec_check. */
+#include "compiler/gen.h"
+#include "compiler/kernel.h"
+#include "compiler/sched.h"
+#include "compiler/tile_prog.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const time_names[TIME_COUNT] = {
+#define X(id, name) name,
+  TIME_TABLE(X)
+#undef X
+};
+
+static double
+now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static attnc_status
+target_named(const char *name, const Target **out, attnc_error *err)
+{
+  *out = name ? target_find(name) : NULL;
+  if (*out)
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_UNSUPPORTED, "target '%s' is not one that attnc knows",
+                 name ? name : "(none)");
+}
+
+/* ---- options ---- */
+
+static attnc_status
+dump_bits(const char *list, unsigned *bits, attnc_error *err)
+{
+  for (const char *p = list; p && *p;) {
+    size_t n = strcspn(p, ",");
+    int hit = -1;
+    for (int i = 0; i < DUMP_COUNT; i++)
+      if (strlen(dump_names[i]) == n && strncmp(dump_names[i], p, n) == 0)
+        hit = i;
+    if (n == 3 && strncmp(p, "all", 3) == 0)
+      *bits = (1u << DUMP_COUNT) - 1;
+    else if (hit >= 0)
+      *bits |= 1u << hit;
+    else
+      return err_set(err, ATTNC_ERR_USAGE, "there is no stage '%.*s' to dump", (int)n, p);
+    p += n + (p[n] == ',');
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+ptx_number(const char *text, int lowest, int *out, attnc_error *err)
+{
+  int major, minor, n = 0;
+  *out = lowest;
+  if (!text)
+    return ATTNC_OK;
+  if (sscanf(text, "%d.%d%n", &major, &minor, &n) != 2 || text[n] || minor < 0 || minor > 9 ||
+      major < 1 || major > 9)
+    return err_set(err, ATTNC_ERR_USAGE, "'%s' is no PTX version such as 8.0", text);
+  *out = 10 * major + minor;
+  if (*out < lowest || *out > 90)
+    return err_set(err, ATTNC_ERR_UNSUPPORTED,
+                   "PTX %s: this kernel needs at least %d.%d, LLVM 22 writes up to 9.0", text,
+                   lowest / 10, lowest % 10);
+  return ATTNC_OK;
+}
+
+static attnc_status
+entered(const attnc_compile_options *o, GenRequest *r, attnc_error *err)
+{
+  if (!o || !o->from)
+    return ATTNC_OK;
+  if (!o->text)
+    return err_set(err, ATTNC_ERR_USAGE, "from '%s' needs its text", o->from);
+  if (str_eq(o->from, "ll"))
+    r->from_ll = o->text;
+  else if (str_eq(o->from, "ptx"))
+    r->from_ptx = o->text;
+  else
+    return err_set(err, ATTNC_ERR_USAGE, "a compile can be entered at ll or ptx, not '%s'",
+                   o->from);
+  return ATTNC_OK;
+}
+
+/* ---- compile ---- */
+
+static attnc_status
+check_values(const Spec *s, const attnc_problem *p, attnc_error *err)
+{
+  Arena *a = arena_new(0);
+  if (!a)
+    return err_set(err, ATTNC_ERR_NOMEM, "values of a problem");
+  Str text = str_new(a);
+  attnc_status st = gen_values(s, p, &text, err);
+  arena_free(a);
+  return st;
+}
+
+attnc_status
+attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const char *target,
+                   const attnc_schedule *want, const attnc_compile_options *o,
+                   attnc_kernel **out, attnc_error *err)
+{
+  double t0 = now();
+  GenRequest r = { .spec = spec, .problem = problem };
+  attnc_schedule s;
+  const char *source;
+  err_clear(err);
+  *out = NULL;
+  TRY(target_named(target, &r.target, err));
+  TRY(dump_bits(o ? o->dump : NULL, &r.dumps, err));
+  TRY(entered(o, &r, err));
+  TRY(check_values(spec, problem, err));
+  TRY(gen_schedule(spec, problem, r.target, want, &s, &source, err));
+  Case c = sched_case(spec, problem, r.target);
+  TRY(sched_exact(&c, &s, &r.sched, err));
+  TRY(ptx_number(o ? o->ptx_version : NULL, gen_ptx_version(r.target, &s), &r.ptx, err));
+  r.front = now() - t0;
+  return gen_kernel(&r, out, err);
+}
+
+attnc_status
+attnc_compile(const attnc_spec *spec, const attnc_problem *problem, const char *target,
+              const attnc_schedule *want, attnc_kernel **out, attnc_error *err)
+{
+  return attnc_compile_with(spec, problem, target, want, NULL, out, err);
+}
+
+void
+attnc_kernel_release(attnc_kernel *k)
+{
+  if (k)
+    arena_free(k->arena);
+}
+
+const char *
+attnc_kernel_ptx(const attnc_kernel *k, size_t *bytes)
+{
+  if (bytes)
+    *bytes = k->ptx_bytes;
+  return k->ptx;
+}
+
+const char *
+attnc_kernel_json(const attnc_kernel *k)
+{
+  return k->json;
+}
+
+const char *
+attnc_kernel_dump(const attnc_kernel *k, const char *stage)
+{
+  for (int i = 0; i < DUMP_COUNT; i++)
+    if (str_eq(dump_names[i], stage))
+      return k->dump[i];
+  return NULL;
+}
+
+double
+attnc_kernel_seconds(const attnc_kernel *k, const char *stage)
+{
+  for (int i = 0; i < TIME_COUNT; i++)
+    if (str_eq(time_names[i], stage))
+      return k->seconds[i];
+  return 0;
+}
+
+void
+attnc_text_free(char *text)
+{
+  free(text);
+}
+
+/* ---- what runs where ---- */
+
+typedef struct Reasons {
+  attnc_diags *diags;
+  int n;
+} Reasons;
+
+static void
+report(void *user, const char *why)
+{
+  Reasons *r = user;
+  diags_error(r->diags, (Place){ 0, 0, 1 }, 401, NULL, "%s", why);
+  r->n++;
+}
+
+attnc_status
+attnc_spec_check(const attnc_spec *spec, const char *target, attnc_diags *diags)
+{
+  const Target *t;
+  attnc_error err = { 0 };
+  attnc_schedule s;
+  const char *source;
+  Reasons r = { .diags = diags };
+  if (target_named(target, &t, &err) != ATTNC_OK) {
+    report(&r, err.message);
+    return ATTNC_ERR_UNSUPPORTED;
+  }
+  attnc_status st = gen_schedule(spec, NULL, t, NULL, &s, &source, &err);
+  if (st == ATTNC_ERR_UNSUPPORTED)
+    report(&r, err.message);
+  return st;
+}
+
+/* ---- the space of schedules ---- */
+
+typedef struct Entry {
+  Sched s;
+  SchedCost cost;
+  const char *why;
+} Entry;
+
+typedef struct List {
+  Arena *arena;
+  Case c;
+  int all;
+  VEC(Entry) v;
+} List;
+
+static void
+ignore(void *user, const char *why)
+{
+  (void)user;
+  (void)why;
+}
+
+static void
+list_template(List *l, const Template *t)
+{
+  Sched s;
+  if (!t->applicable(&l->c, ignore, NULL))
+    return;
+  for (int n = 0; t->space(&l->c, n, &s); n++) {
+    const char *why = t->refuse(&l->c, &s, l->arena);
+    if (why && !l->all)
+      continue;
+    *vec_push(l->arena, &l->v) = (Entry){ .s = s, .cost = t->cost(&l->c, &s), .why = why };
+  }
+}
+
+static int
+template_rank(const Template *t)
+{
+  int i = 0;
+  while (template_table[i] != t)
+    i++;
+  return i;
+}
+
+/* Legal before refused, then by template, then by estimated cycles; ties by the fields, so
+ * that the order never depends on the sort. */
+static int
+compare(const void *pa, const void *pb)
+{
+  const Entry *a = pa, *b = pb;
+  const double ka[] = { a->why != NULL, template_rank(a->s.tmpl), a->cost.cycles, a->s.bm,
+                        a->s.bn, a->s.warps, a->s.stages, a->s.q_regs };
+  const double kb[] = { b->why != NULL, template_rank(b->s.tmpl), b->cost.cycles, b->s.bm,
+                        b->s.bn, b->s.warps, b->s.stages, b->s.q_regs };
+  for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
+    if (ka[i] < kb[i] || ka[i] > kb[i])
+      return ka[i] < kb[i] ? -1 : 1;
+  return 0;
+}
+
+static void
+print_entry(Str *s, const Entry *e)
+{
+  str_printf(s,
+             "{\"template\":\"%s\",\"block_m\":%d,\"block_n\":%d,\"num_stages\":%d,"
+             "\"num_warps\":%d,\"q_in_regs\":%d,\"shared\":%d,\"regs\":%d,"
+             "\"blocks_per_sm\":%d,\"cost\":%.6g",
+             e->s.tmpl->name, e->s.bm, e->s.bn, e->s.stages, e->s.warps, e->s.q_regs ? 2 : 1,
+             e->cost.smem, e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
+  if (e->why) {
+    str_put(s, ",\"reason\":");
+    str_json(s, e->why);
+  }
+  str_put(s, "}");
+}
+
+static char *
+list_json(List *l)
+{
+  Str s = str_new(l->arena);
+  for (int i = 0; i < n_templates; i++)
+    list_template(l, template_table[i]);
+  if (l->v.n)
+    qsort(l->v.at, (size_t)l->v.n, sizeof *l->v.at, compare);
+  str_put(&s, "[");
+  for (int i = 0; i < l->v.n; i++) {
+    str_put(&s, i ? "," : "");
+    print_entry(&s, &l->v.at[i]);
+  }
+  str_put(&s, "]");
+  return strdup(s.p);
+}
+
+attnc_status
+attnc_schedules(const attnc_spec *spec, const attnc_problem *problem, const char *target,
+                int all, char **json, attnc_error *err)
+{
+  const Target *t;
+  *json = NULL;
+  TRY(target_named(target, &t, err));
+  List l = { .arena = arena_new(0), .c = sched_case(spec, problem, t), .all = all };
+  jmp_buf full;
+  if (!l.arena)
+    return err_set(err, ATTNC_ERR_NOMEM, "list of schedules");
+  if (setjmp(full) == 0) {
+    arena_catch(l.arena, &full);
+    *json = list_json(&l);
+  }
+  arena_free(l.arena);
+  return *json ? ATTNC_OK : err_set(err, ATTNC_ERR_NOMEM, "list of schedules");
+}

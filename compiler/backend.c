@@ -1,0 +1,87 @@
+#include "compiler/backend.h"
+
+#include "base/env.h"
+#include "base/err.h"
+#include "code_id.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const LlvmModule *module; /* guarded by lock, set once */
+static char path[4096];
+
+static const char name[] = "libattnc_llvm.so";
+
+static void
+beside_us(char *out, size_t n)
+{
+  Dl_info here;
+  const char *slash;
+  out[0] = 0;
+  if (!dladdr((const void *)&lock, &here) || !here.dli_fname ||
+      !(slash = strrchr(here.dli_fname, '/')))
+    return;
+  snprintf(out, n, "%.*s/%s", (int)(slash - here.dli_fname), here.dli_fname, name);
+}
+
+static void *
+try_open(const char *where)
+{
+  void *h = where && where[0] ? dlopen(where, RTLD_NOW | RTLD_LOCAL) : NULL;
+  if (h)
+    snprintf(path, sizeof path, "%s", where);
+  return h;
+}
+
+static attnc_status
+check(const LlvmModule *m, attnc_error *err)
+{
+  if (m->abi != LLVM_MODULE_ABI)
+    return err_set(err, ATTNC_ERR_COMPILE, "%s has ABI %d, %d is needed", path, m->abi,
+                   LLVM_MODULE_ABI);
+  if (strcmp(m->version, ATTNC_LLVM_VERSION) != 0)
+    return err_set(err, ATTNC_ERR_COMPILE, "%s is LLVM %s, libattnc was built with %s", path,
+                   m->version, ATTNC_LLVM_VERSION);
+  return ATTNC_OK;
+}
+
+static attnc_status
+open_module(attnc_error *err)
+{
+  char beside[4096];
+  beside_us(beside, sizeof beside);
+  void *h = try_open(env_get(ENV_LLVM));
+  h = h ? h : try_open(beside);
+  h = h ? h : try_open(name);
+  if (!h)
+    return err_set(err, ATTNC_ERR_COMPILE, "dlopen %s: %s", name, dlerror());
+  const LlvmModule *(*get)(void);
+  *(void **)&get = dlsym(h, "attnc_llvm_module");
+  if (!get)
+    return err_set(err, ATTNC_ERR_COMPILE, "%s: no attnc_llvm_module", path);
+  TRY(check(get(), err));
+  module = get();
+  return ATTNC_OK;
+}
+
+attnc_status
+backend_open(const LlvmModule **out, attnc_error *err)
+{
+  pthread_mutex_lock(&lock);
+  attnc_status s = module ? ATTNC_OK : open_module(err);
+  *out = module;
+  pthread_mutex_unlock(&lock);
+  return s;
+}
+
+const char *
+backend_path(void)
+{
+  pthread_mutex_lock(&lock);
+  const char *p = module ? path : NULL;
+  pthread_mutex_unlock(&lock);
+  return p;
+}

@@ -1,0 +1,262 @@
+/* The stages of a compile, in order, and the one place where a fault of a template or an
+ * exhausted arena is caught. */
+#include "compiler/gen.h"
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "code_id.h"
+#include "compiler/backend.h"
+#include "compiler/kernel.h"
+#include "compiler/tile_prog.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+const char *const gen_code_id = ATTNC_CODE_ID;
+const char *const gen_llvm_version = ATTNC_LLVM_VERSION;
+
+/* As fast as O2 on what the lowering writes, 30–50 ms sooner: it hoists by itself. */
+static const char passes[] = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+
+const char *const dump_names[DUMP_COUNT] = {
+#define X(id, name, text) name,
+  DUMP_TABLE(X)
+#undef X
+};
+
+const char *
+gen_options(const attnc_schedule *s)
+{
+  const Template *t = s && s->template_name ? template_find(s->template_name) : NULL;
+  static const char *const level[] = { "level 0; early-cse,instcombine,simplifycfg",
+                                       "level 1; early-cse,instcombine,simplifycfg",
+                                       "level 2; early-cse,instcombine,simplifycfg",
+                                       "level 3; early-cse,instcombine,simplifycfg" };
+  return level[t ? t->codegen_level : 2];
+}
+
+int
+gen_ptx_version(const Target *target, const attnc_schedule *s)
+{
+  (void)s; /* no template uses more than its target's first PTX version has */
+  return target->ptx;
+}
+
+static double
+now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct Gen {
+  const GenRequest *req;
+  attnc_kernel *k;
+  attnc_error *err;
+  Arena *arena;
+  jmp_buf fail;
+  Tb *tb;
+} Gen;
+
+static void
+keep(Gen *g, Dump d, const char *text)
+{
+  if (g->req->dumps & (1u << d))
+    g->k->dump[d] = text;
+}
+
+/* ---- the call's tensors, sizes and constants, as the words see them ---- */
+
+static int64_t
+size_value(const attnc_problem *p, Specialize s)
+{
+  const int64_t v[] = { p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk };
+  return v[s];
+}
+
+static void
+specialise(Gen *g)
+{
+  const Spec *s = g->req->spec;
+  Tb *t = g->tb;
+  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
+    if (spec_specializes(s, (Specialize)i))
+      t->known[i] = size_value(g->req->problem, (Specialize)i);
+  if (spec_specializes(s, SPECIALIZE_STRIDES))
+    t->strides = g->req->problem->strides;
+  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+    t->prog->scalar[ATTNC_SOFTMAX_SCALE] = spec_scale(s);
+}
+
+static const Tensor *
+tensor(Gen *g, const char *name, int slot, Dtype ty, int cols, Idx rows)
+{
+  Tensor *x = NEW(g->arena, Tensor);
+  *x = (Tensor){ .name = name, .slot = slot, .ty = ty, .cols = cols, .rows = rows };
+  tile_param(g->tb, PARAM_TENSOR, slot, 0);
+  for (int i = 0; slot != ATTNC_LSE && i < 3; i++)
+    x->stride[i] = tile_stride(g->tb, slot, i);
+  return x;
+}
+
+static Fwd
+forward(Gen *g)
+{
+  const Spec *s = g->req->spec;
+  Tb *t = g->tb;
+  Fwd f = { .spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q };
+  f.b = tile_size(t, SIZE_B);
+  f.h = tile_size(t, SIZE_H);
+  f.hk = tile_size(t, SIZE_HK);
+  f.sq = tile_size(t, SIZE_SQ);
+  f.sk = tile_size(t, SIZE_SK);
+  f.q = tensor(g, "q", ATTNC_Q, s->q, f.d, f.sq);
+  f.k = tensor(g, "k", ATTNC_K, s->k, f.d, f.sk);
+  f.v = tensor(g, "v", ATTNC_V, s->v, f.dv, f.sk);
+  f.o = tensor(g, "o", ATTNC_O, s->o, f.dv, f.sq);
+  if (s->return_lse) {
+    Tensor *lse = NEW(g->arena, Tensor);
+    *lse = *tensor(g, "lse", ATTNC_LSE, DT_F32, 1, f.sq);
+    lse->stride[0] = i_mul(f.h, f.sq);
+    lse->stride[1] = f.sq;
+    lse->stride[2] = i_int(1);
+    f.lse = lse;
+  }
+  f.mask = (Mask){ .band = spec_band(s), .sq = f.sq, .sk = f.sk };
+  return f;
+}
+
+/* ---- stages ---- */
+
+static void
+dump_spans(Gen *g, const Fwd *f)
+{
+  if (!(g->req->dumps & (1u << DUMP_SPANS)))
+    return;
+  Str s = str_new(g->arena);
+  Idx q0 = i_mul(i_cta(g->tb, 0), g->req->sched.bm);
+  Walk w = w_keys(&f->mask, q0, g->req->sched.bm, g->req->sched.bn);
+  tile_print_spans(&w, &s);
+  keep(g, DUMP_SPANS, s.p);
+}
+
+static void
+tile_stage(Gen *g)
+{
+  const GenRequest *r = g->req;
+  g->tb = tile_new(g->arena, &g->fail, g->err, r->target, r->sched.warps);
+  Program *p = g->tb->prog;
+  p->entry = arena_printf(g->arena, "attnc_%s_%s", r->sched.tmpl->name, r->target->name);
+  specialise(g);
+  Fwd f = forward(g);
+  r->sched.tmpl->emit(g->tb, &f, &r->sched);
+  tile_plan(g->tb);
+  tile_verify(g->tb);
+  if (r->dumps & (1u << DUMP_TILE)) {
+    Str s = str_new(g->arena);
+    tile_print(p, &s);
+    keep(g, DUMP_TILE, s.p);
+  }
+  dump_spans(g, &f);
+}
+
+static void
+dump_front(Gen *g)
+{
+  const GenRequest *r = g->req;
+  keep(g, DUMP_SPEC, arena_strdup(g->arena, r->spec->canonical));
+  if (r->dumps & (1u << DUMP_SCHED)) {
+    Str s = str_new(g->arena);
+    r->sched.tmpl->print(&r->sched, &s);
+    str_put(&s, "\n");
+    keep(g, DUMP_SCHED, s.p);
+  }
+}
+
+static attnc_status
+llvm_stage(Gen *g)
+{
+  const GenRequest *r = g->req;
+  attnc_kernel *k = g->k;
+  LlvmRequest q = { .prog = g->tb->prog, .ll = r->from_ll, .target = r->target, .ptx = r->ptx };
+  LlvmResult out;
+  const LlvmModule *m;
+  double t0 = now();
+  TRY(backend_open(&m, g->err));
+  k->seconds[TIME_LOAD] = now() - t0;
+  q.level = r->sched.tmpl->codegen_level;
+  q.passes = passes;
+  q.keep_ll = r->dumps & (1u << DUMP_LL);
+  q.keep_opt = r->dumps & (1u << DUMP_OPT);
+  TRY(m->compile(&q, &out, g->err));
+  k->ptx = arena_strndup(g->arena, out.ptx, out.ptx_bytes);
+  k->ptx_bytes = out.ptx_bytes;
+  k->seconds[TIME_LOWER] = out.lower;
+  k->seconds[TIME_PASSES] = out.passes;
+  k->seconds[TIME_CODEGEN] = out.codegen;
+  if (out.ll)
+    keep(g, DUMP_LL, arena_strdup(g->arena, out.ll));
+  if (out.opt)
+    keep(g, DUMP_OPT, arena_strdup(g->arena, out.opt));
+  m->release(&out);
+  return ATTNC_OK;
+}
+
+static attnc_status
+stages(Gen *g)
+{
+  const GenRequest *r = g->req;
+  attnc_kernel *k = g->k;
+  double t0 = now();
+  dump_front(g);
+  tile_stage(g);
+  k->seconds[TIME_FRONT] = r->front;
+  k->seconds[TIME_TILE] = now() - t0;
+  if (r->from_ptx) {
+    k->ptx = arena_strdup(g->arena, r->from_ptx);
+    k->ptx_bytes = strlen(k->ptx);
+  } else {
+    TRY(llvm_stage(g));
+  }
+  keep(g, DUMP_PTX, k->ptx);
+  k->json = kernel_json(g->arena, r, g->tb->prog, k->ptx, k->ptx_bytes);
+  k->seconds[TIME_TOTAL] = r->front + now() - t0 - k->seconds[TIME_LOAD];
+  return ATTNC_OK;
+}
+
+attnc_status
+gen_kernel(const GenRequest *req, attnc_kernel **out, attnc_error *err)
+{
+  Arena *arena = arena_new(256u << 20);
+  attnc_kernel *k = arena ? NEW(arena, attnc_kernel) : NULL;
+  Gen *g = k ? NEW(arena, Gen) : NULL;
+  *out = NULL;
+  if (!g) {
+    arena_free(arena);
+    return err_set(err, ATTNC_ERR_NOMEM, "arena of a compile");
+  }
+  k->arena = g->arena = arena;
+  *g = (Gen){ .req = req, .k = k, .err = err, .arena = arena };
+  arena_catch(arena, &g->fail);
+  attnc_status s;
+  switch (setjmp(g->fail)) {
+  case 0:
+    s = stages(g);
+    break;
+  case 1:
+    s = err_set(err, ATTNC_ERR_NOMEM, "the compile needs more than 256 MiB");
+    break;
+  default:
+    s = ATTNC_ERR_INTERNAL; /* t_fail filled err */
+  }
+  arena_catch(arena, NULL);
+  if (s != ATTNC_OK) {
+    arena_free(arena);
+    return s;
+  }
+  *out = k;
+  return ATTNC_OK;
+}

@@ -1,0 +1,205 @@
+/* The launch recipe: JSON, never code.  JIT, bundles, generated C and bindings all launch
+ * from this text; runtime/recipe.c reads it. */
+#include "compiler/kernel.h"
+
+#include "base/hash.h"
+#include "compiler/gen.h"
+#include "compiler/tile_prog.h"
+
+#include <stdio.h>
+
+typedef struct Json {
+  Str s;
+  const GenRequest *req;
+  const Program *prog;
+} Json;
+
+static void
+field(Json *j, const char *name, const char *text)
+{
+  str_printf(&j->s, "\"%s\":", name);
+  str_json(&j->s, text);
+  str_put(&j->s, ",");
+}
+
+static void
+head(Json *j)
+{
+  const GenRequest *r = j->req;
+  char version[32];
+  field(j, "schema", "attnc.kernel/1");
+  snprintf(version, sizeof version, "%d.%d.%d", ATTNC_VERSION_MAJOR, ATTNC_VERSION_MINOR,
+           ATTNC_VERSION_PATCH);
+  field(j, "attnc", version);
+  field(j, "llvm", gen_llvm_version);
+  field(j, "code_id", gen_code_id);
+  field(j, "name", r->spec->name);
+  field(j, "op", "fwd");
+  field(j, "spec", r->spec->canonical);
+  field(j, "spec_hash", r->spec->hash);
+  field(j, "template", r->sched.tmpl->name);
+  str_printf(&j->s,
+             "\"schedule\":{\"block_m\":%d,\"block_n\":%d,\"num_stages\":%d,"
+             "\"num_warps\":%d,\"q_in_regs\":%d},",
+             r->sched.bm, r->sched.bn, r->sched.stages, r->sched.warps,
+             r->sched.q_regs ? 2 : 1);
+  field(j, "target", r->target->name);
+  str_printf(&j->s, "\"exact\":%s,\"ptx_version\":%d,", r->target->exact ? "true" : "false",
+             r->ptx);
+}
+
+/* Lowest CUDA driver API version for a PTX version (CUDA release notes; 8.6 came with
+ * 12.7). */
+static int
+min_driver(int ptx)
+{
+  static const int table[][2] = { { 70, 11000 }, { 71, 11010 }, { 78, 11080 }, { 80, 12000 },
+                                  { 81, 12010 }, { 82, 12020 }, { 83, 12030 }, { 84, 12040 },
+                                  { 85, 12050 }, { 86, 12070 }, { 87, 12080 }, { 88, 12090 },
+                                  { 90, 13000 } };
+  int driver = 13000;
+  for (size_t i = sizeof table / sizeof *table; i-- > 0;)
+    if (ptx <= table[i][0])
+      driver = table[i][1];
+  return driver;
+}
+
+static void
+tensors(Json *j)
+{
+  const Spec *s = j->req->spec;
+  const struct {
+    const char *name;
+    Dtype ty;
+    const char *access;
+  } t[] = { { "q", s->q, "in" }, { "k", s->k, "in" }, { "v", s->v, "in" }, { "o", s->o, "out" },
+            { "lse", DT_F32, "out" } };
+  str_put(&j->s, "\"tensors\":[");
+  for (int i = 0; i < (s->return_lse ? 5 : 4); i++)
+    str_printf(&j->s, "%s{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"}",
+               i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
+  str_put(&j->s, "],\"scalars\":[");
+  if (!spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+    str_printf(&j->s, "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g}",
+               spec_scale(s));
+  str_put(&j->s, "],");
+}
+
+static void
+required_strides(Json *j)
+{
+  static const char *const names[] = { "q", "k", "v", "o" };
+  const attnc_problem *p = j->req->problem;
+  str_put(&j->s, ",\"strides\":{");
+  for (int i = 0; i < 4; i++) {
+    str_printf(&j->s, "%s\"%s\":[", i ? "," : "", names[i]);
+    for (int d = 0; d < 5; d++)
+      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)p->strides[i][d]);
+    str_put(&j->s, "]");
+  }
+  str_put(&j->s, "}");
+}
+
+static void
+requirements(Json *j)
+{
+  const Spec *s = j->req->spec;
+  const attnc_problem *p = j->req->problem;
+  bool any = false;
+  str_printf(&j->s, "\"requires\":{\"align\":16,\"group_size\":%d", s->group_size);
+  str_put(&j->s, ",\"sizes\":{");
+  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
+    if (!spec_specializes(s, (Specialize)i))
+      continue;
+    const int64_t v[] = { p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk };
+    str_printf(&j->s, "%s\"%s\":%lld", any ? "," : "", specialize_names[i], (long long)v[i]);
+    any = true;
+  }
+  str_put(&j->s, "}");
+  if (spec_specializes(s, SPECIALIZE_STRIDES))
+    required_strides(j);
+  str_put(&j->s, "},");
+}
+
+static void
+param(Json *j, const Param *p)
+{
+  switch (p->kind) {
+  case PARAM_TENSOR:
+    str_printf(&j->s, "{\"type\":\"ptr\",\"tensor\":%d}", p->slot);
+    break;
+  case PARAM_STRIDE:
+    str_printf(&j->s, "{\"type\":\"i64\",\"stride\":[%d,%d]}", p->slot, p->dim);
+    break;
+  case PARAM_SIZE:
+    str_printf(&j->s, "{\"type\":\"i32\",\"size\":\"%s\"}", tile_size_names[p->slot]);
+    break;
+  default:
+    str_printf(&j->s, "{\"type\":\"f32\",\"scalar\":%d}", p->slot);
+  }
+}
+
+static void
+steps(Json *j)
+{
+  const GenRequest *r = j->req;
+  field(j, "entry", j->prog->entry);
+  str_put(&j->s, "\"steps\":[{\"launch\":{");
+  field(j, "entry", j->prog->entry);
+  str_put(&j->s, "\"params\":[");
+  for (int i = 0; i < j->prog->params.n; i++) {
+    str_put(&j->s, i ? "," : "");
+    param(j, &j->prog->params.at[i]);
+  }
+  str_printf(&j->s,
+             "],\"grid\":[{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
+             "{\"mul\":[{\"size\":\"b\"}]}],\"block\":[%d,1,1],\"cluster\":[1,1,1],"
+             "\"shared\":%d}}],",
+             r->sched.bm, 32 * r->sched.warps, j->prog->smem_bytes);
+}
+
+static void
+counts_of(Json *j, const char *name, int cls)
+{
+  TileCount c = tile_count(j->prog, cls);
+  str_printf(&j->s,
+             "\"%s\":{\"mma\":%lld,\"ldmatrix\":%lld,\"ex2\":%lld,\"fp32\":%lld,"
+             "\"cp_async\":%lld,\"shuffles\":%lld,\"barriers\":%lld}",
+             name, (long long)c.mma, (long long)c.ldmatrix, (long long)c.ex2, (long long)c.fp32,
+             (long long)c.cp_async, (long long)c.shuffles, (long long)c.barriers);
+}
+
+static void
+model(Json *j)
+{
+  const GenRequest *r = j->req;
+  Case c = { .spec = r->spec, .target = r->target };
+  SchedCost cost = r->sched.tmpl->cost(&c, &r->sched);
+  str_printf(&j->s, "\"model\":{\"smem\":%d,\"regs\":%d,\"blocks_per_sm\":%d},",
+             j->prog->smem_bytes, cost.regs, cost.ctas_sm);
+  str_put(&j->s, "\"counts\":{"); /* a warp, per trip through the body of a class */
+  counts_of(j, "full", TILE_FULL);
+  str_put(&j->s, ",");
+  counts_of(j, "partial", TILE_PARTIAL);
+  str_put(&j->s, "}");
+}
+
+const char *
+kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *ptx,
+            size_t ptx_bytes)
+{
+  Json j = { .s = str_new(a), .req = req, .prog = prog };
+  char hash[65];
+  sha256_hex(ptx, ptx_bytes, hash);
+  str_put(&j.s, "{");
+  head(&j);
+  str_printf(&j.s, "\"min_driver\":%d,", min_driver(req->ptx));
+  field(&j, "ptx_sha256", hash);
+  tensors(&j);
+  requirements(&j);
+  str_put(&j.s, "\"workspace\":0,");
+  steps(&j);
+  model(&j);
+  str_put(&j.s, "}");
+  return j.s.p;
+}

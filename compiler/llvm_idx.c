@@ -1,0 +1,280 @@
+/* Index expressions and the thread's parts of addresses, computed as far out as they are
+ * invariant, and remembered. */
+#include "compiler/llvm_lower.h"
+
+V
+k32(Lo *lo, int64_t k)
+{
+  return LLVMConstInt(lo->i32, (unsigned long long)k, 1);
+}
+
+V
+k64(Lo *lo, int64_t k)
+{
+  return LLVMConstInt(lo->i64, (unsigned long long)k, 1);
+}
+
+V
+kf(Lo *lo, double k)
+{
+  return LLVMConstReal(lo->f32, k);
+}
+
+V
+to64(LLVMBuilderRef b, Lo *lo, V x)
+{
+  return LLVMTypeOf(x) == lo->i64 ? x : LLVMBuildSExt(b, x, lo->i64, "");
+}
+
+LLVMBuilderRef
+idx_builder(Lo *lo, Idx x)
+{
+  return x.node && x.node->depth ? lo->b : lo->hb;
+}
+
+V
+param_value(Lo *lo, ParamKind kind, int slot, int dim)
+{
+  for (int i = 0; i < lo->p->params.n; i++) {
+    const Param *p = &lo->p->params.at[i];
+    if (p->kind == kind && p->slot == slot && p->dim == dim)
+      return LLVMGetParam(lo->fn, (unsigned)i);
+  }
+  return NULL;
+}
+
+/* Special registers are read through volatile asm, so that a second reading in a later
+ * epoch is not folded into the first. */
+static V
+special(Lo *lo, const char *text)
+{
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  V v = asm_1(lo, ASM_EFFECT, text, "=r", lo->i32, NULL, 0);
+  lo->b = b;
+  return v;
+}
+
+static V
+floor_div(LLVMBuilderRef b, V x, V y, bool nonneg)
+{
+  if (nonneg)
+    return LLVMBuildUDiv(b, x, y, "");
+  V q = LLVMBuildSDiv(b, x, y, "");
+  V back = LLVMBuildMul(b, q, y, "");
+  V over = LLVMBuildICmp(b, LLVMIntSGT, back, x, "");
+  V less = LLVMBuildSub(b, q, LLVMConstInt(LLVMTypeOf(q), 1, 0), "");
+  return LLVMBuildSelect(b, over, less, q, "");
+}
+
+static V
+pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
+{
+  V c = LLVMBuildICmp(b, p, x, y, "");
+  return LLVMBuildSelect(b, c, x, y, "");
+}
+
+static bool
+idx_nonneg(Idx x)
+{
+  return x.node ? x.node->nonneg : x.k >= 0;
+}
+
+static V
+compute(Lo *lo, const Node *n, V x, V y)
+{
+  LLVMBuilderRef b = n->depth ? lo->b : lo->hb;
+  switch (n->kind) {
+  case NODE_ADD:
+    return LLVMBuildAdd(b, x, y, "");
+  case NODE_SUB:
+    return LLVMBuildSub(b, x, y, "");
+  case NODE_MUL:
+    return LLVMBuildMul(b, x, y, "");
+  case NODE_DIV:
+    return floor_div(b, x, y, idx_nonneg(n->a) && idx_nonneg(n->b));
+  case NODE_MIN:
+    return pick(b, LLVMIntSLT, x, y);
+  case NODE_MAX:
+    return pick(b, LLVMIntSGT, x, y);
+  default:
+    return LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
+  }
+}
+
+static V
+node_new(Lo *lo, const Node *n)
+{
+  static const char *const cta[] = { "mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
+                                     "mov.u32 $0, %ctaid.z;" };
+  if (n->kind == NODE_PARAM)
+    return LLVMGetParam(lo->fn, (unsigned)n->n);
+  if (n->kind == NODE_CTA)
+    return special(lo, cta[n->n]);
+  if (n->kind == NODE_LOOP)
+    return lo->loop_var;
+  LLVMBuilderRef b = n->depth ? lo->b : lo->hb;
+  V x = idx_value(lo, n->a), y = idx_value(lo, n->b);
+  if (n->wide || LLVMTypeOf(x) != LLVMTypeOf(y)) {
+    x = to64(b, lo, x);
+    y = to64(b, lo, y);
+  }
+  return compute(lo, n, x, y);
+}
+
+V
+idx_value(Lo *lo, Idx x)
+{
+  if (!x.node)
+    return x.k == (int32_t)x.k ? k32(lo, x.k) : k64(lo, x.k);
+  NodeMemo *memo = &lo->node[x.node->id];
+  int tag = x.node->depth ? -lo->loop_id : lo->epoch;
+  if (memo->value && memo->tag == tag)
+    return memo->value;
+  memo->value = node_new(lo, x.node);
+  memo->tag = tag;
+  return memo->value;
+}
+
+V
+idx_value64(Lo *lo, Idx x)
+{
+  if (!x.node)
+    return k64(lo, x.k);
+  return to64(idx_builder(lo, x), lo, idx_value(lo, x));
+}
+
+V
+memo_find(Lo *lo, uint64_t key, const void *a, const void *b, const void *c)
+{
+  for (int i = 0; i < lo->n_memo; i++) {
+    const Memo *m = &lo->memo[i];
+    if (m->key == key && m->a == a && m->b == b && m->c == c)
+      return m->value;
+  }
+  return NULL;
+}
+
+/* A full memo only costs a second computation. */
+V
+memo_keep(Lo *lo, uint64_t key, const void *a, const void *b, const void *c, V value)
+{
+  if (lo->n_memo < MEMO_MAX)
+    lo->memo[lo->n_memo++] = (Memo){ key, a, b, c, value };
+  return value;
+}
+
+/* ---- the thread's parts ---- */
+
+static V
+band_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildAnd(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+shr_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildLShr(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+shl_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildShl(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+sum(Lo *lo, V x, V y)
+{
+  return LLVMBuildAdd(lo->hb, x, y, "");
+}
+
+static V
+xor_(Lo *lo, V x, V y)
+{
+  return LLVMBuildXor(lo->hb, x, y, "");
+}
+
+static V
+copy_place(Lo *lo)
+{
+  V c = lane_value(lo, LANE_CHUNK), r = lane_value(lo, LANE_CROW);
+  V swizzled = shl_k(lo, xor_(lo, c, band_k(lo, r, 7)), 4);
+  return sum(lo, lane_value(lo, LANE_SMEM), sum(lo, shl_k(lo, r, 7), swizzled));
+}
+
+static V
+put_place(Lo *lo)
+{
+  V g = lane_value(lo, LANE_ROW), pair = shl_k(lo, lane_value(lo, LANE_COL), 1);
+  return sum(lo, shl_k(lo, g, 7), sum(lo, shl_k(lo, g, 4), pair));
+}
+
+static V
+lane_new(Lo *lo, Lane what)
+{
+  switch (what) {
+  case LANE_TID:
+    return special(lo, "mov.u32 $0, %tid.x;");
+  case LANE_LANE:
+    return band_k(lo, lane_value(lo, LANE_TID), 31);
+  case LANE_WARP:
+    return shr_k(lo, lane_value(lo, LANE_TID), 5);
+  case LANE_SMEM:
+    return LLVMBuildPtrToInt(lo->hb, lo->smem, lo->i32, "");
+  case LANE_CHUNK:
+    return band_k(lo, lane_value(lo, LANE_TID), 7);
+  case LANE_CROW:
+    return shr_k(lo, lane_value(lo, LANE_TID), 3);
+  case LANE_CDST:
+    return copy_place(lo);
+  case LANE_ROW:
+    return shr_k(lo, lane_value(lo, LANE_LANE), 2);
+  case LANE_COL:
+    return shl_k(lo, band_k(lo, lane_value(lo, LANE_LANE), 3), 1);
+  default:
+    return put_place(lo);
+  }
+}
+
+V
+lane_value(Lo *lo, Lane what)
+{
+  V have = memo_find(lo, (uint64_t)what, lo, NULL, NULL);
+  if (have)
+    return have;
+  V made = lane_new(lo, what);
+  return memo_keep(lo, (uint64_t)what, lo, NULL, NULL, made);
+}
+
+/* Byte offset inside a panel of the row that this lane addresses, and its chunk bit:
+ * 'a', 'v': row lane % 16, chunk lane / 16; 'k': row (lane / 16) · 8 + lane % 8, chunk
+ * (lane / 8) % 2 (PTX ISA, ldmatrix: lanes 8i … 8i + 7 address the rows of matrix i). */
+static V
+pattern_offset(Lo *lo, char kind, int mt)
+{
+  V lane = lane_value(lo, LANE_LANE), low = band_k(lo, lane, 7), row, chunk;
+  if (kind == 'k') {
+    row = sum(lo, shl_k(lo, shr_k(lo, lane, 4), 3), low);
+    chunk = band_k(lo, shr_k(lo, lane, 3), 1);
+  } else {
+    row = band_k(lo, lane, 15);
+    chunk = shr_k(lo, lane, 4);
+  }
+  if (kind == 'a')
+    row = sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
+  return sum(lo, shl_k(lo, row, 7), shl_k(lo, xor_(lo, chunk, low), 4));
+}
+
+V
+lane_pattern(Lo *lo, char kind, int mt, int ks)
+{
+  uint64_t key = 100u + (uint64_t)(unsigned char)kind * 64u + (uint64_t)mt * 8u + (uint64_t)ks;
+  V have = memo_find(lo, key, lo, NULL, NULL);
+  if (have)
+    return have;
+  V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * 32));
+  V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
+  return memo_keep(lo, key, lo, NULL, NULL, made);
+}

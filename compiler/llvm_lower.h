@@ -1,0 +1,131 @@
+/* llvm_lower.h: from a tile program to LLVM IR: what the lowering files share.
+ *
+ * Every value of the program becomes a small array of LLVM values, the registers of one
+ * thread.  Index expressions and lane parts of addresses that no loop changes are computed
+ * in the `hoist` block, the maximal invariant part only; a memo keeps them, and is dropped
+ * after the last loop of a walk (`epoch`), so that addresses of the epilogue do not live
+ * across the loop.
+ *
+ * Layout of fp32 FRAG (PTX ISA, mma.m16n8k16, C and D): element [m][n8][half][e] is row
+ * 16·m + 8·half + lane/4, column 8·n8 + 2·(lane%4) + e; 16-bit FRAG [m][n8][half] packs
+ * the two e, and four consecutive are the A operand of one k-step. */
+#ifndef ATTNC_COMPILER_LLVM_LOWER_H
+#define ATTNC_COMPILER_LLVM_LOWER_H
+
+#include "compiler/llvm_module.h"
+
+#include <llvm-c/Core.h>
+
+typedef LLVMValueRef V;
+
+enum { MEMO_MAX = 512 };
+
+typedef struct Memo {
+  uint64_t key;
+  const void *a, *b, *c;
+  V value;
+} Memo;
+
+typedef struct NodeMemo {
+  V value;
+  int tag; /* epoch, or −(loop id) for what a loop changes */
+} NodeMemo;
+
+typedef struct Lo {
+  Arena *arena;
+  const Program *p;
+  LLVMContextRef cx;
+  LLVMModuleRef m;
+  LLVMBuilderRef b;  /* where code is appended */
+  LLVMBuilderRef hb; /* before the terminator of the hoist block */
+  LLVMTypeRef i1, i16, i32, i64, f32, none;
+  V fn, smem;
+  int epoch;
+  int loop_id; /* the open loop, 0: none */
+  V loop_var;
+  V **vals;    /* by id: registers */
+  V *ring;     /* by ring id: byte offset of the stage that is taken next */
+  V *slot;     /* by take id: byte offset of that stage */
+  NodeMemo *node;
+  int n_nodes;
+  Memo memo[MEMO_MAX];
+  int n_memo;
+} Lo;
+
+/* llvm_lower.c */
+attnc_status lower_program(Lo *, attnc_error *);
+V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
+int lower_count(const Lo *, const Val *); /* how many there are */
+
+/* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
+typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
+/* ret NULL: no result; n_out > 1: results into out. */
+void asm_call(Lo *, AsmKind, const char *text, const char *constraints, V *in, int n_in,
+              LLVMTypeRef out_type, V *out, int n_out);
+V asm_1(Lo *, AsmKind, const char *text, const char *constraints, LLVMTypeRef, V *in,
+        int n_in);
+
+/* llvm_idx.c: scalars */
+V k32(Lo *, int64_t);
+V k64(Lo *, int64_t);
+V kf(Lo *, double);
+V idx_value(Lo *, Idx);          /* i32, or i64 where a stride takes part */
+V idx_value64(Lo *, Idx);
+LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
+V to64(LLVMBuilderRef, Lo *, V);
+V param_value(Lo *, ParamKind, int slot, int dim); /* NULL: the program has none */
+/* Parts of addresses that depend on the thread; hoisted, remembered. */
+typedef enum Lane {
+  LANE_TID,
+  LANE_LANE,     /* tid % 32 */
+  LANE_WARP,     /* tid / 32 */
+  LANE_SMEM,     /* address of shared memory */
+  LANE_CHUNK,    /* tid % 8 */
+  LANE_CROW,     /* tid / 8 */
+  LANE_CDST,     /* shared memory + where this thread's 16 bytes of a copy go */
+  LANE_ROW,      /* lane / 4 */
+  LANE_COL,      /* 2 · (lane % 4) */
+  LANE_PUT       /* shared memory + place of an element pair of FRAG */
+} Lane;
+V lane_value(Lo *, Lane);
+/* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
+ * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
+V lane_pattern(Lo *, char kind, int mt, int ks);
+V memo_find(Lo *, uint64_t key, const void *a, const void *b, const void *c);
+V memo_keep(Lo *, uint64_t key, const void *a, const void *b, const void *c, V);
+
+/* llvm_mem.c */
+void lower_push(Lo *, const Op *);
+void lower_take(Lo *, const Op *);
+void lower_copy(Lo *, const Op *);
+void lower_copy_wait(Lo *, const Op *);
+void lower_copy_out(Lo *, const Op *);
+void lower_sync(Lo *);
+V ring_advance(Lo *, const Ring *, V pos, int n);
+/* llvm_rows.c: straight to and from global memory */
+void lower_store_rows(Lo *, const Op *);
+void lower_load(Lo *, const Op *);
+void lower_store(Lo *, const Op *);
+/* The address of (b, h, row 0) of a tensor, hoisted where b and h allow. */
+V view_base(Lo *, const View *);
+int elem_bytes(Dtype);
+V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
+V as_i32(Lo *, LLVMBuilderRef, V bit);
+
+/* llvm_mma.c */
+void lower_product(Lo *, const Op *);
+void lower_get(Lo *, const Op *);
+void lower_put(Lo *, const Op *);
+
+/* llvm_math.c */
+void lower_const(Lo *, const Op *);
+void lower_scalar(Lo *, const Op *);
+void lower_elementwise(Lo *, const Op *);
+void lower_row_max(Lo *, const Op *);
+void lower_row_part(Lo *, const Op *);
+void lower_row_join(Lo *, const Op *);
+void lower_row_dot(Lo *, const Op *);
+void lower_cvt(Lo *, const Op *);
+void lower_mask(Lo *, const Op *);
+
+#endif

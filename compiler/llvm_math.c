@@ -1,0 +1,302 @@
+/* Arithmetic on registers: elementwise with broadcast, rows, masks, conversions. */
+#include "compiler/llvm_lower.h"
+
+#include <limits.h>
+#include <math.h>
+
+void
+lower_const(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  for (int i = 0; i < n; i++)
+    out[i] = kf(lo, op->k);
+}
+
+void
+lower_scalar(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  V x = param_value(lo, PARAM_SCALAR, op->slot, 0);
+  out[0] = LLVMBuildFMul(lo->b, x, kf(lo, op->k), "");
+}
+
+/* The register of `x` that goes with register i of a result of layout `as`. */
+static V
+broadcast(Lo *lo, const Val *x, const Val *as, int i)
+{
+  V *regs = lo->vals[x->id];
+  if (x->lay == as->lay)
+    return regs[i];
+  if (x->lay == LAY_ONE || as->lay == LAY_LANE)
+    return regs[0];
+  int per_m = as->cols / 8 * 4; /* FRAG: [m][n8][half][e] → row value [m][half] */
+  return regs[2 * (i / per_m) + i % 4 / 2];
+}
+
+static V
+intrinsic(Lo *lo, const char *name, size_t n, V *in, int n_in)
+{
+  LLVMTypeRef f32 = lo->f32;
+  unsigned id = LLVMLookupIntrinsicID(name, n);
+  V fn = LLVMGetIntrinsicDeclaration(lo->m, id, &f32, 1);
+  LLVMTypeRef type = LLVMIntrinsicGetType(lo->cx, id, &f32, 1);
+  return LLVMBuildCall2(lo->b, type, fn, in, (unsigned)n_in, "");
+}
+
+static V
+fma_(Lo *lo, V a, V b, V c)
+{
+  V in[3] = { a, b, c };
+  return intrinsic(lo, "llvm.fma", 8, in, 3);
+}
+
+static V
+fmax_(Lo *lo, V a, V b)
+{
+  V in[2] = { a, b };
+  return intrinsic(lo, "llvm.maxnum", 11, in, 2);
+}
+
+static V
+zero_where(Lo *lo, V x, double is, V otherwise)
+{
+  V hit = LLVMBuildFCmp(lo->b, LLVMRealOEQ, x, kf(lo, is), "");
+  return LLVMBuildSelect(lo->b, hit, kf(lo, 0), otherwise, "");
+}
+
+static V
+approx(Lo *lo, const char *text, V x)
+{
+  return asm_1(lo, ASM_PURE, text, "=f,f", lo->f32, &x, 1);
+}
+
+static V
+element(Lo *lo, OpKind kind, V a, V b, V c)
+{
+  switch (kind) {
+  case OP_ADD:
+    return LLVMBuildFAdd(lo->b, a, b, "");
+  case OP_SUB:
+    return LLVMBuildFSub(lo->b, a, b, "");
+  case OP_MUL:
+    return LLVMBuildFMul(lo->b, a, b, "");
+  case OP_MAX:
+    return fmax_(lo, a, b);
+  case OP_FMA:
+    return fma_(lo, a, b, c);
+  case OP_FMS:
+    return fma_(lo, a, b, c); /* c comes negated */
+  case OP_EXP2:
+    return approx(lo, "ex2.approx.ftz.f32 $0, $1;", a);
+  case OP_LOG2:
+    return approx(lo, "lg2.approx.ftz.f32 $0, $1;", a);
+  case OP_RCP:
+    return approx(lo, "rcp.approx.ftz.f32 $0, $1;", a);
+  case OP_FINITE:
+    return zero_where(lo, a, -INFINITY, a);
+  default:
+    return zero_where(lo, a, 0, b); /* SEL0 */
+  }
+}
+
+void
+lower_elementwise(Lo *lo, const Op *op)
+{
+  int n, n_minus = 0;
+  V *out = lower_regs(lo, op->out, &n), *minus = NULL;
+  if (op->kind == OP_FMS) { /* negated once a register of c, not once an element */
+    n_minus = lower_count(lo, op->in[2]);
+    minus = NEW_N(lo->arena, V, n_minus);
+    for (int i = 0; i < n_minus; i++)
+      minus[i] = LLVMBuildFNeg(lo->b, lo->vals[op->in[2]->id][i], "");
+  }
+  V *keep = minus ? lo->vals[op->in[2]->id] : NULL;
+  if (minus)
+    lo->vals[op->in[2]->id] = minus;
+  for (int i = 0; i < n; i++) {
+    V x[3] = { NULL };
+    for (int j = 0; j < 3 && op->in[j]; j++)
+      x[j] = broadcast(lo, op->in[j], op->out, i);
+    out[i] = element(lo, op->kind, x[0], x[1], x[2]);
+  }
+  if (minus)
+    lo->vals[op->in[2]->id] = keep;
+}
+
+/* ---- rows ---- */
+
+static V
+shuffle_xor(Lo *lo, V x, int mask)
+{
+  static const char *const text[] = {
+    [1] = "shfl.sync.bfly.b32 $0, $1, 1, 31, -1;",
+    [2] = "shfl.sync.bfly.b32 $0, $1, 2, 31, -1;",
+    [4] = "shfl.sync.bfly.b32 $0, $1, 4, 31, -1;",
+    [8] = "shfl.sync.bfly.b32 $0, $1, 8, 31, -1;",
+    [16] = "shfl.sync.bfly.b32 $0, $1, 16, 31, -1;",
+  };
+  return asm_1(lo, ASM_EFFECT, text[mask], "=f,f", lo->f32, &x, 1);
+}
+
+/* The registers of one row of FRAG, folded in `chains` chains: two where a thread has few
+ * rows, so that one add or max need not wait for the last. */
+static V
+fold_row(Lo *lo, const Val *x, int m, int half, V (*fold)(Lo *, V, V))
+{
+  V *regs = lo->vals[x->id] + m * (x->cols / 8) * 4 + 2 * half;
+  int n = x->cols / 8 * 2, chains = val_row_values(lo->p, x) >= 4 ? 1 : 2;
+  V chain[2] = { NULL, NULL };
+  for (int i = 0; i < n; i++) {
+    V v = regs[i / 2 * 4 + i % 2];
+    V *c = &chain[i % chains];
+    *c = *c ? fold(lo, *c, v) : v;
+  }
+  return chains == 2 ? fold(lo, chain[0], chain[1]) : chain[0];
+}
+
+static V
+fadd_(Lo *lo, V a, V b)
+{
+  return LLVMBuildFAdd(lo->b, a, b, "");
+}
+
+void
+lower_row_max(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  for (int i = 0; i < n; i++) {
+    V x = fold_row(lo, op->in[0], i / 2, i % 2, fmax_);
+    x = fmax_(lo, x, shuffle_xor(lo, x, 1));
+    out[i] = fmax_(lo, x, shuffle_xor(lo, x, 2));
+  }
+}
+
+void
+lower_row_part(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  for (int i = 0; i < n; i++)
+    out[i] = fold_row(lo, op->in[0], i / 2, i % 2, fadd_);
+}
+
+void
+lower_row_join(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  for (int i = 0; i < n; i++) {
+    V x = lo->vals[op->in[0]->id][i];
+    x = fadd_(lo, x, shuffle_xor(lo, x, 1));
+    out[i] = fadd_(lo, x, shuffle_xor(lo, x, 2));
+  }
+}
+
+void
+lower_row_dot(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n), *a = lo->vals[op->in[0]->id],
+    *b = lo->vals[op->in[1]->id];
+  V x = LLVMBuildFMul(lo->b, a[0], b[0], "");
+  for (int i = 1; i < 8; i++)
+    x = fma_(lo, a[i], b[i], x);
+  for (int mask = 16; mask; mask /= 2)
+    x = fadd_(lo, x, shuffle_xor(lo, x, mask));
+  out[0] = x;
+}
+
+/* fp32 pairs of neighbouring columns become one register: the A operand as it stands. */
+void
+lower_cvt(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
+  const char *text = op->out->ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
+                                            : "cvt.rn.f16x2.f32 $0, $1, $2;";
+  for (int i = 0; i < n; i++) {
+    V in[2] = { x[2 * i + 1], x[2 * i] }; /* the second source lands in the low half */
+    out[i] = asm_1(lo, ASM_PURE, text, "=r,f,f", lo->i32, in, 2);
+  }
+}
+
+/* ---- masks ---- */
+
+/* Limits of one row, relative to the tile's first key and this lane's first column:
+ * column c of the lane is kept iff lo <= c < hi. */
+typedef struct Limits {
+  V band_hi, band_lo; /* row 0 of this thread; NULL: none */
+  V end;              /* sk, so relative */
+} Limits;
+
+static Limits
+limits(Lo *lo, const Op *op)
+{
+  const Mask *m = op->mask;
+  const Val *x = op->out;
+  bool frag = x->lay == LAY_FRAG;
+  V k = idx_value(lo, op->at.k), row = lane_value(lo, LANE_WARP), col = NULL;
+  if (frag) {
+    row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(lo->p, x)), "");
+    row = LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
+    col = lane_value(lo, LANE_COL);
+    row = LLVMBuildSub(lo->hb, row, col, "");
+  }
+  V q = LLVMBuildSub(lo->b, idx_value(lo, op->at.q), k, "");
+  if (m->band.bottom_right) {
+    V shift = LLVMBuildSub(lo->hb, idx_value(lo, m->sk), idx_value(lo, m->sq), "");
+    q = LLVMBuildAdd(lo->b, q, shift, "");
+  }
+  q = LLVMBuildAdd(lo->b, q, row, "");
+  Limits l = { NULL, NULL, NULL };
+  if (m->band.hi != INT_MAX)
+    l.band_hi = LLVMBuildAdd(lo->b, q, k32(lo, (int64_t)m->band.hi + 1), "");
+  if (m->band.lo != INT_MIN)
+    l.band_lo = LLVMBuildAdd(lo->b, q, k32(lo, m->band.lo), "");
+  l.end = LLVMBuildSub(lo->b, idx_value(lo, m->sk), k, "");
+  if (col)
+    l.end = LLVMBuildSub(lo->b, l.end, col, "");
+  return l;
+}
+
+static V
+smaller(Lo *lo, V a, V b)
+{
+  V c = LLVMBuildICmp(lo->b, LLVMIntSLT, a, b, "");
+  return LLVMBuildSelect(lo->b, c, a, b, "");
+}
+
+static V
+masked(Lo *lo, V x, V hi, V from, int col)
+{
+  V c = k32(lo, col);
+  V keep = LLVMBuildICmp(lo->b, LLVMIntSLT, c, hi, "");
+  x = LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
+  if (!from)
+    return x;
+  keep = LLVMBuildICmp(lo->b, LLVMIntSGE, c, from, "");
+  return LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
+}
+
+void
+lower_mask(Lo *lo, const Op *op)
+{
+  int n, n8s = op->out->cols / 8;
+  V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
+  Limits l = limits(lo, op);
+  bool frag = op->out->lay == LAY_FRAG;
+  for (int r = 0; r < val_row_values(lo->p, op->out); r++) {
+    V at = k32(lo, 8 * r);
+    V hi = l.band_hi ? smaller(lo, LLVMBuildAdd(lo->b, l.band_hi, at, ""), l.end) : l.end;
+    V from = l.band_lo ? LLVMBuildAdd(lo->b, l.band_lo, at, "") : NULL;
+    if (!frag)
+      out[r] = masked(lo, x[r], hi, from, 0);
+    for (int i = 0; frag && i < 2 * n8s; i++) {
+      int reg = (r / 2 * n8s + i / 2) * 4 + r % 2 * 2 + i % 2;
+      out[reg] = masked(lo, x[reg], hi, from, i / 2 * 8 + i % 2);
+    }
+  }
+}

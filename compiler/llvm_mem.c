@@ -1,0 +1,354 @@
+/* Copies: cp.async from a tensor into swizzled panels, stages of rings, and the way out.
+ *
+ * Eight threads take a 128-byte row of a panel, 16 bytes each (PTX ISA, cp.async with
+ * cp-size 16 and an optional src-size: the rest is zero-filled).  Sources past the end of
+ * a tensor have src-size 0 and are not read. */
+#include "compiler/llvm_lower.h"
+
+#include <stdio.h>
+
+int
+elem_bytes(Dtype ty)
+{
+  return ty == DT_F32 ? 4 : 2;
+}
+
+V
+bool_and(LLVMBuilderRef b, V x, V y)
+{
+  if (!x)
+    return y;
+  return y ? LLVMBuildAnd(b, x, y, "") : x;
+}
+
+V
+as_i32(Lo *lo, LLVMBuilderRef b, V bit)
+{
+  return LLVMBuildZExt(b, bit, lo->i32, "");
+}
+
+/* ---- addresses in global memory ---- */
+
+static bool
+same_loop(Idx x)
+{
+  return x.node && x.node->depth;
+}
+
+V
+view_base(Lo *lo, const View *v)
+{
+  V have = memo_find(lo, 50, v->x, v->b.node, v->h.node);
+  if (have)
+    return have;
+  LLVMBuilderRef b = same_loop(v->b) || same_loop(v->h) ? lo->b : lo->hb;
+  V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
+  V by_b = LLVMBuildMul(b, idx_value64(lo, v->b), idx_value64(lo, v->x->stride[0]), "");
+  V by_h = LLVMBuildMul(b, idx_value64(lo, v->h), idx_value64(lo, v->x->stride[1]), "");
+  V at = LLVMBuildAdd(b, by_b, by_h, "");
+  at = LLVMBuildMul(b, at, k64(lo, elem_bytes(v->x->ty)), "");
+  base = LLVMBuildAdd(b, base, at, "");
+  return b == lo->hb ? memo_keep(lo, 50, v->x, v->b.node, v->h.node, base) : base;
+}
+
+/* Bytes from one row to the next. */
+static V
+row_pitch(Lo *lo, const Tensor *x)
+{
+  V have = memo_find(lo, 51, x, NULL, NULL);
+  if (have)
+    return have;
+  V pitch = LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
+  return memo_keep(lo, 51, x, NULL, NULL, pitch);
+}
+
+/* What a copy has: the threads' first row, and how far on the next one is. */
+typedef struct Walkers {
+  int step, iters; /* rows between one and the next of a thread; how many */
+  V row;           /* this thread's row of the view, i32 */
+  V src;           /* its address, i64 */
+  V pitch;         /* to its next row, i64 */
+} Walkers;
+
+/* Address of this thread's chunk in row 0 of (b, h): hoisted. */
+static V
+thread_base(Lo *lo, const View *v)
+{
+  V have = memo_find(lo, 52, v->x, v->b.node, v->h.node);
+  if (have)
+    return have;
+  V row = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CROW), lo->i64, "");
+  V col = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V at = LLVMBuildMul(lo->hb, row, row_pitch(lo, v->x), "");
+  at = LLVMBuildAdd(lo->hb, at, LLVMBuildShl(lo->hb, col, k64(lo, 4), ""), "");
+  at = LLVMBuildAdd(lo->hb, at, view_base(lo, v), "");
+  return memo_keep(lo, 52, v->x, v->b.node, v->h.node, at);
+}
+
+static V
+step_pitch(Lo *lo, const Tensor *x, int step)
+{
+  V have = memo_find(lo, 53, x, NULL, NULL);
+  if (have)
+    return have;
+  V pitch = LLVMBuildMul(lo->hb, row_pitch(lo, x), k64(lo, step), "");
+  return memo_keep(lo, 53, x, NULL, NULL, pitch);
+}
+
+static Walkers
+walkers(Lo *lo, const View *v)
+{
+  Walkers w = { .step = 4 * lo->p->warps };
+  LLVMBuilderRef b = idx_builder(lo, v->row);
+  w.iters = (v->n + w.step - 1) / w.step;
+  w.pitch = step_pitch(lo, v->x, w.step);
+  V first = LLVMBuildMul(b, idx_value64(lo, v->row), row_pitch(lo, v->x), "");
+  w.src = LLVMBuildAdd(b, thread_base(lo, v), first, "");
+  w.row = LLVMBuildAdd(b, idx_value(lo, v->row), lane_value(lo, LANE_CROW), "");
+  return w;
+}
+
+/* ---- which of the 16-byte pieces are there ---- */
+
+static V
+chunk_below(Lo *lo, int n)
+{
+  V have = memo_find(lo, 60 + (uint64_t)n, lo, NULL, NULL);
+  if (have)
+    return have;
+  V bit = LLVMBuildICmp(lo->hb, LLVMIntULT, lane_value(lo, LANE_CHUNK), k32(lo, n), "");
+  return memo_keep(lo, 60 + (uint64_t)n, lo, NULL, NULL, bit);
+}
+
+static int
+clamp8(int x)
+{
+  return x < 0 ? 0 : x > 8 ? 8 : x;
+}
+
+/* This thread's i-th row is one of the view's (the last pass may be a part). */
+static V
+row_in_view(Lo *lo, const View *v, const Walkers *w, int i)
+{
+  if ((i + 1) * w->step <= v->n)
+    return NULL;
+  return LLVMBuildICmp(lo->hb, LLVMIntSLT, lane_value(lo, LANE_CROW),
+                       k32(lo, v->n - i * w->step), "");
+}
+
+static V
+row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
+{
+  if (v->whole)
+    return NULL;
+  V row = LLVMBuildAdd(lo->b, w->row, k32(lo, i * w->step), "");
+  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->x->rows), "");
+}
+
+/* ---- in ---- */
+
+/* One 16-byte copy: do: NULL or whether at all; have: NULL or whether there is a source. */
+static void
+cp_async(Lo *lo, V dst, int dst_at, V src, int src_at, V want, V have)
+{
+  char text[256], size[8] = "", guard[8] = "";
+  V in[4] = { dst, src };
+  int n = 2;
+  const char *constraints = "r,l";
+  if (have) {
+    in[n] = LLVMBuildSelect(lo->b, have, k32(lo, 16), k32(lo, 0), "");
+    snprintf(size, sizeof size, ", $%d", n++);
+    constraints = "r,l,r";
+  }
+  if (want) {
+    in[n] = as_i32(lo, lo->b, want);
+    snprintf(guard, sizeof guard, "$%d", n++);
+    constraints = have ? "r,l,r,r" : "r,l,r";
+  }
+  if (want)
+    snprintf(text, sizeof text,
+             "{ .reg .pred p; setp.ne.s32 p, %s, 0; "
+             "@p cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s; }",
+             guard, dst_at, src_at, size);
+  else
+    snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s;", dst_at,
+             src_at, size);
+  asm_call(lo, ASM_EFFECT, text, constraints, in, n, lo->none, NULL, 0);
+}
+
+/* The columns up to a multiple of 16 are written, those past the tensor's with zeros: a
+ * k-step of 16 must not meet what is not a number. */
+static void
+copy_panel(Lo *lo, const View *v, const SmemDecl *d, int at, const Walkers *w, V dst, int panel)
+{
+  int used = clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
+  int there = clamp8(v->x->cols / 8 - 8 * panel);
+  V cols_used = used < 8 ? chunk_below(lo, used) : NULL;
+  V cols_there = there < used ? chunk_below(lo, there) : NULL;
+  V src = w->src;
+  if (used == 0)
+    return;
+  for (int i = 0; i < w->iters; i++) {
+    V want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
+    V have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
+    if (i)
+      src = LLVMBuildAdd(lo->b, src, w->pitch, "");
+    cp_async(lo, dst, at + panel * d->rows * 128 + i * w->step * 128, src, panel * 128, want,
+             have);
+  }
+}
+
+static void
+copy_in(Lo *lo, const View *v, const SmemDecl *d, V stage)
+{
+  Walkers w = walkers(lo, v);
+  V dst = lane_value(lo, LANE_CDST);
+  if (stage)
+    dst = LLVMBuildAdd(lo->b, dst, stage, "");
+  for (int p = 0; p < d->panels; p++)
+    copy_panel(lo, v, d, d->offset, &w, dst, p);
+}
+
+static void
+commit(Lo *lo)
+{
+  asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
+}
+
+void
+lower_sync(Lo *lo)
+{
+  asm_call(lo, ASM_MEMORY, "bar.sync 0;", "", NULL, 0, lo->none, NULL, 0);
+}
+
+static void
+wait_group(Lo *lo, int pending)
+{
+  char text[48];
+  snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
+  asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
+  lower_sync(lo);
+}
+
+/* ---- rings ---- */
+
+/* The byte offset n stages on. */
+V
+ring_advance(Lo *lo, const Ring *r, V pos, int n)
+{
+  int bytes = r->mem.bytes, stages = r->mem.stages;
+  n %= stages;
+  if (n == 0)
+    return pos;
+  if (stages == 2)
+    return LLVMBuildSub(lo->b, k32(lo, bytes), pos, "");
+  V next = LLVMBuildAdd(lo->b, pos, k32(lo, (int64_t)n * bytes), "");
+  V end = k32(lo, (int64_t)stages * bytes);
+  V over = LLVMBuildICmp(lo->b, LLVMIntSGE, next, end, "");
+  return LLVMBuildSelect(lo->b, over, LLVMBuildSub(lo->b, next, end, ""), next, "");
+}
+
+static void
+push_now(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  V stage = r->mem.stages > 1 ? ring_advance(lo, r, lo->ring[r->id], op->ahead) : NULL;
+  copy_in(lo, &op->view, &r->mem, stage);
+}
+
+/* Everything that the copy's addresses need and that outlives it is made before the
+ * branch, so that the memo holds only what dominates its uses. */
+static void
+prepare(Lo *lo, const View *v)
+{
+  walkers(lo, v);
+  lane_value(lo, LANE_CDST);
+  idx_value(lo, v->x->rows);
+}
+
+void
+lower_push(Lo *lo, const Op *op)
+{
+  if (!op->when.node) {
+    if (op->when.k)
+      push_now(lo, op);
+  } else {
+    prepare(lo, &op->view);
+    V when = idx_value(lo, op->when);
+    LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "push");
+    LLVMBasicBlockRef on = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "on");
+    LLVMBuildCondBr(lo->b, when, yes, on);
+    LLVMPositionBuilderAtEnd(lo->b, yes);
+    push_now(lo, op);
+    LLVMBuildBr(lo->b, on);
+    LLVMPositionBuilderAtEnd(lo->b, on);
+  }
+  commit(lo);
+}
+
+void
+lower_take(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  if (op->pending >= 0)
+    wait_group(lo, op->pending);
+  lo->slot[op->take] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
+  lo->ring[r->id] = ring_advance(lo, r, lo->ring[r->id], 1);
+}
+
+void
+lower_copy(Lo *lo, const Op *op)
+{
+  copy_in(lo, &op->view, op->smem.mem, NULL);
+  commit(lo);
+}
+
+void
+lower_copy_wait(Lo *lo, const Op *op)
+{
+  wait_group(lo, op->pending);
+}
+
+/* ---- out ---- */
+
+static void
+move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
+{
+  char text[96];
+  V piece[4];
+  snprintf(text, sizeof text, "ld.shared.v4.b32 {$0,$1,$2,$3}, [$4+%d];", src_at);
+  asm_call(lo, ASM_EFFECT, text, "=r,=r,=r,=r,r", &src, 1, lo->i32, piece, 4);
+  V in[6] = { dst, piece[0], piece[1], piece[2], piece[3] };
+  if (!want) {
+    snprintf(text, sizeof text, "st.global.v4.b32 [$0+%d], {$1,$2,$3,$4};", dst_at);
+    asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r", in, 5, lo->none, NULL, 0);
+    return;
+  }
+  in[5] = as_i32(lo, lo->b, want);
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p st.global.v4.b32 [$0+%d], "
+           "{$1,$2,$3,$4}; }",
+           dst_at);
+  asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r,r", in, 6, lo->none, NULL, 0);
+}
+
+void
+lower_copy_out(Lo *lo, const Op *op)
+{
+  const SmemDecl *d = op->smem.mem;
+  const View *v = &op->view;
+  lower_sync(lo);
+  Walkers w = walkers(lo, v);
+  V from = lane_value(lo, LANE_CDST);
+  for (int p = 0; p < d->panels; p++) {
+    int there = clamp8(v->x->cols / 8 - 8 * p);
+    V cols = there < 8 ? chunk_below(lo, there) : NULL, dst = w.src;
+    for (int i = 0; there && i < w.iters; i++) {
+      V want = bool_and(lo->b, cols, row_in_view(lo, v, &w, i));
+      want = bool_and(lo->b, want, row_in_tensor(lo, v, &w, i));
+      if (i)
+        dst = LLVMBuildAdd(lo->b, dst, w.pitch, "");
+      move_out(lo, from, d->offset + p * d->rows * 128 + i * w.step * 128, dst, p * 128, want);
+    }
+  }
+}

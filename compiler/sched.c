@@ -1,0 +1,234 @@
+/* Which schedule: pins, the cost model over a template's legal space, its default. */
+#include "compiler/sched.h"
+
+#include "base/err.h"
+#include "compiler/gen.h"
+
+#include <string.h>
+
+Case
+sched_case(const Spec *s, const attnc_problem *p, const Target *t)
+{
+  Case c = { .spec = s, .target = t };
+  if (p) {
+    c.b = p->sizes.b;
+    c.h = p->sizes.h;
+    c.hk = p->sizes.hk;
+    c.sq = p->sizes.sq;
+    c.sk = p->sizes.sk;
+  }
+  c.sms = t->sms;
+  return c;
+}
+
+static bool
+field_fits(int have, int want)
+{
+  return want == 0 || have == want;
+}
+
+bool
+sched_matches(const Sched *s, const attnc_schedule *w)
+{
+  return (!w->template_name || str_eq(w->template_name, s->tmpl->name)) &&
+         field_fits(s->bm, w->block_m) && field_fits(s->bn, w->block_n) &&
+         field_fits(s->stages, w->num_stages) && field_fits(s->warps, w->num_warps) &&
+         field_fits(s->q_regs ? 2 : 1, w->q_in_regs);
+}
+
+/* What is asked for by name need not lie in the space that is searched: a pin that sets
+ * every field is taken as it is, if it is legal. */
+static bool
+complete(const attnc_schedule *w)
+{
+  return w->block_m && w->block_n && w->num_stages && w->num_warps && w->q_in_regs;
+}
+
+static Sched
+as_sched(const Template *t, const attnc_schedule *w)
+{
+  return (Sched){ .tmpl = t, .bm = w->block_m, .bn = w->block_n, .stages = w->num_stages,
+                  .warps = w->num_warps, .q_regs = w->q_in_regs == 2 };
+}
+
+static attnc_schedule
+as_public(const Sched *s)
+{
+  return (attnc_schedule){ .size = sizeof(attnc_schedule), .template_name = s->tmpl->name,
+                           .block_m = s->bm, .block_n = s->bn, .num_stages = s->stages,
+                           .num_warps = s->warps, .q_in_regs = s->q_regs ? 2 : 1 };
+}
+
+typedef struct Search {
+  Case c;
+  const attnc_schedule *want;
+  Arena *arena;
+  Sched best;
+  double cycles;
+  bool found;
+  const char *why; /* the first refusal of a schedule that matched */
+} Search;
+
+static void
+no_reason(void *user, const char *why)
+{
+  Search *s = user;
+  if (!s->why)
+    s->why = why;
+}
+
+static void
+consider(Search *s, const Sched *x)
+{
+  const char *why = x->tmpl->refuse(&s->c, x, s->arena);
+  if (why) {
+    s->why = s->why ? s->why : why;
+    return;
+  }
+  double cycles = x->tmpl->cost(&s->c, x).cycles;
+  if (s->found && s->cycles <= cycles)
+    return;
+  s->found = true;
+  s->best = *x;
+  s->cycles = cycles;
+}
+
+static void
+search_template(Search *s, const Template *t)
+{
+  Sched x;
+  if (s->want->template_name && !str_eq(s->want->template_name, t->name))
+    return;
+  if (!t->applicable(&s->c, no_reason, s))
+    return;
+  if (complete(s->want)) {
+    x = as_sched(t, s->want);
+    consider(s, &x);
+    return;
+  }
+  x = t->initial(&s->c);
+  if (sched_matches(&x, s->want))
+    consider(s, &x);
+  for (int n = 0; t->space(&s->c, n, &x); n++)
+    if (sched_matches(&x, s->want))
+      consider(s, &x);
+}
+
+static void
+merge_pin(attnc_schedule *w, const Pin *p)
+{
+  if (!w->template_name)
+    w->template_name = p->template_name;
+  w->block_m = w->block_m ? w->block_m : p->block_m;
+  w->block_n = w->block_n ? w->block_n : p->block_n;
+  w->num_stages = w->num_stages ? w->num_stages : p->num_stages;
+  w->num_warps = w->num_warps ? w->num_warps : p->num_warps;
+  w->q_in_regs = w->q_in_regs ? w->q_in_regs : p->q_in_regs;
+}
+
+static bool
+asks_something(const attnc_schedule *w)
+{
+  return w->template_name || w->block_m || w->block_n || w->num_stages || w->num_warps ||
+         w->q_in_regs;
+}
+
+/* The first applicable template's own default: what is asked for when nothing is known of
+ * the problem, so that offline kernels do not depend on an assumed one. */
+static bool
+take_initial(Search *s)
+{
+  for (int i = 0; i < n_templates; i++) {
+    const Template *t = template_table[i];
+    if (!t->applicable(&s->c, no_reason, s))
+      continue;
+    s->best = t->initial(&s->c);
+    return t->refuse(&s->c, &s->best, s->arena) == NULL;
+  }
+  return false;
+}
+
+static attnc_status
+choose(Search *s, const char **source, attnc_error *err)
+{
+  bool sized = s->c.sq > 0 && s->c.b > 0 && s->c.h > 0;
+  bool asked = asks_something(s->want);
+  if (s->want->template_name && !template_find(s->want->template_name))
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "there is no template '%s'",
+                   s->want->template_name);
+  *source = asked ? "pinned" : sized ? "model" : "default";
+  if (!asked && !sized && take_initial(s))
+    return ATTNC_OK;
+  for (int i = 0; i < n_templates && !s->found; i++)
+    search_template(s, template_table[i]);
+  if (s->found)
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_UNSUPPORTED, "no legal schedule on %s: %s", s->c.target->name,
+                 s->why ? s->why : "no template offers what is asked for");
+}
+
+attnc_status
+gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *target,
+             const attnc_schedule *want, attnc_schedule *out, const char **source,
+             attnc_error *err)
+{
+  attnc_schedule w = want ? *want : (attnc_schedule){ .size = sizeof w };
+  const Pin *pin = spec_pin(spec, target->name, w.template_name);
+  if (pin)
+    merge_pin(&w, pin);
+  Search s = { .c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0) };
+  if (!s.arena)
+    return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
+  attnc_status st = choose(&s, source, err);
+  if (st == ATTNC_OK)
+    *out = as_public(&s.best);
+  arena_free(s.arena);
+  return st;
+}
+
+attnc_status
+sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err)
+{
+  const Template *t = template_find(w->template_name);
+  Arena *a = arena_new(0);
+  if (!t || !a) {
+    arena_free(a);
+    return err_set(err, t ? ATTNC_ERR_NOMEM : ATTNC_ERR_UNSUPPORTED, "template '%s'",
+                   w->template_name);
+  }
+  *out = as_sched(t, w);
+  Search s = { .c = *c, .want = w, .arena = a };
+  if (t->applicable(c, no_reason, &s))
+    s.why = t->refuse(c, out, a);
+  attnc_status st = s.why ? err_set(err, ATTNC_ERR_UNSUPPORTED, "%s on %s: %s", t->name,
+                                    c->target->name, s.why)
+                          : ATTNC_OK;
+  arena_free(a);
+  return st;
+}
+
+attnc_status
+gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *err)
+{
+  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
+    if (!spec_specializes(s, (Specialize)i))
+      continue;
+    const int64_t v[] = { p ? p->sizes.b : 0, p ? p->sizes.h : 0, p ? p->sizes.hk : 0,
+                          p ? p->sizes.sq : 0, p ? p->sizes.sk : 0 };
+    if (v[i] < 1 || v[i] > SIZE_LIMIT)
+      return err_set(err, ATTNC_ERR_USAGE, "'%s' is specialised: the problem must give it",
+                     specialize_names[i]);
+    str_printf(out, "%s%s=%lld", out->n ? " " : "", specialize_names[i], (long long)v[i]);
+  }
+  if (!spec_specializes(s, SPECIALIZE_STRIDES))
+    return ATTNC_OK;
+  for (int t = 0; t < 4; t++) {
+    if (!p || p->strides[t][3] != 1)
+      return err_set(err, ATTNC_ERR_USAGE,
+                     "'strides' are specialised: the problem must give those of q, k, v, o");
+    str_printf(out, "%s%c=", out->n ? " " : "", "qkvo"[t]);
+    for (int d = 0; d < 3; d++)
+      str_printf(out, "%s%lld", d ? "," : "", (long long)p->strides[t][d]);
+  }
+  return ATTNC_OK;
+}

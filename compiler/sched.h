@@ -1,0 +1,18 @@
+/* sched.h: cases and schedules between the public structs and the templates. */
+#ifndef ATTNC_COMPILER_SCHED_H
+#define ATTNC_COMPILER_SCHED_H
+
+#include "compiler/template.h"
+
+#include <attnc/attnc.h>
+
+/* Sizes of a call are below this, so that sums of them with mask bounds stay in 32 bits. */
+#define SIZE_LIMIT ((int64_t)1 << 30)
+
+Case sched_case(const Spec *, const attnc_problem *, const Target *);
+/* Does the schedule have what `want` asks for? */
+bool sched_matches(const Sched *, const attnc_schedule *want);
+/* A complete schedule as a template's; ATTNC_ERR_UNSUPPORTED with the limit if illegal. */
+attnc_status sched_exact(const Case *, const attnc_schedule *, Sched *, attnc_error *);
+
+#endif

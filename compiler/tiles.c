@@ -1,0 +1,83 @@
+/* attnc_tiles: the classes of all tiles of a problem, by evaluating on the CPU the very
+ * index expressions that the kernel's loops are made of. */
+#include "compiler/sched.h"
+#include "compiler/tile_prog.h"
+
+#include "base/err.h"
+
+#include <string.h>
+
+typedef struct Picture {
+  Arena *arena;
+  jmp_buf fail;
+  attnc_error *err;
+  Tb *tb;
+  attnc_tile_counts *out;
+  char *map;
+} Picture;
+
+static int64_t
+leaf(void *user, const Node *n)
+{
+  (void)n; /* the only leaf is the block index: every size is known */
+  return *(const int64_t *)user;
+}
+
+/* Row `i` of the map: the spans are visited as the kernel visits them. */
+static void
+picture_row(Picture *p, const Walk *w, int64_t i)
+{
+  attnc_tile_counts *c = p->out;
+  char *row = p->map ? p->map + i * c->kv_tiles : NULL;
+  int64_t seen = 0;
+  if (row)
+    memset(row, ' ', (size_t)c->kv_tiles);
+  for (int s = 0; s < w->n; s++) {
+    int64_t lo = idx_eval(w->span[s].lo, leaf, &i), hi = idx_eval(w->span[s].hi, leaf, &i);
+    int64_t n = hi > lo ? hi - lo : 0, inside = 0;
+    for (int64_t j = lo; j < lo + n && j < c->kv_tiles; j++, inside++)
+      if (row)
+        row[j] = w->span[s].cls == TILE_FULL ? '#' : '+';
+    c->visited += n;
+    seen += inside;
+    *(w->span[s].cls == TILE_FULL ? &c->full : &c->partial) += inside;
+  }
+  c->empty += c->kv_tiles - seen;
+}
+
+static void
+draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
+{
+  Mask m = { .band = spec_band(spec), .sq = i_int(n->sq), .sk = i_int(n->sk) };
+  p->tb = tile_new(p->arena, &p->fail, p->err, NULL, 1);
+  Walk w = w_keys(&m, i_mul(i_cta(p->tb, 0), bm), bm, bn);
+  for (int64_t i = 0; i < p->out->q_tiles; i++)
+    picture_row(p, &w, i);
+}
+
+attnc_status
+attnc_tiles(const attnc_spec *spec, const attnc_sizes *n, int bm, int bn,
+            attnc_tile_counts *out, char *map, size_t map_bytes, attnc_error *err)
+{
+  if (n->sq < 0 || n->sk < 0 || n->sq > SIZE_LIMIT || n->sk > SIZE_LIMIT || bm < 1 || bn < 1)
+    return err_set(err, ATTNC_ERR_USAGE, "tiles of %lld x %lld by %d x %d", (long long)n->sq,
+                   (long long)n->sk, bm, bn);
+  Picture p = { .arena = arena_new(0), .err = err, .out = out, .map = map };
+  *out = (attnc_tile_counts){ .size = sizeof *out };
+  out->q_tiles = (n->sq + bm - 1) / bm;
+  out->kv_tiles = (n->sk + bn - 1) / bn;
+  if (!p.arena)
+    return err_set(err, ATTNC_ERR_NOMEM, "tiles of a problem");
+  attnc_status s = ATTNC_OK;
+  if (map && (int64_t)map_bytes < out->q_tiles * out->kv_tiles)
+    s = err_set(err, ATTNC_ERR_USAGE, "the map needs %lld bytes",
+                (long long)(out->q_tiles * out->kv_tiles));
+  else if (setjmp(p.fail))
+    s = err_set(err, ATTNC_ERR_NOMEM, "tiles of a problem");
+  else {
+    arena_catch(p.arena, &p.fail);
+    draw(&p, spec, n, bm, bn);
+  }
+  arena_free(p.arena);
+  return s;
+}

@@ -1,0 +1,68 @@
+#include "templates/fwd.h"
+
+#include <limits.h>
+
+Work
+fwd_work(Tb *t, const Fwd *p, int bm)
+{
+  Idx block = i_cta(t, 0), last = i_sub(i_cdiv(p->sq, bm), 1);
+  if (p->mask.band.hi != INT_MAX)
+    block = i_sub(last, block);
+  Work w = { .b = i_cta(t, 2), .h = i_cta(t, 1), .q0 = i_mul(block, bm) };
+  int group = p->spec->group_size;
+  w.hk = group ? i_div(w.h, group) : i_div(i_mul(w.h, p->hk), p->h);
+  return w;
+}
+
+int
+fwd_row_bytes(Dtype ty, int cols)
+{
+  return s_bytes(ty, 8, cols) / 8;
+}
+
+Case
+fwd_assume(const Case *c)
+{
+  Case k = *c;
+  k.b = c->b ? c->b : 2;
+  k.h = c->h ? c->h : 16;
+  k.hk = c->hk ? c->hk : k.h;
+  k.sq = c->sq ? c->sq : 2048;
+  k.sk = c->sk ? c->sk : k.sq;
+  k.sms = c->sms ? c->sms : 108;
+  return k;
+}
+
+static double
+clamp(double x, double lo, double hi)
+{
+  return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* Per block of queries by the same bounds as w_keys (tile_walk.c), in doubles. */
+FwdTiles
+fwd_tiles(const Case *c, int bm, int bn)
+{
+  FwdTiles n = { 0 };
+  Band band = spec_band(c->spec);
+  double shift = band.bottom_right ? (double)(c->sk - c->sq) : 0, sk = (double)c->sk;
+  int64_t step = (c->sq / bm) / 64 + 1; /* a sample of the blocks is enough */
+  for (int64_t i = 0; i * bm < c->sq; i += step) {
+    double q0 = (double)(i * bm), q1 = q0 + bm - 1, weight = (double)step;
+    double hi1 = band.hi == INT_MAX ? sk : clamp(q1 + shift + band.hi + 1, 0, sk);
+    double hi0 = band.hi == INT_MAX ? sk : clamp(q0 + shift + band.hi + 1, 0, sk);
+    double lo0 = band.lo == INT_MIN ? 0 : clamp(q0 + shift + band.lo, 0, sk);
+    double lo1 = band.lo == INT_MIN ? 0 : clamp(q1 + shift + band.lo, 0, sk);
+    double seen = (hi1 - lo0) / bn, full = (hi0 - lo1) / bn;
+    seen = clamp(seen + 0.5, 1, sk / bn + 1);
+    full = clamp(full - 0.5, 0, seen);
+    n.full += weight * full;
+    n.partial += weight * (seen - full);
+    n.blocks += weight;
+  }
+  double heads = (double)(c->b * c->h);
+  n.full *= heads;
+  n.partial *= heads;
+  n.blocks *= heads;
+  return n;
+}

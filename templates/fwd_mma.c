@@ -1,0 +1,292 @@
+/* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages.
+ * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
+#include "templates/fwd.h"
+#include "templates/softmax.h"
+
+/* ---- applicable, space, cost ---- */
+
+static bool
+applicable(const Case *c, void (*reason)(void *, const char *), void *user)
+{
+  const Spec *s = c->spec;
+  bool same = s->q == s->k && s->k == s->v && s->v == s->o;
+  const struct {
+    bool ok;
+    const char *why;
+  } rules[] = {
+    { same, "fwd_mma: q, k, v and o must have one dtype" },
+    { s->q != DT_F32, "fwd_mma: fp32 has no mma.m16n8k16" },
+    { c->target->cp_async, "fwd_mma: the target has no cp.async" },
+    { s->q != DT_BF16 || c->target->mma_bf16, "fwd_mma: the target has no bf16 mma" },
+  };
+  bool all = true;
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+    if (!rules[i].ok)
+      reason(user, rules[i].why);
+    all = all && rules[i].ok;
+  }
+  return all;
+}
+
+extern const Template fwd_mma;
+
+static bool
+space(const Case *c, int n, Sched *s)
+{
+  static const int rows[][2] = { { 64, 4 }, { 128, 4 }, { 128, 8 }, { 32, 2 }, { 64, 2 } };
+  static const int keys[] = { 32, 64, 96, 128 };
+  static const int stages[] = { 1, 2, 3 };
+  (void)c;
+  int r = n % 5, k = n / 5 % 4, g = n / 20 % 3, q = n / 60;
+  if (q >= 2)
+    return false;
+  *s = (Sched){ .tmpl = &fwd_mma, .bm = rows[r][0], .warps = rows[r][1], .bn = keys[k],
+                .stages = stages[g], .q_regs = q == 1 };
+  return true;
+}
+
+static int
+largest(int a, int b)
+{
+  return a > b ? a : b;
+}
+
+/* Exactly what the tile program will declare (a test compares). */
+static int
+shared_bytes(const Spec *p, const Sched *s)
+{
+  return s_bytes(p->q, s->bm, largest(p->head_dim, p->head_dim_v)) +
+         s->stages * (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
+}
+
+/* Registers a thread of O, S and (if kept there) Q.  At most 160 never spilled, on sm_80,
+ * 86, 89, 90 and 120 alike (ptxas 13.0); 192 did. */
+static int
+live_regs(const Spec *p, const Sched *s)
+{
+  int mt = s->bm / (16 * s->warps);
+  int q = s->q_regs ? mt * ((p->head_dim + 15) / 16 * 16) / 4 : 0;
+  return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q;
+}
+
+enum { LIVE_MAX = 160 };
+
+static const char *
+refuse(const Case *c, const Sched *s, Arena *a)
+{
+  const Target *g = c->target;
+  int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, s);
+  if (s->warps < 2 || s->warps > 16)
+    return arena_printf(a, "num_warps %d is not in 2 … 16", s->warps);
+  if (s->bm % (16 * s->warps) || s->bm / (16 * s->warps) > 4)
+    return arena_printf(a, "block_m %d is not 1 to 4 times 16 rows for each of %d warps",
+                        s->bm, s->warps);
+  if (s->bn < 16 || s->bn % 16 || s->bn > 256)
+    return arena_printf(a, "block_n %d is not a multiple of 16 up to 256", s->bn);
+  if (s->stages < 1 || s->stages > 4)
+    return arena_printf(a, "num_stages %d is not in 1 … 4", s->stages);
+  if (smem > g->smem_block)
+    return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem, g->name,
+                        g->smem_block);
+  if (regs > LIVE_MAX)
+    return arena_printf(a, "O, S and Q take %d registers a thread, %d is the limit", regs,
+                        LIVE_MAX);
+  return NULL;
+}
+
+static int
+least(int a, int b)
+{
+  return a < b ? a : b;
+}
+
+static int
+resident(const Case *c, const Sched *s, int smem, int regs)
+{
+  const Target *g = c->target;
+  int by_smem = g->smem_sm / (smem + g->smem_reserved);
+  int by_regs = g->regs_sm / (regs * 32 * s->warps);
+  int by_threads = g->threads_sm / (32 * s->warps);
+  return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
+}
+
+/* Clocks of one tile on one multiprocessor: products, exp2, the other arithmetic and the
+ * reads of shared memory run on units of their own; what is not the longest is hidden
+ * behind it as far as other warps are there to fill in. */
+static double
+tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
+{
+  const Target *g = c->target;
+  double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
+  double mma = m * n * (d + dv) / g->mma_macs_clk;
+  double exp2 = m * n / g->mufu_clk;
+  double fp32 = m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk;
+  double per_warp = n * (d + dv) * 2 + (s->q_regs ? 0 : m / s->warps * d * 2);
+  double smem = s->warps * per_warp / 128;
+  double longest = mma > smem ? mma : smem;
+  double rest = exp2 + fp32;
+  double warps = (double)s->warps * ctas;
+  double hidden = warps >= 16 ? 0.8 : warps >= 8 ? 0.65 : 0.45;
+  double big = longest > rest ? longest : rest, small = longest > rest ? rest : longest;
+  double bubble = s->stages > 1 ? 120 : 350; /* a barrier and the first bytes of a tile */
+  return big + (1 - hidden) * small + bubble / ctas;
+}
+
+static SchedCost
+cost(const Case *c, const Sched *s)
+{
+  Case k = fwd_assume(c);
+  SchedCost r = { .smem = shared_bytes(c->spec, s) };
+  r.regs = least(255, live_regs(c->spec, s) + 64);
+  r.ctas_sm = resident(c, s, r.smem, r.regs);
+  FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
+  double work = n.full * tile_clocks(&k, s, false, r.ctas_sm) +
+                n.partial * tile_clocks(&k, s, true, r.ctas_sm) + n.blocks * 1500 / r.ctas_sm;
+  double slots = (double)k.sms * r.ctas_sm, waves = n.blocks / slots;
+  double whole = waves < 1 ? 1 : (double)(int64_t)(waves + 0.999);
+  r.cycles = work / k.sms * (waves < 1 ? 1 / waves : 1 + (whole - waves) / whole / 2);
+  return r;
+}
+
+/* As FlashAttention-2's tables, within this register model: 128 rows where they fit. */
+static Sched
+initial(const Case *c)
+{
+  static const Sched wish[] = {
+    { .bm = 128, .bn = 64, .stages = 2, .warps = 4, .q_regs = true },
+    { .bm = 128, .bn = 64, .stages = 1, .warps = 4, .q_regs = false },
+    { .bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = true },
+    { .bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = false },
+    { .bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = true },
+    { .bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = false },
+    { .bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_regs = false },
+    { .bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_regs = false },
+    { .bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_regs = false },
+  };
+  Arena *scratch = arena_new(1 << 16);
+  Sched s = wish[8];
+  for (size_t i = 0; scratch && i < sizeof wish / sizeof *wish; i++) {
+    s = wish[i];
+    if (!refuse(c, &s, scratch))
+      break;
+  }
+  arena_free(scratch);
+  s.tmpl = &fwd_mma;
+  return s;
+}
+
+/* ---- emit ---- */
+
+typedef struct Cta {
+  const Fwd *p;
+  const Sched *s;
+  Work w; /* which block: batch, heads, first query */
+  Walk kv; /* the key tiles that it sees */
+  Ring *k, *v;
+  Smem qs; /* Q in shared memory; O leaves through it */
+  Opnd q;  /* qs, or registers */
+  Softmax sm;
+  Tile *acc;
+} Cta;
+
+static void
+fetch(Tb *t, const Cta *c, Ring *r, const Tensor *x, Visit j)
+{
+  View v = v_rows(x, c->w.b, c->w.hk, j.k0, c->s->bn);
+  t_push(t, r, .src = j.whole ? v_whole(v) : v, .when = &j.is);
+}
+
+/* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
+ * way: once K(j) is here, V(j+n−1) may go where V(j−1) was, and so on. */
+static void
+step(Tb *t, Cta *c, Visit j)
+{
+  int n = c->s->stages;
+  At at = { .q = c->w.q0, .k = j.k0 };
+  Tile shrink;
+
+  Slot k = t_take(t, c->k);
+  fetch(t, c, c->v, c->p->v, w_ahead(&c->kv, j, n - 1));
+  Tile x = t_dot(t, c->q, s_trans(k.s));
+  t_release(t, k);
+  Slot v = t_take(t, c->v);
+  fetch(t, c, c->k, c->p->k, w_ahead(&c->kv, j, n));
+  if (j.masked)
+    x = t_mask(t, &c->p->mask, x, at);
+  Tile w = softmax_step(t, &c->sm, x, j.masked, &shrink);
+  Tile o = t_mul(t, *c->acc, shrink);
+  w = t_cvt(t, w, c->p->dt);
+  *c->acc = t_dot_acc(t, o, w, v.s);
+  t_release(t, v);
+}
+
+/* Q, and the first tiles: K(0), V(0), K(1), V(1), … as far as there are stages. */
+static void
+start(Tb *t, Cta *c)
+{
+  Visit j = w_first(&c->kv);
+  t_copy(t, c->qs, v_rows(c->p->q, c->w.b, c->w.h, c->w.q0, c->s->bm));
+  fetch(t, c, c->k, c->p->k, j);
+  for (int i = 1; i < c->s->stages; i++) {
+    fetch(t, c, c->v, c->p->v, w_ahead(&c->kv, j, i - 1));
+    fetch(t, c, c->k, c->p->k, w_ahead(&c->kv, j, i));
+  }
+  c->q = OP(s_cols(c->qs, c->p->d));
+  if (c->s->q_regs) {
+    t_copy_wait(t);
+    Tile q = t_get(t, s_cols(c->qs, c->p->d));
+    c->q = OP(q);
+  }
+}
+
+static void
+finish(Tb *t, Cta *c)
+{
+  Work w = c->w;
+  Tile lse, inv = softmax_end(t, &c->sm, &lse);
+  Tile o = t_mul(t, *c->acc, inv);
+  o = t_cvt(t, o, c->p->dt);
+  t_sync(t); /* nobody reads Q any more */
+  t_put(t, c->qs, o);
+  t_copy_out(t, v_rows(c->p->o, w.b, w.h, w.q0, c->s->bm), c->qs);
+  if (c->p->lse)
+    t_store_rows(t, v_rows(c->p->lse, w.b, w.h, w.q0, c->s->bm), lse);
+}
+
+static void
+emit(Tb *t, const Fwd *p, const Sched *s)
+{
+  Cta c = { .p = p, .s = s, .w = fwd_work(t, p, s->bm) };
+  c.kv = w_keys(&p->mask, c.w.q0, s->bm, s->bn);
+  c.qs = t_smem(t, "q", p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
+  c.k = t_ring(t, .name = "k", .ty = p->dt, .rows = s->bn, .cols = p->d, .stages = s->stages);
+  c.v = t_ring(t, .name = "v", .ty = p->dt, .rows = s->bn, .cols = p->dv, .stages = s->stages);
+  start(t, &c);
+  c.sm = softmax_new(t, s->bm);
+  Tile zero = t_zero(t, s->bm, p->dv);
+  c.acc = t_var(t, zero);
+  T_FOR_TILES (t, j, &c.kv)
+    step(t, &c, j);
+  finish(t, &c);
+}
+
+static void
+print(const Sched *s, Str *out)
+{
+  str_printf(out, "fwd_mma %dx%d, %d warps, %d stage%s, Q in %s", s->bm, s->bn, s->warps,
+             s->stages, s->stages == 1 ? "" : "s", s->q_regs ? "registers" : "shared memory");
+}
+
+const Template fwd_mma = {
+  .name = "fwd_mma",
+  .what = "FlashAttention-2 on mma.sync: sm_80 and up",
+  .revision = 1,
+  .applicable = applicable,
+  .space = space,
+  .refuse = refuse,
+  .cost = cost,
+  .initial = initial,
+  .emit = emit,
+  .print = print,
+  .codegen_level = 2,
+};

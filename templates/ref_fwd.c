@@ -1,0 +1,116 @@
+/* ref_fwd: one row of queries a warp, one key at a time, everything in fp32 registers.
+ * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
+ * multiple of 8 up to 256, no shared memory, no tensor cores.  Loads where it uses. */
+#include "templates/fwd.h"
+#include "templates/softmax.h"
+
+static bool
+applicable(const Case *c, void (*reason)(void *, const char *), void *user)
+{
+  (void)c;
+  (void)reason;
+  (void)user;
+  return true;
+}
+
+static bool
+space(const Case *c, int n, Sched *s)
+{
+  extern const Template ref_fwd;
+  static const int warps[] = { 4, 8 };
+  (void)c;
+  if (n >= 2)
+    return false;
+  *s = (Sched){ .tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n] };
+  return true;
+}
+
+static const char *
+refuse(const Case *c, const Sched *s, Arena *a)
+{
+  (void)c;
+  if (s->bm != s->warps)
+    return arena_printf(a, "block_m must be num_warps (%d): a row a warp", s->warps);
+  if (s->warps < 1 || s->warps > 32)
+    return arena_printf(a, "num_warps %d is not in 1 … 32", s->warps);
+  if (s->bn != 1)
+    return arena_strdup(a, "block_n must be 1: a key at a time");
+  if (s->stages != 1)
+    return arena_strdup(a, "num_stages must be 1: nothing is staged");
+  if (s->q_regs)
+    return arena_strdup(a, "q_in_regs has no meaning here: Q is never elsewhere");
+  return NULL;
+}
+
+/* About 60 instructions a key and row, one issued a clock by each of four schedulers. */
+static SchedCost
+cost(const Case *c, const Sched *s)
+{
+  Case k = fwd_assume(c);
+  FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
+  SchedCost r = { .regs = 48, .ctas_sm = c->target->threads_sm / (32 * s->warps) };
+  r.cycles = 60.0 / 4 * s->warps * (n.full + n.partial) / k.sms;
+  return r;
+}
+
+static Sched
+initial(const Case *c)
+{
+  Sched s;
+  space(c, 0, &s);
+  return s;
+}
+
+static void
+step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, Tile *acc, Visit j)
+{
+  At at = { .q = w->q0, .k = j.k0 };
+  View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
+  Tile shrink, k = t_load_one(t, j.whole ? v_whole(row) : row);
+  Tile x = t_row_dot(t, q, k);
+  if (j.masked)
+    x = t_mask(t, &p->mask, x, at);
+  Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
+  row = v_rows(p->v, w->b, w->hk, j.k0, 1);
+  Tile v = t_load_one(t, j.whole ? v_whole(row) : row);
+  Tile o = t_mul(t, *acc, shrink);
+  *acc = t_fma(t, v, weight, o);
+}
+
+static void
+emit(Tb *t, const Fwd *p, const Sched *s)
+{
+  Work w = fwd_work(t, p, s->bm);
+  Walk kv = w_keys(&p->mask, w.q0, s->bm, s->bn);
+  Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
+  Softmax sm = softmax_new(t, s->bm);
+  Tile zero = t_zero_lanes(t, s->bm, p->dv);
+  Tile *acc = t_var(t, zero);
+  T_FOR_TILES (t, j, &kv)
+    step(t, p, &w, &sm, q, acc, j);
+  Tile inv = softmax_end(t, &sm, &lse);
+  Tile o = t_mul(t, *acc, inv);
+  t_store(t, v_rows(p->o, w.b, w.h, w.q0, s->bm), o);
+  if (p->lse)
+    t_store_rows(t, v_rows(p->lse, w.b, w.h, w.q0, s->bm), lse);
+}
+
+static void
+print(const Sched *s, Str *out)
+{
+  str_printf(out, "ref_fwd %d rows, a warp each", s->bm);
+}
+
+const Template ref_fwd = {
+  .name = "ref_fwd",
+  .what = "slow, always applicable: a row a warp, a key at a time",
+  .revision = 1,
+  .applicable = applicable,
+  .space = space,
+  .refuse = refuse,
+  .cost = cost,
+  .initial = initial,
+  .emit = emit,
+  .print = print,
+  .codegen_level = 2,
+};
