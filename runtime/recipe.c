@@ -2,13 +2,14 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "runtime/recipe_read.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXT = 16 << 20, MAX_TERMS = 16, MAX_DEPTH = 4 };
+enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
 
 const char *const size_names[SIZE_COUNT] = {
 #define X(name) #name,
@@ -75,191 +76,6 @@ axis_value(const Axis *a, const attnc_sizes *s, int sms, int64_t *out)
   return true;
 }
 
-/* ---- reading JSON ---- */
-
-typedef struct Reader {
-  Recipe *r;
-  attnc_error *e;
-  char at[96]; /* where we are: "steps[0].params[3]" */
-} Reader;
-
-static attnc_status bad(Reader *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static attnc_status
-bad(Reader *rd, const char *fmt, ...)
-{
-  char text[256];
-  va_list args;
-  va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
-  va_end(args);
-  return err_set(rd->e, ATTNC_ERR_IO, "kernel recipe: %s%s%s", rd->at, *rd->at ? ": " : "",
-                 text);
-}
-
-static attnc_status
-no_memory(Reader *rd)
-{
-  return err_set(rd->e, ATTNC_ERR_NOMEM, "kernel recipe: out of memory");
-}
-
-/* An object with no keys but these; keys end in NULL. */
-static attnc_status
-object(Reader *rd, json_t *v, const char *const *keys)
-{
-  const char *key;
-  json_t *value;
-  if (!json_is_object(v))
-    return bad(rd, "an object is due");
-  json_object_foreach(v, key, value)
-  {
-    const char *const *k = keys;
-    while (*k && strcmp(*k, key) != 0)
-      k++;
-    if (!*k)
-      return bad(rd, "unknown key '%.60s'", key);
-  }
-  return ATTNC_OK;
-}
-
-static attnc_status
-text_of(Reader *rd, json_t *o, const char *key, const char **out)
-{
-  const char *s = json_string_value(json_object_get(o, key));
-  if (!s)
-    return bad(rd, "'%s': a string is due", key);
-  *out = s; /* owned by the tree, which the recipe keeps */
-  return ATTNC_OK;
-}
-
-static attnc_status
-int_in(Reader *rd, json_t *v, const char *what, int64_t lo, int64_t hi, int64_t *out)
-{
-  if (!json_is_integer(v))
-    return bad(rd, "'%s': an integer is due", what);
-  *out = json_integer_value(v);
-  if (*out < lo || *out > hi)
-    return bad(rd, "'%s': %lld is not in %lld to %lld", what, (long long)*out, (long long)lo,
-               (long long)hi);
-  return ATTNC_OK;
-}
-
-static attnc_status
-int_of(Reader *rd, json_t *o, const char *key, int lo, int hi, int *out)
-{
-  int64_t v = 0;
-  TRY(int_in(rd, json_object_get(o, key), key, lo, hi, &v));
-  *out = (int)v;
-  return ATTNC_OK;
-}
-
-static attnc_status
-array_of(Reader *rd, json_t *v, const char *what, size_t lo, size_t hi)
-{
-  size_t n = json_array_size(v);
-  if (!json_is_array(v) || n < lo || n > hi)
-    return bad(rd, "'%s': a list of %zu to %zu is due", what, lo, hi);
-  return ATTNC_OK;
-}
-
-static int
-name_index(const char *name, const char *const *names, int n)
-{
-  for (int i = 0; i < n; i++)
-    if (name && !strcmp(name, names[i]))
-      return i;
-  return -1;
-}
-
-static attnc_status
-size_id(Reader *rd, json_t *v, SizeId *out)
-{
-  int i = name_index(json_string_value(v), size_names, SIZE_COUNT);
-  if (i < 0)
-    return bad(rd, "a size is due: b, h, hk, sq or sk");
-  *out = (SizeId)i;
-  return ATTNC_OK;
-}
-
-/* ---- axes ---- */
-
-static attnc_status read_axis(Reader *, json_t *, int depth, Axis *);
-static attnc_status read_product(Reader *, json_t *, int depth, Axis *);
-
-static attnc_status
-read_min(Reader *rd, json_t *list, int depth, Term *t)
-{
-  TRY(array_of(rd, list, "min", 1, MAX_TERMS));
-  t->kind = TERM_MIN;
-  t->n_of = (int)json_array_size(list);
-  t->of = NEW_N(rd->r->arena, Axis, t->n_of);
-  if (!t->of)
-    return no_memory(rd);
-  for (int i = 0; i < t->n_of; i++)
-    TRY(read_axis(rd, json_array_get(list, (size_t)i), depth + 1, &t->of[i]));
-  return ATTNC_OK;
-}
-
-static attnc_status
-read_ceil_div(Reader *rd, json_t *pair, Term *t)
-{
-  TRY(array_of(rd, pair, "ceil_div", 2, 2));
-  t->kind = TERM_CEIL_DIV;
-  TRY(size_id(rd, json_array_get(pair, 0), &t->size));
-  return int_in(rd, json_array_get(pair, 1), "ceil_div", 1, INT_MAX, &t->value);
-}
-
-static attnc_status
-read_term(Reader *rd, json_t *v, int depth, Term *t)
-{
-  json_t *of;
-  if (depth > MAX_DEPTH)
-    return bad(rd, "nested too deep");
-  if (json_is_integer(v)) {
-    t->kind = TERM_CONST;
-    return int_in(rd, v, "factor", 0, INT_MAX, &t->value);
-  }
-  if (json_is_string(v) && !strcmp(json_string_value(v), "sm_count")) {
-    t->kind = TERM_SMS;
-    return ATTNC_OK;
-  }
-  if (!json_is_object(v) || json_object_size(v) != 1)
-    return bad(rd, "a factor is due: an integer, size, ceil_div, min or sm_count");
-  if ((of = json_object_get(v, "size"))) {
-    t->kind = TERM_SIZE;
-    return size_id(rd, of, &t->size);
-  }
-  if ((of = json_object_get(v, "ceil_div")))
-    return read_ceil_div(rd, of, t);
-  if ((of = json_object_get(v, "min")))
-    return read_min(rd, of, depth, t);
-  return bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));
-}
-
-static attnc_status
-read_product(Reader *rd, json_t *list, int depth, Axis *a)
-{
-  TRY(array_of(rd, list, "factors", 1, MAX_TERMS));
-  a->n = (int)json_array_size(list);
-  a->terms = NEW_N(rd->r->arena, Term, a->n);
-  if (!a->terms)
-    return no_memory(rd);
-  for (int i = 0; i < a->n; i++)
-    TRY(read_term(rd, json_array_get(list, (size_t)i), depth, &a->terms[i]));
-  return ATTNC_OK;
-}
-
-/* {"mul": [factor, …]} or one bare factor. */
-static attnc_status
-read_axis(Reader *rd, json_t *v, int depth, Axis *a)
-{
-  json_t *mul = json_object_get(v, "mul");
-  if (mul && json_object_size(v) == 1)
-    return read_product(rd, mul, depth, a);
-  a->n = 1;
-  a->terms = NEW(rd->r->arena, Term);
-  return a->terms ? read_term(rd, v, depth, a->terms) : no_memory(rd);
-}
-
 /* ---- tensors, scalars, requirements, workspace ---- */
 
 static attnc_status
@@ -270,22 +86,22 @@ read_tensor(Reader *rd, json_t *v)
     const char *name;
     int bytes;
   } dtypes[] = { { "fp16", 2 }, { "bf16", 2 }, { "fp32", 4 } };
-  const char *name, *dtype, *access;
-  int slot, bytes = 0;
-  TRY(object(rd, v, keys));
-  TRY(text_of(rd, v, "name", &name));
-  TRY(text_of(rd, v, "dtype", &dtype));
-  TRY(text_of(rd, v, "access", &access));
-  TRY(int_of(rd, v, "slot", 0, RECIPE_SLOTS - 1, &slot));
+  const char *name = NULL, *dtype = NULL, *access = NULL;
+  int slot = 0, bytes = 0;
+  TRY(read_object(rd, v, keys));
+  TRY(read_text(rd, v, "name", &name));
+  TRY(read_text(rd, v, "dtype", &dtype));
+  TRY(read_text(rd, v, "access", &access));
+  TRY(read_int(rd, v, "slot", 0, RECIPE_SLOTS - 1, &slot));
   for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
     if (!strcmp(dtype, dtypes[i].name))
       bytes = dtypes[i].bytes;
   if (!bytes)
-    return bad(rd, "unknown dtype '%.40s'", dtype);
+    return read_bad(rd, "unknown dtype '%.40s'", dtype);
   if (strcmp(access, "in") && strcmp(access, "out"))
-    return bad(rd, "'access': in or out is due");
+    return read_bad(rd, "'access': in or out is due");
   if (rd->r->tensors[slot].name)
-    return bad(rd, "slot %d is taken", slot);
+    return read_bad(rd, "slot %d is taken", slot);
   rd->r->tensors[slot] =
       (RecipeTensor){ .name = name, .bytes = bytes, .out = access[0] == 'o' };
   if (slot >= rd->r->n_slots)
@@ -296,7 +112,7 @@ read_tensor(Reader *rd, json_t *v)
 static attnc_status
 read_tensors(Reader *rd, json_t *list)
 {
-  TRY(array_of(rd, list, "tensors", 1, RECIPE_SLOTS));
+  TRY(read_array(rd, list, "tensors", 1, RECIPE_SLOTS));
   for (size_t i = 0; i < json_array_size(list); i++) {
     snprintf(rd->at, sizeof rd->at, "tensors[%zu]", i);
     TRY(read_tensor(rd, json_array_get(list, i)));
@@ -309,16 +125,16 @@ static attnc_status
 read_scalar(Reader *rd, json_t *v)
 {
   static const char *const keys[] = { "name", "slot", "default", NULL };
-  const char *name;
-  int slot;
+  const char *name = NULL;
+  int slot = 0;
   json_t *initial = json_object_get(v, "default");
-  TRY(object(rd, v, keys));
-  TRY(text_of(rd, v, "name", &name));
-  TRY(int_of(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
+  TRY(read_object(rd, v, keys));
+  TRY(read_text(rd, v, "name", &name));
+  TRY(read_int(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
   if (!json_is_number(initial))
-    return bad(rd, "'default': a number is due");
+    return read_bad(rd, "'default': a number is due");
   if (rd->r->scalars[slot].name)
-    return bad(rd, "slot %d is taken", slot);
+    return read_bad(rd, "slot %d is taken", slot);
   rd->r->scalars[slot] =
       (RecipeScalar){ .name = name, .initial = (float)json_number_value(initial) };
   return ATTNC_OK;
@@ -327,7 +143,7 @@ read_scalar(Reader *rd, json_t *v)
 static attnc_status
 read_scalars(Reader *rd, json_t *list)
 {
-  TRY(array_of(rd, list, "scalars", 0, RECIPE_SCALARS));
+  TRY(read_array(rd, list, "scalars", 0, RECIPE_SCALARS));
   for (size_t i = 0; i < json_array_size(list); i++) {
     snprintf(rd->at, sizeof rd->at, "scalars[%zu]", i);
     TRY(read_scalar(rd, json_array_get(list, i)));
@@ -342,13 +158,13 @@ read_fixed_sizes(Reader *rd, json_t *v)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return bad(rd, "'sizes': an object is due");
+    return read_bad(rd, "'sizes': an object is due");
   json_object_foreach(v, key, value)
   {
-    int i = name_index(key, size_names, SIZE_COUNT);
+    int i = read_name(key, size_names, SIZE_COUNT);
     if (i < 0)
-      return bad(rd, "'sizes': unknown size '%.40s'", key);
-    TRY(int_in(rd, value, key, 0, INT64_MAX, &rd->r->sizes[i]));
+      return read_bad(rd, "'sizes': unknown size '%.40s'", key);
+    TRY(read_int_in(rd, value, key, 0, INT64_MAX, &rd->r->sizes[i]));
   }
   return ATTNC_OK;
 }
@@ -368,16 +184,16 @@ read_fixed_strides(Reader *rd, json_t *v)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return bad(rd, "'strides': an object is due");
+    return read_bad(rd, "'strides': an object is due");
   json_object_foreach(v, key, value)
   {
     int slot = slot_named(rd->r, key);
     if (slot < 0)
-      return bad(rd, "'strides': no tensor '%.40s'", key);
-    TRY(array_of(rd, value, key, 5, 5));
+      return read_bad(rd, "'strides': no tensor '%.40s'", key);
+    TRY(read_array(rd, value, key, 5, 5));
     rd->r->has_strides[slot] = true;
     for (size_t i = 0; i < 5; i++)
-      TRY(int_in(rd, json_array_get(value, i), key, INT64_MIN, INT64_MAX,
+      TRY(read_int_in(rd, json_array_get(value, i), key, INT64_MIN, INT64_MAX,
                  &rd->r->strides[slot][i]));
   }
   return ATTNC_OK;
@@ -392,12 +208,12 @@ read_fixed_scalars(Reader *rd, json_t *v)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return bad(rd, "'scalars': an object is due");
+    return read_bad(rd, "'scalars': an object is due");
   json_object_foreach(v, key, value)
   {
-    int slot = name_index(key, names, 1);
+    int slot = read_name(key, names, 1);
     if (slot < 0 || !json_is_number(value) || rd->r->scalars[slot].name)
-      return bad(rd, "'scalars': '%.40s' is not a constant here", key);
+      return read_bad(rd, "'scalars': '%.40s' is not a constant here", key);
     rd->r->scalars[slot] = (RecipeScalar){ .name = names[slot],
                                            .initial = (float)json_number_value(value),
                                            .fixed = true };
@@ -413,10 +229,10 @@ read_requires(Reader *rd, json_t *v)
   Recipe *r = rd->r;
   json_t *part;
   snprintf(rd->at, sizeof rd->at, "requires");
-  TRY(object(rd, v, keys));
-  TRY(int_of(rd, v, "align", 1, 4096, &r->align));
+  TRY(read_object(rd, v, keys));
+  TRY(read_int(rd, v, "align", 1, 4096, &r->align));
   if ((part = json_object_get(v, "group_size")))
-    TRY(int_in(rd, part, "group_size", 0, INT_MAX, &r->group_size));
+    TRY(read_int_in(rd, part, "group_size", 0, INT_MAX, &r->group_size));
   if ((part = json_object_get(v, "sizes")))
     TRY(read_fixed_sizes(rd, part));
   if ((part = json_object_get(v, "strides")))
@@ -435,13 +251,13 @@ read_workspace(Reader *rd, json_t *v)
   size_t n = json_array_size(v);
   bool none = json_is_integer(v) && json_integer_value(v) == 0;
   if (!none)
-    TRY(array_of(rd, v, "workspace", 0, MAX_TERMS));
+    TRY(read_array(rd, v, "workspace", 0, MAX_SUM));
   Axis *sum = NEW_N(rd->r->arena, Axis, n);
   if (!sum)
-    return no_memory(rd);
+    return read_no_memory(rd);
   for (size_t i = 0; i < n; i++) {
     json_t *one = json_array_get(v, i);
-    TRY(object(rd, one, keys));
+    TRY(read_object(rd, one, keys));
     TRY(read_product(rd, json_object_get(one, "product"), 0, &sum[i]));
   }
   rd->r->workspace = sum;
@@ -456,9 +272,9 @@ static attnc_status
 param_slot(Reader *rd, json_t *v, Param *p)
 {
   int64_t slot = 0;
-  TRY(int_in(rd, v, "slot", 0, RECIPE_SLOTS - 1, &slot));
+  TRY(read_int_in(rd, v, "slot", 0, RECIPE_SLOTS - 1, &slot));
   if (!rd->r->tensors[slot].name)
-    return bad(rd, "no tensor in slot %d", (int)slot);
+    return read_bad(rd, "no tensor in slot %d", (int)slot);
   p->slot = (int)slot;
   return ATTNC_OK;
 }
@@ -467,8 +283,8 @@ static attnc_status
 param_stride(Reader *rd, json_t *v, Param *p)
 {
   int64_t dim = 0;
-  TRY(array_of(rd, v, "stride", 2, 2));
-  TRY(int_in(rd, json_array_get(v, 1), "dim", 0, 4, &dim));
+  TRY(read_array(rd, v, "stride", 2, 2));
+  TRY(read_int_in(rd, json_array_get(v, 1), "dim", 0, 4, &dim));
   p->dim = (int)dim;
   return param_slot(rd, json_array_get(v, 0), p);
 }
@@ -477,9 +293,9 @@ static attnc_status
 param_scalar(Reader *rd, json_t *v, Param *p)
 {
   int64_t slot = 0;
-  TRY(int_in(rd, v, "scalar", 0, RECIPE_SCALARS - 1, &slot));
+  TRY(read_int_in(rd, v, "scalar", 0, RECIPE_SCALARS - 1, &slot));
   if (!rd->r->scalars[slot].name || rd->r->scalars[slot].fixed)
-    return bad(rd, "no scalar in slot %d", (int)slot);
+    return read_bad(rd, "no scalar in slot %d", (int)slot);
   p->slot = (int)slot;
   return ATTNC_OK;
 }
@@ -487,13 +303,13 @@ param_scalar(Reader *rd, json_t *v, Param *p)
 static attnc_status
 param_size(Reader *rd, json_t *v, Param *p)
 {
-  return size_id(rd, v, &p->size);
+  return read_size(rd, v, &p->size);
 }
 
 static attnc_status
 param_workspace(Reader *rd, json_t *v, Param *p)
 {
-  return int_in(rd, v, "workspace", 0, INT64_MAX, &p->offset);
+  return read_int_in(rd, v, "workspace", 0, INT64_MAX, &p->offset);
 }
 
 /* Key, kind, reader, types allowed. */
@@ -514,32 +330,32 @@ static attnc_status
 read_param(Reader *rd, json_t *v, Param *p)
 {
   static const char *const types[] = { "ptr", "i64", "i32", "f32" };
-  int type = name_index(json_string_value(json_object_get(v, "type")), types, 4);
+  int type = read_name(json_string_value(json_object_get(v, "type")), types, 4);
   if (type < 0)
-    return bad(rd, "'type': ptr, i64, i32 or f32 is due");
+    return read_bad(rd, "'type': ptr, i64, i32 or f32 is due");
   if (json_object_size(v) != 2)
-    return bad(rd, "'type' and one source are due");
+    return read_bad(rd, "'type' and one source are due");
   p->type = (ParamType)type;
   for (size_t i = 0; i < sizeof param_kinds / sizeof *param_kinds; i++) {
     json_t *of = json_object_get(v, param_kinds[i].key);
     if (!of)
       continue;
     if (!(param_kinds[i].types >> type & 1))
-      return bad(rd, "'%s' cannot be %s", param_kinds[i].key, types[type]);
+      return read_bad(rd, "'%s' cannot be %s", param_kinds[i].key, types[type]);
     p->kind = param_kinds[i].kind;
     return param_kinds[i].read(rd, of, p);
   }
-  return bad(rd, "unknown source");
+  return read_bad(rd, "unknown source");
 }
 
 static attnc_status
 read_params(Reader *rd, json_t *list, int step, Launch *l)
 {
-  TRY(array_of(rd, list, "params", 0, (size_t)(RECIPE_PARAMS - rd->r->n_params)));
+  TRY(read_array(rd, list, "params", 0, (size_t)(RECIPE_PARAMS - rd->r->n_params)));
   int n = (int)json_array_size(list);
   Param *params = NEW_N(rd->r->arena, Param, n);
   if (!params)
-    return no_memory(rd);
+    return read_no_memory(rd);
   for (int i = 0; i < n; i++) {
     snprintf(rd->at, sizeof rd->at, "steps[%d].launch.params[%d]", step, i);
     TRY(read_param(rd, json_array_get(list, (size_t)i), &params[i]));
@@ -554,21 +370,21 @@ static attnc_status
 read_block(Reader *rd, json_t *list, const char *what, int64_t hi, unsigned out[3])
 {
   int64_t v = 0, all = 1;
-  TRY(array_of(rd, list, what, 3, 3));
+  TRY(read_array(rd, list, what, 3, 3));
   for (size_t i = 0; i < 3; i++) {
-    TRY(int_in(rd, json_array_get(list, i), what, 1, hi, &v));
+    TRY(read_int_in(rd, json_array_get(list, i), what, 1, hi, &v));
     out[i] = (unsigned)v;
     all *= v;
   }
   if (all > hi)
-    return bad(rd, "'%s': more than %d in all", what, (int)hi);
+    return read_bad(rd, "'%s': more than %d in all", what, (int)hi);
   return ATTNC_OK;
 }
 
 static attnc_status
 read_grid(Reader *rd, json_t *list, Launch *l)
 {
-  TRY(array_of(rd, list, "grid", 3, 3));
+  TRY(read_array(rd, list, "grid", 3, 3));
   for (size_t i = 0; i < 3; i++)
     TRY(read_axis(rd, json_array_get(list, i), 0, &l->grid[i]));
   return ATTNC_OK;
@@ -583,10 +399,10 @@ read_launch(Reader *rd, json_t *v, int step, Launch *l)
   unsigned clusters[3] = { 1, 1, 1 };
   int shared = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].launch", step);
-  TRY(object(rd, v, keys));
-  TRY(text_of(rd, v, "entry", &l->entry));
+  TRY(read_object(rd, v, keys));
+  TRY(read_text(rd, v, "entry", &l->entry));
   if (!*l->entry || strlen(l->entry) >= RECIPE_ENTRY)
-    return bad(rd, "'entry': a name is due");
+    return read_bad(rd, "'entry': a name is due");
   TRY(read_grid(rd, json_object_get(v, "grid"), l));
   TRY(read_block(rd, json_object_get(v, "block"), "block", 1024, l->block));
   if (cluster)
@@ -594,7 +410,7 @@ read_launch(Reader *rd, json_t *v, int step, Launch *l)
   if (clusters[0] * clusters[1] * clusters[2] != 1)
     return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
                    "kernel recipe: clusters need a later version of attnc");
-  TRY(int_of(rd, v, "shared", 0, INT_MAX, &shared));
+  TRY(read_int(rd, v, "shared", 0, INT_MAX, &shared));
   l->shared = (unsigned)shared;
   return read_params(rd, json_object_get(v, "params"), step, l);
 }
@@ -605,9 +421,9 @@ read_memset(Reader *rd, json_t *v, int step, Memset *m)
   static const char *const keys[] = { "workspace", "bytes", "value", NULL };
   int value = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].memset", step);
-  TRY(object(rd, v, keys));
-  TRY(int_in(rd, json_object_get(v, "workspace"), "workspace", 0, INT64_MAX, &m->offset));
-  TRY(int_of(rd, v, "value", 0, 255, &value));
+  TRY(read_object(rd, v, keys));
+  TRY(read_int_in(rd, json_object_get(v, "workspace"), "workspace", 0, INT64_MAX, &m->offset));
+  TRY(read_int(rd, v, "value", 0, 255, &value));
   m->value = (unsigned char)value;
   return read_axis(rd, json_object_get(v, "bytes"), 0, &m->bytes);
 }
@@ -617,7 +433,7 @@ read_step(Reader *rd, json_t *v, int i, Step *s)
 {
   json_t *launch = json_object_get(v, "launch"), *set = json_object_get(v, "memset");
   if (json_object_size(v) != 1 || (!launch && !set))
-    return bad(rd, "launch or memset is due");
+    return read_bad(rd, "launch or memset is due");
   s->is_launch = launch != NULL;
   return launch ? read_launch(rd, launch, i, &s->launch)
                 : read_memset(rd, set, i, &s->memset);
@@ -626,11 +442,11 @@ read_step(Reader *rd, json_t *v, int i, Step *s)
 static attnc_status
 read_steps(Reader *rd, json_t *list)
 {
-  TRY(array_of(rd, list, "steps", 1, RECIPE_STEPS));
+  TRY(read_array(rd, list, "steps", 1, RECIPE_STEPS));
   rd->r->n_steps = (int)json_array_size(list);
   rd->r->steps = NEW_N(rd->r->arena, Step, rd->r->n_steps);
   if (!rd->r->steps)
-    return no_memory(rd);
+    return read_no_memory(rd);
   for (int i = 0; i < rd->r->n_steps; i++) {
     snprintf(rd->at, sizeof rd->at, "steps[%d]", i);
     TRY(read_step(rd, json_array_get(list, (size_t)i), i, &rd->r->steps[i]));
@@ -648,31 +464,31 @@ read_target(Reader *rd, json_t *root)
   Recipe *r = rd->r;
   json_t *exact = json_object_get(root, "exact");
   char *end;
-  TRY(text_of(rd, root, "target", &r->target));
+  TRY(read_text(rd, root, "target", &r->target));
   long cc = str_starts(r->target, "sm_") ? strtol(r->target + 3, &end, 10) : 0;
   if (cc < 10 || cc > 9999)
-    return bad(rd, "'target': sm_NN is due");
+    return read_bad(rd, "'target': sm_NN is due");
   if (!json_is_boolean(exact))
-    return bad(rd, "'exact': true or false is due");
+    return read_bad(rd, "'exact': true or false is due");
   r->cc = (int)cc;
   r->exact = json_is_true(exact);
-  return int_of(rd, root, "min_driver", 0, INT_MAX, &r->min_driver);
+  return read_int(rd, root, "min_driver", 0, INT_MAX, &r->min_driver);
 }
 
 static attnc_status
 read_root(Reader *rd, json_t *root)
 {
   Recipe *r = rd->r;
-  const char *schema;
+  const char *schema = NULL;
   if (!json_is_object(root))
-    return bad(rd, "an object is due");
-  TRY(text_of(rd, root, "schema", &schema));
+    return read_bad(rd, "an object is due");
+  TRY(read_text(rd, root, "schema", &schema));
   if (!str_eq(schema, "attnc.kernel/1"))
     return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
                    "kernel recipe: schema '%.60s' is not attnc.kernel/1", schema);
-  TRY(text_of(rd, root, "name", &r->name));
-  TRY(text_of(rd, root, "op", &r->op));
-  TRY(text_of(rd, root, "ptx_sha256", &r->ptx_sha256));
+  TRY(read_text(rd, root, "name", &r->name));
+  TRY(read_text(rd, root, "op", &r->op));
+  TRY(read_text(rd, root, "ptx_sha256", &r->ptx_sha256));
   TRY(read_target(rd, root));
   TRY(read_tensors(rd, json_object_get(root, "tensors")));
   TRY(read_scalars(rd, json_object_get(root, "scalars")));
@@ -707,9 +523,9 @@ recipe_parse(const char *text, size_t n, Recipe **out, attnc_error *e)
   attnc_status status;
   r->json = n <= MAX_TEXT ? json_loadb(text, n, JSON_REJECT_DUPLICATES, &why) : NULL;
   if (n > MAX_TEXT)
-    status = bad(&rd, "larger than %d bytes", MAX_TEXT);
+    status = read_bad(&rd, "larger than %d bytes", MAX_TEXT);
   else if (!r->json)
-    status = bad(&rd, "line %d: %s", why.line, why.text);
+    status = read_bad(&rd, "line %d: %s", why.line, why.text);
   else
     status = read_root(&rd, r->json);
   if (status != ATTNC_OK) {

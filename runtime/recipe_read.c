@@ -1,0 +1,182 @@
+#include "runtime/recipe_read.h"
+
+#include "base/err.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_TERMS = 16, MAX_DEPTH = 4 };
+
+/* ---- reading JSON ---- */
+
+attnc_status
+read_bad(Reader *rd, const char *fmt, ...)
+{
+  char text[256];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  return err_set(rd->e, ATTNC_ERR_IO, "kernel recipe: %s%s%s", rd->at, *rd->at ? ": " : "",
+                 text);
+}
+
+attnc_status
+read_no_memory(Reader *rd)
+{
+  return err_set(rd->e, ATTNC_ERR_NOMEM, "kernel recipe: out of memory");
+}
+
+attnc_status
+read_object(Reader *rd, json_t *v, const char *const *keys)
+{
+  const char *key;
+  json_t *value;
+  if (!json_is_object(v))
+    return read_bad(rd, "an object is due");
+  json_object_foreach(v, key, value)
+  {
+    const char *const *k = keys;
+    while (*k && strcmp(*k, key) != 0)
+      k++;
+    if (!*k)
+      return read_bad(rd, "unknown key '%.60s'", key);
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+read_text(Reader *rd, json_t *o, const char *key, const char **out)
+{
+  const char *s = json_string_value(json_object_get(o, key));
+  if (!s)
+    return read_bad(rd, "'%s': a string is due", key);
+  *out = s; /* owned by the tree, which the recipe keeps */
+  return ATTNC_OK;
+}
+
+attnc_status
+read_int_in(Reader *rd, json_t *v, const char *what, int64_t lo, int64_t hi, int64_t *out)
+{
+  if (!json_is_integer(v))
+    return read_bad(rd, "'%s': an integer is due", what);
+  *out = json_integer_value(v);
+  if (*out < lo || *out > hi)
+    return read_bad(rd, "'%s': %lld is not in %lld to %lld", what, (long long)*out, (long long)lo,
+               (long long)hi);
+  return ATTNC_OK;
+}
+
+attnc_status
+read_int(Reader *rd, json_t *o, const char *key, int lo, int hi, int *out)
+{
+  int64_t v = 0;
+  TRY(read_int_in(rd, json_object_get(o, key), key, lo, hi, &v));
+  *out = (int)v;
+  return ATTNC_OK;
+}
+
+attnc_status
+read_array(Reader *rd, json_t *v, const char *what, size_t lo, size_t hi)
+{
+  size_t n = json_array_size(v);
+  if (!json_is_array(v) || n < lo || n > hi)
+    return read_bad(rd, "'%s': a list of %zu to %zu is due", what, lo, hi);
+  return ATTNC_OK;
+}
+
+int
+read_name(const char *name, const char *const *names, int n)
+{
+  for (int i = 0; i < n; i++)
+    if (name && !strcmp(name, names[i]))
+      return i;
+  return -1;
+}
+
+attnc_status
+read_size(Reader *rd, json_t *v, SizeId *out)
+{
+  int i = read_name(json_string_value(v), size_names, SIZE_COUNT);
+  if (i < 0)
+    return read_bad(rd, "a size is due: b, h, hk, sq or sk");
+  *out = (SizeId)i;
+  return ATTNC_OK;
+}
+
+/* ---- axes ---- */
+
+static attnc_status
+read_min(Reader *rd, json_t *list, int depth, Term *t)
+{
+  TRY(read_array(rd, list, "min", 1, MAX_TERMS));
+  t->kind = TERM_MIN;
+  t->n_of = (int)json_array_size(list);
+  t->of = NEW_N(rd->r->arena, Axis, t->n_of);
+  if (!t->of)
+    return read_no_memory(rd);
+  for (int i = 0; i < t->n_of; i++)
+    TRY(read_axis(rd, json_array_get(list, (size_t)i), depth + 1, &t->of[i]));
+  return ATTNC_OK;
+}
+
+static attnc_status
+read_ceil_div(Reader *rd, json_t *pair, Term *t)
+{
+  TRY(read_array(rd, pair, "ceil_div", 2, 2));
+  t->kind = TERM_CEIL_DIV;
+  TRY(read_size(rd, json_array_get(pair, 0), &t->size));
+  return read_int_in(rd, json_array_get(pair, 1), "ceil_div", 1, INT_MAX, &t->value);
+}
+
+static attnc_status
+read_term(Reader *rd, json_t *v, int depth, Term *t)
+{
+  json_t *of;
+  if (depth > MAX_DEPTH)
+    return read_bad(rd, "nested too deep");
+  if (json_is_integer(v)) {
+    t->kind = TERM_CONST;
+    return read_int_in(rd, v, "factor", 0, INT_MAX, &t->value);
+  }
+  if (json_is_string(v) && !strcmp(json_string_value(v), "sm_count")) {
+    t->kind = TERM_SMS;
+    return ATTNC_OK;
+  }
+  if (!json_is_object(v) || json_object_size(v) != 1)
+    return read_bad(rd, "a factor is due: an integer, size, ceil_div, min or sm_count");
+  if ((of = json_object_get(v, "size"))) {
+    t->kind = TERM_SIZE;
+    return read_size(rd, of, &t->size);
+  }
+  if ((of = json_object_get(v, "ceil_div")))
+    return read_ceil_div(rd, of, t);
+  if ((of = json_object_get(v, "min")))
+    return read_min(rd, of, depth, t);
+  return read_bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));
+}
+
+attnc_status
+read_product(Reader *rd, json_t *list, int depth, Axis *a)
+{
+  TRY(read_array(rd, list, "factors", 1, MAX_TERMS));
+  a->n = (int)json_array_size(list);
+  a->terms = NEW_N(rd->r->arena, Term, a->n);
+  if (!a->terms)
+    return read_no_memory(rd);
+  for (int i = 0; i < a->n; i++)
+    TRY(read_term(rd, json_array_get(list, (size_t)i), depth, &a->terms[i]));
+  return ATTNC_OK;
+}
+
+attnc_status
+read_axis(Reader *rd, json_t *v, int depth, Axis *a)
+{
+  json_t *mul = json_object_get(v, "mul");
+  if (mul && json_object_size(v) == 1)
+    return read_product(rd, mul, depth, a);
+  a->n = 1;
+  a->terms = NEW(rd->r->arena, Term);
+  return a->terms ? read_term(rd, v, depth, a->terms) : read_no_memory(rd);
+}

@@ -1,0 +1,34 @@
+/* recipe_read.h: reading a recipe's JSON: values with their place, and axes.
+ *
+ * Every function here that refuses says where ("steps[0].launch.params[3]") and what was
+ * due.  Texts stay owned by the tree, which the recipe keeps. */
+#ifndef ATTNC_RUNTIME_RECIPE_READ_H
+#define ATTNC_RUNTIME_RECIPE_READ_H
+
+#include "runtime/recipe.h"
+
+typedef struct Reader {
+  Recipe *r;
+  attnc_error *e;
+  char at[96]; /* where we are; empty: at top level */
+} Reader;
+
+attnc_status read_bad(Reader *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+attnc_status read_no_memory(Reader *);
+
+/* An object with no keys but these, which end in NULL. */
+attnc_status read_object(Reader *, json_t *, const char *const *keys);
+attnc_status read_text(Reader *, json_t *object, const char *key, const char **);
+attnc_status read_int(Reader *, json_t *object, const char *key, int lo, int hi, int *);
+attnc_status read_int_in(Reader *, json_t *, const char *what, int64_t lo, int64_t hi,
+                         int64_t *);
+attnc_status read_array(Reader *, json_t *, const char *what, size_t lo, size_t hi);
+/* The index of a name, -1 if it is none of them (or NULL). */
+int read_name(const char *name, const char *const *names, int n);
+attnc_status read_size(Reader *, json_t *, SizeId *);
+
+/* {"mul": [factor, …]} or one bare factor; depth counts nested minima. */
+attnc_status read_axis(Reader *, json_t *, int depth, Axis *);
+attnc_status read_product(Reader *, json_t *list, int depth, Axis *);
+
+#endif
