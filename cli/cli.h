@@ -61,6 +61,8 @@ typedef struct LoadedSpec {
  * *e.  *diags (may be NULL) receives the JSON array of the diagnostics. */
 attnc_status cli_load(const Cli *, const char *path, LoadedSpec *, json_t **diags,
                       attnc_error *);
+attnc_status cli_load_text(const Cli *, const char *name, const char *text, size_t n,
+                           LoadedSpec *, json_t **diags, attnc_error *);
 void cli_unload(LoadedSpec *);
 json_t *cli_diags_json(const attnc_diags *);
 void cli_diags_print(const Cli *, const attnc_diags *);
@@ -77,6 +79,7 @@ attnc_status schedule_parse(const char *text, Arena *, attnc_schedule *, attnc_e
 /* "fwd_mma 128x64 w4 s2", from JSON of attnc_schedules or a kernel's schedule. */
 const char *schedule_text(const json_t *, Arena *);
 json_t *schedule_json(const attnc_schedule *);
+void schedule_read(const json_t *, Arena *, attnc_schedule *);
 
 /* Is the target known?  ATTNC_ERR_UNSUPPORTED with the nearest name.  The nvcc spelling
  * compute_80 and a bare 80 are not. */

@@ -1,5 +1,5 @@
 /* load.c: specs, sizes and contexts, as most commands need them. */
-#include "cli/cli.h"
+#include "cli/tensors.h"
 
 #include "base/err.h"
 #include "base/file.h"
@@ -99,21 +99,30 @@ spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
 /* ---- loading ---- */
 
 static attnc_status
-load_text(const Cli *c, const char *path, const char *text, size_t n, LoadedSpec *out,
-          json_t **diags_json, attnc_error *e)
+parse_spec(const Cli *c, const char *name, const char *text, size_t n, attnc_spec **out,
+           json_t **diags_json, attnc_error *e)
 {
   attnc_diags *diags;
   attnc_status st = attnc_diags_create(&diags);
   if (st != ATTNC_OK)
     return err_set(e, st, "out of memory");
-  st = attnc_spec_load(text, n, str_eq(path, "-") ? "<stdin>" : path, &out->spec, diags);
+  st = attnc_spec_load(text, n, str_eq(name, "-") ? "<stdin>" : name, out, diags);
   cli_diags_print(c, diags);
   if (diags_json)
     *diags_json = cli_diags_json(diags);
   if (st != ATTNC_OK)
-    err_set(e, st, "%.300s: %s", path, attnc_status_string(st));
+    err_set(e, st, "%.300s: %s", name, attnc_status_string(st));
   attnc_diags_release(diags);
   return st;
+}
+
+attnc_status
+cli_load_text(const Cli *c, const char *name, const char *text, size_t n, LoadedSpec *out,
+              json_t **diags, attnc_error *e)
+{
+  *out = (LoadedSpec){.path = name};
+  TRY(parse_spec(c, name, text, n, &out->spec, diags, e));
+  return spec_info(c, out->spec, &out->info, e);
 }
 
 attnc_status
@@ -125,9 +134,9 @@ cli_load(const Cli *c, const char *path, LoadedSpec *out, json_t **diags, attnc_
   if (diags)
     *diags = NULL;
   TRY(file_read(path, MAX_SPEC_BYTES, &text, &n, e));
-  attnc_status st = load_text(c, path, text, n, out, diags, e);
+  attnc_status st = cli_load_text(c, path, text, n, out, diags, e);
   free(text);
-  return st == ATTNC_OK ? spec_info(c, out->spec, &out->info, e) : st;
+  return st;
 }
 
 void
@@ -198,6 +207,15 @@ cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
     p.sizes.hk = group && p.sizes.h % group == 0 ? p.sizes.h / group : p.sizes.h;
   *out = p.sizes;
   return ATTNC_OK;
+}
+
+attnc_problem
+cli_problem(const LoadedSpec *s, const attnc_sizes *z)
+{
+  attnc_problem p = {.size = sizeof p, .sizes = *z};
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    tensor_strides(&s->info, z, slot, p.strides[slot]);
+  return p;
 }
 
 /* ---- contexts ---- */

@@ -112,6 +112,24 @@ schedule_text(const json_t *j, Arena *arena)
   return s.p;
 }
 
+/* The inverse of schedule_json. */
+void
+schedule_read(const json_t *j, Arena *arena, attnc_schedule *s)
+{
+  const char *name = json_string_value(json_object_get(j, "template"));
+  const json_t *q = json_object_get(j, "q_in_regs");
+  *s = (attnc_schedule){.size = sizeof *s,
+                        .template_name = arena_strdup(arena, name ? name : ""),
+                        .block_m = number_of(j, "block_m"),
+                        .block_n = number_of(j, "block_n"),
+                        .num_stages = number_of(j, "num_stages"),
+                        .num_warps = number_of(j, "num_warps")};
+  if (json_is_boolean(q))
+    s->q_in_regs = json_is_true(q) ? 2 : 1;
+  else
+    s->q_in_regs = (int)json_integer_value(q);
+}
+
 json_t *
 schedule_json(const attnc_schedule *s)
 {

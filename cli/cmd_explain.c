@@ -1,0 +1,423 @@
+/* cmd_explain.c: `attnc explain`: how a spec will be computed, and why so. */
+#include "cli/cli.h"
+#include "cli/ptxas.h"
+#include "cli/table.h"
+
+#include "base/err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PICTURE_ROWS = 32, PICTURE_COLS = 64 };
+
+#define STAGE_TABLE(X) X("spec") X("spans") X("sched") X("tile") X("ll") X("opt") X("ptx")
+static const char *const stage_names[] = {
+#define X(name) name,
+    STAGE_TABLE(X)
+#undef X
+};
+enum { N_STAGES = sizeof stage_names / sizeof *stage_names };
+
+typedef struct Explain {
+  Cli *c;
+  LoadedSpec spec;
+  attnc_sizes sizes;
+  attnc_problem problem;
+  const char *target;
+  attnc_schedule want;
+  bool pinned;
+  bool dump[N_STAGES];
+  attnc_kernel *kernel;
+  json_t *recipe, *schedules, *chosen; /* chosen: in the recipe */
+  json_t *key;
+  int block_m, block_n;
+  attnc_tile_counts tiles;
+  bool has_tiles;
+  Assembled sass;
+  bool has_sass;
+} Explain;
+
+/* ---- finding out ---- */
+
+static attnc_status
+read_dump(Explain *x, attnc_error *e)
+{
+  const char *text = x->c->opt.value[OPT_DUMP];
+  char *rest = text ? arena_strdup(x->c->arena, text) : NULL, *part;
+  while ((part = strsep(&rest, ",")) != NULL) {
+    bool known = false;
+    for (int i = 0; i < N_STAGES; i++)
+      if (str_eq(part, stage_names[i]) || str_eq(part, "all"))
+        known = x->dump[i] = true;
+    if (known)
+      continue;
+    const char *near = str_nearest(part, stage_names, N_STAGES);
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "--dump: %.40s is not one of spec,spans,sched,tile,ll,opt,ptx,all%s%s%s",
+                   part, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+read_schedules(Explain *x, attnc_error *e)
+{
+  char *text;
+  TRY(attnc_schedules(x->spec.spec, &x->problem, x->target, 1, &text, e));
+  x->schedules = json_loads(text, 0, NULL);
+  attnc_text_free(text);
+  return json_is_array(x->schedules)
+             ? ATTNC_OK
+             : err_set(e, ATTNC_ERR_INTERNAL, "attnc_schedules: not a JSON array");
+}
+
+static attnc_status
+read_key(Explain *x, attnc_error *e)
+{
+  attnc_options o = {.size = sizeof o, .target = x->target};
+  attnc_context *ctx;
+  char *text;
+  TRY(attnc_context_create(&o, &ctx, e));
+  attnc_status st = attnc_key_explain(ctx, x->spec.spec, &x->problem,
+                                      x->pinned ? &x->want : NULL, &text, e);
+  attnc_context_release(ctx);
+  if (st != ATTNC_OK)
+    return st;
+  x->key = json_loads(text, 0, NULL);
+  attnc_text_free(text);
+  return ATTNC_OK;
+}
+
+static attnc_status
+compile(Explain *x, attnc_error *e)
+{
+  attnc_compile_options o = {.size = sizeof o, .dump = x->c->opt.value[OPT_DUMP]};
+  TRY(attnc_compile_with(x->spec.spec, &x->problem, x->target, x->pinned ? &x->want : NULL,
+                         &o, &x->kernel, e));
+  x->recipe = json_loads(attnc_kernel_json(x->kernel), 0, NULL);
+  x->chosen = json_object_get(x->recipe, "schedule");
+  x->block_m = (int)json_integer_value(json_object_get(x->chosen, "block_m"));
+  x->block_n = (int)json_integer_value(json_object_get(x->chosen, "block_n"));
+  if (x->block_m > 0 && x->block_n > 0) {
+    x->has_tiles = true;
+    x->tiles.size = sizeof x->tiles;
+    TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0, e));
+  }
+  if (options_has(&x->c->opt, OPT_SASS)) {
+    size_t n;
+    const char *ptx = attnc_kernel_ptx(x->kernel, &n);
+    TRY(ptxas_run(ptx, n, x->target, x->c->arena, &x->sass, e));
+    x->has_sass = true;
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+find_out(Explain *x, attnc_error *e)
+{
+  const char *arch = x->c->opt.value[OPT_ARCH];
+  x->target = arch ? arch : "sm_80";
+  TRY(cli_target(x->target, e));
+  TRY(read_dump(x, e));
+  TRY(cli_schedule(x->c, &x->want, &x->pinned, e));
+  TRY(cli_load(x->c, x->c->opt.args[0], &x->spec, NULL, e));
+  TRY(cli_sizes(x->c, &x->spec, &x->sizes, e));
+  x->problem = cli_problem(&x->spec, &x->sizes);
+  TRY(read_schedules(x, e));
+  TRY(compile(x, e));
+  return read_key(x, e);
+}
+
+/* ---- the picture ---- */
+
+static int
+zoom(int64_t tiles, int room)
+{
+  return tiles > room ? (int)((tiles + room - 1) / room) : 1;
+}
+
+/* The mask in characters; where there are too many tiles, of blocks that are larger by a
+ * whole factor. */
+static attnc_status
+put_picture(const Explain *x, Str *s, attnc_error *e)
+{
+  int fm = zoom(x->tiles.q_tiles, PICTURE_ROWS), fn = zoom(x->tiles.kv_tiles, PICTURE_COLS);
+  attnc_tile_counts n = {.size = sizeof n};
+  int bm = x->block_m * fm, bn = x->block_n * fn;
+  TRY(attnc_tiles(x->spec.spec, &x->sizes, bm, bn, &n, NULL, 0, e));
+  size_t bytes = (size_t)(n.q_tiles * n.kv_tiles);
+  char *map = arena_alloc(x->c->arena, bytes + 1);
+  TRY(attnc_tiles(x->spec.spec, &x->sizes, bm, bn, &n, map, bytes, e));
+  str_printf(s, "\nMask, %d queries by %d keys a character (. empty, + partial, # full):\n",
+             bm, bn);
+  for (int64_t row = 0; row < n.q_tiles; row++) {
+    str_put(s, "  ");
+    for (int64_t col = 0; col < n.kv_tiles; col++) {
+      char at = map[row * n.kv_tiles + col];
+      str_put(s, at == ' ' ? "." : at == '#' ? "#" : "+");
+    }
+    str_put(s, "\n");
+  }
+  return ATTNC_OK;
+}
+
+/* ---- schedules ---- */
+
+static bool
+same_schedule(const json_t *a, const json_t *b)
+{
+  static const char *const keys[] = {"block_m", "block_n", "num_stages", "num_warps"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (json_integer_value(json_object_get(a, keys[i])) !=
+        json_integer_value(json_object_get(b, keys[i])))
+      return false;
+  const char *x = json_string_value(json_object_get(a, "template"));
+  const char *y = json_string_value(json_object_get(b, "template"));
+  return x && y && str_eq(x, y) &&
+         json_equal(json_object_get(a, "q_in_regs"), json_object_get(b, "q_in_regs"));
+}
+
+static const json_t *
+chosen_row(const Explain *x, int *place, int *legal)
+{
+  size_t i;
+  json_t *row;
+  const json_t *found = NULL;
+  *place = *legal = 0;
+  json_array_foreach(x->schedules, i, row)
+  {
+    if (json_object_get(row, "reason"))
+      continue;
+    ++*legal;
+    if (same_schedule(row, x->chosen)) {
+      found = row;
+      *place = *legal;
+    }
+  }
+  return found;
+}
+
+static const char *
+why_chosen(const Explain *x, int place, int legal)
+{
+  const char *source = json_string_value(json_object_get(x->recipe, "source"));
+  if (x->pinned)
+    source = "pinned by --schedule";
+  else if (source && str_eq(source, "model"))
+    source = "the cost model";
+  else if (source && str_eq(source, "pinned"))
+    source = "pinned by the spec";
+  if (place)
+    return arena_printf(x->c->arena, "%s%snumber %d of %d legal ones by cost",
+                        source ? source : "", source ? ", " : "", place, legal);
+  return source ? source : "the template's default";
+}
+
+static void
+put_number(Table *t, const json_t *row, const char *key)
+{
+  const json_t *v = json_object_get(row, key);
+  if (json_is_integer(v))
+    table_cell(t, "%lld", (long long)json_integer_value(v));
+  else if (json_is_number(v))
+    table_cell(t, "%.4g", json_number_value(v));
+  else
+    table_cell(t, "-");
+}
+
+static void
+put_schedules(const Explain *x, Str *s)
+{
+  Table *t = table_new(x->c->arena, "lrrrl");
+  static const char *const head[] = {"schedule", "shared", "regs", "cost", ""};
+  size_t i;
+  json_t *row;
+  for (int k = 0; k < 5; k++)
+    table_cell(t, "%s", head[k]);
+  json_array_foreach(x->schedules, i, row)
+  {
+    const char *reason = json_string_value(json_object_get(row, "reason"));
+    table_cell(t, "%s", schedule_text(row, x->c->arena));
+    put_number(t, row, "shared");
+    put_number(t, row, "regs");
+    put_number(t, row, "cost");
+    table_cell(t, "%s", reason ? reason : "");
+  }
+  str_put(s, "\nSchedules, best first by the cost model:\n");
+  table_print(t, "  ", s);
+}
+
+/* ---- text ---- */
+
+static void
+put_line(Str *s, const char *name, const char *value)
+{
+  str_printf(s, "%-10s %s\n", name, value);
+}
+
+static const char *
+amount(const Explain *x, const json_t *row, const char *key, const char *unit)
+{
+  const json_t *v = json_object_get(row, key);
+  if (!json_is_number(v))
+    return arena_printf(x->c->arena, "unknown");
+  return arena_printf(x->c->arena, "%.6g%s", json_number_value(v), unit);
+}
+
+static void
+put_chosen(const Explain *x, Str *s)
+{
+  int place, legal;
+  const json_t *row = chosen_row(x, &place, &legal);
+  put_line(s, "schedule", schedule_text(x->chosen, x->c->arena));
+  put_line(s, "  why", why_chosen(x, place, legal));
+  put_line(s, "shared", amount(x, row, "shared", " bytes"));
+  put_line(s, "registers", amount(x, row, "regs", " a thread, by the model"));
+  put_line(s, "cost", amount(x, row, "cost", " cycles, by the model"));
+  if (x->has_sass)
+    put_line(s, "ptxas",
+             arena_printf(x->c->arena, "%d registers, %d bytes of spill stores, %d of loads",
+                          x->sass.registers, x->sass.spill_stores, x->sass.spill_loads));
+}
+
+static void
+put_tiles(const Explain *x, Str *s)
+{
+  const attnc_tile_counts *n = &x->tiles;
+  double all = (double)(n->q_tiles * n->kv_tiles);
+  put_line(s, "tiles",
+           arena_printf(x->c->arena,
+                        "%lld x %lld of %dx%d: %lld empty, %lld partial, %lld full; "
+                        "%lld are computed (%.0f %%)",
+                        (long long)n->q_tiles, (long long)n->kv_tiles, x->block_m,
+                        x->block_n, (long long)n->empty, (long long)n->partial,
+                        (long long)n->full, (long long)n->visited,
+                        all > 0 ? 100 * (double)n->visited / all : 0.0));
+}
+
+static void
+put_canonical(const Explain *x, Str *s)
+{
+  str_put(s, "\nCanonical text:\n");
+  for (const char *p = attnc_spec_canonical(x->spec.spec); *p;) {
+    size_t n = strcspn(p, "\n");
+    str_printf(s, "  %.*s\n", (int)n, p);
+    p += n + (p[n] == '\n');
+  }
+}
+
+static void
+put_dumps(const Explain *x, Str *s)
+{
+  int asked = 0;
+  for (int i = 0; i < N_STAGES; i++)
+    asked += x->dump[i];
+  for (int i = 0; i < N_STAGES; i++) {
+    const char *text = x->dump[i] ? attnc_kernel_dump(x->kernel, stage_names[i]) : NULL;
+    if (!text)
+      continue;
+    if (asked > 1)
+      str_printf(s, "==== %s ====\n", stage_names[i]);
+    str_put(s, text);
+    if (*text && text[strlen(text) - 1] != '\n')
+      str_put(s, "\n");
+  }
+}
+
+static int
+print_text(const Explain *x)
+{
+  Str s = str_new(x->c->arena), shape = str_new(x->c->arena);
+  attnc_error e;
+  if (x->c->opt.value[OPT_DUMP]) {
+    put_dumps(x, &s);
+    cli_print(s.p);
+    return 0;
+  }
+  const char *key = json_string_value(json_object_get(x->key, "key"));
+  problem_print(&x->sizes, &shape);
+  put_line(&s, "spec", x->spec.info.name);
+  put_line(&s, "sizes", shape.p);
+  put_line(&s, "target", x->target);
+  put_chosen(x, &s);
+  if (x->has_tiles)
+    put_tiles(x, &s);
+  put_line(&s, "key", key ? key : "?");
+  if (x->has_tiles && put_picture(x, &s, &e) != ATTNC_OK)
+    return cli_error(x->c, &e);
+  if (options_has(&x->c->opt, OPT_ALL))
+    put_schedules(x, &s);
+  put_canonical(x, &s);
+  cli_print(s.p);
+  return 0;
+}
+
+/* ---- JSON ---- */
+
+static json_t *
+json_dumps_of(const Explain *x)
+{
+  json_t *j = json_object();
+  for (int i = 0; i < N_STAGES; i++) {
+    const char *text = x->dump[i] ? attnc_kernel_dump(x->kernel, stage_names[i]) : NULL;
+    if (text)
+      json_object_set_new(j, stage_names[i], json_string(text));
+  }
+  return j;
+}
+
+static int
+print_json(const Explain *x)
+{
+  int place, legal;
+  const json_t *row = chosen_row(x, &place, &legal);
+  Str shape = str_new(x->c->arena);
+  problem_print(&x->sizes, &shape);
+  json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "schema", "attnc.explain/1",
+                        "name", x->spec.info.name, "shape", shape.p, "target", x->target,
+                        "canonical", attnc_spec_canonical(x->spec.spec), "why",
+                        why_chosen(x, place, legal));
+  json_object_set(j, "kernel", x->recipe);
+  if (row)
+    json_object_set(j, "model", (json_t *)(uintptr_t)row);
+  json_object_set(j, "key", json_object_get(x->key, "key"));
+  if (x->has_tiles)
+    json_object_set_new(
+        j, "tiles",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "q_tiles", (json_int_t)x->tiles.q_tiles,
+                  "kv_tiles", (json_int_t)x->tiles.kv_tiles, "empty",
+                  (json_int_t)x->tiles.empty, "partial", (json_int_t)x->tiles.partial,
+                  "full", (json_int_t)x->tiles.full, "visited",
+                  (json_int_t)x->tiles.visited));
+  if (options_has(&x->c->opt, OPT_ALL))
+    json_object_set(j, "schedules", x->schedules);
+  if (x->c->opt.value[OPT_DUMP])
+    json_object_set_new(j, "dump", json_dumps_of(x));
+  if (x->has_sass)
+    json_object_set_new(j, "ptxas",
+                        json_pack("{s:i, s:i, s:i}", "registers", x->sass.registers,
+                                  "spill_stores", x->sass.spill_stores, "spill_loads",
+                                  x->sass.spill_loads));
+  cli_json(j);
+  return 0;
+}
+
+int
+cmd_explain(Cli *c)
+{
+  Explain *x = NEW(c->arena, Explain);
+  attnc_error e;
+  x->c = c;
+  int code = find_out(x, &e) != ATTNC_OK ? cli_error(c, &e)
+             : c->json                   ? print_json(x)
+                                         : print_text(x);
+  json_decref(x->recipe);
+  json_decref(x->schedules);
+  json_decref(x->key);
+  free(x->sass.cubin);
+  attnc_kernel_release(x->kernel);
+  cli_unload(&x->spec);
+  return code;
+}

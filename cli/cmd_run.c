@@ -1,0 +1,210 @@
+/* cmd_run.c: `attnc run`: from a spec to a result on a device, the whole way. */
+#include "cli/interrupt.h"
+#include "cli/run_print.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Run {
+  Cli *c;
+  Device device;
+  attnc_context *ctx;
+  attnc_schedule want;
+  bool pinned;
+  int64_t repeat, seed;
+  int width; /* of the names of --brief */
+  json_t *list;
+} Run;
+
+/* Everything that one spec's run holds, released together. */
+typedef struct OneRun {
+  LoadedSpec spec;
+  StFile input;
+  Tensors host;
+  DeviceTensors device;
+  attnc_plan *plan;
+  Execution x;
+} OneRun;
+
+static attnc_status
+make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+{
+  attnc_sizes z;
+  const char *path = k->c->opt.value[OPT_INPUT];
+  if (path) {
+    TRY(st_read(path, &o->input, e));
+    TRY(tensors_file_sizes(&o->spec.info, &o->input, &z, e));
+  } else {
+    TRY(cli_sizes(k->c, &o->spec, &z, e));
+  }
+  Str shape = str_new(k->c->arena);
+  problem_print(&z, &shape);
+  r->shape = shape.p;
+  r->all_rows = z.b * z.h * z.sq;
+  TRY(tensors_new(&o->spec.info, &z, &o->host, e));
+  if (path)
+    TRY(tensors_from_file(&o->input, &o->host, e));
+  else
+    tensors_random(&o->host, (uint64_t)k->seed);
+  tensors_poison(&o->host);
+  return ATTNC_OK;
+}
+
+static attnc_status
+make_plan(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+{
+  attnc_problem p = cli_problem(&o->spec, &o->host.sizes);
+  if (k->pinned)
+    TRY(attnc_plan_get_with(k->ctx, o->spec.spec, &p, &k->want, &o->plan, e));
+  else
+    TRY(attnc_plan_get(k->ctx, o->spec.spec, &p, &o->plan, e));
+  r->plan = json_loads(attnc_plan_json(o->plan), 0, NULL);
+  const json_t *s = json_object_get(r->plan, "schedule");
+  int bm = (int)json_integer_value(json_object_get(s, "block_m"));
+  int bn = (int)json_integer_value(json_object_get(s, "block_n"));
+  if (bm < 1 || bn < 1)
+    return ATTNC_OK; /* a schedule without tiles has no tile classes */
+  r->tiles.size = sizeof r->tiles;
+  r->has_tiles = true;
+  return attnc_tiles(o->spec.spec, &o->host.sizes, bm, bn, &r->tiles, NULL, 0, e);
+}
+
+static attnc_status
+launch(const Run *k, OneRun *o, attnc_error *e)
+{
+  TRY(device_tensors_new(&k->device, &o->host, &o->device, e));
+  TRY(device_tensors_upload(&o->device, &o->host, e));
+  attnc_args args = device_tensors_args(&o->device, &o->host);
+  TRY(execution_new(&k->device, o->plan, &args, &o->x, e));
+  if (k->device.emu_reset_stats)
+    k->device.emu_reset_stats();
+  return execute(&o->x, e);
+}
+
+static void
+take_emulator(const Run *k, RunResult *r)
+{
+  r->findings = device_findings(&k->device);
+  if (options_has(&k->c->opt, OPT_STATS) && k->device.emu_get_stats) {
+    r->stats.size = sizeof r->stats;
+    k->device.emu_get_stats(&r->stats);
+    r->has_stats = true;
+  }
+  if (options_has(&k->c->opt, OPT_PROFILE))
+    r->profile = device_profile(&k->device);
+}
+
+static attnc_status
+take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+{
+  TRY(device_tensors_download(&o->device, &o->host, e));
+  if (options_has(&k->c->opt, OPT_VERIFY)) {
+    attnc_args args = tensors_args(&o->host);
+    r->verdict.size = sizeof r->verdict;
+    attnc_status st = attnc_verify(o->spec.spec, &args, &r->verdict, e);
+    if (st != ATTNC_OK && st != ATTNC_ERR_CHECK)
+      return st;
+    r->verified = true;
+  }
+  const char *path = k->c->opt.value[OPT_OUTPUT];
+  if (path)
+    TRY(tensors_to_file(&o->host, &o->spec.info, path, e));
+  r->timed = !k->device.emulated;
+  return r->timed ? execute_timed(&o->x, 3, (int)k->repeat, &r->timing, e) : ATTNC_OK;
+}
+
+static attnc_status
+run_steps(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+{
+  TRY(cli_load(k->c, r->path, &o->spec, NULL, e));
+  r->name = arena_strdup(k->c->arena, o->spec.info.name);
+  TRY(make_tensors(k, o, r, e));
+  TRY(make_plan(k, o, r, e));
+  attnc_status st = launch(k, o, e);
+  take_emulator(k, r);
+  return st == ATTNC_OK && !r->findings ? take_results(k, o, r, e) : st;
+}
+
+static int
+run_one(const Run *k, const char *path)
+{
+  OneRun o = {0};
+  RunResult r = {.path = path,
+                 .name = path,
+                 .device = k->device.name,
+                 .emulated = k->device.emulated};
+  r.status = run_steps(k, &o, &r, &r.error);
+  execution_free(&o.x);
+  attnc_plan_release(o.plan);
+  device_tensors_free(&o.device);
+  tensors_free(&o.host);
+  if (o.input.arena)
+    st_free(&o.input);
+  cli_unload(&o.spec);
+  int code = run_exit_code(&r);
+  if (k->c->json)
+    json_array_append_new(k->list, run_json(&r));
+  else if (options_has(&k->c->opt, OPT_BRIEF))
+    run_print_brief(k->c, &r, k->width);
+  else
+    run_print(k->c, &r);
+  run_free(&r);
+  return code;
+}
+
+/* The longest name that a file may be expected to carry: its own, up to the first dot. */
+static int
+names_width(const Options *o)
+{
+  int width = 0;
+  for (int i = 0; i < o->n_args; i++) {
+    const char *slash = strrchr(o->args[i], '/');
+    int n = (int)strcspn(slash ? slash + 1 : o->args[i], ".");
+    width = n > width ? n : width;
+  }
+  return width;
+}
+
+static attnc_status
+prepare(Run *k, attnc_options *options, attnc_error *e)
+{
+  const Options *o = &k->c->opt;
+  int64_t limit;
+  TRY(options_int(o, OPT_REPEAT, 20, 1, 100000, &k->repeat, e));
+  TRY(options_int(o, OPT_SEED, 1, 0, INT64_MAX, &k->seed, e));
+  TRY(options_int(o, OPT_TIMEOUT, 0, 1, 86400, &limit, e));
+  TRY(cli_schedule(k->c, &k->want, &k->pinned, e));
+  if (o->n_args > 1 && (o->value[OPT_INPUT] || o->value[OPT_OUTPUT]))
+    return err_set(e, ATTNC_ERR_USAGE, "--input and --output take one spec");
+  if (o->value[OPT_INPUT] && o->value[OPT_SHAPE])
+    return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
+  k->width = names_width(o);
+  interrupt_after(limit);
+  TRY(cli_open(k->c, &k->device, &k->ctx, options, e));
+  if (!k->device.emulated && (options_has(o, OPT_STATS) || options_has(o, OPT_PROFILE)))
+    cli_note(k->c, "--stats and --profile are the emulator's: a GPU has none");
+  return ATTNC_OK;
+}
+
+int
+cmd_run(Cli *c)
+{
+  Run k = {.c = c};
+  attnc_options options;
+  attnc_error e;
+  if (prepare(&k, &options, &e) != ATTNC_OK)
+    return cli_error(c, &e);
+  k.list = json_array();
+  int code = 0;
+  for (int i = 0; i < c->opt.n_args; i++)
+    code = cli_worse(code, run_one(&k, c->opt.args[i]));
+  if (c->json)
+    cli_json(json_pack("{s:s, s:o}", "schema", "attnc.run/1", "results", k.list));
+  else
+    json_decref(k.list);
+  attnc_context_release(k.ctx);
+  device_close(&k.device);
+  return code;
+}

@@ -1,0 +1,30 @@
+/* emit_c.h: a kernel as C: one source with the PTX of every target and a header with a
+ * launcher typed for the spec, over the plain CUDA Driver API (cuda.h).
+ *
+ * The launcher is written from the launch recipe: it checks what the recipe requires,
+ * evaluates the grid and launches every step; nothing of attnc is needed to use it.  A
+ * recipe with something that the launcher could not honour is ATTNC_ERR_UNSUPPORTED. */
+#ifndef ATTNC_CLI_EMIT_C_H
+#define ATTNC_CLI_EMIT_C_H
+
+#include "base/str.h"
+
+#include <attnc/attnc.h>
+
+enum { EMIT_C_TARGETS = 32 };
+
+typedef struct EmitC {
+  Arena *arena;
+  const char *name;
+  int n;
+  const char *targets[EMIT_C_TARGETS];
+  bool exact[EMIT_C_TARGETS];
+  Str args; /* members of NAME_args */
+  Str body; /* PTX and launch functions */
+} EmitC;
+
+void emit_c_start(EmitC *, Arena *, const char *name);
+attnc_status emit_c_kernel(EmitC *, const attnc_kernel *, attnc_error *);
+void emit_c_finish(EmitC *, Str *source, Str *header);
+
+#endif

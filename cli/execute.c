@@ -1,0 +1,109 @@
+#include "cli/execute.h"
+
+#include "base/err.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+attnc_status
+execution_new(const Device *d, attnc_plan *plan, const attnc_args *args, Execution *x,
+              attnc_error *e)
+{
+  *x = (Execution){.device = d, .plan = plan, .args = *args};
+  size_t n = (attnc_plan_state_bytes(plan) + 63) / 64 * 64;
+  x->state = aligned_alloc(64, n ? n : 64);
+  if (!x->state)
+    return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
+  memset(x->state, 0, n ? n : 64);
+  return ATTNC_OK;
+}
+
+void
+execution_free(Execution *x)
+{
+  free(x->state);
+  x->state = NULL;
+}
+
+attnc_status
+execute(Execution *x, attnc_error *e)
+{
+  TRY(attnc_launch(x->plan, &x->args, NULL, x->state, e));
+  return device_sync(x->device, e);
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+double
+median_of(double *v, int n)
+{
+  qsort(v, (size_t)n, sizeof *v, ascending);
+  return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+void
+timing_of(double *ms, int n, Timing *t)
+{
+  t->n = n;
+  t->median = median_of(ms, n);
+  t->least = ms[0];
+  t->most = ms[n - 1];
+  for (int i = 0; i < n; i++)
+    ms[i] = fabs(ms[i] - t->median);
+  t->spread = median_of(ms, n);
+}
+
+/* One launch between two events. */
+static attnc_status
+time_one(Execution *x, CUevent from, CUevent to, double *ms, attnc_error *e)
+{
+  const Device *d = x->device;
+  float elapsed = 0;
+  TRY(device_result(d, "cuEventRecord", d->cuEventRecord(from, NULL), e));
+  TRY(attnc_launch(x->plan, &x->args, NULL, x->state, e));
+  TRY(device_result(d, "cuEventRecord", d->cuEventRecord(to, NULL), e));
+  TRY(device_result(d, "cuEventSynchronize", d->cuEventSynchronize(to), e));
+  TRY(device_result(d, "cuEventElapsedTime", d->cuEventElapsedTime(&elapsed, from, to), e));
+  *ms = elapsed;
+  return ATTNC_OK;
+}
+
+static attnc_status
+time_all(Execution *x, int warm_up, int repeat, double *ms, attnc_error *e)
+{
+  const Device *d = x->device;
+  CUevent from = NULL, to = NULL;
+  attnc_status st = ATTNC_OK;
+  for (int i = 0; i < warm_up && st == ATTNC_OK; i++)
+    st = attnc_launch(x->plan, &x->args, NULL, x->state, e);
+  if (st == ATTNC_OK)
+    st = device_result(d, "cuEventCreate", d->cuEventCreate(&from, CU_EVENT_DEFAULT), e);
+  if (st == ATTNC_OK)
+    st = device_result(d, "cuEventCreate", d->cuEventCreate(&to, CU_EVENT_DEFAULT), e);
+  for (int i = 0; i < repeat && st == ATTNC_OK; i++)
+    st = time_one(x, from, to, &ms[i], e);
+  if (from)
+    d->cuEventDestroy_v2(from);
+  if (to)
+    d->cuEventDestroy_v2(to);
+  return st;
+}
+
+attnc_status
+execute_timed(Execution *x, int warm_up, int repeat, Timing *t, attnc_error *e)
+{
+  double *ms = malloc((size_t)repeat * sizeof *ms);
+  if (!ms)
+    return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
+  attnc_status st = time_all(x, warm_up, repeat, ms, e);
+  if (st == ATTNC_OK)
+    timing_of(ms, repeat, t);
+  free(ms);
+  return st;
+}
