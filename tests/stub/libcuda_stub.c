@@ -1,0 +1,567 @@
+#include "tests/stub/stub.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STUB __attribute__((visibility("default")))
+
+enum { DEVICES = 2, STACK = 8 };
+
+struct CUctx_st {
+  int device;
+};
+struct CUmod_st {
+  char *ptx;
+};
+struct CUfunc_st {
+  char entry[64];
+  int n, sizes[STUB_PARAMS];
+};
+struct CUstream_st {
+  int unused;
+};
+struct CUevent_st {
+  int unused;
+};
+
+/* Functions by index in the table. */
+enum {
+#define X(need, name, args) F_##name,
+  CUDA_ENTRY_TABLE(X)
+#undef X
+      FUNCTIONS
+};
+static const char *const function_names[] = {
+#define X(need, name, args) #name,
+  CUDA_ENTRY_TABLE(X)
+#undef X
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+  int calls[FUNCTIONS], fail_at[FUNCTIONS];
+  bool fail_all[FUNCTIONS];
+  CUresult fail_code[FUNCTIONS];
+  StubLaunch launches[STUB_LAUNCHES];
+  int n_launches, modules, primaries[DEVICES], cc[DEVICES], version, load_ms;
+  unsigned opt_in;
+  char info[4096], error[4096];
+} now = { .cc = { 80, 80 }, .version = 13000 };
+static struct CUctx_st primary[DEVICES] = { { 0 }, { 1 } };
+static _Thread_local CUcontext stack[STACK];
+static _Thread_local int depth;
+
+/* ---- controls ---- */
+
+static int
+index_of(const char *function)
+{
+  for (int i = 0; i < FUNCTIONS; i++)
+    if (!strcmp(function, function_names[i]))
+      return i;
+  fprintf(stderr, "stub: no function %s\n", function);
+  abort();
+}
+
+STUB void
+stub_reset(void)
+{
+  pthread_mutex_lock(&lock);
+  int modules = now.modules, primaries[DEVICES];
+  memcpy(primaries, now.primaries, sizeof primaries);
+  memset(&now, 0, sizeof now);
+  now.modules = modules;
+  memcpy(now.primaries, primaries, sizeof primaries);
+  now.version = 13000;
+  now.cc[0] = now.cc[1] = 80;
+  pthread_mutex_unlock(&lock);
+}
+
+STUB void
+stub_fail(const char *function, int n, CUresult code)
+{
+  int i = index_of(function);
+  pthread_mutex_lock(&lock);
+  now.fail_at[i] = n ? now.calls[i] + n : 0;
+  now.fail_all[i] = n == 0;
+  now.fail_code[i] = code;
+  pthread_mutex_unlock(&lock);
+}
+
+static CUresult
+call(int i)
+{
+  pthread_mutex_lock(&lock);
+  int n = ++now.calls[i];
+  CUresult code = now.fail_all[i] || n == now.fail_at[i] ? now.fail_code[i] : CUDA_SUCCESS;
+  pthread_mutex_unlock(&lock);
+  return code;
+}
+#define CALL(name)                                                                       \
+  do {                                                                                   \
+    CUresult code_ = call(F_##name);                                                     \
+    if (code_)                                                                           \
+      return code_;                                                                      \
+  } while (0)
+
+#define LOCKED(type, value)                                                              \
+  pthread_mutex_lock(&lock);                                                             \
+  type out = (value);                                                                    \
+  pthread_mutex_unlock(&lock);                                                           \
+  return out
+STUB int
+stub_calls(const char *function)
+{
+  int i = index_of(function);
+  LOCKED(int, now.calls[i]);
+}
+STUB int
+stub_launches(void)
+{
+  LOCKED(int, now.n_launches);
+}
+STUB StubLaunch
+stub_launch_at(int i)
+{
+  LOCKED(StubLaunch, now.launches[i]);
+}
+STUB int
+stub_modules(void)
+{
+  LOCKED(int, now.modules);
+}
+STUB int
+stub_primaries(int device)
+{
+  LOCKED(int, now.primaries[device]);
+}
+STUB unsigned
+stub_shared_opt_in(void)
+{
+  LOCKED(unsigned, now.opt_in);
+}
+STUB void
+stub_logs(const char *info, const char *error)
+{
+  snprintf(now.info, sizeof now.info, "%s", info);
+  snprintf(now.error, sizeof now.error, "%s", error);
+}
+STUB void
+stub_version(int version)
+{
+  now.version = version;
+}
+STUB void
+stub_cc(int device, int cc)
+{
+  now.cc[device] = cc;
+}
+STUB void
+stub_load_ms(int ms)
+{
+  now.load_ms = ms;
+}
+
+/* ---- the driver's functions ---- */
+
+#define X(need, name, args) STUB CUresult name args;
+CUDA_ENTRY_TABLE(X)
+#undef X
+
+CUresult
+cuInit(unsigned flags)
+{
+  CALL(cuInit);
+  return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+CUresult
+cuDriverGetVersion(int *version)
+{
+  CALL(cuDriverGetVersion);
+  *version = now.version;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuGetErrorName(CUresult code, const char **out)
+{
+  CALL(cuGetErrorName);
+  switch (code) {
+#define X(name, value)                                                                   \
+  case value:                                                                            \
+    *out = #name;                                                                        \
+    return CUDA_SUCCESS;
+    CUDA_RESULT_TABLE(X)
+#undef X
+  }
+  return CUDA_ERROR_INVALID_VALUE;
+}
+CUresult
+cuGetErrorString(CUresult code, const char **out)
+{
+  CALL(cuGetErrorString);
+  *out = code == CUDA_SUCCESS ? "no error" : "the stub says so";
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDeviceGetCount(int *n)
+{
+  CALL(cuDeviceGetCount);
+  *n = DEVICES;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDeviceGet(CUdevice *out, int ordinal)
+{
+  CALL(cuDeviceGet);
+  if (ordinal < 0 || ordinal >= DEVICES)
+    return CUDA_ERROR_INVALID_DEVICE;
+  *out = ordinal;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDeviceGetName(char *name, int n, CUdevice device)
+{
+  CALL(cuDeviceGetName);
+  snprintf(name, (size_t)n, "Stub %d", device);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDeviceGetAttribute(int *out, CUdevice_attribute which, CUdevice device)
+{
+  CALL(cuDeviceGetAttribute);
+  switch ((int)which) {
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+    *out = now.cc[device] / 10;
+    break;
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+    *out = now.cc[device] % 10;
+    break;
+  case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+    *out = 108;
+    break;
+  default:
+    *out = 166912;
+  }
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDeviceTotalMem_v2(size_t *out, CUdevice device)
+{
+  CALL(cuDeviceTotalMem_v2);
+  (void)device;
+  *out = (size_t)1 << 30;
+  return CUDA_SUCCESS;
+}
+static CUresult
+retain(CUdevice device, int by)
+{
+  pthread_mutex_lock(&lock);
+  now.primaries[device] += by;
+  pthread_mutex_unlock(&lock);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device)
+{
+  CALL(cuDevicePrimaryCtxRetain);
+  *out = &primary[device];
+  return retain(device, 1);
+}
+CUresult
+cuDevicePrimaryCtxRelease_v2(CUdevice device)
+{
+  CALL(cuDevicePrimaryCtxRelease_v2);
+  return retain(device, -1);
+}
+CUresult
+cuCtxGetCurrent(CUcontext *out)
+{
+  CALL(cuCtxGetCurrent);
+  *out = depth ? stack[depth - 1] : NULL;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuCtxSetCurrent(CUcontext context)
+{
+  CALL(cuCtxSetCurrent);
+  depth = depth ? depth : 1;
+  stack[depth - 1] = context;
+  if (!context)
+    depth--;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuCtxPushCurrent_v2(CUcontext context)
+{
+  CALL(cuCtxPushCurrent_v2);
+  if (depth == STACK)
+    return CUDA_ERROR_INVALID_VALUE;
+  stack[depth++] = context;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuCtxPopCurrent_v2(CUcontext *out)
+{
+  CALL(cuCtxPopCurrent_v2);
+  if (!depth)
+    return CUDA_ERROR_INVALID_CONTEXT;
+  *out = stack[--depth];
+  return CUDA_SUCCESS;
+}
+CUresult
+cuCtxGetDevice(CUdevice *out)
+{
+  CALL(cuCtxGetDevice);
+  if (!depth)
+    return CUDA_ERROR_INVALID_CONTEXT;
+  *out = stack[depth - 1]->device;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuCtxSynchronize(void)
+{
+  CALL(cuCtxSynchronize);
+  return CUDA_SUCCESS;
+}
+
+static void
+fill_log(CUjit_option option, void *value)
+{
+  if (option == CU_JIT_INFO_LOG_BUFFER)
+    snprintf(value, 4096, "%s", now.info);
+  if (option == CU_JIT_ERROR_LOG_BUFFER)
+    snprintf(value, 4096, "%s", now.error);
+}
+CUresult
+cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *options,
+                   void **values)
+{
+  for (unsigned i = 0; i < n; i++)
+    fill_log(options[i], values[i]);
+  nanosleep(&(struct timespec){ .tv_nsec = now.load_ms * 1000000L }, NULL);
+  CALL(cuModuleLoadDataEx);
+  if (!depth)
+    return CUDA_ERROR_INVALID_CONTEXT;
+  *out = calloc(1, sizeof **out);
+  (*out)->ptx = strdup(image);
+  pthread_mutex_lock(&lock);
+  now.modules++;
+  pthread_mutex_unlock(&lock);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuModuleUnload(CUmodule m)
+{
+  CALL(cuModuleUnload);
+  free(m->ptx);
+  free(m);
+  pthread_mutex_lock(&lock);
+  now.modules--;
+  pthread_mutex_unlock(&lock);
+  return CUDA_SUCCESS;
+}
+
+/* ".param .u64 …" up to the closing parenthesis: bytes of each. */
+static void
+read_params(struct CUfunc_st *f, const char *p)
+{
+  const char *end = strchr(p, ')');
+  while ((p = strstr(p, ".param ")) && end && p < end && f->n < STUB_PARAMS) {
+    p += strlen(".param ");
+    while (*p && (*p < '0' || *p > '9'))
+      p++;
+    f->sizes[f->n++] = atoi(p) / 8;
+  }
+}
+CUresult
+cuModuleGetFunction(CUfunction *out, CUmodule m, const char *name)
+{
+  char head[96];
+  CALL(cuModuleGetFunction);
+  snprintf(head, sizeof head, ".entry %s(", name);
+  const char *at = strstr(m->ptx, head);
+  if (!at)
+    return CUDA_ERROR_NOT_FOUND;
+  struct CUfunc_st *f = calloc(1, sizeof *f); /* lives as long as the test */
+  snprintf(f->entry, sizeof f->entry, "%s", name);
+  read_params(f, at);
+  *out = f;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuFuncGetAttribute(int *out, CUfunction_attribute which, CUfunction f)
+{
+  CALL(cuFuncGetAttribute);
+  (void)f;
+  *out = which == CU_FUNC_ATTRIBUTE_NUM_REGS ? 168 : 0;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuFuncSetAttribute(CUfunction f, CUfunction_attribute which, int value)
+{
+  CALL(cuFuncSetAttribute);
+  (void)f;
+  if (which == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+    now.opt_in = (unsigned)value;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuFuncLoad(CUfunction f)
+{
+  CALL(cuFuncLoad);
+  return f ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+CUresult
+cuOccupancyMaxActiveBlocksPerMultiprocessor(int *out, CUfunction f, int block, size_t smem)
+{
+  CALL(cuOccupancyMaxActiveBlocksPerMultiprocessor);
+  (void)f;
+  *out = block && smem ? 1 : 2;
+  return CUDA_SUCCESS;
+}
+
+static void *
+host(CUdeviceptr p)
+{
+  return (void *)(uintptr_t)p;
+}
+CUresult
+cuMemAlloc_v2(CUdeviceptr *out, size_t n)
+{
+  CALL(cuMemAlloc_v2);
+  void *p = aligned_alloc(256, (n + 255) / 256 * 256);
+  *out = (CUdeviceptr)(uintptr_t)p;
+  return p ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+CUresult
+cuMemFree_v2(CUdeviceptr p)
+{
+  CALL(cuMemFree_v2);
+  free(host(p));
+  return CUDA_SUCCESS;
+}
+CUresult
+cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t n)
+{
+  CALL(cuMemcpyHtoD_v2);
+  memcpy(host(to), from, n);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t n)
+{
+  CALL(cuMemcpyDtoH_v2);
+  memcpy(to, host(from), n);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuMemsetD8_v2(CUdeviceptr p, unsigned char value, size_t n)
+{
+  CALL(cuMemsetD8_v2);
+  memset(host(p), value, n);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuMemsetD32_v2(CUdeviceptr p, unsigned value, size_t n)
+{
+  CALL(cuMemsetD32_v2);
+  for (size_t i = 0; i < n; i++)
+    memcpy((char *)host(p) + 4 * i, &value, 4);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuMemsetD8Async(CUdeviceptr p, unsigned char value, size_t n, CUstream stream)
+{
+  CALL(cuMemsetD8Async);
+  (void)stream;
+  memset(host(p), value, n);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuStreamCreate(CUstream *out, unsigned flags)
+{
+  static struct CUstream_st one;
+  CALL(cuStreamCreate);
+  *out = &one;
+  return flags > CU_STREAM_NON_BLOCKING ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+CUresult
+cuStreamDestroy_v2(CUstream stream)
+{
+  CALL(cuStreamDestroy_v2);
+  return stream ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+CUresult
+cuStreamSynchronize(CUstream stream)
+{
+  CALL(cuStreamSynchronize);
+  (void)stream;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuStreamIsCapturing(CUstream stream, int *status)
+{
+  CALL(cuStreamIsCapturing);
+  (void)stream;
+  *status = CU_STREAM_CAPTURE_STATUS_NONE;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuEventCreate(CUevent *out, unsigned flags)
+{
+  static struct CUevent_st one;
+  CALL(cuEventCreate);
+  *out = &one;
+  return flags > CU_EVENT_DISABLE_TIMING ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+CUresult
+cuEventDestroy_v2(CUevent event)
+{
+  CALL(cuEventDestroy_v2);
+  return event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+CUresult
+cuEventRecord(CUevent event, CUstream stream)
+{
+  CALL(cuEventRecord);
+  (void)stream;
+  return event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+CUresult
+cuEventSynchronize(CUevent event)
+{
+  CALL(cuEventSynchronize);
+  return event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+CUresult
+cuEventElapsedTime(float *ms, CUevent a, CUevent b)
+{
+  CALL(cuEventElapsedTime);
+  *ms = 1.0f;
+  return a && b ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult
+cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+               unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
+{
+  CALL(cuLaunchKernel);
+  StubLaunch l = { .grid = { gx, gy, gz },
+                   .block = { bx, by, bz },
+                   .shared = smem,
+                   .stream = stream,
+                   .n_params = f->n };
+  snprintf(l.entry, sizeof l.entry, "%s", f->entry);
+  for (int i = 0; i < f->n; i++) {
+    l.sizes[i] = f->sizes[i];
+    memcpy(&l.values[i], params[i], (size_t)f->sizes[i]);
+  }
+  pthread_mutex_lock(&lock);
+  now.launches[now.n_launches++ % STUB_LAUNCHES] = l;
+  pthread_mutex_unlock(&lock);
+  return extra ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}

@@ -1,0 +1,39 @@
+/* stub.h: the controls of libcuda_stub.so, a driver that records and does nothing.
+ *
+ * It exports every function of CUDA_ENTRY_TABLE and counts the calls of each.  Memory is
+ * host memory, events measure nothing, and a launch is written down: entry, grid, block,
+ * shared memory, stream, and the parameters, whose sizes it takes from the PTX text as a
+ * driver does.  Any call can be made to fail.  Two devices of capability 8.0. */
+#ifndef ATTNC_TESTS_STUB_H
+#define ATTNC_TESTS_STUB_H
+
+#include "runtime/cuda_abi.h"
+
+enum { STUB_PARAMS = 64, STUB_LAUNCHES = 64 };
+
+typedef struct StubLaunch {
+  char entry[64];
+  unsigned grid[3], block[3], shared;
+  void *stream;
+  int n_params;
+  int sizes[STUB_PARAMS];          /* bytes of each */
+  unsigned long long values[STUB_PARAMS]; /* zero-extended */
+} StubLaunch;
+
+void stub_reset(void);
+/* The nth call from now (from 1) of that function returns `code`; n 0: every one. */
+void stub_fail(const char *function, int n, CUresult code);
+int stub_calls(const char *function); /* since the last reset */
+int stub_launches(void);
+StubLaunch stub_launch_at(int i);
+/* What loading answers in the JIT logs, and the number that cuDriverGetVersion gives. */
+void stub_logs(const char *info, const char *error);
+void stub_version(int version);
+void stub_cc(int device, int cc);
+/* Milliseconds that cuModuleLoadDataEx takes. */
+void stub_load_ms(int ms);
+int stub_modules(void);             /* loaded and not unloaded */
+int stub_primaries(int device);     /* retains of the primary context not yet released */
+unsigned stub_shared_opt_in(void);  /* last MAX_DYNAMIC_SHARED_SIZE_BYTES set */
+
+#endif

@@ -1,0 +1,282 @@
+#include "tests/unit/rt.h"
+
+#include "runtime/recipe.h"
+
+static Recipe *
+parse(const char *text)
+{
+  attnc_error e = { 0 };
+  Recipe *r = NULL;
+  if (recipe_parse(text, strlen(text), &r, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  return r;
+}
+
+static void
+test_fields(void **state)
+{
+  (void)state;
+  Recipe *r = parse(RT_RECIPE);
+  assert_string_equal(r->name, "by_hand");
+  assert_int_equal(r->cc, 80);
+  assert_false(r->exact);
+  assert_int_equal(r->min_driver, 11000);
+  assert_int_equal(r->n_slots, 5);
+  assert_string_equal(r->tensors[ATTNC_LSE].name, "lse");
+  assert_int_equal(r->tensors[ATTNC_LSE].bytes, 4);
+  assert_true(r->tensors[ATTNC_O].out);
+  assert_false(r->tensors[ATTNC_Q].out);
+  assert_true(r->scalars[0].initial == 0.125f);
+  assert_int_equal(r->align, 16);
+  assert_int_equal(r->n_workspace, 0);
+  assert_int_equal(r->n_steps, 1);
+  assert_int_equal(r->n_params, 10);
+  const Launch *l = &r->steps[0].launch;
+  assert_int_equal(l->params[5].kind, PARAM_STRIDE);
+  assert_int_equal(l->params[5].dim, 2);
+  assert_int_equal(l->params[8].size, SIZE_sk);
+  assert_int_equal(l->shared, 65536);
+  recipe_free(r);
+}
+
+static int64_t
+axis(const char *text, const attnc_sizes *s, int sms)
+{
+  char recipe[4096];
+  int64_t v = -1;
+  snprintf(recipe, sizeof recipe,
+           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES,
+                        "0", RT_STEPS(RT_PARAMS, "[%s,1,1]")),
+           text);
+  Recipe *r = parse(recipe);
+  bool fits = axis_value(&r->steps[0].launch.grid[0], s, sms, &v);
+  recipe_free(r);
+  return fits ? v : -1;
+}
+
+static void
+test_axes(void **state)
+{
+  attnc_sizes s = { sizeof s, 2, 8, 4, 1000, 77 };
+  (void)state;
+  assert_int_equal(axis("7", &s, 108), 7);
+  assert_int_equal(axis("\"sm_count\"", &s, 108), 108);
+  assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 8);
+  assert_int_equal(axis("{\"mul\":[{\"size\":\"b\"},{\"size\":\"h\"},3]}", &s, 1), 48);
+  assert_int_equal(
+      axis("{\"mul\":[{\"min\":[{\"mul\":[{\"size\":\"b\"},{\"size\":\"h\"}]},"
+           "\"sm_count\"]},2]}",
+           &s, 5),
+      10);
+  s.sq = 0;
+  assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 0);
+  s.sq = s.sk = s.b = INT64_MAX;
+  assert_int_equal(axis("{\"ceil_div\":[\"sq\",1]}", &s, 1) == INT64_MAX, 1);
+  assert_int_equal(axis("{\"mul\":[{\"size\":\"sq\"},{\"size\":\"sk\"}]}", &s, 1), -1);
+}
+
+/* What is refused, and a part of what is said about it. */
+static const struct {
+  const char *text, *says;
+} refused[] = {
+  { "", "line" },
+  { "[]", "an object is due" },
+  { "{\"a\":1,\"a\":2}", "duplicate" },
+  { "{\"schema\":\"attnc.kernel/2\"}", "attnc.kernel/2" },
+#define WITH(tensors, scalars, requires, workspace, steps)                               \
+  RT_RECIPE_OF("sm_80", "false", tensors, scalars, requires, workspace, steps)
+  { RT_RECIPE_OF("gfx90a", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"),
+    "sm_NN" },
+  { RT_RECIPE_OF("sm_80", "1", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "exact" },
+  { WITH("[]", RT_SCALARS, RT_REQUIRES, "0", "[]"), "tensors" },
+  { WITH("[{\"name\":\"q\",\"slot\":16,\"dtype\":\"bf16\",\"access\":\"in\"}]", "[]",
+         RT_REQUIRES, "0", "[]"),
+    "not in 0 to 15" },
+  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"int7\",\"access\":\"in\"}]", "[]",
+         RT_REQUIRES, "0", "[]"),
+    "dtype 'int7'" },
+  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"inout\"}]", "[]",
+         RT_REQUIRES, "0", "[]"),
+    "access" },
+  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\",\"x\":1}]", "[]",
+         RT_REQUIRES, "0", "[]"),
+    "tensors[0]: unknown key 'x'" },
+  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"
+         "{\"name\":\"k\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"}]",
+         "[]", RT_REQUIRES, "0", "[]"),
+    "slot 0 is taken" },
+  { WITH(RT_TENSORS, "[{\"name\":\"s\",\"slot\":0}]", RT_REQUIRES, "0", "[]"), "default" },
+  { WITH(RT_TENSORS, RT_SCALARS, "{}", "0", "[]"), "requires: 'align'" },
+  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"aligned\":1}", "0", "[]"), "aligned" },
+  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"sizes\":{\"dv\":1}}", "0", "[]"), "dv" },
+  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"strides\":{\"z\":[1,1,1,1,0]}}", "0",
+         "[]"),
+    "no tensor 'z'" },
+  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"scalars\":{\"softmax_scale\":1}}", "0",
+         "[]"),
+    "not a constant" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"products\":[1]}]", "[]"), "products" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "steps" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[{\"copy\":{}}]"), "launch or memset" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1]")), "grid" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1,-1]")),
+    "not in 0" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS(RT_PARAMS, "[{\"ceil_div\":[\"sq\",0]},1,1]")),
+    "ceil_div" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS(RT_PARAMS, "[{\"floor\":[\"sq\",2]},1,1]")),
+    "floor" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS(RT_PARAMS, "[{\"min\":[{\"min\":[{\"min\":[{\"min\":[{\"min\":[1]}]}]}]}]}"
+                             ",1,1]")),
+    "too deep" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"ptr\",\"tensor\":5}]", RT_GRID)),
+    "params[0]: no tensor in slot 5" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"i32\",\"tensor\":0}]", RT_GRID)),
+    "cannot be i32" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"i64\",\"stride\":[0,5]}]", RT_GRID)),
+    "dim" },
+  { WITH(RT_TENSORS, "[]", RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)),
+    "no scalar" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"i32\",\"size\":\"d\"}]", RT_GRID)),
+    "a size is due" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS("[{\"type\":\"i32\",\"size\":\"b\",\"bias\":1}]", RT_GRID)),
+    "one source" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+         "\"block\":[1024,2,1],\"shared\":0}}]"),
+    "block" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+         "\"block\":[32,1,1],\"cluster\":[2,1,1],\"shared\":0}}]"),
+    "cluster" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+         "\"block\":[32,1,1],\"shared\":0,\"maxreg\":1}}]"),
+    "maxreg" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"memset\":{\"workspace\":0,\"value\":256,\"bytes\":16}}]"),
+    "value" },
+#undef WITH
+};
+
+static void
+test_refused(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    attnc_error e = { 0 };
+    Recipe *r = NULL;
+    if (recipe_parse(refused[i].text, strlen(refused[i].text), &r, &e) == ATTNC_OK)
+      fail_msg("accepted: %s", refused[i].text);
+    if (!strstr(e.message, refused[i].says))
+      fail_msg("'%s' does not say '%s'", e.message, refused[i].says);
+    assert_null(r);
+  }
+}
+
+static void
+test_unknown_keys_at_top_level_are_ignored(void **state)
+{
+  (void)state;
+  char text[8192];
+  snprintf(text, sizeof text, "{\"later\":[{\"a\":1}],%s", RT_RECIPE + 1);
+  recipe_free(parse(text));
+}
+
+/* ---- mutations ---- */
+
+static uint64_t
+next(uint64_t *s)
+{
+  *s ^= *s << 13;
+  *s ^= *s >> 7;
+  return *s ^= *s << 17;
+}
+
+/* Bytes changed, cut, doubled; numbers made large: a recipe that is still accepted can be
+ * evaluated. */
+static void
+mutate(char *text, size_t *n, size_t cap, uint64_t *seed)
+{
+  static const char interesting[] = "{}[]\",:0123456789-.eE\\ntfu\0\xff";
+  for (uint64_t times = 1 + next(seed) % 3; times; times--) {
+    size_t at = next(seed) % *n;
+    switch (next(seed) % 4) {
+    case 0:
+      text[at] = interesting[next(seed) % (sizeof interesting - 1)];
+      break;
+    case 1:
+      text[at] = (char)next(seed);
+      break;
+    case 2: {
+      size_t cut = next(seed) % 16 % (*n - at);
+      memmove(text + at, text + at + cut, *n - at - cut);
+      *n -= cut;
+      break;
+    }
+    default:
+      if (*n + 4 < cap) {
+        memmove(text + at + 4, text + at, *n - at);
+        memcpy(text + at, text + next(seed) % (*n - 4), 4);
+        *n += 4;
+      }
+    }
+  }
+}
+
+static void
+test_mutations_never_crash(void **state)
+{
+  (void)state;
+  static const char recipe[] =
+      RT_RECIPE_OF("sm_90a", "true", RT_TENSORS, RT_SCALARS,
+                   "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":4096},"
+                   "\"strides\":{\"q\":[1,2,3,1,0]}}",
+                   "[{\"product\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_count\"]}]}]",
+                   RT_STEPS(RT_PARAMS, RT_GRID));
+  const char *runs = getenv("ATTNC_TEST_FUZZ");
+  long count = runs ? atol(runs) : 60000, accepted = 0;
+  uint64_t seed = 88172645463325252u;
+  attnc_sizes s = { sizeof s, 1, 2, 1, 128, 128 };
+  for (long i = 0; i < count; i++) {
+    char text[sizeof recipe + 64];
+    size_t n = sizeof recipe - 1;
+    int64_t v;
+    attnc_error e = { 0 };
+    Recipe *r = NULL;
+    memcpy(text, recipe, n);
+    mutate(text, &n, sizeof text, &seed);
+    if (recipe_parse(text, n, &r, &e) != ATTNC_OK) {
+      assert_true(e.message[0] != 0);
+      continue;
+    }
+    accepted++;
+    for (int j = 0; j < r->n_steps; j++)
+      for (int k = 0; r->steps[j].is_launch && k < 3; k++)
+        axis_value(&r->steps[j].launch.grid[k], &s, 4, &v);
+    recipe_free(r);
+  }
+  print_message("%ld mutated recipes, %ld accepted\n", count, accepted);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_fields),
+    cmocka_unit_test(test_axes),
+    cmocka_unit_test(test_refused),
+    cmocka_unit_test(test_unknown_keys_at_top_level_are_ignored),
+    cmocka_unit_test(test_mutations_never_crash),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
