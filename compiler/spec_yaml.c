@@ -85,15 +85,40 @@ event_place(const YamlReader *r)
   return p;
 }
 
-static bool
-tab_at(const SpecLoad *l, yaml_mark_t mark)
+/* Where line `line`, from 0, starts; NULL past the last. */
+static const char *
+line_at(const SpecLoad *l, size_t line)
 {
   const char *p = l->text, *end = l->text + l->n;
-  for (size_t line = 0; p && line < mark.line; line++) {
+  for (; p && line > 0; line--) {
     p = memchr(p, '\n', (size_t)(end - p));
     p = p ? p + 1 : NULL;
   }
-  return p && mark.column < (size_t)(end - p) && p[mark.column] == '\t';
+  return p;
+}
+
+/* libyaml puts the end of a text that lacks its last LF on the line after it. */
+static Place
+problem_place(const SpecLoad *l, yaml_mark_t at)
+{
+  if (line_at(l, at.line))
+    return place_of(at, at);
+  Place end = {(int)at.line, 1, 1};
+  for (const char *p = line_at(l, at.line - 1); *p; p++)
+    end.col += ((unsigned char)*p & 0xc0) != 0x80;
+  return end;
+}
+
+static const char *
+syntax_help(const SpecLoad *l, const yaml_parser_t *p)
+{
+  const char *line = line_at(l, p->problem_mark.line);
+  size_t column = p->problem_mark.column;
+  if (line && column < strcspn(line, "\n") && line[column] == '\t')
+    return "YAML does not indent with tabs: use spaces";
+  if (p->problem && strstr(p->problem, "mapping values are not allowed"))
+    return "put text that has `: ` in it in quotes";
+  return NULL;
 }
 
 static void
@@ -103,12 +128,8 @@ syntax_fault(YamlReader *r)
   if (p->error == YAML_MEMORY_ERROR)
     longjmp(r->load->no_memory, 1);
   const char *problem = p->problem ? p->problem : "unreadable";
-  const char *help = tab_at(r->load, p->problem_mark)
-                         ? "YAML does not indent with tabs: use spaces"
-                     : strstr(problem, "mapping values are not allowed")
-                         ? "put text that has `: ` in it in quotes"
-                         : NULL;
-  Place at = place_of(p->problem_mark, p->problem_mark);
+  const char *help = syntax_help(r->load, p);
+  Place at = problem_place(r->load, p->problem_mark);
   if (p->context)
     spec_fault(r->load, at, SE_SYNTAX, help, "not YAML: %s (%s, line %d)", problem,
                p->context, (int)p->context_mark.line + 1);

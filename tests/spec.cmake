@@ -3,16 +3,31 @@
 file(GLOB spec_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/spec*.c)
 objects(o_spec ${spec_SOURCES} ${CMAKE_SOURCE_DIR}/compiler/target.c
   ${CMAKE_SOURCE_DIR}/compiler/ref.c)
-target_link_libraries(o_spec PRIVATE PkgConfig::YAML)
+target_link_libraries(o_spec PRIVATE yaml)
 
 function(spec_unit name)
   unit(${name} OBJECTS base spec)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE golden.c ${ARGN})
-    target_link_libraries(test_${name} PRIVATE PkgConfig::YAML)
   endif()
 endfunction()
 spec_unit(bad_specs)
 spec_unit(spec)
 spec_unit(spec_docs)
 spec_unit(ref oracle.c)
+
+add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>
+  $<TARGET_OBJECTS:o_spec>)
+target_link_libraries(fuzz_spec PRIVATE plain yaml)
+target_compile_definitions(fuzz_spec PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+add_test(NAME fuzz_spec COMMAND fuzz_spec --runs 20000)
+set_tests_properties(fuzz_spec PROPERTIES LABELS "fuzz")
+add_test(NAME fuzz_spec_long COMMAND fuzz_spec --runs 1000000 --seed 2)
+set_tests_properties(fuzz_spec_long PROPERTIES LABELS "fuzz;slow" TIMEOUT 2400)
+
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME spec_schema COMMAND Python3::Interpreter
+    ${CMAKE_CURRENT_SOURCE_DIR}/schema_check.py)
+  set_tests_properties(spec_schema PROPERTIES LABELS "unit" SKIP_RETURN_CODE 77)
+endif()
