@@ -247,7 +247,7 @@ compile(const LlvmRequest *req, LlvmResult *res, attnc_error *err)
   j.lo = NEW(j.arena, Lo);
   j.lo->arena = j.arena;
   j.lo->cx = LLVMContextCreate();
-  LLVMContextSetDiscardValueNames(j.lo->cx, 1);
+  LLVMContextSetDiscardValueNames(j.lo->cx, req->ll == NULL); /* the reader needs names */
   LLVMContextSetDiagnosticHandler(j.lo->cx, on_diagnostic, &j);
   attnc_status s = guarded(&j);
   arena_free(j.arena);

@@ -2,10 +2,10 @@
  *
  * Each row's scores, softmax and output are computed twice in one walk over the keys that
  * the mask lets it see: in fp64, which is the reference, and *plainly*, as simple correct
- * code of the spec's precision would (fp32 scores, P rounded to v's type, fp32 accumulation,
- * O rounded).  A result is right when no element is further from the reference than twice
- * the largest error that the plain computation makes in the same head, plus one ulp of the
- * output type.  Rows that see no key are exactly 0 and -inf. */
+ * code of the spec's precision would (fp32 scores, P rounded to v's type, fp32
+ * accumulation, O rounded).  A result is right when no element is further from the
+ * reference than twice the largest error that the plain computation makes in the same head,
+ * plus one ulp of the output type.  Rows that see no key are exactly 0 and -inf. */
 #include "base/arena.h"
 #include "base/err.h"
 #include "compiler/spec.h"
@@ -162,7 +162,8 @@ static attnc_status
 take_args(Ref *r, const Spec *s, const attnc_args *args, uint32_t slots, attnc_error *err)
 {
   if (!s || !args || args->size < sizeof *args)
-    return err_set(err, ATTNC_ERR_USAGE, "reference: no spec, or attnc_args.size is not set");
+    return err_set(err, ATTNC_ERR_USAGE,
+                   "reference: no spec, or attnc_args.size is not set");
   *r = (Ref){.spec = s, .n = args->sizes, .band = spec_band(s)};
   r->ty[ATTNC_Q] = s->q;
   r->ty[ATTNC_K] = s->k;
@@ -190,13 +191,12 @@ take_memory(Ref *r, attnc_error *err)
   int64_t sk = (r->n.sk + KEYS - 1) / KEYS * KEYS;
   r->arena = arena_new(0);
   Arena *a = r->arena;
-  bool whole = a && (r->keys = room(a, sk, d, sizeof(float))) &&
-               (r->values = room(a, sk, dv, sizeof(float))) &&
-               (r->s64 = room(a, sk, 1, sizeof(double))) &&
-               (r->s32 = room(a, sk, 1, sizeof(float))) &&
-               (r->q = room(a, d, 1, sizeof(float))) &&
-               (r->o64 = room(a, dv, 1, sizeof(double))) &&
-               (r->o32 = room(a, dv, 1, sizeof(float)));
+  bool whole =
+      a && (r->keys = room(a, sk, d, sizeof(float))) &&
+      (r->values = room(a, sk, dv, sizeof(float))) &&
+      (r->s64 = room(a, sk, 1, sizeof(double))) &&
+      (r->s32 = room(a, sk, 1, sizeof(float))) && (r->q = room(a, d, 1, sizeof(float))) &&
+      (r->o64 = room(a, dv, 1, sizeof(double))) && (r->o32 = room(a, dv, 1, sizeof(float)));
   if (whole)
     return ATTNC_OK;
   arena_free(a);
@@ -401,10 +401,10 @@ sample_rows(int64_t sq, int64_t rows[SAMPLED_ROWS])
 
 /* What is kept of a row until the head's plain error is known. */
 typedef struct RowError {
-  double error;      /* largest of an element */
-  double excess;     /* largest of error - ulp: at most twice the plain error when right */
-  double ulp;        /* of the element with that */
-  double lse;        /* |lse - reference| */
+  double error;  /* largest of an element */
+  double excess; /* largest of error - ulp: at most twice the plain error when right */
+  double ulp;    /* of the element with that */
+  double lse;    /* |lse - reference| */
 } RowError;
 
 /* |got - want|, where anything that is no number is infinitely wrong. */
@@ -456,7 +456,9 @@ typedef struct Judge {
 static double
 ratio(double error, double bound)
 {
-  return error <= bound ? (bound > 0 ? error / bound : 0) : bound > 0 ? error / bound : INFINITY;
+  return error <= bound ? (bound > 0 ? error / bound : 0)
+         : bound > 0    ? error / bound
+                        : INFINITY;
 }
 
 /* Rows that see nothing have e->ulp 0 and no use for the head's bound. */

@@ -10,7 +10,7 @@
 
 /* ---- the table ---- */
 
-#define NOWHERE 0
+#define NOWHERE    0
 #define AT(member) offsetof(Spec, member)
 const Field spec_fields[] = {
 #define SPEC_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
@@ -107,9 +107,10 @@ refuse_other_name(SpecLoad *l, const Keys *keys, const DocNode *node, const char
   if (!alias && !same)
     return false;
   const char *ours = same ? same->key : alias->key;
-  const char *help = alias && alias->note ? alias->note
-                                          : arena_printf(l->arena, "write `%s`", ours);
-  spec_fault(l, node->key_place, SE_OTHER_NAME, help, "`%s` is called `%s` here", shown, ours);
+  const char *help =
+      alias && alias->note ? alias->note : arena_printf(l->arena, "write `%s`", ours);
+  spec_fault(l, node->key_place, SE_OTHER_NAME, help, "`%s` is called `%s` here", shown,
+             ours);
   return true;
 }
 
@@ -349,7 +350,8 @@ read_names(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     if (!spec_value_word(l, n, specialize_names, SPECIALIZE_COUNT, &i))
       continue;
     if (*bits & 1u << i)
-      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice", specialize_names[i]);
+      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice",
+                 specialize_names[i]);
     *bits |= 1u << i;
   }
 }
@@ -371,8 +373,8 @@ static bool
 covers(const Pin *a, const Pin *b)
 {
   bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
-  bool name = !a->template_name ||
-              (b->template_name && str_eq(a->template_name, b->template_name));
+  bool name =
+      !a->template_name || (b->template_name && str_eq(a->template_name, b->template_name));
   return arch && name;
 }
 
@@ -428,9 +430,9 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 }
 
 static Reader *const readers[FT_COUNT] = {
-    [FT_VERSION] = read_version, [FT_NAME] = read_name,     [FT_TEXT] = read_text,
-    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,       [FT_BOOL] = read_bool,
-    [FT_FLAG] = read_flag,       [FT_ENUM] = read_enum,     [FT_WINDOW] = read_window,
+    [FT_VERSION] = read_version, [FT_NAME] = read_name,       [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,         [FT_BOOL] = read_bool,
+    [FT_FLAG] = read_flag,       [FT_ENUM] = read_enum,       [FT_WINDOW] = read_window,
     [FT_SCALE] = read_scale,     [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,
     [FT_PINS] = read_pins,       [FT_ARCH] = read_arch,
 };

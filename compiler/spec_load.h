@@ -70,7 +70,7 @@ typedef struct DocNode {
   const char *key;  /* of the map that this is a value of, else NULL */
   Place key_place;
   struct DocNode *first, *next; /* children; sibling */
-  int n;                     /* children */
+  int n;                        /* children */
 } DocNode;
 
 typedef struct SpecLoad {
@@ -118,7 +118,8 @@ bool spec_value_bool(SpecLoad *, const DocNode *, bool *out);
 bool spec_value_int(SpecLoad *, const DocNode *, const Field *, int *out);
 bool spec_value_scale(SpecLoad *, const DocNode *, double *out);
 /* The index in `words`; aliases are suggested, never taken. */
-bool spec_value_word(SpecLoad *, const DocNode *, const char *const *words, int n, int *out);
+bool spec_value_word(SpecLoad *, const DocNode *, const char *const *words, int n,
+                     int *out);
 /* false, reported: not of this kind. */
 bool spec_value_is(SpecLoad *, const DocNode *, DocKind, const char *due);
 

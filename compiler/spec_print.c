@@ -89,7 +89,8 @@ canonical(const Spec *s)
     str_printf(&out, "head_dim_v: %d\n", s->head_dim_v);
   if (s->return_lse)
     str_put(&out, "return_lse: true\n");
-  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE) && spec_scale(s) != 1 / sqrt(s->head_dim)) {
+  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE) &&
+      spec_scale(s) != 1 / sqrt(s->head_dim)) {
     str_put(&out, "softmax_scale: ");
     put_number(&out, s->softmax_scale);
     str_put(&out, "\n");
@@ -142,14 +143,15 @@ put_pin(Str *out, const Pin *p)
   put_open_int(out, "block_n", p->block_n);
   put_open_int(out, "num_stages", p->num_stages);
   put_open_int(out, "num_warps", p->num_warps);
-  str_printf(out, ", \"q_in_regs\": %s}", p->q_in_regs ? bool_name(p->q_in_regs == 2) : "null");
+  str_printf(out, ", \"q_in_regs\": %s}",
+             p->q_in_regs ? bool_name(p->q_in_regs == 2) : "null");
 }
 
 static void
 put_per_tensor(Str *out, const char *key, const char *const words[4])
 {
-  str_printf(out, ", \"%s\": {\"q\": \"%s\", \"k\": \"%s\", \"v\": \"%s\", \"o\": \"%s\"}", key,
-             words[0], words[1], words[2], words[3]);
+  str_printf(out, ", \"%s\": {\"q\": \"%s\", \"k\": \"%s\", \"v\": \"%s\", \"o\": \"%s\"}",
+             key, words[0], words[1], words[2], words[3]);
 }
 
 static void

@@ -74,7 +74,8 @@ put_type(Str *out, const Field *f)
     str_put(out, "\"const\": 1");
     break;
   case FT_NAME:
-    str_printf(out, "\"type\": \"string\", \"pattern\": \"^[a-z0-9_]{%d,%d}$\"", f->lo, f->hi);
+    str_printf(out, "\"type\": \"string\", \"pattern\": \"^[a-z0-9_]{%d,%d}$\"", f->lo,
+               f->hi);
     break;
   case FT_TEXT:
     str_put(out, "\"type\": \"string\"");
@@ -128,8 +129,8 @@ is_json(FieldType t)
 static bool
 is_word(FieldType t)
 {
-  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM || t == FT_LAYOUTS ||
-         t == FT_ARCH;
+  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM ||
+         t == FT_LAYOUTS || t == FT_ARCH;
 }
 
 static void

@@ -99,7 +99,9 @@ spec_look(const char *s)
 static const char *
 kind_name(const DocNode *node)
 {
-  return node->kind == DOC_MAP ? "a map" : node->kind == DOC_LIST ? "a list" : "a single value";
+  return node->kind == DOC_MAP    ? "a map"
+         : node->kind == DOC_LIST ? "a list"
+                                  : "a single value";
 }
 
 /* How messages name the value: by its key, or as an element of a list. */
@@ -116,7 +118,8 @@ spec_value_is(SpecLoad *l, const DocNode *node, DocKind kind, const char *due)
 {
   if (node->kind == DOC_BAD)
     return false;
-  bool null = node->kind == DOC_SCALAR && !node->quoted && spec_look(node->text) == LOOK_NULL;
+  bool null =
+      node->kind == DOC_SCALAR && !node->quoted && spec_look(node->text) == LOOK_NULL;
   if (null)
     spec_fault(l, node->place, SE_NULL_VALUE, NULL, "%s has no value", subject(l, node));
   else if (node->kind != kind)
@@ -188,14 +191,15 @@ number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help,
                shown);
   else if (*look == LOOK_OCTAL)
     spec_fault(l, node->place, SE_OCTAL,
-               "YAML 1.1 reads it as octal: remove the leading zeros", "leading zero in `%s`",
-               shown);
+               "YAML 1.1 reads it as octal: remove the leading zeros",
+               "leading zero in `%s`", shown);
   else if (*look == LOOK_RADIX)
     spec_fault(l, node->place, SE_RADIX, NULL, "`%s` is not decimal", shown);
   else if (*look == LOOK_GROUPED || *look == LOOK_SIGNED)
     spec_fault(l, node->place, SE_NUMBER_FORM, NULL, "`%s` is not a plain number", shown);
   else if (*look < LOOK_INT)
-    spec_fault(l, node->place, SE_NOT_NUMBER, help, "%s takes %s, not `%s`", who, due, shown);
+    spec_fault(l, node->place, SE_NOT_NUMBER, help, "%s takes %s, not `%s`", who, due,
+               shown);
   else
     return true;
   return false;
@@ -237,7 +241,8 @@ spec_value_int(SpecLoad *l, const DocNode *node, const Field *f, int *out)
     return false;
   if (look != LOOK_INT) {
     spec_fault(l, node->place, SE_NOT_INTEGER, as_integer(l, node->text, look),
-               "%s takes an integer, not `%s`", subject(l, node), spec_shown(l, node->text));
+               "%s takes an integer, not `%s`", subject(l, node),
+               spec_shown(l, node->text));
     return false;
   }
   long long v = strtoll(node->text, NULL, 10); /* saturates */

@@ -183,7 +183,8 @@ static bool
 read_list(YamlReader *r, DocNode *list, int depth)
 {
   DocNode **end = &list->first;
-  refuse_properties(r, r->event.data.sequence_start.anchor, r->event.data.sequence_start.tag);
+  refuse_properties(r, r->event.data.sequence_start.anchor,
+                    r->event.data.sequence_start.tag);
   list->kind = DOC_LIST;
   for (;;) {
     if (!advance(r))

@@ -234,7 +234,8 @@ enum { WALK_SPANS = 3 };
  * is at least one tile, wholly masked if need be, so that a block that sees no key comes
  * out as o = 0, lse = −inf by itself. */
 typedef struct Walk {
-  Idx lo, hi;
+  Idx lo, hi;     /* tiles */
+  Idx start, end; /* keys that some row of the block sees: none if end <= start */
   TileSpan span[WALK_SPANS];
   int n, bn;
   bool even; /* sk is proved a multiple of bn: no tile is ragged */

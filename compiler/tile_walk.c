@@ -51,8 +51,10 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
 {
   Walk w = { .bn = bn, .even = i_multiple(m->sk, bn) };
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
-  w.lo = i_div(start_of(m, q0), bn);
-  w.hi = i_max(i_cdiv(end_of(m, q1), bn), i_add(w.lo, 1));
+  w.start = start_of(m, q0);
+  w.end = end_of(m, q1);
+  w.lo = i_div(w.start, bn);
+  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));
   Idx full_hi = i_max(w.lo, i_min(i_div(end_of(m, q0), bn), w.hi));
   Idx full_lo = i_max(w.lo, i_min(i_cdiv(start_of(m, q1), bn), full_hi));
   if (m->band.lo == INT_MIN)

@@ -23,6 +23,13 @@ leaf(void *user, const Node *n)
   return *(const int64_t *)user;
 }
 
+/* A block that sees no key still walks one wholly masked tile, which is EMPTY. */
+static bool
+sees_nothing(const Picture *p, const Walk *w, int64_t i)
+{
+  return idx_eval(w->end, leaf, &i) <= idx_eval(w->start, leaf, &i) || p->out->kv_tiles == 0;
+}
+
 /* Row `i` of the map: the spans are visited as the kernel visits them. */
 static void
 picture_row(Picture *p, const Walk *w, int64_t i)
@@ -32,6 +39,11 @@ picture_row(Picture *p, const Walk *w, int64_t i)
   int64_t seen = 0;
   if (row)
     memset(row, ' ', (size_t)c->kv_tiles);
+  if (sees_nothing(p, w, i)) {
+    c->visited++;
+    c->empty += c->kv_tiles;
+    return;
+  }
   for (int s = 0; s < w->n; s++) {
     int64_t lo = idx_eval(w->span[s].lo, leaf, &i), hi = idx_eval(w->span[s].hi, leaf, &i);
     int64_t n = hi > lo ? hi - lo : 0, inside = 0;

@@ -1,0 +1,229 @@
+/* attnc_compile from outside: models against programs, determinism, the choice of a
+ * schedule, and every bad request answered by a status and a reason. */
+#include "compiler/gen.h"
+#include "compiler/template.h"
+
+#include <attnc/attnc.h>
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static attnc_spec *
+spec(const char *more)
+{
+  char text[1024];
+  attnc_spec *s = NULL;
+  snprintf(text, sizeof text, "attnc: 1\nname: t\n%s\n", more);
+  assert_int_equal(attnc_spec_load(text, strlen(text), "t", &s, NULL), ATTNC_OK);
+  return s;
+}
+
+static const char *const variants[] = {
+  "dtype: bf16\nhead_dim: 16",
+  "dtype: fp16\nhead_dim: 40\ncausal: true",
+  "dtype: bf16\nhead_dim: 64\nwindow: [100, 0]\nreturn_lse: true",
+  "dtype: fp16\nhead_dim: 96\nhead_dim_v: 128\ncausal: true",
+  "dtype: bf16\nhead_dim: 128\ncausal: true\nreturn_lse: true",
+  "dtype: bf16\nhead_dim: 192\nhead_dim_v: 128",
+  "dtype: fp16\nhead_dim: 256\nwindow: [64, 64]\nalign: top_left",
+  "dtype: {q: fp16, k: bf16, v: fp32, o: bf16}\nhead_dim: 72\ncausal: true",
+};
+
+/* Every legal schedule compiles, and its shared memory is what the model said. */
+static void
+test_models(void **state)
+{
+  (void)state;
+  int compiled = 0;
+  for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+    attnc_spec *s = spec(variants[i]);
+    char *text;
+    attnc_error e = { 0 };
+    const char *target = i % 2 ? "sm_86" : "sm_80";
+    assert_int_equal(attnc_schedules(s, NULL, target, 0, &text, &e), ATTNC_OK);
+    json_t *list = json_loads(text, 0, NULL);
+    assert_true(json_array_size(list) >= 1);
+    for (size_t n = 0; n < json_array_size(list); n += 5) {
+      json_t *x = json_array_get(list, n);
+      attnc_schedule w = { .size = sizeof w };
+      int shared;
+      attnc_kernel *k;
+      assert_int_equal(json_unpack(x, "{s:s,s:i,s:i,s:i,s:i,s:i,s:i}", "template",
+                                   &w.template_name, "block_m", &w.block_m, "block_n",
+                                   &w.block_n, "num_stages", &w.num_stages, "num_warps",
+                                   &w.num_warps, "q_in_regs", &w.q_in_regs, "shared", &shared),
+                       0);
+      if (attnc_compile(s, NULL, target, &w, &k, &e) != ATTNC_OK)
+        fail_msg("%s: %s", variants[i], e.message);
+      json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
+      assert_non_null(recipe);
+      json_t *launch =
+          json_object_get(json_array_get(json_object_get(recipe, "steps"), 0), "launch");
+      assert_int_equal(json_integer_value(json_object_get(launch, "shared")), shared);
+      json_decref(recipe);
+      attnc_kernel_release(k);
+      compiled++;
+    }
+    json_decref(list);
+    attnc_text_free(text);
+    attnc_spec_release(s);
+  }
+  assert_true(compiled > 30);
+}
+
+static void
+test_deterministic(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec(variants[4]);
+  attnc_kernel *a, *b;
+  assert_int_equal(attnc_compile(s, NULL, "sm_80", NULL, &a, NULL), ATTNC_OK);
+  assert_int_equal(attnc_compile(s, NULL, "sm_80", NULL, &b, NULL), ATTNC_OK);
+  assert_string_equal(attnc_kernel_ptx(a, NULL), attnc_kernel_ptx(b, NULL));
+  assert_string_equal(attnc_kernel_json(a), attnc_kernel_json(b));
+  attnc_kernel_release(a);
+  attnc_kernel_release(b);
+  attnc_spec_release(s);
+}
+
+/* Specialised sizes leave no trace in the parameters, and need their values. */
+static void
+test_specialise(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 64\nspecialize: [sq, sk, softmax_scale]");
+  attnc_problem p = { .size = sizeof p, .sizes = { .sq = 256, .sk = 512 } };
+  attnc_kernel *k;
+  attnc_error e = { 0 };
+  assert_int_equal(attnc_compile(s, NULL, "sm_80", NULL, &k, &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "'sq' is specialised"));
+  assert_int_equal(attnc_compile(s, &p, "sm_80", NULL, &k, &e), ATTNC_OK);
+  const char *json = attnc_kernel_json(k);
+  assert_null(strstr(json, "{\"type\":\"i32\",\"size\":\"sq\"}"));
+  assert_null(strstr(json, "{\"type\":\"f32\""));
+  assert_non_null(strstr(json, "\"sizes\":{\"sq\":256,\"sk\":512}"));
+  attnc_kernel_release(k);
+  attnc_spec_release(s);
+}
+
+typedef struct Bad {
+  const char *target;
+  attnc_schedule want;
+  attnc_compile_options options;
+  attnc_status status;
+  const char *says;
+} Bad;
+
+static const char broken_ll[] = "define void @k( {";
+static const char unselectable[] =
+    "target triple = \"nvptx64-nvidia-cuda\"\n"
+    "declare void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32)\n"
+    "define ptx_kernel void @k() {\n"
+    "  call void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32 64)\n  ret void\n}\n";
+
+static const Bad bads[] = {
+  { "sm_81", { 0 }, { 0 }, ATTNC_ERR_UNSUPPORTED, "target 'sm_81'" },
+  { "sm_80", { .template_name = "nope" }, { 0 }, ATTNC_ERR_UNSUPPORTED, "no template 'nope'" },
+  { "sm_86",
+    { .template_name = "fwd_mma", .block_m = 128, .block_n = 128, .num_stages = 4,
+      .num_warps = 8, .q_in_regs = 1 },
+    { 0 }, ATTNC_ERR_UNSUPPORTED, "bytes of shared memory, sm_86 has 101376" },
+  { "sm_80",
+    { .template_name = "fwd_mma", .block_m = 128, .block_n = 128, .num_stages = 1,
+      .num_warps = 4, .q_in_regs = 2 },
+    { 0 }, ATTNC_ERR_UNSUPPORTED, "registers a thread" },
+  { "sm_80",
+    { .template_name = "fwd_mma", .block_m = 100, .block_n = 64, .num_stages = 1,
+      .num_warps = 4, .q_in_regs = 1 },
+    { 0 }, ATTNC_ERR_UNSUPPORTED, "block_m 100" },
+  { "sm_80", { 0 }, { .dump = "tile,nope" }, ATTNC_ERR_USAGE, "no stage 'nope'" },
+  { "sm_80", { 0 }, { .ptx_version = "6.4" }, ATTNC_ERR_UNSUPPORTED, "at least 7.0" },
+  { "sm_80", { 0 }, { .ptx_version = "x" }, ATTNC_ERR_USAGE, "no PTX version" },
+  { "sm_80", { 0 }, { .from = "tile", .text = "" }, ATTNC_ERR_USAGE, "not 'tile'" },
+  { "sm_80", { 0 }, { .from = "ll", .text = broken_ll }, ATTNC_ERR_COMPILE, "does not parse" },
+  { "sm_80", { 0 }, { .from = "ll", .text = unselectable }, ATTNC_ERR_COMPILE, "LLVM" },
+};
+
+static void
+test_bad_requests(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec(variants[4]);
+  for (size_t i = 0; i < sizeof bads / sizeof *bads; i++) {
+    const Bad *b = &bads[i];
+    attnc_kernel *k;
+    attnc_error e = { 0 };
+    attnc_status got = attnc_compile_with(s, NULL, b->target, &b->want, &b->options, &k, &e);
+    if (got != b->status || !strstr(e.message, b->says))
+      fail_msg("%zu: %s: %s", i, attnc_status_name(got), e.message);
+    assert_null(k);
+  }
+  attnc_spec_release(s);
+}
+
+/* Mixed dtypes go to the template that takes them, and the reasons are told. */
+static void
+test_choice(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec(variants[7]);
+  attnc_schedule out;
+  const char *source;
+  attnc_error e = { 0 };
+  const Target *t = target_find("sm_80");
+  assert_int_equal(gen_schedule(s, NULL, t, NULL, &out, &source, &e), ATTNC_OK);
+  assert_string_equal(out.template_name, "ref_fwd");
+  attnc_schedule want = { .size = sizeof want, .template_name = "fwd_mma" };
+  assert_int_equal(gen_schedule(s, NULL, t, &want, &out, &source, &e), ATTNC_ERR_UNSUPPORTED);
+  assert_non_null(strstr(e.message, "one dtype"));
+  attnc_spec_release(s);
+  s = spec(variants[4]);
+  attnc_problem p = { .size = sizeof p, .sizes = { .b = 1, .h = 8, .hk = 8, .sq = 2048,
+                                                   .sk = 2048 } };
+  assert_int_equal(gen_schedule(s, &p, t, NULL, &out, &source, &e), ATTNC_OK);
+  assert_string_equal(source, "model");
+  assert_string_equal(out.template_name, "fwd_mma");
+  attnc_spec_release(s);
+}
+
+/* Counts of the picture are those of the definition, for a case worked out by hand. */
+static void
+test_tiles(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128\ncausal: true");
+  attnc_sizes n = { .size = sizeof n, .b = 1, .h = 1, .hk = 1, .sq = 256, .sk = 256 };
+  attnc_tile_counts c = { .size = sizeof c };
+  char map[9] = "";
+  assert_int_equal(attnc_tiles(s, &n, 128, 64, &c, map, 8, NULL), ATTNC_OK);
+  assert_memory_equal(map, "++  ##++", 8);
+  assert_int_equal(c.empty, 2);
+  assert_int_equal(c.partial, 4);
+  assert_int_equal(c.full, 2);
+  assert_int_equal(c.visited, 6);
+  n.sk = 64; /* the first 192 queries see no key */
+  assert_int_equal(attnc_tiles(s, &n, 128, 64, &c, NULL, 0, NULL), ATTNC_OK);
+  assert_int_equal(c.empty, 1);
+  assert_int_equal(c.partial, 1);
+  assert_int_equal(c.visited, 2);
+  assert_int_equal(attnc_tiles(s, &n, 128, 64, &c, map, 1, NULL), ATTNC_ERR_USAGE);
+  attnc_spec_release(s);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_models),      cmocka_unit_test(test_deterministic),
+    cmocka_unit_test(test_specialise),  cmocka_unit_test(test_bad_requests),
+    cmocka_unit_test(test_choice),      cmocka_unit_test(test_tiles),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

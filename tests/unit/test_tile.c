@@ -1,0 +1,317 @@
+/* The tile vocabulary without LLVM: folding of index expressions, walks against brute
+ * force over the mask's definition, and that misuse of a word is refused in words. */
+#include "compiler/tile_prog.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct Bench {
+  Arena *arena;
+  jmp_buf fail;
+  attnc_error err;
+  Tb *t;
+} Bench;
+
+static void
+bench_open(Bench *b, int warps)
+{
+  memset(b, 0, sizeof *b);
+  b->arena = arena_new(0);
+  b->t = tile_new(b->arena, &b->fail, &b->err, target_find("sm_80"), warps);
+}
+
+/* ---- index expressions ---- */
+
+static void
+test_folding(void **state)
+{
+  (void)state;
+  Bench b;
+  int64_t k;
+  bench_open(&b, 4);
+  Idx x = i_cta(b.t, 0), y = tile_size(b.t, SIZE_SQ);
+  assert_true(i_known(i_add(2, 3), &k) && k == 5);
+  assert_true(i_known(i_div(-1, 64), &k) && k == -1);
+  assert_true(i_known(i_cdiv(65, 64), &k) && k == 2);
+  assert_ptr_equal(i_add(x, 0).node, x.node);
+  assert_ptr_equal(i_mul(x, 1).node, x.node);
+  assert_true(i_known(i_mul(x, 0), &k) && k == 0);
+  assert_true(i_known(i_sub(y, y), &k) && k == 0);
+  assert_ptr_equal(i_add(x, y).node, i_add(x, y).node);
+  assert_ptr_equal(i_add(i_add(x, 3), 4).node, i_add(x, 7).node);
+  assert_ptr_equal(i_max(0, y).node, y.node);
+  assert_true(i_known(i_min(0, y), &k) && k == 0);
+  assert_true(i_multiple(i_mul(x, 128), 64));
+  assert_false(i_multiple(i_add(i_mul(x, 128), 1), 64));
+  assert_true(tile_stride(b.t, 0, 1).node->wide);
+  arena_free(b.arena);
+}
+
+/* ---- walks ---- */
+
+typedef struct Shape {
+  Band band;
+  int64_t sq, sk;
+  int bm, bn;
+} Shape;
+
+static bool
+visible(const Shape *s, int64_t q, int64_t k)
+{
+  int64_t rel = k - (q + (s->band.bottom_right ? s->sk - s->sq : 0));
+  return (s->band.hi == INT_MAX || rel <= s->band.hi) &&
+         (s->band.lo == INT_MIN || rel >= s->band.lo);
+}
+
+/* 0 no pair of the tile is visible, 2 all of a whole tile are, 1 otherwise. */
+static int
+brute_class(const Shape *s, int64_t i, int64_t j)
+{
+  int64_t seen = 0, all = 0;
+  for (int64_t q = i * s->bm; q < (i + 1) * s->bm && q < s->sq; q++)
+    for (int64_t k = j * s->bn; k < (j + 1) * s->bn; k++, all++)
+      seen += k < s->sk && visible(s, q, k);
+  return seen == 0 ? 0 : seen == all ? 2 : 1;
+}
+
+typedef struct Sizes {
+  int64_t cta, sq, sk;
+  const Program *prog;
+} Sizes;
+
+static int64_t
+leaf(void *user, const Node *n)
+{
+  const Sizes *s = user;
+  if (n->kind == NODE_CTA)
+    return s->cta;
+  return s->prog->params.at[n->n].slot == SIZE_SQ ? s->sq : s->sk;
+}
+
+/* The class that the walk gives tile j of block i; −1: not visited. */
+static int
+walk_class(const Walk *w, Sizes *s, int64_t j)
+{
+  int found = -1;
+  for (int n = 0; n < w->n; n++) {
+    int64_t lo = idx_eval(w->span[n].lo, leaf, s), hi = idx_eval(w->span[n].hi, leaf, s);
+    if (j < lo || j >= hi)
+      continue;
+    assert_int_equal(found, -1); /* spans are disjoint */
+    found = w->span[n].cls == TILE_FULL ? 2 : 1;
+  }
+  return found;
+}
+
+static void
+check_walk(const Shape *s, bool known)
+{
+  Bench b;
+  bench_open(&b, 4);
+  if (known) {
+    b.t->known[SIZE_SQ] = s->sq;
+    b.t->known[SIZE_SK] = s->sk;
+  }
+  Mask m = { .band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK) };
+  Walk w = w_keys(&m, i_mul(i_cta(b.t, 0), s->bm), s->bm, s->bn);
+  Sizes at = { .sq = s->sq, .sk = s->sk, .prog = b.t->prog };
+  for (int64_t i = 0; i * s->bm < s->sq; i++) {
+    int64_t visited = 0, any = 0, tiles = (s->sk + s->bn - 1) / s->bn;
+    at.cta = i;
+    for (int64_t j = 0; j <= tiles + 250; j++) {
+      int got = walk_class(&w, &at, j), want = j < tiles ? brute_class(s, i, j) : 0;
+      visited += got > 0;
+      any += want > 0;
+      if (want > 0) /* every visible tile, with exactly its class */
+        assert_int_equal(got, want);
+      else
+        assert_int_not_equal(got, 2);
+    }
+    assert_int_equal(visited, any ? any : 1); /* no EMPTY tile but the one of an empty row */
+  }
+  arena_free(b.arena);
+}
+
+static int
+pick(unsigned *seed, int n)
+{
+  *seed = *seed * 1664525u + 1013904223u;
+  return (int)((*seed >> 8) % (unsigned)n);
+}
+
+static void
+test_walks(void **state)
+{
+  (void)state;
+  static const int bms[] = { 32, 64, 128, 4 }, bns[] = { 16, 32, 64, 96, 1 };
+  unsigned seed = 7;
+  for (int n = 0; n < 600; n++) {
+    Shape s = { .sq = 1 + pick(&seed, 200), .sk = pick(&seed, 200) };
+    s.bm = bms[pick(&seed, 4)];
+    s.bn = bns[pick(&seed, 5)];
+    int kind = pick(&seed, 5);
+    s.band = (Band){ .lo = INT_MIN, .hi = INT_MAX, .bottom_right = pick(&seed, 2) };
+    if (kind & 1)
+      s.band.hi = pick(&seed, 3) ? 0 : pick(&seed, 60);
+    if (kind & 2)
+      s.band.lo = -pick(&seed, 90);
+    check_walk(&s, pick(&seed, 2));
+  }
+}
+
+/* ---- misuse ---- */
+
+static void
+outside_loop(Tb *t)
+{
+  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
+             .sk = tile_size(t, SIZE_SK) };
+  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Tile inner = NULL;
+  T_FOR_TILES (t, j, &w)
+    inner = t_zero(t, 64, 64);
+  t_exp2(t, inner);
+}
+
+static void
+nothing_pushed(Tb *t)
+{
+  Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
+  t_take(t, r);
+}
+
+static const Tensor *
+a_tensor(Tb *t)
+{
+  static Tensor x;
+  x = (Tensor){ .name = "k", .slot = 1, .ty = DT_F16, .cols = 64 };
+  x.rows = tile_size(t, SIZE_SK);
+  return &x;
+}
+
+static void
+no_stage_free(Tb *t)
+{
+  Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
+  const Tensor *x = a_tensor(t);
+  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
+  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(64), 64));
+}
+
+static void
+ring_not_as_found(Tb *t)
+{
+  Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
+  const Tensor *x = a_tensor(t);
+  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ), .sk = x->rows };
+  Walk w = w_keys(&m, i_int(0), 64, 64);
+  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
+  T_FOR_TILES (t, j, &w) {
+    Slot s = t_take(t, r);
+    t_release(t, s);
+  }
+}
+
+static void
+read_too_early(Tb *t)
+{
+  Smem q = t_smem(t, "q", DT_F16, 64, 64);
+  t_copy(t, q, v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64));
+  t_get(t, q);
+}
+
+static void
+shapes_differ(Tb *t)
+{
+  Tile a = t_zero(t, 64, 64);
+  Tile b = t_zero(t, 64, 32);
+  t_add(t, a, b);
+}
+
+static void
+uneven_rows(Tb *t)
+{
+  t_zero(t, 40, 64);
+}
+
+static void
+type_changes(Tb *t)
+{
+  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
+             .sk = tile_size(t, SIZE_SK) };
+  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Tile zero = t_zero(t, 64, 64);
+  Tile *v = t_var(t, zero);
+  T_FOR_TILES (t, j, &w)
+    *v = t_zero(t, 64, 32);
+}
+
+static void
+left_open(Tb *t)
+{
+  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
+             .sk = tile_size(t, SIZE_SK) };
+  Walk w = w_keys(&m, i_int(0), 64, 64);
+  T_FOR_TILES (t, j, &w)
+    break;
+}
+
+static void
+too_much_shared(Tb *t)
+{
+  t_smem(t, "q", DT_F16, 1024, 256);
+}
+
+static const struct {
+  void (*emit)(Tb *);
+  const char *says;
+} misuses[] = {
+  { outside_loop, "must be a variable" },
+  { nothing_pushed, "nothing was pushed" },
+  { no_stage_free, "no stage was released" },
+  { ring_not_as_found, "leaves ring k with 0 stages filled" },
+  { read_too_early, "read before its copy was waited for" },
+  { shapes_differ, "different shapes" },
+  { uneven_rows, "not a multiple of 16 a warp" },
+  { type_changes, "changes its type" },
+  { left_open, "left open" },
+  { too_much_shared, "bytes of shared memory" },
+};
+
+static void
+test_misuse(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++) {
+    Bench b;
+    bench_open(&b, 4);
+    if (setjmp(b.fail) == 0) {
+      misuses[i].emit(b.t);
+      tile_plan(b.t);
+      tile_verify(b.t);
+      fail_msg("'%s' was not refused", misuses[i].says);
+    }
+    assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);
+    if (!strstr(b.err.message, misuses[i].says))
+      fail_msg("'%s' is not in: %s", misuses[i].says, b.err.message);
+    arena_free(b.arena);
+  }
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_folding),
+    cmocka_unit_test(test_walks),
+    cmocka_unit_test(test_misuse),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
