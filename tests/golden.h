@@ -1,7 +1,8 @@
 /* golden.h: expectations that live in files beside the inputs.
  *
  * A test makes a text and compares it with a file of the source tree; with ATTNC_UPDATE=1
- * in the environment the file is written instead, and the diff is for a person to review. */
+ * in the environment the file is written instead, and the diff is for a person to review.
+ */
 #ifndef ATTNC_TESTS_GOLDEN_H
 #define ATTNC_TESTS_GOLDEN_H
 

@@ -76,7 +76,8 @@ double
 oracle_decode(OracleType t, uint32_t bits)
 {
   Shape s = shapes[t];
-  int e = (int)(bits >> s.mantissa & ((1u << s.exponent) - 1)), bias = (1 << (s.exponent - 1)) - 1;
+  int e = (int)(bits >> s.mantissa & ((1u << s.exponent) - 1)),
+      bias = (1 << (s.exponent - 1)) - 1;
   double m = ldexp(bits & ((1u << s.mantissa) - 1), -s.mantissa);
   double sign = bits >> (s.exponent + s.mantissa) & 1 ? -1 : 1;
   if (e == (1 << s.exponent) - 1)
@@ -92,7 +93,8 @@ float_bits(float f)
   return bits;
 }
 
-/* Positive numbers are ordered as their bits: a binary search, then the nearer neighbour. */
+/* Positive numbers are ordered as their bits: a binary search, then the nearer neighbour.
+ */
 uint32_t
 oracle_encode(OracleType t, double v)
 {
@@ -112,7 +114,8 @@ oracle_encode(OracleType t, double v)
       high = middle;
   }
   double below = oracle_decode(t, low);
-  double above = high == infinity ? 2 * below - oracle_decode(t, low - 1) : oracle_decode(t, high);
+  double above =
+      high == infinity ? 2 * below - oracle_decode(t, low - 1) : oracle_decode(t, high);
   bool up = a - below > above - a || (a - below == above - a && low % 2);
   return sign | (up ? high : low);
 }

@@ -5,7 +5,8 @@
  *
  * Whatever the text, loading ends with OK or ERR_SPEC, errors have a place within the text,
  * and a spec that is accepted says the same of itself when its canonical text is loaded
- * again.  --keep writes each text to FILE before it is loaded, so that a crash leaves it. */
+ * again.  --keep writes each text to FILE before it is loaded, so that a crash leaves it.
+ */
 #include "base/diag.h"
 #include "base/file.h"
 #include "tests/golden.h"
@@ -28,7 +29,7 @@ typedef struct Fuzz {
   uint64_t seed;
   Text corpus[MAX_CORPUS];
   int n_corpus, n_good; /* good ones first */
-  Text now; /* room for MAX_TEXT */
+  Text now;             /* room for MAX_TEXT */
   long accepted, refused, diagnostics;
   const char *keep;
 } Fuzz;
@@ -105,12 +106,47 @@ cut_range(Fuzz *f)
 static void
 put_token(Fuzz *f)
 {
-  static const char *const tokens[] = {
-      "attnc: 1\n", "name: x\n",  "dtype: bf16\n", "head_dim: 64\n",  "causal: true\n", "window: [1, 2]\n",
-      "align: top_left\n", "schedule: {block_m: 64}\n", "specialize: [sq]\n", "layout: {q: bhsd}\n",
-      "softmax_scale: 1e-3\n", "return_lse: ", "no",   "010",  "0x1f",  "1e3",  "null", "~",   "<<: ",
-      "---\n", "...\n", "&a ", "*a", "!!str ", "%YAML 1.1\n", "{", "}", "[", "]", ": ", "- ", "? ",
-      "'", "\"", "\\0", "\\x41", "\xef\xbb\xbf", "\xe2\x80\xa8", "99999999999999999999", "-1", ".inf"};
+  static const char *const tokens[] = {"attnc: 1\n",
+                                       "name: x\n",
+                                       "dtype: bf16\n",
+                                       "head_dim: 64\n",
+                                       "causal: true\n",
+                                       "window: [1, 2]\n",
+                                       "align: top_left\n",
+                                       "schedule: {block_m: 64}\n",
+                                       "specialize: [sq]\n",
+                                       "layout: {q: bhsd}\n",
+                                       "softmax_scale: 1e-3\n",
+                                       "return_lse: ",
+                                       "no",
+                                       "010",
+                                       "0x1f",
+                                       "1e3",
+                                       "null",
+                                       "~",
+                                       "<<: ",
+                                       "---\n",
+                                       "...\n",
+                                       "&a ",
+                                       "*a",
+                                       "!!str ",
+                                       "%YAML 1.1\n",
+                                       "{",
+                                       "}",
+                                       "[",
+                                       "]",
+                                       ": ",
+                                       "- ",
+                                       "? ",
+                                       "'",
+                                       "\"",
+                                       "\\0",
+                                       "\\x41",
+                                       "\xef\xbb\xbf",
+                                       "\xe2\x80\xa8",
+                                       "99999999999999999999",
+                                       "-1",
+                                       ".inf"};
   const char *token = tokens[below(f, sizeof tokens / sizeof *tokens)];
   replace(f, below(f, f->now.n + 1), 0, token, strlen(token));
 }
@@ -160,8 +196,8 @@ nest(Fuzz *f)
 }
 
 typedef void Mutation(Fuzz *);
-static Mutation *const mutations[] = {flip_bit, put_byte, put_byte, cut_range, put_token,
-                                      put_token, splice, copy_line, nest};
+static Mutation *const mutations[] = {flip_bit,  put_byte, put_byte,  cut_range, put_token,
+                                      put_token, splice,   copy_line, nest};
 
 static void
 make_text(Fuzz *f)
@@ -230,7 +266,8 @@ run_one(Fuzz *f)
   int bad = 0;
   if (status != ATTNC_OK && status != ATTNC_ERR_SPEC)
     bad = broken("a status that is neither OK nor ERR_SPEC");
-  else if ((status == ATTNC_OK) != (s != NULL) || (status == ATTNC_OK) != !diags_errors(diags))
+  else if ((status == ATTNC_OK) != (s != NULL) ||
+           (status == ATTNC_OK) != !diags_errors(diags))
     bad = broken("status, spec and diagnostics disagree");
   else
     bad = check_places(f, diags) || (s && check_again(s));

@@ -72,12 +72,14 @@ at(const attnc_tensor *t, int b, int h, int s, int d)
   return b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d;
 }
 
-/* Room for [b, h, s, d] in the problem's layout, filled with 0xff: NaN where not written. */
+/* Room for [b, h, s, d] in the problem's layout, filled with 0xff: NaN where not written.
+ */
 static attnc_tensor
 tensor_new(const Problem *p, int h, int s, int d)
 {
   int64_t row = d + p->pad, n = (int64_t)p->c.b * h * s * row;
-  attnc_tensor t = {.stride = {h * s * row, p->bhsd ? s * row : row, p->bhsd ? row : h * row, 1}};
+  attnc_tensor t = {
+      .stride = {h * s * row, p->bhsd ? s * row : row, p->bhsd ? row : h * row, 1}};
   t.data = malloc((size_t)n * 4 + 16);
   memset(t.data, 0xff, (size_t)n * 4 + 16);
   return t;
@@ -88,7 +90,8 @@ static attnc_tensor
 tensor_random(const Problem *p, int h, int s, int d, uint64_t *seed, double **flat)
 {
   attnc_tensor t = tensor_new(p, h, s, d);
-  double *f = *flat = calloc((size_t)p->c.b * (size_t)h * (size_t)s * (size_t)d + 1, sizeof *f);
+  double *f = *flat =
+      calloc((size_t)p->c.b * (size_t)h * (size_t)s * (size_t)d + 1, sizeof *f);
   for (int b = 0; b < p->c.b; b++)
     for (int i = 0; i < h; i++)
       for (int j = 0; j < s; j++)
@@ -192,7 +195,8 @@ check_reference(Problem *p)
 {
   const OracleCase *c = &p->c;
   size_t rows = (size_t)c->b * (size_t)c->h * (size_t)c->sq;
-  double *o = calloc(rows * (size_t)c->dv + 1, sizeof *o), *lse = calloc(rows + 1, sizeof *lse);
+  double *o = calloc(rows * (size_t)c->dv + 1, sizeof *o),
+         *lse = calloc(rows + 1, sizeof *lse);
   attnc_error e;
   assert_int_equal(attnc_reference(p->spec, &p->args, NULL, 0, o, lse, &e), ATTNC_OK);
   for (size_t i = 0; i < rows * (size_t)c->dv; i++)
@@ -207,25 +211,35 @@ check_reference(Problem *p)
 static void
 reference_is_the_oracles(void **state)
 {
-  static const int lengths[][2] = {{1, 1}, {1, 70}, {70, 1}, {64, 64}, {65, 63},
-                                   {63, 65}, {130, 67}, {67, 130}, {3, 5}, {5, 0}};
+  static const int lengths[][2] = {{1, 1},   {1, 70},   {70, 1},   {64, 64}, {65, 63},
+                                   {63, 65}, {130, 67}, {67, 130}, {3, 5},   {5, 0}};
   static const struct {
     bool causal;
     int left, right;
-  } masks[] = {{false, -1, -1}, {true, -1, -1}, {false, 0, 0}, {false, 3, 2},   {true, 3, -1},
-               {true, 3, 5},    {false, -1, 4}, {false, 7, -1}, {true, 1000, 0}, {false, 0, 64}};
+  } masks[] = {{false, -1, -1}, {true, -1, -1}, {false, 0, 0},  {false, 3, 2},
+               {true, 3, -1},   {true, 3, 5},   {false, -1, 4}, {false, 7, -1},
+               {true, 1000, 0}, {false, 0, 64}};
   int n = 0, bad = 0;
   (void)state;
   for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
     for (size_t m = 0; m < sizeof masks / sizeof *masks; m++)
       for (int align = 0; align < 2; align++, n++) {
         int hk = 1 + n % 2, group = 1 + n % 3;
-        Problem p = {.c = {.b = 1 + n % 2, .h = hk * group, .hk = hk, .sq = lengths[l][0],
-                           .sk = lengths[l][1], .d = 16 + 8 * (n % 3), .dv = 16 + 8 * (n % 2),
-                           .causal = masks[m].causal, .top_left = align,
-                           .left = masks[m].left, .right = masks[m].right,
+        Problem p = {.c = {.b = 1 + n % 2,
+                           .h = hk * group,
+                           .hk = hk,
+                           .sq = lengths[l][0],
+                           .sk = lengths[l][1],
+                           .d = 16 + 8 * (n % 3),
+                           .dv = 16 + 8 * (n % 2),
+                           .causal = masks[m].causal,
+                           .top_left = align,
+                           .left = masks[m].left,
+                           .right = masks[m].right,
                            .scale = n % 4 ? 0 : 0.3},
-                     .type = (OracleType)(n % 3), .bhsd = n % 2, .pad = n % 5};
+                     .type = (OracleType)(n % 3),
+                     .bhsd = n % 2,
+                     .pad = n % 5};
         problem_open(&p, (uint64_t)n, "return_lse: true\n");
         problem_solve(&p);
         check_reference(&p);
@@ -252,13 +266,13 @@ reference_by_hand(void **state)
     put(&p.t[ATTNC_V], ORACLE_FP32, 16 + i, -1);
   }
   assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
-  check_close(o[0], 0.76159415595576485, 1e-15);   /* tanh(1) */
-  check_close(lse, 2.1269280110429727, 1e-15);     /* ln(e^2 + 1) */
+  check_close(o[0], 0.76159415595576485, 1e-15); /* tanh(1) */
+  check_close(lse, 2.1269280110429727, 1e-15);   /* ln(e^2 + 1) */
   float scale = 0.5f;
   p.args.scalars = &scale;
   p.args.n_scalars = 1;
   assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
-  check_close(lse, 4.0181499279178094, 1e-15);     /* ln(e^4 + 1) */
+  check_close(lse, 4.0181499279178094, 1e-15); /* ln(e^4 + 1) */
   scale = NAN;
   assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
   check_close(lse, 2.1269280110429727, 1e-15);
@@ -431,7 +445,8 @@ output_overflow(void **state)
   (void)state;
   problem_open(&p, 1, "");
   attnc_spec_release(p.spec);
-  p.spec = load("attnc: 1\nname: t\nhead_dim: 16\ndtype: {q: bf16, k: bf16, v: bf16, o: fp16}\n");
+  p.spec = load(
+      "attnc: 1\nname: t\nhead_dim: 16\ndtype: {q: bf16, k: bf16, v: bf16, o: fp16}\n");
   for (int i = 0; i < 16; i++) {
     put(&p.t[ATTNC_V], ORACLE_BF16, i, i % 2 ? 1e6 : 2);
     put(&p.t[ATTNC_O], ORACLE_FP16, i, i % 2 ? HUGE_VAL : 2);
@@ -452,7 +467,8 @@ static void
 large_problems_are_sampled(void **state)
 {
   static const int edges[] = {0, 2047, 63, 64, 65, 1984};
-  Problem p = {.c = {1, 1, 1, 2048, 1025, 256, 256, false, false, 40, 0, 0}, .type = ORACLE_BF16};
+  Problem p = {.c = {1, 1, 1, 2048, 1025, 256, 256, false, false, 40, 0, 0},
+               .type = ORACLE_BF16};
   int unseen = 0;
   (void)state;
   problem_open(&p, 2, "");
@@ -481,8 +497,8 @@ empty_problems(void **state)
   static const int sizes[][4] = {{0, 2, 3, 3}, {1, 0, 3, 3}, {1, 2, 0, 3}, {1, 2, 3, 0}};
   (void)state;
   for (int i = 0; i < 4; i++) {
-    Problem p = {.c = {sizes[i][0], sizes[i][1], sizes[i][1] / 2, sizes[i][2], sizes[i][3], 16,
-                       16, true, false, -1, -1, 0}};
+    Problem p = {.c = {sizes[i][0], sizes[i][1], sizes[i][1] / 2, sizes[i][2], sizes[i][3],
+                       16, 16, true, false, -1, -1, 0}};
     problem_open(&p, 1, "return_lse: true\n");
     problem_solve(&p);
     attnc_verdict v = verify(&p);
@@ -546,12 +562,18 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reference_is_the_oracles),   cmocka_unit_test(reference_by_hand),
-      cmocka_unit_test(reference_of_rows),          cmocka_unit_test(every_16_bit_value),
-      cmocka_unit_test(right_results_pass),         cmocka_unit_test(one_wrong_element_fails),
-      cmocka_unit_test(wrong_lse_fails),            cmocka_unit_test(wrong_computations_fail),
-      cmocka_unit_test(output_overflow),            cmocka_unit_test(large_problems_are_sampled),
-      cmocka_unit_test(empty_problems),             cmocka_unit_test(misuse),
+      cmocka_unit_test(reference_is_the_oracles),
+      cmocka_unit_test(reference_by_hand),
+      cmocka_unit_test(reference_of_rows),
+      cmocka_unit_test(every_16_bit_value),
+      cmocka_unit_test(right_results_pass),
+      cmocka_unit_test(one_wrong_element_fails),
+      cmocka_unit_test(wrong_lse_fails),
+      cmocka_unit_test(wrong_computations_fail),
+      cmocka_unit_test(output_overflow),
+      cmocka_unit_test(large_problems_are_sampled),
+      cmocka_unit_test(empty_problems),
+      cmocka_unit_test(misuse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,7 +87,8 @@ canonical_text(void **state)
   }
 }
 
-/* The hash is over the canonical text alone; the canonical text is a spec's but its name. */
+/* The hash is over the canonical text alone; the canonical text is a spec's but its name.
+ */
 static void
 hash_of_canonical(void **state)
 {
@@ -155,8 +156,9 @@ dtype_map(void **state)
   assert_int_equal(s->k, DT_F16);
   assert_int_equal(s->v, DT_BF16);
   assert_int_equal(s->o, DT_F32);
-  assert_string_equal(attnc_spec_canonical(s),
-                      "attnc: 1\ndtype: {q: bf16, k: fp16, v: bf16, o: fp32}\nhead_dim: 64\n");
+  assert_string_equal(
+      attnc_spec_canonical(s),
+      "attnc: 1\ndtype: {q: bf16, k: fp16, v: bf16, o: fp32}\nhead_dim: 64\n");
   attnc_spec_release(s);
   for (int i = 0; i < DT_COUNT; i++) {
     char text[128];
@@ -180,8 +182,7 @@ head_dims(void **state)
     attnc_spec *s = NULL;
     snprintf(text, sizeof text, "attnc: 1\nname: x\ndtype: fp16\nhead_dim: %d\n", d);
     attnc_status status = attnc_spec_load(text, strlen(text), "t", &s, NULL);
-    assert_int_equal(status,
-                     d >= 16 && d <= 256 && d % 8 == 0 ? ATTNC_OK : ATTNC_ERR_SPEC);
+    assert_int_equal(status, d >= 16 && d <= 256 && d % 8 == 0 ? ATTNC_OK : ATTNC_ERR_SPEC);
     if (s)
       assert_int_equal(s->head_dim, d);
     attnc_spec_release(s);
@@ -290,7 +291,8 @@ largest_document(void **state)
   memcpy(text, BASE, n);
   assert_int_equal(attnc_spec_load(text, SPEC_MAX_BYTES, "t", &s, NULL), ATTNC_OK);
   attnc_spec_release(s);
-  assert_int_equal(attnc_spec_load(text, SPEC_MAX_BYTES + 1, "t", &s, NULL), ATTNC_ERR_SPEC);
+  assert_int_equal(attnc_spec_load(text, SPEC_MAX_BYTES + 1, "t", &s, NULL),
+                   ATTNC_ERR_SPEC);
   free(text);
 }
 
@@ -361,7 +363,8 @@ json_has_all_fields(void **state)
   for (int i = 0; i < n_spec_fields; i++)
     assert_non_null(json_object_get(j, spec_fields[i].key));
   assert_int_equal((int)json_object_size(j), n_spec_fields + 2);
-  assert_string_equal(json_string_value(json_object_get(j, "doc")), "quote \" and \\ and é");
+  assert_string_equal(json_string_value(json_object_get(j, "doc")),
+                      "quote \" and \\ and é");
   assert_string_equal(json_string_value(json_object_get(j, "hash")), attnc_spec_hash(s));
   assert_true(json_real_value(json_object_get(j, "softmax_scale")) == 0.125);
   assert_true(json_is_null(json_object_get(j, "group_size")));
@@ -423,14 +426,22 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(canonical_text),      cmocka_unit_test(hash_of_canonical),
-      cmocka_unit_test(fields_and_defaults), cmocka_unit_test(dtype_map),
-      cmocka_unit_test(head_dims),           cmocka_unit_test(pins),
-      cmocka_unit_test(bands),               cmocka_unit_test(warnings),
-      cmocka_unit_test(line_ends_and_marks), cmocka_unit_test(largest_document),
-      cmocka_unit_test(text_without_end),    cmocka_unit_test(misuse),
-      cmocka_unit_test(out_of_memory),       cmocka_unit_test(json_has_all_fields),
-      cmocka_unit_test(decimal_comma),       cmocka_unit_test(targets_table),
+      cmocka_unit_test(canonical_text),
+      cmocka_unit_test(hash_of_canonical),
+      cmocka_unit_test(fields_and_defaults),
+      cmocka_unit_test(dtype_map),
+      cmocka_unit_test(head_dims),
+      cmocka_unit_test(pins),
+      cmocka_unit_test(bands),
+      cmocka_unit_test(warnings),
+      cmocka_unit_test(line_ends_and_marks),
+      cmocka_unit_test(largest_document),
+      cmocka_unit_test(text_without_end),
+      cmocka_unit_test(misuse),
+      cmocka_unit_test(out_of_memory),
+      cmocka_unit_test(json_has_all_fields),
+      cmocka_unit_test(decimal_comma),
+      cmocka_unit_test(targets_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

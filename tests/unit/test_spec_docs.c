@@ -18,7 +18,7 @@
 #include <jansson.h>
 
 #define SCHEMA "schema/attention-spec-v1.schema.json"
-#define BASE "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n"
+#define BASE   "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n"
 
 static attnc_spec *
 load_named(const char *name)
@@ -60,7 +60,8 @@ check_keys(const json_t *object, const Field *fields, int n)
   for (int i = 0; i < n; i++) {
     const json_t *p = json_object_get(properties, fields[i].key);
     assert_non_null(p);
-    assert_string_equal(json_string_value(json_object_get(p, "description")), fields[i].doc);
+    assert_string_equal(json_string_value(json_object_get(p, "description")),
+                        fields[i].doc);
   }
 }
 
@@ -72,8 +73,8 @@ schema_has_the_tables_keys(void **state)
   (void)state;
   assert_non_null(schema);
   check_keys(schema, spec_fields, n_spec_fields);
-  check_keys(json_object_get(json_object_get(schema, "definitions"), "schedule"), pin_fields,
-             n_pin_fields);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "schedule"),
+             pin_fields, n_pin_fields);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
@@ -99,7 +100,8 @@ with_field(char out[512], const char *key, const char *value)
   size_t n = strlen(key), used = 0;
   for (const char *line = BASE; *line; line = strchr(line, '\n') + 1)
     if (strncmp(line, key, n) != 0 || line[n] != ':')
-      used += (size_t)snprintf(out + used, 512 - used, "%.*s\n", (int)strcspn(line, "\n"), line);
+      used += (size_t)snprintf(out + used, 512 - used, "%.*s\n", (int)strcspn(line, "\n"),
+                               line);
   snprintf(out + used, 512 - used, "%s: %s\n", key, value);
 }
 
@@ -209,7 +211,8 @@ specs_have_shapes(void **state)
     int b, h, hk, sq, sk;
     if (*line == '#')
       continue;
-    bool grouped = sscanf(line, "%64s b%d h%d/%d sq%d sk%d", name, &b, &h, &hk, &sq, &sk) == 6;
+    bool grouped =
+        sscanf(line, "%64s b%d h%d/%d sq%d sk%d", name, &b, &h, &hk, &sq, &sk) == 6;
     if (!grouped) {
       assert_int_equal(sscanf(line, "%64s b%d h%d sq%d sk%d", name, &b, &h, &sq, &sk), 5);
       hk = h;
@@ -233,13 +236,19 @@ static const char *
 type_text(const Field *f, char buf[128])
 {
   static const char *const fixed[FT_COUNT] = {
-      [FT_VERSION] = "1",        [FT_NAME] = "name",
-      [FT_TEXT] = "text",        [FT_BOOL] = "true, false",
-      [FT_FLAG] = "true, false", [FT_WINDOW] = "[integer, integer]",
-      [FT_SCALE] = "number > 0", [FT_NAMES] = "list of names",
-      [FT_PINS] = "map or list of maps", [FT_ARCH] = "a target",
+      [FT_VERSION] = "1",
+      [FT_NAME] = "name",
+      [FT_TEXT] = "text",
+      [FT_BOOL] = "true, false",
+      [FT_FLAG] = "true, false",
+      [FT_WINDOW] = "[integer, integer]",
+      [FT_SCALE] = "number > 0",
+      [FT_NAMES] = "list of names",
+      [FT_PINS] = "map or list of maps",
+      [FT_ARCH] = "a target",
   };
-  const char *also = f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
+  const char *also =
+      f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
   if (fixed[f->type])
     return fixed[f->type];
   if (f->type == FT_INT && f->step > 1)
@@ -282,7 +291,7 @@ put_other_names(Str *out)
 {
   static const char *const names[][2] = {
 #define SPEC_ALIAS(name, key, note) {name, key},
-#define PIN_ALIAS(name, key, note) {name, key},
+#define PIN_ALIAS(name, key, note)  {name, key},
 #include "compiler/spec_fields.def"
 #undef SPEC_ALIAS
 #undef PIN_ALIAS
@@ -314,7 +323,8 @@ put_specs(Str *out)
       str_printf(out, "/%d", s->head_dim_v);
     str_printf(out, " | %s", s->causal ? "causal" : s->window[0] < 0 ? "none" : "");
     if (s->window[0] >= 0)
-      str_printf(out, "%swindow [%d, %d]", s->causal ? ", " : "", s->window[0], s->window[1]);
+      str_printf(out, "%swindow [%d, %d]", s->causal ? ", " : "", s->window[0],
+                 s->window[1]);
     str_printf(out, "%s | %s |\n", s->align == ALIGN_TOP_LEFT ? ", top-left" : "", s->doc);
     attnc_spec_release(s);
   }
@@ -323,18 +333,23 @@ put_specs(Str *out)
 
 static const char intro[] =
     "# Attention specs, version 1\n\n"
-    "A spec says *what* is computed: softmax(scale q k^T + mask) v for every batch and head,\n"
-    "never for which sizes. This page is made from `compiler/spec_fields.def`; editors find\n"
+    "A spec says *what* is computed: softmax(scale q k^T + mask) v for every batch and "
+    "head,\n"
+    "never for which sizes. This page is made from `compiler/spec_fields.def`; editors "
+    "find\n"
     "the same in [`schema/attention-spec-v1.schema.json`](../" SCHEMA ").\n\n"
-    "```yaml\nattnc: 1\nname: my_attention\ndtype: bf16\nhead_dim: 128\ncausal: true\n```\n\n"
+    "```yaml\nattnc: 1\nname: my_attention\ndtype: bf16\nhead_dim: 128\ncausal: "
+    "true\n```\n\n"
     "A file is UTF-8, one document, at most 64 KiB; JSON is YAML and may be used as well.\n"
-    "Anchors, aliases, tags, merge keys and unknown keys are errors; booleans are `true` and\n"
+    "Anchors, aliases, tags, merge keys and unknown keys are errors; booleans are `true` "
+    "and\n"
     "`false`, integers are plain decimal. Every error of a file is reported at once, with\n"
     "its place.\n\n";
 
 static const char semantics[] =
     "\n## Semantics\n\n"
-    "With `i = q_idx + sk - sq` (`align: bottom_right`) or `i = q_idx` (`top_left`), a query\n"
+    "With `i = q_idx + sk - sq` (`align: bottom_right`) or `i = q_idx` (`top_left`), a "
+    "query\n"
     "sees the key `kv_idx` when `kv_idx <= i` (`causal`), `kv_idx >= i - left` and\n"
     "`kv_idx <= i + right` (`window`, unless -1); all must hold. A query that sees no key\n"
     "gives o = 0 and lse = -inf. Query head `x` reads key head `x / (h / hk)`.\n";
@@ -352,8 +367,9 @@ readme_is_committed(void **state)
   str_put(&out, semantics);
   str_put(&out, "\n## The specs here\n\n");
   put_specs(&out);
-  str_put(&out, "\n`shapes.txt` has the problem that `scripts/demo` runs each of them on.\n"
-                "\n## Other names\n\nNot accepted, but understood by the error message.\n\n");
+  str_put(&out,
+          "\n`shapes.txt` has the problem that `scripts/demo` runs each of them on.\n"
+          "\n## Other names\n\nNot accepted, but understood by the error message.\n\n");
   put_other_names(&out);
   str_put(&out, "\n## Errors\n\n");
   put_errors(&out);
@@ -365,10 +381,14 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(schema_is_committed),       cmocka_unit_test(schema_has_the_tables_keys),
-      cmocka_unit_test(examples_load),             cmocka_unit_test(defaults_are_the_defaults),
-      cmocka_unit_test(other_names_are_suggested), cmocka_unit_test(specs_canonical_texts),
-      cmocka_unit_test(specs_have_shapes),         cmocka_unit_test(readme_is_committed),
+      cmocka_unit_test(schema_is_committed),
+      cmocka_unit_test(schema_has_the_tables_keys),
+      cmocka_unit_test(examples_load),
+      cmocka_unit_test(defaults_are_the_defaults),
+      cmocka_unit_test(other_names_are_suggested),
+      cmocka_unit_test(specs_canonical_texts),
+      cmocka_unit_test(specs_have_shapes),
+      cmocka_unit_test(readme_is_committed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
