@@ -78,6 +78,8 @@ attnc_status cli_schedule(const Cli *, attnc_schedule *out, bool *given, attnc_e
 attnc_status schedule_parse(const char *text, Arena *, attnc_schedule *, attnc_error *);
 /* "fwd_mma 128x64 w4 s2", from JSON of attnc_schedules or a kernel's schedule. */
 const char *schedule_text(const json_t *, Arena *);
+/* The schedule in a kernel's or a plan's JSON, the template's name in it; borrowed. */
+json_t *recipe_schedule(json_t *recipe);
 json_t *schedule_json(const attnc_schedule *);
 void schedule_read(const json_t *, Arena *, attnc_schedule *);
 

@@ -142,7 +142,7 @@ report(Compile *k, const LoadedSpec *s, const char *target, const attnc_kernel *
                         target);
   if (kernel) {
     json_t *recipe = json_loads(attnc_kernel_json(kernel), 0, NULL);
-    json_t *schedule = json_object_get(recipe, "schedule");
+    json_t *schedule = recipe_schedule(recipe);
     size_t n;
     const char *ptx = attnc_kernel_ptx(kernel, &n);
     int lines = 0;
@@ -167,10 +167,13 @@ static attnc_status
 compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_file,
                attnc_error *e)
 {
-  attnc_sizes z;
   attnc_kernel *kernel;
-  TRY(cli_sizes(k->c, s, &z, e));
-  attnc_problem p = cli_problem(s, &z);
+  attnc_problem p = {.size = sizeof p}; /* sizes of 0: a middling problem is assumed */
+  attnc_sizes z;
+  if (options_has(&k->c->opt, OPT_SHAPE)) {
+    TRY(cli_sizes(k->c, s, &z, e));
+    p = cli_problem(s, &z);
+  }
   TRY(attnc_compile_with(s->spec, &p, target, k->pinned ? &k->want : NULL, &k->options,
                          &kernel, e));
   const char *base = arena_printf(k->c->arena, "%s.%s", s->info.name, target);

@@ -168,7 +168,7 @@ tell_self_test(Doctor *d, const SelfTest *t)
   const char *layer = json_string_value(json_object_get(j, "layer"));
   tell(d, "ok", "self-test",
        "%s on %s: error %.1e, bound %.1e; %s: look-up %.1f ms, compile %.0f ms, load %.1f ms",
-       schedule_text(json_object_get(j, "schedule"), d->c->arena), t->device.name,
+       schedule_text(recipe_schedule(j), d->c->arena), t->device.name,
        t->verdict.max_error, t->verdict.bound, layer ? layer : "?",
        json_number_value(json_object_get(s, "lookup")) * 1e3,
        json_number_value(json_object_get(s, "compile")) * 1e3,

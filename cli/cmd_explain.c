@@ -97,7 +97,7 @@ compile(Explain *x, attnc_error *e)
   TRY(attnc_compile_with(x->spec.spec, &x->problem, x->target, x->pinned ? &x->want : NULL,
                          &o, &x->kernel, e));
   x->recipe = json_loads(attnc_kernel_json(x->kernel), 0, NULL);
-  x->chosen = json_object_get(x->recipe, "schedule");
+  x->chosen = recipe_schedule(x->recipe);
   x->block_m = (int)json_integer_value(json_object_get(x->chosen, "block_m"));
   x->block_n = (int)json_integer_value(json_object_get(x->chosen, "block_n"));
   if (x->block_m > 0 && x->block_n > 0) {

@@ -61,7 +61,7 @@ make_plan(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   else
     TRY(attnc_plan_get(k->ctx, o->spec.spec, &p, &o->plan, e));
   r->plan = json_loads(attnc_plan_json(o->plan), 0, NULL);
-  const json_t *s = json_object_get(r->plan, "schedule");
+  const json_t *s = recipe_schedule(r->plan);
   int bm = (int)json_integer_value(json_object_get(s, "block_m"));
   int bn = (int)json_integer_value(json_object_get(s, "block_n"));
   if (bm < 1 || bn < 1)

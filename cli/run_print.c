@@ -151,7 +151,7 @@ run_print(const Cli *c, const RunResult *r)
   printf("%s  %s  %s\n", r->name, r->shape ? r->shape : "", verdict_word(r));
   if (r->plan) {
     printf("  schedule   %s (%s), %s\n",
-           schedule_text(json_object_get(r->plan, "schedule"), c->arena),
+           schedule_text(recipe_schedule(r->plan), c->arena),
            plan_text(r, "source"), plan_text(r, "target"));
     if (r->has_tiles)
       print_tiles(r);
@@ -178,7 +178,7 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
 {
   printf("%-*s", width, r->name);
   if (r->plan)
-    printf("  %-24s", schedule_text(json_object_get(r->plan, "schedule"), c->arena));
+    printf("  %-24s", schedule_text(recipe_schedule(r->plan), c->arena));
   if (r->has_tiles)
     printf("  tiles %lld/%lld/%lld", (long long)r->tiles.empty, (long long)r->tiles.partial,
            (long long)r->tiles.full);

@@ -112,6 +112,15 @@ schedule_text(const json_t *j, Arena *arena)
   return s.p;
 }
 
+json_t *
+recipe_schedule(json_t *recipe)
+{
+  json_t *s = json_object_get(recipe, "schedule");
+  if (s && !json_object_get(s, "template"))
+    json_object_set(s, "template", json_object_get(recipe, "template"));
+  return s;
+}
+
 /* The inverse of schedule_json. */
 void
 schedule_read(const json_t *j, Arena *arena, attnc_schedule *s)

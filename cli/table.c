@@ -66,6 +66,10 @@ table_print(const Table *t, const char *indent, Str *s)
   for (int i = 0; i < t->cells.n; i++) {
     int c = i % t->columns, pad = width[c] - text_columns(t->cells.at[i]);
     bool last = c == t->columns - 1 || i == t->cells.n - 1;
+    if (last && !*t->cells.at[i]) {
+      str_put(s, "\n"); /* nothing behind the last word of a line */
+      continue;
+    }
     str_put(s, c ? "  " : indent);
     spaces(s, t->alignment[c] == 'r' ? pad : 0);
     str_put(s, t->cells.at[i]);
