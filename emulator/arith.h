@@ -9,8 +9,8 @@
  * the caller's).  d may be one of the sources.  Operands an operation lacks may be NULL.
  * IEEE operations are exact in the rounding named; a NaN result is 0x7fffffff (f16, bf16:
  * 0x7fff; f64: 0x7ff8…0) as on the chip.  Approximations are our own polynomials in double,
- * within the bounds of the PTX ISA and not the bits of any chip, equal on every build and CPU
- * (simd.h chooses the code when an ArOp is filled). */
+ * within the bounds of the PTX ISA and not the bits of any chip, equal on every build and
+ * CPU (simd.h chooses the code when an ArOp is filled). */
 #ifndef ATTNC_EMULATOR_ARITH_H
 #define ATTNC_EMULATOR_ARITH_H
 
@@ -45,7 +45,7 @@ typedef enum ArMath {
   AR_FMA,
   AR_MIN,
   AR_MAX,
-  AR_DIV, /* mods: a rounding, or AR_APPROX (div.approx, div.full) */
+  AR_DIV, /* mods: a rounding, or AR_APPROX (| AR_FULL) */
   AR_RCP, /* this and the next two: a rounding or AR_APPROX */
   AR_SQRT,
   AR_RSQRT,
@@ -74,6 +74,8 @@ enum {
   AR_NAN = 128,      /* min, max: a NaN operand gives NaN */
   AR_XORSIGN = 256,  /* min, max: .xorsign.abs */
   AR_APPROX = 512,
+  AR_FULL = 1024,     /* div.full, with AR_APPROX */
+  AR_INTEGRAL = 2048, /* cvt.rni/rzi/rmi/rpi from a float type to itself */
 };
 
 typedef struct ArOp ArOp;
@@ -87,8 +89,8 @@ struct ArOp {
 
 /* d = op(a, b, c) in one type. */
 bool ar_math(ArOp *, ArMath, ArType, unsigned mods);
-/* d = cvt.to.from a.  to = AR_F16X2 or AR_BF16X2 with from = AR_F32 is the packed form: a is
- * the PTX ISA's first source and goes to the upper half, b to the lower.  Integer to
+/* d = cvt.to.from a.  to = AR_F16X2 or AR_BF16X2 with from = AR_F32 is the packed form: a
+ * is the PTX ISA's first source and goes to the upper half, b to the lower.  Integer to
  * integer saturates with AR_SAT and truncates without. */
 bool ar_cvt(ArOp *, ArType to, ArType from, unsigned mods);
 int ar_bytes(ArType); /* 1 2 4 8 */

@@ -14,6 +14,7 @@ void ldsm_load(int num, bool trans, const uint8_t *mem, const uint32_t *off,
                uint32_t *const *d);
 void ldsm_store(int num, bool trans, uint8_t *mem, const uint32_t *off,
                 const uint32_t *const *a);
-void ldsm_move_trans(uint32_t *d, const uint32_t *a); /* movmatrix.sync.aligned.m8n8.trans */
+void ldsm_move_trans(uint32_t *d,
+                     const uint32_t *a); /* movmatrix.sync.aligned.m8n8.trans */
 
 #endif

@@ -1,8 +1,10 @@
 /* mma.h: mma.sync of one warp, over registers as arrays of 32 lanes.
  *
- * Shapes are m16n8k8 and m16n8k16 (row × col) for f16 and bf16, m16n8k4 and m16n8k8 for tf32;
- * fragments lie as in the PTX ISA ("Matrix fragments for mma.m16n8k…").  Two ways to compute:
- * - fast: each product exact, sums in f32 in order of k, for tests that only look at results;
+ * Shapes are m16n8k8 and m16n8k16 (row × col) for f16 and bf16, m16n8k4 and m16n8k8 for
+ * tf32; fragments lie as in the PTX ISA ("Matrix fragments for mma.m16n8k…").  Two ways to
+ * compute:
+ * - fast: each product exact, sums in f32 in order of k, for tests that only look at
+ * results;
  * - bit-level: the tensor core as the MMA-Sim paper (arXiv 2511.10909) describes it: exact
  *   products; products and C aligned to the largest exponent and truncated to F fraction
  *   bits; exact sum; rounded to f32 toward zero (f16: to nearest even).  Ampere and Ada:
@@ -20,7 +22,7 @@
 typedef enum MmaType { MMA_F16, MMA_BF16, MMA_TF32, MMA_F32 } MmaType;
 
 typedef struct MmaForm {
-  uint8_t ab; /* MMA_F16, MMA_BF16, MMA_TF32 */
+  uint8_t ab;   /* MMA_F16, MMA_BF16, MMA_TF32 */
   uint8_t c, d; /* MMA_F32; MMA_F16 with ab = MMA_F16 only, c and d alike */
   uint8_t k;
 } MmaForm;
@@ -36,7 +38,7 @@ bool mma_form(const MmaForm *, int cc, MmaRegs *regs);
 
 /* Runs a form that mma_form accepted.  Each of d, a, b, c points to as many rows as MmaRegs
  * says; a row is uint32_t[32], one value a lane. */
-void mma_run(const MmaForm *, int cc, bool fast, uint32_t *const *d, const uint32_t *const *a,
-             const uint32_t *const *b, const uint32_t *const *c);
+void mma_run(const MmaForm *, int cc, bool fast, uint32_t *const *d,
+             const uint32_t *const *a, const uint32_t *const *b, const uint32_t *const *c);
 
 #endif

@@ -3,8 +3,8 @@
  * Operands are split into a significand, a float of magnitude below 2 with its sign, and an
  * exponent; a subnormal keeps the type's least exponent, zero has -126.  A product is
  * float * float, exact (11 × 11 bits); its alignment is a multiplication by a power of two,
- * exact or so small that it truncates to 0; truncation toward zero is the conversion to int.
- * 16 products below 4·2^25 stay below 2^31; C is added in double, exact.  No variable
+ * exact or so small that it truncates to 0; truncation toward zero is the conversion to
+ * int. 16 products below 4·2^25 stay below 2^31; C is added in double, exact.  No variable
  * shifts, so the baseline keeps up. */
 #include "emulator/mma_part.h"
 
@@ -89,7 +89,8 @@ gather_a(const MmaForm *f, const uint32_t *const *a, MmaOperands *o)
   for (int r = 0; r < f->k / (tf32 ? 2 : 4); r++) {
     lanes_to_columns(a[r], v);
     for (int t = 0; t < 4; t++) {
-      uint32_t *row = o->a[tf32 ? t + r / 2 * 4 : 2 * t + r / 2 * 8] + r % 2 * 8;
+      int k = tf32 ? t + r / 2 * 4 : 2 * t + r / 2 * 8;
+      uint32_t *row = o->a + k * MMA_M + r % 2 * 8;
       store_half(f->ab, 0, &v[t], row);
       if (!tf32)
         store_half(f->ab, 1, &v[t], row + MMA_M);
@@ -105,9 +106,9 @@ gather_b(const MmaForm *f, const uint32_t *const *b, MmaOperands *o)
   for (int r = 0; r < f->k / (tf32 ? 4 : 8); r++)
     for (int l = 0; l < 32; l += 8) {
       load8(b[r] + l, &v);
-      store_half(f->ab, 0, &v, o->b[tf32 ? r : 2 * r] + l);
+      store_half(f->ab, 0, &v, o->b + (tf32 ? r : 2 * r) * 32 + l);
       if (!tf32)
-        store_half(f->ab, 1, &v, o->b[2 * r + 1] + l);
+        store_half(f->ab, 1, &v, o->b + (2 * r + 1) * 32 + l);
     }
 }
 
@@ -122,10 +123,10 @@ gather(const MmaForm *f, const uint32_t *const *a, const uint32_t *const *b,
     lanes_to_columns(c[r], v);
     for (int t = 0; t < 4; t++)
       if (f->c == MMA_F16) {
-        store_half(MMA_F16, 0, &v[t], o->c[2 * t] + r * 8);
-        store_half(MMA_F16, 1, &v[t], o->c[2 * t + 1] + r * 8);
+        store_half(MMA_F16, 0, &v[t], o->c + 2 * t * MMA_M + r * 8);
+        store_half(MMA_F16, 1, &v[t], o->c + (2 * t + 1) * MMA_M + r * 8);
       } else {
-        store8(&v[t], o->c[2 * t + r % 2] + r / 2 * 8);
+        store8(&v[t], o->c + (2 * t + r % 2) * MMA_M + r / 2 * 8);
       }
   }
 }
@@ -137,11 +138,11 @@ scatter(const MmaForm *f, const MmaOperands *o, uint32_t *const *d)
   for (int r = 0; r < (f->d == MMA_F16 ? 2 : 4); r++) {
     for (int t = 0; t < 4; t++)
       if (f->d == MMA_F16) {
-        load8(o->c[2 * t] + r * 8, &v[t]);
-        load8(o->c[2 * t + 1] + r * 8, &high);
+        load8(o->c + 2 * t * MMA_M + r * 8, &v[t]);
+        load8(o->c + (2 * t + 1) * MMA_M + r * 8, &high);
         v[t] |= high << 16;
       } else {
-        load8(o->c[2 * t + r % 2] + r / 2 * 8, &v[t]);
+        load8(o->c + (2 * t + r % 2) * MMA_M + r / 2 * 8, &v[t]);
       }
     columns_to_lanes(v, d[r]);
   }
@@ -204,8 +205,8 @@ f16_of_double(double x)
   return h | (h ? (uint32_t)(bits_of_d(x) >> 48 & 0x8000) : 0);
 }
 
-/* 2^(exponent - zero) in units where `zero` is the exponent of the bit pattern 0; 0 when far
- * too small.  Exponents differ by up to 506: the difference is formed one bit lower. */
+/* 2^(exponent - zero) in units where `zero` is the exponent of the bit pattern 0; 0 when
+ * far too small.  Exponents differ by up to 506: the difference is formed one bit lower. */
 static inline float
 align(int32_t exp, int32_t zero)
 {
@@ -293,8 +294,8 @@ put_not_finite(const MmaOperands *o, const MmaStep *s, const uint32_t *c, uint32
   for (int m = 0; m < MMA_M * MMA_N; m++) {
     double sum = 0;
     for (int k = s->k0; k < s->k0 + s->k; k++)
-      sum += (double)value(s->ab, o->a[k][m % MMA_M]) *
-             (double)value(s->ab, o->b[0][mma_b_at(tf32, k, m / MMA_M)]);
+      sum += (double)value(s->ab, o->a[k * MMA_M + m % MMA_M]) *
+             (double)value(s->ab, o->b[mma_b_at(tf32, k, m / MMA_M)]);
     sum += (double)value(s->cd, c[m]);
     if (sum != sum)
       out[m] = half ? 0x7fff : 0x7fffffff;
@@ -318,11 +319,12 @@ bit_step(MmaOperands *o, const MmaStep *s)
   uint32_t out[MMA_N * MMA_M];
   bool tf32 = s->ab == MMA_TF32;
   int kb = tf32 ? s->k / 4 * 32 : s->k / 8 * 64, b0 = mma_b_at(tf32, s->k0, 0);
-  uint32_t bad = worst(s->ab, s->k * MMA_M, o->a[s->k0]) |
-                 worst(s->ab, kb, o->b[0] + b0) | worst(s->cd, MMA_N * MMA_M, o->c[0]);
-  split(s->ab, s->k * MMA_M, o->a[s->k0], sp.a + s->k0 * MMA_M, sp.ea + s->k0 * MMA_M);
-  split(s->ab, kb, o->b[0] + b0, sp.b + b0, sp.eb + b0);
-  split(s->cd, MMA_N * MMA_M, o->c[0], sp.c, sp.ec);
+  uint32_t bad = worst(s->ab, s->k * MMA_M, o->a + s->k0 * MMA_M) |
+                 worst(s->ab, kb, o->b + b0) | worst(s->cd, MMA_N * MMA_M, o->c);
+  split(s->ab, s->k * MMA_M, o->a + s->k0 * MMA_M, sp.a + s->k0 * MMA_M,
+        sp.ea + s->k0 * MMA_M);
+  split(s->ab, kb, o->b + b0, sp.b + b0, sp.eb + b0);
+  split(s->cd, MMA_N * MMA_M, o->c, sp.c, sp.ec);
   if (tf32 && s->k == 4)
     sums(&sp, s, true, 4, d);
   else if (tf32)
@@ -337,7 +339,7 @@ bit_step(MmaOperands *o, const MmaStep *s)
   else
     round_f32(MMA_N * MMA_M, d, out);
   if (bad)
-    put_not_finite(o, s, o->c[0], out);
+    put_not_finite(o, s, o->c, out);
   memcpy(o->c, out, sizeof out);
 }
 
@@ -370,9 +372,9 @@ fast_step(MmaOperands *o, const MmaStep *s)
 {
   float a[MMA_K * MMA_M], b[4 * 32], c[MMA_N * MMA_M];
   bool tf32 = s->ab == MMA_TF32;
-  values(s->ab, s->k * MMA_M, o->a[0], a);
-  values(s->ab, tf32 ? s->k / 4 * 32 : s->k / 8 * 64, o->b[0], b);
-  values(s->cd, MMA_N * MMA_M, o->c[0], c);
+  values(s->ab, s->k * MMA_M, o->a, a);
+  values(s->ab, tf32 ? s->k / 4 * 32 : s->k / 8 * 64, o->b, b);
+  values(s->cd, MMA_N * MMA_M, o->c, c);
   if (tf32 && s->k == 4)
     fast_sums(a, b, c, true, 4);
   else if (tf32)
@@ -381,7 +383,7 @@ fast_step(MmaOperands *o, const MmaStep *s)
     fast_sums(a, b, c, false, 8);
   else
     fast_sums(a, b, c, false, 16);
-  uint32_t *out = o->c[0];
+  uint32_t *out = o->c;
   if (s->cd == MMA_F16)
     for (int i = 0; i < MMA_N * MMA_M; i++)
       out[i] = c[i] != c[i] ? 0x7fff : f16_of_double((double)c[i]);

@@ -1,8 +1,8 @@
 /* mma_part.h: what mma.c and the three builds of mma_body.h share.
  *
  * One step is one pass of the multiplier array: 16×8 outputs, k products each (4, 8 or 16).
- * The left operand and C are transposed so that the 16 rows are the vector; the right operand
- * stays as its registers hold it and is broadcast (mma_b_at). */
+ * The left operand and C are transposed so that the 16 rows are the vector; the right
+ * operand stays as its registers hold it and is broadcast (mma_b_at). */
 #ifndef ATTNC_EMULATOR_MMA_PART_H
 #define ATTNC_EMULATOR_MMA_PART_H
 
@@ -13,9 +13,9 @@ enum { MMA_M = 16, MMA_N = 8, MMA_K = 16 };
 
 /* 32-bit patterns: f16 in the low half, bf16 and tf32 as f32. */
 typedef struct MmaOperands {
-  uint32_t a[MMA_K][MMA_M];
-  uint32_t b[4][32]; /* element j of column n: mma_b_at */
-  uint32_t c[MMA_N][MMA_M]; /* f32 bits, or f16 in the low half; replaced by the result */
+  uint32_t a[MMA_K * MMA_M]; /* row m of product k: k * MMA_M + m */
+  uint32_t b[4 * 32];        /* element j of column n: mma_b_at */
+  uint32_t c[MMA_N * MMA_M]; /* f32 bits, or f16 in the low half; replaced by the result */
 } MmaOperands;
 
 typedef struct MmaStep {
@@ -34,8 +34,8 @@ typedef struct MmaCode {
 
 extern const MmaCode mma_code_base, mma_code_avx2, mma_code_avx512;
 
-/* Lane 4n + t holds, of column n, for 16-bit types elements 2t and 2t+1 of each 8 (rows 0 and
- * 1, then 2 and 3), for tf32 element t of each 4. */
+/* Lane 4n + t holds, of column n, for 16-bit types elements 2t and 2t+1 of each 8 (rows 0
+ * and 1, then 2 and 3), for tf32 element t of each 4. */
 static inline int
 mma_b_at(bool tf32, int j, int n)
 {

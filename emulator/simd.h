@@ -1,10 +1,10 @@
 /* simd.h: one source, compiled for three kinds of x86-64 CPU and chosen at run time.
  *
  * A body header with the lane loops is included by three small .c files, after one of the
- * pragmas below; each gives its own table of functions.  Loops are plain C which the compiler
- * vectorises; no build may contract a*b+c (-ffp-contract=off), so that all give the same
- * bits.  System headers are included before the pragma.  On other machines the wider bodies
- * are compiled like the baseline and never chosen. */
+ * pragmas below; each gives its own table of functions.  Loops are plain C which the
+ * compiler vectorises; no build may contract a*b+c (-ffp-contract=off), so that all give
+ * the same bits.  System headers are included before the pragma.  On other machines the
+ * wider bodies are compiled like the baseline and never chosen. */
 #ifndef ATTNC_EMULATOR_SIMD_H
 #define ATTNC_EMULATOR_SIMD_H
 
@@ -15,30 +15,25 @@
 
 typedef enum Simd { SIMD_BASE, SIMD_AVX2, SIMD_AVX512, SIMD_COUNT } Simd;
 
-Simd simd_best(void);     /* what the CPU has */
-Simd simd_current(void);  /* what is used: the best unless forced */
-bool simd_force(Simd);    /* false: the CPU lacks it.  For tests, before other threads start */
+Simd simd_best(void);    /* what the CPU has */
+Simd simd_current(void); /* what is used: the best unless forced */
+bool simd_force(Simd); /* false: the CPU lacks it.  For tests, before other threads start */
 const char *simd_name(Simd);
 
+#define SIMD_PRAGMA(text) _Pragma(#text)
 #if defined(__x86_64__) && defined(__clang__)
-#define SIMD_TARGET_AVX2                                                                 \
-  _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to=function)")
-#define SIMD_TARGET_AVX512                                                               \
-  _Pragma("clang attribute push(__attribute__((target("                                  \
-          "\"avx2,fma,avx512f,avx512bw,avx512dq,avx512vl\"))), apply_to=function)")
+#define SIMD_TARGET(features)                                                              \
+  SIMD_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define SIMD_TARGET_END _Pragma("clang attribute pop")
 #elif defined(__x86_64__)
-#define SIMD_TARGET_AVX2                                                                 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
-#define SIMD_TARGET_AVX512                                                               \
-  _Pragma("GCC push_options")                                                            \
-  _Pragma("GCC target(\"avx2,fma,avx512f,avx512bw,avx512dq,avx512vl\")")
-#define SIMD_TARGET_END _Pragma("GCC pop_options")
+#define SIMD_TARGET(features) _Pragma("GCC push_options") SIMD_PRAGMA(GCC target(features))
+#define SIMD_TARGET_END       _Pragma("GCC pop_options")
 #else
-#define SIMD_TARGET_AVX2
-#define SIMD_TARGET_AVX512
+#define SIMD_TARGET(features)
 #define SIMD_TARGET_END
 #endif
+#define SIMD_TARGET_AVX2   SIMD_TARGET("avx2,fma")
+#define SIMD_TARGET_AVX512 SIMD_TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 
 /* The bits of a float or a double, and back. */
 static inline uint32_t

@@ -1,1 +1,2 @@
 unit(mma OBJECTS emulator base)
+unit(arith OBJECTS emulator base)

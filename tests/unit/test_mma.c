@@ -24,10 +24,10 @@ typedef struct Case {
 } Case;
 
 static const MmaForm forms[] = {
-    {MMA_F16, MMA_F32, MMA_F32, 8},   {MMA_F16, MMA_F16, MMA_F16, 8},
-    {MMA_F16, MMA_F32, MMA_F32, 16},  {MMA_F16, MMA_F16, MMA_F16, 16},
-    {MMA_BF16, MMA_F32, MMA_F32, 8},  {MMA_BF16, MMA_F32, MMA_F32, 16},
-    {MMA_TF32, MMA_F32, MMA_F32, 4},  {MMA_TF32, MMA_F32, MMA_F32, 8},
+    {MMA_F16, MMA_F32, MMA_F32, 8},  {MMA_F16, MMA_F16, MMA_F16, 8},
+    {MMA_F16, MMA_F32, MMA_F32, 16}, {MMA_F16, MMA_F16, MMA_F16, 16},
+    {MMA_BF16, MMA_F32, MMA_F32, 8}, {MMA_BF16, MMA_F32, MMA_F32, 16},
+    {MMA_TF32, MMA_F32, MMA_F32, 4}, {MMA_TF32, MMA_F32, MMA_F32, 8},
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 static const int ccs[] = {80, 86, 89, 90, 120};
@@ -121,7 +121,8 @@ run(Case *x, int cc, bool fast)
     for (int i = 0; i < 4; i++) {
       int row, col;
       place_c(i, l, &row, &col);
-      x->d[row][col] = x->f.d == MMA_F16 ? (g.d[i / 2][l] >> 16 * (i % 2)) & 0xffff : g.d[i][l];
+      x->d[row][col] =
+          x->f.d == MMA_F16 ? (g.d[i / 2][l] >> 16 * (i % 2)) & 0xffff : g.d[i][l];
     }
 }
 
@@ -242,7 +243,9 @@ of_small_int(uint8_t type, int v)
     return f >> 16;
   if (type != MMA_F16)
     return f;
-  return v == 0 ? 0 : (f >> 16 & 0x8000) | ((((f >> 23 & 255) - 112) << 10) | (f >> 13 & 0x3ff));
+  return v == 0
+             ? 0
+             : (f >> 16 & 0x8000) | ((((f >> 23 & 255) - 112) << 10) | (f >> 13 & 0x3ff));
 }
 
 static uint8_t
@@ -255,14 +258,17 @@ static void
 test_forms(void **state)
 {
   (void)state;
-  MmaForm no[] = {{MMA_BF16, MMA_F16, MMA_F16, 16}, {MMA_F16, MMA_F16, MMA_F32, 16},
-                  {MMA_F16, MMA_F32, MMA_F32, 4},   {MMA_TF32, MMA_F32, MMA_F32, 16},
+  MmaForm no[] = {{MMA_BF16, MMA_F16, MMA_F16, 16},
+                  {MMA_F16, MMA_F16, MMA_F32, 16},
+                  {MMA_F16, MMA_F32, MMA_F32, 4},
+                  {MMA_TF32, MMA_F32, MMA_F32, 16},
                   {MMA_F32, MMA_F32, MMA_F32, 8}};
   for (size_t i = 0; i < sizeof no / sizeof *no; i++)
     assert_false(mma_form(&no[i], 90, NULL));
   for (int i = 0; i < FORMS; i++) {
     assert_true(mma_form(&forms[i], 80, NULL));
-    assert_int_equal(mma_form(&forms[i], 75, NULL), forms[i].ab == MMA_F16 && forms[i].k == 8);
+    assert_int_equal(mma_form(&forms[i], 75, NULL),
+                     forms[i].ab == MMA_F16 && forms[i].k == 8);
   }
 }
 
@@ -285,8 +291,9 @@ test_layout(void **state)
         run(&x, 80, k & 1);
         for (int r = 0; r < M; r++)
           for (int n = 0; n < N; n++)
-            assert_int_equal(x.d[r][n], of_small_int(ctype(&x), 200 + r * N + n +
-                                                                    (r == m ? k * N + n + 1 : 0)));
+            assert_int_equal(
+                x.d[r][n],
+                of_small_int(ctype(&x), 200 + r * N + n + (r == m ? k * N + n + 1 : 0)));
       }
 }
 
