@@ -1,0 +1,334 @@
+#include "emulator/parse.h"
+
+#include <string.h>
+
+/* ---- registers ---- */
+
+enum { MAX_REGS = 1000000 };
+
+static Reg *
+in_decl(const RegDecl *d, const char *name, int n)
+{
+  if (n < d->name_len || memcmp(d->name, name, (size_t)d->name_len))
+    return NULL;
+  if (d->n < 0)
+    return n == d->name_len ? d->regs : NULL;
+  int k = 0, i = d->name_len;
+  if (i == n || (name[i] == '0' && n > i + 1))
+    return NULL;
+  for (; i < n; i++) {
+    if (name[i] < '0' || name[i] > '9' || k > MAX_REGS)
+      return NULL;
+    k = k * 10 + name[i] - '0';
+  }
+  return k < d->n ? &d->regs[k] : NULL;
+}
+
+static Reg *
+find_reg(Parse *s, const char *name, int n)
+{
+  for (int scope = s->scope;; scope = s->ast->scopes.at[scope]) {
+    for (RegDecl *d = s->decls.at[scope]; d; d = d->next) {
+      Reg *r = in_decl(d, name, n);
+      if (r) {
+        if (!r->name)
+          r->name = arena_strndup(s->ptx->arena, name, (size_t)n);
+        return r;
+      }
+    }
+    if (!scope)
+      return NULL;
+  }
+}
+
+static void
+declare_one(Parse *s, Type type)
+{
+  RegDecl *d = NEW(s->ptx->arena, RegDecl);
+  d->name = lex_name(&s->lex);
+  d->name_len = (int)strlen(d->name);
+  d->n = -1;
+  if (lex_take(&s->lex, "<")) {
+    d->n = (int)lex_int(&s->lex, MAX_REGS);
+    lex_need(&s->lex, ">");
+  }
+  int n = d->n < 0 ? 1 : d->n;
+  d->regs = NEW_N(s->ptx->arena, Reg, n);
+  for (int i = 0; i < n; i++)
+    d->regs[i] = (Reg){.type = type, .row = -1};
+  d->next = s->decls.at[s->scope];
+  s->decls.at[s->scope] = d;
+}
+
+static void
+declare_regs(Parse *s)
+{
+  Type type = parse_type(s, "the type of registers");
+  if (type_info[type].bits == 8 || type == T_TF32)
+    ptx_fail(s->ptx, s->lex.now.line, "registers cannot be .%s", type_info[type].name);
+  do
+    declare_one(s, type);
+  while (lex_take(&s->lex, ","));
+  lex_need(&s->lex, ";");
+}
+
+/* ---- operands ---- */
+
+static int
+find_special(const Token *t)
+{
+  for (int i = 0; i < SPECIAL_COUNT; i++)
+    if ((int)strlen(special_info[i].name) == t->n &&
+        !memcmp(special_info[i].name, t->p, (size_t)t->n))
+      return i;
+  return -1;
+}
+
+static void operand(Parse *, Opnd *);
+
+static void
+named(Parse *s, Opnd *o)
+{
+  Token t = s->lex.now;
+  lex_next(&s->lex);
+  if (t.n == 1 && *t.p == '_') {
+    o->kind = O_SINK;
+  } else if ((o->reg = find_reg(s, t.p, t.n)) != NULL) {
+    o->kind = O_REG;
+  } else if (*t.p == '%' && (o->special = find_special(&t)) >= 0) {
+    o->kind = O_SPECIAL;
+  } else if (t.n == 7 && !memcmp(t.p, "WARP_SZ", 7)) {
+    o->kind = O_INT;
+    o->bits = 32;
+  } else if ((o->var = parse_find_var(s, t.p, t.n)) != NULL) {
+    o->kind = O_VAR;
+  } else if (*t.p == '%') {
+    ptx_fail(s->ptx, t.line, "%.*s is not declared", t.n, t.p);
+  } else {
+    o->kind = O_LABEL;
+    o->label = arena_strndup(s->ptx->arena, t.p, (size_t)t.n);
+  }
+}
+
+static int64_t
+offset(Parse *s)
+{
+  bool minus = false;
+  if (lex_take(&s->lex, "-"))
+    minus = true;
+  else if (!lex_take(&s->lex, "+"))
+    return 0;
+  minus ^= lex_take(&s->lex, "-");
+  int64_t v = (int64_t)lex_int(&s->lex, INT64_MAX);
+  return minus ? -v : v;
+}
+
+static void
+address(Parse *s, Opnd *o)
+{
+  o->kind = O_ADDR;
+  if (s->lex.now.kind == TK_INT) {
+    o->off = (int64_t)lex_int(&s->lex, INT64_MAX);
+  } else {
+    int line = s->lex.now.line;
+    Opnd base = {0};
+    if (s->lex.now.kind != TK_NAME)
+      lex_fail(&s->lex, "an address");
+    named(s, &base);
+    if (base.kind != O_REG && base.kind != O_VAR)
+      ptx_fail(s->ptx, line, "%s is not declared", base.label ? base.label : "the address");
+    o->reg = base.reg;
+    o->var = base.var;
+    o->off = offset(s);
+  }
+  lex_need(&s->lex, "]");
+}
+
+static void
+vector(Parse *s, Opnd *o)
+{
+  VEC(Opnd) v = {0};
+  o->kind = O_VEC;
+  do {
+    if (lex_is(&s->lex, "{"))
+      lex_fail(&s->lex, "an element");
+    operand(s, vec_push(s->ptx->arena, &v));
+  } while (lex_take(&s->lex, ","));
+  lex_need(&s->lex, "}");
+  o->at = v.at;
+  o->n = v.n;
+}
+
+static void
+number(Parse *s, Opnd *o, bool minus)
+{
+  Token t = s->lex.now;
+  lex_next(&s->lex);
+  o->bits = t.bits;
+  o->kind = t.kind == TK_INT ? O_INT : t.kind == TK_FLOAT32 ? O_FLOAT32 : O_FLOAT64;
+  if (minus && t.kind == TK_INT)
+    o->bits = 0 - t.bits;
+  else if (minus)
+    o->bits ^= 1ull << (t.kind == TK_FLOAT32 ? 31 : 63);
+}
+
+static void
+operand(Parse *s, Opnd *o)
+{
+  TokenKind k = s->lex.now.kind;
+  if (lex_take(&s->lex, "[")) {
+    address(s, o);
+    return;
+  }
+  if (lex_take(&s->lex, "{")) {
+    vector(s, o);
+    return;
+  }
+  o->negated = lex_take(&s->lex, "!");
+  bool minus = lex_take(&s->lex, "-");
+  k = s->lex.now.kind;
+  if (k == TK_INT || k == TK_FLOAT32 || k == TK_FLOAT64)
+    number(s, o, minus);
+  else if (k == TK_NAME && !minus)
+    named(s, o);
+  else
+    lex_fail(&s->lex, "an operand");
+  if (o->kind == O_VAR)
+    o->off = offset(s);
+  if (lex_take(&s->lex, "|")) {
+    o->second = NEW(s->ptx->arena, Opnd);
+    operand(s, o->second);
+  }
+}
+
+/* ---- statements ---- */
+
+static bool
+label_taken(const Ast *a, const char *name, int scope)
+{
+  for (int i = 0; i < a->labels.n; i++)
+    if (a->labels.at[i].scope == scope && !strcmp(a->labels.at[i].name, name))
+      return true;
+  return false;
+}
+
+static void
+label(Parse *s, const Token *t)
+{
+  Ast *a = s->ast;
+  char *name = arena_strndup(s->ptx->arena, t->p, (size_t)t->n);
+  if (!lex_take(&s->lex, ".branchtargets")) {
+    if (label_taken(a, name, s->scope))
+      ptx_fail(s->ptx, t->line, "a second label %s", name);
+    *vec_push(s->ptx->arena, &a->labels) = (Label){name, s->scope, a->stmts.n};
+    return;
+  }
+  VEC(const char *) to = {0};
+  do
+    *vec_push(s->ptx->arena, &to) = lex_name(&s->lex);
+  while (lex_take(&s->lex, ","));
+  lex_need(&s->lex, ";");
+  *vec_push(s->ptx->arena, &a->branches) =
+      (Branches){name, s->scope, t->line, to.at, to.n};
+}
+
+static void
+guard(Parse *s, Stmt *st)
+{
+  st->guard_not = lex_take(&s->lex, "!");
+  Token t = s->lex.now;
+  st->guard = t.kind == TK_NAME ? find_reg(s, t.p, t.n) : NULL;
+  if (!st->guard || st->guard->type != T_PRED)
+    lex_fail(&s->lex, "a predicate register");
+  lex_next(&s->lex);
+}
+
+static void
+statement(Parse *s)
+{
+  Stmt st = {.line = s->lex.now.line, .scope = s->scope};
+  if (lex_take(&s->lex, "@"))
+    guard(s, &st);
+  if (s->lex.now.kind != TK_NAME)
+    lex_fail(&s->lex, "an instruction");
+  Token first = s->lex.now;
+  st.line = first.line;
+  st.op = lex_mnemonic(&s->lex, &st.op_len);
+  if (!st.guard && st.op_len == first.n && lex_take(&s->lex, ":")) {
+    label(s, &first);
+    return;
+  }
+  VEC(Opnd) v = {0};
+  if (!lex_is(&s->lex, ";")) {
+    do
+      operand(s, vec_push(s->ptx->arena, &v));
+    while (lex_take(&s->lex, ","));
+  }
+  lex_need(&s->lex, ";");
+  st.opnds = v.at;
+  st.n = v.n;
+  *vec_push(s->ptx->arena, &s->ast->stmts) = st;
+}
+
+static void
+body_variable(Parse *s, Space space)
+{
+  Var *v = parse_var(s, space, false);
+  lex_need(&s->lex, ";");
+  v->next = s->scope_vars.at[s->scope];
+  s->scope_vars.at[s->scope] = v;
+  *vec_push(s->ptx->arena, &s->ast->locals) = v;
+}
+
+static int
+open_scope(Parse *s, int parent)
+{
+  int id = s->ast->scopes.n;
+  *vec_push(s->ptx->arena, &s->ast->scopes) = parent;
+  *vec_push(s->ptx->arena, &s->decls) = NULL;
+  *vec_push(s->ptx->arena, &s->scope_vars) = NULL;
+  return id;
+}
+
+static void
+item(Parse *s)
+{
+  Lex *x = &s->lex;
+  if (x->now.kind != TK_DIRECTIVE)
+    statement(s);
+  else if (lex_take(x, ".reg"))
+    declare_regs(s);
+  else if (lex_take(x, ".local"))
+    body_variable(s, SPACE_LOCAL);
+  else if (lex_take(x, ".shared"))
+    body_variable(s, SPACE_SHARED);
+  else if (lex_is(x, ".loc") || lex_is(x, ".file"))
+    lex_skip_line(x);
+  else if (lex_take(x, ".pragma"))
+    while (!lex_take(x, ";"))
+      lex_next(x);
+  else
+    lex_fail(x, "an instruction");
+}
+
+void
+parse_body(Parse *s)
+{
+  s->decls.n = s->scope_vars.n = 0;
+  s->scope = open_scope(s, 0);
+  lex_need(&s->lex, "{");
+  for (int depth = 1; depth;) {
+    s->ast->end_line = s->lex.now.line;
+    if (s->lex.now.kind == TK_END)
+      ptx_fail(s->ptx, s->ast->line, "the body of %s has no '}'", s->ast->name);
+    if (lex_take(&s->lex, "{")) {
+      s->scope = open_scope(s, s->scope);
+      depth++;
+    } else if (lex_take(&s->lex, "}")) {
+      s->scope = s->ast->scopes.at[s->scope];
+      depth--;
+    } else {
+      item(s);
+    }
+  }
+}
