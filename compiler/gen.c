@@ -108,7 +108,6 @@ forward(Gen *g)
   const Spec *s = g->req->spec;
   Tb *t = g->tb;
   Fwd f = { .spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q };
-  f.b = tile_size(t, SIZE_B);
   f.h = tile_size(t, SIZE_H);
   f.hk = tile_size(t, SIZE_HK);
   f.sq = tile_size(t, SIZE_SQ);
@@ -139,7 +138,7 @@ dump_spans(Gen *g, const Fwd *f)
   Str s = str_new(g->arena);
   Idx q0 = i_mul(i_cta(g->tb, 0), g->req->sched.bm);
   Walk w = w_keys(&f->mask, q0, g->req->sched.bm, g->req->sched.bn);
-  tile_print_spans(&w, &s);
+  tile_print_spans(g->tb->prog, &w, &s);
   keep(g, DUMP_SPANS, s.p);
 }
 

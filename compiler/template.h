@@ -43,7 +43,7 @@ typedef struct Fwd {
   int d, dv;
   Dtype dt;           /* of q, k and v where they are equal */
   Mask mask;
-  Idx b, h, hk, sq, sk;
+  Idx h, hk, sq, sk;
 } Fwd;
 
 typedef struct Template {

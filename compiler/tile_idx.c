@@ -284,6 +284,31 @@ print_leaf(Str *s, const Node *n)
     str_printf(s, "param%d", n->n);
 }
 
+static bool
+leaf_node(const Node *n)
+{
+  return n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP;
+}
+
+bool
+idx_simple(Idx x)
+{
+  if (!x.node || leaf_node(x.node))
+    return true;
+  const Node *a = x.node->a.node, *b = x.node->b.node;
+  return (!a || leaf_node(a)) && (!b || leaf_node(b));
+}
+
+/* A part of an expression: itself if it is short, else its name. */
+static void
+print_part(Str *s, Idx x)
+{
+  if (idx_simple(x))
+    idx_print(s, x);
+  else
+    str_printf(s, "i%d", x.node->id);
+}
+
 void
 idx_print(Str *s, Idx x)
 {
@@ -298,14 +323,14 @@ idx_print(Str *s, Idx x)
   }
   const Node *n = x.node;
   bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
-  if (n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP) {
+  if (leaf_node(n)) {
     print_leaf(s, n);
     return;
   }
   str_put(s, call ? text[n->kind] : "");
   str_put(s, "(");
-  idx_print(s, n->a);
+  print_part(s, n->a);
   str_printf(s, call ? ", " : " %s ", text[n->kind]);
-  idx_print(s, n->b);
+  print_part(s, n->b);
   str_put(s, ")");
 }

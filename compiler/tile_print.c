@@ -2,6 +2,62 @@
  * does not move with LLVM. */
 #include "compiler/tile_prog.h"
 
+/* ---- index expressions: what is not simple is named once, above its uses ---- */
+
+static void
+use(Idx x, const Node **used)
+{
+  if (!x.node || used[x.node->id])
+    return;
+  used[x.node->id] = x.node;
+  use(x.node->a, used);
+  use(x.node->b, used);
+}
+
+static void
+print_names(Str *s, const Program *p, const Node **used)
+{
+  for (int i = 1; i <= p->n_nodes; i++) {
+    Idx x = { .node = used[i] };
+    if (!used[i] || idx_simple(x))
+      continue;
+    str_printf(s, "  i%d = ", i);
+    idx_print(s, x);
+    str_put(s, "\n");
+  }
+}
+
+static void
+print_idx(Str *s, Idx x)
+{
+  if (idx_simple(x))
+    idx_print(s, x);
+  else
+    str_printf(s, "i%d", x.node->id);
+}
+
+static void
+use_region(const Region *r, const Node **used)
+{
+  for (const Op *op = r->first; op; op = op->next) {
+    if (op->view.x) {
+      use(op->view.b, used);
+      use(op->view.h, used);
+      use(op->view.row, used);
+    }
+    use(op->when, used);
+    use(op->at.q, used);
+    use(op->at.k, used);
+    if (op->body) {
+      use(op->body->span.lo, used);
+      use(op->body->span.hi, used);
+      use_region(op->body, used);
+    }
+  }
+}
+
+/* ---- operations ---- */
+
 static void
 indent(Str *s, int depth)
 {
@@ -34,11 +90,11 @@ static void
 print_view(Str *s, const View *v)
 {
   str_printf(s, " %s[b ", v->x->name);
-  idx_print(s, v->b);
+  print_idx(s, v->b);
   str_put(s, ", h ");
-  idx_print(s, v->h);
+  print_idx(s, v->h);
   str_put(s, ", rows ");
-  idx_print(s, v->row);
+  print_idx(s, v->row);
   str_printf(s, " +%d]%s", v->n, v->whole ? " whole" : "");
 }
 
@@ -62,14 +118,14 @@ print_attributes(Str *s, const Op *op)
     str_printf(s, "  stage +%d", op->ahead);
     if (!i_known(op->when, &k)) {
       str_put(s, " when ");
-      idx_print(s, op->when);
+      print_idx(s, op->when);
     }
   }
   if (op->kind == OP_MASK) {
     str_put(s, "  q ");
-    idx_print(s, op->at.q);
+    print_idx(s, op->at.q);
     str_put(s, ", k ");
-    idx_print(s, op->at.k);
+    print_idx(s, op->at.k);
   }
 }
 
@@ -96,9 +152,9 @@ static void
 print_loop(Str *s, const Region *r, int depth)
 {
   str_printf(s, "for tiles j%d in [", r->id);
-  idx_print(s, r->span.lo);
+  print_idx(s, r->span.lo);
   str_put(s, ", ");
-  idx_print(s, r->span.hi);
+  print_idx(s, r->span.hi);
   str_printf(s, ") %s, high to low%s", r->span.cls == TILE_FULL ? "FULL" : "PARTIAL",
              r->once ? ", once" : "");
   print_carries(s, r, false);
@@ -150,22 +206,31 @@ tile_print(const Program *p, Str *s)
       str_printf(s, " x %d stages", d->stages);
     str_printf(s, " at %d, %d bytes\n", d->offset, d->bytes * d->stages);
   }
+  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  use_region(p->top, used);
+  print_names(s, p, used);
   print_region(s, p->top, 1);
 }
 
 void
-tile_print_spans(const Walk *w, Str *s)
+tile_print_spans(const Program *p, const Walk *w, Str *s)
 {
+  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  for (int i = 0; i < w->n; i++) {
+    use(w->span[i].lo, used);
+    use(w->span[i].hi, used);
+  }
+  print_names(s, p, used);
   str_put(s, "tiles [");
-  idx_print(s, w->lo);
+  print_idx(s, w->lo);
   str_put(s, ", ");
-  idx_print(s, w->hi);
+  print_idx(s, w->hi);
   str_printf(s, ") of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
   for (int i = 0; i < w->n; i++) {
     str_printf(s, "  %s [", w->span[i].cls == TILE_FULL ? "FULL   " : "PARTIAL");
-    idx_print(s, w->span[i].lo);
+    print_idx(s, w->span[i].lo);
     str_put(s, ", ");
-    idx_print(s, w->span[i].hi);
+    print_idx(s, w->span[i].hi);
     str_put(s, ")\n");
   }
 }

@@ -231,7 +231,9 @@ Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 /* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
 int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
+/* One level of an expression; parts that are not simple by their names, i1, i2, … */
 void idx_print(Str *, Idx);
+bool idx_simple(Idx); /* a leaf, or an operation on leaves */
 
 /* Passes. */
 void tile_verify(Tb *);
@@ -242,7 +244,7 @@ typedef struct TileCount {
 /* Of one trip through the body of a FULL or PARTIAL span (the whole kernel: cls < 0). */
 TileCount tile_count(const Program *, int cls);
 void tile_print(const Program *, Str *);
-void tile_print_spans(const Walk *, Str *);
+void tile_print_spans(const Program *, const Walk *, Str *);
 
 /* Building, for tile_words.c and tile_loop.c. */
 Op *tile_op(Tb *, OpKind);
