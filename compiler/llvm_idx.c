@@ -201,14 +201,16 @@ copy_place(Lo *lo)
 {
   V c = lane_value(lo, LANE_CHUNK), r = lane_value(lo, LANE_CROW);
   V swizzled = shl_k(lo, xor_(lo, c, band_k(lo, r, 7)), 4);
-  return sum(lo, lane_value(lo, LANE_SMEM), sum(lo, shl_k(lo, r, 7), swizzled));
+  V in_smem = sum(lo, shl_k(lo, r, 7), swizzled);
+  return sum(lo, lane_value(lo, LANE_SMEM), in_smem);
 }
 
 static V
 put_place(Lo *lo)
 {
   V g = lane_value(lo, LANE_ROW), pair = shl_k(lo, lane_value(lo, LANE_COL), 1);
-  return sum(lo, shl_k(lo, g, 7), sum(lo, shl_k(lo, g, 4), pair));
+  V within = sum(lo, shl_k(lo, g, 4), pair);
+  return sum(lo, shl_k(lo, g, 7), within);
 }
 
 static V
@@ -264,7 +266,8 @@ pattern_offset(Lo *lo, char kind, int mt)
   }
   if (kind == 'a')
     row = sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
-  return sum(lo, shl_k(lo, row, 7), shl_k(lo, xor_(lo, chunk, low), 4));
+  V column = shl_k(lo, xor_(lo, chunk, low), 4);
+  return sum(lo, shl_k(lo, row, 7), column);
 }
 
 V

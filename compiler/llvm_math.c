@@ -247,7 +247,8 @@ limits(Lo *lo, const Op *op)
   }
   V q = LLVMBuildSub(lo->b, idx_value(lo, op->at.q), k, "");
   if (m->band.bottom_right) {
-    V shift = LLVMBuildSub(lo->hb, idx_value(lo, m->sk), idx_value(lo, m->sq), "");
+    V sk = idx_value(lo, m->sk), sq = idx_value(lo, m->sq);
+    V shift = LLVMBuildSub(lo->hb, sk, sq, "");
     q = LLVMBuildAdd(lo->b, q, shift, "");
   }
   q = LLVMBuildAdd(lo->b, q, row, "");

@@ -43,8 +43,9 @@ view_base(Lo *lo, const View *v)
     return have;
   LLVMBuilderRef b = same_loop(v->b) || same_loop(v->h) ? lo->b : lo->hb;
   V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
-  V by_b = LLVMBuildMul(b, idx_value64(lo, v->b), idx_value64(lo, v->x->stride[0]), "");
-  V by_h = LLVMBuildMul(b, idx_value64(lo, v->h), idx_value64(lo, v->x->stride[1]), "");
+  V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
+  V by_b = LLVMBuildMul(b, batch, idx_value64(lo, v->x->stride[0]), "");
+  V by_h = LLVMBuildMul(b, head, idx_value64(lo, v->x->stride[1]), "");
   V at = LLVMBuildAdd(b, by_b, by_h, "");
   at = LLVMBuildMul(b, at, k64(lo, elem_bytes(v->x->ty)), "");
   base = LLVMBuildAdd(b, base, at, "");
@@ -102,9 +103,11 @@ walkers(Lo *lo, const View *v)
   LLVMBuilderRef b = idx_builder(lo, v->row);
   w.iters = (v->n + w.step - 1) / w.step;
   w.pitch = step_pitch(lo, v->x, w.step);
-  V first = LLVMBuildMul(b, idx_value64(lo, v->row), row_pitch(lo, v->x), "");
+  V row = idx_value64(lo, v->row);
+  V first = LLVMBuildMul(b, row, row_pitch(lo, v->x), "");
   w.src = LLVMBuildAdd(b, thread_base(lo, v), first, "");
-  w.row = LLVMBuildAdd(b, idx_value(lo, v->row), lane_value(lo, LANE_CROW), "");
+  V row32 = idx_value(lo, v->row);
+  w.row = LLVMBuildAdd(b, row32, lane_value(lo, LANE_CROW), "");
   return w;
 }
 

@@ -116,7 +116,8 @@ lower_load(Lo *lo, const Op *op)
   int n;
   V *out = lower_regs(lo, op->out, &n), word[4];
   V row = lane_row(lo, v, op->kind == OP_LOAD_ONE);
-  V want = bool_and(lo->b, has_columns(lo, v->x->cols), inside(lo, v, row));
+  V columns = has_columns(lo, v->x->cols);
+  V want = bool_and(lo->b, columns, inside(lo, v, row));
   V address = lane_address(lo, v, row), bit = as_i32(lo, lo->b, want);
   for (int half = 0; half < (v->x->ty == DT_F32 ? 2 : 1); half++) {
     load_v4(lo, address, 16 * half, bit, word);
@@ -157,7 +158,8 @@ lower_store(Lo *lo, const Op *op)
   V *x = lo->vals[op->in[0]->id], word[8];
   bool wide = v->x->ty == DT_F32;
   V row = lane_row(lo, v, false);
-  V want = as_i32(lo, lo->b, bool_and(lo->b, has_columns(lo, v->x->cols), inside(lo, v, row)));
+  V columns = has_columns(lo, v->x->cols);
+  V want = as_i32(lo, lo->b, bool_and(lo->b, columns, inside(lo, v, row)));
   V address = lane_address(lo, v, row);
   for (int i = 0; i < (wide ? 8 : 4); i++)
     word[i] = wide ? LLVMBuildBitCast(lo->b, x[i], lo->i32, "")
