@@ -25,7 +25,7 @@ RULES = [
     ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
                            "<cpuid.h>"}),
     ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
-    ("examples/*", PUBLIC | LIBC),
+    ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),
 ]
 FOLDERS = ["include", "base", "compiler", "templates", "runtime", "emulator", "cli",
