@@ -267,14 +267,20 @@ next(const Cover *k, Random *r)
   return best;
 }
 
+/* Every fourth is small: the largest tiles fit in registers with small head dims only. */
 static Choice
 any(Random *r)
 {
+  bool small = random_below(r, 4) == 0;
   Choice c;
   for (int f = 0; f < FACTOR_COUNT; f++)
     do
       c.v[f] = (int)random_below(r, (uint32_t)factor_sizes[f]);
     while (!allowed(&c, f));
+  if (small) {
+    c.v[F_HEAD_DIM] = c.v[F_HEAD_DIM_V] = 0;
+    c.v[F_TEMPLATE] = TRIAL_FWD_MMA;
+  }
   return c;
 }
 
