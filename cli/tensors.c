@@ -96,14 +96,16 @@ tensors_new(const SpecInfo *s, const attnc_sizes *z, Tensors *t, attnc_error *e)
     *h = shaped(s, z, i);
     tensor_strides(s, z, i, t->stride[i]);
     if (!bytes_of(h)) {
-      tensors_free(t);
-      return err_set(e, ATTNC_ERR_SHAPE, "%s: the tensor would be too large", h->name);
+      err_set(e, ATTNC_ERR_SHAPE, "%s: the tensor would be too large", h->name);
+      tensors_free(t); /* and with it the name */
+      return ATTNC_ERR_SHAPE;
     }
     t->data[i] = aligned_alloc(64, (h->bytes + 64) / 64 * 64);
     h->data = t->data[i];
     if (!t->data[i]) {
+      err_set(e, ATTNC_ERR_NOMEM, "%s: %zu bytes: out of memory", h->name, h->bytes);
       tensors_free(t);
-      return err_set(e, ATTNC_ERR_NOMEM, "%s: %zu bytes: out of memory", h->name, h->bytes);
+      return ATTNC_ERR_NOMEM;
     }
   }
   return ATTNC_OK;
