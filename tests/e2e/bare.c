@@ -1,6 +1,7 @@
 /* Kernels of another compiler, through the bare driver functions: tests/cuda/README.md.
  * On the emulator, or on the driver that ATTNC_LIBCUDA names. */
 #include "tests/e2e/device.h"
+#include "tests/e2e/mutant.h"
 #include "tests/e2e/number.h"
 
 #include <math.h>
@@ -16,11 +17,11 @@ static Device dev;
 
 #define OK(call) assert_int_equal(dev.call, CUDA_SUCCESS)
 
-static CUmodule
-module(const char *name)
+/* The committed PTX, malloc'd. */
+static char *
+ptx(const char *name)
 {
   char path[1024];
-  CUmodule m = NULL;
   snprintf(path, sizeof path, SOURCE_DIR "/tests/cuda/%s.ptx", name);
   FILE *f = fopen(path, "rb");
   assert_non_null(f);
@@ -28,6 +29,14 @@ module(const char *name)
   assert_non_null(text);
   assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
   fclose(f);
+  return text;
+}
+
+static CUmodule
+module(const char *name)
+{
+  char *text = ptx(name);
+  CUmodule m = NULL;
   OK(cuModuleLoadDataEx(&m, text, 0, NULL, NULL));
   free(text);
   return m;
@@ -348,6 +357,87 @@ gemm(void **state)
   OK(cuModuleUnload(m));
 }
 
+/* ---- a lost barrier, wait or commit is found out ---- */
+
+enum { OUT_MAX = 100 * 72 * 4 };
+
+/* One launch of an entry of a text on fixed inputs: what was found, else its output. */
+static bool
+quiet(const char *text, const char *entry, unsigned char out[OUT_MAX])
+{
+  enum { M = 100, N = 72, K = 200 };
+  static uint32_t in[M * K];
+  int m = M, n = N, k = K;
+  unsigned count = 2000;
+  char found[2000];
+  Random r = {5};
+  for (int i = 0; i < M * K; i++)
+    in[i] = (uint32_t)random_bits(&r) & 0x3fff3fff; /* as f16 or f32: finite */
+  CUmodule mod = NULL;
+  OK(cuModuleLoadDataEx(&mod, text, 0, NULL, NULL));
+  CUdeviceptr a = put(in, sizeof in), b = put(in, sizeof in), c = put(NULL, OUT_MAX),
+              d = put(NULL, 64), e = put(NULL, 64);
+  bool gemm = strncmp(entry, "gemm", 4) == 0, whole = strcmp(entry, "reduce_u32") == 0;
+  void *all[3][6] = {{&a, &b, &c, &m, &n, &k}, {&a, &count, &d, &e, &c}, {&a, &count, &c}};
+  CUresult s =
+      dev.cuLaunchKernel(function(mod, entry), gemm || !whole ? 2 : 3, gemm ? 2 : 1, 1,
+                         gemm ? 128 : 256, 1, 1, gemm ? 0 : 1024, NULL,
+                         all[gemm    ? 0
+                             : whole ? 1
+                                     : 2],
+                         NULL);
+  CUresult t = dev.cuCtxSynchronize();
+  bool ok = device_findings(&dev, found, sizeof found) == 0 && !s && !t;
+  take(out, c, OUT_MAX);
+  const CUdeviceptr rest[] = {a, b, d, e};
+  for (int i = 0; i < 4; i++)
+    OK(cuMemFree_v2(rest[i]));
+  OK(cuModuleUnload(mod));
+  return ok;
+}
+
+/* Mutants of the entry, by the lines it has in the text. */
+static void
+lose_each(const char *text, const char *entry, int expected)
+{
+  static unsigned char want[OUT_MAX], got[OUT_MAX];
+  static Mutant m[MUTANT_MAX];
+  char head[64];
+  int n = mutant_list(text, m), met = 0;
+  snprintf(head, sizeof head, ".entry %s(", entry);
+  size_t from = (size_t)(strstr(text, head) - text);
+  const char *next = strstr(text + from + 1, ".entry");
+  size_t to = next ? (size_t)(next - text) : strlen(text);
+  assert_true(quiet(text, entry, want));
+  for (int i = 0; i < n; i++) {
+    if (m[i].start < from || m[i].start > to)
+      continue;
+    char *mutant = mutant_make(text, &m[i]);
+    bool found = !quiet(mutant, entry, got) || memcmp(want, got, OUT_MAX) != 0;
+    if (!found)
+      fail_msg("%s: nothing noticed: %s %s, line %d", entry, mutant_word(&m[i]), m[i].what,
+               m[i].line);
+    free(mutant);
+    met++;
+  }
+  assert_int_equal(met, expected);
+}
+
+static void
+lost_synchronisation(void **state)
+{
+  (void)state;
+  if (!dev.emulator)
+    skip(); /* a GPU may well be right by luck */
+  char *gemm = ptx("gemm"), *reduce = ptx("reduce");
+  lose_each(gemm, "gemm_f16", 6);
+  lose_each(gemm, "gemm_bf16", 6);
+  lose_each(reduce, "reduce_u32", 2);
+  lose_each(reduce, "reduce_f32", 1);
+  free(gemm);
+  free(reduce);
+}
+
 static int
 setup(void **state)
 {
@@ -371,10 +461,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reduce_integers),
-      cmocka_unit_test(reduce_floats),
-      cmocka_unit_test(divergence),
-      cmocka_unit_test(gemm),
+      cmocka_unit_test(reduce_integers),      cmocka_unit_test(reduce_floats),
+      cmocka_unit_test(divergence),           cmocka_unit_test(gemm),
+      cmocka_unit_test(lost_synchronisation),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
