@@ -1,5 +1,5 @@
 """Links of the documentation: every relative link of a Markdown page, and every file that it
-names in backquotes with a folder of ours, is there."""
+names in backquotes with a folder of ours, is there; docs/README.md links every page."""
 import os
 import re
 
@@ -22,15 +22,22 @@ def check(root):
             for text, target in links:
                 if not os.path.exists(os.path.join(root, target)):
                     findings.append(f"{path}:{number}: {text} is not there")
+    index = os.path.join(root, "docs", "README.md")
+    text = read(root, "docs/README.md") if os.path.exists(index) else ""
+    for path in files(root, ".md"):
+        name = os.path.basename(path)
+        if os.path.dirname(path) == "docs" and name != "README.md" and f"({name})" not in text:
+            findings.append(f"{path}: docs/README.md does not link it")
     return findings
 
 
 def self_test():
-    there = {"base/env.h": "", "docs/b.md": ""}
+    there = {"base/env.h": "", "docs/b.md": "", "docs/README.md": "[a](a.md) [b](b.md)\n"}
     expect(check, "docs/a.md", "[b](b.md) [x](b.md#part) [w](https://example.org/)\n", 0, there)
     expect(check, "docs/a.md", "[b](c.md)\n", 1, there)
     expect(check, "docs/a.md", "see `base/env.h`, not `base/end.h`\n", 1, there)
     expect(check, "README.md", "[b](docs/b.md) `docs/`\n", 0, there)
+    expect(check, "docs/c.md", "", 1, there)
 
 
 if __name__ == "__main__":

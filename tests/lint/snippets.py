@@ -1,5 +1,6 @@
 """Code in the documentation is code that is tested: below `<!-- snippet: FILE NAME -->` stands
-what FILE has between the comments `[NAME]` and `[/NAME]`.  `--write` puts it there."""
+what FILE has between the comments `[NAME]` and `[/NAME]`, all of it for the name `all`.
+`--write ROOT` puts it there."""
 import os
 import re
 import sys
@@ -14,6 +15,8 @@ def section(root, path, name):
     """None if the file or the section is not there."""
     if not os.path.exists(os.path.join(root, path)):
         return None
+    if name == "all":
+        return read(root, path)
     found = re.search(rf"^[^\n]*\[{name}\][^\n]*\n(.*?)^[^\n]*\[/{name}\]", read(root, path),
                       re.S | re.M)
     return textwrap.dedent(found.group(1)) if found else None
@@ -50,6 +53,8 @@ def self_test():
     expect(check, "README.md", page.format("use", "int x;\n\nx = 2;\n"), 1, there)
     expect(check, "README.md", page.format("gone", "int x;\n"), 1, there)
     expect(check, "README.md", page.format("use", "int x;\n"), 1)
+    expect(check, "README.md", page.format("all", code), 0, there)
+    expect(check, "README.md", page.format("all", "int x;\n"), 1, there)
 
 
 if __name__ == "__main__":
