@@ -93,19 +93,27 @@ float_bits(float f)
   return bits;
 }
 
-/* Positive numbers are ordered as their bits: a binary search, then the nearer neighbour.
- */
+/* Positive numbers are ordered as their bits: a search between the powers of two around the
+ * value, then the nearer neighbour. */
 uint32_t
 oracle_encode(OracleType t, double v)
 {
   Shape s = shapes[t];
   uint32_t sign = signbit(v) ? 1u << (s.exponent + s.mantissa) : 0;
-  uint32_t infinity = ((1u << s.exponent) - 1) << s.mantissa, low = 0, high = infinity;
+  uint32_t infinity = ((1u << s.exponent) - 1) << s.mantissa;
+  int e = 0, bias = (1 << (s.exponent - 1)) - 1;
   double a = fabs(v);
   if (t == ORACLE_FP32)
     return float_bits((float)v);
   if (isnan(v))
     return infinity | 1u << (s.mantissa - 1);
+  if (a == 0)
+    return sign;
+  frexp(a, &e); /* a is in [2^(e-1), 2^e) */
+  if (isinf(v) || e - 1 > bias)
+    return sign | infinity;
+  uint32_t low = e - 1 + bias > 0 ? (uint32_t)(e - 1 + bias) << s.mantissa : 0;
+  uint32_t high = low + (1u << s.mantissa);
   while (high - low > 1) {
     uint32_t middle = low + (high - low) / 2;
     if (oracle_decode(t, middle) <= a)

@@ -2,7 +2,7 @@
 # they are linked alone.
 file(GLOB spec_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/spec*.c)
 objects(o_spec ${spec_SOURCES} ${CMAKE_SOURCE_DIR}/compiler/target.c
-  ${CMAKE_SOURCE_DIR}/compiler/ref.c)
+  ${CMAKE_SOURCE_DIR}/compiler/ref.c ${CMAKE_SOURCE_DIR}/compiler/verify.c)
 target_link_libraries(o_spec PRIVATE yaml)
 
 function(spec_unit name)

@@ -177,7 +177,7 @@ ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
 
 /* Host tensors of the spec's dtypes; arguments as for a launch with host pointers in q, k,
  * v; writes o and lse as double, contiguous [b, h, sq, dv] and [b, h, sq] (either may be
- * NULL).  rows: NULL for all, else n_rows query indices per head. */
+ * NULL).  rows: NULL for all, else n_rows query indices, and n_rows stands for sq. */
 ATTNC_API attnc_status attnc_reference(const attnc_spec *, const attnc_args *,
                                        const int64_t *rows, size_t n_rows, double *o,
                                        double *lse, attnc_error *);

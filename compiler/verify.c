@@ -1,0 +1,216 @@
+/* The accuracy contract: a result is right when no element is further from the fp64
+ * reference than twice the largest error that the plain computation makes in the same head,
+ * plus one ulp of the output type; the LSE within 1e-3; rows that see no key exactly 0 and
+ * -inf. */
+#include "compiler/ref.h"
+
+#include "base/err.h"
+
+#include <math.h>
+
+enum { SAMPLED_ROWS = 256, EDGE = 64 };
+static const double LARGE_MACS = 1073741824.0; /* above it, rows are sampled */
+static const double LSE_BOUND = 1e-3;
+
+/* ---- which rows are checked ---- */
+
+static bool
+has_row(const int64_t *rows, int n, int64_t q)
+{
+  for (int i = 0; i < n; i++)
+    if (rows[i] == q)
+      return true;
+  return false;
+}
+
+static int
+add_row(int64_t *rows, int n, int64_t q, int64_t sq)
+{
+  if (q >= 0 && q < sq && !has_row(rows, n, q))
+    rows[n++] = q;
+  return n;
+}
+
+/* SAMPLED_ROWS different rows of more than that many: first, last, both sides of tile edges
+ * spread over the whole, and rows in between, spread by the golden ratio. */
+static void
+sample_rows(int64_t sq, int64_t rows[SAMPLED_ROWS])
+{
+  enum { EDGES = 48 }; /* three rows each */
+  int64_t edges = (sq - 1) / EDGE, take = edges < EDGES ? edges : EDGES;
+  int n = add_row(rows, 0, 0, sq);
+  n = add_row(rows, n, sq - 1, sq);
+  for (int64_t i = 0; i < take; i++)
+    for (int64_t side = -1; side <= 1; side++)
+      n = add_row(rows, n, (i * edges / take + 1) * EDGE + side, sq);
+  int64_t step = (int64_t)((double)sq * 0.6180339887), q = step;
+  for (; n < SAMPLED_ROWS; q = (q + step) % sq) {
+    while (has_row(rows, n, q))
+      q = (q + 1) % sq;
+    n = add_row(rows, n, q, sq);
+  }
+}
+
+/* ---- the error of a row ---- */
+
+/* What is kept of a row until the head's plain error is known. */
+typedef struct RowError {
+  double error;  /* largest of an element */
+  double excess; /* largest of error - ulp: at most twice the plain error when right */
+  double ulp;    /* of the element with that */
+  double lse;    /* |lse - reference| */
+} RowError;
+
+/* |got - want|, where anything that is no number is infinitely wrong. */
+static double
+distance(double got, double want)
+{
+  double e = got == want ? 0 : fabs(got - want);
+  return isnan(e) ? INFINITY : e;
+}
+
+/* An output type that cannot hold the result holds infinity. */
+static bool
+overflowed(double got, double want, Dtype ty)
+{
+  return isinf(got) && isfinite(want) && isinf(ref_rounded((float)want, ty)) &&
+         (got > 0) == (want > 0);
+}
+
+static RowError
+row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, double *plain)
+{
+  RowError e = {.excess = -INFINITY};
+  for (int i = 0; i < r->spec->head_dim_v; i++) {
+    double got = ref_at(r, ATTNC_O, b, h, q, i), want = r->o64[i];
+    double error = overflowed(got, want, r->ty[ATTNC_O]) ? 0 : distance(got, want);
+    double one = lse == -INFINITY ? 0 : ref_ulp(want, r->ty[ATTNC_O]);
+    double own = distance(r->o32[i], want);
+    if (isfinite(own) && own > *plain)
+      *plain = own;
+    if (error > e.error)
+      e.error = error;
+    if (error - one > e.excess) {
+      e.excess = error - one;
+      e.ulp = one;
+    }
+  }
+  if (r->spec->return_lse) {
+    const float *at = r->t[ATTNC_LSE].data;
+    e.lse = distance(at[(b * r->n.h + h) * r->n.sq + q], lse);
+  }
+  return e;
+}
+
+/* ---- the verdict ---- */
+
+/* Of one query head, merged in the order of heads: threads change nothing. */
+typedef struct Judge {
+  attnc_verdict v;
+  double worst; /* largest error over its bound so far */
+} Judge;
+
+static double
+ratio(double error, double bound)
+{
+  return error <= bound ? (bound > 0 ? error / bound : 0)
+         : bound > 0    ? error / bound
+                        : INFINITY;
+}
+
+/* Rows that see nothing have e->ulp 0 and no use for the head's bound. */
+static Judge
+judge_row(const RowError *e, double plain, bool empty)
+{
+  double bound = empty ? 0 : 2 * plain + e->ulp;
+  double lse_bound = empty ? 0 : LSE_BOUND;
+  bool good = e->excess <= (empty ? 0 : 2 * plain) && e->lse <= lse_bound;
+  double o_ratio = ratio(e->excess + e->ulp, bound), lse_ratio = ratio(e->lse, lse_bound);
+  return (Judge){.v = {.rows = 1,
+                       .bad_rows = !good,
+                       .max_error = e->error,
+                       .bound = bound,
+                       .lse_error = e->lse},
+                 .worst = o_ratio > lse_ratio ? o_ratio : lse_ratio};
+}
+
+static void
+merge(Judge *all, const Judge *one)
+{
+  bool first = all->v.rows == 0;
+  all->v.rows += one->v.rows;
+  all->v.bad_rows += one->v.bad_rows;
+  if (one->v.lse_error > all->v.lse_error)
+    all->v.lse_error = one->v.lse_error;
+  if (first || one->v.max_error > all->v.max_error) {
+    all->v.max_error = one->v.max_error;
+    all->v.bound = one->v.bound;
+  }
+  if (first || one->worst > all->worst) {
+    all->worst = one->worst;
+    all->v.b = one->v.b;
+    all->v.h = one->v.h;
+    all->v.q = one->v.q;
+  }
+}
+
+static void
+judge_head(Ref *r, void *user, int64_t b, int64_t h)
+{
+  Judge *judge = (Judge *)user + b * r->n.h + h;
+  RowError *errors = r->per_row;
+  double plain = 0;
+  for (int64_t i = 0; i < r->n_rows; i++) {
+    int64_t q = ref_row_index(r, i);
+    double lse = ref_row(r, b, h, q);
+    errors[i] = row_error(r, b, h, q, lse, &plain);
+  }
+  for (int64_t i = 0; i < r->n_rows; i++) {
+    Range keys = ref_visible(r, ref_row_index(r, i));
+    Judge one = judge_row(&errors[i], plain, keys.from == keys.to);
+    one.v.b = b;
+    one.v.h = h;
+    one.v.q = ref_row_index(r, i);
+    merge(judge, &one);
+  }
+}
+
+static attnc_status
+judge_all(Ref *r, Arena *arena, attnc_verdict *verdict, attnc_error *err)
+{
+  Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
+  Judge all = {.v = {.size = verdict->size}};
+  if (!heads)
+    return err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");
+  TRY(ref_each_head(r, judge_head, heads, err));
+  for (int64_t i = 0; i < r->n.b * r->n.h; i++)
+    if (heads[i].v.rows)
+      merge(&all, &heads[i]);
+  all.v.pass = all.v.bad_rows == 0;
+  *verdict = all.v;
+  return ATTNC_OK;
+}
+
+attnc_status
+attnc_verify(const attnc_spec *spec, const attnc_args *host, attnc_verdict *verdict,
+             attnc_error *err)
+{
+  Ref r;
+  int64_t sampled[SAMPLED_ROWS];
+  err_clear(err);
+  if (!verdict || verdict->size < sizeof *verdict)
+    return err_set(err, ATTNC_ERR_USAGE, "verify: attnc_verdict.size is not set");
+  TRY(ref_open(&r, spec, host, ATTNC_O + 1u + (spec && spec->return_lse), err));
+  double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
+                (spec->head_dim + spec->head_dim_v);
+  r.row_bytes = sizeof(RowError);
+  if (macs > LARGE_MACS && r.n.sq > SAMPLED_ROWS) {
+    sample_rows(r.n.sq, sampled);
+    r.rows = sampled;
+    r.n_rows = SAMPLED_ROWS;
+  }
+  Arena *arena = arena_new(0);
+  attnc_status status = judge_all(&r, arena, verdict, err);
+  arena_free(arena);
+  return status;
+}
