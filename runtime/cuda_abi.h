@@ -1,7 +1,8 @@
 /* cuda_abi.h: the CUDA driver's binary interface as far as attnc uses it, in our own words,
  * so that no toolkit is needed to build.  Shared by the runtime, which calls these entry
  * points, and the emulator, which exports them.  Where a real cuda.h is found, a test
- * asserts every constant and signature here against it.
+ * includes that first, defines CUDA_ABI_TABLES_ONLY, and asserts every constant and
+ * signature here against it.
  *
  * Source: CUDA Driver API reference 13.0.  Handles are opaque pointers; CUdeviceptr is an
  * address, 64 bits. */
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef CUDA_ABI_TABLES_ONLY
 typedef int CUresult;
 typedef int CUdevice;
 typedef unsigned long long CUdeviceptr;
@@ -19,6 +21,7 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
+#endif
 
 /* CUresult: name, value */
 #define CUDA_RESULT_TABLE(X)                                                             \
@@ -45,12 +48,6 @@ typedef struct CUevent_st *CUevent;
   X(CUDA_ERROR_NOT_SUPPORTED, 801)                                                       \
   X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 900)                                          \
   X(CUDA_ERROR_UNKNOWN, 999)
-
-enum {
-#define X(name, value) name = value,
-  CUDA_RESULT_TABLE(X)
-#undef X
-};
 
 /* CUdevice_attribute */
 #define CUDA_DEVICE_ATTRIBUTE_TABLE(X)                                                   \
@@ -93,24 +90,28 @@ enum {
   X(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, 6)                                               \
   X(CU_JIT_LOG_VERBOSE, 12)
 
-typedef enum {
-#define X(name, value) name = value,
-  CUDA_DEVICE_ATTRIBUTE_TABLE(X)
-#undef X
-} CUdevice_attribute;
-typedef enum {
-#define X(name, value) name = value,
-  CUDA_FUNC_ATTRIBUTE_TABLE(X)
-#undef X
-} CUfunction_attribute;
-typedef enum {
-#define X(name, value) name = value,
-  CUDA_JIT_OPTION_TABLE(X)
-#undef X
-} CUjit_option;
+/* Flags of events and streams */
+#define CUDA_FLAG_TABLE(X)                                                               \
+  X(CU_EVENT_DEFAULT, 0)                                                                 \
+  X(CU_EVENT_DISABLE_TIMING, 2)                                                          \
+  X(CU_STREAM_NON_BLOCKING, 1)
 
-enum { CU_EVENT_DEFAULT = 0, CU_EVENT_DISABLE_TIMING = 2, CU_STREAM_NON_BLOCKING = 1 };
-enum { CU_STREAM_CAPTURE_STATUS_NONE = 0, CU_STREAM_CAPTURE_STATUS_ACTIVE = 1 };
+/* CUstreamCaptureStatus */
+#define CUDA_CAPTURE_TABLE(X)                                                            \
+  X(CU_STREAM_CAPTURE_STATUS_NONE, 0)                                                    \
+  X(CU_STREAM_CAPTURE_STATUS_ACTIVE, 1)                                                  \
+  X(CU_STREAM_CAPTURE_STATUS_INVALIDATED, 2)
+
+#ifndef CUDA_ABI_TABLES_ONLY
+#define X(name, value) name = value,
+enum { CUDA_RESULT_TABLE(X) };
+enum { CUDA_FLAG_TABLE(X) };
+typedef enum { CUDA_DEVICE_ATTRIBUTE_TABLE(X) } CUdevice_attribute;
+typedef enum { CUDA_FUNC_ATTRIBUTE_TABLE(X) } CUfunction_attribute;
+typedef enum { CUDA_JIT_OPTION_TABLE(X) } CUjit_option;
+typedef enum { CUDA_CAPTURE_TABLE(X) } CUstreamCaptureStatus;
+#undef X
+#endif
 
 /* Entry points: need (1: a driver without it is refused, 0: a capability), symbol as
  * exported, arguments.  All return CUresult. */
@@ -151,7 +152,7 @@ enum { CU_STREAM_CAPTURE_STATUS_NONE = 0, CU_STREAM_CAPTURE_STATUS_ACTIVE = 1 };
   X(1, cuStreamCreate, (CUstream *, unsigned flags))                                     \
   X(1, cuStreamDestroy_v2, (CUstream))                                                   \
   X(1, cuStreamSynchronize, (CUstream))                                                  \
-  X(0, cuStreamIsCapturing, (CUstream, int *status))                                     \
+  X(0, cuStreamIsCapturing, (CUstream, CUstreamCaptureStatus *))                                     \
   X(1, cuEventCreate, (CUevent *, unsigned flags))                                       \
   X(1, cuEventDestroy_v2, (CUevent))                                                     \
   X(1, cuEventRecord, (CUevent, CUstream))                                               \

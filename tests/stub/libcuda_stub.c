@@ -503,7 +503,7 @@ cuStreamSynchronize(CUstream stream)
   return CUDA_SUCCESS;
 }
 CUresult
-cuStreamIsCapturing(CUstream stream, int *status)
+cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
 {
   CALL(cuStreamIsCapturing);
   (void)stream;

@@ -20,11 +20,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RT_PTX                                                                           \
+#define RT_PTX_OF(params)                                                                \
   ".version 7.0\n.target sm_80\n.address_size 64\n"                                      \
-  ".visible .entry attnc_fwd(.param .u64 q, .param .u64 k, .param .u64 v, "              \
-  ".param .u64 o, .param .u64 lse, .param .u64 q_s, .param .u32 b, .param .u32 sq, "     \
-  ".param .u64 sk, .param .f32 scale)\n{ ret; }\n"
+  ".visible .entry attnc_fwd(" params ")\n{ ret; }\n"
+#define RT_PTX                                                                           \
+  RT_PTX_OF(".param .u64 q, .param .u64 k, .param .u64 v, .param .u64 o, "               \
+            ".param .u64 lse, .param .u64 q_s, .param .u32 b, .param .u32 sq, "          \
+            ".param .u64 sk, .param .f32 scale")
 
 /* The parts of a recipe that tests replace. */
 #define RT_TENSORS                                                                       \

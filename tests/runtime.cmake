@@ -1,0 +1,39 @@
+# The runtime's tests: against a driver that records (tests/stub), a compiler that counts
+# (tests/unit/fake_compiler.c), and cuda.h where there is one.
+function(stub name)
+  add_library(${name} SHARED stub/libcuda_stub.c)
+  target_compile_definitions(${name} PRIVATE ${ARGN})
+  target_link_libraries(${name} PRIVATE Threads::Threads)
+endfunction()
+stub(cuda_stub)
+stub(cuda_stub_old cuFuncLoad=stub_hidden)         # has no cuFuncLoad
+stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
+
+foreach(name recipe drv launch bundle key cache flight tunetab settings get)
+  unit(${name} OBJECTS runtime base LABELS runtime)
+  if(TARGET test_${name})
+    target_sources(test_${name} PRIVATE unit/fake_compiler.c)
+    add_dependencies(test_${name} cuda_stub cuda_stub_old cuda_stub_broken)
+    target_compile_definitions(test_${name} PRIVATE
+      STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>"
+      STUB_OLD="$<TARGET_FILE:cuda_stub_old>"
+      STUB_BROKEN="$<TARGET_FILE:cuda_stub_broken>")
+  endif()
+endforeach()
+set_tests_properties(cache PROPERTIES PROCESSORS 2)
+
+# Our declarations of the driver against NVIDIA's, where they are installed.
+find_path(CUDA_INCLUDE cuda.h HINTS /usr/local/cuda/include ENV CUDA_HOME
+  PATH_SUFFIXES include NO_CACHE)
+if(CUDA_INCLUDE AND EXISTS ${CUDA_INCLUDE}/cuda.h)
+  unit(cuda_abi LABELS runtime)
+  target_include_directories(test_cuda_abi SYSTEM PRIVATE ${CUDA_INCLUDE})
+endif()
+
+# libattnc_rt is for machines without a compiler: none of it may be asked for.
+find_program(NM NAMES nm)
+if(NM AND TARGET attnc_rt)
+  add_test(NAME rt_needs_no_compiler COMMAND ${CMAKE_COMMAND} -DNM=${NM}
+    -DLIB=$<TARGET_FILE:attnc_rt> -P ${CMAKE_CURRENT_SOURCE_DIR}/stub/rt_symbols.cmake)
+  set_tests_properties(rt_needs_no_compiler PROPERTIES LABELS "unit;runtime")
+endif()

@@ -1,0 +1,59 @@
+/* cuda_abi.h against a real cuda.h, which comes first, so that our tables are read with its
+ * types: every constant has its value, every entry point its signature.  All of it is
+ * asserted while compiling. */
+#include <cuda.h>
+
+#define CUDA_ABI_TABLES_ONLY
+#include "runtime/cuda_abi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#define X(name, value) _Static_assert((long long)name == value, #name " is " #value);
+CUDA_RESULT_TABLE(X)
+CUDA_DEVICE_ATTRIBUTE_TABLE(X)
+CUDA_FUNC_ATTRIBUTE_TABLE(X)
+CUDA_JIT_OPTION_TABLE(X)
+CUDA_FLAG_TABLE(X)
+CUDA_CAPTURE_TABLE(X)
+#undef X
+
+#define X(need, name, args)                                                              \
+  _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),      \
+                 #name #args);
+CUDA_ENTRY_TABLE(X)
+#undef X
+
+/* Our own typedefs, as far as a binary interface sees them. */
+_Static_assert(sizeof(CUresult) == sizeof(int), "CUresult is an int");
+_Static_assert(sizeof(CUdevice_attribute) == sizeof(int), "enums are ints");
+_Static_assert(__builtin_types_compatible_p(CUdevice, int), "CUdevice is an int");
+_Static_assert(__builtin_types_compatible_p(CUdeviceptr, unsigned long long),
+               "CUdeviceptr is 64 bits");
+#define HANDLE(type, tag)                                                                \
+  _Static_assert(__builtin_types_compatible_p(type, struct tag *), #type)
+HANDLE(CUcontext, CUctx_st);
+HANDLE(CUmodule, CUmod_st);
+HANDLE(CUfunction, CUfunc_st);
+HANDLE(CUstream, CUstream_st);
+HANDLE(CUevent, CUevent_st);
+
+/* What is left to see at run time: that the table is not empty. */
+static void
+test_entries(void **state)
+{
+  int n = 0;
+  (void)state;
+#define X(need, name, args) n++;
+  CUDA_ENTRY_TABLE(X)
+#undef X
+  assert_true(n > 30);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = { cmocka_unit_test(test_entries) };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,605 @@
+#include "tests/unit/stub.h"
+
+#include "runtime/launch.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <pthread.h>
+#include <time.h>
+
+static const Driver *drv;
+
+static int
+setup(void **state)
+{
+  (void)state;
+  stub_find();
+  stub.stub_reset();
+  stub_use(0);
+  return drv_open(STUB_LIBCUDA, &drv, NULL) != ATTNC_OK;
+}
+
+static int
+teardown(void **state)
+{
+  (void)state;
+  drv_close(drv);
+  stub.cuCtxSetCurrent(NULL);
+  /* Every test gives back what it loaded. */
+  return stub.stub_modules() != 0 || stub.stub_primaries(0) != 0;
+}
+
+static attnc_status
+try_load_ptx(const char *ptx, const char *json, int device, attnc_plan **p, attnc_error *e)
+{
+  PlanText text = { .ptx = ptx,
+                    .json = json,
+                    .json_n = strlen(json),
+                    .source = "model",
+                    .layer = "miss",
+                    .lookup = 1e-4,
+                    .compile = 0.1 };
+  return plan_load(drv, &drv->devices[device], &text, p, e);
+}
+
+static attnc_status
+try_load(const char *json, int device, attnc_plan **p, attnc_error *e)
+{
+  return try_load_ptx(RT_PTX, json, device, p, e);
+}
+
+static attnc_plan *
+load_ptx(const char *ptx, const char *json)
+{
+  attnc_plan *p = NULL;
+  attnc_error e = { 0 };
+  if (try_load_ptx(ptx, json, 0, &p, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  return p;
+}
+
+static attnc_plan *
+load(const char *json)
+{
+  return load_ptx(RT_PTX, json);
+}
+
+/* A legal call: b 2, h 8, hk 2, sq 300, sk 400, d 64, bshd. */
+typedef struct Call {
+  attnc_tensor t[5];
+  float scalars[1];
+  attnc_args a;
+} Call;
+
+static void
+call_fill(Call *c)
+{
+  static _Alignas(256) char memory[256];
+  *c = (Call){ .a = { .size = sizeof c->a,
+                      .sizes = { sizeof c->a.sizes, 2, 8, 2, 300, 400 },
+                      .n_tensors = 5 } };
+  for (int i = 0; i < 5; i++)
+    c->t[i] = (attnc_tensor){ memory + 16 * i, { 300 * 8 * 64, 64, 8 * 64, 1, 0 } };
+  c->a.tensors = c->t;
+}
+
+static void
+test_packing(void **state)
+{
+  Call c;
+  (void)state;
+  call_fill(&c);
+  c.t[0].stride[2] = -512;
+  attnc_plan *p = load(RT_RECIPE);
+  assert_int_equal(attnc_launch(p, &c.a, (void *)0x40, NULL, NULL), ATTNC_OK);
+  StubLaunch l = stub.stub_launch_at(0);
+  assert_int_equal(stub.stub_launches(), 1);
+  assert_string_equal(l.entry, "attnc_fwd");
+  assert_ptr_equal(l.stream, (void *)0x40);
+  assert_int_equal(l.grid[0], 3);
+  assert_int_equal(l.grid[1], 8);
+  assert_int_equal(l.grid[2], 2);
+  assert_int_equal(l.block[0] * l.block[1] * l.block[2], 128);
+  assert_int_equal(l.shared, 65536);
+  assert_int_equal(l.n_params, 10);
+  for (int i = 0; i < 5; i++)
+    assert_int_equal(l.values[i], (uintptr_t)c.t[i].data);
+  assert_int_equal((int64_t)l.values[5], -512);
+  assert_int_equal(l.values[6], 2);
+  assert_int_equal(l.values[7], 300);
+  assert_int_equal(l.values[8], 400);
+  float scale;
+  memcpy(&scale, &l.values[9], 4);
+  assert_true(scale == 0.125f);
+  attnc_plan_release(p);
+}
+
+static float
+scale_of(int launch)
+{
+  float scale;
+  StubLaunch l = stub.stub_launch_at(launch);
+  memcpy(&scale, &l.values[9], sizeof scale);
+  return scale;
+}
+
+static void
+test_scalars(void **state)
+{
+  Call c;
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_RECIPE);
+  c.a.scalars = c.scalars;
+  c.a.n_scalars = 1;
+  c.scalars[0] = 0.5f;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  assert_true(scale_of(0) == 0.5f);
+  c.scalars[0] = NAN;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  assert_true(scale_of(1) == 0.125f);
+  attnc_plan_release(p);
+}
+
+/* One change to a legal call, and what comes of it. */
+typedef struct Fault {
+  const char *what;
+  void (*apply)(Call *);
+  attnc_status status;
+  const char *says;
+} Fault;
+
+#define FAULT(name, code)                                                                \
+  static void name(Call *c)                                                              \
+  {                                                                                      \
+    code;                                                                                \
+  }
+FAULT(no_size, c->a.size = 0)
+FAULT(no_sizes_size, c->a.sizes.size = 0)
+FAULT(no_tensors, c->a.tensors = NULL)
+FAULT(no_scalars, c->a.n_scalars = 1)
+FAULT(negative, c->a.sizes.sk = -1)
+FAULT(ratio, c->a.sizes.hk = 3)
+FAULT(no_heads, c->a.sizes.hk = 0)
+FAULT(few_tensors, c->a.n_tensors = 4)
+FAULT(null_tensor, c->t[1].data = NULL)
+FAULT(odd_pointer, c->t[2].data = (char *)c->t[2].data + 8)
+FAULT(odd_stride, c->t[3].stride[2] = 508)
+FAULT(odd_negative_stride, c->t[3].stride[2] = -508)
+FAULT(last_stride, c->t[0].stride[3] = 2)
+FAULT(reserved_stride, c->t[0].stride[4] = 1)
+FAULT(too_many_rows, c->a.sizes.sq = (int64_t)1 << 33)
+FAULT(too_many_batches, c->a.sizes.b = 65536)
+static void
+more_scalars(Call *c)
+{
+  static const float two[2] = { NAN, 1.0f };
+  c->a.scalars = two;
+  c->a.n_scalars = 2;
+}
+
+static const Fault faults[] = {
+  { "args.size", no_size, ATTNC_ERR_USAGE, "size" },
+  { "sizes.size", no_sizes_size, ATTNC_ERR_USAGE, "size" },
+  { "tensors NULL", no_tensors, ATTNC_ERR_USAGE, "NULL" },
+  { "scalars NULL", no_scalars, ATTNC_ERR_USAGE, "NULL" },
+  { "negative size", negative, ATTNC_ERR_SHAPE, "sk is -1" },
+  { "h % hk", ratio, ATTNC_ERR_SHAPE, "not a multiple of hk" },
+  { "hk 0", no_heads, ATTNC_ERR_SHAPE, "not a multiple of hk" },
+  { "missing tensor", few_tensors, ATTNC_ERR_USAGE, "lse" },
+  { "NULL tensor", null_tensor, ATTNC_ERR_USAGE, "k (slot 1) is NULL" },
+  { "pointer", odd_pointer, ATTNC_ERR_ALIGN, "v: the address" },
+  { "stride", odd_stride, ATTNC_ERR_ALIGN, "o: stride[2]" },
+  { "negative stride", odd_negative_stride, ATTNC_ERR_ALIGN, "o: stride[2]" },
+  { "stride[3]", last_stride, ATTNC_ERR_SHAPE, "stride[3]" },
+  { "stride[4]", reserved_stride, ATTNC_ERR_SHAPE, "stride[4]" },
+  { "rows", too_many_rows, ATTNC_ERR_SHAPE, "32 bits" },
+  { "batches", too_many_batches, ATTNC_ERR_SHAPE, "too large" },
+  { "scalars", more_scalars, ATTNC_ERR_USAGE, "scalar 1" },
+};
+
+static void
+test_faults(void **state)
+{
+  (void)state;
+  attnc_plan *p = load(RT_RECIPE);
+  attnc_launch_state *s = aligned_alloc(64, (attnc_plan_state_bytes(p) + 63) / 64 * 64);
+  memset(s, 0, attnc_plan_state_bytes(p));
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    for (int with_state = 0; with_state < 2; with_state++) {
+      Call c;
+      attnc_error e = { 0 };
+      call_fill(&c);
+      attnc_launch_state *state_here = with_state ? s : NULL;
+      assert_int_equal(attnc_launch(p, &c.a, NULL, state_here, NULL), ATTNC_OK);
+      int before = stub.stub_launches();
+      faults[i].apply(&c);
+      attnc_status status = attnc_launch(p, &c.a, NULL, state_here, &e);
+      if (status != faults[i].status || !strstr(e.message, faults[i].says))
+        fail_msg("%s: %s: %s", faults[i].what, attnc_status_name(status), e.message);
+      assert_int_equal(stub.stub_launches(), before);
+    }
+  assert_int_equal(attnc_launch(NULL, NULL, NULL, NULL, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_launch(p, NULL, NULL, NULL, NULL), ATTNC_ERR_USAGE);
+  free(s);
+  attnc_plan_release(p);
+}
+
+static void
+test_nothing_to_do(void **state)
+{
+  Call c;
+  (void)state;
+  attnc_plan *p = load(RT_RECIPE);
+  for (int i = 0; i < 3; i++) {
+    call_fill(&c);
+    int64_t *zero[] = { &c.a.sizes.b, &c.a.sizes.sq, &c.a.sizes.h };
+    *zero[i] = 0;
+    c.a.sizes.hk = i == 2 ? 0 : c.a.sizes.hk;
+    for (int j = 0; j < 5; j++)
+      c.t[j].data = NULL; /* an empty tensor may have no memory */
+    assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  }
+  assert_int_equal(stub.stub_launches(), 0);
+  /* No keys is something to do: o is to become 0. */
+  call_fill(&c);
+  c.a.sizes.sk = 0;
+  c.t[1].data = c.t[2].data = NULL;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  assert_int_equal(stub.stub_launches(), 1);
+  attnc_plan_release(p);
+}
+
+static void
+test_specialised(void **state)
+{
+  Call c;
+  attnc_error e = { 0 };
+  (void)state;
+  attnc_plan *p = load_ptx(RT_PTX_OF(".param .u64 q"), RT_RECIPE_OF(
+      "sm_80", "false", RT_TENSORS, "[]",
+      "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":300},"
+      "\"strides\":{\"k\":[153600,64,512,1,0]},\"scalars\":{\"softmax_scale\":0.25}}",
+      "0", RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
+  float scale = 0.25f;
+  call_fill(&c);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  c.a.scalars = &scale;
+  c.a.n_scalars = 1;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  scale = 0.5f;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "softmax_scale is 0.5; this kernel is specialised"));
+  call_fill(&c);
+  c.a.sizes.sq = 299;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "sq is 299; this kernel is specialised for 300"));
+  call_fill(&c);
+  c.a.sizes.hk = 4;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "group_size"));
+  call_fill(&c);
+  c.t[1].stride[0] = 16;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "k: stride[0]"));
+  attnc_plan_release(p);
+}
+
+static void
+test_contexts(void **state)
+{
+  Call c;
+  attnc_error e = { 0 };
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_RECIPE), *q = NULL;
+  assert_int_equal(try_load(RT_RECIPE, 1, &q, NULL), ATTNC_OK);
+  stub_use(1);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_CONTEXT);
+  assert_non_null(strstr(e.message, "primary context of device 0"));
+  assert_int_equal(attnc_launch(q, &c.a, NULL, NULL, &e), ATTNC_OK);
+  stub.cuCtxSetCurrent(NULL);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_CONTEXT);
+  assert_non_null(strstr(e.message, "no context is current"));
+  assert_int_equal(stub.stub_launches(), 1);
+  attnc_plan_release(p);
+  attnc_plan_release(q);
+  assert_int_equal(stub.stub_primaries(1), 0);
+}
+
+static void
+test_state_repacks_what_changed(void **state)
+{
+  Call c;
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_RECIPE), *q = load(RT_RECIPE);
+  attnc_launch_state *s = aligned_alloc(64, (attnc_plan_state_bytes(p) + 63) / 64 * 64);
+  memset(s, 0, attnc_plan_state_bytes(p));
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
+  c.t[0].data = (char *)c.t[0].data + 64;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
+  c.a.sizes.sq = 129;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
+  c.a.n_scalars = 1;
+  c.a.scalars = c.scalars;
+  c.scalars[0] = 2.0f;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
+  assert_int_equal(attnc_launch(q, &c.a, NULL, s, NULL), ATTNC_OK);
+  assert_int_equal(stub.stub_launches(), 7);
+  assert_int_equal(stub.stub_launch_at(2).values[0] + 64, stub.stub_launch_at(3).values[0]);
+  assert_int_equal(stub.stub_launch_at(4).grid[0], 2);
+  assert_int_equal(stub.stub_launch_at(4).values[7], 129);
+  assert_true(scale_of(4) == 0.125f);
+  assert_true(scale_of(5) == 2.0f);
+  assert_true(scale_of(6) == 2.0f);
+  free(s);
+  attnc_plan_release(p);
+  attnc_plan_release(q);
+}
+
+#define STEPS_WITH_WORKSPACE                                                             \
+  "[{\"memset\":{\"workspace\":64,\"value\":7,\"bytes\":{\"mul\":[{\"size\":\"b\"},32]}}}," \
+  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":64}," \
+  "{\"type\":\"ptr\",\"tensor\":3}],\"grid\":[\"sm_count\",1,1],\"block\":[32,1,1],"      \
+  "\"shared\":0}}]"
+
+static void
+test_workspace_and_memset(void **state)
+{
+  static _Alignas(256) unsigned char memory[256];
+  Call c;
+  size_t bytes = 0;
+  attnc_error e = { 0 };
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p =
+      load_ptx(RT_PTX_OF(".param .u64 w, .param .u64 o"),
+               RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES,
+                            "[{\"product\":[64]},{\"product\":[{\"size\":\"b\"},32]}]",
+                            STEPS_WITH_WORKSPACE));
+  assert_int_equal(attnc_plan_workspace(p, &c.a.sizes, &bytes), ATTNC_OK);
+  assert_int_equal(bytes, 128);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "a workspace of 128 bytes is needed, 0 are given"));
+  c.a.workspace = memory;
+  c.a.workspace_bytes = 127;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
+  c.a.workspace_bytes = 128;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  assert_int_equal(stub.stub_calls("cuMemsetD8Async"), 1);
+  assert_int_equal(memory[63], 0);
+  assert_int_equal(memory[64], 7);
+  assert_int_equal(memory[127], 7);
+  assert_int_equal(memory[128], 0);
+  assert_int_equal(stub.stub_launch_at(0).grid[0], 108);
+  assert_int_equal(stub.stub_launch_at(0).values[0], (uintptr_t)memory + 64);
+  assert_int_equal(stub.stub_launch_at(0).values[1], (uintptr_t)c.t[3].data);
+  c.a.workspace = memory + 8;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_ALIGN);
+  attnc_plan_release(p);
+}
+
+static void
+test_driver_errors(void **state)
+{
+  Call c;
+  attnc_error e = { 0 };
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_RECIPE);
+  stub.stub_fail("cuLaunchKernel", 1, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_DEVICE);
+  assert_int_equal(e.driver_code, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+  assert_non_null(strstr(e.message, "cuLaunchKernel: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  attnc_plan_release(p);
+}
+
+/* Each call on the way to a plan fails once: nothing is left behind. */
+static void
+test_load_errors(void **state)
+{
+  static const char *const calls[] = { "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2",
+                                       "cuModuleLoadDataEx",       "cuModuleGetFunction",
+                                       "cuFuncSetAttribute",       "cuFuncLoad",
+                                       "cuFuncGetAttribute" };
+  (void)state;
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    attnc_plan *p = NULL;
+    attnc_error e = { 0 };
+    stub.stub_reset();
+    stub.stub_fail(calls[i], 1, CUDA_ERROR_UNKNOWN);
+    assert_int_equal(try_load(RT_RECIPE, 0, &p, &e), ATTNC_ERR_DEVICE);
+    assert_null(p);
+    if (strncmp(e.message, calls[i], strlen(calls[i])) != 0)
+      fail_msg("%s", e.message);
+    assert_int_equal(stub.stub_modules(), 0);
+    assert_int_equal(stub.stub_primaries(0), 0);
+  }
+}
+
+static void
+refused(const char *json, attnc_status status, const char *says)
+{
+  attnc_plan *p = NULL;
+  attnc_error e = { 0 };
+  assert_int_equal(try_load(json, 0, &p, &e), status);
+  if (!strstr(e.message, says))
+    fail_msg("'%s' does not say '%s'", e.message, says);
+}
+
+static void
+test_misfits(void **state)
+{
+#define FOR(target, exact)                                                               \
+  RT_RECIPE_OF(target, exact, RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                  \
+               RT_STEPS(RT_PARAMS, RT_GRID))
+  attnc_plan *p = NULL;
+  (void)state;
+  refused(FOR("sm_86", "false"), ATTNC_ERR_UNSUPPORTED, "made for sm_86 and later");
+  refused(FOR("sm_90a", "true"), ATTNC_ERR_UNSUPPORTED, "made for sm_90a alone");
+  refused(RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                       "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[],"
+                       "\"grid\":[1,1,1],\"block\":[32,1,1],\"shared\":166913}}]"),
+          ATTNC_ERR_UNSUPPORTED, "166913 bytes of shared memory");
+  stub.stub_logs("", "ptxas application ptx input, line 9; fatal: no such thing");
+  stub.stub_fail("cuModuleLoadDataEx", 1, CUDA_ERROR_INVALID_PTX);
+  refused(RT_RECIPE, ATTNC_ERR_DEVICE,
+          "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX: ptxas application ptx input, line 9");
+  assert_int_equal(try_load("{", 0, &p, NULL), ATTNC_ERR_IO);
+#undef FOR
+}
+
+static void
+test_old_driver(void **state)
+{
+  const Driver *old = NULL;
+  attnc_error e = { 0 };
+  attnc_plan *p = NULL;
+  PlanText text = { .ptx = RT_PTX, .json = RT_RECIPE, .json_n = strlen(RT_RECIPE),
+                    .source = "model", .layer = "miss" };
+  (void)state;
+  assert_int_equal(drv_open(STUB_OLD, &old, NULL), ATTNC_OK);
+  Driver older = *old;
+  older.version = 10020;
+  assert_int_equal(plan_load(old, &old->devices[0], &text, &p, &e), ATTNC_OK);
+  assert_int_equal(plan_fits(p->recipe, &older, &old->devices[0], &e), ATTNC_ERR_UNSUPPORTED);
+  assert_non_null(strstr(e.message, "for CUDA 11.0;"));
+  assert_non_null(strstr(e.message, "is for CUDA 10.2"));
+  attnc_plan_release(p);
+  drv_close(old);
+}
+
+static void
+test_plan_json(void **state)
+{
+  (void)state;
+  stub.stub_logs("ptxas info    : Function properties for attnc_fwd\n"
+                 "    8 bytes stack frame, 12 bytes spill stores, 4 bytes spill loads\n"
+                 "ptxas info    : Used 168 registers\n"
+                 "ptxas info    : (C7514) Potential Performance Loss: serialised\n",
+                 "");
+  attnc_plan *p = load(RT_RECIPE);
+  json_t *j = json_loads(attnc_plan_json(p), 0, NULL);
+  assert_non_null(j);
+  assert_string_equal(json_string_value(json_object_get(j, "schema")), "attnc.kernel/1");
+  assert_string_equal(json_string_value(json_object_get(j, "source")), "model");
+  assert_string_equal(json_string_value(json_object_get(j, "layer")), "miss");
+  assert_string_equal(json_string_value(json_object_get(j, "device")), "Stub 0");
+  assert_int_equal(json_integer_value(json_object_get(j, "registers")), 168);
+  assert_int_equal(json_integer_value(json_object_get(j, "spilled_bytes")), 16);
+  assert_int_equal(json_array_size(json_object_get(j, "notes")), 2);
+  json_t *seconds = json_object_get(j, "seconds");
+  assert_true(fabs(json_real_value(json_object_get(seconds, "compile")) - 0.1) < 1e-6);
+  assert_true(json_real_value(json_object_get(seconds, "load")) > 0);
+  json_decref(j);
+  assert_int_equal(stub.stub_shared_opt_in(), 65536);
+  assert_int_equal(stub.stub_calls("cuFuncLoad"), 1);
+  assert_int_equal(attnc_plan_slot(p, "lse"), ATTNC_LSE);
+  assert_int_equal(attnc_plan_slot(p, "bias"), -1);
+  attnc_plan_retain(p);
+  attnc_plan_release(p);
+  assert_int_equal(stub.stub_modules(), 1);
+  attnc_plan_release(p);
+  attnc_plan_release(NULL);
+}
+
+static void *
+launch_often(void *arg)
+{
+  Call c;
+  stub_use(0);
+  call_fill(&c);
+  for (int i = 0; i < 1000; i++)
+    if (attnc_launch(arg, &c.a, NULL, NULL, NULL) != ATTNC_OK)
+      return "failed";
+  return NULL;
+}
+
+static void
+test_threads(void **state)
+{
+  pthread_t threads[4];
+  (void)state;
+  attnc_plan *p = load(RT_RECIPE);
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, launch_often, p), 0);
+  for (int i = 0; i < 4; i++) {
+    void *failed;
+    pthread_join(threads[i], &failed);
+    assert_null(failed);
+  }
+  assert_int_equal(stub.stub_launches(), 4000);
+  attnc_plan_release(p);
+}
+
+static double
+nanoseconds(struct timespec a, struct timespec b, int n)
+{
+  return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / n;
+}
+
+/* What attnc adds to the driver's two calls.  A printed figure; the bound is one that only
+ * an allocation or a lock would pass. */
+static void
+test_overhead(void **state)
+{
+  enum { N = 200000 };
+  Call c;
+  struct timespec t[4];
+  CUcontext context;
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_RECIPE);
+  attnc_launch_state *s = aligned_alloc(64, (attnc_plan_state_bytes(p) + 63) / 64 * 64);
+  memset(s, 0, attnc_plan_state_bytes(p));
+  Value values[RECIPE_PARAMS] = { 0 };
+  void *pointers[RECIPE_PARAMS];
+  for (int i = 0; i < RECIPE_PARAMS; i++)
+    pointers[i] = &values[i];
+  clock_gettime(CLOCK_MONOTONIC, &t[0]);
+  for (int i = 0; i < N; i++) {
+    drv->cuCtxGetCurrent(&context);
+    drv->cuLaunchKernel(p->functions[0], 1, 1, 1, 1, 1, 1, 0, NULL, pointers, NULL);
+  }
+  clock_gettime(CLOCK_MONOTONIC, &t[1]);
+  for (int i = 0; i < N; i++)
+    attnc_launch(p, &c.a, NULL, NULL, NULL);
+  clock_gettime(CLOCK_MONOTONIC, &t[2]);
+  for (int i = 0; i < N; i++)
+    attnc_launch(p, &c.a, NULL, s, NULL);
+  clock_gettime(CLOCK_MONOTONIC, &t[3]);
+  double bare = nanoseconds(t[0], t[1], N), without = nanoseconds(t[1], t[2], N),
+         with = nanoseconds(t[2], t[3], N);
+  print_message("attnc_launch adds %.0f ns, with a state %.0f ns, to the stub's %.0f ns\n",
+                without - bare, with - bare, bare);
+  assert_true(without - bare < 20000 && with - bare < 20000);
+  free(s);
+  attnc_plan_release(p);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    TEST(test_packing),
+    TEST(test_scalars),
+    TEST(test_faults),
+    TEST(test_nothing_to_do),
+    TEST(test_specialised),
+    TEST(test_contexts),
+    TEST(test_state_repacks_what_changed),
+    TEST(test_workspace_and_memset),
+    TEST(test_driver_errors),
+    TEST(test_load_errors),
+    TEST(test_misfits),
+    TEST(test_old_driver),
+    TEST(test_plan_json),
+    TEST(test_threads),
+    TEST(test_overhead),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
