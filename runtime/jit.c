@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "compiler/gen.h"
+#include "compiler/kernel.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
 #include "compiler/template.h"
@@ -256,17 +257,16 @@ jit_answer_free(JitAnswer *a)
 static attnc_status
 write_dumps(const JitAsk *a, const JitAnswer *answer, const attnc_kernel *k, attnc_error *e)
 {
-  static const char *const stages[] = { "spec", "spans", "sched", "tile", "ll", "opt", "ptx" };
   if (!a->dump_dir)
     return ATTNC_OK;
   TRY(file_mkdirs(a->dump_dir, e));
-  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
-    const char *text = attnc_kernel_dump(k, stages[i]);
+  for (int i = 0; i < DUMP_COUNT; i++) {
+    const char *text = attnc_kernel_dump(k, dump_names[i]);
     char path[4096];
     if (!text)
       continue;
     int n = snprintf(path, sizeof path, "%s/%s.%s.%s", a->dump_dir, a->spec->name,
-                     answer->target, stages[i]);
+                     answer->target, dump_names[i]);
     if (n < 0 || (size_t)n >= sizeof path)
       return err_set(e, ATTNC_ERR_IO, "%s: the path is too long", a->dump_dir);
     TRY(file_write(path, text, strlen(text), e));
