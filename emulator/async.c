@@ -137,6 +137,8 @@ bool
 async_commit(Async *a, int warp, uint32_t mask)
 {
   Queue *q = &a->queue[warp];
+  if (!q->n) /* nothing of older groups is pending */
+    q->n_commits = 0;
   if (!room((void **)&q->commits, q->n_commits, &q->cap_commits, sizeof *q->commits))
     return false;
   q->commits[q->n_commits++] = (Commit){mask, q->last};

@@ -1,0 +1,210 @@
+#include "emulator/shadow_part.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_uint_fast64_t launches = 1; /* a number for each launch of the process */
+
+static const struct {
+  const char *name;
+  bool error;
+} kinds[SHADOW_KIND_COUNT] = {
+#define X(id, name, error) {name, error},
+    SHADOW_KINDS(X)
+#undef X
+};
+
+ShadowLaunch *
+shadow_launch_new(const ShadowInfo *info)
+{
+  ShadowLaunch *l = calloc(1, sizeof *l);
+  if (!l)
+    return NULL;
+  size_t n = (size_t)info->insns;
+  l->info = *info;
+  l->number = atomic_fetch_add(&launches, 1);
+  l->line = malloc((n + 1) * sizeof *l->line);
+  l->counts = calloc(n + 1, sizeof *l->counts);
+  l->fenced = info->checks ? calloc(1 << 17, 1) : NULL;
+  pthread_mutex_init(&l->lock, NULL);
+  if (!l->line || !l->counts || (info->checks && !l->fenced)) {
+    shadow_launch_free(l);
+    return NULL;
+  }
+  memcpy(l->line, info->line, n * sizeof *l->line);
+  return l;
+}
+
+void
+shadow_launch_free(ShadowLaunch *l)
+{
+  if (!l)
+    return;
+  pthread_mutex_destroy(&l->lock);
+  free(l->line);
+  free(l->counts);
+  free(l->fenced);
+  free(l);
+}
+
+const ShadowCount *
+shadow_launch_counts(const ShadowLaunch *l)
+{
+  return l->counts;
+}
+
+uint64_t
+shadow_launch_errors(const ShadowLaunch *l)
+{
+  return atomic_load(&l->errors);
+}
+
+int
+shadow_line(const Shadow *s, int insn)
+{
+  const ShadowLaunch *l = s->launch;
+  return insn >= 0 && insn < l->info.insns && insn < SH_INSN_MAX ? l->line[insn] : 0;
+}
+
+/* Under the lock: was this kind seen at this pair of lines, or is the table full? */
+static bool
+repeated(ShadowLaunch *l, uint64_t key)
+{
+  for (int i = 0; i < l->n_seen; i++)
+    if (l->seen[i] == key)
+      return true;
+  if (l->n_seen == SH_DEDUP)
+    return true;
+  l->seen[l->n_seen++] = key;
+  return false;
+}
+
+void
+shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
+{
+  ShadowLaunch *l = s->launch;
+  ShadowFinding f = {
+      .kind = r->kind,
+      .name = kinds[r->kind].name,
+      .error = kinds[r->kind].error,
+      .insn = r->insn,
+      .other = r->other,
+      .line = shadow_line(s, r->insn),
+      .other_line = shadow_line(s, r->other),
+      .cta = s->cta,
+      .other_cta = r->other_cta,
+      .warp = r->warp,
+      .other_warp = r->other_warp,
+      .lane = r->lane,
+      .addr = r->addr,
+  };
+  if (f.error)
+    atomic_fetch_add(&l->errors, 1);
+  uint64_t key = ((uint64_t)r->kind << 58) ^ ((uint64_t)(uint32_t)f.line << 29) ^
+                 (uint64_t)(uint32_t)f.other_line;
+  pthread_mutex_lock(&l->lock);
+  if (!repeated(l, key) && l->info.sink) {
+    char text[320];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    f.text = text;
+    l->info.sink(l->info.user, &f);
+  }
+  pthread_mutex_unlock(&l->lock);
+}
+
+Shadow *
+shadow_new(ShadowLaunch *l)
+{
+  Shadow *s = calloc(1, sizeof *s);
+  if (!s)
+    return NULL;
+  s->launch = l;
+  s->warps = l->info.warps;
+  s->checks = l->info.checks;
+  s->n_chunks = l->info.smem_bytes / 16 + (l->info.smem_bytes % 16 != 0);
+  s->counts = calloc((size_t)l->info.insns + 1, sizeof *s->counts);
+  if (s->checks) {
+    s->words = malloc(((size_t)s->n_chunks * 4 + 1) * sizeof *s->words);
+    s->init = malloc(((size_t)s->n_chunks + 1) * sizeof *s->init);
+  }
+  if (!s->counts || (s->checks && (!s->words || !s->init))) {
+    shadow_free(s);
+    return NULL;
+  }
+  return s;
+}
+
+void
+shadow_free(Shadow *s)
+{
+  if (!s)
+    return;
+  for (int i = 0; i < SH_WARPS; i++)
+    free(s->copies[i].commits);
+  free(s->counts);
+  free(s->words);
+  free(s->init);
+  free(s->times);
+  free(s);
+}
+
+ShadowCount *
+shadow_counts(Shadow *s)
+{
+  return s->counts;
+}
+
+void
+shadow_cta_begin(Shadow *s, int cta)
+{
+  s->cta = cta;
+  s->fenced = false;
+  s->checks = s->launch->info.checks;
+  if (!s->checks)
+    return;
+  memset(s->words, 0, (size_t)s->n_chunks * 4 * sizeof *s->words);
+  memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init);
+  for (uint32_t i = 0; i < s->n_chunks; i++)
+    s->words[4 * i].w = W_UNIFORM;
+  shadow_sync_reset(s);
+}
+
+void
+shadow_cta_end(Shadow *s)
+{
+  ShadowLaunch *l = s->launch;
+  size_t n = (size_t)l->info.insns;
+  pthread_mutex_lock(&l->lock);
+  for (size_t i = 0; i < n; i++) {
+    l->counts[i].count += s->counts[i].count;
+    l->counts[i].threads += s->counts[i].threads;
+    l->counts[i].phases += s->counts[i].phases;
+    l->counts[i].ideal += s->counts[i].ideal;
+  }
+  pthread_mutex_unlock(&l->lock);
+  memset(s->counts, 0, n * sizeof *s->counts);
+}
+
+void
+shadow_out_of_memory(Shadow *s)
+{
+  if (!s->checks)
+    return;
+  s->checks = false;
+  Report r = {SHADOW_NO_MEMORY, -1, -1, -1, -1, -1, -1, 0};
+  shadow_report(s, &r, "memory is exhausted: the checks of CTA %d are off from here", s->cta);
+}
+
+void
+shadow_undefined(Shadow *s, int insn, int warp, uint32_t lanes, const char *reg)
+{
+  if (!s->checks || !lanes)
+    return;
+  Report r = {SHADOW_UNINIT_REG, insn, -1, warp, -1, __builtin_ctz(lanes), -1, 0};
+  shadow_report(s, &r, "reads register %s, which this thread has never written", reg);
+}

@@ -1,0 +1,101 @@
+#include "emulator/shadow_part.h"
+
+#include <string.h>
+
+/* Distinct words of one phase, by bank. */
+typedef struct Banks {
+  uint32_t word[32][32];
+  uint8_t n[32];
+} Banks;
+
+static int
+most_in_a_bank(uint32_t lanes, int bytes, const uint32_t *off, int *overlap)
+{
+  Banks b;
+  memset(b.n, 0, sizeof b.n);
+  int most = 1, unit = bytes < 4 ? 4 : bytes, width = 128 / unit;
+  uint8_t lane_of[32][32];
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    uint32_t word = off[l] / (uint32_t)unit, bank = word % (uint32_t)width;
+    int i = 0;
+    while (i < b.n[bank] && b.word[bank][i] != word)
+      i++;
+    if (i == b.n[bank]) {
+      b.word[bank][i] = word;
+      lane_of[bank][i] = (uint8_t)l;
+      b.n[bank]++;
+      most = b.n[bank] > most ? b.n[bank] : most;
+    } else {
+      uint32_t other = off[lane_of[bank][i]], gap = other > off[l] ? other - off[l] : off[l] - other;
+      if (gap < (uint32_t)bytes)
+        *overlap = l;
+    }
+  }
+  return most;
+}
+
+/* All lanes of the phase in different banks? */
+static bool
+spread(uint32_t lanes, int unit, const uint32_t *off)
+{
+  uint32_t used = 0, width = 128 / (uint32_t)unit;
+  for (uint32_t m = lanes; m; m &= m - 1)
+    used |= 1u << (off[__builtin_ctz(m)] / (uint32_t)unit % width);
+  return __builtin_popcount(used) == __builtin_popcount(lanes);
+}
+
+static bool
+consecutive(int bytes, const uint32_t *off)
+{
+  uint32_t differ = 0;
+  for (int i = 0; i < 32; i++)
+    differ |= off[i] ^ (off[0] + (uint32_t)(i * bytes));
+  return !differ;
+}
+
+/* 4 bytes and less: one phase of 32 lanes; 8: two of 16; 16: four of 8. */
+void
+shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal,
+                     int *overlap)
+{
+  int unit = bytes < 4 ? 4 : bytes, lanes = 128 / unit;
+  *phases = *ideal = 0;
+  *overlap = -1;
+  if (mask == 0xffffffff && bytes >= 4 && consecutive(bytes, off)) {
+    *phases = *ideal = unit / 4;
+    return;
+  }
+  for (int first = 0; first < 32; first += lanes) {
+    uint32_t part = lanes == 32 ? mask : mask >> first << first & ((1u << lanes) - 1) << first;
+    if (!part)
+      continue;
+    ++*ideal;
+    *phases += spread(part, unit, off) ? 1 : most_in_a_bank(part, bytes, off, overlap);
+  }
+}
+
+void
+shadow_banks(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal)
+{
+  int overlap;
+  shadow_banks_overlap(mask, bytes, off, phases, ideal, &overlap);
+}
+
+void
+shadow_sectors(uint32_t mask, int bytes, const uint64_t *off, int *sectors, int *ideal)
+{
+  uint64_t seen[32];
+  int n = 0;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    uint64_t s = off[__builtin_ctz(m)] / 32;
+    int i = n - 1; /* neighbours are the usual case */
+    while (i >= 0 && seen[i] != s)
+      i--;
+    if (i < 0)
+      seen[n++] = s;
+  }
+  int least = (__builtin_popcount(mask) * bytes + 31) / 32;
+  *sectors = n;
+  *ideal = least < n ? least : n;
+}

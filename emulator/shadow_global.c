@@ -1,0 +1,296 @@
+/* Device memory: which bytes were ever written, and which CTA of this launch touched what.
+ *
+ * A tag is kept for each 16 bytes: launch 12, CTA 20, bytes 16, instruction 15, ATOMIC 1.  Of
+ * several CTAs that write different bytes of the same 16 the last is remembered.  Two CTAs
+ * that both executed a fence in the launch are taken to be ordered. */
+#include "emulator/shadow_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_BYTES = 4096, PAGE_CHUNKS = PAGE_BYTES / 16, CTA_MANY = 0xfffff };
+
+typedef struct Page {
+  atomic_uint_fast64_t w[PAGE_CHUNKS], r[PAGE_CHUNKS];
+} Page;
+
+struct ShadowMem {
+  size_t bytes, n_pages;
+  atomic_bool all_init;
+  atomic_ushort *init;        /* [bytes / 16] */
+  _Atomic(Page *) *pages;
+  atomic_uint_fast64_t epoch; /* launch number / 4096 of the tags */
+  pthread_mutex_t lock;
+};
+
+ShadowMem *
+shadow_mem_new(size_t bytes)
+{
+  ShadowMem *m = calloc(1, sizeof *m);
+  if (!m)
+    return NULL;
+  m->bytes = bytes;
+  m->n_pages = bytes / PAGE_BYTES + 1;
+  m->init = calloc(bytes / 16 + 1, sizeof *m->init);
+  m->pages = calloc(m->n_pages, sizeof *m->pages);
+  pthread_mutex_init(&m->lock, NULL);
+  if (m->init && m->pages)
+    return m;
+  shadow_mem_free(m);
+  return NULL;
+}
+
+void
+shadow_mem_free(ShadowMem *m)
+{
+  if (!m)
+    return;
+  for (size_t i = 0; m->pages && i < m->n_pages; i++)
+    free(atomic_load(&m->pages[i]));
+  pthread_mutex_destroy(&m->lock);
+  free(m->init);
+  free(m->pages);
+  free(m);
+}
+
+static void
+set_bits(ShadowMem *m, size_t chunk, unsigned bits)
+{
+  unsigned now = atomic_load_explicit(&m->init[chunk], memory_order_relaxed);
+  if ((now & bits) != bits)
+    atomic_fetch_or_explicit(&m->init[chunk], (unsigned short)bits, memory_order_relaxed);
+}
+
+/* Bits of [at, at + n) that lie in one chunk. */
+static unsigned
+bits_in(size_t chunk, size_t at, size_t n)
+{
+  size_t lo = at > chunk * 16 ? at - chunk * 16 : 0;
+  size_t hi = at + n < chunk * 16 + 16 ? at + n - chunk * 16 : 16;
+  return ((1u << hi) - 1) & ~((1u << lo) - 1);
+}
+
+void
+shadow_mem_init(ShadowMem *m, size_t at, size_t n)
+{
+  if (!n || atomic_load(&m->all_init))
+    return;
+  if (at == 0 && n >= m->bytes) {
+    atomic_store(&m->all_init, true);
+    return;
+  }
+  for (size_t c = at / 16; c <= (at + n - 1) / 16; c++)
+    set_bits(m, c, bits_in(c, at, n));
+}
+
+static bool
+byte_is_init(const ShadowMem *m, size_t at)
+{
+  return atomic_load(&m->all_init) ||
+         (atomic_load_explicit(&m->init[at / 16], memory_order_relaxed) >> at % 16 & 1);
+}
+
+bool
+shadow_mem_is_init(const ShadowMem *m, size_t at, size_t n)
+{
+  if (!n || atomic_load(&m->all_init))
+    return true;
+  for (size_t c = at / 16; c <= (at + n - 1) / 16; c++) {
+    unsigned need = bits_in(c, at, n);
+    if ((atomic_load_explicit(&m->init[c], memory_order_relaxed) & need) != need)
+      return false;
+  }
+  return true;
+}
+
+void
+shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at, size_t n)
+{
+  if (shadow_mem_is_init(from, from_at, n)) {
+    shadow_mem_init(to, at, n);
+    return;
+  }
+  for (size_t i = 0; i < n; i++)
+    if (byte_is_init(from, from_at + i))
+      shadow_mem_init(to, at + i, 1);
+    else if (!atomic_load(&to->all_init))
+      atomic_fetch_and(&to->init[(at + i) / 16], (unsigned short)~(1u << (at + i) % 16));
+}
+
+/* ---- tags ---- */
+
+static uint64_t
+tag_of(uint64_t launch, uint32_t cta, unsigned bytes, int insn, bool atomic)
+{
+  uint64_t stored = insn < SH_INSN_MAX ? (uint64_t)insn + 1 : SH_INSN_MAX + 1;
+  return (launch & 0xfff) << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 | stored << 1 |
+         atomic;
+}
+
+static uint32_t
+tag_cta(uint64_t tag)
+{
+  return tag >> 32 & 0xfffff;
+}
+
+/* Tags of 4096 launches ago must not look like today's. */
+static void
+enter_epoch(ShadowMem *m, uint64_t epoch)
+{
+  pthread_mutex_lock(&m->lock);
+  if (atomic_load(&m->epoch) != epoch) {
+    for (size_t i = 0; i < m->n_pages; i++)
+      if (atomic_load(&m->pages[i]))
+        memset(atomic_load(&m->pages[i]), 0, sizeof(Page));
+    atomic_store(&m->epoch, epoch);
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+static Page *
+page_at(Shadow *s, ShadowMem *m, uint64_t off)
+{
+  _Atomic(Page *) *slot = &m->pages[off / PAGE_BYTES];
+  Page *p = atomic_load_explicit(slot, memory_order_acquire);
+  if (p)
+    return p;
+  Page *fresh = calloc(1, sizeof *fresh);
+  if (!fresh) {
+    shadow_out_of_memory(s);
+    return NULL;
+  }
+  if (atomic_compare_exchange_strong(slot, &p, fresh))
+    return fresh;
+  free(fresh);
+  return p;
+}
+
+static bool
+fenced(const Shadow *s, uint32_t other)
+{
+  return s->fenced && other != CTA_MANY &&
+         (atomic_load_explicit(&s->launch->fenced[other / 8], memory_order_relaxed) >>
+          other % 8 & 1);
+}
+
+typedef struct Place {
+  const ShadowAccess *a;
+  int lane;
+  uint64_t addr;
+  unsigned bytes; /* mask of 16 */
+} Place;
+
+/* Is the tag of this launch, by another CTA, over the same bytes? */
+static bool
+conflicts(const Shadow *s, uint64_t tag, const Place *p)
+{
+  return tag >> 52 == (s->launch->number & 0xfff) && (tag >> 16 & 0xffff & p->bytes) &&
+         tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !fenced(s, tag_cta(tag));
+}
+
+static void
+found_conflict(Shadow *s, uint64_t tag, const Place *p, const char *other_does)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  int insn = (int)(tag >> 1 & 0x7fff) - 1;
+  uint32_t cta = tag_cta(tag);
+  Report r = {.kind = SHADOW_CROSS_CTA,
+              .insn = p->a->insn,
+              .other = insn,
+              .warp = p->a->warp,
+              .other_warp = -1,
+              .lane = p->lane,
+              .other_cta = cta == CTA_MANY ? -1 : (int)cta,
+              .addr = p->addr};
+  shadow_report(s, &r,
+                "%s global memory at 0x%llx, which another CTA of the grid %s at line %d: "
+                "nothing orders the two",
+                verbs[p->a->op], (unsigned long long)p->addr, other_does, shadow_line(s, insn));
+}
+
+/* Several CTAs: the bytes that all of them have read. */
+static void
+touch_read(Shadow *s, Page *page, size_t chunk, const Place *p)
+{
+  uint32_t cta = (uint32_t)s->cta & 0xfffff;
+  unsigned bytes = p->bytes;
+  uint64_t now = s->launch->number & 0xfff;
+  uint64_t w = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
+  if (conflicts(s, w, p))
+    found_conflict(s, w, p, w & 1 ? "updates" : "writes");
+  uint64_t old = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  unsigned old_bytes = old >> 16 & 0xffff;
+  if (old >> 52 == now && tag_cta(old) == cta) {
+    bytes |= old_bytes;
+  } else if (old >> 52 == now && (bytes & old_bytes)) {
+    bytes &= old_bytes;
+    cta = CTA_MANY;
+  }
+  uint64_t mine = tag_of(now, cta, bytes, p->a->insn, false);
+  if (mine >> 16 != old >> 16)
+    atomic_store_explicit(&page->r[chunk], mine, memory_order_relaxed);
+}
+
+static void
+touch_write(Shadow *s, Page *page, size_t chunk, const Place *p)
+{
+  uint32_t cta = (uint32_t)s->cta & 0xfffff;
+  unsigned bytes = p->bytes;
+  bool atomic = p->a->op == SHADOW_ATOMIC;
+  uint64_t now = s->launch->number & 0xfff;
+  uint64_t old = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
+  if (old >> 52 == now && tag_cta(old) == cta && (old & 1) == atomic)
+    bytes |= old >> 16 & 0xffff;
+  old = atomic_exchange_explicit(&page->w[chunk], tag_of(now, cta, bytes, p->a->insn, atomic),
+                                 memory_order_relaxed);
+  if (conflicts(s, old, p) && !(atomic && (old & 1)))
+    found_conflict(s, old, p, old & 1 ? "updates" : "writes");
+  old = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  if (conflicts(s, old, p))
+    found_conflict(s, old, p, "reads");
+}
+
+static void
+check_init(Shadow *s, ShadowMem *m, uint64_t off, const Place *p)
+{
+  if (p->a->op == SHADOW_WRITE) {
+    set_bits(m, off / 16, p->bytes);
+    return;
+  }
+  unsigned now = atomic_load_explicit(&m->init[off / 16], memory_order_relaxed);
+  if ((now & p->bytes) == p->bytes)
+    return;
+  Report r = {SHADOW_UNINIT_GLOBAL, p->a->insn, -1, p->a->warp, -1, p->lane, -1, p->addr};
+  shadow_report(s, &r, "reads global memory at 0x%llx, which nobody has written",
+                (unsigned long long)p->addr);
+}
+
+void
+shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
+              const uint64_t *off)
+{
+  int sectors, ideal;
+  shadow_sectors(a->mask, a->bytes, off, &sectors, &ideal);
+  s->counts[a->insn].phases += (uint64_t)sectors;
+  s->counts[a->insn].ideal += (uint64_t)ideal;
+  if (!s->checks)
+    return;
+  uint64_t epoch = s->launch->number / 4096;
+  if (atomic_load_explicit(&m->epoch, memory_order_acquire) != epoch)
+    enter_epoch(m, epoch);
+  bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
+  for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
+    int l = __builtin_ctz(lanes);
+    Place p = {a, l, base + off[l], ((1u << a->bytes) - 1) << off[l] % 16};
+    if (!all)
+      check_init(s, m, off[l], &p);
+    Page *page = page_at(s, m, off[l]);
+    if (!page)
+      return;
+    size_t chunk = off[l] % PAGE_BYTES / 16;
+    if (a->op == SHADOW_READ || a->op == SHADOW_COPY)
+      touch_read(s, page, chunk, &p);
+    else
+      touch_write(s, page, chunk, &p);
+  }
+}

@@ -1,0 +1,404 @@
+/* The word checks.  Fast cases first: same warp, or everything known up to now. */
+#include "emulator/shadow_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One lane's part of an access. */
+typedef struct Touch {
+  const ShadowAccess *a;
+  int lane;
+  uint32_t addr;  /* of the word */
+  uint32_t bytes; /* mask of 4 */
+  uint32_t copy;  /* id, SHADOW_COPY */
+} Touch;
+
+static uint32_t
+time_of(uint32_t field)
+{
+  return field & SH_TIME_MAX;
+}
+
+static int
+warp_of(uint32_t w)
+{
+  return (int)(w >> 24 & 31);
+}
+
+static int
+lane_of(const Word *x) /* of an async write */
+{
+  return (int)((x->r >> 24 & 15) | (x->w & W_ATOMIC ? 16 : 0));
+}
+
+static uint16_t
+insn_field(int insn)
+{
+  return (uint16_t)(insn < SH_INSN_MAX ? insn + 1 : SH_INSN_MAX + 1);
+}
+
+static int
+insn_of(uint16_t field)
+{
+  return (int)(field & ~R_INFLATED) - 1;
+}
+
+static Report
+report_of(ShadowKind kind, const Touch *t, int other_insn, int other_warp)
+{
+  return (Report){.kind = kind,
+                  .insn = t->a->insn,
+                  .other = other_insn,
+                  .warp = t->a->warp,
+                  .other_warp = other_warp,
+                  .lane = t->lane,
+                  .other_cta = -1,
+                  .addr = t->addr};
+}
+
+static const char *
+verb(const Touch *t)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies into"};
+  return verbs[t->a->op];
+}
+
+/* ---- who has read ---- */
+
+static ReaderTimes *
+inflated(Shadow *s, const Word *x)
+{
+  return x->r_insn & R_INFLATED ? &s->times[x->readers] : NULL;
+}
+
+static void
+forget_readers(Shadow *s, Word *x)
+{
+  if (x->r_insn & R_INFLATED) {
+    s->times[x->readers].next = s->free_times;
+    s->free_times = (int32_t)x->readers;
+  }
+  x->readers = 0;
+  x->r_insn = 0;
+  x->r &= 0x0f000000;
+}
+
+/* Index of a fresh entry; < 0: out of memory. */
+static int
+new_times(Shadow *s)
+{
+  if (s->free_times >= 0) {
+    int i = s->free_times;
+    s->free_times = s->times[i].next;
+    return i;
+  }
+  if (s->n_times == s->cap_times) {
+    int cap = s->cap_times ? 2 * s->cap_times : 64;
+    ReaderTimes *p = realloc(s->times, (size_t)cap * sizeof *p);
+    if (!p)
+      return -1;
+    s->times = p;
+    s->cap_times = cap;
+  }
+  return s->n_times++;
+}
+
+/* Readers at different times, unordered among themselves: a time for each. */
+static void
+inflate(Shadow *s, Word *x)
+{
+  int i = new_times(s);
+  if (i < 0) {
+    shadow_out_of_memory(s);
+    return;
+  }
+  for (int w = 0; w < SH_WARPS; w++)
+    s->times[i].at[w] = x->readers >> w & 1 ? time_of(x->r) : 0;
+  x->readers = (uint32_t)i;
+  x->r_insn |= R_INFLATED;
+}
+
+static bool
+readers_came_before(const Shadow *s, const Word *x, int warp)
+{
+  uint32_t t = time_of(x->r);
+  if (t <= s->least[warp])
+    return true;
+  for (uint32_t m = x->readers & ~(1u << warp); m; m &= m - 1)
+    if (t > s->known[warp].time[__builtin_ctz(m)])
+      return false;
+  return true;
+}
+
+/* The bytes kept are those that every warp in the set has read: what two warps do to
+ * different bytes of a word must not look like a race. */
+static void
+note_reader(Shadow *s, Word *x, const Touch *t)
+{
+  int warp = t->a->warp;
+  uint32_t me = 1u << warp, old = time_of(x->r), common = x->r >> 28 & t->bytes;
+  bool mine = !(x->r_insn & R_INFLATED) && !(x->readers & ~me);
+  if (mine || !common || (!(x->r_insn & R_INFLATED) && readers_came_before(s, x, warp))) {
+    uint32_t union_ = mine && old == s->time ? x->r >> 28 : 0;
+    forget_readers(s, x);
+    x->readers = me;
+    common = t->bytes | union_;
+  } else if (x->r_insn & R_INFLATED) {
+    s->times[x->readers].at[warp] = s->time;
+  } else if (old == s->time) {
+    x->readers |= me;
+  } else {
+    inflate(s, x);
+    if (x->r_insn & R_INFLATED)
+      s->times[x->readers].at[warp] = s->time;
+  }
+  x->r = common << 28 | (x->r & 0x0f000000) | s->time;
+  x->r_insn = (uint16_t)(insn_field(t->a->insn) | (x->r_insn & R_INFLATED));
+}
+
+/* A warp that has read bytes of the word, not ordered before `warp`; -1: none. */
+static int
+unordered_reader(Shadow *s, const Word *x, const Touch *t)
+{
+  int warp = t->a->warp;
+  const ReaderTimes *times = inflated(s, x);
+  if (!(x->r >> 28 & t->bytes) || (!times && time_of(x->r) <= s->least[warp]))
+    return -1;
+  for (int w = 0; w < s->warps; w++) {
+    uint32_t at = times ? times->at[w] : x->readers >> w & 1 ? time_of(x->r) : 0;
+    if (w != warp && at > s->known[warp].time[w])
+      return w;
+  }
+  return -1;
+}
+
+/* ---- the checks ---- */
+
+static bool
+write_came_before(const Shadow *s, const Word *x, int warp)
+{
+  int by = warp_of(x->w);
+  return by == warp || time_of(x->w) <= s->known[warp].time[by];
+}
+
+static void
+found_pending(Shadow *s, const Word *x, const Touch *t)
+{
+  int from = warp_of(x->w), insn = insn_of(x->w_insn), line = shadow_line(s, insn);
+  bool waited = shadow_copy_waited(s, from, lane_of(x), time_of(x->w));
+  bool reads = t->a->op == SHADOW_READ || t->a->op == SHADOW_ATOMIC;
+  Report r = report_of(reads ? SHADOW_ASYNC_READ : SHADOW_ASYNC_OVERWRITE, t, insn, from);
+  if (!waited)
+    shadow_report(s, &r,
+                  "%s shared memory at byte %u while the cp.async of line %d that fills it is "
+                  "still in flight: warp %d has not waited for its group",
+                  verb(t), t->addr, line, from);
+  else
+    shadow_report(s, &r,
+                  "%s shared memory at byte %u, which the cp.async of line %d fills: warp %d "
+                  "has waited for it, but no barrier since makes it visible here",
+                  verb(t), t->addr, line, from);
+}
+
+/* The last write of the word against this access. */
+static void
+check_last_write(Shadow *s, const Word *x, const Touch *t)
+{
+  int warp = t->a->warp, by = warp_of(x->w);
+  if (x->w & W_ASYNC) {
+    if (!shadow_copy_visible(s, warp, t->lane, by, lane_of(x), time_of(x->w)))
+      found_pending(s, x, t);
+    return;
+  }
+  if (write_came_before(s, x, warp) || !(x->r >> 24 & t->bytes & 15))
+    return;
+  if ((x->w & W_ATOMIC) && t->a->op == SHADOW_ATOMIC)
+    return;
+  int insn = insn_of(x->w_insn);
+  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t, insn,
+                       by);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u, which warp %d writes at line %d: no barrier "
+                "orders the two",
+                verb(t), t->addr, by, shadow_line(s, insn));
+}
+
+static void
+check_readers(Shadow *s, const Word *x, const Touch *t)
+{
+  int reader = unordered_reader(s, x, t);
+  if (reader < 0)
+    return;
+  int insn = insn_of(x->r_insn);
+  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t, insn,
+                       reader);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u, which warp %d may still be reading at line %d: no "
+                "barrier orders the two",
+                verb(t), t->addr, reader, shadow_line(s, insn));
+}
+
+static void
+read_word(Shadow *s, Word *x, const Touch *t)
+{
+  if ((x->w & W_ASYNC) || !write_came_before(s, x, t->a->warp))
+    check_last_write(s, x, t);
+  note_reader(s, x, t);
+}
+
+static void
+write_word(Shadow *s, Word *x, const Touch *t)
+{
+  int warp = t->a->warp;
+  uint32_t uniform = x->w & W_UNIFORM, bytes = t->bytes;
+  check_last_write(s, x, t);
+  check_readers(s, x, t);
+  if (!(x->w & W_ASYNC) && warp_of(x->w) == warp && time_of(x->w) == s->time)
+    bytes |= x->r >> 24 & 15; /* neighbours of the same word, one after another */
+  forget_readers(s, x);
+  x->w = s->time | (uint32_t)warp << 24 | uniform | (t->a->op == SHADOW_ATOMIC ? W_ATOMIC : 0);
+  x->r = bytes << 24;
+  x->w_insn = insn_field(t->a->insn);
+}
+
+static void
+copy_word(Shadow *s, Word *x, const Touch *t)
+{
+  uint32_t uniform = x->w & W_UNIFORM;
+  check_last_write(s, x, t);
+  check_readers(s, x, t);
+  forget_readers(s, x);
+  x->w = t->copy | (uint32_t)t->a->warp << 24 | uniform | W_ASYNC |
+         (t->lane & 16 ? W_ATOMIC : 0);
+  x->r = (uint32_t)(t->lane & 15) << 24;
+  x->w_insn = insn_field(t->a->insn);
+}
+
+static void
+touch_word(Shadow *s, Word *x, const Touch *t)
+{
+  if (t->a->op == SHADOW_READ)
+    read_word(s, x, t);
+  else if (t->a->op == SHADOW_COPY)
+    copy_word(s, x, t);
+  else
+    write_word(s, x, t);
+}
+
+/* ---- chunks ---- */
+
+static void
+part(Shadow *s, Word *w)
+{
+  if (!(w->w & W_UNIFORM))
+    return;
+  w->w &= ~W_UNIFORM;
+  for (int i = 1; i < 4; i++) {
+    ReaderTimes *times = inflated(s, w);
+    w[i] = *w;
+    if (!times)
+      continue;
+    int n = new_times(s); /* may move s->times */
+    if (n < 0) {
+      shadow_out_of_memory(s);
+      w[i].readers = 0;
+      w[i].r_insn = 0;
+      continue;
+    }
+    s->times[n] = s->times[w->readers];
+    w[i].readers = (uint32_t)n;
+  }
+}
+
+static void
+join(Shadow *s, Word *w)
+{
+  for (int i = 1; i < 4; i++)
+    forget_readers(s, &w[i]);
+  w->w |= W_UNIFORM;
+}
+
+static void
+touch_chunk(Shadow *s, Word *w, Touch *t)
+{
+  t->bytes = 15;
+  if (w->w & W_UNIFORM) {
+    touch_word(s, w, t);
+    return;
+  }
+  for (int i = 0; i < 4; i++, t->addr += 4)
+    touch_word(s, &w[i], t);
+  if (t->a->op != SHADOW_READ)
+    join(s, w);
+}
+
+static void
+touch_words(Shadow *s, Word *w, Touch *t, uint32_t off, int bytes)
+{
+  part(s, w);
+  t->addr = off & ~3u;
+  if (bytes < 4) {
+    t->bytes = ((1u << bytes) - 1) << (off & 3);
+    touch_word(s, &w[off / 4 % 4], t);
+    return;
+  }
+  t->bytes = 15;
+  for (int i = 0; i < bytes; i += 4, t->addr += 4)
+    touch_word(s, &w[t->addr / 4 % 4], t);
+}
+
+static void
+check_init(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
+{
+  uint32_t need = ((1u << a->bytes) - 1) << off % 16;
+  uint16_t *init = &s->init[off / 16];
+  if (a->op == SHADOW_WRITE || a->op == SHADOW_COPY) {
+    *init = (uint16_t)(*init | need);
+  } else if ((*init & need) != need) {
+    Touch t = {.a = a, .lane = lane, .addr = off};
+    Report r = report_of(SHADOW_UNINIT_SHARED, &t, -1, -1);
+    shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
+  }
+}
+
+static void
+count(Shadow *s, const ShadowAccess *a, const uint32_t *off)
+{
+  int phases, ideal, overlap;
+  shadow_banks_overlap(a->mask, a->bytes, off, &phases, &ideal, &overlap);
+  s->counts[a->insn].phases += (uint64_t)phases;
+  s->counts[a->insn].ideal += (uint64_t)ideal;
+  if (overlap < 0 || a->op != SHADOW_WRITE || !s->checks)
+    return;
+  Touch t = {.a = a, .lane = overlap, .addr = off[overlap]};
+  Report r = report_of(SHADOW_LANE_OVERLAP, &t, -1, -1);
+  shadow_report(s, &r,
+                "lanes of one warp write the same shared byte, %u: which value stays is not "
+                "defined unless they are equal",
+                off[overlap]);
+}
+
+void
+shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
+{
+  count(s, a, off);
+  if (!s->checks)
+    return;
+  if (s->pending >> a->warp & 1) { /* it goes on after bar.arrive: later than its arrival */
+    s->pending &= ~(1u << a->warp);
+    shadow_tick(s);
+  }
+  Touch t = {.a = a};
+  if (a->op == SHADOW_COPY)
+    t.copy = shadow_copy_issue(s, a->warp, a->mask);
+  for (uint32_t m = a->mask; m; m &= m - 1) {
+    t.lane = __builtin_ctz(m);
+    t.addr = off[t.lane];
+    Word *w = &s->words[t.addr / 16 * 4];
+    check_init(s, a, t.lane, t.addr);
+    if (a->bytes == 16)
+      touch_chunk(s, w, &t);
+    else
+      touch_words(s, w, &t, t.addr, a->bytes);
+  }
+}

@@ -1,0 +1,217 @@
+#include "emulator/shadow_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void
+update_least(Shadow *s, int warp)
+{
+  uint32_t least = SH_TIME_MAX;
+  for (int i = 0; i < s->warps; i++)
+    if (i != warp && s->known[warp].time[i] < least)
+      least = s->known[warp].time[i];
+  s->least[warp] = least;
+}
+
+void
+shadow_sync_reset(Shadow *s)
+{
+  s->time = 1;
+  s->pending = 0;
+  memset(s->known, 0, sizeof s->known);
+  memset(s->barrier, 0, sizeof s->barrier);
+  s->n_times = 0;
+  s->free_times = -1;
+  for (int w = 0; w < SH_WARPS; w++) {
+    CopyLanes *c = &s->copies[w];
+    c->last = c->seen = 0;
+    c->n = 0;
+    memset(c->issued, 0, sizeof c->issued);
+    memset(c->done, 0, sizeof c->done);
+  }
+  for (int w = 0; w < s->warps; w++)
+    update_least(s, w);
+}
+
+/* Past 2^24 barriers: forget who touched what, as at the start. */
+static void
+restart_clock(Shadow *s)
+{
+  for (uint32_t i = 0; i < s->n_chunks * 4; i++) {
+    Word *w = &s->words[i];
+    if (!(w->w & W_ASYNC))
+      w->w &= W_UNIFORM;
+    w->r &= 0x0f000000;
+    w->readers = 0;
+    w->w_insn = w->r_insn = 0;
+  }
+  s->time = 1;
+  s->n_times = 0;
+  s->free_times = -1;
+  for (int w = 0; w < SH_WARPS; w++)
+    memset(s->known[w].time, 0, sizeof s->known[w].time);
+  for (int b = 0; b < SH_BARRIERS; b++)
+    memset(s->barrier[b].time, 0, sizeof s->barrier[b].time);
+  for (int w = 0; w < s->warps; w++)
+    update_least(s, w);
+}
+
+void
+shadow_tick(Shadow *s)
+{
+  if (++s->time >= SH_TIME_MAX)
+    restart_clock(s);
+}
+
+static void
+raise(Known *to, const Known *from)
+{
+  for (int i = 0; i < SH_WARPS; i++) {
+    to->time[i] = from->time[i] > to->time[i] ? from->time[i] : to->time[i];
+    to->copy[i] = from->copy[i] > to->copy[i] ? from->copy[i] : to->copy[i];
+  }
+}
+
+/* Copies that every lane which issued any has waited for. */
+static uint32_t
+all_waited(const CopyLanes *c)
+{
+  uint32_t least = c->last;
+  for (int l = 0; l < 32; l++)
+    if (c->done[l] < c->issued[l] && c->done[l] < least)
+      least = c->done[l];
+  return least;
+}
+
+static void
+publish_in_warp(Shadow *s, int warp)
+{
+  s->copies[warp].seen = all_waited(&s->copies[warp]);
+  s->known[warp].copy[warp] = s->copies[warp].seen;
+}
+
+void
+shadow_arrive(Shadow *s, int warp, int barrier)
+{
+  if (!s->checks)
+    return;
+  publish_in_warp(s, warp);
+  Known mine = s->known[warp];
+  mine.time[warp] = s->time;
+  raise(&s->barrier[barrier], &mine);
+  s->pending |= 1u << warp;
+}
+
+/* A warp that waited has done nothing since it arrived: its accesses up to now are ordered. */
+void
+shadow_release(Shadow *s, int barrier, uint32_t released)
+{
+  if (!s->checks)
+    return;
+  Known *b = &s->barrier[barrier];
+  for (uint32_t m = released; m; m &= m - 1)
+    b->time[__builtin_ctz(m)] = s->time;
+  for (uint32_t m = released; m; m &= m - 1) {
+    int w = __builtin_ctz(m);
+    raise(&s->known[w], b);
+    update_least(s, w);
+  }
+  memset(b, 0, sizeof *b);
+  s->pending = 0; /* whoever arrived elsewhere arrived before the new time */
+  shadow_tick(s);
+}
+
+void
+shadow_warp_sync(Shadow *s, int warp, uint32_t mask)
+{
+  (void)mask; /* lanes outside have issued nothing that the others wait for */
+  if (s->checks)
+    publish_in_warp(s, warp);
+}
+
+uint32_t
+shadow_copy_issue(Shadow *s, int warp, uint32_t mask)
+{
+  CopyLanes *c = &s->copies[warp];
+  if (c->last < SH_TIME_MAX)
+    c->last++;
+  for (uint32_t m = mask; m; m &= m - 1)
+    c->issued[__builtin_ctz(m)] = c->last;
+  return c->last;
+}
+
+bool
+shadow_copy_waited(const Shadow *s, int from, int from_lane, uint32_t id)
+{
+  return id <= s->copies[from].done[from_lane];
+}
+
+bool
+shadow_copy_visible(const Shadow *s, int warp, int lane, int from, int from_lane, uint32_t id)
+{
+  if (from != warp)
+    return id <= s->known[warp].copy[from];
+  return id <= s->copies[from].seen ||
+         (lane == from_lane && shadow_copy_waited(s, from, from_lane, id));
+}
+
+/* Groups whose copies every lane has waited for are of no use any more. */
+static void
+forget_commits(CopyLanes *c)
+{
+  uint32_t landed = all_waited(c);
+  int gone = 0;
+  while (gone < c->n && c->commits[gone].upto <= landed)
+    gone++;
+  c->n -= gone;
+  memmove(c->commits, c->commits + gone, (size_t)c->n * sizeof *c->commits);
+}
+
+void
+shadow_commit(Shadow *s, int warp, uint32_t mask)
+{
+  if (!s->checks)
+    return;
+  CopyLanes *c = &s->copies[warp];
+  forget_commits(c);
+  if (c->n == c->cap) {
+    int cap = c->cap ? 2 * c->cap : 16;
+    void *p = realloc(c->commits, (size_t)cap * sizeof *c->commits);
+    if (!p) {
+      shadow_out_of_memory(s);
+      return;
+    }
+    c->commits = p;
+    c->cap = cap;
+  }
+  c->commits[c->n].mask = mask;
+  c->commits[c->n++].upto = c->last;
+}
+
+void
+shadow_wait(Shadow *s, int warp, uint32_t mask, int n)
+{
+  if (!s->checks)
+    return;
+  CopyLanes *c = &s->copies[warp];
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int lane = __builtin_ctz(m), left = n;
+    uint32_t upto = n < 0 ? c->last : 0;
+    for (int i = c->n - 1; i >= 0 && left >= 0; i--)
+      if (c->commits[i].mask >> lane & 1 && left-- == 0)
+        upto = c->commits[i].upto;
+    if (upto > c->done[lane])
+      c->done[lane] = upto;
+  }
+}
+
+void
+shadow_fence(Shadow *s, int warp)
+{
+  (void)warp;
+  if (!s->checks || s->fenced)
+    return;
+  s->fenced = true;
+  uint32_t bit = (uint32_t)s->cta & 0xfffff;
+  atomic_fetch_or(&s->launch->fenced[bit / 8], (unsigned char)(1u << bit % 8));
+}
