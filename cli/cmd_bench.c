@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-#include <ftw.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,13 +142,20 @@ hits_in(Bench *b, const char *dir, attnc_error *e)
   return st;
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+/* A directory of our own making and all in it. */
+static bool
+remove_tree(const char *path, Arena *arena)
 {
-  (void)st;
-  (void)kind;
-  (void)at;
-  return remove(path);
+  DIR *d = opendir(path);
+  if (!d)
+    return unlink(path) == 0;
+  const struct dirent *entry;
+  bool ok = true;
+  while ((entry = readdir(d)) != NULL)
+    if (!str_eq(entry->d_name, ".") && !str_eq(entry->d_name, ".."))
+      ok = remove_tree(arena_printf(arena, "%s/%s", path, entry->d_name), arena) && ok;
+  closedir(d);
+  return rmdir(path) == 0 && ok;
 }
 
 static attnc_status
@@ -159,7 +166,7 @@ bench_hits(Bench *b, attnc_error *e)
   if (!mkdtemp(dir))
     return err_set(e, ATTNC_ERR_IO, "mkdtemp %s failed", dir);
   attnc_status st = hits_in(b, dir, e);
-  if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+  if (!remove_tree(dir, b->c->arena))
     cli_note(b->c, "%s could not be removed", dir);
   return st;
 }

@@ -34,7 +34,7 @@ static int
 check_targets(const Check *k, const LoadedSpec *s, json_t *targets, Str *line)
 {
   int good = 0, bad = 0;
-  str_printf(line, "%s: %s: ", s->path, s->info.name);
+  str_printf(line, "%s: %s:", s->path, s->info.name);
   Str refused = str_new(k->c->arena);
   for (int i = 0; k->targets[i]; i++) {
     attnc_status st = check_target(k, s->spec, k->targets[i], targets);
@@ -46,7 +46,7 @@ check_targets(const Check *k, const LoadedSpec *s, json_t *targets, Str *line)
   }
   bool ok = k->asked ? !bad : good > 0;
   if (bad)
-    str_printf(line, "%snot supported on%s", good ? "; " : "", refused.p);
+    str_printf(line, "%s not supported on%s", good ? ";" : "", refused.p);
   str_put(line, "\n");
   return ok ? 0 : err_exit_code(ATTNC_ERR_UNSUPPORTED);
 }

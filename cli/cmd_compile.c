@@ -33,6 +33,7 @@ typedef struct Compile {
   attnc_schedule want;
   bool pinned;
   attnc_compile_options options;
+  VEC(const char *) names; /* of specs compiled so far */
   int n_specs, done, failed, code;
   json_t *list;
 } Compile;
@@ -204,13 +205,27 @@ write_c(Compile *k, EmitC *c_file, const char *name, attnc_error *e)
                       e);
 }
 
+/* Two specs of one name would write the same files. */
+static attnc_status
+load(Compile *k, const char *path, LoadedSpec *s, attnc_error *e)
+{
+  TRY(cli_load(k->c, path, s, NULL, e));
+  for (int i = 0; i < k->names.n; i++)
+    if (str_eq(k->names.at[i], s->info.name))
+      return err_set(e, ATTNC_ERR_USAGE, "another spec before this is named %s",
+                     s->info.name);
+  *vec_push(k->c->arena, &k->names) = arena_strdup(k->c->arena, s->info.name);
+  return ATTNC_OK;
+}
+
 static void
 compile_spec(Compile *k, const char *path)
 {
   LoadedSpec s;
   attnc_error e;
-  attnc_status st = cli_load(k->c, path, &s, NULL, &e);
+  attnc_status st = load(k, path, &s, &e);
   if (st != ATTNC_OK) {
+    cli_unload(&s);
     s.info.name = path;
     report(k, &s, "every target", NULL, &e);
     count(k, st);

@@ -222,7 +222,7 @@ put_number(Table *t, const json_t *row, const char *key)
   if (json_is_integer(v))
     table_cell(t, "%lld", (long long)json_integer_value(v));
   else if (json_is_number(v))
-    table_cell(t, "%.4g", json_number_value(v));
+    table_cell(t, json_number_value(v) < 1000 ? "%.4g" : "%.0f", json_number_value(v));
   else
     table_cell(t, "-");
 }

@@ -9,7 +9,7 @@
 
 typedef struct Run {
   Cli *c;
-  Device device;
+  Device device; /* opened for the first spec that comes so far */
   attnc_context *ctx;
   attnc_schedule want;
   bool pinned;
@@ -53,7 +53,22 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 }
 
 static attnc_status
-make_plan(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+need_device(Run *k, RunResult *r, attnc_error *e)
+{
+  attnc_options options;
+  const Options *o = &k->c->opt;
+  if (!k->ctx) {
+    TRY(cli_open(k->c, &k->device, &k->ctx, &options, e));
+    if (!k->device.emulated && (options_has(o, OPT_STATS) || options_has(o, OPT_PROFILE)))
+      cli_note(k->c, "--stats and --profile are the emulator's: a GPU has none");
+  }
+  r->device = k->device.name;
+  r->emulated = k->device.emulated;
+  return ATTNC_OK;
+}
+
+static attnc_status
+make_plan(Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
   attnc_problem p = cli_problem(&o->spec, &o->host.sizes);
   if (k->pinned)
@@ -116,11 +131,12 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 }
 
 static attnc_status
-run_steps(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
+run_steps(Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
   TRY(cli_load(k->c, r->path, &o->spec, NULL, e));
   r->name = arena_strdup(k->c->arena, o->spec.info.name);
   TRY(make_tensors(k, o, r, e));
+  TRY(need_device(k, r, e));
   TRY(make_plan(k, o, r, e));
   attnc_status st = launch(k, o, e);
   take_emulator(k, r);
@@ -128,13 +144,10 @@ run_steps(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 }
 
 static int
-run_one(const Run *k, const char *path)
+run_one(Run *k, const char *path)
 {
   OneRun o = {0};
-  RunResult r = {.path = path,
-                 .name = path,
-                 .device = k->device.name,
-                 .emulated = k->device.emulated};
+  RunResult r = {.path = path, .name = path};
   r.status = run_steps(k, &o, &r, &r.error);
   execution_free(&o.x);
   attnc_plan_release(o.plan);
@@ -154,11 +167,12 @@ run_one(const Run *k, const char *path)
   return code;
 }
 
-/* The longest name that a file may be expected to carry: its own, up to the first dot. */
+/* The longest name that a file may be expected to carry: its own, up to the first dot; at
+ * least 24, so that the lines of several commands stand in columns. */
 static int
 names_width(const Options *o)
 {
-  int width = 0;
+  int width = 24;
   for (int i = 0; i < o->n_args; i++) {
     const char *slash = strrchr(o->args[i], '/');
     int n = (int)strcspn(slash ? slash + 1 : o->args[i], ".");
@@ -168,7 +182,7 @@ names_width(const Options *o)
 }
 
 static attnc_status
-prepare(Run *k, attnc_options *options, attnc_error *e)
+prepare(Run *k, attnc_error *e)
 {
   const Options *o = &k->c->opt;
   int64_t limit;
@@ -182,19 +196,15 @@ prepare(Run *k, attnc_options *options, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
   k->width = names_width(o);
   interrupt_after(limit);
-  TRY(cli_open(k->c, &k->device, &k->ctx, options, e));
-  if (!k->device.emulated && (options_has(o, OPT_STATS) || options_has(o, OPT_PROFILE)))
-    cli_note(k->c, "--stats and --profile are the emulator's: a GPU has none");
-  return ATTNC_OK;
+  return o->value[OPT_ARCH] ? cli_target(o->value[OPT_ARCH], e) : ATTNC_OK;
 }
 
 int
 cmd_run(Cli *c)
 {
   Run k = {.c = c};
-  attnc_options options;
   attnc_error e;
-  if (prepare(&k, &options, &e) != ATTNC_OK)
+  if (prepare(&k, &e) != ATTNC_OK)
     return cli_error(c, &e);
   k.list = json_array();
   int code = 0;

@@ -44,7 +44,8 @@ read_options(Tune *t, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "attnc tune needs --shape, as in \"b1 h32/8 s4096\"");
   TRY(options_int(o, OPT_REPEAT, 20, 1, 100000, &t->repeat, e));
   TRY(options_int(o, OPT_SEED, 1, 0, INT64_MAX, &t->seed, e));
-  TRY(options_int(o, OPT_TIMEOUT, 60, 1, 86400, &t->timeout, e));
+  TRY(options_int(o, OPT_TOP, INT32_MAX, 1, INT32_MAX, &t->top, e));
+  TRY(options_int(o, OPT_PATIENCE, 60, 1, 86400, &t->timeout, e));
   return options_int(o, OPT_JOBS, processors > 0 ? processors : 1, 1, 64, &t->jobs, e);
 }
 
@@ -216,6 +217,8 @@ print_table(const Tune *t)
   if (t->refused)
     str_printf(&s, "  %d more were refused by the limits of %s: attnc explain --all\n",
                t->refused, t->target);
+  if (t->left_out)
+    str_printf(&s, "  %d more were left out by --top\n", t->left_out);
   if (options_has(&t->c->opt, OPT_RANK)) {
     int n;
     double r = rank_correlation(t, &n);
@@ -259,6 +262,7 @@ print_json(const Tune *t)
                         "name", t->spec.info.name, "shape", shape.p, "target", t->target,
                         "device", t->device.name, "unit", t->unit, "refused", t->refused,
                         "candidates", list);
+  json_object_set_new(j, "left_out", json_integer(t->left_out));
   if (options_has(&t->c->opt, OPT_RANK)) {
     int n;
     double r = rank_correlation(t, &n);

@@ -30,6 +30,15 @@ entry_for(OutputDir *d, const char *name)
   return f;
 }
 
+static bool
+known(const OutputDir *d, const char *name)
+{
+  for (int i = 0; i < d->files.n; i++)
+    if (str_eq(d->files.at[i].name, name))
+      return true;
+  return false;
+}
+
 attnc_status
 output_write(OutputDir *d, const char *name, const void *data, size_t n, attnc_error *e)
 {
@@ -38,15 +47,6 @@ output_write(OutputDir *d, const char *name, const void *data, size_t n, attnc_e
   sha256_hex(data, n, f->hash);
   f->bytes = n;
   return ATTNC_OK;
-}
-
-static bool
-known(const OutputDir *d, const char *name)
-{
-  for (int i = 0; i < d->files.n; i++)
-    if (str_eq(d->files.at[i].name, name))
-      return true;
-  return false;
 }
 
 /* "<64 hex digits>  name", as sha256sum writes it. */

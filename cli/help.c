@@ -45,7 +45,7 @@ option_left(const Option *o, Str *s)
     str_printf(s, " %s", o->value);
 }
 
-enum { HELP_COLUMN = 28 };
+enum { HELP_COLUMN = 30 };
 
 static void
 help_options(int command, Str *s)

@@ -4,10 +4,8 @@
 
 #include "base/err.h"
 
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static CommandRun *const runs[CMD_COUNT] = {
@@ -63,12 +61,23 @@ print_version(const Cli *c)
   return 0;
 }
 
+/* A command line that is wrong may still ask for --json: that is looked for by itself. */
+static bool
+asks_for(int argc, char **argv, const char *option)
+{
+  for (int i = 1; i < argc && !str_eq(argv[i], "--"); i++)
+    if (str_eq(argv[i], option))
+      return true;
+  return false;
+}
+
 static int
 dispatch(Cli *c, int argc, char **argv)
 {
   attnc_error e;
   attnc_status st = options_parse(argc, argv, c->arena, &c->opt, &e);
-  c->json = options_has(&c->opt, OPT_JSON);
+  c->json = options_has(&c->opt, OPT_JSON) ||
+            (st != ATTNC_OK && asks_for(argc, argv, "--json"));
   c->quiet = options_has(&c->opt, OPT_QUIET);
   if (st == ATTNC_OK)
     st = decide_color(c, &e);

@@ -124,10 +124,14 @@ extern const Command command_table[CMD_COUNT];
     "the emulator's counts for each PTX instruction")                                    \
   X(NO_CACHE, "no-cache", 0, NULL, CMD_BIT(RUN), "leave the disk cache alone")           \
   X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")       \
+  X(TOP, "top", 0, "N", CMD_BIT(TUNE),                                                   \
+    "try only the N best by the cost model (all)")                                       \
   X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                \
     "rank correlation of the cost model with what was measured")                         \
-  X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN) | CMD_BIT(TUNE),                            \
-    "seconds until run ends with 124, or tune gives a candidate up (60)")                \
+  X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN),                                            \
+    "seconds after which it ends with exit code 124 (none)")                             \
+  X(PATIENCE, "timeout", 0, "S", CMD_BIT(TUNE),                                          \
+    "seconds that each step of a candidate may take (60)")                               \
   X(PLANT, "plant", 0, "KIND", CMD_BIT(TUNE), NULL)                                      \
   X(ALL, "all", 0, NULL, CMD_BIT(EXPLAIN), "every schedule, the refused ones with why")  \
   X(DUMP, "dump", 0, "LIST", CMD_BIT(EXPLAIN),                                           \

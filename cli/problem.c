@@ -110,7 +110,7 @@ take(Problem *p, const char *text, unsigned *seen, attnc_error *e)
     if (w == W_WINDOW && v[1] == -2)
       return err_set(e, ATTNC_ERR_USAGE, "%s: a window is wLEFT,RIGHT", text);
     store(p, w, v);
-  } else if (str_eq(text, "bf16") || str_eq(text, "fp16")) {
+  } else if (str_eq(text, "bf16") || str_eq(text, "fp16") || str_eq(text, "fp32")) {
     kind = SEEN_DTYPE;
     strcpy(p->dtype, text);
   } else if (str_eq(text, "causal") || str_eq(text, "full")) {
@@ -121,7 +121,7 @@ take(Problem *p, const char *text, unsigned *seen, attnc_error *e)
     p->top_left = true;
   } else {
     return err_set(e, ATTNC_ERR_USAGE,
-                   "%s is no word of a problem: b2 h8/2 sq128 sk256 s128 bf16 fp16 d64 "
+                   "%s is no word of a problem: b2 h8/2 sq128 sk256 s128 bf16 d64 "
                    "causal full top_left w128,0, sizes up to %d",
                    text, PROBLEM_MAX_SIZE);
   }

@@ -143,23 +143,32 @@ print_notes(const RunResult *r)
     printf("  note       %s\n", json_string_value(note));
 }
 
+static void
+print_error(const Cli *c, const RunResult *r)
+{
+  if (r->status == ATTNC_OK)
+    return;
+  if (str_starts(r->error.message, r->name)) /* a path that names itself */
+    cli_warn(c, "%s", r->error.message);
+  else
+    cli_warn(c, "%s: %s", r->name, r->error.message);
+}
+
 void
 run_print(const Cli *c, const RunResult *r)
 {
-  if (r->status != ATTNC_OK)
-    cli_warn(c, "%s: %s", r->name, r->error.message);
+  print_error(c, r);
+  if (!r->plan)
+    return;
   printf("%s  %s  %s\n", r->name, r->shape ? r->shape : "", verdict_word(r));
-  if (r->plan) {
-    printf("  schedule   %s (%s), %s\n",
-           schedule_text(recipe_schedule(r->plan), c->arena),
-           plan_text(r, "source"), plan_text(r, "target"));
-    if (r->has_tiles)
-      print_tiles(r);
-    printf("  registers  %lld a thread, %lld bytes spilled, %lld bytes of shared memory\n",
-           (long long)plan_int(r, "registers"), (long long)plan_int(r, "spilled_bytes"),
-           (long long)plan_int(r, "shared_bytes"));
-    print_notes(r);
-  }
+  printf("  schedule   %s (%s), %s\n", schedule_text(recipe_schedule(r->plan), c->arena),
+         plan_text(r, "source"), plan_text(r, "target"));
+  if (r->has_tiles)
+    print_tiles(r);
+  printf("  registers  %lld a thread, %lld bytes spilled, %lld bytes of shared memory\n",
+         (long long)plan_int(r, "registers"), (long long)plan_int(r, "spilled_bytes"),
+         (long long)plan_int(r, "shared_bytes"));
+  print_notes(r);
   if (r->timed)
     printf("  time       %.4f ms, median of %d (%.4f to %.4f)\n", r->timing.median,
            r->timing.n, r->timing.least, r->timing.most);
@@ -188,8 +197,7 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
     printf("  max error %.1e (bound %.1e)", r->verdict.max_error, r->verdict.bound);
   printf("  %s\n", verdict_word(r));
   fflush(stdout);
-  if (r->status != ATTNC_OK)
-    cli_warn(c, "%s: %s", r->name, r->error.message);
+  print_error(c, r);
   if (r->findings)
     fprintf(stderr, "%s%s", r->findings,
             r->findings[strlen(r->findings) - 1] == '\n' ? "" : "\n");

@@ -45,10 +45,12 @@ typedef struct Tune {
   const char *target, *unit;
   Device device;
   attnc_context *ctx;
-  int64_t repeat, seed, jobs, timeout;
+  int64_t repeat, seed, jobs, timeout, top;
   Candidate *at;
-  int n, refused; /* refused: by the models, beside those in `at` */
-  int best;       /* -1: none */
+  int n;
+  int refused, left_out; /* by the models, by --top: beside those in `at` */
+  int best;                 /* -1: none */
+  attnc_schedule oversized; /* a refused one, for --plant; template_name NULL: none */
 } Tune;
 
 /* The legal schedules, best first by the cost model, and the planted ones of --plant. */

@@ -35,10 +35,10 @@ plant(Tune *t, const char *kind, attnc_error *e)
   if (!t->n)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "--plant: there is no schedule to change");
   Candidate *c = add(t);
-  c->schedule = t->at[0].schedule;
+  c->schedule = str_eq(kind, "oversized") ? t->oversized : t->at[0].schedule;
   c->plant = arena_strdup(t->c->arena, kind);
-  if (str_eq(kind, "oversized"))
-    c->schedule.num_stages = 64;
+  if (!c->schedule.template_name)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "--plant: no schedule needs too much memory");
   return ATTNC_OK;
 }
 
@@ -63,8 +63,15 @@ read_candidates(Tune *t, const json_t *list)
   t->at = NEW_N(t->c->arena, Candidate, n + 3); /* and the planted ones */
   json_array_foreach((json_t *)(uintptr_t)list, i, item)
   {
-    if (json_object_get(item, "reason")) {
+    const char *reason = json_string_value(json_object_get(item, "reason"));
+    if (reason) {
       t->refused++;
+      if (!t->oversized.template_name && strstr(reason, "shared memory"))
+        schedule_read(item, t->c->arena, &t->oversized);
+      continue;
+    }
+    if (t->n >= t->top) {
+      t->left_out++;
       continue;
     }
     Candidate *c = add(t);

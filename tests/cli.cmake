@@ -13,3 +13,20 @@ if(TARGET attnc)
   add_test(NAME cli COMMAND test_cli)
   set_tests_properties(cli PROPERTIES LABELS "unit")
 endif()
+
+# Those that start kernels need the emulator; `slow` ones are left out of a quick run.
+function(cli_test name)
+  add_test(NAME cli_${name}
+    COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}_test.py)
+  set_tests_properties(cli_${name} PROPERTIES LABELS "cli;${ARGN}"
+    ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>;CC=${CMAKE_C_COMPILER}")
+endfunction()
+if(TARGET attnc_cli AND Python3_FOUND)
+  cli_test(help)
+  cli_test(errors)
+  cli_test(compile)
+  if(TARGET attnc_emu)
+    cli_test(run)
+    cli_test(tune)
+  endif()
+endif()

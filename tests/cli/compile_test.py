@@ -1,0 +1,190 @@
+"""compile, explain, key, cache, schema, bench: what they print and write."""
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+from common import CAUSAL, SOURCE, Case, main
+
+
+class Compile(Case):
+    def compile(self, *args, spec=None, arch="sm_80", code=0):
+        return self.json("compile", spec or self.spec(), "--arch", arch, "-o",
+                         self.path("out"), *args, code=code)
+
+    def check_manifest(self):
+        """Every line's hash is right, and every file has a line."""
+        names = []
+        for line in self.read("out/MANIFEST.sha256").decode().splitlines():
+            digest, name = line.split("  ")
+            self.assertEqual(hashlib.sha256(self.read(f"out/{name}")).hexdigest(), digest)
+            names.append(name)
+        self.assertEqual(names, sorted(names))
+        self.assertEqual(set(os.listdir(self.path("out"))), {*names, "MANIFEST.sha256"})
+        return names
+
+    def test_files(self):
+        j = self.compile("--emit", "ptx,json,ll", arch="sm_80,sm_90")
+        names = [f"causal.{t}.{x}" for t in ("sm_80", "sm_90") for x in ("json", "ll", "ptx")]
+        self.assertEqual(self.check_manifest(), names)
+        self.assertEqual([f["name"] for f in j["files"]], names)
+        self.assertEqual([k["target"] for k in j["kernels"]], ["sm_80", "sm_90"])
+        self.assertIn(b".target sm_90", self.read("out/causal.sm_90.ptx"))
+        recipe = json.loads(self.read("out/causal.sm_80.json"))
+        self.assertEqual(recipe["schema"], "attnc.kernel/1")
+        self.assertEqual(recipe["ptx_sha256"],
+                         hashlib.sha256(self.read("out/causal.sm_80.ptx")).hexdigest())
+        subprocess.run(["sha256sum", "-c", "--quiet", "MANIFEST.sha256"], check=True,
+                       cwd=self.path("out"))
+
+    def test_directories_grow(self):
+        self.compile()
+        other = self.spec(CAUSAL.replace("name: causal", "name: other"), "other.attn.yaml")
+        self.compile(spec=other)
+        self.assertEqual(self.check_manifest(), [f"{n}.sm_80.{x}" for n in ("causal", "other")
+                                                 for x in ("json", "ptx")])
+        self.write("out/MANIFEST.sha256", "no manifest\n")
+        r = self.attnc("compile", other, "--arch", "sm_80", "-o", self.path("out"), code=8)
+        self.assertIn("not a line of sha256sum", r.stderr)
+
+    def test_same_bytes_twice(self):
+        self.compile("--emit", "ptx,json,ll,c")
+        first = self.read("out/MANIFEST.sha256")
+        self.compile("--emit", "ptx,json,ll,c")
+        self.assertEqual(first, self.read("out/MANIFEST.sha256"))
+
+    def test_partly(self):
+        """One spec that is bad, one that is not: the good one is written, exit 9."""
+        r = self.attnc("compile", self.spec(), self.spec("attnc: 1\n", "bad.attn.yaml"),
+                       "--arch", "sm_80", "-o", self.path("out"), code=9)
+        self.assertIn("error[A", r.stderr)
+        self.assertEqual(self.check_manifest(), ["causal.sm_80.json", "causal.sm_80.ptx"])
+        r = self.attnc("compile", self.spec(), self.spec(name="again.attn.yaml"),
+                       "--arch", "sm_80", "-o", self.path("out"), code=9)
+        self.assertIn("another spec before this is named causal", r.stderr)
+
+    def test_nothing_is_written_for_nothing(self):
+        self.attnc("compile", self.spec("attnc: 1\n"), "--arch", "sm_80", "-o",
+                   self.path("out"), code=3)
+        self.assertFalse(os.path.exists(self.path("out/MANIFEST.sha256")))
+
+    def test_specialised_values_must_be_given(self):
+        spec = self.spec(CAUSAL + "specialize: [sq, sk]\n")
+        r = self.attnc("compile", spec, "--arch", "sm_80", "-o", self.path("out"), code=2)
+        self.assertIn("sq", r.stderr)
+        self.compile("--shape", "b1 h4 s128", spec=spec)
+        recipe = json.loads(self.read("out/causal.sm_80.json"))
+        self.assertEqual(recipe["requires"]["sizes"], {"sq": 128, "sk": 128})
+
+    def test_from_ptx(self):
+        self.compile()
+        edited = self.read("out/causal.sm_80.ptx").decode().replace("ex2.approx", "rcp.approx")
+        j = self.compile("--from=ptx", self.write("edited.ptx", edited))
+        self.assertEqual(len(j["kernels"]), 1)
+        self.assertEqual(self.read("out/causal.sm_80.ptx").decode(), edited)
+        r = self.attnc("compile", self.spec(), self.path("edited.ptx"), "--from=ptx",
+                       "--emit=ll", "--arch", "sm_80", "-o", self.path("out"), code=2)
+        self.assertIn("--from=ptx", r.stderr)
+
+    def test_from_ll(self):
+        self.compile("--emit", "ptx,ll")
+        ptx = self.read("out/causal.sm_80.ptx")
+        self.compile("--from=ll", self.path("out/causal.sm_80.ll"))
+        self.assertEqual(self.read("out/causal.sm_80.ptx"), ptx)
+        r = self.attnc("compile", self.spec(), self.write("bad.ll", "no IR"), "--from=ll",
+                       "--arch", "sm_80", "-o", self.path("out"), code=5)
+        self.assertRegex(r.stderr, r"error: .*1:")
+
+    def test_pinned(self):
+        pin = "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4"
+        j = self.compile("--schedule", pin)
+        self.assertEqual(j["kernels"][0]["schedule"]["block_m"], 64)
+        self.assertEqual(j["kernels"][0]["schedule"]["template"], "fwd_mma")
+
+    def test_cubin_or_the_reason(self):
+        without = {"PATH": "/nonexistent", "CUDA_HOME": "/nonexistent"}
+        if os.path.exists("/usr/local/cuda/bin/ptxas") or shutil.which("ptxas"):
+            self.compile("--emit", "cubin,ptx")
+            self.assertEqual(self.read("out/causal.sm_80.cubin")[:4], b"\x7fELF")
+            text = self.attnc("explain", self.spec(), "--sass").stdout
+            self.assertRegex(text, r"ptxas +\d+ registers, 0 bytes of spill stores")
+        if not os.path.exists("/usr/local/cuda/bin/ptxas"):
+            r = self.attnc("compile", self.spec(), "--arch", "sm_80", "-o", self.path("out"),
+                           "--emit", "cubin", env=without, code=4)
+            self.assertIn("no ptxas", r.stderr)
+
+    def test_a_broken_ptxas_is_told(self):
+        folder = self.path("bin")
+        os.mkdir(folder)
+        self.write("bin/ptxas", "#!/bin/sh\necho 'ptxas fatal: as planted' >&2\nexit 255\n")
+        os.chmod(self.path("bin/ptxas"), 0o755)
+        r = self.attnc("compile", self.spec(), "--arch", "sm_80", "-o", self.path("out"),
+                       "--emit", "cubin", env={"PATH": folder + ":/usr/bin:/bin"}, code=5)
+        self.assertIn("as planted", r.stderr)
+
+
+class Explain(Case):
+    def test_text(self):
+        text = self.attnc("explain", self.spec(), "--shape", "b1 h4 s256", "--schedule",
+                          "block_m=64,block_n=64", "--all").stdout
+        self.assertRegex(text, r"schedule +\w+ 64x64")
+        self.assertIn("6 empty, 4 partial, 6 full", text)
+        self.assertIn("  +...\n  #+..\n  ##+.\n  ###+\n", text)
+        self.assertIn("causal: true", text)
+        self.assertIn("is the limit", text)
+
+    def test_large_pictures_are_of_larger_blocks(self):
+        text = self.attnc("explain", self.spec(), "--shape", "b1 h4 s16384").stdout
+        rows = [line for line in text.splitlines() if re.fullmatch(r"  [.+#]+", line)]
+        self.assertTrue(4 <= len(rows) <= 32 and all(len(row) <= 66 for row in rows))
+
+    def test_dump(self):
+        ptx = self.attnc("explain", self.spec(), "--dump=ptx").stdout
+        self.assertIn(".entry", ptx)
+        both = self.attnc("explain", self.spec(), "--dump=tile,ptx").stdout
+        self.assertIn("==== tile ====\n", both)
+        self.assertTrue(both.endswith(f"==== ptx ====\n{ptx}"))
+        j = self.json("explain", self.spec(), "--dump=all")
+        self.assertEqual(j["dump"]["ptx"], ptx)
+        self.assertIn("tile", j["dump"])
+
+    def test_key_is_that_of_key(self):
+        spec = self.spec()
+        shape = ("--shape", "b1 h4 s256", "--arch", "sm_86")
+        j = self.json("explain", spec, *shape)
+        self.assertEqual(j["key"], self.json("key", spec, *shape)["key"])
+        self.assertEqual(self.attnc("key", spec, *shape).stdout, j["key"] + "\n")
+        fields = self.attnc("key", spec, *shape, "--explain").stdout
+        self.assertRegex(fields, r"\n +target +sm_86\n")
+        other = self.json("key", spec, *shape, "--schedule", "block_m=32,block_n=32")
+        self.assertNotEqual(other["key"], j["key"])
+
+
+class Others(Case):
+    def test_schema(self):
+        with open(os.path.join(SOURCE, "schema", "attention-spec-v1.schema.json"),
+                  encoding="utf-8") as f:
+            self.assertEqual(json.loads(self.attnc("schema").stdout), json.load(f))
+
+    def test_cache(self):
+        for what in ("stat", "verify", "gc", "clear"):
+            j = self.json("cache", what)
+            self.assertEqual(j["schema"], "attnc.cache/1")
+            self.assertIn(j.get("entries", 0), (0,))
+            self.attnc("cache", what)
+        self.assertIn(self.dir, self.json("cache", "stat")["dir"])
+
+    def test_bench(self):
+        j = self.json("bench", "compile", "--repeat", "2")
+        self.assertEqual(j["n"], 2)
+        for stage in "front tile lower passes codegen total not_llvm".split():
+            self.assertGreater(j["ms"][stage]["median"], 0, stage)
+        self.assertLess(j["ms"]["not_llvm"]["median"], j["ms"]["total"]["median"])
+
+
+if __name__ == "__main__":
+    unittest.TestCase.maxDiff = 2000
+    main()

@@ -1,0 +1,133 @@
+"""Help, completion and the pages of the documentation that are made of them: goldens in
+golden/, rewritten by UPDATE=1."""
+import os
+import re
+import subprocess
+
+from common import SOURCE, Case, main
+
+COMMANDS = "check compile run tune explain key doctor cache schema bench completion".split()
+GOLDEN = os.path.join(SOURCE, "tests", "cli", "golden")
+PAGE = os.path.join(SOURCE, "docs", "cli.md")
+
+
+class Help(Case):
+    def golden(self, name, text):
+        path = os.path.join(GOLDEN, name)
+        if os.environ.get("UPDATE"):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+        with open(path, encoding="utf-8") as f:
+            self.assertEqual(f.read(), text, f"UPDATE=1 rewrites {path}")
+
+    def test_texts(self):
+        self.golden("help.txt", self.attnc("--help").stdout)
+        for c in COMMANDS:
+            self.golden(f"help_{c}.txt", self.attnc(c, "--help").stdout)
+
+    def test_json_says_the_same(self):
+        j = self.json("--help")
+        self.assertEqual([c["name"] for c in j["commands"]], COMMANDS)
+        for c in j["commands"]:
+            text = self.attnc(c["name"], "-h").stdout
+            for o in c["options"]:
+                self.assertIn(f"--{o['name']}", text)
+                self.assertIn(o["text"], text)
+            self.assertEqual([c], self.json(c["name"], "--help")["commands"])
+        self.assertEqual([e["code"] for e in j["exit_codes"]],
+                         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 124, 130])
+
+    def test_every_example_names_a_known_command_and_options(self):
+        for c in self.json("--help")["commands"]:
+            self.assertTrue(c["examples"], c["name"])
+            known = {f"--{o['name']}" for o in c["options"]}
+            for example in c["examples"]:
+                self.assertTrue(example.startswith(f"attnc {c['name']}"), example)
+                for word in re.findall(r"--[a-z-]+", example):
+                    self.assertIn(word, known, example)
+
+    def test_version(self):
+        self.assertRegex(self.attnc("--version").stdout, r"\Aattnc \d+\.\d+\.\d+\n\Z")
+        self.assertRegex(self.json("-V")["version"], r"\A\d+\.\d+\.\d+\Z")
+
+    def test_hidden_things_stay_hidden(self):
+        everything = "".join(self.attnc(c, "--help").stdout for c in COMMANDS)
+        everything += self.attnc("--help").stdout
+        self.assertNotIn("tune-worker", everything)
+        self.assertNotIn("--plant", everything)
+
+
+class Completion(Case):
+    def test_bash_completes(self):
+        script = self.attnc("completion", "bash").stdout
+        probe = (script + "\nCOMP_WORDS=(attnc %s); COMP_CWORD=%d; _attnc; "
+                 "printf '%%s\\n' \"${COMPREPLY[@]}\"\n")
+
+        def complete(words, at):
+            return subprocess.run(["bash", "-c", probe % (words, at)], check=True, text=True,
+                                  capture_output=True).stdout.split()
+
+        self.assertEqual(complete("comp", 1), ["compile", "completion"])
+        self.assertEqual(complete("run --ver", 2), ["--verify", "--version"])
+        self.assertEqual(complete("cache ve", 2), ["verify"])
+
+    def test_shells_parse_it(self):
+        for shell, args in (("bash", ["-n"]), ("zsh", ["-n"]), ("fish", ["-n"])):
+            script = self.write(shell, self.attnc("completion", shell).stdout)
+            try:
+                subprocess.run([shell, *args, script], check=True)
+            except FileNotFoundError:
+                if shell == "bash":
+                    raise
+        self.attnc("completion", "tcsh", code=2)
+        self.assertIn("_attnc", self.json("completion", "bash")["script"])
+
+
+def cell(text):
+    """A bar would end the cell."""
+    return text.replace("|", "\\|")
+
+
+def option_table(command):
+    rows = ["| option | what it does |", "|---|---|"]
+    for o in command["options"]:
+        letter = f"-{o['letter']}, " if "letter" in o else ""
+        value = f" {o['value']}" if "value" in o else ""
+        rows.append(f"| `{cell(letter + '--' + o['name'] + value)}` | {cell(o['text'])} |")
+    return rows
+
+
+class Page(Case):
+    """docs/cli.md: the tables of options and exit codes."""
+
+    def fill(self, lines, help_json):
+        """The page with the right tables in the places for them."""
+        commands = {c["name"]: c for c in help_json["commands"]}
+        tables = {f"<!-- options: {name} -->": option_table(c) for name, c in commands.items()}
+        tables["| exit code | meaning |"] = ["|---|---|"] + [
+            f"| {e['code']} | {e['text']} |" for e in help_json["exit_codes"]]
+        out, seen, skip = [], [], False
+        for line in lines:
+            skip = skip and line.startswith("|")
+            if not skip:
+                out.append(line)
+            if line in tables:
+                seen.append(line)
+                out += tables[line]
+                skip = True
+        self.assertEqual(sorted(seen), sorted(tables))
+        return out
+
+    def test_tables(self):
+        with open(PAGE, encoding="utf-8") as f:
+            old = f.read()
+        new = "\n".join(self.fill(old.split("\n"), self.json("--help")))
+        if os.environ.get("UPDATE"):
+            with open(PAGE, "w", encoding="utf-8") as f:
+                f.write(new)
+        else:
+            self.assertEqual(old, new, f"UPDATE=1 rewrites {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

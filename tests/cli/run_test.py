@@ -1,0 +1,344 @@
+"""run and doctor on the emulator, judged by an attention of its own in plain Python."""
+import math
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import time
+
+from common import (ATTNC, CAUSAL, SOURCE, Case, bf16, from_bf16, main, read_safetensors,
+                    safetensors)
+
+LIB = os.path.join(os.path.dirname(ATTNC), "..", "lib", "libattnc-emu.so")
+EMU = ["--device", "emu", "--arch", "sm_80"]
+
+
+def attention(q, k, v, group, causal):
+    """Rows of o and lse for q[h][i], k[hk][j], v[hk][j]: lists of floats."""
+    o, lse = [], []
+    for h, head in enumerate(q):
+        keys, values = k[h // group], v[h // group]
+        o.append([])
+        lse.append([])
+        for i, row in enumerate(head):
+            last = i + len(keys) - len(head) if causal else len(keys) - 1
+            s = [sum(a * b for a, b in zip(row, key)) / math.sqrt(len(row))
+                 for key in keys[:last + 1]]
+            if not s:
+                o[-1].append([0.0] * len(values[0]))
+                lse[-1].append(-math.inf)
+                continue
+            top = max(s)
+            p = [math.exp(x - top) for x in s]
+            total = sum(p)
+            o[-1].append([sum(w * val[d] for w, val in zip(p, values)) / total
+                          for d in range(len(values[0]))])
+            lse[-1].append(top + math.log(total))
+    return o, lse
+
+
+def tensor(heads, bhsd):
+    """heads[h][s][d] as the elements of [1, s, h, d] or [1, h, s, d], and that shape."""
+    h, s, d = len(heads), len(heads[0]), len(heads[0][0])
+    if bhsd:
+        return [x for head in heads for row in head for x in row], [1, h, s, d]
+    return [x for i in range(s) for head in heads for x in head[i]], [1, s, h, d]
+
+
+def untensor(flat, shape, bhsd):
+    _, a, b, d = shape
+    rows = [flat[i:i + d] for i in range(0, len(flat), d)]
+    if bhsd:
+        return [rows[h * b:(h + 1) * b] for h in range(a)]
+    return [[rows[i * b + h] for i in range(a)] for h in range(b)]
+
+
+class Right(Case):
+    """The result is attention, and lies in the file where the layout says."""
+
+    def check(self, layout, causal, h, hk, sq, sk):
+        spec = self.spec(f"attnc: 1\nname: t\ndtype: bf16\nhead_dim: 16\nhead_dim_v: 24\n"
+                         f"causal: {str(causal).lower()}\nreturn_lse: true\n"
+                         f"layout: {{q: {layout}, k: bshd, v: bhsd, o: {layout}}}\n")
+        rng = random.Random(h * 1000 + sq * 10 + sk)
+        parts, tensors = {}, {}
+        for name, heads, s, d, bhsd in (("q", h, sq, 16, layout == "bhsd"),
+                                        ("k", hk, sk, 16, False), ("v", hk, sk, 24, True)):
+            values = [[from_bf16(bf16([rng.gauss(0, 1) for _ in range(d)])) for _ in range(s)]
+                      for _ in range(heads)]
+            flat, shape = tensor(values, bhsd)
+            parts[name] = values
+            tensors[name] = ("BF16", shape, bf16(flat))
+        self.attnc("run", spec, *EMU, "--input", self.write("in.st", safetensors(tensors)),
+                   "--output", self.path("out.st"), "--verify")
+        out = read_safetensors(self.read("out.st"))
+        want_o, want_lse = attention(parts["q"], parts["k"], parts["v"], h // hk, causal)
+        dtype, shape, raw = out["o"]
+        self.assertEqual((dtype, shape), ("BF16", tensor(want_o, layout == "bhsd")[1]))
+        got = untensor(from_bf16(raw), shape, layout == "bhsd")
+        for a, b in zip([x for i in got for j in i for x in j],
+                        [x for i in want_o for j in i for x in j]):
+            self.assertLess(abs(a - b), 0.03)
+        dtype, shape, raw = out["lse"]
+        self.assertEqual((dtype, shape), ("F32", [1, h, sq]))
+        for a, b in zip(struct.unpack(f"<{h * sq}f", raw), [x for row in want_lse for x in row]):
+            self.assertTrue(a == b or abs(a - b) < 1e-3, (a, b))
+
+    def test_bshd(self):
+        self.check("bshd", False, 2, 2, 5, 7)
+
+    def test_bhsd_causal_grouped(self):
+        self.check("bhsd", True, 4, 2, 9, 6)  # the first queries see no key
+
+    def test_decode_like(self):
+        self.check("bshd", True, 4, 1, 1, 70)
+
+
+class Run(Case):
+    def test_text(self):
+        text = self.attnc("run", self.spec(), *EMU, "--verify", "--shape", "b1 h2 s100").stdout
+        self.assertRegex(text, r"\Acausal  b1 h2 s100  PASS\n  schedule   \w+ \d+x\d+ ")
+        self.assertRegex(text, r"\n  tiles      \d+ empty, \d+ partial, \d+ full of \d+ a head\n")
+        self.assertRegex(text, r"\n  verified   200 of 200 rows\n")
+        self.assertNotIn("time", text)  # an emulator has none
+
+    def test_brief(self):
+        r = self.attnc("run", self.spec(), *EMU, "--verify", "--brief", "--shape", "b1 h2 s100")
+        self.assertRegex(r.stdout, r"\Acausal +\w+ \d+x\d+ w\d+ s\d+\b.*  tiles \d+/\d+/\d+  "
+                         r"max error \d\.\de-\d+ \(bound \d\.\de-\d+\)  PASS\n\Z")
+        self.assertIn("device: ", r.stderr)
+        r = self.attnc("run", self.spec(), *EMU, "--brief", "--shape", "s64", "-q")
+        self.assertRegex(r.stdout, r"  not verified\n\Z")
+        self.assertEqual(r.stderr, "")
+
+    def test_json(self):
+        j = self.json("run", self.spec(), self.spec(CAUSAL.replace("bf16", "fp16"), "b.yaml"),
+                      *EMU, "--verify", "--stats", "--shape", "b2 h4/2 sq33 sk65")
+        self.assertEqual(len(j["results"]), 2)
+        for r in j["results"]:
+            self.assertEqual((r["verdict"], r["exit"], r["findings"]), ("PASS", 0, []))
+            self.assertEqual(r["shape"], "b2 h4/2 sq33 sk65")
+            self.assertTrue(r["verify"]["pass"])
+            self.assertEqual(r["verify"]["rows"], 2 * 4 * 33)
+            self.assertGreater(r["stats"]["thread_instructions"], 0)
+            self.assertEqual(r["stats"]["findings"], 0)
+            self.assertTrue(r["emulated"])
+
+    def test_profile(self):
+        j = self.json("run", self.spec(), *EMU, "--profile", "--shape", "b1 h1 s64")
+        rows = j["results"][0]["profile"]
+        self.assertTrue(any("mma.sync" in row["text"] for row in rows))
+        self.assertIn("mma.sync", self.attnc("run", self.spec(), *EMU, "--profile", "--shape",
+                                             "b1 h1 s64").stdout)
+
+    def test_seeds(self):
+        def o(seed):
+            self.attnc("run", self.spec(), *EMU, "--shape", "s16 h1", "--seed", seed, "-o",
+                       self.path("o.st"))
+            return self.read("o.st")
+        self.assertEqual(o("3"), o("3"))
+        self.assertNotEqual(o("3"), o("4"))
+
+    def test_empty_sizes(self):
+        for shape in ("b0 h2 s16", "h2 sq0 sk16", "h2 sq16 sk0", "h1 s1"):
+            with self.subTest(shape=shape):
+                self.attnc("run", self.spec(), *EMU, "--verify", "--shape", shape)
+
+    def test_heads_must_divide(self):
+        r = self.attnc("run", self.spec(), *EMU, "--shape", "h3/2 s16", code=4)
+        self.assertIn("hk", r.stderr)
+
+    def test_shapes_file(self):
+        self.write("shapes.txt", "# sizes\nother b9\ncausal b1 h6/3 sq20 sk40\n")
+        spec = self.spec()
+        j = self.json("run", spec, *EMU)
+        self.assertEqual(j["results"][0]["shape"], "b1 h6/3 sq20 sk40")
+        j = self.json("run", spec, *EMU, "--shape", "sk8")
+        self.assertEqual(j["results"][0]["shape"], "b1 h6/3 sq20 sk8")
+        self.write("shapes.txt", "causal b1 x\n")
+        r = self.attnc("run", spec, *EMU, code=2)
+        self.assertIn("x is no word", r.stderr)
+        os.unlink(self.path("shapes.txt"))
+        j = self.json("run", self.spec(CAUSAL + "group_size: 4\n"), *EMU, "--no-cache")
+        self.assertEqual(j["results"][0]["shape"], "b1 h8/2 s256")
+
+    def test_pinned_schedule_and_arch(self):
+        j = self.json("run", self.spec(), "--device", "emu", "--arch", "sm_90", "--verify",
+                      "--shape", "s64 h1", "--schedule", "template=ref_fwd")
+        plan = j["results"][0]["plan"]
+        self.assertEqual((plan["template"], plan["source"], plan["target"]),
+                         ("ref_fwd", "pinned", "sm_90"))
+
+    def test_second_run_is_a_hit(self):
+        args = ["run", self.spec(), *EMU, "--shape", "s64 h1"]
+        layers = [self.json(*args)["results"][0]["plan"]["layer"] for _ in range(2)]
+        self.assertEqual(layers, ["miss", "disk"])
+        self.assertEqual(self.json(*args, "--no-cache")["results"][0]["plan"]["layer"], "miss")
+        self.assertEqual(self.json("cache", "stat")["entries"], 1)
+        self.json("cache", "clear")
+        self.assertEqual(self.json("cache", "stat")["entries"], 0)
+
+    def test_damaged_cache(self):
+        self.attnc("run", self.spec(), *EMU, "--shape", "s64 h1")
+        folder = self.json("cache", "stat")["dir"]
+        entries = [os.path.join(at, f) for at, _, names in os.walk(folder) for f in names]
+        for path in entries:
+            with open(path, "r+b") as f:
+                f.seek(os.path.getsize(path) // 2)
+                f.write(b"damage")
+        j = self.json("cache", "verify", code=1)
+        self.assertEqual(len(j["bad"]), 1)
+        self.attnc("run", self.spec(), *EMU, "--shape", "s64 h1", "--verify")
+
+    def test_unwritable_output(self):
+        r = self.attnc("run", self.spec(), *EMU, "--shape", "s16 h1", "-o", "no/such/o.st",
+                       code=8)
+        self.assertIn("no/such", r.stderr)
+
+
+class Wrong(Case):
+    """What is wrong with a kernel is seen: ATTNC_LOAD_PTX runs an edited one."""
+
+    def edited(self, edit):
+        ptx = self.attnc("explain", self.spec(), "--dump=ptx", "--shape", "h1 s100").stdout
+        changed = edit(ptx)
+        self.assertNotEqual(changed, ptx)
+        return {"ATTNC_LOAD_PTX": self.write("edited.ptx", changed)}
+
+    def run_edited(self, edit, code):
+        env = self.edited(edit)
+        return self.json("run", self.spec(), *EMU, "--shape", "h1 s100", "--verify", env=env,
+                         code=code)["results"][0]
+
+    def test_wrong_result(self):
+        r = self.run_edited(lambda t: t.replace("ex2.approx", "rcp.approx"), code=1)
+        self.assertEqual(r["verdict"], "FAIL")
+        self.assertGreater(r["verify"]["bad_rows"], 0)
+
+    def test_finding(self):
+        r = self.run_edited(lambda t: re.sub(r"\n\s*(bar|barrier)\S*\s[^;]*;", "", t), code=1)
+        self.assertEqual(r["verdict"], "FINDINGS")
+        self.assertRegex(r["findings"][0], r"\Aptx:\d+: error\[\w+\]: ")
+
+    def test_device_error(self):
+        r = self.run_edited(lambda t: t.replace(".entry", ".entri", 1), code=7)
+        self.assertIn("cuModuleLoadDataEx", r["error"]["message"])
+
+    HANG = "{\n$planted:\n\tbra $planted;\n"
+
+    def hang(self):
+        env = self.edited(lambda t: t[:t.index(".entry")]
+                          + t[t.index(".entry"):].replace("{\n", self.HANG, 1))
+        return {**env, "ATTNC_EMU": "fuel=1000000000000000"}
+
+    def test_timeout(self):
+        started = time.monotonic()
+        r = self.attnc("run", self.spec(), *EMU, "--shape", "h1 s100", "--timeout", "2",
+                       env=self.hang(), code=124)
+        self.assertIn("time limit", r.stderr)
+        self.assertLess(time.monotonic() - started, 30)
+
+    def test_interrupt(self):
+        p = subprocess.Popen([ATTNC, "run", self.spec(), *EMU, "--shape", "h1 s100"],
+                             env={**self.env, **self.hang()}, cwd=self.dir, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(2)
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 130)
+        self.assertIn("interrupted", err)
+
+
+class Doctor(Case):
+    def test_self_test(self):
+        j = self.json("doctor", "--device", "emu")
+        self.assertTrue(j["ok"])
+        self.assertEqual(j["found"]["self-test"]["state"], "ok")
+        self.assertEqual(j["found"]["emulator"]["state"], "ok")
+        text = self.attnc("doctor", "--device", "emu", env={"ATTNC_LOG": "info"}).stdout
+        self.assertIn("ATTNC_LOG=info", text)
+
+    def test_what_is_missing(self):
+        j = self.json("doctor", env={"ATTNC_LIBCUDA": "/nonexistent.so"}, code=6)
+        self.assertFalse(j["ok"])
+        self.assertIn("/nonexistent.so", j["found"]["self-test"]["text"])
+
+    def test_no_llvm(self):
+        j = self.json("doctor", "--device", "emu", env={"ATTNC_LLVM": "/nonexistent.so"}, code=5)
+        self.assertIn("/nonexistent.so", j["found"]["self-test"]["text"])
+
+
+HARNESS = r"""
+#include "causal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#define CU(call) do { int r_ = (call); if (r_) { fprintf(stderr, #call ": %d\n", r_); exit(1); } } while (0)
+enum { H = 2, S = 100, D = 32 };
+int main(int argc, char **argv)
+{
+  static unsigned char host[H * S * D * 2];
+  const size_t n = sizeof host;
+  causal_args a = {.b = 1, .h = H, .hk = H, .sq = S, .sk = S, .softmax_scale = 0.17677669f};
+  CUdeviceptr *at[4] = {&a.q, &a.k, &a.v, &a.o};
+  long long *stride[4] = {a.q_stride, a.k_stride, a.v_stride, a.o_stride};
+  causal_kernel k;
+  CUdevice d;
+  CUcontext c;
+  FILE *f = fopen(argv[1], "rb");
+  if (!f || argc != 2) return 2;
+  CU(cuInit(0));
+  CU(cuDeviceGet(&d, 0));
+  CU(cuDevicePrimaryCtxRetain(&c, d));
+  CU(cuCtxSetCurrent(c));
+  CU(causal_load(&k));
+  for (int i = 0; i < 4; i++) {
+    CU(cuMemAlloc_v2(at[i], n));
+    stride[i][0] = S * H * D; stride[i][1] = D; stride[i][2] = H * D; stride[i][3] = 1;
+    if (i < 3 && fread(host, 1, n, f) != n) return 3;
+    CU(cuMemcpyHtoD_v2(*at[i], host, n));
+  }
+  CU(cuMemAlloc_v2(&a.lse, H * S * 4));
+  CU(causal_launch(&k, &a, NULL));
+  CU(cuCtxSynchronize());
+  CU(cuMemcpyDtoH_v2(host, a.o, n));
+  fwrite(host, 1, n, stdout);
+  a.o_stride[2] += 1;
+  CU(causal_launch(&k, &a, NULL) == CUDA_ERROR_INVALID_VALUE ? 0 : 1);
+  return causal_unload(&k);
+}
+"""
+
+
+class GeneratedC(Case):
+    def test_same_result_without_attnc(self):
+        """--emit c, built against the driver's declarations and linked with the emulator."""
+        self.attnc("compile", self.spec(), "--arch", "sm_80,sm_90", "--emit", "c", "-o",
+                   self.path("out"))
+        rng = random.Random(1)
+        tensors = {n: ("BF16", [1, 100, 2, 32], bf16([rng.gauss(0, 1) for _ in range(6400)]))
+                   for n in "qkv"}
+        raw = self.write("raw", b"".join(t[2] for t in tensors.values()))
+        self.attnc("run", self.spec(), *EMU, "--input",
+                   self.write("in.st", safetensors(tensors)), "-o", self.path("o.st"),
+                   "--verify")
+        self.write("cuda.h", '#include "runtime/cuda_abi.h"\n'
+                   "#define X(need, name, args) CUresult name args;\n"
+                   "CUDA_ENTRY_TABLE(X)\n#undef X\n")
+        self.write("main.c", HARNESS)
+        subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror",
+                        "-I", self.dir, "-I", self.path("out"), "-I", SOURCE,
+                        self.path("main.c"), self.path("out/causal.c"), LIB,
+                        f"-Wl,-rpath,{os.path.dirname(os.path.realpath(LIB))}", "-o",
+                        self.path("main")], check=True)
+        r = subprocess.run([self.path("main"), raw], capture_output=True, check=True,
+                           env=self.env)
+        got = from_bf16(r.stdout)
+        want = from_bf16(read_safetensors(self.read("o.st"))["o"][2])
+        self.assertEqual(len(got), len(want))
+        self.assertLess(max(abs(a - b) for a, b in zip(got, want)), 0.02)
+
+
+if __name__ == "__main__":
+    main()

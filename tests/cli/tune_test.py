@@ -1,0 +1,90 @@
+"""tune on the emulator: the table, the record that later plans consult, and planted
+candidates, each rejected with its reason."""
+import re
+import signal
+import subprocess
+import time
+
+from common import ATTNC, CAUSAL, Case, main
+
+EMU = ["--device", "emu", "--arch", "sm_80"]
+SHAPE = ["--shape", "b1 h1 s128"]
+
+
+class Tune(Case):
+    def test_best_is_kept_and_consulted(self):
+        spec = self.spec()
+        run = ["run", spec, *EMU, *SHAPE]
+        self.assertNotEqual(self.json(*run)["results"][0]["plan"]["source"], "exact")
+        j = self.json("tune", spec, *EMU, *SHAPE, "--top", "6", "-j", "2", "--rank")
+        self.assertEqual((j["schema"], j["unit"]), ("attnc.tune/1", "est_cycles"))
+        self.assertEqual(len(j["candidates"]), 6)
+        best = j["candidates"][0]
+        self.assertEqual(best["verdict"], "best")
+        self.assertEqual([c["verdict"] for c in j["candidates"][1:]], ["ok"] * 5)
+        values = [c["est_cycles"] for c in j["candidates"]]
+        self.assertEqual(values, sorted(values))
+        self.assertTrue(all(c["max_error"] <= c["bound"] for c in j["candidates"]))
+        self.assertEqual(j["ranked"], 6)
+        plan = self.json(*run)["results"][0]["plan"]
+        self.assertEqual(plan["source"], "exact")
+        for field in ("block_m", "block_n", "num_warps", "num_stages", "q_in_regs"):
+            self.assertEqual(plan["schedule"].get(field),
+                             {True: 2, False: 1}.get(best["schedule"][field],
+                                                     best["schedule"][field])
+                             if field == "q_in_regs" else best["schedule"][field])
+
+    def test_text(self):
+        r = self.attnc("tune", self.spec(), *EMU, *SHAPE, "--top", "3", "--rank")
+        self.assertRegex(r.stdout, r"\Acausal  b1 h1 s128  sm_80 on ")
+        self.assertRegex(r.stdout, r"\n  schedule +est_cycles +± +registers +error +verdict\n")
+        self.assertRegex(r.stdout, r"rank correlation of the cost model over 3 schedules: ")
+        self.assertIn("left out by --top", r.stdout)
+        self.assertRegex(r.stderr, r"kept \w+ \d+x\d+ ")
+        self.assertNotIn("\r", r.stderr)  # no progress line: not a terminal
+
+    def test_planted(self):
+        """Wrong, oversized and hanging candidates are rejected, each with its reason."""
+        spec = self.spec(CAUSAL.replace("head_dim: 32", "head_dim: 128"))
+        j = self.json("tune", spec, *EMU, "--shape", "b1 h1 s64", "--top", "2", "--timeout", "5",
+                      "--plant", "wrong,oversized,hang",
+                      env={"ATTNC_EMU": "fuel=1000000000000000"})
+        planted = {c["planted"]: c for c in j["candidates"] if "planted" in c}
+        self.assertEqual(planted["wrong"]["verdict"], "rejected")
+        self.assertRegex(planted["wrong"]["reason"], r"wrong result: error ")
+        self.assertEqual(planted["oversized"]["verdict"], "refused")
+        self.assertRegex(planted["oversized"]["reason"], r"\d+ bytes of shared memory")
+        self.assertEqual(planted["hang"]["verdict"], "rejected")
+        self.assertRegex(planted["hang"]["reason"], r"launch: no end within 5 s, killed")
+        self.assertEqual([c["verdict"] for c in j["candidates"][:2]], ["best", "ok"])
+
+    def test_hang_by_fuel(self):
+        """An emulator that gives up by itself is a reason as well."""
+        j = self.json("tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--plant", "hang",
+                      env={"ATTNC_EMU": "fuel=1000000"})
+        hang = j["candidates"][1]
+        self.assertEqual(hang["verdict"], "rejected")
+        self.assertTrue(re.search(r"fuel|finding|launch", hang["reason"]), hang["reason"])
+
+    def test_interrupt_keeps_nothing(self):
+        p = subprocess.Popen([ATTNC, "tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--plant",
+                              "hang"], cwd=self.dir, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE,
+                             env={**self.env, "ATTNC_EMU": "fuel=1000000000000000"})
+        time.sleep(4)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130)
+        self.assertIn("nothing was kept", err)
+        self.assertIn("not reached", out)
+
+    def test_worker_is_not_for_people(self):
+        r = self.attnc("tune-worker", stdin="{}\n", code=2)
+        self.assertIn("started by attnc tune", r.stderr)
+
+    def test_unknown_plant(self):
+        self.attnc("tune", self.spec(), *EMU, *SHAPE, "--plant", "weed", code=2)
+
+
+if __name__ == "__main__":
+    main()
