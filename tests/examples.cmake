@@ -18,3 +18,12 @@ if(TARGET example_hello)
     PASS_REGULAR_EXPRESSION "largest error [0-9.e-]+, 2048 rows: PASS"
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0")
 endif()
+
+# The commands that the documentation shows.
+find_package(Python3 3.9 COMPONENTS Interpreter)
+if(TARGET attnc_cli AND TARGET attnc_emu AND Python3_FOUND)
+  add_test(NAME docs_commands COMMAND Python3::Interpreter
+    ${CMAKE_CURRENT_SOURCE_DIR}/docs_commands.py ${CMAKE_SOURCE_DIR} $<TARGET_FILE_DIR:attnc_cli>
+    $<TARGET_FILE_DIR:attnc_emu>)
+  set_tests_properties(docs_commands PROPERTIES LABELS cli TIMEOUT 300)
+endif()

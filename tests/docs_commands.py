@@ -1,0 +1,52 @@
+"""Every `attnc …` line that the documentation shows as a whole command is run, on the emulated
+device, from a copy of the tree's specs; each must end with 0.
+
+usage: docs_commands.py ROOT BIN_DIR LIB_DIR"""
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+COMMAND = re.compile(r"^(?:    |)((?:\w+=\S+ )*attnc [a-z].*)$")
+PLACEHOLDER = re.compile(r"\b(SPEC|DIR|FILE|SHELL)\b|…|edited\.ptx")
+
+
+def commands(root):
+    """(page, line, command) of each line of code that could be typed as it stands."""
+    for path in [os.path.join(root, "README.md"), *sorted(glob.glob(f"{root}/docs/*.md"))]:
+        fenced = False
+        with open(path, encoding="utf-8") as page:
+            for number, line in enumerate(page, 1):
+                if line.startswith("```"):
+                    fenced = not fenced
+                found = COMMAND.match(line.rstrip())
+                if found and (fenced or line.startswith("    ")):
+                    if not PLACEHOLDER.search(found.group(1)):
+                        yield os.path.relpath(path, root), number, found.group(1)
+
+
+def main():
+    root, binaries, libraries = (os.path.abspath(p) for p in sys.argv[1:])
+    failed = ran = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.symlink(os.path.join(root, "specs"), os.path.join(folder, "specs"))
+        env = dict(os.environ, PATH=f"{binaries}:{os.environ['PATH']}",
+                   ATTNC_LIBCUDA=os.path.join(libraries, "libattnc-emu.so"),
+                   ATTNC_CACHE_DIR=os.path.join(folder, "cache"),
+                   ATTNC_TUNE_DIR=os.path.join(folder, "tune"))
+        for page, number, command in commands(root):
+            ran += 1
+            done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, text=True,
+                                  stdin=subprocess.DEVNULL, capture_output=True)
+            print(f"{page}:{number}: {done.returncode}: {command}", flush=True)
+            if done.returncode:
+                failed += 1
+                print(done.stdout[-2000:] + done.stderr[-2000:])
+    if failed or ran < 5:
+        sys.exit(f"{failed} of {ran} commands failed; at least 5 were expected")
+
+
+if __name__ == "__main__":
+    main()
