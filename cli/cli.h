@@ -2,7 +2,8 @@
  *
  * Data goes to stdout, everything else to stderr; with --json stdout is exactly one JSON
  * object, an error too ({"schema": "attnc.error/1", …}).  A command returns its exit code,
- * releases what it made, and never exits by itself.  Memory of a command is in cli->arena. */
+ * releases what it made, and never exits by itself.  Memory of a command is in cli->arena.
+ */
 #ifndef ATTNC_CLI_CLI_H
 #define ATTNC_CLI_CLI_H
 

@@ -22,18 +22,18 @@ static const char bench_spec[] = "attnc: 1\n"
                                  "causal: true\n"
                                  "schedule: {block_m: 128, block_n: 64}\n";
 
-#define STAGE_TABLE(X)                                                                   \
-  X(FRONT, "front", "spec to schedule")                                                  \
-  X(TILE, "tile", "tile program: words, checks, shared memory")                          \
-  X(LOWER, "lower", "to LLVM IR")                                                        \
-  X(PASSES, "passes", "LLVM's passes and our own")                                       \
-  X(CODEGEN, "codegen", "LLVM's code generation, to PTX")                                \
+#define STAGE_TABLE(X)                                                                     \
+  X(FRONT, "front", "spec to schedule")                                                    \
+  X(TILE, "tile", "tile program: words, checks, shared memory")                            \
+  X(LOWER, "lower", "to LLVM IR")                                                          \
+  X(PASSES, "passes", "LLVM's passes and our own")                                         \
+  X(CODEGEN, "codegen", "LLVM's code generation, to PTX")                                  \
   X(TOTAL, "total", "all of it")
 typedef enum Stage {
 #define X(id, name, text) STAGE_##id,
   STAGE_TABLE(X)
 #undef X
-  STAGE_COUNT
+      STAGE_COUNT
 } Stage;
 static const struct {
   const char *name, *text;
@@ -106,7 +106,8 @@ hit_once(const Bench *b, const attnc_options *o, const char **layer, double *loo
   TRY(attnc_context_create(o, &ctx, e));
   attnc_status st = attnc_plan_get(ctx, b->spec.spec, &b->problem, &plan, e);
   if (st == ATTNC_OK) {
-    json_t *j = json_loads(attnc_plan_json(plan), 0, NULL), *s = json_object_get(j, "seconds");
+    json_t *j = json_loads(attnc_plan_json(plan), 0, NULL),
+           *s = json_object_get(j, "seconds");
     const char *text = json_string_value(json_object_get(j, "layer"));
     *layer = arena_strdup(b->c->arena, text ? text : "?");
     *lookup = json_number_value(json_object_get(s, "lookup")) * 1e3;
@@ -162,7 +163,8 @@ static attnc_status
 bench_hits(Bench *b, attnc_error *e)
 {
   const char *tmp = getenv("TMPDIR");
-  char *dir = arena_printf(b->c->arena, "%s/attnc-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  char *dir =
+      arena_printf(b->c->arena, "%s/attnc-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(dir))
     return err_set(e, ATTNC_ERR_IO, "mkdtemp %s failed", dir);
   attnc_status st = hits_in(b, dir, e);
@@ -216,8 +218,8 @@ put_json(const Bench *b, json_t *j, const char *name, double *ms)
   Timing x;
   timing_of(ms, b->n, &x);
   json_object_set_new(j, name,
-                      json_pack("{s:f, s:f, s:f, s:f}", "median", x.median, "least", x.least,
-                                "most", x.most, "spread", x.spread));
+                      json_pack("{s:f, s:f, s:f, s:f}", "median", x.median, "least",
+                                x.least, "most", x.most, "spread", x.spread));
 }
 
 static void
@@ -268,7 +270,8 @@ prepare(Bench *b, attnc_error *e)
   return ATTNC_OK;
 }
 
-/* Without a device there are no hits to time, and that is said; any other failure counts. */
+/* Without a device there are no hits to time, and that is said; any other failure counts.
+ */
 static attnc_status
 measure(Bench *b, attnc_error *e)
 {

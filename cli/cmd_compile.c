@@ -17,7 +17,7 @@ typedef enum Emit {
 #define X(id, name) EMIT_##id,
   EMIT_TABLE(X)
 #undef X
-  EMIT_COUNT
+      EMIT_COUNT
 } Emit;
 static const char *const emit_names[EMIT_COUNT] = {
 #define X(id, name) name,
@@ -49,8 +49,9 @@ read_emit(Compile *k, attnc_error *e)
       i++;
     if (i == EMIT_COUNT) {
       const char *near = str_nearest(part, emit_names, EMIT_COUNT);
-      return err_set(e, ATTNC_ERR_USAGE, "--emit: %.40s is not one of ptx,json,ll,cubin,c%s%s%s",
-                     part, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+      return err_set(e, ATTNC_ERR_USAGE,
+                     "--emit: %.40s is not one of ptx,json,ll,cubin,c%s%s%s", part,
+                     near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     k->emit[i] = true;
   }
@@ -91,7 +92,8 @@ prepare(Compile *k, attnc_error *e)
   if (!o->value[OPT_OUTPUT_DIR])
     return err_set(e, ATTNC_ERR_USAGE, "attnc compile needs -o DIR");
   if (!o->value[OPT_ARCH_LIST])
-    return err_set(e, ATTNC_ERR_USAGE, "attnc compile needs --arch, as in --arch sm_80,sm_90");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc compile needs --arch, as in --arch sm_80,sm_90");
   TRY(cli_targets(k->c, o->value[OPT_ARCH_LIST], &k->targets, e));
   TRY(read_emit(k, e));
   k->options = (attnc_compile_options){.size = sizeof k->options,
@@ -109,8 +111,8 @@ write_cubin(Compile *k, const char *base, const char *target, const char *ptx, s
   Assembled a;
   attnc_status st = ptxas_run(ptx, n, target, k->c->arena, &a, e);
   if (st == ATTNC_OK)
-    st = output_write(&k->dir, arena_printf(k->c->arena, "%s.cubin", base), a.cubin, a.bytes,
-                      e);
+    st = output_write(&k->dir, arena_printf(k->c->arena, "%s.cubin", base), a.cubin,
+                      a.bytes, e);
   free(a.cubin);
   return st;
 }
@@ -139,8 +141,8 @@ static void
 report(Compile *k, const LoadedSpec *s, const char *target, const attnc_kernel *kernel,
        const attnc_error *e)
 {
-  json_t *j = json_pack("{s:s, s:s, s:s}", "file", s->path, "name", s->info.name, "target",
-                        target);
+  json_t *j =
+      json_pack("{s:s, s:s, s:s}", "file", s->path, "name", s->info.name, "target", target);
   if (kernel) {
     json_t *recipe = json_loads(attnc_kernel_json(kernel), 0, NULL);
     json_t *schedule = recipe_schedule(recipe);
@@ -200,7 +202,8 @@ write_c(Compile *k, EmitC *c_file, const char *name, attnc_error *e)
 {
   Str source = str_new(k->c->arena), header = str_new(k->c->arena);
   emit_c_finish(c_file, &source, &header);
-  TRY(output_write(&k->dir, arena_printf(k->c->arena, "%s.c", name), source.p, source.n, e));
+  TRY(output_write(&k->dir, arena_printf(k->c->arena, "%s.c", name), source.p, source.n,
+                   e));
   return output_write(&k->dir, arena_printf(k->c->arena, "%s.h", name), header.p, header.n,
                       e);
 }
@@ -257,7 +260,8 @@ print_list(Compile *k)
   json_t *files = json_array();
   for (int i = 0; i < k->dir.files.n; i++) {
     const WrittenFile *f = &k->dir.files.at[i];
-    json_array_append_new(files, json_pack("{s:s, s:s}", "name", f->name, "sha256", f->hash));
+    json_array_append_new(files,
+                          json_pack("{s:s, s:s}", "name", f->name, "sha256", f->hash));
   }
   cli_json(json_pack("{s:s, s:s, s:o, s:o}", "schema", "attnc.compile/1", "directory",
                      k->dir.path, "kernels", k->list, "files", files));

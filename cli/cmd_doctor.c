@@ -28,8 +28,7 @@ typedef struct Doctor {
 } Doctor;
 
 /* One line: mark is "ok", "no" (absent, which may be fine) or "bad". */
-static void
-tell(Doctor *d, const char *mark, const char *name, const char *fmt, ...)
+static void tell(Doctor *d, const char *mark, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 static void
 tell(Doctor *d, const char *mark, const char *name, const char *fmt, ...)
@@ -48,8 +47,8 @@ static void
 about_attnc(Doctor *d)
 {
   int v = attnc_version();
-  tell(d, "ok", "attnc", "%d.%d.%d, code %.12s, built with LLVM %s", v / 10000, v / 100 % 100,
-       v % 100, ATTNC_CODE_ID, ATTNC_LLVM_VERSION);
+  tell(d, "ok", "attnc", "%d.%d.%d, code %.12s, built with LLVM %s", v / 10000,
+       v / 100 % 100, v % 100, ATTNC_CODE_ID, ATTNC_LLVM_VERSION);
 }
 
 static void
@@ -138,8 +137,8 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
 {
   attnc_options o;
   attnc_sizes z = {sizeof z, 1, 2, 1, 100, 100};
-  TRY(cli_load_text(d->c, "self-test", self_test_spec, strlen(self_test_spec), &t->spec, NULL,
-                    e));
+  TRY(cli_load_text(d->c, "self-test", self_test_spec, strlen(self_test_spec), &t->spec,
+                    NULL, e));
   TRY(cli_open(d->c, &t->device, &t->ctx, &o, e));
   TRY(tensors_new(&t->spec.info, &z, &t->host, e));
   tensors_random(&t->host, 1);
@@ -155,9 +154,10 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
   args = tensors_args(&t->host);
   t->verdict.size = sizeof t->verdict;
   TRY(attnc_verify(t->spec.spec, &args, &t->verdict, e));
-  return t->verdict.pass ? ATTNC_OK
-                         : err_set(e, ATTNC_ERR_CHECK, "wrong result: error %.3g, bound %.3g",
-                                   t->verdict.max_error, t->verdict.bound);
+  return t->verdict.pass
+             ? ATTNC_OK
+             : err_set(e, ATTNC_ERR_CHECK, "wrong result: error %.3g, bound %.3g",
+                       t->verdict.max_error, t->verdict.bound);
 }
 
 static void
@@ -167,9 +167,10 @@ tell_self_test(Doctor *d, const SelfTest *t)
   const json_t *s = json_object_get(j, "seconds");
   const char *layer = json_string_value(json_object_get(j, "layer"));
   tell(d, "ok", "self-test",
-       "%s on %s: error %.1e, bound %.1e; %s: look-up %.1f ms, compile %.0f ms, load %.1f ms",
-       schedule_text(recipe_schedule(j), d->c->arena), t->device.name,
-       t->verdict.max_error, t->verdict.bound, layer ? layer : "?",
+       "%s on %s: error %.1e, bound %.1e; %s: look-up %.1f ms, compile %.0f ms, load %.1f "
+       "ms",
+       schedule_text(recipe_schedule(j), d->c->arena), t->device.name, t->verdict.max_error,
+       t->verdict.bound, layer ? layer : "?",
        json_number_value(json_object_get(s, "lookup")) * 1e3,
        json_number_value(json_object_get(s, "compile")) * 1e3,
        json_number_value(json_object_get(s, "load")) * 1e3);

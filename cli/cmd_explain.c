@@ -103,7 +103,8 @@ compile(Explain *x, attnc_error *e)
   if (x->block_m > 0 && x->block_n > 0) {
     x->has_tiles = true;
     x->tiles.size = sizeof x->tiles;
-    TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0, e));
+    TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0,
+                    e));
   }
   if (options_has(&x->c->opt, OPT_SASS)) {
     size_t n;
@@ -186,8 +187,7 @@ chosen_row(const Explain *x, int *place, int *legal)
   json_t *row;
   const json_t *found = NULL;
   *place = *legal = 0;
-  json_array_foreach(x->schedules, i, row)
-  {
+  json_array_foreach (x->schedules, i, row) {
     if (json_object_get(row, "reason"))
       continue;
     ++*legal;
@@ -236,8 +236,7 @@ put_schedules(const Explain *x, Str *s)
   json_t *row;
   for (int k = 0; k < 5; k++)
     table_cell(t, "%s", head[k]);
-  json_array_foreach(x->schedules, i, row)
-  {
+  json_array_foreach (x->schedules, i, row) {
     const char *reason = json_string_value(json_object_get(row, "reason"));
     table_cell(t, "%s", schedule_text(row, x->c->arena));
     put_number(t, row, "shared");
@@ -278,7 +277,8 @@ put_chosen(const Explain *x, Str *s)
   put_line(s, "cost", amount(x, row, "cost", " cycles, by the model"));
   if (x->has_sass)
     put_line(s, "ptxas",
-             arena_printf(x->c->arena, "%d registers, %d bytes of spill stores, %d of loads",
+             arena_printf(x->c->arena,
+                          "%d registers, %d bytes of spill stores, %d of loads",
                           x->sass.registers, x->sass.spill_stores, x->sass.spill_loads));
 }
 
@@ -375,10 +375,10 @@ print_json(const Explain *x)
   const json_t *row = chosen_row(x, &place, &legal);
   Str shape = str_new(x->c->arena);
   problem_print(&x->sizes, &shape);
-  json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "schema", "attnc.explain/1",
-                        "name", x->spec.info.name, "shape", shape.p, "target", x->target,
-                        "canonical", attnc_spec_canonical(x->spec.spec), "why",
-                        why_chosen(x, place, legal));
+  json_t *j =
+      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "schema", "attnc.explain/1", "name",
+                x->spec.info.name, "shape", shape.p, "target", x->target, "canonical",
+                attnc_spec_canonical(x->spec.spec), "why", why_chosen(x, place, legal));
   json_object_set(j, "kernel", x->recipe);
   if (row)
     json_object_set(j, "model", (json_t *)(uintptr_t)row);

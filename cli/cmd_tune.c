@@ -41,7 +41,8 @@ read_options(Tune *t, attnc_error *e)
   const Options *o = &t->c->opt;
   long processors = sysconf(_SC_NPROCESSORS_ONLN);
   if (!o->value[OPT_SHAPE])
-    return err_set(e, ATTNC_ERR_USAGE, "attnc tune needs --shape, as in \"b1 h32/8 s4096\"");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc tune needs --shape, as in \"b1 h32/8 s4096\"");
   TRY(options_int(o, OPT_REPEAT, 20, 1, 100000, &t->repeat, e));
   TRY(options_int(o, OPT_SEED, 1, 0, INT64_MAX, &t->seed, e));
   TRY(options_int(o, OPT_TOP, INT32_MAX, 1, INT32_MAX, &t->top, e));
@@ -162,7 +163,8 @@ spearman(const double *x, const double *y, int n)
 static double
 rank_correlation(const Tune *t, int *n)
 {
-  double *cost = NEW_N(t->c->arena, double, t->n), *value = NEW_N(t->c->arena, double, t->n);
+  double *cost = NEW_N(t->c->arena, double, t->n),
+         *value = NEW_N(t->c->arena, double, t->n);
   *n = 0;
   for (int i = 0; i < t->n; i++)
     if (t->at[i].state == CANDIDATE_MEASURED && !t->at[i].plant && !isnan(t->at[i].cost)) {
@@ -202,7 +204,8 @@ static void
 print_table(const Tune *t)
 {
   Table *table = table_new(t->c->arena, "lrrrrl");
-  static const char *const head[] = {"schedule", NULL, "±", "registers", "error", "verdict"};
+  static const char *const head[] = {"schedule",  NULL,    "±",
+                                     "registers", "error", "verdict"};
   Candidate **v = sorted(t);
   for (int i = 0; i < 6; i++)
     table_cell(table, "%s", head[i] ? head[i] : t->unit);
@@ -258,10 +261,10 @@ print_json(const Tune *t)
   Candidate **v = sorted(t);
   for (int i = 0; i < t->n; i++)
     json_array_append_new(list, candidate_json(t, v[i]));
-  json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "schema", "attnc.tune/1",
-                        "name", t->spec.info.name, "shape", shape.p, "target", t->target,
-                        "device", t->device.name, "unit", t->unit, "refused", t->refused,
-                        "candidates", list);
+  json_t *j =
+      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "schema", "attnc.tune/1",
+                "name", t->spec.info.name, "shape", shape.p, "target", t->target, "device",
+                t->device.name, "unit", t->unit, "refused", t->refused, "candidates", list);
   json_object_set_new(j, "left_out", json_integer(t->left_out));
   if (options_has(&t->c->opt, OPT_RANK)) {
     int n;
@@ -280,8 +283,8 @@ keep_best(Tune *t, attnc_error *e)
   if (t->best < 0)
     return err_set(e, ATTNC_ERR_CHECK, "no schedule passed");
   const Candidate *c = &t->at[t->best];
-  return attnc_tune_record(t->ctx, t->spec.spec, &t->problem, &c->schedule, c->value, t->unit,
-                           e);
+  return attnc_tune_record(t->ctx, t->spec.spec, &t->problem, &c->schedule, c->value,
+                           t->unit, e);
 }
 
 static int

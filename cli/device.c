@@ -48,9 +48,9 @@ open_library(Device *d, const char *path, attnc_error *e)
   d->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!d->library)
     return err_set(e, ATTNC_ERR_NO_DEVICE, "dlopen: %s", dlerror());
-#define X(need, name, args)                                                              \
-  symbol(d, #name, &d->name);                                                            \
-  if (need && !d->name)                                                                  \
+#define X(need, name, args)                                                                \
+  symbol(d, #name, &d->name);                                                              \
+  if (need && !d->name)                                                                    \
     return err_set(e, ATTNC_ERR_NO_DEVICE, "%s has no " #name, path);
   CUDA_ENTRY_TABLE(X)
 #undef X
@@ -85,12 +85,12 @@ describe(Device *d, attnc_error *e)
   CU(d, e, cuDriverGetVersion, (&d->driver));
   CU(d, e, cuDeviceGetName, (d->name, sizeof d->name, d->ordinal));
   CU(d, e, cuDeviceTotalMem_v2, (&d->memory, d->ordinal));
-  CU(d, e, cuDeviceGetAttribute, (&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                                d->ordinal));
-  CU(d, e, cuDeviceGetAttribute, (&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-                                d->ordinal));
-  CU(d, e, cuDeviceGetAttribute, (&d->sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-                                d->ordinal));
+  CU(d, e, cuDeviceGetAttribute,
+     (&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, d->ordinal));
+  CU(d, e, cuDeviceGetAttribute,
+     (&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, d->ordinal));
+  CU(d, e, cuDeviceGetAttribute,
+     (&d->sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, d->ordinal));
   d->cc = major * 10 + minor;
   return ATTNC_OK;
 }

@@ -8,7 +8,8 @@
 void
 emit_c_start(EmitC *c, Arena *arena, const char *name)
 {
-  *c = (EmitC){.arena = arena, .name = name, .args = str_new(arena), .body = str_new(arena)};
+  *c =
+      (EmitC){.arena = arena, .name = name, .args = str_new(arena), .body = str_new(arena)};
 }
 
 static const char *
@@ -31,7 +32,7 @@ in_slot(const json_t *list, json_int_t slot)
 {
   size_t i;
   const json_t *item;
-  json_array_foreach((json_t *)(uintptr_t)list, i, item)
+  json_array_foreach ((json_t *)(uintptr_t)list, i, item)
     if (json_integer_value(json_object_get(item, "slot")) == slot)
       return item;
   return NULL;
@@ -45,11 +46,11 @@ put_args(EmitC *c, const json_t *recipe)
   if (c->args.n)
     return;
   str_put(&c->args, "  long long b, h, hk, sq, sk;\n");
-  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
+  json_array_foreach (json_object_get(recipe, "tensors"), i, t)
     str_printf(&c->args, "  CUdeviceptr %s; /* %s, %s */\n  long long %s_stride[5];\n",
                text_of(t, "name"), text_of(t, "dtype"), text_of(t, "access"),
                text_of(t, "name"));
-  json_array_foreach(json_object_get(recipe, "scalars"), i, t)
+  json_array_foreach (json_object_get(recipe, "scalars"), i, t)
     str_printf(&c->args, "  float %s; /* %.9g unless the caller wants another */\n",
                text_of(t, "name"), json_number_value(json_object_get(t, "default")));
 }
@@ -122,16 +123,15 @@ put_align(EmitC *c, const json_t *recipe, long long align)
 {
   size_t i;
   json_t *t;
-  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
-  {
+  json_array_foreach (json_object_get(recipe, "tensors"), i, t) {
     const char *name = text_of(t, "name");
     int bytes = str_eq(text_of(t, "dtype"), "fp32") ? 4 : 2;
     put_refusal(&c->body, arena_printf(c->arena, "a->%s %% %lld != 0", name, align));
     if (str_eq(name, "lse"))
       continue;
     for (int d = 0; d < 3; d++)
-      put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[%d] * %d %% %lld != 0", name,
-                                         d, bytes, align));
+      put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[%d] * %d %% %lld != 0",
+                                         name, d, bytes, align));
     put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[3] != 1", name));
   }
 }
@@ -147,10 +147,10 @@ put_requires(EmitC *c, const json_t *recipe)
   put_refusal(&c->body, "a->h % a->hk != 0");
   if (group)
     put_refusal(&c->body, arena_printf(c->arena, "a->h != a->hk * %lldLL", group));
-  json_object_foreach(json_object_get(r, "sizes"), key, value)
+  json_object_foreach (json_object_get(r, "sizes"), key, value)
     put_refusal(&c->body, arena_printf(c->arena, "a->%s != %lldLL", key,
                                        (long long)json_integer_value(value)));
-  json_object_foreach(json_object_get(r, "strides"), key, value)
+  json_object_foreach (json_object_get(r, "strides"), key, value)
     for (size_t d = 0; d < json_array_size(value); d++)
       put_refusal(&c->body,
                   arena_printf(c->arena, "a->%s_stride[%zu] != %lldLL", key, d,
@@ -165,7 +165,8 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
 {
   static const struct {
     const char *type, *c;
-  } types[] = {{"ptr", "CUdeviceptr"}, {"i64", "long long"}, {"i32", "int"}, {"f32", "float"}};
+  } types[] = {
+      {"ptr", "CUdeviceptr"}, {"i64", "long long"}, {"i32", "int"}, {"f32", "float"}};
   const json_t *tensors = json_object_get(recipe, "tensors"), *of;
   const char *type = NULL;
   for (size_t t = 0; t < sizeof types / sizeof *types; t++)
@@ -177,7 +178,8 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
   if (!str_eq(type, "long long"))
     str_printf(&c->body, "(%s)", type);
   if ((of = json_object_get(p, "tensor")))
-    str_printf(&c->body, "a->%s;\n", text_of(in_slot(tensors, json_integer_value(of)), "name"));
+    str_printf(&c->body, "a->%s;\n",
+               text_of(in_slot(tensors, json_integer_value(of)), "name"));
   else if ((of = json_object_get(p, "stride")))
     str_printf(&c->body, "a->%s_stride[%lld];\n",
                text_of(in_slot(tensors, json_integer_value(json_array_get(of, 0))), "name"),
@@ -185,9 +187,9 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
   else if ((of = json_object_get(p, "size")))
     str_printf(&c->body, "a->%s;\n", json_string_value(of));
   else if ((of = json_object_get(p, "scalar")))
-    str_printf(
-        &c->body, "a->%s;\n",
-        text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)), "name"));
+    str_printf(&c->body, "a->%s;\n",
+               text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
+                       "name"));
   else
     return cannot(e, "a parameter that is no tensor, stride, size or scalar");
   return ATTNC_OK;
@@ -197,15 +199,17 @@ static attnc_status
 put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *target,
            attnc_error *e)
 {
-  json_t *params = json_object_get(launch, "params"), *grid = json_object_get(launch, "grid"),
-         *block = json_object_get(launch, "block"), *p;
+  json_t *params = json_object_get(launch, "params"),
+         *grid = json_object_get(launch, "grid"), *block = json_object_get(launch, "block"),
+         *p;
   size_t i;
   str_printf(&c->body,
              "static CUresult\nlaunch_%s(const %s_kernel *k, const %s_args *a, CUstream "
              "stream)\n{\n",
              target, c->name, c->name);
   put_requires(c, recipe);
-  json_array_foreach(params, i, p) TRY(put_param(c, recipe, p, i, e));
+  json_array_foreach (params, i, p)
+    TRY(put_param(c, recipe, p, i, e));
   str_put(&c->body, "  void *params[] = {");
   for (i = 0; i < json_array_size(params); i++)
     str_printf(&c->body, "%s&p%zu", i ? ", " : "", i);
@@ -222,7 +226,8 @@ put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *tar
           "  return cuLaunchKernel(k->function, (unsigned)grid[0], (unsigned)grid[1],\n"
           "                        (unsigned)grid[2]");
   for (i = 0; i < 3; i++)
-    str_printf(&c->body, ", %lldu", (long long)json_integer_value(json_array_get(block, i)));
+    str_printf(&c->body, ", %lldu",
+               (long long)json_integer_value(json_array_get(block, i)));
   str_printf(&c->body, ", %lldu,\n                        stream, params, 0);\n}\n\n",
              (long long)json_integer_value(json_object_get(launch, "shared")));
   return ATTNC_OK;
@@ -325,8 +330,8 @@ put_table(const EmitC *c, Str *s)
     int cc = 0;
     for (const char *p = t + 3; *p >= '0' && *p <= '9'; p++)
       cc = cc * 10 + (*p - '0');
-    str_printf(s, "  {%d, %d, SHARED_%s, ptx_%s, ENTRY_%s, launch_%s},\n", cc, c->exact[i], t,
-               t, t, t);
+    str_printf(s, "  {%d, %d, SHARED_%s, ptx_%s, ENTRY_%s, launch_%s},\n", cc, c->exact[i],
+               t, t, t, t);
   }
   str_put(s, "};\nenum { N_TARGETS = sizeof targets / sizeof *targets };\n\n");
 }
@@ -355,12 +360,15 @@ put_load(const EmitC *c, Str *s)
       "CUresult\n%s_load(%s_kernel *k)\n{\n"
       "  CUdevice device;\n  CUresult r;\n  int major, minor;\n"
       "  if ((r = cuCtxGetDevice(&device)) != CUDA_SUCCESS ||\n"
-      "      (r = cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,\n"
+      "      (r = cuDeviceGetAttribute(&major, "
+      "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,\n"
       "                                device)) != CUDA_SUCCESS ||\n"
-      "      (r = cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,\n"
+      "      (r = cuDeviceGetAttribute(&minor, "
+      "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,\n"
       "                                device)) != CUDA_SUCCESS ||\n"
       "      (r = cuDeviceGetAttribute(&k->sm_count,\n"
-      "                                CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device)) !=\n"
+      "                                CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device)) "
+      "!=\n"
       "          CUDA_SUCCESS)\n"
       "    return r;\n"
       "  if ((k->target = choose(major * 10 + minor)) < 0)\n"
@@ -375,11 +383,12 @@ put_load(const EmitC *c, Str *s)
       "  if (r != CUDA_SUCCESS)\n    cuModuleUnload(k->module);\n"
       "  return r;\n}\n\n",
       c->name, c->name);
-  str_printf(s,
-             "CUresult\n%s_launch(const %s_kernel *k, const %s_args *a, CUstream stream)\n{\n"
-             "  return targets[k->target].launch(k, a, stream);\n}\n\n"
-             "CUresult\n%s_unload(%s_kernel *k)\n{\n  return cuModuleUnload(k->module);\n}\n",
-             c->name, c->name, c->name, c->name, c->name);
+  str_printf(
+      s,
+      "CUresult\n%s_launch(const %s_kernel *k, const %s_args *a, CUstream stream)\n{\n"
+      "  return targets[k->target].launch(k, a, stream);\n}\n\n"
+      "CUresult\n%s_unload(%s_kernel *k)\n{\n  return cuModuleUnload(k->module);\n}\n",
+      c->name, c->name, c->name, c->name, c->name);
 }
 
 void

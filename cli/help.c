@@ -293,8 +293,8 @@ completion_fish(Str *s)
       str_put(s, "\n");
     }
     if (command_table[i].words)
-      str_printf(s, "complete -c attnc -n '__fish_seen_subcommand_from %s' -f -a '%s'\n", in,
-                 command_table[i].words);
+      str_printf(s, "complete -c attnc -n '__fish_seen_subcommand_from %s' -f -a '%s'\n",
+                 in, command_table[i].words);
   }
 }
 

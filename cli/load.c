@@ -182,8 +182,8 @@ check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
                    p->causal == 2 ? "causal" : "full", s->name,
                    s->causal ? "causal" : "not causal");
   if (p->top_left && !s->top_left)
-    return err_set(e, ATTNC_ERR_USAGE, "the shape says top_left, %s is aligned bottom_right",
-                   s->name);
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "the shape says top_left, %s is aligned bottom_right", s->name);
   if (p->has_window && (p->window[0] != s->window[0] || p->window[1] != s->window[1]))
     return err_set(e, ATTNC_ERR_USAGE, "the shape's window is not that of %s", s->name);
   return ATTNC_OK;

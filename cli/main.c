@@ -9,12 +9,18 @@
 #include <unistd.h>
 
 static CommandRun *const runs[CMD_COUNT] = {
-    [CMD_CHECK] = cmd_check,           [CMD_COMPILE] = cmd_compile,
-    [CMD_RUN] = cmd_run,               [CMD_TUNE] = cmd_tune,
-    [CMD_EXPLAIN] = cmd_explain,       [CMD_KEY] = cmd_key,
-    [CMD_DOCTOR] = cmd_doctor,         [CMD_CACHE] = cmd_cache,
-    [CMD_SCHEMA] = cmd_schema,         [CMD_BENCH] = cmd_bench,
-    [CMD_COMPLETION] = cmd_completion, [CMD_TUNE_WORKER] = cmd_tune_worker,
+    [CMD_CHECK] = cmd_check,
+    [CMD_COMPILE] = cmd_compile,
+    [CMD_RUN] = cmd_run,
+    [CMD_TUNE] = cmd_tune,
+    [CMD_EXPLAIN] = cmd_explain,
+    [CMD_KEY] = cmd_key,
+    [CMD_DOCTOR] = cmd_doctor,
+    [CMD_CACHE] = cmd_cache,
+    [CMD_SCHEMA] = cmd_schema,
+    [CMD_BENCH] = cmd_bench,
+    [CMD_COMPLETION] = cmd_completion,
+    [CMD_TUNE_WORKER] = cmd_tune_worker,
 };
 
 /* NO_COLOR (no-color.org), a dumb terminal or a file: no colour, unless asked for. */
@@ -76,8 +82,8 @@ dispatch(Cli *c, int argc, char **argv)
 {
   attnc_error e;
   attnc_status st = options_parse(argc, argv, c->arena, &c->opt, &e);
-  c->json = options_has(&c->opt, OPT_JSON) ||
-            (st != ATTNC_OK && asks_for(argc, argv, "--json"));
+  c->json =
+      options_has(&c->opt, OPT_JSON) || (st != ATTNC_OK && asks_for(argc, argv, "--json"));
   c->quiet = options_has(&c->opt, OPT_QUIET);
   if (st == ATTNC_OK)
     st = decide_color(c, &e);

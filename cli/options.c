@@ -7,7 +7,7 @@
 #include <string.h>
 
 const Command command_table[CMD_COUNT] = {
-#define X(id, name, usage, least, most, words, text, examples)                           \
+#define X(id, name, usage, least, most, words, text, examples)                             \
   {name, usage, least, most, words, text, examples},
     COMMAND_TABLE(X)
 #undef X
@@ -100,7 +100,8 @@ unknown_command(const char *arg, attnc_error *e)
       names[count++] = command_table[i].name;
   const char *near = str_nearest(arg, names, count);
   if (near)
-    return err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; did you mean %s?", arg, near);
+    return err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; did you mean %s?", arg,
+                   near);
   return err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; attnc --help lists them", arg);
 }
 

@@ -13,8 +13,8 @@ static const struct {
   char second;
   int64_t least;
 } words[W_COUNT] = {
-    [W_B] = {"b", 0, 0},   [W_H] = {"h", '/', 1}, [W_SQ] = {"sq", 0, 0},
-    [W_SK] = {"sk", 0, 0}, [W_S] = {"s", 0, 0},   [W_D] = {"d", '/', 1},
+    [W_B] = {"b", 0, 0},         [W_H] = {"h", '/', 1}, [W_SQ] = {"sq", 0, 0},
+    [W_SK] = {"sk", 0, 0},       [W_S] = {"s", 0, 0},   [W_D] = {"d", '/', 1},
     [W_WINDOW] = {"w", ',', -1},
 };
 

@@ -81,7 +81,7 @@ const char *
 ptxas_version(const char *path, Arena *arena)
 {
   const char *log;
-  char *argv[] = {(char *)(uintptr_t)path, (char *)(uintptr_t)"--version", NULL};
+  char *argv[] = {(char *)(uintptr_t)path, (char *)(uintptr_t) "--version", NULL};
   if (run(argv, arena, &log) != 0)
     return NULL;
   const char *p = strstr(log, "release ");

@@ -15,7 +15,8 @@ typedef struct Assembled {
   const char *log;                                    /* in the arena */
 } Assembled;
 
-/* On PATH, in $CUDA_HOME/bin or /usr/local/cuda/bin; in the arena, NULL if there is none. */
+/* On PATH, in $CUDA_HOME/bin or /usr/local/cuda/bin; in the arena, NULL if there is none.
+ */
 const char *ptxas_find(Arena *);
 /* ATTNC_ERR_UNSUPPORTED where there is no ptxas, ATTNC_ERR_COMPILE with its words. */
 attnc_status ptxas_run(const char *ptx, size_t n, const char *target, Arena *, Assembled *,

@@ -9,19 +9,19 @@
 #include <string.h>
 
 /* member of attncEmuStats, what it is called */
-#define STATS_TABLE(X)                                                                   \
-  X(launches, "launches")                                                                \
-  X(ctas, "blocks")                                                                      \
-  X(warp_instructions, "warp instructions")                                              \
-  X(thread_instructions, "thread instructions")                                          \
-  X(mma, "mma instructions")                                                             \
-  X(macs, "multiply-adds of mma")                                                        \
-  X(shared_accesses, "shared memory accesses")                                           \
-  X(bank_conflicts, "bank conflicts")                                                    \
-  X(global_sectors, "global sectors")                                                    \
-  X(global_sectors_ideal, "of which needed")                                             \
-  X(barriers, "barriers")                                                                \
-  X(est_cycles, "est_cycles")                                                            \
+#define STATS_TABLE(X)                                                                     \
+  X(launches, "launches")                                                                  \
+  X(ctas, "blocks")                                                                        \
+  X(warp_instructions, "warp instructions")                                                \
+  X(thread_instructions, "thread instructions")                                            \
+  X(mma, "mma instructions")                                                               \
+  X(macs, "multiply-adds of mma")                                                          \
+  X(shared_accesses, "shared memory accesses")                                             \
+  X(bank_conflicts, "bank conflicts")                                                      \
+  X(global_sectors, "global sectors")                                                      \
+  X(global_sectors_ideal, "of which needed")                                               \
+  X(barriers, "barriers")                                                                  \
+  X(est_cycles, "est_cycles")                                                              \
   X(findings, "findings")
 
 int
@@ -97,8 +97,8 @@ print_stats(const RunResult *r)
   STATS_TABLE(X)
 #undef X
   double s = r->stats.host_seconds;
-  printf("  %-24s %.3f, %.1f million thread instructions a second\n", "seconds emulating", s,
-         s > 0 ? (double)r->stats.thread_instructions / s * 1e-6 : 0.0);
+  printf("  %-24s %.3f, %.1f million thread instructions a second\n", "seconds emulating",
+         s, s > 0 ? (double)r->stats.thread_instructions / s * 1e-6 : 0.0);
 }
 
 static void
@@ -111,10 +111,10 @@ print_profile(const Cli *c, const char *text)
   for (int k = 0; k < 5; k++)
     table_cell(t, "%s", columns[k]);
   table_cell(t, "instruction");
-  json_array_foreach(list, i, item)
-  {
+  json_array_foreach (list, i, item) {
     for (int k = 0; k < 5; k++)
-      table_cell(t, "%lld", (long long)json_integer_value(json_object_get(item, columns[k])));
+      table_cell(t, "%lld",
+                 (long long)json_integer_value(json_object_get(item, columns[k])));
     const char *line = json_string_value(json_object_get(item, "text"));
     table_cell(t, "%s", line ? line + strspn(line, " \t") : "");
   }
@@ -139,7 +139,7 @@ print_notes(const RunResult *r)
 {
   size_t i;
   json_t *note;
-  json_array_foreach(json_object_get(r->plan, "notes"), i, note)
+  json_array_foreach (json_object_get(r->plan, "notes"), i, note)
     printf("  note       %s\n", json_string_value(note));
 }
 
@@ -209,7 +209,7 @@ json_t *
 run_stats_json(const attncEmuStats *stats)
 {
   json_t *j = json_object();
-#define X(member, text)                                                                  \
+#define X(member, text)                                                                    \
   json_object_set_new(j, #member, json_integer((json_int_t)stats->member));
   STATS_TABLE(X)
 #undef X
@@ -229,10 +229,10 @@ json_t *
 run_verdict_json(const attnc_verdict *v)
 {
   return json_pack("{s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "pass", v->pass,
-                   "max_error", number(v->max_error), "bound", number(v->bound), "lse_error",
-                   number(v->lse_error), "rows", (json_int_t)v->rows, "bad_rows",
-                   (json_int_t)v->bad_rows, "b", (json_int_t)v->b, "h", (json_int_t)v->h, "q",
-                   (json_int_t)v->q);
+                   "max_error", number(v->max_error), "bound", number(v->bound),
+                   "lse_error", number(v->lse_error), "rows", (json_int_t)v->rows,
+                   "bad_rows", (json_int_t)v->bad_rows, "b", (json_int_t)v->b, "h",
+                   (json_int_t)v->h, "q", (json_int_t)v->q);
 }
 
 static json_t *
@@ -272,8 +272,8 @@ run_json(const RunResult *r)
   if (r->timed)
     json_object_set_new(j, "ms",
                         json_pack("{s:f, s:f, s:f, s:f, s:i}", "median", r->timing.median,
-                                  "least", r->timing.least, "most", r->timing.most, "spread",
-                                  r->timing.spread, "n", r->timing.n));
+                                  "least", r->timing.least, "most", r->timing.most,
+                                  "spread", r->timing.spread, "n", r->timing.n));
   if (r->has_stats)
     json_object_set_new(j, "stats", run_stats_json(&r->stats));
   if (r->profile)

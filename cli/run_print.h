@@ -10,7 +10,7 @@ typedef struct RunResult {
   attnc_error error;
   bool verified, timed, has_tiles, emulated;
   const char *device;
-  json_t *plan;     /* attnc_plan_json; NULL when there is no plan */
+  json_t *plan; /* attnc_plan_json; NULL when there is no plan */
   attnc_tile_counts tiles;
   attnc_verdict verdict;
   int64_t all_rows; /* of the problem; verdict.rows were compared */

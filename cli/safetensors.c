@@ -32,8 +32,8 @@ st_dtype_bytes(StDtype d)
 static attnc_status
 bad(attnc_error *e, const char *name, const char *why)
 {
-  return err_set(e, ATTNC_ERR_IO, "not a safetensors file: %s%.80s%s%s", name ? "tensor " : "",
-                 name ? name : "", name ? ": " : "", why);
+  return err_set(e, ATTNC_ERR_IO, "not a safetensors file: %s%.80s%s%s",
+                 name ? "tensor " : "", name ? name : "", name ? ": " : "", why);
 }
 
 static uint64_t
@@ -150,8 +150,7 @@ read_tensors(json_t *header, const char *data, size_t room, Arena *arena, StTens
   int n = 0;
   const char *name;
   json_t *value;
-  json_object_foreach(header, name, value)
-  {
+  json_object_foreach (header, name, value) {
     if (str_eq(name, "__metadata__"))
       continue;
     const char *why = read_tensor(value, data, room, &t[n]);
@@ -180,7 +179,8 @@ st_parse(const char *bytes, size_t n, Arena *arena, StTensor **out, int *count,
   if (!header)
     return bad(e, NULL, je.text);
   const char *data = bytes + 8 + length;
-  attnc_status st = read_tensors(header, data, n - 8 - (size_t)length, arena, out, count, e);
+  attnc_status st =
+      read_tensors(header, data, n - 8 - (size_t)length, arena, out, count, e);
   json_decref(header);
   return st;
 }

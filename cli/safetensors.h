@@ -15,26 +15,26 @@
 #include <stdint.h>
 
 /* id, name in files, bytes */
-#define ST_DTYPE_TABLE(X)                                                                \
-  X(BOOL, "BOOL", 1)                                                                     \
-  X(U8, "U8", 1)                                                                         \
-  X(I8, "I8", 1)                                                                         \
-  X(I16, "I16", 2)                                                                       \
-  X(U16, "U16", 2)                                                                       \
-  X(F16, "F16", 2)                                                                       \
-  X(BF16, "BF16", 2)                                                                     \
-  X(I32, "I32", 4)                                                                       \
-  X(U32, "U32", 4)                                                                       \
-  X(F32, "F32", 4)                                                                       \
-  X(F64, "F64", 8)                                                                       \
-  X(I64, "I64", 8)                                                                       \
+#define ST_DTYPE_TABLE(X)                                                                  \
+  X(BOOL, "BOOL", 1)                                                                       \
+  X(U8, "U8", 1)                                                                           \
+  X(I8, "I8", 1)                                                                           \
+  X(I16, "I16", 2)                                                                         \
+  X(U16, "U16", 2)                                                                         \
+  X(F16, "F16", 2)                                                                         \
+  X(BF16, "BF16", 2)                                                                       \
+  X(I32, "I32", 4)                                                                         \
+  X(U32, "U32", 4)                                                                         \
+  X(F32, "F32", 4)                                                                         \
+  X(F64, "F64", 8)                                                                         \
+  X(I64, "I64", 8)                                                                         \
   X(U64, "U64", 8)
 
 typedef enum StDtype {
 #define X(id, name, bytes) ST_##id,
   ST_DTYPE_TABLE(X)
 #undef X
-  ST_COUNT
+      ST_COUNT
 } StDtype;
 
 enum { ST_MAX_RANK = 8, ST_MAX_HEADER = 16 << 20, ST_MAX_TENSORS = 4096 };

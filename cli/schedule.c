@@ -8,10 +8,10 @@
 #include <string.h>
 
 /* name, member of attnc_schedule, least, most */
-#define SCHEDULE_TABLE(X)                                                                \
-  X("block_m", block_m, 1, 4096)                                                         \
-  X("block_n", block_n, 1, 4096)                                                         \
-  X("num_stages", num_stages, 1, 64)                                                     \
+#define SCHEDULE_TABLE(X)                                                                  \
+  X("block_m", block_m, 1, 4096)                                                           \
+  X("block_n", block_n, 1, 4096)                                                           \
+  X("num_stages", num_stages, 1, 64)                                                       \
   X("num_warps", num_warps, 1, 32)
 
 static const struct {
@@ -19,8 +19,7 @@ static const struct {
   size_t offset;
   int least, most;
 } fields[] = {
-#define X(name, member, least, most)                                                     \
-  {name, offsetof(attnc_schedule, member), least, most},
+#define X(name, member, least, most) {name, offsetof(attnc_schedule, member), least, most},
     SCHEDULE_TABLE(X)
 #undef X
 };
@@ -59,7 +58,8 @@ set_field(attnc_schedule *s, const char *name, char *value, attnc_error *e)
     return set_number(s, name, value, e);
   bool yes = str_eq(value, "true"), no = str_eq(value, "false");
   if (!yes && !no)
-    return err_set(e, ATTNC_ERR_USAGE, "schedule: q_in_regs=%s is not true or false", value);
+    return err_set(e, ATTNC_ERR_USAGE, "schedule: q_in_regs=%s is not true or false",
+                   value);
   s->q_in_regs = yes ? 2 : 1;
   return ATTNC_OK;
 }

@@ -8,8 +8,7 @@
 #include <string.h>
 
 static const char *const slot_names[ATTNC_SLOT_COUNT] = {
-    [ATTNC_Q] = "q", [ATTNC_K] = "k",     [ATTNC_V] = "v",
-    [ATTNC_O] = "o", [ATTNC_LSE] = "lse",
+    [ATTNC_Q] = "q", [ATTNC_K] = "k", [ATTNC_V] = "v", [ATTNC_O] = "o", [ATTNC_LSE] = "lse",
 };
 
 /* ---- shapes ---- */
@@ -201,9 +200,10 @@ tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_err
   const StTensor *t[3];
   for (int i = ATTNC_Q; i <= ATTNC_V; i++)
     TRY(find_input(s, f, i, &t[i], e));
-  int qh = s->layout[ATTNC_Q] == SPEC_BHSD ? 1 : 2, kh = s->layout[ATTNC_K] == SPEC_BHSD ? 1 : 2;
-  *z = (attnc_sizes){sizeof *z,           t[0]->shape[0],      t[0]->shape[qh],
-                     t[1]->shape[kh],     t[0]->shape[3 - qh], t[1]->shape[3 - kh]};
+  int qh = s->layout[ATTNC_Q] == SPEC_BHSD ? 1 : 2,
+      kh = s->layout[ATTNC_K] == SPEC_BHSD ? 1 : 2;
+  *z = (attnc_sizes){sizeof *z,       t[0]->shape[0],      t[0]->shape[qh],
+                     t[1]->shape[kh], t[0]->shape[3 - qh], t[1]->shape[3 - kh]};
   for (int i = ATTNC_Q; i <= ATTNC_V; i++) {
     StTensor want = shaped(s, z, i);
     TRY(same_shape(t[i], &want, e));

@@ -11,9 +11,9 @@
 
 typedef struct Tensors {
   attnc_sizes sizes;
-  int n;                              /* slots: all of them */
-  StTensor host[ATTNC_SLOT_COUNT];    /* name, dtype, shape; data is ours */
-  void *data[ATTNC_SLOT_COUNT];       /* the same memory, writable */
+  int n;                           /* slots: all of them */
+  StTensor host[ATTNC_SLOT_COUNT]; /* name, dtype, shape; data is ours */
+  void *data[ATTNC_SLOT_COUNT];    /* the same memory, writable */
   int64_t stride[ATTNC_SLOT_COUNT][5];
   attnc_tensor view[ATTNC_SLOT_COUNT]; /* what attnc_args of the last call points at */
 } Tensors;

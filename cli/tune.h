@@ -48,7 +48,7 @@ typedef struct Tune {
   int64_t repeat, seed, jobs, timeout, top;
   Candidate *at;
   int n;
-  int refused, left_out; /* by the models, by --top: beside those in `at` */
+  int refused, left_out;    /* by the models, by --top: beside those in `at` */
   int best;                 /* -1: none */
   attnc_schedule oversized; /* a refused one, for --plant; template_name NULL: none */
 } Tune;

@@ -30,8 +30,8 @@ plant(Tune *t, const char *kind, attnc_error *e)
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     known = known || str_eq(kind, kinds[i]);
   if (!known)
-    return err_set(e, ATTNC_ERR_USAGE, "--plant: %.40s is not one of wrong, oversized, hang",
-                   kind);
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "--plant: %.40s is not one of wrong, oversized, hang", kind);
   if (!t->n)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "--plant: there is no schedule to change");
   Candidate *c = add(t);
@@ -61,8 +61,7 @@ read_candidates(Tune *t, const json_t *list)
   size_t i, n = json_array_size(list);
   json_t *item;
   t->at = NEW_N(t->c->arena, Candidate, n + 3); /* and the planted ones */
-  json_array_foreach((json_t *)(uintptr_t)list, i, item)
-  {
+  json_array_foreach ((json_t *)(uintptr_t)list, i, item) {
     const char *reason = json_string_value(json_object_get(item, "reason"));
     if (reason) {
       t->refused++;
@@ -124,7 +123,8 @@ replace_all(const char *text, const char *from, const char *to, Arena *arena)
   return s.p;
 }
 
-/* 2^x becomes 2^x's relative, the reciprocal: a kernel that runs as before, and is wrong. */
+/* 2^x becomes 2^x's relative, the reciprocal: a kernel that runs as before, and is wrong.
+ */
 const char *
 plant_wrong(const char *ptx, Arena *arena)
 {

@@ -66,8 +66,8 @@ read_spec(Work *w, const json_t *hello, attnc_error *e)
   w->sizes = (attnc_sizes){sizeof w->sizes, v[0], v[1], v[2], v[3], v[4]};
   w->repeat = (int)json_integer_value(json_object_get(hello, "repeat"));
   if (json_is_true(json_object_get(hello, "arch")))
-    w->target = arena_strdup(w->c->arena,
-                             json_string_value(json_object_get(hello, "target")));
+    w->target =
+        arena_strdup(w->c->arena, json_string_value(json_object_get(hello, "target")));
   return cli_load_text(w->c, name, json_string_value(text), json_string_length(text),
                        &w->loaded, NULL, e);
 }
@@ -77,8 +77,8 @@ start(Work *w, const json_t *hello, attnc_error *e)
 {
   TRY(read_spec(w, hello, e));
   w->spec = w->loaded.spec;
-  TRY(device_open(&w->device, json_string_value(json_object_get(hello, "device")), w->target,
-                  e));
+  TRY(device_open(&w->device, json_string_value(json_object_get(hello, "device")),
+                  w->target, e));
   TRY(tensors_new(&w->loaded.info, &w->sizes, &w->host, e));
   tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")));
   return device_tensors_new(&w->device, &w->host, &w->tensors, e);
@@ -130,7 +130,8 @@ launch(Work *w, Execution *x, attnc_error *e)
   attnc_status st = execute(x, e);
   char *findings = device_findings(&w->device);
   if (findings)
-    st = err_set(e, ATTNC_ERR_CHECK, "finding: %.*s", (int)strcspn(findings, "\n"), findings);
+    st = err_set(e, ATTNC_ERR_CHECK, "finding: %.*s", (int)strcspn(findings, "\n"),
+                 findings);
   free(findings);
   return st;
 }
@@ -223,7 +224,8 @@ run_again(Work *w, const json_t *job)
   bool ok = plan && execution_new(&w->device, plan, &args, &x, &e) == ATTNC_OK &&
             execute_timed(&x, 1, w->repeat, &t, &e) == ATTNC_OK;
   execution_free(&x);
-  say(ok ? json_pack("{s:i, s:f}", "id", id, "value", t.median) : json_pack("{s:i}", "id", id));
+  say(ok ? json_pack("{s:i, s:f}", "id", id, "value", t.median)
+         : json_pack("{s:i}", "id", id));
 }
 
 static void

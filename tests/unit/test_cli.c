@@ -42,7 +42,7 @@ tear_down(void **state)
 static attnc_status
 parse(Options *o, attnc_error *e, int n, ...)
 {
-  char *argv[16] = {(char *)(uintptr_t)"attnc"};
+  char *argv[16] = {(char *)(uintptr_t) "attnc"};
   va_list ap;
   va_start(ap, n);
   for (int i = 1; i <= n; i++)
@@ -58,8 +58,8 @@ options_are_read(void **state)
   Options o;
   attnc_error e;
   int64_t v;
-  assert_int_equal(parse(&o, &e, 6, "run", "a.yaml", "--verify", "--repeat=7", "-o", "x.st"),
-                   ATTNC_OK);
+  assert_int_equal(
+      parse(&o, &e, 6, "run", "a.yaml", "--verify", "--repeat=7", "-o", "x.st"), ATTNC_OK);
   assert_int_equal(o.command, CMD_RUN);
   assert_int_equal(o.n_args, 1);
   assert_string_equal(o.args[0], "a.yaml");
@@ -113,7 +113,8 @@ options_refuse(void **state)
   }
 }
 
-/* A name or letter must mean one thing to a command, and help must have something to say. */
+/* A name or letter must mean one thing to a command, and help must have something to say.
+ */
 static void
 option_table_is_sound(void **state)
 {
@@ -169,9 +170,9 @@ problems_are_read(void **state)
   (void)state;
   Problem p = {0};
   attnc_error e;
-  assert_int_equal(problem_parse("bf16 b2 h8/2 sq128 sk1024 d128/64 causal top_left w9,-1", &p,
-                                 &e),
-                   ATTNC_OK);
+  assert_int_equal(
+      problem_parse("bf16 b2 h8/2 sq128 sk1024 d128/64 causal top_left w9,-1", &p, &e),
+      ATTNC_OK);
   assert_int_equal(p.sizes.b, 2);
   assert_int_equal(p.sizes.h, 8);
   assert_int_equal(p.sizes.hk, 2);
@@ -200,10 +201,13 @@ problems_refuse(void **state)
 {
   (void)state;
   static const char *const bad[] = {
-      "b",      "b-1",     "b2x",     "h0",        "h8/0", "h8/",       "b1 b2",
-      "s4 sq4", "sk4 s4",  "q8",      "fp64",      "w4",   "causal full", "b99999999999",
-      "sq 128", "d64 d64", "w-2,0",   "b1,h2",     "h8//2", "fp16 bf16",
-      "sq12345678901234567890123456789012345678901234567890",
+      "b",           "b-1",          "b2x",
+      "h0",          "h8/0",         "h8/",
+      "b1 b2",       "s4 sq4",       "sk4 s4",
+      "q8",          "fp64",         "w4",
+      "causal full", "b99999999999", "sq 128",
+      "d64 d64",     "w-2,0",        "b1,h2",
+      "h8//2",       "fp16 bf16",    "sq12345678901234567890123456789012345678901234567890",
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     Problem p = {0};
@@ -217,7 +221,8 @@ static void
 shapes_by_name(void **state)
 {
   (void)state;
-  const char *text = "# comment\nllama b1 h32/8 s64 # short\n  llama_long\tb2\nlast sq1 sk9";
+  const char *text =
+      "# comment\nllama b1 h32/8 s64 # short\n  llama_long\tb2\nlast sq1 sk9";
   attnc_error e;
   Problem p = {0};
   assert_int_equal(problem_parse(problem_of(text, "llama", arena), &p, &e), ATTNC_OK);
@@ -280,8 +285,8 @@ file_of(char *out, const char *header, size_t n)
   return 8 + len + n;
 }
 
-#define T(name, dtype, shape, from, to)                                                  \
-  "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" from    \
+#define T(name, dtype, shape, from, to)                                                    \
+  "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" from      \
   "," to "]}"
 
 static void
@@ -372,9 +377,10 @@ tensors_survive_damage(void **state)
 {
   (void)state;
   char good[512];
-  size_t n = file_of(good, "{" T("q", "BF16", "[1,2,1,2]", "0", "8") "," T("k", "F16", "[2]",
-                                                                          "8", "12") "}",
-                     12);
+  size_t n = file_of(
+      good,
+      "{" T("q", "BF16", "[1,2,1,2]", "0", "8") "," T("k", "F16", "[2]", "8", "12") "}",
+      12);
   attnc_error e;
   StTensor *t;
   int count, refused = 0;
@@ -431,14 +437,14 @@ halves_round_to_even(void **state)
       {-0.0f, 0x8000, 0x8000},
       {1, 0x3c00, 0x3f80},
       {-2, 0xc000, 0xc000},
-      {1 + 0x1p-11f, 0x3c00, 0x3f80},          /* a tie of fp16 goes to even */
-      {1 + 0x3p-11f, 0x3c02, 0x3f80},          /* and up to even */
-      {1 + 0x1p-8f, 0x3c04, 0x3f80},           /* a tie of bf16 */
+      {1 + 0x1p-11f, 0x3c00, 0x3f80}, /* a tie of fp16 goes to even */
+      {1 + 0x3p-11f, 0x3c02, 0x3f80}, /* and up to even */
+      {1 + 0x1p-8f, 0x3c04, 0x3f80},  /* a tie of bf16 */
       {1 + 0x3p-8f, 0x3c0c, 0x3f82},
       {65504, 0x7bff, 0x4780},
       {65520, 0x7c00, 0x4780},
-      {0x1p-24f, 0x0001, 0x3380},              /* the least fp16 */
-      {0x1p-25f, 0x0000, 0x3300},              /* half of it: a tie */
+      {0x1p-24f, 0x0001, 0x3380}, /* the least fp16 */
+      {0x1p-25f, 0x0000, 0x3300}, /* half of it: a tie */
       {0x1.8p-25f, 0x0001, 0x3340},
       {0x1p-14f, 0x0400, 0x3880},
   };
@@ -506,9 +512,9 @@ schedules_are_read(void **state)
   assert_int_equal(back.num_warps, 8);
   assert_int_equal(back.q_in_regs, 2);
   json_decref(j);
-  static const char *const bad[] = {"block_m",     "block_m=",  "=3",          "block_m=x",
-                                    "block_m=0",   "blockm=64", "q_in_regs=1", "",
-                                    "block_m=64,", "num_warps=33"};
+  static const char *const bad[] = {
+      "block_m",   "block_m=",    "=3", "block_m=x",   "block_m=0",
+      "blockm=64", "q_in_regs=1", "",   "block_m=64,", "num_warps=33"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (schedule_parse(bad[i], arena, &s, &e) != ATTNC_ERR_USAGE)
       fail_msg("accepted: %s", bad[i]);
@@ -521,7 +527,8 @@ planted_faults(void **state)
   const char *ptx = ".version 7.0\n.visible .entry k(\n.param .u64 p\n)\n.maxntid 128\n{\n"
                     "\tex2.approx.ftz.f32 %f1, %f2;\n\tret;\n}\n";
   assert_null(strstr(plant_wrong(ptx, arena), "ex2"));
-  assert_non_null(strstr(plant_wrong(ptx, arena), "\trcp.approx.ftz.f32 %f1, %f2;\n\tret;"));
+  assert_non_null(
+      strstr(plant_wrong(ptx, arena), "\trcp.approx.ftz.f32 %f1, %f2;\n\tret;"));
   assert_non_null(strstr(plant_hang(ptx, arena), "{\n$planted:\n\tbra $planted;\n"));
 }
 
