@@ -174,7 +174,8 @@ tidy(Queue *q)
   while (gone < q->n_commits && q->commits[gone].upto < oldest)
     gone++;
   q->n_commits -= gone;
-  memmove(q->commits, q->commits + gone, (size_t)q->n_commits * sizeof *q->commits);
+  if (gone)
+    memmove(q->commits, q->commits + gone, (size_t)q->n_commits * sizeof *q->commits);
 }
 
 void

@@ -17,8 +17,8 @@ typedef enum AsyncPolicy { ASYNC_LAZY, ASYNC_EAGER, ASYNC_RANDOM } AsyncPolicy;
 Async *async_new(int warps, AsyncPolicy, uint64_t seed); /* NULL: out of memory */
 void async_free(Async *);
 void async_reset(Async *, uint8_t *smem); /* a new CTA, with its shared memory */
-/* bytes 4, 8, 16; src[l] is host memory and may be NULL where src_bytes[l] is 0; the rest of
- * the destination is zero-filled.  src_bytes NULL: all.  False: out of memory. */
+/* bytes 4, 8, 16; src[l] is host memory and may be NULL where src_bytes[l] is 0; the rest
+ * of the destination is zero-filled.  src_bytes NULL: all.  False: out of memory. */
 bool async_copy(Async *, int warp, uint32_t mask, int bytes, const uint32_t *dst,
                 const uint8_t *const *src, const uint32_t *src_bytes);
 bool async_commit(Async *, int warp, uint32_t mask);

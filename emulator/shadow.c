@@ -197,7 +197,8 @@ shadow_out_of_memory(Shadow *s)
     return;
   s->checks = false;
   Report r = {SHADOW_NO_MEMORY, -1, -1, -1, -1, -1, -1, 0};
-  shadow_report(s, &r, "memory is exhausted: the checks of CTA %d are off from here", s->cta);
+  shadow_report(s, &r, "memory is exhausted: the checks of CTA %d are off from here",
+                s->cta);
 }
 
 void

@@ -1,11 +1,11 @@
 /* shadow.h: what a program may not do, watched beside the memory it does it to.
  *
- * Independent of the interpreter: the core tells each memory access and each synchronisation,
- * in the order in which it executes them, and findings come out through a callback.  Order
- * between warps is judged by vector clocks, not by the schedule that happened: a race is found
- * although the values came out right.
- * - ShadowMem: one device allocation; which bytes were ever written, which CTA touched what.
- *   Lives as long as the allocation.  Thread-safe.
+ * Independent of the interpreter: the core tells each memory access and each
+ * synchronisation, in the order in which it executes them, and findings come out through a
+ * callback.  Order between warps is judged by vector clocks, not by the schedule that
+ * happened: a race is found although the values came out right.
+ * - ShadowMem: one device allocation; which bytes were ever written, which CTA touched
+ * what. Lives as long as the allocation.  Thread-safe.
  * - ShadowLaunch: one grid; instruction counters, findings (one per kind and pair of lines,
  *   capped).  Thread-safe.
  * - Shadow: one CTA after another on one host thread.
@@ -19,29 +19,29 @@
 #include <stdint.h>
 
 /* id, name in messages, error (1) or note (0) */
-#define SHADOW_KINDS(X)                                                                  \
-  X(UNINIT_SHARED, "uninitialised-shared", 1)                                            \
-  X(UNINIT_GLOBAL, "uninitialised-global", 1)                                            \
-  X(UNINIT_REG, "uninitialised-register", 1)                                             \
-  X(RACE, "race", 1)                                                                     \
-  X(ASYNC_READ, "async-read-before-wait", 1)                                             \
-  X(ASYNC_OVERWRITE, "async-overwrite", 1)                                               \
-  X(CROSS_CTA, "cross-cta-conflict", 1)                                                  \
-  X(LANE_OVERLAP, "lane-overlap", 0)                                                     \
+#define SHADOW_KINDS(X)                                                                    \
+  X(UNINIT_SHARED, "uninitialised-shared", 1)                                              \
+  X(UNINIT_GLOBAL, "uninitialised-global", 1)                                              \
+  X(UNINIT_REG, "uninitialised-register", 1)                                               \
+  X(RACE, "race", 1)                                                                       \
+  X(ASYNC_READ, "async-read-before-wait", 1)                                               \
+  X(ASYNC_OVERWRITE, "async-overwrite", 1)                                                 \
+  X(CROSS_CTA, "cross-cta-conflict", 1)                                                    \
+  X(LANE_OVERLAP, "lane-overlap", 0)                                                       \
   X(NO_MEMORY, "checks-off", 1)
 
 typedef enum ShadowKind {
 #define X(id, name, error) SHADOW_##id,
   SHADOW_KINDS(X)
 #undef X
-  SHADOW_KIND_COUNT
+      SHADOW_KIND_COUNT
 } ShadowKind;
 
 typedef struct ShadowFinding {
   ShadowKind kind;
-  const char *name; /* of the kind */
-  bool error;       /* false: a note */
-  int insn, other;  /* instruction indices; other < 0: there is none */
+  const char *name;     /* of the kind */
+  bool error;           /* false: a note */
+  int insn, other;      /* instruction indices; other < 0: there is none */
   int line, other_line; /* PTX lines, 0: none */
   int cta, other_cta;   /* linear; other_cta < 0: the same one */
   int warp, other_warp, lane;
@@ -54,9 +54,9 @@ typedef void ShadowSink(void *user, const ShadowFinding *);
 
 /* Per instruction; the core adds to count and threads itself. */
 typedef struct ShadowCount {
-  uint64_t count, threads;  /* warp instructions, active lanes */
-  uint64_t phases, ideal;   /* shared: passes needed and without conflicts;
-                               global: 32-byte sectors touched and the least for the bytes */
+  uint64_t count, threads; /* warp instructions, active lanes */
+  uint64_t phases, ideal;  /* shared: passes needed and without conflicts;
+                              global: 32-byte sectors touched and the least for the bytes */
 } ShadowCount;
 
 typedef struct ShadowMem ShadowMem;
@@ -66,7 +66,8 @@ typedef struct Shadow Shadow;
 ShadowMem *shadow_mem_new(size_t bytes); /* NULL: out of memory */
 void shadow_mem_free(ShadowMem *);
 void shadow_mem_init(ShadowMem *, size_t at, size_t n); /* the host wrote these bytes */
-void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at, size_t n);
+void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
+                     size_t n);
 bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
 
 typedef struct ShadowInfo {
@@ -107,8 +108,8 @@ typedef struct ShadowAccess {
 
 /* In bounds and aligned; off[l] is an offset into the CTA's shared memory. */
 void shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
-/* off[l] is an offset into the allocation, base its device address (for messages).  Lanes in
- * different allocations: one call for each, with its mask. */
+/* off[l] is an offset into the allocation, base its device address (for messages).  Lanes
+ * in different allocations: one call for each, with its mask. */
 void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
                    const uint64_t *off);
 
@@ -125,9 +126,10 @@ void shadow_fence(Shadow *, int warp);
 /* A source register row that some active lane has never written; reg is its name. */
 void shadow_undefined(Shadow *, int insn, int warp, uint32_t lanes, const char *reg);
 
-/* Words in different rows of a bank, summed over the phases of an access: what shadow_shared
- * counts; here for tests. */
+/* Words in different rows of a bank, summed over the phases of an access: what
+ * shadow_shared counts; here for tests. */
 void shadow_banks(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal);
-void shadow_sectors(uint32_t mask, int bytes, const uint64_t *off, int *sectors, int *ideal);
+void shadow_sectors(uint32_t mask, int bytes, const uint64_t *off, int *sectors,
+                    int *ideal);
 
 #endif

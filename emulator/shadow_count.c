@@ -27,7 +27,8 @@ most_in_a_bank(uint32_t lanes, int bytes, const uint32_t *off, int *overlap)
       b.n[bank]++;
       most = b.n[bank] > most ? b.n[bank] : most;
     } else {
-      uint32_t other = off[lane_of[bank][i]], gap = other > off[l] ? other - off[l] : off[l] - other;
+      uint32_t other = off[lane_of[bank][i]],
+               gap = other > off[l] ? other - off[l] : off[l] - other;
       if (gap < (uint32_t)bytes)
         *overlap = l;
     }
@@ -67,7 +68,8 @@ shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases,
     return;
   }
   for (int first = 0; first < 32; first += lanes) {
-    uint32_t part = lanes == 32 ? mask : mask >> first << first & ((1u << lanes) - 1) << first;
+    uint32_t part =
+        lanes == 32 ? mask : mask >> first << first & ((1u << lanes) - 1) << first;
     if (!part)
       continue;
     ++*ideal;

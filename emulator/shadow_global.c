@@ -1,8 +1,8 @@
 /* Device memory: which bytes were ever written, and which CTA of this launch touched what.
  *
- * A tag is kept for each 16 bytes: launch 12, CTA 20, bytes 16, instruction 15, ATOMIC 1.  Of
- * several CTAs that write different bytes of the same 16 the last is remembered.  Two CTAs
- * that both executed a fence in the launch are taken to be ordered. */
+ * A tag is kept for each 16 bytes: launch 12, CTA 20, bytes 16, instruction 15, ATOMIC 1.
+ * Of several CTAs that write different bytes of the same 16 the last is remembered.  Two
+ * CTAs that both executed a fence in the launch are taken to be ordered. */
 #include "emulator/shadow_part.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ typedef struct Page {
 struct ShadowMem {
   size_t bytes, n_pages;
   atomic_bool all_init;
-  atomic_ushort *init;        /* [bytes / 16] */
+  atomic_ushort *init; /* [bytes / 16] */
   _Atomic(Page *) *pages;
   atomic_uint_fast64_t epoch; /* launch number / 4096 of the tags */
   pthread_mutex_t lock;
@@ -123,8 +123,8 @@ static uint64_t
 tag_of(uint64_t launch, uint32_t cta, unsigned bytes, int insn, bool atomic)
 {
   uint64_t stored = insn < SH_INSN_MAX ? (uint64_t)insn + 1 : SH_INSN_MAX + 1;
-  return (launch & 0xfff) << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 | stored << 1 |
-         atomic;
+  return (launch & 0xfff) << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 |
+         stored << 1 | atomic;
 }
 
 static uint32_t
@@ -170,7 +170,8 @@ fenced(const Shadow *s, uint32_t other)
 {
   return s->fenced && other != CTA_MANY &&
          (atomic_load_explicit(&s->launch->fenced[other / 8], memory_order_relaxed) >>
-          other % 8 & 1);
+              other % 8 &
+          1);
 }
 
 typedef struct Place {
@@ -205,7 +206,8 @@ found_conflict(Shadow *s, uint64_t tag, const Place *p, const char *other_does)
   shadow_report(s, &r,
                 "%s global memory at 0x%llx, which another CTA of the grid %s at line %d: "
                 "nothing orders the two",
-                verbs[p->a->op], (unsigned long long)p->addr, other_does, shadow_line(s, insn));
+                verbs[p->a->op], (unsigned long long)p->addr, other_does,
+                shadow_line(s, insn));
 }
 
 /* Several CTAs: the bytes that all of them have read. */
@@ -241,8 +243,8 @@ touch_write(Shadow *s, Page *page, size_t chunk, const Place *p)
   uint64_t old = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
   if (old >> 52 == now && tag_cta(old) == cta && (old & 1) == atomic)
     bytes |= old >> 16 & 0xffff;
-  old = atomic_exchange_explicit(&page->w[chunk], tag_of(now, cta, bytes, p->a->insn, atomic),
-                                 memory_order_relaxed);
+  old = atomic_exchange_explicit(
+      &page->w[chunk], tag_of(now, cta, bytes, p->a->insn, atomic), memory_order_relaxed);
   if (conflicts(s, old, p) && !(atomic && (old & 1)))
     found_conflict(s, old, p, old & 1 ? "updates" : "writes");
   old = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);

@@ -2,10 +2,10 @@
  *
  * Time in a CTA is one counter; it moves when a barrier completes.  A warp knows of each
  * other warp up to which time its accesses happened before (known).  Shared memory has one
- * Word for each 4 bytes: who wrote it last and when, who has read it since; four Words are a
- * Chunk of 16 bytes, and while all four say the same, only the first is kept up.  Copies of
- * cp.async are counted per warp instead of timed: each warp knows of each other warp up to
- * which copy all have landed and been published. */
+ * Word for each 4 bytes: who wrote it last and when, who has read it since; four Words are
+ * a Chunk of 16 bytes, and while all four say the same, only the first is kept up.  Copies
+ * of cp.async are counted per warp instead of timed: each warp knows of each other warp up
+ * to which copy all have landed and been published. */
 #ifndef ATTNC_EMULATOR_SHADOW_PART_H
 #define ATTNC_EMULATOR_SHADOW_PART_H
 
@@ -26,14 +26,15 @@ enum {
  * r: time 24, bytes written 4 (or the low bits of an async lane), bytes read 4. */
 typedef struct Word {
   uint32_t w, r;
-  uint32_t readers;      /* warps; with INFLATED an index of reader times */
+  uint32_t readers; /* warps; with INFLATED an index of reader times */
   uint16_t w_insn, r_insn;
 } Word;
 
-#define W_ASYNC    0x20000000u
-#define W_ATOMIC   0x40000000u
-#define W_UNIFORM  0x80000000u /* in the first word of a chunk: the other three are alike */
-#define R_INFLATED 0x8000u     /* in r_insn */
+#define W_ASYNC   0x20000000u
+#define W_ATOMIC  0x40000000u
+#define W_UNIFORM 0x80000000u /* in the first word of a chunk: the other three are alike   \
+                               */
+#define R_INFLATED 0x8000u    /* in r_insn */
 
 typedef struct ReaderTimes {
   uint32_t at[SH_WARPS];
@@ -46,26 +47,26 @@ typedef struct Known {
 } Known;
 
 typedef struct CopyLanes {
-  uint32_t last;          /* id issued last */
-  uint32_t issued[32];    /* last id per lane */
-  uint32_t done[32];      /* waited for by the lane */
-  uint32_t seen;          /* by all lanes of the warp: published by a barrier or warp sync */
+  uint32_t last;       /* id issued last */
+  uint32_t issued[32]; /* last id per lane */
+  uint32_t done[32];   /* waited for by the lane */
+  uint32_t seen;       /* by all lanes of the warp: published by a barrier or warp sync */
   struct {
     uint32_t mask, upto;
-  } *commits;
+  } * commits;
   int n, cap;
 } CopyLanes;
 
 struct ShadowLaunch {
   ShadowInfo info;
   int *line;
-  uint64_t number;        /* of the launch in this process */
+  uint64_t number; /* of the launch in this process */
   ShadowCount *counts;
   pthread_mutex_t lock;
   uint64_t seen[SH_DEDUP];
   int n_seen;
   atomic_uint_fast64_t errors;
-  atomic_uchar *fenced;   /* [2^20 / 8] CTAs that executed a fence */
+  atomic_uchar *fenced; /* [2^20 / 8] CTAs that executed a fence */
 };
 
 struct Shadow {
@@ -74,14 +75,14 @@ struct Shadow {
   int cta, warps;
   bool checks;
   uint32_t time;
-  uint32_t pending;              /* warps that arrived and have not accessed since */
+  uint32_t pending; /* warps that arrived and have not accessed since */
   Known known[SH_WARPS];
-  uint32_t least[SH_WARPS];      /* of known[w].time over the other warps */
+  uint32_t least[SH_WARPS]; /* of known[w].time over the other warps */
   Known barrier[SH_BARRIERS];
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
-  Word *words;                   /* [4 * n_chunks] */
-  uint16_t *init;                /* [n_chunks] a bit for each byte ever written */
+  Word *words;    /* [4 * n_chunks] */
+  uint16_t *init; /* [n_chunks] a bit for each byte ever written */
   ReaderTimes *times;
   int n_times, cap_times;
   int32_t free_times;
@@ -107,7 +108,8 @@ void shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *ph
 /* ---- shadow_sync.c ---- */
 void shadow_sync_reset(Shadow *);
 void shadow_tick(Shadow *);
-/* Is the copy landed and visible for this lane of this warp?  waited: landed for somebody. */
+/* Is the copy landed and visible for this lane of this warp?  waited: landed for somebody.
+ */
 bool shadow_copy_visible(const Shadow *, int warp, int lane, int from, int from_lane,
                          uint32_t id);
 bool shadow_copy_waited(const Shadow *, int from, int from_lane, uint32_t id);

@@ -189,15 +189,17 @@ found_pending(Shadow *s, const Word *x, const Touch *t)
   bool reads = t->a->op == SHADOW_READ || t->a->op == SHADOW_ATOMIC;
   Report r = report_of(reads ? SHADOW_ASYNC_READ : SHADOW_ASYNC_OVERWRITE, t, insn, from);
   if (!waited)
-    shadow_report(s, &r,
-                  "%s shared memory at byte %u while the cp.async of line %d that fills it is "
-                  "still in flight: warp %d has not waited for its group",
-                  verb(t), t->addr, line, from);
+    shadow_report(
+        s, &r,
+        "%s shared memory at byte %u while the cp.async of line %d that fills it is "
+        "still in flight: warp %d has not waited for its group",
+        verb(t), t->addr, line, from);
   else
-    shadow_report(s, &r,
-                  "%s shared memory at byte %u, which the cp.async of line %d fills: warp %d "
-                  "has waited for it, but no barrier since makes it visible here",
-                  verb(t), t->addr, line, from);
+    shadow_report(
+        s, &r,
+        "%s shared memory at byte %u, which the cp.async of line %d fills: warp %d "
+        "has waited for it, but no barrier since makes it visible here",
+        verb(t), t->addr, line, from);
 }
 
 /* The last write of the word against this access. */
@@ -215,8 +217,8 @@ check_last_write(Shadow *s, const Word *x, const Touch *t)
   if ((x->w & W_ATOMIC) && t->a->op == SHADOW_ATOMIC)
     return;
   int insn = insn_of(x->w_insn);
-  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t, insn,
-                       by);
+  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t,
+                       insn, by);
   shadow_report(s, &r,
                 "%s shared memory at byte %u, which warp %d writes at line %d: no barrier "
                 "orders the two",
@@ -230,12 +232,13 @@ check_readers(Shadow *s, const Word *x, const Touch *t)
   if (reader < 0)
     return;
   int insn = insn_of(x->r_insn);
-  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t, insn,
-                       reader);
-  shadow_report(s, &r,
-                "%s shared memory at byte %u, which warp %d may still be reading at line %d: no "
-                "barrier orders the two",
-                verb(t), t->addr, reader, shadow_line(s, insn));
+  Report r = report_of(t->a->op == SHADOW_COPY ? SHADOW_ASYNC_OVERWRITE : SHADOW_RACE, t,
+                       insn, reader);
+  shadow_report(
+      s, &r,
+      "%s shared memory at byte %u, which warp %d may still be reading at line %d: no "
+      "barrier orders the two",
+      verb(t), t->addr, reader, shadow_line(s, insn));
 }
 
 static void
@@ -256,7 +259,8 @@ write_word(Shadow *s, Word *x, const Touch *t)
   if (!(x->w & W_ASYNC) && warp_of(x->w) == warp && time_of(x->w) == s->time)
     bytes |= x->r >> 24 & 15; /* neighbours of the same word, one after another */
   forget_readers(s, x);
-  x->w = s->time | (uint32_t)warp << 24 | uniform | (t->a->op == SHADOW_ATOMIC ? W_ATOMIC : 0);
+  x->w =
+      s->time | (uint32_t)warp << 24 | uniform | (t->a->op == SHADOW_ATOMIC ? W_ATOMIC : 0);
   x->r = bytes << 24;
   x->w_insn = insn_field(t->a->insn);
 }
@@ -372,10 +376,11 @@ count(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     return;
   Touch t = {.a = a, .lane = overlap, .addr = off[overlap]};
   Report r = report_of(SHADOW_LANE_OVERLAP, &t, -1, -1);
-  shadow_report(s, &r,
-                "lanes of one warp write the same shared byte, %u: which value stays is not "
-                "defined unless they are equal",
-                off[overlap]);
+  shadow_report(
+      s, &r,
+      "lanes of one warp write the same shared byte, %u: which value stays is not "
+      "defined unless they are equal",
+      off[overlap]);
 }
 
 void

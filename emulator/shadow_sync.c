@@ -102,7 +102,8 @@ shadow_arrive(Shadow *s, int warp, int barrier)
   s->pending |= 1u << warp;
 }
 
-/* A warp that waited has done nothing since it arrived: its accesses up to now are ordered. */
+/* A warp that waited has done nothing since it arrived: its accesses up to now are ordered.
+ */
 void
 shadow_release(Shadow *s, int barrier, uint32_t released)
 {
@@ -147,7 +148,8 @@ shadow_copy_waited(const Shadow *s, int from, int from_lane, uint32_t id)
 }
 
 bool
-shadow_copy_visible(const Shadow *s, int warp, int lane, int from, int from_lane, uint32_t id)
+shadow_copy_visible(const Shadow *s, int warp, int lane, int from, int from_lane,
+                    uint32_t id)
 {
   if (from != warp)
     return id <= s->known[warp].copy[from];
@@ -164,7 +166,8 @@ forget_commits(CopyLanes *c)
   while (gone < c->n && c->commits[gone].upto <= landed)
     gone++;
   c->n -= gone;
-  memmove(c->commits, c->commits + gone, (size_t)c->n * sizeof *c->commits);
+  if (gone)
+    memmove(c->commits, c->commits + gone, (size_t)c->n * sizeof *c->commits);
 }
 
 void

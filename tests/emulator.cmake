@@ -1,2 +1,3 @@
 unit(mma OBJECTS emulator base)
 unit(arith OBJECTS emulator base)
+unit(shadow OBJECTS emulator base)
