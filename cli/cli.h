@@ -21,6 +21,7 @@ typedef struct Cli {
   Options opt;
   Arena *arena;
   bool json, quiet, color;
+  int log; /* of ATTNC_LOG: 1 warnings, 2 info, 3 debug */
 } Cli;
 
 typedef int CommandRun(Cli *);

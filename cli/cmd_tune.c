@@ -193,7 +193,7 @@ put_row(const Tune *t, const Candidate *c, Table *table)
   table_cell(table, measured ? (t->device.emulated ? "%.0f" : "%.4f") : "-", c->value);
   table_cell(table, measured && !t->device.emulated ? "%.4f" : "-", c->spread);
   table_cell(table, known && c->registers ? "%d" : "-", c->registers);
-  table_cell(table, known && c->bound > 0 ? "%.1e" : "-", c->max_error);
+  table_cell(table, (measured || c->max_error > 0) ? "%.1e" : "-", c->max_error);
   if (c->state == CANDIDATE_REFUSED || c->state == CANDIDATE_REJECTED)
     table_cell(table, "%s: %s", state_word(t, c), c->error.message);
   else
@@ -225,7 +225,8 @@ print_table(const Tune *t)
   if (options_has(&t->c->opt, OPT_RANK)) {
     int n;
     double r = rank_correlation(t, &n);
-    str_printf(&s, "  rank correlation of the cost model over %d schedules: %.3f\n", n, r);
+    str_printf(&s, "  rank correlation of the cost model over %d schedules: ", n);
+    str_printf(&s, isnan(r) ? "not defined\n" : "%.3f\n", r);
   }
   cli_print(s.p);
 }

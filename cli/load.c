@@ -220,12 +220,13 @@ cli_problem(const LoadedSpec *s, const attnc_sizes *z)
 
 /* ---- contexts ---- */
 
+/* May be called from a thread of the library. */
 static void
 log_line(void *user, int level, const char *message)
 {
   const Cli *c = user;
-  (void)level; /* how much is logged was decided by ATTNC_LOG */
-  cli_note(c, "%s", message);
+  if (level <= c->log)
+    cli_note(c, "%s", message);
 }
 
 attnc_status
@@ -238,11 +239,8 @@ cli_open(const Cli *c, Device *d, attnc_context **ctx, attnc_options *o, attnc_e
   *o = (attnc_options){.size = sizeof *o, .libcuda = d->path, .target = arch};
   if (options_has(&c->opt, OPT_NO_CACHE))
     o->cache = 1;
-  const char *log = getenv("ATTNC_LOG");
-  if (log && *log) {
-    o->log = log_line;
-    o->log_user = (void *)(uintptr_t)c;
-  }
+  o->log = log_line;
+  o->log_user = (void *)(uintptr_t)c;
   attnc_status st = attnc_context_create(o, ctx, e);
   if (st != ATTNC_OK) {
     device_close(d);

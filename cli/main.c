@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 
+#include "base/env.h"
 #include "base/err.h"
 
 #include <stdio.h>
@@ -39,6 +40,20 @@ decide_color(Cli *c, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "--color: %.40s is not one of auto, always, never",
                    when);
   return ATTNC_OK;
+}
+
+static attnc_status
+decide_log(Cli *c, attnc_error *e)
+{
+  static const char *const levels[] = {"info", "debug"};
+  const char *log = env_get(ENV_LOG);
+  c->log = 1;
+  for (int i = 0; log && i < 2; i++)
+    if (str_eq(log, levels[i]))
+      c->log = i + 2;
+  return log && c->log == 1
+             ? err_set(e, ATTNC_ERR_USAGE, "ATTNC_LOG: %.40s is not one of info, debug", log)
+             : ATTNC_OK;
 }
 
 static int
@@ -87,6 +102,8 @@ dispatch(Cli *c, int argc, char **argv)
   c->quiet = options_has(&c->opt, OPT_QUIET);
   if (st == ATTNC_OK)
     st = decide_color(c, &e);
+  if (st == ATTNC_OK)
+    st = decide_log(c, &e);
   if (st != ATTNC_OK)
     return cli_error(c, &e);
   if (options_has(&c->opt, OPT_HELP))

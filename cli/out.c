@@ -54,21 +54,25 @@ cli_fail(const Cli *c, attnc_status st, const char *fmt, ...)
 void
 cli_warn(const Cli *c, const char *fmt, ...)
 {
+  char text[1024];
   va_list ap;
   va_start(ap, fmt);
-  say(c, "1;31", "error: ", arena_vprintf(c->arena, fmt, ap));
+  vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  say(c, "1;31", "error: ", text);
 }
 
 void
 cli_note(const Cli *c, const char *fmt, ...)
 {
+  char text[1024];
   if (c->quiet)
     return;
   va_list ap;
   va_start(ap, fmt);
-  say(c, "2", "", arena_vprintf(c->arena, fmt, ap));
+  vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  say(c, "2", "", text);
 }
 
 void
