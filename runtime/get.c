@@ -87,12 +87,20 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
   return copy_want(r, want, e);
 }
 
-/* What jit.c is asked; points into the request. */
+/* The driver, the device and its table. */
 static attnc_status
-ask_fill(Request *r, bool need_device, JitAsk *a, attnc_error *e)
+ask_device(const Request *r, JitAsk *a, attnc_error *e)
+{
+  TRY(context_driver(r->ctx, &a->drv, e));
+  TRY(drv_device(a->drv, r->problem.device - 1, &a->device, e));
+  return context_table(r->ctx, a->device->name, &a->tune, e);
+}
+
+/* What jit.c is asked; points into the request. */
+static void
+ask_fill(Request *r, JitAsk *a)
 {
   attnc_context *c = r->ctx;
-  attnc_error error = { 0 };
   *a = (JitAsk){ .spec = r->spec,
                  .problem = &r->problem,
                  .target = c->target,
@@ -102,17 +110,6 @@ ask_fill(Request *r, bool need_device, JitAsk *a, attnc_error *e)
     a->want = &r->want;
     r->want.template_name = *r->template_name ? r->template_name : NULL;
   }
-  attnc_status status = context_driver(c, &a->drv, &error);
-  if (status == ATTNC_OK)
-    status = drv_device(a->drv, r->problem.device - 1, &a->device, &error);
-  if (status == ATTNC_OK)
-    return context_table(c, a->device->name, &a->tune, e);
-  a->drv = NULL;
-  if (!need_device && c->target && status == ATTNC_ERR_NO_DEVICE)
-    return ATTNC_OK; /* the target is known without one */
-  if (e)
-    *e = error;
-  return status;
 }
 
 /* ---- the kernel ---- */
@@ -322,7 +319,8 @@ resolve_and_get(Request *r, double start, attnc_plan **out, attnc_error *e)
 {
   JitAsk ask;
   JitAnswer answer;
-  TRY(ask_fill(r, true, &ask, e));
+  ask_fill(r, &ask);
+  TRY(ask_device(r, &ask, e));
   TRY(jit_resolve(&ask, &answer, e));
   attnc_status status = r->problem.flags & ATTNC_NOWAIT
                             ? get_behind(r, &ask, &answer, out, e)
@@ -356,6 +354,25 @@ attnc_plan_get(attnc_context *c, const attnc_spec *spec, const attnc_problem *pr
   return attnc_plan_get_with(c, spec, problem, NULL, out, e);
 }
 
+/* A key needs no device where the context has a target: one that is absent, or of another
+ * kind, is left out, and with it what was tuned on it. */
+static attnc_status
+ask_device_if_any(const Request *r, JitAsk *a, attnc_error *e)
+{
+  attnc_error error = { 0 };
+  attnc_status status = ask_device(r, a, &error);
+  if (r->ctx->target && (status == ATTNC_ERR_NO_DEVICE ||
+                         (status == ATTNC_OK && !jit_runs_on(r->ctx->target, a->device)))) {
+    a->drv = NULL;
+    a->device = NULL;
+    a->tune = NULL;
+    return ATTNC_OK;
+  }
+  if (status != ATTNC_OK && e)
+    *e = error;
+  return status;
+}
+
 attnc_status
 attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
                   const attnc_schedule *want, char **json, attnc_error *e)
@@ -367,7 +384,8 @@ attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem 
     return err_set(e, ATTNC_ERR_USAGE, "attnc_key_explain: json is NULL");
   *json = NULL;
   TRY(request_fill(&r, c, spec, problem, want, e));
-  TRY(ask_fill(&r, false, &ask, e));
+  ask_fill(&r, &ask);
+  TRY(ask_device_if_any(&r, &ask, e));
   TRY(jit_resolve(&ask, &answer, e));
   attnc_status status = key_json(&answer.fields, answer.source, json, e);
   jit_answer_free(&answer);
@@ -385,7 +403,8 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   if (!problem || !schedule || !schedule->template_name || !unit)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_record: problem, schedule or unit is "
                                        "missing");
-  TRY(ask_fill(&r, true, &ask, e));
+  ask_fill(&r, &ask);
+  TRY(ask_device(&r, &ask, e));
   if (!ask.tune)
     return err_set(e, ATTNC_ERR_IO, "there is no directory for tuning tables: set "
                                     "ATTNC_TUNE_DIR");

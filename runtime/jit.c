@@ -50,6 +50,13 @@ runs_on(const Target *t, const Device *device)
   return t->exact ? t->cc == device->cc : t->cc <= device->cc;
 }
 
+bool
+jit_runs_on(const char *target, const Device *device)
+{
+  const Target *t = target_find(target);
+  return t && runs_on(t, device);
+}
+
 /* The exact target of the device, else the highest plain one, of those that its driver has
  * the PTX version for. */
 static const Target *

@@ -44,6 +44,8 @@ attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_erro
 TuneProblem jit_tune_problem(const attnc_spec *, const attnc_problem *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
+/* False as well for a target that is not known. */
+bool jit_runs_on(const char *target, const Device *);
 /* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0). */
 int jit_driver_for_ptx(int ptx);
 
