@@ -38,12 +38,15 @@ most_in_a_bank(uint32_t lanes, int bytes, const uint32_t *off, int *overlap)
 
 /* All lanes of the phase in different banks? */
 static bool
-spread(uint32_t lanes, int unit, const uint32_t *off)
+spread(uint32_t lanes, int shift, const uint32_t *off)
 {
-  uint32_t used = 0, width = 128 / (uint32_t)unit;
-  for (uint32_t m = lanes; m; m &= m - 1)
-    used |= 1u << (off[__builtin_ctz(m)] / (uint32_t)unit % width);
-  return __builtin_popcount(used) == __builtin_popcount(lanes);
+  uint32_t used = 0, twice = 0, width = (128u >> shift) - 1;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    uint32_t bank = 1u << (off[__builtin_ctz(m)] >> shift & width);
+    twice |= used & bank;
+    used |= bank;
+  }
+  return !twice;
 }
 
 static bool
@@ -60,7 +63,7 @@ void
 shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal,
                      int *overlap)
 {
-  int unit = bytes < 4 ? 4 : bytes, lanes = 128 / unit;
+  int shift = bytes == 16 ? 4 : bytes == 8 ? 3 : 2, unit = 1 << shift, lanes = 128 >> shift;
   *phases = *ideal = 0;
   *overlap = -1;
   if (mask == 0xffffffff && bytes >= 4 && consecutive(bytes, off)) {
@@ -73,7 +76,7 @@ shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases,
     if (!part)
       continue;
     ++*ideal;
-    *phases += spread(part, unit, off) ? 1 : most_in_a_bank(part, bytes, off, overlap);
+    *phases += spread(part, shift, off) ? 1 : most_in_a_bank(part, bytes, off, overlap);
   }
 }
 
@@ -87,17 +90,18 @@ shadow_banks(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *id
 void
 shadow_sectors(uint32_t mask, int bytes, const uint64_t *off, int *sectors, int *ideal)
 {
-  uint64_t seen[32];
-  int n = 0;
-  for (uint32_t m = mask; m; m &= m - 1) {
+  uint64_t seen[32], most = 0;
+  int n = 0, lanes = 0;
+  for (uint32_t m = mask; m; m &= m - 1, lanes++) {
     uint64_t s = off[__builtin_ctz(m)] / 32;
-    int i = n - 1; /* neighbours are the usual case */
-    while (i >= 0 && seen[i] != s)
+    int i = n - 1;
+    while (s <= most && i >= 0 && seen[i] != s) /* rising addresses need no search */
       i--;
-    if (i < 0)
+    if (s > most || i < 0)
       seen[n++] = s;
+    most = s > most ? s : most;
   }
-  int least = (__builtin_popcount(mask) * bytes + 31) / 32;
+  int least = (lanes * bytes + 31) / 32;
   *sectors = n;
   *ideal = least < n ? least : n;
 }

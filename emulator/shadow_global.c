@@ -267,6 +267,24 @@ check_init(Shadow *s, ShadowMem *m, uint64_t off, const Place *p)
                 (unsigned long long)p->addr);
 }
 
+/* Nobody has written here in this launch, and this CTA's read is noted or the first. */
+static inline bool
+fast_read(const Shadow *s, Page *page, size_t chunk, unsigned bytes, int insn)
+{
+  uint64_t now = s->launch->number & 0xfff;
+  uint64_t w = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
+  uint64_t r = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  if (w >> 52 == now)
+    return false;
+  uint64_t mine = tag_of(now, (uint32_t)s->cta & 0xfffff, bytes, insn, false);
+  if (r >> 32 == mine >> 32 && (r >> 16 & bytes) == bytes)
+    return true;
+  if (r >> 52 == now)
+    return false;
+  atomic_store_explicit(&page->r[chunk], mine, memory_order_relaxed);
+  return true;
+}
+
 void
 shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
               const uint64_t *off)
@@ -277,22 +295,26 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   s->counts[a->insn].ideal += (uint64_t)ideal;
   if (!s->checks)
     return;
-  uint64_t epoch = s->launch->number / 4096;
+  uint64_t epoch = s->launch->number / 4096, last = ~(uint64_t)0;
   if (atomic_load_explicit(&m->epoch, memory_order_acquire) != epoch)
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
+  bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
+  Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
     Place p = {a, l, base + off[l], ((1u << a->bytes) - 1) << off[l] % 16};
     if (!all)
       check_init(s, m, off[l], &p);
-    Page *page = page_at(s, m, off[l]);
+    if (off[l] / PAGE_BYTES != last)
+      page = page_at(s, m, off[l]);
     if (!page)
       return;
+    last = off[l] / PAGE_BYTES;
     size_t chunk = off[l] % PAGE_BYTES / 16;
-    if (a->op == SHADOW_READ || a->op == SHADOW_COPY)
-      touch_read(s, page, chunk, &p);
-    else
+    if (!reads)
       touch_write(s, page, chunk, &p);
+    else if (!fast_read(s, page, chunk, p.bytes, a->insn))
+      touch_read(s, page, chunk, &p);
   }
 }

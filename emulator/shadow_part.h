@@ -30,11 +30,12 @@ typedef struct Word {
   uint16_t w_insn, r_insn;
 } Word;
 
-#define W_ASYNC   0x20000000u
-#define W_ATOMIC  0x40000000u
-#define W_UNIFORM 0x80000000u /* in the first word of a chunk: the other three are alike   \
-                               */
-#define R_INFLATED 0x8000u    /* in r_insn */
+#define W_ASYNC  0x20000000u
+#define W_ATOMIC 0x40000000u
+#define W_UNIFORM                                                                          \
+  0x80000000u              /* in the first word of a chunk: the other three are alike      \
+                            */
+#define R_INFLATED 0x8000u /* in r_insn */
 
 typedef struct ReaderTimes {
   uint32_t at[SH_WARPS];

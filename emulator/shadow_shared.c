@@ -352,17 +352,11 @@ touch_words(Shadow *s, Word *w, Touch *t, uint32_t off, int bytes)
 }
 
 static void
-check_init(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
+found_uninit(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
 {
-  uint32_t need = ((1u << a->bytes) - 1) << off % 16;
-  uint16_t *init = &s->init[off / 16];
-  if (a->op == SHADOW_WRITE || a->op == SHADOW_COPY) {
-    *init = (uint16_t)(*init | need);
-  } else if ((*init & need) != need) {
-    Touch t = {.a = a, .lane = lane, .addr = off};
-    Report r = report_of(SHADOW_UNINIT_SHARED, &t, -1, -1);
-    shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
-  }
+  Touch t = {.a = a, .lane = lane, .addr = off};
+  Report r = report_of(SHADOW_UNINIT_SHARED, &t, -1, -1);
+  shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
 }
 
 static void
@@ -383,6 +377,99 @@ count(Shadow *s, const ShadowAccess *a, const uint32_t *off)
       off[overlap]);
 }
 
+/* ---- the usual case, at once: nothing is wrong and nothing is inflated ---- */
+
+typedef struct Fast {
+  const Known *known;
+  uint32_t time, least, me, warp_field;
+  uint16_t insn;
+} Fast;
+
+/* The last write is ordered before this warp.  known has the warp itself up to the end of
+ * time, and its own copies as far as all lanes may see them. */
+static inline bool
+settled(const Fast *f, const Word *x)
+{
+  uint32_t by = x->w >> 24 & 31,
+           most = x->w & W_ASYNC ? f->known->copy[by] : f->known->time[by];
+  return (x->w & SH_TIME_MAX) <= most && !(x->r_insn & R_INFLATED);
+}
+
+static inline bool
+fast_read(const Fast *f, Word *x, uint32_t bytes)
+{
+  uint32_t at = x->r & SH_TIME_MAX;
+  if (!settled(f, x))
+    return false;
+  if (at == f->time && x->r >> 28 == bytes) {
+    x->readers |= f->me;
+  } else if (at <= f->least) {
+    x->readers = f->me;
+    x->r = bytes << 28 | (x->r & 0x0f000000) | f->time;
+  } else {
+    return false;
+  }
+  x->r_insn = f->insn;
+  return true;
+}
+
+static inline bool
+fast_write(const Fast *f, Word *x, uint32_t bytes, uint32_t w, uint32_t r)
+{
+  if (!settled(f, x) || ((x->r & SH_TIME_MAX) > f->least && (x->readers & ~f->me)))
+    return false;
+  uint32_t before = f->warp_field | f->time; /* neighbours in a word, one after another */
+  if (bytes != 15 && (x->w & ~(W_UNIFORM | W_ATOMIC)) == before)
+    r |= x->r & 0x0f000000;
+  x->w = w | (x->w & W_UNIFORM);
+  x->r = r;
+  x->readers = 0;
+  x->r_insn = 0;
+  x->w_insn = f->insn;
+  return true;
+}
+
+static void
+touch_slowly(Shadow *s, Word *w, Touch *t, uint32_t off)
+{
+  t->addr = off;
+  if (t->a->bytes == 16)
+    touch_chunk(s, w, t);
+  else
+    touch_words(s, w, t, off, t->a->bytes);
+}
+
+/* The words of one lane's access: one if the chunk is uniform and touched whole. */
+static inline bool
+fast_lane(const Fast *f, Word *w, const Touch *t, uint32_t off)
+{
+  const ShadowAccess *a = t->a;
+  bool uniform = w->w & W_UNIFORM;
+  if (uniform != (a->bytes == 16) || a->bytes == 8)
+    return false;
+  Word *x = uniform ? w : &w[off / 4 % 4];
+  uint32_t bytes = a->bytes >= 4 ? 15 : ((1u << a->bytes) - 1) << (off & 3);
+  if (a->op == SHADOW_READ)
+    return fast_read(f, x, bytes);
+  if (a->op == SHADOW_COPY)
+    return fast_write(f, x, 15,
+                      t->copy | f->warp_field | W_ASYNC | (t->lane & 16 ? W_ATOMIC : 0),
+                      (uint32_t)(t->lane & 15) << 24);
+  return a->op == SHADOW_WRITE &&
+         fast_write(f, x, bytes, f->time | f->warp_field, bytes << 24);
+}
+
+static Fast
+fast_of(const Shadow *s, const ShadowAccess *a)
+{
+  return (Fast){.known = &s->known[a->warp],
+                .time = s->time,
+                .least = s->least[a->warp],
+                .me = 1u << a->warp,
+                .warp_field = (uint32_t)a->warp << 24,
+                .insn = insn_field(a->insn)};
+}
+
 void
 shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
 {
@@ -396,14 +483,19 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
   Touch t = {.a = a};
   if (a->op == SHADOW_COPY)
     t.copy = shadow_copy_issue(s, a->warp, a->mask);
+  Fast f = fast_of(s, a);
+  bool fills = a->op == SHADOW_WRITE || a->op == SHADOW_COPY;
+  uint32_t all = (1u << a->bytes) - 1;
   for (uint32_t m = a->mask; m; m &= m - 1) {
     t.lane = __builtin_ctz(m);
-    t.addr = off[t.lane];
-    Word *w = &s->words[t.addr / 16 * 4];
-    check_init(s, a, t.lane, t.addr);
-    if (a->bytes == 16)
-      touch_chunk(s, w, &t);
-    else
-      touch_words(s, w, &t, t.addr, a->bytes);
+    uint32_t at = off[t.lane], need = all << at % 16;
+    uint16_t *init = &s->init[at / 16];
+    if (fills)
+      *init = (uint16_t)(*init | need);
+    else if ((*init & need) != need)
+      found_uninit(s, a, t.lane, at);
+    Word *w = &s->words[at / 16 * 4];
+    if (!fast_lane(&f, w, &t, at))
+      touch_slowly(s, w, &t, at);
   }
 }

@@ -19,6 +19,8 @@ shadow_sync_reset(Shadow *s)
   s->time = 1;
   s->pending = 0;
   memset(s->known, 0, sizeof s->known);
+  for (int w = 0; w < SH_WARPS; w++)
+    s->known[w].time[w] = SH_TIME_MAX; /* of itself */
   memset(s->barrier, 0, sizeof s->barrier);
   s->n_times = 0;
   s->free_times = -1;
@@ -48,8 +50,10 @@ restart_clock(Shadow *s)
   s->time = 1;
   s->n_times = 0;
   s->free_times = -1;
-  for (int w = 0; w < SH_WARPS; w++)
+  for (int w = 0; w < SH_WARPS; w++) {
     memset(s->known[w].time, 0, sizeof s->known[w].time);
+    s->known[w].time[w] = SH_TIME_MAX;
+  }
   for (int b = 0; b < SH_BARRIERS; b++)
     memset(s->barrier[b].time, 0, sizeof s->barrier[b].time);
   for (int w = 0; w < s->warps; w++)
