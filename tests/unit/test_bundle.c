@@ -1,0 +1,241 @@
+#include "tests/unit/stub.h"
+
+static char *dir;
+
+static int
+setup(void **state)
+{
+  (void)state;
+  stub_find();
+  stub.stub_reset();
+  stub_use(0);
+  setenv("ATTNC_LIBCUDA", STUB_LIBCUDA, 1);
+  dir = rt_scratch();
+  return 0;
+}
+
+static int
+teardown(void **state)
+{
+  (void)state;
+  rt_remove(dir);
+  return stub.stub_modules() || stub.stub_primaries(0) || stub.stub_primaries(1);
+}
+
+/* ---- making bundles ---- */
+
+static char manifest[4096];
+
+static void
+list(const char *name, const void *text, size_t n)
+{
+  char hex[65];
+  size_t used = strlen(manifest);
+  sha256_hex(text, n, hex);
+  snprintf(manifest + used, sizeof manifest - used, "%s  %s\n", hex, name);
+}
+
+static void
+add(const char *name, const char *text)
+{
+  rt_write(dir, name, text, strlen(text));
+  list(name, text, strlen(text));
+}
+
+/* A kernel as `attnc compile` writes it: its PTX says the target, so that a test can see
+ * which was loaded. */
+static void
+add_kernel(const char *name, const char *target, bool exact)
+{
+  char ptx[1024], json[4096], file[128], hash[65];
+  const char *recipe = RT_RECIPE_OF("%s", "%s", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                                    RT_STEPS(RT_PARAMS, RT_GRID));
+  snprintf(ptx, sizeof ptx, "%s// %s\n", RT_PTX, target);
+  sha256_hex(ptx, strlen(ptx), hash);
+  snprintf(json, sizeof json, recipe, target, exact ? "true" : "false");
+  char *at = strchr(json, '@');
+  memmove(at + 64, at + 1, strlen(at));
+  memcpy(at, hash, 64);
+  snprintf(file, sizeof file, "%s.%s.ptx", name, target);
+  add(file, ptx);
+  snprintf(file, sizeof file, "%s.%s.json", name, target);
+  add(file, json);
+}
+
+static void
+finish(void)
+{
+  rt_write(dir, "MANIFEST.sha256", manifest, strlen(manifest));
+  manifest[0] = 0;
+}
+
+/* The target that is chosen, or the reason; from one buffer. */
+static const char *
+chosen(const char *name, attnc_status want)
+{
+  static char text[600];
+  attnc_bundle *b = NULL;
+  attnc_plan *p = NULL;
+  attnc_error e = { 0 };
+  attnc_status status = attnc_bundle_open(dir, &b, &e);
+  if (status == ATTNC_OK)
+    status = attnc_bundle_plan(b, name, &p, &e);
+  attnc_bundle_release(b); /* a plan does not need its bundle */
+  if (status != want)
+    fail_msg("%s: %s", attnc_status_name(status), e.message);
+  snprintf(text, sizeof text, "%s", e.message);
+  if (status == ATTNC_OK) {
+    const char *at = strstr(attnc_plan_json(p), "\"target\": \"");
+    sscanf(at + strlen("\"target\": \""), "%31[^\"]", text);
+    assert_non_null(strstr(attnc_plan_json(p), "\"layer\": \"bundle\""));
+  }
+  attnc_plan_release(p);
+  return text;
+}
+
+static void
+test_the_best_kernel_is_chosen(void **state)
+{
+  (void)state;
+  add_kernel("llama", "sm_80", false);
+  add_kernel("llama", "sm_90", false);
+  add_kernel("llama", "sm_90a", true);
+  add_kernel("llama.x", "sm_86", false); /* another name, though it starts alike */
+  finish();
+  static const struct {
+    int cc;
+    const char *target;
+  } cases[] = { { 80, "sm_80" }, { 89, "sm_80" }, { 90, "sm_90a" }, { 100, "sm_90" } };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    stub.stub_cc(0, cases[i].cc);
+    assert_string_equal(chosen("llama", ATTNC_OK), cases[i].target);
+  }
+  stub.stub_cc(0, 80);
+  assert_non_null(strstr(chosen("llama.x", ATTNC_ERR_UNSUPPORTED), "sm_86 and later"));
+  assert_non_null(strstr(chosen("gpt", ATTNC_ERR_USAGE), "no kernel is named gpt"));
+  assert_non_null(strstr(chosen("llama.sm_80", ATTNC_ERR_USAGE), "no kernel"));
+}
+
+static void
+test_launch_from_a_bundle(void **state)
+{
+  attnc_bundle *b = NULL;
+  attnc_plan *p = NULL;
+  static _Alignas(16) char memory[16];
+  attnc_tensor t[5];
+  (void)state;
+  add_kernel("k", "sm_80", false);
+  finish();
+  stub_use(1);
+  assert_int_equal(attnc_bundle_open(dir, &b, NULL), ATTNC_OK);
+  assert_int_equal(attnc_bundle_plan(b, "k", &p, NULL), ATTNC_OK);
+  assert_non_null(strstr(attnc_plan_json(p), "\"device\": \"Stub 1\""));
+  for (int i = 0; i < 5; i++)
+    t[i] = (attnc_tensor){ memory, { 0, 0, 64, 1, 0 } };
+  attnc_args a = { .size = sizeof a,
+                   .sizes = { sizeof a.sizes, 1, 1, 1, 1, 1 },
+                   .tensors = t,
+                   .n_tensors = 5 };
+  assert_int_equal(attnc_launch(p, &a, NULL, NULL, NULL), ATTNC_OK);
+  assert_int_equal(stub.stub_launches(), 1);
+  attnc_plan_release(p);
+  attnc_bundle_release(b);
+  attnc_bundle_release(NULL);
+}
+
+static void
+test_bundles_that_are_refused(void **state)
+{
+  attnc_bundle *b = NULL;
+  attnc_plan *p = NULL;
+  attnc_error e = { 0 };
+  (void)state;
+  assert_non_null(strstr(chosen("k", ATTNC_ERR_IO), "MANIFEST.sha256: No such file"));
+  add_kernel("k", "sm_80", false);
+  finish();
+  assert_string_equal(chosen("k", ATTNC_OK), "sm_80");
+
+  /* A file that is not what the manifest says: at opening, and after. */
+  assert_int_equal(attnc_bundle_open(dir, &b, NULL), ATTNC_OK);
+  rt_write(dir, "k.sm_80.ptx", "evil", 4);
+  assert_int_equal(attnc_bundle_plan(b, "k", &p, &e), ATTNC_ERR_IO);
+  assert_non_null(strstr(e.message, "k.sm_80.ptx: is not the file that MANIFEST"));
+  attnc_bundle_release(b);
+  assert_non_null(strstr(chosen("k", ATTNC_ERR_IO), "is not the file that"));
+
+  /* Listed right, but not what the recipe was made with. */
+  add_kernel("k", "sm_80", false);
+  manifest[0] = 0;
+  add("k.sm_80.ptx", "another");
+  char json[4096];
+  char path[300];
+  snprintf(path, sizeof path, "%s/k.sm_80.json", dir);
+  FILE *f = fopen(path, "r");
+  size_t n = fread(json, 1, sizeof json, f);
+  fclose(f);
+  list("k.sm_80.json", json, n);
+  finish();
+  assert_non_null(strstr(chosen("k", ATTNC_ERR_IO), "is not the PTX that"));
+
+  /* A recipe alone. */
+  list("k.sm_80.json", json, n);
+  finish();
+  assert_non_null(strstr(chosen("k", ATTNC_ERR_IO), "but not its PTX"));
+  assert_int_equal(attnc_bundle_open(NULL, &b, NULL), ATTNC_ERR_USAGE);
+}
+
+static void
+test_manifests_that_are_refused(void **state)
+{
+#define HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  static const char *const bad[] = {
+    "",
+    "\n\n",
+    "hello\n",
+    HASH " k\n",
+    HASH "  \n",
+    HASH "  ../k\n",
+    HASH "  /etc/passwd\n",
+    HASH "  .hidden\n",
+    "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855  k\n",
+    HASH "  absent\n",
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    rt_write(dir, "MANIFEST.sha256", bad[i], strlen(bad[i]));
+    chosen("k", ATTNC_ERR_IO);
+  }
+  rt_write(dir, "empty", "", 0);
+  static const char binary[] = HASH " *empty\n"; /* sha256sum --binary */
+  rt_write(dir, "MANIFEST.sha256", binary, strlen(binary));
+  assert_non_null(strstr(chosen("k", ATTNC_ERR_USAGE), "no kernel is named"));
+}
+
+/* What sha256sum writes is read, and what is read sha256sum accepts. */
+static void
+test_sha256sum_agrees(void **state)
+{
+  char command[600];
+  (void)state;
+  add_kernel("k", "sm_80", false);
+  finish();
+  snprintf(command, sizeof command, "cd %s && sha256sum -c --quiet MANIFEST.sha256", dir);
+  assert_int_equal(system(command), 0);
+  snprintf(command, sizeof command, "cd %s && sha256sum k.* > MANIFEST.sha256", dir);
+  assert_int_equal(system(command), 0);
+  assert_string_equal(chosen("k", ATTNC_OK), "sm_80");
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    TEST(test_the_best_kernel_is_chosen),
+    TEST(test_launch_from_a_bundle),
+    TEST(test_bundles_that_are_refused),
+    TEST(test_manifests_that_are_refused),
+    TEST(test_sha256sum_agrees),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+#include "tests/unit/rt.h"
+
+#include "runtime/tunetab.h"
+
+#include <sys/wait.h>
+
+static char *dir;
+static TuneTable *table;
+
+static int
+setup(void **state)
+{
+  (void)state;
+  dir = rt_scratch();
+  return tune_open(dir, "NVIDIA H200 (test/1)", &table, NULL) != ATTNC_OK;
+}
+
+static int
+teardown(void **state)
+{
+  (void)state;
+  tune_close(table);
+  rt_remove(dir);
+  return 0;
+}
+
+static TuneProblem
+problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
+{
+  return (TuneProblem){ "abc", "fwd", { sizeof(attnc_sizes), b, h, h, sq, sk } };
+}
+
+static void
+record(const TuneProblem *p, int block_m)
+{
+  attnc_schedule s = { sizeof s, "fwd_mma", block_m, 64, 2, 4, 2 };
+  attnc_error e = { 0 };
+  if (tune_record(table, p, &s, 0.5, "ms", &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+}
+
+/* "exact 128", "near 64", "": what the table says. */
+static const char *
+find(TuneProblem p)
+{
+  static char text[64];
+  TuneFound f;
+  text[0] = 0;
+  if (tune_find(table, &p, &f)) {
+    assert_string_equal(f.schedule.template_name, "fwd_mma");
+    assert_int_equal(f.schedule.block_n, 64);
+    assert_int_equal(f.schedule.num_stages, 2);
+    assert_int_equal(f.schedule.num_warps, 4);
+    assert_int_equal(f.schedule.q_in_regs, 2);
+    snprintf(text, sizeof text, "%s %d", f.source, f.schedule.block_m);
+  }
+  return text;
+}
+
+static void
+test_buckets(void **state)
+{
+  int bucket[3];
+  attnc_sizes s = { sizeof s, 4, 32, 8, 4096, 0 };
+  (void)state;
+  tune_bucket(&s, bucket);
+  assert_int_equal(bucket[0], 7);
+  assert_int_equal(bucket[1], 12);
+  assert_int_equal(bucket[2], TUNE_UNKNOWN);
+  s.sq = 5792; /* just below the square root of two times 4096 */
+  s.sk = 5793;
+  tune_bucket(&s, bucket);
+  assert_int_equal(bucket[1], 12);
+  assert_int_equal(bucket[2], 13);
+  s.sq = 1;
+  tune_bucket(&s, bucket);
+  assert_int_equal(bucket[1], 0);
+}
+
+static void
+test_find(void **state)
+{
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096), other = p;
+  assert_string_equal(find(p), "");
+  record(&p, 128);
+  assert_string_equal(find(p), "exact 128");
+  assert_string_equal(find(problem(4, 8, 4000, 4200)), "exact 128");
+  assert_string_equal(find(problem(2, 16, 2048, 8192)), "near 128");
+  assert_string_equal(find(problem(2, 16, 256, 4096)), "near 128"); /* four octaves */
+  assert_string_equal(find(problem(2, 16, 128, 4096)), "");         /* five */
+  assert_string_equal(find(problem(0, 0, 0, 0)), "near 128");       /* open: never exact */
+  assert_string_equal(find(problem(2, 16, 4096, 0)), "near 128");
+  other.spec_hash = "abd";
+  assert_string_equal(find(other), "");
+  other = p;
+  other.op = "bwd";
+  assert_string_equal(find(other), "");
+  TuneProblem far = problem(2, 16, 1024, 1024);
+  record(&far, 64);
+  assert_string_equal(find(problem(2, 16, 1100, 1000)), "exact 64");
+  assert_string_equal(find(problem(2, 16, 2048, 1024)), "near 64");
+  record(&p, 96); /* the last one counts */
+  assert_string_equal(find(p), "exact 96");
+}
+
+static void
+test_another_device_has_its_own(void **state)
+{
+  (void)state;
+  TuneTable *other = NULL;
+  TuneFound f;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  record(&p, 128);
+  assert_int_equal(tune_open(dir, "attnc emulated sm_80", &other, NULL), ATTNC_OK);
+  assert_false(tune_find(other, &p, &f));
+  assert_string_not_equal(tune_path(other), tune_path(table));
+  tune_close(other);
+  /* A name that makes the same file does not share its lines. */
+  assert_int_equal(tune_open(dir, "NVIDIA H200 (test?1)", &other, NULL), ATTNC_OK);
+  assert_string_equal(tune_path(other), tune_path(table));
+  assert_false(tune_find(other, &p, &f));
+  tune_close(other);
+}
+
+static void
+append(const char *text)
+{
+  FILE *f = fopen(tune_path(table), "a");
+  fputs(text, f);
+  fclose(f);
+}
+
+static void
+test_unsound_lines_are_skipped(void **state)
+{
+  char line[4096] = "";
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  record(&p, 128);
+  FILE *f = fopen(tune_path(table), "r");
+  assert_non_null(fgets(line, sizeof line, f));
+  fclose(f);
+  /* Each byte changed: the first line's schedule, or none. */
+  for (size_t i = 0; line[i] != '\n'; i++) {
+    char was = line[i];
+    line[i] = was == '6' ? '7' : '6';
+    f = fopen(tune_path(table), "w");
+    fputs(line, f);
+    fclose(f);
+    TuneTable *t = NULL;
+    TuneFound found;
+    assert_int_equal(tune_open(dir, "NVIDIA H200 (test/1)", &t, NULL), ATTNC_OK);
+    assert_false(tune_find(t, &p, &found));
+    tune_close(t);
+    line[i] = was;
+  }
+  f = fopen(tune_path(table), "w");
+  fputs(line, f);
+  fclose(f);
+  append("\n\nnot json\n{\"schema\":\"attnc.tune/1\"}\n{\"a\":");
+  assert_string_equal(find(p), "exact 128");
+  record(&p, 64); /* after a torn line: on a line of its own */
+  assert_string_equal(find(p), "exact 64");
+}
+
+static void
+test_two_processes_append(void **state)
+{
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  enum { CHILDREN = 4, LINES = 25 };
+  for (int c = 0; c < CHILDREN; c++)
+    if (fork() == 0) {
+      for (int i = 0; i < LINES; i++)
+        record(&p, 16 * (c + 1));
+      _exit(0);
+    }
+  for (int c = 0, status; c < CHILDREN; c++) {
+    wait(&status);
+    assert_int_equal(status, 0);
+  }
+  FILE *f = fopen(tune_path(table), "r");
+  int lines = 0;
+  for (int ch; (ch = fgetc(f)) != EOF;)
+    lines += ch == '\n';
+  fclose(f);
+  assert_int_equal(lines, CHILDREN * LINES);
+  assert_string_not_equal(find(p), "");
+}
+
+static void
+test_a_directory_that_cannot_be_made(void **state)
+{
+  attnc_error e = { 0 };
+  attnc_schedule s = { sizeof s, "fwd_mma", 64, 64, 2, 4, 2 };
+  TuneTable *t = NULL;
+  TuneFound f;
+  TuneProblem p = problem(1, 1, 128, 128);
+  (void)state;
+  assert_int_equal(tune_open("/dev/null/tune", "x", &t, NULL), ATTNC_OK);
+  assert_false(tune_find(t, &p, &f));
+  assert_int_equal(tune_record(t, &p, &s, 1, "ms", &e), ATTNC_ERR_IO);
+  assert_non_null(strstr(e.message, "/dev/null"));
+  tune_close(t);
+  tune_close(NULL);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    cmocka_unit_test(test_buckets),
+    TEST(test_find),
+    TEST(test_another_device_has_its_own),
+    TEST(test_unsound_lines_are_skipped),
+    TEST(test_two_processes_append),
+    TEST(test_a_directory_that_cannot_be_made),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
