@@ -414,7 +414,9 @@ t_mask(Tb *t, const Mask *mask, Tile x, At at)
 {
   need_fp32(t, x, "mask");
   Op *op = emit1(t, OP_MASK, x);
-  op->mask = mask;
+  Mask *own = NEW(t->arena, Mask); /* the caller's may be gone when it is lowered */
+  *own = *mask;
+  op->mask = own;
   op->at = at;
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
 }
