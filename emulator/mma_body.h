@@ -316,7 +316,7 @@ bit_step(MmaOperands *o, const MmaStep *s)
 {
   Split sp;
   double d[MMA_N * MMA_M];
-  uint32_t out[MMA_N * MMA_M];
+  uint32_t *out = o->c, c[MMA_N * MMA_M];
   bool tf32 = s->ab == MMA_TF32;
   int kb = tf32 ? s->k / 4 * 32 : s->k / 8 * 64, b0 = mma_b_at(tf32, s->k0, 0);
   uint32_t bad = worst(s->ab, s->k * MMA_M, o->a + s->k0 * MMA_M) |
@@ -325,6 +325,8 @@ bit_step(MmaOperands *o, const MmaStep *s)
         sp.ea + s->k0 * MMA_M);
   split(s->ab, kb, o->b + b0, sp.b + b0, sp.eb + b0);
   split(s->cd, MMA_N * MMA_M, o->c, sp.c, sp.ec);
+  if (bad)
+    memcpy(c, o->c, sizeof c);
   if (tf32 && s->k == 4)
     sums(&sp, s, true, 4, d);
   else if (tf32)
@@ -339,8 +341,7 @@ bit_step(MmaOperands *o, const MmaStep *s)
   else
     round_f32(MMA_N * MMA_M, d, out);
   if (bad)
-    put_not_finite(o, s, o->c, out);
-  memcpy(o->c, out, sizeof out);
+    put_not_finite(o, s, c, out);
 }
 
 static inline void
