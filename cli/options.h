@@ -24,22 +24,22 @@
     "attnc check mine.attn.yaml --arch sm_80,sm_90a")                                    \
   X(COMPILE, "compile", "SPEC… [FILE]", 1, -1, NULL,                                     \
     "compile specs into a directory that attnc_rt.h launches from",                      \
-    "attnc compile specs/llama3_8b.attn.yaml --arch sm_80,sm_90 -o kernels\n"            \
+    "attnc compile specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o kernels\n"            \
     "attnc compile mine.attn.yaml --arch sm_80 -o out --emit ptx,json,ll\n"              \
     "attnc compile mine.attn.yaml --arch sm_80 -o out --from=ptx edited.ptx")            \
   X(RUN, "run", "SPEC…", 1, -1, NULL,                                                    \
     "run specs on a GPU or on the emulator, on random or given tensors",                 \
-    "attnc run specs/llama3_8b.attn.yaml --verify\n"                                     \
+    "attnc run specs/llama3_8b_prefill.attn.yaml --verify\n"                                     \
     "attnc run mine.attn.yaml --shape \"b2 h8/2 sq128 sk256\" --verify --stats\n"        \
     "attnc run mine.attn.yaml --input in.safetensors --output out.safetensors\n"         \
     "attnc run specs/*.attn.yaml --brief --verify")                                      \
   X(TUNE, "tune", "SPEC", 1, 1, NULL,                                                    \
     "compile, verify and time every legal schedule; keep the best",                      \
-    "attnc tune specs/llama3_8b.attn.yaml --shape \"b1 h32/8 s4096\"\n"                  \
+    "attnc tune specs/llama3_8b_prefill.attn.yaml --shape \"b1 h32/8 s4096\"\n"                  \
     "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank")                     \
   X(EXPLAIN, "explain", "SPEC", 1, 1, NULL,                                              \
     "mask, tile classes, schedule, shared memory, registers and cost of a spec",         \
-    "attnc explain specs/mistral_7b.attn.yaml --shape \"b1 h32/8 s8192\"\n"              \
+    "attnc explain specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"              \
     "attnc explain mine.attn.yaml --arch sm_90 --all\n"                                  \
     "attnc explain mine.attn.yaml --dump=tile,ptx")                                      \
   X(KEY, "key", "SPEC", 1, 1, NULL,                                                      \

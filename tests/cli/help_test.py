@@ -45,6 +45,8 @@ class Help(Case):
                 self.assertTrue(example.startswith(f"attnc {c['name']}"), example)
                 for word in re.findall(r"--[a-z-]+", example):
                     self.assertIn(word, known, example)
+                for path in re.findall(r"specs/\w[^ ]+", example):
+                    self.assertTrue(os.path.exists(os.path.join(SOURCE, path)), example)
 
     def test_version(self):
         self.assertRegex(self.attnc("--version").stdout, r"\Aattnc \d+\.\d+\.\d+\n\Z")
