@@ -22,6 +22,8 @@ foreach(name recipe drv launch bundle key cache flight tunetab settings get)
 endforeach()
 set_tests_properties(cache PROPERTIES PROCESSORS 2)
 
+unit(hash_block OBJECTS base LABELS runtime)
+
 # Our declarations of the driver against NVIDIA's, where they are installed.
 find_path(CUDA_INCLUDE cuda.h HINTS /usr/local/cuda/include ENV CUDA_HOME
   PATH_SUFFIXES include NO_CACHE)
