@@ -85,6 +85,11 @@ json_t *recipe_schedule(json_t *recipe);
 json_t *schedule_json(const attnc_schedule *);
 void schedule_read(const json_t *, Arena *, attnc_schedule *);
 
+/* In the JSON of a spec: what it pins for a target, NULL if nothing; borrowed.  May a pin
+ * (or NULL) be had with a schedule of attnc_schedules? */
+json_t *spec_pin_for(const json_t *spec, const char *target);
+bool pin_allows(const json_t *pin, const json_t *schedule);
+
 /* Is the target known?  ATTNC_ERR_UNSUPPORTED with the nearest name.  The nvcc spelling
  * compute_80 and a bare 80 are not. */
 attnc_status cli_target(const char *name, attnc_error *);

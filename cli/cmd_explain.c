@@ -31,7 +31,7 @@ typedef struct Explain {
   bool dump[N_STAGES];
   attnc_kernel *kernel;
   json_t *recipe, *schedules, *chosen; /* chosen: in the recipe */
-  json_t *key;
+  json_t *key, *spec_json;
   int block_m, block_n;
   attnc_tile_counts tiles;
   bool has_tiles;
@@ -126,6 +126,7 @@ find_out(Explain *x, attnc_error *e)
   TRY(cli_load(x->c, x->c->opt.args[0], &x->spec, NULL, e));
   TRY(cli_sizes(x->c, &x->spec, &x->sizes, e));
   x->problem = cli_problem(&x->spec, &x->sizes);
+  x->spec_json = json_loads(attnc_spec_json(x->spec.spec), 0, NULL);
   TRY(read_schedules(x, e));
   TRY(compile(x, e));
   return read_key(x, e);
@@ -202,17 +203,14 @@ chosen_row(const Explain *x, int *place, int *legal)
 static const char *
 why_chosen(const Explain *x, int place, int legal)
 {
-  const char *source = json_string_value(json_object_get(x->recipe, "source"));
-  if (x->pinned)
-    source = "pinned by --schedule";
-  else if (source && str_eq(source, "model"))
-    source = "the cost model";
-  else if (source && str_eq(source, "pinned"))
-    source = "pinned by the spec";
-  if (place)
-    return arena_printf(x->c->arena, "%s%snumber %d of %d legal ones by cost",
-                        source ? source : "", source ? ", " : "", place, legal);
-  return source ? source : "the template's default";
+  const json_t *pin = spec_pin_for(x->spec_json, x->target);
+  const char *source = x->pinned ? "pinned by --schedule"
+                       : pin     ? "pinned by the spec"
+                                 : "the cost model's";
+  if (!place)
+    return source;
+  return arena_printf(x->c->arena, "%s, number %d of %d legal ones by cost", source, place,
+                      legal);
 }
 
 static void
@@ -416,6 +414,7 @@ cmd_explain(Cli *c)
   json_decref(x->recipe);
   json_decref(x->schedules);
   json_decref(x->key);
+  json_decref(x->spec_json);
   free(x->sass.cubin);
   attnc_kernel_release(x->kernel);
   cli_unload(&x->spec);

@@ -220,6 +220,8 @@ print_table(const Tune *t)
   if (t->refused)
     str_printf(&s, "  %d more were refused by the limits of %s: attnc explain --all\n",
                t->refused, t->target);
+  if (t->pinned_away)
+    str_printf(&s, "  %d more are not what the spec pins\n", t->pinned_away);
   if (t->left_out)
     str_printf(&s, "  %d more were left out by --top\n", t->left_out);
   if (options_has(&t->c->opt, OPT_RANK)) {
@@ -266,6 +268,7 @@ print_json(const Tune *t)
       json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "schema", "attnc.tune/1",
                 "name", t->spec.info.name, "shape", shape.p, "target", t->target, "device",
                 t->device.name, "unit", t->unit, "refused", t->refused, "candidates", list);
+  json_object_set_new(j, "pinned_away", json_integer(t->pinned_away));
   json_object_set_new(j, "left_out", json_integer(t->left_out));
   if (options_has(&t->c->opt, OPT_RANK)) {
     int n;

@@ -155,6 +155,39 @@ schedule_json(const attnc_schedule *s)
   return j;
 }
 
+/* ---- pins ---- */
+
+json_t *
+spec_pin_for(const json_t *spec, const char *target)
+{
+  size_t i;
+  json_t *pin;
+  json_array_foreach (json_object_get(spec, "schedule"), i, pin) {
+    const char *arch = json_string_value(json_object_get(pin, "arch"));
+    if (!arch || str_eq(arch, target))
+      return pin;
+  }
+  return NULL;
+}
+
+bool
+pin_allows(const json_t *pin, const json_t *schedule)
+{
+  const char *want = json_string_value(json_object_get(pin, "template"));
+  const char *have = json_string_value(json_object_get(schedule, "template"));
+  if (want && !(have && str_eq(want, have)))
+    return false;
+  for (int i = 0; i < N_FIELDS; i++) {
+    int v = number_of(pin, fields[i].name);
+    if (v && v != number_of(schedule, fields[i].name))
+      return false;
+  }
+  const json_t *q = json_object_get(pin, "q_in_regs"),
+               *has = json_object_get(schedule, "q_in_regs");
+  return !json_is_boolean(q) ||
+         json_is_true(q) == (json_is_true(has) || json_integer_value(has) == 2);
+}
+
 /* ---- targets ---- */
 
 attnc_status

@@ -48,8 +48,7 @@ typedef struct Tune {
   int64_t repeat, seed, jobs, timeout, top;
   Candidate *at;
   int n;
-  int refused, left_out;    /* by the models, by --top: beside those in `at` */
-  int best;                 /* -1: none */
+  int refused, pinned_away, left_out; /* by models, pins, --top; not in `at` */
   attnc_schedule oversized; /* a refused one, for --plant; template_name NULL: none */
 } Tune;
 

@@ -56,7 +56,7 @@ plant_all(Tune *t, attnc_error *e)
 }
 
 static void
-read_candidates(Tune *t, const json_t *list)
+read_candidates(Tune *t, const json_t *list, const json_t *pin)
 {
   size_t i, n = json_array_size(list);
   json_t *item;
@@ -67,6 +67,10 @@ read_candidates(Tune *t, const json_t *list)
       t->refused++;
       if (!t->oversized.template_name && strstr(reason, "shared memory"))
         schedule_read(item, t->c->arena, &t->oversized);
+      continue;
+    }
+    if (!pin_allows(pin, item)) {
+      t->pinned_away++;
       continue;
     }
     if (t->n >= t->top) {
@@ -91,7 +95,9 @@ tune_candidates(Tune *t, attnc_error *e)
     json_decref(list);
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_schedules: not a JSON array");
   }
-  read_candidates(t, list);
+  json_t *spec = json_loads(attnc_spec_json(t->spec.spec), 0, NULL);
+  read_candidates(t, list, spec_pin_for(spec, t->target));
+  json_decref(spec);
   json_decref(list);
   if (!t->n)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "no legal schedule for %s", t->target);

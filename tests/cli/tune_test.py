@@ -82,6 +82,13 @@ class Tune(Case):
         r = self.attnc("tune-worker", stdin="{}\n", code=2)
         self.assertIn("started by attnc tune", r.stderr)
 
+    def test_pins_are_kept(self):
+        spec = self.spec(CAUSAL + "schedule: {block_m: 64, num_warps: 4}\n")
+        j = self.json("tune", spec, *EMU, *SHAPE, "--top", "2")
+        self.assertGreater(j["pinned_away"], 0)
+        for c in j["candidates"]:
+            self.assertEqual((c["schedule"]["block_m"], c["schedule"]["num_warps"]), (64, 4))
+
     def test_unknown_plant(self):
         self.attnc("tune", self.spec(), *EMU, *SHAPE, "--plant", "weed", code=2)
 

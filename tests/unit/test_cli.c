@@ -521,6 +521,30 @@ schedules_are_read(void **state)
 }
 
 static void
+pins(void **state)
+{
+  (void)state;
+  json_t *spec = json_loads("{\"schedule\": [{\"arch\": \"sm_90\", \"template\": \"a\","
+                            " \"block_m\": 64, \"q_in_regs\": true, \"num_warps\": null},"
+                            " {\"arch\": null, \"block_n\": 32}]}",
+                            0, NULL);
+  json_t *s = json_pack("{s:s, s:i, s:i, s:i}", "template", "a", "block_m", 64, "q_in_regs",
+                        2, "block_n", 16);
+  const json_t *one = spec_pin_for(spec, "sm_90"), *other = spec_pin_for(spec, "sm_80");
+  assert_true(pin_allows(one, s));
+  assert_false(pin_allows(other, s));
+  assert_true(pin_allows(NULL, s));
+  json_object_set_new(s, "q_in_regs", json_integer(1));
+  assert_false(pin_allows(one, s));
+  json_object_set_new(s, "q_in_regs", json_true());
+  json_object_set_new(s, "template", json_string("b"));
+  assert_false(pin_allows(one, s));
+  json_decref(spec);
+  json_decref(s);
+  assert_null(spec_pin_for(NULL, "sm_80"));
+}
+
+static void
 planted_faults(void **state)
 {
   (void)state;
@@ -567,6 +591,7 @@ main(void)
       TEST(medians),
       TEST(rank_correlations),
       TEST(schedules_are_read),
+      TEST(pins),
       TEST(planted_faults),
       TEST(tables_align),
   };
