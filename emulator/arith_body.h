@@ -456,6 +456,7 @@ F64_OP(f64_fma, __builtin_fma(a[i], b[i], c[i]))
 F64_OP(f64_div, a[i] / b[i])
 F64_OP(f64_rcp, 1 / a[i])
 F64_OP(f64_sqrt, __builtin_sqrt(a[i]))
+F64_OP(f64_rsqrt, 1 / __builtin_sqrt(a[i]))
 F64_OP(f64_neg, -a[i])
 F64_OP(f64_abs, num_abs(a[i]))
 
@@ -573,7 +574,7 @@ cvt_s32_f32(ARGS)
             [AR_DIV] = {f32_div, NULL, NULL, f64_div},                                     \
             [AR_RCP] = {f32_rcp, NULL, NULL, f64_rcp},                                     \
             [AR_SQRT] = {f32_sqrt, NULL, NULL, f64_sqrt},                                  \
-            [AR_RSQRT] = {f32_rsqrt, NULL, NULL, NULL},                                    \
+            [AR_RSQRT] = {f32_rsqrt, NULL, NULL, f64_rsqrt},                               \
             [AR_EX2] = {f32_ex2, f16_ex2, bf16_ex2, NULL},                                 \
             [AR_LG2] = {f32_lg2, NULL, NULL, NULL},                                        \
             [AR_SIN] = {f32_sin, NULL, NULL, NULL},                                        \

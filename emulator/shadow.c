@@ -11,7 +11,7 @@ static const struct {
   const char *name;
   bool error;
 } kinds[SHADOW_KIND_COUNT] = {
-#define X(id, name, error) {name, error},
+#define X(id, name, level, text) {name, level[0] == 'e'},
     SHADOW_KINDS(X)
 #undef X
 };

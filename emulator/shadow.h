@@ -18,20 +18,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* id, name in messages, error (1) or note (0) */
+/* id, name in messages, error or note, what happened */
 #define SHADOW_KINDS(X)                                                                    \
-  X(UNINIT_SHARED, "uninitialised-shared", 1)                                              \
-  X(UNINIT_GLOBAL, "uninitialised-global", 1)                                              \
-  X(UNINIT_REG, "uninitialised-register", 1)                                               \
-  X(RACE, "race", 1)                                                                       \
-  X(ASYNC_READ, "async-read-before-wait", 1)                                               \
-  X(ASYNC_OVERWRITE, "async-overwrite", 1)                                                 \
-  X(CROSS_CTA, "cross-cta-conflict", 1)                                                    \
-  X(LANE_OVERLAP, "lane-overlap", 0)                                                       \
-  X(NO_MEMORY, "checks-off", 1)
+  X(UNINIT_SHARED, "uninitialised-shared", "error",                                        \
+    "shared bytes are read that nobody wrote")                                             \
+  X(UNINIT_GLOBAL, "uninitialised-global", "error",                                        \
+    "device bytes are read that nobody wrote")                                             \
+  X(UNINIT_REG, "uninitialised-register", "error",                                         \
+    "a thread reads a register before writing it")                                         \
+  X(RACE, "race", "error",                                                                 \
+    "two warps touch the same shared bytes, one writes, nothing orders them")              \
+  X(ASYNC_READ, "async-read-before-wait", "error",                                         \
+    "a read of what cp.async fills, not waited for or not published")                      \
+  X(ASYNC_OVERWRITE, "async-overwrite", "error",                                           \
+    "cp.async fills, or a store hits, bytes that are still in use")                        \
+  X(CROSS_CTA, "cross-cta-conflict", "error",                                              \
+    "two CTAs touch the same device bytes, one writes plainly")                            \
+  X(LANE_OVERLAP, "lane-overlap", "note", "lanes of one store write the same shared byte") \
+  X(NO_MEMORY, "checks-off", "error", "memory is exhausted, the CTA runs on unchecked")
 
 typedef enum ShadowKind {
-#define X(id, name, error) SHADOW_##id,
+#define X(id, name, level, text) SHADOW_##id,
   SHADOW_KINDS(X)
 #undef X
       SHADOW_KIND_COUNT
