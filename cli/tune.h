@@ -49,6 +49,7 @@ typedef struct Tune {
   Candidate *at;
   int n;
   int refused, pinned_away, left_out; /* by models, pins, --top; not in `at` */
+  int best;                           /* -1: none */
   attnc_schedule oversized; /* a refused one, for --plant; template_name NULL: none */
 } Tune;
 
