@@ -19,29 +19,22 @@
 #include <stdint.h>
 
 /* id, name in messages, error or note, what happened */
-#define SHADOW_KINDS(X)                                                                    \
-  X(UNINIT_SHARED, "uninitialised-shared", "error",                                        \
-    "shared bytes are read that nobody wrote")                                             \
-  X(UNINIT_GLOBAL, "uninitialised-global", "error",                                        \
-    "device bytes are read that nobody wrote")                                             \
-  X(UNINIT_REG, "uninitialised-register", "error",                                         \
-    "a thread reads a register before writing it")                                         \
-  X(RACE, "race", "error",                                                                 \
-    "two warps touch the same shared bytes, one writes, nothing orders them")              \
-  X(ASYNC_READ, "async-read-before-wait", "error",                                         \
-    "a read of what cp.async fills, not waited for or not published")                      \
-  X(ASYNC_OVERWRITE, "async-overwrite", "error",                                           \
-    "cp.async fills, or a store hits, bytes that are still in use")                        \
-  X(CROSS_CTA, "cross-cta-conflict", "error",                                              \
-    "two CTAs touch the same device bytes, one writes plainly")                            \
-  X(LANE_OVERLAP, "lane-overlap", "note", "lanes of one store write the same shared byte") \
-  X(NO_MEMORY, "checks-off", "error", "memory is exhausted, the CTA runs on unchecked")
+#define SHADOW_KINDS(X)                                                                  \
+  X(UNINIT_SHARED, "uninitialised-shared", "error", "shared bytes read, never written")  \
+  X(UNINIT_GLOBAL, "uninitialised-global", "error", "device bytes read, never written")  \
+  X(UNINIT_REG, "uninitialised-register", "error", "a register read, never written")     \
+  X(RACE, "race", "error", "two warps, one writes shared bytes, no order")               \
+  X(ASYNC_READ, "async-read-before-wait", "error", "a copy is read too early")           \
+  X(ASYNC_OVERWRITE, "async-overwrite", "error", "a copy lands on bytes in use")         \
+  X(CROSS_CTA, "cross-cta-conflict", "error", "two CTAs, one writes, no order")          \
+  X(LANE_OVERLAP, "lane-overlap", "note", "lanes of a store write the same byte")        \
+  X(NO_MEMORY, "checks-off", "error", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
 #define X(id, name, level, text) SHADOW_##id,
   SHADOW_KINDS(X)
 #undef X
-      SHADOW_KIND_COUNT
+  SHADOW_KIND_COUNT
 } ShadowKind;
 
 typedef struct ShadowFinding {
