@@ -19,6 +19,19 @@ if(TARGET example_hello)
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0")
 endif()
 
+# Compiled to disk by the command line, then launched by what links libattnc_rt alone.
+example(bundle LINK attnc_rt)
+if(TARGET example_bundle AND TARGET attnc_cli)
+  set(kernels ${CMAKE_CURRENT_BINARY_DIR}/kernels)
+  add_test(NAME example_bundle_compile COMMAND attnc_cli compile
+    ${CMAKE_SOURCE_DIR}/specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o ${kernels})
+  add_test(NAME example_bundle COMMAND example_bundle ${kernels} llama3_8b_prefill)
+  set_tests_properties(example_bundle_compile PROPERTIES FIXTURES_SETUP kernels LABELS e2e)
+  set_tests_properties(example_bundle PROPERTIES FIXTURES_REQUIRED kernels LABELS e2e
+    PASS_REGULAR_EXPRESSION "98304 of 98304 values are 1: PASS"
+    ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>")
+endif()
+
 # The commands that the documentation shows.
 find_package(Python3 3.9 COMPONENTS Interpreter)
 if(TARGET attnc_cli AND TARGET attnc_emu AND Python3_FOUND)

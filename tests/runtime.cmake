@@ -22,6 +22,16 @@ foreach(name recipe drv launch bundle key cache flight tunetab settings get)
 endforeach()
 set_tests_properties(cache PROPERTIES PROCESSORS 2)
 
+# The real compiler, from text to a launch.
+if(TARGET attnc AND TARGET attnc_llvm)
+  unit(plan OBJECTS base LABELS runtime)
+  if(TARGET test_plan)
+    target_link_libraries(test_plan PRIVATE attnc)
+    add_dependencies(test_plan attnc_llvm cuda_stub)
+    target_compile_definitions(test_plan PRIVATE STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>")
+  endif()
+endif()
+
 unit(hash_block OBJECTS base LABELS runtime)
 
 # Our declarations of the driver against NVIDIA's, where they are installed.
