@@ -1,0 +1,38 @@
+/* unproven.h: what the emulator's bits rest on, form by form, until a chip has been asked.
+ *
+ * No form has been compared with hardware yet.  A form of ops.def belongs to the first row
+ * that names its opcode ("div approx": the opcode with that modifier).  Basis:
+ * - text: the PTX ISA's text decides every bit;
+ * - bound: the ISA gives a bound; values are within it, the bits are our own;
+ * - model: a published model of the chip, which we have not checked;
+ * - choice: the ISA leaves it open, and the emulator takes one of what it allows.
+ * docs/emulator-unproven.md has the same table; a test asks that every form has its row. */
+#ifndef ATTNC_EMULATOR_UNPROVEN_H
+#define ATTNC_EMULATOR_UNPROVEN_H
+
+/* opcodes, basis, what is assumed */
+#define UNPROVEN_TABLE(X)                                                                \
+  X("mma", "model", "MMA-Sim's sums; F and the steps of k as below")                     \
+  X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")      \
+  X("rcp approx; sqrt approx; rsqrt", "bound", "rounded to nearest")                     \
+  X("div approx; div full", "bound", "rounded to nearest")                               \
+  X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")         \
+  X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")           \
+  X("cvt", "text", "-")                                                                  \
+  X("copysign testp", "text", "-")                                                       \
+  X("sad popc clz bfind brev bfe bfi", "text", "-")                                      \
+  X("and or xor not shl shr shf lop3 prmt", "text", "-")                                 \
+  X("setp set selp slct mov cvta isspacep", "text", "-")                                 \
+  X("bra brx", "choice", "of parted lanes those at the lowest line run first")           \
+  X("ret exit trap", "text", "-")                                                        \
+  X("nanosleep griddepcontrol prefetch prefetchu", "choice", "nothing happens")          \
+  X("bar barrier", "text", "-")                                                          \
+  X("membar fence", "choice", "memory is in order anyway")                               \
+  X("ld st", "choice", "one order of all accesses; cache hints do nothing")              \
+  X("atom red", "choice", "in the order in which CTAs and lanes happen to run")          \
+  X("cp", "choice", "a copy lands at issue or at its wait (async=)")                     \
+  X("shfl vote match redux activemask", "text", "-")                                     \
+  X("elect", "choice", "the lowest lane of the mask")                                    \
+  X("ldmatrix stmatrix movmatrix", "text", "-")
+
+#endif
