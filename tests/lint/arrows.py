@@ -14,6 +14,7 @@ BASE = {'"base/*.h"', '"code_id.h"'} | PUBLIC | LIBC
 # file pattern: what it may include.  The first pattern that matches a file decides.
 RULES = [
     ("include/attnc/*", PUBLIC | LIBC),
+    ("base/hash_block.c", BASE | {"<immintrin.h>", "<cpuid.h>"}),
     ("base/*", BASE | {"<jansson.h>"}),
     ("compiler/llvm_*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
     ("compiler/spec_yaml.c", BASE | {'"compiler/*"', "<yaml.h>"}),

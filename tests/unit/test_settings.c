@@ -20,7 +20,7 @@ setup(void **state)
   (void)state;
   for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
     unsetenv(variables[i]);
-  return setenv("HOME", "/home/me", 1);
+  return setenv("HOME", "/h/me", 1);
 }
 
 static void
@@ -45,8 +45,8 @@ test_defaults(void **state)
   (void)state;
   read_settings(&r, NULL);
   assert_int_equal(r.status, ATTNC_OK);
-  assert_string_equal(r.config.dir, "/home/me/.cache/attnc");
-  assert_string_equal(r.c.tune_dir, "/home/me/.local/share/attnc/tune");
+  assert_string_equal(r.config.dir, "/h/me/.cache/attnc");
+  assert_string_equal(r.c.tune_dir, "/h/me/.local/share/attnc/tune");
   assert_int_equal(r.config.mode, CACHE_WRITE);
   assert_int_equal(r.config.max_bytes, 2ull << 30);
   assert_null(r.config.readonly);
@@ -56,7 +56,7 @@ test_defaults(void **state)
   setenv("XDG_DATA_HOME", "relative", 1); /* to be ignored, says its specification */
   read_settings(&r, NULL);
   assert_string_equal(r.config.dir, "/c/attnc");
-  assert_string_equal(r.c.tune_dir, "/home/me/.local/share/attnc/tune");
+  assert_string_equal(r.c.tune_dir, "/h/me/.local/share/attnc/tune");
   done(&r);
   unsetenv("HOME");
   unsetenv("XDG_CACHE_HOME");
