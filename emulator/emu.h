@@ -39,6 +39,7 @@ enum {
 #define WINDOW_PARAM  0x00007f2000000000u
 #define WINDOW_SIZE   0x0000000100000000u
 #define GLOBAL_BASE   0x0000600000000000u
+#define DEVICE_MEMORY 0x0000000200000000u /* bytes */
 
 typedef struct Insn Insn;
 typedef struct Exec Exec;
@@ -70,23 +71,27 @@ enum {
   F_GLOBAL = 16,
 };
 
+/* What an instruction keeps busy, for the cost model. */
+typedef enum Unit { UNIT_ALU, UNIT_MUFU, UNIT_MMA, UNIT_SHARED, UNIT_GLOBAL, UNITS } Unit;
+
 struct Insn {
   ArOp op; /* K_LANE */
   union {
     Step *step;
     CompareFn *compare;
   };
-  uint8_t kind, flags;
+  uint8_t kind, flags, unit;
   uint16_t guard;      /* predicate; 0 is always true */
   uint32_t d, a, b, c; /* rows (predicates for what is one); 0: none */
   int32_t target;      /* instruction */
   uint32_t list;       /* first of `lists`: more operands */
   uint16_t n_d, n_s;   /* of the list: rows written, then rows read */
   int32_t line;
-  int64_t imm;
+  int64_t imm, imm2;
+  MmaForm mma;
   struct { /* what a step needs to know, by its kind */
-    uint8_t space, bytes, vec, sub, type, cond;
-    uint16_t pd, pq, ps; /* predicates written and read */
+    uint8_t space, bytes, vec, sub, type, cond, reg;
+    uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
     bool ps_not, addr64, sign;
   } x;
 };
@@ -110,10 +115,10 @@ struct Kernel {
   uint32_t rows, preds;
   uint32_t *def0;  /* [rows] lanes defined at the start: constants */
   const char **row_name, **pred_name; /* registers' names; NULL for constants */
-  uint32_t param_bytes, local_bytes, shared_bytes; /* static shared */
+  uint32_t param_bytes, local_bytes, shared_bytes; /* of what is declared */
+  uint32_t dynamic_at; /* where .extern .shared starts */
   uint32_t max_dynamic; /* opted in */
-  uint32_t used_regs;
-  bool mma;
+  int carveout;
 };
 
 typedef struct Group {
@@ -139,7 +144,7 @@ typedef struct Barrier {
   uint32_t expected, arrived; /* threads; 0: nobody is here */
   uint32_t waiting;           /* warps */
   uint32_t members;           /* warps that arrived or wait in this phase */
-  uint32_t votes_and, votes_or, votes; /* bar.red so far */
+  uint32_t votes, voters;     /* bar.red: predicates that held, of how many */
   int line;                   /* of the first to come */
 } Barrier;
 
@@ -165,6 +170,7 @@ typedef struct Alloc {
 struct Exec {
   Launch *launch;
   const Kernel *kernel;
+  const struct LaneCode *code;
   Cta cta;
   Warp *warp; /* the one whose turn it is */
   Shadow *shadow;
@@ -178,15 +184,17 @@ struct Exec {
   uint32_t blend[LANES]; /* lane mask of the last partial instruction */
   uint32_t blend_mask;
   uint8_t *memory; /* what the warps' pointers point into */
+  _Alignas(16) uint8_t scratch[16];
+  uint64_t barriers;
 };
 
-typedef enum Schedule { SCHED_BLOCK, SCHED_RR, SCHED_RANDOM } Schedule;
+typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
 
 typedef struct Settings {
   char arch[16];
   int devices, threads;
   bool checks, fast_mma;
-  Schedule sched;
+  Order order;
   uint64_t seed, fuel;
   AsyncPolicy async;
 } Settings;
@@ -195,7 +203,7 @@ typedef struct Chip { /* one emulated architecture */
   const char *name;
   int cc, sms, smem_block, smem_optin, smem_sm, regs_sm, threads_sm, blocks_sm;
   int mma_macs, mufu, fp32, l2_bytes; /* per SM and clock; bytes of global traffic too */
-  int64_t l2_size;
+  int l2_size;
 } Chip;
 
 struct Launch {
@@ -212,29 +220,70 @@ struct Launch {
   int n_allocs;
   atomic_uint_fast64_t next; /* CTA */
   atomic_int result;         /* CUresult, the first that is not success */
-  uint32_t *cost;            /* [ctas][COST_COUNT] */
-  atomic_uint_fast64_t warp_insns, barriers;
+  float *cost;               /* [ctas][COSTS], clocks */
+  atomic_uint_fast64_t barriers, errors;
+  atomic_uchar *told;        /* [n_code]: report_error has spoken of the instruction */
 };
+
+/* Of the cost model: the units, and the issue slots. */
+enum { COST_ISSUE = UNITS, COSTS };
 
 /* ---- decode.c ---- */
 /* Kernel of one entry, in the module's arena; ptx_fail on what is not known. */
 Kernel *decode_kernel(Ptx *, const Ast *);
 
 /* ---- exec.c ---- */
-Stop exec_warp(Exec *, Warp *);                   /* until it stops */
-void exec_diverge(Warp *, int pc, uint32_t mask); /* park a group */
+Stop exec_warp(Exec *, Warp *); /* until it blocks, ends, or its slice is over */
+/* Write a row under a mask. */
+void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
+void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
+const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
+
 /* ---- cta.c ---- */
+/* NULL: out of memory.  An Exec runs one CTA after another. */
+Exec *exec_new(Launch *, uint64_t seed);
+void exec_free(Exec *);
 CUresult cta_run(Exec *, uint64_t index);
+
 /* ---- mem.c ---- */
-const Alloc *mem_find(Exec *, uint64_t addr);
+typedef struct Reach { /* where the active lanes of an access are */
+  uint64_t addr[LANES]; /* as computed */
+  uint8_t *host[LANES]; /* inactive lanes: a scratch of 16 bytes */
+  Space space;          /* of all of them, or SPACE_GENERIC for a mixture */
+} Reach;
+/* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding. */
+Stop mem_reach(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
+/* Offsets into shared memory of the lanes in mask, 16-byte rows or copies. */
+Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32_t *off);
+/* Sources of cp.async: bytes[l] of them, 0: none. */
+Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
+                 const uint8_t **host);
 
 /* ---- report.c ---- */
 /* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0: the
  * whole warp. */
 Stop report_fatal(Exec *, const Insn *, CUresult, const char *name, int lane,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-void report_note(Exec *, const Insn *, const char *name, int lane, const char *fmt, ...)
+/* One that does not. */
+void report_error(Exec *, const Insn *, const char *name, int lane, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+ShadowSink report_shadow; /* user: the Launch */
+/* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
+void report_line(const char *text);
+uint64_t report_count(void);
+
+/* ---- launch.c ---- */
+/* Runs the grid; everything up to `dynamic` and allocs is the caller's. */
+CUresult launch_run(Launch *);
+/* ---- stats.c ---- */
+void stats_cta(const Exec *, float cost[COSTS]); /* before the shadow forgets the CTA */
+void stats_launch(const Launch *, double seconds);
+uint64_t stats_cycles(const Launch *);
+
+/* ---- settings.c ---- */
+const Chip *chip_find(const char *name); /* NULL: not emulated */
+Settings settings_get(void);
+void settings_freeze(void); /* arch and devices stay from now on */
 
 static inline uint32_t *
 row32(const Warp *w, uint32_t row)

@@ -69,7 +69,8 @@ typedef uint32_t LaneCompare(const void *a, const void *b); /* one bit a lane */
 
 enum { LANE_TYPES = 6 }; /* u16 s16 u32 s32 u64 s64 */
 
-typedef struct LaneCode {
+typedef struct LaneCode LaneCode;
+struct LaneCode {
   ArFn *fn[LANE_OPS][LANE_TYPES]; /* NULL: there is none */
   LaneCompare *compare[COMPARES][COMPARE_TYPES];
   LaneCompare *test[TESTS][2]; /* f32, f64 */
@@ -79,7 +80,7 @@ typedef struct LaneCode {
   /* d = k ? a : b */
   void (*select32)(uint32_t *d, const uint32_t *a, const uint32_t *b, const uint32_t *k);
   void (*select64)(uint64_t *d, const uint64_t *a, const uint64_t *b, const uint32_t *k);
-} LaneCode;
+};
 
 extern const LaneCode lanes_base, lanes_avx2, lanes_avx512;
 const LaneCode *lanes_code(void);      /* of simd_current() */

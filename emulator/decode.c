@@ -1,0 +1,637 @@
+#include "emulator/decode.h"
+#include "emulator/lanes.h"
+#include "emulator/steps.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- forms: the table ---- */
+
+const Form forms[] = {
+#define SET(name, members)
+#define FORM(mnemonic, opnds, sm, version, build, arg)                                   \
+  {mnemonic, opnds, sm, version, build_##build, (int)(arg)},
+#include "emulator/ops.def"
+#undef SET
+#undef FORM
+};
+const int n_forms = sizeof forms / sizeof *forms;
+
+void
+dec_fail(Dec *d, const char *fmt, ...)
+{
+  char why[300];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(why, sizeof why, fmt, ap);
+  va_end(ap);
+  ptx_fail(d->ptx, d->st ? d->st->line : d->ast->line, "%s", why);
+}
+
+/* ---- instructions ---- */
+
+Insn *
+dec_emit(Dec *d, InsnKind kind)
+{
+  Insn *i = vec_push(d->ptx->arena, &d->code);
+  i->kind = (uint8_t)kind;
+  i->line = d->st ? d->st->line : d->ast->end_line;
+  i->guard = (uint16_t)d->guard;
+  i->flags = d->st && d->st->guard && d->st->guard_not ? F_GUARD_NOT : 0;
+  i->x.pd = i->x.pq = PRED_SINK;
+  return i;
+}
+
+Insn *
+dec_step(Dec *d, Step *step)
+{
+  Insn *i = dec_emit(d, K_STEP);
+  i->step = step;
+  return i;
+}
+
+void
+dec_list(Dec *d, Insn *i, const uint32_t *dst, int n_d, const uint32_t *src, int n_s)
+{
+  i->list = (uint32_t)d->lists.n;
+  i->n_d = (uint16_t)n_d;
+  i->n_s = (uint16_t)n_s;
+  for (int j = 0; j < n_d + n_s; j++)
+    *vec_push(d->ptx->arena, &d->lists) = j < n_d ? dst[j] : src[j - n_d];
+}
+
+/* ---- rows ---- */
+
+static uint32_t
+new_row(Dec *d, bool wide, const char *name)
+{
+  uint32_t row = d->rows;
+  d->rows += wide ? 2 : 1;
+  *vec_push(d->ptx->arena, &d->row_names) = name;
+  if (wide)
+    *vec_push(d->ptx->arena, &d->row_names) = NULL;
+  return row;
+}
+
+uint32_t
+dec_temp(Dec *d, bool wide)
+{
+  return new_row(d, wide, NULL);
+}
+
+uint32_t
+dec_temp_pred(Dec *d)
+{
+  *vec_push(d->ptx->arena, &d->pred_names) = NULL;
+  return d->preds++;
+}
+
+static uint32_t
+constant(Dec *d, uint64_t value, bool wide, int special)
+{
+  Const **bucket = &d->consts[(value * 0x9e3779b97f4a7c15u >> 56) ^ (unsigned)(special & 255)];
+  for (Const *c = *bucket; c; c = c->next)
+    if (c->value == value && c->wide == wide && c->special == special)
+      return c->row;
+  Const *c = NEW(d->ptx->arena, Const);
+  *c = (Const){value, new_row(d, wide, NULL), (int16_t)special, wide, *bucket};
+  *bucket = c;
+  *vec_push(d->ptx->arena, &d->fills) = (Fill){c->row, (int16_t)special, wide, value};
+  return c->row;
+}
+
+uint32_t
+dec_const(Dec *d, uint64_t value, bool wide)
+{
+  return value ? constant(d, value, wide, -1) : ROW_ZERO;
+}
+
+uint32_t
+dec_special(Dec *d, Special s)
+{
+  return constant(d, 0, special_info[s].bits == 64, (int)s);
+}
+
+static uint32_t
+reg_row(Dec *d, Reg *r)
+{
+  if (r->row < 0)
+    r->row = (int)new_row(d, type_info[r->type].bits == 64, r->name);
+  return (uint32_t)r->row;
+}
+
+uint32_t
+dec_pred(Dec *d, const Opnd *o)
+{
+  if (o->kind == O_SINK)
+    return PRED_SINK;
+  if (o->kind != O_REG || o->reg->type != T_PRED)
+    dec_fail(d, "a predicate is due as operand");
+  if (o->reg->row < 0) {
+    o->reg->row = (int)d->preds++;
+    *vec_push(d->ptx->arena, &d->pred_names) = o->reg->name;
+  }
+  return (uint32_t)o->reg->row;
+}
+
+Type
+dec_unsigned(int bits)
+{
+  return bits == 64 ? T_U64 : bits == 32 ? T_U32 : bits == 16 ? T_U16 : T_U8;
+}
+
+/* PTX ISA, "Operand type checking": bits fit all, signed and unsigned each other. */
+static bool
+fits(Type reg, Type want, bool wider)
+{
+  const TypeInfo *r = &type_info[reg], *w = &type_info[want];
+  if (r->class == 'p' || w->class == 'p')
+    return r->class == w->class;
+  bool integer = r->class != 'f';
+  if (wider && integer ? r->bits < w->bits : r->bits != w->bits)
+    return false;
+  if (r->class == 'b' || w->class == 'b')
+    return true;
+  if (want == T_TF32)
+    return reg == T_F32;
+  return r->class == 'f' || w->class == 'f' ? reg == want : true;
+}
+
+static void
+check_reg(Dec *d, const Opnd *o, Type want, bool wider)
+{
+  if (!fits(o->reg->type, want, wider))
+    dec_fail(d, "%s is .%s, the instruction needs .%s here", o->reg->name,
+             type_info[o->reg->type].name, type_info[want].name);
+}
+
+static uint64_t
+narrow_double(Type want, uint64_t bits)
+{
+  double x;
+  memcpy(&x, &bits, sizeof x);
+  float f = (float)x;
+  uint32_t u;
+  memcpy(&u, &f, sizeof u);
+  return want == T_F32 ? u : bits;
+}
+
+static uint64_t
+number_bits(Dec *d, const Opnd *o, Type want)
+{
+  const TypeInfo *w = &type_info[want];
+  uint64_t keep = w->bits == 64 ? UINT64_MAX : (1ull << w->bits) - 1;
+  if (o->kind == O_FLOAT32 && (want == T_F32 || want == T_B32))
+    return o->bits;
+  if (o->kind == O_FLOAT64 && (want == T_F64 || want == T_B64 || want == T_F32))
+    return narrow_double(want, o->bits);
+  if (o->kind != O_INT || w->class == 'f')
+    dec_fail(d, "the number is not of type .%s", w->name);
+  int64_t s = (int64_t)o->bits;
+  if (o->bits > keep && !(s < 0 && s >= -(int64_t)(keep / 2 + 1)))
+    dec_fail(d, "the number does not fit .%s", w->name);
+  return o->bits & keep;
+}
+
+uint32_t
+dec_source(Dec *d, const Opnd *o, Type want, bool wider)
+{
+  int bits = type_info[want].bits;
+  switch (o->kind) {
+  case O_REG:
+    check_reg(d, o, want, wider);
+    return reg_row(d, o->reg);
+  case O_INT:
+  case O_FLOAT32:
+  case O_FLOAT64:
+    return dec_const(d, number_bits(d, o, want), bits == 64);
+  case O_SPECIAL:
+    if (special_info[o->special].bits != bits || type_info[want].class == 'f')
+      dec_fail(d, "%s does not fit .%s", special_info[o->special].name,
+               type_info[want].name);
+    if (o->special >= SR_CLOCK)
+      dec_fail(d, "%s is only read by mov", special_info[o->special].name);
+    return dec_special(d, (Special)o->special);
+  case O_LABEL:
+    dec_fail(d, "%s is not declared", o->label);
+  default:
+    dec_fail(d, "a register or number of type .%s is due as operand",
+             type_info[want].name);
+  }
+}
+
+uint32_t
+dec_dest(Dec *d, const Opnd *o, Type want, bool wider)
+{
+  if (o->kind == O_SINK)
+    return ROW_SINK;
+  if (o->kind != O_REG)
+    dec_fail(d, "a register is due as destination");
+  check_reg(d, o, want, wider);
+  return reg_row(d, o->reg);
+}
+
+uint64_t
+dec_int(Dec *d, const Opnd *o, uint64_t max)
+{
+  if (o->kind != O_INT)
+    dec_fail(d, "a whole number is due as operand");
+  if (o->bits > max)
+    dec_fail(d, "%llu is more than %llu", (unsigned long long)o->bits,
+             (unsigned long long)max);
+  return o->bits;
+}
+
+uint64_t
+dec_address_of(Dec *d, const Var *v)
+{
+  (void)d;
+  return v->space == SPACE_SHARED ? SHARED_BASE + v->offset : v->offset;
+}
+
+Space
+dec_space(const Mods *m)
+{
+  static const struct {
+    Mod mod;
+    Space space;
+  } table[] = {
+      {M_GLOBAL, SPACE_GLOBAL}, {M_SHARED, SPACE_SHARED}, {M_SHARED_CTA, SPACE_SHARED},
+      {M_LOCAL, SPACE_LOCAL},   {M_CONST, SPACE_CONST},   {M_PARAM, SPACE_PARAM},
+      {M_PARAM_ENTRY, SPACE_PARAM},
+  };
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (mod_is(m, table[i].mod))
+      return table[i].space;
+  return SPACE_GENERIC;
+}
+
+/* ---- operands against the form ---- */
+
+/* "=0|p", "f32x4", "[]" …, one operand of the form. */
+typedef struct Want {
+  const char *text;
+  int n;
+  bool written, optional, wider, second;
+  int elems; /* 0: a scalar */
+  Type type;
+} Want;
+
+static Type
+want_type(Dec *d, const char *s, int n)
+{
+  if (*s >= '0' && *s <= '3')
+    return (Type)d->m.t[*s - '0'];
+  if (*s == 'W') {
+    Type t = (Type)d->m.t[0];
+    bool sign = type_info[t].class == 's';
+    return type_info[t].bits == 16 ? (sign ? T_S32 : T_U32) : sign ? T_S64 : T_U64;
+  }
+  return (Type)type_find(s, n);
+}
+
+static int
+vector_size(const Mods *m)
+{
+  return mod_is(m, M_V4) ? 4 : mod_is(m, M_V2) ? 2 : 0;
+}
+
+static void
+typed_want(Dec *d, Want *w)
+{
+  const char *s = w->text;
+  int n = w->n;
+  if (n && *s == 'v') {
+    w->elems = vector_size(&d->m);
+    s++;
+    n--;
+  }
+  if (n > 2 && s[n - 2] == 'x' && type_find(s, n) < 0) {
+    w->elems = s[n - 1] - '0';
+    n -= 2;
+  }
+  w->type = want_type(d, s, n);
+}
+
+static Want
+next_want(Dec *d, const char **spec)
+{
+  const char *p = *spec;
+  Want w = {.written = *p == '='};
+  p += w.written;
+  w.text = p;
+  while (*p && *p != ' ')
+    p++;
+  w.n = (int)(p - w.text);
+  *spec = *p ? p + 1 : p;
+  if (w.n > 1 && w.text[w.n - 1] == '?')
+    w.optional = w.n--;
+  if (w.n > 1 && w.text[w.n - 1] == '>')
+    w.wider = w.n--;
+  if (w.n > 2 && w.text[w.n - 2] == '|') {
+    w.second = true;
+    w.n -= 2;
+  }
+  if (!strchr("*[#LTp!", *w.text))
+    typed_want(d, &w);
+  return w;
+}
+
+static void
+resolve_vector(Dec *d, Res *r, const Want *w, const Opnd *o)
+{
+  bool vec = o->kind == O_VEC;
+  if (vec ? o->n != w->elems : w->elems != 1)
+    dec_fail(d, "a vector of %d registers is due as operand", w->elems);
+  r->n = w->elems;
+  for (int i = 0; i < r->n; i++) {
+    const Opnd *e = vec ? &o->at[i] : o;
+    r->elem[i] = w->written ? dec_dest(d, e, w->type, w->wider)
+                            : dec_source(d, e, w->type, w->wider);
+    bool wide = e->kind == O_REG ? type_info[e->reg->type].bits == 64
+                                 : type_info[w->type].bits == 64;
+    if (i && wide != r->wide && e->kind != O_SINK)
+      dec_fail(d, "the registers of a vector must have one width");
+    r->wide = wide;
+  }
+}
+
+static void
+resolve_scalar(Dec *d, Res *r, const Want *w, const Opnd *o)
+{
+  r->row = w->written ? dec_dest(d, o, w->type, w->wider)
+                      : dec_source(d, o, w->type, w->wider);
+  if (o->kind == O_REG)
+    r->type = o->reg->type;
+  r->wide = type_info[r->type].bits == 64;
+}
+
+static void
+resolve_address(Dec *d, Res *r, const Opnd *o)
+{
+  if (o->kind != O_ADDR)
+    dec_fail(d, "an address in [ ] is due as operand");
+  r->wide = true;
+  if (o->var) {
+    r->row = dec_const(d, dec_address_of(d, o->var), true);
+  } else if (!o->reg) {
+    r->row = ROW_ZERO;
+  } else {
+    const TypeInfo *t = &type_info[o->reg->type];
+    if (t->class == 'f' || t->bits < 32)
+      dec_fail(d, "%s cannot be an address", o->reg->name);
+    r->wide = t->bits == 64;
+    r->row = reg_row(d, o->reg);
+  }
+}
+
+static void
+resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
+{
+  r->o = o;
+  r->type = w->type;
+  r->second = PRED_SINK;
+  r->negated = o->negated;
+  if (o->negated && *w->text != '!')
+    dec_fail(d, "'!' is not allowed on this operand");
+  if (o->second && !w->second)
+    dec_fail(d, "'|' is not allowed behind this operand");
+  if (o->second)
+    r->second = dec_pred(d, o->second);
+  if (*w->text == 'p' || *w->text == '!')
+    r->row = dec_pred(d, o);
+  else if (*w->text == '[')
+    resolve_address(d, r, o);
+  else if (w->elems)
+    resolve_vector(d, r, w, o);
+  else if (!strchr("*#LT", *w->text))
+    resolve_scalar(d, r, w, o);
+}
+
+/* Optional operands in the middle (bar.red) are left out if too few are given. */
+static void
+check_operands(Dec *d)
+{
+  const char *spec = d->form->opnds;
+  int wanted = 0, at = 0;
+  for (const char *p = spec; *p; p++)
+    wanted += p == spec || p[-1] == ' ';
+  int missing = wanted - d->st->n;
+  d->n_r = wanted;
+  for (int i = 0; i < wanted; i++) {
+    Want w = next_want(d, &spec);
+    d->r[i] = (Res){0};
+    if (w.optional && missing > 0) {
+      missing--;
+      continue;
+    }
+    if (at >= d->st->n)
+      dec_fail(d, "too few operands");
+    resolve(d, &d->r[i], &w, &d->st->opnds[at++]);
+  }
+  if (at < d->st->n)
+    dec_fail(d, "too many operands");
+}
+
+/* ---- statements ---- */
+
+static void
+check_level(Dec *d)
+{
+  const Form *f = d->form;
+  int op = d->st->op_len;
+  if (d->ptx->sm < f->sm)
+    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", op, d->st->op,
+             f->sm, d->ptx->sm);
+  if (d->ptx->version < f->version)
+    dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", op, d->st->op,
+             f->version / 10, f->version % 10, d->ptx->version / 10,
+             d->ptx->version % 10);
+}
+
+typedef struct Known { /* mnemonics seen in this kernel */
+  const char *op;
+  int n;
+  const Form *form;
+  Mods m;
+} Known;
+
+enum { KNOWN = 512 };
+
+static const Form *
+lookup(Dec *d, Known *known, const char *op, int n)
+{
+  uint32_t h = 2166136261u;
+  for (int i = 0; i < n; i++)
+    h = (h ^ (uint8_t)op[i]) * 16777619u;
+  Known *k = &known[(h ^ h >> 16) % KNOWN];
+  if (k->op && k->n == n && !memcmp(k->op, op, (size_t)n)) {
+    d->m = k->m;
+    return k->form;
+  }
+  char why[200];
+  const Form *f = form_find(op, n, &d->m, why, sizeof why);
+  if (!f)
+    dec_fail(d, "%s", why);
+  *k = (Known){op, n, f, d->m};
+  return f;
+}
+
+static void
+decode_stmt(Dec *d, Known *known, const Stmt *st)
+{
+  d->st = st;
+  d->guard = PRED_TRUE;
+  d->form = lookup(d, known, st->op, st->op_len);
+  check_level(d);
+  if (st->guard) {
+    Opnd o = {.kind = O_REG, .reg = st->guard};
+    d->guard = dec_pred(d, &o);
+  }
+  check_operands(d);
+  d->form->build(d);
+}
+
+int
+dec_target(Dec *d, const char *label)
+{
+  for (int scope = d->st->scope;; scope = d->ast->scopes.at[scope]) {
+    for (int i = 0; i < d->ast->labels.n; i++) {
+      const Label *l = &d->ast->labels.at[i];
+      if (l->scope == scope && !strcmp(l->name, label))
+        return l->stmt;
+    }
+    if (!scope)
+      dec_fail(d, "the label %s is not there", label);
+  }
+}
+
+/* Branches hold statements until all instructions are there. */
+static void
+link_branches(Dec *d)
+{
+  for (int i = 0; i < d->code.n; i++) {
+    Insn *in = &d->code.at[i];
+    if (in->kind != K_STEP)
+      continue;
+    if (in->step == step_bra) {
+      in->target = d->first[in->target];
+      d->code.at[in->target].flags |= F_LEADER;
+      d->code.at[i + 1].flags |= F_LEADER;
+    } else if (in->step == step_brx) {
+      for (int j = 0; j < in->n_d; j++) {
+        uint32_t *to = &d->lists.at[in->list + (uint32_t)j];
+        *to = (uint32_t)d->first[*to];
+        d->code.at[*to].flags |= F_LEADER;
+      }
+      d->code.at[i + 1].flags |= F_LEADER;
+    }
+  }
+}
+
+/* ---- variables ---- */
+
+static uint64_t
+place(uint64_t *at, Var *v)
+{
+  *at = (*at + v->align - 1) / v->align * v->align;
+  v->offset = *at;
+  *at += v->bytes;
+  return v->offset;
+}
+
+static bool
+uses(const Ast *a, const Var *v)
+{
+  for (int i = 0; i < a->stmts.n; i++)
+    for (int j = 0; j < a->stmts.at[i].n; j++)
+      if (a->stmts.at[i].opnds[j].var == v)
+        return true;
+  return false;
+}
+
+static void
+lay_out(Dec *d)
+{
+  uint64_t shared = 0, local = 0, dynamic;
+  for (int i = 0; i < d->ast->locals.n; i++)
+    place(d->ast->locals.at[i]->space == SPACE_SHARED ? &shared : &local,
+          d->ast->locals.at[i]);
+  for (int i = 0; i < d->ptx->vars.n; i++) {
+    Var *v = d->ptx->vars.at[i];
+    if (v->space == SPACE_SHARED && !v->is_extern && uses(d->ast, v))
+      place(&shared, v);
+  }
+  d->k->shared_bytes = (uint32_t)shared;
+  d->k->dynamic_at = (uint32_t)shared;
+  for (int i = 0; i < d->ptx->vars.n; i++) {
+    Var *v = d->ptx->vars.at[i];
+    if (v->space == SPACE_SHARED && v->is_extern && uses(d->ast, v)) {
+      dynamic = shared;
+      d->k->dynamic_at = (uint32_t)place(&dynamic, v);
+    }
+  }
+  if (shared > 227 << 10 || local > 512 << 10)
+    ptx_fail(d->ptx, d->ast->line, "%s has too many bytes of .shared or .local",
+             d->ast->name);
+  d->k->local_bytes = (uint32_t)(local + 15) / 16 * 16;
+  for (int i = 0; i < d->ast->params.n; i++) {
+    const Var *v = d->ast->params.at[i];
+    d->k->param_bytes = (uint32_t)(v->offset + v->bytes);
+  }
+}
+
+/* ---- the kernel ---- */
+
+static void
+finish(Dec *d)
+{
+  Kernel *k = d->k;
+  d->st = NULL;
+  d->guard = PRED_TRUE;
+  dec_step(d, step_exit);
+  d->first[d->ast->stmts.n] = d->code.n - 1;
+  link_branches(d);
+  k->code = d->code.at;
+  k->n_code = d->code.n;
+  k->lists = d->lists.at;
+  k->fills = d->fills.at;
+  k->n_fills = d->fills.n;
+  k->rows = d->rows;
+  k->preds = d->preds;
+  k->row_name = d->row_names.at;
+  k->pred_name = d->pred_names.at;
+  k->def0 = NEW_N(d->ptx->arena, uint32_t, k->rows);
+  for (uint32_t i = 0; i < ROW_FIRST; i++)
+    k->def0[i] = FULL;
+  for (int i = 0; i < k->n_fills; i++)
+    k->def0[k->fills[i].row] = FULL;
+}
+
+Kernel *
+decode_kernel(Ptx *ptx, const Ast *ast)
+{
+  Dec *d = NEW(ptx->arena, Dec);
+  Known *known = NEW_N(ptx->arena, Known, KNOWN);
+  d->ptx = ptx;
+  d->ast = ast;
+  d->k = NEW(ptx->arena, Kernel);
+  d->k->ptx = ptx;
+  d->k->ast = ast;
+  d->k->name = ast->name;
+  for (int i = 0; i < ROW_FIRST; i++)
+    new_row(d, false, NULL);
+  dec_temp_pred(d);
+  dec_temp_pred(d);
+  d->first = NEW_N(ptx->arena, int, ast->stmts.n + 1);
+  lay_out(d);
+  for (int i = 0; i < ast->stmts.n; i++) {
+    d->first[i] = d->code.n;
+    decode_stmt(d, known, &ast->stmts.at[i]);
+  }
+  if (d->preds > UINT16_MAX)
+    ptx_fail(ptx, ast->line, "more than 65535 predicates");
+  finish(d);
+  return d->k;
+}

@@ -1,0 +1,102 @@
+/* decode.h: what the builders of decode_*.c have in common.
+ *
+ * For each statement decode.c finds the form, checks every operand against it and resolves it
+ * (Res), then calls the form's builder, which appends one instruction or a few.  Operands of
+ * the wrong kind, width or class end the decoding with the line's text.  Builders read the
+ * modifiers from d->m. */
+#ifndef ATTNC_EMULATOR_DECODE_H
+#define ATTNC_EMULATOR_DECODE_H
+
+#include "emulator/emu.h"
+#include "emulator/form.h"
+
+enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4, PRED_TRUE = 0, PRED_SINK = 1 };
+
+typedef struct Res {
+  const Opnd *o; /* NULL: left out */
+  Type type;     /* of the register, or what was due */
+  bool wide;     /* the row is of 64 bits */
+  bool negated;
+  uint32_t row;  /* or predicate; of an address: its base */
+  uint32_t second; /* predicate behind | ; PRED_SINK */
+  uint32_t elem[4];
+  int n; /* elements */
+} Res;
+
+typedef struct Const {
+  uint64_t value;
+  uint32_t row;
+  int16_t special;
+  bool wide;
+  struct Const *next;
+} Const;
+
+struct Dec {
+  Ptx *ptx;
+  const Ast *ast;
+  Kernel *k;
+  const Stmt *st;
+  const Form *form;
+  Mods m;
+  Res r[DEC_OPNDS];
+  int n_r;
+  uint32_t guard;
+  VEC(Insn) code;
+  VEC(uint32_t) lists;
+  VEC(Fill) fills;
+  VEC(const char *) row_names;
+  VEC(const char *) pred_names;
+  uint32_t rows, preds;
+  int *first; /* instruction of each statement */
+  Const *consts[256];
+};
+
+_Noreturn void dec_fail(Dec *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+Insn *dec_emit(Dec *, InsnKind);
+Insn *dec_step(Dec *, Step *);
+uint32_t dec_const(Dec *, uint64_t value, bool wide);
+uint32_t dec_temp(Dec *, bool wide);
+uint32_t dec_temp_pred(Dec *);
+uint32_t dec_special(Dec *, Special);
+/* A source of type `want`: register, number or special register. */
+uint32_t dec_source(Dec *, const Opnd *, Type want, bool wider);
+uint32_t dec_dest(Dec *, const Opnd *, Type want, bool wider);
+uint32_t dec_pred(Dec *, const Opnd *);
+uint64_t dec_int(Dec *, const Opnd *, uint64_t max);
+uint64_t dec_address_of(Dec *, const Var *); /* in the variable's own space */
+int dec_target(Dec *, const char *label);    /* statement */
+void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
+Type dec_unsigned(int bits);
+Space dec_space(const Mods *);
+
+#define BUILDERS(X)                                                                      \
+  X(lane) X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta)           \
+  X(isspacep) X(math) X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar)    \
+  X(bar_red) X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(atom) X(cp_async)           \
+  X(cp_commit) X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)       \
+  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma)
+#define X(name) Build build_##name;
+BUILDERS(X)
+#undef X
+
+/* Arguments of forms. */
+enum { P_AND, P_OR, P_XOR, P_NOT, P_MOV };
+enum { B_SYNC, B_ARRIVE };
+enum { R_POPC, R_AND, R_OR };
+enum {
+  A_ADD,
+  A_MIN,
+  A_MAX,
+  A_AND,
+  A_OR,
+  A_XOR,
+  A_EXCH,
+  A_INC,
+  A_DEC,
+  A_CAS,
+  A_OPS,
+};
+enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
+enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
+
+#endif

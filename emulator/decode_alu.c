@@ -1,0 +1,426 @@
+#include "emulator/decode.h"
+#include "emulator/lanes.h"
+#include "emulator/steps.h"
+
+static Insn *
+emit_fn(Dec *d, ArFn *fn, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t c)
+{
+  Insn *i = dec_emit(d, K_LANE);
+  i->op.fn = fn;
+  i->d = dst;
+  i->a = a;
+  i->b = b;
+  i->c = c;
+  i->flags |= wide ? F_WIDE : 0;
+  return i;
+}
+
+static Insn *
+emit_lane(Dec *d, LaneOp op, Type t, uint32_t dst, bool wide, uint32_t a, uint32_t b,
+          uint32_t c)
+{
+  ArFn *fn = lanes_find(op, t);
+  if (!fn)
+    dec_fail(d, "this operation is not there for .%s", type_info[t].name);
+  return emit_fn(d, fn, dst, wide, a, b, c);
+}
+
+void
+build_lane(Dec *d)
+{
+  const Res *r = d->r;
+  emit_lane(d, (LaneOp)d->form->arg, (Type)d->m.t[0], r[0].row, r[0].wide, r[1].row,
+            r[2].row, r[3].row);
+}
+
+void
+build_lop3(Dec *d)
+{
+  const Res *r = d->r;
+  emit_lane(d, L_LOP3, T_B32, r[0].row, false, r[1].row, r[2].row, r[3].row)->op.mods =
+      (uint16_t)dec_int(d, r[4].o, 255);
+}
+
+void
+build_bfi(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = dec_step(d, step_bfi);
+  i->d = r[0].row;
+  i->a = r[1].row;
+  i->b = r[2].row;
+  i->c = r[3].row;
+  i->flags |= r[0].wide ? F_WIDE : 0;
+  dec_list(d, i, NULL, 0, &r[4].row, 1);
+}
+
+/* ---- predicates ---- */
+
+static Insn *
+emit_pred(Dec *d, int op, uint32_t dst, uint32_t a, uint32_t b)
+{
+  Insn *i = dec_step(d, step_pred);
+  i->x.pd = (uint16_t)dst;
+  i->x.ps = (uint16_t)a;
+  i->x.pt = (uint16_t)b;
+  i->x.sub = (uint8_t)op;
+  return i;
+}
+
+void
+build_pred(Dec *d)
+{
+  emit_pred(d, d->form->arg, d->r[0].row, d->r[1].row, d->n_r > 2 ? d->r[2].row : 0);
+}
+
+static Compare
+compare_of(const Mods *m)
+{
+  static const struct {
+    Mod mod;
+    Compare compare;
+  } table[] = {
+      {M_EQ, C_EQ},   {M_NE, C_NE},   {M_LT, C_LT},   {M_LE, C_LE},   {M_GT, C_GT},
+      {M_GE, C_GE},   {M_LO, C_LT},   {M_LS, C_LE},   {M_HI, C_GT},   {M_HS, C_GE},
+      {M_EQU, C_EQU}, {M_NEU, C_NEU}, {M_LTU, C_LTU}, {M_LEU, C_LEU}, {M_GTU, C_GTU},
+      {M_GEU, C_GEU}, {M_NUM, C_NUM}, {M_NAN, C_NAN},
+  };
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (mod_is(m, table[i].mod))
+      return table[i].compare;
+  return C_EQ; /* every form with a comparison has one of them */
+}
+
+static CompareType
+compare_type(Type t, bool ftz, bool high)
+{
+  bool sign = type_info[t].class == 's';
+  switch (t) {
+  case T_F32:
+    return ftz ? CT_F32_FTZ : CT_F32;
+  case T_F64:
+    return CT_F64;
+  case T_F16:
+  case T_F16X2:
+    return high ? (ftz ? CT_F16_HIGH_FTZ : CT_F16_HIGH) : ftz ? CT_F16_FTZ : CT_F16;
+  case T_BF16:
+  case T_BF16X2:
+    return high ? CT_BF16_HIGH : CT_BF16;
+  default:
+    break;
+  }
+  int size = type_info[t].bits == 64 ? CT_U64 : type_info[t].bits == 32 ? CT_U32 : CT_U16;
+  return (CompareType)(size + sign);
+}
+
+static int
+bool_of(const Mods *m)
+{
+  return mod_is(m, M_AND) ? 1 : mod_is(m, M_OR) ? 2 : mod_is(m, M_XOR) ? 3 : 0;
+}
+
+/* pd = a cmp b, pq = its opposite, each combined with the predicate r[3] if there is one. */
+static Insn *
+emit_compare(Dec *d, Type t, bool high, uint32_t pd, uint32_t pq)
+{
+  const Res *r = d->r;
+  Insn *i = dec_emit(d, K_COMPARE);
+  i->compare =
+      lanes_code()->compare[compare_of(&d->m)][compare_type(t, mod_is(&d->m, M_FTZ), high)];
+  i->a = r[1].row;
+  i->b = r[2].row;
+  i->x.pd = (uint16_t)pd;
+  i->x.pq = (uint16_t)pq;
+  if (d->form->arg) {
+    i->x.cond = (uint8_t)bool_of(&d->m);
+    i->x.ps = (uint16_t)r[3].row;
+    i->x.ps_not = r[3].negated;
+  }
+  return i;
+}
+
+/* Two results of two halves: the first must not change what the second reads. */
+static void
+setp_pair(Dec *d, Type t)
+{
+  uint32_t low = dec_temp_pred(d), high = dec_temp_pred(d);
+  emit_compare(d, t, false, low, PRED_SINK);
+  emit_compare(d, t, true, high, PRED_SINK);
+  if (d->guard != d->r[0].row) {
+    emit_pred(d, P_MOV, d->r[0].row, low, 0);
+    emit_pred(d, P_MOV, d->r[0].second, high, 0);
+  } else {
+    emit_pred(d, P_MOV, d->r[0].second, high, 0);
+    emit_pred(d, P_MOV, d->r[0].row, low, 0);
+  }
+}
+
+void
+build_setp(Dec *d)
+{
+  Type t = (Type)d->m.t[0];
+  if (t == T_F16X2 || t == T_BF16X2)
+    setp_pair(d, t);
+  else
+    emit_compare(d, t, false, d->r[0].row, d->r[0].second);
+}
+
+static void
+emit_select(Dec *d, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t pred)
+{
+  Insn *i = dec_step(d, step_select);
+  i->d = dst;
+  i->a = a;
+  i->b = b;
+  i->x.ps = (uint16_t)pred;
+  i->flags |= wide ? F_WIDE : 0;
+}
+
+void
+build_set(Dec *d)
+{
+  uint32_t p = dec_temp_pred(d);
+  emit_compare(d, (Type)d->m.t[1], false, p, PRED_SINK);
+  uint32_t yes = dec_const(d, d->m.t[0] == T_F32 ? 0x3f800000 : FULL, false);
+  emit_select(d, d->r[0].row, false, yes, ROW_ZERO, p);
+}
+
+void
+build_selp(Dec *d)
+{
+  const Res *r = d->r;
+  emit_select(d, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row);
+}
+
+void
+build_slct(Dec *d)
+{
+  const Res *r = d->r;
+  uint32_t p = dec_temp_pred(d);
+  Insn *i = dec_emit(d, K_COMPARE);
+  i->compare = lanes_code()->compare[C_GE][CT_S32];
+  i->a = r[3].row;
+  i->b = ROW_ZERO;
+  i->x.pd = (uint16_t)p;
+  emit_select(d, r[0].row, r[0].wide, r[1].row, r[2].row, p);
+}
+
+void
+build_testp(Dec *d)
+{
+  static const struct {
+    Mod mod;
+    Test test;
+  } table[TESTS] = {{M_FINITE, TEST_FINITE}, {M_INFINITE, TEST_INFINITE},
+                    {M_NUMBER, TEST_NUMBER}, {M_NOTANUMBER, TEST_NAN},
+                    {M_NORMAL, TEST_NORMAL}, {M_SUBNORMAL, TEST_SUBNORMAL}};
+  Insn *i = dec_emit(d, K_COMPARE);
+  for (int j = 0; j < TESTS; j++)
+    if (mod_is(&d->m, table[j].mod))
+      i->compare = lanes_code()->test[table[j].test][d->m.t[0] == T_F64];
+  i->a = d->r[1].row;
+  i->x.pd = (uint16_t)d->r[0].row;
+}
+
+/* ---- moves ---- */
+
+static int
+element_bits(Dec *d, const Opnd *v, int bits)
+{
+  int each = bits / v->n;
+  if (each * v->n != bits || each < 16)
+    dec_fail(d, "%d elements do not make %d bits", v->n, bits);
+  return each;
+}
+
+static void
+mov_pack(Dec *d, Type t)
+{
+  int bits = type_info[t].bits, each;
+  const Opnd *v = d->r[1].o;
+  uint32_t e[4], dst = dec_dest(d, d->r[0].o, t, false);
+  each = element_bits(d, v, bits);
+  for (int i = 0; i < v->n; i++)
+    e[i] = dec_source(d, &v->at[i], each == 32 ? T_B32 : T_B16, false);
+  if (v->n == 2) {
+    emit_lane(d, L_PACK, t, dst, bits == 64, e[0], e[1], 0);
+    return;
+  }
+  uint32_t low = dec_temp(d, false), high = dec_temp(d, false);
+  emit_lane(d, L_PACK, T_B32, low, false, e[0], e[1], 0);
+  emit_lane(d, L_PACK, T_B32, high, false, e[2], e[3], 0);
+  emit_lane(d, L_PACK, T_B64, dst, true, low, high, 0);
+}
+
+static void
+mov_unpack(Dec *d, Type t)
+{
+  static const LaneOp part[4] = {L_PART0, L_PART1, L_PART2, L_PART3};
+  const Opnd *v = d->r[0].o;
+  uint32_t src = dec_source(d, d->r[1].o, t, false);
+  int each = element_bits(d, v, type_info[t].bits);
+  for (int i = 0; i < v->n; i++) {
+    uint32_t dst = dec_dest(d, &v->at[i], each == 32 ? T_B32 : T_B16, false);
+    if (v->at[i].kind == O_SINK)
+      continue;
+    LaneOp op = each == 32 ? (i ? L_HIGH : L_NARROW) : part[i];
+    emit_lane(d, op, t, dst, false, src, 0, 0);
+  }
+}
+
+static void
+mov_time(Dec *d, Type t, uint32_t dst)
+{
+  Insn *i = dec_step(d, step_time);
+  i->d = dst;
+  i->x.sub = (uint8_t)d->r[1].o->special;
+  if (special_info[i->x.sub].bits != type_info[t].bits)
+    dec_fail(d, "%s does not fit .%s", special_info[i->x.sub].name, type_info[t].name);
+  i->flags |= type_info[t].bits == 64 ? F_WIDE : 0;
+}
+
+static uint32_t
+address_row(Dec *d, const Opnd *o, Type t)
+{
+  uint64_t at = dec_address_of(d, o->var) + (uint64_t)o->off;
+  if (type_info[t].class == 'f' || type_info[t].bits < 32 ||
+      (type_info[t].bits == 32 && at > UINT32_MAX))
+    dec_fail(d, "the address of %s does not fit .%s", o->var->name, type_info[t].name);
+  return dec_const(d, at, type_info[t].bits == 64);
+}
+
+void
+build_mov(Dec *d)
+{
+  Type t = (Type)d->m.t[0];
+  const Opnd *to = d->r[0].o, *from = d->r[1].o;
+  if (to->kind == O_VEC && type_info[t].class == 'b') {
+    mov_unpack(d, t);
+    return;
+  }
+  if (from->kind == O_VEC && type_info[t].class == 'b') {
+    mov_pack(d, t);
+    return;
+  }
+  bool wide = type_info[t].bits == 64;
+  uint32_t dst = dec_dest(d, to, t, false);
+  if (from->kind == O_SPECIAL && from->special >= SR_CLOCK)
+    mov_time(d, t, dst);
+  else if (from->kind == O_VAR)
+    emit_lane(d, L_MOV, t, dst, wide, address_row(d, from, t), 0, 0);
+  else
+    emit_lane(d, L_MOV, t, dst, wide, dec_source(d, from, t, false), 0, 0);
+}
+
+static uint64_t
+window(Space s)
+{
+  return s == SPACE_SHARED  ? WINDOW_SHARED
+         : s == SPACE_LOCAL ? WINDOW_LOCAL
+         : s == SPACE_PARAM ? WINDOW_PARAM
+                            : 0;
+}
+
+void
+build_cvta(Dec *d)
+{
+  Space space = dec_space(&d->m);
+  const Opnd *o = d->r[1].o;
+  uint32_t src = o->kind == O_VAR ? address_row(d, o, T_U64) : dec_source(d, o, T_U64, false);
+  if (o->kind == O_VAR && o->var->space != space)
+    dec_fail(d, "%s is in another state space", o->var->name);
+  emit_lane(d, mod_is(&d->m, M_TO) ? L_SUB : L_ADD, T_U64, d->r[0].row, true, src,
+            dec_const(d, window(space), true), 0);
+}
+
+void
+build_isspacep(Dec *d)
+{
+  Insn *i = dec_step(d, step_isspacep);
+  i->a = d->r[1].row;
+  i->x.pd = (uint16_t)d->r[0].row;
+  i->x.space = (uint8_t)dec_space(&d->m);
+}
+
+/* ---- arithmetic of arith.h ---- */
+
+static const int8_t ar_types[TYPE_COUNT] = {
+    [T_PRED] = -1,     [T_B8] = AR_U8,          [T_B16] = AR_U16,   [T_B32] = AR_U32,
+    [T_B64] = AR_U64,  [T_U8] = AR_U8,          [T_U16] = AR_U16,   [T_U32] = AR_U32,
+    [T_U64] = AR_U64,  [T_S8] = AR_S8,          [T_S16] = AR_S16,   [T_S32] = AR_S32,
+    [T_S64] = AR_S64,  [T_F16] = AR_F16,        [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
+    [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32, [T_F32] = AR_F32,   [T_F64] = AR_F64,
+};
+
+static unsigned
+ar_mods(const Mods *m)
+{
+  static const struct {
+    Mod mod;
+    unsigned ar;
+  } table[] = {
+      {M_RN, AR_RN},       {M_RZ, AR_RZ},   {M_RM, AR_RM},         {M_RP, AR_RP},
+      {M_RNI, AR_RN},      {M_RZI, AR_RZ},  {M_RMI, AR_RM},        {M_RPI, AR_RP},
+      {M_RNA, AR_RNA},     {M_FTZ, AR_FTZ}, {M_SAT, AR_SAT},       {M_RELU, AR_RELU},
+      {M_NAN_, AR_NAN},    {M_FULL_, AR_APPROX}, {M_APPROX, AR_APPROX},
+      {M_XORSIGN, AR_XORSIGN}, {M_SATFINITE, AR_SATFINITE},
+  };
+  unsigned all = 0;
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    all |= mod_is(m, table[i].mod) ? table[i].ar : 0;
+  return all;
+}
+
+void
+build_math(Dec *d)
+{
+  const Res *r = d->r;
+  ArOp op;
+  Type t = (Type)d->m.t[0];
+  if (!ar_math(&op, (ArMath)d->form->arg, (ArType)ar_types[t], ar_mods(&d->m)))
+    dec_fail(d, "this form is not emulated");
+  emit_fn(d, op.fn, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row)->op = op;
+}
+
+/* The row of a conversion's source, narrowed if the register is wider than the type. */
+static uint32_t
+cvt_source(Dec *d, const Res *r, Type t)
+{
+  if (!r->wide || type_info[t].bits == 64)
+    return r->row;
+  uint32_t low = dec_temp(d, false);
+  emit_lane(d, L_NARROW, T_U64, low, false, r->row, 0, 0);
+  return low;
+}
+
+/* A signed result fills the register with its sign, another with zeros. */
+static void
+cvt_extend(Dec *d, const Res *r, Type t, uint32_t row)
+{
+  int bits = type_info[t].bits;
+  bool sign = type_info[t].class == 's';
+  Type reg = r->wide ? T_B32 : type_info[r->type].bits == 16 ? T_B16 : T_B32;
+  if (sign && bits < type_info[reg].bits && bits < 32)
+    emit_lane(d, bits == 8 ? L_SEXT8 : L_SEXT16, reg, row, false, row, 0, 0);
+  if (r->wide && bits < 64)
+    emit_lane(d, L_WIDEN, sign ? T_S32 : T_U32, r->row, true, row, 0, 0);
+}
+
+void
+build_cvt(Dec *d)
+{
+  Res *r = d->r;
+  Type to = (Type)d->m.t[0], from = (Type)d->m.t[1];
+  ArOp op;
+  if (!ar_cvt(&op, (ArType)ar_types[to], (ArType)ar_types[from], ar_mods(&d->m)))
+    dec_fail(d, "this conversion is not emulated");
+  if (d->form->arg) { /* two values into one */
+    emit_fn(d, op.fn, r[0].row, false, r[1].row, r[2].row, 0)->op = op;
+    return;
+  }
+  bool temp = r[0].wide && type_info[to].bits < 64;
+  uint32_t src = cvt_source(d, &r[1], from);
+  uint32_t dst = temp ? dec_temp(d, false) : r[0].row;
+  emit_fn(d, op.fn, dst, r[0].wide && !temp, src, 0, 0)->op = op;
+  cvt_extend(d, &r[0], to, dst);
+}

@@ -1,0 +1,254 @@
+#include "emulator/decode.h"
+#include "emulator/steps.h"
+
+/* a is the base of the address, imm its offset. */
+static Insn *
+emit_mem(Dec *d, Step *step, const Res *addr, Space space)
+{
+  Insn *i = dec_step(d, step);
+  i->a = addr->row;
+  i->imm = addr->o->off;
+  i->x.addr64 = addr->wide;
+  i->x.space = (uint8_t)space;
+  if (!addr->wide && (space == SPACE_GENERIC || space == SPACE_GLOBAL || space == SPACE_CONST))
+    dec_fail(d, "a global or generic address needs a register of 64 bits");
+  if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != space)
+    dec_fail(d, "%s is in another state space", addr->o->var->name);
+  if (addr->o->var && space == SPACE_GENERIC)
+    dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
+  i->flags |= space == SPACE_SHARED ? F_SHARED
+              : space == SPACE_GLOBAL || space == SPACE_GENERIC ? F_GLOBAL
+                                                                : 0;
+  return i;
+}
+
+/* The operand that a .L2::cache_hint brings, and only it. */
+static void
+check_hint(Dec *d, const Res *policy)
+{
+  if ((policy->o != NULL) != mod_is(&d->m, M_L2_HINT))
+    dec_fail(d, "a cache policy operand and .L2::cache_hint go together");
+}
+
+static void
+vector_info(Dec *d, Insn *i, const Res *v)
+{
+  Type t = (Type)d->m.t[0];
+  i->x.type = (uint8_t)t;
+  i->x.bytes = type_info[t].bits / 8;
+  i->x.vec = (uint8_t)(v->n ? v->n : 1);
+  i->x.sign = type_info[t].class == 's';
+  i->flags |= v->wide ? F_WIDE : 0;
+  if (i->x.bytes * i->x.vec > 16)
+    dec_fail(d, "more than 16 bytes a thread");
+}
+
+/* Of the destination; a narrow one keeps its upper bits zero. */
+static uint8_t
+register_bits(const Res *v)
+{
+  const Opnd *o = v->o;
+  for (int k = 0; k < v->n; k++)
+    if (v->o->at[k].kind == O_REG)
+      o = &v->o->at[k];
+  return o->kind == O_REG ? type_info[o->reg->type].bits : 32;
+}
+
+void
+build_ld(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = emit_mem(d, step_ld, &r[1], dec_space(&d->m));
+  vector_info(d, i, &r[0]);
+  i->x.reg = register_bits(&r[0]);
+  if (d->n_r > 2)
+    check_hint(d, &r[2]);
+  i->x.cond = mod_is(&d->m, M_ACQUIRE) && !mod_is(&d->m, M_CTA);
+  dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
+}
+
+void
+build_st(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = emit_mem(d, step_st, &r[0], dec_space(&d->m));
+  vector_info(d, i, &r[1]);
+  if (d->n_r > 2)
+    check_hint(d, &r[2]);
+  i->x.cond = mod_is(&d->m, M_RELEASE) && !mod_is(&d->m, M_CTA);
+  dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
+}
+
+void
+build_prefetch(Dec *d)
+{
+  Insn *i = emit_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
+  i->flags &= (uint8_t) ~F_GLOBAL;
+}
+
+/* atom: d [a] b (c); red: [a] b */
+void
+build_atom(Dec *d)
+{
+  bool returns = d->form->opnds[0] == '=';
+  const Res *r = d->r + returns;
+  Insn *i = emit_mem(d, step_atom, &r[0], dec_space(&d->m));
+  int last = d->form->arg == A_CAS ? 2 : 1;
+  i->b = r[1].row;
+  i->c = last == 2 ? r[2].row : 0;
+  check_hint(d, &r[last + 1]);
+  i->d = returns ? d->r[0].row : 0;
+  i->x.sub = (uint8_t)d->form->arg;
+  i->x.type = d->m.t[0];
+  i->x.bytes = type_info[i->x.type].bits / 8;
+  i->x.cond = !mod_is(&d->m, M_CTA) && (mod_is(&d->m, M_ACQUIRE) ||
+                                        mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL));
+  i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
+  ArOp op = {0};
+  if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {
+    static const int8_t types[TYPE_COUNT] = {
+        [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
+        [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
+    /* PTX ISA, atom.add.f32: flushes subnormals on global memory, not on shared. */
+    bool ftz = i->x.type == T_F32 && i->x.space != SPACE_SHARED;
+    if (!ar_math(&op, AR_ADD, (ArType)types[i->x.type], AR_RN | (ftz ? AR_FTZ : 0)))
+      dec_fail(d, "this form is not emulated");
+  }
+  i->op = op;
+}
+
+/* ---- cp.async: a destination, b source, c source size or predicate ---- */
+
+static void
+copy_limit(Dec *d, Insn *i, const Res *r)
+{
+  const Opnd *o = r->o;
+  if (o->kind == O_REG && o->reg->type == T_PRED) {
+    i->x.ps = (uint16_t)dec_pred(d, o);
+    i->x.ps_not = o->negated;
+    i->x.cond = 2;
+  } else {
+    if (o->negated)
+      dec_fail(d, "'!' is not allowed on this operand");
+    i->c = dec_source(d, o, T_U32, false);
+    i->x.cond = 1;
+  }
+}
+
+static bool
+is_policy(const Res *r)
+{
+  return r->o && r->o->kind == O_REG && type_info[r->o->reg->type].bits == 64;
+}
+
+void
+build_cp_async(Dec *d)
+{
+  Res *r = d->r;
+  Insn *i = emit_mem(d, step_cp_async, &r[0], SPACE_SHARED);
+  const Res none = {0}, *limit = &r[3], *policy = &r[4];
+  if (is_policy(limit) && !policy->o) {
+    policy = limit;
+    limit = &none;
+  }
+  if (policy->o)
+    dec_source(d, policy->o, T_B64, false);
+  check_hint(d, policy);
+  i->x.bytes = (uint8_t)dec_int(d, r[2].o, 16);
+  bool cg = mod_is(&d->m, M_CG);
+  if (i->x.bytes != 16 && (cg || (i->x.bytes != 4 && i->x.bytes != 8)))
+    dec_fail(d, cg ? "cp.async.cg copies 16 bytes" : "cp.async.ca copies 4, 8 or 16 bytes");
+  if (!r[1].wide)
+    dec_fail(d, "a global address needs a register of 64 bits");
+  i->b = r[1].row;
+  i->imm2 = r[1].o->off;
+  if (limit->o)
+    copy_limit(d, i, limit);
+}
+
+void
+build_cp_commit(Dec *d)
+{
+  dec_step(d, step_cp_commit);
+}
+
+void
+build_cp_wait(Dec *d)
+{
+  dec_step(d, step_cp_wait)->imm = d->form->arg ? -1 : (int64_t)dec_int(d, d->r[0].o, 1024);
+}
+
+/* ---- matrices ---- */
+
+static void
+all_lanes(Insn *i)
+{
+  i->flags |= F_LEADER;
+}
+
+void
+build_ldmatrix(Dec *d)
+{
+  const Res *r = d->r;
+  Space space = dec_space(&d->m);
+  Insn *i = emit_mem(d, step_ldmatrix, &r[1], space);
+  all_lanes(i);
+  i->x.vec = (uint8_t)d->form->arg;
+  i->x.cond = mod_is(&d->m, M_TRANS);
+  dec_list(d, i, r[0].elem, d->form->arg, NULL, 0);
+}
+
+void
+build_stmatrix(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = emit_mem(d, step_stmatrix, &r[0], dec_space(&d->m));
+  all_lanes(i);
+  i->x.vec = (uint8_t)d->form->arg;
+  i->x.cond = mod_is(&d->m, M_TRANS);
+  dec_list(d, i, NULL, 0, r[1].elem, d->form->arg);
+}
+
+void
+build_movmatrix(Dec *d)
+{
+  Insn *i = dec_step(d, step_movmatrix);
+  all_lanes(i);
+  i->d = d->r[0].row;
+  i->a = d->r[1].row;
+}
+
+static MmaType
+mma_type(Type t)
+{
+  return t == T_F16 ? MMA_F16 : t == T_BF16 ? MMA_BF16 : t == T_TF32 ? MMA_TF32 : MMA_F32;
+}
+
+/* Types in the order d a b c. */
+void
+build_mma(Dec *d)
+{
+  const Res *r = d->r;
+  const uint8_t *t = d->m.t;
+  MmaForm f = {.ab = (uint8_t)mma_type((Type)t[1]),
+               .c = (uint8_t)mma_type((Type)t[3]),
+               .d = (uint8_t)mma_type((Type)t[0]),
+               .k = (uint8_t)d->form->arg};
+  MmaRegs regs;
+  if (!mma_form(&f, d->ptx->sm, &regs))
+    dec_fail(d, "this form is not emulated for sm_%d", d->ptx->sm);
+  if (regs.d != r[0].n || regs.a != r[1].n || regs.b != r[2].n || regs.c != r[3].n)
+    dec_fail(d, "the vectors have the wrong number of registers");
+  uint32_t src[12];
+  int n = 0;
+  for (int k = 1; k < 4; k++)
+    for (int j = 0; j < r[k].n; j++)
+      src[n++] = r[k].elem[j];
+  Insn *i = dec_step(d, step_mma);
+  all_lanes(i);
+  dec_list(d, i, r[0].elem, r[0].n, src, n);
+  i->mma = f;
+  i->x.vec = (uint8_t)regs.a;
+  i->x.sub = (uint8_t)regs.b;
+  i->x.bytes = (uint8_t)regs.c;
+}

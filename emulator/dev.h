@@ -1,0 +1,83 @@
+/* dev.h: emulated devices behind the driver's ABI.
+ *
+ * Each device has one primary context, one fake address space and one mutex, under which its
+ * memory is touched and its kernels run: streams and events are handles, everything has
+ * happened when a call returns.  Handles are looked up in the device's lists before they are
+ * followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  The current
+ * context is a stack per thread.  A failed launch does not poison the context. */
+#ifndef ATTNC_EMULATOR_DEV_H
+#define ATTNC_EMULATOR_DEV_H
+
+#include "emulator/emu.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { MAX_DEVICES = 8 };
+
+#define X(need, name, args) EXPORT CUresult name args;
+CUDA_ENTRY_TABLE(X)
+#undef X
+
+struct CUctx_st {
+  Device *device;
+  int retained;
+};
+
+struct CUfunc_st {
+  Kernel *kernel;
+  struct CUmod_st *module;
+};
+
+struct CUmod_st {
+  Arena *arena;
+  Ptx ptx;
+  struct CUfunc_st *functions;
+  int n_functions;
+  uint64_t *vars; /* addresses of its .global and .const variables */
+  int n_vars;
+  struct CUmod_st *next;
+};
+
+struct CUstream_st {
+  struct CUstream_st *next;
+};
+
+struct CUevent_st {
+  struct CUevent_st *next;
+  bool timing;
+};
+
+struct Device {
+  int ordinal;
+  const Chip *chip;
+  struct CUctx_st context;
+  pthread_mutex_t busy;
+  Alloc *allocs; /* by address */
+  int n_allocs, cap_allocs;
+  uint64_t next_address, allocated;
+  struct CUmod_st *modules;
+  struct CUstream_st *streams;
+  struct CUevent_st *events;
+};
+
+/* The device of the current context, locked; NULL: r says why not. */
+Device *dev_enter(CUresult *r);
+void dev_leave(Device *);
+int dev_count(void);
+Device *dev_get(int ordinal); /* NULL: there is none */
+bool dev_started(void);
+
+/* ---- memory; the device is locked ---- */
+CUresult dev_alloc(Device *, uint64_t bytes, bool read_only, uint64_t *address);
+CUresult dev_free(Device *, uint64_t address);
+/* n bytes at address are in one allocation: it, else NULL. */
+Alloc *dev_find(Device *, uint64_t address, uint64_t n);
+void dev_free_all(Device *);
+
+/* ---- modules; the device is locked ---- */
+CUresult module_load(Device *, const char *text, struct CUmod_st **, char *log, size_t n);
+void module_free(Device *, struct CUmod_st *);
+bool module_has(const Device *, const struct CUmod_st *);
+bool module_has_function(const Device *, const struct CUfunc_st *);
+
+#endif

@@ -1,0 +1,257 @@
+#include "emulator/emu.h"
+#include "emulator/lanes.h"
+#include "emulator/simd.h"
+#include "emulator/steps.h"
+
+#include <string.h>
+
+/* Regroupings without a merge after which groups take turns: a lane that waits for another
+ * of its warp in a loop would keep it from ever coming. */
+enum { SPINS = 4096 };
+
+const uint32_t *
+exec_expand(Exec *x, uint32_t mask)
+{
+  if (x->blend_mask != mask) {
+    x->code->expand(x->blend, mask);
+    x->blend_mask = mask;
+  }
+  return x->blend;
+}
+
+void
+exec_put32(Exec *x, uint32_t row, const uint32_t *lanes, uint32_t mask)
+{
+  uint32_t *d = row32(x->warp, row);
+  if (mask == FULL)
+    memcpy(d, lanes, LANES * sizeof *d);
+  else
+    x->code->blend32(d, lanes, exec_expand(x, mask));
+}
+
+void
+exec_put64(Exec *x, uint32_t row, const uint64_t *lanes, uint32_t mask)
+{
+  uint64_t *d = row64(x->warp, row);
+  if (mask == FULL)
+    memcpy(d, lanes, LANES * sizeof *d);
+  else
+    x->code->blend64(d, lanes, exec_expand(x, mask));
+}
+
+/* ---- groups of lanes ---- */
+
+static void
+park(Warp *w, int pc, uint32_t mask, bool waiting)
+{
+  if (!mask)
+    return;
+  for (int i = 0; i < w->n_parked; i++)
+    if (w->parked[i].pc == pc) {
+      w->parked[i].mask |= mask;
+      w->parked[i].waiting = false;
+      w->spins = 0;
+      return;
+    }
+  w->parked[w->n_parked++] = (Group){pc, mask, waiting};
+}
+
+/* The lowest pc, or in turn; -1: all wait. */
+static int
+choose(const Warp *w)
+{
+  int best = -1, skip = w->spins > SPINS ? w->spins % w->n_parked : 0;
+  for (int j = 0; j < w->n_parked; j++) {
+    int i = (j + skip) % w->n_parked;
+    if (w->parked[i].waiting)
+      continue;
+    if (skip)
+      return i;
+    if (best < 0 || w->parked[i].pc < w->parked[best].pc)
+      best = i;
+  }
+  return best;
+}
+
+/* The current group joins the others, and one is taken to run; false: none can. */
+static bool
+regroup(Warp *w, bool waiting)
+{
+  park(w, w->pc, w->active, waiting);
+  w->active = 0;
+  w->spins++;
+  int i = w->n_parked ? choose(w) : -1;
+  if (i < 0)
+    return false;
+  w->pc = w->parked[i].pc;
+  w->active = w->parked[i].mask;
+  w->parked[i] = w->parked[--w->n_parked];
+  return true;
+}
+
+static Stop
+stuck(Exec *x, Warp *w)
+{
+  const Group *g = &w->parked[0];
+  for (int i = 1; i < w->n_parked; i++)
+    if (w->parked[i].pc < g->pc)
+      g = &w->parked[i];
+  const Insn *i = &x->kernel->code[g->pc];
+  int other = 0;
+  for (int j = 0; j < w->n_parked; j++)
+    if (&w->parked[j] != g)
+      other = x->kernel->code[w->parked[j].pc].line;
+  if (other)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+                        "lanes %08x wait here for others of their warp, which wait at "
+                        "line %d",
+                        g->mask, other);
+  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+                      "lanes %08x wait here for others of their warp, which have exited",
+                      g->mask);
+}
+
+/* ---- undefined registers ---- */
+
+static void
+undefined_row(Exec *x, const Insn *i, uint32_t row, uint32_t mask)
+{
+  uint32_t lanes = mask & ~x->warp->def[row];
+  if (!lanes)
+    return;
+  const char *name = x->kernel->row_name[row];
+  x->warp->def[row] |= lanes; /* tell once */
+  shadow_undefined(x->shadow, (int)(i - x->kernel->code), x->warp->id, lanes,
+                   name ? name : "a part of a register");
+}
+
+static void
+undefined_pred(Exec *x, const Insn *i, uint32_t p, uint32_t mask)
+{
+  uint32_t lanes = mask & ~x->warp->pdef[p];
+  if (!lanes)
+    return;
+  x->warp->pdef[p] |= lanes;
+  const char *name = x->kernel->pred_name[p];
+  shadow_undefined(x->shadow, (int)(i - x->kernel->code), x->warp->id, lanes,
+                   name ? name : "a predicate");
+}
+
+static __attribute__((noinline)) void
+undefined(Exec *x, const Insn *i, uint32_t mask)
+{
+  undefined_pred(x, i, i->guard, x->warp->active);
+  undefined_pred(x, i, i->x.ps, mask);
+  undefined_pred(x, i, i->x.pt, mask);
+  undefined_row(x, i, i->a, mask);
+  undefined_row(x, i, i->b, mask);
+  undefined_row(x, i, i->c, mask);
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    undefined_row(x, i, x->kernel->lists[i->list + (uint32_t)j], mask);
+}
+
+/* Sources must be defined where they are read; destinations are, from now on. */
+static inline void
+track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
+{
+  uint32_t *def = w->def, *pdef = w->pdef;
+  uint32_t ok = def[i->a] & def[i->b] & def[i->c] & pdef[i->x.ps] & pdef[i->x.pt];
+  const uint32_t *list = x->kernel->lists + i->list;
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    ok &= def[list[j]];
+  if ((mask & ~ok) | (w->active & ~pdef[i->guard]))
+    undefined(x, i, mask);
+  def[i->d] |= mask;
+  pdef[i->x.pd] |= mask;
+  pdef[i->x.pq] |= mask;
+  for (int j = 0; j < i->n_d; j++)
+    def[list[j]] |= mask;
+}
+
+/* ---- the loop ---- */
+
+static inline void
+run_lane(Exec *x, Warp *w, const Insn *i, uint32_t mask)
+{
+  const void *a = row32(w, i->a), *b = row32(w, i->b), *c = row32(w, i->c);
+  if (mask == FULL) {
+    i->op.fn(&i->op, row32(w, i->d), a, b, c);
+    return;
+  }
+  _Alignas(64) uint64_t result[LANES];
+  i->op.fn(&i->op, result, a, b, c);
+  const uint32_t *k = exec_expand(x, mask);
+  if (i->flags & F_WIDE)
+    x->code->blend64(row64(w, i->d), result, k);
+  else
+    x->code->blend32(row32(w, i->d), (const uint32_t *)(const void *)result, k);
+}
+
+static inline uint32_t
+combine(int how, uint32_t p, uint32_t q)
+{
+  return how == 1 ? p & q : how == 2 ? p | q : p ^ q;
+}
+
+static inline void
+run_compare(Warp *w, const Insn *i, uint32_t mask)
+{
+  uint32_t p = i->compare(row32(w, i->a), row32(w, i->b)), q = ~p;
+  if (i->x.cond) {
+    uint32_t s = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+    p = combine(i->x.cond, p, s);
+    q = combine(i->x.cond, q, s);
+  }
+  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (p & mask);
+  w->pred[i->x.pq] = (w->pred[i->x.pq] & ~mask) | (q & mask);
+}
+
+static inline Stop
+run_one(Exec *x, Warp *w, const Insn *i, uint32_t mask)
+{
+  switch ((InsnKind)i->kind) {
+  case K_LANE:
+    run_lane(x, w, i, mask);
+    return GO;
+  case K_COMPARE:
+    run_compare(w, i, mask);
+    return GO;
+  case K_STEP:
+    break;
+  }
+  return i->step(x, i, mask);
+}
+
+Stop
+exec_warp(Exec *x, Warp *w)
+{
+  const Insn *code = x->kernel->code;
+  x->warp = w;
+  for (; x->slice; x->slice--) {
+    const Insn *i = &code[w->pc];
+    if ((i->flags & F_LEADER) && w->n_parked) {
+      if (!regroup(w, false))
+        return stuck(x, w);
+      i = &code[w->pc];
+    }
+    uint32_t guard = w->pred[i->guard] ^ (i->flags & F_GUARD_NOT ? FULL : 0);
+    uint32_t mask = w->active & guard;
+    ShadowCount *count = &x->counts[i - code];
+    count->count++;
+    count->threads += (uint32_t)__builtin_popcount(mask);
+    w->executed++;
+    track(x, w, i, mask);
+    Stop stop = mask ? run_one(x, w, i, mask) : GO;
+    if (stop == GO) {
+      w->pc++;
+    } else if (stop == PARK) {
+      count->count--;
+      count->threads -= (uint32_t)__builtin_popcount(mask);
+      if (!regroup(w, true))
+        return stuck(x, w);
+    } else if (stop != JUMPED) {
+      return stop;
+    }
+  }
+  return SLICE;
+}

@@ -1,0 +1,156 @@
+#include "emulator/form.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const mod_names[MOD_COUNT] = {
+#define MOD(id, name) [M_##id] = name,
+#include "emulator/mods.def"
+#undef MOD
+};
+
+typedef struct Set {
+  const char *name, *members;
+} Set;
+
+static const Set sets[] = {
+#define SET(name, members) {name, members},
+#define FORM(mnemonic, opnds, sm, version, build, arg)
+#include "emulator/ops.def"
+#undef SET
+#undef FORM
+};
+
+_Static_assert(MOD_COUNT + TYPE_COUNT < 256, "a modifier fits a byte");
+
+static bool
+same(const char *s, int n, const char *z)
+{
+  return (int)strlen(z) == n && !memcmp(s, z, (size_t)n);
+}
+
+static int
+find_mod(const char *s, int n)
+{
+  int type = type_find(s, n);
+  if (type >= 0)
+    return MOD_COUNT + type;
+  for (int i = 0; i < MOD_COUNT; i++)
+    if (same(s, n, mod_names[i]))
+      return i;
+  return -1;
+}
+
+static const char *
+mod_name(int id)
+{
+  return id < MOD_COUNT ? mod_names[id] : type_info[id - MOD_COUNT].name;
+}
+
+/* "a|b|c" has the name? */
+static bool
+has(const char *list, int n, const char *name)
+{
+  size_t len = strlen(name);
+  for (const char *p = list, *end = list + n; p < end;) {
+    const char *bar = memchr(p, '|', (size_t)(end - p));
+    const char *stop = bar ? bar : end;
+    if ((size_t)(stop - p) == len && !memcmp(p, name, len))
+      return true;
+    p = stop + 1;
+  }
+  return false;
+}
+
+static bool
+in_slot(const char *slot, int n, const char *name)
+{
+  if (*slot != '@')
+    return has(slot, n, name);
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if (same(slot + 1, n - 1, sets[i].name))
+      return has(sets[i].members, (int)strlen(sets[i].members), name);
+  return false;
+}
+
+/* How many modifiers of m the form takes in order; all and the form's end: m->n + 1. */
+static int
+matched(const Form *f, const Mods *m)
+{
+  const char *p = strchr(f->mnemonic, ' ');
+  int i = 0;
+  while (p) {
+    const char *slot = p + 1;
+    p = strchr(slot, ' ');
+    int n = p ? (int)(p - slot) : (int)strlen(slot);
+    bool optional = slot[n - 1] == '?';
+    if (i < m->n && in_slot(slot, n - optional, mod_name(m->in_order[i])))
+      i++;
+    else if (!optional)
+      return i;
+  }
+  return i == m->n ? i + 1 : i;
+}
+
+static bool
+read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
+{
+  for (int i = opcode; i < n;) {
+    int from = ++i;
+    while (i < n && op[i] != '.')
+      i++;
+    int id = find_mod(op + from, i - from);
+    if (id < 0 || m->n == FORM_MODS) {
+      snprintf(why, n_why, "%.*s: no modifier .%.*s is known", opcode, op, i - from,
+               op + from);
+      return false;
+    }
+    m->in_order[m->n++] = (uint8_t)id;
+    if (id < MOD_COUNT)
+      m->set[id / 64] |= 1ull << (id % 64);
+    else if (m->nt < FORM_TYPES)
+      m->t[m->nt++] = (uint8_t)(id - MOD_COUNT);
+  }
+  return true;
+}
+
+static void
+explain(const char *op, int opcode, const Mods *m, int best, char *why, size_t n_why)
+{
+  if (best < 0)
+    snprintf(why, n_why, "the instruction %.*s is not known", opcode, op);
+  else if (best < m->n)
+    snprintf(why, n_why, "%.*s has no form with .%s in this place", opcode, op,
+             mod_name(m->in_order[best]));
+  else
+    snprintf(why, n_why, "%.*s needs more modifiers", opcode, op);
+}
+
+static bool
+is_opcode(const Form *f, const char *op, int n)
+{
+  return same(op, n, f->mnemonic) ||
+         (!strncmp(f->mnemonic, op, (size_t)n) && f->mnemonic[n] == ' ');
+}
+
+const Form *
+form_find(const char *op, int n, Mods *m, char *why, size_t n_why)
+{
+  const char *dot = memchr(op, '.', (size_t)n);
+  int opcode = dot ? (int)(dot - op) : n, best = -1;
+  memset(m, 0, sizeof *m);
+  bool read = false;
+  for (const Form *f = forms; f < forms + n_forms; f++) {
+    if (!is_opcode(f, op, opcode))
+      continue;
+    if (!read && !read_mods(op, n, opcode, m, why, n_why))
+      return NULL;
+    read = true;
+    int got = matched(f, m);
+    if (got == m->n + 1)
+      return f;
+    best = got > best ? got : best;
+  }
+  explain(op, opcode, m, best, why, n_why);
+  return NULL;
+}

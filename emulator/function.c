@@ -1,0 +1,215 @@
+#include "emulator/dev.h"
+
+#include <string.h>
+
+static uint32_t
+product(const uint32_t n[3])
+{
+  return n[0] * n[1] * n[2];
+}
+
+static int
+max_threads(const Kernel *k)
+{
+  uint32_t req = product(k->ast->reqntid), max = product(k->ast->maxntid);
+  return req ? (int)req : max ? (int)max : 1024;
+}
+
+/* ---- attributes ---- */
+
+static CUresult
+get(const Device *d, const Kernel *k, CUfunction_attribute a, int *value)
+{
+  switch (a) {
+  case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+    *value = max_threads(k);
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
+    *value = (int)k->shared_bytes;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES:
+    *value = 0;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
+    *value = (int)k->local_bytes;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_NUM_REGS:
+    *value = 0; /* nobody assigns registers here */
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_PTX_VERSION:
+    *value = k->ptx->sm;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
+    *value = d->chip->cc;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
+    *value = (int)k->max_dynamic;
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+    *value = k->carveout;
+    return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult
+set(const Device *d, Kernel *k, CUfunction_attribute a, int value)
+{
+  if (a == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+    if (value < 0 || value + (int)k->dynamic_at > d->chip->smem_optin)
+      return CUDA_ERROR_INVALID_VALUE;
+    k->max_dynamic = (uint32_t)value;
+    return CUDA_SUCCESS;
+  }
+  if (a != CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT || value < -1 || value > 100)
+    return CUDA_ERROR_INVALID_VALUE;
+  k->carveout = value;
+  return CUDA_SUCCESS;
+}
+
+static Device *
+enter(CUfunction f, CUresult *r)
+{
+  Device *d = dev_enter(r);
+  if (d && !module_has_function(d, f)) {
+    dev_leave(d);
+    *r = CUDA_ERROR_INVALID_HANDLE;
+    return NULL;
+  }
+  return d;
+}
+
+CUresult
+cuFuncGetAttribute(int *value, CUfunction_attribute a, CUfunction f)
+{
+  CUresult r;
+  Device *d = value ? enter(f, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!d)
+    return r;
+  r = get(d, f->kernel, a, value);
+  dev_leave(d);
+  return r;
+}
+
+CUresult
+cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int value)
+{
+  CUresult r;
+  Device *d = enter(f, &r);
+  if (!d)
+    return r;
+  r = set(d, f->kernel, a, value);
+  dev_leave(d);
+  return r;
+}
+
+CUresult
+cuFuncLoad(CUfunction f)
+{
+  CUresult r;
+  Device *d = enter(f, &r);
+  if (d)
+    dev_leave(d);
+  return r;
+}
+
+/* Shared memory and threads; registers are unknown. */
+CUresult
+cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int block,
+                                            size_t dynamic)
+{
+  CUresult r;
+  if (!blocks || block <= 0 || block > 1024 || dynamic > INT32_MAX)
+    return CUDA_ERROR_INVALID_VALUE;
+  Device *d = enter(f, &r);
+  if (!d)
+    return r;
+  const Chip *c = d->chip;
+  int warps = (block + LANES - 1) / LANES;
+  int shared = (int)(f->kernel->dynamic_at + dynamic) + SHARED_BASE;
+  int n = c->threads_sm / (warps * LANES);
+  n = n < c->blocks_sm ? n : c->blocks_sm;
+  n = n < c->smem_sm / shared ? n : c->smem_sm / shared;
+  *blocks = n;
+  dev_leave(d);
+  return CUDA_SUCCESS;
+}
+
+/* ---- launch ---- */
+
+static bool
+dimensions_ok(const uint32_t g[3], const uint32_t b[3])
+{
+  uint64_t threads = (uint64_t)b[0] * b[1] * b[2];
+  return g[0] && g[1] && g[2] && g[0] <= INT32_MAX && g[1] <= 65535 && g[2] <= 65535 &&
+         b[0] <= 1024 && b[1] <= 1024 && b[2] <= 64 && threads && threads <= 1024;
+}
+
+/* .maxntid bounds the product, .reqntid each axis (PTX ISA, performance directives). */
+static bool
+threads_ok(const Kernel *k, const uint32_t b[3])
+{
+  const uint32_t *req = k->ast->reqntid;
+  if (req[0] && (b[0] != req[0] || b[1] != req[1] || b[2] != req[2]))
+    return false;
+  return (int)product(b) <= max_threads(k);
+}
+
+static bool
+shared_ok(const Launch *l)
+{
+  const Kernel *k = l->kernel;
+  uint32_t allowed = (uint32_t)l->chip->smem_block;
+  allowed = allowed > k->dynamic_at ? allowed - k->dynamic_at : 0;
+  allowed = allowed > k->max_dynamic ? allowed : k->max_dynamic;
+  return l->dynamic <= allowed && k->shared_bytes <= (uint32_t)l->chip->smem_block;
+}
+
+static bool
+copy_params(Launch *l, void **params)
+{
+  const Ast *a = l->kernel->ast;
+  if (a->params.n && !params)
+    return false;
+  for (int i = 0; i < a->params.n; i++) {
+    if (!params[i])
+      return false;
+    memcpy(l->params + a->params.at[i]->offset, params[i], a->params.at[i]->bytes);
+  }
+  return true;
+}
+
+static CUresult
+launch(Device *d, Launch *l, void **params)
+{
+  _Alignas(64) uint8_t bytes[32768] = {0};
+  l->device = d;
+  l->chip = d->chip;
+  l->set = settings_get();
+  l->params = bytes;
+  l->allocs = d->allocs;
+  l->n_allocs = d->n_allocs;
+  if (!dimensions_ok(l->grid, l->block) || !threads_ok(l->kernel, l->block) ||
+      !shared_ok(l) || !copy_params(l, params))
+    return CUDA_ERROR_INVALID_VALUE;
+  return launch_run(l);
+}
+
+CUresult
+cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+               unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
+{
+  if (extra)
+    return CUDA_ERROR_NOT_SUPPORTED;
+  CUresult r = cuStreamSynchronize(stream);
+  Device *d = r ? NULL : enter(f, &r);
+  if (!d)
+    return r;
+  Launch l = {.kernel = f->kernel,
+              .grid = {gx, gy, gz},
+              .block = {bx, by, bz},
+              .dynamic = smem};
+  r = launch(d, &l, params);
+  dev_leave(d);
+  return r;
+}

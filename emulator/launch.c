@@ -1,0 +1,100 @@
+#include "emulator/dev.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 64 };
+
+static void *
+work(void *arg)
+{
+  Launch *l = arg;
+  Exec *x = exec_new(l, l->set.seed);
+  if (!x) {
+    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
+    return NULL;
+  }
+  while (!atomic_load(&l->result)) {
+    uint64_t index = atomic_fetch_add(&l->next, 1);
+    if (index >= l->ctas)
+      break;
+    cta_run(x, index);
+  }
+  atomic_fetch_add(&l->barriers, x->barriers);
+  exec_free(x);
+  return NULL;
+}
+
+static int
+thread_count(const Launch *l)
+{
+  long n = l->set.threads ? l->set.threads : sysconf(_SC_NPROCESSORS_ONLN);
+  n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+  return (uint64_t)n > l->ctas ? (int)l->ctas : (int)n;
+}
+
+/* This thread works too; helpers that cannot be started are done without. */
+static void
+run_threads(Launch *l)
+{
+  pthread_t helper[MAX_THREADS];
+  int n = 0, want = thread_count(l) - 1;
+  while (n < want && !pthread_create(&helper[n], NULL, work, l))
+    n++;
+  work(l);
+  while (n)
+    pthread_join(helper[--n], NULL);
+}
+
+static ShadowLaunch *
+new_shadow(Launch *l)
+{
+  const Kernel *k = l->kernel;
+  int *line = malloc(sizeof *line * (size_t)k->n_code);
+  if (!line)
+    return NULL;
+  for (int i = 0; i < k->n_code; i++)
+    line[i] = k->code[i].line;
+  uint32_t threads = l->block[0] * l->block[1] * l->block[2];
+  uint32_t with_dynamic = k->dynamic_at + l->dynamic;
+  ShadowInfo info = {.insns = k->n_code,
+                     .line = line,
+                     .warps = (int)((threads + LANES - 1) / LANES),
+                     .smem_bytes = l->dynamic ? with_dynamic : k->shared_bytes,
+                     .checks = l->set.checks,
+                     .sink = report_shadow,
+                     .user = l};
+  ShadowLaunch *s = shadow_launch_new(&info);
+  free(line);
+  return s;
+}
+
+static double
+now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+CUresult
+launch_run(Launch *l)
+{
+  double start = now();
+  l->ctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
+  l->shadow = new_shadow(l);
+  l->cost = calloc(l->ctas * COSTS, sizeof *l->cost);
+  l->told = calloc((size_t)l->kernel->n_code, sizeof *l->told);
+  if (l->shadow && l->cost && l->told) {
+    run_threads(l);
+    stats_launch(l, now() - start);
+  } else {
+    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
+  }
+  if (l->shadow)
+    shadow_launch_free(l->shadow);
+  free(l->cost);
+  free((void *)l->told);
+  return (CUresult)atomic_load(&l->result);
+}

@@ -1,0 +1,400 @@
+#include "emulator/decode.h"
+#include "emulator/steps.h"
+
+#include <string.h>
+
+static const Alloc *
+find(Exec *x, uint64_t addr)
+{
+  const Alloc *a = x->last;
+  if (a && addr - a->base < a->bytes)
+    return a;
+  int lo = 0, hi = x->launch->n_allocs;
+  while (lo < hi) { /* the last one that starts at or below addr */
+    int mid = (lo + hi) / 2;
+    if (x->launch->allocs[mid].base <= addr)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  a = lo ? &x->launch->allocs[lo - 1] : NULL;
+  if (!a || addr - a->base >= a->bytes)
+    return NULL;
+  return x->last = a;
+}
+
+/* ---- findings ---- */
+
+static Stop
+out_of_global(Exec *x, const Insn *i, int lane, uint64_t addr, int bytes)
+{
+  const Alloc *near = NULL;
+  for (int j = 0; j < x->launch->n_allocs; j++)
+    if (x->launch->allocs[j].base <= addr)
+      near = &x->launch->allocs[j];
+  unsigned long long at = addr;
+  if (near && addr - near->base < near->bytes + (1 << 20))
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
+                        "%d bytes at 0x%llx: byte %llu of an allocation of %llu", bytes, at,
+                        (unsigned long long)(addr - near->base),
+                        (unsigned long long)near->bytes);
+  return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
+                      "%d bytes at 0x%llx, where nothing is allocated", bytes, at);
+}
+
+static Stop
+out_of(Exec *x, const Insn *i, int lane, const char *what, uint64_t at, int bytes,
+       uint64_t size)
+{
+  return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
+                      "%d bytes at byte %lld of %llu bytes of %s", bytes, (long long)at,
+                      (unsigned long long)size, what);
+}
+
+static Stop
+misaligned(Exec *x, const Insn *i, int lane, uint64_t addr, int bytes)
+{
+  return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                      "address 0x%llx is no multiple of %d", (unsigned long long)addr,
+                      bytes);
+}
+
+/* ---- one state space ---- */
+
+static ShadowAccess
+access_of(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes)
+{
+  return (ShadowAccess){.insn = (int)(i - x->kernel->code),
+                        .warp = x->warp->id,
+                        .mask = mask,
+                        .op = (uint8_t)op,
+                        .bytes = (uint8_t)bytes};
+}
+
+static Stop
+check_alignment(Exec *x, const Insn *i, uint32_t mask, const uint64_t *addr, int bytes)
+{
+  for (int l = 0; l < LANES; l++)
+    if ((mask >> l & 1) && addr[l] & (uint64_t)(bytes - 1))
+      return misaligned(x, i, l, addr[l], bytes);
+  return GO;
+}
+
+/* addr is relative to the shared window. */
+static Stop
+reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+             const uint64_t *addr, uint8_t **host)
+{
+  uint32_t off[LANES];
+  uint64_t size = x->cta.shared_bytes;
+  Stop s = check_alignment(x, i, mask, addr, bytes);
+  if (s != GO)
+    return s;
+  for (int l = 0; l < LANES; l++) {
+    uint64_t at = addr[l] - SHARED_BASE;
+    off[l] = (uint32_t)at;
+    if (!(mask >> l & 1))
+      continue;
+    if (at >= size || size - at < (uint64_t)bytes)
+      return out_of(x, i, l, "shared memory", at, bytes, size);
+    host[l] = x->cta.shared + at;
+  }
+  ShadowAccess a = access_of(x, i, mask, op, bytes);
+  shadow_shared(x->shadow, &a, off);
+  return GO;
+}
+
+static Stop
+reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+            const uint64_t *addr, uint8_t **host, const Alloc *m)
+{
+  uint64_t off[LANES];
+  for (int l = 0; l < LANES; l++) {
+    off[l] = addr[l] - m->base;
+    if (!(mask >> l & 1))
+      continue;
+    if (m->bytes - off[l] < (uint64_t)bytes)
+      return out_of_global(x, i, l, addr[l], bytes);
+    host[l] = m->host + off[l];
+  }
+  if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only",
+                        __builtin_ctz(mask), "a write to .const memory");
+  if (m->shadow) {
+    ShadowAccess a = access_of(x, i, mask, op, bytes);
+    shadow_global(x->shadow, &a, m->shadow, m->base, off);
+  }
+  return GO;
+}
+
+static Stop
+reach_global(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+             const uint64_t *addr, uint8_t **host)
+{
+  Stop s = check_alignment(x, i, mask, addr, bytes);
+  while (s == GO && mask) {
+    int first = __builtin_ctz(mask);
+    const Alloc *m = find(x, addr[first]);
+    uint32_t here = 0;
+    if (!m)
+      return out_of_global(x, i, first, addr[first], bytes);
+    for (int l = 0; l < LANES; l++)
+      here |= (uint32_t)(addr[l] - m->base < m->bytes) << l;
+    s = reach_alloc(x, i, mask & here, op, bytes, addr, host, m);
+    mask &= ~here;
+  }
+  return s;
+}
+
+static Stop
+reach_local(Exec *x, const Insn *i, uint32_t mask, int bytes, const uint64_t *addr,
+            uint8_t **host)
+{
+  uint64_t size = x->kernel->local_bytes;
+  Stop s = check_alignment(x, i, mask, addr, bytes);
+  for (int l = 0; l < LANES && s == GO; l++) {
+    if (!(mask >> l & 1))
+      continue;
+    if (addr[l] >= size || size - addr[l] < (uint64_t)bytes)
+      return out_of(x, i, l, "local memory", addr[l], bytes, size);
+    host[l] = x->warp->local + (size_t)l * size + addr[l];
+  }
+  return s;
+}
+
+static Stop
+reach_param(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+            const uint64_t *addr, uint8_t **host)
+{
+  uint64_t size = x->kernel->param_bytes;
+  Stop s = check_alignment(x, i, mask, addr, bytes);
+  if (s == GO && op != SHADOW_READ)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only",
+                        __builtin_ctz(mask), "a write to the parameters");
+  for (int l = 0; l < LANES && s == GO; l++) {
+    if (!(mask >> l & 1))
+      continue;
+    if (addr[l] >= size || size - addr[l] < (uint64_t)bytes)
+      return out_of(x, i, l, "parameters", addr[l], bytes, size);
+    host[l] = x->launch->params + addr[l];
+  }
+  return s;
+}
+
+static Stop
+reach_space(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Space space,
+            const uint64_t *addr, uint8_t **host)
+{
+  switch (space) {
+  case SPACE_SHARED:
+    return reach_shared(x, i, mask, op, bytes, addr, host);
+  case SPACE_LOCAL:
+    return reach_local(x, i, mask, bytes, addr, host);
+  case SPACE_PARAM:
+    return reach_param(x, i, mask, op, bytes, addr, host);
+  default:
+    return reach_global(x, i, mask, op, bytes, addr, host);
+  }
+}
+
+/* ---- generic addresses ---- */
+
+static Stop
+reach_generic(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+              const uint64_t *addr, uint8_t **host)
+{
+  static const struct {
+    uint64_t window;
+    Space space;
+  } windows[] = {{WINDOW_SHARED, SPACE_SHARED},
+                 {WINDOW_LOCAL, SPACE_LOCAL},
+                 {WINDOW_PARAM, SPACE_PARAM}};
+  Stop s = GO;
+  for (int k = 0; k < 3 && s == GO; k++) {
+    uint64_t inside[LANES];
+    uint32_t here = 0;
+    for (int l = 0; l < LANES; l++) {
+      inside[l] = addr[l] - windows[k].window;
+      here |= (uint32_t)(inside[l] < WINDOW_SIZE) << l;
+    }
+    here &= mask;
+    if (here)
+      s = reach_space(x, i, here, op, bytes, windows[k].space, inside, host);
+    mask &= ~here;
+  }
+  return s == GO && mask ? reach_global(x, i, mask, op, bytes, addr, host) : s;
+}
+
+static void
+addresses(const Warp *w, uint32_t row, bool wide, int64_t off, uint64_t *addr)
+{
+  if (wide)
+    for (int l = 0; l < LANES; l++)
+      addr[l] = row64(w, row)[l] + (uint64_t)off;
+  else
+    for (int l = 0; l < LANES; l++)
+      addr[l] = row32(w, row)[l] + (uint32_t)off;
+}
+
+Stop
+mem_reach(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Reach *r)
+{
+  addresses(x->warp, i->a, i->x.addr64, i->imm, r->addr);
+  r->space = (Space)i->x.space;
+  for (int l = 0; l < LANES; l++)
+    r->host[l] = x->scratch;
+  if (r->space == SPACE_GENERIC)
+    return reach_generic(x, i, mask, op, bytes, r->addr, r->host);
+  return reach_space(x, i, mask, op, bytes, r->space, r->addr, r->host);
+}
+
+Stop
+mem_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, uint32_t *off)
+{
+  uint64_t addr[LANES];
+  uint8_t *host[LANES];
+  addresses(x->warp, i->a, i->x.addr64, i->imm, addr);
+  if (i->x.space == SPACE_GENERIC)
+    for (int l = 0; l < LANES; l++)
+      addr[l] -= WINDOW_SHARED;
+  Stop s = reach_shared(x, i, mask, op, bytes, addr, host);
+  for (int l = 0; l < LANES; l++)
+    off[l] = (uint32_t)addr[l] - SHARED_BASE;
+  return s;
+}
+
+/* A partial source is told in pieces of 8, 4, 2, 1 bytes. */
+static Stop
+reach_part(Exec *x, const Insn *i, int lane, uint32_t bytes, const uint64_t *addr,
+           uint8_t **host)
+{
+  uint64_t at[LANES] = {0};
+  uint8_t *piece[LANES];
+  uint32_t done = 0;
+  for (uint32_t n = 8; n; n /= 2) {
+    if (!(bytes & n))
+      continue;
+    at[lane] = addr[lane] + done;
+    Stop s = reach_global(x, i, 1u << lane, SHADOW_COPY, (int)n, at, piece);
+    if (s != GO)
+      return s;
+    if (!done)
+      host[lane] = piece[lane];
+    done += n;
+  }
+  return GO;
+}
+
+Stop
+mem_sources(Exec *x, const Insn *i, uint32_t mask, const uint32_t *bytes,
+            const uint8_t **host)
+{
+  uint64_t addr[LANES];
+  uint8_t *at[LANES] = {0};
+  uint32_t whole = 0, full = i->x.bytes;
+  addresses(x->warp, i->b, true, i->imm2, addr);
+  for (int l = 0; l < LANES; l++)
+    whole |= (uint32_t)(bytes[l] == full) << l;
+  whole &= mask;
+  Stop s = whole ? reach_global(x, i, whole, SHADOW_COPY, (int)full, addr, at) : GO;
+  for (int l = 0; l < LANES && s == GO; l++) {
+    if (!(mask & ~whole & 1u << l) || !bytes[l])
+      continue;
+    if (addr[l] & (full - 1))
+      return misaligned(x, i, l, addr[l], (int)full);
+    s = reach_part(x, i, l, bytes[l], addr, at);
+  }
+  for (int l = 0; l < LANES; l++)
+    host[l] = at[l];
+  return s;
+}
+
+/* ---- ld, st ---- */
+
+static uint64_t
+fetch(const uint8_t *p, int bytes, bool sign)
+{
+  uint64_t v = 0;
+  memcpy(&v, p, (size_t)bytes);
+  int unused = 64 - 8 * bytes;
+  return sign ? (uint64_t)((int64_t)(v << unused) >> unused) : v;
+}
+
+static void
+load_narrow(Exec *x, const Insn *i, uint32_t mask, uint32_t row, const Reach *r, int at)
+{
+  uint32_t v[LANES], keep = i->x.reg == 16 ? 0xffff : FULL;
+  if (i->x.bytes == 4)
+    for (int l = 0; l < LANES; l++)
+      memcpy(&v[l], r->host[l] + at, 4);
+  else
+    for (int l = 0; l < LANES; l++)
+      v[l] = (uint32_t)fetch(r->host[l] + at, i->x.bytes, i->x.sign) & keep;
+  exec_put32(x, row, v, mask);
+}
+
+static void
+load_wide(Exec *x, const Insn *i, uint32_t mask, uint32_t row, const Reach *r, int at)
+{
+  uint64_t v[LANES];
+  if (i->x.bytes == 8)
+    for (int l = 0; l < LANES; l++)
+      memcpy(&v[l], r->host[l] + at, 8);
+  else
+    for (int l = 0; l < LANES; l++)
+      v[l] = fetch(r->host[l] + at, i->x.bytes, i->x.sign);
+  exec_put64(x, row, v, mask);
+}
+
+Stop
+step_ld(Exec *x, const Insn *i, uint32_t mask)
+{
+  Reach r;
+  const uint32_t *row = x->kernel->lists + i->list;
+  Stop s = mem_reach(x, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
+  if (s != GO)
+    return s;
+  for (int e = 0; e < i->x.vec; e++) {
+    if (row[e] == ROW_SINK)
+      continue;
+    if (i->flags & F_WIDE)
+      load_wide(x, i, mask, row[e], &r, e * i->x.bytes);
+    else
+      load_narrow(x, i, mask, row[e], &r, e * i->x.bytes);
+  }
+  if (i->x.cond)
+    shadow_fence(x->shadow, x->warp->id);
+  return GO;
+}
+
+Stop
+step_st(Exec *x, const Insn *i, uint32_t mask)
+{
+  Reach r;
+  const uint32_t *row = x->kernel->lists + i->list;
+  size_t n = i->x.bytes;
+  if (i->x.cond)
+    shadow_fence(x->shadow, x->warp->id);
+  Stop s = mem_reach(x, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
+  if (s != GO)
+    return s;
+  for (int e = 0; e < i->x.vec; e++) {
+    if (i->flags & F_WIDE)
+      for (int l = 0; l < LANES; l++)
+        memcpy(r.host[l] + (size_t)e * n, &row64(x->warp, row[e])[l], n);
+    else
+      for (int l = 0; l < LANES; l++)
+        memcpy(r.host[l] + (size_t)e * n, &row32(x->warp, row[e])[l], n);
+  }
+  return GO;
+}
+
+/* A hint may point anywhere. */
+Stop
+step_prefetch(Exec *x, const Insn *i, uint32_t mask)
+{
+  (void)x;
+  (void)i;
+  (void)mask;
+  return GO;
+}

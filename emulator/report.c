@@ -1,0 +1,144 @@
+#include "emulator/dev.h"
+
+#include <attnc/attnc_emu.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LINES = 200 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *lines[MAX_LINES];
+static size_t n_lines, dropped;
+
+static bool
+known(const char *text)
+{
+  for (size_t i = 0; i < n_lines; i++)
+    if (!strcmp(lines[i], text))
+      return true;
+  return false;
+}
+
+void
+report_line(const char *text)
+{
+  pthread_mutex_lock(&lock);
+  if (!known(text)) {
+    char *copy = n_lines < MAX_LINES ? strdup(text) : NULL;
+    if (copy)
+      lines[n_lines++] = copy;
+    else
+      dropped++;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static size_t
+append(char *buf, size_t n, size_t at, const char *text)
+{
+  size_t len = strlen(text);
+  if (at < n)
+    snprintf(buf + at, n - at, "%s\n", text);
+  return at + len + 1;
+}
+
+static void
+forget(void)
+{
+  for (size_t i = 0; i < n_lines; i++)
+    free(lines[i]);
+  n_lines = dropped = 0;
+}
+
+EXPORT size_t
+attncEmuTakeFindings(char *buf, size_t n)
+{
+  size_t at = 0;
+  if (n)
+    *buf = 0;
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; i < n_lines; i++)
+    at = append(buf, n, at, lines[i]);
+  if (dropped) {
+    char more[80];
+    snprintf(more, sizeof more, "ptx:0: error[more]: %zu more findings", dropped);
+    at = append(buf, n, at, more);
+  }
+  if (at < n)
+    forget();
+  pthread_mutex_unlock(&lock);
+  return at;
+}
+
+/* ---- of an instruction ---- */
+
+static void
+where(const Exec *x, int lane, char *text, size_t n)
+{
+  const uint32_t *id = x->cta.id;
+  int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1], id[2],
+                    x->warp->id);
+  if (lane >= 0 && at > 0 && (size_t)at < n)
+    snprintf(text + at, n - (size_t)at, ", lane %d", lane);
+}
+
+static void
+report(const Exec *x, const Insn *i, const char *name, int lane, const char *what)
+{
+  char place[200], line[1200];
+  int n;
+  const char *text = ptx_line(x->kernel->ptx, i->line, &n);
+  where(x, lane, place, sizeof place);
+  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what, place,
+           n > 150 ? 150 : n, text);
+  report_line(line);
+}
+
+Stop
+report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane,
+             const char *fmt, ...)
+{
+  char what[800];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(what, sizeof what, fmt, ap);
+  va_end(ap);
+  x->result = result;
+  int none = 0;
+  atomic_fetch_add(&x->launch->errors, 1);
+  if (atomic_compare_exchange_strong(&x->launch->result, &none, (int)result))
+    report(x, i, name, lane, what);
+  return FATAL;
+}
+
+void
+report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt, ...)
+{
+  char what[800];
+  va_list ap;
+  if (!x->launch->set.checks ||
+      atomic_exchange(&x->launch->told[i - x->kernel->code], 1))
+    return;
+  va_start(ap, fmt);
+  vsnprintf(what, sizeof what, fmt, ap);
+  va_end(ap);
+  atomic_fetch_add(&x->launch->errors, 1);
+  report(x, i, name, lane, what);
+}
+
+void
+report_shadow(void *user, const ShadowFinding *f)
+{
+  const Launch *l = user;
+  char line[1200];
+  int n;
+  if (!f->error)
+    return; /* notes are for counters */
+  const char *text = ptx_line(l->kernel->ptx, f->line, &n);
+  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s, cta %d, warp %d, lane %d): %.*s",
+           f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,
+           n > 150 ? 150 : n, text);
+  report_line(line);
+}

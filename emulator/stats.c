@@ -1,0 +1,237 @@
+/* The cost model: never a time, an order among schedules.
+ *
+ * Clocks that a CTA keeps each unit of its SM busy (kernels.md's model, per M×N tile:
+ * MMA = M·N·D / 1024, MUFU = M·N / 16, issue ≈ 5 · M·N / 128, from executed instructions
+ * instead of formulae):
+ *   MMA     multiply-adds / multiply-adds a clock
+ *   MUFU    32 · instructions / lanes a clock
+ *   ALU     32 · instructions / lanes a clock
+ *   issue   instructions / 4
+ *   shared  passes, one a clock (conflicts count)
+ *   global  32 · sectors / bytes a clock that an SM gets from L2
+ * CTAs go to the SM with the least work so far, in order, as a chip hands them out; an SM's
+ * units overlap, so it takes as long as its busiest one; est_cycles is the slowest SM.
+ * Latencies and occupancy are not in it. */
+#include "emulator/dev.h"
+
+#include "emulator/steps.h"
+
+#include <attnc/attnc_emu.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static attncEmuStats totals;
+
+enum { ISSUE_SLOTS = 4, SECTOR = 32 };
+
+static double
+macs_of(const Insn *i)
+{
+  return 16.0 * 8.0 * i->mma.k;
+}
+
+void
+stats_cta(const Exec *x, float cost[COSTS])
+{
+  const Chip *c = x->launch->chip;
+  double n[COSTS] = {0};
+  for (int j = 0; j < x->kernel->n_code; j++) {
+    const Insn *i = &x->kernel->code[j];
+    const ShadowCount *k = &x->counts[j];
+    n[COST_ISSUE] += (double)k->count;
+    n[UNIT_ALU] += i->unit == UNIT_ALU ? (double)k->count : 0;
+    n[UNIT_MUFU] += i->unit == UNIT_MUFU ? (double)k->count : 0;
+    n[UNIT_MMA] += i->step == step_mma && i->kind == K_STEP ? macs_of(i) * (double)k->count : 0;
+    n[UNIT_SHARED] += i->flags & F_SHARED ? (double)k->phases : 0;
+    n[UNIT_GLOBAL] += i->flags & F_GLOBAL ? (double)k->phases : 0;
+  }
+  cost[COST_ISSUE] = (float)(n[COST_ISSUE] / ISSUE_SLOTS);
+  cost[UNIT_ALU] = (float)(n[UNIT_ALU] * LANES / c->fp32);
+  cost[UNIT_MUFU] = (float)(n[UNIT_MUFU] * LANES / c->mufu);
+  cost[UNIT_MMA] = (float)(n[UNIT_MMA] / c->mma_macs);
+  cost[UNIT_SHARED] = (float)n[UNIT_SHARED];
+  cost[UNIT_GLOBAL] = (float)(n[UNIT_GLOBAL] * SECTOR / c->l2_bytes);
+}
+
+static double
+busiest(const double load[COSTS])
+{
+  double most = 0;
+  for (int i = 0; i < COSTS; i++)
+    most = load[i] > most ? load[i] : most;
+  return most;
+}
+
+uint64_t
+stats_cycles(const Launch *l)
+{
+  double (*load)[COSTS] = calloc((size_t)l->chip->sms, sizeof *load), slowest = 0;
+  if (!load)
+    return 0;
+  for (uint64_t c = 0; c < l->ctas; c++) {
+    int to = 0;
+    for (int s = 1; s < l->chip->sms; s++)
+      to = busiest(load[s]) < busiest(load[to]) ? s : to;
+    for (int k = 0; k < COSTS; k++)
+      load[to][k] += (double)l->cost[c * COSTS + (uint64_t)k];
+  }
+  for (int s = 0; s < l->chip->sms; s++)
+    slowest = busiest(load[s]) > slowest ? busiest(load[s]) : slowest;
+  free(load);
+  return (uint64_t)(slowest + 0.5);
+}
+
+/* ---- totals ---- */
+
+static void
+add_counts(const Launch *l, attncEmuStats *t)
+{
+  const ShadowCount *counts = shadow_launch_counts(l->shadow);
+  for (int j = 0; j < l->kernel->n_code; j++) {
+    const Insn *i = &l->kernel->code[j];
+    const ShadowCount *k = &counts[j];
+    t->warp_instructions += k->count;
+    t->thread_instructions += k->threads;
+    if (i->kind == K_STEP && i->step == step_mma) {
+      t->mma += k->count;
+      t->macs += (uint64_t)macs_of(i) * k->count;
+    }
+    if (i->flags & F_SHARED) {
+      t->shared_accesses += k->count;
+      t->bank_conflicts += k->phases - k->ideal;
+    }
+    if (i->flags & F_GLOBAL) {
+      t->global_sectors += k->phases;
+      t->global_sectors_ideal += k->ideal;
+    }
+  }
+}
+
+/* ---- the profile of the last launch ---- */
+
+typedef struct Row {
+  int line;
+  char text[100];
+  ShadowCount count;
+  bool shared, global;
+} Row;
+static Row *rows;
+static size_t n_rows;
+
+static void
+keep_profile(const Launch *l)
+{
+  const Kernel *k = l->kernel;
+  const ShadowCount *counts = shadow_launch_counts(l->shadow);
+  free(rows);
+  rows = calloc((size_t)k->n_code, sizeof *rows);
+  n_rows = 0;
+  for (int j = 0; rows && j < k->n_code; j++) {
+    const Insn *i = &k->code[j];
+    Row *r = n_rows && rows[n_rows - 1].line == i->line ? &rows[n_rows - 1] : &rows[n_rows++];
+    int n;
+    const char *text = ptx_line(k->ptx, i->line, &n);
+    snprintf(r->text, sizeof r->text, "%.*s", n, text);
+    r->line = i->line;
+    r->count.count = counts[j].count > r->count.count ? counts[j].count : r->count.count;
+    r->count.phases += counts[j].phases;
+    r->count.ideal += counts[j].ideal;
+    r->shared |= (i->flags & F_SHARED) != 0;
+    r->global |= (i->flags & F_GLOBAL) != 0;
+  }
+}
+
+void
+stats_launch(const Launch *l, double seconds)
+{
+  uint64_t cycles = stats_cycles(l);
+  pthread_mutex_lock(&lock);
+  totals.launches++;
+  totals.ctas += l->ctas;
+  totals.est_cycles += cycles;
+  totals.barriers += atomic_load(&l->barriers);
+  totals.findings += shadow_launch_errors(l->shadow) + atomic_load(&l->errors);
+  totals.host_seconds += seconds;
+  add_counts(l, &totals);
+  keep_profile(l);
+  pthread_mutex_unlock(&lock);
+}
+
+EXPORT void
+attncEmuGetStats(attncEmuStats *out)
+{
+  size_t n = out && out->size && out->size < sizeof totals ? out->size : sizeof totals;
+  if (!out)
+    return;
+  pthread_mutex_lock(&lock);
+  totals.size = n;
+  memcpy(out, &totals, n);
+  pthread_mutex_unlock(&lock);
+}
+
+EXPORT void
+attncEmuResetStats(void)
+{
+  pthread_mutex_lock(&lock);
+  memset(&totals, 0, sizeof totals);
+  pthread_mutex_unlock(&lock);
+}
+
+typedef struct Out {
+  char *buf;
+  size_t n, at;
+} Out;
+
+static void
+out_char(Out *o, char c)
+{
+  if (o->n && o->at < o->n - 1)
+    o->buf[o->at] = c;
+  o->at++;
+}
+
+static void
+out_text(Out *o, const char *s)
+{
+  for (; *s; s++)
+    out_char(o, *s);
+}
+
+static void
+out_row(Out *o, const Row *r)
+{
+  char text[200];
+  uint64_t conflicts = r->shared ? r->count.phases - r->count.ideal : 0;
+  snprintf(text, sizeof text, "{\"line\": %d, \"count\": %llu, \"text\": \"", r->line,
+           (unsigned long long)r->count.count);
+  out_text(o, text);
+  for (const char *s = r->text; *s; s++) {
+    if (*s == '"' || *s == '\\')
+      out_char(o, '\\');
+    out_char(o, (unsigned char)*s < ' ' ? ' ' : *s);
+  }
+  snprintf(text, sizeof text, "\", \"conflicts\": %llu, \"sectors\": %llu, \"ideal\": %llu}",
+           (unsigned long long)conflicts,
+           (unsigned long long)(r->global ? r->count.phases : 0),
+           (unsigned long long)(r->global ? r->count.ideal : 0));
+  out_text(o, text);
+}
+
+EXPORT size_t
+attncEmuProfile(char *buf, size_t n)
+{
+  Out o = {buf, n, 0};
+  pthread_mutex_lock(&lock);
+  out_char(&o, '[');
+  for (size_t i = 0; i < n_rows; i++) {
+    out_text(&o, i ? ",\n" : "\n");
+    out_row(&o, &rows[i]);
+  }
+  out_text(&o, "]\n");
+  pthread_mutex_unlock(&lock);
+  if (n)
+    buf[o.at < n ? o.at : n - 1] = 0;
+  return o.at;
+}

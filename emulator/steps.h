@@ -1,0 +1,26 @@
+/* steps.h: instructions that are more than a function of their rows.  mask: active lanes whose
+ * guard holds, never 0 unless the step says so. */
+#ifndef ATTNC_EMULATOR_STEPS_H
+#define ATTNC_EMULATOR_STEPS_H
+
+#include "emulator/emu.h"
+
+/* steps.c */
+extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_nothing;
+/* flow.c */
+extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
+    step_warp_sync, step_fence;
+/* mem.c */
+extern Step step_ld, step_st, step_prefetch;
+/* atom.c */
+extern Step step_atom;
+/* warp.c */
+extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_elect;
+/* tensor.c */
+extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
+    step_cp_commit, step_cp_wait;
+
+/* All live lanes of the warp must be here: GO, or PARK until they come. */
+Stop warp_gather_all(Exec *, const Insn *, uint32_t mask);
+
+#endif
