@@ -33,11 +33,23 @@ ptx(const char *name)
 }
 
 static CUmodule
+load(const char *text)
+{
+  char said[2000] = "";
+  CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+  void *values[] = {said, (void *)(uintptr_t)sizeof said};
+  CUmodule m = NULL;
+  CUresult r = dev.cuModuleLoadDataEx(&m, text, 2, options, values);
+  if (r)
+    fail_msg("cuModuleLoadDataEx: %s: %s", device_result(&dev, r), said);
+  return m;
+}
+
+static CUmodule
 module(const char *name)
 {
   char *text = ptx(name);
-  CUmodule m = NULL;
-  OK(cuModuleLoadDataEx(&m, text, 0, NULL, NULL));
+  CUmodule m = load(text);
   free(text);
   return m;
 }
@@ -93,7 +105,7 @@ reduce_one(CUfunction f, unsigned n, unsigned blocks)
   uint64_t sum = 0, got_sum;
   assert_non_null(x);
   for (unsigned i = 0; i < n; i++) {
-    x[i] = (uint32_t)random_bits(&r) >> 12;
+    x[i] = (uint32_t)random_bits(&r) >> 20; /* a block sums them in 32 bits */
     sum += x[i];
     top = x[i] > top ? x[i] : top;
     bins[x[i] % BINS]++;
@@ -373,8 +385,7 @@ quiet(const char *text, const char *entry, unsigned char out[OUT_MAX])
   Random r = {5};
   for (int i = 0; i < M * K; i++)
     in[i] = (uint32_t)random_bits(&r) & 0x3fff3fff; /* as f16 or f32: finite */
-  CUmodule mod = NULL;
-  OK(cuModuleLoadDataEx(&mod, text, 0, NULL, NULL));
+  CUmodule mod = load(text);
   CUdeviceptr a = put(in, sizeof in), b = put(in, sizeof in), c = put(NULL, OUT_MAX),
               d = put(NULL, 64), e = put(NULL, 64);
   bool gemm = strncmp(entry, "gemm", 4) == 0, whole = strcmp(entry, "reduce_u32") == 0;
