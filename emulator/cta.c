@@ -203,7 +203,8 @@ start_warp(Exec *x, int id)
   else
     memset(w->def, 0xff, (size_t)k->rows * 4);
   memset(w->pdef, checks ? 0 : 0xff, (size_t)k->preds * 4);
-  w->pdef[PRED_TRUE] = w->pdef[PRED_SINK] = w->pred[PRED_TRUE] = FULL;
+  w->pdef[PRED_TRUE] = w->pdef[PRED_SINK] = w->pdef[PRED_FALSE] = FULL;
+  w->pred[PRED_TRUE] = FULL;
   memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
   fill_specials(x, w);
 }

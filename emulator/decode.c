@@ -126,6 +126,8 @@ dec_pred(Dec *d, const Opnd *o)
 {
   if (o->kind == O_SINK)
     return PRED_SINK;
+  if (o->kind == O_INT)
+    return o->bits ? PRED_TRUE : PRED_FALSE;
   if (o->kind != O_REG || o->reg->type != T_PRED)
     dec_fail(d, "a predicate is due as operand");
   if (o->reg->row < 0) {
@@ -386,6 +388,14 @@ resolve_address(Dec *d, Res *r, const Opnd *o)
   }
 }
 
+static uint32_t
+pred_operand(Dec *d, const Want *w, const Opnd *o)
+{
+  if (o->kind == (w->written ? O_INT : O_SINK))
+    dec_fail(d, "a predicate is due as operand");
+  return dec_pred(d, o);
+}
+
 static void
 resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
@@ -400,7 +410,7 @@ resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
   if (o->second)
     r->second = dec_pred(d, o->second);
   if (*w->text == 'p' || *w->text == '!')
-    r->row = dec_pred(d, o);
+    r->row = pred_operand(d, w, o);
   else if (*w->text == '[')
     resolve_address(d, r, o);
   else if (w->elems)
@@ -409,23 +419,32 @@ resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
     resolve_scalar(d, r, w, o);
 }
 
-/* Optional operands in the middle (bar.red) are left out if too few are given. */
+static int
+count_wants(const char *spec, int *required)
+{
+  int n = 0;
+  *required = 0;
+  for (const char *p = spec; *p; n++) {
+    size_t len = strcspn(p, " ");
+    *required += len < 2 || p[len - 1] != '?';
+    p += len + (p[len] == ' ');
+  }
+  return n;
+}
+
+/* An optional operand is there if more are given than the required ones behind it. */
 static void
 check_operands(Dec *d)
 {
   const char *spec = d->form->opnds;
-  int wanted = 0, at = 0;
-  for (const char *p = spec; *p; p++)
-    wanted += p == spec || p[-1] == ' ';
-  int missing = wanted - d->st->n;
-  d->n_r = wanted;
-  for (int i = 0; i < wanted; i++) {
+  int required, at = 0;
+  memset(d->r, 0, sizeof d->r);
+  d->n_r = count_wants(spec, &required);
+  for (int i = 0; i < d->n_r; i++) {
     Want w = next_want(d, &spec);
-    d->r[i] = (Res){0};
-    if (w.optional && missing > 0) {
-      missing--;
+    required -= !w.optional;
+    if (w.optional && d->st->n - at <= required)
       continue;
-    }
     if (at >= d->st->n)
       dec_fail(d, "too few operands");
     resolve(d, &d->r[i], &w, &d->st->opnds[at++]);
@@ -622,8 +641,8 @@ decode_kernel(Ptx *ptx, const Ast *ast)
   d->k->name = ast->name;
   for (int i = 0; i < ROW_FIRST; i++)
     new_row(d, false, NULL);
-  dec_temp_pred(d);
-  dec_temp_pred(d);
+  for (int i = 0; i < PRED_FIRST; i++)
+    dec_temp_pred(d);
   d->first = NEW_N(ptx->arena, int, ast->stmts.n + 1);
   lay_out(d);
   for (int i = 0; i < ast->stmts.n; i++) {

@@ -10,7 +10,8 @@
 #include "emulator/emu.h"
 #include "emulator/form.h"
 
-enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4, PRED_TRUE = 0, PRED_SINK = 1 };
+enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4 };
+enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_FIRST };
 
 typedef struct Res {
   const Opnd *o; /* NULL: left out */
