@@ -60,7 +60,8 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
   c->kernels = flights_new(KEPT_KERNELS, retain_entry, release_entry);
   c->behind = behind_new();
-  if (!c->plans || !c->kernels || !c->behind)
+  c->memo = memo_new();
+  if (!c->plans || !c->kernels || !c->behind || !c->memo)
     return err_set(e, ATTNC_ERR_NOMEM, "attnc_context_create: out of memory");
   return ATTNC_OK;
 }
@@ -97,6 +98,7 @@ attnc_context_release(attnc_context *c)
   if (!c)
     return;
   behind_free(c->behind);
+  memo_free(c->memo);
   flights_free(c->plans);
   flights_free(c->kernels);
   cache_close(c->cache);

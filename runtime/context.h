@@ -12,6 +12,7 @@
 #include "runtime/drv.h"
 #include "runtime/flight.h"
 #include "runtime/jit.h"
+#include "runtime/memo.h"
 
 #include <pthread.h>
 
@@ -34,6 +35,7 @@ struct attnc_context {
   Cache *cache;
   Flights *plans, *kernels;
   Behind *behind;
+  Memo *memo;
   uint64_t compiles, plan_hits; /* atomic */
 
   pthread_mutex_t lock; /* of what follows */

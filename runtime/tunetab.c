@@ -175,6 +175,12 @@ file_bytes(const char *path)
   return stat(path, &st) ? 0 : (int64_t)st.st_size;
 }
 
+int64_t
+tune_stamp(const TuneTable *t)
+{
+  return file_bytes(t->path);
+}
+
 static void
 snapshot_drop(TuneTable *t, Snapshot *s)
 {

@@ -44,6 +44,9 @@ bool tune_find(TuneTable *, const TuneProblem *, TuneFound *);
 attnc_status tune_record(TuneTable *, const TuneProblem *, const attnc_schedule *,
                          double value, const char *unit, attnc_error *);
 
+/* Changes when the table's file does: its bytes. */
+int64_t tune_stamp(const TuneTable *);
+
 /* Octaves of b * h, sq, sk; TUNE_UNKNOWN where open. */
 void tune_bucket(const attnc_sizes *, int bucket[3]);
 

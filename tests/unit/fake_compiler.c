@@ -71,6 +71,16 @@ attnc_spec_name(const attnc_spec *s)
   return s->name;
 }
 
+/* Says the pin, as the real one does. */
+const char *
+attnc_spec_json(const attnc_spec *s)
+{
+  static _Thread_local char text[256];
+  snprintf(text, sizeof text, "{\"hash\":\"%s\",\"pin\":%d,\"revision\":%d}", s->hash,
+           fake.pinned_m, fake.revision);
+  return text;
+}
+
 const Pin *
 spec_pin(const Spec *s, const char *target, const char *template_name)
 {
