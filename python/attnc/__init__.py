@@ -1,0 +1,34 @@
+"""attnc: attention kernels from a spec, compiled while the program runs.
+
+    import attnc
+    plan = attnc.Context().plan("llama3_8b_prefill.attn.yaml", "b1 h32/8 s4096")
+    o = plan(q, k, v)                       # torch, numpy, or anything that speaks DLPack
+
+    from attnc import flash_attn_func       # FlashAttention-2's functions, by name
+
+Needs libattnc.so and nothing else; numpy and torch are used where their tensors come in.
+"""
+from .context import Context
+from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
+                     Diagnostic, NoDeviceError, PendingError, ShapeError, SpecError,
+                     UnsupportedError, UsageError)
+from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
+                    flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
+                    flash_attn_varlen_qkvpacked_func, set_context)
+from .launch import Launch
+from .plan import Plan
+from .sizes import Sizes
+from .spec import Kernel, Spec, compile, load_spec, schedules, schema, targets
+from .verify import Verdict, verify
+
+__version__ = "0.1.0"
+
+
+def library_version() -> str:
+    """The version of libattnc.so."""
+    from ._lib import library
+    n = library().attnc_version()
+    return f"{n // 10000}.{n // 100 % 100}.{n % 100}"
+
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,165 @@
+"""The driver library itself, for what a launch does not do: device memory for host arrays
+on the emulated device, the primary context around a call, findings.
+
+One Driver per path and process, never closed (a driver cannot be unloaded).  Safe from any
+thread: `current` pushes the device's primary context on the calling thread's stack and pops
+it again.
+"""
+import contextlib
+import ctypes as C
+import threading
+
+from . import _lib, errors
+
+handle, address = C.c_void_p, C.c_uint64
+
+ENTRIES = {
+    "cuInit": (C.c_int, C.c_uint),
+    "cuGetErrorName": (C.c_int, C.c_int, C.POINTER(C.c_char_p)),
+    "cuGetErrorString": (C.c_int, C.c_int, C.POINTER(C.c_char_p)),
+    "cuDeviceGetCount": (C.c_int, C.POINTER(C.c_int)),
+    "cuDeviceGet": (C.c_int, C.POINTER(C.c_int), C.c_int),
+    "cuDevicePrimaryCtxRetain": (C.c_int, C.POINTER(handle), C.c_int),
+    "cuCtxPushCurrent_v2": (C.c_int, handle),
+    "cuCtxPopCurrent_v2": (C.c_int, C.POINTER(handle)),
+    "cuCtxSynchronize": (C.c_int,),
+    "cuMemAlloc_v2": (C.c_int, C.POINTER(address), C.c_size_t),
+    "cuMemFree_v2": (C.c_int, address),
+    "cuMemcpyHtoD_v2": (C.c_int, address, handle, C.c_size_t),
+    "cuMemcpyDtoH_v2": (C.c_int, handle, address, C.c_size_t),
+}
+EMULATOR = {
+    "attncEmuConfigure": (C.c_int, C.c_char_p, C.c_char_p, C.c_size_t),
+    "attncEmuGetStats": (None, C.POINTER(_lib.EmuStats)),
+    "attncEmuResetStats": (None,),
+    "attncEmuTakeFindings": (C.c_size_t, C.c_char_p, C.c_size_t),
+}
+
+_lock = threading.Lock()
+_open = {}
+
+
+def open_driver(path, settings=None):
+    """The driver at `path`, started.  settings: of the emulator, "arch=sm_86,threads=1", to
+    be given before its first use.  NoDeviceError if there is no such library or device."""
+    with _lock:
+        if path not in _open:
+            _open[path] = Driver(path, settings)
+        elif settings:
+            _open[path].configure(settings)
+        return _open[path]
+
+
+class Driver:
+    """`emulated`: the library is attnc's emulator; `path`: what was opened."""
+
+    def __init__(self, path, settings=None):
+        try:
+            self.lib = _lib.declare(C.CDLL(path), ENTRIES)
+        except OSError as e:
+            raise errors.NoDeviceError(str(e), "ATTNC_ERR_NO_DEVICE") from None
+        self.path, self.contexts = path, {}
+        self.emulated = hasattr(self.lib, "attncEmuConfigure")
+        if self.emulated:
+            _lib.declare(self.lib, EMULATOR)
+        if settings:
+            self.configure(settings)
+        self.call("cuInit", 0)
+        n = C.c_int()
+        self.call("cuDeviceGetCount", C.byref(n))
+        if n.value < 1:
+            raise errors.NoDeviceError(f"{path}: no device", "ATTNC_ERR_NO_DEVICE")
+
+    def call(self, name, *arguments):
+        """Calls an entry; an error of the driver is a DeviceError that names it."""
+        code = getattr(self.lib, name)(*arguments)
+        if code:
+            raise self.failure(name, code)
+
+    def failure(self, name, code):
+        what, why = C.c_char_p(), C.c_char_p()
+        self.lib.cuGetErrorName(code, C.byref(what))
+        self.lib.cuGetErrorString(code, C.byref(why))
+        none = code in (100, 101)
+        kind = errors.NoDeviceError if none else errors.DeviceError
+        return kind(f"{name}: {_lib.decode(what.value) or code}: {_lib.decode(why.value)}",
+                    "ATTNC_ERR_NO_DEVICE" if none else "ATTNC_ERR_DEVICE", code)
+
+    # ---- contexts ----
+
+    def context(self, ordinal):
+        """The primary context of a device, retained once and kept."""
+        with _lock:
+            if ordinal not in self.contexts:
+                device, made = C.c_int(), handle()
+                self.call("cuDeviceGet", C.byref(device), ordinal)
+                self.call("cuDevicePrimaryCtxRetain", C.byref(made), device)
+                self.contexts[ordinal] = made
+            return self.contexts[ordinal]
+
+    @contextlib.contextmanager
+    def current(self, ordinal=0):
+        """With the device's primary context current on this thread."""
+        self.call("cuCtxPushCurrent_v2", self.context(ordinal))
+        try:
+            yield self
+        finally:
+            self.call("cuCtxPopCurrent_v2", C.byref(handle()))
+
+    def synchronize(self):
+        self.call("cuCtxSynchronize")
+
+    # ---- the emulator's own ----
+
+    def configure(self, settings):
+        if not self.emulated:
+            raise errors.UsageError(f"{self.path} is no emulator: settings {settings!r} are "
+                                    "not for it")
+        reason = C.create_string_buffer(256)
+        if self.lib.attncEmuConfigure(settings.encode(), reason, len(reason)):
+            raise errors.UsageError(f"emulator: {settings!r}: {_lib.decode(reason.value)}")
+
+    def findings(self):
+        """What the emulator saw kernels do wrong since the last call, one a line."""
+        n = self.lib.attncEmuTakeFindings(None, 0) if self.emulated else 0
+        if not n:
+            return []
+        buffer = C.create_string_buffer(n + 1)
+        self.lib.attncEmuTakeFindings(buffer, n + 1)
+        return _lib.decode(buffer.value).splitlines()
+
+    def stats(self):
+        """Counters of the emulator over all launches since the last reset, as a dict."""
+        if not self.emulated:
+            raise errors.UsageError(f"{self.path} is no emulator: it has no counters")
+        s = _lib.EmuStats()
+        self.lib.attncEmuGetStats(s)
+        return {name: getattr(s, name) for name, *_ in s._fields_[1:]}
+
+    def reset_stats(self):
+        if self.emulated:
+            self.lib.attncEmuResetStats()
+
+
+class Memory:
+    """Device memory of the current context: freed by `free`, or on leaving `with`."""
+
+    def __init__(self, driver, nbytes):
+        self.driver, self.nbytes, at = driver, nbytes, address()
+        driver.call("cuMemAlloc_v2", C.byref(at), max(nbytes, 16))
+        self.address = at.value
+
+    def write(self, host):
+        self.driver.call("cuMemcpyHtoD_v2", self.address, host, self.nbytes)
+
+    def read(self, host):
+        self.driver.call("cuMemcpyDtoH_v2", host, self.address, self.nbytes)
+
+    def free(self):
+        self.driver.call("cuMemFree_v2", self.address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.free()

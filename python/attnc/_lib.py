@@ -1,0 +1,209 @@
+"""The C library as ctypes sees it: structs and functions of attnc_rt.h and attnc.h, each
+from one table, and the loading of libattnc.so.
+
+Nothing here is for users.  Structs are laid out as in the headers (a test compiles a C
+program that prints sizes and offsets); a struct that begins with `size` fills it in itself.
+The library is looked for, in this order: $ATTNC_LIBRARY (a file), beside this package in
+`lib/` (what a wheel packs), in the build folders of a source tree, on the loader's path.
+"""
+import ctypes as C
+import os
+import threading
+
+i32, i64, u32, u64 = C.c_int, C.c_int64, C.c_uint32, C.c_uint64
+size_t, text, pointer, f64 = C.c_size_t, C.c_char_p, C.c_void_p, C.c_double
+
+SLOTS = ("q", "k", "v", "o", "lse")
+SCALARS = ("softmax_scale",)
+LOG = C.CFUNCTYPE(None, pointer, i32, text)
+
+
+class Struct(C.Structure):
+    """One of the library's structs, zeroed, its `size` set where it has one."""
+
+    def __init__(self, **fields):
+        super().__init__(**fields)
+        if self._fields_[0][0] == "size":
+            self.size = C.sizeof(self)
+
+
+def struct(name, *fields):
+    return type(name, (Struct,), {"_fields_": list(fields), "__slots__": ()})
+
+
+SIZE = ("size", size_t)
+Diag = struct("Diag", ("error", i32), ("code", i32), ("file", text), ("line", i32),
+              ("col", i32), ("message", text), ("source", text), ("width", i32),
+              ("help", text))
+Error = struct("Error", ("status", i32), ("driver_code", i32), ("message", C.c_char * 504))
+Tensor = struct("Tensor", ("data", pointer), ("stride", i64 * 5))
+Sizes = struct("Sizes", SIZE, *((name, i64) for name in ("b", "h", "hk", "sq", "sk")))
+Args = struct("Args", SIZE, ("sizes", Sizes), ("tensors", C.POINTER(Tensor)),
+              ("n_tensors", u32), ("n_scalars", u32), ("scalars", C.POINTER(C.c_float)),
+              ("workspace", pointer), ("workspace_bytes", size_t))
+Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", Sizes),
+                 ("strides", i64 * 5 * len(SLOTS)), ("flags", u32))
+Schedule = struct("Schedule", SIZE, ("template_name", text),
+                  *((name, i32) for name in ("block_m", "block_n", "num_stages", "num_warps",
+                                             "q_in_regs")))
+CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),
+                        ("text", text), ("ptx_version", text))
+TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (
+    "q_tiles", "kv_tiles", "empty", "partial", "full", "visited")))
+Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
+                 ("tune_dir", text), ("log", LOG), ("log_user", pointer),
+                 ("compile", C.POINTER(CompileOptions)), ("target", text))
+Verdict = struct("Verdict", SIZE, ("pass_", i32), ("max_error", f64), ("bound", f64),
+                 ("lse_error", f64),
+                 *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")))
+EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
+    "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
+    "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
+    "barriers", "est_cycles", "findings")), ("host_seconds", f64))
+
+# C names of the structs whose layout a test compares.
+C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
+           "attnc_sizes": Sizes, "attnc_args": Args, "attnc_problem": Problem,
+           "attnc_schedule": Schedule, "attnc_compile_options": CompileOptions,
+           "attnc_tile_counts": TileCounts, "attnc_options": Options,
+           "attnc_verdict": Verdict, "attncEmuStats": EmuStats}
+
+NOWAIT = 1
+
+
+def ref(kind):
+    return C.POINTER(kind)
+
+
+out, status, error = C.POINTER(pointer), i32, C.POINTER(Error)
+
+# name: (result, arguments).  Opaque handles are plain pointers.
+FUNCTIONS = {
+    # attnc_rt.h
+    "attnc_status_name": (text, status),
+    "attnc_status_string": (text, status),
+    "attnc_version": (i32,),
+    "attnc_bundle_open": (status, text, out, error),
+    "attnc_bundle_plan": (status, pointer, text, out, error),
+    "attnc_bundle_release": (None, pointer),
+    "attnc_plan_retain": (None, pointer),
+    "attnc_plan_release": (None, pointer),
+    "attnc_plan_workspace": (status, pointer, ref(Sizes), ref(size_t)),
+    "attnc_plan_slot": (i32, pointer, text),
+    "attnc_plan_json": (text, pointer),
+    "attnc_plan_state_bytes": (size_t, pointer),
+    "attnc_launch": (status, pointer, pointer, pointer, pointer, pointer),
+    # attnc.h
+    "attnc_diags_create": (status, out),
+    "attnc_diags_release": (None, pointer),
+    "attnc_diags_count": (size_t, pointer),
+    "attnc_diags_get": (ref(Diag), pointer, size_t),
+    "attnc_diags_format": (size_t, pointer, i32, text, size_t),
+    "attnc_spec_load": (status, text, size_t, text, out, pointer),
+    "attnc_spec_release": (None, pointer),
+    "attnc_spec_name": (text, pointer),
+    "attnc_spec_canonical": (text, pointer),
+    "attnc_spec_hash": (text, pointer),
+    "attnc_spec_json": (text, pointer),
+    "attnc_spec_check": (status, pointer, text, pointer),
+    "attnc_spec_schema": (text,),
+    "attnc_targets": (ref(text),),
+    "attnc_compile": (status, pointer, ref(Problem), text, ref(Schedule), out, error),
+    "attnc_kernel_release": (None, pointer),
+    "attnc_kernel_ptx": (text, pointer, ref(size_t)),
+    "attnc_kernel_json": (text, pointer),
+    "attnc_kernel_dump": (text, pointer, text),
+    "attnc_kernel_seconds": (f64, pointer, text),
+    "attnc_compile_with": (status, pointer, ref(Problem), text, ref(Schedule),
+                           ref(CompileOptions), out, error),
+    "attnc_schedules": (status, pointer, ref(Problem), text, i32, out, error),
+    "attnc_text_free": (None, pointer),
+    "attnc_tiles": (status, pointer, ref(Sizes), i32, i32, ref(TileCounts), text, size_t,
+                    error),
+    "attnc_context_create": (status, ref(Options), out, error),
+    "attnc_context_release": (None, pointer),
+    "attnc_context_json": (text, pointer),
+    "attnc_plan_get": (status, pointer, pointer, ref(Problem), out, error),
+    "attnc_plan_get_with": (status, pointer, pointer, ref(Problem), ref(Schedule), out,
+                            error),
+    "attnc_key_explain": (status, pointer, pointer, ref(Problem), ref(Schedule), out, error),
+    "attnc_reference": (status, pointer, ref(Args), ref(i64), size_t, ref(f64), ref(f64),
+                        error),
+    "attnc_verify": (status, pointer, ref(Args), ref(Verdict), error),
+    "attnc_tune_record": (status, pointer, pointer, ref(Problem), ref(Schedule), f64, text,
+                          error),
+    "attnc_cache_stat": (status, pointer, out, error),
+    "attnc_cache_verify": (status, pointer, out, error),
+    "attnc_cache_gc": (status, pointer, out, error),
+    "attnc_cache_clear": (status, pointer, out, error),
+}
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+BUILDS = ("release", "portable/attnc-portable", "dev", "clang", "asan")
+
+
+def candidates():
+    """(path, must it load?) of the library, best first."""
+    chosen = os.environ.get("ATTNC_LIBRARY")
+    if chosen:
+        return [(chosen, True)]
+    build = os.path.join(PACKAGE, "..", "..", "build")
+    files = [os.path.join(PACKAGE, "lib", "libattnc.so")]
+    files += [os.path.join(build, name, sub, "libattnc.so")
+              for name in BUILDS for sub in ("lib", "")]
+    found = [(os.path.realpath(f), True) for f in files if os.path.exists(f)]
+    return [*found[:1], ("libattnc.so", False)]
+
+
+def declare(lib, functions):
+    """Types of the functions; one that the library lacks is an OSError that names it."""
+    for name, (result, *arguments) in functions.items():
+        try:
+            function = getattr(lib, name)
+        except AttributeError:
+            raise OSError(f"{lib._name}: has no {name}: another version of attnc") from None
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def open_library():
+    wrong = None
+    for path, must in candidates():
+        try:
+            return declare(C.CDLL(path), FUNCTIONS)
+        except OSError as e:
+            wrong = e
+            if must:
+                break
+    raise OSError(f"libattnc.so cannot be loaded ({wrong}); build it (scripts/build), or "
+                  "set ATTNC_LIBRARY to its path")
+
+
+_lock = threading.Lock()
+_loaded = None
+
+
+def library():
+    """libattnc.so, loaded at the first call; safe from any thread.  OSError if it is not
+    to be found."""
+    global _loaded
+    if _loaded is None:
+        with _lock:
+            if _loaded is None:
+                _loaded = open_library()
+    return _loaded
+
+
+def beside(name):
+    """Path of a library that is shipped beside libattnc.so; the bare name, for the loader
+    to find, where libattnc.so was found by its bare name."""
+    folder = os.path.dirname(library()._name)
+    return os.path.join(folder, name) if folder else name
+
+
+def decode(value):
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def encode(value):
+    return None if value is None else os.fsencode(value)

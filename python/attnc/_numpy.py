@@ -1,0 +1,79 @@
+"""numpy's part: views of host arrays, and what the drop-in functions do to them.
+
+float16 is fp16, float32 is fp32; bf16 is ml_dtypes' bfloat16 or, since numpy has none of its
+own, uint16: its bits.
+"""
+import numpy
+
+from .arrays import View
+
+DTYPES = {"float16": "fp16", "bfloat16": "bf16", "uint16": "bf16", "float32": "fp32"}
+
+
+def view(x):
+    dtype = DTYPES.get(x.dtype.name, x.dtype.name) if x.dtype.isnative else str(x.dtype)
+    strides = tuple(s // x.itemsize for s in x.strides)
+    return View(x.ctypes.data, x.shape, strides, dtype, ("cpu", 0), x)
+
+
+def contiguous(x):
+    return numpy.ascontiguousarray(x)
+
+
+def packed(x):
+    """With elements one after another in the last axis; x itself if it is."""
+    return x if x.strides[-1] == x.itemsize or x.shape[-1] == 1 else contiguous(x)
+
+
+def empty(shape, like):
+    return numpy.empty(shape, like.dtype)
+
+
+def empty_fp32(shape, like):
+    return numpy.empty(shape, numpy.float32)
+
+
+def zeros(shape, like):
+    return numpy.zeros(shape, like.dtype)
+
+
+def zeros_fp32(shape, like):
+    return numpy.zeros(shape, numpy.float32)
+
+
+def copy(to, source):
+    to[...] = source
+
+
+def pad_last(x, n):
+    """A copy with `n` zeros behind each row."""
+    return numpy.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, n)])
+
+
+def minus_to_plus_inf(x):
+    """-inf becomes +inf, in place."""
+    x[numpy.isneginf(x)] = numpy.inf
+
+
+def integers(x):
+    """The values of an int32 vector; TypeError for another dtype."""
+    if x.dtype != numpy.int32:
+        raise TypeError(f"int32 is needed, not {x.dtype}")
+    return x.tolist()
+
+
+def needs_grad(*tensors):
+    return False
+
+
+def stream(device):
+    return 0
+
+
+def key(x):
+    """All of an array that a launch is packed from, but for its address."""
+    return x.shape, x.strides, x.dtype.name
+
+
+def strides(x):
+    return x.strides

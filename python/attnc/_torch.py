@@ -1,0 +1,93 @@
+"""torch's part: views of tensors, the caller's current stream, and what the drop-in functions
+do to tensors.  Imported when a tensor of torch is first seen."""
+import torch
+
+from .arrays import View
+
+DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+DEVICES = ("cpu", "cuda")
+
+# The raw handle of the current stream, without making a Stream object of it.
+_raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
+
+def view(x):
+    kind, index = x.device.type, x.device.index
+    if kind == "cuda" and torch.version.hip is not None:
+        kind = "hip"
+    if kind not in DEVICES:
+        raise TypeError(f"tensors on {kind} are not supported: cuda or cpu")
+    return View(x.data_ptr(), tuple(x.shape), x.stride(), DTYPES.get(x.dtype, str(x.dtype)),
+                (kind, index or 0), x)
+
+
+def contiguous(x):
+    """Contiguous, and aligned as fresh memory is."""
+    y = x.contiguous()
+    return y if y.data_ptr() % 16 == 0 else y.clone()
+
+
+def packed(x):
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else contiguous(x)
+
+
+def empty(shape, like):
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
+def empty_fp32(shape, like):
+    return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+def zeros(shape, like):
+    return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def zeros_fp32(shape, like):
+    return torch.zeros(shape, dtype=torch.float32, device=like.device)
+
+
+def copy(to, source):
+    to.copy_(source)
+
+
+def pad_last(x, n):
+    return torch.nn.functional.pad(x, (0, n))
+
+
+def minus_to_plus_inf(x):
+    x.masked_fill_(x == -torch.inf, torch.inf)
+
+
+def integers(x):
+    if x.dtype != torch.int32:
+        raise TypeError(f"int32 is needed, not {x.dtype}")
+    return x.tolist()
+
+
+def needs_grad(*tensors):
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def stream(device):
+    """The current stream of a device, as an integer; 0 on the CPU."""
+    kind, index = device
+    if kind != "cuda":
+        return 0
+    if _raw_stream is not None:
+        return _raw_stream(index)
+    return torch.cuda.current_stream(index).cuda_stream
+
+
+def scratch(nbytes, like):
+    """Device memory of the caching allocator: safe to drop once the launch is enqueued."""
+    return torch.empty(nbytes, dtype=torch.uint8, device=like.device)
+
+
+def key(x):
+    """All of a tensor that a launch is packed from, but for its address."""
+    return x.shape, x.stride(), x.dtype, x.device
+
+
+def strides(x):
+    return x.stride()

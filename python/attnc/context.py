@@ -1,0 +1,102 @@
+"""A context: a driver library, the caches, the tuning tables; and what it hands out, plans.
+
+A Context may be used from many threads; one is enough for a device kind.  It is released when
+the last reference to it and to its plans is gone.
+"""
+import ctypes as C
+import json
+import os
+import weakref
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from . import _driver, _lib, errors
+from .plan import Plan
+from .sizes import SizesLike
+from .spec import SpecLike, _check, load_spec, problem, schedule as make_schedule, taken_text
+
+CACHES = {None: 0, "off": 1, "ro": 2, "rw": 3}
+
+
+def _open_driver(device, settings):
+    """"cuda", "emu", "auto" (a GPU where there is one, else the emulator) or a path."""
+    emulator = _lib.beside("libattnc-emu.so")
+    cuda = os.environ.get("ATTNC_LIBCUDA") or "libcuda.so.1"
+    if device == "emu":
+        return _driver.open_driver(emulator, settings)
+    if device == "cuda":
+        return _driver.open_driver(cuda, settings)
+    if device != "auto":
+        return _driver.open_driver(os.fspath(device), settings)
+    try:
+        return _driver.open_driver(cuda)
+    except errors.NoDeviceError:
+        if "ATTNC_LIBCUDA" in os.environ:
+            raise
+        return _driver.open_driver(emulator, settings)
+
+
+class Context:
+    """Plans for one driver library.
+
+    device: "auto" (a GPU where a driver and a device are found, else the emulator), "cuda",
+        "emu", or the path of a driver library.  $ATTNC_LIBCUDA names the library of "cuda".
+    emulator: the emulator's settings, "arch=sm_86,threads=1"; arch only before its first use.
+    cache: "off", "ro" or "rw"; None: $ATTNC_CACHE.  cache_dir, tune_dir: None: the defaults.
+    target: compile for this target, not the device's best.
+    log: called as log(level, message), from any thread.
+
+    Raises NoDeviceError where there is no such library or device.
+    """
+
+    def __init__(self, device: str = "auto", *, emulator: Optional[str] = None,
+                 cache: Optional[str] = None, cache_dir: Optional[str] = None,
+                 tune_dir: Optional[str] = None, target: Optional[str] = None,
+                 log: Optional[Callable[[int, str], None]] = None):
+        if cache not in CACHES:
+            raise errors.UsageError(f"cache: {cache!r} is not one of off, ro, rw")
+        self.driver = _open_driver(device, emulator)
+        self.emulated: bool = self.driver.emulated
+        self._log = _lib.LOG((lambda _, level, text: log(level, _lib.decode(text)))
+                             if log else 0)
+        options = _lib.Options(
+            libcuda=_lib.encode(self.driver.path), cache_dir=_lib.encode(cache_dir),
+            cache=CACHES[cache], tune_dir=_lib.encode(tune_dir), log=self._log,
+            target=_lib.encode(target))
+        lib, self._handle, error = _lib.library(), C.c_void_p(), _lib.Error()
+        _check(lib.attnc_context_create(options, C.byref(self._handle), error), error)
+        weakref.finalize(self, lib.attnc_context_release, self._handle).atexit = False
+
+    @property
+    def info(self) -> Dict[str, Any]:
+        """Counters and settings: hits, misses, compiles, where things are."""
+        return json.loads(_lib.library().attnc_context_json(self._handle))
+
+    def plan(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
+             schedule: Optional[Mapping[str, Any]] = None,
+             strides: Optional[Mapping[str, Any]] = None, nowait: bool = False) -> Plan:
+        """A kernel for `spec`, loaded on device `device`: found in a cache, or compiled.
+
+        sizes: hints for the choice of a schedule, and the values of what the spec
+        specialises; a plan serves every other size too.  schedule: the caller's own, which
+        must be legal.  nowait: PendingError instead of waiting for a compile.
+        """
+        spec, lib = load_spec(spec), _lib.library()
+        handle, error = C.c_void_p(), _lib.Error()
+        asked = problem(sizes, device + 1, strides, nowait)
+        if schedule is None:
+            status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
+                                        error)
+        else:
+            status = lib.attnc_plan_get_with(self._handle, spec._handle, asked,
+                                             make_schedule(schedule), C.byref(handle), error)
+        _check(status, error)
+        return Plan(self, spec, handle, device)
+
+    def explain_key(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
+                    schedule: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+        """The key of the cache entry, and the fields it is the hash of."""
+        out, error = C.c_void_p(), _lib.Error()
+        _check(_lib.library().attnc_key_explain(
+            self._handle, load_spec(spec)._handle, problem(sizes, device + 1),
+            make_schedule(schedule), C.byref(out), error), error)
+        return json.loads(taken_text(out))

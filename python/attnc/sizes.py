@@ -1,0 +1,56 @@
+"""Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys."""
+import re
+from typing import Mapping, NamedTuple, Union
+
+from .errors import UsageError
+
+WORD = re.compile(r"(b|h|sq|sk|s)(\d+)(?:/(\d+))?$")
+
+
+class Sizes(NamedTuple):
+    """Sizes of a call; `h` is a multiple of `hk`."""
+
+    b: int
+    h: int
+    hk: int
+    sq: int
+    sk: int
+
+    def __str__(self):
+        return f"b{self.b} h{self.h}/{self.hk} sq{self.sq} sk{self.sk}"
+
+
+SizesLike = Union[Sizes, str, Mapping[str, int]]
+
+
+def parse(notation):
+    """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256."""
+    seen = {}
+    for word in notation.split():
+        m = WORD.match(word)
+        if not m or (m.group(3) and m.group(1) != "h"):
+            raise UsageError(f"sizes {notation!r}: cannot read {word!r}; b2 h8/2 sq128 sk1024 "
+                             "is meant")
+        name, value = m.group(1), int(m.group(2))
+        new = {"s": {"sq": value, "sk": value},
+               "h": {"h": value, "hk": int(m.group(3) or value)}}.get(name, {name: value})
+        if seen.keys() & new.keys():
+            raise UsageError(f"sizes {notation!r}: {word!r} is given twice")
+        seen.update(new)
+    return seen
+
+
+def sizes(source: SizesLike) -> Sizes:
+    """Sizes from sizes, notation or a mapping.  In a mapping hk is h, and sk is sq, where
+    left out; b, h and sq must be there.  UsageError says what is missing."""
+    if isinstance(source, Sizes):
+        return source
+    values = parse(source) if isinstance(source, str) else dict(source)
+    values.setdefault("hk", values.get("h"))
+    values.setdefault("sk", values.get("sq"))
+    wrong = [n for n in Sizes._fields if not isinstance(values.get(n), int)]
+    extra = sorted(values.keys() - set(Sizes._fields))
+    if wrong or extra:
+        raise UsageError(f"sizes {source!r}: " + (f"no {', '.join(wrong)}" if wrong else
+                                                  f"unknown {', '.join(extra)}"))
+    return Sizes(**values)

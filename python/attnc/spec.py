@@ -1,0 +1,214 @@
+"""Specs and what can be made of one without a device: checks, kernels, schedules.
+
+A Spec is immutable and may be shared between threads.  It is made from a file, from YAML
+text, or from a dict with the same keys; SpecError has everything that is wrong, each with
+its place.
+"""
+import ctypes as C
+import json
+import os
+import weakref
+from typing import Any, Dict, List, Mapping, Optional, Union
+
+from . import _lib, errors
+from .sizes import Sizes, SizesLike, sizes as make_sizes
+
+FORWARD = 0
+
+
+def _check(status, error, diagnostics=()):
+    if status:
+        raise errors.make(status, _lib.decode(error.message), error.driver_code, diagnostics)
+
+
+class Diags:
+    """The diagnostics of one call; give it `pointer`, then ask for `items` and `text`."""
+
+    def __init__(self):
+        self.lib, self.pointer = _lib.library(), C.c_void_p()
+        _check(self.lib.attnc_diags_create(C.byref(self.pointer)), _lib.Error())
+        weakref.finalize(self, self.lib.attnc_diags_release, self.pointer).atexit = False
+
+    def items(self):
+        for i in range(self.lib.attnc_diags_count(self.pointer)):
+            d = self.lib.attnc_diags_get(self.pointer, i).contents
+            yield errors.Diagnostic(bool(d.error), d.code, _lib.decode(d.file), d.line, d.col,
+                                    _lib.decode(d.message), _lib.decode(d.source), d.width,
+                                    _lib.decode(d.help))
+
+    def text(self):
+        n = self.lib.attnc_diags_format(self.pointer, 0, None, 0)
+        buffer = C.create_string_buffer(n + 1)
+        self.lib.attnc_diags_format(self.pointer, 0, buffer, n + 1)
+        return _lib.decode(buffer.value).rstrip("\n")
+
+
+class Spec:
+    """What is computed.  `Spec.from_file`, `Spec.from_text`, `Spec.from_dict`, or
+    `attnc.load_spec`, which takes any of the three.
+
+    Attributes: name, hash (64 hex digits, over what is computed), canonical (the text that
+    the hash is over), fields (the spec as a dict, defaults filled in).
+    """
+
+    def __init__(self, text: str, name: str = "<text>"):
+        lib, handle, diags = _lib.library(), C.c_void_p(), Diags()
+        raw = text.encode("utf-8", "surrogateescape")
+        status = lib.attnc_spec_load(raw, len(raw), _lib.encode(name), C.byref(handle),
+                                     diags.pointer)
+        if status:
+            raise errors.make(status, diags.text(), diagnostics=diags.items())
+        self._handle = handle
+        weakref.finalize(self, lib.attnc_spec_release, handle).atexit = False
+        self.warnings: List[errors.Diagnostic] = list(diags.items())
+        self.fields: Dict[str, Any] = json.loads(lib.attnc_spec_json(handle))
+        self.name: str = self.fields["name"]
+        self.hash: str = self.fields["hash"]
+        self.canonical: str = self.fields["canonical"]
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "<text>") -> "Spec":
+        """From YAML; `name` is what diagnostics call it."""
+        return cls(text, name)
+
+    @classmethod
+    def from_file(cls, path: Union[str, os.PathLike]) -> "Spec":
+        """From a file; OSError if it cannot be read."""
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as f:
+            return cls(f.read(), os.fspath(path))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any], name: str = "<dict>") -> "Spec":
+        """From {"attnc": 1, "name": …, "dtype": …, "head_dim": …, …}: the keys of the YAML."""
+        return cls(json.dumps(dict(fields), indent=1), name)
+
+    def check(self, target: str) -> None:
+        """UnsupportedError, with every reason, if this cannot run on `target` ("sm_80")."""
+        diags = Diags()
+        status = _lib.library().attnc_spec_check(self._handle, target.encode(), diags.pointer)
+        if status:
+            raise errors.make(status, diags.text(), diagnostics=diags.items())
+
+    def __repr__(self):
+        return f"<attnc.Spec {self.name} {self.hash[:12]}>"
+
+
+SpecLike = Union[Spec, str, os.PathLike, Mapping[str, Any]]
+
+
+def load_spec(source: SpecLike) -> Spec:
+    """A Spec from a Spec, a dict, a path, or YAML text (a str with a line break)."""
+    if isinstance(source, Spec):
+        return source
+    if isinstance(source, Mapping):
+        return Spec.from_dict(source)
+    if isinstance(source, str) and "\n" in source:
+        return Spec.from_text(source)
+    return Spec.from_file(source)
+
+
+def problem(sizes: Optional[SizesLike], device=0, strides=None, nowait=False):
+    """An attnc_problem; strides: {"q": (b, h, s, d) in elements, …} for specs that specialise
+    them."""
+    p = _lib.Problem(op=FORWARD, device=device, flags=_lib.NOWAIT if nowait else 0)
+    p.sizes.size = C.sizeof(_lib.Sizes)
+    for name, value in make_sizes(sizes)._asdict().items() if sizes is not None else ():
+        setattr(p.sizes, name, value)
+    for name, values in (strides or {}).items():
+        if name not in _lib.SLOTS:
+            raise errors.UsageError(f"strides: no tensor is called {name!r}")
+        for i, value in enumerate(values):
+            p.strides[_lib.SLOTS.index(name)][i] = value
+    return p
+
+
+def schedule(fields: Optional[Mapping[str, Any]]):
+    """A pointer to an attnc_schedule, or None: {"template": "fwd_mma", "block_m": 128, …}."""
+    if fields is None:
+        return None
+    made = _lib.Schedule()
+    for key, value in fields.items():
+        name = "template_name" if key == "template" else key
+        if name == "size" or name not in (f[0] for f in made._fields_):
+            raise errors.UsageError(f"schedule: no field {key!r}")
+        if name == "q_in_regs" and isinstance(value, bool):
+            value = 2 if value else 1
+        setattr(made, name, value.encode() if isinstance(value, str) else value)
+    return C.pointer(made)
+
+
+class Kernel:
+    """A kernel compiled for one target: `ptx` (text) and `recipe` (dict: how to launch it).
+
+    seconds: {stage: seconds} of the compile; dump(stage): a stage's text if it was kept.
+    """
+
+    STAGES = ("front", "tile", "lower", "passes", "codegen", "load", "total")
+
+    def __init__(self, handle):
+        lib = _lib.library()
+        self._handle = handle
+        weakref.finalize(self, lib.attnc_kernel_release, handle).atexit = False
+        self.ptx: str = _lib.decode(lib.attnc_kernel_ptx(handle, None))
+        self.recipe: Dict[str, Any] = json.loads(lib.attnc_kernel_json(handle))
+        self.seconds = {s: lib.attnc_kernel_seconds(handle, s.encode()) for s in self.STAGES}
+
+    def dump(self, stage: str) -> Optional[str]:
+        return _lib.decode(_lib.library().attnc_kernel_dump(self._handle, stage.encode()))
+
+
+def compile(spec: SpecLike, target: str, *, sizes: Optional[SizesLike] = None,
+            schedule: Optional[Mapping[str, Any]] = None, dump: Optional[str] = None,
+            ptx_version: Optional[str] = None) -> Kernel:
+    """Compiles for `target` ("sm_80"): pure, no driver, no cache.
+
+    sizes are needed only where the spec specialises them.  dump: stages to keep, for
+    example "tile,ll".  Raises SpecError, UnsupportedError, CompileError.
+    """
+    spec, handle, error = load_spec(spec), C.c_void_p(), _lib.Error()
+    options = _lib.CompileOptions(dump=_lib.encode(dump), ptx_version=_lib.encode(ptx_version))
+    _check(_lib.library().attnc_compile_with(
+        spec._handle, problem(sizes), target.encode(), _schedule(schedule), options,
+        C.byref(handle), error), error)
+    return Kernel(handle)
+
+
+_schedule = schedule  # the name is also an argument
+
+
+def taken_text(pointer):
+    """The text that a call left to us, as a str; frees it."""
+    lib = _lib.library()
+    try:
+        return _lib.decode(C.string_at(pointer))
+    finally:
+        lib.attnc_text_free(pointer)
+
+
+def schedules(spec: SpecLike, target: str, sizes: SizesLike, *,
+              refused: bool = False) -> List[Dict[str, Any]]:
+    """The legal schedules, best first by the cost model; `refused` adds the illegal ones,
+    each with its "reason"."""
+    spec, out, error = load_spec(spec), C.c_void_p(), _lib.Error()
+    _check(_lib.library().attnc_schedules(spec._handle, problem(sizes), target.encode(),
+                                          int(refused), C.byref(out), error), error)
+    return json.loads(taken_text(out))
+
+
+def targets() -> List[str]:
+    """The targets that kernels can be compiled for."""
+    found = []
+    for name in _lib.library().attnc_targets():
+        if name is None:
+            return found
+        found.append(name.decode())
+    return found
+
+
+def schema() -> Dict[str, Any]:
+    """The JSON Schema of spec version 1."""
+    return json.loads(_lib.library().attnc_spec_schema())
+
+
+def sizes_struct(sizes: Sizes):
+    return _lib.Sizes(**sizes._asdict())
