@@ -314,25 +314,20 @@ lower_copy_wait(Lo *lo, const Op *op)
 
 /* ---- out ---- */
 
+/* 16 bytes from shared memory to a tensor; want: NULL or whether at all. */
 static void
 move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
 {
-  char text[96];
-  V piece[4];
-  snprintf(text, sizeof text, "ld.shared.v4.b32 {$0,$1,$2,$3}, [$4+%d];", src_at);
-  asm_call(lo, ASM_EFFECT, text, "=r,=r,=r,=r,r", &src, 1, lo->i32, piece, 4);
-  V in[6] = { dst, piece[0], piece[1], piece[2], piece[3] };
-  if (!want) {
-    snprintf(text, sizeof text, "st.global.v4.b32 [$0+%d], {$1,$2,$3,$4};", dst_at);
-    asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r", in, 5, lo->none, NULL, 0);
-    return;
-  }
-  in[5] = as_i32(lo, lo->b, want);
+  char text[256];
+  const char *p = want ? "@p " : "";
+  V in[3] = { dst, src };
+  if (want)
+    in[2] = as_i32(lo, lo->b, want);
   snprintf(text, sizeof text,
-           "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p st.global.v4.b32 [$0+%d], "
-           "{$1,$2,$3,$4}; }",
-           dst_at);
-  asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r,r", in, 6, lo->none, NULL, 0);
+           "{ .reg .pred p; .reg .b32 a, b, c, d; %s%sld.shared.v4.b32 {a, b, c, d}, [$1+%d]; "
+           "%sst.global.v4.b32 [$0+%d], {a, b, c, d}; }",
+           want ? "setp.ne.s32 p, $2, 0; " : "", p, src_at, p, dst_at);
+  asm_call(lo, ASM_EFFECT, text, want ? "l,r,r" : "l,r", in, want ? 3 : 2, lo->none, NULL, 0);
 }
 
 void

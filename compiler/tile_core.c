@@ -75,7 +75,9 @@ View
 v_rows(const Tensor *x, Idx b, Idx h, Idx row, int n)
 {
   View v = { .x = x, .b = b, .h = h, .row = row, .n = n };
-  v.whole = i_multiple(x->rows, n) && i_multiple(row, n);
+  int64_t rows;
+  bool none = i_known(x->rows, &rows) && rows == 0;
+  v.whole = !none && i_multiple(x->rows, n) && i_multiple(row, n);
   return v;
 }
 

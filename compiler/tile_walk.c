@@ -49,11 +49,14 @@ add_span(Walk *w, Idx lo, Idx hi, TileClass cls)
 Walk
 w_keys(const Mask *m, Idx q0, int bm, int bn)
 {
-  Walk w = { .bn = bn, .even = i_multiple(m->sk, bn) };
+  int64_t none;
+  Walk w = { .bn = bn, .even = i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none) };
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
   w.start = start_of(m, q0);
   w.end = end_of(m, q1);
   w.lo = i_div(w.start, bn);
+  if (m->band.lo != INT_MIN && !m->band.bottom_right) /* may start past the last key */
+    w.lo = i_min(w.lo, i_max(0, i_sub(i_cdiv(m->sk, bn), 1)));
   w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));
   Idx full_hi = i_max(w.lo, i_min(i_div(end_of(m, q0), bn), w.hi));
   Idx full_lo = i_max(w.lo, i_min(i_cdiv(start_of(m, q1), bn), full_hi));
