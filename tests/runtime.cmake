@@ -32,6 +32,17 @@ if(TARGET attnc AND TARGET attnc_llvm)
   endif()
 endif()
 
+# The real compiler and two emulated devices.
+if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
+  unit(devices OBJECTS base LABELS runtime)
+  if(TARGET test_devices)
+    target_sources(test_devices PRIVATE ${CMAKE_SOURCE_DIR}/runtime/drv.c)
+    target_link_libraries(test_devices PRIVATE attnc)
+    add_dependencies(test_devices attnc_llvm attnc_emu)
+    target_compile_definitions(test_devices PRIVATE EMULATOR="$<TARGET_FILE:attnc_emu>")
+  endif()
+endif()
+
 unit(hash_block OBJECTS base LABELS runtime)
 
 # Our declarations of the driver against NVIDIA's, where they are installed.
