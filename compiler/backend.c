@@ -52,8 +52,11 @@ static attnc_status
 open_module(attnc_error *err)
 {
   char beside[4096];
+  const char *asked = env_get(ENV_LLVM);
   beside_us(beside, sizeof beside);
-  void *h = try_open(env_get(ENV_LLVM));
+  void *h = try_open(asked);
+  if (asked && !h) /* the user's choice: no other in its place */
+    return err_set(err, ATTNC_ERR_COMPILE, "dlopen: %s", dlerror());
   h = h ? h : try_open(beside);
   h = h ? h : try_open(name);
   if (!h)
