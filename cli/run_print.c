@@ -143,6 +143,16 @@ print_notes(const RunResult *r)
     printf("  note       %s\n", json_string_value(note));
 }
 
+/* Registers are the driver's compiler's: an emulator allots none. */
+static void
+print_resources(const RunResult *r)
+{
+  if (!r->emulated)
+    printf("  registers  %lld a thread, %lld bytes spilled\n",
+           (long long)plan_int(r, "registers"), (long long)plan_int(r, "spilled_bytes"));
+  printf("  shared     %lld bytes\n", (long long)plan_int(r, "shared_bytes"));
+}
+
 static void
 print_error(const Cli *c, const RunResult *r)
 {
@@ -165,9 +175,7 @@ run_print(const Cli *c, const RunResult *r)
          plan_text(r, "source"), plan_text(r, "target"));
   if (r->has_tiles)
     print_tiles(r);
-  printf("  registers  %lld a thread, %lld bytes spilled, %lld bytes of shared memory\n",
-         (long long)plan_int(r, "registers"), (long long)plan_int(r, "spilled_bytes"),
-         (long long)plan_int(r, "shared_bytes"));
+  print_resources(r);
   print_notes(r);
   if (r->timed)
     printf("  time       %.4f ms, median of %d (%.4f to %.4f)\n", r->timing.median,
