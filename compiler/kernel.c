@@ -118,6 +118,8 @@ requirements(Json *j)
   str_put(&j->s, "}");
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     required_strides(j);
+  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+    str_printf(&j->s, ",\"scalars\":{\"softmax_scale\":%.17g}", spec_scale(s));
   str_put(&j->s, "},");
 }
 

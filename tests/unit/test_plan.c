@@ -117,6 +117,37 @@ test_what_the_compiler_writes(void **state)
   attnc_context_release(c);
 }
 
+/* A scale that is a constant of the kernel may be named again, not changed. */
+static void
+test_a_constant_scale(void **state)
+{
+  static _Alignas(16) char memory[16];
+  attnc_tensor t[4];
+  attnc_error e = { 0 };
+  float scale = 0.25f;
+  (void)state;
+  attnc_context *c = context();
+  attnc_spec *spec = load("attnc: 1\nname: c\ndtype: bf16\nhead_dim: 64\n"
+                          "softmax_scale: 0.25\nspecialize: [softmax_scale]\n");
+  attnc_plan *p = get(c, spec, NULL);
+  for (int i = 0; i < 4; i++)
+    t[i] = (attnc_tensor){ memory, { 0, 0, 64, 1, 0 } };
+  attnc_args a = { .size = sizeof a,
+                   .sizes = { sizeof a.sizes, 1, 2, 2, 64, 64 },
+                   .tensors = t,
+                   .n_tensors = 4,
+                   .scalars = &scale,
+                   .n_scalars = 1 };
+  assert_int_equal(attnc_launch(p, &a, NULL, NULL, &e), ATTNC_OK);
+  scale = 0.5f;
+  assert_int_equal(attnc_launch(p, &a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_string_equal(e.message,
+                      "softmax_scale is 0.5; this kernel is specialised for 0.25");
+  attnc_plan_release(p);
+  attnc_spec_release(spec);
+  attnc_context_release(c);
+}
+
 /* The demand is 1 ms up to the driver's load call; the best of a few, since the machine is
  * shared with other tests. */
 static void
@@ -148,6 +179,7 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_what_the_compiler_writes, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_a_constant_scale, setup, teardown),
     cmocka_unit_test_setup_teardown(test_disk_hit, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
