@@ -7,7 +7,7 @@ static uint64_t
 extreme(const Insn *i, uint64_t a, uint64_t b, bool max)
 {
   bool sign = type_info[i->x.type].class == 's';
-  bool less = !sign ? a < b
+  bool less = !sign             ? a < b
               : i->x.bytes == 8 ? (int64_t)a < (int64_t)b
                                 : (int32_t)a < (int32_t)b;
   return less == max ? b : a;
@@ -53,13 +53,13 @@ apply(const Insn *i, uint64_t old, uint64_t b, uint64_t c)
   }
 }
 
-#define UPDATE(T)                                                                        \
-  do {                                                                                   \
-    T *p = (T *)(void *)host, old = __atomic_load_n(p, __ATOMIC_SEQ_CST);                \
-    while (!__atomic_compare_exchange_n(p, &old, (T)apply(i, old, b, c), false,          \
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))             \
-      ;                                                                                  \
-    return old;                                                                          \
+#define UPDATE(T)                                                                          \
+  do {                                                                                     \
+    T *p = (T *)(void *)host, old = __atomic_load_n(p, __ATOMIC_SEQ_CST);                  \
+    while (!__atomic_compare_exchange_n(p, &old, (T)apply(i, old, b, c), false,            \
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))               \
+      ;                                                                                    \
+    return old;                                                                            \
   } while (0)
 
 /* CTAs may run on other host threads. */

@@ -10,7 +10,7 @@
 
 const Form forms[] = {
 #define SET(name, members)
-#define FORM(mnemonic, opnds, sm, version, build, arg)                                   \
+#define FORM(mnemonic, opnds, sm, version, build, arg)                                     \
   {mnemonic, opnds, sm, version, build_##build, (int)(arg)},
 #include "emulator/ops.def"
 #undef SET
@@ -90,7 +90,8 @@ dec_temp_pred(Dec *d)
 static uint32_t
 constant(Dec *d, uint64_t value, bool wide, int special)
 {
-  Const **bucket = &d->consts[(value * 0x9e3779b97f4a7c15u >> 56) ^ (unsigned)(special & 255)];
+  Const **bucket =
+      &d->consts[(value * 0x9e3779b97f4a7c15u >> 56) ^ (unsigned)(special & 255)];
   for (Const *c = *bucket; c; c = c->next)
     if (c->value == value && c->wide == wide && c->special == special)
       return c->row;
@@ -218,8 +219,7 @@ dec_source(Dec *d, const Opnd *o, Type want, bool wider)
   case O_LABEL:
     dec_fail(d, "%s is not declared", o->label);
   default:
-    dec_fail(d, "a register or number of type .%s is due as operand",
-             type_info[want].name);
+    dec_fail(d, "a register or number of type .%s is due as operand", type_info[want].name);
   }
 }
 
@@ -259,8 +259,8 @@ dec_space(const Mods *m)
     Mod mod;
     Space space;
   } table[] = {
-      {M_GLOBAL, SPACE_GLOBAL}, {M_SHARED, SPACE_SHARED}, {M_SHARED_CTA, SPACE_SHARED},
-      {M_LOCAL, SPACE_LOCAL},   {M_CONST, SPACE_CONST},   {M_PARAM, SPACE_PARAM},
+      {M_GLOBAL, SPACE_GLOBAL},     {M_SHARED, SPACE_SHARED}, {M_SHARED_CTA, SPACE_SHARED},
+      {M_LOCAL, SPACE_LOCAL},       {M_CONST, SPACE_CONST},   {M_PARAM, SPACE_PARAM},
       {M_PARAM_ENTRY, SPACE_PARAM},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -362,8 +362,8 @@ resolve_vector(Dec *d, Res *r, const Want *w, const Opnd *o)
 static void
 resolve_scalar(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
-  r->row = w->written ? dec_dest(d, o, w->type, w->wider)
-                      : dec_source(d, o, w->type, w->wider);
+  r->row =
+      w->written ? dec_dest(d, o, w->type, w->wider) : dec_source(d, o, w->type, w->wider);
   if (o->kind == O_REG)
     r->type = o->reg->type;
   r->wide = type_info[r->type].bits == 64;
@@ -465,8 +465,7 @@ check_level(Dec *d)
              f->sm, d->ptx->sm);
   if (d->ptx->version < f->version)
     dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", op, d->st->op,
-             f->version / 10, f->version % 10, d->ptx->version / 10,
-             d->ptx->version % 10);
+             f->version / 10, f->version % 10, d->ptx->version / 10, d->ptx->version % 10);
 }
 
 typedef struct Known { /* mnemonics seen in this kernel */

@@ -1,9 +1,9 @@
 /* decode.h: what the builders of decode_*.c have in common.
  *
- * For each statement decode.c finds the form, checks every operand against it and resolves it
- * (Res), then calls the form's builder, which appends one instruction or a few.  Operands of
- * the wrong kind, width or class end the decoding with the line's text.  Builders read the
- * modifiers from d->m. */
+ * For each statement decode.c finds the form, checks every operand against it and resolves
+ * it (Res), then calls the form's builder, which appends one instruction or a few. Operands
+ * of the wrong kind, width or class end the decoding with the line's text.  Builders read
+ * the modifiers from d->m. */
 #ifndef ATTNC_EMULATOR_DECODE_H
 #define ATTNC_EMULATOR_DECODE_H
 
@@ -18,7 +18,7 @@ typedef struct Res {
   Type type;     /* of the register, or what was due */
   bool wide;     /* the row is of 64 bits */
   bool negated;
-  uint32_t row;  /* or predicate; of an address: its base */
+  uint32_t row;    /* or predicate; of an address: its base */
   uint32_t second; /* predicate behind | ; PRED_SINK */
   uint32_t elem[4];
   int n; /* elements */
@@ -70,12 +70,13 @@ void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int 
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
 
-#define BUILDERS(X)                                                                      \
-  X(lane) X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta)           \
-  X(isspacep) X(math) X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar)    \
-  X(bar_red) X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(atom) X(cp_async)           \
-  X(cp_commit) X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)       \
-  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma)
+#define BUILDERS(X)                                                                        \
+  X(lane)                                                                                  \
+  X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta) X(isspacep) X(math) \
+      X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)           \
+          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(atom) X(cp_async) X(cp_commit)   \
+              X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
+                  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma)
 #define X(name) Build build_##name;
 BUILDERS(X)
 #undef X

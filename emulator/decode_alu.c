@@ -119,7 +119,8 @@ bool_of(const Mods *m)
   return mod_is(m, M_AND) ? 1 : mod_is(m, M_OR) ? 2 : mod_is(m, M_XOR) ? 3 : 0;
 }
 
-/* pd = a cmp b, pq = its opposite, each combined with the predicate r[3] if there is one. */
+/* pd = a cmp b, pq = its opposite, each combined with the predicate r[3] if there is one.
+ */
 static Insn *
 emit_compare(Dec *d, Type t, bool high, uint32_t pd, uint32_t pq)
 {
@@ -326,7 +327,8 @@ build_cvta(Dec *d)
 {
   Space space = dec_space(&d->m);
   const Opnd *o = d->r[1].o;
-  uint32_t src = o->kind == O_VAR ? address_row(d, o, T_U64) : dec_source(d, o, T_U64, false);
+  uint32_t src =
+      o->kind == O_VAR ? address_row(d, o, T_U64) : dec_source(d, o, T_U64, false);
   if (o->kind == O_VAR && o->var->space != space)
     dec_fail(d, "%s is in another state space", o->var->name);
   emit_lane(d, mod_is(&d->m, M_TO) ? L_SUB : L_ADD, T_U64, d->r[0].row, true, src,
@@ -345,11 +347,11 @@ build_isspacep(Dec *d)
 /* ---- arithmetic of arith.h ---- */
 
 static const int8_t ar_types[TYPE_COUNT] = {
-    [T_PRED] = -1,     [T_B8] = AR_U8,          [T_B16] = AR_U16,   [T_B32] = AR_U32,
-    [T_B64] = AR_U64,  [T_U8] = AR_U8,          [T_U16] = AR_U16,   [T_U32] = AR_U32,
-    [T_U64] = AR_U64,  [T_S8] = AR_S8,          [T_S16] = AR_S16,   [T_S32] = AR_S32,
-    [T_S64] = AR_S64,  [T_F16] = AR_F16,        [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
-    [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32, [T_F32] = AR_F32,   [T_F64] = AR_F64,
+    [T_PRED] = -1,          [T_B8] = AR_U8,     [T_B16] = AR_U16,     [T_B32] = AR_U32,
+    [T_B64] = AR_U64,       [T_U8] = AR_U8,     [T_U16] = AR_U16,     [T_U32] = AR_U32,
+    [T_U64] = AR_U64,       [T_S8] = AR_S8,     [T_S16] = AR_S16,     [T_S32] = AR_S32,
+    [T_S64] = AR_S64,       [T_F16] = AR_F16,   [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
+    [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32, [T_F32] = AR_F32,     [T_F64] = AR_F64,
 };
 
 static unsigned
@@ -359,11 +361,23 @@ ar_mods(const Mods *m)
     Mod mod;
     unsigned ar;
   } table[] = {
-      {M_RN, AR_RN},       {M_RZ, AR_RZ},   {M_RM, AR_RM},         {M_RP, AR_RP},
-      {M_RNI, AR_RN},      {M_RZI, AR_RZ},  {M_RMI, AR_RM},        {M_RPI, AR_RP},
-      {M_RNA, AR_RNA},     {M_FTZ, AR_FTZ}, {M_SAT, AR_SAT},       {M_RELU, AR_RELU},
-      {M_NAN_, AR_NAN},    {M_FULL_, AR_APPROX}, {M_APPROX, AR_APPROX},
-      {M_XORSIGN, AR_XORSIGN}, {M_SATFINITE, AR_SATFINITE},
+      {M_RN, AR_RN},
+      {M_RZ, AR_RZ},
+      {M_RM, AR_RM},
+      {M_RP, AR_RP},
+      {M_RNI, AR_RN},
+      {M_RZI, AR_RZ},
+      {M_RMI, AR_RM},
+      {M_RPI, AR_RP},
+      {M_RNA, AR_RNA},
+      {M_FTZ, AR_FTZ},
+      {M_SAT, AR_SAT},
+      {M_RELU, AR_RELU},
+      {M_NAN_, AR_NAN},
+      {M_FULL_, AR_APPROX},
+      {M_APPROX, AR_APPROX},
+      {M_XORSIGN, AR_XORSIGN},
+      {M_SATFINITE, AR_SATFINITE},
   };
   unsigned all = 0;
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)

@@ -145,10 +145,10 @@ build_vote(Dec *d)
     i->d = r[0].row;
   else
     i->x.pd = (uint16_t)r[0].row;
-  i->x.sub = d->form->arg            ? VOTE_BALLOT
+  i->x.sub = d->form->arg           ? VOTE_BALLOT
              : mod_is(&d->m, M_ALL) ? VOTE_ALL
              : mod_is(&d->m, M_ANY) ? VOTE_ANY
-                                     : VOTE_UNI;
+                                    : VOTE_UNI;
 }
 
 void

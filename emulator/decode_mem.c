@@ -10,13 +10,14 @@ emit_mem(Dec *d, Step *step, const Res *addr, Space space)
   i->imm = addr->o->off;
   i->x.addr64 = addr->wide;
   i->x.space = (uint8_t)space;
-  if (!addr->wide && (space == SPACE_GENERIC || space == SPACE_GLOBAL || space == SPACE_CONST))
+  if (!addr->wide &&
+      (space == SPACE_GENERIC || space == SPACE_GLOBAL || space == SPACE_CONST))
     dec_fail(d, "a global or generic address needs a register of 64 bits");
   if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != space)
     dec_fail(d, "%s is in another state space", addr->o->var->name);
   if (addr->o->var && space == SPACE_GENERIC)
     dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
-  i->flags |= space == SPACE_SHARED ? F_SHARED
+  i->flags |= space == SPACE_SHARED                             ? F_SHARED
               : space == SPACE_GLOBAL || space == SPACE_GENERIC ? F_GLOBAL
                                                                 : 0;
   return i;
@@ -83,7 +84,7 @@ void
 build_prefetch(Dec *d)
 {
   Insn *i = emit_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
-  i->flags &= (uint8_t) ~F_GLOBAL;
+  i->flags &= (uint8_t)~F_GLOBAL;
 }
 
 /* atom: d [a] b (c); red: [a] b */
@@ -101,8 +102,9 @@ build_atom(Dec *d)
   i->x.sub = (uint8_t)d->form->arg;
   i->x.type = d->m.t[0];
   i->x.bytes = type_info[i->x.type].bits / 8;
-  i->x.cond = !mod_is(&d->m, M_CTA) && (mod_is(&d->m, M_ACQUIRE) ||
-                                        mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL));
+  i->x.cond =
+      !mod_is(&d->m, M_CTA) &&
+      (mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL));
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
   ArOp op = {0};
   if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {

@@ -315,7 +315,7 @@ Device *
 dev_enter(CUresult *r)
 {
   CUcontext c = current();
-  *r = !dev_started()              ? CUDA_ERROR_NOT_INITIALIZED
+  *r = !dev_started()         ? CUDA_ERROR_NOT_INITIALIZED
        : !c || !is_context(c) ? CUDA_ERROR_INVALID_CONTEXT
                               : CUDA_SUCCESS;
   if (*r)

@@ -1,10 +1,10 @@
 /* dev.h: emulated devices behind the driver's ABI.
  *
- * Each device has one primary context, one fake address space and one mutex, under which its
- * memory is touched and its kernels run: streams and events are handles, everything has
- * happened when a call returns.  Handles are looked up in the device's lists before they are
- * followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  The current
- * context is a stack per thread.  A failed launch does not poison the context. */
+ * Each device has one primary context, one fake address space and one mutex, under which
+ * its memory is touched and its kernels run: streams and events are handles, everything has
+ * happened when a call returns.  Handles are looked up in the device's lists before they
+ * are followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  The
+ * current context is a stack per thread.  A failed launch does not poison the context. */
 #ifndef ATTNC_EMULATOR_DEV_H
 #define ATTNC_EMULATOR_DEV_H
 

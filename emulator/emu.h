@@ -2,17 +2,18 @@
  *
  * A kernel is decoded once into a dense array of Insn.  A warp's registers are rows of 32
  * lanes (128 bytes; a 64-bit register takes two); immediates and special registers are rows
- * as well, written when a warp starts, so that every source operand is a row.  Predicates are
- * one 32-bit mask each.  Most instructions are a LaneFn over whole rows: all 32 lanes are
- * computed, and where not all are active the old lanes are blended back, so that the result
- * of a lane never depends on its neighbours.  The others are a Step.
+ * as well, written when a warp starts, so that every source operand is a row.  Predicates
+ * are one 32-bit mask each.  Most instructions are a LaneFn over whole rows: all 32 lanes
+ * are computed, and where not all are active the old lanes are blended back, so that the
+ * result of a lane never depends on its neighbours.  The others are a Step.
  *
  * Lanes that part become groups; the group with the lowest pc runs, groups that meet merge.
- * An instruction that needs lanes which are elsewhere parks its group until they come; if no
- * group can move, that is a finding, not a hang.
+ * An instruction that needs lanes which are elsewhere parks its group until they come; if
+ * no group can move, that is a finding, not a hang.
  *
- * One host thread runs one CTA at a time (Exec); CTAs may run on several.  Device memory lives
- * at fake addresses with gaps between allocations, so that an overrun always faults. */
+ * One host thread runs one CTA at a time (Exec); CTAs may run on several.  Device memory
+ * lives at fake addresses with gaps between allocations, so that an overrun always faults.
+ */
 #ifndef ATTNC_EMULATOR_EMU_H
 #define ATTNC_EMULATOR_EMU_H
 
@@ -64,10 +65,10 @@ typedef uint32_t CompareFn(const void *a, const void *b); /* mask of lanes */
 
 typedef enum InsnKind { K_LANE, K_COMPARE, K_STEP } InsnKind;
 enum {
-  F_LEADER = 1,    /* other groups may be waiting here, or come here */
-  F_WIDE = 2,      /* d takes two rows */
+  F_LEADER = 1, /* other groups may be waiting here, or come here */
+  F_WIDE = 2,   /* d takes two rows */
   F_GUARD_NOT = 4,
-  F_SHARED = 8,    /* what the counters of this instruction count */
+  F_SHARED = 8, /* what the counters of this instruction count */
   F_GLOBAL = 16,
 };
 
@@ -113,11 +114,11 @@ struct Kernel {
   Fill *fills;
   int n_fills;
   uint32_t rows, preds;
-  uint32_t *def0;  /* [rows] lanes defined at the start: constants */
+  uint32_t *def0;                     /* [rows] lanes defined at the start: constants */
   const char **row_name, **pred_name; /* registers' names; NULL for constants */
   uint32_t param_bytes, local_bytes, shared_bytes; /* of what is declared */
-  uint32_t dynamic_at; /* where .extern .shared starts */
-  uint32_t max_dynamic; /* opted in */
+  uint32_t dynamic_at;                             /* where .extern .shared starts */
+  uint32_t max_dynamic;                            /* opted in */
   int carveout;
 };
 
@@ -130,7 +131,7 @@ typedef struct Group {
 struct Warp {
   uint32_t *file, *def; /* rows × 32, rows */
   uint32_t *pred, *pdef;
-  uint8_t *local;      /* 32 × local_bytes */
+  uint8_t *local; /* 32 × local_bytes */
   int id, pc;
   uint32_t live, active, born;
   Group parked[LANES];
@@ -222,7 +223,7 @@ struct Launch {
   atomic_int result;         /* CUresult, the first that is not success */
   float *cost;               /* [ctas][COSTS], clocks */
   atomic_uint_fast64_t barriers, errors;
-  atomic_uchar *told;        /* [n_code]: report_error has spoken of the instruction */
+  atomic_uchar *told; /* [n_code]: report_error has spoken of the instruction */
 };
 
 /* Of the cost model: the units, and the issue slots. */
@@ -246,12 +247,13 @@ void exec_free(Exec *);
 CUresult cta_run(Exec *, uint64_t index);
 
 /* ---- mem.c ---- */
-typedef struct Reach { /* where the active lanes of an access are */
+typedef struct Reach {  /* where the active lanes of an access are */
   uint64_t addr[LANES]; /* as computed */
   uint8_t *host[LANES]; /* inactive lanes: a scratch of 16 bytes */
   Space space;          /* of all of them, or SPACE_GENERIC for a mixture */
 } Reach;
-/* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding. */
+/* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding.
+ */
 Stop mem_reach(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
 /* Offsets into shared memory of the lanes in mask, 16-byte rows or copies. */
 Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32_t *off);
@@ -260,8 +262,8 @@ Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
                  const uint8_t **host);
 
 /* ---- report.c ---- */
-/* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0: the
- * whole warp. */
+/* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0:
+ * the whole warp. */
 Stop report_fatal(Exec *, const Insn *, CUresult, const char *name, int lane,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* One that does not. */

@@ -107,8 +107,8 @@ misuse(Exec *x, const Insn *i, const char *what, uint32_t value)
                       value);
 }
 
-/* PTX ISA, bar: .aligned needs all threads of the warp.  Exited ones are tolerated by chips;
- * the finding tells. */
+/* PTX ISA, bar: .aligned needs all threads of the warp.  Exited ones are tolerated by
+ * chips; the finding tells. */
 static Stop
 whole_warp(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -140,7 +140,8 @@ find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *thre
 {
   Warp *w = x->warp;
   if (!uniform(row32(w, i->a), mask, id) || !uniform(row32(w, i->b), mask, threads))
-    return misuse(x, i, "the barrier's operands differ between lanes; warp", (uint32_t)w->id);
+    return misuse(x, i, "the barrier's operands differ between lanes; warp",
+                  (uint32_t)w->id);
   if (*id >= MAX_BARRIERS)
     return misuse(x, i, "there are 16 barriers; the number is", *id);
   if (!i->x.cond)
@@ -172,7 +173,8 @@ arrive(Exec *x, const Insn *i, uint32_t id, uint32_t threads)
   return GO;
 }
 
-/* The result of bar.red, written into a warp that waits (its pc is past it) or just came. */
+/* The result of bar.red, written into a warp that waits (its pc is past it) or just came.
+ */
 static void
 give_result(Exec *x, Warp *w, const Insn *i, const Barrier *b)
 {

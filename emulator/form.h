@@ -1,7 +1,7 @@
 /* form.h: from a mnemonic to the row of ops.def that allows it.
  *
- * The table is strict: a modifier that no form of the opcode has, in that place, is an error
- * which names it.  Nothing here knows what an instruction does. */
+ * The table is strict: a modifier that no form of the opcode has, in that place, is an
+ * error which names it.  Nothing here knows what an instruction does. */
 #ifndef ATTNC_EMULATOR_FORM_H
 #define ATTNC_EMULATOR_FORM_H
 

@@ -196,8 +196,9 @@ launch(Device *d, Launch *l, void **params)
 }
 
 CUresult
-cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-               unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
+cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+               unsigned by, unsigned bz, unsigned smem, CUstream stream, void **params,
+               void **extra)
 {
   if (extra)
     return CUDA_ERROR_NOT_SUPPORTED;
@@ -205,10 +206,8 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   Device *d = r ? NULL : enter(f, &r);
   if (!d)
     return r;
-  Launch l = {.kernel = f->kernel,
-              .grid = {gx, gy, gz},
-              .block = {bx, by, bz},
-              .dynamic = smem};
+  Launch l = {
+      .kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .dynamic = smem};
   r = launch(d, &l, params);
   dev_leave(d);
   return r;

@@ -73,7 +73,7 @@ typedef struct LaneCode LaneCode;
 struct LaneCode {
   ArFn *fn[LANE_OPS][LANE_TYPES]; /* NULL: there is none */
   LaneCompare *compare[COMPARES][COMPARE_TYPES];
-  LaneCompare *test[TESTS][2]; /* f32, f64 */
+  LaneCompare *test[TESTS][2];                /* f32, f64 */
   void (*expand)(uint32_t *k, uint32_t mask); /* 0 or all ones a lane */
   void (*blend32)(uint32_t *d, const uint32_t *s, const uint32_t *k);
   void (*blend64)(uint64_t *d, const uint64_t *s, const uint32_t *k);
@@ -83,7 +83,7 @@ struct LaneCode {
 };
 
 extern const LaneCode lanes_base, lanes_avx2, lanes_avx512;
-const LaneCode *lanes_code(void);      /* of simd_current() */
-ArFn *lanes_find(LaneOp, Type);        /* NULL: no such form */
+const LaneCode *lanes_code(void); /* of simd_current() */
+ArFn *lanes_find(LaneOp, Type);   /* NULL: no such form */
 
 #endif

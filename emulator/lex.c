@@ -65,7 +65,9 @@ digits(Lex *x, unsigned base)
   const char *from = x->p;
   for (; x->p < x->end; x->p++) {
     int c = tolower((unsigned char)*x->p);
-    unsigned d = isdigit(c) ? (unsigned)(c - '0') : isalpha(c) ? (unsigned)(c - 'a' + 10) : 99;
+    unsigned d = isdigit(c)   ? (unsigned)(c - '0')
+                 : isalpha(c) ? (unsigned)(c - 'a' + 10)
+                              : 99;
     if (d >= base)
       break;
     over |= v > (UINT64_MAX - d) / base;

@@ -118,8 +118,8 @@ reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
     host[l] = m->host + off[l];
   }
   if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only",
-                        __builtin_ctz(mask), "a write to .const memory");
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", __builtin_ctz(mask),
+                        "a write to .const memory");
   if (m->shadow) {
     ShadowAccess a = access_of(x, i, mask, op, bytes);
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
@@ -169,8 +169,8 @@ reach_param(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
   uint64_t size = x->kernel->param_bytes;
   Stop s = check_alignment(x, i, mask, addr, bytes);
   if (s == GO && op != SHADOW_READ)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only",
-                        __builtin_ctz(mask), "a write to the parameters");
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", __builtin_ctz(mask),
+                        "a write to the parameters");
   for (int l = 0; l < LANES && s == GO; l++) {
     if (!(mask >> l & 1))
       continue;

@@ -13,10 +13,10 @@ typedef struct Target {
 } Target;
 
 /* PTX ISA, release notes. */
-static const Target targets[] = {{50, 40}, {52, 41}, {53, 42}, {60, 50}, {61, 50}, {62, 50},
-                                 {70, 60}, {72, 61}, {75, 63}, {80, 70}, {86, 71}, {87, 74},
-                                 {88, 90}, {89, 78}, {90, 78}, {100, 86}, {101, 86},
-                                 {103, 88}, {110, 90}, {120, 87}, {121, 88}};
+static const Target targets[] = {
+    {50, 40}, {52, 41},  {53, 42},  {60, 50},  {61, 50},  {62, 50},  {70, 60},
+    {72, 61}, {75, 63},  {80, 70},  {86, 71},  {87, 74},  {88, 90},  {89, 78},
+    {90, 78}, {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
 
 static CUresult
 check_target(const Ptx *p, const Chip *c, char *log, size_t n)
@@ -283,7 +283,8 @@ cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned n, CUjit_option
   if (is_text(image))
     r = module_load(d, image, module, log, sizeof log);
   else
-    r = memcmp(image, "\177ELF", 4) ? CUDA_ERROR_INVALID_IMAGE : CUDA_ERROR_NO_BINARY_FOR_GPU;
+    r = memcmp(image, "\177ELF", 4) ? CUDA_ERROR_INVALID_IMAGE
+                                    : CUDA_ERROR_NO_BINARY_FOR_GPU;
   dev_leave(d);
   write_logs(&j, log);
   return r;

@@ -15,8 +15,8 @@ typedef struct RegDecl { /* .reg .b32 %r<9>, or one name */
 typedef struct Parse {
   Lex lex;
   Ptx *ptx;
-  Ast *ast;            /* the entry at hand */
-  VEC(RegDecl *) decls; /* of each scope, newest first */
+  Ast *ast;              /* the entry at hand */
+  VEC(RegDecl *) decls;  /* of each scope, newest first */
   VEC(Var *) scope_vars; /* newest variable of each scope */
   int scope;
 } Parse;

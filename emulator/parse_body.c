@@ -228,8 +228,7 @@ label(Parse *s, const Token *t)
     *vec_push(s->ptx->arena, &to) = lex_name(&s->lex);
   while (lex_take(&s->lex, ","));
   lex_need(&s->lex, ";");
-  *vec_push(s->ptx->arena, &a->branches) =
-      (Branches){name, s->scope, t->line, to.at, to.n};
+  *vec_push(s->ptx->arena, &a->branches) = (Branches){name, s->scope, t->line, to.at, to.n};
 }
 
 static void

@@ -1,11 +1,12 @@
 /* ptx.h: PTX text as data: what the parser makes and the decoder reads.
  *
  * The parser knows the syntax of PTX, not its instructions: a statement is a mnemonic and
- * operands whose names are already resolved (registers, labels, variables).  Everything lives
- * in one arena that belongs to the module; names point into the module's copy of the text.
- * The first error ends it: the message names the line and shows it.  What is not understood
- * is an error, never skipped; only debug information (.file, .loc, .section) is passed over.
- * Refused on purpose: .func and calls, textures, aliases, constant expressions. */
+ * operands whose names are already resolved (registers, labels, variables).  Everything
+ * lives in one arena that belongs to the module; names point into the module's copy of the
+ * text. The first error ends it: the message names the line and shows it.  What is not
+ * understood is an error, never skipped; only debug information (.file, .loc, .section) is
+ * passed over. Refused on purpose: .func and calls, textures, aliases, constant
+ * expressions. */
 #ifndef ATTNC_EMULATOR_PTX_H
 #define ATTNC_EMULATOR_PTX_H
 
@@ -16,33 +17,33 @@
 #include <stdint.h>
 
 /* id, name, bits, class: b bits, u and s integers, f float, p predicate */
-#define PTX_TYPES(X)                                                                     \
-  X(PRED, "pred", 1, 'p')                                                                \
-  X(B8, "b8", 8, 'b')                                                                    \
-  X(B16, "b16", 16, 'b')                                                                 \
-  X(B32, "b32", 32, 'b')                                                                 \
-  X(B64, "b64", 64, 'b')                                                                 \
-  X(U8, "u8", 8, 'u')                                                                    \
-  X(U16, "u16", 16, 'u')                                                                 \
-  X(U32, "u32", 32, 'u')                                                                 \
-  X(U64, "u64", 64, 'u')                                                                 \
-  X(S8, "s8", 8, 's')                                                                    \
-  X(S16, "s16", 16, 's')                                                                 \
-  X(S32, "s32", 32, 's')                                                                 \
-  X(S64, "s64", 64, 's')                                                                 \
-  X(F16, "f16", 16, 'f')                                                                 \
-  X(F16X2, "f16x2", 32, 'f')                                                             \
-  X(BF16, "bf16", 16, 'f')                                                               \
-  X(BF16X2, "bf16x2", 32, 'f')                                                           \
-  X(TF32, "tf32", 32, 'f')                                                               \
-  X(F32, "f32", 32, 'f')                                                                 \
+#define PTX_TYPES(X)                                                                       \
+  X(PRED, "pred", 1, 'p')                                                                  \
+  X(B8, "b8", 8, 'b')                                                                      \
+  X(B16, "b16", 16, 'b')                                                                   \
+  X(B32, "b32", 32, 'b')                                                                   \
+  X(B64, "b64", 64, 'b')                                                                   \
+  X(U8, "u8", 8, 'u')                                                                      \
+  X(U16, "u16", 16, 'u')                                                                   \
+  X(U32, "u32", 32, 'u')                                                                   \
+  X(U64, "u64", 64, 'u')                                                                   \
+  X(S8, "s8", 8, 's')                                                                      \
+  X(S16, "s16", 16, 's')                                                                   \
+  X(S32, "s32", 32, 's')                                                                   \
+  X(S64, "s64", 64, 's')                                                                   \
+  X(F16, "f16", 16, 'f')                                                                   \
+  X(F16X2, "f16x2", 32, 'f')                                                               \
+  X(BF16, "bf16", 16, 'f')                                                                 \
+  X(BF16X2, "bf16x2", 32, 'f')                                                             \
+  X(TF32, "tf32", 32, 'f')                                                                 \
+  X(F32, "f32", 32, 'f')                                                                   \
   X(F64, "f64", 64, 'f')
 
 typedef enum Type {
 #define X(id, name, bits, class) T_##id,
   PTX_TYPES(X)
 #undef X
-  TYPE_COUNT
+      TYPE_COUNT
 } Type;
 
 typedef struct TypeInfo {
@@ -101,7 +102,7 @@ typedef enum OpndKind {
   O_ADDR,    /* [base + off]: reg, var, or neither */
   O_VEC,     /* { … } */
   O_LABEL,
-  O_SINK,    /* _ */
+  O_SINK, /* _ */
 } OpndKind;
 
 typedef struct Opnd {
@@ -145,11 +146,11 @@ typedef struct Ast { /* of one .entry */
   const char *name;
   int line, end_line;
   VEC(Var *) params;
-  VEC(Var *) locals;  /* .local and .shared of the body */
+  VEC(Var *) locals; /* .local and .shared of the body */
   VEC(Stmt) stmts;
   VEC(Label) labels;
   VEC(Branches) branches;
-  VEC(int) scopes; /* parent of each; 0 is the body, its own parent */
+  VEC(int) scopes;                 /* parent of each; 0 is the body, its own parent */
   uint32_t maxntid[3], reqntid[3]; /* 0: not given */
   uint32_t minnctapersm, maxnreg;
   bool cluster; /* more than one CTA in a cluster was asked for */
@@ -160,11 +161,11 @@ typedef struct Ptx {
   char *text;         /* our copy */
   const char **lines; /* 1 … n_lines: starts */
   int n_lines;
-  int version;        /* 70 is 7.0 */
-  int sm;             /* 80 */
-  char sm_suffix;     /* 'a', 'f' or 0 */
+  int version;    /* 70 is 7.0 */
+  int sm;         /* 80 */
+  char sm_suffix; /* 'a', 'f' or 0 */
   VEC(Ast *) entries;
-  VEC(Var *) vars;    /* .global .const .shared of the module */
+  VEC(Var *) vars; /* .global .const .shared of the module */
   jmp_buf *fail;
   bool no_memory;
   char error[512];
@@ -178,46 +179,46 @@ _Noreturn void ptx_fail(Ptx *p, int line, const char *fmt, ...)
 /* One line of the text, without white space around it. */
 const char *ptx_line(const Ptx *p, int line, int *n);
 
-/* Special registers: id, name, bits.  LANE: differs between lanes; WARP: between warps; CTA;
- * TIME: read when executed. */
-#define PTX_SPECIALS(X)                                                                  \
-  X(TID_X, "%tid.x", 32)                                                                 \
-  X(TID_Y, "%tid.y", 32)                                                                 \
-  X(TID_Z, "%tid.z", 32)                                                                 \
-  X(NTID_X, "%ntid.x", 32)                                                               \
-  X(NTID_Y, "%ntid.y", 32)                                                               \
-  X(NTID_Z, "%ntid.z", 32)                                                               \
-  X(CTAID_X, "%ctaid.x", 32)                                                             \
-  X(CTAID_Y, "%ctaid.y", 32)                                                             \
-  X(CTAID_Z, "%ctaid.z", 32)                                                             \
-  X(NCTAID_X, "%nctaid.x", 32)                                                           \
-  X(NCTAID_Y, "%nctaid.y", 32)                                                           \
-  X(NCTAID_Z, "%nctaid.z", 32)                                                           \
-  X(LANEID, "%laneid", 32)                                                               \
-  X(WARPID, "%warpid", 32)                                                               \
-  X(NWARPID, "%nwarpid", 32)                                                             \
-  X(SMID, "%smid", 32)                                                                   \
-  X(NSMID, "%nsmid", 32)                                                                 \
-  X(GRIDID, "%gridid", 64)                                                               \
-  X(LANEMASK_EQ, "%lanemask_eq", 32)                                                     \
-  X(LANEMASK_LE, "%lanemask_le", 32)                                                     \
-  X(LANEMASK_LT, "%lanemask_lt", 32)                                                     \
-  X(LANEMASK_GE, "%lanemask_ge", 32)                                                     \
-  X(LANEMASK_GT, "%lanemask_gt", 32)                                                     \
-  X(DYNAMIC_SMEM, "%dynamic_smem_size", 32)                                              \
-  X(TOTAL_SMEM, "%total_smem_size", 32)                                                  \
-  X(CLOCK, "%clock", 32)                                                                 \
-  X(CLOCK_HI, "%clock_hi", 32)                                                           \
-  X(CLOCK64, "%clock64", 64)                                                             \
-  X(GLOBALTIMER, "%globaltimer", 64)                                                     \
-  X(GLOBALTIMER_LO, "%globaltimer_lo", 32)                                               \
+/* Special registers: id, name, bits.  LANE: differs between lanes; WARP: between warps;
+ * CTA; TIME: read when executed. */
+#define PTX_SPECIALS(X)                                                                    \
+  X(TID_X, "%tid.x", 32)                                                                   \
+  X(TID_Y, "%tid.y", 32)                                                                   \
+  X(TID_Z, "%tid.z", 32)                                                                   \
+  X(NTID_X, "%ntid.x", 32)                                                                 \
+  X(NTID_Y, "%ntid.y", 32)                                                                 \
+  X(NTID_Z, "%ntid.z", 32)                                                                 \
+  X(CTAID_X, "%ctaid.x", 32)                                                               \
+  X(CTAID_Y, "%ctaid.y", 32)                                                               \
+  X(CTAID_Z, "%ctaid.z", 32)                                                               \
+  X(NCTAID_X, "%nctaid.x", 32)                                                             \
+  X(NCTAID_Y, "%nctaid.y", 32)                                                             \
+  X(NCTAID_Z, "%nctaid.z", 32)                                                             \
+  X(LANEID, "%laneid", 32)                                                                 \
+  X(WARPID, "%warpid", 32)                                                                 \
+  X(NWARPID, "%nwarpid", 32)                                                               \
+  X(SMID, "%smid", 32)                                                                     \
+  X(NSMID, "%nsmid", 32)                                                                   \
+  X(GRIDID, "%gridid", 64)                                                                 \
+  X(LANEMASK_EQ, "%lanemask_eq", 32)                                                       \
+  X(LANEMASK_LE, "%lanemask_le", 32)                                                       \
+  X(LANEMASK_LT, "%lanemask_lt", 32)                                                       \
+  X(LANEMASK_GE, "%lanemask_ge", 32)                                                       \
+  X(LANEMASK_GT, "%lanemask_gt", 32)                                                       \
+  X(DYNAMIC_SMEM, "%dynamic_smem_size", 32)                                                \
+  X(TOTAL_SMEM, "%total_smem_size", 32)                                                    \
+  X(CLOCK, "%clock", 32)                                                                   \
+  X(CLOCK_HI, "%clock_hi", 32)                                                             \
+  X(CLOCK64, "%clock64", 64)                                                               \
+  X(GLOBALTIMER, "%globaltimer", 64)                                                       \
+  X(GLOBALTIMER_LO, "%globaltimer_lo", 32)                                                 \
   X(GLOBALTIMER_HI, "%globaltimer_hi", 32)
 
 typedef enum Special {
 #define X(id, name, bits) SR_##id,
   PTX_SPECIALS(X)
 #undef X
-  SPECIAL_COUNT
+      SPECIAL_COUNT
 } Special;
 
 typedef struct SpecialInfo {

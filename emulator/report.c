@@ -78,8 +78,8 @@ static void
 where(const Exec *x, int lane, char *text, size_t n)
 {
   const uint32_t *id = x->cta.id;
-  int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1], id[2],
-                    x->warp->id);
+  int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1],
+                    id[2], x->warp->id);
   if (lane >= 0 && at > 0 && (size_t)at < n)
     snprintf(text + at, n - (size_t)at, ", lane %d", lane);
 }
@@ -91,8 +91,8 @@ report(const Exec *x, const Insn *i, const char *name, int lane, const char *wha
   int n;
   const char *text = ptx_line(x->kernel->ptx, i->line, &n);
   where(x, lane, place, sizeof place);
-  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what, place,
-           n > 150 ? 150 : n, text);
+  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what,
+           place, n > 150 ? 150 : n, text);
   report_line(line);
 }
 
@@ -118,8 +118,7 @@ report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt
 {
   char what[800];
   va_list ap;
-  if (!x->launch->set.checks ||
-      atomic_exchange(&x->launch->told[i - x->kernel->code], 1))
+  if (!x->launch->set.checks || atomic_exchange(&x->launch->told[i - x->kernel->code], 1))
     return;
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);

@@ -15,16 +15,14 @@ static const Chip chips[] = {
     {"sm_86", 86, 84, 49152, 101376, 102400, 65536, 1536, 16, 512, 16, 128, 64, 6 << 20},
     {"sm_89", 89, 142, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64, 72 << 20},
     {"sm_90", 90, 132, 49152, 232448, 233472, 65536, 2048, 32, 1024, 16, 128, 64, 50 << 20},
-    {"sm_120", 120, 170, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64, 96 << 20},
+    {"sm_120", 120, 170, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64,
+     96 << 20},
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool frozen, read_env;
-static Settings current = {.arch = "sm_80",
-                           .devices = 1,
-                           .checks = true,
-                           .fuel = 100000000,
-                           .async = ASYNC_LAZY};
+static Settings current = {
+    .arch = "sm_80", .devices = 1, .checks = true, .fuel = 100000000, .async = ASYNC_LAZY};
 
 const Chip *
 chip_find(const char *name)

@@ -43,7 +43,8 @@ stats_cta(const Exec *x, float cost[COSTS])
     n[COST_ISSUE] += (double)k->count;
     n[UNIT_ALU] += i->unit == UNIT_ALU ? (double)k->count : 0;
     n[UNIT_MUFU] += i->unit == UNIT_MUFU ? (double)k->count : 0;
-    n[UNIT_MMA] += i->step == step_mma && i->kind == K_STEP ? macs_of(i) * (double)k->count : 0;
+    n[UNIT_MMA] +=
+        i->step == step_mma && i->kind == K_STEP ? macs_of(i) * (double)k->count : 0;
     n[UNIT_SHARED] += i->flags & F_SHARED ? (double)k->phases : 0;
     n[UNIT_GLOBAL] += i->flags & F_GLOBAL ? (double)k->phases : 0;
   }
@@ -67,7 +68,7 @@ busiest(const double load[COSTS])
 uint64_t
 stats_cycles(const Launch *l)
 {
-  double (*load)[COSTS] = calloc((size_t)l->chip->sms, sizeof *load), slowest = 0;
+  double(*load)[COSTS] = calloc((size_t)l->chip->sms, sizeof *load), slowest = 0;
   if (!load)
     return 0;
   for (uint64_t c = 0; c < l->ctas; c++) {
@@ -130,7 +131,8 @@ keep_profile(const Launch *l)
   n_rows = 0;
   for (int j = 0; rows && j < k->n_code; j++) {
     const Insn *i = &k->code[j];
-    Row *r = n_rows && rows[n_rows - 1].line == i->line ? &rows[n_rows - 1] : &rows[n_rows++];
+    Row *r =
+        n_rows && rows[n_rows - 1].line == i->line ? &rows[n_rows - 1] : &rows[n_rows++];
     int n;
     const char *text = ptx_line(k->ptx, i->line, &n);
     snprintf(r->text, sizeof r->text, "%.*s", n, text);
@@ -212,10 +214,10 @@ out_row(Out *o, const Row *r)
       out_char(o, '\\');
     out_char(o, (unsigned char)*s < ' ' ? ' ' : *s);
   }
-  snprintf(text, sizeof text, "\", \"conflicts\": %llu, \"sectors\": %llu, \"ideal\": %llu}",
-           (unsigned long long)conflicts,
-           (unsigned long long)(r->global ? r->count.phases : 0),
-           (unsigned long long)(r->global ? r->count.ideal : 0));
+  snprintf(
+      text, sizeof text, "\", \"conflicts\": %llu, \"sectors\": %llu, \"ideal\": %llu}",
+      (unsigned long long)conflicts, (unsigned long long)(r->global ? r->count.phases : 0),
+      (unsigned long long)(r->global ? r->count.ideal : 0));
   out_text(o, text);
 }
 

@@ -1,5 +1,5 @@
-/* steps.h: instructions that are more than a function of their rows.  mask: active lanes whose
- * guard holds, never 0 unless the step says so. */
+/* steps.h: instructions that are more than a function of their rows.  mask: active lanes
+ * whose guard holds, never 0 unless the step says so. */
 #ifndef ATTNC_EMULATOR_STEPS_H
 #define ATTNC_EMULATOR_STEPS_H
 
