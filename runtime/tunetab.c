@@ -365,7 +365,8 @@ ends_torn(int fd)
          last != '\n';
 }
 
-/* One write, so that lines of two processes do not mix. */
+/* One write, so that lines of two processes do not mix.  Where another is just being written
+ * its end may not be seen yet: then an empty line comes between, which nobody minds. */
 static attnc_status
 append(const TuneTable *t, const char *line, size_t n, attnc_error *e)
 {

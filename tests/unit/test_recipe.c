@@ -188,7 +188,7 @@ test_unknown_keys_at_top_level_are_ignored(void **state)
 {
   (void)state;
   char text[8192];
-  snprintf(text, sizeof text, "{\"later\":[{\"a\":1}],%s", RT_RECIPE + 1);
+  snprintf(text, sizeof text, "{\"later\":[{\"a\":1}],%s", &RT_RECIPE[1]);
   recipe_free(parse(text));
 }
 
