@@ -10,6 +10,8 @@
 
 #define ROWS for (int i = 0; i < MMA_M; i++)
 
+enum { EXP_SHIFT = 22 }; /* of exponents that are added and compared */
+
 typedef uint32_t V8 __attribute__((vector_size(32)));
 
 /* Vectors travel by pointer: by value their ABI depends on the CPU. */
@@ -155,7 +157,7 @@ split_f16(uint32_t h, float *sig, int32_t *exp)
   float one = float_of(0x3f800000 | m << 13) - (e ? 0.0f : 1.0f);
   *sig = float_of(bits_of(one) | (h & 0x8000) << 16);
   int32_t normal = e ? (int32_t)e - 15 : -14;
-  *exp = (h & 0x7fff) ? normal : -126;
+  *exp = ((h & 0x7fff) ? normal : -126) * (1 << EXP_SHIFT);
 }
 
 static inline void
@@ -164,7 +166,7 @@ split_f32(uint32_t u, float *sig, int32_t *exp)
   uint32_t e = u >> 23 & 255;
   float one = float_of(0x3f800000 | (u & 0x7fffff)) - (e ? 0.0f : 1.0f);
   *sig = float_of(bits_of(one) | (u & 0x80000000));
-  *exp = e ? (int32_t)e - 127 : -126;
+  *exp = (e ? (int32_t)e - 127 : -126) * (1 << EXP_SHIFT);
 }
 
 static inline void
@@ -205,12 +207,13 @@ f16_of_double(double x)
   return h | (h ? (uint32_t)(bits_of_d(x) >> 48 & 0x8000) : 0);
 }
 
-/* 2^(exponent - zero) in units where `zero` is the exponent of the bit pattern 0; 0 when
- * far too small.  Exponents differ by up to 506: the difference is formed one bit lower. */
+/* Exponents are kept shifted by 22, one bit below where a float has them: they differ by up
+ * to 506.  2^(exp - zero), where zero is the exponent of the bit pattern 0; 0 when far too
+ * small. */
 static inline float
 align(int32_t exp, int32_t zero)
 {
-  int32_t e = (exp - zero) * (1 << 22);
+  int32_t e = exp - zero;
   e = e > 0 ? e : 0;
   return float_of((uint32_t)e << 1);
 }
@@ -236,14 +239,15 @@ column_sum(const Split *s, bool tf32, int k0, int k, int fraction, int n, double
       int32_t e = ea[j * MMA_M + i] + eb[mma_b_at(tf32, j, 0)];
       top = e > top ? e : top;
     }
-    int32_t zero = top - fraction - 127, sum = 0;
+    int32_t zero = top - (fraction + 127) * (1 << EXP_SHIFT), sum = 0;
 #pragma GCC unroll 16
     for (int j = 0; j < k; j++) {
       float p = a[j * MMA_M + i] * b[mma_b_at(tf32, j, 0)];
       sum += (int32_t)(p * align(ea[j * MMA_M + i] + eb[mma_b_at(tf32, j, 0)], zero));
     }
     int32_t c = (int32_t)(s->c[n * MMA_M + i] * align(s->ec[n * MMA_M + i], zero));
-    double scale = double_of((uint64_t)(uint32_t)(top - fraction + 1023) << 52);
+    int32_t unit = (top >> EXP_SHIFT) - fraction;
+    double scale = double_of((uint64_t)(uint32_t)(unit + 1023) << 52);
     d[i] = ((double)sum + (double)c) * scale;
   }
 }

@@ -10,8 +10,12 @@
 
 enum { PAGE_BYTES = 4096, PAGE_CHUNKS = PAGE_BYTES / 16, CTA_MANY = 0xfffff };
 
+typedef struct Tags {
+  atomic_uint_fast64_t w, r; /* last write, last read */
+} Tags;
+
 typedef struct Page {
-  atomic_uint_fast64_t w[PAGE_CHUNKS], r[PAGE_CHUNKS];
+  Tags at[PAGE_CHUNKS];
 } Page;
 
 struct ShadowMem {
@@ -212,15 +216,15 @@ found_conflict(Shadow *s, uint64_t tag, const Place *p, const char *other_does)
 
 /* Several CTAs: the bytes that all of them have read. */
 static void
-touch_read(Shadow *s, Page *page, size_t chunk, const Place *p)
+touch_read(Shadow *s, Tags *tags, const Place *p)
 {
   uint32_t cta = (uint32_t)s->cta & 0xfffff;
   unsigned bytes = p->bytes;
   uint64_t now = s->launch->number & 0xfff;
-  uint64_t w = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
+  uint64_t w = atomic_load_explicit(&tags->w, memory_order_relaxed);
   if (conflicts(s, w, p))
     found_conflict(s, w, p, w & 1 ? "updates" : "writes");
-  uint64_t old = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  uint64_t old = atomic_load_explicit(&tags->r, memory_order_relaxed);
   unsigned old_bytes = old >> 16 & 0xffff;
   if (old >> 52 == now && tag_cta(old) == cta) {
     bytes |= old_bytes;
@@ -230,24 +234,24 @@ touch_read(Shadow *s, Page *page, size_t chunk, const Place *p)
   }
   uint64_t mine = tag_of(now, cta, bytes, p->a->insn, false);
   if (mine >> 16 != old >> 16)
-    atomic_store_explicit(&page->r[chunk], mine, memory_order_relaxed);
+    atomic_store_explicit(&tags->r, mine, memory_order_relaxed);
 }
 
 static void
-touch_write(Shadow *s, Page *page, size_t chunk, const Place *p)
+touch_write(Shadow *s, Tags *tags, const Place *p)
 {
   uint32_t cta = (uint32_t)s->cta & 0xfffff;
   unsigned bytes = p->bytes;
   bool atomic = p->a->op == SHADOW_ATOMIC;
   uint64_t now = s->launch->number & 0xfff;
-  uint64_t old = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
+  uint64_t old = atomic_load_explicit(&tags->w, memory_order_relaxed);
   if (old >> 52 == now && tag_cta(old) == cta && (old & 1) == atomic)
     bytes |= old >> 16 & 0xffff;
-  old = atomic_exchange_explicit(
-      &page->w[chunk], tag_of(now, cta, bytes, p->a->insn, atomic), memory_order_relaxed);
+  old = atomic_exchange_explicit(&tags->w, tag_of(now, cta, bytes, p->a->insn, atomic),
+                                 memory_order_relaxed);
   if (conflicts(s, old, p) && !(atomic && (old & 1)))
     found_conflict(s, old, p, old & 1 ? "updates" : "writes");
-  old = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  old = atomic_load_explicit(&tags->r, memory_order_relaxed);
   if (conflicts(s, old, p))
     found_conflict(s, old, p, "reads");
 }
@@ -269,11 +273,11 @@ check_init(Shadow *s, ShadowMem *m, uint64_t off, const Place *p)
 
 /* Nobody has written here in this launch, and this CTA's read is noted or the first. */
 static inline bool
-fast_read(const Shadow *s, Page *page, size_t chunk, unsigned bytes, int insn)
+fast_read(const Shadow *s, Tags *tags, unsigned bytes, int insn)
 {
   uint64_t now = s->launch->number & 0xfff;
-  uint64_t w = atomic_load_explicit(&page->w[chunk], memory_order_relaxed);
-  uint64_t r = atomic_load_explicit(&page->r[chunk], memory_order_relaxed);
+  uint64_t w = atomic_load_explicit(&tags->w, memory_order_relaxed);
+  uint64_t r = atomic_load_explicit(&tags->r, memory_order_relaxed);
   if (w >> 52 == now)
     return false;
   uint64_t mine = tag_of(now, (uint32_t)s->cta & 0xfffff, bytes, insn, false);
@@ -281,7 +285,7 @@ fast_read(const Shadow *s, Page *page, size_t chunk, unsigned bytes, int insn)
     return true;
   if (r >> 52 == now)
     return false;
-  atomic_store_explicit(&page->r[chunk], mine, memory_order_relaxed);
+  atomic_store_explicit(&tags->r, mine, memory_order_relaxed);
   return true;
 }
 
@@ -311,10 +315,10 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     if (!page)
       return;
     last = off[l] / PAGE_BYTES;
-    size_t chunk = off[l] % PAGE_BYTES / 16;
+    Tags *tags = &page->at[off[l] % PAGE_BYTES / 16];
     if (!reads)
-      touch_write(s, page, chunk, &p);
-    else if (!fast_read(s, page, chunk, p.bytes, a->insn))
-      touch_read(s, page, chunk, &p);
+      touch_write(s, tags, &p);
+    else if (!fast_read(s, tags, p.bytes, a->insn))
+      touch_read(s, tags, &p);
   }
 }
