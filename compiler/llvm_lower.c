@@ -203,9 +203,6 @@ lower_op(Lo *lo, const Op *op)
   case OP_COPY_OUT:
     lower_copy_out(lo, op);
     break;
-  case OP_SYNC:
-    lower_sync(lo);
-    break;
   case OP_CONST:
     lower_const(lo, op);
     break;

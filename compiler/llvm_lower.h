@@ -100,7 +100,6 @@ void lower_take(Lo *, const Op *);
 void lower_copy(Lo *, const Op *);
 void lower_copy_wait(Lo *, const Op *);
 void lower_copy_out(Lo *, const Op *);
-void lower_sync(Lo *);
 V ring_advance(Lo *, const Ring *, V pos, int n);
 /* llvm_rows.c: straight to and from global memory */
 void lower_store_rows(Lo *, const Op *);

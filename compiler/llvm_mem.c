@@ -218,8 +218,8 @@ commit(Lo *lo)
   asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
 }
 
-void
-lower_sync(Lo *lo)
+static void
+block_barrier(Lo *lo)
 {
   asm_call(lo, ASM_MEMORY, "bar.sync 0;", "", NULL, 0, lo->none, NULL, 0);
 }
@@ -230,7 +230,7 @@ wait_group(Lo *lo, int pending)
   char text[48];
   snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
   asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
-  lower_sync(lo);
+  block_barrier(lo);
 }
 
 /* ---- rings ---- */
@@ -335,7 +335,7 @@ lower_copy_out(Lo *lo, const Op *op)
 {
   const SmemDecl *d = op->smem.mem;
   const View *v = &op->view;
-  lower_sync(lo);
+  block_barrier(lo);
   Walkers w = walkers(lo, v);
   V from = lane_value(lo, LANE_CDST);
   for (int p = 0; p < d->panels; p++) {

@@ -135,7 +135,6 @@ void t_release(Tb *, Slot);      /* I shall not read it again */
 void t_copy(Tb *, Smem, View);   /* a copy that is in no ring … */
 void t_copy_wait(Tb *);          /* … has arrived, visible to the whole block */
 void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a block barrier */
-void t_sync(Tb *);               /* the whole block */
 
 /* ---- tiles: immutable values in the registers of the block ---- */
 

@@ -77,7 +77,6 @@ count_op(const Program *p, const Op *op, TileCount *c)
   case OP_COPY_WAIT:
     c->barriers += op->pending >= 0;
     break;
-  case OP_SYNC:
   case OP_COPY_OUT:
     c->barriers++;
     break;

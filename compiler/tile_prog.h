@@ -110,7 +110,6 @@ typedef struct Val {
   X(COPY, "copy")                                                                        \
   X(COPY_WAIT, "copy_wait")                                                              \
   X(COPY_OUT, "copy_out")                                                                \
-  X(SYNC, "sync")                                                                        \
   X(CONST, "const")                                                                      \
   X(SCALAR, "scalar")                                                                    \
   X(ADD, "add")                                                                          \

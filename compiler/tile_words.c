@@ -153,13 +153,6 @@ t_copy_out(Tb *t, View v, Smem s)
   barrier_passed(t);
 }
 
-void
-t_sync(Tb *t)
-{
-  tile_op(t, OP_SYNC);
-  barrier_passed(t);
-}
-
 /* ---- constants, variables ---- */
 
 static Tile

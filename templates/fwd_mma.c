@@ -115,26 +115,32 @@ resident(const Case *c, const Sched *s, int smem, int regs)
   return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
 }
 
-/* Clocks of one tile on one multiprocessor: products, exp2, the other arithmetic and the
- * reads of shared memory run on units of their own; what is not the longest is hidden
- * behind it as far as other warps are there to fill in. */
+/* Clocks that each unit of a multiprocessor is busy with one tile: tensor cores, exp2,
+ * the other arithmetic, shared memory (128 bytes a clock: a warp reads all of K and V for
+ * its 16 · mt rows, so that two blocks of rows a warp halve the traffic), and the way from
+ * L2 (64 bytes a clock).  The longest counts in full; of the others what the resident warps
+ * cannot hide behind it. */
 static double
 tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
 {
   const Target *g = c->target;
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double mma = m * n * (d + dv) / g->mma_macs_clk;
-  double exp2 = m * n / g->mufu_clk;
-  double fp32 = m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk;
-  double per_warp = n * (d + dv) * 2 + (s->q_regs ? 0 : m / s->warps * d * 2);
-  double smem = s->warps * per_warp / 128;
-  double longest = mma > smem ? mma : smem;
-  double rest = exp2 + fp32;
-  double warps = (double)s->warps * ctas;
+  double kv = n * (d + dv) * 2, q = s->q_regs ? 0 : m * d * 2;
+  const double unit[] = {
+    m * n * (d + dv) / g->mma_macs_clk,
+    m * n / g->mufu_clk,
+    m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk,
+    (s->warps * kv + kv + q) / 128,
+    kv / 64,
+  };
+  double sum = 0, longest = 0, warps = (double)s->warps * ctas;
+  for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
+    sum += unit[i];
+    longest = unit[i] > longest ? unit[i] : longest;
+  }
   double hidden = warps >= 16 ? 0.8 : warps >= 8 ? 0.65 : 0.45;
-  double big = longest > rest ? longest : rest, small = longest > rest ? rest : longest;
   double bubble = s->stages > 1 ? 120 : 350; /* a barrier and the first bytes of a tile */
-  return big + (1 - hidden) * small + bubble / ctas;
+  return longest + (1 - hidden) * (sum - longest) + bubble / ctas;
 }
 
 static SchedCost
@@ -251,8 +257,7 @@ finish(Tb *t, Cta *c)
   Tile lse, inv = softmax_end(t, &c->sm, &lse);
   Tile o = t_mul(t, *c->acc, inv);
   o = t_cvt(t, o, c->p->dt);
-  t_sync(t); /* nobody reads Q any more */
-  t_put(t, c->qs, o);
+  t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */
   t_copy_out(t, v_rows(c->p->o, w.b, w.h, w.q0, c->s->bm), c->qs);
   if (c->p->lse)
     t_store_rows(t, v_rows(c->p->lse, w.b, w.h, w.q0, c->s->bm), lse);
