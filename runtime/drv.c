@@ -273,7 +273,7 @@ drv_close(const Driver *d)
   pthread_mutex_unlock(&table_lock);
 }
 
-/* ---- devices and contexts ---- */
+/* ---- devices ---- */
 
 static attnc_status
 current_device(const Driver *d, const Device **out, attnc_error *e)
@@ -303,22 +303,4 @@ drv_device(const Driver *d, int ordinal, const Device **out, attnc_error *e)
                    d->n_devices);
   *out = &d->devices[ordinal];
   return ATTNC_OK;
-}
-
-attnc_status
-drv_enter(const Driver *d, const Device *device, CUcontext *context, attnc_error *e)
-{
-  TRY(DRV(d, e, cuDevicePrimaryCtxRetain, context, device->handle));
-  attnc_status status = DRV(d, e, cuCtxPushCurrent_v2, *context);
-  if (status != ATTNC_OK)
-    d->cuDevicePrimaryCtxRelease_v2(device->handle);
-  return status;
-}
-
-void
-drv_leave(const Driver *d, const Device *device)
-{
-  CUcontext popped;
-  d->cuCtxPopCurrent_v2(&popped);
-  d->cuDevicePrimaryCtxRelease_v2(device->handle);
 }

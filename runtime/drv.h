@@ -58,10 +58,6 @@ void drv_close(const Driver *); /* NULL is fine */
 /* The device of that ordinal; -1: of the current context, else device 0. */
 attnc_status drv_device(const Driver *, int ordinal, const Device **, attnc_error *);
 
-/* Makes the device's primary context current (retained, pushed); drv_leave undoes both. */
-attnc_status drv_enter(const Driver *, const Device *, CUcontext *, attnc_error *);
-void drv_leave(const Driver *, const Device *);
-
 /* The status and message of a call that returned `code`; detail (may be NULL) replaces the
  * driver's sentence. */
 attnc_status drv_fail(const Driver *, CUresult code, const char *call, const char *detail,

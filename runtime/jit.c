@@ -33,10 +33,11 @@ jit_tune_problem(const attnc_spec *spec, const attnc_problem *p)
 
 /* ---- the target ---- */
 
-/* PTX ISA release notes: 7.x came with CUDA 11.x, 8.x with 12.x, but 8.6 with 12.7, from
+/* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0).
+ * PTX ISA release notes: 7.x came with CUDA 11.x, 8.x with 12.x, but 8.6 with 12.7, from
  * where the minor numbers are one apart; 9.x with 13.x. */
-int
-jit_driver_for_ptx(int ptx)
+static int
+driver_for_ptx(int ptx)
 {
   int minor = ptx % 10;
   if (ptx >= 80 && ptx < 90 && minor >= 6)
@@ -65,7 +66,7 @@ best_target(const Driver *d, const Device *device)
   const Target *best = NULL;
   for (int i = 0; i < n_targets; i++) {
     const Target *t = &targets[i];
-    if (!runs_on(t, device) || jit_driver_for_ptx(t->ptx) > d->version)
+    if (!runs_on(t, device) || driver_for_ptx(t->ptx) > d->version)
       continue;
     if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
       best = t;

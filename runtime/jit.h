@@ -46,7 +46,5 @@ TuneProblem jit_tune_problem(const attnc_spec *, const attnc_problem *);
 void jit_spec_retain(const attnc_spec *);
 /* False as well for a target that is not known. */
 bool jit_runs_on(const char *target, const Device *);
-/* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0). */
-int jit_driver_for_ptx(int ptx);
 
 #endif

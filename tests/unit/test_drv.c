@@ -160,26 +160,6 @@ test_threads_share_one_load(void **state)
   }
 }
 
-static void
-test_enter_and_leave(void **state)
-{
-  CUcontext context = NULL, current = NULL;
-  (void)state;
-  const Driver *d = open_stub();
-  assert_int_equal(drv_enter(d, &d->devices[1], &context, NULL), ATTNC_OK);
-  stub.cuCtxGetCurrent(&current);
-  assert_ptr_equal(current, context);
-  assert_int_equal(stub.stub_primaries(1), 1);
-  drv_leave(d, &d->devices[1]);
-  stub.cuCtxGetCurrent(&current);
-  assert_null(current);
-  assert_int_equal(stub.stub_primaries(1), 0);
-  stub.stub_fail("cuCtxPushCurrent_v2", 1, CUDA_ERROR_UNKNOWN);
-  assert_int_equal(drv_enter(d, &d->devices[1], &context, NULL), ATTNC_ERR_DEVICE);
-  assert_int_equal(stub.stub_primaries(1), 0);
-  drv_close(d);
-}
-
 int
 main(void)
 {
@@ -191,7 +171,6 @@ main(void)
     cmocka_unit_test_setup(test_devices, setup),
     cmocka_unit_test_setup(test_codes_have_names_and_statuses, setup),
     cmocka_unit_test_setup(test_threads_share_one_load, setup),
-    cmocka_unit_test_setup(test_enter_and_leave, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
