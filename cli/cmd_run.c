@@ -122,12 +122,16 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
     if (st != ATTNC_OK && st != ATTNC_ERR_CHECK)
       return st;
     r->verified = true;
+    r->has_lse = o->spec.info.return_lse;
   }
   const char *path = k->c->opt.value[OPT_OUTPUT];
   if (path)
     TRY(tensors_to_file(&o->host, &o->spec.info, path, e));
-  r->timed = !k->device.emulated;
-  return r->timed ? execute_timed(&o->x, 3, (int)k->repeat, &r->timing, e) : ATTNC_OK;
+  if (k->device.emulated)
+    return ATTNC_OK;
+  TRY(execute_timed(&o->x, 3, (int)k->repeat, &r->timing, e));
+  r->timed = true;
+  return ATTNC_OK;
 }
 
 static attnc_status

@@ -81,9 +81,11 @@ static void
 print_verdict(const RunResult *r)
 {
   const attnc_verdict *v = &r->verdict;
-  printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g; lse %.3g\n", v->max_error,
-         (long long)v->b, (long long)v->h, (long long)v->q, v->bound, v->lse_error);
-  printf("  verified   %lld of %lld rows%s", (long long)v->rows, (long long)r->all_rows,
+  printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g", v->max_error,
+         (long long)v->b, (long long)v->h, (long long)v->q, v->bound);
+  if (r->has_lse)
+    printf("; lse %.3g", v->lse_error);
+  printf("\n  verified   %lld of %lld rows%s", (long long)v->rows, (long long)r->all_rows,
          v->rows < r->all_rows ? " (a sample: the problem is large)" : "");
   if (v->bad_rows)
     printf(", %lld wrong", (long long)v->bad_rows);
@@ -195,7 +197,7 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
 {
   printf("%-*s", width, r->name);
   if (r->plan)
-    printf("  %-24s", schedule_text(recipe_schedule(r->plan), c->arena));
+    printf("  %-27s", schedule_text(recipe_schedule(r->plan), c->arena));
   if (r->has_tiles)
     printf("  tiles %lld/%lld/%lld", (long long)r->tiles.empty, (long long)r->tiles.partial,
            (long long)r->tiles.full);
@@ -213,8 +215,8 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
 
 /* ---- JSON ---- */
 
-json_t *
-run_stats_json(const attncEmuStats *stats)
+static json_t *
+stats_json(const attncEmuStats *stats)
 {
   json_t *j = json_object();
 #define X(member, text)                                                                    \
@@ -233,14 +235,15 @@ number(double v)
   return j ? j : json_null();
 }
 
-json_t *
-run_verdict_json(const attnc_verdict *v)
+static json_t *
+verdict_json(const RunResult *r)
 {
+  const attnc_verdict *v = &r->verdict;
   return json_pack("{s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "pass", v->pass,
                    "max_error", number(v->max_error), "bound", number(v->bound),
-                   "lse_error", number(v->lse_error), "rows", (json_int_t)v->rows,
-                   "bad_rows", (json_int_t)v->bad_rows, "b", (json_int_t)v->b, "h",
-                   (json_int_t)v->h, "q", (json_int_t)v->q);
+                   "lse_error", r->has_lse ? number(v->lse_error) : json_null(), "rows",
+                   (json_int_t)v->rows, "bad_rows", (json_int_t)v->bad_rows, "b",
+                   (json_int_t)v->b, "h", (json_int_t)v->h, "q", (json_int_t)v->q);
 }
 
 static json_t *
@@ -276,14 +279,14 @@ run_json(const RunResult *r)
                                   "partial", (json_int_t)r->tiles.partial, "full",
                                   (json_int_t)r->tiles.full));
   if (r->verified)
-    json_object_set_new(j, "verify", run_verdict_json(&r->verdict));
+    json_object_set_new(j, "verify", verdict_json(r));
   if (r->timed)
     json_object_set_new(j, "ms",
                         json_pack("{s:f, s:f, s:f, s:f, s:i}", "median", r->timing.median,
                                   "least", r->timing.least, "most", r->timing.most,
                                   "spread", r->timing.spread, "n", r->timing.n));
   if (r->has_stats)
-    json_object_set_new(j, "stats", run_stats_json(&r->stats));
+    json_object_set_new(j, "stats", stats_json(&r->stats));
   if (r->profile)
     json_object_set_new(j, "profile", json_loads(r->profile, 0, NULL));
   return j;

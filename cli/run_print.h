@@ -8,7 +8,7 @@ typedef struct RunResult {
   const char *path, *name, *shape;
   attnc_status status; /* of everything up to the results; the error when it is not OK */
   attnc_error error;
-  bool verified, timed, has_tiles, emulated;
+  bool verified, timed, has_tiles, emulated, has_lse;
   const char *device;
   json_t *plan; /* attnc_plan_json; NULL when there is no plan */
   attnc_tile_counts tiles;
@@ -26,7 +26,5 @@ void run_print(const Cli *, const RunResult *);
 void run_print_brief(const Cli *, const RunResult *, int width);
 json_t *run_json(const RunResult *);
 void run_free(RunResult *);
-json_t *run_stats_json(const attncEmuStats *);
-json_t *run_verdict_json(const attnc_verdict *);
 
 #endif

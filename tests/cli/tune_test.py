@@ -1,14 +1,16 @@
 """tune on the emulator: the table, the record that later plans consult, and planted
 candidates, each rejected with its reason."""
+import os
 import re
 import signal
 import subprocess
 import time
 
-from common import ATTNC, CAUSAL, Case, main
+from common import ATTNC, CAUSAL, SOURCE, Case, main
 
 EMU = ["--device", "emu", "--arch", "sm_80"]
 SHAPE = ["--shape", "b1 h1 s128"]
+SMALL = ["--shape", "b1 h1 s16"]
 
 
 class Tune(Case):
@@ -91,6 +93,74 @@ class Tune(Case):
 
     def test_unknown_plant(self):
         self.attnc("tune", self.spec(), *EMU, *SHAPE, "--plant", "weed", code=2)
+
+
+SHIM = r"""
+#include "runtime/cuda_abi.h"
+#include <dlfcn.h>
+/* The emulator behind a driver's entry points alone, so that it passes for a GPU.  It has
+ * no clock: times are made up, from 1 to 1.6 ms. */
+static CUresult
+elapsed(float *ms, CUevent from, CUevent to)
+{
+  static int calls;
+  *ms = 1 + 0.1f * (float)(calls++ % 7);
+  return from && to ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+#define X(need, name, args)                                                             \
+  __attribute__((used)) static void *to_##name;                                         \
+  __asm__(".globl " #name "\n.type " #name ",@function\n" #name ":\n\tjmp *to_" #name "(%rip)\n");
+CUDA_ENTRY_TABLE(X)
+#undef X
+__attribute__((constructor)) static void
+fill(void)
+{
+  void *h = dlopen(EMU, RTLD_NOW | RTLD_LOCAL);
+#define X(need, name, args) to_##name = dlsym(h, #name);
+  CUDA_ENTRY_TABLE(X)
+#undef X
+  to_cuEventElapsedTime = (void *)elapsed;
+}
+"""
+
+
+class AsIfAGpu(Case):
+    """What only happens on a GPU: events, repeats, a final in turns, a record in ms."""
+
+    def setUp(self):
+        super().setUp()
+        if os.uname().machine != "x86_64":
+            self.skipTest("the shim is written for x86-64")
+        emu = os.path.realpath(os.path.join(os.path.dirname(ATTNC), "..", "lib",
+                                            "libattnc-emu.so"))
+        self.shim = self.path("libshim.so")
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-I", SOURCE,
+                        f'-DEMU="{emu}"', "-o", self.shim, self.write("shim.c", SHIM)],
+                       check=True)
+        self.gpu = {"ATTNC_LIBCUDA": self.shim}
+
+    def test_run_is_timed(self):
+        r = self.json("run", self.spec(), "--verify", "--repeat", "5", *SMALL, env=self.gpu)
+        r = r["results"][0]
+        self.assertFalse(r["emulated"])
+        self.assertEqual((r["verdict"], r["ms"]["n"]), ("PASS", 5))
+        self.assertTrue(0 < r["ms"]["least"] <= r["ms"]["median"] <= r["ms"]["most"])
+        text = self.attnc("run", self.spec(), "--repeat", "2", *SMALL, env=self.gpu).stdout
+        self.assertRegex(text, r"\n  time       \d+\.\d{4} ms, median of 2 \(")
+        self.attnc("run", self.spec(), "--device", "emu", *SMALL, env=self.gpu, code=6)
+
+    def test_tune(self):
+        args = ["tune", self.spec(), *SMALL, "--top", "4", "--repeat", "3", "--rank"]
+        j = self.json(*args, "--plant", "wrong", env=self.gpu)
+        self.assertEqual(j["unit"], "ms")
+        verdicts = [c["verdict"] for c in j["candidates"]]
+        self.assertEqual(verdicts, ["best", "ok", "ok", "ok", "rejected"])
+        times = [c["ms"] for c in j["candidates"][:4]]
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(all(c["spread"] >= 0 for c in j["candidates"][:4]))
+        plan = self.json("run", self.spec(), *SMALL, env=self.gpu)["results"][0]["plan"]
+        self.assertEqual(plan["source"], "exact")
+        self.assertRegex(self.attnc(*args, env=self.gpu).stdout, r"\n  schedule +ms +± ")
 
 
 if __name__ == "__main__":
