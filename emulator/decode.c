@@ -456,16 +456,50 @@ check_operands(Dec *d)
 /* ---- statements ---- */
 
 static void
+need_level(Dec *d, const char *what, int n, int sm, int version)
+{
+  if (d->ptx->sm < sm)
+    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", n, what, sm,
+             d->ptx->sm);
+  if (d->ptx->version < version)
+    dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", n, what,
+             version / 10, version % 10, d->ptx->version / 10, d->ptx->version % 10);
+}
+
+/* Modifiers that came later than their instructions. */
+static void
 check_level(Dec *d)
 {
+  static const struct {
+    Mod mod;
+    const char *name;
+    int sm, version;
+  } later[] = {
+      {M_SHARED_CTA, ".shared::cta", 30, 78},
+      {M_PARAM_ENTRY, ".param::entry", 0, 83},
+      {M_CLUSTER, ".cluster", 90, 78},
+      {M_WEAK, ".weak", 70, 60},
+      {M_RELAXED, ".relaxed", 70, 60},
+      {M_ACQUIRE, ".acquire", 70, 60},
+      {M_RELEASE, ".release", 70, 60},
+      {M_ACQ_REL, ".acq_rel", 70, 60},
+      {M_SYS, ".sys", 60, 14},
+      {M_L1_NORMAL, ".L1::evict_normal", 70, 74},
+      {M_L1_FIRST, ".L1::evict_first", 70, 74},
+      {M_L1_LAST, ".L1::evict_last", 70, 74},
+      {M_L1_UNCHANGED, ".L1::evict_unchanged", 70, 74},
+      {M_L1_NO_ALLOCATE, ".L1::no_allocate", 70, 74},
+      {M_L2_HINT, ".L2::cache_hint", 80, 74},
+      {M_L2_64B, ".L2::64B", 75, 74},
+      {M_L2_128B, ".L2::128B", 75, 74},
+      {M_L2_256B, ".L2::256B", 80, 74},
+  };
   const Form *f = d->form;
-  int op = d->st->op_len;
-  if (d->ptx->sm < f->sm)
-    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", op, d->st->op,
-             f->sm, d->ptx->sm);
-  if (d->ptx->version < f->version)
-    dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", op, d->st->op,
-             f->version / 10, f->version % 10, d->ptx->version / 10, d->ptx->version % 10);
+  need_level(d, d->st->op, d->st->op_len, f->sm, f->version);
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+    if (mod_is(&d->m, later[i].mod))
+      need_level(d, later[i].name, (int)strlen(later[i].name), later[i].sm,
+                 later[i].version);
 }
 
 typedef struct Known { /* mnemonics seen in this kernel */

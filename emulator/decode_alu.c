@@ -420,12 +420,26 @@ cvt_extend(Dec *d, const Res *r, Type t, uint32_t row)
     emit_lane(d, L_WIDEN, sign ? T_S32 : T_U32, r->row, true, row, 0, 0);
 }
 
+/* Every value of `from` is one of `to`: then .sat is not legal. */
+static bool
+covers(Type to, Type from)
+{
+  const TypeInfo *t = &type_info[to], *f = &type_info[from];
+  if (t->class == 'f' || f->class == 'f')
+    return false;
+  if (t->class == f->class)
+    return t->bits >= f->bits;
+  return t->class == 's' && t->bits > f->bits;
+}
+
 void
 build_cvt(Dec *d)
 {
   Res *r = d->r;
   Type to = (Type)d->m.t[0], from = (Type)d->m.t[1];
   ArOp op;
+  if (mod_is(&d->m, M_SAT) && covers(to, from))
+    dec_fail(d, ".sat does nothing here");
   if (!ar_cvt(&op, (ArType)ar_types[to], (ArType)ar_types[from], ar_mods(&d->m)))
     dec_fail(d, "this conversion is not emulated");
   if (d->form->arg) { /* two values into one */

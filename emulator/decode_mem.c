@@ -97,7 +97,6 @@ build_atom(Dec *d)
   int last = d->form->arg == A_CAS ? 2 : 1;
   i->b = r[1].row;
   i->c = last == 2 ? r[2].row : 0;
-  check_hint(d, &r[last + 1]);
   i->d = returns ? d->r[0].row : 0;
   i->x.sub = (uint8_t)d->form->arg;
   i->x.type = d->m.t[0];
