@@ -110,7 +110,7 @@ class Plan:
         if "lse" in views and not views["lse"].contiguous():
             raise errors.ShapeError("lse is not contiguous", "ATTNC_ERR_SHAPE")
         for name in ("q", "k", "v", "o"):
-            if views[name].strides[-1] != 1 and views[name].shape[-1] != 1:
+            if views[name].strides[-1] != 1 and views[name].nbytes:
                 raise errors.ShapeError(f"{name}: elements of a row are not one after another",
                                         "ATTNC_ERR_SHAPE")
         layout = self.spec.fields["layout"]
@@ -130,8 +130,8 @@ class Plan:
         GPU this returns at once.  Host tensors run on the emulated device and are waited
         for; what the emulator finds wrong is a CheckError.
         """
-        outputs = self._outputs(q, k, v, o, lse)
         found, device = arrays.ops(q), arrays.view(q, stream).device
+        outputs = self._outputs(q, k, v, o, lse)
         if stream is None:
             stream = found.stream(device) if found else 0
         tensors = dict(q=q, k=k, v=v, **outputs)

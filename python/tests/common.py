@@ -1,0 +1,44 @@
+"""What the tests of the Python binding share: a world of their own, tensors, an oracle.
+
+Each test file is a program: `NAME.py [unittest arguments]`.  $ATTNC_LIBRARY is the library
+under test, $ATTNC_STUB a driver that records (tests/stub), where there is one.  A program
+that needs a package which is not installed says so and exits with 77.
+"""
+import os
+import sys
+import tempfile
+import unittest
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(SOURCE, "python"))
+
+KEPT = ("ATTNC_LIBRARY", "ATTNC_STUB")
+for name in [n for n in os.environ if n.startswith(("ATTNC_", "XDG_")) and n not in KEPT]:
+    del os.environ[name]
+_home = tempfile.TemporaryDirectory(prefix="attnc-python-")
+os.environ["HOME"] = _home.name
+
+CAUSAL = {"attnc": 1, "name": "causal", "dtype": "fp16", "head_dim": 32, "causal": True}
+STUB = os.environ.get("ATTNC_STUB")
+
+
+def need(package):
+    """The package, or exit 77: CTest shows it as skipped, with this line in the log."""
+    try:
+        return __import__(package)
+    except ImportError:
+        print(f"SKIPPED: {package} is not installed")
+        sys.exit(77)
+
+
+def main():
+    import attnc
+    attnc.library_version()  # not to be found: an error, never a skipped test
+    unittest.main()
+
+
+class Case(unittest.TestCase):
+    def raises(self, kind, pattern, function, *args, **kw):
+        with self.assertRaisesRegex(kind, pattern) as caught:
+            function(*args, **kw)
+        return caught.exception

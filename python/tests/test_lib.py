@@ -1,0 +1,102 @@
+"""The tables of ctypes declarations against the headers they stand for."""
+import ctypes as C
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import common
+from attnc import _lib, errors
+
+INCLUDE = os.path.join(common.SOURCE, "include")
+
+
+def header(*names):
+    text = ""
+    for name in names:
+        with open(os.path.join(INCLUDE, "attnc", name), encoding="utf-8") as f:
+            text += re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+    return text
+
+
+def prototypes(text):
+    """{name: number of arguments} of each ATTNC_API function."""
+    found = {}
+    for m in re.finditer(r"^ATTNC_API\s[^;(]*?(attnc_\w+)\(([^;]*)\);", text, re.M):
+        arguments = re.sub(r"\s+", " ", m.group(2)).strip()
+        found[m.group(1)] = 0 if arguments == "void" else arguments.count(",") + 1
+    return found
+
+
+class Tables(common.Case):
+    def test_every_function(self):
+        wanted = prototypes(header("attnc_rt.h", "attnc.h"))
+        self.assertGreater(len(wanted), 30)
+        self.assertEqual(wanted, {n: len(f) - 1 for n, f in _lib.FUNCTIONS.items()})
+
+    def test_statuses(self):
+        table = re.search(r"#define ATTNC_STATUS_TABLE\(X\)((?:.*\\\n)*.*)",
+                          header("attnc_rt.h")).group(1)
+        names = ["ATTNC_" + n for n in re.findall(r"X\((\w+),", table)]
+        self.assertEqual(names, [name for name, _ in errors.STATUSES])
+        lib = _lib.library()
+        for i, name in enumerate(names):
+            self.assertEqual(lib.attnc_status_name(i).decode(), name)
+        self.assertIsInstance(errors.make(len(names), "later"), errors.AttncError)
+
+    def test_slots(self):
+        text = header("attnc_rt.h")
+        slots = re.search(r"enum \{\s*(ATTNC_Q.*?)ATTNC_SLOT_COUNT", text, re.S).group(1)
+        self.assertEqual([w.lower() for w in re.findall(r"ATTNC_(\w+)", slots)],
+                         list(_lib.SLOTS))
+        self.assertIn("enum { ATTNC_SOFTMAX_SCALE, ATTNC_SCALAR_COUNT }", text)
+
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    def test_layouts(self):
+        """Sizes and offsets by a C compiler."""
+        lines, wanted = [], []
+        for name, kind in _lib.C_NAMES.items():
+            lines.append(f'printf("%zu\\n", sizeof({name}));')
+            wanted.append(C.sizeof(kind))
+            for field, *_ in kind._fields_:
+                member = field.rstrip("_")
+                lines.append(f'printf("%zu\\n", offsetof({name}, {member}));')
+                wanted.append(getattr(kind, field).offset)
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = (os.path.join(folder, n) for n in ("layout.c", "layout"))
+            with open(source, "w", encoding="utf-8") as f:
+                f.write("#include <attnc/attnc.h>\n#include <attnc/attnc_emu.h>\n"
+                        "#include <stdio.h>\nint main(void) {\n" + "\n".join(lines) +
+                        "\nreturn 0; }\n")
+            subprocess.run(["cc", "-I", INCLUDE, source, "-o", program], check=True)
+            text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+        self.assertEqual([int(n) for n in text.split()], wanted)
+
+    def test_missing_library(self):
+        code = "import attnc; attnc.library_version()"
+        r = subprocess.run(
+            [os.sys.executable, "-c", code], capture_output=True, text=True,
+            env={**os.environ, "ATTNC_LIBRARY": "/nowhere/libattnc.so",
+                 "PYTHONPATH": os.path.join(common.SOURCE, "python")})
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn("ATTNC_LIBRARY", r.stderr)
+
+    def test_needs_no_package(self):
+        """Without numpy and torch in sight: import, a spec, a compile."""
+        code = ("import sys; sys.modules['numpy'] = sys.modules['torch'] = None\n"
+                "import attnc\n"
+                f"assert 'ptx' in dir(attnc.compile({common.CAUSAL!r}, 'sm_80'))\n")
+        subprocess.run([os.sys.executable, "-c", code], check=True, env={
+            **os.environ, "PYTHONPATH": os.path.join(common.SOURCE, "python")})
+
+    def test_small_files(self):
+        for path in glob.glob(os.path.join(common.SOURCE, "python", "attnc", "*.py")):
+            with open(path, encoding="utf-8") as f:
+                self.assertLess(len(f.readlines()), 400, path)
+
+
+if __name__ == "__main__":
+    common.main()

@@ -1,0 +1,345 @@
+"""Plans and launches on the emulated device: numpy arrays, DLPack objects in device memory,
+two devices, threads; and against a driver that records what it is asked."""
+import ctypes as C
+import os
+import subprocess
+import sys
+import threading
+import unittest
+
+import common
+from common import CAUSAL
+
+np = common.need("numpy")
+import attnc
+import oracle
+from attnc import _dlpack, _driver
+
+SIZES = attnc.sizes.sizes("b2 h4/2 sq40 sk72")
+
+
+def tensors(sizes=SIZES, d=32, dtype="fp16", seed=0):
+    rng = np.random.default_rng(seed)
+    return [oracle.normal(rng, dtype, sizes.b, s, h, d)
+            for s, h in ((sizes.sq, sizes.h), (sizes.sk, sizes.hk), (sizes.sk, sizes.hk))]
+
+
+class DeviceTensor:
+    """An array of numpy's in device memory, for others to read through DLPack."""
+
+    def __init__(self, driver, array, versioned=False):
+        self.array, self.streams = array, []
+        self.memory = _driver.Memory(driver, array.nbytes)
+        self.memory.write(array.ctypes.data)
+        shape = (C.c_int64 * array.ndim)(*array.shape)
+        strides = (C.c_int64 * array.ndim)(*(s // array.itemsize for s in array.strides))
+        self.kept = (shape, strides)
+        code = {"float16": 2, "uint16": 4, "float32": 2}[array.dtype.name]
+        # The address is that of the memory less what byte_offset adds.
+        tensor = _dlpack.Tensor(self.memory.address - 64, 2, 0, array.ndim, code,
+                                array.itemsize * 8, 1, shape, strides, 64)
+        self.made = _dlpack.Versioned(1, 1, tensor=tensor) if versioned else tensor
+        self.name = b"dltensor_versioned" if versioned else b"dltensor"
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self, stream=None):
+        self.streams.append(stream)
+        new = C.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = C.py_object, [C.c_void_p, C.c_char_p, C.c_void_p]
+        return new(C.addressof(self.made), self.name, None)
+
+    def back(self):
+        out = np.empty_like(self.array)
+        self.memory.read(out.ctypes.data)
+        return out
+
+
+class Host(common.Case):
+    """numpy arrays: copied to the emulated device and back."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.context = attnc.Context("emu")
+
+    def test_call(self):
+        plan = self.context.plan({**CAUSAL, "return_lse": True}, SIZES)
+        q, k, v = tensors()
+        o, lse = plan(q, k, v)
+        oracle.check(self, o, q, k, v, 32 ** -0.5, True, (-1, -1))
+        self.assertEqual(lse.shape, (2, 4, 40))
+        verdict = attnc.verify(plan.spec, q, k, v, o, lse)
+        self.assertTrue(verdict.passed)
+        self.assertEqual(verdict.rows, 2 * 4 * 40)
+        o[0, 3, 1, 2] += 1
+        verdict = attnc.verify(plan.spec, q, k, v, o, lse)
+        self.assertFalse(verdict.passed)
+        self.assertEqual((verdict.bad_rows, verdict.worst), (1, (0, 1, 3)))
+
+    def test_given_outputs_and_scale(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        q, k, v = tensors()
+        wide = np.zeros((2, 40, 4, 64), np.float16)
+        o = wide[..., ::2]  # not contiguous
+        self.assertIs(plan(q, k, v, o, softmax_scale=0.5), o)
+        oracle.check(self, o, q, k, v, 0.5, True, (-1, -1))
+        self.assertTrue((wide[..., 1::2] == 0).all())
+
+    def test_layouts(self):
+        """bhsd, and one layout for each tensor."""
+        q, k, v = tensors(dtype="bf16")
+        flip = lambda x: np.ascontiguousarray(x.swapaxes(1, 2))
+        spec = {**CAUSAL, "dtype": "bf16"}
+        wanted = self.context.plan(spec, SIZES)(q, k, v)
+        got = self.context.plan({**spec, "layout": "bhsd"}, SIZES)(*map(flip, (q, k, v)))
+        np.testing.assert_array_equal(flip(got), wanted)
+        mixed = {"q": "bshd", "k": "bhsd", "v": "bshd", "o": "bhsd"}
+        got = self.context.plan({**spec, "layout": mixed}, SIZES)(q, flip(k), v)
+        np.testing.assert_array_equal(flip(got), wanted)
+        strided = flip(q).swapaxes(1, 2)  # bshd by its strides alone
+        np.testing.assert_array_equal(self.context.plan(spec, SIZES)(strided, k, v), wanted)
+
+    def test_one_plan_for_all_sizes(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        for text in ("b1 h1 s1", "b1 h2/1 sq9 sk130", "b3 h3 sq65 sk1", "b1 h2 sq5 sk0"):
+            sizes = attnc.sizes.sizes(text)
+            q, k, v = tensors(sizes)
+            oracle.check(self, plan(q, k, v), q, k, v, 32 ** -0.5, True, (-1, -1), what=text)
+
+    def test_specialised(self):
+        spec = {**CAUSAL, "specialize": ["h", "hk", "sk"]}
+        plan = self.context.plan(spec, SIZES)
+        q, k, v = tensors()
+        oracle.check(self, plan(q, k, v), q, k, v, 32 ** -0.5, True, (-1, -1))
+        e = self.raises(attnc.ShapeError, "sk is 71", plan, q, k[:, :71], v[:, :71])
+        self.assertEqual(e.status, "ATTNC_ERR_SHAPE")
+
+    def test_schedules_and_info(self):
+        best = attnc.schedules(CAUSAL, "sm_80", SIZES)[-1]
+        fields = {n: best[n] for n in ("template", "block_m", "block_n", "num_stages",
+                                       "num_warps", "q_in_regs")}
+        plan = self.context.plan(CAUSAL, SIZES, schedule=fields)
+        recipe = plan.info.get("recipe", plan.info)
+        self.assertEqual(recipe["schedule"]["block_m"], best["block_m"])
+        q, k, v = tensors()
+        oracle.check(self, plan(q, k, v), q, k, v, 32 ** -0.5, True, (-1, -1))
+        self.assertEqual(plan.workspace(SIZES), 0)
+        self.assertEqual(len(self.context.explain_key(CAUSAL, SIZES)["key"]), 64)
+        self.assertTrue(self.context.info["driver"]["emulated"])
+
+    def test_what_is_wrong(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        q, k, v = tensors()
+        for kind, why, args in (
+                (attnc.UsageError, "q is bf16, not fp16", (q.view(np.uint16), k, v)),
+                (attnc.UsageError, "float64", (q.astype(np.float64), k, v)),
+                (attnc.ShapeError, "q has 3 axes", (q[0], k, v)),
+                (attnc.ShapeError, "head_dim: 32 and 16", (q, k[..., :16], v)),
+                (attnc.ShapeError, "sk: 72 and 71", (q, k, v[:, :71])),
+                (attnc.ShapeError, "h is 4, not a multiple of hk, 0",
+                 (q, k[:, :, :0], v[:, :, :0])),
+                (attnc.ShapeError, r"o has shape \[2, 40, 4, 16\]", (q, k, v, q[..., :16])),
+                (attnc.UsageError, "lse: the spec does not return it", (q, k, v, None, q)),
+                (attnc.UsageError, "list is not a tensor", ([1], k, v))):
+            self.raises(kind, why, plan, *args)
+        self.raises(attnc.UsageError, "on the device", plan.prepare, q, k, v, q)
+
+    def test_threads(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        results = {}
+
+        def run(seed):
+            q, k, v = tensors(seed=seed)
+            results[seed] = (q, k, v, plan(q, k, v))
+
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for q, k, v, o in results.values():
+            oracle.check(self, o, q, k, v, 32 ** -0.5, True, (-1, -1))
+        self.assertEqual(len(results), 4)
+
+
+class Device(common.Case):
+    """DLPack objects in the memory of the emulated device: nothing is copied."""
+
+    def setUp(self):
+        self.context = attnc.Context("emu")
+        self.driver = self.context.driver
+        self.driver.call("cuCtxPushCurrent_v2", self.driver.context(0))
+        self.addCleanup(self.driver.call, "cuCtxPopCurrent_v2", C.byref(C.c_void_p()))
+
+    def device(self, *arrays, versioned=False):
+        made = [DeviceTensor(self.driver, x, versioned) for x in arrays]
+        for x in made:
+            self.addCleanup(x.memory.free)
+        return made
+
+    def test_call_and_prepare(self):
+        plan = self.context.plan({**CAUSAL, "return_lse": True}, SIZES)
+        q, k, v = tensors()
+        zeros = np.zeros_like(q), np.zeros((2, 4, 40), np.float32)
+        for versioned in (False, True):
+            args = self.device(q, k, v, *zeros, versioned=versioned)
+            plan(*args, stream=0)
+            o, lse = args[3].back(), args[4].back()
+            oracle.check(self, o, q, k, v, 32 ** -0.5, True, (-1, -1))
+            self.assertTrue(attnc.verify(plan.spec, q, k, v, o, lse).passed)
+            self.assertIn(1, args[0].streams)  # DLPack's name for the default stream
+        launch = plan.prepare(*args)
+        other = tensors(seed=1)
+        more = self.device(*other, *zeros)
+        launch(*(x.memory.address for x in more))
+        np.testing.assert_array_equal(
+            more[3].back(), self.context.plan(plan.spec, SIZES)(*other)[0])
+        launch(*(x.memory.address for x in args))
+        np.testing.assert_array_equal(args[3].back(), o)
+        launch.relaunch()
+        self.assertEqual(self.driver.findings(), [])
+
+    def test_outputs_must_be_given(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        q, k, v = self.device(*tensors())
+        self.raises(attnc.UsageError, "o, and lse", plan, q, k, v)
+        host = tensors()[0]
+        self.raises(attnc.UsageError, "several devices", plan, q, k, v, host)
+
+    def test_misaligned(self):
+        plan = self.context.plan(CAUSAL, SIZES)
+        q, k, v, o = self.device(*tensors(), tensors()[0])
+        at = [x.memory.address for x in (q, k, v, o)]
+        launch = plan.prepare(q, k, v, o)
+        e = self.raises(attnc.AlignError, "q: the address", launch, at[0] + 2, *at[1:])
+        self.assertEqual(e.status, "ATTNC_ERR_ALIGN")
+        self.raises(attnc.UsageError, "tensor o .* is NULL", launch, *at[:3], 0)
+        launch(*at)
+
+    def test_findings_are_errors(self):
+        """A launch outside its memory is a CheckError of the call that made it."""
+        plan = self.context.plan(CAUSAL, SIZES)
+        q, k, v, o = self.device(*tensors(), tensors()[0])
+        launch = plan.prepare(q, k, v, o)
+        try:
+            launch(q.memory.address, k.memory.address, v.memory.address, 1 << 20)
+        except attnc.DeviceError:
+            pass  # the emulated driver may say so at once
+        self.assertTrue(self.driver.findings())
+
+
+class OtherDevices(common.Case):
+    """What has to be told before the emulator starts, in processes of their own."""
+
+    def run_python(self, code):
+        r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={
+            **os.environ, "PYTHONPATH": os.pathsep.join(
+                [os.path.join(common.SOURCE, "python"), os.path.dirname(__file__)])})
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        return r.stdout
+
+    def test_two_devices_and_an_arch(self):
+        self.run_python("""
+import attnc, numpy as np
+c = attnc.Context("emu", emulator="arch=sm_86,devices=2")
+q = np.ones((1, 16, 1, 32), np.float16)
+spec = {"attnc": 1, "name": "x", "dtype": "fp16", "head_dim": 32}
+for device in (1, 0):
+    p = c.plan(spec, "b1 h1 s16", device=device)
+    assert p.info.get("recipe", p.info)["target"] == "sm_86", p.info
+    assert (p(q, q, q) == 1).all()
+try:
+    c.plan(spec, "b1 h1 s16", device=2)
+    raise SystemExit("device 2 of 2")
+except attnc.NoDeviceError as e:
+    assert "no device 2" in str(e), e
+""")
+
+    def test_auto_and_cache(self):
+        out = self.run_python("""
+import attnc, os
+os.environ["ATTNC_LIBCUDA"] = attnc._lib.beside("libattnc-emu.so")
+spec = {"attnc": 1, "name": "x", "dtype": "fp16", "head_dim": 64}
+import tempfile
+with tempfile.TemporaryDirectory() as folder:
+    for expected in ("miss", "disk"):
+        c = attnc.Context("auto", cache="rw", cache_dir=folder)
+        print(c.plan(spec, "b1 h1 s16").info["layer"] == expected)
+        print(c.plan(spec, "b1 h1 s16").info["layer"] == expected)
+    c = attnc.Context("emu", cache="off", cache_dir=folder, target="sm_80",
+                      log=lambda level, message: print("log" in message or True))
+    print(c.plan(spec, "b1 h1 s16").info["layer"] == "miss")
+""")
+        self.assertEqual(set(out.split()), {"True"})
+
+    def test_no_device(self):
+        self.raises(attnc.NoDeviceError, "nowhere", attnc.Context, "/nowhere/libcuda.so")
+        self.raises(attnc.UsageError, "cache", attnc.Context, "emu", cache="yes")
+        self.raises(attnc.UsageError, "", attnc.Context, "emu", emulator="no such setting")
+
+
+class StubLaunch(C.Structure):
+    """tests/stub/stub.h."""
+
+    _fields_ = [("entry", C.c_char * 64), ("grid", C.c_uint * 3), ("block", C.c_uint * 3),
+                ("shared", C.c_uint), ("stream", C.c_void_p), ("n_params", C.c_int),
+                ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64)]
+
+
+@unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")
+class Recorded(common.Case):
+    """What reaches the driver."""
+
+    def setUp(self):
+        self.stub = C.CDLL(common.STUB)
+        self.stub.stub_launch_at.restype = StubLaunch
+        self.stub.stub_fail.argtypes = [C.c_char_p, C.c_int, C.c_int]
+        self.stub.stub_reset()
+        self.context = attnc.Context(common.STUB, cache="off")
+        self.plan = self.context.plan(CAUSAL, SIZES, device=1)
+        driver = self.context.driver
+        with driver.current(1):
+            self.tensors = [DeviceTensor(driver, x) for x in (*tensors(), tensors()[0])]
+
+    def test_addresses_and_stream(self):
+        """No context is current on this thread: the launch goes to the plan's device."""
+        launch = self.plan.prepare(*self.tensors, softmax_scale=0.25)
+        launch(0x1000, 0x2000, 0x3000, 0x4000, stream=0x1234)
+        self.assertEqual(self.stub.stub_launches(), 1)
+        got = self.stub.stub_launch_at(0)
+        self.assertEqual(got.stream, 0x1234)
+        values = list(got.values[:got.n_params])
+        for address in (0x1000, 0x2000, 0x3000, 0x4000):
+            self.assertIn(address, values)
+        self.assertIn(0x3E800000, values)  # 0.25
+        for stride in (72 * 2 * 32, 2 * 32, 32, 40 * 4 * 32):
+            self.assertIn(stride, values)
+
+    def test_driver_errors(self):
+        launch = self.plan.prepare(*self.tensors)
+        self.stub.stub_fail(b"cuLaunchKernel", 1, 700)
+        e = self.raises(attnc.DeviceError, "cuLaunchKernel: CUDA_ERROR_ILLEGAL_ADDRESS",
+                        launch.relaunch)
+        self.assertEqual((e.status, e.driver_code), ("ATTNC_ERR_DEVICE", 700))
+        launch.relaunch()
+
+    def test_host_tensors_are_refused(self):
+        self.raises(attnc.UsageError, "emulated", self.plan, *tensors())
+
+    def test_misplaced_error(self):
+        self.stub.stub_fail(b"cuModuleLoadDataEx", 0, 218)
+        self.raises(attnc.AttncError, "CUDA_ERROR_INVALID_PTX", self.context.plan,
+                    {**CAUSAL, "head_dim": 48}, SIZES)
+
+    def test_released(self):
+        modules = self.stub.stub_modules()
+        plan = self.context.plan({**CAUSAL, "head_dim": 40}, SIZES)
+        self.assertEqual(self.stub.stub_modules(), modules + 1)
+        del plan
+        self.plan = self.context = None
+        self.assertEqual(self.stub.stub_modules(), 0)
+
+
+if __name__ == "__main__":
+    common.main()

@@ -1,0 +1,128 @@
+"""Specs, sizes, kernels: what needs no device and no package."""
+import glob
+import os
+import pathlib
+import tempfile
+import threading
+
+import common
+from common import CAUSAL
+import attnc
+from attnc import sizes
+
+SPECS = sorted(glob.glob(os.path.join(common.SOURCE, "specs", "*.attn.yaml")))
+
+
+class Specs(common.Case):
+    def test_every_spec_of_the_tree(self):
+        self.assertGreater(len(SPECS), 9)
+        for path in SPECS:
+            spec = attnc.load_spec(path)
+            self.assertEqual(spec.name, os.path.basename(path)[:-len(".attn.yaml")])
+            self.assertEqual(len(spec.hash), 64)
+
+    def test_sources_agree(self):
+        text = "attnc: 1\nname: causal\ndtype: fp16\nhead_dim: 32\ncausal: true\n"
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "causal.attn.yaml")
+            path.write_text(text, encoding="utf-8")
+            made = [attnc.load_spec(x) for x in (text, CAUSAL, path, str(path))]
+        self.assertEqual({s.hash for s in made}, {made[0].hash})
+        self.assertIs(attnc.load_spec(made[0]), made[0])
+        self.assertEqual(made[0].canonical,
+                         "attnc: 1\ncausal: true\ndtype: fp16\nhead_dim: 32\n")
+        self.assertEqual(made[0].fields["head_dim_v"], 32)
+
+    def test_all_errors_with_places(self):
+        e = self.raises(attnc.SpecError, "unknown key `casual`", attnc.Spec.from_text,
+                        "attnc: 1\nname: x\ndtype: bf17\nhead_dim: 7\ncasual: true\n", "x.yaml")
+        self.assertEqual(e.status, "ATTNC_ERR_SPEC")
+        self.assertEqual([(d.file, d.line, d.col) for d in e.diagnostics],
+                         [("x.yaml", 3, 8), ("x.yaml", 4, 11), ("x.yaml", 5, 1)])
+        self.assertTrue(all(d.error and d.code > 0 for d in e.diagnostics))
+        self.assertEqual(e.diagnostics[0].help, "did you mean `bf16`?")
+        self.assertIn("x.yaml:3:8: error[A", str(e))
+        self.assertIsInstance(e, ValueError)
+
+    def test_bytes_that_are_no_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "bad.attn.yaml")
+            with open(path, "wb") as f:
+                f.write(b"attnc: 1\nname: \xff\xfe\n")
+            self.raises(attnc.SpecError, "bad.attn.yaml", attnc.load_spec, path)
+        self.raises(OSError, "nowhere", attnc.load_spec, "nowhere.attn.yaml")
+
+    def test_unsupported_is_not_bad(self):
+        pin = {"template": "fwd_mma", "block_m": 4096}
+        spec = attnc.load_spec({**CAUSAL, "schedule": pin})
+        e = self.raises(attnc.UnsupportedError, "block_m", spec.check, "sm_80")
+        self.assertTrue(e.diagnostics)
+        attnc.load_spec(CAUSAL).check("sm_80")
+        self.raises(attnc.AttncError, "sm_12345", spec.check, "sm_12345")
+
+    def test_schema_and_targets(self):
+        self.assertIn("head_dim", attnc.schema()["properties"])
+        self.assertIn("sm_80", attnc.targets())
+
+
+class SizesTest(common.Case):
+    def test_notation(self):
+        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024))
+        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256))
+        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3))
+        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5))
+
+    def test_what_is_wrong(self):
+        for wrong, why in (("b2 x4", "x4"), ("b2 b3 h1 s1", "twice"), ("h4 s1", "no b"),
+                           ("b1 h4 sq3 s4", "twice"), ("b1/2 h4 s4", "b1/2"), ("", "no b"),
+                           (dict(b=1, h=1, sq=1, d=4), "unknown d")):
+            self.raises(attnc.UsageError, why, sizes.sizes, wrong)
+
+
+class Kernels(common.Case):
+    def test_compile(self):
+        kernel = attnc.compile(CAUSAL, "sm_80", dump="tile")
+        self.assertIn(".target sm_80", kernel.ptx)
+        self.assertIn(".entry " + kernel.recipe["entry"], kernel.ptx)
+        self.assertGreater(kernel.seconds["total"], 0)
+        self.assertTrue(kernel.dump("tile"))
+        self.assertIsNone(kernel.dump("ll"))
+        self.assertEqual(kernel.ptx, attnc.compile(CAUSAL, "sm_80").ptx)
+
+    def test_schedules(self):
+        legal = attnc.schedules(CAUSAL, "sm_80", "b1 h8 s1024")
+        every = attnc.schedules(CAUSAL, "sm_80", "b1 h8 s1024", refused=True)
+        self.assertGreater(len(legal), 1)
+        self.assertGreater(len(every), len(legal))
+        self.assertTrue(any("reason" in s for s in every))
+        chosen = {n: legal[0][n] for n in ("template", "block_m", "block_n", "num_stages",
+                                           "num_warps")}
+        recipe = attnc.compile(CAUSAL, "sm_80", schedule=chosen).recipe
+        self.assertEqual({n: recipe["schedule"].get(n, recipe.get(n)) for n in chosen}, chosen)
+
+    def test_refusals(self):
+        self.raises(attnc.UsageError, "block_x", attnc.compile, CAUSAL, "sm_80",
+                    schedule={"block_x": 3})
+        self.raises(attnc.UnsupportedError, "", attnc.compile, CAUSAL, "sm_80",
+                    schedule={"template": "fwd_mma", "block_m": 4096})
+        e = self.raises(attnc.AttncError, "sk", attnc.compile,
+                        {**CAUSAL, "specialize": ["sk"]}, "sm_80")
+        self.assertEqual(e.status, "ATTNC_ERR_USAGE")
+        kernel = attnc.compile({**CAUSAL, "specialize": ["sk"]}, "sm_80", sizes="b1 h1 sq8 sk64")
+        self.assertTrue(kernel.ptx)
+
+    def test_threads(self):
+        """One spec from four threads."""
+        spec, texts = attnc.load_spec(CAUSAL), []
+        threads = [threading.Thread(target=lambda: texts.append(
+            attnc.compile(spec, "sm_86").ptx)) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(len(texts), 4)
+        self.assertEqual(len(set(texts)), 1)
+
+
+if __name__ == "__main__":
+    common.main()
