@@ -14,12 +14,13 @@ if(TARGET attnc)
   set_tests_properties(cli PROPERTIES LABELS "unit")
 endif()
 
-# Those that start kernels need the emulator; `slow` ones are left out of a quick run.
+# Those that start kernels need the emulator.
 function(cli_test name)
+  set(flags $<$<BOOL:${ATTNC_SANITIZE}>:-fsanitize=address,undefined>)
   add_test(NAME cli_${name}
     COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}_test.py)
   set_tests_properties(cli_${name} PROPERTIES LABELS "cli;${ARGN}"
-    ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>;CC=${CMAKE_C_COMPILER}")
+    ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>;CC=${CMAKE_C_COMPILER};SANITIZE=${flags}")
 endfunction()
 if(TARGET attnc_cli AND Python3_FOUND)
   cli_test(help)

@@ -306,7 +306,12 @@ int main(int argc, char **argv)
   fwrite(host, 1, n, stdout);
   a.o_stride[2] += 1;
   CU(causal_launch(&k, &a, NULL) == CUDA_ERROR_INVALID_VALUE ? 0 : 1);
-  return causal_unload(&k);
+  CU(causal_unload(&k));
+  for (int i = 0; i < 4; i++)
+    CU(cuMemFree_v2(*at[i]));
+  CU(cuMemFree_v2(a.lse));
+  CU(cuDevicePrimaryCtxRelease_v2(d));
+  return fclose(f);
 }
 """
 
@@ -328,6 +333,7 @@ class GeneratedC(Case):
                    "CUDA_ENTRY_TABLE(X)\n#undef X\n")
         self.write("main.c", HARNESS)
         subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror",
+                        *os.environ.get("SANITIZE", "").split(),
                         "-I", self.dir, "-I", self.path("out"), "-I", SOURCE,
                         self.path("main.c"), self.path("out/causal.c"), LIB,
                         f"-Wl,-rpath,{os.path.dirname(os.path.realpath(LIB))}", "-o",
