@@ -1,0 +1,1 @@
+"""What all suites share: result files, statistics, tables and plots.  Standard library only."""
