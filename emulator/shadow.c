@@ -167,10 +167,7 @@ shadow_cta_begin(Shadow *s, int cta)
   s->checks = s->launch->info.checks;
   if (!s->checks)
     return;
-  memset(s->words, 0, (size_t)s->n_chunks * 4 * sizeof *s->words);
-  memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init);
-  for (uint32_t i = 0; i < s->n_chunks; i++)
-    s->words[4 * i].w = W_UNIFORM;
+  memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* words: at the first touch */
   shadow_sync_reset(s);
 }
 

@@ -83,7 +83,7 @@ struct Shadow {
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
   Word *words;    /* [4 * n_chunks] */
-  uint16_t *init; /* [n_chunks] a bit for each byte ever written */
+  uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: words are stale */
   ReaderTimes *times;
   int n_times, cap_times;
   int32_t free_times;

@@ -490,11 +490,13 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     t.lane = __builtin_ctz(m);
     uint32_t at = off[t.lane], need = all << at % 16;
     uint16_t *init = &s->init[at / 16];
+    Word *w = &s->words[at / 16 * 4];
+    if (!*init) /* what is there is of the CTA before */
+      *w = (Word){.w = W_UNIFORM};
     if (fills)
       *init = (uint16_t)(*init | need);
     else if ((*init & need) != need)
       found_uninit(s, a, t.lane, at);
-    Word *w = &s->words[at / 16 * 4];
     if (!fast_lane(&f, w, &t, at))
       touch_slowly(s, w, &t, at);
   }

@@ -41,6 +41,8 @@ restart_clock(Shadow *s)
 {
   for (uint32_t i = 0; i < s->n_chunks * 4; i++) {
     Word *w = &s->words[i];
+    if (!s->init[i / 4])
+      continue;
     if (!(w->w & W_ASYNC))
       w->w &= W_UNIFORM;
     w->r &= 0x0f000000;

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <pthread.h>
+
 #include <cmocka.h>
 
 enum { INSNS = 64, WARPS = 4 };
@@ -564,6 +566,69 @@ test_neighbours_in_a_chunk(void **state)
   shadow_mem_free(m);
 }
 
+typedef struct Worker {
+  ShadowLaunch *launch;
+  ShadowMem *m;
+  int cta;
+  uint64_t apart; /* bytes between the CTAs' parts */
+} Worker;
+
+static void *
+work(void *arg)
+{
+  Worker *w = arg;
+  Shadow *s = shadow_new(w->launch);
+  for (int i = w->cta; i < 200; i += 2) {
+    shadow_cta_begin(s, i);
+    for (uint64_t at = 0; at < 4096; at += 512)
+      global(s, w->m, SHADOW_WRITE, 1, ALL, 16, at + (uint64_t)i * w->apart);
+    shadow_cta_end(s);
+  }
+  shadow_free(s);
+  return NULL;
+}
+
+/* CTAs on two host threads: whoever comes second sees the first. */
+static void
+test_two_host_threads(void **state)
+{
+  (void)state;
+  for (uint64_t apart = 0; apart <= 4096; apart += 4096) {
+    Bench b;
+    start(&b, true);
+    ShadowMem *m = shadow_mem_new(4096 * 200);
+    Worker w[2] = {{b.launch, m, 0, apart}, {b.launch, m, 1, apart}};
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, work, &w[1]), 0);
+    work(&w[0]);
+    pthread_join(t, NULL);
+    assert_int_equal(shadow_launch_counts(b.launch)[1].phases, 200 * 8 * 16);
+    assert_int_equal(shadow_launch_errors(b.launch), apart ? 0 : 199 * 8 * 32);
+    assert_true(shadow_mem_is_init(m, 0, apart ? 4096 * 200 : 4096));
+    shadow_mem_free(m);
+    assert_int_equal(finish(&b), !apart);
+  }
+}
+
+/* What the CTA before did is forgotten. */
+static void
+test_next_cta_starts_afresh(void **state)
+{
+  (void)state;
+  Bench b;
+  start(&b, true);
+  touch(&b, SHADOW_WRITE, 1, 0, ALL, 4, 0);
+  touch(&b, SHADOW_COPY, 2, 1, ALL, 16, 1024);
+  shadow_cta_end(b.s);
+  shadow_cta_begin(b.s, 1);
+  touch(&b, SHADOW_WRITE, 3, 2, 1, 2, 0);
+  touch(&b, SHADOW_WRITE, 4, 2, ALL, 16, 1024);
+  assert_int_equal(b.log.n, 0);
+  touch(&b, SHADOW_READ, 5, 2, 1, 4, 0);
+  assert_lines(&b, SHADOW_UNINIT_SHARED, 105, 0);
+  assert_int_equal(finish(&b), 1);
+}
+
 /* Reports are one for each pair of lines; the count knows of all. */
 static void
 test_reports_once(void **state)
@@ -758,6 +823,8 @@ main(void)
       cmocka_unit_test(test_uninitialised_global),
       cmocka_unit_test(test_cross_cta),
       cmocka_unit_test(test_neighbours_in_a_chunk),
+      cmocka_unit_test(test_two_host_threads),
+      cmocka_unit_test(test_next_cta_starts_afresh),
       cmocka_unit_test(test_reports_once),
       cmocka_unit_test(test_off),
       cmocka_unit_test(test_banks),
