@@ -4,6 +4,7 @@ Each test file is a program: `NAME.py [unittest arguments]`.  $ATTNC_LIBRARY is 
 under test, $ATTNC_STUB a driver that records (tests/stub), where there is one.  A program
 that needs a package which is not installed says so and exits with 77.
 """
+import ctypes as C
 import os
 import sys
 import tempfile
@@ -20,6 +21,24 @@ os.environ["HOME"] = _home.name
 
 CAUSAL = {"attnc": 1, "name": "causal", "dtype": "fp16", "head_dim": 32, "causal": True}
 STUB = os.environ.get("ATTNC_STUB")
+
+
+class StubLaunch(C.Structure):
+    """tests/stub/stub.h."""
+
+    _fields_ = [("entry", C.c_char * 64), ("grid", C.c_uint * 3), ("block", C.c_uint * 3),
+                ("shared", C.c_uint), ("stream", C.c_void_p), ("n_params", C.c_int),
+                ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64)]
+
+
+def stub():
+    """The recording driver, with nothing recorded yet."""
+    lib = C.CDLL(STUB)
+    lib.stub_launch_at.restype = StubLaunch
+    lib.stub_fail.argtypes = [C.c_char_p, C.c_int, C.c_int]
+    lib.stub_calls.argtypes = [C.c_char_p]
+    lib.stub_reset()
+    return lib
 
 
 def need(package):

@@ -90,7 +90,8 @@ def check(case, got, q, k, v, scale, causal, window, lse=None, what=""):
     case.assertEqual(got.dtype, q.dtype, what)
     error = np.abs(wide(got) - o)
     case.assertTrue((error <= bound).all(),
-                    f"{what}: error {error.max():.3g}, bound {bound.min():.3g} to {bound.max():.3g}")
+                    f"{what}: error {error.max(initial=0):.3g}, bounds "
+                    f"{bound.min():.3g} to {bound.max():.3g}")
     empty = np.isneginf(want_lse)
     case.assertTrue((wide(got).swapaxes(1, 2)[empty] == 0).all(), f"{what}: empty rows")
     if lse is not None:

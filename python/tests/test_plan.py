@@ -279,23 +279,12 @@ with tempfile.TemporaryDirectory() as folder:
         self.raises(attnc.UsageError, "", attnc.Context, "emu", emulator="no such setting")
 
 
-class StubLaunch(C.Structure):
-    """tests/stub/stub.h."""
-
-    _fields_ = [("entry", C.c_char * 64), ("grid", C.c_uint * 3), ("block", C.c_uint * 3),
-                ("shared", C.c_uint), ("stream", C.c_void_p), ("n_params", C.c_int),
-                ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64)]
-
-
 @unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")
 class Recorded(common.Case):
     """What reaches the driver."""
 
     def setUp(self):
-        self.stub = C.CDLL(common.STUB)
-        self.stub.stub_launch_at.restype = StubLaunch
-        self.stub.stub_fail.argtypes = [C.c_char_p, C.c_int, C.c_int]
-        self.stub.stub_reset()
+        self.stub = common.stub()
         self.context = attnc.Context(common.STUB, cache="off")
         self.plan = self.context.plan(CAUSAL, SIZES, device=1)
         driver = self.context.driver

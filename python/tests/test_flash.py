@@ -1,0 +1,271 @@
+"""FlashAttention-2's functions against numpy's own mathematics, on the emulated device.
+
+    test_flash.py [--cases N] [unittest arguments]    how much of the argument grid is run
+"""
+import inspect
+import os
+import sys
+import threading
+import unittest
+
+import common
+
+np = common.need("numpy")
+import attnc
+import grid
+import oracle
+
+CASES = 100
+
+# FlashAttention 2, flash_attn_interface.py.
+TAIL = ("dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, "
+        "alibi_slopes=None, deterministic=False, return_attn_probs=False")
+CU = "cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k"
+SIGNATURES = {
+    "flash_attn_func": f"(q, k, v, {TAIL})",
+    "flash_attn_kvpacked_func": f"(q, kv, {TAIL})",
+    "flash_attn_qkvpacked_func": f"(qkv, {TAIL})",
+    "flash_attn_varlen_func": f"(q, k, v, {CU}, {TAIL}, block_table=None)",
+    "flash_attn_varlen_kvpacked_func": f"(q, kv, {CU}, {TAIL})",
+    "flash_attn_varlen_qkvpacked_func": f"(qkv, cu_seqlens, max_seqlen, {TAIL})",
+}
+
+
+def inputs(case, rng):
+    (h, hk), (sq, sk) = case["heads"], case["lengths"]
+    b, d = (1 if case["form"] == "varlen" else 2), case["head_dim"]
+    return [oracle.normal(rng, case["dtype"], b, s, n, d)
+            for s, n in ((sq, h), (sk, hk), (sk, hk))]
+
+
+def options(case):
+    return {n: case[n] for n in ("softmax_scale", "causal", "return_attn_probs")} | {
+        "window_size": case["window"]}
+
+
+def seen_window(case, sq, sk):
+    """What FlashAttention-2 makes of window_size before it masks."""
+    left, right = case["window"]
+    left = -1 if left >= sk else left
+    right = -1 if right >= sk else right
+    if left >= 0 and right < 0:
+        right = sk
+    return left, right
+
+
+def cu(lengths):
+    return np.cumsum([0, *lengths]).astype(np.int32)
+
+
+class Grid(common.Case):
+    def test_grid(self):
+        rng = np.random.default_rng(1)
+        for case in grid.cases(CASES):
+            with self.subTest(grid.text(case)):
+                getattr(self, "run_" + case["form"])(case, *inputs(case, rng))
+
+    def check(self, case, result, q, k, v):
+        out, lse = result, None
+        if case["return_attn_probs"]:
+            out, lse, s_dmask = result
+            self.assertEqual((s_dmask.shape, s_dmask.dtype), ((0,), q.dtype))
+        scale = case["softmax_scale"] or case["head_dim"] ** -0.5
+        oracle.check(self, out, q, k, v, scale, case["causal"],
+                     seen_window(case, q.shape[1], k.shape[1]), lse)
+
+    def run_plain(self, case, q, k, v):
+        self.check(case, attnc.flash_attn_func(q, k, v, **options(case)), q, k, v)
+
+    def run_strided(self, case, q, k, v):
+        """[b, h, s, d] in memory for q, every other row of something larger for k, elements
+        apart for v."""
+        q = np.ascontiguousarray(q.swapaxes(1, 2)).swapaxes(1, 2)
+        k = np.repeat(k, 2, axis=1)[:, ::2]
+        v = np.repeat(v, 2, axis=3)[..., ::2]
+        self.check(case, attnc.flash_attn_func(q, k, v, **options(case)), q, k, v)
+
+    def run_kvpacked(self, case, q, k, v):
+        kv = np.stack([k, v], axis=2)
+        self.check(case, attnc.flash_attn_kvpacked_func(q, kv, **options(case)), q, k, v)
+
+    def run_qkvpacked(self, case, q, k, v):
+        """One length and one number of heads: those of q."""
+        h, sq = q.shape[2], q.shape[1]
+        k, v = (np.resize(x, (x.shape[0], sq, h, x.shape[3])) for x in (k, v))
+        qkv = np.stack([q, k, v], axis=2)
+        self.check(case, attnc.flash_attn_qkvpacked_func(qkv, **options(case)), q, k, v)
+
+    def run_varlen(self, case, q, k, v):
+        """Three sequences of the tensors' rows, then each of them alone.  The window is cut
+        at the longest sequence, as FlashAttention's is."""
+        sq, sk = q.shape[1], k.shape[1]
+        rows_q, rows_k = (sq // 3, 0, sq - sq // 3), (sk // 2, sk - sk // 2, 0)
+        at_q, at_k = cu(rows_q), cu(rows_k)
+        result = attnc.flash_attn_varlen_func(q[0], k[0], v[0], at_q, at_k, max(rows_q),
+                                              max(rows_k), **options(case))
+        out, lse = (result[0], result[1]) if case["return_attn_probs"] else (result, None)
+        self.assertEqual(out.shape, q[0].shape)
+        window = seen_window(case, max(rows_q), max(rows_k))
+        for i in range(3):
+            a, b, c, e = at_q[i], at_q[i + 1], at_k[i], at_k[i + 1]
+            oracle.check(self, out[None, a:b], q[:, a:b], k[:, c:e], v[:, c:e],
+                         case["softmax_scale"] or case["head_dim"] ** -0.5, case["causal"],
+                         window, None if lse is None else lse[None, :, a:b])
+
+
+class Functions(common.Case):
+    def setUp(self):
+        rng = np.random.default_rng(2)
+        self.q = oracle.normal(rng, "fp16", 2, 24, 4, 32)
+        self.k, self.v = (oracle.normal(rng, "fp16", 2, 40, 2, 32) for _ in "kv")
+
+    def check(self, out, q, k, v, causal=False, window=(-1, -1), lse=None):
+        oracle.check(self, out, q, k, v, q.shape[-1] ** -0.5, causal, window, lse)
+
+    def test_signatures(self):
+        for name, wanted in SIGNATURES.items():
+            self.assertEqual(str(inspect.signature(getattr(attnc, name))), wanted, name)
+
+    def test_positional(self):
+        """All eleven, in FlashAttention's order."""
+        out, lse, _ = attnc.flash_attn_func(self.q, self.k, self.v, 0.0, 0.1, True, (7, -1), 0.0,
+                                            None, True, True)
+        oracle.check(self, out, self.q, self.k, self.v, 0.1, True, (7, -1), lse)
+
+    def test_not_supported(self):
+        """Refused by the argument's name, by every function."""
+        at = cu([24, 24])
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        qkv, rows = np.stack([self.q] * 3, axis=2), np.stack([q] * 3, axis=1)
+        calls = {
+            "flash_attn_func": (self.q, self.k, self.v),
+            "flash_attn_kvpacked_func": (self.q, np.stack([self.k, self.v], axis=2)),
+            "flash_attn_qkvpacked_func": (qkv,),
+            "flash_attn_varlen_func": (q, k, v, at, cu([40, 40]), 24, 40),
+            "flash_attn_varlen_kvpacked_func": (q, np.stack([k, v], axis=1), at, cu([40, 40]),
+                                                24, 40),
+            "flash_attn_varlen_qkvpacked_func": (rows, at, 24),
+        }
+        self.assertEqual(calls.keys(), SIGNATURES.keys())
+        wrong = {"dropout_p": 0.1, "softcap": 30.0, "alibi_slopes": np.ones(4, np.float32),
+                 "softmax_scale": -1.0}
+        for name, args in calls.items():
+            function = getattr(attnc, name)
+            function(*args, deterministic=True)
+            for argument, value in wrong.items():
+                self.raises(NotImplementedError, argument, function, *args, **{argument: value})
+        self.raises(NotImplementedError, "block_table", attnc.flash_attn_varlen_func,
+                    *calls["flash_attn_varlen_func"], block_table=np.zeros((1, 1), np.int32))
+        self.raises(NotImplementedError, "softmax_scale", attnc.flash_attn_func,
+                    *calls["flash_attn_func"], softmax_scale=float("nan"))
+        wide = np.zeros((1, 4, 1, 264), np.float16)
+        self.raises(NotImplementedError, "head_dim=264", attnc.flash_attn_func, wide, wide, wide)
+
+    def test_wrong_arguments(self):
+        q, k, v = self.q, self.k, self.v
+        for kind, why, args in (
+                (TypeError, "fp32", (q.astype(np.float32), k, v)),
+                (TypeError, "same dtype", (q, k.view(np.uint16), v)),
+                (TypeError, "numpy", (q, k, [1])),
+                (ValueError, "4 axes", (q[0], k, v)),
+                (ValueError, "shapes", (q, k[:, :30], v)),
+                (ValueError, "shapes", (q, k[:1], v[:1])),
+                (ValueError, "multiple", (q[:, :, :3], k, v)),
+                (ValueError, "positive", (q[:0], k[:0], v[:0]))):
+            self.raises(kind, why, attnc.flash_attn_func, *args)
+
+    def test_wrong_offsets(self):
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        good = dict(cu_seqlens_q=cu([24, 24]), cu_seqlens_k=cu([40, 40]), max_seqlen_q=24,
+                    max_seqlen_k=40)
+        for kind, why, wrong in (
+                (TypeError, "cu_seqlens_q: int32", {"cu_seqlens_q": np.array([0, 24, 48])}),
+                (ValueError, "cu_seqlens_k must rise", {"cu_seqlens_k": cu([40, 41])}),
+                (ValueError, "cu_seqlens_q must rise",
+                 {"cu_seqlens_q": np.array([0, 24, 20], np.int32)}),
+                (ValueError, "3 sequences", {"cu_seqlens_q": cu([10, 10, 10])}),
+                (ValueError, "max_seqlen_q=23", {"max_seqlen_q": 23}),
+                (ValueError, "max_seqlen_k=39", {"max_seqlen_k": 39})):
+            self.raises(kind, why, attnc.flash_attn_varlen_func, q, k, v, **{**good, **wrong})
+        self.raises(ValueError, "3 axes", attnc.flash_attn_varlen_func, q[0], k, v, **good)
+
+    def test_varlen_of_one_length(self):
+        """One launch; the LSE is still [h, total_q]."""
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        out, lse, _ = attnc.flash_attn_varlen_func(
+            q, k, v, cu([24, 24]), cu([40, 40]), 24, 40, causal=True, return_attn_probs=True)
+        self.assertEqual((out.shape, lse.shape), ((48, 4, 32), (4, 48)))
+        self.check(out.reshape(self.q.shape), self.q, self.k, self.v, True,
+                   lse=np.stack([lse[:, :24], lse[:, 24:]]))
+
+    def test_varlen_rows_of_no_sequence(self):
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        at_q, at_k = np.array([4, 20, 30], np.int32), np.array([0, 40, 60], np.int32)
+        out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, 16, 40)
+        self.check(out[None, 4:20], q[None, 4:20], k[None, :40], v[None, :40])
+        self.check(out[None, 20:30], q[None, 20:30], k[None, 40:60], v[None, 40:60])
+        self.assertTrue((np.delete(out, slice(4, 30), axis=0) == 0).all())
+
+    def test_small_head_dims(self):
+        for d in (1, 7, 8, 12):
+            q, k, v = (np.ascontiguousarray(x[..., :d]) for x in (self.q, self.k, self.v))
+            out, lse, _ = attnc.flash_attn_func(q, k, v, causal=True, return_attn_probs=True)
+            self.check(out, q, k, v, True, lse=lse)
+
+    def test_no_keys(self):
+        out, lse, _ = attnc.flash_attn_func(self.q, self.k[:, :0], self.v[:, :0],
+                                            return_attn_probs=True)
+        self.assertTrue((out == 0).all())
+        self.assertTrue(np.isposinf(lse).all())
+
+    def test_no_queries(self):
+        out, lse, _ = attnc.flash_attn_func(self.q[:, :0], self.k, self.v, return_attn_probs=True)
+        self.assertEqual((out.shape, lse.shape), ((2, 0, 4, 32), (2, 4, 0)))
+
+    def test_misaligned_memory(self):
+        raw = np.zeros(self.k.size + 1, np.float16)
+        k = raw[1:].reshape(self.k.shape)
+        k[...] = self.k
+        self.check(attnc.flash_attn_func(self.q, k, self.v), self.q, k, self.v)
+
+    def test_inputs_are_not_written(self):
+        before = [x.copy() for x in (self.q, self.k, self.v)]
+        attnc.flash_attn_func(self.q, self.k, self.v, causal=True, return_attn_probs=True)
+        for x, y in zip(before, (self.q, self.k, self.v)):
+            np.testing.assert_array_equal(x, y)
+
+    def test_threads_and_contexts(self):
+        """Two threads, a context that is replaced between them."""
+        results = []
+
+        def run():
+            results.append(attnc.flash_attn_func(self.q, self.k, self.v, causal=True))
+
+        for _ in range(2):
+            threads = [threading.Thread(target=run) for _ in range(2)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            attnc.set_context("cpu", attnc.Context("emu", cache="off"))
+        self.assertEqual(len(results), 4)
+        for out in results:
+            np.testing.assert_array_equal(out, results[0])
+        self.raises(attnc.UsageError, "cpu or cuda", attnc.set_context, "tpu", None)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_fork(self):
+        """A child makes its own context."""
+        run = lambda: attnc.flash_attn_func(self.q, self.k, self.v)
+        wanted = run()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if (run() == wanted).all() else 1)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--cases"]:
+        CASES = int(sys.argv[2])
+        del sys.argv[1:3]
+    common.main()

@@ -1,0 +1,206 @@
+"""Tensors of torch: on the CPU through the emulated device, against torch's own mathematics;
+what a GPU's tensors ask of the driver, with a driver that records; and on a GPU where there
+is one."""
+import unittest
+from unittest import mock
+
+import common
+
+torch = common.need("torch")
+import attnc
+from attnc import _torch
+from attnc.arrays import View
+
+GRID = [  # dtype, heads, lengths, head_dim, causal, window
+    (torch.float16, (4, 4), (64, 64), 64, True, (-1, -1)),
+    (torch.bfloat16, (4, 2), (40, 100), 128, True, (-1, -1)),
+    (torch.float16, (6, 1), (100, 40), 32, True, (-1, -1)),
+    (torch.bfloat16, (2, 2), (70, 90), 59, False, (16, 4)),
+    (torch.float16, (2, 1), (1, 77), 96, False, (-1, -1)),
+    (torch.bfloat16, (2, 1), (65, 65), 256, True, (20, -1)),
+]
+
+
+def mask(sq, sk, causal, window, device):
+    at = torch.arange(sq, device=device)[:, None] + sk - sq
+    key = torch.arange(sk, device=device)
+    seen = torch.ones(sq, sk, dtype=torch.bool, device=device)
+    if window[0] >= 0:
+        seen &= key >= at - window[0]
+    if causal or window[1] >= 0:
+        seen &= key <= at + (0 if causal else window[1])
+    return seen
+
+
+def attention(q, k, v, seen, dtype):
+    """torch's own: (o [b, s, h, d], lse [b, h, s])."""
+    q, k, v = (x.to(dtype).transpose(1, 2) for x in (q, k, v))
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    s = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    s = s.masked_fill(~seen, -torch.inf)
+    p = torch.softmax(s, dim=-1).nan_to_num(0)
+    return (p @ v).transpose(1, 2), torch.logsumexp(s, dim=-1)
+
+
+def inputs(device, dtype, heads, lengths, d, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    make = lambda s, h: torch.randn(2, s, h, d, generator=g).to(device, dtype)
+    return make(lengths[0], heads[0]), make(lengths[1], heads[1]), make(lengths[1], heads[1])
+
+
+class Shared:
+    """The same tests for the CPU and a GPU."""
+
+    device = None
+
+    def check(self, out, lse, q, k, v, seen):
+        want, want_lse = attention(q, k, v, seen, torch.float64)
+        plain, _ = attention(q, k, v, seen, q.dtype)
+        self.assertEqual((out.shape, out.dtype, out.device), (q.shape, q.dtype, q.device))
+        error = (out.double() - want).abs().max().item()
+        self.assertLessEqual(error, 2 * (plain.double() - want).abs().max().item() + 1e-3)
+        if lse is not None:
+            empty = want_lse == -torch.inf
+            self.assertTrue((lse[empty] == torch.inf).all())
+            self.assertLessEqual((lse - want_lse)[~empty].abs().max().item(), 1e-3)
+
+    def test_grid(self):
+        for dtype, heads, lengths, d, causal, window in GRID:
+            with self.subTest(f"{dtype} {heads} {lengths} {d} {causal} {window}"):
+                q, k, v = inputs(self.device, dtype, heads, lengths, d)
+                out, lse, s_dmask = attnc.flash_attn_func(
+                    q, k, v, causal=causal, window_size=window, return_attn_probs=True)
+                self.check(out, lse, q, k, v, mask(*lengths, causal, window, q.device))
+                self.assertEqual((s_dmask.numel(), s_dmask.dtype), (0, dtype))
+
+    def test_packed_and_varlen(self):
+        q, k, v = inputs(self.device, torch.float16, (4, 4), (48, 48), 64)
+        seen = mask(48, 48, True, (-1, -1), q.device)
+        qkv = torch.stack([q, k, v], dim=2)
+        wanted = attnc.flash_attn_func(q, k, v, causal=True)
+        self.check(wanted, None, q, k, v, seen)
+        packed = attnc.flash_attn_qkvpacked_func(qkv, causal=True)
+        self.assertTrue(torch.equal(packed, wanted))
+        rows = qkv.reshape(96, 3, 4, 64)
+        cu = torch.tensor([0, 48, 96], dtype=torch.int32, device=q.device)
+        out = attnc.flash_attn_varlen_qkvpacked_func(rows, cu, 48, causal=True)
+        self.assertTrue(torch.equal(out.reshape(wanted.shape), wanted))
+        cu = torch.tensor([0, 30, 96], dtype=torch.int32, device=q.device)
+        out, lse, _ = attnc.flash_attn_varlen_qkvpacked_func(rows, cu, 66, causal=True,
+                                                             return_attn_probs=True)
+        for a, b in ((0, 30), (30, 96)):
+            part = [x[None, a:b] for x in rows.unbind(1)]
+            self.check(out[None, a:b], lse[None, :, a:b], *part,
+                       mask(b - a, b - a, True, (-1, -1), q.device))
+
+    def test_gradients_are_refused(self):
+        q, k, v = inputs(self.device, torch.float16, (2, 2), (16, 16), 32)
+        q.requires_grad_()
+        with self.assertRaisesRegex(NotImplementedError, "requires_grad"):
+            attnc.flash_attn_func(q, k, v)
+        with torch.no_grad():
+            attnc.flash_attn_func(q, k, v)
+        attnc.flash_attn_func(q.detach(), k, v)
+
+
+class Host(Shared, common.Case):
+    device = "cpu"
+
+    def test_plan(self):
+        spec = {**common.CAUSAL, "return_lse": True}
+        plan = attnc.Context("emu").plan(spec, "b2 h4/2 sq40 sk72")
+        q, k, v = inputs("cpu", torch.float16, (4, 2), (40, 72), 32)
+        o, lse = plan(q, k, v)
+        self.assertTrue(attnc.verify(spec, q, k, v, o, lse).passed)
+        flipped = q.transpose(1, 2).contiguous().transpose(1, 2)
+        self.assertTrue(torch.equal(plan(flipped, k, v)[0], o))
+        self.assertTrue(torch.equal(plan(torch.nn.Parameter(q, False), k, v)[0], o))
+
+    def test_dlpack(self):
+        """An object that has nothing but the protocol."""
+
+        class Opaque:
+            def __init__(self, x):
+                self.__dlpack__, self.__dlpack_device__ = x.__dlpack__, x.__dlpack_device__
+
+        plan = attnc.Context("emu").plan({**common.CAUSAL, "dtype": "bf16"}, "b2 h4/2 s40")
+        q, k, v = inputs("cpu", torch.bfloat16, (4, 2), (40, 40), 32)
+        o = torch.empty_like(q)
+        plan(*map(Opaque, (q, k, v, o)))
+        self.assertTrue(torch.equal(o, plan(q, k, v)))
+        with self.assertRaisesRegex(attnc.ShapeError, "q is not contiguous"):
+            plan(Opaque(q.transpose(1, 2).contiguous().transpose(1, 2)), k, v, o)
+
+    def test_other_devices(self):
+        q = torch.empty(1, 8, 1, 32, device="meta")
+        with self.assertRaisesRegex(TypeError, "meta"):
+            attnc.flash_attn_func(q, q, q)
+
+
+@unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")
+class Recorded(common.Case):
+    """Tensors that say they are on a GPU, whose memory is the recording driver's."""
+
+    def setUp(self):
+        self.stub = common.stub()
+        attnc.set_context("cuda", attnc.Context(common.STUB, cache="off"))
+        view = _torch.view
+        for name, fake in (("view", lambda x: view(x)._replace(device=("cuda", 0))),
+                           ("stream", lambda device: 0x77)):
+            patch = mock.patch.object(_torch, name, fake)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.assertIsInstance(_torch.view(torch.zeros(1)), View)
+
+    def launch(self, n):
+        self.assertEqual(self.stub.stub_launches(), n + 1)
+        return self.stub.stub_launch_at(n)
+
+    def test_addresses_stream_and_reuse(self):
+        q, k, v = inputs("cpu", torch.float16, (4, 2), (40, 72), 64)
+        contexts = self.stub.stub_calls(b"cuModuleLoadDataEx")
+        for n, seed in enumerate((0, 1)):
+            q, k, v = inputs("cpu", torch.float16, (4, 2), (40, 72), 64, seed)
+            out, lse, _ = attnc.flash_attn_func(q, k, v, return_attn_probs=True)
+            got = self.launch(n)
+            values = got.values[:got.n_params]
+            self.assertEqual(got.stream, 0x77)
+            for x in (q, k, v, out, lse):
+                self.assertIn(x.data_ptr(), values)
+        self.assertEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), contexts + 1)
+        other = q.transpose(1, 2).contiguous().transpose(1, 2)
+        attnc.flash_attn_func(other, k, v, return_attn_probs=True)
+        self.assertIn(40 * 64, self.launch(2).values[:30])  # the heads of `other` are apart
+        self.assertEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), contexts + 1)
+
+    def test_packed_is_not_copied(self):
+        qkv = torch.randn(2, 40, 3, 4, 64).half()
+        attnc.flash_attn_qkvpacked_func(qkv)
+        values = self.launch(0).values[:30]
+        for i in range(3):
+            self.assertIn(qkv[:, :, i].data_ptr(), values)
+
+
+@unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+class Gpu(Shared, common.Case):
+    device = "cuda"
+
+    def test_stream_and_graph(self):
+        """On the current stream; captured into a graph once it has run."""
+        q, k, v = inputs("cuda", torch.float16, (4, 2), (128, 128), 64)
+        wanted = attnc.flash_attn_func(q, k, v, causal=True)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self.assertTrue(torch.equal(attnc.flash_attn_func(q, k, v, causal=True), wanted))
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            out = attnc.flash_attn_func(q, k, v, causal=True)
+        q.neg_()
+        graph.replay()
+        torch.cuda.synchronize()
+        self.assertTrue(torch.equal(out, attnc.flash_attn_func(q, k, v, causal=True)))
+
+
+if __name__ == "__main__":
+    common.main()
