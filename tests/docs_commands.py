@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 COMMAND = re.compile(r"^(?:    |)((?:\w+=\S+ )*attnc [a-z].*)$")
-PLACEHOLDER = re.compile(r"\b(SPEC|DIR|FILE|SHELL)\b|…|edited\.ptx")
+PLACEHOLDER = re.compile(r"\b(SPEC|DIR|FILE|SHELL)\b|…|\bedited\.")
 
 
 def commands(root):

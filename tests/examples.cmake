@@ -16,7 +16,7 @@ if(TARGET example_hello)
   add_test(NAME example_hello COMMAND example_hello)
   set_tests_properties(example_hello PROPERTIES LABELS e2e
     PASS_REGULAR_EXPRESSION "largest error [0-9.e-]+, 2048 rows: PASS"
-    ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0")
+    ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/untuned")
 endif()
 
 # Compiled to disk by the command line, then launched by what links libattnc_rt alone.
