@@ -286,23 +286,28 @@ static const struct {
 };
 
 static void
+refused(void (*emit)(Tb *), const char *says)
+{
+  Bench b;
+  bench_open(&b, 4);
+  if (setjmp(b.fail) == 0) {
+    emit(b.t);
+    tile_plan(b.t);
+    tile_verify(b.t);
+    fail_msg("'%s' was not refused", says);
+  }
+  assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);
+  if (!strstr(b.err.message, says))
+    fail_msg("'%s' is not in: %s", says, b.err.message);
+  arena_free(b.arena);
+}
+
+static void
 test_misuse(void **state)
 {
   (void)state;
-  for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++) {
-    Bench b;
-    bench_open(&b, 4);
-    if (setjmp(b.fail) == 0) {
-      misuses[i].emit(b.t);
-      tile_plan(b.t);
-      tile_verify(b.t);
-      fail_msg("'%s' was not refused", misuses[i].says);
-    }
-    assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);
-    if (!strstr(b.err.message, misuses[i].says))
-      fail_msg("'%s' is not in: %s", misuses[i].says, b.err.message);
-    arena_free(b.arena);
-  }
+  for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++)
+    refused(misuses[i].emit, misuses[i].says);
 }
 
 int
