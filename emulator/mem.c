@@ -367,6 +367,30 @@ step_ld(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+/* After a store: a lane that does not find its value in shared memory met another lane. */
+static void
+check_lanes(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
+{
+  const uint32_t *row = x->kernel->lists + i->list;
+  size_t n = i->x.bytes;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    if ((uint64_t)(r->host[l] - x->cta.shared) >= x->cta.shared_bytes)
+      continue;
+    for (int e = 0; e < i->x.vec; e++) {
+      const void *value = i->flags & F_WIDE ? (const void *)&row64(x->warp, row[e])[l]
+                                            : (const void *)&row32(x->warp, row[e])[l];
+      if (memcmp(r->host[l] + (size_t)e * n, value, n)) {
+        report_error(x, i, "lane-overlap", l,
+                     "lanes of one store write different values to the same byte of shared "
+                     "memory, %u: which one stays is not defined",
+                     (unsigned)(r->host[l] - x->cta.shared));
+        return;
+      }
+    }
+  }
+}
+
 Stop
 step_st(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -386,6 +410,8 @@ step_st(Exec *x, const Insn *i, uint32_t mask)
       for (int l = 0; l < LANES; l++)
         memcpy(r.host[l] + (size_t)e * n, &row32(x->warp, row[e])[l], n);
   }
+  if (x->launch->set.checks && r.space != SPACE_GLOBAL)
+    check_lanes(x, i, mask, &r);
   return GO;
 }
 

@@ -133,8 +133,6 @@ report_shadow(void *user, const ShadowFinding *f)
   const Launch *l = user;
   char line[1200];
   int n;
-  if (!f->error)
-    return; /* notes are for counters */
   const char *text = ptx_line(l->kernel->ptx, f->line, &n);
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s, cta %d, warp %d, lane %d): %.*s",
            f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,

@@ -7,11 +7,8 @@
 
 static atomic_uint_fast64_t launches = 1; /* a number for each launch of the process */
 
-static const struct {
-  const char *name;
-  bool error;
-} kinds[SHADOW_KIND_COUNT] = {
-#define X(id, name, level, text) {name, level[0] == 'e'},
+static const char *const kinds[SHADOW_KIND_COUNT] = {
+#define X(id, name, text) name,
     SHADOW_KINDS(X)
 #undef X
 };
@@ -87,8 +84,7 @@ shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
   ShadowLaunch *l = s->launch;
   ShadowFinding f = {
       .kind = r->kind,
-      .name = kinds[r->kind].name,
-      .error = kinds[r->kind].error,
+      .name = kinds[r->kind],
       .insn = r->insn,
       .other = r->other,
       .line = shadow_line(s, r->insn),
@@ -100,8 +96,7 @@ shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
       .lane = r->lane,
       .addr = r->addr,
   };
-  if (f.error)
-    atomic_fetch_add(&l->errors, 1);
+  atomic_fetch_add(&l->errors, 1);
   uint64_t key = ((uint64_t)r->kind << 58) ^ ((uint64_t)(uint32_t)f.line << 29) ^
                  (uint64_t)(uint32_t)f.other_line;
   pthread_mutex_lock(&l->lock);

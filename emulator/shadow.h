@@ -18,20 +18,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* id, name in messages, error or note, what happened */
-#define SHADOW_KINDS(X)                                                                  \
-  X(UNINIT_SHARED, "uninitialised-shared", "error", "shared bytes read, never written")  \
-  X(UNINIT_GLOBAL, "uninitialised-global", "error", "device bytes read, never written")  \
-  X(UNINIT_REG, "uninitialised-register", "error", "a register read, never written")     \
-  X(RACE, "race", "error", "two warps, one writes shared bytes, no order")               \
-  X(ASYNC_READ, "async-read-before-wait", "error", "a copy is read too early")           \
-  X(ASYNC_OVERWRITE, "async-overwrite", "error", "a copy lands on bytes in use")         \
-  X(CROSS_CTA, "cross-cta-conflict", "error", "two CTAs, one writes, no order")          \
-  X(LANE_OVERLAP, "lane-overlap", "note", "lanes of a store write the same byte")        \
-  X(NO_MEMORY, "checks-off", "error", "out of memory, the CTA goes unchecked")
+/* id, name in messages, what happened */
+#define SHADOW_KINDS(X)                                                                 \
+  X(UNINIT_SHARED, "uninitialised-shared", "shared bytes read, never written")          \
+  X(UNINIT_GLOBAL, "uninitialised-global", "device bytes read, never written")          \
+  X(UNINIT_REG, "uninitialised-register", "a register read, never written")             \
+  X(RACE, "race", "two warps, one writes shared bytes, no order")                       \
+  X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                   \
+  X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                 \
+  X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
+  X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
-#define X(id, name, level, text) SHADOW_##id,
+#define X(id, name, text) SHADOW_##id,
   SHADOW_KINDS(X)
 #undef X
   SHADOW_KIND_COUNT
@@ -40,7 +39,6 @@ typedef enum ShadowKind {
 typedef struct ShadowFinding {
   ShadowKind kind;
   const char *name;     /* of the kind */
-  bool error;           /* false: a note */
   int insn, other;      /* instruction indices; other < 0: there is none */
   int line, other_line; /* PTX lines, 0: none */
   int cta, other_cta;   /* linear; other_cta < 0: the same one */

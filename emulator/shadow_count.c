@@ -9,29 +9,21 @@ typedef struct Banks {
 } Banks;
 
 static int
-most_in_a_bank(uint32_t lanes, int bytes, const uint32_t *off, int *overlap)
+most_in_a_bank(uint32_t lanes, int shift, const uint32_t *off)
 {
   Banks b;
   memset(b.n, 0, sizeof b.n);
-  int most = 1, unit = bytes < 4 ? 4 : bytes, width = 128 / unit;
-  uint8_t lane_of[32][32];
+  int most = 1;
   for (uint32_t m = lanes; m; m &= m - 1) {
-    int l = __builtin_ctz(m);
-    uint32_t word = off[l] / (uint32_t)unit, bank = word % (uint32_t)width;
+    uint32_t word = off[__builtin_ctz(m)] >> shift, bank = word & ((128u >> shift) - 1);
     int i = 0;
     while (i < b.n[bank] && b.word[bank][i] != word)
       i++;
-    if (i == b.n[bank]) {
-      b.word[bank][i] = word;
-      lane_of[bank][i] = (uint8_t)l;
-      b.n[bank]++;
-      most = b.n[bank] > most ? b.n[bank] : most;
-    } else {
-      uint32_t other = off[lane_of[bank][i]],
-               gap = other > off[l] ? other - off[l] : off[l] - other;
-      if (gap < (uint32_t)bytes)
-        *overlap = l;
-    }
+    if (i < b.n[bank])
+      continue;
+    b.word[bank][i] = word;
+    b.n[bank]++;
+    most = b.n[bank] > most ? b.n[bank] : most;
   }
   return most;
 }
@@ -60,12 +52,10 @@ consecutive(int bytes, const uint32_t *off)
 
 /* 4 bytes and less: one phase of 32 lanes; 8: two of 16; 16: four of 8. */
 void
-shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal,
-                     int *overlap)
+shadow_banks(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal)
 {
   int shift = bytes == 16 ? 4 : bytes == 8 ? 3 : 2, unit = 1 << shift, lanes = 128 >> shift;
   *phases = *ideal = 0;
-  *overlap = -1;
   if (mask == 0xffffffff && bytes >= 4 && consecutive(bytes, off)) {
     *phases = *ideal = unit / 4;
     return;
@@ -76,15 +66,8 @@ shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases,
     if (!part)
       continue;
     ++*ideal;
-    *phases += spread(part, shift, off) ? 1 : most_in_a_bank(part, bytes, off, overlap);
+    *phases += spread(part, shift, off) ? 1 : most_in_a_bank(part, shift, off);
   }
-}
-
-void
-shadow_banks(uint32_t mask, int bytes, const uint32_t *off, int *phases, int *ideal)
-{
-  int overlap;
-  shadow_banks_overlap(mask, bytes, off, phases, ideal, &overlap);
 }
 
 void

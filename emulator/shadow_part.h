@@ -101,11 +101,6 @@ void shadow_report(Shadow *, const Report *, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 int shadow_line(const Shadow *, int insn); /* 0: unknown */
 
-/* ---- shadow_count.c ---- */
-/* Like shadow_banks; *overlap: two lanes that touch the same byte, -1 if none. */
-void shadow_banks_overlap(uint32_t mask, int bytes, const uint32_t *off, int *phases,
-                          int *ideal, int *overlap);
-
 /* ---- shadow_sync.c ---- */
 void shadow_sync_reset(Shadow *);
 void shadow_tick(Shadow *);

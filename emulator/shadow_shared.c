@@ -362,19 +362,10 @@ found_uninit(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
 static void
 count(Shadow *s, const ShadowAccess *a, const uint32_t *off)
 {
-  int phases, ideal, overlap;
-  shadow_banks_overlap(a->mask, a->bytes, off, &phases, &ideal, &overlap);
+  int phases, ideal;
+  shadow_banks(a->mask, a->bytes, off, &phases, &ideal);
   s->counts[a->insn].phases += (uint64_t)phases;
   s->counts[a->insn].ideal += (uint64_t)ideal;
-  if (overlap < 0 || a->op != SHADOW_WRITE || !s->checks)
-    return;
-  Touch t = {.a = a, .lane = overlap, .addr = off[overlap]};
-  Report r = report_of(SHADOW_LANE_OVERLAP, &t, -1, -1);
-  shadow_report(
-      s, &r,
-      "lanes of one warp write the same shared byte, %u: which value stays is not "
-      "defined unless they are equal",
-      off[overlap]);
 }
 
 /* ---- the usual case, at once: nothing is wrong and nothing is inflated ---- */

@@ -11,7 +11,7 @@ TABLES = [
     ("runtime/key.h", "KEY_TABLE", "docs/cache.md", "| field |",
      lambda x: [f"`{x[0]}`", x[1]]),
     ("emulator/shadow.h", "SHADOW_KINDS", "docs/emulator.md", "| finding |",
-     lambda x: [f"`{x[1]}`", x[2], x[3]]),
+     lambda x: [f"`{x[1]}`", x[2]]),
     ("emulator/unproven.h", "UNPROVEN_TABLE", "docs/emulator-unproven.md", "| forms |",
      lambda x: [f"`{x[0]}`", x[1], x[2]]),
 ]
@@ -66,8 +66,8 @@ def self_test():
     def page(rows, wanted):
         tree = {"base/env.h": env, "runtime/key.h": key,
                 "docs/cache.md": "| field | what |\n|---|---|\n| `schema` | format |\n",
-                "emulator/shadow.h": '#define SHADOW_KINDS(X) \\\n  X(R, "race", "error", "r")\n',
-                "docs/emulator.md": "| finding | | |\n|---|---|---|\n| `race` | error | r |\n",
+                "emulator/shadow.h": '#define SHADOW_KINDS(X) \\\n  X(R, "race", "r")\n',
+                "docs/emulator.md": "| finding | |\n|---|---|\n| `race` | r |\n",
                 "emulator/unproven.h": '#define UNPROVEN_TABLE(X) \\\n  X("mma", "model", "m")\n',
                 "docs/emulator-unproven.md":
                     "| forms | | |\n|---|---|---|\n| `mma` | model | m |\n"}
