@@ -33,7 +33,7 @@ endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name lib spec plan flash torch wheel)
+  foreach(name lib spec plan flash torch wheel docs)
     python_test(${name})
   endforeach()
   python_test(flash_all FILE flash SLOW ARGS --cases 1000 Grid)
