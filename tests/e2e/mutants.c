@@ -34,7 +34,7 @@ static const char *const kernels[] = {
     "bf16 h1 sq70 sk300 d256 window=100,30 fwd_mma:64x32s1w4Q seed=21",
     "bf16 h1 sq70 sk300 d96/160 fwd_mma:32x32s2w2Q special=sizes sm_120 seed=22",
     "fp16 h1 sq64 sk256 d64 fwd_mma:64x64s2w4Q special=all sm_89 seed=23",
-    "fp16 h1 sq90 sk256 d16 window=60,-1 fwd_mma:64x96s2w2q seed=24",
+    "fp16 h1 sq190 sk400 d16 top_left window=60,-1 fwd_mma:64x32s2w2q seed=24",
 };
 enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16 };
 
@@ -140,8 +140,6 @@ static bool
 prepare(Bench *b, const char *notation, char *why, size_t n)
 {
   char yaml[512], settings[32];
-  attnc_error e = {0};
-  attnc_kernel *k = NULL;
   if (!trial_parse(notation, &b->trial, why, n) || !pick_schedule(&b->trial, why, n))
     return false;
   b->target = trial_target(&b->trial);
@@ -149,19 +147,12 @@ prepare(Bench *b, const char *notation, char *why, size_t n)
   if (!device_open(&b->device, device_emulator(), settings, why, n))
     return false;
   trial_spec(&b->trial, yaml, sizeof yaml);
-  const attnc_schedule schedule = trial_schedule(&b->trial);
   if (attnc_spec_load(yaml, strlen(yaml), "mutant", &b->spec, NULL) ||
       !call_build(&b->call, &b->trial)) {
     snprintf(why, n, "the spec of the case is refused");
     return false;
   }
-  const attnc_problem problem = call_problem(&b->call);
-  if (attnc_compile(b->spec, &problem, b->target, &schedule, &k, &e)) {
-    snprintf(why, n, "attnc_compile: %s", e.message);
-    return false;
-  }
-  b->ptx = strdup(attnc_kernel_ptx(k, NULL));
-  attnc_kernel_release(k);
+  b->ptx = trial_ptx(&b->trial, why, n);
   return b->ptx != NULL;
 }
 

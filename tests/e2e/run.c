@@ -29,27 +29,72 @@ fail(Run *r, const char *fmt, ...)
   return false;
 }
 
-bool
-session_open(Session *s, const char *lib, const char *target, char *why, size_t n)
+static bool
+context(Session *s, const attnc_compile_options *compile, char *why, size_t n)
 {
-  char settings[64];
   attnc_error e = {0};
-  memset(s, 0, sizeof *s);
-  snprintf(settings, sizeof settings, "arch=%s", target);
-  snprintf(s->target, sizeof s->target, "%s", target);
-  if (!device_open(&s->device, lib, settings, why, n))
-    return false;
-  const attnc_options o = {
-      .size = sizeof o, .libcuda = s->device.path, .cache = 1, .target = s->target};
-  if (s->device.cc < atoi(target + 3)) { /* the context would refuse it: run_trial skips */
-    snprintf(why, n, "%s is sm_%d, not %s", s->device.name, s->device.cc, target);
-    return !s->device.emulator;
-  }
+  const attnc_options o = {.size = sizeof o,
+                           .libcuda = s->device.path,
+                           .cache = 1,
+                           .target = s->target,
+                           .compile = compile};
   if (attnc_context_create(&o, &s->context, &e)) {
     snprintf(why, n, "attnc_context_create: %s", e.message);
     return false;
   }
   return true;
+}
+
+bool
+session_open(Session *s, const char *lib, const char *target, char *why, size_t n)
+{
+  char settings[64];
+  memset(s, 0, sizeof *s);
+  snprintf(settings, sizeof settings, "arch=%s", target);
+  snprintf(s->target, sizeof s->target, "%s", target);
+  if (!device_open(&s->device, lib, settings, why, n))
+    return false;
+  if (s->device.cc < atoi(target + 3)) { /* the context would refuse it: run_trial skips */
+    snprintf(why, n, "%s is sm_%d, not %s", s->device.name, s->device.cc, target);
+    return !s->device.emulator;
+  }
+  return context(s, NULL, why, n);
+}
+
+bool
+session_doctor(Session *s, const char *ptx, char *why, size_t n)
+{
+  attnc_context_release(s->context);
+  s->context = NULL;
+  s->entered =
+      (attnc_compile_options){.size = sizeof s->entered, .from = "ptx", .text = ptx};
+  return context(s, &s->entered, why, n);
+}
+
+char *
+trial_ptx(const Trial *t, char *why, size_t n)
+{
+  char yaml[512], *text = NULL;
+  attnc_spec *spec = NULL;
+  attnc_kernel *k = NULL;
+  attnc_error e = {0};
+  Call shape;
+  trial_spec(t, yaml, sizeof yaml);
+  if (attnc_spec_load(yaml, strlen(yaml), "trial", &spec, NULL) || !call_build(&shape, t)) {
+    snprintf(why, n, "the spec of the case is refused");
+    attnc_spec_release(spec);
+    return NULL;
+  }
+  const attnc_problem problem = call_problem(&shape);
+  const attnc_schedule schedule = trial_schedule(t);
+  call_free(&shape, NULL);
+  if (attnc_compile(spec, &problem, trial_target(t), &schedule, &k, &e))
+    snprintf(why, n, "attnc_compile: %s", e.message);
+  else
+    text = strdup(attnc_kernel_ptx(k, NULL));
+  attnc_kernel_release(k);
+  attnc_spec_release(spec);
+  return text;
 }
 
 void

@@ -13,6 +13,7 @@ typedef struct Session {
   Device device;
   attnc_context *context;
   char target[16];
+  attnc_compile_options entered;
 } Session;
 
 typedef enum Outcome { RUN_PASS, RUN_FAIL, RUN_SKIP, RUN_BROKEN } Outcome;
@@ -20,6 +21,10 @@ typedef enum Outcome { RUN_PASS, RUN_FAIL, RUN_SKIP, RUN_BROKEN } Outcome;
 /* lib as for device_open.  false, and why. */
 bool session_open(Session *, const char *lib, const char *target, char *why, size_t n);
 void session_close(Session *);
+/* From here on the kernels of the session are this PTX text, whatever the case says. */
+bool session_doctor(Session *, const char *ptx, char *why, size_t n);
+/* The PTX of a case that has a schedule, malloc'd; NULL, and why. */
+char *trial_ptx(const Trial *, char *why, size_t n);
 /* *t has a schedule.  RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed
  * and the device is of no use any more. */
 Outcome run_trial(Session *, const Trial *t, char *why, size_t n);

@@ -1,0 +1,139 @@
+/* doctored: can a case of the matrix fail?  Kernels that are wrong in one place must be
+ * refused, and for the right reason: another mask by one key, another scale, a store that
+ * is lost, doubled or shifted, a function that is not the one. */
+#include "tests/e2e/call.h"
+#include "tests/e2e/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A case, and the case whose kernel runs in its place. */
+static const struct {
+  const char *right, *other;
+} swaps[] = {
+    {"sq70 sk90 d64 causal", "sq70 sk90 d64"},
+    {"sq70 sk90 d64 causal", "sq70 sk90 d64 causal top_left"},
+    {"sq90 sk90 d64 causal", "sq90 sk90 d64 window=-1,1"},
+    {"sq90 sk90 d64 window=31,0", "sq90 sk90 d64 window=30,0"},
+    {"sq90 sk90 d64 window=31,0", "sq90 sk90 d64 window=32,0"},
+    {"sq90 sk90 d64 window=-1,7", "sq90 sk90 d64 window=-1,8"},
+    {"sq40 sk90 d64 special=sizes", "sq40 sk89 d64 special=sizes"},
+    {"sq40 sk90 d64 special=all scale=spec", "sq40 sk90 d64 special=all"},
+    {"h4/2 sq40 sk90 d64 special=all", "h4/1 sq40 sk90 d64 special=all"},
+    {"b2 h2 sq40 sk50 d64 padded special=all", "b2 h2 sq40 sk50 d64 special=all"},
+};
+
+/* Changes to the text of one kernel: the statement that begins with `find`, to which `put`
+ * happens, and what the run must say. */
+typedef enum Put { PUT_AWAY, PUT_TWICE, PUT_WORD } Put;
+static const struct {
+  const char *find;
+  Put put;
+  const char *from, *to, *says;
+} changes[] = {
+    {"@p st.global.v4.b32 [", PUT_AWAY, NULL, NULL, "was not written"},
+    {"@p st.global.f32 [", PUT_AWAY, NULL, NULL, "lse[b0, h0, s0, d0] was not written"},
+    {"@p st.global.v4.b32 [", PUT_TWICE, "+0]", "+16]", "from the start of o was written"},
+    {"mul.rn.ftz.f32", PUT_WORD, "0f3F317218", "0f3F320000", "lse"}, /* ln 2, not quite */
+    {"ex2.approx.ftz.f32", PUT_WORD, "ex2", "lg2", "wrong"},
+    {"setp.lt.s32", PUT_WORD, "setp.lt.s32", "setp.bad.s32", "attnc_plan_get_with"},
+};
+static const char changed[] =
+    "fp16 b2 h2/1 sq20 sk30 d64 causal padded ref_fwd:4x1s1w4Q seed=2";
+
+/* `text` with one word replaced in the statement; malloc'd, NULL if it is not there. */
+static char *
+doctor(const char *text, const char *find, Put put, const char *from, const char *to)
+{
+  for (const char *s = strstr(text, find); s; s = strstr(s + 1, find)) {
+    size_t n = strcspn(s, ";") + 1, before = (size_t)(s - text);
+    const char *word = from ? strstr(s, from) : s;
+    if (!word || word >= s + n)
+      continue;
+    char *out = malloc(strlen(text) + 2 * n + 64);
+    if (!out)
+      return NULL;
+    int at = sprintf(out, "%.*s", (int)before, text);
+    if (put != PUT_AWAY)
+      at += sprintf(out + at, "%.*s%s%.*s", (int)(word - s), s, to,
+                    (int)(s + n - word) - (int)strlen(from), word + strlen(from));
+    sprintf(out + at, "%s", put == PUT_TWICE ? s : s + n);
+    return out;
+  }
+  return NULL;
+}
+
+static bool
+refused(const char *what, const Trial *t, const char *ptx, const char *says)
+{
+  Session s;
+  char why[2400] = "";
+  if (!session_open(&s, device_emulator(), trial_target(t), why, sizeof why) ||
+      run_trial(&s, t, why, sizeof why) != RUN_PASS ||
+      !session_doctor(&s, ptx, why, sizeof why)) {
+    printf("FAIL  %s: right, it does not pass: %s\n", what, why);
+    return false;
+  }
+  Outcome r = run_trial(&s, t, why, sizeof why);
+  bool ok = (r == RUN_FAIL || r == RUN_BROKEN) && strstr(why, says);
+  printf("%s  %s: %s\n", ok ? "ok  " : "FAIL", what, r == RUN_PASS ? "it passes" : why);
+  session_close(&s);
+  return ok;
+}
+
+static Trial
+parsed(const char *notation)
+{
+  char text[300], why[200];
+  Trial t;
+  snprintf(text, sizeof text, "%s%s", notation,
+           strchr(notation, ':') ? "" : " ref_fwd:4x1s1w4Q");
+  if (!trial_parse(text, &t, why, sizeof why)) {
+    printf("FAIL  %s: %s\n", text, why);
+    exit(1);
+  }
+  return t;
+}
+
+static bool
+swap(const char *right, const char *other)
+{
+  const Trial t = parsed(right), o = parsed(other);
+  char why[600] = "", what[200];
+  char *ptx = trial_ptx(&o, why, sizeof why);
+  snprintf(what, sizeof what, "%s run as %s", right, other);
+  bool ok = ptx && refused(what, &t, ptx, "");
+  if (!ptx)
+    printf("FAIL  %s: %s\n", other, why);
+  free(ptx);
+  return ok;
+}
+
+static bool
+change(size_t i)
+{
+  const Trial t = parsed(changed);
+  char why[600] = "";
+  char *ptx = trial_ptx(&t, why, sizeof why);
+  char *text =
+      ptx ? doctor(ptx, changes[i].find, changes[i].put, changes[i].from, changes[i].to)
+          : NULL;
+  bool ok = text && refused(changes[i].find, &t, text, changes[i].says);
+  if (!text)
+    printf("FAIL  %s: is not in the kernel %s\n", changes[i].find, why);
+  free(text);
+  free(ptx);
+  return ok;
+}
+
+int
+main(void)
+{
+  int bad = 0;
+  for (size_t i = 0; i < sizeof swaps / sizeof swaps[0]; i++)
+    bad += !swap(swaps[i].right, swaps[i].other);
+  for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++)
+    bad += !change(i);
+  return bad != 0;
+}
