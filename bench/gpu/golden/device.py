@@ -1,0 +1,107 @@
+"""Running a microkernel on whatever driver library is given: a GPU's, or the emulator's.
+
+One Device a process (the emulator takes its architecture once).  A kernel that the driver does
+not take is a Refused with the driver's log; an error that spoils the context is Broken.
+"""
+import ctypes as C
+
+from attnc import _driver, errors
+
+from . import ptx
+
+ENTRIES = {
+    "cuDriverGetVersion": (C.c_int, C.POINTER(C.c_int)),
+    "cuDeviceGetName": (C.c_int, C.c_char_p, C.c_int, C.c_int),
+    "cuDeviceGetAttribute": (C.c_int, C.POINTER(C.c_int), C.c_int, C.c_int),
+    "cuModuleLoadDataEx": (C.c_int, C.POINTER(C.c_void_p), C.c_char_p, C.c_uint, C.c_void_p,
+                           C.c_void_p),
+    "cuModuleUnload": (C.c_int, C.c_void_p),
+    "cuModuleGetFunction": (C.c_int, C.POINTER(C.c_void_p), C.c_void_p, C.c_char_p),
+    "cuMemsetD8_v2": (C.c_int, C.c_uint64, C.c_ubyte, C.c_size_t),
+    "cuLaunchKernel": (C.c_int, C.c_void_p, *[C.c_uint] * 7, C.c_void_p, C.c_void_p,
+                       C.c_void_p),
+}
+LOG, LOG_SIZE, ERROR_LOG, ERROR_LOG_SIZE = 3, 4, 5, 6  # CU_JIT_…
+MAJOR, MINOR = 75, 76                                  # compute capability
+
+
+class Refused(Exception):
+    """The driver does not load the kernel."""
+
+
+class Broken(Exception):
+    """The launch failed: nothing can be asked of this context any more."""
+
+
+class Device:
+    """path: of a driver library; settings: of the emulator."""
+
+    def __init__(self, path, settings=None):
+        self.driver = _driver.open_driver(path, settings)
+        _driver._lib.declare(self.driver.lib, ENTRIES)
+        self.driver.call("cuCtxPushCurrent_v2", self.driver.context(0))
+
+    def attribute(self, number):
+        value = C.c_int()
+        self.driver.call("cuDeviceGetAttribute", C.byref(value), number, 0)
+        return value.value
+
+    def about(self):
+        """Name, compute capability ("90") and the driver's CUDA version of device 0."""
+        name, version = C.create_string_buffer(256), C.c_int()
+        self.driver.call("cuDeviceGetName", name, 256, 0)
+        self.driver.call("cuDriverGetVersion", C.byref(version))
+        return {"name": name.value.decode(), "emulated": self.driver.emulated,
+                "sm": 10 * self.attribute(MAJOR) + self.attribute(MINOR),
+                "cuda": f"{version.value // 1000}.{version.value % 1000 // 10}"}
+
+    def run(self, text, grid, block, inputs, out_bytes):
+        """The bytes that the entry `golden` of the PTX text writes."""
+        module = self.load(text)
+        memory = []
+        try:
+            function = C.c_void_p()
+            self.driver.call("cuModuleGetFunction", C.byref(function), module, b"golden")
+            out = self.memory(memory, out_bytes)
+            self.driver.call("cuMemsetD8_v2", out.address, ptx.FILL, max(out_bytes, 16))
+            arguments = [out.address]
+            for data in inputs:
+                arguments.append(self.memory(memory, len(data)).address)
+                memory[-1].write(data)
+            self.launch(function, grid, block, arguments)
+            result = C.create_string_buffer(out_bytes)
+            out.read(result)
+            return result.raw
+        finally:
+            for m in memory:
+                m.free()
+            self.driver.call("cuModuleUnload", module)
+
+    def memory(self, kept, size):
+        kept.append(_driver.Memory(self.driver, size))
+        return kept[-1]
+
+    def load(self, text):
+        module, log = C.c_void_p(), C.create_string_buffer(8192)
+        options = (C.c_int * 2)(ERROR_LOG, ERROR_LOG_SIZE)
+        values = (C.c_void_p * 2)(C.addressof(log), C.c_void_p(len(log)))
+        code = self.driver.lib.cuModuleLoadDataEx(C.byref(module), text.encode(), 2, options,
+                                                  values)
+        if code:
+            why = str(self.driver.failure("cuModuleLoadDataEx", code))
+            raise Refused(f"{why}: {log.value.decode(errors='replace').strip()}")
+        return module
+
+    def launch(self, function, grid, block, arguments):
+        values = [C.c_uint64(a) for a in arguments]
+        pointers = (C.c_void_p * len(values))(*[C.addressof(v) for v in values])
+        try:
+            self.driver.call("cuLaunchKernel", function, grid, 1, 1, block, 1, 1, 0, None,
+                             pointers, None)
+            self.driver.synchronize()
+        except errors.AttncError as e:
+            raise Broken("; ".join([str(e), *self.findings()])) from None
+
+    def findings(self):
+        """What the emulator found wrong; notes are left out."""
+        return [f for f in self.driver.findings() if "note[" not in f]

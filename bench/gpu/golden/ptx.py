@@ -1,0 +1,149 @@
+"""Writing a microkernel: registers, loads of inputs, stores of outputs, and what the host must
+know to launch it.
+
+Every kernel has one entry, `golden`: the address of the outputs, then one address for each
+input.  Thread i of the grid has element i of every input and of every output; outputs lie one
+after another.  Outputs start as bytes 0xEE.
+"""
+import hashlib
+import json
+from typing import List, NamedTuple, Tuple
+
+from .forms import WIDTH
+
+VERSION = 83  # of PTX, at least: param::entry, and a driver of CUDA 12.3
+BLOCK = 128
+FILL = 0xEE
+CLASS = {1: "p", 8: "h", 16: "h", 32: "r", 64: "d"}
+DECLARE = {"p": "pred", "h": "b16", "r": "b32", "d": "b64"}
+
+
+class Output(NamedTuple):
+    variant: str   # the instance it is a result of, and which result
+    type: str      # of an element
+    offset: int    # in bytes
+    n: int
+
+
+class Kernel(NamedTuple):
+    name: str
+    forms: Tuple[str, ...]    # mnemonics of ops.def
+    sm: int
+    ptx: str
+    grid: int
+    block: int
+    inputs: Tuple[str, ...]   # names for inputs.make, of n elements each
+    outputs: List[Output]
+    n: int
+
+    @property
+    def out_bytes(self):
+        last = self.outputs[-1]
+        return last.offset + last.n * WIDTH[last.type] // 8
+
+
+class Body:
+    """The text of one kernel under construction, for n elements."""
+
+    def __init__(self, name, sm, version, n, block=BLOCK):
+        self.name, self.sm, self.version = name, max(sm, 80), max(version, VERSION)
+        if self.sm >= 120:
+            self.version = max(self.version, 87)
+        self.n, self.block = n, min(block, n)
+        self.lines, self.globals, self.locals = [], [], []
+        self.count = dict.fromkeys("phrd", 0)
+        self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
+        self.tid, self.i = self.new("r"), self.new("d")
+        self.out = {}
+
+    def new(self, kind):
+        """A fresh register: of a class, or of what a type needs."""
+        kind = kind if kind in self.count else CLASS[WIDTH[kind]]
+        self.count[kind] += 1
+        return f"%{kind}{self.count[kind] - 1}"
+
+    def emit(self, text):
+        self.lines.append(f"  {text}")
+
+    def label(self):
+        self.labels = getattr(self, "labels", 0) + 1
+        return f"L{self.labels}"
+
+    def at(self, base, size):
+        """A register with base + i × size; base is a parameter."""
+        start, address = self.new("d"), self.new("d")
+        self.emit(f"ld.param.u64 {start}, [{base}];")
+        self.emit(f"cvta.to.global.u64 {start}, {start};")
+        self.emit(f"mad.lo.u64 {address}, {self.i}, {size}, {start};")
+        return address
+
+    def address(self, name):
+        """Where this thread's element of an input is, in global memory."""
+        if name not in self.inputs:
+            self.inputs.append(name)
+        return self.at(f"in{self.inputs.index(name)}", input_bytes(name))
+
+    def load(self, name):
+        """This thread's element of an input, loaded once; a name "pred.N" is a predicate."""
+        if name not in self.loaded:
+            self.loaded[name] = (self.predicate if name.startswith("pred.") else
+                                 self.element)(name)
+        return self.loaded[name]
+
+    def element(self, name):
+        bits = input_bytes(name) * 8
+        x = self.new(CLASS[bits])
+        self.emit(f"ld.global.b{bits} {x}, [{self.address(name)}];")
+        return x
+
+    def predicate(self, name):
+        bits, p = self.load(f"u32.lanes.{name[5:]}"), self.new("p")
+        low = self.new("r")
+        self.emit(f"and.b32 {low}, {bits}, 1;")
+        self.emit(f"setp.ne.b32 {p}, {low}, 0;")
+        return p
+
+    def store(self, register, kind, variant):
+        """Makes a register an output; one of class p is 0 or 1."""
+        if register.startswith("%p"):
+            one, kind = self.new("r"), "u8"
+            self.emit(f"selp.u32 {one}, 1, 0, {register};")
+            register = one
+        elif kind in ("u8", "s8", "b8"):
+            kind = "b16"
+        size = WIDTH[kind] // 8
+        self.emit(f"st.global.b{8 * size} [{self.out[size]}+{self.end}], {register};")
+        self.outputs.append(Output(variant, kind, self.end, self.n))
+        self.end += -(-self.n * size // 16) * 16
+
+    def begin(self):
+        """The part that every kernel has: thread index, address of the outputs."""
+        a, b = self.new("r"), self.new("r")
+        self.emit(f"mov.u32 {self.tid}, %tid.x;")
+        self.emit(f"mov.u32 {a}, %ctaid.x;")
+        self.emit(f"mad.lo.u32 {b}, {a}, {self.block}, {self.tid};")
+        self.emit(f"cvt.u64.u32 {self.i}, {b};")
+        for size in (1, 2, 4, 8):
+            self.out[size] = self.at("out", size)
+
+    def finish(self, forms):
+        parameters = ["out"] + [f"in{k}" for k in range(len(self.inputs))]
+        head = [f".version {self.version // 10}.{self.version % 10}",
+                f".target sm_{self.sm}", ".address_size 64", *self.globals,
+                ".visible .entry golden(" +
+                ", ".join(f".param .u64 {p}" for p in parameters) + ")", "{"]
+        head += [f"  .reg .{DECLARE[c]} %{c}<{k}>;" for c, k in self.count.items() if k]
+        text = "\n".join([*head, *self.locals, *self.lines, "  ret;", "}", ""])
+        return Kernel(self.name, tuple(forms), self.sm, text, self.n // self.block, self.block,
+                      tuple(self.inputs), self.outputs, self.n)
+
+
+def input_bytes(name):
+    from . import inputs
+    return inputs.width(name) // 8
+
+
+def digest(kernel):
+    """What a recording is of: text, launch, inputs by name."""
+    what = json.dumps([kernel.ptx, kernel.grid, kernel.block, kernel.inputs, kernel.n])
+    return hashlib.sha256(what.encode()).hexdigest()

@@ -1,0 +1,112 @@
+"""Kernels of instructions from registers to registers: operands as ops.def writes them decide
+what is loaded, and each instance's results are stored."""
+from .forms import WIDTH
+from .ptx import Body
+
+LUT = (0xE8, 0x96, 0xCA, 0x40)  # lop3: majority, xor, select, a & b & !c
+
+
+def operand_type(text, types):
+    """"0": the first type of the mnemonic; "W": twice as wide; a name is itself."""
+    text = text.rstrip(">")
+    if text == "W":
+        return types[0][0] + str(2 * WIDTH[types[0]])
+    return types[int(text)] if text.isdigit() else text
+
+
+def input_names(instance, row):
+    """The input of each operand that is read; None for a constant."""
+    names, role = [], 0
+    for text in instance.form.operands:
+        if text.startswith("="):
+            continue
+        if text == "#":
+            names.append(None)
+        elif text in ("p", "!p"):
+            names.append(f"pred.{role}")
+        else:
+            kind = operand_type(text, instance.types)
+            shift = text == "u32" and role > 0
+            names.append(f"u32.small.{role}" if shift else f"{kind}.{row.inputs or role}")
+        role += 1
+    return names
+
+
+def destination(body, text, types):
+    """(what to write in the instruction, [(register, type)])."""
+    if text.startswith("p|p") and not {"f16", "bf16"} & set(types):
+        p, q = body.new("p"), body.new("p")
+        return f"{p}|{q}", [(p, "pred"), (q, "pred")]
+    kind = "pred" if text.startswith("p") else operand_type(text, types)
+    d = body.new(kind)
+    return d, [(d, kind)]
+
+
+def one(body, instance, row, constant=None, negate=False):
+    """One instruction and the stores of what it writes."""
+    operands = instance.form.operands
+    text, made = destination(body, operands[0][1:], instance.types)
+    words = [text]
+    for operand, name in zip(operands[1:], input_names(instance, row)):
+        x = str(constant) if name is None else body.load(name)
+        words.append("!" + x if operand == "!p" and negate else x)
+    body.emit(f"{instance.name} {', '.join(words)};")
+    tags = [instance.name] + [str(constant)] * (constant is not None) + ["!"] * negate
+    for k, (register, kind) in enumerate(made):
+        body.store(register, kind, " ".join(tags + [f"#{k}"] * (len(made) > 1)))
+
+
+def idle_sat(instance):
+    """A conversion between whole numbers of which none can be out of range: .sat is refused."""
+    if instance.form.opcode != "cvt" or not instance.has("sat") or len(instance.types) != 2:
+        return False
+    (to, m), (source, n) = ((t[0], WIDTH[t]) for t in instance.types)
+    return {to, source} <= {"s", "u"} and (m >= n if to == source else to == "s" and m > n)
+
+
+def build(form, variants, row, sm):
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    for instance in variants:
+        if idle_sat(instance):
+            continue
+        for constant in LUT if "#" in form.operands else (None,):
+            one(body, instance, row, constant)
+        if "!p" in form.operands:
+            one(body, instance, row, negate=True)
+    return body
+
+
+def build_mov(form, variants, row, sm):
+    """Registers, packing and unpacking, and special registers."""
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    for instance in variants:
+        kind = instance.types[0]
+        d = body.new(kind)
+        body.emit(f"{instance.name} {d}, {body.load(kind + '.0')};")
+        body.store(d, kind, instance.name)
+    for wide, narrow, n in (("b32", "b16", 2), ("b64", "b32", 2), ("b64", "b16", 4)):
+        parts, x = [body.new(narrow) for _ in range(n)], body.load(f"{wide}.1")
+        body.emit(f"mov.{wide} {{{', '.join(parts)}}}, {x};")
+        for k, part in enumerate(parts):
+            body.store(part, narrow, f"mov.{wide} unpack {k} of {n}")
+        d = body.new(wide)
+        body.emit(f"mov.{wide} {d}, {{{', '.join(reversed(parts))}}};")
+        body.store(d, wide, f"mov.{wide} pack {n}")
+    for name in ("%tid.x", "%tid.y", "%ntid.x", "%ntid.z", "%ctaid.x", "%nctaid.x", "%laneid",
+                 "%lanemask_eq", "%lanemask_le", "%lanemask_lt", "%lanemask_ge",
+                 "%lanemask_gt"):
+        d = body.new("r")
+        body.emit(f"mov.u32 {d}, {name};")
+        body.store(d, "u32", f"mov.u32 {name}")
+    return body
+
+
+def build_mov_pred(form, variants, row, sm):
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    d = body.new("p")
+    body.emit(f"mov.pred {d}, {body.load('pred.0')};")
+    body.store(d, "pred", "mov.pred")
+    return body

@@ -1,0 +1,149 @@
+"""The table: for each form of the emulator the kernel that exercises it, its inputs, and how
+closely a chip and the emulator must agree.
+
+A form belongs to the first row whose words it all has (the opcode, then modifiers).  A form
+without a row is an error: an instruction that the emulator learns needs its line here.
+"""
+from typing import Callable, NamedTuple, Optional
+
+from . import matrices, memory, registers, warps
+from .forms import instances, read
+
+
+class Bound(NamedTuple):
+    """|a − b| ≤ relative × max(|a|, |b|) + absolute.  Where the PTX ISA bounds an
+    approximation's error, two answers within the bound may differ by twice of it."""
+    relative: float = 0.0
+    absolute: float = 0.0
+
+
+class Row(NamedTuple):
+    words: str
+    build: Optional[Callable]    # None: nothing to see; why says the reason
+    n: int = 1024                # threads, elements
+    inputs: str = ""             # in place of the operand's number in the inputs' names
+    bound: Bound = Bound()       # no bound: the same bits
+    why: str = ""
+
+
+def approx(words, sweep, relative=0.0, absolute=0.0, n=8192):
+    return Row(words, registers.build, n, sweep, Bound(2 * relative, 2 * absolute))
+
+
+REG = registers.build
+ROWS = [
+    # approximations; errors as the PTX ISA 9.0 states them
+    approx("ex2 f32", "sweep.ex2", 2.0 ** -22.5, 2.0 ** -149),
+    approx("ex2 f16", "all", 2.0 ** -9.9, 2.0 ** -24, n=65536),
+    approx("ex2 f16x2", "", 2.0 ** -9.9, 2.0 ** -24, n=1024),
+    approx("ex2 bf16", "all", 2.0 ** -7, n=65536),
+    approx("ex2 bf16x2", "", 2.0 ** -7, n=1024),
+    approx("lg2 f32", "sweep.lg2", 2.0 ** -22, 2.0 ** -22),
+    approx("sin f32", "sweep.sin", absolute=2.0 ** -20.5),
+    approx("cos f32", "sweep.sin", absolute=2.0 ** -20.5),
+    approx("tanh f32", "sweep.tanh", 2.0 ** -11),
+    approx("tanh f16", "all", absolute=2.0 ** -10.987, n=65536),
+    approx("tanh f16x2", "", absolute=2.0 ** -10.987, n=1024),
+    approx("tanh bf16", "all", absolute=2.0 ** -8, n=65536),
+    approx("tanh bf16x2", "", absolute=2.0 ** -8, n=1024),
+    approx("rcp approx f32", "sweep.rcp", 2.0 ** -23, 2.0 ** -149),
+    approx("sqrt approx f32", "sweep.rcp", 2.0 ** -23, 2.0 ** -149),
+    approx("rsqrt f32", "sweep.rcp", 2.0 ** -22.9, 2.0 ** -149),
+    approx("rsqrt f64", "", 2.0 ** -20, n=2048),
+    approx("div approx", "", 2.0 ** -22, 2.0 ** -149, n=4096),
+    approx("div full", "", 2.0 ** -22, 2.0 ** -149, n=4096),
+    # compare, select, convert: many modifiers, small results
+    Row("setp", REG, 512), Row("set", REG, 512), Row("cvt", REG, 512),
+    Row("selp", REG, 256), Row("slct", REG, 512), Row("testp", REG, 256),
+    # moves
+    Row("mov pred", registers.build_mov_pred, 128), Row("mov", registers.build_mov, 128),
+    Row("cvta", memory.build_cvta, 128), Row("isspacep", memory.build_isspacep, 128),
+    # memory
+    Row("ld", memory.build_ld, 128), Row("st", memory.build_st, 128),
+    Row("atom", memory.build_atom, 256), Row("red", memory.build_atom, 256),
+    Row("cp commit_group", memory.build_cp_wait, 128),
+    Row("cp wait_group", memory.build_cp_wait, 128),
+    Row("cp wait_all", memory.build_cp_wait, 128),
+    Row("cp", memory.build_cp_async, 128),
+    # lanes, warps, control
+    Row("shfl", warps.build_shfl), Row("vote", warps.build_vote),
+    Row("match", warps.build_match), Row("redux", warps.build_redux),
+    Row("elect", warps.build_mask), Row("activemask", warps.build_mask),
+    Row("bar warp", warps.build_warp_sync, 128),
+    Row("bar red", warps.build_bar_red, 512), Row("barrier red", warps.build_bar_red, 512),
+    Row("bar arrive", warps.build_arrive, 256), Row("barrier arrive", warps.build_arrive, 256),
+    Row("bar sync", warps.build_barrier, 256), Row("barrier sync", warps.build_barrier, 256),
+    Row("fence", warps.build_fence, 128), Row("membar", warps.build_fence, 128),
+    Row("bra", warps.build_bra, 256), Row("brx", warps.build_brx, 256),
+    Row("ret", warps.build_exit, 256), Row("exit", warps.build_exit, 256),
+    Row("nanosleep", warps.build_nothing, 128), Row("griddepcontrol", warps.build_nothing, 128),
+    Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
+    Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
+    # matrices
+    Row("mma", matrices.build_mma, 4096), Row("ldmatrix", matrices.build_ldmatrix, 256),
+    Row("stmatrix", matrices.build_stmatrix, 256),
+    Row("movmatrix", matrices.build_movmatrix, 256),
+] + [Row(opcode, REG) for opcode in
+     """add sub mul mad fma neg abs min max div rem rcp sqrt copysign sad popc clz bfind brev bfe
+     bfi and or xor not shl shr shf lop3 prmt""".split()]
+
+
+def row_of(form):
+    """The form's row; KeyError if there is none."""
+    has = {form.opcode, *(m for slot in form.slots for m in slot)}
+    for row in ROWS:
+        opcode, *mods = row.words.split()
+        if opcode == form.opcode and has.issuperset(mods):
+            return row
+    raise KeyError(f"no golden kernel for {form.mnemonic}: bench/gpu/golden/table.py")
+
+
+def not_emulated(instance):
+    """What a form's mnemonic allows and the emulator refuses: results in f64 that are not
+    rounded to nearest."""
+    if instance.has("rz", "rm", "rp"):
+        return instance.types[0] == "f64"
+    return instance.types == ["f64", "f64"] and instance.has("rzi", "rmi", "rpi")
+
+
+def split(form, row):
+    """The form's instances in groups that share a row and the least target."""
+    groups = {}
+    for instance in instances(form):
+        if not_emulated(instance):
+            continue
+        own = next((r for r in ROWS if r.words.split()[0] == form.opcode
+                    and set(r.words.split()[1:]) <= set(instance.mods)), row)
+        groups.setdefault((max(instance.sm, 80), ROWS.index(own)), []).append(instance)
+    return [(sm, ROWS[k], variants) for (sm, k), variants in sorted(groups.items())]
+
+
+def kernels(pattern=""):
+    """All kernels, or those of forms whose mnemonic has the pattern."""
+    made = []
+    for form in read():
+        if pattern not in form.mnemonic:
+            continue
+        for sm, row, variants in split(form, row_of(form)):
+            if row.build:
+                body = row.build(form, variants, row, sm)
+                body.name = name_of(form, sm, row, variants)
+                made.append(body.finish([form.mnemonic]))
+    return made
+
+
+def name_of(form, sm, row, variants):
+    words = form.mnemonic.replace("?", "").replace("|", "-").replace("@", "")
+    name = "_".join(words.replace("::", "-").split())
+    several = len(split(form, row)) > 1
+    return f"{name}.{row.words.split()[-1]}.sm_{sm}" if several else name
+
+
+def bound_of(variant):
+    """Bound of an output, by the name of its instance."""
+    mods = variant.split()[0].split(".")
+    for row in ROWS:
+        opcode, *words = row.words.split()
+        if opcode == mods[0] and set(words) <= set(mods[1:]):
+            return row.bound
+    return Bound()
