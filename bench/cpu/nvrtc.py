@@ -3,13 +3,11 @@
     python nvrtc.py LIBNVRTC.so ARCH [FILE]
 
 Compiles once for every line of its input, so that the caller says when, and answers each with
-a line of JSON: ms, max_rss of the process.  The first line is its own: version, load_ms (of
-the library).  At the end the PTX is left in FILE.
+a line of JSON: ms.  The first line is its own: version, load_ms (of the library).  At the end the PTX is left in FILE.
 """
 import ctypes as C
 import json
 import os
-import resource
 import sys
 import time
 
@@ -45,8 +43,7 @@ class Nvrtc:
 
 
 def say(**values):
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**values, "max_rss": used}), flush=True)
+    print(json.dumps(values), flush=True)
 
 
 def main(path, arch, ptx=None):

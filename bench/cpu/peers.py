@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CUDA = ("/usr/local/cuda", "/usr/lib/cuda", "/opt/cuda")
@@ -43,36 +42,32 @@ def triton(python):
 
 
 class Once:
-    """A process that compiles once and ends: `run` gives seconds and the largest resident
-    memory of it and its children."""
+    """A process that compiles once and ends.  `run`: seconds, the largest resident memory of
+    it and its children, and the lines of JSON that it wrote."""
 
     def __init__(self, command, stdin="", env=None):
         self.command, self.stdin, self.env = command, stdin, {**os.environ, **(env or {})}
 
-    def run(self):
-        start = time.perf_counter()
-        child = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=self.env,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        child.stdin.write(self.stdin.encode())
-        child.stdin.close()
-        said = child.stderr.read()
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        child.stderr.close()
-        if child.returncode:
-            raise RuntimeError(f"{self.command[0]}: exit {child.returncode}: "
-                               f"{said.decode(errors='replace')[-400:]}")
-        return seconds, used.ru_maxrss * 1024
+    def run(self, spawn):
+        """spawn: the program made from spawn.c."""
+        r = subprocess.run([spawn, *self.command], input=self.stdin, env=self.env, text=True,
+                           capture_output=True)
+        if r.returncode:
+            raise RuntimeError(r.stderr[-400:])
+        *said, took = [json.loads(x) for x in r.stdout.splitlines() if x.startswith("{")]
+        if took["exit"]:
+            raise RuntimeError(f"{self.command[0]}: exit {took['exit']}: {r.stderr[-400:]}")
+        return took["seconds"], took["max_rss"], said
 
 
 class Worker:
     """A process that compiles once for each line it is sent and answers with JSON.  Its first
     line is kept as `hello`."""
 
-    def __init__(self, command):
+    def __init__(self, command, env=None):
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.DEVNULL, text=True)
+                                      stderr=subprocess.DEVNULL, text=True,
+                                      env={**os.environ, **(env or {})})
         self.hello = self.answer()
 
     def answer(self):
@@ -104,6 +99,10 @@ def nvrtc_command(arch, out):
 
 def triton_command(python, arch, out):
     return [triton(python), os.path.join(HERE, "triton_fwd.py"), str(arch), out]
+
+
+def attnc_command(spec, arch):
+    return [sys.executable, os.path.join(HERE, "attnc_compile.py"), spec, f"sm_{arch}"]
 
 
 def attnc_once(build, spec, arch, folder):

@@ -5,13 +5,12 @@
 
 Compiles it ahead of time for sm_ARCH, no GPU needed, once for every line of its input and with
 nothing taken from Triton's cache; answers each with a line of JSON: ms, the milliseconds of
-each stage (front, ttir, ttgir, llir, ptx, cubin: the last is ptxas), max_rss of the process.
+each stage (front, ttir, ttgir, llir, ptx, cubin: the last is ptxas).
 The first line is its own: version, load_ms (of the package).  At the end the PTX is left in
 FILE.
 """
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -120,8 +119,7 @@ def compile_once(arch):
 
 
 def say(**values):
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**values, "max_rss": used}), flush=True)
+    print(json.dumps(values), flush=True)
 
 
 def main(arch, ptx=None):
