@@ -124,10 +124,11 @@ shadow_new(ShadowLaunch *l)
   s->n_chunks = l->info.smem_bytes / 16 + (l->info.smem_bytes % 16 != 0);
   s->counts = calloc((size_t)l->info.insns + 1, sizeof *s->counts);
   if (s->checks) {
+    s->chunks = malloc(((size_t)s->n_chunks + 1) * sizeof *s->chunks);
     s->words = malloc(((size_t)s->n_chunks * 4 + 1) * sizeof *s->words);
     s->init = malloc(((size_t)s->n_chunks + 1) * sizeof *s->init);
   }
-  if (!s->counts || (s->checks && (!s->words || !s->init))) {
+  if (!s->counts || (s->checks && (!s->chunks || !s->words || !s->init))) {
     shadow_free(s);
     return NULL;
   }
@@ -142,6 +143,7 @@ shadow_free(Shadow *s)
   for (int i = 0; i < SH_WARPS; i++)
     free(s->copies[i].commits);
   free(s->counts);
+  free(s->chunks);
   free(s->words);
   free(s->init);
   free(s->times);
@@ -162,7 +164,7 @@ shadow_cta_begin(Shadow *s, int cta)
   s->checks = s->launch->info.checks;
   if (!s->checks)
     return;
-  memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* words: at the first touch */
+  memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* chunks: at a touch */
   shadow_sync_reset(s);
 }
 

@@ -2,10 +2,10 @@
  *
  * Time in a CTA is one counter; it moves when a barrier completes.  A warp knows of each
  * other warp up to which time its accesses happened before (known).  Shared memory has one
- * Word for each 4 bytes: who wrote it last and when, who has read it since; four Words are
- * a Chunk of 16 bytes, and while all four say the same, only the first is kept up.  Copies
- * of cp.async are counted per warp instead of timed: each warp knows of each other warp up
- * to which copy all have landed and been published. */
+ * Word for each 16 bytes: who wrote them last and when, who has read them since; where
+ * the four 4-byte words of it have different stories, each has a Word.  Copies of cp.async
+ * are counted per warp instead of timed: each warp knows of each other warp up to which
+ * copy all have landed and been published. */
 #ifndef ATTNC_EMULATOR_SHADOW_PART_H
 #define ATTNC_EMULATOR_SHADOW_PART_H
 
@@ -82,8 +82,9 @@ struct Shadow {
   Known barrier[SH_BARRIERS];
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
-  Word *words;    /* [4 * n_chunks] */
-  uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: words are stale */
+  Word *chunks;   /* [n_chunks] while uniform */
+  Word *words;    /* [4 * n_chunks] while not */
+  uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
   ReaderTimes *times;
   int n_times, cap_times;
   int32_t free_times;

@@ -291,55 +291,54 @@ touch_word(Shadow *s, Word *x, const Touch *t)
 
 /* ---- chunks ---- */
 
+/* The chunk's four words say it from now on. */
 static void
-part(Shadow *s, Word *w)
+part(Shadow *s, Word *chunk, Word *w)
 {
-  if (!(w->w & W_UNIFORM))
-    return;
-  w->w &= ~W_UNIFORM;
-  for (int i = 1; i < 4; i++) {
-    ReaderTimes *times = inflated(s, w);
-    w[i] = *w;
-    if (!times)
+  chunk->w &= ~W_UNIFORM;
+  for (int i = 0; i < 4; i++) {
+    w[i] = *chunk;
+    if (i == 0 || !inflated(s, chunk))
       continue;
-    int n = new_times(s); /* may move s->times */
+    int n = new_times(s);
     if (n < 0) {
       shadow_out_of_memory(s);
       w[i].readers = 0;
       w[i].r_insn = 0;
       continue;
     }
-    s->times[n] = s->times[w->readers];
+    s->times[n] = s->times[chunk->readers];
     w[i].readers = (uint32_t)n;
   }
 }
 
+/* All four were written alike: the chunk says it again. */
 static void
-join(Shadow *s, Word *w)
+join(Word *chunk, const Word *w)
 {
-  for (int i = 1; i < 4; i++)
-    forget_readers(s, &w[i]);
-  w->w |= W_UNIFORM;
+  *chunk = w[0];
+  chunk->w |= W_UNIFORM;
 }
 
 static void
-touch_chunk(Shadow *s, Word *w, Touch *t)
+touch_chunk(Shadow *s, Word *chunk, Word *w, Touch *t)
 {
   t->bytes = 15;
-  if (w->w & W_UNIFORM) {
-    touch_word(s, w, t);
+  if (chunk->w & W_UNIFORM) {
+    touch_word(s, chunk, t);
     return;
   }
   for (int i = 0; i < 4; i++, t->addr += 4)
     touch_word(s, &w[i], t);
   if (t->a->op != SHADOW_READ)
-    join(s, w);
+    join(chunk, w);
 }
 
 static void
-touch_words(Shadow *s, Word *w, Touch *t, uint32_t off, int bytes)
+touch_words(Shadow *s, Word *chunk, Word *w, Touch *t, uint32_t off, int bytes)
 {
-  part(s, w);
+  if (chunk->w & W_UNIFORM)
+    part(s, chunk, w);
   t->addr = off & ~3u;
   if (bytes < 4) {
     t->bytes = ((1u << bytes) - 1) << (off & 3);
@@ -421,24 +420,25 @@ fast_write(const Fast *f, Word *x, uint32_t bytes, uint32_t w, uint32_t r)
 }
 
 static void
-touch_slowly(Shadow *s, Word *w, Touch *t, uint32_t off)
+touch_slowly(Shadow *s, Word *chunk, Touch *t, uint32_t off)
 {
+  Word *w = &s->words[off / 16 * 4];
   t->addr = off;
   if (t->a->bytes == 16)
-    touch_chunk(s, w, t);
+    touch_chunk(s, chunk, w, t);
   else
-    touch_words(s, w, t, off, t->a->bytes);
+    touch_words(s, chunk, w, t, off, t->a->bytes);
 }
 
 /* The words of one lane's access: one if the chunk is uniform and touched whole. */
 static inline bool
-fast_lane(const Fast *f, Word *w, const Touch *t, uint32_t off)
+fast_lane(const Fast *f, Word *chunk, Word *words, const Touch *t, uint32_t off)
 {
   const ShadowAccess *a = t->a;
-  bool uniform = w->w & W_UNIFORM;
+  bool uniform = chunk->w & W_UNIFORM;
   if (uniform != (a->bytes == 16) || a->bytes == 8)
     return false;
-  Word *x = uniform ? w : &w[off / 4 % 4];
+  Word *x = uniform ? chunk : &words[off / 4];
   uint32_t bytes = a->bytes >= 4 ? 15 : ((1u << a->bytes) - 1) << (off & 3);
   if (a->op == SHADOW_READ)
     return fast_read(f, x, bytes);
@@ -481,14 +481,14 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     t.lane = __builtin_ctz(m);
     uint32_t at = off[t.lane], need = all << at % 16;
     uint16_t *init = &s->init[at / 16];
-    Word *w = &s->words[at / 16 * 4];
+    Word *chunk = &s->chunks[at / 16];
     if (!*init) /* what is there is of the CTA before */
-      *w = (Word){.w = W_UNIFORM};
+      *chunk = (Word){.w = W_UNIFORM};
     if (fills)
       *init = (uint16_t)(*init | need);
     else if ((*init & need) != need)
       found_uninit(s, a, t.lane, at);
-    if (!fast_lane(&f, w, &t, at))
-      touch_slowly(s, w, &t, at);
+    if (!fast_lane(&f, chunk, s->words, &t, at))
+      touch_slowly(s, chunk, &t, at);
   }
 }

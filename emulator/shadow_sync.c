@@ -35,19 +35,29 @@ shadow_sync_reset(Shadow *s)
     update_least(s, w);
 }
 
+static void
+forget(Word *w)
+{
+  if (!(w->w & W_ASYNC)) { /* a copy keeps its number, which is no time */
+    w->w &= W_UNIFORM;
+    w->w_insn = 0;
+  }
+  w->r &= 0x0f000000;
+  w->readers = 0;
+  w->r_insn = 0;
+}
+
 /* Past 2^24 barriers: forget who touched what, as at the start. */
 static void
 restart_clock(Shadow *s)
 {
-  for (uint32_t i = 0; i < s->n_chunks * 4; i++) {
-    Word *w = &s->words[i];
-    if (!s->init[i / 4])
+  for (uint32_t i = 0; i < s->n_chunks; i++) {
+    if (!s->init[i])
       continue;
-    if (!(w->w & W_ASYNC))
-      w->w &= W_UNIFORM;
-    w->r &= 0x0f000000;
-    w->readers = 0;
-    w->w_insn = w->r_insn = 0;
+    bool uniform = s->chunks[i].w & W_UNIFORM;
+    forget(&s->chunks[i]);
+    for (uint32_t k = 0; k < 4 && !uniform; k++)
+      forget(&s->words[4 * i + k]);
   }
   s->time = 1;
   s->n_times = 0;

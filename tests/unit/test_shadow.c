@@ -1,7 +1,7 @@
 /* Hazard checks on made-up sequences of events: each check fires on the wrong program,
  * names both lines, and stays silent on the right one.  Instruction i has line 100 + i. */
 #include "emulator/async.h"
-#include "emulator/shadow.h"
+#include "emulator/shadow_part.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -607,6 +607,32 @@ test_next_cta_starts_afresh(void **state)
   assert_int_equal(finish(&b), 1);
 }
 
+/* Past the last time that fits, what happened before is forgotten and nothing is made up; a
+ * copy in flight is not forgotten. */
+static void
+test_clock_restarts(void **state)
+{
+  (void)state;
+  Bench b;
+  start(&b, true);
+  b.s->time = SH_TIME_MAX - 2;
+  touch(&b, SHADOW_WRITE, 1, 0, ALL, 4, 0);
+  touch(&b, SHADOW_WRITE, 1, 0, 1, 16, 512);
+  touch(&b, SHADOW_COPY, 2, 1, ALL, 16, 1024);
+  touch(&b, SHADOW_READ, 3, 0, ALL, 4, 0);
+  for (int i = 0; i < 4; i++)
+    sync_all(&b);
+  assert_true(b.s->time < 10);
+  touch(&b, SHADOW_READ, 4, 2, ALL, 4, 0);
+  touch(&b, SHADOW_WRITE, 5, 3, 1, 16, 512);
+  assert_int_equal(b.log.n, 0);
+  touch(&b, SHADOW_READ, 6, 0, 0xf, 4, 512);
+  assert_lines(&b, SHADOW_RACE, 106, 105);
+  touch(&b, SHADOW_READ, 7, 2, ALL, 16, 1024);
+  assert_lines(&b, SHADOW_ASYNC_READ, 107, 102);
+  finish(&b);
+}
+
 /* Reports are one for each pair of lines; the count knows of all. */
 static void
 test_reports_once(void **state)
@@ -802,6 +828,7 @@ main(void)
       cmocka_unit_test(test_neighbours_in_a_chunk),
       cmocka_unit_test(test_two_host_threads),
       cmocka_unit_test(test_next_cta_starts_afresh),
+      cmocka_unit_test(test_clock_restarts),
       cmocka_unit_test(test_reports_once),
       cmocka_unit_test(test_off),
       cmocka_unit_test(test_banks),
