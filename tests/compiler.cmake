@@ -8,7 +8,7 @@ function(compiler_unit name)
       add_dependencies(test_${name} attnc_llvm)
     endif()
     set_tests_properties(${name} PROPERTIES
-      ENVIRONMENT "ATTNC_LLVM=${CMAKE_BINARY_DIR}/lib/libattnc_llvm.so")
+      ENVIRONMENT "ATTNC_LLVM=${CMAKE_BINARY_DIR}/lib/libattnc_llvm.so;LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lsan.supp:print_suppressions=0")
   endif()
 endfunction()
 compiler_unit(tile)

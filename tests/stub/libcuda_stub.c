@@ -16,8 +16,10 @@ struct CUctx_st {
 };
 struct CUmod_st {
   char *ptx;
+  struct CUfunc_st *functions;
 };
 struct CUfunc_st {
+  struct CUfunc_st *next; /* of the same module */
   char entry[64];
   int n, sizes[STUB_PARAMS];
 };
@@ -357,6 +359,10 @@ CUresult
 cuModuleUnload(CUmodule m)
 {
   CALL(cuModuleUnload);
+  for (struct CUfunc_st *f = m->functions, *next; f; f = next) {
+    next = f->next;
+    free(f);
+  }
   free(m->ptx);
   free(m);
   pthread_mutex_lock(&lock);
@@ -386,7 +392,9 @@ cuModuleGetFunction(CUfunction *out, CUmodule m, const char *name)
   const char *at = strstr(m->ptx, head);
   if (!at)
     return CUDA_ERROR_NOT_FOUND;
-  struct CUfunc_st *f = calloc(1, sizeof *f); /* lives as long as the test */
+  struct CUfunc_st *f = calloc(1, sizeof *f);
+  f->next = m->functions;
+  m->functions = f;
   snprintf(f->entry, sizeof f->entry, "%s", name);
   read_params(f, at);
   *out = f;

@@ -112,8 +112,9 @@ expectations_have_inputs(void **state)
 {
   int n = 0, inputs = 0;
   char **names = golden_list("tests/bad", ".err", &n);
-  golden_list_free(golden_list("tests/bad", ".attn.yaml", &inputs), inputs);
+  char **specs = golden_list("tests/bad", ".attn.yaml", &inputs);
   (void)state;
+  golden_list_free(specs, inputs);
   golden_list_free(names, n);
   assert_int_equal(n, inputs);
 }
