@@ -50,7 +50,10 @@ e2e_test(e2e_bare bare)
 
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
-e2e_test(e2e_matrix matrix PROCESSORS 2)
+if(ATTNC_SANITIZE) # ten times slower: a sixth of the cases, and no assembler
+  set(e2e_part ARGS --shard 0/6)
+endif()
+e2e_test(e2e_matrix matrix PROCESSORS 2 ${e2e_part})
 e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c oracle.c)
 e2e_test(e2e_doctored doctored)
 e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
@@ -64,7 +67,9 @@ e2e_test(e2e_causal_all causal SLOW ARGS --all)
 e2e_program(golden NEEDS attnc attnc_llvm MORE golden.c $<TARGET_OBJECTS:o_base>)
 e2e_test(e2e_golden golden)
 e2e_program(gate NEEDS attnc attnc_llvm)
-e2e_test(e2e_gate gate)
+if(NOT ATTNC_SANITIZE)
+  e2e_test(e2e_gate gate)
+endif()
 
 # The emulator's speed, all checks on.
 if(TARGET attnc AND TARGET attnc_emu)
