@@ -3,8 +3,10 @@
  *
  *   bench_emu [--limit MS] [--runs N] [EMULATOR.so]
  *
- * Prints the median, least and greatest milliseconds a launch and the million thread
- * instructions a second of the median; exit 1 above the limit or at a finding. */
+ * Prints milliseconds a launch, of the clock and of the processor, which other programs on
+ * the machine do not lengthen: median, least and greatest; and the million thread
+ * instructions a second of the processor's median.  Exit 1 if that median is above the
+ * limit, or at a finding. */
 #include <attnc/attnc.h>
 #include <attnc/attnc_emu.h>
 
@@ -107,10 +109,10 @@ make_plan(const char *path, attnc_context **ctx, attnc_spec **spec)
 }
 
 static double
-now(void)
+seconds(clockid_t clock)
 {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -119,6 +121,13 @@ by_size(const void *a, const void *b)
 {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
+}
+
+static double
+middle(double *ms, int n)
+{
+  qsort(ms, (size_t)n, sizeof *ms, by_size);
+  return 0.5 * (ms[(n - 1) / 2] + ms[n / 2]);
 }
 
 static attnc_args
@@ -136,7 +145,7 @@ int
 main(int argc, char **argv)
 {
   const char *path = "libattnc-emu.so";
-  double limit = 0, ms[RUNS_MAX];
+  double limit = 0, wall[RUNS_MAX], cpu[RUNS_MAX];
   int runs = 20;
   for (int i = 1; i < argc; i++)
     if (strcmp(argv[i], "--limit") == 0 && i + 1 < argc)
@@ -165,24 +174,26 @@ main(int argc, char **argv)
   for (int i = -1; i < runs; i++) { /* the first is not counted */
     if (i == 0)
       d.reset();
-    double start = now();
+    double start = seconds(CLOCK_MONOTONIC), busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
     need((int)attnc_launch(plan, &args, NULL, NULL, &e), "attnc_launch", e.message);
     need(d.cuCtxSynchronize(), "cuCtxSynchronize", "");
-    if (i >= 0)
-      ms[i] = 1e3 * (now() - start);
+    if (i >= 0) {
+      wall[i] = 1e3 * (seconds(CLOCK_MONOTONIC) - start);
+      cpu[i] = 1e3 * (seconds(CLOCK_PROCESS_CPUTIME_ID) - busy);
+    }
   }
   attncEmuStats s = {.size = sizeof s};
   d.stats(&s);
-  qsort(ms, (size_t)runs, sizeof *ms, by_size);
-  double median = 0.5 * (ms[(runs - 1) / 2] + ms[runs / 2]);
+  double by_clock = middle(wall, runs), by_cpu = middle(cpu, runs);
   double each = (double)s.thread_instructions / runs;
   printf("bf16 b%d h%d s%d d%d causal, all checks, 1 thread: median %.2f ms (%.2f-%.2f), "
-         "%.2f M thread instructions, %.0f M/s\n",
-         B, H, S, D, median, ms[0], ms[runs - 1], 1e-6 * each, each / median * 1e-3);
+         "of the processor %.2f ms (%.2f-%.2f); %.2f M thread instructions, %.0f M/s\n",
+         B, H, S, D, by_clock, wall[0], wall[runs - 1], by_cpu, cpu[0], cpu[runs - 1],
+         1e-6 * each, each / by_cpu * 1e-3);
   attnc_plan_release(plan);
   attnc_context_release(ctx);
   attnc_spec_release(spec);
   if (s.findings)
     return fprintf(stderr, "%llu findings\n", (unsigned long long)s.findings), 1;
-  return limit > 0 && median > limit;
+  return limit > 0 && by_cpu > limit;
 }
