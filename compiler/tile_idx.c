@@ -224,7 +224,7 @@ tile_size(Tb *t, SizeName name)
 {
   if (t->known[name] >= 0)
     return i_int(t->known[name]);
-  return tile_param(t, PARAM_SIZE, name, 0);
+  return tile_param(t, PARAM_SIZE, (int)name, 0);
 }
 
 Idx

@@ -32,9 +32,9 @@ if(TARGET example_bundle AND TARGET attnc_cli)
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>")
 endif()
 
-# The commands that the documentation shows.
+# The commands that the documentation shows; tuning under a sanitizer would take minutes.
 find_package(Python3 3.9 COMPONENTS Interpreter)
-if(TARGET attnc_cli AND TARGET attnc_emu AND Python3_FOUND)
+if(TARGET attnc_cli AND TARGET attnc_emu AND Python3_FOUND AND NOT ATTNC_SANITIZE)
   add_test(NAME docs_commands COMMAND Python3::Interpreter
     ${CMAKE_CURRENT_SOURCE_DIR}/docs_commands.py ${CMAKE_SOURCE_DIR} $<TARGET_FILE_DIR:attnc_cli>
     $<TARGET_FILE_DIR:attnc_emu>)
