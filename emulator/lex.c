@@ -265,6 +265,16 @@ lex_skip_line(Lex *x)
 }
 
 void
+lex_skip_statement(Lex *x)
+{
+  while (!lex_take(x, ";")) {
+    if (x->now.kind == TK_END)
+      lex_fail(x, "';'");
+    lex_next(x);
+  }
+}
+
+void
 lex_skip_braces(Lex *x)
 {
   int depth = 0, line = x->now.line;

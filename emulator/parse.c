@@ -284,8 +284,7 @@ entry_directives(Parse *s, Ast *a)
     else if (lex_take(&s->lex, ".maxclusterrank"))
       lex_int(&s->lex, 64);
     else if (lex_take(&s->lex, ".pragma"))
-      while (!lex_take(&s->lex, ";"))
-        lex_next(&s->lex);
+      lex_skip_statement(&s->lex);
     else if (!lex_take(&s->lex, ".explicitcluster") && !lex_take(&s->lex, ".noreturn"))
       return;
   }
@@ -417,8 +416,7 @@ module_item(Parse *s)
       lex_next(&s->lex);
     lex_skip_braces(&s->lex);
   } else if (lex_take(&s->lex, ".pragma")) {
-    while (!lex_take(&s->lex, ";"))
-      lex_next(&s->lex);
+    lex_skip_statement(&s->lex);
   } else {
     linkage(s);
   }

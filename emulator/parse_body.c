@@ -304,8 +304,7 @@ item(Parse *s)
   else if (lex_is(x, ".loc") || lex_is(x, ".file"))
     lex_skip_line(x);
   else if (lex_take(x, ".pragma"))
-    while (!lex_take(x, ";"))
-      lex_next(x);
+    lex_skip_statement(x);
   else
     lex_fail(x, "an instruction");
 }
