@@ -42,8 +42,8 @@ def triton(python):
 
 
 class Once:
-    """A process that compiles once and ends.  `run`: seconds, the largest resident memory of
-    it and its children, and the lines of JSON that it wrote."""
+    """A process that compiles once and ends.  `run`: what spawn says of it and its children
+    (seconds, cpu, max_rss), and the lines of JSON that it wrote."""
 
     def __init__(self, command, stdin="", env=None):
         self.command, self.stdin, self.env = command, stdin, {**os.environ, **(env or {})}
@@ -57,7 +57,7 @@ class Once:
         *said, took = [json.loads(x) for x in r.stdout.splitlines() if x.startswith("{")]
         if took["exit"]:
             raise RuntimeError(f"{self.command[0]}: exit {took['exit']}: {r.stderr[-400:]}")
-        return took["seconds"], took["max_rss"], said
+        return took, said
 
 
 class Worker:

@@ -2,8 +2,8 @@
  *
  *   spawn COMMAND [ARGUMENT…]
  *
- * After what the command wrote, one more line on stdout: {"seconds": …, "max_rss": bytes,
- * "exit": …}, of the command and the processes it waited for.  A program of its own because
+ * After what the command wrote, one more line on stdout: {"seconds": …, "cpu": seconds,
+ * "max_rss": bytes, "exit": …}, of the command and the processes it waited for.  A program of its own because
  * Linux counts the memory that a process had before it called exec: a large caller's children
  * all look large. */
 #include <spawn.h>
@@ -23,6 +23,12 @@ now(void)
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static double
+seconds(struct timeval t)
+{
+  return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -37,7 +43,7 @@ main(int argc, char **argv)
     return fprintf(stderr, "%s: %s\n", argv[1], strerror(code)), 2;
   if (wait4(child, &status, 0, &use) != child)
     return perror("wait4"), 2;
-  printf("{\"seconds\": %.6f, \"max_rss\": %ld, \"exit\": %d}\n", now() - start,
-         use.ru_maxrss * 1024, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"max_rss\": %ld, \"exit\": %d}\n", now() - start,
+         seconds(use.ru_utime) + seconds(use.ru_stime), use.ru_maxrss * 1024, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   return 0;
 }

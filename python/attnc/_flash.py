@@ -78,13 +78,13 @@ def refuse(dropout_p=0.0, softcap=0.0, alibi_slopes=None, block_table=None):
             raise NotImplementedError(f"{name} is not supported yet")
 
 
-def ops_of(*tensors):
-    """The framework of all of them, after what FlashAttention checks of each."""
-    found = {arrays.ops(x) for x in tensors}
+def ops_of(q, k, v):
+    """The framework of all three; a gradient that would be wanted of them is refused."""
+    found = {arrays.ops(x) for x in (q, k, v)}
     if len(found) != 1 or None in found:
         raise TypeError("q, k, v must all be tensors of torch or all arrays of numpy")
     ops, = found
-    if ops.needs_grad(*tensors):
+    if ops.needs_grad(q, k, v):
         raise NotImplementedError("requires_grad: the backward pass is not supported yet; "
                                   "call under torch.no_grad() or on detached tensors")
     return ops

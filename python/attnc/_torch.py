@@ -65,8 +65,8 @@ def integers(x):
     return x.tolist()
 
 
-def needs_grad(*tensors):
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+def needs_grad(q, k, v):
+    return (q.requires_grad or k.requires_grad or v.requires_grad) and torch.is_grad_enabled()
 
 
 def stream(device):

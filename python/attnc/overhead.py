@@ -18,7 +18,7 @@ from attnc.launch import Launch
 
 SPEC = {"attnc": 1, "name": "overhead", "dtype": "fp16", "head_dim": 64, "causal": True}
 SIZES = attnc.Sizes(1, 4, 4, 128, 128)
-CALLS, ROUNDS = 2000, 31
+CALLS, ROUNDS = 400, 151  # short rounds: fewer are cut in two by another process
 
 
 def prepared(plan, addresses):
