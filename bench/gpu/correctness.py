@@ -1,0 +1,128 @@
+"""Phase `correctness`: the end-to-end matrix of tests/e2e/cases.txt on the device.
+
+By the program e2e_matrix where the folder has it or a C compiler makes it here (it needs
+libattnc.so and nothing else: schedules are chosen in Python, as tests/e2e/pick.c does), else by
+`attnc run --verify`, case by case, for the cases that the command line can say."""
+import json
+import os
+import re
+import shutil
+
+import notation
+import process
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+CASES = os.path.join(ROOT, "tests", "e2e", "cases.txt")
+SOURCES = [f"tests/e2e/{n}.c" for n in ("matrix", "run", "device", "number", "trial", "call")]
+SOURCES += ["tests/oracle.c", "bench/gpu/pick_given.c"]
+LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?((?:fp16|bf16) .*? seed=\d+)\s*(.*)")
+TINY = 8  # cases of a tiny run
+
+
+def run(suite):
+    if suite.where.matrix:
+        by_matrix(suite, suite.where.matrix, CASES, [])
+        return
+    built = build(suite)
+    if built:
+        resolved, unsaid = resolve(suite)
+        by_matrix(suite, built, resolved, unsaid)
+    else:
+        by_cli(suite)
+
+
+# ---- the program ----
+
+def build(suite):
+    """e2e_matrix made here, or None and a note."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        suite.results.note("correctness: no C compiler here, so the command line's cases alone")
+        return None
+    out = os.path.join(suite.folder, "e2e_matrix")
+    folder = os.path.dirname(suite.where.library)
+    said = process.run(
+        [compiler, "-O2", "-std=gnu11", "-D_GNU_SOURCE", f'-DSOURCE_DIR="{ROOT}"',
+         f'-DBUILD_DIR="{suite.where.path}"', "-I", ROOT, "-I", os.path.join(ROOT, "include"),
+         *(os.path.join(ROOT, s) for s in SOURCES), "-o", out, f"-L{folder}", "-lattnc",
+         f"-Wl,-rpath,{folder}", "-lm", "-ldl", "-lpthread"])
+    if said.code:
+        suite.results.note("correctness: e2e_matrix does not compile here, so the command line's "
+                           f"cases alone: {said.why}")
+        return None
+    return out
+
+
+def resolve(suite):
+    """(a file of the cases, each with its schedule; those for which none could be chosen)"""
+    chosen, unsaid = notation.with_schedules(notation.read(CASES))
+    path = os.path.join(suite.folder, "cases.txt")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(chosen) + "\n")
+    return path, unsaid
+
+
+def by_matrix(suite, program, cases, unsaid):
+    for text, why in unsaid:
+        suite.results.skip("attnc", {"notation": text}, why)
+    command = [program, "-v", "--device", suite.kind, "--cases", cases]
+    if suite.tiny:
+        n = sum(1 for _ in notation.read(cases))
+        command += ["--shard", f"0/{max(1, n // TINY)}"]
+    env = {"ATTNC_TEST_EMU": suite.where.emulator}
+    said = process.run(command, suite.left(), env)
+    seen = keep(suite, said.out)
+    if said.code is None:
+        suite.results.skip("attnc", {"cases": "the rest of the matrix"}, said.why)
+    elif said.code not in (0, 1) or not seen:
+        suite.results.fail(f"e2e_matrix: {said.why}")
+
+
+def keep(suite, said):
+    """The matrix's lines as checks; how many there were."""
+    seen = 0
+    for line in said.splitlines():
+        m = LINE.match(line)
+        if not m:
+            continue
+        word, text, why = m.groups()
+        if word == "skip":
+            suite.results.skip("attnc", {"notation": text}, why or "not for this device")
+        else:
+            suite.results.check("attnc", {"notation": text}, word == "pass", why)
+        seen += 1
+    return seen
+
+
+# ---- the command line ----
+
+def by_cli(suite):
+    trials = list(notation.read(CASES))
+    for text in trials[::max(1, len(trials) // TINY)] if suite.tiny else trials:
+        case = {"notation": text}
+        said = notation.for_cli(text)
+        if isinstance(said, str):
+            suite.results.skip("attnc", case, said)
+        elif suite.late():
+            suite.results.skip("attnc", case, "out of time")
+        else:
+            one_by_cli(suite, case, *said)
+
+
+def one_by_cli(suite, case, spec, shape, target, template):
+    file = os.path.join(suite.folder, "trial.attn.yaml")
+    with open(file, "w", encoding="utf-8") as f:
+        json.dump(spec, f)
+    for schedule in (["--schedule", f"template={template}"], []):
+        said = process.run([suite.where.cli, "run", file, "--device", suite.kind, "--arch",
+                            target, "--shape", shape, "--verify", "--json", "-q", "--no-cache",
+                            *schedule], 300)
+        if said.code != 4:  # a template that does not take the problem gives way
+            break
+    if said.code == 4:
+        suite.results.skip("attnc", case, json.loads(said.out).get("message", "unsupported"))
+    else:
+        suite.results.check("attnc", case, said.code == 0, "" if said.code == 0 else said.why)
+
+
