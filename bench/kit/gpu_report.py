@@ -4,6 +4,7 @@ is behind, and what users wait for.
 Throughput is any measurement with `derived.tflops`; the length of its case is `sq`, and b is
 left out of what it is called, since all cases have the same number of tokens.
 """
+from .cpu_report import memory_block, rows_of
 from .stats import geomean
 from .svg import bars, lines
 from .tables import digits, measured, quantity, ratio, table
@@ -21,7 +22,10 @@ def words(case):
     """A case in one line, without what is on the axis."""
     said = []
     for key, value in case.items():
-        if key in UNSAID or value is False or value is None:
+        if key in UNSAID or value is None:
+            continue
+        if value is False:
+            said.append({"causal": "full"}.get(key, f"no {key}"))
             continue
         said.append(key if value is True else str(value) if key == "dtype" else f"{key} {value}")
     return ", ".join(said)
@@ -104,7 +108,21 @@ def latency_block(data):
     return "\n\n".join(text), plots
 
 
+def peak_block(data):
+    """Device memory as it was used, by length."""
+    by_length = {}
+    for m in rows_of(data, "memory", "memory_peak"):
+        by_length.setdefault(m["case"]["sq"], {})[m["subject"]] = m
+    subjects = list(dict.fromkeys(n for row in by_length.values() for n in row))
+    text = table(("length", *map(name_of, subjects)), [
+        (n, *(quantity(row[s]["median"], "bytes") if s in row else "–" for s in subjects))
+        for n, row in sorted(by_length.items())], "r" * (len(subjects) + 1))
+    return text if subjects else "", {}
+
+
 BLOCKS = {f"gpu.{phase}": ((phase,), throughput_block(phase))
           for phase in ("forward", "backward", "decode")} | {
     "gpu.behind": (("forward", "backward", "decode"), behind_block),
-    "gpu.latency": (("latency",), latency_block)}
+    "gpu.latency": (("latency",), latency_block),
+    "gpu.memory": (("memory",), memory_block),
+    "gpu.peak": (("memory",), peak_block)}

@@ -99,6 +99,10 @@ class Pages(unittest.TestCase):
                 case = {"dtype": "bf16", "d": 128, "causal": True, "b": 16384 // sq, "sq": sq}
                 for subject, x in (("attnc", ours), ("triton", 200), ("flex", 150)):
                     r.measure(subject, case, "time", "ms", [1], {"tflops": x})
+        with r.phase("memory"):
+            for subject, n in (("attnc", 1e9), ("standard", 4e9)):
+                for metric in ("memory", "memory_peak"):
+                    r.measure(subject, {"sq": 512, "d": 128}, metric, "bytes", [n])
         with r.phase("latency"):
             for subject, ms in (("attnc", 200), ("flex", 9000)):
                 r.measure(subject, {"start": "cold"}, "time", "ms", [ms])
@@ -109,9 +113,12 @@ class Pages(unittest.TestCase):
         self.assertIn("| attnc | 101 ms ± 0.99 % | 1.00 × | – |", text)
         self.assertIn("| nvcc -ptx | 202 ms ± 0 % | 2.00 × | – |", text)
         self.assertIn("Not measured: Triton: no Triton.", text)
-        self.assertEqual(list(plots), ["compile-process"])
+        self.assertEqual(list(plots), ["cpu-compile-process"])
         blocks = report.blocks_of(self.gpu)
-        self.assertEqual(list(blocks), ["gpu.forward", "gpu.behind", "gpu.latency"])
+        self.assertEqual(list(blocks), ["gpu.forward", "gpu.behind", "gpu.latency",
+                                        "gpu.memory", "gpu.peak"])
+        self.assertIn("| 512 | 1.00 GB | 4.00 GB | 4.00 × |", blocks["gpu.memory"][0])
+        self.assertIn("| 512 | 1.00 GB | 4.00 GB |", blocks["gpu.peak"][0])
         self.assertIn("| 512 | 100 | 200 | 150 | 0.500 × |", blocks["gpu.forward"][0])
         self.assertIn("ahead of the best peer in 1 of 2 cells; over all of them, 1.00 ×",
                       blocks["gpu.behind"][0])
@@ -133,7 +140,7 @@ class Pages(unittest.TestCase):
         report.write(self.page, [self.cpu, self.gpu])
         text = self.read("page.md")
         self.assertIn("<!-- report cpu.compile cpu.json -->", text)
-        self.assertIn("![attnc: 101 ms; nvcc -ptx: 202 ms](page/compile-process.svg)", text)
+        self.assertIn("![attnc: 101 ms; nvcc -ptx: 202 ms](page/cpu-compile-process.svg)", text)
         self.assertIn("`bench/x 'a b'`", text)
         self.assertNotIn("\nold\n", text)
         self.assertIn("\n\nBetween.\n\n", text)
@@ -147,7 +154,7 @@ class Pages(unittest.TestCase):
         self.write("page.md", good.replace("101 ms", "10 ms"))
         self.assertEqual(silent(report.check, self.page)[0], 1)
         self.write("page.md", good)
-        plot = os.path.join("page", "compile-process.svg")
+        plot = os.path.join("page", "cpu-compile-process.svg")
         self.write(plot, self.read(plot) + " ")
         self.assertEqual(silent(report.check, self.page)[0], 1)
         report.write(self.page, [self.cpu])
