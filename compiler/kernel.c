@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "compiler/gen.h"
+#include "compiler/sched.h"
 #include "compiler/tile_prog.h"
 
 #include <stdio.h>
@@ -80,7 +81,8 @@ tensors(Json *j)
                i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
   str_put(&j->s, "],\"scalars\":[");
   if (!spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
-    str_printf(&j->s, "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g}",
+    str_printf(&j->s, "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
+               "\"positive\":true}",
                spec_scale(s));
   str_put(&j->s, "],");
 }
@@ -106,7 +108,8 @@ requirements(Json *j)
   const Spec *s = j->req->spec;
   const attnc_problem *p = j->req->problem;
   bool any = false;
-  str_printf(&j->s, "\"requires\":{\"align\":16,\"group_size\":%d", s->group_size);
+  str_printf(&j->s, "\"requires\":{\"align\":16,\"max_size\":%lld,\"group_size\":%d",
+             (long long)SIZE_LIMIT, s->group_size);
   str_put(&j->s, ",\"sizes\":{");
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
     if (!spec_specializes(s, (Specialize)i))

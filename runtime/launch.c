@@ -26,6 +26,9 @@ check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
     long long v = size_get(s, (SizeId)i);
     if (v < 0)
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", size_names[i], v);
+    if (v > r->max_size)
+      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld, more than the kernel's %lld",
+                     size_names[i], v, (long long)r->max_size);
     if (r->sizes[i] >= 0 && v != r->sizes[i])
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
                      size_names[i], v, (long long)r->sizes[i]);
@@ -114,6 +117,9 @@ check_scalars(const Recipe *r, const attnc_args *a, attnc_error *e)
   for (uint32_t i = 0; i < a->n_scalars; i++) {
     float v = a->scalars[i];
     const RecipeScalar *s = i < RECIPE_SCALARS ? &r->scalars[i] : NULL;
+    if (s && s->positive && !isnan(v) && !(v > 0 && v < INFINITY))
+      return err_set(e, ATTNC_ERR_USAGE, "%s is %g; it must be finite and above zero",
+                     s->name, (double)v);
     if (isnan(v) || (s && s->name && !s->fixed))
       continue;
     if (!s || !s->name)

@@ -124,19 +124,23 @@ read_tensors(Reader *rd, json_t *list)
 static attnc_status
 read_scalar(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "name", "slot", "default", NULL };
+  static const char *const keys[] = { "name", "slot", "default", "positive", NULL };
   const char *name = NULL;
   int slot = 0;
   json_t *initial = json_object_get(v, "default");
   TRY(read_object(rd, v, keys));
   TRY(read_text(rd, v, "name", &name));
   TRY(read_int(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
+  json_t *positive = json_object_get(v, "positive");
   if (!json_is_number(initial))
     return read_bad(rd, "'default': a number is due");
+  if (positive && !json_is_boolean(positive))
+    return read_bad(rd, "'positive': true or false is due");
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
   rd->r->scalars[slot] =
-      (RecipeScalar){ .name = name, .initial = (float)json_number_value(initial) };
+      (RecipeScalar){ .name = name, .initial = (float)json_number_value(initial),
+                      .positive = json_is_true(positive) };
   return ATTNC_OK;
 }
 
@@ -224,7 +228,7 @@ read_fixed_scalars(Reader *rd, json_t *v)
 static attnc_status
 read_requires(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "align",   "group_size", "sizes",
+  static const char *const keys[] = { "align",   "group_size", "sizes", "max_size",
                                       "strides", "scalars",    NULL };
   Recipe *r = rd->r;
   json_t *part;
@@ -233,6 +237,8 @@ read_requires(Reader *rd, json_t *v)
   TRY(read_int(rd, v, "align", 1, 4096, &r->align));
   if ((part = json_object_get(v, "group_size")))
     TRY(read_int_in(rd, part, "group_size", 0, INT_MAX, &r->group_size));
+  if ((part = json_object_get(v, "max_size")))
+    TRY(read_int_in(rd, part, "max_size", 0, INT64_MAX, &r->max_size));
   if ((part = json_object_get(v, "sizes")))
     TRY(read_fixed_sizes(rd, part));
   if ((part = json_object_get(v, "strides")))
@@ -509,6 +515,7 @@ recipe_new(void)
   r->arena = arena;
   for (int i = 0; i < SIZE_COUNT; i++)
     r->sizes[i] = -1;
+  r->max_size = INT64_MAX;
   return r;
 }
 

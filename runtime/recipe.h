@@ -107,6 +107,7 @@ typedef struct RecipeScalar {
   const char *name; /* NULL: not an argument of this kernel */
   float initial;
   bool fixed;       /* a constant of the kernel, equal to `initial` */
+  bool positive;    /* finite and above zero, else the result has no meaning */
 } RecipeScalar;
 
 typedef struct Recipe {
@@ -122,6 +123,7 @@ typedef struct Recipe {
   int align;   /* bytes, of pointers and strides */
   int64_t group_size;                   /* h / hk; 0: any */
   int64_t sizes[SIZE_COUNT];            /* specialised; -1: any */
+  int64_t max_size;                     /* of any size; INT64_MAX: any */
   bool has_strides[RECIPE_SLOTS];
   int64_t strides[RECIPE_SLOTS][5];     /* specialised */
   const Axis *workspace;                /* bytes: the sum of these products */

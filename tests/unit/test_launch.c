@@ -286,6 +286,32 @@ test_specialised(void **state)
 }
 
 static void
+test_arguments_in_range(void **state)
+{
+  Call c;
+  attnc_error e = { 0 };
+  (void)state;
+  attnc_plan *p = load_ptx(RT_PTX_OF(".param .f32 scale"), RT_RECIPE_OF(
+      "sm_80", "false", RT_TENSORS,
+      "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,\"positive\":true}]",
+      "{\"align\":16,\"max_size\":1000}", "0",
+      RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
+  const float bad[] = { 0, -1, INFINITY };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    call_fill(&c);
+    c.a.scalars = &bad[i];
+    c.a.n_scalars = 1;
+    assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
+    assert_non_null(strstr(e.message, "must be finite and above zero"));
+  }
+  call_fill(&c);
+  c.a.sizes.sk = 1001;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "sk is 1001, more than the kernel's 1000"));
+  attnc_plan_release(p);
+}
+
+static void
 test_contexts(void **state)
 {
   Call c;
@@ -590,6 +616,7 @@ main(void)
     TEST(test_faults),
     TEST(test_nothing_to_do),
     TEST(test_specialised),
+    TEST(test_arguments_in_range),
     TEST(test_contexts),
     TEST(test_state_repacks_what_changed),
     TEST(test_workspace_and_memset),
