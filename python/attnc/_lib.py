@@ -4,7 +4,8 @@ from one table, and the loading of libattnc.so.
 Nothing here is for users.  Structs are laid out as in the headers (a test compiles a C
 program that prints sizes and offsets); a struct that begins with `size` fills it in itself.
 The library is looked for, in this order: $ATTNC_LIBRARY (a file), beside this package in
-`lib/` (what a wheel packs), in the build folders of a source tree, on the loader's path.
+`lib/` (what a wheel packs), above it (the portable folder), in the build folders of a source
+tree, on the loader's path.
 """
 import ctypes as C
 import os
@@ -148,7 +149,8 @@ def candidates():
     if chosen:
         return [(chosen, True)]
     build = os.path.join(PACKAGE, "..", "..", "build")
-    files = [os.path.join(PACKAGE, "lib", "libattnc.so")]
+    files = [os.path.join(PACKAGE, "lib", "libattnc.so"),
+             os.path.join(PACKAGE, "..", "..", "libattnc.so")]
     files += [os.path.join(build, name, sub, "libattnc.so")
               for name in BUILDS for sub in ("lib", "")]
     found = [(os.path.realpath(f), True) for f in files if os.path.exists(f)]

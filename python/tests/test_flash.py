@@ -15,7 +15,7 @@ import attnc
 import grid
 import oracle
 
-CASES = 100
+CASES = 80
 
 # FlashAttention 2, flash_attn_interface.py.
 TAIL = ("dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, "
