@@ -432,6 +432,14 @@ covers(Type to, Type from)
   return t->class == 's' && t->bits > f->bits;
 }
 
+/* .rni … between equal float types: to a whole number. */
+static bool
+to_integral(const Mods *m)
+{
+  bool whole = mod_is(m, M_RNI) || mod_is(m, M_RZI) || mod_is(m, M_RMI) || mod_is(m, M_RPI);
+  return whole && m->t[0] == m->t[1];
+}
+
 void
 build_cvt(Dec *d)
 {
@@ -440,7 +448,8 @@ build_cvt(Dec *d)
   ArOp op;
   if (mod_is(&d->m, M_SAT) && covers(to, from))
     dec_fail(d, ".sat does nothing here");
-  if (!ar_cvt(&op, (ArType)ar_types[to], (ArType)ar_types[from], ar_mods(&d->m)))
+  unsigned mods = ar_mods(&d->m) | (to_integral(&d->m) ? AR_INTEGRAL : 0);
+  if (!ar_cvt(&op, (ArType)ar_types[to], (ArType)ar_types[from], mods))
     dec_fail(d, "this conversion is not emulated");
   if (d->form->arg) { /* two values into one */
     emit_fn(d, op.fn, r[0].row, false, r[1].row, r[2].row, 0)->op = op;
