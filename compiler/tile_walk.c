@@ -57,7 +57,8 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   w.lo = i_div(w.start, bn);
   if (m->band.lo != INT_MIN && !m->band.bottom_right) /* may start past the last key */
     w.lo = i_min(w.lo, i_max(0, i_sub(i_cdiv(m->sk, bn), 1)));
-  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));
+  Idx one = i_add(w.lo, 1);
+  w.hi = i_max(i_cdiv(w.end, bn), one);
   Idx full_hi = i_max(w.lo, i_min(i_div(end_of(m, q0), bn), w.hi));
   Idx full_lo = i_max(w.lo, i_min(i_cdiv(start_of(m, q1), bn), full_hi));
   if (m->band.lo == INT_MIN)

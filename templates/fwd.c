@@ -8,7 +8,9 @@ fwd_work(Tb *t, const Fwd *p, int bm)
   Idx block = i_cta(t, 0), last = i_sub(i_cdiv(p->sq, bm), 1);
   if (p->mask.band.hi != INT_MAX)
     block = i_sub(last, block);
-  Work w = { .b = i_cta(t, 2), .h = i_cta(t, 1), .q0 = i_mul(block, bm) };
+  Work w = { .b = i_cta(t, 2) };
+  w.h = i_cta(t, 1);
+  w.q0 = i_mul(block, bm);
   int group = p->spec->group_size;
   w.hk = group ? i_div(w.h, group) : i_div(i_mul(w.h, p->hk), p->h);
   return w;

@@ -1,14 +1,17 @@
 """Emission order: C leaves open in which order arguments, operands and initialisers are
 evaluated, and gcc and clang differ, so at most one of them may emit.
 
-In templates/ the words t_* emit, in compiler/llvm_*.c LLVMBuild*; and so does every
-function of the same files that calls one of these, however deep."""
+In templates/ and compiler/tile_*.c the words t_* emit, and index words that may make a node,
+since nodes are numbered as they are made; in compiler/llvm_*.c LLVMBuild* emits; and so does
+every function of the same files that calls one of these, however deep."""
 import fnmatch
 import re
 
 from source import code_only, expect, files, functions, line_of, main, read
 
-RULES = [("templates/*", r"t_[a-z]\w*"), ("compiler/llvm_*", r"LLVMBuild\w+")]
+INDEX = r"i_(?!int\b|known|multiple)\w+|idx_(add|sub|mul|c?div|min|max|lt)"
+RULES = [("templates/*", rf"t_[a-z]\w*|{INDEX}"), ("compiler/tile_*", rf"t_[a-z]\w*|{INDEX}"),
+         ("compiler/llvm_*", r"LLVMBuild\w+")]
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", re.M)
 
@@ -157,6 +160,9 @@ def self_test():
     body('  g("t_a(", t_b(t)); // t_a(t) + t_b(t)', 0)
     body("  x[i] = t_a(t);\n  y[j] = t_b(t);", 0)
     body("  return t_add(t, x[t_i(t)], t_b(t));", 1)
+    body("  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));", 1)
+    body("  w.hi = i_max(i_cdiv(w.end, i_int(3)), i_int(1));", 0)
+    body("  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));", 1, "compiler/tile_walk.c")
     body("  LLVMBuildAdd(b, LLVMBuildMul(b, x, y, n), LLVMBuildMul(b, y, x, n), n);", 1,
          "compiler/llvm_a.c")
     body("  LLVMBuildAdd(b, LLVMBuildMul(b, x, y, n), z, n);", 0, "compiler/llvm_a.c")
