@@ -80,7 +80,6 @@ def on_gpu(suite, wanted_cases):
             suite.say(f"  {i + 1} of {len(wanted_cases)}: {cases.label(case)}")
             one_case(suite, case, makers, timer, rounds, clocks)
             suite.results.save()
-    keep_sweeps(suite, makers["triton"])
 
 
 def one_case(suite, case, makers, timer, rounds, clocks):
@@ -155,10 +154,3 @@ def tune_command(suite, file, case):
     return [suite.where.cli, "tune", file, "--device", suite.kind, "--shape", cases.shape(case),
             "--json", "-q", *top]
 
-
-def keep_sweeps(suite, triton):
-    for (dtype, d, causal, window), seconds in triton.seconds.items():
-        suite.results.measure("triton", {"start": "sweep", "dtype": dtype, "d": d,
-                                         "causal": causal, "window": window}, "time", "ms",
-                              [1e3 * seconds],
-                              context={"config": list(triton.found[dtype, d, causal, window])})

@@ -17,9 +17,7 @@ import timing
 import world
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Every cache that a subject, torch, Triton or the driver keeps between processes.
-CACHES = {"ATTNC_CACHE_DIR": "attnc", "TRITON_CACHE_DIR": "triton",
-          "TORCHINDUCTOR_CACHE_DIR": "inductor", "CUDA_CACHE_PATH": "driver"}
+LAUNCHES = 500  # of which a sample of the host's time is made
 
 
 def run(suite):
@@ -32,7 +30,7 @@ def run(suite):
 
 def cold(suite, subject, caches, seconds=180):
     """One process: its line of JSON."""
-    env = {name: os.path.join(caches, sub) for name, sub in CACHES.items()}
+    env = {name: os.path.join(caches, sub) for name, sub in world.CACHES.items()}
     for path in env.values():
         os.makedirs(path, exist_ok=True)
     said = process.run([sys.executable, os.path.join(HERE, "cold.py"), subject, suite.where.path,
@@ -94,15 +92,19 @@ def launches(suite):
     makers = peers.subjects(suite.context(), True, lambda call: 1e-3 * timer.warm(call)[0])
     calls = {}
     for name, make in makers.items():
-        call = forward.attempt(suite, name, case, lambda: make(case, tensors))
+        call = forward.attempt(suite, name, case, lambda: warmed(timer, make(case, tensors)))
         if call:
-            timer.warm(call)
             calls[name] = call
     found = {name: [] for name in calls}
     for _, name in timing.turns(calls, 3 if suite.quick else 10):
-        found[name] += timer.host_us(calls[name], 500)
+        found[name] += timer.host_us(calls[name], LAUNCHES)
     for name, us in found.items():
         suite.results.measure(name, case, "time", "us", us)
+
+
+def warmed(timer, call):
+    timer.warm(call)
+    return call
 
 
 # ---- sweeps ----
@@ -136,3 +138,14 @@ def sweep(suite):
                "rejected": sum(v not in ("best", "ok") for v in verdicts)}
     if not suite.emulated:
         suite.results.measure("attnc", what, "time", "ms", [ms], context=context)
+        forward.attempt(suite, "triton", what, lambda: triton_sweep(suite, case, what))
+
+
+def triton_sweep(suite, case, what):
+    """The same for our Triton kernel: compiles and times its configurations, one by one."""
+    import peers
+    timer = timing.Timer(world.torch())
+    maker = peers.Triton(suite.quick, lambda call: 1e-3 * timer.warm(call)[0])
+    maker(case, peers.Tensors(timer.torch, case))
+    suite.results.measure("triton", what, "time", "ms", [1e3 * maker.seconds],
+                          context={"candidates": len(maker.tried)})

@@ -63,7 +63,7 @@ def attention(q, k, v, o, q_b, q_h, q_s, k_b, k_h, k_s, v_b, v_h, v_s, o_b, o_h,
               BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, CAUSAL: tl.constexpr,
               WINDOW: tl.constexpr):
     """One block of BM queries of one head.  scale: softmax scale × log2(e).  left, right: how
-    far before and after its own position a query sees (right is sk without a mask)."""
+    far before and after its own position a query sees (right is large without a mask)."""
     n_blocks = tl.cdiv(sq, BM)
     at = tl.program_id(0)
     if CAUSAL:
@@ -110,7 +110,7 @@ def prepare(q, k, v, o, causal, window=None, config=CONFIGS[128][0]):
     (b, sq, h, d), (sk, hk) = q.shape, k.shape[1:3]
     left, right = window or (-1, -1)
     ends = causal or right >= 0
-    right = 0 if causal else right if right >= 0 else sk
+    right = 0 if causal else right if right >= 0 else sq + sk
     block_m, block_n, stages, warps = config
     strides = [x.stride(axis) for x in (q, k, v, o) for axis in (0, 2, 1)]
     scale = math.log2(math.e) / math.sqrt(d)

@@ -10,6 +10,9 @@ import time
 from kit.results import Skip
 
 SMI = "nvidia-smi"
+# Every cache that attnc, torch, Triton or the driver keeps between processes.
+CACHES = {"ATTNC_CACHE_DIR": "attnc", "ATTNC_TUNE_DIR": "tune", "TRITON_CACHE_DIR": "triton",
+          "TORCHINDUCTOR_CACHE_DIR": "inductor", "CUDA_CACHE_PATH": "driver"}
 MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 
 
@@ -107,7 +110,8 @@ class Clocks:
                 [SMI, f"--query-gpu={','.join(self.FIELDS)}", "--id=0",
                  "--format=csv,noheader,nounits", "--loop-ms=100"],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            threading.Thread(target=self.listen, daemon=True).start()
+            self.thread = threading.Thread(target=self.listen, daemon=True)
+            self.thread.start()
 
     def listen(self):
         for line in self.process.stdout:
@@ -131,6 +135,8 @@ class Clocks:
         if self.process:
             self.process.terminate()
             self.process.wait()
+            self.thread.join()
+            self.process.stdout.close()
 
     def __enter__(self):
         return self
