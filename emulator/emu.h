@@ -126,6 +126,7 @@ typedef struct Group {
   int pc;
   uint32_t mask;
   bool waiting;
+  uint64_t since; /* instructions of the warp when it was parked */
 } Group;
 
 struct Warp {

@@ -53,21 +53,18 @@ park(Warp *w, int pc, uint32_t mask, bool waiting)
       w->spins = 0;
       return;
     }
-  w->parked[w->n_parked++] = (Group){pc, mask, waiting};
+  w->parked[w->n_parked++] = (Group){pc, mask, waiting, w->executed};
 }
 
-/* The lowest pc, or in turn; -1: all wait. */
+/* The lowest pc; in turns, who has not run for longest; -1: all wait. */
 static int
 choose(const Warp *w)
 {
-  int best = -1, skip = w->spins > SPINS ? w->spins % w->n_parked : 0;
-  for (int j = 0; j < w->n_parked; j++) {
-    int i = (j + skip) % w->n_parked;
-    if (w->parked[i].waiting)
-      continue;
-    if (skip)
-      return i;
-    if (best < 0 || w->parked[i].pc < w->parked[best].pc)
+  int best = -1;
+  bool turns = w->spins > SPINS;
+  for (int i = 0; i < w->n_parked; i++) {
+    const Group *g = &w->parked[i], *b = &w->parked[best < 0 ? i : best];
+    if (!g->waiting && (best < 0 || (turns ? g->since < b->since : g->pc < b->pc)))
       best = i;
   }
   return best;

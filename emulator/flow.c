@@ -12,7 +12,7 @@ park_at(Warp *w, int pc, uint32_t mask)
       w->parked[j].waiting = false;
       return;
     }
-  w->parked[w->n_parked++] = (Group){pc, mask, false};
+  w->parked[w->n_parked++] = (Group){pc, mask, false, w->executed};
 }
 
 /* The side with the lower pc runs on. */
