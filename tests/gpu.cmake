@@ -1,0 +1,32 @@
+# The GPU suite (bench/gpu) without a GPU: its parts, and all of it on the emulated device with
+# tiny sizes.  A sanitized library cannot be loaded by an interpreter that is not.
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+set(gpu ${CMAKE_SOURCE_DIR}/bench/gpu)
+
+# gpu_test(NAME python): bench/gpu/tests/test_NAME.py, exit 77: skipped
+function(gpu_test name python)
+  add_test(NAME gpu_${name} COMMAND ${python} ${gpu}/tests/test_${name}.py)
+  set_tests_properties(gpu_${name} PROPERTIES LABELS bench SKIP_RETURN_CODE 77 TIMEOUT 600
+    ENVIRONMENT "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;PYTHONDONTWRITEBYTECODE=1")
+endfunction()
+
+if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
+  gpu_test(suite ${Python3_EXECUTABLE})
+  gpu_test(golden ${Python3_EXECUTABLE})
+  set_tests_properties(gpu_golden PROPERTIES COST 60)
+  if(ATTNC_PYTHON) # one that may have torch and Triton
+    gpu_test(torch ${ATTNC_PYTHON})
+  endif()
+
+  set(result ${CMAKE_CURRENT_BINARY_DIR}/gpu/tiny.json)
+  add_test(NAME gpu_tiny COMMAND ${Python3_EXECUTABLE} ${gpu}/run --device emu --tiny
+    --attnc ${CMAKE_BINARY_DIR} --out ${result})
+  add_test(NAME gpu_tiny_report COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/report
+    ${result})
+  set_tests_properties(gpu_tiny gpu_tiny_report PROPERTIES LABELS bench TIMEOUT 300
+    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  set_tests_properties(gpu_tiny PROPERTIES FIXTURES_SETUP gpu_tiny_result PASS_REGULAR_EXPRESSION
+    "checks passed, 0 failed; [0-9]+ measurements")
+  set_tests_properties(gpu_tiny_report PROPERTIES FIXTURES_REQUIRED gpu_tiny_result
+    PASS_REGULAR_EXPRESSION "less by")
+endif()
