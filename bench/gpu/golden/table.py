@@ -101,9 +101,7 @@ def row_of(form):
 def not_emulated(instance):
     """What a form's mnemonic allows and the emulator refuses: results in f64 that are not
     rounded to nearest."""
-    if instance.has("rz", "rm", "rp"):
-        return instance.types[0] == "f64"
-    return instance.types == ["f64", "f64"] and instance.has("rzi", "rmi", "rpi")
+    return instance.has("rz", "rm", "rp") and instance.types[0] == "f64"
 
 
 def split(form, row):
