@@ -28,13 +28,14 @@ def run(suite):
 
 # ---- starts ----
 
-def cold(suite, subject, caches, seconds=180):
+def cold(suite, subject, caches):
     """One process: its line of JSON."""
     env = {name: os.path.join(caches, sub) for name, sub in world.CACHES.items()}
     for path in env.values():
         os.makedirs(path, exist_ok=True)
     said = process.run([sys.executable, os.path.join(HERE, "cold.py"), subject, suite.where.path,
-                        suite.kind, "tiny" if suite.tiny else "full"], seconds, env)
+                        suite.kind, "tiny" if suite.tiny else "full"],
+                       max(20, min(180, suite.left())), env)
     if said.code != 0:
         raise RuntimeError(said.why)
     return json.loads(said.out.splitlines()[-1])
@@ -52,7 +53,8 @@ def starts(suite):
     found = {}
     for r in range(rounds):
         for subject in subjects[r % len(subjects):] + subjects[:r % len(subjects)]:
-            if suite.late() and r:
+            if suite.late():
+                suite.results.skip(subject, {"start": "cold", "round": r, **case}, "out of time")
                 continue
             caches = os.path.join(suite.folder, f"caches-{subject}-{r}")
             try:
@@ -86,6 +88,9 @@ def launches(suite):
         suite.results.skip("all", case, "the emulator executes a launch before it returns")
         return
     torch = world.torch()
+    if suite.late():
+        suite.results.skip("all", case, "out of time")
+        return
     import peers
     timer = timing.Timer(torch)
     tensors = peers.Tensors(torch, case)
@@ -113,8 +118,9 @@ def sweep(suite):
     """attnc tune, whole: compiles, checks and times every legal schedule that it is given."""
     case = cases.latency(suite.tiny)
     what = {"start": "sweep", **case}
-    if not suite.where.cli:
-        suite.results.skip("attnc", what, "there is no command `attnc` in the folder")
+    if not suite.where.cli or suite.late():
+        suite.results.skip("attnc", what, "out of time" if suite.where.cli else
+                           "there is no command `attnc` in the folder")
         return
     file = os.path.join(suite.folder, "sweep.attn.yaml")
     with open(file, "w", encoding="utf-8") as f:

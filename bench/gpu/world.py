@@ -1,5 +1,6 @@
 """What is being measured: the device, its driver, the versions of everything, and the clocks
 while it is measured.  Nothing here changes a setting of the device."""
+import os
 import shutil
 import statistics
 import subprocess
@@ -16,13 +17,18 @@ CACHES = {"ATTNC_CACHE_DIR": "attnc", "ATTNC_TUNE_DIR": "tune", "TRITON_CACHE_DI
 MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 
 
-def smi(fields, *more):
+def query(fields):
+    """nvidia-smi's words for device 0 of this process."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
+    return [f"--query-gpu={','.join(fields)}", f"--id={visible or 0}",
+            "--format=csv,noheader,nounits"]
+
+
+def smi(fields):
     """The first device's values of nvidia-smi's query, as texts; {} where it does not answer."""
     if not shutil.which(SMI):
         return {}
-    said = subprocess.run([SMI, f"--query-gpu={','.join(fields)}", "--id=0",
-                           "--format=csv,noheader,nounits", *more],
-                          capture_output=True, text=True)
+    said = subprocess.run([SMI, *query(fields)], capture_output=True, text=True)
     values = [v.strip() for v in (said.stdout.splitlines() or [""])[0].split(",")]
     return dict(zip(fields, values)) if said.returncode == 0 and len(values) == len(
         fields) else {}
@@ -62,7 +68,6 @@ def device(where, kind):
 
 def library(where, kind):
     """(path, settings) of the driver library of --device."""
-    import os
     if kind == "emu":
         return where.emulator, "arch=sm_80"
     return os.environ.get("ATTNC_LIBCUDA") or "libcuda.so.1", None
@@ -97,27 +102,25 @@ def torch():
 
 
 class Clocks:
-    """nvidia-smi asked ten times a second, beside the work; `between` says what the SM clock
-    and the power were.  Without nvidia-smi it says nothing."""
+    """nvidia-smi asked again and again, beside the work; `between` says what the SM clock and
+    the power were.  Without nvidia-smi it says nothing."""
 
     FIELDS = ("clocks.sm", "power.draw", "temperature.gpu")
     KEYS = ("sm_mhz", "power_w", "temperature_c")
+    PAUSE = 0.1  # seconds between two questions
 
     def __init__(self):
-        self.rows, self.process = [], None
+        self.rows, self.over = [], threading.Event()
+        self.thread = threading.Thread(target=self.ask, daemon=True)
         if shutil.which(SMI):
-            self.process = subprocess.Popen(
-                [SMI, f"--query-gpu={','.join(self.FIELDS)}", "--id=0",
-                 "--format=csv,noheader,nounits", "--loop-ms=100"],
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            self.thread = threading.Thread(target=self.listen, daemon=True)
             self.thread.start()
 
-    def listen(self):
-        for line in self.process.stdout:
-            values = [number(v.strip()) for v in line.split(",")]
-            if len(values) == len(self.FIELDS):
-                self.rows.append((time.monotonic(), values))
+    def ask(self):
+        while not self.over.is_set():
+            said = smi(self.FIELDS)
+            if said:
+                self.rows.append((time.monotonic(), [number(v) for v in said.values()]))
+            self.over.wait(self.PAUSE)
 
     def between(self, start, end):
         rows = [values for at, values in self.rows if start <= at <= end]
@@ -131,15 +134,10 @@ class Clocks:
             found.update(sm_mhz_least=min(seen), sm_mhz_most=max(seen))
         return found
 
-    def close(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
-            self.thread.join()
-            self.process.stdout.close()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.close()
+        self.over.set()
+        if self.thread.is_alive():
+            self.thread.join()
