@@ -13,7 +13,13 @@ endfunction()
 if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   gpu_test(suite ${Python3_EXECUTABLE})
   gpu_test(golden ${Python3_EXECUTABLE})
+  gpu_test(clothes ${Python3_EXECUTABLE})
   set_tests_properties(gpu_golden PROPERTIES COST 60)
+  # What has been recorded on chips, and what the page on unproven forms says of it.
+  add_test(NAME gpu_recordings COMMAND ${Python3_EXECUTABLE} ${gpu}/golden/golden replay
+    --attnc ${CMAKE_BINARY_DIR})
+  set_tests_properties(gpu_recordings PROPERTIES LABELS bench TIMEOUT 300
+    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
   if(ATTNC_PYTHON) # one that may have torch and Triton
     gpu_test(torch ${ATTNC_PYTHON})
   endif()

@@ -39,7 +39,7 @@ def look(path):
 
 
 def find(path=None):
-    """Exits with the reason where nothing is found.  After it `import attnc` is of that
+    """Exits with 2 and the reason where nothing is found.  After it `import attnc` is of that
     folder."""
     chosen = os.environ.get("ATTNC_LIBRARY")
     tried = [path] if path else [os.path.dirname(chosen)] if chosen else [
@@ -52,5 +52,7 @@ def find(path=None):
             if python not in sys.path:
                 sys.path.insert(0, python)
             return found
-    sys.exit("no libattnc.so and libattnc-emu.so in " + ", ".join(tried) +
-             ": build attnc (scripts/build portable), or name the folder with --attnc")
+    print("no libattnc.so and libattnc-emu.so in " + ", ".join(tried) +
+          ": build attnc (scripts/build portable), or name the folder with --attnc",
+          file=sys.stderr)
+    sys.exit(2)

@@ -120,9 +120,42 @@ def peak_block(data):
     return text if subjects else "", {}
 
 
+def checks_block(data):
+    """What was compared, phase by phase, and every comparison that failed."""
+    phases, wrong = {}, []
+    for c in data["checks"]:
+        passed, all_ = phases.get(c["phase"], (0, 0))
+        phases[c["phase"]] = passed + c["pass"], all_ + 1
+        if not c["pass"]:
+            said = c["case"].get("notation") or words(c["case"])
+            wrong.append((c["phase"], name_of(c["subject"]), said, first_line(c.get("why", ""))))
+    text = table(("phase", "passed", "of"), [(n, *row) for n, row in phases.items()])
+    if wrong:
+        text += "\n\n" + table(("wrong", "subject", "case", "why"), wrong, "llll")
+    return text if phases else "", {}
+
+
+def first_line(text):
+    return (text.splitlines() or [""])[0].replace("|", "/")[:200]
+
+
+def skipped_block(data):
+    """What was asked for and not measured, the same reasons together."""
+    found = {}
+    for s in data["skipped"]:
+        found.setdefault((s["phase"], name_of(s["subject"]), first_line(s["why"])),
+                         []).append(s["case"])
+    rows = [(phase, subject, words(cases[0]) if len(cases) == 1 else f"{len(cases)} cases", why)
+            for (phase, subject, why), cases in found.items()]
+    return table(("phase", "subject", "what", "why not"), rows, "llll") if rows else "", {}
+
+
+ALL = ("correctness", "golden", "memory", "forward", "latency")
 BLOCKS = {f"gpu.{phase}": ((phase,), throughput_block(phase))
           for phase in ("forward", "backward", "decode")} | {
     "gpu.behind": (("forward", "backward", "decode"), behind_block),
     "gpu.latency": (("latency",), latency_block),
     "gpu.memory": (("memory",), memory_block),
-    "gpu.peak": (("memory",), peak_block)}
+    "gpu.peak": (("memory",), peak_block),
+    "gpu.checks": (ALL, checks_block),
+    "gpu.skipped": (ALL, skipped_block)}

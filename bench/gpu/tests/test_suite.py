@@ -7,6 +7,7 @@ import stat
 import sys
 import time
 import unittest
+import xml.etree.ElementTree
 
 import common
 
@@ -319,6 +320,51 @@ class ResultFiles(common.Case):
         for wrong in ([], [1, 0]):
             with self.assertRaises(ValueError):
                 geomean(wrong)
+
+
+class Report(common.Case):
+    """bench/report of a result as a GPU run leaves it."""
+
+    def result(self):
+        path = os.path.join(self.folder(), "r.json")
+        kept = results.Results("gpu", path, {"name": "NVIDIA X"}, {}, log=io.StringIO())
+        with kept.phase("correctness"):
+            kept.check("attnc", {"notation": "bf16 b1 …"}, True)
+            kept.check("attnc", {"notation": "fp16 b2 …"}, False, "o[3] is wrong\nand more")
+        with kept.phase("forward"):
+            for s, ms in ((1024, (2.0, 1.0)), (4096, (1.0, 4.0))):
+                case = cases.case("bf16", 128, s, True, 16)
+                for subject, x in zip(("attnc", "sdpa_cudnn"), ms):
+                    row = kept.measure(subject, case, "time", "ms", [x])
+                    row["derived"] = {"tflops": cases.flops(case) / x * 1e-9}
+                kept.skip("sdpa_flash", case, "no kernel | here")
+        with kept.phase("latency"):
+            for start, us in (("cold", 300.0), ("launch", 2.5)):
+                kept.measure("attnc", {"start": start, **cases.latency()}, "time", "ms", [us])
+        kept.finish()
+        return path
+
+    def test_blocks(self):
+        from kit.gpu_report import BLOCKS
+        data = results.load(self.result())
+        made = {name: make(data) for name, (phases, make) in BLOCKS.items()
+                if {p["name"] for p in data["phases"]} & set(phases)}
+        self.assertIn("0.500 ×", made["gpu.forward"][0])
+        self.assertIn("1 of 2 cells", made["gpu.behind"][0])
+        self.assertIn("| correctness | 1 | 2 |", made["gpu.checks"][0])
+        self.assertIn("| fp16 b2 … | o[3] is wrong |", made["gpu.checks"][0])
+        self.assertIn("| 2 cases | no kernel / here |", made["gpu.skipped"][0])
+        self.assertEqual(len(made["gpu.latency"][1]), 2)
+        for _, plots in made.values():
+            for svg in plots.values():
+                self.assertTrue(xml.etree.ElementTree.fromstring(svg).tag.endswith("svg"))
+
+    def test_the_command(self):
+        said = process.run([sys.executable, os.path.join(common.ROOT, "bench", "report"),
+                            self.result()])
+        self.assertEqual(said.code, 0, said.err)
+        for block in ("gpu.forward", "gpu.behind", "gpu.latency", "gpu.checks", "gpu.skipped"):
+            self.assertIn(f"## {block}\n", said.out)
 
 
 if __name__ == "__main__":
