@@ -1,5 +1,6 @@
 """Every `attnc …` line that the documentation shows as a whole command is run, on the emulated
-device, from a copy of the tree's specs; each must end with 0.
+device, beside the tree's specs; each must end with 0.  The message that the README shows is
+the one that is printed.
 
 usage: docs_commands.py ROOT BIN_DIR LIB_DIR"""
 import glob
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 COMMAND = re.compile(r"^(?:    |)((?:\w+=\S+ )*attnc [a-z].*)$")
 PLACEHOLDER = re.compile(r"\b(SPEC|DIR|FILE|SHELL)\b|…|\bedited\.")
@@ -27,6 +29,20 @@ def commands(root):
                         yield os.path.relpath(path, root), number, found.group(1)
 
 
+def wrong_message(root, folder, env):
+    """None, or how the README's message differs from that of the spec it speaks of."""
+    with open(os.path.join(root, "README.md"), encoding="utf-8") as page:
+        shown = re.search(r"(?:^    .*\n)*^    bad\.attn\.yaml:.*\n(?:^    .*\n)*", page.read(), re.M)
+    with open(f"{root}/specs/llama3_8b_prefill.attn.yaml", encoding="utf-8") as good, \
+         open(os.path.join(folder, "bad.attn.yaml"), "w", encoding="utf-8") as bad:
+        bad.write(good.read().replace("causal: true", "casual: true"))
+    done = subprocess.run(["attnc", "check", "bad.attn.yaml"], cwd=folder, env=env, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode == 3 and shown and textwrap.dedent(shown.group(0)) in done.stderr:
+        return None
+    return f"README.md shows another message than this one, {done.returncode}:\n{done.stderr}"
+
+
 def main():
     root, binaries, libraries = (os.path.abspath(p) for p in sys.argv[1:])
     failed = ran = 0
@@ -36,6 +52,9 @@ def main():
                    ATTNC_LIBCUDA=os.path.join(libraries, "libattnc-emu.so"),
                    ATTNC_CACHE_DIR=os.path.join(folder, "cache"),
                    ATTNC_TUNE_DIR=os.path.join(folder, "tune"))
+        wrong = wrong_message(root, folder, env)
+        if wrong:
+            sys.exit(wrong)
         for page, number, command in commands(root):
             ran += 1
             done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, text=True,
