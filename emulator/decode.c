@@ -48,6 +48,7 @@ dec_step(Dec *d, Step *step)
 {
   Insn *i = dec_emit(d, K_STEP);
   i->step = step;
+  i->unit = step == step_select || step == step_bfi || step == step_pred ? UNIT_ALU : UNITS;
   return i;
 }
 

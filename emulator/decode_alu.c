@@ -393,7 +393,9 @@ build_math(Dec *d)
   Type t = (Type)d->m.t[0];
   if (!ar_math(&op, (ArMath)d->form->arg, (ArType)ar_types[t], ar_mods(&d->m)))
     dec_fail(d, "this form is not emulated");
-  emit_fn(d, op.fn, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row)->op = op;
+  Insn *i = emit_fn(d, op.fn, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row);
+  i->op = op;
+  i->unit = ar_mods(&d->m) & AR_APPROX ? UNIT_MUFU : UNIT_ALU;
 }
 
 /* The row of a conversion's source, narrowed if the register is wider than the type. */

@@ -72,7 +72,7 @@ enum {
   F_GLOBAL = 16,
 };
 
-/* What an instruction keeps busy, for the cost model. */
+/* What an instruction keeps busy, for the cost model; UNITS: issue slots alone. */
 typedef enum Unit { UNIT_ALU, UNIT_MUFU, UNIT_MMA, UNIT_SHARED, UNIT_GLOBAL, UNITS } Unit;
 
 struct Insn {

@@ -219,6 +219,12 @@ run_one(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   return i->step(x, i, mask);
 }
 
+static inline uint32_t
+lanes_in(uint32_t mask)
+{
+  return mask == FULL ? LANES : (uint32_t)__builtin_popcount(mask);
+}
+
 Stop
 exec_warp(Exec *x, Warp *w)
 {
@@ -235,7 +241,7 @@ exec_warp(Exec *x, Warp *w)
     uint32_t mask = w->active & guard;
     ShadowCount *count = &x->counts[i - code];
     count->count++;
-    count->threads += (uint32_t)__builtin_popcount(mask);
+    count->threads += lanes_in(mask);
     w->executed++;
     track(x, w, i, mask);
     Stop stop = mask ? run_one(x, w, i, mask) : GO;
@@ -243,7 +249,7 @@ exec_warp(Exec *x, Warp *w)
       w->pc++;
     } else if (stop == PARK) {
       count->count--;
-      count->threads -= (uint32_t)__builtin_popcount(mask);
+      count->threads -= lanes_in(mask);
       if (!regroup(w, true))
         return stuck(x, w);
     } else if (stop != JUMPED) {

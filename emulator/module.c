@@ -127,6 +127,8 @@ decode(Device *d, struct CUmod_st *m)
 static CUresult
 load(Device *d, struct CUmod_st *m, const char *text, char *log, size_t n)
 {
+  static atomic_uint_fast64_t ids;
+  m->ptx.id = atomic_fetch_add(&ids, 1) + 1;
   m->ptx.arena = m->arena = arena_new(ARENA_LIMIT);
   if (!m->arena)
     return CUDA_ERROR_OUT_OF_MEMORY;

@@ -436,14 +436,21 @@ module(Parse *s)
     module_item(s);
 }
 
-static void
-index_lines(Ptx *p)
+void
+ptx_index(Ptx *p, const char *text, size_t n)
 {
-  p->n_lines = 1;
+  p->text = arena_strndup(p->arena, text, n);
+  p->n_lines = p->text ? 1 : 0;
+  if (!p->text)
+    return;
   for (const char *c = p->text; *c; c++)
     p->n_lines += *c == '\n';
   p->lines = NEW_N(p->arena, const char *, p->n_lines + 1);
   int line = 1;
+  if (!p->lines) {
+    p->text = NULL;
+    return;
+  }
   p->lines[1] = p->text;
   for (const char *c = p->text; *c; c++)
     if (*c == '\n')
@@ -455,8 +462,7 @@ parse_all(Ptx *p, const char *text, size_t n)
 {
   Parse *s = NEW(p->arena, Parse);
   s->ptx = p;
-  p->text = arena_strndup(p->arena, text, n);
-  index_lines(p);
+  ptx_index(p, text, n);
   module(s);
 }
 

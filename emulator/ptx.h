@@ -158,6 +158,7 @@ typedef struct Ast { /* of one .entry */
 
 typedef struct Ptx {
   Arena *arena;
+  uint64_t id; /* of the module, in this process */
   char *text;         /* our copy */
   const char **lines; /* 1 … n_lines: starts */
   int n_lines;
@@ -176,6 +177,9 @@ bool ptx_parse(Ptx *p, const char *text, size_t n);
 /* For the parser and the decoder, while p->fail is set. */
 _Noreturn void ptx_fail(Ptx *p, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Copies the text and finds its lines; without a catch point text is NULL when memory is
+ * out. */
+void ptx_index(Ptx *, const char *text, size_t n);
 /* One line of the text, without white space around it. */
 const char *ptx_line(const Ptx *p, int line, int *n);
 

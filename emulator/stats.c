@@ -1,6 +1,6 @@
 /* The cost model: never a time, an order among schedules.
  *
- * Clocks that a CTA keeps each unit of its SM busy (kernels.md's model, per M×N tile:
+ * Clocks that a CTA keeps each unit of its SM busy (the usual model per M×N tile is
  * MMA = M·N·D / 1024, MUFU = M·N / 16, issue ≈ 5 · M·N / 128, from executed instructions
  * instead of formulae):
  *   MMA     multiply-adds / multiply-adds a clock
@@ -24,7 +24,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static attncEmuStats totals;
 
-enum { ISSUE_SLOTS = 4, SECTOR = 32 };
+enum { ISSUE_SLOTS = 4, SECTOR = 32, TEXT_MOST = 100 };
 
 static double
 macs_of(const Insn *i)
@@ -114,12 +114,25 @@ add_counts(const Launch *l, attncEmuStats *t)
 
 typedef struct Row {
   int line;
-  char text[100];
   ShadowCount count;
   bool shared, global;
 } Row;
 static Row *rows;
 static size_t n_rows;
+/* The text that the lines are of, ours, as the module may be gone. */
+static Ptx profiled;
+
+static bool
+keep_text(const Ptx *p)
+{
+  if (profiled.text && profiled.id == p->id)
+    return true;
+  arena_free(profiled.arena);
+  profiled = (Ptx){.arena = arena_new(0), .id = p->id};
+  if (profiled.arena)
+    ptx_index(&profiled, p->text, strlen(p->text));
+  return profiled.text != NULL;
+}
 
 static void
 keep_profile(const Launch *l)
@@ -127,15 +140,12 @@ keep_profile(const Launch *l)
   const Kernel *k = l->kernel;
   const ShadowCount *counts = shadow_launch_counts(l->shadow);
   free(rows);
-  rows = calloc((size_t)k->n_code, sizeof *rows);
+  rows = keep_text(k->ptx) ? calloc((size_t)k->n_code, sizeof *rows) : NULL;
   n_rows = 0;
   for (int j = 0; rows && j < k->n_code; j++) {
     const Insn *i = &k->code[j];
     Row *r =
         n_rows && rows[n_rows - 1].line == i->line ? &rows[n_rows - 1] : &rows[n_rows++];
-    int n;
-    const char *text = ptx_line(k->ptx, i->line, &n);
-    snprintf(r->text, sizeof r->text, "%.*s", n, text);
     r->line = i->line;
     r->count.count = counts[j].count > r->count.count ? counts[j].count : r->count.count;
     r->count.phases += counts[j].phases;
@@ -205,14 +215,16 @@ static void
 out_row(Out *o, const Row *r)
 {
   char text[200];
+  int n;
   uint64_t conflicts = r->shared ? r->count.phases - r->count.ideal : 0;
+  const char *line = ptx_line(&profiled, r->line, &n);
   snprintf(text, sizeof text, "{\"line\": %d, \"count\": %llu, \"text\": \"", r->line,
            (unsigned long long)r->count.count);
   out_text(o, text);
-  for (const char *s = r->text; *s; s++) {
-    if (*s == '"' || *s == '\\')
+  for (int i = 0; i < n && i < TEXT_MOST; i++) {
+    if (line[i] == '"' || line[i] == '\\')
       out_char(o, '\\');
-    out_char(o, (unsigned char)*s < ' ' ? ' ' : *s);
+    out_char(o, (unsigned char)line[i] < ' ' ? ' ' : line[i]);
   }
   snprintf(
       text, sizeof text, "\", \"conflicts\": %llu, \"sectors\": %llu, \"ideal\": %llu}",
