@@ -2,6 +2,7 @@
 import array
 import math
 import struct
+from collections import Counter
 from typing import NamedTuple
 
 from .forms import WIDTH
@@ -15,7 +16,7 @@ class Verdict(NamedTuple):
     near: int       # others within the bound
     wrong: int      # neither
     first: int      # the first wrong element, -1
-    ulps: int       # the largest distance of finite elements, in units in the last place
+    ulps: dict      # of finite floats: {distance in units in the last place: how many}
     got: str        # bits of the first wrong element
     wanted: str
 
@@ -75,18 +76,18 @@ def compare(output, got, wanted):
     """The verdict on one output; equal bits, or the bound of its instance, decide."""
     a, b = region(got, output), region(wanted, output)
     if a == b:
-        return Verdict(output.variant, output.n, 0, 0, -1, 0, "", "")
-    code, bound, ulps = CODES[WIDTH[output.type]], bound_of(output.variant), 0
+        return Verdict(output.variant, output.n, 0, 0, -1, {}, "", "")
+    code, bound, ulps = CODES[WIDTH[output.type]], bound_of(output.variant), Counter()
     wrong, near, first = 0, 0, None
     for i, (x, y) in enumerate(zip(array.array(code, a), array.array(code, b))):
         if x == y:
             continue
         if is_float(output.type):
-            ulps = max(ulps, distance(x, y, output.type))
+            ulps[distance(x, y, output.type)] += 1
         if any(bound) and is_float(output.type) and within(x, y, output.type, bound):
             near += 1
             continue
         wrong += 1
         first = first or (i, f"{x:#x}", f"{y:#x}")
     i, x, y = first or (-1, "", "")
-    return Verdict(output.variant, output.n - near - wrong, near, wrong, i, ulps, x, y)
+    return Verdict(output.variant, output.n - near - wrong, near, wrong, i, dict(ulps), x, y)
