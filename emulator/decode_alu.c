@@ -145,6 +145,8 @@ static void
 setp_pair(Dec *d, Type t)
 {
   uint32_t low = dec_temp_pred(d), high = dec_temp_pred(d);
+  if (!d->r[0].o->second)
+    dec_fail(d, "a comparison of pairs has two results, p|q");
   emit_compare(d, t, false, low, PRED_SINK);
   emit_compare(d, t, true, high, PRED_SINK);
   if (d->guard != d->r[0].row) {

@@ -1,0 +1,230 @@
+"""What the emulator accepts, the assembler accepts.
+
+Reads emulator/ops.def, makes statements of every form (and spoils some of them), and asks
+both: what the emulator takes and ptxas refuses is an error.  The other way round is allowed
+for one legal statement in ten: the emulator has fewer forms.
+
+    emu_forms.py OPS.def EMULATOR.so PTXAS TARGET:VERSION…     such as 80:70
+"""
+import ctypes
+import itertools
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+TYPES = {"pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
+         "s64", "f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64"}
+SPACES = ("global", "shared", "shared::cta", "local", "const", "param", "param::entry")
+STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",
+           "aligned", "f16", "lo"]
+EACH, BATCH = 40, 300
+HEAD = """.version %d.%d
+.target sm_%s
+.address_size 64
+.visible .entry k(.param .u64 par) {
+.reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<80>; .reg .b64 %%rd<40>;
+.reg .f32 %%f<40>; .reg .f64 %%fd<40>;
+.shared .align 16 .b8 sh[64];
+tt: .branchtargets END;
+%s
+END: ret;
+}
+"""
+
+
+def read_forms(path):
+    text = open(path, encoding="utf-8").read()
+    sets = dict(re.findall(r'SET\("(\w+)",\s*"([^"]*)"\)', text))
+    forms = re.findall(r'FORM\("([^"]*)",\s*"([^"]*)",\s*\d+,\s*\d+,\s*(\w+),', text)
+    return sets, forms
+
+
+def slots(sets, mnemonic):
+    """For each slot what may stand there; None: nothing."""
+    for slot in mnemonic.split()[1:]:
+        optional, slot = slot.endswith("?"), slot.rstrip("?")
+        names = sets[slot[1:]] if slot[0] == "@" else slot
+        yield ([None] if optional else []) + names.split("|")
+
+
+def bits(name):
+    if name in ("f16x2", "bf16x2", "tf32"):
+        return 32
+    return int(re.sub(r"\D", "", name) or 1)
+
+
+def register(name, k):
+    if name == "pred":
+        return f"%p{k}"
+    if name == "f32":
+        return f"%f{k}"
+    if name == "f64":
+        return f"%fd{k}"
+    return ("%rs", "%r", "%rd")[(bits(name) > 16) + (bits(name) > 32)] + str(k)
+
+
+def address(builder, mods, k):
+    if builder == "cp_async":
+        return "[%rd1]" if k else "[sh]"
+    space = next((m for m in mods if m in SPACES), "")
+    if space.startswith("param"):
+        return "[par]"
+    return "[%r1]" if space.startswith("shared") else "[%rd1]"
+
+
+def operand(want, builder, mods, types, k):
+    if want == "[]":
+        return address(builder, mods, k)
+    if want == "#":
+        return {"cp_async": "16", "lop3": "7"}.get(builder, "1")
+    if want in ("L", "T"):
+        return "END" if want == "L" else "tt"
+    want = want.lstrip("=!").rstrip(">")
+    second, want = want.endswith("|p"), want.removesuffix("|p")
+    count = 0
+    if want.startswith("v"):
+        count, want = 4 if "v4" in mods else 2 if "v2" in mods else 0, want[1:]
+    match = re.fullmatch(r"(b32|f32)x(\d)", want)
+    if match:
+        want, count = match[1], int(match[2])
+    if want == "*":
+        want = types[0] if types else "u64"
+    elif want == "W":
+        want = types[0][0] + str(2 * bits(types[0]))
+    elif want == "p":
+        want = "pred"
+    elif want.isdigit():
+        want = types[int(want)]
+    if count:
+        return "{" + ", ".join(register(want, 4 * k + i + 1) for i in range(count)) + "}"
+    return register(want, k + 1) + (f"|%p{k + 1}" if second else "")
+
+
+def statement(form, choice):
+    mnemonic, wants, builder = form
+    mods = [c for c in choice if c]
+    types = [m for m in mods if m in TYPES]
+    name = ".".join([mnemonic.split()[0]] + mods)
+    out = []
+    for k, want in enumerate(wants.split()):
+        if not want.endswith("?"):
+            out.append(operand(want, builder, mods, types, k))
+        elif want == "b64?" and "L2::cache_hint" in mods:
+            out.append("%rd30")
+    if builder == "cp_async" and "L2::cache_hint" in mods:
+        out.append("%rd30")
+    return name + (" " + ", ".join(out) if out else "") + ";"
+
+
+def spoilt(rng, text):
+    """The statement without one of its modifiers, and with another in its place."""
+    name, _, rest = text.partition(" ")
+    parts = name.rstrip(";").split(".")
+    if "|" in rest:
+        yield name + " " + re.sub(r"\|%p\d+", "", rest)
+    if len(parts) < 3:
+        return
+    k = rng.randrange(1, len(parts))
+    for new in ([], [rng.choice(STRANGE)]):
+        name = ".".join(parts[:k] + new + parts[k + 1:])
+        yield name + " " + rest if rest else name + ";"
+
+
+def statements(path):
+    rng = random.Random(1)
+    sets, forms = read_forms(path)
+    seen = {}
+    for form in forms:
+        choices = list(itertools.product(*slots(sets, form[0])))
+        if len(choices) > EACH:
+            choices = rng.sample(choices, EACH)
+        for choice in choices:
+            text = statement(form, choice)
+            seen[text] = True
+            if rng.random() < 0.3:
+                seen.update((t, True) for t in spoilt(rng, text))
+    return list(seen)
+
+
+def module(target, version, lines):
+    return HEAD % (version // 10, version % 10, target, "\n".join(lines))
+
+
+def refused_by_ptxas(ptxas, target, version, texts):
+    """{statement: reason}, by leaving out what is complained about until nothing is."""
+    bad = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "t.ptx")
+        for start in range(0, len(texts), BATCH):
+            left = texts[start:start + BATCH]
+            while left:
+                text = module(target, version, left)
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(text)
+                run = subprocess.run([ptxas, f"-arch=sm_{target}", "-c", path, "-o",
+                                      os.devnull], capture_output=True, text=True)
+                if not run.returncode:
+                    break
+                lines, before = text.split("\n"), len(bad)
+                for why in (run.stdout + run.stderr).split("\n"):
+                    n = re.search(r"line '?(\d+)", why)
+                    if n and lines[int(n[1]) - 1] in left:
+                        bad[lines[int(n[1]) - 1]] = why
+                if len(bad) == before:
+                    sys.exit(f"ptxas: {run.stderr}")
+                left = [t for t in left if t not in bad]
+    return bad
+
+
+class Emulator:
+    def __init__(self, path, target):
+        digits = int(re.sub(r"\D", "", target))
+        arch = target if target in ("80", "86", "89", "90", "120") else \
+            "120" if digits > 90 else "90"
+        os.environ["ATTNC_EMU"] = f"arch=sm_{arch}"
+        self.lib, context = ctypes.CDLL(path), ctypes.c_void_p()
+        if self.lib.cuInit(0) or \
+                self.lib.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) or \
+                self.lib.cuCtxSetCurrent(context):
+            sys.exit("the emulator does not start")
+
+    def refuses(self, text):
+        handle = ctypes.c_void_p()
+        if self.lib.cuModuleLoadDataEx(ctypes.byref(handle), text.encode(), 0, None, None):
+            return True
+        self.lib.cuModuleUnload(handle)
+        return False
+
+
+def compare(ops, emulator, ptxas, target, version):
+    texts = statements(ops)
+    bad = refused_by_ptxas(ptxas, target, version, texts)
+    device, wrong, fewer = Emulator(emulator, target), 0, 0
+    for text in texts:
+        refused = device.refuses(module(target, version, [text]))
+        fewer += refused and text not in bad
+        if not refused and text in bad:
+            print(f"sm_{target} {version}: accepted, but ptxas: {bad[text]}: {text}")
+            wrong += 1
+    print(f"sm_{target}, PTX {version / 10}: {len(texts)} statements, {len(bad)} refused by "
+          f"ptxas; the emulator accepts {wrong} of these, and refuses {fewer} others")
+    return wrong or 10 * fewer > len(texts) - len(bad)
+
+
+def main(ops, emulator, ptxas, *levels):
+    wrong = 0
+    for level in levels:  # a process each: the architecture is chosen once
+        if len(levels) > 1:
+            wrong += subprocess.run([sys.executable, __file__, ops, emulator, ptxas,
+                                     level]).returncode
+        else:
+            target, version = level.split(":")
+            wrong += compare(ops, emulator, ptxas, target, int(version))
+    return wrong != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
