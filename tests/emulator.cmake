@@ -16,10 +16,11 @@ set_tests_properties(fuzz_ptx PROPERTIES LABELS "fuzz")
 add_test(NAME fuzz_ptx_long COMMAND fuzz_ptx --runs 500000 --seed 2)
 set_tests_properties(fuzz_ptx_long PROPERTIES LABELS "fuzz;slow" TIMEOUT 2400)
 
-# What the emulator accepts, the assembler accepts, over the targets.
+# What the emulator accepts, the assembler accepts, over the targets.  An interpreter cannot
+# load a sanitized library.
 find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
 find_package(Python3 COMPONENTS Interpreter)
-if(PTXAS AND Python3_FOUND AND TARGET attnc_emu)
+if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   add_test(NAME emu_forms COMMAND Python3::Interpreter
     ${CMAKE_CURRENT_SOURCE_DIR}/emu_forms.py ${CMAKE_SOURCE_DIR}/emulator/ops.def
     $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70 86:72 89:78 90:80 90a:80 120:90)
