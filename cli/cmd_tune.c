@@ -17,22 +17,20 @@ enum { FINALISTS = 3, FINAL_ROUNDS = 7 };
 
 /* ---- what to do ---- */
 
-/* The target that plans for this device are compiled for: the highest plain one that is not
- * above it. */
-static const char *
-target_of(const Device *d)
+/* The target that plans for this device are compiled for, which the key says. */
+static attnc_status
+ask_target(Tune *t, attnc_error *e)
 {
-  const char *best = NULL;
-  int most = 0;
-  for (const char *const *t = attnc_targets(); *t; t++) {
-    char *end;
-    int cc = (int)strtol(*t + 3, &end, 10);
-    if (*end == 0 && cc <= d->cc && cc > most) {
-      most = cc;
-      best = *t;
-    }
-  }
-  return best;
+  char *text;
+  TRY(attnc_key_explain(t->ctx, t->spec.spec, &t->problem, NULL, &text, e));
+  json_t *key = json_loads(text, 0, NULL);
+  const char *name =
+      json_string_value(json_object_get(json_object_get(key, "fields"), "target"));
+  t->target = name ? arena_strdup(t->c->arena, name) : NULL;
+  json_decref(key);
+  attnc_text_free(text);
+  return t->target ? ATTNC_OK
+                   : err_set(e, ATTNC_ERR_INTERNAL, "attnc_key_explain says no target");
 }
 
 static attnc_status
@@ -67,12 +65,10 @@ prepare(Tune *t, attnc_options *options, attnc_error *e)
   TRY(read_options(t, e));
   TRY(load(t, e));
   TRY(cli_open(t->c, &t->device, &t->ctx, options, e));
-  const char *arch = t->c->opt.value[OPT_ARCH];
-  t->target = arch ? arch : target_of(&t->device);
-  t->unit = t->device.emulated ? "est_cycles" : "ms";
+  t->target = t->c->opt.value[OPT_ARCH];
   if (!t->target)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "no target for %s (sm_%d)", t->device.name,
-                   t->device.cc);
+    TRY(ask_target(t, e));
+  t->unit = t->device.emulated ? "est_cycles" : "ms";
   return tune_candidates(t, e);
 }
 

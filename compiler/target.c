@@ -32,7 +32,9 @@ target_for_cc(int cc)
   const Target *best = NULL;
   for (int i = 0; i < n_targets; i++) {
     const Target *t = &targets[i];
-    if (!t->exact && t->cc <= cc && (!best || t->cc > best->cc))
+    if (t->exact ? t->cc != cc : t->cc > cc)
+      continue;
+    if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
       best = t;
   }
   return best;

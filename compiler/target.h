@@ -27,6 +27,8 @@ typedef struct Target {
 extern const Target targets[];
 extern const int n_targets;
 const Target *target_find(const char *name);          /* NULL if unknown */
-const Target *target_for_cc(int cc);                  /* the highest plain one <= cc */
+/* The one that a device of that capability prefers: its exact target, else the highest plain
+ * one that is not above it; NULL if it is below all. */
+const Target *target_for_cc(int cc);
 
 #endif

@@ -23,6 +23,10 @@ typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 #endif
 
+/* A tensor map is 128 opaque bytes whose address is a multiple of 64: that is what
+ * cuTensorMapEncodeTiled asks for; the type in cuda.h has been aligned to 64 and to 128. */
+enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
+
 /* CUresult: name, value */
 #define CUDA_RESULT_TABLE(X)                                                             \
   X(CUDA_SUCCESS, 0)                                                                     \
@@ -102,6 +106,53 @@ typedef struct CUevent_st *CUevent;
   X(CU_STREAM_CAPTURE_STATUS_ACTIVE, 1)                                                  \
   X(CU_STREAM_CAPTURE_STATUS_INVALIDATED, 2)
 
+/* CUtensorMapDataType, as far as elements of attention have it */
+#define CUDA_TENSOR_MAP_DATA_TYPE_TABLE(X)                                               \
+  X(CU_TENSOR_MAP_DATA_TYPE_UINT8, 0)                                                    \
+  X(CU_TENSOR_MAP_DATA_TYPE_UINT16, 1)                                                   \
+  X(CU_TENSOR_MAP_DATA_TYPE_UINT32, 2)                                                   \
+  X(CU_TENSOR_MAP_DATA_TYPE_INT32, 3)                                                    \
+  X(CU_TENSOR_MAP_DATA_TYPE_UINT64, 4)                                                   \
+  X(CU_TENSOR_MAP_DATA_TYPE_INT64, 5)                                                    \
+  X(CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 6)                                                  \
+  X(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, 7)                                                  \
+  X(CU_TENSOR_MAP_DATA_TYPE_FLOAT64, 8)                                                  \
+  X(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 9)                                                 \
+  X(CU_TENSOR_MAP_DATA_TYPE_FLOAT32_FTZ, 10)                                             \
+  X(CU_TENSOR_MAP_DATA_TYPE_TFLOAT32, 11)                                                \
+  X(CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ, 12)
+
+/* CUtensorMapInterleave */
+#define CUDA_TENSOR_MAP_INTERLEAVE_TABLE(X)                                              \
+  X(CU_TENSOR_MAP_INTERLEAVE_NONE, 0)                                                    \
+  X(CU_TENSOR_MAP_INTERLEAVE_16B, 1)                                                     \
+  X(CU_TENSOR_MAP_INTERLEAVE_32B, 2)
+
+/* CUtensorMapSwizzle: 16-byte chunks within that span */
+#define CUDA_TENSOR_MAP_SWIZZLE_TABLE(X)                                                 \
+  X(CU_TENSOR_MAP_SWIZZLE_NONE, 0)                                                       \
+  X(CU_TENSOR_MAP_SWIZZLE_32B, 1)                                                        \
+  X(CU_TENSOR_MAP_SWIZZLE_64B, 2)                                                        \
+  X(CU_TENSOR_MAP_SWIZZLE_128B, 3)
+
+/* CUtensorMapL2promotion */
+#define CUDA_TENSOR_MAP_L2_PROMOTION_TABLE(X)                                            \
+  X(CU_TENSOR_MAP_L2_PROMOTION_NONE, 0)                                                  \
+  X(CU_TENSOR_MAP_L2_PROMOTION_L2_64B, 1)                                                \
+  X(CU_TENSOR_MAP_L2_PROMOTION_L2_128B, 2)                                               \
+  X(CU_TENSOR_MAP_L2_PROMOTION_L2_256B, 3)
+
+/* CUtensorMapFloatOOBfill */
+#define CUDA_TENSOR_MAP_OOB_FILL_TABLE(X)                                                \
+  X(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE, 0)                                                \
+  X(CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA, 1)
+
+/* CUlaunchAttributeID */
+#define CUDA_LAUNCH_ATTRIBUTE_TABLE(X)                                                   \
+  X(CU_LAUNCH_ATTRIBUTE_IGNORE, 0)                                                       \
+  X(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, 4)                                            \
+  X(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 6)
+
 #ifndef CUDA_ABI_TABLES_ONLY
 #define X(name, value) name = value,
 enum { CUDA_RESULT_TABLE(X) };
@@ -110,8 +161,77 @@ typedef enum { CUDA_DEVICE_ATTRIBUTE_TABLE(X) } CUdevice_attribute;
 typedef enum { CUDA_FUNC_ATTRIBUTE_TABLE(X) } CUfunction_attribute;
 typedef enum { CUDA_JIT_OPTION_TABLE(X) } CUjit_option;
 typedef enum { CUDA_CAPTURE_TABLE(X) } CUstreamCaptureStatus;
+typedef enum { CUDA_TENSOR_MAP_DATA_TYPE_TABLE(X) } CUtensorMapDataType;
+typedef enum { CUDA_TENSOR_MAP_INTERLEAVE_TABLE(X) } CUtensorMapInterleave;
+typedef enum { CUDA_TENSOR_MAP_SWIZZLE_TABLE(X) } CUtensorMapSwizzle;
+typedef enum { CUDA_TENSOR_MAP_L2_PROMOTION_TABLE(X) } CUtensorMapL2promotion;
+typedef enum { CUDA_TENSOR_MAP_OOB_FILL_TABLE(X) } CUtensorMapFloatOOBfill;
+typedef enum { CUDA_LAUNCH_ATTRIBUTE_TABLE(X) } CUlaunchAttributeID;
 #undef X
+
+typedef struct CUtensorMap_st {
+  _Alignas(CUDA_TENSOR_MAP_ALIGN) uint64_t opaque[CUDA_TENSOR_MAP_BYTES / 8];
+} CUtensorMap;
+
+typedef union CUlaunchAttributeValue_union {
+  char pad[64];
+  struct {
+    unsigned x, y, z;
+  } clusterDim;                               /* in blocks; divides the grid */
+  int programmaticStreamSerializationAllowed;
+} CUlaunchAttributeValue;
+
+typedef struct CUlaunchAttribute_st {
+  CUlaunchAttributeID id;
+  char pad[4];
+  CUlaunchAttributeValue value;
+} CUlaunchAttribute;
+
+typedef struct CUlaunchConfig_st {
+  unsigned gridDimX, gridDimY, gridDimZ;
+  unsigned blockDimX, blockDimY, blockDimZ;
+  unsigned sharedMemBytes;
+  CUstream hStream;
+  CUlaunchAttribute *attrs;
+  unsigned numAttrs;
+} CUlaunchConfig;
 #endif
+
+/* Layout of the structs that cross the border: type, member, offset, bytes */
+#define CUDA_LAYOUT_TABLE(X)                                                             \
+  X(CUtensorMap, opaque, 0, 128)                                                         \
+  X(CUlaunchAttributeValue, pad, 0, 64)                                                  \
+  X(CUlaunchAttributeValue, clusterDim.x, 0, 4)                                          \
+  X(CUlaunchAttributeValue, clusterDim.y, 4, 4)                                          \
+  X(CUlaunchAttributeValue, clusterDim.z, 8, 4)                                          \
+  X(CUlaunchAttributeValue, programmaticStreamSerializationAllowed, 0, 4)                \
+  X(CUlaunchAttribute, id, 0, 4)                                                         \
+  X(CUlaunchAttribute, value, 8, 64)                                                     \
+  X(CUlaunchConfig, gridDimX, 0, 4)                                                      \
+  X(CUlaunchConfig, gridDimY, 4, 4)                                                      \
+  X(CUlaunchConfig, gridDimZ, 8, 4)                                                      \
+  X(CUlaunchConfig, blockDimX, 12, 4)                                                    \
+  X(CUlaunchConfig, blockDimY, 16, 4)                                                    \
+  X(CUlaunchConfig, blockDimZ, 20, 4)                                                    \
+  X(CUlaunchConfig, sharedMemBytes, 24, 4)                                               \
+  X(CUlaunchConfig, hStream, 32, 8)                                                      \
+  X(CUlaunchConfig, attrs, 40, 8)                                                        \
+  X(CUlaunchConfig, numAttrs, 48, 4)
+/* type, bytes */
+#define CUDA_SIZE_TABLE(X)                                                               \
+  X(CUtensorMap, 128)                                                                    \
+  X(CUlaunchAttributeValue, 64)                                                          \
+  X(CUlaunchAttribute, 72)                                                               \
+  X(CUlaunchConfig, 56)
+
+#define X(type, member, at, bytes)                                                       \
+  _Static_assert(offsetof(type, member) == at && sizeof(((type *)0)->member) == bytes,   \
+                 #type "." #member);
+CUDA_LAYOUT_TABLE(X)
+#undef X
+#define X(type, bytes) _Static_assert(sizeof(type) == bytes, #type);
+CUDA_SIZE_TABLE(X)
+#undef X
 
 /* Entry points: need (1: a driver without it is refused, 0: a capability), symbol as
  * exported, arguments.  All return CUresult. */
@@ -160,6 +280,13 @@ typedef enum { CUDA_CAPTURE_TABLE(X) } CUstreamCaptureStatus;
   X(1, cuEventElapsedTime, (float *ms, CUevent, CUevent))                                \
   X(1, cuLaunchKernel,                                                                   \
     (CUfunction, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,        \
-     unsigned bz, unsigned smem, CUstream, void **params, void **extra))
+     unsigned bz, unsigned smem, CUstream, void **params, void **extra))                 \
+  X(0, cuLaunchKernelEx,                                                                 \
+    (const CUlaunchConfig *, CUfunction, void **params, void **extra))                   \
+  X(0, cuTensorMapEncodeTiled,                                                           \
+    (CUtensorMap *, CUtensorMapDataType, uint32_t rank, void *address,                   \
+     const uint64_t *dims, const uint64_t *byte_strides, const uint32_t *box,            \
+     const uint32_t *element_strides, CUtensorMapInterleave, CUtensorMapSwizzle,         \
+     CUtensorMapL2promotion, CUtensorMapFloatOOBfill))
 
 #endif

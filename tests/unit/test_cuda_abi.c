@@ -17,7 +17,17 @@ CUDA_FUNC_ATTRIBUTE_TABLE(X)
 CUDA_JIT_OPTION_TABLE(X)
 CUDA_FLAG_TABLE(X)
 CUDA_CAPTURE_TABLE(X)
+CUDA_TENSOR_MAP_DATA_TYPE_TABLE(X)
+CUDA_TENSOR_MAP_INTERLEAVE_TABLE(X)
+CUDA_TENSOR_MAP_SWIZZLE_TABLE(X)
+CUDA_TENSOR_MAP_L2_PROMOTION_TABLE(X)
+CUDA_TENSOR_MAP_OOB_FILL_TABLE(X)
+CUDA_LAUNCH_ATTRIBUTE_TABLE(X)
 #undef X
+
+/* CUDA_LAYOUT_TABLE and CUDA_SIZE_TABLE were asserted by the header, with cuda.h's types. */
+_Static_assert(_Alignof(CUtensorMap) % CUDA_TENSOR_MAP_ALIGN == 0, "alignment");
+_Static_assert(CU_TENSOR_MAP_NUM_QWORDS * 8 == CUDA_TENSOR_MAP_BYTES, "bytes of a map");
 
 #define X(need, name, args)                                                              \
   _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),      \

@@ -418,6 +418,7 @@ targets_table(void **state)
   assert_null(target_for_cc(75));
   assert_string_equal(target_for_cc(80)->name, "sm_80");
   assert_string_equal(target_for_cc(87)->name, "sm_86");
+  assert_string_equal(target_for_cc(90)->name, "sm_90a"); /* exact before plain */
   assert_string_equal(target_for_cc(100)->name, "sm_90");
   assert_string_equal(target_for_cc(121)->name, "sm_120");
 }
