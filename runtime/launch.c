@@ -208,7 +208,8 @@ pack_int(const Param *q, int64_t v, Value *out, attnc_error *e)
 }
 
 static attnc_status
-pack_param(const Recipe *r, const Param *q, const attnc_args *a, Value *out, attnc_error *e)
+pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all, Value *out,
+           attnc_error *e)
 {
   float scalar;
   switch (q->kind) {
@@ -224,8 +225,10 @@ pack_param(const Recipe *r, const Param *q, const attnc_args *a, Value *out, att
     return pack_int(q, size_get(&a->sizes, q->size), out, e);
   case PARAM_SCALAR:
     scalar = scalar_of(a, q->slot);
-    out->f32 = isnan(scalar) ? r->scalars[q->slot].initial : scalar;
+    out->f32 = isnan(scalar) ? p->recipe->scalars[q->slot].initial : scalar;
     return ATTNC_OK;
+  case PARAM_MAP:
+    return launch_map(p, q, a, all, e);
   }
   return ATTNC_ERR_INTERNAL;
 }
@@ -252,6 +255,18 @@ grid_empty(const Grid *g)
   return !g->x || !g->y || !g->z;
 }
 
+/* A grid that a cluster does not divide would be a fault of the recipe's axes. */
+static attnc_status
+check_cluster(const attnc_plan *p, const Launch *l, const Grid *g, attnc_error *e)
+{
+  if (g->x % l->cluster[0] == 0 && g->y % l->cluster[1] == 0 && g->z % l->cluster[2] == 0)
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_INTERNAL,
+                 "%s: a grid of %u, %u, %u does not divide into clusters of %u, %u, %u",
+                 p->recipe->name, g->x, g->y, g->z, l->cluster[0], l->cluster[1],
+                 l->cluster[2]);
+}
+
 /* Grids first: where nothing is launched, tensors may be absent. */
 static attnc_status
 pack_grids(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty,
@@ -261,7 +276,9 @@ pack_grids(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty,
   for (int i = 0; i < p->recipe->n_steps; i++) {
     if (!p->recipe->steps[i].is_launch)
       continue;
-    TRY(pack_grid(p, &p->recipe->steps[i].launch, &a->sizes, &out->grids[i], e));
+    const Launch *l = &p->recipe->steps[i].launch;
+    TRY(pack_grid(p, l, &a->sizes, &out->grids[i], e));
+    TRY(check_cluster(p, l, &out->grids[i], e));
     *empty = *empty && grid_empty(&out->grids[i]);
   }
   return ATTNC_OK;
@@ -278,7 +295,7 @@ pack_steps(const attnc_plan *p, const attnc_args *a, size_t workspace, Packed *o
       TRY(pack_memset(p, &s->memset, a, workspace, &out->memset_at[i],
                       &out->memset_bytes[i], e));
     for (int j = 0; j < s->launch.n_params; j++)
-      TRY(pack_param(p->recipe, &s->launch.params[j], a, v++, e));
+      TRY(pack_param(p, &s->launch.params[j], a, out, v++, e));
   }
   return ATTNC_OK;
 }
@@ -304,6 +321,14 @@ size_t
 attnc_plan_state_bytes(const attnc_plan *p)
 {
   return p ? sizeof(attnc_launch_state) : 0;
+}
+
+/* Maps that another plan's recipe shaped are not this one's. */
+static void
+forget_maps(const attnc_plan *p, Packed *packed)
+{
+  for (int i = 0; i < p->recipe->n_maps; i++)
+    packed->shapes[i].address = NULL;
 }
 
 static void
@@ -360,6 +385,27 @@ check_context(const attnc_plan *p, attnc_error *e)
                  p->device.ordinal);
 }
 
+/* With a cluster or serialization, which cuLaunchKernel has no arguments for. */
+static attnc_status
+launch_extended(const attnc_plan *p, int step, const Grid *g, CUstream stream,
+                void **pointers, attnc_error *e)
+{
+  const Launch *l = &p->recipe->steps[step].launch;
+  const unsigned *c = l->cluster;
+  CUlaunchAttribute attributes[2];
+  CUlaunchConfig config = { g->x, g->y, g->z, l->block[0], l->block[1], l->block[2],
+                            l->shared, stream, attributes, 0 };
+  if (c[0] * c[1] * c[2] != 1)
+    attributes[config.numAttrs++] =
+        (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                             .value.clusterDim = { c[0], c[1], c[2] } };
+  if (l->serialization)
+    attributes[config.numAttrs++] =
+        (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                             .value.programmaticStreamSerializationAllowed = 1 };
+  return DRV(p->drv, e, cuLaunchKernelEx, &config, p->functions[step], pointers, NULL);
+}
+
 static attnc_status
 run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *values,
            CUstream stream, attnc_error *e)
@@ -369,8 +415,13 @@ run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *val
   void *pointers[RECIPE_PARAMS];
   if (grid_empty(g))
     return ATTNC_OK;
-  for (int i = 0; i < l->n_params; i++)
-    pointers[i] = (void *)(uintptr_t)&values[i]; /* read only, though not declared so */
+  for (int i = 0; i < l->n_params; i++) { /* read only, though not declared so */
+    const Param *q = &l->params[i];
+    pointers[i] = q->map ? (void *)(uintptr_t)&packed->maps[q->index]
+                         : (void *)(uintptr_t)&values[i];
+  }
+  if (l->extended)
+    return launch_extended(p, step, g, stream, pointers, e);
   return DRV(p->drv, e, cuLaunchKernel, p->functions[step], g->x, g->y, g->z, l->block[0],
              l->block[1], l->block[2], l->shared, stream, pointers, NULL);
 }
@@ -391,25 +442,44 @@ run(const attnc_plan *p, const Packed *packed, CUstream stream, attnc_error *e)
   return ATTNC_OK;
 }
 
+static attnc_status
+launch_anew(const attnc_plan *p, const attnc_args *a, CUstream stream, attnc_error *e)
+{
+  Packed packed;
+  bool empty = false;
+  forget_maps(p, &packed);
+  TRY(pack(p, a, &packed, &empty, e));
+  return empty ? ATTNC_OK : run(p, &packed, stream, e);
+}
+
+static attnc_status
+launch_again(const attnc_plan *p, const attnc_args *a, CUstream stream,
+             attnc_launch_state *state, attnc_error *e)
+{
+  bool empty = false;
+  if (!remembers(state, p, a)) {
+    state->serial = 0;
+    if (state->encoder != p->serial)
+      forget_maps(p, &state->packed);
+    state->encoder = p->serial;
+    TRY(pack(p, a, &state->packed, &empty, e));
+    if (empty)
+      return ATTNC_OK;
+    remember(state, p, a);
+  }
+  return run(p, &state->packed, stream, e);
+}
+
 attnc_status
 attnc_launch(const attnc_plan *p, const attnc_args *a, void *stream,
              attnc_launch_state *state, attnc_error *e)
 {
-  Packed here;
-  bool empty = false;
   if (!p)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: the plan is NULL");
+  if ((uintptr_t)state % _Alignof(attnc_launch_state))
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: the state is not %d-byte aligned",
+                   (int)_Alignof(attnc_launch_state));
   TRY(check_args(a, e));
   TRY(check_context(p, e));
-  Packed *packed = state ? &state->packed : &here;
-  if (!state || !remembers(state, p, a)) {
-    if (state)
-      state->serial = 0;
-    TRY(pack(p, a, packed, &empty, e));
-    if (empty)
-      return ATTNC_OK;
-    if (state)
-      remember(state, p, a);
-  }
-  return run(p, packed, stream, e);
+  return state ? launch_again(p, a, stream, state, e) : launch_anew(p, a, stream, e);
 }

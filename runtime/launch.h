@@ -1,8 +1,9 @@
 /* launch.h: what a launch keeps from one call to the next.
  *
  * Packing checks the caller's sizes, tensors and scalars against the recipe and writes
- * parameters and grids; a launch state remembers all of it together with what it was made
- * from, so that a call with the same arguments goes straight to the driver. */
+ * parameters, tensor maps and grids; a launch state remembers all of it together with what
+ * it was made from, so that a call with the same arguments goes straight to the driver, and
+ * one with other arguments encodes only the tensor maps that they change. */
 #ifndef ATTNC_RUNTIME_LAUNCH_H
 #define ATTNC_RUNTIME_LAUNCH_H
 
@@ -20,22 +21,36 @@ typedef struct Grid {
   unsigned x, y, z; /* any of them 0: nothing to launch */
 } Grid;
 
+/* What a tensor map was encoded from, beside the recipe; no padding, for memcmp. */
+typedef struct MapShape {
+  void *address; /* NULL: nothing is encoded */
+  uint64_t count[MAP_DIMS], stride[MAP_DIMS - 1]; /* elements, bytes */
+} MapShape;
+
 typedef struct Packed {
-  Value values[RECIPE_PARAMS];
+  CUtensorMap maps[RECIPE_MAPS]; /* first: 64-byte aligned, as the whole is */
+  MapShape shapes[RECIPE_MAPS];
+  Value values[RECIPE_PARAMS];   /* that of a map is not used */
   Grid grids[RECIPE_STEPS];
   CUdeviceptr memset_at[RECIPE_STEPS];
   size_t memset_bytes[RECIPE_STEPS];
 } Packed;
 
 struct attnc_launch_state {
-  uint64_t serial; /* of the plan that packed; 0: nothing packed */
+  Packed packed;
+  uint64_t encoder; /* serial of the plan that the maps are of; 0: none */
+  uint64_t serial;  /* of the plan that packed; 0: nothing packed */
   int64_t sizes[SIZE_COUNT];
   attnc_tensor tensors[RECIPE_SLOTS];
   float scalars[RECIPE_SCALARS];
   void *workspace;
   size_t workspace_bytes;
   uint32_t n_tensors, n_scalars;
-  Packed packed;
 };
+
+/* The tensor map of a parameter of that kind, encoded unless the one that is there was made
+ * from the same. */
+attnc_status launch_map(const attnc_plan *, const Param *, const attnc_args *, Packed *,
+                        attnc_error *);
 
 #endif

@@ -42,6 +42,18 @@ shared_needed(const Recipe *r)
   return (int)most;
 }
 
+/* An entry point that the recipe needs and the driver lacks, or NULL. */
+static const char *
+missing_entry(const Recipe *r, const Driver *d)
+{
+  bool extended = false;
+  for (int i = 0; i < r->n_steps; i++)
+    extended = extended || (r->steps[i].is_launch && r->steps[i].launch.extended);
+  return extended && !d->cuLaunchKernelEx            ? "cuLaunchKernelEx"
+         : r->n_maps && !d->cuTensorMapEncodeTiled ? "cuTensorMapEncodeTiled"
+                                                     : NULL;
+}
+
 attnc_status
 plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e)
 {
@@ -53,6 +65,11 @@ plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e
                    "%s needs a driver for CUDA %d.%d; %s is for CUDA %d.%d", r->name,
                    r->min_driver / 1000, r->min_driver % 1000 / 10, d->path,
                    d->version / 1000, d->version % 1000 / 10);
+  const char *missing = missing_entry(r, d);
+  if (missing)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s needs %s, which %s does not have: the "
+                                             "driver is too old",
+                   r->name, missing, d->path);
   if (shared_needed(r) > device->smem_block)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
                    "%s needs %d bytes of shared memory; a block of %s may have %d", r->name,

@@ -25,6 +25,7 @@ enum {
   RECIPE_SLOTS = 16,  /* tensors of a call */
   RECIPE_SCALARS = 8,
   RECIPE_PARAMS = 128, /* over all steps */
+  RECIPE_MAPS = 16,    /* tensor maps, over all steps */
   RECIPE_STEPS = 8,
   RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
 };
@@ -45,7 +46,8 @@ typedef enum TermKind { TERM_CONST, TERM_SIZE, TERM_CEIL_DIV, TERM_MIN, TERM_SMS
 typedef struct Term {
   TermKind kind;
   SizeId size;    /* SIZE, CEIL_DIV */
-  int64_t value;  /* CONST; the divisor of CEIL_DIV, at least 1 */
+  int64_t value;  /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
+                     a multiple of, at least 1 */
   struct Axis *of; /* MIN */
   int n_of;
 } Term;
@@ -58,13 +60,39 @@ bool axis_value(const Axis *, const attnc_sizes *, int sms, int64_t *);
 
 /* ---- steps ---- */
 
-typedef enum ParamType { PARAM_PTR, PARAM_I64, PARAM_I32, PARAM_F32 } ParamType;
+/* How a kernel sees a tensor through cuTensorMapEncodeTiled: up to five dimensions, the
+ * innermost first.  That one's elements are adjacent; each other is a stride of the tensor,
+ * times a factor: rows that are packed from 4 heads are {4, stride 1} and {hk, stride 1,
+ * times 4}.  Elements are of the tensor's dtype, out of bounds reads as zeros. */
+enum { MAP_DIMS = 5 };
+typedef struct MapDim {
+  int64_t n;     /* the count, at least 1; 0: that of `size` */
+  SizeId size;
+  int stride;    /* index into the tensor's strides; -1: the innermost dimension */
+  int64_t times; /* at least 1 */
+} MapDim;
+typedef struct TensorMap {
+  int slot, n_dims;
+  MapDim dim[MAP_DIMS];
+  unsigned box[MAP_DIMS]; /* elements that one copy takes, 1 to 256 */
+  int swizzle;            /* bytes: 0, 32, 64, 128; at least box[0]'s unless 0 */
+  int l2;                 /* bytes that L2 fetches at once: 0, 64, 128, 256 */
+} TensorMap;
+
+typedef enum ParamType {
+  PARAM_PTR,
+  PARAM_I64,
+  PARAM_I32,
+  PARAM_F32,
+  PARAM_BYTES /* by value: 128 bytes, 64-byte aligned */
+} ParamType;
 typedef enum ParamKind {
   PARAM_TENSOR,   /* ptr: slot */
   PARAM_WORKSPACE, /* ptr: offset */
   PARAM_STRIDE,   /* i64, i32: slot, dim; in elements */
   PARAM_SIZE,     /* i64, i32 */
-  PARAM_SCALAR    /* f32: slot */
+  PARAM_SCALAR,   /* f32: slot */
+  PARAM_MAP       /* bytes: map, index among the recipe's maps */
 } ParamKind;
 typedef struct Param {
   ParamType type;
@@ -72,6 +100,8 @@ typedef struct Param {
   int slot, dim;
   SizeId size;
   int64_t offset;
+  const TensorMap *map; /* NULL: not a map */
+  int index;
 } Param;
 
 typedef struct Launch {
@@ -80,7 +110,10 @@ typedef struct Launch {
   int n_params;
   Axis grid[3];
   unsigned block[3];
-  unsigned shared; /* bytes of dynamic shared memory */
+  unsigned cluster[3]; /* blocks; divides the grid */
+  unsigned shared;     /* bytes of dynamic shared memory */
+  bool serialization;  /* programmatic: may begin before the kernel ahead of it ends */
+  bool extended;       /* needs cuLaunchKernelEx: a cluster or serialization */
 } Launch;
 
 typedef struct Memset {
@@ -100,6 +133,7 @@ typedef struct Step {
 typedef struct RecipeTensor {
   const char *name; /* NULL: no tensor in this slot */
   int bytes;        /* of an element */
+  int map_type;     /* CUtensorMapDataType */
   bool out;
 } RecipeTensor;
 
@@ -129,7 +163,7 @@ typedef struct Recipe {
   const Axis *workspace;                /* bytes: the sum of these products */
   int n_workspace;
   Step *steps;
-  int n_steps, n_params; /* params: over all steps */
+  int n_steps, n_params, n_maps; /* params and maps: over all steps */
 } Recipe;
 
 /* ATTNC_ERR_SPEC never: a recipe is attnc's own file, so a bad one is ATTNC_ERR_IO, a

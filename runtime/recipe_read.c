@@ -142,10 +142,15 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if (json_is_string(v) && !strcmp(json_string_value(v), "sm_count")) {
     t->kind = TERM_SMS;
+    t->value = 1;
     return ATTNC_OK;
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
-    return read_bad(rd, "a factor is due: an integer, size, ceil_div, min or sm_count");
+    return read_bad(rd, "a factor is due: an integer, size, ceil_div, min, sms or sm_count");
+  if ((of = json_object_get(v, "sms"))) {
+    t->kind = TERM_SMS;
+    return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);
+  }
   if ((of = json_object_get(v, "size"))) {
     t->kind = TERM_SIZE;
     return read_size(rd, of, &t->size);

@@ -31,4 +31,9 @@ attnc_status read_size(Reader *, json_t *, SizeId *);
 attnc_status read_axis(Reader *, json_t *, int depth, Axis *);
 attnc_status read_product(Reader *, json_t *list, int depth, Axis *);
 
+/* A tensor map, the object of a parameter of type map. */
+attnc_status read_map(Reader *, json_t *, TensorMap *);
+/* All steps, into the recipe; tensors, scalars and requirements were read before. */
+attnc_status read_steps(Reader *, json_t *list);
+
 #endif

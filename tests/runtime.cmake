@@ -6,10 +6,12 @@ function(stub name)
   target_link_libraries(${name} PRIVATE Threads::Threads)
 endfunction()
 stub(cuda_stub)
-stub(cuda_stub_old cuFuncLoad=stub_hidden)         # has no cuFuncLoad
+# Has none of what only later drivers have.
+stub(cuda_stub_old cuFuncLoad=stub_hidden cuLaunchKernelEx=stub_hidden2
+  cuTensorMapEncodeTiled=stub_hidden3)
 stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
 
-foreach(name recipe drv launch bundle key cache flight tunetab settings get)
+foreach(name recipe drv launch launch_map bundle key cache flight tunetab settings get)
   unit(${name} OBJECTS runtime base LABELS runtime)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE unit/fake_compiler.c)

@@ -371,16 +371,18 @@ cuModuleUnload(CUmodule m)
   return CUDA_SUCCESS;
 }
 
-/* ".param .u64 …" up to the closing parenthesis: bytes of each. */
+/* ".param .u64 …", ".param .align 64 .b8 map[128]" up to the closing parenthesis: bytes of
+ * each. */
 static void
 read_params(struct CUfunc_st *f, const char *p)
 {
   const char *end = strchr(p, ')');
   while ((p = strstr(p, ".param ")) && end && p < end && f->n < STUB_PARAMS) {
+    const char *array = strchr(p, '['), *next = strpbrk(p, ",)");
     p += strlen(".param ");
     while (*p && (*p < '0' || *p > '9'))
       p++;
-    f->sizes[f->n++] = atoi(p) / 8;
+    f->sizes[f->n++] = array && array < next ? atoi(array + 1) : atoi(p) / 8;
   }
 }
 CUresult
@@ -553,6 +555,72 @@ cuEventElapsedTime(float *ms, CUevent a, CUevent b)
   return a && b ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+/* CUDA Driver API reference, cuTensorMapEncodeTiled. */
+static bool
+map_is_legal(uint32_t rank, const void *address, const uint64_t *dims, const uint64_t *strides,
+             const uint32_t *box, const uint32_t *element_strides, unsigned row,
+             unsigned swizzle)
+{
+  bool legal = rank >= 1 && rank <= 5 && address && (uintptr_t)address % 16 == 0 &&
+               row % 16 == 0 && (swizzle == 0 || row <= 16u << swizzle);
+  for (uint32_t i = 0; legal && i < rank; i++)
+    legal = dims[i] >= 1 && dims[i] <= (uint64_t)1 << 32 && box[i] >= 1 && box[i] <= 256 &&
+            element_strides[i] == 1;
+  for (uint32_t i = 0; legal && i + 1 < rank; i++)
+    legal = strides[i] % 16 == 0 && strides[i] < (uint64_t)1 << 40;
+  return legal;
+}
+CUresult
+cuTensorMapEncodeTiled(CUtensorMap *out, CUtensorMapDataType type, uint32_t rank,
+                       void *address, const uint64_t *dims, const uint64_t *strides,
+                       const uint32_t *box, const uint32_t *element_strides,
+                       CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                       CUtensorMapL2promotion l2, CUtensorMapFloatOOBfill fill)
+{
+  static const unsigned char bytes[] = { 1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4 };
+  CALL(cuTensorMapEncodeTiled);
+  if ((uintptr_t)out % CUDA_TENSOR_MAP_ALIGN ||
+      !map_is_legal(rank, address, dims, strides, box, element_strides,
+                    box[0] * bytes[type], swizzle))
+    return CUDA_ERROR_INVALID_VALUE;
+  StubMap m = { .address = (uintptr_t)address,
+                .rank = (unsigned char)rank,
+                .type = (unsigned char)type,
+                .interleave = (unsigned char)interleave,
+                .swizzle = (unsigned char)swizzle,
+                .l2 = (unsigned char)l2,
+                .fill = (unsigned char)fill };
+  for (uint32_t i = 0; i < rank; i++) {
+    m.dims[i] = dims[i];
+    m.box[i] = (unsigned short)box[i];
+    m.element_strides[i] = (unsigned short)element_strides[i];
+    if (i)
+      m.strides[i - 1] = strides[i - 1];
+  }
+  memcpy(out, &m, sizeof m);
+  return CUDA_SUCCESS;
+}
+
+static void
+record(const StubLaunch *head, CUfunction f, void **params)
+{
+  StubLaunch l = *head;
+  int maps = 0;
+  l.n_params = f->n;
+  snprintf(l.entry, sizeof l.entry, "%s", f->entry);
+  for (int i = 0; i < f->n; i++) {
+    l.sizes[i] = f->sizes[i];
+    if (f->sizes[i] <= 8) {
+      memcpy(&l.values[i], params[i], (size_t)f->sizes[i]);
+    } else if (maps < STUB_MAPS) {
+      memcpy(&l.maps[maps++], params[i], sizeof(StubMap));
+      l.misaligned += (uintptr_t)params[i] % CUDA_TENSOR_MAP_ALIGN != 0;
+    }
+  }
+  pthread_mutex_lock(&lock);
+  now.launches[now.n_launches++ % STUB_LAUNCHES] = l;
+  pthread_mutex_unlock(&lock);
+}
 CUresult
 cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
@@ -561,15 +629,31 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   StubLaunch l = { .grid = { gx, gy, gz },
                    .block = { bx, by, bz },
                    .shared = smem,
-                   .stream = stream,
-                   .n_params = f->n };
-  snprintf(l.entry, sizeof l.entry, "%s", f->entry);
-  for (int i = 0; i < f->n; i++) {
-    l.sizes[i] = f->sizes[i];
-    memcpy(&l.values[i], params[i], (size_t)f->sizes[i]);
+                   .stream = stream };
+  record(&l, f, params);
+  return extra ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+CUresult
+cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **extra)
+{
+  CALL(cuLaunchKernelEx);
+  StubLaunch l = { .grid = { c->gridDimX, c->gridDimY, c->gridDimZ },
+                   .block = { c->blockDimX, c->blockDimY, c->blockDimZ },
+                   .shared = c->sharedMemBytes,
+                   .stream = c->hStream,
+                   .extended = true };
+  for (unsigned i = 0; i < c->numAttrs; i++) {
+    const CUlaunchAttributeValue *v = &c->attrs[i].value;
+    if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+      memcpy(l.cluster, &v->clusterDim, sizeof l.cluster);
+    else if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+      l.serialized = v->programmaticStreamSerializationAllowed != 0;
+    else
+      return CUDA_ERROR_INVALID_VALUE;
   }
-  pthread_mutex_lock(&lock);
-  now.launches[now.n_launches++ % STUB_LAUNCHES] = l;
-  pthread_mutex_unlock(&lock);
+  for (int i = 0; i < 3; i++)
+    if (l.cluster[i] && l.grid[i] % l.cluster[i])
+      return CUDA_ERROR_INVALID_VALUE;
+  record(&l, f, params);
   return extra ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }

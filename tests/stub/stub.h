@@ -3,13 +3,24 @@
  * It exports every function of CUDA_ENTRY_TABLE and counts the calls of each.  Memory is
  * host memory, events measure nothing, and a launch is written down: entry, grid, block,
  * shared memory, stream, and the parameters, whose sizes it takes from the PTX text as a
- * driver does.  Any call can be made to fail.  Two devices of capability 8.0. */
+ * driver does.  A tensor map is its arguments, checked as the driver's reference says.  Any
+ * call can be made to fail.  Two devices of capability 8.0. */
 #ifndef ATTNC_TESTS_STUB_H
 #define ATTNC_TESTS_STUB_H
 
 #include "runtime/cuda_abi.h"
 
-enum { STUB_PARAMS = 64, STUB_LAUNCHES = 64 };
+#include <stdbool.h>
+
+enum { STUB_PARAMS = 64, STUB_LAUNCHES = 64, STUB_MAPS = 4 };
+
+/* What the stub's cuTensorMapEncodeTiled writes: its arguments. */
+typedef struct StubMap {
+  unsigned long long address, dims[5], strides[4];
+  unsigned char rank, type, interleave, swizzle, l2, fill;
+  unsigned short box[5], element_strides[5];
+} StubMap;
+_Static_assert(sizeof(StubMap) <= CUDA_TENSOR_MAP_BYTES, "fits a map");
 
 typedef struct StubLaunch {
   char entry[64];
@@ -17,7 +28,11 @@ typedef struct StubLaunch {
   void *stream;
   int n_params;
   int sizes[STUB_PARAMS];          /* bytes of each */
-  unsigned long long values[STUB_PARAMS]; /* zero-extended */
+  unsigned long long values[STUB_PARAMS]; /* zero-extended; of those up to 8 bytes */
+  StubMap maps[STUB_MAPS];         /* the first parameters of 128 bytes */
+  int misaligned;                  /* maps at an address that is no multiple of 64 */
+  bool extended, serialized;       /* by cuLaunchKernelEx; with that attribute */
+  unsigned cluster[3];             /* 0: no such attribute */
 } StubLaunch;
 
 void stub_reset(void);

@@ -68,7 +68,16 @@ test_axes(void **state)
            "\"sm_count\"]},2]}",
            &s, 5),
       10);
+  /* A persistent grid: no more blocks than the device holds, whole clusters of them. */
+  const char *persistent = "{\"min\":[{\"mul\":[{\"ceil_div\":[\"sq\",128]},{\"size\":\"h\"},"
+                           "{\"size\":\"b\"}]},{\"sms\":1}]}";
+  assert_int_equal(axis(persistent, &s, 133), 128);
+  assert_int_equal(axis(persistent, &s, 127), 127);
+  assert_int_equal(axis("{\"sms\":2}", &s, 133), 132);
+  assert_int_equal(axis("{\"sms\":4}", &s, 3), 4); /* never a grid of nothing */
+  assert_int_equal(axis("{\"mul\":[{\"sms\":2},2]}", &s, 5), 8);
   s.sq = 0;
+  assert_int_equal(axis(persistent, &s, 133), 0);
   assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 0);
   s.sq = s.sk = s.b = INT64_MAX;
   assert_int_equal(axis("{\"ceil_div\":[\"sq\",1]}", &s, 1) == INT64_MAX, 1);
@@ -157,7 +166,18 @@ static const struct {
   { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
          "\"block\":[32,1,1],\"cluster\":[2,1,1],\"shared\":0}}]"),
-    "cluster" },
+    "sm_80 has neither clusters nor serialization" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+         "\"block\":[32,1,1],\"cluster\":[4,4,1],\"shared\":0}}]"),
+    "'cluster': more than 8 in all" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+         "\"block\":[32,1,1],\"serialization\":1,\"shared\":0}}]"),
+    "'serialization': true or false" },
+  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+         RT_STEPS(RT_PARAMS, "[{\"sms\":0},1,1]")),
+    "'sms': 0 is not in 1" },
   { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
          "\"block\":[32,1,1],\"shared\":0,\"maxreg\":1}}]"),
@@ -242,7 +262,12 @@ test_mutations_never_crash(void **state)
                    "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":4096},"
                    "\"strides\":{\"q\":[1,2,3,1,0]}}",
                    "[{\"product\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_count\"]}]}]",
-                   RT_STEPS(RT_PARAMS, RT_GRID));
+                   "[{\"launch\":{\"entry\":\"f\",\"params\":[{\"type\":\"map\",\"tensor\":0,"
+                   "\"dims\":[{\"n\":64},{\"size\":\"hk\",\"stride\":1,\"times\":4}],"
+                   "\"box\":[64,8],\"swizzle\":128,\"l2\":256},"
+                   "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"ceil_div\":"
+                   "[\"sq\",128]},{\"sms\":2}]},1,1],\"block\":[128,1,1],\"cluster\":[2,1,1],"
+                   "\"serialization\":true,\"shared\":0}}]");
   const char *runs = getenv("ATTNC_TEST_FUZZ");
   long count = runs ? atol(runs) : 60000, accepted = 0;
   uint64_t seed = 88172645463325252u;
