@@ -23,12 +23,23 @@ CAUSAL = {"attnc": 1, "name": "causal", "dtype": "fp16", "head_dim": 32, "causal
 STUB = os.environ.get("ATTNC_STUB")
 
 
+class StubMap(C.Structure):
+    """tests/stub/stub.h: a tensor map."""
+
+    _fields_ = [("address", C.c_uint64), ("dims", C.c_uint64 * 5), ("strides", C.c_uint64 * 4),
+                *((name, C.c_uint8) for name in ("rank", "type", "interleave", "swizzle", "l2",
+                                                 "fill")),
+                ("box", C.c_uint16 * 5), ("element_strides", C.c_uint16 * 5)]
+
+
 class StubLaunch(C.Structure):
     """tests/stub/stub.h."""
 
     _fields_ = [("entry", C.c_char * 64), ("grid", C.c_uint * 3), ("block", C.c_uint * 3),
                 ("shared", C.c_uint), ("stream", C.c_void_p), ("n_params", C.c_int),
-                ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64)]
+                ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64), ("maps", StubMap * 4),
+                ("misaligned", C.c_int), ("extended", C.c_bool), ("serialized", C.c_bool),
+                ("cluster", C.c_uint * 3)]
 
 
 def stub():
