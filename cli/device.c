@@ -100,7 +100,9 @@ start(Device *d, const char *arch, attnc_error *e)
 {
   if (d->emulated && arch) {
     char settings[64], reason[200] = "";
-    snprintf(settings, sizeof settings, "arch=%.40s", arch);
+    size_t n = strlen(arch);
+    n -= n && arch[n - 1] == 'a'; /* sm_90a is what the chip sm_90 alone runs */
+    snprintf(settings, sizeof settings, "arch=%.*s", n < 40 ? (int)n : 40, arch);
     if (d->emu_configure(settings, reason, sizeof reason) != 0)
       return err_set(e, ATTNC_ERR_UNSUPPORTED, "the emulator refuses %s: %s", settings,
                      reason);

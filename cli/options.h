@@ -93,7 +93,7 @@ extern const Command command_table[CMD_COUNT];
  * A name may stand in several rows for disjoint commands. */
 #define OPTION_TABLE(X)                                                                  \
   X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE),                      \
-    "targets: sm_80, sm_86, sm_89, sm_90, …; check: all unless given")                   \
+    "targets: sm_80, sm_90, sm_90a, sm_120, …; check: all unless given")                   \
   X(ARCH, "arch", 0, "A",                                                                \
     CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(BENCH),     \
     "target: what the emulator emulates (sm_80), or what to compile for on a GPU")       \
@@ -138,6 +138,8 @@ extern const Command command_table[CMD_COUNT];
     "print stages: spec,spans,sched,tile,ll,opt,ptx")                                    \
   X(SASS, "sass", 0, NULL, CMD_BIT(EXPLAIN),                                             \
     "registers and spills as ptxas allots them, where it is found")                      \
+  X(SASS_STATS, "sass-stats", 0, NULL, CMD_BIT(EXPLAIN),                                 \
+    "machine instructions of the kernel and of its main loops, by ptxas")                \
   X(EXPLAIN, "explain", 0, NULL, CMD_BIT(KEY), "the fields that the key is the hash of") \
   X(JSON, "json", 0, NULL, CMD_ALL, "print one JSON object instead of text")             \
   X(COLOR, "color", 0, "auto|always|never", CMD_ALL,                                     \
