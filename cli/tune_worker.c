@@ -77,6 +77,8 @@ start(Work *w, const json_t *hello, attnc_error *e)
 {
   TRY(read_spec(w, hello, e));
   w->spec = w->loaded.spec;
+  /* The driver's cache remembers a compile, not what was said of it. */
+  setenv("CUDA_CACHE_DISABLE", "1", 1);
   TRY(device_open(&w->device, json_string_value(json_object_get(hello, "device")),
                   w->target, e));
   TRY(tensors_new(&w->loaded.info, &w->sizes, &w->host, e));
@@ -110,13 +112,19 @@ load_plan(Work *w, const json_t *job, attnc_plan **plan, attnc_error *e)
   return st;
 }
 
-static void
-note_plan(Work *w, const attnc_plan *plan)
+/* A kernel whose asynchronous instructions the driver's compiler serialised is no candidate,
+ * however fast it is here: another driver may find another way to be slow. */
+static attnc_status
+judge_plan(Work *w, const attnc_plan *plan, attnc_error *e)
 {
   json_t *j = json_loads(attnc_plan_json(plan), 0, NULL);
+  const char *why =
+      json_string_value(json_array_get(json_object_get(j, "diagnostics"), 0));
+  attnc_status st = why ? err_set(e, ATTNC_ERR_CHECK, "%s", why) : ATTNC_OK;
   json_object_set(w->answer, "registers", json_object_get(j, "registers"));
   json_object_set(w->answer, "spilled_bytes", json_object_get(j, "spilled_bytes"));
   json_decref(j);
+  return st;
 }
 
 static attnc_status
@@ -196,10 +204,10 @@ run_job(Work *w, const json_t *job)
   attnc_plan *plan = NULL;
   w->answer = json_pack("{s:i}", "id", id);
   attnc_status st = load_plan(w, job, &plan, &e);
-  if (st == ATTNC_OK) {
-    note_plan(w, plan);
+  if (st == ATTNC_OK)
+    st = judge_plan(w, plan, &e);
+  if (st == ATTNC_OK)
     st = run_steps(w, plan, &e);
-  }
   bool ends = st != ATTNC_OK && st != ATTNC_ERR_CHECK && st != ATTNC_ERR_UNSUPPORTED;
   if (st != ATTNC_OK)
     json_object_set_new(w->answer, "reason", json_string(e.message));

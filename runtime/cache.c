@@ -217,6 +217,15 @@ cache_get(Cache *c, const unsigned char key[32], const char **layer)
   return x;
 }
 
+Entry *
+cache_peek(Cache *c, const unsigned char key[32])
+{
+  Entry *x = c->root >= 0 ? layer_get(c, c->root, c->mode == CACHE_WRITE, key) : NULL;
+  for (int i = 0; !x && i < c->n_layers; i++)
+    x = layer_get(c, c->layers[i], false, key);
+  return x;
+}
+
 /* ---- writing ---- */
 
 static int

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "runtime/context.h"
-#include "runtime/plan.h"
+#include "runtime/verdict.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +201,12 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
                     .compile = found->compile,
                     .lookup = seconds_now() - start - found->compile };
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
+  if (status == ATTNC_OK)
+    status = verdict_settle(c, text.ptx, *out, e);
+  if (status != ATTNC_OK) {
+    attnc_plan_release(*out);
+    *out = NULL;
+  }
   free(edited);
   return status;
 }

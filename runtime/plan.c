@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* Bytes of each of the driver's two logs that are kept. */
-enum { LOG_BYTES = 8192, MAX_NOTES = 32 };
+enum { LOG_BYTES = 65536, MAX_NOTES = 32 };
 
 /* What the driver said while it compiled. */
 typedef struct JitLog {
@@ -159,19 +159,36 @@ spilled(const char *line)
   }
 }
 
-/* Lines worth keeping: spills, warnings, and remarks of the C75xx family, by which ptxas
- * says that it serialised asynchronous matrix instructions. */
+/* A remark "(C75nn)" by which the compiler says that it serialised asynchronous matrix
+ * instructions, or what made it: C7500 to C7520. */
+static bool
+is_diagnostic(const char *line)
+{
+  const char *at = strstr(line, "C75");
+  return at && at[3] >= '0' && at[3] <= '9' && at[4] >= '0' && at[4] <= '9' &&
+         (at[3] - '0') * 10 + (at[4] - '0') <= 20;
+}
+
 static void
-keep_notes(json_t *notes, char *log, long *spills)
+append(json_t *list, const char *line)
+{
+  if (json_array_size(list) < MAX_NOTES)
+    json_array_append_new(list, json_stringn_nocheck(line, strlen(line)));
+}
+
+/* Lines worth keeping: spills, warnings, diagnostics. */
+static void
+keep_lines(attnc_plan *p, json_t *notes, char *log, long *spills)
 {
   for (char *save, *line = strtok_r(log, "\n", &save); line;
        line = strtok_r(NULL, "\n", &save)) {
     long n = spilled(line);
     if (n > 0)
       *spills += n;
-    if ((n > 0 || strstr(line, "C75") || strstr(line, "warning")) &&
-        json_array_size(notes) < MAX_NOTES)
-      json_array_append_new(notes, json_stringn_nocheck(line, strlen(line)));
+    if (is_diagnostic(line))
+      append(p->diagnostics, line);
+    if (n > 0 || is_diagnostic(line) || strstr(line, "warning"))
+      append(notes, line);
   }
 }
 
@@ -183,12 +200,20 @@ describe_seconds(const PlanText *text, const Facts *facts)
 }
 
 static char *
-describe(const attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
+dump(const json_t *root)
+{
+  return json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+}
+
+static char *
+describe(attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
 {
   json_t *root = json_copy(p->recipe->json), *notes = json_array();
   long spills = 0;
-  keep_notes(notes, log->info, &spills);
-  keep_notes(notes, log->error, &spills);
+  p->diagnostics = json_array();
+  p->compiled = log->info[0] != 0; /* verbose: it is silent only when it has nothing to do */
+  keep_lines(p, notes, log->info, &spills);
+  keep_lines(p, notes, log->error, &spills);
   if (text->note)
     json_array_append_new(notes, json_string(text->note));
   json_object_set_new(root, "source", json_string(text->source));
@@ -201,10 +226,27 @@ describe(const attnc_plan *p, const PlanText *text, JitLog *log, const Facts *fa
   json_object_set_new(root, "shared_bytes",
                       json_integer(facts->static_shared + shared_needed(p->recipe)));
   json_object_set_new(root, "notes", notes);
+  json_object_set(root, "diagnostics", p->diagnostics);
   json_object_set_new(root, "seconds", describe_seconds(text, facts));
-  char *out = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  char *out = dump(root);
   json_decref(root);
   return out;
+}
+
+attnc_status
+plan_diagnose(attnc_plan *p, json_t *strings, attnc_error *e)
+{
+  json_t *root = json_loads(p->json, 0, NULL);
+  json_array_extend(p->diagnostics, strings);
+  json_array_extend(json_object_get(root, "notes"), strings);
+  json_object_set(root, "diagnostics", p->diagnostics);
+  char *text = root ? dump(root) : NULL;
+  json_decref(root);
+  if (!text)
+    return err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory");
+  free(p->json);
+  p->json = text;
+  return ATTNC_OK;
 }
 
 /* ---- making and giving back ---- */
@@ -222,6 +264,7 @@ plan_free(attnc_plan *p)
   }
   recipe_free(p->recipe);
   drv_close(p->drv);
+  json_decref(p->diagnostics);
   free(p->json);
   free(p);
 }

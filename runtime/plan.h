@@ -4,7 +4,9 @@
  * context, resolves every entry, allows it its shared memory and forces the code onto the
  * device (cuFuncLoad where the driver has it), so that a launch never loads anything, not
  * even while a stream is captured.  What the driver's compiler said is kept in the plan's
- * JSON: registers, spills, remarks.
+ * JSON: registers, spills, notes, and "diagnostics": its remarks C7500 to C7520, which say
+ * that asynchronous matrix instructions were serialised or setmaxnreg ignored.  A kernel
+ * that has any is right, and slow.
  *
  * A plan is immutable but for its count of owners; it holds a reference to its driver and
  * to the primary context.  It refuses devices that the kernel was not made for and drivers
@@ -25,6 +27,8 @@ struct attnc_plan {
   Recipe *recipe;
   CUfunction functions[RECIPE_STEPS]; /* of each step that launches */
   char *json;
+  json_t *diagnostics; /* strings */
+  bool compiled;       /* the driver's compiler ran, and said so in its log */
 };
 
 /* What is loaded, and what the plan's JSON says of where it came from. */
@@ -40,6 +44,9 @@ typedef struct PlanText {
 
 attnc_status plan_load(const Driver *, const Device *, const PlanText *, attnc_plan **,
                        attnc_error *);
+
+/* Diagnostics of an earlier load of the same text, for a plan that nobody else has yet. */
+attnc_status plan_diagnose(attnc_plan *, json_t *strings, attnc_error *);
 
 /* NULL if the kernel can run there, else ATTNC_ERR_UNSUPPORTED with the reason. */
 attnc_status plan_fits(const Recipe *, const Driver *, const Device *, attnc_error *);

@@ -138,12 +138,15 @@ ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
  * (schema attnc.kernel/1) and where its schedule came from (`source`: exact, near, model,
- * default, pinned), registers, spilled bytes, notes of the driver's log, and "seconds":
- * {lookup (up to the driver's load call, without the compile), compile, load (the driver's
- * part)} with "layer": memory, disk, readonly or miss. */
+ * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics": those
+ * of them by which its compiler says that it serialised asynchronous matrix instructions
+ * (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup (up to the
+ * driver's load call, without the compile), compile, load (the driver's part)} with "layer":
+ * memory, disk, readonly or miss. */
 ATTNC_API const char *attnc_plan_json(const attnc_plan *);
 
-/* Caller-owned memory that keeps packed parameters from one launch to the next.  It must
+/* Caller-owned memory that keeps packed parameters and encoded tensor maps from one launch
+ * to the next; a call with other arguments encodes only the maps that they change.  It must
  * hold attnc_plan_state_bytes, be 64-byte aligned, start zeroed, and belong to one thread
  * at a time.  NULL at launch is allowed and slower. */
 ATTNC_API size_t attnc_plan_state_bytes(const attnc_plan *);

@@ -27,12 +27,14 @@ class Compile(Case):
         return names
 
     def test_files(self):
-        j = self.compile("--emit", "ptx,json,ll", arch="sm_80,sm_90")
-        names = [f"causal.{t}.{x}" for t in ("sm_80", "sm_90") for x in ("json", "ll", "ptx")]
+        j = self.compile("--emit", "ptx,json,ll", arch="sm_80,sm_90a")
+        names = [f"causal.{t}.{x}" for t in ("sm_80", "sm_90a") for x in ("json", "ll", "ptx")]
         self.assertEqual(self.check_manifest(), names)
         self.assertEqual([f["name"] for f in j["files"]], names)
-        self.assertEqual([k["target"] for k in j["kernels"]], ["sm_80", "sm_90"])
-        self.assertIn(b".target sm_90", self.read("out/causal.sm_90.ptx"))
+        self.assertEqual([k["target"] for k in j["kernels"]], ["sm_80", "sm_90a"])
+        self.assertIn(b".version 8.0\n.target sm_90a\n", self.read("out/causal.sm_90a.ptx"))
+        exact = json.loads(self.read("out/causal.sm_90a.json"))
+        self.assertEqual((exact["exact"], exact["min_driver"]), (True, 12000))
         recipe = json.loads(self.read("out/causal.sm_80.json"))
         self.assertEqual(recipe["schema"], "attnc.kernel/1")
         self.assertEqual(recipe["ptx_sha256"],

@@ -171,6 +171,16 @@ class Run(Case):
         self.assertEqual((plan["template"], plan["source"], plan["target"]),
                          ("ref_fwd", "pinned", "sm_90"))
 
+    def test_the_exact_target(self):
+        """A device of capability 9.0 takes sm_90a where nothing else is said; the chip that
+        is emulated is the same for both."""
+        args = ["run", self.spec(), "--device", "emu", "--verify", "--shape", "s64 h1"]
+        for more, env, target in (((), {"ATTNC_EMU": "arch=sm_90"}, "sm_90a"),
+                                  (("--arch", "sm_90"), {}, "sm_90"),
+                                  (("--arch", "sm_90a"), {}, "sm_90a")):
+            r = self.json(*args, *more, env=env)["results"][0]
+            self.assertEqual((r["plan"]["target"], r["verdict"]), (target, "PASS"))
+
     def test_second_run_is_a_hit(self):
         args = ["run", self.spec(), *EMU, "--shape", "s64 h1"]
         layers = [self.json(*args)["results"][0]["plan"]["layer"] for _ in range(2)]

@@ -98,6 +98,8 @@ class Tune(Case):
 SHIM = r"""
 #include "runtime/cuda_abi.h"
 #include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
 /* The emulator behind a driver's entry points alone, so that it passes for a GPU.  It has
  * no clock: times are made up, from 1 to 1.6 ms. */
 static CUresult
@@ -112,6 +114,18 @@ elapsed(float *ms, CUevent from, CUevent to)
   __asm__(".globl " #name "\n.type " #name ",@function\n" #name ":\n\tjmp *to_" #name "(%rip)\n");
 CUDA_ENTRY_TABLE(X)
 #undef X
+/* The log of a compiler that says $SHIM_SAYS, unless the driver has the result already. */
+static CUresult (*real_load)(CUmodule *, const void *, unsigned, CUjit_option *, void **);
+static CUresult
+load(CUmodule *m, const void *image, unsigned n, CUjit_option *options, void **values)
+{
+  CUresult r = real_load(m, image, n, options, values);
+  const char *says = getenv("SHIM_SAYS");
+  for (unsigned i = 0; says && getenv("CUDA_CACHE_DISABLE") && i < n; i++)
+    if (options[i] == CU_JIT_INFO_LOG_BUFFER)
+      snprintf(values[i], 256, "%s\n", says);
+  return r;
+}
 __attribute__((constructor)) static void
 fill(void)
 {
@@ -120,6 +134,8 @@ fill(void)
   CUDA_ENTRY_TABLE(X)
 #undef X
   to_cuEventElapsedTime = (void *)elapsed;
+  *(void **)&real_load = to_cuModuleLoadDataEx;
+  to_cuModuleLoadDataEx = (void *)load;
 }
 """
 
@@ -138,6 +154,15 @@ class AsIfAGpu(Case):
                         f'-DEMU="{emu}"', "-o", self.shim, self.write("shim.c", SHIM)],
                        check=True)
         self.gpu = {"ATTNC_LIBCUDA": self.shim}
+
+    def test_serialised_is_no_candidate(self):
+        says = "ptxas info    : (C7510) Potential Performance Loss: serialized"
+        r = self.json("tune", self.spec(), *SHAPE, "--top", "2",
+                      env={**self.gpu, "SHIM_SAYS": says}, code=1)
+        self.assertEqual([(c["verdict"], c["reason"]) for c in r["candidates"]],
+                         [("rejected", says)] * 2)
+        r = self.json("tune", self.spec(), *SHAPE, "--top", "2", env=self.gpu)
+        self.assertEqual({c["verdict"] for c in r["candidates"]}, {"best", "ok"})
 
     def test_run_is_timed(self):
         r = self.json("run", self.spec(), "--verify", "--repeat", "5", *SMALL, env=self.gpu)

@@ -517,6 +517,9 @@ test_plan_json(void **state)
   assert_int_equal(json_integer_value(json_object_get(j, "registers")), 168);
   assert_int_equal(json_integer_value(json_object_get(j, "spilled_bytes")), 16);
   assert_int_equal(json_array_size(json_object_get(j, "notes")), 2);
+  json_t *diagnostics = json_object_get(j, "diagnostics");
+  assert_int_equal(json_array_size(diagnostics), 1);
+  assert_non_null(strstr(json_string_value(json_array_get(diagnostics, 0)), "(C7514)"));
   json_t *seconds = json_object_get(j, "seconds");
   assert_true(fabs(json_real_value(json_object_get(seconds, "compile")) - 0.1) < 1e-6);
   assert_true(json_real_value(json_object_get(seconds, "load")) > 0);
