@@ -371,10 +371,12 @@ resolve_scalar(Dec *d, Res *r, const Want *w, const Opnd *o)
 }
 
 static void
-resolve_address(Dec *d, Res *r, const Opnd *o)
+resolve_address(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
   if (o->kind != O_ADDR)
     dec_fail(d, "an address in [ ] is due as operand");
+  if (o->n && strncmp(w->text, "[,]", 3))
+    dec_fail(d, "coordinates are not due here");
   r->wide = true;
   if (o->var) {
     r->row = dec_const(d, dec_address_of(d, o->var), true);
@@ -413,7 +415,7 @@ resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
   if (*w->text == 'p' || *w->text == '!')
     r->row = pred_operand(d, w, o);
   else if (*w->text == '[')
-    resolve_address(d, r, o);
+    resolve_address(d, r, w, o);
   else if (w->elems)
     resolve_vector(d, r, w, o);
   else if (!strchr("*#LT", *w->text))

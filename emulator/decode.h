@@ -69,6 +69,11 @@ int dec_target(Dec *, const char *label);    /* statement */
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
+/* ---- decode_mem.c ---- */
+/* A step at an address: a is its base, imm its offset. */
+Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
+/* The operand that a .L2::cache_hint brings, and only it. */
+void dec_hint(Dec *, const Res *policy);
 
 #define BUILDERS(X)                                                                        \
   X(lane)                                                                                  \

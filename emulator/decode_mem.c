@@ -1,9 +1,8 @@
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
-/* a is the base of the address, imm its offset. */
-static Insn *
-emit_mem(Dec *d, Step *step, const Res *addr, Space space)
+Insn *
+dec_mem(Dec *d, Step *step, const Res *addr, Space space)
 {
   Insn *i = dec_step(d, step);
   i->a = addr->row;
@@ -23,9 +22,8 @@ emit_mem(Dec *d, Step *step, const Res *addr, Space space)
   return i;
 }
 
-/* The operand that a .L2::cache_hint brings, and only it. */
-static void
-check_hint(Dec *d, const Res *policy)
+void
+dec_hint(Dec *d, const Res *policy)
 {
   if ((policy->o != NULL) != mod_is(&d->m, M_L2_HINT))
     dec_fail(d, "a cache policy operand and .L2::cache_hint go together");
@@ -59,11 +57,11 @@ void
 build_ld(Dec *d)
 {
   const Res *r = d->r;
-  Insn *i = emit_mem(d, step_ld, &r[1], dec_space(&d->m));
+  Insn *i = dec_mem(d, step_ld, &r[1], dec_space(&d->m));
   vector_info(d, i, &r[0]);
   i->x.reg = register_bits(&r[0]);
   if (d->n_r > 2)
-    check_hint(d, &r[2]);
+    dec_hint(d, &r[2]);
   i->x.cond = mod_is(&d->m, M_ACQUIRE) && !mod_is(&d->m, M_CTA);
   dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
 }
@@ -72,10 +70,10 @@ void
 build_st(Dec *d)
 {
   const Res *r = d->r;
-  Insn *i = emit_mem(d, step_st, &r[0], dec_space(&d->m));
+  Insn *i = dec_mem(d, step_st, &r[0], dec_space(&d->m));
   vector_info(d, i, &r[1]);
   if (d->n_r > 2)
-    check_hint(d, &r[2]);
+    dec_hint(d, &r[2]);
   i->x.cond = mod_is(&d->m, M_RELEASE) && !mod_is(&d->m, M_CTA);
   dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
 }
@@ -83,7 +81,7 @@ build_st(Dec *d)
 void
 build_prefetch(Dec *d)
 {
-  Insn *i = emit_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
+  Insn *i = dec_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
   i->flags &= (uint8_t)~F_GLOBAL;
 }
 
@@ -93,7 +91,7 @@ build_atom(Dec *d)
 {
   bool returns = d->form->opnds[0] == '=';
   const Res *r = d->r + returns;
-  Insn *i = emit_mem(d, step_atom, &r[0], dec_space(&d->m));
+  Insn *i = dec_mem(d, step_atom, &r[0], dec_space(&d->m));
   int last = d->form->arg == A_CAS ? 2 : 1;
   i->b = r[1].row;
   i->c = last == 2 ? r[2].row : 0;
@@ -146,7 +144,7 @@ void
 build_cp_async(Dec *d)
 {
   Res *r = d->r;
-  Insn *i = emit_mem(d, step_cp_async, &r[0], SPACE_SHARED);
+  Insn *i = dec_mem(d, step_cp_async, &r[0], SPACE_SHARED);
   const Res none = {0}, *limit = &r[3], *policy = &r[4];
   if (is_policy(limit) && !policy->o) {
     policy = limit;
@@ -154,7 +152,7 @@ build_cp_async(Dec *d)
   }
   if (policy->o)
     dec_source(d, policy->o, T_B64, false);
-  check_hint(d, policy);
+  dec_hint(d, policy);
   i->x.bytes = (uint8_t)dec_int(d, r[2].o, 16);
   bool cg = mod_is(&d->m, M_CG);
   if (i->x.bytes != 16 && (cg || (i->x.bytes != 4 && i->x.bytes != 8)))
@@ -192,7 +190,7 @@ build_ldmatrix(Dec *d)
 {
   const Res *r = d->r;
   Space space = dec_space(&d->m);
-  Insn *i = emit_mem(d, step_ldmatrix, &r[1], space);
+  Insn *i = dec_mem(d, step_ldmatrix, &r[1], space);
   all_lanes(i);
   i->x.vec = (uint8_t)d->form->arg;
   i->x.cond = mod_is(&d->m, M_TRANS);
@@ -203,7 +201,7 @@ void
 build_stmatrix(Dec *d)
 {
   const Res *r = d->r;
-  Insn *i = emit_mem(d, step_stmatrix, &r[0], dec_space(&d->m));
+  Insn *i = dec_mem(d, step_stmatrix, &r[0], dec_space(&d->m));
   all_lanes(i);
   i->x.vec = (uint8_t)d->form->arg;
   i->x.cond = mod_is(&d->m, M_TRANS);

@@ -200,15 +200,55 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                unsigned by, unsigned bz, unsigned smem, CUstream stream, void **params,
                void **extra)
 {
+  const CUlaunchConfig c = {.gridDimX = gx,
+                            .gridDimY = gy,
+                            .gridDimZ = gz,
+                            .blockDimX = bx,
+                            .blockDimY = by,
+                            .blockDimZ = bz,
+                            .sharedMemBytes = smem,
+                            .hStream = stream};
+  return cuLaunchKernelEx(&c, f, params, extra);
+}
+
+/* Launches run one after another, so that programmatic serialization changes nothing. */
+static CUresult
+read_attributes(const CUlaunchConfig *c)
+{
+  for (unsigned i = 0; i < c->numAttrs; i++) {
+    const CUlaunchAttributeValue *v = &c->attrs[i].value;
+    switch (c->attrs[i].id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+      break;
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+      if (v->clusterDim.x != 1 || v->clusterDim.y != 1 || v->clusterDim.z != 1)
+        return CUDA_ERROR_NOT_SUPPORTED;
+      break;
+    default:
+      return CUDA_ERROR_NOT_SUPPORTED;
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **extra)
+{
+  if (!c || (c->numAttrs && !c->attrs))
+    return CUDA_ERROR_INVALID_VALUE;
   if (extra)
     return CUDA_ERROR_NOT_SUPPORTED;
-  CUresult r = cuStreamSynchronize(stream);
+  CUresult r = cuStreamSynchronize(c->hStream);
   Device *d = r ? NULL : enter(f, &r);
   if (!d)
     return r;
-  Launch l = {
-      .kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .dynamic = smem};
-  r = launch(d, &l, params);
+  Launch l = {.kernel = f->kernel,
+              .grid = {c->gridDimX, c->gridDimY, c->gridDimZ},
+              .block = {c->blockDimX, c->blockDimY, c->blockDimZ},
+              .dynamic = c->sharedMemBytes};
+  r = read_attributes(c);
+  r = r ? r : launch(d, &l, params);
   dev_leave(d);
   return r;
 }

@@ -84,8 +84,6 @@ find_special(const Token *t)
   return -1;
 }
 
-static void operand(Parse *, Opnd *);
-
 static void
 named(Parse *s, Opnd *o)
 {
@@ -123,6 +121,19 @@ offset(Parse *s)
   return minus ? -v : v;
 }
 
+static void operand(Parse *, Opnd *);
+static void vector(Parse *, Opnd *);
+
+/* [map, {x, y}]: a tensor map and coordinates in it. */
+static void
+coordinates(Parse *s, Opnd *o)
+{
+  if (!lex_take(&s->lex, "{"))
+    lex_fail(&s->lex, "coordinates");
+  vector(s, o);
+  o->kind = O_ADDR;
+}
+
 static void
 address(Parse *s, Opnd *o)
 {
@@ -139,7 +150,10 @@ address(Parse *s, Opnd *o)
       ptx_fail(s->ptx, line, "%s is not declared", base.label ? base.label : "the address");
     o->reg = base.reg;
     o->var = base.var;
-    o->off = offset(s);
+    if (lex_take(&s->lex, ","))
+      coordinates(s, o);
+    else
+      o->off = offset(s);
   }
   lex_need(&s->lex, "]");
 }

@@ -114,7 +114,7 @@ typedef struct Opnd {
   int64_t off;
   int special;
   const char *label;
-  struct Opnd *at; /* elements */
+  struct Opnd *at; /* elements; of an address: coordinates */
   int n;
   struct Opnd *second; /* %r | %p */
 } Opnd;
