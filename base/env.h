@@ -14,6 +14,7 @@
   X(TUNE_DIR, "ATTNC_TUNE_DIR", "$XDG_DATA_HOME/attnc/tune", "where tuning tables are")  \
   X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")    \
   X(LLVM, "ATTNC_LLVM", "", "path of libattnc_llvm.so")                                  \
+  X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \
   X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")      \
   X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                          \
   X(LOG, "ATTNC_LOG", "", "info or debug: what the command line tells on stderr")

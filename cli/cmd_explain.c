@@ -1,6 +1,7 @@
 /* cmd_explain.c: `attnc explain`: how a spec will be computed, and why so. */
 #include "cli/cli.h"
 #include "cli/ptxas.h"
+#include "cli/sass_print.h"
 #include "cli/table.h"
 
 #include "base/err.h"
@@ -37,6 +38,8 @@ typedef struct Explain {
   bool has_tiles;
   Assembled sass;
   bool has_sass;
+  Sass *kernels; /* with --sass-stats */
+  int n_kernels;
 } Explain;
 
 /* ---- finding out ---- */
@@ -91,6 +94,20 @@ read_key(Explain *x, attnc_error *e)
 }
 
 static attnc_status
+assemble(Explain *x, attnc_error *e)
+{
+  size_t n;
+  bool stats = options_has(&x->c->opt, OPT_SASS_STATS);
+  const char *ptx = attnc_kernel_ptx(x->kernel, &n);
+  if (!stats && !options_has(&x->c->opt, OPT_SASS))
+    return ATTNC_OK;
+  TRY(ptxas_run(ptx, n, x->target, x->c->arena, &x->sass, e));
+  x->has_sass = true;
+  return stats ? sass_kernels(&x->sass, x->c->arena, &x->kernels, &x->n_kernels, e)
+               : ATTNC_OK;
+}
+
+static attnc_status
 compile(Explain *x, attnc_error *e)
 {
   attnc_compile_options o = {.size = sizeof o, .dump = x->c->opt.value[OPT_DUMP]};
@@ -106,13 +123,7 @@ compile(Explain *x, attnc_error *e)
     TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0,
                     e));
   }
-  if (options_has(&x->c->opt, OPT_SASS)) {
-    size_t n;
-    const char *ptx = attnc_kernel_ptx(x->kernel, &n);
-    TRY(ptxas_run(ptx, n, x->target, x->c->arena, &x->sass, e));
-    x->has_sass = true;
-  }
-  return ATTNC_OK;
+  return assemble(x, e);
 }
 
 static attnc_status
@@ -278,6 +289,8 @@ put_chosen(const Explain *x, Str *s)
              arena_printf(x->c->arena,
                           "%d registers, %d bytes of spill stores, %d of loads",
                           x->sass.registers, x->sass.spill_stores, x->sass.spill_loads));
+  if (x->kernels)
+    sass_print_figures(&x->sass, x->c->arena, s);
 }
 
 static void
@@ -347,6 +360,8 @@ print_text(const Explain *x)
     return cli_error(x->c, &e);
   if (options_has(&x->c->opt, OPT_ALL))
     put_schedules(x, &s);
+  for (int i = 0; i < x->n_kernels; i++)
+    sass_print(&x->kernels[i], x->c->arena, &s);
   put_canonical(x, &s);
   cli_print(s.p);
   return 0;
@@ -398,6 +413,9 @@ print_json(const Explain *x)
                         json_pack("{s:i, s:i, s:i}", "registers", x->sass.registers,
                                   "spill_stores", x->sass.spill_stores, "spill_loads",
                                   x->sass.spill_loads));
+  if (x->kernels)
+    json_object_set_new(j, "sass",
+                        sass_json(&x->sass, x->kernels, x->n_kernels, x->c->arena));
   cli_json(j);
   return 0;
 }

@@ -1,5 +1,6 @@
 #include "cli/ptxas.h"
 
+#include "base/env.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -26,6 +27,9 @@ const char *
 ptxas_find(Arena *arena)
 {
   const char *path = getenv("PATH"), *home = getenv("CUDA_HOME"), *found = NULL;
+  const char *named = env_get(ENV_PTXAS);
+  if (named)
+    return access(named, X_OK) == 0 ? arena_strdup(arena, named) : NULL;
   while (path && *path && !found) {
     size_t n = strcspn(path, ":");
     found = n ? program_in(arena, path, n) : NULL;
@@ -103,6 +107,15 @@ largest(const char *log, const char *what)
   return most;
 }
 
+const char *
+ptxas_remark(const char *log, int n, Arena *arena)
+{
+  for (const char *p = log; (p = strstr(p, "(C75")) != NULL; p++)
+    if (n-- == 0)
+      return arena_strndup(arena, p, strcspn(p, "\n"));
+  return NULL;
+}
+
 static attnc_status
 assemble(const char *program, const char *dir, const char *ptx, size_t n,
          const char *target, Arena *arena, Assembled *out, attnc_error *e)
@@ -133,7 +146,8 @@ ptxas_run(const char *ptx, size_t n, const char *target, Arena *arena, Assembled
   const char *program = ptxas_find(arena);
   if (!program)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
-                   "no ptxas on PATH, in $CUDA_HOME/bin or in /usr/local/cuda/bin");
+                   "no ptxas: not in $ATTNC_PTXAS, on PATH, in $CUDA_HOME/bin or in "
+                   "/usr/local/cuda/bin");
   const char *tmp = getenv("TMPDIR");
   char *dir = arena_printf(arena, "%s/attnc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(dir))
@@ -144,5 +158,7 @@ ptxas_run(const char *ptx, size_t n, const char *target, Arena *arena, Assembled
   out->spill_stores = largest(out->log, " bytes spill stores");
   out->spill_loads = largest(out->log, " bytes spill loads");
   out->barriers = largest(out->log, " barriers");
+  out->stack = largest(out->log, " bytes stack frame");
+  out->shared = largest(out->log, " bytes smem");
   return st;
 }

@@ -14,6 +14,17 @@ if(TARGET attnc)
   set_tests_properties(cli PROPERTIES LABELS "unit")
 endif()
 
+# The reader of machine code, with ptxas where there is one.
+add_library(sass STATIC EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/cli/cubin.c
+  ${CMAKE_SOURCE_DIR}/cli/sass.c ${CMAKE_SOURCE_DIR}/cli/sass_loops.c
+  ${CMAKE_SOURCE_DIR}/cli/ptxas.c)
+target_link_libraries(sass PUBLIC plain)
+add_executable(test_sass unit/test_sass.c $<TARGET_OBJECTS:o_base>)
+add_dependencies(test_sass code_id)
+target_link_libraries(test_sass PRIVATE sass plain PkgConfig::CMOCKA)
+add_test(NAME sass COMMAND test_sass)
+set_tests_properties(sass PROPERTIES LABELS "unit")
+
 # Those that start kernels need the emulator.
 function(cli_test name)
   set(flags $<$<BOOL:${ATTNC_SANITIZE}>:-fsanitize=address,undefined>)
