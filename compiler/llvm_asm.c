@@ -29,13 +29,12 @@ void
 asm_call(Lo *lo, AsmKind kind, const char *text, const char *constraints, V *in, int n_in,
          LLVMTypeRef out_type, V *out, int n_out)
 {
-  LLVMTypeRef args[16];
-  char full[256];
+  LLVMTypeRef *args = NEW_N(lo->arena, LLVMTypeRef, n_in + 1);
+  const char *full = constraints;
   for (int i = 0; i < n_in; i++)
     args[i] = LLVMTypeOf(in[i]);
-  strcpy(full, constraints);
   if (kind == ASM_MEMORY)
-    strcat(full, full[0] ? ",~{memory}" : "~{memory}");
+    full = arena_printf(lo->arena, "%s%s~{memory}", constraints, constraints[0] ? "," : "");
   LLVMTypeRef type =
       LLVMFunctionType(result_type(lo, out_type, n_out), args, (unsigned)n_in, 0);
   V fn = LLVMGetInlineAsm(type, text, strlen(text), full, strlen(full), kind != ASM_PURE, 0,

@@ -26,10 +26,17 @@ to64(LLVMBuilderRef b, Lo *lo, V x)
   return LLVMTypeOf(x) == lo->i64 ? x : LLVMBuildSExt(b, x, lo->i64, "");
 }
 
+/* Does it change in the innermost tile loop, or is it what an operation found? */
+static bool
+late(const Lo *lo, const Node *n)
+{
+  return n->depth == LATE || (n->depth && n->depth == lo->loop_id);
+}
+
 LLVMBuilderRef
 idx_builder(Lo *lo, Idx x)
 {
-  return x.node && x.node->depth ? lo->b : lo->hb;
+  return x.node && late(lo, x.node) ? lo->b : lo->hb;
 }
 
 V
@@ -83,7 +90,7 @@ idx_nonneg(Idx x)
 static V
 compute(Lo *lo, const Node *n, V x, V y)
 {
-  LLVMBuilderRef b = n->depth ? lo->b : lo->hb;
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
   switch (n->kind) {
   case NODE_ADD:
     return LLVMBuildAdd(b, x, y, "");
@@ -102,6 +109,15 @@ compute(Lo *lo, const Node *n, V x, V y)
   }
 }
 
+/* Which of its role's teams this thread is in. */
+V
+team_value(Lo *lo)
+{
+  const Role *r = lo->role;
+  V warp = LLVMBuildSub(lo->hb, lane_value(lo, LANE_WARPS), k32(lo, r->first), "");
+  return LLVMBuildUDiv(lo->hb, warp, k32(lo, r->warps), "");
+}
+
 static V
 node_new(Lo *lo, const Node *n)
 {
@@ -111,9 +127,15 @@ node_new(Lo *lo, const Node *n)
     return LLVMGetParam(lo->fn, (unsigned)n->n);
   if (n->kind == NODE_CTA)
     return special(lo, cta[n->n]);
+  if (n->kind == NODE_CTAS)
+    return special(lo, "mov.u32 $0, %nctaid.x;");
+  if (n->kind == NODE_TEAM)
+    return team_value(lo);
+  if (n->kind == NODE_ANY)
+    return lo->any[n->n];
   if (n->kind == NODE_LOOP)
-    return lo->loop_var;
-  LLVMBuilderRef b = n->depth ? lo->b : lo->hb;
+    return lo->loop_var[n->n];
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
   V x = idx_value(lo, n->a), y = idx_value(lo, n->b);
   if (n->wide || LLVMTypeOf(x) != LLVMTypeOf(y)) {
     x = to64(b, lo, x);
@@ -128,7 +150,7 @@ idx_value(Lo *lo, Idx x)
   if (!x.node)
     return x.k == (int32_t)x.k ? k32(lo, x.k) : k64(lo, x.k);
   NodeMemo *memo = &lo->node[x.node->id];
-  int tag = x.node->depth ? -lo->loop_id : lo->epoch;
+  int tag = late(lo, x.node) ? -lo->late : lo->epoch;
   if (memo->value && memo->tag == tag)
     return memo->value;
   memo->value = node_new(lo, x.node);
@@ -213,12 +235,39 @@ put_place(Lo *lo)
   return sum(lo, shl_k(lo, g, 7), within);
 }
 
+/* The thread's number in its team. */
+static V
+team_thread(Lo *lo)
+{
+  V tid = special(lo, "mov.u32 $0, %tid.x;");
+  const Role *r = lo->role;
+  if (!r)
+    return tid;
+  if (r->first)
+    tid = LLVMBuildSub(lo->hb, tid, k32(lo, 32 * r->first), "");
+  return r->teams > 1 ? LLVMBuildURem(lo->hb, tid, k32(lo, 32 * r->warps), "") : tid;
+}
+
+static V
+warp_number(Lo *lo)
+{
+  V tid = special(lo, "mov.u32 $0, %tid.x;"), warp = shr_k(lo, tid, 5);
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  V same = asm_1(lo, ASM_EFFECT, "shfl.sync.idx.b32 $0, $1, 0, 31, -1;", "=r,r", lo->i32,
+                 &warp, 1);
+  lo->b = b;
+  return same;
+}
+
 static V
 lane_new(Lo *lo, Lane what)
 {
   switch (what) {
   case LANE_TID:
-    return special(lo, "mov.u32 $0, %tid.x;");
+    return team_thread(lo);
+  case LANE_WARPS:
+    return warp_number(lo);
   case LANE_LANE:
     return band_k(lo, lane_value(lo, LANE_TID), 31);
   case LANE_WARP:

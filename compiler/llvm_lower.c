@@ -1,9 +1,7 @@
-/* The walk over the program: registers of values, loops with their phis, dispatch. */
+/* The walk over the program: registers of values, the kernel, dispatch. */
 #include "compiler/llvm_lower.h"
 
 #include "base/err.h"
-
-#include <llvm-c/DebugInfo.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -13,11 +11,11 @@ lower_count(const Lo *lo, const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
-    return val_tiles_m(lo->p, v) * (v->cols / 8) * (v->ty == DT_F32 ? 4 : 2);
+    return val_tiles_m(v) * (v->cols / 8) * (v->ty == DT_F32 ? 4 : 2);
   case LAY_LANE:
     return 8;
   case LAY_ROW:
-    return val_row_values(lo->p, v);
+    return val_row_values(v);
   default:
     return 1;
   }
@@ -31,147 +29,6 @@ lower_regs(Lo *lo, const Val *v, int *n)
   return lo->vals[v->id];
 }
 
-/* ---- where invariant code goes ---- */
-
-/* The current block becomes the hoist block: what follows goes to a new one. */
-static void
-hoist_here(Lo *lo)
-{
-  LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "");
-  V br = LLVMBuildBr(lo->b, next);
-  LLVMPositionBuilderBefore(lo->hb, br);
-  LLVMPositionBuilderAtEnd(lo->b, next);
-  lo->epoch++;
-  lo->n_memo = 0;
-}
-
-/* ---- loops ---- */
-
-typedef struct Loop {
-  const Region *r;
-  LLVMBasicBlockRef pre, body, exit;
-  V *ring_phi;     /* by ring id */
-  V *ring_before;
-  V n_phi;
-} Loop;
-
-static V
-phi_of(Lo *lo, LLVMTypeRef type, V from, LLVMBasicBlockRef block)
-{
-  V phi = LLVMBuildPhi(lo->b, type, "");
-  LLVMAddIncoming(phi, &from, &block, 1);
-  return phi;
-}
-
-static void
-body_phis(Lo *lo, Loop *l)
-{
-  for (int i = 0; i < l->r->n_carry; i++) {
-    const Carry *c = &l->r->carry[i];
-    int n;
-    V *init = lo->vals[c->init->id];
-    if (c->yield == c->arg) { /* never assigned: an alias */
-      lo->vals[c->arg->id] = lo->vals[c->result->id] = init;
-      continue;
-    }
-    V *arg = lower_regs(lo, c->arg, &n);
-    for (int j = 0; j < n; j++)
-      arg[j] = phi_of(lo, LLVMTypeOf(init[j]), init[j], l->pre);
-  }
-  for (int i = 0; i < lo->p->rings.n; i++) {
-    int id = lo->p->rings.at[i]->id;
-    l->ring_before[id] = lo->ring[id];
-    if (lo->p->rings.at[i]->mem.stages > 1)
-      lo->ring[id] = l->ring_phi[id] = phi_of(lo, lo->i32, lo->ring[id], l->pre);
-  }
-}
-
-/* What each phi gets over the back edge, and what leaves the loop. */
-static void
-close_carry(Lo *lo, const Loop *l, const Carry *c, LLVMBasicBlockRef latch)
-{
-  int n;
-  if (c->yield == c->arg)
-    return;
-  V *arg = lo->vals[c->arg->id], *yield = lo->vals[c->yield->id];
-  V *init = lo->vals[c->init->id], *out = lower_regs(lo, c->result, &n);
-  for (int j = 0; j < n; j++) {
-    LLVMAddIncoming(arg[j], &yield[j], &latch, 1);
-    out[j] = phi_of(lo, LLVMTypeOf(init[j]), init[j], l->pre);
-    LLVMAddIncoming(out[j], &yield[j], &latch, 1);
-  }
-}
-
-static void
-close_rings(Lo *lo, const Loop *l, LLVMBasicBlockRef latch)
-{
-  for (int i = 0; i < lo->p->rings.n; i++) {
-    int id = lo->p->rings.at[i]->id;
-    if (!l->ring_phi[id])
-      continue;
-    V now = lo->ring[id];
-    LLVMAddIncoming(l->ring_phi[id], &now, &latch, 1);
-    lo->ring[id] = phi_of(lo, lo->i32, l->ring_before[id], l->pre);
-    LLVMAddIncoming(lo->ring[id], &now, &latch, 1);
-  }
-}
-
-static void lower_region(Lo *, const Region *);
-
-static void
-lower_once(Lo *lo, const Region *r)
-{
-  for (int i = 0; i < r->n_carry; i++)
-    lo->vals[r->carry[i].arg->id] = lo->vals[r->carry[i].init->id];
-  lower_region(lo, r);
-  for (int i = 0; i < r->n_carry; i++)
-    lo->vals[r->carry[i].result->id] = lo->vals[r->carry[i].yield->id];
-}
-
-static void
-no_unrolling(Lo *lo, V branch)
-{
-  LLVMMetadataRef text = LLVMMDStringInContext2(lo->cx, "llvm.loop.unroll.disable", 24);
-  LLVMMetadataRef disable = LLVMMDNodeInContext2(lo->cx, &text, 1);
-  LLVMMetadataRef temp = LLVMTemporaryMDNode(lo->cx, NULL, 0);
-  LLVMMetadataRef both[2] = { temp, disable };
-  LLVMMetadataRef loop = LLVMMDNodeInContext2(lo->cx, both, 2);
-  LLVMMetadataReplaceAllUsesWith(temp, loop); /* the node is its own first operand */
-  unsigned kind = LLVMGetMDKindIDInContext(lo->cx, "llvm.loop", 9);
-  LLVMSetMetadata(branch, kind, LLVMMetadataAsValue(lo->cx, loop));
-}
-
-static void
-lower_loop(Lo *lo, const Region *r)
-{
-  int rings = lo->p->rings.n + 1;
-  Loop l = { .r = r };
-  l.ring_phi = NEW_N(lo->arena, V, rings);
-  l.ring_before = NEW_N(lo->arena, V, rings);
-  V from = idx_value(lo, r->span.lo), to = idx_value(lo, r->span.hi);
-  V last = LLVMBuildSub(lo->b, to, k32(lo, 1), "");
-  l.body = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "tiles");
-  l.exit = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "done");
-  LLVMBuildCondBr(lo->b, LLVMBuildICmp(lo->b, LLVMIntSLT, from, to, ""), l.body, l.exit);
-  l.pre = LLVMGetInsertBlock(lo->b);
-  LLVMPositionBuilderAtEnd(lo->b, l.body);
-  l.n_phi = phi_of(lo, lo->i32, last, l.pre);
-  body_phis(lo, &l);
-  lo->loop_id = r->id;
-  lo->loop_var = l.n_phi;
-  lower_region(lo, r);
-  lo->loop_id = 0;
-  LLVMBasicBlockRef latch = LLVMGetInsertBlock(lo->b);
-  V next = LLVMBuildSub(lo->b, l.n_phi, k32(lo, 1), "");
-  LLVMAddIncoming(l.n_phi, &next, &latch, 1);
-  V more = LLVMBuildICmp(lo->b, LLVMIntSGE, next, from, "");
-  no_unrolling(lo, LLVMBuildCondBr(lo->b, more, l.body, l.exit));
-  LLVMPositionBuilderAtEnd(lo->b, l.exit);
-  for (int i = 0; i < r->n_carry; i++)
-    close_carry(lo, &l, &r->carry[i], latch);
-  close_rings(lo, &l, latch);
-}
-
 /* ---- dispatch ---- */
 
 static void
@@ -179,21 +36,54 @@ lower_op(Lo *lo, const Op *op)
 {
   switch (op->kind) {
   case OP_LOOP:
-    if (op->body->once)
-      lower_once(lo, op->body);
-    else
-      lower_loop(lo, op->body);
-    if (op->body->final)
-      hoist_here(lo);
+  case OP_FOR:
+  case OP_ROLE:
+  case OP_WARP:
+  case OP_IF:
+    lower_flow(lo, op->body);
     break;
   case OP_PUSH:
-    lower_push(lo, op);
+    if (op->ring->fill == FILL_TMA)
+      lower_push_tma(lo, op);
+    else
+      lower_push(lo, op);
     break;
   case OP_TAKE:
-    lower_take(lo, op);
+    if (op->ring->fill == FILL_TMA)
+      lower_take_tma(lo, op);
+    else
+      lower_take(lo, op);
     break;
   case OP_RELEASE:
-    break; /* the next barrier of the block frees the stage */
+    if (op->ring->fill == FILL_TMA)
+      lower_release(lo, op);
+    break; /* FILL_COPY: the next barrier of the block frees the stage */
+  case OP_SEND_OUT:
+    lower_send_out(lo, op);
+    break;
+  case OP_OUT_WAIT:
+    lower_out_wait(lo);
+    break;
+  case OP_SYNC:
+    team_barrier(lo);
+    break;
+  case OP_SYNC_ROLE:
+    role_barrier(lo);
+    break;
+  case OP_FENCE_ASYNC:
+    fence_async(lo);
+    break;
+  case OP_TURN_START:
+  case OP_TURN_TAKE:
+  case OP_TURN_PASS:
+    lower_turn(lo, op);
+    break;
+  case OP_WAIT:
+    lower_wait(lo, op);
+    break;
+  case OP_ANY_NOT1:
+    lower_any_not1(lo, op);
+    break;
   case OP_COPY:
     lower_copy(lo, op);
     break;
@@ -232,7 +122,10 @@ lower_op(Lo *lo, const Op *op)
     break;
   case OP_DOT:
   case OP_DOT_ACC:
-    lower_product(lo, op);
+    if (op->out->flying)
+      lower_wgmma(lo, op);
+    else
+      lower_product(lo, op);
     break;
   case OP_MASK:
     lower_mask(lo, op);
@@ -252,7 +145,7 @@ lower_op(Lo *lo, const Op *op)
   }
 }
 
-static void
+void
 lower_region(Lo *lo, const Region *r)
 {
   for (const Op *op = r->first; op; op = op->next)
@@ -269,6 +162,8 @@ param_type(const Lo *lo, const Param *p)
     return lo->i32;
   case PARAM_SCALAR:
     return lo->f32;
+  case PARAM_MAP:
+    return LLVMPointerTypeInContext(lo->cx, 0);
   default:
     return lo->i64;
   }
@@ -280,6 +175,30 @@ text_attribute(Lo *lo, const char *name, const char *value)
   LLVMAttributeRef a = LLVMCreateStringAttribute(lo->cx, name, (unsigned)strlen(name), value,
                                                  (unsigned)strlen(value));
   LLVMAddAttributeAtIndex(lo->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
+}
+
+/* A tensor map stays in the parameter space: CUDA's __grid_constant__. */
+static void
+map_attributes(Lo *lo, unsigned param)
+{
+  LLVMAttributeIndex at = param + 1;
+  LLVMTypeRef map = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 128);
+  unsigned byval = LLVMGetEnumAttributeKindForName("byval", 5);
+  unsigned align = LLVMGetEnumAttributeKindForName("align", 5);
+  LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateTypeAttribute(lo->cx, byval, map));
+  LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateEnumAttribute(lo->cx, align, 64));
+  LLVMAttributeRef constant = LLVMCreateStringAttribute(lo->cx, "nvvm.grid_constant", 18, "", 0);
+  LLVMAddAttributeAtIndex(lo->fn, at, constant);
+}
+
+static void
+cluster_attributes(Lo *lo)
+{
+  char text[32];
+  if (lo->p->grid.cluster < 2)
+    return;
+  snprintf(text, sizeof text, "%d,1,1", lo->p->grid.cluster);
+  text_attribute(lo, "nvvm.cluster_dim", text);
 }
 
 static void
@@ -295,6 +214,10 @@ declare_kernel(Lo *lo)
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
   text_attribute(lo, "nvvm.reqntid", threads);
+  cluster_attributes(lo);
+  for (int i = 0; i < p->params.n; i++)
+    if (p->params.at[i].kind == PARAM_MAP)
+      map_attributes(lo, (unsigned)i);
   text_attribute(lo, "denormal-fp-math-f32", "preserve-sign,preserve-sign");
   LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 0);
   lo->smem = LLVMAddGlobalInAddressSpace(lo->m, bytes, "attnc_shared", 3);
@@ -314,6 +237,11 @@ tables(Lo *lo)
   lo->vals = NEW_N(lo->arena, V *, p->n_vals + 1);
   lo->ring = NEW_N(lo->arena, V, p->rings.n + 1);
   lo->slot = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->stage = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->fill = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
+  lo->any = NEW_N(lo->arena, V, p->n_any + 1);
   lo->node = NEW_N(lo->arena, NodeMemo, p->n_nodes + 1);
   for (int i = 0; i <= p->rings.n; i++)
     lo->ring[i] = k32(lo, 0);
@@ -330,6 +258,7 @@ lower_program(Lo *lo, attnc_error *err)
   lo->hb = LLVMCreateBuilderInContext(lo->cx);
   LLVMPositionBuilderAtEnd(lo->b, LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "entry"));
   hoist_here(lo);
+  lower_setup(lo);
   lower_region(lo, lo->p->top);
   LLVMBuildRetVoid(lo->b);
   LLVMDisposeBuilder(lo->b);

@@ -1,10 +1,11 @@
 /* llvm_lower.h: from a tile program to LLVM IR: what the lowering files share.
  *
  * Every value of the program becomes a small array of LLVM values, the registers of one
- * thread.  Index expressions and lane parts of addresses that no loop changes are computed
- * in the `hoist` block, the maximal invariant part only; a memo keeps them, and is dropped
- * after the last loop of a walk (`epoch`), so that addresses of the epilogue do not live
- * across the loop.
+ * thread.  Index expressions and lane parts of addresses that the innermost tile loop does
+ * not change are computed in the `hoist` block, the maximal invariant part only: one at the
+ * start of the kernel, of each role and of each block of work, and one after the last loop
+ * of a walk, so that addresses of the epilogue do not live across it.  A memo keeps them
+ * until the next hoist block (`epoch`).
  *
  * Layout of fp32 FRAG (PTX ISA, mma.m16n8k16, C and D): element [m][n8][half][e] is row
  * 16·m + 8·half + lane/4, column 8·n8 + 2·(lane%4) + e; 16-bit FRAG [m][n8][half] packs
@@ -28,8 +29,13 @@ typedef struct Memo {
 
 typedef struct NodeMemo {
   V value;
-  int tag; /* epoch, or −(loop id) for what a loop changes */
+  int tag; /* epoch, or −late for what is computed where it is used */
 } NodeMemo;
+
+/* Where a role is in a ring that mbarriers guard: stage (NULL: it has one) and parity. */
+typedef struct RingPos {
+  V stage, parity;
+} RingPos;
 
 typedef struct Lo {
   Arena *arena;
@@ -41,11 +47,16 @@ typedef struct Lo {
   LLVMTypeRef i1, i16, i32, i64, f32, none;
   V fn, smem;
   int epoch;
-  int loop_id; /* the open loop, 0: none */
-  V loop_var;
+  int loop_id; /* the open tile loop, 0: none */
+  int late;    /* counts the places after which what was computed in a loop is forgotten */
+  const Role *role; /* NULL: none */
+  V *loop_var; /* by region id */
+  V *any;      /* by id: what any_not1 found */
   V **vals;    /* by id: registers */
-  V *ring;     /* by ring id: byte offset of the stage that is taken next */
+  V *ring;     /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
+  RingPos *fill, *take; /* by ring id (FILL_TMA) */
   V *slot;     /* by take id: byte offset of that stage */
+  V *stage;    /* by take id: its number (FILL_TMA), NULL: the only one */
   NodeMemo *node;
   int n_nodes;
   Memo memo[MEMO_MAX];
@@ -54,6 +65,10 @@ typedef struct Lo {
 
 /* llvm_lower.c */
 attnc_status lower_program(Lo *, attnc_error *);
+void lower_region(Lo *, const Region *);
+/* llvm_flow.c: loops, roles, branches */
+void lower_flow(Lo *, const Region *);
+void hoist_here(Lo *); /* the current block becomes the hoist block */
 V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
 int lower_count(const Lo *, const Val *); /* how many there are */
 
@@ -76,9 +91,10 @@ V to64(LLVMBuilderRef, Lo *, V);
 V param_value(Lo *, ParamKind, int slot, int dim); /* NULL: the program has none */
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
 typedef enum Lane {
-  LANE_TID,
+  LANE_TID,      /* of the team */
   LANE_LANE,     /* tid % 32 */
   LANE_WARP,     /* tid / 32 */
+  LANE_WARPS,    /* the warp's number in the block, uniform to ptxas */
   LANE_SMEM,     /* address of shared memory */
   LANE_CHUNK,    /* tid % 8 */
   LANE_CROW,     /* tid / 8 */
@@ -88,6 +104,7 @@ typedef enum Lane {
   LANE_PUT       /* shared memory + place of an element pair of FRAG */
 } Lane;
 V lane_value(Lo *, Lane);
+V team_value(Lo *); /* which of its role's teams this thread is in */
 /* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
  * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
 V lane_pattern(Lo *, char kind, int mt, int ks);
@@ -101,12 +118,30 @@ void lower_copy(Lo *, const Op *);
 void lower_copy_wait(Lo *, const Op *);
 void lower_copy_out(Lo *, const Op *);
 V ring_advance(Lo *, const Ring *, V pos, int n);
+/* llvm_async.c: mbarriers, TMA, named barriers */
+void lower_setup(Lo *); /* at the start of a kernel */
+void lower_push_tma(Lo *, const Op *);
+void lower_take_tma(Lo *, const Op *);
+void lower_release(Lo *, const Op *);
+void lower_send_out(Lo *, const Op *);
+void lower_out_wait(Lo *);
+void lower_turn(Lo *, const Op *);
+void fence_async(Lo *);
+void team_barrier(Lo *);
+void role_barrier(Lo *);
+/* llvm_wgmma.c */
+void lower_wgmma(Lo *, const Op *);
+void lower_wait(Lo *, const Op *);
+void lower_tie(Lo *, const Val *); /* nothing of it moves above this place */
 /* llvm_rows.c: straight to and from global memory */
 void lower_store_rows(Lo *, const Op *);
 void lower_load(Lo *, const Op *);
 void lower_store(Lo *, const Op *);
 /* The address of (b, h, row 0) of a tensor, hoisted where b and h allow. */
 V view_base(Lo *, const View *);
+/* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
+V row_address(Lo *, const View *, V row);
+V row_inside(Lo *, const View *, V row);
 int elem_bytes(Dtype);
 V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
 V as_i32(Lo *, LLVMBuilderRef, V bit);
@@ -125,6 +160,7 @@ void lower_row_part(Lo *, const Op *);
 void lower_row_join(Lo *, const Op *);
 void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
+void lower_any_not1(Lo *, const Op *);
 void lower_mask(Lo *, const Op *);
 
 #endif

@@ -146,7 +146,7 @@ static V
 fold_row(Lo *lo, const Val *x, int m, int half, V (*fold)(Lo *, V, V))
 {
   V *regs = lo->vals[x->id] + m * (x->cols / 8) * 4 + 2 * half;
-  int n = x->cols / 8 * 2, chains = val_row_values(lo->p, x) >= 4 ? 1 : 2;
+  int n = x->cols / 8 * 2, chains = val_row_values(x) >= 4 ? 1 : 2;
   V chain[2] = { NULL, NULL };
   for (int i = 0; i < n; i++) {
     V v = regs[i / 2 * 4 + i % 2];
@@ -214,6 +214,8 @@ void
 lower_cvt(Lo *lo, const Op *op)
 {
   int n;
+  if (op->tie)
+    lower_tie(lo, op->in[0]);
   V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
   const char *text = op->out->ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
                                             : "cvt.rn.f16x2.f32 $0, $1, $2;";
@@ -223,44 +225,47 @@ lower_cvt(Lo *lo, const Op *op)
   }
 }
 
+/* The same answer in the whole warp: who branches on it stays together. */
+void
+lower_any_not1(Lo *lo, const Op *op)
+{
+  V any = NULL;
+  for (int i = 0; i < lower_count(lo, op->in[0]); i++) {
+    V x = lo->vals[op->in[0]->id][i];
+    V no = LLVMBuildFCmp(lo->b, LLVMRealUNE, x, kf(lo, 1), "");
+    any = any ? LLVMBuildOr(lo->b, any, no, "") : no;
+  }
+  V bit = as_i32(lo, lo->b, any);
+  V voted = asm_1(lo, ASM_EFFECT,
+                  "{ .reg .pred p; setp.ne.u32 p, $1, 0; vote.sync.any.pred p, p, -1; "
+                  "selp.b32 $0, 1, 0, p; }",
+                  "=r,r", lo->i32, &bit, 1);
+  lo->any[op->cond.node->n] = voted;
+}
+
 /* ---- masks ---- */
 
 /* Limits of one row, relative to the tile's first key and this lane's first column:
  * column c of the lane is kept iff lo <= c < hi. */
 typedef struct Limits {
-  V band_hi, band_lo; /* row 0 of this thread; NULL: none */
-  V end;              /* sk, so relative */
+  V hi, from; /* from NULL: no lower one */
 } Limits;
 
-static Limits
-limits(Lo *lo, const Op *op)
+/* Row r of this thread, and with a packed group its position, in the whole tensor. */
+static V
+query_of(Lo *lo, const Op *op, int r)
 {
-  const Mask *m = op->mask;
   const Val *x = op->out;
-  bool frag = x->lay == LAY_FRAG;
-  V k = idx_value(lo, op->at.k), row = lane_value(lo, LANE_WARP), col = NULL;
-  if (frag) {
-    row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(lo->p, x)), "");
+  V row = lane_value(lo, LANE_WARP);
+  if (x->lay == LAY_FRAG) {
+    row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(x)), "");
     row = LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
-    col = lane_value(lo, LANE_COL);
-    row = LLVMBuildSub(lo->hb, row, col, "");
   }
-  V q = LLVMBuildSub(lo->b, idx_value(lo, op->at.q), k, "");
-  if (m->band.bottom_right) {
-    V sk = idx_value(lo, m->sk), sq = idx_value(lo, m->sq);
-    V shift = LLVMBuildSub(lo->hb, sk, sq, "");
-    q = LLVMBuildAdd(lo->b, q, shift, "");
-  }
-  q = LLVMBuildAdd(lo->b, q, row, "");
-  Limits l = { NULL, NULL, NULL };
-  if (m->band.hi != INT_MAX)
-    l.band_hi = LLVMBuildAdd(lo->b, q, k32(lo, (int64_t)m->band.hi + 1), "");
-  if (m->band.lo != INT_MIN)
-    l.band_lo = LLVMBuildAdd(lo->b, q, k32(lo, m->band.lo), "");
-  l.end = LLVMBuildSub(lo->b, idx_value(lo, m->sk), k, "");
-  if (col)
-    l.end = LLVMBuildSub(lo->b, l.end, col, "");
-  return l;
+  LLVMBuilderRef b = idx_builder(lo, op->at.q);
+  row = LLVMBuildAdd(b, idx_value(lo, op->at.q), row, "");
+  if (r)
+    row = LLVMBuildAdd(b, row, k32(lo, 8 * r), "");
+  return op->at.pack > 1 ? LLVMBuildUDiv(b, row, k32(lo, op->at.pack), "") : row;
 }
 
 static V
@@ -282,22 +287,55 @@ masked(Lo *lo, V x, V hi, V from, int col)
   return LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
 }
 
+/* What all rows share: the first key of the tile and this lane's column. */
+static V
+origin(Lo *lo, const Op *op)
+{
+  V k = idx_value(lo, op->at.k);
+  if (op->out->lay != LAY_FRAG)
+    return k;
+  return LLVMBuildAdd(lo->b, k, lane_value(lo, LANE_COL), "");
+}
+
+static Limits
+limits(Lo *lo, const Op *op, V from, V end, int r)
+{
+  const Mask *m = op->mask;
+  Limits l = { .hi = end };
+  if (m->band.hi == INT_MAX && m->band.lo == INT_MIN)
+    return l;
+  V q = query_of(lo, op, r);
+  if (m->band.bottom_right) {
+    V sk = idx_value(lo, m->sk), sq = idx_value(lo, m->sq);
+    LLVMBuilderRef b = idx_builder(lo, op->at.q);
+    V shift = LLVMBuildSub(lo->hb, sk, sq, "");
+    q = LLVMBuildAdd(b, q, shift, "");
+  }
+  q = LLVMBuildSub(lo->b, q, from, "");
+  if (m->band.hi != INT_MAX) {
+    V hi = LLVMBuildAdd(lo->b, q, k32(lo, (int64_t)m->band.hi + 1), "");
+    l.hi = smaller(lo, hi, end);
+  }
+  if (m->band.lo != INT_MIN)
+    l.from = LLVMBuildAdd(lo->b, q, k32(lo, m->band.lo), "");
+  return l;
+}
+
 void
 lower_mask(Lo *lo, const Op *op)
 {
   int n, n8s = op->out->cols / 8;
   V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
-  Limits l = limits(lo, op);
   bool frag = op->out->lay == LAY_FRAG;
-  for (int r = 0; r < val_row_values(lo->p, op->out); r++) {
-    V at = k32(lo, 8 * r);
-    V hi = l.band_hi ? smaller(lo, LLVMBuildAdd(lo->b, l.band_hi, at, ""), l.end) : l.end;
-    V from = l.band_lo ? LLVMBuildAdd(lo->b, l.band_lo, at, "") : NULL;
+  V from = origin(lo, op);
+  V end = LLVMBuildSub(lo->b, idx_value(lo, op->mask->sk), from, "");
+  for (int r = 0; r < val_row_values(op->out); r++) {
+    Limits l = limits(lo, op, from, end, r);
     if (!frag)
-      out[r] = masked(lo, x[r], hi, from, 0);
+      out[r] = masked(lo, x[r], l.hi, l.from, 0);
     for (int i = 0; frag && i < 2 * n8s; i++) {
       int reg = (r / 2 * n8s + i / 2) * 4 + r % 2 * 2 + i % 2;
-      out[reg] = masked(lo, x[reg], hi, from, i / 2 * 8 + i % 2);
+      out[reg] = masked(lo, x[reg], l.hi, l.from, i / 2 * 8 + i % 2);
     }
   }
 }

@@ -29,21 +29,17 @@ as_i32(Lo *lo, LLVMBuilderRef b, V bit)
 
 /* ---- addresses in global memory ---- */
 
-static bool
-same_loop(Idx x)
-{
-  return x.node && x.node->depth;
-}
-
 V
 view_base(Lo *lo, const View *v)
 {
   V have = memo_find(lo, 50, v->x, v->b.node, v->h.node);
   if (have)
     return have;
-  LLVMBuilderRef b = same_loop(v->b) || same_loop(v->h) ? lo->b : lo->hb;
+  LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
   V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
   V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
+  if (v->pack > 1)
+    head = LLVMBuildMul(b, head, k64(lo, v->pack), "");
   V by_b = LLVMBuildMul(b, batch, idx_value64(lo, v->x->stride[0]), "");
   V by_h = LLVMBuildMul(b, head, idx_value64(lo, v->x->stride[1]), "");
   V at = LLVMBuildAdd(b, by_b, by_h, "");
@@ -96,10 +92,16 @@ step_pitch(Lo *lo, const Tensor *x, int step)
   return memo_keep(lo, 53, x, NULL, NULL, pitch);
 }
 
+static int
+team_warps(const Lo *lo)
+{
+  return lo->role ? lo->role->warps : lo->p->warps;
+}
+
 static Walkers
 walkers(Lo *lo, const View *v)
 {
-  Walkers w = { .step = 4 * lo->p->warps };
+  Walkers w = { .step = 4 * team_warps(lo) };
   LLVMBuilderRef b = idx_builder(lo, v->row);
   w.iters = (v->n + w.step - 1) / w.step;
   w.pitch = step_pitch(lo, v->x, w.step);
@@ -219,18 +221,12 @@ commit(Lo *lo)
 }
 
 static void
-block_barrier(Lo *lo)
-{
-  asm_call(lo, ASM_MEMORY, "bar.sync 0;", "", NULL, 0, lo->none, NULL, 0);
-}
-
-static void
 wait_group(Lo *lo, int pending)
 {
   char text[48];
   snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
   asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
-  block_barrier(lo);
+  team_barrier(lo);
 }
 
 /* ---- rings ---- */
@@ -330,14 +326,55 @@ move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
   asm_call(lo, ASM_EFFECT, text, want ? "l,r,r" : "l,r", in, want ? 3 : 2, lo->none, NULL, 0);
 }
 
+/* This thread's 16 bytes of the first row. */
+static V
+out_of(Lo *lo, const Smem *s)
+{
+  int64_t row;
+  V from = lane_value(lo, LANE_CDST);
+  if (s->take && lo->slot[s->take])
+    from = LLVMBuildAdd(lo->b, from, lo->slot[s->take], "");
+  if (i_known(s->row, &row) && row == 0)
+    return from;
+  V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");
+  return LLVMBuildAdd(lo->b, from, at, "");
+}
+
+/* Rows of (position, head) are no arithmetic series: each has its address computed. */
+static void
+copy_out_packed(Lo *lo, const Op *op, V from)
+{
+  const SmemDecl *d = op->smem.mem;
+  const View *v = &op->view;
+  int step = 4 * team_warps(lo);
+  V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
+  for (int i = 0; i * step < v->n; i++) {
+    V row = LLVMBuildAdd(lo->b, idx_value(lo, v->row), lane_value(lo, LANE_CROW), "");
+    row = LLVMBuildAdd(lo->b, row, k32(lo, i * step), "");
+    V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
+    dst = LLVMBuildAdd(lo->b, dst, column, "");
+    for (int p = 0; p < d->panels; p++) {
+      int chunks = clamp8(v->x->cols / 8 - 8 * p);
+      V want = bool_and(lo->b, there, chunks < 8 ? chunk_below(lo, chunks) : NULL);
+      if (chunks)
+        move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128, want);
+    }
+  }
+}
+
 void
 lower_copy_out(Lo *lo, const Op *op)
 {
   const SmemDecl *d = op->smem.mem;
   const View *v = &op->view;
-  block_barrier(lo);
+  team_barrier(lo);
+  V from = out_of(lo, &op->smem);
+  if (v->pack > 1) {
+    copy_out_packed(lo, op, from);
+    return;
+  }
   Walkers w = walkers(lo, v);
-  V from = lane_value(lo, LANE_CDST);
   for (int p = 0; p < d->panels; p++) {
     int there = clamp8(v->x->cols / 8 - 8 * p);
     V cols = there < 8 ? chunk_below(lo, there) : NULL, dst = w.src;

@@ -5,12 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Stage of the ring + pattern, or the pattern alone. */
+/* The pattern in the stage of its ring, from its first row on. */
 static V
 at_stage(Lo *lo, V pattern, const Smem *s)
 {
+  int64_t row;
   V stage = s->take ? lo->slot[s->take] : NULL;
-  return stage ? LLVMBuildAdd(lo->b, pattern, stage, "") : pattern;
+  if (stage)
+    pattern = LLVMBuildAdd(lo->b, pattern, stage, "");
+  if (i_known(s->row, &row) && row == 0)
+    return pattern;
+  V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");
+  return LLVMBuildAdd(lo->b, pattern, at, "");
 }
 
 static void
@@ -102,7 +108,7 @@ lower_product(Lo *lo, const Op *op)
 {
   int n;
   Product p = { .op = op, .ty = op->smem.mem->ty, .out = lower_regs(lo, op->out, &n) };
-  p.mt = val_tiles_m(lo->p, op->out);
+  p.mt = val_tiles_m(op->out);
   p.n8 = op->out->cols / 8;
   p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
   for (int i = 0; i < n; i++)
@@ -114,7 +120,7 @@ lower_product(Lo *lo, const Op *op)
 void
 lower_get(Lo *lo, const Op *op)
 {
-  int n, mt = val_tiles_m(lo->p, op->out), steps = op->out->cols / 16;
+  int n, mt = val_tiles_m(op->out), steps = op->out->cols / 16;
   V *out = lower_regs(lo, op->out, &n);
   for (int m = 0; m < mt; m++)
     for (int ks = 0; ks < steps; ks++)
@@ -128,9 +134,10 @@ lower_put(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
   const SmemDecl *d = op->smem.mem;
-  int mt = val_tiles_m(lo->p, x), n8s = x->cols / 8;
+  int mt = val_tiles_m(x), n8s = x->cols / 8;
   V warp = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP), k32(lo, 16 * 128 * mt), "");
   V base = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), warp, "");
+  base = at_stage(lo, base, &op->smem);
   char text[64];
   for (int n8 = 0; n8 < n8s; n8++) {
     V place = LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), k32(lo, n8 % 8 * 16), "");

@@ -4,21 +4,32 @@
 
 #include <stdio.h>
 
-/* Address of a row in i64: base + row · pitch. */
-static V
+V
 row_address(Lo *lo, const View *v, V row)
 {
   int bytes = elem_bytes(v->x->ty);
   V pitch = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[2]), k64(lo, bytes), "");
+  V head = NULL;
+  if (v->pack > 1) {
+    head = LLVMBuildURem(lo->b, row, k32(lo, v->pack), "");
+    row = LLVMBuildUDiv(lo->b, row, k32(lo, v->pack), "");
+  }
   V at = LLVMBuildMul(lo->b, to64(lo->b, lo, row), pitch, "");
+  if (head) {
+    V by = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[1]), k64(lo, bytes), "");
+    V of = LLVMBuildMul(lo->b, to64(lo->b, lo, head), by, "");
+    at = LLVMBuildAdd(lo->b, at, of, "");
+  }
   return LLVMBuildAdd(lo->b, view_base(lo, v), at, "");
 }
 
-static V
-inside(Lo *lo, const View *v, V row)
+V
+row_inside(Lo *lo, const View *v, V row)
 {
   if (v->whole)
     return NULL;
+  if (v->pack > 1)
+    row = LLVMBuildUDiv(lo->b, row, k32(lo, v->pack), "");
   return LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->x->rows), "");
 }
 
@@ -37,8 +48,8 @@ void
 lower_store_rows(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
-  int n = val_row_values(lo->p, x);
-  bool lanes = x->rows == lo->p->warps;
+  int n = val_row_values(x);
+  bool lanes = x->rows == x->warps;
   V row0 = idx_value(lo, op->view.row), mine;
   V writer = LLVMBuildICmp(lo->b, LLVMIntEQ,
                            lane_value(lo, lanes ? LANE_LANE : LANE_COL), k32(lo, 0), "");
@@ -52,7 +63,7 @@ lower_store_rows(Lo *lo, const Op *op)
   mine = LLVMBuildAdd(lo->b, row0, mine, "");
   for (int i = 0; i < n; i++) {
     V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");
-    V want = bool_and(lo->b, writer, inside(lo, &op->view, row));
+    V want = bool_and(lo->b, writer, row_inside(lo, &op->view, row));
     store_one(lo, row_address(lo, &op->view, row), lo->vals[x->id][i], want);
   }
 }
@@ -117,7 +128,7 @@ lower_load(Lo *lo, const Op *op)
   V *out = lower_regs(lo, op->out, &n), word[4];
   V row = lane_row(lo, v, op->kind == OP_LOAD_ONE);
   V columns = has_columns(lo, v->x->cols);
-  V want = bool_and(lo->b, columns, inside(lo, v, row));
+  V want = bool_and(lo->b, columns, row_inside(lo, v, row));
   V address = lane_address(lo, v, row), bit = as_i32(lo, lo->b, want);
   for (int half = 0; half < (v->x->ty == DT_F32 ? 2 : 1); half++) {
     load_v4(lo, address, 16 * half, bit, word);
@@ -159,7 +170,7 @@ lower_store(Lo *lo, const Op *op)
   bool wide = v->x->ty == DT_F32;
   V row = lane_row(lo, v, false);
   V columns = has_columns(lo, v->x->cols);
-  V want = as_i32(lo, lo->b, bool_and(lo->b, columns, inside(lo, v, row)));
+  V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
   V address = lane_address(lo, v, row);
   for (int i = 0; i < (wide ? 8 : 4); i++)
     word[i] = wide ? LLVMBuildBitCast(lo->b, x[i], lo->i32, "")

@@ -8,8 +8,12 @@
  * shared memory, w_ walks over tiles) describe; they append nothing and nest freely.
  * Emitting words (t_) append one operation to the tile program in the order in which they
  * are called: at most one of them in an argument list or initialiser, since C leaves the
- * order of evaluation open (linted).  T_FOR_TILES opens a region of the program; plain C
- * `if` and `for` decide while generating.
+ * order of evaluation open (linted).  T_ROLE, T_WARP, T_FOR, T_FOR_TILES and T_IF open a
+ * region of the program; plain C `if` and `for` decide while generating.
+ *
+ * Team.  The warps that hold a tile together: all of a kernel without roles, else `warps`
+ * of its role, which has `teams` such teams.  On a target with wgmma the products of a role
+ * are wgmma's: they are in flight until t_wait, and a team is a warpgroup.
  *
  * Nothing here fails visibly: a misuse ends the compile through t_fail, caught in gen.c.
  * Everything lives in the arena of the compile.  Rules for what may stand where are in
@@ -66,7 +70,10 @@ Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
 bool i_known(Idx, int64_t *k);          /* is it a constant, and which */
 bool i_multiple(Idx, int64_t m);        /* is it proved to be a multiple of m */
+#define i_mod(a, b) i_sub(a, i_mul(i_div(a, b), b))
 Idx i_cta(Tb *, int axis);              /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *);                       /* blocks along axis 0 */
+Idx i_team(Tb *);                       /* which team of its role this is */
 
 /* ---- tensors of the call, and boxes of them ---- */
 
@@ -84,11 +91,13 @@ typedef struct View {
   Idx b, h, row; /* its batch, head and first row */
   int n;         /* rows */
   bool whole;    /* no row is past the end: a promise */
+  int pack;      /* > 1: rows are (position, head of the group), `h` is the key head */
 } View;
 
 /* Rows past the end are zeros on the way in and not written on the way out. */
 View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
 View v_whole(View);
+View v_pack(View, int group);
 
 /* ---- shared memory ---- */
 
@@ -102,6 +111,7 @@ typedef struct Smem {
   int rows, cols;
   bool trans; /* the mathematics reads it transposed; nothing moves */
   int take;   /* id of the take that gave this stage of a ring, 0: no ring */
+  Idx row;    /* its first row in the box that was declared; a multiple of 8 */
 } Smem;
 
 /* One stage of a ring in hand. */
@@ -113,20 +123,30 @@ typedef struct Slot {
 
 Smem s_trans(Smem);
 Smem s_cols(Smem, int cols);               /* its first columns */
+Smem s_rows(Smem, Idx row, int n);         /* n rows of it from `row` on */
 int s_bytes(Dtype, int rows, int cols); /* what a box takes */
 
 Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
+/* Who fills the stages: the threads of the block by cp.async, or one lane by TMA. */
+typedef enum Fill { FILL_COPY, FILL_TMA } Fill;
+/* What the L2 cache shall do with the lines of a push. */
+typedef enum Hint { HINT_NONE, HINT_ONCE, HINT_KEEP } Hint;
+
 typedef struct RingArgs {
   const char *name;
+  Fill fill;
   Dtype ty;
   int rows, cols, stages;
+  int takers;  /* FILL_TMA: warps that release each stage */
+  int cluster; /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
 } RingArgs;
 Ring *t_ring_(Tb *, const RingArgs *);
 #define t_ring(t, ...) t_ring_((t), &(RingArgs){ __VA_ARGS__ })
 
 typedef struct PushArgs {
   View src;
-  const Idx *when; /* only if true, yet the stage counts; NULL: always */
+  const Idx *when; /* FILL_COPY: only if true, yet the stage counts; NULL: always */
+  Hint hint;       /* FILL_TMA */
 } PushArgs;
 void t_push_(Tb *, Ring *, const PushArgs *);
 #define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){ __VA_ARGS__ })
@@ -134,7 +154,21 @@ Slot t_take(Tb *, Ring *);       /* the oldest filled stage, visible to the whol
 void t_release(Tb *, Slot);      /* I shall not read it again */
 void t_copy(Tb *, Smem, View);   /* a copy that is in no ring … */
 void t_copy_wait(Tb *);          /* … has arrived, visible to the whole block */
-void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a block barrier */
+void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */
+void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
+void t_out_wait(Tb *);             /* … it has been read */
+
+/* ---- barriers ---- */
+
+typedef struct Turn Turn; /* passed round between the teams of a role */
+
+void t_sync(Tb *);        /* the team */
+void t_sync_role(Tb *);   /* all teams of the role */
+void t_fence_async(Tb *); /* my writes to shared memory, before TMA or wgmma sees them */
+Turn *t_turn(Tb *, int teams);
+void t_turn_start(Tb *, Turn *); /* once in each team: the first team's turn */
+void t_turn_take(Tb *, Turn *);  /* waits for my turn at the tensor cores */
+void t_turn_pass(Tb *, Turn *);  /* the next team's turn */
 
 /* ---- tiles: immutable values in the registers of the block ---- */
 
@@ -185,7 +219,8 @@ Tile t_cvt(Tb *, Tile, Dtype);            /* to 16 bits: becomes a left operand 
 
 Tile t_get(Tb *, Smem);                   /* a left operand in registers */
 void t_put(Tb *, Smem, Tile);             /* 16-bit tile → shared memory */
-/* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes. */
+/* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes.  In
+ * flight where the team's products are wgmma's: t_wait gives the value. */
 Tile t_dot_(Tb *, Opnd a, Smem b);
 Tile t_dot_acc_(Tb *, Tile acc, Opnd a, Smem b);
 #define t_dot(t, a, b) t_dot_((t), I_OPND(a), (b))
@@ -197,6 +232,9 @@ opnd_itself(Opnd x)
 }
 #define I_OPND(x)                                                                        \
   _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
+
+Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
+Idx t_any_not1(Tb *, Tile);               /* does a lane of the warp hold a value that is not 1 */
 
 void t_store_rows(Tb *, View, Tile);      /* one fp32 a row, out */
 /* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
@@ -216,6 +254,7 @@ typedef struct Mask {
 /* Where a tile of scores lies: first query, first key. */
 typedef struct At {
   Idx q, k;
+  int pack; /* > 1: row r is query (q + r) / pack */
 } At;
 
 Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
@@ -238,6 +277,7 @@ typedef struct Walk {
   TileSpan span[WALK_SPANS];
   int n, bn;
   bool even; /* sk is proved a multiple of bn: no tile is ragged */
+  bool lone; /* the first span has one tile at most, the ragged last one */
 } Walk;
 
 /* One tile of a walk. */
@@ -252,6 +292,7 @@ typedef struct Visit {
 
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
 Visit w_first(const Walk *);
+Walk w_rest(const Walk *); /* all but the first */
 Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
 
 /* for (every tile of the walk): the body is emitted once for each span. */
@@ -260,5 +301,59 @@ Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this o
 Visit t_tiles_begin(Tb *, const Walk *);
 bool t_tiles_more(const Visit *);
 void t_tiles_next(Tb *, Visit *);
+
+/* ---- regions: roles, loops, branches ---- */
+
+typedef struct RoleArgs {
+  const char *name;
+  int teams, warps; /* a team's */
+  int regs;         /* registers a thread (setmaxnreg); 0: as launched */
+} RoleArgs;
+#define T_NAME_(a, b) a##b
+#define T_NAME(a, b) T_NAME_(a, b)
+/* The next teams · warps warps of the block do this, no other role does. */
+#define T_ROLE(t, ...)                                                                   \
+  for (bool T_NAME(open_, __LINE__) = t_role_begin((t), &(RoleArgs){ __VA_ARGS__ });     \
+       T_NAME(open_, __LINE__); T_NAME(open_, __LINE__) = t_region_end((t)))
+/* One elected lane of warp i of the role. */
+#define T_WARP(t, i)                                                                     \
+  for (bool T_NAME(open_, __LINE__) = t_warp_begin((t), (i)); T_NAME(open_, __LINE__);   \
+       T_NAME(open_, __LINE__) = t_region_end((t)))
+/* if (c): there is no else.  Nothing is emitted where c is known to be false. */
+#define T_IF(t, c)                                                                       \
+  for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);      \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* for (i = lo; i < hi; i += step) */
+#define T_FOR(t, i, span)                                                                \
+  for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                       \
+       T_NAME(for_, __LINE__).open; t_for_end((t), &T_NAME(for_, __LINE__)))             \
+    for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                 \
+         T_NAME(for_, __LINE__).fresh = false)
+
+typedef struct Span {
+  Idx lo, hi, step;
+} Span;
+typedef struct ForState {
+  Idx i;
+  bool open, fresh, region;
+} ForState;
+bool t_role_begin(Tb *, const RoleArgs *);
+bool t_warp_begin(Tb *, int warp);
+bool t_region_end(Tb *);
+int t_if_begin(Tb *, Idx);
+int t_if_end(Tb *, int);
+ForState t_for_begin(Tb *, Span);
+void t_for_end(Tb *, ForState *);
+
+/* ---- the grid ---- */
+
+/* How many blocks of threads the launch has, along x alone: one for each block of `rows`
+ * rows of each head (of each key head if pack > 1), or at most one for each
+ * multiprocessor; a multiple of `cluster`. */
+typedef struct Grid {
+  bool linear, persistent;
+  int rows, pack, cluster;
+} Grid;
+void t_grid(Tb *, Grid);
 
 #endif

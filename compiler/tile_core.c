@@ -25,6 +25,7 @@ tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, in
   t->prog->target = target;
   t->prog->warps = warps;
   t->prog->top = NEW(arena, Region);
+  t->prog->bars = 1;
   for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
     t->prog->scalar[i] = NAN;
   for (int i = 0; i < SIZE_COUNT; i++)
@@ -67,8 +68,36 @@ tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
   v->cols = cols;
   v->ty = ty;
   v->lay = lay;
+  v->warps = tile_warps(t);
   v->home = t->here;
   return v;
+}
+
+const Role *
+tile_role(const Tb *t)
+{
+  return t->here->role;
+}
+
+int
+tile_warps(const Tb *t)
+{
+  return t->here->role ? t->here->role->warps : t->prog->warps;
+}
+
+bool
+tile_in(const Tb *t, OpKind kind)
+{
+  for (const Region *r = t->here; r; r = r->parent)
+    if (r->kind == kind && r->parent)
+      return true;
+  return false;
+}
+
+void
+tile_map(Tb *t, const View *v, int rows)
+{
+  tile_param(t, PARAM_MAP, v->x->slot, map_dim(rows, v->pack > 1 ? v->pack : 1));
 }
 
 View
@@ -86,6 +115,22 @@ v_whole(View v)
 {
   v.whole = true;
   return v;
+}
+
+View
+v_pack(View v, int group)
+{
+  v.pack = group;
+  v.whole = false;
+  return v;
+}
+
+Smem
+s_rows(Smem s, Idx row, int n)
+{
+  s.row = i_add(s.row, row);
+  s.rows = n;
+  return s;
 }
 
 Smem
@@ -147,6 +192,11 @@ t_ring_(Tb *t, const RingArgs *a)
     t_fail(t, "ring %s: %d stages", a->name, a->stages);
   declare(t, &r->mem, a->name, a->ty, a->rows, a->cols);
   r->mem.stages = a->stages;
+  r->fill = a->fill;
+  r->takers = a->takers;
+  r->cluster = a->cluster;
+  if (a->fill == FILL_TMA && (a->takers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
+    t_fail(t, "ring %s: %d takers, boxes of %d rows", a->name, a->takers, a->rows);
   r->id = t->prog->rings.n + 1;
   *vec_push(t->arena, &t->prog->rings) = r;
   return r;
@@ -160,6 +210,14 @@ tile_plan(Tb *t)
     SmemDecl *d = t->prog->smem.at[i];
     d->offset = at;
     at += d->bytes * d->stages;
+  }
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    Ring *r = t->prog->rings.at[i];
+    if (r->fill != FILL_TMA)
+      continue;
+    r->full_at = at;
+    r->empty_at = at + 8 * r->mem.stages;
+    at += 16 * r->mem.stages;
   }
   t->prog->smem_bytes = at;
 }

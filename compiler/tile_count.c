@@ -7,11 +7,11 @@ values(const Program *p, const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
-    return (int64_t)val_tiles_m(p, v) * (v->cols / 8) * 4;
+    return (int64_t)val_tiles_m(v) * (v->cols / 8) * 4;
   case LAY_LANE:
     return 8;
   case LAY_ROW:
-    return val_row_values(p, v);
+    return val_row_values(v);
   default:
     return 1;
   }
@@ -21,8 +21,12 @@ static void
 count_product(const Program *p, const Op *op, TileCount *c)
 {
   const Val *o = op->out;
-  int m = val_tiles_m(p, o);
+  int m = val_tiles_m(o);
   int depth = op->smem.trans ? round_up(op->smem.cols, 16) : op->smem.rows;
+  if (o->flying) {
+    c->wgmma += depth / 16;
+    return;
+  }
   c->mma += (int64_t)m * (o->cols / 8) * (depth / 16);
   c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * (depth / 16);
   if (!op->in[1])
@@ -35,6 +39,8 @@ copies(const Program *p, const SmemDecl *d)
   return (int64_t)d->panels * d->rows / (4 * p->warps);
 }
 
+static void count_region(const Program *, const Region *, TileCount *);
+
 static void
 count_op(const Program *p, const Op *op, TileCount *c)
 {
@@ -44,10 +50,10 @@ count_op(const Program *p, const Op *op, TileCount *c)
     count_product(p, op, c);
     break;
   case OP_GET:
-    c->ldmatrix += (int64_t)val_tiles_m(p, op->out) * op->out->cols / 16;
+    c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
     break;
   case OP_PUSH:
-    c->cp_async += copies(p, &op->ring->mem);
+    c->cp_async += op->ring->fill == FILL_COPY ? copies(p, &op->ring->mem) : 0;
     break;
   case OP_COPY:
     c->cp_async += copies(p, op->smem.mem);
@@ -78,8 +84,23 @@ count_op(const Program *p, const Op *op, TileCount *c)
     c->barriers += op->pending >= 0;
     break;
   case OP_COPY_OUT:
+  case OP_SEND_OUT:
+  case OP_SYNC:
+  case OP_SYNC_ROLE:
+  case OP_TURN_TAKE:
+  case OP_TURN_PASS:
     c->barriers++;
     break;
+  case OP_IF:
+    count_region(p, op->body, c);
+    break;
+  case OP_WAIT:
+  case OP_OUT_WAIT:
+  case OP_FENCE_ASYNC:
+  case OP_TURN_START:
+  case OP_FOR:
+  case OP_ROLE:
+  case OP_WARP:
   case OP_CONST:
   case OP_SCALAR:
   case OP_RELEASE:
@@ -90,20 +111,42 @@ count_op(const Program *p, const Op *op, TileCount *c)
   }
 }
 
+static void
+count_region(const Program *p, const Region *r, TileCount *c)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    count_op(p, op, c);
+}
+
+/* Does this body compute, or does it only fetch what another role computes with? */
+static bool
+computes(const Region *r)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    if (op->out)
+      return true;
+  return false;
+}
+
+/* The first body of the class that computes. */
+static const Region *
+find_body(const Region *r, int cls)
+{
+  const Region *found = NULL;
+  for (const Op *op = r->first; op && !found; op = op->next)
+    if (op->kind == OP_LOOP)
+      found = (int)op->body->span.cls == cls && computes(op->body) ? op->body : NULL;
+    else if (op->body)
+      found = find_body(op->body, cls);
+  return found;
+}
+
 TileCount
 tile_count(const Program *p, int cls)
 {
   TileCount c = { 0 };
-  const Region *r = p->top;
-  if (cls >= 0) {
-    const Op *op = r->first;
-    while (op && !(op->kind == OP_LOOP && (int)op->body->span.cls == cls))
-      op = op->next;
-    if (!op)
-      return c;
-    r = op->body;
-  }
-  for (const Op *op = r->first; op; op = op->next)
-    count_op(p, op, &c);
+  const Region *r = cls >= 0 ? find_body(p->top, cls) : p->top;
+  if (r)
+    count_region(p, r, &c);
   return c;
 }

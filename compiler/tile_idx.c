@@ -32,6 +32,12 @@ depth(Idx x)
   return x.node ? x.node->depth : 0;
 }
 
+static bool
+leaf_node(const Node *n)
+{
+  return n->kind <= NODE_LOOP;
+}
+
 static Idx
 share(Tb *t, const Node *want)
 {
@@ -91,6 +97,8 @@ idx_sub(Idx a, Idx b)
     return idx_add(a, i_int(-b.k));
   if (same(a, b))
     return i_int(0);
+  if (a.node && a.node->kind == NODE_ADD && same(a.node->a, b))
+    return a.node->b;
   return binary(NODE_SUB, a, b, false);
 }
 
@@ -195,6 +203,30 @@ i_cta(Tb *t, int axis)
 }
 
 Idx
+i_ctas(Tb *t)
+{
+  Node n = { .kind = NODE_CTAS, .nonneg = true };
+  return share(t, &n);
+}
+
+Idx
+i_team(Tb *t)
+{
+  const Role *r = tile_role(t);
+  if (!r || r->teams == 1)
+    return i_int(0);
+  Node n = { .kind = NODE_TEAM, .n = r->first, .nonneg = true };
+  return share(t, &n);
+}
+
+Idx
+tile_any(Tb *t, int id)
+{
+  Node n = { .kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE };
+  return share(t, &n);
+}
+
+Idx
 tile_loop_var(Tb *t, const Region *r)
 {
   Node n = { .kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id };
@@ -241,7 +273,7 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
   if (!x.node)
     return x.k;
   const Node *n = x.node;
-  if (n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP)
+  if (leaf_node(n))
     return leaf(user, n);
   int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
   switch (n->kind) {
@@ -275,6 +307,14 @@ print_leaf(Str *s, const Node *n)
     str_printf(s, "j%d", n->n);
     return;
   }
+  if (n->kind == NODE_ANY) {
+    str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind != NODE_PARAM) {
+    str_put(s, n->kind == NODE_TEAM ? "team" : "ctas");
+    return;
+  }
   const Param *p = &n->tb->prog->params.at[n->n];
   if (p->kind == PARAM_SIZE)
     str_put(s, tile_size_names[p->slot]);
@@ -282,12 +322,6 @@ print_leaf(Str *s, const Node *n)
     str_printf(s, "%s.stride.%s", tensors[p->slot], dims[p->dim]);
   else
     str_printf(s, "param%d", n->n);
-}
-
-static bool
-leaf_node(const Node *n)
-{
-  return n->kind == NODE_PARAM || n->kind == NODE_CTA || n->kind == NODE_LOOP;
 }
 
 bool

@@ -1,43 +1,48 @@
-/* T_FOR_TILES: one loop per span, and what variables and rings are before, in and after.
+/* Regions: roles, loops, branches: what variables, rings and products in flight are before,
+ * in and after.
  *
- * A loop must leave every ring as it found it: as many stages filled and held, and the
- * groups in flight in the same order.  That is what makes the counts of wait_group
- * constants.  Plain copies older than all of them may be outstanding at the entry. */
+ * A loop must leave every ring as it found it: as many stages held, and where the threads
+ * themselves copy (FILL_COPY), as many filled and the groups in flight in the same order.
+ * That is what makes the counts of wait_group constants.  Plain copies older than all of
+ * them may be outstanding at the entry.  No product is in flight where a region ends: what
+ * is carried around a loop would be copied, and every wgmma with it serialised
+ * (docs/templates.md). */
 #include "compiler/tile_prog.h"
 
 typedef struct RingState {
   int filled, held;
 } RingState;
 
-/* What a loop found when it opened; kept on the region's builder side. */
-typedef struct LoopEntry {
+/* What a region found when it opened. */
+typedef struct Entry {
   Region *region;
   RingState *rings;
   VEC(Group) groups;
-  struct LoopEntry *outer;
-} LoopEntry;
+  int n_vars, flights;
+  struct Entry *outer;
+} Entry;
 
 static RingState
 ring_state(const Ring *r)
 {
-  return (RingState){ .filled = r->pushed - r->taken, .held = r->taken - r->released };
+  int filled = r->fill == FILL_COPY ? r->pushed - r->taken : 0;
+  return (RingState){ .filled = filled, .held = r->taken - r->released };
 }
 
-static LoopEntry *
+static Entry *
 remember(Tb *t, Region *body)
 {
-  LoopEntry *e = NEW(t->arena, LoopEntry);
+  Entry *e = NEW(t->arena, Entry);
   e->region = body;
   e->rings = NEW_N(t->arena, RingState, t->prog->rings.n + 1);
-  for (int i = 0; i < t->prog->rings.n; i++) {
-    Ring *r = t->prog->rings.at[i];
-    e->rings[i] = ring_state(r);
-    r->barrier_released = r->pushed - r->mem.stages; /* nothing is known to be free */
-  }
+  for (int i = 0; i < t->prog->rings.n; i++)
+    e->rings[i] = ring_state(t->prog->rings.at[i]);
   for (int i = 0; i < t->groups.n; i++)
     *vec_push(t->arena, &e->groups) = t->groups.at[i];
-  e->outer = t->loop;
-  t->loop = e;
+  e->n_vars = t->vars.n;
+  e->flights = t->flights.n;
+  e->outer = t->entry;
+  t->entry = e;
   return e;
 }
 
@@ -50,7 +55,7 @@ next_ring_group(const Group *g, int n, int i)
 }
 
 static void
-same_groups(Tb *t, const LoopEntry *e)
+same_groups(Tb *t, const Entry *e)
 {
   int a = 0, b = 0;
   for (;;) {
@@ -67,7 +72,7 @@ same_groups(Tb *t, const LoopEntry *e)
 }
 
 static void
-rings_as_found(Tb *t, const LoopEntry *e)
+rings_as_found(Tb *t, const Entry *e)
 {
   for (int i = 0; i < t->prog->rings.n; i++) {
     const Ring *r = t->prog->rings.at[i];
@@ -79,16 +84,28 @@ rings_as_found(Tb *t, const LoopEntry *e)
   same_groups(t, e);
 }
 
+/* ---- variables ---- */
+
+static Val *
+like(Tb *t, const Val *v)
+{
+  Val *x = tile_val(t, v->rows, v->cols, v->ty, v->lay);
+  x->shares = v->shares;
+  return x;
+}
+
 static void
 enter_vars(Tb *t, Region *body)
 {
   body->carry = NEW_N(t->arena, Carry, t->vars.n + 1);
   for (int i = 0; i < t->vars.n; i++) {
     Var *v = t->vars.at[i];
-    Val *arg = tile_val(t, v->now->rows, v->now->cols, v->now->ty, v->now->lay);
-    arg->shares = v->now->shares;
+    Val *arg = like(t, v->now);
     body->carry[body->n_carry++] = (Carry){ .var = v->id, .init = v->now, .arg = arg };
-    v->now = arg;
+    if (body->kind != OP_IF)
+      v->now = arg;
+    else
+      body->carry[i].arg = v->now; /* what comes in is what was there */
   }
 }
 
@@ -96,7 +113,7 @@ static bool
 same_type(const Val *a, const Val *b)
 {
   return a->rows == b->rows && a->cols == b->cols && a->ty == b->ty && a->lay == b->lay &&
-         a->shares == b->shares;
+         a->shares == b->shares && a->flying == b->flying;
 }
 
 static void
@@ -104,33 +121,90 @@ leave_vars(Tb *t, Region *body)
 {
   for (int i = 0; i < body->n_carry; i++) {
     Carry *c = &body->carry[i];
-    Var *v = t->vars.at[c->var - 1];
+    Var *v = t->vars.at[i];
     c->yield = v->now;
     if (!same_type(c->yield, c->arg))
-      t_fail(t, "variable %d changes its type in a loop", c->var);
-    Val *out = tile_val(t, c->arg->rows, c->arg->cols, c->arg->ty, c->arg->lay);
-    out->shares = c->arg->shares;
-    c->result = out;
-    v->now = out;
+      t_fail(t, "variable %d changes its type in a %s", c->var, op_names[body->kind]);
+    c->result = c->yield == c->init ? c->init : like(t, c->arg);
+    v->now = c->result;
   }
 }
+
+/* ---- open and close ---- */
+
+static Region *
+open_region(Tb *t, OpKind kind)
+{
+  Op *op = tile_op(t, kind);
+  Region *body = NEW(t->arena, Region);
+  body->id = ++t->prog->n_regions;
+  body->parent = t->here;
+  body->kind = kind;
+  body->role = t->here->role;
+  op->body = body;
+  t->here = body;
+  remember(t, body);
+  enter_vars(t, body);
+  t->dirty = true;
+  return body;
+}
+
+static Entry *
+close_region(Tb *t)
+{
+  Entry *e = t->entry;
+  if (!e || t->here != e->region)
+    t_fail(t, "a region ends that was not begun");
+  if (t->flights.n != e->flights)
+    t_fail(t, "a product is in flight at the end of a %s", op_names[e->region->kind]);
+  t->here = e->region->parent;
+  leave_vars(t, e->region);
+  t->vars.n = e->n_vars;
+  t->entry = e->outer;
+  t->dirty = true;
+  return e;
+}
+
+static void
+close_loop(Tb *t)
+{
+  rings_as_found(t, t->entry);
+  Entry *e = close_region(t);
+  t->groups.n = 0;
+  for (int i = 0; i < e->groups.n; i++)
+    *vec_push(t->arena, &t->groups) = e->groups.at[i];
+}
+
+static void
+nothing_flies(Tb *t, const char *what)
+{
+  if (t->flights.n)
+    t_fail(t, "a product is in flight at the start of a %s", what);
+}
+
+/* Inside a loop no stage is known to be free until a barrier has been passed. */
+static void
+forget_barriers(Tb *t)
+{
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    Ring *r = t->prog->rings.at[i];
+    r->barrier_released = r->pushed - r->mem.stages;
+  }
+}
+
+/* ---- tiles ---- */
 
 static void
 open_span(Tb *t, Visit *j)
 {
   const TileSpan *s = &j->walk->span[j->span];
-  Op *op = tile_op(t, OP_LOOP);
-  Region *body = NEW(t->arena, Region);
   int64_t lo, hi;
-  body->id = ++t->prog->n_regions;
-  body->parent = t->here;
+  nothing_flies(t, "loop");
+  Region *body = open_region(t, OP_LOOP);
+  forget_barriers(t);
   body->span = *s;
   body->final = j->span == j->walk->n - 1;
   body->once = i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
-  op->body = body;
-  t->here = body;
-  remember(t, body);
-  enter_vars(t, body);
   body->var = body->once ? s->lo : tile_loop_var(t, body);
   j->n = body->var;
   j->k0 = i_mul(j->n, j->walk->bn);
@@ -143,9 +217,10 @@ Visit
 t_tiles_begin(Tb *t, const Walk *w)
 {
   Visit j = { .walk = w };
-  if (t->here->parent)
+  if (tile_in(t, OP_LOOP))
     t_fail(t, "tiles inside tiles");
-  open_span(t, &j);
+  if (w->n)
+    open_span(t, &j);
   return j;
 }
 
@@ -158,16 +233,119 @@ t_tiles_more(const Visit *j)
 void
 t_tiles_next(Tb *t, Visit *j)
 {
-  LoopEntry *e = t->loop;
-  if (!e || t->here != e->region)
-    t_fail(t, "a loop ends that was not begun");
-  rings_as_found(t, e);
-  t->here = e->region->parent;
-  leave_vars(t, e->region);
-  t->groups.n = 0;
-  for (int i = 0; i < e->groups.n; i++)
-    *vec_push(t->arena, &t->groups) = e->groups.at[i];
-  t->loop = e->outer;
+  close_loop(t);
   if (++j->span < j->walk->n)
     open_span(t, j);
+}
+
+/* ---- roles ---- */
+
+static int
+warps_taken(const Program *p)
+{
+  if (!p->roles.n)
+    return 0;
+  const Role *r = p->roles.at[p->roles.n - 1];
+  return r->first + r->teams * r->warps;
+}
+
+bool
+t_role_begin(Tb *t, const RoleArgs *a)
+{
+  Role *r = NEW(t->arena, Role);
+  if (t->here != t->prog->top || t->vars.n)
+    t_fail(t, "role %s: roles stand at the top, and share no variables", a->name);
+  *r = (Role){ .name = a->name, .first = warps_taken(t->prog), .teams = a->teams,
+               .warps = a->warps, .regs = a->regs };
+  r->wgmma = t->prog->target->exact && t->prog->target->cc == 90;
+  if (r->first + a->teams * a->warps > t->prog->warps || (r->wgmma && r->first % 4))
+    t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
+           r->first + a->teams * a->warps - 1, t->prog->warps);
+  if (r->regs && (r->regs % 8 || r->regs < 24 || r->regs > 256 || a->warps != 4))
+    t_fail(t, "role %s: %d registers", a->name, r->regs);
+  r->bar = tile_bars(t, a->teams + (a->teams > 1));
+  *vec_push(t->arena, &t->prog->roles) = r;
+  open_region(t, OP_ROLE)->role = r;
+  return true;
+}
+
+bool
+t_warp_begin(Tb *t, int warp)
+{
+  const Role *r = tile_role(t);
+  if (!r || r->teams != 1 || warp < 0 || warp >= r->warps)
+    t_fail(t, "warp %d is none of a role with one team", warp);
+  open_region(t, OP_WARP)->warp = warp;
+  return true;
+}
+
+/* Of a role or warp: where it ends nothing is held, and its variables end with it. */
+bool
+t_region_end(Tb *t)
+{
+  const Entry *e = t->entry;
+  if (!e || (e->region->kind != OP_ROLE && e->region->kind != OP_WARP))
+    t_fail(t, "a role or warp ends inside another region");
+  rings_as_found(t, e);
+  close_region(t);
+  return false;
+}
+
+/* ---- branches ---- */
+
+enum { IF_PLAIN = 1, IF_REGION };
+
+int
+t_if_begin(Tb *t, Idx cond)
+{
+  int64_t k;
+  if (i_known(cond, &k))
+    return k ? IF_PLAIN : 0;
+  open_region(t, OP_IF)->cond = cond;
+  return IF_REGION;
+}
+
+int
+t_if_end(Tb *t, int how)
+{
+  if (how == IF_REGION) {
+    rings_as_found(t, t->entry);
+    close_region(t);
+  }
+  return 0;
+}
+
+/* ---- counted loops ---- */
+
+ForState
+t_for_begin(Tb *t, Span s)
+{
+  int64_t trips;
+  ForState f = { .open = true, .fresh = true };
+  if (i_known(i_sub(s.hi, s.lo), &trips) && i_known(s.step, &(int64_t){ 0 }) && trips == 1) {
+    f.i = s.lo;
+    return f;
+  }
+  nothing_flies(t, "loop");
+  Region *body = open_region(t, OP_FOR);
+  forget_barriers(t);
+  body->loop = s;
+  body->var = tile_loop_var(t, body);
+  f.i = body->var;
+  f.region = true;
+  return f;
+}
+
+void
+t_for_end(Tb *t, ForState *f)
+{
+  if (f->region)
+    close_loop(t);
+  f->open = false;
+}
+
+void
+t_grid(Tb *t, Grid g)
+{
+  t->prog->grid = g;
 }

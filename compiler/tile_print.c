@@ -48,10 +48,14 @@ use_region(const Region *r, const Node **used)
     use(op->when, used);
     use(op->at.q, used);
     use(op->at.k, used);
+    use(op->left.row, used);
+    use(op->smem.row, used);
     if (op->body) {
-      use(op->body->span.lo, used);
-      use(op->body->span.hi, used);
-      use_region(op->body, used);
+      const Region *b = op->body;
+      const Idx idx[] = { b->span.lo, b->span.hi, b->loop.lo, b->loop.hi, b->loop.step, b->cond };
+      for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
+        use(idx[i], used);
+      use_region(b, used);
     }
   }
 }
@@ -83,6 +87,11 @@ print_smem(Str *s, const Smem *m)
   str_printf(s, " %s", m->mem->name);
   if (m->take)
     str_printf(s, "#%d", m->take);
+  int64_t row;
+  if (!i_known(m->row, &row) || row) {
+    str_put(s, "@");
+    print_idx(s, m->row);
+  }
   str_printf(s, "[%dx%d]%s", m->rows, m->cols, m->trans ? "'" : "");
 }
 
@@ -96,6 +105,8 @@ print_view(Str *s, const View *v)
   str_put(s, ", rows ");
   print_idx(s, v->row);
   str_printf(s, " +%d]%s", v->n, v->whole ? " whole" : "");
+  if (v->pack > 1)
+    str_printf(s, " of %d heads", v->pack);
 }
 
 static void
@@ -114,7 +125,17 @@ print_attributes(Str *s, const Op *op)
     print_view(s, &op->view);
   if ((op->kind == OP_TAKE || op->kind == OP_COPY_WAIT) && op->pending >= 0)
     str_printf(s, "  %d pending", op->pending);
-  if (op->kind == OP_PUSH) {
+  if (op->kind == OP_WAIT)
+    str_printf(s, "  %d pending", op->pending);
+  if (op->fence)
+    str_put(s, "  fence");
+  if (op->hint)
+    str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
+  if (op->kind == OP_ANY_NOT1) {
+    str_put(s, "  ");
+    print_idx(s, op->cond);
+  }
+  if (op->kind == OP_PUSH && op->ring->fill == FILL_COPY) {
     str_printf(s, "  stage +%d", op->ahead);
     if (!i_known(op->when, &k)) {
       str_put(s, " when ");
@@ -137,7 +158,7 @@ print_carries(Str *s, const Region *r, bool results)
   bool any = false;
   for (int i = 0; i < r->n_carry; i++) {
     const Carry *c = &r->carry[i];
-    if (c->yield == c->arg)
+    if (c->yield == c->arg || c->result == c->init)
       continue;
     str_put(s, any ? ", " : results ? "  leaves " : "  carries ");
     any = true;
@@ -149,8 +170,39 @@ print_carries(Str *s, const Region *r, bool results)
 }
 
 static void
+print_head(Str *s, const Region *r)
+{
+  if (r->kind == OP_ROLE) {
+    str_printf(s, "role %s: %d team%s of %d warps", r->role->name, r->role->teams,
+               r->role->teams == 1 ? "" : "s", r->role->warps);
+    if (r->role->regs)
+      str_printf(s, ", %d registers", r->role->regs);
+  } else if (r->kind == OP_WARP) {
+    str_printf(s, "one lane of warp %d", r->warp);
+  } else if (r->kind == OP_IF) {
+    str_put(s, "if ");
+    print_idx(s, r->cond);
+  } else {
+    str_printf(s, "for j%d from ", r->id);
+    print_idx(s, r->loop.lo);
+    str_put(s, " below ");
+    print_idx(s, r->loop.hi);
+    str_put(s, " by ");
+    print_idx(s, r->loop.step);
+  }
+}
+
+static void
 print_loop(Str *s, const Region *r, int depth)
 {
+  if (r->kind != OP_LOOP) {
+    print_head(s, r);
+    print_carries(s, r, false);
+    print_carries(s, r, true);
+    str_put(s, "\n");
+    print_region(s, r, depth + 1);
+    return;
+  }
   str_printf(s, "for tiles j%d in [", r->id);
   print_idx(s, r->span.lo);
   str_put(s, ", ");
@@ -167,7 +219,7 @@ static void
 print_op(Str *s, const Op *op, int depth)
 {
   indent(s, depth);
-  if (op->kind == OP_LOOP) {
+  if (op->body) {
     print_loop(s, op->body, depth);
     return;
   }

@@ -16,10 +16,13 @@
 
 /* ---- index nodes ---- */
 
-/* id, text of the print, arguments */
+/* id, text of the print, arguments; the leaves first, LOOP last of them */
 #define NODE_TABLE(X)                                                                    \
   X(PARAM, "param", 0)                                                                   \
   X(CTA, "cta", 0)                                                                       \
+  X(CTAS, "ctas", 0)                                                                     \
+  X(TEAM, "team", 0)                                                                     \
+  X(ANY, "any", 0)                                                                       \
   X(LOOP, "loop", 0)                                                                     \
   X(ADD, "+", 2)                                                                         \
   X(SUB, "-", 2)                                                                         \
@@ -41,24 +44,49 @@ struct Node {
   NodeKind kind;
   int id;     /* order of birth */
   Idx a, b;
-  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id */
+  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op */
   bool wide;  /* 64 bits */
   bool nonneg;
-  int depth;  /* id of the innermost loop region it depends on, 0: none */
+  int depth;  /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
 };
+enum { LATE = 1 << 30 }; /* depth of what an operation computes: it stays where it is used */
 
 /* ---- parameters of the kernel, in the order of first use ---- */
 
-typedef enum ParamKind { PARAM_TENSOR, PARAM_STRIDE, PARAM_SIZE, PARAM_SCALAR } ParamKind;
+typedef enum ParamKind {
+  PARAM_TENSOR,
+  PARAM_STRIDE,
+  PARAM_SIZE,
+  PARAM_SCALAR,
+  PARAM_MAP
+} ParamKind;
 typedef enum SizeName { SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK, SIZE_COUNT } SizeName;
 extern const char *const tile_size_names[SIZE_COUNT];
 
 typedef struct Param {
   ParamKind kind;
   int slot; /* tensor or scalar slot, or SizeName */
-  int dim;  /* STRIDE: 0 batch, 1 head, 2 row */
+  int dim;  /* STRIDE: 0 batch, 1 head, 2 row; MAP: map_dim() */
   const Node *node;
 } Param;
+
+/* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
+ * panel of 128 bytes. */
+static inline int
+map_dim(int rows, int pack)
+{
+  return rows | pack << 16;
+}
+static inline int
+map_rows(const Param *p)
+{
+  return p->dim & 0xffff;
+}
+static inline int
+map_pack(const Param *p)
+{
+  return p->dim >> 16;
+}
 
 /* ---- shared memory ---- */
 
@@ -77,6 +105,9 @@ struct SmemDecl {
 struct Ring {
   SmemDecl mem;
   int id;
+  Fill fill;
+  int takers, cluster;
+  int full_at, empty_at; /* FILL_TMA: offsets of the mbarriers, by the plan */
   int pushed, taken, released; /* while building: counts along the straight line */
   int barrier_released;        /* of `released`, those before the last block barrier */
 };
@@ -95,7 +126,9 @@ typedef struct Val {
   int rows, cols;
   Dtype ty;
   Lay lay;
+  int warps;  /* of the team that holds it */
   bool shares;
+  bool flying; /* a product that was not waited for */
   bool same; /* LANE: every warp holds the same row (t_load_one) */
   const struct Region *home;
 } Val;
@@ -104,12 +137,26 @@ typedef struct Val {
 
 #define OP_TABLE(X)                                                                      \
   X(LOOP, "for tiles")                                                                   \
+  X(FOR, "for")                                                                          \
+  X(ROLE, "role")                                                                        \
+  X(WARP, "warp")                                                                        \
+  X(IF, "if")                                                                            \
   X(PUSH, "push")                                                                        \
   X(TAKE, "take")                                                                        \
   X(RELEASE, "release")                                                                  \
   X(COPY, "copy")                                                                        \
   X(COPY_WAIT, "copy_wait")                                                              \
   X(COPY_OUT, "copy_out")                                                                \
+  X(SEND_OUT, "send_out")                                                                \
+  X(OUT_WAIT, "out_wait")                                                                \
+  X(SYNC, "sync")                                                                        \
+  X(SYNC_ROLE, "sync_role")                                                              \
+  X(FENCE_ASYNC, "fence_async")                                                          \
+  X(TURN_START, "turn start")                                                            \
+  X(TURN_TAKE, "turn take")                                                              \
+  X(TURN_PASS, "turn pass")                                                              \
+  X(WAIT, "wait")                                                                        \
+  X(ANY_NOT1, "any_not1")                                                                \
   X(CONST, "const")                                                                      \
   X(SCALAR, "scalar")                                                                    \
   X(ADD, "add")                                                                          \
@@ -156,15 +203,24 @@ typedef struct Op {
   View view;
   Ring *ring;
   int take;         /* TAKE, RELEASE: id of the take */
-  int pending;      /* TAKE, COPY_WAIT: groups that may still be in flight */
+  int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
   Idx when;         /* PUSH */
   double k;         /* CONST, SCALAR */
   int slot;         /* SCALAR */
   const Mask *mask; /* MASK */
   At at;
-  struct Region *body; /* LOOP */
+  Hint hint;        /* PUSH */
+  const Turn *turn;
+  bool fence;       /* a product: registers were written since the last one */
+  bool tie;         /* CVT: not before the last wait */
+  Idx cond;         /* ANY_NOT1: the node that it defines */
+  struct Region *body; /* regions */
 } Op;
+
+struct Turn {
+  int bar, teams; /* first of its named barriers */
+};
 
 /* What a variable is before, in and after a loop. */
 typedef struct Carry {
@@ -172,13 +228,25 @@ typedef struct Carry {
   const Val *init, *arg, *yield, *result;
 } Carry;
 
+typedef struct Role {
+  const char *name;
+  int first, teams, warps, regs; /* first: warp of the block */
+  int bar;                       /* first of the teams' named barriers, then the role's */
+  bool wgmma;                    /* products are in flight */
+} Role;
+
 typedef struct Region {
   struct Region *parent;
+  OpKind kind;      /* LOOP, FOR, ROLE, WARP, IF */
+  Role *role;       /* in which it lies; NULL: none */
+  int warp;         /* WARP */
+  Idx cond;         /* IF */
+  Span loop;        /* FOR */
   Op *first, *last;
   int id;        /* 0: the kernel itself */
   TileSpan span; /* of a loop; counts down from hi - 1 to lo */
   Idx var;       /* the tile index */
-  bool once;     /* exactly one trip: no loop */
+  bool once;     /* exactly one trip: no loop (FOR, tiles) */
   bool final;    /* last span of its walk */
   Carry *carry;
   int n_carry;
@@ -196,6 +264,13 @@ typedef struct Group {
   SmemDecl *dest;  /* … into this */
 } Group;
 
+/* A product in flight, while building. */
+typedef struct Flight {
+  const Val *x;
+  bool from_regs; /* its left operand is read from registers */
+  int take[2];    /* the stages that it reads */
+} Flight;
+
 typedef struct Program {
   const char *entry; /* name of the kernel */
   int warps;
@@ -204,6 +279,10 @@ typedef struct Program {
   VEC(Param) params;
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
+  VEC(Role *) roles;
+  Grid grid;
+  int bars;       /* named barriers in use; 0 is the whole block's */
+  int n_any;
   int smem_bytes; /* by the plan */
   int n_vals, n_takes, n_regions, n_nodes;
   double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
@@ -217,10 +296,14 @@ struct Tb {
   Region *here;
   VEC(Var *) vars;
   VEC(Group) groups;
+  VEC(Flight) flights; /* products in flight, in order of issue */
+  bool dirty;          /* a register was written since the last product */
+  bool waited;         /* a product has been waited for */
+  Val *last;           /* result of the last word */
   VEC(Node *) nodes;
   int64_t known[SIZE_COUNT]; /* specialised sizes, -1: run-time */
   const int64_t (*strides)[5]; /* specialised strides, NULL: run-time */
-  struct LoopEntry *loop; /* the innermost open loop */
+  struct Entry *entry; /* the innermost open region */
 };
 
 Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
@@ -228,6 +311,9 @@ Idx tile_size(Tb *, SizeName);
 Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
+Idx tile_any(Tb *, int id);
+const Role *tile_role(const Tb *); /* NULL: the kernel has none here */
+int tile_warps(const Tb *);        /* of the team */
 /* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
 int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
 /* One level of an expression; parts that are not simple by their names, i1, i2, … */
@@ -239,6 +325,7 @@ void tile_verify(Tb *);
 void tile_plan(Tb *);
 typedef struct TileCount {
   int64_t mma, ldmatrix, ex2, fp32, cp_async, shuffles, barriers; /* per warp */
+  int64_t wgmma; /* instructions, of a warpgroup */
 } TileCount;
 /* Of one trip through the body of a FULL or PARTIAL span (the whole kernel: cls < 0). */
 TileCount tile_count(const Program *, int cls);
@@ -248,17 +335,21 @@ void tile_print_spans(const Program *, const Walk *, Str *);
 /* Building, for tile_words.c and tile_loop.c. */
 Op *tile_op(Tb *, OpKind);
 Val *tile_val(Tb *, int rows, int cols, Dtype, Lay);
+SmemDecl *tile_decl(Tb *, Smem);
+bool tile_in(const Tb *, OpKind);  /* inside a region of this kind */
+int tile_bars(Tb *, int n);        /* first of n named barriers */
+void tile_map(Tb *, const View *, int rows); /* declares the view's tensor map */
 
 /* Shapes that words and lowering share. */
 static inline int
-val_tiles_m(const Program *p, const Val *v) /* blocks of 16 rows that a warp has */
+val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
 {
-  return v->rows / (16 * p->warps);
+  return v->rows / (16 * v->warps);
 }
 static inline int
-val_row_values(const Program *p, const Val *v) /* values of ROW that a thread holds */
+val_row_values(const Val *v) /* values of ROW that a thread holds */
 {
-  return v->rows == p->warps ? 1 : 2 * val_tiles_m(p, v);
+  return v->rows == v->warps ? 1 : 2 * val_tiles_m(v);
 }
 static inline int
 round_up(int x, int m)

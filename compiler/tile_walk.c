@@ -64,6 +64,7 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   if (m->band.lo == INT_MIN)
     full_lo = w.lo;
   add_span(&w, full_hi, w.hi, TILE_PARTIAL);
+  w.lone = w.n == 1 && m->band.hi == INT_MAX;
   add_span(&w, full_lo, full_hi, TILE_FULL);
   add_span(&w, w.lo, full_lo, TILE_PARTIAL);
   return w;
@@ -84,6 +85,20 @@ w_first(const Walk *w)
   v.k0 = i_mul(v.n, w->bn);
   v.whole = w->even;
   return v;
+}
+
+/* The first tile is the highest one of the first span that has any. */
+Walk
+w_rest(const Walk *w)
+{
+  Walk r = *w;
+  Idx hi = i_sub(w->hi, 1);
+  r.hi = hi;
+  r.n = 0;
+  r.lone = false;
+  for (int i = w->lone; i < w->n; i++)
+    add_span(&r, w->span[i].lo, i_min(w->span[i].hi, hi), w->span[i].cls);
+  return r;
 }
 
 /* Tiles are visited from the highest down, so only the first can be the ragged last one:

@@ -5,9 +5,13 @@
 
 /* ---- checks that every word shares ---- */
 
+/* Every use of a tile's registers passes here. */
 static void
 reachable(Tb *t, Tile x)
 {
+  if (x->flying)
+    t_fail(t, "%%%d is in flight: it must be waited for", x->id);
+  t->dirty = true;
   for (const Region *r = t->here; r; r = r->parent)
     if (r == x->home)
       return;
@@ -26,7 +30,8 @@ emit1(Tb *t, OpKind kind, Tile a)
 static Tile
 result(Tb *t, Op *op, int rows, int cols, Dtype ty, Lay lay)
 {
-  op->out = tile_val(t, rows, cols, ty, lay);
+  t->last = tile_val(t, rows, cols, ty, lay);
+  op->out = t->last;
   return op->out;
 }
 
@@ -37,127 +42,12 @@ need_fp32(Tb *t, Tile x, const char *word)
     t_fail(t, "%s takes fp32, %%%d is %s", word, x->id, dtype_name(x->ty));
 }
 
-/* ---- copies and rings ---- */
-
-static void
-barrier_passed(Tb *t)
-{
-  for (int i = 0; i < t->prog->rings.n; i++)
-    t->prog->rings.at[i]->barrier_released = t->prog->rings.at[i]->released;
-}
-
-/* Drops the groups up to index `last`, which have arrived and are visible. */
-static void
-arrived(Tb *t, int last)
-{
-  for (int i = 0; i <= last; i++)
-    if (t->groups.at[i].dest)
-      t->groups.at[i].dest->ready = true;
-  for (int i = last + 1; i < t->groups.n; i++)
-    t->groups.at[i - last - 1] = t->groups.at[i];
-  t->groups.n -= last + 1;
-  barrier_passed(t);
-}
-
-static void
-fits(Tb *t, const SmemDecl *d, View v)
-{
-  if (v.n != d->rows || v.x->cols > d->cols || v.x->ty != d->ty)
-    t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
-}
-
-void
-t_push_(Tb *t, Ring *r, const PushArgs *a)
-{
-  fits(t, &r->mem, a->src);
-  if (r->pushed - r->barrier_released >= r->mem.stages)
-    t_fail(t, "push %s: no stage was released before the last barrier", r->mem.name);
-  Op *op = tile_op(t, OP_PUSH);
-  op->ring = r;
-  op->view = a->src;
-  op->when = a->when ? *a->when : i_int(1);
-  op->ahead = r->pushed - r->taken;
-  r->pushed++;
-  vec_push(t->arena, &t->groups)->ring = r;
-}
-
-Slot
-t_take(Tb *t, Ring *r)
-{
-  int at = 0;
-  if (r->pushed == r->taken)
-    t_fail(t, "take %s: nothing was pushed", r->mem.name);
-  while (at < t->groups.n && t->groups.at[at].ring != r)
-    at++;
-  Op *op = tile_op(t, OP_TAKE);
-  op->ring = r;
-  op->take = ++t->prog->n_takes;
-  op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
-  if (op->pending >= 0)
-    arrived(t, at);
-  r->taken++;
-  Smem s = { .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take };
-  return (Slot){ .s = s, .ring = r, .take = op->take };
-}
-
-void
-t_release(Tb *t, Slot slot)
-{
-  Op *op = tile_op(t, OP_RELEASE);
-  op->ring = slot.ring;
-  op->take = slot.take;
-  if (slot.ring->released == slot.ring->taken)
-    t_fail(t, "release %s: nothing is held", slot.ring->mem.name);
-  slot.ring->released++;
-}
-
-static SmemDecl *
-decl_of(Tb *t, Smem s)
-{
-  return t->prog->smem.at[s.mem->id - 1];
-}
-
-void
-t_copy(Tb *t, Smem s, View v)
-{
-  SmemDecl *d = decl_of(t, s);
-  fits(t, d, v);
-  Op *op = tile_op(t, OP_COPY);
-  op->smem = s;
-  op->view = v;
-  d->copied = true;
-  vec_push(t->arena, &t->groups)->dest = d;
-}
-
-void
-t_copy_wait(Tb *t)
-{
-  int last = -1;
-  for (int i = 0; i < t->groups.n; i++)
-    if (!t->groups.at[i].ring)
-      last = i;
-  if (last < 0)
-    t_fail(t, "copy_wait: no copy is on its way");
-  Op *op = tile_op(t, OP_COPY_WAIT);
-  op->pending = t->groups.n - 1 - last;
-  arrived(t, last);
-}
-
-void
-t_copy_out(Tb *t, View v, Smem s)
-{
-  fits(t, s.mem, v);
-  Op *op = tile_op(t, OP_COPY_OUT);
-  op->smem = s;
-  op->view = v;
-  barrier_passed(t);
-}
-
 /* ---- constants, variables ---- */
 
 static Tile
 constant(Tb *t, int rows, int cols, double k, Lay lay)
 {
+  t->dirty = true;
   Op *op = tile_op(t, OP_CONST);
   op->k = k;
   return result(t, op, rows, cols, DT_F32, lay);
@@ -166,7 +56,7 @@ constant(Tb *t, int rows, int cols, double k, Lay lay)
 Tile
 t_zero(Tb *t, int rows, int cols)
 {
-  if (rows % (16 * t->prog->warps))
+  if (rows % (16 * tile_warps(t)))
     t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
   return constant(t, rows, cols, 0, LAY_FRAG);
 }
@@ -190,7 +80,7 @@ t_shares(Tb *t, int rows)
 {
   Op *op = tile_op(t, OP_CONST);
   Val *v = tile_val(t, rows, 1, DT_F32, LAY_ROW);
-  v->shares = rows != t->prog->warps;
+  v->shares = rows != tile_warps(t);
   op->out = v;
   return v;
 }
@@ -216,7 +106,8 @@ t_scalar(Tb *t, int slot, double k)
 Tile *
 t_var(Tb *t, Tile x)
 {
-  reachable(t, x);
+  if (!x->flying)
+    reachable(t, x);
   Var *v = NEW(t->arena, Var);
   v->now = x;
   v->home = t->here;
@@ -335,14 +226,19 @@ t_cvt(Tb *t, Tile x, Dtype ty)
   need_fp32(t, x, "cvt");
   if (x->lay != LAY_FRAG || dtype_bytes(ty) != 2)
     t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
+  for (int i = 0; i < t->flights.n; i++)
+    if (t->flights.at[i].from_regs)
+      t_fail(t, "cvt of %%%d while product %%%d reads its left operand from registers", x->id,
+             t->flights.at[i].x->id);
   Op *op = emit1(t, OP_CVT, x);
+  op->tie = t->waited;
   return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
 }
 
 static void
 readable(Tb *t, Smem s)
 {
-  const SmemDecl *d = decl_of(t, s);
+  const SmemDecl *d = tile_decl(t, s);
   if (d->copied && !d->ready)
     t_fail(t, "%s is read before its copy was waited for", d->name);
 }
@@ -365,6 +261,54 @@ t_put(Tb *t, Smem s, Tile x)
   op->smem = s;
 }
 
+/* The product is in flight from here on. */
+static void
+take_off(Tb *t, Op *op)
+{
+  const Val *x = op->out;
+  int cols = x->cols;
+  if (x->rows != 64 || cols < 8 || cols > 256 || cols % 8)
+    t_fail(t, "%s: wgmma has no %dx%d", op_names[op->kind], x->rows, cols);
+  op->fence = t->dirty;
+  t->dirty = false;
+  Val *v = t->last;
+  v->flying = true;
+  *vec_push(t->arena, &t->flights) = (Flight){
+    .x = x, .from_regs = op->in[1] != NULL, .take = { op->left.take, op->smem.take }
+  };
+}
+
+Tile
+t_wait(Tb *t, Tile x)
+{
+  int at = 0;
+  if (!x->flying)
+    return x;
+  while (at < t->flights.n && t->flights.at[at].x != x)
+    at++;
+  if (at == t->flights.n)
+    t_fail(t, "wait: %%%d was waited for before", x->id);
+  Op *op = tile_op(t, OP_WAIT);
+  op->in[0] = x;
+  op->pending = t->flights.n - 1 - at;
+  t->waited = true;
+  for (int i = at + 1; i < t->flights.n; i++)
+    t->flights.at[i - at - 1] = t->flights.at[i];
+  t->flights.n -= at + 1;
+  return result(t, op, x->rows, x->cols, x->ty, x->lay);
+}
+
+Idx
+t_any_not1(Tb *t, Tile x)
+{
+  need_fp32(t, x, "any_not1");
+  if (x->lay != LAY_ROW || x->shares)
+    t_fail(t, "any_not1 of %%%d, which has no value a row", x->id);
+  Op *op = emit1(t, OP_ANY_NOT1, x);
+  op->cond = tile_any(t, ++t->prog->n_any);
+  return op->cond;
+}
+
 static Tile
 product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
 {
@@ -377,16 +321,21 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
   if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != LAY_FRAG))
     t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
+  bool dirty = t->dirty;
   if (a.tile)
     reachable(t, a.tile);
   else
     readable(t, a.smem);
   readable(t, b);
   Op *op = acc ? emit1(t, kind, acc) : tile_op(t, kind);
+  t->dirty = dirty; /* reading them is no write */
   op->in[1] = a.tile;
   op->left = a.smem;
   op->smem = b;
-  return result(t, op, rows, cols, DT_F32, LAY_FRAG);
+  op->out = result(t, op, rows, cols, DT_F32, LAY_FRAG);
+  if (tile_role(t) && tile_role(t)->wgmma)
+    take_off(t, op);
+  return op->out;
 }
 
 Tile
@@ -429,11 +378,11 @@ t_store_rows(Tb *t, View v, Tile x)
 static Tile
 load(Tb *t, OpKind kind, View v)
 {
-  if (v.x->cols > 256 || (kind == OP_LOAD && v.n != t->prog->warps))
+  if (v.x->cols > 256 || (kind == OP_LOAD && v.n != tile_warps(t)))
     t_fail(t, "load: %d rows of %s", v.n, v.x->name);
   Op *op = tile_op(t, kind);
   op->view = v;
-  Val *x = tile_val(t, t->prog->warps, v.x->cols, DT_F32, LAY_LANE);
+  Val *x = tile_val(t, tile_warps(t), v.x->cols, DT_F32, LAY_LANE);
   x->same = kind == OP_LOAD_ONE;
   op->out = x;
   return x;
