@@ -96,6 +96,8 @@ put_axis(Str *s, const json_t *v, attnc_error *e)
     str_printf(s, "%lldLL", (long long)json_integer_value(v));
   else if (json_is_string(v) && str_eq(json_string_value(v), "sm_count"))
     str_put(s, "k->sm_count");
+  else if ((of = json_object_get(v, "sms")))
+    str_printf(s, "whole(k->sm_count, %lldLL)", (long long)json_integer_value(of));
   else if ((of = json_object_get(v, "size")))
     str_printf(s, "a->%s", json_string_value(of));
   else if ((of = json_object_get(v, "ceil_div")))
@@ -125,7 +127,7 @@ put_align(EmitC *c, const json_t *recipe, long long align)
   json_t *t;
   json_array_foreach (json_object_get(recipe, "tensors"), i, t) {
     const char *name = text_of(t, "name");
-    int bytes = str_eq(text_of(t, "dtype"), "fp32") ? 4 : 2;
+    int bytes = emit_c_bytes(text_of(t, "dtype"));
     put_refusal(&c->body, arena_printf(c->arena, "a->%s %% %lld != 0", name, align));
     if (str_eq(name, "lse"))
       continue;
@@ -169,6 +171,9 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
       {"ptr", "CUdeviceptr"}, {"i64", "long long"}, {"i32", "int"}, {"f32", "float"}};
   const json_t *tensors = json_object_get(recipe, "tensors"), *of;
   const char *type = NULL;
+  if (str_eq(text_of(p, "type"), "map"))
+    return emit_c_map(c, in_slot(tensors, json_integer_value(json_object_get(p, "tensor"))),
+                      text_of(json_array_get(tensors, 0), "name"), p, i, e);
   for (size_t t = 0; t < sizeof types / sizeof *types; t++)
     if (str_eq(text_of(p, "type"), types[t].type))
       type = types[t].c;
@@ -195,26 +200,22 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
   return ATTNC_OK;
 }
 
-static attnc_status
-put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *target,
-           attnc_error *e)
+static bool
+has_map(const json_t *params)
 {
-  json_t *params = json_object_get(launch, "params"),
-         *grid = json_object_get(launch, "grid"), *block = json_object_get(launch, "block"),
-         *p;
   size_t i;
-  str_printf(&c->body,
-             "static CUresult\nlaunch_%s(const %s_kernel *k, const %s_args *a, CUstream "
-             "stream)\n{\n",
-             target, c->name, c->name);
-  put_requires(c, recipe);
-  json_array_foreach (params, i, p)
-    TRY(put_param(c, recipe, p, i, e));
-  str_put(&c->body, "  void *params[] = {");
-  for (i = 0; i < json_array_size(params); i++)
-    str_printf(&c->body, "%s&p%zu", i ? ", " : "", i);
-  str_put(&c->body, "};\n  long long grid[3] = {");
-  for (i = 0; i < 3; i++) {
+  json_t *p;
+  json_array_foreach ((json_t *)(uintptr_t)params, i, p)
+    if (str_eq(text_of(p, "type"), "map"))
+      return true;
+  return false;
+}
+
+static attnc_status
+put_grid(EmitC *c, const json_t *grid, attnc_error *e)
+{
+  str_put(&c->body, "  long long grid[3] = {");
+  for (size_t i = 0; i < 3; i++) {
     str_put(&c->body, i ? ", " : "");
     TRY(put_axis(&c->body, json_array_get(grid, i), e));
   }
@@ -222,14 +223,31 @@ put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *tar
           "};\n  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
           "    return CUDA_SUCCESS;\n"
           "  if (grid[0] > 2147483647 || grid[1] > 65535 || grid[2] > 65535)\n"
-          "    return CUDA_ERROR_INVALID_VALUE;\n"
-          "  return cuLaunchKernel(k->function, (unsigned)grid[0], (unsigned)grid[1],\n"
-          "                        (unsigned)grid[2]");
-  for (i = 0; i < 3; i++)
-    str_printf(&c->body, ", %lldu",
-               (long long)json_integer_value(json_array_get(block, i)));
-  str_printf(&c->body, ", %lldu,\n                        stream, params, 0);\n}\n\n",
-             (long long)json_integer_value(json_object_get(launch, "shared")));
+          "    return CUDA_ERROR_INVALID_VALUE;\n");
+  return ATTNC_OK;
+}
+
+static attnc_status
+put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *target,
+           attnc_error *e)
+{
+  json_t *params = json_object_get(launch, "params"), *p;
+  size_t i;
+  str_printf(&c->body,
+             "static CUresult\nlaunch_%s(const %s_kernel *k, const %s_args *a, CUstream "
+             "stream)\n{\n",
+             target, c->name, c->name);
+  if (has_map(params))
+    str_put(&c->body, "  CUresult r;\n");
+  put_requires(c, recipe);
+  TRY(put_grid(c, json_object_get(launch, "grid"), e));
+  json_array_foreach (params, i, p)
+    TRY(put_param(c, recipe, p, i, e));
+  str_put(&c->body, "  void *params[] = {");
+  for (i = 0; i < json_array_size(params); i++)
+    str_printf(&c->body, "%s&p%zu", i ? ", " : "", i);
+  str_put(&c->body, "};\n");
+  emit_c_call(c, launch);
   return ATTNC_OK;
 }
 
@@ -395,7 +413,9 @@ void
 emit_c_finish(EmitC *c, Str *source, Str *header)
 {
   put_header(c, header);
-  str_printf(source, "/* %s.c: written by attnc.  See %s.h. */\n#include \"%s.h\"\n\n",
+  str_printf(source,
+             "/* %s.c: written by attnc.  See %s.h. */\n#include \"%s.h\"\n\n"
+             "#include <stdint.h>\n\n",
              c->name, c->name, c->name);
   str_put(source, "#if defined(__GNUC__)\n"
                   "#pragma GCC diagnostic ignored \"-Woverlength-strings\"\n"
@@ -403,7 +423,12 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "static long long\nceil_div(long long a, long long b)\n{\n"
                   "  return a / b + (a % b != 0);\n}\n\n"
                   "static long long\nleast(long long a, long long b)\n{\n"
-                  "  return a < b ? a : b;\n}\n\n");
+                  "  return a < b ? a : b;\n}\n\n"
+                  "/* n rounded down to a multiple, but not to none. */\n"
+                  "static long long\nwhole(long long n, long long of)\n{\n"
+                  "  return n < of ? of : n / of * of;\n}\n\n");
+  if (c->maps)
+    str_put(source, emit_c_map_text);
   str_put(source, c->body.p);
   put_table(c, source);
   str_put(source, choose_text);

@@ -11,6 +11,9 @@
 
 #include <attnc/attnc.h>
 
+#include <jansson.h>
+#include <stdbool.h>
+
 enum { EMIT_C_TARGETS = 32 };
 
 typedef struct EmitC {
@@ -19,6 +22,7 @@ typedef struct EmitC {
   int n;
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS];
+  bool maps; /* some kernel has tensor maps */
   Str args; /* members of NAME_args */
   Str body; /* PTX and launch functions */
 } EmitC;
@@ -26,5 +30,17 @@ typedef struct EmitC {
 void emit_c_start(EmitC *, Arena *, const char *name);
 attnc_status emit_c_kernel(EmitC *, const attnc_kernel *, attnc_error *);
 void emit_c_finish(EmitC *, Str *source, Str *header);
+
+/* ---- emit_c_launch.c ---- */
+
+/* A function that kernels with maps need. */
+extern const char emit_c_map_text[];
+/* Bytes of an element; 0: unknown dtype. */
+int emit_c_bytes(const char *dtype);
+/* Parameter p, a tensor map; `other` is a tensor that always has memory.  Needs `r`. */
+attnc_status emit_c_map(EmitC *, const json_t *tensor, const char *other, const json_t *map,
+                        size_t p, attnc_error *);
+/* The driver's call, from k, grid, params and stream, and the end of the function. */
+void emit_c_call(EmitC *, const json_t *launch);
 
 #endif

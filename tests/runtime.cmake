@@ -24,6 +24,16 @@ foreach(name recipe drv launch launch_map bundle key cache flight tunetab settin
 endforeach()
 set_tests_properties(cache PROPERTIES PROCESSORS 2)
 
+# C that is generated from a recipe, beside the runtime that reads it.
+unit(emit_c OBJECTS runtime base LABELS runtime)
+if(TARGET test_emit_c)
+  target_sources(test_emit_c PRIVATE unit/fake_compiler.c ${CMAKE_SOURCE_DIR}/cli/emit_c.c
+    ${CMAKE_SOURCE_DIR}/cli/emit_c_launch.c)
+  add_dependencies(test_emit_c cuda_stub)
+  target_compile_definitions(test_emit_c PRIVATE STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>"
+    CC="${CMAKE_C_COMPILER}")
+endif()
+
 # The real compiler, from text to a launch.
 if(TARGET attnc AND TARGET attnc_llvm)
   unit(plan OBJECTS base LABELS runtime)

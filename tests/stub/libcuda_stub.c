@@ -583,13 +583,15 @@ cuTensorMapEncodeTiled(CUtensorMap *out, CUtensorMapDataType type, uint32_t rank
       !map_is_legal(rank, address, dims, strides, box, element_strides,
                     box[0] * bytes[type], swizzle))
     return CUDA_ERROR_INVALID_VALUE;
-  StubMap m = { .address = (uintptr_t)address,
-                .rank = (unsigned char)rank,
-                .type = (unsigned char)type,
-                .interleave = (unsigned char)interleave,
-                .swizzle = (unsigned char)swizzle,
-                .l2 = (unsigned char)l2,
-                .fill = (unsigned char)fill };
+  StubMap m;
+  memset(&m, 0, sizeof m); /* padding too: tests compare bytes */
+  m.address = (uintptr_t)address;
+  m.rank = (unsigned char)rank;
+  m.type = (unsigned char)type;
+  m.interleave = (unsigned char)interleave;
+  m.swizzle = (unsigned char)swizzle;
+  m.l2 = (unsigned char)l2;
+  m.fill = (unsigned char)fill;
   for (uint32_t i = 0; i < rank; i++) {
     m.dims[i] = dims[i];
     m.box[i] = (unsigned short)box[i];
@@ -601,24 +603,37 @@ cuTensorMapEncodeTiled(CUtensorMap *out, CUtensorMapDataType type, uint32_t rank
   return CUDA_SUCCESS;
 }
 
-static void
-record(const StubLaunch *head, CUfunction f, void **params)
+static StubLaunch
+launch_new(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+           unsigned smem, CUstream stream)
 {
-  StubLaunch l = *head;
+  const unsigned grid[3] = { gx, gy, gz }, block[3] = { bx, by, bz };
+  StubLaunch l;
+  memset(&l, 0, sizeof l);
+  memcpy(l.grid, grid, sizeof grid);
+  memcpy(l.block, block, sizeof block);
+  l.shared = smem;
+  l.stream = stream;
+  return l;
+}
+
+static void
+record(StubLaunch *l, CUfunction f, void **params)
+{
   int maps = 0;
-  l.n_params = f->n;
-  snprintf(l.entry, sizeof l.entry, "%s", f->entry);
+  l->n_params = f->n;
+  memcpy(l->entry, f->entry, sizeof l->entry); /* of calloc: zeros behind the name */
   for (int i = 0; i < f->n; i++) {
-    l.sizes[i] = f->sizes[i];
+    l->sizes[i] = f->sizes[i];
     if (f->sizes[i] <= 8) {
-      memcpy(&l.values[i], params[i], (size_t)f->sizes[i]);
+      memcpy(&l->values[i], params[i], (size_t)f->sizes[i]);
     } else if (maps < STUB_MAPS) {
-      memcpy(&l.maps[maps++], params[i], sizeof(StubMap));
-      l.misaligned += (uintptr_t)params[i] % CUDA_TENSOR_MAP_ALIGN != 0;
+      memcpy(&l->maps[maps++], params[i], sizeof(StubMap));
+      l->misaligned += (uintptr_t)params[i] % CUDA_TENSOR_MAP_ALIGN != 0;
     }
   }
   pthread_mutex_lock(&lock);
-  now.launches[now.n_launches++ % STUB_LAUNCHES] = l;
+  now.launches[now.n_launches++ % STUB_LAUNCHES] = *l;
   pthread_mutex_unlock(&lock);
 }
 CUresult
@@ -626,10 +641,7 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
 {
   CALL(cuLaunchKernel);
-  StubLaunch l = { .grid = { gx, gy, gz },
-                   .block = { bx, by, bz },
-                   .shared = smem,
-                   .stream = stream };
+  StubLaunch l = launch_new(gx, gy, gz, bx, by, bz, smem, stream);
   record(&l, f, params);
   return extra ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
@@ -637,11 +649,9 @@ CUresult
 cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **extra)
 {
   CALL(cuLaunchKernelEx);
-  StubLaunch l = { .grid = { c->gridDimX, c->gridDimY, c->gridDimZ },
-                   .block = { c->blockDimX, c->blockDimY, c->blockDimZ },
-                   .shared = c->sharedMemBytes,
-                   .stream = c->hStream,
-                   .extended = true };
+  StubLaunch l = launch_new(c->gridDimX, c->gridDimY, c->gridDimZ, c->blockDimX,
+                            c->blockDimY, c->blockDimZ, c->sharedMemBytes, c->hStream);
+  l.extended = true;
   for (unsigned i = 0; i < c->numAttrs; i++) {
     const CUlaunchAttributeValue *v = &c->attrs[i].value;
     if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)

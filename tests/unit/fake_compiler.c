@@ -179,7 +179,8 @@ attnc_kernel_release(attnc_kernel *k)
 const char *
 attnc_kernel_ptx(const attnc_kernel *k, size_t *n)
 {
-  *n = k->ptx_bytes;
+  if (n)
+    *n = k->ptx_bytes;
   return k->ptx;
 }
 

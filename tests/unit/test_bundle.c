@@ -42,17 +42,13 @@ add(const char *name, const char *text)
   list(name, text, strlen(text));
 }
 
-/* A kernel as `attnc compile` writes it: its PTX says the target, so that a test can see
- * which was loaded. */
+/* The pair of files, with the hash of the PTX in the recipe. */
 static void
-add_kernel(const char *name, const char *target, bool exact)
+add_pair(const char *name, const char *target, const char *ptx, const char *recipe)
 {
-  char ptx[1024], json[4096], file[128], hash[65];
-  const char *recipe = RT_RECIPE_OF("%s", "%s", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-                                    RT_STEPS(RT_PARAMS, RT_GRID));
-  snprintf(ptx, sizeof ptx, "%s// %s\n", RT_PTX, target);
+  char json[4096], file[128], hash[65];
   sha256_hex(ptx, strlen(ptx), hash);
-  snprintf(json, sizeof json, recipe, target, exact ? "true" : "false");
+  snprintf(json, sizeof json, "%s", recipe);
   char *at = strchr(json, '@');
   memmove(at + 64, at + 1, strlen(at));
   memcpy(at, hash, 64);
@@ -60,6 +56,19 @@ add_kernel(const char *name, const char *target, bool exact)
   add(file, ptx);
   snprintf(file, sizeof file, "%s.%s.json", name, target);
   add(file, json);
+}
+
+/* A kernel as `attnc compile` writes it: its PTX says the target, so that a test can see
+ * which was loaded. */
+static void
+add_kernel(const char *name, const char *target, bool exact)
+{
+  char ptx[1024], json[4096];
+  const char *recipe = RT_RECIPE_OF("%s", "%s", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                                    RT_STEPS(RT_PARAMS, RT_GRID));
+  snprintf(ptx, sizeof ptx, "%s// %s\n", RT_PTX, target);
+  snprintf(json, sizeof json, recipe, target, exact ? "true" : "false");
+  add_pair(name, target, ptx, json);
 }
 
 static void
@@ -141,6 +150,55 @@ test_launch_from_a_bundle(void **state)
   attnc_plan_release(p);
   attnc_bundle_release(b);
   attnc_bundle_release(NULL);
+}
+
+#define MAP_STEPS                                                                        \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"map\",\"tensor\":0,"       \
+  "\"dims\":[{\"n\":64},{\"size\":\"sq\",\"stride\":2},{\"size\":\"h\",\"stride\":1},"       \
+  "{\"size\":\"b\",\"stride\":0}],\"box\":[64,128,1,1],\"swizzle\":128,\"l2\":256}],"       \
+  "\"grid\":[{\"mul\":[{\"ceil_div\":[\"sq\",256]},2]},1,1],\"block\":[384,1,1],"           \
+  "\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}}]"
+
+/* Tensor maps and clusters travel in a recipe like all else, and the device that has
+ * neither takes the other kernel. */
+static void
+test_maps_and_clusters_from_a_bundle(void **state)
+{
+  static _Alignas(16) char memory[16];
+  attnc_bundle *b = NULL;
+  attnc_plan *p = NULL;
+  attnc_tensor t[5];
+  (void)state;
+  add_kernel("k", "sm_80", false);
+  add_pair("k", "sm_90a", RT_PTX_OF(".param .align 64 .b8 map[128]"),
+           RT_RECIPE_OF("sm_90a", "true", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                        MAP_STEPS));
+  finish();
+  assert_string_equal(chosen("k", ATTNC_OK), "sm_80");
+  stub.stub_cc(0, 90);
+  assert_int_equal(attnc_bundle_open(dir, &b, NULL), ATTNC_OK);
+  assert_int_equal(attnc_bundle_plan(b, "k", &p, NULL), ATTNC_OK);
+  attnc_bundle_release(b);
+  for (int i = 0; i < 5; i++)
+    t[i] = (attnc_tensor){ memory, { 300 * 256, 64, 256, 1, 0 } };
+  attnc_args a = { .size = sizeof a,
+                   .sizes = { sizeof a.sizes, 2, 4, 2, 300, 300 },
+                   .tensors = t,
+                   .n_tensors = 5 };
+  attnc_launch_state *s = aligned_alloc(64, attnc_plan_state_bytes(p));
+  memset(s, 0, attnc_plan_state_bytes(p));
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(attnc_launch(p, &a, NULL, s, NULL), ATTNC_OK);
+  StubLaunch l = stub.stub_launch_at(1);
+  assert_true(l.extended && l.serialized);
+  assert_int_equal(l.cluster[0], 2);
+  assert_int_equal(l.grid[0], 4);
+  assert_int_equal(l.maps[0].rank, 4);
+  assert_int_equal(l.maps[0].dims[1], 300);
+  assert_int_equal(l.maps[0].strides[2], 300 * 512);
+  assert_int_equal(stub.stub_calls("cuTensorMapEncodeTiled"), 1);
+  free(s);
+  attnc_plan_release(p);
 }
 
 static void
@@ -233,6 +291,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     TEST(test_the_best_kernel_is_chosen),
     TEST(test_launch_from_a_bundle),
+    TEST(test_maps_and_clusters_from_a_bundle),
     TEST(test_bundles_that_are_refused),
     TEST(test_manifests_that_are_refused),
     TEST(test_sha256sum_agrees),

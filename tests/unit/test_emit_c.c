@@ -1,0 +1,223 @@
+/* Generated C beside attnc_launch: from one recipe both hand the driver the same. */
+#include "tests/unit/stub.h"
+
+#include "cli/emit_c.h"
+#include "compiler/kernel.h"
+#include "runtime/launch.h"
+
+#include <dlfcn.h>
+
+/* As the generated header has them. */
+typedef struct Args {
+  long long b, h, hk, sq, sk;
+  CUdeviceptr q;
+  long long q_stride[5];
+  CUdeviceptr k;
+  long long k_stride[5];
+  CUdeviceptr o;
+  long long o_stride[5];
+  CUdeviceptr lse;
+  long long lse_stride[5];
+  float softmax_scale;
+} Args;
+typedef struct Kernel {
+  CUmodule module;
+  CUfunction function;
+  int target, sm_count;
+} Kernel;
+
+#define MAP_Q                                                                            \
+  "{\"type\":\"map\",\"tensor\":0,\"dims\":[{\"n\":64},{\"n\":4,\"stride\":1},"          \
+  "{\"size\":\"sq\",\"stride\":2},{\"size\":\"hk\",\"stride\":1,\"times\":4},"           \
+  "{\"size\":\"b\",\"stride\":0}],\"box\":[32,4,32,1,1],\"swizzle\":64,\"l2\":0}"
+#define MAP_K                                                                            \
+  "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2},"  \
+  "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"                       \
+  "\"box\":[64,96,1,1],\"swizzle\":128,\"l2\":256}"
+#define TENSORS                                                                          \
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                   \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"},"                    \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                   \
+  "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
+#define STEPS                                                                            \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                             \
+  ",{\"type\":\"i32\",\"size\":\"sq\"}," MAP_K                                           \
+  ",{\"type\":\"ptr\",\"tensor\":3},{\"type\":\"i64\",\"stride\":[3,2]},"                \
+  "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"mul\":[{\"ceil_div\":"        \
+  "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1,{\"size\":\"hk\"}],"                \
+  "\"block\":[384,1,1],\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}}]"
+static const char recipe[] =
+    RT_RECIPE_OF("sm_90a", "true", TENSORS, RT_SCALARS, RT_REQUIRES, "0", STEPS);
+static const char ptx[] =
+    RT_PTX_OF(".param .align 64 .b8 q[128], .param .u32 sq, .param .align 64 .b8 k[128], "
+              ".param .u64 o, .param .u64 o_s, .param .f32 scale");
+
+static char *dir;
+static void *library;
+static CUresult (*by_hand_load)(Kernel *), (*by_hand_unload)(Kernel *);
+static CUresult (*by_hand_launch)(const Kernel *, const Args *, CUstream);
+
+/* ---- the generated library ---- */
+
+static void
+write_sources(void)
+{
+  static const char cuda_h[] = "#include \"runtime/cuda_abi.h\"\n"
+                               "#define X(need, name, args) CUresult name args;\n"
+                               "CUDA_ENTRY_TABLE(X)\n#undef X\n";
+  Arena *arena = arena_new(0);
+  EmitC c;
+  attnc_error e = { 0 };
+  Str source = str_new(arena), header = str_new(arena);
+  const attnc_kernel kernel = { .ptx = ptx, .json = recipe, .ptx_bytes = sizeof ptx - 1 };
+  emit_c_start(&c, arena, "by_hand");
+  if (emit_c_kernel(&c, &kernel, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  emit_c_finish(&c, &source, &header);
+  rt_write(dir, "by_hand.c", source.p, source.n);
+  rt_write(dir, "by_hand.h", header.p, header.n);
+  rt_write(dir, "cuda.h", cuda_h, sizeof cuda_h - 1);
+  arena_free(arena);
+}
+
+static int
+setup(void **state)
+{
+  char command[1024], path[256];
+  (void)state;
+  stub_find();
+  stub.stub_reset();
+  stub.stub_cc(0, 90);
+  stub_use(0);
+  dir = rt_scratch();
+  write_sources();
+  snprintf(command, sizeof command,
+           "%s -std=c11 -Wall -Wextra -Wshadow -Werror -shared -fPIC -I%s -I%s %s/by_hand.c "
+           "-o %s/by_hand.so",
+           CC, dir, SOURCE_DIR, dir, dir);
+  snprintf(path, sizeof path, "%s/by_hand.so", dir);
+  if (system(command) || !dlopen(STUB_LIBCUDA, RTLD_NOW | RTLD_GLOBAL) ||
+      !(library = dlopen(path, RTLD_NOW)))
+    return 1;
+  *(void **)&by_hand_load = dlsym(library, "by_hand_load");
+  *(void **)&by_hand_launch = dlsym(library, "by_hand_launch");
+  *(void **)&by_hand_unload = dlsym(library, "by_hand_unload");
+  return 0;
+}
+
+static int
+teardown(void **state)
+{
+  (void)state;
+  dlclose(library);
+  rt_remove(dir);
+  return stub.stub_modules() != 0 || stub.stub_primaries(0) != 0;
+}
+
+/* ---- both ---- */
+
+static void
+fill(Args *a, attnc_tensor *t, attnc_args *args)
+{
+  static _Alignas(256) char memory[256];
+  CUdeviceptr *data[] = { &a->q, &a->k, NULL, &a->o, &a->lse };
+  long long *strides[] = { a->q_stride, a->k_stride, NULL, a->o_stride, a->lse_stride };
+  *a = (Args){ .b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400, .softmax_scale = 0.5f };
+  for (int i = 0; i < 5; i++) {
+    const int64_t stride[5] = { 512 * 400, 64, 512, 1, 0 };
+    t[i].data = memory + 16 * i;
+    memcpy(t[i].stride, stride, sizeof stride);
+    if (!data[i])
+      continue;
+    *data[i] = (uintptr_t)t[i].data;
+    memcpy(strides[i], stride, sizeof stride);
+  }
+  static const float scale = 0.5f;
+  *args = (attnc_args){ .size = sizeof *args,
+                        .sizes = { sizeof args->sizes, 2, 8, 2, 300, 400 },
+                        .tensors = t,
+                        .n_tensors = 5,
+                        .scalars = &scale,
+                        .n_scalars = 1 };
+}
+
+static void
+same(const Kernel *k, const attnc_plan *p, const Args *a, const attnc_args *args)
+{
+  attnc_error e = { 0 };
+  int at = stub.stub_launches();
+  assert_int_equal(by_hand_launch(k, a, (CUstream)0x40), CUDA_SUCCESS);
+  if (attnc_launch(p, args, (void *)0x40, NULL, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  StubLaunch x = stub.stub_launch_at(at), y = stub.stub_launch_at(at + 1);
+  assert_int_equal(x.misaligned, 0);
+  assert_true(x.extended && x.serialized);
+  assert_int_equal(x.cluster[0], 2);
+  assert_memory_equal(&x, &y, sizeof x);
+}
+
+static void
+test_the_same_call(void **state)
+{
+  attnc_plan *p = NULL;
+  attnc_error e = { 0 };
+  const Driver *drv = NULL;
+  Kernel k;
+  Args a;
+  attnc_tensor t[5];
+  attnc_args args;
+  PlanText text = { .ptx = ptx, .json = recipe, .json_n = strlen(recipe), .source = "model",
+                    .layer = "miss" };
+  (void)state;
+  assert_int_equal(drv_open(STUB_LIBCUDA, &drv, NULL), ATTNC_OK);
+  if (plan_load(drv, &drv->devices[0], &text, &p, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
+  fill(&a, t, &args);
+  same(&k, p, &a, &args);
+  a.sq = args.sizes.sq = 20000; /* as many blocks as there are multiprocessors */
+  same(&k, p, &a, &args);
+  a.b = args.sizes.b = 1; /* one batch, at any stride */
+  a.q_stride[0] = t[0].stride[0] = -1024;
+  same(&k, p, &a, &args);
+  fill(&a, t, &args);
+  a.sk = args.sizes.sk = 0; /* no keys, and no memory for them */
+  a.k = 0;
+  t[1].data = NULL;
+  same(&k, p, &a, &args);
+  assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
+  attnc_plan_release(p);
+  drv_close(drv);
+}
+
+static void
+test_the_same_refusals(void **state)
+{
+  static const long long strides[] = { -1024, 8, 1LL << 39 };
+  Kernel k;
+  Args a;
+  attnc_tensor t[5];
+  attnc_args args;
+  (void)state;
+  assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
+  for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+    fill(&a, t, &args);
+    a.q_stride[2] = strides[i];
+    assert_int_equal(by_hand_launch(&k, &a, NULL),
+                     i == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
+  }
+  fill(&a, t, &args);
+  stub.stub_fail("cuTensorMapEncodeTiled", 2, CUDA_ERROR_UNKNOWN);
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_UNKNOWN);
+  assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(test_the_same_call, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_the_same_refusals, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
