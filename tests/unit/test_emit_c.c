@@ -3,7 +3,7 @@
 
 #include "cli/emit_c.h"
 #include "compiler/kernel.h"
-#include "runtime/launch.h"
+#include "runtime/plan.h"
 
 #include <dlfcn.h>
 
