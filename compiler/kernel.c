@@ -126,10 +126,36 @@ requirements(Json *j)
   str_put(&j->s, "},");
 }
 
+/* A box of one panel's columns and so many rows of one head; packed: of the positions and
+ * all heads of a group. */
+static void
+map(Json *j, const Param *p)
+{
+  const Spec *s = j->req->spec;
+  const Dtype ty[] = { s->q, s->k, s->v, s->o };
+  bool keys = p->slot == ATTNC_K || p->slot == ATTNC_V;
+  int cols = p->slot == ATTNC_Q || p->slot == ATTNC_K ? s->head_dim : s->head_dim_v;
+  int pack = map_pack(p), box = 128 / dtype_bytes(ty[p->slot]);
+  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%d}", p->slot, cols);
+  if (pack > 1)
+    str_printf(&j->s, ",{\"n\":%d,\"stride\":1}", pack);
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2},{\"size\":\"%s\",\"stride\":1",
+             keys ? "sk" : "sq", keys || pack > 1 ? "hk" : "h");
+  if (pack > 1)
+    str_printf(&j->s, ",\"times\":%d", pack);
+  str_printf(&j->s, "},{\"size\":\"b\",\"stride\":0}],\"box\":[%d", box);
+  if (pack > 1)
+    str_printf(&j->s, ",%d", pack);
+  str_printf(&j->s, ",%d,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack);
+}
+
 static void
 param(Json *j, const Param *p)
 {
   switch (p->kind) {
+  case PARAM_MAP:
+    map(j, p);
+    break;
   case PARAM_TENSOR:
     str_printf(&j->s, "{\"type\":\"ptr\",\"tensor\":%d}", p->slot);
     break;
@@ -144,6 +170,27 @@ param(Json *j, const Param *p)
   }
 }
 
+/* Blocks of threads along x, y and z; a persistent grid has at most one a multiprocessor. */
+static void
+grid(Json *j)
+{
+  const Grid *g = &j->prog->grid;
+  Str all = str_new(j->s.arena);
+  if (!g->linear) {
+    str_printf(&j->s, "{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
+                      "{\"mul\":[{\"size\":\"b\"}]}",
+               j->req->sched.bm);
+    return;
+  }
+  str_printf(&all, "{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}",
+             g->rows / g->pack, g->pack > 1 ? "hk" : "h");
+  if (g->persistent)
+    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":1}]},{\"mul\":[%s]}]}]}", all.p);
+  else
+    str_printf(&j->s, "{\"mul\":[%s]}", all.p);
+  str_put(&j->s, ",{\"mul\":[1]},{\"mul\":[1]}");
+}
+
 static void
 steps(Json *j)
 {
@@ -156,11 +203,11 @@ steps(Json *j)
     str_put(&j->s, i ? "," : "");
     param(j, &j->prog->params.at[i]);
   }
-  str_printf(&j->s,
-             "],\"grid\":[{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
-             "{\"mul\":[{\"size\":\"b\"}]}],\"block\":[%d,1,1],\"cluster\":[1,1,1],"
-             "\"shared\":%d}}],",
-             r->sched.bm, 32 * r->sched.warps, j->prog->smem_bytes);
+  str_put(&j->s, "],\"grid\":[");
+  grid(j);
+  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],\"shared\":%d}}],",
+             32 * r->sched.warps, j->prog->grid.cluster > 1 ? j->prog->grid.cluster : 1,
+             j->prog->smem_bytes);
 }
 
 static void

@@ -20,10 +20,9 @@ guarded(const Program *p)
 }
 
 static void
-init_ring(Lo *lo, Str *text, const Ring *r)
+init_ring(Str *text, const Ring *r)
 {
   int per_stage = r->takers * (r->cluster > 1 ? r->cluster : 1);
-  (void)lo;
   for (int i = 0; i < r->mem.stages; i++) {
     str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
     str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
@@ -41,7 +40,7 @@ lower_setup(Lo *lo)
   str_put(&text, "{ .reg .pred p; setp.eq.u32 p, $0, 0; ");
   for (int i = 0; i < lo->p->rings.n; i++)
     if (lo->p->rings.at[i]->fill == FILL_TMA)
-      init_ring(lo, &text, lo->p->rings.at[i]);
+      init_ring(&text, lo->p->rings.at[i]);
   str_put(&text, "@p fence.mbarrier_init.release.cluster; }");
   V in[2];
   in[0] = lane_value(lo, LANE_TID);
@@ -242,10 +241,17 @@ lower_release(Lo *lo, const Op *op)
 
 /* ---- out ---- */
 
-void
+static void
 fence_async(Lo *lo)
 {
   effect(lo, "fence.proxy.async.shared::cta;", "", NULL, 0);
+}
+
+void
+lower_fence_async(Lo *lo, const Op *op)
+{
+  (void)op; /* of all of shared memory */
+  fence_async(lo);
 }
 
 /* The team's first thread sends one box for each panel. */
@@ -279,8 +285,9 @@ lower_send_out(Lo *lo, const Op *op)
 
 /* Only the thread that sent has a group to wait for. */
 void
-lower_out_wait(Lo *lo)
+lower_out_wait(Lo *lo, const Op *op)
 {
+  (void)op;
   effect(lo, "cp.async.bulk.wait_group.read 0;", "", NULL, 0);
   team_barrier(lo);
 }
@@ -313,11 +320,12 @@ team_barrier(Lo *lo)
     named(lo, "sync", LLVMBuildAdd(lo->b, team_value(lo), k32(lo, r->bar), ""), 32 * r->warps);
 }
 
+/* The team, or all teams of the role. */
 void
-role_barrier(Lo *lo)
+lower_sync(Lo *lo, const Op *op)
 {
   const Role *r = lo->role;
-  if (r->teams == 1)
+  if (op->kind == OP_SYNC || r->teams == 1)
     team_barrier(lo);
   else
     numbered(lo, "sync", r->bar + r->teams, 32 * r->warps * r->teams);

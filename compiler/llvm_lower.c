@@ -7,7 +7,7 @@
 #include <string.h>
 
 int
-lower_count(const Lo *lo, const Val *v)
+lower_count(const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
@@ -24,7 +24,7 @@ lower_count(const Lo *lo, const Val *v)
 V *
 lower_regs(Lo *lo, const Val *v, int *n)
 {
-  *n = lower_count(lo, v);
+  *n = lower_count(v);
   lo->vals[v->id] = NEW_N(lo->arena, V, *n);
   return lo->vals[v->id];
 }
@@ -32,124 +32,96 @@ lower_regs(Lo *lo, const Val *v, int *n)
 /* ---- dispatch ---- */
 
 static void
-lower_op(Lo *lo, const Op *op)
+flow(Lo *lo, const Op *op)
 {
-  switch (op->kind) {
-  case OP_LOOP:
-  case OP_FOR:
-  case OP_ROLE:
-  case OP_WARP:
-  case OP_IF:
-    lower_flow(lo, op->body);
-    break;
-  case OP_PUSH:
-    if (op->ring->fill == FILL_TMA)
-      lower_push_tma(lo, op);
-    else
-      lower_push(lo, op);
-    break;
-  case OP_TAKE:
-    if (op->ring->fill == FILL_TMA)
-      lower_take_tma(lo, op);
-    else
-      lower_take(lo, op);
-    break;
-  case OP_RELEASE:
-    if (op->ring->fill == FILL_TMA)
-      lower_release(lo, op);
-    break; /* FILL_COPY: the next barrier of the block frees the stage */
-  case OP_SEND_OUT:
-    lower_send_out(lo, op);
-    break;
-  case OP_OUT_WAIT:
-    lower_out_wait(lo);
-    break;
-  case OP_SYNC:
-    team_barrier(lo);
-    break;
-  case OP_SYNC_ROLE:
-    role_barrier(lo);
-    break;
-  case OP_FENCE_ASYNC:
-    fence_async(lo);
-    break;
-  case OP_TURN_START:
-  case OP_TURN_TAKE:
-  case OP_TURN_PASS:
-    lower_turn(lo, op);
-    break;
-  case OP_WAIT:
-    lower_wait(lo, op);
-    break;
-  case OP_ANY_NOT1:
-    lower_any_not1(lo, op);
-    break;
-  case OP_COPY:
-    lower_copy(lo, op);
-    break;
-  case OP_COPY_WAIT:
-    lower_copy_wait(lo, op);
-    break;
-  case OP_COPY_OUT:
-    lower_copy_out(lo, op);
-    break;
-  case OP_CONST:
-    lower_const(lo, op);
-    break;
-  case OP_SCALAR:
-    lower_scalar(lo, op);
-    break;
-  case OP_ROW_MAX:
-    lower_row_max(lo, op);
-    break;
-  case OP_ROW_PART:
-    lower_row_part(lo, op);
-    break;
-  case OP_ROW_JOIN:
-    lower_row_join(lo, op);
-    break;
-  case OP_ROW_DOT:
-    lower_row_dot(lo, op);
-    break;
-  case OP_CVT:
-    lower_cvt(lo, op);
-    break;
-  case OP_GET:
-    lower_get(lo, op);
-    break;
-  case OP_PUT:
-    lower_put(lo, op);
-    break;
-  case OP_DOT:
-  case OP_DOT_ACC:
-    if (op->out->flying)
-      lower_wgmma(lo, op);
-    else
-      lower_product(lo, op);
-    break;
-  case OP_MASK:
-    lower_mask(lo, op);
-    break;
-  case OP_STORE_ROWS:
-    lower_store_rows(lo, op);
-    break;
-  case OP_LOAD:
-  case OP_LOAD_ONE:
-    lower_load(lo, op);
-    break;
-  case OP_STORE:
-    lower_store(lo, op);
-    break;
-  default:
-    lower_elementwise(lo, op);
-  }
+  lower_flow(lo, op->body);
 }
+
+static void
+push(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_push_tma(lo, op);
+  else
+    lower_push(lo, op);
+}
+
+static void
+take(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_take_tma(lo, op);
+  else
+    lower_take(lo, op);
+}
+
+/* FILL_COPY: the next barrier of the block frees the stage. */
+static void
+release(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_release(lo, op);
+}
+
+static void
+product(Lo *lo, const Op *op)
+{
+  if (op->out->flying)
+    lower_wgmma(lo, op);
+  else
+    lower_product(lo, op);
+}
+
+typedef void Lowering(Lo *, const Op *);
+
+/* What is not here is elementwise. */
+static Lowering *const lowerings[OP_COUNT] = {
+  [OP_LOOP] = flow,
+  [OP_FOR] = flow,
+  [OP_ROLE] = flow,
+  [OP_WARP] = flow,
+  [OP_IF] = flow,
+  [OP_PUSH] = push,
+  [OP_TAKE] = take,
+  [OP_RELEASE] = release,
+  [OP_COPY] = lower_copy,
+  [OP_COPY_WAIT] = lower_copy_wait,
+  [OP_COPY_OUT] = lower_copy_out,
+  [OP_SEND_OUT] = lower_send_out,
+  [OP_OUT_WAIT] = lower_out_wait,
+  [OP_SYNC] = lower_sync,
+  [OP_SYNC_ROLE] = lower_sync,
+  [OP_FENCE_ASYNC] = lower_fence_async,
+  [OP_TURN_START] = lower_turn,
+  [OP_TURN_TAKE] = lower_turn,
+  [OP_TURN_PASS] = lower_turn,
+  [OP_WAIT] = lower_wait,
+  [OP_ANY_NOT1] = lower_any_not1,
+  [OP_CONST] = lower_const,
+  [OP_SCALAR] = lower_scalar,
+  [OP_ROW_MAX] = lower_row_max,
+  [OP_ROW_PART] = lower_row_part,
+  [OP_ROW_JOIN] = lower_row_join,
+  [OP_ROW_DOT] = lower_row_dot,
+  [OP_CVT] = lower_cvt,
+  [OP_GET] = lower_get,
+  [OP_PUT] = lower_put,
+  [OP_DOT] = product,
+  [OP_DOT_ACC] = product,
+  [OP_MASK] = lower_mask,
+  [OP_STORE_ROWS] = lower_store_rows,
+  [OP_LOAD] = lower_load,
+  [OP_LOAD_ONE] = lower_load,
+  [OP_STORE] = lower_store,
+};
 
 void
 lower_region(Lo *lo, const Region *r)
 {
-  for (const Op *op = r->first; op; op = op->next)
-    lower_op(lo, op);
+  for (const Op *op = r->first; op; op = op->next) {
+    Lowering *lower = lowerings[op->kind];
+    (lower ? lower : lower_elementwise)(lo, op);
+  }
 }
 
 /* ---- the kernel ---- */

@@ -70,7 +70,7 @@ void lower_region(Lo *, const Region *);
 void lower_flow(Lo *, const Region *);
 void hoist_here(Lo *); /* the current block becomes the hoist block */
 V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
-int lower_count(const Lo *, const Val *); /* how many there are */
+int lower_count(const Val *); /* how many there are */
 
 /* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
 typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
@@ -124,11 +124,11 @@ void lower_push_tma(Lo *, const Op *);
 void lower_take_tma(Lo *, const Op *);
 void lower_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
-void lower_out_wait(Lo *);
+void lower_out_wait(Lo *, const Op *);
 void lower_turn(Lo *, const Op *);
-void fence_async(Lo *);
+void lower_fence_async(Lo *, const Op *);
+void lower_sync(Lo *, const Op *);
 void team_barrier(Lo *);
-void role_barrier(Lo *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);

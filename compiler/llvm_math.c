@@ -107,7 +107,7 @@ lower_elementwise(Lo *lo, const Op *op)
   int n, n_minus = 0;
   V *out = lower_regs(lo, op->out, &n), *minus = NULL;
   if (op->kind == OP_FMS) { /* negated once a register of c, not once an element */
-    n_minus = lower_count(lo, op->in[2]);
+    n_minus = lower_count(op->in[2]);
     minus = NEW_N(lo->arena, V, n_minus);
     for (int i = 0; i < n_minus; i++)
       minus[i] = LLVMBuildFNeg(lo->b, lo->vals[op->in[2]->id][i], "");
@@ -230,7 +230,7 @@ void
 lower_any_not1(Lo *lo, const Op *op)
 {
   V any = NULL;
-  for (int i = 0; i < lower_count(lo, op->in[0]); i++) {
+  for (int i = 0; i < lower_count(op->in[0]); i++) {
     V x = lo->vals[op->in[0]->id][i];
     V no = LLVMBuildFCmp(lo->b, LLVMRealUNE, x, kf(lo, 1), "");
     any = any ? LLVMBuildOr(lo->b, any, no, "") : no;

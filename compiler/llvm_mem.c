@@ -330,11 +330,10 @@ move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
 static V
 out_of(Lo *lo, const Smem *s)
 {
-  int64_t row;
   V from = lane_value(lo, LANE_CDST);
   if (s->take && lo->slot[s->take])
     from = LLVMBuildAdd(lo->b, from, lo->slot[s->take], "");
-  if (i_known(s->row, &row) && row == 0)
+  if (smem_from_start(s))
     return from;
   V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");
   return LLVMBuildAdd(lo->b, from, at, "");
@@ -350,13 +349,15 @@ copy_out_packed(Lo *lo, const Op *op, V from)
   V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
   V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
   for (int i = 0; i * step < v->n; i++) {
-    V row = LLVMBuildAdd(lo->b, idx_value(lo, v->row), lane_value(lo, LANE_CROW), "");
+    V first = idx_value(lo, v->row);
+    V row = LLVMBuildAdd(lo->b, first, lane_value(lo, LANE_CROW), "");
     row = LLVMBuildAdd(lo->b, row, k32(lo, i * step), "");
     V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
     dst = LLVMBuildAdd(lo->b, dst, column, "");
     for (int p = 0; p < d->panels; p++) {
       int chunks = clamp8(v->x->cols / 8 - 8 * p);
-      V want = bool_and(lo->b, there, chunks < 8 ? chunk_below(lo, chunks) : NULL);
+      V cols = chunks < 8 ? chunk_below(lo, chunks) : NULL;
+      V want = bool_and(lo->b, there, cols);
       if (chunks)
         move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128, want);
     }

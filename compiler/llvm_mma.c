@@ -9,11 +9,10 @@
 static V
 at_stage(Lo *lo, V pattern, const Smem *s)
 {
-  int64_t row;
   V stage = s->take ? lo->slot[s->take] : NULL;
   if (stage)
     pattern = LLVMBuildAdd(lo->b, pattern, stage, "");
-  if (i_known(s->row, &row) && row == 0)
+  if (smem_from_start(s))
     return pattern;
   V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");
   return LLVMBuildAdd(lo->b, pattern, at, "");

@@ -99,9 +99,7 @@ static const char *
 product_text(Lo *lo, const Product *p)
 {
   Str s = str_new(lo->arena);
-  if (p->op->fence)
-    str_put(&s, "wgmma.fence.sync.aligned; ");
-  str_put(&s, "{ .reg .b64 a, b; ");
+  str_put(&s, "wgmma.fence.sync.aligned; { .reg .b64 a, b; ");
   for (int ks = 0; ks < p->steps; ks++)
     step(&s, p, ks);
   str_put(&s, "} wgmma.commit_group.sync.aligned;");
@@ -177,7 +175,7 @@ lower_wait(Lo *lo, const Op *op)
 void
 lower_tie(Lo *lo, const Val *x)
 {
-  V *regs = lo->vals[x->id], *out = NEW_N(lo->arena, V, lower_count(lo, x));
-  tied(lo, "", regs, out, lower_count(lo, x), lo->f32, ASM_EFFECT);
+  V *regs = lo->vals[x->id], *out = NEW_N(lo->arena, V, lower_count(x));
+  tied(lo, "", regs, out, lower_count(x), lo->f32, ASM_EFFECT);
   lo->vals[x->id] = out;
 }

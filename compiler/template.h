@@ -17,7 +17,10 @@ typedef struct Sched {
   int stages;     /* num_stages */
   int warps;      /* num_warps */
   bool q_regs;    /* Q in registers */
+  bool p_smem, overlap, pingpong, pack, tma_store, cross_tile, skip, narrow;
+  int scheduler, cluster, q_stages, poly;
 } Sched;
+enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT };
 
 /* What a schedule takes and is estimated to cost; the exact model of shared memory is
  * compared with the plan of the tile program by a test. */

@@ -74,6 +74,7 @@ bool i_multiple(Idx, int64_t m);        /* is it proved to be a multiple of m */
 Idx i_cta(Tb *, int axis);              /* this block's place in the grid, axis 0 … 2 */
 Idx i_ctas(Tb *);                       /* blocks along axis 0 */
 Idx i_team(Tb *);                       /* which team of its role this is */
+Idx i_batches(Tb *);                    /* of the call */
 
 /* ---- tensors of the call, and boxes of them ---- */
 
@@ -293,7 +294,9 @@ typedef struct Visit {
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
 Visit w_first(const Walk *);
 Walk w_rest(const Walk *); /* all but the first */
+Walk w_plain(const Walk *); /* all in one span, for who does not look at their class */
 Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
+Visit w_last(const Walk *);
 
 /* for (every tile of the walk): the body is emitted once for each span. */
 #define T_FOR_TILES(t, j, walk)                                                          \

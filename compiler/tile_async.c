@@ -112,6 +112,8 @@ t_release(Tb *t, Slot slot)
     if (t->flights.at[i].take[0] == slot.take || t->flights.at[i].take[1] == slot.take)
       t_fail(t, "release %s: product %%%d is still reading it", slot.ring->mem.name,
              t->flights.at[i].x->id);
+  op->fence = slot.ring->mem.touched;
+  slot.ring->mem.touched = false;
   slot.ring->released++;
 }
 
@@ -148,6 +150,7 @@ t_copy_out(Tb *t, View v, Smem s)
 {
   fits(t, s.mem, s.rows, v);
   Op *op = tile_op(t, OP_COPY_OUT);
+  tile_decl(t, s)->touched = true;
   op->smem = s;
   op->view = v;
   barrier_passed(t);

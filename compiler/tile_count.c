@@ -3,7 +3,7 @@
 #include "compiler/tile_prog.h"
 
 static int64_t
-values(const Program *p, const Val *v)
+values(const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
@@ -18,7 +18,7 @@ values(const Program *p, const Val *v)
 }
 
 static void
-count_product(const Program *p, const Op *op, TileCount *c)
+count_product(const Op *op, TileCount *c)
 {
   const Val *o = op->out;
   int m = val_tiles_m(o);
@@ -47,7 +47,7 @@ count_op(const Program *p, const Op *op, TileCount *c)
   switch (op->kind) {
   case OP_DOT:
   case OP_DOT_ACC:
-    count_product(p, op, c);
+    count_product(op, c);
     break;
   case OP_GET:
     c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
@@ -59,21 +59,21 @@ count_op(const Program *p, const Op *op, TileCount *c)
     c->cp_async += copies(p, op->smem.mem);
     break;
   case OP_EXP2:
-    c->ex2 += values(p, op->out);
+    c->ex2 += values(op->out);
     break;
   case OP_MASK:
-    c->fp32 += 2 * values(p, op->out);
+    c->fp32 += 2 * values(op->out);
     break;
   case OP_ROW_MAX:
   case OP_ROW_PART:
-    c->fp32 += values(p, op->in[0]);
-    c->shuffles += op->kind == OP_ROW_MAX ? 2 * values(p, op->out) : 0;
+    c->fp32 += values(op->in[0]);
+    c->shuffles += op->kind == OP_ROW_MAX ? 2 * values(op->out) : 0;
     break;
   case OP_ROW_JOIN:
-    c->shuffles += 2 * values(p, op->out);
+    c->shuffles += 2 * values(op->out);
     break;
   case OP_CVT:
-    c->fp32 += values(p, op->in[0]) / 2;
+    c->fp32 += values(op->in[0]) / 2;
     break;
   case OP_ROW_DOT:
     c->fp32 += 8;
@@ -107,7 +107,7 @@ count_op(const Program *p, const Op *op, TileCount *c)
   case OP_LOOP:
     break;
   default:
-    c->fp32 += op->out ? values(p, op->out) : 0;
+    c->fp32 += op->out ? values(op->out) : 0;
   }
 }
 

@@ -132,13 +132,23 @@ idx_cdiv(Idx a, Idx b)
   return idx_div(idx_add(a, idx_sub(b, i_int(1))), b);
 }
 
+/* b is a + k with k <= 0. */
+static bool
+below(Idx a, Idx b)
+{
+  return b.node && b.node->kind == NODE_ADD && same(b.node->a, a) && !b.node->b.node &&
+         b.node->b.k <= 0;
+}
+
 Idx
 idx_min(Idx a, Idx b)
 {
   if (!a.node && !b.node)
     return a.k < b.k ? a : b;
-  if (same(a, b))
+  if (same(a, b) || below(b, a))
     return a;
+  if (below(a, b))
+    return b;
   if (is_const(a, 0) && nonneg(b))
     return a;
   if (is_const(b, 0) && nonneg(a))
@@ -257,6 +267,12 @@ tile_size(Tb *t, SizeName name)
   if (t->known[name] >= 0)
     return i_int(t->known[name]);
   return tile_param(t, PARAM_SIZE, (int)name, 0);
+}
+
+Idx
+i_batches(Tb *t)
+{
+  return tile_size(t, SIZE_B);
 }
 
 Idx

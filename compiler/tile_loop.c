@@ -145,7 +145,6 @@ open_region(Tb *t, OpKind kind)
   t->here = body;
   remember(t, body);
   enter_vars(t, body);
-  t->dirty = true;
   return body;
 }
 
@@ -161,7 +160,6 @@ close_region(Tb *t)
   leave_vars(t, e->region);
   t->vars.n = e->n_vars;
   t->entry = e->outer;
-  t->dirty = true;
   return e;
 }
 

@@ -100,6 +100,7 @@ struct SmemDecl {
   int id;
   bool copied; /* filled by t_copy, and … */
   bool ready;  /* … waited for */
+  bool touched; /* by loads and stores of the team's own since it was taken */
 };
 
 struct Ring {
@@ -212,7 +213,7 @@ typedef struct Op {
   At at;
   Hint hint;        /* PUSH */
   const Turn *turn;
-  bool fence;       /* a product: registers were written since the last one */
+  bool fence;       /* RELEASE: the team has read or written the stage by itself */
   bool tie;         /* CVT: not before the last wait */
   Idx cond;         /* ANY_NOT1: the node that it defines */
   struct Region *body; /* regions */
@@ -297,7 +298,6 @@ struct Tb {
   VEC(Var *) vars;
   VEC(Group) groups;
   VEC(Flight) flights; /* products in flight, in order of issue */
-  bool dirty;          /* a register was written since the last product */
   bool waited;         /* a product has been waited for */
   Val *last;           /* result of the last word */
   VEC(Node *) nodes;
@@ -350,6 +350,11 @@ static inline int
 val_row_values(const Val *v) /* values of ROW that a thread holds */
 {
   return v->rows == v->warps ? 1 : 2 * val_tiles_m(v);
+}
+static inline bool
+smem_from_start(const Smem *s) /* its rows are the first ones */
+{
+  return !s->row.node && s->row.k == 0;
 }
 static inline int
 round_up(int x, int m)

@@ -101,6 +101,15 @@ w_rest(const Walk *w)
   return r;
 }
 
+Walk
+w_plain(const Walk *w)
+{
+  Walk r = *w;
+  r.n = 0;
+  add_span(&r, w->lo, w->hi, TILE_FULL);
+  return r;
+}
+
 /* Tiles are visited from the highest down, so only the first can be the ragged last one:
  * every tile ahead of another is whole. */
 Visit
@@ -112,5 +121,14 @@ w_ahead(const Walk *w, Visit j, int by)
   v.n = i_sub(j.n, by);
   v.k0 = i_mul(v.n, w->bn);
   v.is = i_le(w->lo, v.n);
+  return v;
+}
+
+Visit
+w_last(const Walk *w)
+{
+  Visit v = { .walk = w, .span = w->n - 1, .is = i_int(1), .masked = true };
+  v.n = w->lo;
+  v.k0 = i_mul(v.n, w->bn);
   return v;
 }

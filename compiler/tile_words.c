@@ -5,13 +5,11 @@
 
 /* ---- checks that every word shares ---- */
 
-/* Every use of a tile's registers passes here. */
 static void
 reachable(Tb *t, Tile x)
 {
   if (x->flying)
     t_fail(t, "%%%d is in flight: it must be waited for", x->id);
-  t->dirty = true;
   for (const Region *r = t->here; r; r = r->parent)
     if (r == x->home)
       return;
@@ -47,7 +45,6 @@ need_fp32(Tb *t, Tile x, const char *word)
 static Tile
 constant(Tb *t, int rows, int cols, double k, Lay lay)
 {
-  t->dirty = true;
   Op *op = tile_op(t, OP_CONST);
   op->k = k;
   return result(t, op, rows, cols, DT_F32, lay);
@@ -247,6 +244,7 @@ Tile
 t_get(Tb *t, Smem s)
 {
   readable(t, s);
+  tile_decl(t, s)->touched = true;
   Op *op = tile_op(t, OP_GET);
   op->smem = s;
   return result(t, op, s.rows, round_up(s.cols, 16), s.mem->ty, LAY_FRAG);
@@ -258,6 +256,7 @@ t_put(Tb *t, Smem s, Tile x)
   if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows || x->cols > s.mem->cols)
     t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
   Op *op = emit1(t, OP_PUT, x);
+  tile_decl(t, s)->touched = true;
   op->smem = s;
 }
 
@@ -269,8 +268,6 @@ take_off(Tb *t, Op *op)
   int cols = x->cols;
   if (x->rows != 64 || cols < 8 || cols > 256 || cols % 8)
     t_fail(t, "%s: wgmma has no %dx%d", op_names[op->kind], x->rows, cols);
-  op->fence = t->dirty;
-  t->dirty = false;
   Val *v = t->last;
   v->flying = true;
   *vec_push(t->arena, &t->flights) = (Flight){
@@ -321,14 +318,12 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
   if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != LAY_FRAG))
     t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
-  bool dirty = t->dirty;
   if (a.tile)
     reachable(t, a.tile);
   else
     readable(t, a.smem);
   readable(t, b);
   Op *op = acc ? emit1(t, kind, acc) : tile_op(t, kind);
-  t->dirty = dirty; /* reading them is no write */
   op->in[1] = a.tile;
   op->left = a.smem;
   op->smem = b;

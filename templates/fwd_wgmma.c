@@ -1,0 +1,253 @@
+/* fwd_wgmma: one warp feeds Q, K and V by TMA; warpgroups of 64 queries each compute.
+ * Shah et al., FlashAttention-3 (2024): inside a warpgroup QKᵀ of the next tile runs beside
+ * PV of this one, and the warpgroups take turns at the tensor cores. */
+#include "templates/hopper.h"
+#include "templates/softmax.h"
+
+typedef struct Cta {
+  const Fwd *p;
+  const Sched *s;
+  Ring *q, *k, *v;
+  Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
+  Turn *turn;
+} Cta;
+
+typedef struct Mine { /* what one warpgroup has of one block of work */
+  Work w;
+  Idx q0; /* its first row */
+  Slot slot;
+  Smem q; /* its 64 rows of Q, which O takes in the end */
+  Softmax sm;
+  Tile *acc, *pw; /* O; the weights P of the tile before */
+} Mine;
+
+/* ---- the warp that loads ---- */
+
+static View
+rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
+{
+  View v = v_rows(x, w->b, w->h, row, n);
+  return c->s->pack ? v_pack(v, c->p->spec->group_size) : v;
+}
+
+/* A tensor without keys is mapped as one of a single row, which nobody may see. */
+static void
+fetch(Tb *t, const Cta *c, Ring *r, const Tensor *x, const Work *w, Visit j)
+{
+  Idx row = i_max(j.k0, i_sub(1, c->p->sk));
+  t_push(t, r, .src = v_rows(x, w->b, w->hk, row, c->s->bn), .hint = HINT_KEEP);
+}
+
+/* K runs one tile ahead of V, as those who compute take them. */
+static void
+load(Tb *t, const Cta *c, Work w)
+{
+  const Fwd *p = c->p;
+  Walk kv = work_keys(p, c->s, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
+  Visit first = w_first(&kv);
+  fetch(t, c, c->k, p->k, &w, first);
+  t_push(t, c->q, .src = rows(c, p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
+  T_FOR_TILES (t, j, &ahead) {
+    fetch(t, c, c->k, p->k, &w, j);
+    fetch(t, c, c->v, p->v, &w, w_ahead(&kv, j, -1));
+  }
+  fetch(t, c, c->v, p->v, &w, w_last(&kv));
+}
+
+/* ---- the warpgroups that compute ---- */
+
+/* Scores become weights; m and l move on. */
+static Tile
+weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
+{
+  At at = { .q = my->q0, .k = j.k0, .pack = c->s->pack ? c->p->spec->group_size : 1 };
+  if (j.masked)
+    x = t_mask(t, &c->p->mask, x, at);
+  return softmax_step(t, &my->sm, x, j.masked, shrink);
+}
+
+/* Weights as the next product's left operand: in registers, or through shared memory. */
+static void
+keep(Tb *t, const Cta *c, Mine *my, Tile w)
+{
+  Tile half = t_cvt(t, w, c->p->dt);
+  if (my->pw)
+    *my->pw = half;
+  else if (!c->s->p_smem)
+    my->pw = t_var(t, half);
+  if (!c->s->p_smem)
+    return;
+  t_put(t, s_rows(c->pw, i_mul(i_team(t), 64), 64), half);
+  t_fence_async(t);
+  t_sync(t);
+}
+
+static Opnd
+left(Tb *t, const Cta *c, const Mine *my)
+{
+  if (!c->s->p_smem)
+    return OP(*my->pw);
+  Smem own = s_rows(c->pw, i_mul(i_team(t), 64), 64);
+  return OP(own);
+}
+
+/* The first tile: its scores and weights.  Its PV belongs to the next step. */
+static void
+first(Tb *t, const Cta *c, Mine *my, Visit j)
+{
+  Tile shrink;
+  Slot k = t_take(t, c->k);
+  Tile x = t_dot(t, my->q, s_trans(k.s));
+  x = t_wait(t, x);
+  t_release(t, k);
+  Tile w = weigh(t, c, my, x, j, &shrink);
+  keep(t, c, my, w);
+}
+
+/* S = Q·K(j)ᵀ beside O += P·V(j−1). */
+static void
+step(Tb *t, const Cta *c, Mine *my, Visit j)
+{
+  Tile shrink;
+  Slot k = t_take(t, c->k);
+  t_turn_take(t, c->turn);
+  Tile x = t_dot(t, my->q, s_trans(k.s)); /* in flight */
+  Slot v = t_take(t, c->v);
+  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s); /* in flight too */
+  t_turn_pass(t, c->turn);
+  x = t_wait(t, x); /* S is here, PV runs on */
+  t_release(t, k);
+  Tile w = weigh(t, c, my, x, j, &shrink);
+  *my->acc = t_wait(t, *my->acc);
+  t_release(t, v);
+  keep(t, c, my, w);
+  *my->acc = t_mul(t, *my->acc, shrink);
+}
+
+static void
+last(Tb *t, const Cta *c, Mine *my)
+{
+  Slot v = t_take(t, c->v);
+  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
+  *my->acc = t_wait(t, *my->acc);
+  t_release(t, v);
+}
+
+/* One tile after the other: the other warpgroups are what fills the gaps. */
+static void
+plain(Tb *t, const Cta *c, Mine *my, Visit j)
+{
+  Tile shrink;
+  Slot k = t_take(t, c->k);
+  t_turn_take(t, c->turn);
+  Tile x = t_dot(t, my->q, s_trans(k.s));
+  t_turn_pass(t, c->turn);
+  x = t_wait(t, x);
+  t_release(t, k);
+  Tile w = weigh(t, c, my, x, j, &shrink);
+  keep(t, c, my, w);
+  *my->acc = t_mul(t, *my->acc, shrink);
+  last(t, c, my);
+}
+
+/* O leaves through the rows of Q, which this warpgroup alone reads. */
+static void
+finish(Tb *t, const Cta *c, Mine *my)
+{
+  const Fwd *p = c->p;
+  Tile lse, inv = softmax_end(t, &my->sm, &lse);
+  Tile o = t_mul(t, *my->acc, inv);
+  o = t_cvt(t, o, p->dt);
+  t_put(t, my->q, o);
+  View out = rows(c, p->o, &my->w, my->q0, 64);
+  if (c->s->tma_store)
+    t_send_out(t, out, my->q);
+  else
+    t_copy_out(t, out, my->q);
+  if (p->lse)
+    t_store_rows(t, rows(c, p->lse, &my->w, my->q0, 64), lse);
+  if (c->s->tma_store)
+    t_out_wait(t);
+  else
+    t_fence_async(t); /* before TMA brings the next Q here */
+  t_release(t, my->slot);
+}
+
+static void
+compute(Tb *t, const Cta *c, Work w)
+{
+  Idx row = i_mul(i_team(t), 64);
+  Walk kv = work_keys(c->p, c->s, &w), rest = w_rest(&kv);
+  Mine my = { .w = w, .q0 = i_add(w.q0, row) };
+  my.slot = t_take(t, c->q);
+  my.q = s_cols(s_rows(my.slot.s, row, 64), c->p->d);
+  my.sm = softmax_new(t, 64);
+  Tile zero = t_zero(t, 64, c->p->dv);
+  my.acc = t_var(t, zero);
+  if (c->s->overlap)
+    first(t, c, &my, w_first(&kv));
+  T_FOR_TILES (t, j, c->s->overlap ? &rest : &kv) {
+    if (c->s->overlap)
+      step(t, c, &my, j);
+    else
+      plain(t, c, &my, j);
+  }
+  if (c->s->overlap)
+    last(t, c, &my);
+  finish(t, c, &my);
+}
+
+/* ---- the kernel ---- */
+
+static Ring *
+ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages)
+{
+  return t_ring(t, .name = name, .fill = FILL_TMA, .ty = c->p->dt, .rows = n, .cols = cols,
+                .stages = stages, .takers = c->s->bm / 16);
+}
+
+static void
+emit(Tb *t, const Fwd *p, const Sched *s)
+{
+  int groups = s->bm / 64;
+  Cta c = { .p = p, .s = s };
+  c.turn = s->pingpong ? t_turn(t, groups) : NULL;
+  c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages);
+  c.k = ring(t, &c, "k", s->bn, p->d, s->stages);
+  c.v = ring(t, &c, "v", s->bn, p->dv, s->stages);
+  if (s->p_smem)
+    c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
+  Span all = works(t, p, s);
+  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
+    T_WARP (t, 0)
+      T_FOR (t, i, all)
+        load(t, &c, work(t, p, s, i));
+  T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(p->spec, s)) {
+    t_turn_start(t, c.turn);
+    T_FOR (t, i, all)
+      compute(t, &c, work(t, p, s, i));
+  }
+}
+
+static void
+print(const Sched *s, Str *out)
+{
+  str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn, s->bm / 64,
+             s->stages, s->overlap ? ", overlap" : "", s->pingpong ? ", pingpong" : "",
+             s->p_smem ? ", P in shared memory" : "",
+             s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
+}
+
+const Template fwd_wgmma = {
+  .name = "fwd_wgmma",
+  .what = "FlashAttention-3 on wgmma and TMA: sm_90a",
+  .revision = 1,
+  .applicable = hopper_applicable,
+  .space = hopper_space,
+  .refuse = hopper_refuse,
+  .cost = hopper_cost,
+  .initial = hopper_initial,
+  .emit = emit,
+  .print = print,
+  .codegen_level = 2,
+};

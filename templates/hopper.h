@@ -1,0 +1,27 @@
+/* hopper.h: what schedules fwd_wgmma has, what they take and cost, and how the blocks of
+ * work are shared out.  The template itself is fwd_wgmma.c. */
+#ifndef ATTNC_TEMPLATES_HOPPER_H
+#define ATTNC_TEMPLATES_HOPPER_H
+
+#include "templates/fwd.h"
+
+bool hopper_applicable(const Case *, void (*reason)(void *, const char *), void *user);
+bool hopper_space(const Case *, int n, Sched *);
+const char *hopper_refuse(const Case *, const Sched *, Arena *);
+SchedCost hopper_cost(const Case *, const Sched *);
+Sched hopper_initial(const Case *);
+
+/* Registers a thread of the loading and of the computing warpgroups (setmaxnreg): together
+ * what the block was launched with. */
+int load_regs(const Spec *, const Sched *);
+int mma_regs(const Spec *, const Sched *);
+
+/* Blocks of work of this CTA, by number; and one of them.  Without a diagonal: the blocks of
+ * queries of a head follow each other, then the heads.  With one: the longest first, inside
+ * sections of heads whose K and V fit into the L2 cache together. */
+Span works(Tb *, const Fwd *, const Sched *);
+Work work(Tb *, const Fwd *, const Sched *, Idx i);
+/* The key tiles of a block. */
+Walk work_keys(const Fwd *, const Sched *, const Work *);
+
+#endif
