@@ -29,6 +29,25 @@ const char *const sass_class_names[SASS_CLASSES] = {
 #define BITS_TO_PREDICATES                                                               \
   BIT_TO_PREDICATE(1, 1)                                                                 \
   BIT_TO_PREDICATE(2, 2) BIT_TO_PREDICATE(4, 3) BIT_TO_PREDICATE(8, 4)
+#define UNIFORM_WIDE                                                                     \
+  "mul.wide.s32 %rd5,%r0,%r41; mad.wide.s32 %rd5,%r42,48,%rd5; add.s64 %rd5,%rd5,%rd1; "   \
+  "ld.global.u32 %r1,[%rd5];"
+#define COMPARE(n) "setp.lt.s32 %p" #n ",%r1," #n "1; "
+#define LOAD_IF(n) "@%p" #n " ld.volatile.global.u32 %r2" #n ",[%rd1+6" #n "4]; "
+#define STORE_IF(n) "@%p" #n " st.volatile.global.u32 [%rd1+2" #n "4],%r2; "
+#define SEVEN(x) x(1) x(2) x(3) x(4) x(5) x(6) x(7)
+#define COMPARE_AGAIN(n) "setp.lt.s32 %p1" #n ",%r2," #n "3; "
+#define STORE_IF_AGAIN(n) "@%p1" #n " st.volatile.global.u32 [%rd1+4" #n "4],%r3; "
+#define PREDICATES_TO_BITS                                                               \
+  SEVEN(COMPARE)                                                                         \
+  SEVEN(LOAD_IF) "bar.sync 0; " SEVEN(STORE_IF) SEVEN(COMPARE_AGAIN) SEVEN(STORE_IF_AGAIN) \
+  "bar.sync 0; " SEVEN(STORE_IF) SEVEN(STORE_IF_AGAIN)
+#define LEAVE_LOOP                                                                       \
+  "$L: ld.volatile.global.u32 %r9,[%rd1+64]; setp.lt.s32 %p1,%r9,%r2; @%p1 bra $E; "       \
+  "ld.volatile.global.u32 %r9,[%rd1+68]; setp.lt.s32 %p2,%r9,%r3; @%p2 bra $F; bra $L; "   \
+  "$E: st.volatile.global.u32 [%rd1+128],%r9; ld.volatile.global.u32 %r1,[%rd1+68]; "      \
+  "ld.volatile.global.u32 %r2,[%rd1+68]; $F: bar.warp.sync 0xffffffff; "                   \
+  "shfl.sync.bfly.b32 %r1,%r1,1,31,-1;"
 #define DIVERGENCE                                                                       \
   "setp.lt.s32 %p1,%r1,%r2; @%p1 bra $A; ld.volatile.global.u32 %r9,[%rd1+64]; "          \
   "bar.warp.sync 15; shfl.sync.bfly.b32 %r1,%r1,1,31,-1; $A: "                           \

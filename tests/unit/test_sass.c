@@ -42,7 +42,7 @@ put_kernel(Str *s, const char *name, const char *body)
 {
   str_printf(s, ".visible .entry %s(.param .u64 a, .param .u32 c, .param .align 64 .b8 map[128])"
                 " .reqntid 128 .maxnreg 128 {\n"
-                ".reg .b64 %%rd<16>; .reg .b32 %%r<64>; .reg .f32 %%f<16>; .reg .pred %%p<16>;"
+                ".reg .b64 %%rd<16>; .reg .b32 %%r<64>; .reg .f32 %%f<16>; .reg .pred %%p<20>;"
                 " .reg .b16 %%h<4>; .reg .f64 %%d<4>;\n"
                 "ld.param.u64 %%rd0,[a]; ld.param.u32 %%r0,[c];"
                 " cvta.to.global.u64 %%rd1,%%rd0; mov.u32 %%r40,%%tid.x;"

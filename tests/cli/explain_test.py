@@ -1,0 +1,71 @@
+"""attnc explain --sass-stats: what ptxas makes of a kernel, counted."""
+import os
+import shutil
+import unittest
+
+import common
+
+PTXAS = shutil.which("ptxas") or "/usr/local/cuda/bin/ptxas"
+CUDA = unittest.skipUnless(os.path.exists(PTXAS), "ptxas is not found")
+
+
+class SassStats(common.Case):
+    @CUDA
+    def test_json_adds_up(self):
+        j = self.json("explain", self.spec(), "--arch", "sm_90", "--sass-stats")
+        s = j["sass"]
+        self.assertGreater(s["registers"], 30)
+        self.assertEqual([s["spill_stores"], s["spill_loads"], s["stack"]], [0, 0, 0])
+        self.assertEqual(s["remarks"], [])
+        self.assertEqual(len(s["kernels"]), 1)
+        kernel = s["kernels"][0]
+        for part in [kernel, *kernel["loops"]]:
+            self.assertEqual(sum(part["ops"].values()), part["instructions"])
+            self.assertEqual(sum(part["classes"].values()), part["instructions"])
+        loops = [x for x in kernel["loops"] if x["main"]]
+        self.assertGreaterEqual(len(loops), 2)  # tiles with a mask, and those without
+        self.assertTrue(all(x["ops"]["HMMA"] == loops[0]["ops"]["HMMA"] for x in loops))
+        masked = [x["ops"].get("FSEL", 0) for x in loops]
+        self.assertGreater(max(masked), 0)
+        self.assertEqual(min(masked), 0)
+        self.assertNotIn("unknown", kernel["classes"])
+
+    @CUDA
+    def test_text(self):
+        text = self.attnc("explain", self.spec(), "--arch", "sm_90", "--sass-stats").stdout
+        self.assertRegex(text, r"ptxas +\d+ registers, 0 bytes of spill stores, 0 of loads")
+        self.assertRegex(text, r"  stack +0 bytes, \d+ barriers")
+        self.assertRegex(text, r"  remarks +none")
+        self.assertRegex(text, r"  loop 1: 0x[0-9a-f]{5} to 0x[0-9a-f]{5}, depth 1")
+        self.assertRegex(text, r"  opcode +class +kernel +loop 1 +loop 2")
+        self.assertRegex(text, r"  MUFU\.EX2 +mufu +\d+ +\d+ +\d+")
+
+    @CUDA
+    def test_schedule(self):
+        pin = "template=ref_fwd"
+        j = self.json("explain", self.spec(), "--arch", "sm_80", "--sass-stats", "--schedule",
+                      pin)
+        self.assertNotIn("tensor", j["sass"]["kernels"][0]["classes"])
+        self.assertFalse(any(x["main"] for x in j["sass"]["kernels"][0]["loops"]))
+        text = self.attnc("explain", self.spec(), "--sass-stats", "--schedule", pin).stdout
+        self.assertIn("no loop has tensor-core instructions", text)
+
+    def test_without_ptxas(self):
+        r = self.attnc("explain", self.spec(), "--sass-stats", code=4,
+                       env={"ATTNC_PTXAS": self.path("nowhere")})
+        self.assertIn("no ptxas: not in $ATTNC_PTXAS", r.stderr)
+        j = self.json("explain", self.spec(), "--sass-stats", code=4,
+                      env={"ATTNC_PTXAS": self.path("nowhere")})
+        self.assertEqual(j["schema"], "attnc.error/1")
+
+    def test_a_cubin_that_is_none(self):
+        path = self.write("ptxas", "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n"
+                          "echo broken > \"$1\"\n")
+        os.chmod(path, 0o755)
+        r = self.attnc("explain", self.spec(), "--sass-stats", code=5,
+                       env={"ATTNC_PTXAS": path})
+        self.assertIn("cubin: 7 bytes are no ELF file", r.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
