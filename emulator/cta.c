@@ -1,6 +1,7 @@
 #include "emulator/emu.h"
 #include "emulator/decode.h"
 #include "emulator/lanes.h"
+#include "emulator/layout.h"
 #include "emulator/steps.h"
 
 #include <stdio.h>
@@ -70,13 +71,15 @@ set_up(Exec *x, uint64_t seed)
   uint32_t with_dynamic = k->dynamic_at + x->launch->dynamic;
   c->shared_bytes = x->launch->dynamic ? with_dynamic : k->shared_bytes;
   size_t each = warp_bytes(k), all = each * (size_t)c->n_warps;
-  x->memory = aligned_alloc(64, aligned(all + c->shared_bytes + 64));
+  size_t lines = layout_lines(c->shared_bytes);
+  x->memory = aligned_alloc(64, aligned(all + c->shared_bytes + 64 + lines));
   x->shadow = shadow_new(x->launch->shadow);
   x->async = async_new(c->n_warps, x->launch->set.async, seed);
   if (!x->memory || !x->shadow || !x->async)
     return false;
   memset(x->memory, 0, all);
   c->shared = x->memory + all;
+  c->layout = c->shared + c->shared_bytes + 64;
   x->counts = shadow_counts(x->shadow);
   for (int i = 0; i < c->n_warps; i++) {
     place_warp(&c->warp[i], k, x->memory + each * (size_t)i);
@@ -221,6 +224,8 @@ start_cta(Exec *x, uint64_t index)
   c->fuel = x->launch->set.fuel;
   memset(c->barrier, 0, sizeof c->barrier);
   memset(c->shared, 0xff, c->shared_bytes);
+  memset(c->layout, 0, layout_lines(c->shared_bytes));
+  c->laid_out = false;
   x->random = (x->launch->set.seed ^ index) * 0x9e3779b97f4a7c15u + 1;
   x->result = CUDA_SUCCESS;
   shadow_cta_begin(x->shadow, (int)index);

@@ -1,3 +1,4 @@
+#include "emulator/atom.h"
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
@@ -103,17 +104,15 @@ build_atom(Dec *d)
       !mod_is(&d->m, M_CTA) &&
       (mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL));
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
-  ArOp op = {0};
+  AtomOp op = {0};
   if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {
     static const int8_t types[TYPE_COUNT] = {
         [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
         [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
-    /* PTX ISA, atom.add.f32: flushes subnormals on global memory, not on shared. */
-    bool ftz = i->x.type == T_F32 && i->x.space != SPACE_SHARED;
-    if (!ar_math(&op, AR_ADD, (ArType)types[i->x.type], AR_RN | (ftz ? AR_FTZ : 0)))
+    if (!atom_float(&op, A_ADD, (ArType)types[i->x.type], i->x.space == SPACE_SHARED))
       dec_fail(d, "this form is not emulated");
   }
-  i->op = op;
+  i->op = op.op;
 }
 
 /* ---- cp.async: a destination, b source, c source size or predicate ---- */

@@ -156,6 +156,8 @@ struct Cta {
   Warp warp[MAX_WARPS];
   int n_warps;
   uint8_t *shared;
+  uint8_t *layout; /* layout.h: a byte for each line of shared memory */
+  bool laid_out;   /* one of them is not 0 */
   uint32_t shared_bytes;
   Barrier barrier[MAX_BARRIERS];
   uint64_t fuel;
@@ -261,6 +263,13 @@ Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32
 /* Sources of cp.async: bytes[l] of them, 0: none. */
 Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
                  const uint8_t **host);
+
+/* n bytes of global memory for one lane, in one allocation: bounds, told to the shadow; host
+ * is where they are. */
+Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, ShadowOp,
+              uint8_t **host);
+/* Of an address that has been checked. */
+uint8_t *mem_host(Exec *, uint64_t addr);
 
 /* ---- report.c ---- */
 /* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0:

@@ -1,4 +1,5 @@
 #include "emulator/decode.h"
+#include "emulator/layout.h"
 #include "emulator/steps.h"
 
 #include <string.h>
@@ -99,6 +100,8 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
       return out_of(x, i, l, "shared memory", at, bytes, size);
     host[l] = x->cta.shared + at;
   }
+  for (uint32_t m = op != SHADOW_READ && x->cta.laid_out ? mask : 0; m; m &= m - 1)
+    layout_set(&x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
   ShadowAccess a = access_of(x, i, mask, op, bytes);
   shadow_shared(x->shadow, &a, off);
   return GO;
@@ -307,6 +310,46 @@ mem_sources(Exec *x, const Insn *i, uint32_t mask, const uint32_t *bytes,
   for (int l = 0; l < LANES; l++)
     host[l] = at[l];
   return s;
+}
+
+/* ---- many bytes for one lane ---- */
+
+/* Told in pieces of the largest width that fits where they lie. */
+static void
+tell_span(Exec *x, const Insn *i, const Alloc *m, uint64_t addr, uint64_t bytes, ShadowOp op)
+{
+  uint64_t low = (addr | bytes | 16) & (0 - (addr | bytes | 16)), end = addr + bytes;
+  while (addr < end) {
+    uint64_t off[LANES] = {0};
+    int n = 0;
+    for (; n < LANES && addr < end; n++, addr += low)
+      off[n] = addr - m->base;
+    ShadowAccess a = access_of(x, i, n == LANES ? FULL : (1u << n) - 1, op, (int)low);
+    shadow_global(x->shadow, &a, m->shadow, m->base, off);
+  }
+}
+
+Stop
+mem_span(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, ShadowOp op,
+         uint8_t **host)
+{
+  const Alloc *m = find(x, addr);
+  if (!m || m->bytes - (addr - m->base) < bytes)
+    return out_of_global(x, i, lane, addr, (int)bytes);
+  if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", lane,
+                        "a write to .const memory");
+  if (m->shadow)
+    tell_span(x, i, m, addr, bytes, op);
+  *host = m->host + (addr - m->base);
+  return GO;
+}
+
+uint8_t *
+mem_host(Exec *x, uint64_t addr)
+{
+  const Alloc *m = find(x, addr);
+  return m ? m->host + (addr - m->base) : NULL;
 }
 
 /* ---- ld, st ---- */
