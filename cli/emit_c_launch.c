@@ -123,13 +123,13 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
                (long long)json_integer_value(json_array_get(box, i)));
   str_printf(&c->body,
              "};\n  CUtensorMap p%zu;\n"
-             "  if ((r = encode_map(&p%zu, CU_TENSOR_MAP_DATA_TYPE_%s, %d, %zu, a->%s, a->%s,\n"
-             "                      n%zu, stride%zu, times%zu, box%zu,\n"
+             "  if ((r = encode_map(&p%zu, CU_TENSOR_MAP_DATA_TYPE_%s, %d, %zu, a->%s,\n"
+             "                      a->%s, n%zu, stride%zu, times%zu, box%zu,\n"
              "                      CU_TENSOR_MAP_SWIZZLE_%s,\n"
              "                      CU_TENSOR_MAP_L2_PROMOTION_%s)) != CUDA_SUCCESS)\n"
              "    return r;\n",
-             p, p, dtypes[ty].type, dtypes[ty].bytes, json_array_size(dims), name, other, p, p,
-             p, p, bytes_word(c, "", number(map, "swizzle", 0)),
+             p, p, dtypes[ty].type, dtypes[ty].bytes, json_array_size(dims), name, other, p,
+             p, p, p, bytes_word(c, "", number(map, "swizzle", 0)),
              bytes_word(c, "L2_", number(map, "l2", 0)));
   return ATTNC_OK;
 }
@@ -150,7 +150,8 @@ static void
 put_cluster(EmitC *c, const long long *cluster)
 {
   str_printf(&c->body,
-             "  if (grid[0] %% %lldLL != 0 || grid[1] %% %lldLL != 0 || grid[2] %% %lldLL != 0)\n"
+             "  if (grid[0] %% %lldLL != 0 || grid[1] %% %lldLL != 0 ||\n"
+             "      grid[2] %% %lldLL != 0)\n"
              "    return CUDA_ERROR_INVALID_VALUE;\n"
              "  attributes[config.numAttrs].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;\n"
              "  attributes[config.numAttrs].value.clusterDim.x = %lldu;\n"

@@ -203,6 +203,34 @@ test_refused(void **state)
   }
 }
 
+/* The example of docs/recipe.md. */
+static void
+test_the_documented_recipe(void **state)
+{
+  static char text[16384];
+  FILE *f = fopen(SOURCE_DIR "/docs/recipe.md", "r");
+  attnc_sizes s = { sizeof s, 2, 8, 2, 1000, 4096 };
+  int64_t v = 0;
+  (void)state;
+  assert_non_null(f);
+  text[fread(text, 1, sizeof text - 1, f)] = 0;
+  fclose(f);
+  char *start = strstr(text, "```json\n"), *end = start ? strstr(start + 8, "```") : NULL;
+  assert_non_null(end);
+  *end = 0;
+  Recipe *r = parse(start + 8);
+  const Launch *l = &r->steps[0].launch;
+  assert_int_equal(r->n_maps, 2);
+  assert_int_equal(l->params[0].map->n_dims, 5);
+  assert_int_equal(l->params[0].map->dim[3].times, 4);
+  assert_int_equal(l->params[0].map->dim[3].stride, 1);
+  assert_int_equal(l->params[1].index, 1);
+  assert_true(l->serialization && l->extended);
+  assert_true(axis_value(&l->grid[0], &s, 133, &v) && v == 128);
+  assert_true(axis_value(&l->grid[0], &s, 101, &v) && v == 100);
+  recipe_free(r);
+}
+
 static void
 test_unknown_keys_at_top_level_are_ignored(void **state)
 {
@@ -300,6 +328,7 @@ main(void)
     cmocka_unit_test(test_fields),
     cmocka_unit_test(test_axes),
     cmocka_unit_test(test_refused),
+    cmocka_unit_test(test_the_documented_recipe),
     cmocka_unit_test(test_unknown_keys_at_top_level_are_ignored),
     cmocka_unit_test(test_mutations_never_crash),
   };
