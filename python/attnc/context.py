@@ -96,7 +96,8 @@ class Context:
                     schedule: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
         """The key of the cache entry, and the fields it is the hash of."""
         out, error = C.c_void_p(), _lib.Error()
+        spec = load_spec(spec)  # which has to live for the call
         _check(_lib.library().attnc_key_explain(
-            self._handle, load_spec(spec)._handle, problem(sizes, device + 1),
+            self._handle, spec._handle, problem(sizes, device + 1),
             make_schedule(schedule), C.byref(out), error), error)
         return json.loads(taken_text(out))

@@ -5,7 +5,10 @@ under test, $ATTNC_STUB a driver that records (tests/stub), where there is one. 
 that needs a package which is not installed says so and exits with 77.
 """
 import ctypes as C
+import hashlib
+import json
 import os
+import struct
 import sys
 import tempfile
 import unittest
@@ -40,6 +43,18 @@ class StubLaunch(C.Structure):
                 ("sizes", C.c_int * 64), ("values", C.c_uint64 * 64), ("maps", StubMap * 4),
                 ("misaligned", C.c_int), ("extended", C.c_bool), ("serialized", C.c_bool),
                 ("cluster", C.c_uint * 3)]
+
+
+def write_entry(folder, key, recipe, ptx):
+    """A kernel by hand in a cache, as runtime/entry.h lays it out; `key` in hex."""
+    texts = [t.encode() for t in ("", json.dumps(recipe), ptx)]
+    head = (b"attncE1\n" + struct.pack("<Q", 1) + bytes.fromhex(key)
+            + struct.pack("<3Q", *map(len, texts)))
+    body = b"".join(t + b"\0" for t in texts)
+    path = os.path.join(folder, "entries", key[:2], key[2:])
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(head + hashlib.sha256(head + body).digest() + body)
 
 
 def stub():

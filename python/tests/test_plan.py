@@ -4,6 +4,7 @@ import ctypes as C
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -279,6 +280,28 @@ with tempfile.TemporaryDirectory() as folder:
         self.raises(attnc.UsageError, "", attnc.Context, "emu", emulator="no such setting")
 
 
+def map_of(slot, rows, heads):
+    return {"type": "map", "tensor": slot, "box": [32, 64, 1, 1], "swizzle": 64, "l2": 256,
+            "dims": [{"n": 32}, {"size": rows, "stride": 2}, {"size": heads, "stride": 1},
+                     {"size": "b", "stride": 0}]}
+
+
+MAP_PTX = (".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry attnc_fwd("
+           ".param .align 64 .b8 q[128], .param .align 64 .b8 k[128], .param .u64 o)\n"
+           "{ ret; }\n")
+MAP_RECIPE = {
+    "schema": "attnc.kernel/1", "name": "by_hand", "op": "fwd", "target": "sm_90a",
+    "exact": True, "min_driver": 12000, "ptx_sha256": "", "template": "by_hand",
+    "tensors": [{"name": n, "slot": i, "dtype": "fp16", "access": "out" if n == "o" else "in"}
+                for i, n in enumerate("qkvo")],
+    "scalars": [], "requires": {"align": 16}, "workspace": 0,
+    "steps": [{"launch": {
+        "entry": "attnc_fwd", "block": [384, 1, 1], "cluster": [2, 1, 1],
+        "serialization": True, "shared": 1024,
+        "params": [map_of(0, "sq", "h"), map_of(1, "sk", "hk"), {"type": "ptr", "tensor": 3}],
+        "grid": [{"mul": [{"ceil_div": ["sq", 128]}, 2]}, {"size": "h"}, {"size": "b"}]}}]}
+
+
 @unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")
 class Recorded(common.Case):
     """What reaches the driver."""
@@ -304,6 +327,32 @@ class Recorded(common.Case):
         self.assertIn(0x3E800000, values)  # 0.25
         for stride in (72 * 2 * 32, 2 * 32, 32, 40 * 4 * 32):
             self.assertIn(stride, values)
+
+    def test_maps_and_clusters(self):
+        """Tensor maps, a cluster and serialization, as the recipe of a kernel by hand says."""
+        self.plan = self.context = None
+        self.stub.stub_cc(1, 90)
+        with tempfile.TemporaryDirectory() as folder:
+            context = attnc.Context(common.STUB, cache="rw", cache_dir=folder)
+            key = context.explain_key(CAUSAL, SIZES, device=1)
+            self.assertEqual(key["fields"]["target"], "sm_90a")
+            common.write_entry(folder, key["key"], MAP_RECIPE, MAP_PTX)
+            plan = context.plan(CAUSAL, SIZES, device=1)
+            self.assertEqual(plan.info["layer"], "disk")
+            launch = plan.prepare(*self.tensors)
+            for address in (0x1000, 0x1000, 0x5000):
+                launch(address, 0x2000, 0x3000, 0x4000)
+        got = self.stub.stub_launch_at(2)
+        self.assertEqual((got.extended, got.serialized, list(got.cluster), got.misaligned),
+                         (True, True, [2, 1, 1], 0))
+        self.assertEqual(list(got.grid), [2, 4, 2])
+        q, k = got.maps[0], got.maps[1]
+        self.assertEqual((q.address, k.address, got.values[2]), (0x5000, 0x2000, 0x4000))
+        self.assertEqual(list(q.dims[:q.rank]), [32, 40, 4, 2])
+        self.assertEqual(list(q.strides[:3]), [4 * 64, 64, 40 * 4 * 64])
+        self.assertEqual(list(k.dims[:k.rank]), [32, 72, 2, 2])
+        self.assertEqual(list(k.box[:4]), [32, 64, 1, 1])
+        self.assertEqual(self.stub.stub_calls(b"cuTensorMapEncodeTiled"), 3)  # Q's twice
 
     def test_driver_errors(self):
         launch = self.plan.prepare(*self.tensors)
