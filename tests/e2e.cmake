@@ -66,9 +66,14 @@ e2e_test(e2e_causal_all causal SLOW ARGS --all)
 # What the compiler says, without a device.
 e2e_program(golden NEEDS attnc attnc_llvm MORE golden.c $<TARGET_OBJECTS:o_base>)
 e2e_test(e2e_golden golden)
-e2e_program(gate NEEDS attnc attnc_llvm)
+e2e_program(gate NEEDS attnc attnc_llvm MORE e2e/gate_spec.c e2e/gate_job.c e2e/gate_pool.c
+  e2e/gate_base.c ${CMAKE_SOURCE_DIR}/cli/schedule.c $<TARGET_OBJECTS:o_base>)
+if(TARGET e2e_gate)
+  target_link_libraries(e2e_gate PRIVATE sass)
+endif()
 if(NOT ATTNC_SANITIZE)
-  e2e_test(e2e_gate gate)
+  e2e_test(e2e_gate gate PROCESSORS 2)
+  e2e_test(e2e_gate_all gate SLOW PROCESSORS 2 ARGS --all)
 endif()
 
 # The emulator's speed, all checks on.

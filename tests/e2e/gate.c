@@ -1,334 +1,323 @@
-/* gate: what an assembler makes of every spec on every target, with default schedules.
+/* gate: what an assembler makes of every spec.
  *
- * Every kernel assembles without spills and without the C75xx messages by which ptxas says
- * that it undid what the kernel asked for.  Registers and lines of PTX are compared with
- * tests/baseline.txt: more than the slack below is a failure, less a note; ATTNC_UPDATE=1
- * rewrites it, and the diff is reviewed.
- * Without ptxas ($ATTNC_PTXAS, the PATH, /usr/local/cuda/bin) the lines alone are compared
- * and the exit status is 77. */
-#include "tests/e2e/call.h"
+ *   e2e_gate              default schedules on every target against the baselines, and of
+ *                         sm_90a's other schedules a fixed sample
+ *   e2e_gate --all        and for sm_90a the cost model's best six, and the default with
+ *                         each boolean field the other way
+ *   e2e_gate --shard i/n  every legal schedule of every spec for sm_90a, the i-th of n parts
+ *                         (from 0): a line for each that is at fault, and the sums
+ *
+ * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that it
+ * undid what the kernel asked for.  A default schedule must moreover not spill, hold no more
+ * than MOVES_MAX moves a FULL tile on sm_90a, and be no worse than tests/baseline.txt and
+ * tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
+ * Without ptxas lines of PTX and schedules alone are compared, and the exit status is 77. */
+#include "tests/e2e/gate.h"
 
-#include <glob.h>
-#include <jansson.h>
+#include "cli/cli.h"
+#include "cli/ptxas.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 512, LINES_PERCENT = 2, REGS_SLACK = 4, TEXT_MAX = 1 << 16 };
-#define BASELINE SOURCE_DIR "/tests/baseline.txt"
-
-typedef struct Row {
-  char spec[72], target[12], schedule[48];
-  int regs, spills, lines;
-} Row;
+#define HOPPER "sm_90a"
+enum { MOVES_MAX = 4, BEST = 6, SAMPLE = 5 };
 
 typedef struct Gate {
-  const char *ptxas;
-  char version[32], version_known[32];
-  Row rows[ROWS_MAX], known[ROWS_MAX];
-  int n, n_known, bad;
+  Arena *arena;
+  const char *version; /* of ptxas, NULL: there is none */
+  GateSpec specs[SPECS_MAX];
+  int n_specs, bad, notes, workers;
+  VEC(Job) jobs;
 } Gate;
 
-/* ---- ptxas ---- */
+/* ---- jobs ---- */
 
-static const char *
-find_ptxas(void)
+static Job *
+add_job(Gate *g, const GateSpec *s, const char *target)
 {
-  static char path[1200];
-  const char *named = getenv("ATTNC_PTXAS"), *list = getenv("PATH");
-  if (named && *named)
-    return access(named, X_OK) == 0 ? named : NULL;
-  while (list && *list) {
-    size_t n = strcspn(list, ":");
-    snprintf(path, sizeof path, "%.*s/ptxas", (int)n, list);
-    if (access(path, X_OK) == 0)
-      return path;
-    list += n + (list[n] == ':');
-  }
-  snprintf(path, sizeof path, "/usr/local/cuda/bin/ptxas");
-  return access(path, X_OK) == 0 ? path : NULL;
+  Job *j = vec_push(g->arena, &g->jobs);
+  j->spec = s;
+  j->target = target;
+  return j;
 }
 
-/* Runs a program and takes what it says; false: it failed. */
-static bool
-say(char *const argv[], char *said, size_t n)
-{
-  int ends[2], status = 0;
-  size_t at = 0;
-  fflush(NULL);
-  if (pipe(ends))
-    return false;
-  pid_t p = fork();
-  if (p == 0) {
-    dup2(ends[1], 1);
-    dup2(ends[1], 2);
-    execv(argv[0], argv);
-    _exit(127);
-  }
-  close(ends[1]);
-  for (ssize_t got; at < n - 1 && (got = read(ends[0], said + at, n - 1 - at)) > 0;)
-    at += (size_t)got;
-  said[at] = 0;
-  close(ends[0]);
-  return p > 0 && waitpid(p, &status, 0) == p && WIFEXITED(status) &&
-         WEXITSTATUS(status) == 0;
-}
-
-static bool
-assemble(const char *ptxas, const char *target, char *path, char *said, size_t n)
-{
-  char arch[32];
-  snprintf(arch, sizeof arch, "-arch=%s", target);
-  char *const argv[] = {(char *)ptxas, "-v", "-O3", arch, path, "-o", "/dev/null", NULL};
-  return say(argv, said, n);
-}
-
-/* "V13.0.88", "none" */
 static void
-version(Gate *g)
+add_defaults(Gate *g)
 {
-  char said[1000] = "";
-  char *const argv[] = {(char *)g->ptxas, "--version", NULL};
-  if (!g->ptxas || !say(argv, said, sizeof said) || !strstr(said, ", V") ||
-      sscanf(strstr(said, ", V"), ", %31s", g->version) != 1)
-    snprintf(g->version, sizeof g->version, "none");
+  for (int i = 0; i < g->n_specs; i++)
+    for (const char *const *t = attnc_targets(); *t; t++)
+      if (attnc_spec_check(g->specs[i].spec, *t, NULL))
+        printf("note  %s does not run on %s\n", g->specs[i].name, *t);
+      else
+        snprintf(add_job(g, &g->specs[i], *t)->tag, sizeof g->jobs.at->tag, "default");
 }
 
-/* The number before `word` in what ptxas said, the largest of several; -1: none. */
-static int
-figure(const char *said, const char *word)
+static void
+add_pinned(Gate *g, const GateSpec *s, const json_t *row, const char *tag, int number)
 {
-  int most = -1;
-  for (const char *p = strstr(said, word); p; p = strstr(p + 1, word)) {
-    const char *d = p;
-    while (d > said && d[-1] >= '0' && d[-1] <= '9')
-      d--;
-    if (d < p && atoi(d) > most)
-      most = atoi(d);
+  Job *j = add_job(g, s, HOPPER);
+  j->pinned = true;
+  schedule_read(row, g->arena, &j->schedule);
+  snprintf(j->tag, sizeof j->tag, number ? "%s %d" : "%s", tag, number);
+}
+
+static json_t *
+legal_schedules(const GateSpec *s)
+{
+  char *text = NULL;
+  if (attnc_spec_check(s->spec, HOPPER, NULL) ||
+      attnc_schedules(s->spec, &s->problem, HOPPER, 0, &text, NULL))
+    return json_array();
+  json_t *rows = json_loads(text, 0, NULL);
+  attnc_text_free(text);
+  return rows;
+}
+
+/* The schedule that is taken when none is asked for. */
+static json_t *
+default_schedule(const GateSpec *s)
+{
+  attnc_kernel *k = NULL;
+  if (attnc_compile(s->spec, &s->problem, HOPPER, NULL, &k, NULL))
+    return NULL;
+  json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
+  json_t *schedule = json_incref(recipe_schedule(recipe));
+  json_decref(recipe);
+  attnc_kernel_release(k);
+  return schedule;
+}
+
+/* The one boolean in which the two differ; NULL: there is another difference, or none.
+ * attnc_schedule writes booleans as 1 and 2, JSON may write them as such too. */
+static const char *
+flipped(json_t *base, const json_t *row)
+{
+  const char *key, *found = NULL;
+  json_t *value;
+  json_object_foreach (base, key, value) {
+    const json_t *other = json_object_get(row, key);
+    if (json_equal(value, other))
+      continue;
+    bool boolean = json_is_boolean(value) || str_eq(key, "q_in_regs");
+    if (found || !boolean)
+      return NULL;
+    found = key;
   }
-  return most;
+  return found;
 }
-
-/* ---- one kernel ---- */
 
 static bool
-fault(Gate *g, const Row *r, const char *what, const char *more)
+sampled(const GateSpec *s, const char *what, int number)
 {
-  printf("FAIL  %s %s %s: %s%.*s\n", r->spec, r->target, r->schedule, what,
-         (int)strcspn(more, "\n"), more);
+  unsigned h = 2166136261u + (unsigned)number;
+  for (const char *p = s->name; *p; p++)
+    h = (h ^ (unsigned char)*p) * 16777619u;
+  for (const char *p = what; *p; p++)
+    h = (h ^ (unsigned char)*p) * 16777619u;
+  return (h >> 8) % SAMPLE == 0;
+}
+
+static void
+add_variations(Gate *g, const GateSpec *s, bool all)
+{
+  json_t *rows = legal_schedules(s), *base = default_schedule(s), *row;
+  size_t i;
+  json_array_foreach (rows, i, row) {
+    const char *field = base ? flipped(base, row) : NULL;
+    if (i < BEST && (all || sampled(s, "best", (int)i)))
+      add_pinned(g, s, row, "best", (int)i + 1);
+    if (field && (all || sampled(s, field, 0)))
+      add_pinned(g, s, row, arena_printf(g->arena, "%s flipped", field), 0);
+  }
+  json_decref(rows);
+  json_decref(base);
+}
+
+/* Every shard has schedules of every spec and of every cost. */
+static int
+add_product(Gate *g, int shard, int shards)
+{
+  int n = 0;
+  for (int s = 0; s < g->n_specs; s++) {
+    json_t *rows = legal_schedules(&g->specs[s]), *row;
+    size_t i;
+    json_array_foreach (rows, i, row)
+      if (n++ % shards == shard)
+        add_pinned(g, &g->specs[s], row, "product", (int)i + 1);
+    json_decref(rows);
+  }
+  return n;
+}
+
+/* ---- verdicts ---- */
+
+static void
+fault(Gate *g, const Job *j, const Result *r, const char *what, const char *more)
+{
+  printf("FAIL  %s %s %s (%s): %s%s\n", j->spec->name, j->target, r->schedule, j->tag, what,
+         more);
   g->bad++;
+}
+
+/* What no kernel may do. */
+static bool
+judge(Gate *g, const Job *j, const Result *r)
+{
+  if (r->outcome == PENDING)
+    fault(g, j, r, "the process that compiled it died", "");
+  else if (r->outcome != DONE)
+    fault(g, j, r, r->outcome == ILLEGAL ? "offered, but refused: " : "", r->why);
+  else if (*r->why)
+    fault(g, j, r, "", r->why);
+  else
+    return true;
   return false;
 }
 
-static int
-whole(const json_t *o, const char *key)
-{
-  return (int)json_integer_value(json_object_get(o, key));
-}
-
 static void
-schedule_text(const char *recipe, char *text, size_t n)
+judge_moves(Gate *g, const Job *j, const Result *r)
 {
-  json_t *o = json_loads(recipe, 0, NULL), *s = json_object_get(o, "schedule");
-  const char *name = json_string_value(json_object_get(o, "template"));
-  snprintf(text, n, "%s:%dx%ds%dw%d%c", name ? name : "?", whole(s, "block_m"),
-           whole(s, "block_n"), whole(s, "num_stages"), whole(s, "num_warps"),
-           whole(s, "q_in_regs") == 2 ? 'q' : 'Q');
-  json_decref(o);
-}
-
-static bool
-judge(Gate *g, Row *r, const char *ptx, size_t bytes)
-{
-  static char said[TEXT_MAX];
-  char path[] = "/tmp/attnc-gate-XXXXXX";
-  int fd = mkstemp(path);
-  if (fd < 0)
-    return fault(g, r, "no temporary file", "");
-  bool ok = write(fd, ptx, bytes) == (ssize_t)bytes;
-  close(fd);
-  ok = ok && assemble(g->ptxas, r->target, path, said, sizeof said);
-  unlink(path);
-  if (!ok)
-    return fault(g, r, "ptxas refuses it: ", said);
-  r->regs = figure(said, " registers");
-  int stores = figure(said, " bytes spill stores"),
-      loads = figure(said, " bytes spill loads");
-  r->spills = stores + loads;
-  if (r->regs < 0 || stores < 0 || loads < 0)
-    return fault(g, r, "ptxas -v says no registers or spills: ", said);
-  if (strstr(said, "C75"))
-    return fault(g, r, "", strstr(said, "C75"));
-  return r->spills == 0 || fault(g, r, "spills", "");
-}
-
-static void
-kernel(Gate *g, const attnc_spec *spec, const attnc_problem *p, const char *target)
-{
-  attnc_kernel *k = NULL;
-  attnc_error e = {0};
-  size_t bytes = 0;
-  Row *r = &g->rows[g->n];
-  *r = (Row){.regs = -1, .spills = -1};
-  snprintf(r->spec, sizeof r->spec, "%s", attnc_spec_name(spec));
-  snprintf(r->target, sizeof r->target, "%s", target);
-  if (attnc_compile(spec, p, target, NULL, &k, &e)) {
-    fault(g, r, "does not compile: ", e.message);
+  char text[80];
+  int full = gate_full(r), tiles = gate_tiles(r, full);
+  if (!full || !str_eq(j->target, HOPPER) || !r->parts[full].n[COLUMN_warpgroup])
     return;
-  }
-  const char *ptx = attnc_kernel_ptx(k, &bytes);
-  schedule_text(attnc_kernel_json(k), r->schedule, sizeof r->schedule);
-  for (size_t i = 0; i < bytes; i++)
-    r->lines += ptx[i] == '\n';
-  if (g->n < ROWS_MAX - 1 && (!g->ptxas || judge(g, r, ptx, bytes)))
-    g->n++;
-  attnc_kernel_release(k);
-}
-
-/* Values for specs that specialise: middling sizes, dense strides. */
-static attnc_problem
-problem(const attnc_spec *spec)
-{
-  json_t *o = json_loads(attnc_spec_json(spec), 0, NULL);
-  int group = whole(o, "group_size");
-  Trial t = {.b = 1,
-             .h = group ? 2 * group : 8,
-             .hk = 2,
-             .sq = 1024,
-             .sk = 1024,
-             .d = whole(o, "head_dim"),
-             .dv = whole(o, "head_dim_v"),
-             .lse = true};
-  Call shape;
-  attnc_problem p = {0};
-  json_decref(o);
-  if (call_build(&shape, &t))
-    p = call_problem(&shape);
-  call_free(&shape, NULL);
-  return p;
+  if (r->parts[full].n[COLUMN_mov] <= MOVES_MAX * tiles)
+    return;
+  snprintf(text, sizeof text, "%d moves in the loop of %d FULL tiles",
+           r->parts[full].n[COLUMN_mov], tiles);
+  fault(g, j, r, text, "");
 }
 
 static void
-spec_file(Gate *g, const char *path)
+judge_default(Gate *g, const Baseline *b, const Job *j, const Result *r)
 {
-  char *text = calloc(1, TEXT_MAX);
-  FILE *f = fopen(path, "rb");
-  attnc_spec *spec = NULL;
-  size_t n = f && text ? fread(text, 1, TEXT_MAX - 1, f) : 0;
-  if (f)
-    fclose(f);
-  if (attnc_spec_load(text, n, path, &spec, NULL)) {
-    printf("FAIL  %s is refused\n", path);
-    g->bad++;
-  } else {
-    const attnc_problem p = problem(spec);
-    for (const char *const *t = attnc_targets(); *t; t++)
-      if (!attnc_spec_check(spec, *t, NULL))
-        kernel(g, spec, &p, *t);
-      else
-        printf("note  %s does not run on %s\n", attnc_spec_name(spec), *t);
-  }
-  attnc_spec_release(spec);
-  free(text);
+  char why[200];
+  bool same = g->version && str_eq(g->version, baseline_assembler(b));
+  printf("%-26s %-7s %-34s %4d registers %3d spilled %6d lines\n", j->spec->name, j->target,
+         r->schedule, r->regs, r->spills, r->lines);
+  if (!judge(g, j, r))
+    return;
+  if (r->spills > 0)
+    fault(g, j, r, "spills", "");
+  judge_moves(g, j, r);
+  if (baseline_worse(b, j, r, same, why, sizeof why))
+    fault(g, j, r, why, "");
+  else if (baseline_note(b, j, r, why, sizeof why))
+    printf("note  %s\n", why);
 }
-
-/* ---- the baseline ---- */
 
 static void
-baseline_read(Gate *g)
+judge_other(Gate *g, const Job *j, const Result *r)
 {
-  FILE *f = fopen(BASELINE, "r");
-  char line[256];
-  while (f && g->n_known < ROWS_MAX && fgets(line, sizeof line, f)) {
-    Row *r = &g->known[g->n_known];
-    if (sscanf(line, "assembler %31s", g->version_known) == 1)
-      continue;
-    if (sscanf(line, "%71s %11s %47s %d %d %d", r->spec, r->target, r->schedule, &r->regs,
-               &r->spills, &r->lines) == 6 &&
-        line[0] != '#')
-      g->n_known++;
+  if (judge(g, j, r) && r->spills > 0) {
+    printf("note  %s %s (%s): %d bytes spilled\n", j->spec->name, r->schedule, j->tag,
+           r->spills);
+    g->notes++;
   }
-  if (f)
-    fclose(f);
 }
 
-static bool
-baseline_write(const Gate *g)
-{
-  FILE *f = fopen(BASELINE, "w");
-  if (!f)
-    return false;
-  fprintf(
-      f,
-      "# Default schedules: spec, target, schedule, registers, spilled bytes, lines of\n"
-      "# PTX.  ATTNC_UPDATE=1 rewrites it.\nassembler %s\n",
-      g->version);
-  for (int i = 0; i < g->n; i++)
-    fprintf(f, "%s %s %s %d %d %d\n", g->rows[i].spec, g->rows[i].target,
-            g->rows[i].schedule, g->rows[i].regs, g->rows[i].spills, g->rows[i].lines);
-  return fclose(f) == 0;
-}
+/* ---- modes ---- */
 
-static const Row *
-baseline_row(const Gate *g, const Row *r)
-{
-  for (int i = 0; i < g->n_known; i++)
-    if (!strcmp(g->known[i].spec, r->spec) && !strcmp(g->known[i].target, r->target))
-      return &g->known[i];
-  return NULL;
-}
-
-/* Registers of another assembler are shown, not judged. */
 static void
-compare(Gate *g)
+tell_progress(int done, int n)
 {
-  bool same_assembler = strcmp(g->version, g->version_known) == 0;
-  if (g->ptxas && !same_assembler)
-    printf("note  ptxas is %s, the baseline's was %s\n", g->version, g->version_known);
-  for (int i = 0; i < g->n; i++) {
-    const Row *r = &g->rows[i], *was = baseline_row(g, r);
-    char text[160];
-    printf("%-24s %-7s %-26s %4d registers %3d spilled %6d lines\n", r->spec, r->target,
-           r->schedule, r->regs, r->spills, r->lines);
-    if (!was) {
-      fault(g, r, "is not in the baseline", "");
-      continue;
-    }
-    snprintf(text, sizeof text, "%s, %d registers, %d lines", was->schedule, was->regs,
-             was->lines);
-    if (strcmp(r->schedule, was->schedule) != 0)
-      fault(g, r, "another schedule; it was ", text);
-    else if ((same_assembler && r->regs > was->regs + REGS_SLACK) ||
-             r->lines * 100 > was->lines * (100 + LINES_PERCENT))
-      fault(g, r, "grew; it was ", text);
-    else if ((r->regs >= 0 && r->regs != was->regs) || r->lines != was->lines)
-      printf("note  it was %s\n", text);
+  static int told = -1;
+  if (done * 20 / n == told)
+    return;
+  told = done * 20 / n;
+  fprintf(stderr, "%d of %d\n", done, n);
+}
+
+static Result *
+do_jobs(Gate *g, bool tell)
+{
+  Result *r =
+      gate_pool(g->jobs.at, g->jobs.n, g->workers, g->version, tell ? tell_progress : NULL);
+  if (!r)
+    fprintf(stderr, "no memory for the results\n");
+  return r;
+}
+
+static int
+product(Gate *g, const char *shard)
+{
+  int i = -1, n = 0;
+  if (sscanf(shard, "%d/%d", &i, &n) != 2 || i < 0 || i >= n || !g->version)
+    return fprintf(stderr, "--shard i/n needs 0 <= i < n, and ptxas\n"), 2;
+  int all = add_product(g, i, n);
+  printf("# %s, shard %d of %d: %d of %d legal schedules of %d specs, ptxas %s\n", HOPPER, i,
+         n, g->jobs.n, all, g->n_specs, g->version);
+  Result *r = do_jobs(g, true);
+  for (int k = 0; r && k < g->jobs.n; k++)
+    judge_other(g, &g->jobs.at[k], &r[k]);
+  printf("# %d kernels, %d faults, %d that spill\n", g->jobs.n, g->bad, g->notes);
+  return !r || g->bad ? 1 : 0;
+}
+
+static int
+everyday(Gate *g, bool all, bool update)
+{
+  add_defaults(g);
+  int defaults = g->jobs.n;
+  for (int i = 0; i < g->n_specs && !update && g->version; i++)
+    add_variations(g, &g->specs[i], all);
+  Result *r = do_jobs(g, false);
+  Baseline *b = baseline_read();
+  if (!r || !b)
+    return 1;
+  if (update && !baseline_write(g->version, g->jobs.at, r, defaults))
+    return fprintf(stderr, "the baselines cannot be written\n"), 1;
+  if (update) {
+    baseline_free(b);
+    b = baseline_read();
   }
+  if (g->version && !str_eq(g->version, baseline_assembler(b)))
+    printf("note  ptxas is %s, the baseline's was %s\n", g->version, baseline_assembler(b));
+  for (int i = 0; i < g->jobs.n; i++)
+    if (i < defaults)
+      judge_default(g, b, &g->jobs.at[i], &r[i]);
+    else
+      judge_other(g, &g->jobs.at[i], &r[i]);
+  printf("%d default schedules, %d others, %d faults%s\n", defaults, g->jobs.n - defaults,
+         g->bad, g->version ? "" : "; SKIPPED: registers, spills, ptxas is not found");
+  baseline_free(b);
+  return g->bad ? 1 : g->version ? 0 : 77;
+}
+
+/* "V13.0.88" */
+static const char *
+version(Arena *arena)
+{
+  const char *path = ptxas_find(arena), *text = path ? ptxas_version(path, arena) : NULL;
+  const char *v = text ? strstr(text, ", V") : NULL;
+  return v ? v + 2 : text;
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
   static Gate g;
-  glob_t found;
   const char *set = getenv("ATTNC_UPDATE");
-  bool update = set && strcmp(set, "1") == 0;
-  g.ptxas = find_ptxas();
-  version(&g);
-  if (update && !g.ptxas)
+  bool update = set && str_eq(set, "1");
+  long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  g.arena = arena_new(0);
+  g.version = version(g.arena);
+  g.workers = processors > 1 ? (int)processors : 1;
+  if (update && !g.version)
     return fprintf(stderr, "ptxas is not found\n"), 2;
-  if (glob(SOURCE_DIR "/specs/*.attn.yaml", 0, NULL, &found) || found.gl_pathc == 0)
+  g.n_specs = gate_specs(g.specs, &g.bad);
+  if (!g.n_specs)
     return fprintf(stderr, "there are no specs\n"), 1;
-  for (size_t i = 0; i < found.gl_pathc; i++)
-    spec_file(&g, found.gl_pathv[i]);
-  globfree(&found);
-  if (update)
-    return !baseline_write(&g) || g.bad;
-  baseline_read(&g);
-  compare(&g);
-  printf("%d kernels, %d faults%s\n", g.n, g.bad,
-         g.ptxas ? "" : "; SKIPPED: registers and spills, ptxas is not found");
-  return g.bad ? 1 : g.ptxas ? 0 : 77;
+  int code = argc == 3 && str_eq(argv[1], "--shard") ? product(&g, argv[2])
+             : argc == 1 || str_eq(argv[1], "--all") ? everyday(&g, argc > 1, update)
+                                                     : 2;
+  if (code == 2)
+    fprintf(stderr, "usage: e2e_gate [--all | --shard i/n]\n");
+  for (int i = 0; i < g.n_specs; i++)
+    attnc_spec_release(g.specs[i].spec);
+  arena_free(g.arena);
+  return code;
 }

@@ -25,6 +25,7 @@ RULES = [
     ("runtime/*", BASE | {'"runtime/*"', "<jansson.h>"}),
     ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
                            "<cpuid.h>"}),
+    ("cli/cubin.c", BASE | {'"cli/*"', "<elf.h>"}),
     ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
     ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),

@@ -1,0 +1,234 @@
+/* gate_base.c: what was committed of earlier kernels, and whether new ones are worse. */
+#include "tests/e2e/gate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KERNELS SOURCE_DIR "/tests/baseline.txt"
+#define OPCODES SOURCE_DIR "/tests/opcodes.txt"
+enum { ROWS_MAX = 1024, PERCENT = 2, REGS_SLACK = 4, LINE = 400 };
+
+typedef struct Kernel {
+  char spec[72], target[12], schedule[128];
+  int regs, spills, lines;
+} Kernel;
+
+typedef struct Count {
+  char spec[72], target[12];
+  int part;
+  Part counts;
+} Count;
+
+struct Baseline {
+  char assembler[32];
+  int n_kernels, n_counts;
+  Kernel kernels[ROWS_MAX];
+  Count counts[ROWS_MAX];
+};
+
+bool
+baseline_counts(const char *target)
+{
+  return !strcmp(target, "sm_80") || !strcmp(target, "sm_90a");
+}
+
+/* ---- reading ---- */
+
+static void
+read_kernel(Baseline *b, const char *line)
+{
+  Kernel *k = &b->kernels[b->n_kernels];
+  if (sscanf(line, "assembler %31s", b->assembler) == 1 || b->n_kernels == ROWS_MAX - 1)
+    return;
+  if (sscanf(line, "%71s %11s %127s %d %d %d", k->spec, k->target, k->schedule, &k->regs,
+             &k->spills, &k->lines) == 6)
+    b->n_kernels++;
+}
+
+static void
+read_count(Baseline *b, const char *line)
+{
+  Count *c = &b->counts[b->n_counts];
+  int at = 0, step, column = 0;
+  if (b->n_counts == ROWS_MAX - 1 ||
+      sscanf(line, "%71s %11s %d %d%n", c->spec, c->target, &c->part, &c->counts.all,
+             &at) != 4)
+    return;
+  while (column < COLUMNS &&
+         sscanf(line + at, " %d%n", &c->counts.n[column], &step) == 1) {
+    at += step;
+    column++;
+  }
+  if (column == COLUMNS)
+    b->n_counts++;
+}
+
+static void
+read_lines(const char *path, Baseline *b, void (*take)(Baseline *, const char *))
+{
+  char line[LINE];
+  FILE *f = fopen(path, "r");
+  while (f && fgets(line, sizeof line, f))
+    if (line[0] != '#')
+      take(b, line);
+  if (f)
+    fclose(f);
+}
+
+Baseline *
+baseline_read(void)
+{
+  Baseline *b = calloc(1, sizeof *b);
+  if (b) {
+    read_lines(KERNELS, b, read_kernel);
+    read_lines(OPCODES, b, read_count);
+  }
+  return b;
+}
+
+void
+baseline_free(Baseline *b)
+{
+  free(b);
+}
+
+const char *
+baseline_assembler(const Baseline *b)
+{
+  return b->assembler;
+}
+
+/* ---- writing ---- */
+
+static bool
+write_kernels(const char *assembler, const Job *jobs, const Result *r, int n)
+{
+  FILE *f = fopen(KERNELS, "w");
+  if (!f)
+    return false;
+  fprintf(f,
+          "# Default schedules: spec, target, schedule, registers, spilled bytes, lines of\n"
+          "# PTX.  ATTNC_UPDATE=1 rewrites it.\nassembler %s\n",
+          assembler);
+  for (int i = 0; i < n; i++)
+    fprintf(f, "%s %s %s %d %d %d\n", jobs[i].spec->name, jobs[i].target, r[i].schedule,
+            r[i].regs, r[i].spills, r[i].lines);
+  return fclose(f) == 0;
+}
+
+static bool
+write_counts(const Job *jobs, const Result *r, int n)
+{
+  FILE *f = fopen(OPCODES, "w");
+  if (!f)
+    return false;
+  fprintf(f, "# Machine instructions of default schedules by the baseline's assembler, made\n"
+             "# with it: part 0 is the kernel, 1… its main loops in the code's order; mov,\n"
+             "# warpgroup and local (spills) are in the columns before them as well.\n"
+             "# spec target part all");
+  for (int i = 0; i < COLUMNS; i++)
+    fprintf(f, " %s", column_names[i]);
+  fprintf(f, "\n");
+  for (int i = 0; i < n; i++)
+    for (int p = 0; p < r[i].n_parts && baseline_counts(jobs[i].target); p++) {
+      fprintf(f, "%s %s %d %d", jobs[i].spec->name, jobs[i].target, p, r[i].parts[p].all);
+      for (int c = 0; c < COLUMNS; c++)
+        fprintf(f, " %d", r[i].parts[p].n[c]);
+      fprintf(f, "\n");
+    }
+  return fclose(f) == 0;
+}
+
+bool
+baseline_write(const char *assembler, const Job *jobs, const Result *r, int n)
+{
+  return write_kernels(assembler, jobs, r, n) && write_counts(jobs, r, n);
+}
+
+/* ---- comparing ---- */
+
+static const Kernel *
+kernel_of(const Baseline *b, const Job *j)
+{
+  for (int i = 0; i < b->n_kernels; i++)
+    if (!strcmp(b->kernels[i].spec, j->spec->name) &&
+        !strcmp(b->kernels[i].target, j->target))
+      return &b->kernels[i];
+  return NULL;
+}
+
+static const Part *
+part_of(const Baseline *b, const Job *j, int part)
+{
+  for (int i = 0; i < b->n_counts; i++) {
+    const Count *c = &b->counts[i];
+    if (!strcmp(c->spec, j->spec->name) && !strcmp(c->target, j->target) && c->part == part)
+      return &c->counts;
+  }
+  return NULL;
+}
+
+static bool
+grew(int now, int was)
+{
+  return now * 100 > was * (100 + PERCENT) + 100; /* and one of slack for small numbers */
+}
+
+/* More of what an order of magnitude hangs on, tensor instructions, waits for them, special
+ * functions and moves, is worse at once; of the rest, 2 %. */
+static bool
+part_worse(const Part *now, const Part *was, int part, char *why, size_t n)
+{
+  static const Column exact[] = {COLUMN_tensor, COLUMN_mufu, COLUMN_warpgroup, COLUMN_local,
+                                 COLUMN_unknown};
+  for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+    if (now->n[exact[i]] > was->n[exact[i]])
+      return snprintf(why, n, "part %d: %d %s instructions, it had %d", part,
+                      now->n[exact[i]], column_names[exact[i]], was->n[exact[i]]);
+  if (now->n[COLUMN_mov] > was->n[COLUMN_mov] + 2)
+    return snprintf(why, n, "part %d: %d moves, it had %d", part, now->n[COLUMN_mov],
+                    was->n[COLUMN_mov]);
+  return grew(now->all, was->all) &&
+         snprintf(why, n, "part %d: %d instructions, it had %d", part, now->all, was->all);
+}
+
+static bool
+counts_worse(const Baseline *b, const Job *j, const Result *r, char *why, size_t n)
+{
+  if (part_of(b, j, r->n_parts))
+    return snprintf(why, n, "%d main loops, it had more", r->n_parts - 1);
+  for (int p = 0; p < r->n_parts; p++) {
+    const Part *was = part_of(b, j, p);
+    if (!was)
+      return snprintf(why, n, "part %d is not in tests/opcodes.txt", p);
+    if (part_worse(&r->parts[p], was, p, why, n))
+      return true;
+  }
+  return false;
+}
+
+bool
+baseline_worse(const Baseline *b, const Job *j, const Result *r, bool same, char *why,
+               size_t n)
+{
+  const Kernel *was = kernel_of(b, j);
+  if (!was)
+    return snprintf(why, n, "is not in the baseline");
+  if (strcmp(r->schedule, was->schedule) != 0)
+    return snprintf(why, n, "another schedule; it was %s", was->schedule);
+  if (same && r->regs > was->regs + REGS_SLACK)
+    return snprintf(why, n, "%d registers, it had %d", r->regs, was->regs);
+  if (grew(r->lines, was->lines))
+    return snprintf(why, n, "%d lines of PTX, it had %d", r->lines, was->lines);
+  return same && baseline_counts(j->target) && counts_worse(b, j, r, why, n);
+}
+
+bool
+baseline_note(const Baseline *b, const Job *j, const Result *r, char *why, size_t n)
+{
+  const Kernel *was = kernel_of(b, j);
+  if (!was || ((r->regs < 0 || r->regs == was->regs) && r->lines == was->lines))
+    return false;
+  return snprintf(why, n, "it was %d registers, %d lines", was->regs, was->lines);
+}

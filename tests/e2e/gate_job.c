@@ -1,0 +1,143 @@
+/* gate_job.c: one kernel: compiled, assembled, counted. */
+#include "tests/e2e/gate.h"
+
+#include "cli/cli.h"
+#include "cli/ptxas.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const column_names[COLUMNS] = {
+#define X(name, expression) #name,
+    COLUMN_TABLE(X)
+#undef X
+};
+
+static void
+count_part(const SassCounts *c, Part *p)
+{
+  const int n[COLUMNS] = {
+#define X(name, expression) expression,
+      COLUMN_TABLE(X)
+#undef X
+  };
+  p->all = c->total;
+  memcpy(p->n, n, sizeof n);
+}
+
+static void
+broken(Result *r, const char *what, const char *more)
+{
+  r->outcome = BROKEN;
+  snprintf(r->why, sizeof r->why, "%s%.*s", what, (int)strcspn(more, "\n"), more);
+}
+
+static int
+whole(const json_t *o, const char *key)
+{
+  return (int)json_integer_value(json_object_get(o, key));
+}
+
+/* One word: "fwd_mma:128x64:w4:s2:qreg". */
+static void
+take_schedule(const char *recipe, Arena *arena, Result *r)
+{
+  json_t *o = json_loads(recipe, 0, NULL), *s = recipe_schedule(o);
+  snprintf(r->schedule, sizeof r->schedule, "%s", schedule_text(s, arena));
+  for (char *p = r->schedule; *p; p++)
+    *p = *p == ' ' ? ':' : *p;
+  r->block_n = whole(s, "block_n");
+  r->num_warps = whole(s, "num_warps");
+  json_decref(o);
+}
+
+static void
+count(const Assembled *a, Arena *arena, Result *r)
+{
+  Cubin c;
+  Sass s;
+  attnc_error e = {0};
+  if (cubin_read(a->cubin, a->bytes, arena, &c, &e) || c.n != 1 ||
+      sass_read(&c.kernels[0], c.sm, arena, &s, &e)) {
+    broken(r, "its machine code is not understood: ", e.message);
+    return;
+  }
+  count_part(&s.counts, &r->parts[r->n_parts++]);
+  for (int i = 0; i < s.n_loops && r->n_parts < PARTS_MAX; i++)
+    if (s.loops[i].main)
+      count_part(&s.loops[i].counts, &r->parts[r->n_parts++]);
+}
+
+static void
+assemble_it(const Job *j, const char *ptx, size_t n, Arena *arena, Result *r)
+{
+  Assembled a;
+  attnc_error e = {0};
+  if (ptxas_run(ptx, n, j->target, arena, &a, &e)) {
+    broken(r, "ptxas refuses it: ", e.message);
+    return;
+  }
+  const char *remark = ptxas_remark(a.log, 0, arena);
+  r->regs = a.registers;
+  r->spills = a.spill_stores + a.spill_loads;
+  r->stack = a.stack;
+  snprintf(r->why, sizeof r->why, "%s", remark ? remark : "");
+  if (!strstr(a.log, " registers") || !strstr(a.log, " bytes spill stores"))
+    broken(r, "ptxas -v says no registers or spills: ", a.log);
+  else
+    count(&a, arena, r);
+  free(a.cubin);
+}
+
+void
+gate_job(const Job *j, bool assemble, Result *r)
+{
+  attnc_kernel *k = NULL;
+  attnc_error e = {0};
+  size_t bytes = 0;
+  *r = (Result){.regs = -1, .spills = -1, .head_dim = j->spec->head_dim};
+  attnc_status st = attnc_compile(j->spec->spec, &j->spec->problem, j->target,
+                                  j->pinned ? &j->schedule : NULL, &k, &e);
+  if (st) {
+    broken(r, "does not compile: ", e.message);
+    if (st == ATTNC_ERR_UNSUPPORTED && j->pinned)
+      r->outcome = ILLEGAL;
+    return;
+  }
+  Arena *arena = arena_new(0);
+  const char *ptx = attnc_kernel_ptx(k, &bytes);
+  take_schedule(attnc_kernel_json(k), arena, r);
+  for (size_t i = 0; i < bytes; i++)
+    r->lines += ptx[i] == '\n';
+  if (assemble)
+    assemble_it(j, ptx, bytes, arena, r);
+  if (r->outcome == PENDING)
+    r->outcome = DONE;
+  arena_free(arena);
+  attnc_kernel_release(k);
+}
+
+int
+gate_full(const Result *r)
+{
+  int best = 0;
+  double least = 0;
+  for (int i = 1; i < r->n_parts; i++) {
+    double each = (double)r->parts[i].all / r->parts[i].n[COLUMN_tensor];
+    if (!best || each < least) {
+      best = i;
+      least = each;
+    }
+  }
+  return best;
+}
+
+/* A tile takes one wgmma for 16 columns of Q and K, and one for 16 keys. */
+int
+gate_tiles(const Result *r, int part)
+{
+  int each = (r->head_dim + 15) / 16 + (r->block_n + 15) / 16;
+  int tiles = each ? (r->parts[part].n[COLUMN_tensor] + each / 2) / each : 0;
+  return tiles > 0 ? tiles : 1;
+}

@@ -1,0 +1,71 @@
+/* gate_spec.c: the specs that the gate is kept over. */
+#include "tests/e2e/call.h"
+#include "tests/e2e/gate.h"
+
+#include <glob.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TEXT_MAX = 1 << 16 };
+
+static int
+whole(const json_t *o, const char *key)
+{
+  return (int)json_integer_value(json_object_get(o, key));
+}
+
+/* Values for specs that specialise: middling sizes, dense strides. */
+static attnc_problem
+problem(const json_t *o)
+{
+  int group = whole(o, "group_size");
+  Trial t = {.b = 1,
+             .h = group ? 2 * group : 8,
+             .hk = 2,
+             .sq = 1024,
+             .sk = 1024,
+             .d = whole(o, "head_dim"),
+             .dv = whole(o, "head_dim_v"),
+             .lse = true};
+  Call shape;
+  attnc_problem p = {0};
+  if (call_build(&shape, &t))
+    p = call_problem(&shape);
+  call_free(&shape, NULL);
+  return p;
+}
+
+static bool
+load(const char *path, GateSpec *s)
+{
+  static char text[TEXT_MAX];
+  FILE *f = fopen(path, "rb");
+  size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+  if (f)
+    fclose(f);
+  if (attnc_spec_load(text, n, path, &s->spec, NULL))
+    return false;
+  json_t *o = json_loads(attnc_spec_json(s->spec), 0, NULL);
+  s->name = attnc_spec_name(s->spec);
+  s->head_dim = whole(o, "head_dim");
+  s->problem = problem(o);
+  json_decref(o);
+  return true;
+}
+
+int
+gate_specs(GateSpec specs[SPECS_MAX], int *bad)
+{
+  glob_t found;
+  int n = 0;
+  if (glob(SOURCE_DIR "/specs/*.attn.yaml", 0, NULL, &found))
+    return 0;
+  for (size_t i = 0; i < found.gl_pathc; i++)
+    if (n < SPECS_MAX && load(found.gl_pathv[i], &specs[n]))
+      n++;
+    else
+      *bad += printf("FAIL  %s is refused\n", found.gl_pathv[i]) > 0;
+  globfree(&found);
+  return n;
+}
