@@ -1,0 +1,58 @@
+/* bulk.h: what the asynchronous engines of Hopper do in a CTA: mbarriers, and bulk copies
+ * between global and shared memory that complete on them or in groups (PTX ISA,
+ * "Asynchronous operations", "mbarrier", "cp.async.bulk").
+ *
+ * A copy is issued with a record of what it is and a function that moves the bytes; when
+ * that function runs is the policy: EAGER at issue, LAZY when somebody waits for it (what it
+ * will write reads as NaN until then), RANDOM one or the other.  The shadow hears of reads
+ * and writes at issue, so that findings do not depend on the policy.  Stores land at the
+ * latest when their thread waits for them; a CTA that ends before is a finding.
+ *
+ * An mbarrier's state is kept beside shared memory, by offset; its eight bytes hold an
+ * opaque pattern.  Not thread-safe: a CTA belongs to one host thread. */
+#ifndef ATTNC_EMULATOR_BULK_H
+#define ATTNC_EMULATOR_BULK_H
+
+#include "emulator/emu.h"
+
+enum { MBARS = 64 }; /* of a CTA */
+
+typedef struct Mbar {
+  uint32_t off;      /* in shared memory */
+  uint32_t expected; /* arrivals of a phase */
+  uint32_t pending;  /* of them, still due */
+  int64_t tx;        /* bytes still due, or ahead of their expect_tx if negative */
+  uint64_t phase;    /* number of the incomplete one */
+  int warp;          /* that made it */
+  bool live, fenced; /* fenced: made visible to other proxies since */
+  int line;
+  uint64_t seen[MAX_WARPS]; /* phases that each warp has seen complete */
+} Mbar;
+
+typedef struct Bulk Bulk;
+Bulk *bulk_new(AsyncPolicy, uint64_t seed); /* NULL: out of memory */
+void bulk_free(Bulk *);
+void bulk_reset(Bulk *); /* a new CTA */
+/* Is anything left undone at the end of a CTA?  Tells so. */
+void bulk_end(Exec *);
+/* Lands what may land although nobody waits for it; false: there is nothing. */
+bool bulk_progress(Exec *);
+/* One line on what a warp waits for, for a report of a deadlock; returns its length. */
+int bulk_describe(const Exec *, const Warp *, char *text, size_t n);
+
+/* Moves the bytes of a copy; data is the copy made at issue. */
+typedef void Land(Exec *, const void *data);
+typedef struct BulkCopy {
+  const Insn *insn;
+  int lane;
+  uint32_t off, bytes; /* in shared memory */
+  Land *land;
+  const void *data; /* copied, data_bytes of it */
+  size_t data_bytes;
+} BulkCopy;
+/* Global to shared memory, completes on the mbarrier at this address. */
+Stop bulk_load(Exec *, const BulkCopy *, uint64_t mbar);
+/* Shared to global memory, completes in the thread's next group. */
+Stop bulk_store(Exec *, const BulkCopy *);
+
+#endif
