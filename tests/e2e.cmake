@@ -76,6 +76,18 @@ if(NOT ATTNC_SANITIZE)
   e2e_test(e2e_gate_all gate SLOW PROCESSORS 2 ARGS --all)
 endif()
 
+# The tables of docs/hopper.md: what makes them, and the page against what is made now.
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+add_test(NAME hopper_tables
+  COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/hopper_tables_test.py)
+set_tests_properties(hopper_tables PROPERTIES LABELS e2e)
+if(TARGET attnc_cli AND NOT ATTNC_SANITIZE AND EXISTS ${CMAKE_SOURCE_DIR}/docs/hopper.md)
+  add_test(NAME docs_hopper
+    COMMAND Python3::Interpreter -B ${CMAKE_SOURCE_DIR}/scripts/hopper-tables --check)
+  set_tests_properties(docs_hopper PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 PROCESSORS 2
+    TIMEOUT 900 ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>")
+endif()
+
 # The emulator's speed, all checks on.
 if(TARGET attnc AND TARGET attnc_emu)
   add_executable(bench_emu ${CMAKE_SOURCE_DIR}/bench/emu.c)

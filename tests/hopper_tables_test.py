@@ -1,0 +1,106 @@
+"""scripts/hopper-tables without an assembler: what it makes of given answers, and that its
+check fails where the page differs."""
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOADER = importlib.machinery.SourceFileLoader(
+    "hopper_tables", os.path.join(ROOT, "scripts", "hopper-tables"))
+SPEC = importlib.util.spec_from_loader("hopper_tables", LOADER)
+made = importlib.util.module_from_spec(SPEC)
+LOADER.exec_module(made)
+
+SCHEDULE = {"template": "fwd_wgmma", "block_m": 128, "block_n": 128, "num_warps": 8,
+            "num_stages": 2, "q_in_regs": 1, "overlap": True, "pingpong": False, "cluster": 2}
+
+
+def loop(tensor, **ops):
+    ops = {"HGMMA.SS": tensor, **{k.replace("_", "."): v for k, v in ops.items()}}
+    return {"main": True, "ops": ops, "instructions": sum(ops.values()),
+            "classes": {"tensor": tensor}}
+
+
+def answer(remarks=()):
+    loops = [loop(16, FFMA=64, FSEL=999), loop(32, FFMA=128, MUFU_EX2=130, FMUL=128, BAR=4),
+             {"main": False, "ops": {"BRA": 1}, "instructions": 1, "classes": {"control": 1}}]
+    return {"kernel": {"template": "fwd_wgmma", "schedule": dict(SCHEDULE)},
+            "sass": {"registers": 168, "spill_stores": 4, "spill_loads": 8,
+                     "remarks": list(remarks), "kernels": [{"loops": loops}]}}
+
+
+class Tables(unittest.TestCase):
+    def test_schedules(self):
+        row = made.schedules_table({(128, "causal", "bf16"): answer()})[-1]
+        self.assertEqual(row, "| 128 | causal | bf16 | fwd_wgmma | 128x128 w8 s2 overlap "
+                              "cluster=2 | 168 | 12 | none | 128x128 RS |")
+        row = made.schedules_table({(64, "full", "fp16"): answer(["(C7513) wgmma"])})[-1]
+        self.assertIn("| C7513 | 192x192 SS |", row)
+
+    def test_every_case_has_a_peer(self):
+        for dim in made.DIMS:
+            self.assertEqual(set(made.FA3[dim]), set(made.MASKS))
+
+    def test_instructions(self):
+        lines = made.instructions_table(answer(), 128)
+        self.assertIn("2 tiles a trip", lines[0])
+        self.assertIn("| FFMA | 64 | 64 |", lines)
+        self.assertIn("| MUFU | 64 | 65 |", lines)
+        self.assertIn("| FADD | 64 | 0 |", lines)
+        self.assertIn("| BAR | 0 | 2 |", lines)
+        self.assertIn("| all | 352 | 195 |", lines)
+        self.assertNotIn("HGMMA", "".join(lines))
+        self.assertIn("5.50 by the model, 3.05 ours", lines[-1])
+
+
+class Page(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        made.PAGE = os.path.join(folder.name, "hopper.md")
+        self.tables = {"schedules": ["| 1 |"], "assembler": ["ptxas V1.2.3"]}
+        made.tables = lambda: self.tables
+        self.write("before\n<!-- made: schedules -->\n<!-- end -->\nbetween\n"
+                   "<!-- made: assembler -->\nold\n<!-- end -->\nafter\n")
+
+    def write(self, text):
+        with open(made.PAGE, "w") as f:
+            f.write(text)
+
+    def run_it(self, mode):
+        with contextlib.redirect_stdout(io.StringIO()):
+            return made.main(mode)
+
+    def test_update_then_check(self):
+        self.assertEqual(self.run_it("--check"), 77)  # by no known assembler
+        self.assertEqual(self.run_it("--update"), 0)
+        self.assertEqual(self.run_it("--check"), 0)
+        with open(made.PAGE) as f:
+            self.assertEqual(f.read(), "before\n<!-- made: schedules -->\n| 1 |\n<!-- end -->\n"
+                             "between\n<!-- made: assembler -->\nptxas V1.2.3\n<!-- end -->\n"
+                             "after\n")
+
+    def test_check_fails_where_the_page_differs(self):
+        self.run_it("--update")
+        self.tables["schedules"] = ["| 2 |"]
+        self.assertEqual(self.run_it("--check"), 1)
+
+    def test_a_page_without_marks(self):
+        self.write("nothing\n")
+        with self.assertRaises(SystemExit):
+            self.run_it("--update")
+
+    def test_without_ptxas(self):
+        def none():
+            raise made.NoPtxas("no ptxas")
+        made.tables = none
+        self.assertEqual(self.run_it("--check"), 77)
+        self.assertEqual(self.run_it("--nonsense"), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
