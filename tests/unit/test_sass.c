@@ -198,6 +198,48 @@ test_loops_of_real_code(void **state)
   nest_on("sm_120");
 }
 
+/* Two products into the same accumulators a trip; `between` is done while they run. */
+#define PRODUCTS(between)                                                                \
+  "mov.b64 %rd3,{%r42,%r0}; mov.b64 %rd4,{%r42,%r0}; mov.u32 %r21,0;\n"                   \
+  "$MAIN: .pragma \"nounroll\";\nwgmma.fence.sync.aligned;\n"                            \
+  "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f1,%f2,%f3,%f4},%rd3,%rd4,"        \
+  "1,1,1,0,0;\nwgmma.commit_group.sync.aligned;\n" between                               \
+  "wgmma.wait_group.sync.aligned 0;\n"                                                   \
+  "add.u32 %r21,%r21,1; setp.lt.u32 %p2,%r21,%r0; @%p2 bra $MAIN;\n"
+
+static const char *
+log_of(const char *body, Sass *out)
+{
+  Str s = new_module("sm_90a");
+  Assembled a;
+  Cubin c;
+  attnc_error e = {0};
+  put_kernel(&s, "products", body);
+  assert_int_equal(ptxas_run(s.p, s.n, "sm_90a", arena, &a, &e), ATTNC_OK);
+  char *kept = arena_alloc(arena, a.bytes);
+  memcpy(kept, a.cubin, a.bytes);
+  free(a.cubin);
+  assert_int_equal(cubin_read(kept, a.bytes, arena, &c, &e), ATTNC_OK);
+  *out = kernel_named(&c, "products");
+  return a.log;
+}
+
+static void
+test_products_in_flight(void **state)
+{
+  (void)state;
+  Sass good, bad;
+  if (!need_ptxas())
+    skip();
+  assert_null(ptxas_remark(log_of(PRODUCTS(""), &good), 0, arena));
+  assert_int_equal(good.n_main, 1);
+  assert_int_equal(sass_total(&good.counts, "HGMMA"), 1);
+  assert_int_equal(sass_total(&good.counts, "WARPGROUP"), 2);
+  const char *log = log_of(PRODUCTS("add.f32 %f1,%f1,%f1;\n"), &bad);
+  assert_non_null(ptxas_remark(log, 0, arena));
+  assert_non_null(strstr(ptxas_remark(log, 0, arena), "C751"));
+}
+
 /* ---- by hand ---- */
 
 #define NOP_LO 0x0000000000007918u
@@ -384,6 +426,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_row_is_identified),
       cmocka_unit_test(test_loops_of_real_code),
+      cmocka_unit_test(test_products_in_flight),
       cmocka_unit_test(test_branches_of_both_kinds),
       cmocka_unit_test(test_a_retry_out_of_line),
       cmocka_unit_test(test_unknown_codes_are_counted),
