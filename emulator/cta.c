@@ -226,6 +226,7 @@ start_cta(Exec *x, uint64_t index)
   memset(c->shared, 0xff, c->shared_bytes);
   memset(c->layout, 0, layout_lines(c->shared_bytes));
   c->laid_out = false;
+  c->n_fenced = 0;
   x->random = (x->launch->set.seed ^ index) * 0x9e3779b97f4a7c15u + 1;
   x->result = CUDA_SUCCESS;
   shadow_cta_begin(x->shadow, (int)index);

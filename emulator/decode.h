@@ -81,7 +81,8 @@ void dec_hint(Dec *, const Res *policy);
       X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)           \
           X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(atom) X(cp_async) X(cp_commit)   \
               X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
-                  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma)
+                  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
+                      X(tma_store) X(tma_prefetch) X(tma_fence)
 #define X(name) Build build_##name;
 BUILDERS(X)
 #undef X

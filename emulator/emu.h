@@ -150,6 +150,13 @@ typedef struct Barrier {
   int line;                   /* of the first to come */
 } Barrier;
 
+/* A tensor map in global memory as fence.proxy.tensormap found it. */
+typedef struct FencedMap {
+  uint64_t addr;
+  uint8_t bytes[CUDA_TENSOR_MAP_BYTES];
+} FencedMap;
+enum { FENCED_MAPS = 16 };
+
 struct Cta {
   int index;
   uint32_t id[3];
@@ -160,6 +167,8 @@ struct Cta {
   bool laid_out;   /* one of them is not 0 */
   uint32_t shared_bytes;
   Barrier barrier[MAX_BARRIERS];
+  FencedMap fenced[FENCED_MAPS]; /* the last ones */
+  uint32_t n_fenced;
   uint64_t fuel;
 };
 
@@ -270,6 +279,7 @@ Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, Sha
               uint8_t **host);
 /* Of an address that has been checked. */
 uint8_t *mem_host(Exec *, uint64_t addr);
+bool mem_is_const(Exec *, uint64_t addr); /* of a .const variable */
 
 /* ---- report.c ---- */
 /* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0:

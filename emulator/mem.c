@@ -352,6 +352,13 @@ mem_host(Exec *x, uint64_t addr)
   return m ? m->host + (addr - m->base) : NULL;
 }
 
+bool
+mem_is_const(Exec *x, uint64_t addr)
+{
+  const Alloc *m = find(x, addr);
+  return m && m->read_only;
+}
+
 /* ---- ld, st ---- */
 
 static uint64_t

@@ -19,6 +19,8 @@ extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_
 /* tensor.c */
 extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
     step_cp_commit, step_cp_wait;
+/* tma_step.c */
+extern Step step_tma_load, step_tma_store, step_tma_prefetch, step_tma_fence;
 
 /* All live lanes of the warp must be here: GO, or PARK until they come. */
 Stop warp_gather_all(Exec *, const Insn *, uint32_t mask);

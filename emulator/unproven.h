@@ -25,6 +25,7 @@
   X("setp set selp slct mov cvta isspacep", "text", "-")                                 \
   X("bra brx", "choice", "of parted lanes those at the lowest line run first")           \
   X("ret exit trap", "text", "-")                                                        \
+  X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")       \
   X("nanosleep griddepcontrol prefetch prefetchu", "choice", "nothing happens")          \
   X("bar barrier", "text", "-")                                                          \
   X("membar fence", "choice", "memory is in order anyway")                               \

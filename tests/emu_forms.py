@@ -17,7 +17,8 @@ import tempfile
 
 TYPES = {"pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
          "s64", "f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64"}
-SPACES = ("global", "shared", "shared::cta", "local", "const", "param", "param::entry")
+SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
+          "param::entry")
 STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",
            "aligned", "f16", "lo"]
 EACH, BATCH = 40, 300
@@ -69,6 +70,8 @@ def register(name, k):
 def address(builder, mods, k):
     if builder == "cp_async":
         return "[%rd1]" if k else "[sh]"
+    if builder in ("tma_load", "tma_store"):
+        return "[%r1]" if k else "[sh]"
     space = next((m for m in mods if m in SPACES), "")
     if space.startswith("param"):
         return "[par]"
@@ -78,8 +81,11 @@ def address(builder, mods, k):
 def operand(want, builder, mods, types, k):
     if want == "[]":
         return address(builder, mods, k)
+    if want == "[,]":
+        rank = next((int(m[0]) for m in mods if re.fullmatch(r"\dd", m)), 1)
+        return "[%rd1, {" + ", ".join(f"%r{9 + i}" for i in range(rank)) + "}]"
     if want == "#":
-        return {"cp_async": "16", "lop3": "7"}.get(builder, "1")
+        return {"cp_async": "16", "lop3": "7", "tma_fence": "128"}.get(builder, "1")
     if want in ("L", "T"):
         return "END" if want == "L" else "tt"
     want = want.lstrip("=!").rstrip(">")
@@ -170,7 +176,7 @@ def refused_by_ptxas(ptxas, target, version, texts):
                     break
                 lines, before = text.split("\n"), len(bad)
                 for why in (run.stdout + run.stderr).split("\n"):
-                    n = re.search(r"line '?(\d+)", why)
+                    n = re.search(r"line '?(\d+)", why) if "Advisory" not in why else None
                     if n and lines[int(n[1]) - 1] in left:
                         bad[lines[int(n[1]) - 1]] = why
                 if len(bad) == before:

@@ -21,6 +21,11 @@ ENTRIES = {
     "cuLaunchKernel": (C.c_int, C.c_void_p, *[C.c_uint] * 7, C.c_void_p, C.c_void_p,
                        C.c_void_p),
 }
+# Later than the others: a driver without them runs what needs none.
+ENCODE = (C.c_int, C.c_void_p, C.c_int, C.c_uint32, C.c_uint64, C.c_void_p, C.c_void_p,
+          C.c_void_p, C.c_void_p, C.c_int, C.c_int, C.c_int, C.c_int)
+MAP_TYPES = {t: k for k, t in enumerate("u8 u16 u32 s32 u64 s64 f16 f32 f64 bf16".split())}
+MAP_BYTES = 128
 LOG, LOG_SIZE, ERROR_LOG, ERROR_LOG_SIZE = 3, 4, 5, 6  # CU_JIT_…
 MAJOR, MINOR = 75, 76                                  # compute capability
 
@@ -55,7 +60,7 @@ class Device:
                 "sm": 10 * self.attribute(MAJOR) + self.attribute(MINOR),
                 "cuda": f"{version.value // 1000}.{version.value % 1000 // 10}"}
 
-    def run(self, text, grid, block, inputs, out_bytes):
+    def run(self, text, grid, block, inputs, out_bytes, maps=()):
         """The bytes that the entry `golden` of the PTX text writes."""
         module = self.load(text)
         memory = []
@@ -68,7 +73,10 @@ class Device:
             for data in inputs:
                 arguments.append(self.memory(memory, len(data)).address)
                 memory[-1].write(data)
-            self.launch(function, grid, block, arguments)
+            names = ["out"] + [f"in{k}" for k in range(len(inputs))]
+            at = dict(zip(names, arguments))
+            encoded = [self.encode(m, at[m.on] + m.at) for m in maps]
+            self.launch(function, grid, block, arguments, encoded)
             result = C.create_string_buffer(out_bytes)
             out.read(result)
             return result.raw
@@ -92,8 +100,19 @@ class Device:
             raise Refused(f"{why}: {log.value.decode(errors='replace').strip()}")
         return module
 
-    def launch(self, function, grid, block, arguments):
-        values = [C.c_uint64(a) for a in arguments]
+    def encode(self, m, address):
+        """The bytes of a tensor map, in memory aligned as they must be."""
+        _driver._lib.declare(self.driver.lib, {"cuTensorMapEncodeTiled": ENCODE})
+        kept = (C.c_ubyte * (2 * MAP_BYTES))()
+        space = (C.c_ubyte * MAP_BYTES).from_buffer(kept, -C.addressof(kept) % MAP_BYTES)
+        self.driver.call("cuTensorMapEncodeTiled", C.addressof(space), MAP_TYPES[m.type],
+                         len(m.dims), address, (C.c_uint64 * 5)(*m.dims),
+                         (C.c_uint64 * 5)(*m.strides), (C.c_uint32 * 5)(*m.box),
+                         (C.c_uint32 * 5)(*m.steps), 0, m.swizzle, 0, m.fill)
+        return space
+
+    def launch(self, function, grid, block, arguments, maps=()):
+        values = [C.c_uint64(a) for a in arguments] + list(maps)
         pointers = (C.c_void_p * len(values))(*[C.addressof(v) for v in values])
         try:
             self.driver.call("cuLaunchKernel", function, grid, 1, 1, block, 1, 1, 0, None,

@@ -5,7 +5,8 @@ from .ptx import Body
 
 POLICY = "0x12F0000000000000"  # of an L2 cache hint: evict first, as createpolicy makes it
 CONSTANTS = ", ".join(str((37 * k + 11) % 256) for k in range(64))
-SPACES = ("global", "shared", "shared::cta", "local", "const", "param", "param::entry")
+SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
+          "param::entry")
 DECLARED = {"shared": ".shared .align 16 .b8 own_shared[2048];",
             "local": ".local .align 16 .b8 own_local[16];",
             "const": f".const .align 16 .b8 own_const[64] = {{{CONSTANTS}}};"}

@@ -2,7 +2,7 @@
 know to launch it.
 
 Every kernel has one entry, `golden`: the address of the outputs, then one address for each
-input.  Thread i of the grid has element i of every input and of every output; outputs lie one
+input, then tensor maps over them.  Thread i of the grid has element i of every input and of every output; outputs lie one
 after another.  Outputs start as bytes 0xEE.
 """
 import hashlib
@@ -13,6 +13,7 @@ from .forms import WIDTH
 
 VERSION = 83  # of PTX, at least: param::entry, and a driver of CUDA 12.3
 BLOCK = 128
+ROWS_OF_TILE = 256  # threads that have 8 bytes each of a tile
 FILL = 0xEE
 CLASS = {1: "p", 8: "h", 16: "h", 32: "r", 64: "d"}
 DECLARE = {"p": "pred", "h": "b16", "r": "b32", "d": "b64"}
@@ -25,6 +26,19 @@ class Output(NamedTuple):
     n: int
 
 
+class Map(NamedTuple):
+    """A tensor map: cuTensorMapEncodeTiled's arguments, over an output or input."""
+    on: str        # "out", "in0", …
+    at: int        # bytes behind its start
+    type: str
+    dims: Tuple[int, ...]
+    strides: Tuple[int, ...]  # bytes, of dimensions 1 and up
+    box: Tuple[int, ...]
+    steps: Tuple[int, ...]
+    swizzle: int
+    fill: int
+
+
 class Kernel(NamedTuple):
     name: str
     forms: Tuple[str, ...]    # mnemonics of ops.def
@@ -35,6 +49,7 @@ class Kernel(NamedTuple):
     inputs: Tuple[str, ...]   # names for inputs.make, of n elements each
     outputs: List[Output]
     n: int
+    maps: Tuple[Map, ...] = ()  # parameters behind the inputs
 
     @property
     def out_bytes(self):
@@ -54,7 +69,7 @@ class Body:
         self.count = dict.fromkeys("phrd", 0)
         self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
         self.tid, self.i = self.new("r"), self.new("d")
-        self.out = {}
+        self.out, self.maps = {}, []
 
     def new(self, kind):
         """A fresh register: of a class, or of what a type needs."""
@@ -116,6 +131,17 @@ class Body:
         self.outputs.append(Output(variant, kind, self.end, self.n))
         self.end += -(-self.n * size // 16) * 16
 
+    def skip(self, kind, variant):
+        """An output that others than its threads write."""
+        self.outputs.append(Output(variant, kind, self.end, self.n))
+        self.end += -(-self.n * WIDTH[kind] // 8 // 16) * 16
+
+    def map(self, m):
+        """The name of the parameter that is a tensor map."""
+        if m not in self.maps:
+            self.maps.append(m)
+        return f"map{self.maps.index(m)}"
+
     def begin(self):
         """The part that every kernel has: thread index, address of the outputs."""
         a, b = self.new("r"), self.new("r")
@@ -127,15 +153,17 @@ class Body:
             self.out[size] = self.at("out", size)
 
     def finish(self, forms):
-        parameters = ["out"] + [f"in{k}" for k in range(len(self.inputs))]
+        parameters = [f".param .u64 {p}" for p in
+                      ["out"] + [f"in{k}" for k in range(len(self.inputs))]]
+        parameters += [f".param .align 64 .b8 map{k}[128]" for k in range(len(self.maps))]
         head = [f".version {self.version // 10}.{self.version % 10}",
                 f".target sm_{self.sm}", ".address_size 64", *self.globals,
                 ".visible .entry golden(" +
-                ", ".join(f".param .u64 {p}" for p in parameters) + ")", "{"]
+                ", ".join(parameters) + ")", "{"]
         head += [f"  .reg .{DECLARE[c]} %{c}<{k}>;" for c, k in self.count.items() if k]
         text = "\n".join([*head, *self.locals, *self.lines, "  ret;", "}", ""])
         return Kernel(self.name, tuple(forms), self.sm, text, self.n // self.block, self.block,
-                      tuple(self.inputs), self.outputs, self.n)
+                      tuple(self.inputs), self.outputs, self.n, tuple(self.maps))
 
 
 def input_bytes(name):
@@ -145,5 +173,6 @@ def input_bytes(name):
 
 def digest(kernel):
     """What a recording is of: text, launch, inputs by name."""
-    what = json.dumps([kernel.ptx, kernel.grid, kernel.block, kernel.inputs, kernel.n])
+    what = json.dumps([kernel.ptx, kernel.grid, kernel.block, kernel.inputs, kernel.n] +
+                      ([kernel.maps] if kernel.maps else []))
     return hashlib.sha256(what.encode()).hexdigest()

@@ -27,7 +27,7 @@ def work(kernels, folder, path, settings):
             continue
         try:
             data = device.run(kernel.ptx, kernel.grid, kernel.block, store.data_of(kernel),
-                              kernel.out_bytes)
+                              kernel.out_bytes, kernel.maps)
             findings = device.findings()
             if findings:
                 raise Refused("; ".join(findings[:3]))

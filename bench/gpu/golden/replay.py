@@ -31,7 +31,8 @@ def replay(recording, emulator, report):
             continue
         inputs = recording.data_of(kernel)
         try:
-            got = device.run(kernel.ptx, kernel.grid, kernel.block, inputs, kernel.out_bytes)
+            got = device.run(kernel.ptx, kernel.grid, kernel.block, inputs, kernel.out_bytes,
+                             kernel.maps)
         except (Refused, Broken) as e:
             report(kernel, f"the emulator: {e}")
             device.findings()

@@ -11,7 +11,7 @@ import os
 import zipfile
 
 from . import inputs
-from .ptx import Kernel, Output
+from .ptx import Kernel, Map, Output
 
 SCHEMA = "attnc.golden/1"
 EPOCH = (2000, 1, 1, 0, 0, 0)
@@ -33,10 +33,11 @@ def data_of(kernel):
 
 
 def describe(kernel):
+    maps = {"maps": [list(m) for m in kernel.maps]} if kernel.maps else {}
     return {"name": kernel.name, "forms": list(kernel.forms), "sm": kernel.sm,
             "grid": kernel.grid, "block": kernel.block, "n": kernel.n,
             "inputs": [[i, digest_of(i, kernel.n)[1]] for i in kernel.inputs],
-            "outputs": [list(o) for o in kernel.outputs]}
+            "outputs": [list(o) for o in kernel.outputs], **maps}
 
 
 def write(path, about, kernels, results):
@@ -92,4 +93,6 @@ class Recording:
 def kernel_of(row, text):
     return Kernel(row["name"], tuple(row["forms"]), row["sm"], text, row["grid"], row["block"],
                   tuple(name for name, _ in row["inputs"]),
-                  [Output(*o) for o in row["outputs"]], row["n"])
+                  [Output(*o) for o in row["outputs"]], row["n"],
+                  tuple(Map(*(tuple(x) if isinstance(x, list) else x for x in m))
+                        for m in row.get("maps", ())))

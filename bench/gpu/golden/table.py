@@ -6,7 +6,7 @@ without a row is an error: an instruction that the emulator learns needs its lin
 """
 from typing import Callable, NamedTuple, Optional
 
-from . import matrices, memory, registers, warps
+from . import matrices, memory, registers, tensors, warps
 from .forms import instances, read
 
 
@@ -61,6 +61,9 @@ ROWS = [
     # memory
     Row("ld", memory.build_ld, 128), Row("st", memory.build_st, 128),
     Row("atom", memory.build_atom, 256), Row("red", memory.build_atom, 256),
+    Row("cp tensor prefetch", tensors.build_quiet, 256),
+    Row("cp tensor bulk_group", tensors.build_store, 256),
+    Row("cp tensor", tensors.build_load, 256),
     Row("cp commit_group", memory.build_cp_wait, 128),
     Row("cp wait_group", memory.build_cp_wait, 128),
     Row("cp wait_all", memory.build_cp_wait, 128),
@@ -73,10 +76,12 @@ ROWS = [
     Row("bar red", warps.build_bar_red, 512), Row("barrier red", warps.build_bar_red, 512),
     Row("bar arrive", warps.build_arrive, 256), Row("barrier arrive", warps.build_arrive, 256),
     Row("bar sync", warps.build_barrier, 256), Row("barrier sync", warps.build_barrier, 256),
+    Row("fence tensormap::generic acquire", tensors.build_quiet, 256),
     Row("fence", warps.build_fence, 128), Row("membar", warps.build_fence, 128),
     Row("bra", warps.build_bra, 256), Row("brx", warps.build_brx, 256),
     Row("ret", warps.build_exit, 256), Row("exit", warps.build_exit, 256),
     Row("nanosleep", warps.build_nothing, 128), Row("griddepcontrol", warps.build_nothing, 128),
+    Row("prefetch tensormap", tensors.build_quiet, 256),
     Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
     Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
     # matrices
