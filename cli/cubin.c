@@ -59,8 +59,8 @@ read_head(File *f, Cubin *out, attnc_error *e)
   if (f->head.e_machine != MACHINE_CUDA || f->head.e_shentsize != sizeof(Elf64_Shdr))
     return err_set(e, ATTNC_ERR_INTERNAL, "cubin: not a GPU's ELF file: machine %d",
                    f->head.e_machine);
-  out->sm = (int)(id[EI_OSABI] == ABI_CUDA_13 ? f->head.e_flags >> 8 : f->head.e_flags) &
-            0xff;
+  out->sm =
+      (int)(id[EI_OSABI] == ABI_CUDA_13 ? f->head.e_flags >> 8 : f->head.e_flags) & 0xff;
   if (!read_section(f, f->head.e_shstrndx, &f->names) || f->names.sh_type == SHT_NOBITS)
     return err_set(e, ATTNC_ERR_INTERNAL, "cubin: no names of sections");
   return ATTNC_OK;

@@ -2,15 +2,15 @@
  * in each of its loops.
  *
  * There is no disassembler here, and none is needed: an instruction is 16 bytes, its opcode
- * the low 12 bits, and sass_ops.def names those that our kernels use.  A code that the table
- * does not have is counted under its number ("0x1a3"), never left out.
- * Loops are the natural loops of the control flow: a branch back to a block that dominates
- * it.  So the retry path of a wait, which the assembler puts behind the kernel's end, makes
- * no loop of all that is between.  A loop is a *main* loop if tensor-core instructions stand
- * in it and in none inside it.  Loops come in the order of their first block, and that is
- * the order of the program: of the spans of a mask, first the one walked first.
- * Counts are of the code: what runs is the loop's code times its trips, but for the
- * waits' own retries inside. */
+ * the low 12 bits, and sass_ops.def names those that our kernels use.  A code that the
+ * table does not have is counted under its number ("0x1a3"), never left out. Loops are the
+ * natural loops of the control flow: a branch back to a block that dominates it.  So the
+ * retry path of a wait, which the assembler puts behind the kernel's end, makes no loop of
+ * all that is between.  A loop is a *main* loop if tensor-core instructions stand in it and
+ * in none inside it.  Loops come in the order of their first block, and that is the order
+ * of the program: of the spans of a mask, first the one walked first. Counts are of the
+ * code: what runs is the loop's code times its trips, but for the waits' own retries
+ * inside. */
 #ifndef ATTNC_CLI_SASS_H
 #define ATTNC_CLI_SASS_H
 
@@ -19,15 +19,16 @@
 #include <stdbool.h>
 
 /* What an instruction is for: the columns of the issue model. */
-#define SASS_CLASS_TABLE(X)                                                              \
-  X(TENSOR, "tensor") X(MUFU, "mufu") X(FLOAT, "float") X(CONVERT, "convert")             \
-  X(INTEGER, "integer") X(MOVE, "move") X(UNIFORM, "uniform") X(MEMORY, "memory")         \
-  X(SYNC, "sync") X(CONTROL, "control") X(NONE, "none") X(UNKNOWN, "unknown")
+#define SASS_CLASS_TABLE(X)                                                                \
+  X(TENSOR, "tensor")                                                                      \
+  X(MUFU, "mufu") X(FLOAT, "float") X(CONVERT, "convert") X(INTEGER, "integer")            \
+      X(MOVE, "move") X(UNIFORM, "uniform") X(MEMORY, "memory") X(SYNC, "sync")            \
+          X(CONTROL, "control") X(NONE, "none") X(UNKNOWN, "unknown")
 typedef enum SassClass {
 #define X(id, name) SASS_##id,
   SASS_CLASS_TABLE(X)
 #undef X
-  SASS_CLASSES
+      SASS_CLASSES
 } SassClass;
 extern const char *const sass_class_names[SASS_CLASSES];
 

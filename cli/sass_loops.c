@@ -18,10 +18,10 @@ typedef struct Block {
 typedef struct Flow {
   const CubinKernel *k;
   Arena *arena;
-  int sm, n;      /* instructions up to the padding */
-  bool low_byte;  /* branches have their lowest 8 bits at 16..23 */
-  int *at;        /* instruction -> block */
-  bool *leads;    /* instruction starts a block */
+  int sm, n;     /* instructions up to the padding */
+  bool low_byte; /* branches have their lowest 8 bits at 16..23 */
+  int *at;       /* instruction -> block */
+  bool *leads;   /* instruction starts a block */
   Block *b;
   int n_b;
   int *walk, n_walk; /* blocks in reverse postorder */
@@ -31,7 +31,13 @@ typedef struct Flow {
 /* ---- branches ---- */
 
 #define BRANCH 0x147 /* nine bits: BRA with any form of operand */
-enum { OP_CALL = 0x944, OP_RET = 0x950, OP_BSSY = 0x945, OP_BSYNC = 0x941, OP_EXIT = 0x94d };
+enum {
+  OP_CALL = 0x944,
+  OP_RET = 0x950,
+  OP_BSSY = 0x945,
+  OP_BSYNC = 0x941,
+  OP_EXIT = 0x94d
+};
 
 static int
 opcode(Instruction x)
@@ -57,7 +63,8 @@ unguarded(Instruction x)
 static bool
 always(Instruction x)
 {
-  return unguarded(x) && (x.hi >> 23 & 15) == 7 && !(x.lo >> 24 & 0xff) && !(x.lo >> 32 & 3);
+  return unguarded(x) && (x.hi >> 23 & 15) == 7 && !(x.lo >> 24 & 0xff) &&
+         !(x.lo >> 32 & 3);
 }
 
 /* Bits 34..81, signed: the distance from the next instruction in units of 4 bytes; where

@@ -106,7 +106,6 @@ sass_print(const Sass *s, Arena *arena, Str *out)
   table_print(t, "  ", out);
 }
 
-
 /* ---- JSON ---- */
 
 static json_t *

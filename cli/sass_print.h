@@ -17,7 +17,7 @@ attnc_status sass_kernels(const Assembled *, Arena *, Sass **, int *n, attnc_err
 void sass_print_figures(const Assembled *, Arena *, Str *);
 void sass_print(const Sass *, Arena *, Str *);
 /* {"registers": …, "remarks": […], "kernels": [{"name", "instructions", "ops": {…},
- * "classes": {…}, "loops": [{"main", "depth", "first", "last", …}]}]}; addresses in bytes. */
+ * "classes": {…}, "loops": […]}]}; addresses of loops are in bytes. */
 json_t *sass_json(const Assembled *, const Sass *, int n, Arena *);
 
 #endif

@@ -4,14 +4,15 @@
  *                         sm_90a's other schedules a fixed sample
  *   e2e_gate --all        and for sm_90a the cost model's best six, and the default with
  *                         each boolean field the other way
- *   e2e_gate --shard i/n  every legal schedule of every spec for sm_90a, the i-th of n parts
- *                         (from 0): a line for each that is at fault, and the sums
+ *   e2e_gate --shard i/n  every legal schedule of every spec for sm_90a, the i-th of n
+ * parts (from 0): a line for each that is at fault, and the sums
  *
- * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that it
- * undid what the kernel asked for.  A default schedule must moreover not spill, hold no more
- * than MOVES_MAX moves a FULL tile on sm_90a, and be no worse than tests/baseline.txt and
- * tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
- * Without ptxas lines of PTX and schedules alone are compared, and the exit status is 77. */
+ * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that
+ * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
+ * more than MOVES_MAX moves a FULL tile on sm_90a, and be no worse than tests/baseline.txt
+ * and tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
+ * Without ptxas lines of PTX and schedules alone are compared, and the exit status is 77.
+ */
 #include "tests/e2e/gate.h"
 
 #include "cli/cli.h"
@@ -97,7 +98,8 @@ flipped(json_t *base, const json_t *row)
 {
   const char *key, *found = NULL;
   json_t *value;
-  json_object_foreach (base, key, value) {
+  json_object_foreach(base, key, value)
+  {
     const json_t *other = json_object_get(row, key);
     if (json_equal(value, other))
       continue;
@@ -125,7 +127,8 @@ add_variations(Gate *g, const GateSpec *s, bool all)
 {
   json_t *rows = legal_schedules(s), *base = default_schedule(s), *row;
   size_t i;
-  json_array_foreach (rows, i, row) {
+  json_array_foreach(rows, i, row)
+  {
     const char *field = base ? flipped(base, row) : NULL;
     if (i < BEST && (all || sampled(s, "best", (int)i)))
       add_pinned(g, s, row, "best", (int)i + 1);
@@ -144,8 +147,7 @@ add_product(Gate *g, int shard, int shards)
   for (int s = 0; s < g->n_specs; s++) {
     json_t *rows = legal_schedules(&g->specs[s]), *row;
     size_t i;
-    json_array_foreach (rows, i, row)
-      if (n++ % shards == shard)
+    json_array_foreach(rows, i, row) if (n++ % shards == shard)
         add_pinned(g, &g->specs[s], row, "product", (int)i + 1);
     json_decref(rows);
   }
@@ -248,8 +250,8 @@ product(Gate *g, const char *shard)
   if (sscanf(shard, "%d/%d", &i, &n) != 2 || i < 0 || i >= n || !g->version)
     return fprintf(stderr, "--shard i/n needs 0 <= i < n, and ptxas\n"), 2;
   int all = add_product(g, i, n);
-  printf("# %s, shard %d of %d: %d of %d legal schedules of %d specs, ptxas %s\n", HOPPER, i,
-         n, g->jobs.n, all, g->n_specs, g->version);
+  printf("# %s, shard %d of %d: %d of %d legal schedules of %d specs, ptxas %s\n", HOPPER,
+         i, n, g->jobs.n, all, g->n_specs, g->version);
   Result *r = do_jobs(g, true);
   for (int k = 0; r && k < g->jobs.n; k++)
     judge_other(g, &g->jobs.at[k], &r[k]);

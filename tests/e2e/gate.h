@@ -2,9 +2,9 @@
  *
  * A job is one spec on one target with one schedule; a result says what ptxas thinks of it,
  * as plain data, so that it can lie in memory that several processes share.  gate_spec.c
- * loads the specs; gate_job.c compiles, assembles and counts; gate_pool.c does many jobs on a few processors;
- * gate_base.c reads, writes and compares tests/baseline.txt and tests/opcodes.txt; gate.c
- * chooses the jobs and judges. */
+ * loads the specs; gate_job.c compiles, assembles and counts; gate_pool.c does many jobs on
+ * a few processors; gate_base.c reads, writes and compares tests/baseline.txt and
+ * tests/opcodes.txt; gate.c chooses the jobs and judges. */
 #ifndef ATTNC_TESTS_GATE_H
 #define ATTNC_TESTS_GATE_H
 
@@ -17,26 +17,26 @@
 enum { PARTS_MAX = 8, SPECS_MAX = 256 };
 
 /* name, how many instructions of a part it counts (an expression over `c`) */
-#define COLUMN_TABLE(X)                                                                  \
-  X(tensor, sass_class_total(c, SASS_TENSOR))                                            \
-  X(mufu, sass_class_total(c, SASS_MUFU))                                                \
-  X(float, sass_class_total(c, SASS_FLOAT))                                              \
-  X(convert, sass_class_total(c, SASS_CONVERT))                                          \
-  X(integer, sass_class_total(c, SASS_INTEGER))                                          \
-  X(move, sass_class_total(c, SASS_MOVE))                                                \
-  X(uniform, sass_class_total(c, SASS_UNIFORM))                                          \
-  X(memory, sass_class_total(c, SASS_MEMORY))                                            \
-  X(sync, sass_class_total(c, SASS_SYNC))                                                \
-  X(control, sass_class_total(c, SASS_CONTROL))                                          \
-  X(unknown, sass_class_total(c, SASS_UNKNOWN))                                          \
-  X(mov, sass_total(c, "MOV") + sass_total(c, "IMAD.MOV"))                               \
-  X(warpgroup, sass_total(c, "WARPGROUP"))                                               \
+#define COLUMN_TABLE(X)                                                                    \
+  X(tensor, sass_class_total(c, SASS_TENSOR))                                              \
+  X(mufu, sass_class_total(c, SASS_MUFU))                                                  \
+  X(float, sass_class_total(c, SASS_FLOAT))                                                \
+  X(convert, sass_class_total(c, SASS_CONVERT))                                            \
+  X(integer, sass_class_total(c, SASS_INTEGER))                                            \
+  X(move, sass_class_total(c, SASS_MOVE))                                                  \
+  X(uniform, sass_class_total(c, SASS_UNIFORM))                                            \
+  X(memory, sass_class_total(c, SASS_MEMORY))                                              \
+  X(sync, sass_class_total(c, SASS_SYNC))                                                  \
+  X(control, sass_class_total(c, SASS_CONTROL))                                            \
+  X(unknown, sass_class_total(c, SASS_UNKNOWN))                                            \
+  X(mov, sass_total(c, "MOV") + sass_total(c, "IMAD.MOV"))                                 \
+  X(warpgroup, sass_total(c, "WARPGROUP"))                                                 \
   X(local, sass_total(c, "LDL") + sass_total(c, "STL"))
 typedef enum Column {
 #define X(name, expression) COLUMN_##name,
   COLUMN_TABLE(X)
 #undef X
-  COLUMNS
+      COLUMNS
 } Column;
 extern const char *const column_names[COLUMNS];
 
@@ -52,7 +52,7 @@ typedef struct Result {
   char schedule[128]; /* one word */
   char why[240];      /* BROKEN, ILLEGAL: the reason; DONE: the first remark, or "" */
   int regs, spills, stack, lines;
-  int n_parts;            /* parts[0] is the kernel */
+  int n_parts; /* parts[0] is the kernel */
   Part parts[PARTS_MAX];
   int head_dim, block_n, num_warps; /* of the schedule */
 } Result;
@@ -64,8 +64,8 @@ typedef struct GateSpec {
   int head_dim;
 } GateSpec;
 
-/* All of specs/, for problems of middling sizes: how many.  A refused one is told and counted
- * in *bad. */
+/* All of specs/, for problems of middling sizes: how many.  A refused one is told and
+ * counted in *bad. */
 int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
 
 typedef struct Job {

@@ -51,12 +51,10 @@ read_count(Baseline *b, const char *line)
 {
   Count *c = &b->counts[b->n_counts];
   int at = 0, step, column = 0;
-  if (b->n_counts == ROWS_MAX - 1 ||
-      sscanf(line, "%71s %11s %d %d%n", c->spec, c->target, &c->part, &c->counts.all,
-             &at) != 4)
+  if (b->n_counts == ROWS_MAX - 1 || sscanf(line, "%71s %11s %d %d%n", c->spec, c->target,
+                                            &c->part, &c->counts.all, &at) != 4)
     return;
-  while (column < COLUMNS &&
-         sscanf(line + at, " %d%n", &c->counts.n[column], &step) == 1) {
+  while (column < COLUMNS && sscanf(line + at, " %d%n", &c->counts.n[column], &step) == 1) {
     at += step;
     column++;
   }
@@ -107,10 +105,11 @@ write_kernels(const char *assembler, const Job *jobs, const Result *r, int n)
   FILE *f = fopen(KERNELS, "w");
   if (!f)
     return false;
-  fprintf(f,
-          "# Default schedules: spec, target, schedule, registers, spilled bytes, lines of\n"
-          "# PTX.  ATTNC_UPDATE=1 rewrites it.\nassembler %s\n",
-          assembler);
+  fprintf(
+      f,
+      "# Default schedules: spec, target, schedule, registers, spilled bytes, lines of\n"
+      "# PTX.  ATTNC_UPDATE=1 rewrites it.\nassembler %s\n",
+      assembler);
   for (int i = 0; i < n; i++)
     fprintf(f, "%s %s %s %d %d %d\n", jobs[i].spec->name, jobs[i].target, r[i].schedule,
             r[i].regs, r[i].spills, r[i].lines);
@@ -123,10 +122,11 @@ write_counts(const Job *jobs, const Result *r, int n)
   FILE *f = fopen(OPCODES, "w");
   if (!f)
     return false;
-  fprintf(f, "# Machine instructions of default schedules by the baseline's assembler, made\n"
-             "# with it: part 0 is the kernel, 1… its main loops in the code's order; mov,\n"
-             "# warpgroup and local (spills) are in the columns before them as well.\n"
-             "# spec target part all");
+  fprintf(f,
+          "# Machine instructions of default schedules by the baseline's assembler, made\n"
+          "# with it: part 0 is the kernel, 1… its main loops in the code's order; mov,\n"
+          "# warpgroup and local (spills) are in the columns before them as well.\n"
+          "# spec target part all");
   for (int i = 0; i < COLUMNS; i++)
     fprintf(f, " %s", column_names[i]);
   fprintf(f, "\n");

@@ -1,7 +1,7 @@
 /* gate_pool.c: many jobs on a few processes.
  *
- * Results lie in memory that all share; each process takes the next job until there is none.
- * A process that dies leaves its job PENDING, and another takes its place. */
+ * Results lie in memory that all share; each process takes the next job until there is
+ * none. A process that dies leaves its job PENDING, and another takes its place. */
 #include "tests/e2e/gate.h"
 
 #include <errno.h>

@@ -40,19 +40,21 @@ teardown(void **state)
 static void
 put_kernel(Str *s, const char *name, const char *body)
 {
-  str_printf(s, ".visible .entry %s(.param .u64 a, .param .u32 c, .param .align 64 .b8 map[128])"
-                " .reqntid 128 .maxnreg 128 {\n"
-                ".reg .b64 %%rd<16>; .reg .b32 %%r<64>; .reg .f32 %%f<16>; .reg .pred %%p<20>;"
-                " .reg .b16 %%h<4>; .reg .f64 %%d<4>;\n"
-                "ld.param.u64 %%rd0,[a]; ld.param.u32 %%r0,[c];"
-                " cvta.to.global.u64 %%rd1,%%rd0; mov.u32 %%r40,%%tid.x;"
-                " mul.wide.u32 %%rd2,%%r40,64; add.u64 %%rd1,%%rd1,%%rd2;"
-                " mov.u32 %%r41,%%ctaid.x; mul.lo.u32 %%r42,%%r41,%%r0; mov.u32 %%r43,sh;"
-                " add.u32 %%r44,%%r43,%%r42; mov.b64 %%rd10,map;"
-                " cvta.param.u64 %%rd10,%%rd10;\n"
-                "ld.global.v4.u32 {%%r1,%%r2,%%r3,%%r4},[%%rd1];"
-                " ld.global.v4.f32 {%%f1,%%f2,%%f3,%%f4},[%%rd1+16];\n",
-             name);
+  str_printf(
+      s,
+      ".visible .entry %s(.param .u64 a, .param .u32 c, .param .align 64 .b8 map[128])"
+      " .reqntid 128 .maxnreg 128 {\n"
+      ".reg .b64 %%rd<16>; .reg .b32 %%r<64>; .reg .f32 %%f<16>; .reg .pred %%p<20>;"
+      " .reg .b16 %%h<4>; .reg .f64 %%d<4>;\n"
+      "ld.param.u64 %%rd0,[a]; ld.param.u32 %%r0,[c];"
+      " cvta.to.global.u64 %%rd1,%%rd0; mov.u32 %%r40,%%tid.x;"
+      " mul.wide.u32 %%rd2,%%r40,64; add.u64 %%rd1,%%rd1,%%rd2;"
+      " mov.u32 %%r41,%%ctaid.x; mul.lo.u32 %%r42,%%r41,%%r0; mov.u32 %%r43,sh;"
+      " add.u32 %%r44,%%r43,%%r42; mov.b64 %%rd10,map;"
+      " cvta.param.u64 %%rd10,%%rd10;\n"
+      "ld.global.v4.u32 {%%r1,%%r2,%%r3,%%r4},[%%rd1];"
+      " ld.global.v4.f32 {%%f1,%%f2,%%f3,%%f4},[%%rd1+16];\n",
+      name);
   str_put(s, body);
   str_put(s, "\nst.global.v4.u32 [%rd1+32],{%r1,%r2,%r3,%r4};"
              " st.global.v4.f32 [%rd1+48],{%f1,%f2,%f3,%f4};\nret; }\n");
@@ -62,8 +64,9 @@ static Str
 new_module(const char *target)
 {
   Str s = str_new(arena);
-  str_printf(&s, ".version %s\n.target %s\n.address_size 64\n"
-                 ".extern .shared .align 1024 .b8 sh[];\n",
+  str_printf(&s,
+             ".version %s\n.target %s\n.address_size 64\n"
+             ".extern .shared .align 1024 .b8 sh[];\n",
              str_eq(target, "sm_120") ? "8.7" : "8.0", target);
   return s;
 }
@@ -156,17 +159,18 @@ test_every_row_is_identified(void **state)
   probes_of("sm_120");
 }
 
-/* A loop of tiles around a main loop with a wait in it: what a kernel of ours looks like. */
-#define NEST                                                                             \
-  "mov.u32 %r20,0;\n$TILE: mov.u32 %r21,0;\n"                                            \
-  "$MAIN:\n$WAIT: mbarrier.try_wait.parity.shared.b64 %p1,[%r44],%r21;\n"                \
-  "@%p1 bra $READY; bra $WAIT;\n$READY:\n"                                               \
-  "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r5,%r6,%r7,%r8},[%r2];\n"                  \
-  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4},"                 \
-  "{%r5,%r6,%r7,%r8},{%r5,%r6},{%f1,%f2,%f3,%f4};\n"                                     \
-  "mbarrier.arrive.shared.b64 _,[%r44];\n"                                               \
-  "add.u32 %r21,%r21,1; setp.lt.u32 %p2,%r21,%r0; @%p2 bra $MAIN;\n"                     \
-  "st.global.v4.f32 [%rd1+64],{%f1,%f2,%f3,%f4}; bar.sync 0;\n"                          \
+/* A loop of tiles around a main loop with a wait in it: what a kernel of ours looks like.
+ */
+#define NEST                                                                               \
+  "mov.u32 %r20,0;\n$TILE: mov.u32 %r21,0;\n"                                              \
+  "$MAIN:\n$WAIT: mbarrier.try_wait.parity.shared.b64 %p1,[%r44],%r21;\n"                  \
+  "@%p1 bra $READY; bra $WAIT;\n$READY:\n"                                                 \
+  "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r5,%r6,%r7,%r8},[%r2];\n"                    \
+  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4},"                   \
+  "{%r5,%r6,%r7,%r8},{%r5,%r6},{%f1,%f2,%f3,%f4};\n"                                       \
+  "mbarrier.arrive.shared.b64 _,[%r44];\n"                                                 \
+  "add.u32 %r21,%r21,1; setp.lt.u32 %p2,%r21,%r0; @%p2 bra $MAIN;\n"                       \
+  "st.global.v4.f32 [%rd1+64],{%f1,%f2,%f3,%f4}; bar.sync 0;\n"                            \
   "add.u32 %r20,%r20,1; setp.lt.u32 %p3,%r20,%r41; @%p3 bra $TILE;\n"
 
 static void
@@ -199,12 +203,12 @@ test_loops_of_real_code(void **state)
 }
 
 /* Two products into the same accumulators a trip; `between` is done while they run. */
-#define PRODUCTS(between)                                                                \
-  "mov.b64 %rd3,{%r42,%r0}; mov.b64 %rd4,{%r42,%r0}; mov.u32 %r21,0;\n"                   \
-  "$MAIN: .pragma \"nounroll\";\nwgmma.fence.sync.aligned;\n"                            \
-  "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f1,%f2,%f3,%f4},%rd3,%rd4,"        \
-  "1,1,1,0,0;\nwgmma.commit_group.sync.aligned;\n" between                               \
-  "wgmma.wait_group.sync.aligned 0;\n"                                                   \
+#define PRODUCTS(between)                                                                  \
+  "mov.b64 %rd3,{%r42,%r0}; mov.b64 %rd4,{%r42,%r0}; mov.u32 %r21,0;\n"                    \
+  "$MAIN: .pragma \"nounroll\";\nwgmma.fence.sync.aligned;\n"                              \
+  "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f1,%f2,%f3,%f4},%rd3,%rd4,"         \
+  "1,1,1,0,0;\nwgmma.commit_group.sync.aligned;\n" between                                 \
+  "wgmma.wait_group.sync.aligned 0;\n"                                                     \
   "add.u32 %r21,%r21,1; setp.lt.u32 %p2,%r21,%r0; @%p2 bra $MAIN;\n"
 
 static const char *
@@ -242,10 +246,10 @@ test_products_in_flight(void **state)
 
 /* ---- by hand ---- */
 
-#define NOP_LO 0x0000000000007918u
+#define NOP_LO  0x0000000000007918u
 #define EXIT_LO 0x000000000000794du
 #define HMMA_LO 0x000000000000723cu
-#define PT_HI (7ull << 23)
+#define PT_HI   (7ull << 23)
 
 /* BRA of `distance` instructions from the next one; guard 7: always. */
 static Instruction
@@ -275,7 +279,7 @@ test_branches_of_both_kinds(void **state)
   (void)state;
   for (int low = 0; low < 2; low++) {
     const Instruction code[] = {
-        {NOP_LO, 0},      {HMMA_LO, 0}, {NOP_LO, 0},  bra(-3, 0, low),
+        {NOP_LO, 0},      {HMMA_LO, 0},    {NOP_LO, 0}, bra(-3, 0, low),
         {EXIT_LO, PT_HI}, bra(-1, 7, low), {NOP_LO, 0}, {NOP_LO, 0},
     };
     Sass s = read_code(code, 8, ATTNC_OK);
@@ -293,9 +297,9 @@ test_a_retry_out_of_line(void **state)
 {
   (void)state;
   const Instruction code[] = {
-      {NOP_LO, 0},  bra(4, 0, true), {HMMA_LO, 0}, {NOP_LO, 0}, {EXIT_LO, PT_HI},
-      {NOP_LO, 0}, /* unreached */
-      {NOP_LO, 0},  bra(-2, 1, true), bra(-7, 7, true), bra(-1, 7, true),
+      {NOP_LO, 0},      bra(4, 0, true),  {HMMA_LO, 0},     {NOP_LO, 0},
+      {EXIT_LO, PT_HI}, {NOP_LO, 0}, /* unreached */
+      {NOP_LO, 0},      bra(-2, 1, true), bra(-7, 7, true), bra(-1, 7, true),
   };
   Sass s = read_code(code, 10, ATTNC_OK);
   assert_int_equal(s.n_loops, 1);
@@ -343,9 +347,13 @@ image(void)
   x.head.e_shentsize = sizeof(Elf64_Shdr);
   x.head.e_shnum = 3;
   x.head.e_shstrndx = 1;
-  x.section[1] = (Elf64_Shdr){.sh_name = 1, .sh_type = SHT_STRTAB, .sh_size = sizeof x.names,
+  x.section[1] = (Elf64_Shdr){.sh_name = 1,
+                              .sh_type = SHT_STRTAB,
+                              .sh_size = sizeof x.names,
                               .sh_offset = offsetof(Image, names)};
-  x.section[2] = (Elf64_Shdr){.sh_name = 11, .sh_type = SHT_PROGBITS, .sh_size = sizeof x.code,
+  x.section[2] = (Elf64_Shdr){.sh_name = 11,
+                              .sh_type = SHT_PROGBITS,
+                              .sh_size = sizeof x.code,
                               .sh_offset = offsetof(Image, code)};
   return x;
 }
@@ -413,8 +421,9 @@ static void
 test_remarks(void **state)
 {
   (void)state;
-  const char *log = "ptxas info : (C7508) 'setmaxnreg' ignored\nptxas info : Used 9 registers\n"
-                    "ptxas info : (C7513) serialized\n";
+  const char *log =
+      "ptxas info : (C7508) 'setmaxnreg' ignored\nptxas info : Used 9 registers\n"
+      "ptxas info : (C7513) serialized\n";
   assert_string_equal(ptxas_remark(log, 0, arena), "(C7508) 'setmaxnreg' ignored");
   assert_string_equal(ptxas_remark(log, 1, arena), "(C7513) serialized");
   assert_null(ptxas_remark(log, 2, arena));
