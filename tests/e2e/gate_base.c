@@ -27,6 +27,12 @@ struct Baseline {
   Count counts[ROWS_MAX];
 };
 
+const char *const column_names[COLUMNS] = {
+#define X(name, expression) #name,
+    COLUMN_TABLE(X)
+#undef X
+};
+
 bool
 baseline_counts(const char *target)
 {
@@ -144,6 +150,32 @@ bool
 baseline_write(const char *assembler, const Job *jobs, const Result *r, int n)
 {
   return write_kernels(assembler, jobs, r, n) && write_counts(jobs, r, n);
+}
+
+/* ---- loops ---- */
+
+int
+gate_full(const Result *r)
+{
+  int best = 0;
+  double least = 0;
+  for (int i = 1; i < r->n_parts; i++) {
+    double each = (double)r->parts[i].all / r->parts[i].n[COLUMN_tensor];
+    if (!best || each < least) {
+      best = i;
+      least = each;
+    }
+  }
+  return best;
+}
+
+/* A tile takes one wgmma for 16 columns of Q and K, and one for 16 keys. */
+int
+gate_tiles(const Result *r, int part)
+{
+  int each = (r->head_dim + 15) / 16 + (r->block_n + 15) / 16;
+  int tiles = each ? (r->parts[part].n[COLUMN_tensor] + each / 2) / each : 0;
+  return tiles > 0 ? tiles : 1;
 }
 
 /* ---- comparing ---- */

@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const column_names[COLUMNS] = {
-#define X(name, expression) #name,
-    COLUMN_TABLE(X)
-#undef X
-};
-
 static void
 count_part(const SassCounts *c, Part *p)
 {
@@ -116,28 +110,4 @@ gate_job(const Job *j, bool assemble, Result *r)
     r->outcome = DONE;
   arena_free(arena);
   attnc_kernel_release(k);
-}
-
-int
-gate_full(const Result *r)
-{
-  int best = 0;
-  double least = 0;
-  for (int i = 1; i < r->n_parts; i++) {
-    double each = (double)r->parts[i].all / r->parts[i].n[COLUMN_tensor];
-    if (!best || each < least) {
-      best = i;
-      least = each;
-    }
-  }
-  return best;
-}
-
-/* A tile takes one wgmma for 16 columns of Q and K, and one for 16 keys. */
-int
-gate_tiles(const Result *r, int part)
-{
-  int each = (r->head_dim + 15) / 16 + (r->block_n + 15) / 16;
-  int tiles = each ? (r->parts[part].n[COLUMN_tensor] + each / 2) / each : 0;
-  return tiles > 0 ? tiles : 1;
 }
