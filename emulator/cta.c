@@ -1,4 +1,4 @@
-#include "emulator/emu.h"
+#include "emulator/bulk.h"
 #include "emulator/decode.h"
 #include "emulator/lanes.h"
 #include "emulator/layout.h"
@@ -75,13 +75,17 @@ set_up(Exec *x, uint64_t seed)
   x->memory = aligned_alloc(64, aligned(all + c->shared_bytes + 64 + lines));
   x->shadow = shadow_new(x->launch->shadow);
   x->async = async_new(c->n_warps, x->launch->set.async, seed);
-  if (!x->memory || !x->shadow || !x->async)
+  x->bulk = bulk_new(x->launch->set.async, seed);
+  if (!x->memory || !x->shadow || !x->async || !x->bulk)
     return false;
   memset(x->memory, 0, all);
   c->shared = x->memory + all;
   c->layout = c->shared + c->shared_bytes + 64;
   x->counts = shadow_counts(x->shadow);
   for (int i = 0; i < c->n_warps; i++) {
+    if (k->wgmma && !(c->warp[i].wgmma =
+                          wgmma_new(k->rows, x->launch->set.async, seed + (uint64_t)i)))
+      return false;
     place_warp(&c->warp[i], k, x->memory + each * (size_t)i);
     fill_constants(&c->warp[i], k);
   }
@@ -109,6 +113,9 @@ exec_free(Exec *x)
   if (!x)
     return;
   async_free(x->async);
+  for (int i = 0; i < MAX_WARPS; i++)
+    wgmma_free(x->cta.warp[i].wgmma);
+  bulk_free(x->bulk);
   if (x->shadow)
     shadow_free(x->shadow);
   free(x->memory);
@@ -199,7 +206,8 @@ start_warp(Exec *x, int id)
   w->born = w->live = w->active = left >= LANES ? FULL : (1u << left) - 1;
   w->n_parked = w->spins = 0;
   w->barrier = -1;
-  w->done = false;
+  w->done = w->stalled = false;
+  w->waits_for = 0;
   w->executed = 0;
   if (checks)
     memcpy(w->def, k->def0, (size_t)k->rows * 4);
@@ -210,6 +218,8 @@ start_warp(Exec *x, int id)
   w->pred[PRED_TRUE] = FULL;
   memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
   fill_specials(x, w);
+  if (w->wgmma)
+    wgmma_reset(w->wgmma, k->rows);
 }
 
 static void
@@ -231,6 +241,7 @@ start_cta(Exec *x, uint64_t index)
   x->result = CUDA_SUCCESS;
   shadow_cta_begin(x->shadow, (int)index);
   async_reset(x->async, c->shared);
+  bulk_reset(x->bulk);
   for (int i = 0; i < c->n_warps; i++)
     start_warp(x, i);
 }
@@ -252,7 +263,7 @@ runnable(Exec *x, int from)
 {
   for (int j = 0; j < x->cta.n_warps; j++) {
     Warp *w = &x->cta.warp[(from + j) % x->cta.n_warps];
-    if (!w->done && w->barrier < 0)
+    if (!w->done && w->barrier < 0 && !w->stalled)
       return w;
   }
   return NULL;
@@ -282,7 +293,9 @@ describe(const Exec *x, char *text, size_t n)
     const Insn *i = &x->kernel->code[w->barrier < 0 ? w->pc : w->pc - 1];
     const Barrier *b = w->barrier < 0 ? NULL : &x->cta.barrier[w->barrier];
     int k;
-    if (w->done)
+    if (w->stalled && !b)
+      k = bulk_describe(x, w, text + at, n - at);
+    else if (w->done)
       k = snprintf(text + at, n - at, "; warp %d has exited", j);
     else if (b)
       k = snprintf(text + at, n - at, "; warp %d waits at line %d for barrier %d, %u of %u",
@@ -314,6 +327,8 @@ run_warps(Exec *x)
   int left = x->cta.n_warps, last = -1;
   while (left) {
     Warp *w = next_warp(x, last);
+    if (!w && bulk_progress(x)) /* nobody waits for it, but time goes by */
+      continue;
     if (!w)
       return hung(x, "deadlock", "no warp can go on");
     if (!x->slice)
@@ -341,6 +356,8 @@ cta_run(Exec *x, uint64_t index)
 {
   start_cta(x, index);
   CUresult r = run_warps(x);
+  if (r == CUDA_SUCCESS)
+    bulk_end(x);
   stats_cta(x, x->launch->cost + index * COSTS);
   shadow_cta_end(x->shadow);
   return r;

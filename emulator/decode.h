@@ -82,12 +82,17 @@ void dec_hint(Dec *, const Res *policy);
           X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(atom) X(cp_async) X(cp_commit)   \
               X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
                   X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
-                      X(tma_store) X(tma_prefetch) X(tma_fence)
+                      X(tma_store) X(tma_prefetch) X(tma_fence)                                      \
+                          X(wgmma) X(wgmma_group)       \
+                          X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)           \
+                              X(bulk_load) X(bulk_store) X(bulk_commit) X(bulk_wait)       \
+                                  X(fence_proxy)
 #define X(name) Build build_##name;
 BUILDERS(X)
 #undef X
 
 /* Arguments of forms. */
+enum { W_FENCE, W_COMMIT, W_WAIT };
 enum { P_AND, P_OR, P_XOR, P_NOT, P_MOV };
 enum { B_SYNC, B_ARRIVE };
 enum { R_POPC, R_AND, R_OR };
@@ -104,6 +109,7 @@ enum {
   A_CAS,
   A_OPS,
 };
+enum { MB_ARRIVE, MB_ARRIVE_EXPECT, MB_EXPECT, MB_COMPLETE };
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
 enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 

@@ -22,6 +22,7 @@
 #include "emulator/mma.h"
 #include "emulator/ptx.h"
 #include "emulator/shadow.h"
+#include "emulator/wgmma.h"
 #include "runtime/cuda_abi.h"
 
 #include <pthread.h>
@@ -89,7 +90,10 @@ struct Insn {
   uint16_t n_d, n_s;   /* of the list: rows written, then rows read */
   int32_t line;
   int64_t imm, imm2;
-  MmaForm mma;
+  union {
+    MmaForm mma;
+    WgmmaForm wgmma;
+  };
   struct { /* what a step needs to know, by its kind */
     uint8_t space, bytes, vec, sub, type, cond, reg;
     uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
@@ -119,6 +123,7 @@ struct Kernel {
   uint32_t param_bytes, local_bytes, shared_bytes; /* of what is declared */
   uint32_t dynamic_at;                             /* where .extern .shared starts */
   uint32_t max_dynamic;                            /* opted in */
+  bool wgmma;                                      /* it has wgmma instructions */
   int carveout;
 };
 
@@ -137,8 +142,12 @@ struct Warp {
   uint32_t live, active, born;
   Group parked[LANES];
   int n_parked, spins;
+  Wgmma *wgmma; /* NULL: the kernel has none */
   int barrier; /* at which it waits; -1: none */
   bool done;
+  bool stalled;       /* its wait for an mbarrier failed, and nothing has happened since */
+  int stalled_line;
+  uint32_t waits_for; /* offset of that mbarrier + 1 */
   uint64_t executed;
 };
 
@@ -189,6 +198,7 @@ struct Exec {
   Shadow *shadow;
   ShadowCount *counts;
   Async *async;
+  struct Bulk *bulk;
   const Alloc *last; /* allocation found last */
   uint64_t slice;
   uint64_t random;
@@ -250,6 +260,8 @@ Stop exec_warp(Exec *, Warp *); /* until it blocks, ends, or its slice is over *
 /* Write a row under a mask. */
 void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
 void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
+/* A row is read: tells where lanes of mask are not defined. */
+void exec_undefined(Exec *, const Insn *, uint32_t row, uint32_t mask);
 const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 
 /* ---- cta.c ---- */

@@ -147,6 +147,7 @@ shadow_free(Shadow *s)
   free(s->words);
   free(s->init);
   free(s->times);
+  free(s->agents);
   free(s);
 }
 

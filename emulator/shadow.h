@@ -26,6 +26,7 @@
   X(RACE, "race", "two warps, one writes shared bytes, no order")                       \
   X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                   \
   X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                 \
+  X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")          \
   X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
   X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
@@ -102,6 +103,7 @@ typedef struct ShadowAccess {
   uint32_t mask; /* lanes; ldmatrix and stmatrix: lanes that give row addresses */
   uint8_t op;    /* ShadowOp */
   uint8_t bytes; /* per lane: 1 2 4 8 16; ldmatrix and stmatrix: 16 */
+  uint8_t one;   /* global: 1 + the lane whose pieces these all are; 0: each is its own */
 } ShadowAccess;
 
 /* In bounds and aligned; off[l] is an offset into the CTA's shared memory. */
@@ -116,6 +118,24 @@ void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
 void shadow_arrive(Shadow *, int warp, int barrier);
 void shadow_release(Shadow *, int barrier, uint32_t released);
 void shadow_warp_sync(Shadow *, int warp, uint32_t mask); /* bar.warp.sync */
+/* The asynchronous proxy: shadow_async.c.  mbarriers go by number, copies by the phase that
+ * they complete in, stores and wgmma groups by their numbers in their warp. */
+void shadow_mbar_init(Shadow *, int mbar, int warp);
+bool shadow_mbar_known(const Shadow *, int mbar, int warp); /* is its init ordered before */
+bool shadow_mbar_fenced(const Shadow *, int mbar);
+void shadow_mbar_arrive(Shadow *, int mbar, int warp);
+void shadow_mbar_complete(Shadow *, int mbar);
+void shadow_mbar_wait(Shadow *, int mbar, int warp); /* a wait that succeeded */
+void shadow_mbar_fence(Shadow *, int warp); /* fence.mbarrier_init */
+void shadow_proxy_fence(Shadow *, int warp);
+void shadow_bulk_write(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                       int mbar, uint32_t phase);
+void shadow_bulk_read(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                      uint32_t number);
+void shadow_bulk_done(Shadow *, int warp, uint32_t number);
+void shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t bytes,
+                       uint32_t group);
+void shadow_wgmma_done(Shadow *, int warp, uint32_t group);
 /* After SHADOW_COPY accesses; n < 0: wait_all. */
 void shadow_commit(Shadow *, int warp, uint32_t mask);
 void shadow_wait(Shadow *, int warp, uint32_t mask, int n);

@@ -20,6 +20,7 @@ enum {
   SH_TIME_MAX = (1 << 24) - 1,
   SH_INSN_MAX = (1 << 15) - 2, /* stored plus one, 0: none */
   SH_DEDUP = 512,              /* different findings of one launch */
+  SH_MBARS = 64,
 };
 
 /* w: time or copy id 24, warp 5, ASYNC, ATOMIC (or the high bit of an async lane), UNIFORM.
@@ -45,7 +46,29 @@ typedef struct ReaderTimes {
 typedef struct Known {
   uint32_t time[SH_WARPS]; /* accesses of that warp up to this time came before */
   uint32_t copy[SH_WARPS]; /* copies of that warp up to this one are visible */
+  /* of CTAs that work asynchronously: */
+  uint32_t fenced[SH_WARPS]; /* writes of that warp up to this time count for engines */
+  uint32_t group[SH_WARPS];  /* wgmma groups of that warp up to this one are complete */
+  uint32_t store[SH_WARPS];  /* bulk stores of that warp up to this one have read */
+  uint32_t mbar[SH_MBARS];   /* phases of that mbarrier known to be complete */
 } Known;
+
+/* 16 bytes as the engines see them: shadow_async.c. */
+typedef struct Agent {
+  uint32_t bulk;  /* phase + 1 of the mbarrier that tells when they are filled; 0: nobody */
+  uint32_t store; /* number of the bulk store that read last; 0: none */
+  uint32_t readers; /* warps whose wgmma read, in … */
+  uint32_t group[SH_WARPS];
+  int insn, store_insn, wgmma_insn;
+  uint8_t mbar, warp, store_warp;
+} Agent;
+
+typedef struct ShadowMbar {
+  Known next, done; /* of who arrives in this phase, of all who arrived in complete ones */
+  uint32_t phases, at; /* complete; time of its init */
+  int warp;
+  bool made, fenced;
+} ShadowMbar;
 
 typedef struct CopyLanes {
   uint32_t last;       /* id issued last */
@@ -86,6 +109,9 @@ struct Shadow {
   Word *words;    /* [4 * n_chunks] while not */
   uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
   ReaderTimes *times;
+  bool async;     /* agents and mbarriers are in use */
+  Agent *agents;  /* [n_chunks] */
+  ShadowMbar mbar[SH_MBARS];
   int n_times, cap_times;
   int32_t free_times;
   bool fenced;
@@ -102,7 +128,22 @@ void shadow_report(Shadow *, const Report *, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 int shadow_line(const Shadow *, int insn); /* 0: unknown */
 
+/* ---- shadow_shared.c ---- */
+/* A read or write of 16 bytes by an engine, against what warps did before: ordered, and
+ * fenced for its proxy. */
+void shadow_word_async(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
+
+/* ---- shadow_async.c ---- */
+bool shadow_async_begin(Shadow *);
+void shadow_async_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+
 /* ---- shadow_sync.c ---- */
+void shadow_raise(Known *to, const Known *from);
+/* What the warp knows and did goes into a clock; what a clock has, into what it knows. */
+void shadow_publish(Shadow *, int warp, Known *to);
+void shadow_learn(Shadow *, int warp, const Known *from);
+/* Before an access: it is later than the warp's last arrival. */
+void shadow_after_arrival(Shadow *, int warp);
 void shadow_sync_reset(Shadow *);
 void shadow_tick(Shadow *);
 /* Is the copy landed and visible for this lane of this warp?  waited: landed for somebody.

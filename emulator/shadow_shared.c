@@ -467,10 +467,7 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
   count(s, a, off);
   if (!s->checks)
     return;
-  if (s->pending >> a->warp & 1) { /* it goes on after bar.arrive: later than its arrival */
-    s->pending &= ~(1u << a->warp);
-    shadow_tick(s);
-  }
+  shadow_after_arrival(s, a->warp);
   Touch t = {.a = a};
   if (a->op == SHADOW_COPY)
     t.copy = shadow_copy_issue(s, a->warp, a->mask);
@@ -488,7 +485,49 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
       *init = (uint16_t)(*init | need);
     else if ((*init & need) != need)
       found_uninit(s, a, t.lane, at);
+    if (s->async)
+      shadow_async_touch(s, a, t.lane, at);
     if (!fast_lane(&f, chunk, s->words, &t, at))
       touch_slowly(s, chunk, &t, at);
   }
+}
+
+/* ---- engines ---- */
+
+static void
+check_fenced(Shadow *s, const Word *x, const Touch *t)
+{
+  int by = warp_of(x->w);
+  if ((x->w & W_ASYNC) || !time_of(x->w) || s->known[t->a->warp].fenced[by] >= time_of(x->w))
+    return;
+  int insn = insn_of(x->w_insn);
+  Report r = report_of(SHADOW_PROXY, t, insn, by);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u by an engine; warp %d wrote there at line %d, and no "
+                "fence.proxy.async has come since",
+                verb(t), t->addr, by, shadow_line(s, insn));
+}
+
+void
+shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool writes)
+{
+  ShadowAccess a = {.insn = insn, .warp = warp, .bytes = 16,
+                    .op = writes ? SHADOW_COPY : SHADOW_READ};
+  Touch t = {.a = &a, .lane = lane, .addr = off, .bytes = 15};
+  Word *chunk = &s->chunks[off / 16], *w = &s->words[off / 16 * 4];
+  if (!s->init[off / 16])
+    *chunk = (Word){.w = W_UNIFORM};
+  int n = chunk->w & W_UNIFORM ? 1 : 4;
+  for (int i = 0; i < n; i++, t.addr += 4) {
+    Word *x = n == 1 ? chunk : &w[i];
+    if ((x->w & W_ASYNC) || !write_came_before(s, x, warp))
+      check_last_write(s, x, &t);
+    if (writes)
+      check_readers(s, x, &t);
+    check_fenced(s, x, &t);
+    if (writes)
+      forget_readers(s, x);
+  }
+  if (writes)
+    *chunk = (Word){.w = W_UNIFORM};
 }

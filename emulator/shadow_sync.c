@@ -22,6 +22,9 @@ shadow_sync_reset(Shadow *s)
   for (int w = 0; w < SH_WARPS; w++)
     s->known[w].time[w] = SH_TIME_MAX; /* of itself */
   memset(s->barrier, 0, sizeof s->barrier);
+  if (s->async)
+    memset(s->mbar, 0, sizeof s->mbar);
+  s->async = false;
   s->n_times = 0;
   s->free_times = -1;
   for (int w = 0; w < SH_WARPS; w++) {
@@ -64,10 +67,16 @@ restart_clock(Shadow *s)
   s->free_times = -1;
   for (int w = 0; w < SH_WARPS; w++) {
     memset(s->known[w].time, 0, sizeof s->known[w].time);
+    memset(s->known[w].fenced, 0, sizeof s->known[w].fenced);
     s->known[w].time[w] = SH_TIME_MAX;
   }
   for (int b = 0; b < SH_BARRIERS; b++)
     memset(s->barrier[b].time, 0, sizeof s->barrier[b].time);
+  for (int b = 0; b < SH_MBARS; b++) {
+    memset(s->mbar[b].next.time, 0, sizeof s->mbar[b].next.time);
+    memset(s->mbar[b].done.time, 0, sizeof s->mbar[b].done.time);
+    s->mbar[b].at = 0;
+  }
   for (int w = 0; w < s->warps; w++)
     update_least(s, w);
 }
@@ -80,11 +89,38 @@ shadow_tick(Shadow *s)
 }
 
 static void
-raise(Known *to, const Known *from)
+raise_all(uint32_t *to, const uint32_t *from, int n)
 {
-  for (int i = 0; i < SH_WARPS; i++) {
-    to->time[i] = from->time[i] > to->time[i] ? from->time[i] : to->time[i];
-    to->copy[i] = from->copy[i] > to->copy[i] ? from->copy[i] : to->copy[i];
+  for (int i = 0; i < n; i++)
+    to[i] = from[i] > to[i] ? from[i] : to[i];
+}
+
+void
+shadow_raise(Known *to, const Known *from)
+{
+  raise_all(to->time, from->time, SH_WARPS);
+  raise_all(to->copy, from->copy, SH_WARPS);
+  raise_all(to->fenced, from->fenced, SH_WARPS);
+  raise_all(to->group, from->group, SH_WARPS);
+  raise_all(to->store, from->store, SH_WARPS);
+  raise_all(to->mbar, from->mbar, SH_MBARS);
+}
+
+void
+shadow_learn(Shadow *s, int warp, const Known *from)
+{
+  uint32_t own = s->known[warp].time[warp];
+  shadow_raise(&s->known[warp], from);
+  s->known[warp].time[warp] = own;
+  update_least(s, warp);
+}
+
+void
+shadow_after_arrival(Shadow *s, int warp)
+{
+  if (s->pending >> warp & 1) {
+    s->pending &= ~(1u << warp);
+    shadow_tick(s);
   }
 }
 
@@ -107,15 +143,21 @@ publish_in_warp(Shadow *s, int warp)
 }
 
 void
+shadow_publish(Shadow *s, int warp, Known *to)
+{
+  publish_in_warp(s, warp);
+  Known mine = s->known[warp];
+  mine.time[warp] = s->time;
+  shadow_raise(to, &mine);
+  s->pending |= 1u << warp;
+}
+
+void
 shadow_arrive(Shadow *s, int warp, int barrier)
 {
   if (!s->checks)
     return;
-  publish_in_warp(s, warp);
-  Known mine = s->known[warp];
-  mine.time[warp] = s->time;
-  raise(&s->barrier[barrier], &mine);
-  s->pending |= 1u << warp;
+  shadow_publish(s, warp, &s->barrier[barrier]);
 }
 
 /* A warp that waited has done nothing since it arrived: its accesses up to now are ordered.
@@ -130,7 +172,7 @@ shadow_release(Shadow *s, int barrier, uint32_t released)
     b->time[__builtin_ctz(m)] = s->time;
   for (uint32_t m = released; m; m &= m - 1) {
     int w = __builtin_ctz(m);
-    raise(&s->known[w], b);
+    shadow_raise(&s->known[w], b);
     update_least(s, w);
   }
   memset(b, 0, sizeof *b);

@@ -1,0 +1,388 @@
+#include "emulator/atom.h"
+#include "emulator/bulk_part.h"
+#include "emulator/decode.h"
+#include "emulator/layout.h"
+#include "emulator/steps.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BULK_ALIGN = 16 };
+
+Bulk *
+bulk_new(AsyncPolicy policy, uint64_t seed)
+{
+  Bulk *b = calloc(1, sizeof *b);
+  if (!b)
+    return NULL;
+  b->policy = policy;
+  b->random = seed * 2 + 1;
+  return b;
+}
+
+static void
+drop_all(Bulk *b)
+{
+  for (int i = 0; i < b->n; i++)
+    free(b->at[i].data);
+  b->n = 0;
+}
+
+void
+bulk_free(Bulk *b)
+{
+  if (!b)
+    return;
+  drop_all(b);
+  free(b->at);
+  free(b);
+}
+
+void
+bulk_reset(Bulk *b)
+{
+  drop_all(b);
+  b->n_mbars = 0;
+  memset(b->stores, 0, sizeof b->stores);
+  memset(b->groups, 0, sizeof b->groups);
+}
+
+/* ---- landing ---- */
+
+static bool
+lazy(Bulk *b)
+{
+  if (b->policy != ASYNC_RANDOM)
+    return b->policy == ASYNC_LAZY;
+  b->random = b->random * 6364136223846793005u + 1442695040888963407u;
+  return b->random >> 63;
+}
+
+static void
+land(Exec *x, Pending *p)
+{
+  if (p->landed)
+    return;
+  p->landed = true;
+  p->land(x, p->data);
+  if (p->mbar >= 0)
+    mbar_complete_tx(x, &x->bulk->mbar[p->mbar], p->bytes);
+}
+
+/* What has landed and is in no group that may be waited for is of no use any more. */
+static void
+forget_landed(Bulk *b)
+{
+  int n = 0;
+  for (int i = 0; i < b->n; i++) {
+    if (b->at[i].landed && b->at[i].mbar >= 0)
+      free(b->at[i].data);
+    else
+      b->at[n++] = b->at[i];
+  }
+  b->n = n;
+}
+
+void
+bulk_force(Exec *x, const Mbar *m)
+{
+  Bulk *b = x->bulk;
+  int number = (int)(m - b->mbar);
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i].mbar == number)
+      land(x, &b->at[i]);
+  forget_landed(b);
+}
+
+bool
+bulk_progress(Exec *x)
+{
+  Bulk *b = x->bulk;
+  for (int i = 0; i < b->n; i++)
+    if (!b->at[i].landed && b->at[i].mbar >= 0) {
+      land(x, &b->at[i]);
+      forget_landed(b);
+      return true;
+    }
+  return false;
+}
+
+static Stop
+no_memory(Exec *x, const Insn *i)
+{
+  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+                      "the emulator is out of memory");
+}
+
+static Pending *
+issue(Exec *x, const BulkCopy *c)
+{
+  Bulk *b = x->bulk;
+  if (b->n == b->cap) {
+    int cap = b->cap ? 2 * b->cap : 32;
+    Pending *p = realloc(b->at, (size_t)cap * sizeof *p);
+    if (!p)
+      return NULL;
+    b->at = p;
+    b->cap = cap;
+  }
+  void *data = malloc(c->data_bytes + 1);
+  if (!data)
+    return NULL;
+  memcpy(data, c->data, c->data_bytes);
+  Pending *p = &b->at[b->n++];
+  *p = (Pending){.insn = c->insn, .land = c->land, .data = data,
+                 .bytes_of_data = c->data_bytes, .warp = x->warp->id, .lane = c->lane,
+                 .off = c->off, .bytes = c->bytes, .mbar = -1};
+  return p;
+}
+
+static void
+land_or_wait(Exec *x, Pending *p)
+{
+  if (!lazy(x->bulk))
+    land(x, p);
+}
+
+static int
+insn_number(const Exec *x, const Insn *i)
+{
+  return (int)(i - x->kernel->code);
+}
+
+Stop
+bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, c->insn, c->lane, addr, &s);
+  if (!m)
+    return s;
+  if (!m->fenced && !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
+    report_error(x, c->insn, "mbarrier-proxy", c->lane,
+                 "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
+                 "known to the asynchronous proxy",
+                 m->line);
+  m->fenced = true; /* tell once */
+  Pending *p = issue(x, c);
+  if (!p)
+    return no_memory(x, c->insn);
+  p->mbar = (int)(m - x->bulk->mbar);
+  shadow_bulk_write(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, c->off, c->bytes,
+                    p->mbar, (uint32_t)m->phase);
+  memset(x->cta.shared + c->off, 0xff, c->bytes);
+  land_or_wait(x, p);
+  forget_landed(x->bulk);
+  return GO;
+}
+
+Stop
+bulk_store(Exec *x, const BulkCopy *c)
+{
+  Pending *p = issue(x, c);
+  if (!p)
+    return no_memory(x, c->insn);
+  p->number = ++x->bulk->stores[x->warp->id];
+  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, c->off, c->bytes,
+                   p->number);
+  land_or_wait(x, p);
+  return GO;
+}
+
+/* ---- groups ---- */
+
+Stop
+step_bulk_commit(Exec *x, const Insn *i, uint32_t mask)
+{
+  Bulk *b = x->bulk;
+  int warp = x->warp->id;
+  (void)i;
+  for (uint32_t m = mask; m; m &= m - 1)
+    b->groups[warp][__builtin_ctz(m)].last++;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    if (p->mbar < 0 && p->warp == warp && !p->group && mask >> p->lane & 1)
+      p->group = b->groups[warp][p->lane].last;
+  }
+  return GO;
+}
+
+/* Stores of the warp up to this number have been read: none older is left. */
+static uint32_t
+read_up_to(const Bulk *b, int warp)
+{
+  uint32_t least = b->stores[warp];
+  for (int k = 0; k < b->n; k++)
+    if (b->at[k].mbar < 0 && b->at[k].warp == warp && b->at[k].number <= least)
+      least = b->at[k].number - 1;
+  return least;
+}
+
+/* All but the newest imm groups of each lane have landed. */
+Stop
+step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
+{
+  Bulk *b = x->bulk;
+  int warp = x->warp->id, n = 0;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    bool mine = p->mbar < 0 && p->warp == warp && mask >> p->lane & 1 && p->group;
+    if (mine && p->group + (uint64_t)i->imm <= b->groups[warp][p->lane].last) {
+      land(x, p);
+      free(p->data);
+    } else {
+      b->at[n++] = *p;
+    }
+  }
+  b->n = n;
+  shadow_bulk_done(x->shadow, warp, read_up_to(b, warp));
+  return GO;
+}
+
+void
+bulk_end(Exec *x)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    bool load = p->mbar >= 0;
+    x->warp = &x->cta.warp[p->warp];
+    if (!load || !p->landed)
+      report_error(x, p->insn, load ? "bulk-load-unfinished" : "bulk-store-unfinished", p->lane,
+                   load ? "the CTA has ended, and nobody has waited for this copy"
+                        : "the CTA has ended before a wait_group told that this store has "
+                          "read shared memory");
+    land(x, p);
+  }
+  drop_all(b);
+  for (int k = 0; k < b->n_mbars; k++)
+    if (b->mbar[k].live && b->mbar[k].tx) {
+      x->warp = &x->cta.warp[b->mbar[k].warp];
+      report_error(x, x->kernel->code, "mbarrier-bytes", -1,
+                   "the CTA has ended; the mbarrier at byte %u, of line %d, still expects "
+                   "%" PRId64 " bytes",
+                   b->mbar[k].off, b->mbar[k].line, b->mbar[k].tx);
+    }
+}
+
+int
+bulk_describe(const Exec *x, const Warp *w, char *text, size_t n)
+{
+  const Bulk *b = x->bulk;
+  for (int k = 0; k < b->n_mbars; k++) {
+    const Mbar *m = &b->mbar[k];
+    if (m->live && m->off + 1 == w->waits_for)
+      return snprintf(text, n,
+                      "; warp %d waits at line %d for the mbarrier at byte %u, phase %" PRIu64
+                      ", %u of %u arrivals and %" PRId64 " bytes are due",
+                      w->id, w->stalled_line, m->off, m->phase, m->pending, m->expected, m->tx);
+  }
+  return snprintf(text, n, "; warp %d is at line %d", w->id, w->stalled_line);
+}
+
+/* ---- copies without a tensor ---- */
+
+typedef struct Linear {
+  uint64_t global;
+  uint32_t off, bytes;
+  AtomOp op; /* of a reduction, else bytes is 0 */
+} Linear;
+
+static void
+land_linear_load(Exec *x, const void *data)
+{
+  const Linear *c = data;
+  memcpy(x->cta.shared + c->off, mem_host(x, c->global), c->bytes);
+  layout_set(&x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+}
+
+static void
+land_linear_store(Exec *x, const void *data)
+{
+  const Linear *c = data;
+  uint8_t *to = mem_host(x, c->global);
+  if (c->op.bytes)
+    atom_reduce(&c->op, to, x->cta.shared + c->off, c->bytes);
+  else
+    memcpy(to, x->cta.shared + c->off, c->bytes);
+}
+
+/* Addresses: a and imm in shared memory, b in global memory; c is the size. */
+static Stop
+linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
+{
+  uint8_t *host;
+  uint64_t off = mbar_address(x, i, lane) - SHARED_BASE;
+  c->bytes = row32(x->warp, i->c)[lane];
+  c->global = row64(x->warp, i->b)[lane] + (uint64_t)i->imm2;
+  if (off % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
+    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                        "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
+  if (off >= x->cta.shared_bytes || x->cta.shared_bytes - off < c->bytes)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
+                        "%u bytes at byte %" PRId64 " of %u bytes of shared memory", c->bytes,
+                        (int64_t)off, x->cta.shared_bytes);
+  c->off = (uint32_t)off;
+  return mem_span(x, i, lane, c->global, c->bytes, op, &host);
+}
+
+static BulkCopy
+copy_of(const Insn *i, int lane, const Linear *c, Land *how)
+{
+  return (BulkCopy){.insn = i, .lane = lane, .off = c->off, .bytes = c->bytes, .land = how,
+                    .data = c, .data_bytes = sizeof *c};
+}
+
+/* The list holds the rows of the mbarrier's address and of its offset. */
+Stop
+step_bulk_load(Exec *x, const Insn *i, uint32_t mask)
+{
+  const uint32_t *list = x->kernel->lists + i->list;
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    Linear c = {0};
+    s = linear(x, i, lane, SHADOW_COPY, &c);
+    if (s != GO)
+      return s;
+    uint64_t bar = row64(x->warp, list[1])[lane];
+    bar += i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
+    BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
+    s = bulk_load(x, &copy, bar);
+  }
+  return s;
+}
+
+Stop
+step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  bool reduces = i->x.sub != A_OPS;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    Linear c = {0};
+    s = linear(x, i, lane, reduces ? SHADOW_ATOMIC : SHADOW_WRITE, &c);
+    if (s != GO)
+      return s;
+    if (reduces) {
+      c.op = (AtomOp){.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes, .sign = i->x.sign};
+    }
+    BulkCopy copy = copy_of(i, lane, &c, land_linear_store);
+    s = bulk_store(x, &copy);
+  }
+  return s;
+}
+
+/* ---- fences ---- */
+
+Stop
+step_fence_proxy(Exec *x, const Insn *i, uint32_t mask)
+{
+  (void)mask;
+  if (i->x.cond)
+    shadow_mbar_fence(x->shadow, x->warp->id);
+  else
+    shadow_proxy_fence(x->shadow, x->warp->id);
+  return GO;
+}

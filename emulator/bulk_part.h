@@ -1,0 +1,46 @@
+/* bulk_part.h: what mbarrier.c and bulk.c share. */
+#ifndef ATTNC_EMULATOR_BULK_PART_H
+#define ATTNC_EMULATOR_BULK_PART_H
+
+#include "emulator/bulk.h"
+
+/* A copy that has been issued. */
+typedef struct Pending {
+  const Insn *insn;
+  Land *land;
+  void *data;
+  size_t bytes_of_data;
+  int warp, lane;
+  uint32_t off, bytes;
+  int mbar;        /* number; -1: in a group */
+  uint32_t number; /* of a store, among those of its warp */
+  uint32_t group;  /* of its thread; 0: not committed */
+  bool landed;
+} Pending;
+
+/* Groups of one thread. */
+typedef struct Groups {
+  uint32_t last; /* number of the group committed last */
+} Groups;
+
+struct Bulk {
+  AsyncPolicy policy;
+  uint64_t random;
+  Mbar mbar[MBARS];
+  int n_mbars;
+  Pending *at; /* in order of issue */
+  int n, cap;
+  uint32_t stores[MAX_WARPS]; /* numbers given */
+  Groups groups[MAX_WARPS][LANES];
+};
+
+/* The mbarrier at an address; NULL: *stop says so. */
+Mbar *mbar_find(Exec *, const Insn *, int lane, uint64_t addr, Stop *stop);
+uint64_t mbar_address(const Exec *, const Insn *, int lane);
+void mbar_complete_tx(Exec *, Mbar *, uint32_t bytes);
+/* Something that a stalled warp may have waited for. */
+void bulk_happened(Exec *);
+/* Lands the copies that complete on this mbarrier: a wait for it forces them. */
+void bulk_force(Exec *, const Mbar *);
+
+#endif

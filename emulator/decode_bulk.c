@@ -1,0 +1,121 @@
+/* mbarriers, bulk copies without a tensor, their groups and fences. */
+#include "emulator/atom.h"
+#include "emulator/decode.h"
+#include "emulator/steps.h"
+
+/* ---- mbarriers: a and imm the address, b the operand ---- */
+
+static Insn *
+mbar(Dec *d, Step *step, const Res *at, uint32_t operand)
+{
+  Insn *i = dec_mem(d, step, at, SPACE_SHARED);
+  i->b = operand;
+  return i;
+}
+
+void
+build_mbar_init(Dec *d)
+{
+  mbar(d, step_mbar_init, &d->r[0], d->r[1].row);
+}
+
+void
+build_mbar_inval(Dec *d)
+{
+  mbar(d, step_mbar_inval, &d->r[0], ROW_ZERO);
+}
+
+/* The state and the count may be left out. */
+void
+build_mbar_arrive(Dec *d)
+{
+  bool returns = d->form->opnds[0] == '=';
+  const Res *r = d->r + returns;
+  Insn *i = mbar(d, step_mbar_arrive, &r[0], r[1].o ? r[1].row : ROW_ZERO);
+  i->x.sub = (uint8_t)d->form->arg;
+  i->x.cond = r[1].o != NULL;
+  if (returns && d->r[0].o->kind != O_SINK) {
+    i->d = d->r[0].row;
+    i->flags |= F_WIDE;
+  }
+}
+
+void
+build_mbar_wait(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = mbar(d, step_mbar_wait, &r[1], r[2].row);
+  i->x.pd = (uint16_t)r[0].row;
+  i->x.cond = d->form->arg != 0;
+  i->flags |= F_LEADER; /* lanes that wait let the others of their warp go on */
+}
+
+/* ---- bulk copies: a and imm in shared memory, b and imm2 in global memory, c the size ---- */
+
+static void
+global_side(Dec *d, Insn *i, const Res *at)
+{
+  if (!at->wide)
+    dec_fail(d, "a global address needs a register of 64 bits");
+  if (at->o->var && at->o->var->space != SPACE_GLOBAL)
+    dec_fail(d, "%s is in another state space", at->o->var->name);
+  i->b = at->row;
+  i->imm2 = at->o->off;
+  i->flags |= F_GLOBAL;
+}
+
+void
+build_bulk_load(Dec *d)
+{
+  const Res *r = d->r, *bar = &r[3];
+  Insn *i = dec_mem(d, step_bulk_load, &r[0], SPACE_SHARED);
+  global_side(d, i, &r[1]);
+  i->c = r[2].row;
+  if (bar->o->var && bar->o->var->space != SPACE_SHARED)
+    dec_fail(d, "%s is in another state space", bar->o->var->name);
+  uint32_t rows[2] = {bar->row, dec_const(d, (uint64_t)bar->o->off, true)};
+  i->x.sign = bar->wide;
+  dec_list(d, i, NULL, 0, rows, 2);
+  dec_hint(d, &r[4]);
+}
+
+void
+build_bulk_store(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = dec_mem(d, step_bulk_store, &r[1], SPACE_SHARED);
+  global_side(d, i, &r[0]);
+  i->c = r[2].row;
+  i->x.sub = (uint8_t)d->form->arg;
+  dec_hint(d, &r[3]);
+  if (d->form->arg == A_OPS)
+    return;
+  static const int8_t floats[TYPE_COUNT] = {
+      [T_F16] = AR_F16, [T_BF16] = AR_BF16, [T_F32] = AR_F32, [T_F64] = AR_F64};
+  Type t = (Type)d->m.t[0];
+  AtomOp op = {0};
+  i->x.bytes = type_info[t].bits / 8;
+  i->x.sign = type_info[t].class == 's';
+  if (type_info[t].class == 'f' &&
+      !atom_float(&op, d->form->arg, (ArType)floats[t], false))
+    dec_fail(d, "this form is not emulated");
+  i->op = op.op;
+}
+
+void
+build_bulk_commit(Dec *d)
+{
+  dec_step(d, step_bulk_commit);
+}
+
+void
+build_bulk_wait(Dec *d)
+{
+  dec_step(d, step_bulk_wait)->imm = (int64_t)dec_int(d, d->r[0].o, 1 << 16);
+}
+
+void
+build_fence_proxy(Dec *d)
+{
+  dec_step(d, step_fence_proxy)->x.cond = d->form->arg != 0;
+}

@@ -1,0 +1,291 @@
+/* mbarriers: PTX ISA, "Parallel synchronization and communication: mbarrier".  The row of a
+ * step: a and imm the address, b the count, the state, or the parity; d the state or, as
+ * predicate, whether the phase is complete. */
+#include "emulator/bulk_part.h"
+#include "emulator/decode.h"
+#include "emulator/steps.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1 };
+
+static Stop
+misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
+{
+  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", lane,
+                      "%s, at byte %u of shared memory", what, off);
+}
+
+Mbar *
+mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
+{
+  uint64_t off = addr - SHARED_BASE;
+  *stop = FATAL;
+  if (off % MBAR_BYTES || off >= x->cta.shared_bytes ||
+      x->cta.shared_bytes - off < MBAR_BYTES) {
+    report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
+                 "no mbarrier can be at 0x%" PRIx64, addr);
+    return NULL;
+  }
+  for (int k = 0; k < x->bulk->n_mbars; k++) {
+    Mbar *m = &x->bulk->mbar[k];
+    if (!m->live || m->off != off)
+      continue;
+    *stop = GO;
+    return m;
+  }
+  misuse(x, i, lane, "there is no mbarrier: none was initialised", (uint32_t)off);
+  return NULL;
+}
+
+uint64_t
+mbar_address(const Exec *x, const Insn *i, int lane)
+{
+  uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  return base + (uint64_t)i->imm;
+}
+
+/* What lies in shared memory is opaque; nobody should look. */
+static void
+scribble(Exec *x, const Mbar *m)
+{
+  uint64_t opaque = (m->live ? 0xb4aaaaaaaaaaaa00u : 0xffffffffffffffffu) | (m->phase & 1);
+  memcpy(x->cta.shared + m->off, &opaque, sizeof opaque);
+}
+
+static int
+number(const Exec *x, const Mbar *m)
+{
+  return (int)(m - x->bulk->mbar);
+}
+
+/* Everybody who waits may look again. */
+void
+bulk_happened(Exec *x)
+{
+  for (int j = 0; j < x->cta.n_warps; j++)
+    x->cta.warp[j].stalled = false;
+}
+
+static void
+try_complete(Exec *x, Mbar *m)
+{
+  if (m->pending || m->tx)
+    return;
+  m->phase++;
+  m->pending = m->expected;
+  shadow_mbar_complete(x->shadow, number(x, m));
+  scribble(x, m);
+  bulk_happened(x);
+}
+
+void
+mbar_complete_tx(Exec *x, Mbar *m, uint32_t bytes)
+{
+  m->tx -= bytes;
+  bulk_happened(x);
+  try_complete(x, m);
+}
+
+/* ---- init, inval ---- */
+
+static Mbar *
+vacant(Exec *x, uint32_t off)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n_mbars; k++)
+    if (b->mbar[k].off == off)
+      return &b->mbar[k];
+  for (int k = 0; k < b->n_mbars; k++)
+    if (!b->mbar[k].live)
+      return &b->mbar[k];
+  return b->n_mbars < MBARS ? &b->mbar[b->n_mbars++] : NULL;
+}
+
+static Stop
+init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
+{
+  uint64_t off = addr - SHARED_BASE;
+  if (off % MBAR_BYTES || off >= x->cta.shared_bytes ||
+      x->cta.shared_bytes - off < MBAR_BYTES)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
+                        "no mbarrier can be at 0x%" PRIx64, addr);
+  if (!count || count > MBAR_COUNT_MAX)
+    return misuse(x, i, lane, "an mbarrier for an impossible number of arrivals",
+                  (uint32_t)off);
+  Mbar *m = vacant(x, (uint32_t)off);
+  if (!m)
+    return misuse(x, i, lane, "more mbarriers than the emulator keeps", (uint32_t)off);
+  if (m->live && m->off == off)
+    report_error(x, i, "mbarrier-reinit", lane,
+                 "the mbarrier at byte %u, of line %d, is initialised again without "
+                 "mbarrier.inval",
+                 m->off, m->line);
+  *m = (Mbar){.off = (uint32_t)off, .expected = count, .pending = count, .live = true,
+              .warp = x->warp->id, .line = i->line};
+  shadow_mbar_init(x->shadow, number(x, m), x->warp->id);
+  scribble(x, m);
+  return GO;
+}
+
+Stop
+step_mbar_init(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    s = init_one(x, i, lane, mbar_address(x, i, lane), row32(x->warp, i->b)[lane]);
+  }
+  return s;
+}
+
+Stop
+step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t k = mask; k && s == GO; k &= k - 1) {
+    int lane = __builtin_ctz(k);
+    Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+    if (m) {
+      m->live = false;
+      scribble(x, m);
+    }
+  }
+  return s;
+}
+
+/* ---- arrive, expect_tx, complete_tx ---- */
+
+static void
+check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
+{
+  if (!shadow_mbar_known(x->shadow, number(x, m), x->warp->id))
+    report_error(x, i, "mbarrier-race", lane,
+                 "nothing orders the mbarrier.init of line %d (warp %d) before this", m->line,
+                 m->warp);
+}
+
+static Stop
+arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
+{
+  if (count > m->pending)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-overrun", lane,
+                        "%u arrivals, %u of %u are due in phase %" PRIu64
+                        " of the mbarrier at byte %u",
+                        count, m->pending, m->expected, m->phase, m->off);
+  m->pending -= count;
+  shadow_mbar_arrive(x->shadow, number(x, m), x->warp->id);
+  try_complete(x, m);
+  return GO;
+}
+
+static Stop
+arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  uint32_t operand = row32(x->warp, i->b)[lane], count = 1;
+  check_known(x, i, lane, m);
+  *state = m->phase;
+  if (i->x.sub == MB_EXPECT || i->x.sub == MB_ARRIVE_EXPECT)
+    m->tx += operand;
+  if (i->x.sub == MB_COMPLETE)
+    m->tx -= operand;
+  if (i->x.sub == MB_ARRIVE && i->x.cond)
+    count = operand;
+  if (i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE) {
+    try_complete(x, m);
+    return GO;
+  }
+  return count ? arrive(x, i, lane, m, count)
+               : misuse(x, i, lane, "an arrival of nobody", m->off);
+}
+
+Stop
+step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint64_t state[LANES] = {0};
+  for (uint32_t k = mask; k; k &= k - 1) {
+    int lane = __builtin_ctz(k);
+    Stop s = arrive_one(x, i, lane, &state[lane]);
+    if (s != GO)
+      return s;
+  }
+  if (i->d)
+    exec_put64(x, i->d, state, mask);
+  return GO;
+}
+
+/* ---- waiting ---- */
+
+/* Phases that must be complete for the wait to succeed; the one asked for is wanted − 1. */
+static bool
+complete(const Mbar *m, bool parity, uint64_t operand)
+{
+  return parity ? (m->phase & 1) != (operand & 1) : m->phase > operand;
+}
+
+/* A warp that looks at each phase of a ring in turn has lost one if two more have passed. */
+static void
+check_lapped(Exec *x, const Insn *i, int lane, Mbar *m)
+{
+  uint64_t *seen = &m->seen[x->warp->id];
+  if (i->x.cond && *seen && m->phase >= *seen + 3)
+    report_error(x, i, "mbarrier-lapped", lane,
+                 "the warp last saw phase %" PRIu64 " of the mbarrier at byte %u complete; "
+                 "it is in phase %" PRIu64 " by now, and parity cannot tell",
+                 *seen - 1, m->off, m->phase);
+  *seen = m->phase;
+}
+
+static Stop
+wait_one(Exec *x, const Insn *i, int lane, bool *done)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  bool parity = i->x.cond;
+  uint64_t operand = parity ? row32(x->warp, i->b)[lane] : row64(x->warp, i->b)[lane];
+  if (parity && operand > 1)
+    return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
+  check_known(x, i, lane, m);
+  if (!complete(m, parity, operand) && m->tx)
+    bulk_force(x, m);
+  *done = complete(m, parity, operand);
+  if (*done) {
+    check_lapped(x, i, lane, m);
+    shadow_mbar_wait(x->shadow, number(x, m), x->warp->id);
+  } else {
+    x->warp->waits_for = m->off + 1;
+  }
+  return GO;
+}
+
+/* A failed wait ends the warp's turn: others must bring about what it waits for. */
+Stop
+step_mbar_wait(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t yes = 0;
+  Warp *w = x->warp;
+  for (uint32_t k = mask; k; k &= k - 1) {
+    bool done = false;
+    int lane = __builtin_ctz(k);
+    Stop s = wait_one(x, i, lane, &done);
+    if (s != GO)
+      return s;
+    yes |= (uint32_t)done << lane;
+  }
+  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | yes;
+  if (yes == mask) {
+    w->stalled = false;
+    return GO;
+  }
+  w->stalled = true;
+  w->stalled_line = i->line;
+  x->slice = 1;
+  return GO;
+}

@@ -1,0 +1,289 @@
+/* What the asynchronous proxy does to shared memory: bulk copies into it and out of it, and
+ * wgmma's reads.
+ *
+ * Beside its Word each 16 bytes have, once a CTA works asynchronously, an Agent: the bulk
+ * copy that filled them last (visible to a warp that knows its mbarrier's phase as complete),
+ * the bulk store that has read them last (over for a warp that knows it as done), and the
+ * warps whose wgmma have read them, each with the number of its group.  A generic write
+ * counts for the asynchronous proxy only once a fence.proxy.async came after it, in the
+ * writer or in a warp that knew of it by then (PTX ISA, "Async proxy"; CUTLASS puts it in the
+ * writer). */
+#include "emulator/shadow_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- agents ---- */
+
+static Agent *
+agent_at(Shadow *s, uint32_t chunk)
+{
+  return &s->agents[chunk];
+}
+
+bool
+shadow_async_begin(Shadow *s)
+{
+  if (s->async)
+    return true;
+  if (!s->checks)
+    return false;
+  if (!s->agents)
+    s->agents = malloc(((size_t)s->n_chunks + 1) * sizeof *s->agents);
+  if (!s->agents) {
+    shadow_out_of_memory(s);
+    return false;
+  }
+  memset(s->agents, 0, ((size_t)s->n_chunks + 1) * sizeof *s->agents);
+  s->async = true;
+  return true;
+}
+
+static Report
+report_of(ShadowKind kind, int insn, int other, int warp, int other_warp, int lane,
+          uint32_t addr)
+{
+  return (Report){.kind = kind, .insn = insn, .other = other, .warp = warp,
+                  .other_warp = other_warp, .lane = lane, .other_cta = -1, .addr = addr};
+}
+
+static bool
+filled(const Shadow *s, const Agent *a, int warp)
+{
+  return !a->bulk || s->known[warp].mbar[a->mbar] >= a->bulk;
+}
+
+static bool
+sent(const Shadow *s, const Agent *a, int warp)
+{
+  return !a->store || s->known[warp].store[a->store_warp] >= a->store;
+}
+
+/* A warp whose wgmma may still read; -1: none. */
+static int
+multiplying(const Shadow *s, const Agent *a, int warp)
+{
+  for (uint32_t m = a->readers; m; m &= m - 1) {
+    int w = __builtin_ctz(m);
+    if (s->known[warp].group[w] < a->group[w])
+      return w;
+  }
+  return -1;
+}
+
+static const char *const verbs[] = { "reads", "writes", "updates", "copies into" };
+
+/* Against what was filled: a read or an overwrite of bytes that have not come yet. */
+static void
+check_filled(Shadow *s, const Agent *a, const char *verb, bool writes, int insn, int warp,
+             int lane, uint32_t off)
+{
+  if (filled(s, a, warp))
+    return;
+  Report r = report_of(writes ? SHADOW_ASYNC_OVERWRITE : SHADOW_ASYNC_READ, insn, a->insn, warp,
+                       a->warp, lane, off);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u, which the bulk copy of line %d fills: warp %d has "
+                "not waited for that phase of its mbarrier",
+                verb, off, shadow_line(s, a->insn), warp);
+}
+
+static void
+check_free(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int lane,
+           uint32_t off)
+{
+  int reader = multiplying(s, a, warp);
+  if (reader >= 0) {
+    Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->wgmma_insn, warp, reader, lane, off);
+    shadow_report(s, &r,
+                  "%s shared memory at byte %u, which wgmma of warp %d at line %d may still be "
+                  "reading: nothing tells warp %d that its group is complete",
+                  verb, off, reader, shadow_line(s, a->wgmma_insn), warp);
+  }
+  if (sent(s, a, warp))
+    return;
+  Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->store_insn, warp, a->store_warp, lane,
+                       off);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u, which the bulk store of line %d may still be "
+                "reading: its group has not been waited for",
+                verb, off, shadow_line(s, a->store_insn));
+}
+
+/* A generic access to 16 bytes or a part of them. */
+void
+shadow_async_touch(Shadow *s, const ShadowAccess *x, int lane, uint32_t off)
+{
+  Agent *a = agent_at(s, off / 16);
+  bool writes = x->op != SHADOW_READ;
+  check_filled(s, a, verbs[x->op], writes, x->insn, x->warp, lane, off);
+  if (!writes)
+    return;
+  check_free(s, a, verbs[x->op], x->insn, x->warp, lane, off);
+  a->bulk = a->store = a->readers = 0;
+}
+
+/* ---- the asynchronous side ---- */
+
+static void
+found_uninit(Shadow *s, int insn, int warp, int lane, uint32_t off)
+{
+  Report r = report_of(SHADOW_UNINIT_SHARED, insn, -1, warp, -1, lane, off);
+  shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
+}
+
+/* Reads of [off, off + bytes) by an engine that `warp` sets to work. */
+static void
+read_by_engine(Shadow *s, int insn, int warp, int lane, uint32_t chunk)
+{
+  Agent *a = agent_at(s, chunk);
+  uint32_t off = chunk * 16;
+  if (s->init[chunk] != 0xffff)
+    found_uninit(s, insn, warp, lane, off);
+  check_filled(s, a, "reads", false, insn, warp, lane, off);
+  if (!a->bulk)
+    shadow_word_async(s, insn, warp, lane, off, false);
+}
+
+void
+shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                  int mbar, uint32_t phase)
+{
+  if (!shadow_async_begin(s))
+    return;
+  shadow_after_arrival(s, warp);
+  for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
+    Agent *a = agent_at(s, c);
+    check_filled(s, a, "copies into", true, insn, warp, lane, c * 16);
+    check_free(s, a, "copies into", insn, warp, lane, c * 16);
+    shadow_word_async(s, insn, warp, lane, c * 16, true);
+    s->init[c] = 0xffff;
+    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint8_t)warp, .insn = insn};
+  }
+}
+
+void
+shadow_bulk_read(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                 uint32_t number)
+{
+  if (!shadow_async_begin(s))
+    return;
+  for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
+    Agent *a = agent_at(s, c);
+    read_by_engine(s, insn, warp, lane, c);
+    a->store = number;
+    a->store_warp = (uint8_t)warp;
+    a->store_insn = insn;
+  }
+}
+
+void
+shadow_bulk_done(Shadow *s, int warp, uint32_t number)
+{
+  if (s->checks && s->known[warp].store[warp] < number)
+    s->known[warp].store[warp] = number;
+}
+
+void
+shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t bytes, uint32_t group)
+{
+  if (!shadow_async_begin(s))
+    return;
+  for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
+    Agent *a = agent_at(s, c);
+    read_by_engine(s, insn, warp, 0, c);
+    a->readers |= 1u << warp;
+    a->group[warp] = group;
+    a->wgmma_insn = insn;
+  }
+}
+
+void
+shadow_wgmma_done(Shadow *s, int warp, uint32_t group)
+{
+  if (s->checks && s->known[warp].group[warp] < group)
+    s->known[warp].group[warp] = group;
+}
+
+/* ---- fences ---- */
+
+/* mbarriers that the warp made or knows are known to the engines. */
+void
+shadow_mbar_fence(Shadow *s, int warp)
+{
+  const Known *k = &s->known[warp];
+  for (int b = 0; b < SH_MBARS && s->checks; b++) {
+    ShadowMbar *m = &s->mbar[b];
+    if (m->made && (m->warp == warp || k->time[m->warp] >= m->at))
+      m->fenced = true;
+  }
+}
+
+/* What the warp has written or knows as written is known to the asynchronous proxy. */
+void
+shadow_proxy_fence(Shadow *s, int warp)
+{
+  if (!s->checks)
+    return;
+  Known *k = &s->known[warp];
+  for (int w = 0; w < s->warps; w++) {
+    uint32_t t = w == warp ? s->time : k->time[w];
+    k->fenced[w] = k->fenced[w] > t ? k->fenced[w] : t;
+  }
+  shadow_mbar_fence(s, warp);
+  shadow_tick(s);
+}
+
+/* ---- mbarriers ---- */
+
+void
+shadow_mbar_init(Shadow *s, int b, int warp)
+{
+  if (!shadow_async_begin(s))
+    return;
+  s->mbar[b] = (ShadowMbar){.made = true, .warp = warp, .at = s->time};
+}
+
+bool
+shadow_mbar_known(const Shadow *s, int b, int warp)
+{
+  const ShadowMbar *m = &s->mbar[b];
+  return !s->checks || !m->made || m->warp == warp || s->known[warp].time[m->warp] >= m->at;
+}
+
+bool
+shadow_mbar_fenced(const Shadow *s, int b)
+{
+  return !s->checks || s->mbar[b].fenced;
+}
+
+void
+shadow_mbar_arrive(Shadow *s, int b, int warp)
+{
+  if (!s->checks)
+    return;
+  shadow_publish(s, warp, &s->mbar[b].next);
+}
+
+void
+shadow_mbar_complete(Shadow *s, int b)
+{
+  if (!s->checks)
+    return;
+  ShadowMbar *m = &s->mbar[b];
+  m->phases++;
+  shadow_raise(&m->done, &m->next);
+  memset(&m->next, 0, sizeof m->next);
+  shadow_tick(s);
+}
+
+void
+shadow_mbar_wait(Shadow *s, int b, int warp)
+{
+  if (!s->checks)
+    return;
+  const ShadowMbar *m = &s->mbar[b];
+  shadow_learn(s, warp, &m->done);
+  if (s->known[warp].mbar[b] < m->phases)
+    s->known[warp].mbar[b] = m->phases;
+}
