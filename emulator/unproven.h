@@ -26,6 +26,7 @@
   X("bra brx", "choice", "of parted lanes those at the lowest line run first")           \
   X("ret exit trap", "text", "-")                                                        \
   X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")       \
+  X("mbarrier", "text", "the state of an arrival is the phase's number")                 \
   X("nanosleep griddepcontrol prefetch prefetchu", "choice", "nothing happens")          \
   X("bar barrier", "text", "-")                                                          \
   X("membar fence", "choice", "memory is in order anyway")                               \
