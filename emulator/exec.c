@@ -110,8 +110,8 @@ stuck(Exec *x, Warp *w)
 
 /* ---- undefined registers ---- */
 
-static void
-undefined_row(Exec *x, const Insn *i, uint32_t row, uint32_t mask)
+void
+exec_undefined(Exec *x, const Insn *i, uint32_t row, uint32_t mask)
 {
   uint32_t lanes = mask & ~x->warp->def[row];
   if (!lanes)
@@ -140,11 +140,11 @@ undefined(Exec *x, const Insn *i, uint32_t mask)
   undefined_pred(x, i, i->guard, x->warp->active);
   undefined_pred(x, i, i->x.ps, mask);
   undefined_pred(x, i, i->x.pt, mask);
-  undefined_row(x, i, i->a, mask);
-  undefined_row(x, i, i->b, mask);
-  undefined_row(x, i, i->c, mask);
+  exec_undefined(x, i, i->a, mask);
+  exec_undefined(x, i, i->b, mask);
+  exec_undefined(x, i, i->c, mask);
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
-    undefined_row(x, i, x->kernel->lists[i->list + (uint32_t)j], mask);
+    exec_undefined(x, i, x->kernel->lists[i->list + (uint32_t)j], mask);
 }
 
 /* Sources must be defined where they are read; destinations are, from now on. */
@@ -244,6 +244,8 @@ exec_warp(Exec *x, Warp *w)
     count->threads += lanes_in(mask);
     w->executed++;
     track(x, w, i, mask);
+    if (w->wgmma && mask)
+      wgmma_touch(x, w, i);
     Stop stop = mask ? run_one(x, w, i, mask) : GO;
     if (stop == GO) {
       w->pc++;

@@ -29,6 +29,26 @@ same(const char *s, int n, const char *z)
   return (int)strlen(z) == n && !memcmp(s, z, (size_t)n);
 }
 
+/* m64n<8 … 256>k…: the modifier m64n#k…, and n. */
+static int
+find_shape(const char *s, int n, Mods *m)
+{
+  char name[16];
+  int cols = 0, i = 4;
+  if (n > 12 || memcmp(s, "m64n", (size_t)(n < 4 ? n : 4)))
+    return -1;
+  for (; i < n && s[i] >= '0' && s[i] <= '9'; i++)
+    cols = cols * 10 + s[i] - '0';
+  if (s[4] == '0' || cols < 8 || cols > 256 || cols % 8)
+    return -1;
+  int len = snprintf(name, sizeof name, "m64n#%.*s", n - i, s + i);
+  m->n_of_shape = (uint16_t)cols;
+  for (int id = M_M64K8; id <= M_M64K32; id++)
+    if (same(name, len, mod_names[id]))
+      return id;
+  return -1;
+}
+
 static int
 find_mod(const char *s, int n)
 {
@@ -100,6 +120,8 @@ read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
     while (i < n && op[i] != '.')
       i++;
     int id = find_mod(op + from, i - from);
+    if (id < 0)
+      id = find_shape(op + from, i - from, m);
     if (id < 0 || m->n == FORM_MODS) {
       snprintf(why, n_why, "%.*s: no modifier .%.*s is known", opcode, op, i - from,
                op + from);

@@ -55,6 +55,12 @@ code(void)
 }
 
 void
+mma_wide(const MmaWide *w, bool fast)
+{
+  (fast ? code()->wide_fast : code()->wide)(w);
+}
+
+void
 mma_run(const MmaForm *f, int cc, bool fast, uint32_t *const *d, const uint32_t *const *a,
         const uint32_t *const *b, const uint32_t *const *c)
 {

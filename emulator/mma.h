@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum MmaType { MMA_F16, MMA_BF16, MMA_TF32, MMA_F32 } MmaType;
+typedef enum MmaType { MMA_F16, MMA_BF16, MMA_TF32, MMA_F32, MMA_E4M3, MMA_E5M2 } MmaType;
 
 typedef struct MmaForm {
   uint8_t ab;   /* MMA_F16, MMA_BF16, MMA_TF32 */

@@ -24,15 +24,38 @@ typedef struct MmaStep {
   int fraction;   /* F */
 } MmaStep;
 
+/* How element j of a column is found: as mma.sync's registers have it, of 16 bits and of
+ * tf32; one after another; in rows of 8 columns. */
+enum { B_PAIRS, B_TF32, B_FLAT, B_ROWS };
+
+/* wgmma of one warp: 16 rows and n columns, all k products in one pass.  Elements of 8 bits
+ * come as bytes in the low bits (MMA_E4M3), or as f16 (MMA_E5M2, shifted up by 8). */
+typedef struct MmaWide {
+  uint8_t ta, tb, cd; /* MmaType */
+  int n, k;
+  int fraction;
+  bool zero;           /* C is 0: d is only written */
+  bool rows;           /* b holds k rows of n elements, otherwise n columns of 32 bytes */
+  bool cut;            /* results keep `fraction` bits, not 23 */
+  const uint32_t *a;   /* row m of product k: k * MMA_M + m */
+  const uint8_t *b;    /* as in memory */
+  uint32_t *const *cd_rows; /* registers: C, then the result */
+} MmaWide;
+enum { WIDE_K = 32 };
+
 typedef struct MmaCode {
   void (*gather)(const MmaForm *, const uint32_t *const *a, const uint32_t *const *b,
                  const uint32_t *const *c, MmaOperands *);
   void (*scatter)(const MmaForm *, const MmaOperands *, uint32_t *const *d);
   void (*bit)(MmaOperands *, const MmaStep *);
   void (*fast)(MmaOperands *, const MmaStep *);
+  void (*wide)(const MmaWide *);
+  void (*wide_fast)(const MmaWide *);
 } MmaCode;
 
 extern const MmaCode mma_code_base, mma_code_avx2, mma_code_avx512;
+
+void mma_wide(const MmaWide *, bool fast);
 
 /* Lane 4n + t holds, of column n, for 16-bit types elements 2t and 2t+1 of each 8 (rows 0
  * and 1, then 2 and 3), for tf32 element t of each 4. */
@@ -40,6 +63,13 @@ static inline int
 mma_b_at(bool tf32, int j, int n)
 {
   return tf32 ? j / 4 * 32 + j % 4 + 4 * n : (j / 8 * 2 + j % 2) * 32 + j % 8 / 2 + 4 * n;
+}
+
+/* Element j of a column, from its first. */
+static inline int
+mma_in_column(int layout, int j)
+{
+  return layout == B_FLAT ? j : layout == B_ROWS ? j * MMA_N : mma_b_at(layout == B_TF32, j, 0);
 }
 
 #endif

@@ -1,0 +1,329 @@
+#include "emulator/emu.h"
+#include "emulator/steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- state of a warp ---- */
+
+Wgmma *
+wgmma_new(uint32_t rows, AsyncPolicy policy, uint64_t seed)
+{
+  Wgmma *g = calloc(1, sizeof *g);
+  if (!g)
+    return NULL;
+  g->policy = policy;
+  g->random = seed * 2 + 1;
+  g->reg = calloc(rows, sizeof *g->reg);
+  g->hold = calloc(rows, LANES * sizeof *g->hold);
+  if (g->reg && g->hold)
+    return g;
+  wgmma_free(g);
+  return NULL;
+}
+
+void
+wgmma_free(Wgmma *g)
+{
+  if (!g)
+    return;
+  free(g->reg);
+  free(g->hold);
+  free(g->queue);
+  free(g);
+}
+
+void
+wgmma_reset(Wgmma *g, uint32_t rows)
+{
+  memset(g->reg, 0, rows * sizeof *g->reg);
+  g->n = 0;
+  g->fences = g->committed = g->waited = 0;
+}
+
+static uint32_t *
+hold(const Wgmma *g, uint32_t row)
+{
+  return g->hold + (size_t)row * LANES;
+}
+
+/* ---- ordinary instructions ---- */
+
+static const char *
+name_of(const Exec *x, uint32_t row)
+{
+  const char *name = x->kernel->row_name[row];
+  return name ? name : "a register";
+}
+
+static __attribute__((noinline)) void
+in_flight(Exec *x, const Insn *i, uint32_t row, const char *what)
+{
+  bool acc = x->warp->wgmma->reg[row].acc > x->warp->wgmma->waited;
+  report_error(x, i, acc ? "wgmma-accumulator" : "wgmma-operand", -1,
+               "%s is %s while a product in flight %s it: no wgmma.wait_group covers it",
+               name_of(x, row), what, acc ? "accumulates in" : "reads");
+}
+
+static inline void
+reads(Exec *x, Wgmma *g, const Insn *i, uint32_t row)
+{
+  WgmmaReg *r = &g->reg[row];
+  r->touched = g->fences;
+  if (r->acc > g->waited)
+    in_flight(x, i, row, "read");
+}
+
+static inline void
+writes(Exec *x, Wgmma *g, const Insn *i, uint32_t row)
+{
+  WgmmaReg *r = &g->reg[row];
+  r->touched = r->written = g->fences;
+  if (r->acc > g->waited || r->a > g->waited)
+    in_flight(x, i, row, "written");
+}
+
+void
+wgmma_touch(Exec *x, Warp *w, const Insn *i)
+{
+  Wgmma *g = w->wgmma;
+  const uint32_t *list = x->kernel->lists + i->list;
+  reads(x, g, i, i->a);
+  reads(x, g, i, i->b);
+  reads(x, g, i, i->c);
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    reads(x, g, i, list[j]);
+  writes(x, g, i, i->d);
+  for (int j = 0; j < i->n_d; j++)
+    writes(x, g, i, list[j]);
+}
+
+/* ---- issue ---- */
+
+/* All lanes, and a warpgroup of four warps. */
+static Stop
+gather(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = warp_gather_all(x, i, mask);
+  if (s == GO && (x->warp->id | 3) >= x->cta.n_warps)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-warpgroup", -1,
+                        "the warp's warpgroup has fewer than four warps");
+  return s;
+}
+
+static Stop
+descriptor(Exec *x, const Insn *i, uint32_t row, uint64_t *d)
+{
+  const uint64_t *v = row64(x->warp, row);
+  for (int l = 1; l < LANES; l++)
+    if (v[l] != v[0])
+      return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-descriptor", l,
+                          "the lanes of a warp have different descriptors");
+  *d = v[0];
+  return GO;
+}
+
+static Stop
+scale_d(Exec *x, const Insn *i, bool *zero)
+{
+  uint32_t p = x->warp->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  if (p && p != FULL)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-scale", -1,
+                        "scale-d holds for lanes %08x alone", p);
+  *zero = !p;
+  return GO;
+}
+
+/* Of n and of k: what may follow on the same accumulators without a fence. */
+static uint16_t
+shape_of(const WgmmaForm *f)
+{
+  return (uint16_t)(f->n << 6 | f->k);
+}
+
+static void
+no_fence(Exec *x, const Insn *i, uint32_t row, const char *what)
+{
+  report_error(x, i, "wgmma-no-fence", -1, "%s %s and no wgmma.fence came since",
+               name_of(x, row), what);
+}
+
+static void
+check_accumulator(Exec *x, const Insn *i, uint32_t row, bool zero)
+{
+  const Wgmma *g = x->warp->wgmma;
+  const WgmmaReg *r = &g->reg[row];
+  if (!zero)
+    exec_undefined(x, i, row, FULL);
+  if (r->a > g->waited)
+    in_flight(x, i, row, "an accumulator");
+  if (r->touched && r->touched == g->fences)
+    no_fence(x, i, row, "was read or written");
+  else if (r->product && r->product == g->fences && r->shape != shape_of(&i->wgmma))
+    no_fence(x, i, row, "accumulated a product of another shape");
+}
+
+static void
+check_a(Exec *x, const Insn *i, uint32_t row)
+{
+  const Wgmma *g = x->warp->wgmma;
+  const WgmmaReg *r = &g->reg[row];
+  exec_undefined(x, i, row, FULL);
+  if (r->acc > g->waited)
+    in_flight(x, i, row, "an operand");
+  if (r->written && r->written == g->fences)
+    no_fence(x, i, row, "was written");
+}
+
+static void
+check_registers(Exec *x, const Insn *i, bool zero)
+{
+  const uint32_t *list = x->kernel->lists + i->list;
+  if (!x->launch->set.checks)
+    return;
+  if (!x->warp->wgmma->fences)
+    report_error(x, i, "wgmma-no-fence", -1, "no wgmma.fence came before");
+  for (int j = 0; j < i->wgmma.regs; j++)
+    check_accumulator(x, i, list[j], zero);
+  for (int j = 0; i->wgmma.a_regs && j < 4; j++)
+    check_a(x, i, list[i->wgmma.regs + j]);
+}
+
+/* Accumulators move to where only products see them. */
+static void
+take_registers(Exec *x, const Insn *i)
+{
+  Warp *w = x->warp;
+  Wgmma *g = w->wgmma;
+  const uint32_t *list = x->kernel->lists + i->list;
+  uint32_t group = g->committed + 1;
+  for (int j = 0; j < i->wgmma.regs; j++) {
+    WgmmaReg *r = &g->reg[list[j]];
+    if (r->acc <= g->waited) {
+      memcpy(hold(g, list[j]), row32(w, list[j]), LANES * 4);
+      memset(row32(w, list[j]), 0xff, LANES * 4);
+    }
+    r->acc = group;
+    r->product = g->fences;
+    r->shape = shape_of(&i->wgmma);
+    w->def[list[j]] = FULL;
+  }
+  for (int j = 0; i->wgmma.a_regs && j < 4; j++)
+    g->reg[list[i->wgmma.regs + j]].a = group;
+}
+
+static WgmmaOp *
+enqueue(Wgmma *g)
+{
+  if (g->n == g->cap) {
+    int cap = g->cap ? 2 * g->cap : 16;
+    WgmmaOp *q = realloc(g->queue, (size_t)cap * sizeof *q);
+    if (!q)
+      return NULL;
+    g->queue = q;
+    g->cap = cap;
+  }
+  return &g->queue[g->n++];
+}
+
+static bool
+lazy(Wgmma *g)
+{
+  if (g->policy != ASYNC_RANDOM)
+    return g->policy == ASYNC_LAZY;
+  g->random = g->random * 6364136223846793005u + 1442695040888963407u;
+  return g->random >> 63;
+}
+
+/* Computes what is not computed of the first n. */
+static Stop
+run_queue(Exec *x, int n)
+{
+  Wgmma *g = x->warp->wgmma;
+  for (int j = 0; j < n; j++)
+    if (!g->queue[j].done && !wgmma_run(x, x->warp, &g->queue[j]))
+      return FATAL;
+  return GO;
+}
+
+Stop
+step_wgmma(Exec *x, const Insn *i, uint32_t mask)
+{
+  Wgmma *g = x->warp->wgmma;
+  WgmmaOp op = {.insn = i, .group = g->committed + 1};
+  Stop s = gather(x, i, mask);
+  if (s == GO)
+    s = scale_d(x, i, &op.zero);
+  if (s == GO && !i->wgmma.a_regs)
+    s = descriptor(x, i, i->a, &op.a);
+  if (s == GO)
+    s = descriptor(x, i, i->b, &op.b);
+  if (s != GO)
+    return s;
+  check_registers(x, i, op.zero);
+  WgmmaOp *q = enqueue(g);
+  if (!q)
+    return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+                        "the emulator is out of memory");
+  *q = op;
+  take_registers(x, i);
+  return lazy(g) ? GO : run_queue(x, g->n);
+}
+
+/* ---- fences and groups ---- */
+
+Stop
+step_wgmma_fence(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = gather(x, i, mask);
+  if (s == GO)
+    x->warp->wgmma->fences++;
+  return s;
+}
+
+Stop
+step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = gather(x, i, mask);
+  if (s == GO)
+    x->warp->wgmma->committed++;
+  return s;
+}
+
+/* Accumulators that no later group uses come back. */
+static void
+give_back(Exec *x, const WgmmaOp *op)
+{
+  Wgmma *g = x->warp->wgmma;
+  const uint32_t *list = x->kernel->lists + op->insn->list;
+  for (int j = 0; j < op->insn->wgmma.regs; j++) {
+    WgmmaReg *r = &g->reg[list[j]];
+    if (!r->acc || r->acc > g->waited)
+      continue;
+    r->acc = 0;
+    memcpy(row32(x->warp, list[j]), hold(g, list[j]), LANES * 4);
+  }
+}
+
+Stop
+step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
+{
+  Wgmma *g = x->warp->wgmma;
+  Stop s = gather(x, i, mask);
+  uint32_t open = (uint32_t)i->imm;
+  if (s != GO || g->committed <= open || g->committed - open <= g->waited)
+    return s;
+  uint32_t upto = g->committed - open;
+  int n = 0;
+  while (n < g->n && g->queue[n].group <= upto)
+    n++;
+  s = run_queue(x, n);
+  if (s != GO)
+    return s;
+  g->waited = upto;
+  for (int j = 0; j < n; j++)
+    give_back(x, &g->queue[j]);
+  g->n -= n;
+  memmove(g->queue, g->queue + n, (size_t)g->n * sizeof *g->queue);
+  return GO;
+}

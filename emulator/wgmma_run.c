@@ -1,0 +1,220 @@
+/* What a product of a warpgroup reads, by its descriptors, and its sums for one warp. */
+#include "emulator/layout.h"
+#include "emulator/mma_part.h"
+#include "emulator/emu.h"
+
+#include <string.h>
+
+enum { PIECE = 16, PIECES = 512 };
+
+/* PTX ISA, "Matrix-descriptor": bytes. */
+typedef struct Desc {
+  uint32_t start, leading, stride;
+  uint32_t base;  /* line of 128 bytes where the pattern starts, of eight */
+  uint32_t width; /* bytes of a row of the pattern; 16: no swizzle */
+  uint32_t mask;  /* of the line's number, onto the number of the piece in it */
+} Desc;
+
+static Desc
+desc_of(uint64_t d)
+{
+  static const uint8_t widths[4] = {16, 128, 64, 32};
+  uint32_t width = widths[d >> 62];
+  return (Desc){.start = (uint32_t)(d & 0x3fff) << 4,
+                .leading = (uint32_t)(d >> 16 & 0x3fff) << 4,
+                .stride = (uint32_t)(d >> 32 & 0x3fff) << 4,
+                .base = (uint32_t)(d >> 49 & 7),
+                .width = width,
+                .mask = width / PIECE - 1};
+}
+
+/* Piece p of row r, K-major: rows of 32 bytes of k, eight rows to a pattern. */
+static uint32_t
+at_k_major(const Desc *d, uint32_t r, uint32_t p)
+{
+  return d->start + r % 8 * d->width + r / 8 * d->stride +
+         p * (d->mask ? PIECE : d->leading);
+}
+
+/* Piece p (eight elements) of row k, MN-major. */
+static uint32_t
+at_mn_major(const Desc *d, uint32_t k, uint32_t p)
+{
+  uint32_t across = d->width / PIECE;
+  if (!d->mask)
+    return d->start + p * d->stride + k % 8 * PIECE + k / 8 * d->leading;
+  return d->start + p % across * PIECE + p / across * d->leading + k % 8 * d->width +
+         k / 8 * d->stride;
+}
+
+static uint32_t
+swizzled(const Desc *d, uint32_t at)
+{
+  return at ^ (((at >> 7) - d->base) & d->mask) << 4;
+}
+
+/* Which pieces of an operand: `rows` rows from row0 on, K-major; or of all rows of k,
+ * `rows` / 8 pieces. */
+typedef struct Tile {
+  uint64_t desc;
+  bool mn;
+  uint32_t row0, rows, k;
+} Tile;
+
+static int
+offsets(const Tile *t, uint32_t *off)
+{
+  Desc d = desc_of(t->desc);
+  int n = 0;
+  uint32_t outer = t->mn ? t->k : t->rows, inner = t->mn ? t->rows / 8 : 2;
+  for (uint32_t o = 0; o < outer; o++)
+    for (uint32_t p = 0; p < inner; p++)
+      off[n++] = swizzled(&d, t->mn ? at_mn_major(&d, o, p + t->row0 / 8)
+                                    : at_k_major(&d, o + t->row0, p)) -
+                 SHARED_BASE;
+  return n;
+}
+
+void
+wgmma_reads(Exec *x, const Insn *i, const uint32_t *off, int n)
+{
+  for (int j = 0; j < n; j += LANES) {
+    int lanes = n - j < LANES ? n - j : LANES;
+    uint32_t mask = lanes == LANES ? FULL : (1u << lanes) - 1, at[LANES] = {0};
+    memcpy(at, off + j, (size_t)lanes * sizeof *at);
+    ShadowAccess a = {.insn = (int)(i - x->kernel->code),
+                      .warp = x->warp->id,
+                      .mask = mask,
+                      .op = SHADOW_READ,
+                      .bytes = PIECE};
+    shadow_shared(x->shadow, &a, at);
+  }
+}
+
+/* A producer that says how it swizzled must have done it as the descriptor has it. */
+static void
+check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
+{
+  static const uint8_t swizzles[4] = {0, 3, 2, 1}; /* CUtensorMapSwizzle */
+  static const char *const names[4] = {"none", "32B", "64B", "128B"};
+  int due = swizzles[t->desc >> 62];
+  if (!x->cta.laid_out || !x->launch->set.checks)
+    return;
+  for (int j = 0; j < n; j++) {
+    int is = layout_at(&x->cta, off[j]);
+    if (is == LAYOUT_UNKNOWN || is == due)
+      continue;
+    report_error(x, i, "wgmma-swizzle", -1,
+                 "a descriptor of swizzle %s reads byte %u of shared memory, which a tensor "
+                 "copy wrote with swizzle %s",
+                 names[due], off[j], is < 4 ? names[is] : "of another kind");
+    return;
+  }
+}
+
+/* The pieces, one behind another. */
+static bool
+read_tile(Exec *x, const Insn *i, const Tile *t, uint8_t *out)
+{
+  uint32_t off[PIECES];
+  int n = offsets(t, off);
+  for (int j = 0; j < n; j++) {
+    if (off[j] >= x->cta.shared_bytes || x->cta.shared_bytes - off[j] < PIECE) {
+      report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", -1,
+                   "the descriptor 0x%llx reaches byte %d of %u bytes of shared memory",
+                   (unsigned long long)t->desc, (int)off[j], x->cta.shared_bytes);
+      return false;
+    }
+    memcpy(out + PIECE * j, x->cta.shared + off[j], PIECE);
+  }
+  check_layout(x, i, t, off, n);
+  wgmma_reads(x, i, off, n);
+  return true;
+}
+
+/* ---- A ---- */
+
+static uint32_t
+element(uint8_t type, const uint8_t *raw, int j)
+{
+  uint16_t h;
+  uint32_t u;
+  switch (type) {
+  case MMA_TF32:
+    memcpy(&u, raw + 4 * j, 4);
+    return u & 0xffffe000;
+  case MMA_E4M3:
+    return raw[j];
+  case MMA_E5M2:
+    return (uint32_t)raw[j] << 8;
+  default:
+    memcpy(&h, raw + 2 * j, 2);
+    return type == MMA_BF16 ? (uint32_t)h << 16 : h;
+  }
+}
+
+static uint32_t
+sign_of(uint8_t type)
+{
+  return type == MMA_E4M3 ? 0x80 : type == MMA_F16 || type == MMA_E5M2 ? 0x8000 : 1u << 31;
+}
+
+/* The fragment as 32 bytes a row, PTX ISA, "Register Fragments": register r of lane 4g + t
+ * is row g, or g + 8 if r is odd, bytes 4t … 4t + 3 of the first or the second half. */
+static void
+fragment(const Exec *x, const Warp *w, const Insn *i, uint8_t *raw)
+{
+  const uint32_t *list = x->kernel->lists + i->list + i->wgmma.regs;
+  for (int r = 0; r < 4; r++)
+    for (int l = 0; l < LANES; l++)
+      memcpy(raw + 32 * (l / 4 + r % 2 * 8) + r / 2 * 16 + l % 4 * 4,
+             row32(w, list[r]) + l, 4);
+}
+
+static bool
+get_a(Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  uint8_t raw[MMA_M * 32];
+  Tile t = {op->a, f->trans_a, (uint32_t)(w->id & 3) * MMA_M, MMA_M, f->k};
+  if (f->a_regs)
+    fragment(x, w, op->insn, raw);
+  else if (!read_tile(x, op->insn, &t, raw))
+    return false;
+  uint32_t flip = f->negate ? sign_of(f->a) : 0;
+  for (int m = 0; m < MMA_M; m++)
+    for (int k = 0; k < f->k; k++) {
+      int at = f->trans_a ? k * MMA_M + m : m * f->k + k;
+      a[k * MMA_M + m] = element(f->a, raw, at) ^ flip;
+    }
+  return true;
+}
+
+bool
+wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  const uint32_t *list = x->kernel->lists + op->insn->list;
+  uint32_t a[WIDE_K * MMA_M], *rows[128];
+  uint8_t b[PIECES * PIECE];
+  Tile t = {op->b, f->trans_b, 0, f->n, f->k};
+  op->done = true;
+  if (!get_a(x, w, op, a) || !read_tile(x, op->insn, &t, b))
+    return false;
+  for (int j = 0; j < f->regs; j++)
+    rows[j] = w->wgmma->hold + (size_t)list[j] * LANES;
+  MmaWide m = {.ta = f->a,
+               .tb = f->b,
+               .cd = f->d,
+               .n = f->n,
+               .k = f->k,
+               .fraction = f->k == WIDE_K ? 13 : 25,
+               .zero = op->zero,
+               .rows = f->trans_b,
+               .cut = f->k == WIDE_K,
+               .a = a,
+               .b = b,
+               .cd_rows = rows};
+  mma_wide(&m, x->launch->set.fast_mma);
+  return true;
+}
