@@ -448,6 +448,47 @@ uninitialised(void **state)
   OK(cuMemFree_v2(side));
 }
 
+/* Each thing left out of a correct kernel is told. */
+static void
+hazards(void **state)
+{
+  static const char store[] = STORES("async.bulk.", "3d.global.shared::cta.tile",
+                                     "%r1, %r2, %r3");
+  static const struct {
+    const char *ptx, *from, *to, *part;
+    CUresult result;
+  } cases[] = {
+      {NULL, "@!%p2 bra WAIT;", "", "error[async-read-before-wait]", CUDA_SUCCESS},
+      {NULL, "fence.mbarrier_init.release.cluster;", "", "error[mbarrier-proxy]",
+       CUDA_SUCCESS},
+      {NULL, EXPECT, "mbarrier.arrive.expect_tx.shared::cta.b64 %rd9, [%r11], 4112;\n",
+       "error[deadlock]", CUDA_ERROR_LAUNCH_TIMEOUT},
+      {NULL, "INIT: bar.sync", "st.shared.u32 [tile], 0; INIT: bar.sync",
+       "error[proxy-fence]", CUDA_SUCCESS},
+      {NULL, "OUT: setp", "st.shared.u32 [tile+4], 0; OUT: setp", "error[race]",
+       CUDA_SUCCESS},
+      {store, "fence.proxy.async.shared::cta;", "", "error[proxy-fence]", CUDA_SUCCESS},
+      {store, "bar.sync 0;", "", "error[async-overwrite]", CUDA_SUCCESS},
+      {store, "cp.async.bulk.wait_group 0;", "", "error[bulk-store-unfinished]",
+       CUDA_SUCCESS},
+      {store, "cp.async.bulk.wait_group 0;", "st.shared.u32 [tile], 0;",
+       "error[async-overwrite]", CUDA_SUCCESS},
+  };
+  (void)state;
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+    for (int policy = 0; policy < 3; policy++) {
+      const char *ptx = cases[k].ptx ? cases[k].ptx : loads[2];
+      Run *r = new_run(tensor_bytes(&plain));
+      kit_set(policies[policy]);
+      OK(launch(ptx, &plain, r));
+      kit_no_findings();
+      assert_int_equal(launch(replaced(ptx, cases[k].from, cases[k].to), &plain, r),
+                       cases[k].result);
+      kit_found(cases[k].part);
+      free_run(r);
+    }
+}
+
 /* The map at side + 32768, used with and without a fence. */
 #define IN_GLOBAL "add.u64 %rd1, %rd2, 32768; mov.u32 %r31,"
 #define FENCE "fence.proxy.tensormap::generic.acquire.gpu [%rd1], 128;\n"
@@ -582,6 +623,7 @@ main(void)
       cmocka_unit_test(not_a_map),
       cmocka_unit_test(uninitialised),
       cmocka_unit_test(map_in_global_memory),
+      cmocka_unit_test(hazards),
       cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),
       cmocka_unit_test(refused),
