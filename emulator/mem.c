@@ -316,7 +316,8 @@ mem_sources(Exec *x, const Insn *i, uint32_t mask, const uint32_t *bytes,
 
 /* Told in pieces of the largest width that fits where they lie. */
 static void
-tell_span(Exec *x, const Insn *i, const Alloc *m, uint64_t addr, uint64_t bytes, ShadowOp op)
+tell_span(Exec *x, const Insn *i, int lane, const Alloc *m, uint64_t addr, uint64_t bytes,
+          ShadowOp op)
 {
   uint64_t low = (addr | bytes | 16) & (0 - (addr | bytes | 16)), end = addr + bytes;
   while (addr < end) {
@@ -325,6 +326,7 @@ tell_span(Exec *x, const Insn *i, const Alloc *m, uint64_t addr, uint64_t bytes,
     for (; n < LANES && addr < end; n++, addr += low)
       off[n] = addr - m->base;
     ShadowAccess a = access_of(x, i, n == LANES ? FULL : (1u << n) - 1, op, (int)low);
+    a.one = (uint8_t)(lane + 1);
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
   }
 }
@@ -340,7 +342,7 @@ mem_span(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Shadow
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", lane,
                         "a write to .const memory");
   if (m->shadow)
-    tell_span(x, i, m, addr, bytes, op);
+    tell_span(x, i, lane, m, addr, bytes, op);
   *host = m->host + (addr - m->base);
   return GO;
 }

@@ -307,7 +307,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
-    Place p = {a, l, base + off[l], ((1u << a->bytes) - 1) << off[l] % 16};
+    Place p = {a, a->one ? a->one - 1 : l, base + off[l], ((1u << a->bytes) - 1) << off[l] % 16};
     if (!all)
       check_init(s, m, off[l], &p);
     if (off[l] / PAGE_BYTES != last)
