@@ -182,10 +182,14 @@ grid(Json *j)
                j->req->sched.bm);
     return;
   }
-  str_printf(&all, "{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}",
-             g->rows / g->pack, g->pack > 1 ? "hk" : "h");
-  if (g->persistent)
-    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":1}]},{\"mul\":[%s]}]}]}", all.p);
+  int cluster = g->cluster > 1 ? g->cluster : 1;
+  str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}", cluster,
+             cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
+  if (g->fixed)
+    str_printf(&j->s, "{\"mul\":[%d]}", g->fixed);
+  else if (g->persistent)
+    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}", cluster,
+               all.p);
   else
     str_printf(&j->s, "{\"mul\":[%s]}", all.p);
   str_put(&j->s, ",{\"mul\":[1]},{\"mul\":[1]}");

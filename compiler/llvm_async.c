@@ -53,6 +53,14 @@ lower_setup(Lo *lo)
     effect(lo, "bar.sync 0;", "", NULL, 0);
 }
 
+/* No block of a cluster ends while another may still write or arrive in its shared memory. */
+void
+lower_end(Lo *lo)
+{
+  if (guarded(lo->p) && lo->p->grid.cluster > 1)
+    effect(lo, "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;", "", NULL, 0);
+}
+
 /* ---- rings ---- */
 
 /* The address of the barrier of a stage. */
@@ -214,7 +222,8 @@ lower_take_tma(Lo *lo, const Op *op)
   wait_barrier(lo, barrier_at(lo, r->full_at, pos->stage), pos->parity);
   lo->stage[op->take] = pos->stage;
   lo->slot[op->take] = stage_bytes(lo, r, pos->stage);
-  advance(lo, r, pos);
+  if (op->kind == OP_TAKE)
+    advance(lo, r, pos);
 }
 
 /* One lane a warp arrives; in a cluster at the barriers of both blocks. */

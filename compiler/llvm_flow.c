@@ -246,7 +246,7 @@ lower_if(Lo *lo, const Region *r)
   LLVMBuildCondBr(lo->b, c, yes, on);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b);
   LLVMPositionBuilderAtEnd(lo->b, yes);
-  Moves m = moves(lo, r);
+  Moves m = moves(lo, r); /* a branch may push and take: the positions are merged */
   V was[128];
   for (int i = 0; i < m.n; i++)
     was[i] = *m.at[i];

@@ -109,6 +109,32 @@ compute(Lo *lo, const Node *n, V x, V y)
   }
 }
 
+static V
+table_global(Lo *lo, const Table *x)
+{
+  if (lo->table[x->id])
+    return lo->table[x->id];
+  V *at = NEW_N(lo->arena, V, x->n + 1);
+  for (int i = 0; i < x->n; i++)
+    at[i] = k32(lo, x->at[i]);
+  LLVMTypeRef type = LLVMArrayType2(lo->i32, (uint64_t)x->n);
+  V g = LLVMAddGlobalInAddressSpace(lo->m, type, arena_printf(lo->arena, "attnc_table%d", x->id), 1);
+  LLVMSetInitializer(g, LLVMConstArray2(lo->i32, at, (uint64_t)x->n));
+  LLVMSetGlobalConstant(g, 1);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMSetAlignment(g, 4);
+  return lo->table[x->id] = g;
+}
+
+static V
+entry_value(Lo *lo, const Node *n)
+{
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
+  V i = to64(b, lo, idx_value(lo, n->a));
+  V at = LLVMBuildGEP2(b, lo->i32, table_global(lo, lo->p->tables.at[n->n]), &i, 1, "");
+  return LLVMBuildLoad2(b, lo->i32, at, "");
+}
+
 /* Which of its role's teams this thread is in. */
 V
 team_value(Lo *lo)
@@ -135,6 +161,8 @@ node_new(Lo *lo, const Node *n)
     return lo->any[n->n];
   if (n->kind == NODE_LOOP)
     return lo->loop_var[n->n];
+  if (n->kind == NODE_ENTRY)
+    return entry_value(lo, n);
   LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
   V x = idx_value(lo, n->a), y = idx_value(lo, n->b);
   if (n->wide || LLVMTypeOf(x) != LLVMTypeOf(y)) {

@@ -83,6 +83,7 @@ static Lowering *const lowerings[OP_COUNT] = {
   [OP_IF] = flow,
   [OP_PUSH] = push,
   [OP_TAKE] = take,
+  [OP_PEEK] = lower_take_tma,
   [OP_RELEASE] = release,
   [OP_COPY] = lower_copy,
   [OP_COPY_WAIT] = lower_copy_wait,
@@ -214,6 +215,7 @@ tables(Lo *lo)
   lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
   lo->any = NEW_N(lo->arena, V, p->n_any + 1);
+  lo->table = NEW_N(lo->arena, V, p->tables.n + 1);
   lo->node = NEW_N(lo->arena, NodeMemo, p->n_nodes + 1);
   for (int i = 0; i <= p->rings.n; i++)
     lo->ring[i] = k32(lo, 0);
@@ -232,6 +234,7 @@ lower_program(Lo *lo, attnc_error *err)
   hoist_here(lo);
   lower_setup(lo);
   lower_region(lo, lo->p->top);
+  lower_end(lo);
   LLVMBuildRetVoid(lo->b);
   LLVMDisposeBuilder(lo->b);
   LLVMDisposeBuilder(lo->hb);

@@ -52,6 +52,7 @@ typedef struct Lo {
   const Role *role; /* NULL: none */
   V *loop_var; /* by region id */
   V *any;      /* by id: what any_not1 found */
+  V *table;    /* by id: the constant array, NULL before its first use */
   V **vals;    /* by id: registers */
   V *ring;     /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
   RingPos *fill, *take; /* by ring id (FILL_TMA) */
@@ -120,6 +121,7 @@ void lower_copy_out(Lo *, const Op *);
 V ring_advance(Lo *, const Ring *, V pos, int n);
 /* llvm_async.c: mbarriers, TMA, named barriers */
 void lower_setup(Lo *); /* at the start of a kernel */
+void lower_end(Lo *);   /* at its end */
 void lower_push_tma(Lo *, const Op *);
 void lower_take_tma(Lo *, const Op *);
 void lower_release(Lo *, const Op *);

@@ -101,6 +101,35 @@ element(Lo *lo, OpKind kind, V a, V b, V c)
   }
 }
 
+/* 2^x without the special function unit: Cody and Waite's reduction and a polynomial of
+ * degree 3 on [0, 1), relative error below 1e-4.  x is rounded down to a whole number by
+ * adding 1.5 · 2^23, whose low bits then are that number; what is below −127 becomes 0. */
+static V
+polynomial(Lo *lo, V x)
+{
+  static const double c[] = { 0.077119089663028717, 0.227564394474029541,
+                              0.695146143436431885, 1.0 };
+  V magic = kf(lo, 12582912.0), in[2];
+  in[0] = fmax_(lo, x, kf(lo, -127));
+  in[1] = magic;
+  V t = asm_1(lo, ASM_PURE, "add.rm.ftz.f32 $0, $1, $2;", "=f,f,f", lo->f32, in, 2);
+  V whole = LLVMBuildFSub(lo->b, t, magic, "");
+  V f = LLVMBuildFSub(lo->b, in[0], whole, ""), p = kf(lo, c[0]);
+  for (int i = 1; i < 4; i++)
+    p = fma_(lo, p, f, kf(lo, c[i]));
+  V bits = LLVMBuildBitCast(lo->b, t, lo->i32, "");
+  V shifted = LLVMBuildShl(lo->b, bits, k32(lo, 23), "");
+  V mantissa = LLVMBuildBitCast(lo->b, p, lo->i32, "");
+  return LLVMBuildBitCast(lo->b, LLVMBuildAdd(lo->b, mantissa, shifted, ""), lo->f32, "");
+}
+
+static V
+select_greater(Lo *lo, double k, V c, V a, V b)
+{
+  V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, c, kf(lo, k), "");
+  return LLVMBuildSelect(lo->b, is, a, b, "");
+}
+
 void
 lower_elementwise(Lo *lo, const Op *op)
 {
@@ -119,7 +148,12 @@ lower_elementwise(Lo *lo, const Op *op)
     V x[3] = { NULL };
     for (int j = 0; j < 3 && op->in[j]; j++)
       x[j] = broadcast(lo, op->in[j], op->out, i);
-    out[i] = element(lo, op->kind, x[0], x[1], x[2]);
+    if (op->kind == OP_SEL_GT)
+      out[i] = select_greater(lo, op->k, x[0], x[1], x[2]);
+    else if (i % 16 < op->poly)
+      out[i] = polynomial(lo, x[0]);
+    else
+      out[i] = element(lo, op->kind, x[0], x[1], x[2]);
   }
   if (minus)
     lo->vals[op->in[2]->id] = keep;

@@ -75,6 +75,10 @@ Idx i_cta(Tb *, int axis);              /* this block's place in the grid, axis 
 Idx i_ctas(Tb *);                       /* blocks along axis 0 */
 Idx i_team(Tb *);                       /* which team of its role this is */
 Idx i_batches(Tb *);                    /* of the call */
+/* Entry i of a list of numbers that the kernel carries; the numbers are copied. */
+typedef struct Table Table;
+const Table *t_table(Tb *, const int32_t *, int n);
+Idx i_entry(const Table *, Idx i);
 
 /* ---- tensors of the call, and boxes of them ---- */
 
@@ -152,6 +156,7 @@ typedef struct PushArgs {
 void t_push_(Tb *, Ring *, const PushArgs *);
 #define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){ __VA_ARGS__ })
 Slot t_take(Tb *, Ring *);       /* the oldest filled stage, visible to the whole block */
+Slot t_peek(Tb *, Ring *);       /* FILL_TMA: the same stage, which t_take will still give */
 void t_release(Tb *, Slot);      /* I shall not read it again */
 void t_copy(Tb *, Smem, View);   /* a copy that is in no ring … */
 void t_copy_wait(Tb *);          /* … has arrived, visible to the whole block */
@@ -209,10 +214,13 @@ Tile t_max(Tb *, Tile a, Tile b);
 Tile t_fma(Tb *, Tile a, Tile b, Tile c); /* a·b + c */
 Tile t_fms(Tb *, Tile a, Tile b, Tile c); /* a·b − c */
 Tile t_exp2(Tb *, Tile);
+/* The same, `poly` of each 16 registers by a polynomial on the multiply-add units. */
+Tile t_exp2_mixed(Tb *, Tile, int poly);
 Tile t_log2(Tb *, Tile);
 Tile t_rcp(Tb *, Tile);
 Tile t_finite(Tb *, Tile);                /* −inf → 0 */
 Tile t_sel0(Tb *, Tile c, Tile a);        /* 0 where c is 0, else a */
+Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where c > k, else b */
 Tile t_row_max(Tb *, Tile);
 Tile t_row_part(Tb *, Tile);              /* each lane's share of the row sums */
 Tile t_row_join(Tb *, Tile);              /* shares added up */
@@ -351,12 +359,13 @@ void t_for_end(Tb *, ForState *);
 /* ---- the grid ---- */
 
 /* How many blocks of threads the launch has, along x alone: one for each block of `rows`
- * rows of each head (of each key head if pack > 1), or at most one for each
- * multiprocessor; a multiple of `cluster`. */
+ * rows of each head (of each key head if pack > 1), as many in each head as make whole
+ * clusters; or at most one for each multiprocessor; or `fixed` of them. */
 typedef struct Grid {
   bool linear, persistent;
-  int rows, pack, cluster;
+  int rows, pack, cluster, fixed;
 } Grid;
 void t_grid(Tb *, Grid);
+const struct Target *t_target(const Tb *);
 
 #endif

@@ -86,18 +86,40 @@ take_copied(Tb *t, Ring *r, Op *op)
     arrived(t, at);
 }
 
-Slot
-t_take(Tb *t, Ring *r)
+static Op *
+take_word(Tb *t, Ring *r, OpKind kind)
 {
-  Op *op = tile_op(t, OP_TAKE);
+  Op *op = tile_op(t, kind);
   op->ring = r;
   op->take = ++t->prog->n_takes;
   op->pending = -1;
+  return op;
+}
+
+static Slot
+slot_of(const Op *op)
+{
+  Ring *r = op->ring;
+  Smem s = { .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take };
+  return (Slot){ .s = s, .ring = r, .take = op->take };
+}
+
+Slot
+t_take(Tb *t, Ring *r)
+{
+  Op *op = take_word(t, r, OP_TAKE);
   if (r->fill == FILL_COPY)
     take_copied(t, r, op);
   r->taken++;
-  Smem s = { .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take };
-  return (Slot){ .s = s, .ring = r, .take = op->take };
+  return slot_of(op);
+}
+
+Slot
+t_peek(Tb *t, Ring *r)
+{
+  if (r->fill != FILL_TMA)
+    t_fail(t, "peek %s: only what TMA fills can be looked at twice", r->mem.name);
+  return slot_of(take_word(t, r, OP_PEEK));
 }
 
 void

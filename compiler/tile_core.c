@@ -73,6 +73,12 @@ tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
   return v;
 }
 
+const Target *
+t_target(const Tb *t)
+{
+  return t->prog->target;
+}
+
 const Role *
 tile_role(const Tb *t)
 {

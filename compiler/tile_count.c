@@ -95,6 +95,7 @@ count_op(const Program *p, const Op *op, TileCount *c)
     count_region(p, op->body, c);
     break;
   case OP_WAIT:
+  case OP_PEEK:
   case OP_OUT_WAIT:
   case OP_FENCE_ASYNC:
   case OP_TURN_START:

@@ -275,6 +275,30 @@ i_batches(Tb *t)
   return tile_size(t, SIZE_B);
 }
 
+const Table *
+t_table(Tb *t, const int32_t *at, int n)
+{
+  Table *x = NEW(t->arena, Table);
+  int32_t *own = NEW_N(t->arena, int32_t, n + 1);
+  for (int i = 0; i < n; i++)
+    own[i] = at[i];
+  *x = (Table){ .tb = t, .id = t->prog->tables.n, .n = n, .at = own };
+  *vec_push(t->arena, &t->prog->tables) = x;
+  return x;
+}
+
+Idx
+i_entry(const Table *x, Idx i)
+{
+  Node n = { .kind = NODE_ENTRY, .a = i, .n = x->id, .depth = depth(i) };
+  n.nonneg = true;
+  for (int k = 0; k < x->n; k++)
+    n.nonneg = n.nonneg && x->at[k] >= 0;
+  if (!i.node && i.k >= 0 && i.k < x->n)
+    return i_int(x->at[i.k]);
+  return share(x->tb, &n);
+}
+
 Idx
 tile_stride(Tb *t, int slot, int dim)
 {
@@ -292,6 +316,9 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
   if (leaf_node(n))
     return leaf(user, n);
   int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
+  const Program *p = n->tb->prog;
+  if (n->kind == NODE_ENTRY)
+    return a >= 0 && a < p->tables.at[n->n]->n ? p->tables.at[n->n]->at[a] : 0;
   switch (n->kind) {
   case NODE_ADD:
     return a + b;
@@ -375,6 +402,12 @@ idx_print(Str *s, Idx x)
   bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
   if (leaf_node(n)) {
     print_leaf(s, n);
+    return;
+  }
+  if (n->kind == NODE_ENTRY) {
+    str_printf(s, "table%d[", n->n);
+    print_part(s, n->a);
+    str_put(s, "]");
     return;
   }
   str_put(s, call ? text[n->kind] : "");

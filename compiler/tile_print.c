@@ -113,13 +113,17 @@ static void
 print_attributes(Str *s, const Op *op)
 {
   int64_t k;
+  if (op->poly)
+    str_printf(s, "  %d of 16 by polynomial", op->poly);
+  if (op->kind == OP_SEL_GT)
+    str_printf(s, " above %.9g", op->k);
   if (op->kind == OP_CONST)
     str_printf(s, " %.9g", op->k);
   if (op->kind == OP_SCALAR)
     str_printf(s, " %d * %.9g", op->slot, op->k);
   if (op->ring)
     str_printf(s, " %s", op->ring->mem.name);
-  if (op->kind == OP_TAKE || op->kind == OP_RELEASE)
+  if (op->take)
     str_printf(s, "#%d", op->take);
   if (op->view.x)
     print_view(s, &op->view);

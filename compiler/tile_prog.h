@@ -30,7 +30,8 @@
   X(DIV, "/", 2)                                                                         \
   X(MIN, "min", 2)                                                                       \
   X(MAX, "max", 2)                                                                       \
-  X(LT, "<", 2)
+  X(LT, "<", 2)                                                                          \
+  X(ENTRY, "entry", 1)
 
 typedef enum NodeKind {
 #define X(id, text, n) NODE_##id,
@@ -44,7 +45,8 @@ struct Node {
   NodeKind kind;
   int id;     /* order of birth */
   Idx a, b;
-  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op */
+  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
+                 ENTRY: id of the table */
   bool wide;  /* 64 bits */
   bool nonneg;
   int depth;  /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
@@ -144,6 +146,7 @@ typedef struct Val {
   X(IF, "if")                                                                            \
   X(PUSH, "push")                                                                        \
   X(TAKE, "take")                                                                        \
+  X(PEEK, "peek")                                                                        \
   X(RELEASE, "release")                                                                  \
   X(COPY, "copy")                                                                        \
   X(COPY_WAIT, "copy_wait")                                                              \
@@ -171,6 +174,7 @@ typedef struct Val {
   X(RCP, "rcp")                                                                          \
   X(FINITE, "finite")                                                                    \
   X(SEL0, "sel0")                                                                        \
+  X(SEL_GT, "sel_gt")                                                                    \
   X(ROW_MAX, "row_max")                                                                  \
   X(ROW_PART, "row_part")                                                                \
   X(ROW_JOIN, "row_join")                                                                \
@@ -207,7 +211,8 @@ typedef struct Op {
   int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
   Idx when;         /* PUSH */
-  double k;         /* CONST, SCALAR */
+  double k;         /* CONST, SCALAR, SEL_GT */
+  int poly;         /* EXP2: of 16 registers */
   int slot;         /* SCALAR */
   const Mask *mask; /* MASK */
   At at;
@@ -218,6 +223,12 @@ typedef struct Op {
   Idx cond;         /* ANY_NOT1: the node that it defines */
   struct Region *body; /* regions */
 } Op;
+
+struct Table {
+  Tb *tb;
+  int id, n;
+  const int32_t *at;
+};
 
 struct Turn {
   int bar, teams; /* first of its named barriers */
@@ -281,6 +292,7 @@ typedef struct Program {
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   VEC(Role *) roles;
+  VEC(Table *) tables;
   Grid grid;
   int bars;       /* named barriers in use; 0 is the whole block's */
   int n_any;

@@ -177,6 +177,24 @@ WORD1(t_rcp, OP_RCP)
 WORD1(t_finite, OP_FINITE)
 WORD2(t_sel0, OP_SEL0)
 
+Tile
+t_exp2_mixed(Tb *t, Tile a, int poly)
+{
+  Tile x = t_exp2(t, a);
+  if (poly < 0 || poly > 16)
+    t_fail(t, "exp2: %d of 16 by polynomial", poly);
+  t->here->last->poly = poly;
+  return x;
+}
+
+Tile
+t_sel_gt(Tb *t, Tile c, Tile a, Tile b, double k)
+{
+  Tile x = elementwise(t, OP_SEL_GT, 3, (Tile[]){ c, a, b });
+  t->here->last->k = k;
+  return x;
+}
+
 /* ---- rows ---- */
 
 static Tile

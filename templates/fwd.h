@@ -5,9 +5,10 @@
 
 #include "compiler/template.h"
 
-/* Which block of queries a block of threads has: batch, query head, key head, first query. */
+/* Which block of queries a block of threads has: batch, query head, key head, first query;
+ * `all` is that of its cluster. */
 typedef struct Work {
-  Idx b, h, hk, q0;
+  Idx b, h, hk, q0, all;
 } Work;
 
 /* Grid: x over blocks of queries, y over query heads, z over batches.  Causal: the blocks

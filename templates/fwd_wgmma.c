@@ -23,6 +23,14 @@ typedef struct Mine { /* what one warpgroup has of one block of work */
 
 /* ---- the warp that loads ---- */
 
+/* This warpgroup's rows of what all have. */
+static Smem
+team_rows(Tb *t, Smem s, int cols)
+{
+  Idx row = i_mul(i_team(t), 64);
+  return s_cols(s_rows(s, row, 64), cols);
+}
+
 static View
 rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
 {
@@ -38,19 +46,30 @@ fetch(Tb *t, const Cta *c, Ring *r, const Tensor *x, const Work *w, Visit j)
   t_push(t, r, .src = v_rows(x, w->b, w->hk, row, c->s->bn), .hint = HINT_KEEP);
 }
 
+/* What a block of work begins with. */
+static void
+load_first(Tb *t, const Cta *c, Work w)
+{
+  Walk kv = work_keys(c->p, c->s, &w);
+  fetch(t, c, c->k, c->p->k, &w, w_first(&kv));
+  t_push(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
+}
+
 /* K runs one tile ahead of V, as those who compute take them. */
 static void
-load(Tb *t, const Cta *c, Work w)
+load(Tb *t, const Cta *c, const Works *all, Idx i)
 {
   const Fwd *p = c->p;
+  Work w = work(t, p, c->s, all, i);
   Walk kv = work_keys(p, c->s, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
-  Visit first = w_first(&kv);
-  fetch(t, c, c->k, p->k, &w, first);
-  t_push(t, c->q, .src = rows(c, p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
+  if (!c->s->cross_tile)
+    load_first(t, c, w);
   T_FOR_TILES (t, j, &ahead) {
     fetch(t, c, c->k, p->k, &w, j);
     fetch(t, c, c->v, p->v, &w, w_ahead(&kv, j, -1));
   }
+  if (c->s->cross_tile)
+    load_first(t, c, work(t, p, c->s, all, works_next(all, i)));
   fetch(t, c, c->v, p->v, &w, w_last(&kv));
 }
 
@@ -77,7 +96,7 @@ keep(Tb *t, const Cta *c, Mine *my, Tile w)
     my->pw = t_var(t, half);
   if (!c->s->p_smem)
     return;
-  t_put(t, s_rows(c->pw, i_mul(i_team(t), 64), 64), half);
+  t_put(t, team_rows(t, c->pw, c->s->bn), half);
   t_fence_async(t);
   t_sync(t);
 }
@@ -87,20 +106,34 @@ left(Tb *t, const Cta *c, const Mine *my)
 {
   if (!c->s->p_smem)
     return OP(*my->pw);
-  Smem own = s_rows(c->pw, i_mul(i_team(t), 64), 64);
+  Smem own = team_rows(t, c->pw, c->s->bn);
   return OP(own);
 }
 
-/* The first tile: its scores and weights.  Its PV belongs to the next step. */
 static void
-first(Tb *t, const Cta *c, Mine *my, Visit j)
+rescale(Tb *t, const Cta *c, Mine *my, Tile shrink)
 {
-  Tile shrink;
+  Idx due = c->s->skip ? t_any_not1(t, shrink) : i_int(1);
+  T_IF (t, due)
+    *my->acc = t_mul(t, *my->acc, shrink);
+}
+
+/* The first tile's scores. */
+static Tile
+first(Tb *t, const Cta *c, Smem q)
+{
   Slot k = t_take(t, c->k);
-  Tile x = t_dot(t, my->q, s_trans(k.s));
+  Tile x = t_dot(t, q, s_trans(k.s));
   x = t_wait(t, x);
   t_release(t, k);
-  Tile w = weigh(t, c, my, x, j, &shrink);
+  return x;
+}
+
+/* Its weights.  Its PV belongs to the next step. */
+static void
+begin(Tb *t, const Cta *c, Mine *my, Tile x, Visit j)
+{
+  Tile shrink, w = weigh(t, c, my, x, j, &shrink);
   keep(t, c, my, w);
 }
 
@@ -121,7 +154,7 @@ step(Tb *t, const Cta *c, Mine *my, Visit j)
   *my->acc = t_wait(t, *my->acc);
   t_release(t, v);
   keep(t, c, my, w);
-  *my->acc = t_mul(t, *my->acc, shrink);
+  rescale(t, c, my, shrink);
 }
 
 static void
@@ -129,6 +162,24 @@ last(Tb *t, const Cta *c, Mine *my)
 {
   Slot v = t_take(t, c->v);
   *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
+  *my->acc = t_wait(t, *my->acc);
+  t_release(t, v);
+}
+
+/* The last PV beside the first scores of the next block of work: after the last one, of one
+ * that nobody needs, so that no branch stands around the products. */
+static void
+last_and_first(Tb *t, const Cta *c, Mine *my, Tile *scores)
+{
+  Slot q = t_peek(t, c->q), k = t_take(t, c->k);
+  Smem mine = team_rows(t, q.s, c->p->d);
+  t_turn_take(t, c->turn);
+  Tile x = t_dot(t, mine, s_trans(k.s));
+  Slot v = t_take(t, c->v);
+  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
+  t_turn_pass(t, c->turn);
+  *scores = t_wait(t, x);
+  t_release(t, k);
   *my->acc = t_wait(t, *my->acc);
   t_release(t, v);
 }
@@ -146,7 +197,7 @@ plain(Tb *t, const Cta *c, Mine *my, Visit j)
   t_release(t, k);
   Tile w = weigh(t, c, my, x, j, &shrink);
   keep(t, c, my, w);
-  *my->acc = t_mul(t, *my->acc, shrink);
+  rescale(t, c, my, shrink);
   last(t, c, my);
 }
 
@@ -173,37 +224,84 @@ finish(Tb *t, const Cta *c, Mine *my)
   t_release(t, my->slot);
 }
 
-static void
-compute(Tb *t, const Cta *c, Work w)
+static Mine
+mine(Tb *t, const Cta *c, const Work *w)
 {
-  Idx row = i_mul(i_team(t), 64);
-  Walk kv = work_keys(c->p, c->s, &w), rest = w_rest(&kv);
-  Mine my = { .w = w, .q0 = i_add(w.q0, row) };
+  Mine my = { .w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64)) };
   my.slot = t_take(t, c->q);
-  my.q = s_cols(s_rows(my.slot.s, row, 64), c->p->d);
+  my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, 64);
+  my.sm.lazy = c->s->skip;
+  my.sm.poly = c->s->poly;
   Tile zero = t_zero(t, 64, c->p->dv);
   my.acc = t_var(t, zero);
-  if (c->s->overlap)
-    first(t, c, &my, w_first(&kv));
-  T_FOR_TILES (t, j, c->s->overlap ? &rest : &kv) {
-    if (c->s->overlap)
-      step(t, c, &my, j);
-    else
-      plain(t, c, &my, j);
-  }
-  if (c->s->overlap)
+  return my;
+}
+
+/* A block of work; *scores are those of its first tile if the block before made them. */
+static void
+compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *scores)
+{
+  Work w = work(t, c->p, c->s, all, i);
+  Walk kv = work_keys(c->p, c->s, &w), rest = w_rest(&kv);
+  Mine my = mine(t, c, &w);
+  Tile x = scores ? *scores : first(t, c, my.q);
+  begin(t, c, &my, x, w_first(&kv));
+  T_FOR_TILES (t, j, &rest)
+    step(t, c, &my, j);
+  if (scores)
+    last_and_first(t, c, &my, scores);
+  else
     last(t, c, &my);
   finish(t, c, &my);
+}
+
+static void
+compute_plain(Tb *t, const Cta *c, const Works *all, Idx i)
+{
+  Work w = work(t, c->p, c->s, all, i);
+  Walk kv = work_keys(c->p, c->s, &w);
+  Mine my = mine(t, c, &w);
+  T_FOR_TILES (t, j, &kv)
+    plain(t, c, &my, j);
+  finish(t, c, &my);
+}
+
+/* Turns at the tensor cores, block after block. */
+static void
+compute_all(Tb *t, const Cta *c, const Works *all)
+{
+  Tile *scores = NULL;
+  t_turn_start(t, c->turn);
+  if (c->s->cross_tile) {
+    Slot q = t_peek(t, c->q);
+    Tile x = first(t, c, team_rows(t, q.s, c->p->d));
+    scores = t_var(t, x);
+  }
+  T_FOR (t, i, all->span) {
+    if (c->s->overlap)
+      compute(t, c, all, i, scores);
+    else
+      compute_plain(t, c, all, i);
+  }
+}
+
+static void
+load_all(Tb *t, const Cta *c, const Works *all)
+{
+  if (c->s->cross_tile)
+    load_first(t, c, work(t, c->p, c->s, all, all->span.lo));
+  T_FOR (t, i, all->span)
+    load(t, c, all, i);
 }
 
 /* ---- the kernel ---- */
 
 static Ring *
-ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages)
+ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages, int cluster)
 {
   return t_ring(t, .name = name, .fill = FILL_TMA, .ty = c->p->dt, .rows = n, .cols = cols,
-                .stages = stages, .takers = c->s->bm / 16);
+                .stages = stages, .takers = c->s->bm / 16, .cluster = cluster);
 }
 
 static void
@@ -212,21 +310,17 @@ emit(Tb *t, const Fwd *p, const Sched *s)
   int groups = s->bm / 64;
   Cta c = { .p = p, .s = s };
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
-  c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages);
-  c.k = ring(t, &c, "k", s->bn, p->d, s->stages);
-  c.v = ring(t, &c, "v", s->bn, p->dv, s->stages);
+  c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
+  c.k = ring(t, &c, "k", s->bn, p->d, s->stages, s->cluster);
+  c.v = ring(t, &c, "v", s->bn, p->dv, s->stages, s->cluster);
   if (s->p_smem)
     c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
-  Span all = works(t, p, s);
+  Works all = works(t, p, s);
   T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
     T_WARP (t, 0)
-      T_FOR (t, i, all)
-        load(t, &c, work(t, p, s, i));
-  T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(p->spec, s)) {
-    t_turn_start(t, c.turn);
-    T_FOR (t, i, all)
-      compute(t, &c, work(t, p, s, i));
-  }
+      load_all(t, &c, &all);
+  T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(p->spec, s))
+    compute_all(t, &c, &all);
 }
 
 static void

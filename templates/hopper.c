@@ -73,7 +73,7 @@ hopper_space(const Case *c, int n, Sched *s)
 static bool
 busy_loader(const Spec *p, const Sched *s)
 {
-  return s->bm < 192 && (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID);
+  return s->bm < 192 && (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
 int
@@ -128,9 +128,25 @@ refuse_shape(const Sched *s, Arena *a)
     return arena_printf(a, "q_stages %d is not 1 or 2", s->q_stages);
   if (s->pingpong && s->bm == 64)
     return arena_strdup(a, "pingpong takes two warpgroups: block_m 64 has one");
+  if (s->cluster != 1 && s->cluster != 2)
+    return arena_printf(a, "cluster %d is not 1 or 2", s->cluster);
+  if (s->poly < 0 || s->poly > 16)
+    return arena_printf(a, "poly_exp2 %d is not in 0 … 16", s->poly);
+  if (s->cross_tile && (!s->overlap || s->q_stages < 2))
+    return arena_strdup(a, "cross_tile takes overlap and q_stages 2");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return arena_strdup(a, "q_stages 2 has no use where a CTA has one block of queries");
   return NULL;
+}
+
+/* Sizes that the compile knows, and few enough blocks for a list. */
+static bool
+all_known(const Case *c)
+{
+  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
+    if (!spec_specializes(c->spec, (Specialize)i))
+      return false;
+  return c->sq / 64 * c->h * c->b < 1 << 16;
 }
 
 const char *
@@ -141,6 +157,8 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
   int regs = live_regs(c->spec, s), most = mma_regs(c->spec, s) - OTHERS;
   if (why)
     return why;
+  if (s->scheduler == SCHED_EXACT && !all_known(c))
+    return arena_strdup(a, "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
   if (s->pack && (group < 2 || s->bm % group || 64 % group))
     return arena_printf(a, "pack_gqa takes a pinned group_size that divides 64, not %d", group);
   if (smem > c->target->smem_block)
@@ -236,11 +254,17 @@ packed(const Fwd *p, const Sched *s)
   return s->pack ? p->spec->group_size : 1;
 }
 
-/* Blocks of rows of one head. */
+/* Rows of the block that a cluster, or a CTA alone, has of one head. */
+static int
+span_rows(const Sched *s)
+{
+  return s->bm * s->cluster;
+}
+
 static Idx
 blocks(const Fwd *p, const Sched *s)
 {
-  return i_cdiv(p->sq, s->bm / packed(p, s));
+  return i_cdiv(p->sq, span_rows(s) / packed(p, s));
 }
 
 static Idx
@@ -249,22 +273,8 @@ heads(const Fwd *p, const Sched *s)
   return s->pack ? p->hk : p->h;
 }
 
-Span
-works(Tb *t, const Fwd *p, const Sched *s)
-{
-  Grid g = { .linear = true, .persistent = s->scheduler == SCHED_PERSISTENT, .rows = s->bm,
-             .pack = packed(p, s), .cluster = s->cluster };
-  Idx cta = i_cta(t, 0);
-  t_grid(t, g);
-  if (!g.persistent)
-    return (Span){ cta, i_add(cta, 1), i_int(1) };
-  Idx all = i_mul(blocks(p, s), heads(p, s));
-  all = i_mul(all, i_batches(t));
-  return (Span){ cta, all, i_ctas(t) };
-}
-
-/* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product here
- * is larger than the number of heads. */
+/* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
+ * here is larger than the number of heads. */
 static Idx
 section(const Fwd *p, const Sched *s, Idx all)
 {
@@ -277,41 +287,146 @@ section(const Fwd *p, const Sched *s, Idx all)
   return i_min(i_mul(i_min(fit, all), group), all);
 }
 
-static Work
-place(const Fwd *p, const Sched *s, Idx head, Idx block)
-{
-  Idx n = i_max(1, heads(p, s));
-  int group = p->spec->group_size;
-  Work w = { .b = i_div(head, n) };
-  w.q0 = i_mul(block, s->bm);
-  w.h = i_mod(head, n);
-  w.hk = w.h;
-  if (s->pack)
-    return w;
-  Idx all = i_max(1, p->h), by = i_mul(w.h, p->hk);
-  w.hk = group ? i_div(w.h, group) : i_div(by, all);
-  return w;
-}
+/* The block of number i: its head, counted over the batches, and which of the head's. */
+typedef struct Block {
+  Idx head, block;
+} Block;
 
-Work
-work(Tb *t, const Fwd *p, const Sched *s, Idx i)
+static Block
+place(Tb *t, const Fwd *p, const Sched *s, Idx i)
 {
   Idx m = i_max(1, blocks(p, s));
   if (p->mask.band.hi == INT_MAX) {
     Idx head = i_div(i, m), block = i_mod(i, m);
-    return place(p, s, head, block);
+    return (Block){ head, block };
   }
   Idx all = i_max(1, i_mul(heads(p, s), i_batches(t))), some = section(p, s, all);
   Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
   Idx here = i_max(1, i_min(some, i_sub(all, first))), rest = i_mod(i, each);
   Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
   Idx head = i_add(first, i_mod(rest, here));
-  return place(p, s, head, block);
+  return (Block){ head, block };
+}
+
+/* ---- exact schedules ---- */
+
+static int64_t
+known(Idx x)
+{
+  int64_t k = 0;
+  i_known(x, &k);
+  return k;
+}
+
+/* Key tiles of a block, and what beginning and ending it costs, in tiles. */
+static int64_t
+weight(const Fwd *p, const Sched *s, int64_t block)
+{
+  Work w = { .all = i_int(block * span_rows(s)) };
+  Walk kv = work_keys(p, s, &w);
+  return known(kv.hi) - known(kv.lo) + 1;
+}
+
+static int
+least_loaded(const int64_t *load, int n)
+{
+  int best = 0;
+  for (int i = 1; i < n; i++)
+    best = load[i] < load[best] ? i : best;
+  return best;
+}
+
+/* Deals the blocks in the order of their numbers to whoever has least; list = where each
+ * CTA's share starts, then head and block of each. */
+static Works
+deal(Tb *t, const Fwd *p, const Sched *s, int sms, Arena *a)
+{
+  Idx some = i_mul(heads(p, s), i_batches(t)), every = i_mul(blocks(p, s), some);
+  int n = (int)known(every);
+  int ctas = n * s->cluster < sms ? n : sms / s->cluster, head = ctas + 1;
+  int64_t *load = NEW_N(a, int64_t, ctas);
+  int32_t *owner = NEW_N(a, int32_t, n), *list = NEW_N(a, int32_t, head + 2 * n);
+  for (int i = 0; i < n; i++) {
+    int to = least_loaded(load, ctas);
+    load[to] += weight(p, s, known(place(t, p, s, i_int(i)).block));
+    owner[i] = to;
+    list[to + 1]++;
+  }
+  for (int i = 0; i < ctas; i++)
+    list[i + 1] += list[i];
+  int32_t *next = NEW_N(a, int32_t, ctas);
+  for (int i = 0; i < n; i++) {
+    Block where = place(t, p, s, i_int(i));
+    int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
+    at[0] = (int32_t)known(where.head);
+    at[1] = (int32_t)known(where.block);
+  }
+  const Table *table = t_table(t, list, head + 2 * n);
+  Idx me = i_div(i_cta(t, 0), s->cluster);
+  Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
+  Grid g = { .linear = true, .fixed = ctas * s->cluster, .cluster = s->cluster };
+  t_grid(t, g);
+  return (Works){ .span = { from, to, i_int(1) }, .list = table, .first = head };
+}
+
+Works
+works(Tb *t, const Fwd *p, const Sched *s)
+{
+  Grid g = { .linear = true, .persistent = s->scheduler == SCHED_PERSISTENT, .rows = s->bm,
+             .pack = packed(p, s), .cluster = s->cluster };
+  if (s->scheduler == SCHED_EXACT) {
+    Arena *a = arena_new(0);
+    if (!a)
+      t_fail(t, "no memory for an exact schedule");
+    Works w = deal(t, p, s, t_target(t)->sms, a);
+    arena_free(a);
+    return w;
+  }
+  Idx mine = i_div(i_cta(t, 0), s->cluster);
+  t_grid(t, g);
+  if (!g.persistent)
+    return (Works){ .span = { mine, i_add(mine, 1), i_int(1) } };
+  Idx all = i_mul(blocks(p, s), heads(p, s)), step = i_div(i_ctas(t), s->cluster);
+  all = i_mul(all, i_batches(t));
+  return (Works){ .span = { mine, all, step } };
+}
+
+static Block
+listed(const Works *all, Idx i)
+{
+  Idx at = i_add(i_mul(i, 2), all->first);
+  Idx head = i_entry(all->list, at), block = i_entry(all->list, i_add(at, 1));
+  return (Block){ head, block };
+}
+
+Work
+work(Tb *t, const Fwd *p, const Sched *s, const Works *all, Idx i)
+{
+  Block at = all->list ? listed(all, i) : place(t, p, s, i);
+  Idx n = i_max(1, heads(p, s)), rank = i_mod(i_cta(t, 0), s->cluster);
+  int group = p->spec->group_size;
+  Work w = { .b = i_div(at.head, n) };
+  w.all = i_mul(at.block, span_rows(s));
+  w.q0 = i_add(w.all, i_mul(rank, s->bm));
+  w.h = i_mod(at.head, n);
+  w.hk = w.h;
+  if (s->pack)
+    return w;
+  Idx some = i_max(1, p->h), by = i_mul(w.h, p->hk);
+  w.hk = group ? i_div(w.h, group) : i_div(by, some);
+  return w;
+}
+
+Idx
+works_next(const Works *all, Idx i)
+{
+  Idx next = i_add(i, all->span.step);
+  return i_min(next, i_sub(all->span.hi, 1));
 }
 
 Walk
 work_keys(const Fwd *p, const Sched *s, const Work *w)
 {
   int group = packed(p, s);
-  return w_keys(&p->mask, i_div(w->q0, group), s->bm / group, s->bn);
+  return w_keys(&p->mask, i_div(w->all, group), span_rows(s) / group, s->bn);
 }

@@ -16,11 +16,19 @@ Sched hopper_initial(const Case *);
 int load_regs(const Spec *, const Sched *);
 int mma_regs(const Spec *, const Sched *);
 
-/* Blocks of work of this CTA, by number; and one of them.  Without a diagonal: the blocks of
+/* Blocks of work of this CTA, by number; and one of them.  A cluster's CTAs have adjacent
+ * blocks of a head, and walk over the same key tiles.  Without a diagonal: the blocks of
  * queries of a head follow each other, then the heads.  With one: the longest first, inside
- * sections of heads whose K and V fit into the L2 cache together. */
-Span works(Tb *, const Fwd *, const Sched *);
-Work work(Tb *, const Fwd *, const Sched *, Idx i);
+ * sections of heads whose K and V fit into the L2 cache together.  An exact schedule deals
+ * the same order out at compile time, each block to whoever has least to do. */
+typedef struct Works {
+  Span span;
+  const Table *list; /* of an exact schedule: head and block of each, from `first` on */
+  int first;
+} Works;
+Works works(Tb *, const Fwd *, const Sched *);
+Work work(Tb *, const Fwd *, const Sched *, const Works *, Idx i);
+Idx works_next(const Works *, Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
 Walk work_keys(const Fwd *, const Sched *, const Work *);
 

@@ -7,7 +7,7 @@
 Softmax
 softmax_new(Tb *t, int rows)
 {
-  Softmax s;
+  Softmax s = { .lazy = false };
   s.c = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1.4426950408889634); /* log2 e */
   Tile m = t_rows(t, rows, -INFINITY);
   s.m = t_var(t, m);
@@ -21,12 +21,17 @@ softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
 {
   Tile high = t_row_max(t, x);
   Tile m = t_max(t, *s->m, high);
+  if (s->lazy) {
+    Tile up = t_sub(t, m, *s->m);
+    Tile by = t_mul(t, up, s->c);
+    m = t_sel_gt(t, by, m, *s->m, 8);
+  }
   Tile safe = masked ? t_finite(t, m) : m;
   Tile cm = t_mul(t, safe, s->c);
   Tile down = t_fms(t, *s->m, s->c, cm);
   *shrink = t_exp2(t, down);
   Tile e = t_fms(t, x, s->c, cm);
-  Tile w = t_exp2(t, e);
+  Tile w = t_exp2_mixed(t, e, s->poly);
   Tile sum = t_row_part(t, w);
   *s->l = t_fma(t, *s->l, *shrink, sum);
   *s->m = m;
