@@ -524,6 +524,88 @@ map_in_global_memory(void **state)
   free_run(r);
 }
 
+/* ---- tensor copies and products ---- */
+
+#define PRODUCT(zero)                                                                    \
+  "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1, %f2, %f3, %f4}, %rd10, "    \
+  "%rd11, " zero ", 1, 1, 0, 0;\nadd.u64 %rd10, %rd10, 2; add.u64 %rd11, %rd11, 2;\n"
+
+/* 72 rows of 64 in nine boxes: 64 rows of A, 8 of B, both K-major; D = A B^T. */
+static const char *
+product_of_boxes(const char *descriptor)
+{
+  static char text[8192];
+  char boxes[2048] = "";
+  for (int k = 0; k < 9; k++)
+    snprintf(boxes + strlen(boxes), sizeof boxes - strlen(boxes),
+             "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
+             "[tile+%d], [%%rd1, {0, %d}], [%%r11];\n",
+             1024 * k, 8 * k);
+  snprintf(text, sizeof text,
+           KIT_HEAD("8.6", "sm_90a") ".visible .entry k(.param .align 64 .b8 map[128], "
+           ".param .u64 side) {\n"
+           ".reg .pred %%p<9>; .reg .b32 %%r<40>; .reg .b64 %%rd<40>; .reg .f32 %%f<9>;\n"
+           ".shared .align 1024 .b8 tile[9216]; .shared .align 8 .b8 bar[8];\n"
+           "mov.b64 %%rd1, map; cvta.param.u64 %%rd1, %%rd1; mov.u32 %%r31, %%tid.x;\n"
+           "ld.param.u64 %%rd2, [side]; mul.wide.u32 %%rd3, %%r31, 16;\n"
+           "add.u64 %%rd3, %%rd3, %%rd2; setp.ne.u32 %%p1, %%r31, 0; mov.u32 %%r11, bar;\n"
+           "mov.u64 %%rd10, tile; shr.u64 %%rd10, %%rd10, 4; or.b64 %%rd10, %%rd10, %s;\n"
+           "add.u64 %%rd11, %%rd10, 512;\n%s@%%p1 bra WAIT;\n"
+           "mbarrier.arrive.expect_tx.shared::cta.b64 %%rd9, [%%r11], 9216;\n%s%s"
+           "wgmma.fence.sync.aligned;\n%s%s%s%swgmma.commit_group.sync.aligned;\n"
+           "wgmma.wait_group.sync.aligned 0;\n"
+           "st.global.v4.f32 [%%rd3], {%%f1, %%f2, %%f3, %%f4};\nret;\n}\n",
+           descriptor, INIT, boxes, WAIT, PRODUCT("0"), PRODUCT("1"), PRODUCT("1"),
+           PRODUCT("1"));
+  return text;
+}
+
+static void
+products(void **state)
+{
+  enum { ROWS = 72, K = 64 };
+  static const Shape s = {.type = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                          .rank = 2,
+                          .dims = {K, ROWS},
+                          .strides = {2 * K},
+                          .box = {K, 8},
+                          .steps = {1, 1},
+                          .swizzle = CU_TENSOR_MAP_SWIZZLE_128B};
+  static uint16_t t[ROWS * K];
+  static int value[ROWS * K];
+  static float d[128][4];
+  CUdeviceptr tensor, side;
+  CUtensorMap map;
+  (void)state;
+  for (int i = 0; i < ROWS * K; i++) {
+    float f = (float)(value[i] = (int)rnd(17) - 8);
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    t[i] = (uint16_t)(bits >> 16);
+  }
+  OK(cuMemAlloc_v2(&tensor, sizeof t));
+  OK(cuMemcpyHtoD_v2(tensor, t, sizeof t));
+  OK(cuMemAlloc_v2(&side, sizeof d));
+  OK(encode(&map, &s, tensor));
+  for (int policy = 0; policy < 3; policy++) {
+    kit_set(policies[policy]);
+    OK(launch_with_map(product_of_boxes("0x4000004000010000"), &map, side));
+    kit_no_findings();
+    OK(cuMemcpyDtoH_v2(d, side, sizeof d));
+    for (int m = 0; m < 64; m++)
+      for (int n = 0; n < 8; n++) {
+        int sum = 0, thread = m / 16 * 32 + m % 8 * 4 + n / 2, reg = m % 16 / 8 * 2 + n % 2;
+        for (int k = 0; k < K; k++)
+          sum += value[m * K + k] * value[(64 + n) * K + k];
+        assert_true(d[thread][reg] == (float)sum);
+      }
+    OK(launch_with_map(product_of_boxes("0x8000004000010000"), &map, side));
+    kit_found("error[wgmma-swizzle]: a descriptor of swizzle 64B reads byte");
+  }
+  OK(cuMemFree_v2(tensor));
+  OK(cuMemFree_v2(side));
+}
+
 /* ---- the driver's functions ---- */
 
 static void
@@ -624,6 +706,7 @@ main(void)
       cmocka_unit_test(uninitialised),
       cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),
+      cmocka_unit_test(products),
       cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),
       cmocka_unit_test(refused),
