@@ -9,6 +9,7 @@ unit(emu_mem OBJECTS emulator base)
 unit(emu_driver OBJECTS emulator base)
 unit(emu_hazards OBJECTS emulator base)
 unit(tensormap OBJECTS emulator base)
+unit(emu_wgmma OBJECTS emulator base)
 unit(emu_tma OBJECTS emulator base)
 
 add_executable(fuzz_ptx fuzz/fuzz_ptx.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)
