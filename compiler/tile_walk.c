@@ -70,11 +70,11 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   return w;
 }
 
-/* Without a band and with sk a known multiple of bn every tile is FULL, even the first. */
+/* Only where every tile is FULL is the first one known to be. */
 static bool
 first_masked(const Walk *w)
 {
-  return w->span[0].cls == TILE_PARTIAL;
+  return w->n != 1 || w->span[0].cls == TILE_PARTIAL;
 }
 
 Visit

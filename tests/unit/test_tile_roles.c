@@ -1,0 +1,415 @@
+/* Roles, TMA rings, products in flight, branches: what the words refuse, and the walk that
+ * leaves the first tile out against the one that has it. */
+#include "compiler/tile_prog.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct Bench {
+  Arena *arena;
+  jmp_buf fail;
+  attnc_error err;
+  Tb *t;
+} Bench;
+
+static void
+bench_open(Bench *b)
+{
+  memset(b, 0, sizeof *b);
+  b->arena = arena_new(0);
+  b->t = tile_new(b->arena, &b->fail, &b->err, target_find("sm_90a"), 12);
+}
+
+static const Tensor *
+a_tensor(Tb *t)
+{
+  static Tensor x;
+  x = (Tensor){ .name = "k", .slot = 1, .ty = DT_F16, .cols = 64 };
+  x.rows = tile_size(t, SIZE_SK);
+  return &x;
+}
+
+static Walk
+a_walk(Tb *t)
+{
+  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
+             .sk = tile_size(t, SIZE_SK) };
+  return w_keys(&m, i_int(0), 128, 64);
+}
+
+/* ---- a kernel in small, and its faults ---- */
+
+typedef struct Small {
+  Ring *q, *k;
+  Smem own; /* the team's rows of Q */
+  Opnd left;
+} Small;
+
+static Small
+small(Tb *t)
+{
+  Small s;
+  s.q = t_ring(t, .name = "q", .fill = FILL_TMA, .ty = DT_F16, .rows = 128, .cols = 64,
+               .stages = 1, .takers = 8);
+  s.k = t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64,
+               .stages = 2, .takers = 8);
+  return s;
+}
+
+#define TEAMS .name = "mma", .teams = 2, .warps = 4
+#define LOADER .name = "load", .teams = 1, .warps = 4
+
+static void
+skip_loader(Tb *t)
+{
+  T_ROLE (t, LOADER)
+    t_fence_async(t);
+}
+
+static Tile
+first_scores(Tb *t, Small *s, Slot *k)
+{
+  Slot q = t_take(t, s->q);
+  *k = t_take(t, s->k);
+  s->own = s_rows(q.s, i_mul(i_team(t), 64), 64);
+  Tile x = t_dot(t, s->own, s_trans(k->s));
+  t_release(t, q);
+  return x;
+}
+
+static void
+read_in_flight(Tb *t)
+{
+  Small s = small(t);
+  Slot k;
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot q = t_take(t, s.q);
+    k = t_take(t, s.k);
+    Tile x = t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
+    t_exp2(t, x);
+  }
+}
+
+static void
+released_in_flight(Tb *t)
+{
+  Small s = small(t);
+  Slot k;
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    first_scores(t, &s, &k);
+}
+
+static void
+flies_out_of_loop(Tb *t)
+{
+  Small s = small(t);
+  Walk w = a_walk(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot q = t_take(t, s.q);
+    Slot k = t_take(t, s.k);
+    T_FOR_TILES (t, j, &w)
+      t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
+  }
+}
+
+static void
+converted_too_early(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot k = t_take(t, s.k);
+    Tile p = t_zero(t, 64, 64);
+    Tile half = t_cvt(t, p, DT_F16);
+    t_dot(t, half, k.s);
+    t_cvt(t, p, DT_F16);
+  }
+}
+
+static void
+waited_twice(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot k = t_take(t, s.k);
+    Slot q = t_take(t, s.q);
+    Tile x = t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
+    t_wait(t, x);
+    t_wait(t, x);
+  }
+}
+
+static void
+still_held(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    t_take(t, s.k);
+}
+
+static void
+held_after_loop(Tb *t)
+{
+  Small s = small(t);
+  Walk w = a_walk(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    T_FOR_TILES (t, j, &w)
+      t_take(t, s.k);
+}
+
+static void
+pushed_by_all(Tb *t)
+{
+  Small s = small(t);
+  T_ROLE (t, LOADER)
+    t_push(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64));
+}
+
+static void
+pushed_on_condition(Tb *t)
+{
+  Small s = small(t);
+  Idx when = i_int(1);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_push(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64),
+             .when = &when);
+}
+
+static void
+too_many_warps(Tb *t)
+{
+  T_ROLE (t, .name = "mma", .teams = 4, .warps = 4)
+    t_sync(t);
+}
+
+static void
+odd_registers(Tb *t)
+{
+  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = 30)
+    t_sync(t);
+}
+
+static void
+role_in_role(Tb *t)
+{
+  T_ROLE (t, LOADER)
+    T_ROLE (t, LOADER)
+      t_sync(t);
+}
+
+static void
+no_such_warp(Tb *t)
+{
+  T_ROLE (t, LOADER)
+    T_WARP (t, 4)
+      t_fence_async(t);
+}
+
+static void
+turn_of_others(Tb *t)
+{
+  Turn *turn = t_turn(t, 3);
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    t_turn_take(t, turn);
+}
+
+static void
+too_many_barriers(Tb *t)
+{
+  for (int i = 0; i < 8; i++)
+    t_turn(t, 2);
+}
+
+static void
+sync_outside(Tb *t)
+{
+  t_sync(t);
+}
+
+static void
+wide_product(Tb *t)
+{
+  Ring *k = t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 320,
+                   .stages = 1, .takers = 8);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Tile p = t_zero(t, 64, 64);
+    Tile half = t_cvt(t, p, DT_F16);
+    Slot s = t_take(t, k);
+    t_dot(t, half, s.s);
+  }
+}
+
+static void
+nobody_takes(Tb *t)
+{
+  t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
+}
+
+static void
+type_changes_in_branch(Tb *t)
+{
+  Tile zero = t_zero_lanes(t, 12, 64);
+  Tile *v = t_var(t, zero);
+  T_IF (t, i_lt(tile_size(t, SIZE_SQ), 5))
+    *v = t_rows(t, 12, 1);
+}
+
+static const struct {
+  void (*emit)(Tb *);
+  const char *says;
+} misuses[] = {
+  { read_in_flight, "is in flight: it must be waited for" },
+  { released_in_flight, "is still reading it" },
+  { flies_out_of_loop, "in flight at the end of a for tiles" },
+  { converted_too_early, "reads its left operand from registers" },
+  { waited_twice, "was waited for before" },
+  { still_held, "0 stages filled and 1 held" },
+  { held_after_loop, "0 stages filled and 1 held" },
+  { pushed_by_all, "TMA is one lane's work" },
+  { pushed_on_condition, "TMA has no condition" },
+  { too_many_warps, "warps 0 … 15 of 12" },
+  { odd_registers, "30 registers" },
+  { role_in_role, "roles stand at the top" },
+  { no_such_warp, "warp 4 is none of" },
+  { turn_of_others, "3 teams take turns here" },
+  { too_many_barriers, "a block has 16" },
+  { sync_outside, "no roles here" },
+  { wide_product, "wgmma has no 64x320" },
+  { nobody_takes, "0 takers" },
+  { type_changes_in_branch, "changes its type in a if" },
+};
+
+static void
+refused(void (*emit)(Tb *), const char *says)
+{
+  Bench b;
+  bench_open(&b);
+  if (setjmp(b.fail) == 0) {
+    emit(b.t);
+    tile_plan(b.t);
+    tile_verify(b.t);
+    fail_msg("'%s' was not refused", says);
+  }
+  assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);
+  if (!strstr(b.err.message, says))
+    fail_msg("'%s' is not in: %s", says, b.err.message);
+  arena_free(b.arena);
+}
+
+static void
+test_misuse(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++)
+    refused(misuses[i].emit, misuses[i].says);
+}
+
+/* ---- the walk without its first tile ---- */
+
+static int64_t
+no_leaf(void *user, const Node *n)
+{
+  (void)n;
+  return *(int64_t *)user;
+}
+
+/* Tiles and classes in the order of the visit; PARTIAL where it is not FULL. */
+static int
+visits(const Walk *w, int64_t block, int64_t *tile, bool *full)
+{
+  int n = 0;
+  for (int i = 0; i < w->n; i++) {
+    int64_t lo = idx_eval(w->span[i].lo, no_leaf, &block);
+    int64_t hi = idx_eval(w->span[i].hi, no_leaf, &block);
+    for (int64_t k = hi - 1; k >= lo; k--, n++) {
+      tile[n] = k;
+      full[n] = w->span[i].cls == TILE_FULL;
+    }
+  }
+  return n;
+}
+
+static void
+compare_rest(Band band, int64_t sq, int64_t sk)
+{
+  Bench b;
+  int64_t all[64], rest[64];
+  bool full[64], full_rest[64];
+  bench_open(&b);
+  Idx block = i_cta(b.t, 0);
+  Mask m = { .band = band, .sq = i_int(sq), .sk = i_int(sk) };
+  Walk w = w_keys(&m, i_mul(block, 32), 32, 16), r = w_rest(&w);
+  for (int64_t k = 0; k * 32 < sq; k++) {
+    int n = visits(&w, k, all, full), n_rest = visits(&r, k, rest, full_rest);
+    Visit first = w_first(&w), last = w_last(&w);
+    assert_int_equal(n_rest, n - 1);
+    assert_int_equal(idx_eval(first.n, no_leaf, &k), all[0]);
+    assert_int_equal(idx_eval(last.n, no_leaf, &k), all[n - 1]);
+    assert_true(first.masked || full[0]);
+    for (int i = 0; i < n_rest; i++) {
+      assert_int_equal(rest[i], all[i + 1]);
+      assert_int_equal(full_rest[i], full[i + 1]);
+    }
+  }
+  arena_free(b.arena);
+}
+
+static void
+test_rest(void **state)
+{
+  static const Band bands[] = { { INT_MIN, INT_MAX, true }, { INT_MIN, 0, true },
+                                { INT_MIN, 0, false },      { -40, 0, true },
+                                { -20, 25, true },          { -40, INT_MAX, false } };
+  static const int64_t sizes[][2] = { { 64, 64 }, { 70, 100 }, { 100, 70 }, { 1, 200 },
+                                      { 128, 16 }, { 33, 1 } };
+  (void)state;
+  for (size_t i = 0; i < sizeof bands / sizeof *bands; i++)
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+      compare_rest(bands[i], sizes[k][0], sizes[k][1]);
+}
+
+/* ---- tables ---- */
+
+static void
+test_tables(void **state)
+{
+  static const int32_t numbers[] = { 3, 1, 4, 1, 5 };
+  (void)state;
+  Bench b;
+  int64_t k, at = 4;
+  bench_open(&b);
+  const Table *x = t_table(b.t, numbers, 5);
+  assert_true(i_known(i_entry(x, i_int(2)), &k) && k == 4);
+  Idx e = i_entry(x, i_cta(b.t, 0));
+  assert_ptr_equal(e.node, i_entry(x, i_cta(b.t, 0)).node);
+  assert_int_equal(idx_eval(e, no_leaf, &at), 5);
+  assert_true(e.node->nonneg);
+  arena_free(b.arena);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_misuse),
+    cmocka_unit_test(test_rest),
+    cmocka_unit_test(test_tables),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
