@@ -7,7 +7,7 @@
 static uint64_t
 extreme(const AtomOp *o, uint64_t a, uint64_t b, bool max)
 {
-  bool less = !o->sign         ? a < b
+  bool less = !o->sign        ? a < b
               : o->bytes == 8 ? (int64_t)a < (int64_t)b
                               : (int32_t)a < (int32_t)b;
   return less == max ? b : a;
@@ -84,10 +84,10 @@ exchange(const AtomOp *o, uint8_t *host, uint64_t old, uint64_t value, uint64_t 
   uint32_t old4 = (uint32_t)old, new4 = (uint32_t)value;
   uint16_t old2 = (uint16_t)old, new2 = (uint16_t)value;
   bool done = o->bytes == 4
-                  ? __atomic_compare_exchange_n((uint32_t *)(void *)host, &old4, new4, false,
-                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-                  : __atomic_compare_exchange_n((uint16_t *)(void *)host, &old2, new2, false,
-                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+                  ? __atomic_compare_exchange_n((uint32_t *)(void *)host, &old4, new4,
+                                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+                  : __atomic_compare_exchange_n((uint16_t *)(void *)host, &old2, new2,
+                                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
   if (!done)
     atom_update(o, host, b, 0);
 }

@@ -33,7 +33,8 @@ cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, uint32_t rank
                              : tma_encode(map, &a, why, sizeof why);
   dev_leave(d);
   if (r) {
-    snprintf(line, sizeof line, "ptx:0: error[tensor-map]: cuTensorMapEncodeTiled: %s", why);
+    snprintf(line, sizeof line, "ptx:0: error[tensor-map]: cuTensorMapEncodeTiled: %s",
+             why);
     report_line(line);
   }
   return r;

@@ -16,7 +16,7 @@ typedef struct TypeRow {
   bool is_float, converted;
 } TypeRow;
 
-#define NAME(id) (&#id[sizeof "CU_TENSOR_MAP_DATA_TYPE_" - 1])
+#define NAME(id)     (&#id[sizeof "CU_TENSOR_MAP_DATA_TYPE_" - 1])
 #define ROW(id, ...) [id] = {NAME(id), __VA_ARGS__}
 static const TypeRow types[] = {
     ROW(CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, false, false),
@@ -138,8 +138,8 @@ static CUresult
 check_emulated(const TmaArgs *a, const Why *why)
 {
   uint32_t inner = a->box[0] * types[a->type].bytes, span = 16u << a->swizzle;
-  const char *what = a->interleave               ? "interleaved layouts"
-                     : types[a->type].converted  ? "element types that are converted"
+  const char *what = a->interleave                ? "interleaved layouts"
+                     : types[a->type].converted   ? "element types that are converted"
                      : a->swizzle && inner < span ? "swizzles wider than the box's rows"
                                                   : NULL;
   if (!what)

@@ -1,12 +1,13 @@
 /* tensormap.h: tensor maps: what cuTensorMapEncodeTiled checks and writes, and reads back.
  *
- * A map is 128 opaque bytes; the layout in them is the emulator's own, with a mark and a sum
- * so that bytes that nobody encoded, or of which some were overwritten, are told from a map.
- * The checks are those of the CUDA Driver API reference 13.0, in its order; why says what is
- * wrong in one sentence.  Refused though a driver takes them (CUDA_ERROR_NOT_SUPPORTED, never
- * guessed at): interleaved layouts, the element types that are converted on the way
- * (FLOAT32_FTZ, TFLOAT32, TFLOAT32_FTZ), and a swizzle wider than the box, for which the ISA
- * does not say how far apart rows lie.  Pure: no device, no allocation. */
+ * A map is 128 opaque bytes; the layout in them is the emulator's own, with a mark and a
+ * sum so that bytes that nobody encoded, or of which some were overwritten, are told from a
+ * map. The checks are those of the CUDA Driver API reference 13.0, in its order; why says
+ * what is wrong in one sentence.  Refused though a driver takes them
+ * (CUDA_ERROR_NOT_SUPPORTED, never guessed at): interleaved layouts, the element types that
+ * are converted on the way (FLOAT32_FTZ, TFLOAT32, TFLOAT32_FTZ), and a swizzle wider than
+ * the box, for which the ISA does not say how far apart rows lie.  Pure: no device, no
+ * allocation. */
 #ifndef ATTNC_EMULATOR_TENSORMAP_H
 #define ATTNC_EMULATOR_TENSORMAP_H
 

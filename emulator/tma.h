@@ -1,11 +1,12 @@
 /* tma.h: the bytes that one tensor copy moves, row by row.
  *
  * A box is walked in rows along the innermost dimension, in the order in which they lie in
- * shared memory (PTX ISA, "Tensors": dimension 0 fastest, no gaps).  Each row says which part
- * of it lies inside the tensor and where in global memory; the rest is filled on a load and
- * left out on a store.  Shared memory is swizzled by its own addresses: 16-byte chunks trade
- * places within a span by bits 7 and up of the address, so that where a tile begins decides
- * the pattern.  Pure: no shadow, no bounds; the caller has checked both memories. */
+ * shared memory (PTX ISA, "Tensors": dimension 0 fastest, no gaps).  Each row says which
+ * part of it lies inside the tensor and where in global memory; the rest is filled on a
+ * load and left out on a store.  Shared memory is swizzled by its own addresses: 16-byte
+ * chunks trade places within a span by bits 7 and up of the address, so that where a tile
+ * begins decides the pattern.  Pure: no shadow, no bounds; the caller has checked both
+ * memories. */
 #ifndef ATTNC_EMULATOR_TMA_H
 #define ATTNC_EMULATOR_TMA_H
 
@@ -44,8 +45,8 @@ tma_swizzle(int swizzle, uint32_t address)
   return address ^ ((address >> 7 & chunks) << 4);
 }
 
-/* shared: host memory of a CTA, which begins at a shared address that is a multiple of 1024;
- * base: offset of the box in it; source: what row->global points to. */
+/* shared: host memory of a CTA, which begins at a shared address that is a multiple of
+ * 1024; base: offset of the box in it; source: what row->global points to. */
 void tma_load_row(const TmaMap *, const TmaRow *, uint8_t *shared, uint32_t base,
                   const uint8_t *source);
 /* The bytes of the row that lie inside the tensor, gathered into out. */

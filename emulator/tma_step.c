@@ -153,8 +153,8 @@ static bool
 find_reduction(int sub, const TmaMap *m, AtomOp *op)
 {
   bool is_float = tma_type_is_float(m->type);
-  bool sign = m->type == CU_TENSOR_MAP_DATA_TYPE_INT32 ||
-              m->type == CU_TENSOR_MAP_DATA_TYPE_INT64;
+  bool sign =
+      m->type == CU_TENSOR_MAP_DATA_TYPE_INT32 || m->type == CU_TENSOR_MAP_DATA_TYPE_INT64;
   *op = (AtomOp){.sub = (uint8_t)sub, .bytes = m->elem, .sign = sign};
   if (is_float) {
     bool half = m->elem == 2;

@@ -41,56 +41,58 @@ box_bytes(const Shape *s)
   return tma_box_bytes(&m);
 }
 
-/* ---- kernels: k(map, side): side holds the coordinates, the box's bytes, then data ---- */
+/* ---- kernels: k(map, side): side holds the coordinates, the box's bytes, then data ----
+ */
 
-#define HEAD                                                                             \
-  KIT_HEAD("8.6", "sm_90a")                                                              \
-  ".visible .entry k(.param .align 64 .b8 map[128], .param .u64 side) {\n"               \
-  ".reg .pred %p<9>; .reg .b32 %r<40>; .reg .b64 %rd<40>;\n"                             \
-  ".shared .align 1024 .b8 tile[8192]; .shared .align 8 .b8 bar[8];\n"                   \
-  "mov.b64 %rd1, map; cvta.param.u64 %rd1, %rd1; mov.u32 %r31, %tid.x;\n"                \
-  "ld.param.u64 %rd2, [side]; cvta.to.global.u64 %rd2, %rd2;\n"                          \
-  "ld.global.u32 %r1, [%rd2]; ld.global.u32 %r2, [%rd2+4]; ld.global.u32 %r3, "          \
-  "[%rd2+8];\n"                                                                          \
-  "ld.global.u32 %r4, [%rd2+12]; ld.global.u32 %r5, [%rd2+16]; ld.global.u32 %r6, "      \
-  "[%rd2+20];\n"                                                                         \
-  "mov.u32 %r10, tile; mov.u32 %r11, bar; setp.ne.u32 %p1, %r31, 0;\n"                   \
-  "mul.wide.u32 %rd3, %r31, 4; add.u64 %rd3, %rd3, %rd2; shl.b32 %r12, %r31, 2;\n"       \
+#define HEAD                                                                               \
+  KIT_HEAD("8.6", "sm_90a")                                                                \
+  ".visible .entry k(.param .align 64 .b8 map[128], .param .u64 side) {\n"                 \
+  ".reg .pred %p<9>; .reg .b32 %r<40>; .reg .b64 %rd<40>;\n"                               \
+  ".shared .align 1024 .b8 tile[8192]; .shared .align 8 .b8 bar[8];\n"                     \
+  "mov.b64 %rd1, map; cvta.param.u64 %rd1, %rd1; mov.u32 %r31, %tid.x;\n"                  \
+  "ld.param.u64 %rd2, [side]; cvta.to.global.u64 %rd2, %rd2;\n"                            \
+  "ld.global.u32 %r1, [%rd2]; ld.global.u32 %r2, [%rd2+4]; ld.global.u32 %r3, "            \
+  "[%rd2+8];\n"                                                                            \
+  "ld.global.u32 %r4, [%rd2+12]; ld.global.u32 %r5, [%rd2+16]; ld.global.u32 %r6, "        \
+  "[%rd2+20];\n"                                                                           \
+  "mov.u32 %r10, tile; mov.u32 %r11, bar; setp.ne.u32 %p1, %r31, 0;\n"                     \
+  "mul.wide.u32 %rd3, %r31, 4; add.u64 %rd3, %rd3, %rd2; shl.b32 %r12, %r31, 2;\n"         \
   "shl.b32 %r30, %r31, 2; add.u32 %r12, %r12, %r10;\n"
-#define INIT                                                                             \
-  "@%p1 bra INIT;\nmbarrier.init.shared::cta.b64 [%r11], 1;\n"                           \
+#define INIT                                                                               \
+  "@%p1 bra INIT;\nmbarrier.init.shared::cta.b64 [%r11], 1;\n"                             \
   "fence.mbarrier_init.release.cluster;\nINIT: bar.sync 0;\n"
 #define EXPECT "mbarrier.arrive.expect_tx.shared::cta.b64 %rd9, [%r11], %r6;\n"
-#define LOAD(rank, coords)                                                               \
-  "cp.async.bulk.tensor." rank                                                           \
-  ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [tile], "                   \
+#define LOAD(rank, coords)                                                                 \
+  "cp.async.bulk.tensor." rank                                                             \
+  ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [tile], "                     \
   "[%rd1, {" coords "}], [%r11];\n"
-#define WAIT "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r11], 0;\n@!%p2 bra WAIT;\n"
+#define WAIT                                                                               \
+  "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r11], 0;\n@!%p2 bra WAIT;\n"
 /* The tile goes out behind the coordinates. */
-#define OUT                                                                              \
-  "OUT: setp.ge.u32 %p3, %r30, %r6; @%p3 bra END;\n"                                     \
-  "ld.shared.u32 %r20, [%r12]; st.global.u32 [%rd3+64], %r20;\n"                         \
-  "add.u32 %r12, %r12, 512; add.u64 %rd3, %rd3, 512; add.u32 %r30, %r30, 512;\n"         \
+#define OUT                                                                                \
+  "OUT: setp.ge.u32 %p3, %r30, %r6; @%p3 bra END;\n"                                       \
+  "ld.shared.u32 %r20, [%r12]; st.global.u32 [%rd3+64], %r20;\n"                           \
+  "add.u32 %r12, %r12, 512; add.u64 %rd3, %rd3, 512; add.u32 %r30, %r30, 512;\n"           \
   "bra OUT;\nEND: ret;\n}\n"
-#define LOADS(rank, coords)                                                              \
-  HEAD INIT "@%p1 bra WAIT;\n" EXPECT LOAD(rank, coords) WAIT OUT
+#define LOADS(rank, coords)                                                                \
+  HEAD INIT "@%p1 bra WAIT;\n" EXPECT LOAD(rank, coords)                                   \
+  WAIT OUT
 
-#define IN                                                                               \
-  "IN: setp.ge.u32 %p3, %r30, %r6; @%p3 bra NEXT;\n"                                     \
-  "ld.global.u32 %r20, [%rd3+64]; st.shared.u32 [%r12], %r20;\n"                         \
-  "add.u32 %r12, %r12, 512; add.u64 %rd3, %rd3, 512; add.u32 %r30, %r30, 512;\n"         \
+#define IN                                                                                 \
+  "IN: setp.ge.u32 %p3, %r30, %r6; @%p3 bra NEXT;\n"                                       \
+  "ld.global.u32 %r20, [%rd3+64]; st.shared.u32 [%r12], %r20;\n"                           \
+  "add.u32 %r12, %r12, 512; add.u64 %rd3, %rd3, 512; add.u32 %r30, %r30, 512;\n"           \
   "bra IN;\nNEXT:\n"
-#define STORE(op, rank, coords)                                                          \
+#define STORE(op, rank, coords)                                                            \
   "cp." op "tensor." rank ".bulk_group [%rd1, {" coords "}], [tile];\n"
 #define DONE "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nEND: ret;\n}\n"
-#define STORES(op, rank, coords)                                                         \
-  HEAD IN "fence.proxy.async.shared::cta; bar.sync 0;\n@%p1 bra END;\n" STORE(            \
-      op, rank, coords) DONE
+#define STORES(op, rank, coords)                                                           \
+  HEAD IN "fence.proxy.async.shared::cta; bar.sync 0;\n@%p1 bra END;\n" STORE(op, rank,    \
+                                                                              coords) DONE
 
-static const char *const loads[] = {LOADS("1d", "%r1"), LOADS("2d", "%r1, %r2"),
-                                    LOADS("3d", "%r1, %r2, %r3"),
-                                    LOADS("4d", "%r1, %r2, %r3, %r4"),
-                                    LOADS("5d", "%r1, %r2, %r3, %r4, %r5")};
+static const char *const loads[] = {
+    LOADS("1d", "%r1"), LOADS("2d", "%r1, %r2"), LOADS("3d", "%r1, %r2, %r3"),
+    LOADS("4d", "%r1, %r2, %r3, %r4"), LOADS("5d", "%r1, %r2, %r3, %r4, %r5")};
 
 /* ---- a launch ---- */
 
@@ -260,7 +262,7 @@ stores_of_every_rank(void **state)
     }
 }
 
-#define REDUCES(op)                                                                      \
+#define REDUCES(op)                                                                        \
   STORES("reduce.async.bulk.", "2d.global.shared::cta." op ".tile", "%r1, %r2")
 static const char *const reduces[] = {REDUCES("add"), REDUCES("min"), REDUCES("max"),
                                       REDUCES("inc"), REDUCES("dec"), REDUCES("and"),
@@ -285,9 +287,8 @@ reduces_words(void **state)
   (void)state;
   for (int op = 0; op < REDUCTIONS; op++)
     for (int sign = 0; sign < 2; sign++) {
-      Shape s = two_rows(sign ? CU_TENSOR_MAP_DATA_TYPE_INT32
-                              : CU_TENSOR_MAP_DATA_TYPE_UINT32,
-                         12, 48);
+      Shape s = two_rows(
+          sign ? CU_TENSOR_MAP_DATA_TYPE_INT32 : CU_TENSOR_MAP_DATA_TYPE_UINT32, 12, 48);
       Run *r = new_run(96);
       uint32_t want[24], old[24];
       memcpy(old, r->tensor, 96);
@@ -307,7 +308,8 @@ reduces_words(void **state)
       CUresult result = launch(reduces[op], &s, r);
       if (sign && (op == INC || op == DEC)) {
         assert_int_equal(result, CUDA_ERROR_LAUNCH_FAILED);
-        kit_found("error[reduce-type]: this reduction has no form for elements of type INT32");
+        kit_found(
+            "error[reduce-type]: this reduction has no form for elements of type INT32");
       } else {
         OK(result);
         kit_no_findings();
@@ -340,7 +342,8 @@ reduces_floats(void **state)
       h[i] = 0x4000, g[i] = i % 2 ? 0x3f80 : 0x4080; /* 2; 1 or 4 */
     OK(launch(reduces[op], &s, r));
     kit_no_findings();
-    static const uint16_t want[3][2] = {{0x40c0, 0x4040}, {0x4000, 0x3f80}, {0x4080, 0x4000}};
+    static const uint16_t want[3][2] = {
+        {0x40c0, 0x4040}, {0x4000, 0x3f80}, {0x4080, 0x4000}};
     for (int i = 0; i < 80; i++)
       assert_int_equal(h[i], want[op][i % 2]);
     free_run(r);
@@ -375,8 +378,9 @@ faults(void **state)
 {
   (void)state;
   Shape s = plain;
-  fails(replaced(loads[2], AT "]", AT "+64]"), &s, CUDA_ERROR_MISALIGNED_ADDRESS,
-        "error[misaligned]: the box's address 0x440 in shared memory is no multiple of 128");
+  fails(
+      replaced(loads[2], AT "]", AT "+64]"), &s, CUDA_ERROR_MISALIGNED_ADDRESS,
+      "error[misaligned]: the box's address 0x440 in shared memory is no multiple of 128");
   fails(replaced(loads[2], AT "]", AT "+4224]"), &s, CUDA_ERROR_ILLEGAL_ADDRESS,
         "error[out-of-bounds]: a box of 4096 bytes at byte 4224 of 8200 bytes of shared");
   fails(loads[1], &s, CUDA_ERROR_LAUNCH_FAILED,
@@ -452,8 +456,8 @@ uninitialised(void **state)
 static void
 hazards(void **state)
 {
-  static const char store[] = STORES("async.bulk.", "3d.global.shared::cta.tile",
-                                     "%r1, %r2, %r3");
+  static const char store[] =
+      STORES("async.bulk.", "3d.global.shared::cta.tile", "%r1, %r2, %r3");
   static const struct {
     const char *ptx, *from, *to, *part;
     CUresult result;
@@ -491,7 +495,7 @@ hazards(void **state)
 
 /* The map at side + 32768, used with and without a fence. */
 #define IN_GLOBAL "add.u64 %rd1, %rd2, 32768; mov.u32 %r31,"
-#define FENCE "fence.proxy.tensormap::generic.acquire.gpu [%rd1], 128;\n"
+#define FENCE     "fence.proxy.tensormap::generic.acquire.gpu [%rd1], 128;\n"
 static void
 map_in_global_memory(void **state)
 {
@@ -507,8 +511,8 @@ map_in_global_memory(void **state)
   OK(cuMemcpyHtoD_v2(side, head, sizeof head));
   OK(encode(&map, &plain, tensor));
   OK(cuMemcpyHtoD_v2(side + 32768, &map, sizeof map));
-  const char *ptx = replaced(loads[2], "@%p1 bra INIT;",
-                             "add.u64 %rd1, %rd2, 32768;\n@%p1 bra INIT;");
+  const char *ptx =
+      replaced(loads[2], "@%p1 bra INIT;", "add.u64 %rd1, %rd2, 32768;\n@%p1 bra INIT;");
   OK(launch_with_map(ptx, &map, side));
   kit_found("error[tensor-map-proxy]: the tensor map at 0x");
   snprintf(text, sizeof text, "%s", ptx);
@@ -526,8 +530,8 @@ map_in_global_memory(void **state)
 
 /* ---- tensor copies and products ---- */
 
-#define PRODUCT(zero)                                                                    \
-  "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1, %f2, %f3, %f4}, %rd10, "    \
+#define PRODUCT(zero)                                                                      \
+  "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1, %f2, %f3, %f4}, %rd10, "      \
   "%rd11, " zero ", 1, 1, 0, 0;\nadd.u64 %rd10, %rd10, 2; add.u64 %rd11, %rd11, 2;\n"
 
 /* 72 rows of 64 in nine boxes: 64 rows of A, 8 of B, both K-major; D = A B^T. */
@@ -541,22 +545,29 @@ product_of_boxes(const char *descriptor)
              "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
              "[tile+%d], [%%rd1, {0, %d}], [%%r11];\n",
              1024 * k, 8 * k);
-  snprintf(text, sizeof text,
-           KIT_HEAD("8.6", "sm_90a") ".visible .entry k(.param .align 64 .b8 map[128], "
-           ".param .u64 side) {\n"
-           ".reg .pred %%p<9>; .reg .b32 %%r<40>; .reg .b64 %%rd<40>; .reg .f32 %%f<9>;\n"
-           ".shared .align 1024 .b8 tile[9216]; .shared .align 8 .b8 bar[8];\n"
-           "mov.b64 %%rd1, map; cvta.param.u64 %%rd1, %%rd1; mov.u32 %%r31, %%tid.x;\n"
-           "ld.param.u64 %%rd2, [side]; mul.wide.u32 %%rd3, %%r31, 16;\n"
-           "add.u64 %%rd3, %%rd3, %%rd2; setp.ne.u32 %%p1, %%r31, 0; mov.u32 %%r11, bar;\n"
-           "mov.u64 %%rd10, tile; shr.u64 %%rd10, %%rd10, 4; or.b64 %%rd10, %%rd10, %s;\n"
-           "add.u64 %%rd11, %%rd10, 512;\n%s@%%p1 bra WAIT;\n"
-           "mbarrier.arrive.expect_tx.shared::cta.b64 %%rd9, [%%r11], 9216;\n%s%s"
-           "wgmma.fence.sync.aligned;\n%s%s%s%swgmma.commit_group.sync.aligned;\n"
-           "wgmma.wait_group.sync.aligned 0;\n"
-           "st.global.v4.f32 [%%rd3], {%%f1, %%f2, %%f3, %%f4};\nret;\n}\n",
-           descriptor, INIT, boxes, WAIT, PRODUCT("0"), PRODUCT("1"), PRODUCT("1"),
-           PRODUCT("1"));
+  snprintf(
+      text, sizeof text,
+      KIT_HEAD(
+          "8.6",
+          "sm_90a") ".visible .entry k(.param .align 64 .b8 map[128], "
+                    ".param .u64 side) {\n"
+                    ".reg .pred %%p<9>; .reg .b32 %%r<40>; .reg .b64 %%rd<40>; .reg .f32 "
+                    "%%f<9>;\n"
+                    ".shared .align 1024 .b8 tile[9216]; .shared .align 8 .b8 bar[8];\n"
+                    "mov.b64 %%rd1, map; cvta.param.u64 %%rd1, %%rd1; mov.u32 %%r31, "
+                    "%%tid.x;\n"
+                    "ld.param.u64 %%rd2, [side]; mul.wide.u32 %%rd3, %%r31, 16;\n"
+                    "add.u64 %%rd3, %%rd3, %%rd2; setp.ne.u32 %%p1, %%r31, 0; mov.u32 "
+                    "%%r11, bar;\n"
+                    "mov.u64 %%rd10, tile; shr.u64 %%rd10, %%rd10, 4; or.b64 %%rd10, "
+                    "%%rd10, %s;\n"
+                    "add.u64 %%rd11, %%rd10, 512;\n%s@%%p1 bra WAIT;\n"
+                    "mbarrier.arrive.expect_tx.shared::cta.b64 %%rd9, [%%r11], 9216;\n%s%s"
+                    "wgmma.fence.sync.aligned;\n%s%s%s%swgmma.commit_group.sync.aligned;\n"
+                    "wgmma.wait_group.sync.aligned 0;\n"
+                    "st.global.v4.f32 [%%rd3], {%%f1, %%f2, %%f3, %%f4};\nret;\n}\n",
+      descriptor, INIT, boxes, WAIT, PRODUCT("0"), PRODUCT("1"), PRODUCT("1"),
+      PRODUCT("1"));
   return text;
 }
 
@@ -653,8 +664,7 @@ launch_ex(void **state)
                    CUDA_ERROR_INVALID_VALUE);
   c.attrs = a;
   a[0].id = (CUlaunchAttributeID)99;
-  assert_int_equal(cuLaunchKernelEx(&c, f, (void *[]){&p}, NULL),
-                   CUDA_ERROR_NOT_SUPPORTED);
+  assert_int_equal(cuLaunchKernelEx(&c, f, (void *[]){&p}, NULL), CUDA_ERROR_NOT_SUPPORTED);
   c.numAttrs = 0;
   OK(cuLaunchKernelEx(&c, f, (void *[]){&p}, NULL));
   OK(cuMemFree_v2(p));
@@ -685,7 +695,8 @@ refused(void **state)
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
     CUmodule m;
     char log[1000];
-    CUresult r = kit_load(replaced(loads[2], cases[k].from, cases[k].to), &m, log, sizeof log);
+    CUresult r =
+        kit_load(replaced(loads[2], cases[k].from, cases[k].to), &m, log, sizeof log);
     assert_int_equal(r, CUDA_ERROR_INVALID_PTX);
     if (!strstr(log, cases[k].part))
       fail_msg("no '%s' in %s", cases[k].part, log);

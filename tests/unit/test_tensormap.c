@@ -182,9 +182,9 @@ round_trip(void **state)
 
 enum { SHARED = 1 << 16, MEMORY = 1 << 16 };
 
-/* PTX ISA, "Swizzling modes": rows of the span; in a row of 128 bytes chunk c of row r is at
- * c ^ r % 8; rows of 64 bytes take turns in pairs, of 32 bytes by fours.  A tile that starts
- * 128 · s bytes behind a multiple of 1024 starts with the pattern of line s. */
+/* PTX ISA, "Swizzling modes": rows of the span; in a row of 128 bytes chunk c of row r is
+ * at c ^ r % 8; rows of 64 bytes take turns in pairs, of 32 bytes by fours.  A tile that
+ * starts 128 · s bytes behind a multiple of 1024 starts with the pattern of line s. */
 static uint32_t
 figure(int swizzle, uint32_t base, uint32_t at)
 {
@@ -247,8 +247,9 @@ by_hand(const Case *c, const TmaMap *m, const int32_t *coord, const uint8_t *mem
     }
     for (uint32_t b = 0; b < m->elem; b++, at++) {
       uint8_t nan = b + 1 == m->elem ? 0x7f : 0xff;
-      shared[figure((int)c->a.swizzle, base, at)] =
-          in ? memory[from + b] : c->a.fill ? nan : 0;
+      shared[figure((int)c->a.swizzle, base, at)] = in          ? memory[from + b]
+                                                    : c->a.fill ? nan
+                                                                : 0;
     }
   }
 }
@@ -354,9 +355,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(checks),     cmocka_unit_test(not_emulated),
-      cmocka_unit_test(missing),    cmocka_unit_test(round_trip),
-      cmocka_unit_test(boxes),      cmocka_unit_test(far_away),
+      cmocka_unit_test(checks),  cmocka_unit_test(not_emulated),
+      cmocka_unit_test(missing), cmocka_unit_test(round_trip),
+      cmocka_unit_test(boxes),   cmocka_unit_test(far_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
