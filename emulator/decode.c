@@ -260,8 +260,9 @@ dec_space(const Mods *m)
     Mod mod;
     Space space;
   } table[] = {
-      {M_GLOBAL, SPACE_GLOBAL},     {M_SHARED, SPACE_SHARED}, {M_SHARED_CTA, SPACE_SHARED},
-      {M_LOCAL, SPACE_LOCAL},       {M_CONST, SPACE_CONST},   {M_PARAM, SPACE_PARAM},
+      {M_GLOBAL, SPACE_GLOBAL},     {M_SHARED, SPACE_SHARED},
+      {M_SHARED_CTA, SPACE_SHARED}, {M_LOCAL, SPACE_LOCAL},
+      {M_CONST, SPACE_CONST},       {M_PARAM, SPACE_PARAM},
       {M_PARAM_ENTRY, SPACE_PARAM}, {M_SHARED_CLUSTER, SPACE_SHARED},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
