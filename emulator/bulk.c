@@ -44,6 +44,7 @@ void
 bulk_reset(Bulk *b)
 {
   drop_all(b);
+  memset(b->mbar, 0, (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */
   b->n_mbars = 0;
   memset(b->stores, 0, sizeof b->stores);
   memset(b->groups, 0, sizeof b->groups);
