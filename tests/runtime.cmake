@@ -55,6 +55,16 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   endif()
 endif()
 
+# Kernels by hand on an emulated device that has tensor maps.
+if(TARGET attnc_rt AND TARGET attnc_emu)
+  unit(maps OBJECTS base LABELS runtime)
+  if(TARGET test_maps)
+    target_link_libraries(test_maps PRIVATE attnc_rt)
+    add_dependencies(test_maps attnc_emu)
+    target_compile_definitions(test_maps PRIVATE EMULATOR="$<TARGET_FILE:attnc_emu>")
+  endif()
+endif()
+
 unit(hash_block OBJECTS base LABELS runtime)
 
 # Our declarations of the driver against NVIDIA's, where they are installed.
