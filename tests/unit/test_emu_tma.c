@@ -1,5 +1,6 @@
 /* Tensor copies in kernels: loads, stores and reductions of boxes through the driver's
  * functions, under each policy of when they land; what is told of wrong ones. */
+#include "emulator/layout.h"
 #include "emulator/tma.h"
 #include "tests/unit/emu_kit.h"
 
@@ -617,6 +618,27 @@ products(void **state)
   OK(cuMemFree_v2(side));
 }
 
+/* Lines know their swizzle until something else writes there. */
+static void
+lines(void **state)
+{
+  uint8_t line[8] = {0};
+  Cta c = {.layout = line};
+  (void)state;
+  assert_int_equal(layout_at(&c, 300), LAYOUT_UNKNOWN);
+  assert_false(c.laid_out);
+  layout_set(&c, 128, 384, CU_TENSOR_MAP_SWIZZLE_64B);
+  assert_true(c.laid_out);
+  assert_int_equal(layout_at(&c, 127), LAYOUT_UNKNOWN);
+  assert_int_equal(layout_at(&c, 128), CU_TENSOR_MAP_SWIZZLE_64B);
+  assert_int_equal(layout_at(&c, 511), CU_TENSOR_MAP_SWIZZLE_64B);
+  assert_int_equal(layout_at(&c, 512), LAYOUT_UNKNOWN);
+  layout_set(&c, 380, 8, LAYOUT_UNKNOWN);
+  assert_int_equal(layout_at(&c, 255), CU_TENSOR_MAP_SWIZZLE_64B);
+  assert_int_equal(layout_at(&c, 256), LAYOUT_UNKNOWN);
+  assert_int_equal(layout_at(&c, 384), LAYOUT_UNKNOWN);
+}
+
 /* ---- the driver's functions ---- */
 
 static void
@@ -718,6 +740,7 @@ main(void)
       cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),
       cmocka_unit_test(products),
+      cmocka_unit_test(lines),
       cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),
       cmocka_unit_test(refused),
