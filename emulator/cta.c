@@ -244,6 +244,7 @@ start_cta(Exec *x, uint64_t index)
   bulk_reset(x->bulk);
   for (int i = 0; i < c->n_warps; i++)
     start_warp(x, i);
+  registers_start(x);
 }
 
 /* ---- whose turn it is ---- */
@@ -293,7 +294,9 @@ describe(const Exec *x, char *text, size_t n)
     const Insn *i = &x->kernel->code[w->barrier < 0 ? w->pc : w->pc - 1];
     const Barrier *b = w->barrier < 0 ? NULL : &x->cta.barrier[w->barrier];
     int k;
-    if (w->stalled && !b)
+    if (w->stalled && w->waits_for == WAITS_REGISTERS)
+      k = registers_describe(x, w, text + at, n - at);
+    else if (w->stalled && !b)
       k = bulk_describe(x, w, text + at, n - at);
     else if (w->done)
       k = snprintf(text + at, n - at, "; warp %d has exited", j);
@@ -335,9 +338,9 @@ run_warps(Exec *x)
       return hung(x, "fuel", "the CTA has executed as many instructions as it may");
     if (atomic_load_explicit(&x->launch->result, memory_order_relaxed))
       return CUDA_SUCCESS; /* another CTA has failed */
-    uint64_t slice = x->slice;
+    uint64_t before = w->executed;
     Stop stop = exec_warp(x, w);
-    uint64_t used = slice - x->slice + (stop != SLICE);
+    uint64_t used = w->executed - before;
     x->cta.fuel -= used < x->cta.fuel ? used : x->cta.fuel;
     x->executed += used;
     last = w->id;
@@ -356,8 +359,11 @@ cta_run(Exec *x, uint64_t index)
 {
   start_cta(x, index);
   CUresult r = run_warps(x);
-  if (r == CUDA_SUCCESS)
+  if (r == CUDA_SUCCESS) {
     bulk_end(x);
+    wgmma_end(x);
+    registers_end(x);
+  }
   stats_cta(x, x->launch->cost + index * COSTS);
   shadow_cta_end(x->shadow);
   return r;

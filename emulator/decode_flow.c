@@ -61,6 +61,29 @@ build_nothing(Dec *d)
   dec_step(d, step_nothing)->a = d->n_r ? d->r[0].row : 0;
 }
 
+void
+build_sleep(Dec *d)
+{
+  Insn *i = dec_step(d, step_sleep);
+  i->a = d->r[0].row;
+  i->flags |= F_LEADER; /* the other lanes of the warp go on meanwhile */
+}
+
+/* PTX ISA, setmaxnreg: 24 to 256, a multiple of 8. */
+void
+build_setmaxnreg(Dec *d)
+{
+  Insn *i = dec_step(d, step_setmaxnreg);
+  uint64_t n = dec_int(d, d->r[0].o, 256);
+  if (d->ptx->sm_suffix != 'a')
+    dec_fail(d, "setmaxnreg needs .target sm_90a");
+  if (n < 24 || n % 8)
+    dec_fail(d, "setmaxnreg takes a multiple of 8 from 24 to 256");
+  i->imm = (int64_t)n;
+  i->x.cond = mod_is(&d->m, M_INC);
+  i->flags |= F_LEADER;
+}
+
 /* ---- barriers ---- */
 
 static Insn *
@@ -183,6 +206,8 @@ build_activemask(Dec *d)
 void
 build_elect(Dec *d)
 {
+  if (!d->r[0].o->second)
+    dec_fail(d, "a predicate is due behind the elected lane");
   Insn *i = emit_lanes(d, step_elect, d->r[1].row);
   i->d = d->r[0].row;
   i->x.pd = (uint16_t)d->r[0].second;

@@ -147,9 +147,17 @@ struct Warp {
   bool done;
   bool stalled;       /* its wait for an mbarrier failed, and nothing has happened since */
   int stalled_line;
-  uint32_t waits_for; /* offset of that mbarrier + 1 */
+  uint32_t waits_for; /* offset of that mbarrier + 1, or WAITS_REGISTERS */
+  uint32_t registers; /* a thread, setmaxnreg; 0: unknown */
   uint64_t executed;
 };
+
+/* setmaxnreg in a warpgroup: the warps that have executed it while others have not. */
+typedef struct Setting {
+  const Insn *insn;
+  uint32_t came;
+} Setting;
+enum { WAITS_REGISTERS = 0x7fffffff };
 
 typedef struct Barrier {
   uint32_t expected, arrived; /* threads; 0: nobody is here */
@@ -176,6 +184,8 @@ struct Cta {
   bool laid_out;   /* one of them is not 0 */
   uint32_t shared_bytes;
   Barrier barrier[MAX_BARRIERS];
+  uint32_t pool; /* registers that no warp has */
+  Setting setting[MAX_WARPS / 4];
   FencedMap fenced[FENCED_MAPS]; /* the last ones */
   uint32_t n_fenced;
   uint64_t fuel;
@@ -220,6 +230,7 @@ typedef struct Settings {
   Order order;
   uint64_t seed, fuel;
   AsyncPolicy async;
+  uint32_t regs; /* of a thread at its start; 0: by the directives */
 } Settings;
 
 typedef struct Chip { /* one emulated architecture */
@@ -269,6 +280,12 @@ const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 Exec *exec_new(Launch *, uint64_t seed);
 void exec_free(Exec *);
 CUresult cta_run(Exec *, uint64_t index);
+
+/* ---- registers.c ---- */
+void registers_start(Exec *); /* of a CTA */
+void registers_end(Exec *);
+/* What a warp waits for, for a report of a deadlock; returns its length. */
+int registers_describe(const Exec *, const Warp *, char *text, size_t n);
 
 /* ---- mem.c ---- */
 typedef struct Reach {  /* where the active lanes of an access are */

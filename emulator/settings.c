@@ -86,6 +86,8 @@ set_one(Settings *s, const char *key, const char *v)
     return s->seed = n, true;
   if (!strcmp(key, "fuel") && number(v, UINT64_MAX, &n) && n)
     return s->fuel = n, true;
+  if (!strcmp(key, "regs") && number(v, 256, &n) && n % 8 == 0)
+    return s->regs = (uint32_t)n, true;
   if (!strcmp(key, "async") && (k = word(v, "lazy|eager|random")) >= 0)
     return s->async = (AsyncPolicy)k, true;
   return false;

@@ -115,6 +115,16 @@ step_isspacep(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+/* Ends the turn: who sleeps waits for others. */
+Stop
+step_sleep(Exec *x, const Insn *i, uint32_t mask)
+{
+  (void)i;
+  (void)mask;
+  x->slice = 1;
+  return GO;
+}
+
 Stop
 step_nothing(Exec *x, const Insn *i, uint32_t mask)
 {

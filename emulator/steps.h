@@ -6,7 +6,8 @@
 #include "emulator/emu.h"
 
 /* steps.c */
-extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_nothing;
+extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_nothing,
+    step_sleep;
 /* flow.c */
 extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
     step_warp_sync, step_fence;
@@ -19,6 +20,8 @@ extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_
 /* tensor.c */
 extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
     step_cp_commit, step_cp_wait;
+/* registers.c */
+extern Step step_setmaxnreg;
 /* mbarrier.c */
 extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait;
 /* bulk.c */

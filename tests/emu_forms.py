@@ -85,7 +85,8 @@ def operand(want, builder, mods, types, k):
         rank = next((int(m[0]) for m in mods if re.fullmatch(r"\dd", m)), 1)
         return "[%rd1, {" + ", ".join(f"%r{9 + i}" for i in range(rank)) + "}]"
     if want == "#":
-        return {"cp_async": "16", "lop3": "7", "tma_fence": "128"}.get(builder, "1")
+        return {"cp_async": "16", "lop3": "7", "tma_fence": "128",
+                "setmaxnreg": "64"}.get(builder, "1")
     if want in ("L", "T"):
         return "END" if want == "L" else "tt"
     want = want.lstrip("=!").rstrip(">")
