@@ -16,7 +16,8 @@ wgmma_new(uint32_t rows, AsyncPolicy policy, uint64_t seed)
   g->random = seed * 2 + 1;
   g->reg = calloc(rows, sizeof *g->reg);
   g->hold = calloc(rows, LANES * sizeof *g->hold);
-  if (g->reg && g->hold)
+  g->log = wgmma_log_new();
+  if (g->reg && g->hold && g->log)
     return g;
   wgmma_free(g);
   return NULL;
@@ -30,6 +31,7 @@ wgmma_free(Wgmma *g)
   free(g->reg);
   free(g->hold);
   free(g->queue);
+  wgmma_log_free(g->log);
   free(g);
 }
 
@@ -39,6 +41,8 @@ wgmma_reset(Wgmma *g, uint32_t rows)
   memset(g->reg, 0, rows * sizeof *g->reg);
   g->n = 0;
   g->fences = g->committed = g->waited = 0;
+  g->steps = 0;
+  wgmma_log_reset(g->log);
 }
 
 static uint32_t *
@@ -236,14 +240,26 @@ lazy(Wgmma *g)
 }
 
 /* Computes what is not computed of the first n. */
-static Stop
+static void
 run_queue(Exec *x, int n)
 {
   Wgmma *g = x->warp->wgmma;
   for (int j = 0; j < n; j++)
-    if (!g->queue[j].done && !wgmma_run(x, x->warp, &g->queue[j]))
-      return FATAL;
-  return GO;
+    if (!g->queue[j].done)
+      wgmma_run(x, x->warp, &g->queue[j]);
+}
+
+static Stop
+no_memory(Exec *x, const Insn *i)
+{
+  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+                      "the emulator is out of memory");
+}
+
+static Stop
+agree(Exec *x, const WgmmaOp *op)
+{
+  return wgmma_agree(x, op) ? GO : no_memory(x, op->insn);
 }
 
 Stop
@@ -258,24 +274,36 @@ step_wgmma(Exec *x, const Insn *i, uint32_t mask)
     s = descriptor(x, i, i->a, &op.a);
   if (s == GO)
     s = descriptor(x, i, i->b, &op.b);
+  if (s == GO)
+    s = agree(x, &op);
   if (s != GO)
     return s;
   check_registers(x, i, op.zero);
+  if (!wgmma_check(x, &op))
+    return FATAL;
   WgmmaOp *q = enqueue(g);
   if (!q)
-    return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
-                        "the emulator is out of memory");
+    return no_memory(x, i);
   *q = op;
   take_registers(x, i);
-  return lazy(g) ? GO : run_queue(x, g->n);
+  if (!lazy(g))
+    run_queue(x, g->n);
+  return GO;
 }
 
 /* ---- fences and groups ---- */
 
+static Stop
+together(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = gather(x, i, mask);
+  return s == GO ? agree(x, &(WgmmaOp){.insn = i}) : s;
+}
+
 Stop
 step_wgmma_fence(Exec *x, const Insn *i, uint32_t mask)
 {
-  Stop s = gather(x, i, mask);
+  Stop s = together(x, i, mask);
   if (s == GO)
     x->warp->wgmma->fences++;
   return s;
@@ -284,7 +312,7 @@ step_wgmma_fence(Exec *x, const Insn *i, uint32_t mask)
 Stop
 step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
 {
-  Stop s = gather(x, i, mask);
+  Stop s = together(x, i, mask);
   if (s == GO)
     x->warp->wgmma->committed++;
   return s;
@@ -309,7 +337,7 @@ Stop
 step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
 {
   Wgmma *g = x->warp->wgmma;
-  Stop s = gather(x, i, mask);
+  Stop s = together(x, i, mask);
   uint32_t open = (uint32_t)i->imm;
   if (s != GO || g->committed <= open || g->committed - open <= g->waited)
     return s;
@@ -317,13 +345,28 @@ step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
   int n = 0;
   while (n < g->n && g->queue[n].group <= upto)
     n++;
-  s = run_queue(x, n);
-  if (s != GO)
-    return s;
+  run_queue(x, n);
   g->waited = upto;
+  shadow_wgmma_done(x->shadow, x->warp->id, upto);
   for (int j = 0; j < n; j++)
     give_back(x, &g->queue[j]);
   g->n -= n;
   memmove(g->queue, g->queue + n, (size_t)g->n * sizeof *g->queue);
   return GO;
+}
+
+void
+wgmma_end(Exec *x)
+{
+  if (!x->kernel->wgmma || !x->launch->set.checks)
+    return;
+  for (int j = 0; j < x->cta.n_warps; j++) {
+    const Wgmma *g = x->cta.warp[j].wgmma;
+    x->warp = &x->cta.warp[j];
+    if (g->n)
+      report_error(x, g->queue[0].insn, "wgmma-in-flight", -1,
+                   "the warp has ended, and no wgmma.wait_group covers this product");
+    if (!(j & 3))
+      wgmma_agree_end(x, j);
+  }
 }

@@ -1,36 +1,39 @@
-/* wgmma.h: matrix products of a warpgroup, of which each warp computes its own 16 rows (PTX
- * ISA, "Asynchronous warpgroup level matrix instructions").
+/* wgmma.h: products of a warpgroup's matrices, in flight.
  *
- * A product waits in its warp's queue until the policy computes it: EAGER at issue, LAZY at
- * the wait_group that covers it, RANDOM one or the other; then it reads shared memory and
- * the registers of A.  Its accumulators live in `hold` from issue to that wait, and the
- * registers hold NaN meanwhile.  Any touch of registers in flight is a finding, as is a
- * product over registers that were touched behind the last wgmma.fence; products of one
- * shape may follow each other on the same accumulators. */
+ * Each warp of the warpgroup does its own sixteen rows.  A product is issued, joins the group
+ * of the next commit_group, and is over when a wait_group covers it; until then nobody but
+ * another product of the same shape may touch its accumulators, and nobody may write the
+ * registers that hold A.  When it reads its operands and computes is the policy: EAGER at
+ * issue, LAZY when the wait comes, RANDOM one or the other; in order within a warp.  Its
+ * accumulators read as NaN until the wait, whichever it is.
+ *
+ * A warp's state is there only for kernels with such instructions (Kernel.wgmma).  For each
+ * row of registers it knows the last group that uses it, and the last wgmma.fence before
+ * an ordinary instruction touched it: what costs is one comparison per row. */
 #ifndef ATTNC_EMULATOR_WGMMA_H
 #define ATTNC_EMULATOR_WGMMA_H
 
 #include "emulator/async.h"
+#include "emulator/mma.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
-struct Exec;
 struct Insn;
+struct Exec;
 struct Warp;
 
 typedef struct WgmmaForm {
-  uint8_t a, b, d; /* MmaType */
-  uint8_t k, regs; /* regs: of accumulators */
+  uint8_t a, b, d, k; /* MmaType; products of a pass */
   uint16_t n;
-  bool a_regs, negate, trans_a, trans_b;
+  uint8_t regs; /* accumulators of a thread */
+  bool a_regs;  /* A is in registers */
+  bool negate;  /* of imm-scale-a and imm-scale-b just one is -1 */
+  bool trans_a, trans_b;
 } WgmmaForm;
 
-/* Groups and fences are counted from 1; 0: never. */
-typedef struct WgmmaReg {
-  uint32_t acc, a;                    /* group of the last product that has it */
-  uint32_t touched, written, product; /* fences so far when that happened last */
-  uint16_t shape;                     /* of that product */
+typedef struct WgmmaReg {    /* a row of registers */
+  uint32_t touched, written; /* fences before the last ordinary access, 0: never */
+  uint32_t acc, a;           /* last group that uses it as accumulator, as A */
+  uint32_t product;          /* fences before the last product that accumulated here */
+  uint16_t shape;            /* of that product */
 } WgmmaReg;
 
 typedef struct WgmmaOp {
@@ -40,24 +43,39 @@ typedef struct WgmmaOp {
   bool zero, done;
 } WgmmaOp;
 
-typedef struct Wgmma { /* of one warp */
+typedef struct Wgmma {
   WgmmaReg *reg;  /* [rows] */
-  uint32_t *hold; /* [rows × 32] accumulators in flight */
-  WgmmaOp *queue; /* oldest first */
+  uint32_t *hold; /* [rows × 32] accumulators in flight, as their products see them */
+  WgmmaOp *queue; /* not waited for, oldest first */
   int n, cap;
-  uint32_t fences, committed, waited;
+  uint32_t fences, committed, waited; /* groups */
+  uint64_t steps;                     /* wgmma instructions that the warp has executed */
+  struct WgmmaLog *log;               /* of the warpgroup, in its first warp */
   AsyncPolicy policy;
   uint64_t random;
 } Wgmma;
 
-Wgmma *wgmma_new(uint32_t rows, AsyncPolicy, uint64_t seed); /* NULL: out of memory */
+/* NULL: out of memory. */
+Wgmma *wgmma_new(uint32_t rows, AsyncPolicy, uint64_t seed);
 void wgmma_free(Wgmma *);
 void wgmma_reset(Wgmma *, uint32_t rows); /* a new CTA */
-/* An instruction that is no product touches registers. */
+/* An ordinary instruction is about to run: does it touch what is in flight? */
 void wgmma_touch(struct Exec *, struct Warp *, const struct Insn *);
-/* Computes one product; false: a finding that ends the launch. */
-bool wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
-/* Tells the shadow of n pieces of 16 bytes. */
-void wgmma_reads(struct Exec *, const struct Insn *, const uint32_t *off, int n);
+/* The CTA has ended: has every product been waited for, by warps that agree? */
+void wgmma_end(struct Exec *);
+/* ---- wgmma_run.c ---- */
+/* The descriptors of a product that is issued: what it will read, told to the shadow; false:
+ * a finding has ended the launch. */
+bool wgmma_check(struct Exec *, const WgmmaOp *);
+/* Reads the operands and computes, into the accumulators of `hold`. */
+void wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
+/* ---- wgmma_agree.c ---- */
+/* The warp's next step is op, of a fence or a group with its insn alone: is it the one of
+ * the other warps of its warpgroup?  False: out of memory. */
+bool wgmma_agree(struct Exec *, const WgmmaOp *);
+void wgmma_agree_end(struct Exec *, int first); /* warp of a warpgroup */
+struct WgmmaLog *wgmma_log_new(void); /* NULL: out of memory */
+void wgmma_log_reset(struct WgmmaLog *);
+void wgmma_log_free(struct WgmmaLog *);
 
 #endif

@@ -75,22 +75,6 @@ offsets(const Tile *t, uint32_t *off)
   return n;
 }
 
-void
-wgmma_reads(Exec *x, const Insn *i, const uint32_t *off, int n)
-{
-  for (int j = 0; j < n; j += LANES) {
-    int lanes = n - j < LANES ? n - j : LANES;
-    uint32_t mask = lanes == LANES ? FULL : (1u << lanes) - 1, at[LANES] = {0};
-    memcpy(at, off + j, (size_t)lanes * sizeof *at);
-    ShadowAccess a = {.insn = (int)(i - x->kernel->code),
-                      .warp = x->warp->id,
-                      .mask = mask,
-                      .op = SHADOW_READ,
-                      .bytes = PIECE};
-    shadow_shared(x->shadow, &a, at);
-  }
-}
-
 /* A producer that says how it swizzled must have done it as the descriptor has it. */
 static void
 check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
@@ -98,7 +82,7 @@ check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
   static const uint8_t swizzles[4] = {0, 3, 2, 1}; /* CUtensorMapSwizzle */
   static const char *const names[4] = {"none", "32B", "64B", "128B"};
   int due = swizzles[t->desc >> 62];
-  if (!x->cta.laid_out || !x->launch->set.checks)
+  if (!x->cta.laid_out)
     return;
   for (int j = 0; j < n; j++) {
     int is = layout_at(&x->cta, off[j]);
@@ -112,24 +96,73 @@ check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
   }
 }
 
-/* The pieces, one behind another. */
+/* PTX ISA, "Matrix-descriptor": the bits between the fields are 0, and the start lies in the
+ * first line of the pattern, which the base offset names. */
+static void
+check_desc(Exec *x, const Insn *i, uint64_t desc)
+{
+  const uint64_t reserved = 0x3ff1c000c000c000u;
+  Desc d = desc_of(desc);
+  if (desc & reserved)
+    report_error(x, i, "wgmma-descriptor", -1,
+                 "the descriptor 0x%llx has bits 0x%llx, which are 0 in every descriptor",
+                 (unsigned long long)desc, (unsigned long long)(desc & reserved));
+  else if (((d.start >> 7) - d.base) & d.mask)
+    report_error(x, i, "wgmma-descriptor", -1,
+                 "the descriptor 0x%llx starts in line %u of its swizzle's pattern",
+                 (unsigned long long)desc, ((d.start >> 7) - d.base) & d.mask);
+}
+
 static bool
-read_tile(Exec *x, const Insn *i, const Tile *t, uint8_t *out)
+check_tile(Exec *x, const WgmmaOp *op, const Tile *t)
+{
+  uint32_t off[PIECES], size = x->cta.shared_bytes;
+  int n = offsets(t, off), insn = (int)(op->insn - x->kernel->code);
+  for (int j = 0; j < n; j++)
+    if (off[j] >= size || size - off[j] < PIECE) {
+      report_fatal(x, op->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", -1,
+                   "the descriptor 0x%llx reaches byte %d of %u bytes of shared memory",
+                   (unsigned long long)t->desc, (int)off[j], size);
+      return false;
+    }
+  if (!x->launch->set.checks)
+    return true;
+  check_desc(x, op->insn, t->desc);
+  check_layout(x, op->insn, t, off, n);
+  for (int j = 0; j < n; j++)
+    shadow_wgmma_read(x->shadow, insn, x->warp->id, off[j], PIECE, op->group);
+  return true;
+}
+
+static Tile
+tile_a(const Warp *w, const WgmmaOp *op)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  return (Tile){op->a, f->trans_a, (uint32_t)(w->id & 3) * MMA_M, MMA_M, f->k};
+}
+
+static Tile
+tile_b(const WgmmaOp *op)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  return (Tile){op->b, f->trans_b, 0, f->n, f->k};
+}
+
+bool
+wgmma_check(Exec *x, const WgmmaOp *op)
+{
+  Tile a = tile_a(x->warp, op), b = tile_b(op);
+  return (op->insn->wgmma.a_regs || check_tile(x, op, &a)) && check_tile(x, op, &b);
+}
+
+/* The pieces, one behind another. */
+static void
+read_tile(const Exec *x, const Tile *t, uint8_t *out)
 {
   uint32_t off[PIECES];
   int n = offsets(t, off);
-  for (int j = 0; j < n; j++) {
-    if (off[j] >= x->cta.shared_bytes || x->cta.shared_bytes - off[j] < PIECE) {
-      report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", -1,
-                   "the descriptor 0x%llx reaches byte %d of %u bytes of shared memory",
-                   (unsigned long long)t->desc, (int)off[j], x->cta.shared_bytes);
-      return false;
-    }
+  for (int j = 0; j < n; j++)
     memcpy(out + PIECE * j, x->cta.shared + off[j], PIECE);
-  }
-  check_layout(x, i, t, off, n);
-  wgmma_reads(x, i, off, n);
-  return true;
 }
 
 /* ---- A ---- */
@@ -171,36 +204,35 @@ fragment(const Exec *x, const Warp *w, const Insn *i, uint8_t *raw)
              row32(w, list[r]) + l, 4);
 }
 
-static bool
-get_a(Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
+static void
+get_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
 {
   const WgmmaForm *f = &op->insn->wgmma;
   uint8_t raw[MMA_M * 32];
-  Tile t = {op->a, f->trans_a, (uint32_t)(w->id & 3) * MMA_M, MMA_M, f->k};
+  Tile t = tile_a(w, op);
   if (f->a_regs)
     fragment(x, w, op->insn, raw);
-  else if (!read_tile(x, op->insn, &t, raw))
-    return false;
+  else
+    read_tile(x, &t, raw);
   uint32_t flip = f->negate ? sign_of(f->a) : 0;
   for (int m = 0; m < MMA_M; m++)
     for (int k = 0; k < f->k; k++) {
       int at = f->trans_a ? k * MMA_M + m : m * f->k + k;
       a[k * MMA_M + m] = element(f->a, raw, at) ^ flip;
     }
-  return true;
 }
 
-bool
+void
 wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
 {
   const WgmmaForm *f = &op->insn->wgmma;
   const uint32_t *list = x->kernel->lists + op->insn->list;
   uint32_t a[WIDE_K * MMA_M], *rows[128];
   uint8_t b[PIECES * PIECE];
-  Tile t = {op->b, f->trans_b, 0, f->n, f->k};
+  Tile t = tile_b(op);
   op->done = true;
-  if (!get_a(x, w, op, a) || !read_tile(x, op->insn, &t, b))
-    return false;
+  get_a(x, w, op, a);
+  read_tile(x, &t, b);
   for (int j = 0; j < f->regs; j++)
     rows[j] = w->wgmma->hold + (size_t)list[j] * LANES;
   MmaWide m = {.ta = f->a,
@@ -216,5 +248,4 @@ wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
                .b = b,
                .cd_rows = rows};
   mma_wide(&m, x->launch->set.fast_mma);
-  return true;
 }
