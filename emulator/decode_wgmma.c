@@ -26,7 +26,7 @@ build_wgmma_group(Dec *d)
   static Step *const steps[] = {step_wgmma_fence, step_wgmma_commit, step_wgmma_wait};
   Insn *i = warpgroup_step(d, steps[d->form->arg]);
   if (d->form->arg == W_WAIT)
-    i->imm = (int64_t)dec_int(d, d->r[0].o, 7);
+    i->imm = (int64_t)dec_int(d, d->r[0].o, INT32_MAX);
 }
 
 /* The first two types of 8 bits, or the second and the third type. */
@@ -53,7 +53,7 @@ registers(Dec *d, const Opnd *o, bool written, Type type, int due, uint32_t *row
   if (o->kind != O_VEC || o->n != due)
     dec_fail(d, "a vector of %d registers is due as operand", due);
   for (int j = 0; j < due; j++) {
-    if (o->at[j].kind != O_REG)
+    if (written && o->at[j].kind != O_REG)
       dec_fail(d, "a register is due in the vector");
     rows[j] = written ? dec_dest(d, &o->at[j], type, false)
                       : dec_source(d, &o->at[j], type, false);

@@ -441,6 +441,48 @@ registers(void **state)
   finds(&in_regs, FENCE, COMMIT "mov.b32 %r20, 0;\n" WAIT, "error[wgmma-operand]");
 }
 
+/* Of the other kinds: the first of them ends the launch. */
+static void
+others(void **state)
+{
+  (void)state;
+  const char *apart = "mov.u32 %r31, %tid.x; setp.lt.u32 %p5, %r31, 32; @%p5 bra M;\n";
+  char text_of[200];
+  finds(&plain, FENCE "setp.ne.u32 %p4, %r1, 5; @%p4 add.u64 %rd20, %rd20, 2;\n", COMMIT WAIT,
+        "error[wgmma-descriptor]"); /* lanes */
+  finds(&plain, FENCE "or.b64 %rd20, %rd20, 16384;\n", COMMIT WAIT,
+        "error[wgmma-descriptor]: the descriptor 0x"); /* reserved bits */
+  finds(&plain, FENCE "add.u64 %rd20, %rd20, 8;\n", COMMIT WAIT, "in line 1 of its");
+  finds(&plain, FENCE "add.u64 %rd21, %rd21, 2560;\n", COMMIT WAIT, "error[out-of-bounds]");
+  snprintf(text_of, sizeof text_of, "%sadd.u64 %%rd21, %%rd21, 2; M:\n", apart);
+  finds(&plain, FENCE, COMMIT WAIT, NULL);
+  char before[300];
+  snprintf(before, sizeof before, "%s" FENCE, text_of);
+  finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
+  snprintf(before, sizeof before, "%s" FENCE "M:\n", apart);
+  finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
+  finds(&plain, FENCE "st.shared.b32 [sh], %r1; bar.sync 0;\n", COMMIT WAIT,
+        "error[proxy-fence]"); /* no proxy fence */
+  finds(&plain, FENCE "setp.lt.u32 %p4, %r1, 7; @%p4 bra M;\n", COMMIT WAIT "M:\n",
+        "error[partial-warp]");
+}
+
+/* Nobody reads the result: told at the end. */
+static void
+unfinished(void **state)
+{
+  (void)state;
+  for (int commit = 0; commit < 2; commit++) {
+    fill(&plain);
+    begin(&plain);
+    say(FENCE);
+    say_product(&plain);
+    say("%sret;\n}\n", commit ? COMMIT : "");
+    OK(launch());
+    kit_found("error[wgmma-in-flight]");
+  }
+}
+
 /* The same product several times: chained in a group, over groups, waited for late. */
 static void
 chains(void **state)
@@ -528,7 +570,8 @@ main(void)
       cmocka_unit_test(sizes_of_n), cmocka_unit_test(kinds_and_swizzles),
       cmocka_unit_test(majors),     cmocka_unit_test(scales),
       cmocka_unit_test(registers),  cmocka_unit_test(chains),
-      cmocka_unit_test(forms),
+      cmocka_unit_test(forms),      cmocka_unit_test(others),
+      cmocka_unit_test(unfinished),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
