@@ -182,12 +182,14 @@ grid(Json *j)
                j->req->sched.bm);
     return;
   }
+  if (g->fixed) {
+    str_printf(&j->s, "{\"mul\":[%d]},{\"mul\":[1]},{\"mul\":[1]}", g->fixed);
+    return;
+  }
   int cluster = g->cluster > 1 ? g->cluster : 1;
   str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}", cluster,
              cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
-  if (g->fixed)
-    str_printf(&j->s, "{\"mul\":[%d]}", g->fixed);
-  else if (g->persistent)
+  if (g->persistent)
     str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}", cluster,
                all.p);
   else
