@@ -107,38 +107,33 @@ typedef struct Split {
   int32_t ea[MMA_K * MMA_M], eb[4 * 32], ec[MMA_N * MMA_M];
 } Split;
 
-/* Sixteen rows of one column: d[i] = the exact sum of truncated terms. */
-static inline __attribute__((always_inline)) void
-one_sum(const float *a, const int32_t *ea, const float *b, const int32_t *eb,
-        const float *c, const int32_t *ec, int k, int layout, int fraction, double *d)
-{
-  ROWS
-  {
-    int32_t top = ec[i];
-#pragma GCC unroll 32
-    for (int j = 0; j < k; j++) {
-      int32_t e = ea[j * MMA_M + i] + eb[mma_in_column(layout, j)];
-      top = e > top ? e : top;
-    }
-    int32_t zero = top - (fraction + 127) * (1 << EXP_SHIFT), sum = 0;
-#pragma GCC unroll 32
-    for (int j = 0; j < k; j++) {
-      float p = a[j * MMA_M + i] * b[mma_in_column(layout, j)];
-      sum += (int32_t)(p * align(ea[j * MMA_M + i] + eb[mma_in_column(layout, j)], zero));
-    }
-    int32_t last = (int32_t)(c[i] * align(ec[i], zero));
-    int32_t unit = (top >> EXP_SHIFT) - fraction;
-    double scale = double_of((uint64_t)(uint32_t)(unit + 1023) << 52);
-    d[i] = ((double)sum + (double)last) * scale;
-  }
-}
-
+/* Column n: d[i] = the exact sum of truncated terms. */
 static inline __attribute__((always_inline)) void
 column_sum(const Split *s, bool tf32, int k0, int k, int fraction, int n, double *d)
 {
-  int b = mma_b_at(tf32, k0, n), a = k0 * MMA_M, c = n * MMA_M;
-  one_sum(s->a + a, s->ea + a, s->b + b, s->eb + b, s->c + c, s->ec + c, k,
-          tf32 ? B_TF32 : B_PAIRS, fraction, d);
+  const float *b = s->b + mma_b_at(tf32, k0, n);
+  const int32_t *eb = s->eb + mma_b_at(tf32, k0, n);
+  const float *a = s->a + k0 * MMA_M;
+  const int32_t *ea = s->ea + k0 * MMA_M;
+  ROWS
+  {
+    int32_t top = s->ec[n * MMA_M + i];
+#pragma GCC unroll 16
+    for (int j = 0; j < k; j++) {
+      int32_t e = ea[j * MMA_M + i] + eb[mma_b_at(tf32, j, 0)];
+      top = e > top ? e : top;
+    }
+    int32_t zero = top - (fraction + 127) * (1 << EXP_SHIFT), sum = 0;
+#pragma GCC unroll 16
+    for (int j = 0; j < k; j++) {
+      float p = a[j * MMA_M + i] * b[mma_b_at(tf32, j, 0)];
+      sum += (int32_t)(p * align(ea[j * MMA_M + i] + eb[mma_b_at(tf32, j, 0)], zero));
+    }
+    int32_t c = (int32_t)(s->c[n * MMA_M + i] * align(s->ec[n * MMA_M + i], zero));
+    int32_t unit = (top >> EXP_SHIFT) - fraction;
+    double scale = double_of((uint64_t)(uint32_t)(unit + 1023) << 52);
+    d[i] = ((double)sum + (double)c) * scale;
+  }
 }
 
 static inline float

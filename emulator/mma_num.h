@@ -100,26 +100,12 @@ split_f32(uint32_t u, float *sig, int32_t *exp)
   *exp = (e ? (int32_t)e - 127 : -126) * (1 << EXP_SHIFT);
 }
 
-/* OCP 8-bit floating point: 4 bits of exponent, bias 7; NaN is 0x7f alone. */
-static inline void
-split_e4m3(uint32_t h, float *sig, int32_t *exp)
-{
-  uint32_t e = h >> 3 & 15, m = h & 7;
-  float one = float_of(0x3f800000 | m << 20) - (e ? 0.0f : 1.0f);
-  *sig = float_of(bits_of(one) | (h & 0x80) << 24);
-  int32_t normal = e ? (int32_t)e - 7 : -6;
-  *exp = ((h & 0x7f) ? normal : -126) * (1 << EXP_SHIFT);
-}
-
 static inline void
 split(uint8_t type, int n, const uint32_t *u, float *sig, int32_t *exp)
 {
-  if (type == MMA_F16 || type == MMA_E5M2)
+  if (type == MMA_F16)
     for (int i = 0; i < n; i++)
       split_f16(u[i], &sig[i], &exp[i]);
-  else if (type == MMA_E4M3)
-    for (int i = 0; i < n; i++)
-      split_e4m3(u[i], &sig[i], &exp[i]);
   else
     for (int i = 0; i < n; i++)
       split_f32(u[i], &sig[i], &exp[i]);
@@ -178,15 +164,13 @@ round_f32(int n, const double *d, uint32_t *out)
 static inline uint32_t
 worst(uint8_t type, int n, const uint32_t *u)
 {
-  uint32_t mask = type == MMA_F16 || type == MMA_E5M2 ? 0x7c00
-                  : type == MMA_E4M3                   ? 0x7f
-                                                       : 0x7f800000,
-           bad = 0;
+  uint32_t mask = type == MMA_F16 ? 0x7c00 : 0x7f800000, bad = 0;
   for (int i = 0; i < n; i++)
     bad |= (u[i] & mask) == mask ? 1 : 0;
   return bad;
 }
 
+/* OCP 8-bit floating point: 4 bits of exponent, bias 7; NaN is 0x7f alone. */
 static inline float
 e4m3_value(uint32_t h)
 {

@@ -24,10 +24,6 @@ typedef struct MmaStep {
   int fraction;   /* F */
 } MmaStep;
 
-/* How element j of a column is found: as mma.sync's registers have it, of 16 bits and of
- * tf32; one after another; in rows of 8 columns. */
-enum { B_PAIRS, B_TF32, B_FLAT, B_ROWS };
-
 /* wgmma of one warp: 16 rows and n columns, all k products in one pass.  Elements of 8 bits
  * come as bytes in the low bits (MMA_E4M3), or as f16 (MMA_E5M2, shifted up by 8). */
 typedef struct MmaWide {
@@ -63,13 +59,6 @@ static inline int
 mma_b_at(bool tf32, int j, int n)
 {
   return tf32 ? j / 4 * 32 + j % 4 + 4 * n : (j / 8 * 2 + j % 2) * 32 + j % 8 / 2 + 4 * n;
-}
-
-/* Element j of a column, from its first. */
-static inline int
-mma_in_column(int layout, int j)
-{
-  return layout == B_FLAT ? j : layout == B_ROWS ? j * MMA_N : mma_b_at(layout == B_TF32, j, 0);
 }
 
 #endif
