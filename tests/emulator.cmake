@@ -10,6 +10,7 @@ unit(emu_driver OBJECTS emulator base)
 unit(emu_hazards OBJECTS emulator base)
 unit(emu_registers OBJECTS emulator base)
 unit(tensormap OBJECTS emulator base)
+unit(wgmma OBJECTS emulator base)
 unit(emu_wgmma OBJECTS emulator base)
 unit(emu_tma OBJECTS emulator base)
 
