@@ -389,7 +389,7 @@ run_model(const Case *x)
 
 /* ---- values ---- */
 
-typedef enum Kind { NEAR, SPARSE, ANY, SMALL, TINY, HUGE_, WHOLE, KINDS } Kind;
+typedef enum Kind { NEAR, SPARSE, ANY, SMALL, TINY, HUGE_, WHOLE, ODD, ODD_C, KINDS } Kind;
 
 /* NEAR: exponents about 1's; SPARSE: and zeros; ANY: any bits; SMALL: with subnormals;
  * TINY, HUGE_: at the ends of f32's range, where the type reaches them; WHOLE: 1, 2, -1,
@@ -410,6 +410,10 @@ value(Elem t, Kind kind)
     field = range / 4 - 4 + (int)(rnd() % 8);
   if (kind == HUGE_)
     field = range - 2 - (int)(rnd() % 4);
+  if (kind == ODD && !(rnd() % 80)) {
+    field = rnd() % 2 ? range - 1 : 0;
+    frac = rnd() % 2 ? frac : 0;
+  }
   if (kind == WHOLE) {
     field = bias + (int)(rnd() % 2);
     frac = 0;
@@ -424,13 +428,16 @@ draw(const Case *x, Kind kind)
 {
   for (int j = 0; j < depth(x); j++) {
     for (int m = 0; m < M; m++)
-      a[m][j] = value(x->a, kind);
+      a[m][j] = value(x->a, kind == ODD_C ? NEAR : kind);
     for (int n = 0; n < x->n; n++)
-      b[j][n] = value(x->b, kind);
+      b[j][n] = value(x->b, kind == ODD_C ? NEAR : kind);
   }
   for (int m = 0; m < M; m++)
     for (int n = 0; n < x->n; n++)
-      c[m][n] = kind == TINY && n % 2 ? 0 : value(x->d, kind == TINY ? SMALL : kind);
+      c[m][n] = kind == TINY && n % 2 ? 0
+                                      : value(x->d, kind == TINY    ? SMALL
+                                                    : kind == ODD_C ? ODD
+                                                                    : kind);
 }
 
 static const Case every[] = {
