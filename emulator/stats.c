@@ -26,10 +26,24 @@ static attncEmuStats totals;
 
 enum { ISSUE_SLOTS = 4, SECTOR = 32, TEXT_MOST = 100 };
 
+/* Multiply-adds of one warp instruction; 0: it is none of the tensor cores. */
 static double
 macs_of(const Insn *i)
 {
-  return 16.0 * 8.0 * i->mma.k;
+  if (i->kind != K_STEP)
+    return 0;
+  if (i->step == step_wgmma)
+    return 16.0 * i->wgmma.n * i->wgmma.k;
+  return i->step == step_mma ? 16.0 * 8.0 * i->mma.k : 0;
+}
+
+/* In clocks of mma.sync's multiply-adds: wgmma is twice as fast, with 8 bits four times,
+ * with tf32 as fast. */
+static double
+mma_load(const Insn *i)
+{
+  double macs = macs_of(i);
+  return macs && i->step == step_wgmma ? macs * 8 / i->wgmma.k : macs;
 }
 
 void
@@ -43,8 +57,7 @@ stats_cta(const Exec *x, float cost[COSTS])
     n[COST_ISSUE] += (double)k->count;
     n[UNIT_ALU] += i->unit == UNIT_ALU ? (double)k->count : 0;
     n[UNIT_MUFU] += i->unit == UNIT_MUFU ? (double)k->count : 0;
-    n[UNIT_MMA] +=
-        i->step == step_mma && i->kind == K_STEP ? macs_of(i) * (double)k->count : 0;
+    n[UNIT_MMA] += mma_load(i) * (double)k->count;
     n[UNIT_SHARED] += i->flags & F_SHARED ? (double)k->phases : 0;
     n[UNIT_GLOBAL] += i->flags & F_GLOBAL ? (double)k->phases : 0;
   }
@@ -95,7 +108,7 @@ add_counts(const Launch *l, attncEmuStats *t)
     const ShadowCount *k = &counts[j];
     t->warp_instructions += k->count;
     t->thread_instructions += k->threads;
-    if (i->kind == K_STEP && i->step == step_mma) {
+    if (macs_of(i) > 0) {
       t->mma += k->count;
       t->macs += (uint64_t)macs_of(i) * k->count;
     }
