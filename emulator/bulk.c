@@ -172,7 +172,7 @@ bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
   p->mbar = (int)(m - x->bulk->mbar);
   shadow_bulk_write(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, c->off, c->bytes,
                     p->mbar, (uint32_t)m->phase);
-  memset(x->cta.shared + c->off, 0xff, c->bytes);
+  memset(x->cta->shared + c->off, 0xff, c->bytes);
   land_or_wait(x, p);
   forget_landed(x->bulk);
   return GO;
@@ -248,7 +248,7 @@ bulk_end(Exec *x)
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     bool load = p->mbar >= 0;
-    x->warp = &x->cta.warp[p->warp];
+    x->warp = &x->cta->warp[p->warp];
     if (!load || !p->landed)
       report_error(x, p->insn, load ? "bulk-load-unfinished" : "bulk-store-unfinished", p->lane,
                    load ? "the CTA has ended, and nobody has waited for this copy"
@@ -259,7 +259,7 @@ bulk_end(Exec *x)
   drop_all(b);
   for (int k = 0; k < b->n_mbars; k++)
     if (b->mbar[k].live && b->mbar[k].tx) {
-      x->warp = &x->cta.warp[b->mbar[k].warp];
+      x->warp = &x->cta->warp[b->mbar[k].warp];
       report_error(x, x->kernel->code, "mbarrier-bytes", -1,
                    "the CTA has ended; the mbarrier at byte %u, of line %d, still expects "
                    "%" PRId64 " bytes",
@@ -268,9 +268,9 @@ bulk_end(Exec *x)
 }
 
 int
-bulk_describe(const Exec *x, const Warp *w, char *text, size_t n)
+bulk_describe(const Warp *w, char *text, size_t n)
 {
-  const Bulk *b = x->bulk;
+  const Bulk *b = w->cta->bulk;
   for (int k = 0; k < b->n_mbars; k++) {
     const Mbar *m = &b->mbar[k];
     if (m->live && m->off + 1 == w->waits_for)
@@ -294,8 +294,8 @@ static void
 land_linear_load(Exec *x, const void *data)
 {
   const Linear *c = data;
-  memcpy(x->cta.shared + c->off, mem_host(x, c->global), c->bytes);
-  layout_set(&x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+  memcpy(x->cta->shared + c->off, mem_host(x, c->global), c->bytes);
+  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
 }
 
 static void
@@ -304,9 +304,9 @@ land_linear_store(Exec *x, const void *data)
   const Linear *c = data;
   uint8_t *to = mem_host(x, c->global);
   if (c->op.bytes)
-    atom_reduce(&c->op, to, x->cta.shared + c->off, c->bytes);
+    atom_reduce(&c->op, to, x->cta->shared + c->off, c->bytes);
   else
-    memcpy(to, x->cta.shared + c->off, c->bytes);
+    memcpy(to, x->cta->shared + c->off, c->bytes);
 }
 
 /* Addresses: a and imm in shared memory, b in global memory; c is the size. */
@@ -320,10 +320,10 @@ linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
   if (off % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
-  if (off >= x->cta.shared_bytes || x->cta.shared_bytes - off < c->bytes)
+  if (off >= x->cta->shared_bytes || x->cta->shared_bytes - off < c->bytes)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
                         "%u bytes at byte %" PRId64 " of %u bytes of shared memory", c->bytes,
-                        (int64_t)off, x->cta.shared_bytes);
+                        (int64_t)off, x->cta->shared_bytes);
   c->off = (uint32_t)off;
   return mem_span(x, i, lane, c->global, c->bytes, op, &host);
 }

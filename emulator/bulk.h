@@ -38,7 +38,7 @@ void bulk_end(Exec *);
 /* Lands what may land although nobody waits for it; false: there is nothing. */
 bool bulk_progress(Exec *);
 /* One line on what a warp waits for, for a report of a deadlock; returns its length. */
-int bulk_describe(const Exec *, const Warp *, char *text, size_t n);
+int bulk_describe(const Warp *, char *text, size_t n);
 
 /* Moves the bytes of a copy; data is the copy made at issue. */
 typedef void Land(Exec *, const void *data);

@@ -11,8 +11,9 @@
  * An instruction that needs lanes which are elsewhere parks its group until they come; if
  * no group can move, that is a finding, not a hang.
  *
- * One host thread runs one CTA at a time (Exec); CTAs may run on several.  Device memory
- * lives at fake addresses with gaps between allocations, so that an overrun always faults.
+ * One host thread runs one cluster of CTAs at a time (Exec), most often of a single CTA;
+ * clusters may run on several.  Device memory lives at fake addresses with gaps between
+ * allocations, so that an overrun always faults.
  */
 #ifndef ATTNC_EMULATOR_EMU_H
 #define ATTNC_EMULATOR_EMU_H
@@ -32,7 +33,9 @@ enum {
   LANES = 32,
   MAX_WARPS = 32,
   MAX_BARRIERS = 16,
+  MAX_CLUSTER = 16,
   SHARED_BASE = 1024, /* as on chips that keep 1 KB for themselves: address 0 is nobody's */
+  RANK_SHIFT = 24,    /* a shared address has the CTA's rank in its cluster above its offset */
 };
 #define FULL 0xffffffffu
 /* Windows of the generic address space. */
@@ -127,6 +130,7 @@ struct Kernel {
   int carveout;
 };
 
+enum { TURNS_NOW = 1 << 20 }; /* of spins: groups take turns at once */
 typedef struct Group {
   int pc;
   uint32_t mask;
@@ -138,10 +142,12 @@ struct Warp {
   uint32_t *file, *def; /* rows × 32, rows */
   uint32_t *pred, *pdef;
   uint8_t *local; /* 32 × local_bytes */
+  Cta *cta;
   int id, pc;
   uint32_t live, active, born;
   Group parked[LANES];
-  int n_parked, spins;
+  int n_parked, spins; /* regroupings since two groups met */
+  uint32_t failed;     /* lanes whose wait has failed since anything happened */
   Wgmma *wgmma; /* NULL: the kernel has none */
   int barrier; /* at which it waits; -1: none */
   bool done;
@@ -175,8 +181,14 @@ typedef struct FencedMap {
 enum { FENCED_MAPS = 16 };
 
 struct Cta {
-  int index;
+  int index; /* in the grid */
+  int rank;  /* in the cluster */
+  int left;  /* warps that have not exited */
   uint32_t id[3];
+  Shadow *shadow;
+  Async *async;
+  struct Bulk *bulk;
+  uint8_t *memory; /* what the warps' pointers point into */
   Warp warp[MAX_WARPS];
   int n_warps;
   uint8_t *shared;
@@ -188,7 +200,6 @@ struct Cta {
   Setting setting[MAX_WARPS / 4];
   FencedMap fenced[FENCED_MAPS]; /* the last ones */
   uint32_t n_fenced;
-  uint64_t fuel;
 };
 
 typedef struct Alloc {
@@ -198,25 +209,26 @@ typedef struct Alloc {
   bool read_only;
 } Alloc;
 
-/* One host thread that runs CTAs of a launch. */
+/* One host thread that runs clusters of a launch. */
 struct Exec {
   Launch *launch;
   const Kernel *kernel;
   const struct LaneCode *code;
-  Cta cta;
+  Cta *ctas; /* of the cluster */
+  int n_ctas;
   Warp *warp; /* the one whose turn it is */
+  Cta *cta;   /* its own, or the one that it reaches into; what follows is of that one */
   Shadow *shadow;
-  ShadowCount *counts;
+  ShadowCount *counts; /* of the warp's own CTA */
   Async *async;
   struct Bulk *bulk;
   const Alloc *last; /* allocation found last */
-  uint64_t slice;
+  uint64_t slice, fuel;
   uint64_t random;
   uint64_t executed;
   CUresult result;
   uint32_t blend[LANES]; /* lane mask of the last partial instruction */
   uint32_t blend_mask;
-  uint8_t *memory; /* what the warps' pointers point into */
   _Alignas(16) uint8_t scratch[16];
   uint64_t barriers;
 };
@@ -245,14 +257,14 @@ struct Launch {
   Device *device;
   const Chip *chip;
   Settings set;
-  uint32_t grid[3], block[3];
+  uint32_t grid[3], block[3], cluster[3];
   uint32_t dynamic;
-  uint64_t ctas;
+  uint64_t ctas, clusters;
   uint8_t *params;
   ShadowLaunch *shadow;
   const Alloc *allocs;
   int n_allocs;
-  atomic_uint_fast64_t next; /* CTA */
+  atomic_uint_fast64_t next; /* cluster */
   atomic_int result;         /* CUresult, the first that is not success */
   float *cost;               /* [ctas][COSTS], clocks */
   atomic_uint_fast64_t barriers, errors;
@@ -276,10 +288,13 @@ void exec_undefined(Exec *, const Insn *, uint32_t row, uint32_t mask);
 const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 
 /* ---- cta.c ---- */
-/* NULL: out of memory.  An Exec runs one CTA after another. */
+/* NULL: out of memory.  An Exec runs one cluster after another. */
 Exec *exec_new(Launch *, uint64_t seed);
 void exec_free(Exec *);
-CUresult cta_run(Exec *, uint64_t index);
+void cta_enter(Exec *, Cta *); /* x->cta and what is of it */
+void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
+/* ---- turns.c ---- */
+CUresult cluster_run(Exec *, uint64_t index);
 
 /* ---- registers.c ---- */
 void registers_start(Exec *); /* of a CTA */
@@ -335,6 +350,12 @@ uint64_t stats_cycles(const Launch *);
 const Chip *chip_find(const char *name); /* NULL: not emulated */
 Settings settings_get(void);
 void settings_freeze(void); /* arch and devices stay from now on */
+
+static inline int
+launch_cluster_ctas(const Launch *l)
+{
+  return (int)(l->cluster[0] * l->cluster[1] * l->cluster[2]);
+}
 
 static inline uint32_t *
 row32(const Warp *w, uint32_t row)

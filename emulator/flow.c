@@ -145,8 +145,8 @@ find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *thre
   if (*id >= MAX_BARRIERS)
     return misuse(x, i, "there are 16 barriers; the number is", *id);
   if (!i->x.cond)
-    *threads = (uint32_t)x->cta.n_warps * LANES;
-  if (!*threads || *threads % LANES || *threads > (uint32_t)x->cta.n_warps * LANES)
+    *threads = (uint32_t)x->cta->n_warps * LANES;
+  if (!*threads || *threads % LANES || *threads > (uint32_t)x->cta->n_warps * LANES)
     return misuse(x, i, "a barrier of an impossible number of threads", *threads);
   return GO;
 }
@@ -154,7 +154,7 @@ find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *thre
 static Stop
 arrive(Exec *x, const Insn *i, uint32_t id, uint32_t threads)
 {
-  Barrier *b = &x->cta.barrier[id];
+  Barrier *b = &x->cta->barrier[id];
   uint32_t me = 1u << x->warp->id;
   if (!b->arrived) {
     b->expected = threads;
@@ -194,11 +194,11 @@ give_result(Exec *x, Warp *w, const Insn *i, const Barrier *b)
 static void
 complete(Exec *x, uint32_t id, uint32_t synced)
 {
-  Barrier *b = &x->cta.barrier[id];
+  Barrier *b = &x->cta->barrier[id];
   shadow_release(x->shadow, (int)id, b->waiting | synced);
-  for (int j = 0; j < x->cta.n_warps; j++)
+  for (int j = 0; j < x->cta->n_warps; j++)
     if (b->waiting >> j & 1) {
-      Warp *w = &x->cta.warp[j];
+      Warp *w = &x->cta->warp[j];
       const Insn *at = &x->kernel->code[w->pc - 1];
       w->barrier = -1;
       if (at->step == step_bar_red)
@@ -210,7 +210,7 @@ complete(Exec *x, uint32_t id, uint32_t synced)
 static Stop
 sync(Exec *x, const Insn *i, uint32_t id, bool waits)
 {
-  Barrier *b = &x->cta.barrier[id];
+  Barrier *b = &x->cta->barrier[id];
   Warp *w = x->warp;
   if (b->arrived == b->expected) {
     if (i->step == step_bar_red)
@@ -250,8 +250,8 @@ step_bar_red(Exec *x, const Insn *i, uint32_t mask)
   if (s != GO)
     return s;
   uint32_t p = x->warp->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
-  x->cta.barrier[id].votes += (uint32_t)__builtin_popcount(p & mask);
-  x->cta.barrier[id].voters += (uint32_t)__builtin_popcount(mask);
+  x->cta->barrier[id].votes += (uint32_t)__builtin_popcount(p & mask);
+  x->cta->barrier[id].voters += (uint32_t)__builtin_popcount(mask);
   return sync(x, i, id, true);
 }
 

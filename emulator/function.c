@@ -246,6 +246,7 @@ cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **ex
   Launch l = {.kernel = f->kernel,
               .grid = {c->gridDimX, c->gridDimY, c->gridDimZ},
               .block = {c->blockDimX, c->blockDimY, c->blockDimZ},
+              .cluster = {1, 1, 1},
               .dynamic = c->sharedMemBytes};
   r = read_attributes(c);
   r = r ? r : launch(d, &l, params);

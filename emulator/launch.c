@@ -17,9 +17,9 @@ work(void *arg)
   }
   while (!atomic_load(&l->result)) {
     uint64_t index = atomic_fetch_add(&l->next, 1);
-    if (index >= l->ctas)
+    if (index >= l->clusters)
       break;
-    cta_run(x, index);
+    cluster_run(x, index);
   }
   atomic_fetch_add(&l->barriers, x->barriers);
   exec_free(x);
@@ -31,7 +31,7 @@ thread_count(const Launch *l)
 {
   long n = l->set.threads ? l->set.threads : sysconf(_SC_NPROCESSORS_ONLN);
   n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
-  return (uint64_t)n > l->ctas ? (int)l->ctas : (int)n;
+  return (uint64_t)n > l->clusters ? (int)l->clusters : (int)n;
 }
 
 /* This thread works too; helpers that cannot be started are done without. */
@@ -83,6 +83,7 @@ launch_run(Launch *l)
 {
   double start = now();
   l->ctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
+  l->clusters = l->ctas / (uint64_t)launch_cluster_ctas(l);
   l->shadow = new_shadow(l);
   l->cost = calloc(l->ctas * COSTS, sizeof *l->cost);
   l->told = calloc((size_t)l->kernel->n_code, sizeof *l->told);

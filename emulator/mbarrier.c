@@ -22,8 +22,8 @@ mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
 {
   uint64_t off = addr - SHARED_BASE;
   *stop = FATAL;
-  if (off % MBAR_BYTES || off >= x->cta.shared_bytes ||
-      x->cta.shared_bytes - off < MBAR_BYTES) {
+  if (off % MBAR_BYTES || off >= x->cta->shared_bytes ||
+      x->cta->shared_bytes - off < MBAR_BYTES) {
     report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
                  "no mbarrier can be at 0x%" PRIx64, addr);
     return NULL;
@@ -51,7 +51,7 @@ static void
 scribble(Exec *x, const Mbar *m)
 {
   uint64_t opaque = (m->live ? 0xb4aaaaaaaaaaaa00u : 0xffffffffffffffffu) | (m->phase & 1);
-  memcpy(x->cta.shared + m->off, &opaque, sizeof opaque);
+  memcpy(x->cta->shared + m->off, &opaque, sizeof opaque);
 }
 
 static int
@@ -64,8 +64,8 @@ number(const Exec *x, const Mbar *m)
 void
 bulk_happened(Exec *x)
 {
-  for (int j = 0; j < x->cta.n_warps; j++)
-    x->cta.warp[j].stalled = false;
+  for (int j = 0; j < x->cta->n_warps; j++)
+    x->cta->warp[j].stalled = false, x->cta->warp[j].failed = 0;
 }
 
 static void
@@ -107,8 +107,8 @@ static Stop
 init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
 {
   uint64_t off = addr - SHARED_BASE;
-  if (off % MBAR_BYTES || off >= x->cta.shared_bytes ||
-      x->cta.shared_bytes - off < MBAR_BYTES)
+  if (off % MBAR_BYTES || off >= x->cta->shared_bytes ||
+      x->cta->shared_bytes - off < MBAR_BYTES)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
                         "no mbarrier can be at 0x%" PRIx64, addr);
   if (!count || count > MBAR_COUNT_MAX)
@@ -265,7 +265,23 @@ wait_one(Exec *x, const Insn *i, int lane, bool *done)
   return GO;
 }
 
-/* A failed wait ends the warp's turn: others must bring about what it waits for. */
+/* Lanes elsewhere in the warp that may bring about what this group waits for: the next
+ * regrouping takes turns. */
+static bool
+others_go_first(Warp *w, uint32_t yes)
+{
+  uint32_t able = w->active;
+  for (int i = 0; i < w->n_parked; i++)
+    able |= w->parked[i].waiting ? 0 : w->parked[i].mask;
+  w->failed = (w->failed | w->active) & ~yes;
+  if (!(able & ~w->failed))
+    return false;
+  w->spins = TURNS_NOW;
+  return true;
+}
+
+/* When the waits of all lanes that can run have failed, the warp's turn ends: other warps
+ * must go on. */
 Stop
 step_mbar_wait(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -282,8 +298,11 @@ step_mbar_wait(Exec *x, const Insn *i, uint32_t mask)
   w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | yes;
   if (yes == mask) {
     w->stalled = false;
+    w->failed &= ~yes;
     return GO;
   }
+  if (others_go_first(w, yes))
+    return GO;
   w->stalled = true;
   w->stalled_line = i->line;
   x->slice = 1;

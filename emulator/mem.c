@@ -87,7 +87,7 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
              const uint64_t *addr, uint8_t **host)
 {
   uint32_t off[LANES];
-  uint64_t size = x->cta.shared_bytes;
+  uint64_t size = x->cta->shared_bytes;
   Stop s = check_alignment(x, i, mask, addr, bytes);
   if (s != GO)
     return s;
@@ -98,10 +98,10 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
       continue;
     if (at >= size || size - at < (uint64_t)bytes)
       return out_of(x, i, l, "shared memory", at, bytes, size);
-    host[l] = x->cta.shared + at;
+    host[l] = x->cta->shared + at;
   }
-  for (uint32_t m = op != SHADOW_READ && x->cta.laid_out ? mask : 0; m; m &= m - 1)
-    layout_set(&x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
+  for (uint32_t m = op != SHADOW_READ && x->cta->laid_out ? mask : 0; m; m &= m - 1)
+    layout_set(x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
   ShadowAccess a = access_of(x, i, mask, op, bytes);
   shadow_shared(x->shadow, &a, off);
   return GO;
@@ -427,7 +427,7 @@ check_lanes(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
   size_t n = i->x.bytes;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    if ((uint64_t)(r->host[l] - x->cta.shared) >= x->cta.shared_bytes)
+    if ((uint64_t)(r->host[l] - x->cta->shared) >= x->cta->shared_bytes)
       continue;
     for (int e = 0; e < i->x.vec; e++) {
       const void *value = i->flags & F_WIDE ? (const void *)&row64(x->warp, row[e])[l]
@@ -436,7 +436,7 @@ check_lanes(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
         report_error(x, i, "lane-overlap", l,
                      "lanes of one store write different values to the same byte of shared "
                      "memory, %u: which one stays is not defined",
-                     (unsigned)(r->host[l] - x->cta.shared));
+                     (unsigned)(r->host[l] - x->cta->shared));
         return;
       }
     }

@@ -32,7 +32,7 @@ at_entry(const Launch *l)
 void
 registers_start(Exec *x)
 {
-  Cta *c = &x->cta;
+  Cta *c = x->cta;
   uint32_t n = at_entry(x->launch);
   c->pool = 0;
   for (int i = 0; i < c->n_warps; i++)
@@ -48,14 +48,14 @@ registers_describe(const Exec *x, const Warp *w, char *text, size_t n)
   return snprintf(text, n,
                   "; warp %d waits at line %d for %u more registers, the pool of the CTA "
                   "has %u",
-                  w->id, i->line, ((uint32_t)i->imm - w->registers) * LANES, x->cta.pool);
+                  w->id, i->line, ((uint32_t)i->imm - w->registers) * LANES, w->cta->pool);
 }
 
 /* All warps of the warpgroup execute the same one, each once. */
 static Stop
 together(Exec *x, const Insn *i)
 {
-  Cta *c = &x->cta;
+  Cta *c = x->cta;
   int group = x->warp->id / GROUP, last = c->n_warps - group * GROUP;
   Setting *s = &c->setting[group];
   uint32_t all = last < GROUP ? (1u << last) - 1 : (1u << GROUP) - 1;
@@ -91,10 +91,10 @@ take(Exec *x, const Insn *i, uint32_t want)
 {
   Warp *w = x->warp;
   uint32_t more = (want - w->registers) * LANES;
-  if (x->cta.pool < more)
+  if (x->cta->pool < more)
     return wait_for_pool(x, i);
   Stop s = together(x, i);
-  x->cta.pool -= more;
+  x->cta->pool -= more;
   w->registers = want;
   return s;
 }
@@ -104,7 +104,7 @@ give(Exec *x, const Insn *i, uint32_t want)
 {
   Warp *w = x->warp;
   Stop s = together(x, i);
-  x->cta.pool += (w->registers - want) * LANES;
+  x->cta->pool += (w->registers - want) * LANES;
   w->registers = want;
   bulk_happened(x);
   return s;
@@ -134,11 +134,11 @@ step_setmaxnreg(Exec *x, const Insn *i, uint32_t mask)
 void
 registers_end(Exec *x)
 {
-  for (int g = 0; g * GROUP < x->cta.n_warps; g++) {
-    const Setting *s = &x->cta.setting[g];
+  for (int g = 0; g * GROUP < x->cta->n_warps; g++) {
+    const Setting *s = &x->cta->setting[g];
     if (!s->came)
       continue;
-    x->warp = &x->cta.warp[g * GROUP + __builtin_ctz(s->came)];
+    x->warp = &x->cta->warp[g * GROUP + __builtin_ctz(s->came)];
     report_error(x, s->insn, "setmaxnreg-misuse", -1,
                  "warps of the warpgroup have ended without executing it");
   }

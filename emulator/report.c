@@ -77,7 +77,7 @@ attncEmuTakeFindings(char *buf, size_t n)
 static void
 where(const Exec *x, int lane, char *text, size_t n)
 {
-  const uint32_t *id = x->cta.id;
+  const uint32_t *id = x->warp->cta->id;
   int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1],
                     id[2], x->warp->id);
   if (lane >= 0 && at > 0 && (size_t)at < n)
@@ -87,7 +87,7 @@ where(const Exec *x, int lane, char *text, size_t n)
 static void
 report(const Exec *x, const Insn *i, const char *name, int lane, const char *what)
 {
-  char place[200], line[1200];
+  char place[200], line[3200];
   int n;
   const char *text = ptx_line(x->kernel->ptx, i->line, &n);
   where(x, lane, place, sizeof place);
@@ -100,7 +100,7 @@ Stop
 report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane,
              const char *fmt, ...)
 {
-  char what[800];
+  char what[2600];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
@@ -116,7 +116,7 @@ report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane
 void
 report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt, ...)
 {
-  char what[800];
+  char what[2600];
   va_list ap;
   if (!x->launch->set.checks || atomic_exchange(&x->launch->told[i - x->kernel->code], 1))
     return;

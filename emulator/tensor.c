@@ -21,7 +21,7 @@ step_ldmatrix(Exec *x, const Insn *i, uint32_t mask)
     return s;
   for (int j = 0; j < i->x.vec; j++)
     d[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
-  ldsm_load(i->x.vec, i->x.cond, x->cta.shared, off, d);
+  ldsm_load(i->x.vec, i->x.cond, x->cta->shared, off, d);
   return GO;
 }
 
@@ -37,7 +37,7 @@ step_stmatrix(Exec *x, const Insn *i, uint32_t mask)
     return s;
   for (int j = 0; j < i->x.vec; j++)
     a[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
-  ldsm_store(i->x.vec, i->x.cond, x->cta.shared, off, a);
+  ldsm_store(i->x.vec, i->x.cond, x->cta->shared, off, a);
   return GO;
 }
 

@@ -55,7 +55,7 @@ map_bytes(Exec *x, const Insn *i, int lane, uint64_t addr, uint8_t *bytes)
 static void
 check_fence(Exec *x, const Insn *i, int lane, uint64_t addr, const uint8_t *bytes)
 {
-  const Cta *c = &x->cta;
+  const Cta *c = x->cta;
   if (addr - WINDOW_PARAM < WINDOW_SIZE || mem_is_const(x, addr))
     return;
   for (uint32_t n = c->n_fenced; n && n + FENCED_MAPS > c->n_fenced; n--) {
@@ -114,10 +114,10 @@ check_shared(Exec *x, const Insn *i, int lane, Box *b)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "the box's address 0x%llx in shared memory is no multiple of %d",
                         (unsigned long long)addr, BOX_ALIGN);
-  if (off >= x->cta.shared_bytes || x->cta.shared_bytes - off < bytes)
+  if (off >= x->cta->shared_bytes || x->cta->shared_bytes - off < bytes)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
                         "a box of %llu bytes at byte %lld of %u bytes of shared memory",
-                        (unsigned long long)bytes, (long long)off, x->cta.shared_bytes);
+                        (unsigned long long)bytes, (long long)off, x->cta->shared_bytes);
   b->base = (uint32_t)off;
   return GO;
 }
@@ -182,9 +182,9 @@ land_load(Exec *x, const void *box)
   const Box *b = box;
   TmaRow row;
   for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);)
-    tma_load_row(&b->map, &row, x->cta.shared, b->base,
+    tma_load_row(&b->map, &row, x->cta->shared, b->base,
                  row.bytes ? mem_host(x, row.global) : NULL);
-  layout_set(&x->cta, b->base, tma_box_bytes(&b->map), b->map.swizzle);
+  layout_set(x->cta, b->base, tma_box_bytes(&b->map), b->map.swizzle);
 }
 
 static void
@@ -196,7 +196,7 @@ land_store(Exec *x, const void *box)
   for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);) {
     if (!row.bytes)
       continue;
-    tma_gather_row(&b->map, &row, x->cta.shared, b->base, bytes);
+    tma_gather_row(&b->map, &row, x->cta->shared, b->base, bytes);
     if (b->op.bytes)
       atom_reduce(&b->op, mem_host(x, row.global), bytes, row.bytes);
     else
@@ -295,7 +295,7 @@ step_tma_prefetch(Exec *x, const Insn *i, uint32_t mask)
 Stop
 step_tma_fence(Exec *x, const Insn *i, uint32_t mask)
 {
-  Cta *c = &x->cta;
+  Cta *c = x->cta;
   for (uint32_t m = mask; m; m &= m - 1) {
     int lane = __builtin_ctz(m);
     FencedMap f = {.addr = row64(x->warp, i->b)[lane] + (uint64_t)i->imm};

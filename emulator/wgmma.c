@@ -109,7 +109,7 @@ static Stop
 gather(Exec *x, const Insn *i, uint32_t mask)
 {
   Stop s = warp_gather_all(x, i, mask);
-  if (s == GO && (x->warp->id | 3) >= x->cta.n_warps)
+  if (s == GO && (x->warp->id | 3) >= x->cta->n_warps)
     return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-warpgroup", -1,
                         "the warp's warpgroup has fewer than four warps");
   return s;
@@ -191,6 +191,16 @@ check_registers(Exec *x, const Insn *i, bool zero)
     check_accumulator(x, i, list[j], zero);
   for (int j = 0; i->wgmma.a_regs && j < 4; j++)
     check_a(x, i, list[i->wgmma.regs + j]);
+}
+
+/* A quarter of B, which the four warps share, and the warp's rows of A, at 128 bytes a clock. */
+static void
+count_reads(Exec *x, const Insn *i)
+{
+  ShadowCount *c = &x->counts[i - x->kernel->code];
+  uint64_t lines = (i->wgmma.n + 15u) / 16 + (i->wgmma.a_regs ? 0 : 4);
+  c->phases += lines;
+  c->ideal += lines;
 }
 
 /* Accumulators move to where only products see them. */
@@ -285,6 +295,7 @@ step_wgmma(Exec *x, const Insn *i, uint32_t mask)
   if (!q)
     return no_memory(x, i);
   *q = op;
+  count_reads(x, i);
   take_registers(x, i);
   if (!lazy(g))
     run_queue(x, g->n);
@@ -360,9 +371,9 @@ wgmma_end(Exec *x)
 {
   if (!x->kernel->wgmma || !x->launch->set.checks)
     return;
-  for (int j = 0; j < x->cta.n_warps; j++) {
-    const Wgmma *g = x->cta.warp[j].wgmma;
-    x->warp = &x->cta.warp[j];
+  for (int j = 0; j < x->cta->n_warps; j++) {
+    const Wgmma *g = x->cta->warp[j].wgmma;
+    x->warp = &x->cta->warp[j];
     if (g->n)
       report_error(x, g->queue[0].insn, "wgmma-in-flight", -1,
                    "the warp has ended, and no wgmma.wait_group covers this product");

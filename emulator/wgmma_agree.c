@@ -91,7 +91,7 @@ compare(Exec *x, struct WgmmaLog *l, const First *s, const WgmmaOp *op)
 bool
 wgmma_agree(Exec *x, const WgmmaOp *op)
 {
-  Warp *w = x->warp, *first = &x->cta.warp[w->id / GROUP * GROUP];
+  Warp *w = x->warp, *first = &x->cta->warp[w->id / GROUP * GROUP];
   struct WgmmaLog *l = first->wgmma->log;
   if (!x->launch->set.checks || l->told)
     return true;
@@ -106,9 +106,9 @@ wgmma_agree(Exec *x, const WgmmaOp *op)
 void
 wgmma_agree_end(Exec *x, int first)
 {
-  Warp *w = &x->cta.warp[first];
+  Warp *w = &x->cta->warp[first];
   struct WgmmaLog *l = w->wgmma->log;
-  for (int j = 0; j < GROUP && first + j < x->cta.n_warps && !l->told; j++) {
+  for (int j = 0; j < GROUP && first + j < x->cta->n_warps && !l->told; j++) {
     size_t n = (size_t)(w[j].wgmma->steps - l->base);
     if (n >= l->n)
       continue;

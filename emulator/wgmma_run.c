@@ -82,10 +82,10 @@ check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
   static const uint8_t swizzles[4] = {0, 3, 2, 1}; /* CUtensorMapSwizzle */
   static const char *const names[4] = {"none", "32B", "64B", "128B"};
   int due = swizzles[t->desc >> 62];
-  if (!x->cta.laid_out)
+  if (!x->cta->laid_out)
     return;
   for (int j = 0; j < n; j++) {
-    int is = layout_at(&x->cta, off[j]);
+    int is = layout_at(x->cta, off[j]);
     if (is == LAYOUT_UNKNOWN || is == due)
       continue;
     report_error(x, i, "wgmma-swizzle", -1,
@@ -116,7 +116,7 @@ check_desc(Exec *x, const Insn *i, uint64_t desc)
 static bool
 check_tile(Exec *x, const WgmmaOp *op, const Tile *t)
 {
-  uint32_t off[PIECES], size = x->cta.shared_bytes;
+  uint32_t off[PIECES], size = x->cta->shared_bytes;
   int n = offsets(t, off), insn = (int)(op->insn - x->kernel->code);
   for (int j = 0; j < n; j++)
     if (off[j] >= size || size - off[j] < PIECE) {
@@ -162,7 +162,7 @@ read_tile(const Exec *x, const Tile *t, uint8_t *out)
   uint32_t off[PIECES];
   int n = offsets(t, off);
   for (int j = 0; j < n; j++)
-    memcpy(out + PIECE * j, x->cta.shared + off[j], PIECE);
+    memcpy(out + PIECE * j, x->cta->shared + off[j], PIECE);
 }
 
 /* ---- A ---- */

@@ -1,0 +1,197 @@
+/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on. */
+#include "emulator/bulk.h"
+#include "emulator/emu.h"
+#include "emulator/steps.h"
+
+#include <stdio.h>
+
+/* Instructions in one turn.  A long turn is quick; that it ends lets a warp that spins on a
+ * flag see it set. */
+enum { TURN_BLOCK = 65536, TURN_RR = 16, TURN_RANDOM = 64, REPORT_MOST = 2400 };
+
+static uint32_t
+next_random(Exec *x)
+{
+  x->random ^= x->random << 13;
+  x->random ^= x->random >> 7;
+  x->random ^= x->random << 17;
+  return (uint32_t)(x->random >> 32);
+}
+
+static int
+warp_count(const Exec *x)
+{
+  return x->n_ctas * x->ctas->n_warps;
+}
+
+static Warp *
+warp_at(const Exec *x, int number)
+{
+  int n = x->ctas->n_warps;
+  return n > number ? &x->ctas->warp[number] : &x->ctas[number / n].warp[number % n];
+}
+
+static int
+number_of(const Warp *w)
+{
+  return w->cta->rank * w->cta->n_warps + w->id;
+}
+
+/* A warp that can run, from `from` on; NULL: there is none. */
+static Warp *
+runnable(const Exec *x, int from)
+{
+  int n = warp_count(x);
+  for (int j = 0; j < n; j++) {
+    Warp *w = warp_at(x, (from + j) % n);
+    if (!w->done && w->barrier < 0 && !w->stalled)
+      return w;
+  }
+  return NULL;
+}
+
+static Warp *
+next_warp(Exec *x, int last)
+{
+  uint64_t turn = TURN_BLOCK;
+  int from = last + 1;
+  if (x->launch->set.order == ORDER_RR) {
+    turn = TURN_RR;
+  } else if (x->launch->set.order == ORDER_RANDOM) {
+    turn = 1 + next_random(x) % TURN_RANDOM;
+    from = (int)(next_random(x) % (uint32_t)warp_count(x));
+  }
+  x->slice = turn < x->fuel ? turn : x->fuel;
+  return runnable(x, from);
+}
+
+/* ---- nobody can go on ---- */
+
+static const Insn *
+insn_of(const Exec *x, const Warp *w)
+{
+  return &x->kernel->code[w->barrier < 0 ? w->pc : w->pc - 1];
+}
+
+static int
+describe(const Exec *x, const Warp *w, char *text, size_t n)
+{
+  const Barrier *b = w->barrier < 0 ? NULL : &w->cta->barrier[w->barrier];
+  if (w->stalled && w->waits_for == WAITS_REGISTERS)
+    return registers_describe(x, w, text, n);
+  if (w->stalled && !b)
+    return bulk_describe(w, text, n);
+  if (w->done)
+    return snprintf(text, n, "; warp %d has exited", w->id);
+  if (b)
+    return snprintf(text, n, "; warp %d waits at line %d for barrier %d, %u of %u", w->id,
+                    insn_of(x, w)->line, w->barrier, b->arrived, b->expected);
+  return snprintf(text, n, "; warp %d is at line %d", w->id, insn_of(x, w)->line);
+}
+
+static void
+describe_all(const Exec *x, char *text, size_t n)
+{
+  size_t at = 0;
+  for (int j = 0; j < warp_count(x) && at < n; j++) {
+    const Warp *w = warp_at(x, j);
+    if (x->n_ctas > 1 && !w->id)
+      at += (size_t)snprintf(text + at, n - at, "; CTA %d of the cluster:", w->cta->rank);
+    if (at < n)
+      at += (size_t)describe(x, w, text + at, n - at);
+  }
+}
+
+/* Nobody can run, or the fuel is gone. */
+static CUresult
+hung(Exec *x, const char *name, const char *what)
+{
+  char text[REPORT_MOST] = "";
+  int j = 0;
+  while (warp_at(x, j)->done)
+    j++;
+  describe_all(x, text, sizeof text);
+  x->warp = warp_at(x, j);
+  report_fatal(x, insn_of(x, x->warp), CUDA_ERROR_LAUNCH_TIMEOUT, name, -1, "%s%s", what,
+               text);
+  return x->result;
+}
+
+static bool
+progress(Exec *x)
+{
+  for (int i = 0; i < x->n_ctas; i++) {
+    cta_enter(x, &x->ctas[i]);
+    if (bulk_progress(x))
+      return true;
+  }
+  return false;
+}
+
+/* ---- turns ---- */
+
+static Stop
+take_turn(Exec *x, Warp *w)
+{
+  uint64_t before = w->executed;
+  if (x->cta != w->cta)
+    cta_enter(x, w->cta);
+  x->counts = shadow_counts(x->shadow);
+  Stop stop = exec_warp(x, w);
+  uint64_t used = w->executed - before;
+  x->fuel -= used < x->fuel ? used : x->fuel;
+  x->executed += used;
+  return stop;
+}
+
+/* The last warp of the CTA has exited. */
+static void
+end_cta(Exec *x)
+{
+  bulk_end(x);
+  wgmma_end(x);
+  registers_end(x);
+}
+
+static CUresult
+run_warps(Exec *x)
+{
+  int left = warp_count(x), last = -1;
+  while (left) {
+    Warp *w = next_warp(x, last);
+    if (!w && progress(x)) /* nobody waits for it, but time goes by */
+      continue;
+    if (!w)
+      return hung(x, "deadlock", "no warp can go on");
+    if (!x->slice)
+      return hung(x, "fuel", "the CTA has executed as many instructions as it may");
+    if (atomic_load_explicit(&x->launch->result, memory_order_relaxed))
+      return CUDA_SUCCESS; /* another CTA has failed */
+    Stop stop = take_turn(x, w);
+    last = number_of(w);
+    if (stop == FATAL)
+      return x->result;
+    if (stop != DONE)
+      continue;
+    w->done = true;
+    left--;
+    if (!--w->cta->left)
+      end_cta(x);
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cluster_run(Exec *x, uint64_t index)
+{
+  cta_start(x, index);
+  CUresult r = run_warps(x);
+  for (int i = 0; i < x->n_ctas; i++) {
+    Cta *c = &x->ctas[i];
+    cta_enter(x, c);
+    x->counts = shadow_counts(x->shadow);
+    stats_cta(x, x->launch->cost + (uint64_t)c->index * COSTS);
+    shadow_cta_end(x->shadow);
+  }
+  return r;
+}
