@@ -53,6 +53,22 @@ static const char *const kernels[] = {
          "atom.global.cas.b32 %r3, [%rd1], %r1, %r2;\nmul.wide.s16 %r4, %rs1, %rs1;\n"
          "selp.b32 %r4, %r4, %r3, %p1;\ndiv.rn.f32 %f2, %f1, 0f40400000;\n"
          "cvt.rzi.s32.f32 %r5, %f2;\nst.global.v2.u32 [%rd1+16], {%r4, %r5};\nret;\n}\n",
+    HEAD ".entry k(.param .align 64 .b8 map[128], .param .u64 p) {\n.reg .pred %p<9>;\n"
+         ".reg .b16 %rs<9>; .reg .b32 %r<20>; .reg .b64 %rd<9>;\n"
+         ".shared .align 1024 .b8 s[4096];\n.shared .align 8 .b8 bar[8];\n"
+         "mov.b64 %rd1, map; cvta.param.u64 %rd1, %rd1;\nmov.u32 %r1, %tid.x;\n"
+         "setp.ne.u32 %p1, %r1, 0;\nmov.u32 %r2, bar;\n@%p1 bra INIT;\n"
+         "prefetch.tensormap [%rd1];\nmbarrier.init.shared.b64 [%r2], 1;\n"
+         "fence.mbarrier_init.release.cluster;\nINIT: bar.sync 0;\n@%p1 bra WAIT;\n"
+         "mbarrier.arrive.expect_tx.shared.b64 %rd3, [bar], 1024;\n"
+         "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+         "[s], [%rd1, {%r1, 3}], [%r2];\n"
+         "WAIT: mbarrier.try_wait.parity.shared.b64 %p2, [%r2], 0;\n@!%p2 bra WAIT;\n"
+         "@%p1 ret;\nst.shared.u32 [s+8], %r1;\nfence.proxy.async.shared::cta;\n"
+         "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%rd1, {0, -2}], [s];\n"
+         "cp.reduce.async.bulk.tensor.2d.global.shared::cta.min.tile.bulk_group [%rd1, "
+         "{%r1, 7}], [s];\n"
+         "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nret;\n}\n",
 };
 
 static const char *const tokens[] = {"%r1",
@@ -113,6 +129,7 @@ typedef struct Fuzz {
   size_t n;
   const char *keep;
   CUdeviceptr buffer;
+  CUtensorMap map; /* 64 × 20 of 16 bits in it, boxes of 64 × 8 */
   long loaded, refused, launched, succeeded;
 } Fuzz;
 
@@ -242,11 +259,13 @@ launch(Fuzz *f, CUfunction k)
   char text[4];
   const Ast *a = k->kernel->ast;
   for (int i = 0; i < a->params.n; i++)
-    if (a->params.n > MAX_PARAMS || a->params.at[i]->bytes > sizeof *value)
+    if (a->params.n > MAX_PARAMS || a->params.at[i]->bytes > sizeof f->map)
       return;
   for (int i = 0; i < MAX_PARAMS; i++) {
     value[i] = below(f, 3) ? f->buffer + 1024 * below(f, 4) : below(f, 500);
     params[i] = &value[i];
+    if (i < a->params.n && a->params.at[i]->bytes > sizeof *value)
+      params[i] = &f->map;
   }
   unsigned threads = (unsigned)(1 + below(f, 128)), smem = 32768 * (unsigned)below(f, 2);
   CUresult r = cuLaunchKernel(k, 1 + (unsigned)below(f, 2), 1, 1, threads, 1, 1, smem, NULL,
@@ -295,6 +314,17 @@ keep(const Fuzz *f)
   fclose(out);
 }
 
+static CUresult
+encode(Fuzz *f)
+{
+  const uint64_t dims[] = {64, 20}, strides[] = {128};
+  const uint32_t box[] = {64, 8}, steps[] = {1, 1};
+  return cuTensorMapEncodeTiled(
+      &f->map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2, (void *)(uintptr_t)f->buffer, dims,
+      strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
 static bool
 start(Fuzz *f)
 {
@@ -302,7 +332,8 @@ start(Fuzz *f)
   char why[200];
   return !attncEmuConfigure("arch=sm_90,fuel=5000,threads=1", why, sizeof why) &&
          !cuInit(0) && !cuDevicePrimaryCtxRetain(&c, 0) && !cuCtxSetCurrent(c) &&
-         !cuMemAlloc_v2(&f->buffer, BUFFER) && !cuMemsetD8_v2(f->buffer, 0, BUFFER);
+         !cuMemAlloc_v2(&f->buffer, BUFFER) && !cuMemsetD8_v2(f->buffer, 0, BUFFER) &&
+         !encode(f);
 }
 
 static const char *

@@ -529,6 +529,26 @@ map_in_global_memory(void **state)
   free_run(r);
 }
 
+/* The lane that issues the load lies behind the loop in which the others of its warp wait.
+ */
+static void
+producer_behind_the_wait(void **state)
+{
+  (void)state;
+  for (int policy = 0; policy < 3; policy++) {
+    Run *r = new_run(tensor_bytes(&plain));
+    static uint8_t want[TILE];
+    load_by_hand(&plain, r, want);
+    kit_set(policies[policy]);
+    OK(launch(HEAD INIT "@!%p1 bra PRODUCE;\n" WAIT "bra OUT;\nPRODUCE: " EXPECT LOAD(
+                  "3d", "%r1, %r2, %r3") "bra WAIT;\n" OUT,
+              &plain, r));
+    kit_no_findings();
+    assert_memory_equal(r->side, want, 4096);
+    free_run(r);
+  }
+}
+
 /* ---- tensor copies and products ---- */
 
 #define PRODUCT(zero)                                                                      \
@@ -739,6 +759,7 @@ main(void)
       cmocka_unit_test(uninitialised),
       cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),
+      cmocka_unit_test(producer_behind_the_wait),
       cmocka_unit_test(products),
       cmocka_unit_test(lines),
       cmocka_unit_test(driver),
