@@ -292,6 +292,7 @@ cta_start(Exec *x, uint64_t cluster)
   for (int i = 0; i < x->n_ctas; i++)
     start_cta(x, &x->ctas[i], cluster);
   x->fuel = x->launch->set.fuel * (uint64_t)x->n_ctas;
+  x->asked = 0;
   uint64_t first = (uint64_t)x->ctas[0].index;
   x->random = (x->launch->set.seed ^ first) * 0x9e3779b97f4a7c15u + 1;
   x->result = CUDA_SUCCESS;

@@ -226,6 +226,7 @@ struct Exec {
   uint64_t slice, fuel;
   uint64_t random;
   uint64_t executed;
+  int asked; /* rounds of waits for mbarriers since anything happened */
   CUresult result;
   uint32_t blend[LANES]; /* lane mask of the last partial instruction */
   uint32_t blend_mask;

@@ -64,6 +64,7 @@ number(const Exec *x, const Mbar *m)
 void
 bulk_happened(Exec *x)
 {
+  x->asked = 0;
   for (int j = 0; j < x->cta->n_warps; j++)
     x->cta->warp[j].stalled = false, x->cta->warp[j].failed = 0;
 }

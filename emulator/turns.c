@@ -7,7 +7,7 @@
 
 /* Instructions in one turn.  A long turn is quick; that it ends lets a warp that spins on a
  * flag see it set. */
-enum { TURN_BLOCK = 65536, TURN_RR = 16, TURN_RANDOM = 64, REPORT_MOST = 2400 };
+enum { TURN_BLOCK = 65536, TURN_RR = 16, TURN_RANDOM = 64, REPORT_MOST = 2400, ASK_AGAIN = 64 };
 
 static uint32_t
 next_random(Exec *x)
@@ -128,6 +128,24 @@ progress(Exec *x)
   return false;
 }
 
+/* Who asked an mbarrier in vain may have had something else to do: a few rounds more. */
+static bool
+ask_again(Exec *x)
+{
+  bool any = false;
+  if (x->asked++ == ASK_AGAIN)
+    return false;
+  for (int j = 0; j < warp_count(x); j++) {
+    Warp *w = warp_at(x, j);
+    if (w->done || w->barrier >= 0 || !w->stalled || w->waits_for == WAITS_REGISTERS)
+      continue;
+    w->stalled = false;
+    w->failed = 0;
+    any = true;
+  }
+  return any;
+}
+
 /* ---- turns ---- */
 
 static Stop
@@ -159,7 +177,7 @@ run_warps(Exec *x)
   int left = warp_count(x), last = -1;
   while (left) {
     Warp *w = next_warp(x, last);
-    if (!w && progress(x)) /* nobody waits for it, but time goes by */
+    if (!w && (progress(x) || ask_again(x))) /* nobody waits for it, but time goes by */
       continue;
     if (!w)
       return hung(x, "deadlock", "no warp can go on");

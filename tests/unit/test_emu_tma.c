@@ -549,6 +549,23 @@ producer_behind_the_wait(void **state)
   }
 }
 
+/* Who asks in vain goes on, and brings it about itself. */
+static void
+asked_in_vain(void **state)
+{
+  (void)state;
+  Run *r = new_run(tensor_bytes(&plain));
+  static uint8_t want[TILE];
+  load_by_hand(&plain, r, want);
+  OK(launch(HEAD INIT "@%p1 bra WAIT;\n"
+                      "mbarrier.test_wait.parity.shared::cta.b64 %p2, [%r11], 0;\n"
+                      "@%p2 trap;\n" EXPECT LOAD("3d", "%r1, %r2, %r3") WAIT OUT,
+            &plain, r));
+  kit_no_findings();
+  assert_memory_equal(r->side, want, 4096);
+  free_run(r);
+}
+
 /* ---- tensor copies and products ---- */
 
 #define PRODUCT(zero)                                                                      \
@@ -760,6 +777,7 @@ main(void)
       cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),
       cmocka_unit_test(producer_behind_the_wait),
+      cmocka_unit_test(asked_in_vain),
       cmocka_unit_test(products),
       cmocka_unit_test(lines),
       cmocka_unit_test(driver),
