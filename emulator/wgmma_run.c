@@ -61,18 +61,23 @@ typedef struct Tile {
   uint32_t row0, rows, k;
 } Tile;
 
+/* Eight rows later the pattern is the same where the stride is a multiple of its size. */
 static int
 offsets(const Tile *t, uint32_t *off)
 {
   Desc d = desc_of(t->desc);
-  int n = 0;
-  uint32_t outer = t->mn ? t->k : t->rows, inner = t->mn ? t->rows / 8 : 2;
+  uint32_t n = 0, outer = t->mn ? t->k : t->rows, inner = t->mn ? t->rows / 8 : 2;
+  uint32_t step = t->mn && !d.mask ? d.leading : d.stride;
+  bool periodic = step % (128 * (d.mask + 1)) == 0 || !d.mask;
   for (uint32_t o = 0; o < outer; o++)
-    for (uint32_t p = 0; p < inner; p++)
-      off[n++] = swizzled(&d, t->mn ? at_mn_major(&d, o, p + t->row0 / 8)
+    for (uint32_t p = 0; p < inner; p++, n++)
+      if (o >= 8 && periodic)
+        off[n] = off[n - 8 * inner] + step;
+      else
+        off[n] = swizzled(&d, t->mn ? at_mn_major(&d, o, p + t->row0 / 8)
                                     : at_k_major(&d, o + t->row0, p)) -
                  SHARED_BASE;
-  return n;
+  return (int)n;
 }
 
 /* A producer that says how it swizzled must have done it as the descriptor has it. */
@@ -167,22 +172,23 @@ read_tile(const Exec *x, const Tile *t, uint8_t *out)
 
 /* ---- A ---- */
 
-static uint32_t
-element(uint8_t type, const uint8_t *raw, int j)
+/* n elements as MmaWide wants them, with the signs in flip turned. */
+static void
+unpack(uint8_t type, int n, const uint8_t *raw, uint32_t flip, uint32_t *out)
 {
-  uint16_t h;
-  uint32_t u;
-  switch (type) {
-  case MMA_TF32:
-    memcpy(&u, raw + 4 * j, 4);
-    return u & 0xffffe000;
-  case MMA_E4M3:
-    return raw[j];
-  case MMA_E5M2:
-    return (uint32_t)raw[j] << 8;
-  default:
-    memcpy(&h, raw + 2 * j, 2);
-    return type == MMA_BF16 ? (uint32_t)h << 16 : h;
+  uint16_t h[MMA_M * MMA_K];
+  int up = type == MMA_BF16 ? 16 : type == MMA_E5M2 ? 8 : 0;
+  if (type == MMA_TF32) {
+    memcpy(out, raw, (size_t)n * 4);
+    for (int j = 0; j < n; j++)
+      out[j] = (out[j] & 0xffffe000) ^ flip;
+  } else if (type == MMA_E4M3 || type == MMA_E5M2) {
+    for (int j = 0; j < n; j++)
+      out[j] = (uint32_t)raw[j] << up ^ flip;
+  } else {
+    memcpy(h, raw, (size_t)n * sizeof *h);
+    for (int j = 0; j < n; j++)
+      out[j] = (uint32_t)h[j] << up ^ flip;
   }
 }
 
@@ -214,12 +220,11 @@ get_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
     fragment(x, w, op->insn, raw);
   else
     read_tile(x, &t, raw);
-  uint32_t flip = f->negate ? sign_of(f->a) : 0;
-  for (int m = 0; m < MMA_M; m++)
-    for (int k = 0; k < f->k; k++) {
-      int at = f->trans_a ? k * MMA_M + m : m * f->k + k;
-      a[k * MMA_M + m] = element(f->a, raw, at) ^ flip;
-    }
+  uint32_t flip = f->negate ? sign_of(f->a) : 0, rows[WIDE_K * MMA_M];
+  unpack(f->a, f->k * MMA_M, raw, flip, f->trans_a ? a : rows);
+  for (int k = 0; !f->trans_a && k < f->k; k++)
+    for (int m = 0; m < MMA_M; m++)
+      a[k * MMA_M + m] = rows[m * f->k + k];
 }
 
 void
