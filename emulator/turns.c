@@ -1,4 +1,5 @@
-/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on. */
+/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on.
+ */
 #include "emulator/bulk.h"
 #include "emulator/emu.h"
 #include "emulator/steps.h"
@@ -7,7 +8,13 @@
 
 /* Instructions in one turn.  A long turn is quick; that it ends lets a warp that spins on a
  * flag see it set. */
-enum { TURN_BLOCK = 65536, TURN_RR = 16, TURN_RANDOM = 64, REPORT_MOST = 2400, ASK_AGAIN = 64 };
+enum {
+  TURN_BLOCK = 65536,
+  TURN_RR = 16,
+  TURN_RANDOM = 64,
+  REPORT_MOST = 2400,
+  ASK_AGAIN = 64
+};
 
 static uint32_t
 next_random(Exec *x)
