@@ -13,6 +13,8 @@
 /* opcodes, basis, what is assumed */
 #define UNPROVEN_TABLE(X)                                                                \
   X("mma", "model", "MMA-Sim's sums; F and the steps of k as below")                     \
+  X("wgmma fence; wgmma commit_group; wgmma wait_group", "text", "-")                    \
+  X("wgmma", "model", "MMA-Sim's sums, F as below; swizzles go by addresses")            \
   X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")      \
   X("rcp approx; sqrt approx; rsqrt", "bound", "rounded to nearest")                     \
   X("div approx; div full", "bound", "rounded to nearest")                               \

@@ -26,8 +26,8 @@ HEAD = """.version %d.%d
 .target sm_%s
 .address_size 64
 .visible .entry k(.param .u64 par) {
-.reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<80>; .reg .b64 %%rd<40>;
-.reg .f32 %%f<40>; .reg .f64 %%fd<40>;
+.reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<140>; .reg .b64 %%rd<40>;
+.reg .f32 %%f<140>; .reg .f64 %%fd<40>;
 .shared .align 16 .b8 sh[64];
 tt: .branchtargets END;
 %s
@@ -48,6 +48,8 @@ def slots(sets, mnemonic):
     for slot in mnemonic.split()[1:]:
         optional, slot = slot.endswith("?"), slot.rstrip("?")
         names = sets[slot[1:]] if slot[0] == "@" else slot
+        if "#" in names:  # columns of a product of a warpgroup
+            names = "|".join(names.replace("#", str(n)) for n in range(8, 257, 8))
         yield ([None] if optional else []) + names.split("|")
 
 
@@ -110,12 +112,29 @@ def operand(want, builder, mods, types, k):
     return register(want, k + 1) + (f"|%p{k + 1}" if second else "")
 
 
+def vector(letter, first, count):
+    return "{" + ", ".join(f"%{letter}{first + i}" for i in range(count)) + "}"
+
+
+def product(mods):
+    """Operands of wgmma: A from a descriptor or from registers, by n."""
+    shape = next(m for m in mods if m.startswith("m64n"))
+    n, k = (int(x) for x in re.findall(r"\d+", shape)[1:])
+    half = mods[mods.index(shape) + 1] == "f16"
+    out = [vector("r", 0, n // 4) if half else vector("f", 0, n // 2)]
+    out += [vector("r", 130, 4) if n % 24 == 0 else "%rd1", "%rd2"]
+    out += [("0", "1", "%p1", "!%p1")[n // 8 % 4], ("1", "-1")[n // 16 % 2], "1"]
+    return out + (["0"] if k == 16 and n % 24 else []) + (["1"] if k == 16 else [])
+
+
 def statement(form, choice):
     mnemonic, wants, builder = form
     mods = [c for c in choice if c]
     types = [m for m in mods if m in TYPES]
     name = ".".join([mnemonic.split()[0]] + mods)
     out = []
+    if builder == "wgmma":
+        return name + " " + ", ".join(product(mods)) + ";"
     for k, want in enumerate(wants.split()):
         if not want.endswith("?"):
             out.append(operand(want, builder, mods, types, k))
