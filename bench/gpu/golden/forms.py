@@ -68,6 +68,8 @@ def choices(word, sets):
     """The modifiers that a slot may hold; "" if it may be left out."""
     names = [sets[n[1:]].split("|") if n.startswith("@") else [n]
              for n in word.rstrip("?").split("|")]
+    names = [[n.replace("#", str(k)) for k in range(8, 257, 8)] if "#" in n else [n]
+             for n in itertools.chain(*names)]
     return [""] * word.endswith("?") + list(itertools.chain(*names))
 
 

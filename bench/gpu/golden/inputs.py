@@ -9,7 +9,8 @@ import struct
 
 MASK = (1 << 64) - 1
 # exponent bits, mantissa bits
-FLOATS = {"f16": (5, 10), "bf16": (8, 7), "f32": (8, 23), "tf32": (8, 23), "f64": (11, 52)}
+FLOATS = {"f16": (5, 10), "bf16": (8, 7), "f32": (8, 23), "tf32": (8, 23), "f64": (11, 52),
+          "e4m3": (4, 3), "e5m2": (5, 2)}
 CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
@@ -162,13 +163,15 @@ def encode(kind, value):
 
 
 def fragment(kind, role, n):
-    """Register `role` of a matrix of `kind`: two 16-bit entries, or one of 32 bits."""
+    """Register `role` of a matrix of `kind`: as many entries as 32 bits hold."""
     rng = Random(f"fragment {kind} {role}")
     out = []
     for i in range(n):
         what = CLASSES[i // 32 % len(CLASSES)]
         if kind in ("f16", "bf16"):
             out.append(entry(rng, kind, what) | entry(rng, kind, what) << 16)
+        elif kind in ("e4m3", "e5m2"):
+            out.append(sum(entry(rng, kind, what) << 8 * k for k in range(4)))
         else:
             out.append(entry(rng, kind, what))
     return out

@@ -7,6 +7,7 @@ after another.  Outputs start as bytes 0xEE.
 """
 import hashlib
 import json
+import re
 from typing import List, NamedTuple, Tuple
 
 from .forms import WIDTH
@@ -52,6 +53,14 @@ class Kernel(NamedTuple):
     maps: Tuple[Map, ...] = ()  # parameters behind the inputs
 
     @property
+    def target(self):
+        """As the text has it: sm_90, or sm_90a, which runs on no later chip."""
+        return re.search(r"^.target (\w+)$", self.ptx, re.M)[1]
+
+    def runs_on(self, sm):
+        return self.sm == sm if self.target.endswith("a") else self.sm <= sm
+
+    @property
     def out_bytes(self):
         last = self.outputs[-1]
         return last.offset + last.n * WIDTH[last.type] // 8
@@ -69,7 +78,7 @@ class Body:
         self.count = dict.fromkeys("phrd", 0)
         self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
         self.tid, self.i = self.new("r"), self.new("d")
-        self.out, self.maps = {}, []
+        self.out, self.maps, self.suffix = {}, [], ""
 
     def new(self, kind):
         """A fresh register: of a class, or of what a type needs."""
@@ -157,7 +166,7 @@ class Body:
                       ["out"] + [f"in{k}" for k in range(len(self.inputs))]]
         parameters += [f".param .align 64 .b8 map{k}[128]" for k in range(len(self.maps))]
         head = [f".version {self.version // 10}.{self.version % 10}",
-                f".target sm_{self.sm}", ".address_size 64", *self.globals,
+                f".target sm_{self.sm}{self.suffix}", ".address_size 64", *self.globals,
                 ".visible .entry golden(" +
                 ", ".join(parameters) + ")", "{"]
         head += [f"  .reg .{DECLARE[c]} %{c}<{k}>;" for c, k in self.count.items() if k]

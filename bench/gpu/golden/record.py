@@ -22,8 +22,8 @@ def work(kernels, folder, path, settings):
         target = os.path.join(folder, kernel.name)
         if os.path.exists(target + ".out") or os.path.exists(target + ".why"):
             continue
-        if kernel.sm > about["sm"]:
-            keep(target + ".why", f"needs sm_{kernel.sm}".encode())
+        if not kernel.runs_on(about["sm"]):
+            keep(target + ".why", f"needs {kernel.target}".encode())
             continue
         try:
             data = device.run(kernel.ptx, kernel.grid, kernel.block, store.data_of(kernel),

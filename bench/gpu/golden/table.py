@@ -6,7 +6,7 @@ without a row is an error: an instruction that the emulator learns needs its lin
 """
 from typing import Callable, NamedTuple, Optional
 
-from . import matrices, memory, registers, tensors, warps
+from . import matrices, memory, registers, tensors, warps, wgmma
 from .forms import instances, read
 
 
@@ -85,6 +85,7 @@ ROWS = [
     Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
     Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
     # matrices
+    Row("wgmma mma_async", wgmma.build, 256), Row("wgmma", wgmma.build_group, 256),
     Row("mma", matrices.build_mma, 4096), Row("ldmatrix", matrices.build_ldmatrix, 256),
     Row("stmatrix", matrices.build_stmatrix, 256),
     Row("movmatrix", matrices.build_movmatrix, 256),
@@ -137,6 +138,7 @@ def kernels(pattern=""):
 
 def name_of(form, sm, row, variants):
     words = form.mnemonic.replace("?", "").replace("|", "-").replace("@", "")
+    words = words.replace("#", "N")
     name = "_".join(words.replace("::", "-").split())
     several = len(split(form, row)) > 1
     return f"{name}.{row.words.split()[-1]}.sm_{sm}" if several else name

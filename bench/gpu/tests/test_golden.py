@@ -56,7 +56,7 @@ class Forms(common.Case):
             else:
                 self.assertTrue(row.why, form.mnemonic)
         with self.assertRaises(KeyError):
-            table.row_of(forms.parse('FORM("wgmma fence", "", 90, 80, a, b)')[0])
+            table.row_of(forms.parse('FORM("tcgen05 fence", "", 90, 80, a, b)')[0])
 
     def test_what_is_left_out_is_refused_by_the_emulator(self):
         """So that an instance comes back when the emulator learns it."""
@@ -140,7 +140,7 @@ class Assemble(common.Case):
             path = os.path.join(place, kernel.name)
             with open(path, "w", encoding="utf-8") as f:
                 f.write(kernel.ptx)
-            said = subprocess.run([PTXAS, f"-arch=sm_{kernel.sm}", "-o", path + ".cubin", path],
+            said = subprocess.run([PTXAS, f"-arch={kernel.target}", "-o", path + ".cubin", path],
                                   capture_output=True, text=True)
             return kernel.name, said.returncode, said.stderr[:400]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
