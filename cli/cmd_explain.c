@@ -181,15 +181,7 @@ put_picture(const Explain *x, Str *s, attnc_error *e)
 static bool
 same_schedule(const json_t *a, const json_t *b)
 {
-  static const char *const keys[] = {"block_m", "block_n", "num_stages", "num_warps"};
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-    if (json_integer_value(json_object_get(a, keys[i])) !=
-        json_integer_value(json_object_get(b, keys[i])))
-      return false;
-  const char *x = json_string_value(json_object_get(a, "template"));
-  const char *y = json_string_value(json_object_get(b, "template"));
-  return x && y && str_eq(x, y) &&
-         json_equal(json_object_get(a, "q_in_regs"), json_object_get(b, "q_in_regs"));
+  return pin_allows(a, b) && pin_allows(b, a);
 }
 
 static const json_t *

@@ -2,66 +2,45 @@
 #include "cli/cli.h"
 
 #include "base/err.h"
+#include "base/schedule_json.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* name, member of attnc_schedule, least, most */
-#define SCHEDULE_TABLE(X)                                                                  \
-  X("block_m", block_m, 1, 4096)                                                           \
-  X("block_n", block_n, 1, 4096)                                                           \
-  X("num_stages", num_stages, 1, 64)                                                       \
-  X("num_warps", num_warps, 1, 32)
-
-static const struct {
-  const char *name;
-  size_t offset;
-  int least, most;
-} fields[] = {
-#define X(name, member, least, most) {name, offsetof(attnc_schedule, member), least, most},
-    SCHEDULE_TABLE(X)
-#undef X
-};
-enum { N_FIELDS = sizeof fields / sizeof *fields };
-
 static attnc_status
-set_number(attnc_schedule *s, const char *name, const char *value, attnc_error *e)
+unknown_field(const char *name, attnc_error *e)
 {
-  static const char *const names[] = {"template",   "block_m",   "block_n",
-                                      "num_stages", "num_warps", "q_in_regs"};
-  for (int i = 0; i < N_FIELDS; i++) {
-    if (!str_eq(name, fields[i].name))
-      continue;
-    char *end;
-    long v = strtol(value, &end, 10);
-    if (end == value || *end || v < fields[i].least || v > fields[i].most)
-      return err_set(e, ATTNC_ERR_USAGE, "schedule: %s=%s is not a number from %d to %d",
-                     name, value, fields[i].least, fields[i].most);
-    *(int *)((char *)s + fields[i].offset) = (int)v;
-    return ATTNC_OK;
-  }
-  const char *near = str_nearest(name, names, sizeof names / sizeof *names);
-  return err_set(e, ATTNC_ERR_USAGE, "schedule: unknown field %s; %s%s%s", name,
-                 near ? "did you mean " : "there are template, block_m, block_n, ",
-                 near ? near : "num_stages, num_warps, q_in_regs", near ? "?" : "");
+  const char *names[SF_COUNT + 1] = {"template"};
+  for (int i = 0; i < SF_COUNT; i++)
+    names[i + 1] = sched_info[i].name;
+  const char *near = str_nearest(name, names, SF_COUNT + 1);
+  if (near)
+    return err_set(e, ATTNC_ERR_USAGE, "schedule: unknown field %s; did you mean %s?", name,
+                   near);
+  return err_set(e, ATTNC_ERR_USAGE,
+                 "schedule: unknown field %s; docs/cli.md lists them, among them template, "
+                 "block_m and block_n",
+                 name);
 }
 
 static attnc_status
-set_field(attnc_schedule *s, const char *name, char *value, attnc_error *e)
+set_field(attnc_schedule *s, const char *name, char *value, Arena *arena, attnc_error *e)
 {
+  int i = 0;
   if (str_eq(name, "template")) {
     s->template_name = value;
     return ATTNC_OK;
   }
-  if (!str_eq(name, "q_in_regs"))
-    return set_number(s, name, value, e);
-  bool yes = str_eq(value, "true"), no = str_eq(value, "false");
-  if (!yes && !no)
-    return err_set(e, ATTNC_ERR_USAGE, "schedule: q_in_regs=%s is not true or false",
-                   value);
-  s->q_in_regs = yes ? 2 : 1;
-  return ATTNC_OK;
+  while (i < SF_COUNT && !str_eq(name, sched_info[i].name))
+    i++;
+  if (i == SF_COUNT)
+    return unknown_field(name, e);
+  if (sched_parse(i, value, sched_at(s, i)))
+    return ATTNC_OK;
+  Str allowed = str_new(arena);
+  sched_allowed(&allowed, i);
+  return err_set(e, ATTNC_ERR_USAGE, "schedule: %s=%s is not %s", name, value, allowed.p);
 }
 
 attnc_status
@@ -74,7 +53,7 @@ schedule_parse(const char *text, Arena *arena, attnc_schedule *out, attnc_error 
     if (!value || value == part || !value[1])
       return err_set(e, ATTNC_ERR_USAGE, "schedule: %.80s is not name=value", part);
     *value++ = 0;
-    TRY(set_field(out, part, value, e));
+    TRY(set_field(out, part, value, arena, e));
   }
   return ATTNC_OK;
 }
@@ -94,6 +73,27 @@ number_of(const json_t *j, const char *key)
   return (int)json_integer_value(json_object_get(j, key));
 }
 
+/* What is on, in few letters: " overlap", " persistent", " poly_exp2=4". */
+static void
+put_short(Str *s, int field, int value)
+{
+  SchedKind kind = sched_info[field].kind;
+  bool plain = kind == SK_BOOL ? value != 2 : value <= 1; /* off, none, the first */
+  if (plain)
+    return;
+  str_put(s, " ");
+  if (field == SF_q_in_regs)
+    str_put(s, "qreg");
+  else if (kind == SK_ENUM)
+    sched_put(s, field, value, false);
+  else
+    str_put(s, sched_info[field].name);
+  if (kind == SK_INT || kind == SK_COUNT) {
+    str_put(s, "=");
+    sched_put(s, field, value, false);
+  }
+}
+
 const char *
 schedule_text(const json_t *j, Arena *arena)
 {
@@ -106,9 +106,8 @@ schedule_text(const json_t *j, Arena *arena)
     str_printf(&s, " w%d", number_of(j, "num_warps"));
   if (number_of(j, "num_stages"))
     str_printf(&s, " s%d", number_of(j, "num_stages"));
-  const json_t *q = json_object_get(j, "q_in_regs");
-  if (json_is_true(q) || json_integer_value(q) == 2)
-    str_put(&s, " qreg");
+  for (int i = SF_q_in_regs; i < SF_COUNT; i++)
+    put_short(&s, i, sched_from_json(i, json_object_get(j, sched_info[i].name)));
   return s.p;
 }
 
@@ -126,17 +125,9 @@ void
 schedule_read(const json_t *j, Arena *arena, attnc_schedule *s)
 {
   const char *name = json_string_value(json_object_get(j, "template"));
-  const json_t *q = json_object_get(j, "q_in_regs");
   *s = (attnc_schedule){.size = sizeof *s,
-                        .template_name = arena_strdup(arena, name ? name : ""),
-                        .block_m = number_of(j, "block_m"),
-                        .block_n = number_of(j, "block_n"),
-                        .num_stages = number_of(j, "num_stages"),
-                        .num_warps = number_of(j, "num_warps")};
-  if (json_is_boolean(q))
-    s->q_in_regs = json_is_true(q) ? 2 : 1;
-  else
-    s->q_in_regs = (int)json_integer_value(q);
+                        .template_name = arena_strdup(arena, name ? name : "")};
+  sched_read_json(s, j);
 }
 
 json_t *
@@ -145,13 +136,7 @@ schedule_json(const attnc_schedule *s)
   json_t *j = json_object();
   if (s->template_name)
     json_object_set_new(j, "template", json_string(s->template_name));
-  for (int i = 0; i < N_FIELDS; i++) {
-    int v = *(const int *)((const char *)s + fields[i].offset);
-    if (v)
-      json_object_set_new(j, fields[i].name, json_integer(v));
-  }
-  if (s->q_in_regs)
-    json_object_set_new(j, "q_in_regs", json_boolean(s->q_in_regs == 2));
+  sched_write_json(j, s);
   return j;
 }
 
@@ -170,22 +155,20 @@ spec_pin_for(const json_t *spec, const char *target)
   return NULL;
 }
 
+static attnc_schedule
+from_json(const json_t *j)
+{
+  attnc_schedule s = {.size = sizeof s,
+                      .template_name = json_string_value(json_object_get(j, "template"))};
+  sched_read_json(&s, j);
+  return s;
+}
+
 bool
 pin_allows(const json_t *pin, const json_t *schedule)
 {
-  const char *want = json_string_value(json_object_get(pin, "template"));
-  const char *have = json_string_value(json_object_get(schedule, "template"));
-  if (want && !(have && str_eq(want, have)))
-    return false;
-  for (int i = 0; i < N_FIELDS; i++) {
-    int v = number_of(pin, fields[i].name);
-    if (v && v != number_of(schedule, fields[i].name))
-      return false;
-  }
-  const json_t *q = json_object_get(pin, "q_in_regs"),
-               *has = json_object_get(schedule, "q_in_regs");
-  return !json_is_boolean(q) ||
-         json_is_true(q) == (json_is_true(has) || json_integer_value(has) == 2);
+  attnc_schedule want = from_json(pin), have = from_json(schedule);
+  return sched_agrees(&want, &have);
 }
 
 /* ---- targets ---- */

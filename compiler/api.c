@@ -221,6 +221,7 @@ typedef struct Entry {
   Sched s;
   SchedCost cost;
   const char *why;
+  int n; /* of the space */
 } Entry;
 
 typedef struct List {
@@ -247,7 +248,7 @@ list_template(List *l, const Template *t)
     const char *why = t->refuse(&l->c, &s, l->arena);
     if (why && !l->all)
       continue;
-    *vec_push(l->arena, &l->v) = (Entry){ .s = s, .cost = t->cost(&l->c, &s), .why = why };
+    *vec_push(l->arena, &l->v) = (Entry){ .s = s, .cost = t->cost(&l->c, &s), .why = why, .n = n };
   }
 }
 
@@ -273,18 +274,17 @@ compare(const void *pa, const void *pb)
   for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
     if (ka[i] < kb[i] || ka[i] > kb[i])
       return ka[i] < kb[i] ? -1 : 1;
-  return 0;
+  return a->n - b->n;
 }
 
 static void
 print_entry(Str *s, const Entry *e)
 {
-  str_printf(s,
-             "{\"template\":\"%s\",\"block_m\":%d,\"block_n\":%d,\"num_stages\":%d,"
-             "\"num_warps\":%d,\"q_in_regs\":%d,\"shared\":%d,\"regs\":%d,"
-             "\"blocks_per_sm\":%d,\"cost\":%.6g",
-             e->s.tmpl->name, e->s.bm, e->s.bn, e->s.stages, e->s.warps, e->s.q_regs ? 2 : 1,
-             e->cost.smem, e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
+  attnc_schedule x = sched_public(&e->s);
+  str_printf(s, "{\"template\":\"%s\",", e->s.tmpl->name);
+  sched_list(s, &x, true);
+  str_printf(s, ",\"shared\":%d,\"regs\":%d,\"blocks_per_sm\":%d,\"cost\":%.6g", e->cost.smem,
+             e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
   if (e->why) {
     str_put(s, ",\"reason\":");
     str_json(s, e->why);

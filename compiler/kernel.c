@@ -39,11 +39,10 @@ head(Json *j)
   field(j, "spec", r->spec->canonical);
   field(j, "spec_hash", r->spec->hash);
   field(j, "template", r->sched.tmpl->name);
-  str_printf(&j->s,
-             "\"schedule\":{\"block_m\":%d,\"block_n\":%d,\"num_stages\":%d,"
-             "\"num_warps\":%d,\"q_in_regs\":%d},",
-             r->sched.bm, r->sched.bn, r->sched.stages, r->sched.warps,
-             r->sched.q_regs ? 2 : 1);
+  attnc_schedule schedule = sched_public(&r->sched);
+  str_put(&j->s, "\"schedule\":{");
+  sched_list(&j->s, &schedule, true);
+  str_put(&j->s, "},");
   field(j, "target", r->target->name);
   str_printf(&j->s, "\"exact\":%s,\"ptx_version\":%d,", r->target->exact ? "true" : "false",
              r->ptx);

@@ -21,42 +21,82 @@ sched_case(const Spec *s, const attnc_problem *p, const Target *t)
   return c;
 }
 
-static bool
-field_fits(int have, int want)
+/* ---- between what the API says and what templates see ---- */
+
+static attnc_schedule
+only_used(const Template *t, attnc_schedule x)
 {
-  return want == 0 || have == want;
+  for (int i = 0; i < SF_COUNT; i++)
+    if (!(t->fields >> i & 1))
+      *sched_at(&x, i) = 0;
+  return x;
 }
 
-bool
-sched_matches(const Sched *s, const attnc_schedule *w)
+static int
+flag(bool on)
 {
-  return (!w->template_name || str_eq(w->template_name, s->tmpl->name)) &&
-         field_fits(s->bm, w->block_m) && field_fits(s->bn, w->block_n) &&
-         field_fits(s->stages, w->num_stages) && field_fits(s->warps, w->num_warps) &&
-         field_fits(s->q_regs ? 2 : 1, w->q_in_regs);
+  return on ? 2 : 1;
 }
 
-/* What is asked for by name need not lie in the space that is searched: a pin that sets
- * every field is taken as it is, if it is legal. */
-static bool
-complete(const attnc_schedule *w)
+attnc_schedule
+sched_public(const Sched *s)
 {
-  return w->block_m && w->block_n && w->num_stages && w->num_warps && w->q_in_regs;
+  attnc_schedule x = { .size = sizeof x, .template_name = s->tmpl->name, .block_m = s->bm,
+                       .block_n = s->bn, .num_stages = s->stages, .num_warps = s->warps,
+                       .q_in_regs = flag(s->q_regs), .p_in_smem = flag(s->p_smem),
+                       .overlap = flag(s->overlap), .pingpong = flag(s->pingpong),
+                       .scheduler = s->scheduler, .cluster = s->cluster,
+                       .pack_gqa = flag(s->pack), .tma_store = flag(s->tma_store),
+                       .q_stages = s->q_stages, .cross_tile = flag(s->cross_tile),
+                       .skip_rescale = flag(s->skip), .poly_exp2 = s->poly + 1 };
+  return only_used(s->tmpl, x);
 }
 
 static Sched
 as_sched(const Template *t, const attnc_schedule *w)
 {
   return (Sched){ .tmpl = t, .bm = w->block_m, .bn = w->block_n, .stages = w->num_stages,
-                  .warps = w->num_warps, .q_regs = w->q_in_regs == 2 };
+                  .warps = w->num_warps, .scheduler = w->scheduler, .cluster = w->cluster,
+                  .q_stages = w->q_stages, .poly = w->poly_exp2 ? w->poly_exp2 - 1 : 0,
+                  .q_regs = w->q_in_regs == 2, .p_smem = w->p_in_smem == 2,
+                  .overlap = w->overlap == 2, .pingpong = w->pingpong == 2,
+                  .pack = w->pack_gqa == 2, .tma_store = w->tma_store == 2,
+                  .cross_tile = w->cross_tile == 2, .skip = w->skip_rescale == 2 };
 }
 
-static attnc_schedule
-as_public(const Sched *s)
+bool
+sched_matches(const Sched *s, const attnc_schedule *w)
 {
-  return (attnc_schedule){ .size = sizeof(attnc_schedule), .template_name = s->tmpl->name,
-                           .block_m = s->bm, .block_n = s->bn, .num_stages = s->stages,
-                           .num_warps = s->warps, .q_in_regs = s->q_regs ? 2 : 1 };
+  attnc_schedule x = sched_public(s);
+  return sched_agrees(w, &x);
+}
+
+/* What is asked for by name need not lie in the space that is searched: a request that sets
+ * every field of the template is taken as it is, if it is legal. */
+static bool
+complete(const Template *t, const attnc_schedule *w)
+{
+  for (int i = 0; i < SF_COUNT; i++)
+    if ((t->fields >> i & 1) && !sched_get(w, i))
+      return false;
+  return true;
+}
+
+bool
+sched_complete(const attnc_schedule *w)
+{
+  const Template *t = w && w->template_name ? template_find(w->template_name) : NULL;
+  return t && complete(t, w);
+}
+
+/* The first field that is asked for and that the template has not, or -1. */
+static int
+foreign(const Template *t, const attnc_schedule *w)
+{
+  for (int i = 0; i < SF_COUNT; i++)
+    if (!(t->fields >> i & 1) && sched_get(w, i))
+      return i;
+  return -1;
 }
 
 typedef struct Search {
@@ -97,11 +137,16 @@ static void
 search_template(Search *s, const Template *t)
 {
   Sched x;
+  int other = foreign(t, s->want);
   if (s->want->template_name && !str_eq(s->want->template_name, t->name))
     return;
   if (!t->applicable(&s->c, no_reason, s))
     return;
-  if (complete(s->want)) {
+  if (other >= 0) {
+    no_reason(s, arena_printf(s->arena, "%s has no field '%s'", t->name, sched_info[other].name));
+    return;
+  }
+  if (complete(t, s->want)) {
     x = as_sched(t, s->want);
     consider(s, &x);
     return;
@@ -119,18 +164,16 @@ merge_pin(attnc_schedule *w, const Pin *p)
 {
   if (!w->template_name)
     w->template_name = p->template_name;
-  w->block_m = w->block_m ? w->block_m : p->block_m;
-  w->block_n = w->block_n ? w->block_n : p->block_n;
-  w->num_stages = w->num_stages ? w->num_stages : p->num_stages;
-  w->num_warps = w->num_warps ? w->num_warps : p->num_warps;
-  w->q_in_regs = w->q_in_regs ? w->q_in_regs : p->q_in_regs;
+#define X(name, ...) w->name = w->name ? w->name : p->name;
+  ATTNC_SCHEDULE_TABLE(X)
+#undef X
 }
 
 static bool
 asks_something(const attnc_schedule *w)
 {
-  return w->template_name || w->block_m || w->block_n || w->num_stages || w->num_warps ||
-         w->q_in_regs;
+  static const attnc_schedule nothing = { .size = sizeof nothing };
+  return w->template_name || !sched_agrees(w, &nothing);
 }
 
 /* The first applicable template's own default: what is asked for when nothing is known of
@@ -172,7 +215,9 @@ gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *targe
              const attnc_schedule *want, attnc_schedule *out, const char **source,
              attnc_error *err)
 {
-  attnc_schedule w = want ? *want : (attnc_schedule){ .size = sizeof w };
+  attnc_schedule w = { .size = sizeof w };
+  if (want && !sched_copy(&w, want))
+    return err_set(err, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
   const Pin *pin = spec_pin(spec, target->name, w.template_name);
   if (pin)
     merge_pin(&w, pin);
@@ -181,7 +226,7 @@ gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *targe
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
   attnc_status st = choose(&s, source, err);
   if (st == ATTNC_OK)
-    *out = as_public(&s.best);
+    *out = sched_public(&s.best);
   arena_free(s.arena);
   return st;
 }

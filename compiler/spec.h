@@ -40,8 +40,9 @@ extern const char *const specialize_names[SPECIALIZE_COUNT];
 /* A pinned schedule of the spec: 0 (NULL) in a field leaves it to tuning. */
 typedef struct Pin {
   const char *arch, *template_name;
-  int block_m, block_n, num_stages, num_warps;
-  int q_in_regs; /* as attnc_schedule */
+#define X(name, ...) int name; /* as attnc_schedule */
+  ATTNC_SCHEDULE_TABLE(X)
+#undef X
   Place place;
 } Pin;
 

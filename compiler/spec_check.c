@@ -23,6 +23,14 @@ const Field pin_fields[] = {
 #define PIN_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
 #include "compiler/spec_fields.def"
 #undef PIN_FIELD
+#define FT_OF_INT   FT_INT
+#define FT_OF_BOOL  FT_FLAG
+#define FT_OF_ENUM  FT_CHOICE
+#define FT_OF_COUNT FT_TALLY
+#define X(name, kind, least, most, names, example, what)                                 \
+  {#name, FT_OF_##kind, false, NULL, least, most, 1, names, AT(name), what, example},
+    ATTNC_SCHEDULE_TABLE(X)
+#undef X
 };
 #undef AT
 
@@ -235,6 +243,18 @@ read_flag(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     *(int *)to = on ? 2 : 1;
 }
 
+/* lo and hi of the table are those of what is stored. */
+static void
+read_tally(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  Field as_written = *f;
+  int n = 0;
+  as_written.lo--;
+  as_written.hi--;
+  if (spec_value_int(l, node, &as_written, &n))
+    *(int *)to = n + 1;
+}
+
 enum { MAX_WORDS = 4 };
 
 static int
@@ -257,6 +277,15 @@ read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   int n = split_words(l, f, words), index = 0;
   if (spec_value_word(l, node, words, n, &index))
     *(unsigned *)to = (unsigned)index;
+}
+
+static void
+read_choice(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[MAX_WORDS];
+  int n = split_words(l, f, words), index = 0;
+  if (spec_value_word(l, node, words, n, &index))
+    *(int *)to = index + 1;
 }
 
 static void
@@ -381,8 +410,9 @@ covers(const Pin *a, const Pin *b)
 static bool
 pins_something(const Pin *p)
 {
-  return p->template_name || p->block_m || p->block_n || p->num_stages || p->num_warps ||
-         p->q_in_regs;
+#define X(name, ...) || p->name
+  return p->template_name ATTNC_SCHEDULE_TABLE(X);
+#undef X
 }
 
 /* Reads map i; a faulty one keeps line 0 and is not compared with. */
@@ -432,6 +462,7 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static Reader *const readers[FT_COUNT] = {
     [FT_VERSION] = read_version, [FT_NAME] = read_name,       [FT_TEXT] = read_text,
     [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,         [FT_BOOL] = read_bool,
+    [FT_CHOICE] = read_choice,   [FT_TALLY] = read_tally,
     [FT_FLAG] = read_flag,       [FT_ENUM] = read_enum,       [FT_WINDOW] = read_window,
     [FT_SCALE] = read_scale,     [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,
     [FT_PINS] = read_pins,       [FT_ARCH] = read_arch,

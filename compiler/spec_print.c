@@ -3,6 +3,7 @@
 #include "compiler/spec_load.h"
 
 #include "base/hash.h"
+#include "base/schedule.h"
 
 #include <locale.h>
 #include <math.h>
@@ -139,12 +140,18 @@ put_pin(Str *out, const Pin *p)
   str_printf(out, "{\"line\": %d", p->place.line);
   put_open_text(out, "arch", p->arch);
   put_open_text(out, "template", p->template_name);
-  put_open_int(out, "block_m", p->block_m);
-  put_open_int(out, "block_n", p->block_n);
-  put_open_int(out, "num_stages", p->num_stages);
-  put_open_int(out, "num_warps", p->num_warps);
-  str_printf(out, ", \"q_in_regs\": %s}",
-             p->q_in_regs ? bool_name(p->q_in_regs == 2) : "null");
+  attnc_schedule x = {.size = sizeof x};
+#define X(name, ...) x.name = p->name;
+  ATTNC_SCHEDULE_TABLE(X)
+#undef X
+  for (int i = 0; i < SF_COUNT; i++) {
+    str_printf(out, ", \"%s\": ", sched_info[i].name);
+    if (sched_get(&x, i))
+      sched_put(out, i, sched_get(&x, i), true);
+    else
+      str_put(out, "null");
+  }
+  str_put(out, "}");
 }
 
 static void

@@ -87,11 +87,16 @@ put_type(Str *out, const Field *f)
   case FT_INT:
     put_integer(out, f);
     break;
+  case FT_TALLY:
+    str_printf(out, "\"type\": \"integer\", \"minimum\": %d, \"maximum\": %d", f->lo - 1,
+               f->hi - 1);
+    break;
   case FT_BOOL:
   case FT_FLAG:
     str_put(out, "\"type\": \"boolean\"");
     break;
   case FT_ENUM:
+  case FT_CHOICE:
     put_words(out, f->words);
     break;
   case FT_WINDOW:
@@ -122,14 +127,14 @@ put_type(Str *out, const Field *f)
 static bool
 is_json(FieldType t)
 {
-  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_FLAG || t == FT_WINDOW ||
+  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_FLAG || t == FT_TALLY || t == FT_WINDOW ||
          t == FT_SCALE;
 }
 
 static bool
 is_word(FieldType t)
 {
-  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM ||
+  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM || t == FT_CHOICE ||
          t == FT_LAYOUTS || t == FT_ARCH;
 }
 

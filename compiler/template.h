@@ -6,19 +6,23 @@
 #ifndef ATTNC_COMPILER_TEMPLATE_H
 #define ATTNC_COMPILER_TEMPLATE_H
 
+#include "base/schedule.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
 #include "compiler/tile.h"
 
-/* How: a point of a template's space.  Every field is set. */
+/* How: a point of a template's space; the fields of attnc_schedule, resolved.  Those that
+ * the template does not use are 0. */
 typedef struct Sched {
   const struct Template *tmpl;
   int bm, bn;     /* block_m, block_n */
   int stages;     /* num_stages */
   int warps;      /* num_warps */
+  int scheduler;  /* SCHED_GRID … */
+  int cluster, q_stages, poly;
   bool q_regs;    /* Q in registers */
-  bool p_smem, overlap, pingpong, pack, tma_store, cross_tile, skip, narrow;
-  int scheduler, cluster, q_stages, poly;
+  bool p_smem;    /* P in shared memory */
+  bool overlap, pingpong, pack, tma_store, cross_tile, skip;
 } Sched;
 enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT };
 
@@ -52,6 +56,7 @@ typedef struct Fwd {
 typedef struct Template {
   const char *name, *what;
   int revision; /* in the key beside the code id, for readers */
+  unsigned fields; /* of attnc_schedule that it uses: 1u << SF_… */
   /* Can it take this spec on this target?  `reason` is called with each why not. */
   bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
   /* The n-th point of the whole space, legal or not; false past the end. */
@@ -65,6 +70,9 @@ typedef struct Template {
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
+
+/* block_m, block_n, num_stages, num_warps, which every template has. */
+#define TILE_FIELDS (1u << SF_block_m | 1u << SF_block_n | 1u << SF_num_stages | 1u << SF_num_warps)
 
 extern const Template *const template_table[];
 extern const int n_templates;

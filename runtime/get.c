@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/schedule.h"
 #include "base/str.h"
 #include "runtime/context.h"
 #include "runtime/verdict.h"
@@ -42,9 +43,8 @@ copy_want(Request *r, const attnc_schedule *want, attnc_error *e)
 {
   if (!want)
     return ATTNC_OK;
-  if (want->size < sizeof *want)
+  if (!sched_copy(&r->want, want))
     return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
-  r->want = *want;
   r->has_want = true;
   if (!want->template_name)
     return ATTNC_OK;
@@ -274,13 +274,15 @@ request_key(const JitAsk *a)
   const attnc_problem *p = a->problem;
   const attnc_schedule *w = a->want;
   const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
-  const int numbers[] = { a->device->ordinal, p->op,         w ? 1 : 0,
-                          w ? w->block_m : 0, w ? w->block_n : 0, w ? w->num_stages : 0,
-                          w ? w->num_warps : 0, w ? w->q_in_regs : 0 };
+  const int numbers[] = { a->device->ordinal, p->op, w ? 1 : 0 };
+  int fields[SF_COUNT] = { 0 };
   const char *name = w && w->template_name ? w->template_name : "";
   int64_t stamp = a->tune ? tune_stamp(a->tune) : 0;
+  for (int i = 0; w && i < SF_COUNT; i++)
+    fields[i] = sched_get(w, i);
   sha256_start(&s);
   sha256_field(&s, "spec", spec, strlen(spec));
+  sha256_field(&s, "fields", fields, sizeof fields);
   sha256_field(&s, "sizes", &p->sizes, sizeof p->sizes);
   sha256_field(&s, "strides", p->strides, sizeof p->strides);
   sha256_field(&s, "numbers", numbers, sizeof numbers);
@@ -461,5 +463,5 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
     return err_set(e, ATTNC_ERR_IO, "there is no directory for tuning tables: set "
                                     "ATTNC_TUNE_DIR");
   TuneProblem p = jit_tune_problem(spec, &r.problem);
-  return tune_record(ask.tune, &p, schedule, value, unit, e);
+  return tune_record(ask.tune, &p, &r.want, value, unit, e);
 }

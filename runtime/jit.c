@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
+#include "compiler/sched.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
 #include "compiler/template.h"
@@ -96,26 +97,22 @@ pick_target(const JitAsk *a, const Target **out, attnc_error *e)
 
 /* ---- the schedule ---- */
 
-static bool
-agrees(int pinned, int have)
+static attnc_schedule
+of_pin(const Pin *p)
 {
-  return pinned == 0 || pinned == have;
+  attnc_schedule s = { .size = sizeof s, .template_name = p->template_name };
+#define X(name, ...) s.name = p->name;
+  ATTNC_SCHEDULE_TABLE(X)
+#undef X
+  return s;
 }
 
 /* What the spec or the caller pins is not tuned away. */
 static bool
 keeps_pins(const attnc_schedule *s, const Pin *pin, const attnc_schedule *want)
 {
-  if (pin && !((!pin->template_name || str_eq(pin->template_name, s->template_name)) &&
-               agrees(pin->block_m, s->block_m) && agrees(pin->block_n, s->block_n) &&
-               agrees(pin->num_stages, s->num_stages) &&
-               agrees(pin->num_warps, s->num_warps) && agrees(pin->q_in_regs, s->q_in_regs)))
-    return false;
-  return !want ||
-         ((!want->template_name || str_eq(want->template_name, s->template_name)) &&
-          agrees(want->block_m, s->block_m) && agrees(want->block_n, s->block_n) &&
-          agrees(want->num_stages, s->num_stages) && agrees(want->num_warps, s->num_warps) &&
-          agrees(want->q_in_regs, s->q_in_regs));
+  attnc_schedule pinned = pin ? of_pin(pin) : (attnc_schedule){ .size = sizeof pinned };
+  return sched_agrees(&pinned, s) && (!want || sched_agrees(want, s));
 }
 
 /* A schedule of the table that is legal here; no other is consulted. */
@@ -136,18 +133,10 @@ tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out)
   return true;
 }
 
-/* Nothing is left to choose. */
-static bool
-complete(const attnc_schedule *s)
-{
-  return s && s->template_name && s->block_m && s->block_n && s->num_stages &&
-         s->num_warps && s->q_in_regs;
-}
-
 static attnc_status
 pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
 {
-  if (!complete(a->want) && tuned_schedule(a, target, out))
+  if (!sched_complete(a->want) && tuned_schedule(a, target, out))
     return ATTNC_OK;
   return gen_schedule(a->spec, a->problem, target, a->want, &out->schedule, &out->source, e);
 }
@@ -177,11 +166,10 @@ static const char *
 schedule_text(Arena *arena, const attnc_schedule *s)
 {
   const Template *t = template_find(s->template_name);
-  return arena_printf(arena,
-                      "%s revision=%d block_m=%d block_n=%d num_stages=%d num_warps=%d "
-                      "q_in_regs=%d",
-                      s->template_name, t ? t->revision : 0, s->block_m, s->block_n,
-                      s->num_stages, s->num_warps, s->q_in_regs);
+  Str text = str_new(arena);
+  str_printf(&text, "%s revision=%d ", s->template_name, t ? t->revision : 0);
+  sched_list(&text, s, false);
+  return text.p;
 }
 
 /* A text that the caller wants compiled instead of the generated one. */

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/schedule_json.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -20,9 +21,6 @@
 
 #define SCHEMA "attnc.tune/1"
 enum { MAX_TABLE = 64 << 20, MAX_LINE = 4096, SUM_DIGITS = 16 };
-
-/* schedule field of a line, member of attnc_schedule */
-#define SCHEDULE_TABLE(X) X(block_m) X(block_n) X(num_stages) X(num_warps) X(q_in_regs)
 
 typedef struct Record {
   const char *spec_hash, *op, *template_name;
@@ -84,13 +82,6 @@ text_of(const json_t *o, const char *key)
   return s ? s : "";
 }
 
-static int
-int_of(const json_t *o, const char *key)
-{
-  json_int_t v = json_integer_value(json_object_get(o, key));
-  return v >= 0 && v <= 1 << 20 ? (int)v : 0;
-}
-
 static bool
 read_record(Arena *arena, const json_t *line, const char *device, Record *r)
 {
@@ -108,9 +99,7 @@ read_record(Arena *arena, const json_t *line, const char *device, Record *r)
   r->template_name = arena_strdup(arena, text_of(schedule, "template"));
   r->value = json_number_value(json_object_get(line, "value"));
   r->schedule.size = sizeof r->schedule;
-#define X(field) r->schedule.field = int_of(schedule, #field);
-  SCHEDULE_TABLE(X)
-#undef X
+  sched_read_json(&r->schedule, schedule);
   return r->spec_hash && r->op && r->template_name && *r->template_name;
 }
 
@@ -343,9 +332,7 @@ record_json(const TuneTable *t, const TuneProblem *p, const attnc_schedule *s, d
   tune_bucket(&p->sizes, bucket);
   json_t *schedule = json_object();
   json_object_set_new(schedule, "template", json_string(s->template_name));
-#define X(field) json_object_set_new(schedule, #field, json_integer(s->field));
-  SCHEDULE_TABLE(X)
-#undef X
+  sched_write_json(schedule, s);
   return json_pack("{s:s, s:s, s:s, s:s, s:[iii], s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:f, "
                    "s:s, s:s, s:i}",
                    "schema", SCHEMA, "device", t->device, "spec_hash", p->spec_hash, "op",

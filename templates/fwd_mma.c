@@ -291,6 +291,7 @@ const Template fwd_mma = {
   .name = "fwd_mma",
   .what = "FlashAttention-2 on mma.sync: sm_80 and up",
   .revision = 1,
+  .fields = TILE_FIELDS | 1u << SF_q_in_regs,
   .applicable = applicable,
   .space = space,
   .refuse = refuse,

@@ -336,6 +336,9 @@ const Template fwd_wgmma = {
   .name = "fwd_wgmma",
   .what = "FlashAttention-3 on wgmma and TMA: sm_90a",
   .revision = 1,
+  .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
+            1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa | 1u << SF_tma_store |
+            1u << SF_q_stages | 1u << SF_cross_tile | 1u << SF_skip_rescale | 1u << SF_poly_exp2,
   .applicable = hopper_applicable,
   .space = hopper_space,
   .refuse = hopper_refuse,

@@ -105,6 +105,7 @@ const Template ref_fwd = {
   .name = "ref_fwd",
   .what = "slow, always applicable: a row a warp, a key at a time",
   .revision = 1,
+  .fields = TILE_FIELDS | 1u << SF_q_in_regs,
   .applicable = applicable,
   .space = space,
   .refuse = refuse,

@@ -79,14 +79,50 @@ typedef struct attnc_problem {
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
 
-/* How it is computed.  Zero, or NULL, in a field leaves it to attnc. */
+/* How it is computed.  Fields: name, kind, least, most, names, example, meaning.
+ * Values: INT the number; BOOL 1 no, 2 yes; ENUM 1 and up, in the order of the names; COUNT
+ * the number plus one.  0 leaves the field to attnc, and is what a template has that does
+ * not know it.  JSON, the command line and specs write numbers, true and false, and names. */
+#define ATTNC_SCHEDULE_TABLE(X)                                                         \
+  X(block_m, INT, 1, 4096, NULL, "128",                                                 \
+    "Rows of q of a tile.")                                                             \
+  X(block_n, INT, 1, 4096, NULL, "64",                                                  \
+    "Keys of a tile.")                                                                  \
+  X(num_stages, INT, 1, 64, NULL, "2",                                                  \
+    "Depth of the rings that hold tiles of k and v.")                                   \
+  X(num_warps, INT, 1, 64, NULL, "4",                                                   \
+    "Warps of a block of threads.")                                                     \
+  X(q_in_regs, BOOL, 1, 2, NULL, "true",                                                \
+    "Keep q in registers.")                                                             \
+  X(p_in_smem, BOOL, 1, 2, NULL, "false",                                               \
+    "Weights go through shared memory, not registers.")                                 \
+  X(overlap, BOOL, 1, 2, NULL, "true",                                                  \
+    "QK of the next tile runs beside PV of this one.")                                  \
+  X(pingpong, BOOL, 1, 2, NULL, "true",                                                 \
+    "Warpgroups take turns at the tensor cores.")                                       \
+  X(scheduler, ENUM, 1, 3, "grid persistent exact", "persistent",                       \
+    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")      \
+  X(cluster, INT, 1, 2, NULL, "2",                                                      \
+    "CTAs that share k and v by multicast.")                                            \
+  X(pack_gqa, BOOL, 1, 2, NULL, "true",                                                 \
+    "Rows are positions and heads of a group.")                                         \
+  X(tma_store, BOOL, 1, 2, NULL, "true",                                                \
+    "o leaves by TMA, not by stores of the threads.")                                   \
+  X(q_stages, INT, 1, 2, NULL, "2",                                                     \
+    "Blocks of q in shared memory.")                                                    \
+  X(cross_tile, BOOL, 1, 2, NULL, "true",                                               \
+    "A block's first QK runs beside the last PV before.")                               \
+  X(skip_rescale, BOOL, 1, 2, NULL, "true",                                             \
+    "o is rescaled only when a maximum grows by 2^8.")                                  \
+  X(poly_exp2, COUNT, 1, 17, NULL, "4",                                                 \
+    "Of 16 exp2, how many by polynomial.")
+
 typedef struct attnc_schedule {
   size_t size;
-  const char *template_name; /* "ref_fwd", "fwd_mma" */
-  int block_m, block_n;      /* rows of Q, keys, per tile */
-  int num_stages;            /* depth of the K and V rings */
-  int num_warps;             /* warps that do the mathematics */
-  int q_in_regs;             /* 1: no, 2: yes */
+  const char *template_name; /* "ref_fwd", "fwd_mma", "fwd_wgmma" */
+#define X(name, kind, least, most, names, example, what) int name;
+  ATTNC_SCHEDULE_TABLE(X)
+#undef X
 } attnc_schedule;
 
 /* ---- compile: pure ---- */
@@ -119,8 +155,7 @@ ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_proble
                                           attnc_error *);
 
 /* The legal schedules for this problem and target, best first by the cost model, as a JSON
- * array of {template, block_m, block_n, num_stages, num_warps, q_in_regs, shared, regs,
- * cost}; `all` adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
+ * array of {template, fields of the schedule, shared, regs, cost}; `all` adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
 ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
                                        const char *target, int all, char **json,
                                        attnc_error *);

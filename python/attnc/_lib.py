@@ -44,9 +44,13 @@ Args = struct("Args", SIZE, ("sizes", Sizes), ("tensors", C.POINTER(Tensor)),
               ("workspace", pointer), ("workspace_bytes", size_t))
 Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", Sizes),
                  ("strides", i64 * 5 * len(SLOTS)), ("flags", u32))
+# The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h (a test compares).
+SCHEDULE_FIELDS = ("block_m", "block_n", "num_stages", "num_warps", "q_in_regs", "p_in_smem",
+                   "overlap", "pingpong", "scheduler", "cluster", "pack_gqa", "tma_store",
+                   "q_stages", "cross_tile", "skip_rescale", "poly_exp2")
+SCHEDULE_NAMES = {"scheduler": ("grid", "persistent", "exact")}
 Schedule = struct("Schedule", SIZE, ("template_name", text),
-                  *((name, i32) for name in ("block_m", "block_n", "num_stages", "num_warps",
-                                             "q_in_regs")))
+                  *((name, i32) for name in SCHEDULE_FIELDS))
 CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),
                         ("text", text), ("ptx_version", text))
 TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (

@@ -122,6 +122,13 @@ def problem(sizes: Optional[SizesLike], device=0, strides=None, nowait=False):
     return p
 
 
+def _named(key: str, value: str) -> int:
+    names = _lib.SCHEDULE_NAMES.get(key, ())
+    if value not in names:
+        raise errors.UsageError(f"schedule: {key}={value!r} is not one of {', '.join(names)}")
+    return names.index(value) + 1
+
+
 def schedule(fields: Optional[Mapping[str, Any]]):
     """A pointer to an attnc_schedule, or None: {"template": "fwd_mma", "block_m": 128, …}."""
     if fields is None:
@@ -131,9 +138,15 @@ def schedule(fields: Optional[Mapping[str, Any]]):
         name = "template_name" if key == "template" else key
         if name == "size" or name not in (f[0] for f in made._fields_):
             raise errors.UsageError(f"schedule: no field {key!r}")
-        if name == "q_in_regs" and isinstance(value, bool):
+        if name == "template_name":
+            value = value.encode()
+        elif isinstance(value, bool):
             value = 2 if value else 1
-        setattr(made, name, value.encode() if isinstance(value, str) else value)
+        elif isinstance(value, str):
+            value = _named(key, value)
+        elif name == "poly_exp2":
+            value += 1
+        setattr(made, name, value)
     return C.pointer(made)
 
 

@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "cli/ptxas.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,26 +92,6 @@ default_schedule(const GateSpec *s)
   return schedule;
 }
 
-/* The one boolean in which the two differ; NULL: there is another difference, or none.
- * attnc_schedule writes booleans as 1 and 2, JSON may write them as such too. */
-static const char *
-flipped(json_t *base, const json_t *row)
-{
-  const char *key, *found = NULL;
-  json_t *value;
-  json_object_foreach(base, key, value)
-  {
-    const json_t *other = json_object_get(row, key);
-    if (json_equal(value, other))
-      continue;
-    bool boolean = json_is_boolean(value) || str_eq(key, "q_in_regs");
-    if (found || !boolean)
-      return NULL;
-    found = key;
-  }
-  return found;
-}
-
 static bool
 sampled(const GateSpec *s, const char *what, int number)
 {
@@ -123,19 +104,53 @@ sampled(const GateSpec *s, const char *what, int number)
 }
 
 static void
-add_variations(Gate *g, const GateSpec *s, bool all)
+add_best(Gate *g, const GateSpec *s, bool all)
 {
-  json_t *rows = legal_schedules(s), *base = default_schedule(s), *row;
+  json_t *rows = legal_schedules(s), *row;
   size_t i;
-  json_array_foreach(rows, i, row)
-  {
-    const char *field = base ? flipped(base, row) : NULL;
+  json_array_foreach (rows, i, row) {
     if (i < BEST && (all || sampled(s, "best", (int)i)))
       add_pinned(g, s, row, "best", (int)i + 1);
-    if (field && (all || sampled(s, field, 0)))
-      add_pinned(g, s, row, arena_printf(g->arena, "%s flipped", field), 0);
   }
   json_decref(rows);
+}
+
+/* The default with one boolean the other way, where the template has it and lets it be. */
+static void
+add_flip(Gate *g, const GateSpec *s, const json_t *base, const char *name, size_t offset)
+{
+  attnc_schedule x;
+  schedule_read(base, g->arena, &x);
+  int *field = (int *)((char *)&x + offset);
+  if (!*field)
+    return;
+  *field = 3 - *field; /* 1 no, 2 yes */
+  Job *j = add_job(g, s, HOPPER);
+  j->pinned = j->may_refuse = true;
+  j->schedule = x;
+  snprintf(j->tag, sizeof j->tag, "%s flipped", name);
+}
+
+static const struct {
+  const char *name;
+  size_t offset;
+} booleans[] = {
+#define FIELD_INT(name)
+#define FIELD_ENUM(name)
+#define FIELD_COUNT(name)
+#define FIELD_BOOL(name)                        {#name, offsetof(attnc_schedule, name)},
+#define X(name, kind, ...) FIELD_##kind(name)
+    ATTNC_SCHEDULE_TABLE(X)
+#undef X
+};
+
+static void
+add_flips(Gate *g, const GateSpec *s, bool all)
+{
+  json_t *base = default_schedule(s);
+  for (size_t i = 0; base && i < sizeof booleans / sizeof *booleans; i++)
+    if (all || sampled(s, booleans[i].name, 0))
+      add_flip(g, s, base, booleans[i].name, booleans[i].offset);
   json_decref(base);
 }
 
@@ -147,8 +162,10 @@ add_product(Gate *g, int shard, int shards)
   for (int s = 0; s < g->n_specs; s++) {
     json_t *rows = legal_schedules(&g->specs[s]), *row;
     size_t i;
-    json_array_foreach(rows, i, row) if (n++ % shards == shard)
+    json_array_foreach (rows, i, row) {
+      if (n++ % shards == shard)
         add_pinned(g, &g->specs[s], row, "product", (int)i + 1);
+    }
     json_decref(rows);
   }
   return n;
@@ -214,7 +231,9 @@ judge_default(Gate *g, const Baseline *b, const Job *j, const Result *r)
 static void
 judge_other(Gate *g, const Job *j, const Result *r)
 {
-  if (judge(g, j, r) && r->spills > 0) {
+  if (r->outcome == ILLEGAL && j->may_refuse)
+    printf("note  %s (%s): %s\n", j->spec->name, j->tag, r->why);
+  else if (judge(g, j, r) && r->spills > 0) {
     printf("note  %s %s (%s): %d bytes spilled\n", j->spec->name, r->schedule, j->tag,
            r->spills);
     g->notes++;
@@ -256,7 +275,9 @@ product(Gate *g, const char *shard)
   for (int k = 0; r && k < g->jobs.n; k++)
     judge_other(g, &g->jobs.at[k], &r[k]);
   printf("# %d kernels, %d faults, %d that spill\n", g->jobs.n, g->bad, g->notes);
-  return !r || g->bad ? 1 : 0;
+  int code = !r || g->bad ? 1 : 0;
+  free(r);
+  return code;
 }
 
 static int
@@ -264,8 +285,10 @@ everyday(Gate *g, bool all, bool update)
 {
   add_defaults(g);
   int defaults = g->jobs.n;
-  for (int i = 0; i < g->n_specs && !update && g->version; i++)
-    add_variations(g, &g->specs[i], all);
+  for (int i = 0; i < g->n_specs && !update && g->version; i++) {
+    add_best(g, &g->specs[i], all);
+    add_flips(g, &g->specs[i], all);
+  }
   Result *r = do_jobs(g, false);
   Baseline *b = baseline_read();
   if (!r || !b)
@@ -286,6 +309,7 @@ everyday(Gate *g, bool all, bool update)
   printf("%d default schedules, %d others, %d faults%s\n", defaults, g->jobs.n - defaults,
          g->bad, g->version ? "" : "; SKIPPED: registers, spills, ptxas is not found");
   baseline_free(b);
+  free(r);
   return g->bad ? 1 : g->version ? 0 : 77;
 }
 

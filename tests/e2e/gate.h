@@ -49,6 +49,7 @@ typedef enum Outcome { PENDING, DONE, ILLEGAL, BROKEN } Outcome;
 
 typedef struct Result {
   Outcome outcome;
+  uint64_t text; /* a hash of the PTX and the target, not 0 once there is PTX */
   char schedule[128]; /* one word */
   char why[240];      /* BROKEN, ILLEGAL: the reason; DONE: the first remark, or "" */
   int regs, spills, stack, lines;
@@ -71,17 +72,18 @@ int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
 typedef struct Job {
   const GateSpec *spec;
   const char *target;
-  bool pinned;
+  bool pinned, may_refuse; /* a schedule of our own making need not be legal */
   attnc_schedule schedule;
   char tag[48]; /* "default", "best 2", "overlap flipped", "product 17" */
 } Job;
 
-/* Compiles, and assembles where there is a ptxas (path NULL: there is none). */
-void gate_job(const Job *, bool assemble, Result *);
+/* Compiles, and assembles if asked to.  `known` (may be NULL) finds the result of a kernel
+ * with the same text, of another spec, which is then taken instead; NULL: there is none. */
+typedef const Result *GateKnown(const void *user, uint64_t text);
+void gate_job(const Job *, bool assemble, GateKnown *known, const void *user, Result *);
 
 /* Every job's result, in the jobs' order, done by `workers` processes; progress (may be
- * NULL) is called about once a second with how many are done.  In memory of its own, which
- * stays; NULL: no memory. */
+ * NULL) is called about once a second with how many are done.  malloc'd; NULL: no memory. */
 Result *gate_pool(const Job *, int n, int workers, bool assemble,
                   void (*progress)(int done, int n));
 

@@ -84,8 +84,38 @@ assemble_it(const Job *j, const char *ptx, size_t n, Arena *arena, Result *r)
   free(a.cubin);
 }
 
+/* FNV-1a */
+static uint64_t
+hash(uint64_t h, const char *text, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    h = (h ^ (unsigned char)text[i]) * 1099511628211u;
+  return h;
+}
+
+/* What ptxas said of the same text. */
+static void
+copy_verdict(const Result *from, Result *r)
+{
+  r->outcome = from->outcome;
+  r->regs = from->regs;
+  r->spills = from->spills;
+  r->stack = from->stack;
+  r->n_parts = from->n_parts;
+  memcpy(r->why, from->why, sizeof r->why);
+  memcpy(r->parts, from->parts, sizeof r->parts);
+}
+
+static void
+take_text(const Job *j, const char *ptx, size_t n, Result *r)
+{
+  for (size_t i = 0; i < n; i++)
+    r->lines += ptx[i] == '\n';
+  r->text = hash(hash(14695981039346656037u, j->target, strlen(j->target)), ptx, n) | 1;
+}
+
 void
-gate_job(const Job *j, bool assemble, Result *r)
+gate_job(const Job *j, bool assemble, GateKnown *known, const void *user, Result *r)
 {
   attnc_kernel *k = NULL;
   attnc_error e = {0};
@@ -102,9 +132,11 @@ gate_job(const Job *j, bool assemble, Result *r)
   Arena *arena = arena_new(0);
   const char *ptx = attnc_kernel_ptx(k, &bytes);
   take_schedule(attnc_kernel_json(k), arena, r);
-  for (size_t i = 0; i < bytes; i++)
-    r->lines += ptx[i] == '\n';
-  if (assemble)
+  take_text(j, ptx, bytes, r);
+  const Result *same = known && assemble ? known(user, r->text) : NULL;
+  if (same)
+    copy_verdict(same, r);
+  else if (assemble)
     assemble_it(j, ptx, bytes, arena, r);
   if (r->outcome == PENDING)
     r->outcome = DONE;

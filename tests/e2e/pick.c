@@ -45,7 +45,7 @@ read_schedule(const json_t *o, Trial *t)
   t->bn = whole(o, "block_n");
   t->stages = whole(o, "num_stages");
   t->warps = whole(o, "num_warps");
-  t->q_regs = whole(o, "q_in_regs") == 2;
+  t->q_regs = json_is_true(json_object_get(o, "q_in_regs"));
   return t->bm > 0;
 }
 

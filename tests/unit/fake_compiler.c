@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "compiler/gen.h"
+#include "compiler/sched.h"
 #include "compiler/kernel.h"
 #include "tests/unit/rt.h"
 
@@ -108,7 +109,8 @@ gen_schedule(const Spec *s, const attnc_problem *p, const Target *t,
   (void)s;
   (void)p;
   (void)t;
-  *out = (attnc_schedule){ sizeof *out, "fake", 128, 64, 2, 4, 1 };
+  *out = (attnc_schedule){ .size = sizeof *out, .template_name = "fake", .block_m = 128,
+                            .block_n = 64, .num_stages = 2, .num_warps = 4, .q_in_regs = 1 };
   *source = "model";
   if (want && want->block_m % 16)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "block_m %d is not a multiple of 16",
@@ -197,4 +199,11 @@ attnc_kernel_dump(const attnc_kernel *k, const char *stage)
     if (!strcmp(dump_names[i], stage))
       return k->dump[i];
   return NULL;
+}
+
+bool
+sched_complete(const attnc_schedule *s)
+{
+  return s && s->template_name && s->block_m && s->block_n && s->num_stages && s->num_warps &&
+         s->q_in_regs;
 }

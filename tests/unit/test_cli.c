@@ -514,7 +514,7 @@ schedules_are_read(void **state)
   json_decref(j);
   static const char *const bad[] = {
       "block_m",   "block_m=",    "=3", "block_m=x",   "block_m=0",
-      "blockm=64", "q_in_regs=1", "",   "block_m=64,", "num_warps=33"};
+      "blockm=64", "q_in_regs=1", "",   "block_m=64,", "num_warps=65", "poly_exp2=17", "scheduler=fast", "overlap=2"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (schedule_parse(bad[i], arena, &s, &e) != ATTNC_ERR_USAGE)
       fail_msg("accepted: %s", bad[i]);

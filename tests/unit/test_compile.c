@@ -3,6 +3,8 @@
 #include "compiler/gen.h"
 #include "compiler/template.h"
 
+#include "base/schedule_json.h"
+
 #include <attnc/attnc.h>
 
 #include <jansson.h>
@@ -55,11 +57,10 @@ test_models(void **state)
       attnc_schedule w = { .size = sizeof w };
       int shared;
       attnc_kernel *k;
-      assert_int_equal(json_unpack(x, "{s:s,s:i,s:i,s:i,s:i,s:i,s:i}", "template",
-                                   &w.template_name, "block_m", &w.block_m, "block_n",
-                                   &w.block_n, "num_stages", &w.num_stages, "num_warps",
-                                   &w.num_warps, "q_in_regs", &w.q_in_regs, "shared", &shared),
+      assert_int_equal(json_unpack(x, "{s:s,s:i}", "template", &w.template_name, "shared",
+                                   &shared),
                        0);
+      sched_read_json(&w, x);
       if (attnc_compile(s, NULL, target, &w, &k, &e) != ATTNC_OK)
         fail_msg("%s: %s", variants[i], e.message);
       json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
@@ -143,6 +144,8 @@ static const Bad bads[] = {
     { .template_name = "fwd_mma", .block_m = 100, .block_n = 64, .num_stages = 1,
       .num_warps = 4, .q_in_regs = 1 },
     { 0 }, ATTNC_ERR_UNSUPPORTED, "block_m 100" },
+  { "sm_80", { .template_name = "fwd_mma", .pingpong = 2 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
+    "fwd_mma has no field 'pingpong'" },
   { "sm_80", { 0 }, { .dump = "tile,nope" }, ATTNC_ERR_USAGE, "no stage 'nope'" },
   { "sm_80", { 0 }, { .ptx_version = "6.4" }, ATTNC_ERR_UNSUPPORTED, "at least 7.0" },
   { "sm_80", { 0 }, { .ptx_version = "x" }, ATTNC_ERR_USAGE, "no PTX version" },
@@ -160,7 +163,9 @@ test_bad_requests(void **state)
     const Bad *b = &bads[i];
     attnc_kernel *k;
     attnc_error e = { 0 };
-    attnc_status got = attnc_compile_with(s, NULL, b->target, &b->want, &b->options, &k, &e);
+    attnc_schedule want = b->want;
+    want.size = sizeof want;
+    attnc_status got = attnc_compile_with(s, NULL, b->target, &want, &b->options, &k, &e);
     if (got != b->status || !strstr(e.message, b->says))
       fail_msg("%zu: %s: %s", i, attnc_status_name(got), e.message);
     assert_null(k);

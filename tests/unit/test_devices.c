@@ -198,7 +198,8 @@ test_tables_have_the_emulators_name(void **state)
   attnc_error e = { 0 };
   char path[300];
   (void)state;
-  attnc_schedule s = { sizeof s, "fwd_mma", 64, 64, 2, 4, 2 };
+  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = 64, .block_n = 64,
+                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
   attnc_problem p = { .size = sizeof p,
                       .device = 1,
                       .sizes = { sizeof p.sizes, 1, H, H, S, S } };

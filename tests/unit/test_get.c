@@ -534,7 +534,8 @@ assert_source(attnc_context *c, int64_t sq, const char *source)
 static void
 test_tuned_schedules_are_consulted(void **state)
 {
-  attnc_schedule best = { sizeof best, "fake", 64, 32, 3, 8, 1 };
+  attnc_schedule best = { .size = sizeof best, .template_name = "fake", .block_m = 64, .block_n = 32,
+                          .num_stages = 3, .num_warps = 8, .q_in_regs = 1 };
   attnc_error e = { 0 };
   (void)state;
   attnc_context *c = context();
@@ -566,7 +567,8 @@ test_tuned_schedules_are_consulted(void **state)
 static void
 test_wanted_schedules(void **state)
 {
-  attnc_schedule best = { sizeof best, "fake", 64, 32, 3, 8, 1 };
+  attnc_schedule best = { .size = sizeof best, .template_name = "fake", .block_m = 64, .block_n = 32,
+                          .num_stages = 3, .num_warps = 8, .q_in_regs = 1 };
   attnc_schedule want = { .size = sizeof want, .block_m = 64 };
   attnc_plan *p = NULL;
   (void)state;

@@ -73,7 +73,7 @@ touch(Bench *b, ShadowOp op, int insn, int warp, uint32_t mask, int bytes, uint3
   uint32_t off[32];
   for (int l = 0; l < 32; l++)
     off[l] = base + (uint32_t)(l * bytes);
-  ShadowAccess a = {insn, warp, mask, (uint8_t)op, (uint8_t)bytes};
+  ShadowAccess a = {insn, warp, mask, (uint8_t)op, (uint8_t)bytes, 0};
   shadow_shared(b->s, &a, off);
 }
 
@@ -190,7 +190,7 @@ test_halves_of_words_are_no_race(void **state)
       uint32_t off[32];
       for (int l = 0; l < 32; l++)
         off[l] = (uint32_t)(4 * l + 2 * w);
-      ShadowAccess wr = {1, w, ALL, SHADOW_WRITE, 2}, rd = {2, w, ALL, SHADOW_READ, 2};
+      ShadowAccess wr = {1, w, ALL, SHADOW_WRITE, 2, 0}, rd = {2, w, ALL, SHADOW_READ, 2, 0};
       shadow_shared(b.s, &wr, off);
       shadow_shared(b.s, &rd, off);
     }
@@ -359,7 +359,7 @@ test_copy_other_lane(void **state)
     uint32_t off[32];
     for (int l = 0; l < 32; l++)
       off[l] = (uint32_t)(16 * (l ^ 21));
-    ShadowAccess a = {2, 0, ALL, SHADOW_READ, 16};
+    ShadowAccess a = {2, 0, ALL, SHADOW_READ, 16, 0};
     shadow_shared(b.s, &a, off);
     assert_int_equal(finish(&b), !sync);
   }
@@ -439,7 +439,7 @@ global(Shadow *s, ShadowMem *m, ShadowOp op, int insn, uint32_t mask, int bytes,
   uint64_t off[32];
   for (int l = 0; l < 32; l++)
     off[l] = base + (uint64_t)(l * bytes);
-  ShadowAccess a = {insn, 0, mask, (uint8_t)op, (uint8_t)bytes};
+  ShadowAccess a = {insn, 0, mask, (uint8_t)op, (uint8_t)bytes, 0};
   shadow_global(s, &a, m, 0x1000, off);
 }
 

@@ -251,6 +251,10 @@ type_text(const Field *f, char buf[128])
       f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
   if (fixed[f->type])
     return fixed[f->type];
+  if (f->type == FT_TALLY) {
+    snprintf(buf, 128, "integer, %d to %d", f->lo - 1, f->hi - 1);
+    return buf;
+  }
   if (f->type == FT_INT && f->step > 1)
     snprintf(buf, 128, "integer, %d to %d, multiple of %d", f->lo, f->hi, f->step);
   else if (f->type == FT_INT)

@@ -33,7 +33,8 @@ problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
 static void
 record(const TuneProblem *p, int block_m)
 {
-  attnc_schedule s = { sizeof s, "fwd_mma", block_m, 64, 2, 4, 2 };
+  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = block_m, .block_n = 64,
+                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
   attnc_error e = { 0 };
   if (tune_record(table, p, &s, 0.5, "ms", &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -199,7 +200,8 @@ static void
 test_a_directory_that_cannot_be_made(void **state)
 {
   attnc_error e = { 0 };
-  attnc_schedule s = { sizeof s, "fwd_mma", 64, 64, 2, 4, 2 };
+  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = 64, .block_n = 64,
+                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
   TuneTable *t = NULL;
   TuneFound f;
   TuneProblem p = problem(1, 1, 128, 128);
