@@ -43,7 +43,7 @@ static double
 mma_load(const Insn *i)
 {
   double macs = macs_of(i);
-  return macs && i->step == step_wgmma ? macs * 8 / i->wgmma.k : macs;
+  return macs > 0 && i->step == step_wgmma ? macs * 8 / i->wgmma.k : macs;
 }
 
 void

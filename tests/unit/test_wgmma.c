@@ -73,7 +73,8 @@ static Big
 term(int neg, Big mag, int lsb, int unit)
 {
   int s = lsb - unit;
-  mag = s >= 0 ? mag << s : s < -120 ? 0 : mag >> -s;
+  /* beyond: of zeros, or of what is not finite and told of otherwise */
+  mag = s > 100 || s < -120 ? 0 : s >= 0 ? mag << s : mag >> -s;
   return neg ? -mag : mag;
 }
 
