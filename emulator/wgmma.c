@@ -193,7 +193,8 @@ check_registers(Exec *x, const Insn *i, bool zero)
     check_a(x, i, list[i->wgmma.regs + j]);
 }
 
-/* A quarter of B, which the four warps share, and the warp's rows of A, at 128 bytes a clock. */
+/* A quarter of B, which the four warps share, and the warp's rows of A, at 128 bytes a
+ * clock. */
 static void
 count_reads(Exec *x, const Insn *i)
 {

@@ -1,11 +1,11 @@
 /* wgmma.h: products of a warpgroup's matrices, in flight.
  *
- * Each warp of the warpgroup does its own sixteen rows.  A product is issued, joins the group
- * of the next commit_group, and is over when a wait_group covers it; until then nobody but
- * another product of the same shape may touch its accumulators, and nobody may write the
- * registers that hold A.  When it reads its operands and computes is the policy: EAGER at
- * issue, LAZY when the wait comes, RANDOM one or the other; in order within a warp.  Its
- * accumulators read as NaN until the wait, whichever it is.
+ * Each warp of the warpgroup does its own sixteen rows.  A product is issued, joins the
+ * group of the next commit_group, and is over when a wait_group covers it; until then
+ * nobody but another product of the same shape may touch its accumulators, and nobody may
+ * write the registers that hold A.  When it reads its operands and computes is the policy:
+ * EAGER at issue, LAZY when the wait comes, RANDOM one or the other; in order within a
+ * warp.  Its accumulators read as NaN until the wait, whichever it is.
  *
  * A warp's state is there only for kernels with such instructions (Kernel.wgmma).  For each
  * row of registers it knows the last group that uses it, and the last wgmma.fence before
@@ -64,8 +64,8 @@ void wgmma_touch(struct Exec *, struct Warp *, const struct Insn *);
 /* The CTA has ended: has every product been waited for, by warps that agree? */
 void wgmma_end(struct Exec *);
 /* ---- wgmma_run.c ---- */
-/* The descriptors of a product that is issued: what it will read, told to the shadow; false:
- * a finding has ended the launch. */
+/* The descriptors of a product that is issued: what it will read, told to the shadow;
+ * false: a finding has ended the launch. */
 bool wgmma_check(struct Exec *, const WgmmaOp *);
 /* Reads the operands and computes, into the accumulators of `hold`. */
 void wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
@@ -74,7 +74,7 @@ void wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
  * the other warps of its warpgroup?  False: out of memory. */
 bool wgmma_agree(struct Exec *, const WgmmaOp *);
 void wgmma_agree_end(struct Exec *, int first); /* warp of a warpgroup */
-struct WgmmaLog *wgmma_log_new(void); /* NULL: out of memory */
+struct WgmmaLog *wgmma_log_new(void);           /* NULL: out of memory */
 void wgmma_log_reset(struct WgmmaLog *);
 void wgmma_log_free(struct WgmmaLog *);
 

@@ -1,6 +1,6 @@
-/* Do the four warps of a warpgroup execute the same sequence of wgmma instructions, with the
- * same descriptors?  The warp that comes first to a step writes it down, the others compare;
- * a step that all have done is forgotten. */
+/* Do the four warps of a warpgroup execute the same sequence of wgmma instructions, with
+ * the same descriptors?  The warp that comes first to a step writes it down, the others
+ * compare; a step that all have done is forgotten. */
 #include "emulator/emu.h"
 
 #include <stdlib.h>

@@ -93,16 +93,17 @@ check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
     int is = layout_at(x->cta, off[j]);
     if (is == LAYOUT_UNKNOWN || is == due)
       continue;
-    report_error(x, i, "wgmma-swizzle", -1,
-                 "a descriptor of swizzle %s reads byte %u of shared memory, which a tensor "
-                 "copy wrote with swizzle %s",
-                 names[due], off[j], is < 4 ? names[is] : "of another kind");
+    report_error(
+        x, i, "wgmma-swizzle", -1,
+        "a descriptor of swizzle %s reads byte %u of shared memory, which a tensor "
+        "copy wrote with swizzle %s",
+        names[due], off[j], is < 4 ? names[is] : "of another kind");
     return;
   }
 }
 
-/* PTX ISA, "Matrix-descriptor": the bits between the fields are 0, and the start lies in the
- * first line of the pattern, which the base offset names. */
+/* PTX ISA, "Matrix-descriptor": the bits between the fields are 0, and the start lies in
+ * the first line of the pattern, which the base offset names. */
 static void
 check_desc(Exec *x, const Insn *i, uint64_t desc)
 {
@@ -206,8 +207,8 @@ fragment(const Exec *x, const Warp *w, const Insn *i, uint8_t *raw)
   const uint32_t *list = x->kernel->lists + i->list + i->wgmma.regs;
   for (int r = 0; r < 4; r++)
     for (int l = 0; l < LANES; l++)
-      memcpy(raw + 32 * (l / 4 + r % 2 * 8) + r / 2 * 16 + l % 4 * 4,
-             row32(w, list[r]) + l, 4);
+      memcpy(raw + 32 * (l / 4 + r % 2 * 8) + r / 2 * 16 + l % 4 * 4, row32(w, list[r]) + l,
+             4);
 }
 
 static void

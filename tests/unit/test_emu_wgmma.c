@@ -6,9 +6,9 @@
 #include <math.h>
 
 enum {
-  B_AT = 16 << 10,     /* of shared memory, after A */
-  IMAGE = 48 << 10,    /* of shared memory */
-  ROW = 512,           /* bytes of a thread's accumulators */
+  B_AT = 16 << 10,  /* of shared memory, after A */
+  IMAGE = 48 << 10, /* of shared memory */
+  ROW = 512,        /* bytes of a thread's accumulators */
   A_AT = IMAGE + 128 * ROW,
   BYTES = A_AT + 128 * 16,
   TEXT = 96 << 10
@@ -23,12 +23,12 @@ typedef enum Scale { ZERO, ONE, PRED_FALSE, PRED_TRUE, PRED_NOT } Scale;
 typedef struct Case {
   El a, b, d;
   int n;
-  bool regs;        /* A */
-  bool mn_a, mn_b;  /* major */
-  int swa, swb;     /* of the descriptor: 0 none, 1 128B, 2 64B, 3 32B */
-  int sa, sb;       /* imm-scale, 0: 1 */
+  bool regs;       /* A */
+  bool mn_a, mn_b; /* major */
+  int swa, swb;    /* of the descriptor: 0 none, 1 128B, 2 64B, 3 32B */
+  int sa, sb;      /* imm-scale, 0: 1 */
   Scale scale;
-  int step;         /* of k, in the pattern's row */
+  int step; /* of k, in the pattern's row */
 } Case;
 
 static uint8_t buffer[BYTES];
@@ -191,7 +191,7 @@ fill(const Case *c)
 
 /* ---- the kernel ---- */
 
-static const char head[] = KIT_HEAD("8.0", "sm_90a")
+static const char head[] =
     ".visible .entry k(.param .u64 p) {\n"
     ".reg .pred %p<20>; .reg .b32 %r<300>; .reg .b64 %rd<40>;\n"
     ".shared .align 1024 .b8 sh[49152];\n"
@@ -241,8 +241,8 @@ say_product(const Case *c)
   say_accumulators(c);
   say(c->regs ? ", {%%r20, %%r21, %%r22, %%r23}" : ", %%rd20");
   say(", %%rd21, %s, %d, %d", scales[c->scale], c->sa ? c->sa : 1, c->sb ? c->sb : 1);
-  if (sizes[c->a] == 2)
-    say(c->regs ? "" : ", %d", c->mn_a);
+  if (sizes[c->a] == 2 && !c->regs)
+    say(", %d", c->mn_a);
   if (sizes[c->a] == 2)
     say(", %d", c->mn_b);
   say(";\n");
@@ -252,7 +252,7 @@ static void
 begin(const Case *c)
 {
   at = 0;
-  say("%s", head);
+  say("%s%s", KIT_HEAD("8.0", "sm_90a"), head);
   for (int i = 0; i < accumulators(c); i++)
     say("ld.global.b32 %%r%d, [%%rd2+%d];\n", 100 + i, IMAGE + 4 * i);
   for (int i = 0; i < 4; i++)
@@ -261,8 +261,7 @@ begin(const Case *c)
   say("add.u64 %%rd20, %%rd11, %llu;\n",
       (unsigned long long)descriptor(c->mn_a, c->swa, c->mn_a || !c->swa ? 0 : k));
   say("add.u64 %%rd21, %%rd11, %llu;\n",
-      (unsigned long long)descriptor(c->mn_b, c->swb,
-                                     B_AT + (c->mn_b || !c->swb ? 0 : k)));
+      (unsigned long long)descriptor(c->mn_b, c->swb, B_AT + (c->mn_b || !c->swb ? 0 : k)));
 }
 
 static void
@@ -284,7 +283,8 @@ check(const Case *c)
   for (int t = 0; t < 128; t++)
     for (int i = 0; i < c->n / 2; i++) {
       uint32_t u = 0;
-      int row = (int)((acc(mc, t, i) - mc[0]) / 256), col = (int)((acc(mc, t, i) - mc[0]) % 256);
+      int row = (int)((acc(mc, t, i) - mc[0]) / 256),
+          col = (int)((acc(mc, t, i) - mc[0]) % 256);
       memcpy(&u, buffer + IMAGE + t * ROW + i * (c->d == F16 ? 2 : 4), c->d == F16 ? 2 : 4);
       float got, want = c->scale == ZERO || c->scale == PRED_FALSE ? 0 : mc[row][col];
       memcpy(&got, &u, 4);
@@ -295,8 +295,8 @@ check(const Case *c)
         fail_msg("m64n%dk%d %s %s %s%s major %d %d swizzle %d %d step %d: (%d, %d) is %g, "
                  "not %g",
                  c->n, k_of(c), names[c->d], names[c->a], names[c->b],
-                 c->regs ? " registers" : "", c->mn_a, c->mn_b, c->swa, c->swb, c->step, row,
-                 col, (double)got, (double)want);
+                 c->regs ? " registers" : "", c->mn_a, c->mn_b, c->swa, c->swb, c->step,
+                 row, col, (double)got, (double)want);
     }
 }
 
@@ -364,7 +364,8 @@ majors(void **state)
   for (int i = 0; i < 3; i++)
     for (int m = 0; m < 4; m++)
       for (int sw = 0; sw < 16; sw++) {
-        Case c = {kinds[i].a, kinds[i].b, kinds[i].d, .n = 72, .swa = sw % 4, .swb = sw / 4};
+        Case c = {kinds[i].a, kinds[i].b,    kinds[i].d,
+                  .n = 72,    .swa = sw % 4, .swb = sw / 4};
         c.mn_a = m & 1;
         c.mn_b = m >> 1;
         c.scale = ONE;
@@ -394,7 +395,8 @@ scales(void **state)
 
 static const char *const policies[] = {"async=lazy", "async=eager", "async=random"};
 static const Case plain = {BF16, BF16, F32, .n = 64, .swa = 1, .swb = 1, .scale = ONE};
-static const Case in_regs = {BF16, BF16, F32, .n = 64, .regs = true, .swb = 1, .scale = ONE};
+static const Case in_regs = {BF16,         BF16,     F32,         .n = 64,
+                             .regs = true, .swb = 1, .scale = ONE};
 
 /* The kernel of `before`, a product, `after`; what is found under every policy. */
 static void
@@ -448,8 +450,8 @@ others(void **state)
   (void)state;
   const char *apart = "mov.u32 %r31, %tid.x; setp.lt.u32 %p5, %r31, 32; @%p5 bra M;\n";
   char text_of[200];
-  finds(&plain, FENCE "setp.ne.u32 %p4, %r1, 5; @%p4 add.u64 %rd20, %rd20, 2;\n", COMMIT WAIT,
-        "error[wgmma-descriptor]"); /* lanes */
+  finds(&plain, FENCE "setp.ne.u32 %p4, %r1, 5; @%p4 add.u64 %rd20, %rd20, 2;\n",
+        COMMIT WAIT, "error[wgmma-descriptor]"); /* lanes */
   finds(&plain, FENCE "or.b64 %rd20, %rd20, 16384;\n", COMMIT WAIT,
         "error[wgmma-descriptor]: the descriptor 0x"); /* reserved bits */
   finds(&plain, FENCE "add.u64 %rd20, %rd20, 8;\n", COMMIT WAIT, "in line 1 of its");
@@ -461,10 +463,51 @@ others(void **state)
   finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
   snprintf(before, sizeof before, "%s" FENCE "M:\n", apart);
   finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
+  const Case pred = {BF16, BF16, F32, .n = 64, .swa = 1, .swb = 1, .scale = PRED_TRUE};
+  finds(&pred, FENCE "setp.ne.u32 %p3, %r1, 9;\n", COMMIT WAIT, "error[wgmma-scale]");
+  finds(&plain, FENCE "setp.ne.u32 %p4, %r1, 9; @%p4 ", COMMIT WAIT, "error[partial-warp]");
   finds(&plain, FENCE "st.shared.b32 [sh], %r1; bar.sync 0;\n", COMMIT WAIT,
         "error[proxy-fence]"); /* no proxy fence */
   finds(&plain, FENCE "setp.lt.u32 %p4, %r1, 7; @%p4 bra M;\n", COMMIT WAIT "M:\n",
         "error[partial-warp]");
+}
+
+/* Two warps are no warpgroup. */
+static void
+half_a_group(void **state)
+{
+  (void)state;
+  fill(&plain);
+  begin(&plain);
+  say(FENCE);
+  end(&plain);
+  assert_int_equal(kit_run(text, 1, 64, 0, buffer, sizeof buffer),
+                   CUDA_ERROR_LAUNCH_FAILED);
+  kit_found("error[wgmma-warpgroup]");
+}
+
+/* Without checks nothing is told, and correct programs compute the same. */
+static void
+unchecked(void **state)
+{
+  (void)state;
+  kit_set("checks=none");
+  one(&plain);
+  finds(&plain, "", COMMIT WAIT, NULL);
+  for (int p = 0; p < 3; p++) {
+    kit_set(policies[p]);
+    fill(&plain);
+    begin(&plain);
+    say(FENCE);
+    say_product(&plain);
+    say(COMMIT);
+    end(&plain);
+    OK(launch());
+    for (int i = 0; i < 32 * 4; i++) /* nobody has waited */
+      assert_int_equal(buffer[IMAGE + 77 * ROW + i], 0xff);
+  }
+  kit_set(policies[0]);
+  kit_set("checks=all");
 }
 
 /* Nobody reads the result: told at the end. */
@@ -540,10 +583,14 @@ forms(void **state)
   refused("sm_90a", N8 FOUR ", " FOUR ", %rd2, 1, 1, 1, 0, 0;", "cannot be transposed");
   refused("sm_90a", N8 FOUR ", %rd1, %rd2, 1, 2, 1, 0, 0;", "scale of 1 or -1");
   refused("sm_90a", N8 FOUR ", %rd1, %rd2, 1, 1, 1, 2, 0;", "2 is more than 1");
-  refused("sm_90a", "wgmma.mma_async.sync.aligned.m64n12k16.f32.bf16.bf16 " FOUR
-                    ", %rd1, %rd2, 1, 1, 1, 0, 0;", "m64n12k16");
-  refused("sm_90a", "wgmma.mma_async.sync.aligned.m64n8k32.f32.bf16.bf16 " FOUR
-                    ", %rd1, %rd2, 1, 1, 1;", "bf16");
+  refused("sm_90a",
+          "wgmma.mma_async.sync.aligned.m64n12k16.f32.bf16.bf16 " FOUR
+          ", %rd1, %rd2, 1, 1, 1, 0, 0;",
+          "m64n12k16");
+  refused("sm_90a",
+          "wgmma.mma_async.sync.aligned.m64n8k32.f32.bf16.bf16 " FOUR
+          ", %rd1, %rd2, 1, 1, 1;",
+          "bf16");
 }
 
 static int
@@ -571,7 +618,8 @@ main(void)
       cmocka_unit_test(majors),     cmocka_unit_test(scales),
       cmocka_unit_test(registers),  cmocka_unit_test(chains),
       cmocka_unit_test(forms),      cmocka_unit_test(others),
-      cmocka_unit_test(unfinished),
+      cmocka_unit_test(unfinished), cmocka_unit_test(half_a_group),
+      cmocka_unit_test(unchecked),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
