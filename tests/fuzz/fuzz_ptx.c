@@ -69,6 +69,20 @@ static const char *const kernels[] = {
          "cp.reduce.async.bulk.tensor.2d.global.shared::cta.min.tile.bulk_group [%rd1, "
          "{%r1, 7}], [s];\n"
          "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nret;\n}\n",
+    ".version 8.0\n.target sm_90a\n.address_size 64\n" REGS
+    ".shared .align 1024 .b8 s[16384];\nmov.u32 %r2, s;\nshl.b32 %r3, %r1, 7;\n"
+    "add.u32 %r3, %r2, %r3;\nst.shared.v4.b32 [%r3], {%r1,%r1,%r1,%r1};\n"
+    "fence.proxy.async;\nbar.sync 0;\nshr.u32 %r3, %r2, 4;\ncvt.u64.u32 %rd3, %r3;\n"
+    "or.b64 %rd3, %rd3, 0x4000004000010000;\nadd.s64 %rd4, %rd3, 2;\n"
+    "setp.lt.u32 %p1, %r2, 7;\nmov.f32 %f1, 0f00000000;\nmov.f32 %f2, %f1;\n"
+    "mov.f32 %f3, %f1;\nmov.f32 %f4, %f1;\nwgmma.fence.sync.aligned;\n"
+    "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1,%f2,%f3,%f4}, %rd3, %rd4, "
+    "%p1, 1, -1, 0, 1;\nwgmma.commit_group.sync.aligned;\n"
+    "{ .reg .b64 a; add.s64 a, %rd3, 4; "
+    "wgmma.mma_async.sync.aligned.m64n8k32.f16.e4m3.e5m2 "
+    "{%r4,%r5}, {%r1,%r1,%r2,%r2}, a, 0, 1, 1; }\nwgmma.commit_group.sync.aligned;\n"
+    "wgmma.wait_group.sync.aligned 1;\nst.global.f32 [%rd2], %f1;\n"
+    "wgmma.wait_group.sync.aligned 0;\nst.global.u32 [%rd2+512], %r4;\nret;\n}\n",
 };
 
 static const char *const tokens[] = {"%r1",
@@ -119,6 +133,10 @@ static const char *const tokens[] = {"%r1",
                                      "ex2.approx.f32",
                                      "cvt.u64.u32",
                                      "mov.b64",
+                                     "wgmma.fence.sync.aligned;",
+                                     "wgmma.wait_group.sync.aligned 1;",
+                                     "{%f1,%f2,%f3,%f4}",
+                                     "m64n16k16",
                                      "@!%p1 ret;"};
 
 typedef struct Fuzz {
@@ -267,7 +285,7 @@ launch(Fuzz *f, CUfunction k)
     if (i < a->params.n && a->params.at[i]->bytes > sizeof *value)
       params[i] = &f->map;
   }
-  unsigned threads = (unsigned)(1 + below(f, 128)), smem = 32768 * (unsigned)below(f, 2);
+  unsigned threads = (unsigned)(1 + below(f, 192)), smem = 32768 * (unsigned)below(f, 2);
   CUresult r = cuLaunchKernel(k, 1 + (unsigned)below(f, 2), 1, 1, threads, 1, 1, smem, NULL,
                               params, NULL);
   bool told = attncEmuTakeFindings(text, sizeof text) > 0;
