@@ -561,6 +561,26 @@ test_values(void **state)
   assert_true(simd_force(best));
 }
 
+/* Where all products are 0 but one, which is 0 × Inf (e4m3 has NaN alone). */
+static void
+test_zero_times_inf(void **state)
+{
+  (void)state;
+  static const uint32_t inf[] = {0x7c00, 0x7f80, 0x7f800000, 0x7f, 0x7c};
+  for (int i = 0; i < EVERY; i++) {
+    Case x = every[i];
+    x.n = 16;
+    x.swizzle_a = x.swizzle_b = 1;
+    x.zero = true;
+    draw(&x, NEAR);
+    memset(a, 0, sizeof a);
+    b[3][5] = inf[x.b];
+    run_model(&x);
+    assert_int_equal(got[7][5], x.d == F16 ? 0x7fff : 0x7fffffff);
+    assert_int_equal(got[7][4], 0);
+  }
+}
+
 /* Small whole numbers, which both ways of computing have exactly. */
 static void
 test_fast(void **state)
@@ -594,7 +614,8 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_n), cmocka_unit_test(test_layouts),
       cmocka_unit_test(test_starts),  cmocka_unit_test(test_one_hot),
-      cmocka_unit_test(test_values),  cmocka_unit_test(test_fast),
+      cmocka_unit_test(test_values),  cmocka_unit_test(test_zero_times_inf),
+      cmocka_unit_test(test_fast),
   };
   return cmocka_run_group_tests(tests, start, NULL);
 }
