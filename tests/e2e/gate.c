@@ -42,6 +42,7 @@ add_job(Gate *g, const GateSpec *s, const char *target)
 {
   Job *j = vec_push(g->arena, &g->jobs);
   j->spec = s;
+  j->problem = str_eq(target, HOPPER) ? &s->large : &s->problem;
   j->target = target;
   return j;
 }
@@ -71,7 +72,7 @@ legal_schedules(const GateSpec *s)
 {
   char *text = NULL;
   if (attnc_spec_check(s->spec, HOPPER, NULL) ||
-      attnc_schedules(s->spec, &s->problem, HOPPER, 0, &text, NULL))
+      attnc_schedules(s->spec, &s->large, HOPPER, 0, &text, NULL))
     return json_array();
   json_t *rows = json_loads(text, 0, NULL);
   attnc_text_free(text);
@@ -83,7 +84,7 @@ static json_t *
 default_schedule(const GateSpec *s)
 {
   attnc_kernel *k = NULL;
-  if (attnc_compile(s->spec, &s->problem, HOPPER, NULL, &k, NULL))
+  if (attnc_compile(s->spec, &s->large, HOPPER, NULL, &k, NULL))
     return NULL;
   json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
   json_t *schedule = json_incref(recipe_schedule(recipe));
@@ -108,7 +109,8 @@ add_best(Gate *g, const GateSpec *s, bool all)
 {
   json_t *rows = legal_schedules(s), *row;
   size_t i;
-  json_array_foreach (rows, i, row) {
+  json_array_foreach(rows, i, row)
+  {
     if (i < BEST && (all || sampled(s, "best", (int)i)))
       add_pinned(g, s, row, "best", (int)i + 1);
   }
@@ -138,7 +140,7 @@ static const struct {
 #define FIELD_INT(name)
 #define FIELD_ENUM(name)
 #define FIELD_COUNT(name)
-#define FIELD_BOOL(name)                        {#name, offsetof(attnc_schedule, name)},
+#define FIELD_BOOL(name)   {#name, offsetof(attnc_schedule, name)},
 #define X(name, kind, ...) FIELD_##kind(name)
     ATTNC_SCHEDULE_TABLE(X)
 #undef X
@@ -162,7 +164,8 @@ add_product(Gate *g, int shard, int shards)
   for (int s = 0; s < g->n_specs; s++) {
     json_t *rows = legal_schedules(&g->specs[s]), *row;
     size_t i;
-    json_array_foreach (rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
       if (n++ % shards == shard)
         add_pinned(g, &g->specs[s], row, "product", (int)i + 1);
     }

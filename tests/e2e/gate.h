@@ -60,17 +60,18 @@ typedef struct Result {
 
 typedef struct GateSpec {
   attnc_spec *spec;
-  attnc_problem problem;
+  attnc_problem problem, large; /* middling sizes; 16k tokens, heads x head_dim 2048 */
   const char *name;
   int head_dim;
 } GateSpec;
 
-/* All of specs/, for problems of middling sizes: how many.  A refused one is told and
+/* All of specs/: how many.  A refused one is told and
  * counted in *bad. */
 int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
 
 typedef struct Job {
   const GateSpec *spec;
+  const attnc_problem *problem;
   const char *target;
   bool pinned, may_refuse; /* a schedule of our own making need not be legal */
   attnc_schedule schedule;

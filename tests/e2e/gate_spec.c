@@ -36,6 +36,20 @@ problem(const json_t *o)
   return p;
 }
 
+/* Sizes are hints but for what a spec specialises, and the strides stay those of the
+ * smaller tensors: nothing is launched. */
+static attnc_problem
+larger(attnc_problem p, int head_dim)
+{
+  int64_t group = p.sizes.h / p.sizes.hk;
+  int64_t heads = 2048 / head_dim / group * group;
+  p.sizes.b = 2;
+  p.sizes.sq = p.sizes.sk = 8192;
+  p.sizes.h = heads > group ? heads : group;
+  p.sizes.hk = p.sizes.h / group;
+  return p;
+}
+
 static bool
 load(const char *path, GateSpec *s)
 {
@@ -50,6 +64,7 @@ load(const char *path, GateSpec *s)
   s->name = attnc_spec_name(s->spec);
   s->head_dim = whole(o, "head_dim");
   s->problem = problem(o);
+  s->large = larger(s->problem, s->head_dim);
   json_decref(o);
   return true;
 }
