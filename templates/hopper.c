@@ -4,7 +4,7 @@
 
 enum {
   L2_SECTION = 32 << 20, /* bytes of K and V that stay in the L2 cache of 50 MB */
-  OTHERS = 36,           /* registers besides O, S and P: ptxas 13.0 never spilled with them */
+  OTHERS = 32,           /* registers besides O, S and P: ptxas 13.0 never spilled with them */
 };
 
 extern const Template fwd_wgmma;
@@ -76,16 +76,34 @@ busy_loader(const Spec *p, const Sched *s)
   return s->bm < 192 && (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
+/* One warpgroup that computes leaves no more to a thread than it may have anyway. */
+static bool
+moves_registers(const Sched *s)
+{
+  return s->bm > 64;
+}
+
 int
 load_regs(const Spec *p, const Sched *s)
 {
+  if (!moves_registers(s))
+    return 0;
   return s->bm == 192 ? 32 : busy_loader(p, s) ? 40 : 24;
 }
 
 int
 mma_regs(const Spec *p, const Sched *s)
 {
+  if (!moves_registers(s))
+    return 0;
   return s->bm == 192 ? 160 : busy_loader(p, s) ? 232 : 240;
+}
+
+/* Registers that a thread of the computing warpgroups may have. */
+static int
+most_regs(const Spec *p, const Sched *s)
+{
+  return moves_registers(s) ? mma_regs(p, s) : 248;
 }
 
 static int
@@ -154,7 +172,7 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
 {
   const char *why = refuse_shape(s, a);
   int group = c->spec->group_size, smem = shared_bytes(c->spec, s);
-  int regs = live_regs(c->spec, s), most = mma_regs(c->spec, s) - OTHERS;
+  int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (why)
     return why;
   if (s->scheduler == SCHED_EXACT && !all_known(c))
@@ -171,52 +189,84 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
 
 /* ---- what they cost ---- */
 
-/* Clocks of one tile on a multiprocessor (all warpgroups): the tensor cores (1024 fp16
- * multiply-adds a clock and sub-core quarter, 4096 FLOP in all), exp2 (16 a clock), what is
- * issued besides (four schedulers, a warp each), and the way from L2. */
+/* Clocks that each unit of a multiprocessor is busy with one tile of a block: the tensor
+ * cores (4096 FLOP a clock), exp2 (16 a clock), what else is issued (four schedulers, a warp
+ * each), shared memory (128 bytes a clock: each warpgroup reads K, V and its Q; TMA writes K
+ * and V), and the way from L2 (28 bytes a clock and multiprocessor, shared by a cluster). */
 typedef struct Clocks {
-  double mma, mufu, issue, load;
+  double mma, mufu, issue, shared, load;
 } Clocks;
 
 static Clocks
 tile_clocks(const Case *c, const Sched *s, bool masked)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double per = masked ? 7.2 : 5.2;
+  double kv = n * (d + dv) * 2, poly = s->poly / 16.0;
+  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip ? 0.2 : 1;
   return (Clocks){
     .mma = m * n * (d + dv) / 2048,
-    .mufu = m * n / 16,
-    .issue = m * n * per / 128 + m * dv / 128,
-    .load = n * (d + dv) * 2 / 64,
+    .mufu = m * n * (1 - poly) / 16,
+    .issue = m * n * per / 128 + rescale * m * dv / 128,
+    .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
+    .load = kv / (28 * s->cluster),
   };
 }
 
-/* With overlap and turns, softmax hides behind the products of the other warpgroup and of
- * the next tile; what neither hides is added. */
 static double
-tile_time(const Sched *s, Clocks k)
+larger(double a, double b)
 {
-  double soft = largest(1, 0) * (k.mufu > k.issue ? k.mufu : k.issue);
-  double longest = k.mma > soft ? k.mma : soft, other = k.mma > soft ? soft : k.mma;
-  double hidden = s->overlap && s->pingpong ? 0.85
-                  : s->overlap              ? 0.75
-                  : s->bm > 64              ? 0.65
-                                            : 0.15;
-  double t = longest + (1 - hidden) * other + (s->p_smem ? 60 : 0);
-  return t > k.load ? t : k.load;
+  return a > b ? a : b;
+}
+
+/* The unit that is busy longest bounds the throughput. */
+static double
+busy(Clocks k)
+{
+  double t = larger(larger(k.mma, k.mufu), larger(k.issue, k.shared));
+  return larger(t, k.load);
+}
+
+/* What of the softmax nobody hides, and the bubbles of barriers and of starting products. */
+static double
+exposed(const Case *c, const Sched *s, Clocks k)
+{
+  double soft = larger(k.mufu, k.issue), less = k.mma < soft ? k.mma : soft;
+  double share = s->overlap && s->pingpong ? 0.12
+                 : s->overlap              ? 0.2
+                 : s->bm > 64              ? 0.35
+                                           : 0.85;
+  if (s->bm == 192 && !s->p_smem && c->spec->head_dim_v > 64)
+    share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
+  double bubble = s->overlap ? (s->pingpong ? 70 : 110) : 220;
+  return share * less + bubble + (s->p_smem ? 80 : 0) + (s->stages > 1 ? 0 : 400);
+}
+
+/* Two blocks share a multiprocessor where registers were not moved between warpgroups. */
+static int
+resident(const Case *c, const Sched *s, int smem, int regs)
+{
+  bool twice = !moves_registers(s) && regs <= 128 &&
+               2 * (smem + c->target->smem_reserved) <= c->target->smem_sm;
+  return twice ? 2 : 1;
 }
 
 SchedCost
 hopper_cost(const Case *c, const Sched *s)
 {
   Case k = fwd_assume(c);
-  SchedCost r = { .smem = shared_bytes(c->spec, s), .regs = mma_regs(c->spec, s), .ctas_sm = 1 };
+  SchedCost r = { .smem = shared_bytes(c->spec, s) };
+  r.regs = moves_registers(s) ? mma_regs(c->spec, s) : live_regs(c->spec, s) + OTHERS;
+  r.ctas_sm = resident(c, s, r.smem, r.regs);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
-  double full = tile_time(s, tile_clocks(&k, s, false));
-  double part = tile_time(s, tile_clocks(&k, s, true));
-  double begin = s->scheduler == SCHED_PERSISTENT ? (s->q_stages > 1 ? 900 : 1200) : 2200;
-  double each = (n.full * full + n.partial * part) / n.blocks + begin;
-  double rounds = n.blocks / k.sms, whole = (double)(int64_t)(rounds + 0.999);
+  Clocks full = tile_clocks(&k, s, false), part = tile_clocks(&k, s, true);
+  double ctas = r.ctas_sm; /* one fills the gaps of the other */
+  double work = n.full * (busy(full) + exposed(c, s, full) / ctas) +
+                n.partial * (busy(part) + exposed(c, s, part) / ctas);
+  double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
+  if (s->cross_tile)
+    begin -= 400;
+  double each = (work / n.blocks + begin / ctas) * ctas;
+  double rounds = n.blocks / (k.sms * ctas), whole = (double)(int64_t)(rounds + 0.999);
   bool sorted = spec_band(c->spec).hi != INT_MAX; /* the last wave is of short blocks */
   r.cycles = each * (sorted ? rounds + 0.3 : rounds < 1 ? 1 : whole);
   return r;

@@ -3,9 +3,9 @@
 
 #include "base/str.h"
 
-extern const Template fwd_mma, ref_fwd;
+extern const Template fwd_wgmma, fwd_mma, ref_fwd;
 
-const Template *const template_table[] = { &fwd_mma, &ref_fwd };
+const Template *const template_table[] = { &fwd_wgmma, &fwd_mma, &ref_fwd };
 const int n_templates = sizeof template_table / sizeof *template_table;
 
 const Template *
