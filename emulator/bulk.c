@@ -135,7 +135,8 @@ issue(Exec *x, const BulkCopy *c)
   memcpy(data, c->data, c->data_bytes);
   Pending *p = &b->at[b->n++];
   *p = (Pending){.insn = c->insn, .land = c->land, .data = data,
-                 .bytes_of_data = c->data_bytes, .warp = x->warp->id, .lane = c->lane,
+                 .bytes_of_data = c->data_bytes, .by = x->warp, .warp = x->warp->id,
+                 .lane = c->lane,
                  .off = c->off, .bytes = c->bytes, .mbar = -1};
   return p;
 }
@@ -153,29 +154,95 @@ insn_number(const Exec *x, const Insn *i)
   return (int)(i - x->kernel->code);
 }
 
-Stop
-bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
+/* The mbarrier of a copy, in the CTA that it fills. */
+static Mbar *
+find_mbar(Exec *x, const BulkCopy *c, uint64_t addr, Stop *stop)
 {
-  Stop s;
-  Mbar *m = mbar_find(x, c->insn, c->lane, addr, &s);
-  if (!m)
-    return s;
+  uint32_t off;
+  const Cta *at = cluster_find(x, c->insn, c->lane, addr, true, sizeof addr, &off, stop);
+  if (!at)
+    return NULL;
+  if (at != x->cta)
+    *stop = report_fatal(x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", c->lane,
+                         "the copy fills CTA %d of the cluster, its mbarrier is in CTA %d",
+                         x->cta->rank, at->rank);
+  if (addr % sizeof addr)
+    *stop = report_fatal(x, c->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", c->lane,
+                         "no mbarrier can be at 0x%" PRIx64, addr);
+  return *stop == GO ? mbar_at(x, c->insn, c->lane, off, stop) : NULL;
+}
+
+static void
+check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
+{
+  mbar_check_known(x, c->insn, c->lane, m);
   if (!m->fenced && !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
     report_error(x, c->insn, "mbarrier-proxy", c->lane,
                  "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
                  "known to the asynchronous proxy",
                  m->line);
   m->fenced = true; /* tell once */
+}
+
+Stop
+bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
+{
+  Stop s;
+  Mbar *m = find_mbar(x, c, addr, &s);
+  if (!m)
+    return s;
+  check_fenced(x, c, m);
   Pending *p = issue(x, c);
   if (!p)
     return no_memory(x, c->insn);
   p->mbar = (int)(m - x->bulk->mbar);
-  shadow_bulk_write(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, c->off, c->bytes,
-                    p->mbar, (uint32_t)m->phase);
+  shadow_bulk_write(x->shadow, insn_number(x, c->insn), exec_who(x), c->lane, c->off,
+                    c->bytes, p->mbar, (uint32_t)m->phase);
+  if (c->from)
+    shadow_bulk_send(c->from->shadow, insn_number(x, c->insn), x->warp->id, c->lane,
+                     c->from_off, c->bytes, x->cta->rank, p->mbar, (uint32_t)m->phase);
   memset(x->cta->shared + c->off, 0xff, c->bytes);
   land_or_wait(x, p);
   forget_landed(x->bulk);
   return GO;
+}
+
+Stop
+bulk_multicast(Exec *x, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
+{
+  Stop s = GO;
+  Cta *own = x->warp->cta;
+  uint32_t there = (1u << x->n_ctas) - 1;
+  if (!ctas || ctas & ~there)
+    return report_fatal(x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
+                        "the mask 0x%x names no CTA, or one that the cluster of %d does not "
+                        "have",
+                        ctas, x->n_ctas);
+  mbar &= (1u << RANK_SHIFT) - 1;
+  for (uint32_t m = ctas, off; m && s == GO; m &= m - 1) {
+    uint64_t rank = (uint64_t)__builtin_ctz(m);
+    uint64_t to = x->ctas[rank].base + c->off;
+    if (!cluster_find(x, c->insn, c->lane, to, true, c->bytes, &off, &s))
+      break;
+    cta_enter(x, &x->ctas[rank]);
+    s = bulk_load(x, c, mbar | rank << RANK_SHIFT);
+  }
+  cta_enter(x, own);
+  return s;
+}
+
+Stop
+bulk_load_at(Exec *x, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
+{
+  Stop s;
+  Cta *own = x->warp->cta;
+  Cta *at = cluster_find(x, c->insn, c->lane, to, far, c->bytes, &c->off, &s);
+  if (!at)
+    return s;
+  cta_enter(x, at);
+  s = bulk_load(x, c, mbar);
+  cta_enter(x, own);
+  return s;
 }
 
 Stop
@@ -248,7 +315,7 @@ bulk_end(Exec *x)
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     bool load = p->mbar >= 0;
-    x->warp = &x->cta->warp[p->warp];
+    x->warp = p->by;
     if (!load || !p->landed)
       report_error(x, p->insn, load ? "bulk-load-unfinished" : "bulk-store-unfinished", p->lane,
                    load ? "the CTA has ended, and nobody has waited for this copy"
@@ -314,17 +381,15 @@ static Stop
 linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
 {
   uint8_t *host;
-  uint64_t off = mbar_address(x, i, lane) - SHARED_BASE;
+  Stop s;
+  uint64_t addr = mbar_address(x, i, lane);
   c->bytes = row32(x->warp, i->c)[lane];
   c->global = row64(x->warp, i->b)[lane] + (uint64_t)i->imm2;
-  if (off % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
+  if (addr % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
-  if (off >= x->cta->shared_bytes || x->cta->shared_bytes - off < c->bytes)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
-                        "%u bytes at byte %" PRId64 " of %u bytes of shared memory", c->bytes,
-                        (int64_t)off, x->cta->shared_bytes);
-  c->off = (uint32_t)off;
+  if (!cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off, &s))
+    return s;
   return mem_span(x, i, lane, c->global, c->bytes, op, &host);
 }
 
@@ -335,23 +400,82 @@ copy_of(const Insn *i, int lane, const Linear *c, Land *how)
                     .data = c, .data_bytes = sizeof *c};
 }
 
-/* The list holds the rows of the mbarrier's address and of its offset. */
+/* The list holds the rows of the mbarrier's address, of its offset, and of the CTAs of a
+ * multicast. */
+static uint64_t
+listed_mbar(const Exec *x, const Insn *i, int lane)
+{
+  const uint32_t *list = x->kernel->lists + i->list;
+  uint64_t base = i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
+  return base + row64(x->warp, list[1])[lane];
+}
+
+static Stop
+load_lane(Exec *x, const Insn *i, int lane)
+{
+  Linear c = {0};
+  Stop s = linear(x, i, lane, SHADOW_COPY, &c);
+  if (s != GO)
+    return s;
+  BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
+  uint64_t mbar = listed_mbar(x, i, lane);
+  uint32_t ctas = row32(x->warp, x->kernel->lists[i->list + 2])[lane] & 0xffff;
+  if (i->x.cond)
+    return bulk_multicast(x, &copy, mbar, ctas);
+  return bulk_load_at(x, &copy, mbar_address(x, i, lane), i->x.space == SPACE_CLUSTER, mbar);
+}
+
 Stop
 step_bulk_load(Exec *x, const Insn *i, uint32_t mask)
 {
-  const uint32_t *list = x->kernel->lists + i->list;
   Stop s = GO;
-  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
-    int lane = __builtin_ctz(m);
-    Linear c = {0};
-    s = linear(x, i, lane, SHADOW_COPY, &c);
-    if (s != GO)
-      return s;
-    uint64_t bar = row64(x->warp, list[1])[lane];
-    bar += i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
-    BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
-    s = bulk_load(x, &copy, bar);
-  }
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = load_lane(x, i, __builtin_ctz(m));
+  return s;
+}
+
+/* ---- from one CTA to another ---- */
+
+typedef struct Send {
+  Cta *from;
+  uint32_t from_off, off, bytes;
+} Send;
+
+static void
+land_send(Exec *x, const void *data)
+{
+  const Send *c = data;
+  memmove(x->cta->shared + c->off, c->from->shared + c->from_off, c->bytes);
+  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+}
+
+/* a and imm the destination, b and imm2 the source. */
+static Stop
+send_lane(Exec *x, const Insn *i, int lane)
+{
+  Stop s;
+  Send c = {.from = x->cta, .bytes = row32(x->warp, i->c)[lane]};
+  uint64_t to = mbar_address(x, i, lane);
+  uint64_t from = (i->x.wide_b ? row64(x->warp, i->b)[lane] : row32(x->warp, i->b)[lane]) +
+                  (uint64_t)i->imm2;
+  if (to % BULK_ALIGN || from % BULK_ALIGN || c.bytes % BULK_ALIGN || !c.bytes)
+    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                        "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
+  if (!cluster_find(x, i, lane, from, false, c.bytes, &c.from_off, &s) ||
+      !cluster_find(x, i, lane, to, true, c.bytes, &c.off, &s))
+    return s;
+  BulkCopy copy = {.insn = i, .lane = lane, .off = c.off, .bytes = c.bytes,
+                   .land = land_send, .data = &c, .data_bytes = sizeof c,
+                   .from = c.from, .from_off = c.from_off};
+  return bulk_load_at(x, &copy, to, true, listed_mbar(x, i, lane));
+}
+
+Stop
+step_bulk_send(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = send_lane(x, i, __builtin_ctz(m));
   return s;
 }
 

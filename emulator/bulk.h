@@ -49,9 +49,16 @@ typedef struct BulkCopy {
   Land *land;
   const void *data; /* copied, data_bytes of it */
   size_t data_bytes;
+  Cta *from; /* whose shared memory it reads; NULL: none's */
+  uint32_t from_off;
 } BulkCopy;
-/* Global to shared memory, completes on the mbarrier at this address. */
+/* Into the shared memory of x->cta, which may not be the warp's own; completes on the
+ * mbarrier at this address, which is there too. */
 Stop bulk_load(Exec *, const BulkCopy *, uint64_t mbar);
+/* Into the CTA of the address `to`, which becomes off. */
+Stop bulk_load_at(Exec *, BulkCopy *, uint64_t to, bool far, uint64_t mbar);
+/* Into all CTAs of a mask of ranks, and on the mbarriers at the same offset there. */
+Stop bulk_multicast(Exec *, const BulkCopy *, uint64_t mbar, uint32_t ctas);
 /* Shared to global memory, completes in the thread's next group. */
 Stop bulk_store(Exec *, const BulkCopy *);
 

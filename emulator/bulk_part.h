@@ -10,6 +10,7 @@ typedef struct Pending {
   Land *land;
   void *data;
   size_t bytes_of_data;
+  Warp *by;
   int warp, lane;
   uint32_t off, bytes;
   int mbar;        /* number; -1: in a group */
@@ -34,8 +35,13 @@ struct Bulk {
   Groups groups[MAX_WARPS][LANES];
 };
 
-/* The mbarrier at an address; NULL: *stop says so. */
+/* The mbarrier at an address, which may be in another CTA if the instruction's space is
+ * SPACE_CLUSTER; x->cta is its CTA from then on.  NULL: *stop says so. */
 Mbar *mbar_find(Exec *, const Insn *, int lane, uint64_t addr, Stop *stop);
+/* The one at that offset of x->cta. */
+Mbar *mbar_at(Exec *, const Insn *, int lane, uint32_t off, Stop *stop);
+/* Does the warp know of its init? */
+void mbar_check_known(Exec *, const Insn *, int lane, const Mbar *);
 uint64_t mbar_address(const Exec *, const Insn *, int lane);
 void mbar_complete_tx(Exec *, Mbar *, uint32_t bytes);
 /* Something that a stalled warp may have waited for. */

@@ -101,10 +101,14 @@ set_up_all(Exec *x, uint64_t seed)
   x->ctas = calloc((size_t)x->n_ctas, sizeof *x->ctas);
   for (int i = 0; x->ctas && i < x->n_ctas; i++) {
     x->ctas[i].rank = i;
+    x->ctas[i].base = SHARED_BASE + ((uint64_t)i << RANK_SHIFT);
     if (!set_up(x, &x->ctas[i], seed + (uint64_t)i * MAX_WARPS))
       return false;
   }
-  return x->ctas != NULL;
+  Shadow *shadows[MAX_CLUSTER];
+  for (int i = 0; x->ctas && i < x->n_ctas; i++)
+    shadows[i] = x->ctas[i].shadow;
+  return x->ctas && (x->n_ctas == 1 || shadow_join(shadows, x->n_ctas));
 }
 
 Exec *
@@ -160,6 +164,7 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
 {
   const Launch *l = x->launch;
   uint32_t t = (uint32_t)w->id * LANES + lane;
+  int n;
   switch ((Special)special) {
   case SR_TID_X:
     return t % l->block[0];
@@ -199,6 +204,29 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
     return FULL << lane;
   case SR_LANEMASK_GT:
     return FULL << lane & ~(1u << lane);
+  case SR_CLUSTERID_X:
+  case SR_CLUSTERID_Y:
+  case SR_CLUSTERID_Z:
+    n = special - SR_CLUSTERID_X;
+    return x->cta->id[n] / l->cluster[n];
+  case SR_NCLUSTERID_X:
+  case SR_NCLUSTERID_Y:
+  case SR_NCLUSTERID_Z:
+    n = special - SR_NCLUSTERID_X;
+    return l->grid[n] / l->cluster[n];
+  case SR_CLUSTER_CTAID_X:
+  case SR_CLUSTER_CTAID_Y:
+  case SR_CLUSTER_CTAID_Z:
+    n = special - SR_CLUSTER_CTAID_X;
+    return x->cta->id[n] % l->cluster[n];
+  case SR_CLUSTER_NCTAID_X:
+  case SR_CLUSTER_NCTAID_Y:
+  case SR_CLUSTER_NCTAID_Z:
+    return l->cluster[special - SR_CLUSTER_NCTAID_X];
+  case SR_CLUSTER_CTARANK:
+    return (uint32_t)x->cta->rank;
+  case SR_CLUSTER_NCTARANK:
+    return (uint32_t)x->n_ctas;
   case SR_DYNAMIC_SMEM:
     return l->dynamic;
   case SR_TOTAL_SMEM:
@@ -216,11 +244,13 @@ fill_specials(const Exec *x, Warp *w)
     if (f->special < 0)
       continue;
     for (uint32_t l = 0; l < LANES; l++) {
-      uint32_t v = special_value(x, w, f->special, l);
+      uint64_t v = f->special == FILL_SHARED
+                       ? f->value + ((uint64_t)x->cta->rank << RANK_SHIFT)
+                       : special_value(x, w, f->special, l);
       if (f->wide)
         row64(w, f->row)[l] = v;
       else
-        row32(w, f->row)[l] = v;
+        row32(w, f->row)[l] = (uint32_t)v;
     }
   }
 }
@@ -239,7 +269,7 @@ start_warp(Exec *x, int id)
   w->failed = 0;
   w->barrier = -1;
   w->done = w->stalled = false;
-  w->waits_for = 0;
+  w->waits_for = w->met = w->due = 0;
   w->executed = 0;
   if (checks)
     memcpy(w->def, k->def0, (size_t)k->rows * 4);
@@ -247,7 +277,8 @@ start_warp(Exec *x, int id)
     memset(w->def, 0xff, (size_t)k->rows * 4);
   memset(w->pdef, checks ? 0 : 0xff, (size_t)k->preds * 4);
   w->pdef[PRED_TRUE] = w->pdef[PRED_SINK] = w->pdef[PRED_FALSE] = FULL;
-  w->pred[PRED_TRUE] = FULL;
+  w->pred[PRED_TRUE] = w->pdef[PRED_CLUSTER] = FULL;
+  w->pred[PRED_CLUSTER] = x->launch->explicit_cluster ? FULL : 0;
   memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
   fill_specials(x, w);
   if (w->wgmma)

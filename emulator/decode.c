@@ -29,6 +29,17 @@ dec_fail(Dec *d, const char *fmt, ...)
   ptx_fail(d->ptx, d->st ? d->st->line : d->ast->line, "%s", why);
 }
 
+static void
+need_level(Dec *d, const char *what, int n, int sm, int version)
+{
+  if (d->ptx->sm < sm)
+    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", n, what, sm,
+             d->ptx->sm);
+  if (d->ptx->version < version)
+    dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", n, what,
+             version / 10, version % 10, d->ptx->version / 10, d->ptx->version % 10);
+}
+
 /* ---- instructions ---- */
 
 Insn *
@@ -112,6 +123,8 @@ dec_const(Dec *d, uint64_t value, bool wide)
 uint32_t
 dec_special(Dec *d, Special s)
 {
+  if (s >= SR_CLUSTERID_X && s <= SR_IS_EXPLICIT_CLUSTER)
+    need_level(d, special_info[s].name, (int)strlen(special_info[s].name), 90, 78);
   return constant(d, 0, special_info[s].bits == 64, (int)s);
 }
 
@@ -130,6 +143,10 @@ dec_pred(Dec *d, const Opnd *o)
     return PRED_SINK;
   if (o->kind == O_INT)
     return o->bits ? PRED_TRUE : PRED_FALSE;
+  if (o->kind == O_SPECIAL && o->special == SR_IS_EXPLICIT_CLUSTER) {
+    dec_special(d, SR_IS_EXPLICIT_CLUSTER);
+    return PRED_CLUSTER;
+  }
   if (o->kind != O_REG || o->reg->type != T_PRED)
     dec_fail(d, "a predicate is due as operand");
   if (o->reg->row < 0) {
@@ -246,11 +263,15 @@ dec_int(Dec *d, const Opnd *o, uint64_t max)
   return o->bits;
 }
 
-uint64_t
-dec_address_of(Dec *d, const Var *v)
+/* A shared address has the CTA's rank in it. */
+uint32_t
+dec_address_of(Dec *d, const Var *v, uint64_t more, bool wide)
 {
-  (void)d;
-  return v->space == SPACE_SHARED ? SHARED_BASE + v->offset : v->offset;
+  if (v->space == SPACE_SHARED)
+    return constant(d, SHARED_BASE + v->offset + more, wide, FILL_SHARED);
+  if (!wide && v->offset + more > UINT32_MAX)
+    dec_fail(d, "the address of %s does not fit 32 bits", v->name);
+  return dec_const(d, v->offset + more, wide);
 }
 
 Space
@@ -263,7 +284,7 @@ dec_space(const Mods *m)
       {M_GLOBAL, SPACE_GLOBAL},     {M_SHARED, SPACE_SHARED},
       {M_SHARED_CTA, SPACE_SHARED}, {M_LOCAL, SPACE_LOCAL},
       {M_CONST, SPACE_CONST},       {M_PARAM, SPACE_PARAM},
-      {M_PARAM_ENTRY, SPACE_PARAM}, {M_SHARED_CLUSTER, SPACE_SHARED},
+      {M_PARAM_ENTRY, SPACE_PARAM}, {M_SHARED_CLUSTER, SPACE_CLUSTER},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
     if (mod_is(m, table[i].mod))
@@ -380,7 +401,7 @@ resolve_address(Dec *d, Res *r, const Want *w, const Opnd *o)
     dec_fail(d, "coordinates are not due here");
   r->wide = true;
   if (o->var) {
-    r->row = dec_const(d, dec_address_of(d, o->var), true);
+    r->row = dec_address_of(d, o->var, 0, true);
   } else if (!o->reg) {
     r->row = ROW_ZERO;
   } else {
@@ -459,17 +480,6 @@ check_operands(Dec *d)
 
 /* ---- statements ---- */
 
-static void
-need_level(Dec *d, const char *what, int n, int sm, int version)
-{
-  if (d->ptx->sm < sm)
-    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", n, what, sm,
-             d->ptx->sm);
-  if (d->ptx->version < version)
-    dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", n, what,
-             version / 10, version % 10, d->ptx->version / 10, d->ptx->version % 10);
-}
-
 /* Modifiers that came later than their instructions. */
 static void
 check_level(Dec *d)
@@ -480,6 +490,7 @@ check_level(Dec *d)
     int sm, version;
   } later[] = {
       {M_SHARED_CTA, ".shared::cta", 30, 78},
+      {M_SHARED_CLUSTER, ".shared::cluster", 90, 78},
       {M_PARAM_ENTRY, ".param::entry", 0, 83},
       {M_CLUSTER, ".cluster", 90, 78},
       {M_WEAK, ".weak", 70, 60},

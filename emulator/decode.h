@@ -11,7 +11,8 @@
 #include "emulator/form.h"
 
 enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4 };
-enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_FIRST };
+/* PRED_CLUSTER: %is_explicit_cluster. */
+enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_CLUSTER, PRED_FIRST };
 
 typedef struct Res {
   const Opnd *o; /* NULL: left out */
@@ -64,11 +65,20 @@ uint32_t dec_source(Dec *, const Opnd *, Type want, bool wider);
 uint32_t dec_dest(Dec *, const Opnd *, Type want, bool wider);
 uint32_t dec_pred(Dec *, const Opnd *);
 uint64_t dec_int(Dec *, const Opnd *, uint64_t max);
-uint64_t dec_address_of(Dec *, const Var *); /* in the variable's own space */
+/* The address of a variable in its own space, and more. */
+uint32_t dec_address_of(Dec *, const Var *, uint64_t more, bool wide);
 int dec_target(Dec *, const char *label);    /* statement */
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
+/* Of an operand that names a variable, as a number of type t. */
+uint32_t dec_address_row(Dec *, const Opnd *, Type t);
+/* Where a variable is that an address of this space names. */
+static inline Space
+dec_var_space(Space s)
+{
+  return s == SPACE_CLUSTER ? SPACE_SHARED : s;
+}
 /* ---- decode_mem.c ---- */
 /* A step at an address: a is its base, imm its offset. */
 Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
@@ -79,13 +89,13 @@ void dec_hint(Dec *, const Res *policy);
   X(lane)                                                                                  \
   X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta) X(isspacep) X(math) \
       X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)           \
-          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(setmaxnreg) X(atom) X(cp_async) X(cp_commit)   \
+          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(setmaxnreg) X(mapa) X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)   \
               X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
                   X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
                       X(tma_store) X(tma_prefetch) X(tma_fence)                                      \
                           X(wgmma) X(wgmma_group)       \
                           X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)           \
-                              X(bulk_load) X(bulk_store) X(bulk_commit) X(bulk_wait)       \
+                              X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)       \
                                   X(fence_proxy)
 #define X(name) Build build_##name;
 BUILDERS(X)

@@ -282,14 +282,12 @@ mov_time(Dec *d, Type t, uint32_t dst)
   i->flags |= type_info[t].bits == 64 ? F_WIDE : 0;
 }
 
-static uint32_t
-address_row(Dec *d, const Opnd *o, Type t)
+uint32_t
+dec_address_row(Dec *d, const Opnd *o, Type t)
 {
-  uint64_t at = dec_address_of(d, o->var) + (uint64_t)o->off;
-  if (type_info[t].class == 'f' || type_info[t].bits < 32 ||
-      (type_info[t].bits == 32 && at > UINT32_MAX))
+  if (type_info[t].class == 'f' || type_info[t].bits < 32)
     dec_fail(d, "the address of %s does not fit .%s", o->var->name, type_info[t].name);
-  return dec_const(d, at, type_info[t].bits == 64);
+  return dec_address_of(d, o->var, (uint64_t)o->off, type_info[t].bits == 64);
 }
 
 void
@@ -310,7 +308,7 @@ build_mov(Dec *d)
   if (from->kind == O_SPECIAL && from->special >= SR_CLOCK)
     mov_time(d, t, dst);
   else if (from->kind == O_VAR)
-    emit_lane(d, L_MOV, t, dst, wide, address_row(d, from, t), 0, 0);
+    emit_lane(d, L_MOV, t, dst, wide, dec_address_row(d, from, t), 0, 0);
   else
     emit_lane(d, L_MOV, t, dst, wide, dec_source(d, from, t, false), 0, 0);
 }
@@ -318,7 +316,7 @@ build_mov(Dec *d)
 static uint64_t
 window(Space s)
 {
-  return s == SPACE_SHARED  ? WINDOW_SHARED
+  return s == SPACE_SHARED || s == SPACE_CLUSTER ? WINDOW_SHARED
          : s == SPACE_LOCAL ? WINDOW_LOCAL
          : s == SPACE_PARAM ? WINDOW_PARAM
                             : 0;
@@ -330,8 +328,8 @@ build_cvta(Dec *d)
   Space space = dec_space(&d->m);
   const Opnd *o = d->r[1].o;
   uint32_t src =
-      o->kind == O_VAR ? address_row(d, o, T_U64) : dec_source(d, o, T_U64, false);
-  if (o->kind == O_VAR && o->var->space != space)
+      o->kind == O_VAR ? dec_address_row(d, o, T_U64) : dec_source(d, o, T_U64, false);
+  if (o->kind == O_VAR && o->var->space != dec_var_space(space))
     dec_fail(d, "%s is in another state space", o->var->name);
   emit_lane(d, mod_is(&d->m, M_TO) ? L_SUB : L_ADD, T_U64, d->r[0].row, true, src,
             dec_const(d, window(space), true), 0);

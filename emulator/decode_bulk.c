@@ -8,7 +8,8 @@
 static Insn *
 mbar(Dec *d, Step *step, const Res *at, uint32_t operand)
 {
-  Insn *i = dec_mem(d, step, at, SPACE_SHARED);
+  bool far = mod_is(&d->m, M_SHARED_CLUSTER);
+  Insn *i = dec_mem(d, step, at, far ? SPACE_CLUSTER : SPACE_SHARED);
   i->b = operand;
   return i;
 }
@@ -31,6 +32,8 @@ build_mbar_arrive(Dec *d)
 {
   bool returns = d->form->opnds[0] == '=';
   const Res *r = d->r + returns;
+  if (returns && mod_is(&d->m, M_SHARED_CLUSTER) && d->r[0].o->kind != O_SINK)
+    dec_fail(d, "an arrival in another CTA returns no state: '_' is due");
   Insn *i = mbar(d, step_mbar_arrive, &r[0], r[1].o ? r[1].row : ROW_ZERO);
   i->x.sub = (uint8_t)d->form->arg;
   i->x.cond = r[1].o != NULL;
@@ -64,19 +67,43 @@ global_side(Dec *d, Insn *i, const Res *at)
   i->flags |= F_GLOBAL;
 }
 
+/* The mbarrier's address and the CTAs of a multicast, or ROW_ZERO. */
+static void
+list_mbar(Dec *d, Insn *i, const Res *bar, uint32_t ctas)
+{
+  if (bar->o->var && bar->o->var->space != SPACE_SHARED)
+    dec_fail(d, "%s is in another state space", bar->o->var->name);
+  uint32_t rows[3] = {bar->row, dec_const(d, (uint64_t)bar->o->off, true), ctas};
+  i->x.sign = bar->wide;
+  dec_list(d, i, NULL, 0, rows, 3);
+}
+
+/* arg: multicast */
 void
 build_bulk_load(Dec *d)
 {
-  const Res *r = d->r, *bar = &r[3];
-  Insn *i = dec_mem(d, step_bulk_load, &r[0], SPACE_SHARED);
+  const Res *r = d->r;
+  bool far = mod_is(&d->m, M_SHARED_CLUSTER);
+  Insn *i = dec_mem(d, step_bulk_load, &r[0], far ? SPACE_CLUSTER : SPACE_SHARED);
   global_side(d, i, &r[1]);
   i->c = r[2].row;
-  if (bar->o->var && bar->o->var->space != SPACE_SHARED)
-    dec_fail(d, "%s is in another state space", bar->o->var->name);
-  uint32_t rows[2] = {bar->row, dec_const(d, (uint64_t)bar->o->off, true)};
-  i->x.sign = bar->wide;
-  dec_list(d, i, NULL, 0, rows, 2);
-  dec_hint(d, &r[4]);
+  i->x.cond = d->form->arg != 0;
+  list_mbar(d, i, &r[3], d->form->arg ? r[4].row : ROW_ZERO);
+  dec_hint(d, &r[d->form->arg ? 5 : 4]);
+}
+
+void
+build_bulk_send(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = dec_mem(d, step_bulk_send, &r[0], SPACE_CLUSTER);
+  if (r[1].o->var && r[1].o->var->space != SPACE_SHARED)
+    dec_fail(d, "%s is in another state space", r[1].o->var->name);
+  i->b = r[1].row;
+  i->imm2 = r[1].o->off;
+  i->x.wide_b = r[1].wide;
+  i->c = r[2].row;
+  list_mbar(d, i, &r[3], ROW_ZERO);
 }
 
 void

@@ -13,11 +13,11 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
   if (!addr->wide &&
       (space == SPACE_GENERIC || space == SPACE_GLOBAL || space == SPACE_CONST))
     dec_fail(d, "a global or generic address needs a register of 64 bits");
-  if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != space)
+  if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != dec_var_space(space))
     dec_fail(d, "%s is in another state space", addr->o->var->name);
   if (addr->o->var && space == SPACE_GENERIC)
     dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
-  i->flags |= space == SPACE_SHARED                             ? F_SHARED
+  i->flags |= dec_var_space(space) == SPACE_SHARED              ? F_SHARED
               : space == SPACE_GLOBAL || space == SPACE_GENERIC ? F_GLOBAL
                                                                 : 0;
   return i;
@@ -109,7 +109,8 @@ build_atom(Dec *d)
     static const int8_t types[TYPE_COUNT] = {
         [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
         [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
-    if (!atom_float(&op, A_ADD, (ArType)types[i->x.type], i->x.space == SPACE_SHARED))
+    if (!atom_float(&op, A_ADD, (ArType)types[i->x.type],
+                    dec_var_space((Space)i->x.space) == SPACE_SHARED))
       dec_fail(d, "this form is not emulated");
   }
   i->op = op.op;

@@ -34,6 +34,7 @@ enum {
   MAX_WARPS = 32,
   MAX_BARRIERS = 16,
   MAX_CLUSTER = 16,
+  PORTABLE_CLUSTER = 8, /* more needs an attribute of the function */
   SHARED_BASE = 1024, /* as on chips that keep 1 KB for themselves: address 0 is nobody's */
   RANK_SHIFT = 24,    /* a shared address has the CTA's rank in its cluster above its offset */
 };
@@ -100,13 +101,14 @@ struct Insn {
   struct { /* what a step needs to know, by its kind */
     uint8_t space, bytes, vec, sub, type, cond, reg;
     uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
-    bool ps_not, addr64, sign;
+    bool ps_not, addr64, sign, wide_b;
   } x;
 };
 
+enum { FILL_SHARED = SPECIAL_COUNT };
 typedef struct Fill { /* a row written when a warp starts */
   uint32_t row;
-  int16_t special; /* -1: value */
+  int16_t special; /* -1: value; FILL_SHARED: a shared address */
   bool wide;
   uint64_t value;
 } Fill;
@@ -126,6 +128,7 @@ struct Kernel {
   uint32_t param_bytes, local_bytes, shared_bytes; /* of what is declared */
   uint32_t dynamic_at;                             /* where .extern .shared starts */
   uint32_t max_dynamic;                            /* opted in */
+  bool large_clusters;                             /* as well */
   bool wgmma;                                      /* it has wgmma instructions */
   int carveout;
 };
@@ -154,6 +157,7 @@ struct Warp {
   bool stalled;       /* its wait for an mbarrier failed, and nothing has happened since */
   int stalled_line;
   uint32_t waits_for; /* offset of that mbarrier + 1, or WAITS_REGISTERS */
+  uint32_t met, due;  /* barrier.cluster: lanes that arrived; whose phase is over, wait due */
   uint32_t registers; /* a thread, setmaxnreg; 0: unknown */
   uint64_t executed;
 };
@@ -163,7 +167,7 @@ typedef struct Setting {
   const Insn *insn;
   uint32_t came;
 } Setting;
-enum { WAITS_REGISTERS = 0x7fffffff };
+enum { WAITS_REGISTERS = 0x7ffffffe, WAITS_CLUSTER };
 
 typedef struct Barrier {
   uint32_t expected, arrived; /* threads; 0: nobody is here */
@@ -192,6 +196,7 @@ struct Cta {
   Warp warp[MAX_WARPS];
   int n_warps;
   uint8_t *shared;
+  uint64_t base; /* its address, in the window of shared memory */
   uint8_t *layout; /* layout.h: a byte for each line of shared memory */
   bool laid_out;   /* one of them is not 0 */
   uint32_t shared_bytes;
@@ -232,6 +237,7 @@ struct Exec {
   uint32_t blend_mask;
   _Alignas(16) uint8_t scratch[16];
   uint64_t barriers;
+  bool meeting; /* somebody has arrived at the cluster's barrier */
 };
 
 typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
@@ -259,6 +265,7 @@ struct Launch {
   const Chip *chip;
   Settings set;
   uint32_t grid[3], block[3], cluster[3];
+  bool explicit_cluster;
   uint32_t dynamic;
   uint64_t ctas, clusters;
   uint8_t *params;
@@ -281,6 +288,8 @@ Kernel *decode_kernel(Ptx *, const Ast *);
 
 /* ---- exec.c ---- */
 Stop exec_warp(Exec *, Warp *); /* until it blocks, ends, or its slice is over */
+/* The warp waits, and executes the instruction again when it is no longer stalled. */
+Stop exec_block(Exec *, const Insn *, uint32_t mask, uint32_t waits_for);
 /* Write a row under a mask. */
 void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
 void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
@@ -296,6 +305,23 @@ void cta_enter(Exec *, Cta *); /* x->cta and what is of it */
 void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
 /* ---- turns.c ---- */
 CUresult cluster_run(Exec *, uint64_t index);
+
+/* ---- cluster.c ---- */
+/* Lanes have exited: those that are left may be all there. */
+void cluster_exit(Exec *);
+/* What a warp waits for, for a report of a deadlock; returns its length. */
+int cluster_describe(const Warp *, char *text, size_t n);
+/* The CTA of an address in the window of shared memory, and where there; NULL: *stop says
+ * what is wrong.  A CTA other than the warp's own only where `far` allows it. */
+Cta *cluster_find(Exec *, const Insn *, int lane, uint64_t addr, bool far, uint64_t bytes,
+                  uint32_t *off, Stop *stop);
+/* The warp whose turn it is, as the shadow of x->cta knows it. */
+static inline int
+exec_who(const Exec *x)
+{
+  const Warp *w = x->warp;
+  return w->cta == x->cta ? w->id : SHADOW_FAR(w->cta->rank, w->id);
+}
 
 /* ---- registers.c ---- */
 void registers_start(Exec *); /* of a CTA */

@@ -108,6 +108,18 @@ stuck(Exec *x, Warp *w)
                       g->mask);
 }
 
+Stop
+exec_block(Exec *x, const Insn *i, uint32_t mask, uint32_t waits_for)
+{
+  ShadowCount *count = &x->counts[i - x->kernel->code];
+  count->count--;
+  count->threads -= (uint32_t)__builtin_popcount(mask);
+  x->warp->stalled = true;
+  x->warp->stalled_line = i->line;
+  x->warp->waits_for = waits_for;
+  return BLOCK;
+}
+
 /* ---- undefined registers ---- */
 
 void

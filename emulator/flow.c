@@ -80,6 +80,7 @@ step_exit(Exec *x, const Insn *i, uint32_t mask)
   (void)i;
   w->live &= ~mask;
   w->active &= ~mask;
+  cluster_exit(x);
   if (!w->live)
     return DONE;
   wake_groups(w);

@@ -48,6 +48,17 @@ get(const Device *d, const Kernel *k, CUfunction_attribute a, int *value)
   case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
     *value = k->carveout;
     return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET:
+    *value = k->ast->explicit_cluster && !k->ast->cluster[0];
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
+  case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
+  case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
+    *value = (int)k->ast->cluster[a - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH];
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
+    *value = k->large_clusters;
+    return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
 }
@@ -59,6 +70,12 @@ set(const Device *d, Kernel *k, CUfunction_attribute a, int value)
     if (value < 0 || value + (int)k->dynamic_at > d->chip->smem_optin)
       return CUDA_ERROR_INVALID_VALUE;
     k->max_dynamic = (uint32_t)value;
+    return CUDA_SUCCESS;
+  }
+  if (a == CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED) {
+    if (value < 0 || value > 1)
+      return CUDA_ERROR_INVALID_VALUE;
+    k->large_clusters = value;
     return CUDA_SUCCESS;
   }
   if (a != CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT || value < -1 || value > 100)
@@ -165,6 +182,28 @@ shared_ok(const Launch *l)
   return l->dynamic <= allowed && k->shared_bytes <= (uint32_t)l->chip->smem_block;
 }
 
+/* The launch's own cluster, or the kernel's (PTX ISA, "Cluster dimension directives"). */
+static CUresult
+find_cluster(Launch *l)
+{
+  const Kernel *k = l->kernel;
+  const uint32_t *req = k->ast->cluster;
+  l->explicit_cluster = l->cluster[0] || req[0];
+  for (int i = 0; i < 3; i++) {
+    if (l->cluster[i] && req[i] && l->cluster[i] != req[i])
+      return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+    l->cluster[i] = l->cluster[i] ? l->cluster[i] : req[i] ? req[i] : 1;
+    if (l->grid[i] % l->cluster[i])
+      return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  }
+  uint64_t n = (uint64_t)l->cluster[0] * l->cluster[1] * l->cluster[2];
+  uint32_t most = k->large_clusters ? MAX_CLUSTER : PORTABLE_CLUSTER;
+  most = k->ast->max_rank && k->ast->max_rank < most ? k->ast->max_rank : most;
+  if (n > most || (k->ast->explicit_cluster && !l->explicit_cluster))
+    return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  return n > 1 && l->chip->cc < 90 ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+}
+
 static bool
 copy_params(Launch *l, void **params)
 {
@@ -192,7 +231,8 @@ launch(Device *d, Launch *l, void **params)
   if (!dimensions_ok(l->grid, l->block) || !threads_ok(l->kernel, l->block) ||
       !shared_ok(l) || !copy_params(l, params))
     return CUDA_ERROR_INVALID_VALUE;
-  return launch_run(l);
+  CUresult r = find_cluster(l);
+  return r ? r : launch_run(l);
 }
 
 CUresult
@@ -213,7 +253,7 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
 
 /* Launches run one after another, so that programmatic serialization changes nothing. */
 static CUresult
-read_attributes(const CUlaunchConfig *c)
+read_attributes(const CUlaunchConfig *c, Launch *l)
 {
   for (unsigned i = 0; i < c->numAttrs; i++) {
     const CUlaunchAttributeValue *v = &c->attrs[i].value;
@@ -222,8 +262,11 @@ read_attributes(const CUlaunchConfig *c)
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
       break;
     case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-      if (v->clusterDim.x != 1 || v->clusterDim.y != 1 || v->clusterDim.z != 1)
-        return CUDA_ERROR_NOT_SUPPORTED;
+      if (!v->clusterDim.x || !v->clusterDim.y || !v->clusterDim.z)
+        return CUDA_ERROR_INVALID_VALUE;
+      l->cluster[0] = v->clusterDim.x;
+      l->cluster[1] = v->clusterDim.y;
+      l->cluster[2] = v->clusterDim.z;
       break;
     default:
       return CUDA_ERROR_NOT_SUPPORTED;
@@ -246,9 +289,8 @@ cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **ex
   Launch l = {.kernel = f->kernel,
               .grid = {c->gridDimX, c->gridDimY, c->gridDimZ},
               .block = {c->blockDimX, c->blockDimY, c->blockDimZ},
-              .cluster = {1, 1, 1},
               .dynamic = c->sharedMemBytes};
-  r = read_attributes(c);
+  r = read_attributes(c, &l);
   r = r ? r : launch(d, &l, params);
   dev_leave(d);
   return r;

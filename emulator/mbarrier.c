@@ -18,25 +18,38 @@ misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
 }
 
 Mbar *
-mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
+mbar_at(Exec *x, const Insn *i, int lane, uint32_t off, Stop *stop)
 {
-  uint64_t off = addr - SHARED_BASE;
-  *stop = FATAL;
-  if (off % MBAR_BYTES || off >= x->cta->shared_bytes ||
-      x->cta->shared_bytes - off < MBAR_BYTES) {
-    report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
-                 "no mbarrier can be at 0x%" PRIx64, addr);
-    return NULL;
-  }
+  *stop = GO;
   for (int k = 0; k < x->bulk->n_mbars; k++) {
     Mbar *m = &x->bulk->mbar[k];
-    if (!m->live || m->off != off)
-      continue;
-    *stop = GO;
-    return m;
+    if (m->live && m->off == off)
+      return m;
   }
-  misuse(x, i, lane, "there is no mbarrier: none was initialised", (uint32_t)off);
+  *stop = misuse(x, i, lane, "there is no mbarrier: none was initialised", off);
   return NULL;
+}
+
+/* Whether one can be there; enters its CTA. */
+static Stop
+enter(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t *off)
+{
+  Stop s;
+  if (addr % MBAR_BYTES)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
+                        "no mbarrier can be at 0x%" PRIx64, addr);
+  Cta *c = cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, MBAR_BYTES, off, &s);
+  if (c && c != x->cta)
+    cta_enter(x, c);
+  return s;
+}
+
+Mbar *
+mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
+{
+  uint32_t off;
+  *stop = enter(x, i, lane, addr, &off);
+  return *stop == GO ? mbar_at(x, i, lane, off, stop) : NULL;
 }
 
 uint64_t
@@ -107,23 +120,21 @@ vacant(Exec *x, uint32_t off)
 static Stop
 init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
 {
-  uint64_t off = addr - SHARED_BASE;
-  if (off % MBAR_BYTES || off >= x->cta->shared_bytes ||
-      x->cta->shared_bytes - off < MBAR_BYTES)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
-                        "no mbarrier can be at 0x%" PRIx64, addr);
+  uint32_t off;
+  Stop s = enter(x, i, lane, addr, &off);
+  if (s != GO)
+    return s;
   if (!count || count > MBAR_COUNT_MAX)
-    return misuse(x, i, lane, "an mbarrier for an impossible number of arrivals",
-                  (uint32_t)off);
-  Mbar *m = vacant(x, (uint32_t)off);
+    return misuse(x, i, lane, "an mbarrier for an impossible number of arrivals", off);
+  Mbar *m = vacant(x, off);
   if (!m)
-    return misuse(x, i, lane, "more mbarriers than the emulator keeps", (uint32_t)off);
+    return misuse(x, i, lane, "more mbarriers than the emulator keeps", off);
   if (m->live && m->off == off)
     report_error(x, i, "mbarrier-reinit", lane,
                  "the mbarrier at byte %u, of line %d, is initialised again without "
                  "mbarrier.inval",
                  m->off, m->line);
-  *m = (Mbar){.off = (uint32_t)off, .expected = count, .pending = count, .live = true,
+  *m = (Mbar){.off = off, .expected = count, .pending = count, .live = true,
               .warp = x->warp->id, .line = i->line};
   shadow_mbar_init(x->shadow, number(x, m), x->warp->id);
   scribble(x, m);
@@ -158,10 +169,12 @@ step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
 
 /* ---- arrive, expect_tx, complete_tx ---- */
 
-static void
-check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
+void
+mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
 {
-  if (!shadow_mbar_known(x->shadow, number(x, m), x->warp->id))
+  if (x->warp->cta != x->cta)
+    shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
+  if (!shadow_mbar_known(x->shadow, number(x, m), exec_who(x)))
     report_error(x, i, "mbarrier-race", lane,
                  "nothing orders the mbarrier.init of line %d (warp %d) before this", m->line,
                  m->warp);
@@ -176,7 +189,7 @@ arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
                         " of the mbarrier at byte %u",
                         count, m->pending, m->expected, m->phase, m->off);
   m->pending -= count;
-  shadow_mbar_arrive(x->shadow, number(x, m), x->warp->id);
+  shadow_mbar_arrive(x->shadow, number(x, m), exec_who(x));
   try_complete(x, m);
   return GO;
 }
@@ -189,7 +202,7 @@ arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
   if (!m)
     return s;
   uint32_t operand = row32(x->warp, i->b)[lane], count = 1;
-  check_known(x, i, lane, m);
+  mbar_check_known(x, i, lane, m);
   *state = m->phase;
   if (i->x.sub == MB_EXPECT || i->x.sub == MB_ARRIVE_EXPECT)
     m->tx += operand;
@@ -212,6 +225,7 @@ step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
   for (uint32_t k = mask; k; k &= k - 1) {
     int lane = __builtin_ctz(k);
     Stop s = arrive_one(x, i, lane, &state[lane]);
+    cta_enter(x, x->warp->cta);
     if (s != GO)
       return s;
   }
@@ -253,7 +267,7 @@ wait_one(Exec *x, const Insn *i, int lane, bool *done)
   uint64_t operand = parity ? row32(x->warp, i->b)[lane] : row64(x->warp, i->b)[lane];
   if (parity && operand > 1)
     return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
-  check_known(x, i, lane, m);
+  mbar_check_known(x, i, lane, m);
   if (!complete(m, parity, operand) && m->tx)
     bulk_force(x, m);
   *done = complete(m, parity, operand);

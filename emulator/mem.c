@@ -66,7 +66,7 @@ static ShadowAccess
 access_of(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes)
 {
   return (ShadowAccess){.insn = (int)(i - x->kernel->code),
-                        .warp = x->warp->id,
+                        .warp = exec_who(x),
                         .mask = mask,
                         .op = (uint8_t)op,
                         .bytes = (uint8_t)bytes};
@@ -81,24 +81,56 @@ check_alignment(Exec *x, const Insn *i, uint32_t mask, const uint64_t *addr, int
   return GO;
 }
 
-/* addr is relative to the shared window. */
+/* Lanes that are not in their own CTA's shared memory. */
 static Stop
-reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+reach_cluster(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, bool far,
+              const uint64_t *addr, uint8_t **host)
+{
+  Stop s = GO;
+  Cta *own = x->cta;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    uint32_t off[LANES];
+    Cta *c = cluster_find(x, i, l, addr[l], far, (uint64_t)bytes, &off[l], &s);
+    if (!c)
+      break;
+    host[l] = c->shared + off[l];
+    if (op != SHADOW_READ && c->laid_out)
+      layout_set(c, off[l], (uint32_t)bytes, LAYOUT_UNKNOWN);
+    cta_enter(x, c);
+    ShadowAccess a = access_of(x, i, 1u << l, op, bytes);
+    shadow_shared(x->shadow, &a, off);
+  }
+  cta_enter(x, own);
+  return s;
+}
+
+/* addr is relative to the shared window; far: of any CTA of the cluster. */
+static Stop
+reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, bool far,
              const uint64_t *addr, uint8_t **host)
 {
   uint32_t off[LANES];
-  uint64_t size = x->cta->shared_bytes;
+  uint64_t size = x->cta->shared_bytes, base = x->cta->base;
   Stop s = check_alignment(x, i, mask, addr, bytes);
   if (s != GO)
     return s;
+  uint32_t others = 0;
   for (int l = 0; l < LANES; l++) {
-    uint64_t at = addr[l] - SHARED_BASE;
+    uint64_t at = addr[l] - base;
     off[l] = (uint32_t)at;
     if (!(mask >> l & 1))
       continue;
     if (at >= size || size - at < (uint64_t)bytes)
-      return out_of(x, i, l, "shared memory", at, bytes, size);
-    host[l] = x->cta->shared + at;
+      others |= 1u << l;
+    else
+      host[l] = x->cta->shared + at;
+  }
+  if (others) {
+    s = reach_cluster(x, i, others, op, bytes, far, addr, host);
+    mask &= ~others;
+    if (s != GO || !mask)
+      return s;
   }
   for (uint32_t m = op != SHADOW_READ && x->cta->laid_out ? mask : 0; m; m &= m - 1)
     layout_set(x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
@@ -190,7 +222,9 @@ reach_space(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Space
 {
   switch (space) {
   case SPACE_SHARED:
-    return reach_shared(x, i, mask, op, bytes, addr, host);
+    return reach_shared(x, i, mask, op, bytes, false, addr, host);
+  case SPACE_CLUSTER:
+    return reach_shared(x, i, mask, op, bytes, true, addr, host);
   case SPACE_LOCAL:
     return reach_local(x, i, mask, bytes, addr, host);
   case SPACE_PARAM:
@@ -209,7 +243,7 @@ reach_generic(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
   static const struct {
     uint64_t window;
     Space space;
-  } windows[] = {{WINDOW_SHARED, SPACE_SHARED},
+  } windows[] = {{WINDOW_SHARED, SPACE_CLUSTER},
                  {WINDOW_LOCAL, SPACE_LOCAL},
                  {WINDOW_PARAM, SPACE_PARAM}};
   Stop s = GO;
@@ -260,9 +294,9 @@ mem_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, uint32
   if (i->x.space == SPACE_GENERIC)
     for (int l = 0; l < LANES; l++)
       addr[l] -= WINDOW_SHARED;
-  Stop s = reach_shared(x, i, mask, op, bytes, addr, host);
+  Stop s = reach_shared(x, i, mask, op, bytes, false, addr, host);
   for (int l = 0; l < LANES; l++)
-    off[l] = (uint32_t)addr[l] - SHARED_BASE;
+    off[l] = (uint32_t)(addr[l] - x->cta->base);
   return s;
 }
 

@@ -259,12 +259,13 @@ three(Parse *s, uint32_t n[3])
   }
 }
 
-static bool
-one_cta_cluster(Parse *s)
+static void
+cluster_directive(Parse *s, Ast *a)
 {
-  uint32_t n[3];
-  three(s, n);
-  return n[0] == 1 && n[1] == 1 && n[2] == 1;
+  three(s, a->cluster);
+  for (int i = 0; i < 3; i++)
+    if (!a->cluster[i])
+      ptx_fail(s->ptx, a->line, "a cluster without CTAs");
 }
 
 static void
@@ -280,12 +281,14 @@ entry_directives(Parse *s, Ast *a)
     else if (lex_take(&s->lex, ".maxnreg"))
       a->maxnreg = (uint32_t)lex_int(&s->lex, 1024);
     else if (lex_take(&s->lex, ".reqnctapercluster"))
-      a->cluster |= !one_cta_cluster(s);
+      cluster_directive(s, a);
     else if (lex_take(&s->lex, ".maxclusterrank"))
-      lex_int(&s->lex, 64);
+      a->max_rank = (uint32_t)lex_int(&s->lex, 64);
+    else if (lex_take(&s->lex, ".explicitcluster"))
+      a->explicit_cluster = true;
     else if (lex_take(&s->lex, ".pragma"))
       lex_skip_statement(&s->lex);
-    else if (!lex_take(&s->lex, ".explicitcluster") && !lex_take(&s->lex, ".noreturn"))
+    else if (!lex_take(&s->lex, ".noreturn"))
       return;
   }
 }
@@ -309,6 +312,17 @@ parameters(Parse *s, Ast *a)
   lex_need(&s->lex, ")");
 }
 
+/* PTX ISA, "Cluster dimension directives". */
+static void
+check_cluster(Parse *s, const Ast *a)
+{
+  if ((a->cluster[0] || a->max_rank || a->explicit_cluster) &&
+      (s->ptx->sm < 90 || s->ptx->version < 78))
+    ptx_fail(s->ptx, a->line, "clusters need .target sm_90 and .version 7.8 or higher");
+  if (a->cluster[0] && a->max_rank)
+    ptx_fail(s->ptx, a->line, ".reqnctapercluster and .maxclusterrank exclude each other");
+}
+
 static void
 entry(Parse *s)
 {
@@ -323,8 +337,7 @@ entry(Parse *s)
   entry_directives(s, a);
   if (lex_take(&s->lex, ";"))
     ptx_fail(s->ptx, a->line, "entry %s has no body", a->name);
-  if (a->cluster)
-    ptx_fail(s->ptx, a->line, "clusters of several CTAs are not emulated");
+  check_cluster(s, a);
   if (!lex_is(&s->lex, "{"))
     lex_fail(&s->lex, "'{'");
   parse_body(s);

@@ -60,6 +60,7 @@ typedef enum Space {
   SPACE_LOCAL,
   SPACE_CONST,
   SPACE_PARAM,
+  SPACE_CLUSTER, /* shared memory of any CTA of the cluster */
 } Space;
 
 typedef struct Var { /* .global .const .shared .local .param */
@@ -153,7 +154,9 @@ typedef struct Ast { /* of one .entry */
   VEC(int) scopes;                 /* parent of each; 0 is the body, its own parent */
   uint32_t maxntid[3], reqntid[3]; /* 0: not given */
   uint32_t minnctapersm, maxnreg;
-  bool cluster; /* more than one CTA in a cluster was asked for */
+  uint32_t cluster[3]; /* .reqnctapercluster; 0: not given */
+  uint32_t max_rank;   /* .maxclusterrank; 0: not given */
+  bool explicit_cluster;
 } Ast;
 
 typedef struct Ptx {
@@ -211,6 +214,21 @@ const char *ptx_line(const Ptx *p, int line, int *n);
   X(LANEMASK_GT, "%lanemask_gt", 32)                                                       \
   X(DYNAMIC_SMEM, "%dynamic_smem_size", 32)                                                \
   X(TOTAL_SMEM, "%total_smem_size", 32)                                                    \
+  X(CLUSTERID_X, "%clusterid.x", 32)                                                       \
+  X(CLUSTERID_Y, "%clusterid.y", 32)                                                       \
+  X(CLUSTERID_Z, "%clusterid.z", 32)                                                       \
+  X(NCLUSTERID_X, "%nclusterid.x", 32)                                                     \
+  X(NCLUSTERID_Y, "%nclusterid.y", 32)                                                     \
+  X(NCLUSTERID_Z, "%nclusterid.z", 32)                                                     \
+  X(CLUSTER_CTAID_X, "%cluster_ctaid.x", 32)                                               \
+  X(CLUSTER_CTAID_Y, "%cluster_ctaid.y", 32)                                               \
+  X(CLUSTER_CTAID_Z, "%cluster_ctaid.z", 32)                                               \
+  X(CLUSTER_NCTAID_X, "%cluster_nctaid.x", 32)                                             \
+  X(CLUSTER_NCTAID_Y, "%cluster_nctaid.y", 32)                                             \
+  X(CLUSTER_NCTAID_Z, "%cluster_nctaid.z", 32)                                             \
+  X(CLUSTER_CTARANK, "%cluster_ctarank", 32)                                               \
+  X(CLUSTER_NCTARANK, "%cluster_nctarank", 32)                                             \
+  X(IS_EXPLICIT_CLUSTER, "%is_explicit_cluster", 1)                                        \
   X(CLOCK, "%clock", 32)                                                                   \
   X(CLOCK_HI, "%clock_hi", 32)                                                             \
   X(CLOCK64, "%clock64", 64)                                                               \

@@ -75,24 +75,12 @@ together(Exec *x, const Insn *i)
 }
 
 static Stop
-wait_for_pool(Exec *x, const Insn *i)
-{
-  ShadowCount *count = &x->counts[i - x->kernel->code];
-  count->count--;
-  count->threads -= LANES;
-  x->warp->stalled = true;
-  x->warp->stalled_line = i->line;
-  x->warp->waits_for = WAITS_REGISTERS;
-  return BLOCK;
-}
-
-static Stop
 take(Exec *x, const Insn *i, uint32_t want)
 {
   Warp *w = x->warp;
   uint32_t more = (want - w->registers) * LANES;
   if (x->cta->pool < more)
-    return wait_for_pool(x, i);
+    return exec_block(x, i, FULL, WAITS_REGISTERS);
   Stop s = together(x, i);
   x->cta->pool -= more;
   w->registers = want;

@@ -82,6 +82,8 @@ void
 shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
 {
   ShadowLaunch *l = s->launch;
+  int warp = r->warp;
+  s = shadow_home(s, &warp);
   ShadowFinding f = {
       .kind = r->kind,
       .name = kinds[r->kind],
@@ -91,7 +93,7 @@ shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
       .other_line = shadow_line(s, r->other),
       .cta = s->cta,
       .other_cta = r->other_cta,
-      .warp = r->warp,
+      .warp = warp,
       .other_warp = r->other_warp,
       .lane = r->lane,
       .addr = r->addr,
@@ -148,6 +150,11 @@ shadow_free(Shadow *s)
   free(s->init);
   free(s->times);
   free(s->agents);
+  free(s->far);
+  free(s->next);
+  free(s->done);
+  free(s->words_far);
+  free(s->uses);
   free(s);
 }
 

@@ -8,7 +8,8 @@
  * what. Lives as long as the allocation.  Thread-safe.
  * - ShadowLaunch: one grid; instruction counters, findings (one per kind and pair of lines,
  *   capped).  Thread-safe.
- * - Shadow: one CTA after another on one host thread.
+ * - Shadow: one CTA after another on one host thread; those of a cluster know each other.
+ *   A warp is known by its number; to the Shadow of another CTA as SHADOW_FAR(rank, warp).
  * Out of bounds and misaligned accesses are the core's: it must not tell them here.
  * Nothing here stops the program; memory exhaustion turns checks off and is a finding. */
 #ifndef ATTNC_EMULATOR_SHADOW_H
@@ -28,6 +29,8 @@
   X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                 \
   X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")          \
   X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
+  X(START, "cluster-start", "a CTA of the cluster is reached that may not have started") \
+  X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")        \
   X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
@@ -88,7 +91,12 @@ uint64_t shadow_launch_errors(const ShadowLaunch *); /* with repeated ones */
 Shadow *shadow_new(ShadowLaunch *); /* one per host thread; NULL: out of memory */
 void shadow_free(Shadow *);
 ShadowCount *shadow_counts(Shadow *); /* [insns], of this thread */
+/* s[0 … n) are of one cluster, in order of rank, from now on; false: out of memory. */
+bool shadow_join(Shadow *const *s, int n);
+#define SHADOW_FAR(rank, warp) (32 * ((rank) + 1) + (warp))
 void shadow_cta_begin(Shadow *, int cta);
+/* All its warps have exited; others of the cluster may not have. */
+void shadow_cta_exit(Shadow *);
 void shadow_cta_end(Shadow *); /* adds the counters to the launch and zeroes them */
 
 typedef enum ShadowOp {
@@ -106,6 +114,8 @@ typedef struct ShadowAccess {
   uint8_t one;   /* global: 1 + the lane whose pieces these all are; 0: each is its own */
 } ShadowAccess;
 
+/* A warp of another CTA reaches into this one, by a copy or its mbarrier. */
+void shadow_far_use(Shadow *, int insn, int warp, int lane, bool check_start);
 /* In bounds and aligned; off[l] is an offset into the CTA's shared memory. */
 void shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
 /* off[l] is an offset into the allocation, base its device address (for messages).  Lanes
@@ -118,6 +128,11 @@ void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
 void shadow_arrive(Shadow *, int warp, int barrier);
 void shadow_release(Shadow *, int barrier, uint32_t released);
 void shadow_warp_sync(Shadow *, int warp, uint32_t mask); /* bar.warp.sync */
+/* barrier.cluster: complete is told once, to any CTA of the cluster.  Without release an
+ * arrival tells that the warp came, and the mbarriers that it has fenced. */
+void shadow_cluster_arrive(Shadow *, int warp, bool release);
+void shadow_cluster_complete(Shadow *);
+void shadow_cluster_wait(Shadow *, int warp);
 /* The asynchronous proxy: shadow_async.c.  mbarriers go by number, copies by the phase that
  * they complete in, stores and wgmma groups by their numbers in their warp. */
 void shadow_mbar_init(Shadow *, int mbar, int warp);
@@ -132,6 +147,9 @@ void shadow_bulk_write(Shadow *, int insn, int warp, int lane, uint32_t off, uin
                        int mbar, uint32_t phase);
 void shadow_bulk_read(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
                       uint32_t number);
+/* Into another CTA, whose mbarrier tells when it has read. */
+void shadow_bulk_send(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                      int rank, int mbar, uint32_t phase);
 void shadow_bulk_done(Shadow *, int warp, uint32_t number);
 void shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t bytes,
                        uint32_t group);

@@ -50,22 +50,23 @@ report_of(ShadowKind kind, int insn, int other, int warp, int other_warp, int la
 static bool
 filled(const Shadow *s, const Agent *a, int warp)
 {
-  return !a->bulk || s->known[warp].mbar[a->mbar] >= a->bulk;
+  return !a->bulk || shadow_known_here(s, warp)->mbar[a->mbar] >= a->bulk;
 }
 
 static bool
 sent(const Shadow *s, const Agent *a, int warp)
 {
-  return !a->store || s->known[warp].store[a->store_warp] >= a->store;
+  return !a->store || shadow_known_here(s, warp)->store[a->store_warp] >= a->store;
 }
 
 /* A warp whose wgmma may still read; -1: none. */
 static int
 multiplying(const Shadow *s, const Agent *a, int warp)
 {
+  const Known *k = shadow_known_here(s, warp);
   for (uint32_t m = a->readers; m; m &= m - 1) {
     int w = __builtin_ctz(m);
-    if (s->known[warp].group[w] < a->group[w])
+    if (k->group[w] < a->group[w])
       return w;
   }
   return -1;
@@ -83,9 +84,9 @@ check_filled(Shadow *s, const Agent *a, const char *verb, bool writes, int insn,
   Report r = report_of(writes ? SHADOW_ASYNC_OVERWRITE : SHADOW_ASYNC_READ, insn, a->insn, warp,
                        a->warp, lane, off);
   shadow_report(s, &r,
-                "%s shared memory at byte %u, which the bulk copy of line %d fills: warp %d has "
+                "%s shared memory at byte %u, which the bulk copy of line %d fills: %s has "
                 "not waited for that phase of its mbarrier",
-                verb, off, shadow_line(s, a->insn), warp);
+                verb, off, shadow_line(s, a->insn), shadow_name(s, warp).text);
 }
 
 static void
@@ -97,8 +98,9 @@ check_free(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int 
     Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->wgmma_insn, warp, reader, lane, off);
     shadow_report(s, &r,
                   "%s shared memory at byte %u, which wgmma of warp %d at line %d may still be "
-                  "reading: nothing tells warp %d that its group is complete",
-                  verb, off, reader, shadow_line(s, a->wgmma_insn), warp);
+                  "reading: nothing tells %s that its group is complete",
+                  verb, off, reader, shadow_line(s, a->wgmma_insn),
+                  shadow_name(s, warp).text);
   }
   if (sent(s, a, warp))
     return;
@@ -108,6 +110,22 @@ check_free(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int 
                 "%s shared memory at byte %u, which the bulk store of line %d may still be "
                 "reading: its group has not been waited for",
                 verb, off, shadow_line(s, a->store_insn));
+}
+
+/* Against a copy into another CTA that reads them. */
+static void
+check_sent(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int lane,
+           uint32_t off)
+{
+  if (!a->send || shadow_known(s, warp, a->send_rank)->mbar[a->send_mbar] >= a->send)
+    return;
+  Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->send_insn, warp, -1, lane, off);
+  shadow_report(s, &r,
+                "%s shared memory at byte %u, which the bulk copy of line %d into CTA %d of "
+                "the cluster may still be reading: nothing tells %s that its mbarrier is "
+                "complete",
+                verb, off, shadow_line(s, a->send_insn), a->send_rank,
+                shadow_name(s, warp).text);
 }
 
 /* A generic access to 16 bytes or a part of them. */
@@ -120,7 +138,8 @@ shadow_async_touch(Shadow *s, const ShadowAccess *x, int lane, uint32_t off)
   if (!writes)
     return;
   check_free(s, a, verbs[x->op], x->insn, x->warp, lane, off);
-  a->bulk = a->store = a->readers = 0;
+  check_sent(s, a, verbs[x->op], x->insn, x->warp, lane, off);
+  a->bulk = a->store = a->readers = a->send = 0;
 }
 
 /* ---- the asynchronous side ---- */
@@ -156,9 +175,10 @@ shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_
     Agent *a = agent_at(s, c);
     check_filled(s, a, "copies into", true, insn, warp, lane, c * 16);
     check_free(s, a, "copies into", insn, warp, lane, c * 16);
+    check_sent(s, a, "copies into", insn, warp, lane, c * 16);
     shadow_word_async(s, insn, warp, lane, c * 16, true);
     s->init[c] = 0xffff;
-    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint8_t)warp, .insn = insn};
+    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint16_t)warp, .insn = insn};
   }
 }
 
@@ -174,6 +194,22 @@ shadow_bulk_read(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t
     a->store = number;
     a->store_warp = (uint8_t)warp;
     a->store_insn = insn;
+  }
+}
+
+void
+shadow_bulk_send(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
+                 int rank, int mbar, uint32_t phase)
+{
+  if (!shadow_async_begin(s))
+    return;
+  for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
+    Agent *a = agent_at(s, c);
+    read_by_engine(s, insn, warp, lane, c);
+    a->send = phase + 1;
+    a->send_rank = (uint8_t)rank;
+    a->send_mbar = (uint8_t)mbar;
+    a->send_insn = insn;
   }
 }
 
@@ -242,13 +278,21 @@ shadow_mbar_init(Shadow *s, int b, int warp)
   if (!shadow_async_begin(s))
     return;
   s->mbar[b] = (ShadowMbar){.made = true, .warp = warp, .at = s->time};
+  for (int done = 0; done < 2; done++) {
+    Clock c = shadow_clock_of_mbar(s, b, done);
+    shadow_clock_clear(s, &c);
+  }
 }
 
 bool
 shadow_mbar_known(const Shadow *s, int b, int warp)
 {
   const ShadowMbar *m = &s->mbar[b];
-  return !s->checks || !m->made || m->warp == warp || s->known[warp].time[m->warp] >= m->at;
+  if (!s->checks || !m->made || m->warp == warp ||
+      shadow_known_here(s, warp)->time[m->warp] >= m->at)
+    return true;
+  const Shadow *home = shadow_home((Shadow *)s, &warp);
+  return m->told && home->waited[warp] >= m->told;
 }
 
 bool
@@ -262,7 +306,8 @@ shadow_mbar_arrive(Shadow *s, int b, int warp)
 {
   if (!s->checks)
     return;
-  shadow_publish(s, warp, &s->mbar[b].next);
+  Clock to = shadow_clock_of_mbar(s, b, false);
+  shadow_publish(s, warp, &to);
 }
 
 void
@@ -272,8 +317,9 @@ shadow_mbar_complete(Shadow *s, int b)
     return;
   ShadowMbar *m = &s->mbar[b];
   m->phases++;
-  shadow_raise(&m->done, &m->next);
-  memset(&m->next, 0, sizeof m->next);
+  Clock next = shadow_clock_of_mbar(s, b, false), done = shadow_clock_of_mbar(s, b, true);
+  shadow_clock_raise(s, &done, &next);
+  shadow_clock_clear(s, &next);
   shadow_tick(s);
 }
 
@@ -283,7 +329,8 @@ shadow_mbar_wait(Shadow *s, int b, int warp)
   if (!s->checks)
     return;
   const ShadowMbar *m = &s->mbar[b];
-  shadow_learn(s, warp, &m->done);
+  Clock done = shadow_clock_of_mbar(s, b, true);
+  shadow_learn(s, warp, &done);
   if (s->known[warp].mbar[b] < m->phases)
     s->known[warp].mbar[b] = m->phases;
 }

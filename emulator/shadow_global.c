@@ -1,14 +1,15 @@
 /* Device memory: which bytes were ever written, and which CTA of this launch touched what.
  *
- * A tag is kept for each 16 bytes: launch 12, CTA 20, bytes 16, instruction 15, ATOMIC 1.
- * Of several CTAs that write different bytes of the same 16 the last is remembered.  Two
- * CTAs that both executed a fence in the launch are taken to be ordered. */
+ * A tag is kept for each 16 bytes: launch 10, meetings of the cluster 2, CTA 20, bytes 16,
+ * instruction 15, ATOMIC 1.  Of several CTAs that write different bytes of the same 16 the
+ * last is remembered.  Two CTAs that both executed a fence in the launch are taken to be
+ * ordered, as is what CTAs of one cluster did before and after they met at its barrier. */
 #include "emulator/shadow_part.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 4096, PAGE_CHUNKS = PAGE_BYTES / 16, CTA_MANY = 0xfffff };
+enum { PAGE_BYTES = 4096, PAGE_CHUNKS = PAGE_BYTES / 16, CTA_MANY = 0xfffff, LAUNCHES = 1024 };
 
 typedef struct Tags {
   atomic_uint_fast64_t w, r; /* last write, last read */
@@ -23,7 +24,7 @@ struct ShadowMem {
   atomic_bool all_init;
   atomic_ushort *init; /* [bytes / 16] */
   _Atomic(Page *) *pages;
-  atomic_uint_fast64_t epoch; /* launch number / 4096 of the tags */
+  atomic_uint_fast64_t epoch; /* launch number / LAUNCHES of the tags */
   pthread_mutex_t lock;
 };
 
@@ -124,11 +125,10 @@ shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
 /* ---- tags ---- */
 
 static uint64_t
-tag_of(uint64_t launch, uint32_t cta, unsigned bytes, int insn, bool atomic)
+tag_of(uint64_t now, uint32_t cta, unsigned bytes, int insn, bool atomic)
 {
   uint64_t stored = insn < SH_INSN_MAX ? (uint64_t)insn + 1 : SH_INSN_MAX + 1;
-  return (launch & 0xfff) << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 |
-         stored << 1 | atomic;
+  return now << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 | stored << 1 | atomic;
 }
 
 static uint32_t
@@ -137,7 +137,7 @@ tag_cta(uint64_t tag)
   return tag >> 32 & 0xfffff;
 }
 
-/* Tags of 4096 launches ago must not look like today's. */
+/* Tags of 1024 launches ago must not look like today's. */
 static void
 enter_epoch(ShadowMem *m, uint64_t epoch)
 {
@@ -178,6 +178,13 @@ fenced(const Shadow *s, uint32_t other)
           1);
 }
 
+/* The upper 12 bits of a tag. */
+static inline uint64_t
+now_of(const Shadow *s)
+{
+  return s->launch->number % LAUNCHES << 2 | (s->n_peers ? shadow_meetings(s) : 0);
+}
+
 typedef struct Place {
   const ShadowAccess *a;
   int lane;
@@ -189,8 +196,9 @@ typedef struct Place {
 static bool
 conflicts(const Shadow *s, uint64_t tag, const Place *p)
 {
-  return tag >> 52 == (s->launch->number & 0xfff) && (tag >> 16 & 0xffff & p->bytes) &&
-         tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !fenced(s, tag_cta(tag));
+  return tag >> 54 == s->launch->number % LAUNCHES && (tag >> 16 & 0xffff & p->bytes) &&
+         tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !fenced(s, tag_cta(tag)) &&
+         !(tag >> 52 != now_of(s) && shadow_is_peer(s, tag_cta(tag)));
 }
 
 static void
@@ -220,15 +228,15 @@ touch_read(Shadow *s, Tags *tags, const Place *p)
 {
   uint32_t cta = (uint32_t)s->cta & 0xfffff;
   unsigned bytes = p->bytes;
-  uint64_t now = s->launch->number & 0xfff;
+  uint64_t now = now_of(s);
   uint64_t w = atomic_load_explicit(&tags->w, memory_order_relaxed);
   if (conflicts(s, w, p))
     found_conflict(s, w, p, w & 1 ? "updates" : "writes");
   uint64_t old = atomic_load_explicit(&tags->r, memory_order_relaxed);
   unsigned old_bytes = old >> 16 & 0xffff;
-  if (old >> 52 == now && tag_cta(old) == cta) {
+  if (old >> 54 == now >> 2 && tag_cta(old) == cta) {
     bytes |= old_bytes;
-  } else if (old >> 52 == now && (bytes & old_bytes)) {
+  } else if (old >> 54 == now >> 2 && (bytes & old_bytes)) {
     bytes &= old_bytes;
     cta = CTA_MANY;
   }
@@ -243,9 +251,9 @@ touch_write(Shadow *s, Tags *tags, const Place *p)
   uint32_t cta = (uint32_t)s->cta & 0xfffff;
   unsigned bytes = p->bytes;
   bool atomic = p->a->op == SHADOW_ATOMIC;
-  uint64_t now = s->launch->number & 0xfff;
+  uint64_t now = now_of(s);
   uint64_t old = atomic_load_explicit(&tags->w, memory_order_relaxed);
-  if (old >> 52 == now && tag_cta(old) == cta && (old & 1) == atomic)
+  if (old >> 54 == now >> 2 && tag_cta(old) == cta && (old & 1) == atomic)
     bytes |= old >> 16 & 0xffff;
   old = atomic_exchange_explicit(&tags->w, tag_of(now, cta, bytes, p->a->insn, atomic),
                                  memory_order_relaxed);
@@ -275,15 +283,15 @@ check_init(Shadow *s, ShadowMem *m, uint64_t off, const Place *p)
 static inline bool
 fast_read(const Shadow *s, Tags *tags, unsigned bytes, int insn)
 {
-  uint64_t now = s->launch->number & 0xfff;
+  uint64_t now = now_of(s);
   uint64_t w = atomic_load_explicit(&tags->w, memory_order_relaxed);
   uint64_t r = atomic_load_explicit(&tags->r, memory_order_relaxed);
-  if (w >> 52 == now)
+  if (w >> 54 == now >> 2)
     return false;
   uint64_t mine = tag_of(now, (uint32_t)s->cta & 0xfffff, bytes, insn, false);
   if (r >> 32 == mine >> 32 && (r >> 16 & bytes) == bytes)
     return true;
-  if (r >> 52 == now)
+  if (r >> 54 == now >> 2)
     return false;
   atomic_store_explicit(&tags->r, mine, memory_order_relaxed);
   return true;
@@ -299,7 +307,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   s->counts[a->insn].ideal += (uint64_t)ideal;
   if (!s->checks)
     return;
-  uint64_t epoch = s->launch->number / 4096, last = ~(uint64_t)0;
+  uint64_t epoch = s->launch->number / LAUNCHES, last = ~(uint64_t)0;
   if (atomic_load_explicit(&m->epoch, memory_order_acquire) != epoch)
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);

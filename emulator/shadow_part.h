@@ -21,6 +21,8 @@ enum {
   SH_INSN_MAX = (1 << 15) - 2, /* stored plus one, 0: none */
   SH_DEDUP = 512,              /* different findings of one launch */
   SH_MBARS = 64,
+  SH_CTAS = 16,   /* of a cluster */
+  SH_READERS = 4, /* of other CTAs, that are remembered */
 };
 
 /* w: time or copy id 24, warp 5, ASYNC, ATOMIC (or the high bit of an async lane), UNIFORM.
@@ -53,6 +55,31 @@ typedef struct Known {
   uint32_t mbar[SH_MBARS];   /* phases of that mbarrier known to be complete */
 } Known;
 
+/* What a warp or a barrier knows: of its own CTA, and of each other CTA of the cluster. */
+typedef struct Clock {
+  Known *own, *far; /* far: by rank; NULL: there is no other */
+  int rank;
+} Clock;
+
+/* What another CTA's warp did to 16 bytes. */
+typedef struct FarTouch {
+  uint32_t time;
+  uint16_t who, bytes; /* 32 × rank + warp; mask, 0: nobody */
+  int insn;
+  bool atomic;
+} FarTouch;
+
+typedef struct FarWord {
+  FarTouch write, read[SH_READERS];
+  uint32_t next;
+} FarWord;
+
+/* When a warp of another CTA reached into this one last; time 0: never. */
+typedef struct FarUse {
+  uint32_t time, arrived;
+  int insn;
+} FarUse;
+
 /* 16 bytes as the engines see them: shadow_async.c. */
 typedef struct Agent {
   uint32_t bulk;  /* phase + 1 of the mbarrier that tells when they are filled; 0: nobody */
@@ -60,13 +87,19 @@ typedef struct Agent {
   uint32_t readers; /* warps whose wgmma read, in … */
   uint32_t group[SH_WARPS];
   int insn, store_insn, wgmma_insn;
-  uint8_t mbar, warp, store_warp;
+  uint16_t warp;
+  uint8_t mbar, store_warp;
+  /* a copy into another CTA that reads them: over with that phase of its mbarrier */
+  uint8_t send_rank, send_mbar;
+  uint32_t send; /* phase + 1; 0: nobody */
+  int send_insn;
 } Agent;
 
 typedef struct ShadowMbar {
   Known next, done; /* of who arrives in this phase, of all who arrived in complete ones */
   uint32_t phases, at; /* complete; time of its init */
   int warp;
+  uint32_t told; /* phase of the cluster's barrier, + 1, that tells of it; 0: none */
   bool made, fenced;
 } ShadowMbar;
 
@@ -115,6 +148,17 @@ struct Shadow {
   int n_times, cap_times;
   int32_t free_times;
   bool fenced;
+  /* of a cluster: shadow_cluster.c */
+  Shadow *peers[SH_CTAS];
+  int rank, n_peers; /* 0: alone */
+  Known *far;        /* [warps, barriers, mbarriers twice][n_peers] */
+  Known *next, *done; /* of the first CTA: the cluster's barrier, [n_peers] */
+  uint32_t meetings; /* of the first CTA: complete phases of it */
+  uint32_t arrived[SH_WARPS], waited[SH_WARPS]; /* of a warp: phases + 1, complete phases */
+  uint32_t fences;                              /* warps that have fenced since they arrived */
+  FarWord *words_far; /* [n_chunks] */
+  bool touched_far;   /* it is in use */
+  FarUse *uses;       /* [n_peers × SH_WARPS] */
 };
 
 /* ---- shadow.c ---- */
@@ -137,11 +181,44 @@ void shadow_word_async(Shadow *, int insn, int warp, int lane, uint32_t off, boo
 bool shadow_async_begin(Shadow *);
 void shadow_async_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 
+/* An access of a warp of another CTA against what this one's did. */
+void shadow_word_far(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+
+/* ---- shadow_cluster.c ---- */
+typedef struct Name {
+  char text[40];
+} Name;
+Name shadow_name(const Shadow *, int warp); /* "warp 3", "warp 3 of CTA 1" */
+/* The Shadow of a warp's CTA; *warp becomes its number there. */
+Shadow *shadow_home(Shadow *, int *warp);
+/* What a warp, also a far one, knows of the CTA of that rank. */
+const Known *shadow_known(const Shadow *, int warp, int rank);
+Clock shadow_clock_of_mbar(Shadow *, int mbar, bool done);
+Clock shadow_clock_of_barrier(Shadow *, int barrier);
+Clock shadow_clock_of_warp(Shadow *, int warp);
+void shadow_clock_raise(const Shadow *, const Clock *to, const Clock *from);
+void shadow_clock_clear(const Shadow *, const Clock *);
+void shadow_cluster_reset(Shadow *);
+void shadow_cluster_restart(Shadow *); /* the clock of this CTA starts again */
+void shadow_far_access(Shadow *, const ShadowAccess *, const uint32_t *off);
+/* An access of this CTA's warp, or of an engine, against those of others. */
+void shadow_far_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+void shadow_far_engine(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
+bool shadow_is_peer(const Shadow *, uint32_t cta); /* another one of the cluster */
+uint32_t shadow_meetings(const Shadow *);          /* mod 4, for tags of global memory */
+
+/* What a warp knows of this CTA. */
+static inline const Known *
+shadow_known_here(const Shadow *s, int warp)
+{
+  return warp < SH_WARPS ? &s->known[warp] : shadow_known(s, warp, s->rank);
+}
+
 /* ---- shadow_sync.c ---- */
 void shadow_raise(Known *to, const Known *from);
 /* What the warp knows and did goes into a clock; what a clock has, into what it knows. */
-void shadow_publish(Shadow *, int warp, Known *to);
-void shadow_learn(Shadow *, int warp, const Known *from);
+void shadow_publish(Shadow *, int warp, const Clock *to);
+void shadow_learn(Shadow *, int warp, const Clock *from);
 /* Before an access: it is later than the warp's last arrival. */
 void shadow_after_arrival(Shadow *, int warp);
 void shadow_sync_reset(Shadow *);

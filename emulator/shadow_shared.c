@@ -162,11 +162,13 @@ unordered_reader(Shadow *s, const Word *x, const Touch *t)
 {
   int warp = t->a->warp;
   const ReaderTimes *times = inflated(s, x);
-  if (!(x->r >> 28 & t->bytes) || (!times && time_of(x->r) <= s->least[warp]))
+  bool far = warp >= SH_WARPS;
+  if (!(x->r >> 28 & t->bytes) || (!far && !times && time_of(x->r) <= s->least[warp]))
     return -1;
+  const Known *k = shadow_known_here(s, warp);
   for (int w = 0; w < s->warps; w++) {
     uint32_t at = times ? times->at[w] : x->readers >> w & 1 ? time_of(x->r) : 0;
-    if (w != warp && at > s->known[warp].time[w])
+    if (w != warp && at > k->time[w])
       return w;
   }
   return -1;
@@ -178,7 +180,7 @@ static bool
 write_came_before(const Shadow *s, const Word *x, int warp)
 {
   int by = warp_of(x->w);
-  return by == warp || time_of(x->w) <= s->known[warp].time[by];
+  return by == warp || time_of(x->w) <= shadow_known_here(s, warp)->time[by];
 }
 
 static void
@@ -467,6 +469,10 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
   count(s, a, off);
   if (!s->checks)
     return;
+  if (a->warp >= SH_WARPS) {
+    shadow_far_access(s, a, off);
+    return;
+  }
   shadow_after_arrival(s, a->warp);
   Touch t = {.a = a};
   if (a->op == SHADOW_COPY)
@@ -487,8 +493,37 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
       found_uninit(s, a, t.lane, at);
     if (s->async)
       shadow_async_touch(s, a, t.lane, at);
+    if (s->touched_far)
+      shadow_far_touch(s, a, t.lane, at);
     if (!fast_lane(&f, chunk, s->words, &t, at))
       touch_slowly(s, chunk, &t, at);
+  }
+}
+
+/* ---- other CTAs ---- */
+
+void
+shadow_word_far(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
+{
+  Touch t = {.a = a, .lane = lane};
+  Word *chunk = &s->chunks[off / 16], *w = &s->words[off / 16 * 4];
+  uint32_t all = (1u << a->bytes) - 1, need = all << off % 16;
+  uint16_t *init = &s->init[off / 16];
+  if (!*init)
+    *chunk = (Word){.w = W_UNIFORM};
+  if (a->op == SHADOW_WRITE)
+    *init = (uint16_t)(*init | need);
+  else if ((*init & need) != need)
+    found_uninit(s, a, lane, off);
+  for (uint32_t k = 0; k < 4; k++) {
+    Word *x = chunk->w & W_UNIFORM ? chunk : &w[k];
+    t.bytes = need >> 4 * k & 15;
+    t.addr = off / 16 * 16 + 4 * k;
+    if (!t.bytes)
+      continue;
+    check_last_write(s, x, &t);
+    if (a->op != SHADOW_READ)
+      check_readers(s, x, &t);
   }
 }
 
@@ -498,7 +533,8 @@ static void
 check_fenced(Shadow *s, const Word *x, const Touch *t)
 {
   int by = warp_of(x->w);
-  if ((x->w & W_ASYNC) || !time_of(x->w) || s->known[t->a->warp].fenced[by] >= time_of(x->w))
+  if ((x->w & W_ASYNC) || !time_of(x->w) ||
+      shadow_known_here(s, t->a->warp)->fenced[by] >= time_of(x->w))
     return;
   int insn = insn_of(x->w_insn);
   Report r = report_of(SHADOW_PROXY, t, insn, by);
@@ -517,6 +553,8 @@ shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool wr
   Word *chunk = &s->chunks[off / 16], *w = &s->words[off / 16 * 4];
   if (!s->init[off / 16])
     *chunk = (Word){.w = W_UNIFORM};
+  if (s->touched_far)
+    shadow_far_engine(s, insn, warp, lane, off, writes);
   int n = chunk->w & W_UNIFORM ? 1 : 4;
   for (int i = 0; i < n; i++, t.addr += 4) {
     Word *x = n == 1 ? chunk : &w[i];

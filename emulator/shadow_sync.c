@@ -36,6 +36,8 @@ shadow_sync_reset(Shadow *s)
   }
   for (int w = 0; w < s->warps; w++)
     update_least(s, w);
+  if (s->n_peers)
+    shadow_cluster_reset(s);
 }
 
 static void
@@ -77,6 +79,8 @@ restart_clock(Shadow *s)
     memset(s->mbar[b].done.time, 0, sizeof s->mbar[b].done.time);
     s->mbar[b].at = 0;
   }
+  if (s->n_peers)
+    shadow_cluster_restart(s);
   for (int w = 0; w < s->warps; w++)
     update_least(s, w);
 }
@@ -107,10 +111,11 @@ shadow_raise(Known *to, const Known *from)
 }
 
 void
-shadow_learn(Shadow *s, int warp, const Known *from)
+shadow_learn(Shadow *s, int warp, const Clock *from)
 {
   uint32_t own = s->known[warp].time[warp];
-  shadow_raise(&s->known[warp], from);
+  Clock to = shadow_clock_of_warp(s, warp);
+  shadow_clock_raise(s, &to, from);
   s->known[warp].time[warp] = own;
   update_least(s, warp);
 }
@@ -118,6 +123,7 @@ shadow_learn(Shadow *s, int warp, const Known *from)
 void
 shadow_after_arrival(Shadow *s, int warp)
 {
+  s = shadow_home(s, &warp);
   if (s->pending >> warp & 1) {
     s->pending &= ~(1u << warp);
     shadow_tick(s);
@@ -143,12 +149,15 @@ publish_in_warp(Shadow *s, int warp)
 }
 
 void
-shadow_publish(Shadow *s, int warp, Known *to)
+shadow_publish(Shadow *s, int warp, const Clock *to)
 {
+  s = shadow_home(s, &warp);
   publish_in_warp(s, warp);
   Known mine = s->known[warp];
   mine.time[warp] = s->time;
-  shadow_raise(to, &mine);
+  Clock from = shadow_clock_of_warp(s, warp);
+  from.own = &mine;
+  shadow_clock_raise(s, to, &from);
   s->pending |= 1u << warp;
 }
 
@@ -157,7 +166,8 @@ shadow_arrive(Shadow *s, int warp, int barrier)
 {
   if (!s->checks)
     return;
-  shadow_publish(s, warp, &s->barrier[barrier]);
+  Clock to = shadow_clock_of_barrier(s, barrier);
+  shadow_publish(s, warp, &to);
 }
 
 /* A warp that waited has done nothing since it arrived: its accesses up to now are ordered.
@@ -167,15 +177,16 @@ shadow_release(Shadow *s, int barrier, uint32_t released)
 {
   if (!s->checks)
     return;
-  Known *b = &s->barrier[barrier];
+  Clock b = shadow_clock_of_barrier(s, barrier);
   for (uint32_t m = released; m; m &= m - 1)
-    b->time[__builtin_ctz(m)] = s->time;
+    b.own->time[__builtin_ctz(m)] = s->time;
   for (uint32_t m = released; m; m &= m - 1) {
     int w = __builtin_ctz(m);
-    shadow_raise(&s->known[w], b);
+    Clock to = shadow_clock_of_warp(s, w);
+    shadow_clock_raise(s, &to, &b);
     update_least(s, w);
   }
-  memset(b, 0, sizeof *b);
+  shadow_clock_clear(s, &b);
   s->pending = 0; /* whoever arrived elsewhere arrived before the new time */
   shadow_tick(s);
 }
@@ -210,7 +221,7 @@ shadow_copy_visible(const Shadow *s, int warp, int lane, int from, int from_lane
                     uint32_t id)
 {
   if (from != warp)
-    return id <= s->known[warp].copy[from];
+    return id <= shadow_known_here(s, warp)->copy[from];
   return id <= s->copies[from].seen ||
          (lane == from_lane && shadow_copy_waited(s, from, from_lane, id));
 }
@@ -269,7 +280,7 @@ shadow_wait(Shadow *s, int warp, uint32_t mask, int n)
 void
 shadow_fence(Shadow *s, int warp)
 {
-  (void)warp;
+  s->fences |= 1u << warp;
   if (!s->checks || s->fenced)
     return;
   s->fenced = true;

@@ -86,6 +86,8 @@ describe(const Exec *x, const Warp *w, char *text, size_t n)
   const Barrier *b = w->barrier < 0 ? NULL : &w->cta->barrier[w->barrier];
   if (w->stalled && w->waits_for == WAITS_REGISTERS)
     return registers_describe(x, w, text, n);
+  if (w->stalled && w->waits_for == WAITS_CLUSTER)
+    return cluster_describe(w, text, n);
   if (w->stalled && !b)
     return bulk_describe(w, text, n);
   if (w->done)
@@ -176,6 +178,7 @@ end_cta(Exec *x)
   bulk_end(x);
   wgmma_end(x);
   registers_end(x);
+  shadow_cta_exit(x->shadow);
 }
 
 static CUresult

@@ -29,6 +29,7 @@
   X("ret exit trap", "text", "-")                                                        \
   X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")       \
   X("mbarrier", "text", "the state of an arrival is the phase's number")                 \
+  X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")   \
   X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")     \
   X("nanosleep griddepcontrol prefetch prefetchu", "choice", "nothing happens")          \
   X("bar barrier", "text", "-")                                                          \

@@ -51,6 +51,7 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CUDA_ERROR_LAUNCH_FAILED, 719)                                                       \
   X(CUDA_ERROR_NOT_SUPPORTED, 801)                                                       \
   X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 900)                                          \
+  X(CUDA_ERROR_INVALID_CLUSTER_SIZE, 912)                                                \
   X(CUDA_ERROR_UNKNOWN, 999)
 
 /* CUdevice_attribute */
@@ -81,7 +82,12 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CU_FUNC_ATTRIBUTE_PTX_VERSION, 5)                                                    \
   X(CU_FUNC_ATTRIBUTE_BINARY_VERSION, 6)                                                 \
   X(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 8)                                  \
-  X(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 9)
+  X(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 9)                               \
+  X(CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET, 10)                                      \
+  X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, 11)                                        \
+  X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, 12)                                       \
+  X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, 13)                                        \
+  X(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 14)
 
 /* CUjit_option */
 #define CUDA_JIT_OPTION_TABLE(X)                                                         \

@@ -74,6 +74,8 @@ def address(builder, mods, k):
         return "[%rd1]" if k else "[sh]"
     if builder in ("tma_load", "tma_store"):
         return "[%r1]" if k else "[sh]"
+    if builder in ("bulk_load", "bulk_store"):
+        return "[%rd1]" if k == (builder == "bulk_load") else "[sh]"
     space = next((m for m in mods if m in SPACES), "")
     if space.startswith("param"):
         return "[par]"
@@ -83,6 +85,8 @@ def address(builder, mods, k):
 def operand(want, builder, mods, types, k):
     if want == "[]":
         return address(builder, mods, k)
+    if want == "=b64" and builder == "mbar_arrive" and "shared::cluster" in mods:
+        return "_"
     if want == "[,]":
         rank = next((int(m[0]) for m in mods if re.fullmatch(r"\dd", m)), 1)
         return "[%rd1, {" + ", ".join(f"%r{9 + i}" for i in range(rank)) + "}]"

@@ -120,7 +120,7 @@ static const Module modules[] = {
     {KIT_HEAD("7.0", "sm_80") ".global .align 3 .u64 x;", CUDA_ERROR_INVALID_PTX,
      "ptx:4: error: .align needs a power of two"},
     {KIT_HEAD("7.8", "sm_80") ".entry k() .reqnctapercluster 2, 1, 1 { ret; }",
-     CUDA_ERROR_INVALID_PTX, "ptx:4: error: clusters of several CTAs are not emulated"},
+     CUDA_ERROR_INVALID_PTX, "ptx:4: error: clusters need .target sm_90"},
     {KIT_HEAD("7.0", "sm_80") ".entry k();", CUDA_ERROR_INVALID_PTX,
      "ptx:4: error: entry k has no body"},
 };
