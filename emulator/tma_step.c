@@ -104,22 +104,25 @@ get_coordinates(const Exec *x, const Insn *i, int lane, Box *b)
 
 /* ---- both sides of a copy ---- */
 
-static Stop
-check_shared(Exec *x, const Insn *i, int lane, Box *b)
+static uint64_t
+shared_address(const Exec *x, const Insn *i, int lane)
 {
-  uint64_t addr = (i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane]) +
-                  (uint64_t)i->imm;
-  uint64_t off = addr - SHARED_BASE, bytes = tma_box_bytes(&b->map);
+  uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  return base + (uint64_t)i->imm;
+}
+
+/* far: of any CTA of the cluster. */
+static Stop
+check_shared(Exec *x, const Insn *i, int lane, bool far, Box *b)
+{
+  Stop s;
+  uint64_t addr = shared_address(x, i, lane);
   if (addr % BOX_ALIGN)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "the box's address 0x%llx in shared memory is no multiple of %d",
                         (unsigned long long)addr, BOX_ALIGN);
-  if (off >= x->cta->shared_bytes || x->cta->shared_bytes - off < bytes)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
-                        "a box of %llu bytes at byte %lld of %u bytes of shared memory",
-                        (unsigned long long)bytes, (long long)off, x->cta->shared_bytes);
-  b->base = (uint32_t)off;
-  return GO;
+  cluster_find(x, i, lane, addr, far, tma_box_bytes(&b->map), &b->base, &s);
+  return s;
 }
 
 static Stop
@@ -142,7 +145,7 @@ prepare(Exec *x, const Insn *i, int lane, ShadowOp op, Box *b)
   if (s != GO)
     return s;
   get_coordinates(x, i, lane, b);
-  s = check_shared(x, i, lane, b);
+  s = check_shared(x, i, lane, op == SHADOW_COPY, b);
   return s == GO ? check_global(x, i, lane, b, op) : s;
 }
 
@@ -219,41 +222,33 @@ copy_of(const Insn *i, int lane, const Box *b, Land *land)
 }
 
 static uint64_t
-mbar_address(const Exec *x, const Insn *i, int lane)
+mbar_of(const Exec *x, const Insn *i, int lane)
 {
   uint64_t base = i->x.sign ? row64(x->warp, i->c)[lane] : row32(x->warp, i->c)[lane];
   return base + (uint64_t)i->imm2;
 }
 
-/* A cluster of one CTA: bit 0 is this one. */
 static Stop
-check_multicast(Exec *x, const Insn *i, int lane)
+load_lane(Exec *x, const Insn *i, int lane)
 {
-  uint32_t row = x->kernel->lists[i->list + i->x.vec];
-  uint32_t ctas = i->x.cond ? row32(x->warp, row)[lane] & 0xffff : 1;
-  if (ctas == 1)
-    return GO;
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "multicast", lane,
-                      "the mask 0x%x names CTAs that the cluster does not have", ctas);
+  Box b;
+  uint32_t ctas = x->kernel->lists[i->list + i->x.vec];
+  Stop s = prepare(x, i, lane, SHADOW_COPY, &b);
+  if (s != GO)
+    return s;
+  BulkCopy c = copy_of(i, lane, &b, land_load);
+  if (i->x.cond)
+    return bulk_multicast(x, &c, mbar_of(x, i, lane), row32(x->warp, ctas)[lane] & 0xffff);
+  return bulk_load_at(x, &c, shared_address(x, i, lane), true, mbar_of(x, i, lane));
 }
 
 Stop
 step_tma_load(Exec *x, const Insn *i, uint32_t mask)
 {
-  Box b;
-  for (uint32_t m = mask; m; m &= m - 1) {
-    int lane = __builtin_ctz(m);
-    Stop s = check_multicast(x, i, lane);
-    if (s == GO)
-      s = prepare(x, i, lane, SHADOW_COPY, &b);
-    if (s != GO)
-      return s;
-    BulkCopy c = copy_of(i, lane, &b, land_load);
-    s = bulk_load(x, &c, mbar_address(x, i, lane));
-    if (s != GO)
-      return s;
-  }
-  return GO;
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = load_lane(x, i, __builtin_ctz(m));
+  return s;
 }
 
 static Stop

@@ -383,7 +383,7 @@ faults(void **state)
       replaced(loads[2], AT "]", AT "+64]"), &s, CUDA_ERROR_MISALIGNED_ADDRESS,
       "error[misaligned]: the box's address 0x440 in shared memory is no multiple of 128");
   fails(replaced(loads[2], AT "]", AT "+4224]"), &s, CUDA_ERROR_ILLEGAL_ADDRESS,
-        "error[out-of-bounds]: a box of 4096 bytes at byte 4224 of 8200 bytes of shared");
+        "error[out-of-bounds]: 4096 bytes at byte 4224 of 8200 bytes of shared");
   fails(loads[1], &s, CUDA_ERROR_LAUNCH_FAILED,
         "error[tensor-map]: a tensor map of rank 3 in an instruction of rank 2");
   fails(replaced(loads[2], "mov.b64 %rd1, map;", "mov.b64 %rd1, side;"), &s,
@@ -563,6 +563,90 @@ asked_in_vain(void **state)
             &plain, r));
   kit_no_findings();
   assert_memory_equal(r->side, want, 4096);
+  free_run(r);
+}
+
+/* ---- clusters ---- */
+
+/* Each of two CTAs loads one plane into both; mask and the rest may be replaced. */
+static const char both[] =
+    HEAD "mov.u32 %r13, %cluster_ctarank; shl.b32 %r14, %r13, 11;\n"
+         "add.u32 %r14, %r14, %r10; mul.wide.u32 %rd4, %r13, 16384;\n"
+         "add.u64 %rd3, %rd3, %rd4;\n@%p1 bra INIT;\n"
+         "mbarrier.init.shared::cta.b64 [%r11], 1;\n"
+         "fence.mbarrier_init.release.cluster;\n"
+         "INIT: barrier.cluster.arrive.release.aligned;\n"
+         "barrier.cluster.wait.acquire.aligned;\n@%p1 bra WAIT;\n" EXPECT
+         "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+         ".multicast::cluster [%r14], [%rd1, {%r1, %r2, %r13}], [%r11], 3;\n" WAIT
+         "OUT: setp.ge.u32 %p3, %r30, %r6; @%p3 bra END;\n"
+         "ld.shared.u32 %r20, [%r12]; st.global.u32 [%rd3+64], %r20;\n"
+         "add.u32 %r12, %r12, 512; add.u64 %rd3, %rd3, 512; add.u32 %r30, %r30, 512;\n"
+         "bra OUT;\nEND: barrier.cluster.arrive.release.aligned;\n"
+         "barrier.cluster.wait.acquire.aligned;\nret;\n}\n";
+
+static CUresult
+launch_cluster(const char *ptx, const CUtensorMap *map, CUdeviceptr side)
+{
+  CUmodule m;
+  CUfunction f = kit_function(ptx, &m);
+  CUlaunchAttribute a = {.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                         .value.clusterDim = {2, 1, 1}};
+  CUlaunchConfig c = {2, 1, 1, 128, 1, 1, 0, NULL, &a, 1};
+  CUresult r = cuLaunchKernelEx(&c, f, (void *[]){(void *)(uintptr_t)map, &side}, NULL);
+  OK(cuModuleUnload(m));
+  return r;
+}
+
+static void
+multicasts(void **state)
+{
+  (void)state;
+  Shape s = plain;
+  s.box[2] = 1;
+  Run *r = new_run(tensor_bytes(&s));
+  static uint8_t want[TILE], got[2][16384];
+  uint32_t head[16] = {0, 1, 0, 0, 0, 4096};
+  CUtensorMap map;
+  CUdeviceptr tensor, side;
+  OK(cuMemAlloc_v2(&tensor, r->bytes));
+  OK(cuMemcpyHtoD_v2(tensor, r->tensor, r->bytes));
+  OK(cuMemAlloc_v2(&side, SIDE));
+  OK(encode(&map, &s, tensor));
+  s.box[2] = 2;
+  r->coord[1] = 1;
+  load_by_hand(&s, r, want);
+  for (int policy = 0; policy < 3; policy++) {
+    kit_set(policies[policy]);
+    OK(cuMemsetD8_v2(side, 0, SIDE));
+    OK(cuMemcpyHtoD_v2(side, head, sizeof head));
+    OK(launch_cluster(both, &map, side));
+    kit_no_findings();
+    OK(cuMemcpyDtoH_v2(got, side + 64, sizeof got));
+    assert_memory_equal(got[0], want, 4096);
+    assert_memory_equal(got[1], want, 4096);
+  }
+  assert_int_equal(launch_cluster(replaced(both, "[%r11], 3;", "[%r11], 5;"), &map, side),
+                   CUDA_ERROR_LAUNCH_FAILED);
+  kit_found("error[multicast]: the mask 0x5 names");
+  assert_int_equal(launch_cluster(replaced(both, "[%r11], 3;", "[%r11], 0;"), &map, side),
+                   CUDA_ERROR_LAUNCH_FAILED);
+  kit_found("error[multicast]: the mask 0x0");
+  assert_int_equal(launch_cluster(replaced(both, "[%r11], 3;", "[%r11], 1;"), &map, side),
+                   CUDA_ERROR_LAUNCH_TIMEOUT);
+  kit_found("error[deadlock]");
+  /* again, while the other CTA may be reading what came first */
+  static const char load[] =
+      "mbarrier.arrive.expect_tx.shared::cta.b64 %rd9, [%r11], %r6;\n"
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%r14], [%rd1, {%r1, %r2, %r13}], [%r11], 3;\n"
+      "AGAIN: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r11], 1;\n@!%p2 bra AGAIN;\n";
+  char again[2048];
+  snprintf(again, sizeof again, "END: bar.sync 1;\n@%%p1 bra AGAIN;\n%s", load);
+  OK(launch_cluster(replaced(both, "END: ", again), &map, side));
+  kit_found("error[async-overwrite]");
+  OK(cuMemFree_v2(tensor));
+  OK(cuMemFree_v2(side));
   free_run(r);
 }
 
@@ -776,6 +860,7 @@ main(void)
       cmocka_unit_test(uninitialised),
       cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),
+      cmocka_unit_test(multicasts),
       cmocka_unit_test(producer_behind_the_wait),
       cmocka_unit_test(asked_in_vain),
       cmocka_unit_test(products),
