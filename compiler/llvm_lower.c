@@ -187,6 +187,8 @@ declare_kernel(Lo *lo)
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
   text_attribute(lo, "nvvm.reqntid", threads);
+  if (p->roles.n) /* else ptxas does not know the registers at entry: C7508 */
+    text_attribute(lo, "nvvm.minctasm", "1");
   cluster_attributes(lo);
   for (int i = 0; i < p->params.n; i++)
     if (p->params.at[i].kind == PARAM_MAP)
