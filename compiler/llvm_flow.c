@@ -282,7 +282,7 @@ reset_rings(Lo *lo)
 static void
 set_registers(Lo *lo, const Role *r)
 {
-  int before = 65536 / (32 * lo->p->warps) / 8 * 8;
+  int before = tile_entry_regs(lo->p);
   if (!r->regs)
     return;
   const char *text = arena_printf(lo->arena, "setmaxnreg.%s.sync.aligned.u32 %d;",

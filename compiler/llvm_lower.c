@@ -174,6 +174,21 @@ cluster_attributes(Lo *lo)
   text_attribute(lo, "nvvm.cluster_dim", text);
 }
 
+/* What setmaxnreg starts from must be known to ptxas: it does not always take the most that
+ * the threads leave (C7508). */
+static void
+register_attributes(Lo *lo)
+{
+  char text[16];
+  bool moved = false;
+  for (int i = 0; i < lo->p->roles.n; i++)
+    moved = moved || lo->p->roles.at[i]->regs;
+  if (!moved)
+    return;
+  snprintf(text, sizeof text, "%d", tile_entry_regs(lo->p));
+  text_attribute(lo, "nvvm.maxnreg", text);
+}
+
 static void
 declare_kernel(Lo *lo)
 {
@@ -187,9 +202,8 @@ declare_kernel(Lo *lo)
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
   text_attribute(lo, "nvvm.reqntid", threads);
-  if (p->roles.n) /* else ptxas does not know the registers at entry: C7508 */
-    text_attribute(lo, "nvvm.minctasm", "1");
   cluster_attributes(lo);
+  register_attributes(lo);
   for (int i = 0; i < p->params.n; i++)
     if (p->params.at[i].kind == PARAM_MAP)
       map_attributes(lo, (unsigned)i);

@@ -363,6 +363,12 @@ val_row_values(const Val *v) /* values of ROW that a thread holds */
 {
   return v->rows == v->warps ? 1 : 2 * val_tiles_m(v);
 }
+/* Registers a thread with which a kernel that moves them between roles starts. */
+static inline int
+tile_entry_regs(const Program *p)
+{
+  return 65536 / (32 * p->warps) / 8 * 8;
+}
 static inline bool
 smem_from_start(const Smem *s) /* its rows are the first ones */
 {

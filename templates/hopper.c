@@ -192,7 +192,7 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
 /* Clocks that each unit of a multiprocessor is busy with one tile of a block: the tensor
  * cores (4096 FLOP a clock), exp2 (16 a clock), what else is issued (four schedulers, a warp
  * each), shared memory (128 bytes a clock: each warpgroup reads K, V and its Q; TMA writes K
- * and V), and the way from L2 (28 bytes a clock and multiprocessor, shared by a cluster). */
+ * and V), and the way from L2 (36 bytes a clock and multiprocessor, shared by a cluster). */
 typedef struct Clocks {
   double mma, mufu, issue, shared, load;
 } Clocks;
@@ -208,7 +208,7 @@ tile_clocks(const Case *c, const Sched *s, bool masked)
     .mufu = m * n * (1 - poly) / 16,
     .issue = m * n * per / 128 + rescale * m * dv / 128,
     .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
-    .load = kv / (28 * s->cluster),
+    .load = kv / (36 * s->cluster),
   };
 }
 
@@ -238,7 +238,7 @@ exposed(const Case *c, const Sched *s, Clocks k)
   if (s->bm == 192 && !s->p_smem && c->spec->head_dim_v > 64)
     share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
   double bubble = s->overlap ? (s->pingpong ? 70 : 110) : 220;
-  return share * less + bubble + (s->p_smem ? 80 : 0) + (s->stages > 1 ? 0 : 400);
+  return share * less + bubble + (s->p_smem ? 250 : 0) + (s->stages > 1 ? 0 : 400);
 }
 
 /* Two blocks share a multiprocessor where registers were not moved between warpgroups. */
