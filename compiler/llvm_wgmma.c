@@ -34,8 +34,6 @@ descriptor(Lo *lo, const Smem *s, bool mn)
   at = LLVMBuildAdd(hb, at, k32(lo, s->mem->offset), "");
   if (lo->p->grid.cluster > 1) /* above are the bits that tell CTAs of a cluster apart */
     at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
-  if (lo->p->grid.cluster > 1) /* the CTA's rank is above bit 24 of a shared address */
-    at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
   at = LLVMBuildLShr(hb, at, k32(lo, 4), "");
   at = LLVMBuildOr(hb, at, k32(lo, (int64_t)lead << 16), "");
   V stage = s->take ? lo->stage[s->take] : NULL;
