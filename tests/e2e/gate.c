@@ -9,10 +9,10 @@
  *
  * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that
  * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
- * more than MOVES_MAX moves a FULL tile on sm_90a, and be no worse than tests/baseline.txt
- * and tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
- * Without ptxas lines of PTX and schedules alone are compared, and the exit status is 77.
- */
+ * more than MOVES_MAX moves a FULL tile on sm_90a (two more where weights go through shared
+ * memory), and be no worse than tests/baseline.txt and tests/opcodes.txt say it was;
+ * ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
+ * Without ptxas lines of PTX and schedules alone are compared; the exit status is 77. */
 #include "tests/e2e/gate.h"
 
 #include "cli/cli.h"
@@ -206,7 +206,8 @@ judge_moves(Gate *g, const Job *j, const Result *r)
   int full = gate_full(r), tiles = gate_tiles(r, full);
   if (!full || !str_eq(j->target, HOPPER) || !r->parts[full].n[COLUMN_warpgroup])
     return;
-  if (r->parts[full].n[COLUMN_mov] <= MOVES_MAX * tiles)
+  int most = strstr(r->schedule, ":p_in_smem") ? MOVES_MAX + 2 : MOVES_MAX;
+  if (r->parts[full].n[COLUMN_mov] <= most * tiles)
     return;
   snprintf(text, sizeof text, "%d moves in the loop of %d FULL tiles",
            r->parts[full].n[COLUMN_mov], tiles);
