@@ -32,36 +32,43 @@ only_used(const Template *t, attnc_schedule x)
   return x;
 }
 
+#define X(...) +1
+_Static_assert(0 SCHED_TABLE(X) == SF_COUNT, "SCHED_TABLE lacks a field, or has one more");
+_Static_assert(SF_COUNT <= 8 * sizeof(((Template *)0)->fields), "a bit for each field");
+#undef X
+
 static int
-flag(bool on)
+stored(SchedField f, int value)
 {
-  return on ? 2 : 1;
+  SchedKind kind = sched_info[f].kind;
+  return kind == SK_BOOL || kind == SK_COUNT ? value + 1 : value;
+}
+
+static int
+resolved(SchedField f, int value)
+{
+  SchedKind kind = sched_info[f].kind;
+  return value && (kind == SK_BOOL || kind == SK_COUNT) ? value - 1 : value;
 }
 
 attnc_schedule
 sched_public(const Sched *s)
 {
-  attnc_schedule x = { .size = sizeof x, .template_name = s->tmpl->name, .block_m = s->bm,
-                       .block_n = s->bn, .num_stages = s->stages, .num_warps = s->warps,
-                       .q_in_regs = flag(s->q_regs), .p_in_smem = flag(s->p_smem),
-                       .overlap = flag(s->overlap), .pingpong = flag(s->pingpong),
-                       .scheduler = s->scheduler, .cluster = s->cluster,
-                       .pack_gqa = flag(s->pack), .tma_store = flag(s->tma_store),
-                       .q_stages = s->q_stages, .cross_tile = flag(s->cross_tile),
-                       .skip_rescale = flag(s->skip), .poly_exp2 = s->poly + 1 };
+  attnc_schedule x = { .size = sizeof x, .template_name = s->tmpl->name };
+#define X(field, type, name) x.field = stored(SF_##field, s->name);
+  SCHED_TABLE(X)
+#undef X
   return only_used(s->tmpl, x);
 }
 
 static Sched
 as_sched(const Template *t, const attnc_schedule *w)
 {
-  return (Sched){ .tmpl = t, .bm = w->block_m, .bn = w->block_n, .stages = w->num_stages,
-                  .warps = w->num_warps, .scheduler = w->scheduler, .cluster = w->cluster,
-                  .q_stages = w->q_stages, .poly = w->poly_exp2 ? w->poly_exp2 - 1 : 0,
-                  .q_regs = w->q_in_regs == 2, .p_smem = w->p_in_smem == 2,
-                  .overlap = w->overlap == 2, .pingpong = w->pingpong == 2,
-                  .pack = w->pack_gqa == 2, .tma_store = w->tma_store == 2,
-                  .cross_tile = w->cross_tile == 2, .skip = w->skip_rescale == 2 };
+  Sched s = { .tmpl = t };
+#define X(field, type, name) s.name = (type)resolved(SF_##field, w->field);
+  SCHED_TABLE(X)
+#undef X
+  return s;
 }
 
 bool

@@ -11,20 +11,34 @@
 #include "compiler/target.h"
 #include "compiler/tile.h"
 
-/* How: a point of a template's space; the fields of attnc_schedule, resolved.  Those that
- * the template does not use are 0. */
+/* The fields of attnc_schedule, resolved, as templates name them; all of them, in order. */
+#define SCHED_TABLE(X)                                                                   \
+  X(block_m, int, bm)                                                                    \
+  X(block_n, int, bn)                                                                    \
+  X(num_stages, int, stages)                                                             \
+  X(num_warps, int, warps)                                                               \
+  X(q_in_regs, bool, q_regs)                                                             \
+  X(p_in_smem, bool, p_smem)                                                             \
+  X(overlap, bool, overlap)                                                              \
+  X(pingpong, bool, pingpong)                                                            \
+  X(scheduler, int, scheduler)                                                           \
+  X(cluster, int, cluster)                                                               \
+  X(pack_gqa, bool, pack)                                                                \
+  X(tma_store, bool, tma_store)                                                          \
+  X(q_stages, int, q_stages)                                                             \
+  X(cross_tile, bool, cross_tile)                                                        \
+  X(skip_rescale, bool, skip)                                                            \
+  X(poly_exp2, int, poly)                                                                \
+  X(narrow_diagonal, bool, narrow)
+
+/* How: a point of a template's space.  What the template does not use is 0. */
 typedef struct Sched {
   const struct Template *tmpl;
-  int bm, bn;     /* block_m, block_n */
-  int stages;     /* num_stages */
-  int warps;      /* num_warps */
-  int scheduler;  /* SCHED_GRID … */
-  int cluster, q_stages, poly;
-  bool q_regs;    /* Q in registers */
-  bool p_smem;    /* P in shared memory */
-  bool overlap, pingpong, pack, tma_store, cross_tile, skip;
+#define X(field, type, name) type name;
+  SCHED_TABLE(X)
+#undef X
 } Sched;
-enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT };
+enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT }; /* in the order of the names */
 
 /* What a schedule takes and is estimated to cost; the exact model of shared memory is
  * compared with the plan of the tile program by a test. */
@@ -71,8 +85,9 @@ typedef struct Template {
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
 
-/* block_m, block_n, num_stages, num_warps, which every template has. */
-#define TILE_FIELDS (1u << SF_block_m | 1u << SF_block_n | 1u << SF_num_stages | 1u << SF_num_warps)
+/* Which every template has. */
+#define TILE_FIELDS                                                                      \
+  (1u << SF_block_m | 1u << SF_block_n | 1u << SF_num_stages | 1u << SF_num_warps)
 
 extern const Template *const template_table[];
 extern const int n_templates;

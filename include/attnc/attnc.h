@@ -115,14 +115,19 @@ typedef struct attnc_problem {
   X(skip_rescale, BOOL, 1, 2, NULL, "true",                                             \
     "o is rescaled only when a maximum grows by 2^8.")                                  \
   X(poly_exp2, COUNT, 1, 17, NULL, "4",                                                 \
-    "Of 16 exp2, how many by polynomial.")
+    "Of 16 exp2, how many by polynomial.")                                              \
+  X(narrow_diagonal, BOOL, 1, 2, NULL, "true",                                          \
+    "Narrower products where the diagonal cuts a tile.")
 
+/* An older caller's struct is shorter and is served.  Its last four bytes are never a field:
+ * they are `reserved` or padding, which nobody has set. */
 typedef struct attnc_schedule {
   size_t size;
   const char *template_name; /* "ref_fwd", "fwd_mma", "fwd_wgmma" */
 #define X(name, kind, least, most, names, example, what) int name;
   ATTNC_SCHEDULE_TABLE(X)
 #undef X
+  int reserved; /* 0 */
 } attnc_schedule;
 
 /* ---- compile: pure ---- */
@@ -155,7 +160,8 @@ ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_proble
                                           attnc_error *);
 
 /* The legal schedules for this problem and target, best first by the cost model, as a JSON
- * array of {template, fields of the schedule, shared, regs, cost}; `all` adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
+ * array of {template, the fields that it uses, shared, regs, blocks_per_sm, cost}; `all`
+ * adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
 ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
                                        const char *target, int all, char **json,
                                        attnc_error *);

@@ -47,10 +47,10 @@ Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", Sizes)
 # The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h (a test compares).
 SCHEDULE_FIELDS = ("block_m", "block_n", "num_stages", "num_warps", "q_in_regs", "p_in_smem",
                    "overlap", "pingpong", "scheduler", "cluster", "pack_gqa", "tma_store",
-                   "q_stages", "cross_tile", "skip_rescale", "poly_exp2")
+                   "q_stages", "cross_tile", "skip_rescale", "poly_exp2", "narrow_diagonal")
 SCHEDULE_NAMES = {"scheduler": ("grid", "persistent", "exact")}
 Schedule = struct("Schedule", SIZE, ("template_name", text),
-                  *((name, i32) for name in SCHEDULE_FIELDS))
+                  *((name, i32) for name in SCHEDULE_FIELDS), ("reserved", i32))
 CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),
                         ("text", text), ("ptx_version", text))
 TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (
