@@ -193,6 +193,18 @@ step_cluster_arrive(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+/* The grid that it waits for has run, and the dependent one has not started. */
+Stop
+step_grid(Exec *x, const Insn *i, uint32_t mask)
+{
+  (void)mask;
+  if (i->x.sub)
+    shadow_grid_trigger(x->shadow);
+  else
+    shadow_grid_wait(x->shadow, x->warp->id);
+  return GO;
+}
+
 static bool
 others_can_run(const Warp *w)
 {

@@ -89,7 +89,7 @@ void dec_hint(Dec *, const Res *policy);
   X(lane)                                                                                  \
   X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta) X(isspacep) X(math) \
       X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)           \
-          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(setmaxnreg) X(mapa) X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)   \
+          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(grid) X(setmaxnreg) X(mapa) X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)   \
               X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
                   X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
                       X(tma_store) X(tma_prefetch) X(tma_fence)                                      \

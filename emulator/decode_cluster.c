@@ -1,4 +1,4 @@
-/* Clusters: addresses in other CTAs, and the barrier of all. */
+/* Clusters: addresses in other CTAs, and the barrier of all; grids. */
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
@@ -49,6 +49,12 @@ void
 build_cluster_arrive(Dec *d)
 {
   emit_barrier(d, step_cluster_arrive)->x.sub = mod_is(&d->m, M_RELAXED);
+}
+
+void
+build_grid(Dec *d)
+{
+  dec_step(d, step_grid)->x.sub = (uint8_t)d->form->arg;
 }
 
 void

@@ -347,7 +347,9 @@ cuCtxSynchronize(void)
 {
   CUresult r;
   Device *d = dev_enter(&r);
-  if (d)
-    dev_leave(d);
+  if (!d)
+    return r;
+  stream_settle_all(d);
+  dev_leave(d);
   return r;
 }

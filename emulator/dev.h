@@ -12,7 +12,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MAX_DEVICES = 8 };
+enum { MAX_DEVICES = 8, DEFAULT_STREAMS = 3 };
 
 #define X(need, name, args) EXPORT CUresult name args;
 CUDA_ENTRY_TABLE(X)
@@ -38,7 +38,14 @@ struct CUmod_st {
   struct CUmod_st *next;
 };
 
+/* The launches at the end of a stream that the next one may overlap. */
+typedef struct Tail {
+  uint64_t pending[SHADOW_PENDING]; /* as in ShadowInfo */
+  int n, n_beyond;
+} Tail;
+
 struct CUstream_st {
+  Tail tail;
   struct CUstream_st *next;
 };
 
@@ -57,6 +64,7 @@ struct Device {
   uint64_t next_address, allocated;
   struct CUmod_st *modules;
   struct CUstream_st *streams;
+  Tail tails[DEFAULT_STREAMS];
   struct CUevent_st *events;
 };
 
@@ -73,6 +81,13 @@ CUresult dev_free(Device *, uint64_t address);
 /* n bytes at address are in one allocation: it, else NULL. */
 Alloc *dev_find(Device *, uint64_t address, uint64_t n);
 void dev_free_all(Device *);
+
+/* ---- streams; the device is locked ---- */
+Tail *stream_tail(Device *, CUstream); /* NULL: there is no such stream */
+void stream_settle_all(Device *);
+/* Before and after a launch: what it may overlap, and what may overlap it. */
+void stream_begin(const Tail *, Launch *);
+void stream_end(Tail *, const Launch *, CUresult);
 
 /* ---- modules; the device is locked ---- */
 CUresult module_load(Device *, const char *text, struct CUmod_st **, char *log, size_t n);

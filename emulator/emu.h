@@ -265,7 +265,12 @@ struct Launch {
   const Chip *chip;
   Settings set;
   uint32_t grid[3], block[3], cluster[3];
-  bool explicit_cluster;
+  bool explicit_cluster, programmatic; /* programmatic stream serialization */
+  uint64_t pending[SHADOW_PENDING]; /* launches that may still be running, as in ShadowInfo */
+  int n_pending, n_beyond;
+  uint64_t number; /* of this launch, once it has run */
+  bool waited;     /* every CTA has executed griddepcontrol.wait */
+  bool early;      /* every CTA has executed launch_dependents before */
   uint32_t dynamic;
   uint64_t ctas, clusters;
   uint8_t *params;

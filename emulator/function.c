@@ -251,7 +251,7 @@ cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   return cuLaunchKernelEx(&c, f, params, extra);
 }
 
-/* Launches run one after another, so that programmatic serialization changes nothing. */
+/* Launches run one after another; of those that might overlap the shadow knows. */
 static CUresult
 read_attributes(const CUlaunchConfig *c, Launch *l)
 {
@@ -259,7 +259,9 @@ read_attributes(const CUlaunchConfig *c, Launch *l)
     const CUlaunchAttributeValue *v = &c->attrs[i].value;
     switch (c->attrs[i].id) {
     case CU_LAUNCH_ATTRIBUTE_IGNORE:
+      break;
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+      l->programmatic = v->programmaticStreamSerializationAllowed != 0;
       break;
     case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
       if (!v->clusterDim.x || !v->clusterDim.y || !v->clusterDim.z)
@@ -282,16 +284,21 @@ cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **ex
     return CUDA_ERROR_INVALID_VALUE;
   if (extra)
     return CUDA_ERROR_NOT_SUPPORTED;
-  CUresult r = cuStreamSynchronize(c->hStream);
-  Device *d = r ? NULL : enter(f, &r);
+  CUresult r;
+  Device *d = enter(f, &r);
   if (!d)
     return r;
+  Tail *tail = stream_tail(d, c->hStream);
   Launch l = {.kernel = f->kernel,
               .grid = {c->gridDimX, c->gridDimY, c->gridDimZ},
               .block = {c->blockDimX, c->blockDimY, c->blockDimZ},
               .dynamic = c->sharedMemBytes};
-  r = read_attributes(c, &l);
-  r = r ? r : launch(d, &l, params);
+  r = tail ? read_attributes(c, &l) : CUDA_ERROR_INVALID_HANDLE;
+  if (!r) {
+    stream_begin(tail, &l);
+    r = launch(d, &l, params);
+    stream_end(tail, &l, r);
+  }
   dev_leave(d);
   return r;
 }

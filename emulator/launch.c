@@ -1,6 +1,7 @@
 #include "emulator/dev.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,8 +64,11 @@ new_shadow(Launch *l)
                      .warps = (int)((threads + LANES - 1) / LANES),
                      .smem_bytes = l->dynamic ? with_dynamic : k->shared_bytes,
                      .checks = l->set.checks,
+                     .n_pending = l->n_pending,
+                     .n_beyond = l->n_beyond,
                      .sink = report_shadow,
                      .user = l};
+  memcpy(info.pending, l->pending, sizeof info.pending);
   ShadowLaunch *s = shadow_launch_new(&info);
   free(line);
   return s;
@@ -90,6 +94,9 @@ launch_run(Launch *l)
   if (l->shadow && l->cost && l->told) {
     run_threads(l);
     stats_launch(l, now() - start);
+    l->number = shadow_launch_number(l->shadow);
+    l->waited = shadow_launch_waits(l->shadow) == l->ctas;
+    l->early = shadow_launch_triggers(l->shadow) == l->ctas;
   } else {
     atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
   }

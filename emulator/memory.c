@@ -150,6 +150,7 @@ cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t n)
   Device *d = dev_enter(&r);
   if (!d)
     return r;
+  stream_settle_all(d);
   Alloc *a = n ? dev_find(d, to, n) : NULL;
   if (n && (!a || !from))
     r = CUDA_ERROR_INVALID_VALUE;
@@ -168,6 +169,7 @@ cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t n)
   Device *d = dev_enter(&r);
   if (!d)
     return r;
+  stream_settle_all(d);
   Alloc *a = n ? dev_find(d, from, n) : NULL;
   if (n && (!a || !to))
     r = CUDA_ERROR_INVALID_VALUE;

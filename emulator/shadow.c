@@ -53,6 +53,24 @@ shadow_launch_counts(const ShadowLaunch *l)
 }
 
 uint64_t
+shadow_launch_number(const ShadowLaunch *l)
+{
+  return l->number;
+}
+
+uint64_t
+shadow_launch_waits(const ShadowLaunch *l)
+{
+  return atomic_load(&l->waits);
+}
+
+uint64_t
+shadow_launch_triggers(const ShadowLaunch *l)
+{
+  return atomic_load(&l->triggers);
+}
+
+uint64_t
 shadow_launch_errors(const ShadowLaunch *l)
 {
   return atomic_load(&l->errors);

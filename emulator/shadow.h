@@ -31,6 +31,7 @@
   X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
   X(START, "cluster-start", "a CTA of the cluster is reached that may not have started") \
   X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")        \
+  X(GRID, "grid-dependency", "two kernels of a stream, one writes, no griddepcontrol.wait") \
   X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
@@ -72,11 +73,14 @@ void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t fro
                      size_t n);
 bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
 
+enum { SHADOW_PENDING = 4 };
 typedef struct ShadowInfo {
   int insns;           /* instructions of the kernel */
   const int *line;     /* [insns] PTX line; copied */
   int warps;           /* per CTA, at most 32 */
   uint32_t smem_bytes; /* static + dynamic */
+  uint64_t pending[SHADOW_PENDING]; /* numbers of launches that may still be running */
+  int n_pending, n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
   bool checks;         /* false: counters alone, every hazard call returns at once */
   ShadowSink *sink;
   void *user;
@@ -86,6 +90,10 @@ ShadowLaunch *shadow_launch_new(const ShadowInfo *); /* NULL: out of memory */
 void shadow_launch_free(ShadowLaunch *);
 /* Sums of all CTAs that have ended. */
 const ShadowCount *shadow_launch_counts(const ShadowLaunch *);
+uint64_t shadow_launch_number(const ShadowLaunch *);
+/* CTAs with a griddepcontrol.wait; with launch_dependents before or without it. */
+uint64_t shadow_launch_waits(const ShadowLaunch *);
+uint64_t shadow_launch_triggers(const ShadowLaunch *);
 uint64_t shadow_launch_errors(const ShadowLaunch *); /* with repeated ones */
 
 Shadow *shadow_new(ShadowLaunch *); /* one per host thread; NULL: out of memory */
@@ -159,6 +167,8 @@ void shadow_commit(Shadow *, int warp, uint32_t mask);
 void shadow_wait(Shadow *, int warp, uint32_t mask, int n);
 /* fence.acq_rel / ld.acquire / st.release at gpu scope or wider, by this CTA. */
 void shadow_fence(Shadow *, int warp);
+void shadow_grid_wait(Shadow *, int warp); /* griddepcontrol */
+void shadow_grid_trigger(Shadow *);
 /* A source register row that some active lane has never written; reg is its name. */
 void shadow_undefined(Shadow *, int insn, int warp, uint32_t lanes, const char *reg);
 

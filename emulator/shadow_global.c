@@ -297,6 +297,34 @@ fast_read(const Shadow *s, Tags *tags, unsigned bytes, int insn)
   return true;
 }
 
+/* ---- the kernel before on the stream ---- */
+
+static bool
+overlaps(const Shadow *s, bool waited, uint64_t tag, const Place *p)
+{
+  const ShadowInfo *info = &s->launch->info;
+  int end = waited ? 1 + info->n_beyond : info->n_pending;
+  for (int i = waited; i < end; i++)
+    if (tag >> 54 == info->pending[i] % LAUNCHES && (tag >> 16 & 0xffff & p->bytes))
+      return true;
+  return false;
+}
+
+static void
+check_grid(Shadow *s, bool waited, const Tags *tags, const Place *p)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  bool reads = p->a->op == SHADOW_READ || p->a->op == SHADOW_COPY;
+  bool written = overlaps(s, waited, atomic_load(&tags->w), p);
+  if (!written && (reads || !overlaps(s, waited, atomic_load(&tags->r), p)))
+    return;
+  Report r = {SHADOW_GRID, p->a->insn, -1, p->a->warp, -1, p->lane, -1, p->addr};
+  shadow_report(s, &r,
+                "%s global memory at 0x%llx, which a kernel before it on the stream %s, and "
+                "may still be running: no griddepcontrol.wait that waits for it came before",
+                verbs[p->a->op], (unsigned long long)p->addr, written ? "writes" : "reads");
+}
+
 void
 shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
               const uint64_t *off)
@@ -312,6 +340,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
   bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
+  bool grids = s->launch->info.n_pending, waited = grids && shadow_grid_waited(s, a->warp);
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
@@ -324,6 +353,8 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
       return;
     last = off[l] / PAGE_BYTES;
     Tags *tags = &page->at[off[l] % PAGE_BYTES / 16];
+    if (grids)
+      check_grid(s, waited, tags, &p);
     if (!reads)
       touch_write(s, tags, &p);
     else if (!fast_read(s, tags, p.bytes, a->insn))

@@ -123,6 +123,7 @@ struct ShadowLaunch {
   uint64_t seen[SH_DEDUP];
   int n_seen;
   atomic_uint_fast64_t errors;
+  atomic_uint_fast64_t waits, triggers;
   atomic_uchar *fenced; /* [2^20 / 8] CTAs that executed a fence */
 };
 
@@ -159,6 +160,8 @@ struct Shadow {
   FarWord *words_far; /* [n_chunks] */
   bool touched_far;   /* it is in use */
   FarUse *uses;       /* [n_peers × SH_WARPS] */
+  uint32_t grid_wait[SH_WARPS]; /* time of a warp's griddepcontrol.wait; 0: none */
+  bool grid_waited, grid_triggered;
 };
 
 /* ---- shadow.c ---- */
@@ -183,6 +186,10 @@ void shadow_async_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 
 /* An access of a warp of another CTA against what this one's did. */
 void shadow_word_far(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+
+/* ---- shadow_grid.c ---- */
+/* Does the warp know of a griddepcontrol.wait? */
+bool shadow_grid_waited(const Shadow *, int warp);
 
 /* ---- shadow_cluster.c ---- */
 typedef struct Name {

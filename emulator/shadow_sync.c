@@ -18,6 +18,8 @@ shadow_sync_reset(Shadow *s)
 {
   s->time = 1;
   s->pending = 0;
+  s->grid_waited = s->grid_triggered = false;
+  memset(s->grid_wait, 0, sizeof s->grid_wait);
   memset(s->known, 0, sizeof s->known);
   for (int w = 0; w < SH_WARPS; w++)
     s->known[w].time[w] = SH_TIME_MAX; /* of itself */
@@ -81,6 +83,8 @@ restart_clock(Shadow *s)
   }
   if (s->n_peers)
     shadow_cluster_restart(s);
+  for (int w = 0; w < SH_WARPS; w++)
+    s->grid_wait[w] = s->grid_wait[w] != 0;
   for (int w = 0; w < s->warps; w++)
     update_least(s, w);
 }

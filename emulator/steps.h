@@ -21,7 +21,8 @@ extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_
 extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
     step_cp_commit, step_cp_wait;
 /* cluster.c */
-extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait;
+extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait,
+    step_grid;
 /* registers.c */
 extern Step step_setmaxnreg;
 /* mbarrier.c */

@@ -1,18 +1,57 @@
 #include "emulator/dev.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* 1 and 2 are the legacy and the per-thread default stream. */
-static bool
-is_stream(const Device *d, CUstream stream)
+Tail *
+stream_tail(Device *d, CUstream stream)
 {
   uintptr_t v = (uintptr_t)stream;
-  if (v <= 2)
-    return true;
-  const struct CUstream_st *s = d->streams;
+  if (v < DEFAULT_STREAMS)
+    return &d->tails[v];
+  struct CUstream_st *s = d->streams;
   while (s && s != stream)
     s = s->next;
-  return s != NULL;
+  return s ? &s->tail : NULL;
+}
+
+static bool
+is_stream(Device *d, CUstream stream)
+{
+  return stream_tail(d, stream) != NULL;
+}
+
+void
+stream_settle_all(Device *d)
+{
+  for (int i = 0; i < DEFAULT_STREAMS; i++)
+    d->tails[i].n = 0;
+  for (struct CUstream_st *s = d->streams; s; s = s->next)
+    s->tail.n = 0;
+}
+
+void
+stream_begin(const Tail *t, Launch *l)
+{
+  l->n_pending = l->programmatic ? t->n : 0;
+  l->n_beyond = l->programmatic ? t->n_beyond : 0;
+  memcpy(l->pending, t->pending, sizeof l->pending);
+}
+
+/* What this one may have overlapped the next one may too: even behind its wait if this one
+ * has not waited itself, and up to its wait if this one let it start before it waited. */
+void
+stream_end(Tail *t, const Launch *l, CUresult r)
+{
+  int n = l->waited && !l->early ? 0 : l->n_pending;
+  if (!l->number) /* it was refused */
+    return;
+  n = n < SHADOW_PENDING ? n : SHADOW_PENDING - 1;
+  t->n = r ? 0 : n + 1;
+  t->n_beyond = l->waited ? 0 : n;
+  t->pending[0] = l->number;
+  memcpy(t->pending + 1, l->pending, (size_t)n * sizeof *t->pending);
 }
 
 static bool
@@ -73,7 +112,10 @@ cuStreamSynchronize(CUstream stream)
 {
   CUresult r;
   Device *d = dev_enter(&r);
-  return d ? leave(d, is_stream(d, stream)) : r;
+  Tail *t = d ? stream_tail(d, stream) : NULL;
+  if (t)
+    t->n = 0;
+  return d ? leave(d, t) : r;
 }
 
 CUresult

@@ -31,7 +31,9 @@
   X("mbarrier", "text", "the state of an arrival is the phase's number")                 \
   X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")   \
   X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")     \
-  X("nanosleep griddepcontrol prefetch prefetchu", "choice", "nothing happens")          \
+  X("griddepcontrol", "choice", "kernels run one after another")                         \
+  X("nanosleep", "choice", "the turn is over")                                           \
+  X("prefetch prefetchu", "choice", "nothing happens")                                   \
   X("bar barrier", "text", "-")                                                          \
   X("membar fence", "choice", "memory is in order anyway")                               \
   X("ld st", "choice", "one order of all accesses; cache hints do nothing")              \

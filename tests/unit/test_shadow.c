@@ -49,7 +49,8 @@ start(Bench *b, bool checks)
   for (int i = 0; i < INSNS; i++)
     line[i] = 100 + i;
   memset(b, 0, sizeof *b);
-  ShadowInfo info = {INSNS, line, WARPS, 4096, checks, sink, &b->log};
+  ShadowInfo info = {.insns = INSNS, .line = line, .warps = WARPS, .smem_bytes = 4096,
+                     .checks = checks, .sink = sink, .user = &b->log};
   b->launch = shadow_launch_new(&info);
   b->s = shadow_new(b->launch);
   assert_non_null(b->s);
