@@ -10,6 +10,15 @@ const SchedInfo sched_info[SF_COUNT] = {
 #undef X
 };
 
+int
+sched_find(const char *name)
+{
+  for (int i = 0; i < SF_COUNT; i++)
+    if (!strcmp(sched_info[i].name, name))
+      return i;
+  return -1;
+}
+
 int *
 sched_at(attnc_schedule *s, int field)
 {
@@ -98,22 +107,74 @@ sched_list(Str *s, const attnc_schedule *x, bool json)
     int v = sched_get(x, i);
     if (!v)
       continue;
-    str_printf(s, json ? "%s\"%s\":" : "%s%s=", any ? json ? "," : " " : "", sched_info[i].name);
+    str_printf(s, json ? "%s\"%s\":" : "%s%s=", any ? json ? "," : " " : "",
+               sched_info[i].name);
     sched_put(s, i, v, json);
     any = true;
   }
 }
 
-bool
-sched_copy(attnc_schedule *to, const attnc_schedule *from)
+enum {
+  NO_FIELD = sizeof(int), /* bytes at the end of every version */
+  FIRST_VERSION = offsetof(attnc_schedule, q_in_regs) + sizeof(int) + NO_FIELD,
+};
+_Static_assert(offsetof(attnc_schedule, reserved) + NO_FIELD <= sizeof(attnc_schedule),
+               "the last field lies before the last four bytes");
+
+/* Bytes of a newer caller's fields are 0. */
+static bool
+rest_is_zero(const attnc_schedule *s)
 {
-  size_t least = offsetof(attnc_schedule, p_in_smem), n = from->size;
-  if (n < least)
-    return false;
-  *to = (attnc_schedule){ .size = sizeof *to };
-  memcpy(to, from, n < sizeof *to ? n : sizeof *to);
-  to->size = sizeof *to;
+  const char *bytes = (const char *)s;
+  for (size_t i = sizeof *s - NO_FIELD; i + NO_FIELD < s->size; i++)
+    if (bytes[i])
+      return false;
   return true;
+}
+
+static attnc_status
+check_values(const attnc_schedule *s, attnc_error *e)
+{
+  for (int i = 0; i < SF_COUNT; i++) {
+    const SchedInfo *f = &sched_info[i];
+    int v = sched_get(s, i);
+    if (v && (v < f->least || v > f->most))
+      return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.%s is %d, neither 0 nor %d … %d",
+                     f->name, v, f->least, f->most);
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+sched_copy(attnc_schedule *to, const attnc_schedule *from, attnc_error *e)
+{
+  size_t n = from->size;
+  if (n < FIRST_VERSION)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
+  if (!rest_is_zero(from))
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc_schedule sets a field that this library does not know");
+  *to = (attnc_schedule){ .size = sizeof *to };
+  memcpy(to, from, (n < sizeof *to ? n : sizeof *to) - NO_FIELD);
+  to->size = sizeof *to;
+  return check_values(to, e);
+}
+
+bool
+sched_asks(const attnc_schedule *s)
+{
+  static const attnc_schedule nothing = { .size = sizeof nothing };
+  return s->template_name || !sched_agrees(s, &nothing);
+}
+
+void
+sched_merge(attnc_schedule *to, const attnc_schedule *from)
+{
+  if (!to->template_name)
+    to->template_name = from->template_name;
+  for (int i = 0; i < SF_COUNT; i++)
+    if (!sched_get(to, i))
+      *sched_at(to, i) = sched_get(from, i);
 }
 
 bool

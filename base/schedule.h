@@ -5,6 +5,7 @@
 #ifndef ATTNC_BASE_SCHEDULE_H
 #define ATTNC_BASE_SCHEDULE_H
 
+#include "base/err.h"
 #include "base/str.h"
 
 #include <attnc/attnc.h>
@@ -31,6 +32,8 @@ typedef struct SchedInfo {
 } SchedInfo;
 extern const SchedInfo sched_info[SF_COUNT];
 
+/* -1: there is no field of that name. */
+int sched_find(const char *name);
 int *sched_at(attnc_schedule *, int field);
 int sched_get(const attnc_schedule *, int field);
 /* The value as it is written: 128, true, persistent; JSON has names in quotes. */
@@ -43,8 +46,14 @@ const char *sched_name(int field, int n, size_t *len);
 void sched_allowed(Str *, int field);
 /* "block_m=128 block_n=64 …" of the fields that are set; JSON: `"block_m":128,…`. */
 void sched_list(Str *, const attnc_schedule *, bool json);
-/* Of a caller who may be older: fields past its `size` are 0.  False: no size is set. */
-bool sched_copy(attnc_schedule *to, const attnc_schedule *from);
+/* Of a caller who may be older, whose struct ends sooner: what it has not is 0.
+ * ATTNC_ERR_USAGE: no size is set, a value that its field cannot have, or a newer caller
+ * sets a field that is not known here. */
+attnc_status sched_copy(attnc_schedule *to, const attnc_schedule *from, attnc_error *);
+/* Is a field or the template set? */
+bool sched_asks(const attnc_schedule *);
+/* Fields that `to` leaves open are taken from `from`. */
+void sched_merge(attnc_schedule *to, const attnc_schedule *from);
 /* Every field that `want` sets is so in `have`, and so is its template. */
 bool sched_agrees(const attnc_schedule *want, const attnc_schedule *have);
 

@@ -6,7 +6,8 @@
 
 #include <jansson.h>
 
-/* Booleans may be 1 and 2, as they once were.  0: absent, null, or no such value. */
+/* 0: absent, null, or no value of this field.  Booleans may be 1 and 2, and what is open 0,
+ * as they once were. */
 static inline int
 sched_from_json(int field, const json_t *j)
 {
@@ -18,7 +19,8 @@ sched_from_json(int field, const json_t *j)
     sched_parse(field, json_string_value(j), &value);
   if (!json_is_integer(j) || f->kind == SK_ENUM)
     return value;
-  json_int_t v = json_integer_value(j) + (f->kind == SK_COUNT);
+  json_int_t v = json_integer_value(j);
+  v += f->kind == SK_COUNT && v >= 0 && v <= f->most;
   return v >= f->least && v <= f->most ? (int)v : 0;
 }
 
@@ -35,11 +37,19 @@ sched_to_json(int field, int value)
   return json_stringn(name ? name : "", n);
 }
 
-static inline void
+/* False if a field is there and has no value of its kind; it is left open then. */
+static inline bool
 sched_read_json(attnc_schedule *s, const json_t *j)
 {
-  for (int i = 0; i < SF_COUNT; i++)
-    *sched_at(s, i) = sched_from_json(i, json_object_get(j, sched_info[i].name));
+  bool sound = true;
+  for (int i = 0; i < SF_COUNT; i++) {
+    const json_t *value = json_object_get(j, sched_info[i].name);
+    int v = *sched_at(s, i) = sched_from_json(i, value);
+    bool open = !value || json_is_null(value) ||
+                (json_is_integer(value) && !json_integer_value(value));
+    sound = sound && (v || open);
+  }
+  return sound;
 }
 
 static inline void

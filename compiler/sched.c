@@ -78,8 +78,16 @@ sched_matches(const Sched *s, const attnc_schedule *w)
   return sched_agrees(w, &x);
 }
 
-/* What is asked for by name need not lie in the space that is searched: a request that sets
- * every field of the template is taken as it is, if it is legal. */
+/* The schedule with what is asked for in the place of its own. */
+static Sched
+changed(const Sched *s, const attnc_schedule *w)
+{
+  attnc_schedule own = sched_public(s), x = *w;
+  sched_merge(&x, &own);
+  return as_sched(s->tmpl, &x);
+}
+
+/* A request that sets every field of the template is taken as it is, if it is legal. */
 static bool
 complete(const Template *t, const attnc_schedule *w)
 {
@@ -140,6 +148,21 @@ consider(Search *s, const Sched *x)
   s->cycles = cycles;
 }
 
+/* The template's schedules that have what is asked for; where no legal one has it, what is
+ * asked for need not lie in the space: each is changed by it. */
+static void
+search_space(Search *s, const Template *t, bool change)
+{
+  Sched x = t->initial(&s->c), y;
+  for (int n = 0; n == 0 || t->space(&s->c, n - 1, &x); n++)
+    if (change) {
+      y = changed(&x, s->want);
+      consider(s, &y);
+    } else if (sched_matches(&x, s->want)) {
+      consider(s, &x);
+    }
+}
+
 static void
 search_template(Search *s, const Template *t)
 {
@@ -150,7 +173,8 @@ search_template(Search *s, const Template *t)
   if (!t->applicable(&s->c, no_reason, s))
     return;
   if (other >= 0) {
-    no_reason(s, arena_printf(s->arena, "%s has no field '%s'", t->name, sched_info[other].name));
+    no_reason(s, arena_printf(s->arena, "%s has no field '%s'", t->name,
+                              sched_info[other].name));
     return;
   }
   if (complete(t, s->want)) {
@@ -158,29 +182,9 @@ search_template(Search *s, const Template *t)
     consider(s, &x);
     return;
   }
-  x = t->initial(&s->c);
-  if (sched_matches(&x, s->want))
-    consider(s, &x);
-  for (int n = 0; t->space(&s->c, n, &x); n++)
-    if (sched_matches(&x, s->want))
-      consider(s, &x);
-}
-
-static void
-merge_pin(attnc_schedule *w, const Pin *p)
-{
-  if (!w->template_name)
-    w->template_name = p->template_name;
-#define X(name, ...) w->name = w->name ? w->name : p->name;
-  ATTNC_SCHEDULE_TABLE(X)
-#undef X
-}
-
-static bool
-asks_something(const attnc_schedule *w)
-{
-  static const attnc_schedule nothing = { .size = sizeof nothing };
-  return w->template_name || !sched_agrees(w, &nothing);
+  search_space(s, t, false);
+  if (!s->found)
+    search_space(s, t, true);
 }
 
 /* The first applicable template's own default: what is asked for when nothing is known of
@@ -202,7 +206,7 @@ static attnc_status
 choose(Search *s, const char **source, attnc_error *err)
 {
   bool sized = s->c.sq > 0 && s->c.b > 0 && s->c.h > 0;
-  bool asked = asks_something(s->want);
+  bool asked = sched_asks(s->want);
   if (s->want->template_name && !template_find(s->want->template_name))
     return err_set(err, ATTNC_ERR_UNSUPPORTED, "there is no template '%s'",
                    s->want->template_name);
@@ -223,11 +227,11 @@ gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *targe
              attnc_error *err)
 {
   attnc_schedule w = { .size = sizeof w };
-  if (want && !sched_copy(&w, want))
-    return err_set(err, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
+  if (want)
+    TRY(sched_copy(&w, want, err));
   const Pin *pin = spec_pin(spec, target->name, w.template_name);
   if (pin)
-    merge_pin(&w, pin);
+    sched_merge(&w, &pin->how);
   Search s = { .c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0) };
   if (!s.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");

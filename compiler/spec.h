@@ -39,10 +39,8 @@ extern const char *const specialize_names[SPECIALIZE_COUNT];
 
 /* A pinned schedule of the spec: 0 (NULL) in a field leaves it to tuning. */
 typedef struct Pin {
-  const char *arch, *template_name;
-#define X(name, ...) int name; /* as attnc_schedule */
-  ATTNC_SCHEDULE_TABLE(X)
-#undef X
+  const char *arch;
+  attnc_schedule how;
   Place place;
 } Pin;
 

@@ -2,6 +2,7 @@
  * fault is reported before the load fails. */
 #include "compiler/spec_load.h"
 
+#include "base/schedule.h"
 #include "compiler/target.h"
 
 #include <math.h>
@@ -28,7 +29,7 @@ const Field pin_fields[] = {
 #define FT_OF_ENUM  FT_CHOICE
 #define FT_OF_COUNT FT_TALLY
 #define X(name, kind, least, most, names, example, what)                                 \
-  {#name, FT_OF_##kind, false, NULL, least, most, 1, names, AT(name), what, example},
+  {#name, FT_OF_##kind, false, NULL, least, most, 1, names, AT(how.name), what, example},
     ATTNC_SCHEDULE_TABLE(X)
 #undef X
 };
@@ -255,7 +256,7 @@ read_tally(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     *(int *)to = n + 1;
 }
 
-enum { MAX_WORDS = 4 };
+enum { MAX_WORDS = 8 };
 
 static int
 split_words(SpecLoad *l, const Field *f, const char *words[MAX_WORDS])
@@ -403,16 +404,9 @@ covers(const Pin *a, const Pin *b)
 {
   bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
   bool name =
-      !a->template_name || (b->template_name && str_eq(a->template_name, b->template_name));
+      !a->how.template_name ||
+      (b->how.template_name && str_eq(a->how.template_name, b->how.template_name));
   return arch && name;
-}
-
-static bool
-pins_something(const Pin *p)
-{
-#define X(name, ...) || p->name
-  return p->template_name ATTNC_SCHEDULE_TABLE(X);
-#undef X
 }
 
 /* Reads map i; a faulty one keeps line 0 and is not compared with. */
@@ -423,7 +417,7 @@ read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
   if (!spec_value_is(l, node, DOC_MAP, "a map"))
     return;
   read_fields(l, &pin_keys, node, &pins[i]);
-  if (l->errors == before && !pins_something(&pins[i]))
+  if (l->errors == before && !sched_asks(&pins[i].how))
     spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
   if (l->errors != before)
     return;

@@ -36,7 +36,7 @@ typedef enum FieldType {
   FT_BOOL,
   FT_FLAG, /* a bool that may be left open: 0 open, 1 false, 2 true */
   FT_CHOICE, /* a word that may be left open: 0 open, 1 the first */
-  FT_TALLY,  /* a number that may be left open: 0 open, 1 none */
+  FT_TALLY, /* a number that may be 0 or left open: 0 open, 1 none */
   FT_ENUM,
   FT_WINDOW,
   FT_SCALE,

@@ -139,15 +139,11 @@ put_pin(Str *out, const Pin *p)
 {
   str_printf(out, "{\"line\": %d", p->place.line);
   put_open_text(out, "arch", p->arch);
-  put_open_text(out, "template", p->template_name);
-  attnc_schedule x = {.size = sizeof x};
-#define X(name, ...) x.name = p->name;
-  ATTNC_SCHEDULE_TABLE(X)
-#undef X
+  put_open_text(out, "template", p->how.template_name);
   for (int i = 0; i < SF_COUNT; i++) {
     str_printf(out, ", \"%s\": ", sched_info[i].name);
-    if (sched_get(&x, i))
-      sched_put(out, i, sched_get(&x, i), true);
+    if (sched_get(&p->how, i))
+      sched_put(out, i, sched_get(&p->how, i), true);
     else
       str_put(out, "null");
   }

@@ -127,8 +127,8 @@ put_type(Str *out, const Field *f)
 static bool
 is_json(FieldType t)
 {
-  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_FLAG || t == FT_TALLY || t == FT_WINDOW ||
-         t == FT_SCALE;
+  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_FLAG || t == FT_TALLY ||
+         t == FT_WINDOW || t == FT_SCALE;
 }
 
 static bool

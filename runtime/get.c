@@ -43,8 +43,7 @@ copy_want(Request *r, const attnc_schedule *want, attnc_error *e)
 {
   if (!want)
     return ATTNC_OK;
-  if (!sched_copy(&r->want, want))
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
+  TRY(sched_copy(&r->want, want, e));
   r->has_want = true;
   if (!want->template_name)
     return ATTNC_OK;

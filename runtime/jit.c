@@ -97,22 +97,11 @@ pick_target(const JitAsk *a, const Target **out, attnc_error *e)
 
 /* ---- the schedule ---- */
 
-static attnc_schedule
-of_pin(const Pin *p)
-{
-  attnc_schedule s = { .size = sizeof s, .template_name = p->template_name };
-#define X(name, ...) s.name = p->name;
-  ATTNC_SCHEDULE_TABLE(X)
-#undef X
-  return s;
-}
-
 /* What the spec or the caller pins is not tuned away. */
 static bool
 keeps_pins(const attnc_schedule *s, const Pin *pin, const attnc_schedule *want)
 {
-  attnc_schedule pinned = pin ? of_pin(pin) : (attnc_schedule){ .size = sizeof pinned };
-  return sched_agrees(&pinned, s) && (!want || sched_agrees(want, s));
+  return (!pin || sched_agrees(&pin->how, s)) && (!want || sched_agrees(want, s));
 }
 
 /* A schedule of the table that is legal here; no other is consulted. */

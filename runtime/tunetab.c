@@ -2,9 +2,9 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "base/schedule_json.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/schedule_json.h"
 #include "base/str.h"
 
 #include <ctype.h>
@@ -82,15 +82,29 @@ text_of(const json_t *o, const char *key)
   return s ? s : "";
 }
 
+/* Nothing but what is known here: a later version's schedule is not half taken. */
+static bool
+read_schedule(attnc_schedule *s, json_t *j)
+{
+  const char *name;
+  json_t *value;
+  s->size = sizeof *s;
+  json_object_foreach (j, name, value)
+    if (sched_find(name) < 0 && !str_eq(name, "template"))
+      return false;
+  return sched_read_json(s, j);
+}
+
 static bool
 read_record(Arena *arena, const json_t *line, const char *device, Record *r)
 {
-  const json_t *schedule = json_object_get(line, "schedule");
+  json_t *schedule = json_object_get(line, "schedule");
   const json_t *bucket = json_object_get(line, "bucket");
   if (!str_eq(text_of(line, "schema"), SCHEMA) ||
       !str_eq(text_of(line, "device"), device) ||
       !str_eq(text_of(line, "validity"), "correct") || json_array_size(bucket) != 3 ||
-      strlen(text_of(schedule, "template")) >= TUNE_TEMPLATE)
+      strlen(text_of(schedule, "template")) >= TUNE_TEMPLATE ||
+      !read_schedule(&r->schedule, schedule))
     return false;
   for (size_t i = 0; i < 3; i++)
     r->bucket[i] = (int)json_integer_value(json_array_get(bucket, i));
@@ -98,8 +112,6 @@ read_record(Arena *arena, const json_t *line, const char *device, Record *r)
   r->op = arena_strdup(arena, text_of(line, "op"));
   r->template_name = arena_strdup(arena, text_of(schedule, "template"));
   r->value = json_number_value(json_object_get(line, "value"));
-  r->schedule.size = sizeof r->schedule;
-  sched_read_json(&r->schedule, schedule);
   return r->spec_hash && r->op && r->template_name && *r->template_name;
 }
 

@@ -88,7 +88,7 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
   (void)s;
   (void)target;
   (void)template_name;
-  pin = (Pin){ .block_m = fake.pinned_m };
+  pin = (Pin){ .how.block_m = fake.pinned_m };
   return fake.pinned_m ? &pin : NULL;
 }
 

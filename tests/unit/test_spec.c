@@ -198,19 +198,19 @@ pins(void **state)
                             "  - {num_warps: 8, num_stages: 3, q_in_regs: true}\n");
   (void)state;
   assert_int_equal(s->n_pins, 3);
-  assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->block_m, 128);
+  assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->how.block_m, 128);
   assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->place.line, 6);
-  assert_int_equal(spec_pin(s, "sm_90", NULL)->block_m, 128);
-  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->block_n, 32);
-  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->q_in_regs, 1);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->num_warps, 8);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->num_stages, 3);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->q_in_regs, 2);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->block_m, 0);
+  assert_int_equal(spec_pin(s, "sm_90", NULL)->how.block_m, 128);
+  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->how.block_n, 32);
+  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->how.q_in_regs, 1);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.num_warps, 8);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.num_stages, 3);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.q_in_regs, 2);
+  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.block_m, 0);
   attnc_spec_release(s);
   s = load(BASE "schedule: {arch: sm_80, block_m: 64}\n");
   assert_null(spec_pin(s, "sm_86", NULL));
-  assert_int_equal(spec_pin(s, "sm_80", "any")->block_m, 64);
+  assert_int_equal(spec_pin(s, "sm_80", "any")->how.block_m, 64);
   attnc_spec_release(s);
 }
 
