@@ -78,7 +78,7 @@ class Body:
         self.count = dict.fromkeys("phrd", 0)
         self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
         self.tid, self.i = self.new("r"), self.new("d")
-        self.out, self.maps, self.suffix = {}, [], ""
+        self.out, self.maps, self.suffix, self.directives = {}, [], "", []
 
     def new(self, kind):
         """A fresh register: of a class, or of what a type needs."""
@@ -168,7 +168,7 @@ class Body:
         head = [f".version {self.version // 10}.{self.version % 10}",
                 f".target sm_{self.sm}{self.suffix}", ".address_size 64", *self.globals,
                 ".visible .entry golden(" +
-                ", ".join(parameters) + ")", "{"]
+                ", ".join(parameters) + ")", *self.directives, "{"]
         head += [f"  .reg .{DECLARE[c]} %{c}<{k}>;" for c, k in self.count.items() if k]
         text = "\n".join([*head, *self.locals, *self.lines, "  ret;", "}", ""])
         return Kernel(self.name, tuple(forms), self.sm, text, self.n // self.block, self.block,

@@ -6,7 +6,7 @@ without a row is an error: an instruction that the emulator learns needs its lin
 """
 from typing import Callable, NamedTuple, Optional
 
-from . import matrices, memory, registers, tensors, warps, wgmma
+from . import clusters, matrices, memory, registers, tensors, warps, wgmma
 from .forms import instances, read
 
 
@@ -61,9 +61,13 @@ ROWS = [
     # memory
     Row("ld", memory.build_ld, 128), Row("st", memory.build_st, 128),
     Row("atom", memory.build_atom, 256), Row("red", memory.build_atom, 256),
+    Row("mapa", clusters.build_mapa, 256), Row("getctarank", clusters.build_ctarank, 256),
+    Row("mbarrier shared::cluster", clusters.build_mbarrier, 256),
     Row("cp tensor prefetch", tensors.build_quiet, 256),
     Row("cp tensor bulk_group", tensors.build_store, 256),
     Row("cp tensor", tensors.build_load, 256),
+    Row("cp multicast::cluster", clusters.build_multicast, 256),
+    Row("cp shared::cluster shared::cta", clusters.build_send, 256),
     Row("cp commit_group", memory.build_cp_wait, 128),
     Row("cp wait_group", memory.build_cp_wait, 128),
     Row("cp wait_all", memory.build_cp_wait, 128),
@@ -73,6 +77,7 @@ ROWS = [
     Row("match", warps.build_match), Row("redux", warps.build_redux),
     Row("elect", warps.build_mask), Row("activemask", warps.build_mask),
     Row("bar warp", warps.build_warp_sync, 128),
+    Row("barrier cluster", clusters.build_barrier, 256),
     Row("bar red", warps.build_bar_red, 512), Row("barrier red", warps.build_bar_red, 512),
     Row("bar arrive", warps.build_arrive, 256), Row("barrier arrive", warps.build_arrive, 256),
     Row("bar sync", warps.build_barrier, 256), Row("barrier sync", warps.build_barrier, 256),
@@ -81,6 +86,7 @@ ROWS = [
     Row("bra", warps.build_bra, 256), Row("brx", warps.build_brx, 256),
     Row("ret", warps.build_exit, 256), Row("exit", warps.build_exit, 256),
     Row("nanosleep", warps.build_nothing, 128), Row("griddepcontrol", warps.build_nothing, 128),
+    Row("setmaxnreg", clusters.build_setmaxnreg, 128),
     Row("prefetch tensormap", tensors.build_quiet, 256),
     Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
     Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
