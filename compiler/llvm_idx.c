@@ -276,14 +276,16 @@ team_thread(Lo *lo)
   return r->teams > 1 ? LLVMBuildURem(lo->hb, tid, k32(lo, 32 * r->warps), "") : tid;
 }
 
+/* redux leaves its result in a uniform register, so that what is built on it (descriptors,
+ * barrier numbers) stays on the uniform path; a shuffle does not (ptxas 13.0: 16 moves a
+ * tile). */
 static V
 warp_number(Lo *lo)
 {
   V tid = special(lo, "mov.u32 $0, %tid.x;"), warp = shr_k(lo, tid, 5);
   LLVMBuilderRef b = lo->b;
   lo->b = lo->hb;
-  V same = asm_1(lo, ASM_EFFECT, "shfl.sync.idx.b32 $0, $1, 0, 31, -1;", "=r,r", lo->i32,
-                 &warp, 1);
+  V same = asm_1(lo, ASM_EFFECT, "redux.sync.or.b32 $0, $1, -1;", "=r,r", lo->i32, &warp, 1);
   lo->b = b;
   return same;
 }

@@ -104,6 +104,7 @@ static Lowering *const lowerings[OP_COUNT] = {
   [OP_ROW_PART] = lower_row_part,
   [OP_ROW_JOIN] = lower_row_join,
   [OP_ROW_DOT] = lower_row_dot,
+  [OP_WIDEN] = lower_widen,
   [OP_CVT] = lower_cvt,
   [OP_GET] = lower_get,
   [OP_PUT] = lower_put,

@@ -243,6 +243,15 @@ lower_row_dot(Lo *lo, const Op *op)
   out[0] = x;
 }
 
+void
+lower_widen(Lo *lo, const Op *op)
+{
+  int n, old = op->in[0]->cols / 8 * 4, wide = op->out->cols / 8 * 4;
+  V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
+  for (int i = 0; i < n; i++)
+    out[i] = i % wide < old ? x[i / wide * old + i % wide] : kf(lo, op->k);
+}
+
 /* fp32 pairs of neighbouring columns become one register: the A operand as it stands. */
 void
 lower_cvt(Lo *lo, const Op *op)

@@ -242,6 +242,7 @@ opnd_itself(Opnd x)
 #define I_OPND(x)                                                                        \
   _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
 
+Tile t_widen(Tb *, Tile, int cols, double k); /* more columns, each k */
 Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
 Idx t_any_not1(Tb *, Tile);               /* does a lane of the warp hold a value that is not 1 */
 
@@ -299,6 +300,7 @@ typedef struct Visit {
   int span;
 } Visit;
 
+Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
 Visit w_first(const Walk *);
 Walk w_rest(const Walk *); /* all but the first */

@@ -27,6 +27,12 @@ end_of(const Mask *m, Idx q)
   return i_max(0, i_min(m->sk, edge(m, q, (int64_t)m->band.hi + 1)));
 }
 
+Idx
+w_end(const Mask *m, Idx q)
+{
+  return end_of(m, q);
+}
+
 static Idx
 start_of(const Mask *m, Idx q)
 {

@@ -250,6 +250,17 @@ t_cvt(Tb *t, Tile x, Dtype ty)
   return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
 }
 
+Tile
+t_widen(Tb *t, Tile x, int cols, double k)
+{
+  need_fp32(t, x, "widen");
+  if (x->lay != LAY_FRAG || cols < x->cols || cols % 8)
+    t_fail(t, "widen: %%%d to %d columns", x->id, cols);
+  Op *op = emit1(t, OP_WIDEN, x);
+  op->k = k;
+  return result(t, op, x->rows, cols, DT_F32, LAY_FRAG);
+}
+
 static void
 readable(Tb *t, Smem s)
 {

@@ -4,6 +4,9 @@
 #include "templates/hopper.h"
 #include "templates/softmax.h"
 
+#include <limits.h>
+#include <math.h>
+
 typedef struct Cta {
   const Fwd *p;
   const Sched *s;
@@ -118,13 +121,39 @@ rescale(Tb *t, const Cta *c, Mine *my, Tile shrink)
     *my->acc = t_mul(t, *my->acc, shrink);
 }
 
+static Tile
+scores(Tb *t, Smem q, Smem k)
+{
+  Tile x = t_dot(t, q, s_trans(k));
+  return t_wait(t, x);
+}
+
+/* Where no row of this warpgroup sees more than the first half of the keys: their products
+ * alone; the others are masked in any case. */
+static Tile
+narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
+{
+  int bn = c->s->bn, group = c->s->pack ? c->p->spec->group_size : 1;
+  Idx q = i_min(i_div(i_add(my->q0, 63), group), i_sub(c->p->sq, 1));
+  Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
+  Tile none = t_zero(t, 64, bn);
+  Tile *x = t_var(t, none);
+  T_IF (t, i_le(seen, bn / 2)) {
+    Tile half = scores(t, my->q, s_rows(k, i_int(0), bn / 2));
+    *x = t_widen(t, half, bn, -INFINITY);
+  }
+  T_IF (t, i_lt(bn / 2, seen))
+    *x = scores(t, my->q, k);
+  return *x;
+}
+
 /* The first tile's scores. */
 static Tile
-first(Tb *t, const Cta *c, Smem q)
+first(Tb *t, const Cta *c, const Mine *my, Visit j)
 {
   Slot k = t_take(t, c->k);
-  Tile x = t_dot(t, q, s_trans(k.s));
-  x = t_wait(t, x);
+  bool narrow = c->s->narrow && j.masked && c->p->mask.band.hi != INT_MAX;
+  Tile x = narrow ? narrow_scores(t, c, my, k.s, j) : scores(t, my->q, k.s);
   t_release(t, k);
   return x;
 }
@@ -169,7 +198,7 @@ last(Tb *t, const Cta *c, Mine *my)
 /* The last PV beside the first scores of the next block of work: after the last one, of one
  * that nobody needs, so that no branch stands around the products. */
 static void
-last_and_first(Tb *t, const Cta *c, Mine *my, Tile *scores)
+last_and_first(Tb *t, const Cta *c, Mine *my, Tile *next)
 {
   Slot q = t_peek(t, c->q), k = t_take(t, c->k);
   Smem mine = team_rows(t, q.s, c->p->d);
@@ -178,7 +207,7 @@ last_and_first(Tb *t, const Cta *c, Mine *my, Tile *scores)
   Slot v = t_take(t, c->v);
   *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
   t_turn_pass(t, c->turn);
-  *scores = t_wait(t, x);
+  *next = t_wait(t, x);
   t_release(t, k);
   *my->acc = t_wait(t, *my->acc);
   t_release(t, v);
@@ -238,19 +267,20 @@ mine(Tb *t, const Cta *c, const Work *w)
   return my;
 }
 
-/* A block of work; *scores are those of its first tile if the block before made them. */
+/* A block of work; *ready are the scores of its first tile if the block before made them. */
 static void
-compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *scores)
+compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
 {
   Work w = work(t, c->p, c->s, all, i);
   Walk kv = work_keys(c->p, c->s, &w), rest = w_rest(&kv);
   Mine my = mine(t, c, &w);
-  Tile x = scores ? *scores : first(t, c, my.q);
-  begin(t, c, &my, x, w_first(&kv));
+  Visit j0 = w_first(&kv);
+  Tile x = ready ? *ready : first(t, c, &my, j0);
+  begin(t, c, &my, x, j0);
   T_FOR_TILES (t, j, &rest)
     step(t, c, &my, j);
-  if (scores)
-    last_and_first(t, c, &my, scores);
+  if (ready)
+    last_and_first(t, c, &my, ready);
   else
     last(t, c, &my);
   finish(t, c, &my);
@@ -271,16 +301,17 @@ compute_plain(Tb *t, const Cta *c, const Works *all, Idx i)
 static void
 compute_all(Tb *t, const Cta *c, const Works *all)
 {
-  Tile *scores = NULL;
+  Tile *ready = NULL;
   t_turn_start(t, c->turn);
   if (c->s->cross_tile) {
-    Slot q = t_peek(t, c->q);
-    Tile x = first(t, c, team_rows(t, q.s, c->p->d));
-    scores = t_var(t, x);
+    Slot q = t_peek(t, c->q), k = t_take(t, c->k);
+    Tile x = scores(t, team_rows(t, q.s, c->p->d), k.s);
+    t_release(t, k);
+    ready = t_var(t, x);
   }
   T_FOR (t, i, all->span) {
     if (c->s->overlap)
-      compute(t, c, all, i, scores);
+      compute(t, c, all, i, ready);
     else
       compute_plain(t, c, all, i);
   }
@@ -338,7 +369,8 @@ const Template fwd_wgmma = {
   .revision = 1,
   .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
             1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa | 1u << SF_tma_store |
-            1u << SF_q_stages | 1u << SF_cross_tile | 1u << SF_skip_rescale | 1u << SF_poly_exp2,
+            1u << SF_q_stages | 1u << SF_cross_tile | 1u << SF_skip_rescale | 1u << SF_poly_exp2 |
+            1u << SF_narrow_diagonal,
   .applicable = hopper_applicable,
   .space = hopper_space,
   .refuse = hopper_refuse,

@@ -4,6 +4,7 @@
 
 enum {
   L2_SECTION = 32 << 20, /* bytes of K and V that stay in the L2 cache of 50 MB */
+  PER_TILE = 90, /* instructions of a warp and tile whatever its size: addresses, barriers */
   OTHERS = 32,           /* registers besides O, S and P: ptxas 13.0 never spilled with them */
 };
 
@@ -152,6 +153,8 @@ refuse_shape(const Sched *s, Arena *a)
     return arena_printf(a, "poly_exp2 %d is not in 0 … 16", s->poly);
   if (s->cross_tile && (!s->overlap || s->q_stages < 2))
     return arena_strdup(a, "cross_tile takes overlap and q_stages 2");
+  if (s->narrow && (!s->overlap || s->cross_tile || s->bn % 16))
+    return arena_strdup(a, "narrow_diagonal takes overlap, and a first tile of its own");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return arena_strdup(a, "q_stages 2 has no use where a CTA has one block of queries");
   return NULL;
@@ -206,7 +209,7 @@ tile_clocks(const Case *c, const Sched *s, bool masked)
   return (Clocks){
     .mma = m * n * (d + dv) / 2048,
     .mufu = m * n * (1 - poly) / 16,
-    .issue = m * n * per / 128 + rescale * m * dv / 128,
+    .issue = m * n * per / 128 + rescale * m * dv / 128 + m / 64 * PER_TILE,
     .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
     .load = kv / (36 * s->cluster),
   };
