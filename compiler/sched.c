@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "compiler/gen.h"
 
+#include <limits.h>
 #include <string.h>
 
 Case
@@ -154,7 +155,8 @@ static void
 search_space(Search *s, const Template *t, bool change)
 {
   Sched x = t->initial(&s->c), y;
-  for (int n = 0; n == 0 || t->space(&s->c, n - 1, &x); n++)
+  int most = t->core && !sched_asks(s->want) ? t->core : INT_MAX;
+  for (int n = 0; n <= most && (n == 0 || t->space(&s->c, n - 1, &x)); n++)
     if (change) {
       y = changed(&x, s->want);
       consider(s, &y);

@@ -75,6 +75,7 @@ typedef struct Template {
   bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
   /* The n-th point of the whole space, legal or not; false past the end. */
   bool (*space)(const Case *, int n, Sched *);
+  int core; /* points from the first on among which the cost model chooses; 0: all of them */
   /* NULL if this schedule is legal, else the limit that refuses it, in the arena. */
   const char *(*refuse)(const Case *, const Sched *, Arena *);
   SchedCost (*cost)(const Case *, const Sched *);

@@ -48,7 +48,7 @@ fwd_tiles(const Case *c, int bm, int bn)
   FwdTiles n = { 0 };
   Band band = spec_band(c->spec);
   double shift = band.bottom_right ? (double)(c->sk - c->sq) : 0, sk = (double)c->sk;
-  int64_t step = (c->sq / bm) / 64 + 1; /* a sample of the blocks is enough */
+  int64_t step = (c->sq / bm) / 16 + 1; /* a sample of the blocks is enough */
   for (int64_t i = 0; i * bm < c->sq; i += step) {
     double q0 = (double)(i * bm), q1 = q0 + bm - 1, weight = (double)step;
     double hi1 = band.hi == INT_MAX ? sk : clamp(q1 + shift + band.hi + 1, 0, sk);

@@ -134,7 +134,7 @@ static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
   int bn = c->s->bn, group = c->s->pack ? c->p->spec->group_size : 1;
-  Idx q = i_min(i_div(i_add(my->q0, 63), group), i_sub(c->p->sq, 1));
+  Idx end = i_sub(c->p->sq, 1), q = i_min(i_div(i_add(my->q0, 63), group), end);
   Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
   Tile none = t_zero(t, 64, bn);
   Tile *x = t_var(t, none);
@@ -373,6 +373,7 @@ const Template fwd_wgmma = {
             1u << SF_narrow_diagonal,
   .applicable = hopper_applicable,
   .space = hopper_space,
+  .core = HOPPER_CORE,
   .refuse = hopper_refuse,
   .cost = hopper_cost,
   .initial = hopper_initial,

@@ -51,20 +51,53 @@ digit(int *n, int radix)
   return d;
 }
 
+/* Fields flipped alone at each point of the core. */
+static bool
+vary(int which, Sched *s)
+{
+  switch (which) {
+  case 0:
+    s->overlap = false;
+    return true;
+  case 1:
+    s->pingpong = !s->pingpong;
+    return true;
+  case 2:
+    s->cluster = 2;
+    return true;
+  case 3:
+    s->tma_store = false;
+    return true;
+  case 4:
+    s->cross_tile = true;
+    return true;
+  case 5:
+    s->skip = true;
+    return true;
+  case 6:
+    s->poly = 4;
+    return true;
+  case 7:
+    s->narrow = true;
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* First the core, of what the cost model can tell apart; then, for tuning, its variations. */
 bool
 hopper_space(const Case *c, int n, Sched *s)
 {
   static const int rows[] = { 128, 192, 64 };
   static const int keys[] = { 128, 176, 64, 80, 96, 112, 144, 160, 192 };
   (void)c;
-  int bm = rows[digit(&n, 3)], bn = keys[digit(&n, 9)], stages = 2 + digit(&n, 2);
-  *s = plain(bm, bn, stages);
-  s->overlap = !digit(&n, 2);
-  s->pingpong = !digit(&n, 2) && bm > 64;
-  s->p_smem = digit(&n, 2);
-  s->scheduler = digit(&n, 2) ? SCHED_PERSISTENT : SCHED_GRID;
-  s->q_stages = 1 + digit(&n, 2);
-  return n == 0;
+  int at = n % HOPPER_CORE, bm = rows[digit(&at, 3)], bn = keys[digit(&at, 9)];
+  *s = plain(bm, bn, 2 + digit(&at, 2));
+  s->p_smem = digit(&at, 2);
+  s->scheduler = digit(&at, 2) ? SCHED_PERSISTENT : SCHED_GRID;
+  s->q_stages = 1 + digit(&at, 2);
+  return n < HOPPER_CORE || vary(n / HOPPER_CORE - 1, s);
 }
 
 /* ---- what they take ---- */

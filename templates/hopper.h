@@ -5,6 +5,8 @@
 
 #include "templates/fwd.h"
 
+enum { HOPPER_CORE = 3 * 9 * 2 * 2 * 2 * 2 };
+
 bool hopper_applicable(const Case *, void (*reason)(void *, const char *), void *user);
 bool hopper_space(const Case *, int n, Sched *);
 const char *hopper_refuse(const Case *, const Sched *, Arena *);
