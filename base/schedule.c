@@ -118,8 +118,6 @@ enum {
   NO_FIELD = sizeof(int), /* bytes at the end of every version */
   FIRST_VERSION = offsetof(attnc_schedule, q_in_regs) + sizeof(int) + NO_FIELD,
 };
-_Static_assert(offsetof(attnc_schedule, reserved) + NO_FIELD <= sizeof(attnc_schedule),
-               "the last field lies before the last four bytes");
 
 /* Bytes of a newer caller's fields are 0. */
 static bool

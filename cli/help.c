@@ -2,6 +2,7 @@
 #include "cli/options.h"
 
 #include "base/env.h"
+#include "base/schedule.h"
 #include "cli/table.h"
 
 #include <string.h>
@@ -217,11 +218,43 @@ command_names(Str *s)
 }
 
 static void
+schedule_fields(Str *s, const char *after)
+{
+  str_printf(s, "template%s", after);
+  for (int i = 0; i < SF_COUNT; i++)
+    str_printf(s, " %s%s", sched_info[i].name, after);
+}
+
+/* bash splits words at `=`: a schedule is what follows --schedule or a field's `=`, and a
+ * field's name what follows --schedule, its `=`, or a comma. */
+static void
+bash_schedule(Str *s)
+{
+  str_put(s, "  local at=$COMP_CWORD last=${COMP_WORDS[COMP_CWORD-1]} behind\n"
+             "  while [ \"$at\" -gt 1 ] && [[ ${COMP_WORDS[at]} != -* ]]; do\n"
+             "    at=$((at-1))\n"
+             "  done\n"
+             "  behind=$((COMP_CWORD-at))\n"
+             "  if [[ ${COMP_WORDS[at]} = --schedule && $behind -gt 0 &&\n"
+             "        ( $behind = 1 || $last = = || $cur = = ) ]]; then\n"
+             "    COMPREPLY=()\n"
+             "    [[ $cur = *,* || $behind = 1 || $behind$last = 2= ]] || return\n"
+             "    [ \"$cur\" = = ] && cur=\n"
+             "    compopt -o nospace 2>/dev/null\n"
+             "    COMPREPLY=($(compgen -P \"${cur%\"${cur##*,}\"}\" -W '");
+  schedule_fields(s, "=");
+  str_put(s, "' -- \"${cur##*,}\"))\n"
+             "    return\n"
+             "  fi\n");
+}
+
+static void
 completion_bash(Str *s)
 {
   str_put(s, "_attnc() {\n"
-             "  local cur=${COMP_WORDS[COMP_CWORD]} words\n"
-             "  case ${COMP_WORDS[1]} in\n");
+             "  local cur=${COMP_WORDS[COMP_CWORD]} words\n");
+  bash_schedule(s);
+  str_put(s, "  case ${COMP_WORDS[1]} in\n");
   for (int i = 0; i < CMD_COUNT; i++)
     if (command_visible(i)) {
       str_printf(s, "  %s) words='", command_table[i].name);
@@ -247,6 +280,10 @@ completion_zsh(Str *s)
   str_put(s, "#compdef attnc\nif (( CURRENT == 2 )); then\n  compadd -- ");
   command_names(s);
   words_of(-1, s);
+  str_put(s, "\n  return\nfi\n"
+             "if [[ $words[CURRENT-1] == --schedule ]]; then\n"
+             "  compset -P '*,'\n  compadd -q -S = -- ");
+  schedule_fields(s, "");
   str_put(s, "\n  return\nfi\ncase $words[2] in\n");
   for (int i = 0; i < CMD_COUNT; i++)
     if (command_visible(i)) {
@@ -290,6 +327,11 @@ completion_fish(Str *s)
       str_printf(s, "complete -c attnc -n '__fish_seen_subcommand_from %s' -l %s%s -d ", in,
                  option_table[o].name, option_table[o].value ? " -r" : "");
       fish_quote(s, option_table[o].text);
+      if (o == OPT_SCHEDULE) {
+        str_put(s, " -f -a '");
+        schedule_fields(s, "=");
+        str_put(s, "'");
+      }
       str_put(s, "\n");
     }
     if (command_table[i].words)

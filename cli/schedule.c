@@ -19,22 +19,20 @@ unknown_field(const char *name, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "schedule: unknown field %s; did you mean %s?", name,
                    near);
   return err_set(e, ATTNC_ERR_USAGE,
-                 "schedule: unknown field %s; docs/cli.md lists them, among them template, "
-                 "block_m and block_n",
+                 "schedule: unknown field %s; the fields are template, block_m, block_n and "
+                 "those that docs/cli.md lists",
                  name);
 }
 
 static attnc_status
 set_field(attnc_schedule *s, const char *name, char *value, Arena *arena, attnc_error *e)
 {
-  int i = 0;
+  int i = sched_find(name);
   if (str_eq(name, "template")) {
     s->template_name = value;
     return ATTNC_OK;
   }
-  while (i < SF_COUNT && !str_eq(name, sched_info[i].name))
-    i++;
-  if (i == SF_COUNT)
+  if (i < 0)
     return unknown_field(name, e);
   if (sched_parse(i, value, sched_at(s, i)))
     return ATTNC_OK;

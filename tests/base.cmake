@@ -1,1 +1,2 @@
 unit(base OBJECTS base)
+unit(schedule OBJECTS base)

@@ -44,11 +44,15 @@ Args = struct("Args", SIZE, ("sizes", Sizes), ("tensors", C.POINTER(Tensor)),
               ("workspace", pointer), ("workspace_bytes", size_t))
 Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", Sizes),
                  ("strides", i64 * 5 * len(SLOTS)), ("flags", u32))
-# The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h (a test compares).
-SCHEDULE_FIELDS = ("block_m", "block_n", "num_stages", "num_warps", "q_in_regs", "p_in_smem",
-                   "overlap", "pingpong", "scheduler", "cluster", "pack_gqa", "tma_store",
-                   "q_stages", "cross_tile", "skip_rescale", "poly_exp2", "narrow_diagonal")
-SCHEDULE_NAMES = {"scheduler": ("grid", "persistent", "exact")}
+# The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h, in its order (a test compares):
+# a number, one that may be 0, a truth, or the names of an enumeration.
+COUNT = "count"
+SCHEDULE_FIELDS = {
+    "block_m": int, "block_n": int, "num_stages": int, "num_warps": int, "q_in_regs": bool,
+    "p_in_smem": bool, "overlap": bool, "pingpong": bool,
+    "scheduler": ("grid", "persistent", "exact"), "cluster": int, "pack_gqa": bool,
+    "tma_store": bool, "q_stages": int, "cross_tile": bool, "skip_rescale": bool,
+    "poly_exp2": COUNT, "narrow_diagonal": bool}
 Schedule = struct("Schedule", SIZE, ("template_name", text),
                   *((name, i32) for name in SCHEDULE_FIELDS), ("reserved", i32))
 CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),

@@ -122,11 +122,23 @@ def problem(sizes: Optional[SizesLike], device=0, strides=None, nowait=False):
     return p
 
 
-def _named(key: str, value: str) -> int:
-    names = _lib.SCHEDULE_NAMES.get(key, ())
-    if value not in names:
-        raise errors.UsageError(f"schedule: {key}={value!r} is not one of {', '.join(names)}")
-    return names.index(value) + 1
+def _stored(key: str, value: Any) -> int:
+    """A field's value as attnc_schedule has it; the library knows its bounds."""
+    kind = _lib.SCHEDULE_FIELDS.get(key)
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if kind is None:
+        raise errors.UsageError(f"schedule: no field {key!r}")
+    if value is None:
+        return 0
+    if kind is bool and isinstance(value, bool):
+        return 2 if value else 1
+    if isinstance(kind, tuple) and value in kind:
+        return kind.index(value) + 1
+    if number and kind is _lib.COUNT:
+        return value + 1 if value >= 0 else value
+    if number and value and kind in (int, bool):  # 1 and 2 of a bool: older recipes
+        return value
+    raise errors.UsageError(f"schedule: {key}={value!r} is not a value of it")
 
 
 def schedule(fields: Optional[Mapping[str, Any]]):
@@ -135,18 +147,10 @@ def schedule(fields: Optional[Mapping[str, Any]]):
         return None
     made = _lib.Schedule()
     for key, value in fields.items():
-        name = "template_name" if key == "template" else key
-        if name == "size" or name not in (f[0] for f in made._fields_):
-            raise errors.UsageError(f"schedule: no field {key!r}")
-        if name == "template_name":
-            value = value.encode()
-        elif isinstance(value, bool):
-            value = 2 if value else 1
-        elif isinstance(value, str):
-            value = _named(key, value)
-        elif name == "poly_exp2":
-            value += 1
-        setattr(made, name, value)
+        if key == "template":
+            made.template_name = value.encode()
+        else:
+            setattr(made, key, _stored(key, value))
     return C.pointer(made)
 
 

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 import common
+import attnc
 from attnc import _lib, errors
 
 INCLUDE = os.path.join(common.SOURCE, "include")
@@ -53,6 +54,18 @@ class Tables(common.Case):
         self.assertEqual([w.lower() for w in re.findall(r"ATTNC_(\w+)", slots)],
                          list(_lib.SLOTS))
         self.assertIn("enum { ATTNC_SOFTMAX_SCALE, ATTNC_SCALAR_COUNT }", text)
+
+    def test_schedule_fields(self):
+        """The binding's table, the header's, and what the library says of a spec's pins."""
+        table = re.search(r"#define ATTNC_SCHEDULE_TABLE\(X\)((?:.*\\\n)*.*)",
+                          header("attnc.h")).group(1)
+        kinds = {"INT": int, "BOOL": bool, "COUNT": _lib.COUNT}
+        rows = re.findall(r'X\((\w+), (\w+), \d+, \d+, (NULL|"[^"]*"),', table)
+        self.assertEqual([(name, kinds.get(kind) or tuple(names.strip('"').split()))
+                          for name, kind, names in rows], list(_lib.SCHEDULE_FIELDS.items()))
+        said = attnc.schema()["definitions"]["schedule"]["properties"]
+        self.assertEqual([n for n in said if n not in ("arch", "template")],
+                         list(_lib.SCHEDULE_FIELDS))
 
     @unittest.skipUnless(shutil.which("cc"), "no C compiler")
     def test_layouts(self):

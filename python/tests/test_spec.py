@@ -8,7 +8,7 @@ import threading
 import common
 from common import CAUSAL
 import attnc
-from attnc import sizes
+from attnc import _lib, sizes
 
 SPECS = sorted(glob.glob(os.path.join(common.SOURCE, "specs", "*.attn.yaml")))
 
@@ -99,6 +99,27 @@ class Kernels(common.Case):
                                            "num_warps")}
         recipe = attnc.compile(CAUSAL, "sm_80", schedule=chosen).recipe
         self.assertEqual({n: recipe["schedule"].get(n, recipe.get(n)) for n in chosen}, chosen)
+
+    def test_schedule_values(self):
+        size = "b1 h8 s1024"
+        best = attnc.schedules(CAUSAL, "sm_90a", size)[0]
+        self.assertEqual(best["template"], "fwd_wgmma")
+        fields = {n: best[n] for n in best if n == "template" or n in _lib.SCHEDULE_FIELDS}
+        self.assertEqual(attnc.compile(CAUSAL, "sm_90a", schedule=fields).recipe["schedule"],
+                         {n: v for n, v in fields.items() if n != "template"})
+        fields.update(scheduler="grid", q_stages=1, poly_exp2=2, skip_rescale=True, overlap=None)
+        made = attnc.compile(CAUSAL, "sm_90a", schedule=fields).recipe["schedule"]
+        self.assertEqual({n: made[n] for n in fields if n not in ("template", "overlap")},
+                         {n: v for n, v in fields.items() if n not in ("template", "overlap")})
+        older = {"template": "fwd_mma", "block_m": 64, "q_in_regs": 2}
+        self.assertIs(attnc.compile(CAUSAL, "sm_80", schedule=older).recipe["schedule"]
+                      ["q_in_regs"], True)
+        for field, value in (("overlap", "yes"), ("scheduler", "fast"), ("block_m", True),
+                             ("block_m", 64.0), ("cluster", "2"), ("block_m", 0),
+                             ("poly_exp2", 17), ("poly_exp2", -1), ("q_in_regs", 3),
+                             ("size", 8), ("reserved", 1), ("template_name", "x")):
+            self.raises(attnc.UsageError, field, attnc.compile, CAUSAL, "sm_90a",
+                        schedule={field: value})
 
     def test_refusals(self):
         self.raises(attnc.UsageError, "block_x", attnc.compile, CAUSAL, "sm_80",

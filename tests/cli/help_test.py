@@ -62,16 +62,25 @@ class Help(Case):
 class Completion(Case):
     def test_bash_completes(self):
         script = self.attnc("completion", "bash").stdout
-        probe = (script + "\nCOMP_WORDS=(attnc %s); COMP_CWORD=%d; _attnc; "
+        probe = ("\nCOMP_WORDS=(attnc %s); COMP_CWORD=%d; _attnc; "
                  "printf '%%s\\n' \"${COMPREPLY[@]}\"\n")
 
         def complete(words, at):
-            return subprocess.run(["bash", "-c", probe % (words, at)], check=True, text=True,
-                                  capture_output=True).stdout.split()
+            return subprocess.run(["bash", "-c", script + probe % (words, at)], check=True,
+                                  text=True, capture_output=True).stdout.split()
 
         self.assertEqual(complete("comp", 1), ["compile", "completion"])
         self.assertEqual(complete("run --ver", 2), ["--verify", "--version"])
         self.assertEqual(complete("cache ve", 2), ["verify"])
+        at = "run --schedule "  # words as bash splits them: at each `=`
+        self.assertEqual(complete(at + "num_", 3), ["num_stages=", "num_warps="])
+        self.assertEqual(complete(at + "block_m = 64,pi", 5), ["64,pingpong="])
+        self.assertEqual(complete("run --schedule = sch", 4), ["scheduler="])
+        self.assertEqual(len(complete("run --schedule =", 3)), 18)
+        self.assertEqual(complete(at + "block_m =", 4), [])
+        self.assertEqual(complete(at + "block_m = 6", 5), [])
+        self.assertEqual(complete(at + "block_m = 64 --ver", 6), ["--verify", "--version"])
+        self.assertEqual(complete("run --sch", 2), ["--schedule"])
 
     def test_shells_parse_it(self):
         for shell, args in (("bash", ["-n"]), ("zsh", ["-n"]), ("fish", ["-n"])):

@@ -8,6 +8,7 @@
 #include "cli/tune.h"
 
 #include "base/file.h"
+#include "base/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -512,9 +513,23 @@ schedules_are_read(void **state)
   assert_int_equal(back.num_warps, 8);
   assert_int_equal(back.q_in_regs, 2);
   json_decref(j);
+  assert_int_equal(schedule_parse("block_m=128,block_n=176,overlap=true,pingpong=false,"
+                                  "scheduler=exact,cluster=1,q_stages=2,poly_exp2=0",
+                                  arena, &s, &e),
+                   ATTNC_OK);
+  assert_int_equal(s.poly_exp2, 1);
+  j = schedule_json(&s);
+  assert_string_equal(schedule_text(j, arena), "? 128x176 overlap exact q_stages=2");
+  assert_int_equal((int)json_object_size(j), 8);
+  schedule_read(j, arena, &back);
+  assert_true(sched_agrees(&s, &back));
+  json_decref(j);
   static const char *const bad[] = {
-      "block_m",   "block_m=",    "=3", "block_m=x",   "block_m=0",
-      "blockm=64", "q_in_regs=1", "",   "block_m=64,", "num_warps=65", "poly_exp2=17", "scheduler=fast", "overlap=2"};
+      "block_m",        "block_m=",     "=3",           "block_m=x",
+      "block_m=0",      "blockm=64",    "q_in_regs=1",  "",
+      "block_m=64,",    "num_warps=65", "poly_exp2=17", "overlap=2",
+      "scheduler=fast", "scheduler=1",  "reserved=0",   "pingpong=yes",
+      "size=88"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (schedule_parse(bad[i], arena, &s, &e) != ATTNC_ERR_USAGE)
       fail_msg("accepted: %s", bad[i]);

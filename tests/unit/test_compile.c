@@ -146,6 +146,13 @@ static const Bad bads[] = {
     { 0 }, ATTNC_ERR_UNSUPPORTED, "block_m 100" },
   { "sm_80", { .template_name = "fwd_mma", .pingpong = 2 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
     "fwd_mma has no field 'pingpong'" },
+  { "sm_90a", { .template_name = "fwd_wgmma", .q_in_regs = 1 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
+    "fwd_wgmma has no field 'q_in_regs'" },
+  { "sm_80", { .template_name = "ref_fwd", .scheduler = 1 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
+    "ref_fwd has no field 'scheduler'" },
+  { "sm_80", { .q_in_regs = 3 }, { 0 }, ATTNC_ERR_USAGE, "q_in_regs is 3" },
+  { "sm_80", { .block_m = -64 }, { 0 }, ATTNC_ERR_USAGE, "block_m is -64" },
+  { "sm_90a", { .scheduler = 4 }, { 0 }, ATTNC_ERR_USAGE, "scheduler is 4" },
   { "sm_80", { 0 }, { .dump = "tile,nope" }, ATTNC_ERR_USAGE, "no stage 'nope'" },
   { "sm_80", { 0 }, { .ptx_version = "6.4" }, ATTNC_ERR_UNSUPPORTED, "at least 7.0" },
   { "sm_80", { 0 }, { .ptx_version = "x" }, ATTNC_ERR_USAGE, "no PTX version" },
@@ -198,6 +205,113 @@ test_choice(void **state)
   attnc_spec_release(s);
 }
 
+static void
+assert_chosen(const attnc_spec *s, const char *target, const attnc_schedule *want,
+              const char *fields)
+{
+  attnc_schedule out;
+  const char *source;
+  attnc_error e = { 0 };
+  char text[512] = "";
+  Arena *a = arena_new(0);
+  if (gen_schedule(s, NULL, target_find(target), want, &out, &source, &e) != ATTNC_OK)
+    fail_msg("%s: %s", fields, e.message);
+  Str all = str_new(a);
+  sched_list(&all, &out, false);
+  snprintf(text, sizeof text, " %s ", all.p);
+  arena_free(a);
+  if (!strstr(text, fields))
+    fail_msg("%s: no%s", text, fields);
+  assert_string_equal(source, "pinned");
+}
+
+/* What is pinned need not lie in the space that is searched, whatever else is left open; a
+ * template's schedule has the fields that it uses, and no other. */
+static void
+test_pins_beyond_the_space(void **state)
+{
+  static const struct {
+    const char *target, *text;
+    attnc_schedule want;
+  } cases[] = {
+    { "sm_90a", " cluster=2 ", { .cluster = 2 } },
+    { "sm_90a", " poly_exp2=4 ", { .poly_exp2 = 5 } },
+    { "sm_90a", " poly_exp2=0 ", { .poly_exp2 = 1 } },
+    { "sm_90a", " skip_rescale=true ", { .skip_rescale = 2 } },
+    { "sm_90a", " tma_store=false ", { .tma_store = 1 } },
+    { "sm_90a", " block_n=32 ", { .template_name = "fwd_wgmma", .block_n = 32 } },
+    { "sm_80", " block_n=16 ", { .template_name = "fwd_mma", .block_n = 16 } },
+  };
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attnc_schedule want = cases[i].want;
+    want.size = sizeof want;
+    assert_chosen(s, cases[i].target, &want, cases[i].text);
+  }
+  attnc_spec_release(s);
+}
+
+static void
+test_fields_in_use(void **state)
+{
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
+  for (int i = 0; i < n_templates; i++) {
+    const Template *t = template_table[i];
+    const char *target = str_eq(t->name, "fwd_wgmma") ? "sm_90a" : "sm_80";
+    attnc_schedule want = { .size = sizeof want, .template_name = t->name };
+    attnc_kernel *k;
+    assert_int_equal(attnc_compile(s, NULL, target, &want, &k, NULL), ATTNC_OK);
+    json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
+    json_t *schedule = json_object_get(recipe, "schedule"), *value;
+    const char *name;
+    int last = -1;
+    unsigned found = 0;
+    json_object_foreach(schedule, name, value)
+    {
+      int field = sched_find(name);
+      assert_true(field > last); /* in the order of the table */
+      assert_true(sched_from_json(field, value) > 0);
+      found |= 1u << field;
+      last = field;
+    }
+    assert_int_equal(found, t->fields);
+    json_decref(recipe);
+    attnc_kernel_release(k);
+  }
+  attnc_spec_release(s);
+}
+
+/* A caller compiled against the first version of the struct. */
+static void
+test_older_caller(void **state)
+{
+  union {
+    struct {
+      size_t size;
+      const char *template_name;
+      int block_m, block_n, num_stages, num_warps, q_in_regs;
+    } old;
+    attnc_schedule room;
+  } u;
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
+  attnc_kernel *k;
+  memset(&u, 0xff, sizeof u);
+  u.old.size = sizeof u.old;
+  u.old.template_name = "fwd_mma";
+  u.old.block_m = 128, u.old.block_n = 64, u.old.num_stages = 2;
+  u.old.num_warps = 8, u.old.q_in_regs = 2;
+  assert_int_equal(attnc_compile(s, NULL, "sm_80", &u.room, &k, NULL), ATTNC_OK);
+  assert_non_null(strstr(attnc_kernel_json(k),
+                         "\"schedule\":{\"block_m\":128,\"block_n\":64,\"num_stages\":2,"
+                         "\"num_warps\":8,\"q_in_regs\":true}"));
+  attnc_kernel_release(k);
+  assert_chosen(s, "sm_80", &u.room, " q_in_regs=true ");
+  attnc_spec_release(s);
+}
+
 /* Counts of the picture are those of the definition, for a case worked out by hand. */
 static void
 test_tiles(void **state)
@@ -228,7 +342,10 @@ main(void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_models),      cmocka_unit_test(test_deterministic),
     cmocka_unit_test(test_specialise),  cmocka_unit_test(test_bad_requests),
-    cmocka_unit_test(test_choice),      cmocka_unit_test(test_tiles),
+    cmocka_unit_test(test_choice),
+    cmocka_unit_test(test_pins_beyond_the_space),
+    cmocka_unit_test(test_fields_in_use),
+    cmocka_unit_test(test_older_caller),      cmocka_unit_test(test_tiles),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

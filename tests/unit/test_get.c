@@ -587,6 +587,35 @@ test_wanted_schedules(void **state)
   attnc_context_release(c);
 }
 
+/* A struct of the first version is served, whatever its padding; a later one's field and a
+ * value that no field has are not overlooked. */
+static void
+test_schedules_of_other_versions(void **state)
+{
+  union {
+    attnc_schedule s;
+    char bytes[sizeof(attnc_schedule) + 8];
+  } u;
+  attnc_error e = { 0 };
+  attnc_plan *p = NULL;
+  (void)state;
+  attnc_context *c = context();
+  memset(&u, 0xff, sizeof u);
+  u.s.size = offsetof(attnc_schedule, q_in_regs) + 2 * sizeof(int);
+  u.s.template_name = "fake";
+  u.s.block_m = 64, u.s.block_n = 32, u.s.num_stages = 3, u.s.num_warps = 8, u.s.q_in_regs = 1;
+  assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, NULL), ATTNC_OK);
+  assert_told(p, "source", "pinned");
+  attnc_plan_release(p);
+  u.s.size = sizeof u;
+  assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "does not know"));
+  u.s = (attnc_schedule){ .size = sizeof u.s, .overlap = 3 };
+  assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "overlap is 3"));
+  attnc_context_release(c);
+}
+
 /* ---- the environment ---- */
 
 static void
@@ -719,6 +748,7 @@ main(void)
     TEST(test_nowait_and_waiting),
     TEST(test_tuned_schedules_are_consulted),
     TEST(test_wanted_schedules),
+    TEST(test_schedules_of_other_versions),
     TEST(test_load_ptx),
     TEST(test_dumps),
     TEST(test_context_json),

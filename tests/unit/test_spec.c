@@ -1,5 +1,7 @@
 /* attnc_spec_load and what a spec says of itself: fields, canonical text, hash, JSON. */
 #include "compiler/spec_load.h"
+
+#include "base/schedule_json.h"
 #include "compiler/target.h"
 #include "tests/golden.h"
 
@@ -212,6 +214,29 @@ pins(void **state)
   assert_null(spec_pin(s, "sm_86", NULL));
   assert_int_equal(spec_pin(s, "sm_80", "any")->how.block_m, 64);
   attnc_spec_release(s);
+}
+
+/* Every value of every field of a schedule, as the table has it. */
+static void
+pins_of_every_value(void **state)
+{
+  (void)state;
+  Arena *a = arena_new(0);
+  for (int i = 0; i < SF_COUNT; i++)
+    for (int v = sched_info[i].least; v <= sched_info[i].most; v += 1 + v / 8) {
+      Str text = str_new(a);
+      str_printf(&text, BASE "schedule: {%s: ", sched_info[i].name);
+      sched_put(&text, i, v, false);
+      str_put(&text, "}\n");
+      attnc_spec *s = load(text.p);
+      assert_int_equal(sched_get(&spec_pin(s, "sm_80", NULL)->how, i), v);
+      json_t *j = json_loads(attnc_spec_json(s), 0, NULL);
+      json_t *pin = json_array_get(json_object_get(j, "schedule"), 0);
+      assert_int_equal(sched_from_json(i, json_object_get(pin, sched_info[i].name)), v);
+      json_decref(j);
+      attnc_spec_release(s);
+    }
+  arena_free(a);
 }
 
 static void
@@ -433,6 +458,7 @@ main(void)
       cmocka_unit_test(dtype_map),
       cmocka_unit_test(head_dims),
       cmocka_unit_test(pins),
+      cmocka_unit_test(pins_of_every_value),
       cmocka_unit_test(bands),
       cmocka_unit_test(warnings),
       cmocka_unit_test(line_ends_and_marks),

@@ -1,5 +1,7 @@
 #include "tests/unit/rt.h"
 
+#include "base/hash.h"
+#include "base/schedule.h"
 #include "runtime/tunetab.h"
 
 #include <sys/wait.h>
@@ -165,6 +167,60 @@ test_unsound_lines_are_skipped(void **state)
   assert_string_equal(find(p), "exact 64");
 }
 
+/* A line as another version wrote it, with this schedule. */
+static void
+append_schedule(const char *schedule)
+{
+  char text[1024], hex[65], line[1100];
+  int n = snprintf(text, sizeof text,
+                   "{\"schema\":\"attnc.tune/1\",\"device\":\"NVIDIA H200 (test/1)\","
+                   "\"spec_hash\":\"abc\",\"op\":\"fwd\",\"bucket\":[5,12,12],"
+                   "\"schedule\":%s,\"value\":0.5,\"unit\":\"ms\",\"validity\":\"correct\"",
+                   schedule);
+  assert_true(n < (int)sizeof text);
+  sha256_hex(text, (size_t)n, hex);
+  snprintf(line, sizeof line, "%s,\"sum\":\"%.16s\"}\n", text, hex);
+  append(line);
+}
+
+static void
+test_lines_of_other_versions(void **state)
+{
+  static const char *const later[] = {
+    "{\"template\":\"fwd_mma\",\"block_m\":64,\"lanes\":4}",
+    "{\"template\":\"fwd_mma\",\"block_m\":64,\"scheduler\":\"dynamic\"}",
+    "{\"template\":\"fwd_mma\",\"block_m\":64,\"cluster\":99}",
+  };
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  append_schedule("{\"template\":\"fwd_mma\",\"block_m\":96,\"block_n\":64,"
+                  "\"num_stages\":2,\"num_warps\":4,\"q_in_regs\":2}");
+  assert_string_equal(find(p), "exact 96"); /* booleans as they once were */
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+    append_schedule(later[i]);
+    assert_string_equal(find(p), "exact 96"); /* never half of a schedule */
+  }
+}
+
+static void
+test_every_field_is_kept(void **state)
+{
+  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_wgmma" };
+  TuneFound f;
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  for (int i = 0; i < SF_COUNT; i++)
+    *sched_at(&s, i) = sched_info[i].most;
+  assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", NULL), ATTNC_OK);
+  assert_true(tune_find(table, &p, &f));
+  assert_true(sched_agrees(&s, &f.schedule) && sched_agrees(&f.schedule, &s));
+  for (int i = 0; i < SF_COUNT; i++)
+    *sched_at(&s, i) = i % 2 ? sched_info[i].least : 0;
+  assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", NULL), ATTNC_OK);
+  assert_true(tune_find(table, &p, &f));
+  assert_true(sched_agrees(&s, &f.schedule) && sched_agrees(&f.schedule, &s));
+}
+
 static void
 test_two_processes_append(void **state)
 {
@@ -223,6 +279,8 @@ main(void)
     TEST(test_find),
     TEST(test_another_device_has_its_own),
     TEST(test_unsound_lines_are_skipped),
+    TEST(test_lines_of_other_versions),
+    TEST(test_every_field_is_kept),
     TEST(test_two_processes_append),
     TEST(test_a_directory_that_cannot_be_made),
   };
