@@ -45,7 +45,7 @@ def wrong_message(root, folder, env):
 
 def main():
     root, binaries, libraries = (os.path.abspath(p) for p in sys.argv[1:])
-    failed = ran = 0
+    failed = ran = left_out = 0
     with tempfile.TemporaryDirectory() as folder:
         os.symlink(os.path.join(root, "specs"), os.path.join(folder, "specs"))
         env = dict(os.environ, PATH=f"{binaries}:{os.environ['PATH']}",
@@ -60,10 +60,14 @@ def main():
             done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True)
             print(f"{page}:{number}: {done.returncode}: {command}", flush=True)
-            if done.returncode:
+            if "--sass" in command and done.returncode == 4 and "no ptxas" in done.stderr:
+                left_out += 1  # where there is an assembler it is run
+            elif done.returncode:
                 failed += 1
                 print(done.stdout[-2000:] + done.stderr[-2000:])
-    if failed or ran < 5:
+    if left_out:
+        print(f"{left_out} commands need an assembler, which is not here")
+    if failed or ran - left_out < 5:
         sys.exit(f"{failed} of {ran} commands failed; at least 5 were expected")
 
 

@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import re
 import tempfile
 import unittest
 
@@ -55,6 +56,34 @@ class Tables(unittest.TestCase):
         self.assertIn("| all | 352 | 195 |", lines)
         self.assertNotIn("HGMMA", "".join(lines))
         self.assertIn("5.50 by the model, 3.05 ours", lines[-1])
+
+    def test_fields(self):
+        a = answer()
+        for k in a["sass"]["kernels"]:
+            k["instructions"] = 1000
+            for x in k["loops"]:
+                x["classes"].update(mufu=2, move=3)
+        lines = made.fields_table([a] * len(made.FIELDS))
+        self.assertEqual(len(lines), len(made.FIELDS) + 2)
+        self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 1063 "
+                                   "| 160 | 1000 | 12 | none |")
+        self.assertIn("; specialize: all sizes | `scheduler=exact` |", "".join(lines))
+
+    def test_every_field_is_explained(self):
+        """A row of the page's list of fields for each that the template takes, and no other."""
+        def read(name):
+            with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+                return f.read()
+        macro = re.search(r"#define ATTNC_SCHEDULE_TABLE\(X\)(.*?)\n\n", read("include/attnc/attnc.h"),
+                          re.S).group(1)
+        fields = re.findall(r"^  X\((\w+),", macro, re.M)
+        template = read("templates/fwd_wgmma.c")
+        ours = [x for x in fields if x in ("block_m", "block_n", "num_stages", "num_warps") or
+                f"1u << SF_{x}" in template]
+        rows = re.search(r"^\| field \|.*\n\|.*\n((?:\|.*\n)*)", read("docs/hopper.md"), re.M)
+        self.assertGreater(len(ours), 10)
+        self.assertEqual(re.findall(r"^\| `(\w+)` \|", rows.group(1), re.M), ours)
+        self.assertEqual(set(made.BASE) - set(ours), set())
 
 
 class Page(unittest.TestCase):
