@@ -1,5 +1,6 @@
 """Code in the documentation is code that is tested: below `<!-- snippet: FILE NAME -->` stands
-what FILE has between the comments `[NAME]` and `[/NAME]`, all of it for the name `all`.
+what FILE has between the comments `[NAME]` and `[/NAME]`, all of it for the name `all`, the
+C function NAME with the comment above it for the name `NAME()`.
 `--write ROOT` puts it there."""
 import os
 import re
@@ -17,6 +18,10 @@ def section(root, path, name):
         return None
     if name == "all":
         return read(root, path)
+    if name.endswith("()"):
+        found = re.search(rf"^(?:/\*(?:(?!\*/).)*\*/\n)?[a-z][^\n]*\n{name[:-2]}\(.*?^}}\n",
+                          read(root, path), re.S | re.M)
+        return found.group(0) if found else None
     found = re.search(rf"^[^\n]*\[{name}\][^\n]*\n(.*?)^[^\n]*\[/{name}\]", read(root, path),
                       re.S | re.M)
     return textwrap.dedent(found.group(1)) if found else None
@@ -52,6 +57,13 @@ def self_test():
     expect(check, "README.md", page.format("use", "int x;\n\nx = 1;\n"), 0, there)
     expect(check, "README.md", page.format("use", "int x;\n\nx = 2;\n"), 1, there)
     expect(check, "README.md", page.format("gone", "int x;\n"), 1, there)
+    two = "/* A. */\nvoid\nf(void)\n{\n  g();\n}\n\n/* B,\n * b. */\nint\ng(int x)\n{\n}\n"
+    there = dict(there, **{"examples/b.c": two})
+    page_of = "<!-- snippet: examples/b.c {} -->\n```c\n{}```\n"
+    expect(check, "README.md", page_of.format("f()", two[:two.index("/* B")].strip() + "\n"), 0, there)
+    expect(check, "README.md", page_of.format("g()", two[two.index("/* B"):]), 0, there)
+    expect(check, "README.md", page_of.format("g()", "int\ng(int y)\n{\n}\n"), 1, there)
+    expect(check, "README.md", page_of.format("h()", ""), 1, there)
     expect(check, "README.md", page.format("use", "int x;\n"), 1)
     expect(check, "README.md", page.format("all", code), 0, there)
     expect(check, "README.md", page.format("all", "int x;\n"), 1, there)
