@@ -186,8 +186,10 @@ refuse_shape(const Sched *s, Arena *a)
     return arena_printf(a, "poly_exp2 %d is not in 0 … 16", s->poly);
   if (s->cross_tile && (!s->overlap || s->q_stages < 2))
     return arena_strdup(a, "cross_tile takes overlap and q_stages 2");
-  if (s->narrow && (!s->overlap || s->cross_tile || s->bn % 16))
+  if (s->narrow && (!s->overlap || s->cross_tile))
     return arena_strdup(a, "narrow_diagonal takes overlap, and a first tile of its own");
+  if (s->narrow && s->bn % 32)
+    return arena_printf(a, "narrow_diagonal takes a block_n of a multiple of 32, not %d", s->bn);
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return arena_strdup(a, "q_stages 2 has no use where a CTA has one block of queries");
   return NULL;
