@@ -159,7 +159,7 @@ step_atom(Exec *x, const Insn *i, uint32_t mask)
   for (int l = 0; l < LANES; l++)
     narrow[l] = (uint32_t)wide[l];
   if (i->x.cond)
-    shadow_fence(x->shadow, w->id);
+    shadow_fence(x->shadow, w->id, i->x.cond == FENCE_CLUSTER);
   if (i->d && i->flags & F_WIDE)
     exec_put64(x, i->d, wide, mask);
   else if (i->d)

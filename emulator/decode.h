@@ -71,6 +71,13 @@ int dec_target(Dec *, const char *label);    /* statement */
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
+/* Among whom a fence, acquire or release orders, beyond the CTA. */
+enum { FENCE_NONE, FENCE_WIDE, FENCE_CLUSTER };
+static inline uint8_t
+dec_fence_scope(const Mods *m)
+{
+  return mod_is(m, M_CTA) ? FENCE_NONE : mod_is(m, M_CLUSTER) ? FENCE_CLUSTER : FENCE_WIDE;
+}
 /* Of an operand that names a variable, as a number of type t. */
 uint32_t dec_address_row(Dec *, const Opnd *, Type t);
 /* Where a variable is that an address of this space names. */

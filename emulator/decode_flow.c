@@ -127,7 +127,7 @@ build_warp_sync(Dec *d)
 void
 build_fence(Dec *d)
 {
-  dec_step(d, step_fence)->x.cond = mod_is(&d->m, M_CTA);
+  dec_step(d, step_fence)->x.cond = dec_fence_scope(&d->m);
 }
 
 /* ---- lanes with each other: c is the row of member masks ---- */

@@ -63,7 +63,7 @@ build_ld(Dec *d)
   i->x.reg = register_bits(&r[0]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
-  i->x.cond = mod_is(&d->m, M_ACQUIRE) && !mod_is(&d->m, M_CTA);
+  i->x.cond = mod_is(&d->m, M_ACQUIRE) ? dec_fence_scope(&d->m) : FENCE_NONE;
   dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
 }
 
@@ -75,7 +75,7 @@ build_st(Dec *d)
   vector_info(d, i, &r[1]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
-  i->x.cond = mod_is(&d->m, M_RELEASE) && !mod_is(&d->m, M_CTA);
+  i->x.cond = mod_is(&d->m, M_RELEASE) ? dec_fence_scope(&d->m) : FENCE_NONE;
   dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
 }
 
@@ -100,9 +100,9 @@ build_atom(Dec *d)
   i->x.sub = (uint8_t)d->form->arg;
   i->x.type = d->m.t[0];
   i->x.bytes = type_info[i->x.type].bits / 8;
-  i->x.cond =
-      !mod_is(&d->m, M_CTA) &&
-      (mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL));
+  bool orders =
+      mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL);
+  i->x.cond = orders ? dec_fence_scope(&d->m) : FENCE_NONE;
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
   AtomOp op = {0};
   if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {

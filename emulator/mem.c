@@ -449,7 +449,7 @@ step_ld(Exec *x, const Insn *i, uint32_t mask)
       load_narrow(x, i, mask, row[e], &r, e * i->x.bytes);
   }
   if (i->x.cond)
-    shadow_fence(x->shadow, x->warp->id);
+    shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
   return GO;
 }
 
@@ -484,7 +484,7 @@ step_st(Exec *x, const Insn *i, uint32_t mask)
   const uint32_t *row = x->kernel->lists + i->list;
   size_t n = i->x.bytes;
   if (i->x.cond)
-    shadow_fence(x->shadow, x->warp->id);
+    shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
   Stop s = mem_reach(x, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
   if (s != GO)
     return s;

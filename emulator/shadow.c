@@ -186,7 +186,7 @@ void
 shadow_cta_begin(Shadow *s, int cta)
 {
   s->cta = cta;
-  s->fenced = false;
+  s->fenced = s->fenced_cluster = false;
   s->checks = s->launch->info.checks;
   if (!s->checks)
     return;

@@ -165,8 +165,9 @@ void shadow_wgmma_done(Shadow *, int warp, uint32_t group);
 /* After SHADOW_COPY accesses; n < 0: wait_all. */
 void shadow_commit(Shadow *, int warp, uint32_t mask);
 void shadow_wait(Shadow *, int warp, uint32_t mask, int n);
-/* fence.acq_rel / ld.acquire / st.release at gpu scope or wider, by this CTA. */
-void shadow_fence(Shadow *, int warp);
+/* fence.acq_rel / ld.acquire / st.release by this CTA, at gpu scope or wider, or among its
+ * cluster. */
+void shadow_fence(Shadow *, int warp, bool cluster);
 void shadow_grid_wait(Shadow *, int warp); /* griddepcontrol */
 void shadow_grid_trigger(Shadow *);
 /* A source register row that some active lane has never written; reg is its name. */

@@ -203,6 +203,7 @@ shadow_bulk_send(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t
 {
   if (!shadow_async_begin(s))
     return;
+  s->sends = true;
   for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
     Agent *a = agent_at(s, c);
     read_by_engine(s, insn, warp, lane, c);

@@ -45,13 +45,13 @@ shadow_known(const Shadow *s, int warp, int rank)
   return rank == s->rank ? &s->known[warp] : &s->far[warp * s->n_peers + rank];
 }
 
-bool
-shadow_is_peer(const Shadow *s, uint32_t cta)
+const Shadow *
+shadow_peer(const Shadow *s, uint32_t cta)
 {
   for (int i = 0; i < s->n_peers; i++)
     if (i != s->rank && ((uint32_t)s->peers[i]->cta & 0xfffff) == cta)
-      return true;
-  return false;
+      return s->peers[i];
+  return NULL;
 }
 
 /* ---- clocks ---- */
@@ -153,7 +153,7 @@ shadow_cluster_reset(Shadow *s)
   memset(s->arrived, 0, sizeof s->arrived);
   memset(s->waited, 0, sizeof s->waited);
   s->meetings = s->fences = 0;
-  s->touched_far = false;
+  s->touched_far = s->sends = false;
 }
 
 void
@@ -270,9 +270,37 @@ known_at_exit(const Shadow *s, int who)
   return false;
 }
 
+static bool
+sent_at_exit(const Shadow *s, const Agent *a)
+{
+  for (int w = 0; w < s->warps; w++)
+    if (shadow_known(s, w, a->send_rank)->mbar[a->send_mbar] >= a->send)
+      return true;
+  return !a->send;
+}
+
+/* Copies out of the CTA that nobody in it knows to be over. */
+static void
+check_sends(Shadow *s)
+{
+  for (uint32_t c = 0; c < s->n_chunks; c++) {
+    const Agent *a = &s->agents[c];
+    if (sent_at_exit(s, a))
+      continue;
+    Report r = {SHADOW_EXIT, a->send_insn, -1, 0, -1, -1, -1, c * 16};
+    shadow_report(s, &r,
+                  "a bulk copy into CTA %d of the cluster reads shared memory at byte %u: its "
+                  "own CTA may exit before",
+                  a->send_rank, c * 16);
+    return;
+  }
+}
+
 void
 shadow_cta_exit(Shadow *s)
 {
+  if (s->checks && s->sends)
+    check_sends(s);
   for (int who = 0; s->checks && who < s->n_peers * SH_WARPS; who++) {
     if (!s->uses[who].time || known_at_exit(s, who))
       continue;

@@ -192,13 +192,21 @@ typedef struct Place {
   unsigned bytes; /* mask of 16 */
 } Place;
 
+/* CTAs of a cluster that have met since, or that both fence at its scope. */
+static bool
+arranged(const Shadow *s, uint64_t tag)
+{
+  const Shadow *peer = shadow_peer(s, tag_cta(tag));
+  return peer && (tag >> 52 != now_of(s) || (s->fenced_cluster && peer->fenced_cluster));
+}
+
 /* Is the tag of this launch, by another CTA, over the same bytes? */
 static bool
 conflicts(const Shadow *s, uint64_t tag, const Place *p)
 {
   return tag >> 54 == s->launch->number % LAUNCHES && (tag >> 16 & 0xffff & p->bytes) &&
          tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !fenced(s, tag_cta(tag)) &&
-         !(tag >> 52 != now_of(s) && shadow_is_peer(s, tag_cta(tag)));
+         !arranged(s, tag);
 }
 
 static void

@@ -156,9 +156,11 @@ struct Shadow {
   Known *next, *done; /* of the first CTA: the cluster's barrier, [n_peers] */
   uint32_t meetings; /* of the first CTA: complete phases of it */
   uint32_t arrived[SH_WARPS], waited[SH_WARPS]; /* of a warp: phases + 1, complete phases */
-  uint32_t fences;                              /* warps that have fenced since they arrived */
+  uint32_t fences;     /* warps that have fenced since they arrived */
+  bool fenced_cluster; /* at the scope of the cluster or wider */
   FarWord *words_far; /* [n_chunks] */
   bool touched_far;   /* it is in use */
+  bool sends;         /* so is send of agents */
   FarUse *uses;       /* [n_peers × SH_WARPS] */
   uint32_t grid_wait[SH_WARPS]; /* time of a warp's griddepcontrol.wait; 0: none */
   bool grid_waited, grid_triggered;
@@ -211,7 +213,8 @@ void shadow_far_access(Shadow *, const ShadowAccess *, const uint32_t *off);
 /* An access of this CTA's warp, or of an engine, against those of others. */
 void shadow_far_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 void shadow_far_engine(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
-bool shadow_is_peer(const Shadow *, uint32_t cta); /* another one of the cluster */
+/* Another CTA of the cluster; NULL: of another cluster. */
+const Shadow *shadow_peer(const Shadow *, uint32_t cta);
 uint32_t shadow_meetings(const Shadow *);          /* mod 4, for tags of global memory */
 
 /* What a warp knows of this CTA. */

@@ -282,10 +282,11 @@ shadow_wait(Shadow *s, int warp, uint32_t mask, int n)
 }
 
 void
-shadow_fence(Shadow *s, int warp)
+shadow_fence(Shadow *s, int warp, bool cluster)
 {
   s->fences |= 1u << warp;
-  if (!s->checks || s->fenced)
+  s->fenced_cluster = true;
+  if (!s->checks || s->fenced || cluster)
     return;
   s->fenced = true;
   uint32_t bit = (uint32_t)s->cta & 0xfffff;

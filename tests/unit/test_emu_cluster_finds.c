@@ -17,6 +17,14 @@
           "mapa.shared::cluster.u32 %r23, %r22, %r6;\n"                                  \
           "mapa.shared::cluster.u32 %r24, %r12, %r6;\n"
 
+/* From the CTA where p holds to the other; byte 4096 on are flags. */
+#define HAND_OVER(p)                                                                     \
+  "mul.wide.u32 %rd4, %r1, 4; add.s64 %rd4, %rd1, %rd4; @" p " bra GIVE;\n"              \
+  "TAKE: atom.global.add.u32 %r20, [%rd4+4096], 0; setp.eq.u32 %p4, %r20, 0;\n"          \
+  "@%p4 bra TAKE; fence.acq_rel.cluster; ld.global.u32 %r20, [%rd4]; bra END;\n"         \
+  "GIVE: st.global.u32 [%rd4], %r1; fence.acq_rel.cluster;\n"                            \
+  "atom.global.add.u32 %r20, [%rd4+4096], 1; END:\n"
+
 typedef struct Case {
   const char *ptx;
   int result; /* ANY: it depends on the order */
@@ -100,6 +108,8 @@ static const Case cases[] = {
           ".multicast::cluster [%r10], [%rd1], %r25, [%r12], %rs1;\n"),
      CUDA_ERROR_LAUNCH_FAILED,
      {"error[multicast]", "the mask 0x6"}},
+    {PAIR(SEND_HEAD "fence.proxy.async;\n" SYNC SEND WAIT("W", "%r12", "0")), ANY,
+     {"error[cluster-exit]", "its own CTA may exit before"}},
     /* the barrier */
     {PAIR("barrier.cluster.wait.aligned;\n"), CUDA_ERROR_LAUNCH_FAILED,
      {"error[barrier-misuse]", "without barrier.cluster.arrive before"}},
@@ -130,6 +140,10 @@ static const Case cases[] = {
     {PAIR(SYNC "mul.wide.u32 %rd4, %r1, 4; add.s64 %rd4, %rd1, %rd4;\n"
           "@%p2 st.global.u32 [%rd4], %r1;\n@%p3 ld.global.u32 %r20, [%rd4];\n"),
      CUDA_SUCCESS, {"error[cross-cta-conflict]"}},
+    /* handed over with a flag: among a cluster a fence of its scope will do */
+    {PAIR(HAND_OVER("%p2")), CUDA_SUCCESS, {0}},
+    {HEAD("") "setp.eq.u32 %p2, %r3, 0;\n" HAND_OVER("%p2") "ret; }", CUDA_SUCCESS,
+     {"error[cross-cta-conflict]"}},
 };
 
 static void
@@ -140,6 +154,7 @@ all_cases(void **state)
     for (int j = 0; j < MODES; j++) {
       const Case *c = &cases[i];
       kit_set(modes[j]);
+      memset(out, 0, sizeof out);
       CUresult r = kit_run(c->ptx, 2, 64, 0, out, sizeof out);
       const char *text = kit_findings();
       if ((c->result != ANY && (int)r != c->result) || (!c->found[0] && *text))
@@ -156,6 +171,6 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_cases),
   };
-  kit_start("arch=sm_90");
+  kit_start("arch=sm_90,threads=2");
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

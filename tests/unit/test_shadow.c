@@ -485,7 +485,7 @@ two_ctas(ShadowOp first, ShadowOp second, uint64_t at, bool fences, bool new_lau
   start(&b, true);
   global(b.s, m, first, 1, ALL, 4, 4096);
   if (fences)
-    shadow_fence(b.s, 0);
+    shadow_fence(b.s, 0, false);
   if (new_launch) {
     assert_int_equal(finish(&b), 0);
     start(&b, true);
@@ -493,7 +493,7 @@ two_ctas(ShadowOp first, ShadowOp second, uint64_t at, bool fences, bool new_lau
   shadow_cta_end(b.s);
   shadow_cta_begin(b.s, 1);
   if (fences)
-    shadow_fence(b.s, 0);
+    shadow_fence(b.s, 0, false);
   global(b.s, m, second, 2, ALL, 4, at);
   int n = finish(&b);
   shadow_mem_free(m);
