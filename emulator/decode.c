@@ -658,6 +658,7 @@ finish(Dec *d)
   d->st = NULL;
   d->guard = PRED_TRUE;
   dec_step(d, step_exit);
+  *vec_push(d->ptx->arena, &d->lists) = ROW_ZERO; /* none is no array */
   d->first[d->ast->stmts.n] = d->code.n - 1;
   link_branches(d);
   k->code = d->code.at;

@@ -355,6 +355,8 @@ version_number(Parse *s)
   if (t.kind != TK_FLOAT64)
     lex_fail(&s->lex, "a version such as 7.0");
   memcpy(&d, &t.bits, 8);
+  if (!(d >= 0 && d < 1000))
+    lex_fail(&s->lex, "a version such as 7.0");
   lex_next(&s->lex);
   return (int)(d * 10 + 0.5);
 }

@@ -83,6 +83,31 @@ static const char *const kernels[] = {
     "{%r4,%r5}, {%r1,%r1,%r2,%r2}, a, 0, 1, 1; }\nwgmma.commit_group.sync.aligned;\n"
     "wgmma.wait_group.sync.aligned 1;\nst.global.f32 [%rd2], %f1;\n"
     "wgmma.wait_group.sync.aligned 0;\nst.global.u32 [%rd2+512], %r4;\nret;\n}\n",
+    ".version 8.0\n.target sm_90a\n.address_size 64\n.entry k(.param .u64 p) "
+    ".reqntid 128, 1, 1 .reqnctapercluster 2, 1, 1 {\n"
+    ".reg .pred %p<9>; .reg .b16 %rs<9>; .reg .b32 %r<20>; .reg .b64 %rd<9>;\n"
+    ".shared .align 128 .b8 s[4096]; .shared .align 8 .b8 bar[8];\n"
+    "ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4;\n"
+    "add.s64 %rd2, %rd1, %rd2; mov.u32 %r2, s; shl.b32 %r3, %r1, 2; add.u32 %r3, %r2, %r3;\n"
+    "mov.u32 %r4, %cluster_ctarank; xor.b32 %r5, %r4, 1; setp.eq.u32 %p1, %r1, 0;\n"
+    "setmaxnreg.dec.sync.aligned.u32 64;\nst.shared.u32 [%r3], %r1;\n"
+    "@%p1 mbarrier.init.shared.b64 [bar], 1;\n@%p1 fence.mbarrier_init.release.cluster;\n"
+    "fence.proxy.async;\n"
+    "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n"
+    "@%p1 mbarrier.arrive.expect_tx.shared.b64 _, [bar], 528;\n"
+    "mapa.shared::cluster.u32 %r6, %r3, %r5; mapa.shared::cluster.u32 %r7, %r2, %r5;\n"
+    "mov.u32 %r8, bar; mapa.shared::cluster.u32 %r8, %r8, %r5; mov.u32 %r9, 512;\n"
+    "ld.shared::cluster.u32 %r10, [%r6]; add.u32 %r7, %r7, 1024;\n"
+    "@%p1 cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%r7], [s], "
+    "%r9, [%r8];\n"
+    "setp.eq.and.u32 %p2, %r4, 0, %p1; mov.u16 %rs1, 3; mov.u32 %r11, 16;\n"
+    "@%p2 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+    ".multicast::cluster [s+2048], [%rd1], %r11, [bar], %rs1;\n"
+    "W: mbarrier.try_wait.parity.shared.b64 %p3, [bar], 0;\n@!%p3 bra W;\n"
+    "atom.shared::cluster.add.u32 %r12, [%r6+2560], 1;\n"
+    "@%p1 mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%r8];\n"
+    "barrier.cluster.arrive;\nbarrier.cluster.wait;\nsetmaxnreg.inc.sync.aligned.u32 96;\n"
+    "griddepcontrol.wait;\nst.global.u32 [%rd2], %r10;\nret;\n}\n",
 };
 
 static const char *const tokens[] = {"%r1",
@@ -137,6 +162,10 @@ static const char *const tokens[] = {"%r1",
                                      "wgmma.wait_group.sync.aligned 1;",
                                      "{%f1,%f2,%f3,%f4}",
                                      "m64n16k16",
+                                     "barrier.cluster.arrive;",
+                                     "barrier.cluster.wait.aligned;",
+                                     ".shared::cluster",
+                                     "setmaxnreg.inc.sync.aligned.u32 200;",
                                      "@!%p1 ret;"};
 
 typedef struct Fuzz {
@@ -286,10 +315,15 @@ launch(Fuzz *f, CUfunction k)
       params[i] = &f->map;
   }
   unsigned threads = (unsigned)(1 + below(f, 192)), smem = 32768 * (unsigned)below(f, 2);
-  CUresult r = cuLaunchKernel(k, 1 + (unsigned)below(f, 2), 1, 1, threads, 1, 1, smem, NULL,
+  unsigned ctas = 1 + (unsigned)below(f, 2);
+  if (a->reqntid[0] && below(f, 8))
+    threads = a->reqntid[0];
+  if (a->cluster[0] && below(f, 8))
+    ctas = a->cluster[0];
+  CUresult r = cuLaunchKernel(k, ctas, 1, 1, threads, 1, 1, smem, NULL,
                               params, NULL);
   bool told = attncEmuTakeFindings(text, sizeof text) > 0;
-  if (r && r != CUDA_ERROR_INVALID_VALUE && !told)
+  if (r && r != CUDA_ERROR_INVALID_VALUE && r != CUDA_ERROR_INVALID_CLUSTER_SIZE && !told)
     wrong(f, "a launch fails without a finding", r);
   f->launched++;
   f->succeeded += !r;
