@@ -11,8 +11,8 @@
  * An instruction that needs lanes which are elsewhere parks its group until they come; if
  * no group can move, that is a finding, not a hang.
  *
- * One host thread runs one cluster of CTAs at a time (Exec), most often of a single CTA;
- * clusters may run on several.  Device memory lives at fake addresses with gaps between
+ * One host thread runs one cluster of CTAs at a time (Exec), most often of a single CTA, or
+ * by turns a few of them (resident); clusters may run on several threads.  Device memory lives at fake addresses with gaps between
  * allocations, so that an overrun always faults.
  */
 #ifndef ATTNC_EMULATOR_EMU_H
@@ -34,6 +34,7 @@ enum {
   MAX_WARPS = 32,
   MAX_BARRIERS = 16,
   MAX_CLUSTER = 16,
+  MAX_RESIDENT = 64,
   PORTABLE_CLUSTER = 8, /* more needs an attribute of the function */
   SHARED_BASE = 1024, /* as on chips that keep 1 KB for themselves: address 0 is nobody's */
   RANK_SHIFT = 24,    /* a shared address has the CTA's rank in its cluster above its offset */
@@ -214,7 +215,7 @@ typedef struct Alloc {
   bool read_only;
 } Alloc;
 
-/* One host thread that runs clusters of a launch. */
+/* Runs clusters of a launch, one after another, on one host thread. */
 struct Exec {
   Launch *launch;
   const Kernel *kernel;
@@ -238,13 +239,15 @@ struct Exec {
   _Alignas(16) uint8_t scratch[16];
   uint64_t barriers;
   bool meeting; /* somebody has arrived at the cluster's barrier */
+  bool busy;
+  int left, latest; /* warps that have not exited; the one that had the last turn */
 };
 
 typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
 
 typedef struct Settings {
   char arch[16];
-  int devices, threads;
+  int devices, threads, resident;
   bool checks, fast_mma;
   Order order;
   uint64_t seed, fuel;
@@ -309,7 +312,9 @@ void exec_free(Exec *);
 void cta_enter(Exec *, Cta *); /* x->cta and what is of it */
 void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
 /* ---- turns.c ---- */
-CUresult cluster_run(Exec *, uint64_t index);
+/* The Exec is busy from then on, until its cluster has ended or the launch has failed. */
+void cluster_begin(Exec *, uint64_t index);
+void cluster_advance(Exec *, uint64_t turns); /* that many, if need be */
 
 /* ---- cluster.c ---- */
 /* Lanes have exited: those that are left may be all there. */

@@ -7,23 +7,46 @@
 
 enum { MAX_THREADS = 64 };
 
+static void
+take_next(Launch *l, Exec *x)
+{
+  uint64_t index = atomic_fetch_add(&l->next, 1);
+  if (index < l->clusters)
+    cluster_begin(x, index);
+}
+
+/* By turns, while there is something to do; one alone has all turns that it needs. */
+static void
+run_all(Launch *l, Exec **x, int n)
+{
+  int busy;
+  do {
+    busy = 0;
+    for (int i = 0; i < n; i++) {
+      if (!x[i]->busy && !atomic_load(&l->result))
+        take_next(l, x[i]);
+      busy += x[i]->busy;
+      if (x[i]->busy)
+        cluster_advance(x[i], n > 1 ? 1 : UINT64_MAX);
+    }
+  } while (busy);
+}
+
 static void *
 work(void *arg)
 {
   Launch *l = arg;
-  Exec *x = exec_new(l, l->set.seed);
-  if (!x) {
+  Exec *x[MAX_RESIDENT];
+  int n = 0, most = l->set.resident;
+  while (n < most && (uint64_t)n < l->clusters && (x[n] = exec_new(l, l->set.seed)))
+    n++;
+  if (!n)
     atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
-    return NULL;
+  run_all(l, x, n);
+  while (n--) {
+    atomic_fetch_add(&l->barriers, x[n]->barriers);
+    exec_free(x[n]);
   }
-  while (!atomic_load(&l->result)) {
-    uint64_t index = atomic_fetch_add(&l->next, 1);
-    if (index >= l->clusters)
-      break;
-    cluster_run(x, index);
-  }
-  atomic_fetch_add(&l->barriers, x->barriers);
-  exec_free(x);
   return NULL;
 }
 

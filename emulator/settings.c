@@ -22,7 +22,7 @@ static const Chip chips[] = {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool frozen, read_env;
 static Settings current = {
-    .arch = "sm_80", .devices = 1, .checks = true, .fuel = 100000000, .async = ASYNC_LAZY};
+    .arch = "sm_80", .devices = 1, .resident = 1, .checks = true, .fuel = 100000000, .async = ASYNC_LAZY};
 
 const Chip *
 chip_find(const char *name)
@@ -76,6 +76,8 @@ set_one(Settings *s, const char *key, const char *v)
     return s->devices = (int)n, true;
   if (!strcmp(key, "threads") && number(v, 64, &n))
     return s->threads = (int)n, true;
+  if (!strcmp(key, "resident") && number(v, MAX_RESIDENT, &n) && n)
+    return s->resident = (int)n, true;
   if (!strcmp(key, "checks") && (k = word(v, "none|all")) >= 0)
     return s->checks = k == 1, true;
   if (!strcmp(key, "mma") && (k = word(v, "bit|fast")) >= 0)

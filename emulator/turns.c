@@ -1,5 +1,4 @@
-/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on.
- */
+/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on. */
 #include "emulator/bulk.h"
 #include "emulator/emu.h"
 #include "emulator/steps.h"
@@ -112,7 +111,7 @@ describe_all(const Exec *x, char *text, size_t n)
 }
 
 /* Nobody can run, or the fuel is gone. */
-static CUresult
+static bool
 hung(Exec *x, const char *name, const char *what)
 {
   char text[REPORT_MOST] = "";
@@ -123,7 +122,7 @@ hung(Exec *x, const char *name, const char *what)
   x->warp = warp_at(x, j);
   report_fatal(x, insn_of(x, x->warp), CUDA_ERROR_LAUNCH_TIMEOUT, name, -1, "%s%s", what,
                text);
-  return x->result;
+  return false;
 }
 
 static bool
@@ -181,39 +180,10 @@ end_cta(Exec *x)
   shadow_cta_exit(x->shadow);
 }
 
-static CUresult
-run_warps(Exec *x)
+/* All warps have exited, or the launch has failed. */
+static void
+end_cluster(Exec *x)
 {
-  int left = warp_count(x), last = -1;
-  while (left) {
-    Warp *w = next_warp(x, last);
-    if (!w && (progress(x) || ask_again(x))) /* nobody waits for it, but time goes by */
-      continue;
-    if (!w)
-      return hung(x, "deadlock", "no warp can go on");
-    if (!x->slice)
-      return hung(x, "fuel", "the CTA has executed as many instructions as it may");
-    if (atomic_load_explicit(&x->launch->result, memory_order_relaxed))
-      return CUDA_SUCCESS; /* another CTA has failed */
-    Stop stop = take_turn(x, w);
-    last = number_of(w);
-    if (stop == FATAL)
-      return x->result;
-    if (stop != DONE)
-      continue;
-    w->done = true;
-    left--;
-    if (!--w->cta->left)
-      end_cta(x);
-  }
-  return CUDA_SUCCESS;
-}
-
-CUresult
-cluster_run(Exec *x, uint64_t index)
-{
-  cta_start(x, index);
-  CUresult r = run_warps(x);
   for (int i = 0; i < x->n_ctas; i++) {
     Cta *c = &x->ctas[i];
     cta_enter(x, c);
@@ -221,5 +191,48 @@ cluster_run(Exec *x, uint64_t index)
     stats_cta(x, x->launch->cost + (uint64_t)c->index * COSTS);
     shadow_cta_end(x->shadow);
   }
-  return r;
+  x->busy = false;
+}
+
+/* One turn; false: none can follow. */
+static bool
+turn(Exec *x)
+{
+  Warp *w = next_warp(x, x->latest);
+  if (!w && (progress(x) || ask_again(x))) /* nobody waits for it, but time goes by */
+    return true;
+  if (!w)
+    return hung(x, "deadlock", "no warp can go on");
+  if (!x->slice)
+    return hung(x, "fuel", "the CTA has executed as many instructions as it may");
+  if (atomic_load_explicit(&x->launch->result, memory_order_relaxed))
+    return false; /* another CTA has failed */
+  Stop stop = take_turn(x, w);
+  x->latest = number_of(w);
+  if (stop != DONE)
+    return stop != FATAL;
+  w->done = true;
+  x->left--;
+  if (!--w->cta->left)
+    end_cta(x);
+  return x->left != 0;
+}
+
+void
+cluster_begin(Exec *x, uint64_t index)
+{
+  cta_start(x, index);
+  x->left = warp_count(x);
+  x->latest = -1;
+  x->busy = true;
+}
+
+void
+cluster_advance(Exec *x, uint64_t turns)
+{
+  bool more = true;
+  while (more && turns--)
+    more = turn(x);
+  if (!more)
+    end_cluster(x);
 }

@@ -469,6 +469,36 @@ many_ctas(void **state)
   }
 }
 
+/* Each CTA waits for the one behind it, which has not started where one runs at a time. */
+static void
+resident(void **state)
+{
+  static const char *const ptx =
+      KIT("mov.u32 %r2, %ctaid.x; mov.u32 %r3, %nctaid.x; add.u32 %r4, %r2, 1;\n"
+          "mov.u32 %r5, 0;\n"
+          "mul.wide.u32 %rd3, %r4, 4; add.s64 %rd3, %rd1, %rd3;\n"
+          "setp.eq.u32 %p1, %r4, %r3; @%p1 bra GO;\n"
+          "WAIT: atom.global.add.u32 %r5, [%rd3], 0; setp.eq.u32 %p2, %r5, 0;\n"
+          "@%p2 bra WAIT; GO: add.u32 %r5, %r5, 1; @%p1 mov.u32 %r5, 1;\n"
+          "atom.global.exch.b32 %r6, [%rd3+-4], %r5;\n");
+  static const char *const orders[] = {"sched=block", "sched=rr", "sched=random"};
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    kit_set(orders[i]);
+    kit_set("threads=1,resident=8");
+    memset(out, 0, sizeof out);
+    OK(kit_run(ptx, 8, 1, 0, out, sizeof out));
+    kit_no_findings();
+    for (uint32_t j = 0; j < 8; j++)
+      assert_int_equal(out[j], 8 - j);
+    memset(out, 0, sizeof out);
+    kit_set("resident=7,fuel=10000");
+    assert_int_equal(kit_run(ptx, 8, 1, 0, out, sizeof out), CUDA_ERROR_LAUNCH_TIMEOUT);
+    kit_found("error[fuel]");
+    kit_set("resident=1,fuel=100000000,threads=0,sched=block");
+  }
+}
+
 static uint32_t
 specials_want(uint32_t t)
 {
@@ -513,6 +543,7 @@ main(void)
       cmocka_unit_test(stuck_kernels),
       cmocka_unit_test(found_and_done),
       cmocka_unit_test(many_ctas),
+      cmocka_unit_test(resident),
       cmocka_unit_test(specials),
   };
   kit_start("arch=sm_90");
