@@ -102,6 +102,7 @@ typedef struct View {
 /* Rows past the end are zeros on the way in and not written on the way out. */
 View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
 View v_whole(View);
+View v_ragged(View); /* takes a promise back: some or all rows may be past the end */
 View v_pack(View, int group);
 
 /* ---- shared memory ---- */

@@ -124,6 +124,13 @@ v_whole(View v)
 }
 
 View
+v_ragged(View v)
+{
+  v.whole = false;
+  return v;
+}
+
+View
 v_pack(View v, int group)
 {
   v.pack = group;

@@ -34,10 +34,14 @@ team_rows(Tb *t, Smem s, int cols)
   return s_cols(s_rows(s, row, 64), cols);
 }
 
+/* A part of the block of work, which may be past the end as a whole unless blocks (of a
+ * cluster) come out even. */
 static View
 rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
 {
   View v = v_rows(x, w->b, w->h, row, n);
+  if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
+    v = v_ragged(v);
   return c->s->pack ? v_pack(v, c->p->spec->group_size) : v;
 }
 

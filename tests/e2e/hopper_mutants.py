@@ -1,0 +1,160 @@
+"""What orders fwd_wgmma, taken away or weakened one statement at a time: the emulator must
+tell, under one of its settings.
+
+    hopper_mutants.py ATTNC SURVIVORS [--every N] [--jobs N] [-v]
+
+Statements: each wait, fence, arrival, expect_tx, barrier, commit and setmaxnreg of the
+generated PTX, those between the braces of inline text as well.  Found: a finding, a wrong
+result, or a hang that is reported.  SURVIVORS lists, one a line, `kernel: mutation` of those
+that nobody finds, each with its reason; the list must be exact, so that a check that goes
+blind shows.  --every N takes each N-th mutant alone, and then only finds too few."""
+import argparse
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+SETTINGS = ("async=lazy", "async=eager,sched=random,seed=5", "async=random,sched=rr,seed=2")
+BASE = ("num_stages=2,p_in_smem=false,overlap=true,pingpong=true,scheduler=persistent,cluster=1,"
+        "pack_gqa=false,tma_store=true,q_stages=1,cross_tile=false,skip_rescale=false,poly_exp2=0,"
+        "narrow_diagonal=false")
+# Blocks enough that a CTA has several: 2 * 16 * 9 of 132 multiprocessors.
+KERNELS = {
+    "persistent": ("causal: true\n", "b9 h16/4 sq200 sk150", {}),
+    "p_in_smem": ("", "b1 h2/1 sq130 sk200", {"p_in_smem": "true", "scheduler": "grid"}),
+    "plain": ("", "b1 h2/1 sq130 sk200",
+              {"overlap": "false", "scheduler": "grid", "tma_store": "false"}),
+    "cross": ("", "b9 h16/4 sq200 sk150", {"cross_tile": "true", "q_stages": "2"}),
+    "cluster": ("", "b1 h2/1 sq200 sk200", {"cluster": "2", "scheduler": "grid"}),
+}
+GUARD = r"(?:@p )?"
+RULES = (  # what, the statement, what takes its place
+    ("no mbarrier wait", r"WAIT_\w+: mbarrier\.try_wait[^;]*; @!p bra WAIT_\w+;", ""),
+    ("parity turned", r"(mbarrier\.try_wait\.parity[^;]*\], )(%\w+|\d)(;)", None),
+    ("no arrival", GUARD + r"mbarrier\.arrive\.release[^;]*;", ""),
+    ("no expect_tx", GUARD + r"mbarrier\.arrive\.expect_tx[^;]*;", ""),
+    ("more bytes", r"(mbarrier\.arrive\.expect_tx[^;]*, )(\d+)(;)", 16),
+    ("fewer bytes", r"(mbarrier\.arrive\.expect_tx[^;]*, )(\d+)(;)", -16),
+    ("more arrivals", r"(mbarrier\.init[^;]*, )(\d+)(;)", 1),
+    ("fewer arrivals", r"(mbarrier\.init[^;]*, )([2-9]|\d\d)(;)", -1),
+    ("no fence of mbarriers", GUARD + r"fence\.mbarrier_init[^;]*;", ""),
+    ("no proxy fence", r"fence\.proxy\.async[^;]*;", ""),
+    ("no wgmma.fence", r"wgmma\.fence[^;]*;", ""),
+    ("no wgmma commit", r"wgmma\.commit_group[^;]*;", ""),
+    ("no wgmma wait", r"wgmma\.wait_group[^;]*;", ""),
+    ("weaker wgmma wait", r"(wgmma\.wait_group\.sync\.aligned )(\d)(;)", 1),
+    ("no barrier", r"bar\.sync [^;]*;", ""),
+    ("no arrival at a barrier", GUARD + r"bar\.arrive [^;]*;", ""),
+    ("no warp barrier", r"bar\.warp\.sync[^;]*;", ""),
+    ("no bulk commit", GUARD + r"cp\.async\.bulk\.commit_group;", ""),
+    ("no bulk wait", r"cp\.async\.bulk\.wait_group[^;]*;", ""),
+    ("no cluster barrier", r"barrier\.cluster\.\w+\.?[^;]*;", ""),
+    ("no setmaxnreg", r"setmaxnreg\.inc[^;]*;", ""),
+)
+
+
+def turned(match):
+    """The parity, the other way round; a register is turned in one of its own."""
+    old = match.group(2)
+    if not old.startswith("%"):
+        return match.group(1) + str(1 - int(old)) + match.group(3)
+    return ("{ .reg .b32 turned; xor.b32 turned, " + old + ", 1; " + match.group(1) + "turned" +
+            match.group(3) + " }")
+
+
+def mutants(ptx):
+    """(name, text); the n-th of a kind by its place in the kernel."""
+    for what, pattern, change in RULES:
+        for n, m in enumerate(re.finditer(pattern, ptx)):
+            if change == "":
+                new = ""
+            elif change is None:
+                new = turned(m)
+            else:
+                new = m.group(1) + str(int(m.group(2)) + change) + m.group(3)
+            yield f"{what} {n + 1}", ptx[:m.start()] + new + ptx[m.end():]
+
+
+class Kernel:
+    def __init__(self, attnc, folder, name):
+        mask, self.size, changes = KERNELS[name]
+        fields = dict(f.split("=") for f in BASE.split(",")) | changes
+        pins = ",".join(["template=fwd_wgmma,block_m=128,block_n=64,num_warps=12"] +
+                        [f"{k}={v}" for k, v in fields.items()])
+        self.name, self.attnc, self.folder = name, attnc, folder
+        self.spec = os.path.join(folder, f"{name}.attn.yaml")
+        with open(self.spec, "w", encoding="utf-8") as f:
+            f.write(f"attnc: 1\nname: {name}\ndtype: bf16\nhead_dim: 64\nreturn_lse: true\n{mask}")
+        self.args = ["--arch", "sm_90a", "--shape", self.size, "--schedule", pins]
+        out = subprocess.run([attnc, "compile", self.spec, *self.args, "--emit", "ptx", "-o",
+                              os.path.join(folder, name)],
+                             capture_output=True, text=True)
+        if out.returncode:
+            raise RuntimeError(out.stderr)
+        self.ptx = self.find_ptx()
+
+    def find_ptx(self):
+        for root, _, names in os.walk(self.folder):
+            for n in names:
+                if n.endswith(".ptx") and self.name in os.path.join(root, n):
+                    with open(os.path.join(root, n), encoding="utf-8") as f:
+                        return f.read()
+        raise RuntimeError(f"{self.name}: no PTX was written")
+
+    def found(self, n, text):
+        path = os.path.join(self.folder, f"{self.name}-{n}.mutant")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        for setting in SETTINGS:
+            env = dict(os.environ, ATTNC_EMU=setting + ",fuel=40000000", ATTNC_LOAD_PTX=path)
+            r = subprocess.run([self.attnc, "run", self.spec, *self.args, "--device", "emu",
+                                "--verify", "--no-cache", "-q", "--timeout", "120"],
+                               capture_output=True, text=True, env=env)
+            if r.returncode:
+                return True
+        return False
+
+
+def known_survivors(path):
+    with open(path, encoding="utf-8") as f:
+        lines = (line.split("#")[0].strip() for line in f)
+        return {line for line in lines if line}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("survivors")
+    p.add_argument("--every", type=int, default=1)
+    p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    p.add_argument("-v", action="store_true")
+    o = p.parse_args()
+    with tempfile.TemporaryDirectory() as folder, \
+         concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
+        work = []
+        for name in KERNELS:
+            k = Kernel(o.attnc, folder, name)
+            if k.found("whole", k.ptx):
+                raise SystemExit(f"{name}: the kernel itself does not pass")
+            work += [(k, what, text) for what, text in mutants(k.ptx)]
+        work = work[::o.every]
+        found = list(pool.map(lambda w: w[0].found(w[1].replace(" ", "-"), w[2]), work))
+        alive = {f"{k.name}: {what}" for (k, what, _), yes in zip(work, found) if not yes}
+    known, tried = known_survivors(o.survivors), {f"{k.name}: {what}" for k, what, _ in work}
+    new, gone = sorted(alive - known), sorted((known & tried) - alive)
+    for line in new:
+        print(f"FAIL  nobody finds  {line}")
+    for line in gone:
+        print(f"FAIL  listed, but found  {line}")
+    if o.every == 1:
+        for line in sorted(known - tried):
+            print(f"FAIL  listed, but there is no such mutant  {line}")
+            gone.append(line)
+    print(f"{len(work)} mutants, {len(work) - len(alive)} found, {len(alive)} survive")
+    return 1 if new or gone else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
