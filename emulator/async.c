@@ -178,6 +178,21 @@ tidy(Queue *q)
     memmove(q->commits, q->commits + gone, (size_t)q->n_commits * sizeof *q->commits);
 }
 
+uint32_t
+async_last(const Async *a, int warp)
+{
+  return a->queue[warp].last;
+}
+
+void
+async_land(Async *a, int warp, uint32_t mask, uint32_t upto)
+{
+  Queue *q = &a->queue[warp];
+  for (int i = 0; i < q->n && q->copies[i].id <= upto; i++)
+    land_lanes(a, &q->copies[i], mask);
+  tidy(q);
+}
+
 void
 async_wait(Async *a, int warp, uint32_t mask, int n)
 {
@@ -188,15 +203,12 @@ async_wait(Async *a, int warp, uint32_t mask, int n)
   for (int i = 0; i < q->n_commits; i++)
     every &= q->commits[i].mask;
   if (every == mask) { /* all lanes committed alike */
-    uint32_t upto = limit(q, __builtin_ctz(mask), n);
-    for (int i = 0; i < q->n && q->copies[i].id <= upto; i++)
-      land_lanes(a, &q->copies[i], mask);
-  } else {
-    for (uint32_t m = mask; m; m &= m - 1) {
-      uint32_t upto = limit(q, __builtin_ctz(m), n);
-      for (int i = 0; i < q->n && q->copies[i].id <= upto; i++)
-        land_lanes(a, &q->copies[i], m & -m);
-    }
+    async_land(a, warp, mask, limit(q, __builtin_ctz(mask), n));
+    return;
   }
-  tidy(q);
+  uint32_t upto[32];
+  for (uint32_t m = mask; m; m &= m - 1)
+    upto[__builtin_ctz(m)] = limit(q, __builtin_ctz(m), n);
+  for (uint32_t m = mask; m; m &= m - 1)
+    async_land(a, warp, m & -m, upto[__builtin_ctz(m)]);
 }

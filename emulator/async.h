@@ -24,5 +24,8 @@ bool async_copy(Async *, int warp, uint32_t mask, int bytes, const uint32_t *dst
 bool async_commit(Async *, int warp, uint32_t mask);
 /* All but the newest n groups have landed; n < 0: wait_all, committed or not. */
 void async_wait(Async *, int warp, uint32_t mask, int n);
+uint32_t async_last(const Async *, int warp); /* id of the copy issued last */
+/* Copies up to this id have landed, committed or not. */
+void async_land(Async *, int warp, uint32_t mask, uint32_t upto);
 
 #endif

@@ -37,6 +37,7 @@ bulk_free(Bulk *b)
     return;
   drop_all(b);
   free(b->at);
+  free(b->trusts);
   free(b);
 }
 
@@ -45,15 +46,15 @@ bulk_reset(Bulk *b)
 {
   drop_all(b);
   memset(b->mbar, 0, (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */
-  b->n_mbars = 0;
+  b->n_mbars = b->n_trusts = 0;
   memset(b->stores, 0, sizeof b->stores);
   memset(b->groups, 0, sizeof b->groups);
 }
 
 /* ---- landing ---- */
 
-static bool
-lazy(Bulk *b)
+bool
+bulk_lazy(Bulk *b)
 {
   if (b->policy != ASYNC_RANDOM)
     return b->policy == ASYNC_LAZY;
@@ -95,6 +96,17 @@ bulk_force(Exec *x, const Mbar *m)
     if (b->at[i].mbar == number)
       land(x, &b->at[i]);
   forget_landed(b);
+  while (mbar_deliver(x, number)) {
+  }
+}
+
+const Pending *
+bulk_due(const Bulk *b, const Mbar *m)
+{
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i].mbar == m - b->mbar && !b->at[i].landed)
+      return &b->at[i];
+  return NULL;
 }
 
 bool
@@ -107,7 +119,7 @@ bulk_progress(Exec *x)
       forget_landed(b);
       return true;
     }
-  return false;
+  return mbar_deliver(x, -1);
 }
 
 static Stop
@@ -144,7 +156,7 @@ issue(Exec *x, const BulkCopy *c)
 static void
 land_or_wait(Exec *x, Pending *p)
 {
-  if (!lazy(x->bulk))
+  if (!bulk_lazy(x->bulk))
     land(x, p);
 }
 
@@ -180,7 +192,7 @@ check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
     report_error(x, c->insn, "mbarrier-proxy", c->lane,
                  "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
                  "known to the asynchronous proxy",
-                 m->line);
+                 m->made->line);
   m->fenced = true; /* tell once */
 }
 
@@ -196,6 +208,10 @@ bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
   if (!p)
     return no_memory(x, c->insn);
   p->mbar = (int)(m - x->bulk->mbar);
+  m->filled = m->phase + 1;
+  m->filling = c->insn;
+  m->filler = x->warp;
+  m->lane = c->lane;
   shadow_bulk_write(x->shadow, insn_number(x, c->insn), exec_who(x), c->lane, c->off,
                     c->bytes, p->mbar, (uint32_t)m->phase);
   if (c->from)
@@ -308,30 +324,34 @@ step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+static void
+end_mbar(Exec *x, const Mbar *m)
+{
+  x->warp = &x->cta->warp[m->warp];
+  mbar_check_seen(x, m);
+  if (m->tx)
+    report_error(x, m->made, "mbarrier-bytes", -1,
+                 "the CTA has ended; the mbarrier at byte %u still expects %" PRId64 " bytes",
+                 m->off, m->tx);
+}
+
 void
 bulk_end(Exec *x)
 {
   Bulk *b = x->bulk;
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
-    bool load = p->mbar >= 0;
     x->warp = p->by;
-    if (!load || !p->landed)
-      report_error(x, p->insn, load ? "bulk-load-unfinished" : "bulk-store-unfinished", p->lane,
-                   load ? "the CTA has ended, and nobody has waited for this copy"
-                        : "the CTA has ended before a wait_group told that this store has "
-                          "read shared memory");
+    if (p->mbar < 0)
+      report_error(x, p->insn, "bulk-store-unfinished", p->lane,
+                   "the CTA has ended before a wait_group told that this store has read shared "
+                   "memory");
     land(x, p);
   }
   drop_all(b);
   for (int k = 0; k < b->n_mbars; k++)
-    if (b->mbar[k].live && b->mbar[k].tx) {
-      x->warp = &x->cta->warp[b->mbar[k].warp];
-      report_error(x, x->kernel->code, "mbarrier-bytes", -1,
-                   "the CTA has ended; the mbarrier at byte %u, of line %d, still expects "
-                   "%" PRId64 " bytes",
-                   b->mbar[k].off, b->mbar[k].line, b->mbar[k].tx);
-    }
+    if (b->mbar[k].live)
+      end_mbar(x, &b->mbar[k]);
 }
 
 int
@@ -507,7 +527,7 @@ step_fence_proxy(Exec *x, const Insn *i, uint32_t mask)
   (void)mask;
   if (i->x.cond)
     shadow_mbar_fence(x->shadow, x->warp->id);
-  else
+  else if (i->x.space != SPACE_GLOBAL) /* what device memory holds is not followed so far */
     shadow_proxy_fence(x->shadow, x->warp->id);
   return GO;
 }

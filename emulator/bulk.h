@@ -6,10 +6,11 @@
  * that function runs is the policy: EAGER at issue, LAZY when somebody waits for it (what it
  * will write reads as NaN until then), RANDOM one or the other.  The shadow hears of reads
  * and writes at issue, so that findings do not depend on the policy.  Stores land at the
- * latest when their thread waits for them; a CTA that ends before is a finding.
+ * latest when their thread waits for them; a CTA that ends before is a finding, as is a load
+ * of which nobody has seen the end.
  *
  * An mbarrier's state is kept beside shared memory, by offset; its eight bytes hold an
- * opaque pattern.  Not thread-safe: a CTA belongs to one host thread. */
+ * opaque pattern, and who touches them as data is told.  Not thread-safe: a CTA belongs to one host thread. */
 #ifndef ATTNC_EMULATOR_BULK_H
 #define ATTNC_EMULATOR_BULK_H
 
@@ -25,8 +26,13 @@ typedef struct Mbar {
   uint64_t phase;    /* number of the incomplete one */
   int warp;          /* that made it */
   bool live, fenced; /* fenced: made visible to other proxies since */
-  int line;
+  const Insn *made;
   uint64_t seen[MAX_WARPS]; /* phases that each warp has seen complete */
+  /* the last copy that completes on it, and how many phases are complete when it has */
+  uint64_t filled;
+  const Insn *filling;
+  Warp *filler;
+  int lane;
 } Mbar;
 
 typedef struct Bulk Bulk;

@@ -19,6 +19,14 @@ typedef struct Pending {
   bool landed;
 } Pending;
 
+/* An arrival that comes when the cp.async of its lane have landed. */
+typedef struct Trust {
+  const Insn *insn;
+  Warp *by;
+  int lane, mbar;
+  uint32_t upto, copies; /* ids of the last of them: of its Async, of the shadow */
+} Trust;
+
 /* Groups of one thread. */
 typedef struct Groups {
   uint32_t last; /* number of the group committed last */
@@ -31,6 +39,8 @@ struct Bulk {
   int n_mbars;
   Pending *at; /* in order of issue */
   int n, cap;
+  Trust *trusts; /* in order of issue */
+  int n_trusts, cap_trusts;
   uint32_t stores[MAX_WARPS]; /* numbers given */
   Groups groups[MAX_WARPS][LANES];
 };
@@ -48,5 +58,14 @@ void mbar_complete_tx(Exec *, Mbar *, uint32_t bytes);
 void bulk_happened(Exec *);
 /* Lands the copies that complete on this mbarrier: a wait for it forces them. */
 void bulk_force(Exec *, const Mbar *);
+/* A copy that completes on it and is still to land; NULL: there is none. */
+const Pending *bulk_due(const Bulk *, const Mbar *);
+/* LAZY: later. */
+bool bulk_lazy(Bulk *);
+/* Lands cp.async, and their arrival, that were left to this mbarrier; -1: the first of any.
+ * False: there are none. */
+bool mbar_deliver(Exec *, int mbar);
+/* Nobody has seen its last copy complete: tells. */
+void mbar_check_seen(Exec *, const Mbar *);
 
 #endif

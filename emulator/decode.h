@@ -101,7 +101,7 @@ void dec_hint(Dec *, const Res *policy);
                   X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
                       X(tma_store) X(tma_prefetch) X(tma_fence)                                      \
                           X(wgmma) X(wgmma_group)       \
-                          X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)           \
+                          X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait) X(copy_arrive)\
                               X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)       \
                                   X(fence_proxy)
 #define X(name) Build build_##name;
@@ -126,7 +126,7 @@ enum {
   A_CAS,
   A_OPS,
 };
-enum { MB_ARRIVE, MB_ARRIVE_EXPECT, MB_EXPECT, MB_COMPLETE };
+enum { MB_ARRIVE, MB_NO_COMPLETE, MB_ARRIVE_EXPECT, MB_EXPECT, MB_COMPLETE };
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
 enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 

@@ -53,6 +53,12 @@ build_mbar_wait(Dec *d)
   i->flags |= F_LEADER; /* lanes that wait let the others of their warp go on */
 }
 
+void
+build_copy_arrive(Dec *d)
+{
+  mbar(d, step_copy_arrive, &d->r[0], ROW_ZERO)->x.cond = mod_is(&d->m, M_NOINC);
+}
+
 /* ---- bulk copies: a and imm in shared memory, b and imm2 in global memory, c the size ---- */
 
 static void
@@ -144,5 +150,7 @@ build_bulk_wait(Dec *d)
 void
 build_fence_proxy(Dec *d)
 {
-  dec_step(d, step_fence_proxy)->x.cond = d->form->arg != 0;
+  Insn *i = dec_step(d, step_fence_proxy);
+  i->x.cond = d->form->arg != 0;
+  i->x.space = (uint8_t)dec_space(&d->m);
 }

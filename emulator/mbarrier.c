@@ -6,9 +6,11 @@
 #include "emulator/steps.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1 };
+/* PTX ISA, "Size and alignment", "Contents of the mbarrier object". */
+enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1, MBAR_TX_MAX = (1 << 20) - 1 };
 
 static Stop
 misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
@@ -82,11 +84,28 @@ bulk_happened(Exec *x)
     x->cta->warp[j].stalled = false, x->cta->warp[j].failed = 0;
 }
 
+/* The phase is complete without bytes of copies that were issued in it. */
+static void
+check_due(Exec *x, const Mbar *m)
+{
+  Warp *turn = x->warp;
+  const Pending *p = bulk_due(x->bulk, m);
+  if (!p)
+    return;
+  x->warp = p->by;
+  report_error(x, p->insn, "mbarrier-bytes", p->lane,
+               "phase %" PRIu64 " of the mbarrier at byte %u completes without this copy: its "
+               "bytes were not expected",
+               m->phase, m->off);
+  x->warp = turn;
+}
+
 static void
 try_complete(Exec *x, Mbar *m)
 {
   if (m->pending || m->tx)
     return;
+  check_due(x, m);
   m->phase++;
   m->pending = m->expected;
   shadow_mbar_complete(x->shadow, number(x, m));
@@ -133,10 +152,10 @@ init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
     report_error(x, i, "mbarrier-reinit", lane,
                  "the mbarrier at byte %u, of line %d, is initialised again without "
                  "mbarrier.inval",
-                 m->off, m->line);
+                 m->off, m->made->line);
   *m = (Mbar){.off = off, .expected = count, .pending = count, .live = true,
-              .warp = x->warp->id, .line = i->line};
-  shadow_mbar_init(x->shadow, number(x, m), x->warp->id);
+              .warp = x->warp->id, .made = i};
+  shadow_mbar_init(x->shadow, number(x, m), (int)(i - x->kernel->code), x->warp->id, lane, off);
   scribble(x, m);
   return GO;
 }
@@ -152,6 +171,36 @@ step_mbar_init(Exec *x, const Insn *i, uint32_t mask)
   return s;
 }
 
+void
+mbar_check_seen(Exec *x, const Mbar *m)
+{
+  Warp *turn = x->warp;
+  uint64_t seen = 0;
+  for (int w = 0; w < x->cta->n_warps; w++)
+    seen = m->seen[w] > seen ? m->seen[w] : seen;
+  if (seen >= m->filled)
+    return;
+  x->warp = m->filler;
+  report_error(x, m->filling, "bulk-load-unfinished", m->lane,
+               "its mbarrier's days are over, at byte %u, and nobody has waited for this copy",
+               m->off);
+  x->warp = turn;
+}
+
+static void
+inval_one(Exec *x, const Insn *i, int lane, Mbar *m)
+{
+  mbar_check_known(x, i, lane, m);
+  mbar_check_seen(x, m);
+  if (m->tx)
+    report_error(x, i, "mbarrier-bytes", lane,
+                 "the mbarrier at byte %u, of line %d, still expects %" PRId64 " bytes", m->off,
+                 m->made->line, m->tx);
+  m->live = false;
+  shadow_mbar_inval(x->shadow, number(x, m));
+  scribble(x, m);
+}
+
 Stop
 step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -159,10 +208,8 @@ step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
   for (uint32_t k = mask; k && s == GO; k &= k - 1) {
     int lane = __builtin_ctz(k);
     Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
-    if (m) {
-      m->live = false;
-      scribble(x, m);
-    }
+    if (m)
+      inval_one(x, i, lane, m);
   }
   return s;
 }
@@ -176,8 +223,8 @@ mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
     shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
   if (!shadow_mbar_known(x->shadow, number(x, m), exec_who(x)))
     report_error(x, i, "mbarrier-race", lane,
-                 "nothing orders the mbarrier.init of line %d (warp %d) before this", m->line,
-                 m->warp);
+                 "nothing orders the mbarrier.init of line %d (warp %d) before this",
+                 m->made->line, m->warp);
 }
 
 static Stop
@@ -194,6 +241,18 @@ arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
   return GO;
 }
 
+/* expect_tx and complete_tx, alone or before an arrival. */
+static Stop
+count_bytes(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t bytes)
+{
+  m->tx += i->x.sub == MB_COMPLETE ? -(int64_t)bytes : (int64_t)bytes;
+  if (bytes > MBAR_TX_MAX || m->tx > MBAR_TX_MAX || m->tx < -MBAR_TX_MAX)
+    return misuse(x, i, lane, "more bytes than an mbarrier counts", m->off);
+  if (i->x.sub != MB_ARRIVE_EXPECT)
+    try_complete(x, m);
+  return GO;
+}
+
 static Stop
 arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
 {
@@ -201,21 +260,20 @@ arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
   Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
   if (!m)
     return s;
-  uint32_t operand = row32(x->warp, i->b)[lane], count = 1;
+  uint32_t operand = row32(x->warp, i->b)[lane];
+  bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
+  uint32_t count = counts && i->x.cond ? operand : 1;
   mbar_check_known(x, i, lane, m);
   *state = m->phase;
-  if (i->x.sub == MB_EXPECT || i->x.sub == MB_ARRIVE_EXPECT)
-    m->tx += operand;
-  if (i->x.sub == MB_COMPLETE)
-    m->tx -= operand;
-  if (i->x.sub == MB_ARRIVE && i->x.cond)
-    count = operand;
-  if (i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE) {
-    try_complete(x, m);
-    return GO;
-  }
-  return count ? arrive(x, i, lane, m, count)
-               : misuse(x, i, lane, "an arrival of nobody", m->off);
+  if (!counts)
+    s = count_bytes(x, i, lane, m, operand);
+  if (s != GO || i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE)
+    return s;
+  if (!count)
+    return misuse(x, i, lane, "an arrival of nobody", m->off);
+  if (i->x.sub == MB_NO_COMPLETE && count == m->pending && !m->tx)
+    return misuse(x, i, lane, "an arrival with .noComplete completes the phase", m->off);
+  return arrive(x, i, lane, m, count);
 }
 
 Stop
@@ -232,6 +290,90 @@ step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
   if (i->d)
     exec_put64(x, i->d, state, mask);
   return GO;
+}
+
+/* ---- cp.async.mbarrier.arrive ---- */
+
+/* Lands them as late as this, and arrives. */
+static void
+deliver(Exec *x, const Trust *t)
+{
+  Mbar *m = &x->bulk->mbar[t->mbar];
+  Warp *turn = x->warp;
+  async_land(x->async, t->by->id, 1u << t->lane, t->upto);
+  if (m->pending) {
+    m->pending--;
+    shadow_copy_arrive(x->shadow, t->mbar, t->by->id, t->copies);
+    try_complete(x, m);
+    return;
+  }
+  x->warp = t->by;
+  report_error(x, t->insn, "mbarrier-overrun", t->lane,
+               "copies that have landed arrive, and no arrival is due in phase %" PRIu64
+               " of the mbarrier at byte %u",
+               m->phase, m->off);
+  x->warp = turn;
+}
+
+bool
+mbar_deliver(Exec *x, int mbar)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n_trusts; k++) {
+    Trust t = b->trusts[k];
+    if (mbar >= 0 && t.mbar != mbar)
+      continue;
+    memmove(&b->trusts[k], &b->trusts[k + 1], (size_t)(--b->n_trusts - k) * sizeof t);
+    deliver(x, &t);
+    return true;
+  }
+  return false;
+}
+
+static bool
+keep(Bulk *b, const Trust *t)
+{
+  if (b->n_trusts == b->cap_trusts) {
+    int cap = b->cap_trusts ? 2 * b->cap_trusts : LANES;
+    Trust *p = realloc(b->trusts, (size_t)cap * sizeof *p);
+    if (!p)
+      return false;
+    b->trusts = p;
+    b->cap_trusts = cap;
+  }
+  b->trusts[b->n_trusts++] = *t;
+  return true;
+}
+
+static Stop
+entrust(Exec *x, const Insn *i, int lane, uint32_t copies)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  mbar_check_known(x, i, lane, m);
+  if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
+    return misuse(x, i, lane, "more arrivals than an mbarrier counts", m->off);
+  Trust t = {.insn = i, .by = x->warp, .lane = lane, .mbar = number(x, m),
+             .upto = async_last(x->async, x->warp->id), .copies = copies};
+  if (!bulk_lazy(x->bulk))
+    deliver(x, &t);
+  else if (!keep(x->bulk, &t))
+    return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", lane,
+                        "the emulator is out of memory");
+  return GO;
+}
+
+/* cond: .noinc */
+Stop
+step_copy_arrive(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  uint32_t copies = shadow_copy_entrust(x->shadow, x->warp->id, mask);
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = entrust(x, i, __builtin_ctz(m), copies);
+  return s;
 }
 
 /* ---- waiting ---- */
@@ -268,7 +410,7 @@ wait_one(Exec *x, const Insn *i, int lane, bool *done)
   if (parity && operand > 1)
     return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
   mbar_check_known(x, i, lane, m);
-  if (!complete(m, parity, operand) && m->tx)
+  if (!complete(m, parity, operand))
     bulk_force(x, m);
   *done = complete(m, parity, operand);
   if (*done) {

@@ -29,6 +29,7 @@
   X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                 \
   X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")          \
   X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
+  X(OBJECT, "mbarrier-object", "an mbarrier's eight bytes are used as data")            \
   X(START, "cluster-start", "a CTA of the cluster is reached that may not have started") \
   X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")        \
   X(GRID, "grid-dependency", "two kernels of a stream, one writes, no griddepcontrol.wait") \
@@ -143,12 +144,17 @@ void shadow_cluster_complete(Shadow *);
 void shadow_cluster_wait(Shadow *, int warp);
 /* The asynchronous proxy: shadow_async.c.  mbarriers go by number, copies by the phase that
  * they complete in, stores and wgmma groups by their numbers in their warp. */
-void shadow_mbar_init(Shadow *, int mbar, int warp);
+void shadow_mbar_init(Shadow *, int mbar, int insn, int warp, int lane, uint32_t off);
+void shadow_mbar_inval(Shadow *, int mbar);
 bool shadow_mbar_known(const Shadow *, int mbar, int warp); /* is its init ordered before */
 bool shadow_mbar_fenced(const Shadow *, int mbar);
 void shadow_mbar_arrive(Shadow *, int mbar, int warp);
 void shadow_mbar_complete(Shadow *, int mbar);
 void shadow_mbar_wait(Shadow *, int mbar, int warp); /* a wait that succeeded */
+/* cp.async.mbarrier.arrive: the copies of the warp that these lanes, or all that issued any,
+ * have entrusted to mbarriers so far; and their arrival. */
+uint32_t shadow_copy_entrust(Shadow *, int warp, uint32_t mask);
+void shadow_copy_arrive(Shadow *, int mbar, int warp, uint32_t copies);
 void shadow_mbar_fence(Shadow *, int warp); /* fence.mbarrier_init */
 void shadow_proxy_fence(Shadow *, int warp);
 void shadow_bulk_write(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,

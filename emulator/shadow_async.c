@@ -128,12 +128,32 @@ check_sent(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int 
                 shadow_name(s, warp).text);
 }
 
+/* Bytes of an mbarrier are for its instructions alone. */
+static void
+check_object(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int lane,
+             uint32_t off, uint32_t bytes)
+{
+  uint32_t first = off % 16 / 8, last = (off % 16 + bytes - 1) / 8;
+  uint32_t hit = a->object & ((2u << last) - (1u << first));
+  if (!hit)
+    return;
+  uint32_t at = off / 16 * 16 + (hit & 1 ? 0 : 8);
+  const ShadowMbar *m = s->mbar;
+  while (!m->made || m->off != at)
+    m++;
+  Report r = report_of(SHADOW_OBJECT, insn, m->insn, warp, m->warp, lane, at);
+  shadow_report(s, &r, "%s shared memory at byte %u, where the mbarrier of line %d lives", verb,
+                at, shadow_line(s, m->insn));
+}
+
 /* A generic access to 16 bytes or a part of them. */
 void
 shadow_async_touch(Shadow *s, const ShadowAccess *x, int lane, uint32_t off)
 {
   Agent *a = agent_at(s, off / 16);
   bool writes = x->op != SHADOW_READ;
+  if (a->object)
+    check_object(s, a, verbs[x->op], x->insn, x->warp, lane, off, x->bytes);
   check_filled(s, a, verbs[x->op], writes, x->insn, x->warp, lane, off);
   if (!writes)
     return;
@@ -159,6 +179,7 @@ read_by_engine(Shadow *s, int insn, int warp, int lane, uint32_t chunk)
   uint32_t off = chunk * 16;
   if (s->init[chunk] != 0xffff)
     found_uninit(s, insn, warp, lane, off);
+  check_object(s, a, "reads", insn, warp, lane, off, 16);
   check_filled(s, a, "reads", false, insn, warp, lane, off);
   if (!a->bulk)
     shadow_word_async(s, insn, warp, lane, off, false);
@@ -173,12 +194,14 @@ shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_
   shadow_after_arrival(s, warp);
   for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
     Agent *a = agent_at(s, c);
+    check_object(s, a, "copies into", insn, warp, lane, c * 16, 16);
     check_filled(s, a, "copies into", true, insn, warp, lane, c * 16);
     check_free(s, a, "copies into", insn, warp, lane, c * 16);
     check_sent(s, a, "copies into", insn, warp, lane, c * 16);
     shadow_word_async(s, insn, warp, lane, c * 16, true);
     s->init[c] = 0xffff;
-    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint16_t)warp, .insn = insn};
+    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint16_t)warp, .insn = insn,
+                 .object = a->object};
   }
 }
 
@@ -265,7 +288,9 @@ shadow_proxy_fence(Shadow *s, int warp)
   Known *k = &s->known[warp];
   for (int w = 0; w < s->warps; w++) {
     uint32_t t = w == warp ? s->time : k->time[w];
+    uint32_t copy = shadow_copies_known(s, warp, w);
     k->fenced[w] = k->fenced[w] > t ? k->fenced[w] : t;
+    k->fenced_copy[w] = k->fenced_copy[w] > copy ? k->fenced_copy[w] : copy;
   }
   shadow_mbar_fence(s, warp);
   shadow_tick(s);
@@ -274,15 +299,30 @@ shadow_proxy_fence(Shadow *s, int warp)
 /* ---- mbarriers ---- */
 
 void
-shadow_mbar_init(Shadow *s, int b, int warp)
+shadow_mbar_init(Shadow *s, int b, int insn, int warp, int lane, uint32_t off)
 {
   if (!shadow_async_begin(s))
     return;
-  s->mbar[b] = (ShadowMbar){.made = true, .warp = warp, .at = s->time};
+  uint32_t offs[32];
+  offs[lane] = off;
+  ShadowAccess write = {.insn = insn, .warp = warp, .mask = 1u << lane, .op = SHADOW_WRITE,
+                        .bytes = 8};
+  agent_at(s, off / 16)->object &= (uint8_t)~(1u << off % 16 / 8);
+  shadow_shared(s, &write, offs);
+  agent_at(s, off / 16)->object |= (uint8_t)(1u << off % 16 / 8);
+  s->mbar[b] = (ShadowMbar){.made = true, .warp = warp, .insn = insn, .off = off, .at = s->time};
   for (int done = 0; done < 2; done++) {
     Clock c = shadow_clock_of_mbar(s, b, done);
     shadow_clock_clear(s, &c);
   }
+}
+
+void
+shadow_mbar_inval(Shadow *s, int b)
+{
+  uint32_t off = s->mbar[b].off;
+  if (s->async)
+    agent_at(s, off / 16)->object &= (uint8_t)~(1u << off % 16 / 8);
 }
 
 bool
@@ -311,6 +351,15 @@ shadow_mbar_arrive(Shadow *s, int b, int warp)
   shadow_publish(s, warp, &to);
 }
 
+/* The thread's other writes are not told: PTX ISA, "cp.async.mbarrier.arrive". */
+void
+shadow_copy_arrive(Shadow *s, int b, int warp, uint32_t copies)
+{
+  uint32_t *to = &s->mbar[b].next.copy[warp];
+  if (s->checks && *to < copies)
+    *to = copies;
+}
+
 void
 shadow_mbar_complete(Shadow *s, int b)
 {
@@ -332,6 +381,8 @@ shadow_mbar_wait(Shadow *s, int b, int warp)
   const ShadowMbar *m = &s->mbar[b];
   Clock done = shadow_clock_of_mbar(s, b, true);
   shadow_learn(s, warp, &done);
+  if (s->copies[warp].seen < s->known[warp].copy[warp])
+    s->copies[warp].seen = s->known[warp].copy[warp];
   if (s->known[warp].mbar[b] < m->phases)
     s->known[warp].mbar[b] = m->phases;
 }

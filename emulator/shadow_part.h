@@ -50,6 +50,7 @@ typedef struct Known {
   uint32_t copy[SH_WARPS]; /* copies of that warp up to this one are visible */
   /* of CTAs that work asynchronously: */
   uint32_t fenced[SH_WARPS]; /* writes of that warp up to this time count for engines */
+  uint32_t fenced_copy[SH_WARPS]; /* and copies of that warp up to this one */
   uint32_t group[SH_WARPS];  /* wgmma groups of that warp up to this one are complete */
   uint32_t store[SH_WARPS];  /* bulk stores of that warp up to this one have read */
   uint32_t mbar[SH_MBARS];   /* phases of that mbarrier known to be complete */
@@ -91,6 +92,7 @@ typedef struct Agent {
   uint8_t mbar, store_warp;
   /* a copy into another CTA that reads them: over with that phase of its mbarrier */
   uint8_t send_rank, send_mbar;
+  uint8_t object; /* halves that are an mbarrier */
   uint32_t send; /* phase + 1; 0: nobody */
   int send_insn;
 } Agent;
@@ -98,7 +100,8 @@ typedef struct Agent {
 typedef struct ShadowMbar {
   Known next, done; /* of who arrives in this phase, of all who arrived in complete ones */
   uint32_t phases, at; /* complete; time of its init */
-  int warp;
+  uint32_t off;
+  int warp, insn;
   uint32_t told; /* phase of the cluster's barrier, + 1, that tells of it; 0: none */
   bool made, fenced;
 } ShadowMbar;
@@ -107,6 +110,7 @@ typedef struct CopyLanes {
   uint32_t last;       /* id issued last */
   uint32_t issued[32]; /* last id per lane */
   uint32_t done[32];   /* waited for by the lane */
+  uint32_t left[32];   /* to an mbarrier, by the lane */
   uint32_t seen;       /* by all lanes of the warp: published by a barrier or warp sync */
   struct {
     uint32_t mask, upto;
@@ -239,6 +243,8 @@ bool shadow_copy_visible(const Shadow *, int warp, int lane, int from, int from_
                          uint32_t id);
 bool shadow_copy_waited(const Shadow *, int from, int from_lane, uint32_t id);
 uint32_t shadow_copy_issue(Shadow *, int warp, uint32_t mask);
+/* Copies of warp `from` up to this one are known to have landed by `warp`. */
+uint32_t shadow_copies_known(const Shadow *, int warp, int from);
 void shadow_out_of_memory(Shadow *);
 
 #endif

@@ -35,6 +35,7 @@ shadow_sync_reset(Shadow *s)
     c->n = 0;
     memset(c->issued, 0, sizeof c->issued);
     memset(c->done, 0, sizeof c->done);
+    memset(c->left, 0, sizeof c->left);
   }
   for (int w = 0; w < s->warps; w++)
     update_least(s, w);
@@ -109,6 +110,7 @@ shadow_raise(Known *to, const Known *from)
   raise_all(to->time, from->time, SH_WARPS);
   raise_all(to->copy, from->copy, SH_WARPS);
   raise_all(to->fenced, from->fenced, SH_WARPS);
+  raise_all(to->fenced_copy, from->fenced_copy, SH_WARPS);
   raise_all(to->group, from->group, SH_WARPS);
   raise_all(to->store, from->store, SH_WARPS);
   raise_all(to->mbar, from->mbar, SH_MBARS);
@@ -134,21 +136,41 @@ shadow_after_arrival(Shadow *s, int warp)
   }
 }
 
-/* Copies that every lane which issued any has waited for. */
+/* Copies that every lane which issued any has waited for; left: or left to an mbarrier. */
 static uint32_t
-all_waited(const CopyLanes *c)
+all_waited(const CopyLanes *c, bool left)
 {
   uint32_t least = c->last;
-  for (int l = 0; l < 32; l++)
-    if (c->done[l] < c->issued[l] && c->done[l] < least)
-      least = c->done[l];
+  for (int l = 0; l < 32; l++) {
+    uint32_t done = left && c->left[l] > c->done[l] ? c->left[l] : c->done[l];
+    if (done < c->issued[l] && done < least)
+      least = done;
+  }
   return least;
+}
+
+uint32_t
+shadow_copy_entrust(Shadow *s, int warp, uint32_t mask)
+{
+  CopyLanes *c = &s->copies[warp];
+  for (uint32_t m = mask; m; m &= m - 1)
+    c->left[__builtin_ctz(m)] = c->last;
+  return all_waited(c, true);
+}
+
+uint32_t
+shadow_copies_known(const Shadow *s, int warp, int from)
+{
+  if (from != warp)
+    return s->known[warp].copy[from];
+  uint32_t waited = all_waited(&s->copies[warp], false), seen = s->copies[warp].seen;
+  return waited > seen ? waited : seen;
 }
 
 static void
 publish_in_warp(Shadow *s, int warp)
 {
-  s->copies[warp].seen = all_waited(&s->copies[warp]);
+  s->copies[warp].seen = shadow_copies_known(s, warp, warp);
   s->known[warp].copy[warp] = s->copies[warp].seen;
 }
 
@@ -234,7 +256,7 @@ shadow_copy_visible(const Shadow *s, int warp, int lane, int from, int from_lane
 static void
 forget_commits(CopyLanes *c)
 {
-  uint32_t landed = all_waited(c);
+  uint32_t landed = all_waited(c, false);
   int gone = 0;
   while (gone < c->n && c->commits[gone].upto <= landed)
     gone++;

@@ -26,7 +26,8 @@ extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait,
 /* registers.c */
 extern Step step_setmaxnreg;
 /* mbarrier.c */
-extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait;
+extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait,
+    step_copy_arrive;
 /* bulk.c */
 extern Step step_bulk_load, step_bulk_send, step_bulk_store, step_bulk_commit, step_bulk_wait,
     step_fence_proxy;
