@@ -6,7 +6,7 @@ without a row is an error: an instruction that the emulator learns needs its lin
 """
 from typing import Callable, NamedTuple, Optional
 
-from . import clusters, matrices, memory, registers, tensors, warps, wgmma
+from . import arrivals, clusters, matrices, memory, registers, tensors, warps, wgmma
 from .forms import instances, read
 
 
@@ -63,11 +63,19 @@ ROWS = [
     Row("atom", memory.build_atom, 256), Row("red", memory.build_atom, 256),
     Row("mapa", clusters.build_mapa, 256), Row("getctarank", clusters.build_ctarank, 256),
     Row("mbarrier shared::cluster", clusters.build_mbarrier, 256),
+    Row("mbarrier init", arrivals.build_made, 256),
+    Row("mbarrier inval", arrivals.build_made, 256),
+    Row("mbarrier test_wait", arrivals.build_wait, 256),
+    Row("mbarrier try_wait", arrivals.build_wait, 256),
+    Row("mbarrier", arrivals.build_arrive, 256),
     Row("cp tensor prefetch", tensors.build_quiet, 256),
     Row("cp tensor bulk_group", tensors.build_store, 256),
     Row("cp tensor", tensors.build_load, 256),
     Row("cp multicast::cluster", clusters.build_multicast, 256),
     Row("cp shared::cluster shared::cta", clusters.build_send, 256),
+    Row("cp mbarrier", arrivals.build_async, 256),
+    Row("cp bulk mbarrier::complete_tx::bytes", arrivals.build_load, 256),
+    Row("cp bulk", arrivals.build_store, 256),
     Row("cp commit_group", memory.build_cp_wait, 128),
     Row("cp wait_group", memory.build_cp_wait, 128),
     Row("cp wait_all", memory.build_cp_wait, 128),
