@@ -211,6 +211,8 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
   const char *why = refuse_shape(s, a);
   int group = c->spec->group_size, smem = shared_bytes(c->spec, s);
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
+  if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
+    most = 160;
   if (why)
     return why;
   if (s->scheduler == SCHED_EXACT && !all_known(c))
