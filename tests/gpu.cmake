@@ -14,6 +14,7 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
   gpu_test(suite ${Python3_EXECUTABLE})
   gpu_test(golden ${Python3_EXECUTABLE})
   gpu_test(clothes ${Python3_EXECUTABLE})
+  gpu_test(fields ${Python3_EXECUTABLE})
   set_tests_properties(gpu_golden PROPERTIES COST 60)
   # What has been recorded on chips, and what the page on unproven forms says of it.
   add_test(NAME gpu_recordings COMMAND ${Python3_EXECUTABLE} ${gpu}/golden/golden replay
@@ -31,6 +32,12 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
     ${result})
   set_tests_properties(gpu_tiny gpu_tiny_report PROPERTIES LABELS bench TIMEOUT 300
     ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  # Of a tiny run's fields: the default, a value that is as right, one that is refused.
+  add_test(NAME gpu_tiny_fields COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/report
+    ${result})
+  set_tests_properties(gpu_tiny_fields PROPERTIES LABELS bench TIMEOUT 300
+    FIXTURES_REQUIRED gpu_tiny_result ENVIRONMENT PYTHONDONTWRITEBYTECODE=1
+    PASS_REGULAR_EXPRESSION "default, est_cycles.*overlap=false .* of 1 .*pack_gqa=true . refused")
   set_tests_properties(gpu_tiny PROPERTIES FIXTURES_SETUP gpu_tiny_result PASS_REGULAR_EXPRESSION
     "checks passed, 0 failed; [0-9]+ measurements")
   set_tests_properties(gpu_tiny_report PROPERTIES FIXTURES_REQUIRED gpu_tiny_result

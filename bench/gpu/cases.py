@@ -7,6 +7,7 @@ TOKENS, WIDTH = 16384, 2048      # b × s, and h × d: as the FlashAttention pap
 HEAD_DIMS, LENGTHS = (128, 64, 256), (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (1024, 4096, 16384)
 TINY_LENGTHS = (64, 96)
+FIELD_LENGTHS = (4096, 16384, 1024)
 WINDOW = [1023, 0]
 GROUP = 4
 
@@ -113,6 +114,17 @@ def standard_bytes(case):
     """With scores written out: tensors, and scores and probabilities in the dtype, which plain
     code holds at once."""
     return tensor_bytes(case) + 2 * 2 * case["b"] * case["h"] * case["sq"] * case["sk"]
+
+
+def fields(quick=False, tiny=False):
+    """The cases of the fields phase, the most telling ones first; the last has grouped heads,
+    which pack_gqa is for."""
+    if tiny:
+        return [case("bf16", 64, 128, True, 2, b=1)]
+    made = [case("bf16", d, s, causal, WIDTH // d)
+            for s in FIELD_LENGTHS[:1 if quick else None]
+            for d in HEAD_DIMS for causal in (True, False)]
+    return [*made, case("bf16", 128, FIELD_LENGTHS[0], True, 16, 16 // GROUP)]
 
 
 def memory(tiny=False):

@@ -2,7 +2,8 @@
 
 By the program e2e_matrix where the folder has it or a C compiler makes it here (it needs
 libattnc.so and nothing else: schedules are chosen in Python, as tests/e2e/pick.c does), else by
-`attnc run --verify`, case by case, for the cases that the command line can say."""
+`attnc run --verify`, case by case, for the cases that the command line can say.  Then
+fwd_wgmma's schedule fields, each at each of its values (triples.py)."""
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 
 import notation
 import process
+import triples
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -21,6 +23,11 @@ TINY = 8  # cases of a tiny run
 
 
 def run(suite):
+    matrix(suite)
+    triples.run(suite)
+
+
+def matrix(suite):
     if suite.where.matrix:
         by_matrix(suite, suite.where.matrix, CASES, [])
         return

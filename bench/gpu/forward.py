@@ -49,13 +49,13 @@ def emulated(suite, wanted_cases):
                                        "source": result["plan"]["source"]})
 
 
-def cli_run(suite, case):
-    """attnc run --verify --stats of a case: its JSON."""
+def cli_run(suite, case, *words, spec=None):
+    """attnc run --verify --stats of a case, with more words, of another spec: its JSON."""
     file = os.path.join(suite.folder, "case.attn.yaml")
     with open(file, "w", encoding="utf-8") as f:
-        json.dump(cases.spec(case), f)
+        json.dump(spec or cases.spec(case), f)
     said = process.run([suite.where.cli, "run", file, "--device", "emu", "--shape",
-                        cases.shape(case), "--verify", "--stats", "--json", "-q"], 300)
+                        cases.shape(case), "--verify", "--stats", "--json", "-q", *words], 300)
     made = json.loads(said.out or "{}")
     if "results" not in made:
         raise RuntimeError(f"{cases.label(case)}: {made.get('message', said.why)}")
@@ -149,8 +149,10 @@ def tune(suite, case):
         suite.results.skip("attnc tune", case, said.why)
 
 
-def tune_command(suite, file, case):
-    top = ["--top", "12"] if suite.quick else []
+def tune_command(suite, file, case, top=None):
+    """Of the `top` best by the cost model; None: of 12 with --quick, else of all."""
+    top = top or (12 if suite.quick else None)
+    words = ["--top", str(top)] if top else []
     return [suite.where.cli, "tune", file, "--device", suite.kind, "--shape", cases.shape(case),
-            "--json", "-q", *top]
+            "--json", "-q", *words]
 

@@ -44,20 +44,24 @@ class Attnc:
         return self.context.plan(cases.spec(case), cases.shape(case))
 
     def __call__(self, case, t):
-        plan = self.plan(case)
-        o = t.torch.full_like(t.q, float("nan"))
-        launch = plan.prepare(t.q, t.k, t.v, o)
-        if launch.workspace_bytes:
-            scratch = t.torch.empty(launch.workspace_bytes, dtype=t.torch.uint8, device=DEVICE)
-            launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
-        stream = t.torch.cuda.current_stream().cuda_stream
+        return launching(self.plan(case), t)
 
-        def call():
-            launch.relaunch(stream)
-            return o
-        call.keep = (launch, t)
-        call.plan = plan
-        return call
+
+def launching(plan, t):
+    """A call of a plan of attnc's, with an output of its own."""
+    o = t.torch.full_like(t.q, float("nan"))
+    launch = plan.prepare(t.q, t.k, t.v, o)
+    if launch.workspace_bytes:
+        scratch = t.torch.empty(launch.workspace_bytes, dtype=t.torch.uint8, device=DEVICE)
+        launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
+    stream = t.torch.cuda.current_stream().cuda_stream
+
+    def call():
+        launch.relaunch(stream)
+        return o
+    call.keep = (launch, t)
+    call.plan = plan
+    return call
 
 
 def sdpa(backend):

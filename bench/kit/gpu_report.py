@@ -5,6 +5,7 @@ Throughput is any measurement with `derived.tflops`; the length of its case is `
 left out of what it is called, since all cases have the same number of tokens.
 """
 from .cpu_report import memory_block, rows_of
+from .fields_report import fields_block
 from .stats import geomean
 from .svg import bars, lines
 from .tables import digits, measured, quantity, ratio, table
@@ -150,12 +151,13 @@ def skipped_block(data):
     return table(("phase", "subject", "what", "why not"), rows, "llll") if rows else "", {}
 
 
-ALL = ("correctness", "golden", "memory", "forward", "latency")
+ALL = ("correctness", "golden", "memory", "forward", "latency", "fields")
 BLOCKS = {f"gpu.{phase}": ((phase,), throughput_block(phase))
           for phase in ("forward", "backward", "decode")} | {
     "gpu.behind": (("forward", "backward", "decode"), behind_block),
     "gpu.latency": (("latency",), latency_block),
     "gpu.memory": (("memory",), memory_block),
+    "gpu.fields": (("fields",), fields_block),
     "gpu.peak": (("memory",), peak_block),
     "gpu.checks": (ALL, checks_block),
     "gpu.skipped": (ALL, skipped_block)}
