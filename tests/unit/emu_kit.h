@@ -101,6 +101,18 @@ kit_found(const char *part)
     fail_msg("no '%s' in: %s", part, text);
 }
 
+/* The text with the first of something replaced; static storage. */
+static inline const char *
+replaced(const char *ptx, const char *old, const char *by)
+{
+  static char text[16384];
+  const char *at = strstr(ptx, old);
+  if (!at)
+    fail_msg("no '%s' in %s", old, ptx);
+  snprintf(text, sizeof text, "%.*s%s%s", (int)(at - ptx), ptx, by, at + strlen(old));
+  return text;
+}
+
 #define KIT_HEAD(version, target)                                                        \
   ".version " version "\n.target " target "\n.address_size 64\n"
 /* The entry, its registers, %rd1 = buffer, %r1 = thread, %rd2 = buffer + 4 * thread. */

@@ -181,17 +181,6 @@ tensor_bytes(const Shape *s)
   return s->rank > 1 ? s->strides[s->rank - 2] * s->dims[s->rank - 1] : n;
 }
 
-/* The plain load with something replaced. */
-static inline const char *
-replaced(const char *ptx, const char *old, const char *by)
-{
-  static char text[16384];
-  const char *at = strstr(ptx, old);
-  assert_non_null(at);
-  snprintf(text, sizeof text, "%.*s%s%s", (int)(at - ptx), ptx, by, at + strlen(old));
-  return text;
-}
-
 static inline CUresult
 launch_with_map(const char *ptx, const CUtensorMap *map, CUdeviceptr side)
 {
