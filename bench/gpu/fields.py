@@ -45,6 +45,11 @@ COMPILES = 8        # at a time
 HANG_SECONDS = 20   # a first launch takes milliseconds
 
 
+# What a lost device ended, and with its frames the plans and tensors of the case: to free them
+# would wait for a launch that never ends.
+HELD = []
+
+
 class Variant(NamedTuple):
     name: str             # the row of the report: "overlap=false"
     schedule: Optional[dict]  # all of it, the template too; None: what a plan gets
@@ -180,7 +185,11 @@ def on_gpu(suite, wanted):
             if late(suite, "all", case):
                 continue
             suite.say(f"  {i + 1} of {len(wanted)}: {cases.label(case)}")
-            one_case(suite, case, context, timer, clocks)
+            try:
+                one_case(suite, case, context, timer, clocks)
+            except Lost as e:
+                HELD.append(e)
+                raise
             suite.results.save()
 
 

@@ -4,6 +4,7 @@ and launches are stand-ins, so that a launch takes as long as the test says."""
 import io
 import os
 import time
+import traceback
 import unittest
 from types import SimpleNamespace
 
@@ -279,6 +280,9 @@ class OnGpu(common.Case):
         data = self.run_phase(suite(self.folder()))
         self.assertEqual(data["phases"][0]["status"], "failed")
         self.assertIn("default, bf16 d64", data["phases"][0]["why"])
+        frames = {f.f_code.co_name: f.f_locals
+                  for f, _ in traceback.walk_tb(fields.HELD.pop().__traceback__)}
+        self.assertEqual(frames["one_case"]["default"].info["template"], fields.TEMPLATE)
         self.assertFalse(data["checks"][0]["pass"])
 
     def test_without_time_and_on_other_chips(self):
