@@ -1,5 +1,6 @@
 /* cmd_explain.c: `attnc explain`: how a spec will be computed, and why so. */
 #include "cli/cli.h"
+#include "cli/explain_ptx.h"
 #include "cli/ptxas.h"
 #include "cli/sass_print.h"
 #include "cli/table.h"
@@ -415,6 +416,8 @@ print_json(const Explain *x)
 int
 cmd_explain(Cli *c)
 {
+  if (is_ptx(c->opt.args[0]))
+    return explain_ptx(c);
   Explain *x = NEW(c->arena, Explain);
   attnc_error e;
   x->c = c;

@@ -37,11 +37,12 @@
     "compile, verify and time every legal schedule; keep the best",                      \
     "attnc tune specs/llama3_8b_prefill.attn.yaml --shape \"b1 h32/8 s4096\"\n"                  \
     "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank")                     \
-  X(EXPLAIN, "explain", "SPEC", 1, 1, NULL,                                              \
+  X(EXPLAIN, "explain", "SPEC|FILE.ptx", 1, 1, NULL,                                     \
     "mask, tile classes, schedule, shared memory, registers and cost of a spec",         \
     "attnc explain specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"              \
     "attnc explain mine.attn.yaml --arch sm_90 --all\n"                                  \
-    "attnc explain mine.attn.yaml --dump=tile,ptx")                                      \
+    "attnc explain mine.attn.yaml --dump=tile,ptx\n"                                     \
+    "attnc explain anybodys.ptx --arch sm_90a")                                          \
   X(KEY, "key", "SPEC", 1, 1, NULL,                                                      \
     "print the key of a kernel's cache entry",                                           \
     "attnc key mine.attn.yaml --arch sm_80\n"                                            \

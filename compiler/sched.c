@@ -149,13 +149,13 @@ consider(Search *s, const Sched *x)
   s->cycles = cycles;
 }
 
-/* The template's schedules that have what is asked for; where no legal one has it, what is
- * asked for need not lie in the space: each is changed by it. */
+/* The template's schedules that have what is asked for; where no legal one has it, each is
+ * changed by it.  Of the core alone: what is not asked for stays as the default has it. */
 static void
 search_space(Search *s, const Template *t, bool change)
 {
   Sched x = t->initial(&s->c), y;
-  int most = t->core && !sched_asks(s->want) ? t->core : INT_MAX;
+  int most = t->core ? t->core : INT_MAX;
   for (int n = 0; n <= most && (n == 0 || t->space(&s->c, n - 1, &x)); n++)
     if (change) {
       y = changed(&x, s->want);

@@ -50,6 +50,33 @@ class SassStats(common.Case):
         text = self.attnc("explain", self.spec(), "--sass-stats", "--schedule", pin).stdout
         self.assertIn("no loop has tensor-core instructions", text)
 
+    @CUDA
+    def test_ptx_in_the_place_of_a_spec(self):
+        mine = self.json("explain", self.spec(), "--arch", "sm_90", "--sass-stats")
+        ptx = self.write("theirs.ptx", self.attnc("explain", self.spec(), "--arch", "sm_90",
+                                                  "--dump", "ptx").stdout)
+        theirs = self.json("explain", ptx, "--arch", "sm_90")
+        self.assertEqual(theirs["schema"], "attnc.explain_ptx/1")
+        self.assertEqual(theirs["sass"], mine["sass"])
+        text = self.attnc("explain", ptx, "--arch", "sm_90").stdout
+        self.assertRegex(text, r"ptxas +\d+ registers, 0 bytes of spill stores, 0 of loads")
+        self.assertRegex(text, r"  MUFU\.EX2 +mufu +\d+ +\d+ +\d+")
+
+    def test_ptx_asked_like_a_spec(self):
+        ptx = self.write("theirs.ptx", ".version 8.0\n")
+        r = self.attnc("explain", ptx, code=2)
+        self.assertIn("--arch must say for which target", r.stderr)
+        r = self.attnc("explain", ptx, "--arch", "sm_90", "--shape", "s128", code=2)
+        self.assertIn("--shape is about a spec, not about PTX", r.stderr)
+        r = self.attnc("explain", self.path("nowhere.ptx"), "--arch", "sm_90", code=8)
+        self.assertIn("nowhere.ptx", r.stderr)
+
+    @CUDA
+    def test_ptx_that_is_none(self):
+        ptx = self.write("theirs.ptx", "no PTX at all\n")
+        r = self.attnc("explain", ptx, "--arch", "sm_90", code=5)
+        self.assertIn("attnc: error:", r.stderr)
+
     def test_without_ptxas(self):
         r = self.attnc("explain", self.spec(), "--sass-stats", code=4,
                        env={"ATTNC_PTXAS": self.path("nowhere")})

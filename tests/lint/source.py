@@ -12,7 +12,7 @@ def files(root, *suffixes):
     for folder, names, leaves in os.walk(root):
         names[:] = sorted(n for n in names if n not in SKIP)
         for leaf in leaves:
-            if not suffixes or leaf.endswith(suffixes):
+            if leaf not in SKIP and (not suffixes or leaf.endswith(suffixes)):
                 found.append(os.path.relpath(os.path.join(folder, leaf), root))
     return sorted(found)
 

@@ -252,6 +252,31 @@ test_pins_beyond_the_space(void **state)
   attnc_spec_release(s);
 }
 
+/* What is not pinned stays off where the default has it off, whatever the model thinks of it. */
+static void
+test_pins_turn_nothing_else_on(void **state)
+{
+  static const char *const off[] = { " skip_rescale=false ", " poly_exp2=0 ", " cluster=1 ",
+                                     " cross_tile=false ", " narrow_diagonal=false ",
+                                     " pack_gqa=false " };
+  static const char *const on[] = { " overlap=true ", " pingpong=true ", " tma_store=true " };
+  const attnc_schedule wants[] = {
+    { .size = sizeof wants[0], .template_name = "fwd_wgmma", .block_n = 128 },
+    { .size = sizeof wants[0], .block_m = 128, .num_stages = 2 },
+    { .size = sizeof wants[0], .template_name = "fwd_wgmma", .q_stages = 2 },
+    { .size = sizeof wants[0], .block_n = 48 },
+  };
+  (void)state;
+  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128\ncausal: true");
+  for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+      assert_chosen(s, "sm_90a", &wants[w], off[i]);
+    for (size_t i = 0; i < sizeof on / sizeof *on; i++)
+      assert_chosen(s, "sm_90a", &wants[w], on[i]);
+  }
+  attnc_spec_release(s);
+}
+
 static void
 test_fields_in_use(void **state)
 {
@@ -344,6 +369,7 @@ main(void)
     cmocka_unit_test(test_specialise),  cmocka_unit_test(test_bad_requests),
     cmocka_unit_test(test_choice),
     cmocka_unit_test(test_pins_beyond_the_space),
+    cmocka_unit_test(test_pins_turn_nothing_else_on),
     cmocka_unit_test(test_fields_in_use),
     cmocka_unit_test(test_older_caller),      cmocka_unit_test(test_tiles),
   };
