@@ -80,12 +80,14 @@ typedef struct Loop {
   LLVMBasicBlockRef pre, body, exit;
   Moves moves;
   V before[128], phi[128]; /* of the moves */
+  V **carry;               /* phis of what the region carries; NULL: an alias */
   V n_phi;
 } Loop;
 
 static void
 body_phis(Lo *lo, Loop *l)
 {
+  l->carry = NEW_N(lo->arena, V *, l->r->n_carry);
   for (int i = 0; i < l->r->n_carry; i++) {
     const Carry *c = &l->r->carry[i];
     int n;
@@ -94,7 +96,7 @@ body_phis(Lo *lo, Loop *l)
       lo->vals[c->arg->id] = lo->vals[c->result->id] = init;
       continue;
     }
-    V *arg = lower_regs(lo, c->arg, &n);
+    V *arg = l->carry[i] = lower_regs(lo, c->arg, &n);
     for (int j = 0; j < n; j++)
       arg[j] = phi_of(lo, LLVMTypeOf(init[j]), init[j], l->pre);
   }
@@ -108,12 +110,13 @@ body_phis(Lo *lo, Loop *l)
 
 /* What each phi gets over the back edge, and what leaves the loop. */
 static void
-close_carry(Lo *lo, const Loop *l, const Carry *c, LLVMBasicBlockRef latch)
+close_carry(Lo *lo, const Loop *l, int i, LLVMBasicBlockRef latch)
 {
   int n;
-  if (c->yield == c->arg)
+  const Carry *c = &l->r->carry[i];
+  V *arg = l->carry[i], *yield = lo->vals[c->yield->id];
+  if (!arg)
     return;
-  V *arg = lo->vals[c->arg->id], *yield = lo->vals[c->yield->id];
   V *init = lo->vals[c->init->id], *out = lower_regs(lo, c->result, &n);
   for (int j = 0; j < n; j++) {
     LLVMAddIncoming(arg[j], &yield[j], &latch, 1);
@@ -169,7 +172,7 @@ close_loop(Lo *lo, Loop *l, V next, V more)
   no_unrolling(lo, LLVMBuildCondBr(lo->b, more, l->body, l->exit));
   LLVMPositionBuilderAtEnd(lo->b, l->exit);
   for (int i = 0; i < l->r->n_carry; i++)
-    close_carry(lo, l, &l->r->carry[i], latch);
+    close_carry(lo, l, i, latch);
   close_moves(lo, l, latch);
   lo->late++;
 }
@@ -192,6 +195,19 @@ lower_tiles(Lo *lo, const Region *r)
   close_loop(lo, &l, next, more);
 }
 
+/* Scores that one block of work leaves to the next stay whole: a mask known at compile time
+ * would have LLVM drop the columns that it hides, and a product that is kept in part serialises
+ * all of them (C7511). */
+static void
+keep_whole(Lo *lo, const Region *r)
+{
+  for (int i = 0; i < r->n_carry; i++) {
+    const Carry *c = &r->carry[i];
+    if (c->yield != c->arg && c->arg->ty == DT_F32 && c->arg->lay == LAY_FRAG)
+      lower_tie(lo, c->arg);
+  }
+}
+
 /* A block of work a trip: what it needs is computed at its start, and not kept. */
 static void
 lower_for(Lo *lo, const Region *r)
@@ -201,6 +217,7 @@ lower_for(Lo *lo, const Region *r)
   V any = LLVMBuildICmp(lo->b, LLVMIntSLT, from, to, "");
   open_loop(lo, &l, any, from);
   hoist_here(lo);
+  keep_whole(lo, r);
   lower_region(lo, r);
   hoist_here(lo);
   V step = idx_value(lo, r->loop.step), end = idx_value(lo, r->loop.hi);

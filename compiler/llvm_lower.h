@@ -162,7 +162,7 @@ void lower_row_part(Lo *, const Op *);
 void lower_row_join(Lo *, const Op *);
 void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
-void lower_widen(Lo *, const Op *);
+void lower_beside(Lo *, const Op *);
 void lower_any_not1(Lo *, const Op *);
 void lower_mask(Lo *, const Op *);
 

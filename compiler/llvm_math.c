@@ -244,12 +244,15 @@ lower_row_dot(Lo *lo, const Op *op)
 }
 
 void
-lower_widen(Lo *lo, const Op *op)
+lower_beside(Lo *lo, const Op *op)
 {
-  int n, old = op->in[0]->cols / 8 * 4, wide = op->out->cols / 8 * 4;
-  V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
-  for (int i = 0; i < n; i++)
-    out[i] = i % wide < old ? x[i / wide * old + i % wide] : kf(lo, op->k);
+  int n, a = op->in[0]->cols / 8 * 4, b = op->in[1]->cols / 8 * 4;
+  V *out = lower_regs(lo, op->out, &n);
+  const V *left = lo->vals[op->in[0]->id], *right = lo->vals[op->in[1]->id];
+  for (int i = 0; i < n; i++) {
+    int row = i / (a + b), col = i % (a + b);
+    out[i] = col < a ? left[row * a + col] : right[row * b + col - a];
+  }
 }
 
 /* fp32 pairs of neighbouring columns become one register: the A operand as it stands. */

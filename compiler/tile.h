@@ -243,7 +243,7 @@ opnd_itself(Opnd x)
 #define I_OPND(x)                                                                        \
   _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
 
-Tile t_widen(Tb *, Tile, int cols, double k); /* more columns, each k */
+Tile t_beside(Tb *, Tile a, Tile b);      /* the columns of a, then those of b */
 Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
 Idx t_any_not1(Tb *, Tile);               /* does a lane of the warp hold a value that is not 1 */
 

@@ -103,7 +103,7 @@ count_op(const Program *p, const Op *op, TileCount *c)
   case OP_ROLE:
   case OP_WARP:
   case OP_CONST:
-  case OP_WIDEN:
+  case OP_BESIDE:
   case OP_SCALAR:
   case OP_RELEASE:
   case OP_LOOP:

@@ -115,8 +115,6 @@ print_attributes(Str *s, const Op *op)
   int64_t k;
   if (op->poly)
     str_printf(s, "  %d of 16 by polynomial", op->poly);
-  if (op->kind == OP_WIDEN)
-    str_printf(s, " by %.9g", op->k);
   if (op->kind == OP_SEL_GT)
     str_printf(s, " above %.9g", op->k);
   if (op->kind == OP_CONST)

@@ -178,7 +178,7 @@ typedef struct Val {
   X(ROW_MAX, "row_max")                                                                  \
   X(ROW_PART, "row_part")                                                                \
   X(ROW_JOIN, "row_join")                                                                \
-  X(WIDEN, "widen")                                                                      \
+  X(BESIDE, "beside")                                                                    \
   X(CVT, "cvt")                                                                          \
   X(GET, "get")                                                                          \
   X(PUT, "put")                                                                          \

@@ -251,14 +251,16 @@ t_cvt(Tb *t, Tile x, Dtype ty)
 }
 
 Tile
-t_widen(Tb *t, Tile x, int cols, double k)
+t_beside(Tb *t, Tile a, Tile b)
 {
-  need_fp32(t, x, "widen");
-  if (x->lay != LAY_FRAG || cols < x->cols || cols % 8)
-    t_fail(t, "widen: %%%d to %d columns", x->id, cols);
-  Op *op = emit1(t, OP_WIDEN, x);
-  op->k = k;
-  return result(t, op, x->rows, cols, DT_F32, LAY_FRAG);
+  need_fp32(t, a, "beside");
+  need_fp32(t, b, "beside");
+  if (a->lay != LAY_FRAG || b->lay != LAY_FRAG || a->rows != b->rows)
+    t_fail(t, "beside: %%%d has %d rows, %%%d has %d", a->id, a->rows, b->id, b->rows);
+  reachable(t, b);
+  Op *op = emit1(t, OP_BESIDE, a);
+  op->in[1] = b;
+  return result(t, op, a->rows, a->cols + b->cols, DT_F32, LAY_FRAG);
 }
 
 static void

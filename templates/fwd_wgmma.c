@@ -5,7 +5,6 @@
 #include "templates/softmax.h"
 
 #include <limits.h>
-#include <math.h>
 
 typedef struct Cta {
   const Fwd *p;
@@ -132,23 +131,19 @@ scores(Tb *t, Smem q, Smem k)
   return t_wait(t, x);
 }
 
-/* Where no row of this warpgroup sees more than the first half of the keys: their products
- * alone; the others are masked in any case. */
+/* The first half of the keys, and the second one where a row of this warpgroup sees it: where
+ * none does, they are masked in any case. */
 static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
   int bn = c->s->bn, group = c->s->pack ? c->p->spec->group_size : 1;
   Idx end = i_sub(c->p->sq, 1), q = i_min(i_div(i_add(my->q0, 63), group), end);
   Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
-  Tile none = t_zero(t, 64, bn);
-  Tile *x = t_var(t, none);
-  T_IF (t, i_le(seen, bn / 2)) {
-    Tile half = scores(t, my->q, s_rows(k, i_int(0), bn / 2));
-    *x = t_widen(t, half, bn, -INFINITY);
-  }
+  Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)), none = t_zero(t, 64, bn / 2);
+  Tile *far = t_var(t, none);
   T_IF (t, i_lt(bn / 2, seen))
-    *x = scores(t, my->q, k);
-  return *x;
+    *far = scores(t, my->q, s_rows(k, i_int(bn / 2), bn / 2));
+  return t_beside(t, near, *far);
 }
 
 /* The first tile's scores. */

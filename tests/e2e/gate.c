@@ -156,9 +156,25 @@ add_flips(Gate *g, const GateSpec *s, bool all)
   json_decref(base);
 }
 
+/* Has a row the field with the value that only, "narrow_diagonal=true", names?  NULL: any. */
+static bool
+wanted(const json_t *row, const char *only)
+{
+  char name[64] = "", value[64] = "";
+  if (!only)
+    return true;
+  sscanf(only, "%63[^=]=%63s", name, value);
+  const json_t *v = json_object_get(row, name);
+  char *text = v ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
+  bool same = text && (str_eq(text, value) || (json_is_string(v) &&
+                                               str_eq(json_string_value(v), value)));
+  free(text);
+  return same;
+}
+
 /* Every shard has schedules of every spec and of every cost. */
 static int
-add_product(Gate *g, int shard, int shards)
+add_product(Gate *g, int shard, int shards, const char *only)
 {
   int n = 0;
   for (int s = 0; s < g->n_specs; s++) {
@@ -166,7 +182,7 @@ add_product(Gate *g, int shard, int shards)
     size_t i;
     json_array_foreach(rows, i, row)
     {
-      if (n++ % shards == shard)
+      if (wanted(row, only) && n++ % shards == shard)
         add_pinned(g, &g->specs[s], row, "product", (int)i + 1);
     }
     json_decref(rows);
@@ -267,14 +283,14 @@ do_jobs(Gate *g, bool tell)
 }
 
 static int
-product(Gate *g, const char *shard)
+product(Gate *g, const char *shard, const char *only)
 {
   int i = -1, n = 0;
   if (sscanf(shard, "%d/%d", &i, &n) != 2 || i < 0 || i >= n || !g->version)
     return fprintf(stderr, "--shard i/n needs 0 <= i < n, and ptxas\n"), 2;
-  int all = add_product(g, i, n);
-  printf("# %s, shard %d of %d: %d of %d legal schedules of %d specs, ptxas %s\n", HOPPER,
-         i, n, g->jobs.n, all, g->n_specs, g->version);
+  int all = add_product(g, i, n, only);
+  printf("# %s, shard %d of %d: %d of %d legal schedules%s%s of %d specs, ptxas %s\n", HOPPER,
+         i, n, g->jobs.n, all, only ? " with " : "", only ? only : "", g->n_specs, g->version);
   Result *r = do_jobs(g, true);
   for (int k = 0; r && k < g->jobs.n; k++)
     judge_other(g, &g->jobs.at[k], &r[k]);
@@ -341,11 +357,12 @@ main(int argc, char **argv)
   g.n_specs = gate_specs(g.specs, &g.bad);
   if (!g.n_specs)
     return fprintf(stderr, "there are no specs\n"), 1;
-  int code = argc == 3 && str_eq(argv[1], "--shard") ? product(&g, argv[2])
+  int code = (argc == 3 || argc == 4) && str_eq(argv[1], "--shard")
+                 ? product(&g, argv[2], argc > 3 ? argv[3] : NULL)
              : argc == 1 || str_eq(argv[1], "--all") ? everyday(&g, argc > 1, update)
                                                      : 2;
   if (code == 2)
-    fprintf(stderr, "usage: e2e_gate [--all | --shard i/n]\n");
+    fprintf(stderr, "usage: e2e_gate [--all | --shard i/n [FIELD=VALUE]]\n");
   for (int i = 0; i < g.n_specs; i++)
     attnc_spec_release(g.specs[i].spec);
   arena_free(g.arena);
