@@ -18,6 +18,7 @@ unit(emu_wgmma OBJECTS emulator base)
 unit(emu_tma OBJECTS emulator base)
 unit(emu_tma_told OBJECTS emulator base)
 unit(emu_mbarrier OBJECTS emulator base)
+unit(emu_bulk OBJECTS emulator base)
 
 add_executable(fuzz_ptx fuzz/fuzz_ptx.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)
 target_link_libraries(fuzz_ptx PRIVATE plain)
