@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BULK_ALIGN = 16 };
+enum { BULK_ALIGN = 16, READ_MOST = 64 }; /* of stores that have been read, the newest */
 
 Bulk *
 bulk_new(AsyncPolicy policy, uint64_t seed)
@@ -27,7 +27,7 @@ drop_all(Bulk *b)
 {
   for (int i = 0; i < b->n; i++)
     free(b->at[i].data);
-  b->n = 0;
+  b->n = b->n_read = 0;
 }
 
 void
@@ -149,7 +149,8 @@ issue(Exec *x, const BulkCopy *c)
   *p = (Pending){.insn = c->insn, .land = c->land, .data = data,
                  .bytes_of_data = c->data_bytes, .by = x->warp, .warp = x->warp->id,
                  .lane = c->lane,
-                 .off = c->off, .bytes = c->bytes, .mbar = -1};
+                 .off = c->off, .bytes = c->bytes, .mbar = -1, .first = c->first,
+                 .end = c->end, .writes = c->writes, .reduces = c->reduces};
   return p;
 }
 
@@ -274,6 +275,35 @@ bulk_store(Exec *x, const BulkCopy *c)
   return GO;
 }
 
+/* ---- what stores write ---- */
+
+bool
+bulk_writing(const Bulk *b)
+{
+  return b->n > 0;
+}
+
+void
+bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
+                  ShadowOp op)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  bool reads = op == SHADOW_READ || op == SHADOW_COPY;
+  for (int k = 0; k < x->bulk->n; k++) {
+    const Pending *p = &x->bulk->at[k];
+    bool hit = addr < p->end && p->first < addr + bytes &&
+               (!p->writes || p->writes(p->data, addr, bytes));
+    if (!hit || (p->reduces && op == SHADOW_ATOMIC))
+      continue;
+    report_error(x, i, reads ? "async-read-before-wait" : "async-overwrite", lane,
+                 "%s global memory at 0x%" PRIx64 ", which the bulk store of line %d may "
+                 "still be writing: no wait_group without .read has told that it is "
+                 "complete",
+                 verbs[op], addr, p->insn->line);
+    return;
+  }
+}
+
 /* ---- groups ---- */
 
 Stop
@@ -298,12 +328,22 @@ read_up_to(const Bulk *b, int warp)
 {
   uint32_t least = b->stores[warp];
   for (int k = 0; k < b->n; k++)
-    if (b->at[k].mbar < 0 && b->at[k].warp == warp && b->at[k].number <= least)
+    if (b->at[k].mbar < 0 && b->at[k].warp == warp && !b->at[k].read &&
+        b->at[k].number <= least)
       least = b->at[k].number - 1;
   return least;
 }
 
-/* All but the newest imm groups of each lane have landed. */
+/* Is it in a group that a wait of these lanes is for? */
+static bool
+covered(const Bulk *b, const Pending *p, const Insn *i, int warp, uint32_t mask)
+{
+  return p->mbar < 0 && p->warp == warp && mask >> p->lane & 1 && p->group &&
+         p->group + (uint64_t)i->imm <= b->groups[warp][p->lane].last;
+}
+
+/* All but the newest imm groups of each lane have landed.  cond: .read, behind which they
+ * may still be writing, as far as anybody knows. */
 Stop
 step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -311,9 +351,14 @@ step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
   int warp = x->warp->id, n = 0;
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
-    bool mine = p->mbar < 0 && p->warp == warp && mask >> p->lane & 1 && p->group;
-    if (mine && p->group + (uint64_t)i->imm <= b->groups[warp][p->lane].last) {
+    bool over = covered(b, p, i, warp, mask);
+    if (over) {
       land(x, p);
+      b->n_read += !p->read;
+      p->read = true;
+    }
+    if ((over && !i->x.cond) || (p->read && b->n_read > READ_MOST)) {
+      b->n_read--;
       free(p->data);
     } else {
       b->at[n++] = *p;
@@ -342,7 +387,7 @@ bulk_end(Exec *x)
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     x->warp = p->by;
-    if (p->mbar < 0)
+    if (p->mbar < 0 && !p->read)
       report_error(x, p->insn, "bulk-store-unfinished", p->lane,
                    "the CTA has ended before a wait_group told that this store has read shared "
                    "memory");
@@ -514,6 +559,9 @@ step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
       c.op = (AtomOp){.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes, .sign = i->x.sign};
     }
     BulkCopy copy = copy_of(i, lane, &c, land_linear_store);
+    copy.first = c.global;
+    copy.end = c.global + c.bytes;
+    copy.reduces = reduces;
     s = bulk_store(x, &copy);
   }
   return s;

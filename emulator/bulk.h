@@ -48,6 +48,8 @@ int bulk_describe(const Warp *, char *text, size_t n);
 
 /* Moves the bytes of a copy; data is the copy made at issue. */
 typedef void Land(Exec *, const void *data);
+/* Is any of these bytes of global memory what the store writes? */
+typedef bool Writes(const void *data, uint64_t addr, uint64_t bytes);
 typedef struct BulkCopy {
   const Insn *insn;
   int lane;
@@ -57,6 +59,10 @@ typedef struct BulkCopy {
   size_t data_bytes;
   Cta *from; /* whose shared memory it reads; NULL: none's */
   uint32_t from_off;
+  /* of a store: it writes global memory from first to end, all of it if writes is NULL */
+  uint64_t first, end;
+  Writes *writes;
+  bool reduces;
 } BulkCopy;
 /* Into the shared memory of x->cta, which may not be the warp's own; completes on the
  * mbarrier at this address, which is there too. */
@@ -67,5 +73,11 @@ Stop bulk_load_at(Exec *, BulkCopy *, uint64_t to, bool far, uint64_t mbar);
 Stop bulk_multicast(Exec *, const BulkCopy *, uint64_t mbar, uint32_t ctas);
 /* Shared to global memory, completes in the thread's next group. */
 Stop bulk_store(Exec *, const BulkCopy *);
+/* May stores of the CTA still be writing global memory?  Only a wait_group without .read
+ * tells that they are not. */
+bool bulk_writing(const Bulk *);
+/* Tells if one of them may be writing what this access touches. */
+void bulk_check_global(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes,
+                       ShadowOp);
 
 #endif

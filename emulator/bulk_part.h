@@ -16,6 +16,10 @@ typedef struct Pending {
   int mbar;        /* number; -1: in a group */
   uint32_t number; /* of a store, among those of its warp */
   uint32_t group;  /* of its thread; 0: not committed */
+  uint64_t first, end; /* of a store, with `writes`: what it writes */
+  Writes *writes;
+  bool reduces;
+  bool read; /* wait_group.read has told that shared memory is free again */
   bool landed;
 } Pending;
 
@@ -38,7 +42,7 @@ struct Bulk {
   Mbar mbar[MBARS];
   int n_mbars;
   Pending *at; /* in order of issue */
-  int n, cap;
+  int n, cap, n_read; /* n_read: stores that have been read, and may still be writing */
   Trust *trusts; /* in order of issue */
   int n_trusts, cap_trusts;
   uint32_t stores[MAX_WARPS]; /* numbers given */

@@ -144,7 +144,9 @@ build_bulk_commit(Dec *d)
 void
 build_bulk_wait(Dec *d)
 {
-  dec_step(d, step_bulk_wait)->imm = (int64_t)dec_int(d, d->r[0].o, 1 << 16);
+  Insn *i = dec_step(d, step_bulk_wait);
+  i->imm = (int64_t)dec_int(d, d->r[0].o, 1 << 16);
+  i->x.cond = mod_is(&d->m, M_READ);
 }
 
 void

@@ -1,3 +1,4 @@
+#include "emulator/bulk.h"
 #include "emulator/decode.h"
 #include "emulator/layout.h"
 #include "emulator/steps.h"
@@ -155,6 +156,10 @@ reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
   if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", __builtin_ctz(mask),
                         "a write to .const memory");
+  for (uint32_t k = bulk_writing(x->bulk) ? mask : 0; k; k &= k - 1) {
+    int l = __builtin_ctz(k);
+    bulk_check_global(x, i, l, addr[l], (uint64_t)bytes, op);
+  }
   if (m->shadow) {
     ShadowAccess a = access_of(x, i, mask, op, bytes);
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
@@ -375,6 +380,8 @@ mem_span(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Shadow
   if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", lane,
                         "a write to .const memory");
+  if (bulk_writing(x->bulk) && (op == SHADOW_READ || op == SHADOW_COPY))
+    bulk_check_global(x, i, lane, addr, bytes, op);
   if (m->shadow)
     tell_span(x, i, lane, m, addr, bytes, op);
   *host = m->host + (addr - m->base);

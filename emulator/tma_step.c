@@ -207,6 +207,30 @@ land_store(Exec *x, const void *box)
   }
 }
 
+static bool
+writes_box(const void *box, uint64_t addr, uint64_t bytes)
+{
+  const Box *b = box;
+  TmaRow row;
+  for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);)
+    if (row.bytes && addr < row.global + row.bytes && row.global < addr + bytes)
+      return true;
+  return false;
+}
+
+static void
+set_range(BulkCopy *c, const Box *b)
+{
+  TmaRow row;
+  c->first = UINT64_MAX;
+  for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);) {
+    if (!row.bytes)
+      continue;
+    c->first = row.global < c->first ? row.global : c->first;
+    c->end = row.global + row.bytes > c->end ? row.global + row.bytes : c->end;
+  }
+}
+
 /* ---- the instructions ---- */
 
 static BulkCopy
@@ -264,6 +288,9 @@ store_lane(Exec *x, const Insn *i, int lane)
                         "this reduction has no form for elements of type %s",
                         tma_type_name(b.map.type));
   BulkCopy c = copy_of(i, lane, &b, land_store);
+  set_range(&c, &b);
+  c.writes = writes_box;
+  c.reduces = reduces;
   return bulk_store(x, &c);
 }
 

@@ -300,6 +300,57 @@ wrong_stores(void **state)
   FAULTS(cases, 64);
 }
 
+/* wait_group tells that global memory has been written, wait_group.read does not. */
+static void
+read_back(void **state)
+{
+  (void)state;
+#define BACK "ld.global.u32 %r20, [%rd2+256];\n"
+  static const char back[] =
+      ASYNC(PUT PROXY SYNC STORE("%rd1+256", "s", "256") COMMIT DONE("0") SYNC BACK OUT);
+  static const char halves[] = ASYNC(PUT PROXY SYNC STORE("%rd1+256", "s", "128")
+                                         COMMIT STORE("%rd1+384", "s+128", "128")
+                                             COMMIT DONE("1") SYNC "@%p2 " BACK READ("0"));
+  static const char counted[] = ASYNC(
+      PUT PROXY SYNC "@%p1 cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 "
+                     "[%rd1+256], [s], 256;\n" COMMIT READ("0") SYNC
+      "red.global.add.u32 [%rd2+256], 1;\n");
+  static const char fetched[] = ASYNC(
+      INIT("1") PUT PROXY SYNC STORE("%rd1+256", "s", "256")
+          COMMIT DONE("0") "@%p1 fence.proxy.async;\n" EXPECT("bar", "16") "@%p1 " LOAD(
+              "s+1024", "%rd1+496", "16", "bar") TRY("W", "bar", "0"));
+#define EARLY                                                                              \
+  "ptx:{ld.global.u32 %r20}: error[async-read-before-wait]: reads global memory at 0x"
+#define LATE                                                                               \
+  ", which the bulk store of line " SENDS " may still be writing: no wait_group "          \
+  "without .read has told that it is complete"
+  static const Fault cases[] = {
+      {back, DONE("0"), READ("0"), CUDA_SUCCESS, EARLY},
+      {back, DONE("0"), READ("0"), CUDA_SUCCESS, LATE},
+      {back, DONE("0"), "", CUDA_SUCCESS, EARLY},
+      {back, DONE("0"), DONE("1"), CUDA_SUCCESS, EARLY},
+      {back, DONE("0") SYNC BACK, READ("0") SYNC "@%p1 st.global.u32 [%rd1+508], 0;\n",
+       CUDA_SUCCESS,
+       "ptx:{@%p1 st.global}: error[async-overwrite]: writes global memory at 0x"},
+      {back, DONE("0") SYNC BACK, READ("0") SYNC "@%p1 red.global.add.u32 [%rd1+508], 1;\n",
+       CUDA_SUCCESS,
+       "ptx:{@%p1 red.global}: error[async-overwrite]: updates global memory"},
+      {halves, "@%p2 " BACK, BACK, CUDA_SUCCESS, EARLY},
+      {counted, "red.global.add.u32 [%rd2+256], 1;", "ld.global.u32 %r20, [%rd2+256];",
+       CUDA_SUCCESS, EARLY},
+      {fetched, DONE("0"), READ("0"), CUDA_SUCCESS,
+       "ptx:{cp.async.bulk.shared}: error[async-read-before-wait]: copies from global "
+       "memory"},
+  };
+  FAULTS(cases, 64);
+  /* next to what is written, on both sides */
+  clean(replaced(back, DONE("0") SYNC BACK,
+                 READ("0") SYNC
+                 "@%p1 ld.global.u32 %r21, [%rd1+252];\n"
+                 "@%p1 ld.global.u32 %r22, [%rd1+512];\nadd.u32 %r20, %r1, 0;\n"),
+        1, 64);
+}
+
 /* ---- reductions ---- */
 
 /* Of four words, or of two pairs; old and by as they lie in global and in shared memory. */
@@ -482,6 +533,7 @@ main(void)
       cmocka_unit_test(bytes_due),
       cmocka_unit_test(stores),
       cmocka_unit_test(wrong_stores),
+      cmocka_unit_test(read_back),
       cmocka_unit_test(reduces),
       cmocka_unit_test(reduced_together),
       cmocka_unit_test(wrong_reductions),

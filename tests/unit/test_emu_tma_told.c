@@ -123,6 +123,38 @@ hazards(void **state)
     }
 }
 
+/* Rows 0 to 15 of two planes of 40 are written until a wait_group without .read. */
+static void
+read_back(void **state)
+{
+  static const char store[] =
+      STORES("async.bulk.", "3d.global.shared::cta.tile", "%r1, %r2, %r3");
+  static const struct {
+    const char *wait;
+    unsigned at;
+    bool told;
+  } cases[] = {
+      {".read", 0, true},     {".read", 15 * 128 + 124, true}, {".read", 5120, true},
+      {".read", 2048, false}, {".read", 2 * 5120, false},      {"", 0, false},
+  };
+  char text[300];
+  (void)state;
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+    for (int policy = 0; policy < 3; policy++) {
+      Run *r = new_run(tensor_bytes(&plain));
+      kit_set(policies[policy]);
+      snprintf(text, sizeof text,
+               "wait_group%s 0;\nld.global.u64 %%rd20, [%%rd2+24];\n"
+               "ld.global.u32 %%r20, [%%rd20+%u];\n",
+               cases[k].wait, cases[k].at);
+      OK(launch(replaced(store, "wait_group 0;", text), &plain, r));
+      if (cases[k].told)
+        kit_found("error[async-read-before-wait]: reads global memory at 0x");
+      kit_no_findings();
+      free_run(r);
+    }
+}
+
 /* The map at side + 32768, used with and without a fence. */
 #define IN_GLOBAL "add.u64 %rd1, %rd2, 32768; mov.u32 %r31,"
 #define FENCE     "fence.proxy.tensormap::generic.acquire.gpu [%rd1], 128;\n"
@@ -251,7 +283,8 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(faults),        cmocka_unit_test(not_a_map),
       cmocka_unit_test(uninitialised), cmocka_unit_test(map_in_global_memory),
-      cmocka_unit_test(hazards),       cmocka_unit_test(driver),
+      cmocka_unit_test(hazards),       cmocka_unit_test(read_back),
+      cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),     cmocka_unit_test(refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,9 +44,9 @@ box_bytes(const Shape *s)
   return tma_box_bytes(&m);
 }
 
-/* ---- kernels: k(map, side): side holds the coordinates, the box's bytes, then data ----
- */
+/* ---- kernels: k(map, side) ---- */
 
+/* side holds the coordinates, the box's bytes, the tensor's address, then data. */
 #define HEAD                                                                               \
   KIT_HEAD("8.6", "sm_90a")                                                                \
   ".visible .entry k(.param .align 64 .b8 map[128], .param .u64 side) {\n"                 \
@@ -120,6 +120,7 @@ launch(const char *ptx, const Shape *s, Run *r)
   OK(encode(&map, s, tensor));
   memcpy(head, r->coord, sizeof r->coord);
   head[5] = r->expect ? r->expect : box_bytes(s);
+  memcpy(head + 6, &tensor, sizeof tensor);
   OK(cuMemAlloc_v2(&side, SIDE));
   OK(cuMemcpyHtoD_v2(side, r->side, SIDE));
   OK(cuMemcpyHtoD_v2(side, head, sizeof head));
