@@ -76,74 +76,24 @@ right(const char *ptx, unsigned threads, uint32_t n, uint32_t (*want)(uint32_t))
       fail_msg("word %u is %u, not %u\n%s", t, words[t], want(t), ptx);
 }
 
-/* A kernel that is clean, and what is told when something in it is replaced.  In `part` a
- * piece of the wrong kernel's text in braces stands for the number of its (first) line;
- * behind '|' is what is told when two warps come the other way round. */
+/* A kernel that is clean, and what is told when something in it is replaced: `part` as in
+ * kit_tells. */
 typedef struct Fault {
   const char *good, *from, *to;
   CUresult result;
   const char *part;
 } Fault;
 
-static inline int
-line_of(const char *ptx, const char *piece, size_t n)
-{
-  char text[200];
-  snprintf(text, sizeof text, "%.*s", (int)n, piece);
-  const char *at = strstr(ptx, text);
-  int line = 1;
-  if (!at)
-    fail_msg("no '%s' in %s", text, ptx);
-  while (at-- > ptx)
-    line += *at == '\n';
-  return line;
-}
-
-static inline const char *
-with_lines(const char *ptx, const char *part)
-{
-  static char text[1000];
-  size_t n = 0;
-  for (const char *p = part; *p; p++) {
-    const char *end = *p == '{' ? strchr(p, '}') : NULL;
-    if (end) {
-      n += (size_t)snprintf(text + n, sizeof text - n, "%d",
-                            line_of(ptx, p + 1, (size_t)(end - p - 1)));
-      p = end;
-    } else {
-      text[n++] = *p;
-    }
-    assert_true(n < sizeof text - 1);
-  }
-  text[n] = 0;
-  return text;
-}
-
-static inline bool
-either(const char *text, const char *parts)
-{
-  char part[1000];
-  for (const char *p = parts; *p; p += strspn(p, "|")) {
-    size_t n = strcspn(p, "|");
-    snprintf(part, sizeof part, "%.*s", (int)n, p);
-    if (strstr(text, part))
-      return true;
-    p += n;
-  }
-  return false;
-}
-
 static inline void
 told(const Fault *f, unsigned threads)
 {
   const char *ptx = replaced(f->good, f->from, f->to);
-  const char *part = with_lines(ptx, f->part);
   for (int i = 0; i < MODES; i++) {
     kit_set(modes[i]);
     CUresult r = kit_words(ptx, 1, threads);
     const char *text = kit_findings();
-    if (r != f->result || !either(text, part))
-      fail_msg("%s: %d, no '%s' in: %s\n%s", modes[i], r, part, text, ptx);
+    if (r != f->result || !kit_tells(text, ptx, f->part))
+      fail_msg("%s: %d, no '%s' in: %s\n%s", modes[i], r, f->part, text, ptx);
   }
 }
 

@@ -113,6 +113,57 @@ replaced(const char *ptx, const char *old, const char *by)
   return text;
 }
 
+static inline int
+kit_line_of(const char *ptx, const char *piece, size_t n)
+{
+  char text[200];
+  snprintf(text, sizeof text, "%.*s", (int)n, piece);
+  const char *at = strstr(ptx, text);
+  int line = 1;
+  if (!at)
+    fail_msg("no '%s' in %s", text, ptx);
+  while (at-- > ptx)
+    line += *at == '\n';
+  return line;
+}
+
+static inline const char *
+kit_with_lines(const char *ptx, const char *part)
+{
+  static char text[1000];
+  size_t n = 0;
+  for (const char *p = part; *p; p++) {
+    const char *end = *p == '{' ? strchr(p, '}') : NULL;
+    if (end) {
+      n += (size_t)snprintf(text + n, sizeof text - n, "%d",
+                            kit_line_of(ptx, p + 1, (size_t)(end - p - 1)));
+      p = end;
+    } else {
+      text[n++] = *p;
+    }
+    assert_true(n < sizeof text - 1);
+  }
+  text[n] = 0;
+  return text;
+}
+
+/* Is the part in the findings of that kernel?  A piece of the kernel's text in braces stands
+ * for the number of its (first) line; behind '|' is what may be told instead, when two warps
+ * come the other way round. */
+static inline bool
+kit_tells(const char *findings, const char *ptx, const char *parts)
+{
+  char part[1000];
+  for (const char *p = kit_with_lines(ptx, parts); *p; p += strspn(p, "|")) {
+    size_t n = strcspn(p, "|");
+    snprintf(part, sizeof part, "%.*s", (int)n, p);
+    if (strstr(findings, part))
+      return true;
+    p += n;
+  }
+  return false;
+}
+
 #define KIT_HEAD(version, target)                                                        \
   ".version " version "\n.target " target "\n.address_size 64\n"
 /* The entry, its registers, %rd1 = buffer, %r1 = thread, %rd2 = buffer + 4 * thread. */
