@@ -315,6 +315,12 @@ read_back(void **state)
       PUT PROXY SYNC "@%p1 cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 "
                      "[%rd1+256], [s], 256;\n" COMMIT READ("0") SYNC
       "red.global.add.u32 [%rd2+256], 1;\n");
+  /* a hundred, one after another out of the same 16 bytes */
+  static const char hundred[] = ASYNC(
+      "mov.u32 %r22, 0; mov.u64 %rd6, %rd1;\nMORE: add.u32 %r23, %r22, %r1;\n"
+      "st.shared.u32 [%r11], %r23;\n" PROXY SYNC STORE("%rd6+256", "s", "16")
+          COMMIT READ("0") SYNC "add.u64 %rd6, %rd6, 16; add.u32 %r22, %r22, 1;\n"
+                                "setp.lt.u32 %p5, %r22, 100;\n@%p5 bra MORE;\nHOLE:\n");
   static const char fetched[] = ASYNC(
       INIT("1") PUT PROXY SYNC STORE("%rd1+256", "s", "256")
           COMMIT DONE("0") "@%p1 fence.proxy.async;\n" EXPECT("bar", "16") "@%p1 " LOAD(
@@ -338,11 +344,15 @@ read_back(void **state)
       {halves, "@%p2 " BACK, BACK, CUDA_SUCCESS, EARLY},
       {counted, "red.global.add.u32 [%rd2+256], 1;", "ld.global.u32 %r20, [%rd2+256];",
        CUDA_SUCCESS, EARLY},
+      {hundred, "HOLE:", "ld.global.u32 %r20, [%rd1+1852];", CUDA_SUCCESS, EARLY},
       {fetched, DONE("0"), READ("0"), CUDA_SUCCESS,
        "ptx:{cp.async.bulk.shared}: error[async-read-before-wait]: copies from global "
        "memory"},
   };
   FAULTS(cases, 64);
+  clean(hundred, 1, 64);
+  for (uint32_t k = 0; k < WORDS; k++)
+    assert_int_equal(words[k], k < 64 || k >= 464 ? k : (k - 64) / 4 + k % 4);
   /* next to what is written, on both sides */
   clean(replaced(back, DONE("0") SYNC BACK,
                  READ("0") SYNC
