@@ -351,13 +351,16 @@ step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
   int warp = x->warp->id, n = 0;
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
-    bool over = covered(b, p, i, warp, mask);
-    if (over) {
+    if (!p->read && covered(b, p, i, warp, mask)) {
       land(x, p);
-      b->n_read += !p->read;
       p->read = true;
+      b->n_read++;
     }
-    if ((over && !i->x.cond) || (p->read && b->n_read > READ_MOST)) {
+  }
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    bool over = !i->x.cond && covered(b, p, i, warp, mask);
+    if (over || (p->read && b->n_read > READ_MOST)) {
       b->n_read--;
       free(p->data);
     } else {
