@@ -262,6 +262,12 @@ bulk_load_at(Exec *x, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
   return s;
 }
 
+void
+bulk_reads(Exec *x, const BulkCopy *c, uint32_t number, uint32_t off, uint32_t bytes)
+{
+  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, off, bytes, number);
+}
+
 Stop
 bulk_store(Exec *x, const BulkCopy *c)
 {
@@ -269,8 +275,10 @@ bulk_store(Exec *x, const BulkCopy *c)
   if (!p)
     return no_memory(x, c->insn);
   p->number = ++x->bulk->stores[x->warp->id];
-  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, c->off, c->bytes,
-                   p->number);
+  if (c->reads)
+    c->reads(x, c, p->number);
+  else
+    bulk_reads(x, c, p->number, c->off, c->bytes);
   land_or_wait(x, p);
   return GO;
 }

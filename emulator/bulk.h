@@ -50,7 +50,10 @@ int bulk_describe(const Warp *, char *text, size_t n);
 typedef void Land(Exec *, const void *data);
 /* Is any of these bytes of global memory what the store writes? */
 typedef bool Writes(const void *data, uint64_t addr, uint64_t bytes);
-typedef struct BulkCopy {
+typedef struct BulkCopy BulkCopy;
+/* Calls bulk_reads with each part of shared memory that the store writes out. */
+typedef void Reads(Exec *, const BulkCopy *, uint32_t number);
+struct BulkCopy {
   const Insn *insn;
   int lane;
   uint32_t off, bytes; /* in shared memory */
@@ -62,8 +65,9 @@ typedef struct BulkCopy {
   /* of a store: it writes global memory from first to end, all of it if writes is NULL */
   uint64_t first, end;
   Writes *writes;
+  Reads *reads; /* of a store; NULL: all that it may read */
   bool reduces;
-} BulkCopy;
+};
 /* Into the shared memory of x->cta, which may not be the warp's own; completes on the
  * mbarrier at this address, which is there too. */
 Stop bulk_load(Exec *, const BulkCopy *, uint64_t mbar);
@@ -73,6 +77,7 @@ Stop bulk_load_at(Exec *, BulkCopy *, uint64_t to, bool far, uint64_t mbar);
 Stop bulk_multicast(Exec *, const BulkCopy *, uint64_t mbar, uint32_t ctas);
 /* Shared to global memory, completes in the thread's next group. */
 Stop bulk_store(Exec *, const BulkCopy *);
+void bulk_reads(Exec *, const BulkCopy *, uint32_t number, uint32_t off, uint32_t bytes);
 /* May stores of the CTA still be writing global memory?  Only a wait_group without .read
  * tells that they are not. */
 bool bulk_writing(const Bulk *);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { BOX_ALIGN = 128 };
+enum { BOX_ALIGN = 128, BOX_CHUNK = 16 };
 _Static_assert(SHARED_BASE % 1024 == 0, "swizzles go by offsets as by addresses");
 
 typedef struct Box { /* the engine keeps it until the copy lands */
@@ -275,6 +275,18 @@ step_tma_load(Exec *x, const Insn *i, uint32_t mask)
   return s;
 }
 
+/* What lies outside of the tensor is not written, so nobody asks what was there. */
+static void
+read_inside(Exec *x, const BulkCopy *c, uint32_t number)
+{
+  const Box *b = c->data;
+  TmaRow row;
+  for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);)
+    for (uint32_t at = row.before / BOX_CHUNK * BOX_CHUNK; at < row.before + row.bytes;
+         at += BOX_CHUNK)
+      bulk_reads(x, c, number, tma_swizzle(b->map.swizzle, b->base + row.at + at), BOX_CHUNK);
+}
+
 static Stop
 store_lane(Exec *x, const Insn *i, int lane)
 {
@@ -288,6 +300,7 @@ store_lane(Exec *x, const Insn *i, int lane)
                         "this reduction has no form for elements of type %s",
                         tma_type_name(b.map.type));
   BulkCopy c = copy_of(i, lane, &b, land_store);
+  c.reads = read_inside;
   set_range(&c, &b);
   c.writes = writes_box;
   c.reduces = reduces;

@@ -1,7 +1,8 @@
 # End to end: what judges the whole house.  Each program names the targets that it opens or
 # links and is there when they are.
 add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/trial.c e2e/call.c
-  e2e/mutant.c)
+  e2e/mutant.c ${CMAKE_SOURCE_DIR}/base/schedule.c ${CMAKE_SOURCE_DIR}/base/str.c
+  ${CMAKE_SOURCE_DIR}/base/arena.c ${CMAKE_SOURCE_DIR}/base/err.c)
 target_compile_definitions(e2e_tools PUBLIC SOURCE_DIR="${CMAKE_SOURCE_DIR}"
   BUILD_DIR="${CMAKE_BINARY_DIR}")
 target_link_libraries(e2e_tools PUBLIC m ${CMAKE_DL_LIBS})

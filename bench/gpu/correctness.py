@@ -18,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 CASES = os.path.join(ROOT, "tests", "e2e", "cases.txt")
 SOURCES = [f"tests/e2e/{n}.c" for n in ("matrix", "run", "device", "number", "trial", "call")]
 SOURCES += ["tests/oracle.c", "tests/e2e/pick_given.c"]
+SOURCES += [f"base/{n}.c" for n in ("schedule", "str", "arena", "err")]
 LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?((?:fp16|bf16) .*? seed=\d+)\s*(.*)")
 TINY = 8  # cases of a tiny run
 

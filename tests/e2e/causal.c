@@ -88,7 +88,7 @@ tiles(const Trial *t, const char *notation, const Classes *c)
   const attnc_sizes sizes = trial_sizes(t);
   trial_spec(t, yaml, sizeof yaml);
   bool ok = !attnc_spec_load(yaml, strlen(yaml), "causal", &spec, NULL) &&
-            !attnc_tiles(spec, &sizes, t->bm, t->bn, &got, NULL, 0, NULL);
+            !attnc_tiles(spec, &sizes, t->how.block_m, t->how.block_n, &got, NULL, 0, NULL);
   attnc_spec_release(spec);
   ok = equal(notation, "EMPTY tiles", ok ? got.empty : -1, c->empty) && ok;
   ok = equal(notation, "PARTIAL tiles", got.partial, c->partial) && ok;
@@ -100,8 +100,8 @@ tiles(const Trial *t, const char *notation, const Classes *c)
 static int64_t
 mma_of_tile(const Trial *t)
 {
-  int64_t m = t->bm / 16, d16 = (t->d + 15) / 16;
-  return m * (t->bn / 8) * d16 + m * ((t->dv + 7) / 8) * (t->bn / 16);
+  int64_t m = t->how.block_m / 16, d16 = (t->d + 15) / 16;
+  return m * (t->how.block_n / 8) * d16 + m * ((t->dv + 7) / 8) * (t->how.block_n / 16);
 }
 
 static bool
@@ -122,12 +122,12 @@ one(const char *words)
     printf("FAIL  %s: %s\n", notation, why);
   attncEmuStats stats = {.size = sizeof stats};
   s.device.stats(&stats);
-  const Classes c = closed_form(t.sq, t.bm, t.bn);
+  const Classes c = closed_form(t.sq, t.how.block_m, t.how.block_n);
   ok = tiles(&t, notation, &c) && ok;
   ok = equal(notation, "mma", (int64_t)stats.mma, (c.partial + c.full) * mma_of_tile(&t)) &&
        ok;
   ok = equal(notation, "selects of -inf", executed(&s.device, "selp", "0fFF800000"),
-             c.partial * t.bm * t.bn / 32) &&
+             c.partial * t.how.block_m * t.how.block_n / 32) &&
        ok;
   if (ok)
     printf("ok    %s: %lld empty, %lld partial, %lld full, %llu mma\n", notation,

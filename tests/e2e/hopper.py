@@ -21,7 +21,7 @@ SETTINGS = ("async=lazy", "async=eager,sched=random,seed=7", "async=random,seed=
 MASKS = ("", "causal: true\n", "causal: true\nalign: top_left\n", "window: [40, 0]\n",
          "window: [25, 30]\n", "window: [60, 60]\nalign: top_left\n", "window: [-1, 9]\n")
 DIMS = ((16, 16), (24, 24), (40, 40), (64, 64), (64, 128), (80, 80), (96, 96), (128, 128),
-        (128, 64), (160, 160), (192, 192), (192, 128), (256, 256))
+        (128, 64), (40, 112), (96, 160), (160, 160), (192, 192), (192, 128), (256, 256))
 SIZES = ("b1 h2/1 sq200 sk333", "b2 h4/2 sq129 sk64", "b1 h8/1 sq1 sk500", "b1 h2/2 sq70 sk1",
          "b1 h4/4 sq33 sk0", "b1 h4/1 sq400 sk130", "b2 h8/2 sq128 sk256", "b1 h2/1 sq256 sk192", "b9 h16/4 sq70 sk90",
          "b5 h32/8 sq140 sk48")

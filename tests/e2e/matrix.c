@@ -220,7 +220,7 @@ static int
 schedules_unused(const Matrix *m, bool whole)
 {
   int n = whole ? pick_unused(&m->pick) : 0;
-  char text[64];
+  char text[TRIAL_TEXT];
   for (int i = 0; n && i < m->pick.n; i++)
     if (m->pick.times[i] == 0) {
       pick_text(&m->pick, i, text, sizeof text);

@@ -36,7 +36,7 @@ static const char *const kernels[] = {
     "fp16 h1 sq64 sk256 d64 fwd_mma:64x64s2w4Q special=all sm_89 seed=23",
     "fp16 h1 sq190 sk400 d16 top_left window=60,-1 fwd_mma:64x32s2w2q seed=24",
 };
-enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16 };
+enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = TRIAL_TEXT + 128 };
 
 /* How warps are interleaved and when copies arrive: what one order hides another shows. */
 static const char *const policies[] = {
@@ -46,7 +46,7 @@ static const char *const policies[] = {
 };
 
 typedef struct Listed {
-  char key[400];
+  char key[KEY_TEXT];
   bool met;
 } Listed;
 
@@ -203,7 +203,7 @@ static void
 mutate(Bench *b, Listed *list, int n_list, Tally *tally)
 {
   Mutant m[MUTANT_MAX];
-  char why[1024], key[400];
+  char why[1024], key[KEY_TEXT];
   int n = mutant_list(b->ptx, m);
   for (int i = 0; i < n; i++) {
     char *text = mutant_make(b->ptx, &m[i]);

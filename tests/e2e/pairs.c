@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CASES = 340, CANDIDATES = 40, MAX_VALUES = 14 };
-static const double mac_limit[TRIAL_TEMPLATE_COUNT] = {1.5e7, 6e7}; /* a case's size */
+enum { CASES = 420, CANDIDATES = 40, MAX_VALUES = 14 };
+static const double mac_limit[TRIAL_TEMPLATE_COUNT] = {1.5e7, 6e7, 6e7}; /* a case's size */
 
 static const int head_dims[] = {16, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 256};
 static const int lengths[] = {0, 1, 7, 64, 65, 100, 127, 128, 129, 200, 255, 256, 300};
@@ -70,7 +70,9 @@ values_fit(int f, int a, int g, int b)
 {
   bool empty = (f == F_SQ || f == F_SK) && lengths[a] == 0;
   bool sizes = g == F_SPECIAL && (b == SPECIAL_SIZES || b == SPECIAL_ALL);
-  return !(empty && sizes); /* a size of 0 is a size that was not given */
+  bool wgmma = f == F_TEMPLATE && a == TRIAL_FWD_WGMMA, other = g == F_TARGET && b != TRIAL_SM_90A;
+  return !(empty && sizes) && /* a size of 0 is a size that was not given */
+         !(wgmma && other);
 }
 
 static bool

@@ -63,6 +63,10 @@ notation(void **state)
       "seed=14",
       "fp16 b1 h1 sq64 sk64 d64 window=5,-1 bhsd scale=spec sm_80 ref_fwd:16x16s1w4Q "
       "seed=1",
+      "bf16 b1 h1 sq64 sk64 d64 bshd sm_80 fwd_mma:128x64s2w8q seed=1",
+      "fp16 b1 h1 sq64 sk64 d64 bshd sm_90a fwd_wgmma:block_m=128,block_n=96,num_stages=2,"
+      "num_warps=12,p_in_smem=false,overlap=true,scheduler=persistent,q_stages=2,poly_exp2=0 "
+      "seed=1",
   };
   static const char *const bad[] = {
       "bf17",
@@ -76,6 +80,9 @@ notation(void **state)
       "sm_70",
       "sq0 special=sizes",
       "fwd_mma:1x1s1w1z",
+      "fwd_wgmma:block_m",
+      "fwd_wgmma:block_m=x",
+      "fwd_wgmma:blocks=1",
   };
   char why[200], text[TRIAL_TEXT];
   Trial t;

@@ -1,6 +1,8 @@
 #include "tests/e2e/pick.h"
 #include "tests/e2e/call.h"
 
+#include "base/schedule_json.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +11,8 @@
 static bool
 same(const Trial *a, const Trial *b)
 {
-  return a->template_id == b->template_id && a->bm == b->bm && a->bn == b->bn &&
-         a->stages == b->stages && a->warps == b->warps && a->q_regs == b->q_regs;
+  return a->template_id == b->template_id && sched_agrees(&a->how, &b->how) &&
+         sched_agrees(&b->how, &a->how);
 }
 
 static int
@@ -25,13 +27,6 @@ entry(Pick *p, const Trial *t)
   return p->n++;
 }
 
-static int
-whole(const json_t *o, const char *key)
-{
-  const json_t *x = json_object_get(o, key);
-  return json_is_boolean(x) ? json_is_true(x) : (int)json_integer_value(x);
-}
-
 static bool
 read_schedule(const json_t *o, Trial *t)
 {
@@ -41,12 +36,7 @@ read_schedule(const json_t *o, Trial *t)
   if (!name || !trial_parse(name, &named, why, sizeof why))
     return false;
   t->template_id = named.template_id;
-  t->bm = whole(o, "block_m");
-  t->bn = whole(o, "block_n");
-  t->stages = whole(o, "num_stages");
-  t->warps = whole(o, "num_warps");
-  t->q_regs = json_is_true(json_object_get(o, "q_in_regs"));
-  return t->bm > 0;
+  return sched_read_json(&t->how, o) && t->how.block_m > 0;
 }
 
 static json_t *
@@ -74,17 +64,36 @@ legal(const Trial *t, char *why, size_t n)
   return list;
 }
 
-/* Which of a case's legal schedules count: those of the template it names, if any is. */
-static bool
+/* How many of a case's legal schedules are of the template it names. */
+static int
 of_template(const json_t *list, int template_id)
 {
-  Trial x;
+  Trial x = {0};
+  int n = 0;
   size_t i;
   json_t *o;
   json_array_foreach(list, i, o)
+    n += read_schedule(o, &x) && x.template_id == template_id;
+  return n;
+}
+
+/* Of thousands, that which the seed draws; bench/gpu/notation.py draws the same. */
+static bool
+draw(const json_t *list, Trial *t)
+{
+  int n = of_template(list, t->template_id);
+  uint32_t at = n ? t->seed * 2654435761u % (uint32_t)n : 0;
+  Trial x = *t;
+  size_t i;
+  json_t *o;
+  if (!n || t->template_id != TRIAL_FWD_WGMMA)
+    return false;
+  json_array_foreach(list, i, o)
   {
-    if (read_schedule(o, &x) && x.template_id == template_id)
-      return true;
+    if (!read_schedule(o, &x) || x.template_id != t->template_id || at--)
+      continue;
+    *t = x;
+    return true;
   }
   return false;
 }
@@ -94,7 +103,7 @@ static bool
 each(Pick *p, const json_t *list, const Trial *t,
      void (*visit)(Pick *, int entry, void *user), void *user)
 {
-  bool only = of_template(list, t->template_id), any = false;
+  bool only = of_template(list, t->template_id) > 0, any = false;
   size_t i;
   json_t *o;
   json_array_foreach(list, i, o)
@@ -136,11 +145,7 @@ take(Pick *p, const json_t *list, Trial *t)
   const Trial *u = &p->used[best];
   p->times[best]++;
   t->template_id = u->template_id;
-  t->bm = u->bm;
-  t->bn = u->bn;
-  t->stages = u->stages;
-  t->warps = u->warps;
-  t->q_regs = u->q_regs;
+  t->how = u->how;
   return true;
 }
 
@@ -151,9 +156,14 @@ pick_all(Pick *p, Trial *t, int n, int *bad, char *why, size_t size)
   bool ok = lists != NULL;
   for (int i = 0; ok && i < n; i++) {
     *bad = i;
-    if (t[i].bm)
+    if (trial_pinned(&t[i]))
       continue;
     lists[i] = legal(&t[i], why, size);
+    if (lists[i] && draw(lists[i], &t[i])) {
+      json_decref(lists[i]);
+      lists[i] = NULL;
+      continue;
+    }
     ok = lists[i] && each(p, lists[i], &t[i], count, NULL);
     if (lists[i] && !ok)
       snprintf(why, size, "no legal schedule");
@@ -189,7 +199,5 @@ pick_unused(const Pick *p)
 void
 pick_text(const Pick *p, int i, char *text, size_t n)
 {
-  const Trial *u = &p->used[i];
-  snprintf(text, n, "%s:%dx%ds%dw%d%c", trial_template(u), u->bm, u->bn, u->stages,
-           u->warps, u->q_regs ? 'q' : 'Q');
+  trial_print_schedule(&p->used[i], text, n);
 }

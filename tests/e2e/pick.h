@@ -4,7 +4,7 @@
  * was used least so far, of those the one that is legal in the fewest cases.  So the list
  * as a whole uses every schedule that is legal anywhere in it, and the choice does not
  * depend on shards or jobs.  A template that does not take the problem gives way to one
- * that does. */
+ * that does.  fwd_wgmma has thousands of schedules: each case has one drawn, by its seed. */
 #ifndef ATTNC_TESTS_PICK_H
 #define ATTNC_TESTS_PICK_H
 
@@ -13,7 +13,7 @@
 enum { PICK_MAX = 1024 };
 
 typedef struct Pick {
-  Trial used[PICK_MAX];                 /* only the schedule's fields */
+  Trial used[PICK_MAX];                 /* only the template and the schedule */
   int times[PICK_MAX], legal[PICK_MAX]; /* cases that use it, cases that could */
   int n;
 } Pick;

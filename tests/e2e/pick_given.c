@@ -9,7 +9,7 @@ pick_all(Pick *p, Trial *t, int n, int *bad, char *why, size_t size)
 {
   (void)p;
   for (*bad = 0; *bad < n; ++*bad)
-    if (!t[*bad].bm) {
+    if (!trial_pinned(&t[*bad])) {
       snprintf(why, size, "the case names no schedule");
       return false;
     }

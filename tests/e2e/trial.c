@@ -1,5 +1,7 @@
 #include "tests/e2e/trial.h"
 
+#include "base/schedule.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,22 +72,48 @@ pair(const char *word, const char *prefix, int *first, int *second)
          word[n + (size_t)end] == 0;
 }
 
+/* "128x64s2w8q": the schedules of most templates have these fields and no other. */
+static bool
+short_schedule(const char *text, attnc_schedule *s)
+{
+  char q = 0;
+  int end = 0;
+  if (sscanf(text, "%dx%ds%dw%d%c%n", &s->block_m, &s->block_n, &s->num_stages, &s->num_warps,
+             &q, &end) != 5)
+    return false;
+  s->q_in_regs = 1 + (q == 'q');
+  return (q == 'q' || q == 'Q') && text[end] == 0;
+}
+
+/* "block_m=128,scheduler=grid" */
+static bool
+long_schedule(const char *text, attnc_schedule *s)
+{
+  char copy[TRIAL_TEXT], *rest = copy, *part;
+  snprintf(copy, sizeof copy, "%s", text);
+  while ((part = strsep(&rest, ",")) != NULL) {
+    char *value = strchr(part, '=');
+    if (!value)
+      return false;
+    *value++ = 0;
+    int field = sched_find(part);
+    if (field < 0 || !sched_parse(field, value, sched_at(s, field)))
+      return false;
+  }
+  return true;
+}
+
 static bool
 schedule(const char *word, Trial *t)
 {
   const char *colon = strchr(word, ':');
-  char name[32], q = 0;
-  int end = 0;
+  char name[32];
   if (!colon || colon - word >= (long)sizeof name)
     return choose(word, templates, &t->template_id);
   snprintf(name, sizeof name, "%.*s", (int)(colon - word), word);
   if (!choose(name, templates, &t->template_id))
     return false;
-  if (sscanf(colon, ":%dx%ds%dw%d%c%n", &t->bm, &t->bn, &t->stages, &t->warps, &q, &end) !=
-      5)
-    return false;
-  t->q_regs = q == 'q';
-  return (q == 'q' || q == 'Q') && colon[end] == 0;
+  return short_schedule(colon + 1, &t->how) || long_schedule(colon + 1, &t->how);
 }
 
 static bool
@@ -217,6 +245,49 @@ put(Text *t, const char *fmt, ...)
   t->n += (size_t)n;
 }
 
+/* The fields of the short form, in its order. */
+static const SchedField shorts[] = {SF_block_m, SF_block_n, SF_num_stages, SF_num_warps,
+                                    SF_q_in_regs};
+
+static bool
+is_short(const attnc_schedule *s)
+{
+  unsigned set = 0, all = 0;
+  for (int i = 0; i < SF_COUNT; i++)
+    set |= sched_get(s, i) ? 1u << i : 0;
+  for (size_t i = 0; i < sizeof shorts / sizeof *shorts; i++)
+    all |= 1u << shorts[i];
+  return set == all;
+}
+
+static void
+put_schedule(Text *o, const Trial *t)
+{
+  const attnc_schedule *s = &t->how;
+  put(o, "%s", templates[t->template_id]);
+  if (!trial_pinned(t))
+    return;
+  if (is_short(s)) {
+    put(o, ":%dx%ds%dw%d%c", s->block_m, s->block_n, s->num_stages, s->num_warps,
+        s->q_in_regs == 2 ? 'q' : 'Q');
+    return;
+  }
+  Arena *a = arena_new(0);
+  Str list = str_new(a);
+  sched_list(&list, s, false);
+  for (char *p = list.p; (p = strchr(p, ' ')) != NULL;)
+    *p = ',';
+  put(o, ":%s", list.p);
+  arena_free(a);
+}
+
+void
+trial_print_schedule(const Trial *t, char *text, size_t n)
+{
+  Text o = {text, 0, n};
+  put_schedule(&o, t);
+}
+
 void
 trial_print(const Trial *t, char text[TRIAL_TEXT])
 {
@@ -235,9 +306,8 @@ trial_print(const Trial *t, char text[TRIAL_TEXT])
     put(&o, " special=%s", specials[t->special]);
   if (t->scale)
     put(&o, " scale=%s", scales[t->scale]);
-  put(&o, " %s %s", targets[t->target], templates[t->template_id]);
-  if (t->bm)
-    put(&o, ":%dx%ds%dw%d%c", t->bm, t->bn, t->stages, t->warps, t->q_regs ? 'q' : 'Q');
+  put(&o, " %s ", targets[t->target]);
+  put_schedule(&o, t);
   put(&o, " seed=%u", t->seed);
 }
 
@@ -294,11 +364,14 @@ trial_sizes(const Trial *t)
 attnc_schedule
 trial_schedule(const Trial *t)
 {
-  return (attnc_schedule){.size = sizeof(attnc_schedule),
-                          .template_name = templates[t->template_id],
-                          .block_m = t->bm,
-                          .block_n = t->bn,
-                          .num_stages = t->stages,
-                          .num_warps = t->warps,
-                          .q_in_regs = t->bm ? 1 + t->q_regs : 0};
+  attnc_schedule s = t->how;
+  s.size = sizeof s;
+  s.template_name = templates[t->template_id];
+  return s;
+}
+
+bool
+trial_pinned(const Trial *t)
+{
+  return sched_asks(&t->how);
 }

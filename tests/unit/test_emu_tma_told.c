@@ -123,6 +123,28 @@ hazards(void **state)
     }
 }
 
+/* A box of [2][16][64] whose second half lies past the end of dimension 2: nobody asks what
+ * is there in shared memory.  Inside the tensor everybody does. */
+static void
+past_the_end(void **state)
+{
+  static const char store[] =
+      STORES("async.bulk.", "3d.global.shared::cta.tile", "%r1, %r2, %r3");
+  (void)state;
+  for (int policy = 0; policy < 3; policy++)
+    for (int inside = 0; inside < 2; inside++) {
+      Run *r = new_run(tensor_bytes(&plain));
+      kit_set(policies[policy]);
+      r->expect = 2 * 16 * 64; /* so many bytes of the tile are written: half */
+      r->coord[2] = inside ? 1 : 2;
+      OK(launch(store, &plain, r));
+      if (inside)
+        kit_found("error[uninitialised-shared]");
+      kit_no_findings();
+      free_run(r);
+    }
+}
+
 /* Rows 0 to 15 of two planes of 40 are written until a wait_group without .read. */
 static void
 read_back(void **state)
@@ -284,7 +306,7 @@ main(void)
       cmocka_unit_test(faults),        cmocka_unit_test(not_a_map),
       cmocka_unit_test(uninitialised), cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),       cmocka_unit_test(read_back),
-      cmocka_unit_test(driver),
+      cmocka_unit_test(past_the_end), cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),     cmocka_unit_test(refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
