@@ -124,7 +124,7 @@ static bool
 rest_is_zero(const attnc_schedule *s)
 {
   const char *bytes = (const char *)s;
-  for (size_t i = sizeof *s - NO_FIELD; i + NO_FIELD < s->size; i++)
+  for (size_t i = offsetof(attnc_schedule, reserved); i + NO_FIELD < s->size; i++)
     if (bytes[i])
       return false;
   return true;

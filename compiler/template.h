@@ -29,7 +29,8 @@
   X(cross_tile, bool, cross_tile)                                                        \
   X(skip_rescale, bool, skip)                                                            \
   X(poly_exp2, int, poly)                                                                \
-  X(narrow_diagonal, bool, narrow)
+  X(narrow_diagonal, bool, narrow)                                                       \
+  X(private_epilogue, bool, private_end)
 
 /* How: a point of a template's space.  What the template does not use is 0. */
 typedef struct Sched {

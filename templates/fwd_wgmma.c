@@ -229,26 +229,42 @@ plain(Tb *t, const Cta *c, Mine *my, Visit j)
   last(t, c, my);
 }
 
+/* The rows of all warpgroups at once, when the last of them is there. */
+static void
+send_joined(Tb *t, const Cta *c, const Mine *my)
+{
+  t_fence_async(t);
+  t_sync_role(t);
+  T_IF (t, i_lt(i_team(t), 1)) {
+    View out = rows(c, c->p->o, &my->w, my->w.q0, c->s->bm);
+    t_send_out(t, out, s_cols(my->slot.s, c->p->d));
+    t_out_wait(t);
+  }
+}
+
 /* O leaves through the rows of Q, which this warpgroup alone reads. */
 static void
 finish(Tb *t, const Cta *c, Mine *my)
 {
   const Fwd *p = c->p;
+  bool private = c->s->private_end;
   Tile lse, inv = softmax_end(t, &my->sm, &lse);
   Tile o = t_mul(t, *my->acc, inv);
   o = t_cvt(t, o, p->dt);
   t_put(t, my->q, o);
   View out = rows(c, p->o, &my->w, my->q0, 64);
-  if (c->s->tma_store)
-    t_send_out(t, out, my->q);
-  else
+  if (!c->s->tma_store)
     t_copy_out(t, out, my->q);
+  else if (private)
+    t_send_out(t, out, my->q);
   if (p->lse)
     t_store_rows(t, rows(c, p->lse, &my->w, my->q0, 64), lse);
-  if (c->s->tma_store)
+  if (!c->s->tma_store)
+    t_fence_async(t); /* before TMA brings the next Q here */
+  else if (private)
     t_out_wait(t);
   else
-    t_fence_async(t); /* before TMA brings the next Q here */
+    send_joined(t, c, my);
   t_release(t, my->slot);
 }
 
@@ -369,7 +385,7 @@ const Template fwd_wgmma = {
   .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
             1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa | 1u << SF_tma_store |
             1u << SF_q_stages | 1u << SF_cross_tile | 1u << SF_skip_rescale | 1u << SF_poly_exp2 |
-            1u << SF_narrow_diagonal,
+            1u << SF_narrow_diagonal | 1u << SF_private_epilogue,
   .applicable = hopper_applicable,
   .space = hopper_space,
   .core = HOPPER_CORE,

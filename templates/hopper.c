@@ -39,7 +39,8 @@ plain(int bm, int bn, int stages)
 {
   return (Sched){ .tmpl = &fwd_wgmma, .bm = bm, .bn = bn, .stages = stages,
                   .warps = 4 + bm / 16, .overlap = true, .pingpong = bm > 64,
-                  .scheduler = SCHED_GRID, .cluster = 1, .tma_store = true, .q_stages = 1 };
+                  .scheduler = SCHED_GRID, .cluster = 1, .tma_store = true, .q_stages = 1,
+                  .private_end = true };
 }
 
 /* The n-th of the mixed-radix number whose digits are the fields. */
@@ -79,6 +80,9 @@ vary(int which, Sched *s)
     return true;
   case 7:
     s->narrow = true;
+    return true;
+  case 8:
+    s->private_end = false;
     return true;
   default:
     return false;
@@ -190,6 +194,8 @@ refuse_shape(const Sched *s, Arena *a)
     return arena_strdup(a, "narrow_diagonal takes overlap, and a first tile of its own");
   if (s->narrow && s->bn % 32)
     return arena_printf(a, "narrow_diagonal takes a block_n of a multiple of 32, not %d", s->bn);
+  if (!s->private_end && (s->bm == 64 || !s->tma_store))
+    return arena_strdup(a, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return arena_strdup(a, "q_stages 2 has no use where a CTA has one block of queries");
   return NULL;
@@ -305,6 +311,8 @@ hopper_cost(const Case *c, const Sched *s)
   double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
   if (s->cross_tile)
     begin -= 400;
+  if (!s->private_end) /* the first waits for the last */
+    begin += 200;
   double each = (work / n.blocks + begin / ctas) * ctas;
   double rounds = n.blocks / (k.sms * ctas), whole = (double)(int64_t)(rounds + 0.999);
   bool sorted = spec_band(c->spec).hi != INT_MAX; /* the last wave is of short blocks */

@@ -37,7 +37,9 @@ COMPANIONS = {
     ("q_stages", 2): {"scheduler": "persistent"},
     ("overlap", False): {"cross_tile": False, "narrow_diagonal": False},
     ("cross_tile", True): {"overlap": True, "q_stages": 2, "narrow_diagonal": False},
-    ("narrow_diagonal", True): {"overlap": True, "cross_tile": False}}
+    ("narrow_diagonal", True): {"overlap": True, "cross_tile": False},
+    ("private_epilogue", False): {"tma_store": True},
+    ("tma_store", False): {"private_epilogue": True}}
 CONSTANTS = ("b", "h", "hk", "sq", "sk")  # what scheduler=exact takes as constants of the kernel
 TINY = ("overlap=false", "pack_gqa=true", "skip_rescale=true")  # of a tiny run; one is refused
 TOP, ROUNDS = (24, 8), (20, 10)  # candidates of the tune, samples; the second with --quick

@@ -117,7 +117,9 @@ typedef struct attnc_problem {
   X(poly_exp2, COUNT, 1, 17, NULL, "4",                                                 \
     "Of 16 exp2, how many by polynomial.")                                              \
   X(narrow_diagonal, BOOL, 1, 2, NULL, "true",                                          \
-    "Narrower products where the diagonal cuts a tile.")
+    "Narrower products where the diagonal cuts a tile.")                                \
+  X(private_epilogue, BOOL, 1, 2, NULL, "true",                                         \
+    "Each warpgroup sends its rows of o by itself.")
 
 /* An older caller's struct is shorter and is served.  Its last four bytes are never a field:
  * they are `reserved` or padding, which nobody has set. */

@@ -52,7 +52,7 @@ SCHEDULE_FIELDS = {
     "p_in_smem": bool, "overlap": bool, "pingpong": bool,
     "scheduler": ("grid", "persistent", "exact"), "cluster": int, "pack_gqa": bool,
     "tma_store": bool, "q_stages": int, "cross_tile": bool, "skip_rescale": bool,
-    "poly_exp2": COUNT, "narrow_diagonal": bool}
+    "poly_exp2": COUNT, "narrow_diagonal": bool, "private_epilogue": bool}
 Schedule = struct("Schedule", SIZE, ("template_name", text),
                   *((name, i32) for name in SCHEDULE_FIELDS), ("reserved", i32))
 CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),

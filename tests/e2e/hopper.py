@@ -31,7 +31,7 @@ FACTORS = {
     "pingpong": (True, False), "scheduler": ("grid", "persistent", "exact"), "cluster": (1, 2),
     "pack_gqa": (False, True), "tma_store": (True, False), "q_stages": (1, 2),
     "cross_tile": (False, True), "skip_rescale": (False, True), "poly_exp2": (0, 3, 16),
-    "narrow_diagonal": (False, True),
+    "narrow_diagonal": (False, True), "private_epilogue": (True, False),
 }
 
 
@@ -52,6 +52,7 @@ def draw(rng):
         s["q_stages"] = 1
     s["narrow_diagonal"] = (s["narrow_diagonal"] and s["overlap"] and not s["cross_tile"] and
                             s["block_n"] % 32 == 0)
+    s["private_epilogue"] = s["private_epilogue"] or s["block_m"] == 64 or not s["tma_store"]
     s["pack_gqa"] = s["pack_gqa"] and group(size) > 1
     if size.endswith("sk0") and s["scheduler"] == "exact":
         size = SIZES[0]  # no size of 0 is a constant

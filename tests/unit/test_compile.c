@@ -259,7 +259,8 @@ test_pins_turn_nothing_else_on(void **state)
   static const char *const off[] = { " skip_rescale=false ", " poly_exp2=0 ", " cluster=1 ",
                                      " cross_tile=false ", " narrow_diagonal=false ",
                                      " pack_gqa=false " };
-  static const char *const on[] = { " overlap=true ", " pingpong=true ", " tma_store=true " };
+  static const char *const on[] = { " overlap=true ", " pingpong=true ", " tma_store=true ",
+                                    " private_epilogue=true " };
   const attnc_schedule wants[] = {
     { .size = sizeof wants[0], .template_name = "fwd_wgmma", .block_n = 128 },
     { .size = sizeof wants[0], .block_m = 128, .num_stages = 2 },

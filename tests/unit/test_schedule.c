@@ -212,7 +212,7 @@ test_a_later_version(void **state)
   later.s = filled(0);
   later.s.size = sizeof later;
   assert_int_equal(sched_copy(&s, &later.s, &e), ATTNC_OK);
-  assert_int_equal(s.narrow_diagonal, 1);
+  assert_int_equal(s.private_epilogue, 1);
   later.bytes[sizeof later - 1] = 1; /* padding at its end */
   assert_int_equal(sched_copy(&s, &later.s, &e), ATTNC_OK);
   for (size_t i = offsetof(attnc_schedule, reserved); i < sizeof later - 4; i++) {
