@@ -2,7 +2,8 @@
 
 Beside the default, which is what a plan gets without tuning, stand the same schedule with one
 field at each of its other values; where that alone is illegal, also with the fields that it
-needs (COMPANIONS); and the best of a short tune.  All of a case take turns in one run.  A value
+needs (COMPANIONS); a smaller tile, with those that the default's leaves no room for; and the best
+of a short tune.  All of a case take turns in one run.  A value
 that is refused, disqualified by a remark of the driver's compiler or not reached is skipped by
 name; one whose output is not the default's fails the phase's check.
 
@@ -40,6 +41,13 @@ COMPANIONS = {
     ("narrow_diagonal", True): {"overlap": True, "cross_tile": False},
     ("private_epilogue", False): {"tma_store": True},
     ("tma_store", False): {"private_epilogue": True}}
+# The largest tiles have no room left for some fields.  With these, of which the first row of a
+# case is what the others are to be compared with, they have; (block_m, block_n) by head_dim.
+TILES = {64: (128, 128), 128: (128, 128), 256: (128, 32)}
+ROOMY = {"num_stages": 2, "p_in_smem": False, "overlap": True, "scheduler": "persistent",
+         "q_stages": 2, "num_warps": 12, "pingpong": True}
+TIGHT = (("cross_tile", True), ("p_in_smem", True), ("narrow_diagonal", True), ("num_stages", 3),
+         ("skip_rescale", True), ("poly_exp2", 4), ("private_epilogue", False))
 CONSTANTS = ("b", "h", "hk", "sq", "sk")  # what scheduler=exact takes as constants of the kernel
 TINY = ("overlap=false", "pack_gqa=true", "skip_rescale=true")  # of a tiny run; one is refused
 TOP, ROUNDS = (24, 8), (20, 10)  # candidates of the tune, samples; the second with --quick
@@ -86,6 +94,19 @@ def variants(default):
             constant = (field, value) == ("scheduler", "exact")
             alone = Variant(f"{field}={text(value)}", {**default, field: value}, constant)
             made.append((alone, accompanied(alone, field, value)))
+    return made
+
+
+def roomy(default, head_dim):
+    """The same for a smaller tile, and on it the fields that the default's may not have."""
+    m, n = TILES[head_dim]
+    base = {**default, "block_m": m, "block_n": n, **ROOMY}
+    if base == default:
+        return []
+    made = [(Variant(f"{m}x{n}", base), None)]
+    for field, value in TIGHT:
+        name = f"{m}x{n} {field}={text(value)}"
+        made.append((Variant(name, {**base, field: value}), None))
     return made
 
 
@@ -211,7 +232,7 @@ def one_case(suite, case, context, timer, clocks):
     calls = judge.default(default)
     if not calls:
         return
-    plans = compiled(suite, case, context, variants(schedule))
+    plans = compiled(suite, case, context, variants(schedule) + roomy(schedule, case["d"]))
     best = tuned(suite, case)
     if best:
         plans += compiled(suite, case, context, [(Variant(TUNED, best), None)])
