@@ -241,10 +241,11 @@ ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
 
 /* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */
 
-/* Keep `schedule` (every field set) as the best known for the context's device, the spec
- * and the shape bucket of the problem: one line appended to the tuning table, which every
- * later plan consults.  value and unit are the measure: "ms" on a GPU, "est_cycles" on the
- * emulator, whose device name no real device consults. */
+/* Keep `schedule` as the best known for the context's device, the spec and the shape bucket of
+ * the problem: one line appended to the tuning table, which every later plan consults.  It
+ * names its template; a field that it leaves open is then chosen for each plan, as in a pin.
+ * value and unit are the measure: "ms" on a GPU, "est_cycles" on the emulator, whose device
+ * name no real device consults. */
 ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          double value, const char *unit, attnc_error *);

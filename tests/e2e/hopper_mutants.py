@@ -28,6 +28,8 @@ KERNELS = {
               {"overlap": "false", "scheduler": "grid", "tma_store": "false"}),
     "cross": ("", "b9 h16/4 sq200 sk150", {"cross_tile": "true", "q_stages": "2"}),
     "cluster": ("", "b1 h2/1 sq200 sk200", {"cluster": "2", "scheduler": "grid"}),
+    "joined": ("causal: true\n", "b9 h16/4 sq200 sk190",
+               {"private_epilogue": "false", "narrow_diagonal": "true"}),
 }
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
