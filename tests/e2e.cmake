@@ -79,7 +79,6 @@ add_test(NAME gate_can_fail COMMAND test_gate)
 set_tests_properties(gate_can_fail PROPERTIES LABELS unit)
 if(NOT ATTNC_SANITIZE)
   e2e_test(e2e_gate gate PROCESSORS 2)
-  e2e_test(e2e_gate_all gate SLOW PROCESSORS 2 ARGS --all)
 endif()
 
 # The tables of docs/hopper.md: what makes them, and the page against what is made now.

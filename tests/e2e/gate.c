@@ -1,11 +1,12 @@
 /* gate: what an assembler makes of every spec.
  *
- *   e2e_gate              default schedules on every target against the baselines, and of
- *                         sm_90a's other schedules a fixed sample
- *   e2e_gate --all        and for sm_90a the cost model's best six, and the default with
- *                         each boolean field the other way
- *   e2e_gate --shard i/n  every legal schedule of every spec for sm_90a, the i-th of n
- * parts (from 0): a line for each that is at fault, and the sums
+ *   e2e_gate              default schedules on every target against the baselines; for
+ *                         sm_90a the cost model's best six too, and the default with each
+ *                         boolean field the other way
+ *   e2e_gate --shard i/n [FIELD=VALUE]
+ *                         every legal schedule of every spec for sm_90a, or those with that
+ *                         field, the i-th of n parts (from 0): a line for each that is at
+ *                         fault, and the sums
  *
  * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that
  * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
@@ -25,7 +26,7 @@
 #include <unistd.h>
 
 #define HOPPER "sm_90a"
-enum { MOVES_MAX = 4, BEST = 6, SAMPLE = 5 };
+enum { MOVES_MAX = 4, BEST = 6 };
 
 typedef struct Gate {
   Arena *arena;
@@ -93,25 +94,14 @@ default_schedule(const GateSpec *s)
   return schedule;
 }
 
-static bool
-sampled(const GateSpec *s, const char *what, int number)
-{
-  unsigned h = 2166136261u + (unsigned)number;
-  for (const char *p = s->name; *p; p++)
-    h = (h ^ (unsigned char)*p) * 16777619u;
-  for (const char *p = what; *p; p++)
-    h = (h ^ (unsigned char)*p) * 16777619u;
-  return (h >> 8) % SAMPLE == 0;
-}
-
 static void
-add_best(Gate *g, const GateSpec *s, bool all)
+add_best(Gate *g, const GateSpec *s)
 {
   json_t *rows = legal_schedules(s), *row;
   size_t i;
   json_array_foreach(rows, i, row)
   {
-    if (i < BEST && (all || sampled(s, "best", (int)i)))
+    if (i < BEST)
       add_pinned(g, s, row, "best", (int)i + 1);
   }
   json_decref(rows);
@@ -147,12 +137,11 @@ static const struct {
 };
 
 static void
-add_flips(Gate *g, const GateSpec *s, bool all)
+add_flips(Gate *g, const GateSpec *s)
 {
   json_t *base = default_schedule(s);
   for (size_t i = 0; base && i < sizeof booleans / sizeof *booleans; i++)
-    if (all || sampled(s, booleans[i].name, 0))
-      add_flip(g, s, base, booleans[i].name, booleans[i].offset);
+    add_flip(g, s, base, booleans[i].name, booleans[i].offset);
   json_decref(base);
 }
 
@@ -301,13 +290,13 @@ product(Gate *g, const char *shard, const char *only)
 }
 
 static int
-everyday(Gate *g, bool all, bool update)
+everyday(Gate *g, bool update)
 {
   add_defaults(g);
   int defaults = g->jobs.n;
   for (int i = 0; i < g->n_specs && !update && g->version; i++) {
-    add_best(g, &g->specs[i], all);
-    add_flips(g, &g->specs[i], all);
+    add_best(g, &g->specs[i]);
+    add_flips(g, &g->specs[i]);
   }
   Result *r = do_jobs(g, false);
   Baseline *b = baseline_read();
@@ -359,10 +348,10 @@ main(int argc, char **argv)
     return fprintf(stderr, "there are no specs\n"), 1;
   int code = (argc == 3 || argc == 4) && str_eq(argv[1], "--shard")
                  ? product(&g, argv[2], argc > 3 ? argv[3] : NULL)
-             : argc == 1 || str_eq(argv[1], "--all") ? everyday(&g, argc > 1, update)
-                                                     : 2;
+             : argc == 1 ? everyday(&g, update)
+                         : 2;
   if (code == 2)
-    fprintf(stderr, "usage: e2e_gate [--all | --shard i/n [FIELD=VALUE]]\n");
+    fprintf(stderr, "usage: e2e_gate [--shard i/n [FIELD=VALUE]]\n");
   for (int i = 0; i < g.n_specs; i++)
     attnc_spec_release(g.specs[i].spec);
   arena_free(g.arena);
