@@ -298,6 +298,24 @@ named_barrier(void **state)
 }
 
 static uint32_t
+doubled(uint32_t t)
+{
+  return t < 64 ? 2 * t : t;
+}
+
+/* What warps arrive for themselves is theirs to take: the first turn of a ring. */
+static void
+own_arrivals(void **state)
+{
+  (void)state;
+  run(KIT("mov.u32 %r5, %r1; setp.ge.u32 %p1, %r1, 64; @%p1 bra OUT;\n"
+          "bar.arrive 1, 128; bar.sync 1, 128; add.u32 %r5, %r5, %r1;\n"
+          "OUT: " STORE),
+      128);
+  expect(128, doubled);
+}
+
+static uint32_t
 reduced(uint32_t t)
 {
   (void)t;
@@ -539,6 +557,7 @@ main(void)
       cmocka_unit_test(votes),
       cmocka_unit_test(every_schedule),
       cmocka_unit_test(named_barrier),
+      cmocka_unit_test(own_arrivals),
       cmocka_unit_test(barrier_reductions),
       cmocka_unit_test(stuck_kernels),
       cmocka_unit_test(found_and_done),
