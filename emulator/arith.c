@@ -107,12 +107,24 @@ static const QuickRow quicks[] = {
     {AR_S32, AR_F32, AR_RN, AR_FTZ | AR_SAT, QUICK_S32_F32},
 };
 
+/* PTX ISA, cvt: f8 pairs come of two f32 or an f16 pair, saturated, and become an f16 pair. */
+static bool
+cvt_f8_legal(ArType to, ArType from, unsigned mods)
+{
+  bool up = (from == AR_E4M3X2 || from == AR_E5M2X2) && to == AR_F16X2;
+  bool down = (to == AR_E4M3X2 || to == AR_E5M2X2) && (from == AR_F32 || from == AR_F16X2);
+  unsigned rest = mods & ~(unsigned)AR_RELU;
+  return (up && rest == AR_RN) || (down && rest == (AR_RN | AR_SATFINITE));
+}
+
 /* What the ISA's text on cvt forbids, beyond what a decoder's table of types says. */
 static bool
 cvt_legal(ArType to, ArType from, unsigned mods)
 {
   bool half = to == AR_F16 || to == AR_BF16 || to == AR_F16X2 || to == AR_BF16X2;
   unsigned mode = mods & AR_ROUND;
+  if (cvt_is_f8(to) || cvt_is_f8(from))
+    return cvt_f8_legal(to, from, mods);
   if (from == AR_F16X2 || from == AR_BF16X2 || from == AR_TF32)
     return false;
   if ((to == AR_F16X2 || to == AR_BF16X2 || to == AR_TF32) && from != AR_F32)

@@ -32,6 +32,10 @@ typedef enum ArType {
   AR_BF16,
   AR_F16X2,
   AR_BF16X2,
+  AR_E4M3, /* in pairs alone */
+  AR_E5M2,
+  AR_E4M3X2,
+  AR_E5M2X2,
   AR_TF32,
   AR_F32,
   AR_F64,
@@ -89,9 +93,9 @@ struct ArOp {
 
 /* d = op(a, b, c) in one type. */
 bool ar_math(ArOp *, ArMath, ArType, unsigned mods);
-/* d = cvt.to.from a.  to = AR_F16X2 or AR_BF16X2 with from = AR_F32 is the packed form: a
- * is the PTX ISA's first source and goes to the upper half, b to the lower.  Integer to
- * integer saturates with AR_SAT and truncates without. */
+/* d = cvt.to.from a.  A pair from AR_F32 is the packed form: a is the PTX ISA's first source and
+ * goes to the upper half, b to the lower; a pair from a pair has both in a.  Integer to integer
+ * saturates with AR_SAT and truncates without. */
 bool ar_cvt(ArOp *, ArType to, ArType from, unsigned mods);
 int ar_bytes(ArType); /* 1 2 4 8 */
 

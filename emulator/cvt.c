@@ -16,6 +16,8 @@ static const TypeInfo types[AR_TYPES] = {
     [AR_U64] = {8, 64, false, false}, [AR_S64] = {8, 64, false, true},
     [AR_F16] = {4, 16, true, true},   [AR_BF16] = {4, 16, true, true},
     [AR_F16X2] = {4, 32, true, true}, [AR_BF16X2] = {4, 32, true, true},
+    [AR_E4M3] = {4, 8, true, true},   [AR_E5M2] = {4, 8, true, true},
+    [AR_E4M3X2] = {4, 16, true, true}, [AR_E5M2X2] = {4, 16, true, true},
     [AR_TF32] = {4, 32, true, true},  [AR_F32] = {4, 32, true, true},
     [AR_F64] = {8, 64, true, true},
 };
@@ -24,6 +26,12 @@ bool
 cvt_is_float(ArType t)
 {
   return types[t].is_float;
+}
+
+bool
+cvt_is_f8(ArType t)
+{
+  return t >= AR_E4M3 && t <= AR_E5M2X2;
 }
 
 int
@@ -97,10 +105,41 @@ int_to_double(ArType from, uint64_t v)
   return odd_double(v);
 }
 
+/* OCP 8-bit Floating Point Specification 1.0: E5M2 is the upper half of an f16; E4M3 has no
+ * infinity, and of its largest exponent all but one value. */
+static double
+f8_value(ArType t, uint32_t u)
+{
+  if (t == AR_E5M2)
+    return num_f16_value(u << 8);
+  uint32_t e = u >> 3 & 15, m = u & 7;
+  double mag = (u & 127) == 127 ? (double)NAN
+               : e              ? ldexp(8 + m, (int)e - 10)
+                                : ldexp(m, -9);
+  return u >> 7 & 1 ? -mag : mag;
+}
+
+static uint32_t
+encode_f8(ArType t, double r)
+{
+  double most = t == AR_E4M3 ? 448 : 57344, mag = num_abs(r);
+  int fraction = t == AR_E4M3 ? 3 : 2, least = t == AR_E4M3 ? -6 : -14, e;
+  if (r != r)
+    return 0x7f;
+  mag = mag > most ? most : mag;
+  frexp(mag, &e);
+  e = mag == 0 || e - 1 < least ? least : e - 1;
+  uint32_t units = (uint32_t)ldexp(mag, fraction - e); /* with the leading one of normal values */
+  return (uint32_t)signbit(r) << 7 | (((uint32_t)(e - least) << fraction) + units);
+}
+
 static double
 float_to_double(ArType from, uint64_t v, unsigned mods)
 {
   switch (from) {
+  case AR_E4M3:
+  case AR_E5M2:
+    return f8_value(from, (uint32_t)v & 0xff);
   case AR_F16:
     return num_f16_value((uint32_t)v & 0xffff);
   case AR_BF16:
@@ -149,6 +188,9 @@ static uint64_t
 encode(ArType to, double r)
 {
   switch (to) {
+  case AR_E4M3:
+  case AR_E5M2:
+    return encode_f8(to, r);
   case AR_F16:
   case AR_F16X2:
     return num_encode_f16(r);
@@ -168,6 +210,10 @@ rounded(ArType to, double x, unsigned mods)
   unsigned mode = mods & AR_ROUND;
   bool finite = mods & AR_SATFINITE;
   switch (to) {
+  case AR_E4M3:
+    return num_round(x, (NumFormat){3, -6, 8}, mode, finite);
+  case AR_E5M2:
+    return num_round(x, (NumFormat){2, -14, 15}, mode, finite);
   case AR_F16:
   case AR_F16X2:
     return num_round(x, num_f16, mode, finite);
@@ -212,16 +258,35 @@ one(const ArOp *op, uint64_t v)
   return to_float ? double_to_float(op, x) : float_to_int(op, x);
 }
 
+/* Of what a pair is one. */
+static const uint8_t halves[AR_TYPES] = {
+    [AR_F16X2] = AR_F16, [AR_BF16X2] = AR_BF16, [AR_E4M3X2] = AR_E4M3, [AR_E5M2X2] = AR_E5M2};
+
+static void
+get_pair(const ArOp *op, const void *a, const void *b, int lane, uint64_t v[2])
+{
+  int bits = types[op->from].bits / 2;
+  v[1] = get(op->from, a, lane);
+  v[0] = b && !halves[op->from] ? get(op->from, b, lane) : v[1] & low_bits(bits);
+  v[1] = halves[op->from] ? v[1] >> bits & low_bits(bits) : v[1];
+}
+
 void
 cvt_any(const ArOp *op, void *d, const void *a, const void *b, const void *c)
 {
   (void)c;
-  bool packed = op->to == AR_F16X2 || op->to == AR_BF16X2;
-  uint64_t r[AR_LANES];
+  ArOp half = *op;
+  bool packed = halves[op->to];
+  uint64_t r[AR_LANES], v[2];
+  half.to = packed ? halves[op->to] : op->to;
+  half.from = halves[op->from] ? halves[op->from] : op->from;
   for (int i = 0; i < AR_LANES; i++) {
-    r[i] = one(op, get(op->from, a, i));
-    if (packed)
-      r[i] = r[i] << 16 | one(op, get(op->from, b, i));
+    if (!packed) {
+      r[i] = one(op, get(op->from, a, i));
+      continue;
+    }
+    get_pair(op, a, b, i, v);
+    r[i] = one(&half, v[1]) << types[half.to].bits | one(&half, v[0]);
   }
   for (int i = 0; i < AR_LANES; i++)
     set(op->to, d, i, r[i]);

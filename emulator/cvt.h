@@ -5,6 +5,7 @@
 #include "emulator/arith.h"
 
 bool cvt_is_float(ArType);
-ArFn cvt_any; /* reads op->to, op->from, op->mods; b as well for the packed forms */
+bool cvt_is_f8(ArType); /* or a pair of them */
+ArFn cvt_any; /* reads op->to, op->from, op->mods; b as well for two of f32 into a pair */
 
 #endif

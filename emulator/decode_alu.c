@@ -351,6 +351,7 @@ static const int8_t ar_types[TYPE_COUNT] = {
     [T_B64] = AR_U64,       [T_U8] = AR_U8,     [T_U16] = AR_U16,     [T_U32] = AR_U32,
     [T_U64] = AR_U64,       [T_S8] = AR_S8,     [T_S16] = AR_S16,     [T_S32] = AR_S32,
     [T_S64] = AR_S64,       [T_F16] = AR_F16,   [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
+    [T_E4M3X2] = AR_E4M3X2, [T_E5M2X2] = AR_E5M2X2,
     [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32, [T_F32] = AR_F32,     [T_F64] = AR_F64,
 };
 
@@ -453,8 +454,9 @@ build_cvt(Dec *d)
   unsigned mods = ar_mods(&d->m) | (to_integral(&d->m) ? AR_INTEGRAL : 0);
   if (!ar_cvt(&op, (ArType)ar_types[to], (ArType)ar_types[from], mods))
     dec_fail(d, "this conversion is not emulated");
-  if (d->form->arg) { /* two values into one */
-    emit_fn(d, op.fn, r[0].row, false, r[1].row, r[2].row, 0)->op = op;
+  if (d->form->arg) { /* two values into one, or a pair into a pair */
+    uint32_t low = d->form->arg == 1 ? r[2].row : r[1].row;
+    emit_fn(d, op.fn, r[0].row, false, r[1].row, low, 0)->op = op;
     return;
   }
   bool temp = r[0].wide && type_info[to].bits < 64;

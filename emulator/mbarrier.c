@@ -187,10 +187,19 @@ mbar_check_seen(Exec *x, const Mbar *m)
   x->warp = turn;
 }
 
+/* By an instruction, whose CTA the other must outlast.  Of a copy the bytes are waited for there. */
+static void
+check_use(Exec *x, const Insn *i, int lane, const Mbar *m)
+{
+  if (x->warp->cta != x->cta)
+    shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
+  mbar_check_known(x, i, lane, m);
+}
+
 static void
 inval_one(Exec *x, const Insn *i, int lane, Mbar *m)
 {
-  mbar_check_known(x, i, lane, m);
+  check_use(x, i, lane, m);
   mbar_check_seen(x, m);
   if (m->tx)
     report_error(x, i, "mbarrier-bytes", lane,
@@ -219,8 +228,6 @@ step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
 void
 mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
 {
-  if (x->warp->cta != x->cta)
-    shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
   if (!shadow_mbar_known(x->shadow, number(x, m), exec_who(x)))
     report_error(x, i, "mbarrier-race", lane,
                  "nothing orders the mbarrier.init of line %d (warp %d) before this",
@@ -263,7 +270,7 @@ arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
   uint32_t operand = row32(x->warp, i->b)[lane];
   bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
   uint32_t count = counts && i->x.cond ? operand : 1;
-  mbar_check_known(x, i, lane, m);
+  check_use(x, i, lane, m);
   *state = m->phase;
   if (!counts)
     s = count_bytes(x, i, lane, m, operand);
@@ -352,7 +359,7 @@ entrust(Exec *x, const Insn *i, int lane, uint32_t copies)
   Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
   if (!m)
     return s;
-  mbar_check_known(x, i, lane, m);
+  check_use(x, i, lane, m);
   if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
     return misuse(x, i, lane, "more arrivals than an mbarrier counts", m->off);
   Trust t = {.insn = i, .by = x->warp, .lane = lane, .mbar = number(x, m),
@@ -409,7 +416,7 @@ wait_one(Exec *x, const Insn *i, int lane, bool *done)
   uint64_t operand = parity ? row32(x->warp, i->b)[lane] : row64(x->warp, i->b)[lane];
   if (parity && operand > 1)
     return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
-  mbar_check_known(x, i, lane, m);
+  check_use(x, i, lane, m);
   if (!complete(m, parity, operand))
     bulk_force(x, m);
   *done = complete(m, parity, operand);

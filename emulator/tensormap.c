@@ -150,14 +150,16 @@ check_emulated(const TmaArgs *a, const Why *why)
 
 /* ---- the bytes ---- */
 
+/* The second word stays 0: of small tensors' maps CUTLASS clears its bit 21, for the sake of real
+ * drivers (cute/atom/copy_traits_sm90_tma.hpp). */
 typedef struct Bytes {
-  uint64_t mark, address;
+  uint64_t mark, nothing, address;
   uint64_t stride[TMA_RANK - 1];
   uint32_t last[TMA_RANK]; /* dimension less 1 */
   uint16_t box[TMA_RANK];
   uint8_t step[TMA_RANK];
   uint8_t rank, type, swizzle, promotion, fill;
-  uint8_t zero[32];
+  uint8_t zero[24];
   uint64_t sum;
 } Bytes;
 _Static_assert(sizeof(Bytes) == CUDA_TENSOR_MAP_BYTES, "a map has 128 bytes");

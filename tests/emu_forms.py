@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 TYPES = {"pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
-         "s64", "f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64"}
+         "s64", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "tf32", "f32", "f64"}
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
           "param::entry")
 STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",

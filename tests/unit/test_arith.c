@@ -635,6 +635,64 @@ test_cvt_floats(void **state)
   cvt1(AR_F16, AR_F64, AR_RP, bits_of_d(0x1p-25), 1);
 }
 
+/* ---- 8 bits, in pairs ---- */
+
+/* OCP 8-bit Floating Point Specification 1.0, tables 1 and 2; of a magnitude. */
+static double
+f8_of(ArType t, uint32_t c)
+{
+  int m = t == AR_E4M3X2 ? 3 : 2, bias = t == AR_E4M3X2 ? 7 : 15;
+  uint32_t e = c >> m, f = c & ((1u << m) - 1);
+  return ldexp((double)(e ? f | 1u << m : f), (int)(e ? e : 1) - bias - m);
+}
+
+static uint32_t
+to_f8(ArType t, float high, float low, unsigned mods)
+{
+  static uint32_t a[AR_LANES], b[AR_LANES], d[AR_LANES];
+  ArOp op;
+  assert_true(ar_cvt(&op, t, AR_F32, AR_RN | AR_SATFINITE | mods));
+  for (int i = 0; i < AR_LANES; i++)
+    a[i] = bits_of(high), b[i] = bits_of(low);
+  op.fn(&op, d, a, b, NULL);
+  return d[AR_LANES - 1];
+}
+
+static void
+check_f8(ArType t, uint32_t most)
+{
+  uint32_t a[AR_LANES], d[AR_LANES];
+  ArOp up;
+  assert_true(ar_cvt(&up, AR_F16X2, t, AR_RN));
+  for (uint32_t c = 0; c <= most; c++) {
+    float x = (float)f8_of(t, c), next = (float)f8_of(t, c + 1), mid = (x + next) / 2;
+    for (int i = 0; i < AR_LANES; i++)
+      a[i] = c << 8 | c | 0x80;
+    up.fn(&up, d, a, NULL, NULL);
+    uint32_t h = (uint32_t)ar_from_double(AR_F16, (double)x, 0);
+    assert_int_equal(d[7], h << 16 | h | 0x8000);
+    assert_int_equal(to_f8(t, -x, x, 0), (c | 0x80) << 8 | c);
+    uint32_t above = c < most ? c + 1 : c;
+    assert_int_equal(to_f8(t, mid, nextafterf(mid, 0), 0), (c & 1 ? above : c) << 8 | c);
+    assert_int_equal(to_f8(t, nextafterf(mid, INFINITY), -mid, AR_RELU), above << 8);
+  }
+  assert_int_equal(to_f8(t, INFINITY, -1e30f, 0), most << 8 | most | 0x80);
+  assert_int_equal(to_f8(t, NAN, 0, 0), 0x7f00);
+}
+
+static void
+test_f8(void **state)
+{
+  ArOp op;
+  (void)state;
+  check_f8(AR_E4M3X2, 0x7e);
+  check_f8(AR_E5M2X2, 0x7b);
+  assert_false(ar_cvt(&op, AR_E4M3X2, AR_F32, AR_RN)); /* without satfinite */
+  assert_false(ar_cvt(&op, AR_E4M3X2, AR_F32, AR_RZ | AR_SATFINITE));
+  assert_false(ar_cvt(&op, AR_E4M3, AR_F32, AR_RN | AR_SATFINITE));
+  assert_false(ar_cvt(&op, AR_F32, AR_E4M3X2, AR_RN));
+}
+
 static void
 test_illegal(void **state)
 {
@@ -764,6 +822,7 @@ main(void)
       cmocka_unit_test(test_f16_arithmetic),
       cmocka_unit_test(test_bf16_fma_decides_ties),
       cmocka_unit_test(test_half_flags),
+      cmocka_unit_test(test_f8),
       cmocka_unit_test(test_half_functions),
       cmocka_unit_test(test_cvt_integers),
       cmocka_unit_test(test_cvt_floats),

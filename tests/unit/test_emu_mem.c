@@ -379,9 +379,9 @@ matrices(void **state)
       "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r5, %r6, %r7, %r8}, [%r2];\n"
       "st.global.v4.u32 [%rd3+512], {%r5, %r6, %r7, %r8};\n"
       "movmatrix.sync.aligned.m8n8.trans.b16 %r9, %r6; st.global.u32 [%rd2+3072], %r9;\n"
-      "ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r9, %r10}, [%r2];\n"
+      "ldmatrix.sync.aligned.x2.trans.m8n8.shared.b16 {%r9, %r10}, [%r2];\n"
       "st.global.u32 [%rd2+3200], %r9; st.global.u32 [%rd2+3328], %r10;\n"
-      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%r2+512], {%r5, %r6, %r7, %r8};\n"
+      "stmatrix.sync.aligned.x4.trans.m8n8.shared.b16 [%r2+512], {%r5, %r6, %r7, %r8};\n"
       "bar.warp.sync -1; ld.shared.v4.u32 {%r5, %r6, %r7, %r8}, [%r2+512];\n"
       "st.global.v4.u32 [%rd3+1024], {%r5, %r6, %r7, %r8};\nret;\n}\n";
   uint16_t *h = (uint16_t *)(void *)out;
