@@ -157,7 +157,7 @@ struct Warp {
   bool done;
   bool stalled;       /* its wait for an mbarrier failed, and nothing has happened since */
   int stalled_line;
-  uint32_t waits_for; /* offset of that mbarrier + 1, or WAITS_REGISTERS */
+  uint32_t waits_for; /* offset of that mbarrier + 1, or WAITS_… */
   uint32_t met, due;  /* barrier.cluster: lanes that arrived; whose phase is over, wait due */
   uint32_t registers; /* a thread, setmaxnreg; 0: unknown */
   uint64_t executed;
@@ -168,7 +168,7 @@ typedef struct Setting {
   const Insn *insn;
   uint32_t came;
 } Setting;
-enum { WAITS_REGISTERS = 0x7ffffffe, WAITS_CLUSTER };
+enum { WAITS_REGISTERS = 0x7ffffffd, WAITS_CLUSTER, WAITS_PRODUCTS };
 
 typedef struct Barrier {
   uint32_t expected, arrived; /* threads; 0: nobody is here */
@@ -248,7 +248,7 @@ typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
 typedef struct Settings {
   char arch[16];
   int devices, threads, resident;
-  bool checks, fast_mma;
+  bool checks, lax, fast_mma;
   Order order;
   uint64_t seed, fuel;
   AsyncPolicy async;

@@ -87,6 +87,7 @@ new_shadow(Launch *l)
                      .warps = (int)((threads + LANES - 1) / LANES),
                      .smem_bytes = l->dynamic ? with_dynamic : k->shared_bytes,
                      .checks = l->set.checks,
+                     .lax = l->set.lax,
                      .n_pending = l->n_pending,
                      .n_beyond = l->n_beyond,
                      .sink = report_shadow,

@@ -59,9 +59,10 @@ word(const char *s, const char *words)
 static bool
 set_arch(Settings *s, const char *v)
 {
-  if (!chip_find(v))
+  const Chip *c = chip_find(strcmp(v, "sm_90a") ? v : "sm_90"); /* the target, for the chip */
+  if (!c)
     return false;
-  snprintf(s->arch, sizeof s->arch, "%s", v);
+  snprintf(s->arch, sizeof s->arch, "%s", c->name);
   return true;
 }
 
@@ -78,8 +79,8 @@ set_one(Settings *s, const char *key, const char *v)
     return s->threads = (int)n, true;
   if (!strcmp(key, "resident") && number(v, MAX_RESIDENT, &n) && n)
     return s->resident = (int)n, true;
-  if (!strcmp(key, "checks") && (k = word(v, "none|all")) >= 0)
-    return s->checks = k == 1, true;
+  if (!strcmp(key, "checks") && (k = word(v, "none|all|lax")) >= 0)
+    return s->checks = k != 0, s->lax = k == 2, true;
   if (!strcmp(key, "mma") && (k = word(v, "bit|fast")) >= 0)
     return s->fast_mma = k == 1, true;
   if (!strcmp(key, "sched") && (k = word(v, "block|rr|random")) >= 0)

@@ -83,6 +83,7 @@ typedef struct ShadowInfo {
   uint64_t pending[SHADOW_PENDING]; /* numbers of launches that may still be running */
   int n_pending, n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
   bool checks;         /* false: counters alone, every hazard call returns at once */
+  bool lax;            /* engines see what cp.async wrote without a fence */
   ShadowSink *sink;
   void *user;
 } ShadowInfo;
@@ -123,7 +124,7 @@ typedef struct ShadowAccess {
   uint8_t one;   /* global: 1 + the lane whose pieces these all are; 0: each is its own */
 } ShadowAccess;
 
-/* A warp of another CTA reaches into this one, by a copy or its mbarrier. */
+/* A warp of another CTA reaches into this one, which must not exit before. */
 void shadow_far_use(Shadow *, int insn, int warp, int lane, bool check_start);
 /* In bounds and aligned; off[l] is an offset into the CTA's shared memory. */
 void shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
@@ -167,7 +168,7 @@ void shadow_bulk_send(Shadow *, int insn, int warp, int lane, uint32_t off, uint
 void shadow_bulk_done(Shadow *, int warp, uint32_t number);
 void shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t bytes,
                        uint32_t group);
-void shadow_wgmma_done(Shadow *, int warp, uint32_t group);
+void shadow_wgmma_done(Shadow *, int warp, int of, uint32_t group); /* warp knows of's */
 /* After SHADOW_COPY accesses; n < 0: wait_all. */
 void shadow_commit(Shadow *, int warp, uint32_t mask);
 void shadow_wait(Shadow *, int warp, uint32_t mask, int n);

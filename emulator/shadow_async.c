@@ -259,10 +259,10 @@ shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t bytes, u
 }
 
 void
-shadow_wgmma_done(Shadow *s, int warp, uint32_t group)
+shadow_wgmma_done(Shadow *s, int warp, int of, uint32_t group)
 {
-  if (s->checks && s->known[warp].group[warp] < group)
-    s->known[warp].group[warp] = group;
+  if (s->checks && s->known[warp].group[of] < group)
+    s->known[warp].group[of] = group;
 }
 
 /* ---- fences ---- */

@@ -535,7 +535,7 @@ check_fenced(Shadow *s, const Word *x, const Touch *t)
   int by = warp_of(x->w);
   const Known *k = shadow_known_here(s, t->a->warp);
   uint32_t upto = x->w & W_ASYNC ? k->fenced_copy[by] : k->fenced[by];
-  if (upto >= time_of(x->w))
+  if (upto >= time_of(x->w) || ((x->w & W_ASYNC) && s->launch->info.lax))
     return;
   int insn = insn_of(x->w_insn);
   Report r = report_of(SHADOW_PROXY, t, insn, by);

@@ -87,6 +87,9 @@ describe(const Exec *x, const Warp *w, char *text, size_t n)
     return registers_describe(x, w, text, n);
   if (w->stalled && w->waits_for == WAITS_CLUSTER)
     return cluster_describe(w, text, n);
+  if (w->stalled && w->waits_for == WAITS_PRODUCTS)
+    return snprintf(text, n, "; warp %d waits at line %d for its warpgroup's products", w->id,
+                    w->stalled_line);
   if (w->stalled && !b)
     return bulk_describe(w, text, n);
   if (w->done)
@@ -145,7 +148,8 @@ ask_again(Exec *x)
     return false;
   for (int j = 0; j < warp_count(x); j++) {
     Warp *w = warp_at(x, j);
-    if (w->done || w->barrier >= 0 || !w->stalled || w->waits_for == WAITS_REGISTERS)
+    if (w->done || w->barrier >= 0 || !w->stalled || w->waits_for == WAITS_REGISTERS ||
+        w->waits_for == WAITS_PRODUCTS)
       continue;
     w->stalled = false;
     w->failed = 0;

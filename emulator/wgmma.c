@@ -250,14 +250,24 @@ lazy(Wgmma *g)
   return g->random >> 63;
 }
 
-/* Computes what is not computed of the first n. */
+/* Computes what is not computed of a warp's first n. */
 static void
-run_queue(Exec *x, int n)
+run_queue(Exec *x, Warp *w, int n)
 {
-  Wgmma *g = x->warp->wgmma;
+  Wgmma *g = w->wgmma;
   for (int j = 0; j < n; j++)
     if (!g->queue[j].done)
-      wgmma_run(x, x->warp, &g->queue[j]);
+      wgmma_run(x, w, &g->queue[j]);
+}
+
+/* How many of its products belong to the groups up to this one. */
+static int
+queued(const Wgmma *g, uint32_t upto)
+{
+  int n = 0;
+  while (n < g->n && g->queue[n].group <= upto)
+    n++;
+  return n;
 }
 
 static Stop
@@ -299,7 +309,7 @@ step_wgmma(Exec *x, const Insn *i, uint32_t mask)
   count_reads(x, i);
   take_registers(x, i);
   if (!lazy(g))
-    run_queue(x, g->n);
+    run_queue(x, x->warp, g->n);
   return GO;
 }
 
@@ -325,9 +335,34 @@ Stop
 step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
 {
   Stop s = together(x, i, mask);
-  if (s == GO)
-    x->warp->wgmma->committed++;
+  if (s != GO)
+    return s;
+  Warp *w = x->warp, *first = &x->cta->warp[w->id & ~3];
+  w->wgmma->committed++;
+  for (int j = 0; j < 4; j++)
+    if (first[j].waits_for == WAITS_PRODUCTS)
+      first[j].stalled = false;
   return s;
+}
+
+/* CUTLASS and FlashAttention-3 take a group to be the warpgroup's: one warp's wait speaks for the
+ * other three, and one thread gives a stage of the ring back.  The ISA says no more than that
+ * those who wait wait. */
+static bool
+whole_group(const Exec *x, uint32_t upto)
+{
+  const Warp *first = &x->cta->warp[x->warp->id & ~3];
+  for (int j = 0; j < 4; j++)
+    if (first[j].wgmma->committed < upto)
+      return false;
+  return true;
+}
+
+static void
+finish(Exec *x, Warp *w, uint32_t upto)
+{
+  run_queue(x, w, queued(w->wgmma, upto));
+  shadow_wgmma_done(x->shadow, x->warp->id, w->id, upto);
 }
 
 /* Accumulators that no later group uses come back. */
@@ -349,17 +384,22 @@ Stop
 step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
 {
   Wgmma *g = x->warp->wgmma;
-  Stop s = together(x, i, mask);
-  uint32_t open = (uint32_t)i->imm;
-  if (s != GO || g->committed <= open || g->committed - open <= g->waited)
+  bool lax = x->launch->set.lax;
+  uint32_t open = (uint32_t)i->imm, upto = g->committed > open ? g->committed - open : 0;
+  Stop s = gather(x, i, mask);
+  if (s == GO && lax && !whole_group(x, upto))
+    return exec_block(x, i, mask, WAITS_PRODUCTS);
+  if (s == GO)
+    s = agree(x, &(WgmmaOp){.insn = i});
+  if (s != GO || upto <= g->waited)
     return s;
-  uint32_t upto = g->committed - open;
-  int n = 0;
-  while (n < g->n && g->queue[n].group <= upto)
-    n++;
-  run_queue(x, n);
+  Warp *first = &x->cta->warp[x->warp->id & ~3];
+  for (int j = 0; j < 4 && lax; j++)
+    finish(x, &first[j], upto);
+  if (!lax)
+    finish(x, x->warp, upto);
   g->waited = upto;
-  shadow_wgmma_done(x->shadow, x->warp->id, upto);
+  int n = queued(g, upto);
   for (int j = 0; j < n; j++)
     give_back(x, &g->queue[j]);
   g->n -= n;

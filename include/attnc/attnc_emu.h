@@ -28,7 +28,7 @@ typedef struct attncEmuStats {
   double host_seconds; /* spent emulating */
 } attncEmuStats;
 
-/* "arch=sm_86,devices=2,threads=1,checks=all|none,mma=bit|fast,sched=block|rr|random,
+/* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
  * seed=7,fuel=100000000,async=lazy|eager|random": before cuInit for arch and devices, else
  * from the next launch on.
  * The environment variable ATTNC_EMU holds the same text.  0, or -1 with a reason. */

@@ -555,6 +555,72 @@ chains(void **state)
   kit_set(policies[0]);
 }
 
+/* Where one warp has waited and overwrites B: its group is its own, by the ISA's words, or its
+ * warpgroup's, as CUTLASS has it, and then the wait is for all four warps' products. */
+static void
+lax(void **state)
+{
+  static const char over[] = "mov.u32 %r31, %tid.x; setp.eq.u32 %p5, %r31, 0;\n"
+                             "@%p5 st.shared.b32 [sh+16384], %r31;\n";
+  (void)state;
+  for (int p = 0; p < 6; p++) {
+    kit_set(policies[p % 3]);
+    kit_set(p < 3 ? "checks=lax" : "checks=all");
+    fill(&plain);
+    begin(&plain);
+    say(FENCE);
+    say_product(&plain);
+    say(COMMIT WAIT "%s", over);
+    end(&plain);
+    OK(launch());
+    if (p < 3)
+      kit_no_findings();
+    else
+      kit_found("error[async-overwrite]");
+    if (p < 3)
+      check(&plain);
+  }
+  kit_set(policies[0]);
+}
+
+/* A warp that never comes to the products that the others wait for. */
+static void
+never_whole(void **state)
+{
+  (void)state;
+  kit_set("checks=lax");
+  fill(&plain);
+  begin(&plain);
+  say(FENCE "mov.u32 %%r31, %%tid.x; setp.lt.u32 %%p5, %%r31, 32; @%%p5 bra M;\n");
+  say_product(&plain);
+  say(COMMIT WAIT "M: bar.sync 0;\n");
+  end(&plain);
+  assert_int_equal(launch(), CUDA_ERROR_LAUNCH_TIMEOUT);
+  kit_found("for its warpgroup's products");
+  kit_set("checks=all");
+}
+
+/* What products of e4m3 and e5m2 are made of: which source goes where. */
+static void
+pairs_of_f8(void **state)
+{
+  static const char ptx[] = KIT_HEAD("8.1", "sm_90") KIT_ENTRY
+      ".reg .b16 %h<9>; .reg .f32 %f<9>;\n"
+      "mov.f32 %f1, 0f3fc00000; mov.f32 %f2, 0fc3f00000;\n" /* 1.5, -480 */
+      "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2; cvt.rn.f16x2.e4m3x2 %r2, %h1;\n"
+      "cvt.rn.satfinite.e5m2x2.f32 %h2, %f1, %f2; cvt.rn.relu.f16x2.e5m2x2 %r3, %h2;\n"
+      "cvt.rn.satfinite.relu.e4m3x2.f16x2 %h3, %r2; mov.b32 %r4, {%h1, %h2};\n"
+      "cvt.u32.u16 %r5, %h3; st.global.v4.u32 [%rd1], {%r2, %r3, %r4, %r5};\nret;\n}\n";
+  uint32_t out[4] = {0};
+  (void)state;
+  OK(kit_run(ptx, 1, 1, 0, out, sizeof out));
+  kit_no_findings();
+  assert_int_equal(out[0], 0x3e00df00); /* 1.5, -448 */
+  assert_int_equal(out[1], 0x3e000000);
+  assert_int_equal(out[2], 0x3ee03cfe); /* of e5m2: to the even of -448 and -512 */
+  assert_int_equal(out[3], 0x3c00);
+}
+
 static void
 refused(const char *target, const char *statement, const char *why)
 {
@@ -619,7 +685,8 @@ main(void)
       cmocka_unit_test(registers),  cmocka_unit_test(chains),
       cmocka_unit_test(forms),      cmocka_unit_test(others),
       cmocka_unit_test(unfinished), cmocka_unit_test(half_a_group),
-      cmocka_unit_test(unchecked),
+      cmocka_unit_test(unchecked),  cmocka_unit_test(lax),
+      cmocka_unit_test(never_whole), cmocka_unit_test(pairs_of_f8),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
