@@ -187,7 +187,7 @@ mbar_check_seen(Exec *x, const Mbar *m)
   x->warp = turn;
 }
 
-/* By an instruction, whose CTA the other must outlast.  Of a copy the bytes are waited for there. */
+/* By an instruction: the mbarrier's CTA must outlast it.  The bytes of a copy it waits for itself. */
 static void
 check_use(Exec *x, const Insn *i, int lane, const Mbar *m)
 {

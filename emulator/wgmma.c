@@ -102,6 +102,12 @@ wgmma_touch(Exec *x, Warp *w, const Insn *i)
     writes(x, g, i, list[j]);
 }
 
+static Warp *
+first_of_group(const Exec *x)
+{
+  return &x->cta->warp[x->warp->id & ~3];
+}
+
 /* ---- issue ---- */
 
 /* All lanes, and a warpgroup of four warps. */
@@ -337,8 +343,8 @@ step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
   Stop s = together(x, i, mask);
   if (s != GO)
     return s;
-  Warp *w = x->warp, *first = &x->cta->warp[w->id & ~3];
-  w->wgmma->committed++;
+  Warp *first = first_of_group(x);
+  x->warp->wgmma->committed++;
   for (int j = 0; j < 4; j++)
     if (first[j].waits_for == WAITS_PRODUCTS)
       first[j].stalled = false;
@@ -351,7 +357,7 @@ step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
 static bool
 whole_group(const Exec *x, uint32_t upto)
 {
-  const Warp *first = &x->cta->warp[x->warp->id & ~3];
+  const Warp *first = first_of_group(x);
   for (int j = 0; j < 4; j++)
     if (first[j].wgmma->committed < upto)
       return false;
@@ -393,11 +399,10 @@ step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
     s = agree(x, &(WgmmaOp){.insn = i});
   if (s != GO || upto <= g->waited)
     return s;
-  Warp *first = &x->cta->warp[x->warp->id & ~3];
-  for (int j = 0; j < 4 && lax; j++)
-    finish(x, &first[j], upto);
-  if (!lax)
-    finish(x, x->warp, upto);
+  Warp *first = first_of_group(x);
+  for (int j = 0; j < 4; j++)
+    if (lax || &first[j] == x->warp)
+      finish(x, &first[j], upto);
   g->waited = upto;
   int n = queued(g, upto);
   for (int j = 0; j < n; j++)

@@ -14,7 +14,7 @@
 enum { MAX_KERNELS = 16 };
 
 static struct {
-  const void *host; /* the host's stub, which stands for the kernel */
+  const void *host; /* the host's function that stands for the kernel */
   const char *name;
   CUfunction f;
 } kernels[MAX_KERNELS];
@@ -137,7 +137,7 @@ config_of(dim3 grid, dim3 block, size_t shared, cudaStream_t stream)
                           .hStream = stream};
 }
 
-/* The handle of a kernel is its stub. */
+/* A kernel's handle is the address of its host function. */
 cudaError_t
 __cudaGetKernel(cudaKernel_t *kernel, const void *host)
 {
