@@ -24,19 +24,19 @@ char *arena_printf(Arena *, const char *fmt, ...) __attribute__((format(printf, 
 char *arena_vprintf(Arena *, const char *fmt, va_list);
 size_t arena_used(const Arena *);
 
-#define NEW(arena, T) ((T *)arena_alloc((arena), sizeof(T)))
+#define NEW(arena, T)      ((T *)arena_alloc((arena), sizeof(T)))
 #define NEW_N(arena, T, n) ((T *)arena_alloc((arena), sizeof(T) * (size_t)(n)))
 
 /* A growing array in an arena: struct { T *at; int n, cap; } v; vec_push(arena, &v) is a
  * pointer to one more, zeroed element (NULL when out of memory without a catch point). */
-#define VEC(T)                                                                           \
-  struct {                                                                               \
-    T *at;                                                                               \
-    int n, cap;                                                                          \
+#define VEC(T)                                                                             \
+  struct {                                                                                 \
+    T *at;                                                                                 \
+    int n, cap;                                                                            \
   }
-#define vec_push(arena, v)                                                               \
-  (vec_room((arena), (void **)&(v)->at, &(v)->n, &(v)->cap, sizeof *(v)->at)             \
-       ? &(v)->at[(v)->n - 1]                                                            \
+#define vec_push(arena, v)                                                                 \
+  (vec_room((arena), (void **)&(v)->at, &(v)->n, &(v)->cap, sizeof *(v)->at)               \
+       ? &(v)->at[(v)->n - 1]                                                              \
        : NULL)
 int vec_room(Arena *, void **at, int *n, int *cap, size_t size);
 

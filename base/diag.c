@@ -112,15 +112,15 @@ add(attnc_diags *d, int error, Place at, int code, const char *help, const char 
     return;
   }
   d->at[d->n++] = (attnc_diag){
-    .error = error,
-    .code = code,
-    .file = d->file ? d->file : "",
-    .line = at.line,
-    .col = at.line ? at.col : 0,
-    .message = message,
-    .source = source_line(d, at.line),
-    .width = at.width > 1 ? at.width : 1,
-    .help = help ? plain(arena_strdup(d->arena, help)) : NULL,
+      .error = error,
+      .code = code,
+      .file = d->file ? d->file : "",
+      .line = at.line,
+      .col = at.line ? at.col : 0,
+      .message = message,
+      .source = source_line(d, at.line),
+      .width = at.width > 1 ? at.width : 1,
+      .help = help ? plain(arena_strdup(d->arena, help)) : NULL,
   };
 }
 
@@ -204,12 +204,12 @@ glyph_at(const char *s, int cell)
   unsigned char c = (unsigned char)*s;
   int n = str_utf8(s);
   if (c == '\t')
-    return (Glyph){ " ", 1, 8 - cell % 8 };
+    return (Glyph){" ", 1, 8 - cell % 8};
   if (c < 0x20 || c == 0x7f || n == 0)
-    return (Glyph){ "?", 1, 1 };
+    return (Glyph){"?", 1, 1};
   if (c == 0xc2 && (unsigned char)s[1] < 0xa0)
-    return (Glyph){ "?", 2, 1 };
-  return (Glyph){ s, n, 1 };
+    return (Glyph){"?", 2, 1};
+  return (Glyph){s, n, 1};
 }
 
 /* Where column `col`, in characters from 1, is on the terminal, from 0; the line's end for
@@ -301,7 +301,7 @@ put_diag(Out *o, const attnc_diag *d)
 size_t
 attnc_diags_format(const attnc_diags *d, int with_color, char *buf, size_t n)
 {
-  Out o = { .buf = buf, .cap = n, .color = with_color != 0 };
+  Out o = {.buf = buf, .cap = n, .color = with_color != 0};
   for (size_t i = 0; d && i < d->n; i++)
     put_diag(&o, &d->at[i]);
   if (d && d->dropped)

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 const EnvInfo env_table[ENV_COUNT] = {
-#define X(id, name, def, text) { name, def, text },
-  ENV_TABLE(X)
+#define X(id, name, def, text) {name, def, text},
+    ENV_TABLE(X)
 #undef X
 };
 

@@ -4,26 +4,26 @@
 #define ATTNC_BASE_ENV_H
 
 /* id, name, default as a person would say it, what it does */
-#define ENV_TABLE(X)                                                                     \
-  X(LIBCUDA, "ATTNC_LIBCUDA", "libcuda.so.1", "driver library to load")                  \
-  X(EMU, "ATTNC_EMU", "", "settings of the emulator: arch=sm_80,threads=2,…")            \
-  X(CACHE, "ATTNC_CACHE", "rw", "disk cache: 0 (off), ro, rw")                           \
-  X(CACHE_DIR, "ATTNC_CACHE_DIR", "$XDG_CACHE_HOME/attnc", "where the disk cache is")    \
-  X(CACHE_READONLY, "ATTNC_CACHE_READONLY", "", "more caches to read, colon-separated")  \
-  X(CACHE_MAX, "ATTNC_CACHE_MAX_SIZE", "2G", "bytes the disk cache may take")            \
-  X(TUNE_DIR, "ATTNC_TUNE_DIR", "$XDG_DATA_HOME/attnc/tune", "where tuning tables are")  \
-  X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")    \
-  X(LLVM, "ATTNC_LLVM", "", "path of libattnc_llvm.so")                                  \
+#define ENV_TABLE(X)                                                                       \
+  X(LIBCUDA, "ATTNC_LIBCUDA", "libcuda.so.1", "driver library to load")                    \
+  X(EMU, "ATTNC_EMU", "", "settings of the emulator: arch=sm_80,threads=2,…")              \
+  X(CACHE, "ATTNC_CACHE", "rw", "disk cache: 0 (off), ro, rw")                             \
+  X(CACHE_DIR, "ATTNC_CACHE_DIR", "$XDG_CACHE_HOME/attnc", "where the disk cache is")      \
+  X(CACHE_READONLY, "ATTNC_CACHE_READONLY", "", "more caches to read, colon-separated")    \
+  X(CACHE_MAX, "ATTNC_CACHE_MAX_SIZE", "2G", "bytes the disk cache may take")              \
+  X(TUNE_DIR, "ATTNC_TUNE_DIR", "$XDG_DATA_HOME/attnc/tune", "where tuning tables are")    \
+  X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")      \
+  X(LLVM, "ATTNC_LLVM", "", "path of libattnc_llvm.so")                                    \
   X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \
-  X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")      \
-  X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                          \
+  X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")        \
+  X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                            \
   X(LOG, "ATTNC_LOG", "", "info or debug: what the command line tells on stderr")
 
 typedef enum EnvVar {
 #define X(id, name, def, text) ENV_##id,
   ENV_TABLE(X)
 #undef X
-  ENV_COUNT
+      ENV_COUNT
 } EnvVar;
 
 typedef struct EnvInfo {

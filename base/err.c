@@ -11,8 +11,8 @@ typedef struct StatusInfo {
 } StatusInfo;
 
 static const StatusInfo statuses[] = {
-#define X(name, code, text) { "ATTNC_" #name, code, text },
-  ATTNC_STATUS_TABLE(X)
+#define X(name, code, text) {"ATTNC_" #name, code, text},
+    ATTNC_STATUS_TABLE(X)
 #undef X
 };
 

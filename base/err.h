@@ -1,4 +1,5 @@
-/* err.h: filling the caller's attnc_error.  NULL is allowed everywhere; nothing allocates. */
+/* err.h: filling the caller's attnc_error.  NULL is allowed everywhere; nothing allocates.
+ */
 #ifndef ATTNC_BASE_ERR_H
 #define ATTNC_BASE_ERR_H
 
@@ -13,11 +14,11 @@ void err_clear(attnc_error *);
 int err_exit_code(attnc_status); /* of the command line */
 
 /* Return on failure when nothing is held. */
-#define TRY(call)                                                                        \
-  do {                                                                                   \
-    attnc_status try_status_ = (call);                                                   \
-    if (try_status_ != ATTNC_OK)                                                         \
-      return try_status_;                                                                \
+#define TRY(call)                                                                          \
+  do {                                                                                     \
+    attnc_status try_status_ = (call);                                                     \
+    if (try_status_ != ATTNC_OK)                                                           \
+      return try_status_;                                                                  \
   } while (0)
 
 #endif

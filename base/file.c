@@ -18,8 +18,8 @@ failed(attnc_error *e, const char *call, const char *path)
 {
   char reason[128];
   int code = errno;
-  return err_set(e, code == ENOMEM ? ATTNC_ERR_NOMEM : ATTNC_ERR_IO, "%s %s: %s", call, path,
-                 strerror_r(code, reason, sizeof reason));
+  return err_set(e, code == ENOMEM ? ATTNC_ERR_NOMEM : ATTNC_ERR_IO, "%s %s: %s", call,
+                 path, strerror_r(code, reason, sizeof reason));
 }
 
 /* A growing malloc'd text; `text` always has room for n + 1. */
@@ -54,8 +54,8 @@ read_all(Input *in, int fd, attnc_error *e)
       return failed(e, "read", in->path);
     in->n += (size_t)got;
     if (in->n > in->max)
-      return err_set(e, ATTNC_ERR_IO, "read %s: larger than the %zu bytes allowed", in->path,
-                     in->max);
+      return err_set(e, ATTNC_ERR_IO, "read %s: larger than the %zu bytes allowed",
+                     in->path, in->max);
     if (!got)
       return ATTNC_OK;
   }
@@ -65,7 +65,7 @@ attnc_status
 file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
 {
   bool standard = str_eq(path, "-");
-  Input in = { .path = standard ? "standard input" : path, .max = max };
+  Input in = {.path = standard ? "standard input" : path, .max = max};
   int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return failed(e, "open", path);

@@ -4,9 +4,9 @@
 #include <string.h>
 
 const SchedInfo sched_info[SF_COUNT] = {
-#define X(name, kind, least, most, names, example, what)                                 \
-  { #name, offsetof(attnc_schedule, name), SK_##kind, least, most, names, what },
-  ATTNC_SCHEDULE_TABLE(X)
+#define X(name, kind, least, most, names, example, what)                                   \
+  {#name, offsetof(attnc_schedule, name), SK_##kind, least, most, names, what},
+    ATTNC_SCHEDULE_TABLE(X)
 #undef X
 };
 
@@ -152,7 +152,7 @@ sched_copy(attnc_schedule *to, const attnc_schedule *from, attnc_error *e)
   if (!rest_is_zero(from))
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_schedule sets a field that this library does not know");
-  *to = (attnc_schedule){ .size = sizeof *to };
+  *to = (attnc_schedule){.size = sizeof *to};
   memcpy(to, from, (n < sizeof *to ? n : sizeof *to) - NO_FIELD);
   to->size = sizeof *to;
   return check_values(to, e);
@@ -161,7 +161,7 @@ sched_copy(attnc_schedule *to, const attnc_schedule *from, attnc_error *e)
 bool
 sched_asks(const attnc_schedule *s)
 {
-  static const attnc_schedule nothing = { .size = sizeof nothing };
+  static const attnc_schedule nothing = {.size = sizeof nothing};
   return s->template_name || !sched_agrees(s, &nothing);
 }
 

@@ -1,7 +1,7 @@
 /* schedule.h: the fields of attnc_schedule as a table, and their values as text.
  *
- * One row a field, from ATTNC_SCHEDULE_TABLE: recipes, tuning tables, pins, the command line
- * and the key are loops over it.  Pure; owns nothing. */
+ * One row a field, from ATTNC_SCHEDULE_TABLE: recipes, tuning tables, pins, the command
+ * line and the key are loops over it.  Pure; owns nothing. */
 #ifndef ATTNC_BASE_SCHEDULE_H
 #define ATTNC_BASE_SCHEDULE_H
 
@@ -17,7 +17,7 @@ typedef enum SchedField {
 #define X(name, ...) SF_##name,
   ATTNC_SCHEDULE_TABLE(X)
 #undef X
-  SF_COUNT
+      SF_COUNT
 } SchedField;
 
 typedef enum SchedKind { SK_INT, SK_BOOL, SK_ENUM, SK_COUNT } SchedKind;

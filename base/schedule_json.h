@@ -1,4 +1,5 @@
-/* schedule_json.h: the fields of a schedule to and from jansson's values, for who links it. */
+/* schedule_json.h: the fields of a schedule to and from jansson's values, for who links it.
+ */
 #ifndef ATTNC_BASE_SCHEDULE_JSON_H
 #define ATTNC_BASE_SCHEDULE_JSON_H
 

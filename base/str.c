@@ -7,7 +7,7 @@
 Str
 str_new(Arena *arena)
 {
-  return (Str){ .arena = arena, .p = (char *)"" };
+  return (Str){.arena = arena, .p = (char *)""};
 }
 
 /* Room for `more` characters and the final 0; false: out of memory, nothing changed. */
@@ -82,7 +82,7 @@ str_json(Str *s, const char *text)
     const char *special = strchr(from, *text);
     n = str_utf8(text);
     if (special)
-      str_putn(s, (char[]){ '\\', to[special - from] }, 2);
+      str_putn(s, (char[]){'\\', to[special - from]}, 2);
     else if (n == 1 && ((unsigned char)*text < 0x20 || *text == 0x7f))
       str_printf(s, "\\u%04x", (unsigned)*text);
     else if (n)
@@ -129,8 +129,8 @@ distance(const char *a, int na, const char *b, int nb)
     for (int j = 1; j <= nb; j++) {
       int ca = tolower((unsigned char)a[i - 1]), cb = tolower((unsigned char)b[j - 1]);
       row[j] = least(row[j - 1] + 1, last[j] + 1, last[j - 1] + (ca != cb));
-      if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2])
-          && cb == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < row[j])
+      if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2]) &&
+          cb == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < row[j])
         row[j] = before[j - 2] + 1;
     }
     int *spare = before;

@@ -192,7 +192,8 @@ chosen_row(const Explain *x, int *place, int *legal)
   json_t *row;
   const json_t *found = NULL;
   *place = *legal = 0;
-  json_array_foreach (x->schedules, i, row) {
+  json_array_foreach(x->schedules, i, row)
+  {
     if (json_object_get(row, "reason"))
       continue;
     ++*legal;
@@ -238,7 +239,8 @@ put_schedules(const Explain *x, Str *s)
   json_t *row;
   for (int k = 0; k < 5; k++)
     table_cell(t, "%s", head[k]);
-  json_array_foreach (x->schedules, i, row) {
+  json_array_foreach(x->schedules, i, row)
+  {
     const char *reason = json_string_value(json_object_get(row, "reason"));
     table_cell(t, "%s", schedule_text(row, x->c->arena));
     put_number(t, row, "shared");

@@ -50,9 +50,10 @@ print_key(const Cli *c, const char *text)
   if (options_has(&c->opt, OPT_EXPLAIN)) {
     size_t i;
     json_t *field;
-    json_object_foreach (fields, name, value)
-      printf("  %-16s %s\n", name, json_string_value(value));
-    json_array_foreach (fields, i, field) {
+    json_object_foreach(fields, name, value)
+        printf("  %-16s %s\n", name, json_string_value(value));
+    json_array_foreach(fields, i, field)
+    {
       value = json_object_get(field, "value");
       const char *label = json_string_value(json_object_get(field, "label"));
       printf("  %-16s %s\n", label ? label : "?",
@@ -120,7 +121,8 @@ print_value(const char *key, const json_t *v)
   size_t i;
   json_t *item;
   if (json_is_array(v)) {
-    json_array_foreach (v, i, item) {
+    json_array_foreach(v, i, item)
+    {
       char *text = json_dumps(item, JSON_ENCODE_ANY | JSON_COMPACT);
       printf("%-12s  %s\n", key, text ? text : "");
       free(text);
@@ -144,8 +146,7 @@ print_cache(const Cli *c, const char *what, const char *text)
     cli_json(j);
     return 0;
   }
-  json_object_foreach (j, key, value)
-    print_value(key, value);
+  json_object_foreach(j, key, value) print_value(key, value);
   json_decref(j);
   return 0;
 }

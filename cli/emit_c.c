@@ -32,9 +32,9 @@ in_slot(const json_t *list, json_int_t slot)
 {
   size_t i;
   const json_t *item;
-  json_array_foreach ((json_t *)(uintptr_t)list, i, item)
-    if (json_integer_value(json_object_get(item, "slot")) == slot)
-      return item;
+  json_array_foreach((json_t *)(uintptr_t)list, i,
+                     item) if (json_integer_value(json_object_get(item, "slot")) ==
+                               slot) return item;
   return NULL;
 }
 
@@ -46,13 +46,12 @@ put_args(EmitC *c, const json_t *recipe)
   if (c->args.n)
     return;
   str_put(&c->args, "  long long b, h, hk, sq, sk;\n");
-  json_array_foreach (json_object_get(recipe, "tensors"), i, t)
-    str_printf(&c->args, "  CUdeviceptr %s; /* %s, %s */\n  long long %s_stride[5];\n",
-               text_of(t, "name"), text_of(t, "dtype"), text_of(t, "access"),
-               text_of(t, "name"));
-  json_array_foreach (json_object_get(recipe, "scalars"), i, t)
-    str_printf(&c->args, "  float %s; /* %.9g unless the caller wants another */\n",
-               text_of(t, "name"), json_number_value(json_object_get(t, "default")));
+  json_array_foreach(json_object_get(recipe, "tensors"), i, t) str_printf(
+      &c->args, "  CUdeviceptr %s; /* %s, %s */\n  long long %s_stride[5];\n",
+      text_of(t, "name"), text_of(t, "dtype"), text_of(t, "access"), text_of(t, "name"));
+  json_array_foreach(json_object_get(recipe, "scalars"), i, t)
+      str_printf(&c->args, "  float %s; /* %.9g unless the caller wants another */\n",
+                 text_of(t, "name"), json_number_value(json_object_get(t, "default")));
 }
 
 /* ---- expressions ---- */
@@ -125,7 +124,8 @@ put_align(EmitC *c, const json_t *recipe, long long align)
 {
   size_t i;
   json_t *t;
-  json_array_foreach (json_object_get(recipe, "tensors"), i, t) {
+  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
+  {
     const char *name = text_of(t, "name");
     int bytes = emit_c_bytes(text_of(t, "dtype"));
     put_refusal(&c->body, arena_printf(c->arena, "a->%s %% %lld != 0", name, align));
@@ -149,11 +149,11 @@ put_requires(EmitC *c, const json_t *recipe)
   put_refusal(&c->body, "a->h % a->hk != 0");
   if (group)
     put_refusal(&c->body, arena_printf(c->arena, "a->h != a->hk * %lldLL", group));
-  json_object_foreach (json_object_get(r, "sizes"), key, value)
-    put_refusal(&c->body, arena_printf(c->arena, "a->%s != %lldLL", key,
-                                       (long long)json_integer_value(value)));
-  json_object_foreach (json_object_get(r, "strides"), key, value)
-    for (size_t d = 0; d < json_array_size(value); d++)
+  json_object_foreach(json_object_get(r, "sizes"), key, value)
+      put_refusal(&c->body, arena_printf(c->arena, "a->%s != %lldLL", key,
+                                         (long long)json_integer_value(value)));
+  json_object_foreach(json_object_get(r, "strides"), key,
+                      value) for (size_t d = 0; d < json_array_size(value); d++)
       put_refusal(&c->body,
                   arena_printf(c->arena, "a->%s_stride[%zu] != %lldLL", key, d,
                                (long long)json_integer_value(json_array_get(value, d))));
@@ -205,9 +205,8 @@ has_map(const json_t *params)
 {
   size_t i;
   json_t *p;
-  json_array_foreach ((json_t *)(uintptr_t)params, i, p)
-    if (str_eq(text_of(p, "type"), "map"))
-      return true;
+  json_array_foreach((json_t *)(uintptr_t)params, i,
+                     p) if (str_eq(text_of(p, "type"), "map")) return true;
   return false;
 }
 
@@ -219,11 +218,10 @@ put_grid(EmitC *c, const json_t *grid, attnc_error *e)
     str_put(&c->body, i ? ", " : "");
     TRY(put_axis(&c->body, json_array_get(grid, i), e));
   }
-  str_put(&c->body,
-          "};\n  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
-          "    return CUDA_SUCCESS;\n"
-          "  if (grid[0] > 2147483647 || grid[1] > 65535 || grid[2] > 65535)\n"
-          "    return CUDA_ERROR_INVALID_VALUE;\n");
+  str_put(&c->body, "};\n  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
+                    "    return CUDA_SUCCESS;\n"
+                    "  if (grid[0] > 2147483647 || grid[1] > 65535 || grid[2] > 65535)\n"
+                    "    return CUDA_ERROR_INVALID_VALUE;\n");
   return ATTNC_OK;
 }
 
@@ -241,8 +239,7 @@ put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *tar
     str_put(&c->body, "  CUresult r;\n");
   put_requires(c, recipe);
   TRY(put_grid(c, json_object_get(launch, "grid"), e));
-  json_array_foreach (params, i, p)
-    TRY(put_param(c, recipe, p, i, e));
+  json_array_foreach(params, i, p) TRY(put_param(c, recipe, p, i, e));
   str_put(&c->body, "  void *params[] = {");
   for (i = 0; i < json_array_size(params); i++)
     str_printf(&c->body, "%s&p%zu", i ? ", " : "", i);

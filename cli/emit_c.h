@@ -23,8 +23,8 @@ typedef struct EmitC {
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS];
   bool maps; /* some kernel has tensor maps */
-  Str args; /* members of NAME_args */
-  Str body; /* PTX and launch functions */
+  Str args;  /* members of NAME_args */
+  Str body;  /* PTX and launch functions */
 } EmitC;
 
 void emit_c_start(EmitC *, Arena *, const char *name);

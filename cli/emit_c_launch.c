@@ -9,11 +9,11 @@
 static const struct {
   const char *name, *type;
   int bytes;
-} dtypes[] = { { "fp16", "FLOAT16", 2 },
-               { "bf16", "BFLOAT16", 2 },
-               { "fp32", "FLOAT32", 4 },
-               { "e4m3", "UINT8", 1 },
-               { "e5m2", "UINT8", 1 } };
+} dtypes[] = {{"fp16", "FLOAT16", 2},
+              {"bf16", "BFLOAT16", 2},
+              {"fp32", "FLOAT32", 4},
+              {"e4m3", "UINT8", 1},
+              {"e5m2", "UINT8", 1}};
 
 static int
 dtype_index(const char *name)
@@ -33,7 +33,8 @@ emit_c_bytes(const char *dtype)
 
 /* As runtime/launch_map.c has it. */
 const char emit_c_map_text[] =
-    "/* A dimension of one element may have any stride; a tensor without elements may have\n"
+    "/* A dimension of one element may have any stride; a tensor without elements may "
+    "have\n"
     " * no memory: nothing is read through its map, which is then of other memory. */\n"
     "static CUresult\n"
     "encode_map(CUtensorMap *map, CUtensorMapDataType type, int bytes, unsigned rank,\n"
@@ -59,8 +60,10 @@ const char emit_c_map_text[] =
     "      return CUDA_ERROR_INVALID_VALUE;\n"
     "    strides[i - 1] = (uint64_t)(stride[i] * times[i] * bytes);\n"
     "  }\n"
-    "  return cuTensorMapEncodeTiled(map, type, rank, (void *)(uintptr_t)(data ? data : other),\n"
-    "                                dims, strides, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,\n"
+    "  return cuTensorMapEncodeTiled(map, type, rank, (void *)(uintptr_t)(data ? data : "
+    "other),\n"
+    "                                dims, strides, box, ones, "
+    "CU_TENSOR_MAP_INTERLEAVE_NONE,\n"
     "                                swizzle, l2, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);\n"
     "}\n\n";
 
@@ -80,8 +83,10 @@ put_dims(EmitC *c, const json_t *dims, const char *tensor, size_t p)
   size_t i;
   json_t *d;
   Str n = str_new(c->arena), stride = str_new(c->arena), times = str_new(c->arena);
-  json_array_foreach ((json_t *)(uintptr_t)dims, i, d) {
-    const char *comma = i ? ", " : "", *size = json_string_value(json_object_get(d, "size"));
+  json_array_foreach((json_t *)(uintptr_t)dims, i, d)
+  {
+    const char *comma = i ? ", " : "",
+               *size = json_string_value(json_object_get(d, "size"));
     if (size)
       str_printf(&n, "%sa->%s", comma, size);
     else
@@ -178,11 +183,12 @@ put_extended(EmitC *c, const long long *block, long long shared, const long long
   if (cluster[0] * cluster[1] * cluster[2] != 1)
     put_cluster(c, cluster);
   if (serialization)
-    str_put(&c->body,
-            "  attributes[config.numAttrs].id =\n"
-            "      CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;\n"
-            "  attributes[config.numAttrs++].value.programmaticStreamSerializationAllowed = "
-            "1;\n");
+    str_put(
+        &c->body,
+        "  attributes[config.numAttrs].id =\n"
+        "      CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;\n"
+        "  attributes[config.numAttrs++].value.programmaticStreamSerializationAllowed = "
+        "1;\n");
   str_put(&c->body, "  return cuLaunchKernelEx(&config, k->function, params, 0);\n}\n\n");
 }
 
@@ -191,7 +197,7 @@ emit_c_call(EmitC *c, const json_t *launch)
 {
   const json_t *list = json_object_get(launch, "block");
   const json_t *given = json_object_get(launch, "cluster");
-  long long block[3], cluster[3] = { 1, 1, 1 }, shared = number(launch, "shared", 0);
+  long long block[3], cluster[3] = {1, 1, 1}, shared = number(launch, "shared", 0);
   bool serialization = json_is_true(json_object_get(launch, "serialization"));
   for (size_t i = 0; i < 3; i++) {
     block[i] = (long long)json_integer_value(json_array_get(list, i));

@@ -1,4 +1,5 @@
-/* explain_ptx.c: `attnc explain FILE.ptx`: what ptxas makes of any PTX, ours or another's. */
+/* explain_ptx.c: `attnc explain FILE.ptx`: what ptxas makes of any PTX, ours or another's.
+ */
 #include "cli/explain_ptx.h"
 #include "cli/ptxas.h"
 #include "cli/sass_print.h"
@@ -33,7 +34,9 @@ refuse_options(const Cli *c, attnc_error *e)
   static const struct {
     OptionId id;
     const char *name;
-  } of_specs[] = {{OPT_SHAPE, "shape"}, {OPT_SCHEDULE, "schedule"}, {OPT_ALL, "all"},
+  } of_specs[] = {{OPT_SHAPE, "shape"},
+                  {OPT_SCHEDULE, "schedule"},
+                  {OPT_ALL, "all"},
                   {OPT_DUMP, "dump"}};
   for (size_t i = 0; i < sizeof of_specs / sizeof *of_specs; i++)
     if (options_has(&c->opt, of_specs[i].id))
@@ -76,8 +79,8 @@ print_text(const Assembly *a)
 static int
 print_json(const Assembly *a)
 {
-  cli_json(json_pack("{s:s, s:s, s:s, s:o}", "schema", "attnc.explain_ptx/1", "file", a->path,
-                     "target", a->target, "sass",
+  cli_json(json_pack("{s:s, s:s, s:s, s:o}", "schema", "attnc.explain_ptx/1", "file",
+                     a->path, "target", a->target, "sass",
                      sass_json(&a->as, a->kernels, a->n, a->c->arena)));
   return 0;
 }

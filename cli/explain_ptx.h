@@ -1,5 +1,6 @@
-/* explain_ptx.h: the part of `attnc explain` that takes PTX in the place of a spec: registers,
- * spills, remarks and machine instructions of its kernels, for comparing others' with ours. */
+/* explain_ptx.h: the part of `attnc explain` that takes PTX in the place of a spec:
+ * registers, spills, remarks and machine instructions of its kernels, for comparing others'
+ * with ours. */
 #ifndef ATTNC_CLI_EXPLAIN_PTX_H
 #define ATTNC_CLI_EXPLAIN_PTX_H
 

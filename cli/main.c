@@ -51,9 +51,9 @@ decide_log(Cli *c, attnc_error *e)
   for (int i = 0; log && i < 2; i++)
     if (str_eq(log, levels[i]))
       c->log = i + 2;
-  return log && c->log == 1
-             ? err_set(e, ATTNC_ERR_USAGE, "ATTNC_LOG: %.40s is not one of info, debug", log)
-             : ATTNC_OK;
+  return log && c->log == 1 ? err_set(e, ATTNC_ERR_USAGE,
+                                      "ATTNC_LOG: %.40s is not one of info, debug", log)
+                            : ATTNC_OK;
 }
 
 static int

@@ -17,61 +17,58 @@
 
 /* id, name, arguments, least and most of them (-1: any), words that the first argument is
  * one of, what it does, examples (one a line) */
-#define COMMAND_TABLE(X)                                                                 \
-  X(CHECK, "check", "SPEC…", 1, -1, NULL,                                                \
-    "parse and check specs; every error at once, and what no target can do",             \
-    "attnc check specs/*.attn.yaml\n"                                                    \
-    "attnc check mine.attn.yaml --arch sm_80,sm_90a")                                    \
-  X(COMPILE, "compile", "SPEC… [FILE]", 1, -1, NULL,                                     \
-    "compile specs into a directory that attnc_rt.h launches from",                      \
-    "attnc compile specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o kernels\n"            \
-    "attnc compile mine.attn.yaml --arch sm_80 -o out --emit ptx,json,ll\n"              \
-    "attnc compile mine.attn.yaml --arch sm_80 -o out --from=ptx edited.ptx")            \
-  X(RUN, "run", "SPEC…", 1, -1, NULL,                                                    \
-    "run specs on a GPU or on the emulator, on random or given tensors",                 \
-    "attnc run specs/llama3_8b_prefill.attn.yaml --verify\n"                                     \
-    "attnc run mine.attn.yaml --shape \"b2 h8/2 sq128 sk256\" --verify --stats\n"        \
-    "attnc run mine.attn.yaml --input in.safetensors --output out.safetensors\n"         \
-    "attnc run specs/*.attn.yaml --brief --verify")                                      \
-  X(TUNE, "tune", "SPEC", 1, 1, NULL,                                                    \
-    "compile, verify and time every legal schedule; keep the best",                      \
-    "attnc tune specs/llama3_8b_prefill.attn.yaml --shape \"b1 h32/8 s4096\"\n"                  \
-    "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank")                     \
-  X(EXPLAIN, "explain", "SPEC|FILE.ptx", 1, 1, NULL,                                     \
-    "mask, tile classes, schedule, shared memory, registers and cost of a spec",         \
-    "attnc explain specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"              \
-    "attnc explain mine.attn.yaml --arch sm_90 --all\n"                                  \
-    "attnc explain mine.attn.yaml --dump=tile,ptx\n"                                     \
-    "attnc explain anybodys.ptx --arch sm_90a")                                          \
-  X(KEY, "key", "SPEC", 1, 1, NULL,                                                      \
-    "print the key of a kernel's cache entry",                                           \
-    "attnc key mine.attn.yaml --arch sm_80\n"                                            \
-    "attnc key mine.attn.yaml --arch sm_80 --explain")                                   \
-  X(DOCTOR, "doctor", "", 0, 0, NULL,                                                    \
-    "what attnc finds on this machine, and a self-test",                                 \
-    "attnc doctor\n"                                                                     \
-    "attnc doctor --device emu --json")                                                  \
-  X(CACHE, "cache", "stat|verify|gc|clear", 1, 1, "stat verify gc clear",                \
-    "look at the disk cache, check it, make it smaller, empty it",                       \
-    "attnc cache stat\n"                                                                 \
-    "attnc cache verify --json")                                                         \
-  X(SCHEMA, "schema", "", 0, 0, NULL,                                                    \
-    "print the JSON Schema of specs",                                                    \
-    "attnc schema > attention-spec-v1.schema.json")                                      \
-  X(BENCH, "bench", "compile [SPEC]", 1, 2, "compile",                                   \
-    "time attnc itself: the stages of a compile, and a hit of the disk cache",           \
-    "attnc bench compile\n"                                                              \
-    "attnc bench compile mine.attn.yaml --arch sm_80 --repeat 20 --json")                \
-  X(COMPLETION, "completion", "bash|zsh|fish", 1, 1, "bash zsh fish",                    \
-    "print a shell's completion script",                                                 \
-    "attnc completion bash > /etc/bash_completion.d/attnc")                              \
+#define COMMAND_TABLE(X)                                                                   \
+  X(CHECK, "check", "SPEC…", 1, -1, NULL,                                                  \
+    "parse and check specs; every error at once, and what no target can do",               \
+    "attnc check specs/*.attn.yaml\n"                                                      \
+    "attnc check mine.attn.yaml --arch sm_80,sm_90a")                                      \
+  X(COMPILE, "compile", "SPEC… [FILE]", 1, -1, NULL,                                       \
+    "compile specs into a directory that attnc_rt.h launches from",                        \
+    "attnc compile specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o kernels\n"      \
+    "attnc compile mine.attn.yaml --arch sm_80 -o out --emit ptx,json,ll\n"                \
+    "attnc compile mine.attn.yaml --arch sm_80 -o out --from=ptx edited.ptx")              \
+  X(RUN, "run", "SPEC…", 1, -1, NULL,                                                      \
+    "run specs on a GPU or on the emulator, on random or given tensors",                   \
+    "attnc run specs/llama3_8b_prefill.attn.yaml --verify\n"                               \
+    "attnc run mine.attn.yaml --shape \"b2 h8/2 sq128 sk256\" --verify --stats\n"          \
+    "attnc run mine.attn.yaml --input in.safetensors --output out.safetensors\n"           \
+    "attnc run specs/*.attn.yaml --brief --verify")                                        \
+  X(TUNE, "tune", "SPEC", 1, 1, NULL,                                                      \
+    "compile, verify and time every legal schedule; keep the best",                        \
+    "attnc tune specs/llama3_8b_prefill.attn.yaml --shape \"b1 h32/8 s4096\"\n"            \
+    "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank")                       \
+  X(EXPLAIN, "explain", "SPEC|FILE.ptx", 1, 1, NULL,                                       \
+    "mask, tile classes, schedule, shared memory, registers and cost of a spec",           \
+    "attnc explain specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"         \
+    "attnc explain mine.attn.yaml --arch sm_90 --all\n"                                    \
+    "attnc explain mine.attn.yaml --dump=tile,ptx\n"                                       \
+    "attnc explain anybodys.ptx --arch sm_90a")                                            \
+  X(KEY, "key", "SPEC", 1, 1, NULL, "print the key of a kernel's cache entry",             \
+    "attnc key mine.attn.yaml --arch sm_80\n"                                              \
+    "attnc key mine.attn.yaml --arch sm_80 --explain")                                     \
+  X(DOCTOR, "doctor", "", 0, 0, NULL, "what attnc finds on this machine, and a self-test", \
+    "attnc doctor\n"                                                                       \
+    "attnc doctor --device emu --json")                                                    \
+  X(CACHE, "cache", "stat|verify|gc|clear", 1, 1, "stat verify gc clear",                  \
+    "look at the disk cache, check it, make it smaller, empty it",                         \
+    "attnc cache stat\n"                                                                   \
+    "attnc cache verify --json")                                                           \
+  X(SCHEMA, "schema", "", 0, 0, NULL, "print the JSON Schema of specs",                    \
+    "attnc schema > attention-spec-v1.schema.json")                                        \
+  X(BENCH, "bench", "compile [SPEC]", 1, 2, "compile",                                     \
+    "time attnc itself: the stages of a compile, and a hit of the disk cache",             \
+    "attnc bench compile\n"                                                                \
+    "attnc bench compile mine.attn.yaml --arch sm_80 --repeat 20 --json")                  \
+  X(COMPLETION, "completion", "bash|zsh|fish", 1, 1, "bash zsh fish",                      \
+    "print a shell's completion script",                                                   \
+    "attnc completion bash > /etc/bash_completion.d/attnc")                                \
   X(TUNE_WORKER, "tune-worker", "", 0, 0, NULL, NULL, NULL) /* hidden: no text */
 
 typedef enum CommandId {
 #define X(id, name, usage, least, most, words, text, examples) CMD_##id,
   COMMAND_TABLE(X)
 #undef X
-  CMD_COUNT
+      CMD_COUNT
 } CommandId;
 
 typedef struct Command {
@@ -83,77 +80,75 @@ typedef struct Command {
 extern const Command command_table[CMD_COUNT];
 
 #define CMD_BIT(id) (1u << CMD_##id)
-#define CMD_ALL (~0u)
-#define CMD_SHAPED                                                                       \
-  (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |    \
+#define CMD_ALL     (~0u)
+#define CMD_SHAPED                                                                         \
+  (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |     \
    CMD_BIT(BENCH))
 #define CMD_PINNED (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
 #define CMD_DEVICE (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(DOCTOR) | CMD_BIT(BENCH))
 
 /* id, name, letter (0: none), value (NULL: a flag), commands, what it does (NULL: hidden).
  * A name may stand in several rows for disjoint commands. */
-#define OPTION_TABLE(X)                                                                  \
-  X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE),                      \
+#define OPTION_TABLE(X)                                                                    \
+  X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE),                        \
     "targets: sm_80, sm_90, sm_90a, sm_120, …; check: all unless given")                   \
-  X(ARCH, "arch", 0, "A",                                                                \
-    CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(BENCH),     \
-    "target: what the emulator emulates (sm_80), or what to compile for on a GPU")       \
-  X(OUTPUT_DIR, "output", 'o', "DIR", CMD_BIT(COMPILE), "where to write (required)")     \
-  X(EMIT, "emit", 0, "LIST", CMD_BIT(COMPILE),                                           \
-    "what to write: ptx,json,ll,cubin,c (ptx,json)")                                     \
-  X(FROM, "from", 0, "ll|ptx", CMD_BIT(COMPILE),                                         \
-    "start from the text in FILE, the last argument, instead of generating it")          \
-  X(PTX_VERSION, "ptx-version", 0, "V", CMD_BIT(COMPILE),                                \
-    "PTX version to write, 7.0 or above (the lowest that suffices)")                     \
-  X(SHAPE, "shape", 0, "SIZES", CMD_SHAPED,                                              \
-    "sizes, as in \"b2 h8/2 sq128 sk256\"; s sets sq and sk")                            \
-  X(SCHEDULE, "schedule", 0, "S", CMD_PINNED,                                            \
-    "pin the schedule: template=fwd_mma,block_m=64,block_n=64,num_stages=2,…")           \
-  X(DEVICE, "device", 0, "auto|emu|cuda", CMD_DEVICE,                                    \
-    "auto: a GPU where a driver finds one, else the emulator")                           \
-  X(INPUT, "input", 0, "FILE", CMD_BIT(RUN), "read q, k, v from a safetensors file")     \
-  X(OUTPUT, "output", 'o', "FILE", CMD_BIT(RUN), "write o and lse as safetensors")       \
-  X(VERIFY, "verify", 0, NULL, CMD_BIT(RUN),                                             \
-    "compare with the fp64 reference; exit 1 if it differs")                             \
-  X(BRIEF, "brief", 0, NULL, CMD_BIT(RUN), "one line a spec")                            \
-  X(REPEAT, "repeat", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(BENCH),             \
-    "measurements to take, on a GPU or of the compiler (20)")                            \
-  X(SEED, "seed", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE),                                  \
-    "of the random tensors (1)")                                                         \
-  X(STATS, "stats", 0, NULL, CMD_BIT(RUN), "the emulator's counters")                    \
-  X(PROFILE, "profile", 0, NULL, CMD_BIT(RUN),                                           \
-    "the emulator's counts for each PTX instruction")                                    \
-  X(NO_CACHE, "no-cache", 0, NULL, CMD_BIT(RUN), "leave the disk cache alone")           \
-  X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")       \
-  X(TOP, "top", 0, "N", CMD_BIT(TUNE),                                                   \
-    "try only the N best by the cost model (all)")                                       \
-  X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                \
-    "rank correlation of the cost model with what was measured")                         \
-  X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN),                                            \
-    "seconds after which it ends with exit code 124 (none)")                             \
-  X(PATIENCE, "timeout", 0, "S", CMD_BIT(TUNE),                                          \
-    "seconds that each step of a candidate may take (60)")                               \
-  X(PLANT, "plant", 0, "KIND", CMD_BIT(TUNE), NULL)                                      \
-  X(ALL, "all", 0, NULL, CMD_BIT(EXPLAIN), "every schedule, the refused ones with why")  \
-  X(DUMP, "dump", 0, "LIST", CMD_BIT(EXPLAIN),                                           \
-    "print stages: spec,spans,sched,tile,ll,opt,ptx")                                    \
-  X(SASS, "sass", 0, NULL, CMD_BIT(EXPLAIN),                                             \
-    "registers and spills as ptxas allots them, where it is found")                      \
-  X(SASS_STATS, "sass-stats", 0, NULL, CMD_BIT(EXPLAIN),                                 \
-    "machine instructions of the kernel and of its main loops, by ptxas")                \
-  X(EXPLAIN, "explain", 0, NULL, CMD_BIT(KEY), "the fields that the key is the hash of") \
-  X(JSON, "json", 0, NULL, CMD_ALL, "print one JSON object instead of text")             \
-  X(COLOR, "color", 0, "auto|always|never", CMD_ALL,                                     \
-    "colour messages (auto: on a terminal, unless NO_COLOR is set)")                     \
-  X(QUIET, "quiet", 'q', NULL, CMD_ALL, "no notes and no progress on stderr")            \
-  X(HELP, "help", 'h', NULL, CMD_ALL, "print this")                                      \
+  X(ARCH, "arch", 0, "A",                                                                  \
+    CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(BENCH),       \
+    "target: what the emulator emulates (sm_80), or what to compile for on a GPU")         \
+  X(OUTPUT_DIR, "output", 'o', "DIR", CMD_BIT(COMPILE), "where to write (required)")       \
+  X(EMIT, "emit", 0, "LIST", CMD_BIT(COMPILE),                                             \
+    "what to write: ptx,json,ll,cubin,c (ptx,json)")                                       \
+  X(FROM, "from", 0, "ll|ptx", CMD_BIT(COMPILE),                                           \
+    "start from the text in FILE, the last argument, instead of generating it")            \
+  X(PTX_VERSION, "ptx-version", 0, "V", CMD_BIT(COMPILE),                                  \
+    "PTX version to write, 7.0 or above (the lowest that suffices)")                       \
+  X(SHAPE, "shape", 0, "SIZES", CMD_SHAPED,                                                \
+    "sizes, as in \"b2 h8/2 sq128 sk256\"; s sets sq and sk")                              \
+  X(SCHEDULE, "schedule", 0, "S", CMD_PINNED,                                              \
+    "pin the schedule: template=fwd_mma,block_m=64,block_n=64,num_stages=2,…")             \
+  X(DEVICE, "device", 0, "auto|emu|cuda", CMD_DEVICE,                                      \
+    "auto: a GPU where a driver finds one, else the emulator")                             \
+  X(INPUT, "input", 0, "FILE", CMD_BIT(RUN), "read q, k, v from a safetensors file")       \
+  X(OUTPUT, "output", 'o', "FILE", CMD_BIT(RUN), "write o and lse as safetensors")         \
+  X(VERIFY, "verify", 0, NULL, CMD_BIT(RUN),                                               \
+    "compare with the fp64 reference; exit 1 if it differs")                               \
+  X(BRIEF, "brief", 0, NULL, CMD_BIT(RUN), "one line a spec")                              \
+  X(REPEAT, "repeat", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(BENCH),               \
+    "measurements to take, on a GPU or of the compiler (20)")                              \
+  X(SEED, "seed", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE), "of the random tensors (1)")       \
+  X(STATS, "stats", 0, NULL, CMD_BIT(RUN), "the emulator's counters")                      \
+  X(PROFILE, "profile", 0, NULL, CMD_BIT(RUN),                                             \
+    "the emulator's counts for each PTX instruction")                                      \
+  X(NO_CACHE, "no-cache", 0, NULL, CMD_BIT(RUN), "leave the disk cache alone")             \
+  X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")         \
+  X(TOP, "top", 0, "N", CMD_BIT(TUNE), "try only the N best by the cost model (all)")      \
+  X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                  \
+    "rank correlation of the cost model with what was measured")                           \
+  X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN),                                              \
+    "seconds after which it ends with exit code 124 (none)")                               \
+  X(PATIENCE, "timeout", 0, "S", CMD_BIT(TUNE),                                            \
+    "seconds that each step of a candidate may take (60)")                                 \
+  X(PLANT, "plant", 0, "KIND", CMD_BIT(TUNE), NULL)                                        \
+  X(ALL, "all", 0, NULL, CMD_BIT(EXPLAIN), "every schedule, the refused ones with why")    \
+  X(DUMP, "dump", 0, "LIST", CMD_BIT(EXPLAIN),                                             \
+    "print stages: spec,spans,sched,tile,ll,opt,ptx")                                      \
+  X(SASS, "sass", 0, NULL, CMD_BIT(EXPLAIN),                                               \
+    "registers and spills as ptxas allots them, where it is found")                        \
+  X(SASS_STATS, "sass-stats", 0, NULL, CMD_BIT(EXPLAIN),                                   \
+    "machine instructions of the kernel and of its main loops, by ptxas")                  \
+  X(EXPLAIN, "explain", 0, NULL, CMD_BIT(KEY), "the fields that the key is the hash of")   \
+  X(JSON, "json", 0, NULL, CMD_ALL, "print one JSON object instead of text")               \
+  X(COLOR, "color", 0, "auto|always|never", CMD_ALL,                                       \
+    "colour messages (auto: on a terminal, unless NO_COLOR is set)")                       \
+  X(QUIET, "quiet", 'q', NULL, CMD_ALL, "no notes and no progress on stderr")              \
+  X(HELP, "help", 'h', NULL, CMD_ALL, "print this")                                        \
   X(VERSION, "version", 'V', NULL, CMD_ALL, "print the version")
 
 typedef enum OptionId {
 #define X(id, name, letter, value, commands, text) OPT_##id,
   OPTION_TABLE(X)
 #undef X
-  OPT_COUNT
+      OPT_COUNT
 } OptionId;
 
 typedef struct Option {

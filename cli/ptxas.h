@@ -12,8 +12,9 @@ typedef struct Assembled {
   char *cubin; /* malloc'd */
   size_t bytes;
   int registers, spill_stores, spill_loads, barriers; /* of the largest entry */
-  int stack, shared; /* bytes; shared: what is declared with a size, so not a kernel's own */
-  const char *log;   /* in the arena */
+  int stack,
+      shared;      /* bytes; shared: what is declared with a size, so not a kernel's own */
+  const char *log; /* in the arena */
 } Assembled;
 
 /* $ATTNC_PTXAS, or on PATH, in $CUDA_HOME/bin or /usr/local/cuda/bin; in the arena, NULL if

@@ -113,7 +113,8 @@ print_profile(const Cli *c, const char *text)
   for (int k = 0; k < 5; k++)
     table_cell(t, "%s", columns[k]);
   table_cell(t, "instruction");
-  json_array_foreach (list, i, item) {
+  json_array_foreach(list, i, item)
+  {
     for (int k = 0; k < 5; k++)
       table_cell(t, "%lld",
                  (long long)json_integer_value(json_object_get(item, columns[k])));
@@ -141,8 +142,8 @@ print_notes(const RunResult *r)
 {
   size_t i;
   json_t *note;
-  json_array_foreach (json_object_get(r->plan, "notes"), i, note)
-    printf("  note       %s\n", json_string_value(note));
+  json_array_foreach(json_object_get(r->plan, "notes"), i, note)
+      printf("  note       %s\n", json_string_value(note));
 }
 
 /* Registers are the driver's compiler's: an emulator allots none. */

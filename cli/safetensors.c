@@ -150,7 +150,8 @@ read_tensors(json_t *header, const char *data, size_t room, Arena *arena, StTens
   int n = 0;
   const char *name;
   json_t *value;
-  json_object_foreach (header, name, value) {
+  json_object_foreach(header, name, value)
+  {
     if (str_eq(name, "__metadata__"))
       continue;
     const char *why = read_tensor(value, data, room, &t[n]);

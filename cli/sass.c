@@ -20,10 +20,10 @@ const char *const sass_class_names[SASS_CLASSES] = {
               " {%f1,%f2,%f3,%f4}," a ",%rd4," flags "; " WAIT_GROUP
 #define NEXT_DESCRIPTOR                                                                    \
   DESCRIPTORS                                                                              \
-      "wgmma.fence.sync.aligned; wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16"        \
-      " {%f1,%f2,%f3,%f4},%rd3,%rd4,1,1,1,0,0; add.s64 %rd3,%rd3,2; add.s64 "              \
-      "%rd4,%rd4,2; wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 "                    \
-      "{%f1,%f2,%f3,%f4},%rd3,%rd4,1,1,1,0,0; " WAIT_GROUP
+  "wgmma.fence.sync.aligned; wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16"            \
+  " {%f1,%f2,%f3,%f4},%rd3,%rd4,1,1,1,0,0; add.s64 %rd3,%rd3,2; add.s64 "                  \
+  "%rd4,%rd4,2; wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 "                        \
+  "{%f1,%f2,%f3,%f4},%rd3,%rd4,1,1,1,0,0; " WAIT_GROUP
 #define TENSOR_STORE                                                                       \
   "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd10,{%r41,%r0}],[%r44];"
 #define LOCAL_MEMORY                                                                       \

@@ -21,9 +21,14 @@
 /* What an instruction is for: the columns of the issue model. */
 #define SASS_CLASS_TABLE(X)                                                                \
   X(TENSOR, "tensor")                                                                      \
-  X(MUFU, "mufu") X(FLOAT, "float") X(CONVERT, "convert") X(INTEGER, "integer")            \
-      X(MOVE, "move") X(UNIFORM, "uniform") X(MEMORY, "memory") X(SYNC, "sync")            \
-          X(CONTROL, "control") X(NONE, "none") X(UNKNOWN, "unknown")
+  X(MUFU, "mufu")                                                                          \
+  X(FLOAT, "float")                                                                        \
+  X(CONVERT, "convert")                                                                    \
+  X(INTEGER, "integer")                                                                    \
+  X(MOVE, "move")                                                                          \
+  X(UNIFORM, "uniform")                                                                    \
+  X(MEMORY, "memory")                                                                      \
+  X(SYNC, "sync") X(CONTROL, "control") X(NONE, "none") X(UNKNOWN, "unknown")
 typedef enum SassClass {
 #define X(id, name) SASS_##id,
   SASS_CLASS_TABLE(X)

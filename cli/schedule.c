@@ -18,10 +18,11 @@ unknown_field(const char *name, attnc_error *e)
   if (near)
     return err_set(e, ATTNC_ERR_USAGE, "schedule: unknown field %s; did you mean %s?", name,
                    near);
-  return err_set(e, ATTNC_ERR_USAGE,
-                 "schedule: unknown field %s; the fields are template, block_m, block_n and "
-                 "those that docs/cli.md lists",
-                 name);
+  return err_set(
+      e, ATTNC_ERR_USAGE,
+      "schedule: unknown field %s; the fields are template, block_m, block_n and "
+      "those that docs/cli.md lists",
+      name);
 }
 
 static attnc_status
@@ -145,7 +146,8 @@ spec_pin_for(const json_t *spec, const char *target)
 {
   size_t i;
   json_t *pin;
-  json_array_foreach (json_object_get(spec, "schedule"), i, pin) {
+  json_array_foreach(json_object_get(spec, "schedule"), i, pin)
+  {
     const char *arch = json_string_value(json_object_get(pin, "arch"));
     if (!arch || str_eq(arch, target))
       return pin;

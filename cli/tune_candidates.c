@@ -61,7 +61,8 @@ read_candidates(Tune *t, const json_t *list, const json_t *pin)
   size_t i, n = json_array_size(list);
   json_t *item;
   t->at = NEW_N(t->c->arena, Candidate, n + 3); /* and the planted ones */
-  json_array_foreach ((json_t *)(uintptr_t)list, i, item) {
+  json_array_foreach((json_t *)(uintptr_t)list, i, item)
+  {
     const char *reason = json_string_value(json_object_get(item, "reason"));
     if (reason) {
       t->refused++;

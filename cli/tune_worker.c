@@ -112,14 +112,13 @@ load_plan(Work *w, const json_t *job, attnc_plan **plan, attnc_error *e)
   return st;
 }
 
-/* A kernel whose asynchronous instructions the driver's compiler serialised is no candidate,
- * however fast it is here: another driver may find another way to be slow. */
+/* A kernel whose asynchronous instructions the driver's compiler serialised is no
+ * candidate, however fast it is here: another driver may find another way to be slow. */
 static attnc_status
 judge_plan(Work *w, const attnc_plan *plan, attnc_error *e)
 {
   json_t *j = json_loads(attnc_plan_json(plan), 0, NULL);
-  const char *why =
-      json_string_value(json_array_get(json_object_get(j, "diagnostics"), 0));
+  const char *why = json_string_value(json_array_get(json_object_get(j, "diagnostics"), 0));
   attnc_status st = why ? err_set(e, ATTNC_ERR_CHECK, "%s", why) : ATTNC_OK;
   json_object_set(w->answer, "registers", json_object_get(j, "registers"));
   json_object_set(w->answer, "spilled_bytes", json_object_get(j, "spilled_bytes"));

@@ -14,7 +14,7 @@
 
 static const char *const time_names[TIME_COUNT] = {
 #define X(id, name) name,
-  TIME_TABLE(X)
+    TIME_TABLE(X)
 #undef X
 };
 
@@ -65,14 +65,14 @@ ptx_number(const char *text, int lowest, int *out, attnc_error *err)
   *out = lowest;
   if (!text)
     return ATTNC_OK;
-  if (sscanf(text, "%d.%d%n", &major, &minor, &n) != 2 || text[n] || minor < 0 || minor > 9 ||
-      major < 1 || major > 9)
+  if (sscanf(text, "%d.%d%n", &major, &minor, &n) != 2 || text[n] || minor < 0 ||
+      minor > 9 || major < 1 || major > 9)
     return err_set(err, ATTNC_ERR_USAGE, "'%s' is no PTX version such as 8.0", text);
   *out = 10 * major + minor;
   if (*out < lowest || *out > 90)
     return err_set(err, ATTNC_ERR_UNSUPPORTED,
-                   "PTX %s: this kernel needs at least %d.%d, LLVM 22 writes up to 9.0", text,
-                   lowest / 10, lowest % 10);
+                   "PTX %s: this kernel needs at least %d.%d, LLVM 22 writes up to 9.0",
+                   text, lowest / 10, lowest % 10);
   return ATTNC_OK;
 }
 
@@ -113,7 +113,7 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
                    attnc_kernel **out, attnc_error *err)
 {
   double t0 = now();
-  GenRequest r = { .spec = spec, .problem = problem };
+  GenRequest r = {.spec = spec, .problem = problem};
   attnc_schedule s;
   const char *source;
   err_clear(err);
@@ -193,7 +193,7 @@ static void
 report(void *user, const char *why)
 {
   Reasons *r = user;
-  diags_error(r->diags, (Place){ 0, 0, 1 }, 401, NULL, "%s", why);
+  diags_error(r->diags, (Place){0, 0, 1}, 401, NULL, "%s", why);
   r->n++;
 }
 
@@ -201,10 +201,10 @@ attnc_status
 attnc_spec_check(const attnc_spec *spec, const char *target, attnc_diags *diags)
 {
   const Target *t;
-  attnc_error err = { 0 };
+  attnc_error err = {0};
   attnc_schedule s;
   const char *source;
-  Reasons r = { .diags = diags };
+  Reasons r = {.diags = diags};
   if (target_named(target, &t, &err) != ATTNC_OK) {
     report(&r, err.message);
     return ATTNC_ERR_UNSUPPORTED;
@@ -248,7 +248,8 @@ list_template(List *l, const Template *t)
     const char *why = t->refuse(&l->c, &s, l->arena);
     if (why && !l->all)
       continue;
-    *vec_push(l->arena, &l->v) = (Entry){ .s = s, .cost = t->cost(&l->c, &s), .why = why, .n = n };
+    *vec_push(l->arena, &l->v) =
+        (Entry){.s = s, .cost = t->cost(&l->c, &s), .why = why, .n = n};
   }
 }
 
@@ -267,10 +268,14 @@ static int
 compare(const void *pa, const void *pb)
 {
   const Entry *a = pa, *b = pb;
-  const double ka[] = { a->why != NULL, template_rank(a->s.tmpl), a->cost.cycles, a->s.bm,
-                        a->s.bn, a->s.warps, a->s.stages, a->s.q_regs };
-  const double kb[] = { b->why != NULL, template_rank(b->s.tmpl), b->cost.cycles, b->s.bm,
-                        b->s.bn, b->s.warps, b->s.stages, b->s.q_regs };
+  const double ka[] = {a->why != NULL, template_rank(a->s.tmpl),
+                       a->cost.cycles, a->s.bm,
+                       a->s.bn,        a->s.warps,
+                       a->s.stages,    a->s.q_regs};
+  const double kb[] = {b->why != NULL, template_rank(b->s.tmpl),
+                       b->cost.cycles, b->s.bm,
+                       b->s.bn,        b->s.warps,
+                       b->s.stages,    b->s.q_regs};
   for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
     if (ka[i] < kb[i] || ka[i] > kb[i])
       return ka[i] < kb[i] ? -1 : 1;
@@ -283,8 +288,8 @@ print_entry(Str *s, const Entry *e)
   attnc_schedule x = sched_public(&e->s);
   str_printf(s, "{\"template\":\"%s\",", e->s.tmpl->name);
   sched_list(s, &x, true);
-  str_printf(s, ",\"shared\":%d,\"regs\":%d,\"blocks_per_sm\":%d,\"cost\":%.6g", e->cost.smem,
-             e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
+  str_printf(s, ",\"shared\":%d,\"regs\":%d,\"blocks_per_sm\":%d,\"cost\":%.6g",
+             e->cost.smem, e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
   if (e->why) {
     str_put(s, ",\"reason\":");
     str_json(s, e->why);
@@ -316,7 +321,7 @@ attnc_schedules(const attnc_spec *spec, const attnc_problem *problem, const char
   const Target *t;
   *json = NULL;
   TRY(target_named(target, &t, err));
-  List l = { .arena = arena_new(0), .c = sched_case(spec, problem, t), .all = all };
+  List l = {.arena = arena_new(0), .c = sched_case(spec, problem, t), .all = all};
   jmp_buf full;
   if (!l.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "list of schedules");

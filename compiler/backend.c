@@ -43,8 +43,8 @@ check(const LlvmModule *m, attnc_error *err)
     return err_set(err, ATTNC_ERR_COMPILE, "%s has ABI %d, %d is needed", path, m->abi,
                    LLVM_MODULE_ABI);
   if (strcmp(m->version, ATTNC_LLVM_VERSION) != 0)
-    return err_set(err, ATTNC_ERR_COMPILE, "%s is LLVM %s, libattnc was built with %s", path,
-                   m->version, ATTNC_LLVM_VERSION);
+    return err_set(err, ATTNC_ERR_COMPILE, "%s is LLVM %s, libattnc was built with %s",
+                   path, m->version, ATTNC_LLVM_VERSION);
   return ATTNC_OK;
 }
 

@@ -18,11 +18,12 @@ const char *const gen_code_id = ATTNC_CODE_ID;
 const char *const gen_llvm_version = ATTNC_LLVM_VERSION;
 
 /* As fast as O2 on what the lowering writes, 30–50 ms sooner: it hoists by itself. */
-static const char passes[] = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+static const char passes[] =
+    "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
 
 const char *const dump_names[DUMP_COUNT] = {
 #define X(id, name, text) name,
-  DUMP_TABLE(X)
+    DUMP_TABLE(X)
 #undef X
 };
 
@@ -30,10 +31,10 @@ const char *
 gen_options(const attnc_schedule *s)
 {
   const Template *t = s && s->template_name ? template_find(s->template_name) : NULL;
-  static const char *const level[] = { "level 0; early-cse,instcombine,simplifycfg",
-                                       "level 1; early-cse,instcombine,simplifycfg",
-                                       "level 2; early-cse,instcombine,simplifycfg",
-                                       "level 3; early-cse,instcombine,simplifycfg" };
+  static const char *const level[] = {"level 0; early-cse,instcombine,simplifycfg",
+                                      "level 1; early-cse,instcombine,simplifycfg",
+                                      "level 2; early-cse,instcombine,simplifycfg",
+                                      "level 3; early-cse,instcombine,simplifycfg"};
   return level[t ? t->codegen_level : 2];
 }
 
@@ -73,7 +74,7 @@ keep(Gen *g, Dump d, const char *text)
 static int64_t
 size_value(const attnc_problem *p, Specialize s)
 {
-  const int64_t v[] = { p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk };
+  const int64_t v[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
   return v[s];
 }
 
@@ -95,7 +96,7 @@ static const Tensor *
 tensor(Gen *g, const char *name, int slot, Dtype ty, int cols, Idx rows)
 {
   Tensor *x = NEW(g->arena, Tensor);
-  *x = (Tensor){ .name = name, .slot = slot, .ty = ty, .cols = cols, .rows = rows };
+  *x = (Tensor){.name = name, .slot = slot, .ty = ty, .cols = cols, .rows = rows};
   tile_param(g->tb, PARAM_TENSOR, slot, 0);
   for (int i = 0; slot != ATTNC_LSE && i < 3; i++)
     x->stride[i] = tile_stride(g->tb, slot, i);
@@ -107,7 +108,7 @@ forward(Gen *g)
 {
   const Spec *s = g->req->spec;
   Tb *t = g->tb;
-  Fwd f = { .spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q };
+  Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q};
   f.h = tile_size(t, SIZE_H);
   f.hk = tile_size(t, SIZE_HK);
   f.sq = tile_size(t, SIZE_SQ);
@@ -124,7 +125,7 @@ forward(Gen *g)
     lse->stride[2] = i_int(1);
     f.lse = lse;
   }
-  f.mask = (Mask){ .band = spec_band(s), .sq = f.sq, .sk = f.sk };
+  f.mask = (Mask){.band = spec_band(s), .sq = f.sq, .sk = f.sk};
   return f;
 }
 
@@ -180,7 +181,8 @@ llvm_stage(Gen *g)
 {
   const GenRequest *r = g->req;
   attnc_kernel *k = g->k;
-  LlvmRequest q = { .prog = g->tb->prog, .ll = r->from_ll, .target = r->target, .ptx = r->ptx };
+  LlvmRequest q = {
+      .prog = g->tb->prog, .ll = r->from_ll, .target = r->target, .ptx = r->ptx};
   LlvmResult out;
   const LlvmModule *m;
   double t0 = now();
@@ -238,7 +240,7 @@ gen_kernel(const GenRequest *req, attnc_kernel **out, attnc_error *err)
     return err_set(err, ATTNC_ERR_NOMEM, "arena of a compile");
   }
   k->arena = g->arena = arena;
-  *g = (Gen){ .req = req, .k = k, .err = err, .arena = arena };
+  *g = (Gen){.req = req, .k = k, .err = err, .arena = arena};
   arena_catch(arena, &g->fail);
   attnc_status s;
   switch (setjmp(g->fail)) {

@@ -53,10 +53,10 @@ head(Json *j)
 static int
 min_driver(int ptx)
 {
-  static const int table[][2] = { { 70, 11000 }, { 71, 11010 }, { 78, 11080 }, { 80, 12000 },
-                                  { 81, 12010 }, { 82, 12020 }, { 83, 12030 }, { 84, 12040 },
-                                  { 85, 12050 }, { 86, 12070 }, { 87, 12080 }, { 88, 12090 },
-                                  { 90, 13000 } };
+  static const int table[][2] = {{70, 11000}, {71, 11010}, {78, 11080}, {80, 12000},
+                                 {81, 12010}, {82, 12020}, {83, 12030}, {84, 12040},
+                                 {85, 12050}, {86, 12070}, {87, 12080}, {88, 12090},
+                                 {90, 13000}};
   int driver = 13000;
   for (size_t i = sizeof table / sizeof *table; i-- > 0;)
     if (ptx <= table[i][0])
@@ -72,15 +72,19 @@ tensors(Json *j)
     const char *name;
     Dtype ty;
     const char *access;
-  } t[] = { { "q", s->q, "in" }, { "k", s->k, "in" }, { "v", s->v, "in" }, { "o", s->o, "out" },
-            { "lse", DT_F32, "out" } };
+  } t[] = {{"q", s->q, "in"},
+           {"k", s->k, "in"},
+           {"v", s->v, "in"},
+           {"o", s->o, "out"},
+           {"lse", DT_F32, "out"}};
   str_put(&j->s, "\"tensors\":[");
   for (int i = 0; i < (s->return_lse ? 5 : 4); i++)
     str_printf(&j->s, "%s{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"}",
                i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
   str_put(&j->s, "],\"scalars\":[");
   if (!spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
-    str_printf(&j->s, "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
+    str_printf(&j->s,
+               "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
                "\"positive\":true}",
                spec_scale(s));
   str_put(&j->s, "],");
@@ -89,7 +93,7 @@ tensors(Json *j)
 static void
 required_strides(Json *j)
 {
-  static const char *const names[] = { "q", "k", "v", "o" };
+  static const char *const names[] = {"q", "k", "v", "o"};
   const attnc_problem *p = j->req->problem;
   str_put(&j->s, ",\"strides\":{");
   for (int i = 0; i < 4; i++) {
@@ -113,8 +117,9 @@ requirements(Json *j)
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
     if (!spec_specializes(s, (Specialize)i))
       continue;
-    const int64_t v[] = { p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk };
-    str_printf(&j->s, "%s\"%s\":%lld", any ? "," : "", specialize_names[i], (long long)v[i]);
+    const int64_t v[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
+    str_printf(&j->s, "%s\"%s\":%lld", any ? "," : "", specialize_names[i],
+               (long long)v[i]);
     any = true;
   }
   str_put(&j->s, "}");
@@ -131,7 +136,7 @@ static void
 map(Json *j, const Param *p)
 {
   const Spec *s = j->req->spec;
-  const Dtype ty[] = { s->q, s->k, s->v, s->o };
+  const Dtype ty[] = {s->q, s->k, s->v, s->o};
   bool keys = p->slot == ATTNC_K || p->slot == ATTNC_V;
   int cols = p->slot == ATTNC_Q || p->slot == ATTNC_K ? s->head_dim : s->head_dim_v;
   int pack = map_pack(p), box = 128 / dtype_bytes(ty[p->slot]);
@@ -169,15 +174,17 @@ param(Json *j, const Param *p)
   }
 }
 
-/* Blocks of threads along x, y and z; a persistent grid has at most one a multiprocessor. */
+/* Blocks of threads along x, y and z; a persistent grid has at most one a multiprocessor.
+ */
 static void
 grid(Json *j)
 {
   const Grid *g = &j->prog->grid;
   Str all = str_new(j->s.arena);
   if (!g->linear) {
-    str_printf(&j->s, "{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
-                      "{\"mul\":[{\"size\":\"b\"}]}",
+    str_printf(&j->s,
+               "{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
+               "{\"mul\":[{\"size\":\"b\"}]}",
                j->req->sched.bm);
     return;
   }
@@ -186,11 +193,11 @@ grid(Json *j)
     return;
   }
   int cluster = g->cluster > 1 ? g->cluster : 1;
-  str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}", cluster,
-             cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
+  str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}",
+             cluster, cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
   if (g->persistent)
-    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}", cluster,
-               all.p);
+    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}",
+               cluster, all.p);
   else
     str_printf(&j->s, "{\"mul\":[%s]}", all.p);
   str_put(&j->s, ",{\"mul\":[1]},{\"mul\":[1]}");
@@ -222,15 +229,16 @@ counts_of(Json *j, const char *name, int cls)
   str_printf(&j->s,
              "\"%s\":{\"mma\":%lld,\"ldmatrix\":%lld,\"ex2\":%lld,\"fp32\":%lld,"
              "\"cp_async\":%lld,\"shuffles\":%lld,\"barriers\":%lld}",
-             name, (long long)c.mma, (long long)c.ldmatrix, (long long)c.ex2, (long long)c.fp32,
-             (long long)c.cp_async, (long long)c.shuffles, (long long)c.barriers);
+             name, (long long)c.mma, (long long)c.ldmatrix, (long long)c.ex2,
+             (long long)c.fp32, (long long)c.cp_async, (long long)c.shuffles,
+             (long long)c.barriers);
 }
 
 static void
 model(Json *j)
 {
   const GenRequest *r = j->req;
-  Case c = { .spec = r->spec, .target = r->target };
+  Case c = {.spec = r->spec, .target = r->target};
   SchedCost cost = r->sched.tmpl->cost(&c, &r->sched);
   str_printf(&j->s, "\"model\":{\"smem\":%d,\"regs\":%d,\"blocks_per_sm\":%d},",
              j->prog->smem_bytes, cost.regs, cost.ctas_sm);
@@ -245,7 +253,7 @@ const char *
 kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *ptx,
             size_t ptx_bytes)
 {
-  Json j = { .s = str_new(a), .req = req, .prog = prog };
+  Json j = {.s = str_new(a), .req = req, .prog = prog};
   char hash[65];
   sha256_hex(ptx, ptx_bytes, hash);
   str_put(&j.s, "{");

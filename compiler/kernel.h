@@ -11,31 +11,33 @@
 #include <attnc/attnc.h>
 
 /* Stages of a compile that can be dumped, in order. */
-#define DUMP_TABLE(X)                                                                    \
-  X(SPEC, "spec", "canonical text of the spec")                                          \
-  X(SPANS, "spans", "key tiles of a block, in spans of one class")                       \
-  X(SCHED, "sched", "the schedule and its cost")                                         \
-  X(TILE, "tile", "the tile program")                                                    \
-  X(LL, "ll", "LLVM IR as lowered")                                                      \
-  X(OPT, "opt", "LLVM IR after the passes")                                              \
+#define DUMP_TABLE(X)                                                                      \
+  X(SPEC, "spec", "canonical text of the spec")                                            \
+  X(SPANS, "spans", "key tiles of a block, in spans of one class")                         \
+  X(SCHED, "sched", "the schedule and its cost")                                           \
+  X(TILE, "tile", "the tile program")                                                      \
+  X(LL, "ll", "LLVM IR as lowered")                                                        \
+  X(OPT, "opt", "LLVM IR after the passes")                                                \
   X(PTX, "ptx", "PTX")
 typedef enum Dump {
 #define X(id, name, text) DUMP_##id,
   DUMP_TABLE(X)
 #undef X
-  DUMP_COUNT
+      DUMP_COUNT
 } Dump;
 extern const char *const dump_names[DUMP_COUNT];
 
 /* Times of a compile, in seconds. */
-#define TIME_TABLE(X)                                                                    \
-  X(FRONT, "front") X(TILE, "tile") X(LOWER, "lower") X(PASSES, "passes")                \
-  X(CODEGEN, "codegen") X(LOAD, "load") X(TOTAL, "total")
+#define TIME_TABLE(X)                                                                      \
+  X(FRONT, "front")                                                                        \
+  X(TILE, "tile")                                                                          \
+  X(LOWER, "lower")                                                                        \
+  X(PASSES, "passes") X(CODEGEN, "codegen") X(LOAD, "load") X(TOTAL, "total")
 typedef enum TimeId {
 #define X(id, name) TIME_##id,
   TIME_TABLE(X)
 #undef X
-  TIME_COUNT
+      TIME_COUNT
 } TimeId;
 
 struct attnc_kernel {
@@ -53,9 +55,9 @@ typedef struct GenRequest {
   const Target *target;
   Sched sched;
   int ptx;
-  unsigned dumps;               /* bits 1u << Dump */
+  unsigned dumps; /* bits 1u << Dump */
   const char *from_ll, *from_ptx;
-  double front;                 /* seconds spent before */
+  double front; /* seconds spent before */
 } GenRequest;
 
 attnc_status gen_kernel(const GenRequest *, attnc_kernel **, attnc_error *);

@@ -1,5 +1,6 @@
 /* Inline PTX.  Most of a kernel's instructions are written out: LLVM has intrinsics for
- * nearly all of them, but does not fold their immediates, and one form serves both types. */
+ * nearly all of them, but does not fold their immediates, and one form serves both types.
+ */
 #include "compiler/llvm_lower.h"
 
 #include <string.h>

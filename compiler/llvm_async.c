@@ -47,18 +47,21 @@ lower_setup(Lo *lo)
   in[1] = lane_value(lo, LANE_SMEM);
   effect(lo, text.p, "r,r", in, 2);
   if (lo->p->grid.cluster > 1)
-    effect(lo, "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;", "",
-           NULL, 0);
+    effect(lo,
+           "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;",
+           "", NULL, 0);
   else
     effect(lo, "bar.sync 0;", "", NULL, 0);
 }
 
-/* No block of a cluster ends while another may still write or arrive in its shared memory. */
+/* No block of a cluster ends while another may still write or arrive in its shared memory.
+ */
 void
 lower_end(Lo *lo)
 {
   if (guarded(lo->p) && lo->p->grid.cluster > 1)
-    effect(lo, "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;", "", NULL, 0);
+    effect(lo, "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;", "", NULL,
+           0);
 }
 
 /* ---- rings ---- */
@@ -78,11 +81,12 @@ barrier_at(Lo *lo, int at, V stage)
 static void
 wait_barrier(Lo *lo, V at, V parity)
 {
-  V in[2] = { at, parity };
-  effect(lo,
-         "{ .reg .pred p; WAIT_${:uid}: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; "
-         "@!p bra WAIT_${:uid}; }",
-         "r,r", in, 2);
+  V in[2] = {at, parity};
+  effect(
+      lo,
+      "{ .reg .pred p; WAIT_${:uid}: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; "
+      "@!p bra WAIT_${:uid}; }",
+      "r,r", in, 2);
 }
 
 /* The next stage; the parity turns where the ring begins again. */
@@ -146,8 +150,8 @@ coordinates(Lo *lo, const View *v, V row, V *out)
 static const char *
 coordinate_text(Lo *lo, const View *v, int col, int n)
 {
-  return arena_printf(lo->arena, "{%d, %s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "", n, n + 1,
-                      n + 2);
+  return arena_printf(lo->arena, "{%d, %s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "", n,
+                      n + 1, n + 2);
 }
 
 /* CUTLASS's names of the L2 policies: EVICT_FIRST, EVICT_LAST. */
@@ -174,7 +178,8 @@ load_panel(Lo *lo, const Op *op, int panel, V dst, V full, V *in)
   in[6] = k64(lo, policy(op->hint));
   const char *text = arena_printf(
       lo->arena,
-      "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%s "
+      "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
+      "s "
       "[$0+%d], [$1, %s], [$5]%s%s;",
       v->pack > 1 ? 5 : 4, many ? ".multicast::cluster" : "",
       op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * 128,
@@ -238,7 +243,8 @@ lower_release(Lo *lo, const Op *op)
     effect(lo, "bar.warp.sync -1;", "", NULL, 0);
   if (r->cluster > 1)
     effect(lo,
-           "{ .reg .pred p; .reg .b32 a; setp.lt.u32 p, $1, 2; mapa.shared::cluster.u32 a, $0, "
+           "{ .reg .pred p; .reg .b32 a; setp.lt.u32 p, $1, 2; mapa.shared::cluster.u32 a, "
+           "$0, "
            "$1; @p mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a]; }",
            "r,r", in, 2);
   else
@@ -326,7 +332,8 @@ team_barrier(Lo *lo)
   else if (r->teams == 1)
     numbered(lo, "sync", r->bar, 32 * r->warps);
   else
-    named(lo, "sync", LLVMBuildAdd(lo->b, team_value(lo), k32(lo, r->bar), ""), 32 * r->warps);
+    named(lo, "sync", LLVMBuildAdd(lo->b, team_value(lo), k32(lo, r->bar), ""),
+          32 * r->warps);
 }
 
 /* The team, or all teams of the role. */
@@ -360,6 +367,7 @@ lower_turn(Lo *lo, const Op *op)
   }
   V bit = as_i32(lo, lo->b, is_last);
   const char *text = arena_printf(
-      lo->arena, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bar.arrive %d, %d; }", t->bar, threads);
+      lo->arena, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bar.arrive %d, %d; }", t->bar,
+      threads);
   effect(lo, text, "r", &bit, 1);
 }

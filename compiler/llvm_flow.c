@@ -56,11 +56,11 @@ add_move(Moves *m, V *v)
 static Moves
 moves(Lo *lo, const Region *r)
 {
-  Moves m = { .n = 0 };
+  Moves m = {.n = 0};
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *ring = lo->p->rings.at[i];
-    RingPos *pos[2] = { &lo->fill[ring->id], &lo->take[ring->id] };
-    bool used[2] = { region_has(r, OP_PUSH, ring), region_has(r, OP_TAKE, ring) };
+    RingPos *pos[2] = {&lo->fill[ring->id], &lo->take[ring->id]};
+    bool used[2] = {region_has(r, OP_PUSH, ring), region_has(r, OP_TAKE, ring)};
     if (ring->fill == FILL_COPY && ring->mem.stages > 1)
       add_move(&m, &lo->ring[ring->id]);
     for (int k = 0; k < 2 && ring->fill == FILL_TMA; k++) {
@@ -142,7 +142,7 @@ no_unrolling(Lo *lo, V branch)
   LLVMMetadataRef text = LLVMMDStringInContext2(lo->cx, "llvm.loop.unroll.disable", 24);
   LLVMMetadataRef disable = LLVMMDNodeInContext2(lo->cx, &text, 1);
   LLVMMetadataRef temp = LLVMTemporaryMDNode(lo->cx, NULL, 0);
-  LLVMMetadataRef both[2] = { temp, disable };
+  LLVMMetadataRef both[2] = {temp, disable};
   LLVMMetadataRef loop = LLVMMDNodeInContext2(lo->cx, both, 2);
   LLVMMetadataReplaceAllUsesWith(temp, loop); /* the node is its own first operand */
   unsigned kind = LLVMGetMDKindIDInContext(lo->cx, "llvm.loop", 9);
@@ -181,7 +181,7 @@ close_loop(Lo *lo, Loop *l, V next, V more)
 static void
 lower_tiles(Lo *lo, const Region *r)
 {
-  Loop l = { .r = r };
+  Loop l = {.r = r};
   V from = idx_value(lo, r->span.lo), to = idx_value(lo, r->span.hi);
   V last = LLVMBuildSub(lo->b, to, k32(lo, 1), "");
   V any = LLVMBuildICmp(lo->b, LLVMIntSLT, from, to, "");
@@ -196,8 +196,8 @@ lower_tiles(Lo *lo, const Region *r)
 }
 
 /* Scores that one block of work leaves to the next stay whole: a mask known at compile time
- * would have LLVM drop the columns that it hides, and a product that is kept in part serialises
- * all of them (C7511). */
+ * would have LLVM drop the columns that it hides, and a product that is kept in part
+ * serialises all of them (C7511). */
 static void
 keep_whole(Lo *lo, const Region *r)
 {
@@ -212,7 +212,7 @@ keep_whole(Lo *lo, const Region *r)
 static void
 lower_for(Lo *lo, const Region *r)
 {
-  Loop l = { .r = r };
+  Loop l = {.r = r};
   V from = idx_value(lo, r->loop.lo), to = idx_value(lo, r->loop.hi);
   V any = LLVMBuildICmp(lo->b, LLVMIntSLT, from, to, "");
   open_loop(lo, &l, any, from);
@@ -291,8 +291,8 @@ reset_rings(Lo *lo)
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *r = lo->p->rings.at[i];
     V stage = r->mem.stages > 1 ? k32(lo, 0) : NULL;
-    lo->fill[r->id] = (RingPos){ .stage = stage, .parity = k32(lo, 1) };
-    lo->take[r->id] = (RingPos){ .stage = stage, .parity = k32(lo, 0) };
+    lo->fill[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 1)};
+    lo->take[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 0)};
   }
 }
 
@@ -338,9 +338,9 @@ lower_warp(Lo *lo, const Region *r)
   V is = LLVMBuildICmp(lo->b, LLVMIntEQ, warp, k32(lo, lo->role->first + r->warp), "");
   LLVMBuildCondBr(lo->b, is, ask, on);
   LLVMPositionBuilderAtEnd(lo->b, ask);
-  V elected = asm_1(lo, ASM_EFFECT,
-                    "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }", "=r",
-                    lo->i32, NULL, 0);
+  V elected =
+      asm_1(lo, ASM_EFFECT, "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }",
+            "=r", lo->i32, NULL, 0);
   V me = LLVMBuildICmp(lo->b, LLVMIntNE, elected, k32(lo, 0), "");
   LLVMBuildCondBr(lo->b, me, mine, on);
   LLVMPositionBuilderAtEnd(lo->b, mine);

@@ -118,7 +118,8 @@ table_global(Lo *lo, const Table *x)
   for (int i = 0; i < x->n; i++)
     at[i] = k32(lo, x->at[i]);
   LLVMTypeRef type = LLVMArrayType2(lo->i32, (uint64_t)x->n);
-  V g = LLVMAddGlobalInAddressSpace(lo->m, type, arena_printf(lo->arena, "attnc_table%d", x->id), 1);
+  V g = LLVMAddGlobalInAddressSpace(lo->m, type,
+                                    arena_printf(lo->arena, "attnc_table%d", x->id), 1);
   LLVMSetInitializer(g, LLVMConstArray2(lo->i32, at, (uint64_t)x->n));
   LLVMSetGlobalConstant(g, 1);
   LLVMSetLinkage(g, LLVMInternalLinkage);
@@ -147,8 +148,8 @@ team_value(Lo *lo)
 static V
 node_new(Lo *lo, const Node *n)
 {
-  static const char *const cta[] = { "mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
-                                     "mov.u32 $0, %ctaid.z;" };
+  static const char *const cta[] = {"mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
+                                    "mov.u32 $0, %ctaid.z;"};
   if (n->kind == NODE_PARAM)
     return LLVMGetParam(lo->fn, (unsigned)n->n);
   if (n->kind == NODE_CTA)
@@ -210,7 +211,7 @@ V
 memo_keep(Lo *lo, uint64_t key, const void *a, const void *b, const void *c, V value)
 {
   if (lo->n_memo < MEMO_MAX)
-    lo->memo[lo->n_memo++] = (Memo){ key, a, b, c, value };
+    lo->memo[lo->n_memo++] = (Memo){key, a, b, c, value};
   return value;
 }
 
@@ -285,7 +286,8 @@ warp_number(Lo *lo)
   V tid = special(lo, "mov.u32 $0, %tid.x;"), warp = shr_k(lo, tid, 5);
   LLVMBuilderRef b = lo->b;
   lo->b = lo->hb;
-  V same = asm_1(lo, ASM_EFFECT, "redux.sync.or.b32 $0, $1, -1;", "=r,r", lo->i32, &warp, 1);
+  V same =
+      asm_1(lo, ASM_EFFECT, "redux.sync.or.b32 $0, $1, -1;", "=r,r", lo->i32, &warp, 1);
   lo->b = b;
   return same;
 }
@@ -344,7 +346,8 @@ pattern_offset(Lo *lo, char kind, int mt)
     chunk = shr_k(lo, lane, 4);
   }
   if (kind == 'a')
-    row = sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
+    row =
+        sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
   V column = shl_k(lo, xor_(lo, chunk, low), 4);
   return sum(lo, shl_k(lo, row, 7), column);
 }
@@ -352,7 +355,8 @@ pattern_offset(Lo *lo, char kind, int mt)
 V
 lane_pattern(Lo *lo, char kind, int mt, int ks)
 {
-  uint64_t key = 100u + (uint64_t)(unsigned char)kind * 64u + (uint64_t)mt * 8u + (uint64_t)ks;
+  uint64_t key =
+      100u + (uint64_t)(unsigned char)kind * 64u + (uint64_t)mt * 8u + (uint64_t)ks;
   V have = memo_find(lo, key, lo, NULL, NULL);
   if (have)
     return have;

@@ -76,45 +76,45 @@ typedef void Lowering(Lo *, const Op *);
 
 /* What is not here is elementwise. */
 static Lowering *const lowerings[OP_COUNT] = {
-  [OP_LOOP] = flow,
-  [OP_FOR] = flow,
-  [OP_ROLE] = flow,
-  [OP_WARP] = flow,
-  [OP_IF] = flow,
-  [OP_PUSH] = push,
-  [OP_TAKE] = take,
-  [OP_PEEK] = lower_take_tma,
-  [OP_RELEASE] = release,
-  [OP_COPY] = lower_copy,
-  [OP_COPY_WAIT] = lower_copy_wait,
-  [OP_COPY_OUT] = lower_copy_out,
-  [OP_SEND_OUT] = lower_send_out,
-  [OP_OUT_WAIT] = lower_out_wait,
-  [OP_SYNC] = lower_sync,
-  [OP_SYNC_ROLE] = lower_sync,
-  [OP_FENCE_ASYNC] = lower_fence_async,
-  [OP_TURN_START] = lower_turn,
-  [OP_TURN_TAKE] = lower_turn,
-  [OP_TURN_PASS] = lower_turn,
-  [OP_WAIT] = lower_wait,
-  [OP_ANY_NOT1] = lower_any_not1,
-  [OP_CONST] = lower_const,
-  [OP_SCALAR] = lower_scalar,
-  [OP_ROW_MAX] = lower_row_max,
-  [OP_ROW_PART] = lower_row_part,
-  [OP_ROW_JOIN] = lower_row_join,
-  [OP_ROW_DOT] = lower_row_dot,
-  [OP_BESIDE] = lower_beside,
-  [OP_CVT] = lower_cvt,
-  [OP_GET] = lower_get,
-  [OP_PUT] = lower_put,
-  [OP_DOT] = product,
-  [OP_DOT_ACC] = product,
-  [OP_MASK] = lower_mask,
-  [OP_STORE_ROWS] = lower_store_rows,
-  [OP_LOAD] = lower_load,
-  [OP_LOAD_ONE] = lower_load,
-  [OP_STORE] = lower_store,
+    [OP_LOOP] = flow,
+    [OP_FOR] = flow,
+    [OP_ROLE] = flow,
+    [OP_WARP] = flow,
+    [OP_IF] = flow,
+    [OP_PUSH] = push,
+    [OP_TAKE] = take,
+    [OP_PEEK] = lower_take_tma,
+    [OP_RELEASE] = release,
+    [OP_COPY] = lower_copy,
+    [OP_COPY_WAIT] = lower_copy_wait,
+    [OP_COPY_OUT] = lower_copy_out,
+    [OP_SEND_OUT] = lower_send_out,
+    [OP_OUT_WAIT] = lower_out_wait,
+    [OP_SYNC] = lower_sync,
+    [OP_SYNC_ROLE] = lower_sync,
+    [OP_FENCE_ASYNC] = lower_fence_async,
+    [OP_TURN_START] = lower_turn,
+    [OP_TURN_TAKE] = lower_turn,
+    [OP_TURN_PASS] = lower_turn,
+    [OP_WAIT] = lower_wait,
+    [OP_ANY_NOT1] = lower_any_not1,
+    [OP_CONST] = lower_const,
+    [OP_SCALAR] = lower_scalar,
+    [OP_ROW_MAX] = lower_row_max,
+    [OP_ROW_PART] = lower_row_part,
+    [OP_ROW_JOIN] = lower_row_join,
+    [OP_ROW_DOT] = lower_row_dot,
+    [OP_BESIDE] = lower_beside,
+    [OP_CVT] = lower_cvt,
+    [OP_GET] = lower_get,
+    [OP_PUT] = lower_put,
+    [OP_DOT] = product,
+    [OP_DOT_ACC] = product,
+    [OP_MASK] = lower_mask,
+    [OP_STORE_ROWS] = lower_store_rows,
+    [OP_LOAD] = lower_load,
+    [OP_LOAD_ONE] = lower_load,
+    [OP_STORE] = lower_store,
 };
 
 void
@@ -146,8 +146,8 @@ param_type(const Lo *lo, const Param *p)
 static void
 text_attribute(Lo *lo, const char *name, const char *value)
 {
-  LLVMAttributeRef a = LLVMCreateStringAttribute(lo->cx, name, (unsigned)strlen(name), value,
-                                                 (unsigned)strlen(value));
+  LLVMAttributeRef a = LLVMCreateStringAttribute(lo->cx, name, (unsigned)strlen(name),
+                                                 value, (unsigned)strlen(value));
   LLVMAddAttributeAtIndex(lo->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
 }
 
@@ -161,7 +161,8 @@ map_attributes(Lo *lo, unsigned param)
   unsigned align = LLVMGetEnumAttributeKindForName("align", 5);
   LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateTypeAttribute(lo->cx, byval, map));
   LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateEnumAttribute(lo->cx, align, 64));
-  LLVMAttributeRef constant = LLVMCreateStringAttribute(lo->cx, "nvvm.grid_constant", 18, "", 0);
+  LLVMAttributeRef constant =
+      LLVMCreateStringAttribute(lo->cx, "nvvm.grid_constant", 18, "", 0);
   LLVMAddAttributeAtIndex(lo->fn, at, constant);
 }
 

@@ -50,14 +50,14 @@ typedef struct Lo {
   int loop_id; /* the open tile loop, 0: none */
   int late;    /* counts the places after which what was computed in a loop is forgotten */
   const Role *role; /* NULL: none */
-  V *loop_var; /* by region id */
-  V *any;      /* by id: what any_not1 found */
-  V *table;    /* by id: the constant array, NULL before its first use */
-  V **vals;    /* by id: registers */
-  V *ring;     /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
+  V *loop_var;      /* by region id */
+  V *any;           /* by id: what any_not1 found */
+  V *table;         /* by id: the constant array, NULL before its first use */
+  V **vals;         /* by id: registers */
+  V *ring; /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
   RingPos *fill, *take; /* by ring id (FILL_TMA) */
-  V *slot;     /* by take id: byte offset of that stage */
-  V *stage;    /* by take id: its number (FILL_TMA), NULL: the only one */
+  V *slot;              /* by take id: byte offset of that stage */
+  V *stage;             /* by take id: its number (FILL_TMA), NULL: the only one */
   NodeMemo *node;
   int n_nodes;
   Memo memo[MEMO_MAX];
@@ -69,9 +69,9 @@ attnc_status lower_program(Lo *, attnc_error *);
 void lower_region(Lo *, const Region *);
 /* llvm_flow.c: loops, roles, branches */
 void lower_flow(Lo *, const Region *);
-void hoist_here(Lo *); /* the current block becomes the hoist block */
+void hoist_here(Lo *);                    /* the current block becomes the hoist block */
 V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
-int lower_count(const Val *); /* how many there are */
+int lower_count(const Val *);             /* how many there are */
 
 /* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
 typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
@@ -85,24 +85,24 @@ V asm_1(Lo *, AsmKind, const char *text, const char *constraints, LLVMTypeRef, V
 V k32(Lo *, int64_t);
 V k64(Lo *, int64_t);
 V kf(Lo *, double);
-V idx_value(Lo *, Idx);          /* i32, or i64 where a stride takes part */
+V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
 V idx_value64(Lo *, Idx);
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V to64(LLVMBuilderRef, Lo *, V);
 V param_value(Lo *, ParamKind, int slot, int dim); /* NULL: the program has none */
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
 typedef enum Lane {
-  LANE_TID,      /* of the team */
-  LANE_LANE,     /* tid % 32 */
-  LANE_WARP,     /* tid / 32 */
-  LANE_WARPS,    /* the warp's number in the block, uniform to ptxas */
-  LANE_SMEM,     /* address of shared memory */
-  LANE_CHUNK,    /* tid % 8 */
-  LANE_CROW,     /* tid / 8 */
-  LANE_CDST,     /* shared memory + where this thread's 16 bytes of a copy go */
-  LANE_ROW,      /* lane / 4 */
-  LANE_COL,      /* 2 · (lane % 4) */
-  LANE_PUT       /* shared memory + place of an element pair of FRAG */
+  LANE_TID,   /* of the team */
+  LANE_LANE,  /* tid % 32 */
+  LANE_WARP,  /* tid / 32 */
+  LANE_WARPS, /* the warp's number in the block, uniform to ptxas */
+  LANE_SMEM,  /* address of shared memory */
+  LANE_CHUNK, /* tid % 8 */
+  LANE_CROW,  /* tid / 8 */
+  LANE_CDST,  /* shared memory + where this thread's 16 bytes of a copy go */
+  LANE_ROW,   /* lane / 4 */
+  LANE_COL,   /* 2 · (lane % 4) */
+  LANE_PUT    /* shared memory + place of an element pair of FRAG */
 } Lane;
 V lane_value(Lo *, Lane);
 V team_value(Lo *); /* which of its role's teams this thread is in */

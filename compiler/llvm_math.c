@@ -48,14 +48,14 @@ intrinsic(Lo *lo, const char *name, size_t n, V *in, int n_in)
 static V
 fma_(Lo *lo, V a, V b, V c)
 {
-  V in[3] = { a, b, c };
+  V in[3] = {a, b, c};
   return intrinsic(lo, "llvm.fma", 8, in, 3);
 }
 
 static V
 fmax_(Lo *lo, V a, V b)
 {
-  V in[2] = { a, b };
+  V in[2] = {a, b};
   return intrinsic(lo, "llvm.maxnum", 11, in, 2);
 }
 
@@ -107,8 +107,8 @@ element(Lo *lo, OpKind kind, V a, V b, V c)
 static V
 polynomial(Lo *lo, V x)
 {
-  static const double c[] = { 0.077119089663028717, 0.227564394474029541,
-                              0.695146143436431885, 1.0 };
+  static const double c[] = {0.077119089663028717, 0.227564394474029541,
+                             0.695146143436431885, 1.0};
   V magic = kf(lo, 12582912.0), in[2];
   in[0] = fmax_(lo, x, kf(lo, -127));
   in[1] = magic;
@@ -145,7 +145,7 @@ lower_elementwise(Lo *lo, const Op *op)
   if (minus)
     lo->vals[op->in[2]->id] = minus;
   for (int i = 0; i < n; i++) {
-    V x[3] = { NULL };
+    V x[3] = {NULL};
     for (int j = 0; j < 3 && op->in[j]; j++)
       x[j] = broadcast(lo, op->in[j], op->out, i);
     if (op->kind == OP_SEL_GT)
@@ -165,11 +165,11 @@ static V
 shuffle_xor(Lo *lo, V x, int mask)
 {
   static const char *const text[] = {
-    [1] = "shfl.sync.bfly.b32 $0, $1, 1, 31, -1;",
-    [2] = "shfl.sync.bfly.b32 $0, $1, 2, 31, -1;",
-    [4] = "shfl.sync.bfly.b32 $0, $1, 4, 31, -1;",
-    [8] = "shfl.sync.bfly.b32 $0, $1, 8, 31, -1;",
-    [16] = "shfl.sync.bfly.b32 $0, $1, 16, 31, -1;",
+      [1] = "shfl.sync.bfly.b32 $0, $1, 1, 31, -1;",
+      [2] = "shfl.sync.bfly.b32 $0, $1, 2, 31, -1;",
+      [4] = "shfl.sync.bfly.b32 $0, $1, 4, 31, -1;",
+      [8] = "shfl.sync.bfly.b32 $0, $1, 8, 31, -1;",
+      [16] = "shfl.sync.bfly.b32 $0, $1, 16, 31, -1;",
   };
   return asm_1(lo, ASM_EFFECT, text[mask], "=f,f", lo->f32, &x, 1);
 }
@@ -181,7 +181,7 @@ fold_row(Lo *lo, const Val *x, int m, int half, V (*fold)(Lo *, V, V))
 {
   V *regs = lo->vals[x->id] + m * (x->cols / 8) * 4 + 2 * half;
   int n = x->cols / 8 * 2, chains = val_row_values(x) >= 4 ? 1 : 2;
-  V chain[2] = { NULL, NULL };
+  V chain[2] = {NULL, NULL};
   for (int i = 0; i < n; i++) {
     V v = regs[i / 2 * 4 + i % 2];
     V *c = &chain[i % chains];
@@ -266,7 +266,7 @@ lower_cvt(Lo *lo, const Op *op)
   const char *text = op->out->ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
                                             : "cvt.rn.f16x2.f32 $0, $1, $2;";
   for (int i = 0; i < n; i++) {
-    V in[2] = { x[2 * i + 1], x[2 * i] }; /* the second source lands in the low half */
+    V in[2] = {x[2 * i + 1], x[2 * i]}; /* the second source lands in the low half */
     out[i] = asm_1(lo, ASM_PURE, text, "=r,f,f", lo->i32, in, 2);
   }
 }
@@ -347,7 +347,7 @@ static Limits
 limits(Lo *lo, const Op *op, V from, V end, int r)
 {
   const Mask *m = op->mask;
-  Limits l = { .hi = end };
+  Limits l = {.hi = end};
   if (m->band.hi == INT_MAX && m->band.lo == INT_MIN)
     return l;
   V q = query_of(lo, op, r);

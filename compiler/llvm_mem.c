@@ -55,7 +55,8 @@ row_pitch(Lo *lo, const Tensor *x)
   V have = memo_find(lo, 51, x, NULL, NULL);
   if (have)
     return have;
-  V pitch = LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
+  V pitch =
+      LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
   return memo_keep(lo, 51, x, NULL, NULL, pitch);
 }
 
@@ -101,7 +102,7 @@ team_warps(const Lo *lo)
 static Walkers
 walkers(Lo *lo, const View *v)
 {
-  Walkers w = { .step = 4 * team_warps(lo) };
+  Walkers w = {.step = 4 * team_warps(lo)};
   LLVMBuilderRef b = idx_builder(lo, v->row);
   w.iters = (v->n + w.step - 1) / w.step;
   w.pitch = step_pitch(lo, v->x, w.step);
@@ -157,7 +158,7 @@ static void
 cp_async(Lo *lo, V dst, int dst_at, V src, int src_at, V want, V have)
 {
   char text[256], size[8] = "", guard[8] = "";
-  V in[4] = { dst, src };
+  V in[4] = {dst, src};
   int n = 2;
   const char *constraints = "r,l";
   if (have) {
@@ -184,7 +185,8 @@ cp_async(Lo *lo, V dst, int dst_at, V src, int src_at, V want, V have)
 /* The columns up to a multiple of 16 are written, those past the tensor's with zeros: a
  * k-step of 16 must not meet what is not a number. */
 static void
-copy_panel(Lo *lo, const View *v, const SmemDecl *d, int at, const Walkers *w, V dst, int panel)
+copy_panel(Lo *lo, const View *v, const SmemDecl *d, int at, const Walkers *w, V dst,
+           int panel)
 {
   int used = clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
   int there = clamp8(v->x->cols / 8 - 8 * panel);
@@ -198,8 +200,8 @@ copy_panel(Lo *lo, const View *v, const SmemDecl *d, int at, const Walkers *w, V
     V have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
     if (i)
       src = LLVMBuildAdd(lo->b, src, w->pitch, "");
-    cp_async(lo, dst, at + panel * d->rows * 128 + i * w->step * 128, src, panel * 128, want,
-             have);
+    cp_async(lo, dst, at + panel * d->rows * 128 + i * w->step * 128, src, panel * 128,
+             want, have);
   }
 }
 
@@ -316,14 +318,16 @@ move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
 {
   char text[256];
   const char *p = want ? "@p " : "";
-  V in[3] = { dst, src };
+  V in[3] = {dst, src};
   if (want)
     in[2] = as_i32(lo, lo->b, want);
-  snprintf(text, sizeof text,
-           "{ .reg .pred p; .reg .b32 a, b, c, d; %s%sld.shared.v4.b32 {a, b, c, d}, [$1+%d]; "
-           "%sst.global.v4.b32 [$0+%d], {a, b, c, d}; }",
-           want ? "setp.ne.s32 p, $2, 0; " : "", p, src_at, p, dst_at);
-  asm_call(lo, ASM_EFFECT, text, want ? "l,r,r" : "l,r", in, want ? 3 : 2, lo->none, NULL, 0);
+  snprintf(
+      text, sizeof text,
+      "{ .reg .pred p; .reg .b32 a, b, c, d; %s%sld.shared.v4.b32 {a, b, c, d}, [$1+%d]; "
+      "%sst.global.v4.b32 [$0+%d], {a, b, c, d}; }",
+      want ? "setp.ne.s32 p, $2, 0; " : "", p, src_at, p, dst_at);
+  asm_call(lo, ASM_EFFECT, text, want ? "l,r,r" : "l,r", in, want ? 3 : 2, lo->none, NULL,
+           0);
 }
 
 /* This thread's 16 bytes of the first row. */
@@ -359,7 +363,8 @@ copy_out_packed(Lo *lo, const Op *op, V from)
       V cols = chunks < 8 ? chunk_below(lo, chunks) : NULL;
       V want = bool_and(lo->b, there, cols);
       if (chunks)
-        move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128, want);
+        move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128,
+                 want);
     }
   }
 }
@@ -384,7 +389,8 @@ lower_copy_out(Lo *lo, const Op *op)
       want = bool_and(lo->b, want, row_in_tensor(lo, v, &w, i));
       if (i)
         dst = LLVMBuildAdd(lo->b, dst, w.pitch, "");
-      move_out(lo, from, d->offset + p * d->rows * 128 + i * w.step * 128, dst, p * 128, want);
+      move_out(lo, from, d->offset + p * d->rows * 128 + i * w.step * 128, dst, p * 128,
+               want);
     }
   }
 }

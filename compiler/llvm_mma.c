@@ -61,7 +61,7 @@ mma(Lo *lo, Dtype ty, V *acc, const V *a, const V *b)
 {
   const char *name = ty == DT_BF16 ? "bf16" : "f16";
   char text[192];
-  V in[10] = { a[0], a[1], a[2], a[3], b[0], b[1], acc[0], acc[1], acc[2], acc[3] };
+  V in[10] = {a[0], a[1], a[2], a[3], b[0], b[1], acc[0], acc[1], acc[2], acc[3]};
   snprintf(text, sizeof text,
            "mma.sync.aligned.m16n8k16.row.col.f32.%s.%s.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, "
            "{$8,$9}, {$10,$11,$12,$13};",
@@ -106,7 +106,7 @@ void
 lower_product(Lo *lo, const Op *op)
 {
   int n;
-  Product p = { .op = op, .ty = op->smem.mem->ty, .out = lower_regs(lo, op->out, &n) };
+  Product p = {.op = op, .ty = op->smem.mem->ty, .out = lower_regs(lo, op->out, &n)};
   p.mt = val_tiles_m(op->out);
   p.n8 = op->out->cols / 8;
   p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
@@ -143,7 +143,7 @@ lower_put(Lo *lo, const Op *op)
     V address = LLVMBuildAdd(lo->b, base, place, "");
     for (int i = 0; i < 2 * mt; i++) {
       int at = d->offset + n8 / 8 * d->rows * 128 + i * 8 * 128;
-      V in[2] = { address, lo->vals[x->id][(i / 2 * n8s + n8) * 2 + i % 2] };
+      V in[2] = {address, lo->vals[x->id][(i / 2 * n8s + n8) * 2 + i % 2]};
       snprintf(text, sizeof text, "st.shared.b32 [$0+%d], $1;", at);
       asm_call(lo, ASM_EFFECT, text, "r,r", in, 2, lo->none, NULL, 0);
     }

@@ -163,7 +163,8 @@ emit(Job *j)
 {
   char *message = NULL;
   LLVMMemoryBufferRef buf;
-  if (LLVMTargetMachineEmitToMemoryBuffer(j->tm, j->lo->m, LLVMAssemblyFile, &message, &buf))
+  if (LLVMTargetMachineEmitToMemoryBuffer(j->tm, j->lo->m, LLVMAssemblyFile, &message,
+                                          &buf))
     return llvm_error(j, "code generation", message);
   size_t n = LLVMGetBufferSize(buf);
   j->res->ptx = malloc(n + 1);
@@ -225,15 +226,15 @@ release(LlvmResult *r)
   free(r->ptx);
   free(r->ll);
   free(r->opt);
-  *r = (LlvmResult){ 0 };
+  *r = (LlvmResult){0};
 }
 
 static attnc_status
 compile(const LlvmRequest *req, LlvmResult *res, attnc_error *err)
 {
-  Job j = { .req = req, .res = res, .err = err };
+  Job j = {.req = req, .res = res, .err = err};
   jmp_buf full;
-  *res = (LlvmResult){ 0 };
+  *res = (LlvmResult){0};
   pthread_once(&once, initialize);
   j.arena = arena_new(0);
   if (!j.arena)
@@ -259,6 +260,6 @@ compile(const LlvmRequest *req, LlvmResult *res, attnc_error *err)
 const LlvmModule *
 attnc_llvm_module(void)
 {
-  static const LlvmModule module = { LLVM_MODULE_ABI, ATTNC_LLVM_VERSION, compile, release };
+  static const LlvmModule module = {LLVM_MODULE_ABI, ATTNC_LLVM_VERSION, compile, release};
   return &module;
 }

@@ -12,11 +12,11 @@
 enum { LLVM_MODULE_ABI = 1 };
 
 typedef struct LlvmRequest {
-  const Program *prog;  /* NULL when `ll` is given */
-  const char *ll;       /* IR text to start from instead */
+  const Program *prog; /* NULL when `ll` is given */
+  const char *ll;      /* IR text to start from instead */
   const Target *target;
-  int ptx;              /* 70: PTX 7.0 */
-  int level;            /* code generation, 0 … 3 */
+  int ptx;   /* 70: PTX 7.0 */
+  int level; /* code generation, 0 … 3 */
   const char *passes;
   bool keep_ll, keep_opt;
 } LlvmRequest;

@@ -36,10 +36,10 @@ row_inside(Lo *lo, const View *v, V row)
 static void
 store_one(Lo *lo, V address, V x, V want)
 {
-  V in[3] = { address, x, as_i32(lo, lo->b, want) };
+  V in[3] = {address, x, as_i32(lo, lo->b, want)};
   asm_call(lo, ASM_EFFECT,
-           "{ .reg .pred p; setp.ne.s32 p, $2, 0; @p st.global.f32 [$0], $1; }", "l,f,r", in,
-           3, lo->none, NULL, 0);
+           "{ .reg .pred p; setp.ne.s32 p, $2, 0; @p st.global.f32 [$0], $1; }", "l,f,r",
+           in, 3, lo->none, NULL, 0);
 }
 
 /* The lanes of column 0 write: in FRAG a row's values are equal in four lanes, in the lane
@@ -51,8 +51,8 @@ lower_store_rows(Lo *lo, const Op *op)
   int n = val_row_values(x);
   bool lanes = x->rows == x->warps;
   V row0 = idx_value(lo, op->view.row), mine;
-  V writer = LLVMBuildICmp(lo->b, LLVMIntEQ,
-                           lane_value(lo, lanes ? LANE_LANE : LANE_COL), k32(lo, 0), "");
+  V writer = LLVMBuildICmp(lo->b, LLVMIntEQ, lane_value(lo, lanes ? LANE_LANE : LANE_COL),
+                           k32(lo, 0), "");
   V warp = lane_value(lo, LANE_WARP);
   if (lanes) {
     mine = warp;
@@ -95,7 +95,7 @@ static void
 load_v4(Lo *lo, V address, int at, V want, V out[4])
 {
   char text[256];
-  V in[2] = { address, want };
+  V in[2] = {address, want};
   snprintf(text, sizeof text,
            "{ .reg .pred p; setp.ne.s32 p, $5, 0; mov.b32 $0, 0; mov.b32 $1, 0; "
            "mov.b32 $2, 0; mov.b32 $3, 0; @p ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d]; }",
@@ -145,7 +145,7 @@ static void
 store_v4(Lo *lo, V address, int at, V *word, V want)
 {
   char text[128];
-  V in[6] = { address, word[0], word[1], word[2], word[3], want };
+  V in[6] = {address, word[0], word[1], word[2], word[3], want};
   snprintf(text, sizeof text,
            "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p st.global.v4.b32 [$0+%d], "
            "{$1,$2,$3,$4}; }",
@@ -156,9 +156,10 @@ store_v4(Lo *lo, V address, int at, V *word, V want)
 static V
 pack(Lo *lo, Dtype ty, V low, V high)
 {
-  V in[2] = { high, low }; /* the second source lands in the low half */
+  V in[2] = {high, low}; /* the second source lands in the low half */
   return asm_1(lo, ASM_PURE,
-               ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;" : "cvt.rn.f16x2.f32 $0, $1, $2;",
+               ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
+                             : "cvt.rn.f16x2.f32 $0, $1, $2;",
                "=r,f,f", lo->i32, in, 2);
 }
 

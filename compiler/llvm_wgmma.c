@@ -9,7 +9,7 @@
 
 typedef struct Operand {
   V desc;
-  bool mn;        /* MN-major: the transpose bit of the instruction */
+  bool mn; /* MN-major: the transpose bit of the instruction */
   const SmemDecl *d;
 } Operand;
 
@@ -58,7 +58,7 @@ registers(Str *s, int from, int n)
 typedef struct Product {
   const Op *op;
   int n, steps, columns;
-  bool acc;       /* has an accumulator */
+  bool acc;                /* has an accumulator */
   int left_at, a_at, b_at; /* operand numbers: registers of A; descriptors */
   Operand a, b;
 } Product;
@@ -125,7 +125,7 @@ ties(Str *s, int n)
 void
 lower_wgmma(Lo *lo, const Op *op)
 {
-  Product p = { .op = op, .acc = op->in[0] != NULL, .columns = op->out->cols };
+  Product p = {.op = op, .acc = op->in[0] != NULL, .columns = op->out->cols};
   V *out = lower_regs(lo, op->out, &p.n);
   p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
   V *in = NEW_N(lo->arena, V, p.n + 4 * p.steps + 2);
@@ -143,12 +143,12 @@ lower_wgmma(Lo *lo, const Op *op)
     constraint(&how, "r", 4 * p.steps);
   p.a_at = p.n + n_in;
   if (!op->in[1]) {
-    p.a = (Operand){ .mn = op->left.trans, .d = op->left.mem };
+    p.a = (Operand){.mn = op->left.trans, .d = op->left.mem};
     in[n_in++] = descriptor(lo, &op->left, op->left.trans);
     constraint(&how, "l", 1);
   }
   p.b_at = p.n + n_in;
-  p.b = (Operand){ .mn = !op->smem.trans, .d = op->smem.mem };
+  p.b = (Operand){.mn = !op->smem.trans, .d = op->smem.mem};
   in[n_in++] = descriptor(lo, &op->smem, !op->smem.trans);
   constraint(&how, "l", 1);
   asm_call(lo, ASM_MEMORY, product_text(lo, &p), how.p, in, n_in, lo->f32, out, p.n);

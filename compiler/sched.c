@@ -10,7 +10,7 @@
 Case
 sched_case(const Spec *s, const attnc_problem *p, const Target *t)
 {
-  Case c = { .spec = s, .target = t };
+  Case c = {.spec = s, .target = t};
   if (p) {
     c.b = p->sizes.b;
     c.h = p->sizes.h;
@@ -55,7 +55,7 @@ resolved(SchedField f, int value)
 attnc_schedule
 sched_public(const Sched *s)
 {
-  attnc_schedule x = { .size = sizeof x, .template_name = s->tmpl->name };
+  attnc_schedule x = {.size = sizeof x, .template_name = s->tmpl->name};
 #define X(field, type, name) x.field = stored(SF_##field, s->name);
   SCHED_TABLE(X)
 #undef X
@@ -65,7 +65,7 @@ sched_public(const Sched *s)
 static Sched
 as_sched(const Template *t, const attnc_schedule *w)
 {
-  Sched s = { .tmpl = t };
+  Sched s = {.tmpl = t};
 #define X(field, type, name) s.name = (type)resolved(SF_##field, w->field);
   SCHED_TABLE(X)
 #undef X
@@ -175,8 +175,8 @@ search_template(Search *s, const Template *t)
   if (!t->applicable(&s->c, no_reason, s))
     return;
   if (other >= 0) {
-    no_reason(s, arena_printf(s->arena, "%s has no field '%s'", t->name,
-                              sched_info[other].name));
+    no_reason(
+        s, arena_printf(s->arena, "%s has no field '%s'", t->name, sched_info[other].name));
     return;
   }
   if (complete(t, s->want)) {
@@ -219,7 +219,8 @@ choose(Search *s, const char **source, attnc_error *err)
     search_template(s, template_table[i]);
   if (s->found)
     return ATTNC_OK;
-  return err_set(err, ATTNC_ERR_UNSUPPORTED, "no legal schedule on %s: %s", s->c.target->name,
+  return err_set(err, ATTNC_ERR_UNSUPPORTED, "no legal schedule on %s: %s",
+                 s->c.target->name,
                  s->why ? s->why : "no template offers what is asked for");
 }
 
@@ -228,13 +229,13 @@ gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *targe
              const attnc_schedule *want, attnc_schedule *out, const char **source,
              attnc_error *err)
 {
-  attnc_schedule w = { .size = sizeof w };
+  attnc_schedule w = {.size = sizeof w};
   if (want)
     TRY(sched_copy(&w, want, err));
   const Pin *pin = spec_pin(spec, target->name, w.template_name);
   if (pin)
     sched_merge(&w, &pin->how);
-  Search s = { .c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0) };
+  Search s = {.c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0)};
   if (!s.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
   attnc_status st = choose(&s, source, err);
@@ -255,7 +256,7 @@ sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err
                    w->template_name);
   }
   *out = as_sched(t, w);
-  Search s = { .c = *c, .want = w, .arena = a };
+  Search s = {.c = *c, .want = w, .arena = a};
   if (t->applicable(c, no_reason, &s))
     s.why = t->refuse(c, out, a);
   attnc_status st = s.why ? err_set(err, ATTNC_ERR_UNSUPPORTED, "%s on %s: %s", t->name,
@@ -271,8 +272,8 @@ gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *err)
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
     if (!spec_specializes(s, (Specialize)i))
       continue;
-    const int64_t v[] = { p ? p->sizes.b : 0, p ? p->sizes.h : 0, p ? p->sizes.hk : 0,
-                          p ? p->sizes.sq : 0, p ? p->sizes.sk : 0 };
+    const int64_t v[] = {p ? p->sizes.b : 0, p ? p->sizes.h : 0, p ? p->sizes.hk : 0,
+                         p ? p->sizes.sq : 0, p ? p->sizes.sk : 0};
     if (v[i] < 1 || v[i] > SIZE_LIMIT)
       return err_set(err, ATTNC_ERR_USAGE, "'%s' is specialised: the problem must give it",
                      specialize_names[i]);
@@ -282,8 +283,9 @@ gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *err)
     return ATTNC_OK;
   for (int t = 0; t < 4; t++) {
     if (!p || p->strides[t][3] != 1)
-      return err_set(err, ATTNC_ERR_USAGE,
-                     "'strides' are specialised: the problem must give those of q, k, v, o");
+      return err_set(
+          err, ATTNC_ERR_USAGE,
+          "'strides' are specialised: the problem must give those of q, k, v, o");
     str_printf(out, "%s%c=", out->n ? " " : "", "qkvo"[t]);
     for (int d = 0; d < 3; d++)
       str_printf(out, "%s%lld", d ? "," : "", (long long)p->strides[t][d]);

@@ -21,19 +21,19 @@ typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 
 /* Names that `specialize` may list. */
-#define SPECIALIZE_TABLE(X)                                                              \
-  X(B, "b", "batches")                                                                   \
-  X(H, "h", "query heads")                                                               \
-  X(HK, "hk", "key heads")                                                               \
-  X(SQ, "sq", "queries")                                                                 \
-  X(SK, "sk", "keys")                                                                    \
-  X(STRIDES, "strides", "the strides of q, k, v, o")                                     \
+#define SPECIALIZE_TABLE(X)                                                                \
+  X(B, "b", "batches")                                                                     \
+  X(H, "h", "query heads")                                                                 \
+  X(HK, "hk", "key heads")                                                                 \
+  X(SQ, "sq", "queries")                                                                   \
+  X(SK, "sk", "keys")                                                                      \
+  X(STRIDES, "strides", "the strides of q, k, v, o")                                       \
   X(SOFTMAX_SCALE, "softmax_scale", "the spec's softmax_scale")
 typedef enum Specialize {
 #define X(id, name, text) SPECIALIZE_##id,
   SPECIALIZE_TABLE(X)
 #undef X
-  SPECIALIZE_COUNT
+      SPECIALIZE_COUNT
 } Specialize;
 extern const char *const specialize_names[SPECIALIZE_COUNT];
 
@@ -50,14 +50,14 @@ struct attnc_spec {
   const char *name, *doc, *file;
   Dtype q, k, v, o;
   int head_dim, head_dim_v;
-  int group_size;         /* h / hk when pinned, 0: any */
+  int group_size; /* h / hk when pinned, 0: any */
   bool causal;
   Align align;
-  int window[2];          /* left, right, inclusive; -1: unbounded */
-  double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
+  int window[2];        /* left, right, inclusive; -1: unbounded */
+  double softmax_scale; /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
-  Layout layout[4];       /* of q, k, v, o: names shapes in files, nothing else */
-  unsigned specialize;    /* bits 1u << Specialize */
+  Layout layout[4];    /* of q, k, v, o: names shapes in files, nothing else */
+  unsigned specialize; /* bits 1u << Specialize */
   const Pin *pins;
   int n_pins;
   const char *canonical;

@@ -28,7 +28,7 @@ const Field pin_fields[] = {
 #define FT_OF_BOOL  FT_FLAG
 #define FT_OF_ENUM  FT_CHOICE
 #define FT_OF_COUNT FT_TALLY
-#define X(name, kind, least, most, names, example, what)                                 \
+#define X(name, kind, least, most, names, example, what)                                   \
   {#name, FT_OF_##kind, false, NULL, least, most, 1, names, AT(how.name), what, example},
     ATTNC_SCHEDULE_TABLE(X)
 #undef X
@@ -403,9 +403,8 @@ static bool
 covers(const Pin *a, const Pin *b)
 {
   bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
-  bool name =
-      !a->how.template_name ||
-      (b->how.template_name && str_eq(a->how.template_name, b->how.template_name));
+  bool name = !a->how.template_name ||
+              (b->how.template_name && str_eq(a->how.template_name, b->how.template_name));
   return arch && name;
 }
 
@@ -454,12 +453,12 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 }
 
 static Reader *const readers[FT_COUNT] = {
-    [FT_VERSION] = read_version, [FT_NAME] = read_name,       [FT_TEXT] = read_text,
-    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,         [FT_BOOL] = read_bool,
-    [FT_CHOICE] = read_choice,   [FT_TALLY] = read_tally,
-    [FT_FLAG] = read_flag,       [FT_ENUM] = read_enum,       [FT_WINDOW] = read_window,
-    [FT_SCALE] = read_scale,     [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,
-    [FT_PINS] = read_pins,       [FT_ARCH] = read_arch,
+    [FT_VERSION] = read_version, [FT_NAME] = read_name,     [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,       [FT_BOOL] = read_bool,
+    [FT_CHOICE] = read_choice,   [FT_TALLY] = read_tally,   [FT_FLAG] = read_flag,
+    [FT_ENUM] = read_enum,       [FT_WINDOW] = read_window, [FT_SCALE] = read_scale,
+    [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,   [FT_PINS] = read_pins,
+    [FT_ARCH] = read_arch,
 };
 
 /* ---- the whole ---- */

@@ -34,9 +34,9 @@ typedef enum FieldType {
   FT_DTYPES,
   FT_INT,
   FT_BOOL,
-  FT_FLAG, /* a bool that may be left open: 0 open, 1 false, 2 true */
+  FT_FLAG,   /* a bool that may be left open: 0 open, 1 false, 2 true */
   FT_CHOICE, /* a word that may be left open: 0 open, 1 the first */
-  FT_TALLY, /* a number that may be 0 or left open: 0 open, 1 none */
+  FT_TALLY,  /* a number that may be 0 or left open: 0 open, 1 none */
   FT_ENUM,
   FT_WINDOW,
   FT_SCALE,

@@ -7,28 +7,28 @@
 #include <stdbool.h>
 
 typedef struct Target {
-  const char *name;   /* "sm_80", "sm_90a" */
-  int cc;             /* 80, 86, 90 … */
-  bool exact;         /* an `a` target: runs on this capability only */
-  int ptx;            /* lowest PTX version that the target needs: 70 is 7.0 */
-  int smem_block;     /* bytes a block may opt in to */
-  int smem_sm;        /* bytes per multiprocessor */
-  int smem_reserved;  /* bytes the system takes from each block */
-  int regs_sm;        /* 32-bit registers per multiprocessor */
+  const char *name;  /* "sm_80", "sm_90a" */
+  int cc;            /* 80, 86, 90 … */
+  bool exact;        /* an `a` target: runs on this capability only */
+  int ptx;           /* lowest PTX version that the target needs: 70 is 7.0 */
+  int smem_block;    /* bytes a block may opt in to */
+  int smem_sm;       /* bytes per multiprocessor */
+  int smem_reserved; /* bytes the system takes from each block */
+  int regs_sm;       /* 32-bit registers per multiprocessor */
   int threads_sm, blocks_sm;
-  bool mma_bf16;      /* mma.m16n8k16 with bf16 */
+  bool mma_bf16; /* mma.m16n8k16 with bf16 */
   bool cp_async;
-  int mma_macs_clk;   /* dense 16-bit multiply-adds per clock and multiprocessor */
-  int mufu_clk;       /* ex2 per clock and multiprocessor */
-  int fp32_clk;       /* fp32 lanes per clock and multiprocessor */
-  int sms;            /* multiprocessors of the part that is tuned for by default */
+  int mma_macs_clk; /* dense 16-bit multiply-adds per clock and multiprocessor */
+  int mufu_clk;     /* ex2 per clock and multiprocessor */
+  int fp32_clk;     /* fp32 lanes per clock and multiprocessor */
+  int sms;          /* multiprocessors of the part that is tuned for by default */
 } Target;
 
 extern const Target targets[];
 extern const int n_targets;
-const Target *target_find(const char *name);          /* NULL if unknown */
-/* The one that a device of that capability prefers: its exact target, else the highest plain
- * one that is not above it; NULL if it is below all. */
+const Target *target_find(const char *name); /* NULL if unknown */
+/* The one that a device of that capability prefers: its exact target, else the highest
+ * plain one that is not above it; NULL if it is below all. */
 const Target *target_for_cc(int cc);
 
 #endif

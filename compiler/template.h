@@ -12,24 +12,24 @@
 #include "compiler/tile.h"
 
 /* The fields of attnc_schedule, resolved, as templates name them; all of them, in order. */
-#define SCHED_TABLE(X)                                                                   \
-  X(block_m, int, bm)                                                                    \
-  X(block_n, int, bn)                                                                    \
-  X(num_stages, int, stages)                                                             \
-  X(num_warps, int, warps)                                                               \
-  X(q_in_regs, bool, q_regs)                                                             \
-  X(p_in_smem, bool, p_smem)                                                             \
-  X(overlap, bool, overlap)                                                              \
-  X(pingpong, bool, pingpong)                                                            \
-  X(scheduler, int, scheduler)                                                           \
-  X(cluster, int, cluster)                                                               \
-  X(pack_gqa, bool, pack)                                                                \
-  X(tma_store, bool, tma_store)                                                          \
-  X(q_stages, int, q_stages)                                                             \
-  X(cross_tile, bool, cross_tile)                                                        \
-  X(skip_rescale, bool, skip)                                                            \
-  X(poly_exp2, int, poly)                                                                \
-  X(narrow_diagonal, bool, narrow)                                                       \
+#define SCHED_TABLE(X)                                                                     \
+  X(block_m, int, bm)                                                                      \
+  X(block_n, int, bn)                                                                      \
+  X(num_stages, int, stages)                                                               \
+  X(num_warps, int, warps)                                                                 \
+  X(q_in_regs, bool, q_regs)                                                               \
+  X(p_in_smem, bool, p_smem)                                                               \
+  X(overlap, bool, overlap)                                                                \
+  X(pingpong, bool, pingpong)                                                              \
+  X(scheduler, int, scheduler)                                                             \
+  X(cluster, int, cluster)                                                                 \
+  X(pack_gqa, bool, pack)                                                                  \
+  X(tma_store, bool, tma_store)                                                            \
+  X(q_stages, int, q_stages)                                                               \
+  X(cross_tile, bool, cross_tile)                                                          \
+  X(skip_rescale, bool, skip)                                                              \
+  X(poly_exp2, int, poly)                                                                  \
+  X(narrow_diagonal, bool, narrow)                                                         \
   X(private_epilogue, bool, private_end)
 
 /* How: a point of a template's space.  What the template does not use is 0. */
@@ -44,10 +44,10 @@ enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT }; /* in the order of the n
 /* What a schedule takes and is estimated to cost; the exact model of shared memory is
  * compared with the plan of the tile program by a test. */
 typedef struct SchedCost {
-  int smem;        /* bytes, exact */
-  int regs;        /* a thread, estimate of the values that live in the main loop */
-  int ctas_sm;     /* resident blocks on a multiprocessor */
-  double cycles;   /* for the problem's sizes, whole grid on `sms` multiprocessors */
+  int smem;      /* bytes, exact */
+  int regs;      /* a thread, estimate of the values that live in the main loop */
+  int ctas_sm;   /* resident blocks on a multiprocessor */
+  double cycles; /* for the problem's sizes, whole grid on `sms` multiprocessors */
 } SchedCost;
 
 /* Everything that `space` and `cost` may look at. */
@@ -63,20 +63,21 @@ typedef struct Fwd {
   const Spec *spec;
   const Tensor *q, *k, *v, *o, *lse; /* lse NULL: not wanted */
   int d, dv;
-  Dtype dt;           /* of q, k and v where they are equal */
+  Dtype dt; /* of q, k and v where they are equal */
   Mask mask;
   Idx h, hk, sq, sk;
 } Fwd;
 
 typedef struct Template {
   const char *name, *what;
-  int revision; /* in the key beside the code id, for readers */
+  int revision;    /* in the key beside the code id, for readers */
   unsigned fields; /* of attnc_schedule that it uses: 1u << SF_… */
   /* Can it take this spec on this target?  `reason` is called with each why not. */
   bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
   /* The n-th point of the whole space, legal or not; false past the end. */
   bool (*space)(const Case *, int n, Sched *);
-  int core; /* points from the first on among which the cost model chooses; 0: all of them */
+  int core; /* points from the first on among which the cost model chooses; 0: all of them
+             */
   /* NULL if this schedule is legal, else the limit that refuses it, in the arena. */
   const char *(*refuse)(const Case *, const Sched *, Arena *);
   SchedCost (*cost)(const Case *, const Sched *);
@@ -88,7 +89,7 @@ typedef struct Template {
 } Template;
 
 /* Which every template has. */
-#define TILE_FIELDS                                                                      \
+#define TILE_FIELDS                                                                        \
   (1u << SF_block_m | 1u << SF_block_n | 1u << SF_num_stages | 1u << SF_num_warps)
 
 extern const Template *const template_table[];

@@ -41,7 +41,7 @@ typedef struct Idx {
 static inline Idx
 i_int(int64_t k)
 {
-  return (Idx){ .node = NULL, .k = k };
+  return (Idx){.node = NULL, .k = k};
 }
 static inline Idx
 idx_itself(Idx x)
@@ -51,15 +51,15 @@ idx_itself(Idx x)
 /* Lets an int stand where an Idx is due. */
 #define I(x) _Generic((x), Idx : idx_itself, default : i_int)(x)
 
-#define i_add(a, b) idx_add(I(a), I(b))
-#define i_sub(a, b) idx_sub(I(a), I(b))
-#define i_mul(a, b) idx_mul(I(a), I(b))
-#define i_div(a, b) idx_div(I(a), I(b))   /* floor */
+#define i_add(a, b)  idx_add(I(a), I(b))
+#define i_sub(a, b)  idx_sub(I(a), I(b))
+#define i_mul(a, b)  idx_mul(I(a), I(b))
+#define i_div(a, b)  idx_div(I(a), I(b))  /* floor */
 #define i_cdiv(a, b) idx_cdiv(I(a), I(b)) /* ceiling; a >= 0 */
-#define i_min(a, b) idx_min(I(a), I(b))
-#define i_max(a, b) idx_max(I(a), I(b))
-#define i_lt(a, b) idx_lt(I(a), I(b))
-#define i_le(a, b) i_lt(a, i_add(b, 1))
+#define i_min(a, b)  idx_min(I(a), I(b))
+#define i_max(a, b)  idx_max(I(a), I(b))
+#define i_lt(a, b)   idx_lt(I(a), I(b))
+#define i_le(a, b)   i_lt(a, i_add(b, 1))
 Idx idx_add(Idx, Idx);
 Idx idx_sub(Idx, Idx);
 Idx idx_mul(Idx, Idx);
@@ -68,13 +68,13 @@ Idx idx_cdiv(Idx, Idx);
 Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
-bool i_known(Idx, int64_t *k);          /* is it a constant, and which */
-bool i_multiple(Idx, int64_t m);        /* is it proved to be a multiple of m */
+bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
+bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
 #define i_mod(a, b) i_sub(a, i_mul(i_div(a, b), b))
-Idx i_cta(Tb *, int axis);              /* this block's place in the grid, axis 0 … 2 */
-Idx i_ctas(Tb *);                       /* blocks along axis 0 */
-Idx i_team(Tb *);                       /* which team of its role this is */
-Idx i_batches(Tb *);                    /* of the call */
+Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *);          /* blocks along axis 0 */
+Idx i_team(Tb *);          /* which team of its role this is */
+Idx i_batches(Tb *);       /* of the call */
 /* Entry i of a list of numbers that the kernel carries; the numbers are copied. */
 typedef struct Table Table;
 const Table *t_table(Tb *, const int32_t *, int n);
@@ -84,7 +84,7 @@ Idx i_entry(const Table *, Idx i);
 
 typedef struct Tensor {
   const char *name;
-  int slot;      /* ATTNC_Q … */
+  int slot; /* ATTNC_Q … */
   Dtype ty;
   int cols;      /* elements of a row; 1 for lse */
   Idx rows;      /* sq or sk */
@@ -128,8 +128,8 @@ typedef struct Slot {
 } Slot;
 
 Smem s_trans(Smem);
-Smem s_cols(Smem, int cols);               /* its first columns */
-Smem s_rows(Smem, Idx row, int n);         /* n rows of it from `row` on */
+Smem s_cols(Smem, int cols);            /* its first columns */
+Smem s_rows(Smem, Idx row, int n);      /* n rows of it from `row` on */
 int s_bytes(Dtype, int rows, int cols); /* what a box takes */
 
 Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
@@ -147,7 +147,7 @@ typedef struct RingArgs {
   int cluster; /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
 } RingArgs;
 Ring *t_ring_(Tb *, const RingArgs *);
-#define t_ring(t, ...) t_ring_((t), &(RingArgs){ __VA_ARGS__ })
+#define t_ring(t, ...) t_ring_((t), &(RingArgs){__VA_ARGS__})
 
 typedef struct PushArgs {
   View src;
@@ -155,12 +155,12 @@ typedef struct PushArgs {
   Hint hint;       /* FILL_TMA */
 } PushArgs;
 void t_push_(Tb *, Ring *, const PushArgs *);
-#define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){ __VA_ARGS__ })
-Slot t_take(Tb *, Ring *);       /* the oldest filled stage, visible to the whole block */
-Slot t_peek(Tb *, Ring *);       /* FILL_TMA: the same stage, which t_take will still give */
-void t_release(Tb *, Slot);      /* I shall not read it again */
-void t_copy(Tb *, Smem, View);   /* a copy that is in no ring … */
-void t_copy_wait(Tb *);          /* … has arrived, visible to the whole block */
+#define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){__VA_ARGS__})
+Slot t_take(Tb *, Ring *);     /* the oldest filled stage, visible to the whole block */
+Slot t_peek(Tb *, Ring *);     /* FILL_TMA: the same stage, which t_take will still give */
+void t_release(Tb *, Slot);    /* I shall not read it again */
+void t_copy(Tb *, Smem, View); /* a copy that is in no ring … */
+void t_copy_wait(Tb *);        /* … has arrived, visible to the whole block */
 void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */
 void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
 void t_out_wait(Tb *);             /* … it has been read */
@@ -189,23 +189,23 @@ typedef struct Opnd {
 static inline Opnd
 opnd_tile(Tile x)
 {
-  return (Opnd){ .tile = x };
+  return (Opnd){.tile = x};
 }
 static inline Opnd
 opnd_smem(Smem x)
 {
-  return (Opnd){ .tile = NULL, .smem = x };
+  return (Opnd){.tile = NULL, .smem = x};
 }
 #define OP(x) _Generic((x), Tile : opnd_tile, Smem : opnd_smem)(x)
 
-Tile t_zero(Tb *, int rows, int cols);    /* fp32 zeros in the accumulator layout */
+Tile t_zero(Tb *, int rows, int cols);       /* fp32 zeros in the accumulator layout */
 Tile t_zero_lanes(Tb *, int rows, int cols); /* the same in the layout of t_load */
-Tile t_rows(Tb *, int rows, double k);    /* one value a row */
-Tile t_shares(Tb *, int rows);            /* zero row sums, of which each lane has a part */
-Tile t_const(Tb *, double k);              /* one value */
+Tile t_rows(Tb *, int rows, double k);       /* one value a row */
+Tile t_shares(Tb *, int rows); /* zero row sums, of which each lane has a part */
+Tile t_const(Tb *, double k);  /* one value */
 /* A numeric argument of the call times k: the spec's constant where it is specialised. */
 Tile t_scalar(Tb *, int slot, double k);
-Tile *t_var(Tb *, Tile);                  /* a variable: assign through the pointer */
+Tile *t_var(Tb *, Tile); /* a variable: assign through the pointer */
 
 /* Elementwise, fp32; a row or scalar operand is broadcast. */
 Tile t_add(Tb *, Tile a, Tile b);
@@ -219,39 +219,38 @@ Tile t_exp2(Tb *, Tile);
 Tile t_exp2_mixed(Tb *, Tile, int poly);
 Tile t_log2(Tb *, Tile);
 Tile t_rcp(Tb *, Tile);
-Tile t_finite(Tb *, Tile);                /* −inf → 0 */
-Tile t_sel0(Tb *, Tile c, Tile a);        /* 0 where c is 0, else a */
+Tile t_finite(Tb *, Tile);                             /* −inf → 0 */
+Tile t_sel0(Tb *, Tile c, Tile a);                     /* 0 where c is 0, else a */
 Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where c > k, else b */
 Tile t_row_max(Tb *, Tile);
-Tile t_row_part(Tb *, Tile);              /* each lane's share of the row sums */
-Tile t_row_join(Tb *, Tile);              /* shares added up */
-Tile t_cvt(Tb *, Tile, Dtype);            /* to 16 bits: becomes a left operand */
+Tile t_row_part(Tb *, Tile);   /* each lane's share of the row sums */
+Tile t_row_join(Tb *, Tile);   /* shares added up */
+Tile t_cvt(Tb *, Tile, Dtype); /* to 16 bits: becomes a left operand */
 
-Tile t_get(Tb *, Smem);                   /* a left operand in registers */
-void t_put(Tb *, Smem, Tile);             /* 16-bit tile → shared memory */
+Tile t_get(Tb *, Smem);       /* a left operand in registers */
+void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
 /* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes.  In
  * flight where the team's products are wgmma's: t_wait gives the value. */
 Tile t_dot_(Tb *, Opnd a, Smem b);
 Tile t_dot_acc_(Tb *, Tile acc, Opnd a, Smem b);
-#define t_dot(t, a, b) t_dot_((t), I_OPND(a), (b))
+#define t_dot(t, a, b)          t_dot_((t), I_OPND(a), (b))
 #define t_dot_acc(t, acc, a, b) t_dot_acc_((t), (acc), I_OPND(a), (b))
 static inline Opnd
 opnd_itself(Opnd x)
 {
   return x;
 }
-#define I_OPND(x)                                                                        \
-  _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
+#define I_OPND(x) _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
 
-Tile t_beside(Tb *, Tile a, Tile b);      /* the columns of a, then those of b */
-Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
-Idx t_any_not1(Tb *, Tile);               /* does a lane of the warp hold a value that is not 1 */
+Tile t_beside(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
+Tile t_wait(Tb *, Tile);             /* x, ready; itself if it is */
+Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 1 */
 
-void t_store_rows(Tb *, View, Tile);      /* one fp32 a row, out */
+void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
 /* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
 Tile t_load(Tb *, View);
 void t_store(Tb *, View, Tile);
-Tile t_row_dot(Tb *, Tile a, Tile b);     /* Σ over columns, one value a row */
+Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */
 /* One row of a tensor, the same for every warp. */
 Tile t_load_one(Tb *, View);
 
@@ -304,13 +303,13 @@ typedef struct Visit {
 Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
 Visit w_first(const Walk *);
-Walk w_rest(const Walk *); /* all but the first */
+Walk w_rest(const Walk *);  /* all but the first */
 Walk w_plain(const Walk *); /* all in one span, for who does not look at their class */
 Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
 Visit w_last(const Walk *);
 
 /* for (every tile of the walk): the body is emitted once for each span. */
-#define T_FOR_TILES(t, j, walk)                                                          \
+#define T_FOR_TILES(t, j, walk)                                                            \
   for (Visit j = t_tiles_begin((t), (walk)); t_tiles_more(&j); t_tiles_next((t), &j))
 Visit t_tiles_begin(Tb *, const Walk *);
 bool t_tiles_more(const Visit *);
@@ -324,24 +323,24 @@ typedef struct RoleArgs {
   int regs;         /* registers a thread (setmaxnreg); 0: as launched */
 } RoleArgs;
 #define T_NAME_(a, b) a##b
-#define T_NAME(a, b) T_NAME_(a, b)
+#define T_NAME(a, b)  T_NAME_(a, b)
 /* The next teams · warps warps of the block do this, no other role does. */
-#define T_ROLE(t, ...)                                                                   \
-  for (bool T_NAME(open_, __LINE__) = t_role_begin((t), &(RoleArgs){ __VA_ARGS__ });     \
+#define T_ROLE(t, ...)                                                                     \
+  for (bool T_NAME(open_, __LINE__) = t_role_begin((t), &(RoleArgs){__VA_ARGS__});         \
        T_NAME(open_, __LINE__); T_NAME(open_, __LINE__) = t_region_end((t)))
 /* One elected lane of warp i of the role. */
-#define T_WARP(t, i)                                                                     \
-  for (bool T_NAME(open_, __LINE__) = t_warp_begin((t), (i)); T_NAME(open_, __LINE__);   \
+#define T_WARP(t, i)                                                                       \
+  for (bool T_NAME(open_, __LINE__) = t_warp_begin((t), (i)); T_NAME(open_, __LINE__);     \
        T_NAME(open_, __LINE__) = t_region_end((t)))
 /* if (c): there is no else.  Nothing is emitted where c is known to be false. */
-#define T_IF(t, c)                                                                       \
-  for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);      \
+#define T_IF(t, c)                                                                         \
+  for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);        \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
 /* for (i = lo; i < hi; i += step) */
-#define T_FOR(t, i, span)                                                                \
-  for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                       \
-       T_NAME(for_, __LINE__).open; t_for_end((t), &T_NAME(for_, __LINE__)))             \
-    for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                 \
+#define T_FOR(t, i, span)                                                                  \
+  for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                         \
+       T_NAME(for_, __LINE__).open; t_for_end((t), &T_NAME(for_, __LINE__)))               \
+    for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                   \
          T_NAME(for_, __LINE__).fresh = false)
 
 typedef struct Span {

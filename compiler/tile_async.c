@@ -100,8 +100,8 @@ static Slot
 slot_of(const Op *op)
 {
   Ring *r = op->ring;
-  Smem s = { .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take };
-  return (Slot){ .s = s, .ring = r, .take = op->take };
+  Smem s = {.mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take};
+  return (Slot){.s = s, .ring = r, .take = op->take};
 }
 
 Slot

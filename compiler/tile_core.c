@@ -7,10 +7,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *const tile_size_names[SIZE_COUNT] = { "b", "h", "hk", "sq", "sk" };
+const char *const tile_size_names[SIZE_COUNT] = {"b", "h", "hk", "sq", "sk"};
 const char *const op_names[OP_COUNT] = {
 #define X(id, text) text,
-  OP_TABLE(X)
+    OP_TABLE(X)
 #undef X
 };
 
@@ -109,7 +109,7 @@ tile_map(Tb *t, const View *v, int rows)
 View
 v_rows(const Tensor *x, Idx b, Idx h, Idx row, int n)
 {
-  View v = { .x = x, .b = b, .h = h, .row = row, .n = n };
+  View v = {.x = x, .b = b, .h = h, .row = row, .n = n};
   int64_t rows;
   bool none = i_known(x->rows, &rows) && rows == 0;
   v.whole = !none && i_multiple(x->rows, n) && i_multiple(row, n);
@@ -194,7 +194,7 @@ t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
 {
   SmemDecl *d = NEW(t->arena, SmemDecl);
   declare(t, d, name, ty, rows, cols);
-  return (Smem){ .mem = d, .rows = rows, .cols = cols };
+  return (Smem){.mem = d, .rows = rows, .cols = cols};
 }
 
 Ring *
@@ -208,7 +208,8 @@ t_ring_(Tb *t, const RingArgs *a)
   r->fill = a->fill;
   r->takers = a->takers;
   r->cluster = a->cluster;
-  if (a->fill == FILL_TMA && (a->takers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
+  if (a->fill == FILL_TMA &&
+      (a->takers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
     t_fail(t, "ring %s: %d takers, boxes of %d rows", a->name, a->takers, a->rows);
   r->id = t->prog->rings.n + 1;
   *vec_push(t->arena, &t->prog->rings) = r;

@@ -146,7 +146,7 @@ find_body(const Region *r, int cls)
 TileCount
 tile_count(const Program *p, int cls)
 {
-  TileCount c = { 0 };
+  TileCount c = {0};
   const Region *r = cls >= 0 ? find_body(p->top, cls) : p->top;
   if (r)
     count_region(p, r, &c);

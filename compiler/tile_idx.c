@@ -45,20 +45,20 @@ share(Tb *t, const Node *want)
     const Node *n = t->nodes.at[i];
     if (n->kind == want->kind && n->n == want->n && same(n->a, want->a) &&
         same(n->b, want->b))
-      return (Idx){ .node = n };
+      return (Idx){.node = n};
   }
   Node *n = NEW(t->arena, Node);
   *n = *want;
   n->tb = t;
   n->id = t->prog->n_nodes = t->nodes.n + 1;
   *vec_push(t->arena, &t->nodes) = n;
-  return (Idx){ .node = n };
+  return (Idx){.node = n};
 }
 
 static Idx
 binary(NodeKind kind, Idx a, Idx b, bool is_nonneg)
 {
-  Node n = { .kind = kind, .a = a, .b = b, .nonneg = is_nonneg };
+  Node n = {.kind = kind, .a = a, .b = b, .nonneg = is_nonneg};
   n.wide = (a.node && a.node->wide) || (b.node && b.node->wide);
   n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
   return share(builder(a, b), &n);
@@ -208,14 +208,14 @@ i_multiple(Idx x, int64_t m)
 Idx
 i_cta(Tb *t, int axis)
 {
-  Node n = { .kind = NODE_CTA, .n = axis, .nonneg = true };
+  Node n = {.kind = NODE_CTA, .n = axis, .nonneg = true};
   return share(t, &n);
 }
 
 Idx
 i_ctas(Tb *t)
 {
-  Node n = { .kind = NODE_CTAS, .nonneg = true };
+  Node n = {.kind = NODE_CTAS, .nonneg = true};
   return share(t, &n);
 }
 
@@ -225,21 +225,21 @@ i_team(Tb *t)
   const Role *r = tile_role(t);
   if (!r || r->teams == 1)
     return i_int(0);
-  Node n = { .kind = NODE_TEAM, .n = r->first, .nonneg = true };
+  Node n = {.kind = NODE_TEAM, .n = r->first, .nonneg = true};
   return share(t, &n);
 }
 
 Idx
 tile_any(Tb *t, int id)
 {
-  Node n = { .kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE };
+  Node n = {.kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE};
   return share(t, &n);
 }
 
 Idx
 tile_loop_var(Tb *t, const Region *r)
 {
-  Node n = { .kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id };
+  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
   return share(t, &n);
 }
 
@@ -250,14 +250,14 @@ tile_param(Tb *t, ParamKind kind, int slot, int dim)
   for (int i = 0; i < p->params.n; i++) {
     const Param *have = &p->params.at[i];
     if (have->kind == kind && have->slot == slot && have->dim == dim)
-      return (Idx){ .node = have->node };
+      return (Idx){.node = have->node};
   }
-  Node n = { .kind = NODE_PARAM, .n = p->params.n };
+  Node n = {.kind = NODE_PARAM, .n = p->params.n};
   n.nonneg = kind == PARAM_SIZE;
   n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
   Idx x = share(t, &n);
   Param *q = vec_push(t->arena, &p->params);
-  *q = (Param){ .kind = kind, .slot = slot, .dim = dim, .node = x.node };
+  *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
   return x;
 }
 
@@ -282,7 +282,7 @@ t_table(Tb *t, const int32_t *at, int n)
   int32_t *own = NEW_N(t->arena, int32_t, n + 1);
   for (int i = 0; i < n; i++)
     own[i] = at[i];
-  *x = (Table){ .tb = t, .id = t->prog->tables.n, .n = n, .at = own };
+  *x = (Table){.tb = t, .id = t->prog->tables.n, .n = n, .at = own};
   *vec_push(t->arena, &t->prog->tables) = x;
   return x;
 }
@@ -290,7 +290,7 @@ t_table(Tb *t, const int32_t *at, int n)
 Idx
 i_entry(const Table *x, Idx i)
 {
-  Node n = { .kind = NODE_ENTRY, .a = i, .n = x->id, .depth = depth(i) };
+  Node n = {.kind = NODE_ENTRY, .a = i, .n = x->id, .depth = depth(i)};
   n.nonneg = true;
   for (int k = 0; k < x->n; k++)
     n.nonneg = n.nonneg && x->at[k] >= 0;
@@ -340,8 +340,8 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
 static void
 print_leaf(Str *s, const Node *n)
 {
-  static const char *const dims[] = { "b", "h", "s" };
-  static const char *const tensors[] = { "q", "k", "v", "o", "lse" };
+  static const char *const dims[] = {"b", "h", "s"};
+  static const char *const tensors[] = {"q", "k", "v", "o", "lse"};
   if (n->kind == NODE_CTA) {
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
@@ -391,7 +391,7 @@ idx_print(Str *s, Idx x)
 {
   static const char *const text[] = {
 #define X(id, name, n) name,
-    NODE_TABLE(X)
+      NODE_TABLE(X)
 #undef X
   };
   if (!x.node) {

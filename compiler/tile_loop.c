@@ -26,7 +26,7 @@ static RingState
 ring_state(const Ring *r)
 {
   int filled = r->fill == FILL_COPY ? r->pushed - r->taken : 0;
-  return (RingState){ .filled = filled, .held = r->taken - r->released };
+  return (RingState){.filled = filled, .held = r->taken - r->released};
 }
 
 static Entry *
@@ -101,7 +101,7 @@ enter_vars(Tb *t, Region *body)
   for (int i = 0; i < t->vars.n; i++) {
     Var *v = t->vars.at[i];
     Val *arg = like(t, v->now);
-    body->carry[body->n_carry++] = (Carry){ .var = v->id, .init = v->now, .arg = arg };
+    body->carry[body->n_carry++] = (Carry){.var = v->id, .init = v->now, .arg = arg};
     if (body->kind != OP_IF)
       v->now = arg;
     else
@@ -214,7 +214,7 @@ open_span(Tb *t, Visit *j)
 Visit
 t_tiles_begin(Tb *t, const Walk *w)
 {
-  Visit j = { .walk = w };
+  Visit j = {.walk = w};
   if (tile_in(t, OP_LOOP))
     t_fail(t, "tiles inside tiles");
   if (w->n)
@@ -253,8 +253,11 @@ t_role_begin(Tb *t, const RoleArgs *a)
   Role *r = NEW(t->arena, Role);
   if (t->here != t->prog->top || t->vars.n)
     t_fail(t, "role %s: roles stand at the top, and share no variables", a->name);
-  *r = (Role){ .name = a->name, .first = warps_taken(t->prog), .teams = a->teams,
-               .warps = a->warps, .regs = a->regs };
+  *r = (Role){.name = a->name,
+              .first = warps_taken(t->prog),
+              .teams = a->teams,
+              .warps = a->warps,
+              .regs = a->regs};
   r->wgmma = t->prog->target->exact && t->prog->target->cc == 90;
   if (r->first + a->teams * a->warps > t->prog->warps || (r->wgmma && r->first % 4))
     t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
@@ -319,8 +322,8 @@ ForState
 t_for_begin(Tb *t, Span s)
 {
   int64_t trips;
-  ForState f = { .open = true, .fresh = true };
-  if (i_known(i_sub(s.hi, s.lo), &trips) && i_known(s.step, &(int64_t){ 0 }) && trips == 1) {
+  ForState f = {.open = true, .fresh = true};
+  if (i_known(i_sub(s.hi, s.lo), &trips) && i_known(s.step, &(int64_t){0}) && trips == 1) {
     f.i = s.lo;
     return f;
   }

@@ -18,7 +18,7 @@ static void
 print_names(Str *s, const Program *p, const Node **used)
 {
   for (int i = 1; i <= p->n_nodes; i++) {
-    Idx x = { .node = used[i] };
+    Idx x = {.node = used[i]};
     if (!used[i] || idx_simple(x))
       continue;
     str_printf(s, "  i%d = ", i);
@@ -52,7 +52,8 @@ use_region(const Region *r, const Node **used)
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = { b->span.lo, b->span.hi, b->loop.lo, b->loop.hi, b->loop.step, b->cond };
+      const Idx idx[] = {b->span.lo, b->span.hi,   b->loop.lo,
+                         b->loop.hi, b->loop.step, b->cond};
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
       use_region(b, used);
@@ -72,7 +73,7 @@ indent(Str *s, int depth)
 static void
 print_val(Str *s, const Val *v)
 {
-  static const char *const lay[] = { "", " rows", " lanes", " one" };
+  static const char *const lay[] = {"", " rows", " lanes", " one"};
   if (v->lay == LAY_ONE) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;

@@ -17,41 +17,43 @@
 /* ---- index nodes ---- */
 
 /* id, text of the print, arguments; the leaves first, LOOP last of them */
-#define NODE_TABLE(X)                                                                    \
-  X(PARAM, "param", 0)                                                                   \
-  X(CTA, "cta", 0)                                                                       \
-  X(CTAS, "ctas", 0)                                                                     \
-  X(TEAM, "team", 0)                                                                     \
-  X(ANY, "any", 0)                                                                       \
-  X(LOOP, "loop", 0)                                                                     \
-  X(ADD, "+", 2)                                                                         \
-  X(SUB, "-", 2)                                                                         \
-  X(MUL, "*", 2)                                                                         \
-  X(DIV, "/", 2)                                                                         \
-  X(MIN, "min", 2)                                                                       \
-  X(MAX, "max", 2)                                                                       \
-  X(LT, "<", 2)                                                                          \
+#define NODE_TABLE(X)                                                                      \
+  X(PARAM, "param", 0)                                                                     \
+  X(CTA, "cta", 0)                                                                         \
+  X(CTAS, "ctas", 0)                                                                       \
+  X(TEAM, "team", 0)                                                                       \
+  X(ANY, "any", 0)                                                                         \
+  X(LOOP, "loop", 0)                                                                       \
+  X(ADD, "+", 2)                                                                           \
+  X(SUB, "-", 2)                                                                           \
+  X(MUL, "*", 2)                                                                           \
+  X(DIV, "/", 2)                                                                           \
+  X(MIN, "min", 2)                                                                         \
+  X(MAX, "max", 2)                                                                         \
+  X(LT, "<", 2)                                                                            \
   X(ENTRY, "entry", 1)
 
 typedef enum NodeKind {
 #define X(id, text, n) NODE_##id,
   NODE_TABLE(X)
 #undef X
-  NODE_COUNT
+      NODE_COUNT
 } NodeKind;
 
 struct Node {
   Tb *tb;
   NodeKind kind;
-  int id;     /* order of birth */
+  int id; /* order of birth */
   Idx a, b;
-  int n;      /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
-                 ENTRY: id of the table */
-  bool wide;  /* 64 bits */
+  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
+                ENTRY: id of the table */
+  bool wide; /* 64 bits */
   bool nonneg;
-  int depth;  /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
+  int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
 };
-enum { LATE = 1 << 30 }; /* depth of what an operation computes: it stays where it is used */
+enum {
+  LATE = 1 << 30
+}; /* depth of what an operation computes: it stays where it is used */
 
 /* ---- parameters of the kernel, in the order of first use ---- */
 
@@ -100,8 +102,8 @@ struct SmemDecl {
   int bytes;  /* one stage */
   int offset; /* filled by the plan */
   int id;
-  bool copied; /* filled by t_copy, and … */
-  bool ready;  /* … waited for */
+  bool copied;  /* filled by t_copy, and … */
+  bool ready;   /* … waited for */
   bool touched; /* by loads and stores of the team's own since it was taken */
 };
 
@@ -110,7 +112,7 @@ struct Ring {
   int id;
   Fill fill;
   int takers, cluster;
-  int full_at, empty_at; /* FILL_TMA: offsets of the mbarriers, by the plan */
+  int full_at, empty_at;       /* FILL_TMA: offsets of the mbarriers, by the plan */
   int pushed, taken, released; /* while building: counts along the straight line */
   int barrier_released;        /* of `released`, those before the last block barrier */
 };
@@ -129,83 +131,83 @@ typedef struct Val {
   int rows, cols;
   Dtype ty;
   Lay lay;
-  int warps;  /* of the team that holds it */
+  int warps; /* of the team that holds it */
   bool shares;
   bool flying; /* a product that was not waited for */
-  bool same; /* LANE: every warp holds the same row (t_load_one) */
+  bool same;   /* LANE: every warp holds the same row (t_load_one) */
   const struct Region *home;
 } Val;
 
 /* ---- operations: id, text ---- */
 
-#define OP_TABLE(X)                                                                      \
-  X(LOOP, "for tiles")                                                                   \
-  X(FOR, "for")                                                                          \
-  X(ROLE, "role")                                                                        \
-  X(WARP, "warp")                                                                        \
-  X(IF, "if")                                                                            \
-  X(PUSH, "push")                                                                        \
-  X(TAKE, "take")                                                                        \
-  X(PEEK, "peek")                                                                        \
-  X(RELEASE, "release")                                                                  \
-  X(COPY, "copy")                                                                        \
-  X(COPY_WAIT, "copy_wait")                                                              \
-  X(COPY_OUT, "copy_out")                                                                \
-  X(SEND_OUT, "send_out")                                                                \
-  X(OUT_WAIT, "out_wait")                                                                \
-  X(SYNC, "sync")                                                                        \
-  X(SYNC_ROLE, "sync_role")                                                              \
-  X(FENCE_ASYNC, "fence_async")                                                          \
-  X(TURN_START, "turn start")                                                            \
-  X(TURN_TAKE, "turn take")                                                              \
-  X(TURN_PASS, "turn pass")                                                              \
-  X(WAIT, "wait")                                                                        \
-  X(ANY_NOT1, "any_not1")                                                                \
-  X(CONST, "const")                                                                      \
-  X(SCALAR, "scalar")                                                                    \
-  X(ADD, "add")                                                                          \
-  X(SUB, "sub")                                                                          \
-  X(MUL, "mul")                                                                          \
-  X(MAX, "max")                                                                          \
-  X(FMA, "fma")                                                                          \
-  X(FMS, "fms")                                                                          \
-  X(EXP2, "exp2")                                                                        \
-  X(LOG2, "log2")                                                                        \
-  X(RCP, "rcp")                                                                          \
-  X(FINITE, "finite")                                                                    \
-  X(SEL0, "sel0")                                                                        \
-  X(SEL_GT, "sel_gt")                                                                    \
-  X(ROW_MAX, "row_max")                                                                  \
-  X(ROW_PART, "row_part")                                                                \
-  X(ROW_JOIN, "row_join")                                                                \
-  X(BESIDE, "beside")                                                                    \
-  X(CVT, "cvt")                                                                          \
-  X(GET, "get")                                                                          \
-  X(PUT, "put")                                                                          \
-  X(DOT, "dot")                                                                          \
-  X(DOT_ACC, "dot_acc")                                                                  \
-  X(MASK, "mask")                                                                        \
-  X(STORE_ROWS, "store_rows")                                                            \
-  X(LOAD, "load")                                                                        \
-  X(LOAD_ONE, "load_one")                                                                \
-  X(STORE, "store")                                                                      \
+#define OP_TABLE(X)                                                                        \
+  X(LOOP, "for tiles")                                                                     \
+  X(FOR, "for")                                                                            \
+  X(ROLE, "role")                                                                          \
+  X(WARP, "warp")                                                                          \
+  X(IF, "if")                                                                              \
+  X(PUSH, "push")                                                                          \
+  X(TAKE, "take")                                                                          \
+  X(PEEK, "peek")                                                                          \
+  X(RELEASE, "release")                                                                    \
+  X(COPY, "copy")                                                                          \
+  X(COPY_WAIT, "copy_wait")                                                                \
+  X(COPY_OUT, "copy_out")                                                                  \
+  X(SEND_OUT, "send_out")                                                                  \
+  X(OUT_WAIT, "out_wait")                                                                  \
+  X(SYNC, "sync")                                                                          \
+  X(SYNC_ROLE, "sync_role")                                                                \
+  X(FENCE_ASYNC, "fence_async")                                                            \
+  X(TURN_START, "turn start")                                                              \
+  X(TURN_TAKE, "turn take")                                                                \
+  X(TURN_PASS, "turn pass")                                                                \
+  X(WAIT, "wait")                                                                          \
+  X(ANY_NOT1, "any_not1")                                                                  \
+  X(CONST, "const")                                                                        \
+  X(SCALAR, "scalar")                                                                      \
+  X(ADD, "add")                                                                            \
+  X(SUB, "sub")                                                                            \
+  X(MUL, "mul")                                                                            \
+  X(MAX, "max")                                                                            \
+  X(FMA, "fma")                                                                            \
+  X(FMS, "fms")                                                                            \
+  X(EXP2, "exp2")                                                                          \
+  X(LOG2, "log2")                                                                          \
+  X(RCP, "rcp")                                                                            \
+  X(FINITE, "finite")                                                                      \
+  X(SEL0, "sel0")                                                                          \
+  X(SEL_GT, "sel_gt")                                                                      \
+  X(ROW_MAX, "row_max")                                                                    \
+  X(ROW_PART, "row_part")                                                                  \
+  X(ROW_JOIN, "row_join")                                                                  \
+  X(BESIDE, "beside")                                                                      \
+  X(CVT, "cvt")                                                                            \
+  X(GET, "get")                                                                            \
+  X(PUT, "put")                                                                            \
+  X(DOT, "dot")                                                                            \
+  X(DOT_ACC, "dot_acc")                                                                    \
+  X(MASK, "mask")                                                                          \
+  X(STORE_ROWS, "store_rows")                                                              \
+  X(LOAD, "load")                                                                          \
+  X(LOAD_ONE, "load_one")                                                                  \
+  X(STORE, "store")                                                                        \
   X(ROW_DOT, "row_dot")
 
 typedef enum OpKind {
 #define X(id, text) OP_##id,
   OP_TABLE(X)
 #undef X
-  OP_COUNT
+      OP_COUNT
 } OpKind;
 extern const char *const op_names[OP_COUNT];
 
 typedef struct Op {
   struct Op *next;
   OpKind kind;
-  const Val *out;   /* NULL: none */
+  const Val *out; /* NULL: none */
   const Val *in[3];
-  Smem smem;        /* the operand in shared memory */
-  Smem left;        /* left operand of a product when in[0] is NULL */
+  Smem smem; /* the operand in shared memory */
+  Smem left; /* left operand of a product when in[0] is NULL */
   View view;
   Ring *ring;
   int take;         /* TAKE, RELEASE: id of the take */
@@ -217,11 +219,11 @@ typedef struct Op {
   int slot;         /* SCALAR */
   const Mask *mask; /* MASK */
   At at;
-  Hint hint;        /* PUSH */
+  Hint hint; /* PUSH */
   const Turn *turn;
-  bool fence;       /* RELEASE: the team has read or written the stage by itself */
-  bool tie;         /* CVT: not before the last wait */
-  Idx cond;         /* ANY_NOT1: the node that it defines */
+  bool fence;          /* RELEASE: the team has read or written the stage by itself */
+  bool tie;            /* CVT: not before the last wait */
+  Idx cond;            /* ANY_NOT1: the node that it defines */
   struct Region *body; /* regions */
 } Op;
 
@@ -250,11 +252,11 @@ typedef struct Role {
 
 typedef struct Region {
   struct Region *parent;
-  OpKind kind;      /* LOOP, FOR, ROLE, WARP, IF */
-  Role *role;       /* in which it lies; NULL: none */
-  int warp;         /* WARP */
-  Idx cond;         /* IF */
-  Span loop;        /* FOR */
+  OpKind kind; /* LOOP, FOR, ROLE, WARP, IF */
+  Role *role;  /* in which it lies; NULL: none */
+  int warp;    /* WARP */
+  Idx cond;    /* IF */
+  Span loop;   /* FOR */
   Op *first, *last;
   int id;        /* 0: the kernel itself */
   TileSpan span; /* of a loop; counts down from hi - 1 to lo */
@@ -273,8 +275,8 @@ typedef struct Var {
 
 /* A copy group in flight, while building. */
 typedef struct Group {
-  Ring *ring;      /* NULL: a plain copy … */
-  SmemDecl *dest;  /* … into this */
+  Ring *ring;     /* NULL: a plain copy … */
+  SmemDecl *dest; /* … into this */
 } Group;
 
 /* A product in flight, while building. */
@@ -295,7 +297,7 @@ typedef struct Program {
   VEC(Role *) roles;
   VEC(Table *) tables;
   Grid grid;
-  int bars;       /* named barriers in use; 0 is the whole block's */
+  int bars; /* named barriers in use; 0 is the whole block's */
   int n_any;
   int smem_bytes; /* by the plan */
   int n_vals, n_takes, n_regions, n_nodes;
@@ -314,9 +316,9 @@ struct Tb {
   bool waited;         /* a product has been waited for */
   Val *last;           /* result of the last word */
   VEC(Node *) nodes;
-  int64_t known[SIZE_COUNT]; /* specialised sizes, -1: run-time */
+  int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
   const int64_t (*strides)[5]; /* specialised strides, NULL: run-time */
-  struct Entry *entry; /* the innermost open region */
+  struct Entry *entry;         /* the innermost open region */
 };
 
 Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
@@ -349,8 +351,8 @@ void tile_print_spans(const Program *, const Walk *, Str *);
 Op *tile_op(Tb *, OpKind);
 Val *tile_val(Tb *, int rows, int cols, Dtype, Lay);
 SmemDecl *tile_decl(Tb *, Smem);
-bool tile_in(const Tb *, OpKind);  /* inside a region of this kind */
-int tile_bars(Tb *, int n);        /* first of n named barriers */
+bool tile_in(const Tb *, OpKind);            /* inside a region of this kind */
+int tile_bars(Tb *, int n);                  /* first of n named barriers */
 void tile_map(Tb *, const View *, int rows); /* declares the view's tensor map */
 
 /* Shapes that words and lowering share. */

@@ -49,14 +49,14 @@ add_span(Walk *w, Idx lo, Idx hi, TileClass cls)
     return;
   if (lo.node && lo.node == hi.node)
     return;
-  w->span[w->n++] = (TileSpan){ .lo = lo, .hi = hi, .cls = cls };
+  w->span[w->n++] = (TileSpan){.lo = lo, .hi = hi, .cls = cls};
 }
 
 Walk
 w_keys(const Mask *m, Idx q0, int bm, int bn)
 {
   int64_t none;
-  Walk w = { .bn = bn, .even = i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none) };
+  Walk w = {.bn = bn, .even = i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none)};
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
   w.start = start_of(m, q0);
   w.end = end_of(m, q1);
@@ -86,7 +86,7 @@ first_masked(const Walk *w)
 Visit
 w_first(const Walk *w)
 {
-  Visit v = { .walk = w, .span = 0, .is = i_int(1), .masked = first_masked(w) };
+  Visit v = {.walk = w, .span = 0, .is = i_int(1), .masked = first_masked(w)};
   v.n = i_sub(w->hi, 1);
   v.k0 = i_mul(v.n, w->bn);
   v.whole = w->even;
@@ -123,7 +123,7 @@ w_ahead(const Walk *w, Visit j, int by)
 {
   if (by == 0)
     return j;
-  Visit v = { .walk = w, .span = j.span, .masked = true, .whole = true };
+  Visit v = {.walk = w, .span = j.span, .masked = true, .whole = true};
   v.n = i_sub(j.n, by);
   v.k0 = i_mul(v.n, w->bn);
   v.is = i_le(w->lo, v.n);
@@ -133,7 +133,7 @@ w_ahead(const Walk *w, Visit j, int by)
 Visit
 w_last(const Walk *w)
 {
-  Visit v = { .walk = w, .span = w->n - 1, .is = i_int(1), .masked = true };
+  Visit v = {.walk = w, .span = w->n - 1, .is = i_int(1), .masked = true};
   v.n = w->lo;
   v.k0 = i_mul(v.n, w->bn);
   return v;

@@ -119,12 +119,13 @@ t_var(Tb *t, Tile x)
 static Tile
 widest(Tb *t, Tile a, Tile b)
 {
-  static const int rank[] = { [LAY_FRAG] = 3, [LAY_LANE] = 3, [LAY_ROW] = 2, [LAY_ONE] = 1 };
+  static const int rank[] = {[LAY_FRAG] = 3, [LAY_LANE] = 3, [LAY_ROW] = 2, [LAY_ONE] = 1};
   Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
   Tile o = w == a ? b : a;
   bool fits_rows = o->lay == LAY_ONE || o->rows == w->rows;
   bool fits_cols = o->lay != w->lay || o->cols == w->cols;
-  if (!fits_rows || !fits_cols || (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
+  if (!fits_rows || !fits_cols ||
+      (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
     t_fail(t, "%%%d and %%%d have different shapes", a->id, b->id);
   return w;
 }
@@ -150,20 +151,20 @@ elementwise(Tb *t, OpKind kind, int n, const Tile *in)
   return v;
 }
 
-#define WORD1(name, kind)                                                                \
-  Tile name(Tb *t, Tile a)                                                               \
-  {                                                                                      \
-    return elementwise(t, kind, 1, (Tile[]){ a });                                       \
+#define WORD1(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a)                                                                 \
+  {                                                                                        \
+    return elementwise(t, kind, 1, (Tile[]){a});                                           \
   }
-#define WORD2(name, kind)                                                                \
-  Tile name(Tb *t, Tile a, Tile b)                                                       \
-  {                                                                                      \
-    return elementwise(t, kind, 2, (Tile[]){ a, b });                                    \
+#define WORD2(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a, Tile b)                                                         \
+  {                                                                                        \
+    return elementwise(t, kind, 2, (Tile[]){a, b});                                        \
   }
-#define WORD3(name, kind)                                                                \
-  Tile name(Tb *t, Tile a, Tile b, Tile c)                                               \
-  {                                                                                      \
-    return elementwise(t, kind, 3, (Tile[]){ a, b, c });                                 \
+#define WORD3(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a, Tile b, Tile c)                                                 \
+  {                                                                                        \
+    return elementwise(t, kind, 3, (Tile[]){a, b, c});                                     \
   }
 WORD2(t_add, OP_ADD)
 WORD2(t_sub, OP_SUB)
@@ -190,7 +191,7 @@ t_exp2_mixed(Tb *t, Tile a, int poly)
 Tile
 t_sel_gt(Tb *t, Tile c, Tile a, Tile b, double k)
 {
-  Tile x = elementwise(t, OP_SEL_GT, 3, (Tile[]){ c, a, b });
+  Tile x = elementwise(t, OP_SEL_GT, 3, (Tile[]){c, a, b});
   t->here->last->k = k;
   return x;
 }
@@ -243,8 +244,8 @@ t_cvt(Tb *t, Tile x, Dtype ty)
     t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
   for (int i = 0; i < t->flights.n; i++)
     if (t->flights.at[i].from_regs)
-      t_fail(t, "cvt of %%%d while product %%%d reads its left operand from registers", x->id,
-             t->flights.at[i].x->id);
+      t_fail(t, "cvt of %%%d while product %%%d reads its left operand from registers",
+             x->id, t->flights.at[i].x->id);
   Op *op = emit1(t, OP_CVT, x);
   op->tie = t->waited;
   return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
@@ -284,7 +285,8 @@ t_get(Tb *t, Smem s)
 void
 t_put(Tb *t, Smem s, Tile x)
 {
-  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows || x->cols > s.mem->cols)
+  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows ||
+      x->cols > s.mem->cols)
     t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
   Op *op = emit1(t, OP_PUT, x);
   tile_decl(t, s)->touched = true;
@@ -302,8 +304,7 @@ take_off(Tb *t, Op *op)
   Val *v = t->last;
   v->flying = true;
   *vec_push(t->arena, &t->flights) = (Flight){
-    .x = x, .from_regs = op->in[1] != NULL, .take = { op->left.take, op->smem.take }
-  };
+      .x = x, .from_regs = op->in[1] != NULL, .take = {op->left.take, op->smem.take}};
 }
 
 Tile

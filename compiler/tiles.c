@@ -27,7 +27,8 @@ leaf(void *user, const Node *n)
 static bool
 sees_nothing(const Picture *p, const Walk *w, int64_t i)
 {
-  return idx_eval(w->end, leaf, &i) <= idx_eval(w->start, leaf, &i) || p->out->kv_tiles == 0;
+  return idx_eval(w->end, leaf, &i) <= idx_eval(w->start, leaf, &i) ||
+         p->out->kv_tiles == 0;
 }
 
 /* Row `i` of the map: the spans are visited as the kernel visits them. */
@@ -60,7 +61,7 @@ picture_row(Picture *p, const Walk *w, int64_t i)
 static void
 draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
 {
-  Mask m = { .band = spec_band(spec), .sq = i_int(n->sq), .sk = i_int(n->sk) };
+  Mask m = {.band = spec_band(spec), .sq = i_int(n->sq), .sk = i_int(n->sk)};
   p->tb = tile_new(p->arena, &p->fail, p->err, NULL, 1);
   Walk w = w_keys(&m, i_mul(i_cta(p->tb, 0), bm), bm, bn);
   for (int64_t i = 0; i < p->out->q_tiles; i++)
@@ -71,11 +72,12 @@ attnc_status
 attnc_tiles(const attnc_spec *spec, const attnc_sizes *n, int bm, int bn,
             attnc_tile_counts *out, char *map, size_t map_bytes, attnc_error *err)
 {
-  if (n->sq < 0 || n->sk < 0 || n->sq > SIZE_LIMIT || n->sk > SIZE_LIMIT || bm < 1 || bn < 1)
-    return err_set(err, ATTNC_ERR_USAGE, "tiles of %lld x %lld by %d x %d", (long long)n->sq,
-                   (long long)n->sk, bm, bn);
-  Picture p = { .arena = arena_new(0), .err = err, .out = out, .map = map };
-  *out = (attnc_tile_counts){ .size = sizeof *out };
+  if (n->sq < 0 || n->sk < 0 || n->sq > SIZE_LIMIT || n->sk > SIZE_LIMIT || bm < 1 ||
+      bn < 1)
+    return err_set(err, ATTNC_ERR_USAGE, "tiles of %lld x %lld by %d x %d",
+                   (long long)n->sq, (long long)n->sk, bm, bn);
+  Picture p = {.arena = arena_new(0), .err = err, .out = out, .map = map};
+  *out = (attnc_tile_counts){.size = sizeof *out};
   out->q_tiles = (n->sq + bm - 1) / bm;
   out->kv_tiles = (n->sk + bn - 1) / bn;
   if (!p.arena)

@@ -107,7 +107,8 @@ static const QuickRow quicks[] = {
     {AR_S32, AR_F32, AR_RN, AR_FTZ | AR_SAT, QUICK_S32_F32},
 };
 
-/* PTX ISA, cvt: f8 pairs come of two f32 or an f16 pair, saturated, and become an f16 pair. */
+/* PTX ISA, cvt: f8 pairs come of two f32 or an f16 pair, saturated, and become an f16 pair.
+ */
 static bool
 cvt_f8_legal(ArType to, ArType from, unsigned mods)
 {

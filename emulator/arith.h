@@ -93,9 +93,9 @@ struct ArOp {
 
 /* d = op(a, b, c) in one type. */
 bool ar_math(ArOp *, ArMath, ArType, unsigned mods);
-/* d = cvt.to.from a.  A pair from AR_F32 is the packed form: a is the PTX ISA's first source and
- * goes to the upper half, b to the lower; a pair from a pair has both in a.  Integer to integer
- * saturates with AR_SAT and truncates without. */
+/* d = cvt.to.from a.  A pair from AR_F32 is the packed form: a is the PTX ISA's first
+ * source and goes to the upper half, b to the lower; a pair from a pair has both in a.
+ * Integer to integer saturates with AR_SAT and truncates without. */
 bool ar_cvt(ArOp *, ArType to, ArType from, unsigned mods);
 int ar_bytes(ArType); /* 1 2 4 8 */
 

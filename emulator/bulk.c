@@ -45,7 +45,8 @@ void
 bulk_reset(Bulk *b)
 {
   drop_all(b);
-  memset(b->mbar, 0, (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */
+  memset(b->mbar, 0,
+         (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */
   b->n_mbars = b->n_trusts = 0;
   memset(b->stores, 0, sizeof b->stores);
   memset(b->groups, 0, sizeof b->groups);
@@ -146,11 +147,20 @@ issue(Exec *x, const BulkCopy *c)
     return NULL;
   memcpy(data, c->data, c->data_bytes);
   Pending *p = &b->at[b->n++];
-  *p = (Pending){.insn = c->insn, .land = c->land, .data = data,
-                 .bytes_of_data = c->data_bytes, .by = x->warp, .warp = x->warp->id,
+  *p = (Pending){.insn = c->insn,
+                 .land = c->land,
+                 .data = data,
+                 .bytes_of_data = c->data_bytes,
+                 .by = x->warp,
+                 .warp = x->warp->id,
                  .lane = c->lane,
-                 .off = c->off, .bytes = c->bytes, .mbar = -1, .first = c->first,
-                 .end = c->end, .writes = c->writes, .reduces = c->reduces};
+                 .off = c->off,
+                 .bytes = c->bytes,
+                 .mbar = -1,
+                 .first = c->first,
+                 .end = c->end,
+                 .writes = c->writes,
+                 .reduces = c->reduces};
   return p;
 }
 
@@ -190,10 +200,11 @@ check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
 {
   mbar_check_known(x, c->insn, c->lane, m);
   if (!m->fenced && !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
-    report_error(x, c->insn, "mbarrier-proxy", c->lane,
-                 "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
-                 "known to the asynchronous proxy",
-                 m->made->line);
+    report_error(
+        x, c->insn, "mbarrier-proxy", c->lane,
+        "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
+        "known to the asynchronous proxy",
+        m->made->line);
   m->fenced = true; /* tell once */
 }
 
@@ -231,10 +242,11 @@ bulk_multicast(Exec *x, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
   Cta *own = x->warp->cta;
   uint32_t there = (1u << x->n_ctas) - 1;
   if (!ctas || ctas & ~there)
-    return report_fatal(x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
-                        "the mask 0x%x names no CTA, or one that the cluster of %d does not "
-                        "have",
-                        ctas, x->n_ctas);
+    return report_fatal(
+        x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
+        "the mask 0x%x names no CTA, or one that the cluster of %d does not "
+        "have",
+        ctas, x->n_ctas);
   mbar &= (1u << RANK_SHIFT) - 1;
   for (uint32_t m = ctas, off; m && s == GO; m &= m - 1) {
     uint64_t rank = (uint64_t)__builtin_ctz(m);
@@ -265,7 +277,8 @@ bulk_load_at(Exec *x, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
 void
 bulk_reads(Exec *x, const BulkCopy *c, uint32_t number, uint32_t off, uint32_t bytes)
 {
-  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, off, bytes, number);
+  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, off, bytes,
+                   number);
 }
 
 Stop
@@ -387,7 +400,8 @@ end_mbar(Exec *x, const Mbar *m)
   mbar_check_seen(x, m);
   if (m->tx)
     report_error(x, m->made, "mbarrier-bytes", -1,
-                 "the CTA has ended; the mbarrier at byte %u still expects %" PRId64 " bytes",
+                 "the CTA has ended; the mbarrier at byte %u still expects %" PRId64
+                 " bytes",
                  m->off, m->tx);
 }
 
@@ -399,9 +413,10 @@ bulk_end(Exec *x)
     Pending *p = &b->at[k];
     x->warp = p->by;
     if (p->mbar < 0 && !p->read)
-      report_error(x, p->insn, "bulk-store-unfinished", p->lane,
-                   "the CTA has ended before a wait_group told that this store has read shared "
-                   "memory");
+      report_error(
+          x, p->insn, "bulk-store-unfinished", p->lane,
+          "the CTA has ended before a wait_group told that this store has read shared "
+          "memory");
     land(x, p);
   }
   drop_all(b);
@@ -417,10 +432,11 @@ bulk_describe(const Warp *w, char *text, size_t n)
   for (int k = 0; k < b->n_mbars; k++) {
     const Mbar *m = &b->mbar[k];
     if (m->live && m->off + 1 == w->waits_for)
-      return snprintf(text, n,
-                      "; warp %d waits at line %d for the mbarrier at byte %u, phase %" PRIu64
-                      ", %u of %u arrivals and %" PRId64 " bytes are due",
-                      w->id, w->stalled_line, m->off, m->phase, m->pending, m->expected, m->tx);
+      return snprintf(
+          text, n,
+          "; warp %d waits at line %d for the mbarrier at byte %u, phase %" PRIu64
+          ", %u of %u arrivals and %" PRId64 " bytes are due",
+          w->id, w->stalled_line, m->off, m->phase, m->pending, m->expected, m->tx);
   }
   return snprintf(text, n, "; warp %d is at line %d", w->id, w->stalled_line);
 }
@@ -463,7 +479,8 @@ linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
   c->global = row64(x->warp, i->b)[lane] + (uint64_t)i->imm2;
   if (addr % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
-                        "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
+                        "addresses and size of a bulk copy are multiples of %d",
+                        BULK_ALIGN);
   if (!cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off, &s))
     return s;
   return mem_span(x, i, lane, c->global, c->bytes, op, &host);
@@ -472,8 +489,13 @@ linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
 static BulkCopy
 copy_of(const Insn *i, int lane, const Linear *c, Land *how)
 {
-  return (BulkCopy){.insn = i, .lane = lane, .off = c->off, .bytes = c->bytes, .land = how,
-                    .data = c, .data_bytes = sizeof *c};
+  return (BulkCopy){.insn = i,
+                    .lane = lane,
+                    .off = c->off,
+                    .bytes = c->bytes,
+                    .land = how,
+                    .data = c,
+                    .data_bytes = sizeof *c};
 }
 
 /* The list holds the rows of the mbarrier's address, of its offset, and of the CTAs of a
@@ -498,7 +520,8 @@ load_lane(Exec *x, const Insn *i, int lane)
   uint32_t ctas = row32(x->warp, x->kernel->lists[i->list + 2])[lane] & 0xffff;
   if (i->x.cond)
     return bulk_multicast(x, &copy, mbar, ctas);
-  return bulk_load_at(x, &copy, mbar_address(x, i, lane), i->x.space == SPACE_CLUSTER, mbar);
+  return bulk_load_at(x, &copy, mbar_address(x, i, lane), i->x.space == SPACE_CLUSTER,
+                      mbar);
 }
 
 Stop
@@ -536,13 +559,20 @@ send_lane(Exec *x, const Insn *i, int lane)
                   (uint64_t)i->imm2;
   if (to % BULK_ALIGN || from % BULK_ALIGN || c.bytes % BULK_ALIGN || !c.bytes)
     return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
-                        "addresses and size of a bulk copy are multiples of %d", BULK_ALIGN);
+                        "addresses and size of a bulk copy are multiples of %d",
+                        BULK_ALIGN);
   if (!cluster_find(x, i, lane, from, false, c.bytes, &c.from_off, &s) ||
       !cluster_find(x, i, lane, to, true, c.bytes, &c.off, &s))
     return s;
-  BulkCopy copy = {.insn = i, .lane = lane, .off = c.off, .bytes = c.bytes,
-                   .land = land_send, .data = &c, .data_bytes = sizeof c,
-                   .from = c.from, .from_off = c.from_off};
+  BulkCopy copy = {.insn = i,
+                   .lane = lane,
+                   .off = c.off,
+                   .bytes = c.bytes,
+                   .land = land_send,
+                   .data = &c,
+                   .data_bytes = sizeof c,
+                   .from = c.from,
+                   .from_off = c.from_off};
   return bulk_load_at(x, &copy, to, true, listed_mbar(x, i, lane));
 }
 

@@ -3,14 +3,15 @@
  * "Asynchronous operations", "mbarrier", "cp.async.bulk").
  *
  * A copy is issued with a record of what it is and a function that moves the bytes; when
- * that function runs is the policy: EAGER at issue, LAZY when somebody waits for it (what it
- * will write reads as NaN until then), RANDOM one or the other.  The shadow hears of reads
- * and writes at issue, so that findings do not depend on the policy.  Stores land at the
- * latest when their thread waits for them; a CTA that ends before is a finding, as is a load
- * of which nobody has seen the end.
+ * that function runs is the policy: EAGER at issue, LAZY when somebody waits for it (what
+ * it will write reads as NaN until then), RANDOM one or the other.  The shadow hears of
+ * reads and writes at issue, so that findings do not depend on the policy.  Stores land at
+ * the latest when their thread waits for them; a CTA that ends before is a finding, as is a
+ * load of which nobody has seen the end.
  *
  * An mbarrier's state is kept beside shared memory, by offset; its eight bytes hold an
- * opaque pattern, and who touches them as data is told.  Not thread-safe: a CTA belongs to one host thread. */
+ * opaque pattern, and who touches them as data is told.  Not thread-safe: a CTA belongs to
+ * one host thread. */
 #ifndef ATTNC_EMULATOR_BULK_H
 #define ATTNC_EMULATOR_BULK_H
 

@@ -13,9 +13,9 @@ typedef struct Pending {
   Warp *by;
   int warp, lane;
   uint32_t off, bytes;
-  int mbar;        /* number; -1: in a group */
-  uint32_t number; /* of a store, among those of its warp */
-  uint32_t group;  /* of its thread; 0: not committed */
+  int mbar;            /* number; -1: in a group */
+  uint32_t number;     /* of a store, among those of its warp */
+  uint32_t group;      /* of its thread; 0: not committed */
   uint64_t first, end; /* of a store, with `writes`: what it writes */
   Writes *writes;
   bool reduces;
@@ -41,9 +41,9 @@ struct Bulk {
   uint64_t random;
   Mbar mbar[MBARS];
   int n_mbars;
-  Pending *at; /* in order of issue */
+  Pending *at;        /* in order of issue */
   int n, cap, n_read; /* n_read: stores that have been read, and may still be writing */
-  Trust *trusts; /* in order of issue */
+  Trust *trusts;      /* in order of issue */
   int n_trusts, cap_trusts;
   uint32_t stores[MAX_WARPS]; /* numbers given */
   Groups groups[MAX_WARPS][LANES];

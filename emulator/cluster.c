@@ -24,10 +24,11 @@ static Cta *
 not_there(Exec *x, const Insn *i, int lane, const char *name, uint64_t addr,
           const char *what, Stop *stop)
 {
-  *stop = report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, name, lane,
-                       "the address 0x%llx is in the shared memory of CTA %d of a cluster "
-                       "of %d%s",
-                       (unsigned long long)addr, (int)(addr >> RANK_SHIFT), x->n_ctas, what);
+  *stop =
+      report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, name, lane,
+                   "the address 0x%llx is in the shared memory of CTA %d of a cluster "
+                   "of %d%s",
+                   (unsigned long long)addr, (int)(addr >> RANK_SHIFT), x->n_ctas, what);
   return NULL;
 }
 
@@ -223,7 +224,8 @@ step_cluster_wait(Exec *x, const Insn *i, uint32_t mask)
   if (s != GO)
     return s;
   if (never)
-    return misuse(x, i, never, "barrier.cluster.wait without barrier.cluster.arrive before");
+    return misuse(x, i, never,
+                  "barrier.cluster.wait without barrier.cluster.arrive before");
   if (!(mask & ~w->due)) {
     w->due &= ~mask;
     shadow_cluster_wait(x->shadow, w->id);

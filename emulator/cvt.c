@@ -10,15 +10,15 @@ typedef struct TypeInfo {
 } TypeInfo;
 
 static const TypeInfo types[AR_TYPES] = {
-    [AR_U8] = {4, 8, false, false},   [AR_S8] = {4, 8, false, true},
-    [AR_U16] = {4, 16, false, false}, [AR_S16] = {4, 16, false, true},
-    [AR_U32] = {4, 32, false, false}, [AR_S32] = {4, 32, false, true},
-    [AR_U64] = {8, 64, false, false}, [AR_S64] = {8, 64, false, true},
-    [AR_F16] = {4, 16, true, true},   [AR_BF16] = {4, 16, true, true},
-    [AR_F16X2] = {4, 32, true, true}, [AR_BF16X2] = {4, 32, true, true},
-    [AR_E4M3] = {4, 8, true, true},   [AR_E5M2] = {4, 8, true, true},
+    [AR_U8] = {4, 8, false, false},    [AR_S8] = {4, 8, false, true},
+    [AR_U16] = {4, 16, false, false},  [AR_S16] = {4, 16, false, true},
+    [AR_U32] = {4, 32, false, false},  [AR_S32] = {4, 32, false, true},
+    [AR_U64] = {8, 64, false, false},  [AR_S64] = {8, 64, false, true},
+    [AR_F16] = {4, 16, true, true},    [AR_BF16] = {4, 16, true, true},
+    [AR_F16X2] = {4, 32, true, true},  [AR_BF16X2] = {4, 32, true, true},
+    [AR_E4M3] = {4, 8, true, true},    [AR_E5M2] = {4, 8, true, true},
     [AR_E4M3X2] = {4, 16, true, true}, [AR_E5M2X2] = {4, 16, true, true},
-    [AR_TF32] = {4, 32, true, true},  [AR_F32] = {4, 32, true, true},
+    [AR_TF32] = {4, 32, true, true},   [AR_F32] = {4, 32, true, true},
     [AR_F64] = {8, 64, true, true},
 };
 
@@ -129,7 +129,8 @@ encode_f8(ArType t, double r)
   mag = mag > most ? most : mag;
   frexp(mag, &e);
   e = mag == 0 || e - 1 < least ? least : e - 1;
-  uint32_t units = (uint32_t)ldexp(mag, fraction - e); /* with the leading one of normal values */
+  uint32_t units =
+      (uint32_t)ldexp(mag, fraction - e); /* with the leading one of normal values */
   return (uint32_t)signbit(r) << 7 | (((uint32_t)(e - least) << fraction) + units);
 }
 
@@ -259,8 +260,10 @@ one(const ArOp *op, uint64_t v)
 }
 
 /* Of what a pair is one. */
-static const uint8_t halves[AR_TYPES] = {
-    [AR_F16X2] = AR_F16, [AR_BF16X2] = AR_BF16, [AR_E4M3X2] = AR_E4M3, [AR_E5M2X2] = AR_E5M2};
+static const uint8_t halves[AR_TYPES] = {[AR_F16X2] = AR_F16,
+                                         [AR_BF16X2] = AR_BF16,
+                                         [AR_E4M3X2] = AR_E4M3,
+                                         [AR_E5M2X2] = AR_E5M2};
 
 static void
 get_pair(const ArOp *op, const void *a, const void *b, int lane, uint64_t v[2])

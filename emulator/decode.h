@@ -67,7 +67,7 @@ uint32_t dec_pred(Dec *, const Opnd *);
 uint64_t dec_int(Dec *, const Opnd *, uint64_t max);
 /* The address of a variable in its own space, and more. */
 uint32_t dec_address_of(Dec *, const Var *, uint64_t more, bool wide);
-int dec_target(Dec *, const char *label);    /* statement */
+int dec_target(Dec *, const char *label); /* statement */
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
@@ -92,18 +92,18 @@ Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
 /* The operand that a .L2::cache_hint brings, and only it. */
 void dec_hint(Dec *, const Res *policy);
 
-#define BUILDERS(X)                                                                        \
-  X(lane)                                                                                  \
-  X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta) X(isspacep) X(math) \
-      X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)           \
-          X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(grid) X(setmaxnreg) X(mapa) X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)   \
-              X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect)          \
-                  X(ldmatrix) X(stmatrix) X(movmatrix) X(mma) X(tma_load)              \
-                      X(tma_store) X(tma_prefetch) X(tma_fence)                                      \
-                          X(wgmma) X(wgmma_group)       \
-                          X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait) X(copy_arrive)\
-                              X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)       \
-                                  X(fence_proxy)
+/* clang-format off */
+#define BUILDERS(X)                                                                      \
+  X(lane) X(bfi) X(pred) X(lop3) X(setp) X(set) X(selp) X(slct) X(mov) X(cvta) X(isspacep)\
+  X(math) X(testp) X(cvt) X(bra) X(brx) X(exit) X(trap) X(nothing) X(bar) X(bar_red)     \
+  X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(grid) X(setmaxnreg) X(mapa)   \
+  X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)          \
+  X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect) X(ldmatrix)        \
+  X(stmatrix) X(movmatrix) X(mma) X(tma_load) X(tma_store) X(tma_prefetch) X(tma_fence)  \
+  X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
+  X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
+  X(fence_proxy)
+/* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)
 #undef X

@@ -317,9 +317,9 @@ static uint64_t
 window(Space s)
 {
   return s == SPACE_SHARED || s == SPACE_CLUSTER ? WINDOW_SHARED
-         : s == SPACE_LOCAL ? WINDOW_LOCAL
-         : s == SPACE_PARAM ? WINDOW_PARAM
-                            : 0;
+         : s == SPACE_LOCAL                      ? WINDOW_LOCAL
+         : s == SPACE_PARAM                      ? WINDOW_PARAM
+                                                 : 0;
 }
 
 void
@@ -347,12 +347,14 @@ build_isspacep(Dec *d)
 /* ---- arithmetic of arith.h ---- */
 
 static const int8_t ar_types[TYPE_COUNT] = {
-    [T_PRED] = -1,          [T_B8] = AR_U8,     [T_B16] = AR_U16,     [T_B32] = AR_U32,
-    [T_B64] = AR_U64,       [T_U8] = AR_U8,     [T_U16] = AR_U16,     [T_U32] = AR_U32,
-    [T_U64] = AR_U64,       [T_S8] = AR_S8,     [T_S16] = AR_S16,     [T_S32] = AR_S32,
-    [T_S64] = AR_S64,       [T_F16] = AR_F16,   [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
-    [T_E4M3X2] = AR_E4M3X2, [T_E5M2X2] = AR_E5M2X2,
-    [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32, [T_F32] = AR_F32,     [T_F64] = AR_F64,
+    [T_PRED] = -1,          [T_B8] = AR_U8,         [T_B16] = AR_U16,
+    [T_B32] = AR_U32,       [T_B64] = AR_U64,       [T_U8] = AR_U8,
+    [T_U16] = AR_U16,       [T_U32] = AR_U32,       [T_U64] = AR_U64,
+    [T_S8] = AR_S8,         [T_S16] = AR_S16,       [T_S32] = AR_S32,
+    [T_S64] = AR_S64,       [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2,
+    [T_BF16] = AR_BF16,     [T_E4M3X2] = AR_E4M3X2, [T_E5M2X2] = AR_E5M2X2,
+    [T_BF16X2] = AR_BF16X2, [T_TF32] = AR_TF32,     [T_F32] = AR_F32,
+    [T_F64] = AR_F64,
 };
 
 static unsigned

@@ -59,7 +59,8 @@ build_copy_arrive(Dec *d)
   mbar(d, step_copy_arrive, &d->r[0], ROW_ZERO)->x.cond = mod_is(&d->m, M_NOINC);
 }
 
-/* ---- bulk copies: a and imm in shared memory, b and imm2 in global memory, c the size ---- */
+/* ---- bulk copies: a and imm in shared memory, b and imm2 in global memory, c the size
+ * ---- */
 
 static void
 global_side(Dec *d, Insn *i, const Res *at)
@@ -129,8 +130,7 @@ build_bulk_store(Dec *d)
   AtomOp op = {0};
   i->x.bytes = type_info[t].bits / 8;
   i->x.sign = type_info[t].class == 's';
-  if (type_info[t].class == 'f' &&
-      !atom_float(&op, d->form->arg, (ArType)floats[t], false))
+  if (type_info[t].class == 'f' && !atom_float(&op, d->form->arg, (ArType)floats[t], false))
     dec_fail(d, "this form is not emulated");
   i->op = op.op;
 }

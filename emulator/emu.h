@@ -12,8 +12,8 @@
  * no group can move, that is a finding, not a hang.
  *
  * One host thread runs one cluster of CTAs at a time (Exec), most often of a single CTA, or
- * by turns a few of them (resident); clusters may run on several threads.  Device memory lives at fake addresses with gaps between
- * allocations, so that an overrun always faults.
+ * by turns a few of them (resident); clusters may run on several threads.  Device memory
+ * lives at fake addresses with gaps between allocations, so that an overrun always faults.
  */
 #ifndef ATTNC_EMULATOR_EMU_H
 #define ATTNC_EMULATOR_EMU_H
@@ -37,7 +37,7 @@ enum {
   MAX_RESIDENT = 64,
   PORTABLE_CLUSTER = 8, /* more needs an attribute of the function */
   SHARED_BASE = 1024, /* as on chips that keep 1 KB for themselves: address 0 is nobody's */
-  RANK_SHIFT = 24,    /* a shared address has the CTA's rank in its cluster above its offset */
+  RANK_SHIFT = 24, /* a shared address has the CTA's rank in its cluster above its offset */
 };
 #define FULL 0xffffffffu
 /* Windows of the generic address space. */
@@ -152,13 +152,14 @@ struct Warp {
   Group parked[LANES];
   int n_parked, spins; /* regroupings since two groups met */
   uint32_t failed;     /* lanes whose wait has failed since anything happened */
-  Wgmma *wgmma; /* NULL: the kernel has none */
-  int barrier; /* at which it waits; -1: none */
+  Wgmma *wgmma;        /* NULL: the kernel has none */
+  int barrier;         /* at which it waits; -1: none */
   bool done;
-  bool stalled;       /* its wait for an mbarrier failed, and nothing has happened since */
+  bool stalled; /* its wait for an mbarrier failed, and nothing has happened since */
   int stalled_line;
   uint32_t waits_for; /* offset of that mbarrier + 1, or WAITS_… */
-  uint32_t met, due;  /* barrier.cluster: lanes that arrived; whose phase is over, wait due */
+  uint32_t met,
+      due; /* barrier.cluster: lanes that arrived; whose phase is over, wait due */
   uint32_t registers; /* a thread, setmaxnreg; 0: unknown */
   uint64_t executed;
 };
@@ -197,7 +198,7 @@ struct Cta {
   Warp warp[MAX_WARPS];
   int n_warps;
   uint8_t *shared;
-  uint64_t base; /* its address, in the window of shared memory */
+  uint64_t base;   /* its address, in the window of shared memory */
   uint8_t *layout; /* layout.h: a byte for each line of shared memory */
   bool laid_out;   /* one of them is not 0 */
   uint32_t shared_bytes;
@@ -269,7 +270,8 @@ struct Launch {
   Settings set;
   uint32_t grid[3], block[3], cluster[3];
   bool explicit_cluster, programmatic; /* programmatic stream serialization */
-  uint64_t pending[SHADOW_PENDING]; /* launches that may still be running, as in ShadowInfo */
+  uint64_t
+      pending[SHADOW_PENDING]; /* launches that may still be running, as in ShadowInfo */
   int n_pending, n_beyond;
   uint64_t number; /* of this launch, once it has run */
   bool waited;     /* every CTA has executed griddepcontrol.wait */
@@ -309,7 +311,7 @@ const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 /* NULL: out of memory.  An Exec runs one cluster after another. */
 Exec *exec_new(Launch *, uint64_t seed);
 void exec_free(Exec *);
-void cta_enter(Exec *, Cta *); /* x->cta and what is of it */
+void cta_enter(Exec *, Cta *);            /* x->cta and what is of it */
 void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
 /* ---- turns.c ---- */
 /* The Exec is busy from then on, until its cluster has ended or the launch has failed. */
@@ -354,8 +356,8 @@ Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32
 Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
                  const uint8_t **host);
 
-/* n bytes of global memory for one lane, in one allocation: bounds, told to the shadow; host
- * is where they are. */
+/* n bytes of global memory for one lane, in one allocation: bounds, told to the shadow;
+ * host is where they are. */
 Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, ShadowOp,
               uint8_t **host);
 /* Of an address that has been checked. */

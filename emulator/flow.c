@@ -152,9 +152,10 @@ find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *thre
   return GO;
 }
 
-/* A barrier counts, and what a warp arrived for earlier counts when it waits too: so does the last
- * warp of CUTLASS's epilogues, and so FlashAttention-3's first warpgroup takes its first turn.  Two
- * bar.arrive of a warp in one phase are taken for a mistake: who waits has missed the first. */
+/* A barrier counts, and what a warp arrived for earlier counts when it waits too: so does
+ * the last warp of CUTLASS's epilogues, and so FlashAttention-3's first warpgroup takes its
+ * first turn.  Two bar.arrive of a warp in one phase are taken for a mistake: who waits has
+ * missed the first. */
 static Stop
 arrive(Exec *x, const Insn *i, uint32_t id, uint32_t threads, bool waits)
 {

@@ -22,7 +22,7 @@ typedef struct Mods {
   uint64_t set[4]; /* of Mod */
   uint8_t t[FORM_TYPES];
   int nt;
-  uint16_t n_of_shape; /* of a matrix shape m64n#… */
+  uint16_t n_of_shape;         /* of a matrix shape m64n#… */
   uint8_t in_order[FORM_MODS]; /* Mod, or MOD_COUNT + Type */
   int n;
 } Mods;

@@ -4,7 +4,7 @@
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* division has no vector form */
-#define LOOP                                                                             \
+#define LOOP                                                                               \
   _Pragma("clang loop vectorize(assume_safety)") for (int l = 0; l < AR_LANES; l++)
 #else
 #define LOOP _Pragma("GCC ivdep") for (int l = 0; l < AR_LANES; l++)
@@ -20,38 +20,38 @@ typedef uint64_t u64;
 typedef int64_t s64;
 
 /* d[l] = (D)(R) of an expression in x, y, z: lanes of rows A, B, C taken as X, Y, Z. */
-#define FN(name, D, A, B, C, X, Y, Z, R, expr)                                           \
-  static void name(const ArOp *op, void *dv, const void *av, const void *bv,             \
-                   const void *cv)                                                       \
-  {                                                                                      \
-    D *d = dv;                                                                           \
-    const A *a = av;                                                                     \
-    const B *b = bv;                                                                     \
-    const C *c = cv;                                                                     \
-    (void)op;                                                                            \
-    LOOP                                                                                 \
-    {                                                                                    \
-      const X x = (X)a[l];                                                               \
-      const Y y = (Y)b[l];                                                               \
-      const Z z = (Z)c[l];                                                               \
-      (void)y;                                                                           \
-      (void)z;                                                                           \
-      d[l] = (D)(R)(expr);                                                               \
-    }                                                                                    \
+#define FN(name, D, A, B, C, X, Y, Z, R, expr)                                             \
+  static void name(const ArOp *op, void *dv, const void *av, const void *bv,               \
+                   const void *cv)                                                         \
+  {                                                                                        \
+    D *d = dv;                                                                             \
+    const A *a = av;                                                                       \
+    const B *b = bv;                                                                       \
+    const C *c = cv;                                                                       \
+    (void)op;                                                                              \
+    LOOP                                                                                   \
+    {                                                                                      \
+      const X x = (X)a[l];                                                                 \
+      const Y y = (Y)b[l];                                                                 \
+      const Z z = (Z)c[l];                                                                 \
+      (void)y;                                                                             \
+      (void)z;                                                                             \
+      d[l] = (D)(R)(expr);                                                                 \
+    }                                                                                      \
   }
 #define SAME(name, S, T, R, expr) FN(name, S, S, S, S, T, T, T, R, expr)
 /* Sign does not matter: one each for 16, 32, 64 bits, computed in 32 or 64. */
-#define BITS(name, expr)                                                                 \
-  SAME(name##_u16, u32, u32, u16, expr)                                                  \
-  SAME(name##_u32, u32, u32, u32, expr)                                                  \
+#define BITS(name, expr)                                                                   \
+  SAME(name##_u16, u32, u32, u16, expr)                                                    \
+  SAME(name##_u32, u32, u32, u32, expr)                                                    \
   SAME(name##_u64, u64, u64, u64, expr)
 /* It does: six. */
-#define INTS(name, expr)                                                                 \
-  SAME(name##_u16, u32, u16, u16, expr)                                                  \
-  SAME(name##_s16, u32, s16, u16, expr)                                                  \
-  SAME(name##_u32, u32, u32, u32, expr)                                                  \
-  SAME(name##_s32, u32, s32, u32, expr)                                                  \
-  SAME(name##_u64, u64, u64, u64, expr)                                                  \
+#define INTS(name, expr)                                                                   \
+  SAME(name##_u16, u32, u16, u16, expr)                                                    \
+  SAME(name##_s16, u32, s16, u16, expr)                                                    \
+  SAME(name##_u32, u32, u32, u32, expr)                                                    \
+  SAME(name##_s32, u32, s32, u32, expr)                                                    \
+  SAME(name##_u64, u64, u64, u64, expr)                                                    \
   SAME(name##_s64, u64, s64, u64, expr)
 
 static inline s32
@@ -74,18 +74,18 @@ SAME(mul_hi_u64, u64, u64, u64, (u128)x *y >> 64)
 SAME(mul_hi_s64, u64, s64, u64, (s128)x *y >> 64)
 SAME(mad_hi_u16, u32, u32, u16, (x * y >> 16) + z)
 SAME(mad_hi_s16, u32, s16, u16, ((s32)x * y >> 16) + z)
-SAME(mad_hi_u32, u32, u32, u32, (u32)((u64)x * y >> 32) + z)
-SAME(mad_hi_s32, u32, s32, u32, (u32)((s64)x * y >> 32) + (u32)z)
-SAME(mad_hi_u64, u64, u64, u64, (u64)((u128)x * y >> 64) + z)
-SAME(mad_hi_s64, u64, s64, u64, (u64)((s128)x * y >> 64) + (u64)z)
+SAME(mad_hi_u32, u32, u32, u32, (u32)((u64)x *y >> 32) + z)
+SAME(mad_hi_s32, u32, s32, u32, (u32)((s64)x *y >> 32) + (u32)z)
+SAME(mad_hi_u64, u64, u64, u64, (u64)((u128)x *y >> 64) + z)
+SAME(mad_hi_s64, u64, s64, u64, (u64)((s128)x *y >> 64) + (u64)z)
 SAME(mul_wide_u16, u32, u32, u32, (x & 0xffff) * (y & 0xffff))
 SAME(mul_wide_s16, u32, s16, u32, (s32)x *y)
 FN(mul_wide_u32, u64, u32, u32, u32, u64, u64, u64, u64, x *y)
 FN(mul_wide_s32, u64, u32, u32, u32, s32, s32, s32, u64, (s64)x *y)
 FN(mad_wide_u16, u32, u32, u32, u32, u32, u32, u32, u32, (x & 0xffff) * (y & 0xffff) + z)
-FN(mad_wide_s16, u32, u32, u32, u32, s16, s16, u32, u32, (u32)((s32)x * y) + z)
+FN(mad_wide_s16, u32, u32, u32, u32, s16, s16, u32, u32, (u32)((s32)x *y) + z)
 FN(mad_wide_u32, u64, u32, u32, u64, u64, u64, u64, u64, x *y + z)
-FN(mad_wide_s32, u64, u32, u32, u64, s32, s32, u64, u64, (u64)((s64)x * y) + z)
+FN(mad_wide_s32, u64, u32, u32, u64, s32, s32, u64, u64, (u64)((s64)x *y) + z)
 SAME(div_u16, u32, u16, u16, y ? x / y : 0xffff)
 SAME(div_s16, u32, s16, u16, y ? x / y : -1)
 SAME(div_u32, u32, u32, u32, y ? x / y : ~(u32)0)
@@ -128,10 +128,10 @@ find_bit(u64 x, int bits, bool shift)
   return (u32)(shift ? bits - 1 - at : at);
 }
 
-#define FIND(name, S, T, bits, shift)                                                    \
-  FN(name, u32, S, u32, u32, T, u32, u32, u32,                                           \
+#define FIND(name, S, T, bits, shift)                                                      \
+  FN(name, u32, S, u32, u32, T, u32, u32, u32,                                             \
      find_bit(x < 0 ? (u64)(S) ~(S)x : (u64)(S)x, bits, shift))
-#define FIND_U(name, S, bits, shift)                                                     \
+#define FIND_U(name, S, bits, shift)                                                       \
   FN(name, u32, S, u32, u32, S, u32, u32, u32, find_bit(x, bits, shift))
 FIND_U(bfind_u32, u32, 32, false)
 FIND(bfind_s32, u32, s32, 32, false)
@@ -169,7 +169,7 @@ field(u64 x, u32 pos, u32 len, u32 bits, bool sign)
   return (v & keep) | (fill & ~keep);
 }
 
-#define FIELD(name, S, bits, sign)                                                       \
+#define FIELD(name, S, bits, sign)                                                         \
   FN(name, S, S, u32, u32, S, u32, u32, S, field(x, y, z, bits, sign))
 FIELD(bfe_u32, u32, 32, false)
 FIELD(bfe_s32, u32, 32, true)
@@ -277,16 +277,16 @@ FN(part3_u64, u32, u64, u32, u32, u64, u32, u32, u16, x >> 48)
 
 /* ---- comparisons ---- */
 
-#define COMPARE(name, S, X, load, expr)                                                  \
-  static u32 name(const void *av, const void *bv)                                        \
-  {                                                                                      \
-    const S *a = av, *b = bv;                                                            \
-    u32 m = 0;                                                                           \
-    for (int l = 0; l < AR_LANES; l++) {                                                 \
-      const X x = load(a[l]), y = load(b[l]);                                            \
-      m |= (u32)(expr) << l;                                                             \
-    }                                                                                    \
-    return m;                                                                            \
+#define COMPARE(name, S, X, load, expr)                                                    \
+  static u32 name(const void *av, const void *bv)                                          \
+  {                                                                                        \
+    const S *a = av, *b = bv;                                                              \
+    u32 m = 0;                                                                             \
+    for (int l = 0; l < AR_LANES; l++) {                                                   \
+      const X x = load(a[l]), y = load(b[l]);                                              \
+      m |= (u32)(expr) << l;                                                               \
+    }                                                                                      \
+    return m;                                                                              \
   }
 
 #define AS_U16(v) ((u16)(v))
@@ -340,25 +340,25 @@ brain_high(u32 u)
   return float_of(u & 0xffff0000);
 }
 
-#define ORDER(t, S, X, load)                                                             \
-  COMPARE(eq_##t, S, X, load, x == y)                                                    \
-  COMPARE(lt_##t, S, X, load, x < y)                                                     \
-  COMPARE(le_##t, S, X, load, x <= y)                                                    \
-  COMPARE(gt_##t, S, X, load, x > y)                                                     \
+#define ORDER(t, S, X, load)                                                               \
+  COMPARE(eq_##t, S, X, load, x == y)                                                      \
+  COMPARE(lt_##t, S, X, load, x < y)                                                       \
+  COMPARE(le_##t, S, X, load, x <= y)                                                      \
+  COMPARE(gt_##t, S, X, load, x > y)                                                       \
   COMPARE(ge_##t, S, X, load, x >= y)
-#define ORDER_INT(t, S, X, load)                                                         \
-  ORDER(t, S, X, load)                                                                   \
+#define ORDER_INT(t, S, X, load)                                                           \
+  ORDER(t, S, X, load)                                                                     \
   COMPARE(ne_##t, S, X, load, x != y)
-#define ORDER_FLOAT(t, S, X, load)                                                       \
-  ORDER(t, S, X, load)                                                                   \
-  COMPARE(ne_##t, S, X, load, (x < y) | (x > y))                                         \
-  COMPARE(equ_##t, S, X, load, !((x < y) | (x > y)))                                     \
-  COMPARE(neu_##t, S, X, load, !(x == y))                                                \
-  COMPARE(ltu_##t, S, X, load, !(x >= y))                                                \
-  COMPARE(leu_##t, S, X, load, !(x > y))                                                 \
-  COMPARE(gtu_##t, S, X, load, !(x <= y))                                                \
-  COMPARE(geu_##t, S, X, load, !(x < y))                                                 \
-  COMPARE(num_##t, S, X, load, (x == x) & (y == y))                                      \
+#define ORDER_FLOAT(t, S, X, load)                                                         \
+  ORDER(t, S, X, load)                                                                     \
+  COMPARE(ne_##t, S, X, load, (x < y) | (x > y))                                           \
+  COMPARE(equ_##t, S, X, load, !((x < y) | (x > y)))                                       \
+  COMPARE(neu_##t, S, X, load, !(x == y))                                                  \
+  COMPARE(ltu_##t, S, X, load, !(x >= y))                                                  \
+  COMPARE(leu_##t, S, X, load, !(x > y))                                                   \
+  COMPARE(gtu_##t, S, X, load, !(x <= y))                                                  \
+  COMPARE(geu_##t, S, X, load, !(x < y))                                                   \
+  COMPARE(num_##t, S, X, load, (x == x) & (y == y))                                        \
   COMPARE(nan_##t, S, X, load, (x != x) | (y != y))
 
 ORDER_INT(u16, u32, u16, AS_U16)
@@ -377,34 +377,34 @@ ORDER_FLOAT(f16h, u32, float, half_high)
 ORDER_FLOAT(f16hz, u32, float, half_high_flush)
 ORDER_FLOAT(bf16h, u32, float, brain_high)
 
-#define ABS32(x) ((x) & 0x7fffffff)
-#define ABS64(x) ((x) & 0x7fffffffffffffff)
-#define TEST(name, expr32, expr64)                                                       \
-  static u32 name##_f32(const void *av, const void *bv)                                  \
-  {                                                                                      \
-    const u32 *a = av, top = 0x7f800000, least_normal = 0x00800000;                      \
-    u32 m = 0;                                                                           \
-    (void)bv;                                                                            \
-    (void)top;                                                                           \
-    (void)least_normal;                                                                  \
-    for (int l = 0; l < AR_LANES; l++) {                                                 \
-      u32 x = ABS32(a[l]);                                                               \
-      m |= (u32)(expr32) << l;                                                           \
-    }                                                                                    \
-    return m;                                                                            \
-  }                                                                                      \
-  static u32 name##_f64(const void *av, const void *bv)                                  \
-  {                                                                                      \
-    const u64 *a = av, top = 0x7ff0000000000000, least_normal = 0x0010000000000000;      \
-    u32 m = 0;                                                                           \
-    (void)bv;                                                                            \
-    (void)top;                                                                           \
-    (void)least_normal;                                                                  \
-    for (int l = 0; l < AR_LANES; l++) {                                                 \
-      u64 x = ABS64(a[l]);                                                               \
-      m |= (u32)(expr64) << l;                                                           \
-    }                                                                                    \
-    return m;                                                                            \
+#define ABS32(x) ((x)&0x7fffffff)
+#define ABS64(x) ((x)&0x7fffffffffffffff)
+#define TEST(name, expr32, expr64)                                                         \
+  static u32 name##_f32(const void *av, const void *bv)                                    \
+  {                                                                                        \
+    const u32 *a = av, top = 0x7f800000, least_normal = 0x00800000;                        \
+    u32 m = 0;                                                                             \
+    (void)bv;                                                                              \
+    (void)top;                                                                             \
+    (void)least_normal;                                                                    \
+    for (int l = 0; l < AR_LANES; l++) {                                                   \
+      u32 x = ABS32(a[l]);                                                                 \
+      m |= (u32)(expr32) << l;                                                             \
+    }                                                                                      \
+    return m;                                                                              \
+  }                                                                                        \
+  static u32 name##_f64(const void *av, const void *bv)                                    \
+  {                                                                                        \
+    const u64 *a = av, top = 0x7ff0000000000000, least_normal = 0x0010000000000000;        \
+    u32 m = 0;                                                                             \
+    (void)bv;                                                                              \
+    (void)top;                                                                             \
+    (void)least_normal;                                                                    \
+    for (int l = 0; l < AR_LANES; l++) {                                                   \
+      u64 x = ABS64(a[l]);                                                                 \
+      m |= (u32)(expr64) << l;                                                             \
+    }                                                                                      \
+    return m;                                                                              \
   }
 #define TEST_(name, expr) TEST(name, expr, expr)
 TEST_(finite, x < top)
@@ -412,7 +412,7 @@ TEST_(infinite, x == top)
 TEST_(number, x <= top)
 TEST_(notanumber, x > top)
 TEST_(normal, x >= least_normal && x < top)
-TEST_(subnormal, x && x < least_normal)
+TEST_(subnormal, x &&x < least_normal)
 
 /* ---- selections ---- */
 
@@ -456,18 +456,42 @@ select64(u64 *d, const u64 *a, const u64 *b, const u32 *k)
 
 /* ---- the table ---- */
 
-#define T_BITS(n)  {n##_u16, n##_u16, n##_u32, n##_u32, n##_u64, n##_u64}
-#define T_INTS(n)  {n##_u16, n##_s16, n##_u32, n##_s32, n##_u64, n##_s64}
-#define T_U32(n)   {NULL, NULL, n##_u32, NULL, NULL, NULL}
-#define T_S32(n)   {NULL, NULL, NULL, n##_s32, NULL, NULL}
-#define T_32_64(n) {NULL, NULL, n##_u32, NULL, n##_u64, NULL}
-#define T_4(n)     {NULL, NULL, n##_u32, n##_s32, n##_u64, n##_s64}
-#define T_WIDE(n)  {n##_u16, n##_s16, n##_u32, n##_s32, NULL, NULL}
-#define T_SIGN(n)  {NULL, n##_s16, NULL, n##_s32, NULL, n##_s64}
+#define T_BITS(n)                                                                          \
+  {                                                                                        \
+    n##_u16, n##_u16, n##_u32, n##_u32, n##_u64, n##_u64                                   \
+  }
+#define T_INTS(n)                                                                          \
+  {                                                                                        \
+    n##_u16, n##_s16, n##_u32, n##_s32, n##_u64, n##_s64                                   \
+  }
+#define T_U32(n)                                                                           \
+  {                                                                                        \
+    NULL, NULL, n##_u32, NULL, NULL, NULL                                                  \
+  }
+#define T_S32(n)                                                                           \
+  {                                                                                        \
+    NULL, NULL, NULL, n##_s32, NULL, NULL                                                  \
+  }
+#define T_32_64(n)                                                                         \
+  {                                                                                        \
+    NULL, NULL, n##_u32, NULL, n##_u64, NULL                                               \
+  }
+#define T_4(n)                                                                             \
+  {                                                                                        \
+    NULL, NULL, n##_u32, n##_s32, n##_u64, n##_s64                                         \
+  }
+#define T_WIDE(n)                                                                          \
+  {                                                                                        \
+    n##_u16, n##_s16, n##_u32, n##_s32, NULL, NULL                                         \
+  }
+#define T_SIGN(n)                                                                          \
+  {                                                                                        \
+    NULL, n##_s16, NULL, n##_s32, NULL, n##_s64                                            \
+  }
 
 #define C_INT(n) n##_u16, n##_s16, n##_u32, n##_s32, n##_u64, n##_s64
 #define C_NONE   NULL, NULL, NULL, NULL, NULL, NULL
-#define C_FLOAT(n)                                                                       \
+#define C_FLOAT(n)                                                                         \
   n##_f32, n##_f32z, n##_f64, n##_f16, n##_f16z, n##_bf16, n##_f16h, n##_f16hz, n##_bf16h
 
 const LaneCode LANES_TABLE = {
@@ -501,7 +525,7 @@ const LaneCode LANES_TABLE = {
             [L_AND] = T_BITS(and),
             [L_OR] = T_BITS(or),
             [L_XOR] = T_BITS(xor),
-            [L_NOT] = T_BITS(not),
+            [L_NOT] = T_BITS(not ),
             [L_SHL] = T_BITS(shl),
             [L_SHR] = T_INTS(shr),
             [L_SHF_L_WRAP] = T_U32(shf_l_wrap),

@@ -38,8 +38,8 @@ char *lex_name(Lex *);                      /* a name, copied, and past it */
 uint64_t lex_int(Lex *, uint64_t max);
 /* now is the first word of a mnemonic: the rest of it, past it. */
 const char *lex_mnemonic(Lex *, int *n);
-void lex_skip_line(Lex *);   /* the rest of the line */
-void lex_skip_braces(Lex *); /* now is { */
+void lex_skip_line(Lex *);      /* the rest of the line */
+void lex_skip_braces(Lex *);    /* now is { */
 void lex_skip_statement(Lex *); /* to past the next ';' */
 _Noreturn void lex_fail(const Lex *, const char *expected);
 

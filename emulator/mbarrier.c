@@ -94,7 +94,8 @@ check_due(Exec *x, const Mbar *m)
     return;
   x->warp = p->by;
   report_error(x, p->insn, "mbarrier-bytes", p->lane,
-               "phase %" PRIu64 " of the mbarrier at byte %u completes without this copy: its "
+               "phase %" PRIu64
+               " of the mbarrier at byte %u completes without this copy: its "
                "bytes were not expected",
                m->phase, m->off);
   x->warp = turn;
@@ -153,9 +154,14 @@ init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
                  "the mbarrier at byte %u, of line %d, is initialised again without "
                  "mbarrier.inval",
                  m->off, m->made->line);
-  *m = (Mbar){.off = off, .expected = count, .pending = count, .live = true,
-              .warp = x->warp->id, .made = i};
-  shadow_mbar_init(x->shadow, number(x, m), (int)(i - x->kernel->code), x->warp->id, lane, off);
+  *m = (Mbar){.off = off,
+              .expected = count,
+              .pending = count,
+              .live = true,
+              .warp = x->warp->id,
+              .made = i};
+  shadow_mbar_init(x->shadow, number(x, m), (int)(i - x->kernel->code), x->warp->id, lane,
+                   off);
   scribble(x, m);
   return GO;
 }
@@ -181,13 +187,15 @@ mbar_check_seen(Exec *x, const Mbar *m)
   if (seen >= m->filled)
     return;
   x->warp = m->filler;
-  report_error(x, m->filling, "bulk-load-unfinished", m->lane,
-               "its mbarrier's days are over, at byte %u, and nobody has waited for this copy",
-               m->off);
+  report_error(
+      x, m->filling, "bulk-load-unfinished", m->lane,
+      "its mbarrier's days are over, at byte %u, and nobody has waited for this copy",
+      m->off);
   x->warp = turn;
 }
 
-/* By an instruction: the mbarrier's CTA must outlast it.  The bytes of a copy it waits for itself. */
+/* By an instruction: the mbarrier's CTA must outlast it.  The bytes of a copy it waits for
+ * itself. */
 static void
 check_use(Exec *x, const Insn *i, int lane, const Mbar *m)
 {
@@ -203,8 +211,8 @@ inval_one(Exec *x, const Insn *i, int lane, Mbar *m)
   mbar_check_seen(x, m);
   if (m->tx)
     report_error(x, i, "mbarrier-bytes", lane,
-                 "the mbarrier at byte %u, of line %d, still expects %" PRId64 " bytes", m->off,
-                 m->made->line, m->tx);
+                 "the mbarrier at byte %u, of line %d, still expects %" PRId64 " bytes",
+                 m->off, m->made->line, m->tx);
   m->live = false;
   shadow_mbar_inval(x->shadow, number(x, m));
   scribble(x, m);
@@ -362,8 +370,12 @@ entrust(Exec *x, const Insn *i, int lane, uint32_t copies)
   check_use(x, i, lane, m);
   if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
     return misuse(x, i, lane, "more arrivals than an mbarrier counts", m->off);
-  Trust t = {.insn = i, .by = x->warp, .lane = lane, .mbar = number(x, m),
-             .upto = async_last(x->async, x->warp->id), .copies = copies};
+  Trust t = {.insn = i,
+             .by = x->warp,
+             .lane = lane,
+             .mbar = number(x, m),
+             .upto = async_last(x->async, x->warp->id),
+             .copies = copies};
   if (!bulk_lazy(x->bulk))
     deliver(x, &t);
   else if (!keep(x->bulk, &t))
@@ -392,7 +404,8 @@ complete(const Mbar *m, bool parity, uint64_t operand)
   return parity ? (m->phase & 1) != (operand & 1) : m->phase > operand;
 }
 
-/* A warp that looks at each phase of a ring in turn has lost one if two more have passed. */
+/* A warp that looks at each phase of a ring in turn has lost one if two more have passed.
+ */
 static void
 check_lapped(Exec *x, const Insn *i, int lane, Mbar *m)
 {

@@ -30,11 +30,11 @@ typedef struct MmaWide {
   uint8_t ta, tb, cd; /* MmaType */
   int n, k;
   int fraction;
-  bool zero;           /* C is 0: d is only written */
-  bool rows;           /* b holds k rows of n elements, otherwise n columns of 32 bytes */
-  bool cut;            /* results keep `fraction` bits, not 23 */
-  const uint32_t *a;   /* row m of product k: k * MMA_M + m */
-  const uint8_t *b;    /* as in memory */
+  bool zero;         /* C is 0: d is only written */
+  bool rows;         /* b holds k rows of n elements, otherwise n columns of 32 bytes */
+  bool cut;          /* results keep `fraction` bits, not 23 */
+  const uint32_t *a; /* row m of product k: k * MMA_M + m */
+  const uint8_t *b;  /* as in memory */
   uint32_t *const *cd_rows; /* registers: C, then the result */
 } MmaWide;
 enum { WIDE_K = 32 };

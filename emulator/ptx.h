@@ -163,7 +163,7 @@ typedef struct Ast { /* of one .entry */
 
 typedef struct Ptx {
   Arena *arena;
-  uint64_t id; /* of the module, in this process */
+  uint64_t id;        /* of the module, in this process */
   char *text;         /* our copy */
   const char **lines; /* 1 … n_lines: starts */
   int n_lines;

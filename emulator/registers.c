@@ -113,8 +113,8 @@ step_setmaxnreg(Exec *x, const Insn *i, uint32_t mask)
   }
   if (i->x.cond ? want < has : want > has)
     return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
-                        "the warp has %u registers a thread, which this cannot make %u", has,
-                        want);
+                        "the warp has %u registers a thread, which this cannot make %u",
+                        has, want);
   return i->x.cond ? take(x, i, want) : give(x, i, want);
 }
 

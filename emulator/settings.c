@@ -21,8 +21,12 @@ static const Chip chips[] = {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool frozen, read_env;
-static Settings current = {
-    .arch = "sm_80", .devices = 1, .resident = 1, .checks = true, .fuel = 100000000, .async = ASYNC_LAZY};
+static Settings current = {.arch = "sm_80",
+                           .devices = 1,
+                           .resident = 1,
+                           .checks = true,
+                           .fuel = 100000000,
+                           .async = ASYNC_LAZY};
 
 const Chip *
 chip_find(const char *name)
@@ -59,7 +63,8 @@ word(const char *s, const char *words)
 static bool
 set_arch(Settings *s, const char *v)
 {
-  const Chip *c = chip_find(strcmp(v, "sm_90a") ? v : "sm_90"); /* the target, for the chip */
+  const Chip *c =
+      chip_find(strcmp(v, "sm_90a") ? v : "sm_90"); /* the target, for the chip */
   if (!c)
     return false;
   snprintf(s->arch, sizeof s->arch, "%s", c->name);

@@ -20,26 +20,27 @@
 #include <stdint.h>
 
 /* id, name in messages, what happened */
-#define SHADOW_KINDS(X)                                                                 \
-  X(UNINIT_SHARED, "uninitialised-shared", "shared bytes read, never written")          \
-  X(UNINIT_GLOBAL, "uninitialised-global", "device bytes read, never written")          \
-  X(UNINIT_REG, "uninitialised-register", "a register read, never written")             \
-  X(RACE, "race", "two warps, one writes shared bytes, no order")                       \
-  X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                   \
-  X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                 \
-  X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")          \
-  X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                  \
-  X(OBJECT, "mbarrier-object", "an mbarrier's eight bytes are used as data")            \
-  X(START, "cluster-start", "a CTA of the cluster is reached that may not have started") \
-  X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")        \
-  X(GRID, "grid-dependency", "two kernels of a stream, one writes, no griddepcontrol.wait") \
+#define SHADOW_KINDS(X)                                                                    \
+  X(UNINIT_SHARED, "uninitialised-shared", "shared bytes read, never written")             \
+  X(UNINIT_GLOBAL, "uninitialised-global", "device bytes read, never written")             \
+  X(UNINIT_REG, "uninitialised-register", "a register read, never written")                \
+  X(RACE, "race", "two warps, one writes shared bytes, no order")                          \
+  X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                      \
+  X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                    \
+  X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")             \
+  X(CROSS_CTA, "cross-cta-conflict", "two CTAs, one writes, no order")                     \
+  X(OBJECT, "mbarrier-object", "an mbarrier's eight bytes are used as data")               \
+  X(START, "cluster-start", "a CTA of the cluster is reached that may not have started")   \
+  X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")          \
+  X(GRID, "grid-dependency",                                                               \
+    "two kernels of a stream, one writes, no griddepcontrol.wait")                         \
   X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
 #define X(id, name, text) SHADOW_##id,
   SHADOW_KINDS(X)
 #undef X
-  SHADOW_KIND_COUNT
+      SHADOW_KIND_COUNT
 } ShadowKind;
 
 typedef struct ShadowFinding {
@@ -76,14 +77,15 @@ bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
 
 enum { SHADOW_PENDING = 4 };
 typedef struct ShadowInfo {
-  int insns;           /* instructions of the kernel */
-  const int *line;     /* [insns] PTX line; copied */
-  int warps;           /* per CTA, at most 32 */
-  uint32_t smem_bytes; /* static + dynamic */
+  int insns;                        /* instructions of the kernel */
+  const int *line;                  /* [insns] PTX line; copied */
+  int warps;                        /* per CTA, at most 32 */
+  uint32_t smem_bytes;              /* static + dynamic */
   uint64_t pending[SHADOW_PENDING]; /* numbers of launches that may still be running */
-  int n_pending, n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
-  bool checks;         /* false: counters alone, every hazard call returns at once */
-  bool lax;            /* engines see what cp.async wrote without a fence */
+  int n_pending,
+      n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
+  bool checks;  /* false: counters alone, every hazard call returns at once */
+  bool lax;     /* engines see what cp.async wrote without a fence */
   ShadowSink *sink;
   void *user;
 } ShadowInfo;
@@ -152,8 +154,8 @@ bool shadow_mbar_fenced(const Shadow *, int mbar);
 void shadow_mbar_arrive(Shadow *, int mbar, int warp);
 void shadow_mbar_complete(Shadow *, int mbar);
 void shadow_mbar_wait(Shadow *, int mbar, int warp); /* a wait that succeeded */
-/* cp.async.mbarrier.arrive: the copies of the warp that these lanes, or all that issued any,
- * have entrusted to mbarriers so far; and their arrival. */
+/* cp.async.mbarrier.arrive: the copies of the warp that these lanes, or all that issued
+ * any, have entrusted to mbarriers so far; and their arrival. */
 uint32_t shadow_copy_entrust(Shadow *, int warp, uint32_t mask);
 void shadow_copy_arrive(Shadow *, int mbar, int warp, uint32_t copies);
 void shadow_mbar_fence(Shadow *, int warp); /* fence.mbarrier_init */

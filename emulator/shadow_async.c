@@ -2,12 +2,12 @@
  * wgmma's reads.
  *
  * Beside its Word each 16 bytes have, once a CTA works asynchronously, an Agent: the bulk
- * copy that filled them last (visible to a warp that knows its mbarrier's phase as complete),
- * the bulk store that has read them last (over for a warp that knows it as done), and the
- * warps whose wgmma have read them, each with the number of its group.  A generic write
- * counts for the asynchronous proxy only once a fence.proxy.async came after it, in the
- * writer or in a warp that knew of it by then (PTX ISA, "Async proxy"; CUTLASS puts it in the
- * writer). */
+ * copy that filled them last (visible to a warp that knows its mbarrier's phase as
+ * complete), the bulk store that has read them last (over for a warp that knows it as
+ * done), and the warps whose wgmma have read them, each with the number of its group.  A
+ * generic write counts for the asynchronous proxy only once a fence.proxy.async came after
+ * it, in the writer or in a warp that knew of it by then (PTX ISA, "Async proxy"; CUTLASS
+ * puts it in the writer). */
 #include "emulator/shadow_part.h"
 
 #include <stdlib.h>
@@ -43,8 +43,14 @@ static Report
 report_of(ShadowKind kind, int insn, int other, int warp, int other_warp, int lane,
           uint32_t addr)
 {
-  return (Report){.kind = kind, .insn = insn, .other = other, .warp = warp,
-                  .other_warp = other_warp, .lane = lane, .other_cta = -1, .addr = addr};
+  return (Report){.kind = kind,
+                  .insn = insn,
+                  .other = other,
+                  .warp = warp,
+                  .other_warp = other_warp,
+                  .lane = lane,
+                  .other_cta = -1,
+                  .addr = addr};
 }
 
 static bool
@@ -72,7 +78,7 @@ multiplying(const Shadow *s, const Agent *a, int warp)
   return -1;
 }
 
-static const char *const verbs[] = { "reads", "writes", "updates", "copies into" };
+static const char *const verbs[] = {"reads", "writes", "updates", "copies into"};
 
 /* Against what was filled: a read or an overwrite of bytes that have not come yet. */
 static void
@@ -81,8 +87,8 @@ check_filled(Shadow *s, const Agent *a, const char *verb, bool writes, int insn,
 {
   if (filled(s, a, warp))
     return;
-  Report r = report_of(writes ? SHADOW_ASYNC_OVERWRITE : SHADOW_ASYNC_READ, insn, a->insn, warp,
-                       a->warp, lane, off);
+  Report r = report_of(writes ? SHADOW_ASYNC_OVERWRITE : SHADOW_ASYNC_READ, insn, a->insn,
+                       warp, a->warp, lane, off);
   shadow_report(s, &r,
                 "%s shared memory at byte %u, which the bulk copy of line %d fills: %s has "
                 "not waited for that phase of its mbarrier",
@@ -95,17 +101,18 @@ check_free(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int 
 {
   int reader = multiplying(s, a, warp);
   if (reader >= 0) {
-    Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->wgmma_insn, warp, reader, lane, off);
-    shadow_report(s, &r,
-                  "%s shared memory at byte %u, which wgmma of warp %d at line %d may still be "
-                  "reading: nothing tells %s that its group is complete",
-                  verb, off, reader, shadow_line(s, a->wgmma_insn),
-                  shadow_name(s, warp).text);
+    Report r =
+        report_of(SHADOW_ASYNC_OVERWRITE, insn, a->wgmma_insn, warp, reader, lane, off);
+    shadow_report(
+        s, &r,
+        "%s shared memory at byte %u, which wgmma of warp %d at line %d may still be "
+        "reading: nothing tells %s that its group is complete",
+        verb, off, reader, shadow_line(s, a->wgmma_insn), shadow_name(s, warp).text);
   }
   if (sent(s, a, warp))
     return;
-  Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->store_insn, warp, a->store_warp, lane,
-                       off);
+  Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->store_insn, warp, a->store_warp,
+                       lane, off);
   shadow_report(s, &r,
                 "%s shared memory at byte %u, which the bulk store of line %d may still be "
                 "reading: its group has not been waited for",
@@ -120,12 +127,12 @@ check_sent(Shadow *s, const Agent *a, const char *verb, int insn, int warp, int 
   if (!a->send || shadow_known(s, warp, a->send_rank)->mbar[a->send_mbar] >= a->send)
     return;
   Report r = report_of(SHADOW_ASYNC_OVERWRITE, insn, a->send_insn, warp, -1, lane, off);
-  shadow_report(s, &r,
-                "%s shared memory at byte %u, which the bulk copy of line %d into CTA %d of "
-                "the cluster may still be reading: nothing tells %s that its mbarrier is "
-                "complete",
-                verb, off, shadow_line(s, a->send_insn), a->send_rank,
-                shadow_name(s, warp).text);
+  shadow_report(
+      s, &r,
+      "%s shared memory at byte %u, which the bulk copy of line %d into CTA %d of "
+      "the cluster may still be reading: nothing tells %s that its mbarrier is "
+      "complete",
+      verb, off, shadow_line(s, a->send_insn), a->send_rank, shadow_name(s, warp).text);
 }
 
 /* Bytes of an mbarrier are for its instructions alone. */
@@ -142,8 +149,8 @@ check_object(Shadow *s, const Agent *a, const char *verb, int insn, int warp, in
   while (!m->made || m->off != at)
     m++;
   Report r = report_of(SHADOW_OBJECT, insn, m->insn, warp, m->warp, lane, at);
-  shadow_report(s, &r, "%s shared memory at byte %u, where the mbarrier of line %d lives", verb,
-                at, shadow_line(s, m->insn));
+  shadow_report(s, &r, "%s shared memory at byte %u, where the mbarrier of line %d lives",
+                verb, at, shadow_line(s, m->insn));
 }
 
 /* A generic access to 16 bytes or a part of them. */
@@ -200,7 +207,10 @@ shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_
     check_sent(s, a, "copies into", insn, warp, lane, c * 16);
     shadow_word_async(s, insn, warp, lane, c * 16, true);
     s->init[c] = 0xffff;
-    *a = (Agent){.bulk = phase + 1, .mbar = (uint8_t)mbar, .warp = (uint16_t)warp, .insn = insn,
+    *a = (Agent){.bulk = phase + 1,
+                 .mbar = (uint8_t)mbar,
+                 .warp = (uint16_t)warp,
+                 .insn = insn,
                  .object = a->object};
   }
 }
@@ -245,7 +255,8 @@ shadow_bulk_done(Shadow *s, int warp, uint32_t number)
 }
 
 void
-shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t bytes, uint32_t group)
+shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t bytes,
+                  uint32_t group)
 {
   if (!shadow_async_begin(s))
     return;
@@ -305,12 +316,13 @@ shadow_mbar_init(Shadow *s, int b, int insn, int warp, int lane, uint32_t off)
     return;
   uint32_t offs[32];
   offs[lane] = off;
-  ShadowAccess write = {.insn = insn, .warp = warp, .mask = 1u << lane, .op = SHADOW_WRITE,
-                        .bytes = 8};
-  agent_at(s, off / 16)->object &= (uint8_t)~(1u << off % 16 / 8);
+  ShadowAccess write = {
+      .insn = insn, .warp = warp, .mask = 1u << lane, .op = SHADOW_WRITE, .bytes = 8};
+  agent_at(s, off / 16)->object &= (uint8_t) ~(1u << off % 16 / 8);
   shadow_shared(s, &write, offs);
   agent_at(s, off / 16)->object |= (uint8_t)(1u << off % 16 / 8);
-  s->mbar[b] = (ShadowMbar){.made = true, .warp = warp, .insn = insn, .off = off, .at = s->time};
+  s->mbar[b] =
+      (ShadowMbar){.made = true, .warp = warp, .insn = insn, .off = off, .at = s->time};
   for (int done = 0; done < 2; done++) {
     Clock c = shadow_clock_of_mbar(s, b, done);
     shadow_clock_clear(s, &c);
@@ -322,7 +334,7 @@ shadow_mbar_inval(Shadow *s, int b)
 {
   uint32_t off = s->mbar[b].off;
   if (s->async)
-    agent_at(s, off / 16)->object &= (uint8_t)~(1u << off % 16 / 8);
+    agent_at(s, off / 16)->object &= (uint8_t) ~(1u << off % 16 / 8);
 }
 
 bool

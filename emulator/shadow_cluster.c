@@ -2,10 +2,10 @@
  * memory of another CTA.
  *
  * Each CTA keeps its own time.  Beside what a warp knows of its own CTA it has, by rank,
- * what it knows of the others; barriers and mbarriers carry that along.  What warps of other
- * CTAs did to shared memory is kept apart from the Words: the last write of each 16 bytes
- * and a few reads.  A CTA must be known to have started before it is reached, and one of its
- * warps must know of the last access to it when it exits. */
+ * what it knows of the others; barriers and mbarriers carry that along.  What warps of
+ * other CTAs did to shared memory is kept apart from the Words: the last write of each 16
+ * bytes and a few reads.  A CTA must be known to have started before it is reached, and one
+ * of its warps must know of the last access to it when it exits. */
 #include "emulator/shadow_part.h"
 
 #include <stdio.h>
@@ -249,10 +249,11 @@ shadow_far_use(Shadow *s, int insn, int warp, int lane, bool check_start)
   shadow_after_arrival(s, warp);
   if (check_start && !has_started(s, warp)) {
     Report r = {SHADOW_START, insn, -1, warp, -1, lane, s->cta, 0};
-    shadow_report(s, &r,
-                  "reaches into CTA %d of the grid, of the same cluster: nothing tells that "
-                  "it has started",
-                  s->cta);
+    shadow_report(
+        s, &r,
+        "reaches into CTA %d of the grid, of the same cluster: nothing tells that "
+        "it has started",
+        s->cta);
   }
   int w = warp;
   const Shadow *home = shadow_home(s, &w);
@@ -288,10 +289,11 @@ check_sends(Shadow *s)
     if (sent_at_exit(s, a))
       continue;
     Report r = {SHADOW_EXIT, a->send_insn, -1, 0, -1, -1, -1, c * 16};
-    shadow_report(s, &r,
-                  "a bulk copy into CTA %d of the cluster reads shared memory at byte %u: its "
-                  "own CTA may exit before",
-                  a->send_rank, c * 16);
+    shadow_report(
+        s, &r,
+        "a bulk copy into CTA %d of the cluster reads shared memory at byte %u: its "
+        "own CTA may exit before",
+        a->send_rank, c * 16);
     return;
   }
 }
@@ -306,10 +308,11 @@ shadow_cta_exit(Shadow *s)
       continue;
     int warp = SHADOW_FAR(who / SH_WARPS, who % SH_WARPS);
     Report r = {SHADOW_EXIT, s->uses[who].insn, -1, warp, -1, -1, s->cta, 0};
-    shadow_report(s, &r,
-                  "reaches into CTA %d of the grid, of the same cluster: nothing keeps that "
-                  "from exiting before",
-                  s->cta);
+    shadow_report(
+        s, &r,
+        "reaches into CTA %d of the grid, of the same cluster: nothing keeps that "
+        "from exiting before",
+        s->cta);
   }
 }
 
@@ -330,14 +333,20 @@ ordered(const Shadow *s, int warp, const FarTouch *t)
   return shadow_known(s, warp, t->who / SH_WARPS)->time[t->who % SH_WARPS] >= t->time;
 }
 
-static const char *const verbs[] = { "reads", "writes", "updates", "copies into" };
+static const char *const verbs[] = {"reads", "writes", "updates", "copies into"};
 
 static void
 found(Shadow *s, ShadowKind kind, const ShadowAccess *a, int lane, uint32_t off,
       const FarTouch *t, const char *does, const char *missing)
 {
-  Report r = {kind, a->insn, t->insn, a->warp, t->who % SH_WARPS, lane,
-              s->peers[t->who / SH_WARPS]->cta, off};
+  Report r = {kind,
+              a->insn,
+              t->insn,
+              a->warp,
+              t->who % SH_WARPS,
+              lane,
+              s->peers[t->who / SH_WARPS]->cta,
+              off};
   shadow_report(s, &r,
                 "%s shared memory at byte %u of CTA %d, which warp %d of CTA %d %s at line "
                 "%d: %s",
@@ -430,10 +439,11 @@ shadow_far_engine(Shadow *s, int insn, int warp, int lane, uint32_t off, bool wr
 {
   FarWord *f = &s->words_far[off / 16];
   const FarTouch *t = &f->write;
-  ShadowAccess a = {.insn = insn, .warp = warp, .bytes = 16,
-                    .op = writes ? SHADOW_COPY : SHADOW_READ};
+  ShadowAccess a = {
+      .insn = insn, .warp = warp, .bytes = 16, .op = writes ? SHADOW_COPY : SHADOW_READ};
   check(s, f, &a, lane, off, 0xffff);
-  if (t->bytes && shadow_known(s, warp, t->who / SH_WARPS)->fenced[t->who % SH_WARPS] < t->time)
+  if (t->bytes &&
+      shadow_known(s, warp, t->who / SH_WARPS)->fenced[t->who % SH_WARPS] < t->time)
     found(s, SHADOW_PROXY, &a, lane, off, t, "writes",
           "no fence.proxy.async has come since, for the engine");
   if (writes)

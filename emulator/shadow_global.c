@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 4096, PAGE_CHUNKS = PAGE_BYTES / 16, CTA_MANY = 0xfffff, LAUNCHES = 1024 };
+enum {
+  PAGE_BYTES = 4096,
+  PAGE_CHUNKS = PAGE_BYTES / 16,
+  CTA_MANY = 0xfffff,
+  LAUNCHES = 1024
+};
 
 typedef struct Tags {
   atomic_uint_fast64_t w, r; /* last write, last read */
@@ -327,10 +332,11 @@ check_grid(Shadow *s, bool waited, const Tags *tags, const Place *p)
   if (!written && (reads || !overlaps(s, waited, atomic_load(&tags->r), p)))
     return;
   Report r = {SHADOW_GRID, p->a->insn, -1, p->a->warp, -1, p->lane, -1, p->addr};
-  shadow_report(s, &r,
-                "%s global memory at 0x%llx, which a kernel before it on the stream %s, and "
-                "may still be running: no griddepcontrol.wait that waits for it came before",
-                verbs[p->a->op], (unsigned long long)p->addr, written ? "writes" : "reads");
+  shadow_report(
+      s, &r,
+      "%s global memory at 0x%llx, which a kernel before it on the stream %s, and "
+      "may still be running: no griddepcontrol.wait that waits for it came before",
+      verbs[p->a->op], (unsigned long long)p->addr, written ? "writes" : "reads");
 }
 
 void
@@ -352,7 +358,8 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
-    Place p = {a, a->one ? a->one - 1 : l, base + off[l], ((1u << a->bytes) - 1) << off[l] % 16};
+    Place p = {a, a->one ? a->one - 1 : l, base + off[l],
+               ((1u << a->bytes) - 1) << off[l] % 16};
     if (!all)
       check_init(s, m, off[l], &p);
     if (off[l] / PAGE_BYTES != last)

@@ -1,6 +1,6 @@
-/* Kernels of one stream that may overlap: a launch with programmatic serialization may start
- * before the one in front of it has ended, and what that one does is only there for those who
- * executed griddepcontrol.wait, or to whom they have told of it (PTX ISA,
+/* Kernels of one stream that may overlap: a launch with programmatic serialization may
+ * start before the one in front of it has ended, and what that one does is only there for
+ * those who executed griddepcontrol.wait, or to whom they have told of it (PTX ISA,
  * "griddepcontrol"). */
 #include "emulator/shadow_part.h"
 

@@ -51,9 +51,9 @@ typedef struct Known {
   /* of CTAs that work asynchronously: */
   uint32_t fenced[SH_WARPS]; /* writes of that warp up to this time count for engines */
   uint32_t fenced_copy[SH_WARPS]; /* and copies of that warp up to this one */
-  uint32_t group[SH_WARPS];  /* wgmma groups of that warp up to this one are complete */
-  uint32_t store[SH_WARPS];  /* bulk stores of that warp up to this one have read */
-  uint32_t mbar[SH_MBARS];   /* phases of that mbarrier known to be complete */
+  uint32_t group[SH_WARPS]; /* wgmma groups of that warp up to this one are complete */
+  uint32_t store[SH_WARPS]; /* bulk stores of that warp up to this one have read */
+  uint32_t mbar[SH_MBARS];  /* phases of that mbarrier known to be complete */
 } Known;
 
 /* What a warp or a barrier knows: of its own CTA, and of each other CTA of the cluster. */
@@ -93,7 +93,7 @@ typedef struct Agent {
   /* a copy into another CTA that reads them: over with that phase of its mbarrier */
   uint8_t send_rank, send_mbar;
   uint8_t object; /* halves that are an mbarrier */
-  uint32_t send; /* phase + 1; 0: nobody */
+  uint32_t send;  /* phase + 1; 0: nobody */
   int send_insn;
 } Agent;
 
@@ -147,25 +147,25 @@ struct Shadow {
   Word *words;    /* [4 * n_chunks] while not */
   uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
   ReaderTimes *times;
-  bool async;     /* agents and mbarriers are in use */
-  Agent *agents;  /* [n_chunks] */
+  bool async;    /* agents and mbarriers are in use */
+  Agent *agents; /* [n_chunks] */
   ShadowMbar mbar[SH_MBARS];
   int n_times, cap_times;
   int32_t free_times;
   bool fenced;
   /* of a cluster: shadow_cluster.c */
   Shadow *peers[SH_CTAS];
-  int rank, n_peers; /* 0: alone */
-  Known *far;        /* [warps, barriers, mbarriers twice][n_peers] */
+  int rank, n_peers;  /* 0: alone */
+  Known *far;         /* [warps, barriers, mbarriers twice][n_peers] */
   Known *next, *done; /* of the first CTA: the cluster's barrier, [n_peers] */
-  uint32_t meetings; /* of the first CTA: complete phases of it */
+  uint32_t meetings;  /* of the first CTA: complete phases of it */
   uint32_t arrived[SH_WARPS], waited[SH_WARPS]; /* of a warp: phases + 1, complete phases */
-  uint32_t fences;     /* warps that have fenced since they arrived */
-  bool fenced_cluster; /* at the scope of the cluster or wider */
-  FarWord *words_far; /* [n_chunks] */
-  bool touched_far;   /* it is in use */
-  bool sends;         /* so is send of agents */
-  FarUse *uses;       /* [n_peers × SH_WARPS] */
+  uint32_t fences;              /* warps that have fenced since they arrived */
+  bool fenced_cluster;          /* at the scope of the cluster or wider */
+  FarWord *words_far;           /* [n_chunks] */
+  bool touched_far;             /* it is in use */
+  bool sends;                   /* so is send of agents */
+  FarUse *uses;                 /* [n_peers × SH_WARPS] */
   uint32_t grid_wait[SH_WARPS]; /* time of a warp's griddepcontrol.wait; 0: none */
   bool grid_waited, grid_triggered;
 };
@@ -219,7 +219,7 @@ void shadow_far_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 void shadow_far_engine(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
 /* Another CTA of the cluster; NULL: of another cluster. */
 const Shadow *shadow_peer(const Shadow *, uint32_t cta);
-uint32_t shadow_meetings(const Shadow *);          /* mod 4, for tags of global memory */
+uint32_t shadow_meetings(const Shadow *); /* mod 4, for tags of global memory */
 
 /* What a warp knows of this CTA. */
 static inline const Known *

@@ -539,17 +539,18 @@ check_fenced(Shadow *s, const Word *x, const Touch *t)
     return;
   int insn = insn_of(x->w_insn);
   Report r = report_of(SHADOW_PROXY, t, insn, by);
-  shadow_report(s, &r,
-                "%s shared memory at byte %u by an engine; warp %d wrote there at line %d, and no "
-                "fence.proxy.async has come since",
-                verb(t), t->addr, by, shadow_line(s, insn));
+  shadow_report(
+      s, &r,
+      "%s shared memory at byte %u by an engine; warp %d wrote there at line %d, and no "
+      "fence.proxy.async has come since",
+      verb(t), t->addr, by, shadow_line(s, insn));
 }
 
 void
 shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool writes)
 {
-  ShadowAccess a = {.insn = insn, .warp = warp, .bytes = 16,
-                    .op = writes ? SHADOW_COPY : SHADOW_READ};
+  ShadowAccess a = {
+      .insn = insn, .warp = warp, .bytes = 16, .op = writes ? SHADOW_COPY : SHADOW_READ};
   Touch t = {.a = &a, .lane = lane, .addr = off, .bytes = 15};
   Word *chunk = &s->chunks[off / 16], *w = &s->words[off / 16 * 4];
   if (!s->init[off / 16])

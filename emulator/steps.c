@@ -108,9 +108,9 @@ step_isspacep(Exec *x, const Insn *i, uint32_t mask)
     bool own = (a[l] & (WINDOW_SIZE - 1)) >> RANK_SHIFT == (uint64_t)x->cta->rank;
     bool is = i->x.space == SPACE_SHARED    ? window == WINDOW_SHARED && own
               : i->x.space == SPACE_CLUSTER ? window == WINDOW_SHARED
-              : i->x.space == SPACE_LOCAL ? window == WINDOW_LOCAL
-              : i->x.space == SPACE_PARAM ? window == WINDOW_PARAM
-                                          : a[l] >= GLOBAL_BASE && a[l] < WINDOW_SHARED;
+              : i->x.space == SPACE_LOCAL   ? window == WINDOW_LOCAL
+              : i->x.space == SPACE_PARAM   ? window == WINDOW_PARAM
+                                            : a[l] >= GLOBAL_BASE && a[l] < WINDOW_SHARED;
     r |= (uint32_t)is << l;
   }
   w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (r & mask);

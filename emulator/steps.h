@@ -21,16 +21,15 @@ extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_
 extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
     step_cp_commit, step_cp_wait;
 /* cluster.c */
-extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait,
-    step_grid;
+extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait, step_grid;
 /* registers.c */
 extern Step step_setmaxnreg;
 /* mbarrier.c */
 extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait,
     step_copy_arrive;
 /* bulk.c */
-extern Step step_bulk_load, step_bulk_send, step_bulk_store, step_bulk_commit, step_bulk_wait,
-    step_fence_proxy;
+extern Step step_bulk_load, step_bulk_send, step_bulk_store, step_bulk_commit,
+    step_bulk_wait, step_fence_proxy;
 /* wgmma.c */
 extern Step step_wgmma, step_wgmma_fence, step_wgmma_commit, step_wgmma_wait;
 /* tma_step.c */

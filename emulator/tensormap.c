@@ -150,8 +150,8 @@ check_emulated(const TmaArgs *a, const Why *why)
 
 /* ---- the bytes ---- */
 
-/* The second word stays 0: of small tensors' maps CUTLASS clears its bit 21, for the sake of real
- * drivers (cute/atom/copy_traits_sm90_tma.hpp). */
+/* The second word stays 0: of small tensors' maps CUTLASS clears its bit 21, for the sake
+ * of real drivers (cute/atom/copy_traits_sm90_tma.hpp). */
 typedef struct Bytes {
   uint64_t mark, nothing, address;
   uint64_t stride[TMA_RANK - 1];

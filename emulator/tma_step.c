@@ -284,7 +284,8 @@ read_inside(Exec *x, const BulkCopy *c, uint32_t number)
   for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);)
     for (uint32_t at = row.before / BOX_CHUNK * BOX_CHUNK; at < row.before + row.bytes;
          at += BOX_CHUNK)
-      bulk_reads(x, c, number, tma_swizzle(b->map.swizzle, b->base + row.at + at), BOX_CHUNK);
+      bulk_reads(x, c, number, tma_swizzle(b->map.swizzle, b->base + row.at + at),
+                 BOX_CHUNK);
 }
 
 static Stop

@@ -1,4 +1,5 @@
-/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on. */
+/* Whose turn it is among the warps of a cluster, until all have exited, or none can go on.
+ */
 #include "emulator/bulk.h"
 #include "emulator/emu.h"
 #include "emulator/steps.h"
@@ -88,8 +89,8 @@ describe(const Exec *x, const Warp *w, char *text, size_t n)
   if (w->stalled && w->waits_for == WAITS_CLUSTER)
     return cluster_describe(w, text, n);
   if (w->stalled && w->waits_for == WAITS_PRODUCTS)
-    return snprintf(text, n, "; warp %d waits at line %d for its warpgroup's products", w->id,
-                    w->stalled_line);
+    return snprintf(text, n, "; warp %d waits at line %d for its warpgroup's products",
+                    w->id, w->stalled_line);
   if (w->stalled && !b)
     return bulk_describe(w, text, n);
   if (w->done)

@@ -11,36 +11,36 @@
 #define ATTNC_EMULATOR_UNPROVEN_H
 
 /* opcodes, basis, what is assumed */
-#define UNPROVEN_TABLE(X)                                                                \
-  X("mma", "model", "MMA-Sim's sums; F and the steps of k as below")                     \
-  X("wgmma fence; wgmma commit_group; wgmma wait_group", "text", "-")                    \
-  X("wgmma", "model", "MMA-Sim's sums, F as below; swizzles go by addresses")            \
-  X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")      \
-  X("rcp approx; sqrt approx; rsqrt", "bound", "rounded to nearest")                     \
-  X("div approx; div full", "bound", "rounded to nearest")                               \
-  X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")         \
-  X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")           \
-  X("cvt", "text", "-")                                                                  \
-  X("copysign testp", "text", "-")                                                       \
-  X("sad popc clz bfind brev bfe bfi", "text", "-")                                      \
-  X("and or xor not shl shr shf lop3 prmt", "text", "-")                                 \
-  X("setp set selp slct mov cvta isspacep", "text", "-")                                 \
-  X("bra brx", "choice", "of parted lanes those at the lowest line run first")           \
-  X("ret exit trap", "text", "-")                                                        \
-  X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")       \
-  X("mbarrier", "text", "the state of an arrival is the phase's number")                 \
-  X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")   \
-  X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")     \
-  X("griddepcontrol", "choice", "kernels run one after another")                         \
-  X("nanosleep", "choice", "the turn is over")                                           \
-  X("prefetch prefetchu", "choice", "nothing happens")                                   \
-  X("bar barrier", "text", "-")                                                          \
-  X("membar fence", "choice", "memory is in order anyway")                               \
-  X("ld st", "choice", "one order of all accesses; cache hints do nothing")              \
-  X("atom red", "choice", "in the order in which CTAs and lanes happen to run")          \
-  X("cp", "choice", "a copy lands at issue or at its wait (async=)")                     \
-  X("shfl vote match redux activemask", "text", "-")                                     \
-  X("elect", "choice", "the lowest lane of the mask")                                    \
+#define UNPROVEN_TABLE(X)                                                                  \
+  X("mma", "model", "MMA-Sim's sums; F and the steps of k as below")                       \
+  X("wgmma fence; wgmma commit_group; wgmma wait_group", "text", "-")                      \
+  X("wgmma", "model", "MMA-Sim's sums, F as below; swizzles go by addresses")              \
+  X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")        \
+  X("rcp approx; sqrt approx; rsqrt", "bound", "rounded to nearest")                       \
+  X("div approx; div full", "bound", "rounded to nearest")                                 \
+  X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")           \
+  X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")             \
+  X("cvt", "text", "-")                                                                    \
+  X("copysign testp", "text", "-")                                                         \
+  X("sad popc clz bfind brev bfe bfi", "text", "-")                                        \
+  X("and or xor not shl shr shf lop3 prmt", "text", "-")                                   \
+  X("setp set selp slct mov cvta isspacep", "text", "-")                                   \
+  X("bra brx", "choice", "of parted lanes those at the lowest line run first")             \
+  X("ret exit trap", "text", "-")                                                          \
+  X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")         \
+  X("mbarrier", "text", "the state of an arrival is the phase's number")                   \
+  X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")     \
+  X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")       \
+  X("griddepcontrol", "choice", "kernels run one after another")                           \
+  X("nanosleep", "choice", "the turn is over")                                             \
+  X("prefetch prefetchu", "choice", "nothing happens")                                     \
+  X("bar barrier", "text", "-")                                                            \
+  X("membar fence", "choice", "memory is in order anyway")                                 \
+  X("ld st", "choice", "one order of all accesses; cache hints do nothing")                \
+  X("atom red", "choice", "in the order in which CTAs and lanes happen to run")            \
+  X("cp", "choice", "a copy lands at issue or at its wait (async=)")                       \
+  X("shfl vote match redux activemask", "text", "-")                                       \
+  X("elect", "choice", "the lowest lane of the mask")                                      \
   X("ldmatrix stmatrix movmatrix", "text", "-")
 
 #endif

@@ -351,9 +351,9 @@ step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
   return s;
 }
 
-/* CUTLASS and FlashAttention-3 take a group to be the warpgroup's: one warp's wait speaks for the
- * other three, and one thread gives a stage of the ring back.  The ISA says no more than that
- * those who wait wait. */
+/* CUTLASS and FlashAttention-3 take a group to be the warpgroup's: one warp's wait speaks
+ * for the other three, and one thread gives a stage of the ring back.  The ISA says no more
+ * than that those who wait wait. */
 static bool
 whole_group(const Exec *x, uint32_t upto)
 {

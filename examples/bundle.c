@@ -1,5 +1,5 @@
-/* bundle.c: a kernel that was compiled before, launched with libattnc_rt alone: no compiler,
- * no LLVM, no YAML on this machine.
+/* bundle.c: a kernel that was compiled before, launched with libattnc_rt alone: no
+ * compiler, no LLVM, no YAML on this machine.
  *
  *   attnc compile specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o kernels
  *   cc bundle.c -lattnc_rt -ldl && ./a.out kernels llama3_8b_prefill
@@ -20,8 +20,8 @@ static uint16_t q[B * H * S * D], k[B * HK * S * D], v[B * HK * S * D], o[B * H 
 static attnc_tensor
 on_device(const void *data, size_t bytes, int64_t heads)
 {
-  return (attnc_tensor){ (void *)(uintptr_t)device_copy(data, bytes),
-                         { S * heads * D, D, heads * D, 1, 0 } };
+  return (attnc_tensor){(void *)(uintptr_t)device_copy(data, bytes),
+                        {S * heads * D, D, heads * D, 1, 0}};
 }
 
 static attnc_status
@@ -44,7 +44,7 @@ attend(const char *dir, const char *name, const attnc_args *args, attnc_error *e
 int
 main(int argc, char **argv)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   int wrong = 0;
   if (argc != 3 || device_open())
     return argc != 3 ? 2 : 6;
@@ -54,12 +54,12 @@ main(int argc, char **argv)
   }
   for (int i = 0; i < B * H * S * D; i++)
     q[i] = (uint16_t)(ONE + i % 67);
-  const attnc_tensor tensors[] = { on_device(q, sizeof q, H), on_device(k, sizeof k, HK),
-                                   on_device(v, sizeof v, HK), on_device(o, sizeof o, H) };
-  const attnc_args args = { .size = sizeof args,
-                            .sizes = { sizeof args.sizes, B, H, HK, S, S },
-                            .tensors = tensors,
-                            .n_tensors = 4 };
+  const attnc_tensor tensors[] = {on_device(q, sizeof q, H), on_device(k, sizeof k, HK),
+                                  on_device(v, sizeof v, HK), on_device(o, sizeof o, H)};
+  const attnc_args args = {.size = sizeof args,
+                           .sizes = {sizeof args.sizes, B, H, HK, S, S},
+                           .tensors = tensors,
+                           .n_tensors = 4};
   if (attend(argv[1], argv[2], &args, &e) != ATTNC_OK) {
     fprintf(stderr, "%s: %s\n", attnc_status_name(e.status), e.message);
     return 1;

@@ -25,13 +25,13 @@ static const struct {
   const char *symbol;
   void *function;
 } cu_symbols[] = {
-  { "cuInit", &cu.init },
-  { "cuDevicePrimaryCtxRetain", &cu.retain },
-  { "cuCtxSetCurrent", &cu.set_current },
-  { "cuCtxSynchronize", &cu.synchronize },
-  { "cuMemAlloc_v2", &cu.alloc },
-  { "cuMemcpyHtoD_v2", &cu.to_device },
-  { "cuMemcpyDtoH_v2", &cu.to_host },
+    {"cuInit", &cu.init},
+    {"cuDevicePrimaryCtxRetain", &cu.retain},
+    {"cuCtxSetCurrent", &cu.set_current},
+    {"cuCtxSynchronize", &cu.synchronize},
+    {"cuMemAlloc_v2", &cu.alloc},
+    {"cuMemcpyHtoD_v2", &cu.to_device},
+    {"cuMemcpyDtoH_v2", &cu.to_host},
 };
 
 /* Makes the primary context of device 0 current; 0 if that worked. */

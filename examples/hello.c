@@ -1,5 +1,5 @@
-/* hello.c: attention from a spec in the program's text: compiled when it runs (or found in the
- * cache), launched on device 0, compared with the fp64 reference.
+/* hello.c: attention from a spec in the program's text: compiled when it runs (or found in
+ * the cache), launched on device 0, compared with the fp64 reference.
  *
  *   cc hello.c -lattnc -ldl && ./a.out
  *   ATTNC_LIBCUDA=libattnc-emu.so ./a.out       without a GPU */
@@ -13,12 +13,13 @@
 enum { B = 1, H = 8, HK = 2, S = 256, D = 64, N = B * H * S * D };
 
 /* [attention] */
-static const char text[] = "attnc: 1\nname: hello\ndtype: bf16\nhead_dim: 64\ncausal: true\n";
+static const char text[] =
+    "attnc: 1\nname: hello\ndtype: bf16\nhead_dim: 64\ncausal: true\n";
 
 static attnc_status
 attend(const attnc_args *args, attnc_error *e)
 {
-  attnc_problem problem = { .size = sizeof problem, .sizes = args->sizes };
+  attnc_problem problem = {.size = sizeof problem, .sizes = args->sizes};
   attnc_spec *spec = NULL;
   attnc_context *context = NULL;
   attnc_plan *plan = NULL;
@@ -41,7 +42,7 @@ attend(const attnc_args *args, attnc_error *e)
 static attnc_tensor
 tensor(void *data, int heads)
 {
-  return (attnc_tensor){ data, { (int64_t)heads * S * D, (int64_t)S * D, D, 1, 0 } };
+  return (attnc_tensor){data, {(int64_t)heads * S * D, (int64_t)S * D, D, 1, 0}};
 }
 
 /* Something between -1 and 1, as bf16: the upper half of an fp32. */
@@ -62,7 +63,8 @@ static float lse[B * H * S];
 static int
 make_tensors(attnc_tensor host[ATTNC_SLOT_COUNT], attnc_tensor device[ATTNC_SLOT_COUNT])
 {
-  const size_t bytes[ATTNC_SLOT_COUNT] = { sizeof q, sizeof k, sizeof v, sizeof o, sizeof lse };
+  const size_t bytes[ATTNC_SLOT_COUNT] = {sizeof q, sizeof k, sizeof v, sizeof o,
+                                          sizeof lse};
   uint32_t state = 1;
   for (size_t i = 0; i < N; i++)
     q[i] = some_bf16(&state);
@@ -74,7 +76,7 @@ make_tensors(attnc_tensor host[ATTNC_SLOT_COUNT], attnc_tensor device[ATTNC_SLOT
   host[ATTNC_K] = tensor(k, HK);
   host[ATTNC_V] = tensor(v, HK);
   host[ATTNC_O] = tensor(o, H);
-  host[ATTNC_LSE] = (attnc_tensor){ lse, { 0 } };
+  host[ATTNC_LSE] = (attnc_tensor){lse, {0}};
   for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
     device[i] = host[i];
     device[i].data = (void *)(uintptr_t)device_copy(host[i].data, bytes[i]);
@@ -95,8 +97,8 @@ static int
 compare(const attnc_args *host)
 {
   attnc_spec *spec;
-  attnc_error e = { 0 };
-  attnc_verdict verdict = { .size = sizeof verdict };
+  attnc_error e = {0};
+  attnc_verdict verdict = {.size = sizeof verdict};
   attnc_status status = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
   if (status != ATTNC_OK)
     return report("spec", status, &e);
@@ -112,14 +114,14 @@ compare(const attnc_args *host)
 int
 main(void)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
   if (device_open() || make_tensors(host, device))
     return 6;
-  attnc_args args = { .size = sizeof args,
-                      .sizes = { sizeof args.sizes, B, H, HK, S, S },
-                      .tensors = device,
-                      .n_tensors = ATTNC_SLOT_COUNT };
+  attnc_args args = {.size = sizeof args,
+                     .sizes = {sizeof args.sizes, B, H, HK, S, S},
+                     .tensors = device,
+                     .n_tensors = ATTNC_SLOT_COUNT};
   attnc_status status = attend(&args, &e);
   if (status != ATTNC_OK)
     return report("attention", status, &e);

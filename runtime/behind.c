@@ -62,7 +62,7 @@ run_one(Behind *b, Job *j)
 {
   j->state = RUNNING;
   pthread_mutex_unlock(&b->lock);
-  attnc_error error = { 0 };
+  attnc_error error = {0};
   attnc_status status = j->work.run(j->work.user, &error);
   j->work.drop(j->work.user);
   pthread_mutex_lock(&b->lock);
@@ -95,7 +95,8 @@ work(void *arg)
   return NULL;
 }
 
-/* With the lock held.  One more thread if all are busy; without any there is no progress. */
+/* With the lock held.  One more thread if all are busy; without any there is no progress.
+ */
 static bool
 staff(Behind *b)
 {

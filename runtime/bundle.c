@@ -45,12 +45,13 @@ static attnc_status
 read_line(attnc_bundle *b, const char *line, size_t n, int number, attnc_error *e)
 {
   if (n < 67 || !is_hex64(line) || line[64] != ' ' || (line[65] != ' ' && line[65] != '*'))
-    return err_set(e, ATTNC_ERR_IO, "%s/MANIFEST.sha256:%d: not a line of sha256sum", b->dir,
-                   number);
+    return err_set(e, ATTNC_ERR_IO, "%s/MANIFEST.sha256:%d: not a line of sha256sum",
+                   b->dir, number);
   const char *name = line + 66;
   if (memchr(name, '/', n - 66) || name[0] == '.' || memchr(name, 0, n - 66))
-    return err_set(e, ATTNC_ERR_IO, "%s/MANIFEST.sha256:%d: not the name of a file beside it",
-                   b->dir, number);
+    return err_set(e, ATTNC_ERR_IO,
+                   "%s/MANIFEST.sha256:%d: not the name of a file beside it", b->dir,
+                   number);
   Listed *f = vec_push(b->arena, &b->files);
   if (f)
     f->name = arena_strndup(b->arena, name, n - 66);
@@ -176,8 +177,8 @@ static bool
 is_recipe_of(const char *file, const char *name)
 {
   size_t n = strlen(name), length = strlen(file);
-  return !strncmp(file, name, n) && !strncmp(file + n, ".sm_", 4) &&
-         length > n + 9 && str_eq(file + length - 5, ".json");
+  return !strncmp(file, name, n) && !strncmp(file + n, ".sm_", 4) && length > n + 9 &&
+         str_eq(file + length - 5, ".json");
 }
 
 /* The PTX beside a recipe, which must be the one that the recipe speaks of. */
@@ -260,12 +261,12 @@ load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
     return status;
   status = read_listed(b, c->ptx, &ptx_text, &ptx_n, e);
   if (status == ATTNC_OK) {
-    PlanText text = { .ptx = ptx_text,
-                      .json = json_text,
-                      .json_n = json_n,
-                      .source = "bundle",
-                      .layer = "bundle",
-                      .lookup = seconds_since(start) };
+    PlanText text = {.ptx = ptx_text,
+                     .json = json_text,
+                     .json_n = json_n,
+                     .source = "bundle",
+                     .layer = "bundle",
+                     .lookup = seconds_since(start)};
     status = plan_load(b->drv, b->device, &text, out, e);
     free(ptx_text);
   }
@@ -276,7 +277,7 @@ load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
 attnc_status
 attnc_bundle_plan(attnc_bundle *b, const char *name, attnc_plan **out, attnc_error *e)
 {
-  Choice c = { 0 };
+  Choice c = {0};
   struct timespec start;
   if (!b || !name || !out)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_plan: an argument is NULL");

@@ -24,8 +24,8 @@ struct Cache {
   void *log_user;
   int root; /* -1: not used */
   int layers[MAX_LAYERS], n_layers;
-  CacheCounters counters; /* atomic, each */
-  uint64_t bytes;         /* atomic: on disk, as far as this process knows */
+  CacheCounters counters;              /* atomic, each */
+  uint64_t bytes;                      /* atomic: on disk, as far as this process knows */
   int seeded, sweeping, warned, temps; /* atomic */
 };
 
@@ -37,16 +37,16 @@ real_openat(int dir, const char *path, int flags, mode_t mode)
 }
 
 const CacheIo cache_io = {
-  .openat = real_openat,
-  .fstat = fstat,
-  .read = read,
-  .write = write,
-  .fsync = fsync,
-  .close = close,
-  .futimens = futimens,
-  .mkdirat = mkdirat,
-  .renameat = renameat,
-  .unlinkat = unlinkat,
+    .openat = real_openat,
+    .fstat = fstat,
+    .read = read,
+    .write = write,
+    .fsync = fsync,
+    .close = close,
+    .futimens = futimens,
+    .mkdirat = mkdirat,
+    .renameat = renameat,
+    .unlinkat = unlinkat,
 };
 
 static void
@@ -76,7 +76,7 @@ static void
 open_root(Cache *c)
 {
   const char *why = NULL;
-  attnc_error error = { 0 };
+  attnc_error error = {0};
   if (c->mode == CACHE_OFF)
     return;
   if (c->mode == CACHE_WRITE && file_mkdirs(c->dir, &error) != ATTNC_OK)
@@ -290,7 +290,7 @@ make_dirs(Cache *c, const char *path)
 {
   char parent[PATH_BYTES] = "entries/ab";
   memcpy(parent, path, strlen(parent));
-  const char *const dirs[] = { "tmp", "entries", parent };
+  const char *const dirs[] = {"tmp", "entries", parent};
   for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
     if (c->io->mkdirat(c->root, dirs[i], 0700) && errno != EEXIST)
       return "mkdir";
@@ -318,7 +318,7 @@ make_room(Cache *c, size_t added)
   if ((seeded && bytes <= c->max_bytes) ||
       __atomic_exchange_n(&c->sweeping, 1, __ATOMIC_ACQUIRE))
     return;
-  Upkeep u = { 0 };
+  Upkeep u = {0};
   if (!seeded)
     keep_count(c->root, &u);
   /* To nine tenths, so that the next entry does not sweep again. */

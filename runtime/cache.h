@@ -28,16 +28,16 @@
 
 /* The system calls on which an entry's way to disk and back depends, so that tests can
  * make any of them fail. */
-#define CACHE_IO_TABLE(X)                                                                \
-  X(int, openat, (int dir, const char *path, int flags, mode_t mode))                    \
-  X(int, fstat, (int fd, struct stat *))                                                 \
-  X(ssize_t, read, (int fd, void *, size_t))                                             \
-  X(ssize_t, write, (int fd, const void *, size_t))                                      \
-  X(int, fsync, (int fd))                                                                \
-  X(int, close, (int fd))                                                                \
-  X(int, futimens, (int fd, const struct timespec[2]))                                   \
-  X(int, mkdirat, (int dir, const char *path, mode_t))                                   \
-  X(int, renameat, (int dir, const char *from, int to_dir, const char *to))              \
+#define CACHE_IO_TABLE(X)                                                                  \
+  X(int, openat, (int dir, const char *path, int flags, mode_t mode))                      \
+  X(int, fstat, (int fd, struct stat *))                                                   \
+  X(ssize_t, read, (int fd, void *, size_t))                                               \
+  X(ssize_t, write, (int fd, const void *, size_t))                                        \
+  X(int, fsync, (int fd))                                                                  \
+  X(int, close, (int fd))                                                                  \
+  X(int, futimens, (int fd, const struct timespec[2]))                                     \
+  X(int, mkdirat, (int dir, const char *path, mode_t))                                     \
+  X(int, renameat, (int dir, const char *from, int to_dir, const char *to))                \
   X(int, unlinkat, (int dir, const char *path, int flags))
 
 typedef struct CacheIo {
@@ -54,19 +54,19 @@ typedef struct CacheConfig {
   const char *readonly; /* more directories, colon-separated; NULL: none */
   CacheMode mode;
   uint64_t max_bytes;
-  const CacheIo *io; /* NULL: cache_io */
+  const CacheIo *io;                                       /* NULL: cache_io */
   void (*log)(void *user, int level, const char *message); /* NULL: silent */
   void *log_user;
 } CacheConfig;
 
-#define CACHE_COUNTER_TABLE(X)                                                           \
-  X(hits, "entries found in the directory")                                              \
-  X(readonly_hits, "entries found in a read-only directory")                             \
-  X(misses, "keys found nowhere")                                                        \
-  X(corrupt, "entries that were moved aside")                                            \
-  X(read_errors, "files that could not be read")                                         \
-  X(stored, "entries written")                                                           \
-  X(store_errors, "entries that could not be written")                                   \
+#define CACHE_COUNTER_TABLE(X)                                                             \
+  X(hits, "entries found in the directory")                                                \
+  X(readonly_hits, "entries found in a read-only directory")                               \
+  X(misses, "keys found nowhere")                                                          \
+  X(corrupt, "entries that were moved aside")                                              \
+  X(read_errors, "files that could not be read")                                           \
+  X(stored, "entries written")                                                             \
+  X(store_errors, "entries that could not be written")                                     \
   X(evicted, "entries removed to keep within the size")
 
 typedef struct CacheCounters {

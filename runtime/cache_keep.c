@@ -117,7 +117,7 @@ on_name(int root, const char *dir, const char *name, OnFile *fn, void *user)
   if (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
     return;
   fn(user, root,
-     &(File){ .path = path, .stamp = st.st_mtime, .bytes = (uint64_t)st.st_blocks * 512 });
+     &(File){.path = path, .stamp = st.st_mtime, .bytes = (uint64_t)st.st_blocks * 512});
 }
 
 static void
@@ -236,7 +236,7 @@ by_age(const void *a, const void *b)
 static void
 evict(int root, uint64_t max_bytes, Upkeep *u)
 {
-  AgedList l = { 0 };
+  AgedList l = {0};
   uint64_t bytes = u->bytes;
   each_entry(root, collect, &l);
   if (l.n)
@@ -304,14 +304,14 @@ check_entry(void *user, int root, const File *f)
   if (!why || absent)
     return;
   json_array_append_new(c->bad,
-                        json_pack("{s:o, s:s}", "path", json_sprintf("%s/%s", c->dir, f->path),
-                                  "reason", why));
+                        json_pack("{s:o, s:s}", "path",
+                                  json_sprintf("%s/%s", c->dir, f->path), "reason", why));
   keep_aside(&cache_io, root, f->path);
 }
 
 void
 keep_verify(int root, const char *dir, json_t *bad, Upkeep *u)
 {
-  each_entry(root, check_entry, &(Check){ .dir = dir, .bad = bad });
+  each_entry(root, check_entry, &(Check){.dir = dir, .bad = bad});
   keep_count(root, u);
 }

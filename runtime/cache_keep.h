@@ -34,6 +34,7 @@ void keep_aside(const CacheIo *, int root, const char *path);
 int keep_root(const char *dir, bool own, const char **why);
 
 /* The whole file as an unchecked entry; NULL with *why, and *absent if it is not there. */
-Entry *keep_read(const CacheIo *, int root, const char *path, const char **why, bool *absent);
+Entry *keep_read(const CacheIo *, int root, const char *path, const char **why,
+                 bool *absent);
 
 #endif

@@ -54,7 +54,7 @@ release_entry(void *entry)
 static attnc_status
 create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 {
-  CacheConfig config = { 0 };
+  CacheConfig config = {0};
   TRY(settings_read(c, o, &config, e));
   TRY(cache_open(&config, &c->cache, e));
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
@@ -69,7 +69,7 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 attnc_status
 attnc_context_create(const attnc_options *options, attnc_context **out, attnc_error *e)
 {
-  static const attnc_options defaults = { .size = sizeof defaults };
+  static const attnc_options defaults = {.size = sizeof defaults};
   const attnc_options *o = options ? options : &defaults;
   if (!out || o->size < sizeof *o)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_context_create: options.size is not set");
@@ -177,10 +177,10 @@ driver_json(attnc_context *c)
     return json_null();
   json_t *devices = json_array();
   for (int i = 0; i < d->n_devices; i++)
-    json_array_append_new(devices, json_pack("{s:s, s:i, s:i, s:i}", "name",
-                                             d->devices[i].name, "cc", d->devices[i].cc,
-                                             "sms", d->devices[i].sms, "smem_block",
-                                             d->devices[i].smem_block));
+    json_array_append_new(devices,
+                          json_pack("{s:s, s:i, s:i, s:i}", "name", d->devices[i].name,
+                                    "cc", d->devices[i].cc, "sms", d->devices[i].sms,
+                                    "smem_block", d->devices[i].smem_block));
   return json_pack("{s:s, s:i, s:b, s:o}", "path", d->path, "version", d->version,
                    "emulated", (int)d->emulated, "devices", devices);
 }
@@ -188,7 +188,7 @@ driver_json(attnc_context *c)
 static json_t *
 cache_json(const Cache *cache)
 {
-  static const char *const modes[] = { "off", "ro", "rw" };
+  static const char *const modes[] = {"off", "ro", "rw"};
   const char *refusal = cache_refusal(cache);
   CacheCounters k = cache_counters(cache);
   json_t *o = json_object();
@@ -211,7 +211,8 @@ describe(attnc_context *c)
   json_object_set_new(root, "version", json_integer(attnc_version()));
   json_object_set_new(root, "driver", driver_json(c));
   json_object_set_new(root, "cache", cache_json(c->cache));
-  json_object_set_new(root, "tune_dir", c->tune_dir ? json_string(c->tune_dir) : json_null());
+  json_object_set_new(root, "tune_dir",
+                      c->tune_dir ? json_string(c->tune_dir) : json_null());
   json_object_set_new(root, "plans", json_integer((json_int_t)flights_count(c->plans)));
   json_object_set_new(root, "kernels", json_integer((json_int_t)flights_count(c->kernels)));
   json_object_set_new(root, "plan_hits", json_integer((json_int_t)hits));
@@ -285,12 +286,11 @@ upkeep_json(const Cache *cache, const Upkeep *u, json_t *bad, char **out, attnc_
 {
   if (!out)
     return ATTNC_OK;
-  json_t *root = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "dir",
-                           cache_dir(cache), "entries", (json_int_t)u->entries, "bytes",
-                           (json_int_t)u->bytes, "max_bytes",
-                           (json_int_t)cache_max_bytes(cache), "corrupt",
-                           (json_int_t)u->corrupt, "temporary", (json_int_t)u->temporary,
-                           "removed", (json_int_t)u->removed, "bad", bad);
+  json_t *root = json_pack(
+      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "dir", cache_dir(cache), "entries",
+      (json_int_t)u->entries, "bytes", (json_int_t)u->bytes, "max_bytes",
+      (json_int_t)cache_max_bytes(cache), "corrupt", (json_int_t)u->corrupt, "temporary",
+      (json_int_t)u->temporary, "removed", (json_int_t)u->removed, "bad", bad);
   *out = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
   json_decref(root);
   return *out ? ATTNC_OK : err_set(e, ATTNC_ERR_NOMEM, "cache: out of memory");
@@ -300,7 +300,7 @@ upkeep_json(const Cache *cache, const Upkeep *u, json_t *bad, char **out, attnc_
 static attnc_status
 keep(attnc_context *c, Keep *fn, char **json, attnc_error *e)
 {
-  Upkeep u = { 0 };
+  Upkeep u = {0};
   const char *why;
   if (!c)
     return err_set(e, ATTNC_ERR_USAGE, "the context is NULL");

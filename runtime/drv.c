@@ -36,8 +36,8 @@ code_name(const Driver *d, CUresult code)
     CUresult code;
     const char *name;
   } known[] = {
-#define X(name, value) { value, #name },
-    CUDA_RESULT_TABLE(X)
+#define X(name, value) {value, #name},
+      CUDA_RESULT_TABLE(X)
 #undef X
   };
   const char *name = NULL;
@@ -83,10 +83,10 @@ static attnc_status
 resolve(Driver *d, void *handle, attnc_error *e)
 {
   /* POSIX: the object pointer of dlsym is a function pointer; C has no cast for it. */
-#define X(need, name, args)                                                              \
-  *(void **)&d->name = dlsym(handle, #name);                                             \
-  if (need && !d->name)                                                                  \
-    return err_set(e, ATTNC_ERR_NO_DEVICE, "%s: has no %s: the driver is too old",       \
+#define X(need, name, args)                                                                \
+  *(void **)&d->name = dlsym(handle, #name);                                               \
+  if (need && !d->name)                                                                    \
+    return err_set(e, ATTNC_ERR_NO_DEVICE, "%s: has no %s: the driver is too old",         \
                    d->path, #name);
   CUDA_ENTRY_TABLE(X)
 #undef X
@@ -105,10 +105,10 @@ describe(const Driver *d, Device *out, attnc_error *e)
     CUdevice_attribute which;
     int *value;
   } wanted[] = {
-    { CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, &major },
-    { CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &minor },
-    { CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &out->sms },
-    { CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &out->smem_block },
+      {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, &major},
+      {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &minor},
+      {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &out->sms},
+      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &out->smem_block},
   };
   TRY(DRV(d, e, cuDeviceGet, &out->handle, out->ordinal));
   TRY(DRV(d, e, cuDeviceGetName, out->name, (int)sizeof out->name, out->handle));

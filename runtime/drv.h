@@ -21,11 +21,11 @@
 
 #include <stdbool.h>
 
-#define EMU_ENTRY_TABLE(X)                                                               \
-  X(int, attncEmuConfigure, (const char *settings, char *reason, size_t n))              \
-  X(void, attncEmuGetStats, (attncEmuStats *))                                           \
-  X(void, attncEmuResetStats, (void))                                                    \
-  X(size_t, attncEmuTakeFindings, (char *buf, size_t n))                                 \
+#define EMU_ENTRY_TABLE(X)                                                                 \
+  X(int, attncEmuConfigure, (const char *settings, char *reason, size_t n))                \
+  X(void, attncEmuGetStats, (attncEmuStats *))                                             \
+  X(void, attncEmuResetStats, (void))                                                      \
+  X(size_t, attncEmuTakeFindings, (char *buf, size_t n))                                   \
   X(size_t, attncEmuProfile, (char *buf, size_t n))
 
 typedef struct Device {
@@ -64,8 +64,7 @@ attnc_status drv_fail(const Driver *, CUresult code, const char *call, const cha
                       attnc_error *);
 
 /* Calls an entry point; its value is an attnc_status. */
-#define DRV(drv, e, name, ...)                                                           \
-  drv_check((drv), (drv)->name(__VA_ARGS__), #name, (e))
+#define DRV(drv, e, name, ...) drv_check((drv), (drv)->name(__VA_ARGS__), #name, (e))
 static inline attnc_status
 drv_check(const Driver *drv, CUresult code, const char *call, attnc_error *e)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char magic[8] = { 'a', 't', 't', 'n', 'c', 'E', '1', '\n' };
+static const char magic[8] = {'a', 't', 't', 'n', 'c', 'E', '1', '\n'};
 enum { VERSION = 1, AT_VERSION = 8, AT_KEY = 16, AT_LENGTHS = 48, AT_SUM = 72 };
 
 static void

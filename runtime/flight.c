@@ -19,7 +19,7 @@ typedef struct Slot {
 struct Flights {
   pthread_mutex_t lock;
   pthread_cond_t landed;
-  Slot *slots; /* LOST ones are not in the list */
+  Slot *slots;   /* LOST ones are not in the list */
   size_t n, max; /* LANDED ones */
   uint64_t clock;
   void (*retain)(void *);
@@ -90,7 +90,7 @@ take_off(Flights *f, const FlightKey *key, attnc_error *e)
   Slot *s = calloc(1, sizeof *s);
   if (!s) {
     if (e)
-      *e = (attnc_error){ .status = ATTNC_ERR_NOMEM, .message = "out of memory" };
+      *e = (attnc_error){.status = ATTNC_ERR_NOMEM, .message = "out of memory"};
     return FLIGHT_FAILED;
   }
   s->key = *key;

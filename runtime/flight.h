@@ -5,8 +5,9 @@
  * meanwhile wait and get the same.  A failure is forgotten once they have it, so that the
  * next who asks tries anew.
  *
- * The lock is held for the table alone, never while a value is made or dropped.  Beyond `max` values the least recently asked for is
- * dropped; a value handed out is a reference of the caller's and stays. */
+ * The lock is held for the table alone, never while a value is made or dropped.  Beyond
+ * `max` values the least recently asked for is dropped; a value handed out is a reference
+ * of the caller's and stays. */
 #ifndef ATTNC_RUNTIME_FLIGHT_H
 #define ATTNC_RUNTIME_FLIGHT_H
 

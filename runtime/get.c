@@ -64,8 +64,9 @@ copy_problem(Request *r, const attnc_problem *p, attnc_error *e)
   if (p->op != 0)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "op %d: only 0, forward, is known", p->op);
   if (p->device < 0 || p->flags & ~ATTNC_NOWAIT)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_problem: device or flags are not as "
-                                       "documented");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc_problem: device or flags are not as "
+                   "documented");
   r->problem = *p;
   return ATTNC_OK;
 }
@@ -78,8 +79,9 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
   if (!ctx || !spec)
     return err_set(e, ATTNC_ERR_USAGE, "the context or the spec is NULL");
   if ((int)getpid() != ctx->pid)
-    return err_set(e, ATTNC_ERR_USAGE, "the context was made before a fork; a child makes "
-                                       "its own");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "the context was made before a fork; a child makes "
+                   "its own");
   r->ctx = ctx;
   r->spec = spec;
   TRY(copy_problem(r, p, e));
@@ -100,11 +102,11 @@ static void
 ask_fill(Request *r, JitAsk *a)
 {
   attnc_context *c = r->ctx;
-  *a = (JitAsk){ .spec = r->spec,
-                 .problem = &r->problem,
-                 .target = c->target,
-                 .compile = c->compile,
-                 .dump_dir = c->dump_dir };
+  *a = (JitAsk){.spec = r->spec,
+                .problem = &r->problem,
+                .target = c->target,
+                .compile = c->compile,
+                .dump_dir = c->dump_dir};
   if (r->has_want) {
     a->want = &r->want;
     r->want.template_name = *r->template_name ? r->template_name : NULL;
@@ -191,14 +193,14 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
 {
   char *edited;
   TRY(edited_ptx(c, &edited, e));
-  PlanText text = { .ptx = edited ? edited : found->entry->ptx,
-                    .json = found->entry->json,
-                    .json_n = found->entry->json_n,
-                    .source = answer->source,
-                    .layer = found->layer,
-                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
-                    .compile = found->compile,
-                    .lookup = seconds_now() - start - found->compile };
+  PlanText text = {.ptx = edited ? edited : found->entry->ptx,
+                   .json = found->entry->json,
+                   .json_n = found->entry->json_n,
+                   .source = answer->source,
+                   .layer = found->layer,
+                   .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
+                   .compile = found->compile,
+                   .lookup = seconds_now() - start - found->compile};
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
   if (status == ATTNC_OK)
     status = verdict_settle(c, text.ptx, *out, e);
@@ -214,7 +216,7 @@ static attnc_status
 make_plan(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start,
           attnc_plan **out, attnc_error *e)
 {
-  Found found = { 0 };
+  Found found = {0};
   TRY(get_kernel(c, a, answer, &found, e));
   attnc_status status = load(c, a, answer, &found, start, out, e);
   entry_release(found.entry);
@@ -273,8 +275,8 @@ request_key(const JitAsk *a)
   const attnc_problem *p = a->problem;
   const attnc_schedule *w = a->want;
   const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
-  const int numbers[] = { a->device->ordinal, p->op, w ? 1 : 0 };
-  int fields[SF_COUNT] = { 0 };
+  const int numbers[] = {a->device->ordinal, p->op, w ? 1 : 0};
+  int fields[SF_COUNT] = {0};
   const char *name = w && w->template_name ? w->template_name : "";
   int64_t stamp = a->tune ? tune_stamp(a->tune) : 0;
   for (int i = 0; w && i < SF_COUNT; i++)
@@ -335,7 +337,7 @@ start_behind(const Request *r, const JitAsk *a, const FlightKey *key, attnc_erro
   own->problem.device = a->device->ordinal + 1; /* the thread has no current context */
   jit_spec_retain(own->spec);
   return behind_start(r->ctx->behind, key,
-                      (Work){ .run = behind_run, .drop = behind_drop, .user = own }, e);
+                      (Work){.run = behind_run, .drop = behind_drop, .user = own}, e);
 }
 
 static attnc_status
@@ -387,7 +389,7 @@ attnc_plan_get_with(attnc_context *c, const attnc_spec *spec, const attnc_proble
                     const attnc_schedule *want, attnc_plan **out, attnc_error *e)
 {
   double start = seconds_now();
-  attnc_error error = { 0 }; /* flights keep the reason for others, whoever asked */
+  attnc_error error = {0}; /* flights keep the reason for others, whoever asked */
   Request r;
   if (!out)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_plan_get: out is NULL");
@@ -412,7 +414,7 @@ attnc_plan_get(attnc_context *c, const attnc_spec *spec, const attnc_problem *pr
 static attnc_status
 ask_device_if_any(const Request *r, JitAsk *a, attnc_error *e)
 {
-  attnc_error error = { 0 };
+  attnc_error error = {0};
   attnc_status status = ask_device(r, a, &error);
   if (r->ctx->target && (status == ATTNC_ERR_NO_DEVICE ||
                          (status == ATTNC_OK && !jit_runs_on(r->ctx->target, a->device)))) {
@@ -454,13 +456,15 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   JitAsk ask;
   TRY(request_fill(&r, c, spec, problem, schedule, e));
   if (!problem || !schedule || !schedule->template_name || !unit)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_record: problem, schedule or unit is "
-                                       "missing");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc_tune_record: problem, schedule or unit is "
+                   "missing");
   ask_fill(&r, &ask);
   TRY(ask_device(&r, &ask, e));
   if (!ask.tune)
-    return err_set(e, ATTNC_ERR_IO, "there is no directory for tuning tables: set "
-                                    "ATTNC_TUNE_DIR");
+    return err_set(e, ATTNC_ERR_IO,
+                   "there is no directory for tuning tables: set "
+                   "ATTNC_TUNE_DIR");
   TuneProblem p = jit_tune_problem(spec, &r.problem);
   return tune_record(ask.tune, &p, &r.want, value, unit, e);
 }

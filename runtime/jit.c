@@ -29,7 +29,7 @@ jit_spec_retain(const attnc_spec *spec)
 TuneProblem
 jit_tune_problem(const attnc_spec *spec, const attnc_problem *p)
 {
-  return (TuneProblem){ .spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes };
+  return (TuneProblem){.spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes};
 }
 
 /* ---- the target ---- */
@@ -127,7 +127,8 @@ pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error
 {
   if (!sched_complete(a->want) && tuned_schedule(a, target, out))
     return ATTNC_OK;
-  return gen_schedule(a->spec, a->problem, target, a->want, &out->schedule, &out->source, e);
+  return gen_schedule(a->spec, a->problem, target, a->want, &out->schedule, &out->source,
+                      e);
 }
 
 /* ---- the key ---- */
@@ -144,8 +145,9 @@ ptx_version(const JitAsk *a, const Target *target, const attnc_schedule *s, int 
   if (sscanf(text, "%2d.%1d%n", &major, &minor, &end) != 2 || text[end])
     return err_set(e, ATTNC_ERR_USAGE, "ptx_version: '%s' is not like 7.0", text);
   if (major * 10 + minor < *out)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "ptx_version: %s is below %d.%d, which the "
-                                             "kernel needs",
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "ptx_version: %s is below %d.%d, which the "
+                   "kernel needs",
                    text, *out / 10, *out % 10);
   *out = major * 10 + minor;
   return ATTNC_OK;
@@ -181,18 +183,18 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
   TRY(gen_values(a->spec, a->problem, &values, e));
   TRY(ptx_version(a, target, &out->schedule, &ptx, e));
   out->fields = (KeyFields){
-    .schema = KEY_SCHEMA,
-    .spec_hash = a->spec->hash,
-    .op = "fwd",
-    .values = values.p,
-    .schedule = schedule_text(arena, &out->schedule),
-    .target = target->name,
-    .ptx_version = arena_printf(arena, "%d.%d", ptx / 10, ptx % 10),
-    .options = gen_options(&out->schedule),
-    .code_id = gen_code_id,
-    .llvm = gen_llvm_version,
-    .sm_count = "", /* no template's text depends on it: grids read it at launch */
-    .entered = entered_text(arena, a->compile),
+      .schema = KEY_SCHEMA,
+      .spec_hash = a->spec->hash,
+      .op = "fwd",
+      .values = values.p,
+      .schedule = schedule_text(arena, &out->schedule),
+      .target = target->name,
+      .ptx_version = arena_printf(arena, "%d.%d", ptx / 10, ptx % 10),
+      .options = gen_options(&out->schedule),
+      .code_id = gen_code_id,
+      .llvm = gen_llvm_version,
+      .sm_count = "", /* no template's text depends on it: grids read it at launch */
+      .entered = entered_text(arena, a->compile),
   };
   key_hash(&out->fields, out->key);
   return ATTNC_OK;

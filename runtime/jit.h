@@ -22,9 +22,9 @@ typedef struct JitAsk {
   const char *target;         /* NULL: the device's best */
   const Driver *drv;          /* both NULL: no device at hand, target is given */
   const Device *device;
-  TuneTable *tune;            /* NULL: none */
+  TuneTable *tune;                      /* NULL: none */
   const attnc_compile_options *compile; /* NULL: none */
-  const char *dump_dir;       /* where the dumps that `compile` names go; NULL: nowhere */
+  const char *dump_dir; /* where the dumps that `compile` names go; NULL: nowhere */
 } JitAsk;
 
 typedef struct JitAnswer {

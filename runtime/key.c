@@ -17,7 +17,8 @@ key_hash(const KeyFields *k, unsigned char key[32])
 {
   Sha256 s;
   sha256_start(&s);
-#define X(field, text) sha256_field(&s, #field, or_empty(k->field), strlen(or_empty(k->field)));
+#define X(field, text)                                                                     \
+  sha256_field(&s, #field, or_empty(k->field), strlen(or_empty(k->field)));
   KEY_TABLE(X)
 #undef X
   sha256_end(&s, key);

@@ -9,18 +9,18 @@
 #include <attnc/attnc_rt.h>
 
 /* field, what it is */
-#define KEY_TABLE(X)                                                                     \
-  X(schema, "format of keys and entries")                                                \
-  X(spec_hash, "SHA-256 of the spec's canonical text")                                   \
-  X(op, "what is computed: fwd")                                                         \
-  X(values, "values of the names that the spec specialises")                             \
-  X(schedule, "template, its revision, tile sizes")                                      \
-  X(target, "architecture with its suffix")                                              \
-  X(ptx_version, "of the PTX ISA")                                                       \
-  X(options, "code generation options")                                                  \
-  X(code_id, "hash over the compiler's and templates' sources")                          \
-  X(llvm, "version of LLVM")                                                             \
-  X(sm_count, "multiprocessors, if the kernel's text depends on them")                   \
+#define KEY_TABLE(X)                                                                       \
+  X(schema, "format of keys and entries")                                                  \
+  X(spec_hash, "SHA-256 of the spec's canonical text")                                     \
+  X(op, "what is computed: fwd")                                                           \
+  X(values, "values of the names that the spec specialises")                               \
+  X(schedule, "template, its revision, tile sizes")                                        \
+  X(target, "architecture with its suffix")                                                \
+  X(ptx_version, "of the PTX ISA")                                                         \
+  X(options, "code generation options")                                                    \
+  X(code_id, "hash over the compiler's and templates' sources")                            \
+  X(llvm, "version of LLVM")                                                               \
+  X(sm_count, "multiprocessors, if the kernel's text depends on them")                     \
   X(entered, "stage and hash of a text that was compiled instead of the generated one")
 
 #define KEY_SCHEMA "attnc.entry/1"

@@ -12,8 +12,9 @@ static attnc_status
 check_args(const attnc_args *a, attnc_error *e)
 {
   if (!a || a->size < sizeof *a || a->sizes.size < sizeof a->sizes)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: args.size or args.sizes.size is not "
-                                       "the size of its struct");
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc_launch: args.size or args.sizes.size is not "
+                   "the size of its struct");
   if ((a->n_tensors && !a->tensors) || (a->n_scalars && !a->scalars))
     return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: tensors or scalars are NULL");
   return ATTNC_OK;
@@ -37,8 +38,9 @@ check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
     return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
                    (long long)s->h, (long long)s->hk);
   if (r->group_size && s->h != s->hk * r->group_size)
-    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld and hk %lld; group_size is pinned to %lld",
-                   (long long)s->h, (long long)s->hk, (long long)r->group_size);
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "h is %lld and hk %lld; group_size is pinned to %lld", (long long)s->h,
+                   (long long)s->hk, (long long)r->group_size);
   return ATTNC_OK;
 }
 
@@ -62,19 +64,21 @@ check_strides(const Recipe *r, int slot, const attnc_tensor *t, attnc_error *e)
 {
   const RecipeTensor *rt = &r->tensors[slot];
   if (t->stride[3] != 1 || t->stride[4] != 0)
-    return err_set(e, ATTNC_ERR_SHAPE, "%s: stride[3] must be 1 and stride[4] 0, not %lld "
-                                       "and %lld",
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "%s: stride[3] must be 1 and stride[4] 0, not %lld "
+                   "and %lld",
                    rt->name, (long long)t->stride[3], (long long)t->stride[4]);
   for (int i = 0; i < 3; i++)
     if (magnitude_misaligned(t->stride[i], rt->bytes, r->align))
-      return err_set(e, ATTNC_ERR_ALIGN, "%s: stride[%d] of %lld elements is not a multiple "
-                                         "of %d bytes",
+      return err_set(e, ATTNC_ERR_ALIGN,
+                     "%s: stride[%d] of %lld elements is not a multiple "
+                     "of %d bytes",
                      rt->name, i, (long long)t->stride[i], r->align);
   for (int i = 0; r->has_strides[slot] && i < 5; i++)
     if (t->stride[i] != r->strides[slot][i])
       return err_set(e, ATTNC_ERR_SHAPE,
-                     "%s: stride[%d] is %lld; this kernel is specialised for %lld", rt->name,
-                     i, (long long)t->stride[i], (long long)r->strides[slot][i]);
+                     "%s: stride[%d] is %lld; this kernel is specialised for %lld",
+                     rt->name, i, (long long)t->stride[i], (long long)r->strides[slot][i]);
   return ATTNC_OK;
 }
 
@@ -176,14 +180,15 @@ check_workspace(const attnc_plan *p, const attnc_args *a, size_t need, attnc_err
 
 /* ---- packing ---- */
 
-/* Largest grid: CUDA programming guide, "Technical Specifications per Compute Capability". */
-static const int64_t grid_limit[3] = { INT_MAX, 65535, 65535 };
+/* Largest grid: CUDA programming guide, "Technical Specifications per Compute Capability".
+ */
+static const int64_t grid_limit[3] = {INT_MAX, 65535, 65535};
 
 static attnc_status
 pack_grid(const attnc_plan *p, const Launch *l, const attnc_sizes *s, Grid *g,
           attnc_error *e)
 {
-  unsigned *out[3] = { &g->x, &g->y, &g->z };
+  unsigned *out[3] = {&g->x, &g->y, &g->z};
   for (int i = 0; i < 3; i++) {
     int64_t v;
     if (!axis_value(&l->grid[i], s, p->device.sms, &v) || v > grid_limit[i])
@@ -208,8 +213,8 @@ pack_int(const Param *q, int64_t v, Value *out, attnc_error *e)
 }
 
 static attnc_status
-pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all, Value *out,
-           attnc_error *e)
+pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all,
+           Value *out, attnc_error *e)
 {
   float scalar;
   switch (q->kind) {
@@ -393,16 +398,16 @@ launch_extended(const attnc_plan *p, int step, const Grid *g, CUstream stream,
   const Launch *l = &p->recipe->steps[step].launch;
   const unsigned *c = l->cluster;
   CUlaunchAttribute attributes[2];
-  CUlaunchConfig config = { g->x, g->y, g->z, l->block[0], l->block[1], l->block[2],
-                            l->shared, stream, attributes, 0 };
+  CUlaunchConfig config = {g->x,        g->y,      g->z,   l->block[0], l->block[1],
+                           l->block[2], l->shared, stream, attributes,  0};
   if (c[0] * c[1] * c[2] != 1)
     attributes[config.numAttrs++] =
-        (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
-                             .value.clusterDim = { c[0], c[1], c[2] } };
+        (CUlaunchAttribute){.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                            .value.clusterDim = {c[0], c[1], c[2]}};
   if (l->serialization)
     attributes[config.numAttrs++] =
-        (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-                             .value.programmaticStreamSerializationAllowed = 1 };
+        (CUlaunchAttribute){.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                            .value.programmaticStreamSerializationAllowed = 1};
   return DRV(p->drv, e, cuLaunchKernelEx, &config, p->functions[step], pointers, NULL);
 }
 
@@ -417,8 +422,8 @@ run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *val
     return ATTNC_OK;
   for (int i = 0; i < l->n_params; i++) { /* read only, though not declared so */
     const Param *q = &l->params[i];
-    pointers[i] = q->map ? (void *)(uintptr_t)&packed->maps[q->index]
-                         : (void *)(uintptr_t)&values[i];
+    pointers[i] =
+        q->map ? (void *)(uintptr_t)&packed->maps[q->index] : (void *)(uintptr_t)&values[i];
   }
   if (l->extended)
     return launch_extended(p, step, g, stream, pointers, e);

@@ -23,14 +23,14 @@ typedef struct Grid {
 
 /* What a tensor map was encoded from, beside the recipe; no padding, for memcmp. */
 typedef struct MapShape {
-  void *address; /* NULL: nothing is encoded */
+  void *address;                                  /* NULL: nothing is encoded */
   uint64_t count[MAP_DIMS], stride[MAP_DIMS - 1]; /* elements, bytes */
 } MapShape;
 
 typedef struct Packed {
   CUtensorMap maps[RECIPE_MAPS]; /* first: 64-byte aligned, as the whole is */
   MapShape shapes[RECIPE_MAPS];
-  Value values[RECIPE_PARAMS];   /* that of a map is not used */
+  Value values[RECIPE_PARAMS]; /* that of a map is not used */
   Grid grids[RECIPE_STEPS];
   CUdeviceptr memset_at[RECIPE_STEPS];
   size_t memset_bytes[RECIPE_STEPS];

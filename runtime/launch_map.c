@@ -1,5 +1,5 @@
-/* Tensor maps of a call: the shape that the arguments give each, checked, and encoded by the
- * driver where it is not the one that is there already. */
+/* Tensor maps of a call: the shape that the arguments give each, checked, and encoded by
+ * the driver where it is not the one that is there already. */
 #include "base/err.h"
 #include "base/str.h"
 #include "runtime/launch.h"
@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* CUDA Driver API reference, cuTensorMapEncodeTiled. */
-#define MAX_COUNT ((int64_t)1 << 32)
+#define MAX_COUNT  ((int64_t)1 << 32)
 #define MAX_STRIDE ((int64_t)1 << 40)
 enum { LINE = 16, TEXT = 320 };
 
@@ -24,16 +24,19 @@ byte_stride(const Place *at, int64_t elements, int64_t times, int bytes, uint64_
 {
   int64_t scaled;
   if (elements < 0)
-    return err_set(e, ATTNC_ERR_SHAPE, "%s: stride[%d] is %lld; a tensor map takes none "
-                                       "below 0",
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "%s: stride[%d] is %lld; a tensor map takes none "
+                   "below 0",
                    at->tensor, at->stride, (long long)elements);
   if (__builtin_mul_overflow(elements, times * bytes, &scaled) || scaled >= MAX_STRIDE)
-    return err_set(e, ATTNC_ERR_SHAPE, "%s: stride[%d] of %lld elements is 2^40 bytes or "
-                                       "more, which a tensor map does not take",
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "%s: stride[%d] of %lld elements is 2^40 bytes or "
+                   "more, which a tensor map does not take",
                    at->tensor, at->stride, (long long)elements);
   if (scaled % LINE)
-    return err_set(e, ATTNC_ERR_ALIGN, "%s: stride[%d] of %lld elements is not a multiple of "
-                                       "%d bytes, which a tensor map needs",
+    return err_set(e, ATTNC_ERR_ALIGN,
+                   "%s: stride[%d] of %lld elements is not a multiple of "
+                   "%d bytes, which a tensor map needs",
                    at->tensor, at->stride, (long long)elements, LINE);
   *out = (uint64_t)scaled;
   return ATTNC_OK;
@@ -70,12 +73,13 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const attnc_args *a, bool 
 {
   const MapDim *d = &m->dim[i];
   const RecipeTensor *t = &r->tensors[m->slot];
-  const Place at = { t->name, d->stride };
+  const Place at = {t->name, d->stride};
   int64_t n = count_of(d, &a->sizes);
   if (n > MAX_COUNT)
     return err_set(e, ATTNC_ERR_SHAPE, "%s: %s is %lld, more than the 2^32 of a tensor map",
                    t->name, d->n ? "a dimension" : size_names[d->size], (long long)n);
-  /* The driver takes no dimension without elements; the kernel does not look at this one. */
+  /* The driver takes no dimension without elements; the kernel does not look at this one.
+   */
   s->count[i] = n < 1 ? 1 : (uint64_t)n;
   if (i == 0)
     return ATTNC_OK;
@@ -174,7 +178,7 @@ static attnc_status
 encode(const attnc_plan *p, const TensorMap *m, const MapShape *s, CUtensorMap *out,
        attnc_error *e)
 {
-  static const uint32_t ones[MAP_DIMS] = { 1, 1, 1, 1, 1 };
+  static const uint32_t ones[MAP_DIMS] = {1, 1, 1, 1, 1};
   CUresult code = p->drv->cuTensorMapEncodeTiled(
       out, (CUtensorMapDataType)p->recipe->tensors[m->slot].map_type, (uint32_t)m->n_dims,
       s->address, s->count, s->stride, m->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,

@@ -57,6 +57,6 @@ void
 memo_put(Memo *m, const FlightKey *request, const FlightKey *plan)
 {
   pthread_mutex_lock(&m->lock);
-  *slot_of(m, request) = (Slot){ .used = true, .request = *request, .plan = *plan };
+  *slot_of(m, request) = (Slot){.used = true, .request = *request, .plan = *plan};
   pthread_mutex_unlock(&m->lock);
 }

@@ -49,9 +49,9 @@ missing_entry(const Recipe *r, const Driver *d)
   bool extended = false;
   for (int i = 0; i < r->n_steps; i++)
     extended = extended || (r->steps[i].is_launch && r->steps[i].launch.extended);
-  return extended && !d->cuLaunchKernelEx            ? "cuLaunchKernelEx"
+  return extended && !d->cuLaunchKernelEx          ? "cuLaunchKernelEx"
          : r->n_maps && !d->cuTensorMapEncodeTiled ? "cuTensorMapEncodeTiled"
-                                                     : NULL;
+                                                   : NULL;
 }
 
 attnc_status
@@ -67,8 +67,9 @@ plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e
                    d->version / 1000, d->version % 1000 / 10);
   const char *missing = missing_entry(r, d);
   if (missing)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s needs %s, which %s does not have: the "
-                                             "driver is too old",
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "%s needs %s, which %s does not have: the "
+                   "driver is too old",
                    r->name, missing, d->path);
   if (shared_needed(r) > device->smem_block)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
@@ -82,12 +83,12 @@ plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e
 static attnc_status
 load_module(attnc_plan *p, const PlanText *text, JitLog *log, attnc_error *e)
 {
-  CUjit_option options[] = { CU_JIT_INFO_LOG_BUFFER,  CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
-                             CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
-                             CU_JIT_LOG_VERBOSE };
+  CUjit_option options[] = {CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
+                            CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+                            CU_JIT_LOG_VERBOSE};
   /* By the driver's convention an integer travels as the pointer itself. */
-  void *values[] = { log->info, (void *)(uintptr_t)LOG_BYTES, log->error,
-                     (void *)(uintptr_t)LOG_BYTES, (void *)(uintptr_t)1 };
+  void *values[] = {log->info, (void *)(uintptr_t)LOG_BYTES, log->error,
+                    (void *)(uintptr_t)LOG_BYTES, (void *)(uintptr_t)1};
   CUresult code = p->drv->cuModuleLoadDataEx(&p->module, text->ptx, 5, options, values);
   log->info[LOG_BYTES - 1] = log->error[LOG_BYTES - 1] = 0;
   if (code == CUDA_SUCCESS)
@@ -211,7 +212,8 @@ describe(attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
   json_t *root = json_copy(p->recipe->json), *notes = json_array();
   long spills = 0;
   p->diagnostics = json_array();
-  p->compiled = log->info[0] != 0; /* verbose: it is silent only when it has nothing to do */
+  p->compiled =
+      log->info[0] != 0; /* verbose: it is silent only when it has nothing to do */
   keep_lines(p, notes, log->info, &spills);
   keep_lines(p, notes, log->error, &spills);
   if (text->note)
@@ -289,7 +291,7 @@ static attnc_status
 load_on_device(attnc_plan *p, const PlanText *text, attnc_error *e)
 {
   JitLog *log = calloc(1, sizeof *log);
-  Facts facts = { 0 };
+  Facts facts = {0};
   CUcontext popped;
   if (!log)
     return err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory");

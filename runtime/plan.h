@@ -36,9 +36,9 @@ typedef struct PlanText {
   const char *ptx; /* ends in 0 */
   const char *json;
   size_t json_n;
-  const char *source; /* of the schedule: exact, near, model, default, pinned */
-  const char *layer;  /* memory, disk, readonly, miss, bundle */
-  const char *note;   /* one more remark, or NULL */
+  const char *source;     /* of the schedule: exact, near, model, default, pinned */
+  const char *layer;      /* memory, disk, readonly, miss, bundle */
+  const char *note;       /* one more remark, or NULL */
   double lookup, compile; /* seconds before the load */
 } PlanText;
 

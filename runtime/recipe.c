@@ -14,7 +14,7 @@ enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
 
 const char *const size_names[SIZE_COUNT] = {
 #define X(name) #name,
-  RECIPE_SIZE_TABLE(X)
+    RECIPE_SIZE_TABLE(X)
 #undef X
 };
 
@@ -22,8 +22,8 @@ int64_t
 size_get(const attnc_sizes *s, SizeId id)
 {
   switch (id) {
-#define X(name)                                                                          \
-  case SIZE_##name:                                                                      \
+#define X(name)                                                                            \
+  case SIZE_##name:                                                                        \
     return s->name;
     RECIPE_SIZE_TABLE(X)
 #undef X
@@ -82,15 +82,15 @@ axis_value(const Axis *a, const attnc_sizes *s, int sms, int64_t *out)
 static attnc_status
 read_tensor(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "name", "slot", "dtype", "access", NULL };
+  static const char *const keys[] = {"name", "slot", "dtype", "access", NULL};
   static const struct {
     const char *name;
     int bytes, map_type;
-  } dtypes[] = { { "fp16", 2, CU_TENSOR_MAP_DATA_TYPE_FLOAT16 },
-                 { "bf16", 2, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 },
-                 { "fp32", 4, CU_TENSOR_MAP_DATA_TYPE_FLOAT32 },
-                 { "e4m3", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8 },
-                 { "e5m2", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8 } };
+  } dtypes[] = {{"fp16", 2, CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
+                {"bf16", 2, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
+                {"fp32", 4, CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
+                {"e4m3", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8},
+                {"e5m2", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8}};
   const char *name = NULL, *dtype = NULL, *access = NULL;
   int slot = 0, bytes = 0, map_type = 0;
   TRY(read_object(rd, v, keys));
@@ -110,8 +110,7 @@ read_tensor(Reader *rd, json_t *v)
   if (rd->r->tensors[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
   rd->r->tensors[slot] = (RecipeTensor){
-    .name = name, .bytes = bytes, .map_type = map_type, .out = access[0] == 'o'
-  };
+      .name = name, .bytes = bytes, .map_type = map_type, .out = access[0] == 'o'};
   if (slot >= rd->r->n_slots)
     rd->r->n_slots = slot + 1;
   return ATTNC_OK;
@@ -132,7 +131,7 @@ read_tensors(Reader *rd, json_t *list)
 static attnc_status
 read_scalar(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "name", "slot", "default", "positive", NULL };
+  static const char *const keys[] = {"name", "slot", "default", "positive", NULL};
   const char *name = NULL;
   int slot = 0;
   json_t *initial = json_object_get(v, "default");
@@ -146,9 +145,9 @@ read_scalar(Reader *rd, json_t *v)
     return read_bad(rd, "'positive': true or false is due");
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
-  rd->r->scalars[slot] =
-      (RecipeScalar){ .name = name, .initial = (float)json_number_value(initial),
-                      .positive = json_is_true(positive) };
+  rd->r->scalars[slot] = (RecipeScalar){.name = name,
+                                        .initial = (float)json_number_value(initial),
+                                        .positive = json_is_true(positive)};
   return ATTNC_OK;
 }
 
@@ -206,7 +205,7 @@ read_fixed_strides(Reader *rd, json_t *v)
     rd->r->has_strides[slot] = true;
     for (size_t i = 0; i < 5; i++)
       TRY(read_int_in(rd, json_array_get(value, i), key, INT64_MIN, INT64_MAX,
-                 &rd->r->strides[slot][i]));
+                      &rd->r->strides[slot][i]));
   }
   return ATTNC_OK;
 }
@@ -216,7 +215,7 @@ read_fixed_strides(Reader *rd, json_t *v)
 static attnc_status
 read_fixed_scalars(Reader *rd, json_t *v)
 {
-  static const char *const names[] = { "softmax_scale" };
+  static const char *const names[] = {"softmax_scale"};
   const char *key;
   json_t *value;
   if (!json_is_object(v))
@@ -226,9 +225,8 @@ read_fixed_scalars(Reader *rd, json_t *v)
     int slot = read_name(key, names, 1);
     if (slot < 0 || !json_is_number(value) || rd->r->scalars[slot].name)
       return read_bad(rd, "'scalars': '%.40s' is not a constant here", key);
-    rd->r->scalars[slot] = (RecipeScalar){ .name = names[slot],
-                                           .initial = (float)json_number_value(value),
-                                           .fixed = true };
+    rd->r->scalars[slot] = (RecipeScalar){
+        .name = names[slot], .initial = (float)json_number_value(value), .fixed = true};
   }
   return ATTNC_OK;
 }
@@ -236,8 +234,8 @@ read_fixed_scalars(Reader *rd, json_t *v)
 static attnc_status
 read_requires(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "align",   "group_size", "sizes", "max_size",
-                                      "strides", "scalars",    NULL };
+  static const char *const keys[] = {"align",   "group_size", "sizes", "max_size",
+                                     "strides", "scalars",    NULL};
   Recipe *r = rd->r;
   json_t *part;
   snprintf(rd->at, sizeof rd->at, "requires");
@@ -260,7 +258,7 @@ read_requires(Reader *rd, json_t *v)
 static attnc_status
 read_workspace(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = { "product", NULL };
+  static const char *const keys[] = {"product", NULL};
   snprintf(rd->at, sizeof rd->at, "workspace");
   size_t n = json_array_size(v);
   bool none = json_is_integer(v) && json_integer_value(v) == 0;
@@ -345,7 +343,7 @@ recipe_parse(const char *text, size_t n, Recipe **out, attnc_error *e)
   Recipe *r = recipe_new();
   if (!r)
     return err_set(e, ATTNC_ERR_NOMEM, "kernel recipe: out of memory");
-  Reader rd = { .r = r, .e = e };
+  Reader rd = {.r = r, .e = e};
   attnc_status status;
   r->json = n <= MAX_TEXT ? json_loadb(text, n, JSON_REJECT_DUPLICATES, &why) : NULL;
   if (n > MAX_TEXT)

@@ -22,7 +22,7 @@
 #include <stdbool.h>
 
 enum {
-  RECIPE_SLOTS = 16,  /* tensors of a call */
+  RECIPE_SLOTS = 16, /* tensors of a call */
   RECIPE_SCALARS = 8,
   RECIPE_PARAMS = 128, /* over all steps */
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
@@ -35,7 +35,7 @@ typedef enum SizeId {
 #define X(name) SIZE_##name,
   RECIPE_SIZE_TABLE(X)
 #undef X
-  SIZE_COUNT
+      SIZE_COUNT
 } SizeId;
 extern const char *const size_names[SIZE_COUNT];
 int64_t size_get(const attnc_sizes *, SizeId);
@@ -45,9 +45,9 @@ int64_t size_get(const attnc_sizes *, SizeId);
 typedef enum TermKind { TERM_CONST, TERM_SIZE, TERM_CEIL_DIV, TERM_MIN, TERM_SMS } TermKind;
 typedef struct Term {
   TermKind kind;
-  SizeId size;    /* SIZE, CEIL_DIV */
-  int64_t value;  /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
-                     a multiple of, at least 1 */
+  SizeId size;   /* SIZE, CEIL_DIV */
+  int64_t value; /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
+                    a multiple of, at least 1 */
   struct Axis *of; /* MIN */
   int n_of;
 } Term;
@@ -66,7 +66,7 @@ bool axis_value(const Axis *, const attnc_sizes *, int sms, int64_t *);
  * times 4}.  Elements are of the tensor's dtype, out of bounds reads as zeros. */
 enum { MAP_DIMS = 5 };
 typedef struct MapDim {
-  int64_t n;     /* the count, at least 1; 0: that of `size` */
+  int64_t n; /* the count, at least 1; 0: that of `size` */
   SizeId size;
   int stride;    /* index into the tensor's strides; -1: the innermost dimension */
   int64_t times; /* at least 1 */
@@ -87,12 +87,12 @@ typedef enum ParamType {
   PARAM_BYTES /* by value: 128 bytes, 64-byte aligned */
 } ParamType;
 typedef enum ParamKind {
-  PARAM_TENSOR,   /* ptr: slot */
+  PARAM_TENSOR,    /* ptr: slot */
   PARAM_WORKSPACE, /* ptr: offset */
-  PARAM_STRIDE,   /* i64, i32: slot, dim; in elements */
-  PARAM_SIZE,     /* i64, i32 */
-  PARAM_SCALAR,   /* f32: slot */
-  PARAM_MAP       /* bytes: map, index among the recipe's maps */
+  PARAM_STRIDE,    /* i64, i32: slot, dim; in elements */
+  PARAM_SIZE,      /* i64, i32 */
+  PARAM_SCALAR,    /* f32: slot */
+  PARAM_MAP        /* bytes: map, index among the recipe's maps */
 } ParamKind;
 typedef struct Param {
   ParamType type;
@@ -140,8 +140,8 @@ typedef struct RecipeTensor {
 typedef struct RecipeScalar {
   const char *name; /* NULL: not an argument of this kernel */
   float initial;
-  bool fixed;       /* a constant of the kernel, equal to `initial` */
-  bool positive;    /* finite and above zero, else the result has no meaning */
+  bool fixed;    /* a constant of the kernel, equal to `initial` */
+  bool positive; /* finite and above zero, else the result has no meaning */
 } RecipeScalar;
 
 typedef struct Recipe {
@@ -153,14 +153,14 @@ typedef struct Recipe {
   int min_driver; /* cuDriverGetVersion */
   RecipeTensor tensors[RECIPE_SLOTS];
   RecipeScalar scalars[RECIPE_SCALARS];
-  int n_slots; /* one past the last tensor */
-  int align;   /* bytes, of pointers and strides */
-  int64_t group_size;                   /* h / hk; 0: any */
-  int64_t sizes[SIZE_COUNT];            /* specialised; -1: any */
-  int64_t max_size;                     /* of any size; INT64_MAX: any */
+  int n_slots;               /* one past the last tensor */
+  int align;                 /* bytes, of pointers and strides */
+  int64_t group_size;        /* h / hk; 0: any */
+  int64_t sizes[SIZE_COUNT]; /* specialised; -1: any */
+  int64_t max_size;          /* of any size; INT64_MAX: any */
   bool has_strides[RECIPE_SLOTS];
-  int64_t strides[RECIPE_SLOTS][5];     /* specialised */
-  const Axis *workspace;                /* bytes: the sum of these products */
+  int64_t strides[RECIPE_SLOTS][5]; /* specialised */
+  const Axis *workspace;            /* bytes: the sum of these products */
   int n_workspace;
   Step *steps;
   int n_steps, n_params, n_maps; /* params and maps: over all steps */

@@ -38,7 +38,7 @@ read_count(Reader *rd, json_t *v, MapDim *d)
 static attnc_status
 read_dim(Reader *rd, json_t *v, bool innermost, MapDim *d)
 {
-  static const char *const keys[] = { "n", "size", "stride", "times", NULL };
+  static const char *const keys[] = {"n", "size", "stride", "times", NULL};
   json_t *stride = json_object_get(v, "stride"), *times = json_object_get(v, "times");
   int64_t index = 0;
   TRY(read_object(rd, v, keys));
@@ -80,8 +80,8 @@ read_box(Reader *rd, json_t *list, TensorMap *m)
   }
   row = (int64_t)m->box[0] * rd->r->tensors[m->slot].bytes;
   if (row % LINE)
-    return read_bad(rd, "'box': a row of %lld bytes is not a multiple of %d", (long long)row,
-                    LINE);
+    return read_bad(rd, "'box': a row of %lld bytes is not a multiple of %d",
+                    (long long)row, LINE);
   if (m->swizzle && row > m->swizzle)
     return read_bad(rd, "'box': a row of %lld bytes is more than the swizzle's %d",
                     (long long)row, m->swizzle);
@@ -107,9 +107,9 @@ read_slot(Reader *rd, json_t *v, TensorMap *m)
 attnc_status
 read_map(Reader *rd, json_t *v, TensorMap *m)
 {
-  static const char *const keys[] = { "type",    "tensor", "dims", "box",
-                                      "swizzle", "l2",     NULL };
-  static const int64_t swizzles[] = { 0, 32, 64, 128 }, l2[] = { 0, 64, 128, 256 };
+  static const char *const keys[] = {"type",    "tensor", "dims", "box",
+                                     "swizzle", "l2",     NULL};
+  static const int64_t swizzles[] = {0, 32, 64, 128}, l2[] = {0, 64, 128, 256};
   TRY(read_object(rd, v, keys));
   TRY(read_slot(rd, v, m));
   TRY(read_bytes(rd, v, "swizzle", swizzles, 4, &m->swizzle));

@@ -63,8 +63,8 @@ read_int_in(Reader *rd, json_t *v, const char *what, int64_t lo, int64_t hi, int
     return read_bad(rd, "'%s': an integer is due", what);
   *out = json_integer_value(v);
   if (*out < lo || *out > hi)
-    return read_bad(rd, "'%s': %lld is not in %lld to %lld", what, (long long)*out, (long long)lo,
-               (long long)hi);
+    return read_bad(rd, "'%s': %lld is not in %lld to %lld", what, (long long)*out,
+                    (long long)lo, (long long)hi);
   return ATTNC_OK;
 }
 
@@ -146,7 +146,8 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
     return ATTNC_OK;
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
-    return read_bad(rd, "a factor is due: an integer, size, ceil_div, min, sms or sm_count");
+    return read_bad(rd,
+                    "a factor is due: an integer, size, ceil_div, min, sms or sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;
     return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);

@@ -78,17 +78,17 @@ static const struct {
   attnc_status (*read)(Reader *, json_t *, Param *);
   unsigned types;
 } param_kinds[] = {
-  { "tensor", PARAM_TENSOR, param_slot, 1u << PARAM_PTR },
-  { "workspace", PARAM_WORKSPACE, param_workspace, 1u << PARAM_PTR },
-  { "stride", PARAM_STRIDE, param_stride, 1u << PARAM_I64 | 1u << PARAM_I32 },
-  { "size", PARAM_SIZE, param_size, 1u << PARAM_I64 | 1u << PARAM_I32 },
-  { "scalar", PARAM_SCALAR, param_scalar, 1u << PARAM_F32 },
+    {"tensor", PARAM_TENSOR, param_slot, 1u << PARAM_PTR},
+    {"workspace", PARAM_WORKSPACE, param_workspace, 1u << PARAM_PTR},
+    {"stride", PARAM_STRIDE, param_stride, 1u << PARAM_I64 | 1u << PARAM_I32},
+    {"size", PARAM_SIZE, param_size, 1u << PARAM_I64 | 1u << PARAM_I32},
+    {"scalar", PARAM_SCALAR, param_scalar, 1u << PARAM_F32},
 };
 
 static attnc_status
 read_param(Reader *rd, json_t *v, Param *p)
 {
-  static const char *const types[] = { "ptr", "i64", "i32", "f32", "map" };
+  static const char *const types[] = {"ptr", "i64", "i32", "f32", "map"};
   int type = read_name(json_string_value(json_object_get(v, "type")), types, 5);
   if (type < 0)
     return read_bad(rd, "'type': ptr, i64, i32, f32 or map is due");
@@ -174,8 +174,8 @@ read_attributes(Reader *rd, json_t *v, Launch *l)
 static attnc_status
 read_launch(Reader *rd, json_t *v, int step, Launch *l)
 {
-  static const char *const keys[] = { "entry",   "params", "grid",          "block",
-                                      "cluster", "shared", "serialization", NULL };
+  static const char *const keys[] = {"entry",   "params", "grid",          "block",
+                                     "cluster", "shared", "serialization", NULL};
   int shared = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].launch", step);
   TRY(read_object(rd, v, keys));
@@ -195,11 +195,12 @@ read_launch(Reader *rd, json_t *v, int step, Launch *l)
 static attnc_status
 read_memset(Reader *rd, json_t *v, int step, Memset *m)
 {
-  static const char *const keys[] = { "workspace", "bytes", "value", NULL };
+  static const char *const keys[] = {"workspace", "bytes", "value", NULL};
   int value = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].memset", step);
   TRY(read_object(rd, v, keys));
-  TRY(read_int_in(rd, json_object_get(v, "workspace"), "workspace", 0, INT64_MAX, &m->offset));
+  TRY(read_int_in(rd, json_object_get(v, "workspace"), "workspace", 0, INT64_MAX,
+                  &m->offset));
   TRY(read_int(rd, v, "value", 0, 255, &value));
   m->value = (unsigned char)value;
   return read_axis(rd, json_object_get(v, "bytes"), 0, &m->bytes);

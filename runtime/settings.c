@@ -77,8 +77,11 @@ cache_mode_of(const attnc_options *o, CacheMode *out, attnc_error *e)
   static const struct {
     const char *text;
     CacheMode mode;
-  } modes[] = { { "0", CACHE_OFF }, { "off", CACHE_OFF }, { "ro", CACHE_READ },
-                { "rw", CACHE_WRITE }, { "1", CACHE_WRITE } };
+  } modes[] = {{"0", CACHE_OFF},
+               {"off", CACHE_OFF},
+               {"ro", CACHE_READ},
+               {"rw", CACHE_WRITE},
+               {"1", CACHE_WRITE}};
   const char *text = env_get(ENV_CACHE);
   if (o->cache < 0 || o->cache > 3)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_options.cache: %d is not 0 to 3", o->cache);
@@ -94,7 +97,8 @@ cache_mode_of(const attnc_options *o, CacheMode *out, attnc_error *e)
 }
 
 static attnc_status
-cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config, attnc_error *e)
+cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config,
+               attnc_error *e)
 {
   const char *dir = o->cache_dir ? o->cache_dir : env_get(ENV_CACHE_DIR);
   const char *max = env_get(ENV_CACHE_MAX);
@@ -123,7 +127,7 @@ cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config, at
 static attnc_status
 compile_options(attnc_context *c, const attnc_compile_options *from, attnc_error *e)
 {
-  attnc_compile_options own = { .size = sizeof own };
+  attnc_compile_options own = {.size = sizeof own};
   const char *dump = env_get(ENV_DUMP);
   if (from && from->size < sizeof own)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_compile_options.size is not set");

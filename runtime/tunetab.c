@@ -46,7 +46,7 @@ struct TuneTable {
 void
 tune_bucket(const attnc_sizes *s, int bucket[3])
 {
-  double sizes[3] = { (double)s->b * (double)s->h, (double)s->sq, (double)s->sk };
+  double sizes[3] = {(double)s->b * (double)s->h, (double)s->sq, (double)s->sk};
   for (int i = 0; i < 3; i++)
     bucket[i] = sizes[i] > 0 ? (int)lround(log2(sizes[i])) : TUNE_UNKNOWN;
 }
@@ -89,9 +89,8 @@ read_schedule(attnc_schedule *s, json_t *j)
   const char *name;
   json_t *value;
   s->size = sizeof *s;
-  json_object_foreach (j, name, value)
-    if (sched_find(name) < 0 && !str_eq(name, "template"))
-      return false;
+  json_object_foreach(j, name, value) if (sched_find(name) < 0 &&
+                                          !str_eq(name, "template")) return false;
   return sched_read_json(s, j);
 }
 
@@ -118,7 +117,7 @@ read_record(Arena *arena, const json_t *line, const char *device, Record *r)
 static void
 read_line(Snapshot *s, const char *line, size_t n, const char *device)
 {
-  Record r = { 0 };
+  Record r = {0};
   if (!line_sound(line, n))
     return;
   json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES, NULL);
@@ -364,8 +363,9 @@ ends_torn(int fd)
          last != '\n';
 }
 
-/* One write, so that lines of two processes do not mix.  Where another is just being written
- * its end may not be seen yet: then an empty line comes between, which nobody minds. */
+/* One write, so that lines of two processes do not mix.  Where another is just being
+ * written its end may not be seen yet: then an empty line comes between, which nobody
+ * minds. */
 static attnc_status
 append(const TuneTable *t, const char *line, size_t n, attnc_error *e)
 {

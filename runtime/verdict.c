@@ -60,8 +60,7 @@ verdict_settle(attnc_context *c, const char *ptx, attnc_plan *p, attnc_error *e)
     keep(c, ptx, p);
   else if (!p->compiled && p->recipe->exact)
     status = recall(c, ptx, p, e);
-  json_array_foreach (p->diagnostics, i, line)
-    context_log(c, 1, "%s for %s: %s", p->recipe->name, p->recipe->target,
-                json_string_value(line));
+  json_array_foreach(p->diagnostics, i, line) context_log(
+      c, 1, "%s for %s: %s", p->recipe->name, p->recipe->target, json_string_value(line));
   return status;
 }

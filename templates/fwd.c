@@ -8,7 +8,7 @@ fwd_work(Tb *t, const Fwd *p, int bm)
   Idx block = i_cta(t, 0), last = i_sub(i_cdiv(p->sq, bm), 1);
   if (p->mask.band.hi != INT_MAX)
     block = i_sub(last, block);
-  Work w = { .b = i_cta(t, 2) };
+  Work w = {.b = i_cta(t, 2)};
   w.h = i_cta(t, 1);
   w.q0 = i_mul(block, bm);
   int group = p->spec->group_size;
@@ -45,7 +45,7 @@ clamp(double x, double lo, double hi)
 FwdTiles
 fwd_tiles(const Case *c, int bm, int bn)
 {
-  FwdTiles n = { 0 };
+  FwdTiles n = {0};
   Band band = spec_band(c->spec);
   double shift = band.bottom_right ? (double)(c->sk - c->sq) : 0, sk = (double)c->sk;
   int64_t step = (c->sq / bm) / 16 + 1; /* a sample of the blocks is enough */

@@ -16,10 +16,10 @@ applicable(const Case *c, void (*reason)(void *, const char *), void *user)
     bool ok;
     const char *why;
   } rules[] = {
-    { same, "fwd_mma: q, k, v and o must have one dtype" },
-    { s->q != DT_F32, "fwd_mma: fp32 has no mma.m16n8k16" },
-    { c->target->cp_async, "fwd_mma: the target has no cp.async" },
-    { s->q != DT_BF16 || c->target->mma_bf16, "fwd_mma: the target has no bf16 mma" },
+      {same, "fwd_mma: q, k, v and o must have one dtype"},
+      {s->q != DT_F32, "fwd_mma: fp32 has no mma.m16n8k16"},
+      {c->target->cp_async, "fwd_mma: the target has no cp.async"},
+      {s->q != DT_BF16 || c->target->mma_bf16, "fwd_mma: the target has no bf16 mma"},
   };
   bool all = true;
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
@@ -35,15 +35,19 @@ extern const Template fwd_mma;
 static bool
 space(const Case *c, int n, Sched *s)
 {
-  static const int rows[][2] = { { 64, 4 }, { 128, 4 }, { 128, 8 }, { 32, 2 }, { 64, 2 } };
-  static const int keys[] = { 32, 64, 96, 128 };
-  static const int stages[] = { 1, 2, 3 };
+  static const int rows[][2] = {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}};
+  static const int keys[] = {32, 64, 96, 128};
+  static const int stages[] = {1, 2, 3};
   (void)c;
   int r = n % 5, k = n / 5 % 4, g = n / 20 % 3, q = n / 60;
   if (q >= 2)
     return false;
-  *s = (Sched){ .tmpl = &fwd_mma, .bm = rows[r][0], .warps = rows[r][1], .bn = keys[k],
-                .stages = stages[g], .q_regs = q == 1 };
+  *s = (Sched){.tmpl = &fwd_mma,
+               .bm = rows[r][0],
+               .warps = rows[r][1],
+               .bn = keys[k],
+               .stages = stages[g],
+               .q_regs = q == 1};
   return true;
 }
 
@@ -58,7 +62,8 @@ static int
 shared_bytes(const Spec *p, const Sched *s)
 {
   return s_bytes(p->q, s->bm, largest(p->head_dim, p->head_dim_v)) +
-         s->stages * (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
+         s->stages *
+             (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
 }
 
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
@@ -91,11 +96,12 @@ refuse(const Case *c, const Sched *s, Arena *a)
   if (s->stages < 1 || s->stages > 4)
     return arena_printf(a, "num_stages %d is not in 1 … 4", s->stages);
   if (smem > g->smem_block)
-    return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem, g->name,
-                        g->smem_block);
+    return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem,
+                        g->name, g->smem_block);
   if (regs > LIVE_MAX)
-    return arena_printf(a, "O, S, Q and row limits take %d registers a thread, %d is the limit", regs,
-                        LIVE_MAX);
+    return arena_printf(
+        a, "O, S, Q and row limits take %d registers a thread, %d is the limit", regs,
+        LIVE_MAX);
   return NULL;
 }
 
@@ -127,11 +133,11 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   double kv = n * (d + dv) * 2, q = s->q_regs ? 0 : m * d * 2;
   const double unit[] = {
-    m * n * (d + dv) / g->mma_macs_clk,
-    m * n / g->mufu_clk,
-    m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk,
-    (s->warps * kv + kv + q) / 128,
-    kv / 64,
+      m * n * (d + dv) / g->mma_macs_clk,
+      m * n / g->mufu_clk,
+      m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk,
+      (s->warps * kv + kv + q) / 128,
+      kv / 64,
   };
   double sum = 0, longest = 0, warps = (double)s->warps * ctas;
   for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
@@ -147,12 +153,13 @@ static SchedCost
 cost(const Case *c, const Sched *s)
 {
   Case k = fwd_assume(c);
-  SchedCost r = { .smem = shared_bytes(c->spec, s) };
+  SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = least(255, live_regs(c->spec, s) + 64);
   r.ctas_sm = resident(c, s, r.smem, r.regs);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
   double work = n.full * tile_clocks(&k, s, false, r.ctas_sm) +
-                n.partial * tile_clocks(&k, s, true, r.ctas_sm) + n.blocks * 1500 / r.ctas_sm;
+                n.partial * tile_clocks(&k, s, true, r.ctas_sm) +
+                n.blocks * 1500 / r.ctas_sm;
   double slots = (double)k.sms * r.ctas_sm, waves = n.blocks / slots;
   double whole = waves < 1 ? 1 : (double)(int64_t)(waves + 0.999);
   r.cycles = work / k.sms * (waves < 1 ? 1 / waves : 1 + (whole - waves) / whole / 2);
@@ -164,15 +171,15 @@ static Sched
 initial(const Case *c)
 {
   static const Sched wish[] = {
-    { .bm = 128, .bn = 64, .stages = 2, .warps = 4, .q_regs = true },
-    { .bm = 128, .bn = 64, .stages = 1, .warps = 4, .q_regs = false },
-    { .bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = true },
-    { .bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = false },
-    { .bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = true },
-    { .bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = false },
-    { .bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_regs = false },
-    { .bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_regs = false },
-    { .bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_regs = false },
+      {.bm = 128, .bn = 64, .stages = 2, .warps = 4, .q_regs = true},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 4, .q_regs = false},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = true},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = false},
+      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = true},
+      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = false},
+      {.bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_regs = false},
+      {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_regs = false},
+      {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_regs = false},
   };
   Arena *scratch = arena_new(1 << 16);
   Sched s = wish[8];
@@ -191,7 +198,7 @@ initial(const Case *c)
 typedef struct Cta {
   const Fwd *p;
   const Sched *s;
-  Work w; /* which block: batch, heads, first query */
+  Work w;  /* which block: batch, heads, first query */
   Walk kv; /* the key tiles that it sees */
   Ring *k, *v;
   Smem qs; /* Q in shared memory; O leaves through it */
@@ -213,7 +220,7 @@ static void
 step(Tb *t, Cta *c, Visit j)
 {
   int n = c->s->stages;
-  At at = { .q = c->w.q0, .k = j.k0 };
+  At at = {.q = c->w.q0, .k = j.k0};
   Tile shrink;
 
   Slot k = t_take(t, c->k);
@@ -266,11 +273,13 @@ finish(Tb *t, Cta *c)
 static void
 emit(Tb *t, const Fwd *p, const Sched *s)
 {
-  Cta c = { .p = p, .s = s, .w = fwd_work(t, p, s->bm) };
+  Cta c = {.p = p, .s = s, .w = fwd_work(t, p, s->bm)};
   c.kv = w_keys(&p->mask, c.w.q0, s->bm, s->bn);
   c.qs = t_smem(t, "q", p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
-  c.k = t_ring(t, .name = "k", .ty = p->dt, .rows = s->bn, .cols = p->d, .stages = s->stages);
-  c.v = t_ring(t, .name = "v", .ty = p->dt, .rows = s->bn, .cols = p->dv, .stages = s->stages);
+  c.k =
+      t_ring(t, .name = "k", .ty = p->dt, .rows = s->bn, .cols = p->d, .stages = s->stages);
+  c.v = t_ring(t, .name = "v", .ty = p->dt, .rows = s->bn, .cols = p->dv,
+               .stages = s->stages);
   start(t, &c);
   c.sm = softmax_new(t, s->bm);
   Tile zero = t_zero(t, s->bm, p->dv);
@@ -284,20 +293,21 @@ static void
 print(const Sched *s, Str *out)
 {
   str_printf(out, "fwd_mma %dx%d, %d warps, %d stage%s, Q in %s", s->bm, s->bn, s->warps,
-             s->stages, s->stages == 1 ? "" : "s", s->q_regs ? "registers" : "shared memory");
+             s->stages, s->stages == 1 ? "" : "s",
+             s->q_regs ? "registers" : "shared memory");
 }
 
 const Template fwd_mma = {
-  .name = "fwd_mma",
-  .what = "FlashAttention-2 on mma.sync: sm_80 and up",
-  .revision = 1,
-  .fields = TILE_FIELDS | 1u << SF_q_in_regs,
-  .applicable = applicable,
-  .space = space,
-  .refuse = refuse,
-  .cost = cost,
-  .initial = initial,
-  .emit = emit,
-  .print = print,
-  .codegen_level = 2,
+    .name = "fwd_mma",
+    .what = "FlashAttention-2 on mma.sync: sm_80 and up",
+    .revision = 1,
+    .fields = TILE_FIELDS | 1u << SF_q_in_regs,
+    .applicable = applicable,
+    .space = space,
+    .refuse = refuse,
+    .cost = cost,
+    .initial = initial,
+    .emit = emit,
+    .print = print,
+    .codegen_level = 2,
 };

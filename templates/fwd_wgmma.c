@@ -85,7 +85,7 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
 static Tile
 weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
 {
-  At at = { .q = my->q0, .k = j.k0, .pack = c->s->pack ? c->p->spec->group_size : 1 };
+  At at = {.q = my->q0, .k = j.k0, .pack = c->s->pack ? c->p->spec->group_size : 1};
   if (j.masked)
     x = t_mask(t, &c->p->mask, x, at);
   return softmax_step(t, &my->sm, x, j.masked, shrink);
@@ -131,8 +131,8 @@ scores(Tb *t, Smem q, Smem k)
   return t_wait(t, x);
 }
 
-/* The first half of the keys, and the second one where a row of this warpgroup sees it: where
- * none does, they are masked in any case. */
+/* The first half of the keys, and the second one where a row of this warpgroup sees it:
+ * where none does, they are masked in any case. */
 static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
@@ -271,7 +271,7 @@ finish(Tb *t, const Cta *c, Mine *my)
 static Mine
 mine(Tb *t, const Cta *c, const Work *w)
 {
-  Mine my = { .w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64)) };
+  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64))};
   my.slot = t_take(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, 64);
@@ -282,7 +282,8 @@ mine(Tb *t, const Cta *c, const Work *w)
   return my;
 }
 
-/* A block of work; *ready are the scores of its first tile if the block before made them. */
+/* A block of work; *ready are the scores of its first tile if the block before made them.
+ */
 static void
 compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
 {
@@ -354,7 +355,7 @@ static void
 emit(Tb *t, const Fwd *p, const Sched *s)
 {
   int groups = s->bm / 64;
-  Cta c = { .p = p, .s = s };
+  Cta c = {.p = p, .s = s};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
   c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
   c.k = ring(t, &c, "k", s->bn, p->d, s->stages, s->cluster);
@@ -372,27 +373,28 @@ emit(Tb *t, const Fwd *p, const Sched *s)
 static void
 print(const Sched *s, Str *out)
 {
-  str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn, s->bm / 64,
-             s->stages, s->overlap ? ", overlap" : "", s->pingpong ? ", pingpong" : "",
-             s->p_smem ? ", P in shared memory" : "",
+  str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn,
+             s->bm / 64, s->stages, s->overlap ? ", overlap" : "",
+             s->pingpong ? ", pingpong" : "", s->p_smem ? ", P in shared memory" : "",
              s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
 }
 
 const Template fwd_wgmma = {
-  .name = "fwd_wgmma",
-  .what = "FlashAttention-3 on wgmma and TMA: sm_90a",
-  .revision = 1,
-  .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
-            1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa | 1u << SF_tma_store |
-            1u << SF_q_stages | 1u << SF_cross_tile | 1u << SF_skip_rescale | 1u << SF_poly_exp2 |
-            1u << SF_narrow_diagonal | 1u << SF_private_epilogue,
-  .applicable = hopper_applicable,
-  .space = hopper_space,
-  .core = HOPPER_CORE,
-  .refuse = hopper_refuse,
-  .cost = hopper_cost,
-  .initial = hopper_initial,
-  .emit = emit,
-  .print = print,
-  .codegen_level = 2,
+    .name = "fwd_wgmma",
+    .what = "FlashAttention-3 on wgmma and TMA: sm_90a",
+    .revision = 1,
+    .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
+              1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa |
+              1u << SF_tma_store | 1u << SF_q_stages | 1u << SF_cross_tile |
+              1u << SF_skip_rescale | 1u << SF_poly_exp2 | 1u << SF_narrow_diagonal |
+              1u << SF_private_epilogue,
+    .applicable = hopper_applicable,
+    .space = hopper_space,
+    .core = HOPPER_CORE,
+    .refuse = hopper_refuse,
+    .cost = hopper_cost,
+    .initial = hopper_initial,
+    .emit = emit,
+    .print = print,
+    .codegen_level = 2,
 };

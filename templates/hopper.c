@@ -4,8 +4,9 @@
 
 enum {
   L2_SECTION = 32 << 20, /* bytes of K and V that stay in the L2 cache of 50 MB */
-  PER_TILE = 90, /* instructions of a warp and tile whatever its size: addresses, barriers */
-  OTHERS = 32,           /* registers besides O, S and P: ptxas 13.0 never spilled with them */
+  PER_TILE =
+      90,      /* instructions of a warp and tile whatever its size: addresses, barriers */
+  OTHERS = 32, /* registers besides O, S and P: ptxas 13.0 never spilled with them */
 };
 
 extern const Template fwd_wgmma;
@@ -21,9 +22,9 @@ hopper_applicable(const Case *c, void (*reason)(void *, const char *), void *use
     bool ok;
     const char *why;
   } rules[] = {
-    { c->target->exact && c->target->cc == 90, "fwd_wgmma: the target has no wgmma" },
-    { same, "fwd_wgmma: q, k, v and o must have one dtype" },
-    { s->q != DT_F32, "fwd_wgmma: fp32 has no wgmma of full precision" },
+      {c->target->exact && c->target->cc == 90, "fwd_wgmma: the target has no wgmma"},
+      {same, "fwd_wgmma: q, k, v and o must have one dtype"},
+      {s->q != DT_F32, "fwd_wgmma: fp32 has no wgmma of full precision"},
   };
   bool all = true;
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
@@ -37,10 +38,18 @@ hopper_applicable(const Case *c, void (*reason)(void *, const char *), void *use
 static Sched
 plain(int bm, int bn, int stages)
 {
-  return (Sched){ .tmpl = &fwd_wgmma, .bm = bm, .bn = bn, .stages = stages,
-                  .warps = 4 + bm / 16, .overlap = true, .pingpong = bm > 64,
-                  .scheduler = SCHED_GRID, .cluster = 1, .tma_store = true, .q_stages = 1,
-                  .private_end = true };
+  return (Sched){.tmpl = &fwd_wgmma,
+                 .bm = bm,
+                 .bn = bn,
+                 .stages = stages,
+                 .warps = 4 + bm / 16,
+                 .overlap = true,
+                 .pingpong = bm > 64,
+                 .scheduler = SCHED_GRID,
+                 .cluster = 1,
+                 .tma_store = true,
+                 .q_stages = 1,
+                 .private_end = true};
 }
 
 /* The n-th of the mixed-radix number whose digits are the fields. */
@@ -89,12 +98,13 @@ vary(int which, Sched *s)
   }
 }
 
-/* First the core, of what the cost model can tell apart; then, for tuning, its variations. */
+/* First the core, of what the cost model can tell apart; then, for tuning, its variations.
+ */
 bool
 hopper_space(const Case *c, int n, Sched *s)
 {
-  static const int rows[] = { 128, 192, 64 };
-  static const int keys[] = { 128, 176, 64, 80, 96, 112, 144, 160, 192 };
+  static const int rows[] = {128, 192, 64};
+  static const int keys[] = {128, 176, 64, 80, 96, 112, 144, 160, 192};
   (void)c;
   int at = n % HOPPER_CORE, bm = rows[digit(&at, 3)], bn = keys[digit(&at, 9)];
   *s = plain(bm, bn, 2 + digit(&at, 2));
@@ -111,7 +121,8 @@ hopper_space(const Case *c, int n, Sched *s)
 static bool
 busy_loader(const Spec *p, const Sched *s)
 {
-  return s->bm < 192 && (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
+  return s->bm < 192 &&
+         (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
 /* One warpgroup that computes leaves no more to a thread than it may have anyway. */
@@ -155,7 +166,8 @@ static int
 shared_bytes(const Spec *p, const Sched *s)
 {
   int q = s->q_stages * s_bytes(p->q, s->bm, largest(p->head_dim, p->head_dim_v));
-  int kv = s->stages * (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
+  int kv =
+      s->stages * (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
   int pw = s->p_smem ? s_bytes(p->q, s->bm, s->bn) : 0;
   return q + kv + pw + 16 * (s->q_stages + 2 * s->stages);
 }
@@ -172,10 +184,11 @@ static const char *
 refuse_shape(const Sched *s, Arena *a)
 {
   if (s->bm != 64 && s->bm != 128 && s->bm != 192)
-    return arena_printf(a, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows", s->bm);
+    return arena_printf(a, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows",
+                        s->bm);
   if (s->warps != 4 + s->bm / 16)
-    return arena_printf(a, "num_warps %d: block_m %d takes %d, four of which load", s->warps,
-                        s->bm, 4 + s->bm / 16);
+    return arena_printf(a, "num_warps %d: block_m %d takes %d, four of which load",
+                        s->warps, s->bm, 4 + s->bm / 16);
   if (s->bn < 16 || s->bn % 16 || s->bn > 256)
     return arena_printf(a, "block_n %d is not a multiple of 16 up to 256", s->bn);
   if (s->stages < 1 || s->stages > 4)
@@ -193,7 +206,8 @@ refuse_shape(const Sched *s, Arena *a)
   if (s->narrow && (!s->overlap || s->cross_tile))
     return arena_strdup(a, "narrow_diagonal takes overlap, and a first tile of its own");
   if (s->narrow && s->bn % 32)
-    return arena_printf(a, "narrow_diagonal takes a block_n of a multiple of 32, not %d", s->bn);
+    return arena_printf(a, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
+                        s->bn);
   if (!s->private_end && (s->bm == 64 || !s->tma_store))
     return arena_strdup(a, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
@@ -222,23 +236,27 @@ hopper_refuse(const Case *c, const Sched *s, Arena *a)
   if (why)
     return why;
   if (s->scheduler == SCHED_EXACT && !all_known(c))
-    return arena_strdup(a, "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
+    return arena_strdup(
+        a, "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
   if (s->pack && (group < 2 || s->bm % group || 64 % group))
-    return arena_printf(a, "pack_gqa takes a pinned group_size that divides 64, not %d", group);
+    return arena_printf(a, "pack_gqa takes a pinned group_size that divides 64, not %d",
+                        group);
   if (smem > c->target->smem_block)
     return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem,
                         c->target->name, c->target->smem_block);
   if (regs > most)
-    return arena_printf(a, "O, S and P take %d registers a thread, %d is the limit", regs, most);
+    return arena_printf(a, "O, S and P take %d registers a thread, %d is the limit", regs,
+                        most);
   return NULL;
 }
 
 /* ---- what they cost ---- */
 
 /* Clocks that each unit of a multiprocessor is busy with one tile of a block: the tensor
- * cores (4096 FLOP a clock), exp2 (16 a clock), what else is issued (four schedulers, a warp
- * each), shared memory (128 bytes a clock: each warpgroup reads K, V and its Q; TMA writes K
- * and V), and the way from L2 (36 bytes a clock and multiprocessor, shared by a cluster). */
+ * cores (4096 FLOP a clock), exp2 (16 a clock), what else is issued (four schedulers, a
+ * warp each), shared memory (128 bytes a clock: each warpgroup reads K, V and its Q; TMA
+ * writes K and V), and the way from L2 (36 bytes a clock and multiprocessor, shared by a
+ * cluster). */
 typedef struct Clocks {
   double mma, mufu, issue, shared, load;
 } Clocks;
@@ -250,11 +268,11 @@ tile_clocks(const Case *c, const Sched *s, bool masked)
   double kv = n * (d + dv) * 2, poly = s->poly / 16.0;
   double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip ? 0.2 : 1;
   return (Clocks){
-    .mma = m * n * (d + dv) / 2048,
-    .mufu = m * n * (1 - poly) / 16,
-    .issue = m * n * per / 128 + rescale * m * dv / 128 + m / 64 * PER_TILE,
-    .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
-    .load = kv / (36 * s->cluster),
+      .mma = m * n * (d + dv) / 2048,
+      .mufu = m * n * (1 - poly) / 16,
+      .issue = m * n * per / 128 + rescale * m * dv / 128 + m / 64 * PER_TILE,
+      .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
+      .load = kv / (36 * s->cluster),
   };
 }
 
@@ -272,7 +290,8 @@ busy(Clocks k)
   return larger(t, k.load);
 }
 
-/* What of the softmax nobody hides, and the bubbles of barriers and of starting products. */
+/* What of the softmax nobody hides, and the bubbles of barriers and of starting products.
+ */
 static double
 exposed(const Case *c, const Sched *s, Clocks k)
 {
@@ -300,7 +319,7 @@ SchedCost
 hopper_cost(const Case *c, const Sched *s)
 {
   Case k = fwd_assume(c);
-  SchedCost r = { .smem = shared_bytes(c->spec, s) };
+  SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = moves_registers(s) ? mma_regs(c->spec, s) : live_regs(c->spec, s) + OTHERS;
   r.ctas_sm = resident(c, s, r.smem, r.regs);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
@@ -324,10 +343,9 @@ hopper_cost(const Case *c, const Sched *s)
 Sched
 hopper_initial(const Case *c)
 {
-  static const int wish[][3] = { { 192, 128, 2 }, { 128, 176, 2 }, { 128, 128, 2 },
-                                 { 128, 112, 2 }, { 128, 96, 2 },  { 128, 80, 2 },
-                                 { 128, 64, 2 },  { 128, 64, 1 },  { 128, 32, 1 },
-                                 { 64, 32, 1 },   { 64, 16, 1 } };
+  static const int wish[][3] = {{192, 128, 2}, {128, 176, 2}, {128, 128, 2}, {128, 112, 2},
+                                {128, 96, 2},  {128, 80, 2},  {128, 64, 2},  {128, 64, 1},
+                                {128, 32, 1},  {64, 32, 1},   {64, 16, 1}};
   const Spec *p = c->spec;
   Band band = spec_band(p);
   Arena *scratch = arena_new(1 << 16);
@@ -396,14 +414,14 @@ place(Tb *t, const Fwd *p, const Sched *s, Idx i)
   Idx m = i_max(1, blocks(p, s));
   if (p->mask.band.hi == INT_MAX) {
     Idx head = i_div(i, m), block = i_mod(i, m);
-    return (Block){ head, block };
+    return (Block){head, block};
   }
   Idx all = i_max(1, i_mul(heads(p, s), i_batches(t))), some = section(p, s, all);
   Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
   Idx here = i_max(1, i_min(some, i_sub(all, first))), rest = i_mod(i, each);
   Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
   Idx head = i_add(first, i_mod(rest, here));
-  return (Block){ head, block };
+  return (Block){head, block};
 }
 
 /* ---- exact schedules ---- */
@@ -420,7 +438,7 @@ known(Idx x)
 static int64_t
 weight(const Fwd *p, const Sched *s, int64_t block)
 {
-  Work w = { .all = i_int(block * span_rows(s)) };
+  Work w = {.all = i_int(block * span_rows(s))};
   Walk kv = work_keys(p, s, &w);
   return known(kv.hi) - known(kv.lo) + 1;
 }
@@ -462,16 +480,19 @@ deal(Tb *t, const Fwd *p, const Sched *s, int sms, Arena *a)
   const Table *table = t_table(t, list, head + 2 * n);
   Idx me = i_div(i_cta(t, 0), s->cluster);
   Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
-  Grid g = { .linear = true, .fixed = ctas * s->cluster, .cluster = s->cluster };
+  Grid g = {.linear = true, .fixed = ctas * s->cluster, .cluster = s->cluster};
   t_grid(t, g);
-  return (Works){ .span = { from, to, i_int(1) }, .list = table, .first = head };
+  return (Works){.span = {from, to, i_int(1)}, .list = table, .first = head};
 }
 
 Works
 works(Tb *t, const Fwd *p, const Sched *s)
 {
-  Grid g = { .linear = true, .persistent = s->scheduler == SCHED_PERSISTENT, .rows = s->bm,
-             .pack = packed(p, s), .cluster = s->cluster };
+  Grid g = {.linear = true,
+            .persistent = s->scheduler == SCHED_PERSISTENT,
+            .rows = s->bm,
+            .pack = packed(p, s),
+            .cluster = s->cluster};
   if (s->scheduler == SCHED_EXACT) {
     Arena *a = arena_new(0);
     if (!a)
@@ -483,10 +504,10 @@ works(Tb *t, const Fwd *p, const Sched *s)
   Idx mine = i_div(i_cta(t, 0), s->cluster);
   t_grid(t, g);
   if (!g.persistent)
-    return (Works){ .span = { mine, i_add(mine, 1), i_int(1) } };
+    return (Works){.span = {mine, i_add(mine, 1), i_int(1)}};
   Idx all = i_mul(blocks(p, s), heads(p, s)), step = i_div(i_ctas(t), s->cluster);
   all = i_mul(all, i_batches(t));
-  return (Works){ .span = { mine, all, step } };
+  return (Works){.span = {mine, all, step}};
 }
 
 static Block
@@ -494,7 +515,7 @@ listed(const Works *all, Idx i)
 {
   Idx at = i_add(i_mul(i, 2), all->first);
   Idx head = i_entry(all->list, at), block = i_entry(all->list, i_add(at, 1));
-  return (Block){ head, block };
+  return (Block){head, block};
 }
 
 Work
@@ -503,7 +524,7 @@ work(Tb *t, const Fwd *p, const Sched *s, const Works *all, Idx i)
   Block at = all->list ? listed(all, i) : place(t, p, s, i);
   Idx n = i_max(1, heads(p, s)), rank = i_mod(i_cta(t, 0), s->cluster);
   int group = p->spec->group_size;
-  Work w = { .b = i_div(at.head, n) };
+  Work w = {.b = i_div(at.head, n)};
   w.all = i_mul(at.block, span_rows(s));
   w.q0 = i_add(w.all, i_mul(rank, s->bm));
   w.h = i_mod(at.head, n);

@@ -17,11 +17,11 @@ static bool
 space(const Case *c, int n, Sched *s)
 {
   extern const Template ref_fwd;
-  static const int warps[] = { 4, 8 };
+  static const int warps[] = {4, 8};
   (void)c;
   if (n >= 2)
     return false;
-  *s = (Sched){ .tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n] };
+  *s = (Sched){.tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n]};
   return true;
 }
 
@@ -48,7 +48,7 @@ cost(const Case *c, const Sched *s)
 {
   Case k = fwd_assume(c);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
-  SchedCost r = { .regs = 48, .ctas_sm = c->target->threads_sm / (32 * s->warps) };
+  SchedCost r = {.regs = 48, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
   r.cycles = 60.0 / 4 * s->warps * (n.full + n.partial) / k.sms;
   return r;
 }
@@ -64,7 +64,7 @@ initial(const Case *c)
 static void
 step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, Tile *acc, Visit j)
 {
-  At at = { .q = w->q0, .k = j.k0 };
+  At at = {.q = w->q0, .k = j.k0};
   View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
   Tile shrink, k = t_load_one(t, j.whole ? v_whole(row) : row);
   Tile x = t_row_dot(t, q, k);
@@ -102,16 +102,16 @@ print(const Sched *s, Str *out)
 }
 
 const Template ref_fwd = {
-  .name = "ref_fwd",
-  .what = "slow, always applicable: a row a warp, a key at a time",
-  .revision = 1,
-  .fields = TILE_FIELDS | 1u << SF_q_in_regs,
-  .applicable = applicable,
-  .space = space,
-  .refuse = refuse,
-  .cost = cost,
-  .initial = initial,
-  .emit = emit,
-  .print = print,
-  .codegen_level = 2,
+    .name = "ref_fwd",
+    .what = "slow, always applicable: a row a warp, a key at a time",
+    .revision = 1,
+    .fields = TILE_FIELDS | 1u << SF_q_in_regs,
+    .applicable = applicable,
+    .space = space,
+    .refuse = refuse,
+    .cost = cost,
+    .initial = initial,
+    .emit = emit,
+    .print = print,
+    .codegen_level = 2,
 };

@@ -7,7 +7,7 @@
 Softmax
 softmax_new(Tb *t, int rows)
 {
-  Softmax s = { .lazy = false };
+  Softmax s = {.lazy = false};
   s.c = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1.4426950408889634); /* log2 e */
   Tile m = t_rows(t, rows, -INFINITY);
   s.m = t_var(t, m);

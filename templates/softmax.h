@@ -18,8 +18,8 @@ typedef struct Softmax {
 } Softmax;
 
 Softmax softmax_new(Tb *, int rows);
-/* A lazy softmax takes any m that keeps weights below 2^8, so that most steps have a shrink of
- * exactly 1, which costs nothing where who rescales looks (FlashAttention-4, arXiv
+/* A lazy softmax takes any m that keeps weights below 2^8, so that most steps have a shrink
+ * of exactly 1, which costs nothing where who rescales looks (FlashAttention-4, arXiv
  * 2603.05451, section on rescaling).  Set lazy and poly before the first step. */
 
 /* Scores become weights; *shrink is what earlier sums must be multiplied by. */

@@ -5,7 +5,7 @@
 
 extern const Template fwd_wgmma, fwd_mma, ref_fwd;
 
-const Template *const template_table[] = { &fwd_wgmma, &fwd_mma, &ref_fwd };
+const Template *const template_table[] = {&fwd_wgmma, &fwd_mma, &ref_fwd};
 const int n_templates = sizeof template_table / sizeof *template_table;
 
 const Template *

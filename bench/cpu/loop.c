@@ -1,6 +1,6 @@
-/* loop: seconds of n launches from C, for python -m attnc.overhead to compare with: the same
- * plan and driver, two sets of addresses in turn, so that each call packs as a caller's that
- * has new tensors would. */
+/* loop: seconds of n launches from C, for python -m attnc.overhead to compare with: the
+ * same plan and driver, two sets of addresses in turn, so that each call packs as a
+ * caller's that has new tensors would. */
 #include <attnc/attnc_rt.h>
 
 #include <stdint.h>

@@ -2,10 +2,10 @@
  *
  *   probe DRIVER.so CACHE_DIR ROUNDS
  *
- * In ROUNDS new contexts over the same disk cache: the first finds what is there or compiles,
- * the others find it on disk; then one context more, asked twice, finds its plan in memory.
- * Prints JSON: layer, milliseconds of the whole attnc_plan_get and of its part before the
- * driver's load call, for each; and the process's largest resident memory. */
+ * In ROUNDS new contexts over the same disk cache: the first finds what is there or
+ * compiles, the others find it on disk; then one context more, asked twice, finds its plan
+ * in memory. Prints JSON: layer, milliseconds of the whole attnc_plan_get and of its part
+ * before the driver's load call, for each; and the process's largest resident memory. */
 #include <attnc/attnc.h>
 
 #include <stdio.h>
@@ -13,8 +13,9 @@
 #include <string.h>
 #include <time.h>
 
-static const char yaml[] = "attnc: 1\nname: probe\ndtype: bf16\nhead_dim: 128\ncausal: true\n"
-                           "schedule: {block_m: 128, block_n: 64}\n";
+static const char yaml[] =
+    "attnc: 1\nname: probe\ndtype: bf16\nhead_dim: 128\ncausal: true\n"
+    "schedule: {block_m: 128, block_n: 64}\n";
 static attnc_error error;
 
 static void

@@ -3,9 +3,9 @@
  *   spawn COMMAND [ARGUMENT…]
  *
  * After what the command wrote, one more line on stdout: {"seconds": …, "cpu": seconds,
- * "max_rss": bytes, "exit": …}, of the command and the processes it waited for.  A program of its own because
- * Linux counts the memory that a process had before it called exec: a large caller's children
- * all look large. */
+ * "max_rss": bytes, "exit": …}, of the command and the processes it waited for.  A program
+ * of its own because Linux counts the memory that a process had before it called exec: a
+ * large caller's children all look large. */
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +43,8 @@ main(int argc, char **argv)
     return fprintf(stderr, "%s: %s\n", argv[1], strerror(code)), 2;
   if (wait4(child, &status, 0, &use) != child)
     return perror("wait4"), 2;
-  printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"max_rss\": %ld, \"exit\": %d}\n", now() - start,
-         seconds(use.ru_utime) + seconds(use.ru_stime), use.ru_maxrss * 1024, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"max_rss\": %ld, \"exit\": %d}\n",
+         now() - start, seconds(use.ru_utime) + seconds(use.ru_stime), use.ru_maxrss * 1024,
+         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   return 0;
 }

@@ -82,47 +82,36 @@ typedef struct attnc_problem {
 /* How it is computed.  Fields: name, kind, least, most, names, example, meaning.
  * Values: INT the number; BOOL 1 no, 2 yes; ENUM 1 and up, in the order of the names; COUNT
  * the number plus one.  0 leaves the field to attnc, and is what a template has that does
- * not know it.  JSON, the command line and specs write numbers, true and false, and names. */
-#define ATTNC_SCHEDULE_TABLE(X)                                                         \
-  X(block_m, INT, 1, 4096, NULL, "128",                                                 \
-    "Rows of q of a tile.")                                                             \
-  X(block_n, INT, 1, 4096, NULL, "64",                                                  \
-    "Keys of a tile.")                                                                  \
-  X(num_stages, INT, 1, 64, NULL, "2",                                                  \
-    "Depth of the rings that hold tiles of k and v.")                                   \
-  X(num_warps, INT, 1, 64, NULL, "4",                                                   \
-    "Warps of a block of threads.")                                                     \
-  X(q_in_regs, BOOL, 1, 2, NULL, "true",                                                \
-    "Keep q in registers.")                                                             \
-  X(p_in_smem, BOOL, 1, 2, NULL, "false",                                               \
-    "Weights go through shared memory, not registers.")                                 \
-  X(overlap, BOOL, 1, 2, NULL, "true",                                                  \
-    "QK of the next tile runs beside PV of this one.")                                  \
-  X(pingpong, BOOL, 1, 2, NULL, "true",                                                 \
-    "Warpgroups take turns at the tensor cores.")                                       \
-  X(scheduler, ENUM, 1, 3, "grid persistent exact", "persistent",                       \
-    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")      \
-  X(cluster, INT, 1, 2, NULL, "2",                                                      \
-    "CTAs that share k and v by multicast.")                                            \
-  X(pack_gqa, BOOL, 1, 2, NULL, "true",                                                 \
-    "Rows are positions and heads of a group.")                                         \
-  X(tma_store, BOOL, 1, 2, NULL, "true",                                                \
-    "o leaves by TMA, not by stores of the threads.")                                   \
-  X(q_stages, INT, 1, 2, NULL, "2",                                                     \
-    "Blocks of q in shared memory.")                                                    \
-  X(cross_tile, BOOL, 1, 2, NULL, "true",                                               \
-    "A block's first QK runs beside the last PV before.")                               \
-  X(skip_rescale, BOOL, 1, 2, NULL, "true",                                             \
-    "o is rescaled only when a maximum grows by 2^8.")                                  \
-  X(poly_exp2, COUNT, 1, 17, NULL, "4",                                                 \
-    "Of 16 exp2, how many by polynomial.")                                              \
-  X(narrow_diagonal, BOOL, 1, 2, NULL, "true",                                          \
-    "Narrower products where the diagonal cuts a tile.")                                \
-  X(private_epilogue, BOOL, 1, 2, NULL, "true",                                         \
+ * not know it.  JSON, the command line and specs write numbers, true and false, and names.
+ */
+#define ATTNC_SCHEDULE_TABLE(X)                                                            \
+  X(block_m, INT, 1, 4096, NULL, "128", "Rows of q of a tile.")                            \
+  X(block_n, INT, 1, 4096, NULL, "64", "Keys of a tile.")                                  \
+  X(num_stages, INT, 1, 64, NULL, "2", "Depth of the rings that hold tiles of k and v.")   \
+  X(num_warps, INT, 1, 64, NULL, "4", "Warps of a block of threads.")                      \
+  X(q_in_regs, BOOL, 1, 2, NULL, "true", "Keep q in registers.")                           \
+  X(p_in_smem, BOOL, 1, 2, NULL, "false",                                                  \
+    "Weights go through shared memory, not registers.")                                    \
+  X(overlap, BOOL, 1, 2, NULL, "true", "QK of the next tile runs beside PV of this one.")  \
+  X(pingpong, BOOL, 1, 2, NULL, "true", "Warpgroups take turns at the tensor cores.")      \
+  X(scheduler, ENUM, 1, 3, "grid persistent exact", "persistent",                          \
+    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")         \
+  X(cluster, INT, 1, 2, NULL, "2", "CTAs that share k and v by multicast.")                \
+  X(pack_gqa, BOOL, 1, 2, NULL, "true", "Rows are positions and heads of a group.")        \
+  X(tma_store, BOOL, 1, 2, NULL, "true", "o leaves by TMA, not by stores of the threads.") \
+  X(q_stages, INT, 1, 2, NULL, "2", "Blocks of q in shared memory.")                       \
+  X(cross_tile, BOOL, 1, 2, NULL, "true",                                                  \
+    "A block's first QK runs beside the last PV before.")                                  \
+  X(skip_rescale, BOOL, 1, 2, NULL, "true",                                                \
+    "o is rescaled only when a maximum grows by 2^8.")                                     \
+  X(poly_exp2, COUNT, 1, 17, NULL, "4", "Of 16 exp2, how many by polynomial.")             \
+  X(narrow_diagonal, BOOL, 1, 2, NULL, "true",                                             \
+    "Narrower products where the diagonal cuts a tile.")                                   \
+  X(private_epilogue, BOOL, 1, 2, NULL, "true",                                            \
     "Each warpgroup sends its rows of o by itself.")
 
-/* An older caller's struct is shorter and is served.  Its last four bytes are never a field:
- * they are `reserved` or padding, which nobody has set. */
+/* An older caller's struct is shorter and is served.  Its last four bytes are never a
+ * field: they are `reserved` or padding, which nobody has set. */
 typedef struct attnc_schedule {
   size_t size;
   const char *template_name; /* "ref_fwd", "fwd_mma", "fwd_wgmma" */
@@ -151,8 +140,8 @@ ATTNC_API double attnc_kernel_seconds(const attnc_kernel *, const char *stage);
 
 typedef struct attnc_compile_options {
   size_t size;
-  const char *dump;    /* comma-separated stages to keep; NULL: none; "all" */
-  const char *from;    /* "ll" or "ptx": enter here with `text` instead of generating */
+  const char *dump; /* comma-separated stages to keep; NULL: none; "all" */
+  const char *from; /* "ll" or "ptx": enter here with `text` instead of generating */
   const char *text;
   const char *ptx_version; /* "7.0"; NULL: the lowest that has what is used */
 } attnc_compile_options;
@@ -230,22 +219,22 @@ ATTNC_API attnc_status attnc_reference(const attnc_spec *, const attnc_args *,
 typedef struct attnc_verdict {
   size_t size;
   int pass;
-  double max_error;  /* of o, absolute, against fp64 */
-  double bound;      /* that row's bound */
-  double lse_error;  /* largest |lse - reference| */
+  double max_error; /* of o, absolute, against fp64 */
+  double bound;     /* that row's bound */
+  double lse_error; /* largest |lse - reference| */
   int64_t rows, bad_rows;
-  int64_t b, h, q;   /* the worst row, relative to its bound */
+  int64_t b, h, q; /* the worst row, relative to its bound */
 } attnc_verdict;
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 
 /* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */
 
-/* Keep `schedule` as the best known for the context's device, the spec and the shape bucket of
- * the problem: one line appended to the tuning table, which every later plan consults.  It
- * names its template; a field that it leaves open is then chosen for each plan, as in a pin.
- * value and unit are the measure: "ms" on a GPU, "est_cycles" on the emulator, whose device
- * name no real device consults. */
+/* Keep `schedule` as the best known for the context's device, the spec and the shape bucket
+ * of the problem: one line appended to the tuning table, which every later plan consults.
+ * It names its template; a field that it leaves open is then chosen for each plan, as in a
+ * pin. value and unit are the measure: "ms" on a GPU, "est_cycles" on the emulator, whose
+ * device name no real device consults. */
 ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          double value, const char *unit, attnc_error *);

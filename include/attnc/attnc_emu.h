@@ -18,10 +18,11 @@ typedef struct attncEmuStats {
   size_t size;
   uint64_t launches, ctas;
   uint64_t warp_instructions, thread_instructions;
-  uint64_t mma;                                /* mma.sync executed, one per warp */
-  uint64_t macs;                               /* multiply-adds of those */
-  uint64_t shared_accesses, bank_conflicts;    /* extra phases beyond the ideal */
-  uint64_t global_sectors, global_sectors_ideal; /* 32-byte sectors touched, and the least */
+  uint64_t mma;                             /* mma.sync executed, one per warp */
+  uint64_t macs;                            /* multiply-adds of those */
+  uint64_t shared_accesses, bank_conflicts; /* extra phases beyond the ideal */
+  uint64_t global_sectors,
+      global_sectors_ideal; /* 32-byte sectors touched, and the least */
   uint64_t barriers;
   uint64_t est_cycles; /* issue model: the slowest SM's cycles; never a time */
   uint64_t findings;
@@ -30,9 +31,9 @@ typedef struct attncEmuStats {
 
 /* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
  * seed=7,fuel=100000000,async=lazy|eager|random": before cuInit for arch and devices, else
- * from the next launch on.  checks=lax: without what CUTLASS takes for granted beyond the ISA's
- * text (docs/emulator.md).
- * The environment variable ATTNC_EMU holds the same text.  0, or -1 with a reason. */
+ * from the next launch on.  checks=lax: without what CUTLASS takes for granted beyond the
+ * ISA's text (docs/emulator.md). The environment variable ATTNC_EMU holds the same text. 0,
+ * or -1 with a reason. */
 int attncEmuConfigure(const char *settings, char *reason, size_t n);
 void attncEmuGetStats(attncEmuStats *);
 void attncEmuResetStats(void);

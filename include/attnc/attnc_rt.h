@@ -37,24 +37,24 @@ extern "C" {
 #define ATTNC_VERSION_PATCH 0
 
 /* name, exit code of the command line, sentence */
-#define ATTNC_STATUS_TABLE(X)                                                            \
-  X(OK, 0, "success")                                                                    \
-  X(ERR_USAGE, 2, "a call or its arguments are not as documented")                       \
-  X(ERR_SPEC, 3, "the spec is not valid")                                                \
-  X(ERR_UNSUPPORTED, 4, "valid, but not supported on this target or by any template")    \
-  X(ERR_SHAPE, 4, "the sizes of the call do not fit the kernel")                         \
-  X(ERR_ALIGN, 4, "a pointer or stride is not a multiple of 16 bytes")                   \
-  X(ERR_COMPILE, 5, "compilation failed")                                                \
-  X(ERR_INTERNAL, 5, "a fault of attnc itself")                                          \
-  X(ERR_NO_DEVICE, 6, "no driver library or no device")                                  \
-  X(ERR_DEVICE, 7, "the driver reported an error")                                       \
-  X(ERR_CONTEXT, 7, "the current context is not the one of the plan")                    \
-  X(ERR_IO, 8, "a file could not be read or written")                                    \
-  X(ERR_CACHE, 8, "the cache could not be used")                                         \
-  X(ERR_NOMEM, 8, "out of memory")                                                       \
-  X(ERR_PENDING, 9, "being compiled in the background; ask again")                       \
-  X(ERR_NOT_PREPARED, 7, "the plan is not loaded, and the stream is being captured")     \
-  X(ERR_CHECK, 1, "a result failed verification")                                        \
+#define ATTNC_STATUS_TABLE(X)                                                              \
+  X(OK, 0, "success")                                                                      \
+  X(ERR_USAGE, 2, "a call or its arguments are not as documented")                         \
+  X(ERR_SPEC, 3, "the spec is not valid")                                                  \
+  X(ERR_UNSUPPORTED, 4, "valid, but not supported on this target or by any template")      \
+  X(ERR_SHAPE, 4, "the sizes of the call do not fit the kernel")                           \
+  X(ERR_ALIGN, 4, "a pointer or stride is not a multiple of 16 bytes")                     \
+  X(ERR_COMPILE, 5, "compilation failed")                                                  \
+  X(ERR_INTERNAL, 5, "a fault of attnc itself")                                            \
+  X(ERR_NO_DEVICE, 6, "no driver library or no device")                                    \
+  X(ERR_DEVICE, 7, "the driver reported an error")                                         \
+  X(ERR_CONTEXT, 7, "the current context is not the one of the plan")                      \
+  X(ERR_IO, 8, "a file could not be read or written")                                      \
+  X(ERR_CACHE, 8, "the cache could not be used")                                           \
+  X(ERR_NOMEM, 8, "out of memory")                                                         \
+  X(ERR_PENDING, 9, "being compiled in the background; ask again")                         \
+  X(ERR_NOT_PREPARED, 7, "the plan is not loaded, and the stream is being captured")       \
+  X(ERR_CHECK, 1, "a result failed verification")                                          \
   X(ERR_TIMEOUT, 124, "a time limit was reached")
 
 typedef enum attnc_status {
@@ -65,7 +65,7 @@ typedef enum attnc_status {
 
 ATTNC_API const char *attnc_status_name(attnc_status);   /* "ATTNC_ERR_SHAPE" */
 ATTNC_API const char *attnc_status_string(attnc_status); /* the sentence */
-ATTNC_API int attnc_version(void);                       /* major * 10000 + minor * 100 + patch */
+ATTNC_API int attnc_version(void); /* major * 10000 + minor * 100 + patch */
 
 /* Where the reason of a failure is put.  Caller-owned, fixed size, never allocates. */
 typedef struct attnc_error {
@@ -75,14 +75,7 @@ typedef struct attnc_error {
 } attnc_error;
 
 /* Tensors of a call, by slot.  Appended only. */
-enum {
-  ATTNC_Q,
-  ATTNC_K,
-  ATTNC_V,
-  ATTNC_O,
-  ATTNC_LSE,
-  ATTNC_SLOT_COUNT
-};
+enum { ATTNC_Q, ATTNC_K, ATTNC_V, ATTNC_O, ATTNC_LSE, ATTNC_SLOT_COUNT };
 
 /* Numeric scalars of a call, by slot.  Appended only. */
 enum { ATTNC_SOFTMAX_SCALE, ATTNC_SCALAR_COUNT };
@@ -108,8 +101,9 @@ typedef struct attnc_args {
   const attnc_tensor *tensors; /* indexed by slot; slots past n_tensors are absent */
   uint32_t n_tensors;
   uint32_t n_scalars;
-  const float *scalars; /* indexed by scalar slot; NaN or past n_scalars: the spec's value */
-  void *workspace;      /* device memory, at least attnc_plan_workspace bytes */
+  const float
+      *scalars;    /* indexed by scalar slot; NaN or past n_scalars: the spec's value */
+  void *workspace; /* device memory, at least attnc_plan_workspace bytes */
   size_t workspace_bytes;
 } attnc_args;
 
@@ -122,8 +116,8 @@ typedef struct attnc_bundle attnc_bundle;
  * MANIFEST.sha256 and the best one for the device is loaded by attnc_bundle_plan: the
  * exact target, else the highest plain one that is not above the device. */
 ATTNC_API attnc_status attnc_bundle_open(const char *dir, attnc_bundle **, attnc_error *);
-ATTNC_API attnc_status attnc_bundle_plan(attnc_bundle *, const char *spec_name, attnc_plan **,
-                                         attnc_error *);
+ATTNC_API attnc_status attnc_bundle_plan(attnc_bundle *, const char *spec_name,
+                                         attnc_plan **, attnc_error *);
 ATTNC_API void attnc_bundle_release(attnc_bundle *);
 
 /* One more owner; attnc_plan_release drops one, the last unloads the kernel. */
@@ -138,11 +132,11 @@ ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
  * (schema attnc.kernel/1) and where its schedule came from (`source`: exact, near, model,
- * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics": those
- * of them by which its compiler says that it serialised asynchronous matrix instructions
- * (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup (up to the
- * driver's load call, without the compile), compile, load (the driver's part)} with "layer":
- * memory, disk, readonly or miss. */
+ * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics":
+ * those of them by which its compiler says that it serialised asynchronous matrix
+ * instructions (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup
+ * (up to the driver's load call, without the compile), compile, load (the driver's part)}
+ * with "layer": memory, disk, readonly or miss. */
 ATTNC_API const char *attnc_plan_json(const attnc_plan *);
 
 /* Caller-owned memory that keeps packed parameters and encoded tensor maps from one launch

@@ -145,7 +145,8 @@ add_flips(Gate *g, const GateSpec *s)
   json_decref(base);
 }
 
-/* Has a row the field with the value that only, "narrow_diagonal=true", names?  NULL: any. */
+/* Has a row the field with the value that only, "narrow_diagonal=true", names?  NULL: any.
+ */
 static bool
 wanted(const json_t *row, const char *only)
 {
@@ -155,8 +156,8 @@ wanted(const json_t *row, const char *only)
   sscanf(only, "%63[^=]=%63s", name, value);
   const json_t *v = json_object_get(row, name);
   char *text = v ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
-  bool same = text && (str_eq(text, value) || (json_is_string(v) &&
-                                               str_eq(json_string_value(v), value)));
+  bool same = text && (str_eq(text, value) ||
+                       (json_is_string(v) && str_eq(json_string_value(v), value)));
   free(text);
   return same;
 }
@@ -278,8 +279,9 @@ product(Gate *g, const char *shard, const char *only)
   if (sscanf(shard, "%d/%d", &i, &n) != 2 || i < 0 || i >= n || !g->version)
     return fprintf(stderr, "--shard i/n needs 0 <= i < n, and ptxas\n"), 2;
   int all = add_product(g, i, n, only);
-  printf("# %s, shard %d of %d: %d of %d legal schedules%s%s of %d specs, ptxas %s\n", HOPPER,
-         i, n, g->jobs.n, all, only ? " with " : "", only ? only : "", g->n_specs, g->version);
+  printf("# %s, shard %d of %d: %d of %d legal schedules%s%s of %d specs, ptxas %s\n",
+         HOPPER, i, n, g->jobs.n, all, only ? " with " : "", only ? only : "", g->n_specs,
+         g->version);
   Result *r = do_jobs(g, true);
   for (int k = 0; r && k < g->jobs.n; k++)
     judge_other(g, &g->jobs.at[k], &r[k]);

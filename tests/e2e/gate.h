@@ -49,7 +49,7 @@ typedef enum Outcome { PENDING, DONE, ILLEGAL, BROKEN } Outcome;
 
 typedef struct Result {
   Outcome outcome;
-  uint64_t text; /* a hash of the PTX and the target, not 0 once there is PTX */
+  uint64_t text;      /* a hash of the PTX and the target, not 0 once there is PTX */
   char schedule[128]; /* one word */
   char why[240];      /* BROKEN, ILLEGAL: the reason; DONE: the first remark, or "" */
   int regs, spills, stack, lines;
@@ -84,7 +84,8 @@ typedef const Result *GateKnown(const void *user, uint64_t text);
 void gate_job(const Job *, bool assemble, GateKnown *known, const void *user, Result *);
 
 /* Every job's result, in the jobs' order, done by `workers` processes; progress (may be
- * NULL) is called about once a second with how many are done.  malloc'd; NULL: no memory. */
+ * NULL) is called about once a second with how many are done.  malloc'd; NULL: no memory.
+ */
 Result *gate_pool(const Job *, int n, int workers, bool assemble,
                   void (*progress)(int done, int n));
 

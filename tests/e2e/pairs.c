@@ -70,7 +70,8 @@ values_fit(int f, int a, int g, int b)
 {
   bool empty = (f == F_SQ || f == F_SK) && lengths[a] == 0;
   bool sizes = g == F_SPECIAL && (b == SPECIAL_SIZES || b == SPECIAL_ALL);
-  bool wgmma = f == F_TEMPLATE && a == TRIAL_FWD_WGMMA, other = g == F_TARGET && b != TRIAL_SM_90A;
+  bool wgmma = f == F_TEMPLATE && a == TRIAL_FWD_WGMMA,
+       other = g == F_TARGET && b != TRIAL_SM_90A;
   return !(empty && sizes) && /* a size of 0 is a size that was not given */
          !(wgmma && other);
 }

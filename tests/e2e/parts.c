@@ -65,7 +65,8 @@ notation(void **state)
       "seed=1",
       "bf16 b1 h1 sq64 sk64 d64 bshd sm_80 fwd_mma:128x64s2w8q seed=1",
       "fp16 b1 h1 sq64 sk64 d64 bshd sm_90a fwd_wgmma:block_m=128,block_n=96,num_stages=2,"
-      "num_warps=12,p_in_smem=false,overlap=true,scheduler=persistent,q_stages=2,poly_exp2=0 "
+      "num_warps=12,p_in_smem=false,overlap=true,scheduler=persistent,q_stages=2,poly_exp2="
+      "0 "
       "seed=1",
   };
   static const char *const bad[] = {

@@ -72,8 +72,7 @@ of_template(const json_t *list, int template_id)
   int n = 0;
   size_t i;
   json_t *o;
-  json_array_foreach(list, i, o)
-    n += read_schedule(o, &x) && x.template_id == template_id;
+  json_array_foreach(list, i, o) n += read_schedule(o, &x) && x.template_id == template_id;
   return n;
 }
 

@@ -4,7 +4,8 @@
  * was used least so far, of those the one that is legal in the fewest cases.  So the list
  * as a whole uses every schedule that is legal anywhere in it, and the choice does not
  * depend on shards or jobs.  A template that does not take the problem gives way to one
- * that does.  fwd_wgmma has thousands of schedules: each case has one drawn, by its seed. */
+ * that does.  fwd_wgmma has thousands of schedules: each case has one drawn, by its seed.
+ */
 #ifndef ATTNC_TESTS_PICK_H
 #define ATTNC_TESTS_PICK_H
 

@@ -128,7 +128,8 @@ configure(Run *r, unsigned launch)
   if (!d->emulator)
     return true;
   snprintf(text, sizeof text, "checks=all,mma=bit,threads=1,sched=%s,async=%s,seed=%u",
-           scheds[(seed + launch) % 3], asyncs[(seed / 3 + launch) % 3], seed + 1000 * launch);
+           scheds[(seed + launch) % 3], asyncs[(seed / 3 + launch) % 3],
+           seed + 1000 * launch);
   return d->configure(text, why, sizeof why) == 0 || fail(r, "%s: %s", text, why);
 }
 
@@ -291,7 +292,8 @@ once(Run *r)
   bool ok = launch(r);
   if (!no_findings(r)) /* they say more than the launch's result */
     return false;
-  return ok && call_download(&r->call, d, r->why, r->n) && call_intact(&r->call, r->why, r->n);
+  return ok && call_download(&r->call, d, r->why, r->n) &&
+         call_intact(&r->call, r->why, r->n);
 }
 
 /* Every buffer as it is now, one after the other; malloc'd. */

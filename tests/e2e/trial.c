@@ -78,8 +78,8 @@ short_schedule(const char *text, attnc_schedule *s)
 {
   char q = 0;
   int end = 0;
-  if (sscanf(text, "%dx%ds%dw%d%c%n", &s->block_m, &s->block_n, &s->num_stages, &s->num_warps,
-             &q, &end) != 5)
+  if (sscanf(text, "%dx%ds%dw%d%c%n", &s->block_m, &s->block_n, &s->num_stages,
+             &s->num_warps, &q, &end) != 5)
     return false;
   s->q_in_regs = 1 + (q == 'q');
   return (q == 'q' || q == 'Q') && text[end] == 0;

@@ -6,11 +6,11 @@
  * dtype, batches, query heads / key heads, queries, keys, head_dim / head_dim_v (the second
  * of a pair is left out where it is the first), mask words, layout, `nolse` where no LSE is
  * written, what is specialised, where the scale comes from, the target, and the schedule:
- * block_m x block_n, stages, warps, q: Q in registers, Q: not; for templates with more fields
- * all of them, as `attnc run --schedule` takes them: fwd_wgmma:block_m=128,block_n=96,…  A
- * template's name alone leaves the choice of a legal schedule to whoever runs the case.  What
- * is left out has the first value of its table.  Printing what was parsed gives the same text
- * back. */
+ * block_m x block_n, stages, warps, q: Q in registers, Q: not; for templates with more
+ * fields all of them, as `attnc run --schedule` takes them:
+ * fwd_wgmma:block_m=128,block_n=96,…  A template's name alone leaves the choice of a legal
+ * schedule to whoever runs the case.  What is left out has the first value of its table.
+ * Printing what was parsed gives the same text back. */
 #ifndef ATTNC_TESTS_TRIAL_H
 #define ATTNC_TESTS_TRIAL_H
 
@@ -32,8 +32,8 @@
   X(SPEC, "spec") X(ARG, "arg") /* 1/sqrt(d), in the spec, at launch */
 #define TRIAL_TARGETS(X)                                                                   \
   X(SM_80, "sm_80")                                                                        \
-  X(SM_86, "sm_86") X(SM_89, "sm_89") X(SM_90, "sm_90") X(SM_90A, "sm_90a")                \
-  X(SM_120, "sm_120")
+  X(SM_86, "sm_86")                                                                        \
+  X(SM_89, "sm_89") X(SM_90, "sm_90") X(SM_90A, "sm_90a") X(SM_120, "sm_120")
 #define TRIAL_TEMPLATES(X)                                                                 \
   X(REF_FWD, "ref_fwd") X(FWD_MMA, "fwd_mma") X(FWD_WGMMA, "fwd_wgmma")
 
@@ -81,7 +81,7 @@ attnc_schedule trial_schedule(const Trial *); /* static strings inside */
 bool trial_pinned(const Trial *);             /* does it name more than a template? */
 /* "fwd_mma:128x64s2w8q" */
 void trial_print_schedule(const Trial *, char *text, size_t n);
-double trial_softmax_scale(const Trial *);    /* NaN: the default */
+double trial_softmax_scale(const Trial *); /* NaN: the default */
 
 /* The cases of a file: lines in the notation, blank lines and # comments.  malloc'd; -1 and
  * a reason with the line's number. */

@@ -88,7 +88,8 @@ static const char *const kernels[] = {
     ".reg .pred %p<9>; .reg .b16 %rs<9>; .reg .b32 %r<20>; .reg .b64 %rd<9>;\n"
     ".shared .align 128 .b8 s[4096]; .shared .align 8 .b8 bar[8];\n"
     "ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4;\n"
-    "add.s64 %rd2, %rd1, %rd2; mov.u32 %r2, s; shl.b32 %r3, %r1, 2; add.u32 %r3, %r2, %r3;\n"
+    "add.s64 %rd2, %rd1, %rd2; mov.u32 %r2, s; shl.b32 %r3, %r1, 2; add.u32 %r3, %r2, "
+    "%r3;\n"
     "mov.u32 %r4, %cluster_ctarank; xor.b32 %r5, %r4, 1; setp.eq.u32 %p1, %r1, 0;\n"
     "setmaxnreg.dec.sync.aligned.u32 64;\nst.shared.u32 [%r3], %r1;\n"
     "@%p1 mbarrier.init.shared.b64 [bar], 1;\n@%p1 fence.mbarrier_init.release.cluster;\n"
@@ -98,7 +99,8 @@ static const char *const kernels[] = {
     "mapa.shared::cluster.u32 %r6, %r3, %r5; mapa.shared::cluster.u32 %r7, %r2, %r5;\n"
     "mov.u32 %r8, bar; mapa.shared::cluster.u32 %r8, %r8, %r5; mov.u32 %r9, 512;\n"
     "ld.shared::cluster.u32 %r10, [%r6]; add.u32 %r7, %r7, 1024;\n"
-    "@%p1 cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%r7], [s], "
+    "@%p1 cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%r7], "
+    "[s], "
     "%r9, [%r8];\n"
     "setp.eq.and.u32 %p2, %r4, 0, %p1; mov.u16 %rs1, 3; mov.u32 %r11, 16;\n"
     "@%p2 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
@@ -320,8 +322,7 @@ launch(Fuzz *f, CUfunction k)
     threads = a->reqntid[0];
   if (a->cluster[0] && below(f, 8))
     ctas = a->cluster[0];
-  CUresult r = cuLaunchKernel(k, ctas, 1, 1, threads, 1, 1, smem, NULL,
-                              params, NULL);
+  CUresult r = cuLaunchKernel(k, ctas, 1, 1, threads, 1, 1, smem, NULL, params, NULL);
   bool told = attncEmuTakeFindings(text, sizeof text) > 0;
   if (r && r != CUDA_ERROR_INVALID_VALUE && r != CUDA_ERROR_INVALID_CLUSTER_SIZE && !told)
     wrong(f, "a launch fails without a finding", r);

@@ -39,7 +39,7 @@ enum {
 };
 static const char *const function_names[] = {
 #define X(need, name, args) #name,
-  CUDA_ENTRY_TABLE(X)
+    CUDA_ENTRY_TABLE(X)
 #undef X
 };
 
@@ -52,8 +52,8 @@ static struct {
   int n_launches, modules, primaries[DEVICES], cc[DEVICES], version, load_ms;
   unsigned opt_in;
   char info[4096], error[4096];
-} now = { .cc = { 80, 80 }, .version = 13000 };
-static struct CUctx_st primary[DEVICES] = { { 0 }, { 1 } };
+} now = {.cc = {80, 80}, .version = 13000};
+static struct CUctx_st primary[DEVICES] = {{0}, {1}};
 static _Thread_local CUcontext stack[STACK];
 static _Thread_local int depth;
 
@@ -103,17 +103,17 @@ call(int i)
   pthread_mutex_unlock(&lock);
   return code;
 }
-#define CALL(name)                                                                       \
-  do {                                                                                   \
-    CUresult code_ = call(F_##name);                                                     \
-    if (code_)                                                                           \
-      return code_;                                                                      \
+#define CALL(name)                                                                         \
+  do {                                                                                     \
+    CUresult code_ = call(F_##name);                                                       \
+    if (code_)                                                                             \
+      return code_;                                                                        \
   } while (0)
 
-#define LOCKED(type, value)                                                              \
-  pthread_mutex_lock(&lock);                                                             \
-  type out = (value);                                                                    \
-  pthread_mutex_unlock(&lock);                                                           \
+#define LOCKED(type, value)                                                                \
+  pthread_mutex_lock(&lock);                                                               \
+  type out = (value);                                                                      \
+  pthread_mutex_unlock(&lock);                                                             \
   return out
 STUB int
 stub_calls(const char *function)
@@ -192,9 +192,9 @@ cuGetErrorName(CUresult code, const char **out)
 {
   CALL(cuGetErrorName);
   switch (code) {
-#define X(name, value)                                                                   \
-  case value:                                                                            \
-    *out = #name;                                                                        \
+#define X(name, value)                                                                     \
+  case value:                                                                              \
+    *out = #name;                                                                          \
     return CUDA_SUCCESS;
     CUDA_RESULT_TABLE(X)
 #undef X
@@ -344,7 +344,7 @@ cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *o
 {
   for (unsigned i = 0; i < n; i++)
     fill_log(options[i], values[i]);
-  nanosleep(&(struct timespec){ .tv_nsec = now.load_ms * 1000000L }, NULL);
+  nanosleep(&(struct timespec){.tv_nsec = now.load_ms * 1000000L}, NULL);
   CALL(cuModuleLoadDataEx);
   if (!depth)
     return CUDA_ERROR_INVALID_CONTEXT;
@@ -557,9 +557,9 @@ cuEventElapsedTime(float *ms, CUevent a, CUevent b)
 
 /* CUDA Driver API reference, cuTensorMapEncodeTiled. */
 static bool
-map_is_legal(uint32_t rank, const void *address, const uint64_t *dims, const uint64_t *strides,
-             const uint32_t *box, const uint32_t *element_strides, unsigned row,
-             unsigned swizzle)
+map_is_legal(uint32_t rank, const void *address, const uint64_t *dims,
+             const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,
+             unsigned row, unsigned swizzle)
 {
   bool legal = rank >= 1 && rank <= 5 && address && (uintptr_t)address % 16 == 0 &&
                row % 16 == 0 && (swizzle == 0 || row <= 16u << swizzle);
@@ -577,7 +577,7 @@ cuTensorMapEncodeTiled(CUtensorMap *out, CUtensorMapDataType type, uint32_t rank
                        CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
                        CUtensorMapL2promotion l2, CUtensorMapFloatOOBfill fill)
 {
-  static const unsigned char bytes[] = { 1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4 };
+  static const unsigned char bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
   CALL(cuTensorMapEncodeTiled);
   if ((uintptr_t)out % CUDA_TENSOR_MAP_ALIGN ||
       !map_is_legal(rank, address, dims, strides, box, element_strides,
@@ -607,7 +607,7 @@ static StubLaunch
 launch_new(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
            unsigned smem, CUstream stream)
 {
-  const unsigned grid[3] = { gx, gy, gz }, block[3] = { bx, by, bz };
+  const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
   StubLaunch l;
   memset(&l, 0, sizeof l);
   memcpy(l.grid, grid, sizeof grid);
@@ -637,8 +637,9 @@ record(StubLaunch *l, CUfunction f, void **params)
   pthread_mutex_unlock(&lock);
 }
 CUresult
-cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-               unsigned bz, unsigned smem, CUstream stream, void **params, void **extra)
+cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+               unsigned by, unsigned bz, unsigned smem, CUstream stream, void **params,
+               void **extra)
 {
   CALL(cuLaunchKernel);
   StubLaunch l = launch_new(gx, gy, gz, bx, by, bz, smem, stream);

@@ -27,12 +27,12 @@ typedef struct StubLaunch {
   unsigned grid[3], block[3], shared;
   void *stream;
   int n_params;
-  int sizes[STUB_PARAMS];          /* bytes of each */
+  int sizes[STUB_PARAMS];                 /* bytes of each */
   unsigned long long values[STUB_PARAMS]; /* zero-extended; of those up to 8 bytes */
-  StubMap maps[STUB_MAPS];         /* the first parameters of 128 bytes */
-  int misaligned;                  /* maps at an address that is no multiple of 64 */
-  bool extended, serialized;       /* by cuLaunchKernelEx; with that attribute */
-  unsigned cluster[3];             /* 0: no such attribute */
+  StubMap maps[STUB_MAPS];                /* the first parameters of 128 bytes */
+  int misaligned;                         /* maps at an address that is no multiple of 64 */
+  bool extended, serialized;              /* by cuLaunchKernelEx; with that attribute */
+  unsigned cluster[3];                    /* 0: no such attribute */
 } StubLaunch;
 
 void stub_reset(void);
@@ -47,8 +47,8 @@ void stub_version(int version);
 void stub_cc(int device, int cc);
 /* Milliseconds that cuModuleLoadDataEx takes. */
 void stub_load_ms(int ms);
-int stub_modules(void);             /* loaded and not unloaded */
-int stub_primaries(int device);     /* retains of the primary context not yet released */
-unsigned stub_shared_opt_in(void);  /* last MAX_DYNAMIC_SHARED_SIZE_BYTES set */
+int stub_modules(void);            /* loaded and not unloaded */
+int stub_primaries(int device);    /* retains of the primary context not yet released */
+unsigned stub_shared_opt_in(void); /* last MAX_DYNAMIC_SHARED_SIZE_BYTES set */
 
 #endif

@@ -147,9 +147,9 @@ kit_with_lines(const char *ptx, const char *part)
   return text;
 }
 
-/* Is the part in the findings of that kernel?  A piece of the kernel's text in braces stands
- * for the number of its (first) line; behind '|' is what may be told instead, when two warps
- * come the other way round. */
+/* Is the part in the findings of that kernel?  A piece of the kernel's text in braces
+ * stands for the number of its (first) line; behind '|' is what may be told instead, when
+ * two warps come the other way round. */
 static inline bool
 kit_tells(const char *findings, const char *ptx, const char *parts)
 {
@@ -164,14 +164,14 @@ kit_tells(const char *findings, const char *ptx, const char *parts)
   return false;
 }
 
-#define KIT_HEAD(version, target)                                                        \
+#define KIT_HEAD(version, target)                                                          \
   ".version " version "\n.target " target "\n.address_size 64\n"
 /* The entry, its registers, %rd1 = buffer, %r1 = thread, %rd2 = buffer + 4 * thread. */
-#define KIT_ENTRY                                                                        \
-  ".visible .entry k(.param .u64 p) {\n"                                                 \
-  ".reg .pred %p<20>; .reg .b16 %rs<20>; .reg .b32 %r<60>; .reg .b64 %rd<40>;\n"         \
-  ".reg .f32 %f<20>; .reg .f64 %fd<20>;\n"                                               \
-  "ld.param.u64 %rd1, [p]; cvta.to.global.u64 %rd1, %rd1; mov.u32 %r1, %tid.x;\n"        \
+#define KIT_ENTRY                                                                          \
+  ".visible .entry k(.param .u64 p) {\n"                                                   \
+  ".reg .pred %p<20>; .reg .b16 %rs<20>; .reg .b32 %r<60>; .reg .b64 %rd<40>;\n"           \
+  ".reg .f32 %f<20>; .reg .f64 %fd<20>;\n"                                                 \
+  "ld.param.u64 %rd1, [p]; cvta.to.global.u64 %rd1, %rd1; mov.u32 %r1, %tid.x;\n"          \
   "mul.wide.u32 %rd2, %r1, 4; add.s64 %rd2, %rd1, %rd2;\n"
 #define KIT(body) KIT_HEAD("7.8", "sm_80") KIT_ENTRY body "ret;\n}\n"
 

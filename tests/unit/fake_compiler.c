@@ -17,15 +17,15 @@ const char *const gen_code_id = "fake";
 const char *const gen_llvm_version = "22.0.0";
 const char *const dump_names[DUMP_COUNT] = {
 #define X(id, name, text) name,
-  DUMP_TABLE(X)
+    DUMP_TABLE(X)
 #undef X
 };
 
-const Target targets[] = { { .name = "sm_80", .cc = 80, .ptx = 70 },
-                           { .name = "sm_86", .cc = 86, .ptx = 71 },
-                           { .name = "sm_89", .cc = 89, .ptx = 78 },
-                           { .name = "sm_90", .cc = 90, .ptx = 78 },
-                           { .name = "sm_90a", .cc = 90, .exact = true, .ptx = 80 } };
+const Target targets[] = {{.name = "sm_80", .cc = 80, .ptx = 70},
+                          {.name = "sm_86", .cc = 86, .ptx = 71},
+                          {.name = "sm_89", .cc = 89, .ptx = 78},
+                          {.name = "sm_90", .cc = 90, .ptx = 78},
+                          {.name = "sm_90a", .cc = 90, .exact = true, .ptx = 80}};
 const int n_targets = 5;
 
 const Target *
@@ -88,7 +88,7 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
   (void)s;
   (void)target;
   (void)template_name;
-  pin = (Pin){ .how.block_m = fake.pinned_m };
+  pin = (Pin){.how.block_m = fake.pinned_m};
   return fake.pinned_m ? &pin : NULL;
 }
 
@@ -109,8 +109,13 @@ gen_schedule(const Spec *s, const attnc_problem *p, const Target *t,
   (void)s;
   (void)p;
   (void)t;
-  *out = (attnc_schedule){ .size = sizeof *out, .template_name = "fake", .block_m = 128,
-                            .block_n = 64, .num_stages = 2, .num_warps = 4, .q_in_regs = 1 };
+  *out = (attnc_schedule){.size = sizeof *out,
+                          .template_name = "fake",
+                          .block_m = 128,
+                          .block_n = 64,
+                          .num_stages = 2,
+                          .num_warps = 4,
+                          .q_in_regs = 1};
   *source = "model";
   if (want && want->block_m % 16)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "block_m %d is not a multiple of 16",
@@ -159,7 +164,7 @@ attnc_compile_with(const attnc_spec *s, const attnc_problem *p, const char *targ
   (void)target;
   (void)want;
   __atomic_add_fetch(&fake.compiles, 1, __ATOMIC_RELAXED);
-  nanosleep(&(struct timespec){ .tv_nsec = fake.delay_ms * 1000000L }, NULL);
+  nanosleep(&(struct timespec){.tv_nsec = fake.delay_ms * 1000000L}, NULL);
   if (fake.fail != ATTNC_OK)
     return err_set(e, fake.fail, "the fake compiler was told to fail");
   attnc_kernel *k = calloc(1, sizeof *k);
@@ -204,6 +209,6 @@ attnc_kernel_dump(const attnc_kernel *k, const char *stage)
 bool
 sched_complete(const attnc_schedule *s)
 {
-  return s && s->template_name && s->block_m && s->block_n && s->num_stages && s->num_warps &&
-         s->q_in_regs;
+  return s && s->template_name && s->block_m && s->block_n && s->num_stages &&
+         s->num_warps && s->q_in_regs;
 }

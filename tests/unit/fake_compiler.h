@@ -9,12 +9,12 @@
 #include <attnc/attnc.h>
 
 typedef struct FakeCompiler {
-  int compiles;      /* atomic: since the start */
-  int delay_ms;      /* that one takes */
-  attnc_status fail; /* what the next ones answer */
-  int pinned_m;      /* block_m of the spec's pin, 0: none */
+  int compiles;       /* atomic: since the start */
+  int delay_ms;       /* that one takes */
+  attnc_status fail;  /* what the next ones answer */
+  int pinned_m;       /* block_m of the spec's pin, 0: none */
   const char *recipe; /* NULL: that of rt.h */
-  int revision;      /* in gen_options, so that a test can change the compiler */
+  int revision;       /* in gen_options, so that a test can change the compiler */
 } FakeCompiler;
 extern FakeCompiler fake;
 

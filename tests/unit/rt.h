@@ -20,43 +20,43 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RT_PTX_OF(params)                                                                \
-  ".version 7.0\n.target sm_80\n.address_size 64\n"                                      \
+#define RT_PTX_OF(params)                                                                  \
+  ".version 7.0\n.target sm_80\n.address_size 64\n"                                        \
   ".visible .entry attnc_fwd(" params ")\n{ ret; }\n"
-#define RT_PTX                                                                           \
-  RT_PTX_OF(".param .u64 q, .param .u64 k, .param .u64 v, .param .u64 o, "               \
-            ".param .u64 lse, .param .u64 q_s, .param .u32 b, .param .u32 sq, "          \
+#define RT_PTX                                                                             \
+  RT_PTX_OF(".param .u64 q, .param .u64 k, .param .u64 v, .param .u64 o, "                 \
+            ".param .u64 lse, .param .u64 q_s, .param .u32 b, .param .u32 sq, "            \
             ".param .u64 sk, .param .f32 scale")
 
 /* The parts of a recipe that tests replace. */
-#define RT_TENSORS                                                                       \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                   \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"},"                    \
-  "{\"name\":\"v\",\"slot\":2,\"dtype\":\"bf16\",\"access\":\"in\"},"                    \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                   \
+#define RT_TENSORS                                                                         \
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"},"                      \
+  "{\"name\":\"v\",\"slot\":2,\"dtype\":\"bf16\",\"access\":\"in\"},"                      \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                     \
   "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
-#define RT_SCALARS "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.125}]"
+#define RT_SCALARS  "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.125}]"
 #define RT_REQUIRES "{\"align\":16,\"group_size\":0}"
-#define RT_PARAMS                                                                        \
-  "[{\"type\":\"ptr\",\"tensor\":0},{\"type\":\"ptr\",\"tensor\":1},"                    \
-  "{\"type\":\"ptr\",\"tensor\":2},{\"type\":\"ptr\",\"tensor\":3},"                     \
-  "{\"type\":\"ptr\",\"tensor\":4},{\"type\":\"i64\",\"stride\":[0,2]},"                 \
-  "{\"type\":\"i32\",\"size\":\"b\"},{\"type\":\"i32\",\"size\":\"sq\"},"                \
+#define RT_PARAMS                                                                          \
+  "[{\"type\":\"ptr\",\"tensor\":0},{\"type\":\"ptr\",\"tensor\":1},"                      \
+  "{\"type\":\"ptr\",\"tensor\":2},{\"type\":\"ptr\",\"tensor\":3},"                       \
+  "{\"type\":\"ptr\",\"tensor\":4},{\"type\":\"i64\",\"stride\":[0,2]},"                   \
+  "{\"type\":\"i32\",\"size\":\"b\"},{\"type\":\"i32\",\"size\":\"sq\"},"                  \
   "{\"type\":\"i64\",\"size\":\"sk\"},{\"type\":\"f32\",\"scalar\":0}]"
-#define RT_GRID                                                                          \
-  "[{\"mul\":[{\"ceil_div\":[\"sq\",128]}]},{\"mul\":[{\"size\":\"h\"}]},"               \
+#define RT_GRID                                                                            \
+  "[{\"mul\":[{\"ceil_div\":[\"sq\",128]}]},{\"mul\":[{\"size\":\"h\"}]},"                 \
   "{\"mul\":[{\"size\":\"b\"}]}]"
-#define RT_STEPS(params, grid)                                                           \
-  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":" params ",\"grid\":" grid           \
+#define RT_STEPS(params, grid)                                                             \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":" params ",\"grid\":" grid             \
   ",\"block\":[128,1,1],\"cluster\":[1,1,1],\"shared\":65536}}]"
-#define RT_RECIPE_OF(target, exact, tensors, scalars, requires, workspace, steps)        \
-  "{\"schema\":\"attnc.kernel/1\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","             \
-  "\"op\":\"fwd\",\"target\":\"" target "\",\"exact\":" exact                            \
-  ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"tensors\":" tensors   \
-  ",\"scalars\":" scalars ",\"requires\":" requires ",\"workspace\":" workspace          \
-  ",\"steps\":" steps "}"
-#define RT_RECIPE                                                                        \
-  RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",               \
+#define RT_RECIPE_OF(target, exact, tensors, scalars, requires, workspace, steps)          \
+  "{\"schema\":\"attnc.kernel/1\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
+  "\"op\":\"fwd\",\"target\":\"" target "\",\"exact\":" exact                              \
+  ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"tensors\":" tensors     \
+  ",\"scalars\":" scalars ",\"requires\":" requires ",\"workspace\":" workspace            \
+                                                    ",\"steps\":" steps "}"
+#define RT_RECIPE                                                                          \
+  RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                 \
                RT_STEPS(RT_PARAMS, RT_GRID))
 
 /* A directory of its own for each call, removed by rt_remove; in memory where that can be,

@@ -7,22 +7,22 @@
 
 #include <dlfcn.h>
 
-#define STUB_TABLE(X)                                                                    \
-  X(void, stub_reset, (void))                                                            \
-  X(void, stub_fail, (const char *, int, CUresult))                                      \
-  X(int, stub_calls, (const char *))                                                     \
-  X(int, stub_launches, (void))                                                          \
-  X(StubLaunch, stub_launch_at, (int))                                                   \
-  X(void, stub_logs, (const char *, const char *))                                       \
-  X(void, stub_version, (int))                                                           \
-  X(void, stub_cc, (int, int))                                                           \
-  X(void, stub_load_ms, (int))                                                           \
-  X(int, stub_modules, (void))                                                           \
-  X(int, stub_primaries, (int))                                                          \
-  X(unsigned, stub_shared_opt_in, (void))                                                \
-  X(CUresult, cuCtxSetCurrent, (CUcontext))                                              \
-  X(CUresult, cuCtxGetCurrent, (CUcontext *))                                            \
-  X(CUresult, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))                         \
+#define STUB_TABLE(X)                                                                      \
+  X(void, stub_reset, (void))                                                              \
+  X(void, stub_fail, (const char *, int, CUresult))                                        \
+  X(int, stub_calls, (const char *))                                                       \
+  X(int, stub_launches, (void))                                                            \
+  X(StubLaunch, stub_launch_at, (int))                                                     \
+  X(void, stub_logs, (const char *, const char *))                                         \
+  X(void, stub_version, (int))                                                             \
+  X(void, stub_cc, (int, int))                                                             \
+  X(void, stub_load_ms, (int))                                                             \
+  X(int, stub_modules, (void))                                                             \
+  X(int, stub_primaries, (int))                                                            \
+  X(unsigned, stub_shared_opt_in, (void))                                                  \
+  X(CUresult, cuCtxSetCurrent, (CUcontext))                                                \
+  X(CUresult, cuCtxGetCurrent, (CUcontext *))                                              \
+  X(CUresult, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))                           \
   X(CUresult, cuDevicePrimaryCtxRelease_v2, (CUdevice))
 
 typedef struct StubDriver {
@@ -39,8 +39,8 @@ stub_find(void)
   void *handle = dlopen(STUB_LIBCUDA, RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     fail_msg("%s", dlerror());
-#define X(type, name, args)                                                              \
-  *(void **)&stub.name = dlsym(handle, #name);                                           \
+#define X(type, name, args)                                                                \
+  *(void **)&stub.name = dlsym(handle, #name);                                             \
   assert_non_null(*(void **)&stub.name);
   STUB_TABLE(X)
 #undef X

@@ -105,7 +105,7 @@ vec_grows_and_keeps(void **state)
 {
   (void)state;
   Arena *a = arena_new(0);
-  VEC(int) v = { 0 };
+  VEC(int) v = {0};
   for (int i = 0; i < 1000; i++) {
     int *p = vec_push(a, &v);
     assert_int_equal(*p, 0);
@@ -124,7 +124,7 @@ vec_says_no_when_memory_ends(void **state)
 {
   (void)state;
   Arena *a = arena_new(256);
-  VEC(double) v = { 0 };
+  VEC(double) v = {0};
   int pushed = 0;
   while (vec_push(a, &v))
     pushed++;
@@ -188,9 +188,9 @@ str_json_escapes(void **state)
   json_of("\b\f\n\r\t\x01\x1f\x7f", "\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\"");
   json_of("gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\"");
   json_of("\xff", "\"\\ufffd\"");
-  json_of("\xc0\x80", "\"\\ufffd\\ufffd\"");     /* overlong */
+  json_of("\xc0\x80", "\"\\ufffd\\ufffd\"");            /* overlong */
   json_of("\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""); /* a surrogate */
-  json_of("\xe2\x82", "\"\\ufffd\\ufffd\"");     /* cut off */
+  json_of("\xe2\x82", "\"\\ufffd\\ufffd\"");            /* cut off */
 }
 
 static void
@@ -201,10 +201,18 @@ str_utf8_lengths(void **state)
     const char *text;
     int n;
   } cases[] = {
-    { "", 1 },         { "a", 1 },           { "\xc3\xbc", 2 },
-    { "\xe2\x82\xac", 3 }, { "\xf0\x9f\x98\x80", 4 }, { "\xf4\x8f\xbf\xbf", 4 },
-    { "\xf4\x90\x80\x80", 0 }, { "\x80", 0 }, { "\xc1\xbf", 0 },
-    { "\xe0\x9f\xbf", 0 }, { "\xf0\x8f\xbf\xbf", 0 }, { "\xc3", 0 },
+      {"", 1},
+      {"a", 1},
+      {"\xc3\xbc", 2},
+      {"\xe2\x82\xac", 3},
+      {"\xf0\x9f\x98\x80", 4},
+      {"\xf4\x8f\xbf\xbf", 4},
+      {"\xf4\x90\x80\x80", 0},
+      {"\x80", 0},
+      {"\xc1\xbf", 0},
+      {"\xe0\x9f\xbf", 0},
+      {"\xf0\x8f\xbf\xbf", 0},
+      {"\xc3", 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_int_equal(str_utf8(cases[i].text), cases[i].n);
@@ -213,8 +221,8 @@ str_utf8_lengths(void **state)
 static void
 nearest(const char *word, const char *want)
 {
-  static const char *const names[] = { "name",   "dtype", "head_dim", "head_dim_v",
-                                       "causal", "b",     "hk",       "softmax_scale" };
+  static const char *const names[] = {"name",   "dtype", "head_dim", "head_dim_v",
+                                      "causal", "b",     "hk",       "softmax_scale"};
   const char *got = str_nearest(word, names, (int)(sizeof names / sizeof *names));
   if (want && got)
     assert_string_equal(got, want);
@@ -226,7 +234,7 @@ static void
 str_nearest_knows_slips_from_other_words(void **state)
 {
   (void)state;
-  nearest("casual", "causal");        /* a swap */
+  nearest("casual", "causal"); /* a swap */
   nearest("Causal", "causal");
   nearest("head-dim", "head_dim");
   nearest("headdim", "head_dim");
@@ -237,7 +245,7 @@ str_nearest_knows_slips_from_other_words(void **state)
   nearest("window", NULL);
   nearest("xyz", NULL);
   nearest("kh", "hk");
-  nearest("z", NULL);  /* one letter is never one edit from another */
+  nearest("z", NULL); /* one letter is never one edit from another */
   nearest("", NULL);
   char longer[200];
   memset(longer, 'a', sizeof longer - 1);
@@ -325,9 +333,9 @@ diag_shows_place_line_and_help(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags(spec_text);
-  diags_error(d, (Place){ 4, 1, 6 }, 102, "did you mean `causal`?", "unknown key `%s`",
+  diags_error(d, (Place){4, 1, 6}, 102, "did you mean `causal`?", "unknown key `%s`",
               "casual");
-  diags_warning(d, (Place){ 1, 8, 1 }, 7, NULL, "old");
+  diags_warning(d, (Place){1, 8, 1}, 7, NULL, "old");
   formats_as(d, 0,
              "bad.attn.yaml:4:1: error[A0102]: unknown key `casual`\n"
              "    4 | casual: true\n"
@@ -346,7 +354,7 @@ diag_is_data(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags(spec_text);
-  diags_error(d, (Place){ 3, 12, 2 }, 110, "write 64", "head_dim");
+  diags_error(d, (Place){3, 12, 2}, 110, "write 64", "head_dim");
   const attnc_diag *g = attnc_diags_get(d, 0);
   assert_int_equal(g->error, 1);
   assert_int_equal(g->code, 110);
@@ -366,7 +374,7 @@ diag_expands_tabs(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags(spec_text);
-  diags_error(d, (Place){ 3, 12, 2 }, 110, NULL, "m");
+  diags_error(d, (Place){3, 12, 2}, 110, NULL, "m");
   formats_as(d, 0,
              "bad.attn.yaml:3:12: error[A0110]: m\n"
              "    3 |         head_dim: 65\n"
@@ -379,7 +387,7 @@ diag_counts_characters_not_bytes(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags("doc: \"\xc3\xbc\xe2\x82\xac\" oops");
-  diags_error(d, (Place){ 1, 11, 4 }, 1, NULL, "m");
+  diags_error(d, (Place){1, 11, 4}, 1, NULL, "m");
   formats_as(d, 0,
              "bad.attn.yaml:1:11: error[A0001]: m\n"
              "    1 | doc: \"\xc3\xbc\xe2\x82\xac\" oops\n"
@@ -392,7 +400,7 @@ diag_steers_no_terminal(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags("a: \033[2J\xc2\x9b\xff z");
-  diags_error(d, (Place){ 1, 10, 1 }, 1, "\033]0;x\a", "key `%s`", "\033[31m\n");
+  diags_error(d, (Place){1, 10, 1}, 1, "\033]0;x\a", "key `%s`", "\033[31m\n");
   formats_as(d, 0,
              "bad.attn.yaml:1:10: error[A0001]: key `?[31m?`\n"
              "    1 | a: ?[2J?? z\n"
@@ -410,8 +418,8 @@ diag_cuts_long_lines(void **state)
   text[3000] = 0;
   memcpy(text + 2000, "HERE", 4);
   attnc_diags *d = new_diags(text);
-  diags_error(d, (Place){ 1, 2001, 4 }, 1, NULL, "m");
-  diags_error(d, (Place){ 1, 3, 2990 }, 1, NULL, "wide");
+  diags_error(d, (Place){1, 2001, 4}, 1, NULL, "m");
+  diags_error(d, (Place){1, 3, 2990}, 1, NULL, "wide");
   char out[4096];
   attnc_diags_format(d, 0, out, sizeof out);
   int lines = 0;
@@ -432,7 +440,7 @@ diag_colours_change_nothing_else(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags(spec_text);
-  diags_error(d, (Place){ 4, 1, 6 }, 102, "help", "m");
+  diags_error(d, (Place){4, 1, 6}, 102, "help", "m");
   formats_as(d, 1,
              "\033[1mbad.attn.yaml:4:1: \033[0m\033[1;31merror[A0102]: \033[0mm\n"
              "    4 | casual: true\n"
@@ -446,10 +454,10 @@ diag_without_a_place(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags(spec_text);
-  diags_error(d, (Place){ 0, 5, 3 }, 4, NULL, "whole file");
-  diags_error(d, (Place){ 99, 1, 1 }, 4, NULL, "past the end");
+  diags_error(d, (Place){0, 5, 3}, 4, NULL, "whole file");
+  diags_error(d, (Place){99, 1, 1}, 4, NULL, "past the end");
   diags_source(d, NULL, NULL, 0);
-  diags_error(d, (Place){ 1, 1, 1 }, 4, NULL, "no text");
+  diags_error(d, (Place){1, 1, 1}, 4, NULL, "no text");
   formats_as(d, 0,
              "bad.attn.yaml: error[A0004]: whole file\n"
              "bad.attn.yaml:99:1: error[A0004]: past the end\n"
@@ -462,8 +470,8 @@ diag_points_past_the_end_of_a_line(void **state)
 {
   (void)state;
   attnc_diags *d = new_diags("ab\n");
-  diags_error(d, (Place){ 1, 40, 9 }, 4, NULL, "m");
-  diags_error(d, (Place){ 2, 1, 0 }, 4, NULL, "n");
+  diags_error(d, (Place){1, 40, 9}, 4, NULL, "m");
+  diags_error(d, (Place){2, 1, 0}, 4, NULL, "n");
   formats_as(d, 0,
              "bad.attn.yaml:1:40: error[A0004]: m\n"
              "    1 | ab\n"
@@ -480,7 +488,7 @@ diags_keep_fifty_and_count_the_rest(void **state)
   (void)state;
   attnc_diags *d = new_diags("a");
   for (int i = 0; i < 60; i++)
-    diags_error(d, (Place){ 1, 1, 1 }, i, NULL, "m");
+    diags_error(d, (Place){1, 1, 1}, i, NULL, "m");
   assert_int_equal(attnc_diags_count(d), DIAG_CAP);
   assert_int_equal(diags_errors(d), 60);
   size_t n = attnc_diags_format(d, 0, NULL, 0);
@@ -501,7 +509,7 @@ no_diags_is_fine(void **state)
   (void)state;
   char text[8] = "unset";
   diags_source(NULL, "f", "t", 1);
-  diags_error(NULL, (Place){ 1, 1, 1 }, 1, NULL, "m");
+  diags_error(NULL, (Place){1, 1, 1}, 1, NULL, "m");
   assert_int_equal(diags_errors(NULL), 0);
   assert_int_equal(attnc_diags_count(NULL), 0);
   assert_int_equal(attnc_diags_format(NULL, 0, text, sizeof text), 0);
@@ -556,7 +564,8 @@ sha256_in_pieces(void **state)
 }
 
 static void
-digest_of_fields(const char *l1, const char *v1, const char *l2, const char *v2, char hex[65])
+digest_of_fields(const char *l1, const char *v1, const char *l2, const char *v2,
+                 char hex[65])
 {
   Sha256 s;
   unsigned char digest[32];
@@ -638,7 +647,7 @@ file_is_written_and_replaced(void **state)
 {
   (void)state;
   const char *path = in_folder("entry");
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   assert_int_equal(file_write(path, "one", 3, &e), ATTNC_OK);
   reads_as(path, "one");
   assert_int_equal(file_write(path, "", 0, &e), ATTNC_OK);
@@ -658,7 +667,7 @@ file_larger_than_allowed_is_refused(void **state)
   const char *path = in_folder("large");
   char *text = NULL;
   size_t n;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   char *big = calloc(1, 200000);
   assert_int_equal(file_write(path, big, 200000, &e), ATTNC_OK);
   assert_int_equal(file_read(path, 199999, &text, &n, &e), ATTNC_ERR_IO);
@@ -808,42 +817,42 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(arena_gives_aligned_zeroes),
-    cmocka_unit_test(arena_limit_without_a_catch_is_null),
-    cmocka_unit_test(arena_limit_jumps_to_the_catch),
-    cmocka_unit_test(arena_texts),
-    cmocka_unit_test(vec_grows_and_keeps),
-    cmocka_unit_test(vec_says_no_when_memory_ends),
-    cmocka_unit_test(str_builds),
-    cmocka_unit_test(str_keeps_its_text_when_memory_ends),
-    cmocka_unit_test(str_json_escapes),
-    cmocka_unit_test(str_utf8_lengths),
-    cmocka_unit_test(str_nearest_knows_slips_from_other_words),
-    cmocka_unit_test(statuses_are_named),
-    cmocka_unit_test(errors_are_filled),
-    cmocka_unit_test(try_returns_failures_only),
-    cmocka_unit_test(diag_shows_place_line_and_help),
-    cmocka_unit_test(diag_is_data),
-    cmocka_unit_test(diag_expands_tabs),
-    cmocka_unit_test(diag_counts_characters_not_bytes),
-    cmocka_unit_test(diag_steers_no_terminal),
-    cmocka_unit_test(diag_cuts_long_lines),
-    cmocka_unit_test(diag_colours_change_nothing_else),
-    cmocka_unit_test(diag_without_a_place),
-    cmocka_unit_test(diag_points_past_the_end_of_a_line),
-    cmocka_unit_test(diags_keep_fifty_and_count_the_rest),
-    cmocka_unit_test(no_diags_is_fine),
-    cmocka_unit_test(sha256_vectors),
-    cmocka_unit_test(sha256_in_pieces),
-    cmocka_unit_test(sha256_fields_keep_their_borders),
-    IN_FOLDER(file_is_written_and_replaced),
-    IN_FOLDER(file_larger_than_allowed_is_refused),
-    IN_FOLDER(file_failures_say_what_failed),
-    IN_FOLDER(file_write_keeps_devices_and_links),
-    IN_FOLDER(file_is_never_seen_half_written),
-    cmocka_unit_test(file_reads_standard_input),
-    IN_FOLDER(directories_are_made),
-    cmocka_unit_test(environment_is_read),
+      cmocka_unit_test(arena_gives_aligned_zeroes),
+      cmocka_unit_test(arena_limit_without_a_catch_is_null),
+      cmocka_unit_test(arena_limit_jumps_to_the_catch),
+      cmocka_unit_test(arena_texts),
+      cmocka_unit_test(vec_grows_and_keeps),
+      cmocka_unit_test(vec_says_no_when_memory_ends),
+      cmocka_unit_test(str_builds),
+      cmocka_unit_test(str_keeps_its_text_when_memory_ends),
+      cmocka_unit_test(str_json_escapes),
+      cmocka_unit_test(str_utf8_lengths),
+      cmocka_unit_test(str_nearest_knows_slips_from_other_words),
+      cmocka_unit_test(statuses_are_named),
+      cmocka_unit_test(errors_are_filled),
+      cmocka_unit_test(try_returns_failures_only),
+      cmocka_unit_test(diag_shows_place_line_and_help),
+      cmocka_unit_test(diag_is_data),
+      cmocka_unit_test(diag_expands_tabs),
+      cmocka_unit_test(diag_counts_characters_not_bytes),
+      cmocka_unit_test(diag_steers_no_terminal),
+      cmocka_unit_test(diag_cuts_long_lines),
+      cmocka_unit_test(diag_colours_change_nothing_else),
+      cmocka_unit_test(diag_without_a_place),
+      cmocka_unit_test(diag_points_past_the_end_of_a_line),
+      cmocka_unit_test(diags_keep_fifty_and_count_the_rest),
+      cmocka_unit_test(no_diags_is_fine),
+      cmocka_unit_test(sha256_vectors),
+      cmocka_unit_test(sha256_in_pieces),
+      cmocka_unit_test(sha256_fields_keep_their_borders),
+      IN_FOLDER(file_is_written_and_replaced),
+      IN_FOLDER(file_larger_than_allowed_is_refused),
+      IN_FOLDER(file_failures_say_what_failed),
+      IN_FOLDER(file_write_keeps_devices_and_links),
+      IN_FOLDER(file_is_never_seen_half_written),
+      cmocka_unit_test(file_reads_standard_input),
+      IN_FOLDER(directories_are_made),
+      cmocka_unit_test(environment_is_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,7 @@ chosen(const char *name, attnc_status want)
   static char text[600];
   attnc_bundle *b = NULL;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_status status = attnc_bundle_open(dir, &b, &e);
   if (status == ATTNC_OK)
     status = attnc_bundle_plan(b, name, &p, &e);
@@ -114,7 +114,7 @@ test_the_best_kernel_is_chosen(void **state)
   static const struct {
     int cc;
     const char *target;
-  } cases[] = { { 80, "sm_80" }, { 89, "sm_80" }, { 90, "sm_90a" }, { 100, "sm_90" } };
+  } cases[] = {{80, "sm_80"}, {89, "sm_80"}, {90, "sm_90a"}, {100, "sm_90"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     stub.stub_cc(0, cases[i].cc);
     assert_string_equal(chosen("llama", ATTNC_OK), cases[i].target);
@@ -140,11 +140,11 @@ test_launch_from_a_bundle(void **state)
   assert_int_equal(attnc_bundle_plan(b, "k", &p, NULL), ATTNC_OK);
   assert_non_null(strstr(attnc_plan_json(p), "\"device\": \"Stub 1\""));
   for (int i = 0; i < 5; i++)
-    t[i] = (attnc_tensor){ memory, { 0, 0, 64, 1, 0 } };
-  attnc_args a = { .size = sizeof a,
-                   .sizes = { sizeof a.sizes, 1, 1, 1, 1, 1 },
-                   .tensors = t,
-                   .n_tensors = 5 };
+    t[i] = (attnc_tensor){memory, {0, 0, 64, 1, 0}};
+  attnc_args a = {.size = sizeof a,
+                  .sizes = {sizeof a.sizes, 1, 1, 1, 1, 1},
+                  .tensors = t,
+                  .n_tensors = 5};
   assert_int_equal(attnc_launch(p, &a, NULL, NULL, NULL), ATTNC_OK);
   assert_int_equal(stub.stub_launches(), 1);
   attnc_plan_release(p);
@@ -152,11 +152,11 @@ test_launch_from_a_bundle(void **state)
   attnc_bundle_release(NULL);
 }
 
-#define MAP_STEPS                                                                        \
-  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"map\",\"tensor\":0,"       \
-  "\"dims\":[{\"n\":64},{\"size\":\"sq\",\"stride\":2},{\"size\":\"h\",\"stride\":1},"       \
-  "{\"size\":\"b\",\"stride\":0}],\"box\":[64,128,1,1],\"swizzle\":128,\"l2\":256}],"       \
-  "\"grid\":[{\"mul\":[{\"ceil_div\":[\"sq\",256]},2]},1,1],\"block\":[384,1,1],"           \
+#define MAP_STEPS                                                                          \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"map\",\"tensor\":0,"      \
+  "\"dims\":[{\"n\":64},{\"size\":\"sq\",\"stride\":2},{\"size\":\"h\",\"stride\":1},"     \
+  "{\"size\":\"b\",\"stride\":0}],\"box\":[64,128,1,1],\"swizzle\":128,\"l2\":256}],"      \
+  "\"grid\":[{\"mul\":[{\"ceil_div\":[\"sq\",256]},2]},1,1],\"block\":[384,1,1],"          \
   "\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}}]"
 
 /* Tensor maps and clusters travel in a recipe like all else, and the device that has
@@ -170,9 +170,9 @@ test_maps_and_clusters_from_a_bundle(void **state)
   attnc_tensor t[5];
   (void)state;
   add_kernel("k", "sm_80", false);
-  add_pair("k", "sm_90a", RT_PTX_OF(".param .align 64 .b8 map[128]"),
-           RT_RECIPE_OF("sm_90a", "true", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-                        MAP_STEPS));
+  add_pair(
+      "k", "sm_90a", RT_PTX_OF(".param .align 64 .b8 map[128]"),
+      RT_RECIPE_OF("sm_90a", "true", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", MAP_STEPS));
   finish();
   assert_string_equal(chosen("k", ATTNC_OK), "sm_80");
   stub.stub_cc(0, 90);
@@ -180,11 +180,11 @@ test_maps_and_clusters_from_a_bundle(void **state)
   assert_int_equal(attnc_bundle_plan(b, "k", &p, NULL), ATTNC_OK);
   attnc_bundle_release(b);
   for (int i = 0; i < 5; i++)
-    t[i] = (attnc_tensor){ memory, { 300 * 256, 64, 256, 1, 0 } };
-  attnc_args a = { .size = sizeof a,
-                   .sizes = { sizeof a.sizes, 2, 4, 2, 300, 300 },
-                   .tensors = t,
-                   .n_tensors = 5 };
+    t[i] = (attnc_tensor){memory, {300 * 256, 64, 256, 1, 0}};
+  attnc_args a = {.size = sizeof a,
+                  .sizes = {sizeof a.sizes, 2, 4, 2, 300, 300},
+                  .tensors = t,
+                  .n_tensors = 5};
   attnc_launch_state *s = aligned_alloc(64, attnc_plan_state_bytes(p));
   memset(s, 0, attnc_plan_state_bytes(p));
   for (int i = 0; i < 2; i++)
@@ -206,7 +206,7 @@ test_bundles_that_are_refused(void **state)
 {
   attnc_bundle *b = NULL;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   assert_non_null(strstr(chosen("k", ATTNC_ERR_IO), "MANIFEST.sha256: No such file"));
   add_kernel("k", "sm_80", false);
@@ -247,16 +247,16 @@ test_manifests_that_are_refused(void **state)
 {
 #define HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
   static const char *const bad[] = {
-    "",
-    "\n\n",
-    "hello\n",
-    HASH " k\n",
-    HASH "  \n",
-    HASH "  ../k\n",
-    HASH "  /etc/passwd\n",
-    HASH "  .hidden\n",
-    "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855  k\n",
-    HASH "  absent\n",
+      "",
+      "\n\n",
+      "hello\n",
+      HASH " k\n",
+      HASH "  \n",
+      HASH "  ../k\n",
+      HASH "  /etc/passwd\n",
+      HASH "  .hidden\n",
+      "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855  k\n",
+      HASH "  absent\n",
   };
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -289,12 +289,9 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    TEST(test_the_best_kernel_is_chosen),
-    TEST(test_launch_from_a_bundle),
-    TEST(test_maps_and_clusters_from_a_bundle),
-    TEST(test_bundles_that_are_refused),
-    TEST(test_manifests_that_are_refused),
-    TEST(test_sha256sum_agrees),
+      TEST(test_the_best_kernel_is_chosen),       TEST(test_launch_from_a_bundle),
+      TEST(test_maps_and_clusters_from_a_bundle), TEST(test_bundles_that_are_refused),
+      TEST(test_manifests_that_are_refused),      TEST(test_sha256sum_agrees),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

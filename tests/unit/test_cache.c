@@ -124,13 +124,13 @@ open_with(const char *dir, CacheMode mode, uint64_t max, const char *readonly,
           const CacheIo *io)
 {
   Cache *c = NULL;
-  CacheConfig config = { .dir = dir,
-                         .readonly = readonly,
-                         .mode = mode,
-                         .max_bytes = max,
-                         .io = io,
-                         .log = listen,
-                         .log_user = said };
+  CacheConfig config = {.dir = dir,
+                        .readonly = readonly,
+                        .mode = mode,
+                        .max_bytes = max,
+                        .io = io,
+                        .log = listen,
+                        .log_user = said};
   n_said = 0;
   assert_int_equal(cache_open(&config, &c, NULL), ATTNC_OK);
   return c;
@@ -234,7 +234,7 @@ test_corrupt_entries_are_moved_aside(void **state)
   (void)state;
   char *dir = rt_scratch();
   Cache *c = open_cache(dir);
-  static const size_t where[] = { 3, 9, 20, 50, 80, 110, 125, 1000 }; /* each region */
+  static const size_t where[] = {3, 9, 20, 50, 80, 110, 125, 1000}; /* each region */
   for (int i = 0; i < 8; i++) {
     put(c, i);
     damage(dir, i, where[i]);
@@ -462,7 +462,7 @@ f_unlinkat(int d, const char *p, int f)
 }
 static const CacheIo faulty = {
 #define X(type, name, args) .name = f_##name,
-  CACHE_IO_TABLE(X)
+    CACHE_IO_TABLE(X)
 #undef X
 };
 
@@ -473,10 +473,10 @@ test_every_call_failing(void **state)
 {
   static const char *const calls[] = {
 #define X(type, name, args) #name,
-    CACHE_IO_TABLE(X)
+      CACHE_IO_TABLE(X)
 #undef X
   };
-  static const int codes[] = { ENOSPC, EDQUOT, EROFS, ESTALE, EACCES, EIO, EBUSY, EINTR };
+  static const int codes[] = {ENOSPC, EDQUOT, EROFS, ESTALE, EACCES, EIO, EBUSY, EINTR};
   (void)state;
   int tried = 0;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
@@ -553,7 +553,8 @@ set_age(const char *dir, int i, int seconds)
 {
   char path[512];
   path_of(dir, i, path);
-  struct timespec t[2] = { { .tv_sec = time(NULL) - seconds }, { .tv_sec = time(NULL) - seconds } };
+  struct timespec t[2] = {{.tv_sec = time(NULL) - seconds},
+                          {.tv_sec = time(NULL) - seconds}};
   assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
 }
 
@@ -632,10 +633,10 @@ test_upkeep(void **state)
   rt_write(dir, "tmp/young", "x", 1);
   rt_write(dir, "tmp/old", "x", 1);
   snprintf(path, sizeof path, "%s/tmp/old", dir);
-  struct timespec t[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+  struct timespec t[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
   utimensat(AT_FDCWD, path, t, 0);
   int root = keep_root(dir, true, &why);
-  Upkeep u = { 0 };
+  Upkeep u = {0};
   keep_count(root, &u);
   assert_int_equal(u.entries, 4);
   assert_int_equal(u.temporary, 2);
@@ -647,12 +648,12 @@ test_upkeep(void **state)
   assert_int_equal(u.entries, 3);
   assert_int_equal(u.corrupt, 1);
   json_decref(bad);
-  u = (Upkeep){ 0 };
+  u = (Upkeep){0};
   keep_room(root, 1 << 30, &u);
   assert_int_equal(u.removed, 2); /* the corrupt one and the old temporary file */
   assert_int_equal(u.temporary, 1);
   assert_int_equal(u.entries, 3);
-  u = (Upkeep){ 0 };
+  u = (Upkeep){0};
   keep_clear(root, &u);
   assert_int_equal(u.removed, 4);
   assert_int_equal(u.entries + u.corrupt + u.temporary, 0);
@@ -670,7 +671,7 @@ static int
 worker(const char *dir, unsigned seed)
 {
   Cache *c = NULL;
-  CacheConfig config = { .dir = dir, .mode = CACHE_WRITE, .max_bytes = 30 * 8192 };
+  CacheConfig config = {.dir = dir, .mode = CACHE_WRITE, .max_bytes = 30 * 8192};
   if (cache_open(&config, &c, NULL) != ATTNC_OK)
     return 2;
   for (int n = 0; n < 400; n++) {
@@ -738,24 +739,24 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_entry_round_trip),
-    cmocka_unit_test(test_every_flipped_bit_is_seen),
-    cmocka_unit_test(test_every_other_length_is_seen),
-    cmocka_unit_test(test_put_and_get),
-    cmocka_unit_test(test_corrupt_entries_are_moved_aside),
-    cmocka_unit_test(test_truncated_files_are_misses),
-    cmocka_unit_test(test_what_is_not_a_file_is_a_miss),
-    cmocka_unit_test(test_readonly_layers),
-    cmocka_unit_test(test_modes),
-    cmocka_unit_test(test_directories_that_are_refused),
-    cmocka_unit_test(test_removed_while_open),
-    cmocka_unit_test(test_every_call_failing),
-    cmocka_unit_test(test_failures_are_counted),
-    cmocka_unit_test(test_short_reads_and_writes),
-    cmocka_unit_test(test_least_recently_used_go_first),
-    cmocka_unit_test(test_hits_renew_at_most_hourly),
-    cmocka_unit_test(test_upkeep),
-    cmocka_unit_test(test_killed_writers_leave_nothing_torn),
+      cmocka_unit_test(test_entry_round_trip),
+      cmocka_unit_test(test_every_flipped_bit_is_seen),
+      cmocka_unit_test(test_every_other_length_is_seen),
+      cmocka_unit_test(test_put_and_get),
+      cmocka_unit_test(test_corrupt_entries_are_moved_aside),
+      cmocka_unit_test(test_truncated_files_are_misses),
+      cmocka_unit_test(test_what_is_not_a_file_is_a_miss),
+      cmocka_unit_test(test_readonly_layers),
+      cmocka_unit_test(test_modes),
+      cmocka_unit_test(test_directories_that_are_refused),
+      cmocka_unit_test(test_removed_while_open),
+      cmocka_unit_test(test_every_call_failing),
+      cmocka_unit_test(test_failures_are_counted),
+      cmocka_unit_test(test_short_reads_and_writes),
+      cmocka_unit_test(test_least_recently_used_go_first),
+      cmocka_unit_test(test_hits_renew_at_most_hourly),
+      cmocka_unit_test(test_upkeep),
+      cmocka_unit_test(test_killed_writers_leave_nothing_torn),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

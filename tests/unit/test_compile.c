@@ -28,14 +28,14 @@ spec(const char *more)
 }
 
 static const char *const variants[] = {
-  "dtype: bf16\nhead_dim: 16",
-  "dtype: fp16\nhead_dim: 40\ncausal: true",
-  "dtype: bf16\nhead_dim: 64\nwindow: [100, 0]\nreturn_lse: true",
-  "dtype: fp16\nhead_dim: 96\nhead_dim_v: 128\ncausal: true",
-  "dtype: bf16\nhead_dim: 128\ncausal: true\nreturn_lse: true",
-  "dtype: bf16\nhead_dim: 192\nhead_dim_v: 128",
-  "dtype: fp16\nhead_dim: 256\nwindow: [64, 64]\nalign: top_left",
-  "dtype: {q: fp16, k: bf16, v: fp32, o: bf16}\nhead_dim: 72\ncausal: true",
+    "dtype: bf16\nhead_dim: 16",
+    "dtype: fp16\nhead_dim: 40\ncausal: true",
+    "dtype: bf16\nhead_dim: 64\nwindow: [100, 0]\nreturn_lse: true",
+    "dtype: fp16\nhead_dim: 96\nhead_dim_v: 128\ncausal: true",
+    "dtype: bf16\nhead_dim: 128\ncausal: true\nreturn_lse: true",
+    "dtype: bf16\nhead_dim: 192\nhead_dim_v: 128",
+    "dtype: fp16\nhead_dim: 256\nwindow: [64, 64]\nalign: top_left",
+    "dtype: {q: fp16, k: bf16, v: fp32, o: bf16}\nhead_dim: 72\ncausal: true",
 };
 
 /* Every legal schedule compiles, and its shared memory is what the model said. */
@@ -47,19 +47,18 @@ test_models(void **state)
   for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
     attnc_spec *s = spec(variants[i]);
     char *text;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     const char *target = i % 2 ? "sm_86" : "sm_80";
     assert_int_equal(attnc_schedules(s, NULL, target, 0, &text, &e), ATTNC_OK);
     json_t *list = json_loads(text, 0, NULL);
     assert_true(json_array_size(list) >= 1);
     for (size_t n = 0; n < json_array_size(list); n += 5) {
       json_t *x = json_array_get(list, n);
-      attnc_schedule w = { .size = sizeof w };
+      attnc_schedule w = {.size = sizeof w};
       int shared;
       attnc_kernel *k;
-      assert_int_equal(json_unpack(x, "{s:s,s:i}", "template", &w.template_name, "shared",
-                                   &shared),
-                       0);
+      assert_int_equal(
+          json_unpack(x, "{s:s,s:i}", "template", &w.template_name, "shared", &shared), 0);
       sched_read_json(&w, x);
       if (attnc_compile(s, NULL, target, &w, &k, &e) != ATTNC_OK)
         fail_msg("%s: %s", variants[i], e.message);
@@ -100,9 +99,9 @@ test_specialise(void **state)
 {
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 64\nspecialize: [sq, sk, softmax_scale]");
-  attnc_problem p = { .size = sizeof p, .sizes = { .sq = 256, .sk = 512 } };
+  attnc_problem p = {.size = sizeof p, .sizes = {.sq = 256, .sk = 512}};
   attnc_kernel *k;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   assert_int_equal(attnc_compile(s, NULL, "sm_80", NULL, &k, &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "'sq' is specialised"));
   assert_int_equal(attnc_compile(s, &p, "sm_80", NULL, &k, &e), ATTNC_OK);
@@ -130,35 +129,62 @@ static const char unselectable[] =
     "  call void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32 64)\n  ret void\n}\n";
 
 static const Bad bads[] = {
-  { "sm_81", { 0 }, { 0 }, ATTNC_ERR_UNSUPPORTED, "target 'sm_81'" },
-  { "sm_80", { .template_name = "nope" }, { 0 }, ATTNC_ERR_UNSUPPORTED, "no template 'nope'" },
-  { "sm_86",
-    { .template_name = "fwd_mma", .block_m = 128, .block_n = 128, .num_stages = 4,
-      .num_warps = 8, .q_in_regs = 1 },
-    { 0 }, ATTNC_ERR_UNSUPPORTED, "bytes of shared memory, sm_86 has 101376" },
-  { "sm_80",
-    { .template_name = "fwd_mma", .block_m = 128, .block_n = 128, .num_stages = 1,
-      .num_warps = 4, .q_in_regs = 2 },
-    { 0 }, ATTNC_ERR_UNSUPPORTED, "registers a thread" },
-  { "sm_80",
-    { .template_name = "fwd_mma", .block_m = 100, .block_n = 64, .num_stages = 1,
-      .num_warps = 4, .q_in_regs = 1 },
-    { 0 }, ATTNC_ERR_UNSUPPORTED, "block_m 100" },
-  { "sm_80", { .template_name = "fwd_mma", .pingpong = 2 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
-    "fwd_mma has no field 'pingpong'" },
-  { "sm_90a", { .template_name = "fwd_wgmma", .q_in_regs = 1 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
-    "fwd_wgmma has no field 'q_in_regs'" },
-  { "sm_80", { .template_name = "ref_fwd", .scheduler = 1 }, { 0 }, ATTNC_ERR_UNSUPPORTED,
-    "ref_fwd has no field 'scheduler'" },
-  { "sm_80", { .q_in_regs = 3 }, { 0 }, ATTNC_ERR_USAGE, "q_in_regs is 3" },
-  { "sm_80", { .block_m = -64 }, { 0 }, ATTNC_ERR_USAGE, "block_m is -64" },
-  { "sm_90a", { .scheduler = 4 }, { 0 }, ATTNC_ERR_USAGE, "scheduler is 4" },
-  { "sm_80", { 0 }, { .dump = "tile,nope" }, ATTNC_ERR_USAGE, "no stage 'nope'" },
-  { "sm_80", { 0 }, { .ptx_version = "6.4" }, ATTNC_ERR_UNSUPPORTED, "at least 7.0" },
-  { "sm_80", { 0 }, { .ptx_version = "x" }, ATTNC_ERR_USAGE, "no PTX version" },
-  { "sm_80", { 0 }, { .from = "tile", .text = "" }, ATTNC_ERR_USAGE, "not 'tile'" },
-  { "sm_80", { 0 }, { .from = "ll", .text = broken_ll }, ATTNC_ERR_COMPILE, "does not parse" },
-  { "sm_80", { 0 }, { .from = "ll", .text = unselectable }, ATTNC_ERR_COMPILE, "LLVM" },
+    {"sm_81", {0}, {0}, ATTNC_ERR_UNSUPPORTED, "target 'sm_81'"},
+    {"sm_80", {.template_name = "nope"}, {0}, ATTNC_ERR_UNSUPPORTED, "no template 'nope'"},
+    {"sm_86",
+     {.template_name = "fwd_mma",
+      .block_m = 128,
+      .block_n = 128,
+      .num_stages = 4,
+      .num_warps = 8,
+      .q_in_regs = 1},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "bytes of shared memory, sm_86 has 101376"},
+    {"sm_80",
+     {.template_name = "fwd_mma",
+      .block_m = 128,
+      .block_n = 128,
+      .num_stages = 1,
+      .num_warps = 4,
+      .q_in_regs = 2},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "registers a thread"},
+    {"sm_80",
+     {.template_name = "fwd_mma",
+      .block_m = 100,
+      .block_n = 64,
+      .num_stages = 1,
+      .num_warps = 4,
+      .q_in_regs = 1},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "block_m 100"},
+    {"sm_80",
+     {.template_name = "fwd_mma", .pingpong = 2},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "fwd_mma has no field 'pingpong'"},
+    {"sm_90a",
+     {.template_name = "fwd_wgmma", .q_in_regs = 1},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "fwd_wgmma has no field 'q_in_regs'"},
+    {"sm_80",
+     {.template_name = "ref_fwd", .scheduler = 1},
+     {0},
+     ATTNC_ERR_UNSUPPORTED,
+     "ref_fwd has no field 'scheduler'"},
+    {"sm_80", {.q_in_regs = 3}, {0}, ATTNC_ERR_USAGE, "q_in_regs is 3"},
+    {"sm_80", {.block_m = -64}, {0}, ATTNC_ERR_USAGE, "block_m is -64"},
+    {"sm_90a", {.scheduler = 4}, {0}, ATTNC_ERR_USAGE, "scheduler is 4"},
+    {"sm_80", {0}, {.dump = "tile,nope"}, ATTNC_ERR_USAGE, "no stage 'nope'"},
+    {"sm_80", {0}, {.ptx_version = "6.4"}, ATTNC_ERR_UNSUPPORTED, "at least 7.0"},
+    {"sm_80", {0}, {.ptx_version = "x"}, ATTNC_ERR_USAGE, "no PTX version"},
+    {"sm_80", {0}, {.from = "tile", .text = ""}, ATTNC_ERR_USAGE, "not 'tile'"},
+    {"sm_80", {0}, {.from = "ll", .text = broken_ll}, ATTNC_ERR_COMPILE, "does not parse"},
+    {"sm_80", {0}, {.from = "ll", .text = unselectable}, ATTNC_ERR_COMPILE, "LLVM"},
 };
 
 static void
@@ -169,7 +195,7 @@ test_bad_requests(void **state)
   for (size_t i = 0; i < sizeof bads / sizeof *bads; i++) {
     const Bad *b = &bads[i];
     attnc_kernel *k;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     attnc_schedule want = b->want;
     want.size = sizeof want;
     attnc_status got = attnc_compile_with(s, NULL, b->target, &want, &b->options, &k, &e);
@@ -188,17 +214,18 @@ test_choice(void **state)
   attnc_spec *s = spec(variants[7]);
   attnc_schedule out;
   const char *source;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   const Target *t = target_find("sm_80");
   assert_int_equal(gen_schedule(s, NULL, t, NULL, &out, &source, &e), ATTNC_OK);
   assert_string_equal(out.template_name, "ref_fwd");
-  attnc_schedule want = { .size = sizeof want, .template_name = "fwd_mma" };
-  assert_int_equal(gen_schedule(s, NULL, t, &want, &out, &source, &e), ATTNC_ERR_UNSUPPORTED);
+  attnc_schedule want = {.size = sizeof want, .template_name = "fwd_mma"};
+  assert_int_equal(gen_schedule(s, NULL, t, &want, &out, &source, &e),
+                   ATTNC_ERR_UNSUPPORTED);
   assert_non_null(strstr(e.message, "one dtype"));
   attnc_spec_release(s);
   s = spec(variants[4]);
-  attnc_problem p = { .size = sizeof p, .sizes = { .b = 1, .h = 8, .hk = 8, .sq = 2048,
-                                                   .sk = 2048 } };
+  attnc_problem p = {.size = sizeof p,
+                     .sizes = {.b = 1, .h = 8, .hk = 8, .sq = 2048, .sk = 2048}};
   assert_int_equal(gen_schedule(s, &p, t, NULL, &out, &source, &e), ATTNC_OK);
   assert_string_equal(source, "model");
   assert_string_equal(out.template_name, "fwd_mma");
@@ -211,7 +238,7 @@ assert_chosen(const attnc_spec *s, const char *target, const attnc_schedule *wan
 {
   attnc_schedule out;
   const char *source;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   char text[512] = "";
   Arena *a = arena_new(0);
   if (gen_schedule(s, NULL, target_find(target), want, &out, &source, &e) != ATTNC_OK)
@@ -234,13 +261,13 @@ test_pins_beyond_the_space(void **state)
     const char *target, *text;
     attnc_schedule want;
   } cases[] = {
-    { "sm_90a", " cluster=2 ", { .cluster = 2 } },
-    { "sm_90a", " poly_exp2=4 ", { .poly_exp2 = 5 } },
-    { "sm_90a", " poly_exp2=0 ", { .poly_exp2 = 1 } },
-    { "sm_90a", " skip_rescale=true ", { .skip_rescale = 2 } },
-    { "sm_90a", " tma_store=false ", { .tma_store = 1 } },
-    { "sm_90a", " block_n=32 ", { .template_name = "fwd_wgmma", .block_n = 32 } },
-    { "sm_80", " block_n=16 ", { .template_name = "fwd_mma", .block_n = 16 } },
+      {"sm_90a", " cluster=2 ", {.cluster = 2}},
+      {"sm_90a", " poly_exp2=4 ", {.poly_exp2 = 5}},
+      {"sm_90a", " poly_exp2=0 ", {.poly_exp2 = 1}},
+      {"sm_90a", " skip_rescale=true ", {.skip_rescale = 2}},
+      {"sm_90a", " tma_store=false ", {.tma_store = 1}},
+      {"sm_90a", " block_n=32 ", {.template_name = "fwd_wgmma", .block_n = 32}},
+      {"sm_80", " block_n=16 ", {.template_name = "fwd_mma", .block_n = 16}},
   };
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
@@ -252,20 +279,21 @@ test_pins_beyond_the_space(void **state)
   attnc_spec_release(s);
 }
 
-/* What is not pinned stays off where the default has it off, whatever the model thinks of it. */
+/* What is not pinned stays off where the default has it off, whatever the model thinks of
+ * it. */
 static void
 test_pins_turn_nothing_else_on(void **state)
 {
-  static const char *const off[] = { " skip_rescale=false ", " poly_exp2=0 ", " cluster=1 ",
-                                     " cross_tile=false ", " narrow_diagonal=false ",
-                                     " pack_gqa=false " };
-  static const char *const on[] = { " overlap=true ", " pingpong=true ", " tma_store=true ",
-                                    " private_epilogue=true " };
+  static const char *const off[] = {
+      " skip_rescale=false ", " poly_exp2=0 ",           " cluster=1 ",
+      " cross_tile=false ",   " narrow_diagonal=false ", " pack_gqa=false "};
+  static const char *const on[] = {" overlap=true ", " pingpong=true ", " tma_store=true ",
+                                   " private_epilogue=true "};
   const attnc_schedule wants[] = {
-    { .size = sizeof wants[0], .template_name = "fwd_wgmma", .block_n = 128 },
-    { .size = sizeof wants[0], .block_m = 128, .num_stages = 2 },
-    { .size = sizeof wants[0], .template_name = "fwd_wgmma", .q_stages = 2 },
-    { .size = sizeof wants[0], .block_n = 48 },
+      {.size = sizeof wants[0], .template_name = "fwd_wgmma", .block_n = 128},
+      {.size = sizeof wants[0], .block_m = 128, .num_stages = 2},
+      {.size = sizeof wants[0], .template_name = "fwd_wgmma", .q_stages = 2},
+      {.size = sizeof wants[0], .block_n = 48},
   };
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 128\ncausal: true");
@@ -286,7 +314,7 @@ test_fields_in_use(void **state)
   for (int i = 0; i < n_templates; i++) {
     const Template *t = template_table[i];
     const char *target = str_eq(t->name, "fwd_wgmma") ? "sm_90a" : "sm_80";
-    attnc_schedule want = { .size = sizeof want, .template_name = t->name };
+    attnc_schedule want = {.size = sizeof want, .template_name = t->name};
     attnc_kernel *k;
     assert_int_equal(attnc_compile(s, NULL, target, &want, &k, NULL), ATTNC_OK);
     json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
@@ -344,8 +372,8 @@ test_tiles(void **state)
 {
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 128\ncausal: true");
-  attnc_sizes n = { .size = sizeof n, .b = 1, .h = 1, .hk = 1, .sq = 256, .sk = 256 };
-  attnc_tile_counts c = { .size = sizeof c };
+  attnc_sizes n = {.size = sizeof n, .b = 1, .h = 1, .hk = 1, .sq = 256, .sk = 256};
+  attnc_tile_counts c = {.size = sizeof c};
   char map[9] = "";
   assert_int_equal(attnc_tiles(s, &n, 128, 64, &c, map, 8, NULL), ATTNC_OK);
   assert_memory_equal(map, "++  ##++", 8);
@@ -366,13 +394,16 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_models),      cmocka_unit_test(test_deterministic),
-    cmocka_unit_test(test_specialise),  cmocka_unit_test(test_bad_requests),
-    cmocka_unit_test(test_choice),
-    cmocka_unit_test(test_pins_beyond_the_space),
-    cmocka_unit_test(test_pins_turn_nothing_else_on),
-    cmocka_unit_test(test_fields_in_use),
-    cmocka_unit_test(test_older_caller),      cmocka_unit_test(test_tiles),
+      cmocka_unit_test(test_models),
+      cmocka_unit_test(test_deterministic),
+      cmocka_unit_test(test_specialise),
+      cmocka_unit_test(test_bad_requests),
+      cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_pins_beyond_the_space),
+      cmocka_unit_test(test_pins_turn_nothing_else_on),
+      cmocka_unit_test(test_fields_in_use),
+      cmocka_unit_test(test_older_caller),
+      cmocka_unit_test(test_tiles),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

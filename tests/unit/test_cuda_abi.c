@@ -25,12 +25,13 @@ CUDA_TENSOR_MAP_OOB_FILL_TABLE(X)
 CUDA_LAUNCH_ATTRIBUTE_TABLE(X)
 #undef X
 
-/* CUDA_LAYOUT_TABLE and CUDA_SIZE_TABLE were asserted by the header, with cuda.h's types. */
+/* CUDA_LAYOUT_TABLE and CUDA_SIZE_TABLE were asserted by the header, with cuda.h's types.
+ */
 _Static_assert(_Alignof(CUtensorMap) % CUDA_TENSOR_MAP_ALIGN == 0, "alignment");
 _Static_assert(CU_TENSOR_MAP_NUM_QWORDS * 8 == CUDA_TENSOR_MAP_BYTES, "bytes of a map");
 
-#define X(need, name, args)                                                              \
-  _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),      \
+#define X(need, name, args)                                                                \
+  _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),        \
                  #name #args);
 CUDA_ENTRY_TABLE(X)
 #undef X
@@ -41,7 +42,7 @@ _Static_assert(sizeof(CUdevice_attribute) == sizeof(int), "enums are ints");
 _Static_assert(__builtin_types_compatible_p(CUdevice, int), "CUdevice is an int");
 _Static_assert(__builtin_types_compatible_p(CUdeviceptr, unsigned long long),
                "CUdeviceptr is 64 bits");
-#define HANDLE(type, tag)                                                                \
+#define HANDLE(type, tag)                                                                  \
   _Static_assert(__builtin_types_compatible_p(type, struct tag *), #type)
 HANDLE(CUcontext, CUctx_st);
 HANDLE(CUmodule, CUmod_st);
@@ -64,6 +65,6 @@ test_entries(void **state)
 int
 main(void)
 {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(test_entries) };
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_entries)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

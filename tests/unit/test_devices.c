@@ -21,11 +21,8 @@ setup(void **state)
   (void)state;
   setenv("ATTNC_EMU", "devices=2", 1);
   dir = rt_scratch();
-  attnc_options o = { .size = sizeof o,
-                      .libcuda = EMULATOR,
-                      .cache_dir = dir,
-                      .cache = 3,
-                      .tune_dir = dir };
+  attnc_options o = {
+      .size = sizeof o, .libcuda = EMULATOR, .cache_dir = dir, .cache = 3, .tune_dir = dir};
   assert_int_equal(drv_open(EMULATOR, &drv, NULL), ATTNC_OK);
   assert_true(drv->emulated);
   assert_int_equal(drv->n_devices, 2);
@@ -63,27 +60,26 @@ use(const Run *r)
 static void
 prepare(Run *r, int device)
 {
-  attnc_error e = { 0 };
-  attnc_problem p = { .size = sizeof p,
-                      .device = device + 1,
-                      .sizes = { sizeof p.sizes, 1, H, H, S, S } };
+  attnc_error e = {0};
+  attnc_problem p = {
+      .size = sizeof p, .device = device + 1, .sizes = {sizeof p.sizes, 1, H, H, S, S}};
   r->device = device;
-  assert_int_equal(drv->cuDevicePrimaryCtxRetain(&r->context, drv->devices[device].handle), 0);
+  assert_int_equal(drv->cuDevicePrimaryCtxRetain(&r->context, drv->devices[device].handle),
+                   0);
   use(r);
   if (attnc_plan_get(ctx, spec, &p, &r->plan, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   for (int t = 0; t < 4; t++) {
     CUdeviceptr at = 0;
     for (int i = 0; i < N; i++)
-      r->host[t][i] = (uint16_t)(0x3400 + (i * 37 + t * 11 + device) % 900); /* 0.25 … 0.5 */
+      r->host[t][i] =
+          (uint16_t)(0x3400 + (i * 37 + t * 11 + device) % 900); /* 0.25 … 0.5 */
     assert_int_equal(drv->cuMemAlloc_v2(&at, sizeof r->host[t]), CUDA_SUCCESS);
     assert_int_equal(drv->cuMemcpyHtoD_v2(at, r->host[t], sizeof r->host[t]), CUDA_SUCCESS);
-    r->tensors[t] = (attnc_tensor){ (void *)(uintptr_t)at, { N, S * D, D, 1, 0 } };
+    r->tensors[t] = (attnc_tensor){(void *)(uintptr_t)at, {N, S * D, D, 1, 0}};
   }
-  r->args = (attnc_args){ .size = sizeof r->args,
-                          .sizes = p.sizes,
-                          .tensors = r->tensors,
-                          .n_tensors = 4 };
+  r->args = (attnc_args){
+      .size = sizeof r->args, .sizes = p.sizes, .tensors = r->tensors, .n_tensors = 4};
 }
 
 static void
@@ -111,10 +107,11 @@ static void
 verify(Run *r)
 {
   attnc_tensor host[4];
-  attnc_verdict verdict = { .size = sizeof verdict };
+  attnc_verdict verdict = {.size = sizeof verdict};
   attnc_args args = r->args;
   CUdeviceptr o = (CUdeviceptr)(uintptr_t)r->tensors[ATTNC_O].data;
-  assert_int_equal(drv->cuMemcpyDtoH_v2(r->host[ATTNC_O], o, sizeof r->host[0]), CUDA_SUCCESS);
+  assert_int_equal(drv->cuMemcpyDtoH_v2(r->host[ATTNC_O], o, sizeof r->host[0]),
+                   CUDA_SUCCESS);
   for (int t = 0; t < 4; t++) {
     host[t] = r->tensors[t];
     host[t].data = r->host[t];
@@ -137,7 +134,7 @@ static void
 test_each_plan_on_its_device(void **state)
 {
   static Run a, b;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   prepare(&a, 0);
   prepare(&b, 1);
@@ -164,7 +161,7 @@ static void *
 launch_on_a_thread(void *arg)
 {
   Run *r = arg;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   use(r);
   return launch(r, &e) == ATTNC_OK ? NULL : r;
 }
@@ -195,14 +192,18 @@ test_at_the_same_time(void **state)
 static void
 test_tables_have_the_emulators_name(void **state)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   char path[300];
   (void)state;
-  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = 64, .block_n = 64,
-                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
-  attnc_problem p = { .size = sizeof p,
-                      .device = 1,
-                      .sizes = { sizeof p.sizes, 1, H, H, S, S } };
+  attnc_schedule s = {.size = sizeof s,
+                      .template_name = "fwd_mma",
+                      .block_m = 64,
+                      .block_n = 64,
+                      .num_stages = 2,
+                      .num_warps = 4,
+                      .q_in_regs = 2};
+  attnc_problem p = {
+      .size = sizeof p, .device = 1, .sizes = {sizeof p.sizes, 1, H, H, S, S}};
   attnc_plan *plan = NULL;
   if (attnc_tune_record(ctx, spec, &p, &s, 1000, "est_cycles", &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -217,9 +218,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_each_plan_on_its_device),
-    cmocka_unit_test(test_at_the_same_time),
-    cmocka_unit_test(test_tables_have_the_emulators_name),
+      cmocka_unit_test(test_each_plan_on_its_device),
+      cmocka_unit_test(test_at_the_same_time),
+      cmocka_unit_test(test_tables_have_the_emulators_name),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

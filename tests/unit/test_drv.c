@@ -18,7 +18,7 @@ static const Driver *
 open_stub(void)
 {
   const Driver *d = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   if (drv_open(STUB_LIBCUDA, &d, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return d;
@@ -46,7 +46,7 @@ static void
 refused(const char *path, attnc_status status, const char *says)
 {
   const Driver *d = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   assert_int_equal(drv_open(path, &d, &e), status);
   assert_int_equal(e.status, status);
   if (!strstr(e.message, says))
@@ -59,7 +59,8 @@ test_refusals(void **state)
   (void)state;
   refused("/nowhere/libcuda.so.1", ATTNC_ERR_NO_DEVICE, "/nowhere/libcuda.so.1");
   refused("libm.so.6", ATTNC_ERR_NO_DEVICE, "has no cuInit");
-  refused(STUB_BROKEN, ATTNC_ERR_NO_DEVICE, "has no cuMemsetD8Async: the driver is too old");
+  refused(STUB_BROKEN, ATTNC_ERR_NO_DEVICE,
+          "has no cuMemsetD8Async: the driver is too old");
   stub.stub_fail("cuInit", 1, CUDA_ERROR_NO_DEVICE);
   refused(STUB_LIBCUDA, ATTNC_ERR_NO_DEVICE, "cuInit: CUDA_ERROR_NO_DEVICE: the stub");
   stub.stub_fail("cuDeviceGetAttribute", 3, CUDA_ERROR_UNKNOWN);
@@ -95,7 +96,7 @@ static void
 test_devices(void **state)
 {
   const Device *device;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   const Driver *d = open_stub();
   assert_int_equal(drv_device(d, -1, &device, NULL), ATTNC_OK);
@@ -118,15 +119,15 @@ test_codes_have_names_and_statuses(void **state)
     attnc_status status;
     const char *says;
   } cases[] = {
-    { CUDA_ERROR_INVALID_PTX, ATTNC_ERR_DEVICE, "f: CUDA_ERROR_INVALID_PTX: line 3" },
-    { CUDA_ERROR_UNSUPPORTED_PTX_VERSION, ATTNC_ERR_UNSUPPORTED, "UNSUPPORTED_PTX" },
-    { CUDA_ERROR_INVALID_CONTEXT, ATTNC_ERR_CONTEXT, "INVALID_CONTEXT" },
-    { 4711, ATTNC_ERR_DEVICE, "unknown error" },
+      {CUDA_ERROR_INVALID_PTX, ATTNC_ERR_DEVICE, "f: CUDA_ERROR_INVALID_PTX: line 3"},
+      {CUDA_ERROR_UNSUPPORTED_PTX_VERSION, ATTNC_ERR_UNSUPPORTED, "UNSUPPORTED_PTX"},
+      {CUDA_ERROR_INVALID_CONTEXT, ATTNC_ERR_CONTEXT, "INVALID_CONTEXT"},
+      {4711, ATTNC_ERR_DEVICE, "unknown error"},
   };
   (void)state;
   const Driver *d = open_stub();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     assert_int_equal(drv_fail(d, cases[i].code, "f", "line 3", &e), cases[i].status);
     assert_int_equal(e.driver_code, cases[i].code);
     if (!strstr(e.message, cases[i].says))
@@ -164,13 +165,13 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup(test_one_driver_per_path, setup),
-    cmocka_unit_test_setup(test_refusals, setup),
-    cmocka_unit_test_setup(test_optional_entries_are_capabilities, setup),
-    cmocka_unit_test_setup(test_environment_names_the_library, setup),
-    cmocka_unit_test_setup(test_devices, setup),
-    cmocka_unit_test_setup(test_codes_have_names_and_statuses, setup),
-    cmocka_unit_test_setup(test_threads_share_one_load, setup),
+      cmocka_unit_test_setup(test_one_driver_per_path, setup),
+      cmocka_unit_test_setup(test_refusals, setup),
+      cmocka_unit_test_setup(test_optional_entries_are_capabilities, setup),
+      cmocka_unit_test_setup(test_environment_names_the_library, setup),
+      cmocka_unit_test_setup(test_devices, setup),
+      cmocka_unit_test_setup(test_codes_have_names_and_statuses, setup),
+      cmocka_unit_test_setup(test_threads_share_one_load, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

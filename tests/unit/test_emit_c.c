@@ -26,25 +26,25 @@ typedef struct Kernel {
   int target, sm_count;
 } Kernel;
 
-#define MAP_Q                                                                            \
-  "{\"type\":\"map\",\"tensor\":0,\"dims\":[{\"n\":64},{\"n\":4,\"stride\":1},"          \
-  "{\"size\":\"sq\",\"stride\":2},{\"size\":\"hk\",\"stride\":1,\"times\":4},"           \
+#define MAP_Q                                                                              \
+  "{\"type\":\"map\",\"tensor\":0,\"dims\":[{\"n\":64},{\"n\":4,\"stride\":1},"            \
+  "{\"size\":\"sq\",\"stride\":2},{\"size\":\"hk\",\"stride\":1,\"times\":4},"             \
   "{\"size\":\"b\",\"stride\":0}],\"box\":[32,4,32,1,1],\"swizzle\":64,\"l2\":0}"
-#define MAP_K                                                                            \
-  "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2},"  \
-  "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"                       \
+#define MAP_K                                                                              \
+  "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2},"    \
+  "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"                         \
   "\"box\":[64,96,1,1],\"swizzle\":128,\"l2\":256}"
-#define TENSORS                                                                          \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                   \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"},"                    \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                   \
+#define TENSORS                                                                            \
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"},"                      \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                     \
   "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
-#define STEPS                                                                            \
-  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                             \
-  ",{\"type\":\"i32\",\"size\":\"sq\"}," MAP_K                                           \
-  ",{\"type\":\"ptr\",\"tensor\":3},{\"type\":\"i64\",\"stride\":[3,2]},"                \
-  "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"mul\":[{\"ceil_div\":"        \
-  "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1,{\"size\":\"hk\"}],"                \
+#define STEPS                                                                              \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                               \
+  ",{\"type\":\"i32\",\"size\":\"sq\"}," MAP_K                                             \
+  ",{\"type\":\"ptr\",\"tensor\":3},{\"type\":\"i64\",\"stride\":[3,2]},"                  \
+  "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"mul\":[{\"ceil_div\":"          \
+  "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1,{\"size\":\"hk\"}],"                  \
   "\"block\":[384,1,1],\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}}]"
 static const char recipe[] =
     RT_RECIPE_OF("sm_90a", "true", TENSORS, RT_SCALARS, RT_REQUIRES, "0", STEPS);
@@ -67,9 +67,9 @@ write_sources(void)
                                "CUDA_ENTRY_TABLE(X)\n#undef X\n";
   Arena *arena = arena_new(0);
   EmitC c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   Str source = str_new(arena), header = str_new(arena);
-  const attnc_kernel kernel = { .ptx = ptx, .json = recipe, .ptx_bytes = sizeof ptx - 1 };
+  const attnc_kernel kernel = {.ptx = ptx, .json = recipe, .ptx_bytes = sizeof ptx - 1};
   emit_c_start(&c, arena, "by_hand");
   if (emit_c_kernel(&c, &kernel, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -91,10 +91,11 @@ setup(void **state)
   stub_use(0);
   dir = rt_scratch();
   write_sources();
-  snprintf(command, sizeof command,
-           "%s -std=c11 -Wall -Wextra -Wshadow -Werror -shared -fPIC -I%s -I%s %s/by_hand.c "
-           "-o %s/by_hand.so",
-           CC, dir, SOURCE_DIR, dir, dir);
+  snprintf(
+      command, sizeof command,
+      "%s -std=c11 -Wall -Wextra -Wshadow -Werror -shared -fPIC -I%s -I%s %s/by_hand.c "
+      "-o %s/by_hand.so",
+      CC, dir, SOURCE_DIR, dir, dir);
   snprintf(path, sizeof path, "%s/by_hand.so", dir);
   if (system(command) || !dlopen(STUB_LIBCUDA, RTLD_NOW | RTLD_GLOBAL) ||
       !(library = dlopen(path, RTLD_NOW)))
@@ -120,11 +121,11 @@ static void
 fill(Args *a, attnc_tensor *t, attnc_args *args)
 {
   static _Alignas(256) char memory[256];
-  CUdeviceptr *data[] = { &a->q, &a->k, NULL, &a->o, &a->lse };
-  long long *strides[] = { a->q_stride, a->k_stride, NULL, a->o_stride, a->lse_stride };
-  *a = (Args){ .b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400, .softmax_scale = 0.5f };
+  CUdeviceptr *data[] = {&a->q, &a->k, NULL, &a->o, &a->lse};
+  long long *strides[] = {a->q_stride, a->k_stride, NULL, a->o_stride, a->lse_stride};
+  *a = (Args){.b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400, .softmax_scale = 0.5f};
   for (int i = 0; i < 5; i++) {
-    const int64_t stride[5] = { 512 * 400, 64, 512, 1, 0 };
+    const int64_t stride[5] = {512 * 400, 64, 512, 1, 0};
     t[i].data = memory + 16 * i;
     memcpy(t[i].stride, stride, sizeof stride);
     if (!data[i])
@@ -133,18 +134,18 @@ fill(Args *a, attnc_tensor *t, attnc_args *args)
     memcpy(strides[i], stride, sizeof stride);
   }
   static const float scale = 0.5f;
-  *args = (attnc_args){ .size = sizeof *args,
-                        .sizes = { sizeof args->sizes, 2, 8, 2, 300, 400 },
-                        .tensors = t,
-                        .n_tensors = 5,
-                        .scalars = &scale,
-                        .n_scalars = 1 };
+  *args = (attnc_args){.size = sizeof *args,
+                       .sizes = {sizeof args->sizes, 2, 8, 2, 300, 400},
+                       .tensors = t,
+                       .n_tensors = 5,
+                       .scalars = &scale,
+                       .n_scalars = 1};
 }
 
 static void
 same(const Kernel *k, const attnc_plan *p, const Args *a, const attnc_args *args)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   int at = stub.stub_launches();
   assert_int_equal(by_hand_launch(k, a, (CUstream)0x40), CUDA_SUCCESS);
   if (attnc_launch(p, args, (void *)0x40, NULL, &e) != ATTNC_OK)
@@ -160,14 +161,17 @@ static void
 test_the_same_call(void **state)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   const Driver *drv = NULL;
   Kernel k;
   Args a;
   attnc_tensor t[5];
   attnc_args args;
-  PlanText text = { .ptx = ptx, .json = recipe, .json_n = strlen(recipe), .source = "model",
-                    .layer = "miss" };
+  PlanText text = {.ptx = ptx,
+                   .json = recipe,
+                   .json_n = strlen(recipe),
+                   .source = "model",
+                   .layer = "miss"};
   (void)state;
   assert_int_equal(drv_open(STUB_LIBCUDA, &drv, NULL), ATTNC_OK);
   if (plan_load(drv, &drv->devices[0], &text, &p, &e) != ATTNC_OK)
@@ -193,7 +197,7 @@ test_the_same_call(void **state)
 static void
 test_the_same_refusals(void **state)
 {
-  static const long long strides[] = { -1024, 8, 1LL << 39 };
+  static const long long strides[] = {-1024, 8, 1LL << 39};
   Kernel k;
   Args a;
   attnc_tensor t[5];
@@ -216,8 +220,8 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_the_same_call, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_the_same_refusals, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_the_same_call, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_the_same_refusals, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

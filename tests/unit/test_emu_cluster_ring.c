@@ -119,7 +119,8 @@ faults(void **state)
   }
 }
 
-/* What is copied into a CTA need not keep it from exiting: it waits for the bytes itself. */
+/* What is copied into a CTA need not keep it from exiting: it waits for the bytes itself.
+ */
 static void
 waited_for(void **state)
 {

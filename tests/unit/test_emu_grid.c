@@ -1,10 +1,11 @@
-/* Kernels of one stream with programmatic serialization: what the later one may touch before
- * and after griddepcontrol.wait. */
+/* Kernels of one stream with programmatic serialization: what the later one may touch
+ * before and after griddepcontrol.wait. */
 #include "tests/unit/emu_kit.h"
 
-#define KERNEL(body)                                                                     \
-  KIT_HEAD("8.0", "sm_90") KIT_ENTRY "setp.lt.u32 %p1, %r1, 32; xor.b32 %r2, %r1, 32;\n" \
-      "mul.wide.u32 %rd3, %r2, 4; add.s64 %rd3, %rd1, %rd3;\n" body "ret;\n}\n"
+#define KERNEL(body)                                                                       \
+  KIT_HEAD("8.0", "sm_90")                                                                 \
+  KIT_ENTRY "setp.lt.u32 %p1, %r1, 32; xor.b32 %r2, %r1, 32;\n"                            \
+            "mul.wide.u32 %rd3, %r2, 4; add.s64 %rd3, %rd1, %rd3;\n" body "ret;\n}\n"
 #define WAIT    "griddepcontrol.wait;\n"
 #define TRIGGER "griddepcontrol.launch_dependents;\n"
 #define STORE   "st.global.u32 [%rd2], %r1;\n"
@@ -27,15 +28,22 @@ static const Case cases[] = {
     {{KERNEL(STORE), KERNEL(LOAD)}, false, NO_OP, "reads global memory"},
     {{KERNEL(STORE), KERNEL(LOAD WAIT)}, false, NO_OP, "error[grid-dependency]"},
     {{KERNEL(STORE), KERNEL(LOAD)}, true, NO_OP, NULL},
-    {{KERNEL(LOAD), KERNEL(STORE)}, false, NO_OP, "which a kernel before it on the stream reads"},
+    {{KERNEL(LOAD), KERNEL(STORE)},
+     false,
+     NO_OP,
+     "which a kernel before it on the stream reads"},
     {{KERNEL(LOAD), KERNEL(WAIT STORE)}, false, NO_OP, NULL},
     {{KERNEL(LOAD), KERNEL(LOAD)}, false, NO_OP, NULL},
-    {{KERNEL(STORE), KERNEL("atom.global.add.u32 %r3, [%rd2], 1;\n")}, false, NO_OP,
+    {{KERNEL(STORE), KERNEL("atom.global.add.u32 %r3, [%rd2], 1;\n")},
+     false,
+     NO_OP,
      "updates global memory"},
     /* one warp waits, and tells the other */
     {{KERNEL(STORE), KERNEL("@%p1 " WAIT "bar.sync 0;\n" OTHER)}, false, NO_OP, NULL},
     {{KERNEL(STORE), KERNEL("@%p1 " WAIT OTHER)}, false, NO_OP, "error[grid-dependency]"},
-    {{KERNEL(STORE), KERNEL("bar.sync 0;\n@%p1 " WAIT OTHER)}, false, NO_OP,
+    {{KERNEL(STORE), KERNEL("bar.sync 0;\n@%p1 " WAIT OTHER)},
+     false,
+     NO_OP,
      "error[grid-dependency]"},
     /* what comes between makes the later one wait */
     {{KERNEL(STORE), KERNEL(LOAD)}, false, SYNC_STREAM, NULL},
@@ -43,13 +51,22 @@ static const Case cases[] = {
     {{KERNEL(STORE), KERNEL(LOAD)}, false, COPY, NULL},
     {{KERNEL(STORE), KERNEL(LOAD)}, false, OTHER_STREAM, NULL},
     /* three: the wait is for the one before, not for the one before that */
-    {{KERNEL(STORE), KERNEL(NOTHING), KERNEL(WAIT LOAD)}, false, NO_OP, "error[grid-dependency]"},
+    {{KERNEL(STORE), KERNEL(NOTHING), KERNEL(WAIT LOAD)},
+     false,
+     NO_OP,
+     "error[grid-dependency]"},
     {{KERNEL(STORE), KERNEL(WAIT), KERNEL(WAIT LOAD)}, false, NO_OP, NULL},
     {{KERNEL(STORE), KERNEL(WAIT), KERNEL(LOAD)}, false, NO_OP, NULL},
     {{KERNEL(STORE), KERNEL(WAIT TRIGGER), KERNEL(LOAD)}, false, NO_OP, NULL},
-    {{KERNEL(STORE), KERNEL(TRIGGER WAIT), KERNEL(LOAD)}, false, NO_OP, "error[grid-dependency]"},
+    {{KERNEL(STORE), KERNEL(TRIGGER WAIT), KERNEL(LOAD)},
+     false,
+     NO_OP,
+     "error[grid-dependency]"},
     {{KERNEL(STORE), KERNEL(TRIGGER WAIT), KERNEL(WAIT LOAD)}, false, NO_OP, NULL},
-    {{KERNEL(STORE), KERNEL(NOTHING), KERNEL(LOAD)}, false, NO_OP, "error[grid-dependency]"},
+    {{KERNEL(STORE), KERNEL(NOTHING), KERNEL(LOAD)},
+     false,
+     NO_OP,
+     "error[grid-dependency]"},
 };
 
 static void
@@ -78,8 +95,14 @@ launch_all(const Case *c, CUdeviceptr p, CUstream s)
     a.value.programmaticStreamSerializationAllowed = 1;
     if (last)
       come_between(c->between, p, &s);
-    CUlaunchConfig l = {.gridDimX = 1, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 64,
-                        .blockDimY = 1, .blockDimZ = 1, .hStream = s, .attrs = &a,
+    CUlaunchConfig l = {.gridDimX = 1,
+                        .gridDimY = 1,
+                        .gridDimZ = 1,
+                        .blockDimX = 64,
+                        .blockDimY = 1,
+                        .blockDimZ = 1,
+                        .hStream = s,
+                        .attrs = &a,
                         .numAttrs = i && !c->plain};
     r = cuLaunchKernelEx(&l, f, (void *[]){&p}, NULL);
     OK(cuModuleUnload(m));

@@ -6,25 +6,25 @@
 enum { BYTES = 65536, THREADS = 128 };
 
 typedef struct Hazard {
-  const char *name; /* "error[name]" */
-  const char *at;   /* text of the line that is named */
+  const char *name;  /* "error[name]" */
+  const char *at;    /* text of the line that is named */
   const char *other; /* text of the line that the message mentions; NULL: none */
   const char *body;
   unsigned ctas;
 } Hazard;
 
 /* %r1 thread, %r3 its place in shared memory, %rd2 its place in the buffer. */
-#define SHARED                                                                           \
-  ".shared .align 16 .b8 s[8192];\n"                                                     \
-  "mov.u32 %r2, s;\n"                                                                    \
-  "shl.b32 %r4, %r1, 4;\n"                                                               \
-  "add.s32 %r3, %r2, %r4;\n"                                                             \
-  "cvt.u64.u32 %rd3, %r4;\n"                                                             \
+#define SHARED                                                                             \
+  ".shared .align 16 .b8 s[8192];\n"                                                       \
+  "mov.u32 %r2, s;\n"                                                                      \
+  "shl.b32 %r4, %r1, 4;\n"                                                                 \
+  "add.s32 %r3, %r2, %r4;\n"                                                               \
+  "cvt.u64.u32 %rd3, %r4;\n"                                                               \
   "add.s64 %rd4, %rd1, %rd3;\n"
 /* Warp 0 does what %p1 guards, warp 1 what %p2 does; warp 0 goes on first. */
-#define TWO                                                                              \
-  "shr.u32 %r9, %r1, 5;\n"                                                               \
-  "setp.eq.u32 %p1, %r9, 0;\n"                                                           \
+#define TWO                                                                                \
+  "shr.u32 %r9, %r1, 5;\n"                                                                 \
+  "setp.eq.u32 %p1, %r9, 0;\n"                                                             \
   "setp.eq.u32 %p2, %r9, 1;\n"
 #define COPY "cp.async.cg.shared.global [%r3], [%rd4], 16;\n"
 
@@ -223,7 +223,8 @@ static void
 test_uninitialised_global(void **state)
 {
   (void)state;
-  static const char body[] = KIT("ld.global.u32 %r5, [%rd2];\nst.global.u32 [%rd2+512], %r5;\n");
+  static const char body[] =
+      KIT("ld.global.u32 %r5, [%rd2];\nst.global.u32 [%rd2+512], %r5;\n");
   CUmodule m;
   CUdeviceptr p;
   CUfunction f = kit_function(body, &m);

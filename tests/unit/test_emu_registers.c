@@ -1,16 +1,17 @@
 /* setmaxnreg: the pool of a CTA, who waits for it, and what is told of wrong uses. */
 #include "tests/unit/emu_kit.h"
 
-#define HEAD(directives)                                                                 \
-  KIT_HEAD("8.0", "sm_90a")                                                              \
-  ".visible .entry k(.param .u64 p) " directives " {\n"                                  \
-  ".reg .pred %p<4>; .reg .b32 %r<9>; .reg .b64 %rd<4>;\n"                               \
-  "ld.param.u64 %rd1, [p]; cvta.to.global.u64 %rd1, %rd1; mov.u32 %r1, %tid.x;\n"        \
-  "mul.wide.u32 %rd2, %r1, 4; add.s64 %rd2, %rd1, %rd2; shr.u32 %r2, %r1, 7;\n"          \
+#define HEAD(directives)                                                                   \
+  KIT_HEAD("8.0", "sm_90a")                                                                \
+  ".visible .entry k(.param .u64 p) " directives " {\n"                                    \
+  ".reg .pred %p<4>; .reg .b32 %r<9>; .reg .b64 %rd<4>;\n"                                 \
+  "ld.param.u64 %rd1, [p]; cvta.to.global.u64 %rd1, %rd1; mov.u32 %r1, %tid.x;\n"          \
+  "mul.wide.u32 %rd2, %r1, 4; add.s64 %rd2, %rd1, %rd2; shr.u32 %r2, %r1, 7;\n"            \
   "setp.eq.u32 %p1, %r2, 0; setp.eq.u32 %p2, %r2, 1;\n"
 /* Warpgroup 0 does one thing, the others another. */
-#define ROLES(directives, first, others)                                                 \
-  HEAD(directives) "@%p1 bra A;\n" others " mov.u32 %r3, 2; bra OUT;\n"                  \
+#define ROLES(directives, first, others)                                                   \
+  HEAD(directives)                                                                         \
+  "@%p1 bra A;\n" others " mov.u32 %r3, 2; bra OUT;\n"                                     \
   "A: " first " mov.u32 %r3, 1;\nOUT: st.global.u32 [%rd2], %r3; ret;\n}\n"
 #define DEC(n) "setmaxnreg.dec.sync.aligned.u32 " #n ";\n"
 #define INC(n) "setmaxnreg.inc.sync.aligned.u32 " #n ";\n"
@@ -37,7 +38,10 @@ static const Case cases[] = {
      384,
      CUDA_ERROR_LAUNCH_TIMEOUT,
      {"error[deadlock]", "more registers, the pool of the CTA has"}},
-    {ROLES(".reqntid 384", DEC(32), INC(240)), 384, CUDA_ERROR_LAUNCH_TIMEOUT, {"deadlock"}},
+    {ROLES(".reqntid 384", DEC(32), INC(240)),
+     384,
+     CUDA_ERROR_LAUNCH_TIMEOUT,
+     {"deadlock"}},
     {ROLES(".reqntid 384", DEC(176), INC(240)),
      384,
      CUDA_ERROR_LAUNCH_FAILED,
@@ -58,8 +62,8 @@ static const Case cases[] = {
      128,
      CUDA_SUCCESS,
      {"error[setmaxnreg-misuse]", "have ended without executing it"}},
-    {HEAD(".reqntid 128") "mov.u32 %r3, 0;\nL: " DEC(48)
-     "add.u32 %r3, %r3, 1; setp.lt.u32 %p3, %r3, 2; @%p3 bra L; ret; }",
+    {HEAD(".reqntid 128") "mov.u32 %r3, 0;\nL: " DEC(
+         48) "add.u32 %r3, %r3, 1; setp.lt.u32 %p3, %r3, 2; @%p3 bra L; ret; }",
      128,
      CUDA_ERROR_LAUNCH_FAILED,
      {"error[setmaxnreg-misuse]", "again before its warpgroup is through"}},
@@ -131,13 +135,14 @@ sleepers(void **state)
 {
   (void)state;
   kit_set("fuel=4000");
-  OK(kit_run(KIT(".shared .u32 flag;\nsetp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [flag], 0;\n"
-                 "bar.sync 0; setp.ge.u32 %p1, %r1, 32; @%p1 bra SET;\n"
-                 "WAIT: nanosleep.u32 20; atom.shared.add.u32 %r3, [flag], 0;\n"
-                 "setp.eq.u32 %p2, %r3, 0; @%p2 bra WAIT; bra GO;\n"
-                 "SET: atom.shared.exch.b32 %r3, [flag], 1;\n"
-                 "GO: mov.u32 %r5, 9; st.global.u32 [%rd2], %r5;\n"),
-             1, 64, 0, out, sizeof out));
+  OK(kit_run(
+      KIT(".shared .u32 flag;\nsetp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [flag], 0;\n"
+          "bar.sync 0; setp.ge.u32 %p1, %r1, 32; @%p1 bra SET;\n"
+          "WAIT: nanosleep.u32 20; atom.shared.add.u32 %r3, [flag], 0;\n"
+          "setp.eq.u32 %p2, %r3, 0; @%p2 bra WAIT; bra GO;\n"
+          "SET: atom.shared.exch.b32 %r3, [flag], 1;\n"
+          "GO: mov.u32 %r5, 9; st.global.u32 [%rd2], %r5;\n"),
+      1, 64, 0, out, sizeof out));
   kit_no_findings();
   assert_int_equal(out[0], 9);
   assert_int_equal(out[63], 9);

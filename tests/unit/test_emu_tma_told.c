@@ -309,7 +309,7 @@ main(void)
       cmocka_unit_test(faults),        cmocka_unit_test(not_a_map),
       cmocka_unit_test(uninitialised), cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),       cmocka_unit_test(read_back),
-      cmocka_unit_test(past_the_end), cmocka_unit_test(driver),
+      cmocka_unit_test(past_the_end),  cmocka_unit_test(driver),
       cmocka_unit_test(launch_ex),     cmocka_unit_test(refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

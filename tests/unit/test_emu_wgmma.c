@@ -555,8 +555,8 @@ chains(void **state)
   kit_set(policies[0]);
 }
 
-/* Where one warp has waited and overwrites B: its group is its own, by the ISA's words, or its
- * warpgroup's, as CUTLASS has it, and then the wait is for all four warps' products. */
+/* Where one warp has waited and overwrites B: its group is its own, by the ISA's words, or
+ * its warpgroup's, as CUTLASS has it, and then the wait is for all four warps' products. */
 static void
 lax(void **state)
 {
@@ -680,12 +680,12 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sizes_of_n), cmocka_unit_test(kinds_and_swizzles),
-      cmocka_unit_test(majors),     cmocka_unit_test(scales),
-      cmocka_unit_test(registers),  cmocka_unit_test(chains),
-      cmocka_unit_test(forms),      cmocka_unit_test(others),
-      cmocka_unit_test(unfinished), cmocka_unit_test(half_a_group),
-      cmocka_unit_test(unchecked),  cmocka_unit_test(lax),
+      cmocka_unit_test(sizes_of_n),  cmocka_unit_test(kinds_and_swizzles),
+      cmocka_unit_test(majors),      cmocka_unit_test(scales),
+      cmocka_unit_test(registers),   cmocka_unit_test(chains),
+      cmocka_unit_test(forms),       cmocka_unit_test(others),
+      cmocka_unit_test(unfinished),  cmocka_unit_test(half_a_group),
+      cmocka_unit_test(unchecked),   cmocka_unit_test(lax),
       cmocka_unit_test(never_whole), cmocka_unit_test(pairs_of_f8),
   };
   return cmocka_run_group_tests(tests, start, stop);

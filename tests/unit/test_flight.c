@@ -23,7 +23,7 @@ release(void *v)
 static FlightKey
 key(int i)
 {
-  FlightKey k = { { 0 } };
+  FlightKey k = {{0}};
   memcpy(k.bytes, &i, sizeof i);
   return k;
 }
@@ -74,7 +74,7 @@ test_a_failure_is_told_and_forgotten(void **state)
 {
   FlightKey k = key(5);
   void *value = NULL;
-  attnc_error e = { .status = ATTNC_ERR_COMPILE, .message = "no" };
+  attnc_error e = {.status = ATTNC_ERR_COMPILE, .message = "no"};
   (void)state;
   Flights *f = flights_new(3, retain, release);
   assert_int_equal(flight_begin(f, &k, &value, NULL), FLIGHT_OWN);
@@ -99,7 +99,7 @@ static struct {
 static void
 own(int i, FlightKey *k, bool fail)
 {
-  attnc_error e = { .status = ATTNC_ERR_COMPILE };
+  attnc_error e = {.status = ATTNC_ERR_COMPILE};
   if (__atomic_add_fetch(&storm.in_flight[i], 1, __ATOMIC_SEQ_CST) != 1)
     storm.wrong = 1;
   __atomic_add_fetch(&storm.made[i], 1, __ATOMIC_RELAXED);
@@ -115,7 +115,7 @@ fly_about(void *arg)
     int i = rand_r(&seed) % KEYS;
     FlightKey k = key(i);
     void *value = NULL;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     switch (flight_begin(storm.f, &k, &value, &e)) {
     case FLIGHT_OWN:
       own(i, &k, rand_r(&seed) % 2);
@@ -186,7 +186,7 @@ static attnc_status
 start(Behind *b, int i, Task *t)
 {
   FlightKey k = key(i);
-  return behind_start(b, &k, (Work){ run_task, drop_task, t }, NULL);
+  return behind_start(b, &k, (Work){run_task, drop_task, t}, NULL);
 }
 
 static BehindState
@@ -202,8 +202,8 @@ settle(Behind *b, int i, attnc_error *e)
 static void
 test_behind(void **state)
 {
-  attnc_error e = { 0 };
-  Task ok = { .ms = 20 }, twice = { 0 }, bad = { .answer = ATTNC_ERR_COMPILE };
+  attnc_error e = {0};
+  Task ok = {.ms = 20}, twice = {0}, bad = {.answer = ATTNC_ERR_COMPILE};
   FlightKey k = key(1);
   (void)state;
   Behind *b = behind_new();
@@ -234,7 +234,7 @@ test_behind_ends_with_work_queued(void **state)
   (void)state;
   Behind *b = behind_new();
   for (int i = 0; i < 20; i++) {
-    tasks[i] = (Task){ .ms = 10, .answer = i % 2 ? ATTNC_ERR_IO : ATTNC_OK };
+    tasks[i] = (Task){.ms = 10, .answer = i % 2 ? ATTNC_ERR_IO : ATTNC_OK};
     assert_int_equal(start(b, i, &tasks[i]), ATTNC_OK);
   }
   usleep(15000);
@@ -251,11 +251,11 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_values_are_kept_and_dropped),
-    cmocka_unit_test(test_a_failure_is_told_and_forgotten),
-    cmocka_unit_test(test_one_at_a_time),
-    cmocka_unit_test(test_behind),
-    cmocka_unit_test(test_behind_ends_with_work_queued),
+      cmocka_unit_test(test_values_are_kept_and_dropped),
+      cmocka_unit_test(test_a_failure_is_told_and_forgotten),
+      cmocka_unit_test(test_one_at_a_time),
+      cmocka_unit_test(test_behind),
+      cmocka_unit_test(test_behind_ends_with_work_queued),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-static char *dir;           /* of cache and tuning tables */
+static char *dir; /* of cache and tuning tables */
 static attnc_spec *spec;
 static int n_compiled; /* atomic: messages of a compile */
 
@@ -52,15 +52,15 @@ context_with(int cache, const char *target)
 {
   char tune[300];
   attnc_context *c = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   snprintf(tune, sizeof tune, "%s/tune", dir);
-  attnc_options o = { .size = sizeof o,
-                      .libcuda = STUB_LIBCUDA,
-                      .cache_dir = dir,
-                      .cache = cache,
-                      .tune_dir = tune,
-                      .log = listen,
-                      .target = target };
+  attnc_options o = {.size = sizeof o,
+                     .libcuda = STUB_LIBCUDA,
+                     .cache_dir = dir,
+                     .cache = cache,
+                     .tune_dir = tune,
+                     .log = listen,
+                     .target = target};
   if (attnc_context_create(&o, &c, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return c;
@@ -76,8 +76,8 @@ static attnc_plan *
 get_on(attnc_context *c, int device, const attnc_schedule *want)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
-  attnc_problem problem = { .size = sizeof problem, .device = device + 1 };
+  attnc_error e = {0};
+  attnc_problem problem = {.size = sizeof problem, .device = device + 1};
   if (attnc_plan_get_with(c, spec, &problem, want, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;
@@ -100,11 +100,11 @@ told(const attnc_plan *p, const char *key)
   return copy;
 }
 
-#define assert_told(plan, key, value)                                                    \
-  do {                                                                                   \
-    char *told_ = told(plan, key);                                                       \
-    assert_string_equal(told_, value);                                                   \
-    free(told_);                                                                         \
+#define assert_told(plan, key, value)                                                      \
+  do {                                                                                     \
+    char *told_ = told(plan, key);                                                         \
+    assert_string_equal(told_, value);                                                     \
+    free(told_);                                                                           \
   } while (0)
 
 /* ---- layers ---- */
@@ -175,7 +175,7 @@ test_a_recipe_that_cannot_be_read_is_a_miss(void **state)
   fake.recipe = "{\"schema\":\"attnc.kernel/0\"}";
   attnc_context *c = context();
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   assert_int_equal(attnc_plan_get(c, spec, NULL, &p, &e), ATTNC_ERR_UNSUPPORTED);
   attnc_context_release(c);
   fake.recipe = NULL;
@@ -212,14 +212,14 @@ test_targets(void **state)
     int cc, driver;
     const char *given, *target;
   } cases[] = {
-    { 80, 13000, NULL, "sm_80" },  { 86, 13000, NULL, "sm_86" },
-    { 87, 13000, NULL, "sm_86" },  { 90, 13000, NULL, "sm_90a" },
-    { 90, 11080, NULL, "sm_90" },  { 89, 11070, NULL, "sm_86" },
-    { 100, 13000, NULL, "sm_90" }, { 90, 13000, "sm_80", "sm_80" },
-    { 80, 13000, "sm_90a", "sm_90a" }, /* the key of a kernel for another device */
-    { 75, 13000, NULL, "" },       { 80, 13000, "sm_1", "" },
+      {80, 13000, NULL, "sm_80"},      {86, 13000, NULL, "sm_86"},
+      {87, 13000, NULL, "sm_86"},      {90, 13000, NULL, "sm_90a"},
+      {90, 11080, NULL, "sm_90"},      {89, 11070, NULL, "sm_86"},
+      {100, 13000, NULL, "sm_90"},     {90, 13000, "sm_80", "sm_80"},
+      {80, 13000, "sm_90a", "sm_90a"}, /* the key of a kernel for another device */
+      {75, 13000, NULL, ""},           {80, 13000, "sm_1", ""},
   };
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_plan *p = NULL;
   char target[32];
   (void)state;
@@ -242,9 +242,9 @@ test_no_device(void **state)
 {
   attnc_context *c = NULL;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   char *json = NULL;
-  attnc_options o = { .size = sizeof o, .libcuda = "/nowhere.so", .cache = 1 };
+  attnc_options o = {.size = sizeof o, .libcuda = "/nowhere.so", .cache = 1};
   (void)state;
   assert_int_equal(attnc_context_create(&o, &c, NULL), ATTNC_OK);
   assert_int_equal(attnc_plan_get(c, spec, NULL, &p, &e), ATTNC_ERR_NO_DEVICE);
@@ -286,11 +286,11 @@ static void
 test_usage(void **state)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   attnc_context *c = context();
-  attnc_problem problem = { .size = sizeof problem };
-  attnc_schedule want = { .size = sizeof want, .block_m = 100 };
+  attnc_problem problem = {.size = sizeof problem};
+  attnc_schedule want = {.size = sizeof want, .block_m = 100};
   assert_int_equal(attnc_plan_get(NULL, spec, NULL, &p, NULL), ATTNC_ERR_USAGE);
   assert_int_equal(attnc_plan_get(c, NULL, NULL, &p, NULL), ATTNC_ERR_USAGE);
   assert_int_equal(attnc_plan_get(c, spec, NULL, NULL, NULL), ATTNC_ERR_USAGE);
@@ -305,7 +305,8 @@ test_usage(void **state)
   problem.device = 0;
   problem.size = 4;
   assert_int_equal(attnc_plan_get(c, spec, &problem, &p, NULL), ATTNC_ERR_USAGE);
-  assert_int_equal(attnc_plan_get_with(c, spec, NULL, &want, &p, &e), ATTNC_ERR_UNSUPPORTED);
+  assert_int_equal(attnc_plan_get_with(c, spec, NULL, &want, &p, &e),
+                   ATTNC_ERR_UNSUPPORTED);
   assert_non_null(strstr(e.message, "block_m 100"));
   want.size = 0;
   assert_int_equal(attnc_plan_get_with(c, spec, NULL, &want, &p, &e), ATTNC_ERR_USAGE);
@@ -324,7 +325,7 @@ test_after_a_fork(void **state)
   pid_t pid = fork();
   if (pid == 0) {
     attnc_plan *p = NULL;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     attnc_status status = attnc_plan_get(c, spec, NULL, &p, &e);
     _exit(status == ATTNC_ERR_USAGE && strstr(e.message, "fork") ? 0 : 1);
   }
@@ -351,7 +352,7 @@ static void *
 race(void *arg)
 {
   Racer *r = arg;
-  attnc_problem problem = { .size = sizeof problem, .device = r->device + 1 };
+  attnc_problem problem = {.size = sizeof problem, .device = r->device + 1};
   r->status = attnc_plan_get(r->c, spec, &problem, &r->plan, &r->e);
   return NULL;
 }
@@ -360,7 +361,7 @@ static void
 run_races(Racer racers[THREADS], attnc_context *c, int devices)
 {
   for (int i = 0; i < THREADS; i++) {
-    racers[i] = (Racer){ .c = c, .device = i % devices };
+    racers[i] = (Racer){.c = c, .device = i % devices};
     assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
   }
   for (int i = 0; i < THREADS; i++)
@@ -375,7 +376,7 @@ test_single_flight(void **state)
   fake.delay_ms = 50;
   attnc_context *c = context();
   run_races(racers, c, 2);
-  assert_int_equal(fake.compiles, 1);                      /* one for both devices */
+  assert_int_equal(fake.compiles, 1);                         /* one for both devices */
   assert_int_equal(stub.stub_calls("cuModuleLoadDataEx"), 2); /* one for each */
   for (int i = 0; i < THREADS; i++) {
     assert_int_equal(racers[i].status, ATTNC_OK);
@@ -411,7 +412,7 @@ test_a_load_that_fails(void **state)
 {
   (void)state;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_context *c = context();
   stub.stub_fail("cuModuleLoadDataEx", 1, CUDA_ERROR_OUT_OF_MEMORY);
   assert_int_equal(attnc_plan_get(c, spec, NULL, &p, &e), ATTNC_ERR_DEVICE);
@@ -426,7 +427,7 @@ test_a_load_that_fails(void **state)
 static attnc_status
 ask(attnc_context *c, attnc_plan **p, attnc_error *e)
 {
-  attnc_problem problem = { .size = sizeof problem, .flags = ATTNC_NOWAIT };
+  attnc_problem problem = {.size = sizeof problem, .flags = ATTNC_NOWAIT};
   return attnc_plan_get(c, spec, &problem, p, e);
 }
 
@@ -446,7 +447,7 @@ test_nowait(void **state)
 {
   struct timespec a, b;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   fake.delay_ms = 200;
   attnc_context *c = context();
@@ -470,7 +471,7 @@ static void
 test_nowait_tells_failures_once(void **state)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   fake.fail = ATTNC_ERR_COMPILE;
   attnc_context *c = context();
@@ -489,7 +490,7 @@ static void
 test_nowait_and_waiting(void **state)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   fake.delay_ms = 100;
   attnc_context *c = context();
@@ -498,9 +499,10 @@ test_nowait_and_waiting(void **state)
   assert_int_equal(fake.compiles, 1);
   attnc_plan_release(p);
   for (int i = 1; i <= 12; i++) {
-    attnc_schedule want = { .size = sizeof want, .block_m = 16 * i };
-    attnc_problem problem = { .size = sizeof problem, .flags = ATTNC_NOWAIT };
-    assert_int_equal(attnc_plan_get_with(c, spec, &problem, &want, &p, &e), ATTNC_ERR_PENDING);
+    attnc_schedule want = {.size = sizeof want, .block_m = 16 * i};
+    attnc_problem problem = {.size = sizeof problem, .flags = ATTNC_NOWAIT};
+    assert_int_equal(attnc_plan_get_with(c, spec, &problem, &want, &p, &e),
+                     ATTNC_ERR_PENDING);
   }
   attnc_context_release(c);
   assert_true(fake.compiles < 13);
@@ -508,14 +510,14 @@ test_nowait_and_waiting(void **state)
 
 /* ---- tuning ---- */
 
-static const attnc_problem big = { .size = sizeof big,
-                                   .sizes = { sizeof big.sizes, 2, 8, 8, 4096, 4096 } };
+static const attnc_problem big = {.size = sizeof big,
+                                  .sizes = {sizeof big.sizes, 2, 8, 8, 4096, 4096}};
 
 static attnc_plan *
 get_for(attnc_context *c, int64_t sq)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_problem problem = big;
   problem.sizes.sq = problem.sizes.sk = sq;
   if (attnc_plan_get(c, spec, &problem, &p, &e) != ATTNC_OK)
@@ -534,9 +536,14 @@ assert_source(attnc_context *c, int64_t sq, const char *source)
 static void
 test_tuned_schedules_are_consulted(void **state)
 {
-  attnc_schedule best = { .size = sizeof best, .template_name = "fake", .block_m = 64, .block_n = 32,
-                          .num_stages = 3, .num_warps = 8, .q_in_regs = 1 };
-  attnc_error e = { 0 };
+  attnc_schedule best = {.size = sizeof best,
+                         .template_name = "fake",
+                         .block_m = 64,
+                         .block_n = 32,
+                         .num_stages = 3,
+                         .num_warps = 8,
+                         .q_in_regs = 1};
+  attnc_error e = {0};
   (void)state;
   attnc_context *c = context();
   assert_source(c, 4096, "model");
@@ -567,9 +574,14 @@ test_tuned_schedules_are_consulted(void **state)
 static void
 test_wanted_schedules(void **state)
 {
-  attnc_schedule best = { .size = sizeof best, .template_name = "fake", .block_m = 64, .block_n = 32,
-                          .num_stages = 3, .num_warps = 8, .q_in_regs = 1 };
-  attnc_schedule want = { .size = sizeof want, .block_m = 64 };
+  attnc_schedule best = {.size = sizeof best,
+                         .template_name = "fake",
+                         .block_m = 64,
+                         .block_n = 32,
+                         .num_stages = 3,
+                         .num_warps = 8,
+                         .q_in_regs = 1};
+  attnc_schedule want = {.size = sizeof want, .block_m = 64};
   attnc_plan *p = NULL;
   (void)state;
   attnc_context *c = context();
@@ -596,21 +608,22 @@ test_schedules_of_other_versions(void **state)
     attnc_schedule s;
     char bytes[sizeof(attnc_schedule) + 8];
   } u;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_plan *p = NULL;
   (void)state;
   attnc_context *c = context();
   memset(&u, 0xff, sizeof u);
   u.s.size = offsetof(attnc_schedule, q_in_regs) + 2 * sizeof(int);
   u.s.template_name = "fake";
-  u.s.block_m = 64, u.s.block_n = 32, u.s.num_stages = 3, u.s.num_warps = 8, u.s.q_in_regs = 1;
+  u.s.block_m = 64, u.s.block_n = 32, u.s.num_stages = 3, u.s.num_warps = 8,
+  u.s.q_in_regs = 1;
   assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, NULL), ATTNC_OK);
   assert_told(p, "source", "pinned");
   attnc_plan_release(p);
   u.s.size = sizeof u;
   assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "does not know"));
-  u.s = (attnc_schedule){ .size = sizeof u.s, .overlap = 3 };
+  u.s = (attnc_schedule){.size = sizeof u.s, .overlap = 3};
   assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "overlap is 3"));
   attnc_context_release(c);
@@ -622,7 +635,7 @@ static void
 test_load_ptx(void **state)
 {
   char path[300];
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_plan *p = NULL;
   (void)state;
   rt_write(dir, "edited.ptx", "\n// edited\n" RT_PTX, strlen("\n// edited\n" RT_PTX));
@@ -707,7 +720,7 @@ test_cache_verbs(void **state)
   (void)state;
   attnc_context *c = context();
   for (int i = 1; i <= 3; i++) {
-    attnc_schedule want = { .size = sizeof want, .block_m = 16 * i };
+    attnc_schedule want = {.size = sizeof want, .block_m = 16 * i};
     attnc_plan_release(get_on(c, 0, &want));
   }
   assert_int_equal(upkeep(attnc_cache_stat, c, ATTNC_OK, "entries"), 3);
@@ -731,28 +744,28 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    TEST(test_layers),
-    TEST(test_plan_outlives_its_context),
-    TEST(test_a_change_of_the_compiler_is_a_miss),
-    TEST(test_a_recipe_that_cannot_be_read_is_a_miss),
-    TEST(test_targets),
-    TEST(test_no_device),
-    TEST(test_the_current_context_decides),
-    TEST(test_usage),
-    TEST(test_after_a_fork),
-    TEST(test_single_flight),
-    TEST(test_failures_are_shared_and_forgotten),
-    TEST(test_a_load_that_fails),
-    TEST(test_nowait),
-    TEST(test_nowait_tells_failures_once),
-    TEST(test_nowait_and_waiting),
-    TEST(test_tuned_schedules_are_consulted),
-    TEST(test_wanted_schedules),
-    TEST(test_schedules_of_other_versions),
-    TEST(test_load_ptx),
-    TEST(test_dumps),
-    TEST(test_context_json),
-    TEST(test_cache_verbs),
+      TEST(test_layers),
+      TEST(test_plan_outlives_its_context),
+      TEST(test_a_change_of_the_compiler_is_a_miss),
+      TEST(test_a_recipe_that_cannot_be_read_is_a_miss),
+      TEST(test_targets),
+      TEST(test_no_device),
+      TEST(test_the_current_context_decides),
+      TEST(test_usage),
+      TEST(test_after_a_fork),
+      TEST(test_single_flight),
+      TEST(test_failures_are_shared_and_forgotten),
+      TEST(test_a_load_that_fails),
+      TEST(test_nowait),
+      TEST(test_nowait_tells_failures_once),
+      TEST(test_nowait_and_waiting),
+      TEST(test_tuned_schedules_are_consulted),
+      TEST(test_wanted_schedules),
+      TEST(test_schedules_of_other_versions),
+      TEST(test_load_ptx),
+      TEST(test_dumps),
+      TEST(test_context_json),
+      TEST(test_cache_verbs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ test_the_cpus_way_is_the_plain_way(void **state)
 {
   (void)state;
   for (size_t at = 0; at < 64; at++) {
-    uint32_t a[8] = { 1, 2, 3, 4, 5, 6, 7, (uint32_t)at }, b[8];
+    uint32_t a[8] = {1, 2, 3, 4, 5, 6, 7, (uint32_t)at}, b[8];
     memcpy(b, a, sizeof b);
     sha256_blocks(a, data + at, 1 + at % 9);
     sha256_blocks_plain(b, data + at, 1 + at % 9);
@@ -58,8 +58,8 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_the_cpus_way_is_the_plain_way),
-    cmocka_unit_test(test_pieces_make_the_whole),
+      cmocka_unit_test(test_the_cpus_way_is_the_plain_way),
+      cmocka_unit_test(test_pieces_make_the_whole),
   };
   return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -23,13 +23,13 @@ test_every_field_flips_the_key(void **state)
   int n = 0;
   (void)state;
   key_hash(&base, keys[n++]);
-#define X(field, text)                                                                   \
-  {                                                                                      \
-    KeyFields k = base;                                                                  \
-    k.field = "another";                                                                 \
-    key_hash(&k, keys[n++]);                                                             \
-    k.field = NULL;                                                                      \
-    key_hash(&k, keys[n++]);                                                             \
+#define X(field, text)                                                                     \
+  {                                                                                        \
+    KeyFields k = base;                                                                    \
+    k.field = "another";                                                                   \
+    key_hash(&k, keys[n++]);                                                               \
+    k.field = NULL;                                                                        \
+    key_hash(&k, keys[n++]);                                                               \
   }
   KEY_TABLE(X)
 #undef X
@@ -88,7 +88,7 @@ test_explained(void **state)
   json_t *j = json_loads(text, 0, NULL), *fields = json_object_get(j, "fields");
   assert_string_equal(json_string_value(json_object_get(j, "key")), hex);
   assert_string_equal(json_string_value(json_object_get(j, "source")), "model");
-#define X(field, text)                                                                   \
+#define X(field, text)                                                                     \
   assert_string_equal(json_string_value(json_object_get(fields, #field)), k.field);
   KEY_TABLE(X)
 #undef X
@@ -106,18 +106,19 @@ test_fixed(void **state)
   (void)state;
   key_hash(&k, key);
   sha256_digest_hex(key, hex);
-  assert_string_equal(hex, "8e1c4084f85543c6934cd2bbbea81a6e758dcc17633f079db91d6610dbe745b2");
+  assert_string_equal(hex,
+                      "8e1c4084f85543c6934cd2bbbea81a6e758dcc17633f079db91d6610dbe745b2");
 }
 
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_every_field_flips_the_key),
-    cmocka_unit_test(test_shifted_borders_do_not_collide),
-    cmocka_unit_test(test_null_is_empty),
-    cmocka_unit_test(test_explained),
-    cmocka_unit_test(test_fixed),
+      cmocka_unit_test(test_every_field_flips_the_key),
+      cmocka_unit_test(test_shifted_borders_do_not_collide),
+      cmocka_unit_test(test_null_is_empty),
+      cmocka_unit_test(test_explained),
+      cmocka_unit_test(test_fixed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,13 +32,13 @@ teardown(void **state)
 static attnc_status
 try_load_ptx(const char *ptx, const char *json, int device, attnc_plan **p, attnc_error *e)
 {
-  PlanText text = { .ptx = ptx,
-                    .json = json,
-                    .json_n = strlen(json),
-                    .source = "model",
-                    .layer = "miss",
-                    .lookup = 1e-4,
-                    .compile = 0.1 };
+  PlanText text = {.ptx = ptx,
+                   .json = json,
+                   .json_n = strlen(json),
+                   .source = "model",
+                   .layer = "miss",
+                   .lookup = 1e-4,
+                   .compile = 0.1};
   return plan_load(drv, &drv->devices[device], &text, p, e);
 }
 
@@ -52,7 +52,7 @@ static attnc_plan *
 load_ptx(const char *ptx, const char *json)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   if (try_load_ptx(ptx, json, 0, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;
@@ -75,11 +75,11 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){ .a = { .size = sizeof c->a,
-                      .sizes = { sizeof c->a.sizes, 2, 8, 2, 300, 400 },
-                      .n_tensors = 5 } };
+  *c = (Call){.a = {.size = sizeof c->a,
+                    .sizes = {sizeof c->a.sizes, 2, 8, 2, 300, 400},
+                    .n_tensors = 5}};
   for (int i = 0; i < 5; i++)
-    c->t[i] = (attnc_tensor){ memory + 16 * i, { 300 * 8 * 64, 64, 8 * 64, 1, 0 } };
+    c->t[i] = (attnc_tensor){memory + 16 * i, {300 * 8 * 64, 64, 8 * 64, 1, 0}};
   c->a.tensors = c->t;
 }
 
@@ -149,10 +149,10 @@ typedef struct Fault {
   const char *says;
 } Fault;
 
-#define FAULT(name, code)                                                                \
-  static void name(Call *c)                                                              \
-  {                                                                                      \
-    code;                                                                                \
+#define FAULT(name, code)                                                                  \
+  static void name(Call *c)                                                                \
+  {                                                                                        \
+    code;                                                                                  \
   }
 FAULT(no_size, c->a.size = 0)
 FAULT(no_sizes_size, c->a.sizes.size = 0)
@@ -173,29 +173,29 @@ FAULT(too_many_batches, c->a.sizes.b = 65536)
 static void
 more_scalars(Call *c)
 {
-  static const float two[2] = { NAN, 1.0f };
+  static const float two[2] = {NAN, 1.0f};
   c->a.scalars = two;
   c->a.n_scalars = 2;
 }
 
 static const Fault faults[] = {
-  { "args.size", no_size, ATTNC_ERR_USAGE, "size" },
-  { "sizes.size", no_sizes_size, ATTNC_ERR_USAGE, "size" },
-  { "tensors NULL", no_tensors, ATTNC_ERR_USAGE, "NULL" },
-  { "scalars NULL", no_scalars, ATTNC_ERR_USAGE, "NULL" },
-  { "negative size", negative, ATTNC_ERR_SHAPE, "sk is -1" },
-  { "h % hk", ratio, ATTNC_ERR_SHAPE, "not a multiple of hk" },
-  { "hk 0", no_heads, ATTNC_ERR_SHAPE, "not a multiple of hk" },
-  { "missing tensor", few_tensors, ATTNC_ERR_USAGE, "lse" },
-  { "NULL tensor", null_tensor, ATTNC_ERR_USAGE, "k (slot 1) is NULL" },
-  { "pointer", odd_pointer, ATTNC_ERR_ALIGN, "v: the address" },
-  { "stride", odd_stride, ATTNC_ERR_ALIGN, "o: stride[2]" },
-  { "negative stride", odd_negative_stride, ATTNC_ERR_ALIGN, "o: stride[2]" },
-  { "stride[3]", last_stride, ATTNC_ERR_SHAPE, "stride[3]" },
-  { "stride[4]", reserved_stride, ATTNC_ERR_SHAPE, "stride[4]" },
-  { "rows", too_many_rows, ATTNC_ERR_SHAPE, "32 bits" },
-  { "batches", too_many_batches, ATTNC_ERR_SHAPE, "too large" },
-  { "scalars", more_scalars, ATTNC_ERR_USAGE, "scalar 1" },
+    {"args.size", no_size, ATTNC_ERR_USAGE, "size"},
+    {"sizes.size", no_sizes_size, ATTNC_ERR_USAGE, "size"},
+    {"tensors NULL", no_tensors, ATTNC_ERR_USAGE, "NULL"},
+    {"scalars NULL", no_scalars, ATTNC_ERR_USAGE, "NULL"},
+    {"negative size", negative, ATTNC_ERR_SHAPE, "sk is -1"},
+    {"h % hk", ratio, ATTNC_ERR_SHAPE, "not a multiple of hk"},
+    {"hk 0", no_heads, ATTNC_ERR_SHAPE, "not a multiple of hk"},
+    {"missing tensor", few_tensors, ATTNC_ERR_USAGE, "lse"},
+    {"NULL tensor", null_tensor, ATTNC_ERR_USAGE, "k (slot 1) is NULL"},
+    {"pointer", odd_pointer, ATTNC_ERR_ALIGN, "v: the address"},
+    {"stride", odd_stride, ATTNC_ERR_ALIGN, "o: stride[2]"},
+    {"negative stride", odd_negative_stride, ATTNC_ERR_ALIGN, "o: stride[2]"},
+    {"stride[3]", last_stride, ATTNC_ERR_SHAPE, "stride[3]"},
+    {"stride[4]", reserved_stride, ATTNC_ERR_SHAPE, "stride[4]"},
+    {"rows", too_many_rows, ATTNC_ERR_SHAPE, "32 bits"},
+    {"batches", too_many_batches, ATTNC_ERR_SHAPE, "too large"},
+    {"scalars", more_scalars, ATTNC_ERR_USAGE, "scalar 1"},
 };
 
 static void
@@ -208,7 +208,7 @@ test_faults(void **state)
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
     for (int with_state = 0; with_state < 2; with_state++) {
       Call c;
-      attnc_error e = { 0 };
+      attnc_error e = {0};
       call_fill(&c);
       attnc_launch_state *state_here = with_state ? s : NULL;
       assert_int_equal(attnc_launch(p, &c.a, NULL, state_here, NULL), ATTNC_OK);
@@ -233,7 +233,7 @@ test_nothing_to_do(void **state)
   attnc_plan *p = load(RT_RECIPE);
   for (int i = 0; i < 3; i++) {
     call_fill(&c);
-    int64_t *zero[] = { &c.a.sizes.b, &c.a.sizes.sq, &c.a.sizes.h };
+    int64_t *zero[] = {&c.a.sizes.b, &c.a.sizes.sq, &c.a.sizes.h};
     *zero[i] = 0;
     c.a.sizes.hk = i == 2 ? 0 : c.a.sizes.hk;
     for (int j = 0; j < 5; j++)
@@ -254,13 +254,15 @@ static void
 test_specialised(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
-  attnc_plan *p = load_ptx(RT_PTX_OF(".param .u64 q"), RT_RECIPE_OF(
-      "sm_80", "false", RT_TENSORS, "[]",
-      "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":300},"
-      "\"strides\":{\"k\":[153600,64,512,1,0]},\"scalars\":{\"softmax_scale\":0.25}}",
-      "0", RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
+  attnc_plan *p = load_ptx(
+      RT_PTX_OF(".param .u64 q"),
+      RT_RECIPE_OF(
+          "sm_80", "false", RT_TENSORS, "[]",
+          "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":300},"
+          "\"strides\":{\"k\":[153600,64,512,1,0]},\"scalars\":{\"softmax_scale\":0.25}}",
+          "0", RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
   float scale = 0.25f;
   call_fill(&c);
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
@@ -289,14 +291,16 @@ static void
 test_arguments_in_range(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
-  attnc_plan *p = load_ptx(RT_PTX_OF(".param .f32 scale"), RT_RECIPE_OF(
-      "sm_80", "false", RT_TENSORS,
-      "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,\"positive\":true}]",
-      "{\"align\":16,\"max_size\":1000}", "0",
-      RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
-  const float bad[] = { 0, -1, INFINITY };
+  attnc_plan *p = load_ptx(
+      RT_PTX_OF(".param .f32 scale"),
+      RT_RECIPE_OF(
+          "sm_80", "false", RT_TENSORS,
+          "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,\"positive\":true}]",
+          "{\"align\":16,\"max_size\":1000}", "0",
+          RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
+  const float bad[] = {0, -1, INFINITY};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     call_fill(&c);
     c.a.scalars = &bad[i];
@@ -315,7 +319,7 @@ static void
 test_contexts(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   call_fill(&c);
   attnc_plan *p = load(RT_RECIPE), *q = NULL;
@@ -365,10 +369,11 @@ test_state_repacks_what_changed(void **state)
   attnc_plan_release(q);
 }
 
-#define STEPS_WITH_WORKSPACE                                                             \
-  "[{\"memset\":{\"workspace\":64,\"value\":7,\"bytes\":{\"mul\":[{\"size\":\"b\"},32]}}}," \
-  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":64}," \
-  "{\"type\":\"ptr\",\"tensor\":3}],\"grid\":[\"sm_count\",1,1],\"block\":[32,1,1],"      \
+#define STEPS_WITH_WORKSPACE                                                               \
+  "[{\"memset\":{\"workspace\":64,\"value\":7,\"bytes\":{\"mul\":[{\"size\":\"b\"},32]}}}" \
+  ","                                                                                      \
+  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":64},"  \
+  "{\"type\":\"ptr\",\"tensor\":3}],\"grid\":[\"sm_count\",1,1],\"block\":[32,1,1],"       \
   "\"shared\":0}}]"
 
 static void
@@ -377,7 +382,7 @@ test_workspace_and_memset(void **state)
   static _Alignas(256) unsigned char memory[256];
   Call c;
   size_t bytes = 0;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   call_fill(&c);
   attnc_plan *p =
@@ -411,7 +416,7 @@ static void
 test_driver_errors(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   call_fill(&c);
   attnc_plan *p = load(RT_RECIPE);
@@ -427,14 +432,14 @@ test_driver_errors(void **state)
 static void
 test_load_errors(void **state)
 {
-  static const char *const calls[] = { "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2",
-                                       "cuModuleLoadDataEx",       "cuModuleGetFunction",
-                                       "cuFuncSetAttribute",       "cuFuncLoad",
-                                       "cuFuncGetAttribute" };
+  static const char *const calls[] = {"cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2",
+                                      "cuModuleLoadDataEx",       "cuModuleGetFunction",
+                                      "cuFuncSetAttribute",       "cuFuncLoad",
+                                      "cuFuncGetAttribute"};
   (void)state;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     attnc_plan *p = NULL;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     stub.stub_reset();
     stub.stub_fail(calls[i], 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(try_load(RT_RECIPE, 0, &p, &e), ATTNC_ERR_DEVICE);
@@ -450,7 +455,7 @@ static void
 refused(const char *json, attnc_status status, const char *says)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   assert_int_equal(try_load(json, 0, &p, &e), status);
   if (!strstr(e.message, says))
     fail_msg("'%s' does not say '%s'", e.message, says);
@@ -459,8 +464,8 @@ refused(const char *json, attnc_status status, const char *says)
 static void
 test_misfits(void **state)
 {
-#define FOR(target, exact)                                                               \
-  RT_RECIPE_OF(target, exact, RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                  \
+#define FOR(target, exact)                                                                 \
+  RT_RECIPE_OF(target, exact, RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                    \
                RT_STEPS(RT_PARAMS, RT_GRID))
   attnc_plan *p = NULL;
   (void)state;
@@ -472,8 +477,9 @@ test_misfits(void **state)
           ATTNC_ERR_UNSUPPORTED, "166913 bytes of shared memory");
   stub.stub_logs("", "ptxas application ptx input, line 9; fatal: no such thing");
   stub.stub_fail("cuModuleLoadDataEx", 1, CUDA_ERROR_INVALID_PTX);
-  refused(RT_RECIPE, ATTNC_ERR_DEVICE,
-          "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX: ptxas application ptx input, line 9");
+  refused(
+      RT_RECIPE, ATTNC_ERR_DEVICE,
+      "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX: ptxas application ptx input, line 9");
   assert_int_equal(try_load("{", 0, &p, NULL), ATTNC_ERR_IO);
 #undef FOR
 }
@@ -482,16 +488,20 @@ static void
 test_old_driver(void **state)
 {
   const Driver *old = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   attnc_plan *p = NULL;
-  PlanText text = { .ptx = RT_PTX, .json = RT_RECIPE, .json_n = strlen(RT_RECIPE),
-                    .source = "model", .layer = "miss" };
+  PlanText text = {.ptx = RT_PTX,
+                   .json = RT_RECIPE,
+                   .json_n = strlen(RT_RECIPE),
+                   .source = "model",
+                   .layer = "miss"};
   (void)state;
   assert_int_equal(drv_open(STUB_OLD, &old, NULL), ATTNC_OK);
   Driver older = *old;
   older.version = 10020;
   assert_int_equal(plan_load(old, &old->devices[0], &text, &p, &e), ATTNC_OK);
-  assert_int_equal(plan_fits(p->recipe, &older, &old->devices[0], &e), ATTNC_ERR_UNSUPPORTED);
+  assert_int_equal(plan_fits(p->recipe, &older, &old->devices[0], &e),
+                   ATTNC_ERR_UNSUPPORTED);
   assert_non_null(strstr(e.message, "for CUDA 11.0;"));
   assert_non_null(strstr(e.message, "is for CUDA 10.2"));
   attnc_plan_release(p);
@@ -584,7 +594,7 @@ test_overhead(void **state)
   attnc_plan *p = load(RT_RECIPE);
   attnc_launch_state *s = aligned_alloc(64, (attnc_plan_state_bytes(p) + 63) / 64 * 64);
   memset(s, 0, attnc_plan_state_bytes(p));
-  Value values[RECIPE_PARAMS] = { 0 };
+  Value values[RECIPE_PARAMS] = {0};
   void *pointers[RECIPE_PARAMS];
   for (int i = 0; i < RECIPE_PARAMS; i++)
     pointers[i] = &values[i];
@@ -614,22 +624,22 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    TEST(test_packing),
-    TEST(test_scalars),
-    TEST(test_faults),
-    TEST(test_nothing_to_do),
-    TEST(test_specialised),
-    TEST(test_arguments_in_range),
-    TEST(test_contexts),
-    TEST(test_state_repacks_what_changed),
-    TEST(test_workspace_and_memset),
-    TEST(test_driver_errors),
-    TEST(test_load_errors),
-    TEST(test_misfits),
-    TEST(test_old_driver),
-    TEST(test_plan_json),
-    TEST(test_threads),
-    TEST(test_overhead),
+      TEST(test_packing),
+      TEST(test_scalars),
+      TEST(test_faults),
+      TEST(test_nothing_to_do),
+      TEST(test_specialised),
+      TEST(test_arguments_in_range),
+      TEST(test_contexts),
+      TEST(test_state_repacks_what_changed),
+      TEST(test_workspace_and_memset),
+      TEST(test_driver_errors),
+      TEST(test_load_errors),
+      TEST(test_misfits),
+      TEST(test_old_driver),
+      TEST(test_plan_json),
+      TEST(test_threads),
+      TEST(test_overhead),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,37 +29,37 @@ teardown(void **state)
 /* ---- recipes ---- */
 
 #define MAP_PTX ".param .align 64 .b8 map[128]"
-#define Q_DIMS                                                                           \
-  "[{\"n\":128},{\"size\":\"sq\",\"stride\":2},{\"size\":\"h\",\"stride\":1},"           \
+#define Q_DIMS                                                                             \
+  "[{\"n\":128},{\"size\":\"sq\",\"stride\":2},{\"size\":\"h\",\"stride\":1},"             \
   "{\"size\":\"b\",\"stride\":0}]"
-#define K_DIMS                                                                           \
-  "[{\"n\":128},{\"size\":\"sk\",\"stride\":2},{\"size\":\"hk\",\"stride\":1},"          \
+#define K_DIMS                                                                             \
+  "[{\"n\":128},{\"size\":\"sk\",\"stride\":2},{\"size\":\"hk\",\"stride\":1},"            \
   "{\"size\":\"b\",\"stride\":0}]"
-#define PACKED_DIMS                                                                      \
-  "[{\"n\":128},{\"n\":4,\"stride\":1},{\"size\":\"sq\",\"stride\":2},"                  \
+#define PACKED_DIMS                                                                        \
+  "[{\"n\":128},{\"n\":4,\"stride\":1},{\"size\":\"sq\",\"stride\":2},"                    \
   "{\"size\":\"hk\",\"stride\":1,\"times\":4},{\"size\":\"b\",\"stride\":0}]"
-#define MAP(slot, dims, box, swizzle, l2)                                                \
-  "{\"type\":\"map\",\"tensor\":" #slot ",\"dims\":" dims ",\"box\":" box                \
+#define MAP(slot, dims, box, swizzle, l2)                                                  \
+  "{\"type\":\"map\",\"tensor\":" #slot ",\"dims\":" dims ",\"box\":" box                  \
   ",\"swizzle\":" #swizzle ",\"l2\":" #l2 "}"
 #define Q_MAP MAP(0, Q_DIMS, "[64,128,1,1]", 128, 256)
 #define K_MAP MAP(1, K_DIMS, "[64,96,1,1]", 128, 128)
-#define TENSORS_OF(k)                                                                    \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                   \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"" k "\",\"access\":\"in\"},"                   \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                   \
+#define TENSORS_OF(k)                                                                      \
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"" k "\",\"access\":\"in\"},"                     \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                     \
   "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
-#define RECIPE_OF(tensors, requires, steps)                                              \
+#define RECIPE_OF(tensors, requires, steps)                                                \
   RT_RECIPE_OF("sm_90a", "true", tensors, RT_SCALARS, requires, "0", steps)
-#define RECIPE(params)                                                                   \
+#define RECIPE(params)                                                                     \
   RECIPE_OF(TENSORS_OF("fp16"), RT_REQUIRES, RT_STEPS("[" params "]", RT_GRID))
 
 static attnc_plan *
 load(const char *ptx, const char *json)
 {
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
-  PlanText text = { .ptx = ptx, .json = json, .json_n = strlen(json), .source = "model",
-                    .layer = "miss" };
+  attnc_error e = {0};
+  PlanText text = {
+      .ptx = ptx, .json = json, .json_n = strlen(json), .source = "model", .layer = "miss"};
   if (plan_load(drv, &drv->devices[0], &text, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;
@@ -69,9 +69,10 @@ load(const char *ptx, const char *json)
 static attnc_plan *
 load_maps(void)
 {
-  return load(RT_PTX_OF(MAP_PTX ", .param .u32 sq, .param .align 64 .b8 k[128], .param .u64 o"),
-              RECIPE(Q_MAP ",{\"type\":\"i32\",\"size\":\"sq\"}," K_MAP
-                           ",{\"type\":\"ptr\",\"tensor\":3}"));
+  return load(
+      RT_PTX_OF(MAP_PTX ", .param .u32 sq, .param .align 64 .b8 k[128], .param .u64 o"),
+      RECIPE(Q_MAP ",{\"type\":\"i32\",\"size\":\"sq\"}," K_MAP
+                   ",{\"type\":\"ptr\",\"tensor\":3}"));
 }
 
 /* b 2, h 8, hk 2, sq 300, sk 400, d 128, bshd. */
@@ -84,12 +85,12 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){ .a = { .size = sizeof c->a,
-                      .sizes = { sizeof c->a.sizes, 2, 8, 2, 300, 400 },
-                      .n_tensors = 5 } };
+  *c = (Call){.a = {.size = sizeof c->a,
+                    .sizes = {sizeof c->a.sizes, 2, 8, 2, 300, 400},
+                    .n_tensors = 5}};
   for (int i = 0; i < 5; i++)
-    c->t[i] = (attnc_tensor){ memory + 16 * i, { 300 * 1024, 128, 1024, 1, 0 } };
-  c->t[1] = (attnc_tensor){ memory + 16, { 400 * 256, 128, 256, 1, 0 } };
+    c->t[i] = (attnc_tensor){memory + 16 * i, {300 * 1024, 128, 1024, 1, 0}};
+  c->t[1] = (attnc_tensor){memory + 16, {400 * 256, 128, 256, 1, 0}};
   c->a.tensors = c->t;
 }
 
@@ -125,9 +126,9 @@ test_map_of_a_tensor(void **state)
   assert_int_equal(l.misaligned, 0);
   assert_int_equal(l.values[1], 300);
   assert_int_equal(l.values[3], (uintptr_t)c.t[3].data);
-  static const unsigned long long q_dims[] = { 128, 300, 8, 2 }, k_dims[] = { 128, 400, 2, 2 },
-                                  q_strides[] = { 2048, 256, 614400 },
-                                  k_strides[] = { 512, 256, 204800 };
+  static const unsigned long long q_dims[] = {128, 300, 8, 2}, k_dims[] = {128, 400, 2, 2},
+                                  q_strides[] = {2048, 256, 614400},
+                                  k_strides[] = {512, 256, 204800};
   const StubMap *q = &l.maps[0], *k = &l.maps[1];
   assert_int_equal(q->address, (uintptr_t)c.t[0].data);
   assert_int_equal(q->rank, 4);
@@ -169,16 +170,16 @@ map_of(const char *tensors, const char *map)
 static void
 test_kinds_of_maps(void **state)
 {
-  static const unsigned long long dims[] = { 128, 4, 300, 2, 2 },
-                                  strides[] = { 256, 2048, 1024, 614400 };
+  static const unsigned long long dims[] = {128, 4, 300, 2, 2},
+                                  strides[] = {256, 2048, 1024, 614400};
   static const struct {
     const char *dtype;
     int type;
-  } types[] = { { "fp16", CU_TENSOR_MAP_DATA_TYPE_FLOAT16 },
-                { "bf16", CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 },
-                { "fp32", CU_TENSOR_MAP_DATA_TYPE_FLOAT32 },
-                { "e4m3", CU_TENSOR_MAP_DATA_TYPE_UINT8 },
-                { "e5m2", CU_TENSOR_MAP_DATA_TYPE_UINT8 } };
+  } types[] = {{"fp16", CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
+               {"bf16", CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
+               {"fp32", CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
+               {"e4m3", CU_TENSOR_MAP_DATA_TYPE_UINT8},
+               {"e5m2", CU_TENSOR_MAP_DATA_TYPE_UINT8}};
   (void)state;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
     char tensors[512];
@@ -211,7 +212,7 @@ test_no_keys(void **state)
   attnc_plan *p = load_maps();
   call_fill(&c);
   c.a.sizes.sk = 0;
-  c.t[1] = (attnc_tensor){ 0 }; /* no memory, no strides */
+  c.t[1] = (attnc_tensor){0}; /* no memory, no strides */
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
   StubMap k = stub.stub_launch_at(0).maps[1];
   assert_int_equal(k.address, (uintptr_t)c.t[0].data);
@@ -230,7 +231,7 @@ test_no_keys(void **state)
 static void
 test_one_element(void **state)
 {
-  static const int64_t any[] = { 0, -1024, (int64_t)1 << 50 };
+  static const int64_t any[] = {0, -1024, (int64_t)1 << 50};
   Call c;
   (void)state;
   attnc_plan *p = load_maps();
@@ -253,11 +254,14 @@ typedef struct Fault {
 } Fault;
 
 static const Fault faults[] = {
-  { -1024, 1024, ATTNC_ERR_SHAPE, "q: stride[0] is -1024; a tensor map takes none below 0" },
-  { 307200, -8, ATTNC_ERR_SHAPE, "q: stride[2] is -8" },
-  { 307200, 1028, ATTNC_ERR_ALIGN, "q: stride[2] of 1028 elements is not a multiple of 16" },
-  { (int64_t)1 << 39, 1024, ATTNC_ERR_SHAPE, "q: stride[0] of 549755813888 elements is 2^40" },
-  { INT64_MAX / 8 * 8, 1024, ATTNC_ERR_SHAPE, "q: stride[0] of" },
+    {-1024, 1024, ATTNC_ERR_SHAPE,
+     "q: stride[0] is -1024; a tensor map takes none below 0"},
+    {307200, -8, ATTNC_ERR_SHAPE, "q: stride[2] is -8"},
+    {307200, 1028, ATTNC_ERR_ALIGN,
+     "q: stride[2] of 1028 elements is not a multiple of 16"},
+    {(int64_t)1 << 39, 1024, ATTNC_ERR_SHAPE,
+     "q: stride[0] of 549755813888 elements is 2^40"},
+    {INT64_MAX / 8 * 8, 1024, ATTNC_ERR_SHAPE, "q: stride[0] of"},
 };
 
 static void
@@ -267,7 +271,7 @@ test_strides_that_no_map_takes(void **state)
   attnc_plan *p = load_maps();
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     Call c;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     call_fill(&c);
     c.t[0].stride[0] = faults[i].b_stride;
     c.t[0].stride[2] = faults[i].s_stride;
@@ -284,7 +288,7 @@ static void
 test_a_large_size(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   attnc_plan *p = load(RT_PTX_OF(MAP_PTX), RECIPE(K_MAP));
   call_fill(&c);
@@ -301,7 +305,7 @@ static void
 test_stride_of_zero(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   attnc_plan *p = load_maps();
   call_fill(&c);
@@ -380,7 +384,7 @@ static void
 test_a_state_after_a_failure(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   attnc_plan *p = load_maps();
   attnc_launch_state *s = state_new(p);
@@ -401,7 +405,7 @@ static void
 test_an_unaligned_state(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   attnc_plan *p = load_maps();
   attnc_launch_state *s = state_new(p);
@@ -415,8 +419,8 @@ test_an_unaligned_state(void **state)
 
 /* ---- clusters ---- */
 
-#define CLUSTER_STEPS(grid, more)                                                        \
-  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"tensor\":0}],"  \
+#define CLUSTER_STEPS(grid, more)                                                          \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"tensor\":0}],"    \
   "\"grid\":" grid ",\"block\":[384,1,1]," more "\"shared\":1024}}]"
 
 static StubLaunch
@@ -424,9 +428,10 @@ launch_of(const char *grid, const char *more)
 {
   char json[4096];
   Call c;
-  attnc_error e = { 0 };
-  snprintf(json, sizeof json, RECIPE_OF(TENSORS_OF("bf16"), RT_REQUIRES, CLUSTER_STEPS("%s", "%s")),
-           grid, more);
+  attnc_error e = {0};
+  snprintf(json, sizeof json,
+           RECIPE_OF(TENSORS_OF("bf16"), RT_REQUIRES, CLUSTER_STEPS("%s", "%s")), grid,
+           more);
   call_fill(&c);
   int before = stub.stub_launches();
   attnc_plan *p = load(RT_PTX_OF(".param .u64 q"), json);
@@ -468,7 +473,7 @@ static void
 test_grids_that_no_cluster_divides(void **state)
 {
   Call c;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   call_fill(&c);
   attnc_plan *p = load(RT_PTX_OF(".param .u64 q"),
@@ -491,7 +496,7 @@ static void
 too_old(const char *json, const char *says)
 {
   const Driver *old = NULL;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   Recipe *r;
   assert_int_equal(drv_open(STUB_OLD, &old, NULL), ATTNC_OK);
   Device device = old->devices[0];
@@ -517,48 +522,51 @@ test_old_drivers(void **state)
 }
 
 #define DIMS2(second) "[{\"n\":128}," second "]"
-#define MAP2(second) MAP(0, DIMS2(second), "[64,1]", 128, 0)
+#define MAP2(second)  MAP(0, DIMS2(second), "[64,1]", 128, 0)
 static const struct {
   const char *json, *says;
 } refused[] = {
-  { RECIPE("{\"type\":\"map\"}"), "params[0]: 'tensor': an integer" },
-  { RECIPE(MAP(2, Q_DIMS, "[64,1,1,1]", 0, 0)), "no tensor in slot 2" },
-  { RECIPE(MAP(4, Q_DIMS, "[64,1,1,1]", 0, 0)), "the LSE has no tensor map" },
-  { RECIPE("{\"type\":\"map\",\"tensor\":0,\"rank\":3}"), "unknown key 'rank'" },
-  { RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 16, 0)), "'swizzle': 16 is not one of 0, 32, 64, 128" },
-  { RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 128, 32)), "'l2': 32 is not one of 0, 64, 128, 256" },
-  { RECIPE(MAP(0, "[]", "[]", 0, 0)), "'dims': a list of 1 to 5" },
-  { RECIPE(MAP(0, Q_DIMS, "[64,1]", 0, 0)), "'box': a list of 4 to 4" },
-  { RECIPE(MAP(0, Q_DIMS, "[64,257,1,1]", 0, 0)), "'box': 257 is not in 1 to 256" },
-  { RECIPE(MAP(0, Q_DIMS, "[4,1,1,1]", 0, 0)), "a row of 8 bytes is not a multiple of 16" },
-  { RECIPE(MAP(0, Q_DIMS, "[128,1,1,1]", 128, 0)), "a row of 256 bytes is more than the swizzle's" },
-  { RECIPE(MAP(0, "[{\"n\":8,\"stride\":2}]", "[8]", 0, 0)),
-    "params[0].dims[0]: the innermost dimension has no stride" },
-  { RECIPE(MAP2("{\"n\":2,\"size\":\"b\",\"stride\":0}")), "dims[1]: a dimension has either" },
-  { RECIPE(MAP2("{\"stride\":0}")), "dims[1]: a dimension has either" },
-  { RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: a size is due" },
-  { RECIPE(MAP2("{\"n\":0,\"stride\":0}")), "'n': 0 is not in 1" },
-  { RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': an integer is due" },
-  { RECIPE(MAP2("{\"size\":\"b\",\"stride\":3}")), "'stride': 3 is not in 0 to 2" },
-  { RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"times\":0}")), "'times': 0 is not in 1" },
-  { RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"step\":1}")), "unknown key 'step'" },
-  { RECIPE_OF(TENSORS_OF("bf16"), "{\"align\":8}", RT_STEPS("[" Q_MAP "]", RT_GRID)),
-    "a tensor map requires 'align' of 16" },
-  { RT_RECIPE_OF("sm_80", "false", TENSORS_OF("bf16"), RT_SCALARS, RT_REQUIRES, "0",
-                 RT_STEPS("[" Q_MAP "]", RT_GRID)),
-    "sm_80 has no tensor maps" },
+    {RECIPE("{\"type\":\"map\"}"), "params[0]: 'tensor': an integer"},
+    {RECIPE(MAP(2, Q_DIMS, "[64,1,1,1]", 0, 0)), "no tensor in slot 2"},
+    {RECIPE(MAP(4, Q_DIMS, "[64,1,1,1]", 0, 0)), "the LSE has no tensor map"},
+    {RECIPE("{\"type\":\"map\",\"tensor\":0,\"rank\":3}"), "unknown key 'rank'"},
+    {RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 16, 0)),
+     "'swizzle': 16 is not one of 0, 32, 64, 128"},
+    {RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 128, 32)),
+     "'l2': 32 is not one of 0, 64, 128, 256"},
+    {RECIPE(MAP(0, "[]", "[]", 0, 0)), "'dims': a list of 1 to 5"},
+    {RECIPE(MAP(0, Q_DIMS, "[64,1]", 0, 0)), "'box': a list of 4 to 4"},
+    {RECIPE(MAP(0, Q_DIMS, "[64,257,1,1]", 0, 0)), "'box': 257 is not in 1 to 256"},
+    {RECIPE(MAP(0, Q_DIMS, "[4,1,1,1]", 0, 0)), "a row of 8 bytes is not a multiple of 16"},
+    {RECIPE(MAP(0, Q_DIMS, "[128,1,1,1]", 128, 0)),
+     "a row of 256 bytes is more than the swizzle's"},
+    {RECIPE(MAP(0, "[{\"n\":8,\"stride\":2}]", "[8]", 0, 0)),
+     "params[0].dims[0]: the innermost dimension has no stride"},
+    {RECIPE(MAP2("{\"n\":2,\"size\":\"b\",\"stride\":0}")),
+     "dims[1]: a dimension has either"},
+    {RECIPE(MAP2("{\"stride\":0}")), "dims[1]: a dimension has either"},
+    {RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: a size is due"},
+    {RECIPE(MAP2("{\"n\":0,\"stride\":0}")), "'n': 0 is not in 1"},
+    {RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': an integer is due"},
+    {RECIPE(MAP2("{\"size\":\"b\",\"stride\":3}")), "'stride': 3 is not in 0 to 2"},
+    {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"times\":0}")), "'times': 0 is not in 1"},
+    {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"step\":1}")), "unknown key 'step'"},
+    {RECIPE_OF(TENSORS_OF("bf16"), "{\"align\":8}", RT_STEPS("[" Q_MAP "]", RT_GRID)),
+     "a tensor map requires 'align' of 16"},
+    {RT_RECIPE_OF("sm_80", "false", TENSORS_OF("bf16"), RT_SCALARS, RT_REQUIRES, "0",
+                  RT_STEPS("[" Q_MAP "]", RT_GRID)),
+     "sm_80 has no tensor maps"},
 };
 
 static void
 test_recipes_that_are_refused(void **state)
 {
   char json[8192] = "", params[4096] = "[" Q_MAP;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   Recipe *r = NULL;
   (void)state;
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-    attnc_status status =
-        recipe_parse(refused[i].json, strlen(refused[i].json), &r, &e);
+    attnc_status status = recipe_parse(refused[i].json, strlen(refused[i].json), &r, &e);
     if (status != ATTNC_ERR_IO || !strstr(e.message, refused[i].says))
       fail_msg("%s: '%s' does not say '%s'", attnc_status_name(status), e.message,
                refused[i].says);
@@ -576,21 +584,21 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    TEST(test_map_of_a_tensor),
-    TEST(test_kinds_of_maps),
-    TEST(test_no_keys),
-    TEST(test_one_element),
-    TEST(test_strides_that_no_map_takes),
-    TEST(test_a_large_size),
-    TEST(test_stride_of_zero),
-    TEST(test_a_state_encodes_what_changed),
-    TEST(test_a_state_between_plans),
-    TEST(test_a_state_after_a_failure),
-    TEST(test_an_unaligned_state),
-    TEST(test_clusters),
-    TEST(test_grids_that_no_cluster_divides),
-    TEST(test_old_drivers),
-    TEST(test_recipes_that_are_refused),
+      TEST(test_map_of_a_tensor),
+      TEST(test_kinds_of_maps),
+      TEST(test_no_keys),
+      TEST(test_one_element),
+      TEST(test_strides_that_no_map_takes),
+      TEST(test_a_large_size),
+      TEST(test_stride_of_zero),
+      TEST(test_a_state_encodes_what_changed),
+      TEST(test_a_state_between_plans),
+      TEST(test_a_state_after_a_failure),
+      TEST(test_an_unaligned_state),
+      TEST(test_clusters),
+      TEST(test_grids_that_no_cluster_divides),
+      TEST(test_old_drivers),
+      TEST(test_recipes_that_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

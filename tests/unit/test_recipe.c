@@ -5,7 +5,7 @@
 static Recipe *
 parse(const char *text)
 {
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   Recipe *r = NULL;
   if (recipe_parse(text, strlen(text), &r, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -45,8 +45,8 @@ axis(const char *text, const attnc_sizes *s, int sms)
   char recipe[4096];
   int64_t v = -1;
   snprintf(recipe, sizeof recipe,
-           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES,
-                        "0", RT_STEPS(RT_PARAMS, "[%s,1,1]")),
+           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                        RT_STEPS(RT_PARAMS, "[%s,1,1]")),
            text);
   Recipe *r = parse(recipe);
   bool fits = axis_value(&r->steps[0].launch.grid[0], s, sms, &v);
@@ -57,20 +57,20 @@ axis(const char *text, const attnc_sizes *s, int sms)
 static void
 test_axes(void **state)
 {
-  attnc_sizes s = { sizeof s, 2, 8, 4, 1000, 77 };
+  attnc_sizes s = {sizeof s, 2, 8, 4, 1000, 77};
   (void)state;
   assert_int_equal(axis("7", &s, 108), 7);
   assert_int_equal(axis("\"sm_count\"", &s, 108), 108);
   assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 8);
   assert_int_equal(axis("{\"mul\":[{\"size\":\"b\"},{\"size\":\"h\"},3]}", &s, 1), 48);
-  assert_int_equal(
-      axis("{\"mul\":[{\"min\":[{\"mul\":[{\"size\":\"b\"},{\"size\":\"h\"}]},"
-           "\"sm_count\"]},2]}",
-           &s, 5),
-      10);
+  assert_int_equal(axis("{\"mul\":[{\"min\":[{\"mul\":[{\"size\":\"b\"},{\"size\":\"h\"}]},"
+                        "\"sm_count\"]},2]}",
+                        &s, 5),
+                   10);
   /* A persistent grid: no more blocks than the device holds, whole clusters of them. */
-  const char *persistent = "{\"min\":[{\"mul\":[{\"ceil_div\":[\"sq\",128]},{\"size\":\"h\"},"
-                           "{\"size\":\"b\"}]},{\"sms\":1}]}";
+  const char *persistent =
+      "{\"min\":[{\"mul\":[{\"ceil_div\":[\"sq\",128]},{\"size\":\"h\"},"
+      "{\"size\":\"b\"}]},{\"sms\":1}]}";
   assert_int_equal(axis(persistent, &s, 133), 128);
   assert_int_equal(axis(persistent, &s, 127), 127);
   assert_int_equal(axis("{\"sms\":2}", &s, 133), 132);
@@ -88,103 +88,104 @@ test_axes(void **state)
 static const struct {
   const char *text, *says;
 } refused[] = {
-  { "", "line" },
-  { "[]", "an object is due" },
-  { "{\"a\":1,\"a\":2}", "duplicate" },
-  { "{\"schema\":\"attnc.kernel/2\"}", "attnc.kernel/2" },
-#define WITH(tensors, scalars, requires, workspace, steps)                               \
+    {"", "line"},
+    {"[]", "an object is due"},
+    {"{\"a\":1,\"a\":2}", "duplicate"},
+    {"{\"schema\":\"attnc.kernel/2\"}", "attnc.kernel/2"},
+#define WITH(tensors, scalars, requires, workspace, steps)                                 \
   RT_RECIPE_OF("sm_80", "false", tensors, scalars, requires, workspace, steps)
-  { RT_RECIPE_OF("gfx90a", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"),
-    "sm_NN" },
-  { RT_RECIPE_OF("sm_80", "1", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "exact" },
-  { WITH("[]", RT_SCALARS, RT_REQUIRES, "0", "[]"), "tensors" },
-  { WITH("[{\"name\":\"q\",\"slot\":16,\"dtype\":\"bf16\",\"access\":\"in\"}]", "[]",
-         RT_REQUIRES, "0", "[]"),
-    "not in 0 to 15" },
-  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"int7\",\"access\":\"in\"}]", "[]",
-         RT_REQUIRES, "0", "[]"),
-    "dtype 'int7'" },
-  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"inout\"}]", "[]",
-         RT_REQUIRES, "0", "[]"),
-    "access" },
-  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\",\"x\":1}]", "[]",
-         RT_REQUIRES, "0", "[]"),
-    "tensors[0]: unknown key 'x'" },
-  { WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"
-         "{\"name\":\"k\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"}]",
-         "[]", RT_REQUIRES, "0", "[]"),
-    "slot 0 is taken" },
-  { WITH(RT_TENSORS, "[{\"name\":\"s\",\"slot\":0}]", RT_REQUIRES, "0", "[]"), "default" },
-  { WITH(RT_TENSORS, RT_SCALARS, "{}", "0", "[]"), "requires: 'align'" },
-  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"aligned\":1}", "0", "[]"), "aligned" },
-  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"sizes\":{\"dv\":1}}", "0", "[]"), "dv" },
-  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"strides\":{\"z\":[1,1,1,1,0]}}", "0",
-         "[]"),
-    "no tensor 'z'" },
-  { WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"scalars\":{\"softmax_scale\":1}}", "0",
-         "[]"),
-    "not a constant" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"products\":[1]}]", "[]"), "products" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "steps" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[{\"copy\":{}}]"), "launch or memset" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1]")), "grid" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1,-1]")),
-    "not in 0" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS(RT_PARAMS, "[{\"ceil_div\":[\"sq\",0]},1,1]")),
-    "ceil_div" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS(RT_PARAMS, "[{\"floor\":[\"sq\",2]},1,1]")),
-    "floor" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS(RT_PARAMS, "[{\"min\":[{\"min\":[{\"min\":[{\"min\":[{\"min\":[1]}]}]}]}]}"
-                             ",1,1]")),
-    "too deep" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"ptr\",\"tensor\":5}]", RT_GRID)),
-    "params[0]: no tensor in slot 5" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"i32\",\"tensor\":0}]", RT_GRID)),
-    "cannot be i32" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"i64\",\"stride\":[0,5]}]", RT_GRID)),
-    "dim" },
-  { WITH(RT_TENSORS, "[]", RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)),
-    "no scalar" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"i32\",\"size\":\"d\"}]", RT_GRID)),
-    "a size is due" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS("[{\"type\":\"i32\",\"size\":\"b\",\"bias\":1}]", RT_GRID)),
-    "one source" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
-         "\"block\":[1024,2,1],\"shared\":0}}]"),
-    "block" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
-         "\"block\":[32,1,1],\"cluster\":[2,1,1],\"shared\":0}}]"),
-    "sm_80 has neither clusters nor serialization" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
-         "\"block\":[32,1,1],\"cluster\":[4,4,1],\"shared\":0}}]"),
-    "'cluster': more than 8 in all" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
-         "\"block\":[32,1,1],\"serialization\":1,\"shared\":0}}]"),
-    "'serialization': true or false" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         RT_STEPS(RT_PARAMS, "[{\"sms\":0},1,1]")),
-    "'sms': 0 is not in 1" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
-         "\"block\":[32,1,1],\"shared\":0,\"maxreg\":1}}]"),
-    "maxreg" },
-  { WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-         "[{\"memset\":{\"workspace\":0,\"value\":256,\"bytes\":16}}]"),
-    "value" },
+    {RT_RECIPE_OF("gfx90a", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"),
+     "sm_NN"},
+    {RT_RECIPE_OF("sm_80", "1", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "exact"},
+    {WITH("[]", RT_SCALARS, RT_REQUIRES, "0", "[]"), "tensors"},
+    {WITH("[{\"name\":\"q\",\"slot\":16,\"dtype\":\"bf16\",\"access\":\"in\"}]", "[]",
+          RT_REQUIRES, "0", "[]"),
+     "not in 0 to 15"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"int7\",\"access\":\"in\"}]", "[]",
+          RT_REQUIRES, "0", "[]"),
+     "dtype 'int7'"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"inout\"}]", "[]",
+          RT_REQUIRES, "0", "[]"),
+     "access"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\",\"x\":1}]",
+          "[]", RT_REQUIRES, "0", "[]"),
+     "tensors[0]: unknown key 'x'"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"
+          "{\"name\":\"k\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"}]",
+          "[]", RT_REQUIRES, "0", "[]"),
+     "slot 0 is taken"},
+    {WITH(RT_TENSORS, "[{\"name\":\"s\",\"slot\":0}]", RT_REQUIRES, "0", "[]"), "default"},
+    {WITH(RT_TENSORS, RT_SCALARS, "{}", "0", "[]"), "requires: 'align'"},
+    {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"aligned\":1}", "0", "[]"), "aligned"},
+    {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"sizes\":{\"dv\":1}}", "0", "[]"), "dv"},
+    {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"strides\":{\"z\":[1,1,1,1,0]}}", "0",
+          "[]"),
+     "no tensor 'z'"},
+    {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"scalars\":{\"softmax_scale\":1}}", "0",
+          "[]"),
+     "not a constant"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"products\":[1]}]", "[]"), "products"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "steps"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[{\"copy\":{}}]"), "launch or memset"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1]")), "grid"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1,-1]")),
+     "not in 0"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS, "[{\"ceil_div\":[\"sq\",0]},1,1]")),
+     "ceil_div"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS, "[{\"floor\":[\"sq\",2]},1,1]")),
+     "floor"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS,
+                   "[{\"min\":[{\"min\":[{\"min\":[{\"min\":[{\"min\":[1]}]}]}]}]}"
+                   ",1,1]")),
+     "too deep"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"ptr\",\"tensor\":5}]", RT_GRID)),
+     "params[0]: no tensor in slot 5"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"i32\",\"tensor\":0}]", RT_GRID)),
+     "cannot be i32"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"i64\",\"stride\":[0,5]}]", RT_GRID)),
+     "dim"},
+    {WITH(RT_TENSORS, "[]", RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)),
+     "no scalar"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"i32\",\"size\":\"d\"}]", RT_GRID)),
+     "a size is due"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS("[{\"type\":\"i32\",\"size\":\"b\",\"bias\":1}]", RT_GRID)),
+     "one source"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+          "\"block\":[1024,2,1],\"shared\":0}}]"),
+     "block"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+          "\"block\":[32,1,1],\"cluster\":[2,1,1],\"shared\":0}}]"),
+     "sm_80 has neither clusters nor serialization"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+          "\"block\":[32,1,1],\"cluster\":[4,4,1],\"shared\":0}}]"),
+     "'cluster': more than 8 in all"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+          "\"block\":[32,1,1],\"serialization\":1,\"shared\":0}}]"),
+     "'serialization': true or false"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS, "[{\"sms\":0},1,1]")),
+     "'sms': 0 is not in 1"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
+          "\"block\":[32,1,1],\"shared\":0,\"maxreg\":1}}]"),
+     "maxreg"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"memset\":{\"workspace\":0,\"value\":256,\"bytes\":16}}]"),
+     "value"},
 #undef WITH
 };
 
@@ -193,7 +194,7 @@ test_refused(void **state)
 {
   (void)state;
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     Recipe *r = NULL;
     if (recipe_parse(refused[i].text, strlen(refused[i].text), &r, &e) == ATTNC_OK)
       fail_msg("accepted: %s", refused[i].text);
@@ -209,7 +210,7 @@ test_the_documented_recipe(void **state)
 {
   static char text[16384];
   FILE *f = fopen(SOURCE_DIR "/docs/recipe.md", "r");
-  attnc_sizes s = { sizeof s, 2, 8, 2, 1000, 4096 };
+  attnc_sizes s = {sizeof s, 2, 8, 2, 1000, 4096};
   int64_t v = 0;
   (void)state;
   assert_non_null(f);
@@ -285,26 +286,26 @@ static void
 test_mutations_never_crash(void **state)
 {
   (void)state;
-  static const char recipe[] =
-      RT_RECIPE_OF("sm_90a", "true", RT_TENSORS, RT_SCALARS,
-                   "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":4096},"
-                   "\"strides\":{\"q\":[1,2,3,1,0]}}",
-                   "[{\"product\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_count\"]}]}]",
-                   "[{\"launch\":{\"entry\":\"f\",\"params\":[{\"type\":\"map\",\"tensor\":0,"
-                   "\"dims\":[{\"n\":64},{\"size\":\"hk\",\"stride\":1,\"times\":4}],"
-                   "\"box\":[64,8],\"swizzle\":128,\"l2\":256},"
-                   "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"ceil_div\":"
-                   "[\"sq\",128]},{\"sms\":2}]},1,1],\"block\":[128,1,1],\"cluster\":[2,1,1],"
-                   "\"serialization\":true,\"shared\":0}}]");
+  static const char recipe[] = RT_RECIPE_OF(
+      "sm_90a", "true", RT_TENSORS, RT_SCALARS,
+      "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":4096},"
+      "\"strides\":{\"q\":[1,2,3,1,0]}}",
+      "[{\"product\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_count\"]}]}]",
+      "[{\"launch\":{\"entry\":\"f\",\"params\":[{\"type\":\"map\",\"tensor\":0,"
+      "\"dims\":[{\"n\":64},{\"size\":\"hk\",\"stride\":1,\"times\":4}],"
+      "\"box\":[64,8],\"swizzle\":128,\"l2\":256},"
+      "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"ceil_div\":"
+      "[\"sq\",128]},{\"sms\":2}]},1,1],\"block\":[128,1,1],\"cluster\":[2,1,1],"
+      "\"serialization\":true,\"shared\":0}}]");
   const char *runs = getenv("ATTNC_TEST_FUZZ");
   long count = runs ? atol(runs) : 60000, accepted = 0;
   uint64_t seed = 88172645463325252u;
-  attnc_sizes s = { sizeof s, 1, 2, 1, 128, 128 };
+  attnc_sizes s = {sizeof s, 1, 2, 1, 128, 128};
   for (long i = 0; i < count; i++) {
     char text[sizeof recipe + 64];
     size_t n = sizeof recipe - 1;
     int64_t v;
-    attnc_error e = { 0 };
+    attnc_error e = {0};
     Recipe *r = NULL;
     memcpy(text, recipe, n);
     mutate(text, &n, sizeof text, &seed);
@@ -325,12 +326,12 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_fields),
-    cmocka_unit_test(test_axes),
-    cmocka_unit_test(test_refused),
-    cmocka_unit_test(test_the_documented_recipe),
-    cmocka_unit_test(test_unknown_keys_at_top_level_are_ignored),
-    cmocka_unit_test(test_mutations_never_crash),
+      cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_axes),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_the_documented_recipe),
+      cmocka_unit_test(test_unknown_keys_at_top_level_are_ignored),
+      cmocka_unit_test(test_mutations_never_crash),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,8 +48,8 @@ test_values_as_text(void **state)
     for (int v = f->least; v <= f->most; v++)
       if (!sched_parse(i, written(i, v), &back) || back != v)
         fail_msg("%s: %d is written %s and read %d", f->name, v, written(i, v), back);
-    static const char *const bad[] = { "",  "-1", "4097", "1x", "0x10", "True", "yes",
-                                       "grid ", "gri", "persistent exact" };
+    static const char *const bad[] = {"",     "-1",  "4097",  "1x",  "0x10",
+                                      "True", "yes", "grid ", "gri", "persistent exact"};
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
       if (sched_parse(i, bad[k], &back) || back)
         fail_msg("%s=%s is read as %d", f->name, bad[k], back);
@@ -83,7 +83,7 @@ test_names(void **state)
 static attnc_schedule
 filled(int step)
 {
-  attnc_schedule s = { .size = sizeof s, .template_name = "t" };
+  attnc_schedule s = {.size = sizeof s, .template_name = "t"};
   for (int i = 0; i < SF_COUNT; i++) {
     const SchedInfo *f = &sched_info[i];
     *sched_at(&s, i) = f->least + step % (f->most - f->least + 1);
@@ -96,7 +96,7 @@ test_values_as_json(void **state)
 {
   (void)state;
   for (int step = 0; step < 20; step++) {
-    attnc_schedule s = filled(step), back = { .size = sizeof back };
+    attnc_schedule s = filled(step), back = {.size = sizeof back};
     Str text = str_new(arena);
     str_put(&text, "{");
     sched_list(&text, &s, true);
@@ -116,7 +116,7 @@ static void
 read_as(const char *json, bool sound, const char *fields)
 {
   json_t *j = json_loads(json, 0, NULL);
-  attnc_schedule s = { .size = sizeof s };
+  attnc_schedule s = {.size = sizeof s};
   Str text = str_new(arena);
   assert_non_null(j);
   assert_int_equal(sched_read_json(&s, j), sound);
@@ -164,7 +164,7 @@ test_the_first_version(void **state)
     attnc_schedule room;
   } old;
   attnc_schedule s;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   memset(&old, 0xa5, sizeof old); /* padding, and what lies behind, is anything */
   old.s.size = sizeof old.s;
@@ -174,7 +174,8 @@ test_the_first_version(void **state)
   assert_int_equal(sched_copy(&s, &old.room, &e), ATTNC_OK);
   Str text = str_new(arena);
   sched_list(&text, &s, false);
-  assert_string_equal(text.p, "block_m=128 block_n=64 num_stages=2 num_warps=8 q_in_regs=true");
+  assert_string_equal(text.p,
+                      "block_m=128 block_n=64 num_stages=2 num_warps=8 q_in_regs=true");
   assert_int_equal(s.size, sizeof s);
   for (size_t n = 0; n < sizeof old.s; n++) {
     old.s.size = n;
@@ -189,7 +190,7 @@ test_versions_between(void **state)
 {
   (void)state;
   for (size_t n = sizeof(First); n <= sizeof(attnc_schedule); n += 8) {
-    attnc_schedule all = filled(1), s, want = { .size = sizeof want, .template_name = "t" };
+    attnc_schedule all = filled(1), s, want = {.size = sizeof want, .template_name = "t"};
     all.size = n;
     assert_int_equal(sched_copy(&s, &all, NULL), ATTNC_OK);
     for (int i = 0; i < SF_COUNT; i++)
@@ -205,9 +206,9 @@ test_a_later_version(void **state)
   union {
     attnc_schedule s;
     char bytes[sizeof(attnc_schedule) + 16];
-  } later = { .bytes = { 0 } };
+  } later = {.bytes = {0}};
   attnc_schedule s;
-  attnc_error e = { 0 };
+  attnc_error e = {0};
   (void)state;
   later.s = filled(0);
   later.s.size = sizeof later;
@@ -228,10 +229,10 @@ test_values_out_of_range(void **state)
 {
   (void)state;
   for (int i = 0; i < SF_COUNT; i++) {
-    const int bad[] = { -1, sched_info[i].most + 1, INT32_MAX, INT32_MIN };
+    const int bad[] = {-1, sched_info[i].most + 1, INT32_MAX, INT32_MIN};
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-      attnc_schedule from = { .size = sizeof from }, s;
-      attnc_error e = { 0 };
+      attnc_schedule from = {.size = sizeof from}, s;
+      attnc_error e = {0};
       *sched_at(&from, i) = bad[k];
       assert_int_equal(sched_copy(&s, &from, &e), ATTNC_ERR_USAGE);
       assert_non_null(strstr(e.message, sched_info[i].name));
@@ -242,7 +243,7 @@ test_values_out_of_range(void **state)
 static void
 test_agrees_and_merges(void **state)
 {
-  attnc_schedule have = filled(0), open = { .size = sizeof open }, want;
+  attnc_schedule have = filled(0), open = {.size = sizeof open}, want;
   (void)state;
   assert_false(sched_asks(&open));
   assert_true(sched_agrees(&open, &have));
@@ -254,10 +255,11 @@ test_agrees_and_merges(void **state)
     assert_int_equal(sched_agrees(&want, &have), sched_info[i].most == sched_info[i].least);
     sched_merge(&want, &have);
     for (int k = 0; k < SF_COUNT; k++)
-      assert_int_equal(sched_get(&want, k), k == i ? sched_info[i].most : sched_get(&have, k));
+      assert_int_equal(sched_get(&want, k),
+                       k == i ? sched_info[i].most : sched_get(&have, k));
     assert_string_equal(want.template_name, "t");
   }
-  want = (attnc_schedule){ .size = sizeof want, .template_name = "u" };
+  want = (attnc_schedule){.size = sizeof want, .template_name = "u"};
   assert_true(sched_asks(&want));
   assert_false(sched_agrees(&want, &have) || sched_agrees(&want, &open));
 }
@@ -266,11 +268,11 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_values_as_text),      cmocka_unit_test(test_names),
-    cmocka_unit_test(test_values_as_json),      cmocka_unit_test(test_json_of_others),
-    cmocka_unit_test(test_the_first_version),   cmocka_unit_test(test_versions_between),
-    cmocka_unit_test(test_a_later_version),     cmocka_unit_test(test_values_out_of_range),
-    cmocka_unit_test(test_agrees_and_merges),
+      cmocka_unit_test(test_values_as_text),    cmocka_unit_test(test_names),
+      cmocka_unit_test(test_values_as_json),    cmocka_unit_test(test_json_of_others),
+      cmocka_unit_test(test_the_first_version), cmocka_unit_test(test_versions_between),
+      cmocka_unit_test(test_a_later_version),   cmocka_unit_test(test_values_out_of_range),
+      cmocka_unit_test(test_agrees_and_merges),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -2,10 +2,10 @@
 
 #include "runtime/settings.h"
 
-static const char *const variables[] = { "ATTNC_CACHE", "ATTNC_CACHE_DIR",
-                                         "ATTNC_CACHE_MAX_SIZE", "ATTNC_CACHE_READONLY",
-                                         "ATTNC_TUNE_DIR", "XDG_CACHE_HOME",
-                                         "XDG_DATA_HOME", "ATTNC_DUMP", "ATTNC_DUMP_DIR" };
+static const char *const variables[] = {
+    "ATTNC_CACHE",          "ATTNC_CACHE_DIR", "ATTNC_CACHE_MAX_SIZE",
+    "ATTNC_CACHE_READONLY", "ATTNC_TUNE_DIR",  "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",        "ATTNC_DUMP",      "ATTNC_DUMP_DIR"};
 
 typedef struct Read {
   attnc_context c;
@@ -26,7 +26,7 @@ setup(void **state)
 static void
 read_settings(Read *r, const attnc_options *o)
 {
-  static const attnc_options defaults = { .size = sizeof defaults };
+  static const attnc_options defaults = {.size = sizeof defaults};
   memset(r, 0, sizeof *r);
   r->c.arena = arena_new(0);
   r->status = settings_read(&r->c, o ? o : &defaults, &r->config, &r->e);
@@ -71,9 +71,12 @@ static void
 test_environment_then_options(void **state)
 {
   Read r;
-  attnc_compile_options compile = { .size = sizeof compile, .ptx_version = "7.1" };
-  attnc_options o = { .size = sizeof o, .cache_dir = "/opt", .cache = 1, .tune_dir = "/t",
-                      .compile = &compile };
+  attnc_compile_options compile = {.size = sizeof compile, .ptx_version = "7.1"};
+  attnc_options o = {.size = sizeof o,
+                     .cache_dir = "/opt",
+                     .cache = 1,
+                     .tune_dir = "/t",
+                     .compile = &compile};
   (void)state;
   setenv("ATTNC_CACHE_DIR", "/env", 1);
   setenv("ATTNC_TUNE_DIR", "/env/tune", 1);
@@ -117,8 +120,8 @@ static void
 test_what_is_not_understood(void **state)
 {
   Read r;
-  attnc_options o = { .size = sizeof o, .cache = 4 };
-  attnc_compile_options compile = { .size = 1 };
+  attnc_options o = {.size = sizeof o, .cache = 4};
+  attnc_compile_options compile = {.size = 1};
   (void)state;
   setenv("ATTNC_CACHE", "maybe", 1);
   refused("ATTNC_CACHE: 'maybe' is not");
@@ -144,12 +147,23 @@ test_sizes(void **state)
     bool good;
     uint64_t bytes;
   } cases[] = {
-    { "0", true, 0 },           { "1000", true, 1000 },       { "2G", true, 2ull << 30 },
-    { "7K", true, 7 << 10 },    { "5MB", true, 5 << 20 },     { "5MiB", true, 5 << 20 },
-    { "1T", true, 1ull << 40 }, { "", false, 0 },             { "G", false, 0 },
-    { "-1", false, 0 },         { "1.5G", false, 0 },         { "2Gx", false, 0 },
-    { "2P", false, 0 },         { " 2", false, 0 },           { "99999999999T", false, 0 },
-    { "+2", false, 0 },         { "18446744073709551616", false, 0 },
+      {"0", true, 0},
+      {"1000", true, 1000},
+      {"2G", true, 2ull << 30},
+      {"7K", true, 7 << 10},
+      {"5MB", true, 5 << 20},
+      {"5MiB", true, 5 << 20},
+      {"1T", true, 1ull << 40},
+      {"", false, 0},
+      {"G", false, 0},
+      {"-1", false, 0},
+      {"1.5G", false, 0},
+      {"2Gx", false, 0},
+      {"2P", false, 0},
+      {" 2", false, 0},
+      {"99999999999T", false, 0},
+      {"+2", false, 0},
+      {"18446744073709551616", false, 0},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -165,10 +179,10 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup(test_defaults, setup),
-    cmocka_unit_test_setup(test_environment_then_options, setup),
-    cmocka_unit_test_setup(test_what_is_not_understood, setup),
-    cmocka_unit_test_setup(test_sizes, setup),
+      cmocka_unit_test_setup(test_defaults, setup),
+      cmocka_unit_test_setup(test_environment_then_options, setup),
+      cmocka_unit_test_setup(test_what_is_not_understood, setup),
+      cmocka_unit_test_setup(test_sizes, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,8 +49,13 @@ start(Bench *b, bool checks)
   for (int i = 0; i < INSNS; i++)
     line[i] = 100 + i;
   memset(b, 0, sizeof *b);
-  ShadowInfo info = {.insns = INSNS, .line = line, .warps = WARPS, .smem_bytes = 4096,
-                     .checks = checks, .sink = sink, .user = &b->log};
+  ShadowInfo info = {.insns = INSNS,
+                     .line = line,
+                     .warps = WARPS,
+                     .smem_bytes = 4096,
+                     .checks = checks,
+                     .sink = sink,
+                     .user = &b->log};
   b->launch = shadow_launch_new(&info);
   b->s = shadow_new(b->launch);
   assert_non_null(b->s);
@@ -191,7 +196,8 @@ test_halves_of_words_are_no_race(void **state)
       uint32_t off[32];
       for (int l = 0; l < 32; l++)
         off[l] = (uint32_t)(4 * l + 2 * w);
-      ShadowAccess wr = {1, w, ALL, SHADOW_WRITE, 2, 0}, rd = {2, w, ALL, SHADOW_READ, 2, 0};
+      ShadowAccess wr = {1, w, ALL, SHADOW_WRITE, 2, 0},
+                   rd = {2, w, ALL, SHADOW_READ, 2, 0};
       shadow_shared(b.s, &wr, off);
       shadow_shared(b.s, &rd, off);
     }

@@ -119,9 +119,9 @@ check_walk(const Shape *s, bool known)
     b.t->known[SIZE_SQ] = s->sq;
     b.t->known[SIZE_SK] = s->sk;
   }
-  Mask m = { .band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK) };
+  Mask m = {.band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK)};
   Walk w = w_keys(&m, i_mul(i_cta(b.t, 0), s->bm), s->bm, s->bn);
-  Sizes at = { .sq = s->sq, .sk = s->sk, .prog = b.t->prog };
+  Sizes at = {.sq = s->sq, .sk = s->sk, .prog = b.t->prog};
   for (int64_t i = 0; i * s->bm < s->sq; i++) {
     int64_t visited = 0, any = 0, tiles = (s->sk + s->bn - 1) / s->bn;
     at.cta = i;
@@ -134,7 +134,8 @@ check_walk(const Shape *s, bool known)
       else
         assert_int_not_equal(got, 2);
     }
-    assert_int_equal(visited, any ? any : 1); /* no EMPTY tile but the one of an empty row */
+    assert_int_equal(visited,
+                     any ? any : 1); /* no EMPTY tile but the one of an empty row */
   }
   arena_free(b.arena);
 }
@@ -150,14 +151,14 @@ static void
 test_walks(void **state)
 {
   (void)state;
-  static const int bms[] = { 32, 64, 128, 4 }, bns[] = { 16, 32, 64, 96, 1 };
+  static const int bms[] = {32, 64, 128, 4}, bns[] = {16, 32, 64, 96, 1};
   unsigned seed = 7;
   for (int n = 0; n < 600; n++) {
-    Shape s = { .sq = 1 + pick(&seed, 200), .sk = pick(&seed, 200) };
+    Shape s = {.sq = 1 + pick(&seed, 200), .sk = pick(&seed, 200)};
     s.bm = bms[pick(&seed, 4)];
     s.bn = bns[pick(&seed, 5)];
     int kind = pick(&seed, 5);
-    s.band = (Band){ .lo = INT_MIN, .hi = INT_MAX, .bottom_right = pick(&seed, 2) };
+    s.band = (Band){.lo = INT_MIN, .hi = INT_MAX, .bottom_right = pick(&seed, 2)};
     if (kind & 1)
       s.band.hi = pick(&seed, 3) ? 0 : pick(&seed, 60);
     if (kind & 2)
@@ -171,8 +172,9 @@ test_walks(void **state)
 static void
 outside_loop(Tb *t)
 {
-  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
-             .sk = tile_size(t, SIZE_SK) };
+  Mask m = {.band = {INT_MIN, INT_MAX, true},
+            .sq = tile_size(t, SIZE_SQ),
+            .sk = tile_size(t, SIZE_SK)};
   Walk w = w_keys(&m, i_int(0), 64, 64);
   Tile inner = NULL;
   T_FOR_TILES (t, j, &w)
@@ -191,7 +193,7 @@ static const Tensor *
 a_tensor(Tb *t)
 {
   static Tensor x;
-  x = (Tensor){ .name = "k", .slot = 1, .ty = DT_F16, .cols = 64 };
+  x = (Tensor){.name = "k", .slot = 1, .ty = DT_F16, .cols = 64};
   x.rows = tile_size(t, SIZE_SK);
   return &x;
 }
@@ -210,7 +212,7 @@ ring_not_as_found(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
   const Tensor *x = a_tensor(t);
-  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ), .sk = x->rows };
+  Mask m = {.band = {INT_MIN, INT_MAX, true}, .sq = tile_size(t, SIZE_SQ), .sk = x->rows};
   Walk w = w_keys(&m, i_int(0), 64, 64);
   t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
   T_FOR_TILES (t, j, &w) {
@@ -244,8 +246,9 @@ uneven_rows(Tb *t)
 static void
 type_changes(Tb *t)
 {
-  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
-             .sk = tile_size(t, SIZE_SK) };
+  Mask m = {.band = {INT_MIN, INT_MAX, true},
+            .sq = tile_size(t, SIZE_SQ),
+            .sk = tile_size(t, SIZE_SK)};
   Walk w = w_keys(&m, i_int(0), 64, 64);
   Tile zero = t_zero(t, 64, 64);
   Tile *v = t_var(t, zero);
@@ -256,8 +259,9 @@ type_changes(Tb *t)
 static void
 left_open(Tb *t)
 {
-  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
-             .sk = tile_size(t, SIZE_SK) };
+  Mask m = {.band = {INT_MIN, INT_MAX, true},
+            .sq = tile_size(t, SIZE_SQ),
+            .sk = tile_size(t, SIZE_SK)};
   Walk w = w_keys(&m, i_int(0), 64, 64);
   T_FOR_TILES (t, j, &w)
     break;
@@ -273,16 +277,16 @@ static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
-  { outside_loop, "must be a variable" },
-  { nothing_pushed, "nothing was pushed" },
-  { no_stage_free, "no stage was released" },
-  { ring_not_as_found, "leaves ring k with 0 stages filled" },
-  { read_too_early, "read before its copy was waited for" },
-  { shapes_differ, "different shapes" },
-  { uneven_rows, "not a multiple of 16 a warp" },
-  { type_changes, "changes its type" },
-  { left_open, "left open" },
-  { too_much_shared, "bytes of shared memory" },
+    {outside_loop, "must be a variable"},
+    {nothing_pushed, "nothing was pushed"},
+    {no_stage_free, "no stage was released"},
+    {ring_not_as_found, "leaves ring k with 0 stages filled"},
+    {read_too_early, "read before its copy was waited for"},
+    {shapes_differ, "different shapes"},
+    {uneven_rows, "not a multiple of 16 a warp"},
+    {type_changes, "changes its type"},
+    {left_open, "left open"},
+    {too_much_shared, "bytes of shared memory"},
 };
 
 static void
@@ -314,9 +318,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_folding),
-    cmocka_unit_test(test_walks),
-    cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_folding),
+      cmocka_unit_test(test_walks),
+      cmocka_unit_test(test_misuse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

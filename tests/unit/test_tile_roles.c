@@ -31,7 +31,7 @@ static const Tensor *
 a_tensor(Tb *t)
 {
   static Tensor x;
-  x = (Tensor){ .name = "k", .slot = 1, .ty = DT_F16, .cols = 64 };
+  x = (Tensor){.name = "k", .slot = 1, .ty = DT_F16, .cols = 64};
   x.rows = tile_size(t, SIZE_SK);
   return &x;
 }
@@ -39,8 +39,9 @@ a_tensor(Tb *t)
 static Walk
 a_walk(Tb *t)
 {
-  Mask m = { .band = { INT_MIN, INT_MAX, true }, .sq = tile_size(t, SIZE_SQ),
-             .sk = tile_size(t, SIZE_SK) };
+  Mask m = {.band = {INT_MIN, INT_MAX, true},
+            .sq = tile_size(t, SIZE_SQ),
+            .sk = tile_size(t, SIZE_SK)};
   return w_keys(&m, i_int(0), 128, 64);
 }
 
@@ -63,7 +64,7 @@ small(Tb *t)
   return s;
 }
 
-#define TEAMS .name = "mma", .teams = 2, .warps = 4
+#define TEAMS  .name = "mma", .teams = 2, .warps = 4
 #define LOADER .name = "load", .teams = 1, .warps = 4
 
 static void
@@ -258,7 +259,8 @@ wide_product(Tb *t)
 static void
 nobody_takes(Tb *t)
 {
-  t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
+  t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64,
+         .stages = 1);
 }
 
 static void
@@ -274,25 +276,25 @@ static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
-  { read_in_flight, "is in flight: it must be waited for" },
-  { released_in_flight, "is still reading it" },
-  { flies_out_of_loop, "in flight at the end of a for tiles" },
-  { converted_too_early, "reads its left operand from registers" },
-  { waited_twice, "was waited for before" },
-  { still_held, "0 stages filled and 1 held" },
-  { held_after_loop, "0 stages filled and 1 held" },
-  { pushed_by_all, "TMA is one lane's work" },
-  { pushed_on_condition, "TMA has no condition" },
-  { too_many_warps, "warps 0 … 15 of 12" },
-  { odd_registers, "30 registers" },
-  { role_in_role, "roles stand at the top" },
-  { no_such_warp, "warp 4 is none of" },
-  { turn_of_others, "3 teams take turns here" },
-  { too_many_barriers, "a block has 16" },
-  { sync_outside, "no roles here" },
-  { wide_product, "wgmma has no 64x320" },
-  { nobody_takes, "0 takers" },
-  { type_changes_in_branch, "changes its type in a if" },
+    {read_in_flight, "is in flight: it must be waited for"},
+    {released_in_flight, "is still reading it"},
+    {flies_out_of_loop, "in flight at the end of a for tiles"},
+    {converted_too_early, "reads its left operand from registers"},
+    {waited_twice, "was waited for before"},
+    {still_held, "0 stages filled and 1 held"},
+    {held_after_loop, "0 stages filled and 1 held"},
+    {pushed_by_all, "TMA is one lane's work"},
+    {pushed_on_condition, "TMA has no condition"},
+    {too_many_warps, "warps 0 … 15 of 12"},
+    {odd_registers, "30 registers"},
+    {role_in_role, "roles stand at the top"},
+    {no_such_warp, "warp 4 is none of"},
+    {turn_of_others, "3 teams take turns here"},
+    {too_many_barriers, "a block has 16"},
+    {sync_outside, "no roles here"},
+    {wide_product, "wgmma has no 64x320"},
+    {nobody_takes, "0 takers"},
+    {type_changes_in_branch, "changes its type in a if"},
 };
 
 static void
@@ -353,7 +355,7 @@ compare_rest(Band band, int64_t sq, int64_t sk)
   bool full[64], full_rest[64];
   bench_open(&b);
   Idx block = i_cta(b.t, 0);
-  Mask m = { .band = band, .sq = i_int(sq), .sk = i_int(sk) };
+  Mask m = {.band = band, .sq = i_int(sq), .sk = i_int(sk)};
   Walk w = w_keys(&m, i_mul(block, 32), 32, 16), r = w_rest(&w);
   for (int64_t k = 0; k * 32 < sq; k++) {
     int n = visits(&w, k, all, full), n_rest = visits(&r, k, rest, full_rest);
@@ -373,11 +375,11 @@ compare_rest(Band band, int64_t sq, int64_t sk)
 static void
 test_rest(void **state)
 {
-  static const Band bands[] = { { INT_MIN, INT_MAX, true }, { INT_MIN, 0, true },
-                                { INT_MIN, 0, false },      { -40, 0, true },
-                                { -20, 25, true },          { -40, INT_MAX, false } };
-  static const int64_t sizes[][2] = { { 64, 64 }, { 70, 100 }, { 100, 70 }, { 1, 200 },
-                                      { 128, 16 }, { 33, 1 } };
+  static const Band bands[] = {{INT_MIN, INT_MAX, true}, {INT_MIN, 0, true},
+                               {INT_MIN, 0, false},      {-40, 0, true},
+                               {-20, 25, true},          {-40, INT_MAX, false}};
+  static const int64_t sizes[][2] = {{64, 64}, {70, 100}, {100, 70},
+                                     {1, 200}, {128, 16}, {33, 1}};
   (void)state;
   for (size_t i = 0; i < sizeof bands / sizeof *bands; i++)
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
@@ -389,7 +391,7 @@ test_rest(void **state)
 static void
 test_tables(void **state)
 {
-  static const int32_t numbers[] = { 3, 1, 4, 1, 5 };
+  static const int32_t numbers[] = {3, 1, 4, 1, 5};
   (void)state;
   Bench b;
   int64_t k, at = 4;
@@ -407,9 +409,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_misuse),
-    cmocka_unit_test(test_rest),
-    cmocka_unit_test(test_tables),
+      cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_rest),
+      cmocka_unit_test(test_tables),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

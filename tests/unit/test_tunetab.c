@@ -29,15 +29,20 @@ teardown(void **state)
 static TuneProblem
 problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
 {
-  return (TuneProblem){ "abc", "fwd", { sizeof(attnc_sizes), b, h, h, sq, sk } };
+  return (TuneProblem){"abc", "fwd", {sizeof(attnc_sizes), b, h, h, sq, sk}};
 }
 
 static void
 record(const TuneProblem *p, int block_m)
 {
-  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = block_m, .block_n = 64,
-                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
-  attnc_error e = { 0 };
+  attnc_schedule s = {.size = sizeof s,
+                      .template_name = "fwd_mma",
+                      .block_m = block_m,
+                      .block_n = 64,
+                      .num_stages = 2,
+                      .num_warps = 4,
+                      .q_in_regs = 2};
+  attnc_error e = {0};
   if (tune_record(table, p, &s, 0.5, "ms", &e) != ATTNC_OK)
     fail_msg("%s", e.message);
 }
@@ -64,7 +69,7 @@ static void
 test_buckets(void **state)
 {
   int bucket[3];
-  attnc_sizes s = { sizeof s, 4, 32, 8, 4096, 0 };
+  attnc_sizes s = {sizeof s, 4, 32, 8, 4096, 0};
   (void)state;
   tune_bucket(&s, bucket);
   assert_int_equal(bucket[0], 7);
@@ -187,9 +192,9 @@ static void
 test_lines_of_other_versions(void **state)
 {
   static const char *const later[] = {
-    "{\"template\":\"fwd_mma\",\"block_m\":64,\"lanes\":4}",
-    "{\"template\":\"fwd_mma\",\"block_m\":64,\"scheduler\":\"dynamic\"}",
-    "{\"template\":\"fwd_mma\",\"block_m\":64,\"cluster\":99}",
+      "{\"template\":\"fwd_mma\",\"block_m\":64,\"lanes\":4}",
+      "{\"template\":\"fwd_mma\",\"block_m\":64,\"scheduler\":\"dynamic\"}",
+      "{\"template\":\"fwd_mma\",\"block_m\":64,\"cluster\":99}",
   };
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);
@@ -205,7 +210,7 @@ test_lines_of_other_versions(void **state)
 static void
 test_every_field_is_kept(void **state)
 {
-  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_wgmma" };
+  attnc_schedule s = {.size = sizeof s, .template_name = "fwd_wgmma"};
   TuneFound f;
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);
@@ -255,9 +260,14 @@ test_two_processes_append(void **state)
 static void
 test_a_directory_that_cannot_be_made(void **state)
 {
-  attnc_error e = { 0 };
-  attnc_schedule s = { .size = sizeof s, .template_name = "fwd_mma", .block_m = 64, .block_n = 64,
-                          .num_stages = 2, .num_warps = 4, .q_in_regs = 2 };
+  attnc_error e = {0};
+  attnc_schedule s = {.size = sizeof s,
+                      .template_name = "fwd_mma",
+                      .block_m = 64,
+                      .block_n = 64,
+                      .num_stages = 2,
+                      .num_warps = 4,
+                      .q_in_regs = 2};
   TuneTable *t = NULL;
   TuneFound f;
   TuneProblem p = problem(1, 1, 128, 128);
@@ -275,14 +285,10 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    cmocka_unit_test(test_buckets),
-    TEST(test_find),
-    TEST(test_another_device_has_its_own),
-    TEST(test_unsound_lines_are_skipped),
-    TEST(test_lines_of_other_versions),
-    TEST(test_every_field_is_kept),
-    TEST(test_two_processes_append),
-    TEST(test_a_directory_that_cannot_be_made),
+      cmocka_unit_test(test_buckets),        TEST(test_find),
+      TEST(test_another_device_has_its_own), TEST(test_unsound_lines_are_skipped),
+      TEST(test_lines_of_other_versions),    TEST(test_every_field_is_kept),
+      TEST(test_two_processes_append),       TEST(test_a_directory_that_cannot_be_made),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

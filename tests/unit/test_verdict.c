@@ -5,12 +5,12 @@
 
 #include <jansson.h>
 
-#define SERIALISED                                                                       \
-  "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are " \
+#define SERIALISED                                                                         \
+  "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are "  \
   "serialized due to insufficient register resources"
 #define RAN "ptxas info    : Used 168 registers\n"
-#define RECIPE(target, exact)                                                            \
-  RT_RECIPE_OF(target, exact, RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                  \
+#define RECIPE(target, exact)                                                              \
+  RT_RECIPE_OF(target, exact, RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                    \
                RT_STEPS(RT_PARAMS, RT_GRID))
 
 static char *dir;
@@ -60,13 +60,13 @@ diagnostics(int cache)
 {
   attnc_context *c = NULL;
   attnc_plan *p = NULL;
-  attnc_error e = { 0 };
-  attnc_options o = { .size = sizeof o,
-                      .libcuda = STUB_LIBCUDA,
-                      .cache_dir = dir,
-                      .cache = cache,
-                      .tune_dir = dir,
-                      .log = listen };
+  attnc_error e = {0};
+  attnc_options o = {.size = sizeof o,
+                     .libcuda = STUB_LIBCUDA,
+                     .cache_dir = dir,
+                     .cache = cache,
+                     .tune_dir = dir,
+                     .log = listen};
   n_warnings = 0;
   assert_int_equal(attnc_context_create(&o, &c, &e), ATTNC_OK);
   if (attnc_plan_get(c, spec, NULL, &p, &e) != ATTNC_OK)
@@ -77,9 +77,7 @@ diagnostics(int cache)
   assert_true(json_array_size(notes) >= json_array_size(list));
   int n = (int)json_array_size(list);
   size_t i;
-  json_array_foreach (list, i, v)
-    if (strcmp(json_string_value(v), SERIALISED) != 0)
-      n = -1;
+  json_array_foreach(list, i, v) if (strcmp(json_string_value(v), SERIALISED) != 0) n = -1;
   json_decref(j);
   attnc_plan_release(p);
   attnc_context_release(c);
@@ -108,8 +106,8 @@ test_which_remarks(void **state)
   static const struct {
     const char *code;
     int n;
-  } cases[] = { { "C7499", 0 }, { "C7500", -1 }, { "C7508", -1 }, { "C7516", -1 },
-                { "C7520", -1 }, { "C7521", 0 }, { "C75", 0 },   { "C7600", 0 } };
+  } cases[] = {{"C7499", 0},  {"C7500", -1}, {"C7508", -1}, {"C7516", -1},
+               {"C7520", -1}, {"C7521", 0},  {"C75", 0},    {"C7600", 0}};
   char line[128];
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -160,7 +158,7 @@ test_the_cache_knows_it(void **state)
   (void)state;
   stub.stub_logs(RAN SERIALISED "\n", "");
   assert_int_equal(diagnostics(3), 1);
-  attnc_options o = { .size = sizeof o, .cache_dir = dir, .cache = 3, .tune_dir = dir };
+  attnc_options o = {.size = sizeof o, .cache_dir = dir, .cache = 3, .tune_dir = dir};
   assert_int_equal(attnc_context_create(&o, &c, NULL), ATTNC_OK);
   assert_int_equal(attnc_cache_verify(c, &text, NULL), ATTNC_OK);
   json_t *j = json_loads(text, 0, NULL);
@@ -175,11 +173,8 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    TEST(test_told),
-    TEST(test_which_remarks),
-    TEST(test_kept),
-    TEST(test_plain_targets),
-    TEST(test_the_cache_knows_it),
+      TEST(test_told),          TEST(test_which_remarks),      TEST(test_kept),
+      TEST(test_plain_targets), TEST(test_the_cache_knows_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
