@@ -86,9 +86,6 @@ find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 add_test(NAME hopper_tables
   COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/hopper_tables_test.py)
 set_tests_properties(hopper_tables PROPERTIES LABELS e2e)
-add_test(NAME bench_fa3
-  COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/fa3_test.py)
-set_tests_properties(bench_fa3 PROPERTIES LABELS bench)
 if(TARGET attnc_cli AND NOT ATTNC_SANITIZE AND EXISTS ${CMAKE_SOURCE_DIR}/docs/hopper.md)
   add_test(NAME docs_hopper
     COMMAND Python3::Interpreter -B ${CMAKE_SOURCE_DIR}/scripts/hopper-tables --check)

@@ -70,14 +70,11 @@ class Tables(unittest.TestCase):
         self.assertIn("; specialize: all sizes | `scheduler=exact` |", "".join(lines))
 
     def test_peers(self):
-        theirs = {"head_dim": 128, "mask": "causal", "block_m": 128, "block_n": 128,
-                  "p_in_smem": False, "instructions": 3000,
-                  "loops": [loop(16, FFMA=600), loop(16, FFMA=480)]}
-        full = {**theirs, "mask": "full", "p_in_smem": True, "loops": [loop(19, FFMA=500)]}
+        theirs = made.Peer(128, "causal", 128, 128, False, 480, 600, 3000)
+        full = theirs._replace(mask="full", p_in_smem=True, full=500, partial=None)
         ours = answer()
         ours["sass"]["kernels"][0]["instructions"] = 2000
-        lines = made.peers_table({"cases": [theirs, full], "flash_attention": "a", "cutlass": "b",
-                                  "nvcc": "V1"}, [ours, ours])
+        lines = made.peers_table([theirs, full], [ours, ours])
         self.assertIn("| 128 causal 128x128 | registers | 480 | 390 | 7.50 | 6.09 | 600 | 1063 "
                       "| 3000 | 2000 |", lines)
         self.assertIn("| 128 full 128x128 | shared memory | 500 | 390 | 7.81 | 6.09 | – | – "
@@ -85,15 +82,22 @@ class Tables(unittest.TestCase):
         self.assertEqual(made.beside(theirs)["q_stages"], 1)
         self.assertEqual(made.beside(full)["p_in_smem"], True)
 
-    def test_every_peer_is_counted(self):
-        """What is committed has each case of the page's, by the tiles that the page names."""
-        found = made.peers()["cases"]
-        self.assertEqual([(c["head_dim"], c["mask"]) for c in found],
-                         [(d, m) for d in (64, 128, 256) for m in ("causal", "full")])
-        for c in found:
-            words = f"{c['block_m']}x{c['block_n']} {'SS' if c['p_in_smem'] else 'RS'}"
-            self.assertEqual(words, made.FA3[c["head_dim"]][c["mask"]])
-            self.assertEqual(len(c["loops"]), 2 if c["mask"] == "causal" else 1)
+    def test_peers_are_as_the_page_has_them(self):
+        """Tiles are those of FA3; counts those of docs/flash-attention-3.md, whose loops have
+        their wgmma."""
+        with open(os.path.join(ROOT, "docs", "flash-attention-3.md"), encoding="utf-8") as f:
+            page = f.read()
+        wgmma = iter([int(n) for n in re.search(r"^\| HGMMA (.*)$", page, re.M).group(1)
+                      .strip(" |").split(" | ")])
+        for c in made.PEERS:
+            self.assertEqual(f"{c.block_m}x{c.block_n} {'SS' if c.p_in_smem else 'RS'}",
+                             made.FA3[c.head_dim][c.mask])
+            self.assertEqual(c.partial is None, c.mask == "full")
+            loops = [c.full + next(wgmma)]
+            loops.append(c.partial + next(wgmma) if c.partial else "–")
+            row = re.search(rf"^\| {c.head_dim} \| {c.mask} \|.*", page, re.M).group(0)
+            self.assertTrue(row.endswith(f"| {c.kernel} | {loops[0]} | {loops[1]} |"), row)
+        self.assertEqual(list(wgmma), [])
 
     def test_every_field_is_explained(self):
         """A row of the page's list of fields for each that the template takes, and no other."""

@@ -28,7 +28,6 @@ RULES = [
     ("cli/cubin.c", BASE | {'"cli/*"', "<elf.h>"}),
     ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
     ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
-    ("bench/fa3/*", PUBLIC | LIBC | {'"bench/*"', "<cuda.h>", "<cuda_runtime_api.h>"}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),
 ]
 FOLDERS = ["include", "base", "compiler", "templates", "runtime", "emulator", "cli",
