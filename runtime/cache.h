@@ -8,7 +8,7 @@
  * is a miss, and one that cannot be written is not kept.  The first such trouble is told
  * to the log, all are counted.  No lock is taken, in the process or on disk: an entry is
  * written to a temporary file, synced and renamed, so that readers see all of it or
- * nothing, and two writers of a key write the same bytes.
+ * nothing, and two writers of a key write the same kernel.
  *
  * A directory that others may write to, or that belongs to another user, is refused, since
  * what is in it is run.  Further directories are read only; they may belong to anyone.

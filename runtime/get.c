@@ -193,9 +193,11 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
 {
   char *edited;
   TRY(edited_ptx(c, &edited, e));
+  Own own = jit_own(a->spec);
   PlanText text = {.ptx = edited ? edited : found->entry->ptx,
                    .json = found->entry->json,
                    .json_n = found->entry->json_n,
+                   .own = &own,
                    .source = answer->source,
                    .layer = found->layer,
                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
@@ -223,17 +225,19 @@ make_plan(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double sta
   return status;
 }
 
-/* A plan is the kernel on a device; where its schedule came from is told in its JSON, so
- * that it is another plan when that changes. */
+/* A plan is the kernel on a device with what the spec says beside it; where its schedule
+ * came from is told in its JSON, so that it is another plan when that changes. */
 static FlightKey
 plan_key(const JitAsk *a, const JitAnswer *answer)
 {
   FlightKey key;
   Sha256 s;
+  Own own = jit_own(a->spec);
   sha256_start(&s);
   sha256_field(&s, "key", answer->key, sizeof answer->key);
   sha256_field(&s, "device", &a->device->ordinal, sizeof a->device->ordinal);
   sha256_field(&s, "source", answer->source, strlen(answer->source));
+  own_hash(&own, &s);
   sha256_end(&s, key.bytes);
   return key;
 }

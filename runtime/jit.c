@@ -32,6 +32,15 @@ jit_tune_problem(const attnc_spec *spec, const attnc_problem *p)
   return (TuneProblem){.spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes};
 }
 
+Own
+jit_own(const attnc_spec *spec)
+{
+  Own own = {.name = spec->name};
+  if (!spec_specializes(spec, SPECIALIZE_SOFTMAX_SCALE))
+    own.scalars[own.n_scalars++] = (OwnScalar){"softmax_scale", spec_scale(spec)};
+  return own;
+}
+
 /* ---- the target ---- */
 
 /* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0).

@@ -11,6 +11,7 @@
 #include "runtime/drv.h"
 #include "runtime/entry.h"
 #include "runtime/key.h"
+#include "runtime/own.h"
 #include "runtime/tunetab.h"
 
 #include <attnc/attnc.h>
@@ -42,6 +43,8 @@ attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_erro
 
 /* What a spec and an op are called in the tuning table; strings live with the spec. */
 TuneProblem jit_tune_problem(const attnc_spec *, const attnc_problem *);
+/* Everything that the key leaves to the spec; lives with it. */
+Own jit_own(const attnc_spec *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
 /* False as well for a target that is not known. */

@@ -318,7 +318,9 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
 {
   Recipe *r;
   TRY(recipe_parse(text->json, text->json_n, &r, e));
-  attnc_status status = plan_fits(r, d, device, e);
+  attnc_status status = text->own ? own_put(text->own, r, e) : ATTNC_OK;
+  if (status == ATTNC_OK)
+    status = plan_fits(r, d, device, e);
   attnc_plan *p = status == ATTNC_OK ? plan_new(d, device, r) : NULL;
   if (!p) {
     recipe_free(r);

@@ -15,6 +15,7 @@
 #define ATTNC_RUNTIME_PLAN_H
 
 #include "runtime/drv.h"
+#include "runtime/own.h"
 #include "runtime/recipe.h"
 
 struct attnc_plan {
@@ -36,6 +37,7 @@ typedef struct PlanText {
   const char *ptx; /* ends in 0 */
   const char *json;
   size_t json_n;
+  const Own *own;         /* replaces what the recipe says of it; NULL: the recipe's own */
   const char *source;     /* of the schedule: exact, near, model, default, pinned */
   const char *layer;      /* memory, disk, readonly, miss, bundle */
   const char *note;       /* one more remark, or NULL */

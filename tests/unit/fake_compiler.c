@@ -46,6 +46,7 @@ fake_spec(const char *name, const char *canonical)
   s->refs = 1;
   s->name = name;
   s->canonical = canonical;
+  s->softmax_scale = 0.125;
   sha256_hex(canonical, strlen(canonical), s->hash);
   __atomic_add_fetch(&specs, 1, __ATOMIC_RELAXED);
   return s;
@@ -77,9 +78,22 @@ const char *
 attnc_spec_json(const attnc_spec *s)
 {
   static _Thread_local char text[256];
-  snprintf(text, sizeof text, "{\"hash\":\"%s\",\"pin\":%d,\"revision\":%d}", s->hash,
+  snprintf(text, sizeof text,
+           "{\"hash\":\"%s\",\"name\":\"%s\",\"pin\":%d,\"revision\":%d}", s->hash, s->name,
            fake.pinned_m, fake.revision);
   return text;
+}
+
+double
+spec_scale(const Spec *s)
+{
+  return s->softmax_scale;
+}
+
+bool
+spec_specializes(const Spec *s, Specialize what)
+{
+  return s->specialize >> what & 1u;
 }
 
 const Pin *

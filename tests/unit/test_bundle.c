@@ -125,6 +125,38 @@ test_the_best_kernel_is_chosen(void **state)
   assert_non_null(strstr(chosen("llama.sm_80", ATTNC_ERR_USAGE), "no kernel"));
 }
 
+/* Two specs that share a kernel, each with its own name and scale, in one bundle. */
+static void
+test_specs_that_share_a_kernel(void **state)
+{
+#define SHARED_KERNEL(name, scale)                                                         \
+  "{\"schema\":\"attnc.kernel/1\",\"name\":\"" name                                        \
+  "\",\"op\":\"fwd\",\"target\":\"sm_80\",\"exact\":false,\"ptx_version\":70,"             \
+  "\"min_driver\":11000,\"ptx_sha256\":\"@\",\"tensors\":" RT_TENSORS                      \
+  ",\"scalars\":[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":" scale                \
+  "}],\"requires\":" RT_REQUIRES                                                           \
+  ",\"workspace\":0,\"steps\":" RT_STEPS(RT_PARAMS, RT_GRID) "}"
+  static const char *const names[] = {"one", "two", "one"};
+  static const char *const says[] = {"\"default\": 0.5", "\"default\": 2.0",
+                                     "\"default\": 0.5"};
+  attnc_bundle *b = NULL;
+  (void)state;
+  add_pair("one", "sm_80", RT_PTX, SHARED_KERNEL("one", "0.5"));
+  add_pair("two", "sm_80", RT_PTX, SHARED_KERNEL("two", "2.0"));
+  finish();
+  assert_int_equal(attnc_bundle_open(dir, &b, NULL), ATTNC_OK);
+  for (int i = 0; i < 3; i++) {
+    char name[32];
+    attnc_plan *p = NULL;
+    assert_int_equal(attnc_bundle_plan(b, names[i], &p, NULL), ATTNC_OK);
+    snprintf(name, sizeof name, "\"name\": \"%s\"", names[i]);
+    assert_non_null(strstr(attnc_plan_json(p), name));
+    assert_non_null(strstr(attnc_plan_json(p), says[i]));
+    attnc_plan_release(p);
+  }
+  attnc_bundle_release(b);
+}
+
 static void
 test_launch_from_a_bundle(void **state)
 {
@@ -289,9 +321,10 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-      TEST(test_the_best_kernel_is_chosen),       TEST(test_launch_from_a_bundle),
-      TEST(test_maps_and_clusters_from_a_bundle), TEST(test_bundles_that_are_refused),
-      TEST(test_manifests_that_are_refused),      TEST(test_sha256sum_agrees),
+      TEST(test_specs_that_share_a_kernel), TEST(test_the_best_kernel_is_chosen),
+      TEST(test_launch_from_a_bundle),      TEST(test_maps_and_clusters_from_a_bundle),
+      TEST(test_bundles_that_are_refused),  TEST(test_manifests_that_are_refused),
+      TEST(test_sha256sum_agrees),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,18 +29,24 @@ teardown(void **state)
 }
 
 static attnc_context *
-context(void)
+context_with(int cache)
 {
   attnc_context *c = NULL;
   attnc_error e = {0};
   attnc_options o = {.size = sizeof o,
                      .libcuda = STUB_LIBCUDA,
                      .cache_dir = dir,
-                     .cache = 3,
+                     .cache = cache,
                      .tune_dir = dir};
   if (attnc_context_create(&o, &c, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return c;
+}
+
+static attnc_context *
+context(void)
+{
+  return context_with(3);
 }
 
 static attnc_spec *
@@ -149,6 +155,142 @@ test_a_constant_scale(void **state)
   attnc_context_release(c);
 }
 
+/* ---- what is beside the key ---- */
+
+#define BARE(name) "attnc: 1\nname: " name "\ndtype: fp16\nhead_dim: 64\n"
+
+/* Pairs that differ in one field that is no part of what is computed, or of which the
+ * number is none. */
+static const char *const shadows[][2] = {
+    {BARE("one"), BARE("two")},
+    {BARE("a"), BARE("a") "doc: of one\n"},
+    {BARE("a"), BARE("a") "layout: bhsd\n"},
+    {BARE("a"), BARE("a") "softmax_scale: 1.0\n"},
+    {BARE("a") "softmax_scale: 0.5\n", BARE("b") "softmax_scale: 0.25\n"},
+    {BARE("a"), BARE("a") "schedule: {block_m: 64}\n"},
+    {BARE("a") "schedule: {block_m: 64}\nsoftmax_scale: 2.0\n",
+     BARE("a") "schedule: [{arch: sm_90, block_m: 128}, {block_m: 64}]\n"},
+};
+
+/* All that a plan says and hands to the driver, but where it was found. */
+typedef struct Told {
+  char *json;
+  StubLaunch launch;
+} Told;
+
+static Told
+tell(attnc_plan *p)
+{
+  static const char *const ways[] = {"layer", "seconds"};
+  Told t;
+  json_t *j = json_loads(attnc_plan_json(p), 0, NULL);
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+    json_object_del(j, ways[i]);
+  t.json = json_dumps(j, JSON_INDENT(1));
+  json_decref(j);
+  stub.stub_reset();
+  stub_use(0);
+  launch(p, 4);
+  t.launch = stub.stub_launch_at(0);
+  attnc_plan_release(p);
+  return t;
+}
+
+/* By a thread behind, waited for. */
+static attnc_plan *
+get_behind(attnc_context *c, const attnc_spec *spec)
+{
+  attnc_plan *p = NULL;
+  attnc_error e = {0};
+  attnc_problem problem = {.size = sizeof problem,
+                           .flags = ATTNC_NOWAIT,
+                           .sizes = {sizeof problem.sizes, 1, 8, 2, 1024, 1024}};
+  attnc_status status = ATTNC_ERR_PENDING;
+  for (int i = 0; i < 30000 && status == ATTNC_ERR_PENDING; i++) {
+    status = attnc_plan_get(c, spec, &problem, &p, &e);
+    usleep(1000);
+  }
+  if (status != ATTNC_OK)
+    fail_msg("%s", e.message);
+  return p;
+}
+
+typedef attnc_plan *Getter(attnc_context *, const attnc_spec *);
+
+static attnc_plan *
+get_now(attnc_context *c, const attnc_spec *spec)
+{
+  return get(c, spec, NULL);
+}
+
+static Told
+told_alone(const attnc_spec *spec)
+{
+  attnc_context *c = context_with(1);
+  Told t = tell(get_now(c, spec));
+  attnc_context_release(c);
+  return t;
+}
+
+/* The second of two, asked for after the first: through one context, or through the disk.
+ */
+static Told
+told_after(const attnc_spec *first, const attnc_spec *second, int cache, bool one_context,
+           Getter *getter)
+{
+  attnc_context *c = context_with(cache);
+  attnc_plan *kept =
+      getter(c, first); /* held, so that it is there to be taken for another */
+  if (!one_context) {
+    attnc_context_release(c);
+    c = context_with(cache);
+  }
+  attnc_plan *p = getter(c, second);
+  attnc_plan_release(kept);
+  Told t = tell(p);
+  attnc_context_release(c);
+  return t;
+}
+
+static void
+check_alike(Told *a, const Told *b)
+{
+  assert_string_equal(a->json, b->json);
+  assert_memory_equal(&a->launch, &b->launch, sizeof a->launch);
+  free(a->json);
+}
+
+static void
+check_order(const char *first, const char *second)
+{
+  attnc_spec *a = load(first), *b = load(second);
+  Told alone = told_alone(b);
+  for (int way = 0; way < 2; way++) {
+    Getter *getter = way ? get_behind : get_now;
+    Told memory = told_after(a, b, 3, true, getter),
+         off = told_after(a, b, 1, true, getter);
+    check_alike(&memory, &alone);
+    check_alike(&off, &alone);
+    Told disk = told_after(a, b, 3, false, getter);
+    check_alike(&disk, &alone);
+  }
+  free(alone.json);
+  attnc_spec_release(a);
+  attnc_spec_release(b);
+}
+
+static void
+test_what_is_beside_the_key_is_the_specs_own(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof shadows / sizeof *shadows; i++) {
+    check_order(shadows[i][0], shadows[i][1]);
+    assert_int_equal(teardown(NULL) + setup(NULL), 0); /* an empty cache */
+    check_order(shadows[i][1], shadows[i][0]);
+    assert_int_equal(teardown(NULL) + setup(NULL), 0);
+  }
+}
+
 /* What a disk hit saves is nearly all of a compile.  How long it takes is bench/cpu's to
  * say: a machine may be busy, or the build one that checks itself. */
 static void
@@ -182,6 +324,8 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_what_the_compiler_writes, setup, teardown),
       cmocka_unit_test_setup_teardown(test_a_constant_scale, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_what_is_beside_the_key_is_the_specs_own, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(test_disk_hit, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
