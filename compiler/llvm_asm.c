@@ -16,11 +16,11 @@ attribute(Lo *lo, V call, const char *name)
 static LLVMTypeRef
 result_type(Lo *lo, LLVMTypeRef one, int n)
 {
-  LLVMTypeRef many[128];
   if (n == 0)
     return lo->none;
   if (n == 1)
     return one;
+  LLVMTypeRef *many = NEW_N(lo->arena, LLVMTypeRef, n);
   for (int i = 0; i < n; i++)
     many[i] = one;
   return LLVMStructTypeInContext(lo->cx, many, (unsigned)n, 0);

@@ -32,7 +32,7 @@ phi_of(Lo *lo, LLVMTypeRef type, V from, LLVMBasicBlockRef block)
 /* ---- what of the rings a region moves ---- */
 
 typedef struct Moves {
-  V *at[128]; /* the lowering's own variables */
+  V **at; /* the lowering's own variables */
   int n;
 } Moves;
 
@@ -46,17 +46,20 @@ region_has(const Region *r, OpKind kind, const Ring *ring)
   return false;
 }
 
+/* Stage and parity of where it is filled, and of where it is taken. */
+enum { MOVES_OF_A_RING = 4 };
+
 static void
 add_move(Moves *m, V *v)
 {
-  if (*v && m->n < 128)
+  if (*v)
     m->at[m->n++] = v;
 }
 
 static Moves
 moves(Lo *lo, const Region *r)
 {
-  Moves m = {.n = 0};
+  Moves m = {.at = NEW_N(lo->arena, V *, MOVES_OF_A_RING * lo->p->rings.n)};
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *ring = lo->p->rings.at[i];
     RingPos *pos[2] = {&lo->fill[ring->id], &lo->take[ring->id]};
@@ -79,8 +82,8 @@ typedef struct Loop {
   const Region *r;
   LLVMBasicBlockRef pre, body, exit;
   Moves moves;
-  V before[128], phi[128]; /* of the moves */
-  V **carry;               /* phis of what the region carries; NULL: an alias */
+  V *before, *phi; /* of the moves */
+  V **carry;       /* phis of what the region carries; NULL: an alias */
   V n_phi;
 } Loop;
 
@@ -101,6 +104,8 @@ body_phis(Lo *lo, Loop *l)
       arg[j] = phi_of(lo, LLVMTypeOf(init[j]), init[j], l->pre);
   }
   l->moves = moves(lo, l->r);
+  l->before = NEW_N(lo->arena, V, l->moves.n);
+  l->phi = NEW_N(lo->arena, V, l->moves.n);
   for (int i = 0; i < l->moves.n; i++) {
     V *v = l->moves.at[i];
     l->before[i] = *v;
@@ -264,7 +269,7 @@ lower_if(Lo *lo, const Region *r)
   LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b);
   LLVMPositionBuilderAtEnd(lo->b, yes);
   Moves m = moves(lo, r); /* a branch may push and take: the positions are merged */
-  V was[128];
+  V *was = NEW_N(lo->arena, V, m.n);
   for (int i = 0; i < m.n; i++)
     was[i] = *m.at[i];
   lower_region(lo, r);
@@ -367,12 +372,15 @@ lower_flow(Lo *lo, const Region *r)
   case OP_IF:
     lower_if(lo, r);
     break;
-  default:
+  case OP_LOOP:
     if (r->once)
       lower_once(lo, r);
     else
       lower_tiles(lo, r);
     if (r->final)
       hoist_here(lo);
+    break;
+  default:
+    lower_fail(lo, "operation %d opens no region", (int)r->kind);
   }
 }

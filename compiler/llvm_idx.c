@@ -104,8 +104,10 @@ compute(Lo *lo, const Node *n, V x, V y)
     return pick(b, LLVMIntSLT, x, y);
   case NODE_MAX:
     return pick(b, LLVMIntSGT, x, y);
-  default:
+  case NODE_LT:
     return LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
+  default:
+    lower_fail(lo, "index expression %d has no lowering", (int)n->kind);
   }
 }
 
@@ -195,23 +197,35 @@ idx_value64(Lo *lo, Idx x)
   return to64(idx_builder(lo, x), lo, idx_value(lo, x));
 }
 
-V
-memo_find(Lo *lo, uint64_t key, const void *a, const void *b, const void *c)
+static bool
+same_idx(Idx x, Idx y)
 {
-  for (int i = 0; i < lo->n_memo; i++) {
-    const Memo *m = &lo->memo[i];
-    if (m->key == key && m->a == a && m->b == b && m->c == c)
-      return m->value;
-  }
+  return x.node == y.node && (x.node || x.k == y.k);
+}
+
+static bool
+same_key(const MemoKey *x, const MemoKey *y)
+{
+  return x->what == y->what && x->n == y->n && x->mt == y->mt && x->ks == y->ks &&
+         x->pack == y->pack && x->x == y->x && same_idx(x->batch, y->batch) &&
+         same_idx(x->head, y->head);
+}
+
+V
+memo_find(const Lo *lo, const MemoKey *key)
+{
+  for (int i = 0; i < lo->n_memo; i++)
+    if (same_key(&lo->memo[i].key, key))
+      return lo->memo[i].value;
   return NULL;
 }
 
 /* A full memo only costs a second computation. */
 V
-memo_keep(Lo *lo, uint64_t key, const void *a, const void *b, const void *c, V value)
+memo_keep(Lo *lo, const MemoKey *key, V value)
 {
   if (lo->n_memo < MEMO_MAX)
-    lo->memo[lo->n_memo++] = (Memo){key, a, b, c, value};
+    lo->memo[lo->n_memo++] = (Memo){*key, value};
   return value;
 }
 
@@ -316,19 +330,21 @@ lane_new(Lo *lo, Lane what)
     return shr_k(lo, lane_value(lo, LANE_LANE), 2);
   case LANE_COL:
     return shl_k(lo, band_k(lo, lane_value(lo, LANE_LANE), 3), 1);
-  default:
+  case LANE_PUT:
     return put_place(lo);
   }
+  lower_fail(lo, "part %d of a thread's addresses has no lowering", (int)what);
 }
 
 V
 lane_value(Lo *lo, Lane what)
 {
-  V have = memo_find(lo, (uint64_t)what, lo, NULL, NULL);
+  MemoKey key = {.what = MEMO_LANE, .n = what};
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V made = lane_new(lo, what);
-  return memo_keep(lo, (uint64_t)what, lo, NULL, NULL, made);
+  return memo_keep(lo, &key, made);
 }
 
 /* Byte offset inside a panel of the row that this lane addresses, and its chunk bit:
@@ -355,12 +371,11 @@ pattern_offset(Lo *lo, char kind, int mt)
 V
 lane_pattern(Lo *lo, char kind, int mt, int ks)
 {
-  uint64_t key =
-      100u + (uint64_t)(unsigned char)kind * 64u + (uint64_t)mt * 8u + (uint64_t)ks;
-  V have = memo_find(lo, key, lo, NULL, NULL);
+  MemoKey key = {.what = MEMO_PATTERN, .n = kind, .mt = mt, .ks = ks};
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * 32));
   V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
-  return memo_keep(lo, key, lo, NULL, NULL, made);
+  return memo_keep(lo, &key, made);
 }

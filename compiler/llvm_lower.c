@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,62 +76,108 @@ product(Lo *lo, const Op *op)
 
 typedef void Lowering(Lo *, const Op *);
 
-/* What is not here is elementwise. */
+/* Every operation and its lowering: one that is forgotten does not compile. */
+#define LOWERINGS(X)                                                                       \
+  X(LOOP, flow)                                                                            \
+  X(FOR, flow)                                                                             \
+  X(ROLE, flow)                                                                            \
+  X(WARP, flow)                                                                            \
+  X(IF, flow)                                                                              \
+  X(PUSH, push)                                                                            \
+  X(TAKE, take)                                                                            \
+  X(PEEK, lower_take_tma)                                                                  \
+  X(RELEASE, release)                                                                      \
+  X(COPY, lower_copy)                                                                      \
+  X(COPY_WAIT, lower_copy_wait)                                                            \
+  X(COPY_OUT, lower_copy_out)                                                              \
+  X(SEND_OUT, lower_send_out)                                                              \
+  X(OUT_WAIT, lower_out_wait)                                                              \
+  X(SYNC, lower_sync)                                                                      \
+  X(SYNC_ROLE, lower_sync)                                                                 \
+  X(FENCE_ASYNC, lower_fence_async)                                                        \
+  X(TURN_START, lower_turn)                                                                \
+  X(TURN_TAKE, lower_turn)                                                                 \
+  X(TURN_PASS, lower_turn)                                                                 \
+  X(WAIT, lower_wait)                                                                      \
+  X(ANY_NOT1, lower_any_not1)                                                              \
+  X(CONST, lower_const)                                                                    \
+  X(SCALAR, lower_scalar)                                                                  \
+  X(ADD, lower_elementwise)                                                                \
+  X(SUB, lower_elementwise)                                                                \
+  X(MUL, lower_elementwise)                                                                \
+  X(MAX, lower_elementwise)                                                                \
+  X(FMA, lower_elementwise)                                                                \
+  X(FMS, lower_elementwise)                                                                \
+  X(EXP2, lower_elementwise)                                                               \
+  X(LOG2, lower_elementwise)                                                               \
+  X(RCP, lower_elementwise)                                                                \
+  X(FINITE, lower_elementwise)                                                             \
+  X(SEL0, lower_elementwise)                                                               \
+  X(SEL_GT, lower_elementwise)                                                             \
+  X(ROW_MAX, lower_row_max)                                                                \
+  X(ROW_PART, lower_row_part)                                                              \
+  X(ROW_JOIN, lower_row_join)                                                              \
+  X(BESIDE, lower_beside)                                                                  \
+  X(CVT, lower_cvt)                                                                        \
+  X(GET, lower_get)                                                                        \
+  X(PUT, lower_put)                                                                        \
+  X(DOT, product)                                                                          \
+  X(DOT_ACC, product)                                                                      \
+  X(MASK, lower_mask)                                                                      \
+  X(STORE_ROWS, lower_store_rows)                                                          \
+  X(LOAD, lower_load)                                                                      \
+  X(LOAD_ONE, lower_load)                                                                  \
+  X(STORE, lower_store)                                                                    \
+  X(ROW_DOT, lower_row_dot)
+
 static Lowering *const lowerings[OP_COUNT] = {
-    [OP_LOOP] = flow,
-    [OP_FOR] = flow,
-    [OP_ROLE] = flow,
-    [OP_WARP] = flow,
-    [OP_IF] = flow,
-    [OP_PUSH] = push,
-    [OP_TAKE] = take,
-    [OP_PEEK] = lower_take_tma,
-    [OP_RELEASE] = release,
-    [OP_COPY] = lower_copy,
-    [OP_COPY_WAIT] = lower_copy_wait,
-    [OP_COPY_OUT] = lower_copy_out,
-    [OP_SEND_OUT] = lower_send_out,
-    [OP_OUT_WAIT] = lower_out_wait,
-    [OP_SYNC] = lower_sync,
-    [OP_SYNC_ROLE] = lower_sync,
-    [OP_FENCE_ASYNC] = lower_fence_async,
-    [OP_TURN_START] = lower_turn,
-    [OP_TURN_TAKE] = lower_turn,
-    [OP_TURN_PASS] = lower_turn,
-    [OP_WAIT] = lower_wait,
-    [OP_ANY_NOT1] = lower_any_not1,
-    [OP_CONST] = lower_const,
-    [OP_SCALAR] = lower_scalar,
-    [OP_ROW_MAX] = lower_row_max,
-    [OP_ROW_PART] = lower_row_part,
-    [OP_ROW_JOIN] = lower_row_join,
-    [OP_ROW_DOT] = lower_row_dot,
-    [OP_BESIDE] = lower_beside,
-    [OP_CVT] = lower_cvt,
-    [OP_GET] = lower_get,
-    [OP_PUT] = lower_put,
-    [OP_DOT] = product,
-    [OP_DOT_ACC] = product,
-    [OP_MASK] = lower_mask,
-    [OP_STORE_ROWS] = lower_store_rows,
-    [OP_LOAD] = lower_load,
-    [OP_LOAD_ONE] = lower_load,
-    [OP_STORE] = lower_store,
+#define X(id, lower) [OP_##id] = lower,
+    LOWERINGS(X)
+#undef X
 };
+#define X(id, lower) +1
+_Static_assert(LOWERINGS(X) == OP_COUNT, "an operation without a lowering");
+#undef X
+
+void
+lower_fail(Lo *lo, const char *fmt, ...)
+{
+  char text[sizeof lo->err->message];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  err_set(lo->err, ATTNC_ERR_INTERNAL, "%s: %s", lo->p->entry, text);
+  longjmp(*lo->fail, 1);
+}
+
+void
+lower_missing(Lo *lo, const Op *op)
+{
+  static const char *const names[OP_COUNT] = {
+#define X(id, text) [OP_##id] = text,
+      OP_TABLE(X)
+#undef X
+  };
+  bool known = (unsigned)op->kind < OP_COUNT;
+  lower_fail(lo, "operation %d (%s) has no lowering", (int)op->kind,
+             known ? names[op->kind] : "unknown");
+}
 
 void
 lower_region(Lo *lo, const Region *r)
 {
   for (const Op *op = r->first; op; op = op->next) {
-    Lowering *lower = lowerings[op->kind];
-    (lower ? lower : lower_elementwise)(lo, op);
+    if ((unsigned)op->kind >= OP_COUNT || !lowerings[op->kind])
+      lower_missing(lo, op);
+    lowerings[op->kind](lo, op);
   }
 }
 
 /* ---- the kernel ---- */
 
 static LLVMTypeRef
-param_type(const Lo *lo, const Param *p)
+param_type(Lo *lo, const Param *p)
 {
   switch (p->kind) {
   case PARAM_SIZE:
@@ -138,9 +186,11 @@ param_type(const Lo *lo, const Param *p)
     return lo->f32;
   case PARAM_MAP:
     return LLVMPointerTypeInContext(lo->cx, 0);
-  default:
+  case PARAM_TENSOR:
+  case PARAM_STRIDE:
     return lo->i64;
   }
+  lower_fail(lo, "parameter of kind %d has no type", (int)p->kind);
 }
 
 static void
@@ -239,13 +289,13 @@ tables(Lo *lo)
     lo->ring[i] = k32(lo, 0);
 }
 
-attnc_status
-lower_program(Lo *lo, attnc_error *err)
+static void
+lower_kernel(Lo *lo)
 {
   tables(lo);
   declare_kernel(lo);
   if (lo->p->warps < 1 || lo->p->warps > 32)
-    return err_set(err, ATTNC_ERR_INTERNAL, "%d warps", lo->p->warps);
+    lower_fail(lo, "%d warps", lo->p->warps);
   lo->b = LLVMCreateBuilderInContext(lo->cx);
   lo->hb = LLVMCreateBuilderInContext(lo->cx);
   LLVMPositionBuilderAtEnd(lo->b, LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "entry"));
@@ -254,7 +304,21 @@ lower_program(Lo *lo, attnc_error *err)
   lower_region(lo, lo->p->top);
   lower_end(lo);
   LLVMBuildRetVoid(lo->b);
-  LLVMDisposeBuilder(lo->b);
-  LLVMDisposeBuilder(lo->hb);
-  return ATTNC_OK;
+}
+
+attnc_status
+lower_program(Lo *lo, attnc_error *err)
+{
+  jmp_buf fail;
+  attnc_error own; /* the message's, where the caller wants none */
+  lo->err = err ? err : &own;
+  lo->err->status = ATTNC_OK;
+  lo->fail = &fail;
+  if (setjmp(fail) == 0)
+    lower_kernel(lo);
+  if (lo->b)
+    LLVMDisposeBuilder(lo->b);
+  if (lo->hb)
+    LLVMDisposeBuilder(lo->hb);
+  return (attnc_status)lo->err->status;
 }

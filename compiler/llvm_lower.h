@@ -21,9 +21,28 @@ typedef LLVMValueRef V;
 
 enum { MEMO_MAX = 512 };
 
+/* What the memo keeps, and which members of the key tell one from another. */
+typedef enum Memoised {
+  MEMO_LANE,        /* n: Lane */
+  MEMO_PATTERN,     /* n: kind of pattern; mt, ks */
+  MEMO_VIEW_BASE,   /* x, batch, head, pack */
+  MEMO_THREAD_BASE, /* x, batch, head, pack */
+  MEMO_ROW_PITCH,   /* x */
+  MEMO_STEP_PITCH,  /* x; n: rows of a step */
+  MEMO_CHUNK_BELOW  /* n: chunks */
+} Memoised;
+
+/* An index expression is its node, or its constant where it has none: both tell heads and
+ * batches apart. */
+typedef struct MemoKey {
+  Memoised what;
+  int n, mt, ks, pack;
+  const Tensor *x;
+  Idx batch, head;
+} MemoKey;
+
 typedef struct Memo {
-  uint64_t key;
-  const void *a, *b, *c;
+  MemoKey key;
   V value;
 } Memo;
 
@@ -39,6 +58,8 @@ typedef struct RingPos {
 
 typedef struct Lo {
   Arena *arena;
+  jmp_buf *fail; /* where lower_fail goes */
+  attnc_error *err;
   const Program *p;
   LLVMContextRef cx;
   LLVMModuleRef m;
@@ -67,6 +88,9 @@ typedef struct Lo {
 /* llvm_lower.c */
 attnc_status lower_program(Lo *, attnc_error *);
 void lower_region(Lo *, const Region *);
+/* Ends the lowering with ATTNC_ERR_INTERNAL: the program has what cannot be lowered. */
+_Noreturn void lower_fail(Lo *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void lower_missing(Lo *, const Op *); /* … an operation without a lowering */
 /* llvm_flow.c: loops, roles, branches */
 void lower_flow(Lo *, const Region *);
 void hoist_here(Lo *);                    /* the current block becomes the hoist block */
@@ -109,8 +133,8 @@ V team_value(Lo *); /* which of its role's teams this thread is in */
 /* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
  * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
 V lane_pattern(Lo *, char kind, int mt, int ks);
-V memo_find(Lo *, uint64_t key, const void *a, const void *b, const void *c);
-V memo_keep(Lo *, uint64_t key, const void *a, const void *b, const void *c, V);
+V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
+V memo_keep(Lo *, const MemoKey *, V);
 
 /* llvm_mem.c */
 void lower_push(Lo *, const Op *);

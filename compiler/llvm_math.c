@@ -66,41 +66,6 @@ zero_where(Lo *lo, V x, double is, V otherwise)
   return LLVMBuildSelect(lo->b, hit, kf(lo, 0), otherwise, "");
 }
 
-static V
-approx(Lo *lo, const char *text, V x)
-{
-  return asm_1(lo, ASM_PURE, text, "=f,f", lo->f32, &x, 1);
-}
-
-static V
-element(Lo *lo, OpKind kind, V a, V b, V c)
-{
-  switch (kind) {
-  case OP_ADD:
-    return LLVMBuildFAdd(lo->b, a, b, "");
-  case OP_SUB:
-    return LLVMBuildFSub(lo->b, a, b, "");
-  case OP_MUL:
-    return LLVMBuildFMul(lo->b, a, b, "");
-  case OP_MAX:
-    return fmax_(lo, a, b);
-  case OP_FMA:
-    return fma_(lo, a, b, c);
-  case OP_FMS:
-    return fma_(lo, a, b, c); /* c comes negated */
-  case OP_EXP2:
-    return approx(lo, "ex2.approx.ftz.f32 $0, $1;", a);
-  case OP_LOG2:
-    return approx(lo, "lg2.approx.ftz.f32 $0, $1;", a);
-  case OP_RCP:
-    return approx(lo, "rcp.approx.ftz.f32 $0, $1;", a);
-  case OP_FINITE:
-    return zero_where(lo, a, -INFINITY, a);
-  default:
-    return zero_where(lo, a, 0, b); /* SEL0 */
-  }
-}
-
 /* 2^x without the special function unit: Cody and Waite's reduction and a polynomial of
  * degree 3 on [0, 1), relative error below 1e-4.  x is rounded down to a whole number by
  * adding 1.5 · 2^23, whose low bits then are that number; what is below −127 becomes 0. */
@@ -123,17 +88,107 @@ polynomial(Lo *lo, V x)
   return LLVMBuildBitCast(lo->b, LLVMBuildAdd(lo->b, mantissa, shifted, ""), lo->f32, "");
 }
 
+/* ---- one element of an operation, from the elements x of its operands ---- */
+
 static V
-select_greater(Lo *lo, double k, V c, V a, V b)
+approx(Lo *lo, const char *text, V x)
 {
-  V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, c, kf(lo, k), "");
-  return LLVMBuildSelect(lo->b, is, a, b, "");
+  return asm_1(lo, ASM_PURE, text, "=f,f", lo->f32, &x, 1);
 }
+
+static V
+element_add(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return LLVMBuildFAdd(lo->b, x[0], x[1], "");
+}
+
+static V
+element_sub(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return LLVMBuildFSub(lo->b, x[0], x[1], "");
+}
+
+static V
+element_mul(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return LLVMBuildFMul(lo->b, x[0], x[1], "");
+}
+
+static V
+element_max(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return fmax_(lo, x[0], x[1]);
+}
+
+static V
+element_fma(Lo *lo, const Op *op, const V *x) /* FMS: x[2] comes negated */
+{
+  (void)op;
+  return fma_(lo, x[0], x[1], x[2]);
+}
+
+static V
+element_exp2(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return approx(lo, "ex2.approx.ftz.f32 $0, $1;", x[0]);
+}
+
+static V
+element_log2(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return approx(lo, "lg2.approx.ftz.f32 $0, $1;", x[0]);
+}
+
+static V
+element_rcp(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return approx(lo, "rcp.approx.ftz.f32 $0, $1;", x[0]);
+}
+
+static V
+element_finite(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return zero_where(lo, x[0], -INFINITY, x[0]);
+}
+
+static V
+element_sel0(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return zero_where(lo, x[0], 0, x[1]);
+}
+
+static V
+element_sel_gt(Lo *lo, const Op *op, const V *x)
+{
+  V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, x[0], kf(lo, op->k), "");
+  return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
+}
+
+typedef V Element(Lo *, const Op *, const V *x);
+
+static Element *const elements[OP_COUNT] = {
+    [OP_ADD] = element_add,       [OP_SUB] = element_sub,   [OP_MUL] = element_mul,
+    [OP_MAX] = element_max,       [OP_FMA] = element_fma,   [OP_FMS] = element_fma,
+    [OP_EXP2] = element_exp2,     [OP_LOG2] = element_log2, [OP_RCP] = element_rcp,
+    [OP_FINITE] = element_finite, [OP_SEL0] = element_sel0, [OP_SEL_GT] = element_sel_gt,
+};
 
 void
 lower_elementwise(Lo *lo, const Op *op)
 {
+  Element *element = elements[op->kind];
   int n, n_minus = 0;
+  if (!element)
+    lower_missing(lo, op);
   V *out = lower_regs(lo, op->out, &n), *minus = NULL;
   if (op->kind == OP_FMS) { /* negated once a register of c, not once an element */
     n_minus = lower_count(op->in[2]);
@@ -148,12 +203,7 @@ lower_elementwise(Lo *lo, const Op *op)
     V x[3] = {NULL};
     for (int j = 0; j < 3 && op->in[j]; j++)
       x[j] = broadcast(lo, op->in[j], op->out, i);
-    if (op->kind == OP_SEL_GT)
-      out[i] = select_greater(lo, op->k, x[0], x[1], x[2]);
-    else if (i % 16 < op->poly)
-      out[i] = polynomial(lo, x[0]);
-    else
-      out[i] = element(lo, op->kind, x[0], x[1], x[2]);
+    out[i] = i % 16 < op->poly ? polynomial(lo, x[0]) : element(lo, op, x);
   }
   if (minus)
     lo->vals[op->in[2]->id] = keep;

@@ -29,10 +29,17 @@ as_i32(Lo *lo, LLVMBuilderRef b, V bit)
 
 /* ---- addresses in global memory ---- */
 
+static MemoKey
+view_key(Memoised what, const View *v)
+{
+  return (MemoKey){.what = what, .x = v->x, .batch = v->b, .head = v->h, .pack = v->pack};
+}
+
 V
 view_base(Lo *lo, const View *v)
 {
-  V have = memo_find(lo, 50, v->x, v->b.node, v->h.node);
+  MemoKey key = view_key(MEMO_VIEW_BASE, v);
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
@@ -45,19 +52,20 @@ view_base(Lo *lo, const View *v)
   V at = LLVMBuildAdd(b, by_b, by_h, "");
   at = LLVMBuildMul(b, at, k64(lo, elem_bytes(v->x->ty)), "");
   base = LLVMBuildAdd(b, base, at, "");
-  return b == lo->hb ? memo_keep(lo, 50, v->x, v->b.node, v->h.node, base) : base;
+  return b == lo->hb ? memo_keep(lo, &key, base) : base;
 }
 
 /* Bytes from one row to the next. */
 static V
 row_pitch(Lo *lo, const Tensor *x)
 {
-  V have = memo_find(lo, 51, x, NULL, NULL);
+  MemoKey key = {.what = MEMO_ROW_PITCH, .x = x};
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V pitch =
       LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
-  return memo_keep(lo, 51, x, NULL, NULL, pitch);
+  return memo_keep(lo, &key, pitch);
 }
 
 /* What a copy has: the threads' first row, and how far on the next one is. */
@@ -72,7 +80,8 @@ typedef struct Walkers {
 static V
 thread_base(Lo *lo, const View *v)
 {
-  V have = memo_find(lo, 52, v->x, v->b.node, v->h.node);
+  MemoKey key = view_key(MEMO_THREAD_BASE, v);
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V row = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CROW), lo->i64, "");
@@ -80,17 +89,18 @@ thread_base(Lo *lo, const View *v)
   V at = LLVMBuildMul(lo->hb, row, row_pitch(lo, v->x), "");
   at = LLVMBuildAdd(lo->hb, at, LLVMBuildShl(lo->hb, col, k64(lo, 4), ""), "");
   at = LLVMBuildAdd(lo->hb, at, view_base(lo, v), "");
-  return memo_keep(lo, 52, v->x, v->b.node, v->h.node, at);
+  return memo_keep(lo, &key, at);
 }
 
 static V
 step_pitch(Lo *lo, const Tensor *x, int step)
 {
-  V have = memo_find(lo, 53, x, NULL, NULL);
+  MemoKey key = {.what = MEMO_STEP_PITCH, .x = x, .n = step};
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V pitch = LLVMBuildMul(lo->hb, row_pitch(lo, x), k64(lo, step), "");
-  return memo_keep(lo, 53, x, NULL, NULL, pitch);
+  return memo_keep(lo, &key, pitch);
 }
 
 static int
@@ -119,11 +129,12 @@ walkers(Lo *lo, const View *v)
 static V
 chunk_below(Lo *lo, int n)
 {
-  V have = memo_find(lo, 60 + (uint64_t)n, lo, NULL, NULL);
+  MemoKey key = {.what = MEMO_CHUNK_BELOW, .n = n};
+  V have = memo_find(lo, &key);
   if (have)
     return have;
   V bit = LLVMBuildICmp(lo->hb, LLVMIntULT, lane_value(lo, LANE_CHUNK), k32(lo, n), "");
-  return memo_keep(lo, 60 + (uint64_t)n, lo, NULL, NULL, bit);
+  return memo_keep(lo, &key, bit);
 }
 
 static int

@@ -369,5 +369,6 @@ typedef struct Grid {
 } Grid;
 void t_grid(Tb *, Grid);
 const struct Target *t_target(const Tb *);
+Arena *t_arena(const Tb *); /* of the compile: what is made there lives as long */
 
 #endif

@@ -79,6 +79,12 @@ t_target(const Tb *t)
   return t->prog->target;
 }
 
+Arena *
+t_arena(const Tb *t)
+{
+  return t->arena;
+}
+
 const Role *
 tile_role(const Tb *t)
 {

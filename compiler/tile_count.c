@@ -41,83 +41,191 @@ copies(const Program *p, const SmemDecl *d)
 
 static void count_region(const Program *, const Region *, TileCount *);
 
+/* ---- by kind of operation ---- */
+
 static void
-count_op(const Program *p, const Op *op, TileCount *c)
+nothing(const Program *p, const Op *op, TileCount *c)
 {
-  switch (op->kind) {
-  case OP_DOT:
-  case OP_DOT_ACC:
-    count_product(op, c);
-    break;
-  case OP_GET:
-    c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
-    break;
-  case OP_PUSH:
-    c->cp_async += op->ring->fill == FILL_COPY ? copies(p, &op->ring->mem) : 0;
-    break;
-  case OP_COPY:
-    c->cp_async += copies(p, op->smem.mem);
-    break;
-  case OP_EXP2:
-    c->ex2 += values(op->out);
-    break;
-  case OP_MASK:
-    c->fp32 += 2 * values(op->out);
-    break;
-  case OP_ROW_MAX:
-  case OP_ROW_PART:
-    c->fp32 += values(op->in[0]);
-    c->shuffles += op->kind == OP_ROW_MAX ? 2 * values(op->out) : 0;
-    break;
-  case OP_ROW_JOIN:
-    c->shuffles += 2 * values(op->out);
-    break;
-  case OP_CVT:
-    c->fp32 += values(op->in[0]) / 2;
-    break;
-  case OP_ROW_DOT:
-    c->fp32 += 8;
-    c->shuffles += 5;
-    break;
-  case OP_TAKE:
-  case OP_COPY_WAIT:
-    c->barriers += op->pending >= 0;
-    break;
-  case OP_COPY_OUT:
-  case OP_SEND_OUT:
-  case OP_SYNC:
-  case OP_SYNC_ROLE:
-  case OP_TURN_TAKE:
-  case OP_TURN_PASS:
-    c->barriers++;
-    break;
-  case OP_IF:
-    count_region(p, op->body, c);
-    break;
-  case OP_WAIT:
-  case OP_PEEK:
-  case OP_OUT_WAIT:
-  case OP_FENCE_ASYNC:
-  case OP_TURN_START:
-  case OP_FOR:
-  case OP_ROLE:
-  case OP_WARP:
-  case OP_CONST:
-  case OP_BESIDE:
-  case OP_SCALAR:
-  case OP_RELEASE:
-  case OP_LOOP:
-    break;
-  default:
-    c->fp32 += op->out ? values(op->out) : 0;
-  }
+  (void)p;
+  (void)op;
+  (void)c;
 }
+
+static void
+body(const Program *p, const Op *op, TileCount *c)
+{
+  count_region(p, op->body, c);
+}
+
+static void
+product(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  count_product(op, c);
+}
+
+static void
+fragments(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
+}
+
+static void
+push(const Program *p, const Op *op, TileCount *c)
+{
+  c->cp_async += op->ring->fill == FILL_COPY ? copies(p, &op->ring->mem) : 0;
+}
+
+static void
+copy(const Program *p, const Op *op, TileCount *c)
+{
+  c->cp_async += copies(p, op->smem.mem);
+}
+
+static void
+exp2s(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->ex2 += values(op->out);
+}
+
+static void
+one_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->out);
+}
+
+static void
+two_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 2 * values(op->out);
+}
+
+static void
+half_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->in[0]) / 2;
+}
+
+static void
+row_fold(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->in[0]);
+}
+
+static void
+row_join(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->shuffles += 2 * values(op->out);
+}
+
+static void
+row_max(const Program *p, const Op *op, TileCount *c)
+{
+  row_fold(p, op, c);
+  row_join(p, op, c);
+}
+
+static void
+row_dot(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  c->fp32 += 8;
+  c->shuffles += 5;
+}
+
+static void
+wait(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->barriers += op->pending >= 0;
+}
+
+static void
+barrier(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  c->barriers++;
+}
+
+typedef void Counting(const Program *, const Op *, TileCount *);
+
+/* Every operation and how it is counted: one that is forgotten does not compile. */
+#define COUNTINGS(X)                                                                       \
+  X(LOOP, nothing)                                                                         \
+  X(FOR, nothing)                                                                          \
+  X(ROLE, nothing)                                                                         \
+  X(WARP, nothing)                                                                         \
+  X(IF, body)                                                                              \
+  X(PUSH, push)                                                                            \
+  X(TAKE, wait)                                                                            \
+  X(PEEK, nothing)                                                                         \
+  X(RELEASE, nothing)                                                                      \
+  X(COPY, copy)                                                                            \
+  X(COPY_WAIT, wait)                                                                       \
+  X(COPY_OUT, barrier)                                                                     \
+  X(SEND_OUT, barrier)                                                                     \
+  X(OUT_WAIT, nothing)                                                                     \
+  X(SYNC, barrier)                                                                         \
+  X(SYNC_ROLE, barrier)                                                                    \
+  X(FENCE_ASYNC, nothing)                                                                  \
+  X(TURN_START, nothing)                                                                   \
+  X(TURN_TAKE, barrier)                                                                    \
+  X(TURN_PASS, barrier)                                                                    \
+  X(WAIT, nothing)                                                                         \
+  X(ANY_NOT1, nothing)                                                                     \
+  X(CONST, nothing)                                                                        \
+  X(SCALAR, nothing)                                                                       \
+  X(ADD, one_each)                                                                         \
+  X(SUB, one_each)                                                                         \
+  X(MUL, one_each)                                                                         \
+  X(MAX, one_each)                                                                         \
+  X(FMA, one_each)                                                                         \
+  X(FMS, one_each)                                                                         \
+  X(EXP2, exp2s)                                                                           \
+  X(LOG2, one_each)                                                                        \
+  X(RCP, one_each)                                                                         \
+  X(FINITE, one_each)                                                                      \
+  X(SEL0, one_each)                                                                        \
+  X(SEL_GT, one_each)                                                                      \
+  X(ROW_MAX, row_max)                                                                      \
+  X(ROW_PART, row_fold)                                                                    \
+  X(ROW_JOIN, row_join)                                                                    \
+  X(BESIDE, nothing)                                                                       \
+  X(CVT, half_each)                                                                        \
+  X(GET, fragments)                                                                        \
+  X(PUT, nothing)                                                                          \
+  X(DOT, product)                                                                          \
+  X(DOT_ACC, product)                                                                      \
+  X(MASK, two_each)                                                                        \
+  X(STORE_ROWS, nothing)                                                                   \
+  X(LOAD, one_each)                                                                        \
+  X(LOAD_ONE, one_each)                                                                    \
+  X(STORE, nothing)                                                                        \
+  X(ROW_DOT, row_dot)
+
+static Counting *const countings[OP_COUNT] = {
+#define X(id, count) [OP_##id] = count,
+    COUNTINGS(X)
+#undef X
+};
+#define X(id, count) +1
+_Static_assert(COUNTINGS(X) == OP_COUNT, "an operation that is not counted");
+#undef X
 
 static void
 count_region(const Program *p, const Region *r, TileCount *c)
 {
   for (const Op *op = r->first; op; op = op->next)
-    count_op(p, op, c);
+    countings[op->kind](p, op, c);
 }
 
 /* Does this body compute, or does it only fetch what another role computes with? */

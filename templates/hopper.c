@@ -426,21 +426,24 @@ place(Tb *t, const Fwd *p, const Sched *s, Idx i)
 
 /* ---- exact schedules ---- */
 
+/* The value of what all_known() has promised to be constant. */
 static int64_t
-known(Idx x)
+known(Tb *t, Idx x)
 {
-  int64_t k = 0;
-  i_known(x, &k);
+  int64_t k;
+  if (!i_known(x, &k))
+    t_fail(t, "an exact schedule of sizes that are not constants");
   return k;
 }
 
 /* Key tiles of a block, and what beginning and ending it costs, in tiles. */
 static int64_t
-weight(const Fwd *p, const Sched *s, int64_t block)
+weight(Tb *t, const Fwd *p, const Sched *s, int64_t block)
 {
   Work w = {.all = i_int(block * span_rows(s))};
   Walk kv = work_keys(p, s, &w);
-  return known(kv.hi) - known(kv.lo) + 1;
+  int64_t from = known(t, kv.lo);
+  return known(t, kv.hi) - from + 1;
 }
 
 static int
@@ -455,16 +458,18 @@ least_loaded(const int64_t *load, int n)
 /* Deals the blocks in the order of their numbers to whoever has least; list = where each
  * CTA's share starts, then head and block of each. */
 static Works
-deal(Tb *t, const Fwd *p, const Sched *s, int sms, Arena *a)
+deal(Tb *t, const Fwd *p, const Sched *s)
 {
+  int sms = t_target(t)->sms;
+  Arena *a = t_arena(t);
   Idx some = i_mul(heads(p, s), i_batches(t)), every = i_mul(blocks(p, s), some);
-  int n = (int)known(every);
+  int n = (int)known(t, every);
   int ctas = n * s->cluster < sms ? n : sms / s->cluster, head = ctas + 1;
   int64_t *load = NEW_N(a, int64_t, ctas);
   int32_t *owner = NEW_N(a, int32_t, n), *list = NEW_N(a, int32_t, head + 2 * n);
   for (int i = 0; i < n; i++) {
     int to = least_loaded(load, ctas);
-    load[to] += weight(p, s, known(place(t, p, s, i_int(i)).block));
+    load[to] += weight(t, p, s, known(t, place(t, p, s, i_int(i)).block));
     owner[i] = to;
     list[to + 1]++;
   }
@@ -474,8 +479,8 @@ deal(Tb *t, const Fwd *p, const Sched *s, int sms, Arena *a)
   for (int i = 0; i < n; i++) {
     Block where = place(t, p, s, i_int(i));
     int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
-    at[0] = (int32_t)known(where.head);
-    at[1] = (int32_t)known(where.block);
+    at[0] = (int32_t)known(t, where.head);
+    at[1] = (int32_t)known(t, where.block);
   }
   const Table *table = t_table(t, list, head + 2 * n);
   Idx me = i_div(i_cta(t, 0), s->cluster);
@@ -493,14 +498,8 @@ works(Tb *t, const Fwd *p, const Sched *s)
             .rows = s->bm,
             .pack = packed(p, s),
             .cluster = s->cluster};
-  if (s->scheduler == SCHED_EXACT) {
-    Arena *a = arena_new(0);
-    if (!a)
-      t_fail(t, "no memory for an exact schedule");
-    Works w = deal(t, p, s, t_target(t)->sms, a);
-    arena_free(a);
-    return w;
-  }
+  if (s->scheduler == SCHED_EXACT)
+    return deal(t, p, s);
   Idx mine = i_div(i_cta(t, 0), s->cluster);
   t_grid(t, g);
   if (!g.persistent)
