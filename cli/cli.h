@@ -42,15 +42,25 @@ json_t *cli_error_json(const attnc_error *);
  * give EXIT_PARTIAL no meaning, so the first stays. */
 int cli_worse(int a, int b);
 
-/* What the command line must know of a spec, from attnc_spec_json. */
-typedef enum SpecLayout { SPEC_BSHD, SPEC_BHSD } SpecLayout;
+/* What the command line knows of a spec: its fields by their keys, read from
+ * attnc_spec_json.  Words are texts ("bf16", "top_left"), what is given by tensor is in the
+ * order q, k, v, o, an integer that is left open is 0. */
+#define INFO_VERSION(key)
+#define INFO_NAME(key)    const char *key;
+#define INFO_TEXT(key)    const char *key;
+#define INFO_DTYPES(key)  const char *key[4];
+#define INFO_LAYOUTS(key) const char *key[4];
+#define INFO_ENUM(key)    const char *key;
+#define INFO_INT(key)     int key;
+#define INFO_BOOL(key)    bool key;
+#define INFO_WINDOW(key)  int64_t key[2];
+#define INFO_SCALE(key)   double key;
+#define INFO_NAMES(key)
+#define INFO_PINS(key)
 typedef struct SpecInfo {
-  const char *name;
-  const char *dtype[4]; /* of q, k, v, o: "bf16" "fp16" */
-  SpecLayout layout[4];
-  int head_dim, head_dim_v, group_size;
-  bool causal, top_left, return_lse;
-  int64_t window[2];
+#define SPEC_FIELD(key, type, ...) INFO_##type(key)
+#include "compiler/spec_fields.def"
+#undef SPEC_FIELD
 } SpecInfo;
 
 typedef struct LoadedSpec {

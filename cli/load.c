@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,48 +42,42 @@ cli_diags_print(const Cli *c, const attnc_diags *diags)
   fputs(text, stderr);
 }
 
-/* ---- what is known of a spec ---- */
+/* ---- what is known of a spec: a reader a type of the field table ---- */
 
-static const char *const slots[4] = {"q", "k", "v", "o"};
-
-/* A field that is one word for all of q, k, v, o, or a map over them. */
-static const char *
-per_tensor(const json_t *j, int slot, const char *initial)
+static void
+read_text(const json_t *j, Arena *arena, const char **out)
 {
-  if (json_is_object(j))
-    j = json_object_get(j, slots[slot]);
-  return json_is_string(j) ? json_string_value(j) : initial;
-}
-
-static int
-int_or(const json_t *spec, const char *key, int initial)
-{
-  const json_t *j = json_object_get(spec, key);
-  return json_is_integer(j) ? (int)json_integer_value(j) : initial;
+  *out = arena_strdup(arena, json_is_string(j) ? json_string_value(j) : "");
 }
 
 static void
-read_info(const json_t *j, Arena *arena, SpecInfo *info)
+read_words(const json_t *j, Arena *arena, const char *out[4])
 {
-  for (int i = 0; i < 4; i++) {
-    info->dtype[i] =
-        arena_strdup(arena, per_tensor(json_object_get(j, "dtype"), i, "bf16"));
-    const char *layout = per_tensor(json_object_get(j, "layout"), i, "bshd");
-    info->layout[i] = str_eq(layout, "bhsd") ? SPEC_BHSD : SPEC_BSHD;
-  }
-  const char *align = json_string_value(json_object_get(j, "align"));
-  const json_t *window = json_object_get(j, "window");
-  info->head_dim = int_or(j, "head_dim", 0);
-  info->head_dim_v = int_or(j, "head_dim_v", info->head_dim);
-  info->group_size = int_or(j, "group_size", 0);
-  info->causal = json_is_true(json_object_get(j, "causal"));
-  info->return_lse = json_is_true(json_object_get(j, "return_lse"));
-  info->top_left = align && str_eq(align, "top_left");
-  for (size_t i = 0; i < 2; i++) {
-    const json_t *w = json_array_get(window, i);
-    info->window[i] = json_is_integer(w) ? json_integer_value(w) : -1;
-  }
+  static const char *const slots[4] = {"q", "k", "v", "o"};
+  for (int i = 0; i < 4; i++)
+    read_text(json_object_get(j, slots[i]), arena, &out[i]);
 }
+
+static void
+read_window(const json_t *j, int64_t out[2])
+{
+  for (size_t i = 0; i < 2; i++)
+    out[i] = json_integer_value(json_array_get(j, i));
+}
+
+#define READ_VERSION(value, key)
+#define READ_NAME(value, key)    read_text(value, c->arena, &info->key);
+#define READ_TEXT(value, key)    read_text(value, c->arena, &info->key);
+#define READ_ENUM(value, key)    read_text(value, c->arena, &info->key);
+#define READ_DTYPES(value, key)  read_words(value, c->arena, info->key);
+#define READ_LAYOUTS(value, key) read_words(value, c->arena, info->key);
+#define READ_INT(value, key)     info->key = (int)json_integer_value(value);
+#define READ_BOOL(value, key)    info->key = json_is_true(value);
+#define READ_WINDOW(value, key)  read_window(value, info->key);
+#define READ_SCALE(value, key)                                                             \
+  info->key = json_is_number(value) ? json_number_value(value) : NAN;
+#define READ_NAMES(value, key)
+#define READ_PINS(value, key)
 
 static attnc_status
 spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
@@ -90,9 +85,10 @@ spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
   json_t *j = json_loads(attnc_spec_json(spec), 0, NULL);
   if (!j)
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_spec_json: not JSON");
-  read_info(j, c->arena, info);
+#define SPEC_FIELD(key, type, ...) READ_##type(json_object_get(j, #key), key)
+#include "compiler/spec_fields.def"
+#undef SPEC_FIELD
   json_decref(j);
-  info->name = attnc_spec_name(spec);
   return ATTNC_OK;
 }
 
@@ -181,7 +177,7 @@ check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "the shape says %s, %s is %s",
                    p->causal == 2 ? "causal" : "full", s->name,
                    s->causal ? "causal" : "not causal");
-  if (p->top_left && !s->top_left)
+  if (p->top_left && !str_eq(s->align, "top_left"))
     return err_set(e, ATTNC_ERR_USAGE,
                    "the shape says top_left, %s is aligned bottom_right", s->name);
   if (p->has_window && (p->window[0] != s->window[0] || p->window[1] != s->window[1]))

@@ -37,7 +37,7 @@ tensor_strides(const SpecInfo *s, const attnc_sizes *z, int slot, int64_t stride
     return;
   }
   Dims n = dims_of(s, z, slot);
-  bool heads_first = s->layout[slot] == SPEC_BHSD;
+  bool heads_first = str_eq(s->layout[slot], "bhsd");
   stride[0] = n.h * n.s * n.d;
   stride[1] = heads_first ? n.s * n.d : n.d;
   stride[2] = heads_first ? n.d : n.h * n.d;
@@ -65,7 +65,7 @@ shaped(const SpecInfo *s, const attnc_sizes *z, int slot)
     t.shape[1] = z->h;
     t.shape[2] = z->sq;
   } else {
-    bool heads_first = s->layout[slot] == SPEC_BHSD;
+    bool heads_first = str_eq(s->layout[slot], "bhsd");
     t.shape[1] = heads_first ? n.h : n.s;
     t.shape[2] = heads_first ? n.s : n.h;
     t.shape[3] = n.d;
@@ -200,8 +200,8 @@ tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_err
   const StTensor *t[3];
   for (int i = ATTNC_Q; i <= ATTNC_V; i++)
     TRY(find_input(s, f, i, &t[i], e));
-  int qh = s->layout[ATTNC_Q] == SPEC_BHSD ? 1 : 2,
-      kh = s->layout[ATTNC_K] == SPEC_BHSD ? 1 : 2;
+  int qh = str_eq(s->layout[ATTNC_Q], "bhsd") ? 1 : 2,
+      kh = str_eq(s->layout[ATTNC_K], "bhsd") ? 1 : 2;
   *z = (attnc_sizes){sizeof *z,       t[0]->shape[0],      t[0]->shape[qh],
                      t[1]->shape[kh], t[0]->shape[3 - qh], t[1]->shape[3 - kh]};
   for (int i = ATTNC_Q; i <= ATTNC_V; i++) {

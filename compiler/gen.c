@@ -88,7 +88,7 @@ specialise(Gen *g)
       t->known[i] = size_value(g->req->problem, (Specialize)i);
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     t->strides = g->req->problem->strides;
-  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+  if (spec_specializes(s, SPECIALIZE_softmax_scale))
     t->prog->scalar[ATTNC_SOFTMAX_SCALE] = spec_scale(s);
 }
 

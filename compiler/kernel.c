@@ -82,7 +82,7 @@ tensors(Json *j)
     str_printf(&j->s, "%s{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"}",
                i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
   str_put(&j->s, "],\"scalars\":[");
-  if (!spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+  if (!spec_specializes(s, SPECIALIZE_softmax_scale))
     str_printf(&j->s,
                "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
                "\"positive\":true}",
@@ -125,7 +125,7 @@ requirements(Json *j)
   str_put(&j->s, "}");
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     required_strides(j);
-  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE))
+  if (spec_specializes(s, SPECIALIZE_softmax_scale))
     str_printf(&j->s, ",\"scalars\":{\"softmax_scale\":%.17g}", spec_scale(s));
   str_put(&j->s, "},");
 }

@@ -114,7 +114,7 @@ choose_scale(Ref *r, const attnc_args *args, attnc_error *err)
                     ? args->scalars[ATTNC_SOFTMAX_SCALE]
                     : NAN;
   r->scale = isnan(given) ? spec_scale(r->spec) : given;
-  bool constant = spec_specializes(r->spec, SPECIALIZE_SOFTMAX_SCALE);
+  bool constant = spec_specializes(r->spec, SPECIALIZE_softmax_scale);
   if (constant && (float)r->scale != (float)spec_scale(r->spec))
     return err_set(err, ATTNC_ERR_USAGE,
                    "reference: softmax_scale is specialised to %g, the call gives %g",

@@ -19,6 +19,12 @@ const char *const specialize_names[SPECIALIZE_COUNT] = {
 #define X(id, name, text) name,
     SPECIALIZE_TABLE(X)
 #undef X
+#define X(key) #key,
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  SCALAR_OF_##identity(X, key)
+#include "compiler/spec_fields.def"
+#undef SPEC_FIELD
+#undef X
 };
 
 const char *

@@ -2,8 +2,8 @@
  *
  * Made only by attnc_spec_load, immutable afterwards, owned by its arena, counted by
  * references.  The canonical text lists, sorted by key, the fields that differ from their
- * defaults, one `key: value` a line; name, doc, schedule, layout are not in it, nor is
- * softmax_scale unless it is specialised (then it is a constant of the kernel). */
+ * defaults, one `key: value` a line; the identity of a field (spec_fields.def) says which
+ * are never in it, and which only where they are specialised (constants of the kernel). */
 #ifndef ATTNC_COMPILER_SPEC_H
 #define ATTNC_COMPILER_SPEC_H
 
@@ -20,18 +20,27 @@ int dtype_bytes(Dtype);
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 
-/* Names that `specialize` may list. */
+/* Names that `specialize` may list: these, and behind them the run-time scalars of
+ * spec_fields.def, as SPECIALIZE_softmax_scale. */
 #define SPECIALIZE_TABLE(X)                                                                \
   X(B, "b", "batches")                                                                     \
   X(H, "h", "query heads")                                                                 \
   X(HK, "hk", "key heads")                                                                 \
   X(SQ, "sq", "queries")                                                                   \
   X(SK, "sk", "keys")                                                                      \
-  X(STRIDES, "strides", "the strides of q, k, v, o")                                       \
-  X(SOFTMAX_SCALE, "softmax_scale", "the spec's softmax_scale")
+  X(STRIDES, "strides", "the strides of q, k, v, o")
+#define SCALAR_OF_VALUE(X, key)
+#define SCALAR_OF_NOTHING(X, key)
+#define SCALAR_OF_PRESENCE(X, key) X(key)
 typedef enum Specialize {
 #define X(id, name, text) SPECIALIZE_##id,
   SPECIALIZE_TABLE(X)
+#undef X
+#define X(key) SPECIALIZE_##key,
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  SCALAR_OF_##identity(X, key)
+#include "compiler/spec_fields.def"
+#undef SPEC_FIELD
 #undef X
       SPECIALIZE_COUNT
 } Specialize;

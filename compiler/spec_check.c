@@ -14,14 +14,16 @@
 #define NOWHERE    0
 #define AT(member) offsetof(Spec, member)
 const Field spec_fields[] = {
-#define SPEC_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_##identity, __VA_ARGS__},
 #include "compiler/spec_fields.def"
 #undef SPEC_FIELD
 };
 #undef AT
 #define AT(member) offsetof(Pin, member)
 const Field pin_fields[] = {
-#define PIN_FIELD(key, type, ...) {#key, FT_##type, __VA_ARGS__},
+#define PIN_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)              \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_NOTHING, __VA_ARGS__},
 #include "compiler/spec_fields.def"
 #undef PIN_FIELD
 #define FT_OF_INT   FT_INT
@@ -29,7 +31,8 @@ const Field pin_fields[] = {
 #define FT_OF_ENUM  FT_CHOICE
 #define FT_OF_COUNT FT_TALLY
 #define X(name, kind, least, most, names, example, what)                                   \
-  {#name, FT_OF_##kind, false, NULL, least, most, 1, names, AT(how.name), what, example},
+  {#name, FT_OF_##kind, false,        NULL,       least, most,                             \
+   1,     names,        AT(how.name), ID_NOTHING, what,  example},
     ATTNC_SCHEDULE_TABLE(X)
 #undef X
 };
@@ -65,6 +68,16 @@ static const Alias sizes[] = {
 #include "compiler/spec_fields.def"
 #undef SPEC_SIZE
     {NULL, NULL, NULL}};
+
+const char *
+spec_word(const Field *f, int n, size_t *len)
+{
+  const char *p = f->words;
+  while (p && *p && n-- > 0)
+    p += strcspn(p, " ") + (p[strcspn(p, " ")] == ' ');
+  *len = p ? strcspn(p, " ") : 0;
+  return *len ? p : NULL;
+}
 
 static const Alias *
 find_alias(const Alias *table, const char *name)
@@ -262,11 +275,9 @@ static int
 split_words(SpecLoad *l, const Field *f, const char *words[MAX_WORDS])
 {
   int n = 0;
-  for (const char *p = f->words; *p && n < MAX_WORDS; n++) {
-    size_t len = strcspn(p, " ");
+  size_t len;
+  for (const char *p; n < MAX_WORDS && (p = spec_word(f, n, &len)); n++)
     words[n] = arena_strndup(l->arena, p, len);
-    p += len + (p[len] == ' ');
-  }
   return n;
 }
 
@@ -298,10 +309,11 @@ refuse_tensor(SpecLoad *l, const Field *f, const DocNode *node)
 
 /* A word for all of q, k, v, o, or a map; to[i] is of tensor i. */
 static void
-read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, unsigned *to, bool all)
+read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, void *at)
 {
   static const char *const tensors[4] = {"q", "k", "v", "o"};
-  bool seen[4] = {false};
+  bool seen[4] = {false}, all = !f->initial; /* else those left out have the default */
+  unsigned *to = at;
   if (node->kind != DOC_MAP) {
     read_enum(l, f, node, &to[0]);
     to[1] = to[2] = to[3] = to[0];
@@ -324,27 +336,9 @@ read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, unsigned *to, 
                  "`%s` lacks `%s`", f->key, tensors[i]);
 }
 
-static void
-read_dtypes(SpecLoad *l, const Field *f, const DocNode *node, void *to)
-{
-  unsigned dtypes[4] = {0};
-  (void)to; /* the four members are set by name */
-  read_per_tensor(l, f, node, dtypes, true);
-  l->spec->q = (Dtype)dtypes[0];
-  l->spec->k = (Dtype)dtypes[1];
-  l->spec->v = (Dtype)dtypes[2];
-  l->spec->o = (Dtype)dtypes[3];
-}
-
-static void
-read_layouts(SpecLoad *l, const Field *f, const DocNode *node, void *to)
-{
-  unsigned layouts[4] = {0};
-  Layout *out = to;
-  read_per_tensor(l, f, node, layouts, false);
-  for (int i = 0; i < 4; i++)
-    out[i] = (Layout)layouts[i];
-}
+_Static_assert(offsetof(Spec, o) == offsetof(Spec, q) + 3 * sizeof(unsigned) &&
+                   sizeof(Dtype) == sizeof(unsigned) && sizeof(Layout) == sizeof(unsigned),
+               "q, k, v, o follow each other");
 
 static void
 read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
@@ -453,13 +447,58 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 }
 
 static Reader *const readers[FT_COUNT] = {
-    [FT_VERSION] = read_version, [FT_NAME] = read_name,     [FT_TEXT] = read_text,
-    [FT_DTYPES] = read_dtypes,   [FT_INT] = read_int,       [FT_BOOL] = read_bool,
-    [FT_CHOICE] = read_choice,   [FT_TALLY] = read_tally,   [FT_FLAG] = read_flag,
-    [FT_ENUM] = read_enum,       [FT_WINDOW] = read_window, [FT_SCALE] = read_scale,
-    [FT_LAYOUTS] = read_layouts, [FT_NAMES] = read_names,   [FT_PINS] = read_pins,
+    [FT_VERSION] = read_version,    [FT_NAME] = read_name,     [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_per_tensor,  [FT_INT] = read_int,       [FT_BOOL] = read_bool,
+    [FT_CHOICE] = read_choice,      [FT_TALLY] = read_tally,   [FT_FLAG] = read_flag,
+    [FT_ENUM] = read_enum,          [FT_WINDOW] = read_window, [FT_SCALE] = read_scale,
+    [FT_LAYOUTS] = read_per_tensor, [FT_NAMES] = read_names,   [FT_PINS] = read_pins,
     [FT_ARCH] = read_arch,
 };
+
+/* ---- defaults ---- */
+
+/* What a field is before it is read: 0 but where the type says otherwise. */
+static void
+initialise(const Field *f, void *at)
+{
+  int *pair = at;
+  size_t n;
+  switch (f->type) {
+  case FT_NAME:
+  case FT_TEXT:
+    *(const char **)at = "";
+    break;
+  case FT_SCALE:
+    *(double *)at = NAN;
+    break;
+  case FT_WINDOW:
+    pair[0] = pair[1] = -1;
+    break;
+  case FT_BOOL:
+    *(bool *)at = str_eq(f->initial, "true");
+    break;
+  case FT_ENUM:
+    for (unsigned i = 0; spec_word(f, (int)i, &n); i++)
+      if (strlen(f->initial) == n && !strncmp(f->initial, spec_word(f, (int)i, &n), n))
+        *(unsigned *)at = i;
+    break;
+  default:
+    break;
+  }
+}
+
+/* An integer whose default is another field has that one's value. */
+static void
+take_defaults(Spec *s)
+{
+  for (int i = 0; i < N_SPEC; i++) {
+    const Field *f = &spec_fields[i];
+    const Field *from = f->initial ? find_field(spec_fields, N_SPEC, f->initial) : NULL;
+    int *at = (int *)(void *)((char *)s + f->at);
+    if (f->type == FT_INT && from && !*at)
+      *at = *(const int *)(const void *)((const char *)s + from->at);
+  }
+}
 
 /* ---- the whole ---- */
 
@@ -491,9 +530,8 @@ void
 spec_check_document(SpecLoad *l, const DocNode *root)
 {
   Spec *s = l->spec;
-  s->name = s->doc = "";
-  s->window[0] = s->window[1] = -1;
-  s->softmax_scale = NAN;
+  for (int i = 0; i < N_SPEC; i++)
+    initialise(&spec_fields[i], (char *)s + spec_fields[i].at);
   if (root->kind == DOC_SCALAR && !*root->text) {
     spec_fault(l, (Place){0, 0, 1}, SE_EMPTY, NULL, "the document is empty");
     return;
@@ -504,8 +542,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
     return;
   }
   read_fields(l, &spec_keys, root, s);
-  if (!s->head_dim_v)
-    s->head_dim_v = s->head_dim;
+  take_defaults(s);
   if (!l->errors)
     warn(l, root);
 }

@@ -47,6 +47,9 @@ typedef enum FieldType {
   FT_COUNT
 } FieldType;
 
+/* What of a field is part of the kernel (spec_fields.def). */
+typedef enum Identity { ID_VALUE, ID_PRESENCE, ID_NOTHING } Identity;
+
 /* A row of spec_fields.def. */
 typedef struct Field {
   const char *key;
@@ -56,6 +59,7 @@ typedef struct Field {
   int lo, hi, step;
   const char *words; /* separated by spaces */
   size_t at;         /* offset of the member */
+  Identity identity;
   const char *doc, *example;
 } Field;
 extern const Field spec_fields[], pin_fields[];
@@ -127,8 +131,12 @@ bool spec_value_is(SpecLoad *, const DocNode *, DocKind, const char *due);
 
 /* Fills load->spec from the document. */
 void spec_check_document(SpecLoad *, const DocNode *root);
+/* The n-th of a field's words, NULL past the last. */
+const char *spec_word(const Field *, int n, size_t *len);
 /* Fills canonical, hash and json. */
 void spec_print(Spec *);
+/* The field's line of the canonical text; nothing where it has none. */
+void spec_put_line(const Spec *, const Field *, Str *);
 
 /* attnc_spec_load with a limit of its own on memory (0: none): for tests of exhaustion. */
 attnc_status spec_load_limited(const char *text, size_t n, const char *name, size_t limit,

@@ -1,5 +1,5 @@
-/* The texts of a checked spec: canonical (what spec_hash is over) and JSON; and the JSON
- * Schema of the spec version, from the field table. */
+/* The texts of a checked spec, from the field table: canonical (what spec_hash is over) and
+ * JSON.  A field's type says how its value is written, its row whether it is. */
 #include "compiler/spec_load.h"
 
 #include "base/hash.h"
@@ -9,26 +9,28 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* ---- words ---- */
+/* A field of a spec. */
+typedef struct Member {
+  const Spec *s;
+  const Field *f;
+  const void *at;
+} Member;
 
-static const char *
-align_name(Align a)
+static Member
+member(const Spec *s, const Field *f)
 {
-  return a == ALIGN_TOP_LEFT ? "top_left" : "bottom_right";
+  return (Member){s, f, (const char *)s + f->at};
 }
 
-static const char *
-layout_name(Layout l)
+static int
+int_at(Member m)
 {
-  return l == LAYOUT_BHSD ? "bhsd" : "bshd";
+  return *(const int *)m.at;
 }
 
-static const char *
-bool_name(bool b)
-{
-  return b ? "true" : "false";
-}
+/* ---- values, one writer a type: as YAML (in the canonical text), or as JSON ---- */
 
 /* The fewest digits that read back as the same double, with a point in every locale. */
 static void
@@ -48,90 +50,122 @@ put_number(Str *out, double v)
   str_put(out, text);
 }
 
-/* ---- canonical text ---- */
+static void
+put_version(Member m, Str *out, bool json)
+{
+  (void)m;
+  (void)json;
+  str_put(out, "1");
+}
 
 static void
-put_specialize(const Spec *s, Str *out, const char *quote)
+put_text(Member m, Str *out, bool json)
 {
-  const char *comma = "";
+  (void)json; /* a JSON string is YAML too */
+  str_json(out, *(const char *const *)m.at);
+}
+
+static void
+put_int(Member m, Str *out, bool json)
+{
+  (void)json;
+  if (int_at(m))
+    str_printf(out, "%d", int_at(m));
+  else
+    str_put(out, "null"); /* left open */
+}
+
+static void
+put_bool(Member m, Str *out, bool json)
+{
+  (void)json;
+  str_put(out, *(const bool *)m.at ? "true" : "false");
+}
+
+static void
+put_word(const Field *f, unsigned i, Str *out, bool json)
+{
+  size_t n;
+  const char *word = spec_word(f, (int)i, &n), *quote = json ? "\"" : "";
+  str_printf(out, "%s%.*s%s", quote, (int)n, word, quote);
+}
+
+static void
+put_enum(Member m, Str *out, bool json)
+{
+  put_word(m.f, *(const unsigned *)m.at, out, json);
+}
+
+static bool
+all_equal(const unsigned v[4])
+{
+  return v[0] == v[1] && v[0] == v[2] && v[0] == v[3];
+}
+
+static void
+put_per_tensor(Member m, Str *out, bool json)
+{
+  const unsigned *v = m.at;
+  if (!json && all_equal(v)) {
+    put_word(m.f, v[0], out, json);
+    return;
+  }
+  for (int i = 0; i < 4; i++) {
+    str_printf(out, json ? "%s\"%c\": " : "%s%c: ", i ? ", " : "{", "qkvo"[i]);
+    put_word(m.f, v[i], out, json);
+  }
+  str_put(out, "}");
+}
+
+static void
+put_window(Member m, Str *out, bool json)
+{
+  const int *v = m.at;
+  (void)json;
+  str_printf(out, "[%d, %d]", v[0], v[1]);
+}
+
+/* With the default of its row, NaN where it has none. */
+static double
+scale_of(Member m)
+{
+  double v = *(const double *)m.at;
+  return isnan(v) && m.f->initial ? 1 / sqrt(m.s->head_dim) : v;
+}
+
+static void
+put_scale(Member m, Str *out, bool json)
+{
+  double v = scale_of(m);
+  (void)json;
+  if (isnan(v))
+    str_put(out, "null");
+  else
+    put_number(out, v);
+}
+
+static void
+put_names(Member m, Str *out, bool json)
+{
+  const char *comma = "", *quote = json ? "\"" : "";
+  str_put(out, "[");
   for (int i = 0; i < SPECIALIZE_COUNT; i++) {
-    if (!spec_specializes(s, (Specialize)i))
+    if (!(*(const unsigned *)m.at >> i & 1u))
       continue;
     str_printf(out, "%s%s%s%s", comma, quote, specialize_names[i], quote);
     comma = ", ";
   }
-}
-
-static void
-put_dtype(const Spec *s, Str *out)
-{
-  if (s->q == s->k && s->q == s->v && s->q == s->o)
-    str_printf(out, "dtype: %s\n", dtype_name(s->q));
-  else
-    str_printf(out, "dtype: {q: %s, k: %s, v: %s, o: %s}\n", dtype_name(s->q),
-               dtype_name(s->k), dtype_name(s->v), dtype_name(s->o));
-}
-
-/* One line a field, in the order of the alphabet. */
-static const char *
-canonical(const Spec *s)
-{
-  Str out = str_new(s->arena);
-  if (s->align != ALIGN_BOTTOM_RIGHT)
-    str_printf(&out, "align: %s\n", align_name(s->align));
-  str_put(&out, "attnc: 1\n");
-  if (s->causal)
-    str_put(&out, "causal: true\n");
-  put_dtype(s, &out);
-  if (s->group_size)
-    str_printf(&out, "group_size: %d\n", s->group_size);
-  str_printf(&out, "head_dim: %d\n", s->head_dim);
-  if (s->head_dim_v != s->head_dim)
-    str_printf(&out, "head_dim_v: %d\n", s->head_dim_v);
-  if (s->return_lse)
-    str_put(&out, "return_lse: true\n");
-  if (spec_specializes(s, SPECIALIZE_SOFTMAX_SCALE) &&
-      spec_scale(s) != 1 / sqrt(s->head_dim)) {
-    str_put(&out, "softmax_scale: ");
-    put_number(&out, s->softmax_scale);
-    str_put(&out, "\n");
-  }
-  if (s->specialize) {
-    str_put(&out, "specialize: [");
-    put_specialize(s, &out, "");
-    str_put(&out, "]\n");
-  }
-  if (s->window[0] >= 0 || s->window[1] >= 0)
-    str_printf(&out, "window: [%d, %d]\n", s->window[0], s->window[1]);
-  return out.p;
-}
-
-/* ---- JSON ---- */
-
-static void
-put_text(Str *out, const char *key, const char *text)
-{
-  str_printf(out, ", \"%s\": ", key);
-  str_json(out, text);
-}
-
-/* 0: null, which is "left open". */
-static void
-put_open_int(Str *out, const char *key, int v)
-{
-  if (v)
-    str_printf(out, ", \"%s\": %d", key, v);
-  else
-    str_printf(out, ", \"%s\": null", key);
+  str_put(out, "]");
 }
 
 static void
 put_open_text(Str *out, const char *key, const char *text)
 {
+  str_printf(out, ", \"%s\": ", key);
   if (text)
-    put_text(out, key, text);
+    str_json(out, text);
   else
-    str_printf(out, ", \"%s\": null", key);
+    str_put(out, "null");
 }
 
 static void
@@ -151,48 +185,139 @@ put_pin(Str *out, const Pin *p)
 }
 
 static void
-put_per_tensor(Str *out, const char *key, const char *const words[4])
+put_pins(Member m, Str *out, bool json)
 {
-  str_printf(out, ", \"%s\": {\"q\": \"%s\", \"k\": \"%s\", \"v\": \"%s\", \"o\": \"%s\"}",
-             key, words[0], words[1], words[2], words[3]);
+  (void)json;
+  str_put(out, "[");
+  for (int i = 0; i < m.s->n_pins; i++) {
+    str_put(out, i ? ", " : "");
+    put_pin(out, &m.s->pins[i]);
+  }
+  str_put(out, "]");
 }
 
-static void
-put_shape_fields(const Spec *s, Str *out)
+typedef void Writer(Member, Str *, bool json);
+static Writer *const writers[FT_COUNT] = {
+    [FT_VERSION] = put_version,    [FT_NAME] = put_text,     [FT_TEXT] = put_text,
+    [FT_DTYPES] = put_per_tensor,  [FT_INT] = put_int,       [FT_BOOL] = put_bool,
+    [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window, [FT_SCALE] = put_scale,
+    [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,   [FT_PINS] = put_pins,
+};
+
+/* ---- canonical text ---- */
+
+static bool
+is_word(const Field *f, unsigned i, const char *word)
 {
-  const char *dtypes[4] = {dtype_name(s->q), dtype_name(s->k), dtype_name(s->v),
-                           dtype_name(s->o)};
-  const char *layouts[4];
-  for (int i = 0; i < 4; i++)
-    layouts[i] = layout_name(s->layout[i]);
-  put_per_tensor(out, "dtype", dtypes);
-  str_printf(out, ", \"head_dim\": %d, \"head_dim_v\": %d", s->head_dim, s->head_dim_v);
-  put_open_int(out, "group_size", s->group_size);
-  put_per_tensor(out, "layout", layouts);
+  size_t n;
+  const char *p = spec_word(f, (int)i, &n);
+  return strlen(word) == n && !strncmp(word, p, n);
 }
+
+static const Field *
+field_named(const char *key)
+{
+  for (int i = 0; i < n_spec_fields; i++)
+    if (str_eq(spec_fields[i].key, key))
+      return &spec_fields[i];
+  return NULL;
+}
+
+static bool
+int_is_default(Member m)
+{
+  const Field *same = m.f->initial ? field_named(m.f->initial) : NULL;
+  return int_at(m) == (same ? int_at(member(m.s, same)) : 0);
+}
+
+/* Does the field mean what it means when it is left out? */
+static bool
+is_default(Member m)
+{
+  const int *pair = m.at;
+  const unsigned *words = m.at;
+  if (m.f->required)
+    return false;
+  switch (m.f->type) {
+  case FT_INT:
+    return int_is_default(m);
+  case FT_BOOL:
+    return *(const bool *)m.at == str_eq(m.f->initial, "true");
+  case FT_ENUM:
+    return is_word(m.f, *words, m.f->initial);
+  case FT_DTYPES:
+  case FT_LAYOUTS:
+    return all_equal(words) && is_word(m.f, *words, m.f->initial);
+  case FT_WINDOW:
+    return pair[0] < 0 && pair[1] < 0;
+  case FT_SCALE:
+    return isnan(*(const double *)m.at) ||
+           (m.f->initial && scale_of(m) == 1 / sqrt(m.s->head_dim));
+  case FT_NAMES:
+    return *words == 0;
+  default:
+    return false;
+  }
+}
+
+static bool
+is_constant(const Spec *s, const Field *f)
+{
+  for (int i = 0; i < SPECIALIZE_COUNT; i++)
+    if (str_eq(specialize_names[i], f->key))
+      return spec_specializes(s, (Specialize)i);
+  return false;
+}
+
+void
+spec_put_line(const Spec *s, const Field *f, Str *out)
+{
+  Member m = member(s, f);
+  bool run_time = f->identity == ID_PRESENCE && !is_constant(s, f);
+  /* The number is no part of it; that there is one is not news where there always is. */
+  if (f->identity == ID_NOTHING || is_default(m) || (run_time && f->initial))
+    return;
+  str_printf(out, "%s: ", f->key);
+  if (run_time)
+    str_put(out, "run_time");
+  else
+    writers[f->type](m, out, false);
+  str_put(out, "\n");
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+  return strcmp((*(const Field *const *)a)->key, (*(const Field *const *)b)->key);
+}
+
+/* One line a field, in the order of the alphabet. */
+static const char *
+canonical(const Spec *s)
+{
+  Str out = str_new(s->arena);
+  const Field **order = NEW_N(s->arena, const Field *, n_spec_fields);
+  for (int i = 0; i < n_spec_fields; i++)
+    order[i] = &spec_fields[i];
+  qsort(order, (size_t)n_spec_fields, sizeof *order, by_key);
+  for (int i = 0; i < n_spec_fields; i++)
+    spec_put_line(s, order[i], &out);
+  return out.p;
+}
+
+/* ---- JSON ---- */
 
 static const char *
 json(const Spec *s)
 {
   Str out = str_new(s->arena);
-  str_put(&out, "{\"attnc\": 1");
-  put_text(&out, "name", s->name);
-  put_text(&out, "doc", s->doc);
-  put_shape_fields(s, &out);
-  str_printf(&out, ", \"causal\": %s, \"align\": \"%s\", \"window\": [%d, %d]",
-             bool_name(s->causal), align_name(s->align), s->window[0], s->window[1]);
-  str_put(&out, ", \"softmax_scale\": ");
-  put_number(&out, spec_scale(s));
-  str_printf(&out, ", \"return_lse\": %s, \"specialize\": [", bool_name(s->return_lse));
-  put_specialize(s, &out, "\"");
-  str_put(&out, "], \"schedule\": [");
-  for (int i = 0; i < s->n_pins; i++) {
-    str_put(&out, i ? ", " : "");
-    put_pin(&out, &s->pins[i]);
+  for (int i = 0; i < n_spec_fields; i++) {
+    const Field *f = &spec_fields[i];
+    str_printf(&out, "%s\"%s\": ", i ? ", " : "{", f->key);
+    writers[f->type](member(s, f), &out, true);
   }
-  str_put(&out, "]");
-  put_text(&out, "canonical", s->canonical);
-  put_text(&out, "hash", s->hash);
+  put_open_text(&out, "canonical", s->canonical);
+  put_open_text(&out, "hash", s->hash);
   str_put(&out, "}");
   return out.p;
 }

@@ -36,7 +36,7 @@ Own
 jit_own(const attnc_spec *spec)
 {
   Own own = {.name = spec->name};
-  if (!spec_specializes(spec, SPECIALIZE_SOFTMAX_SCALE))
+  if (!spec_specializes(spec, SPECIALIZE_softmax_scale))
     own.scalars[own.n_scalars++] = (OwnScalar){"softmax_scale", spec_scale(spec)};
   return own;
 }

@@ -42,6 +42,11 @@ if(TARGET attnc AND TARGET attnc_llvm)
     add_dependencies(test_plan attnc_llvm cuda_stub)
     target_compile_definitions(test_plan PRIVATE STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>")
   endif()
+  unit(identity OBJECTS base LABELS runtime)
+  if(TARGET test_identity)
+    target_sources(test_identity PRIVATE golden.c)
+    target_link_libraries(test_identity PRIVATE attnc)
+  endif()
 endif()
 
 # The real compiler and two emulated devices.

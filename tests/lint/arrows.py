@@ -26,6 +26,8 @@ RULES = [
     ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
                            "<cpuid.h>"}),
     ("cli/cubin.c", BASE | {'"cli/*"', "<elf.h>"}),
+    ("cli/cli.h", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
+    ("cli/load.c", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
     ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
     ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),

@@ -89,6 +89,27 @@ canonical_text(void **state)
   }
 }
 
+/* A run-time number without a default is part of the kernel by being there. */
+static void
+presence(void **state)
+{
+  static const Field given = {.key = "head_scale",
+                              .type = FT_SCALE,
+                              .at = offsetof(Spec, softmax_scale),
+                              .identity = ID_PRESENCE};
+  attnc_spec *s = load(BASE "softmax_scale: 0.25\n"), *open = load(BASE);
+  Arena *a = arena_new(0);
+  Str out = str_new(a);
+  (void)state;
+  spec_put_line(open, &given, &out);
+  assert_string_equal(out.p, "");
+  spec_put_line(s, &given, &out);
+  assert_string_equal(out.p, "head_scale: run_time\n");
+  arena_free(a);
+  attnc_spec_release(s);
+  attnc_spec_release(open);
+}
+
 /* The hash is over the canonical text alone; the canonical text is a spec's but its name.
  */
 static void
@@ -453,6 +474,7 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(canonical_text),
+      cmocka_unit_test(presence),
       cmocka_unit_test(hash_of_canonical),
       cmocka_unit_test(fields_and_defaults),
       cmocka_unit_test(dtype_map),

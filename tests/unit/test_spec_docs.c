@@ -147,6 +147,16 @@ defaults_are_the_defaults(void **state)
   attnc_spec_release(base);
 }
 
+/* The row of `specialize` names what may be listed. */
+static void
+specialize_is_documented(void **state)
+{
+  (void)state;
+  for (int i = 0; i < n_spec_fields; i++)
+    for (int k = 0; spec_fields[i].type == FT_NAMES && k < SPECIALIZE_COUNT; k++)
+      assert_non_null(strstr(spec_fields[i].doc, specialize_names[k]));
+}
+
 /* Every other name is refused, names ours, and is not a key itself. */
 static void
 other_names_are_suggested(void **state)
@@ -389,6 +399,7 @@ main(void)
       cmocka_unit_test(schema_has_the_tables_keys),
       cmocka_unit_test(examples_load),
       cmocka_unit_test(defaults_are_the_defaults),
+      cmocka_unit_test(specialize_is_documented),
       cmocka_unit_test(other_names_are_suggested),
       cmocka_unit_test(specs_canonical_texts),
       cmocka_unit_test(specs_have_shapes),
