@@ -6,14 +6,24 @@ own, uint16: its bits.
 import numpy
 
 from .arrays import View
+from .errors import UsageError
 
 DTYPES = {"float16": "fp16", "bfloat16": "bf16", "uint16": "bf16", "float32": "fp32"}
+NATIVE = {"fp16": numpy.float16, "bf16": numpy.uint16, "fp32": numpy.float32}
+
+
+def name_of(dtype):
+    return DTYPES.get(dtype.name, dtype.name) if dtype.isnative else str(dtype)
 
 
 def view(x):
-    dtype = DTYPES.get(x.dtype.name, x.dtype.name) if x.dtype.isnative else str(x.dtype)
+    if isinstance(x, numpy.ma.MaskedArray):
+        raise UsageError("a masked array's mask would be lost: give its data")
+    readonly = "" if x.flags.writeable else "its flags.writeable is False"
+    if any(s % x.itemsize for s in x.strides):  # a field of a packed structure
+        x, readonly = contiguous(x), "its strides are not whole numbers of elements"
     strides = tuple(s // x.itemsize for s in x.strides)
-    return View(x.ctypes.data, x.shape, strides, dtype, ("cpu", 0), x)
+    return View(x.ctypes.data, x.shape, strides, name_of(x.dtype), ("cpu", 0), x, readonly)
 
 
 def contiguous(x):
@@ -27,6 +37,12 @@ def packed(x):
 
 def empty(shape, like):
     return numpy.empty(shape, like.dtype)
+
+
+def made(shape, dtype, likes):
+    """Of attnc's `dtype`, written as one of `likes` has it: bf16 has two ways."""
+    found = (x.dtype for x in likes if isinstance(x, numpy.ndarray) and name_of(x.dtype) == dtype)
+    return numpy.empty(shape, next(found, NATIVE[dtype]))
 
 
 def empty_fp32(shape, like):

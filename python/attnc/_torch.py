@@ -5,6 +5,7 @@ import torch
 from .arrays import View
 
 DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+NATIVE = {name: dtype for dtype, name in DTYPES.items()}
 DEVICES = ("cpu", "cuda")
 
 # The raw handle of the current stream, without making a Stream object of it.
@@ -15,10 +16,32 @@ def view(x):
     kind, index = x.device.type, x.device.index
     if kind == "cuda" and torch.version.hip is not None:
         kind = "hip"
+    if type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ or kind == "meta":
+        raise TypeError(NO_MEMORY.format("a tensor on meta" if kind == "meta" else
+                                         f"a {type(x).__name__}"))
     if kind not in DEVICES:
         raise TypeError(f"tensors on {kind} are not supported: cuda or cpu")
+    if x.layout is not torch.strided:
+        raise TypeError(f"{x.layout} tensors are not supported: call to_dense()")
+    if x.is_neg() or x.is_conj():
+        raise TypeError("a tensor that is negated or conjugated when read: call "
+                        "resolve_neg() or resolve_conj()")
     return View(x.data_ptr(), tuple(x.shape), x.stride(), DTYPES.get(x.dtype, str(x.dtype)),
-                (kind, index or 0), x)
+                (kind, index or 0), x, readonly(x))
+
+
+# Subclasses that dispatch (FakeTensor, DTensor, …) stand for memory that they do not have.
+NO_MEMORY = ("{} has no memory of its own to launch on: attnc has no operators for torch.compile, "
+             "torch.export and fake tensors yet; call it on tensors that hold their values")
+
+
+def readonly(x):
+    """Why torch itself would not write into `x`, as View has it."""
+    if x.requires_grad and torch.is_grad_enabled():
+        return "it requires a gradient, which would not know: call under torch.no_grad()"
+    if x.is_inference() and not torch.is_inference_mode_enabled():
+        return "it is an inference tensor: call under torch.inference_mode()"
+    return ""
 
 
 def contiguous(x):
@@ -37,6 +60,11 @@ def empty(shape, like):
 
 def empty_fp32(shape, like):
     return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+def made(shape, dtype, likes):
+    """Of attnc's `dtype`, where the first of `likes` is."""
+    return torch.empty(shape, dtype=NATIVE[dtype], device=likes[0].device)
 
 
 def zeros(shape, like):

@@ -9,7 +9,7 @@ import sys
 from typing import Any, NamedTuple, Tuple
 
 from . import _dlpack
-from .errors import UsageError
+from .errors import ShapeError, UsageError
 
 BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
 
@@ -23,6 +23,7 @@ class View(NamedTuple):
     dtype: str  #: "fp16", "bf16", "fp32", or the framework's own name of another
     device: Tuple[str, int]  #: ("cpu", 0), ("cuda", ordinal)
     keep: Any
+    readonly: str = ""  #: why it may not be written; empty if it may
 
     @property
     def nbytes(self):
@@ -41,16 +42,15 @@ class View(NamedTuple):
         return True
 
 
+TENSORS = {"torch": "Tensor", "numpy": "ndarray"}  # a framework's class of them
+
+
 def ops(x):
-    """The module for the framework of `x`; None if it is neither torch's nor numpy's."""
-    root = type(x).__module__.partition(".")[0]
-    if root in ("torch", "numpy"):
-        return importlib.import_module(f"{__package__}._{root}")
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if torch is not None and isinstance(x, torch.Tensor):
-        return importlib.import_module(f"{__package__}._torch")
-    if numpy is not None and isinstance(x, numpy.ndarray):
-        return importlib.import_module(f"{__package__}._numpy")
+    """The module for the framework of `x`; None if it is no tensor of torch or numpy."""
+    for root, name in TENSORS.items():
+        kind = getattr(sys.modules.get(root), name, None)
+        if kind is not None and isinstance(x, kind):
+            return importlib.import_module(f"{__package__}._{root}")
     return None
 
 
@@ -63,3 +63,13 @@ def view(x, stream=None) -> View:
     if hasattr(x, "__dlpack__"):
         return View(*_dlpack.read(x, stream))
     raise UsageError(f"{type(x).__name__} is not a tensor: torch, numpy or __dlpack__ is needed")
+
+
+def check_output(name, at: View):
+    """What is written has to be writable, and no element of it another one's too."""
+    if at.readonly:
+        raise UsageError(f"{name} is written, but {at.readonly}")
+    for axis, (size, stride) in enumerate(zip(at.shape, at.strides)):
+        if size > 1 and stride == 0 and 0 not in at.shape:
+            raise ShapeError(f"{name} is written, but its axis {axis}, of length {size}, has "
+                             "stride 0: its elements are one and the same", "ATTNC_ERR_SHAPE")

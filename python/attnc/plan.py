@@ -58,6 +58,7 @@ class Plan:
         self.context, self.spec, self.device, self._handle = context, spec, device, handle
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
+        self._tensors = {t["name"]: t for t in self.info["tensors"]}
 
     def workspace(self, sizes: SizesLike) -> int:
         """Bytes of device memory that a launch of these sizes, or less, needs besides its
@@ -85,11 +86,16 @@ class Plan:
     def _views(self, tensors, stream=None):
         views = {n: arrays.view(x, stream) for n, x in tensors.items() if x is not None}
         for name, x in views.items():
-            wanted = "fp32" if name == "lse" else self.spec.fields["dtype"][name]
+            if name not in self._tensors:
+                raise errors.UsageError(f"{name}: the spec does not return it "
+                                        f"(return_{name}: true)")
+            wanted = self._tensors[name]["dtype"]
             if x.dtype != wanted:
                 raise errors.UsageError(f"{name} is {x.dtype}, not {wanted}")
             if x.device[0] not in ("cpu", "cuda"):
                 raise errors.UsageError(f"{name} is on {x.device[0]}: cuda or cpu is needed")
+            if self._tensors[name]["access"] != "in":
+                arrays.check_output(name, x)
         if len({x.device for x in views.values()}) > 1:
             raise errors.UsageError("tensors are on several devices: " + ", ".join(
                 f"{n} on {x.device[0]}:{x.device[1]}" for n, x in views.items()))
@@ -153,9 +159,9 @@ class Plan:
                                         f"{type(q).__name__} is neither torch's nor numpy's")
             views = {n: arrays.view(x) for n, x in dict(q=q, k=k, v=v).items()}
             shapes = output_shapes(self.spec, sizes_of(self.spec, views))
-            make = dict(o=found.empty, lse=found.empty_fp32)
             for (name, x), shape in zip(wanted.items(), shapes):
-                wanted[name] = make[name](shape, q) if x is None else x
+                if x is None:
+                    wanted[name] = found.made(shape, self._tensors[name]["dtype"], (q, k, v))
         return wanted
 
     def _on_device(self, tensors, softmax_scale, stream):
@@ -178,8 +184,9 @@ class Plan:
         if not driver.emulated:
             raise errors.UsageError("tensors on the host need the emulated device, "
                                     f"Context('emu'); this plan is of {driver.path}")
-        packed = {n: _host_tensor(n, x) for n, x in tensors.items()}
-        views = self._views(packed)
+        views = self._views(tensors)  # what is wrong is said before anything is written
+        packed = {n: _host_tensor(n, x, views[n]) for n, x in tensors.items()}
+        views = {n: arrays.view(x) for n, x in packed.items()}
         with contextlib.ExitStack() as stack:
             stack.enter_context(driver.current(self.device))
             memory = {n: stack.enter_context(_driver.Memory(driver, x.nbytes))
@@ -201,10 +208,10 @@ class Plan:
         _refuse_findings(driver)
 
 
-def _host_tensor(name, x):
+def _host_tensor(name, x, at):
     """The tensor, or a contiguous stand-in for it."""
     found = arrays.ops(x)
-    if arrays.view(x).contiguous():
+    if at.contiguous():
         return x
     if not found:
         raise errors.ShapeError(f"{name} is not contiguous", "ATTNC_ERR_SHAPE")

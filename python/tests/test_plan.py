@@ -28,7 +28,7 @@ def tensors(sizes=SIZES, d=32, dtype="fp16", seed=0):
 class DeviceTensor:
     """An array of numpy's in device memory, for others to read through DLPack."""
 
-    def __init__(self, driver, array, versioned=False):
+    def __init__(self, driver, array, versioned=False, flags=0):
         self.array, self.streams = array, []
         self.memory = _driver.Memory(driver, array.nbytes)
         self.memory.write(array.ctypes.data)
@@ -39,7 +39,7 @@ class DeviceTensor:
         # The address is that of the memory less what byte_offset adds.
         tensor = _dlpack.Tensor(self.memory.address - 64, 2, 0, array.ndim, code,
                                 array.itemsize * 8, 1, shape, strides, 64)
-        self.made = _dlpack.Versioned(1, 1, tensor=tensor) if versioned else tensor
+        self.made = _dlpack.Versioned(1, 1, flags=flags, tensor=tensor) if versioned else tensor
         self.name = b"dltensor_versioned" if versioned else b"dltensor"
 
     def __dlpack_device__(self):
@@ -86,6 +86,56 @@ class Host(common.Case):
         self.assertIs(plan(q, k, v, o, softmax_scale=0.5), o)
         oracle.check(self, o, q, k, v, 0.5, True, (-1, -1))
         self.assertTrue((wide[..., 1::2] == 0).all())
+
+    def test_outputs_that_cannot_be_written(self):
+        """Refused by name, nothing written: an immutable object's bytes, a file's pages."""
+        plan = self.context.plan({**CAUSAL, "return_lse": True}, SIZES)
+        q, k, v = tensors()
+        o, lse = np.empty_like(q), np.empty((2, 4, 40), np.float32)
+        bytes_o, bytes_lse = bytes(o.nbytes), bytes(lse.nbytes)
+        frozen_o = np.frombuffer(bytes_o, o.dtype).reshape(o.shape)
+        frozen_lse = np.frombuffer(bytes_lse, lse.dtype).reshape(lse.shape)
+        one_head = np.lib.stride_tricks.as_strided(np.zeros_like(o), o.shape,
+                                                   (*o.strides[:2], 0, 2), writeable=True)
+        packed = np.zeros(o.shape, [("o", o.dtype), ("other", "u1")])["o"]
+        for kind, why, args in (
+                (attnc.UsageError, "o is written, but its flags.writeable", (frozen_o, lse)),
+                (attnc.UsageError, "lse is written, but its flags.writeable", (o, frozen_lse)),
+                (attnc.UsageError, "lse is written, but its flags.writeable", (None, frozen_lse)),
+                (attnc.UsageError, "o .* whole numbers of elements", (packed, lse)),
+                (attnc.ShapeError, "o .* axis 2, of length 4, has stride 0", (one_head, lse))):
+            self.raises(kind, why, plan, q, k, v, *args)
+        self.assertEqual((set(bytes_o), set(bytes_lse)), ({0}, {0}))
+        with tempfile.TemporaryFile() as f:
+            f.write(bytes_o)
+            self.raises(attnc.UsageError, "o is written", plan, q, k, v,
+                        np.memmap(f, o.dtype, "r", shape=o.shape), lse)
+        for x in (q, k, v):
+            x.setflags(write=False)
+        plan(q, k, v, o, lse)
+        self.assertTrue(attnc.verify(plan.spec, q, k, v, o, lse).passed)
+
+    def test_outputs_left_out(self):
+        """Made of the type, the shape and the layout that the spec says."""
+        q, k, v = tensors(SIZES, 64)
+        v = np.ascontiguousarray(v[..., :48])
+        fields = {**CAUSAL, "head_dim": 64, "head_dim_v": 48, "return_lse": True}
+        for dtype, made in (("fp16", np.float16), ("fp32", np.float32), ("bf16", np.uint16)):
+            spec = {**fields, "dtype": {"q": "fp16", "k": "fp16", "v": "fp16", "o": dtype},
+                    "layout": {"q": "bshd", "k": "bshd", "v": "bshd", "o": "bhsd"}}
+            o, lse = self.context.plan(spec, SIZES)(q, k, v)
+            self.assertEqual((o.dtype, o.shape), (made, (2, 4, 40, 48)))
+            self.assertEqual((lse.dtype, lse.shape), (np.float32, (2, 4, 40)))
+            self.assertTrue(attnc.verify(spec, q, k, v, o, lse).passed)
+
+    def test_fields_of_packed_structures(self):
+        """A stride of 6 bytes is one and a half fp32s."""
+        spec = {**CAUSAL, "dtype": "fp32"}
+        plan = self.context.plan(spec, SIZES)
+        q, k, v = (x.astype(np.float32) for x in tensors())
+        packed = np.zeros(q.shape, [("q", np.float32), ("other", np.float16)])
+        packed["q"] = q
+        np.testing.assert_array_equal(plan(packed["q"], k, v), plan(q, k, v))
 
     def test_layouts(self):
         """bhsd, and one layout for each tensor."""
@@ -142,7 +192,9 @@ class Host(common.Case):
                  (q, k[:, :, :0], v[:, :, :0])),
                 (attnc.ShapeError, r"o has shape \[2, 40, 4, 16\]", (q, k, v, q[..., :16])),
                 (attnc.UsageError, "lse: the spec does not return it", (q, k, v, None, q)),
-                (attnc.UsageError, "list is not a tensor", ([1], k, v))):
+                (attnc.UsageError, "list is not a tensor", ([1], k, v)),
+                (attnc.UsageError, "float16 is not a tensor", (np.float16(1), k, v)),
+                (attnc.UsageError, "masked array", (np.ma.masked_less(q, 0), k, v))):
             self.raises(kind, why, plan, *args)
         self.raises(attnc.UsageError, "on the device", plan.prepare, q, k, v, q)
 
@@ -200,6 +252,19 @@ class Device(common.Case):
         np.testing.assert_array_equal(args[3].back(), o)
         launch.relaunch()
         self.assertEqual(self.driver.findings(), [])
+
+    def test_read_only_outputs(self):
+        """What a versioned capsule's flags say of an output."""
+        plan = self.context.plan(CAUSAL, SIZES)
+        host = tensors()
+        q, k, v = self.device(*host)
+        for flags, why in ((1, "o is written, but .* read-only"), (2, "o is written, but .* copy")):
+            o = DeviceTensor(self.driver, np.zeros_like(host[0]), True, flags)
+            self.addCleanup(o.memory.free)
+            self.raises(attnc.UsageError, why, plan, q, k, v, o, stream=0)
+            self.raises(attnc.UsageError, why, plan.prepare, q, k, v, o)
+            self.assertFalse(o.back().any())
+            plan(o, k, v, q, stream=0)  # as an input it is good
 
     def test_outputs_must_be_given(self):
         plan = self.context.plan(CAUSAL, SIZES)

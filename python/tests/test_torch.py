@@ -136,6 +136,40 @@ class Host(Shared, common.Case):
         with self.assertRaisesRegex(TypeError, "meta"):
             attnc.flash_attn_func(q, q, q)
 
+    def test_tensors_without_values(self):
+        """Fake, sparse, lazily negated: not what data_ptr() points to."""
+        q = torch.randn(1, 8, 1, 32).half()
+        from torch._subclasses import FakeTensorMode
+        with FakeTensorMode() as mode:
+            fake = mode.from_tensor(q)
+            with self.assertRaisesRegex(TypeError, "FakeTensor has no memory .* torch.compile"):
+                attnc.flash_attn_func(fake, fake, fake)
+        for wrong, why in ((q.to_sparse(), "sparse"), (torch._neg_view(q), "resolve_neg")):
+            with self.assertRaisesRegex(TypeError, why):
+                attnc.flash_attn_func(wrong, q, q)
+
+    def test_outputs(self):
+        """Made of the spec's type; not into what torch itself would not write."""
+        fields = {**common.CAUSAL, "dtype": {"q": "fp16", "k": "fp16", "v": "fp16", "o": "bf16"}}
+        q, k, v = inputs("cpu", torch.float16, (4, 2), (40, 40), 32)
+        context = attnc.Context("emu")
+        plan = context.plan(fields, "b2 h4/2 s40")
+        self.assertEqual(plan(q, k, v).dtype, torch.bfloat16)
+        plan = context.plan(common.CAUSAL, "b2 h4/2 s40")
+        wanted = plan(q, k, v)
+        learned = torch.zeros_like(q).requires_grad_()
+        with torch.inference_mode():
+            inferred = torch.zeros_like(q)
+        for o, kind, why in ((learned, attnc.UsageError, "o is written, but .*no_grad"),
+                             (inferred, attnc.UsageError, "o is written, but .* inference"),
+                             (q[:, :, :1].expand(q.shape), attnc.ShapeError, "axis 2.*stride 0")):
+            with self.assertRaisesRegex(kind, why):
+                plan(q, k, v, o)
+        with torch.no_grad():
+            self.assertTrue(torch.equal(plan(q, k, v, learned), wanted))
+        with torch.inference_mode():
+            self.assertTrue(torch.equal(plan(q, k, v, inferred), wanted))
+
 
 @unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")
 class Recorded(common.Case):
