@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MAX_LINKS = 40 }; /* as the kernel has it */
+
 static attnc_status
 failed(attnc_error *e, const char *call, const char *path)
 {
@@ -61,25 +63,59 @@ read_all(Input *in, int fd, attnc_error *e)
   }
 }
 
+static attnc_status
+read_to_end(Input *in, int fd, char **text, size_t *n, attnc_error *e)
+{
+  attnc_status status = read_all(in, fd, e);
+  if (status != ATTNC_OK) {
+    free(in->text);
+    return status;
+  }
+  in->text[in->n] = 0;
+  *text = in->text;
+  *n = in->n;
+  return ATTNC_OK;
+}
+
+static attnc_status
+check_regular(int fd, const char *path, attnc_error *e)
+{
+  struct stat st;
+  if (fstat(fd, &st))
+    return failed(e, "stat", path);
+  if (S_ISREG(st.st_mode))
+    return ATTNC_OK;
+  errno = S_ISDIR(st.st_mode) ? EISDIR : 0;
+  return errno ? failed(e, "read", path)
+               : err_set(e, ATTNC_ERR_IO, "read %s: not a regular file", path);
+}
+
 attnc_status
 file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
 {
-  bool standard = str_eq(path, "-");
-  Input in = {.path = standard ? "standard input" : path, .max = max};
-  int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+  Input in = {.path = path, .max = max};
+  int fd = open(path, FILE_READ_FLAGS);
   if (fd < 0)
     return failed(e, "open", path);
-  attnc_status status = read_all(&in, fd, e);
+  attnc_status status = check_regular(fd, path, e);
+  if (status == ATTNC_OK)
+    status = read_to_end(&in, fd, text, n, e);
+  close(fd);
+  return status;
+}
+
+attnc_status
+file_read_stream(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
+{
+  bool standard = str_eq(path, "-");
+  Input in = {.path = standard ? "standard input" : path, .max = max};
+  int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0)
+    return failed(e, "open", path);
+  attnc_status status = read_to_end(&in, fd, text, n, e);
   if (!standard)
     close(fd);
-  if (status != ATTNC_OK) {
-    free(in.text);
-    return status;
-  }
-  in.text[in.n] = 0;
-  *text = in.text;
-  *n = in.n;
-  return ATTNC_OK;
+  return status;
 }
 
 static attnc_status
@@ -95,19 +131,6 @@ write_all(int fd, const char *path, const char *p, size_t n, attnc_error *e)
     n -= (size_t)put;
   }
   return ATTNC_OK;
-}
-
-/* A device, a pipe or a terminal is not to be replaced by a file. */
-static attnc_status
-write_in_place(const char *path, const void *data, size_t n, attnc_error *e)
-{
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0)
-    return failed(e, "open", path);
-  attnc_status status = write_all(fd, path, data, n, e);
-  if (close(fd) && status == ATTNC_OK)
-    status = failed(e, "close", path);
-  return status;
 }
 
 /* Not mkstemp: it makes files that only their owner may read, whatever the umask. */
@@ -145,20 +168,135 @@ replace(const char *path, char *temp, size_t temp_n, const void *data, size_t n,
   return status;
 }
 
+/* ---- links ---- */
+
+/* The kernel's fs.protected_symlinks, which a rename does not pass and which may be off: in
+ * a sticky directory that all may write to, a link is its owner's or the directory's
+ * owner's, else a trap. */
+static bool
+may_follow(const struct stat *dir, const struct stat *link)
+{
+  const mode_t shared = S_ISVTX | S_IWOTH;
+  return (dir->st_mode & shared) != shared || link->st_uid == geteuid() ||
+         link->st_uid == dir->st_uid;
+}
+
+/* The directory of a path, with its slash; "" for the working directory. */
+static size_t
+directory_n(const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* Where a link leads, malloc'd. */
+static attnc_status
+follow(const char *path, const struct stat *link, char **out, attnc_error *e)
+{
+  char to[4096];
+  struct stat dir;
+  size_t n = directory_n(path);
+  char *next = malloc(n + sizeof to + 1);
+  *out = next;
+  if (!next)
+    return err_set(e, ATTNC_ERR_NOMEM, "write %s: out of memory", path);
+  memcpy(next, path, n);
+  next[n] = 0;
+  if (stat(n ? next : ".", &dir))
+    return failed(e, "stat", path);
+  if (!may_follow(&dir, link))
+    return err_set(e, ATTNC_ERR_IO,
+                   "write %s: a link of another user in a directory that all may write to",
+                   path);
+  ssize_t got = readlink(path, to, sizeof to - 1);
+  if (got < 0)
+    return failed(e, "readlink", path);
+  to[got] = 0;
+  strcpy(to[0] == '/' ? next : next + n, to);
+  return ATTNC_OK;
+}
+
+/* /dev/stdout leads to /proc/self/fd/1, and that to a "pipe:[1]" which is no path. */
+static bool
+leads_nowhere(const char *link, const char *to)
+{
+  struct stat st;
+  return lstat(to, &st) && !stat(link, &st);
+}
+
+/* The file itself, through links; it need not be there.  malloc'd. */
+static attnc_status
+target_of(const char *path, char **out, attnc_error *e)
+{
+  struct stat st;
+  attnc_status status = ATTNC_OK;
+  char *at = strdup(path);
+  *out = NULL;
+  if (!at)
+    return err_set(e, ATTNC_ERR_NOMEM, "write %s: out of memory", path);
+  for (int i = 0; status == ATTNC_OK && !lstat(at, &st) && S_ISLNK(st.st_mode); i++) {
+    char *next = NULL;
+    errno = ELOOP;
+    status = i < MAX_LINKS ? follow(at, &st, &next, e) : failed(e, "write", path);
+    bool end = status == ATTNC_OK && leads_nowhere(at, next);
+    free(end ? next : at);
+    if (end)
+      break;
+    at = next;
+  }
+  if (status == ATTNC_OK)
+    *out = at;
+  else
+    free(at);
+  return status;
+}
+
+/* ---- writing ---- */
+
+static attnc_status
+write_beside(const char *target, const void *data, size_t n, attnc_error *e)
+{
+  size_t temp_n = strlen(target) + 64;
+  char *temp = malloc(temp_n);
+  attnc_status status =
+      temp ? replace(target, temp, temp_n, data, n, e)
+           : err_set(e, ATTNC_ERR_NOMEM, "write %s: out of memory", target);
+  free(temp);
+  return status;
+}
+
+static attnc_status
+write_in_place(const char *path, const void *data, size_t n, attnc_error *e)
+{
+  int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0)
+    return failed(e, "open", path);
+  attnc_status status = write_all(fd, path, data, n, e);
+  if (close(fd) && status == ATTNC_OK)
+    status = failed(e, "close", path);
+  return status;
+}
+
 attnc_status
 file_write(const char *path, const void *data, size_t n, attnc_error *e)
 {
+  char *target;
+  TRY(target_of(path, &target, e));
+  attnc_status status = write_beside(target, data, n, e);
+  free(target);
+  return status;
+}
+
+attnc_status
+file_write_stream(const char *path, const void *data, size_t n, attnc_error *e)
+{
+  char *target;
   struct stat st;
-  if (!stat(path, &st) && !S_ISREG(st.st_mode))
-    return write_in_place(path, data, n, e);
-  char *real = realpath(path, NULL); /* through links, to the file itself */
-  const char *target = real ? real : path;
-  size_t temp_n = strlen(target) + 64;
-  char *temp = malloc(temp_n);
-  attnc_status status = temp ? replace(target, temp, temp_n, data, n, e)
-                             : err_set(e, ATTNC_ERR_NOMEM, "write %s: out of memory", path);
-  free(temp);
-  free(real);
+  TRY(target_of(path, &target, e));
+  bool stream = !stat(target, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+  attnc_status status =
+      stream ? write_in_place(target, data, n, e) : write_beside(target, data, n, e);
+  free(target);
   return status;
 }
 

@@ -6,11 +6,23 @@
 
 #include <attnc/attnc_rt.h>
 
-/* The whole file with a 0 behind it, in malloc'd memory that the caller frees; refuses more
- * than `max` bytes.  "-" is standard input. */
+/* How to open for reading what others may have made: a FIFO does not wait for a writer, a
+ * terminal does not become ours. */
+#define FILE_READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+/* The whole of a regular file with a 0 behind it, in malloc'd memory that the caller frees;
+ * refuses more than `max` bytes.  Never waits: a pipe or a device in the file's place,
+ * which somebody else may have put there, is refused. */
 attnc_status file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *);
-/* To a temporary file beside `path`, fsync, rename. */
+/* The same of what a user names: "-" is standard input, and a pipe is read to its end. */
+attnc_status file_read_stream(const char *path, size_t max, char **text, size_t *n,
+                              attnc_error *);
+/* To a temporary file beside `path`, fsync, rename.  Links are followed, but not those that
+ * another user left in a directory that all may write to; a pipe or a device in the file's
+ * place is replaced. */
 attnc_status file_write(const char *path, const void *, size_t n, attnc_error *);
+/* The same to what a user names: a pipe or a device is written to. */
+attnc_status file_write_stream(const char *path, const void *, size_t n, attnc_error *);
 /* Create the directory and those above it, mode 0700 for new ones. */
 attnc_status file_mkdirs(const char *path, attnc_error *);
 

@@ -78,7 +78,7 @@ read_from(Compile *k, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "--from=%s takes one spec, its FILE and one target",
                    from);
   k->n_specs = 1;
-  TRY(file_read(k->c->opt.args[1], (size_t)64 << 20, &text, &n, e));
+  TRY(file_read_stream(k->c->opt.args[1], (size_t)64 << 20, &text, &n, e));
   k->options.from = from;
   k->options.text = arena_strndup(k->c->arena, text, n);
   free(text);

@@ -52,7 +52,7 @@ static attnc_status
 load(Tune *t, attnc_error *e)
 {
   const char *path = t->c->opt.args[0];
-  TRY(file_read(path, (size_t)4 << 20, &t->spec_text, &t->spec_bytes, e));
+  TRY(file_read_stream(path, (size_t)4 << 20, &t->spec_text, &t->spec_bytes, e));
   TRY(cli_load_text(t->c, path, t->spec_text, t->spec_bytes, &t->spec, NULL, e));
   TRY(cli_sizes(t->c, &t->spec, &t->sizes, e));
   t->problem = cli_problem(&t->spec, &t->sizes);

@@ -129,7 +129,7 @@ cli_load(const Cli *c, const char *path, LoadedSpec *out, json_t **diags, attnc_
   *out = (LoadedSpec){.path = path};
   if (diags)
     *diags = NULL;
-  TRY(file_read(path, MAX_SPEC_BYTES, &text, &n, e));
+  TRY(file_read_stream(path, MAX_SPEC_BYTES, &text, &n, e));
   attnc_status st = cli_load_text(c, path, text, n, out, diags, e);
   free(text);
   return st;

@@ -193,7 +193,7 @@ st_read(const char *path, StFile *f, attnc_error *e)
   if (!f->arena)
     return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
   size_t n;
-  attnc_status st = file_read(path, (size_t)16 << 30, &f->raw, &n, e);
+  attnc_status st = file_read_stream(path, (size_t)16 << 30, &f->raw, &n, e);
   if (st == ATTNC_OK)
     st = st_parse(f->raw, n, f->arena, &f->at, &f->n, e);
   if (st != ATTNC_OK)
@@ -260,7 +260,7 @@ st_write(const char *path, const StTensor *t, int n, attnc_error *e)
       memcpy(at, t[i].data, t[i].bytes);
     at += t[i].bytes;
   }
-  attnc_status st = file_write(path, bytes, total, e);
+  attnc_status st = file_write_stream(path, bytes, total, e);
   free(bytes);
   arena_free(arena);
   return st;

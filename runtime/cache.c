@@ -187,7 +187,7 @@ renew(Cache *c, const unsigned char key[32])
   char path[PATH_BYTES];
   struct stat st;
   entry_path(key, path);
-  int fd = c->io->openat(c->root, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+  int fd = c->io->openat(c->root, path, FILE_READ_FLAGS | O_NOFOLLOW, 0);
   if (fd < 0)
     return;
   if (!c->io->fstat(fd, &st) && time(NULL) - st.st_mtime > RENEW_SECONDS)

@@ -1,5 +1,6 @@
 #include "runtime/cache_keep.h"
 
+#include "base/file.h"
 #include "base/str.h"
 
 #include <dirent.h>
@@ -73,7 +74,7 @@ read_open(const CacheIo *io, int fd, const char **why)
 Entry *
 keep_read(const CacheIo *io, int root, const char *path, const char **why, bool *absent)
 {
-  int fd = io->openat(root, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+  int fd = io->openat(root, path, FILE_READ_FLAGS | O_NOFOLLOW, 0);
   *absent = fd < 0 && errno == ENOENT;
   if (fd < 0) {
     *why = strerrordesc_np(errno);

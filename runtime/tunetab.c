@@ -371,7 +371,13 @@ append(const TuneTable *t, const char *line, size_t n, attnc_error *e)
 {
   char reason[128];
   const char *failed = NULL;
-  int fd = open(t->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  struct stat st;
+  int fd =
+      open(t->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+  if (fd >= 0 && !fstat(fd, &st) && !S_ISREG(st.st_mode)) {
+    close(fd);
+    return err_set(e, ATTNC_ERR_IO, "open %s: not a regular file", t->path);
+  }
   if (fd < 0)
     return err_set(e, ATTNC_ERR_IO, "open %s: %s", t->path,
                    strerror_r(errno, reason, sizeof reason));

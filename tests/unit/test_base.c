@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -703,7 +704,7 @@ file_write_keeps_devices_and_links(void **state)
 {
   (void)state;
   struct stat st;
-  assert_int_equal(file_write("/dev/null", "x", 1, NULL), ATTNC_OK);
+  assert_int_equal(file_write_stream("/dev/null", "x", 1, NULL), ATTNC_OK);
   assert_int_equal(stat("/dev/null", &st), 0);
   assert_true(S_ISCHR(st.st_mode));
   char target[256];
@@ -715,6 +716,82 @@ file_write_keeps_devices_and_links(void **state)
   assert_int_equal(lstat(link, &st), 0);
   assert_true(S_ISLNK(st.st_mode));
   reads_as(target, "new");
+}
+
+/* A link that another user left where all may write is a trap; the directory's owner's and
+ * our own are not.  Needs root, to make what another user would. */
+static void
+links_of_others_are_not_followed(void **state)
+{
+  (void)state;
+  attnc_error e = {0};
+  char target[256], link[256];
+  snprintf(target, sizeof target, "%s", in_folder("target"));
+  snprintf(link, sizeof link, "%s", in_folder("link"));
+  assert_int_equal(file_write(target, "kept", 4, NULL), ATTNC_OK);
+  assert_int_equal(symlink("target", link), 0);
+  assert_int_equal(chmod(folder, 01777), 0);
+  assert_int_equal(file_write(link, "ours", 4, NULL), ATTNC_OK);
+  reads_as(target, "ours");
+  if (lchown(link, 65534, 65534))
+    skip();
+  assert_int_equal(file_write(link, "x", 1, &e), ATTNC_ERR_IO);
+  assert_non_null(strstr(e.message, "a link of another user"));
+  assert_int_equal(file_write_stream(link, "x", 1, &e), ATTNC_ERR_IO);
+  reads_as(target, "ours");
+  unlink(target); /* nor is a file made where a link leads */
+  assert_int_equal(file_write(link, "x", 1, &e), ATTNC_ERR_IO);
+  assert_int_equal(access(target, F_OK), -1);
+  assert_int_equal(chmod(folder, 0700), 0);
+  assert_int_equal(file_write(link, "new", 3, NULL), ATTNC_OK);
+  reads_as(target, "new");
+  assert_int_equal(symlink("round", in_folder("round")), 0);
+  assert_int_equal(file_write(in_folder("round"), "x", 1, &e), ATTNC_ERR_IO);
+}
+
+/* Nobody waits at a FIFO that somebody put in a file's place; who names one means it. */
+static void
+pipes_in_the_place_of_files(void **state)
+{
+  (void)state;
+  attnc_error e = {0};
+  struct stat st;
+  char *text, pipe_path[256];
+  size_t n;
+  snprintf(pipe_path, sizeof pipe_path, "%s", in_folder("pipe"));
+  assert_int_equal(mkfifo(pipe_path, 0600), 0);
+  alarm(30);
+  assert_int_equal(file_read(pipe_path, 100, &text, &n, &e), ATTNC_ERR_IO);
+  assert_non_null(strstr(e.message, "not a regular file"));
+  assert_int_equal(file_read("/dev/zero", 100, &text, &n, &e), ATTNC_ERR_IO);
+  int fd = open(pipe_path, O_RDWR);
+  assert_int_equal(file_write_stream(pipe_path, "through", 7, &e), ATTNC_OK);
+  char got[8] = "";
+  assert_int_equal(read(fd, got, 7), 7);
+  assert_string_equal(got, "through");
+  close(fd);
+  assert_int_equal(file_write(pipe_path, "replaced", 8, &e), ATTNC_OK);
+  assert_int_equal(lstat(pipe_path, &st), 0);
+  assert_true(S_ISREG(st.st_mode));
+  reads_as(pipe_path, "replaced");
+  alarm(0);
+}
+
+/* /dev/stdout is a link to a link that leads to no path. */
+static void
+standard_output_can_be_named(void **state)
+{
+  (void)state;
+  int ends[2];
+  char path[64], got[8] = "";
+  assert_int_equal(pipe(ends), 0);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", ends[1]);
+  assert_int_equal(symlink(path, in_folder("out")), 0);
+  assert_int_equal(file_write_stream(in_folder("out"), "through", 7, NULL), ATTNC_OK);
+  assert_int_equal(read(ends[0], got, 7), 7);
+  assert_string_equal(got, "through");
+  close(ends[0]);
+  close(ends[1]);
 }
 
 enum { WRITER_ROUNDS = 40, WRITER_BYTES = 300000 };
@@ -767,7 +844,11 @@ file_reads_standard_input(void **state)
   close(ends[1]);
   dup2(ends[0], STDIN_FILENO);
   close(ends[0]);
-  reads_as("-", "piped");
+  char *text;
+  size_t n;
+  assert_int_equal(file_read_stream("-", 100, &text, &n, NULL), ATTNC_OK);
+  assert_string_equal(text, "piped");
+  free(text);
   dup2(saved, STDIN_FILENO);
   close(saved);
 }
@@ -849,6 +930,9 @@ main(void)
       IN_FOLDER(file_larger_than_allowed_is_refused),
       IN_FOLDER(file_failures_say_what_failed),
       IN_FOLDER(file_write_keeps_devices_and_links),
+      IN_FOLDER(links_of_others_are_not_followed),
+      IN_FOLDER(pipes_in_the_place_of_files),
+      IN_FOLDER(standard_output_can_be_named),
       IN_FOLDER(file_is_never_seen_half_written),
       cmocka_unit_test(file_reads_standard_input),
       IN_FOLDER(directories_are_made),

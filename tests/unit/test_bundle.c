@@ -1,5 +1,7 @@
 #include "tests/unit/stub.h"
 
+#include <sys/stat.h>
+
 static char *dir;
 
 static int
@@ -155,6 +157,27 @@ test_specs_that_share_a_kernel(void **state)
     attnc_plan_release(p);
   }
   attnc_bundle_release(b);
+}
+
+/* Nor does a bundle wait at a FIFO, whichever of its files it is. */
+static void
+test_fifos_in_a_bundle(void **state)
+{
+  static const char *const names[] = {"llama.sm_80.ptx", "llama.sm_80.json",
+                                      "MANIFEST.sha256"};
+  (void)state;
+  alarm(30);
+  for (int i = 0; i < 3; i++) {
+    char path[300];
+    add_kernel("llama", "sm_80", false);
+    finish();
+    snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_non_null(strstr(chosen("llama", ATTNC_ERR_IO), "not a regular file"));
+    unlink(path);
+  }
+  alarm(0);
 }
 
 static void
@@ -321,10 +344,10 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-      TEST(test_specs_that_share_a_kernel), TEST(test_the_best_kernel_is_chosen),
-      TEST(test_launch_from_a_bundle),      TEST(test_maps_and_clusters_from_a_bundle),
-      TEST(test_bundles_that_are_refused),  TEST(test_manifests_that_are_refused),
-      TEST(test_sha256sum_agrees),
+      TEST(test_specs_that_share_a_kernel),       TEST(test_fifos_in_a_bundle),
+      TEST(test_the_best_kernel_is_chosen),       TEST(test_launch_from_a_bundle),
+      TEST(test_maps_and_clusters_from_a_bundle), TEST(test_bundles_that_are_refused),
+      TEST(test_manifests_that_are_refused),      TEST(test_sha256sum_agrees),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -289,6 +289,34 @@ test_what_is_not_a_file_is_a_miss(void **state)
   rt_remove(dir);
 }
 
+/* Whoever asks for a key does not wait at a FIFO in the place of its entry. */
+static void
+test_a_fifo_is_a_miss(void **state)
+{
+  (void)state;
+  char *dir = rt_scratch(), *shared = rt_scratch(), path[512];
+  Cache *c = open_cache(shared);
+  put(c, 2);
+  cache_close(c);
+  path_of(shared, 2, path);
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0644), 0);
+  c = open_with(dir, CACHE_WRITE, 1 << 30, shared, NULL);
+  put(c, 1);
+  path_of(dir, 1, path);
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  alarm(30);
+  assert_null(get(c, 1));
+  assert_null(get(c, 2));
+  alarm(0);
+  put(c, 1);
+  assert_string_equal(get(c, 1), "disk");
+  cache_close(c);
+  rt_remove(dir);
+  rt_remove(shared);
+}
+
 static void
 test_readonly_layers(void **state)
 {
@@ -746,6 +774,7 @@ main(void)
       cmocka_unit_test(test_corrupt_entries_are_moved_aside),
       cmocka_unit_test(test_truncated_files_are_misses),
       cmocka_unit_test(test_what_is_not_a_file_is_a_miss),
+      cmocka_unit_test(test_a_fifo_is_a_miss),
       cmocka_unit_test(test_readonly_layers),
       cmocka_unit_test(test_modes),
       cmocka_unit_test(test_directories_that_are_refused),

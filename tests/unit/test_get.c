@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -645,6 +646,14 @@ test_load_ptx(void **state)
   p = get(c);
   assert_non_null(strstr(attnc_plan_json(p), "the PTX is that of ATTNC_LOAD_PTX"));
   attnc_plan_release(p);
+  attnc_context_release(c);
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  c = context();
+  alarm(30);
+  assert_int_equal(attnc_plan_get(c, spec, NULL, &p, &e), ATTNC_ERR_IO);
+  alarm(0);
+  assert_non_null(strstr(e.message, "not a regular file"));
   attnc_context_release(c);
   setenv("ATTNC_LOAD_PTX", "/nowhere.ptx", 1);
   c = context();

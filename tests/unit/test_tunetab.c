@@ -4,6 +4,7 @@
 #include "base/schedule.h"
 #include "runtime/tunetab.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static char *dir;
@@ -257,6 +258,22 @@ test_two_processes_append(void **state)
   assert_string_not_equal(find(p), "");
 }
 
+/* A FIFO in a table's place is an empty table, and is not written to. */
+static void
+test_a_fifo_is_no_table(void **state)
+{
+  attnc_error e = {0};
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  attnc_schedule s = {.size = sizeof s, .template_name = "fwd_mma"};
+  assert_int_equal(mkfifo(tune_path(table), 0600), 0);
+  alarm(30);
+  assert_string_equal(find(p), "");
+  assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", &e), ATTNC_ERR_IO);
+  assert_non_null(strstr(e.message, "not a regular file"));
+  alarm(0);
+}
+
 static void
 test_a_directory_that_cannot_be_made(void **state)
 {
@@ -289,6 +306,7 @@ main(void)
       TEST(test_another_device_has_its_own), TEST(test_unsound_lines_are_skipped),
       TEST(test_lines_of_other_versions),    TEST(test_every_field_is_kept),
       TEST(test_two_processes_append),       TEST(test_a_directory_that_cannot_be_made),
+      TEST(test_a_fifo_is_no_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
