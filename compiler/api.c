@@ -6,6 +6,7 @@
 #include "compiler/tile_prog.h"
 
 #include "base/err.h"
+#include "base/ptx.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,24 +60,6 @@ dump_bits(const char *list, unsigned *bits, attnc_error *err)
 }
 
 static attnc_status
-ptx_number(const char *text, int lowest, int *out, attnc_error *err)
-{
-  int major, minor, n = 0;
-  *out = lowest;
-  if (!text)
-    return ATTNC_OK;
-  if (sscanf(text, "%d.%d%n", &major, &minor, &n) != 2 || text[n] || minor < 0 ||
-      minor > 9 || major < 1 || major > 9)
-    return err_set(err, ATTNC_ERR_USAGE, "'%s' is no PTX version such as 8.0", text);
-  *out = 10 * major + minor;
-  if (*out < lowest || *out > 90)
-    return err_set(err, ATTNC_ERR_UNSUPPORTED,
-                   "PTX %s: this kernel needs at least %d.%d, LLVM 22 writes up to 9.0",
-                   text, lowest / 10, lowest % 10);
-  return ATTNC_OK;
-}
-
-static attnc_status
 entered(const attnc_compile_options *o, GenRequest *r, attnc_error *err)
 {
   if (!o || !o->from)
@@ -125,7 +108,8 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
   TRY(gen_schedule(spec, problem, r.target, want, &s, &source, err));
   Case c = sched_case(spec, problem, r.target);
   TRY(sched_exact(&c, &s, &r.sched, err));
-  TRY(ptx_number(o ? o->ptx_version : NULL, gen_ptx_version(r.target, &s), &r.ptx, err));
+  TRY(ptx_version_read(o ? o->ptx_version : NULL, gen_ptx_version(r.target, &s), &r.ptx,
+                       err));
   r.front = now() - t0;
   return gen_kernel(&r, out, err);
 }

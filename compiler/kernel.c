@@ -3,6 +3,7 @@
 #include "compiler/kernel.h"
 
 #include "base/hash.h"
+#include "base/ptx.h"
 #include "compiler/gen.h"
 #include "compiler/sched.h"
 #include "compiler/tile_prog.h"
@@ -46,22 +47,6 @@ head(Json *j)
   field(j, "target", r->target->name);
   str_printf(&j->s, "\"exact\":%s,\"ptx_version\":%d,", r->target->exact ? "true" : "false",
              r->ptx);
-}
-
-/* Lowest CUDA driver API version for a PTX version (CUDA release notes; 8.6 came with
- * 12.7). */
-static int
-min_driver(int ptx)
-{
-  static const int table[][2] = {{70, 11000}, {71, 11010}, {78, 11080}, {80, 12000},
-                                 {81, 12010}, {82, 12020}, {83, 12030}, {84, 12040},
-                                 {85, 12050}, {86, 12070}, {87, 12080}, {88, 12090},
-                                 {90, 13000}};
-  int driver = 13000;
-  for (size_t i = sizeof table / sizeof *table; i-- > 0;)
-    if (ptx <= table[i][0])
-      driver = table[i][1];
-  return driver;
 }
 
 static void
@@ -258,7 +243,7 @@ kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *pt
   sha256_hex(ptx, ptx_bytes, hash);
   str_put(&j.s, "{");
   head(&j);
-  str_printf(&j.s, "\"min_driver\":%d,", min_driver(req->ptx));
+  str_printf(&j.s, "\"min_driver\":%d,", ptx_driver(req->ptx));
   field(&j, "ptx_sha256", hash);
   tensors(&j);
   requirements(&j);

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/ptx.h"
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
@@ -43,18 +44,6 @@ jit_own(const attnc_spec *spec)
 
 /* ---- the target ---- */
 
-/* Lowest cuDriverGetVersion that takes this PTX version (70 is 7.0).
- * PTX ISA release notes: 7.x came with CUDA 11.x, 8.x with 12.x, but 8.6 with 12.7, from
- * where the minor numbers are one apart; 9.x with 13.x. */
-static int
-driver_for_ptx(int ptx)
-{
-  int minor = ptx % 10;
-  if (ptx >= 80 && ptx < 90 && minor >= 6)
-    minor++;
-  return (ptx / 10 + 4) * 1000 + minor * 10;
-}
-
 static bool
 runs_on(const Target *t, const Device *device)
 {
@@ -76,7 +65,7 @@ best_target(const Driver *d, const Device *device)
   const Target *best = NULL;
   for (int i = 0; i < n_targets; i++) {
     const Target *t = &targets[i];
-    if (!runs_on(t, device) || driver_for_ptx(t->ptx) > d->version)
+    if (!runs_on(t, device) || ptx_driver(t->ptx) > d->version)
       continue;
     if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
       best = t;
@@ -142,26 +131,6 @@ pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error
 
 /* ---- the key ---- */
 
-static attnc_status
-ptx_version(const JitAsk *a, const Target *target, const attnc_schedule *s, int *out,
-            attnc_error *e)
-{
-  const char *text = a->compile ? a->compile->ptx_version : NULL;
-  int major = 0, minor = 0, end = 0;
-  *out = gen_ptx_version(target, s);
-  if (!text)
-    return ATTNC_OK;
-  if (sscanf(text, "%2d.%1d%n", &major, &minor, &end) != 2 || text[end])
-    return err_set(e, ATTNC_ERR_USAGE, "ptx_version: '%s' is not like 7.0", text);
-  if (major * 10 + minor < *out)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED,
-                   "ptx_version: %s is below %d.%d, which the "
-                   "kernel needs",
-                   text, *out / 10, *out % 10);
-  *out = major * 10 + minor;
-  return ATTNC_OK;
-}
-
 static const char *
 schedule_text(Arena *arena, const attnc_schedule *s)
 {
@@ -190,7 +159,8 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
   Str values = str_new(arena);
   int ptx = 0;
   TRY(gen_values(a->spec, a->problem, &values, e));
-  TRY(ptx_version(a, target, &out->schedule, &ptx, e));
+  TRY(ptx_version_read(a->compile ? a->compile->ptx_version : NULL,
+                       gen_ptx_version(target, &out->schedule), &ptx, e));
   out->fields = (KeyFields){
       .schema = KEY_SCHEMA,
       .spec_hash = a->spec->hash,

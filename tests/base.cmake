@@ -1,2 +1,3 @@
 unit(base OBJECTS base)
 unit(schedule OBJECTS base)
+unit(ptx OBJECTS base)

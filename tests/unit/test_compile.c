@@ -182,6 +182,7 @@ static const Bad bads[] = {
     {"sm_80", {0}, {.dump = "tile,nope"}, ATTNC_ERR_USAGE, "no stage 'nope'"},
     {"sm_80", {0}, {.ptx_version = "6.4"}, ATTNC_ERR_UNSUPPORTED, "at least 7.0"},
     {"sm_80", {0}, {.ptx_version = "x"}, ATTNC_ERR_USAGE, "no PTX version"},
+    {"sm_80", {0}, {.ptx_version = "7.9"}, ATTNC_ERR_UNSUPPORTED, "no PTX 7.9"},
     {"sm_80", {0}, {.from = "tile", .text = ""}, ATTNC_ERR_USAGE, "not 'tile'"},
     {"sm_80", {0}, {.from = "ll", .text = broken_ll}, ATTNC_ERR_COMPILE, "does not parse"},
     {"sm_80", {0}, {.from = "ll", .text = unselectable}, ATTNC_ERR_COMPILE, "LLVM"},
@@ -202,6 +203,29 @@ test_bad_requests(void **state)
     if (got != b->status || !strstr(e.message, b->says))
       fail_msg("%zu: %s: %s", i, attnc_status_name(got), e.message);
     assert_null(k);
+  }
+  attnc_spec_release(s);
+}
+
+/* The driver that a recipe asks for is the one that came with its PTX version. */
+static void
+test_min_driver(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *version;
+    int driver;
+  } cases[] = {{"7.0", 11000}, {"7.4", 11040}, {"8.5", 12050}, {"8.6", 12070}};
+  attnc_spec *s = spec(variants[0]);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attnc_compile_options o = {.size = sizeof o, .ptx_version = cases[i].version};
+    attnc_kernel *k;
+    assert_int_equal(attnc_compile_with(s, NULL, "sm_80", NULL, &o, &k, NULL), ATTNC_OK);
+    json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
+    json_int_t driver = json_integer_value(json_object_get(recipe, "min_driver"));
+    assert_int_equal(driver, cases[i].driver);
+    json_decref(recipe);
+    attnc_kernel_release(k);
   }
   attnc_spec_release(s);
 }
@@ -399,6 +423,7 @@ main(void)
       cmocka_unit_test(test_specialise),
       cmocka_unit_test(test_bad_requests),
       cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_min_driver),
       cmocka_unit_test(test_pins_beyond_the_space),
       cmocka_unit_test(test_pins_turn_nothing_else_on),
       cmocka_unit_test(test_fields_in_use),

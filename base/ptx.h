@@ -1,0 +1,39 @@
+/* ptx.h: what compiler and runtime have to agree on about PTX text: the versions of the ISA
+ * and the drivers that take them.  No instruction is known here. */
+#ifndef ATTNC_BASE_PTX_H
+#define ATTNC_BASE_PTX_H
+
+#include <attnc/attnc_rt.h>
+
+/* Version (70 is 7.0) and the lowest cuDriverGetVersion that takes it: PTX ISA, "Release
+ * Notes", PTX release history, from 7.0 (sm_80) to the last that LLVM 22 writes.  8.6 came
+ * with CUDA 12.7: 12.6 has 8.5, as 12.5. */
+#define PTX_VERSION_TABLE(X)                                                               \
+  X(70, 11000)                                                                             \
+  X(71, 11010)                                                                             \
+  X(72, 11020)                                                                             \
+  X(73, 11030)                                                                             \
+  X(74, 11040)                                                                             \
+  X(75, 11050)                                                                             \
+  X(76, 11060)                                                                             \
+  X(77, 11070)                                                                             \
+  X(78, 11080)                                                                             \
+  X(80, 12000)                                                                             \
+  X(81, 12010)                                                                             \
+  X(82, 12020)                                                                             \
+  X(83, 12030)                                                                             \
+  X(84, 12040)                                                                             \
+  X(85, 12050)                                                                             \
+  X(86, 12070)                                                                             \
+  X(87, 12080)                                                                             \
+  X(88, 12090)                                                                             \
+  X(90, 13000)
+
+/* The lowest driver that takes a version; 0: not in the table. */
+int ptx_driver(int version);
+/* The version that a text such as "8.0" asks for (NULL: `lowest`, which the kernel needs).
+ * ATTNC_ERR_USAGE: it is none; ATTNC_ERR_UNSUPPORTED: it is below `lowest` or not written.
+ */
+attnc_status ptx_version_read(const char *text, int lowest, int *version, attnc_error *);
+
+#endif
