@@ -216,24 +216,19 @@ typedef struct List {
 } List;
 
 static void
-ignore(void *user, const char *why)
-{
-  (void)user;
-  (void)why;
-}
-
-static void
 list_template(List *l, const Template *t)
 {
   Sched s;
-  if (!t->applicable(&l->c, ignore, NULL))
+  if (!t->applicable(&l->c, NULL))
     return;
   for (int n = 0; t->space(&l->c, n, &s); n++) {
-    const char *why = t->refuse(&l->c, &s, l->arena);
-    if (why && !l->all)
+    Why why = {""};
+    bool illegal = t->refuse(&l->c, &s, &why);
+    if (illegal && !l->all)
       continue;
+    const char *text = illegal ? arena_strdup(l->arena, why.text) : NULL;
     *vec_push(l->arena, &l->v) =
-        (Entry){.s = s, .cost = t->cost(&l->c, &s), .why = why, .n = n};
+        (Entry){.s = s, .cost = t->cost(&l->c, &s), .why = text, .n = n};
   }
 }
 

@@ -5,6 +5,8 @@
 #include "compiler/gen.h"
 
 #include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 Case
@@ -115,6 +117,50 @@ foreign(const Template *t, const attnc_schedule *w)
   return -1;
 }
 
+/* ---- reasons ---- */
+
+bool
+refused(Why *w, const char *fmt, ...)
+{
+  va_list args;
+  if (!w)
+    return true;
+  size_t n = strlen(w->text);
+  if (n && n + 2 < sizeof w->text) {
+    memcpy(w->text + n, "; ", 3);
+    n += 2;
+  }
+  va_start(args, fmt);
+  vsnprintf(w->text + n, sizeof w->text - n, fmt, args);
+  va_end(args);
+  return true;
+}
+
+bool
+rules_hold(const Rule *rules, int n, Why *why)
+{
+  bool all = true;
+  for (int i = 0; i < n; i++) {
+    if (!rules[i].ok)
+      refused(why, "%s", rules[i].why);
+    all = all && rules[i].ok;
+  }
+  return all;
+}
+
+/* How near a template came to what was asked for. */
+typedef enum Nearness {
+  NEAR_REFUSED, /* has the fields, takes the spec: no schedule of it is legal */
+  NEAR_TARGET,  /* has the fields, does not take the spec or the target */
+  NEAR_FIELDS,  /* lacks a field that is asked for */
+  NEAR_COUNT    /* is not the template that is asked for */
+} Nearness;
+
+typedef struct Refusal {
+  Nearness near;
+  Why why; /* of NEAR_REFUSED: what refuses the first schedule that was tried */
+} Refusal;
+
 typedef struct Search {
   Case c;
   const attnc_schedule *want;
@@ -122,25 +168,31 @@ typedef struct Search {
   Sched best;
   double cycles;
   bool found;
-  const char *why; /* the first refusal of a schedule that matched */
+  Refusal *refusals; /* of each template */
 } Search;
 
-static void
-no_reason(void *user, const char *why)
+/* The reasons of the templates that came nearest: others were not meant. */
+static const char *
+reasons(const Search *s)
 {
-  Search *s = user;
-  if (!s->why)
-    s->why = why;
+  Nearness least = NEAR_COUNT;
+  Str out = str_new(s->arena);
+  for (int i = 0; i < n_templates; i++)
+    least = s->refusals[i].near < least ? s->refusals[i].near : least;
+  for (int i = 0; i < n_templates; i++)
+    if (s->refusals[i].near == least && least != NEAR_COUNT)
+      str_printf(&out, "%s%s: %s", out.n ? "; " : "", template_table[i]->name,
+                 s->refusals[i].why.text);
+  return out.p;
 }
 
+/* ---- the search ---- */
+
 static void
-consider(Search *s, const Sched *x)
+consider(Search *s, const Sched *x, Why *first)
 {
-  const char *why = x->tmpl->refuse(&s->c, x, s->arena);
-  if (why) {
-    s->why = s->why ? s->why : why;
+  if (x->tmpl->refuse(&s->c, x, *first->text ? NULL : first))
     return;
-  }
   double cycles = x->tmpl->cost(&s->c, x).cycles;
   if (s->found && s->cycles <= cycles)
     return;
@@ -152,41 +204,43 @@ consider(Search *s, const Sched *x)
 /* The template's schedules that have what is asked for; where no legal one has it, each is
  * changed by it.  Of the core alone: what is not asked for stays as the default has it. */
 static void
-search_space(Search *s, const Template *t, bool change)
+search_space(Search *s, const Template *t, bool change, Why *why)
 {
   Sched x = t->initial(&s->c), y;
   int most = t->core ? t->core : INT_MAX;
   for (int n = 0; n <= most && (n == 0 || t->space(&s->c, n - 1, &x)); n++)
     if (change) {
       y = changed(&x, s->want);
-      consider(s, &y);
+      consider(s, &y, why);
     } else if (sched_matches(&x, s->want)) {
-      consider(s, &x);
+      consider(s, &x, why);
     }
 }
 
 static void
-search_template(Search *s, const Template *t)
+search_template(Search *s, const Template *t, Refusal *r)
 {
-  Sched x;
   int other = foreign(t, s->want);
+  *r = (Refusal){.near = NEAR_COUNT};
   if (s->want->template_name && !str_eq(s->want->template_name, t->name))
     return;
-  if (!t->applicable(&s->c, no_reason, s))
-    return;
   if (other >= 0) {
-    no_reason(
-        s, arena_printf(s->arena, "%s has no field '%s'", t->name, sched_info[other].name));
+    r->near = NEAR_FIELDS;
+    refused(&r->why, "it has no field '%s'", sched_info[other].name);
     return;
   }
+  r->near = NEAR_TARGET;
+  if (!t->applicable(&s->c, &r->why))
+    return;
+  r->near = NEAR_REFUSED;
   if (complete(t, s->want)) {
-    x = as_sched(t, s->want);
-    consider(s, &x);
+    Sched x = as_sched(t, s->want);
+    consider(s, &x, &r->why);
     return;
   }
-  search_space(s, t, false);
+  search_space(s, t, false, &r->why);
   if (!s->found)
-    search_space(s, t, true);
+    search_space(s, t, true, &r->why);
 }
 
 /* The first applicable template's own default: what is asked for when nothing is known of
@@ -196,10 +250,10 @@ take_initial(Search *s)
 {
   for (int i = 0; i < n_templates; i++) {
     const Template *t = template_table[i];
-    if (!t->applicable(&s->c, no_reason, s))
+    if (!t->applicable(&s->c, NULL))
       continue;
     s->best = t->initial(&s->c);
-    return t->refuse(&s->c, &s->best, s->arena) == NULL;
+    return !t->refuse(&s->c, &s->best, NULL);
   }
   return false;
 }
@@ -216,12 +270,22 @@ choose(Search *s, const char **source, attnc_error *err)
   if (!asked && !sized && take_initial(s))
     return ATTNC_OK;
   for (int i = 0; i < n_templates && !s->found; i++)
-    search_template(s, template_table[i]);
+    search_template(s, template_table[i], &s->refusals[i]);
   if (s->found)
     return ATTNC_OK;
   return err_set(err, ATTNC_ERR_UNSUPPORTED, "no legal schedule on %s: %s",
-                 s->c.target->name,
-                 s->why ? s->why : "no template offers what is asked for");
+                 s->c.target->name, reasons(s));
+}
+
+static attnc_status
+choose_caught(Search *s, const char **source, attnc_error *err)
+{
+  jmp_buf full;
+  if (setjmp(full))
+    return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
+  arena_catch(s->arena, &full);
+  s->refusals = NEW_N(s->arena, Refusal, n_templates);
+  return choose(s, source, err);
 }
 
 attnc_status
@@ -238,7 +302,7 @@ gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *targe
   Search s = {.c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0)};
   if (!s.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
-  attnc_status st = choose(&s, source, err);
+  attnc_status st = choose_caught(&s, source, err);
   if (st == ATTNC_OK)
     *out = sched_public(&s.best);
   arena_free(s.arena);
@@ -249,21 +313,14 @@ attnc_status
 sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err)
 {
   const Template *t = template_find(w->template_name);
-  Arena *a = arena_new(0);
-  if (!t || !a) {
-    arena_free(a);
-    return err_set(err, t ? ATTNC_ERR_NOMEM : ATTNC_ERR_UNSUPPORTED, "template '%s'",
-                   w->template_name);
-  }
+  Why why = {""};
+  if (!t)
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "template '%s'", w->template_name);
   *out = as_sched(t, w);
-  Search s = {.c = *c, .want = w, .arena = a};
-  if (t->applicable(c, no_reason, &s))
-    s.why = t->refuse(c, out, a);
-  attnc_status st = s.why ? err_set(err, ATTNC_ERR_UNSUPPORTED, "%s on %s: %s", t->name,
-                                    c->target->name, s.why)
-                          : ATTNC_OK;
-  arena_free(a);
-  return st;
+  if (t->applicable(c, &why) && !t->refuse(c, out, &why))
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_UNSUPPORTED, "%s on %s: %s", t->name, c->target->name,
+                 why.text);
 }
 
 attnc_status

@@ -68,18 +68,33 @@ typedef struct Fwd {
   Idx h, hk, sq, sk;
 } Fwd;
 
+/* Why not, in words; several reasons are joined.  Of fixed size, so that a refusal can
+ * never be lost for want of memory. */
+typedef struct Why {
+  char text[256];
+} Why;
+/* Notes a reason (why NULL: nobody asks) and is true: `return refused(why, "…", …);`. */
+bool refused(Why *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a template takes for granted of a spec and a target. */
+typedef struct Rule {
+  bool ok;
+  const char *why;
+} Rule;
+bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
+
 typedef struct Template {
   const char *name, *what;
   int revision;    /* in the key beside the code id, for readers */
   unsigned fields; /* of attnc_schedule that it uses: 1u << SF_… */
-  /* Can it take this spec on this target?  `reason` is called with each why not. */
-  bool (*applicable)(const Case *, void (*reason)(void *, const char *), void *user);
+  /* Can it take this spec on this target? */
+  bool (*applicable)(const Case *, Why *);
   /* The n-th point of the whole space, legal or not; false past the end. */
   bool (*space)(const Case *, int n, Sched *);
   int core; /* points from the first on among which the cost model chooses; 0: all of them
              */
-  /* NULL if this schedule is legal, else the limit that refuses it, in the arena. */
-  const char *(*refuse)(const Case *, const Sched *, Arena *);
+  /* True for a schedule that is not legal; notes the limit that refuses it. */
+  bool (*refuse)(const Case *, const Sched *, Why *);
   SchedCost (*cost)(const Case *, const Sched *);
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
   /* Grid axis x is ceil_div(sq, bm); y is h, z is b; block is 32 · warps threads. */

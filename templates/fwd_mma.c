@@ -8,26 +8,17 @@
 /* ---- applicable, space, cost ---- */
 
 static bool
-applicable(const Case *c, void (*reason)(void *, const char *), void *user)
+applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
   bool same = s->q == s->k && s->k == s->v && s->v == s->o;
-  const struct {
-    bool ok;
-    const char *why;
-  } rules[] = {
-      {same, "fwd_mma: q, k, v and o must have one dtype"},
-      {s->q != DT_F32, "fwd_mma: fp32 has no mma.m16n8k16"},
-      {c->target->cp_async, "fwd_mma: the target has no cp.async"},
-      {s->q != DT_BF16 || c->target->mma_bf16, "fwd_mma: the target has no bf16 mma"},
+  const Rule rules[] = {
+      {same, "q, k, v and o must have one dtype"},
+      {s->q != DT_F32, "fp32 has no mma.m16n8k16"},
+      {c->target->cp_async, "the target has no cp.async"},
+      {s->q != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
   };
-  bool all = true;
-  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-    if (!rules[i].ok)
-      reason(user, rules[i].why);
-    all = all && rules[i].ok;
-  }
-  return all;
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
 extern const Template fwd_mma;
@@ -81,28 +72,28 @@ live_regs(const Spec *p, const Sched *s)
 
 enum { LIVE_MAX = 166 };
 
-static const char *
-refuse(const Case *c, const Sched *s, Arena *a)
+static bool
+refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
   int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, s);
   if (s->warps < 2 || s->warps > 16)
-    return arena_printf(a, "num_warps %d is not in 2 … 16", s->warps);
+    return refused(why, "num_warps %d is not in 2 … 16", s->warps);
   if (s->bm % (16 * s->warps) || s->bm / (16 * s->warps) > 4)
-    return arena_printf(a, "block_m %d is not 1 to 4 times 16 rows for each of %d warps",
-                        s->bm, s->warps);
+    return refused(why, "block_m %d is not 1 to 4 times 16 rows for each of %d warps",
+                   s->bm, s->warps);
   if (s->bn < 16 || s->bn % 16 || s->bn > 256)
-    return arena_printf(a, "block_n %d is not a multiple of 16 up to 256", s->bn);
+    return refused(why, "block_n %d is not a multiple of 16 up to 256", s->bn);
   if (s->stages < 1 || s->stages > 4)
-    return arena_printf(a, "num_stages %d is not in 1 … 4", s->stages);
+    return refused(why, "num_stages %d is not in 1 … 4", s->stages);
   if (smem > g->smem_block)
-    return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem,
-                        g->name, g->smem_block);
+    return refused(why, "needs %d bytes of shared memory, %s has %d a block", smem, g->name,
+                   g->smem_block);
   if (regs > LIVE_MAX)
-    return arena_printf(
-        a, "O, S, Q and row limits take %d registers a thread, %d is the limit", regs,
-        LIVE_MAX);
-  return NULL;
+    return refused(why,
+                   "O, S, Q and row limits take %d registers a thread, %d is the limit",
+                   regs, LIVE_MAX);
+  return false;
 }
 
 static int
@@ -181,14 +172,12 @@ initial(const Case *c)
       {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_regs = false},
       {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_regs = false},
   };
-  Arena *scratch = arena_new(1 << 16);
   Sched s = wish[8];
-  for (size_t i = 0; scratch && i < sizeof wish / sizeof *wish; i++) {
+  for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
     s = wish[i];
-    if (!refuse(c, &s, scratch))
+    if (!refuse(c, &s, NULL))
       break;
   }
-  arena_free(scratch);
   s.tmpl = &fwd_mma;
   return s;
 }

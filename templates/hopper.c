@@ -14,25 +14,16 @@ extern const Template fwd_wgmma;
 /* ---- which schedules there are ---- */
 
 bool
-hopper_applicable(const Case *c, void (*reason)(void *, const char *), void *user)
+hopper_applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
   bool same = s->q == s->k && s->k == s->v && s->v == s->o;
-  const struct {
-    bool ok;
-    const char *why;
-  } rules[] = {
-      {c->target->exact && c->target->cc == 90, "fwd_wgmma: the target has no wgmma"},
-      {same, "fwd_wgmma: q, k, v and o must have one dtype"},
-      {s->q != DT_F32, "fwd_wgmma: fp32 has no wgmma of full precision"},
+  const Rule rules[] = {
+      {c->target->exact && c->target->cc == 90, "the target has no wgmma"},
+      {same, "q, k, v and o must have one dtype"},
+      {s->q != DT_F32, "fp32 has no wgmma of full precision"},
   };
-  bool all = true;
-  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-    if (!rules[i].ok)
-      reason(user, rules[i].why);
-    all = all && rules[i].ok;
-  }
-  return all;
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
 static Sched
@@ -180,39 +171,38 @@ live_regs(const Spec *p, const Sched *s)
   return p->head_dim_v / 2 + s->bn / 2 + pw;
 }
 
-static const char *
-refuse_shape(const Sched *s, Arena *a)
+static bool
+refuse_shape(const Sched *s, Why *why)
 {
   if (s->bm != 64 && s->bm != 128 && s->bm != 192)
-    return arena_printf(a, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows",
-                        s->bm);
+    return refused(why, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows", s->bm);
   if (s->warps != 4 + s->bm / 16)
-    return arena_printf(a, "num_warps %d: block_m %d takes %d, four of which load",
-                        s->warps, s->bm, 4 + s->bm / 16);
+    return refused(why, "num_warps %d: block_m %d takes %d, four of which load", s->warps,
+                   s->bm, 4 + s->bm / 16);
   if (s->bn < 16 || s->bn % 16 || s->bn > 256)
-    return arena_printf(a, "block_n %d is not a multiple of 16 up to 256", s->bn);
+    return refused(why, "block_n %d is not a multiple of 16 up to 256", s->bn);
   if (s->stages < 1 || s->stages > 4)
-    return arena_printf(a, "num_stages %d is not in 1 … 4", s->stages);
+    return refused(why, "num_stages %d is not in 1 … 4", s->stages);
   if (s->q_stages < 1 || s->q_stages > 2)
-    return arena_printf(a, "q_stages %d is not 1 or 2", s->q_stages);
+    return refused(why, "q_stages %d is not 1 or 2", s->q_stages);
   if (s->pingpong && s->bm == 64)
-    return arena_strdup(a, "pingpong takes two warpgroups: block_m 64 has one");
+    return refused(why, "pingpong takes two warpgroups: block_m 64 has one");
   if (s->cluster != 1 && s->cluster != 2)
-    return arena_printf(a, "cluster %d is not 1 or 2", s->cluster);
+    return refused(why, "cluster %d is not 1 or 2", s->cluster);
   if (s->poly < 0 || s->poly > 16)
-    return arena_printf(a, "poly_exp2 %d is not in 0 … 16", s->poly);
+    return refused(why, "poly_exp2 %d is not in 0 … 16", s->poly);
   if (s->cross_tile && (!s->overlap || s->q_stages < 2))
-    return arena_strdup(a, "cross_tile takes overlap and q_stages 2");
+    return refused(why, "cross_tile takes overlap and q_stages 2");
   if (s->narrow && (!s->overlap || s->cross_tile))
-    return arena_strdup(a, "narrow_diagonal takes overlap, and a first tile of its own");
+    return refused(why, "narrow_diagonal takes overlap, and a first tile of its own");
   if (s->narrow && s->bn % 32)
-    return arena_printf(a, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
-                        s->bn);
+    return refused(why, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
+                   s->bn);
   if (!s->private_end && (s->bm == 64 || !s->tma_store))
-    return arena_strdup(a, "private_epilogue=false takes two warpgroups and tma_store");
+    return refused(why, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
-    return arena_strdup(a, "q_stages 2 has no use where a CTA has one block of queries");
-  return NULL;
+    return refused(why, "q_stages 2 has no use where a CTA has one block of queries");
+  return false;
 }
 
 /* Sizes that the compile knows, and few enough blocks for a list. */
@@ -225,29 +215,28 @@ all_known(const Case *c)
   return c->sq / 64 * c->h * c->b < 1 << 16;
 }
 
-const char *
-hopper_refuse(const Case *c, const Sched *s, Arena *a)
+bool
+hopper_refuse(const Case *c, const Sched *s, Why *why)
 {
-  const char *why = refuse_shape(s, a);
   int group = c->spec->group_size, smem = shared_bytes(c->spec, s);
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
-  if (why)
-    return why;
+  if (refuse_shape(s, why))
+    return true;
   if (s->scheduler == SCHED_EXACT && !all_known(c))
-    return arena_strdup(
-        a, "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
+    return refused(why,
+                   "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
   if (s->pack && (group < 2 || s->bm % group || 64 % group))
-    return arena_printf(a, "pack_gqa takes a pinned group_size that divides 64, not %d",
-                        group);
+    return refused(why, "pack_gqa takes a pinned group_size that divides 64, not %d",
+                   group);
   if (smem > c->target->smem_block)
-    return arena_printf(a, "needs %d bytes of shared memory, %s has %d a block", smem,
-                        c->target->name, c->target->smem_block);
+    return refused(why, "needs %d bytes of shared memory, %s has %d a block", smem,
+                   c->target->name, c->target->smem_block);
   if (regs > most)
-    return arena_printf(a, "O, S and P take %d registers a thread, %d is the limit", regs,
-                        most);
-  return NULL;
+    return refused(why, "O, S and P take %d registers a thread, %d is the limit", regs,
+                   most);
+  return false;
 }
 
 /* ---- what they cost ---- */
@@ -348,17 +337,15 @@ hopper_initial(const Case *c)
                                 {128, 32, 1},  {64, 32, 1},   {64, 16, 1}};
   const Spec *p = c->spec;
   Band band = spec_band(p);
-  Arena *scratch = arena_new(1 << 16);
   Sched s = plain(64, 16, 1);
-  for (size_t i = 0; scratch && i < sizeof wish / sizeof *wish; i++) {
+  for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
     s = plain(wish[i][0], wish[i][1], wish[i][2]);
     bool wide = wish[i][1] > 128; /* pays where few tiles are masked */
     if (wide && (band.hi != INT_MAX || band.lo != INT_MIN))
       continue;
-    if (!hopper_refuse(c, &s, scratch))
+    if (!hopper_refuse(c, &s, NULL))
       break;
   }
-  arena_free(scratch);
   return s;
 }
 

@@ -7,9 +7,9 @@
 
 enum { HOPPER_CORE = 3 * 9 * 2 * 2 * 2 * 2 };
 
-bool hopper_applicable(const Case *, void (*reason)(void *, const char *), void *user);
+bool hopper_applicable(const Case *, Why *);
 bool hopper_space(const Case *, int n, Sched *);
-const char *hopper_refuse(const Case *, const Sched *, Arena *);
+bool hopper_refuse(const Case *, const Sched *, Why *);
 SchedCost hopper_cost(const Case *, const Sched *);
 Sched hopper_initial(const Case *);
 

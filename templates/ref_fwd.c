@@ -5,11 +5,10 @@
 #include "templates/softmax.h"
 
 static bool
-applicable(const Case *c, void (*reason)(void *, const char *), void *user)
+applicable(const Case *c, Why *why)
 {
   (void)c;
-  (void)reason;
-  (void)user;
+  (void)why;
   return true;
 }
 
@@ -25,21 +24,21 @@ space(const Case *c, int n, Sched *s)
   return true;
 }
 
-static const char *
-refuse(const Case *c, const Sched *s, Arena *a)
+static bool
+refuse(const Case *c, const Sched *s, Why *why)
 {
   (void)c;
   if (s->bm != s->warps)
-    return arena_printf(a, "block_m must be num_warps (%d): a row a warp", s->warps);
+    return refused(why, "block_m must be num_warps (%d): a row a warp", s->warps);
   if (s->warps < 1 || s->warps > 32)
-    return arena_printf(a, "num_warps %d is not in 1 … 32", s->warps);
+    return refused(why, "num_warps %d is not in 1 … 32", s->warps);
   if (s->bn != 1)
-    return arena_strdup(a, "block_n must be 1: a key at a time");
+    return refused(why, "block_n must be 1: a key at a time");
   if (s->stages != 1)
-    return arena_strdup(a, "num_stages must be 1: nothing is staged");
+    return refused(why, "num_stages must be 1: nothing is staged");
   if (s->q_regs)
-    return arena_strdup(a, "q_in_regs has no meaning here: Q is never elsewhere");
-  return NULL;
+    return refused(why, "q_in_regs has no meaning here: Q is never elsewhere");
+  return false;
 }
 
 /* About 60 instructions a key and row, one issued a clock by each of four schedulers. */

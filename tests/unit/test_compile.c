@@ -165,17 +165,17 @@ static const Bad bads[] = {
      {.template_name = "fwd_mma", .pingpong = 2},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "fwd_mma has no field 'pingpong'"},
+     "fwd_mma: it has no field 'pingpong'"},
     {"sm_90a",
      {.template_name = "fwd_wgmma", .q_in_regs = 1},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "fwd_wgmma has no field 'q_in_regs'"},
+     "fwd_wgmma: it has no field 'q_in_regs'"},
     {"sm_80",
      {.template_name = "ref_fwd", .scheduler = 1},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "ref_fwd has no field 'scheduler'"},
+     "ref_fwd: it has no field 'scheduler'"},
     {"sm_80", {.q_in_regs = 3}, {0}, ATTNC_ERR_USAGE, "q_in_regs is 3"},
     {"sm_80", {.block_m = -64}, {0}, ATTNC_ERR_USAGE, "block_m is -64"},
     {"sm_90a", {.scheduler = 4}, {0}, ATTNC_ERR_USAGE, "scheduler is 4"},
@@ -228,6 +228,79 @@ test_min_driver(void **state)
     attnc_kernel_release(k);
   }
   attnc_spec_release(s);
+}
+
+/* A refusal is explained by the templates that could be meant, and by no other. */
+static void
+test_reasons(void **state)
+{
+  static const struct {
+    const char *more, *target;
+    attnc_schedule want;
+    const char *says;
+  } cases[] = {
+      {"dtype: bf16",
+       "sm_80",
+       {.block_m = 48},
+       "no legal schedule on sm_80: fwd_mma: block_m 48 is not 1 to 4 times 16 rows for "
+       "each of 4 warps; ref_fwd: block_m must be num_warps (4): a row a warp"},
+      {"dtype: fp32",
+       "sm_80",
+       {.block_m = 48},
+       "no legal schedule on sm_80: ref_fwd: block_m must be num_warps (4): a row a warp"},
+      {"dtype: bf16",
+       "sm_80",
+       {.template_name = "fwd_mma", .block_n = 8},
+       "no legal schedule on sm_80: fwd_mma: block_n 8 is not a multiple of 16 up to 256"},
+      {"dtype: bf16",
+       "sm_80",
+       {.overlap = 2},
+       "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma"},
+      {"dtype: fp32",
+       "sm_80",
+       {.overlap = 2},
+       "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma; fp32 has no wgmma "
+       "of full precision"},
+      {"dtype: bf16",
+       "sm_90a",
+       {.cluster = 2, .q_in_regs = 2},
+       "no legal schedule on sm_90a: fwd_wgmma: it has no field 'q_in_regs'; fwd_mma: "
+       "it has no field 'cluster'; ref_fwd: it has no field 'cluster'"},
+      {"dtype: bf16",
+       "sm_90a",
+       {.cluster = 2, .block_m = 100},
+       "no legal schedule on sm_90a: fwd_wgmma: block_m 100 is not 64, 128 or 192: a "
+       "warpgroup has 64 rows"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char more[64];
+    attnc_kernel *k;
+    attnc_error e = {0};
+    attnc_schedule want = cases[i].want;
+    snprintf(more, sizeof more, "%s\nhead_dim: 64", cases[i].more);
+    attnc_spec *s = spec(more);
+    want.size = sizeof want;
+    assert_int_equal(attnc_compile(s, NULL, cases[i].target, &want, &k, &e),
+                     ATTNC_ERR_UNSUPPORTED);
+    assert_string_equal(e.message, cases[i].says);
+    attnc_spec_release(s);
+  }
+}
+
+/* Reasons are joined, cut where there is no room, and not needed for a refusal. */
+static void
+test_refused(void **state)
+{
+  Why why = {""};
+  (void)state;
+  assert_true(refused(NULL, "a"));
+  assert_true(refused(&why, "a %d", 1));
+  assert_true(refused(&why, "b"));
+  assert_string_equal(why.text, "a 1; b");
+  for (int i = 0; i < 300; i++)
+    refused(&why, "%d", i);
+  assert_true(strlen(why.text) < sizeof why.text);
 }
 
 /* Mixed dtypes go to the template that takes them, and the reasons are told. */
@@ -422,6 +495,8 @@ main(void)
       cmocka_unit_test(test_deterministic),
       cmocka_unit_test(test_specialise),
       cmocka_unit_test(test_bad_requests),
+      cmocka_unit_test(test_reasons),
+      cmocka_unit_test(test_refused),
       cmocka_unit_test(test_choice),
       cmocka_unit_test(test_min_driver),
       cmocka_unit_test(test_pins_beyond_the_space),
