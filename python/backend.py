@@ -73,7 +73,7 @@ def licences(folder):
 def package(folder):
     source = os.path.join(HERE, "attnc")
     files = {f"attnc/{n}": read(source, n) for n in sorted(os.listdir(source))
-             if n.endswith(".py")}
+             if n.endswith((".py", "py.typed"))}
     return files | {f"attnc/lib/{n}": read(folder, n) for n in LIBRARIES}
 
 

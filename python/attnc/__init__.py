@@ -16,6 +16,7 @@ from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpac
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, set_context)
 from .launch import Launch
+from .peers import missing as __getattr__
 from .plan import Plan
 from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedules, schema, targets

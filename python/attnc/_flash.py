@@ -3,6 +3,7 @@
 `attend` runs one dense problem.  Launches are kept per thread and shape; `direct` is the short
 way for tensors that were seen before and need nothing but new memory and new addresses.
 """
+import operator
 import os
 import threading
 from typing import Dict
@@ -69,15 +70,6 @@ def spec_of(dtype, head_dim, causal, window, return_lse):
 # ---- arguments ----
 
 
-def refuse(dropout_p=0.0, softcap=0.0, alibi_slopes=None, block_table=None):
-    for name, wrong in (("dropout_p", dropout_p), ("softcap", softcap)):
-        if wrong:
-            raise NotImplementedError(f"{name}={wrong!r} is not supported yet")
-    for name, wrong in (("alibi_slopes", alibi_slopes), ("block_table", block_table)):
-        if wrong is not None:
-            raise NotImplementedError(f"{name} is not supported yet")
-
-
 def ops_of(q, k, v):
     """The framework of all three; a gradient that would be wanted of them is refused."""
     found = {arrays.ops(x) for x in (q, k, v)}
@@ -112,6 +104,8 @@ def check_shapes(q, k, v):
                          f"v {tuple(v.shape)}")
     if b == 0:
         raise ValueError("batch size must be positive")
+    if d == 0:
+        raise ValueError("head_dim must be positive")
     if hk == 0 or h % hk:
         raise ValueError(f"heads of q, {h}, must be a multiple of those of k and v, {hk}")
     if d > HEAD_DIM_MAX:
@@ -127,11 +121,25 @@ def scale_of(softmax_scale, head_dim):
     return float(softmax_scale)
 
 
+def whole(name, value):
+    """An int of what is a whole number, numpy's and torch's too; TypeError names another."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: a whole number is needed, not "
+                        f"{type(value).__name__}") from None
+
+
 def window_of(window_size, causal, sq, sk):
     """FlashAttention-2's reading of window_size, sk the longest keys of the call: below 0, or
     past all keys, is unbounded; `causal` decides the right side; and a window with a left
     side only reaches sk to the right, which shows where sq > sk + 1."""
-    left, right = (int(x) for x in window_size)
+    try:
+        left, right = window_size
+    except (TypeError, ValueError):
+        raise TypeError(f"window_size={window_size!r}: two whole numbers are needed, (left, "
+                        "right); -1 is unbounded") from None
+    left, right = whole("window_size", left), whole("window_size", right)
     left = -1 if left < 0 or left >= sk else left
     right = -1 if right < 0 or right >= sk else right
     if causal:

@@ -9,6 +9,7 @@ from .arrays import View
 from .errors import UsageError
 
 DTYPES = {"float16": "fp16", "bfloat16": "bf16", "uint16": "bf16", "float32": "fp32"}
+FRAMEWORK, VECTOR = "numpy", "numpy.array({}, numpy.int32)"
 NATIVE = {"fp16": numpy.float16, "bf16": numpy.uint16, "fp32": numpy.float32}
 
 

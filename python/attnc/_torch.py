@@ -7,6 +7,7 @@ from .arrays import View
 DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 NATIVE = {name: dtype for dtype, name in DTYPES.items()}
 DEVICES = ("cpu", "cuda")
+FRAMEWORK, VECTOR = "torch", "torch.tensor({}, dtype=torch.int32, device=q.device)"
 
 # The raw handle of the current stream, without making a Stream object of it.
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)

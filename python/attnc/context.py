@@ -10,6 +10,7 @@ import weakref
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from . import _driver, _lib, errors
+from .copies import Shared
 from .plan import Plan
 from .sizes import SizesLike
 from .spec import SpecLike, _check, load_spec, problem, schedule as make_schedule, taken_text
@@ -35,7 +36,7 @@ def _open_driver(device, settings):
         return _driver.open_driver(emulator, settings)
 
 
-class Context:
+class Context(Shared):
     """Plans for one driver library.
 
     device: "auto" (a GPU where a driver and a device are found, else the emulator), "cuda",
@@ -47,6 +48,8 @@ class Context:
 
     Raises NoDeviceError where there is no such library or device.
     """
+
+    PICKLE = "it belongs to a driver of this process; make one where it is needed"
 
     def __init__(self, device: str = "auto", *, emulator: Optional[str] = None,
                  cache: Optional[str] = None, cache_dir: Optional[str] = None,
@@ -82,7 +85,7 @@ class Context:
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()
-        asked = problem(sizes, device + 1, strides, nowait)
+        asked = problem(sizes, device, strides, nowait)
         if schedule is None:
             status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
                                         error)
@@ -98,6 +101,6 @@ class Context:
         out, error = C.c_void_p(), _lib.Error()
         spec = load_spec(spec)  # which has to live for the call
         _check(_lib.library().attnc_key_explain(
-            self._handle, spec._handle, problem(sizes, device + 1),
+            self._handle, spec._handle, problem(sizes, device),
             make_schedule(schedule), C.byref(out), error), error)
         return json.loads(taken_text(out))

@@ -2,16 +2,20 @@
 
 Tensors of torch on a GPU run there, on the current stream; tensors of torch on the CPU and
 arrays of numpy run on the emulated device.  What is not supported raises NotImplementedError
-with the argument's name, never less.  Differences from attnc's own conventions, all of them
-FlashAttention-2's: the LSE of a row that sees no key is +inf, a window that reaches past all
-keys is no window, a head_dim that is not a multiple of 8 is padded with zeros.
+with the argument's name and what to do instead (peers.py), never less.  Differences from
+attnc's own conventions, all of them FlashAttention-2's: the LSE of a row that sees no key is
++inf, a window that reaches past all keys is no window, a head_dim that is not a multiple of 8
+is padded with zeros.
 
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
+from . import arrays
 from ._flash import (attend, check_shapes, direct, dtype_of, keep_direct, ops_of, prepared,
-                     refuse, result_of, scale_of, set_context, usable, window_of)
+                     result_of, scale_of, set_context, usable, whole, window_of)
+from .peers import drop_in, refuse
 
 
+@drop_in
 def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
                     window_size=(-1, -1), softcap=0.0, alibi_slopes=None, deterministic=False,
                     return_attn_probs=False):
@@ -33,7 +37,7 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     result = call and call(q, k, v, return_attn_probs)
     if result is not None:
         return result
-    refuse(dropout_p, softcap, alibi_slopes)
+    refuse(dropout_p=dropout_p, softcap=softcap, alibi_slopes=alibi_slopes)
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
     head_dim = q.shape[-1]
@@ -48,6 +52,7 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     return result_of(ops, out, lse, head_dim, return_attn_probs)
 
 
+@drop_in
 def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=False,
                              window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                              deterministic=False, return_attn_probs=False):
@@ -57,6 +62,7 @@ def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=Fa
                            return_attn_probs)
 
 
+@drop_in
 def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=False,
                               window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                               deterministic=False, return_attn_probs=False):
@@ -71,18 +77,24 @@ def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=Fal
 
 def _bounds(ops, name, cu_seqlens, total):
     """[(start, end)] of each sequence."""
+    if arrays.ops(cu_seqlens) is not ops:
+        raise TypeError(f"{name}: an int32 vector of {ops.FRAMEWORK} is needed, as q is, not "
+                        f"{type(cu_seqlens).__module__}.{type(cu_seqlens).__name__}: "
+                        f"{ops.VECTOR.format(name)}")
+    if len(cu_seqlens.shape) != 1:
+        raise TypeError(f"{name}: a vector is needed, not {len(cu_seqlens.shape)} axes")
     try:
         at = ops.integers(cu_seqlens)
     except TypeError as e:
         raise TypeError(f"{name}: {e}") from None
-    if len(at) < 2 or at[0] < 0 or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
+    if len(at) < 2 or at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
         raise ValueError(f"{name} must rise from 0 to at most {total}, with two numbers or more")
     return list(zip(at, at[1:]))
 
 
 def _check_longest(name, longest, bounds):
     most = max(b - a for a, b in bounds)
-    if most > longest:
+    if most > whole(name, longest):
         raise ValueError(f"{name}={longest}, but a sequence has {most}")
 
 
@@ -105,8 +117,7 @@ def _varlen(ops, q, k, v, options, at_q, at_k):
         if want_lse:
             lse = lse.swapaxes(0, 1).reshape(h, total)
         return out.reshape(total, h, d), lse
-    whole = at_q[0][0] == 0 and at_q[-1][1] == total
-    out = ops.empty(q.shape, q) if whole else ops.zeros(q.shape, q)
+    out = ops.empty(q.shape, q) if at_q[-1][1] == total else ops.zeros(q.shape, q)
     lse = ops.zeros_fp32((h, total), q) if want_lse else None
     for (a, b), (c, e) in zip(at_q, at_k):
         if a < b:
@@ -115,6 +126,7 @@ def _varlen(ops, q, k, v, options, at_q, at_k):
     return out, lse
 
 
+@drop_in
 def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
                            dropout_p=0.0, softmax_scale=None, causal=False,
                            window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
@@ -122,13 +134,15 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     """flash_attn_func of each sequence of packed tensors.
 
     q: (total_q, h, d); k, v: (total_k, hk, d); cu_seqlens_q, cu_seqlens_k: int32, sequence i
-    is rows cu[i] … cu[i + 1].  softmax_lse is (h, total_q).
+    is rows cu[i] … cu[i + 1], from 0 on; rows past the last one are zeros.  softmax_lse is
+    (h, total_q).
 
     Sequences are dense launches over slices, one launch if all have one length; the offsets
     are read on the host, which waits for the device.  block_table raises
     NotImplementedError, as does what flash_attn_func refuses.
     """
-    refuse(dropout_p, softcap, alibi_slopes, block_table)
+    refuse(dropout_p=dropout_p, softcap=softcap, alibi_slopes=alibi_slopes,
+           block_table=block_table)
     ops = ops_of(q, k, v)
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
         raise ValueError("q, k and v must have 3 axes: rows, heads, head_dim")
@@ -150,6 +164,7 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     return result_of(ops, out, lse, head_dim, return_attn_probs)
 
 
+@drop_in
 def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
                                     max_seqlen_k, dropout_p=0.0, softmax_scale=None,
                                     causal=False, window_size=(-1, -1), softcap=0.0,
@@ -162,6 +177,7 @@ def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqle
         return_attn_probs)
 
 
+@drop_in
 def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
                                      softmax_scale=None, causal=False, window_size=(-1, -1),
                                      softcap=0.0, alibi_slopes=None, deterministic=False,

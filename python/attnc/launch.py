@@ -72,6 +72,10 @@ class Launch:
         if status:
             self._again(status, stream)
 
+    def __reduce_ex__(self, protocol):
+        raise TypeError("attnc.Launch cannot be copied or pickled: it belongs to one thread, and "
+                        "its arguments are addresses; prepare another")
+
     def use_workspace(self, address: int, nbytes: int) -> None:
         """Device memory for the kernel's own use: at least `workspace_bytes`."""
         self._args.workspace, self._args.workspace_bytes = address, nbytes

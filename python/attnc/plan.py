@@ -11,7 +11,9 @@ import weakref
 from typing import Any, Dict, Optional
 
 from . import _driver, _lib, arrays, errors
+from .copies import Shared
 from .launch import Launch, tensor_struct
+from .peers import uncompiled
 from .sizes import Sizes, SizesLike, sizes as make_sizes
 from .spec import sizes_struct
 
@@ -46,12 +48,15 @@ def output_shapes(spec, sizes):
     return (tuple(axes[a] for a in spec.fields["layout"]["o"]), (sizes.b, sizes.h, sizes.sq))
 
 
-class Plan:
+class Plan(Shared):
     """Made by Context.plan.  Immutable, may be called from many threads.
 
     Attributes: spec, context, device (ordinal), info (dict: recipe, registers, spills, where
     the schedule came from, seconds).
     """
+
+    PICKLE = ("its kernel is loaded on a device of this process; pickle its spec, and ask a "
+              "context for a plan again")
 
     def __init__(self, context, spec, handle, device):
         lib = _lib.library()
@@ -127,6 +132,7 @@ class Plan:
 
     # ---- a call ----
 
+    @uncompiled
     def __call__(self, q, k, v, o=None, lse=None, *, softmax_scale: Optional[float] = None,
                  stream: Optional[int] = None):
         """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.

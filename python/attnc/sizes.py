@@ -1,10 +1,22 @@
 """Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys."""
+import operator
 import re
 from typing import Mapping, NamedTuple, Union
 
 from .errors import UsageError
 
-WORD = re.compile(r"(b|h|sq|sk|s)(\d+)(?:/(\d+))?$")
+MAX = 2 ** 63 - 1  # of the C type; what a kernel takes at most is the library's to say
+WORD = re.compile(r"(b|h|sq|sk|s)([0-9]+)(?:/([0-9]+))?$")
+
+
+def whole(name, value):
+    """An int of what is a whole number, numpy's and torch's too; UsageError names another."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise UsageError(f"{name}: {value!r} is not a whole number")
 
 
 class Sizes(NamedTuple):
@@ -44,13 +56,18 @@ def sizes(source: SizesLike) -> Sizes:
     """Sizes from sizes, notation or a mapping.  In a mapping hk is h, and sk is sq, where
     left out; b, h and sq must be there.  UsageError says what is missing."""
     if isinstance(source, Sizes):
-        return source
-    values = parse(source) if isinstance(source, str) else dict(source)
+        values = source._asdict()
+    else:
+        values = parse(source) if isinstance(source, str) else dict(source)
     values.setdefault("hk", values.get("h"))
     values.setdefault("sk", values.get("sq"))
-    wrong = [n for n in Sizes._fields if not isinstance(values.get(n), int)]
+    wrong = [n for n in Sizes._fields if values.get(n) is None]
     extra = sorted(values.keys() - set(Sizes._fields))
     if wrong or extra:
         raise UsageError(f"sizes {source!r}: " + (f"no {', '.join(wrong)}" if wrong else
                                                   f"unknown {', '.join(extra)}"))
+    values = {n: whole(n, x) for n, x in values.items()}
+    for name, value in values.items():
+        if not 0 <= value <= MAX:
+            raise UsageError(f"sizes {source!r}: {name} is {value}, not 0 to {MAX}")
     return Sizes(**values)

@@ -11,7 +11,8 @@ import weakref
 from typing import Any, Dict, List, Mapping, Optional, Union
 
 from . import _lib, errors
-from .sizes import Sizes, SizesLike, sizes as make_sizes
+from .copies import Shared
+from .sizes import Sizes, SizesLike, sizes as make_sizes, whole
 
 FORWARD = 0
 
@@ -58,7 +59,7 @@ class Spec:
                                      diags.pointer)
         if status:
             raise errors.make(status, diags.text(), diagnostics=diags.items())
-        self._handle = handle
+        self._handle, self._source = handle, (text, name)
         weakref.finalize(self, lib.attnc_spec_release, handle).atexit = False
         self.warnings: List[errors.Diagnostic] = list(diags.items())
         self.fields: Dict[str, Any] = json.loads(lib.attnc_spec_json(handle))
@@ -89,6 +90,10 @@ class Spec:
         if status:
             raise errors.make(status, diags.text(), diagnostics=diags.items())
 
+    def __reduce__(self):
+        """Copied and pickled by its text."""
+        return Spec, self._source
+
     def __repr__(self):
         return f"<attnc.Spec {self.name} {self.hash[:12]}>"
 
@@ -107,10 +112,13 @@ def load_spec(source: SpecLike) -> Spec:
     return Spec.from_file(source)
 
 
-def problem(sizes: Optional[SizesLike], device=0, strides=None, nowait=False):
-    """An attnc_problem; strides: {"q": (b, h, s, d) in elements, …} for specs that specialise
+def problem(sizes: Optional[SizesLike], device=None, strides=None, nowait=False):
+    """An attnc_problem on a device, or, without one, on the current one; strides: {"q": (b, h, s, d) in elements, …} for specs that specialise
     them."""
-    p = _lib.Problem(op=FORWARD, device=device, flags=_lib.NOWAIT if nowait else 0)
+    at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
+    if device is not None and not 0 < at < 2 ** 31:
+        raise errors.UsageError(f"there is no device {device}")
+    p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0)
     p.sizes.size = C.sizeof(_lib.Sizes)
     for name, value in make_sizes(sizes)._asdict().items() if sizes is not None else ():
         setattr(p.sizes, name, value)
@@ -118,6 +126,8 @@ def problem(sizes: Optional[SizesLike], device=0, strides=None, nowait=False):
         if name not in _lib.SLOTS:
             raise errors.UsageError(f"strides: no tensor is called {name!r}")
         for i, value in enumerate(values):
+            if not -2 ** 63 <= whole(f"strides of {name}", value) < 2 ** 63:
+                raise errors.UsageError(f"strides of {name}: {value} does not fit 64 bits")
             p.strides[_lib.SLOTS.index(name)][i] = value
     return p
 
@@ -154,12 +164,13 @@ def schedule(fields: Optional[Mapping[str, Any]]):
     return C.pointer(made)
 
 
-class Kernel:
+class Kernel(Shared):
     """A kernel compiled for one target: `ptx` (text) and `recipe` (dict: how to launch it).
 
     seconds: {stage: seconds} of the compile; dump(stage): a stage's text if it was kept.
     """
 
+    PICKLE = "its ptx and recipe can be"
     STAGES = ("front", "tile", "lower", "passes", "codegen", "load", "total")
 
     def __init__(self, handle):

@@ -14,6 +14,7 @@ np = common.need("numpy")
 import attnc
 import grid
 import oracle
+from attnc import peers
 
 CASES = 80
 
@@ -154,6 +155,54 @@ class Functions(common.Case):
             function(*args, deterministic=True)
             for argument, value in wrong.items():
                 self.raises(NotImplementedError, argument, function, *args, **{argument: value})
+            for argument, (none, _) in peers.ARGUMENTS.items():
+                if argument in inspect.signature(function).parameters:
+                    continue
+                e = self.raises(NotImplementedError, f"{argument} is not supported: .{{20}}",
+                                function, *args, **{argument: self.q})
+                self.assertNotIn("array", str(e))
+            self.raises(TypeError, f"{name}.. has no argument 'casual'; did you mean causal",
+                        function, *args, casual=True)
+
+    def test_arguments_as_good_as_none(self):
+        """What other libraries' callers spell out and attnc does anyway."""
+        wanted = attnc.flash_attn_func(self.q, self.k, self.v)
+        given = {name: value for name, (none, _) in peers.ARGUMENTS.items() for value in none
+                 if name != "block_table"}
+        np.testing.assert_array_equal(attnc.flash_attn_func(self.q, self.k, self.v, **given),
+                                      wanted)
+        for name, (none, _) in peers.ARGUMENTS.items():
+            peers.refuse(**{name: none[0]})
+            self.raises(NotImplementedError, name, peers.refuse, **{name: 3})
+
+    def test_functions_of_others(self):
+        """They can be imported; a call is refused with what to do instead."""
+        from attnc import BatchDecodeWithPagedKVCacheWrapper, flash_attn_with_kvcache
+        self.assertGreater(len(peers.FUNCTIONS), 30)
+        for name in peers.FUNCTIONS:
+            function = getattr(attnc, name)
+            self.assertEqual((function.__name__, hasattr(attnc.flash, name)), (name, False))
+            self.raises(NotImplementedError, f"{name} is not supported: .{{20}}", function, self.q,
+                        causal=True)
+        self.raises(NotImplementedError, "k_cache", flash_attn_with_kvcache)
+        self.raises(NotImplementedError, "pages", BatchDecodeWithPagedKVCacheWrapper, None, "NHD")
+        self.raises(AttributeError, "no attribute 'flash_attn'", getattr, attnc, "flash_attn")
+
+    def test_others_calls_by_attnc(self):
+        """What the refusals of FlashInfer's functions say to call is the same attention."""
+        q, k, v = self.q[0], self.k[0], self.v[0]
+        out, lse, _ = attnc.flash_attn_func(q[None], k[None], v[None], causal=True,
+                                            softmax_scale=0.2, return_attn_probs=True)
+        oracle.check(self, out, self.q[:1], self.k[:1], self.v[:1], 0.2, True, (-1, -1), lse)
+        one = attnc.flash_attn_func(q[0][None, None], k[None], v[None])[0, 0]
+        self.check(one[None, None], self.q[:1, :1], self.k[:1], self.v[:1])
+
+    def test_not_supported_elsewhere(self):
+        """block_table, and what is not the arguments' names but their values."""
+        at = cu([24, 24])
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        calls = {"flash_attn_func": (self.q, self.k, self.v),
+                 "flash_attn_varlen_func": (q, k, v, at, cu([40, 40]), 24, 40)}
         self.raises(NotImplementedError, "block_table", attnc.flash_attn_varlen_func,
                     *calls["flash_attn_varlen_func"], block_table=np.zeros((1, 1), np.int32))
         self.raises(NotImplementedError, "softmax_scale", attnc.flash_attn_func,
@@ -171,8 +220,13 @@ class Functions(common.Case):
                 (ValueError, "shapes", (q, k[:, :30], v)),
                 (ValueError, "shapes", (q, k[:1], v[:1])),
                 (ValueError, "multiple", (q[:, :, :3], k, v)),
-                (ValueError, "positive", (q[:0], k[:0], v[:0]))):
+                (ValueError, "positive", (q[:0], k[:0], v[:0])),
+                (ValueError, "head_dim must be positive", (q[..., :0], k[..., :0], v[..., :0])),
+                (TypeError, "numpy", (np.float16(1), k, v))):
             self.raises(kind, why, attnc.flash_attn_func, *args)
+        for wrong in (None, 3, (1,), (None, None), (1.5, -1), "ab"):
+            self.raises(TypeError, "window_size", attnc.flash_attn_func, q, k, v,
+                        window_size=wrong)
 
     def test_wrong_offsets(self):
         q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
@@ -180,6 +234,13 @@ class Functions(common.Case):
                     max_seqlen_k=40)
         for kind, why, wrong in (
                 (TypeError, "cu_seqlens_q: int32", {"cu_seqlens_q": np.array([0, 24, 48])}),
+                (TypeError, r"cu_seqlens_q: .* not builtins.list: numpy.array\(cu_seqlens_q, ",
+                 {"cu_seqlens_q": [0, 24, 48]}),
+                (TypeError, "cu_seqlens_k: .* not builtins.int", {"cu_seqlens_k": 40}),
+                (TypeError, "cu_seqlens_k: a vector", {"cu_seqlens_k": cu([40, 40])[None]}),
+                (ValueError, "cu_seqlens_q must rise from 0",
+                 {"cu_seqlens_q": np.array([3, 24, 48], np.int32)}),
+                (TypeError, "max_seqlen_q: a whole number", {"max_seqlen_q": None}),
                 (ValueError, "cu_seqlens_k must rise", {"cu_seqlens_k": cu([40, 41])}),
                 (ValueError, "cu_seqlens_q must rise",
                  {"cu_seqlens_q": np.array([0, 24, 20], np.int32)}),
@@ -200,11 +261,11 @@ class Functions(common.Case):
 
     def test_varlen_rows_of_no_sequence(self):
         q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
-        at_q, at_k = np.array([4, 20, 30], np.int32), np.array([0, 40, 60], np.int32)
-        out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, 16, 40)
-        self.check(out[None, 4:20], q[None, 4:20], k[None, :40], v[None, :40])
+        at_q, at_k = np.array([0, 20, 30], np.int32), np.array([0, 40, 60], np.int32)
+        out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, 20, 40)
+        self.check(out[None, :20], q[None, :20], k[None, :40], v[None, :40])
         self.check(out[None, 20:30], q[None, 20:30], k[None, 40:60], v[None, 40:60])
-        self.assertTrue((np.delete(out, slice(4, 30), axis=0) == 0).all())
+        self.assertTrue((out[30:] == 0).all())
 
     def test_small_head_dims(self):
         for d in (1, 7, 8, 12):

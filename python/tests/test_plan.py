@@ -1,7 +1,9 @@
 """Plans and launches on the emulated device: numpy arrays, DLPack objects in device memory,
 two devices, threads; and against a driver that records what it is asked."""
+import copy
 import ctypes as C
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -197,6 +199,22 @@ class Host(common.Case):
                 (attnc.UsageError, "masked array", (np.ma.masked_less(q, 0), k, v))):
             self.raises(kind, why, plan, *args)
         self.raises(attnc.UsageError, "on the device", plan.prepare, q, k, v, q)
+        for kind, why, given in ((attnc.UsageError, "no device -1", {"device": -1}),
+                                 (attnc.UsageError, "no device 2147", {"device": 2 ** 31}),
+                                 (attnc.UsageError, "device: 'cuda'", {"device": "cuda"}),
+                                 (attnc.NoDeviceError, "", {"device": 63}),
+                                 (attnc.UsageError, "strides of q",
+                                  {"strides": {"q": (2 ** 63, 1, 1, 1)}})):
+            self.raises(kind, why, self.context.plan, CAUSAL, SIZES, **given)
+
+    def test_copies(self):
+        """What belongs to a process is shared by copies and not pickled."""
+        plan = self.context.plan(CAUSAL, SIZES)
+        for x, why in ((plan, "Plan cannot be pickled: .* its spec"),
+                       (self.context, "Context cannot be pickled: .* driver")):
+            self.assertIs(copy.deepcopy([x])[0], x)
+            self.assertIs(copy.copy(x), x)
+            self.raises(TypeError, why, pickle.dumps, x)
 
     def test_threads(self):
         plan = self.context.plan(CAUSAL, SIZES)
@@ -243,6 +261,8 @@ class Device(common.Case):
             self.assertTrue(attnc.verify(plan.spec, q, k, v, o, lse).passed)
             self.assertIn(1, args[0].streams)  # DLPack's name for the default stream
         launch = plan.prepare(*args)
+        for take in (copy.copy, copy.deepcopy, pickle.dumps):
+            self.raises(TypeError, "Launch cannot be copied or pickled", take, launch)
         other = tensors(seed=1)
         more = self.device(*other, *zeros)
         launch(*(x.memory.address for x in more))

@@ -1,7 +1,9 @@
 """Specs, sizes, kernels: what needs no device and no package."""
+import copy
 import glob
 import os
 import pathlib
+import pickle
 import tempfile
 import threading
 
@@ -60,6 +62,23 @@ class Specs(common.Case):
         attnc.load_spec(CAUSAL).check("sm_80")
         self.raises(attnc.AttncError, "sm_12345", spec.check, "sm_12345")
 
+    def test_copies(self):
+        """A spec by its text, its name and its warnings with it; what belongs to a process is
+        shared by copies and not pickled."""
+        text = "attnc: 1\nname: causal\ndtype: fp16\nhead_dim: 32\ncausal: true\n"
+        spec = attnc.Spec.from_text(text, "here.yaml")
+        for other in (copy.deepcopy(spec), copy.copy(spec), pickle.loads(pickle.dumps(spec))):
+            self.assertIsNot(other, spec)
+            self.assertEqual((other.hash, other.fields, other.warnings),
+                             (spec.hash, spec.fields, spec.warnings))
+        e = self.raises(attnc.SpecError, "head_dim", attnc.load_spec, {**CAUSAL, "head_dim": 7})
+        other = pickle.loads(pickle.dumps(e))
+        self.assertEqual((str(other), other.status, other.diagnostics),
+                         (str(e), e.status, e.diagnostics))
+        kernel = attnc.compile(CAUSAL, "sm_80")
+        self.assertIs(copy.deepcopy(kernel), kernel)
+        self.raises(TypeError, "attnc.Kernel cannot be pickled: its ptx", pickle.dumps, kernel)
+
     def test_schema_and_targets(self):
         self.assertIn("head_dim", attnc.schema()["properties"])
         self.assertIn("sm_80", attnc.targets())
@@ -72,11 +91,22 @@ class SizesTest(common.Case):
         self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3))
         self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5))
 
+        class Whole:  # numpy's and torch's integers are of this kind
+            def __index__(self):
+                return 7
+        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7))
+
     def test_what_is_wrong(self):
         for wrong, why in (("b2 x4", "x4"), ("b2 b3 h1 s1", "twice"), ("h4 s1", "no b"),
                            ("b1 h4 sq3 s4", "twice"), ("b1/2 h4 s4", "b1/2"), ("", "no b"),
-                           (dict(b=1, h=1, sq=1, d=4), "unknown d")):
+                           (dict(b=1, h=1, sq=1, d=4), "unknown d"),
+                           ("b99999999999999999999 h1 s1", "b is 9+, not 0 to"),
+                           ("b-1 h1 s1", "b-1"), (dict(b=-1, h=1, sq=1), "b is -1"),
+                           (dict(b=1, h=1, sq=1.5), "sq: 1.5 is not a whole"),
+                           (dict(b=True, h=1, sq=1), "b: True is not a whole"),
+                           (sizes.Sizes(1, 1, 1, 1, 2 ** 64), "sk is 18446744073709551616")):
             self.raises(attnc.UsageError, why, sizes.sizes, wrong)
+            self.raises(attnc.UsageError, why, attnc.schedules, CAUSAL, "sm_80", wrong)
 
 
 class Kernels(common.Case):

@@ -1,7 +1,9 @@
 """Tensors of torch: on the CPU through the emulated device, against torch's own mathematics;
 what a GPU's tensors ask of the driver, with a driver that records; and on a GPU where there
 is one."""
+import copy
 import unittest
+import warnings
 from unittest import mock
 
 import common
@@ -147,6 +149,34 @@ class Host(Shared, common.Case):
         for wrong, why in ((q.to_sparse(), "sparse"), (torch._neg_view(q), "resolve_neg")):
             with self.assertRaisesRegex(TypeError, why):
                 attnc.flash_attn_func(wrong, q, q)
+
+    def test_compiled(self):
+        """A break in the graph, whatever is compiled: a function, a module that holds a plan
+        and was copied; nothing to be captured whole."""
+
+        class Module(torch.nn.Module):
+            def __init__(self, plan):
+                super().__init__()
+                self.plan, self.spec = plan, plan.spec
+
+            def forward(self, q, k, v):
+                with torch.no_grad():
+                    out = attnc.flash_attn_func(q * 2, k, v, causal=True)
+                return self.plan(q * 2, k, v) + out
+
+        q, k, v = inputs("cpu", torch.float16, (4, 2), (40, 40), 32)
+        module = Module(attnc.Context("emu").plan(common.CAUSAL, "b2 h4/2 s40"))
+        wanted = module(q, k, v)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            compiled = torch.compile(copy.deepcopy(module), backend="eager")
+            for _ in range(2):
+                self.assertTrue(torch.equal(compiled(q, k, v), wanted))
+        torch._dynamo.reset()
+        with self.assertRaisesRegex(Exception, "disable"):
+            torch.compile(module, backend="eager", fullgraph=True)(q, k, v)
+        torch._dynamo.reset()
+        self.assertTrue(torch.equal(module(q, k, v), wanted))
 
     def test_outputs(self):
         """Made of the spec's type; not into what torch itself would not write."""

@@ -46,6 +46,7 @@ class Wheel(common.Case):
         for library in backend.LIBRARIES:
             self.assertIn(f"attnc/lib/{library}", names)
         self.assertTrue(any(n.endswith("licenses/LICENSE") for n in names))
+        self.assertIn("attnc/py.typed", names)
 
     def test_versions_agree(self):
         version = backend.project()["version"]

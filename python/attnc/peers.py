@@ -1,0 +1,225 @@
+"""What FlashAttention, FlashInfer and vLLM have and attnc has not: refused by name, with what
+to do instead.
+
+Two tables: functions and classes, which `attnc.NAME` finds and whose call is refused, so that
+a program that imports them and never calls them runs; and arguments, which a function of
+attnc that has none of that name refuses unless they are given as if they were not.
+"""
+import difflib
+import functools
+import inspect
+import sys
+
+PAGED = ("keys and values in pages are not supported yet: gather them into tensors, "
+         "k_pages[page_table].flatten(…), and call {}")
+DECODE = PAGED.format("flash_attn_func on what is in use, k_cache[:, :length]")
+MERGE = "parts of the keys are not merged yet: call flash_attn_func on all keys at once"
+SPARSE = "no block-sparse masks yet: causal and window_size are what a mask can be"
+LATENT = "multi-head latent attention is not supported yet: expand it to q, k and v"
+QUANTISED = "fp8 and fp4 are not supported yet: give fp16 or bf16"
+PLANNED = "nothing is planned before a call: leave it out"
+SPLIT = "keys are not split over multiprocessors yet: leave it out"
+ROTATE = "rotary embedding is not part of a call: rotate q and k before it"
+SINK = "attention sinks are not supported yet"
+EXPRESSION = "masks and scores by expression are not supported yet"
+CAPPED = "capped scores are not supported yet"
+LENGTHS = ("padded sequences of several lengths are not supported: pack the rows and call "
+           "flash_attn_varlen_func")
+PARALLEL = "context parallelism is not supported: call it on all keys"
+
+# name: instead
+FUNCTIONS = {
+    # FlashAttention, vLLM
+    "flash_attn_with_kvcache": DECODE,
+    "flash_attn_combine": MERGE,
+    "get_scheduler_metadata": PLANNED,
+    "sparse_attn_func": SPARSE,
+    "sparse_attn_varlen_func": SPARSE,
+    "flash_mla_with_kvcache": LATENT,
+    "get_mla_metadata": PLANNED,
+    "merge_attn_states": MERGE,
+    "reshape_and_cache_flash": PAGED.format("flash_attn_func"),
+    "is_fa_version_supported": "there is one version: attnc.load_spec(…).check(target) says "
+                               "what a target can do",
+    "fa_version_unsupported_reason": "there is one version: attnc.load_spec(…).check(target) "
+                                     "says why not",
+    # FlashInfer
+    "single_decode_with_kv_cache": "call flash_attn_func(q[None, None], k[None], v[None])[0, 0] "
+                                   "(kv_layout NHD)",
+    "single_prefill_with_kv_cache": "call flash_attn_func(q[None], k[None], v[None], causal=…, "
+                                    "softmax_scale=sm_scale)[0] (kv_layout NHD)",
+    "single_prefill_with_kv_cache_return_lse":
+        "call flash_attn_func(q[None], k[None], v[None], return_attn_probs=True): its LSE is to "
+        "base e, not 2",
+    "BatchPrefillWithRaggedKVCacheWrapper": "call flash_attn_varlen_func: qo_indptr and "
+                                            "kv_indptr are its cu_seqlens_q and cu_seqlens_k",
+    "BatchPrefillWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
+    "BatchDecodeWithPagedKVCacheWrapper": DECODE,
+    "CUDAGraphBatchDecodeWithPagedKVCacheWrapper": DECODE,
+    "BatchDecodeMlaWithPagedKVCacheWrapper": LATENT,
+    "BatchMLAPagedAttentionWrapper": LATENT,
+    "BatchAttention": PAGED.format("flash_attn_varlen_func"),
+    "BatchAttentionWithAttentionSinkWrapper": SINK,
+    "BatchPrefillWithSharedPrefixPagedKVCacheWrapper": MERGE,
+    "BatchDecodeWithSharedPrefixPagedKVCacheWrapper": MERGE,
+    "MultiLevelCascadeAttentionWrapper": MERGE,
+    "PODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
+    "BatchPODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
+    "BlockSparseAttentionWrapper": SPARSE,
+    "VariableBlockSparseAttentionWrapper": SPARSE,
+    "merge_state": MERGE,
+    "merge_state_in_place": MERGE,
+    "merge_states": MERGE,
+    "append_paged_kv_cache": PAGED.format("flash_attn_func"),
+    "append_paged_mla_kv_cache": LATENT,
+    "fast_decode_plan": PLANNED,
+    "cudnn_batch_decode_with_kv_cache": DECODE,
+    "cudnn_batch_prefill_with_kv_cache": PAGED.format("flash_attn_varlen_func"),
+    "trtllm_batch_decode_with_kv_cache": DECODE,
+    "trtllm_batch_context_with_kv_cache": PAGED.format("flash_attn_varlen_func"),
+    "trtllm_fmha_v2_prefill": PAGED.format("flash_attn_varlen_func"),
+    "xqa": DECODE,
+    "xqa_mla": LATENT,
+}
+
+NONE = (None,)
+# name: (the values that are as good as none, instead)
+ARGUMENTS = {
+    # FlashAttention-2's own, not supported yet
+    "dropout_p": ((None, 0), "dropout is not supported yet: give 0.0, as for inference"),
+    "softcap": ((None, 0), CAPPED),
+    "alibi_slopes": (NONE, "ALiBi is not supported yet"),
+    "block_table": (NONE, DECODE),
+    # FlashAttention 3 and 4
+    "qv": (NONE, LATENT),
+    "q_descale": (NONE, QUANTISED),
+    "k_descale": (NONE, QUANTISED),
+    "v_descale": (NONE, QUANTISED),
+    "attention_chunk": ((None, 0), "no chunked mask yet: window_size is the nearest to it"),
+    "num_splits": ((None, 0, 1), SPLIT),
+    "pack_gqa": (NONE, "the schedule says it: attnc.Context().plan(…, "
+                       "schedule={\"pack_gqa\": True})"),
+    "sm_margin": ((None, 0), "a launch takes the multiprocessors that are free: leave it out"),
+    "seqused_q": (NONE, LENGTHS),
+    "seqused_k": (NONE, LENGTHS),
+    "leftpad_k": (NONE, LENGTHS),
+    "cache_leftpad": (NONE, LENGTHS),
+    "cu_seqlens_k_new": (NONE, DECODE),
+    "cache_seqlens": (NONE, DECODE),
+    "cache_batch_idx": (NONE, DECODE),
+    "page_table": (NONE, DECODE),
+    "rotary_cos": (NONE, ROTATE),
+    "rotary_sin": (NONE, ROTATE),
+    "learnable_sink": (NONE, SINK),
+    "score_mod": (NONE, EXPRESSION),
+    "mask_mod": (NONE, EXPRESSION),
+    "aux_tensors": (NONE, EXPRESSION),
+    "aux_scalars": (NONE, EXPRESSION),
+    "block_sparse_tensors": (NONE, SPARSE),
+    "gather_kv_indices": (NONE, SPARSE),
+    "return_lse": ((None, False), "return_attn_probs=True returns (out, softmax_lse, S_dmask)"),
+    # vLLM
+    "q_v": (NONE, LATENT),
+    "return_softmax_lse": ((None, False),
+                           "return_attn_probs=True returns (out, softmax_lse, S_dmask)"),
+    "out": (NONE, "a plan writes into what it is given: attnc.Context().plan(…)(q, k, v, out)"),
+    "scheduler_metadata": (NONE, PLANNED),
+    "fa_version": (NONE, "attnc chooses the kernel by the device: leave it out"),
+    "s_aux": (NONE, SINK),
+    "cp_world_size": ((None, 1), PARALLEL),
+    "cp_rank": ((None, 0), PARALLEL),
+    "cp_tot_seqused_k": (NONE, PARALLEL),
+    # FlashInfer
+    "sm_scale": (NONE, "it is called softmax_scale here"),
+    "logits_soft_cap": ((None, 0), CAPPED),
+    "window_left": ((None, -1), "it is window_size=(window_left, -1) here"),
+    "kv_layout": ((None, "NHD"), "[batch, seqlen, heads, head_dim] is what k and v are: "
+                                 "k.transpose(1, 2) makes it of HND without a copy"),
+    "pos_encoding_mode": ((None, "NONE"), ROTATE),
+    "rope_scale": (NONE, ROTATE),
+    "rope_theta": (NONE, ROTATE),
+    "custom_mask": (NONE, EXPRESSION),
+    "packed_custom_mask": (NONE, EXPRESSION),
+    "k_scale": ((None, 1), QUANTISED),
+    "v_scale": ((None, 1), QUANTISED),
+    "sinks": (NONE, SINK),
+    "backend": ((None, "auto"), "attnc chooses the kernel by the device: leave it out"),
+    # torch
+    "attn_mask": (NONE, EXPRESSION),
+    "is_causal": ((None, False), "causal=True is aligned at the last query and key, torch's "
+                                 "is_causal at the first ones: the same where there are as "
+                                 "many of both"),
+    "scale": (NONE, "it is called softmax_scale here"),
+    "enable_gqa": ((None, False, True), "heads of k and v may be fewer as they are"),
+}
+
+
+def refuse(**given):
+    """NotImplementedError for the first argument that is not as good as none."""
+    for name, value in given.items():
+        neutral, instead = ARGUMENTS[name]
+        if not any(value is x or _equal(value, x) for x in neutral):
+            said = f"{name}={value!r}" if isinstance(value, (bool, int, float, str)) else name
+            raise NotImplementedError(f"{said} is not supported: {instead}")
+
+
+def _equal(value, number):
+    return isinstance(value, (int, float, str)) and value == number
+
+
+def _others(function, names, given):
+    """The arguments without those that another library's function has, which are refused."""
+    for name in given.keys() - names:
+        if name not in ARGUMENTS:
+            near = difflib.get_close_matches(name, names, 1)
+            raise TypeError(f"{function}() has no argument {name!r}"
+                            + (f"; did you mean {near[0]}?" if near else ""))
+        refuse(**{name: given[name]})
+    return {name: value for name, value in given.items() if name in names}
+
+
+def drop_in(function):
+    """A function with the name of another library's: see `refuse`, and `uncompiled`."""
+    names = inspect.signature(function).parameters.keys()
+    run = uncompiled(function)
+
+    @functools.wraps(function)
+    def call(*args, **given):
+        if not given.keys() <= names:
+            given = _others(function.__name__, names, given)
+        return run(*args, **given)
+
+    call._torchdynamo_disable = True
+    return call
+
+
+def uncompiled(function):
+    """torch.compile leaves `function` as it is, a break in the graph: launches go through
+    ctypes, where it cannot follow.  Costs a look-up where torch.compile was never used."""
+
+    made = {}
+
+    def disabled():
+        if not made:
+            made[0] = sys.modules["torch"].compiler.disable(function)
+        return made[0]
+
+    @functools.wraps(function)
+    def call(*args, **given):
+        return (disabled() if "torch._dynamo" in sys.modules else function)(*args, **given)
+
+    call._torchdynamo_disable = disabled._torchdynamo_disable = True
+    return call
+
+
+def missing(name):
+    """What `attnc.NAME` is where attnc has none: a refusal, if another library has it."""
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module 'attnc' has no attribute {name!r}")
+
+    def refused(*args, **given):
+        raise NotImplementedError(f"{name} is not supported: {FUNCTIONS[name]}")
+
+    refused.__name__ = refused.__qualname__ = name
+    refused.__doc__ = f"Not supported: {FUNCTIONS[name]}."
+    return refused
