@@ -72,8 +72,10 @@ device_result(const Device *d, const char *call, CUresult r, attnc_error *e)
   d->cuGetErrorName(r, &name);
   d->cuGetErrorString(r, &text);
   attnc_status st = r == CUDA_ERROR_NO_DEVICE ? ATTNC_ERR_NO_DEVICE : ATTNC_ERR_DEVICE;
-  return err_driver(e, st, r, "%s: %s (%d): %s", call, name ? name : "unknown error", r,
-                    text ? text : "");
+  if (text && name && str_eq(text, name)) /* a driver that has no more to say */
+    text = NULL;
+  return err_driver(e, st, r, "%s: %s (%d)%s%s", call, name ? name : "unknown error", r,
+                    text ? ": " : "", text ? text : "");
 }
 
 #define CU(d, e, name, args) TRY(device_result((d), #name, (d)->name args, (e)))

@@ -17,10 +17,11 @@ static _Thread_local int depth;
 
 /* ---- start ---- */
 
-static void
+static CUresult
 start(void)
 {
-  settings_freeze();
+  if (!settings_freeze())
+    return CUDA_ERROR_INVALID_VALUE;
   Settings s = settings_get();
   for (n_devices = 0; n_devices < s.devices; n_devices++) {
     Device *d = &devices[n_devices];
@@ -30,6 +31,7 @@ start(void)
     pthread_mutex_init(&d->busy, NULL);
   }
   started = true;
+  return CUDA_SUCCESS;
 }
 
 CUresult
@@ -38,10 +40,9 @@ cuInit(unsigned flags)
   if (flags)
     return CUDA_ERROR_INVALID_VALUE;
   pthread_mutex_lock(&lock);
-  if (!started)
-    start();
+  CUresult r = started ? CUDA_SUCCESS : start();
   pthread_mutex_unlock(&lock);
-  return CUDA_SUCCESS;
+  return r;
 }
 
 bool
@@ -99,10 +100,16 @@ cuGetErrorName(CUresult r, const char **name)
   return *name ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* Before the start only cuInit itself has invalid values: those of the settings. */
 CUresult
 cuGetErrorString(CUresult r, const char **text)
 {
-  return cuGetErrorName(r, text);
+  const char *wrong =
+      r == CUDA_ERROR_INVALID_VALUE && !dev_started() ? settings_wrong() : NULL;
+  if (!wrong || !text)
+    return cuGetErrorName(r, text);
+  *text = wrong;
+  return CUDA_SUCCESS;
 }
 
 /* ---- devices ---- */

@@ -388,7 +388,10 @@ uint64_t stats_cycles(const Launch *);
 /* ---- settings.c ---- */
 const Chip *chip_find(const char *name); /* NULL: not emulated */
 Settings settings_get(void);
-void settings_freeze(void); /* arch and devices stay from now on */
+bool
+settings_freeze(void); /* arch and devices stay from now on; false: ATTNC_EMU is wrong */
+/* What is wrong with ATTNC_EMU as of its last reading, NULL: nothing. */
+const char *settings_wrong(void);
 
 static inline int
 launch_cluster_ctas(const Launch *l)

@@ -3,6 +3,9 @@
 #include "base/env.h"
 
 #include <attnc/attnc_emu.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +24,7 @@ static const Chip chips[] = {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool frozen, read_env;
+static char env_wrong[260]; /* what is wrong with ATTNC_EMU, or nothing */
 static Settings current = {.arch = "sm_80",
                            .devices = 1,
                            .resident = 1,
@@ -37,12 +41,58 @@ chip_find(const char *name)
   return NULL;
 }
 
+/* name, its values as words or NULL for a number, least, most, a divisor of it, what it
+ * sets of s to the number v or to the index v of the word */
+#define SETTING_TABLE(X)                                                                   \
+  X(devices, NULL, 1, MAX_DEVICES, 1, s->devices = (int)v)                                 \
+  X(threads, NULL, 0, 64, 1, s->threads = (int)v)                                          \
+  X(resident, NULL, 1, MAX_RESIDENT, 1, s->resident = (int)v)                              \
+  X(checks, "none|all|lax", 0, 0, 1, (s->checks = v != 0, s->lax = v == 2))                \
+  X(mma, "bit|fast", 0, 0, 1, s->fast_mma = v == 1)                                        \
+  X(sched, "block|rr|random", 0, 0, 1, s->order = (Order)v)                                \
+  X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \
+  X(regs, NULL, 0, 256, 8, s->regs = (uint32_t)v)                                          \
+  X(seed, NULL, 0, UINT64_MAX, 1, s->seed = v)                                             \
+  X(fuel, NULL, 1, UINT64_MAX, 1, s->fuel = v)
+
+#define X(name, words, least, most, step, set)                                             \
+  static void set_##name(Settings *s, uint64_t v)                                          \
+  {                                                                                        \
+    set;                                                                                   \
+  }
+SETTING_TABLE(X)
+#undef X
+
+typedef struct SettingRow {
+  const char *name, *words;
+  uint64_t least, most, step;
+  void (*set)(Settings *, uint64_t);
+} SettingRow;
+
+static const SettingRow table[] = {
+#define X(name, words, least, most, step, set)                                             \
+  {#name, words, least, most, step, set_##name},
+    SETTING_TABLE(X)
+#undef X
+};
+enum { N_SETTINGS = sizeof table / sizeof *table, N_CHIPS = sizeof chips / sizeof *chips };
+
+/* Why a setting is not one: cut where it does not fit. */
+typedef struct Reason {
+  char *text;
+  size_t n;
+} Reason;
+
+static bool refuse(const Reason *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static bool
-number(const char *s, uint64_t max, uint64_t *v)
+refuse(const Reason *r, const char *fmt, ...)
 {
-  char *end;
-  *v = strtoull(s, &end, 10);
-  return *s >= '0' && *s <= '9' && !*end && *v <= max;
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(r->text, r->n, fmt, ap);
+  va_end(ap);
+  return false;
 }
 
 /* The index of one of the words "a|b|c", -1 if it is none. */
@@ -61,83 +111,108 @@ word(const char *s, const char *words)
 }
 
 static bool
-set_arch(Settings *s, const char *v)
+set_arch(Settings *s, const char *v, const Reason *r)
 {
   const Chip *c =
       chip_find(strcmp(v, "sm_90a") ? v : "sm_90"); /* the target, for the chip */
-  if (!c)
-    return false;
-  snprintf(s->arch, sizeof s->arch, "%s", c->name);
+  if (c) {
+    snprintf(s->arch, sizeof s->arch, "%s", c->name);
+    return true;
+  }
+  char names[80] = "";
+  for (size_t i = 0, at = 0; i < N_CHIPS && at < sizeof names; i++)
+    at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? "|" : "",
+                           chips[i].name);
+  return refuse(r, "'arch=%s' is not one of %s", v, names);
+}
+
+static bool
+set_number(const SettingRow *row, Settings *s, const char *v, const Reason *r)
+{
+  char *end;
+  errno = 0;
+  uint64_t n = strtoull(v, &end, 10);
+  if (*v < '0' || *v > '9' || *end || errno || n < row->least || n > row->most ||
+      n % row->step)
+    return refuse(r, "'%s=%s' is not a whole number from %" PRIu64 " to %" PRIu64 "%s",
+                  row->name, v, row->least, row->most,
+                  row->step > 1 ? " that 8 divides" : "");
+  row->set(s, n);
   return true;
 }
 
 static bool
-set_one(Settings *s, const char *key, const char *v)
+set_word(const SettingRow *row, Settings *s, const char *v, const Reason *r)
 {
-  uint64_t n = 0;
-  int k;
-  if (!strcmp(key, "arch"))
-    return set_arch(s, v);
-  if (!strcmp(key, "devices") && number(v, MAX_DEVICES, &n) && n)
-    return s->devices = (int)n, true;
-  if (!strcmp(key, "threads") && number(v, 64, &n))
-    return s->threads = (int)n, true;
-  if (!strcmp(key, "resident") && number(v, MAX_RESIDENT, &n) && n)
-    return s->resident = (int)n, true;
-  if (!strcmp(key, "checks") && (k = word(v, "none|all|lax")) >= 0)
-    return s->checks = k != 0, s->lax = k == 2, true;
-  if (!strcmp(key, "mma") && (k = word(v, "bit|fast")) >= 0)
-    return s->fast_mma = k == 1, true;
-  if (!strcmp(key, "sched") && (k = word(v, "block|rr|random")) >= 0)
-    return s->order = (Order)k, true;
-  if (!strcmp(key, "seed") && number(v, UINT64_MAX, &n))
-    return s->seed = n, true;
-  if (!strcmp(key, "fuel") && number(v, UINT64_MAX, &n) && n)
-    return s->fuel = n, true;
-  if (!strcmp(key, "regs") && number(v, 256, &n) && n % 8 == 0)
-    return s->regs = (uint32_t)n, true;
-  if (!strcmp(key, "async") && (k = word(v, "lazy|eager|random")) >= 0)
-    return s->async = (AsyncPolicy)k, true;
-  return false;
+  int i = word(v, row->words);
+  if (i < 0)
+    return refuse(r, "'%s=%s' is not one of %s", row->name, v, row->words);
+  row->set(s, (uint64_t)i);
+  return true;
 }
 
 static bool
-parse(Settings *s, const char *text, char *reason, size_t n)
+unknown(const char *key, const Reason *r)
+{
+  char names[100] = "";
+  for (size_t i = 0, at = 0; i < N_SETTINGS && at < sizeof names; i++)
+    at += (size_t)snprintf(names + at, sizeof names - at, ", %s", table[i].name);
+  return refuse(r, "'%s' is not a setting of the emulator: arch%s", key, names);
+}
+
+static bool
+set_one(Settings *s, char *item, const Reason *r)
+{
+  char *v = strchr(item, '=');
+  if (v)
+    *v++ = 0;
+  const SettingRow *row = NULL;
+  for (size_t i = 0; i < N_SETTINGS; i++)
+    if (!strcmp(table[i].name, item))
+      row = &table[i];
+  bool arch = !strcmp(item, "arch");
+  if (!row && !arch)
+    return unknown(item, r);
+  if (!v)
+    return refuse(r, "'%s' has no value: %s=…", item, item);
+  return arch         ? set_arch(s, v, r)
+         : row->words ? set_word(row, s, v, r)
+                      : set_number(row, s, v, r);
+}
+
+static bool
+parse(Settings *s, const char *text, const Reason *r)
 {
   char item[64];
   while (*text) {
     size_t len = strcspn(text, ",");
-    snprintf(item, sizeof item, "%.*s", len < sizeof item ? (int)len : (int)sizeof item - 1,
-             text);
-    char *equal = strchr(item, '=');
-    if (equal)
-      *equal++ = 0;
-    if (len && (!equal || len >= sizeof item || !set_one(s, item, equal))) {
-      snprintf(reason, n, "'%.*s' is not a setting of the emulator", (int)len, text);
+    if (len >= sizeof item)
+      return refuse(r, "'%.60s…' is not a setting of the emulator", text);
+    memcpy(item, text, len);
+    item[len] = 0;
+    if (len && !set_one(s, item, r))
       return false;
-    }
     text += len + (text[len] == ',');
   }
   return true;
 }
 
-/* What the environment says is the start of everything; a mistake in it is a finding, as
- * there is nobody else to tell. */
+/* What the environment says is the start of everything.  A mistake in it is kept until it
+ * is mended: cuInit fails, and cuGetErrorString says why. */
 static void
 from_env(void)
 {
-  char why[200], line[260];
+  static const char prefix[] = "ATTNC_EMU: ";
   const char *env = read_env ? NULL : env_get(ENV_EMU);
   Settings s = current;
-  read_env = true;
-  if (!env)
+  Reason r = {env_wrong + sizeof prefix - 1, sizeof env_wrong - sizeof prefix};
+  if (env && !parse(&s, env, &r)) {
+    memcpy(env_wrong, prefix, sizeof prefix - 1);
     return;
-  if (parse(&s, env, why, sizeof why)) {
-    current = s;
-  } else {
-    snprintf(line, sizeof line, "ptx:0: error[settings]: ATTNC_EMU: %s", why);
-    report_line(line);
   }
+  read_env = true;
+  *env_wrong = 0;
+  current = s;
 }
 
 Settings
@@ -150,13 +225,24 @@ settings_get(void)
   return s;
 }
 
-void
+bool
 settings_freeze(void)
 {
   pthread_mutex_lock(&lock);
   from_env();
-  frozen = true;
+  frozen = !*env_wrong;
+  bool ok = frozen;
   pthread_mutex_unlock(&lock);
+  return ok;
+}
+
+const char *
+settings_wrong(void)
+{
+  pthread_mutex_lock(&lock);
+  const char *wrong = *env_wrong ? env_wrong : NULL;
+  pthread_mutex_unlock(&lock);
+  return wrong;
 }
 
 EXPORT int
@@ -165,7 +251,7 @@ attncEmuConfigure(const char *settings, char *reason, size_t n)
   pthread_mutex_lock(&lock);
   from_env();
   Settings s = current;
-  bool ok = parse(&s, settings ? settings : "", reason, n);
+  bool ok = parse(&s, settings ? settings : "", &(Reason){reason, n});
   if (ok && frozen && (strcmp(s.arch, current.arch) || s.devices != current.devices)) {
     snprintf(reason, n, "arch and devices are chosen before cuInit");
     ok = false;

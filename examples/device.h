@@ -19,6 +19,7 @@ static struct {
   int (*alloc)(DevicePtr *, size_t);
   int (*to_device)(DevicePtr, const void *, size_t);
   int (*to_host)(void *, DevicePtr, size_t);
+  int (*reason)(int result, const char **text);
 } cu;
 
 static const struct {
@@ -32,6 +33,7 @@ static const struct {
     {"cuMemAlloc_v2", &cu.alloc},
     {"cuMemcpyHtoD_v2", &cu.to_device},
     {"cuMemcpyDtoH_v2", &cu.to_host},
+    {"cuGetErrorString", &cu.reason},
 };
 
 /* Makes the primary context of device 0 current; 0 if that worked. */
@@ -46,11 +48,19 @@ device_open(void)
   }
   for (size_t i = 0; i < sizeof cu_symbols / sizeof *cu_symbols; i++) {
     void *symbol = dlsym(library, cu_symbols[i].symbol);
-    if (!symbol)
+    if (!symbol) {
+      fprintf(stderr, "%s\n", dlerror());
       return -1;
+    }
     *(void **)cu_symbols[i].function = symbol;
   }
-  return cu.init(0) || cu.retain(&context, 0) || cu.set_current(context);
+  int failed = cu.init(0);
+  failed = failed ? failed : cu.retain(&context, 0);
+  failed = failed ? failed : cu.set_current(context);
+  const char *text = NULL;
+  if (failed && !cu.reason(failed, &text))
+    fprintf(stderr, "driver: %s\n", text);
+  return failed;
 }
 
 /* Device memory with a copy of `n` bytes of the host's; 0: there is none left. */

@@ -70,11 +70,13 @@ attnc_status
 drv_fail(const Driver *d, CUresult code, const char *call, const char *detail,
          attnc_error *e)
 {
-  const char *text = detail && *detail ? detail : NULL;
+  const char *name = code_name(d, code), *text = detail && *detail ? detail : NULL;
   if (!text && d->cuGetErrorString)
     d->cuGetErrorString(code, &text);
-  return err_driver(e, code_status(code), code, "%s: %s%s%s", call, code_name(d, code),
-                    text ? ": " : "", text ? text : "");
+  if (text && !strcmp(text, name)) /* a driver that has no more to say */
+    text = NULL;
+  return err_driver(e, code_status(code), code, "%s: %s%s%s", call, name, text ? ": " : "",
+                    text ? text : "");
 }
 
 /* ---- opening ---- */

@@ -32,8 +32,9 @@ typedef struct attncEmuStats {
 /* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
  * seed=7,fuel=100000000,async=lazy|eager|random": before cuInit for arch and devices, else
  * from the next launch on.  checks=lax: without what CUTLASS takes for granted beyond the
- * ISA's text (docs/emulator.md). The environment variable ATTNC_EMU holds the same text. 0,
- * or -1 with a reason. */
+ * ISA's text (docs/emulator.md). 0, or -1 with a reason.  The environment variable
+ * ATTNC_EMU holds the same text: where it is wrong, cuInit is CUDA_ERROR_INVALID_VALUE, and
+ * cuGetErrorString of that says why until cuInit succeeds. */
 int attncEmuConfigure(const char *settings, char *reason, size_t n);
 void attncEmuGetStats(attncEmuStats *);
 void attncEmuResetStats(void);

@@ -82,7 +82,10 @@ class Driver:
         self.lib.cuGetErrorString(code, C.byref(why))
         none = code in (100, 101)
         kind = errors.NoDeviceError if none else errors.DeviceError
-        return kind(f"{name}: {_lib.decode(what.value) or code}: {_lib.decode(why.value)}",
+        said = [_lib.decode(what.value) or str(code)]
+        if why.value and why.value != what.value:
+            said.append(_lib.decode(why.value))
+        return kind(": ".join([name, *said]),
                     "ATTNC_ERR_NO_DEVICE" if none else "ATTNC_ERR_DEVICE", code)
 
     # ---- contexts ----

@@ -364,6 +364,32 @@ with tempfile.TemporaryDirectory() as folder:
         self.raises(attnc.UsageError, "cache", attnc.Context, "emu", cache="yes")
         self.raises(attnc.UsageError, "", attnc.Context, "emu", emulator="no such setting")
 
+    def test_wrong_environment(self):
+        """A mistake in ATTNC_EMU is an error of whoever starts the driver: this package, or the
+        library by itself."""
+        for setting, why in (("arch=bogus", "arch=bogus"), ("archh=sm_80", "'archh' is not"),
+                             ("fuel=99999999999999999999", "fuel=99999999999999999999")):
+            self.run_python(f"""
+import attnc, ctypes as C, os
+from attnc import _lib
+os.environ["ATTNC_EMU"] = {setting!r}
+wanted = "cuInit: CUDA_ERROR_INVALID_VALUE: ATTNC_EMU: "
+try:
+    attnc.Context("emu")
+    raise SystemExit("accepted")
+except attnc.DeviceError as e:
+    assert str(e).startswith(wanted) and {why!r} in str(e), e
+error, made = _lib.Error(), C.c_void_p()
+options = _lib.Options(libcuda=_lib.encode(_lib.beside("libattnc-emu.so")))
+spec, at = attnc.load_spec({CAUSAL!r}), attnc.spec.problem("b1 h1 s16")
+assert _lib.library().attnc_context_create(options, C.byref(made), error) == 0
+assert _lib.library().attnc_plan_get(made, spec._handle, at, C.byref(made), error)
+text = error.message.decode()
+assert text.startswith(wanted) and {why!r} in text and text.count("INVALID_VALUE") == 1, text
+os.environ["ATTNC_EMU"] = ""
+attnc.Context("emu")
+""")
+
 
 def map_of(slot, rows, heads):
     return {"type": "map", "tensor": slot, "box": [32, 64, 1, 1], "swizzle": 64, "l2": 256,
@@ -444,6 +470,7 @@ class Recorded(common.Case):
         self.stub.stub_fail(b"cuLaunchKernel", 1, 700)
         e = self.raises(attnc.DeviceError, "cuLaunchKernel: CUDA_ERROR_ILLEGAL_ADDRESS",
                         launch.relaunch)
+        self.assertEqual(str(e).count("ILLEGAL_ADDRESS"), 1)
         self.assertEqual((e.status, e.driver_code), ("ATTNC_ERR_DEVICE", 700))
         launch.relaunch()
 

@@ -232,6 +232,15 @@ class Wrong(Case):
         self.assertEqual(r["verdict"], "FINDINGS")
         self.assertRegex(r["findings"][0], r"\Aptx:\d+: error\[[\w-]+\]: ")
 
+    def test_wrong_settings(self):
+        """Of the emulator: said once, and nothing runs with others."""
+        for args in ((), ("--arch", "sm_86")):
+            r = self.attnc("run", self.spec(), *EMU, *args, "--shape", "s16 h1",
+                           env={"ATTNC_EMU": "arch=bogus"}, code=7)
+            self.assertEqual(r.stdout, "")
+            self.assertEqual(r.stderr.count("INVALID_VALUE"), 1)
+            self.assertIn("ATTNC_EMU: 'arch=bogus' is not one of sm_80", r.stderr)
+
     def test_device_error(self):
         r = self.run_edited(lambda t: t.replace(".entry", ".entri", 1), code=7)
         self.assertIn("cuModuleLoadDataEx", r["error"]["message"])

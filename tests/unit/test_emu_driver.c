@@ -14,6 +14,29 @@ static const char kernel[] =
                              "st.global.u32 [%rd1], %r1;\nret;\n}\n"
                              ".visible .entry req() .reqntid 32, 2 { ret; }\n";
 
+/* A mistake in the environment: no default is taken instead, and the reason can be had. */
+static void
+wrong_environment(void)
+{
+  static const char *const bad[] = {
+      "arch=bogus", "archh=sm_80", "fuel=99999999999999999999", "threads=2,mma", "regs=12"};
+  const char *text;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    setenv("ATTNC_EMU", bad[i], 1);
+    assert_int_equal(cuInit(0), CUDA_ERROR_INVALID_VALUE);
+    OK(cuGetErrorString(CUDA_ERROR_INVALID_VALUE, &text));
+    assert_non_null(strstr(text, "ATTNC_EMU: '"));
+    assert_non_null(strstr(text, i == 3   ? "'mma' has no value"
+                                 : i == 1 ? "archh"
+                                          : bad[i]));
+    OK(cuGetErrorName(CUDA_ERROR_INVALID_VALUE, &text));
+    assert_string_equal(text, "CUDA_ERROR_INVALID_VALUE");
+    OK(cuGetErrorString(CUDA_ERROR_NOT_INITIALIZED, &text));
+    assert_string_equal(text, "CUDA_ERROR_NOT_INITIALIZED");
+  }
+  setenv("ATTNC_EMU", "fuel=18446744073709551615", 1);
+}
+
 /* Runs before cuInit. */
 static void
 before_init(void)
@@ -31,7 +54,7 @@ before_init(void)
   assert_int_equal(cuModuleLoadDataEx(&m, kernel, 0, NULL, NULL),
                    CUDA_ERROR_NOT_INITIALIZED);
   assert_int_equal(attncEmuConfigure("arch=sm_75", why, sizeof why), -1);
-  assert_string_equal(why, "'arch=sm_75' is not a setting of the emulator");
+  assert_string_equal(why, "'arch=sm_75' is not one of sm_80|sm_86|sm_89|sm_90|sm_120");
   assert_int_equal(cuInit(1), CUDA_ERROR_INVALID_VALUE);
   kit_set("arch=sm_86,devices=2,threads=1");
 }
@@ -39,10 +62,11 @@ before_init(void)
 static void
 settings(void **state)
 {
-  static const char *const bad[] = {"arch",        "foo=1",      "devices=0", "devices=9",
-                                    "checks=some", "threads=-1", "fuel=0",    "seed=x",
-                                    "async=late",  "mma="};
-  char why[100];
+  static const char *const bad[] = {"arch",      "foo",         "devices=0",
+                                    "devices=9", "checks=some", "threads=-1",
+                                    "fuel=0",    "seed=x",      "seed=18446744073709551616",
+                                    "regs=100",  "async=late",  "mma="};
+  char why[160];
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_int_equal(attncEmuConfigure(bad[i], why, sizeof why), -1);
@@ -111,6 +135,8 @@ names(void **state)
 {
   const char *s;
   (void)state;
+  OK(cuGetErrorString(CUDA_ERROR_INVALID_VALUE, &s));
+  assert_string_equal(s, "CUDA_ERROR_INVALID_VALUE"); /* once started */
 #define X(name, value)                                                                     \
   OK(cuGetErrorName(name, &s));                                                            \
   assert_string_equal(s, #name);                                                           \
@@ -445,6 +471,7 @@ main(void)
       cmocka_unit_test(opt_in),   cmocka_unit_test(counters), cmocka_unit_test(short_stats),
       cmocka_unit_test(profile),  cmocka_unit_test(findings),
   };
+  wrong_environment();
   before_init();
   kit_start("");
   return cmocka_run_group_tests(tests, NULL, NULL);
