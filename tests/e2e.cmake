@@ -51,10 +51,10 @@ e2e_test(e2e_bare bare)
 
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
-if(ATTNC_SANITIZE) # ten times slower: a sixth of the cases, and no assembler
-  set(e2e_part ARGS --shard 0/6)
+if(TARGET e2e_matrix)
+  rotating(e2e_matrix 10 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
+    PROPERTIES PROCESSORS 2 COST 100)
 endif()
-e2e_test(e2e_matrix matrix PROCESSORS 2 ${e2e_part})
 e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c oracle.c)
 e2e_test(e2e_doctored doctored)
 e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
@@ -77,8 +77,9 @@ target_compile_definitions(test_gate PRIVATE SOURCE_DIR="${CMAKE_BINARY_DIR}/gat
 target_link_libraries(test_gate PRIVATE PkgConfig::CMOCKA)
 add_test(NAME gate_can_fail COMMAND test_gate)
 set_tests_properties(gate_can_fail PROPERTIES LABELS unit)
-if(NOT ATTNC_SANITIZE)
-  e2e_test(e2e_gate gate PROCESSORS 2)
+if(TARGET e2e_gate AND NOT ATTNC_SANITIZE)
+  rotating(e2e_gate 10 COMMAND $<TARGET_FILE:e2e_gate> --specs {shard} LABELS e2e
+    PROPERTIES PROCESSORS 2 COST 100)
 endif()
 
 # The tables of docs/hopper.md: what makes them, and the page against what is made now.
@@ -87,10 +88,9 @@ add_test(NAME hopper_tables
   COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/hopper_tables_test.py)
 set_tests_properties(hopper_tables PROPERTIES LABELS e2e)
 if(TARGET attnc_cli AND NOT ATTNC_SANITIZE AND EXISTS ${CMAKE_SOURCE_DIR}/docs/hopper.md)
-  add_test(NAME docs_hopper
-    COMMAND Python3::Interpreter -B ${CMAKE_SOURCE_DIR}/scripts/hopper-tables --check)
-  set_tests_properties(docs_hopper PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 PROCESSORS 2
-    TIMEOUT 900 ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>")
+  rotating(docs_hopper 10 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_SOURCE_DIR}/scripts/hopper-tables --check {shard} LABELS e2e
+    PROPERTIES PROCESSORS 2 ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>")
 endif()
 
 # The emulator's speed, all checks on.
@@ -104,19 +104,12 @@ endif()
 
 # fwd_wgmma's schedules, and what orders it, statement by statement.
 if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SANITIZE)
-  function(e2e_script name script)
-    cmake_parse_arguments(T "SLOW" "" "ARGS" ${ARGN})
-    add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${script}
-      $<TARGET_FILE:attnc_cli> ${T_ARGS})
-    set(labels e2e)
-    if(T_SLOW)
-      list(APPEND labels slow)
-    endif()
-    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1500 PROCESSORS 2 COST 90)
+  function(e2e_script name n script)
+    rotating(${name} ${n} COMMAND ${Python3_EXECUTABLE} -B
+      ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${script} $<TARGET_FILE:attnc_cli> ${ARGN} --shard {shard}
+      LABELS e2e PROPERTIES PROCESSORS 2 COST 90)
   endfunction()
-  set(survivors ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
-  e2e_script(e2e_hopper hopper.py ARGS --cases 50)
-  e2e_script(e2e_hopper_all hopper.py SLOW ARGS --cases 300)
-  e2e_script(e2e_hopper_mutants hopper_mutants.py ARGS ${survivors} --every 8)
-  e2e_script(e2e_hopper_mutants_all hopper_mutants.py SLOW ARGS ${survivors})
+  e2e_script(e2e_hopper 15 hopper.py)
+  e2e_script(e2e_hopper_mutants 20 hopper_mutants.py
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
 endif()

@@ -4,8 +4,9 @@ Reads emulator/ops.def, makes statements of every form (and spoils some of them)
 both: what the emulator takes and ptxas refuses is an error.  The other way round is allowed
 for one legal statement in ten: the emulator has fewer forms.
 
-    emu_forms.py OPS.def EMULATOR.so PTXAS TARGET:VERSION…     such as 80:70
-"""
+    emu_forms.py SHARD OPS.def EMULATOR.so PTXAS TARGET:VERSION…     such as 0/1 … 80:70
+
+SHARD i/n: every n-th form, from the i-th."""
 import ctypes
 import itertools
 import os
@@ -163,11 +164,12 @@ def spoilt(rng, text):
         yield name + " " + rest if rest else name + ";"
 
 
-def statements(path):
-    rng = random.Random(1)
+def statements(path, shard):
     sets, forms = read_forms(path)
+    first, step = map(int, shard.split("/"))
     seen = {}
-    for form in forms:
+    for form in forms[first::step]:
+        rng = random.Random(form[0])  # the same statements in every shard
         choices = list(itertools.product(*slots(sets, form[0])))
         if len(choices) > EACH:
             choices = rng.sample(choices, EACH)
@@ -229,8 +231,8 @@ class Emulator:
         return False
 
 
-def compare(ops, emulator, ptxas, target, version):
-    texts = statements(ops)
+def compare(shard, ops, emulator, ptxas, target, version):
+    texts = statements(ops, shard)
     bad = refused_by_ptxas(ptxas, target, version, texts)
     device, wrong, fewer = Emulator(emulator, target), 0, 0
     for text in texts:
@@ -244,15 +246,15 @@ def compare(ops, emulator, ptxas, target, version):
     return wrong or 10 * fewer > len(texts) - len(bad)
 
 
-def main(ops, emulator, ptxas, *levels):
+def main(shard, ops, emulator, ptxas, *levels):
     wrong = 0
     for level in levels:  # a process each: the architecture is chosen once
         if len(levels) > 1:
-            wrong += subprocess.run([sys.executable, __file__, ops, emulator, ptxas,
+            wrong += subprocess.run([sys.executable, __file__, shard, ops, emulator, ptxas,
                                      level]).returncode
         else:
             target, version = level.split(":")
-            wrong += compare(ops, emulator, ptxas, target, int(version))
+            wrong += compare(shard, ops, emulator, ptxas, target, int(version))
     return wrong != 0
 
 

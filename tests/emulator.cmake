@@ -33,8 +33,7 @@ set_tests_properties(fuzz_ptx_long PROPERTIES LABELS "fuzz;slow" TIMEOUT 2400)
 find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
 find_package(Python3 COMPONENTS Interpreter)
 if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  add_test(NAME emu_forms COMMAND Python3::Interpreter
-    ${CMAKE_CURRENT_SOURCE_DIR}/emu_forms.py ${CMAKE_SOURCE_DIR}/emulator/ops.def
-    $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70 86:72 89:78 90:80 90a:80 120:90)
-  set_tests_properties(emu_forms PROPERTIES LABELS "unit;ptxas")
+  rotating(emu_forms 10 COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/emu_forms.py
+    {shard} ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70
+    86:72 89:78 90:80 90a:80 120:90 LABELS unit ptxas)
 endif()

@@ -1,5 +1,6 @@
-# The GPU suite (bench/gpu) without a GPU: its parts, and all of it on the emulated device with
-# tiny sizes.  A sanitized library cannot be loaded by an interpreter that is not.
+# The GPU suite (bench/gpu) without a GPU: its parts, and one dry run with tiny sizes, the emulator
+# in libcuda's place (gpu_clothes); slow, a second one that knows of the emulator.  A sanitized
+# library cannot be loaded by an interpreter that is not.
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 set(gpu ${CMAKE_SOURCE_DIR}/bench/gpu)
 
@@ -12,10 +13,12 @@ endfunction()
 
 if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   gpu_test(suite ${Python3_EXECUTABLE})
-  gpu_test(golden ${Python3_EXECUTABLE})
   gpu_test(clothes ${Python3_EXECUTABLE})
   gpu_test(fields ${Python3_EXECUTABLE})
-  set_tests_properties(gpu_golden PROPERTIES COST 60)
+  rotating(gpu_golden 10 COMMAND ${Python3_EXECUTABLE} ${gpu}/tests/test_golden.py
+    --shard {shard} LABELS bench PROPERTIES COST 60)
+  set_tests_properties(gpu_golden gpu_golden_all PROPERTIES
+    ENVIRONMENT "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;PYTHONDONTWRITEBYTECODE=1")
   # What has been recorded on chips, and what the page on unproven forms says of it.
   add_test(NAME gpu_recordings COMMAND ${Python3_EXECUTABLE} ${gpu}/golden/golden replay
     --attnc ${CMAKE_BINARY_DIR})
@@ -30,16 +33,15 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
     --attnc ${CMAKE_BINARY_DIR} --out ${result})
   add_test(NAME gpu_tiny_report COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/report
     ${result})
-  set_tests_properties(gpu_tiny gpu_tiny_report PROPERTIES LABELS bench TIMEOUT 300
-    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
   # Of a tiny run's fields: the default, a value that is as right, one that is refused.
   add_test(NAME gpu_tiny_fields COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/report
     ${result})
-  set_tests_properties(gpu_tiny_fields PROPERTIES LABELS bench TIMEOUT 300
-    FIXTURES_REQUIRED gpu_tiny_result ENVIRONMENT PYTHONDONTWRITEBYTECODE=1
-    PASS_REGULAR_EXPRESSION "default, est_cycles.*overlap=false .* of 1 .*pack_gqa=true . refused")
+  set_tests_properties(gpu_tiny gpu_tiny_report gpu_tiny_fields PROPERTIES LABELS "bench;slow"
+    TIMEOUT 300 ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
   set_tests_properties(gpu_tiny PROPERTIES FIXTURES_SETUP gpu_tiny_result PASS_REGULAR_EXPRESSION
     "checks passed, 0 failed; [0-9]+ measurements")
   set_tests_properties(gpu_tiny_report PROPERTIES FIXTURES_REQUIRED gpu_tiny_result
     PASS_REGULAR_EXPRESSION "less by")
+  set_tests_properties(gpu_tiny_fields PROPERTIES FIXTURES_REQUIRED gpu_tiny_result
+    PASS_REGULAR_EXPRESSION "default, est_cycles.*overlap=false .* of 1 .*pack_gqa=true . refused")
 endif()

@@ -63,7 +63,7 @@ class Tables(unittest.TestCase):
             k["instructions"] = 1000
             for x in k["loops"]:
                 x["classes"].update(mufu=2, move=3)
-        lines = made.fields_table([a] * len(made.FIELDS))
+        lines = made.fields_table(made.FIELDS, [a] * len(made.FIELDS))
         self.assertEqual(len(lines), len(made.FIELDS) + 2)
         self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 1063 "
                                    "| 160 | 1000 | 12 | none |")
@@ -122,7 +122,7 @@ class Page(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         made.PAGE = os.path.join(folder.name, "hopper.md")
         self.tables = {"schedules": ["| 1 |"], "assembler": ["ptxas V1.2.3"]}
-        made.tables = lambda: self.tables
+        made.tables = lambda shard: self.tables
         self.write("before\n<!-- made: schedules -->\n<!-- end -->\nbetween\n"
                    "<!-- made: assembler -->\nold\n<!-- end -->\nafter\n")
 
@@ -130,9 +130,9 @@ class Page(unittest.TestCase):
         with open(made.PAGE, "w") as f:
             f.write(text)
 
-    def run_it(self, mode):
+    def run_it(self, *words):
         with contextlib.redirect_stdout(io.StringIO()):
-            return made.main(mode)
+            return made.main(list(words))
 
     def test_update_then_check(self):
         self.assertEqual(self.run_it("--check"), 77)  # by no known assembler
@@ -148,13 +148,21 @@ class Page(unittest.TestCase):
         self.tables["schedules"] = ["| 2 |"]
         self.assertEqual(self.run_it("--check"), 1)
 
+    def test_a_shard_is_looked_up_row_by_row(self):
+        self.tables["schedules"] = ["| 1 |", "| 2 |", "| 3 |"]
+        self.run_it("--update")
+        self.tables["schedules"] = ["| 2 |"]
+        self.assertEqual(self.run_it("--check", "1/3"), 0)
+        self.tables["schedules"] = ["| 2"]
+        self.assertEqual(self.run_it("--check", "1/3"), 1)
+
     def test_a_page_without_marks(self):
         self.write("nothing\n")
         with self.assertRaises(SystemExit):
             self.run_it("--update")
 
     def test_without_ptxas(self):
-        def none():
+        def none(shard):
             raise made.NoPtxas("no ptxas")
         made.tables = none
         self.assertEqual(self.run_it("--check"), 77)

@@ -14,27 +14,22 @@ if(NOT ATTNC_PYTHON)
   set(ATTNC_PYTHON ${found} CACHE FILEPATH "Python of the binding's tests")
 endif()
 
-# python_test(NAME [SLOW] [FILE file] [ARGS …]): python/tests/test_FILE.py, exit 77: skipped
+set(python_environment "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;ATTNC_STUB=$<TARGET_FILE:cuda_stub>;PYTHONDONTWRITEBYTECODE=1")
+# python_test(NAME): python/tests/test_NAME.py, exit 77: skipped
 function(python_test name)
-  cmake_parse_arguments(T "SLOW" "FILE" "ARGS" ${ARGN})
-  if(NOT T_FILE)
-    set(T_FILE ${name})
-  endif()
   add_test(NAME python_${name} COMMAND ${ATTNC_PYTHON}
-    ${CMAKE_SOURCE_DIR}/python/tests/test_${T_FILE}.py ${T_ARGS})
-  set(labels python)
-  if(T_SLOW)
-    list(APPEND labels slow)
-  endif()
-  set_tests_properties(python_${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77
-    TIMEOUT 900 ENVIRONMENT
-    "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;ATTNC_STUB=$<TARGET_FILE:cuda_stub>;PYTHONDONTWRITEBYTECODE=1")
+    ${CMAKE_SOURCE_DIR}/python/tests/test_${name}.py)
+  set_tests_properties(python_${name} PROPERTIES LABELS python SKIP_RETURN_CODE 77
+    TIMEOUT 900 ENVIRONMENT "${python_environment}")
 endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name lib spec plan flash torch wheel docs)
+  foreach(name lib spec plan torch wheel docs)
     python_test(${name})
   endforeach()
-  python_test(flash_all FILE flash SLOW ARGS --cases 1000 Grid)
+  rotating(python_flash 100 COMMAND ${ATTNC_PYTHON} ${CMAKE_SOURCE_DIR}/python/tests/test_flash.py
+    --cases 1000 --shard {shard} LABELS python)
+  set_tests_properties(python_flash python_flash_all PROPERTIES
+    ENVIRONMENT "${python_environment}")
 endif()

@@ -9,7 +9,7 @@ import process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "golden", "golden")
-TINY = "mma"  # forms that a tiny run records
+TINY = "redux"  # forms that a tiny run records
 
 
 def golden(suite, *words):
@@ -26,7 +26,7 @@ def run(suite):
     if suite.emulated:
         said = golden(suite, "record", "--device", "emu", "--arch", "sm_80", "-o", path, *only)
     else:
-        said = golden(suite, "record", "--device", "cuda", "-o", path)
+        said = golden(suite, "record", "--device", "cuda", "-o", path, *only)
     keep(suite, "device", "record", said)
     if os.path.exists(path):
         keep(suite, "emulator", "replay", golden(suite, "replay", path))

@@ -1,8 +1,10 @@
 """FlashAttention-2's functions against numpy's own mathematics, on the emulated device.
 
-    test_flash.py [--cases N] [unittest arguments]    how much of the argument grid is run
-"""
+    test_flash.py [--cases N] [--shard I/N] [unittest arguments]
+
+Of the argument grid N cases are drawn, and every N-th of them is run, from the I-th."""
 import inspect
+import itertools
 import os
 import sys
 import threading
@@ -16,7 +18,7 @@ import grid
 import oracle
 from attnc import peers
 
-CASES = 80
+CASES, SHARD = 80, "0/1"
 
 # FlashAttention 2, flash_attn_interface.py.
 TAIL = ("dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, "
@@ -61,7 +63,8 @@ def cu(lengths):
 class Grid(common.Case):
     def test_grid(self):
         rng = np.random.default_rng(1)
-        for case in grid.cases(CASES):
+        first, step = map(int, SHARD.split("/"))
+        for case in itertools.islice(grid.cases(CASES), first, None, step):
             with self.subTest(grid.text(case)):
                 getattr(self, "run_" + case["form"])(case, *inputs(case, rng))
 
@@ -328,5 +331,8 @@ class Functions(common.Case):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--cases"]:
         CASES = int(sys.argv[2])
+        del sys.argv[1:3]
+    if sys.argv[1:2] == ["--shard"]:
+        SHARD = sys.argv[2]
         del sys.argv[1:3]
     common.main()

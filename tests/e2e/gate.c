@@ -1,8 +1,9 @@
 /* gate: what an assembler makes of every spec.
  *
- *   e2e_gate              default schedules on every target against the baselines; for
+ *   e2e_gate [--specs i/n]
+ *                         default schedules on every target against the baselines; for
  *                         sm_90a the cost model's best six too, and the default with each
- *                         boolean field the other way
+ *                         boolean field the other way.  Of every n-th spec, from the i-th
  *   e2e_gate --shard i/n [FIELD=VALUE]
  *                         every legal schedule of every spec for sm_90a, or those with that
  *                         field, the i-th of n parts (from 0): a line for each that is at
@@ -33,6 +34,7 @@ typedef struct Gate {
   const char *version; /* of ptxas, NULL: there is none */
   GateSpec specs[SPECS_MAX];
   int n_specs, bad, notes, workers;
+  int shard, shards; /* of the everyday jobs */
   VEC(Job) jobs;
 } Gate;
 
@@ -51,7 +53,7 @@ add_job(Gate *g, const GateSpec *s, const char *target)
 static void
 add_defaults(Gate *g)
 {
-  for (int i = 0; i < g->n_specs; i++)
+  for (int i = g->shard; i < g->n_specs; i += g->shards)
     for (const char *const *t = attnc_targets(); *t; t++)
       if (attnc_spec_check(g->specs[i].spec, *t, NULL))
         printf("note  %s does not run on %s\n", g->specs[i].name, *t);
@@ -272,11 +274,18 @@ do_jobs(Gate *g, bool tell)
   return r;
 }
 
+/* "3/10" */
+static bool
+read_shard(const char *text, int *i, int *n)
+{
+  return sscanf(text, "%d/%d", i, n) == 2 && *i >= 0 && *i < *n;
+}
+
 static int
 product(Gate *g, const char *shard, const char *only)
 {
   int i = -1, n = 0;
-  if (sscanf(shard, "%d/%d", &i, &n) != 2 || i < 0 || i >= n || !g->version)
+  if (!read_shard(shard, &i, &n) || !g->version)
     return fprintf(stderr, "--shard i/n needs 0 <= i < n, and ptxas\n"), 2;
   int all = add_product(g, i, n, only);
   printf("# %s, shard %d of %d: %d of %d legal schedules%s%s of %d specs, ptxas %s\n",
@@ -296,7 +305,7 @@ everyday(Gate *g, bool update)
 {
   add_defaults(g);
   int defaults = g->jobs.n;
-  for (int i = 0; i < g->n_specs && !update && g->version; i++) {
+  for (int i = g->shard; i < g->n_specs && !update && g->version; i += g->shards) {
     add_best(g, &g->specs[i]);
     add_flips(g, &g->specs[i]);
   }
@@ -324,6 +333,20 @@ everyday(Gate *g, bool update)
   return g->bad ? 1 : g->version ? 0 : 77;
 }
 
+static int
+run(Gate *g, int argc, char **argv, bool update)
+{
+  if ((argc == 3 || argc == 4) && str_eq(argv[1], "--shard"))
+    return product(g, argv[2], argc > 3 ? argv[3] : NULL);
+  if (argc == 3 && str_eq(argv[1], "--specs") && !update &&
+      read_shard(argv[2], &g->shard, &g->shards))
+    return everyday(g, false);
+  if (argc == 1)
+    return everyday(g, update);
+  fprintf(stderr, "usage: e2e_gate [--specs i/n | --shard i/n [FIELD=VALUE]]\n");
+  return 2;
+}
+
 /* "V13.0.88" */
 static const char *
 version(Arena *arena)
@@ -341,6 +364,7 @@ main(int argc, char **argv)
   bool update = set && str_eq(set, "1");
   long processors = sysconf(_SC_NPROCESSORS_ONLN);
   g.arena = arena_new(0);
+  g.shards = 1;
   g.version = version(g.arena);
   g.workers = processors > 1 ? (int)processors : 1;
   if (update && !g.version)
@@ -348,12 +372,7 @@ main(int argc, char **argv)
   g.n_specs = gate_specs(g.specs, &g.bad);
   if (!g.n_specs)
     return fprintf(stderr, "there are no specs\n"), 1;
-  int code = (argc == 3 || argc == 4) && str_eq(argv[1], "--shard")
-                 ? product(&g, argv[2], argc > 3 ? argv[3] : NULL)
-             : argc == 1 ? everyday(&g, update)
-                         : 2;
-  if (code == 2)
-    fprintf(stderr, "usage: e2e_gate [--shard i/n [FIELD=VALUE]]\n");
+  int code = run(&g, argc, argv, update);
   for (int i = 0; i < g.n_specs; i++)
     attnc_spec_release(g.specs[i].spec);
   arena_free(g.arena);

@@ -1,10 +1,11 @@
 """fwd_wgmma from YAML to a judged result: its whole schedule space in a sample that is the
 same every time, each case under every asynchronous policy and several orders of the warps.
 
-    hopper.py ATTNC [--cases N] [--jobs N] [-v]
+    hopper.py ATTNC [--shard I/N] [--jobs N] [-v]
 
-A case is drawn from the factors below until N are legal; the limit that refuses the others
-is the program's own.  Passed: exit 0 (no finding of the emulator, every row within the bound
+The sample is BLOCKS blocks of EACH cases; a shard is every N-th block, from the I-th.  A case is
+drawn from the factors below until enough are legal; the limit that refuses the others is the
+program's own.  Passed: exit 0 (no finding of the emulator, every row within the bound
 of the fp64 reference) and the same bits of o and lse under all settings.  Exit 1 names the
 cases that failed, with the command that runs them."""
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+BLOCKS, EACH = 15, 20
 SETTINGS = ("async=lazy", "async=eager,sched=random,seed=7", "async=random,seed=3",
             "async=random,sched=rr,seed=11")
 MASKS = ("", "causal: true\n", "causal: true\nalign: top_left\n", "window: [40, 0]\n",
@@ -124,24 +126,32 @@ def covered(cases, enough):
     return len(pairs)
 
 
+def block(number, runner, pool, jobs):
+    """The block's legal cases, and how many were drawn for them."""
+    rng, cases, drawn = random.Random(f"block {number}"), [], 0
+    while len(cases) < EACH:
+        batch = [draw(rng) for _ in range(4 * jobs)]
+        ok = list(pool.map(lambda c: runner.legal(id(c), c), batch))
+        drawn += len(batch)
+        cases += [c for c, fine in zip(batch, ok) if fine]
+    return cases[:EACH], drawn
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=110)
+    p.add_argument("--shard", default="0/1")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("-v", action="store_true")
     o = p.parse_args()
-    rng = random.Random(90)
+    first, step = map(int, o.shard.split("/"))
     with tempfile.TemporaryDirectory() as folder, \
          concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
         runner, cases, drawn = Runner(o.attnc, folder), [], 0
-        while len(cases) < o.cases:
-            batch = [draw(rng) for _ in range(4 * o.jobs)]
-            ok = list(pool.map(lambda c: runner.legal(id(c), c), batch))
-            drawn += len(batch)
-            cases += [c for c, fine in zip(batch, ok) if fine]
-        cases = cases[:o.cases]
-        pairs, bad = covered(cases, o.cases >= 110), 0
+        for number in range(first, BLOCKS, step):
+            legal, tried = block(number, runner, pool, o.jobs)
+            cases, drawn = cases + legal, drawn + tried
+        pairs, bad = covered(cases, step == 1), 0
         for n, why in enumerate(pool.map(lambda k: runner.run(k, cases[k]), range(len(cases)))):
             bad += why is not None
             if why or o.v:

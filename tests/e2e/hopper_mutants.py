@@ -1,13 +1,13 @@
 """What orders fwd_wgmma, taken away or weakened one statement at a time: the emulator must
 tell, under one of its settings.
 
-    hopper_mutants.py ATTNC SURVIVORS [--every N] [--jobs N] [-v]
+    hopper_mutants.py ATTNC SURVIVORS [--shard I/N] [--jobs N] [-v]
 
 Statements: each wait, fence, arrival, expect_tx, barrier, commit and setmaxnreg of the
 generated PTX, those between the braces of inline text as well.  Found: a finding, a wrong
 result, or a hang that is reported.  SURVIVORS lists, one a line, `kernel: mutation` of those
 that nobody finds, each with its reason; the list must be exact, so that a check that goes
-blind shows.  --every N takes each N-th mutant alone, and then only finds too few."""
+blind shows.  --shard I/N takes each N-th mutant alone, from the I-th."""
 import argparse
 import concurrent.futures
 import os
@@ -129,7 +129,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
     p.add_argument("survivors")
-    p.add_argument("--every", type=int, default=1)
+    p.add_argument("--shard", default="0/1")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("-v", action="store_true")
     o = p.parse_args()
@@ -141,7 +141,8 @@ def main():
             if k.found("whole", k.ptx):
                 raise SystemExit(f"{name}: the kernel itself does not pass")
             work += [(k, what, text) for what, text in mutants(k.ptx)]
-        work = work[::o.every]
+        first, step = map(int, o.shard.split("/"))
+        work = work[first::step]
         found = list(pool.map(lambda w: w[0].found(w[1].replace(" ", "-"), w[2]), work))
         alive = {f"{k.name}: {what}" for (k, what, _), yes in zip(work, found) if not yes}
     known, tried = known_survivors(o.survivors), {f"{k.name}: {what}" for k, what, _ in work}
@@ -150,7 +151,7 @@ def main():
         print(f"FAIL  nobody finds  {line}")
     for line in gone:
         print(f"FAIL  listed, but found  {line}")
-    if o.every == 1:
+    if step == 1:
         for line in sorted(known - tried):
             print(f"FAIL  listed, but there is no such mutant  {line}")
             gone.append(line)
