@@ -2,6 +2,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "base/fork.h"
 #include "code_id.h"
 
 #include <dlfcn.h>
@@ -9,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER;   /* taken inside of the gate alone */
 static const LlvmModule *module; /* guarded by lock, set once */
 static char path[4096];
 
@@ -73,18 +75,32 @@ open_module(attnc_error *err)
 attnc_status
 backend_open(const LlvmModule **out, attnc_error *err)
 {
+  fork_gate_enter();
   pthread_mutex_lock(&lock);
   attnc_status s = module ? ATTNC_OK : open_module(err);
   *out = module;
   pthread_mutex_unlock(&lock);
+  fork_gate_leave();
+  return s;
+}
+
+attnc_status
+backend_compile(const LlvmModule *m, const LlvmRequest *q, LlvmResult *out,
+                attnc_error *err)
+{
+  fork_gate_enter();
+  attnc_status s = m->compile(q, out, err);
+  fork_gate_leave();
   return s;
 }
 
 const char *
 backend_path(void)
 {
+  fork_gate_enter();
   pthread_mutex_lock(&lock);
   const char *p = module ? path : NULL;
   pthread_mutex_unlock(&lock);
+  fork_gate_leave();
   return p;
 }

@@ -8,6 +8,9 @@
 #include "compiler/llvm_module.h"
 
 attnc_status backend_open(const LlvmModule **, attnc_error *);
+/* Through the gate of base/fork.h: LLVM has locks of its own. */
+attnc_status backend_compile(const LlvmModule *, const LlvmRequest *, LlvmResult *,
+                             attnc_error *);
 /* The path that was opened, NULL before. */
 const char *backend_path(void);
 

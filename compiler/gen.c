@@ -192,7 +192,7 @@ llvm_stage(Gen *g)
   q.passes = passes;
   q.keep_ll = r->dumps & (1u << DUMP_LL);
   q.keep_opt = r->dumps & (1u << DUMP_OPT);
-  TRY(m->compile(&q, &out, g->err));
+  TRY(backend_compile(m, &q, &out, g->err));
   k->ptx = arena_strndup(g->arena, out.ptx, out.ptx_bytes);
   k->ptx_bytes = out.ptx_bytes;
   k->seconds[TIME_LOWER] = out.lower;

@@ -15,6 +15,28 @@ static bool started;
 static _Thread_local CUcontext stack[MAX_STACK];
 static _Thread_local int depth;
 
+/* ---- forks ---- */
+
+__attribute__((constructor)) static void
+make_locks(void)
+{
+  for (int i = 0; i < MAX_DEVICES; i++)
+    pthread_mutex_init(&devices[i].busy, NULL);
+}
+
+/* A fork waits for the kernels that run, so that a child has devices that are whole. */
+static void
+on_fork(ForkStep step)
+{
+  for (int i = 0; i < MAX_DEVICES; i++)
+    fork_mutex(&devices[i].busy, step);
+  fork_mutex(&lock, step);
+  settings_fork(step);
+  stats_fork(step);
+  report_fork(step);
+}
+FORK_HANDLER(on_fork);
+
 /* ---- start ---- */
 
 static CUresult
@@ -25,10 +47,10 @@ start(void)
   Settings s = settings_get();
   for (n_devices = 0; n_devices < s.devices; n_devices++) {
     Device *d = &devices[n_devices];
-    *d = (Device){.ordinal = n_devices, .chip = chip_find(s.arch)};
+    d->ordinal = n_devices;
+    d->chip = chip_find(s.arch);
     d->context.device = d;
     d->next_address = GLOBAL_BASE + ((uint64_t)n_devices << 40);
-    pthread_mutex_init(&d->busy, NULL);
   }
   started = true;
   return CUDA_SUCCESS;

@@ -18,6 +18,7 @@
 #ifndef ATTNC_EMULATOR_EMU_H
 #define ATTNC_EMULATOR_EMU_H
 
+#include "base/fork.h"
 #include "emulator/arith.h"
 #include "emulator/async.h"
 #include "emulator/mma.h"
@@ -375,6 +376,7 @@ void report_error(Exec *, const Insn *, const char *name, int lane, const char *
 ShadowSink report_shadow; /* user: the Launch */
 /* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
 void report_line(const char *text);
+void report_fork(ForkStep);
 uint64_t report_count(void);
 
 /* ---- launch.c ---- */
@@ -383,6 +385,7 @@ CUresult launch_run(Launch *);
 /* ---- stats.c ---- */
 void stats_cta(const Exec *, float cost[COSTS]); /* before the shadow forgets the CTA */
 void stats_launch(const Launch *, double seconds);
+void stats_fork(ForkStep);
 uint64_t stats_cycles(const Launch *);
 
 /* ---- settings.c ---- */
@@ -392,6 +395,7 @@ bool
 settings_freeze(void); /* arch and devices stay from now on; false: ATTNC_EMU is wrong */
 /* What is wrong with ATTNC_EMU as of its last reading, NULL: nothing. */
 const char *settings_wrong(void);
+void settings_fork(ForkStep);
 
 static inline int
 launch_cluster_ctas(const Launch *l)

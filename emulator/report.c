@@ -139,3 +139,9 @@ report_shadow(void *user, const ShadowFinding *f)
            n > 150 ? 150 : n, text);
   report_line(line);
 }
+
+void
+report_fork(ForkStep step)
+{
+  fork_mutex(&lock, step);
+}

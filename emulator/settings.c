@@ -261,3 +261,9 @@ attncEmuConfigure(const char *settings, char *reason, size_t n)
   pthread_mutex_unlock(&lock);
   return ok ? 0 : -1;
 }
+
+void
+settings_fork(ForkStep step)
+{
+  fork_mutex(&lock, step);
+}

@@ -262,3 +262,9 @@ attncEmuProfile(char *buf, size_t n)
     buf[o.at < n ? o.at : n - 1] = 0;
   return o.at;
 }
+
+void
+stats_fork(ForkStep step)
+{
+  fork_mutex(&lock, step);
+}

@@ -183,3 +183,18 @@ behind_start(Behind *b, const FlightKey *key, Work w, attnc_error *e)
   return known ? ATTNC_OK
                : err_set(e, ATTNC_ERR_NOMEM, "a thread to compile on could not be started");
 }
+
+void
+behind_fork(Behind *b, ForkStep step)
+{
+  if (step == FORK_CHILD) {
+    b->n_threads = b->idle = 0;
+    for (Job **p = &b->jobs; *p;)
+      if ((*p)->state == RUNNING)
+        *p = (*p)->next;
+      else
+        p = &(*p)->next;
+  }
+  fork_cond(&b->changed, step);
+  fork_mutex(&b->lock, step);
+}

@@ -27,5 +27,7 @@ void behind_free(Behind *);
 BehindState behind_poll(Behind *, const FlightKey *, attnc_error *);
 /* Takes over `work`, whatever comes of it. */
 attnc_status behind_start(Behind *, const FlightKey *, Work work, attnc_error *);
+/* In a child there are no threads; what they ran is leaked, half done as it is. */
+void behind_fork(Behind *, ForkStep);
 
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/context.h"
 
 #include "base/err.h"
+#include "base/fork.h"
 #include "runtime/cache_keep.h"
 #include "runtime/settings.h"
 
@@ -24,6 +25,59 @@ context_log(const attnc_context *c, int level, const char *fmt, ...)
   va_end(args);
   c->log(c->log_user, level, text);
 }
+
+/* ---- all contexts, so that a fork finds them whole ---- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static attnc_context *all; /* guarded by all_lock */
+
+static void
+enlist(attnc_context *c)
+{
+  pthread_mutex_lock(&all_lock);
+  c->next = all;
+  all = c;
+  pthread_mutex_unlock(&all_lock);
+}
+
+static void
+delist(const attnc_context *c)
+{
+  pthread_mutex_lock(&all_lock);
+  for (attnc_context **p = &all; *p; p = &(*p)->next)
+    if (*p == c) {
+      *p = c->next;
+      break;
+    }
+  pthread_mutex_unlock(&all_lock);
+}
+
+static void
+fork_one(attnc_context *c, ForkStep step)
+{
+  if (step == FORK_PREPARE)
+    pthread_mutex_lock(&c->lock); /* before those of its tables, which it guards */
+  for (int i = 0; i < c->n_tables; i++)
+    tune_fork(c->tables[i], step);
+  memo_fork(c->memo, step);
+  flights_fork(c->plans, step);
+  flights_fork(c->kernels, step);
+  behind_fork(c->behind, step);
+  if (step != FORK_PREPARE)
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void
+on_fork(ForkStep step)
+{
+  if (step == FORK_PREPARE)
+    pthread_mutex_lock(&all_lock);
+  for (attnc_context *c = all; c; c = c->next)
+    fork_one(c, step);
+  if (step != FORK_PREPARE)
+    pthread_mutex_unlock(&all_lock);
+}
+FORK_HANDLER(on_fork);
 
 /* ---- create and release ---- */
 
@@ -66,6 +120,27 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
   return ATTNC_OK;
 }
 
+static void
+context_free(attnc_context *c)
+{
+  behind_free(c->behind);
+  memo_free(c->memo);
+  flights_free(c->plans);
+  flights_free(c->kernels);
+  cache_close(c->cache);
+  for (int i = 0; i < c->n_tables; i++)
+    tune_close(c->tables[i]);
+  drv_close(c->drv);
+  for (Text *t = c->texts, *next; t; t = next) {
+    next = t->next;
+    free(t->json);
+    free(t);
+  }
+  pthread_mutex_destroy(&c->lock);
+  arena_free(c->arena);
+  free(c);
+}
+
 attnc_status
 attnc_context_create(const attnc_options *options, attnc_context **out, attnc_error *e)
 {
@@ -85,9 +160,10 @@ attnc_context_create(const attnc_options *options, attnc_context **out, attnc_er
   pthread_mutex_init(&c->lock, NULL);
   attnc_status status = create_here(c, o, e);
   if (status != ATTNC_OK) {
-    attnc_context_release(c);
+    context_free(c);
     return status;
   }
+  enlist(c);
   *out = c;
   return ATTNC_OK;
 }
@@ -97,22 +173,8 @@ attnc_context_release(attnc_context *c)
 {
   if (!c)
     return;
-  behind_free(c->behind);
-  memo_free(c->memo);
-  flights_free(c->plans);
-  flights_free(c->kernels);
-  cache_close(c->cache);
-  for (int i = 0; i < c->n_tables; i++)
-    tune_close(c->tables[i]);
-  drv_close(c->drv);
-  for (Text *t = c->texts, *next; t; t = next) {
-    next = t->next;
-    free(t->json);
-    free(t);
-  }
-  pthread_mutex_destroy(&c->lock);
-  arena_free(c->arena);
-  free(c);
+  delist(c);
+  context_free(c);
 }
 
 /* ---- the driver and the tables ---- */

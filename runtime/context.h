@@ -38,6 +38,8 @@ struct attnc_context {
   Memo *memo;
   uint64_t compiles, plan_hits; /* atomic */
 
+  struct attnc_context *next; /* of all, for forks */
+
   pthread_mutex_t lock; /* of what follows */
   const Driver *drv;    /* NULL: not opened yet */
   TuneTable *tables[MAX_TABLES];

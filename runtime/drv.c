@@ -2,6 +2,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "base/fork.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -138,14 +139,23 @@ list_devices(Slot *s, attnc_error *e)
 }
 
 static attnc_status
-load(Slot *s, attnc_error *e)
+open_library(Driver *d, attnc_error *e)
 {
-  Driver *d = &s->drv;
-  void *handle = dlopen(s->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  void *handle = dlopen(d->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!handle)
     return err_set(e, ATTNC_ERR_NO_DEVICE, "dlopen: %s", dlerror());
   attnc_status status = resolve(d, handle, e);
   dlclose(handle); /* stays mapped: RTLD_NODELETE */
+  return status;
+}
+
+static attnc_status
+load(Slot *s, attnc_error *e)
+{
+  Driver *d = &s->drv;
+  fork_gate_enter();
+  attnc_status status = open_library(d, e);
+  fork_gate_leave();
   if (status != ATTNC_OK)
     return status;
   TRY(DRV(d, e, cuInit, 0));
@@ -232,6 +242,21 @@ join(const char *path)
   load_and_tell(s);
   return s;
 }
+
+/* Who was loading a driver is not in the child: there it is as if nobody had begun.  The
+ * slot itself is leaked, since what points to it may be half made. */
+static void
+on_fork(ForkStep step)
+{
+  for (Slot **p = &table; step == FORK_CHILD && *p;)
+    if ((*p)->state == LOADING)
+      *p = (*p)->next;
+    else
+      p = &(*p)->next;
+  fork_cond(&table_changed, step);
+  fork_mutex(&table_lock, step);
+}
+FORK_HANDLER(on_fork);
 
 attnc_status
 drv_open(const char *path, const Driver **out, attnc_error *e)

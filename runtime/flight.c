@@ -1,6 +1,5 @@
 #include "runtime/flight.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +170,10 @@ flight_end(Flights *f, const FlightKey *key, void *value, const attnc_error *err
     f->retain(value);
   pthread_mutex_lock(&f->lock);
   Slot *s = find(f, key);
+  if (!s) { /* a fork came between, and this is the child */
+    pthread_mutex_unlock(&f->lock);
+    return;
+  }
   s->state = value ? LANDED : LOST;
   s->value = value;
   s->asked = ++f->clock;
@@ -196,4 +199,21 @@ flights_count(Flights *f)
   size_t n = f->n;
   pthread_mutex_unlock(&f->lock);
   return n;
+}
+
+void
+flights_fork(Flights *f, ForkStep step)
+{
+  for (Slot **p = &f->slots; step == FORK_CHILD && *p;) {
+    Slot *s = *p;
+    s->waiters = 0;
+    if (s->state == LANDED) {
+      p = &s->next;
+    } else {
+      *p = s->next;
+      free(s);
+    }
+  }
+  fork_cond(&f->landed, step);
+  fork_mutex(&f->lock, step);
 }

@@ -11,6 +11,8 @@
 #ifndef ATTNC_RUNTIME_FLIGHT_H
 #define ATTNC_RUNTIME_FLIGHT_H
 
+#include "base/fork.h"
+
 #include <attnc/attnc_rt.h>
 
 #include <stdbool.h>
@@ -34,5 +36,7 @@ FlightTurn flight_peek(Flights *, const FlightKey *, void **value);
 /* value NULL: failed, for the reason in the error.  Takes its own reference. */
 void flight_end(Flights *, const FlightKey *, void *value, const attnc_error *);
 size_t flights_count(Flights *); /* values held */
+/* In a child nobody is in flight. */
+void flights_fork(Flights *, ForkStep);
 
 #endif

@@ -60,3 +60,9 @@ memo_put(Memo *m, const FlightKey *request, const FlightKey *plan)
   *slot_of(m, request) = (Slot){.used = true, .request = *request, .plan = *plan};
   pthread_mutex_unlock(&m->lock);
 }
+
+void
+memo_fork(Memo *m, ForkStep step)
+{
+  fork_mutex(&m->lock, step);
+}

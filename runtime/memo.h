@@ -13,5 +13,6 @@ Memo *memo_new(void);
 void memo_free(Memo *); /* NULL is fine */
 bool memo_find(Memo *, const FlightKey *request, FlightKey *plan);
 void memo_put(Memo *, const FlightKey *request, const FlightKey *plan);
+void memo_fork(Memo *, ForkStep);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Bytes of each of the driver's two logs that are kept. */
 enum { LOG_BYTES = 65536, MAX_NOTES = 32 };
@@ -256,7 +257,7 @@ plan_diagnose(attnc_plan *p, json_t *strings, attnc_error *e)
 static void
 plan_free(attnc_plan *p)
 {
-  if (p->context) {
+  if (p->context && p->pid == (int)getpid()) {
     CUcontext popped;
     if (p->module && p->drv->cuCtxPushCurrent_v2(p->context) == CUDA_SUCCESS) {
       p->drv->cuModuleUnload(p->module);
@@ -279,6 +280,7 @@ plan_new(const Driver *d, const Device *device, Recipe *r)
   if (!p)
     return NULL;
   p->refs = 1;
+  p->pid = (int)getpid();
   p->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
   p->drv = d;
   p->device = *device;

@@ -19,7 +19,8 @@
 #include "runtime/recipe.h"
 
 struct attnc_plan {
-  int refs;        /* atomic */
+  int refs; /* atomic */
+  int pid;  /* that loaded it: a child gives back memory alone, nothing of a device */
   uint64_t serial; /* never 0, never the same twice: what a launch state remembers */
   const Driver *drv;
   Device device;

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,6 +263,12 @@ tune_close(TuneTable *t)
   free(t->dir);
   free(t->path);
   free(t);
+}
+
+void
+tune_fork(TuneTable *t, ForkStep step)
+{
+  fork_mutex(&t->lock, step);
 }
 
 const char *

@@ -15,6 +15,8 @@
 #ifndef ATTNC_RUNTIME_TUNETAB_H
 #define ATTNC_RUNTIME_TUNETAB_H
 
+#include "base/fork.h"
+
 #include <attnc/attnc.h>
 
 #include <stdbool.h>
@@ -43,6 +45,8 @@ const char *tune_device(const TuneTable *);
 bool tune_find(TuneTable *, const TuneProblem *, TuneFound *);
 attnc_status tune_record(TuneTable *, const TuneProblem *, const attnc_schedule *,
                          double value, const char *unit, attnc_error *);
+
+void tune_fork(TuneTable *, ForkStep);
 
 /* Changes when the table's file does: its bytes. */
 int64_t tune_stamp(const TuneTable *);

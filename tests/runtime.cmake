@@ -60,6 +60,20 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   endif()
 endif()
 
+# The same, and forks; the whole number of them is slow's.
+if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
+  unit(fork OBJECTS base LABELS runtime)
+  if(TARGET test_fork)
+    target_sources(test_fork PRIVATE ${CMAKE_SOURCE_DIR}/runtime/drv.c)
+    target_link_libraries(test_fork PRIVATE attnc)
+    add_dependencies(test_fork attnc_llvm attnc_emu)
+    target_compile_definitions(test_fork PRIVATE EMULATOR="$<TARGET_FILE:attnc_emu>")
+    add_test(NAME fork_many COMMAND test_fork 150)
+    set_tests_properties(fork_many PROPERTIES LABELS "unit;runtime;slow" TIMEOUT 600)
+    set_tests_properties(fork fork_many PROPERTIES PROCESSORS 2)
+  endif()
+endif()
+
 # Kernels by hand on an emulated device that has tensor maps.
 if(TARGET attnc_rt AND TARGET attnc_emu)
   unit(maps OBJECTS base LABELS runtime)
