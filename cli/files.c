@@ -5,8 +5,11 @@
 #include "base/hash.h"
 #include "base/str.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define MANIFEST "MANIFEST.sha256"
@@ -87,8 +90,23 @@ by_name(const void *a, const void *b)
   return strcmp(((const WrittenFile *)a)->name, ((const WrittenFile *)b)->name);
 }
 
-attnc_status
-output_manifest(OutputDir *d, attnc_error *e)
+/* The directory's lock, to be closed: whoever merges has it alone.  Where the file system
+ * has no locks (errno says so, not that another has it) one does without. */
+static attnc_status
+lock_directory(const char *path, int *fd, attnc_error *e)
+{
+  char reason[128];
+  *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (*fd < 0)
+    return err_set(e, ATTNC_ERR_IO, "open %s: %s", path,
+                   strerror_r(errno, reason, sizeof reason));
+  while (flock(*fd, LOCK_EX) && errno == EINTR)
+    continue;
+  return ATTNC_OK;
+}
+
+static attnc_status
+merge_manifest(OutputDir *d, attnc_error *e)
 {
   const char *path = arena_printf(d->arena, "%s/" MANIFEST, d->path);
   TRY(keep_old(d, path, e));
@@ -98,4 +116,14 @@ output_manifest(OutputDir *d, attnc_error *e)
   for (int i = 0; i < d->files.n; i++)
     str_printf(&s, "%s  %s\n", d->files.at[i].hash, d->files.at[i].name);
   return file_write(path, s.p, s.n, e);
+}
+
+attnc_status
+output_manifest(OutputDir *d, attnc_error *e)
+{
+  int fd;
+  TRY(lock_directory(d->path, &fd, e));
+  attnc_status status = merge_manifest(d, e);
+  close(fd);
+  return status;
 }

@@ -1,7 +1,8 @@
 /* files.h: what a compile leaves in a directory: files written by rename, and
  * MANIFEST.sha256, which `sha256sum -c` reads and attnc_bundle_open checks.
  *
- * The manifest is written last.  Lines of earlier compiles into the same directory stay,
+ * The manifest is written last, with the directory locked, so that compiles at the same
+ * time keep each other's lines.  Lines of earlier compiles into the same directory stay,
  * those of files written again are replaced; lines are sorted by name. */
 #ifndef ATTNC_CLI_FILES_H
 #define ATTNC_CLI_FILES_H

@@ -2,6 +2,7 @@
  * numbers, schedules, tables. */
 #include "cli/cli.h"
 #include "cli/execute.h"
+#include "cli/files.h"
 #include "cli/random.h"
 #include "cli/safetensors.h"
 #include "cli/table.h"
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -584,6 +587,60 @@ tables_align(void **state)
   assert_string_equal(s.p, "> a      ±  x y\n> long  12\n");
 }
 
+/* ---- manifests ---- */
+
+enum { WRITERS = 40, FILES = 2 };
+
+static int
+write_output(const char *dir, int writer)
+{
+  OutputDir d;
+  attnc_error e;
+  char name[32];
+  attnc_status status = output_open(&d, arena, dir, &e);
+  for (int i = 0; status == ATTNC_OK && i < FILES; i++) {
+    snprintf(name, sizeof name, "w%d.%d", writer, i);
+    status = output_write(&d, name, name, strlen(name), &e);
+  }
+  return status == ATTNC_OK && output_manifest(&d, &e) == ATTNC_OK ? 0 : 1;
+}
+
+/* Processes that share a directory, as compiles do: nobody's line is lost. */
+static void
+manifests_are_merged(void **state)
+{
+  (void)state;
+  char dir[] = "/tmp/attnc-test-XXXXXX", path[64], *text, command[64];
+  size_t n;
+  int lines = 0;
+  pid_t pids[WRITERS];
+  assert_non_null(mkdtemp(dir));
+  for (int i = 0; i < WRITERS; i++) {
+    pids[i] = fork();
+    if (!pids[i])
+      _exit(write_output(dir, i));
+  }
+  for (int i = 0; i < WRITERS; i++) {
+    int code = -1;
+    waitpid(pids[i], &code, 0);
+    assert_int_equal(code, 0);
+  }
+  snprintf(path, sizeof path, "%s/MANIFEST.sha256", dir);
+  assert_int_equal(file_read(path, 1 << 20, &text, &n, NULL), ATTNC_OK);
+  for (size_t i = 0; i < n; i++)
+    lines += text[i] == '\n';
+  assert_int_equal(lines, WRITERS * FILES);
+  free(text);
+  /* a FIFO in its place is told, not waited at */
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  alarm(30);
+  assert_int_equal(write_output(dir, 0), 1);
+  alarm(0);
+  snprintf(command, sizeof command, "rm -rf '%s'", dir);
+  assert_int_equal(system(command), 0);
+}
+
 int
 main(void)
 {
@@ -609,6 +666,7 @@ main(void)
       TEST(pins),
       TEST(planted_faults),
       TEST(tables_align),
+      TEST(manifests_are_merged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
