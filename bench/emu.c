@@ -93,6 +93,8 @@ tensor(const Driver *d, unsigned seed)
   return (void *)(uintptr_t)p;
 }
 
+static const attnc_sizes sizes = {sizeof sizes, B, H, H, S, S};
+
 static attnc_plan *
 make_plan(const char *path, attnc_context **ctx, attnc_spec **spec)
 {
@@ -100,7 +102,7 @@ make_plan(const char *path, attnc_context **ctx, attnc_spec **spec)
   attnc_plan *plan = NULL;
   const attnc_options o = {
       .size = sizeof o, .libcuda = path, .cache = 1, .target = "sm_80"};
-  const attnc_problem p = {.size = sizeof p, .sizes = {sizeof p.sizes, B, H, H, S, S}};
+  const attnc_problem p = {.size = sizeof p, .sizes = &sizes};
   need((int)attnc_spec_load(yaml, sizeof yaml - 1, "emu", spec, NULL), "attnc_spec_load",
        "");
   need((int)attnc_context_create(&o, ctx, &e), "attnc_context_create", e.message);
@@ -138,7 +140,8 @@ arguments(const Driver *d, attnc_tensor t[ATTNC_SLOT_COUNT])
   return (attnc_args){.size = sizeof(attnc_args),
                       .tensors = t,
                       .n_tensors = ATTNC_SLOT_COUNT,
-                      .sizes = {sizeof(attnc_sizes), B, H, H, S, S}};
+                      .sizes = &sizes,
+                      .tensor_size = sizeof *t};
 }
 
 int

@@ -82,8 +82,14 @@ void cli_diags_print(const Cli *, const attnc_diags *);
 /* The sizes to use: --shape over the line of shapes.txt beside the spec over b1 h8 s256.
  * ATTNC_ERR_USAGE where --shape says another dtype, head_dim or mask than the spec. */
 attnc_status cli_sizes(const Cli *, const LoadedSpec *, attnc_sizes *, attnc_error *);
-/* attnc_problem for these sizes, packed strides of the spec's layout. */
-attnc_problem cli_problem(const LoadedSpec *, const attnc_sizes *);
+/* What a plan is asked for, with what it points to: filled in place, never copied. */
+typedef struct Asked {
+  attnc_problem problem;
+  attnc_sizes sizes;
+  attnc_tensor tensors[ATTNC_SLOT_COUNT];
+} Asked;
+/* For these sizes, packed strides of the spec's layout. */
+void cli_problem(const LoadedSpec *, const attnc_sizes *, Asked *);
 /* "template=fwd_mma,block_m=64,…" into *out; strings stay in the arena.  *given: is there a
  * --schedule at all. */
 attnc_status cli_schedule(const Cli *, attnc_schedule *out, bool *given, attnc_error *);

@@ -47,7 +47,7 @@ typedef struct Bench {
   Cli *c;
   LoadedSpec spec;
   attnc_sizes sizes;
-  attnc_problem problem;
+  Asked asked;
   const char *target;
   int n;
   double *ms[STAGE_COUNT]; /* n each */
@@ -65,7 +65,7 @@ static attnc_status
 compile_once(const Bench *b, double ms[STAGE_COUNT], double *load, attnc_error *e)
 {
   attnc_kernel *k;
-  TRY(attnc_compile(b->spec.spec, &b->problem, b->target, NULL, &k, e));
+  TRY(attnc_compile(b->spec.spec, &b->asked.problem, b->target, NULL, &k, e));
   for (int s = 0; s < STAGE_COUNT; s++)
     ms[s] = attnc_kernel_seconds(k, stages[s].name) * 1e3;
   *load = attnc_kernel_seconds(k, "load") * 1e3;
@@ -104,7 +104,7 @@ hit_once(const Bench *b, const attnc_options *o, const char **layer, double *loo
   attnc_context *ctx;
   attnc_plan *plan;
   TRY(attnc_context_create(o, &ctx, e));
-  attnc_status st = attnc_plan_get(ctx, b->spec.spec, &b->problem, &plan, e);
+  attnc_status st = attnc_plan_get(ctx, b->spec.spec, &b->asked.problem, &plan, e);
   if (st == ATTNC_OK) {
     json_t *j = json_loads(attnc_plan_json(plan), 0, NULL),
            *s = json_object_get(j, "seconds");
@@ -261,7 +261,7 @@ prepare(Bench *b, attnc_error *e)
   else
     TRY(cli_load_text(b->c, "bench", bench_spec, strlen(bench_spec), &b->spec, NULL, e));
   TRY(cli_sizes(b->c, &b->spec, &b->sizes, e));
-  b->problem = cli_problem(&b->spec, &b->sizes);
+  cli_problem(&b->spec, &b->sizes, &b->asked);
   for (int s = 0; s < STAGE_COUNT; s++)
     b->ms[s] = NEW_N(b->c->arena, double, n);
   b->rest = NEW_N(b->c->arena, double, n);

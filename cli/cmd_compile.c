@@ -171,14 +171,14 @@ compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_fil
                attnc_error *e)
 {
   attnc_kernel *kernel;
-  attnc_problem p = {.size = sizeof p}; /* sizes of 0: a middling problem is assumed */
+  Asked asked = {.problem.size = sizeof asked.problem}; /* open: a default is assumed */
   attnc_sizes z;
   if (options_has(&k->c->opt, OPT_SHAPE)) {
     TRY(cli_sizes(k->c, s, &z, e));
-    p = cli_problem(s, &z);
+    cli_problem(s, &z, &asked);
   }
-  TRY(attnc_compile_with(s->spec, &p, target, k->pinned ? &k->want : NULL, &k->options,
-                         &kernel, e));
+  TRY(attnc_compile_with(s->spec, &asked.problem, target, k->pinned ? &k->want : NULL,
+                         &k->options, &kernel, e));
   const char *base = arena_printf(k->c->arena, "%s.%s", s->info.name, target);
   attnc_status st = write_kernel(k, base, target, kernel, e);
   if (st == ATTNC_OK && k->emit[EMIT_C])

@@ -129,7 +129,7 @@ typedef struct SelfTest {
   Tensors host;
   DeviceTensors tensors;
   Execution x;
-  attnc_verdict verdict;
+  Verdict verdict;
 } SelfTest;
 
 static attnc_status
@@ -143,21 +143,17 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
   TRY(tensors_new(&t->spec.info, &z, &t->host, e));
   tensors_random(&t->host, 1);
   tensors_poison(&t->host);
-  attnc_problem p = cli_problem(&t->spec, &z);
-  TRY(attnc_plan_get(t->ctx, t->spec.spec, &p, &t->plan, e));
+  Asked asked;
+  cli_problem(&t->spec, &z, &asked);
+  TRY(attnc_plan_get(t->ctx, t->spec.spec, &asked.problem, &t->plan, e));
   TRY(device_tensors_new(&t->device, &t->host, &t->tensors, e));
   TRY(device_tensors_upload(&t->tensors, &t->host, e));
   attnc_args args = device_tensors_args(&t->tensors, &t->host);
   TRY(execution_new(&t->device, t->plan, &args, &t->x, e));
   TRY(execute(&t->x, e));
   TRY(device_tensors_download(&t->tensors, &t->host, e));
-  args = tensors_args(&t->host);
-  t->verdict.size = sizeof t->verdict;
-  TRY(attnc_verify(t->spec.spec, &args, &t->verdict, e));
-  return t->verdict.pass
-             ? ATTNC_OK
-             : err_set(e, ATTNC_ERR_CHECK, "wrong result: error %.3g, bound %.3g",
-                       t->verdict.max_error, t->verdict.bound);
+  TRY(tensors_verify(&t->host, t->spec.spec, &t->verdict, e));
+  return verdict_error(&t->verdict, e);
 }
 
 static void
@@ -169,8 +165,8 @@ tell_self_test(Doctor *d, const SelfTest *t)
   tell(d, "ok", "self-test",
        "%s on %s: error %.1e, bound %.1e; %s: look-up %.1f ms, compile %.0f ms, load %.1f "
        "ms",
-       schedule_text(recipe_schedule(j), d->c->arena), t->device.name, t->verdict.max_error,
-       t->verdict.bound, layer ? layer : "?",
+       schedule_text(recipe_schedule(j), d->c->arena), t->device.name,
+       t->verdict.of[ATTNC_O].max_error, t->verdict.of[ATTNC_O].bound, layer ? layer : "?",
        json_number_value(json_object_get(s, "lookup")) * 1e3,
        json_number_value(json_object_get(s, "compile")) * 1e3,
        json_number_value(json_object_get(s, "load")) * 1e3);

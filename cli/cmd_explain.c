@@ -26,7 +26,7 @@ typedef struct Explain {
   Cli *c;
   LoadedSpec spec;
   attnc_sizes sizes;
-  attnc_problem problem;
+  Asked asked;
   const char *target;
   attnc_schedule want;
   bool pinned;
@@ -69,7 +69,7 @@ static attnc_status
 read_schedules(Explain *x, attnc_error *e)
 {
   char *text;
-  TRY(attnc_schedules(x->spec.spec, &x->problem, x->target, 1, &text, e));
+  TRY(attnc_schedules(x->spec.spec, &x->asked.problem, x->target, 1, &text, e));
   x->schedules = json_loads(text, 0, NULL);
   attnc_text_free(text);
   return json_is_array(x->schedules)
@@ -84,7 +84,7 @@ read_key(Explain *x, attnc_error *e)
   attnc_context *ctx;
   char *text;
   TRY(attnc_context_create(&o, &ctx, e));
-  attnc_status st = attnc_key_explain(ctx, x->spec.spec, &x->problem,
+  attnc_status st = attnc_key_explain(ctx, x->spec.spec, &x->asked.problem,
                                       x->pinned ? &x->want : NULL, &text, e);
   attnc_context_release(ctx);
   if (st != ATTNC_OK)
@@ -112,8 +112,8 @@ static attnc_status
 compile(Explain *x, attnc_error *e)
 {
   attnc_compile_options o = {.size = sizeof o, .dump = x->c->opt.value[OPT_DUMP]};
-  TRY(attnc_compile_with(x->spec.spec, &x->problem, x->target, x->pinned ? &x->want : NULL,
-                         &o, &x->kernel, e));
+  TRY(attnc_compile_with(x->spec.spec, &x->asked.problem, x->target,
+                         x->pinned ? &x->want : NULL, &o, &x->kernel, e));
   x->recipe = json_loads(attnc_kernel_json(x->kernel), 0, NULL);
   x->chosen = recipe_schedule(x->recipe);
   x->block_m = (int)json_integer_value(json_object_get(x->chosen, "block_m"));
@@ -137,7 +137,7 @@ find_out(Explain *x, attnc_error *e)
   TRY(cli_schedule(x->c, &x->want, &x->pinned, e));
   TRY(cli_load(x->c, x->c->opt.args[0], &x->spec, NULL, e));
   TRY(cli_sizes(x->c, &x->spec, &x->sizes, e));
-  x->problem = cli_problem(&x->spec, &x->sizes);
+  cli_problem(&x->spec, &x->sizes, &x->asked);
   x->spec_json = json_loads(attnc_spec_json(x->spec.spec), 0, NULL);
   TRY(read_schedules(x, e));
   TRY(compile(x, e));

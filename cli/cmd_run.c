@@ -70,11 +70,13 @@ need_device(Run *k, RunResult *r, attnc_error *e)
 static attnc_status
 make_plan(Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
-  attnc_problem p = cli_problem(&o->spec, &o->host.sizes);
+  Asked asked;
+  const attnc_problem *p = &asked.problem;
+  cli_problem(&o->spec, &o->host.sizes, &asked);
   if (k->pinned)
-    TRY(attnc_plan_get_with(k->ctx, o->spec.spec, &p, &k->want, &o->plan, e));
+    TRY(attnc_plan_get_with(k->ctx, o->spec.spec, p, &k->want, &o->plan, e));
   else
-    TRY(attnc_plan_get(k->ctx, o->spec.spec, &p, &o->plan, e));
+    TRY(attnc_plan_get(k->ctx, o->spec.spec, p, &o->plan, e));
   r->plan = json_loads(attnc_plan_json(o->plan), 0, NULL);
   const json_t *s = recipe_schedule(r->plan);
   int bm = (int)json_integer_value(json_object_get(s, "block_m"));
@@ -116,11 +118,7 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
   TRY(device_tensors_download(&o->device, &o->host, e));
   if (options_has(&k->c->opt, OPT_VERIFY)) {
-    attnc_args args = tensors_args(&o->host);
-    r->verdict.size = sizeof r->verdict;
-    attnc_status st = attnc_verify(o->spec.spec, &args, &r->verdict, e);
-    if (st != ATTNC_OK && st != ATTNC_ERR_CHECK)
-      return st;
+    TRY(tensors_verify(&o->host, o->spec.spec, &r->verdict, e));
     r->verified = true;
     r->has_lse = o->spec.info.return_lse;
   }

@@ -78,9 +78,11 @@ explain_key(Cli *c, const LoadedSpec *s, char **json, attnc_error *e)
   TRY(cli_target(o.target, e));
   TRY(cli_sizes(c, s, &z, e));
   TRY(cli_schedule(c, &want, &given, e));
-  attnc_problem p = cli_problem(s, &z);
+  Asked asked;
+  cli_problem(s, &z, &asked);
   TRY(attnc_context_create(&o, &ctx, e));
-  attnc_status st = attnc_key_explain(ctx, s->spec, &p, given ? &want : NULL, json, e);
+  attnc_status st =
+      attnc_key_explain(ctx, s->spec, &asked.problem, given ? &want : NULL, json, e);
   attnc_context_release(ctx);
   return st;
 }

@@ -22,7 +22,7 @@ static attnc_status
 ask_target(Tune *t, attnc_error *e)
 {
   char *text;
-  TRY(attnc_key_explain(t->ctx, t->spec.spec, &t->problem, NULL, &text, e));
+  TRY(attnc_key_explain(t->ctx, t->spec.spec, &t->asked.problem, NULL, &text, e));
   json_t *key = json_loads(text, 0, NULL);
   const char *name =
       json_string_value(json_object_get(json_object_get(key, "fields"), "target"));
@@ -55,7 +55,7 @@ load(Tune *t, attnc_error *e)
   TRY(file_read_stream(path, (size_t)4 << 20, &t->spec_text, &t->spec_bytes, e));
   TRY(cli_load_text(t->c, path, t->spec_text, t->spec_bytes, &t->spec, NULL, e));
   TRY(cli_sizes(t->c, &t->spec, &t->sizes, e));
-  t->problem = cli_problem(&t->spec, &t->sizes);
+  cli_problem(&t->spec, &t->sizes, &t->asked);
   return ATTNC_OK;
 }
 
@@ -283,7 +283,7 @@ keep_best(Tune *t, attnc_error *e)
   if (t->best < 0)
     return err_set(e, ATTNC_ERR_CHECK, "no schedule passed");
   const Candidate *c = &t->at[t->best];
-  return attnc_tune_record(t->ctx, t->spec.spec, &t->problem, &c->schedule, c->value,
+  return attnc_tune_record(t->ctx, t->spec.spec, &t->asked.problem, &c->schedule, c->value,
                            t->unit, e);
 }
 

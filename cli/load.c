@@ -205,13 +205,17 @@ cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
   return ATTNC_OK;
 }
 
-attnc_problem
-cli_problem(const LoadedSpec *s, const attnc_sizes *z)
+void
+cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
 {
-  attnc_problem p = {.size = sizeof p, .sizes = *z};
+  *a = (Asked){.sizes = *z};
+  a->problem = (attnc_problem){.size = sizeof a->problem,
+                               .sizes = &a->sizes,
+                               .tensors = a->tensors,
+                               .tensor_size = sizeof *a->tensors,
+                               .n_tensors = ATTNC_SLOT_COUNT};
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-    tensor_strides(&s->info, z, slot, p.strides[slot]);
-  return p;
+    tensor_strides(&s->info, z, slot, a->tensors[slot].stride);
 }
 
 /* ---- contexts ---- */

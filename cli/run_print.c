@@ -31,7 +31,7 @@ run_exit_code(const RunResult *r)
     return EXIT_CHECK;
   if (r->status != ATTNC_OK)
     return err_exit_code(r->status);
-  return r->verified && !r->verdict.pass ? EXIT_CHECK : 0;
+  return r->verified && !r->verdict.all.pass ? EXIT_CHECK : 0;
 }
 
 void
@@ -63,7 +63,7 @@ verdict_word(const RunResult *r)
     return "FINDINGS";
   if (r->status != ATTNC_OK)
     return "ERROR";
-  return !r->verified ? "not verified" : r->verdict.pass ? "PASS" : "FAIL";
+  return !r->verified ? "not verified" : r->verdict.all.pass ? "PASS" : "FAIL";
 }
 
 /* ---- text ---- */
@@ -80,11 +80,13 @@ print_tiles(const RunResult *r)
 static void
 print_verdict(const RunResult *r)
 {
-  const attnc_verdict *v = &r->verdict;
-  printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g", v->max_error,
-         (long long)v->b, (long long)v->h, (long long)v->q, v->bound);
+  const attnc_verdict *v = &r->verdict.all;
+  const attnc_output_verdict *o = &r->verdict.of[ATTNC_O];
+  const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
+  printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g", o->max_error,
+         (long long)v->b, (long long)v->h, (long long)v->q, o->bound);
   if (r->has_lse)
-    printf("; lse %.3g", v->lse_error);
+    printf("; lse %.3g", lse->max_error);
   printf("\n  verified   %lld of %lld rows%s", (long long)v->rows, (long long)r->all_rows,
          v->rows < r->all_rows ? " (a sample: the problem is large)" : "");
   if (v->bad_rows)
@@ -205,7 +207,8 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
   if (r->timed)
     printf("  %.4f ms", r->timing.median);
   if (r->verified)
-    printf("  max error %.1e (bound %.1e)", r->verdict.max_error, r->verdict.bound);
+    printf("  max error %.1e (bound %.1e)", r->verdict.of[ATTNC_O].max_error,
+           r->verdict.of[ATTNC_O].bound);
   printf("  %s\n", verdict_word(r));
   fflush(stdout);
   print_error(c, r);
@@ -239,10 +242,12 @@ number(double v)
 static json_t *
 verdict_json(const RunResult *r)
 {
-  const attnc_verdict *v = &r->verdict;
+  const attnc_verdict *v = &r->verdict.all;
+  const attnc_output_verdict *o = &r->verdict.of[ATTNC_O];
+  const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
   return json_pack("{s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "pass", v->pass,
-                   "max_error", number(v->max_error), "bound", number(v->bound),
-                   "lse_error", r->has_lse ? number(v->lse_error) : json_null(), "rows",
+                   "max_error", number(o->max_error), "bound", number(o->bound),
+                   "lse_error", r->has_lse ? number(lse->max_error) : json_null(), "rows",
                    (json_int_t)v->rows, "bad_rows", (json_int_t)v->bad_rows, "b",
                    (json_int_t)v->b, "h", (json_int_t)v->h, "q", (json_int_t)v->q);
 }

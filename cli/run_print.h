@@ -12,7 +12,7 @@ typedef struct RunResult {
   const char *device;
   json_t *plan; /* attnc_plan_json; NULL when there is no plan */
   attnc_tile_counts tiles;
-  attnc_verdict verdict;
+  Verdict verdict;
   int64_t all_rows; /* of the problem; verdict.rows were compared */
   Timing timing;
   char *findings; /* one a line, malloc'd; NULL: none */

@@ -155,9 +155,34 @@ tensors_args(Tensors *t)
     memcpy(t->view[i].stride, t->stride[i], sizeof t->view[i].stride);
   }
   return (attnc_args){.size = sizeof(attnc_args),
-                      .sizes = t->sizes,
+                      .sizes = &t->sizes,
                       .tensors = t->view,
+                      .tensor_size = sizeof *t->view,
                       .n_tensors = (uint32_t)t->n};
+}
+
+attnc_status
+tensors_verify(Tensors *t, const attnc_spec *spec, Verdict *v, attnc_error *e)
+{
+  const attnc_args args = tensors_args(t);
+  *v = (Verdict){.all = {.size = sizeof v->all,
+                         .outputs = v->of,
+                         .output_size = sizeof *v->of,
+                         .n_outputs = ATTNC_SLOT_COUNT}};
+  attnc_status status = attnc_verify(spec, ATTNC_OP_FWD, &args, &v->all, e);
+  v->all.outputs = NULL; /* the verdict is copied */
+  return status;
+}
+
+attnc_status
+verdict_error(const Verdict *v, attnc_error *e)
+{
+  const attnc_output_verdict *o = &v->of[v->all.slot];
+  if (v->all.pass)
+    return ATTNC_OK;
+  return err_set(
+      e, ATTNC_ERR_CHECK, "wrong result: error of %s %.3g, bound %.3g, %lld rows",
+      slot_names[v->all.slot], o->max_error, o->bound, (long long)v->all.bad_rows);
 }
 
 /* ---- files ---- */
@@ -284,7 +309,8 @@ device_tensors_args(DeviceTensors *t, const Tensors *h)
     memcpy(t->view[i].stride, h->stride[i], sizeof t->view[i].stride);
   }
   return (attnc_args){.size = sizeof(attnc_args),
-                      .sizes = h->sizes,
+                      .sizes = &h->sizes,
                       .tensors = t->view,
+                      .tensor_size = sizeof *t->view,
                       .n_tensors = (uint32_t)h->n};
 }

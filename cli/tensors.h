@@ -42,6 +42,15 @@ attnc_status tensors_to_file(const Tensors *, const SpecInfo *, const char *path
                              attnc_error *);
 attnc_args tensors_args(Tensors *);
 
+/* attnc_verify's answer, in all and by slot. */
+typedef struct Verdict {
+  attnc_verdict all;
+  attnc_output_verdict of[ATTNC_SLOT_COUNT];
+} Verdict;
+attnc_status tensors_verify(Tensors *, const attnc_spec *, Verdict *, attnc_error *);
+/* ATTNC_ERR_CHECK and the worst output where a verdict is not a pass. */
+attnc_status verdict_error(const Verdict *, attnc_error *);
+
 attnc_status device_tensors_new(const Device *, const Tensors *, DeviceTensors *,
                                 attnc_error *);
 void device_tensors_free(DeviceTensors *);

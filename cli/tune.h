@@ -41,7 +41,7 @@ typedef struct Tune {
   char *spec_text;
   size_t spec_bytes;
   attnc_sizes sizes;
-  attnc_problem problem;
+  Asked asked;
   const char *target, *unit;
   Device device;
   attnc_context *ctx;

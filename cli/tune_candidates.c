@@ -89,7 +89,7 @@ attnc_status
 tune_candidates(Tune *t, attnc_error *e)
 {
   char *text;
-  TRY(attnc_schedules(t->spec.spec, &t->problem, t->target, 1, &text, e));
+  TRY(attnc_schedules(t->spec.spec, &t->asked.problem, t->target, 1, &text, e));
   json_t *list = json_loads(text, 0, NULL);
   attnc_text_free(text);
   if (!json_is_array(list)) {
@@ -163,7 +163,7 @@ compile_some(void *arg)
   int i;
   while ((i = atomic_fetch_add(&p->next, 1)) < p->t->n && !interrupt_seen()) {
     Candidate *c = &p->t->at[i];
-    attnc_status st = attnc_compile(p->t->spec.spec, &p->t->problem, p->t->target,
+    attnc_status st = attnc_compile(p->t->spec.spec, &p->t->asked.problem, p->t->target,
                                     &c->schedule, &c->kernel, &c->error);
     if (st != ATTNC_OK)
       c->state = CANDIDATE_REFUSED;

@@ -105,9 +105,10 @@ load_plan(Work *w, const json_t *job, attnc_plan **plan, attnc_error *e)
   attnc_schedule s;
   attnc_context *ctx;
   schedule_read(json_object_get(job, "schedule"), w->c->arena, &s);
-  attnc_problem p = cli_problem(&w->loaded, &w->sizes);
+  Asked asked;
+  cli_problem(&w->loaded, &w->sizes, &asked);
   TRY(attnc_context_create(&o, &ctx, e));
-  attnc_status st = attnc_plan_get_with(ctx, w->spec, &p, &s, plan, e);
+  attnc_status st = attnc_plan_get_with(ctx, w->spec, &asked.problem, &s, plan, e);
   attnc_context_release(ctx);
   return st;
 }
@@ -147,18 +148,12 @@ static attnc_status
 verify(Work *w, attnc_error *e)
 {
   say_stage("verify");
-  attnc_verdict v = {.size = sizeof v};
+  Verdict v;
   TRY(device_tensors_download(&w->tensors, &w->host, e));
-  attnc_args args = tensors_args(&w->host);
-  attnc_status st = attnc_verify(w->spec, &args, &v, e);
-  if (st != ATTNC_OK && st != ATTNC_ERR_CHECK)
-    return st;
-  json_object_set_new(w->answer, "max_error", json_real(v.max_error));
-  json_object_set_new(w->answer, "bound", json_real(v.bound));
-  if (!v.pass)
-    return err_set(e, ATTNC_ERR_CHECK, "wrong result: error %.3g, bound %.3g, %lld rows",
-                   v.max_error, v.bound, (long long)v.bad_rows);
-  return ATTNC_OK;
+  TRY(tensors_verify(&w->host, w->spec, &v, e));
+  json_object_set_new(w->answer, "max_error", json_real(v.of[ATTNC_O].max_error));
+  json_object_set_new(w->answer, "bound", json_real(v.of[ATTNC_O].bound));
+  return verdict_error(&v, e);
 }
 
 static attnc_status

@@ -79,7 +79,7 @@ entered(const attnc_compile_options *o, GenRequest *r, attnc_error *err)
 /* ---- compile ---- */
 
 static attnc_status
-check_values(const Spec *s, const attnc_problem *p, attnc_error *err)
+check_values(const Spec *s, const ProblemCopy *p, attnc_error *err)
 {
   Arena *a = arena_new(0);
   if (!a)
@@ -91,16 +91,14 @@ check_values(const Spec *s, const attnc_problem *p, attnc_error *err)
 }
 
 attnc_status
-attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const char *target,
-                   const attnc_schedule *want, const attnc_compile_options *o,
-                   attnc_kernel **out, attnc_error *err)
+gen_compile(const Spec *spec, const ProblemCopy *problem, const char *target,
+            const attnc_schedule *want, const attnc_compile_options *o, attnc_kernel **out,
+            attnc_error *err)
 {
   double t0 = now();
   GenRequest r = {.spec = spec, .problem = problem};
   attnc_schedule s;
   const char *source;
-  err_clear(err);
-  *out = NULL;
   TRY(target_named(target, &r.target, err));
   TRY(dump_bits(o ? o->dump : NULL, &r.dumps, err));
   TRY(entered(o, &r, err));
@@ -112,6 +110,25 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
                        err));
   r.front = now() - t0;
   return gen_kernel(&r, out, err);
+}
+
+attnc_status
+attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const char *target,
+                   const attnc_schedule *want, const attnc_compile_options *options,
+                   attnc_kernel **out, attnc_error *err)
+{
+  ProblemCopy p;
+  attnc_compile_options o = {.size = sizeof o};
+  err_clear(err);
+  if (out)
+    *out = NULL;
+  if (!out || !spec)
+    return err_set(err, ATTNC_ERR_USAGE, "attnc_compile: %s is NULL",
+                   out ? "the spec" : "out");
+  TRY(problem_take(&p, problem, spec->group_size, err));
+  if (options)
+    TRY(compile_options_take(&o, options, err));
+  return gen_compile(spec, &p, target, want, &o, out, err);
 }
 
 attnc_status
@@ -132,20 +149,20 @@ const char *
 attnc_kernel_ptx(const attnc_kernel *k, size_t *bytes)
 {
   if (bytes)
-    *bytes = k->ptx_bytes;
-  return k->ptx;
+    *bytes = k ? k->ptx_bytes : 0;
+  return k ? k->ptx : NULL;
 }
 
 const char *
 attnc_kernel_json(const attnc_kernel *k)
 {
-  return k->json;
+  return k ? k->json : NULL;
 }
 
 const char *
 attnc_kernel_dump(const attnc_kernel *k, const char *stage)
 {
-  for (int i = 0; i < DUMP_COUNT; i++)
+  for (int i = 0; k && stage && i < DUMP_COUNT; i++)
     if (str_eq(dump_names[i], stage))
       return k->dump[i];
   return NULL;
@@ -154,7 +171,7 @@ attnc_kernel_dump(const attnc_kernel *k, const char *stage)
 double
 attnc_kernel_seconds(const attnc_kernel *k, const char *stage)
 {
-  for (int i = 0; i < TIME_COUNT; i++)
+  for (int i = 0; k && stage && i < TIME_COUNT; i++)
     if (str_eq(time_names[i], stage))
       return k->seconds[i];
   return 0;
@@ -189,6 +206,8 @@ attnc_spec_check(const attnc_spec *spec, const char *target, attnc_diags *diags)
   attnc_schedule s;
   const char *source;
   Reasons r = {.diags = diags};
+  if (!spec || !target)
+    return ATTNC_ERR_USAGE;
   if (target_named(target, &t, &err) != ATTNC_OK) {
     report(&r, err.message);
     return ATTNC_ERR_UNSUPPORTED;
@@ -298,9 +317,15 @@ attnc_schedules(const attnc_spec *spec, const attnc_problem *problem, const char
                 int all, char **json, attnc_error *err)
 {
   const Target *t;
-  *json = NULL;
+  ProblemCopy p;
+  if (json)
+    *json = NULL;
+  if (!json || !spec)
+    return err_set(err, ATTNC_ERR_USAGE, "attnc_schedules: %s is NULL",
+                   json ? "the spec" : "json");
   TRY(target_named(target, &t, err));
-  List l = {.arena = arena_new(0), .c = sched_case(spec, problem, t), .all = all};
+  TRY(problem_take(&p, problem, spec->group_size, err));
+  List l = {.arena = arena_new(0), .c = sched_case(spec, &p, t), .all = all};
   jmp_buf full;
   if (!l.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "list of schedules");

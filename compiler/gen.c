@@ -72,7 +72,7 @@ keep(Gen *g, Dump d, const char *text)
 /* ---- the call's tensors, sizes and constants, as the words see them ---- */
 
 static int64_t
-size_value(const attnc_problem *p, Specialize s)
+size_value(const ProblemCopy *p, Specialize s)
 {
   const int64_t v[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
   return v[s];
@@ -87,7 +87,7 @@ specialise(Gen *g)
     if (spec_specializes(s, (Specialize)i))
       t->known[i] = size_value(g->req->problem, (Specialize)i);
   if (spec_specializes(s, SPECIALIZE_STRIDES))
-    t->strides = g->req->problem->strides;
+    t->strides = g->req->problem->tensors;
   if (spec_specializes(s, SPECIALIZE_softmax_scale))
     t->prog->scalar[ATTNC_SOFTMAX_SCALE] = spec_scale(s);
 }

@@ -7,6 +7,7 @@
 #ifndef ATTNC_COMPILER_GEN_H
 #define ATTNC_COMPILER_GEN_H
 
+#include "base/call.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
 
@@ -17,17 +18,22 @@
  * middling problem), else the template's default.  *source says which decided: "pinned",
  * "model" or "default".  Strings in *out are static.  ATTNC_ERR_UNSUPPORTED names the
  * limit that refuses a pinned or wanted schedule. */
-attnc_status gen_schedule(const Spec *, const attnc_problem *, const Target *,
+attnc_status gen_schedule(const Spec *, const ProblemCopy *, const Target *,
                           const attnc_schedule *want, attnc_schedule *out,
                           const char **source, attnc_error *);
 
 /* The values of the names that the spec specialises, in the order of SPECIALIZE_TABLE, as
  * text ("sq=4096 sk=4096"): what enters the key.  ATTNC_ERR_USAGE names a missing one. */
-attnc_status gen_values(const Spec *, const attnc_problem *, Str *, attnc_error *);
+attnc_status gen_values(const Spec *, const ProblemCopy *, Str *, attnc_error *);
 
 /* PTX version of the kernel, 70 for 7.0: the lowest that has what is used, or the one asked
  * for in options, which must not be below that. */
 int gen_ptx_version(const Target *, const attnc_schedule *);
+
+/* attnc_compile_with of a problem that was taken out of the caller's struct. */
+attnc_status gen_compile(const Spec *, const ProblemCopy *, const char *target,
+                         const attnc_schedule *, const attnc_compile_options *,
+                         attnc_kernel **, attnc_error *);
 
 extern const char *const gen_code_id;      /* hash over compiler/ and templates/ */
 extern const char *const gen_llvm_version; /* that libattnc was built with */

@@ -79,12 +79,12 @@ static void
 required_strides(Json *j)
 {
   static const char *const names[] = {"q", "k", "v", "o"};
-  const attnc_problem *p = j->req->problem;
+  const ProblemCopy *p = j->req->problem;
   str_put(&j->s, ",\"strides\":{");
   for (int i = 0; i < 4; i++) {
     str_printf(&j->s, "%s\"%s\":[", i ? "," : "", names[i]);
     for (int d = 0; d < 5; d++)
-      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)p->strides[i][d]);
+      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)p->tensors[i].stride[d]);
     str_put(&j->s, "]");
   }
   str_put(&j->s, "}");
@@ -94,10 +94,10 @@ static void
 requirements(Json *j)
 {
   const Spec *s = j->req->spec;
-  const attnc_problem *p = j->req->problem;
+  const ProblemCopy *p = j->req->problem;
   bool any = false;
   str_printf(&j->s, "\"requires\":{\"align\":16,\"max_size\":%lld,\"group_size\":%d",
-             (long long)SIZE_LIMIT, s->group_size);
+             (long long)CALL_MAX_SIZE, s->group_size);
   str_put(&j->s, ",\"sizes\":{");
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
     if (!spec_specializes(s, (Specialize)i))
@@ -152,7 +152,7 @@ param(Json *j, const Param *p)
     str_printf(&j->s, "{\"type\":\"i64\",\"stride\":[%d,%d]}", p->slot, p->dim);
     break;
   case PARAM_SIZE:
-    str_printf(&j->s, "{\"type\":\"i32\",\"size\":\"%s\"}", tile_size_names[p->slot]);
+    str_printf(&j->s, "{\"type\":\"i32\",\"size\":\"%s\"}", size_names[p->slot]);
     break;
   default:
     str_printf(&j->s, "{\"type\":\"f32\",\"scalar\":%d}", p->slot);

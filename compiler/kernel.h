@@ -5,6 +5,7 @@
 #ifndef ATTNC_COMPILER_KERNEL_H
 #define ATTNC_COMPILER_KERNEL_H
 
+#include "base/call.h"
 #include "base/str.h"
 #include "compiler/template.h"
 
@@ -51,7 +52,7 @@ struct attnc_kernel {
 /* What gen.c makes a kernel from; everything resolved. */
 typedef struct GenRequest {
   const Spec *spec;
-  const attnc_problem *problem; /* NULL: nothing is specialised */
+  const ProblemCopy *problem; /* NULL: nothing is specialised */
   const Target *target;
   Sched sched;
   int ptx;

@@ -1,6 +1,7 @@
 /* The fp64 reference, straight from the definition. */
 #include "compiler/ref.h"
 
+#include "base/call.h"
 #include "base/err.h"
 
 #include <limits.h>
@@ -93,27 +94,19 @@ element(const void *data, int64_t i, Dtype ty)
 static attnc_status
 check_sizes(const Spec *s, const attnc_sizes *n, attnc_error *err)
 {
-  if (n->b < 0 || n->h < 0 || n->hk < 0 || n->sq < 0 || n->sk < 0)
-    return err_set(err, ATTNC_ERR_SHAPE, "reference: a size is negative");
-  if (n->hk ? n->h % n->hk != 0 : n->h != 0)
-    return err_set(err, ATTNC_ERR_SHAPE, "reference: h %lld is not a multiple of hk %lld",
-                   (long long)n->h, (long long)n->hk);
-  if (s->group_size && n->h != n->hk * s->group_size)
-    return err_set(err, ATTNC_ERR_SHAPE, "reference: the spec pins h / hk to %d",
-                   s->group_size);
-  if (n->b > INT32_MAX || n->h > INT32_MAX || n->sq > INT32_MAX || n->sk > INT32_MAX)
-    return err_set(err, ATTNC_ERR_SHAPE, "reference: a size is 2^31 or more");
-  return ATTNC_OK;
+  const SizeRules rules = {.most = INT32_MAX, .group = s->group_size};
+  return sizes_check(n, &rules, err);
 }
 
-/* A value of the call against a constant of the kernel. */
+/* A value of the call against a constant of the kernel; launches take it as fp32. */
 static attnc_status
 choose_scale(Ref *r, const attnc_args *args, attnc_error *err)
 {
-  float given = args->n_scalars > ATTNC_SOFTMAX_SCALE && args->scalars
-                    ? args->scalars[ATTNC_SOFTMAX_SCALE]
-                    : NAN;
-  r->scale = isnan(given) ? spec_scale(r->spec) : given;
+  if (args->n_scalars && !args->scalars)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: scalars is NULL");
+  double given =
+      args->n_scalars > ATTNC_SOFTMAX_SCALE ? args->scalars[ATTNC_SOFTMAX_SCALE] : NAN;
+  r->scale = isnan(given) ? spec_scale(r->spec) : (double)(float)given;
   bool constant = spec_specializes(r->spec, SPECIALIZE_softmax_scale);
   if (constant && (float)r->scale != (float)spec_scale(r->spec))
     return err_set(err, ATTNC_ERR_USAGE,
@@ -123,36 +116,51 @@ choose_scale(Ref *r, const attnc_args *args, attnc_error *err)
 }
 
 static attnc_status
-take_tensors(Ref *r, const attnc_args *args, uint32_t slots, attnc_error *err)
+check_tensors(const Ref *r, uint32_t slots, attnc_error *err)
 {
-  static const char *const names[ATTNC_SLOT_COUNT] = {"q", "k", "v", "o", "lse"};
+  static const char *const names[ATTNC_SLOT_COUNT] = {
+#define X(id, name) name,
+      ATTNC_TENSOR_TABLE(X)
+#undef X
+  };
   const attnc_sizes *n = &r->n;
   for (uint32_t i = 0; i < slots; i++) {
     bool used = n->b && n->h && (i == ATTNC_K || i == ATTNC_V ? n->sk : n->sq);
-    bool there = args->tensors && i < args->n_tensors && args->tensors[i].data;
-    if (used && !there)
+    int bytes = i == ATTNC_LSE ? 4 : dtype_bytes(r->ty[i]);
+    if (used && !r->t[i].data)
       return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", names[i]);
-    if (there)
-      r->t[i] = args->tensors[i];
+    if ((uintptr_t)r->t[i].data % (uintptr_t)bytes)
+      return err_set(err, ATTNC_ERR_ALIGN,
+                     "reference: %s: the address %p is not a multiple of an element's %d "
+                     "bytes",
+                     names[i], r->t[i].data, bytes);
   }
   return ATTNC_OK;
 }
 
 attnc_status
-ref_open(Ref *r, const Spec *s, const attnc_args *args, uint32_t slots, attnc_error *err)
+ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, uint32_t slots,
+         attnc_error *err)
 {
-  if (!s || !args || args->size < sizeof *args)
-    return err_set(err, ATTNC_ERR_USAGE,
-                   "reference: no spec, or attnc_args.size is not set");
-  *r = (Ref){.spec = s, .n = args->sizes, .band = spec_band(s)};
+  attnc_args args;
+  if (!s)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: the spec is NULL");
+  if (op < 0 || op >= ATTNC_OP_COUNT)
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", op);
+  TRY(struct_take(&args, sizeof args, from, SIZE_UPTO(attnc_args, workspace_bytes),
+                  "attnc_args", err));
+  *r = (Ref){.spec = s, .band = spec_band(s)};
+  TRY(sizes_take(&r->n, args.sizes, err));
+  TRY(tensors_take(r->t, ATTNC_SLOT_COUNT, args.tensors, args.tensor_size, args.n_tensors,
+                   err));
   r->n_rows = r->n.sq;
   r->ty[ATTNC_Q] = s->q;
   r->ty[ATTNC_K] = s->k;
   r->ty[ATTNC_V] = s->v;
   r->ty[ATTNC_O] = s->o;
   TRY(check_sizes(s, &r->n, err));
-  TRY(choose_scale(r, args, err));
-  return take_tensors(r, args, slots, err);
+  TRY(choose_scale(r, &args, err));
+  return check_tensors(r, slots, err);
 }
 
 /* NULL when the product is beyond memory. */
@@ -382,18 +390,24 @@ write_head(Ref *r, void *user, int64_t b, int64_t h)
   }
 }
 
+static double *
+wanted(double *const *outputs, uint32_t n, uint32_t slot)
+{
+  return outputs && slot < n ? outputs[slot] : NULL;
+}
+
 attnc_status
-attnc_reference(const attnc_spec *spec, const attnc_args *args, const int64_t *rows,
-                size_t n_rows, double *o, double *lse, attnc_error *err)
+attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const int64_t *rows,
+                size_t n_rows, double *const *outputs, uint32_t n_outputs, attnc_error *err)
 {
   Ref r;
   err_clear(err);
-  TRY(ref_open(&r, spec, args, ATTNC_V + 1, err));
+  TRY(ref_open(&r, spec, op, args, ATTNC_V + 1, err));
   for (size_t i = 0; rows && i < n_rows; i++)
     if (rows[i] < 0 || rows[i] >= r.n.sq)
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);
   r.rows = rows;
   r.n_rows = rows ? (int64_t)n_rows : r.n.sq;
-  Written to = {o, lse};
+  Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
   return ref_each_head(&r, write_head, &to, err);
 }

@@ -37,7 +37,7 @@ typedef struct Range {
 } Range;
 
 /* Checks the arguments; `slots` tensors must be there. */
-attnc_status ref_open(Ref *, const Spec *, const attnc_args *, uint32_t slots,
+attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, uint32_t slots,
                       attnc_error *);
 /* Calls `head` once for every query head, from several threads, then returns. */
 typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);

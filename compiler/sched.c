@@ -10,7 +10,7 @@
 #include <string.h>
 
 Case
-sched_case(const Spec *s, const attnc_problem *p, const Target *t)
+sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
 {
   Case c = {.spec = s, .target = t};
   if (p) {
@@ -289,7 +289,7 @@ choose_caught(Search *s, const char **source, attnc_error *err)
 }
 
 attnc_status
-gen_schedule(const Spec *spec, const attnc_problem *problem, const Target *target,
+gen_schedule(const Spec *spec, const ProblemCopy *problem, const Target *target,
              const attnc_schedule *want, attnc_schedule *out, const char **source,
              attnc_error *err)
 {
@@ -324,14 +324,14 @@ sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err
 }
 
 attnc_status
-gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *err)
+gen_values(const Spec *s, const ProblemCopy *p, Str *out, attnc_error *err)
 {
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
     if (!spec_specializes(s, (Specialize)i))
       continue;
     const int64_t v[] = {p ? p->sizes.b : 0, p ? p->sizes.h : 0, p ? p->sizes.hk : 0,
                          p ? p->sizes.sq : 0, p ? p->sizes.sk : 0};
-    if (v[i] < 1 || v[i] > SIZE_LIMIT)
+    if (v[i] < 1 || v[i] > CALL_MAX_SIZE)
       return err_set(err, ATTNC_ERR_USAGE, "'%s' is specialised: the problem must give it",
                      specialize_names[i]);
     str_printf(out, "%s%s=%lld", out->n ? " " : "", specialize_names[i], (long long)v[i]);
@@ -339,13 +339,13 @@ gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *err)
   if (!spec_specializes(s, SPECIALIZE_STRIDES))
     return ATTNC_OK;
   for (int t = 0; t < 4; t++) {
-    if (!p || p->strides[t][3] != 1)
+    if (!p || p->tensors[t].stride[3] != 1)
       return err_set(
           err, ATTNC_ERR_USAGE,
           "'strides' are specialised: the problem must give those of q, k, v, o");
     str_printf(out, "%s%c=", out->n ? " " : "", "qkvo"[t]);
     for (int d = 0; d < 3; d++)
-      str_printf(out, "%s%lld", d ? "," : "", (long long)p->strides[t][d]);
+      str_printf(out, "%s%lld", d ? "," : "", (long long)p->tensors[t].stride[d]);
   }
   return ATTNC_OK;
 }

@@ -2,14 +2,12 @@
 #ifndef ATTNC_COMPILER_SCHED_H
 #define ATTNC_COMPILER_SCHED_H
 
+#include "base/call.h"
 #include "compiler/template.h"
 
 #include <attnc/attnc.h>
 
-/* Sizes of a call are below this, so that sums of them with mask bounds stay in 32 bits. */
-#define SIZE_LIMIT ((int64_t)1 << 30)
-
-Case sched_case(const Spec *, const attnc_problem *, const Target *);
+Case sched_case(const Spec *, const ProblemCopy *, const Target *);
 /* Does the schedule have what `want` asks for? */
 bool sched_matches(const Sched *, const attnc_schedule *want);
 /* What the API says of it: fields that the template does not use are 0. */

@@ -162,25 +162,25 @@ attnc_spec_release(attnc_spec *s)
 const char *
 attnc_spec_name(const attnc_spec *s)
 {
-  return s->name;
+  return s ? s->name : NULL;
 }
 
 const char *
 attnc_spec_canonical(const attnc_spec *s)
 {
-  return s->canonical;
+  return s ? s->canonical : NULL;
 }
 
 const char *
 attnc_spec_hash(const attnc_spec *s)
 {
-  return s->hash;
+  return s ? s->hash : NULL;
 }
 
 const char *
 attnc_spec_json(const attnc_spec *s)
 {
-  return s->json;
+  return s ? s->json : NULL;
 }
 
 /* ---- what a spec means ---- */

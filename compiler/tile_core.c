@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *const tile_size_names[SIZE_COUNT] = {"b", "h", "hk", "sq", "sk"};
 const char *const op_names[OP_COUNT] = {
 #define X(id, text) text,
     OP_TABLE(X)

@@ -262,7 +262,7 @@ tile_param(Tb *t, ParamKind kind, int slot, int dim)
 }
 
 Idx
-tile_size(Tb *t, SizeName name)
+tile_size(Tb *t, SizeId name)
 {
   if (t->known[name] >= 0)
     return i_int(t->known[name]);
@@ -303,7 +303,7 @@ Idx
 tile_stride(Tb *t, int slot, int dim)
 {
   if (t->strides)
-    return i_int(t->strides[slot][dim]);
+    return i_int(t->strides[slot].stride[dim]);
   return tile_param(t, PARAM_STRIDE, slot, dim);
 }
 
@@ -360,7 +360,7 @@ print_leaf(Str *s, const Node *n)
   }
   const Param *p = &n->tb->prog->params.at[n->n];
   if (p->kind == PARAM_SIZE)
-    str_put(s, tile_size_names[p->slot]);
+    str_put(s, size_names[p->slot]);
   else if (p->kind == PARAM_STRIDE)
     str_printf(s, "%s.stride.%s", tensors[p->slot], dims[p->dim]);
   else

@@ -9,6 +9,7 @@
 #ifndef ATTNC_COMPILER_TILE_PROG_H
 #define ATTNC_COMPILER_TILE_PROG_H
 
+#include "base/call.h"
 #include "compiler/target.h"
 #include "compiler/tile.h"
 
@@ -64,12 +65,10 @@ typedef enum ParamKind {
   PARAM_SCALAR,
   PARAM_MAP
 } ParamKind;
-typedef enum SizeName { SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK, SIZE_COUNT } SizeName;
-extern const char *const tile_size_names[SIZE_COUNT];
 
 typedef struct Param {
   ParamKind kind;
-  int slot; /* tensor or scalar slot, or SizeName */
+  int slot; /* tensor or scalar slot, or SizeId */
   int dim;  /* STRIDE: 0 batch, 1 head, 2 row; MAP: map_dim() */
   const Node *node;
 } Param;
@@ -317,12 +316,12 @@ struct Tb {
   Val *last;           /* result of the last word */
   VEC(Node *) nodes;
   int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
-  const int64_t (*strides)[5]; /* specialised strides, NULL: run-time */
+  const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
   struct Entry *entry;         /* the innermost open region */
 };
 
 Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
-Idx tile_size(Tb *, SizeName);
+Idx tile_size(Tb *, SizeId);
 Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);

@@ -68,30 +68,48 @@ draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
     picture_row(p, &w, i);
 }
 
+static attnc_status
+counts_give(attnc_tile_counts *out, const attnc_tile_counts *counts, attnc_error *err)
+{
+  return struct_give(out, counts, sizeof *counts, SIZE_UPTO(attnc_tile_counts, visited),
+                     "attnc_tile_counts", err);
+}
+
+static attnc_status
+check_map(const attnc_tile_counts *n, const char *map, size_t map_bytes, attnc_error *err)
+{
+  int64_t need = n->q_tiles * n->kv_tiles;
+  if (!map || (uint64_t)need <= map_bytes)
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_USAGE, "the map needs %lld bytes", (long long)need);
+}
+
 attnc_status
-attnc_tiles(const attnc_spec *spec, const attnc_sizes *n, int bm, int bn,
+attnc_tiles(const attnc_spec *spec, const attnc_sizes *sizes, int bm, int bn,
             attnc_tile_counts *out, char *map, size_t map_bytes, attnc_error *err)
 {
-  if (n->sq < 0 || n->sk < 0 || n->sq > SIZE_LIMIT || n->sk > SIZE_LIMIT || bm < 1 ||
-      bn < 1)
-    return err_set(err, ATTNC_ERR_USAGE, "tiles of %lld x %lld by %d x %d",
-                   (long long)n->sq, (long long)n->sk, bm, bn);
-  Picture p = {.arena = arena_new(0), .err = err, .out = out, .map = map};
-  *out = (attnc_tile_counts){.size = sizeof *out};
-  out->q_tiles = (n->sq + bm - 1) / bm;
-  out->kv_tiles = (n->sk + bn - 1) / bn;
+  attnc_sizes n;
+  attnc_tile_counts counts = {.size = sizeof counts};
+  if (!spec || bm < 1 || bn < 1)
+    return err_set(err, ATTNC_ERR_USAGE, "attnc_tiles: %s",
+                   spec ? "a tile has at least one row and one key" : "the spec is NULL");
+  TRY(sizes_take(&n, sizes, err));
+  const SizeRules rules = {.most = CALL_MAX_SIZE, .group = spec->group_size, .hints = true};
+  TRY(sizes_check(&n, &rules, err));
+  counts.q_tiles = (n.sq + bm - 1) / bm;
+  counts.kv_tiles = (n.sk + bn - 1) / bn;
+  TRY(counts_give(out, &counts, err));
+  TRY(check_map(&counts, map, map_bytes, err));
+  Picture p = {.arena = arena_new(0), .err = err, .out = &counts, .map = map};
   if (!p.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "tiles of a problem");
   attnc_status s = ATTNC_OK;
-  if (map && (int64_t)map_bytes < out->q_tiles * out->kv_tiles)
-    s = err_set(err, ATTNC_ERR_USAGE, "the map needs %lld bytes",
-                (long long)(out->q_tiles * out->kv_tiles));
-  else if (setjmp(p.fail))
+  if (setjmp(p.fail)) {
     s = err_set(err, ATTNC_ERR_NOMEM, "tiles of a problem");
-  else {
+  } else {
     arena_catch(p.arena, &p.fail);
-    draw(&p, spec, n, bm, bn);
+    draw(&p, spec, &n, bm, bn);
   }
   arena_free(p.arena);
-  return s;
+  return s == ATTNC_OK ? counts_give(out, &counts, err) : s;
 }

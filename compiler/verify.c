@@ -4,11 +4,14 @@
  * -inf. */
 #include "compiler/ref.h"
 
+#include "base/call.h"
 #include "base/err.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SAMPLED_ROWS = 256, EDGE = 64 };
+enum { VERDICT_LEAST = SIZE_UPTO(attnc_verdict, n_outputs), MAX_OUTPUT = 4096 };
 static const double LARGE_MACS = 1073741824.0; /* above it, rows are sampled */
 static const double LSE_BOUND = 1e-3;
 
@@ -107,6 +110,7 @@ row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, double *plain)
 /* Of one query head, merged in the order of heads: threads change nothing. */
 typedef struct Judge {
   attnc_verdict v;
+  attnc_output_verdict of[ATTNC_SLOT_COUNT];
   double worst; /* largest error over its bound so far */
 } Judge;
 
@@ -124,14 +128,24 @@ judge_row(const RowError *e, double plain, bool empty)
 {
   double bound = empty ? 0 : 2 * plain + e->ulp;
   double lse_bound = empty ? 0 : LSE_BOUND;
-  bool good = e->excess <= (empty ? 0 : 2 * plain) && e->lse <= lse_bound;
+  bool o_good = e->excess <= (empty ? 0 : 2 * plain), lse_good = e->lse <= lse_bound;
   double o_ratio = ratio(e->excess + e->ulp, bound), lse_ratio = ratio(e->lse, lse_bound);
   return (Judge){.v = {.rows = 1,
-                       .bad_rows = !good,
-                       .max_error = e->error,
-                       .bound = bound,
-                       .lse_error = e->lse},
+                       .bad_rows = !o_good || !lse_good,
+                       .slot = o_ratio >= lse_ratio ? ATTNC_O : ATTNC_LSE},
+                 .of[ATTNC_O] = {e->error, bound, !o_good},
+                 .of[ATTNC_LSE] = {e->lse, lse_bound, !lse_good},
                  .worst = o_ratio > lse_ratio ? o_ratio : lse_ratio};
+}
+
+static void
+merge_output(attnc_output_verdict *all, const attnc_output_verdict *one, bool first)
+{
+  all->bad_rows += one->bad_rows;
+  if (first || one->max_error > all->max_error) {
+    all->max_error = one->max_error;
+    all->bound = one->bound;
+  }
 }
 
 static void
@@ -140,14 +154,11 @@ merge(Judge *all, const Judge *one)
   bool first = all->v.rows == 0;
   all->v.rows += one->v.rows;
   all->v.bad_rows += one->v.bad_rows;
-  if (one->v.lse_error > all->v.lse_error)
-    all->v.lse_error = one->v.lse_error;
-  if (first || one->v.max_error > all->v.max_error) {
-    all->v.max_error = one->v.max_error;
-    all->v.bound = one->v.bound;
-  }
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    merge_output(&all->of[i], &one->of[i], first);
   if (first || one->worst > all->worst) {
     all->worst = one->worst;
+    all->v.slot = one->v.slot;
     all->v.b = one->v.b;
     all->v.h = one->v.h;
     all->v.q = one->v.q;
@@ -175,32 +186,65 @@ judge_head(Ref *r, void *user, int64_t b, int64_t h)
   }
 }
 
+/* Into the caller's array, of the caller's size of an element. */
+static void
+give_outputs(const attnc_verdict *to, const Judge *all)
+{
+  const size_t step = to->output_size, own = sizeof *all->of;
+  for (size_t i = 0; to->outputs && i < to->n_outputs; i++) {
+    char *one = (char *)to->outputs + i * step;
+    memset(one, 0, step);
+    if (i < ATTNC_SLOT_COUNT)
+      memcpy(one, &all->of[i], step < own ? step : own);
+  }
+}
+
 static attnc_status
-judge_all(Ref *r, Arena *arena, attnc_verdict *verdict, attnc_error *err)
+give(attnc_verdict *to, const attnc_verdict *asked, Judge *all, attnc_error *err)
+{
+  all->v.pass = all->v.bad_rows == 0;
+  all->v.outputs = asked->outputs;
+  all->v.output_size = asked->output_size;
+  all->v.n_outputs = asked->n_outputs;
+  give_outputs(asked, all);
+  return struct_give(to, &all->v, sizeof all->v, VERDICT_LEAST, "attnc_verdict", err);
+}
+
+static attnc_status
+judge_all(Ref *r, Arena *arena, Judge *all, attnc_error *err)
 {
   Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
-  Judge all = {.v = {.size = verdict->size}};
   if (!heads)
     return err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");
   TRY(ref_each_head(r, judge_head, heads, err));
   for (int64_t i = 0; i < r->n.b * r->n.h; i++)
     if (heads[i].v.rows)
-      merge(&all, &heads[i]);
-  all.v.pass = all.v.bad_rows == 0;
-  *verdict = all.v;
+      merge(all, &heads[i]);
+  return ATTNC_OK;
+}
+
+static attnc_status
+check_verdict(attnc_verdict *own, const attnc_verdict *theirs, attnc_error *err)
+{
+  TRY(struct_take(own, sizeof *own, theirs, VERDICT_LEAST, "attnc_verdict", err));
+  if (own->outputs && (own->output_size < SIZE_UPTO(attnc_output_verdict, bad_rows) ||
+                       own->output_size > MAX_OUTPUT || own->output_size % sizeof(double)))
+    return err_set(err, ATTNC_ERR_USAGE,
+                   "attnc_verdict.output_size is not sizeof(attnc_output_verdict)");
   return ATTNC_OK;
 }
 
 attnc_status
-attnc_verify(const attnc_spec *spec, const attnc_args *host, attnc_verdict *verdict,
+attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdict *verdict,
              attnc_error *err)
 {
   Ref r;
+  attnc_verdict asked;
+  Judge all = {.v = {.size = sizeof all.v}};
   int64_t sampled[SAMPLED_ROWS];
   err_clear(err);
-  if (!verdict || verdict->size < sizeof *verdict)
-    return err_set(err, ATTNC_ERR_USAGE, "verify: attnc_verdict.size is not set");
-  TRY(ref_open(&r, spec, host, ATTNC_O + 1u + (spec && spec->return_lse), err));
+  TRY(check_verdict(&asked, verdict, err));
+  TRY(ref_open(&r, spec, op, host, ATTNC_O + 1u + (spec && spec->return_lse), err));
   double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
                 (spec->head_dim + spec->head_dim_v);
   r.row_bytes = sizeof(RowError);
@@ -210,7 +254,7 @@ attnc_verify(const attnc_spec *spec, const attnc_args *host, attnc_verdict *verd
     r.n_rows = SAMPLED_ROWS;
   }
   Arena *arena = arena_new(0);
-  attnc_status status = judge_all(&r, arena, verdict, err);
+  attnc_status status = judge_all(&r, arena, &all, err);
   arena_free(arena);
-  return status;
+  return status == ATTNC_OK ? give(verdict, &asked, &all, err) : status;
 }

@@ -57,8 +57,9 @@ main(int argc, char **argv)
   const attnc_tensor tensors[] = {on_device(q, sizeof q, H), on_device(k, sizeof k, HK),
                                   on_device(v, sizeof v, HK), on_device(o, sizeof o, H)};
   const attnc_args args = {.size = sizeof args,
-                           .sizes = {sizeof args.sizes, B, H, HK, S, S},
+                           .sizes = &(attnc_sizes){sizeof(attnc_sizes), B, H, HK, S, S},
                            .tensors = tensors,
+                           .tensor_size = sizeof(attnc_tensor),
                            .n_tensors = 4};
   if (attend(argv[1], argv[2], &args, &e) != ATTNC_OK) {
     fprintf(stderr, "%s: %s\n", attnc_status_name(e.status), e.message);

@@ -98,16 +98,20 @@ compare(const attnc_args *host)
 {
   attnc_spec *spec;
   attnc_error e = {0};
-  attnc_verdict verdict = {.size = sizeof verdict};
+  attnc_output_verdict outputs[ATTNC_SLOT_COUNT];
+  attnc_verdict verdict = {.size = sizeof verdict,
+                           .outputs = outputs,
+                           .output_size = sizeof *outputs,
+                           .n_outputs = ATTNC_SLOT_COUNT};
   attnc_status status = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
   if (status != ATTNC_OK)
     return report("spec", status, &e);
-  status = attnc_verify(spec, host, &verdict, &e);
+  status = attnc_verify(spec, ATTNC_OP_FWD, host, &verdict, &e);
   attnc_spec_release(spec);
   if (status != ATTNC_OK && status != ATTNC_ERR_CHECK)
     return report("verify", status, &e);
-  printf("largest error %.2g, %lld rows: %s\n", verdict.max_error, (long long)verdict.rows,
-         verdict.pass ? "PASS" : "FAIL");
+  printf("largest error %.2g, %lld rows: %s\n", outputs[ATTNC_O].max_error,
+         (long long)verdict.rows, verdict.pass ? "PASS" : "FAIL");
   return !verdict.pass;
 }
 
@@ -115,12 +119,14 @@ int
 main(void)
 {
   attnc_error e = {0};
+  attnc_sizes sizes = {sizeof sizes, B, H, HK, S, S};
   attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
   if (device_open() || make_tensors(host, device))
     return 6;
   attnc_args args = {.size = sizeof args,
-                     .sizes = {sizeof args.sizes, B, H, HK, S, S},
+                     .sizes = &sizes,
                      .tensors = device,
+                     .tensor_size = sizeof *device,
                      .n_tensors = ATTNC_SLOT_COUNT};
   attnc_status status = attend(&args, &e);
   if (status != ATTNC_OK)

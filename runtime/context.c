@@ -1,5 +1,6 @@
 #include "runtime/context.h"
 
+#include "base/call.h"
 #include "base/err.h"
 #include "base/fork.h"
 #include "runtime/cache_keep.h"
@@ -144,11 +145,13 @@ context_free(attnc_context *c)
 attnc_status
 attnc_context_create(const attnc_options *options, attnc_context **out, attnc_error *e)
 {
-  static const attnc_options defaults = {.size = sizeof defaults};
-  const attnc_options *o = options ? options : &defaults;
-  if (!out || o->size < sizeof *o)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_context_create: options.size is not set");
+  attnc_options o = {.size = sizeof o};
+  if (!out)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_context_create: out is NULL");
   *out = NULL;
+  if (options)
+    TRY(struct_take(&o, sizeof o, options, SIZE_UPTO(attnc_options, target),
+                    "attnc_options", e));
   attnc_context *c = calloc(1, sizeof *c);
   if (c)
     c->arena = arena_new(0);
@@ -158,7 +161,7 @@ attnc_context_create(const attnc_options *options, attnc_context **out, attnc_er
   }
   c->pid = (int)getpid();
   pthread_mutex_init(&c->lock, NULL);
-  attnc_status status = create_here(c, o, e);
+  attnc_status status = create_here(c, &o, e);
   if (status != ATTNC_OK) {
     context_free(c);
     return status;

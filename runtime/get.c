@@ -3,6 +3,7 @@
  *
  * Two single flights, one inside the other: a plan is loaded once a device, and its kernel
  * made once for all devices that share it. */
+#include "base/call.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -22,7 +23,7 @@ enum { MAX_PTX = 256 << 20 };
 typedef struct Request {
   attnc_context *ctx;
   const attnc_spec *spec;
-  attnc_problem problem; /* of our size, zero where the caller's was shorter */
+  ProblemCopy problem;
   attnc_schedule want;
   bool has_want;
   char template_name[TUNE_TEMPLATE];
@@ -55,23 +56,6 @@ copy_want(Request *r, const attnc_schedule *want, attnc_error *e)
 }
 
 static attnc_status
-copy_problem(Request *r, const attnc_problem *p, attnc_error *e)
-{
-  if (!p)
-    return ATTNC_OK;
-  if (p->size < sizeof *p)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_problem.size is not set");
-  if (p->op != 0)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "op %d: only 0, forward, is known", p->op);
-  if (p->device < 0 || p->flags & ~ATTNC_NOWAIT)
-    return err_set(e, ATTNC_ERR_USAGE,
-                   "attnc_problem: device or flags are not as "
-                   "documented");
-  r->problem = *p;
-  return ATTNC_OK;
-}
-
-static attnc_status
 request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc_problem *p,
              const attnc_schedule *want, attnc_error *e)
 {
@@ -84,7 +68,7 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
                    "its own");
   r->ctx = ctx;
   r->spec = spec;
-  TRY(copy_problem(r, p, e));
+  TRY(problem_take(&r->problem, p, jit_group_size(spec), e));
   return copy_want(r, want, e);
 }
 
@@ -276,7 +260,7 @@ request_key(const JitAsk *a)
 {
   FlightKey key;
   Sha256 s;
-  const attnc_problem *p = a->problem;
+  const ProblemCopy *p = a->problem;
   const attnc_schedule *w = a->want;
   const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
   const int numbers[] = {a->device->ordinal, p->op, w ? 1 : 0};
@@ -289,7 +273,7 @@ request_key(const JitAsk *a)
   sha256_field(&s, "spec", spec, strlen(spec));
   sha256_field(&s, "fields", fields, sizeof fields);
   sha256_field(&s, "sizes", &p->sizes, sizeof p->sizes);
-  sha256_field(&s, "strides", p->strides, sizeof p->strides);
+  sha256_field(&s, "tensors", p->tensors, sizeof p->tensors);
   sha256_field(&s, "numbers", numbers, sizeof numbers);
   sha256_field(&s, "template", name, strlen(name));
   sha256_field(&s, "tuned", &stamp, sizeof stamp);

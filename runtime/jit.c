@@ -28,7 +28,7 @@ jit_spec_retain(const attnc_spec *spec)
 }
 
 TuneProblem
-jit_tune_problem(const attnc_spec *spec, const attnc_problem *p)
+jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p)
 {
   return (TuneProblem){.spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes};
 }
@@ -40,6 +40,12 @@ jit_own(const attnc_spec *spec)
   if (!spec_specializes(spec, SPECIALIZE_softmax_scale))
     own.scalars[own.n_scalars++] = (OwnScalar){"softmax_scale", spec_scale(spec)};
   return own;
+}
+
+int64_t
+jit_group_size(const attnc_spec *spec)
+{
+  return spec->group_size;
 }
 
 /* ---- the target ---- */
@@ -245,8 +251,8 @@ jit_compile(const JitAsk *a, const JitAnswer *answer, Entry **out, attnc_error *
 {
   attnc_kernel *k = NULL;
   size_t n = 0;
-  TRY(attnc_compile_with(a->spec, a->problem, answer->target, &answer->schedule, a->compile,
-                         &k, e));
+  TRY(gen_compile(a->spec, a->problem, answer->target, &answer->schedule, a->compile, &k,
+                  e));
   const char *ptx = attnc_kernel_ptx(k, &n);
   attnc_status status = write_dumps(a, answer, k, e);
   if (status == ATTNC_OK) {

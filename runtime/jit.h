@@ -8,6 +8,7 @@
 #define ATTNC_RUNTIME_JIT_H
 
 #include "base/arena.h"
+#include "base/call.h"
 #include "runtime/drv.h"
 #include "runtime/entry.h"
 #include "runtime/key.h"
@@ -18,7 +19,7 @@
 
 typedef struct JitAsk {
   const attnc_spec *spec;
-  const attnc_problem *problem;
+  const ProblemCopy *problem;
   const attnc_schedule *want; /* NULL: open */
   const char *target;         /* NULL: the device's best */
   const Driver *drv;          /* both NULL: no device at hand, target is given */
@@ -42,9 +43,11 @@ void jit_answer_free(JitAnswer *);
 attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_error *);
 
 /* What a spec and an op are called in the tuning table; strings live with the spec. */
-TuneProblem jit_tune_problem(const attnc_spec *, const attnc_problem *);
+TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *);
 /* Everything that the key leaves to the spec; lives with it. */
 Own jit_own(const attnc_spec *);
+/* h / hk of a spec that pins it, else 0. */
+int64_t jit_group_size(const attnc_spec *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
 /* False as well for a target that is not known. */

@@ -1,46 +1,57 @@
 #include "runtime/launch.h"
 
+#include "base/call.h"
 #include "base/err.h"
 
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
 
-/* ---- checks: sizes ---- */
+/* ---- the caller's structs ---- */
 
+/* Scalars beyond what any recipe has are none of a kernel's. */
 static attnc_status
-check_args(const attnc_args *a, attnc_error *e)
+take_scalars(LaunchArgs *to, const attnc_args *a, attnc_error *e)
 {
-  if (!a || a->size < sizeof *a || a->sizes.size < sizeof a->sizes)
-    return err_set(e, ATTNC_ERR_USAGE,
-                   "attnc_launch: args.size or args.sizes.size is not "
-                   "the size of its struct");
-  if ((a->n_tensors && !a->tensors) || (a->n_scalars && !a->scalars))
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: tensors or scalars are NULL");
+  if (a->n_scalars && !a->scalars)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: scalars is NULL");
+  for (uint32_t i = 0; i < a->n_scalars; i++)
+    if (i < RECIPE_SCALARS)
+      to->scalars[i] = a->scalars[i];
+    else if (!isnan(a->scalars[i]))
+      return err_set(e, ATTNC_ERR_USAGE, "scalar %u is not an argument of this kernel", i);
+  to->n_scalars = a->n_scalars < RECIPE_SCALARS ? a->n_scalars : RECIPE_SCALARS;
   return ATTNC_OK;
 }
 
 static attnc_status
+take_args(LaunchArgs *to, const attnc_args *from, attnc_error *e)
+{
+  attnc_args a;
+  TRY(struct_take(&a, sizeof a, from, SIZE_UPTO(attnc_args, workspace_bytes), "attnc_args",
+                  e));
+  TRY(sizes_take(&to->sizes, a.sizes, e));
+  to->workspace = a.workspace;
+  to->workspace_bytes = a.workspace_bytes;
+  to->n_tensors = a.n_tensors < RECIPE_SLOTS ? a.n_tensors : RECIPE_SLOTS;
+  TRY(tensors_take(to->tensors, to->n_tensors, a.tensors, a.tensor_size, to->n_tensors, e));
+  return take_scalars(to, &a, e);
+}
+
+/* ---- checks: sizes ---- */
+
+static attnc_status
 check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
 {
+  const SizeRules rules = {.most = r->max_size, .group = r->group_size};
+  TRY(sizes_check(s, &rules, e));
   for (int i = 0; i < SIZE_COUNT; i++) {
     long long v = size_get(s, (SizeId)i);
-    if (v < 0)
-      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", size_names[i], v);
-    if (v > r->max_size)
-      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld, more than the kernel's %lld",
-                     size_names[i], v, (long long)r->max_size);
     if (r->sizes[i] >= 0 && v != r->sizes[i])
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
                      size_names[i], v, (long long)r->sizes[i]);
   }
-  if (s->hk == 0 ? s->h != 0 : s->h % s->hk != 0)
-    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
-                   (long long)s->h, (long long)s->hk);
-  if (r->group_size && s->h != s->hk * r->group_size)
-    return err_set(e, ATTNC_ERR_SHAPE,
-                   "h is %lld and hk %lld; group_size is pinned to %lld", (long long)s->h,
-                   (long long)s->hk, (long long)r->group_size);
   return ATTNC_OK;
 }
 
@@ -83,7 +94,7 @@ check_strides(const Recipe *r, int slot, const attnc_tensor *t, attnc_error *e)
 }
 
 static attnc_status
-check_tensor(const Recipe *r, int slot, const attnc_args *a, attnc_error *e)
+check_tensor(const Recipe *r, int slot, const LaunchArgs *a, attnc_error *e)
 {
   const RecipeTensor *rt = &r->tensors[slot];
   if ((uint32_t)slot >= a->n_tensors)
@@ -100,7 +111,7 @@ check_tensor(const Recipe *r, int slot, const attnc_args *a, attnc_error *e)
 }
 
 static attnc_status
-check_tensors(const Recipe *r, const attnc_args *a, attnc_error *e)
+check_tensors(const Recipe *r, const LaunchArgs *a, attnc_error *e)
 {
   for (int i = 0; i < r->n_slots; i++)
     if (r->tensors[i].name)
@@ -108,29 +119,31 @@ check_tensors(const Recipe *r, const attnc_args *a, attnc_error *e)
   return ATTNC_OK;
 }
 
-static float
-scalar_of(const attnc_args *a, int slot)
+static double
+scalar_of(const LaunchArgs *a, int slot)
 {
   return (uint32_t)slot < a->n_scalars ? a->scalars[slot] : NAN;
 }
 
 /* A value for what the kernel has as a constant must be that constant. */
 static attnc_status
-check_scalars(const Recipe *r, const attnc_args *a, attnc_error *e)
+check_scalars(const Recipe *r, const LaunchArgs *a, attnc_error *e)
 {
   for (uint32_t i = 0; i < a->n_scalars; i++) {
-    float v = a->scalars[i];
-    const RecipeScalar *s = i < RECIPE_SCALARS ? &r->scalars[i] : NULL;
-    if (s && s->positive && !isnan(v) && !(v > 0 && v < INFINITY))
-      return err_set(e, ATTNC_ERR_USAGE, "%s is %g; it must be finite and above zero",
-                     s->name, (double)v);
-    if (isnan(v) || (s && s->name && !s->fixed))
+    double v = a->scalars[i];
+    float stored = (float)v; /* what the kernel is given */
+    const RecipeScalar *s = &r->scalars[i];
+    if (isnan(v))
       continue;
-    if (!s || !s->name)
+    if (s->positive && !(stored >= FLT_MIN && stored <= FLT_MAX))
+      return err_set(e, ATTNC_ERR_USAGE,
+                     "%s is %g; it must be finite and above zero, a normal number of fp32",
+                     s->name, v);
+    if (!s->name)
       return err_set(e, ATTNC_ERR_USAGE, "scalar %u is not an argument of this kernel", i);
-    if (v < s->initial || v > s->initial)
+    if (s->fixed && (stored < (float)s->initial || stored > (float)s->initial))
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %g; this kernel is specialised for %g",
-                     s->name, (double)v, (double)s->initial);
+                     s->name, v, s->initial);
   }
   return ATTNC_OK;
 }
@@ -158,16 +171,17 @@ workspace_bytes(const attnc_plan *p, const attnc_sizes *s, size_t *bytes, attnc_
 attnc_status
 attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
 {
-  if (!p || !max || !bytes || max->size < sizeof *max)
+  const SizeRules rules = {.most = INT64_MAX, .hints = true};
+  attnc_sizes n;
+  if (!p || !bytes)
     return ATTNC_ERR_USAGE;
-  for (int i = 0; i < SIZE_COUNT; i++)
-    if (size_get(max, (SizeId)i) < 0)
-      return ATTNC_ERR_SHAPE;
-  return workspace_bytes(p, max, bytes, NULL);
+  TRY(sizes_take(&n, max, NULL));
+  TRY(sizes_check(&n, &rules, NULL));
+  return workspace_bytes(p, &n, bytes, NULL);
 }
 
 static attnc_status
-check_workspace(const attnc_plan *p, const attnc_args *a, size_t need, attnc_error *e)
+check_workspace(const attnc_plan *p, const LaunchArgs *a, size_t need, attnc_error *e)
 {
   if (need && (!a->workspace || a->workspace_bytes < need))
     return err_set(e, ATTNC_ERR_USAGE, "a workspace of %zu bytes is needed, %zu are given",
@@ -213,10 +227,10 @@ pack_int(const Param *q, int64_t v, Value *out, attnc_error *e)
 }
 
 static attnc_status
-pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all,
+pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, Packed *all,
            Value *out, attnc_error *e)
 {
-  float scalar;
+  double scalar;
   switch (q->kind) {
   case PARAM_TENSOR:
     out->ptr = (CUdeviceptr)(uintptr_t)a->tensors[q->slot].data;
@@ -230,7 +244,7 @@ pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all
     return pack_int(q, size_get(&a->sizes, q->size), out, e);
   case PARAM_SCALAR:
     scalar = scalar_of(a, q->slot);
-    out->f32 = isnan(scalar) ? p->recipe->scalars[q->slot].initial : scalar;
+    out->f32 = (float)(isnan(scalar) ? p->recipe->scalars[q->slot].initial : scalar);
     return ATTNC_OK;
   case PARAM_MAP:
     return launch_map(p, q, a, all, e);
@@ -239,7 +253,7 @@ pack_param(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *all
 }
 
 static attnc_status
-pack_memset(const attnc_plan *p, const Memset *m, const attnc_args *a, size_t workspace,
+pack_memset(const attnc_plan *p, const Memset *m, const LaunchArgs *a, size_t workspace,
             CUdeviceptr *at, size_t *bytes, attnc_error *e)
 {
   int64_t n, end;
@@ -274,7 +288,7 @@ check_cluster(const attnc_plan *p, const Launch *l, const Grid *g, attnc_error *
 
 /* Grids first: where nothing is launched, tensors may be absent. */
 static attnc_status
-pack_grids(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty,
+pack_grids(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty,
            attnc_error *e)
 {
   *empty = true;
@@ -290,7 +304,7 @@ pack_grids(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty,
 }
 
 static attnc_status
-pack_steps(const attnc_plan *p, const attnc_args *a, size_t workspace, Packed *out,
+pack_steps(const attnc_plan *p, const LaunchArgs *a, size_t workspace, Packed *out,
            attnc_error *e)
 {
   Value *v = out->values;
@@ -306,7 +320,7 @@ pack_steps(const attnc_plan *p, const attnc_args *a, size_t workspace, Packed *o
 }
 
 static attnc_status
-pack(const attnc_plan *p, const attnc_args *a, Packed *out, bool *empty, attnc_error *e)
+pack(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty, attnc_error *e)
 {
   size_t workspace = 0;
   TRY(check_sizes(p->recipe, &a->sizes, e));
@@ -336,42 +350,29 @@ forget_maps(const attnc_plan *p, Packed *packed)
     packed->shapes[i].address = NULL;
 }
 
-static void
-sizes_copy(int64_t out[SIZE_COUNT], const attnc_sizes *s)
-{
-  for (int i = 0; i < SIZE_COUNT; i++)
-    out[i] = size_get(s, (SizeId)i);
-}
-
 static bool
-remembers(const attnc_launch_state *s, const attnc_plan *p, const attnc_args *a)
+remembers(const attnc_launch_state *s, const attnc_plan *p, const LaunchArgs *a)
 {
-  int64_t sizes[SIZE_COUNT];
-  if (s->serial != p->serial || s->n_tensors != a->n_tensors ||
-      s->n_scalars != a->n_scalars || s->workspace != a->workspace ||
-      s->workspace_bytes != a->workspace_bytes)
-    return false;
-  sizes_copy(sizes, &a->sizes);
-  return !memcmp(sizes, s->sizes, sizeof sizes) &&
-         !memcmp(a->tensors, s->tensors, a->n_tensors * sizeof *a->tensors) &&
-         (!a->n_scalars ||
-          !memcmp(a->scalars, s->scalars, a->n_scalars * sizeof *a->scalars));
+  const LaunchArgs *b = &s->args;
+  return s->serial == p->serial && b->n_tensors == a->n_tensors &&
+         b->n_scalars == a->n_scalars && b->workspace == a->workspace &&
+         b->workspace_bytes == a->workspace_bytes &&
+         !memcmp(&b->sizes, &a->sizes, sizeof a->sizes) &&
+         !memcmp(b->tensors, a->tensors, a->n_tensors * sizeof *a->tensors) &&
+         !memcmp(b->scalars, a->scalars, a->n_scalars * sizeof *a->scalars);
 }
 
-/* More tensors or scalars than a state holds are not remembered: packed every time. */
 static void
-remember(attnc_launch_state *s, const attnc_plan *p, const attnc_args *a)
+remember(attnc_launch_state *s, const attnc_plan *p, const LaunchArgs *a)
 {
-  if (a->n_tensors > RECIPE_SLOTS || a->n_scalars > RECIPE_SCALARS)
-    return;
-  sizes_copy(s->sizes, &a->sizes);
-  memcpy(s->tensors, a->tensors, a->n_tensors * sizeof *a->tensors);
-  if (a->n_scalars)
-    memcpy(s->scalars, a->scalars, a->n_scalars * sizeof *a->scalars);
-  s->n_tensors = a->n_tensors;
-  s->n_scalars = a->n_scalars;
-  s->workspace = a->workspace;
-  s->workspace_bytes = a->workspace_bytes;
+  LaunchArgs *b = &s->args;
+  b->sizes = a->sizes;
+  b->workspace = a->workspace;
+  b->workspace_bytes = a->workspace_bytes;
+  b->n_tensors = a->n_tensors;
+  b->n_scalars = a->n_scalars;
+  memcpy(b->tensors, a->tensors, a->n_tensors * sizeof *a->tensors);
+  memcpy(b->scalars, a->scalars, a->n_scalars * sizeof *a->scalars);
   s->serial = p->serial;
 }
 
@@ -448,7 +449,7 @@ run(const attnc_plan *p, const Packed *packed, CUstream stream, attnc_error *e)
 }
 
 static attnc_status
-launch_anew(const attnc_plan *p, const attnc_args *a, CUstream stream, attnc_error *e)
+launch_anew(const attnc_plan *p, const LaunchArgs *a, CUstream stream, attnc_error *e)
 {
   Packed packed;
   bool empty = false;
@@ -458,7 +459,7 @@ launch_anew(const attnc_plan *p, const attnc_args *a, CUstream stream, attnc_err
 }
 
 static attnc_status
-launch_again(const attnc_plan *p, const attnc_args *a, CUstream stream,
+launch_again(const attnc_plan *p, const LaunchArgs *a, CUstream stream,
              attnc_launch_state *state, attnc_error *e)
 {
   bool empty = false;
@@ -476,7 +477,7 @@ launch_again(const attnc_plan *p, const attnc_args *a, CUstream stream,
 }
 
 attnc_status
-attnc_launch(const attnc_plan *p, const attnc_args *a, void *stream,
+attnc_launch(const attnc_plan *p, const attnc_args *args, void *stream,
              attnc_launch_state *state, attnc_error *e)
 {
   if (!p)
@@ -484,7 +485,8 @@ attnc_launch(const attnc_plan *p, const attnc_args *a, void *stream,
   if ((uintptr_t)state % _Alignof(attnc_launch_state))
     return err_set(e, ATTNC_ERR_USAGE, "attnc_launch: the state is not %d-byte aligned",
                    (int)_Alignof(attnc_launch_state));
-  TRY(check_args(a, e));
+  LaunchArgs a;
+  TRY(take_args(&a, args, e));
   TRY(check_context(p, e));
-  return state ? launch_again(p, a, stream, state, e) : launch_anew(p, a, stream, e);
+  return state ? launch_again(p, &a, stream, state, e) : launch_anew(p, &a, stream, e);
 }

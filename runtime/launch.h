@@ -36,21 +36,26 @@ typedef struct Packed {
   size_t memset_bytes[RECIPE_STEPS];
 } Packed;
 
+/* The arguments of a call, taken out of the caller's structs; those past n_ are not set. */
+typedef struct LaunchArgs {
+  attnc_sizes sizes;
+  void *workspace;
+  size_t workspace_bytes;
+  uint32_t n_tensors, n_scalars;
+  attnc_tensor tensors[RECIPE_SLOTS];
+  double scalars[RECIPE_SCALARS];
+} LaunchArgs;
+
 struct attnc_launch_state {
   Packed packed;
   uint64_t encoder; /* serial of the plan that the maps are of; 0: none */
   uint64_t serial;  /* of the plan that packed; 0: nothing packed */
-  int64_t sizes[SIZE_COUNT];
-  attnc_tensor tensors[RECIPE_SLOTS];
-  float scalars[RECIPE_SCALARS];
-  void *workspace;
-  size_t workspace_bytes;
-  uint32_t n_tensors, n_scalars;
+  LaunchArgs args;  /* that were packed */
 };
 
 /* The tensor map of a parameter of that kind, encoded unless the one that is there was made
  * from the same. */
-attnc_status launch_map(const attnc_plan *, const Param *, const attnc_args *, Packed *,
+attnc_status launch_map(const attnc_plan *, const Param *, const LaunchArgs *, Packed *,
                         attnc_error *);
 
 #endif

@@ -68,7 +68,7 @@ any_stride(const MapShape *s, int bytes)
 }
 
 static attnc_status
-shape_dim(const Recipe *r, const TensorMap *m, int i, const attnc_args *a, bool steps,
+shape_dim(const Recipe *r, const TensorMap *m, int i, const LaunchArgs *a, bool steps,
           MapShape *s, attnc_error *e)
 {
   const MapDim *d = &m->dim[i];
@@ -92,7 +92,7 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const attnc_args *a, bool 
 
 /* Where a tensor without elements has no memory, that of another of the call. */
 static void *
-address(const Recipe *r, const TensorMap *m, const attnc_args *a)
+address(const Recipe *r, const TensorMap *m, const LaunchArgs *a)
 {
   void *data = a->tensors[m->slot].data;
   for (int i = 0; !data && i < r->n_slots; i++)
@@ -102,7 +102,7 @@ address(const Recipe *r, const TensorMap *m, const attnc_args *a)
 }
 
 static attnc_status
-shape_of(const Recipe *r, const TensorMap *m, const attnc_args *a, MapShape *s,
+shape_of(const Recipe *r, const TensorMap *m, const LaunchArgs *a, MapShape *s,
          attnc_error *e)
 {
   bool steps = !holds_nothing(m, &a->sizes);
@@ -187,7 +187,7 @@ encode(const attnc_plan *p, const TensorMap *m, const MapShape *s, CUtensorMap *
 }
 
 attnc_status
-launch_map(const attnc_plan *p, const Param *q, const attnc_args *a, Packed *out,
+launch_map(const attnc_plan *p, const Param *q, const LaunchArgs *a, Packed *out,
            attnc_error *e)
 {
   MapShape now, *have = &out->shapes[q->index];

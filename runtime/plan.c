@@ -367,3 +367,12 @@ attnc_plan_slot(const attnc_plan *p, const char *name)
       return i;
   return -1;
 }
+
+int
+attnc_plan_scalar(const attnc_plan *p, const char *name)
+{
+  for (int i = 0; p && name && i < RECIPE_SCALARS; i++)
+    if (p->recipe->scalars[i].name && str_eq(p->recipe->scalars[i].name, name))
+      return i;
+  return -1;
+}

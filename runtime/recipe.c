@@ -12,27 +12,6 @@
 
 enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
 
-const char *const size_names[SIZE_COUNT] = {
-#define X(name) #name,
-    RECIPE_SIZE_TABLE(X)
-#undef X
-};
-
-int64_t
-size_get(const attnc_sizes *s, SizeId id)
-{
-  switch (id) {
-#define X(name)                                                                            \
-  case SIZE_##name:                                                                        \
-    return s->name;
-    RECIPE_SIZE_TABLE(X)
-#undef X
-  case SIZE_COUNT:
-    break;
-  }
-  return 0;
-}
-
 /* ---- axes ---- */
 
 static bool
@@ -146,7 +125,7 @@ read_scalar(Reader *rd, json_t *v)
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
   rd->r->scalars[slot] = (RecipeScalar){.name = name,
-                                        .initial = (float)json_number_value(initial),
+                                        .initial = json_number_value(initial),
                                         .positive = json_is_true(positive)};
   return ATTNC_OK;
 }
@@ -226,7 +205,7 @@ read_fixed_scalars(Reader *rd, json_t *v)
     if (slot < 0 || !json_is_number(value) || rd->r->scalars[slot].name)
       return read_bad(rd, "'scalars': '%.40s' is not a constant here", key);
     rd->r->scalars[slot] = (RecipeScalar){
-        .name = names[slot], .initial = (float)json_number_value(value), .fixed = true};
+        .name = names[slot], .initial = json_number_value(value), .fixed = true};
   }
   return ATTNC_OK;
 }

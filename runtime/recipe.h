@@ -15,6 +15,7 @@
 #define ATTNC_RUNTIME_RECIPE_H
 
 #include "base/arena.h"
+#include "base/call.h"
 
 #include <attnc/attnc_rt.h>
 
@@ -22,23 +23,13 @@
 #include <stdbool.h>
 
 enum {
-  RECIPE_SLOTS = 16, /* tensors of a call */
+  RECIPE_SLOTS = CALL_SLOTS, /* tensors of a call */
   RECIPE_SCALARS = 8,
   RECIPE_PARAMS = 128, /* over all steps */
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
   RECIPE_STEPS = 8,
   RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
 };
-
-#define RECIPE_SIZE_TABLE(X) X(b) X(h) X(hk) X(sq) X(sk)
-typedef enum SizeId {
-#define X(name) SIZE_##name,
-  RECIPE_SIZE_TABLE(X)
-#undef X
-      SIZE_COUNT
-} SizeId;
-extern const char *const size_names[SIZE_COUNT];
-int64_t size_get(const attnc_sizes *, SizeId);
 
 /* ---- axes: products of terms ---- */
 
@@ -139,7 +130,7 @@ typedef struct RecipeTensor {
 
 typedef struct RecipeScalar {
   const char *name; /* NULL: not an argument of this kernel */
-  float initial;
+  double initial;
   bool fixed;    /* a constant of the kernel, equal to `initial` */
   bool positive; /* finite and above zero, else the result has no meaning */
 } RecipeScalar;
@@ -159,8 +150,8 @@ typedef struct Recipe {
   int64_t sizes[SIZE_COUNT]; /* specialised; -1: any */
   int64_t max_size;          /* of any size; INT64_MAX: any */
   bool has_strides[RECIPE_SLOTS];
-  int64_t strides[RECIPE_SLOTS][5]; /* specialised */
-  const Axis *workspace;            /* bytes: the sum of these products */
+  int64_t strides[RECIPE_SLOTS][CALL_STRIDES]; /* specialised */
+  const Axis *workspace;                       /* bytes: the sum of these products */
   int n_workspace;
   Step *steps;
   int n_steps, n_params, n_maps; /* params and maps: over all steps */

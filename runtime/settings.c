@@ -1,6 +1,7 @@
 #include "runtime/settings.h"
 
 #include "base/env.h"
+#include "base/call.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -125,21 +126,21 @@ cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config,
 /* ---- compile options ---- */
 
 static attnc_status
-compile_options(attnc_context *c, const attnc_compile_options *from, attnc_error *e)
+compile_options(attnc_context *c, const attnc_compile_options *theirs, attnc_error *e)
 {
-  attnc_compile_options own = {.size = sizeof own};
+  attnc_compile_options from = {.size = sizeof from}, own = from;
   const char *dump = env_get(ENV_DUMP);
-  if (from && from->size < sizeof own)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_compile_options.size is not set");
-  if (!from && !dump)
+  if (theirs)
+    TRY(compile_options_take(&from, theirs, e));
+  if (!theirs && !dump)
     return ATTNC_OK;
   attnc_compile_options *to = NEW(c->arena, attnc_compile_options);
   if (!to)
     return no_memory(e);
-  TRY(copy(c->arena, from && from->dump ? from->dump : dump, &own.dump, e));
-  TRY(copy(c->arena, from ? from->from : NULL, &own.from, e));
-  TRY(copy(c->arena, from ? from->text : NULL, &own.text, e));
-  TRY(copy(c->arena, from ? from->ptx_version : NULL, &own.ptx_version, e));
+  TRY(copy(c->arena, from.dump ? from.dump : dump, &own.dump, e));
+  TRY(copy(c->arena, from.from, &own.from, e));
+  TRY(copy(c->arena, from.text, &own.text, e));
+  TRY(copy(c->arena, from.ptx_version, &own.ptx_version, e));
   *to = own;
   c->compile = to;
   c->dumps = own.dump != NULL;

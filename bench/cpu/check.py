@@ -12,7 +12,7 @@ import sys
 
 import attnc
 from attnc import _driver, _lib
-from attnc.spec import sizes_struct
+from attnc.spec import FORWARD, sizes_struct
 
 SPEC = {"attnc": 1, "name": "flash_fwd", "dtype": "bf16", "head_dim": 128, "causal": True}
 PROBLEMS = ("b2 h4/2 s200", "b1 h2/1 sq100 sk333", "b1 h2 sq300 sk130", "b1 h1 sq1 sk64",
@@ -80,12 +80,12 @@ def launch(driver, function, buffers, n):
 
 
 def verdict(spec, buffers, n):
-    tensors = (_lib.Tensor * 4)(*(b.attnc() for b in buffers))
-    args = _lib.Args(tensors=tensors, n_tensors=4)
-    args.sizes = sizes_struct(n)
-    found, error = _lib.Verdict(), _lib.Error()
-    _lib.library().attnc_verify(spec._handle, args, found, error)
-    return found
+    args = _lib.call_args(sizes_struct(n), [b.attnc() for b in buffers])
+    outputs = (_lib.OutputVerdict * len(_lib.SLOTS))()
+    found = _lib.Verdict(outputs=outputs, output_size=C.sizeof(_lib.OutputVerdict),
+                         n_outputs=len(outputs))
+    _lib.library().attnc_verify(spec._handle, FORWARD, args, found, _lib.Error())
+    return found, outputs[_lib.SLOTS.index("o")]
 
 
 def run(driver, function, text):
@@ -93,10 +93,10 @@ def run(driver, function, text):
     shapes = ((n.sq, n.h), (n.sk, n.hk), (n.sk, n.hk), (n.sq, n.h))
     buffers = [Buffer(driver, held, rng, n.b, s, h) for s, h in shapes]
     launch(driver, function, buffers, n)
-    found, findings = verdict(attnc.load_spec(SPEC), buffers, n), driver.findings()
+    (found, o), findings = verdict(attnc.load_spec(SPEC), buffers, n), driver.findings()
     for memory in held:
         memory.free()
-    print(f"{text}: largest error {found.max_error:.3g}, {found.rows} rows, "
+    print(f"{text}: largest error {o.max_error:.3g}, {found.rows} rows, "
           f"{len(findings)} findings: {'PASS' if found.pass_ and not findings else 'FAIL'}")
     for line in findings:
         print("  " + line)

@@ -51,8 +51,9 @@ field(const char *json, const char *name, char word[32])
 static void
 ask(attnc_context *context, const attnc_spec *spec, const char *comma)
 {
-  const attnc_problem problem = {.size = sizeof problem,
-                                 .sizes = {sizeof problem.sizes, 1, 32, 8, 4096, 4096}};
+  const attnc_problem problem = {
+      .size = sizeof problem,
+      .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 32, 8, 4096, 4096}};
   attnc_plan *plan;
   char layer[32], lookup[32];
   double start = now();

@@ -66,15 +66,17 @@ ATTNC_API const char *const *attnc_targets(void);
 
 /* ---- problems and schedules ---- */
 
-/* What a plan is asked for.  Sizes are hints for the choice of a schedule, and the values
- * of names listed in the spec's `specialize`. */
+/* What a plan is asked for.  Sizes are hints for the choice of a schedule (0, or no sizes:
+ * open), and the values of names listed in the spec's `specialize`. */
 typedef struct attnc_problem {
   size_t size;
-  int op;     /* 0: forward */
+  int op;     /* ATTNC_OP_FWD */
   int device; /* ordinal + 1; 0: the device of the current context, else device 0 */
-  attnc_sizes sizes;
-  int64_t strides[ATTNC_SLOT_COUNT][5]; /* read only where `specialize` has strides */
-  uint32_t flags;
+  const attnc_sizes *sizes;
+  const attnc_tensor
+      *tensors;       /* by slot: their strides, read where `specialize` has them */
+  size_t tensor_size; /* sizeof(attnc_tensor) */
+  uint32_t n_tensors, flags;
 } attnc_problem;
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
@@ -208,24 +210,33 @@ ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
 
 /* ---- the reference: fp64 on the CPU ---- */
 
-/* Host tensors of the spec's dtypes; arguments as for a launch with host pointers in q, k,
- * v; writes o and lse as double, contiguous [b, h, sq, dv] and [b, h, sq] (either may be
- * NULL).  rows: NULL for all, else n_rows query indices, and n_rows stands for sq. */
-ATTNC_API attnc_status attnc_reference(const attnc_spec *, const attnc_args *,
-                                       const int64_t *rows, size_t n_rows, double *o,
-                                       double *lse, attnc_error *);
+/* Host tensors of the spec's dtypes, aligned to their elements; arguments as for a launch
+ * with host pointers in the inputs' slots.  outputs: by slot, where each output of the op
+ * goes as double, contiguous in the order of its axes (o: [b, h, sq, d]); NULL, or past
+ * n_outputs: not wanted.  rows: NULL for all, else n_rows query indices, and n_rows stands
+ * for sq. */
+ATTNC_API attnc_status attnc_reference(const attnc_spec *, int op, const attnc_args *,
+                                       const int64_t *rows, size_t n_rows,
+                                       double *const *outputs, uint32_t n_outputs,
+                                       attnc_error *);
 
 /* The accuracy contract, evaluated on host copies of a launch's outputs. */
+typedef struct attnc_output_verdict {
+  double max_error; /* absolute, against fp64 */
+  double bound;     /* of the row with that */
+  int64_t bad_rows; /* beyond their bound */
+} attnc_output_verdict;
 typedef struct attnc_verdict {
   size_t size;
   int pass;
-  double max_error; /* of o, absolute, against fp64 */
-  double bound;     /* that row's bound */
-  double lse_error; /* largest |lse - reference| */
+  int slot; /* of the output whose row is the worst, relative to its bound */
   int64_t rows, bad_rows;
-  int64_t b, h, q; /* the worst row, relative to its bound */
+  int64_t b, h, q;               /* that row */
+  attnc_output_verdict *outputs; /* the caller's, by slot; NULL: not wanted */
+  size_t output_size;            /* sizeof(attnc_output_verdict) */
+  size_t n_outputs;              /* slots that there is room for */
 } attnc_verdict;
-ATTNC_API attnc_status attnc_verify(const attnc_spec *, const attnc_args *host,
+ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 
 /* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */

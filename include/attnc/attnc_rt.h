@@ -13,9 +13,15 @@
  * Errors.  A function that can fail returns attnc_status and, where an attnc_error is
  * given (it may be NULL), fills it with the call that failed and the reason.
  *
+ * NULL where a pointer is needed is ATTNC_ERR_USAGE; a function that returns text answers
+ * NULL, one that counts or measures 0.
+ *
  * Growing.  Structs that cross the border begin with `size_t size`, set by the caller to
  * sizeof; zero in any other field is its default.  Fields and enumerators are appended
- * only, never moved. */
+ * only, never moved, and no struct is part of another: the caller's is copied by its own
+ * size.  A shorter one, of an older header, is served: what it lacks is zero.  A longer one
+ * is served while what this library does not know is zero in it, and refused otherwise.
+ * Arrays of structs travel with the size of their element. */
 #ifndef ATTNC_RT_H
 #define ATTNC_RT_H
 
@@ -33,7 +39,7 @@ extern "C" {
 #endif
 
 #define ATTNC_VERSION_MAJOR 0
-#define ATTNC_VERSION_MINOR 1
+#define ATTNC_VERSION_MINOR 2
 #define ATTNC_VERSION_PATCH 0
 
 /* name, exit code of the command line, sentence */
@@ -74,11 +80,49 @@ typedef struct attnc_error {
   char message[504]; /* "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX: …", always ends in 0 */
 } attnc_error;
 
-/* Tensors of a call, by slot.  Appended only. */
-enum { ATTNC_Q, ATTNC_K, ATTNC_V, ATTNC_O, ATTNC_LSE, ATTNC_SLOT_COUNT };
+/* ---- the tables of a call: rows are appended only ---- */
 
-/* Numeric scalars of a call, by slot.  Appended only. */
-enum { ATTNC_SOFTMAX_SCALE, ATTNC_SCALAR_COUNT };
+/* What is computed: ATTNC_OP_<id>, name, meaning. */
+#define ATTNC_OP_TABLE(X) X(FWD, "fwd", "the forward pass: o and the LSE of q, k, v")
+enum {
+#define X(id, name, what) ATTNC_OP_##id,
+  ATTNC_OP_TABLE(X)
+#undef X
+      ATTNC_OP_COUNT
+};
+
+/* Sizes of a call: id, member of attnc_sizes, meaning. */
+#define ATTNC_SIZE_TABLE(X)                                                                \
+  X(B, b, "batches")                                                                       \
+  X(H, h, "query heads, a multiple of hk")                                                 \
+  X(HK, hk, "key heads")                                                                   \
+  X(SQ, sq, "queries")                                                                     \
+  X(SK, sk, "keys")
+
+/* Tensors of a call, by slot: ATTNC_<id>, name. */
+#define ATTNC_TENSOR_TABLE(X)                                                              \
+  X(Q, "q")                                                                                \
+  X(K, "k")                                                                                \
+  X(V, "v")                                                                                \
+  X(O, "o")                                                                                \
+  X(LSE, "lse")
+enum {
+#define X(id, name) ATTNC_##id,
+  ATTNC_TENSOR_TABLE(X)
+#undef X
+      ATTNC_SLOT_COUNT
+};
+
+/* Numbers of a call, by slot: ATTNC_<id>, name. */
+#define ATTNC_SCALAR_TABLE(X) X(SOFTMAX_SCALE, "softmax_scale")
+enum {
+#define X(id, name) ATTNC_##id,
+  ATTNC_SCALAR_TABLE(X)
+#undef X
+      ATTNC_SCALAR_COUNT
+};
+
+/* ---- a call ---- */
 
 /* Device memory and strides in elements of (b, h, s, d), whatever the layout is called;
  * stride[3], of d, must be 1, stride[4] is reserved (0).  Q and O are [b, h, sq, d],
@@ -89,21 +133,21 @@ typedef struct attnc_tensor {
   int64_t stride[5];
 } attnc_tensor;
 
-/* b batches, h query heads, hk key heads (h % hk == 0), sq queries, sk keys. */
 typedef struct attnc_sizes {
   size_t size;
-  int64_t b, h, hk, sq, sk;
+#define X(id, name, what) int64_t name;
+  ATTNC_SIZE_TABLE(X)
+#undef X
 } attnc_sizes;
 
 typedef struct attnc_args {
   size_t size;
-  attnc_sizes sizes;
-  const attnc_tensor *tensors; /* indexed by slot; slots past n_tensors are absent */
-  uint32_t n_tensors;
-  uint32_t n_scalars;
-  const float
-      *scalars;    /* indexed by scalar slot; NaN or past n_scalars: the spec's value */
-  void *workspace; /* device memory, at least attnc_plan_workspace bytes */
+  const attnc_sizes *sizes;
+  const attnc_tensor *tensors; /* by slot; slots past n_tensors are absent */
+  size_t tensor_size;          /* sizeof(attnc_tensor): the step from one to the next */
+  uint32_t n_tensors, n_scalars;
+  const double *scalars; /* by scalar slot; NaN, or past n_scalars: the spec's value */
+  void *workspace;       /* device memory, at least attnc_plan_workspace bytes */
   size_t workspace_bytes;
 } attnc_args;
 
@@ -127,8 +171,10 @@ ATTNC_API void attnc_plan_release(attnc_plan *);
 /* Workspace for any launch whose sizes are at most `max`. */
 ATTNC_API attnc_status attnc_plan_workspace(const attnc_plan *, const attnc_sizes *max,
                                             size_t *bytes);
-/* The slot of a tensor of the call by its name ("q" … "lse"), -1 if it has none. */
+/* The slot of a tensor, or of a scalar, of the call by its name; -1 if it has none.  What a
+ * spec declares of its own has slots behind those of the tables. */
 ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
+ATTNC_API int attnc_plan_scalar(const attnc_plan *, const char *scalar_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
  * (schema attnc.kernel/1) and where its schedule came from (`source`: exact, near, model,

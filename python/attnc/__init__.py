@@ -22,7 +22,7 @@ from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedules, schema, targets
 from .verify import Verdict, verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def library_version() -> str:

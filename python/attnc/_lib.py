@@ -39,11 +39,13 @@ Diag = struct("Diag", ("error", i32), ("code", i32), ("file", text), ("line", i3
 Error = struct("Error", ("status", i32), ("driver_code", i32), ("message", C.c_char * 504))
 Tensor = struct("Tensor", ("data", pointer), ("stride", i64 * 5))
 Sizes = struct("Sizes", SIZE, *((name, i64) for name in ("b", "h", "hk", "sq", "sk")))
-Args = struct("Args", SIZE, ("sizes", Sizes), ("tensors", C.POINTER(Tensor)),
-              ("n_tensors", u32), ("n_scalars", u32), ("scalars", C.POINTER(C.c_float)),
-              ("workspace", pointer), ("workspace_bytes", size_t))
-Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", Sizes),
-                 ("strides", i64 * 5 * len(SLOTS)), ("flags", u32))
+Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(Tensor)),
+              ("tensor_size", size_t), ("n_tensors", u32), ("n_scalars", u32),
+              ("scalars", C.POINTER(f64)), ("workspace", pointer),
+              ("workspace_bytes", size_t))
+Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", C.POINTER(Sizes)),
+                 ("tensors", C.POINTER(Tensor)), ("tensor_size", size_t), ("n_tensors", u32),
+                 ("flags", u32))
 # The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h, in its order (a test compares):
 # a number, one that may be 0, a truth, or the names of an enumeration.
 COUNT = "count"
@@ -62,9 +64,12 @@ TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (
 Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
                  ("compile", C.POINTER(CompileOptions)), ("target", text))
-Verdict = struct("Verdict", SIZE, ("pass_", i32), ("max_error", f64), ("bound", f64),
-                 ("lse_error", f64),
-                 *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")))
+OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
+                       ("bad_rows", i64))
+Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
+                 *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")),
+                 ("outputs", C.POINTER(OutputVerdict)), ("output_size", size_t),
+                 ("n_outputs", size_t))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
@@ -75,7 +80,8 @@ C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
            "attnc_sizes": Sizes, "attnc_args": Args, "attnc_problem": Problem,
            "attnc_schedule": Schedule, "attnc_compile_options": CompileOptions,
            "attnc_tile_counts": TileCounts, "attnc_options": Options,
-           "attnc_verdict": Verdict, "attncEmuStats": EmuStats}
+           "attnc_output_verdict": OutputVerdict, "attnc_verdict": Verdict,
+           "attncEmuStats": EmuStats}
 
 NOWAIT = 1
 
@@ -99,6 +105,7 @@ FUNCTIONS = {
     "attnc_plan_release": (None, pointer),
     "attnc_plan_workspace": (status, pointer, ref(Sizes), ref(size_t)),
     "attnc_plan_slot": (i32, pointer, text),
+    "attnc_plan_scalar": (i32, pointer, text),
     "attnc_plan_json": (text, pointer),
     "attnc_plan_state_bytes": (size_t, pointer),
     "attnc_launch": (status, pointer, pointer, pointer, pointer, pointer),
@@ -136,9 +143,9 @@ FUNCTIONS = {
     "attnc_plan_get_with": (status, pointer, pointer, ref(Problem), ref(Schedule), out,
                             error),
     "attnc_key_explain": (status, pointer, pointer, ref(Problem), ref(Schedule), out, error),
-    "attnc_reference": (status, pointer, ref(Args), ref(i64), size_t, ref(f64), ref(f64),
+    "attnc_reference": (status, pointer, i32, ref(Args), ref(i64), size_t, ref(ref(f64)), u32,
                         error),
-    "attnc_verify": (status, pointer, ref(Args), ref(Verdict), error),
+    "attnc_verify": (status, pointer, i32, ref(Args), ref(Verdict), error),
     "attnc_tune_record": (status, pointer, pointer, ref(Problem), ref(Schedule), f64, text,
                           error),
     "attnc_cache_stat": (status, pointer, out, error),
@@ -146,6 +153,16 @@ FUNCTIONS = {
     "attnc_cache_gc": (status, pointer, out, error),
     "attnc_cache_clear": (status, pointer, out, error),
 }
+
+
+
+def call_args(sizes, tensors, scalars=(), **more):
+    """An attnc_args of a Sizes, Tensors and numbers, each by slot; it keeps what it points to."""
+    made = (Tensor * len(tensors))(*tensors)
+    numbers = (f64 * len(scalars))(*scalars)
+    return Args(sizes=C.pointer(sizes), tensors=made, tensor_size=C.sizeof(Tensor),
+                n_tensors=len(made), scalars=numbers, n_scalars=len(numbers), **more)
+
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 BUILDS = ("release", "portable/attnc-portable", "dev", "clang", "asan")

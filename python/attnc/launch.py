@@ -26,7 +26,7 @@ class Launch:
     It keeps its plan, but no tensor: memory must live until the device is done with it.
     """
 
-    __slots__ = ("plan", "sizes", "workspace_bytes", "_tensors", "_data", "_scalars", "_args",
+    __slots__ = ("plan", "sizes", "workspace_bytes", "_tensors", "_data", "_args",
                  "_args_at", "_state", "_state_at", "_error", "_error_at", "_plan_at",
                  "_launch")
 
@@ -36,12 +36,10 @@ class Launch:
         self.workspace_bytes = plan.workspace(sizes)
         self._tensors = (_lib.Tensor * len(_lib.SLOTS))(*tensors)
         self._data = memoryview(self._tensors).cast("B").cast("Q")
-        self._args = _lib.Args(tensors=self._tensors, n_tensors=len(tensors),
-                               workspace=workspace[0], workspace_bytes=workspace[1])
-        self._args.sizes = _lib.Sizes(**sizes._asdict())
-        if softmax_scale is not None:
-            self._scalars = (C.c_float * 1)(softmax_scale)
-            self._args.scalars, self._args.n_scalars = self._scalars, 1
+        scalars = () if softmax_scale is None else (softmax_scale,)
+        self._args = _lib.call_args(_lib.Sizes(**sizes._asdict()), tensors, scalars,
+                                    workspace=workspace[0], workspace_bytes=workspace[1])
+        self._args.tensors = self._tensors
         n = lib.attnc_plan_state_bytes(plan._handle)
         self._state = C.create_string_buffer(n + 63)  # zeroed; used from a 64-byte boundary
         self._state_at = C.c_void_p(-(-C.addressof(self._state) // 64) * 64)

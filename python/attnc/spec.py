@@ -113,22 +113,24 @@ def load_spec(source: SpecLike) -> Spec:
 
 
 def problem(sizes: Optional[SizesLike], device=None, strides=None, nowait=False):
-    """An attnc_problem on a device, or, without one, on the current one; strides: {"q": (b, h, s, d) in elements, …} for specs that specialise
-    them."""
+    """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
+    (b, h, s, d) in elements, …} for specs that specialise them."""
     at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
     if device is not None and not 0 < at < 2 ** 31:
         raise errors.UsageError(f"there is no device {device}")
-    p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0)
-    p.sizes.size = C.sizeof(_lib.Sizes)
-    for name, value in make_sizes(sizes)._asdict().items() if sizes is not None else ():
-        setattr(p.sizes, name, value)
+    tensors = (_lib.Tensor * len(_lib.SLOTS))()
     for name, values in (strides or {}).items():
         if name not in _lib.SLOTS:
             raise errors.UsageError(f"strides: no tensor is called {name!r}")
         for i, value in enumerate(values):
             if not -2 ** 63 <= whole(f"strides of {name}", value) < 2 ** 63:
                 raise errors.UsageError(f"strides of {name}: {value} does not fit 64 bits")
-            p.strides[_lib.SLOTS.index(name)][i] = value
+            tensors[_lib.SLOTS.index(name)].stride[i] = value
+    p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0,
+                     tensors=tensors, tensor_size=C.sizeof(_lib.Tensor),
+                     n_tensors=len(tensors))
+    if sizes is not None:
+        p.sizes = C.pointer(sizes_struct(make_sizes(sizes)))
     return p
 
 

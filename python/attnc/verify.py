@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional, Tuple
 from . import _lib, arrays, errors
 from .launch import tensor_struct
 from .plan import sizes_of
-from .spec import SpecLike, load_spec, sizes_struct
+from .spec import FORWARD, SpecLike, load_spec, sizes_struct
 
 CHECK = [name for name, _ in errors.STATUSES].index("ATTNC_ERR_CHECK")
 
@@ -38,14 +38,15 @@ def verify(spec: SpecLike, q, k, v, o, lse=None, *,
     tensors = [tensor_struct(views[n], layout[n]) for n in names[:4]]
     if lse is not None:
         tensors.append(_lib.Tensor(data=views["lse"].address))
-    made = (_lib.Tensor * len(tensors))(*tensors)
-    args = _lib.Args(tensors=made, n_tensors=len(tensors))
-    args.sizes = sizes_struct(sizes_of(spec, views))
-    if softmax_scale is not None:
-        args.scalars, args.n_scalars = (C.c_float * 1)(softmax_scale), 1
-    verdict, error = _lib.Verdict(), _lib.Error()
-    status = _lib.library().attnc_verify(spec._handle, args, verdict, error)
+    args = _lib.call_args(sizes_struct(sizes_of(spec, views)), tensors,
+                          () if softmax_scale is None else (softmax_scale,))
+    outputs = (_lib.OutputVerdict * len(_lib.SLOTS))()
+    verdict = _lib.Verdict(outputs=outputs, output_size=C.sizeof(_lib.OutputVerdict),
+                           n_outputs=len(outputs))
+    error = _lib.Error()
+    status = _lib.library().attnc_verify(spec._handle, FORWARD, args, verdict, error)
     if status not in (0, CHECK):
         raise errors.make(status, _lib.decode(error.message), error.driver_code)
-    return Verdict(bool(verdict.pass_), verdict.max_error, verdict.bound, verdict.lse_error,
-                   verdict.rows, verdict.bad_rows, (verdict.b, verdict.h, verdict.q))
+    o, lse = (outputs[_lib.SLOTS.index(name)] for name in ("o", "lse"))
+    return Verdict(bool(verdict.pass_), o.max_error, o.bound, lse.max_error, verdict.rows,
+                   verdict.bad_rows, (verdict.b, verdict.h, verdict.q))

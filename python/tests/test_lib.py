@@ -49,11 +49,10 @@ class Tables(common.Case):
         self.assertIsInstance(errors.make(len(names), "later"), errors.AttncError)
 
     def test_slots(self):
-        text = header("attnc_rt.h")
-        slots = re.search(r"enum \{\s*(ATTNC_Q.*?)ATTNC_SLOT_COUNT", text, re.S).group(1)
-        self.assertEqual([w.lower() for w in re.findall(r"ATTNC_(\w+)", slots)],
-                         list(_lib.SLOTS))
-        self.assertIn("enum { ATTNC_SOFTMAX_SCALE, ATTNC_SCALAR_COUNT }", text)
+        for table, names in (("TENSOR", _lib.SLOTS), ("SCALAR", _lib.SCALARS)):
+            rows = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",
+                             header("attnc_rt.h")).group(1)
+            self.assertEqual(re.findall(r'X\(\w+, "(\w+)"', rows), list(names))
 
     def test_schedule_fields(self):
         """The binding's table, the header's, and what the library says of a spec's pins."""

@@ -190,10 +190,11 @@ args_of(Call *c, const attnc_tensor *tensors)
 {
   double scale = trial_softmax_scale(&c->trial);
   bool given = c->trial.scale == SCALE_ARG;
-  c->scalars[ATTNC_SOFTMAX_SCALE] = given ? (float)scale : NAN;
+  c->scalars[ATTNC_SOFTMAX_SCALE] = given ? scale : NAN;
   return (attnc_args){.size = sizeof(attnc_args),
-                      .sizes = trial_sizes(&c->trial),
+                      .sizes = &c->sizes,
                       .tensors = tensors,
+                      .tensor_size = sizeof *tensors,
                       .n_tensors = c->trial.lse ? ATTNC_LSE + 1 : ATTNC_O + 1,
                       .n_scalars = given || c->trial.seed % 2 ? ATTNC_SCALAR_COUNT : 0,
                       .scalars = c->scalars};
@@ -205,6 +206,7 @@ call_build(Call *c, const Trial *t)
   Random r = {0x1000003u * (uint64_t)t->seed};
   memset(c, 0, sizeof *c);
   c->trial = *t;
+  c->sizes = trial_sizes(t);
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     c->home[slot] = -1;
   if (!place_all(c))
@@ -224,13 +226,23 @@ call_build(Call *c, const Trial *t)
   return true;
 }
 
-attnc_problem
-call_problem(const Call *c)
+const attnc_problem *
+asked_problem(CallAsked *a)
 {
-  attnc_problem p = {.size = sizeof p, .sizes = trial_sizes(&c->trial)};
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-    memcpy(p.strides[slot], c->host[slot].stride, sizeof p.strides[slot]);
-  return p;
+  a->problem = (attnc_problem){.size = sizeof a->problem,
+                               .sizes = &a->sizes,
+                               .tensors = a->tensors,
+                               .tensor_size = sizeof *a->tensors,
+                               .n_tensors = ATTNC_SLOT_COUNT};
+  return &a->problem;
+}
+
+void
+call_problem(const Call *c, CallAsked *a)
+{
+  *a = (CallAsked){.sizes = trial_sizes(&c->trial)};
+  memcpy(a->tensors, c->host, sizeof a->tensors);
+  asked_problem(a);
 }
 
 /* ---- the device ---- */

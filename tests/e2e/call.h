@@ -11,6 +11,7 @@
 #ifndef ATTNC_TESTS_CALL_H
 #define ATTNC_TESTS_CALL_H
 
+#include "tests/e2e/asked.h"
 #include "tests/e2e/device.h"
 #include "tests/e2e/trial.h"
 
@@ -27,8 +28,9 @@ typedef struct Call {
   int home[ATTNC_SLOT_COUNT];     /* the buffer of a tensor, -1: absent */
   size_t start[ATTNC_SLOT_COUNT]; /* byte of its first element in the buffer */
   attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
-  attnc_args host_args, device_args;
-  float scalars[ATTNC_SCALAR_COUNT];
+  attnc_sizes sizes;
+  attnc_args host_args, device_args; /* point into the Call */
+  double scalars[ATTNC_SCALAR_COUNT];
 } Call;
 
 /* Host images and strides.  false: out of memory. */
@@ -40,6 +42,6 @@ bool call_download(Call *, const Device *, char *why, size_t n);
 bool call_intact(const Call *, char *why, size_t n);
 void call_free(Call *, const Device *);
 /* What a plan is asked for: the sizes and, for `specialize`, the strides. */
-attnc_problem call_problem(const Call *);
+void call_problem(const Call *, CallAsked *);
 
 #endif

@@ -45,7 +45,7 @@ add_job(Gate *g, const GateSpec *s, const char *target)
 {
   Job *j = vec_push(g->arena, &g->jobs);
   j->spec = s;
-  j->problem = str_eq(target, HOPPER) ? &s->large : &s->problem;
+  j->problem = str_eq(target, HOPPER) ? &s->large.problem : &s->problem.problem;
   j->target = target;
   return j;
 }
@@ -75,7 +75,7 @@ legal_schedules(const GateSpec *s)
 {
   char *text = NULL;
   if (attnc_spec_check(s->spec, HOPPER, NULL) ||
-      attnc_schedules(s->spec, &s->large, HOPPER, 0, &text, NULL))
+      attnc_schedules(s->spec, &s->large.problem, HOPPER, 0, &text, NULL))
     return json_array();
   json_t *rows = json_loads(text, 0, NULL);
   attnc_text_free(text);
@@ -87,7 +87,7 @@ static json_t *
 default_schedule(const GateSpec *s)
 {
   attnc_kernel *k = NULL;
-  if (attnc_compile(s->spec, &s->large, HOPPER, NULL, &k, NULL))
+  if (attnc_compile(s->spec, &s->large.problem, HOPPER, NULL, &k, NULL))
     return NULL;
   json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
   json_t *schedule = json_incref(recipe_schedule(recipe));

@@ -9,6 +9,7 @@
 #define ATTNC_TESTS_GATE_H
 
 #include "cli/sass.h"
+#include "tests/e2e/asked.h"
 
 #include <attnc/attnc.h>
 
@@ -60,7 +61,7 @@ typedef struct Result {
 
 typedef struct GateSpec {
   attnc_spec *spec;
-  attnc_problem problem, large; /* middling sizes; 16k tokens, heads x head_dim 2048 */
+  CallAsked problem, large; /* middling sizes; 16k tokens, heads x head_dim 2048 */
   const char *name;
   int head_dim;
 } GateSpec;

@@ -16,7 +16,7 @@ whole(const json_t *o, const char *key)
 }
 
 /* Values for specs that specialise: middling sizes, dense strides. */
-static attnc_problem
+static CallAsked
 problem(const json_t *o)
 {
   int group = whole(o, "group_size");
@@ -29,17 +29,17 @@ problem(const json_t *o)
              .dv = whole(o, "head_dim_v"),
              .lse = true};
   Call shape;
-  attnc_problem p = {0};
+  CallAsked p = {0};
   if (call_build(&shape, &t))
-    p = call_problem(&shape);
+    call_problem(&shape, &p);
   call_free(&shape, NULL);
   return p;
 }
 
 /* Sizes are hints but for what a spec specialises, and the strides stay those of the
  * smaller tensors: nothing is launched. */
-static attnc_problem
-larger(attnc_problem p, int head_dim)
+static CallAsked
+larger(CallAsked p, int head_dim)
 {
   int64_t group = p.sizes.h / p.sizes.hk;
   int64_t heads = 2048 / head_dim / group * group;
@@ -65,6 +65,8 @@ load(const char *path, GateSpec *s)
   s->head_dim = whole(o, "head_dim");
   s->problem = problem(o);
   s->large = larger(s->problem, s->head_dim);
+  asked_problem(&s->problem);
+  asked_problem(&s->large);
   json_decref(o);
   return true;
 }

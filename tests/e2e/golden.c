@@ -40,13 +40,15 @@ dump(const char *notation, char *why, size_t n)
   trial_spec(&t, yaml, sizeof yaml);
   if (!call_build(&shape, &t))
     return NULL;
-  const attnc_problem p = call_problem(&shape);
+  CallAsked asked;
+  const attnc_problem *p = &asked.problem;
+  call_problem(&shape, &asked);
   call_free(&shape, NULL);
   const attnc_schedule s = trial_schedule(&t);
   const attnc_compile_options o = {.size = sizeof o, .dump = "tile"};
   if (attnc_spec_load(yaml, strlen(yaml), "golden", &spec, NULL))
     snprintf(why, n, "the spec is refused");
-  else if (attnc_compile_with(spec, &p, trial_target(&t), &s, &o, &k, &e))
+  else if (attnc_compile_with(spec, p, trial_target(&t), &s, &o, &k, &e))
     snprintf(why, n, "%s", e.message);
   else if (!attnc_kernel_dump(k, "tile"))
     snprintf(why, n, "there is no tile dump");

@@ -82,12 +82,14 @@ plan_of(const Bench *b, const char *ptx, attnc_context **ctx, attnc_plan **plan,
                            .cache = 1,
                            .target = b->target,
                            .compile = &from};
-  const attnc_problem problem = call_problem(&b->call);
+  CallAsked asked;
+  const attnc_problem *problem = &asked.problem;
+  call_problem(&b->call, &asked);
   const attnc_schedule schedule = trial_schedule(&b->trial);
   *plan = NULL;
   *ctx = NULL;
   if (attnc_context_create(&o, ctx, &e) ||
-      attnc_plan_get_with(*ctx, b->spec, &problem, &schedule, plan, &e)) {
+      attnc_plan_get_with(*ctx, b->spec, problem, &schedule, plan, &e)) {
     snprintf(why, n, "%s", e.message);
     return false;
   }
@@ -167,7 +169,7 @@ whole(Bench *b, char *why, size_t n)
     return false;
   if (!call_intact(&b->call, why, n))
     return false;
-  if (attnc_verify(b->spec, &b->call.host_args, &v, &e) || !v.pass) {
+  if (attnc_verify(b->spec, ATTNC_OP_FWD, &b->call.host_args, &v, &e) || !v.pass) {
     snprintf(why, n, "the whole kernel is wrong: %s", e.message);
     return false;
   }

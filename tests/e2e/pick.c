@@ -53,9 +53,11 @@ legal(const Trial *t, char *why, size_t n)
     attnc_spec_release(spec);
     return NULL;
   }
-  const attnc_problem p = call_problem(&shape);
+  CallAsked asked;
+  const attnc_problem *p = &asked.problem;
+  call_problem(&shape, &asked);
   call_free(&shape, NULL);
-  attnc_status s = attnc_schedules(spec, &p, trial_target(t), 0, &text, &e);
+  attnc_status s = attnc_schedules(spec, p, trial_target(t), 0, &text, &e);
   json_t *list = s ? NULL : json_loads(text, 0, NULL);
   if (!list)
     snprintf(why, n, "attnc_schedules: %s", s ? e.message : "not JSON");

@@ -94,10 +94,12 @@ trial_ptx(const Trial *t, char *why, size_t n)
     attnc_spec_release(spec);
     return NULL;
   }
-  const attnc_problem problem = call_problem(&shape);
+  CallAsked asked;
+  const attnc_problem *problem = &asked.problem;
+  call_problem(&shape, &asked);
   const attnc_schedule schedule = trial_schedule(t);
   call_free(&shape, NULL);
-  if (attnc_compile(spec, &problem, trial_target(t), &schedule, &k, &e))
+  if (attnc_compile(spec, problem, trial_target(t), &schedule, &k, &e))
     snprintf(why, n, "attnc_compile: %s", e.message);
   else
     text = strdup(attnc_kernel_ptx(k, NULL));
@@ -144,8 +146,10 @@ load(Run *r)
     return fail(r, "the spec of the case is refused");
   if (!call_build(&r->call, r->t))
     return fail(r, "out of memory");
-  const attnc_problem problem = call_problem(&r->call);
-  if (attnc_plan_get_with(r->s->context, r->spec, &problem, &schedule, &r->plan, &e))
+  CallAsked asked;
+  const attnc_problem *problem = &asked.problem;
+  call_problem(&r->call, &asked);
+  if (attnc_plan_get_with(r->s->context, r->spec, problem, &schedule, &r->plan, &e))
     return fail(r, "attnc_plan_get_with: %s", e.message);
   return true;
 }
@@ -184,14 +188,19 @@ static bool
 verify(Run *r)
 {
   attnc_error e = {0};
-  attnc_verdict v = {.size = sizeof v};
-  if (attnc_verify(r->spec, &r->call.host_args, &v, &e))
+  attnc_output_verdict of[ATTNC_SLOT_COUNT];
+  attnc_verdict v = {.size = sizeof v,
+                     .outputs = of,
+                     .output_size = sizeof *of,
+                     .n_outputs = ATTNC_SLOT_COUNT};
+  if (attnc_verify(r->spec, ATTNC_OP_FWD, &r->call.host_args, &v, &e))
     return fail(r, "attnc_verify: %s", e.message);
   return v.pass || fail(r,
                         "wrong: error %.3g, bound %.3g, lse %.3g, %lld of %lld rows, worst "
                         "b%lld h%lld q%lld",
-                        v.max_error, v.bound, v.lse_error, (long long)v.bad_rows,
-                        (long long)v.rows, (long long)v.b, (long long)v.h, (long long)v.q);
+                        of[ATTNC_O].max_error, of[ATTNC_O].bound, of[ATTNC_LSE].max_error,
+                        (long long)v.bad_rows, (long long)v.rows, (long long)v.b,
+                        (long long)v.h, (long long)v.q);
 }
 
 /* ---- the reference against the oracle ---- */
@@ -260,7 +269,9 @@ judge(Run *r, Judge *j)
   for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     if (!j->x[i] || !j->o || !j->lse)
       return fail(r, "out of memory");
-  if (attnc_reference(r->spec, &r->call.host_args, NULL, 0, j->o, j->lse, &e))
+  double *const outputs[] = {[ATTNC_O] = j->o, [ATTNC_LSE] = j->lse};
+  if (attnc_reference(r->spec, ATTNC_OP_FWD, &r->call.host_args, NULL, 0, outputs,
+                      ATTNC_LSE + 1, &e))
     return fail(r, "attnc_reference: %s", e.message);
   oracle_attention(&c, j->x[ATTNC_Q], j->x[ATTNC_K], j->x[ATTNC_V], j->x[ATTNC_O],
                    j->x[ATTNC_LSE]);

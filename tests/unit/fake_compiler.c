@@ -116,7 +116,7 @@ template_find(const char *name)
 /* ---- what enters the key ---- */
 
 attnc_status
-gen_schedule(const Spec *s, const attnc_problem *p, const Target *t,
+gen_schedule(const Spec *s, const ProblemCopy *p, const Target *t,
              const attnc_schedule *want, attnc_schedule *out, const char **source,
              attnc_error *e)
 {
@@ -143,7 +143,7 @@ gen_schedule(const Spec *s, const attnc_problem *p, const Target *t,
 }
 
 attnc_status
-gen_values(const Spec *s, const attnc_problem *p, Str *out, attnc_error *e)
+gen_values(const Spec *s, const ProblemCopy *p, Str *out, attnc_error *e)
 {
   if (!(s->specialize & 1u << SPECIALIZE_SQ))
     return ATTNC_OK;
@@ -170,9 +170,9 @@ gen_options(const attnc_schedule *s)
 /* ---- compiling ---- */
 
 attnc_status
-attnc_compile_with(const attnc_spec *s, const attnc_problem *p, const char *target,
-                   const attnc_schedule *want, const attnc_compile_options *o,
-                   attnc_kernel **out, attnc_error *e)
+gen_compile(const Spec *s, const ProblemCopy *p, const char *target,
+            const attnc_schedule *want, const attnc_compile_options *o, attnc_kernel **out,
+            attnc_error *e)
 {
   (void)p;
   (void)target;

@@ -99,7 +99,9 @@ test_specialise(void **state)
 {
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 64\nspecialize: [sq, sk, softmax_scale]");
-  attnc_problem p = {.size = sizeof p, .sizes = {.sq = 256, .sk = 512}};
+  attnc_problem p = {.size = sizeof p,
+                     .sizes =
+                         &(attnc_sizes){.size = sizeof(attnc_sizes), .sq = 256, .sk = 512}};
   attnc_kernel *k;
   attnc_error e = {0};
   assert_int_equal(attnc_compile(s, NULL, "sm_80", NULL, &k, &e), ATTNC_ERR_USAGE);
@@ -198,8 +200,10 @@ test_bad_requests(void **state)
     attnc_kernel *k;
     attnc_error e = {0};
     attnc_schedule want = b->want;
+    attnc_compile_options options = b->options;
     want.size = sizeof want;
-    attnc_status got = attnc_compile_with(s, NULL, b->target, &want, &b->options, &k, &e);
+    options.size = sizeof options;
+    attnc_status got = attnc_compile_with(s, NULL, b->target, &want, &options, &k, &e);
     if (got != b->status || !strstr(e.message, b->says))
       fail_msg("%zu: %s: %s", i, attnc_status_name(got), e.message);
     assert_null(k);
@@ -321,8 +325,7 @@ test_choice(void **state)
   assert_non_null(strstr(e.message, "one dtype"));
   attnc_spec_release(s);
   s = spec(variants[4]);
-  attnc_problem p = {.size = sizeof p,
-                     .sizes = {.b = 1, .h = 8, .hk = 8, .sq = 2048, .sk = 2048}};
+  ProblemCopy p = {.sizes = {.b = 1, .h = 8, .hk = 8, .sq = 2048, .sk = 2048}};
   assert_int_equal(gen_schedule(s, &p, t, NULL, &out, &source, &e), ATTNC_OK);
   assert_string_equal(source, "model");
   assert_string_equal(out.template_name, "fwd_mma");

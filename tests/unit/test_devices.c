@@ -57,12 +57,13 @@ use(const Run *r)
   assert_int_equal(drv->cuCtxSetCurrent(r->context), CUDA_SUCCESS);
 }
 
+static const attnc_sizes sizes = {sizeof sizes, 1, H, H, S, S};
+
 static void
 prepare(Run *r, int device)
 {
   attnc_error e = {0};
-  attnc_problem p = {
-      .size = sizeof p, .device = device + 1, .sizes = {sizeof p.sizes, 1, H, H, S, S}};
+  attnc_problem p = {.size = sizeof p, .device = device + 1, .sizes = &sizes};
   r->device = device;
   assert_int_equal(drv->cuDevicePrimaryCtxRetain(&r->context, drv->devices[device].handle),
                    0);
@@ -78,8 +79,11 @@ prepare(Run *r, int device)
     assert_int_equal(drv->cuMemcpyHtoD_v2(at, r->host[t], sizeof r->host[t]), CUDA_SUCCESS);
     r->tensors[t] = (attnc_tensor){(void *)(uintptr_t)at, {N, S * D, D, 1, 0}};
   }
-  r->args = (attnc_args){
-      .size = sizeof r->args, .sizes = p.sizes, .tensors = r->tensors, .n_tensors = 4};
+  r->args = (attnc_args){.size = sizeof r->args,
+                         .sizes = &sizes,
+                         .tensors = r->tensors,
+                         .tensor_size = sizeof(attnc_tensor),
+                         .n_tensors = 4};
 }
 
 static void
@@ -117,7 +121,7 @@ verify(Run *r)
     host[t].data = r->host[t];
   }
   args.tensors = host;
-  assert_int_equal(attnc_verify(spec, &args, &verdict, NULL), ATTNC_OK);
+  assert_int_equal(attnc_verify(spec, ATTNC_OP_FWD, &args, &verdict, NULL), ATTNC_OK);
   assert_true(verdict.pass);
   assert_int_equal(verdict.rows, H * S);
 }
@@ -202,8 +206,7 @@ test_tables_have_the_emulators_name(void **state)
                       .num_stages = 2,
                       .num_warps = 4,
                       .q_in_regs = 2};
-  attnc_problem p = {
-      .size = sizeof p, .device = 1, .sizes = {sizeof p.sizes, 1, H, H, S, S}};
+  attnc_problem p = {.size = sizeof p, .device = 1, .sizes = &sizes};
   attnc_plan *plan = NULL;
   if (attnc_tune_record(ctx, spec, &p, &s, 1000, "est_cycles", &e) != ATTNC_OK)
     fail_msg("%s", e.message);

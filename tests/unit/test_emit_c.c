@@ -118,7 +118,7 @@ teardown(void **state)
 /* ---- both ---- */
 
 static void
-fill(Args *a, attnc_tensor *t, attnc_args *args)
+fill(Args *a, attnc_tensor *t, attnc_sizes *n, attnc_args *args)
 {
   static _Alignas(256) char memory[256];
   CUdeviceptr *data[] = {&a->q, &a->k, NULL, &a->o, &a->lse};
@@ -133,10 +133,12 @@ fill(Args *a, attnc_tensor *t, attnc_args *args)
     *data[i] = (uintptr_t)t[i].data;
     memcpy(strides[i], stride, sizeof stride);
   }
-  static const float scale = 0.5f;
+  *n = (attnc_sizes){sizeof *n, 2, 8, 2, 300, 400};
+  static const double scale = 0.5f;
   *args = (attnc_args){.size = sizeof *args,
-                       .sizes = {sizeof args->sizes, 2, 8, 2, 300, 400},
+                       .sizes = n,
                        .tensors = t,
+                       .tensor_size = sizeof *t,
                        .n_tensors = 5,
                        .scalars = &scale,
                        .n_scalars = 1};
@@ -166,6 +168,7 @@ test_the_same_call(void **state)
   Kernel k;
   Args a;
   attnc_tensor t[5];
+  attnc_sizes n;
   attnc_args args;
   PlanText text = {.ptx = ptx,
                    .json = recipe,
@@ -177,15 +180,15 @@ test_the_same_call(void **state)
   if (plan_load(drv, &drv->devices[0], &text, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
-  fill(&a, t, &args);
+  fill(&a, t, &n, &args);
   same(&k, p, &a, &args);
-  a.sq = args.sizes.sq = 20000; /* as many blocks as there are multiprocessors */
+  a.sq = n.sq = 20000; /* as many blocks as there are multiprocessors */
   same(&k, p, &a, &args);
-  a.b = args.sizes.b = 1; /* one batch, at any stride */
+  a.b = n.b = 1; /* one batch, at any stride */
   a.q_stride[0] = t[0].stride[0] = -1024;
   same(&k, p, &a, &args);
-  fill(&a, t, &args);
-  a.sk = args.sizes.sk = 0; /* no keys, and no memory for them */
+  fill(&a, t, &n, &args);
+  a.sk = n.sk = 0; /* no keys, and no memory for them */
   a.k = 0;
   t[1].data = NULL;
   same(&k, p, &a, &args);
@@ -201,16 +204,17 @@ test_the_same_refusals(void **state)
   Kernel k;
   Args a;
   attnc_tensor t[5];
+  attnc_sizes n;
   attnc_args args;
   (void)state;
   assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
   for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
-    fill(&a, t, &args);
+    fill(&a, t, &n, &args);
     a.q_stride[2] = strides[i];
     assert_int_equal(by_hand_launch(&k, &a, NULL),
                      i == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
   }
-  fill(&a, t, &args);
+  fill(&a, t, &n, &args);
   stub.stub_fail("cuTensorMapEncodeTiled", 2, CUDA_ERROR_UNKNOWN);
   assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_UNKNOWN);
   assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);

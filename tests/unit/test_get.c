@@ -511,8 +511,8 @@ test_nowait_and_waiting(void **state)
 
 /* ---- tuning ---- */
 
-static const attnc_problem big = {.size = sizeof big,
-                                  .sizes = {sizeof big.sizes, 2, 8, 8, 4096, 4096}};
+static const attnc_problem big = {
+    .size = sizeof big, .sizes = &(attnc_sizes){sizeof(attnc_sizes), 2, 8, 8, 4096, 4096}};
 
 static attnc_plan *
 get_for(attnc_context *c, int64_t sq)
@@ -520,7 +520,8 @@ get_for(attnc_context *c, int64_t sq)
   attnc_plan *p = NULL;
   attnc_error e = {0};
   attnc_problem problem = big;
-  problem.sizes.sq = problem.sizes.sk = sq;
+  const attnc_sizes n = {sizeof n, 2, 8, 8, sq, sq};
+  problem.sizes = &n;
   if (attnc_plan_get(c, spec, &problem, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;

@@ -77,11 +77,16 @@ key_of(attnc_context *c, const attnc_spec *s, char key[65])
                          .block_n = 1,
                          .num_stages = 1,
                          .num_warps = 4};
-  attnc_problem p = {.size = sizeof p, .sizes = {sizeof p.sizes, 1, 8, 2, 64, 128}};
+  attnc_problem p = {.size = sizeof p,
+                     .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 64, 128}};
   attnc_error e = {0};
   char *text = NULL;
+  attnc_tensor tensors[4] = {0};
   for (int i = 0; i < 4; i++)
-    p.strides[i][3] = 1;
+    tensors[i].stride[3] = 1;
+  p.tensors = tensors;
+  p.tensor_size = sizeof *tensors;
+  p.n_tensors = 4;
   if (attnc_key_explain(c, s, &p, &want, &text, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   json_t *j = json_loads(text, 0, NULL);

@@ -67,7 +67,8 @@ load(const char *json)
 /* A legal call: b 2, h 8, hk 2, sq 300, sk 400, d 64, bshd. */
 typedef struct Call {
   attnc_tensor t[5];
-  float scalars[1];
+  double scalars[1];
+  attnc_sizes n;
   attnc_args a;
 } Call;
 
@@ -75,8 +76,10 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){.a = {.size = sizeof c->a,
-                    .sizes = {sizeof c->a.sizes, 2, 8, 2, 300, 400},
+  *c = (Call){.n = {sizeof c->n, 2, 8, 2, 300, 400},
+              .a = {.size = sizeof c->a,
+                    .sizes = &c->n,
+                    .tensor_size = sizeof *c->t,
                     .n_tensors = 5}};
   for (int i = 0; i < 5; i++)
     c->t[i] = (attnc_tensor){memory + 16 * i, {300 * 8 * 64, 64, 8 * 64, 1, 0}};
@@ -155,12 +158,12 @@ typedef struct Fault {
     code;                                                                                  \
   }
 FAULT(no_size, c->a.size = 0)
-FAULT(no_sizes_size, c->a.sizes.size = 0)
+FAULT(no_sizes_size, c->n.size = 0)
 FAULT(no_tensors, c->a.tensors = NULL)
 FAULT(no_scalars, c->a.n_scalars = 1)
-FAULT(negative, c->a.sizes.sk = -1)
-FAULT(ratio, c->a.sizes.hk = 3)
-FAULT(no_heads, c->a.sizes.hk = 0)
+FAULT(negative, c->n.sk = -1)
+FAULT(ratio, c->n.hk = 3)
+FAULT(no_heads, c->n.hk = 0)
 FAULT(few_tensors, c->a.n_tensors = 4)
 FAULT(null_tensor, c->t[1].data = NULL)
 FAULT(odd_pointer, c->t[2].data = (char *)c->t[2].data + 8)
@@ -168,12 +171,12 @@ FAULT(odd_stride, c->t[3].stride[2] = 508)
 FAULT(odd_negative_stride, c->t[3].stride[2] = -508)
 FAULT(last_stride, c->t[0].stride[3] = 2)
 FAULT(reserved_stride, c->t[0].stride[4] = 1)
-FAULT(too_many_rows, c->a.sizes.sq = (int64_t)1 << 33)
-FAULT(too_many_batches, c->a.sizes.b = 65536)
+FAULT(too_many_rows, c->n.sq = (int64_t)1 << 33)
+FAULT(too_many_batches, c->n.b = 65536)
 static void
 more_scalars(Call *c)
 {
-  static const float two[2] = {NAN, 1.0f};
+  static const double two[2] = {NAN, 1.0f};
   c->a.scalars = two;
   c->a.n_scalars = 2;
 }
@@ -233,9 +236,9 @@ test_nothing_to_do(void **state)
   attnc_plan *p = load(RT_RECIPE);
   for (int i = 0; i < 3; i++) {
     call_fill(&c);
-    int64_t *zero[] = {&c.a.sizes.b, &c.a.sizes.sq, &c.a.sizes.h};
+    int64_t *zero[] = {&c.n.b, &c.n.sq, &c.n.h};
     *zero[i] = 0;
-    c.a.sizes.hk = i == 2 ? 0 : c.a.sizes.hk;
+    c.n.hk = i == 2 ? 0 : c.n.hk;
     for (int j = 0; j < 5; j++)
       c.t[j].data = NULL; /* an empty tensor may have no memory */
     assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
@@ -243,7 +246,7 @@ test_nothing_to_do(void **state)
   assert_int_equal(stub.stub_launches(), 0);
   /* No keys is something to do: o is to become 0. */
   call_fill(&c);
-  c.a.sizes.sk = 0;
+  c.n.sk = 0;
   c.t[1].data = c.t[2].data = NULL;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
   assert_int_equal(stub.stub_launches(), 1);
@@ -263,7 +266,7 @@ test_specialised(void **state)
           "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":300},"
           "\"strides\":{\"k\":[153600,64,512,1,0]},\"scalars\":{\"softmax_scale\":0.25}}",
           "0", RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
-  float scale = 0.25f;
+  double scale = 0.25f;
   call_fill(&c);
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
   c.a.scalars = &scale;
@@ -273,11 +276,11 @@ test_specialised(void **state)
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "softmax_scale is 0.5; this kernel is specialised"));
   call_fill(&c);
-  c.a.sizes.sq = 299;
+  c.n.sq = 299;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "sq is 299; this kernel is specialised for 300"));
   call_fill(&c);
-  c.a.sizes.hk = 4;
+  c.n.hk = 4;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "group_size"));
   call_fill(&c);
@@ -300,7 +303,7 @@ test_arguments_in_range(void **state)
           "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,\"positive\":true}]",
           "{\"align\":16,\"max_size\":1000}", "0",
           RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
-  const float bad[] = {0, -1, INFINITY};
+  const double bad[] = {0, -1, INFINITY, 1e-38, 1e39, 1e-300};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     call_fill(&c);
     c.a.scalars = &bad[i];
@@ -309,9 +312,9 @@ test_arguments_in_range(void **state)
     assert_non_null(strstr(e.message, "must be finite and above zero"));
   }
   call_fill(&c);
-  c.a.sizes.sk = 1001;
+  c.n.sk = 1001;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
-  assert_non_null(strstr(e.message, "sk is 1001, more than the kernel's 1000"));
+  assert_non_null(strstr(e.message, "sk is 1001, more than the 1000 that a kernel takes"));
   attnc_plan_release(p);
 }
 
@@ -350,7 +353,7 @@ test_state_repacks_what_changed(void **state)
     assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
   c.t[0].data = (char *)c.t[0].data + 64;
   assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
-  c.a.sizes.sq = 129;
+  c.n.sq = 129;
   assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
   c.a.n_scalars = 1;
   c.a.scalars = c.scalars;
@@ -390,7 +393,7 @@ test_workspace_and_memset(void **state)
                RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES,
                             "[{\"product\":[64]},{\"product\":[{\"size\":\"b\"},32]}]",
                             STEPS_WITH_WORKSPACE));
-  assert_int_equal(attnc_plan_workspace(p, &c.a.sizes, &bytes), ATTNC_OK);
+  assert_int_equal(attnc_plan_workspace(p, &c.n, &bytes), ATTNC_OK);
   assert_int_equal(bytes, 128);
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "a workspace of 128 bytes is needed, 0 are given"));

@@ -78,6 +78,7 @@ load_maps(void)
 /* b 2, h 8, hk 2, sq 300, sk 400, d 128, bshd. */
 typedef struct Call {
   attnc_tensor t[5];
+  attnc_sizes n;
   attnc_args a;
 } Call;
 
@@ -85,8 +86,10 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){.a = {.size = sizeof c->a,
-                    .sizes = {sizeof c->a.sizes, 2, 8, 2, 300, 400},
+  *c = (Call){.n = {sizeof c->n, 2, 8, 2, 300, 400},
+              .a = {.size = sizeof c->a,
+                    .sizes = &c->n,
+                    .tensor_size = sizeof *c->t,
                     .n_tensors = 5}};
   for (int i = 0; i < 5; i++)
     c->t[i] = (attnc_tensor){memory + 16 * i, {300 * 1024, 128, 1024, 1, 0}};
@@ -211,7 +214,7 @@ test_no_keys(void **state)
   (void)state;
   attnc_plan *p = load_maps();
   call_fill(&c);
-  c.a.sizes.sk = 0;
+  c.n.sk = 0;
   c.t[1] = (attnc_tensor){0}; /* no memory, no strides */
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
   StubMap k = stub.stub_launch_at(0).maps[1];
@@ -221,7 +224,7 @@ test_no_keys(void **state)
   assert_int_equal(k.strides[0], 256);
   assert_int_equal(k.strides[2], 256);
   call_fill(&c);
-  c.a.sizes.sk = 0; /* memory of its own is kept */
+  c.n.sk = 0; /* memory of its own is kept */
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
   assert_int_equal(stub.stub_launch_at(1).maps[1].address, (uintptr_t)c.t[1].data);
   attnc_plan_release(p);
@@ -237,7 +240,7 @@ test_one_element(void **state)
   attnc_plan *p = load_maps();
   for (size_t i = 0; i < sizeof any / sizeof *any; i++) {
     call_fill(&c);
-    c.a.sizes.b = 1;
+    c.n.b = 1;
     c.t[0].stride[0] = any[i];
     assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
     StubMap q = stub.stub_launch_at((int)i).maps[0];
@@ -292,9 +295,9 @@ test_a_large_size(void **state)
   (void)state;
   attnc_plan *p = load(RT_PTX_OF(MAP_PTX), RECIPE(K_MAP));
   call_fill(&c);
-  c.a.sizes.sk = (int64_t)1 << 32;
+  c.n.sk = (int64_t)1 << 32;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
-  c.a.sizes.sk++;
+  c.n.sk++;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "k: sk is 4294967297, more than the 2^32"));
   attnc_plan_release(p);
@@ -345,7 +348,7 @@ test_a_state_encodes_what_changed(void **state)
   c.t[1].data = (char *)c.t[1].data + 16;
   assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
   assert_int_equal(encodes(), 3);
-  c.a.sizes.sq = 299;
+  c.n.sq = 299;
   assert_int_equal(attnc_launch(p, &c.a, NULL, s, NULL), ATTNC_OK);
   assert_int_equal(encodes(), 4);
   StubLaunch last = stub.stub_launch_at(5);
@@ -484,7 +487,7 @@ test_grids_that_no_cluster_divides(void **state)
   assert_string_equal(e.message, "by_hand: a grid of 3, 1, 1 does not divide into clusters "
                                  "of 2, 1, 1");
   stub.stub_fail("cuLaunchKernelEx", 1, CUDA_ERROR_INVALID_VALUE);
-  c.a.sizes.sq = 200;
+  c.n.sq = 200;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_DEVICE);
   assert_non_null(strstr(e.message, "cuLaunchKernelEx: CUDA_ERROR_INVALID_VALUE"));
   attnc_plan_release(p);

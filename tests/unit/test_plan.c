@@ -63,7 +63,8 @@ get(attnc_context *c, const attnc_spec *spec, const attnc_schedule *want)
   attnc_plan *p = NULL;
   attnc_error e = {0};
   attnc_problem problem = {.size = sizeof problem,
-                           .sizes = {sizeof problem.sizes, 1, 8, 2, 1024, 1024}};
+                           .sizes =
+                               &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024}};
   if (attnc_plan_get_with(c, spec, &problem, want, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;
@@ -88,8 +89,9 @@ launch(const attnc_plan *p, int slots)
   for (int i = 0; i < 5; i++)
     t[i] = (attnc_tensor){memory, {8 * 1024 * 128, 128, 8 * 128, 1, 0}};
   attnc_args a = {.size = sizeof a,
-                  .sizes = {sizeof a.sizes, 1, 8, 2, 1024, 1024},
+                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024},
                   .tensors = t,
+                  .tensor_size = sizeof(attnc_tensor),
                   .n_tensors = (uint32_t)slots};
   if (attnc_launch(p, &a, NULL, NULL, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -131,7 +133,7 @@ test_a_constant_scale(void **state)
   static _Alignas(16) char memory[16];
   attnc_tensor t[4];
   attnc_error e = {0};
-  float scale = 0.25f;
+  double scale = 0.25;
   (void)state;
   attnc_context *c = context();
   attnc_spec *spec = load("attnc: 1\nname: c\ndtype: bf16\nhead_dim: 64\n"
@@ -140,8 +142,9 @@ test_a_constant_scale(void **state)
   for (int i = 0; i < 4; i++)
     t[i] = (attnc_tensor){memory, {0, 0, 64, 1, 0}};
   attnc_args a = {.size = sizeof a,
-                  .sizes = {sizeof a.sizes, 1, 2, 2, 64, 64},
+                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 2, 2, 64, 64},
                   .tensors = t,
+                  .tensor_size = sizeof(attnc_tensor),
                   .n_tensors = 4,
                   .scalars = &scale,
                   .n_scalars = 1};
@@ -204,7 +207,8 @@ get_behind(attnc_context *c, const attnc_spec *spec)
   attnc_error e = {0};
   attnc_problem problem = {.size = sizeof problem,
                            .flags = ATTNC_NOWAIT,
-                           .sizes = {sizeof problem.sizes, 1, 8, 2, 1024, 1024}};
+                           .sizes =
+                               &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024}};
   attnc_status status = ATTNC_ERR_PENDING;
   for (int i = 0; i < 30000 && status == ATTNC_ERR_PENDING; i++) {
     status = attnc_plan_get(c, spec, &problem, &p, &e);

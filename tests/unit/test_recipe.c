@@ -34,7 +34,7 @@ test_fields(void **state)
   const Launch *l = &r->steps[0].launch;
   assert_int_equal(l->params[5].kind, PARAM_STRIDE);
   assert_int_equal(l->params[5].dim, 2);
-  assert_int_equal(l->params[8].size, SIZE_sk);
+  assert_int_equal(l->params[8].size, SIZE_SK);
   assert_int_equal(l->shared, 65536);
   recipe_free(r);
 }

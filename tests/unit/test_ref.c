@@ -26,6 +26,7 @@ typedef struct Problem {
   attnc_spec *spec;
   double *q, *k, *v, *o, *lse; /* contiguous; o, lse: what the oracle says */
   attnc_tensor t[ATTNC_SLOT_COUNT];
+  attnc_sizes sizes;
   attnc_args args;
 } Problem;
 
@@ -143,9 +144,11 @@ problem_open(Problem *p, uint64_t seed, const char *more)
   p->t[ATTNC_LSE].data = calloc(rows + 1, sizeof(float));
   p->o = calloc(rows * (size_t)c->dv + 1, sizeof *p->o);
   p->lse = calloc(rows + 1, sizeof *p->lse);
+  p->sizes = (attnc_sizes){sizeof p->sizes, c->b, c->h, c->hk, c->sq, c->sk};
   p->args = (attnc_args){.size = sizeof p->args,
-                         .sizes = {sizeof(attnc_sizes), c->b, c->h, c->hk, c->sq, c->sk},
+                         .sizes = &p->sizes,
                          .tensors = p->t,
+                         .tensor_size = sizeof *p->t,
                          .n_tensors = ATTNC_SLOT_COUNT};
 }
 
@@ -169,14 +172,52 @@ problem_close(Problem *p)
   free(p->lse);
 }
 
-static attnc_verdict
+/* attnc_verify's answer, of o and the LSE. */
+typedef struct Found {
+  int pass, slot;
+  double max_error, bound, lse_error;
+  int64_t rows, bad_rows, b, h, q;
+} Found;
+
+static attnc_status
+judge(const attnc_spec *spec, const attnc_args *args, Found *f, attnc_error *e)
+{
+  attnc_output_verdict of[ATTNC_SLOT_COUNT];
+  attnc_verdict v = {.size = sizeof v,
+                     .outputs = of,
+                     .output_size = sizeof *of,
+                     .n_outputs = ATTNC_SLOT_COUNT};
+  attnc_status status = attnc_verify(spec, ATTNC_OP_FWD, args, &v, e);
+  if (status == ATTNC_OK)
+    *f = (Found){v.pass,
+                 v.slot,
+                 of[ATTNC_O].max_error,
+                 of[ATTNC_O].bound,
+                 of[ATTNC_LSE].max_error,
+                 v.rows,
+                 v.bad_rows,
+                 v.b,
+                 v.h,
+                 v.q};
+  return status;
+}
+
+static Found
 verify(Problem *p)
 {
-  attnc_verdict v = {.size = sizeof v};
+  Found v;
   attnc_error e;
-  assert_int_equal(attnc_verify(p->spec, &p->args, &v, &e), ATTNC_OK);
+  assert_int_equal(judge(p->spec, &p->args, &v, &e), ATTNC_OK);
   assert_int_equal(v.pass, v.bad_rows == 0);
   return v;
+}
+
+static attnc_status
+solve(const Problem *p, const int64_t *rows, size_t n, double *o, double *lse)
+{
+  double *const outputs[] = {[ATTNC_O] = o, [ATTNC_LSE] = lse};
+  return attnc_reference(p->spec, ATTNC_OP_FWD, &p->args, rows, n, outputs, ATTNC_LSE + 1,
+                         NULL);
 }
 
 /* ---- the reference ---- */
@@ -197,8 +238,7 @@ check_reference(Problem *p)
   size_t rows = (size_t)c->b * (size_t)c->h * (size_t)c->sq;
   double *o = calloc(rows * (size_t)c->dv + 1, sizeof *o),
          *lse = calloc(rows + 1, sizeof *lse);
-  attnc_error e;
-  assert_int_equal(attnc_reference(p->spec, &p->args, NULL, 0, o, lse, &e), ATTNC_OK);
+  assert_int_equal(solve(p, NULL, 0, o, lse), ATTNC_OK);
   for (size_t i = 0; i < rows * (size_t)c->dv; i++)
     check_close(o[i], p->o[i], 1e-12);
   for (size_t i = 0; i < rows; i++)
@@ -265,16 +305,16 @@ reference_by_hand(void **state)
     put(&p.t[ATTNC_V], ORACLE_FP32, i, 1);
     put(&p.t[ATTNC_V], ORACLE_FP32, 16 + i, -1);
   }
-  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  assert_int_equal(solve(&p, NULL, 0, o, &lse), ATTNC_OK);
   check_close(o[0], 0.76159415595576485, 1e-15); /* tanh(1) */
   check_close(lse, 2.1269280110429727, 1e-15);   /* ln(e^2 + 1) */
-  float scale = 0.5f;
+  double scale = 0.5;
   p.args.scalars = &scale;
   p.args.n_scalars = 1;
-  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  assert_int_equal(solve(&p, NULL, 0, o, &lse), ATTNC_OK);
   check_close(lse, 4.0181499279178094, 1e-15); /* ln(e^4 + 1) */
   scale = NAN;
-  assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, &lse, NULL), ATTNC_OK);
+  assert_int_equal(solve(&p, NULL, 0, o, &lse), ATTNC_OK);
   check_close(lse, 2.1269280110429727, 1e-15);
   problem_close(&p);
 }
@@ -285,19 +325,17 @@ reference_of_rows(void **state)
   static const int64_t rows[] = {6, 0, 6, 2};
   Problem p = {.c = {2, 2, 1, 7, 9, 16, 24, true, false, -1, -1, 0}, .type = ORACLE_BF16};
   double o[2 * 2 * 4 * 24], lse[2 * 2 * 4];
-  attnc_error e;
   (void)state;
   problem_open(&p, 5, "");
   problem_solve(&p);
-  assert_int_equal(attnc_reference(p.spec, &p.args, rows, 4, o, lse, &e), ATTNC_OK);
+  assert_int_equal(solve(&p, rows, 4, o, lse), ATTNC_OK);
   for (int head = 0; head < 4; head++)
     for (int i = 0; i < 4; i++) {
       check_close(lse[head * 4 + i], p.lse[head * 7 + rows[i]], 1e-12);
       check_close(o[(head * 4 + i) * 24 + 23], p.o[(head * 7 + rows[i]) * 24 + 23], 1e-12);
     }
-  assert_int_equal(attnc_reference(p.spec, &p.args, rows, 4, NULL, NULL, &e), ATTNC_OK);
-  assert_int_equal(attnc_reference(p.spec, &p.args, (int64_t[]){7}, 1, o, lse, &e),
-                   ATTNC_ERR_USAGE);
+  assert_int_equal(solve(&p, rows, 4, NULL, NULL), ATTNC_OK);
+  assert_int_equal(solve(&p, (int64_t[]){7}, 1, o, lse), ATTNC_ERR_USAGE);
   problem_close(&p);
 }
 
@@ -313,7 +351,7 @@ every_16_bit_value(void **state)
     uint16_t *v = p.t[ATTNC_V].data;
     for (uint32_t i = 0; i < 65536; i++)
       v[i] = (uint16_t)i;
-    assert_int_equal(attnc_reference(p.spec, &p.args, NULL, 0, o, NULL, NULL), ATTNC_OK);
+    assert_int_equal(solve(&p, NULL, 0, o, NULL), ATTNC_OK);
     for (uint32_t i = 0; i < 65536; i++) {
       double want = oracle_decode(type, i);
       assert_true(isnan(want) ? isnan(o[i]) : o[i] == want);
@@ -340,7 +378,7 @@ right_results_pass(void **state)
   for (OracleType type = ORACLE_FP16; type <= ORACLE_FP32; type++) {
     Problem p;
     open_small(&p, type);
-    attnc_verdict v = verify(&p);
+    Found v = verify(&p);
     /* Rounding P and O each cost half an ulp of numbers around 1. */
     double unit = ldexp(1, type == ORACLE_FP16 ? -11 : type == ORACLE_BF16 ? -8 : -24);
     assert_int_equal(v.pass, 1);
@@ -355,7 +393,7 @@ right_results_pass(void **state)
 static void
 expect_bad_row(Problem *p, int b, int h, int q)
 {
-  attnc_verdict v = verify(p);
+  Found v = verify(p);
   assert_int_equal(v.pass, 0);
   assert_int_equal(v.bad_rows, 1);
   assert_int_equal(v.b, b);
@@ -405,7 +443,7 @@ wrong_lse_fails(void **state)
   *lse_at(&p, 0, 1, 3) = NAN;
   expect_bad_row(&p, 0, 1, 3);
   *lse_at(&p, 1, 2, 40) += 5e-4f;
-  attnc_verdict v = verify(&p);
+  Found v = verify(&p);
   assert_int_equal(v.pass, 1);
   assert_true(v.lse_error > 4e-4 && v.lse_error < 6e-4);
   problem_close(&p);
@@ -430,7 +468,7 @@ wrong_computations_fail(void **state)
     problem_open(&p, 3, "");
     p.c = wrong[i];
     problem_solve(&p);
-    attnc_verdict v = verify(&p);
+    Found v = verify(&p);
     assert_int_equal(v.pass, 0);
     assert_true(v.bad_rows > 20);
     problem_close(&p);
@@ -508,7 +546,7 @@ tiled_kernels_pass_and_sloppy_ones_fail(void **state)
                  .type = ORACLE_BF16};
     problem_open(&p, seed, "return_lse: true\n");
     write_online(&p, false);
-    attnc_verdict v = verify(&p);
+    Found v = verify(&p);
     assert_int_equal(v.pass, 1);
     assert_true(v.max_error > v.bound / 20); /* a bound that means something */
     write_online(&p, true);
@@ -555,7 +593,7 @@ large_problems_are_sampled(void **state)
   (void)state;
   problem_open(&p, 2, "");
   problem_solve(&p);
-  attnc_verdict v = verify(&p);
+  Found v = verify(&p);
   assert_int_equal(v.pass, 1);
   assert_int_equal(v.rows, 256);
   for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
@@ -568,7 +606,7 @@ large_problems_are_sampled(void **state)
     set_output(&p, 0, 0, q, 3, p.o[q * 256 + 3]);
   }
   assert_true(unseen > 80 && unseen < 100);
-  p.args.sizes.sk = 1024; /* exactly 2^30: all rows */
+  p.sizes.sk = 1024; /* exactly 2^30: all rows */
   assert_int_equal(verify(&p).rows, 2048);
   problem_close(&p);
 }
@@ -583,7 +621,7 @@ empty_problems(void **state)
                        16, 16, true, false, -1, -1, 0}};
     problem_open(&p, 1, "return_lse: true\n");
     problem_solve(&p);
-    attnc_verdict v = verify(&p);
+    Found v = verify(&p);
     assert_int_equal(v.pass, 1);
     assert_int_equal(v.rows, i == 3 ? 6 : 0);
     problem_close(&p);
@@ -595,9 +633,9 @@ empty_problems(void **state)
 static void
 expect_refusal(const Problem *p, attnc_status want)
 {
-  attnc_verdict v = {.size = sizeof v};
+  Found v;
   attnc_error e = {0};
-  assert_int_equal(attnc_verify(p->spec, &p->args, &v, &e), want);
+  assert_int_equal(judge(p->spec, &p->args, &v, &e), want);
   assert_int_equal(e.status, want);
   assert_true(e.message[0] != 0);
 }
@@ -608,27 +646,33 @@ misuse(void **state)
   Problem p;
   open_small(&p, ORACLE_BF16);
   attnc_args good = p.args;
+  const attnc_sizes good_sizes = p.sizes;
   attnc_verdict v = {0};
-  float scale = 0.25f;
+  double scale = 0.25;
   (void)state;
-  assert_int_equal(attnc_verify(p.spec, &p.args, &v, NULL), ATTNC_ERR_USAGE);
-  assert_int_equal(attnc_verify(p.spec, &p.args, NULL, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_verify(p.spec, ATTNC_OP_FWD, &p.args, &v, NULL), ATTNC_ERR_USAGE);
+  assert_int_equal(attnc_verify(p.spec, ATTNC_OP_FWD, &p.args, NULL, NULL),
+                   ATTNC_ERR_USAGE);
   p.args.size = 0;
   expect_refusal(&p, ATTNC_ERR_USAGE);
   p.args = good;
-  p.args.sizes.hk = 3;
+  p.sizes = good_sizes;
+  p.sizes.hk = 3;
   expect_refusal(&p, ATTNC_ERR_SHAPE);
-  p.args.sizes.hk = 0;
-  expect_refusal(&p, ATTNC_ERR_SHAPE);
-  p.args = good;
-  p.args.sizes.sq = -1;
-  expect_refusal(&p, ATTNC_ERR_SHAPE);
-  p.args.sizes.sq = INT64_MAX;
+  p.sizes.hk = 0;
   expect_refusal(&p, ATTNC_ERR_SHAPE);
   p.args = good;
+  p.sizes = good_sizes;
+  p.sizes.sq = -1;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.sizes.sq = INT64_MAX;
+  expect_refusal(&p, ATTNC_ERR_SHAPE);
+  p.args = good;
+  p.sizes = good_sizes;
   p.args.n_tensors = ATTNC_O; /* no output, no LSE */
   expect_refusal(&p, ATTNC_ERR_USAGE);
   p.args = good;
+  p.sizes = good_sizes;
   attnc_spec_release(p.spec);
   load_spec(&p, "group_size: 4\n");
   expect_refusal(&p, ATTNC_ERR_SHAPE);

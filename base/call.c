@@ -1,0 +1,180 @@
+#include "base/call.h"
+
+#include "base/err.h"
+
+#include <string.h>
+
+/* ---- structs of other versions ---- */
+
+/* No version of a struct is larger: a size beyond it was not set. */
+enum { MAX_STRUCT = 4096 };
+
+static attnc_status
+check_size(size_t size, size_t least, const char *name, attnc_error *e)
+{
+  if (size < least || size > MAX_STRUCT || size % sizeof(int))
+    return err_set(e, ATTNC_ERR_USAGE, "%s.size is not set", name);
+  return ATTNC_OK;
+}
+
+static bool
+all_zero(const char *bytes, size_t from, size_t to)
+{
+  for (size_t i = from; i < to; i++)
+    if (bytes[i])
+      return false;
+  return true;
+}
+
+attnc_status
+struct_take(void *to, size_t size, const void *from, size_t least, const char *name,
+            attnc_error *e)
+{
+  size_t its;
+  if (!from)
+    return err_set(e, ATTNC_ERR_USAGE, "%s is NULL", name);
+  memcpy(&its, from, sizeof its);
+  TRY(check_size(its, least, name, e));
+  if (!all_zero(from, size, its))
+    return err_set(e, ATTNC_ERR_USAGE, "%s sets a field that this library does not know",
+                   name);
+  memset(to, 0, size);
+  memcpy(to, from, its < size ? its : size);
+  memcpy(to, &size, sizeof size);
+  return ATTNC_OK;
+}
+
+attnc_status
+struct_give(void *to, const void *from, size_t size, size_t least, const char *name,
+            attnc_error *e)
+{
+  size_t its;
+  if (!to)
+    return err_set(e, ATTNC_ERR_USAGE, "%s is NULL", name);
+  memcpy(&its, to, sizeof its);
+  TRY(check_size(its, least, name, e));
+  memset(to, 0, its);
+  memcpy(to, from, its < size ? its : size);
+  memcpy(to, &its, sizeof its);
+  return ATTNC_OK;
+}
+
+const void *
+array_at(const void *array, size_t step, size_t i)
+{
+  return (const char *)array + i * step;
+}
+
+/* ---- sizes ---- */
+
+static const size_t size_offsets[SIZE_COUNT] = {
+#define X(id, name, what) offsetof(attnc_sizes, name),
+    ATTNC_SIZE_TABLE(X)
+#undef X
+};
+
+const char *const size_names[SIZE_COUNT] = {
+#define X(id, name, what) #name,
+    ATTNC_SIZE_TABLE(X)
+#undef X
+};
+
+int64_t
+size_get(const attnc_sizes *s, SizeId id)
+{
+  return *(const int64_t *)array_at(s, 1, size_offsets[id]);
+}
+
+void
+size_set(attnc_sizes *s, SizeId id, int64_t value)
+{
+  memcpy((char *)s + size_offsets[id], &value, sizeof value);
+}
+
+attnc_status
+sizes_take(attnc_sizes *to, const attnc_sizes *from, attnc_error *e)
+{
+  return struct_take(to, sizeof *to, from, SIZE_UPTO(attnc_sizes, sk), "attnc_sizes", e);
+}
+
+attnc_status
+sizes_check(const attnc_sizes *s, const SizeRules *rules, attnc_error *e)
+{
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    long long v = size_get(s, (SizeId)i);
+    if (v < 0)
+      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", size_names[i], v);
+    if (v > rules->most)
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "%s is %lld, more than the %lld that a kernel takes", size_names[i], v,
+                     (long long)rules->most);
+  }
+  if (rules->hints && (!s->h || !s->hk))
+    return ATTNC_OK;
+  if (s->hk == 0 ? s->h != 0 : s->h % s->hk != 0)
+    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
+                   (long long)s->h, (long long)s->hk);
+  if (rules->group && s->h / (s->hk ? s->hk : 1) != (s->hk ? rules->group : 0))
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "h is %lld and hk %lld; group_size is pinned to %lld", (long long)s->h,
+                   (long long)s->hk, (long long)rules->group);
+  return ATTNC_OK;
+}
+
+/* ---- tensors ---- */
+
+attnc_status
+tensors_take(attnc_tensor *to, size_t room, const attnc_tensor *from, size_t step, size_t n,
+             attnc_error *e)
+{
+  enum { LEAST = SIZE_UPTO(attnc_tensor, stride) };
+  memset(to, 0, room * sizeof *to);
+  if (!n)
+    return ATTNC_OK;
+  if (!from)
+    return err_set(e, ATTNC_ERR_USAGE, "tensors is NULL");
+  if (step < LEAST || step > MAX_STRUCT || step % sizeof(void *))
+    return err_set(e, ATTNC_ERR_USAGE, "tensor_size is %zu, not sizeof(attnc_tensor)",
+                   step);
+  for (size_t i = 0; i < n && i < room; i++) {
+    const void *one = array_at(from, step, i);
+    if (!all_zero(one, sizeof *to, step))
+      return err_set(e, ATTNC_ERR_USAGE,
+                     "tensors[%zu] sets a field that this library does not know", i);
+    memcpy(&to[i], one, step < sizeof *to ? step : sizeof *to);
+  }
+  return ATTNC_OK;
+}
+
+/* ---- problems ---- */
+
+attnc_status
+problem_take(ProblemCopy *to, const attnc_problem *from, int64_t group, attnc_error *e)
+{
+  const SizeRules rules = {.most = CALL_MAX_SIZE, .group = group, .hints = true};
+  attnc_problem p;
+  *to = (ProblemCopy){.sizes.size = sizeof to->sizes};
+  if (!from)
+    return ATTNC_OK;
+  TRY(struct_take(&p, sizeof p, from, SIZE_UPTO(attnc_problem, flags), "attnc_problem", e));
+  if (p.op < 0 || p.op >= ATTNC_OP_COUNT)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", p.op);
+  if (p.device < 0 || p.flags & ~ATTNC_NOWAIT)
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "attnc_problem: device or flags are not as documented");
+  to->op = p.op;
+  to->device = p.device;
+  to->flags = p.flags;
+  if (p.sizes)
+    TRY(sizes_take(&to->sizes, p.sizes, e));
+  TRY(sizes_check(&to->sizes, &rules, e));
+  return tensors_take(to->tensors, CALL_SLOTS, p.tensors, p.tensor_size, p.n_tensors, e);
+}
+
+attnc_status
+compile_options_take(attnc_compile_options *to, const attnc_compile_options *from,
+                     attnc_error *e)
+{
+  return struct_take(to, sizeof *to, from, SIZE_UPTO(attnc_compile_options, ptx_version),
+                     "attnc_compile_options", e);
+}

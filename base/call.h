@@ -1,0 +1,85 @@
+/* call.h: what callers hand in, copied out of their structs, and the checks that are the
+ * same at every door: launch, compile, plans, schedules, tiles, reference.
+ *
+ * A struct of another version is shorter or longer than ours.  A shorter one is served,
+ * what it lacks is zero; a longer one as long as what is not known here is zero.  Pure; a
+ * copy owns nothing but points at what the caller's did. */
+#ifndef ATTNC_BASE_CALL_H
+#define ATTNC_BASE_CALL_H
+
+#include <attnc/attnc.h>
+
+#include <stdbool.h>
+
+enum {
+  CALL_SLOTS = 16,  /* tensors of a call */
+  CALL_STRIDES = 5, /* of a tensor */
+};
+
+/* Sizes of a call are at most this, so that sums of them with mask bounds stay in 32 bits
+ * in the kernels that the compiler makes. */
+#define CALL_MAX_SIZE ((int64_t)1 << 30)
+
+/* Bytes of a struct up to and with this member: the least that its first version had. */
+#define SIZE_UPTO(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
+
+/* `from` begins with its size.  ATTNC_ERR_USAGE: from is NULL, its size is less than
+ * `least` or no size at all, or it sets what is behind our `size` bytes. */
+attnc_status struct_take(void *to, size_t size, const void *from, size_t least,
+                         const char *name, attnc_error *);
+/* The other way: fills a struct of the caller's, which begins with its size and keeps it,
+ * from ours.  ATTNC_ERR_USAGE as above, but for what is behind, which becomes zero. */
+attnc_status struct_give(void *to, const void *from, size_t size, size_t least,
+                         const char *name, attnc_error *);
+/* An element of an array whose elements are `step` bytes apart. */
+const void *array_at(const void *array, size_t step, size_t i);
+
+/* ---- sizes ---- */
+
+typedef enum SizeId {
+#define X(id, name, what) SIZE_##id,
+  ATTNC_SIZE_TABLE(X)
+#undef X
+      SIZE_COUNT
+} SizeId;
+extern const char *const size_names[SIZE_COUNT];
+int64_t size_get(const attnc_sizes *, SizeId);
+void size_set(attnc_sizes *, SizeId, int64_t);
+
+attnc_status sizes_take(attnc_sizes *to, const attnc_sizes *from, attnc_error *);
+
+/* What the sizes of a call must be. */
+typedef struct SizeRules {
+  int64_t most;  /* of each */
+  int64_t group; /* h / hk; 0: any */
+  bool hints;    /* 0 is not a size but one that is open */
+} SizeRules;
+/* ATTNC_ERR_SHAPE names the size. */
+attnc_status sizes_check(const attnc_sizes *, const SizeRules *, attnc_error *);
+
+/* ---- tensors ---- */
+
+/* The caller's array of n by slot into ours of `room`; the rest of ours is zero, slots past
+ * ours are not looked at. */
+attnc_status tensors_take(attnc_tensor *to, size_t room, const attnc_tensor *from,
+                          size_t step, size_t n, attnc_error *);
+
+/* ---- problems ---- */
+
+/* attnc_problem with all that it points to. */
+typedef struct ProblemCopy {
+  int op, device;
+  uint32_t flags;
+  attnc_sizes sizes; /* 0: open */
+  attnc_tensor tensors[CALL_SLOTS];
+} ProblemCopy;
+
+/* NULL is a problem of which everything is open.  Refuses what no version knows: ops,
+ * flags, sizes below 0 or too large, an h that hk or `group` (0: any) does not divide. */
+attnc_status problem_take(ProblemCopy *to, const attnc_problem *from, int64_t group,
+                          attnc_error *);
+
+attnc_status compile_options_take(attnc_compile_options *to,
+                                  const attnc_compile_options *from, attnc_error *);
+
+#endif

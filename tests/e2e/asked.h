@@ -1,0 +1,15 @@
+/* asked.h: what a plan of a case is asked for, with all that it points to. */
+#ifndef ATTNC_TESTS_ASKED_H
+#define ATTNC_TESTS_ASKED_H
+
+#include <attnc/attnc.h>
+
+typedef struct CallAsked {
+  attnc_problem problem;
+  attnc_sizes sizes;
+  attnc_tensor tensors[ATTNC_SLOT_COUNT];
+} CallAsked;
+/* Points the problem into its own struct, as is needed after a copy. */
+const attnc_problem *asked_problem(CallAsked *);
+
+#endif
