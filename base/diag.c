@@ -301,12 +301,12 @@ put_diag(Out *o, const attnc_diag *d)
 size_t
 attnc_diags_format(const attnc_diags *d, int with_color, char *buf, size_t n)
 {
-  Out o = {.buf = buf, .cap = n, .color = with_color != 0};
+  Out o = {.buf = buf, .cap = buf ? n : 0, .color = with_color != 0};
   for (size_t i = 0; d && i < d->n; i++)
     put_diag(&o, &d->at[i]);
   if (d && d->dropped)
     put_int(&o, "and %d more\n", (int)d->dropped);
-  if (n)
+  if (buf && n)
     buf[o.n < n ? o.n : n - 1] = 0;
   return o.n;
 }

@@ -116,6 +116,7 @@ sched_list(Str *s, const attnc_schedule *x, bool json)
 
 enum {
   NO_FIELD = sizeof(int), /* bytes at the end of every version */
+  MAX_VERSION = 4096,
   FIRST_VERSION = offsetof(attnc_schedule, q_in_regs) + sizeof(int) + NO_FIELD,
 };
 
@@ -147,7 +148,7 @@ attnc_status
 sched_copy(attnc_schedule *to, const attnc_schedule *from, attnc_error *e)
 {
   size_t n = from->size;
-  if (n < FIRST_VERSION)
+  if (n < FIRST_VERSION || n > MAX_VERSION)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_schedule.size is not set");
   if (!rest_is_zero(from))
     return err_set(e, ATTNC_ERR_USAGE,

@@ -60,6 +60,16 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   endif()
 endif()
 
+# Public functions misused: the library that users have, and a plan of the emulator.
+if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
+  unit(misuse OBJECTS base LABELS runtime)
+  if(TARGET test_misuse)
+    target_link_libraries(test_misuse PRIVATE attnc)
+    add_dependencies(test_misuse attnc_llvm attnc_emu)
+    target_compile_definitions(test_misuse PRIVATE EMULATOR="$<TARGET_FILE:attnc_emu>")
+  endif()
+endif()
+
 # The same, and forks; the whole number of them is slow's.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   unit(fork OBJECTS base LABELS runtime)

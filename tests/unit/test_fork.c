@@ -46,7 +46,7 @@ plan_for(attnc_context *c, const attnc_spec *spec, uint32_t flags, attnc_plan **
          attnc_error *e)
 {
   attnc_problem problem = {.size = sizeof problem, .device = 1, .flags = flags};
-  problem.sizes = sizes;
+  problem.sizes = &sizes;
   return attnc_plan_get(c, spec, &problem, p, e);
 }
 
@@ -79,21 +79,24 @@ right(Run *r, const attnc_spec *spec)
   attnc_verdict verdict = {.size = sizeof verdict};
   attnc_tensor host[4];
   attnc_args args = {.size = sizeof args, .tensors = host, .n_tensors = 4};
-  args.sizes = sizes;
+  args.sizes = &sizes;
+  args.tensor_size = sizeof *args.tensors;
   CUdeviceptr o = (CUdeviceptr)(uintptr_t)r->tensors[3].data;
   for (int t = 0; t < 4; t++) {
     host[t] = r->tensors[t];
     host[t].data = r->host[t];
   }
   return !r->drv->cuMemcpyDtoH_v2(r->host[3], o, sizeof r->host[3]) &&
-         attnc_verify(spec, &args, &verdict, NULL) == ATTNC_OK && verdict.pass;
+         attnc_verify(spec, ATTNC_OP_FWD, &args, &verdict, NULL) == ATTNC_OK &&
+         verdict.pass;
 }
 
 static bool
 launch(const attnc_plan *p, Run *r, const attnc_spec *spec)
 {
   attnc_args args = {.size = sizeof args, .tensors = r->tensors, .n_tensors = 4};
-  args.sizes = sizes;
+  args.sizes = &sizes;
+  args.tensor_size = sizeof *args.tensors;
   return attnc_launch(p, &args, NULL, NULL, NULL) == ATTNC_OK &&
          !r->drv->cuCtxSynchronize() && right(r, spec);
 }
