@@ -58,30 +58,20 @@ put_args(EmitC *c, const json_t *recipe)
 
 static attnc_status put_axis(Str *, const json_t *, attnc_error *);
 
+/* what of n factors: what(a, what(b, c)). */
 static attnc_status
-put_list(Str *s, const json_t *list, const char *before, const char *between,
-         const char *after, attnc_error *e)
-{
-  str_put(s, before);
-  for (size_t i = 0; i < json_array_size(list); i++) {
-    str_put(s, i ? between : "");
-    TRY(put_axis(s, json_array_get(list, i), e));
-  }
-  str_put(s, after);
-  return ATTNC_OK;
-}
-
-/* min of n: least(a, least(b, c)). */
-static attnc_status
-put_min(Str *s, const json_t *list, attnc_error *e)
+put_nested(Str *s, const char *what, const json_t *list, attnc_error *e)
 {
   size_t n = json_array_size(list);
   for (size_t i = 0; i + 1 < n; i++) {
-    str_put(s, "least(");
+    str_printf(s, "%s(", what);
     TRY(put_axis(s, json_array_get(list, i), e));
     str_put(s, ", ");
   }
-  TRY(put_axis(s, json_array_get(list, n - 1), e));
+  if (n)
+    TRY(put_axis(s, json_array_get(list, n - 1), e));
+  else
+    str_put(s, "1");
   for (size_t i = 0; i + 1 < n; i++)
     str_put(s, ")");
   return ATTNC_OK;
@@ -103,9 +93,9 @@ put_axis(Str *s, const json_t *v, attnc_error *e)
     str_printf(s, "ceil_div(a->%s, %lldLL)", json_string_value(json_array_get(of, 0)),
                (long long)json_integer_value(json_array_get(of, 1)));
   else if ((of = json_object_get(v, "mul")))
-    return put_list(s, of, "(", " * ", ")", e);
+    return put_nested(s, "times", of, e);
   else if ((of = json_object_get(v, "min")) && json_array_size(of) > 0)
-    return put_min(s, of, e);
+    return put_nested(s, "least", of, e);
   else
     return cannot(e, "a grid axis of a kind that this version does not know");
   return ATTNC_OK;
@@ -412,14 +402,19 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
   put_header(c, header);
   str_printf(source,
              "/* %s.c: written by attnc.  See %s.h. */\n#include \"%s.h\"\n\n"
-             "#include <stdint.h>\n\n",
+             "#include <limits.h>\n#include <stdint.h>\n\n",
              c->name, c->name, c->name);
   str_put(source, "#if defined(__GNUC__)\n"
                   "#pragma GCC diagnostic ignored \"-Woverlength-strings\"\n"
                   "#pragma GCC diagnostic ignored \"-Wunused-function\"\n#endif\n\n"
                   "static long long\nceil_div(long long a, long long b)\n{\n"
                   "  return a / b + (a % b != 0);\n}\n\n"
+                  "/* Of sizes; what is too much to count is the most there is. */\n"
+                  "static long long\ntimes(long long a, long long b)\n{\n"
+                  "  return a > 0 && b > LLONG_MAX / a ? LLONG_MAX : a * b;\n}\n\n"
+                  "/* The kernel counts in 32 bits also what a smaller grid shares. */\n"
                   "static long long\nleast(long long a, long long b)\n{\n"
+                  "  if (a > 2147483647 || b > 2147483647)\n    return LLONG_MAX;\n"
                   "  return a < b ? a : b;\n}\n\n"
                   "/* n rounded down to a multiple, but not to none. */\n"
                   "static long long\nwhole(long long n, long long of)\n{\n"

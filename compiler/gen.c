@@ -93,34 +93,32 @@ specialise(Gen *g)
 }
 
 static const Tensor *
-tensor(Gen *g, const char *name, int slot, Dtype ty, int cols, Idx rows)
+tensor(Tb *t, const char *name, int slot, Dtype ty, int cols, Idx rows)
 {
-  Tensor *x = NEW(g->arena, Tensor);
+  Tensor *x = NEW(t->arena, Tensor);
   *x = (Tensor){.name = name, .slot = slot, .ty = ty, .cols = cols, .rows = rows};
-  tile_param(g->tb, PARAM_TENSOR, slot, 0);
+  tile_param(t, PARAM_TENSOR, slot, 0);
   for (int i = 0; slot != ATTNC_LSE && i < 3; i++)
-    x->stride[i] = tile_stride(g->tb, slot, i);
+    x->stride[i] = tile_stride(t, slot, i);
   return x;
 }
 
-static Fwd
-forward(Gen *g)
+Fwd
+gen_forward(Tb *t, const Spec *s)
 {
-  const Spec *s = g->req->spec;
-  Tb *t = g->tb;
   Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q};
   f.h = tile_size(t, SIZE_H);
   f.hk = tile_size(t, SIZE_HK);
   f.sq = tile_size(t, SIZE_SQ);
   f.sk = tile_size(t, SIZE_SK);
-  f.q = tensor(g, "q", ATTNC_Q, s->q, f.d, f.sq);
-  f.k = tensor(g, "k", ATTNC_K, s->k, f.d, f.sk);
-  f.v = tensor(g, "v", ATTNC_V, s->v, f.dv, f.sk);
-  f.o = tensor(g, "o", ATTNC_O, s->o, f.dv, f.sq);
+  f.q = tensor(t, "q", ATTNC_Q, s->q, f.d, f.sq);
+  f.k = tensor(t, "k", ATTNC_K, s->k, f.d, f.sk);
+  f.v = tensor(t, "v", ATTNC_V, s->v, f.dv, f.sk);
+  f.o = tensor(t, "o", ATTNC_O, s->o, f.dv, f.sq);
   if (s->return_lse) {
-    Tensor *lse = NEW(g->arena, Tensor);
-    *lse = *tensor(g, "lse", ATTNC_LSE, DT_F32, 1, f.sq);
-    lse->stride[0] = i_mul(f.h, f.sq);
+    Tensor *lse = NEW(t->arena, Tensor);
+    *lse = *tensor(t, "lse", ATTNC_LSE, DT_F32, 1, f.sq);
+    lse->stride[0] = i_mul64(f.h, f.sq);
     lse->stride[1] = f.sq;
     lse->stride[2] = i_int(1);
     f.lse = lse;
@@ -151,7 +149,7 @@ tile_stage(Gen *g)
   Program *p = g->tb->prog;
   p->entry = arena_printf(g->arena, "attnc_%s_%s", r->sched.tmpl->name, r->target->name);
   specialise(g);
-  Fwd f = forward(g);
+  Fwd f = gen_forward(g->tb, r->spec);
   r->sched.tmpl->emit(g->tb, &f, &r->sched);
   tile_plan(g->tb);
   tile_verify(g->tb);

@@ -10,6 +10,7 @@
 #include "base/call.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
+#include "compiler/template.h"
 
 #include <attnc/attnc.h>
 
@@ -34,6 +35,9 @@ int gen_ptx_version(const Target *, const attnc_schedule *);
 attnc_status gen_compile(const Spec *, const ProblemCopy *, const char *target,
                          const attnc_schedule *, const attnc_compile_options *,
                          attnc_kernel **, attnc_error *);
+
+/* The call as a template is given it. */
+Fwd gen_forward(Tb *, const Spec *);
 
 extern const char *const gen_code_id;      /* hash over compiler/ and templates/ */
 extern const char *const gen_llvm_version; /* that libattnc was built with */

@@ -159,20 +159,13 @@ param(Json *j, const Param *p)
   }
 }
 
-/* Blocks of threads along x, y and z; a persistent grid has at most one a multiprocessor.
+/* Blocks of threads, all along x; a persistent grid has at most one a multiprocessor.
  */
 static void
 grid(Json *j)
 {
   const Grid *g = &j->prog->grid;
   Str all = str_new(j->s.arena);
-  if (!g->linear) {
-    str_printf(&j->s,
-               "{\"mul\":[{\"ceil_div\":[\"sq\",%d]}]},{\"mul\":[{\"size\":\"h\"}]},"
-               "{\"mul\":[{\"size\":\"b\"}]}",
-               j->req->sched.bm);
-    return;
-  }
   if (g->fixed) {
     str_printf(&j->s, "{\"mul\":[%d]},{\"mul\":[1]},{\"mul\":[1]}", g->fixed);
     return;

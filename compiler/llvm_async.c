@@ -138,8 +138,6 @@ static int
 coordinates(Lo *lo, const View *v, V row, V *out)
 {
   int n = 0;
-  if (v->pack > 1)
-    row = LLVMBuildUDiv(lo->b, row, k32(lo, v->pack), "");
   out[n++] = row;
   out[n++] = idx_value(lo, v->h);
   out[n++] = idx_value(lo, v->b);

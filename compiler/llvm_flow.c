@@ -213,6 +213,14 @@ keep_whole(Lo *lo, const Region *r)
   }
 }
 
+/* From 0 or more, upwards: what comes after the last may be past 2^31, and is compared as
+ * what it is then. */
+static bool
+counts_up(const Span *s)
+{
+  return idx_nonneg(s->lo) && idx_nonneg(s->hi) && idx_nonneg(s->step);
+}
+
 /* A block of work a trip: what it needs is computed at its start, and not kept. */
 static void
 lower_for(Lo *lo, const Region *r)
@@ -227,7 +235,8 @@ lower_for(Lo *lo, const Region *r)
   hoist_here(lo);
   V step = idx_value(lo, r->loop.step), end = idx_value(lo, r->loop.hi);
   V next = LLVMBuildAdd(lo->b, l.n_phi, step, "");
-  V more = LLVMBuildICmp(lo->b, LLVMIntSLT, next, end, "");
+  V more =
+      LLVMBuildICmp(lo->b, counts_up(&r->loop) ? LLVMIntULT : LLVMIntSLT, next, end, "");
   close_loop(lo, &l, next, more);
   hoist_here(lo);
 }

@@ -81,7 +81,7 @@ pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
   return LLVMBuildSelect(b, c, x, y, "");
 }
 
-static bool
+bool
 idx_nonneg(Idx x)
 {
   return x.node ? x.node->nonneg : x.k >= 0;

@@ -111,6 +111,7 @@ V k64(Lo *, int64_t);
 V kf(Lo *, double);
 V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
 V idx_value64(Lo *, Idx);
+bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V to64(LLVMBuilderRef, Lo *, V);
 V param_value(Lo *, ParamKind, int slot, int dim); /* NULL: the program has none */
@@ -166,8 +167,8 @@ void lower_store(Lo *, const Op *);
 /* The address of (b, h, row 0) of a tensor, hoisted where b and h allow. */
 V view_base(Lo *, const View *);
 /* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
-V row_address(Lo *, const View *, V row);
-V row_inside(Lo *, const View *, V row);
+V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
+V row_inside(Lo *, const View *, V at);
 int elem_bytes(Dtype);
 V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
 V as_i32(Lo *, LLVMBuilderRef, V bit);

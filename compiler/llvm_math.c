@@ -358,10 +358,14 @@ query_of(Lo *lo, const Op *op, int r)
     row = LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
   }
   LLVMBuilderRef b = idx_builder(lo, op->at.q);
-  row = LLVMBuildAdd(b, idx_value(lo, op->at.q), row, "");
-  if (r)
-    row = LLVMBuildAdd(b, row, k32(lo, 8 * r), "");
-  return op->at.pack > 1 ? LLVMBuildUDiv(b, row, k32(lo, op->at.pack), "") : row;
+  V first = idx_value(lo, op->at.q);
+  if (op->at.pack > 1) {
+    row = LLVMBuildAdd(lo->hb, row, k32(lo, 8 * r), "");
+    row = LLVMBuildUDiv(lo->hb, row, k32(lo, op->at.pack), "");
+    return LLVMBuildAdd(b, first, row, "");
+  }
+  row = LLVMBuildAdd(b, first, row, "");
+  return r ? LLVMBuildAdd(b, row, k32(lo, 8 * r), "") : row;
 }
 
 static V

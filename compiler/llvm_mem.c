@@ -364,9 +364,7 @@ copy_out_packed(Lo *lo, const Op *op, V from)
   V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
   V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
   for (int i = 0; i * step < v->n; i++) {
-    V first = idx_value(lo, v->row);
-    V row = LLVMBuildAdd(lo->b, first, lane_value(lo, LANE_CROW), "");
-    row = LLVMBuildAdd(lo->b, row, k32(lo, i * step), "");
+    V row = LLVMBuildAdd(lo->b, lane_value(lo, LANE_CROW), k32(lo, i * step), "");
     V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
     dst = LLVMBuildAdd(lo->b, dst, column, "");
     for (int p = 0; p < d->panels; p++) {

@@ -4,32 +4,36 @@
 
 #include <stdio.h>
 
-V
-row_address(Lo *lo, const View *v, V row)
+/* In the tensor: the row, or position where heads are packed. */
+static V
+tensor_row(Lo *lo, const View *v, V at)
 {
-  int bytes = elem_bytes(v->x->ty);
-  V pitch = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[2]), k64(lo, bytes), "");
-  V head = NULL;
-  if (v->pack > 1) {
-    head = LLVMBuildURem(lo->b, row, k32(lo, v->pack), "");
-    row = LLVMBuildUDiv(lo->b, row, k32(lo, v->pack), "");
-  }
-  V at = LLVMBuildMul(lo->b, to64(lo->b, lo, row), pitch, "");
-  if (head) {
-    V by = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[1]), k64(lo, bytes), "");
-    V of = LLVMBuildMul(lo->b, to64(lo->b, lo, head), by, "");
-    at = LLVMBuildAdd(lo->b, at, of, "");
-  }
-  return LLVMBuildAdd(lo->b, view_base(lo, v), at, "");
+  if (v->pack > 1)
+    at = LLVMBuildUDiv(lo->b, at, k32(lo, v->pack), "");
+  return LLVMBuildAdd(lo->b, idx_value(lo, v->row), at, "");
 }
 
 V
-row_inside(Lo *lo, const View *v, V row)
+row_address(Lo *lo, const View *v, V at)
+{
+  int bytes = elem_bytes(v->x->ty);
+  V pitch = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[2]), k64(lo, bytes), "");
+  V sum = LLVMBuildMul(lo->b, to64(lo->b, lo, tensor_row(lo, v, at)), pitch, "");
+  if (v->pack > 1) {
+    V head = LLVMBuildURem(lo->b, at, k32(lo, v->pack), "");
+    V by = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[1]), k64(lo, bytes), "");
+    V of = LLVMBuildMul(lo->b, to64(lo->b, lo, head), by, "");
+    sum = LLVMBuildAdd(lo->b, sum, of, "");
+  }
+  return LLVMBuildAdd(lo->b, view_base(lo, v), sum, "");
+}
+
+V
+row_inside(Lo *lo, const View *v, V at)
 {
   if (v->whole)
     return NULL;
-  if (v->pack > 1)
-    row = LLVMBuildUDiv(lo->b, row, k32(lo, v->pack), "");
+  V row = tensor_row(lo, v, at);
   return LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->x->rows), "");
 }
 
@@ -50,7 +54,7 @@ lower_store_rows(Lo *lo, const Op *op)
   const Val *x = op->in[0];
   int n = val_row_values(x);
   bool lanes = x->rows == x->warps;
-  V row0 = idx_value(lo, op->view.row), mine;
+  V mine;
   V writer = LLVMBuildICmp(lo->b, LLVMIntEQ, lane_value(lo, lanes ? LANE_LANE : LANE_COL),
                            k32(lo, 0), "");
   V warp = lane_value(lo, LANE_WARP);
@@ -60,7 +64,6 @@ lower_store_rows(Lo *lo, const Op *op)
     mine = LLVMBuildMul(lo->b, warp, k32(lo, 8 * n), "");
     mine = LLVMBuildAdd(lo->b, mine, lane_value(lo, LANE_ROW), "");
   }
-  mine = LLVMBuildAdd(lo->b, row0, mine, "");
   for (int i = 0; i < n; i++) {
     V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");
     V want = bool_and(lo->b, writer, row_inside(lo, &op->view, row));
@@ -77,10 +80,9 @@ has_columns(Lo *lo, int cols)
 }
 
 static V
-lane_row(Lo *lo, const View *v, bool same)
+lane_row(Lo *lo, bool same)
 {
-  V row = idx_value(lo, v->row);
-  return same ? row : LLVMBuildAdd(lo->b, row, lane_value(lo, LANE_WARP), "");
+  return same ? k32(lo, 0) : lane_value(lo, LANE_WARP);
 }
 
 static V
@@ -126,7 +128,7 @@ lower_load(Lo *lo, const Op *op)
   const View *v = &op->view;
   int n;
   V *out = lower_regs(lo, op->out, &n), word[4];
-  V row = lane_row(lo, v, op->kind == OP_LOAD_ONE);
+  V row = lane_row(lo, op->kind == OP_LOAD_ONE);
   V columns = has_columns(lo, v->x->cols);
   V want = bool_and(lo->b, columns, row_inside(lo, v, row));
   V address = lane_address(lo, v, row), bit = as_i32(lo, lo->b, want);
@@ -169,7 +171,7 @@ lower_store(Lo *lo, const Op *op)
   const View *v = &op->view;
   V *x = lo->vals[op->in[0]->id], word[8];
   bool wide = v->x->ty == DT_F32;
-  V row = lane_row(lo, v, false);
+  V row = lane_row(lo, false);
   V columns = has_columns(lo, v->x->cols);
   V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
   V address = lane_address(lo, v, row);

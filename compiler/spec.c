@@ -216,8 +216,9 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
 Band
 spec_band(const Spec *s)
 {
-  Band b = {.lo = s->window[0] < 0 ? INT_MIN : -s->window[0],
-            .hi = s->window[1] < 0 ? INT_MAX : s->window[1],
+  int left = s->window[0], right = s->window[1];
+  Band b = {.lo = left < 0 || left >= SIZE_LIMIT ? INT_MIN : -left,
+            .hi = right < 0 || right >= SIZE_LIMIT ? INT_MAX : right,
             .bottom_right = s->align == ALIGN_BOTTOM_RIGHT};
   if (s->causal && b.hi > 0)
     b.hi = 0;

@@ -80,9 +80,14 @@ bool spec_specializes(const Spec *, Specialize);
 /* The first pin for this target and template (either may be NULL in the pin), or NULL. */
 const Pin *spec_pin(const Spec *, const char *target, const char *template_name);
 
+/* No size of a call is above this, so that sums of two, or of one with a bound of the mask,
+ * stay in 32 bits. */
+#define SIZE_LIMIT ((int64_t)1 << 30)
+
 /* The mask as one rule on (q_idx, kv_idx): kv_idx - q_idx in [lo, hi] after adding
  * `shift` = 0 (top-left) or sk - sq (bottom-right) to q_idx; INT_MIN / INT_MAX unbounded.
- * Causal and window are and-ed. */
+ * Causal and window are and-ed.  A bound that no sequence reaches is none: a query's
+ * position plus a bound stays below 2^31. */
 typedef struct Band {
   int lo, hi;
   bool bottom_right;

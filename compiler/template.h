@@ -97,7 +97,7 @@ typedef struct Template {
   bool (*refuse)(const Case *, const Sched *, Why *);
   SchedCost (*cost)(const Case *, const Sched *);
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
-  /* Grid axis x is ceil_div(sq, bm); y is h, z is b; block is 32 · warps threads. */
+  /* A block is 32 · warps threads; how many there are is t_grid's to say. */
   void (*emit)(Tb *, const Fwd *, const Sched *);
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */

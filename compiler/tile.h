@@ -68,6 +68,11 @@ Idx idx_cdiv(Idx, Idx);
 Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
+/* The product of two sizes, which 32 bits may not hold.  Every other expression fits: no
+ * size is above 2^30, no number of blocks above 2^31 - 1, and a window's bound is at most
+ * 2^30. */
+#define i_mul64(a, b) idx_mul64(I(a), I(b))
+Idx idx_mul64(Idx, Idx);
 bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
 bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
 #define i_mod(a, b) i_sub(a, i_mul(i_div(a, b), b))
@@ -93,7 +98,7 @@ typedef struct Tensor {
 
 typedef struct View {
   const Tensor *x;
-  Idx b, h, row; /* its batch, head and first row */
+  Idx b, h, row; /* its batch, head and first row (packed: position) */
   int n;         /* rows */
   bool whole;    /* no row is past the end: a promise */
   int pack;      /* > 1: rows are (position, head of the group), `h` is the key head */
@@ -264,7 +269,7 @@ typedef struct Mask {
 /* Where a tile of scores lies: first query, first key. */
 typedef struct At {
   Idx q, k;
-  int pack; /* > 1: row r is query (q + r) / pack */
+  int pack; /* > 1: row r is query q + r / pack */
 } At;
 
 Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
@@ -360,11 +365,12 @@ void t_for_end(Tb *, ForState *);
 
 /* ---- the grid ---- */
 
-/* How many blocks of threads the launch has, along x alone: one for each block of `rows`
- * rows of each head (of each key head if pack > 1), as many in each head as make whole
- * clusters; or at most one for each multiprocessor; or `fixed` of them. */
+/* How many blocks of threads the launch has, along x alone (y and z end at 65535): one for
+ * each block of `rows` rows of each head (of each key head if pack > 1), as many in each
+ * head as make whole clusters; or at most one for each multiprocessor; or `fixed` of them.
+ * More than 2^31 - 1 blocks of work are refused at launch, whoever does them. */
 typedef struct Grid {
-  bool linear, persistent;
+  bool persistent;
   int rows, pack, cluster, fixed;
 } Grid;
 void t_grid(Tb *, Grid);

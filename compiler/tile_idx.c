@@ -43,8 +43,8 @@ share(Tb *t, const Node *want)
 {
   for (int i = 0; i < t->nodes.n; i++) {
     const Node *n = t->nodes.at[i];
-    if (n->kind == want->kind && n->n == want->n && same(n->a, want->a) &&
-        same(n->b, want->b))
+    if (n->kind == want->kind && n->n == want->n && n->wide == want->wide &&
+        same(n->a, want->a) && same(n->b, want->b))
       return (Idx){.node = n};
   }
   Node *n = NEW(t->arena, Node);
@@ -56,12 +56,18 @@ share(Tb *t, const Node *want)
 }
 
 static Idx
-binary(NodeKind kind, Idx a, Idx b, bool is_nonneg)
+binary_of(NodeKind kind, Idx a, Idx b, bool is_nonneg, bool wide)
 {
   Node n = {.kind = kind, .a = a, .b = b, .nonneg = is_nonneg};
-  n.wide = (a.node && a.node->wide) || (b.node && b.node->wide);
+  n.wide = wide || (a.node && a.node->wide) || (b.node && b.node->wide);
   n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
   return share(builder(a, b), &n);
+}
+
+static Idx
+binary(NodeKind kind, Idx a, Idx b, bool is_nonneg)
+{
+  return binary_of(kind, a, b, is_nonneg, false);
 }
 
 static int64_t
@@ -102,18 +108,30 @@ idx_sub(Idx a, Idx b)
   return binary(NODE_SUB, a, b, false);
 }
 
-Idx
-idx_mul(Idx a, Idx b)
+static Idx
+mul(Idx a, Idx b, bool wide)
 {
   if (!a.node && !b.node)
     return i_int(a.k * b.k);
   if (!a.node)
-    return idx_mul(b, a);
+    return mul(b, a, wide);
   if (is_const(b, 0))
     return b;
   if (is_const(b, 1))
     return a;
-  return binary(NODE_MUL, a, b, nonneg(a) && nonneg(b));
+  return binary_of(NODE_MUL, a, b, nonneg(a) && nonneg(b), wide);
+}
+
+Idx
+idx_mul(Idx a, Idx b)
+{
+  return mul(a, b, false);
+}
+
+Idx
+idx_mul64(Idx a, Idx b)
+{
+  return mul(a, b, true);
 }
 
 Idx

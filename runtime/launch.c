@@ -199,14 +199,27 @@ check_workspace(const attnc_plan *p, const LaunchArgs *a, size_t need, attnc_err
 static const int64_t grid_limit[3] = {INT_MAX, 65535, 65535};
 
 static attnc_status
+too_many_blocks(const attnc_plan *p, const Launch *l, const attnc_sizes *s,
+                const Axis *over, int axis, attnc_error *e)
+{
+  char text[160];
+  axis_text(over, s, p->device.sms, text, sizeof text);
+  return err_set(e, ATTNC_ERR_SHAPE,
+                 "the sizes are too large: %s blocks along %c, of which %s takes %lld",
+                 text, "xyz"[axis], l -> entry, (long long)grid_limit[axis]);
+}
+
+static attnc_status
 pack_grid(const attnc_plan *p, const Launch *l, const attnc_sizes *s, Grid *g,
           attnc_error *e)
 {
   unsigned *out[3] = {&g->x, &g->y, &g->z};
   for (int i = 0; i < 3; i++) {
-    int64_t v;
-    if (!axis_value(&l->grid[i], s, p->device.sms, &v) || v > grid_limit[i])
-      return too_large(e);
+    int64_t v = 0;
+    const Axis *over = axis_above(&l->grid[i], s, p->device.sms, grid_limit[i]);
+    if (over)
+      return too_many_blocks(p, l, s, over, i, e);
+    axis_value(&l->grid[i], s, p->device.sms, &v);
     *out[i] = (unsigned)v;
   }
   return ATTNC_OK;

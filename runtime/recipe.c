@@ -12,50 +12,6 @@
 
 enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
 
-/* ---- axes ---- */
-
-static bool
-term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
-{
-  int64_t least = INT64_MAX, one;
-  switch (t->kind) {
-  case TERM_CONST:
-    *out = t->value;
-    return true;
-  case TERM_SIZE:
-    *out = size_get(s, t->size);
-    return true;
-  case TERM_CEIL_DIV:
-    one = size_get(s, t->size);
-    *out = one / t->value + (one % t->value != 0);
-    return true;
-  case TERM_SMS:
-    *out = sms < t->value ? t->value : sms / t->value * t->value;
-    return true;
-  case TERM_MIN:
-    for (int i = 0; i < t->n_of; i++) {
-      if (!axis_value(&t->of[i], s, sms, &one))
-        return false;
-      least = one < least ? one : least;
-    }
-    *out = least;
-    return true;
-  }
-  return false;
-}
-
-bool
-axis_value(const Axis *a, const attnc_sizes *s, int sms, int64_t *out)
-{
-  int64_t product = 1, factor;
-  for (int i = 0; i < a->n; i++)
-    if (!term_value(&a->terms[i], s, sms, &factor) ||
-        __builtin_mul_overflow(product, factor, &product))
-      return false;
-  *out = product;
-  return true;
-}
-
 /* ---- tensors, scalars, requirements, workspace ---- */
 
 static attnc_status

@@ -48,6 +48,11 @@ typedef struct Axis {
 } Axis;
 /* False when the product leaves int64. */
 bool axis_value(const Axis *, const attnc_sizes *, int sms, int64_t *);
+/* The first product in it, also of those that a minimum leaves out, that is above `most`;
+ * NULL: none.  Kernels count the work that a smaller grid shares in as many bits. */
+const Axis *axis_above(const Axis *, const attnc_sizes *, int sms, int64_t most);
+/* "ceil(sq 1000 / 64) * h 8", cut to n bytes. */
+void axis_text(const Axis *, const attnc_sizes *, int sms, char *, size_t n);
 
 /* ---- steps ---- */
 

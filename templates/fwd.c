@@ -1,19 +1,28 @@
 #include "templates/fwd.h"
 
 #include <limits.h>
+#include <math.h>
 
 Work
 fwd_work(Tb *t, const Fwd *p, int bm)
 {
-  Idx block = i_cta(t, 0), last = i_sub(i_cdiv(p->sq, bm), 1);
+  Idx blocks = i_cdiv(p->sq, bm), i = i_cta(t, 0);
+  Idx head = i_div(i, blocks), block = i_mod(i, blocks);
   if (p->mask.band.hi != INT_MAX)
-    block = i_sub(last, block);
-  Work w = {.b = i_cta(t, 2)};
-  w.h = i_cta(t, 1);
+    block = i_sub(i_sub(blocks, 1), block);
+  Work w = {.b = i_div(head, p->h)};
+  w.h = i_mod(head, p->h);
+  w.hk = i_div(w.h, fwd_group(p));
   w.q0 = i_mul(block, bm);
-  int group = p->spec->group_size;
-  w.hk = group ? i_div(w.h, group) : i_div(i_mul(w.h, p->hk), p->h);
+  t_grid(t, (Grid){.rows = bm, .pack = 1, .cluster = 1});
   return w;
+}
+
+Idx
+fwd_group(const Fwd *p)
+{
+  int group = p->spec->group_size;
+  return group ? i_int(group) : i_div(p->h, p->hk);
 }
 
 int
@@ -47,10 +56,10 @@ fwd_tiles(const Case *c, int bm, int bn)
 {
   FwdTiles n = {0};
   Band band = spec_band(c->spec);
-  double shift = band.bottom_right ? (double)(c->sk - c->sq) : 0, sk = (double)c->sk;
-  int64_t step = (c->sq / bm) / 16 + 1; /* a sample of the blocks is enough */
-  for (int64_t i = 0; i * bm < c->sq; i += step) {
-    double q0 = (double)(i * bm), q1 = q0 + bm - 1, weight = (double)step;
+  double shift = band.bottom_right ? (double)c->sk - (double)c->sq : 0, sk = (double)c->sk;
+  double sq = (double)c->sq, weight = floor(sq / bm / 16) + 1; /* a sample is enough */
+  for (double q0 = 0; q0 < sq; q0 += weight * bm) {
+    double q1 = q0 + bm - 1;
     double hi1 = band.hi == INT_MAX ? sk : clamp(q1 + shift + band.hi + 1, 0, sk);
     double hi0 = band.hi == INT_MAX ? sk : clamp(q0 + shift + band.hi + 1, 0, sk);
     double lo0 = band.lo == INT_MIN ? 0 : clamp(q0 + shift + band.lo, 0, sk);
@@ -62,7 +71,7 @@ fwd_tiles(const Case *c, int bm, int bn)
     n.partial += weight * (seen - full);
     n.blocks += weight;
   }
-  double heads = (double)(c->b * c->h);
+  double heads = (double)c->b * (double)c->h;
   n.full *= heads;
   n.partial *= heads;
   n.blocks *= heads;

@@ -11,9 +11,12 @@ typedef struct Work {
   Idx b, h, hk, q0, all;
 } Work;
 
-/* Grid: x over blocks of queries, y over query heads, z over batches.  Causal: the blocks
- * with most keys (the last queries) start first. */
+/* The CTA's block, one a CTA: all blocks of queries of a head, then the next head.  Causal:
+ * the blocks with most keys (the last queries) start first. */
 Work fwd_work(Tb *, const Fwd *, int bm);
+/* How many query heads share a key head.  By it a head has its key head without a product:
+ * h_idx * hk / h would need 64 bits from 46,342 heads on. */
+Idx fwd_group(const Fwd *);
 
 /* Bytes of shared memory, in the words of tile.h. */
 int fwd_row_bytes(Dtype, int cols);

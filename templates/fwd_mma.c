@@ -4,6 +4,7 @@
 #include "templates/softmax.h"
 
 #include <limits.h>
+#include <math.h>
 
 /* ---- applicable, space, cost ---- */
 
@@ -152,7 +153,7 @@ cost(const Case *c, const Sched *s)
                 n.partial * tile_clocks(&k, s, true, r.ctas_sm) +
                 n.blocks * 1500 / r.ctas_sm;
   double slots = (double)k.sms * r.ctas_sm, waves = n.blocks / slots;
-  double whole = waves < 1 ? 1 : (double)(int64_t)(waves + 0.999);
+  double whole = waves < 1 ? 1 : floor(waves + 0.999);
   r.cycles = work / k.sms * (waves < 1 ? 1 / waves : 1 + (whole - waves) / whole / 2);
   return r;
 }

@@ -16,7 +16,7 @@ typedef struct Cta {
 
 typedef struct Mine { /* what one warpgroup has of one block of work */
   Work w;
-  Idx q0; /* its first row */
+  Idx q0; /* its first query */
   Slot slot;
   Smem q; /* its 64 rows of Q, which O takes in the end */
   Softmax sm;
@@ -24,6 +24,13 @@ typedef struct Mine { /* what one warpgroup has of one block of work */
 } Mine;
 
 /* ---- the warp that loads ---- */
+
+/* Heads of a group whose rows stand side by side. */
+static int
+group_of(const Cta *c)
+{
+  return c->s->pack ? c->p->spec->group_size : 1;
+}
 
 /* This warpgroup's rows of what all have. */
 static Smem
@@ -41,7 +48,7 @@ rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
   View v = v_rows(x, w->b, w->h, row, n);
   if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
     v = v_ragged(v);
-  return c->s->pack ? v_pack(v, c->p->spec->group_size) : v;
+  return c->s->pack ? v_pack(v, group_of(c)) : v;
 }
 
 /* A tensor without keys is mapped as one of a single row, which nobody may see. */
@@ -85,7 +92,7 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
 static Tile
 weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
 {
-  At at = {.q = my->q0, .k = j.k0, .pack = c->s->pack ? c->p->spec->group_size : 1};
+  At at = {.q = my->q0, .k = j.k0, .pack = group_of(c)};
   if (j.masked)
     x = t_mask(t, &c->p->mask, x, at);
   return softmax_step(t, &my->sm, x, j.masked, shrink);
@@ -136,8 +143,8 @@ scores(Tb *t, Smem q, Smem k)
 static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
-  int bn = c->s->bn, group = c->s->pack ? c->p->spec->group_size : 1;
-  Idx end = i_sub(c->p->sq, 1), q = i_min(i_div(i_add(my->q0, 63), group), end);
+  int bn = c->s->bn;
+  Idx end = i_sub(c->p->sq, 1), q = i_min(i_add(my->q0, 64 / group_of(c) - 1), end);
   Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
   Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)), none = t_zero(t, 64, bn / 2);
   Tile *far = t_var(t, none);
@@ -271,7 +278,7 @@ finish(Tb *t, const Cta *c, Mine *my)
 static Mine
 mine(Tb *t, const Cta *c, const Work *w)
 {
-  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64))};
+  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64 / group_of(c)))};
   my.slot = t_take(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, 64);

@@ -1,6 +1,7 @@
 #include "templates/hopper.h"
 
 #include <limits.h>
+#include <math.h>
 
 enum {
   L2_SECTION = 32 << 20, /* bytes of K and V that stay in the L2 cache of 50 MB */
@@ -212,7 +213,7 @@ all_known(const Case *c)
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
     if (!spec_specializes(c->spec, (Specialize)i))
       return false;
-  return c->sq / 64 * c->h * c->b < 1 << 16;
+  return ((double)c->sq / 64 + 1) * (double)c->h * (double)c->b < 1 << 16;
 }
 
 bool
@@ -322,7 +323,7 @@ hopper_cost(const Case *c, const Sched *s)
   if (!s->private_end) /* the first waits for the last */
     begin += 200;
   double each = (work / n.blocks + begin / ctas) * ctas;
-  double rounds = n.blocks / (k.sms * ctas), whole = (double)(int64_t)(rounds + 0.999);
+  double rounds = n.blocks / (k.sms * ctas), whole = floor(rounds + 0.999);
   bool sorted = spec_band(c->spec).hi != INT_MAX; /* the last wave is of short blocks */
   r.cycles = each * (sorted ? rounds + 0.3 : rounds < 1 ? 1 : whole);
   return r;
@@ -357,17 +358,25 @@ packed(const Fwd *p, const Sched *s)
   return s->pack ? p->spec->group_size : 1;
 }
 
-/* Rows of the block that a cluster, or a CTA alone, has of one head. */
+/* Queries of the block that a CTA has of one head: positions, where heads are packed.  A
+ * block's rows, position x head, would not fit 32 bits for long sequences of many heads. */
 static int
-span_rows(const Sched *s)
+queries(const Fwd *p, const Sched *s)
 {
-  return s->bm * s->cluster;
+  return s->bm / packed(p, s);
+}
+
+/* Those of a cluster, or of a CTA alone. */
+static int
+span(const Fwd *p, const Sched *s)
+{
+  return queries(p, s) * s->cluster;
 }
 
 static Idx
 blocks(const Fwd *p, const Sched *s)
 {
-  return i_cdiv(p->sq, span_rows(s) / packed(p, s));
+  return i_cdiv(p->sq, span(p, s));
 }
 
 static Idx
@@ -377,17 +386,14 @@ heads(const Fwd *p, const Sched *s)
 }
 
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
- * here is larger than the number of heads. */
+ * here is larger than the number of heads of all batches. */
 static Idx
-section(const Fwd *p, const Sched *s, Idx all)
+section(Tb *t, const Fwd *p, const Sched *s)
 {
   int row = (p->d + p->dv) * dtype_bytes(p->dt);
   Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, p->sk)));
-  if (s->pack)
-    return i_min(fit, all);
-  Idx group = p->spec->group_size ? i_int(p->spec->group_size)
-                                  : i_max(1, i_div(p->h, i_max(1, p->hk)));
-  return i_min(i_mul(i_min(fit, all), group), all);
+  Idx some = i_min(fit, i_mul(p->hk, i_batches(t)));
+  return s->pack ? some : i_mul(some, fwd_group(p));
 }
 
 /* The block of number i: its head, counted over the batches, and which of the head's. */
@@ -395,17 +401,18 @@ typedef struct Block {
   Idx head, block;
 } Block;
 
+/* The grid's check at launch bounds heads x blocks, and with it every product here. */
 static Block
 place(Tb *t, const Fwd *p, const Sched *s, Idx i)
 {
-  Idx m = i_max(1, blocks(p, s));
+  Idx m = blocks(p, s);
   if (p->mask.band.hi == INT_MAX) {
     Idx head = i_div(i, m), block = i_mod(i, m);
     return (Block){head, block};
   }
-  Idx all = i_max(1, i_mul(heads(p, s), i_batches(t))), some = section(p, s, all);
+  Idx all = i_mul(heads(p, s), i_batches(t)), some = section(t, p, s);
   Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
-  Idx here = i_max(1, i_min(some, i_sub(all, first))), rest = i_mod(i, each);
+  Idx here = i_min(some, i_sub(all, first)), rest = i_mod(i, each);
   Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
   Idx head = i_add(first, i_mod(rest, here));
   return (Block){head, block};
@@ -427,7 +434,7 @@ known(Tb *t, Idx x)
 static int64_t
 weight(Tb *t, const Fwd *p, const Sched *s, int64_t block)
 {
-  Work w = {.all = i_int(block * span_rows(s))};
+  Work w = {.all = i_int(block * span(p, s))};
   Walk kv = work_keys(p, s, &w);
   int64_t from = known(t, kv.lo);
   return known(t, kv.hi) - from + 1;
@@ -472,7 +479,7 @@ deal(Tb *t, const Fwd *p, const Sched *s)
   const Table *table = t_table(t, list, head + 2 * n);
   Idx me = i_div(i_cta(t, 0), s->cluster);
   Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
-  Grid g = {.linear = true, .fixed = ctas * s->cluster, .cluster = s->cluster};
+  Grid g = {.fixed = ctas * s->cluster, .cluster = s->cluster};
   t_grid(t, g);
   return (Works){.span = {from, to, i_int(1)}, .list = table, .first = head};
 }
@@ -480,8 +487,7 @@ deal(Tb *t, const Fwd *p, const Sched *s)
 Works
 works(Tb *t, const Fwd *p, const Sched *s)
 {
-  Grid g = {.linear = true,
-            .persistent = s->scheduler == SCHED_PERSISTENT,
+  Grid g = {.persistent = s->scheduler == SCHED_PERSISTENT,
             .rows = s->bm,
             .pack = packed(p, s),
             .cluster = s->cluster};
@@ -508,30 +514,24 @@ Work
 work(Tb *t, const Fwd *p, const Sched *s, const Works *all, Idx i)
 {
   Block at = all->list ? listed(all, i) : place(t, p, s, i);
-  Idx n = i_max(1, heads(p, s)), rank = i_mod(i_cta(t, 0), s->cluster);
-  int group = p->spec->group_size;
+  Idx n = heads(p, s), rank = i_mod(i_cta(t, 0), s->cluster);
   Work w = {.b = i_div(at.head, n)};
-  w.all = i_mul(at.block, span_rows(s));
-  w.q0 = i_add(w.all, i_mul(rank, s->bm));
+  w.all = i_mul(at.block, span(p, s));
+  w.q0 = i_add(w.all, i_mul(rank, queries(p, s)));
   w.h = i_mod(at.head, n);
-  w.hk = w.h;
-  if (s->pack)
-    return w;
-  Idx some = i_max(1, p->h), by = i_mul(w.h, p->hk);
-  w.hk = group ? i_div(w.h, group) : i_div(by, some);
+  w.hk = s->pack ? w.h : i_div(w.h, fwd_group(p));
   return w;
 }
 
 Idx
 works_next(const Works *all, Idx i)
 {
-  Idx next = i_add(i, all->span.step);
-  return i_min(next, i_sub(all->span.hi, 1));
+  Idx rest = i_sub(i_sub(all->span.hi, 1), i); /* i + step may be past 2^31 */
+  return i_add(i, i_min(all->span.step, rest));
 }
 
 Walk
 work_keys(const Fwd *p, const Sched *s, const Work *w)
 {
-  int group = packed(p, s);
-  return w_keys(&p->mask, i_div(w->all, group), span_rows(s) / group, s->bn);
+  return w_keys(&p->mask, w->all, span(p, s), s->bn);
 }

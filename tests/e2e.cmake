@@ -55,6 +55,11 @@ if(TARGET e2e_matrix)
   rotating(e2e_matrix 10 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
+# More batches or heads than a grid has along y or z.
+set(e2e_one "block_m=64,block_n=16,num_stages=1,num_warps=8,scheduler=persistent,overlap=true,tma_store=true,cluster=1,q_stages=1,private_epilogue=true")
+e2e_test(e2e_many_heads matrix SLOW ARGS "fp16 b65537 h1 sq1 sk1 d16 sm_80 fwd_mma:32x32s1w2Q"
+  "fp16 b1 h65537 sq1 sk1 d16 sm_80 ref_fwd"
+  "fp16 b1 h92684/46342 sq1 sk1 d16 sm_90a fwd_wgmma:${e2e_one}")
 e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c oracle.c)
 e2e_test(e2e_doctored doctored)
 e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)

@@ -215,6 +215,13 @@ test_the_same_refusals(void **state)
                      i == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
   }
   fill(&a, t, &n, &args);
+  a.sq = a.b = 1 << 20; /* more blocks than a kernel counts, shared by a smaller grid */
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  a.sq = a.b = 1LL << 40; /* and than 64 bits */
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  a.sq = 0; /* of which there are none */
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_SUCCESS);
+  fill(&a, t, &n, &args);
   stub.stub_fail("cuTensorMapEncodeTiled", 2, CUDA_ERROR_UNKNOWN);
   assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_UNKNOWN);
   assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);

@@ -197,7 +197,7 @@ static const Fault faults[] = {
     {"stride[3]", last_stride, ATTNC_ERR_SHAPE, "stride[3]"},
     {"stride[4]", reserved_stride, ATTNC_ERR_SHAPE, "stride[4]"},
     {"rows", too_many_rows, ATTNC_ERR_SHAPE, "32 bits"},
-    {"batches", too_many_batches, ATTNC_ERR_SHAPE, "too large"},
+    {"batches", too_many_batches, ATTNC_ERR_SHAPE, "b 65536 blocks along z"},
     {"scalars", more_scalars, ATTNC_ERR_USAGE, "scalar 1"},
 };
 

@@ -54,6 +54,47 @@ axis(const char *text, const attnc_sizes *s, int sms)
   return fits ? v : -1;
 }
 
+/* What of an axis is above 2^31 - 1, as a message says it; "": nothing. */
+static const char *
+above(const char *text, const attnc_sizes *s)
+{
+  static char out[96];
+  char recipe[4096];
+  snprintf(recipe, sizeof recipe,
+           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+                        RT_STEPS(RT_PARAMS, "[%s,1,1]")),
+           text);
+  Recipe *r = parse(recipe);
+  const Axis *over = axis_above(&r->steps[0].launch.grid[0], s, 132, INT32_MAX);
+  out[0] = 0;
+  if (over)
+    axis_text(over, s, 132, out, sizeof out);
+  recipe_free(r);
+  return out;
+}
+
+static void
+test_axes_above(void **state)
+{
+  const char *plain = "{\"mul\":[2,{\"ceil_div\":[\"sq\",64]},{\"size\":\"h\"},"
+                      "{\"size\":\"b\"}]}";
+  const char *shared = "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":2}]},{\"mul\":[2,"
+                       "{\"ceil_div\":[\"sq\",64]},{\"size\":\"h\"},{\"size\":\"b\"}]}]}]}";
+  const char *const both[] = {plain, shared};
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    attnc_sizes s = {sizeof s, 1 << 14, 1 << 15, 1, 128, 77};
+    assert_string_equal(above(both[i], &s), "2 * ceil(sq 128 / 64) * h 32768 * b 16384");
+    s.b--;
+    assert_string_equal(above(both[i], &s), "");
+    s.h = s.b = s.sq = (int64_t)1 << 30; /* past 64 bits */
+    assert_string_equal(above(both[i], &s),
+                        "2 * ceil(sq 1073741824 / 64) * h 1073741824 * b 1073741824");
+    s.b = 0;
+    assert_string_equal(above(both[i], &s), "");
+  }
+}
+
 static void
 test_axes(void **state)
 {
@@ -328,6 +369,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_fields),
       cmocka_unit_test(test_axes),
+      cmocka_unit_test(test_axes_above),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_the_documented_recipe),
       cmocka_unit_test(test_unknown_keys_at_top_level_are_ignored),

@@ -275,7 +275,9 @@ bands(void **state)
       {"window: [-1, 7]\n", {INT_MIN, 7, true}},
       {"window: [0, 0]\n", {0, 0, true}},
       {"causal: true\nwindow: [5, -1]\n", {-5, 0, true}},
-      {"causal: true\nwindow: [1073741824, 0]\n", {-1073741824, 0, true}},
+      {"causal: true\nwindow: [1073741823, 0]\n", {-1073741823, 0, true}},
+      {"window: [1073741824, 1073741823]\n", {INT_MIN, 1073741823, true}},
+      {"window: [5, 1073741824]\n", {-5, INT_MAX, true}},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

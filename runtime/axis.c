@@ -1,0 +1,92 @@
+/* Axes of a recipe: products of sizes, evaluated for a call. */
+#include "runtime/recipe.h"
+
+#include <stdio.h>
+
+static bool
+term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
+{
+  int64_t least = INT64_MAX, one;
+  switch (t->kind) {
+  case TERM_CONST:
+    *out = t->value;
+    return true;
+  case TERM_SIZE:
+    *out = size_get(s, t->size);
+    return true;
+  case TERM_CEIL_DIV:
+    one = size_get(s, t->size);
+    *out = one / t->value + (one % t->value != 0);
+    return true;
+  case TERM_SMS:
+    *out = sms < t->value ? t->value : sms / t->value * t->value;
+    return true;
+  case TERM_MIN:
+    for (int i = 0; i < t->n_of; i++) {
+      if (!axis_value(&t->of[i], s, sms, &one))
+        return false;
+      least = one < least ? one : least;
+    }
+    *out = least;
+    return true;
+  }
+  return false;
+}
+
+/* Of no elements there is nothing, however large the other sizes are. */
+bool
+axis_value(const Axis *a, const attnc_sizes *s, int sms, int64_t *out)
+{
+  int64_t product = 1, factor;
+  bool none = false, over = false;
+  for (int i = 0; i < a->n; i++) {
+    if (!term_value(&a->terms[i], s, sms, &factor))
+      return false;
+    none = none || factor == 0;
+    over = over || __builtin_mul_overflow(product, factor, &product);
+  }
+  *out = none ? 0 : product;
+  return none || !over;
+}
+
+const Axis *
+axis_above(const Axis *a, const attnc_sizes *s, int sms, int64_t most)
+{
+  int64_t v;
+  for (int i = 0; i < a->n; i++)
+    for (int j = 0; a->terms[i].kind == TERM_MIN && j < a->terms[i].n_of; j++) {
+      const Axis *inner = axis_above(&a->terms[i].of[j], s, sms, most);
+      if (inner)
+        return inner;
+    }
+  return axis_value(a, s, sms, &v) && v <= most ? NULL : a;
+}
+
+/* "sq 1000", "ceil(sq 1000 / 64)", "133": bytes written, as snprintf counts. */
+static int
+term_text(const Term *t, const attnc_sizes *s, int sms, char *out, size_t n)
+{
+  int64_t v = 0;
+  if (t->kind == TERM_SIZE)
+    return snprintf(out, n, "%s %lld", size_names[t->size],
+                    (long long)size_get(s, t->size));
+  if (t->kind == TERM_CEIL_DIV)
+    return snprintf(out, n, "ceil(%s %lld / %lld)", size_names[t->size],
+                    (long long)size_get(s, t->size), (long long)t->value);
+  term_value(t, s, sms, &v);
+  return snprintf(out, n, "%lld", (long long)v);
+}
+
+void
+axis_text(const Axis *a, const attnc_sizes *s, int sms, char *out, size_t n)
+{
+  size_t at = 0;
+  snprintf(out, n, "1");
+  for (int i = 0; i < a->n && at < n; i++) {
+    if (a->terms[i].kind == TERM_CONST && a->terms[i].value == 1)
+      continue;
+    at += (size_t)snprintf(out + at, n - at, "%s", at ? " * " : "");
+    if (at < n)
+      at += (size_t)term_text(&a->terms[i], s, sms, out + at, n - at);
+  }
+}
