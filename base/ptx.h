@@ -1,9 +1,13 @@
 /* ptx.h: what compiler and runtime have to agree on about PTX text: the versions of the ISA
- * and the drivers that take them.  No instruction is known here. */
+ * and the drivers that take them, the mark that pairs a text with a recipe, and what
+ * parameters its entries have.  No instruction is known here. */
 #ifndef ATTNC_BASE_PTX_H
 #define ATTNC_BASE_PTX_H
 
 #include <attnc/attnc_rt.h>
+
+#include <stdbool.h>
+#include <stddef.h>
 
 /* Version (70 is 7.0) and the lowest cuDriverGetVersion that takes it: PTX ISA, "Release
  * Notes", PTX release history, from 7.0 (sm_80) to the last that LLVM 22 writes.  8.6 came
@@ -35,5 +39,34 @@ int ptx_driver(int version);
  * ATTNC_ERR_USAGE: it is none; ATTNC_ERR_UNSUPPORTED: it is below `lowest` or not written.
  */
 attnc_status ptx_version_read(const char *text, int lowest, int *version, attnc_error *);
+
+/* The mark: the first line of a text that attnc wrote, a comment:
+ *
+ *   // attnc mark HASH HOW
+ *
+ * HASH stands in the recipe too: a SHA-256 in hexadecimal over all that a recipe says of
+ * how the kernel is launched.  HOW is the schedule, as --schedule takes it, for people.
+ * LLVM IR has the line behind a ';'.  Other comments may stand before it. */
+enum { PTX_MARK = 64 };
+/* The line, without its comment sign and the end. */
+#define PTX_MARK_LINE "attnc mark %s %s"
+/* The hash in a text; false: there is no mark.  *how is not terminated; NULL: not wanted.
+ */
+bool ptx_mark(const char *text, char hash[PTX_MARK + 1], const char **how, size_t *how_n);
+
+/* Bytes of the parameters of an entry, the first `most` of them; how many there are in all,
+ * -1: the text has no such entry. */
+int ptx_params(const char *text, const char *entry, unsigned *bytes, int most);
+
+/* A text and what a recipe says of it.  `bad` is the status of a text that is refused, and
+ * `what` names it in the message. */
+typedef struct PtxPair {
+  const char *text, *what;
+  attnc_status bad;
+} PtxPair;
+attnc_status ptx_check_mark(const PtxPair *, const char *hash, attnc_error *);
+/* The recipe's parameters have so many bytes each. */
+attnc_status ptx_check_entry(const PtxPair *, const char *entry, const unsigned *bytes,
+                             int n, attnc_error *);
 
 #endif

@@ -60,6 +60,7 @@ typedef struct Gen {
   Arena *arena;
   jmp_buf fail;
   Tb *tb;
+  Mark mark;
 } Gen;
 
 static void
@@ -174,6 +175,37 @@ dump_front(Gen *g)
   }
 }
 
+static const char *
+marked(Gen *g, const char *sign, const char *text)
+{
+  return arena_printf(g->arena, "%s " PTX_MARK_LINE "\n%s", sign, g->mark.hash, g->mark.how,
+                      text);
+}
+
+/* A text that the caller has is this recipe's, or nothing is made of it. */
+static attnc_status
+check_entered(Gen *g)
+{
+  const GenRequest *r = g->req;
+  const char *text = r->from_ptx ? r->from_ptx : r->from_ll;
+  PtxPair pair = {.text = text,
+                  .what = r->from_ptx ? "the PTX given" : "the LLVM IR given",
+                  .bad = ATTNC_ERR_USAGE};
+  return text ? ptx_check_mark(&pair, g->mark.hash, g->err) : ATTNC_OK;
+}
+
+static attnc_status
+check_entry(Gen *g)
+{
+  const GenRequest *r = g->req;
+  PtxPair pair = {.text = g->k->ptx, .what = "the PTX made", .bad = ATTNC_ERR_INTERNAL};
+  if (r->from_ptx || r->from_ll) {
+    pair.what = r->from_ptx ? "the PTX given" : "the PTX of the LLVM IR given";
+    pair.bad = ATTNC_ERR_USAGE;
+  }
+  return kernel_check(g->arena, g->tb->prog, &pair, g->err);
+}
+
 static attnc_status
 llvm_stage(Gen *g)
 {
@@ -191,15 +223,14 @@ llvm_stage(Gen *g)
   q.keep_ll = r->dumps & (1u << DUMP_LL);
   q.keep_opt = r->dumps & (1u << DUMP_OPT);
   TRY(backend_compile(m, &q, &out, g->err));
-  k->ptx = arena_strndup(g->arena, out.ptx, out.ptx_bytes);
-  k->ptx_bytes = out.ptx_bytes;
+  k->ptx = marked(g, "//", out.ptx);
   k->seconds[TIME_LOWER] = out.lower;
   k->seconds[TIME_PASSES] = out.passes;
   k->seconds[TIME_CODEGEN] = out.codegen;
   if (out.ll)
-    keep(g, DUMP_LL, arena_strdup(g->arena, out.ll));
+    keep(g, DUMP_LL, marked(g, ";", out.ll));
   if (out.opt)
-    keep(g, DUMP_OPT, arena_strdup(g->arena, out.opt));
+    keep(g, DUMP_OPT, marked(g, ";", out.opt));
   m->release(&out);
   return ATTNC_OK;
 }
@@ -214,14 +245,16 @@ stages(Gen *g)
   tile_stage(g);
   k->seconds[TIME_FRONT] = r->front;
   k->seconds[TIME_TILE] = now() - t0;
-  if (r->from_ptx) {
+  g->mark = kernel_mark(g->arena, r, g->tb->prog);
+  TRY(check_entered(g));
+  if (r->from_ptx)
     k->ptx = arena_strdup(g->arena, r->from_ptx);
-    k->ptx_bytes = strlen(k->ptx);
-  } else {
+  else
     TRY(llvm_stage(g));
-  }
+  k->ptx_bytes = strlen(k->ptx);
+  TRY(check_entry(g));
   keep(g, DUMP_PTX, k->ptx);
-  k->json = kernel_json(g->arena, r, g->tb->prog, k->ptx, k->ptx_bytes);
+  k->json = kernel_json(g->arena, r, g->tb->prog, g->mark.hash, k->ptx, k->ptx_bytes);
   k->seconds[TIME_TOTAL] = r->front + now() - t0 - k->seconds[TIME_LOAD];
   return ATTNC_OK;
 }

@@ -66,7 +66,14 @@ tensors(Json *j)
   for (int i = 0; i < (s->return_lse ? 5 : 4); i++)
     str_printf(&j->s, "%s{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"}",
                i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
-  str_put(&j->s, "],\"scalars\":[");
+  str_put(&j->s, "],");
+}
+
+static void
+scalars(Json *j)
+{
+  const Spec *s = j->req->spec;
+  str_put(&j->s, "\"scalars\":[");
   if (!spec_specializes(s, SPECIALIZE_softmax_scale))
     str_printf(&j->s,
                "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
@@ -227,9 +234,67 @@ model(Json *j)
   str_put(&j->s, "}");
 }
 
+/* ---- the mark ---- */
+
+/* The schedule as --schedule takes it. */
+static const char *
+how(Arena *a, const Sched *sched)
+{
+  Str s = str_new(a);
+  attnc_schedule x = sched_public(sched);
+  str_printf(&s, "template=%s ", sched->tmpl->name);
+  sched_list(&s, &x, false);
+  for (char *p = s.p; *p; p++)
+    *p = *p == ' ' ? ',' : *p;
+  return s.p;
+}
+
+/* Over the schedule and everything that the recipe says of a launch but the values of
+ * scalars that are run-time arguments.  Not over names, hashes of spec and compiler: a text
+ * stays good where they alone change. */
+Mark
+kernel_mark(Arena *a, const GenRequest *req, const Program *prog)
+{
+  Mark m = {.how = how(a, &req->sched)};
+  Json j = {.s = str_new(a), .req = req, .prog = prog};
+  field(&j, "schedule", m.how);
+  tensors(&j);
+  requirements(&j);
+  steps(&j);
+  sha256_hex(j.s.p, j.s.n, m.hash);
+  return m;
+}
+
+static unsigned
+param_bytes(const Param *p)
+{
+  switch (p->kind) {
+  case PARAM_SIZE:
+  case PARAM_SCALAR:
+    return 4;
+  case PARAM_MAP:
+    return 128;
+  case PARAM_TENSOR:
+  case PARAM_STRIDE:
+    break;
+  }
+  return 8;
+}
+
+attnc_status
+kernel_check(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
+{
+  unsigned *bytes = NEW_N(a, unsigned, prog->params.n + 1);
+  for (int i = 0; i < prog->params.n; i++)
+    bytes[i] = param_bytes(&prog->params.at[i]);
+  return ptx_check_entry(pair, prog->entry, bytes, prog->params.n, e);
+}
+
+/* ---- the whole ---- */
+
 const char *
-kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *ptx,
-            size_t ptx_bytes)
+kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *mark,
+            const char *ptx, size_t ptx_bytes)
 {
   Json j = {.s = str_new(a), .req = req, .prog = prog};
   char hash[65];
@@ -238,7 +303,9 @@ kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *pt
   head(&j);
   str_printf(&j.s, "\"min_driver\":%d,", ptx_driver(req->ptx));
   field(&j, "ptx_sha256", hash);
+  field(&j, "mark", mark);
   tensors(&j);
+  scalars(&j);
   requirements(&j);
   str_put(&j.s, "\"workspace\":0,");
   steps(&j);

@@ -6,6 +6,7 @@
 #define ATTNC_COMPILER_KERNEL_H
 
 #include "base/call.h"
+#include "base/ptx.h"
 #include "base/str.h"
 #include "compiler/template.h"
 
@@ -62,9 +63,17 @@ typedef struct GenRequest {
 } GenRequest;
 
 attnc_status gen_kernel(const GenRequest *, attnc_kernel **, attnc_error *);
-/* The recipe, from the finished program. */
+
+/* The recipe, from the finished program, and what pairs a text with it (base/ptx.h). */
 struct Program;
+typedef struct Mark {
+  char hash[PTX_MARK + 1];
+  const char *how;
+} Mark;
+Mark kernel_mark(Arena *, const GenRequest *, const struct Program *);
 const char *kernel_json(Arena *, const GenRequest *, const struct Program *,
-                        const char *ptx, size_t ptx_bytes);
+                        const char *mark, const char *ptx, size_t ptx_bytes);
+/* Does the text have the program's entry with the program's parameters? */
+attnc_status kernel_check(Arena *, const struct Program *, const PtxPair *, attnc_error *);
 
 #endif

@@ -262,6 +262,7 @@ load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
   status = read_listed(b, c->ptx, &ptx_text, &ptx_n, e);
   if (status == ATTNC_OK) {
     PlanText text = {.ptx = ptx_text,
+                     .what = c->ptx->name,
                      .json = json_text,
                      .json_n = json_n,
                      .source = "bundle",

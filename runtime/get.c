@@ -179,6 +179,7 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
   TRY(edited_ptx(c, &edited, e));
   Own own = jit_own(a->spec);
   PlanText text = {.ptx = edited ? edited : found->entry->ptx,
+                   .what = edited ? c->load_ptx : NULL,
                    .json = found->entry->json,
                    .json_n = found->entry->json_n,
                    .own = &own,

@@ -1,6 +1,7 @@
 #include "runtime/plan.h"
 
 #include "base/err.h"
+#include "base/ptx.h"
 #include "base/str.h"
 
 #include <stdio.h>
@@ -79,6 +80,45 @@ plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e
   return ATTNC_OK;
 }
 
+/* ---- do text and recipe belong together ---- */
+
+static unsigned
+param_bytes(const Param *p)
+{
+  static const unsigned bytes[] = {[PARAM_PTR] = 8,
+                                   [PARAM_I64] = 8,
+                                   [PARAM_I32] = 4,
+                                   [PARAM_F32] = 4,
+                                   [PARAM_BYTES] = 128};
+  return bytes[p->type];
+}
+
+/* The driver reads as many parameters as the entry declares, whatever it is given. */
+static attnc_status
+check_launch(const Launch *l, const PtxPair *pair, attnc_error *e)
+{
+  unsigned bytes[RECIPE_PARAMS];
+  for (int i = 0; i < l->n_params; i++)
+    bytes[i] = param_bytes(&l->params[i]);
+  return ptx_check_entry(pair, l->entry, bytes, l->n_params, e);
+}
+
+static attnc_status
+check_pair(const Recipe *r, const PlanText *text, attnc_error *e)
+{
+  char name[160];
+  PtxPair pair = {.text = text->ptx, .what = text->what, .bad = ATTNC_ERR_IO};
+  if (!pair.what) {
+    snprintf(name, sizeof name, "the PTX of %.120s", r->name);
+    pair.what = name;
+  }
+  TRY(ptx_check_mark(&pair, r->mark, e));
+  for (int i = 0; i < r->n_steps; i++)
+    if (r->steps[i].is_launch)
+      TRY(check_launch(&r->steps[i].launch, &pair, e));
+  return ATTNC_OK;
+}
+
 /* ---- loading ---- */
 
 static attnc_status
@@ -117,7 +157,9 @@ static attnc_status
 prepare(const attnc_plan *p, const Launch *l, CUfunction *f, Facts *facts, attnc_error *e)
 {
   const Driver *d = p->drv;
-  TRY(DRV(d, e, cuModuleGetFunction, f, p->module, l->entry));
+  CUresult code = d->cuModuleGetFunction(f, p->module, l->entry);
+  if (code != CUDA_SUCCESS)
+    return drv_fail(d, code, "cuModuleGetFunction", l->entry, e);
   if (l->shared > SHARED_GIVEN)
     TRY(DRV(d, e, cuFuncSetAttribute, *f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
             (int)l->shared));
@@ -323,6 +365,8 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
   attnc_status status = text->own ? own_put(text->own, r, e) : ATTNC_OK;
   if (status == ATTNC_OK)
     status = plan_fits(r, d, device, e);
+  if (status == ATTNC_OK)
+    status = check_pair(r, text, e);
   attnc_plan *p = status == ATTNC_OK ? plan_new(d, device, r) : NULL;
   if (!p) {
     recipe_free(r);

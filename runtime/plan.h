@@ -35,7 +35,8 @@ struct attnc_plan {
 
 /* What is loaded, and what the plan's JSON says of where it came from. */
 typedef struct PlanText {
-  const char *ptx; /* ends in 0 */
+  const char *ptx;  /* ends in 0 */
+  const char *what; /* names it in errors; NULL: by the recipe's name */
   const char *json;
   size_t json_n;
   const Own *own;         /* replaces what the recipe says of it; NULL: the recipe's own */

@@ -247,6 +247,9 @@ read_root(Reader *rd, json_t *root)
   TRY(read_text(rd, root, "name", &r->name));
   TRY(read_text(rd, root, "op", &r->op));
   TRY(read_text(rd, root, "ptx_sha256", &r->ptx_sha256));
+  if (!json_object_get(root, "mark"))
+    return read_bad(rd, "'mark': is missing: compile the kernel again with this version");
+  TRY(read_text(rd, root, "mark", &r->mark));
   TRY(read_target(rd, root));
   TRY(read_tensors(rd, json_object_get(root, "tensors")));
   TRY(read_scalars(rd, json_object_get(root, "scalars")));

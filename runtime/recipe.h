@@ -144,9 +144,10 @@ typedef struct Recipe {
   Arena *arena;
   json_t *json; /* the whole text, for attnc_plan_json */
   const char *name, *op, *target, *ptx_sha256;
-  bool exact;     /* runs on the target's own capability only */
-  int cc;         /* of the target: 80 */
-  int min_driver; /* cuDriverGetVersion */
+  const char *mark; /* of the PTX (base/ptx.h) */
+  bool exact;       /* runs on the target's own capability only */
+  int cc;           /* of the target: 80 */
+  int min_driver;   /* cuDriverGetVersion */
   RecipeTensor tensors[RECIPE_SLOTS];
   RecipeScalar scalars[RECIPE_SCALARS];
   int n_slots;               /* one past the last tensor */

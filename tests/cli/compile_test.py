@@ -37,6 +37,8 @@ class Compile(Case):
         self.assertEqual((exact["exact"], exact["min_driver"]), (True, 12000))
         recipe = json.loads(self.read("out/causal.sm_80.json"))
         self.assertEqual(recipe["schema"], "attnc.kernel/1")
+        self.assertIn(f"// attnc mark {recipe['mark']} template=fwd_mma,block_m=".encode(),
+                      self.read("out/causal.sm_80.ptx").split(b"\n")[0])
         self.assertEqual(recipe["ptx_sha256"],
                          hashlib.sha256(self.read("out/causal.sm_80.ptx")).hexdigest())
         subprocess.run(["sha256sum", "-c", "--quiet", "MANIFEST.sha256"], check=True,
@@ -91,14 +93,67 @@ class Compile(Case):
                        "--emit=ll", "--arch", "sm_80", "-o", self.path("out"), code=2)
         self.assertIn("--from=ptx", r.stderr)
 
+    def refused(self, stage, text, says, *args, spec=None, code=2):
+        """What is refused leaves no file behind."""
+        shutil.rmtree(self.path("refused"), ignore_errors=True)
+        r = self.attnc("compile", spec or self.spec(), self.write("given", text),
+                       f"--from={stage}", "--arch", "sm_80", "-o", self.path("refused"), *args,
+                       code=code)
+        self.assertIn(says, r.stderr)
+        self.assertEqual(os.listdir(self.path("refused")), [])
+        return r.stderr
+
+    def test_from_another_schedule(self):
+        """The schedule of a text is named, and with it the text is taken."""
+        how = "block_m=64,block_n=64,num_warps=4"
+        for stage in "ptx", "ll":
+            self.compile("--emit", "ptx,ll", "--schedule", how)
+            text = self.read(f"out/causal.sm_80.{stage}").decode()
+            ptx = self.read("out/causal.sm_80.ptx")
+            said = self.refused(stage, text, "is not the text of this recipe")
+            named = re.search(r"--schedule (\S+);", said)[1]
+            self.assertIn("block_m=64,block_n=64", named)
+            j = self.compile(f"--from={stage}", self.write("edited", text), "--schedule", named)
+            self.assertEqual(j["kernels"][0]["schedule"]["block_m"], 64)
+            self.assertEqual(self.read("out/causal.sm_80.ptx"), ptx)
+
+    def test_from_another_kernel(self):
+        """The same schedule, but other tensors, other parameters or other constants."""
+        self.compile()
+        text = self.read("out/causal.sm_80.ptx").decode()
+        for spec, args in ((CAUSAL.replace("bf16", "fp16"), []),
+                           (CAUSAL.replace("return_lse: true\n", ""), []),
+                           (CAUSAL + "specialize: [sk]\n", ["--shape", "b1 h4 s128"])):
+            self.refused("ptx", text, "is not the text of this recipe", *args,
+                         spec=self.spec(spec, "other.attn.yaml"))
+        named = self.spec(CAUSAL.replace("name: causal", "name: other"), "other.attn.yaml")
+        self.compile("--from=ptx", self.write("edited.ptx", text), spec=named)
+
+    def test_from_garbage(self):
+        self.compile("--emit", "ptx,ll")
+        ptx = self.read("out/causal.sm_80.ptx").decode()
+        ll = self.read("out/causal.sm_80.ll").decode()
+        for text in "", "garbage\n", "// attnc mark\n", ptx[ptx.index("\n") + 1:]:
+            self.refused("ptx", text, "does not begin with the mark")
+        for text in "", "no IR", ll[ll.index("\n") + 1:]:
+            self.refused("ll", text, "does not begin with the mark")
+        mark = ptx[:ptx.index("\n") + 1]
+        self.refused("ptx", mark, "has no entry attnc_fwd_mma_sm_80")
+        self.refused("ptx", mark + "garbage", "has no entry attnc_fwd_mma_sm_80")
+        self.refused("ptx", mark + "/* .entry attnc_fwd_mma_sm_80() */", "has no entry")
+        self.refused("ptx", ptx.replace("\t.param .u64", "\t//.param .u64", 1), "parameters")
+        self.refused("ptx", ptx.replace("\t.param .u64", "\t.param .u32", 1), "has 4 bytes")
+        self.refused("ll", ll[:ll.index("\n") + 1], "has no entry")
+
     def test_from_ll(self):
         self.compile("--emit", "ptx,ll")
         ptx = self.read("out/causal.sm_80.ptx")
         self.compile("--from=ll", self.path("out/causal.sm_80.ll"))
         self.assertEqual(self.read("out/causal.sm_80.ptx"), ptx)
-        r = self.attnc("compile", self.spec(), self.write("bad.ll", "no IR"), "--from=ll",
-                       "--arch", "sm_80", "-o", self.path("out"), code=5)
-        self.assertRegex(r.stderr, r"error: .*1:")
+        mark = self.read("out/causal.sm_80.ll").decode().split("\n")[0]
+        r = self.attnc("compile", self.spec(), self.write("bad.ll", mark + "\nno IR"),
+                       "--from=ll", "--arch", "sm_80", "-o", self.path("out"), code=5)
+        self.assertRegex(r.stderr, r"error: .*2:")
 
     def test_pinned(self):
         pin = "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4"

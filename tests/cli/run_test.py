@@ -242,8 +242,37 @@ class Wrong(Case):
             self.assertIn("ATTNC_EMU: 'arch=bogus' is not one of sm_80", r.stderr)
 
     def test_device_error(self):
-        r = self.run_edited(lambda t: t.replace(".entry", ".entri", 1), code=7)
+        r = self.run_edited(lambda t: t.replace("\tret;", "\trot;", 1), code=7)
         self.assertIn("cuModuleLoadDataEx", r["error"]["message"])
+
+    def test_no_entry(self):
+        r = self.run_edited(lambda t: t.replace(".entry", ".entri", 1), code=8)
+        self.assertRegex(r["error"]["message"], r"edited.ptx: has no entry attnc_fwd_mma_sm_80")
+
+    def test_other_parameters(self):
+        r = self.run_edited(lambda t: t.replace(".entry", ".entry attnc_none() { ret; }\n"
+                                                ".visible .entry", 1)
+                            .replace("\t.param .u64", "\t.param .u32", 1), code=8)
+        self.assertRegex(r["error"]["message"], r"parameter \d of entry \S+ has 4 bytes, .* 8")
+
+    def test_another_schedule(self):
+        """A text is run with the schedule that it was made with, and with no other."""
+        how = "block_m=64,block_n=64,num_warps=4"
+        text = self.attnc("explain", self.spec(), "--dump=ptx", "--shape", "h1 s100",
+                          "--schedule", how).stdout
+        env = {"ATTNC_LOAD_PTX": self.write("edited.ptx", text)}
+        r = self.json("run", self.spec(), *EMU, "--shape", "h1 s100", "--verify", env=env,
+                      code=8)["results"][0]["error"]["message"]
+        self.assertIn("edited.ptx: is not the text of this recipe", r)
+        named = re.search(r"--schedule (\S+);", r)[1]
+        self.assertIn("block_m=64", named)
+        r = self.json("run", self.spec(), *EMU, "--shape", "h1 s100", "--verify", env=env,
+                      *["--schedule", named])["results"][0]
+        self.assertEqual(r["verdict"], "PASS")
+
+    def test_no_mark(self):
+        r = self.run_edited(lambda t: t[t.index("\n") + 1:], code=8)
+        self.assertIn("does not begin with the mark", r["error"]["message"])
 
     HANG = "{\n$planted:\n\tbra $planted;\n"
 

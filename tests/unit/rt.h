@@ -20,7 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The mark of kernels by hand. */
+#define RT_MARK "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define RT_PTX_OF(params)                                                                  \
+  "// attnc mark " RT_MARK " template=by_hand\n"                                           \
   ".version 7.0\n.target sm_80\n.address_size 64\n"                                        \
   ".visible .entry attnc_fwd(" params ")\n{ ret; }\n"
 #define RT_PTX                                                                             \
@@ -52,9 +55,9 @@
 #define RT_RECIPE_OF(target, exact, tensors, scalars, requires, workspace, steps)          \
   "{\"schema\":\"attnc.kernel/1\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
   "\"op\":\"fwd\",\"target\":\"" target "\",\"exact\":" exact                              \
-  ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"tensors\":" tensors     \
-  ",\"scalars\":" scalars ",\"requires\":" requires ",\"workspace\":" workspace            \
-                                                    ",\"steps\":" steps "}"
+  ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK      \
+  "\",\"tensors\":" tensors ",\"scalars\":" scalars                                        \
+  ",\"requires\":" requires ",\"workspace\":" workspace ",\"steps\":" steps "}"
 #define RT_RECIPE                                                                          \
   RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",                 \
                RT_STEPS(RT_PARAMS, RT_GRID))

@@ -134,7 +134,8 @@ test_specs_that_share_a_kernel(void **state)
 #define SHARED_KERNEL(name, scale)                                                         \
   "{\"schema\":\"attnc.kernel/1\",\"name\":\"" name                                        \
   "\",\"op\":\"fwd\",\"target\":\"sm_80\",\"exact\":false,\"ptx_version\":70,"             \
-  "\"min_driver\":11000,\"ptx_sha256\":\"@\",\"tensors\":" RT_TENSORS                      \
+  "\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK                          \
+  "\",\"tensors\":" RT_TENSORS                                                             \
   ",\"scalars\":[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":" scale                \
   "}],\"requires\":" RT_REQUIRES                                                           \
   ",\"workspace\":0,\"steps\":" RT_STEPS(RT_PARAMS, RT_GRID) "}"

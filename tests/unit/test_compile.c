@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -124,6 +125,7 @@ typedef struct Bad {
 } Bad;
 
 static const char broken_ll[] = "define void @k( {";
+static const char other_ll[] = "define ptx_kernel void @k() {\n  ret void\n}\n";
 static const char unselectable[] =
     "target triple = \"nvptx64-nvidia-cuda\"\n"
     "declare void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32)\n"
@@ -188,7 +190,25 @@ static const Bad bads[] = {
     {"sm_80", {0}, {.from = "tile", .text = ""}, ATTNC_ERR_USAGE, "not 'tile'"},
     {"sm_80", {0}, {.from = "ll", .text = broken_ll}, ATTNC_ERR_COMPILE, "does not parse"},
     {"sm_80", {0}, {.from = "ll", .text = unselectable}, ATTNC_ERR_COMPILE, "LLVM"},
+    {"sm_80", {0}, {.from = "ll", .text = other_ll}, ATTNC_ERR_USAGE, "has no entry"},
+    {"sm_80", {0}, {.from = "ptx", .text = ""}, ATTNC_ERR_USAGE, "has no entry"},
 };
+
+/* The text behind the mark of the kernel that would be compiled; the caller frees it. */
+static char *
+marked(const attnc_spec *s, const char *target, const char *text)
+{
+  attnc_kernel *k;
+  assert_int_equal(attnc_compile(s, NULL, target, NULL, &k, NULL), ATTNC_OK);
+  const char *ptx = attnc_kernel_ptx(k, NULL);
+  size_t line = strcspn(ptx, "\n") + 1;
+  char *out = malloc(line + strlen(text) + 1);
+  memcpy(out, ptx, line);
+  memcpy(out, ";;", 2); /* in LLVM IR the comment sign is another */
+  strcpy(out + line, text);
+  attnc_kernel_release(k);
+  return out;
+}
 
 static void
 test_bad_requests(void **state)
@@ -203,7 +223,10 @@ test_bad_requests(void **state)
     attnc_compile_options options = b->options;
     want.size = sizeof want;
     options.size = sizeof options;
+    char *text = options.text ? marked(s, b->target, options.text) : NULL;
+    options.text = text;
     attnc_status got = attnc_compile_with(s, NULL, b->target, &want, &options, &k, &e);
+    free(text);
     if (got != b->status || !strstr(e.message, b->says))
       fail_msg("%zu: %s: %s", i, attnc_status_name(got), e.message);
     assert_null(k);

@@ -35,6 +35,7 @@ static char *dir;
 
 /* One warp: a box of 16 rows of 128 bytes from the map, then to O as it lies. */
 #define PTX(rank, coordinates)                                                             \
+  "// attnc mark " RT_MARK "\n"                                                            \
   ".version 8.0\n.target sm_90a\n.address_size 64\n"                                       \
   ".visible .entry attnc_fwd(.param .align 64 .b8 map[128], .param .u64 o)\n"              \
   ".reqntid 32, 1, 1\n{\n"                                                                 \
