@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ failed(attnc_error *e, const char *call, const char *path)
   return err_set(e, code == ENOMEM ? ATTNC_ERR_NOMEM : ATTNC_ERR_IO, "%s %s: %s", call,
                  path, strerror_r(code, reason, sizeof reason));
 }
+
+enum { PIPE_WAIT_MS = 2000 }; /* for somebody to open a pipe's other end */
 
 /* A growing malloc'd text; `text` always has room for n + 1. */
 typedef struct Input {
@@ -43,30 +46,45 @@ input_grow(Input *in, attnc_error *e)
   return ATTNC_OK;
 }
 
+/* At most `most` bytes more, at least one unless *end is reached. */
 static attnc_status
-read_all(Input *in, int fd, attnc_error *e)
+read_some(Input *in, int fd, size_t most, bool *end, attnc_error *e)
 {
-  for (;;) {
-    if (in->n == in->cap)
-      TRY(input_grow(in, e));
-    ssize_t got = read(fd, in->text + in->n, in->cap - in->n);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return failed(e, "read", in->path);
-    in->n += (size_t)got;
-    if (in->n > in->max)
-      return err_set(e, ATTNC_ERR_IO, "read %s: larger than the %zu bytes allowed",
-                     in->path, in->max);
-    if (!got)
-      return ATTNC_OK;
-  }
+  ssize_t got;
+  if (in->n == in->cap)
+    TRY(input_grow(in, e));
+  size_t room = in->cap - in->n;
+  do
+    got = read(fd, in->text + in->n, room < most ? room : most);
+  while (got < 0 && errno == EINTR);
+  if (got < 0)
+    return failed(e, "read", in->path);
+  *end = !got;
+  in->n += (size_t)got;
+  return in->n <= in->max
+             ? ATTNC_OK
+             : err_set(e, ATTNC_ERR_IO, "read %s: larger than the %zu bytes allowed",
+                       in->path, in->max);
 }
 
 static attnc_status
-read_to_end(Input *in, int fd, char **text, size_t *n, attnc_error *e)
+read_all(Input *in, int fd, FileWanted *wanted, attnc_error *e)
 {
-  attnc_status status = read_all(in, fd, e);
+  bool end = false;
+  while (!end) {
+    size_t want = wanted ? wanted(in->text, in->n) : SIZE_MAX;
+    if (in->n >= want)
+      break;
+    while (!end && in->n < want)
+      TRY(read_some(in, fd, want - in->n, &end, e));
+  }
+  return in->text ? ATTNC_OK : input_grow(in, e);
+}
+
+static attnc_status
+read_to_end(Input *in, int fd, FileWanted *wanted, char **text, size_t *n, attnc_error *e)
+{
+  attnc_status status = read_all(in, fd, wanted, e);
   if (status != ATTNC_OK) {
     free(in->text);
     return status;
@@ -99,21 +117,57 @@ file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
     return failed(e, "open", path);
   attnc_status status = check_regular(fd, path, e);
   if (status == ATTNC_OK)
-    status = read_to_end(&in, fd, text, n, e);
+    status = read_to_end(&in, fd, NULL, text, n, e);
   close(fd);
   return status;
+}
+
+/* Whoever writes a pipe is waited for, but not for ever where nobody has opened it; fd does
+ * not block before and does after. */
+static attnc_status
+await_writer(Input *in, int fd, attnc_error *e)
+{
+  struct pollfd there = {.fd = fd, .events = POLLIN};
+  TRY(input_grow(in, e));
+  poll(&there, 1, PIPE_WAIT_MS);
+  ssize_t got = read(fd, in->text, in->cap); /* EAGAIN: opened, and not yet written */
+  if (got == 0)
+    return err_set(e, ATTNC_ERR_IO, "read %s: a pipe that nobody writes to", in->path);
+  in->n = got > 0 ? (size_t)got : 0;
+  return ATTNC_OK;
+}
+
+static attnc_status
+open_stream(Input *in, int *fd, attnc_error *e)
+{
+  struct stat st;
+  *fd = open(in->path, FILE_READ_FLAGS);
+  if (*fd < 0)
+    return failed(e, "open", in->path);
+  if (!fstat(*fd, &st) && S_ISFIFO(st.st_mode))
+    TRY(await_writer(in, *fd, e));
+  return fcntl(*fd, F_SETFL, 0) ? failed(e, "fcntl", in->path) : ATTNC_OK;
 }
 
 attnc_status
 file_read_stream(const char *path, size_t max, char **text, size_t *n, attnc_error *e)
 {
+  return file_read_wanted(path, NULL, max, text, n, e);
+}
+
+attnc_status
+file_read_wanted(const char *path, FileWanted *wanted, size_t max, char **text, size_t *n,
+                 attnc_error *e)
+{
   bool standard = str_eq(path, "-");
   Input in = {.path = standard ? "standard input" : path, .max = max};
-  int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0)
-    return failed(e, "open", path);
-  attnc_status status = read_to_end(&in, fd, text, n, e);
-  if (!standard)
+  int fd = STDIN_FILENO;
+  attnc_status status = standard ? ATTNC_OK : open_stream(&in, &fd, e);
+  if (status == ATTNC_OK)
+    status = read_to_end(&in, fd, wanted, text, n, e);
+  else
+    free(in.text);
+  if (!standard && fd >= 0)
     close(fd);
   return status;
 }

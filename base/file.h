@@ -14,9 +14,16 @@
  * refuses more than `max` bytes.  Never waits: a pipe or a device in the file's place,
  * which somebody else may have put there, is refused. */
 attnc_status file_read(const char *path, size_t max, char **text, size_t *n, attnc_error *);
-/* The same of what a user names: "-" is standard input, and a pipe is read to its end. */
+/* The same of what a user names: "-" is standard input, and a pipe is read to its end; one
+ * that nobody opens for writing is refused after two seconds. */
 attnc_status file_read_stream(const char *path, size_t max, char **text, size_t *n,
                               attnc_error *);
+/* As much of it as is wanted, and no more where it goes on for ever.  Asked with the `n`
+ * bytes that are there, how many are wanted in all; again once they are, until it is no
+ * more. */
+typedef size_t FileWanted(const char *bytes, size_t n);
+attnc_status file_read_wanted(const char *path, FileWanted *, size_t max, char **text,
+                              size_t *n, attnc_error *);
 /* To a temporary file beside `path`, fsync, rename.  Links are followed, but not those that
  * another user left in a directory that all may write to; a pipe or a device in the file's
  * place is replaced. */

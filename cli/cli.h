@@ -26,7 +26,8 @@ typedef struct Cli {
 
 typedef int CommandRun(Cli *);
 CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_key, cmd_doctor,
-    cmd_cache, cmd_schema, cmd_bench, cmd_completion, cmd_tune_worker;
+    cmd_cache, cmd_schema, cmd_bench, cmd_completion, cmd_help, cmd_version,
+    cmd_tune_worker;
 
 /* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
 int cli_fail(const Cli *, attnc_status, const char *fmt, ...)
@@ -38,9 +39,13 @@ void cli_note(const Cli *, const char *fmt, ...) __attribute__((format(printf, 2
 void cli_print(const char *text); /* stdout */
 void cli_json(json_t *);          /* stdout; takes the reference */
 json_t *cli_error_json(const attnc_error *);
-/* The worse of two exit codes for one of several items: 0 is the best; two kinds of failure
- * give EXIT_PARTIAL no meaning, so the first stays. */
-int cli_worse(int a, int b);
+/* The exit code of a command over several items: EXIT_PARTIAL where some failed and some
+ * did not, else that of the first that failed. */
+typedef struct Tally {
+  int good, bad, code;
+} Tally;
+void tally_add(Tally *, int code);
+int tally_code(const Tally *);
 
 /* What the command line knows of a spec: its fields by their keys, read from
  * attnc_spec_json.  Words are texts ("bf16", "top_left"), what is given by tensor is in the

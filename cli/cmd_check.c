@@ -89,12 +89,12 @@ cmd_check(Cli *c)
   if (cli_targets(c, c->opt.value[OPT_ARCH_LIST], &k.targets, &e) != ATTNC_OK)
     return cli_error(c, &e);
   k.list = json_array();
-  int code = 0;
+  Tally tally = {0};
   for (int i = 0; i < c->opt.n_args; i++)
-    code = cli_worse(code, check_one(&k, c->opt.args[i]));
+    tally_add(&tally, check_one(&k, c->opt.args[i]));
   if (c->json)
     cli_json(json_pack("{s:s, s:o}", "schema", "attnc.check/1", "specs", k.list));
   else
     json_decref(k.list);
-  return code;
+  return tally_code(&tally);
 }

@@ -34,7 +34,8 @@ typedef struct Compile {
   bool pinned;
   attnc_compile_options options;
   VEC(const char *) names; /* of specs compiled so far */
-  int n_specs, done, failed, code;
+  int n_specs;
+  Tally tally; /* of the kernels */
   json_t *list;
 } Compile;
 
@@ -166,6 +167,15 @@ report(Compile *k, const LoadedSpec *s, const char *target, const attnc_kernel *
   json_array_append_new(k->list, j);
 }
 
+/* A spec that could not be read: the message names the file. */
+static void
+report_unread(Compile *k, const char *path, const attnc_error *e)
+{
+  json_array_append_new(k->list,
+                        json_pack("{s:s, s:o}", "file", path, "error", cli_error_json(e)));
+  cli_warn(k->c, "%s", e->message);
+}
+
 static attnc_status
 compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_file,
                attnc_error *e)
@@ -189,14 +199,6 @@ compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_fil
   return st;
 }
 
-static void
-count(Compile *k, attnc_status st)
-{
-  k->done += st == ATTNC_OK;
-  k->failed += st != ATTNC_OK;
-  k->code = cli_worse(k->code, err_exit_code(st));
-}
-
 static attnc_status
 write_c(Compile *k, EmitC *c_file, const char *name, attnc_error *e)
 {
@@ -215,8 +217,8 @@ load(Compile *k, const char *path, LoadedSpec *s, attnc_error *e)
   TRY(cli_load(k->c, path, s, NULL, e));
   for (int i = 0; i < k->names.n; i++)
     if (str_eq(k->names.at[i], s->info.name))
-      return err_set(e, ATTNC_ERR_USAGE, "another spec before this is named %s",
-                     s->info.name);
+      return err_set(e, ATTNC_ERR_USAGE, "%.300s: another spec before this is named %s",
+                     path, s->info.name);
   *vec_push(k->c->arena, &k->names) = arena_strdup(k->c->arena, s->info.name);
   return ATTNC_OK;
 }
@@ -229,9 +231,8 @@ compile_spec(Compile *k, const char *path)
   attnc_status st = load(k, path, &s, &e);
   if (st != ATTNC_OK) {
     cli_unload(&s);
-    s.info.name = path;
-    report(k, &s, "every target", NULL, &e);
-    count(k, st);
+    report_unread(k, path, &e);
+    tally_add(&k->tally, err_exit_code(st));
     return;
   }
   EmitC c_file;
@@ -240,12 +241,12 @@ compile_spec(Compile *k, const char *path)
     st = compile_target(k, &s, k->targets[i], &c_file, &e);
     if (st != ATTNC_OK)
       report(k, &s, k->targets[i], NULL, &e);
-    count(k, st);
+    tally_add(&k->tally, err_exit_code(st));
   }
   if (k->emit[EMIT_C] && c_file.n > 0 &&
       (st = write_c(k, &c_file, s.info.name, &e)) != ATTNC_OK) {
     report(k, &s, "c", NULL, &e);
-    count(k, st);
+    tally_add(&k->tally, err_exit_code(st));
   }
   cli_unload(&s);
 }
@@ -277,10 +278,10 @@ cmd_compile(Cli *c)
   k.list = json_array();
   for (int i = 0; i < k.n_specs; i++)
     compile_spec(&k, c->opt.args[i]);
-  if (k.done > 0 && output_manifest(&k.dir, &e) != ATTNC_OK) {
+  if (k.tally.good > 0 && output_manifest(&k.dir, &e) != ATTNC_OK) {
     json_decref(k.list);
     return cli_error(c, &e);
   }
   print_list(&k);
-  return k.done > 0 && k.failed > 0 ? EXIT_PARTIAL : k.code;
+  return tally_code(&k.tally);
 }

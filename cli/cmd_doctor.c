@@ -9,9 +9,12 @@
 
 #include "code_id.h"
 
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char self_test_spec[] = "attnc: 1\n"
                                      "name: self_test\n"
@@ -43,6 +46,14 @@ tell(Doctor *d, const char *mark, const char *name, const char *fmt, ...)
   json_object_set_new(d->json, name, json_pack("{s:s, s:s}", "state", mark, "text", text));
 }
 
+/* The exit code is that of the first fault. */
+static void
+fail(Doctor *d, attnc_status st)
+{
+  if (!d->code)
+    d->code = err_exit_code(st);
+}
+
 static void
 about_attnc(Doctor *d)
 {
@@ -51,13 +62,17 @@ about_attnc(Doctor *d)
        v / 100 % 100, v % 100, ATTNC_CODE_ID, ATTNC_LLVM_VERSION);
 }
 
+/* Not there is no fault; there and not to be used is one. */
 static void
 about_device(Doctor *d, const char *name, const char *which)
 {
   Device dev;
   attnc_error e;
-  if (device_open(&dev, which, NULL, &e) != ATTNC_OK) {
-    tell(d, "no", name, "%s", e.message);
+  attnc_status st = device_open(&dev, which, NULL, &e);
+  if (st != ATTNC_OK) {
+    bool none = st == ATTNC_ERR_NO_DEVICE;
+    tell(d, none ? "no" : "bad", name, "%s", e.message);
+    fail(d, none ? ATTNC_OK : st);
     return;
   }
   tell(d, "ok", name, "%s, sm_%d, %d multiprocessors, %.1f GiB; driver for CUDA %d.%d; %s",
@@ -77,20 +92,98 @@ about_ptxas(Doctor *d)
     tell(d, "no", "ptxas", "not found; needed for --sass and --emit cubin only");
 }
 
+/* What `python3` finds, and which library that loads. */
+static void
+about_python(Doctor *d)
+{
+  static const char script[] =
+      "exec python3 -c 'import attnc\n"
+      "print(attnc.__version__, attnc.__file__, attnc._lib.library()._name, sep=\", \")'";
+  char *argv[] = {arena_strdup(d->c->arena, "/bin/sh"), arena_strdup(d->c->arena, "-c"),
+                  arena_strdup(d->c->arena, script), NULL};
+  const char *log;
+  int rc = program_run(argv, d->c->arena, &log);
+  size_t n = strlen(log);
+  while (n && log[n - 1] == '\n')
+    n--;
+  const char *line = log + n; /* the last one: an exception's reason */
+  while (line > log && line[-1] != '\n')
+    line--;
+  tell(d, rc ? "no" : "ok", "python", "%.*s", (int)(log + n - line), line);
+}
+
+/* ---- libraries ---- */
+
+static int
+add_library(struct dl_phdr_info *info, size_t size, void *user)
+{
+  static const char *const ours[] = {"libattnc", "libLLVM", "libyaml", "libjansson",
+                                     "libcuda"};
+  const char *slash = strrchr(info->dlpi_name, '/');
+  (void)size;
+  for (size_t i = 0; slash && i < sizeof ours / sizeof *ours; i++)
+    if (str_starts(slash + 1, ours[i]))
+      str_printf(user, "%s%s", ((Str *)user)->n ? " " : "", info->dlpi_name);
+  return 0;
+}
+
+/* Those of attnc's that are loaded, once everything has run that loads one. */
+static void
+about_libraries(Doctor *d)
+{
+  Str list = str_new(d->c->arena);
+  dl_iterate_phdr(add_library, &list);
+  tell(d, "ok", "libraries", "%s", list.n ? list.p : "inside the program");
+}
+
+/* ---- the environment and the cache ---- */
+
 static void
 about_environment(Doctor *d)
 {
-  json_t *set = json_object();
-  Str text = str_new(d->c->arena);
+  json_t *all = json_object();
   for (int i = 0; i < ENV_COUNT; i++) {
-    const char *value = env_get((EnvVar)i);
-    if (!value)
-      continue;
-    str_printf(&text, "%s%s=%s", text.n ? " " : "", env_table[i].name, value);
-    json_object_set_new(set, env_table[i].name, json_string(value));
+    const char *value = env_get((EnvVar)i), *initial = env_table[i].initial;
+    table_cell(d->table, value ? "ok" : "no");
+    table_cell(d->table, "%s", env_table[i].name);
+    table_cell(d->table, "%s%s",
+               value      ? value
+               : *initial ? initial
+                          : "not set",
+               !value && *initial ? " (not set)" : "");
+    json_object_set_new(all, env_table[i].name,
+                        json_pack("{s:s?, s:s}", "value", value, "default", initial));
   }
-  tell(d, text.n ? "ok" : "no", "environment", "%s", text.n ? text.p : "nothing is set");
-  json_object_set_new(d->json, "variables", set);
+  json_object_set_new(d->json, "variables", all);
+}
+
+/* The directory, or the nearest one above it that is there, can be written to. */
+static bool
+writable(const char *dir, Arena *arena)
+{
+  char *at = arena_strdup(arena, dir), *slash;
+  while (access(at, F_OK) != 0 && (slash = strrchr(at, '/')) != NULL && slash > at)
+    *slash = 0;
+  struct stat st;
+  return stat(at, &st) == 0 && S_ISDIR(st.st_mode) && access(at, W_OK | X_OK) == 0;
+}
+
+static void
+tell_cache(Doctor *d, const json_t *j)
+{
+  const char *dir = json_string_value(json_object_get(j, "dir"));
+  const char *mode = env_get(ENV_CACHE);
+  bool written = !mode || str_eq(mode, "rw") || str_eq(mode, "1");
+  if (!dir || !*dir) {
+    tell(d, "no", "cache", "off");
+    return;
+  }
+  bool bad = written && !writable(dir, d->c->arena);
+  tell(d, bad ? "bad" : "ok", "cache", "%s: %lld entries, %.1f MiB%s", dir,
+       (long long)json_integer_value(json_object_get(j, "entries")),
+       json_number_value(json_object_get(j, "bytes")) / (1 << 20),
+       bad ? "; it cannot be written to" : "");
+  fail(d, bad ? ATTNC_ERR_CACHE : ATTNC_OK);
 }
 
 static void
@@ -107,14 +200,11 @@ about_cache(Doctor *d)
   }
   if (st != ATTNC_OK) {
     tell(d, "bad", "cache", "%s", e.message);
-    d->code = cli_worse(d->code, err_exit_code(st));
+    fail(d, st);
     return;
   }
   json_t *j = json_loads(text, 0, NULL);
-  const char *dir = json_string_value(json_object_get(j, "dir"));
-  tell(d, "ok", "cache", "%s: %lld entries, %.1f MiB", dir ? dir : "off",
-       (long long)json_integer_value(json_object_get(j, "entries")),
-       json_number_value(json_object_get(j, "bytes")) / (1 << 20));
+  tell_cache(d, j);
   json_decref(j);
   attnc_text_free(text);
 }
@@ -132,6 +222,21 @@ typedef struct SelfTest {
   Verdict verdict;
 } SelfTest;
 
+/* Program and library are of one build? */
+static attnc_status
+check_code(const SelfTest *t, attnc_error *e)
+{
+  json_t *j = json_loads(attnc_plan_json(t->plan), 0, NULL);
+  const char *id = json_string_value(json_object_get(j, "code_id"));
+  attnc_status st = id && str_eq(id, ATTNC_CODE_ID)
+                        ? ATTNC_OK
+                        : err_set(e, ATTNC_ERR_COMPILE,
+                                  "libattnc is of other code, %.12s, than this program",
+                                  id ? id : "unknown");
+  json_decref(j);
+  return st;
+}
+
 static attnc_status
 self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
 {
@@ -146,6 +251,7 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
   Asked asked;
   cli_problem(&t->spec, &z, &asked);
   TRY(attnc_plan_get(t->ctx, t->spec.spec, &asked.problem, &t->plan, e));
+  TRY(check_code(t, e));
   TRY(device_tensors_new(&t->device, &t->host, &t->tensors, e));
   TRY(device_tensors_upload(&t->tensors, &t->host, e));
   attnc_args args = device_tensors_args(&t->tensors, &t->host);
@@ -186,7 +292,7 @@ self_test(Doctor *d)
     tell_self_test(d, &t);
   else
     tell(d, "bad", "self-test", "%s", e.message);
-  d->code = cli_worse(d->code, err_exit_code(st));
+  fail(d, st);
   free(findings);
   execution_free(&t.x);
   attnc_plan_release(t.plan);
@@ -201,13 +307,16 @@ int
 cmd_doctor(Cli *c)
 {
   Doctor d = {.c = c, .json = json_object(), .table = table_new(c->arena, "lll")};
+  c->opt.value[OPT_NO_CACHE] = ""; /* the self-test compiles, whatever is in a cache */
   about_attnc(&d);
   about_device(&d, "gpu", "cuda");
   about_device(&d, "emulator", "emu");
   about_ptxas(&d);
-  about_environment(&d);
+  about_python(&d);
   about_cache(&d);
   self_test(&d);
+  about_libraries(&d);
+  about_environment(&d);
   if (c->json) {
     cli_json(json_pack("{s:s, s:b, s:o}", "schema", "attnc.doctor/1", "ok", d.code == 0,
                        "found", d.json));

@@ -29,13 +29,21 @@ typedef struct OneRun {
 } OneRun;
 
 static attnc_status
+input_sizes(const OneRun *o, const char *path, attnc_sizes *z, attnc_error *e)
+{
+  attnc_error why;
+  attnc_status st = tensors_file_sizes(&o->spec.info, &o->input, z, &why);
+  return st == ATTNC_OK ? st : err_set(e, st, "%.300s: %s", path, why.message);
+}
+
+static attnc_status
 make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
   attnc_sizes z;
   const char *path = k->c->opt.value[OPT_INPUT];
   if (path) {
     TRY(st_read(path, &o->input, e));
-    TRY(tensors_file_sizes(&o->spec.info, &o->input, &z, e));
+    TRY(input_sizes(o, path, &z, e));
   } else {
     TRY(cli_sizes(k->c, &o->spec, &z, e));
   }
@@ -209,14 +217,14 @@ cmd_run(Cli *c)
   if (prepare(&k, &e) != ATTNC_OK)
     return cli_error(c, &e);
   k.list = json_array();
-  int code = 0;
+  Tally tally = {0};
   for (int i = 0; i < c->opt.n_args; i++)
-    code = cli_worse(code, run_one(&k, c->opt.args[i]));
+    tally_add(&tally, run_one(&k, c->opt.args[i]));
   if (c->json)
     cli_json(json_pack("{s:s, s:o}", "schema", "attnc.run/1", "results", k.list));
   else
     json_decref(k.list);
   attnc_context_release(k.ctx);
   device_close(&k.device);
-  return code;
+  return tally_code(&tally);
 }

@@ -201,6 +201,9 @@ cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
   TRY(check_agreement(&p, &s->info, e));
   if (!p.sizes.hk)
     p.sizes.hk = group && p.sizes.h % group == 0 ? p.sizes.h / group : p.sizes.h;
+  if (p.sizes.h % p.sizes.hk)
+    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
+                   (long long)p.sizes.h, (long long)p.sizes.hk);
   *out = p.sizes;
   return ATTNC_OK;
 }

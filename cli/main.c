@@ -21,6 +21,8 @@ static CommandRun *const runs[CMD_COUNT] = {
     [CMD_SCHEMA] = cmd_schema,
     [CMD_BENCH] = cmd_bench,
     [CMD_COMPLETION] = cmd_completion,
+    [CMD_HELP] = cmd_help,
+    [CMD_VERSION] = cmd_version,
     [CMD_TUNE_WORKER] = cmd_tune_worker,
 };
 
@@ -57,10 +59,10 @@ decide_log(Cli *c, attnc_error *e)
 }
 
 static int
-print_help(const Cli *c)
+print_help(const Cli *c, int command)
 {
   Str s = str_new(c->arena);
-  int command = command_visible(c->opt.command) ? c->opt.command : -1;
+  command = command_visible(command) ? command : -1;
   if (c->json)
     options_help_json(command, &s);
   else
@@ -69,8 +71,16 @@ print_help(const Cli *c)
   return 0;
 }
 
-static int
-print_version(const Cli *c)
+int
+cmd_help(Cli *c)
+{
+  attnc_error e;
+  int command = c->opt.n_args ? command_named(c->opt.args[0], &e) : -1;
+  return c->opt.n_args && command < 0 ? cli_error(c, &e) : print_help(c, command);
+}
+
+int
+cmd_version(Cli *c)
 {
   int v = attnc_version();
   int major = v / 10000, minor = v / 100 % 100, patch = v % 100;
@@ -107,9 +117,9 @@ dispatch(Cli *c, int argc, char **argv)
   if (st != ATTNC_OK)
     return cli_error(c, &e);
   if (options_has(&c->opt, OPT_HELP))
-    return print_help(c);
+    return print_help(c, c->opt.command);
   if (options_has(&c->opt, OPT_VERSION))
-    return print_version(c);
+    return cmd_version(c);
   return runs[c->opt.command](c);
 }
 

@@ -38,6 +38,21 @@ options_has(const Options *o, OptionId id)
   return o->value[id] != NULL;
 }
 
+bool
+whole_number(const char **p, int64_t *out)
+{
+  char *end;
+  bool minus = **p == '-';
+  const char *digits = *p + minus;
+  errno = 0;
+  long long v = strtoll(*p, &end, 10);
+  if (*digits < '0' || *digits > '9' || errno || (minus && !v))
+    return false;
+  *p = end;
+  *out = v;
+  return true;
+}
+
 attnc_status
 options_int(const Options *o, OptionId id, int64_t initial, int64_t least, int64_t most,
             int64_t *out, attnc_error *e)
@@ -46,10 +61,9 @@ options_int(const Options *o, OptionId id, int64_t initial, int64_t least, int64
   const char *text = o->value[id];
   if (!text)
     return ATTNC_OK;
-  char *end;
-  errno = 0;
-  long long v = strtoll(text, &end, 10);
-  if (end == text || *end || errno || v < least || v > most)
+  const char *end = text;
+  int64_t v;
+  if (!whole_number(&end, &v) || *end || v < least || v > most)
     return err_set(e, ATTNC_ERR_USAGE, "--%s: %s is not a whole number from %lld to %lld",
                    option_table[id].name, text, (long long)least, (long long)most);
   *out = v;
@@ -90,19 +104,23 @@ unknown_option(const char *arg, size_t n, int command, attnc_error *e)
                  of, *of ? " " : "");
 }
 
-static attnc_status
-unknown_command(const char *arg, attnc_error *e)
+int
+command_named(const char *name, attnc_error *e)
 {
+  for (int i = 0; i < CMD_COUNT; i++)
+    if (str_eq(command_table[i].name, name))
+      return i;
   const char *names[CMD_COUNT];
   int count = 0;
   for (int i = 0; i < CMD_COUNT; i++)
     if (command_visible(i))
       names[count++] = command_table[i].name;
-  const char *near = str_nearest(arg, names, count);
+  const char *near = str_nearest(name, names, count);
   if (near)
-    return err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; did you mean %s?", arg,
-                   near);
-  return err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; attnc --help lists them", arg);
+    err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; did you mean %s?", name, near);
+  else
+    err_set(e, ATTNC_ERR_USAGE, "unknown command %.64s; attnc --help lists them", name);
+  return -1;
 }
 
 typedef struct Cursor {
@@ -136,15 +154,6 @@ take_option(Cursor *c, Options *out, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "--%s needs a value: %s", o->name, o->value);
   out->value[id] = inside;
   return ATTNC_OK;
-}
-
-static int
-find_command(const char *name)
-{
-  for (int i = 0; i < CMD_COUNT; i++)
-    if (str_eq(command_table[i].name, name))
-      return i;
-  return -1;
 }
 
 static bool
@@ -190,8 +199,8 @@ options_parse(int argc, char **argv, Arena *arena, Options *out, attnc_error *e)
     } else if (!ended && arg[0] == '-' && arg[1]) {
       TRY(take_option(&c, out, e));
     } else if (out->command < 0) {
-      if ((out->command = find_command(arg)) < 0)
-        return unknown_command(arg, e);
+      if ((out->command = command_named(arg, e)) < 0)
+        return ATTNC_ERR_USAGE;
       c.at++;
     } else {
       out->args[out->n_args++] = arg;

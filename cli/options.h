@@ -62,6 +62,10 @@
   X(COMPLETION, "completion", "bash|zsh|fish", 1, 1, "bash zsh fish",                      \
     "print a shell's completion script",                                                   \
     "attnc completion bash > /etc/bash_completion.d/attnc")                                \
+  X(HELP, "help", "[COMMAND]", 0, 1, NULL, "what --help prints",                           \
+    "attnc help\n"                                                                         \
+    "attnc help run")                                                                      \
+  X(VERSION, "version", "", 0, 0, NULL, "what --version prints", "attnc version --json")   \
   X(TUNE_WORKER, "tune-worker", "", 0, 0, NULL, NULL, NULL) /* hidden: no text */
 
 typedef enum CommandId {
@@ -172,11 +176,16 @@ typedef struct Options {
  * are not counted. */
 attnc_status options_parse(int argc, char **argv, Arena *, Options *out, attnc_error *);
 bool options_has(const Options *, OptionId);
+/* A whole number at *p, in digits and with nothing else than `-` before them; *p is then
+ * behind it.  Nothing that a person would not write: no `+5`, no `-0`, no blanks. */
+bool whole_number(const char **p, int64_t *out);
 /* A whole number in [least, most]; `initial` when not given. */
 attnc_status options_int(const Options *, OptionId, int64_t initial, int64_t least,
                          int64_t most, int64_t *out, attnc_error *);
 /* Does this row show in the help of the command (-1: of attnc itself)? */
 bool option_applies(OptionId, int command);
+/* The command of a name, -1 with the nearest one in the message. */
+int command_named(const char *, attnc_error *);
 bool command_visible(int command);
 
 /* --help of a command, or of attnc itself (-1), as text and as JSON. */

@@ -89,8 +89,16 @@ cli_json(json_t *j)
   json_decref(j);
 }
 
-int
-cli_worse(int a, int b)
+void
+tally_add(Tally *t, int code)
 {
-  return a ? a : b;
+  t->good += !code;
+  t->bad += code != 0;
+  t->code = t->code ? t->code : code;
+}
+
+int
+tally_code(const Tally *t)
+{
+  return t->good && t->bad ? EXIT_PARTIAL : t->code;
 }

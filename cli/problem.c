@@ -1,5 +1,7 @@
 #include "cli/problem.h"
 
+#include "cli/options.h"
+
 #include "base/err.h"
 
 #include <stdlib.h>
@@ -21,15 +23,7 @@ static const struct {
 static bool
 number(const char **p, int64_t least, int64_t *out)
 {
-  char *end;
-  if (**p != '-' && (**p < '0' || **p > '9'))
-    return false;
-  long long v = strtoll(*p, &end, 10);
-  if (end == *p || v < least || v > PROBLEM_MAX_SIZE)
-    return false;
-  *p = end;
-  *out = v;
-  return true;
+  return whole_number(p, out) && *out >= least && *out <= PROBLEM_MAX_SIZE;
 }
 
 /* "h8/2": which word it is, with its one or two numbers; W_COUNT if it is none. */
@@ -135,6 +129,9 @@ problem_parse(const char *text, Problem *p, attnc_error *e)
 {
   unsigned seen = 0;
   p->sizes.size = sizeof p->sizes;
+  if (!text[strspn(text, " \t\r\n")])
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "the shape says nothing: b2 h8/2 sq128 sk256 is one");
   while (*(text += strspn(text, " \t\r\n"))) {
     size_t n = strcspn(text, " \t\r\n");
     char word[48];

@@ -55,9 +55,8 @@ read_all(int fd, Arena *arena)
   return s.p;
 }
 
-/* Runs a program, both of its outputs to *log.  The exit status, -1 if it cannot start. */
-static int
-run(char *const argv[], Arena *arena, const char **log)
+int
+program_run(char *const argv[], Arena *arena, const char **log)
 {
   int fds[2], status = -1;
   pid_t pid;
@@ -86,7 +85,7 @@ ptxas_version(const char *path, Arena *arena)
 {
   const char *log;
   char *argv[] = {(char *)(uintptr_t)path, (char *)(uintptr_t) "--version", NULL};
-  if (run(argv, arena, &log) != 0)
+  if (program_run(argv, arena, &log) != 0)
     return NULL;
   const char *p = strstr(log, "release ");
   return p ? arena_strndup(arena, p, strcspn(p, "\n")) : NULL;
@@ -126,7 +125,7 @@ assemble(const char *program, const char *dir, const char *ptx, size_t n,
   char verbose[] = "-v", output[] = "-o";
   char *argv[] = {arena_strdup(arena, program), arch, verbose, in, output, cubin, NULL};
   TRY(file_write(in, ptx, n, e));
-  int rc = run(argv, arena, &out->log);
+  int rc = program_run(argv, arena, &out->log);
   attnc_status st = ATTNC_OK;
   if (rc != 0)
     st = err_set(e, ATTNC_ERR_COMPILE, "ptxas -arch=%s: exit %d: %.300s", target, rc,

@@ -30,4 +30,7 @@ const char *ptxas_version(const char *path, Arena *);
  * (wgmma serialised, setmaxnreg ignored); NULL past the last.  In the arena. */
 const char *ptxas_remark(const char *log, int n, Arena *);
 
+/* Runs a program, both of its outputs to *log.  The exit status, -1 if it cannot start. */
+int program_run(char *const argv[], Arena *, const char **log);
+
 #endif

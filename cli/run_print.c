@@ -163,7 +163,7 @@ print_error(const Cli *c, const RunResult *r)
 {
   if (r->status == ATTNC_OK)
     return;
-  if (str_starts(r->error.message, r->name)) /* a path that names itself */
+  if (strstr(r->error.message, r->path)) /* a file that could not be read */
     cli_warn(c, "%s", r->error.message);
   else
     cli_warn(c, "%s: %s", r->name, r->error.message);

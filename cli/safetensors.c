@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const size_t ST_MAX_BYTES = (size_t)16 << 30; /* of a file */
+
 static const struct {
   const char *name;
   int bytes;
@@ -186,6 +188,41 @@ st_parse(const char *bytes, size_t n, Arena *arena, StTensor **out, int *count,
   return st;
 }
 
+/* Where the data of a header's tensors end; what is wrong with it is st_parse's to say. */
+static size_t
+data_end(const json_t *header)
+{
+  size_t end = 0;
+  const char *name;
+  json_t *value;
+  json_object_foreach((json_t *)(uintptr_t)header, name, value)
+  {
+    const json_t *at = json_array_get(json_object_get(value, "data_offsets"), 1);
+    json_int_t v = json_is_integer(at) ? json_integer_value(at) : 0;
+    if (v > 0 && (size_t)v > end)
+      end = (size_t)v;
+  }
+  return end < ST_MAX_BYTES ? end : ST_MAX_BYTES;
+}
+
+/* The header's length, the header, what it says; and one byte more, which must not be
+ * there. */
+static size_t
+wanted(const char *bytes, size_t n)
+{
+  if (n < 8)
+    return 8;
+  uint64_t length = little_endian(bytes);
+  if (length > ST_MAX_HEADER)
+    return 8;
+  if (n < 8 + length)
+    return 8 + (size_t)length;
+  json_t *header = json_loadb(bytes + 8, (size_t)length, 0, NULL);
+  size_t end = 8 + (size_t)length + (header ? data_end(header) + 1 : 0);
+  json_decref(header);
+  return end;
+}
+
 attnc_status
 st_read(const char *path, StFile *f, attnc_error *e)
 {
@@ -193,9 +230,13 @@ st_read(const char *path, StFile *f, attnc_error *e)
   if (!f->arena)
     return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
   size_t n;
-  attnc_status st = file_read_stream(path, (size_t)16 << 30, &f->raw, &n, e);
-  if (st == ATTNC_OK)
-    st = st_parse(f->raw, n, f->arena, &f->at, &f->n, e);
+  attnc_status st = file_read_wanted(path, wanted, ST_MAX_BYTES, &f->raw, &n, e);
+  if (st == ATTNC_OK) {
+    attnc_error why;
+    st = st_parse(f->raw, n, f->arena, &f->at, &f->n, &why);
+    if (st != ATTNC_OK)
+      err_set(e, st, "%.300s: %s", path, why.message);
+  }
   if (st != ATTNC_OK)
     st_free(f);
   return st;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static pthread_mutex_t lock =
     PTHREAD_MUTEX_INITIALIZER;   /* taken inside of the gate alone */
@@ -32,7 +33,7 @@ beside_us(char *out, size_t n)
 static void *
 try_open(const char *where)
 {
-  void *h = where && where[0] ? dlopen(where, RTLD_NOW | RTLD_LOCAL) : NULL;
+  void *h = dlopen(where, RTLD_NOW | RTLD_LOCAL);
   if (h)
     snprintf(path, sizeof path, "%s", where);
   return h;
@@ -54,15 +55,17 @@ static attnc_status
 open_module(attnc_error *err)
 {
   char beside[4096];
-  const char *asked = env_get(ENV_LLVM);
+  const char *where = env_get(ENV_LLVM);
   beside_us(beside, sizeof beside);
-  void *h = try_open(asked);
-  if (asked && !h) /* the user's choice: no other in its place */
-    return err_set(err, ATTNC_ERR_COMPILE, "dlopen: %s", dlerror());
-  h = h ? h : try_open(beside);
-  h = h ? h : try_open(name);
+  /* The one that is there, as the user or the folder has it: if it cannot be opened, for
+   * want of memory perhaps, that is the reason, and no other is taken in its place. */
+  if (!where && access(beside, F_OK) == 0)
+    where = beside;
+  void *h = try_open(where ? where : name);
   if (!h)
-    return err_set(err, ATTNC_ERR_COMPILE, "dlopen %s: %s", name, dlerror());
+    return err_set(err, ATTNC_ERR_COMPILE, "%s cannot be opened: %s%s%s",
+                   where ? where : name, dlerror(),
+                   where || !*beside ? "" : "; there is no ", where ? "" : beside);
   const LlvmModule *(*get)(void);
   *(void **)&get = dlsym(h, "attnc_llvm_module");
   if (!get)

@@ -34,6 +34,10 @@ class Usage(Case):
                 (["run", spec, "--verfy"], "did you mean --verify?"),
                 (["run", spec, "--repeat", "0"], "--repeat: 0 is not a whole number"),
                 (["run", spec, "--repeat", "5x"], "--repeat: 5x is not a whole number"),
+                (["run", spec, "--repeat", "+5"], "--repeat: +5 is not a whole number"),
+                (["run", spec, "--seed", "-0"], "--seed: -0 is not a whole number"),
+                (["run", spec, "--seed", " 1"], "--seed:  1 is not a whole number"),
+                (["help", "rnu"], "did you mean run?"),
                 (["run", spec, "--device", "gpu"], "--device: gpu is not one of"),
                 (["run", spec, "--shape", "b1 q4"], "q4 is no word of a problem"),
                 (["run", spec, "--shape", "d64"], "the shape says head_dim 64/64"),
@@ -74,14 +78,66 @@ class Usage(Case):
             r = self.attnc(command[0], spec, *command[1:], "--schedule", pin, code=4)
             self.assertRegex(r.stderr, r"\d+ bytes of shared memory")
 
+    # Every command that takes a spec, and with a shape.
+    TAKE = (["check"], ["compile", "--arch", "sm_80", "-o", "d"], ["run", "--device", "emu"],
+            ["tune", "--device", "emu", "--shape", "s64"], ["explain"], ["key"],
+            ["bench", "compile"])
+
+    def test_shapes(self):
+        """Refused in the same way by every command, before anything else is done."""
+        spec = self.spec()
+        for command in self.TAKE[1:]:
+            for shape, code, text in (("\n", 2, "the shape says nothing"),
+                                      ("b+1", 2, "b+1 is no word of a problem"),
+                                      ("b-0", 2, "b-0 is no word of a problem"),
+                                      ("b1 h3/2 s16", 4, "h is 3, not a multiple of hk, 2")):
+                with self.subTest(command=command, shape=shape):
+                    r = self.attnc(*command, spec, "--shape", shape, code=code)
+                    self.assertIn(text, r.stderr)
+
     def test_files(self):
-        self.attnc("check", "missing.yaml", code=8)
-        self.attnc("run", "missing.yaml", code=8)
-        self.attnc("explain", self.dir, code=8)
+        os.mkdir(self.path("dir.attn.yaml"))
+        for command in self.TAKE:
+            for name, text in (("nope.yaml", "open nope.yaml: No such file or directory"),
+                               ("dir.attn.yaml", "read dir.attn.yaml: Is a directory")):
+                with self.subTest(command=command, name=name):
+                    r = self.attnc(*command, name, code=8)
+                    self.assertIn(text, r.stderr)
+                    self.assertEqual(r.stderr.count(name), 1, r.stderr)
         self.write("file", "")
         r = self.attnc("compile", self.spec(), "--arch", "sm_80", "-o", self.path("file/x"),
                        code=8)
         self.assertIn("file", r.stderr)
+
+    def test_pipes(self):
+        """One that somebody writes is read, however late; one that nobody writes is refused."""
+        os.mkfifo(self.path("pipe"))
+        for command in self.TAKE[:3]:
+            r = self.attnc(*command, "pipe", code=8, timeout=60)
+            self.assertIn("read pipe: a pipe that nobody writes to", r.stderr)
+        writer = subprocess.Popen(["sh", "-c", "sleep 0.3; exec > pipe; sleep 2.5; cat spec"],
+                                  cwd=self.dir)
+        self.write("spec", CAUSAL)
+        self.assertIn("causal: ", self.attnc("check", "pipe", timeout=60).stdout)
+        self.assertEqual(writer.wait(), 0)
+        shell = subprocess.run(["bash", "-c", '"$0" check <(cat spec) <(sleep 2.5; cat spec)',
+                                ATTNC], cwd=self.dir, env=self.env, capture_output=True,
+                               timeout=60)
+        self.assertEqual((shell.returncode, shell.stdout.count(b"causal: ")), (0, 2), shell)
+
+    def test_some_of_several(self):
+        """Exit 9 where some of several items failed, whatever the reasons; else the first's."""
+        good, bad = self.spec(), self.spec("attnc: 1\n", "bad.attn.yaml")
+        for command in self.TAKE[:3]:
+            with self.subTest(command=command):
+                shape = [] if command == ["check"] else ["--shape", "b1 h1 s16"]
+                self.attnc(*command, good, "missing.yaml", bad, *shape, code=9)
+                self.attnc(*command, "missing.yaml", bad, *shape, code=8)
+                self.attnc(*command, bad, "missing.yaml", *shape, code=3)
+                j = self.json(*command, "missing.yaml", good, *shape, code=9)
+                entry = (j.get("specs") or j.get("results") or j.get("kernels"))[0]
+                self.assertEqual(entry["error"]["exit"], 8)
+                self.assertNotIn("target", entry)
 
     def test_no_device(self):
         r = self.attnc("run", self.spec(), "--device", "cuda", code=6,
@@ -122,9 +178,9 @@ class Specs(Case):
 
     def test_several(self):
         good, bad = self.spec(), self.spec("attnc: 1\n", "bad.attn.yaml")
-        r = self.attnc("check", good, bad, code=3)
+        r = self.attnc("check", good, bad, code=9)
         self.assertIn("causal: ", r.stdout)
-        j = self.json("check", good, bad, code=3)
+        j = self.json("check", good, bad, code=9)
         self.assertEqual([s["ok"] for s in j["specs"]], [True, False])
         self.assertEqual(len(j["specs"][0]["spec_hash"]), 64)
 
@@ -182,9 +238,11 @@ ONE = {"q": ("BF16", [1, 2, 1, 32], bytes(128)), "k": ("BF16", [1, 2, 1, 32], by
 
 class Safetensors(Case):
     def refused(self, raw, code, text):
-        path = self.write("in.safetensors", raw)
-        r = self.attnc("run", self.spec(), "--device", "emu", "--input", path, code=code)
+        self.write("in.safetensors", raw)
+        r = self.attnc("run", self.spec(), "--device", "emu", "--input", "in.safetensors",
+                       code=code)
         self.assertIn(text, r.stderr)
+        self.assertIn(": in.safetensors: ", r.stderr)
 
     def test_malformed(self):
         good = safetensors(ONE)
@@ -225,6 +283,23 @@ class Safetensors(Case):
     def test_missing(self):
         r = self.attnc("run", self.spec(), "--device", "emu", "--input", "no", code=8)
         self.assertTrue(re.search(r"no: ", r.stderr))
+
+    def test_endless(self):
+        """Judged by what has come: a header says how much is worth reading."""
+        run = ["run", self.spec(), "--device", "emu", "--input"]
+        r = self.attnc(*run, "/dev/zero", code=8, timeout=20)
+        self.assertIn("/dev/zero: not a safetensors file", r.stderr)
+        good = self.write("in.safetensors", safetensors(ONE))
+        for start, text in (("echo 12345678", "larger than 16 MiB"),
+                            (f"cat {good}", "after the last")):
+            r = subprocess.run(["sh", "-c", f'({start}; exec cat /dev/zero) | "$0" "$@"', ATTNC,
+                                *run, "-"], cwd=self.dir, env=self.env, capture_output=True,
+                               text=True, timeout=20)
+            self.assertEqual(r.returncode, 8, r.stderr)
+            self.assertIn(text, r.stderr)
+        r = subprocess.run(["sh", "-c", f'cat {good} | "$0" "$@"', ATTNC, *run, "-"],
+                           cwd=self.dir, env=self.env, capture_output=True, timeout=300)
+        self.assertEqual(r.returncode, 0, r.stderr)
 
 
 if __name__ == "__main__":

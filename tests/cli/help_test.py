@@ -6,7 +6,8 @@ import subprocess
 
 from common import SOURCE, Case, main
 
-COMMANDS = "check compile run tune explain key doctor cache schema bench completion".split()
+COMMANDS = ("check compile run tune explain key doctor cache schema bench completion "
+            "help version").split()
 GOLDEN = os.path.join(SOURCE, "tests", "cli", "golden")
 PAGE = os.path.join(SOURCE, "docs", "cli.md")
 
@@ -51,6 +52,14 @@ class Help(Case):
     def test_version(self):
         self.assertRegex(self.attnc("--version").stdout, r"\Aattnc \d+\.\d+\.\d+\n\Z")
         self.assertRegex(self.json("-V")["version"], r"\A\d+\.\d+\.\d+\Z")
+
+    def test_as_commands(self):
+        for args, same in ((["help"], ["--help"]), (["help", "run"], ["run", "--help"]),
+                           (["version"], ["--version"]), (["help", "--json"], ["-h", "--json"]),
+                           (["help", "run", "--json"], ["run", "-h", "--json"]),
+                           (["version", "--json"], ["-V", "--json"])):
+            self.assertEqual(self.attnc(*args).stdout, self.attnc(*same).stdout)
+        self.assertIn("one argument too many", self.attnc("help", "run", "run", code=2).stderr)
 
     def test_hidden_things_stay_hidden(self):
         everything = "".join(self.attnc(c, "--help").stdout for c in COMMANDS)

@@ -3,9 +3,11 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
+import sys
 import time
 
 from common import (ATTNC, CAUSAL, SOURCE, Case, bf16, from_bf16, main, read_safetensors,
@@ -306,12 +308,84 @@ class Doctor(Case):
         self.assertEqual(j["found"]["self-test"]["state"], "ok")
         self.assertEqual(j["found"]["emulator"]["state"], "ok")
         text = self.attnc("doctor", "--device", "emu", env={"ATTNC_LOG": "info"}).stdout
-        self.assertIn("ATTNC_LOG=info", text)
+        self.assertRegex(text, r"ok +ATTNC_LOG +info\n")
 
     def test_what_is_missing(self):
         j = self.json("doctor", env={"ATTNC_LIBCUDA": "/nonexistent.so"}, code=6)
         self.assertFalse(j["ok"])
         self.assertIn("/nonexistent.so", j["found"]["self-test"]["text"])
+
+    def copied(self, *libraries):
+        """The program and some of its libraries in folders of their own."""
+        lib = os.path.dirname(os.path.realpath(LIB))
+        for folder, files in (("bin", [os.path.realpath(ATTNC)]), ("lib", [
+                os.path.join(lib, n) for n in ("libattnc.so", "libattnc-emu.so", *libraries)])):
+            os.makedirs(self.path(folder))
+            for f in files:
+                shutil.copy(f, self.path(folder))
+        return self.path("bin/attnc")
+
+    def test_libraries(self):
+        """The compiler's library is there, is not, or cannot be opened: said as it is, although
+        the self-test's kernel is in the cache."""
+        spec = self.spec()
+        self.json("doctor", "--device", "emu")
+        self.attnc("run", spec, *EMU, "--shape", "s16 h1")
+        program, library = self.copied("libattnc_llvm.so"), self.path("bin/../lib/libattnc_llvm.so")
+        run = lambda *args: subprocess.run([program, *args, "--device", "emu"], env=self.env,
+                                           capture_output=True, text=True)
+        r = run("doctor")
+        self.assertEqual(r.returncode, 0, r.stdout)
+        self.assertIn(library, r.stdout)
+        self.assertRegex(r.stdout, r"self-test .*; miss: .* compile [1-9]")
+        os.unlink(self.path("lib/libattnc_llvm.so"))
+        r = run("doctor")
+        self.assertEqual(r.returncode, 5, r.stdout)
+        self.assertRegex(r.stdout, r"bad  self-test .*libattnc_llvm\.so cannot be opened.*; "
+                         r"there is no " + re.escape(library))
+        self.write("lib/libattnc_llvm.so", "no library")
+        for command in (["doctor"], ["run", spec, "--no-cache", "--shape", "s16 h1"]):
+            r = run(*command)
+            self.assertEqual(r.returncode, 5, r.stdout)
+            self.assertIn(library + " cannot be opened: ", r.stdout + r.stderr)
+            self.assertNotIn("No such file", r.stderr)
+
+    def test_whole_table(self):
+        """Every variable of --help, with its value or its default."""
+        rows = self.json("--help")["environment"]
+        env = {"ATTNC_DUMP": "spec", "ATTNC_DUMP_DIR": self.dir}
+        text = self.attnc("doctor", "--device", "emu", env=env).stdout
+        found = self.json("doctor", "--device", "emu", env=env)["found"]["variables"]
+        self.assertEqual(list(found), [r["name"] for r in rows])
+        for row in rows:
+            value = env.get(row["name"])
+            self.assertEqual(found[row["name"]], {"value": value, "default": row["default"]})
+            shown = value or (row["default"] + " " if row["default"] else "") + "(not set)"
+            self.assertRegex(text, f"(?m)^{'ok' if value else 'no'} +{row['name']} +"
+                             + (re.escape(shown) if value or row["default"] else "not set"))
+
+    def test_faults(self):
+        """What is there and not to be used is a fault."""
+        j = self.json("doctor", "--device", "emu", env={"ATTNC_EMU": "arch=bogus"}, code=7)
+        self.assertEqual(j["found"]["emulator"]["state"], "bad")
+        self.assertIn("arch=bogus", j["found"]["emulator"]["text"])
+        self.write("file", "")
+        j = self.json("doctor", "--device", "emu",
+                      env={"ATTNC_CACHE_DIR": self.path("file/cache")}, code=8)
+        self.assertEqual((j["found"]["cache"]["state"], j["found"]["self-test"]["state"]),
+                         ("bad", "ok"))
+        self.assertIn("cannot be written", j["found"]["cache"]["text"])
+
+    def test_python(self):
+        """Found as `python3` finds it, or not, and why."""
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        j = self.json("doctor", "--device", "emu", env={
+            "PATH": path, "PYTHONPATH": os.path.join(SOURCE, "python")})
+        if not os.environ.get("SANITIZE"):
+            self.assertEqual(j["found"]["python"]["state"], "ok", j["found"]["python"])
+            self.assertIn(os.path.join(SOURCE, "python", "attnc"), j["found"]["python"]["text"])
+        j = self.json("doctor", "--device", "emu", env={"PATH": self.dir})
+        self.assertEqual(j["found"]["python"]["state"], "no")
 
     def test_no_llvm(self):
         j = self.json("doctor", "--device", "emu", env={"ATTNC_LLVM": "/nonexistent.so"}, code=5)

@@ -211,6 +211,8 @@ problems_refuse(void **state)
       "q8",          "fp64",         "w4",
       "causal full", "b99999999999", "sq 128",
       "d64 d64",     "w-2,0",        "b1,h2",
+      "b+1",         "b-0",          "",
+      " \n\t",       "w+1,0",        "h08/+2",
       "h8//2",       "fp16 bf16",    "sq12345678901234567890123456789012345678901234567890",
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
