@@ -269,7 +269,8 @@ statuses_are_named(void **state)
   assert_int_equal(err_exit_code(ATTNC_ERR_SPEC), 3);
   assert_int_equal(err_exit_code(ATTNC_ERR_TIMEOUT), 124);
   assert_int_equal(err_exit_code((attnc_status)1000), 5);
-  assert_int_equal(attnc_version(), 100);
+  assert_int_equal(attnc_version(), ATTNC_VERSION_MAJOR * 10000 +
+                                        ATTNC_VERSION_MINOR * 100 + ATTNC_VERSION_PATCH);
 }
 
 static void
