@@ -212,6 +212,12 @@ find_table(const attnc_context *c, const char *device)
   return NULL;
 }
 
+static void
+on_table(void *user, const char *message)
+{
+  context_log(user, 3, "%s", message);
+}
+
 attnc_status
 context_table(attnc_context *c, const char *device, TuneTable **out, attnc_error *e)
 {
@@ -223,8 +229,10 @@ context_table(attnc_context *c, const char *device, TuneTable **out, attnc_error
   *out = find_table(c, device);
   if (!*out && c->n_tables < MAX_TABLES) {
     status = tune_open(c->tune_dir, device, out, e); /* memory only: nothing is read yet */
-    if (status == ATTNC_OK)
+    if (status == ATTNC_OK) {
+      tune_listen(*out, on_table, c);
       c->tables[c->n_tables++] = *out;
+    }
   }
   pthread_mutex_unlock(&c->lock);
   return status;

@@ -90,6 +90,8 @@ ask_fill(Request *r, JitAsk *a)
                 .problem = &r->problem,
                 .target = c->target,
                 .compile = c->compile,
+                .log = c->log,
+                .log_user = c->log_user,
                 .dump_dir = c->dump_dir};
   if (r->has_want) {
     a->want = &r->want;
@@ -126,8 +128,11 @@ make_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *o
 {
   if (!c->dumps)
     out->entry = readable(cache_get(c->cache, answer->key, &out->layer));
-  if (out->entry)
+  if (out->entry) {
+    context_log(c, 3, "hit: %s for %s is in the cache (%s)", attnc_spec_name(a->spec),
+                answer->target, out->layer);
     return ATTNC_OK;
+  }
   double start = seconds_now();
   out->layer = "miss";
   TRY(jit_compile(a, answer, &out->entry, e));
@@ -232,6 +237,8 @@ hit(attnc_context *c, void *value, attnc_plan **out)
 {
   __atomic_add_fetch(&c->plan_hits, 1, __ATOMIC_RELAXED);
   *out = value;
+  context_log(c, 3, "hit: %s for %s is loaded on device %d", (*out)->recipe->name,
+              (*out)->recipe->target, (*out)->device.ordinal);
   return ATTNC_OK;
 }
 
@@ -448,6 +455,9 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune_record: problem, schedule or unit is "
                    "missing");
+  if (!jit_has_template(schedule->template_name))
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "attnc_tune_record: unknown template '%.60s'",
+                   schedule->template_name);
   ask_fill(&r, &ask);
   TRY(ask_device(&r, &ask, e));
   if (!ask.tune)

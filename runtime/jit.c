@@ -57,6 +57,12 @@ runs_on(const Target *t, const Device *device)
 }
 
 bool
+jit_has_template(const char *name)
+{
+  return template_find(name) != NULL;
+}
+
+bool
 jit_runs_on(const char *target, const Device *device)
 {
   const Target *t = target_find(target);
@@ -108,22 +114,56 @@ keeps_pins(const attnc_schedule *s, const Pin *pin, const attnc_schedule *want)
   return (!pin || sched_agrees(&pin->how, s)) && (!want || sched_agrees(want, s));
 }
 
-/* A schedule of the table that is legal here; no other is consulted. */
+typedef struct Tuning {
+  const JitAsk *ask;
+  const Target *target;
+  JitAnswer *out;
+} Tuning;
+
+static void tuning_says(const Tuning *, const TuneFound *, const char *what)
+    __attribute__((nonnull));
+static void
+tuning_says(const Tuning *t, const TuneFound *found, const char *what)
+{
+  char text[640];
+  if (!t->ask->log)
+    return;
+  snprintf(text, sizeof text, "tuning table: %s %s of value %g for %s: %s", found->source,
+           found->name, found->value, t->ask->spec->name, what);
+  t->ask->log(t->ask->log_user, 3, text);
+}
+
+/* Legal here, and as it is pinned. */
+static bool
+accept_tuned(void *user, const TuneFound *found)
+{
+  const Tuning *t = user;
+  const JitAsk *a = t->ask;
+  const char *ignored;
+  attnc_error error = {0};
+  const Pin *pin = spec_pin(a->spec, t->target->name, found->schedule.template_name);
+  if (!keeps_pins(&found->schedule, pin, a->want)) {
+    tuning_says(t, found, "is not what is pinned");
+    return false;
+  }
+  if (gen_schedule(a->spec, a->problem, t->target, &found->schedule, &t->out->schedule,
+                   &ignored, &error) != ATTNC_OK) {
+    tuning_says(t, found, error.message);
+    return false;
+  }
+  tuning_says(t, found, "taken");
+  t->out->source = found->source;
+  return true;
+}
+
+/* The best schedule of the table that can be used. */
 static bool
 tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out)
 {
   TuneFound found;
-  const char *ignored;
   TuneProblem p = jit_tune_problem(a->spec, a->problem);
-  if (!a->tune || !tune_find(a->tune, &p, &found))
-    return false;
-  const Pin *pin = spec_pin(a->spec, target->name, found.schedule.template_name);
-  if (!keeps_pins(&found.schedule, pin, a->want) ||
-      gen_schedule(a->spec, a->problem, target, &found.schedule, &out->schedule, &ignored,
-                   NULL) != ATTNC_OK)
-    return false;
-  out->source = found.source;
-  return true;
+  Tuning t = {.ask = a, .target = target, .out = out};
+  return a->tune && tune_find(a->tune, &p, accept_tuned, &t, &found);
 }
 
 static attnc_status

@@ -24,8 +24,10 @@ typedef struct JitAsk {
   const char *target;         /* NULL: the device's best */
   const Driver *drv;          /* both NULL: no device at hand, target is given */
   const Device *device;
-  TuneTable *tune;                      /* NULL: none */
-  const attnc_compile_options *compile; /* NULL: none */
+  TuneTable *tune;                                         /* NULL: none */
+  const attnc_compile_options *compile;                    /* NULL: none */
+  void (*log)(void *user, int level, const char *message); /* NULL: silent */
+  void *log_user;
   const char *dump_dir; /* where the dumps that `compile` names go; NULL: nowhere */
 } JitAsk;
 
@@ -50,6 +52,7 @@ Own jit_own(const attnc_spec *);
 int64_t jit_group_size(const attnc_spec *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
+bool jit_has_template(const char *name);
 /* False as well for a target that is not known. */
 bool jit_runs_on(const char *target, const Device *);
 

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,13 @@
 #include <unistd.h>
 
 #define SCHEMA "attnc.tune/1"
-enum { MAX_TABLE = 64 << 20, MAX_LINE = 4096, SUM_DIGITS = 16 };
+enum { MAX_TABLE = 64 << 20, MAX_LINE = 4096, SUM_DIGITS = 16, MAX_TOLD = 20 };
 
 typedef struct Record {
-  const char *spec_hash, *op, *template_name;
+  const char *spec_hash, *op, *template_name, *unit;
   int bucket[3];
   attnc_schedule schedule; /* template_name is put in when it is handed out */
-  double value;
+  double value, work;      /* work: b * h * sq * sk of the sizes that it was measured at */
 } Record;
 
 /* What the file said when it had `bytes`; immutable, counted. */
@@ -40,7 +41,24 @@ struct TuneTable {
   char *device, *dir, *path;
   pthread_mutex_t lock;
   Snapshot *now; /* guarded; NULL: nothing read yet */
+  TuneLog *log;  /* NULL: silent */
+  void *log_user;
 };
+
+static void tell(const TuneTable *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void
+tell(const TuneTable *t, const char *fmt, ...)
+{
+  char text[512];
+  va_list args;
+  if (!t->log)
+    return;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  t->log(t->log_user, text);
+}
 
 void
 tune_bucket(const attnc_sizes *s, int bucket[3])
@@ -93,39 +111,94 @@ read_schedule(attnc_schedule *s, json_t *j)
   return sched_read_json(s, j);
 }
 
+/* Octaves, or TUNE_UNKNOWN. */
 static bool
-read_record(Arena *arena, const json_t *line, const char *device, Record *r)
+read_bucket(int bucket[3], const json_t *j)
 {
-  json_t *schedule = json_object_get(line, "schedule");
-  const json_t *bucket = json_object_get(line, "bucket");
-  if (!str_eq(text_of(line, "schema"), SCHEMA) ||
-      !str_eq(text_of(line, "device"), device) ||
-      !str_eq(text_of(line, "validity"), "correct") || json_array_size(bucket) != 3 ||
-      strlen(text_of(schedule, "template")) >= TUNE_TEMPLATE ||
-      !read_schedule(&r->schedule, schedule))
-    return false;
-  for (size_t i = 0; i < 3; i++)
-    r->bucket[i] = (int)json_integer_value(json_array_get(bucket, i));
-  r->spec_hash = arena_strdup(arena, text_of(line, "spec_hash"));
-  r->op = arena_strdup(arena, text_of(line, "op"));
-  r->template_name = arena_strdup(arena, text_of(schedule, "template"));
-  r->value = json_number_value(json_object_get(line, "value"));
-  return r->spec_hash && r->op && r->template_name && *r->template_name;
+  for (size_t i = 0; i < 3; i++) {
+    const json_t *v = json_array_get(j, i);
+    json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < TUNE_UNKNOWN || n > TUNE_OCTAVES)
+      return false;
+    bucket[i] = (int)n;
+  }
+  return json_array_size(j) == 3;
 }
 
-static void
-read_line(Snapshot *s, const char *line, size_t n, const char *device)
+/* 1 for each size that was open. */
+static double
+read_work(const json_t *sizes)
+{
+  static const char *const names[] = {"b", "h", "sq", "sk"};
+  double work = 1;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    json_int_t n = json_integer_value(json_object_get(sizes, names[i]));
+    work *= n > 0 ? (double)n : 1;
+  }
+  return work;
+}
+
+/* What a value can be: more than nothing, and finite. */
+static bool
+is_value(double v)
+{
+  return v > 0 && v < INFINITY;
+}
+
+/* NULL, or why the line is not taken; a line of another device is none of ours. */
+static const char *
+read_record(Arena *arena, const json_t *line, Record *r)
+{
+  json_t *schedule = json_object_get(line, "schedule");
+  r->value = json_number_value(json_object_get(line, "value"));
+  r->work = read_work(json_object_get(line, "sizes"));
+  if (!str_eq(text_of(line, "schema"), SCHEMA))
+    return "another schema than " SCHEMA;
+  if (!str_eq(text_of(line, "validity"), "correct"))
+    return "not a record of a correct result";
+  if (!read_bucket(r->bucket, json_object_get(line, "bucket")))
+    return "the bucket is not one";
+  if (!is_value(r->value))
+    return "the value is not a number above zero";
+  if (!*text_of(schedule, "template") ||
+      strlen(text_of(schedule, "template")) >= TUNE_TEMPLATE)
+    return "the schedule has no template";
+  if (!read_schedule(&r->schedule, schedule))
+    return "the schedule is not understood";
+  r->spec_hash = arena_strdup(arena, text_of(line, "spec_hash"));
+  r->op = arena_strdup(arena, text_of(line, "op"));
+  r->unit = arena_strdup(arena, text_of(line, "unit"));
+  r->template_name = arena_strdup(arena, text_of(schedule, "template"));
+  return r->spec_hash && r->op && r->unit && r->template_name ? NULL : "out of memory";
+}
+
+static const char *
+read_json(Snapshot *s, const json_t *json, const char *device)
 {
   Record r = {0};
+  if (!json)
+    return "not JSON";
+  if (!str_eq(text_of(json, "device"), device))
+    return NULL; /* of a device whose name makes the same file name */
+  const char *why = read_record(s->arena, json, &r);
+  Record *to = why ? NULL : vec_push(s->arena, &s->records);
+  if (to)
+    *to = r;
+  return why ? why : to ? NULL : "out of memory";
+}
+
+/* NULL, or why the line is skipped. */
+static const char *
+read_line(Snapshot *s, const char *line, size_t n, const char *device)
+{
+  if (!n)
+    return NULL; /* what a writer leaves that saw half of another's line */
   if (!line_sound(line, n))
-    return;
+    return "its checksum is not that of its text";
   json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES, NULL);
-  if (json && read_record(s->arena, json, device, &r)) {
-    Record *to = vec_push(s->arena, &s->records);
-    if (to)
-      *to = r;
-  }
+  const char *why = read_json(s, json, device);
   json_decref(json);
+  return why;
 }
 
 /* ---- snapshots ---- */
@@ -137,6 +210,23 @@ snapshot_free(Snapshot *s)
     return;
   arena_free(s->arena);
   free(s);
+}
+
+static void
+read_lines(const TuneTable *t, Snapshot *s, const char *text, size_t n)
+{
+  int number = 1, told = 0;
+  for (const char *p = text, *end = text + n; p < end; number++) {
+    const char *stop = memchr(p, '\n', (size_t)(end - p));
+    if (!stop)
+      break; /* being written, or torn */
+    const char *why = read_line(s, p, (size_t)(stop - p), t->device);
+    if (why && told++ < MAX_TOLD)
+      tell(t, "tuning table %s:%d is skipped: %s", t->path, number, why);
+    p = stop + 1;
+  }
+  if (told > MAX_TOLD)
+    tell(t, "tuning table %s: %d more lines are skipped", t->path, told - MAX_TOLD);
 }
 
 /* A table that is absent or cannot be read is an empty one. */
@@ -153,16 +243,14 @@ snapshot_read(const TuneTable *t)
     return NULL;
   }
   s->refs = 1;
-  if (file_read(t->path, MAX_TABLE, &text, &n, NULL) != ATTNC_OK)
+  attnc_error error;
+  if (file_read(t->path, MAX_TABLE, &text, &n, &error) != ATTNC_OK) {
+    if (access(t->path, F_OK) == 0)
+      tell(t, "tuning table is not used: %s", error.message);
     return s;
-  s->bytes = (int64_t)n;
-  for (const char *p = text, *end = text + n; p < end;) {
-    const char *stop = memchr(p, '\n', (size_t)(end - p));
-    if (!stop)
-      break; /* being written, or torn */
-    read_line(s, p, (size_t)(stop - p), t->device);
-    p = stop + 1;
   }
+  s->bytes = (int64_t)n;
+  read_lines(t, s, text, n);
   free(text);
   return s;
 }
@@ -266,6 +354,13 @@ tune_close(TuneTable *t)
 }
 
 void
+tune_listen(TuneTable *t, TuneLog *log, void *user)
+{
+  t->log = log;
+  t->log_user = user;
+}
+
+void
 tune_fork(TuneTable *t, ForkStep step)
 {
   fork_mutex(&t->lock, step);
@@ -300,42 +395,99 @@ distance(const int want[3], const int have[3], bool *open)
   return sum <= TUNE_NEAR ? sum : -1;
 }
 
-static const Record *
-nearest(const Snapshot *s, const TuneProblem *p, const char **source)
+/* A record of the problem, near enough; in the order of the file. */
+typedef struct Match {
+  const Record *r;
+  int distance;
+  bool open, foreign; /* foreign: in another unit than the newest, so not to be compared */
+} Match;
+
+typedef struct Matches {
+  Match *at;
+  int n;
+} Matches;
+
+static bool
+same_schedule(const Record *a, const Record *b)
 {
-  int want[3], best = -1;
-  const Record *found = NULL;
+  return !memcmp(a->bucket, b->bucket, sizeof a->bucket) &&
+         str_eq(a->template_name, b->template_name) &&
+         sched_agrees(&a->schedule, &b->schedule) &&
+         sched_agrees(&b->schedule, &a->schedule);
+}
+
+/* A later line about the same schedule replaces the earlier. */
+static void
+add_match(Matches *m, const Match *match)
+{
+  int kept = 0;
+  for (int i = 0; i < m->n; i++)
+    if (!same_schedule(m->at[i].r, match->r))
+      m->at[kept++] = m->at[i];
+  m->at[kept++] = *match;
+  m->n = kept;
+}
+
+static Matches
+matches_of(const Snapshot *s, const TuneProblem *p)
+{
+  int want[3];
+  Matches m = {.at = calloc((size_t)s->records.n + 1, sizeof *m.at)};
   tune_bucket(&p->sizes, want);
-  for (int i = 0; i < s->records.n; i++) {
-    const Record *r = &s->records.at[i];
-    bool open;
-    int d = distance(want, r->bucket, &open);
-    if (d < 0 || (found && d > best) || !str_eq(r->spec_hash, p->spec_hash) ||
-        !str_eq(r->op, p->op))
-      continue;
-    found = r;
-    best = d;
-    *source = d == 0 && !open ? "exact" : "near";
+  for (int i = 0; m.at && i < s->records.n; i++) {
+    Match match = {.r = &s->records.at[i]};
+    match.distance = distance(want, match.r->bucket, &match.open);
+    if (match.distance >= 0 && str_eq(match.r->spec_hash, p->spec_hash) &&
+        str_eq(match.r->op, p->op))
+      add_match(&m, &match);
   }
-  return found;
+  for (int i = 0; i < m.n; i++)
+    m.at[i].foreign = !str_eq(m.at[i].r->unit, m.at[m.n - 1].r->unit);
+  return m;
+}
+
+/* Nearest first, then least for the work, then the later of the file. */
+static int
+by_merit(const void *a, const void *b)
+{
+  const Match *x = a, *y = b;
+  double cost_x = x->r->value / x->r->work, cost_y = y->r->value / y->r->work;
+  if (x->distance != y->distance)
+    return x->distance < y->distance ? -1 : 1;
+  if (x->foreign != y->foreign)
+    return x->foreign ? 1 : -1;
+  if (!x->foreign && (cost_x < cost_y || cost_x > cost_y))
+    return cost_x < cost_y ? -1 : 1;
+  return x->r > y->r ? -1 : 1;
+}
+
+static void
+fill_found(TuneFound *out, const Match *m)
+{
+  memset(out, 0, sizeof *out);
+  out->schedule = m->r->schedule;
+  snprintf(out->name, sizeof out->name, "%s", m->r->template_name);
+  out->schedule.template_name = out->name;
+  out->source = m->distance == 0 && !m->open ? "exact" : "near";
+  out->value = m->r->value;
 }
 
 bool
-tune_find(TuneTable *t, const TuneProblem *p, TuneFound *out)
+tune_find(TuneTable *t, const TuneProblem *p, TuneAccept *accept, void *user,
+          TuneFound *out)
 {
-  const char *source = NULL;
+  bool found = false;
   Snapshot *s = snapshot_now(t);
-  const Record *r = s ? nearest(s, p, &source) : NULL;
-  if (r) {
-    memset(out, 0, sizeof *out);
-    out->schedule = r->schedule;
-    snprintf(out->name, sizeof out->name, "%s", r->template_name);
-    out->schedule.template_name = out->name;
-    out->source = source;
-    out->value = r->value;
+  Matches m = s ? matches_of(s, p) : (Matches){0};
+  if (m.n)
+    qsort(m.at, (size_t)m.n, sizeof *m.at, by_merit);
+  for (int i = 0; !found && i < m.n; i++) {
+    fill_found(out, &m.at[i]);
+    found = !accept || accept(user, out);
   }
+  free(m.at);
   snapshot_drop(t, s);
-  return r != NULL;
+  return found;
 }
 
 /* ---- recording ---- */
@@ -402,10 +554,28 @@ append(const TuneTable *t, const char *line, size_t n, attnc_error *e)
                 : ATTNC_OK;
 }
 
+static attnc_status
+check_record(const TuneProblem *p, double value, const char *unit, attnc_error *e)
+{
+  const int64_t sizes[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
+  if (!is_value(value))
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "tuning table: the value is %g; it must be finite and above zero",
+                   value);
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    if (sizes[i] < 0)
+      return err_set(e, ATTNC_ERR_USAGE, "tuning table: a size is negative");
+  json_t *text = json_string(unit);
+  json_decref(text);
+  return text ? ATTNC_OK
+              : err_set(e, ATTNC_ERR_USAGE, "tuning table: the unit is not UTF-8");
+}
+
 attnc_status
 tune_record(TuneTable *t, const TuneProblem *p, const attnc_schedule *s, double value,
             const char *unit, attnc_error *e)
 {
+  TRY(check_record(p, value, unit, e));
   char line[MAX_LINE], sum[SUM_DIGITS + 1];
   TRY(file_mkdirs(t->dir, e));
   json_t *json = record_json(t, p, s, value, unit);
@@ -419,5 +589,7 @@ tune_record(TuneTable *t, const TuneProblem *p, const attnc_schedule *s, double 
   free(text);
   if (n < 0 || (size_t)n >= sizeof line)
     return err_set(e, ATTNC_ERR_USAGE, "tuning table: the line is too long");
-  return append(t, line, (size_t)n, e);
+  TRY(append(t, line, (size_t)n, e));
+  tell(t, "recorded in %s: %s, %g %s", t->path, s->template_name, value, unit);
+  return ATTNC_OK;
 }

@@ -2,13 +2,15 @@
  *
  * A table is a file of JSON lines, DIR/<device name>.jsonl, appended to with one write a
  * line; merging two tables is concatenating them.  Each line carries a checksum of itself,
- * and one that is torn, foreign or not understood is skipped.  The last of several lines
- * for the same problem counts.
+ * and one that is torn, foreign or not understood is skipped, which the log is told.  Of
+ * several lines the one with the least value counts, for each unit of work where they were
+ * measured at different sizes; a later line about the same schedule replaces the earlier.
  *
  * A problem is a spec_hash, an op and a shape bucket: log2, rounded, of b * h, of sq and
  * of sk.  tune_find answers "exact" from the same bucket or "near" from the closest one
  * within NEAR octaves in all; sizes that the problem leaves open fit any bucket, but are
- * never exact.  What is found is advice: the caller checks that the schedule is legal.
+ * never exact.  What is found is advice: the caller says which schedules are legal, and
+ * the next best is found where one is not.
  *
  * A table is read when first asked and again when its file has grown.  No lock is held
  * while reading or writing. */
@@ -21,7 +23,7 @@
 
 #include <stdbool.h>
 
-enum { TUNE_NEAR = 4, TUNE_UNKNOWN = -1, TUNE_TEMPLATE = 32 };
+enum { TUNE_NEAR = 4, TUNE_UNKNOWN = -1, TUNE_OCTAVES = 126, TUNE_TEMPLATE = 32 };
 
 typedef struct TuneProblem {
   const char *spec_hash, *op;
@@ -42,10 +44,17 @@ void tune_close(TuneTable *); /* NULL is fine */
 const char *tune_path(const TuneTable *);
 const char *tune_device(const TuneTable *);
 
-bool tune_find(TuneTable *, const TuneProblem *, TuneFound *);
+/* Whether the caller can use what was found. */
+typedef bool TuneAccept(void *user, const TuneFound *);
+/* The best that is accepted; accept NULL: the best. */
+bool tune_find(TuneTable *, const TuneProblem *, TuneAccept *, void *user, TuneFound *);
+/* ATTNC_ERR_USAGE: a value that is none, sizes or a unit that cannot be. */
 attnc_status tune_record(TuneTable *, const TuneProblem *, const attnc_schedule *,
                          double value, const char *unit, attnc_error *);
 
+/* Told of lines that are skipped and of what is recorded; before any other call. */
+typedef void TuneLog(void *user, const char *message);
+void tune_listen(TuneTable *, TuneLog *, void *user);
 void tune_fork(TuneTable *, ForkStep);
 
 /* Changes when the table's file does: its bytes. */

@@ -184,7 +184,7 @@ typedef struct attnc_options {
   const char *cache_dir; /* NULL: $ATTNC_CACHE_DIR, else $XDG_CACHE_HOME/attnc, ~/.cache */
   int cache;             /* 0: $ATTNC_CACHE, 1: off, 2: read only, 3: on */
   const char *tune_dir;  /* NULL: $ATTNC_TUNE_DIR, else $XDG_DATA_HOME/attnc/tune */
-  /* NULL: silent; level 1 a warning, 2 information; called from any thread */
+  /* NULL: silent; level 1 a warning, 2 information, 3 debugging; called from any thread */
   void (*log)(void *user, int level, const char *message);
   void *log_user;
   const attnc_compile_options *compile;

@@ -2,6 +2,7 @@
 #include "tests/unit/stub.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -9,12 +10,16 @@
 
 static char *dir; /* of cache and tuning tables */
 static attnc_spec *spec;
-static int n_compiled; /* atomic: messages of a compile */
+static int n_compiled;               /* atomic: messages of a compile */
+static _Thread_local char said[600]; /* the last message */
 
 static void
 listen(void *user, int level, const char *message)
 {
   assert_null(user);
+  snprintf(said, sizeof said, "%s", message);
+  if (level == 3)
+    return;
   assert_int_equal(level, 2);
   assert_non_null(strstr(message, "compiled by_hand for sm_80"));
   __atomic_add_fetch(&n_compiled, 1, __ATOMIC_RELAXED);
@@ -562,14 +567,82 @@ test_tuned_schedules_are_consulted(void **state)
   fake.pinned_m = 64;
   assert_source(c, 4096, "exact");
   fake.pinned_m = 0;
-  best.block_m = 100; /* what is not legal here is not used */
-  assert_int_equal(attnc_tune_record(c, spec, &big, &best, 0.3, "ms", &e), ATTNC_OK);
-  assert_source(c, 4096, "model");
+  best.block_m = 100; /* what is not legal here is not used, but the next best is */
+  assert_int_equal(attnc_tune_record(c, spec, &big, &best, 0.2, "ms", &e), ATTNC_OK);
+  assert_non_null(strstr(said, "recorded in"));
+  assert_source(c, 4096, "exact");
   attnc_context_release(c);
   c = context(); /* another process */
   best.block_m = 32;
   assert_int_equal(attnc_tune_record(c, spec, &big, &best, 0.3, "ms", &e), ATTNC_OK);
   assert_source(c, 4096, "exact");
+  attnc_context_release(c);
+}
+
+/* What no table can use is refused when it is recorded, for the reason. */
+static void
+test_records_that_are_refused(void **state)
+{
+  attnc_schedule s = {.size = sizeof s, .template_name = "fake", .block_m = 64};
+  attnc_problem negative = big;
+  attnc_error e = {0};
+  (void)state;
+  attnc_context *c = context();
+  const struct {
+    const char *template_name;
+    double value;
+    const char *unit, *says;
+    attnc_status status;
+  } cases[] = {
+      {"zz", 1, "ms", "unknown template 'zz'", ATTNC_ERR_UNSUPPORTED},
+      {"fake", -1, "ms", "above zero", ATTNC_ERR_USAGE},
+      {"fake", 0, "ms", "above zero", ATTNC_ERR_USAGE},
+      {"fake", NAN, "ms", "above zero", ATTNC_ERR_USAGE},
+      {"fake", INFINITY, "ms", "above zero", ATTNC_ERR_USAGE},
+      {"fake", 1, "\xff", "not UTF-8", ATTNC_ERR_USAGE},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    s.template_name = cases[i].template_name;
+    assert_int_equal(
+        attnc_tune_record(c, spec, &big, &s, cases[i].value, cases[i].unit, &e),
+        cases[i].status);
+    assert_non_null(strstr(e.message, cases[i].says));
+  }
+  negative.sizes = &(attnc_sizes){sizeof(attnc_sizes), 2, 8, 8, -1, 4096};
+  s.template_name = "fake";
+  assert_int_not_equal(attnc_tune_record(c, spec, &negative, &s, 1, "ms", &e), ATTNC_OK);
+  assert_source(c, 4096, "model");
+  attnc_context_release(c);
+}
+
+/* Where a kernel and its schedule came from, for who looks. */
+static void
+test_hits_and_rejections_are_told(void **state)
+{
+  attnc_schedule s = {.size = sizeof s,
+                      .template_name = "fake",
+                      .block_m = 100,
+                      .block_n = 32,
+                      .num_stages = 3,
+                      .num_warps = 8,
+                      .q_in_regs = 1};
+  attnc_error e = {0};
+  (void)state;
+  attnc_context *c = context();
+  attnc_plan_release(get(c));
+  attnc_plan_release(get(c));
+  assert_string_equal(said, "hit: by_hand for sm_80 is loaded on device 0");
+  attnc_context_release(c);
+  c = context();
+  attnc_plan_release(get(c));
+  assert_string_equal(said, "hit: by_hand for sm_80 is in the cache (disk)");
+  assert_int_equal(attnc_tune_record(c, spec, &big, &s, 1, "ms", &e), ATTNC_OK);
+  assert_source(c, 4096, "model"); /* a hit: what is said before it is looked at below */
+  char *json = NULL;
+  assert_int_equal(attnc_key_explain(c, spec, &big, NULL, &json, &e), ATTNC_OK);
+  assert_string_equal(said, "tuning table: exact fake of value 1 for by_hand: block_m 100 "
+                            "is not a multiple of 16");
+  free(json);
   attnc_context_release(c);
 }
 
@@ -770,6 +843,8 @@ main(void)
       TEST(test_nowait_tells_failures_once),
       TEST(test_nowait_and_waiting),
       TEST(test_tuned_schedules_are_consulted),
+      TEST(test_records_that_are_refused),
+      TEST(test_hits_and_rejections_are_told),
       TEST(test_wanted_schedules),
       TEST(test_schedules_of_other_versions),
       TEST(test_load_ptx),

@@ -34,7 +34,7 @@ problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
 }
 
 static void
-record(const TuneProblem *p, int block_m)
+record_value(const TuneProblem *p, int block_m, double value)
 {
   attnc_schedule s = {.size = sizeof s,
                       .template_name = "fwd_mma",
@@ -44,8 +44,14 @@ record(const TuneProblem *p, int block_m)
                       .num_warps = 4,
                       .q_in_regs = 2};
   attnc_error e = {0};
-  if (tune_record(table, p, &s, 0.5, "ms", &e) != ATTNC_OK)
+  if (tune_record(table, p, &s, value, "ms", &e) != ATTNC_OK)
     fail_msg("%s", e.message);
+}
+
+static void
+record(const TuneProblem *p, int block_m)
+{
+  record_value(p, block_m, 0.5);
 }
 
 /* "exact 128", "near 64", "": what the table says. */
@@ -55,7 +61,7 @@ find(TuneProblem p)
   static char text[64];
   TuneFound f;
   text[0] = 0;
-  if (tune_find(table, &p, &f)) {
+  if (tune_find(table, &p, NULL, NULL, &f)) {
     assert_string_equal(f.schedule.template_name, "fwd_mma");
     assert_int_equal(f.schedule.block_n, 64);
     assert_int_equal(f.schedule.num_stages, 2);
@@ -122,13 +128,13 @@ test_another_device_has_its_own(void **state)
   TuneProblem p = problem(2, 16, 4096, 4096);
   record(&p, 128);
   assert_int_equal(tune_open(dir, "attnc emulated sm_80", &other, NULL), ATTNC_OK);
-  assert_false(tune_find(other, &p, &f));
+  assert_false(tune_find(other, &p, NULL, NULL, &f));
   assert_string_not_equal(tune_path(other), tune_path(table));
   tune_close(other);
   /* A name that makes the same file does not share its lines. */
   assert_int_equal(tune_open(dir, "NVIDIA H200 (test?1)", &other, NULL), ATTNC_OK);
   assert_string_equal(tune_path(other), tune_path(table));
-  assert_false(tune_find(other, &p, &f));
+  assert_false(tune_find(other, &p, NULL, NULL, &f));
   tune_close(other);
 }
 
@@ -160,7 +166,7 @@ test_unsound_lines_are_skipped(void **state)
     TuneTable *t = NULL;
     TuneFound found;
     assert_int_equal(tune_open(dir, "NVIDIA H200 (test/1)", &t, NULL), ATTNC_OK);
-    assert_false(tune_find(t, &p, &found));
+    assert_false(tune_find(t, &p, NULL, NULL, &found));
     tune_close(t);
     line[i] = was;
   }
@@ -218,12 +224,12 @@ test_every_field_is_kept(void **state)
   for (int i = 0; i < SF_COUNT; i++)
     *sched_at(&s, i) = sched_info[i].most;
   assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", NULL), ATTNC_OK);
-  assert_true(tune_find(table, &p, &f));
+  assert_true(tune_find(table, &p, NULL, NULL, &f));
   assert_true(sched_agrees(&s, &f.schedule) && sched_agrees(&f.schedule, &s));
   for (int i = 0; i < SF_COUNT; i++)
     *sched_at(&s, i) = i % 2 ? sched_info[i].least : 0;
   assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", NULL), ATTNC_OK);
-  assert_true(tune_find(table, &p, &f));
+  assert_true(tune_find(table, &p, NULL, NULL, &f));
   assert_true(sched_agrees(&s, &f.schedule) && sched_agrees(&f.schedule, &s));
 }
 
@@ -258,6 +264,89 @@ test_two_processes_append(void **state)
   assert_string_not_equal(find(p), "");
 }
 
+static bool
+not_64(void *user, const TuneFound *f)
+{
+  ++*(int *)user;
+  return f->schedule.block_m != 64;
+}
+
+/* The least value counts, whatever came last; a schedule's own later record replaces its
+ * earlier; values of different sizes are compared for the work; and the caller may refuse.
+ */
+static void
+test_the_best_counts(void **state)
+{
+  TuneFound f;
+  int asked = 0;
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  record_value(&p, 128, 0.4);
+  record_value(&p, 64, 0.6);
+  assert_string_equal(find(p), "exact 128");
+  record_value(&p, 64, 0.3);
+  assert_string_equal(find(p), "exact 64");
+  record_value(&p, 64, 0.5);
+  assert_string_equal(find(p), "exact 128");
+  TuneProblem smaller = problem(2, 16, 3000, 3000); /* 0.54 of the work, 0.5 of the time */
+  record_value(&smaller, 32, 0.39);
+  assert_string_equal(find(p), "exact 128");
+  record_value(&smaller, 32, 0.2);
+  assert_string_equal(find(p), "exact 32");
+  record_value(&p, 64, 0.1);
+  assert_true(tune_find(table, &p, not_64, &asked, &f));
+  assert_int_equal(f.schedule.block_m, 32);
+  assert_int_equal(asked, 2);
+}
+
+static char told[10][512];
+static int n_told;
+
+static void
+on_told(void *user, const char *message)
+{
+  assert_ptr_equal(user, told);
+  snprintf(told[n_told++ % 10], sizeof told[0], "%s", message);
+}
+
+/* Lines that are sound but cannot be: skipped, and told with their number and why. */
+static void
+test_absurd_lines_are_skipped(void **state)
+{
+  static const char *const lines[] = {
+      "\"bucket\":[5,12,2147483647],\"value\":0.1",
+      "\"bucket\":[-2147483648,12,12],\"value\":0.1",
+      "\"bucket\":[5,12,1.5],\"value\":0.1",
+      "\"bucket\":[5,12,127],\"value\":0.1",
+      "\"bucket\":[5,12,12],\"value\":-0.1",
+      "\"bucket\":[5,12,12],\"value\":\"0.1\"",
+      "\"bucket\":[5,12,12],\"value\":0",
+  };
+  enum { LINES = sizeof lines / sizeof *lines };
+  char text[1024], hex[65], line[1100];
+  (void)state;
+  tune_listen(table, on_told, told);
+  n_told = 0;
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  for (int i = 0; i < LINES; i++) {
+    int n = snprintf(text, sizeof text,
+                     "{\"schema\":\"attnc.tune/1\",\"device\":\"NVIDIA H200 (test/1)\","
+                     "\"spec_hash\":\"abc\",\"op\":\"fwd\",%s,"
+                     "\"schedule\":{\"template\":\"fwd_mma\",\"block_m\":64},"
+                     "\"unit\":\"ms\",\"validity\":\"correct\"",
+                     lines[i]);
+    sha256_hex(text, (size_t)n, hex);
+    snprintf(line, sizeof line, "%s,\"sum\":\"%.16s\"}\n", text, hex);
+    append(line);
+  }
+  append("edited by hand\n");
+  assert_string_equal(find(p), "");
+  assert_int_equal(n_told, LINES + 1);
+  assert_non_null(strstr(told[0], ".jsonl:1 is skipped: the bucket is not one"));
+  assert_non_null(strstr(told[4], ".jsonl:5 is skipped: the value is not a number above"));
+  assert_non_null(strstr(told[LINES], "its checksum is not that of its text"));
+}
+
 /* A FIFO in a table's place is an empty table, and is not written to. */
 static void
 test_a_fifo_is_no_table(void **state)
@@ -290,7 +379,7 @@ test_a_directory_that_cannot_be_made(void **state)
   TuneProblem p = problem(1, 1, 128, 128);
   (void)state;
   assert_int_equal(tune_open("/dev/null/tune", "x", &t, NULL), ATTNC_OK);
-  assert_false(tune_find(t, &p, &f));
+  assert_false(tune_find(t, &p, NULL, NULL, &f));
   assert_int_equal(tune_record(t, &p, &s, 1, "ms", &e), ATTNC_ERR_IO);
   assert_non_null(strstr(e.message, "/dev/null"));
   tune_close(t);
@@ -306,7 +395,8 @@ main(void)
       TEST(test_another_device_has_its_own), TEST(test_unsound_lines_are_skipped),
       TEST(test_lines_of_other_versions),    TEST(test_every_field_is_kept),
       TEST(test_two_processes_append),       TEST(test_a_directory_that_cannot_be_made),
-      TEST(test_a_fifo_is_no_table),
+      TEST(test_a_fifo_is_no_table),         TEST(test_the_best_counts),
+      TEST(test_absurd_lines_are_skipped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
