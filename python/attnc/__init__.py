@@ -8,6 +8,8 @@
 
 Needs libattnc.so and nothing else; numpy and torch are used where their tensors come in.
 """
+import typing as _typing
+
 from .context import Context
 from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
                      Diagnostic, NoDeviceError, PendingError, ShapeError, SpecError,
@@ -16,11 +18,13 @@ from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpac
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, set_context)
 from .launch import Launch
-from .peers import missing as __getattr__
 from .plan import Plan
 from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedules, schema, targets
 from .verify import Verdict, verify
+
+if not _typing.TYPE_CHECKING:  # which would take every name for one of ours
+    from .peers import missing as __getattr__
 
 __version__ = "0.2.0"
 

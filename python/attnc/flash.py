@@ -13,6 +13,7 @@ from . import arrays
 from ._flash import (attend, check_shapes, direct, dtype_of, keep_direct, ops_of, prepared,
                      result_of, scale_of, set_context, usable, whole, window_of)
 from .peers import drop_in, refuse
+from .peers import missing as __getattr__  # noqa: F401
 
 
 @drop_in

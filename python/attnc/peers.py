@@ -9,6 +9,9 @@ import difflib
 import functools
 import inspect
 import sys
+from typing import Any, Callable, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAGED = ("keys and values in pages are not supported yet: gather them into tensors, "
          "k_pages[page_table].flatten(…), and call {}")
@@ -178,7 +181,7 @@ def _others(function, names, given):
     return {name: value for name, value in given.items() if name in names}
 
 
-def drop_in(function):
+def drop_in(function: Function) -> Function:
     """A function with the name of another library's: see `refuse`, and `uncompiled`."""
     names = inspect.signature(function).parameters.keys()
     run = uncompiled(function)
@@ -189,11 +192,11 @@ def drop_in(function):
             given = _others(function.__name__, names, given)
         return run(*args, **given)
 
-    call._torchdynamo_disable = True
-    return call
+    call._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
 
 
-def uncompiled(function):
+def uncompiled(function: Function) -> Function:
     """torch.compile leaves `function` as it is, a break in the graph: launches go through
     ctypes, where it cannot follow.  Costs a look-up where torch.compile was never used."""
 
@@ -208,8 +211,9 @@ def uncompiled(function):
     def call(*args, **given):
         return (disabled() if "torch._dynamo" in sys.modules else function)(*args, **given)
 
-    call._torchdynamo_disable = disabled._torchdynamo_disable = True
-    return call
+    for f in (call, disabled):
+        f._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
 
 
 def missing(name):

@@ -22,6 +22,12 @@ def _check(status, error, diagnostics=()):
         raise errors.make(status, _lib.decode(error.message), error.driver_code, diagnostics)
 
 
+def _target(name):
+    if not isinstance(name, str):
+        raise errors.UsageError(f"target: {name!r} is not a name like \"sm_80\"")
+    return _lib.encode(name)
+
+
 class Diags:
     """The diagnostics of one call; give it `pointer`, then ask for `items` and `text`."""
 
@@ -75,7 +81,7 @@ class Spec:
     @classmethod
     def from_file(cls, path: Union[str, os.PathLike]) -> "Spec":
         """From a file; OSError if it cannot be read."""
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as f:
+        with open(os.fspath(path), encoding="utf-8", errors="surrogateescape", newline="") as f:
             return cls(f.read(), os.fspath(path))
 
     @classmethod
@@ -86,7 +92,7 @@ class Spec:
     def check(self, target: str) -> None:
         """UnsupportedError, with every reason, if this cannot run on `target` ("sm_80")."""
         diags = Diags()
-        status = _lib.library().attnc_spec_check(self._handle, target.encode(), diags.pointer)
+        status = _lib.library().attnc_spec_check(self._handle, _target(target), diags.pointer)
         if status:
             raise errors.make(status, diags.text(), diagnostics=diags.items())
 
@@ -198,7 +204,7 @@ def compile(spec: SpecLike, target: str, *, sizes: Optional[SizesLike] = None,
     spec, handle, error = load_spec(spec), C.c_void_p(), _lib.Error()
     options = _lib.CompileOptions(dump=_lib.encode(dump), ptx_version=_lib.encode(ptx_version))
     _check(_lib.library().attnc_compile_with(
-        spec._handle, problem(sizes), target.encode(), _schedule(schedule), options,
+        spec._handle, problem(sizes), _target(target), _schedule(schedule), options,
         C.byref(handle), error), error)
     return Kernel(handle)
 
@@ -220,7 +226,7 @@ def schedules(spec: SpecLike, target: str, sizes: SizesLike, *,
     """The legal schedules, best first by the cost model; `refused` adds the illegal ones,
     each with its "reason"."""
     spec, out, error = load_spec(spec), C.c_void_p(), _lib.Error()
-    _check(_lib.library().attnc_schedules(spec._handle, problem(sizes), target.encode(),
+    _check(_lib.library().attnc_schedules(spec._handle, problem(sizes), _target(target),
                                           int(refused), C.byref(out), error), error)
     return json.loads(taken_text(out))
 

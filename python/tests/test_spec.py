@@ -53,6 +53,11 @@ class Specs(common.Case):
                 f.write(b"attnc: 1\nname: \xff\xfe\n")
             self.raises(attnc.SpecError, "bad.attn.yaml", attnc.load_spec, path)
         self.raises(OSError, "nowhere", attnc.load_spec, "nowhere.attn.yaml")
+        for wrong in (0, None, 1.5, ["attnc: 1"]):  # 0 is not standard input
+            self.raises(TypeError, "PathLike", attnc.load_spec, wrong)
+        for call in (attnc.load_spec(CAUSAL).check, lambda t: attnc.compile(CAUSAL, t),
+                     lambda t: attnc.schedules(CAUSAL, t, "b1 h1 s1")):
+            self.raises(attnc.UsageError, "target: 80 is not", call, 80)
 
     def test_unsupported_is_not_bad(self):
         pin = {"template": "fwd_mma", "block_m": 4096}
@@ -78,6 +83,12 @@ class Specs(common.Case):
         kernel = attnc.compile(CAUSAL, "sm_80")
         self.assertIs(copy.deepcopy(kernel), kernel)
         self.raises(TypeError, "attnc.Kernel cannot be pickled: its ptx", pickle.dumps, kernel)
+
+    def test_names(self):
+        """What `from attnc import *` brings is attnc's."""
+        for name in ("Context", "Plan", "Spec", "flash_attn_func", "load_spec", "verify"):
+            self.assertIn(name, attnc.__all__)
+        self.assertFalse({"TYPE_CHECKING", "typing", "missing"} & set(attnc.__all__))
 
     def test_schema_and_targets(self):
         self.assertIn("head_dim", attnc.schema()["properties"])
