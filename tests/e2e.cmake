@@ -72,6 +72,10 @@ e2e_test(e2e_causal_all causal SLOW ARGS --all)
 # What the compiler says, without a device.
 e2e_program(golden NEEDS attnc attnc_llvm MORE golden.c $<TARGET_OBJECTS:o_base>)
 e2e_test(e2e_golden golden)
+# Recipes that somebody changed, loaded and launched.
+e2e_program(recipes NEEDS attnc attnc_llvm attnc_emu MORE $<TARGET_OBJECTS:o_base>)
+e2e_test(e2e_recipes recipes ARGS 100)
+e2e_test(e2e_recipes_all recipes SLOW PROCESSORS 2 ARGS 2400 20261129)
 e2e_program(gate NEEDS attnc attnc_llvm MORE e2e/gate_spec.c e2e/gate_job.c e2e/gate_pool.c
   e2e/gate_base.c ${CMAKE_SOURCE_DIR}/cli/schedule.c $<TARGET_OBJECTS:o_base>)
 if(TARGET e2e_gate)
