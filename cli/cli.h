@@ -38,6 +38,9 @@ void cli_warn(const Cli *, const char *fmt, ...) __attribute__((format(printf, 2
 void cli_note(const Cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_print(const char *text); /* stdout */
 void cli_json(json_t *);          /* stdout; takes the reference */
+/* Text that may be no UTF-8, of a path perhaps: then all that is not ASCII as \xHH; NULL is
+ * null. */
+json_t *cli_text(const char *);
 json_t *cli_error_json(const attnc_error *);
 /* The exit code of a command over several items: EXIT_PARTIAL where some failed and some
  * did not, else that of the first that failed. */

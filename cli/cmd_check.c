@@ -66,7 +66,7 @@ check_one(const Check *k, const char *path)
     str_printf(&line, "%s: not a valid spec\n", path);
   else
     cli_warn(k->c, "%s", e.message);
-  json_t *j = json_pack("{s:s, s:b, s:o, s:o}", "file", path, "ok", code == 0,
+  json_t *j = json_pack("{s:o, s:b, s:o, s:o}", "file", cli_text(path), "ok", code == 0,
                         "diagnostics", diags ? diags : json_array(), "targets", targets);
   if (st == ATTNC_OK) {
     json_object_set_new(j, "name", json_string(s.info.name));

@@ -142,8 +142,8 @@ static void
 report(Compile *k, const LoadedSpec *s, const char *target, const attnc_kernel *kernel,
        const attnc_error *e)
 {
-  json_t *j =
-      json_pack("{s:s, s:s, s:s}", "file", s->path, "name", s->info.name, "target", target);
+  json_t *j = json_pack("{s:o, s:s, s:s}", "file", cli_text(s->path), "name", s->info.name,
+                        "target", target);
   if (kernel) {
     json_t *recipe = json_loads(attnc_kernel_json(kernel), 0, NULL);
     json_t *schedule = recipe_schedule(recipe);
@@ -171,8 +171,8 @@ report(Compile *k, const LoadedSpec *s, const char *target, const attnc_kernel *
 static void
 report_unread(Compile *k, const char *path, const attnc_error *e)
 {
-  json_array_append_new(k->list,
-                        json_pack("{s:s, s:o}", "file", path, "error", cli_error_json(e)));
+  json_array_append_new(
+      k->list, json_pack("{s:o, s:o}", "file", cli_text(path), "error", cli_error_json(e)));
   cli_warn(k->c, "%s", e->message);
 }
 
@@ -264,8 +264,8 @@ print_list(Compile *k)
     json_array_append_new(files,
                           json_pack("{s:s, s:s}", "name", f->name, "sha256", f->hash));
   }
-  cli_json(json_pack("{s:s, s:s, s:o, s:o}", "schema", "attnc.compile/1", "directory",
-                     k->dir.path, "kernels", k->list, "files", files));
+  cli_json(json_pack("{s:s, s:o, s:o, s:o}", "schema", "attnc.compile/1", "directory",
+                     cli_text(k->dir.path), "kernels", k->list, "files", files));
 }
 
 int

@@ -43,7 +43,8 @@ tell(Doctor *d, const char *mark, const char *name, const char *fmt, ...)
   table_cell(d->table, "%s", mark);
   table_cell(d->table, "%s", name);
   table_cell(d->table, "%s", text);
-  json_object_set_new(d->json, name, json_pack("{s:s, s:s}", "state", mark, "text", text));
+  json_object_set_new(d->json, name,
+                      json_pack("{s:s, s:o}", "state", mark, "text", cli_text(text)));
 }
 
 /* The exit code is that of the first fault. */
@@ -151,8 +152,9 @@ about_environment(Doctor *d)
                : *initial ? initial
                           : "not set",
                !value && *initial ? " (not set)" : "");
-    json_object_set_new(all, env_table[i].name,
-                        json_pack("{s:s?, s:s}", "value", value, "default", initial));
+    json_object_set_new(
+        all, env_table[i].name,
+        json_pack("{s:o, s:s}", "value", cli_text(value), "default", initial));
   }
   json_object_set_new(d->json, "variables", all);
 }

@@ -79,8 +79,8 @@ print_text(const Assembly *a)
 static int
 print_json(const Assembly *a)
 {
-  cli_json(json_pack("{s:s, s:s, s:s, s:o}", "schema", "attnc.explain_ptx/1", "file",
-                     a->path, "target", a->target, "sass",
+  cli_json(json_pack("{s:s, s:o, s:s, s:o}", "schema", "attnc.explain_ptx/1", "file",
+                     cli_text(a->path), "target", a->target, "sass",
                      sass_json(&a->as, a->kernels, a->n, a->c->arena)));
   return 0;
 }

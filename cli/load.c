@@ -22,12 +22,13 @@ cli_diags_json(const attnc_diags *diags)
     const attnc_diag *d = attnc_diags_get(diags, i);
     char code[16];
     snprintf(code, sizeof code, "A%04d", d->code);
-    json_t *j = json_pack("{s:s, s:s, s:s?, s:i, s:i, s:i}", "level",
-                          d->error ? "error" : "warning", "code", code, "file", d->file,
-                          "line", d->line, "column", d->col, "width", d->width);
-    json_object_set_new(j, "message", json_string(d->message));
+    json_t *j =
+        json_pack("{s:s, s:s, s:o, s:i, s:i, s:i}", "level", d->error ? "error" : "warning",
+                  "code", code, "file", cli_text(d->file), "line", d->line, "column",
+                  d->col, "width", d->width);
+    json_object_set_new(j, "message", cli_text(d->message));
     if (d->help)
-      json_object_set_new(j, "help", json_string(d->help));
+      json_object_set_new(j, "help", cli_text(d->help));
     json_array_append_new(list, j);
   }
   return list;

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void
 say(const Cli *c, const char *color, const char *kind, const char *text)
@@ -16,14 +17,29 @@ say(const Cli *c, const char *color, const char *kind, const char *text)
 }
 
 json_t *
+cli_text(const char *text)
+{
+  json_t *j = json_string(text);
+  char *escaped = j || !text ? NULL : malloc(4 * strlen(text) + 1), *to = escaped;
+  if (!escaped)
+    return j ? j : json_null();
+  for (const char *p = text; *p; p++)
+    to += (unsigned char)*p < 0x80 ? sprintf(to, "%c", *p)
+                                   : sprintf(to, "\\x%02x", (unsigned char)*p);
+  *to = 0;
+  j = json_string(escaped);
+  free(escaped);
+  return j;
+}
+
+json_t *
 cli_error_json(const attnc_error *e)
 {
-  json_t *j = json_pack("{s:s, s:i, s:s}", "status", attnc_status_name(e->status), "exit",
-                        err_exit_code(e->status), "message", e->message);
+  json_t *j = json_pack("{s:s, s:i, s:o}", "status", attnc_status_name(e->status), "exit",
+                        err_exit_code(e->status), "message", cli_text(e->message));
   if (j && e->driver_code)
     json_object_set_new(j, "driver_code", json_integer(e->driver_code));
-  /* a message with bytes that are no UTF-8, a path perhaps, is left out of the JSON */
-  return j ? j : json_pack("{s:s}", "status", attnc_status_name(e->status));
+  return j;
 }
 
 int

@@ -267,9 +267,9 @@ findings_json(const char *text)
 json_t *
 run_json(const RunResult *r)
 {
-  json_t *j = json_pack("{s:s, s:s, s:s, s:i, s:o}", "file", r->path, "name", r->name,
-                        "verdict", verdict_word(r), "exit", run_exit_code(r), "findings",
-                        findings_json(r->findings));
+  json_t *j = json_pack("{s:o, s:o, s:s, s:i, s:o}", "file", cli_text(r->path), "name",
+                        cli_text(r->name), "verdict", verdict_word(r), "exit",
+                        run_exit_code(r), "findings", findings_json(r->findings));
   if (r->shape)
     json_object_set_new(j, "shape", json_string(r->shape));
   if (r->device)

@@ -48,9 +48,10 @@ class Case(unittest.TestCase):
     def attnc(self, *args, code=0, env=None, stdin=None, timeout=300):
         """Runs it and checks the exit code; a signal's death is never the right one."""
         r = subprocess.run([ATTNC, *args], capture_output=True, text=True, cwd=self.dir,
-                           env={**self.env, **(env or {})}, input=stdin, timeout=timeout)
+                           errors="backslashreplace", env={**self.env, **(env or {})},
+                           input=stdin, timeout=timeout)
         if r.returncode != code:
-            self.fail(f"attnc {' '.join(args)}: exit {r.returncode}, not {code}\n"
+            self.fail(f"attnc {args}: exit {r.returncode}, not {code}\n"
                       f"{r.stdout}\n{r.stderr}")
         return r
 
@@ -60,7 +61,7 @@ class Case(unittest.TestCase):
         try:
             return json.loads(r.stdout)
         except ValueError as e:
-            self.fail(f"attnc {' '.join(args)} --json: {e}\n{r.stdout}\n{r.stderr}")
+            self.fail(f"attnc {args} --json: {e}\n{r.stdout}\n{r.stderr}")
 
 
 SIZES = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I32": 4}

@@ -139,6 +139,24 @@ class Usage(Case):
                 self.assertEqual(entry["error"]["exit"], 8)
                 self.assertNotIn("target", entry)
 
+    def test_bytes_that_are_no_text(self):
+        """In a file's name: every item stands in the JSON, with those bytes written out."""
+        self.spec(CAUSAL, b"good\xff.yaml".decode(errors="surrogateescape"))
+        self.spec(b"attnc: 1\nname: \xff\n", b"bad\xc3.yaml".decode(errors="surrogateescape"))
+        names = [b"none\xe9.yaml", b"bad\xc3.yaml", b"good\xff.yaml"]
+        for command in self.TAKE[:3]:
+            shape = [] if command == ["check"] else ["--shape", "b1 h1 s16"]
+            j = self.json(*command, *names, *shape, code=9)
+            found = j.get("specs") or j.get("results") or j.get("kernels")
+            self.assertEqual([x["file"] for x in found],
+                             ["none\\xe9.yaml", "bad\\xc3.yaml", "good\\xff.yaml"])
+            self.assertIn("open none\\xe9.yaml", found[0]["error"]["message"])
+            self.assertIn("bad\\xc3.yaml", found[1]["error"]["message"])
+        j = self.json("doctor", "--device", "emu", code=8,
+                      env={"ATTNC_CACHE_DIR": b"/dev/null/\xff"})
+        self.assertEqual(j["found"]["variables"]["ATTNC_CACHE_DIR"]["value"],
+                         "/dev/null/\\xff")
+
     def test_no_device(self):
         r = self.attnc("run", self.spec(), "--device", "cuda", code=6,
                        env={"ATTNC_LIBCUDA": "/nonexistent/libcuda.so"})
