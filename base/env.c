@@ -11,6 +11,6 @@ const EnvInfo env_table[ENV_COUNT] = {
 const char *
 env_get(EnvVar var)
 {
-  const char *value = getenv(env_table[var].name);
+  const char *value = secure_getenv(env_table[var].name);
   return value && *value ? value : NULL;
 }

@@ -31,6 +31,8 @@ typedef struct EnvInfo {
 } EnvInfo;
 
 extern const EnvInfo env_table[ENV_COUNT];
-const char *env_get(EnvVar); /* NULL when unset or empty */
+/* NULL when unset or empty, and in a program that runs with more rights than its caller:
+ * some of them choose code. */
+const char *env_get(EnvVar);
 
 #endif

@@ -22,12 +22,17 @@ struct Cache {
   const CacheIo *io;
   void (*log)(void *user, int level, const char *message);
   void *log_user;
-  int root; /* -1: not used */
-  int layers[MAX_LAYERS], n_layers;
-  CacheCounters counters;              /* atomic, each */
-  uint64_t bytes;                      /* atomic: on disk, as far as this process knows */
-  int seeded, sweeping, warned, temps; /* atomic */
+  Below own; /* its root is -1 where it is not used */
+  Below layers[MAX_LAYERS];
+  int n_layers;
+  CacheCounters counters;      /* atomic, each */
+  uint64_t bytes;              /* atomic: on disk, as far as this process knows */
+  int seeded, sweeping, temps; /* atomic */
+  unsigned warned;             /* atomic: bits 1u << Trouble that were told */
 };
+
+/* Each is told once: a full disk would otherwise be told once a kernel. */
+typedef enum Trouble { TROUBLE_READ, TROUBLE_BAD, TROUBLE_STORE } Trouble;
 
 /* openat is variadic in libc. */
 static int
@@ -55,19 +60,25 @@ count(uint64_t *counter)
   __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
-/* The first trouble only: a full disk would otherwise be told once a kernel. */
-static void warn_once(Cache *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void warn(const Cache *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void
-warn_once(Cache *c, const char *fmt, ...)
+warn(const Cache *c, const char *fmt, ...)
 {
   char text[512];
   va_list args;
-  if (!c->log || __atomic_exchange_n(&c->warned, 1, __ATOMIC_RELAXED))
+  if (!c->log)
     return;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
   c->log(c->log_user, 1, text);
+}
+
+static bool
+first(Cache *c, Trouble t)
+{
+  unsigned bit = 1u << t;
+  return !(__atomic_fetch_or(&c->warned, bit, __ATOMIC_RELAXED) & bit);
 }
 
 /* ---- open and close ---- */
@@ -82,11 +93,11 @@ open_root(Cache *c)
   if (c->mode == CACHE_WRITE && file_mkdirs(c->dir, &error) != ATTNC_OK)
     why = error.message;
   else
-    c->root = keep_root(c->dir, true, &why);
+    c->own.root = below_root(c->dir, true, &why);
   if (!why)
     return;
   c->refusal = strdup(why);
-  warn_once(c, "cache %s is not used: %s", c->dir, why);
+  warn(c, "cache %s is not used: %s", c->dir, why);
 }
 
 static void
@@ -96,11 +107,11 @@ open_layers(Cache *c, const char *list)
   for (char *dir = copy ? strtok_r(copy, ":", &save) : NULL;
        dir && c->n_layers < MAX_LAYERS; dir = strtok_r(NULL, ":", &save)) {
     const char *why;
-    int fd = keep_root(dir, false, &why);
+    int fd = below_root(dir, false, &why);
     if (fd < 0)
-      warn_once(c, "cache %s is not used: %s", dir, why);
+      warn(c, "cache %s is not used: %s", dir, why);
     else
-      c->layers[c->n_layers++] = fd;
+      c->layers[c->n_layers++] = (Below){.io = c->io, .root = fd};
   }
   free(copy);
 }
@@ -120,7 +131,7 @@ cache_open(const CacheConfig *config, Cache **out, attnc_error *e)
   c->io = config->io ? config->io : &cache_io;
   c->log = config->log;
   c->log_user = config->log_user;
-  c->root = -1;
+  c->own = (Below){.io = c->io, .root = -1, .own = true};
   open_root(c);
   open_layers(c, config->readonly);
   *out = c;
@@ -132,10 +143,10 @@ cache_close(Cache *c)
 {
   if (!c)
     return;
-  if (c->root >= 0)
-    close(c->root);
+  if (c->own.root >= 0)
+    close(c->own.root);
   for (int i = 0; i < c->n_layers; i++)
-    close(c->layers[i]);
+    close(c->layers[i].root);
   free(c->dir);
   free(c->refusal);
   free(c);
@@ -153,59 +164,79 @@ entry_path(const unsigned char key[32], char path[PATH_BYTES])
   snprintf(path, PATH_BYTES, "entries/%.2s/%s", hex, hex + 2);
 }
 
-/* One layer's answer; what is not an entry of this key is no answer. */
+/* What is not an entry of this key is no answer. */
 static Entry *
-layer_get(Cache *c, int root, bool writable, const unsigned char key[32])
+bad(Cache *c, const Below *b, const char *path, const char *why)
 {
-  char path[PATH_BYTES];
-  const char *why = NULL;
-  bool absent;
-  entry_path(key, path);
-  Entry *x = keep_read(c->io, root, path, &why, &absent);
-  if (!x) {
-    if (!absent) {
-      count(&c->counters.read_errors);
-      warn_once(c, "cache: read %s: %s", path, why);
-    }
-    return NULL;
-  }
-  why = entry_check(x, key);
-  if (!why)
-    return x;
-  entry_release(x);
   count(&c->counters.corrupt);
-  warn_once(c, "cache: %s is not used: %s", path, why);
-  if (writable)
-    keep_aside(c->io, root, path);
+  if (first(c, TROUBLE_BAD))
+    warn(c, "cache: %s is not used: %s", path, why);
+  if (b->own && c->mode == CACHE_WRITE)
+    below_aside(b, path);
+  return NULL;
+}
+
+static Entry *
+unread(Cache *c, const char *path, const char *why)
+{
+  count(&c->counters.read_errors);
+  if (first(c, TROUBLE_READ))
+    warn(c, "cache: read %s: %s", path, why);
   return NULL;
 }
 
 /* A failure leaves the entry to look older than it is, no more. */
 static void
-renew(Cache *c, const unsigned char key[32])
+renew(const Below *b, const char *path)
+{
+  const char *leaf, *why;
+  int at = below_parent(b, path, &leaf, &why);
+  if (at < 0)
+    return;
+  int fd = b->io->openat(at, leaf, FILE_READ_FLAGS | O_NOFOLLOW, 0);
+  if (fd >= 0) {
+    b->io->futimens(fd, NULL);
+    b->io->close(fd);
+  }
+  b->io->close(at);
+}
+
+/* One layer's answer. */
+static Entry *
+layer_get(Cache *c, const Below *b, const unsigned char key[32], bool used)
 {
   char path[PATH_BYTES];
-  struct stat st;
+  BelowFile file;
   entry_path(key, path);
-  int fd = c->io->openat(c->root, path, FILE_READ_FLAGS | O_NOFOLLOW, 0);
-  if (fd < 0)
-    return;
-  if (!c->io->fstat(fd, &st) && time(NULL) - st.st_mtime > RENEW_SECONDS)
-    c->io->futimens(fd, NULL);
-  c->io->close(fd);
+  switch (below_read(b, path, &file)) {
+  case BELOW_ABSENT:
+    return NULL;
+  case BELOW_FAILED:
+    return unread(c, path, file.why);
+  case BELOW_BAD:
+    return bad(c, b, path, file.why);
+  case BELOW_READ:
+    break;
+  }
+  const char *why = entry_check(file.entry, key);
+  if (why) {
+    entry_release(file.entry);
+    return bad(c, b, path, why);
+  }
+  if (used && b->own && c->mode == CACHE_WRITE && time(NULL) - file.stamp > RENEW_SECONDS)
+    renew(b, path);
+  return file.entry;
 }
 
 Entry *
 cache_get(Cache *c, const unsigned char key[32], const char **layer)
 {
   const char *which = "disk";
-  Entry *x = c->root >= 0 ? layer_get(c, c->root, c->mode == CACHE_WRITE, key) : NULL;
-  if (x && c->mode == CACHE_WRITE)
-    renew(c, key);
+  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key, true) : NULL;
   if (x)
     count(&c->counters.hits);
   for (int i = 0; !x && i < c->n_layers; i++) {
-    x = layer_get(c, c->layers[i], false, key);
+    x = layer_get(c, &c->layers[i], key, true);
     which = "readonly";
     if (x)
       count(&c->counters.readonly_hits);
@@ -220,9 +251,9 @@ cache_get(Cache *c, const unsigned char key[32], const char **layer)
 Entry *
 cache_peek(Cache *c, const unsigned char key[32])
 {
-  Entry *x = c->root >= 0 ? layer_get(c, c->root, c->mode == CACHE_WRITE, key) : NULL;
+  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key, false) : NULL;
   for (int i = 0; !x && i < c->n_layers; i++)
-    x = layer_get(c, c->layers[i], false, key);
+    x = layer_get(c, &c->layers[i], key, false);
   return x;
 }
 
@@ -243,16 +274,33 @@ write_all(const CacheIo *io, int fd, const unsigned char *p, size_t n)
   return 0;
 }
 
+/* Where an entry is written and where it goes: descriptors. */
+typedef struct Way {
+  int tmp, shard;
+  const char *leaf;      /* in the shard */
+  char temp[PATH_BYTES]; /* in tmp */
+  const char *failed;    /* the step that did, NULL: none */
+  const char *why;       /* static */
+} Way;
+
+static bool
+fail(Way *w, const char *step)
+{
+  w->failed = step;
+  w->why = strerrordesc_np(errno);
+  return false;
+}
+
 /* The name is no secret and need not be unique in the world: O_EXCL decides. */
 static int
-open_temp(Cache *c, char temp[PATH_BYTES])
+open_temp(Cache *c, Way *w)
 {
   for (int i = 0; i < TEMP_TRIES; i++) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(temp, PATH_BYTES, "tmp/%ld.%d.%09ld", (long)getpid(),
+    snprintf(w->temp, sizeof w->temp, "%ld.%d.%09ld", (long)getpid(),
              __atomic_add_fetch(&c->temps, 1, __ATOMIC_RELAXED), now.tv_nsec);
-    int fd = c->io->openat(c->root, temp,
+    int fd = c->io->openat(w->tmp, w->temp,
                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 || errno != EEXIST)
       return fd;
@@ -260,53 +308,72 @@ open_temp(Cache *c, char temp[PATH_BYTES])
   return -1;
 }
 
-/* The call that failed, errno saying how; NULL: done. */
-static const char *
-write_temp(Cache *c, const char *temp, int fd, const Entry *x, const char *path)
+static bool
+write_temp(Cache *c, Way *w, const Entry *x)
 {
-  const CacheIo *io = c->io;
-  const char *failed = NULL;
-  if (write_all(io, fd, x->bytes, x->n))
-    failed = "write";
-  else if (io->fsync(fd))
-    failed = "fsync";
-  int code = errno;
-  if (io->close(fd) && !failed) {
-    failed = "close";
-    code = errno;
-  }
-  if (!failed && io->renameat(c->root, temp, c->root, path)) {
-    failed = "rename";
-    code = errno;
-  }
-  if (failed)
-    io->unlinkat(c->root, temp, 0);
-  errno = code;
-  return failed;
+  int fd = open_temp(c, w);
+  if (fd < 0)
+    return fail(w, "create");
+  if (write_all(c->io, fd, x->bytes, x->n))
+    fail(w, "write");
+  else if (c->io->fsync(fd))
+    fail(w, "fsync");
+  if (c->io->close(fd) && !w->failed)
+    fail(w, "close");
+  if (w->failed)
+    c->io->unlinkat(w->tmp, w->temp, 0);
+  return !w->failed;
 }
 
-static const char *
-make_dirs(Cache *c, const char *path)
+/* A directory in the entry's place, which no rename replaces, goes aside. */
+static bool
+put_in_place(Cache *c, Way *w, const char *path)
+{
+  for (int i = 0; i < 2; i++) {
+    if (!c->io->renameat(w->tmp, w->temp, w->shard, w->leaf))
+      return true;
+    fail(w, "rename");
+    if (errno != EISDIR && errno != ENOTEMPTY && errno != EEXIST)
+      break;
+    below_aside(&c->own, path);
+  }
+  c->io->unlinkat(w->tmp, w->temp, 0);
+  return false;
+}
+
+static bool
+make_dirs(Cache *c, Way *w, const char *path)
 {
   char parent[PATH_BYTES] = "entries/ab";
   memcpy(parent, path, strlen(parent));
   const char *const dirs[] = {"tmp", "entries", parent};
   for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
-    if (c->io->mkdirat(c->root, dirs[i], 0700) && errno != EEXIST)
-      return "mkdir";
-  return NULL;
+    if (c->io->mkdirat(c->own.root, dirs[i], 0700) && errno != EEXIST)
+      return fail(w, "mkdir");
+  w->tmp = below_dir(&c->own, "tmp", &w->why);
+  if (w->tmp < 0)
+    w->failed = "open tmp";
+  else
+    w->shard = below_parent(&c->own, path, &w->leaf, &w->why);
+  if (!w->failed && w->shard < 0)
+    w->failed = "open its directory";
+  return !w->failed;
 }
 
-static const char *
+/* The way that it took; failed: it did not get there. */
+static Way
 store(Cache *c, const Entry *x)
 {
-  char path[PATH_BYTES], temp[PATH_BYTES];
+  char path[PATH_BYTES];
+  Way w = {.tmp = -1, .shard = -1};
   entry_path(x->key, path);
-  const char *failed = make_dirs(c, path);
-  if (failed)
-    return failed;
-  int fd = open_temp(c, temp);
-  return fd < 0 ? "create" : write_temp(c, temp, fd, x, path);
+  if (make_dirs(c, &w, path) && write_temp(c, &w, x) && put_in_place(c, &w, path))
+    w.failed = NULL;
+  if (w.tmp >= 0)
+    c->io->close(w.tmp);
+  if (w.shard >= 0)
+    c->io->close(w.shard);
+  return w;
 }
 
 /* One thread sweeps at a time; the others carry on. */
@@ -320,10 +387,10 @@ make_room(Cache *c, size_t added)
     return;
   Upkeep u = {0};
   if (!seeded)
-    keep_count(c->root, &u);
+    keep_count(c->own.root, &u);
   /* To nine tenths, so that the next entry does not sweep again. */
   if (seeded || u.bytes > c->max_bytes)
-    keep_room(c->root, c->max_bytes - c->max_bytes / 10, &u);
+    keep_room(c->own.root, c->max_bytes - c->max_bytes / 10, &u);
   __atomic_store_n(&c->bytes, u.bytes, __ATOMIC_RELAXED);
   __atomic_add_fetch(&c->counters.evicted, u.evicted, __ATOMIC_RELAXED);
   __atomic_store_n(&c->seeded, 1, __ATOMIC_RELEASE);
@@ -333,15 +400,13 @@ make_room(Cache *c, size_t added)
 void
 cache_put(Cache *c, const Entry *x)
 {
-  if (c->root < 0 || c->mode != CACHE_WRITE)
+  if (c->own.root < 0 || c->mode != CACHE_WRITE)
     return;
-  const char *failed = store(c, x);
-  if (failed) {
-    char reason[128];
-    int code = errno;
+  Way w = store(c, x);
+  if (w.failed) {
     count(&c->counters.store_errors);
-    warn_once(c, "cache %s: %s: %s; kernels are kept in memory only", c->dir, failed,
-              strerror_r(code, reason, sizeof reason));
+    if (first(c, TROUBLE_STORE))
+      warn(c, "cache %s: %s: %s; kernels are kept in memory only", c->dir, w.failed, w.why);
     return;
   }
   count(&c->counters.stored);

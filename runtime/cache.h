@@ -5,15 +5,16 @@
  *   DIR/corrupt/…          moved aside for inspection; the first that go when room is due
  *
  * It never fails its caller: a file that cannot be read, or of which anything is doubtful,
- * is a miss, and one that cannot be written is not kept.  The first such trouble is told
- * to the log, all are counted.  No lock is taken, in the process or on disk: an entry is
+ * is a miss, and one that cannot be written is not kept.  Each kind of trouble is told to
+ * the log once, all are counted.  No lock is taken, in the process or on disk: an entry is
  * written to a temporary file, synced and renamed, so that readers see all of it or
  * nothing, and two writers of a key write the same kernel.
  *
- * A directory that others may write to, or that belongs to another user, is refused, since
- * what is in it is run.  Further directories are read only; they may belong to anyone.
- * The least recently used entries go when the size is passed; the time of use is a file's
- * modification time, which a hit renews at most hourly. */
+ * A directory that others may write to, or that belongs to another user, is refused, and so
+ * is all of that kind below it (below.h), since what is in it is run.  Further directories
+ * are read only; they may belong to anyone.  The least recently used entries go when the
+ * size is passed; the time of use is a file's modification time, which a hit renews at most
+ * hourly. */
 #ifndef ATTNC_RUNTIME_CACHE_H
 #define ATTNC_RUNTIME_CACHE_H
 

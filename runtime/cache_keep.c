@@ -1,6 +1,5 @@
 #include "runtime/cache_keep.h"
 
-#include "base/file.h"
 #include "base/str.h"
 
 #include <dirent.h>
@@ -13,185 +12,150 @@
 
 enum { STALE_SECONDS = 3600, NAME_BYTES = 96 };
 
-/* ---- directories and files ---- */
-
-int
-keep_root(const char *dir, bool own, const char **why)
+static Below
+own(int root)
 {
-  struct stat st;
-  *why = NULL;
-  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) {
-    *why = errno == ENOENT    ? "there is no such directory"
-           : errno == ENOTDIR ? "it is not a directory"
-                              : "it cannot be opened";
-    return -1;
-  }
-  if (fstat(fd, &st))
-    *why = "its owner cannot be told";
-  else if (own && st.st_uid != geteuid())
-    *why = "it belongs to another user";
-  else if (st.st_mode & S_IWOTH)
-    *why = "everybody may write to it";
-  if (!*why)
-    return fd;
-  close(fd);
-  return -1;
-}
-
-static Entry *
-read_open(const CacheIo *io, int fd, const char **why)
-{
-  struct stat st;
-  *why = "it is not a file of a possible size";
-  if (io->fstat(fd, &st)) {
-    *why = strerrordesc_np(errno);
-    return NULL;
-  }
-  if (!S_ISREG(st.st_mode) || st.st_size < 0 || st.st_size > ENTRY_MAX)
-    return NULL;
-  Entry *x = entry_room((size_t)st.st_size);
-  size_t n = 0;
-  *why = "out of memory";
-  while (x && n < x->n) {
-    ssize_t got = io->read(fd, x->bytes + n, x->n - n);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0) {
-      *why = strerrordesc_np(errno);
-      entry_release(x);
-      return NULL;
-    }
-    if (!got)
-      break;
-    n += (size_t)got;
-  }
-  if (x)
-    x->n = n; /* shorter than it was: entry_check will say so */
-  return x;
-}
-
-Entry *
-keep_read(const CacheIo *io, int root, const char *path, const char **why, bool *absent)
-{
-  int fd = io->openat(root, path, FILE_READ_FLAGS | O_NOFOLLOW, 0);
-  *absent = fd < 0 && errno == ENOENT;
-  if (fd < 0) {
-    *why = strerrordesc_np(errno);
-    return NULL;
-  }
-  Entry *x = read_open(io, fd, why);
-  io->close(fd);
-  return x;
-}
-
-void
-keep_aside(const CacheIo *io, int root, const char *path)
-{
-  char to[NAME_BYTES];
-  struct timespec now;
-  const char *name = strrchr(path, '/');
-  clock_gettime(CLOCK_REALTIME, &now);
-  snprintf(to, sizeof to, "corrupt/%.62s.%09ld", name ? name + 1 : path, now.tv_nsec);
-  io->mkdirat(root, "corrupt", 0700);
-  if (io->renameat(root, path, root, to))
-    io->unlinkat(root, path, 0);
+  return (Below){.io = &cache_io, .root = root, .own = true};
 }
 
 /* ---- walking ---- */
 
+/* A name in an open directory. */
 typedef struct File {
-  const char *path; /* from the root */
+  int at;
+  const char *name, *path; /* the path is from the root */
+  const char *why; /* what is there is no file or directory of a cache; NULL: it is */
   time_t stamp;
   uint64_t bytes;
 } File;
-typedef void OnFile(void *user, int root, const File *);
+typedef void OnFile(void *user, const File *);
 
 static void
-on_name(int root, const char *dir, const char *name, OnFile *fn, void *user)
+on_name(int at, const char *dir, const char *name, OnFile *fn, void *user)
 {
   char path[NAME_BYTES];
   struct stat st;
   int n = snprintf(path, sizeof path, "%s/%s", dir, name);
   if (n < 0 || (size_t)n >= sizeof path)
     return; /* no name of ours is that long */
-  if (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-    return;
-  fn(user, root,
-     &(File){.path = path, .stamp = st.st_mtime, .bytes = (uint64_t)st.st_blocks * 512});
+  if (!fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW))
+    fn(user, &(File){.at = at,
+                     .name = name,
+                     .path = path,
+                     .why = S_ISREG(st.st_mode) ? NULL : "it is not a file",
+                     .stamp = st.st_mtime,
+                     .bytes = (uint64_t)st.st_blocks * 512});
 }
 
+/* Closes the directory. */
 static void
-each_in(int root, const char *dir, OnFile *fn, void *user)
+each_name(int fd, const char *dir, OnFile *fn, void *user)
 {
-  int fd = openat(root, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  DIR *d = fd < 0 ? NULL : fdopendir(fd);
+  DIR *d = fdopendir(fd);
   if (!d) {
-    if (fd >= 0)
-      close(fd);
+    close(fd);
     return;
   }
-  for (struct dirent *at; (at = readdir(d));)
-    if (at->d_name[0] != '.')
-      on_name(root, dir, at->d_name, fn, user);
+  for (struct dirent *e; (e = readdir(d));)
+    if (e->d_name[0] != '.')
+      on_name(fd, dir, e->d_name, fn, user);
   closedir(d);
 }
 
+/* What is in a directory; the directory itself where it is none to be trusted. */
 static void
-each_entry(int root, OnFile *fn, void *user)
+each_in(const Below *b, const char *dir, OnFile *fn, void *user)
 {
+  const char *why, *leaf, *ignored;
+  int fd = below_dir(b, dir, &why);
+  if (fd >= 0) {
+    each_name(fd, dir, fn, user);
+    return;
+  }
+  int at = errno == ENOENT ? -1 : below_parent(b, dir, &leaf, &ignored);
+  if (at < 0)
+    return;
+  fn(user, &(File){.at = at, .name = leaf, .path = dir, .why = why});
+  close(at);
+}
+
+/* Whose entries cannot be opened for the one reason of their parent is told once. */
+static void
+each_entry(const Below *b, OnFile *fn, void *user)
+{
+  char dir[16];
+  const char *why;
+  int fd = below_dir(b, "entries", &why);
+  if (fd < 0) {
+    each_in(b, "entries", fn, user);
+    return;
+  }
+  close(fd);
   for (int i = 0; i < 256; i++) {
-    char dir[16];
     snprintf(dir, sizeof dir, "entries/%02x", i);
-    each_in(root, dir, fn, user);
+    each_in(b, dir, fn, user);
   }
 }
 
 /* ---- counting ---- */
 
 static void
-count_entry(void *user, int root, const File *f)
+count_entry(void *user, const File *f)
 {
   Upkeep *u = user;
-  (void)root;
-  u->entries++;
+  u->entries += !f->why;
   u->bytes += f->bytes;
 }
 
+typedef struct Count {
+  uint64_t n, bytes;
+} Count;
+
 static void
-count_file(void *user, int root, const File *f)
+count_file(void *user, const File *f)
 {
-  uint64_t *n = user;
-  (void)root;
-  (void)f;
-  ++*n;
+  Count *c = user;
+  c->n++;
+  c->bytes += f->bytes;
 }
 
 void
 keep_count(int root, Upkeep *u)
 {
-  u->entries = u->bytes = u->corrupt = u->temporary = 0;
-  each_entry(root, count_entry, u);
-  each_in(root, "corrupt", count_file, &u->corrupt);
-  each_in(root, "tmp", count_file, &u->temporary);
+  const Below b = own(root);
+  Count corrupt = {0}, temporary = {0};
+  u->entries = u->bytes = 0;
+  each_entry(&b, count_entry, u);
+  each_in(&b, "corrupt", count_file, &corrupt);
+  each_in(&b, "tmp", count_file, &temporary);
+  u->corrupt = corrupt.n;
+  u->temporary = temporary.n;
+  u->bytes += corrupt.bytes + temporary.bytes;
 }
 
 /* ---- making room ---- */
 
 static void
-remove_file(void *user, int root, const File *f)
+remove_file(void *user, const File *f)
 {
   Upkeep *u = user;
-  if (!unlinkat(root, f->path, 0))
-    u->removed++;
+  u->removed += below_remove(f->at, f->name);
+}
+
+/* What is in an entry's place and none. */
+static void
+remove_stranger(void *user, const File *f)
+{
+  if (f->why)
+    remove_file(user, f);
 }
 
 /* A younger one may still be written to. */
 static void
-remove_stale(void *user, int root, const File *f)
+remove_stale(void *user, const File *f)
 {
   if (time(NULL) - f->stamp > STALE_SECONDS)
-    remove_file(user, root, f);
+    remove_file(user, f);
 }
 
 typedef struct Aged {
@@ -206,10 +170,11 @@ typedef struct AgedList {
 } AgedList;
 
 static void
-collect(void *user, int root, const File *f)
+collect(void *user, const File *f)
 {
   AgedList *l = user;
-  (void)root;
+  if (f->why)
+    return;
   if (l->n == l->cap) {
     size_t cap = l->cap ? l->cap * 2 : 256;
     Aged *at = realloc(l->at, cap * sizeof *at);
@@ -234,16 +199,28 @@ by_age(const void *a, const void *b)
   return strcmp(x->path, y->path);
 }
 
+static bool
+remove_path(const Below *b, const char *path)
+{
+  const char *leaf, *why;
+  int at = below_parent(b, path, &leaf, &why);
+  if (at < 0)
+    return false;
+  bool done = !unlinkat(at, leaf, 0);
+  close(at);
+  return done;
+}
+
 static void
-evict(int root, uint64_t max_bytes, Upkeep *u)
+evict(const Below *b, uint64_t max_bytes, Upkeep *u)
 {
   AgedList l = {0};
   uint64_t bytes = u->bytes;
-  each_entry(root, collect, &l);
+  each_entry(b, collect, &l);
   if (l.n)
     qsort(l.at, l.n, sizeof *l.at, by_age);
   for (size_t i = 0; i < l.n && bytes > max_bytes; i++) {
-    if (unlinkat(root, l.at[i].path, 0))
+    if (!remove_path(b, l.at[i].path))
       continue;
     u->removed++;
     u->evicted++;
@@ -255,11 +232,13 @@ evict(int root, uint64_t max_bytes, Upkeep *u)
 void
 keep_room(int root, uint64_t max_bytes, Upkeep *u)
 {
-  each_in(root, "corrupt", remove_file, u);
-  each_in(root, "tmp", remove_stale, u);
+  const Below b = own(root);
+  each_in(&b, "corrupt", remove_file, u);
+  each_in(&b, "tmp", remove_stale, u);
+  each_entry(&b, remove_stranger, u);
   keep_count(root, u);
   if (u->bytes > max_bytes) {
-    evict(root, max_bytes, u);
+    evict(&b, max_bytes, u);
     keep_count(root, u);
   }
 }
@@ -267,15 +246,17 @@ keep_room(int root, uint64_t max_bytes, Upkeep *u)
 void
 keep_clear(int root, Upkeep *u)
 {
-  each_entry(root, remove_file, u);
-  each_in(root, "corrupt", remove_file, u);
-  each_in(root, "tmp", remove_file, u);
+  const Below b = own(root);
+  each_entry(&b, remove_file, u);
+  each_in(&b, "corrupt", remove_file, u);
+  each_in(&b, "tmp", remove_file, u);
   keep_count(root, u);
 }
 
 /* ---- verifying ---- */
 
 typedef struct Check {
+  const Below *below;
   const char *dir;
   json_t *bad;
 } Check;
@@ -290,29 +271,41 @@ named_by_key(const Entry *x, const char *path)
   return str_eq(name, path);
 }
 
-static void
-check_entry(void *user, int root, const File *f)
+/* NULL: it is sound, or gone meanwhile. */
+static const char *
+wrong_with(const Check *c, const File *f)
 {
-  Check *c = user;
-  const char *why;
-  bool absent;
-  Entry *x = keep_read(&cache_io, root, f->path, &why, &absent);
-  if (x)
-    why = entry_check(x, NULL);
-  if (x && !why && !named_by_key(x, f->path))
+  BelowFile file;
+  if (f->why)
+    return f->why;
+  if (below_read(c->below, f->path, &file) == BELOW_ABSENT)
+    return NULL;
+  if (!file.entry)
+    return file.why;
+  const char *why = entry_check(file.entry, NULL);
+  if (!why && !named_by_key(file.entry, f->path))
     why = "the entry of another key";
-  entry_release(x);
-  if (!why || absent)
+  entry_release(file.entry);
+  return why;
+}
+
+static void
+check_entry(void *user, const File *f)
+{
+  const Check *c = user;
+  const char *why = wrong_with(c, f);
+  if (!why)
     return;
   json_array_append_new(c->bad,
                         json_pack("{s:o, s:s}", "path",
                                   json_sprintf("%s/%s", c->dir, f->path), "reason", why));
-  keep_aside(&cache_io, root, f->path);
+  below_aside(c->below, f->path);
 }
 
 void
 keep_verify(int root, const char *dir, json_t *bad, Upkeep *u)
 {
-  each_entry(root, check_entry, &(Check){.dir = dir, .bad = bad});
+  const Below b = own(root);
+  each_entry(&b, check_entry, &(Check){.below = &b, .dir = dir, .bad = bad});
   keep_count(root, u);
 }

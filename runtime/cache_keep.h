@@ -6,12 +6,13 @@
 #ifndef ATTNC_RUNTIME_CACHE_KEEP_H
 #define ATTNC_RUNTIME_CACHE_KEEP_H
 
-#include "runtime/cache.h"
+#include "runtime/below.h"
 
 #include <jansson.h>
 
 typedef struct Upkeep {
-  uint64_t entries, bytes;     /* left after the work; bytes as allocated on disk */
+  uint64_t entries, bytes;     /* left after the work; bytes of all files, as allocated on
+                                  disk, those in corrupt/ and tmp/ too */
   uint64_t corrupt, temporary; /* files in corrupt/ and tmp/ */
   uint64_t removed;            /* files, by this call */
   uint64_t evicted;            /* of those, entries */
@@ -19,22 +20,12 @@ typedef struct Upkeep {
 
 /* `root` is a descriptor of the cache's directory. */
 void keep_count(int root, Upkeep *);
-/* Drops corrupt and stale temporary files, then least recently used entries until at most
- * max_bytes remain. */
+/* Drops corrupt and stale temporary files and what is in an entry's place and none, then
+ * least recently used entries until at most max_bytes remain. */
 void keep_room(int root, uint64_t max_bytes, Upkeep *);
-/* Reads every entry; moves the bad ones aside and appends {path, reason} to `bad`. */
+/* Reads every entry; moves the bad ones aside, and what is no file, and appends {path,
+ * reason} to `bad`. */
 void keep_verify(int root, const char *dir, json_t *bad, Upkeep *);
 void keep_clear(int root, Upkeep *);
-
-/* Moves a bad entry to corrupt/; removes it where that fails. */
-void keep_aside(const CacheIo *, int root, const char *path);
-
-/* A descriptor of a directory that may be trusted with code: not writable by others, and,
- * if `own`, the user's.  -1: refused or absent, *why says so (static, or strerror's). */
-int keep_root(const char *dir, bool own, const char **why);
-
-/* The whole file as an unchecked entry; NULL with *why, and *absent if it is not there. */
-Entry *keep_read(const CacheIo *, int root, const char *path, const char **why,
-                 bool *absent);
 
 #endif

@@ -380,7 +380,7 @@ keep(attnc_context *c, Keep *fn, char **json, attnc_error *e)
   const char *dir = cache_dir(c->cache);
   if (!*dir)
     return err_set(e, ATTNC_ERR_CACHE, "there is no cache directory: set ATTNC_CACHE_DIR");
-  int root = keep_root(dir, true, &why);
+  int root = below_root(dir, true, &why);
   if (root < 0 && access(dir, F_OK) == 0)
     return err_set(e, ATTNC_ERR_CACHE, "cache %s: %s", dir, why);
   json_t *bad = json_array();

@@ -50,7 +50,7 @@ static attnc_status
 user_dir(Arena *arena, const char *xdg, const char *fallback, const char *leaf,
          const char **out, attnc_error *e)
 {
-  const char *base = getenv(xdg), *home = getenv("HOME");
+  const char *base = secure_getenv(xdg), *home = secure_getenv("HOME");
   *out = NULL;
   if (base && *base == '/')
     *out = arena_printf(arena, "%s/%s", base, leaf);
