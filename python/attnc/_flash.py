@@ -116,6 +116,9 @@ def scale_of(softmax_scale, head_dim):
     """A number: that of FlashAttention where it is None."""
     if softmax_scale is None:
         return head_dim ** -0.5
+    if isinstance(softmax_scale, bool):  # a call in FlashAttention 3's order
+        raise TypeError(f"softmax_scale={softmax_scale}: a number is needed; causal comes after "
+                        "it here")
     if not softmax_scale > 0:
         raise NotImplementedError(f"softmax_scale={softmax_scale!r}: it must be positive")
     return float(softmax_scale)
@@ -128,6 +131,14 @@ def whole(name, value):
     except TypeError:
         raise TypeError(f"{name}: a whole number is needed, not "
                         f"{type(value).__name__}") from None
+
+
+def truth(name, value):
+    """A bool of what says yes or no; TypeError for what stands in its place by mistake."""
+    if value is None or (isinstance(value, int) and value in (0, 1)) or (
+            type(value).__name__ in ("bool", "bool_")):  # numpy's
+        return bool(value)
+    raise TypeError(f"{name}: True or False is needed, not {type(value).__name__}")
 
 
 def window_of(window_size, causal, sq, sk):

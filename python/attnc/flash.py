@@ -11,7 +11,7 @@ The functions may be called from many threads; each thread keeps its own prepare
 """
 from . import arrays
 from ._flash import (attend, check_shapes, direct, dtype_of, keep_direct, ops_of, prepared,
-                     result_of, scale_of, set_context, usable, whole, window_of)
+                     result_of, scale_of, set_context, truth, usable, whole, window_of)
 from .peers import drop_in, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
@@ -42,9 +42,10 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
     head_dim = q.shape[-1]
-    causal = bool(causal)
+    causal = truth("causal", causal)
     options = (scale_of(softmax_scale, head_dim), causal,
-               window_of(window_size, causal, q.shape[1], k.shape[1]), bool(return_attn_probs))
+               window_of(window_size, causal, q.shape[1], k.shape[1]),
+               truth("return_attn_probs", return_attn_probs))
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     out, lse = attend(ops, q, k, v, options)
@@ -155,10 +156,10 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     _check_longest("max_seqlen_k", max_seqlen_k, at_k)
     check_shapes(q[None], k[None], v[None])
     head_dim = q.shape[-1]
-    causal = bool(causal)
+    causal = truth("causal", causal)
     options = (scale_of(softmax_scale, head_dim), causal,
                window_of(window_size, causal, max_seqlen_q, max_seqlen_k),
-               bool(return_attn_probs))
+               truth("return_attn_probs", return_attn_probs))
     dtype_of(ops, q, k, v)
     q, k, v = (usable(ops, x) for x in (q, k, v))
     out, lse = _varlen(ops, q, k, v, options, at_q, at_k)

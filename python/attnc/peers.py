@@ -89,7 +89,9 @@ NONE = (None,)
 # name: (the values that are as good as none, instead)
 ARGUMENTS = {
     # FlashAttention-2's own, not supported yet
-    "dropout_p": ((None, 0), "dropout is not supported yet: give 0.0, as for inference"),
+    "dropout_p": ((None, 0), "dropout is not supported yet: give 0.0, as for inference "
+                             "(FlashAttention 3 has softmax_scale in this place: give it by "
+                             "name)"),
     "softcap": ((None, 0), CAPPED),
     "alibi_slopes": (NONE, "ALiBi is not supported yet"),
     "block_table": (NONE, DECODE),

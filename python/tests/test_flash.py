@@ -228,6 +228,17 @@ class Functions(common.Case):
                 (ValueError, "head_dim must be positive", (q[..., :0], k[..., :0], v[..., :0])),
                 (TypeError, "numpy", (np.float16(1), k, v))):
             self.raises(kind, why, attnc.flash_attn_func, *args)
+        for kind, why, args in (  # what another order of arguments makes of a call
+                (TypeError, "softmax_scale=True: a number", (None, True)),
+                (NotImplementedError, "dropout_p=0.25 .*FlashAttention 3", (0.25, True)),
+                (TypeError, "causal: True or False is needed, not float", (0.0, None, 0.5)),
+                (TypeError, "causal: True or False is needed, not tuple", (0.0, None, (-1, -1))),
+                (TypeError, "return_attn_probs: True or False", (0.0, None, False, (-1, -1), 0.0,
+                                                                 None, False, k))):
+            self.raises(kind, why, attnc.flash_attn_func, q, k, v, *args)
+        for yes in (True, 1, np.True_):
+            np.testing.assert_array_equal(attnc.flash_attn_func(q, k, v, causal=yes),
+                                          attnc.flash_attn_func(q, k, v, causal=True))
         for wrong in (None, 3, (1,), (None, None), (1.5, -1), "ab"):
             self.raises(TypeError, "window_size", attnc.flash_attn_func, q, k, v,
                         window_size=wrong)
