@@ -1,58 +1,9 @@
-#include "tests/unit/rt.h"
+#include "tests/unit/cache_kit.h"
 
-#include "runtime/cache.h"
-#include "runtime/cache_keep.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
-enum { PTX_BYTES = 3000 };
-
 /* ---- entries ---- */
-
-static void
-key_of(int i, unsigned char key[32])
-{
-  Sha256 s;
-  sha256_start(&s);
-  sha256_add(&s, &i, sizeof i);
-  sha256_end(&s, key);
-}
-
-/* The kernel of key i: its texts can be told from every other's. */
-static Entry *
-entry_of(int i)
-{
-  unsigned char key[32];
-  char spec[64], json[64], ptx[PTX_BYTES + 1];
-  key_of(i, key);
-  snprintf(spec, sizeof spec, "spec %d", i);
-  snprintf(json, sizeof json, "{\"kernel\":%d}", i);
-  for (int j = 0; j < PTX_BYTES; j++)
-    ptx[j] = (char)('a' + (i * 7 + j) % 26);
-  ptx[PTX_BYTES] = 0;
-  Entry *x = entry_make(key, spec, json, ptx, PTX_BYTES);
-  assert_non_null(x);
-  return x;
-}
-
-static bool
-same(const Entry *a, const Entry *b)
-{
-  return a->n == b->n && !memcmp(a->bytes, b->bytes, a->n) && !strcmp(a->spec, b->spec) &&
-         !strcmp(a->json, b->json) && !strcmp(a->ptx, b->ptx);
-}
-
-static Entry *
-copy_of(const Entry *x, size_t n)
-{
-  Entry *y = entry_room(n);
-  memcpy(y->bytes, x->bytes, n < x->n ? n : x->n);
-  return y;
-}
 
 static void
 test_entry_round_trip(void **state)
@@ -108,89 +59,6 @@ test_every_other_length_is_seen(void **state)
 
 /* ---- a cache ---- */
 
-static char said[8][512];
-static int n_said;
-
-static void
-listen(void *user, int level, const char *message)
-{
-  assert_ptr_equal(user, said);
-  assert_int_equal(level, 1);
-  snprintf(said[n_said++ % 8], sizeof said[0], "%s", message);
-}
-
-static Cache *
-open_with(const char *dir, CacheMode mode, uint64_t max, const char *readonly,
-          const CacheIo *io)
-{
-  Cache *c = NULL;
-  CacheConfig config = {.dir = dir,
-                        .readonly = readonly,
-                        .mode = mode,
-                        .max_bytes = max,
-                        .io = io,
-                        .log = listen,
-                        .log_user = said};
-  n_said = 0;
-  assert_int_equal(cache_open(&config, &c, NULL), ATTNC_OK);
-  return c;
-}
-
-static Cache *
-open_cache(const char *dir)
-{
-  return open_with(dir, CACHE_WRITE, 1 << 30, NULL, NULL);
-}
-
-static void
-put(Cache *c, int i)
-{
-  Entry *x = entry_of(i);
-  cache_put(c, x);
-  entry_release(x);
-}
-
-/* The layer that had the right entry, NULL if none had any. */
-static const char *
-get(Cache *c, int i)
-{
-  unsigned char key[32];
-  const char *layer = NULL;
-  key_of(i, key);
-  Entry *x = cache_get(c, key, &layer);
-  if (!x)
-    return NULL;
-  Entry *y = entry_of(i);
-  assert_true(same(x, y));
-  entry_release(x);
-  entry_release(y);
-  return layer;
-}
-
-static void
-path_of(const char *dir, int i, char path[512])
-{
-  unsigned char key[32];
-  char hex[65];
-  key_of(i, key);
-  sha256_digest_hex(key, hex);
-  snprintf(path, 512, "%s/entries/%.2s/%s", dir, hex, hex + 2);
-}
-
-static int
-files_in(const char *dir, const char *leaf)
-{
-  char path[512];
-  int n = 0;
-  snprintf(path, sizeof path, "%s/%s", dir, leaf);
-  DIR *d = opendir(path);
-  for (struct dirent *at; d && (at = readdir(d));)
-    n += at->d_name[0] != '.';
-  if (d)
-    closedir(d);
-  return n;
-}
-
 static void
 test_put_and_get(void **state)
 {
@@ -213,19 +81,6 @@ test_put_and_get(void **state)
   assert_int_equal(n_said, 0);
   cache_close(c);
   rt_remove(dir);
-}
-
-static void
-damage(const char *dir, int i, size_t at)
-{
-  char path[512], byte;
-  path_of(dir, i, path);
-  int fd = open(path, O_RDWR);
-  assert_true(fd >= 0);
-  assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
-  byte ^= 4;
-  assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
-  close(fd);
 }
 
 static void
@@ -297,160 +152,6 @@ test_what_is_not_a_file_is_a_miss(void **state)
   assert_int_equal(cache_counters(c).corrupt, 3);
   cache_close(c);
   rt_remove(dir);
-}
-
-static int
-kept(const Upkeep *u, json_t *bad, const char *path)
-{
-  for (size_t i = 0; i < json_array_size(bad); i++) {
-    const char *p = json_string_value(json_object_get(json_array_get(bad, i), "path"));
-    if (strstr(p, path))
-      return (int)u->entries;
-  }
-  fail_msg("%s is not among the bad", path);
-  return -1;
-}
-
-/* Whatever is in an entry's place, or in that of a directory of them, is seen by verify,
- * goes with gc and clear, and the key is stored again. */
-static void
-test_upkeep_of_what_is_no_file(void **state)
-{
-  static const char *const kinds[] = {
-      "mkdir -p '%s/with/more'",
-      "mkfifo '%s'",
-      "ln -s /dev/zero '%s'",
-      "mkdir '%s' && mkfifo '%s/x'",
-  };
-  (void)state;
-  for (int way = 0; way < 3; way++)
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-      char *dir = rt_scratch(), path[512], command[1200];
-      const char *why;
-      Upkeep u = {0};
-      json_t *bad = json_array();
-      Cache *c = open_cache(dir);
-      put(c, 1);
-      put(c, 2);
-      path_of(dir, 1, path);
-      unlink(path);
-      snprintf(command, sizeof command, kinds[i], path, path);
-      assert_int_equal(system(command), 0);
-      int root = below_root(dir, true, &why);
-      alarm(30);
-      if (way == 0) {
-        keep_verify(root, dir, bad, &u);
-        assert_int_equal(json_array_size(bad), 1);
-        assert_int_equal(kept(&u, bad, path), 1);
-        assert_int_equal(u.corrupt, 1);
-      } else if (way == 1) {
-        keep_room(root, 1 << 30, &u);
-        assert_int_equal(u.removed, 1);
-        assert_int_equal(u.entries, 1);
-      } else {
-        keep_clear(root, &u);
-        assert_int_equal(u.removed, 2);
-      }
-      alarm(0);
-      struct stat st;
-      assert_int_equal(lstat(path, &st), -1);
-      put(c, 1);
-      assert_string_equal(get(c, 1), "disk");
-      json_decref(bad);
-      close(root);
-      cache_close(c);
-      rt_remove(dir);
-    }
-}
-
-/* No directory below the root is trusted that is a link, or that others may write to. */
-static void
-test_directories_below_the_root(void **state)
-{
-  (void)state;
-  static const char *const spoils[] = {
-      "mv %s/entries/%.2s %s/away && ln -s ../away %s/entries/%.2s",
-      "chmod 0777 %s/entries/%.2s",
-      "chmod 0770 %s/entries/%.2s",
-      "mv %s/entries %s/away && ln -s away %s/entries; : %.2s",
-      "chmod 0770 %s/entries; : %.2s",
-  };
-  for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
-    char *dir = rt_scratch(), path[512], command[1200];
-    const char *why;
-    Upkeep u = {0};
-    json_t *bad = json_array();
-    Cache *c = open_cache(dir);
-    put(c, 1);
-    path_of(dir, 1, path);
-    const char *hex = path + strlen(dir) + strlen("/entries/");
-    if (i == 0)
-      snprintf(command, sizeof command, spoils[i], dir, hex, dir, dir, hex);
-    else if (i == 3)
-      snprintf(command, sizeof command, spoils[i], dir, dir, dir, hex);
-    else
-      snprintf(command, sizeof command, spoils[i], dir, hex);
-    assert_int_equal(system(command), 0);
-    assert_null(get(c, 1)); /* nothing is read from there */
-    put(c, 1);              /* nor written there */
-    assert_int_equal(cache_counters(c).store_errors, 1);
-    assert_int_equal(n_said, 2); /* each kind of trouble once */
-    int root = below_root(dir, true, &why);
-    keep_verify(root, dir, bad, &u);
-    assert_int_equal(json_array_size(bad), 1);
-    put(c, 1);
-    assert_string_equal(get(c, 1), "disk");
-    json_decref(bad);
-    close(root);
-    cache_close(c);
-    rt_remove(dir);
-  }
-}
-
-/* What is kept for inspection counts, and has a bound. */
-static void
-test_corrupt_has_a_bound(void **state)
-{
-  (void)state;
-  char *dir = rt_scratch();
-  const char *why;
-  Upkeep u = {0};
-  Cache *c = open_cache(dir);
-  for (int i = 0; i < BELOW_CORRUPT + 20; i++) {
-    put(c, i);
-    damage(dir, i, 200);
-    assert_null(get(c, i));
-  }
-  assert_int_equal(files_in(dir, "corrupt"), BELOW_CORRUPT);
-  int root = below_root(dir, true, &why);
-  keep_count(root, &u);
-  assert_int_equal(u.entries, 0);
-  assert_int_equal(u.bytes, BELOW_CORRUPT * 4096);
-  close(root);
-  cache_close(c);
-  rt_remove(dir);
-}
-
-/* A refused layer is told beside a refused directory. */
-static void
-test_every_trouble_is_told(void **state)
-{
-  (void)state;
-  char *dir = rt_scratch(), *shared = rt_scratch();
-  chmod(dir, 0770);
-  chmod(shared, 0777);
-  Cache *c = open_with(dir, CACHE_WRITE, 1 << 30, shared, NULL);
-  assert_int_equal(n_said, 2);
-  assert_non_null(strstr(said[0], "its group may write to it"));
-  assert_non_null(strstr(said[1], "everybody may write to it"));
-  cache_close(c);
-  chmod(dir, 0700);
-  chmod(shared, 0770); /* a layer's group is its owner's affair */
-  c = open_with(dir, CACHE_WRITE, 1 << 30, shared, NULL);
-  assert_int_equal(n_said, 0);
-  cache_close(c);
-  rt_remove(dir);
-  rt_remove(shared);
 }
 
 /* Whoever asks for a key does not wait at a FIFO in the place of its entry. */
@@ -586,9 +287,22 @@ static struct {
   bool short_counts; /* reads and writes of at most 7 bytes */
 } fault;
 
+static unsigned rate; /* of 1000 calls so many fail; 0: `fault` says */
+static unsigned rate_seed;
+static int injected;
+
 static bool
 fails(const char *call)
 {
+  static const int codes[] = {EIO,    EINTR,  ESTALE, EMFILE, ENOSPC, EROFS,
+                              EACCES, EDQUOT, EBUSY,  ENOMEM, ENFILE, EPERM};
+  if (rate) {
+    if ((unsigned)rand_r(&rate_seed) % 1000 >= rate)
+      return false;
+    errno = codes[(unsigned)rand_r(&rate_seed) % (sizeof codes / sizeof *codes)];
+    injected++;
+    return true;
+  }
   if (!fault.call || strcmp(call, fault.call) != 0 || ++fault.count != fault.nth)
     return false;
   errno = fault.code;
@@ -694,6 +408,50 @@ test_every_call_failing(void **state)
   print_message("%d ways to fail\n", tried);
 }
 
+/* Faults without end, at every rate: never a wrong entry, never a torn one, and the cache
+ * works once they are over. */
+static void
+test_ten_thousand_faults(void **state)
+{
+  enum { FAULTS = 12000, KEYS_HERE = 12 };
+  (void)state;
+  char *dir = rt_scratch();
+  const char *why;
+  Upkeep u = {0};
+  json_t *bad = json_array();
+  int calls = 0;
+  injected = 0;
+  rate_seed = 11;
+  for (unsigned i = 0; injected < FAULTS; i++) {
+    rate = 0;
+    Cache *c = open_with(dir, CACHE_WRITE, 8 * 4096, dir, &faulty);
+    fault.short_counts = i % 2;
+    rate = 5 + i * 37 % 600;
+    for (int n = 0; n < 60; n++, calls++) {
+      int key = (int)((unsigned)rand_r(&rate_seed) % KEYS_HERE);
+      if (!get(c, key)) /* compares what it finds */
+        put(c, key);
+    }
+    rate = 0;
+    assert_int_equal(cache_counters(c).corrupt, 0);
+    cache_close(c);
+  }
+  fault.short_counts = false;
+  int root = below_root(dir, true, &why);
+  keep_verify(root, dir, bad, &u);
+  assert_int_equal(json_array_size(bad), 0);
+  close(root);
+  json_decref(bad);
+  Cache *c = open_cache(dir);
+  for (int key = 0; key < KEYS_HERE; key++) {
+    put(c, key);
+    assert_string_equal(get(c, key), "disk");
+  }
+  cache_close(c);
+  print_message("%d faults in %d gets and puts\n", injected, calls);
+  rt_remove(dir);
+}
+
 static void
 test_failures_are_counted(void **state)
 {
@@ -734,122 +492,6 @@ test_short_reads_and_writes(void **state)
   assert_string_equal(get(c, 1), "disk");
   fault.short_counts = false;
   assert_string_equal(get(c, 1), "disk");
-  cache_close(c);
-  rt_remove(dir);
-}
-
-/* ---- size ---- */
-
-static void
-set_age(const char *dir, int i, int seconds)
-{
-  char path[512];
-  path_of(dir, i, path);
-  struct timespec t[2] = {{.tv_sec = time(NULL) - seconds},
-                          {.tv_sec = time(NULL) - seconds}};
-  assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
-}
-
-static bool
-exists(const char *dir, int i)
-{
-  char path[512];
-  path_of(dir, i, path);
-  return access(path, F_OK) == 0;
-}
-
-static void
-test_least_recently_used_go_first(void **state)
-{
-  (void)state;
-  char *dir = rt_scratch();
-  Cache *c = open_cache(dir);
-  for (int i = 0; i < 10; i++) {
-    put(c, i);
-    set_age(dir, i, 20000 - 1000 * i);
-  }
-  assert_string_equal(get(c, 0), "disk"); /* used: now the youngest */
-  cache_close(c);
-  /* 4096 bytes each on disk; room for 5, to be cut to 4. */
-  c = open_with(dir, CACHE_WRITE, 5 * 4096, NULL, NULL);
-  put(c, 10);
-  assert_true(exists(dir, 10));
-  assert_true(exists(dir, 0));
-  assert_true(exists(dir, 9));
-  assert_false(exists(dir, 1));
-  assert_false(exists(dir, 5));
-  assert_int_equal(cache_counters(c).evicted, 7);
-  cache_close(c);
-  c = open_with(dir, CACHE_WRITE, 0, NULL, NULL); /* nothing may stay */
-  put(c, 11);
-  assert_false(exists(dir, 11));
-  cache_close(c);
-  rt_remove(dir);
-}
-
-static void
-test_hits_renew_at_most_hourly(void **state)
-{
-  struct stat before, after;
-  char path[512];
-  (void)state;
-  char *dir = rt_scratch();
-  Cache *c = open_cache(dir);
-  put(c, 1);
-  path_of(dir, 1, path);
-  set_age(dir, 1, 1800);
-  stat(path, &before);
-  get(c, 1);
-  stat(path, &after);
-  assert_int_equal(before.st_mtime, after.st_mtime);
-  set_age(dir, 1, 7200);
-  get(c, 1);
-  stat(path, &after);
-  assert_true(time(NULL) - after.st_mtime < 100);
-  set_age(dir, 1, -7200); /* a clock that was set back */
-  assert_string_equal(get(c, 1), "disk");
-  cache_close(c);
-  rt_remove(dir);
-}
-
-static void
-test_upkeep(void **state)
-{
-  const char *why;
-  (void)state;
-  char *dir = rt_scratch(), path[512];
-  Cache *c = open_cache(dir);
-  for (int i = 0; i < 4; i++)
-    put(c, i);
-  damage(dir, 3, 500);
-  rt_write(dir, "tmp/young", "x", 1);
-  rt_write(dir, "tmp/old", "x", 1);
-  snprintf(path, sizeof path, "%s/tmp/old", dir);
-  struct timespec t[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
-  utimensat(AT_FDCWD, path, t, 0);
-  int root = below_root(dir, true, &why);
-  Upkeep u = {0};
-  keep_count(root, &u);
-  assert_int_equal(u.entries, 4);
-  assert_int_equal(u.temporary, 2);
-  json_t *bad = json_array();
-  keep_verify(root, dir, bad, &u);
-  assert_int_equal(json_array_size(bad), 1);
-  assert_string_equal(json_string_value(json_object_get(json_array_get(bad, 0), "reason")),
-                      "the checksum is wrong");
-  assert_int_equal(u.entries, 3);
-  assert_int_equal(u.corrupt, 1);
-  json_decref(bad);
-  u = (Upkeep){0};
-  keep_room(root, 1 << 30, &u);
-  assert_int_equal(u.removed, 2); /* the corrupt one and the old temporary file */
-  assert_int_equal(u.temporary, 1);
-  assert_int_equal(u.entries, 3);
-  u = (Upkeep){0};
-  keep_clear(root, &u);
-  assert_int_equal(u.removed, 4);
-  assert_int_equal(u.entries + u.corrupt + u.temporary, 0);
-  close(root);
   cache_close(c);
   rt_remove(dir);
 }
@@ -938,21 +580,15 @@ main(void)
       cmocka_unit_test(test_corrupt_entries_are_moved_aside),
       cmocka_unit_test(test_truncated_files_are_misses),
       cmocka_unit_test(test_what_is_not_a_file_is_a_miss),
-      cmocka_unit_test(test_upkeep_of_what_is_no_file),
-      cmocka_unit_test(test_directories_below_the_root),
-      cmocka_unit_test(test_corrupt_has_a_bound),
-      cmocka_unit_test(test_every_trouble_is_told),
       cmocka_unit_test(test_a_fifo_is_a_miss),
       cmocka_unit_test(test_readonly_layers),
       cmocka_unit_test(test_modes),
       cmocka_unit_test(test_directories_that_are_refused),
       cmocka_unit_test(test_removed_while_open),
       cmocka_unit_test(test_every_call_failing),
+      cmocka_unit_test(test_ten_thousand_faults),
       cmocka_unit_test(test_failures_are_counted),
       cmocka_unit_test(test_short_reads_and_writes),
-      cmocka_unit_test(test_least_recently_used_go_first),
-      cmocka_unit_test(test_hits_renew_at_most_hourly),
-      cmocka_unit_test(test_upkeep),
       cmocka_unit_test(test_killed_writers_leave_nothing_torn),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

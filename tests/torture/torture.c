@@ -1,0 +1,422 @@
+/* What a library goes through in years, in minutes, with the real compiler and the emulated
+ * device; every result is compared bit by bit with one that used no cache.
+ *
+ *   torture storm N    processes with one disk cache, of which most are killed at a random
+ *                      moment, while entries are deleted under them: N launches
+ *   torture threads N  16 threads in one context, then 12 in two contexts on two devices
+ *                      beside upkeep of their cache: N launches each; built with the
+ *                      preset tsan it is what ThreadSanitizer looks at
+ *
+ * Prints what was done; exit 1 where anything was lost, torn or wrong. */
+#include "runtime/drv.h"
+
+#include <attnc/attnc.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  S = 16,
+  D = 16,
+  N = S * D,
+  KEYS = 40,
+  STORMERS = 16,
+  THREADS = 16,
+  PER_PROCESS = 40,
+  KILLED_PERCENT = 60,
+  LIFE_MS = 400,
+  STUCK_SECONDS = 120,
+};
+
+static const attnc_sizes sizes = {sizeof sizes, 1, 1, 1, S, S};
+
+/* In memory that all processes share; atomic. */
+typedef struct Tally {
+  int launches, failed, wrong, killed, processes;
+} Tally;
+static Tally *tally;
+static uint16_t expected[KEYS][N];
+static char dir[] = "/tmp/attnc-torture-XXXXXX";
+
+static void
+count(int *counter)
+{
+  __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+static int
+counted(const int *counter)
+{
+  return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void
+complain(const char *what, const char *why)
+{
+  fprintf(stderr, "%s: %s\n", what, why);
+  count(&tally->failed);
+}
+
+/* ---- one launch ---- */
+
+static attnc_context *
+make_context(int cache)
+{
+  attnc_context *c = NULL;
+  attnc_error e = {0};
+  attnc_options o = {.size = sizeof o,
+                     .libcuda = EMULATOR,
+                     .cache = cache,
+                     .cache_dir = dir,
+                     .tune_dir = dir};
+  if (attnc_context_create(&o, &c, &e) != ATTNC_OK)
+    complain("context", e.message);
+  return c;
+}
+
+/* Another kernel for each key: the scale is a constant of it. */
+static attnc_spec *
+make_spec(int key)
+{
+  char text[200];
+  attnc_spec *spec = NULL;
+  int n = snprintf(text, sizeof text,
+                   "attnc: 1\nname: k%d\ndtype: fp16\nhead_dim: 16\nspecialize: "
+                   "[softmax_scale]\nsoftmax_scale: 0.%04d\n"
+                   "schedule: {template: ref_fwd}\n",
+                   key, key * 200 + 1000);
+  if (attnc_spec_load(text, (size_t)n, "k", &spec, NULL) != ATTNC_OK)
+    complain("spec", text);
+  return spec;
+}
+
+static attnc_status
+get(attnc_context *c, int key, int device, uint32_t flags, attnc_plan **p, attnc_error *e)
+{
+  attnc_problem problem = {
+      .size = sizeof problem, .device = device + 1, .sizes = &sizes, .flags = flags};
+  attnc_spec *spec = make_spec(key);
+  attnc_status status = attnc_plan_get(c, spec, &problem, p, e);
+  attnc_spec_release(spec);
+  return status;
+}
+
+/* The device's memory of one caller. */
+typedef struct Run {
+  const Driver *drv;
+  int device;
+  CUcontext context;
+  attnc_tensor tensors[4];
+} Run;
+
+static bool
+open_run(Run *r, int device)
+{
+  uint16_t host[N];
+  r->device = device;
+  if (drv_open(EMULATOR, &r->drv, NULL) != ATTNC_OK ||
+      r->drv->cuDevicePrimaryCtxRetain(&r->context, device) ||
+      r->drv->cuCtxSetCurrent(r->context))
+    return false;
+  for (int t = 0; t < 4; t++) {
+    CUdeviceptr at = 0;
+    for (int i = 0; i < N; i++)
+      host[i] = (uint16_t)(0x3400 + (i * 37 + t * 11) % 900); /* 0.25 … 0.5 */
+    if (r->drv->cuMemAlloc_v2(&at, sizeof host) ||
+        r->drv->cuMemcpyHtoD_v2(at, host, sizeof host))
+      return false;
+    r->tensors[t] = (attnc_tensor){(void *)(uintptr_t)at, {N, N, D, 1, 0}};
+  }
+  return true;
+}
+
+static void
+close_run(Run *r)
+{
+  for (int t = 0; t < 4; t++)
+    r->drv->cuMemFree_v2((CUdeviceptr)(uintptr_t)r->tensors[t].data);
+  r->drv->cuCtxSetCurrent(NULL);
+  r->drv->cuDevicePrimaryCtxRelease_v2(r->device);
+  drv_close(r->drv);
+}
+
+static bool
+launch(Run *r, const attnc_plan *p, uint16_t o[N])
+{
+  attnc_error e = {0};
+  attnc_args a = {.size = sizeof a,
+                  .sizes = &sizes,
+                  .tensors = r->tensors,
+                  .tensor_size = sizeof *r->tensors,
+                  .n_tensors = 4};
+  CUdeviceptr at = (CUdeviceptr)(uintptr_t)r->tensors[ATTNC_O].data;
+  memset(o, 0xff, N * sizeof *o);
+  if (r->drv->cuMemcpyHtoD_v2(at, o, N * sizeof *o) ||
+      attnc_launch(p, &a, NULL, NULL, &e) != ATTNC_OK || r->drv->cuCtxSynchronize() ||
+      r->drv->cuMemcpyDtoH_v2(o, at, N * sizeof *o)) {
+    complain("launch", e.message);
+    return false;
+  }
+  return true;
+}
+
+/* Gets, waiting or not, launches, compares. */
+static void
+try_key(attnc_context *c, Run *r, int key, uint32_t flags)
+{
+  uint16_t o[N];
+  attnc_plan *p = NULL;
+  attnc_error e = {0};
+  attnc_status status = get(c, key, r->device, flags, &p, &e);
+  for (int i = 0; status == ATTNC_ERR_PENDING && i < STUCK_SECONDS * 1000; i++) {
+    usleep(1000);
+    status = get(c, key, r->device, flags, &p, &e);
+  }
+  if (status != ATTNC_OK) {
+    complain("plan", e.message);
+    return;
+  }
+  if (launch(r, p, o)) {
+    count(&tally->launches);
+    if (memcmp(o, expected[key], sizeof o) != 0)
+      count(&tally->wrong);
+  }
+  attnc_plan_release(p);
+}
+
+static void
+expect(int keys)
+{
+  Run r;
+  attnc_context *c = make_context(1);
+  if (!open_run(&r, 0))
+    complain("device", "cannot be used");
+  for (int k = 0; k < keys; k++) {
+    attnc_plan *p = NULL;
+    if (get(c, k, 0, 0, &p, NULL) == ATTNC_OK)
+      launch(&r, p, expected[k]);
+    attnc_plan_release(p);
+  }
+  close_run(&r);
+  attnc_context_release(c);
+}
+
+/* ---- the storm ---- */
+
+static int
+storm(unsigned seed)
+{
+  Run r;
+  alarm(STUCK_SECONDS);
+  if (!open_run(&r, 0))
+    return 1;
+  for (int i = 0; i < PER_PROCESS; i++) {
+    attnc_context *c = make_context(3); /* a new one has nothing in memory */
+    try_key(c, &r, (int)(rand_r(&seed) % KEYS), 0);
+    attnc_context_release(c);
+  }
+  close_run(&r);
+  return 0;
+}
+
+typedef struct Process {
+  pid_t pid;
+  int ms; /* left to live; 0: as long as it takes */
+} Process;
+
+static void
+start(Process *p, unsigned *seed)
+{
+  unsigned its = (unsigned)rand_r(seed);
+  bool doomed = rand_r(seed) % 100 < KILLED_PERCENT;
+  *p = (Process){.ms = doomed ? 1 + rand_r(seed) % LIFE_MS : 0};
+  p->pid = fork();
+  if (p->pid == 0)
+    _exit(storm(its));
+  count(&tally->processes);
+}
+
+/* A step of `ms`; true: it has ended. */
+static bool
+watch(Process *p, int ms)
+{
+  int status;
+  if (p->ms && (p->ms -= ms) <= 0) {
+    p->ms = 0;
+    kill(p->pid, SIGKILL);
+  }
+  if (waitpid(p->pid, &status, WNOHANG) != p->pid)
+    return false;
+  p->pid = 0;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+    count(&tally->killed);
+  else if (status)
+    complain("process", WIFSIGNALED(status) ? "ended by a signal" : "failed");
+  return true;
+}
+
+static void
+delete_half(void)
+{
+  char command[200];
+  snprintf(command, sizeof command,
+           "find %s/entries -type f -name '*[02468ace]' -delete 2>/dev/null", dir);
+  if (system(command) < 0)
+    complain("find", strerror(errno));
+}
+
+static void
+run_storm(int launches)
+{
+  enum { STEP_MS = 5, DELETE_MS = 5000 };
+  Process all[STORMERS] = {0};
+  unsigned seed = 20;
+  int busy = 0, clock = 0;
+  expect(KEYS);
+  do {
+    busy = 0;
+    for (int i = 0; i < STORMERS; i++) {
+      if (all[i].pid && watch(&all[i], STEP_MS))
+        all[i].pid = 0;
+      if (!all[i].pid && counted(&tally->launches) < launches)
+        start(&all[i], &seed);
+      busy += all[i].pid != 0;
+    }
+    usleep(STEP_MS * 1000);
+    if ((clock += STEP_MS) % DELETE_MS == 0)
+      delete_half();
+  } while (busy);
+  printf("storm: %d processes, %d killed, ", tally->processes, tally->killed);
+}
+
+/* ---- threads ---- */
+
+typedef struct Worker {
+  pthread_t thread;
+  attnc_context *c;
+  int number, device, launches;
+} Worker;
+
+static void *
+work(void *arg)
+{
+  Worker *w = arg;
+  Run r;
+  if (!open_run(&r, w->device)) {
+    complain("device", "cannot be used");
+    return NULL;
+  }
+  for (int i = 0; i < w->launches; i++) {
+    char *json = NULL;
+    try_key(w->c, &r, i % 3 ? (w->number + i) % 12 : 0,
+            (w->number + i) % 2 ? ATTNC_NOWAIT : 0);
+    if (i % 8 == 0 && !attnc_context_json(w->c))
+      complain("context_json", "NULL");
+    if (i % 8 == 4 && attnc_cache_stat(w->c, &json, NULL) != ATTNC_OK)
+      complain("cache_stat", "failed");
+    attnc_text_free(json);
+  }
+  close_run(&r);
+  return NULL;
+}
+
+static int over; /* atomic */
+
+static void *
+look_after(void *arg)
+{
+  static attnc_status (*const verbs[])(attnc_context *, char **, attnc_error *) = {
+      attnc_cache_gc, attnc_cache_verify, attnc_cache_clear};
+  attnc_context *c = arg;
+  for (int i = 0; !__atomic_load_n(&over, __ATOMIC_RELAXED); i++) {
+    attnc_error e = {0};
+    if (verbs[i % 3](c, NULL, &e) != ATTNC_OK)
+      complain("upkeep", e.message);
+    usleep(2000);
+  }
+  return NULL;
+}
+
+static void
+run_workers(int n, attnc_context *const contexts[], int n_contexts, int devices,
+            int launches)
+{
+  Worker all[THREADS];
+  for (int i = 0; i < n; i++) {
+    all[i] = (Worker){.c = contexts[i % n_contexts],
+                      .number = i,
+                      .device = i / n_contexts % devices,
+                      .launches = (launches + n - 1) / n};
+    if (pthread_create(&all[i].thread, NULL, work, &all[i]))
+      complain("thread", "not started");
+  }
+  for (int i = 0; i < n; i++)
+    pthread_join(all[i].thread, NULL);
+}
+
+static void
+run_threads(int launches)
+{
+  pthread_t keeper;
+  expect(12);
+  attnc_context *one = make_context(3);
+  run_workers(16, &one, 1, 1, launches);
+  attnc_context_release(one);
+  attnc_context *two[] = {make_context(3), make_context(3)}, *upkeep = make_context(3);
+  if (pthread_create(&keeper, NULL, look_after, upkeep))
+    complain("thread", "not started");
+  run_workers(12, two, 2, 2, launches);
+  __atomic_store_n(&over, 1, __ATOMIC_RELAXED);
+  pthread_join(keeper, NULL);
+  attnc_context_release(upkeep);
+  attnc_context_release(two[0]);
+  attnc_context_release(two[1]);
+  printf("threads: ");
+}
+
+/* ---- the end ---- */
+
+/* Nothing torn may be left: every entry is sound. */
+static void
+check_cache(void)
+{
+  attnc_error e = {0};
+  char *json = NULL, command[100];
+  attnc_context *c = make_context(3);
+  if (attnc_cache_verify(c, &json, &e) != ATTNC_OK)
+    complain("verify", json ? json : e.message);
+  attnc_text_free(json);
+  attnc_context_release(c);
+  snprintf(command, sizeof command, "rm -rf %s", dir);
+  if (system(command))
+    complain("rm", dir);
+}
+
+int
+main(int argc, char **argv)
+{
+  int launches = argc > 2 ? atoi(argv[2]) : 100;
+  tally =
+      mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  setenv("ATTNC_EMU", "devices=2", 1);
+  if (tally == MAP_FAILED || !mkdtemp(dir) || argc < 2)
+    return 2;
+  if (!strcmp(argv[1], "storm"))
+    run_storm(launches);
+  else if (!strcmp(argv[1], "threads"))
+    run_threads(launches);
+  else
+    return 2;
+  check_cache();
+  printf("%d launches, %d wrong, %d failed\n", tally->launches, tally->wrong,
+         tally->failed);
+  return tally->wrong || tally->failed || tally->launches < launches;
+}
