@@ -7,6 +7,8 @@
 #ifndef ATTNC_BASE_CALL_H
 #define ATTNC_BASE_CALL_H
 
+#include "base/dtype.h"
+
 #include <attnc/attnc.h>
 
 #include <stdbool.h>
@@ -59,10 +61,71 @@ attnc_status sizes_check(const attnc_sizes *, const SizeRules *, attnc_error *);
 
 /* ---- tensors ---- */
 
+/* Rows of ATTNC_TENSOR_TABLE. */
+typedef struct TensorInfo {
+  const char *name, *access, *dtype, *axes, *field;
+  bool strided;
+  int align;
+} TensorInfo;
+extern const TensorInfo tensor_info[ATTNC_SLOT_COUNT];
+int tensor_find(const char *name); /* the slot, -1: there is none of that name */
+/* Does the spec's `dtype` say its type, and `layout` the order of its axes? */
+bool tensor_is_typed(int slot);
+
+typedef enum Access { ACCESS_NONE, ACCESS_IN, ACCESS_OUT, ACCESS_INOUT } Access;
+extern const char *const access_names[];
+
+typedef struct CallAxis {
+  SizeId size;
+  int64_t n; /* its length where that is no size of the call; else 0 */
+} CallAxis;
+
+/* A tensor of a call: of a spec's signature, of a recipe. */
+typedef struct CallTensor {
+  const char *name; /* NULL: no tensor in this slot */
+  int slot;
+  Dtype dtype;
+  Access access;
+  bool contiguous; /* its strides are not the caller's */
+  int align;       /* bytes, of its address and of its strides */
+  int n_axes;
+  CallAxis axes[CALL_STRIDES];
+} CallTensor;
+
+int64_t axis_length(const CallAxis *, const attnc_sizes *);
+/* A tensor without elements has no data to point to. */
+bool tensor_is_empty(const CallTensor *, const attnc_sizes *);
+/* Strides without gaps, in the order of the axes. */
+void tensor_pack(const CallTensor *, const attnc_sizes *, int64_t stride[CALL_STRIDES]);
+/* The strides of a tensor of a call: that of the last axis is 1, all are aligned and within
+ * the address space, no element of an output is addressed twice.  That of an axis along
+ * which nothing steps is not looked at: it becomes 0; those of a contiguous tensor become
+ * the packed ones. */
+attnc_status tensor_check(const CallTensor *, const attnc_sizes *, attnc_tensor *,
+                          attnc_error *);
+
 /* The caller's array of n by slot into ours of `room`; the rest of ours is zero, slots past
  * ours are not looked at. */
 attnc_status tensors_take(attnc_tensor *to, size_t room, const attnc_tensor *from,
                           size_t step, size_t n, attnc_error *);
+
+/* ---- scalars ---- */
+
+/* Rows of ATTNC_SCALAR_TABLE. */
+typedef struct ScalarInfo {
+  const char *name, *ops, *field;
+  bool positive;
+} ScalarInfo;
+extern const ScalarInfo scalar_info[ATTNC_SCALAR_COUNT];
+/* ATTNC_ERR_USAGE: not what it must be, as the fp32 that kernels get. */
+attnc_status scalar_check(const char *name, double value, bool positive, attnc_error *);
+
+/* ---- ops ---- */
+
+extern const char *const op_words[ATTNC_OP_COUNT];
+/* In "fwd:in bwd:inout" what stands behind "fwd:"; "" where the op stands alone; NULL where
+ * it does not stand. */
+const char *op_word_in(const char *list, int op, size_t *len);
 
 /* ---- problems ---- */
 

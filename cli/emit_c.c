@@ -49,7 +49,8 @@ put_args(EmitC *c, const json_t *recipe)
   json_array_foreach(json_object_get(recipe, "tensors"), i, t) str_printf(
       &c->args, "  CUdeviceptr %s; /* %s, %s */\n  long long %s_stride[5];\n",
       text_of(t, "name"), text_of(t, "dtype"), text_of(t, "access"), text_of(t, "name"));
-  json_array_foreach(json_object_get(recipe, "scalars"), i, t)
+  json_array_foreach(json_object_get(recipe, "scalars"), i,
+                     t) if (!json_is_true(json_object_get(t, "constant")))
       str_printf(&c->args, "  float %s; /* %.9g unless the caller wants another */\n",
                  text_of(t, "name"), json_number_value(json_object_get(t, "default")));
 }
@@ -110,7 +111,7 @@ put_refusal(Str *s, const char *condition)
 }
 
 static void
-put_align(EmitC *c, const json_t *recipe, long long align)
+put_align(EmitC *c, const json_t *recipe)
 {
   size_t i;
   json_t *t;
@@ -118,8 +119,9 @@ put_align(EmitC *c, const json_t *recipe, long long align)
   {
     const char *name = text_of(t, "name");
     int bytes = emit_c_bytes(text_of(t, "dtype"));
+    long long align = (long long)json_integer_value(json_object_get(t, "align"));
     put_refusal(&c->body, arena_printf(c->arena, "a->%s %% %lld != 0", name, align));
-    if (str_eq(name, "lse"))
+    if (json_is_true(json_object_get(t, "contiguous")))
       continue;
     for (int d = 0; d < 3; d++)
       put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[%d] * %d %% %lld != 0",
@@ -132,7 +134,6 @@ static void
 put_requires(EmitC *c, const json_t *recipe)
 {
   json_t *r = json_object_get(recipe, "requires"), *value;
-  long long align = (long long)json_integer_value(json_object_get(r, "align"));
   long long group = (long long)json_integer_value(json_object_get(r, "group_size"));
   const char *key;
   put_refusal(&c->body, "a->b < 0 || a->h < 1 || a->hk < 1 || a->sq < 0 || a->sk < 0");
@@ -147,7 +148,7 @@ put_requires(EmitC *c, const json_t *recipe)
       put_refusal(&c->body,
                   arena_printf(c->arena, "a->%s_stride[%zu] != %lldLL", key, d,
                                (long long)json_integer_value(json_array_get(value, d))));
-  put_align(c, recipe, align ? align : 1);
+  put_align(c, recipe);
 }
 
 /* ---- steps ---- */

@@ -127,7 +127,7 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
   if (!out || !spec)
     return err_set(err, ATTNC_ERR_USAGE, "attnc_compile: %s is NULL",
                    out ? "the spec" : "out");
-  TRY(problem_take(&p, problem, spec->group_size, err));
+  TRY(gen_problem(spec, problem, &p, err));
   if (options)
     TRY(compile_options_take(&o, options, err));
   return gen_compile(spec, &p, target, want, &o, out, err);
@@ -326,7 +326,7 @@ attnc_schedules(const attnc_spec *spec, const attnc_problem *problem, const char
     return err_set(err, ATTNC_ERR_USAGE, "attnc_schedules: %s is NULL",
                    json ? "the spec" : "json");
   TRY(target_named(target, &t, err));
-  TRY(problem_take(&p, problem, spec->group_size, err));
+  TRY(gen_problem(spec, problem, &p, err));
   List l = {.arena = arena_new(0), .c = sched_case(spec, &p, t), .all = all};
   jmp_buf full;
   if (!l.arena)

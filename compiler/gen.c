@@ -7,6 +7,7 @@
 #include "code_id.h"
 #include "compiler/backend.h"
 #include "compiler/kernel.h"
+#include "compiler/signature.h"
 #include "compiler/tile_prog.h"
 
 #include <math.h>
@@ -72,58 +73,75 @@ keep(Gen *g, Dump d, const char *text)
 
 /* ---- the call's tensors, sizes and constants, as the words see them ---- */
 
-static int64_t
-size_value(const ProblemCopy *p, Specialize s)
-{
-  const int64_t v[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
-  return v[s];
-}
+_Static_assert((int)SPECIALIZE_B == SIZE_B && (int)SPECIALIZE_SK == SIZE_SK,
+               "sizes have one order");
 
 static void
 specialise(Gen *g)
 {
   const Spec *s = g->req->spec;
+  const Signature *call = s->call[ATTNC_OP_FWD];
   Tb *t = g->tb;
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
     if (spec_specializes(s, (Specialize)i))
-      t->known[i] = size_value(g->req->problem, (Specialize)i);
+      t->known[i] = size_get(&g->req->problem->sizes, (SizeId)i);
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     t->strides = g->req->problem->tensors;
-  if (spec_specializes(s, SPECIALIZE_softmax_scale))
-    t->prog->scalar[ATTNC_SOFTMAX_SCALE] = spec_scale(s);
+  for (int i = 0; i < call->n_scalars; i++)
+    if (call->scalars[i].constant)
+      t->prog->scalar[call->scalars[i].slot] = call->scalars[i].initial;
 }
 
+static Idx
+axis(Tb *t, const CallAxis *a)
+{
+  return a->n ? i_int(a->n) : tile_size(t, a->size);
+}
+
+static void
+pack(Tb *t, const CallTensor *c, Tensor *x)
+{
+  Idx step = axis(t, &c->axes[2]);
+  x->stride[2] = i_int(1);
+  x->stride[1] = step;
+  x->stride[0] = i_mul64(axis(t, &c->axes[1]), step);
+}
+
+/* Axes are b, heads, rows and, unless a row has one element, its elements. */
 static const Tensor *
-tensor(Tb *t, const char *name, int slot, Dtype ty, int cols, Idx rows)
+tensor(Tb *t, const CallTensor *c)
 {
   Tensor *x = NEW(t->arena, Tensor);
-  *x = (Tensor){.name = name, .slot = slot, .ty = ty, .cols = cols, .rows = rows};
-  tile_param(t, PARAM_TENSOR, slot, 0);
-  for (int i = 0; slot != ATTNC_LSE && i < 3; i++)
-    x->stride[i] = tile_stride(t, slot, i);
+  *x = (Tensor){.name = c->name,
+                .slot = c->slot,
+                .ty = c->dtype,
+                .cols = c->n_axes > 3 ? (int)c->axes[3].n : 1,
+                .rows = axis(t, &c->axes[2])};
+  tile_param(t, PARAM_TENSOR, c->slot, 0);
+  if (c->contiguous)
+    pack(t, c, x);
+  for (int i = 0; !c->contiguous && i < 3; i++)
+    x->stride[i] = tile_stride(t, c->slot, i);
   return x;
 }
 
 Fwd
 gen_forward(Tb *t, const Spec *s)
 {
-  Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->q};
+  const Signature *call = s->call[ATTNC_OP_FWD];
+  const Tensor *at[ATTNC_SLOT_COUNT] = {NULL};
+  Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->dtype[ATTNC_Q]};
   f.h = tile_size(t, SIZE_H);
   f.hk = tile_size(t, SIZE_HK);
   f.sq = tile_size(t, SIZE_SQ);
   f.sk = tile_size(t, SIZE_SK);
-  f.q = tensor(t, "q", ATTNC_Q, s->q, f.d, f.sq);
-  f.k = tensor(t, "k", ATTNC_K, s->k, f.d, f.sk);
-  f.v = tensor(t, "v", ATTNC_V, s->v, f.dv, f.sk);
-  f.o = tensor(t, "o", ATTNC_O, s->o, f.dv, f.sq);
-  if (s->return_lse) {
-    Tensor *lse = NEW(t->arena, Tensor);
-    *lse = *tensor(t, "lse", ATTNC_LSE, DT_F32, 1, f.sq);
-    lse->stride[0] = i_mul64(f.h, f.sq);
-    lse->stride[1] = f.sq;
-    lse->stride[2] = i_int(1);
-    f.lse = lse;
-  }
+  for (int i = 0; i < call->n_tensors; i++)
+    at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+  f.q = at[ATTNC_Q];
+  f.k = at[ATTNC_K];
+  f.v = at[ATTNC_V];
+  f.o = at[ATTNC_O];
+  f.lse = at[ATTNC_LSE];
   f.mask = (Mask){.band = spec_band(s), .sq = f.sq, .sk = f.sk};
   return f;
 }

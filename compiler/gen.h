@@ -23,6 +23,10 @@ attnc_status gen_schedule(const Spec *, const ProblemCopy *, const Target *,
                           const attnc_schedule *want, attnc_schedule *out,
                           const char **source, attnc_error *);
 
+/* The caller's problem, copied and checked; where the spec specialises strides, those that
+ * nothing steps along are 0. */
+attnc_status gen_problem(const Spec *, const attnc_problem *, ProblemCopy *, attnc_error *);
+
 /* The values of the names that the spec specialises, in the order of SPECIALIZE_TABLE, as
  * text ("sq=4096 sk=4096"): what enters the key.  ATTNC_ERR_USAGE names a missing one. */
 attnc_status gen_values(const Spec *, const ProblemCopy *, Str *, attnc_error *);

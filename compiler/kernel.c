@@ -6,6 +6,7 @@
 #include "base/ptx.h"
 #include "compiler/gen.h"
 #include "compiler/sched.h"
+#include "compiler/signature.h"
 #include "compiler/tile_prog.h"
 
 #include <stdio.h>
@@ -14,7 +15,15 @@ typedef struct Json {
   Str s;
   const GenRequest *req;
   const Program *prog;
+  const Signature *call;
 } Json;
+
+static Json
+json_new(Arena *a, const GenRequest *req, const Program *prog)
+{
+  return (Json){
+      .s = str_new(a), .req = req, .prog = prog, .call = req->spec->call[ATTNC_OP_FWD]};
+}
 
 static void
 field(Json *j, const char *name, const char *text)
@@ -29,14 +38,14 @@ head(Json *j)
 {
   const GenRequest *r = j->req;
   char version[32];
-  field(j, "schema", "attnc.kernel/1");
+  field(j, "schema", "attnc.kernel/2");
   snprintf(version, sizeof version, "%d.%d.%d", ATTNC_VERSION_MAJOR, ATTNC_VERSION_MINOR,
            ATTNC_VERSION_PATCH);
   field(j, "attnc", version);
   field(j, "llvm", gen_llvm_version);
   field(j, "code_id", gen_code_id);
   field(j, "name", r->spec->name);
-  field(j, "op", "fwd");
+  field(j, "op", op_words[ATTNC_OP_FWD]);
   field(j, "spec", r->spec->canonical);
   field(j, "spec_hash", r->spec->hash);
   field(j, "template", r->sched.tmpl->name);
@@ -50,49 +59,21 @@ head(Json *j)
 }
 
 static void
-tensors(Json *j)
-{
-  const Spec *s = j->req->spec;
-  const struct {
-    const char *name;
-    Dtype ty;
-    const char *access;
-  } t[] = {{"q", s->q, "in"},
-           {"k", s->k, "in"},
-           {"v", s->v, "in"},
-           {"o", s->o, "out"},
-           {"lse", DT_F32, "out"}};
-  str_put(&j->s, "\"tensors\":[");
-  for (int i = 0; i < (s->return_lse ? 5 : 4); i++)
-    str_printf(&j->s, "%s{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"}",
-               i ? "," : "", t[i].name, i, dtype_name(t[i].ty), t[i].access);
-  str_put(&j->s, "],");
-}
-
-static void
-scalars(Json *j)
-{
-  const Spec *s = j->req->spec;
-  str_put(&j->s, "\"scalars\":[");
-  if (!spec_specializes(s, SPECIALIZE_softmax_scale))
-    str_printf(&j->s,
-               "{\"name\":\"softmax_scale\",\"slot\":0,\"default\":%.17g,"
-               "\"positive\":true}",
-               spec_scale(s));
-  str_put(&j->s, "],");
-}
-
-static void
 required_strides(Json *j)
 {
-  static const char *const names[] = {"q", "k", "v", "o"};
-  const ProblemCopy *p = j->req->problem;
+  const Signature *call = j->call;
+  const char *comma = "";
   str_put(&j->s, ",\"strides\":{");
-  for (int i = 0; i < 4; i++) {
-    str_printf(&j->s, "%s\"%s\":[", i ? "," : "", names[i]);
-    for (int d = 0; d < 5; d++)
-      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)p->tensors[i].stride[d]);
+  for (int i = 0; i < call->n_tensors; i++) {
+    const CallTensor *t = &call->tensors[i];
+    const int64_t *stride = j->req->problem->tensors[t->slot].stride;
+    if (t->contiguous)
+      continue;
+    str_printf(&j->s, "%s\"%s\":[", comma, t->name);
+    for (int d = 0; d < CALL_STRIDES; d++)
+      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)stride[d]);
     str_put(&j->s, "]");
+    comma = ",";
   }
   str_put(&j->s, "}");
 }
@@ -101,45 +82,50 @@ static void
 requirements(Json *j)
 {
   const Spec *s = j->req->spec;
-  const ProblemCopy *p = j->req->problem;
-  bool any = false;
+  const char *comma = "";
   str_printf(&j->s, "\"requires\":{\"align\":16,\"max_size\":%lld,\"group_size\":%d",
              (long long)CALL_MAX_SIZE, s->group_size);
   str_put(&j->s, ",\"sizes\":{");
-  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
+  for (int i = 0; i < SIZE_COUNT; i++) {
     if (!spec_specializes(s, (Specialize)i))
       continue;
-    const int64_t v[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
-    str_printf(&j->s, "%s\"%s\":%lld", any ? "," : "", specialize_names[i],
-               (long long)v[i]);
-    any = true;
+    str_printf(&j->s, "%s\"%s\":%lld", comma, size_names[i],
+               (long long)size_get(&j->req->problem->sizes, (SizeId)i));
+    comma = ",";
   }
   str_put(&j->s, "}");
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     required_strides(j);
-  if (spec_specializes(s, SPECIALIZE_softmax_scale))
-    str_printf(&j->s, ",\"scalars\":{\"softmax_scale\":%.17g}", spec_scale(s));
   str_put(&j->s, "},");
 }
 
+static const CallTensor *
+in_slot(const Json *j, int slot)
+{
+  for (int i = 0; i < j->call->n_tensors; i++)
+    if (j->call->tensors[i].slot == slot)
+      return &j->call->tensors[i];
+  return NULL; /* no parameter is of a tensor that the call has not */
+}
+
 /* A box of one panel's columns and so many rows of one head; packed: of the positions and
- * all heads of a group. */
+ * all heads of a group.  Axes are (b, heads, rows, columns). */
 static void
 map(Json *j, const Param *p)
 {
-  const Spec *s = j->req->spec;
-  const Dtype ty[] = {s->q, s->k, s->v, s->o};
-  bool keys = p->slot == ATTNC_K || p->slot == ATTNC_V;
-  int cols = p->slot == ATTNC_Q || p->slot == ATTNC_K ? s->head_dim : s->head_dim_v;
-  int pack = map_pack(p), box = 128 / dtype_bytes(ty[p->slot]);
-  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%d}", p->slot, cols);
+  const CallTensor *t = in_slot(j, p->slot);
+  const char *heads = size_names[t->axes[1].size], *rows = size_names[t->axes[2].size];
+  int pack = map_pack(p), box = 128 / dtype_bytes(t->dtype);
+  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%lld}", p->slot,
+             (long long)t->axes[3].n);
   if (pack > 1)
     str_printf(&j->s, ",{\"n\":%d,\"stride\":1}", pack);
-  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2},{\"size\":\"%s\",\"stride\":1",
-             keys ? "sk" : "sq", keys || pack > 1 ? "hk" : "h");
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2},{\"size\":\"%s\",\"stride\":1", rows,
+             pack > 1 ? size_names[SIZE_HK] : heads);
   if (pack > 1)
     str_printf(&j->s, ",\"times\":%d", pack);
-  str_printf(&j->s, "},{\"size\":\"b\",\"stride\":0}],\"box\":[%d", box);
+  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":0}],\"box\":[%d",
+             size_names[t->axes[0].size], box);
   if (pack > 1)
     str_printf(&j->s, ",%d", pack);
   str_printf(&j->s, ",%d,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack);
@@ -256,9 +242,10 @@ Mark
 kernel_mark(Arena *a, const GenRequest *req, const Program *prog)
 {
   Mark m = {.how = how(a, &req->sched)};
-  Json j = {.s = str_new(a), .req = req, .prog = prog};
+  Json j = json_new(a, req, prog);
   field(&j, "schedule", m.how);
-  tensors(&j);
+  signature_put_tensors(j.call, NULL, &j.s);
+  signature_put_scalars(j.call, false, &j.s);
   requirements(&j);
   steps(&j);
   sha256_hex(j.s.p, j.s.n, m.hash);
@@ -296,7 +283,7 @@ const char *
 kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *mark,
             const char *ptx, size_t ptx_bytes)
 {
-  Json j = {.s = str_new(a), .req = req, .prog = prog};
+  Json j = json_new(a, req, prog);
   char hash[65];
   sha256_hex(ptx, ptx_bytes, hash);
   str_put(&j.s, "{");
@@ -304,8 +291,10 @@ kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *ma
   str_printf(&j.s, "\"min_driver\":%d,", ptx_driver(req->ptx));
   field(&j, "ptx_sha256", hash);
   field(&j, "mark", mark);
-  tensors(&j);
-  scalars(&j);
+  signature_put_tensors(j.call, NULL, &j.s);
+  str_put(&j.s, ",");
+  signature_put_scalars(j.call, true, &j.s);
+  str_put(&j.s, ",");
   requirements(&j);
   str_put(&j.s, "\"workspace\":0,");
   steps(&j);

@@ -1,5 +1,5 @@
 /* kernel.h: what a compile makes: PTX text and the launch recipe as JSON
- * (schema attnc.kernel/1), with the texts of the stages that were asked for.
+ * (schema attnc.kernel/2), with the texts of the stages that were asked for.
  *
  * Owned by its arena; immutable once attnc_compile returned it. */
 #ifndef ATTNC_COMPILER_KERNEL_H

@@ -10,7 +10,7 @@
 int
 elem_bytes(Dtype ty)
 {
-  return ty == DT_F32 ? 4 : 2;
+  return dtype_bytes(ty);
 }
 
 V

@@ -59,7 +59,7 @@ load_right(Lo *lo, const Smem *s, int n16, int ks, V out[4])
 static void
 mma(Lo *lo, Dtype ty, V *acc, const V *a, const V *b)
 {
-  const char *name = ty == DT_BF16 ? "bf16" : "f16";
+  const char *name = dtype_info[ty].mma;
   char text[192];
   V in[10] = {a[0], a[1], a[2], a[3], b[0], b[1], acc[0], acc[1], acc[2], acc[3]};
   snprintf(text, sizeof text,

@@ -74,7 +74,7 @@ step_operand(Str *s, const char *name, int at, int by)
 static void
 step(Str *s, const Product *p, int ks)
 {
-  const char *ty = p->op->smem.mem->ty == DT_BF16 ? "bf16" : "f16";
+  const char *ty = dtype_info[p->op->smem.mem->ty].mma;
   int by_a = p->op->in[1] ? 0 : step_at(&p->a, ks), by_b = step_at(&p->b, ks);
   step_operand(s, "a", p->a_at, by_a);
   step_operand(s, "b", p->b_at, by_b);

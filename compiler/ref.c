@@ -1,7 +1,6 @@
 /* The fp64 reference, straight from the definition. */
 #include "compiler/ref.h"
 
-#include "base/call.h"
 #include "base/err.h"
 
 #include <limits.h>
@@ -98,48 +97,51 @@ check_sizes(const Spec *s, const attnc_sizes *n, attnc_error *err)
   return sizes_check(n, &rules, err);
 }
 
-/* A value of the call against a constant of the kernel; launches take it as fp32. */
+/* A number of the call, as launches take it: fp32, by slot, its default where it has none.
+ */
 static attnc_status
-choose_scale(Ref *r, const attnc_args *args, attnc_error *err)
+choose_scalars(Ref *r, const attnc_args *args, attnc_error *err)
 {
-  if (args->n_scalars && !args->scalars)
-    return err_set(err, ATTNC_ERR_USAGE, "reference: scalars is NULL");
-  double given =
-      args->n_scalars > ATTNC_SOFTMAX_SCALE ? args->scalars[ATTNC_SOFTMAX_SCALE] : NAN;
-  r->scale = isnan(given) ? spec_scale(r->spec) : (double)(float)given;
-  bool constant = spec_specializes(r->spec, SPECIALIZE_softmax_scale);
-  if (constant && (float)r->scale != (float)spec_scale(r->spec))
-    return err_set(err, ATTNC_ERR_USAGE,
-                   "reference: softmax_scale is specialised to %g, the call gives %g",
-                   spec_scale(r->spec), r->scale);
+  for (int i = 0; i < r->call->n_scalars; i++) {
+    const SignatureScalar *s = &r->call->scalars[i];
+    double given = (uint32_t)s->slot < args->n_scalars ? args->scalars[s->slot] : NAN;
+    if (!isnan(given))
+      TRY(scalar_check(s->name, given, s->positive, err));
+    r->scalar[s->slot] = isnan(given) ? s->initial : (double)(float)given;
+    if (s->constant && (float)r->scalar[s->slot] != (float)s->initial)
+      return err_set(err, ATTNC_ERR_USAGE,
+                     "reference: %s is specialised to %g, the call gives %g", s->name,
+                     s->initial, given);
+  }
   return ATTNC_OK;
 }
 
+/* Outputs only where they are judged; data aligned to elements is enough here. */
 static attnc_status
-check_tensors(const Ref *r, uint32_t slots, attnc_error *err)
+check_tensors(Ref *r, bool outputs, attnc_error *err)
 {
-  static const char *const names[ATTNC_SLOT_COUNT] = {
-#define X(id, name) name,
-      ATTNC_TENSOR_TABLE(X)
-#undef X
-  };
-  const attnc_sizes *n = &r->n;
-  for (uint32_t i = 0; i < slots; i++) {
-    bool used = n->b && n->h && (i == ATTNC_K || i == ATTNC_V ? n->sk : n->sq);
-    int bytes = i == ATTNC_LSE ? 4 : dtype_bytes(r->ty[i]);
-    if (used && !r->t[i].data)
-      return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", names[i]);
-    if ((uintptr_t)r->t[i].data % (uintptr_t)bytes)
+  for (int i = 0; i < r->call->n_tensors; i++) {
+    CallTensor t = r->call->tensors[i];
+    attnc_tensor *x = &r->t[t.slot];
+    t.align = dtype_bytes(t.dtype);
+    r->ty[t.slot] = t.dtype;
+    if (!(t.access & ACCESS_IN) && !outputs)
+      continue;
+    if (!x->data && !tensor_is_empty(&t, &r->n))
+      return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", t.name);
+    if ((uintptr_t)x->data % (uintptr_t)t.align)
       return err_set(err, ATTNC_ERR_ALIGN,
                      "reference: %s: the address %p is not a multiple of an element's %d "
                      "bytes",
-                     names[i], r->t[i].data, bytes);
+                     t.name, x->data, t.align);
+    if (x->data)
+      TRY(tensor_check(&t, &r->n, x, err));
   }
   return ATTNC_OK;
 }
 
 attnc_status
-ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, uint32_t slots,
+ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
          attnc_error *err)
 {
   attnc_args args;
@@ -149,18 +151,16 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, uint32_t slots,
     return err_set(err, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", op);
   TRY(struct_take(&args, sizeof args, from, SIZE_UPTO(attnc_args, workspace_bytes),
                   "attnc_args", err));
-  *r = (Ref){.spec = s, .band = spec_band(s)};
+  if (args.n_scalars && !args.scalars)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: scalars is NULL");
+  *r = (Ref){.spec = s, .call = s->call[op], .band = spec_band(s)};
   TRY(sizes_take(&r->n, args.sizes, err));
   TRY(tensors_take(r->t, ATTNC_SLOT_COUNT, args.tensors, args.tensor_size, args.n_tensors,
                    err));
   r->n_rows = r->n.sq;
-  r->ty[ATTNC_Q] = s->q;
-  r->ty[ATTNC_K] = s->k;
-  r->ty[ATTNC_V] = s->v;
-  r->ty[ATTNC_O] = s->o;
   TRY(check_sizes(s, &r->n, err));
-  TRY(choose_scale(r, &args, err));
-  return check_tensors(r, slots, err);
+  TRY(choose_scalars(r, &args, err));
+  return check_tensors(r, outputs, err);
 }
 
 /* NULL when the product is beyond memory. */
@@ -254,9 +254,9 @@ static double
 softmax(Ref *r, Range keys, double *l64, float *l32)
 {
   double *s = r->s64, m64 = -INFINITY;
-  float *f = r->s32, m32 = -INFINITY, scale32 = (float)r->scale;
+  float *f = r->s32, m32 = -INFINITY, scale32 = (float)r->scalar[ATTNC_SOFTMAX_SCALE];
   for (int64_t j = keys.from; j < keys.to; j++) {
-    s[j] *= r->scale;
+    s[j] *= r->scalar[ATTNC_SOFTMAX_SCALE];
     f[j] *= scale32;
     m64 = s[j] > m64 || isnan(s[j]) ? s[j] : m64;
     m32 = f[j] > m32 || isnan(f[j]) ? f[j] : m32;
@@ -402,7 +402,7 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
 {
   Ref r;
   err_clear(err);
-  TRY(ref_open(&r, spec, op, args, ATTNC_V + 1, err));
+  TRY(ref_open(&r, spec, op, args, false, err));
   for (size_t i = 0; rows && i < n_rows; i++)
     if (rows[i] < 0 || rows[i] >= r.n.sq)
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);

@@ -9,16 +9,17 @@
 #define ATTNC_COMPILER_REF_H
 
 #include "base/arena.h"
-#include "compiler/spec.h"
+#include "compiler/signature.h"
 
 #include <attnc/attnc.h>
 
 typedef struct Ref {
   const Spec *spec;
+  const Signature *call;
   attnc_sizes n;
   attnc_tensor t[ATTNC_SLOT_COUNT];
-  Dtype ty[ATTNC_LSE];
-  double scale;
+  Dtype ty[ATTNC_SLOT_COUNT];
+  double scalar[ATTNC_SCALAR_COUNT];
   Band band;
   const int64_t *rows; /* NULL: all */
   int64_t n_rows;
@@ -36,8 +37,8 @@ typedef struct Range {
   int64_t from, to; /* keys [from, to) */
 } Range;
 
-/* Checks the arguments; `slots` tensors must be there. */
-attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, uint32_t slots,
+/* Checks the arguments; `outputs` must be there as well. */
+attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, bool outputs,
                       attnc_error *);
 /* Calls `head` once for every query head, from several threads, then returns. */
 typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);

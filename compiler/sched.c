@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "compiler/gen.h"
+#include "compiler/signature.h"
 
 #include <limits.h>
 #include <stdarg.h>
@@ -323,29 +324,62 @@ sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err
                  why.text);
 }
 
+static bool
+given(const CallTensor *t, const ProblemCopy *p)
+{
+  return p->tensors[t->slot].stride[t->n_axes - 1] == 1;
+}
+
+/* Strides that become constants.  A size that is open may be anything, and is many here;
+ * what nothing steps along becomes 0, as at the launch. */
+static attnc_status
+check_strides(const Spec *s, ProblemCopy *p, attnc_error *err)
+{
+  const Signature *call = s->call[p->op];
+  attnc_sizes n = p->sizes;
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (!size_get(&n, (SizeId)i))
+      size_set(&n, (SizeId)i, 2);
+  for (int i = 0; i < call->n_tensors; i++) {
+    CallTensor t = call->tensors[i];
+    t.access = ACCESS_IN; /* what a launch writes twice is known when its sizes are */
+    if (!t.contiguous && given(&t, p))
+      TRY(tensor_check(&t, &n, &p->tensors[t.slot], err));
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+gen_problem(const Spec *s, const attnc_problem *from, ProblemCopy *to, attnc_error *err)
+{
+  TRY(problem_take(to, from, s->group_size, err));
+  return spec_specializes(s, SPECIALIZE_STRIDES) ? check_strides(s, to, err) : ATTNC_OK;
+}
+
 attnc_status
 gen_values(const Spec *s, const ProblemCopy *p, Str *out, attnc_error *err)
 {
-  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++) {
+  const Signature *call = s->call[p->op];
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    int64_t v = size_get(&p->sizes, (SizeId)i);
     if (!spec_specializes(s, (Specialize)i))
       continue;
-    const int64_t v[] = {p ? p->sizes.b : 0, p ? p->sizes.h : 0, p ? p->sizes.hk : 0,
-                         p ? p->sizes.sq : 0, p ? p->sizes.sk : 0};
-    if (v[i] < 1 || v[i] > CALL_MAX_SIZE)
+    if (v < 1)
       return err_set(err, ATTNC_ERR_USAGE, "'%s' is specialised: the problem must give it",
-                     specialize_names[i]);
-    str_printf(out, "%s%s=%lld", out->n ? " " : "", specialize_names[i], (long long)v[i]);
+                     size_names[i]);
+    str_printf(out, "%s%s=%lld", out->n ? " " : "", size_names[i], (long long)v);
   }
-  if (!spec_specializes(s, SPECIALIZE_STRIDES))
-    return ATTNC_OK;
-  for (int t = 0; t < 4; t++) {
-    if (!p || p->tensors[t].stride[3] != 1)
-      return err_set(
-          err, ATTNC_ERR_USAGE,
-          "'strides' are specialised: the problem must give those of q, k, v, o");
-    str_printf(out, "%s%c=", out->n ? " " : "", "qkvo"[t]);
-    for (int d = 0; d < 3; d++)
-      str_printf(out, "%s%lld", d ? "," : "", (long long)p->tensors[t].stride[d]);
+  for (int i = 0; spec_specializes(s, SPECIALIZE_STRIDES) && i < call->n_tensors; i++) {
+    const CallTensor *t = &call->tensors[i];
+    if (t->contiguous)
+      continue;
+    if (!given(t, p))
+      return err_set(err, ATTNC_ERR_USAGE,
+                     "'strides' are specialised: the problem must give those of %s",
+                     t->name);
+    str_printf(out, "%s%s=", out->n ? " " : "", t->name);
+    for (int d = 0; d + 1 < t->n_axes; d++)
+      str_printf(out, "%s%lld", d ? "," : "", (long long)p->tensors[t->slot].stride[d]);
   }
   return ATTNC_OK;
 }

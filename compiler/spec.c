@@ -27,19 +27,6 @@ const char *const specialize_names[SPECIALIZE_COUNT] = {
 #undef X
 };
 
-const char *
-dtype_name(Dtype d)
-{
-  static const char *const names[DT_COUNT] = {"fp16", "bf16", "fp32"};
-  return names[d];
-}
-
-int
-dtype_bytes(Dtype d)
-{
-  return d == DT_F32 ? 4 : 2;
-}
-
 /* ---- faults ---- */
 
 void
@@ -181,6 +168,12 @@ const char *
 attnc_spec_json(const attnc_spec *s)
 {
   return s ? s->json : NULL;
+}
+
+const char *
+attnc_spec_signature(const attnc_spec *s, int op)
+{
+  return s && op >= 0 && op < ATTNC_OP_COUNT ? s->call_json[op] : NULL;
 }
 
 /* ---- what a spec means ---- */

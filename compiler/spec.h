@@ -7,15 +7,12 @@
 #ifndef ATTNC_COMPILER_SPEC_H
 #define ATTNC_COMPILER_SPEC_H
 
+#include "base/call.h"
 #include "base/diag.h"
 #include "base/str.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef enum Dtype { DT_F16, DT_BF16, DT_F32, DT_COUNT } Dtype;
-const char *dtype_name(Dtype); /* "fp16" "bf16" "fp32" */
-int dtype_bytes(Dtype);
 
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
@@ -28,7 +25,7 @@ typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
   X(HK, "hk", "key heads")                                                                 \
   X(SQ, "sq", "queries")                                                                   \
   X(SK, "sk", "keys")                                                                      \
-  X(STRIDES, "strides", "the strides of q, k, v, o")
+  X(STRIDES, "strides", "the strides of tensors")
 #define SCALAR_OF_VALUE(X, key)
 #define SCALAR_OF_NOTHING(X, key)
 #define SCALAR_OF_PRESENCE(X, key) X(key)
@@ -57,7 +54,7 @@ struct attnc_spec {
   Arena *arena;
   int refs; /* atomic */
   const char *name, *doc, *file;
-  Dtype q, k, v, o;
+  Dtype dtype[ATTNC_SLOT_COUNT]; /* of tensors whose row leaves it to the spec */
   int head_dim, head_dim_v;
   int group_size; /* h / hk when pinned, 0: any */
   bool causal;
@@ -65,18 +62,27 @@ struct attnc_spec {
   int window[2];        /* left, right, inclusive; -1: unbounded */
   double softmax_scale; /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
-  Layout layout[4];    /* of q, k, v, o: names shapes in files, nothing else */
-  unsigned specialize; /* bits 1u << Specialize */
+  Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
+  unsigned specialize;             /* bits 1u << Specialize */
   const Pin *pins;
   int n_pins;
   const char *canonical;
   char hash[65];
   const char *json;
+  const struct Signature *call[ATTNC_OP_COUNT]; /* of each op */
+  const char *call_json[ATTNC_OP_COUNT];        /* what attnc_spec_signature says */
 };
 typedef struct attnc_spec Spec;
 
 double spec_scale(const Spec *); /* softmax_scale, or its default */
 bool spec_specializes(const Spec *, Specialize);
+/* By a field's key: does it say another thing than its default; its number, with its
+ * default, NaN where it has none; is it a run-time scalar that `specialize` names? */
+bool spec_has(const Spec *, const char *key);
+double spec_number(const Spec *, const char *key);
+bool spec_is_constant(const Spec *, const char *key);
+/* Do all tensors that `dtype` speaks of have the same? */
+bool spec_one_dtype(const Spec *);
 /* The first pin for this target and template (either may be NULL in the pin), or NULL. */
 const Pin *spec_pin(const Spec *, const char *target, const char *template_name);
 

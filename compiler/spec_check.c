@@ -300,45 +300,62 @@ read_choice(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     *(int *)to = index + 1;
 }
 
+/* "`q`, `k`, `v`, `o`": what a map over tensors may have. */
+static const char *
+typed_names(Arena *a)
+{
+  Str s = str_new(a);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i))
+      str_printf(&s, "%s`%s`", s.n ? ", " : "", tensor_info[i].name);
+  return s.p;
+}
+
 static void
 refuse_tensor(SpecLoad *l, const Field *f, const DocNode *node)
 {
-  spec_fault(l, node->key_place, SE_UNKNOWN_KEY, "the keys are `q`, `k`, `v`, `o`",
+  spec_fault(l, node->key_place, SE_UNKNOWN_KEY,
+             arena_printf(l->arena, "the keys are %s", typed_names(l->arena)),
              "unknown key `%s` in `%s`", spec_shown(l, node->key), f->key);
 }
 
-/* A word for all of q, k, v, o, or a map; to[i] is of tensor i. */
 static void
-read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, void *at)
+read_tensor_map(SpecLoad *l, const Field *f, const DocNode *node, unsigned *to)
 {
-  static const char *const tensors[4] = {"q", "k", "v", "o"};
-  bool seen[4] = {false}, all = !f->initial; /* else those left out have the default */
-  unsigned *to = at;
-  if (node->kind != DOC_MAP) {
-    read_enum(l, f, node, &to[0]);
-    to[1] = to[2] = to[3] = to[0];
-    return;
-  }
+  bool seen[ATTNC_SLOT_COUNT] = {false};
   for (const DocNode *n = node->first; n; n = n->next) {
-    int i = 0;
-    while (i < 4 && !str_eq(tensors[i], n->key))
-      i++;
-    if (i == 4) {
+    int i = tensor_find(n->key);
+    if (i < 0 || !tensor_is_typed(i)) {
       refuse_tensor(l, f, n);
       continue;
     }
     read_enum(l, f, n, &to[i]);
     seen[i] = true;
   }
-  for (int i = 0; i < 4 && all; i++)
-    if (!seen[i])
-      spec_fault(l, node->key_place, SE_INCOMPLETE, "give all of `q`, `k`, `v`, `o`",
-                 "`%s` lacks `%s`", f->key, tensors[i]);
+  for (int i = 0; !f->initial && i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i) && !seen[i])
+      spec_fault(l, node->key_place, SE_INCOMPLETE,
+                 arena_printf(l->arena, "give all of %s", typed_names(l->arena)),
+                 "`%s` lacks `%s`", f->key, tensor_info[i].name);
 }
 
-_Static_assert(offsetof(Spec, o) == offsetof(Spec, q) + 3 * sizeof(unsigned) &&
-                   sizeof(Dtype) == sizeof(unsigned) && sizeof(Layout) == sizeof(unsigned),
-               "q, k, v, o follow each other");
+/* A word for all tensors that have none of their own, or a map; to[i] is of slot i.  What a
+ * map leaves out has the default. */
+static void
+read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, void *at)
+{
+  unsigned *to = at, all = 0;
+  if (node->kind == DOC_MAP) {
+    read_tensor_map(l, f, node, to);
+    return;
+  }
+  read_enum(l, f, node, &all);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    to[i] = all;
+}
+
+_Static_assert(sizeof(Dtype) == sizeof(unsigned) && sizeof(Layout) == sizeof(unsigned),
+               "fields over tensors are arrays of one type");
 
 static void
 read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)

@@ -1,5 +1,6 @@
 /* The texts of a checked spec, from the field table: canonical (what spec_hash is over) and
  * JSON.  A field's type says how its value is written, its row whether it is. */
+#include "compiler/signature.h"
 #include "compiler/spec_load.h"
 
 #include "base/hash.h"
@@ -96,10 +97,14 @@ put_enum(Member m, Str *out, bool json)
   put_word(m.f, *(const unsigned *)m.at, out, json);
 }
 
+/* Over the tensors that the spec's `dtype` and `layout` speak of. */
 static bool
-all_equal(const unsigned v[4])
+all_equal(const unsigned v[ATTNC_SLOT_COUNT])
 {
-  return v[0] == v[1] && v[0] == v[2] && v[0] == v[3];
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i) && v[i] != v[0])
+      return false;
+  return true;
 }
 
 static void
@@ -110,9 +115,13 @@ put_per_tensor(Member m, Str *out, bool json)
     put_word(m.f, v[0], out, json);
     return;
   }
-  for (int i = 0; i < 4; i++) {
-    str_printf(out, json ? "%s\"%c\": " : "%s%c: ", i ? ", " : "{", "qkvo"[i]);
+  const char *comma = "{";
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!tensor_is_typed(i))
+      continue;
+    str_printf(out, json ? "%s\"%s\": " : "%s%s: ", comma, tensor_info[i].name);
     put_word(m.f, v[i], out, json);
+    comma = ", ";
   }
   str_put(out, "}");
 }
@@ -260,20 +269,40 @@ is_default(Member m)
   }
 }
 
-static bool
-is_constant(const Spec *s, const Field *f)
+bool
+spec_has(const Spec *s, const char *key)
+{
+  const Field *f = field_named(key);
+  return f && !is_default(member(s, f));
+}
+
+double
+spec_number(const Spec *s, const char *key)
+{
+  const Field *f = field_named(key);
+  return f && f->type == FT_SCALE ? scale_of(member(s, f)) : NAN;
+}
+
+bool
+spec_is_constant(const Spec *s, const char *key)
 {
   for (int i = 0; i < SPECIALIZE_COUNT; i++)
-    if (str_eq(specialize_names[i], f->key))
+    if (str_eq(specialize_names[i], key))
       return spec_specializes(s, (Specialize)i);
   return false;
+}
+
+bool
+spec_one_dtype(const Spec *s)
+{
+  return all_equal((const unsigned *)s->dtype);
 }
 
 void
 spec_put_line(const Spec *s, const Field *f, Str *out)
 {
   Member m = member(s, f);
-  bool run_time = f->identity == ID_PRESENCE && !is_constant(s, f);
+  bool run_time = f->identity == ID_PRESENCE && !spec_is_constant(s, f->key);
   /* The number is no part of it; that there is one is not news where there always is. */
   if (f->identity == ID_NOTHING || is_default(m) || (run_time && f->initial))
     return;
@@ -322,6 +351,24 @@ json(const Spec *s)
   return out.p;
 }
 
+static void
+print_call(Spec *s, int op)
+{
+  Signature *x = NEW(s->arena, Signature);
+  Str text = str_new(s->arena);
+  signature_make(s, op, x);
+  str_printf(&text, "{\"op\":\"%s\",\"sizes\":[", op_words[op]);
+  for (int i = 0; i < SIZE_COUNT; i++)
+    str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
+  str_put(&text, "],");
+  signature_put_tensors(x, s, &text);
+  str_put(&text, ",");
+  signature_put_scalars(x, true, &text);
+  str_put(&text, "}");
+  s->call[op] = x;
+  s->call_json[op] = text.p;
+}
+
 void
 spec_print(Spec *s)
 {
@@ -330,4 +377,6 @@ spec_print(Spec *s)
   str_put(&text, s->canonical);
   sha256_hex(text.p, text.n, s->hash);
   s->json = json(s);
+  for (int op = 0; op < ATTNC_OP_COUNT; op++)
+    print_call(s, op);
 }

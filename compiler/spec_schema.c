@@ -31,20 +31,37 @@ put_list(Str *out, const char *const *words, int n)
   str_put(out, "]");
 }
 
-/* A word, or a map over q, k, v, o. */
+static void
+put_typed_names(Str *out)
+{
+  const char *comma = "";
+  str_put(out, "\"required\": [");
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i)) {
+      str_printf(out, "%s\"%s\"", comma, tensor_info[i].name);
+      comma = ", ";
+    }
+  str_put(out, "], ");
+}
+
+/* A word, or a map over the tensors that have no dtype of their own. */
 static void
 put_per_tensor(Str *out, const char *words, bool all)
 {
   str_put(out, "\"oneOf\": [{");
   put_words(out, words);
   str_put(out, "}, {\"type\": \"object\", \"additionalProperties\": false, ");
+  const char *comma = "";
   if (all)
-    str_put(out, "\"required\": [\"q\", \"k\", \"v\", \"o\"], ");
+    put_typed_names(out);
   str_put(out, "\"properties\": {");
-  for (int i = 0; i < 4; i++) {
-    str_printf(out, "%s\"%c\": {", i ? ", " : "", "qkvo"[i]);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!tensor_is_typed(i))
+      continue;
+    str_printf(out, "%s\"%s\": {", comma, tensor_info[i].name);
     put_words(out, words);
     str_put(out, "}");
+    comma = ", ";
   }
   str_put(out, "}}]");
 }

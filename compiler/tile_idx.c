@@ -359,7 +359,6 @@ static void
 print_leaf(Str *s, const Node *n)
 {
   static const char *const dims[] = {"b", "h", "s"};
-  static const char *const tensors[] = {"q", "k", "v", "o", "lse"};
   if (n->kind == NODE_CTA) {
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
@@ -380,7 +379,7 @@ print_leaf(Str *s, const Node *n)
   if (p->kind == PARAM_SIZE)
     str_put(s, size_names[p->slot]);
   else if (p->kind == PARAM_STRIDE)
-    str_printf(s, "%s.stride.%s", tensors[p->slot], dims[p->dim]);
+    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
   else
     str_printf(s, "param%d", n->n);
 }

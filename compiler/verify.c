@@ -99,8 +99,7 @@ row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, double *plain)
     }
   }
   if (r->spec->return_lse) {
-    const float *at = r->t[ATTNC_LSE].data;
-    e.lse = distance(at[(b * r->n.h + h) * r->n.sq + q], lse);
+    e.lse = distance(ref_at(r, ATTNC_LSE, b, h, q, 0), lse);
   }
   return e;
 }
@@ -244,7 +243,7 @@ attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdi
   int64_t sampled[SAMPLED_ROWS];
   err_clear(err);
   TRY(check_verdict(&asked, verdict, err));
-  TRY(ref_open(&r, spec, op, host, ATTNC_O + 1u + (spec && spec->return_lse), err));
+  TRY(ref_open(&r, spec, op, host, true, err));
   double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
                 (spec->head_dim + spec->head_dim_v);
   r.row_bytes = sizeof(RowError);

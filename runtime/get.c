@@ -68,7 +68,7 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
                    "its own");
   r->ctx = ctx;
   r->spec = spec;
-  TRY(problem_take(&r->problem, p, jit_group_size(spec), e));
+  TRY(jit_problem(spec, p, &r->problem, e));
   return copy_want(r, want, e);
 }
 

@@ -7,6 +7,7 @@
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
+#include "compiler/signature.h"
 #include "compiler/spec.h"
 #include "compiler/target.h"
 #include "compiler/template.h"
@@ -30,22 +31,27 @@ jit_spec_retain(const attnc_spec *spec)
 TuneProblem
 jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p)
 {
-  return (TuneProblem){.spec_hash = spec->hash, .op = "fwd", .sizes = p->sizes};
+  return (TuneProblem){
+      .spec_hash = spec->hash, .op = op_words[ATTNC_OP_FWD], .sizes = p->sizes};
 }
 
 Own
 jit_own(const attnc_spec *spec)
 {
   Own own = {.name = spec->name};
-  if (!spec_specializes(spec, SPECIALIZE_softmax_scale))
-    own.scalars[own.n_scalars++] = (OwnScalar){"softmax_scale", spec_scale(spec)};
+  const Signature *call = spec->call[ATTNC_OP_FWD];
+  for (int i = 0; i < call->n_scalars; i++)
+    if (!call->scalars[i].constant)
+      own.scalars[own.n_scalars++] =
+          (OwnScalar){call->scalars[i].name, call->scalars[i].initial};
   return own;
 }
 
-int64_t
-jit_group_size(const attnc_spec *spec)
+attnc_status
+jit_problem(const attnc_spec *spec, const attnc_problem *from, ProblemCopy *to,
+            attnc_error *e)
 {
-  return spec->group_size;
+  return gen_problem(spec, from, to, e);
 }
 
 /* ---- the target ---- */
@@ -210,7 +216,7 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
   out->fields = (KeyFields){
       .schema = KEY_SCHEMA,
       .spec_hash = a->spec->hash,
-      .op = "fwd",
+      .op = op_words[ATTNC_OP_FWD],
       .values = values.p,
       .schedule = schedule_text(arena, &out->schedule),
       .target = target->name,

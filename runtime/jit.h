@@ -48,8 +48,9 @@ attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_erro
 TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *);
 /* Everything that the key leaves to the spec; lives with it. */
 Own jit_own(const attnc_spec *);
-/* h / hk of a spec that pins it, else 0. */
-int64_t jit_group_size(const attnc_spec *);
+/* The caller's problem, copied and checked. */
+attnc_status jit_problem(const attnc_spec *, const attnc_problem *, ProblemCopy *,
+                         attnc_error *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
 bool jit_has_template(const char *name);

@@ -3,7 +3,6 @@
 #include "base/call.h"
 #include "base/err.h"
 
-#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -57,61 +56,41 @@ check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
 
 /* ---- checks: tensors and scalars ---- */
 
-static int64_t
-magnitude_misaligned(int64_t stride, int bytes, int align)
-{
-  return (stride % align) * bytes % align;
-}
-
-/* A tensor without elements has no data to point to. */
-static bool
-holds_nothing(int slot, const attnc_sizes *s)
-{
-  return (slot == ATTNC_K || slot == ATTNC_V) && s->sk == 0;
-}
-
+/* Strides that are constants of the kernel, of axes along which something steps. */
 static attnc_status
-check_strides(const Recipe *r, int slot, const attnc_tensor *t, attnc_error *e)
+check_fixed_strides(const Recipe *r, int slot, const LaunchArgs *a, attnc_error *e)
 {
-  const RecipeTensor *rt = &r->tensors[slot];
-  if (t->stride[3] != 1 || t->stride[4] != 0)
-    return err_set(e, ATTNC_ERR_SHAPE,
-                   "%s: stride[3] must be 1 and stride[4] 0, not %lld "
-                   "and %lld",
-                   rt->name, (long long)t->stride[3], (long long)t->stride[4]);
-  for (int i = 0; i < 3; i++)
-    if (magnitude_misaligned(t->stride[i], rt->bytes, r->align))
-      return err_set(e, ATTNC_ERR_ALIGN,
-                     "%s: stride[%d] of %lld elements is not a multiple "
-                     "of %d bytes",
-                     rt->name, i, (long long)t->stride[i], r->align);
-  for (int i = 0; r->has_strides[slot] && i < 5; i++)
-    if (t->stride[i] != r->strides[slot][i])
+  const CallTensor *t = &r->tensors[slot];
+  const attnc_tensor *x = &a->tensors[slot];
+  for (int i = 0; r->has_strides[slot] && i < t->n_axes; i++)
+    if (axis_length(&t->axes[i], &a->sizes) > 1 && x->stride[i] != r->strides[slot][i])
       return err_set(e, ATTNC_ERR_SHAPE,
-                     "%s: stride[%d] is %lld; this kernel is specialised for %lld",
-                     rt->name, i, (long long)t->stride[i], (long long)r->strides[slot][i]);
+                     "%s: stride[%d] is %lld; this kernel is specialised for %lld", t->name,
+                     i, (long long)x->stride[i], (long long)r->strides[slot][i]);
   return ATTNC_OK;
 }
 
 static attnc_status
-check_tensor(const Recipe *r, int slot, const LaunchArgs *a, attnc_error *e)
+check_tensor(const Recipe *r, int slot, LaunchArgs *a, attnc_error *e)
 {
-  const RecipeTensor *rt = &r->tensors[slot];
+  const CallTensor *t = &r->tensors[slot];
   if ((uint32_t)slot >= a->n_tensors)
-    return err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is missing", rt->name, slot);
-  const attnc_tensor *t = &a->tensors[slot];
-  if (!t->data)
-    return holds_nothing(slot, &a->sizes)
+    return err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is missing", t->name, slot);
+  attnc_tensor *x = &a->tensors[slot];
+  if (!x->data)
+    return tensor_is_empty(t, &a->sizes)
                ? ATTNC_OK
-               : err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is NULL", rt->name, slot);
-  if ((uintptr_t)t->data % (uintptr_t)r->align)
+               : err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is NULL", t->name, slot);
+  if ((uintptr_t)x->data % (uintptr_t)t->align)
     return err_set(e, ATTNC_ERR_ALIGN, "%s: the address %p is not a multiple of %d bytes",
-                   rt->name, t->data, r->align);
-  return slot == ATTNC_LSE ? ATTNC_OK : check_strides(r, slot, t, e);
+                   t->name, x->data, t->align);
+  TRY(tensor_check(t, &a->sizes, x, e));
+  return check_fixed_strides(r, slot, a, e);
 }
 
+/* What a kernel is given: the strides that nothing steps along are 0 then. */
 static attnc_status
-check_tensors(const Recipe *r, const LaunchArgs *a, attnc_error *e)
+check_tensors(const Recipe *r, LaunchArgs *a, attnc_error *e)
 {
   for (int i = 0; i < r->n_slots; i++)
     if (r->tensors[i].name)
@@ -135,12 +114,9 @@ check_scalars(const Recipe *r, const LaunchArgs *a, attnc_error *e)
     const RecipeScalar *s = &r->scalars[i];
     if (isnan(v))
       continue;
-    if (s->positive && !(stored >= FLT_MIN && stored <= FLT_MAX))
-      return err_set(e, ATTNC_ERR_USAGE,
-                     "%s is %g; it must be finite and above zero, a normal number of fp32",
-                     s->name, v);
     if (!s->name)
       return err_set(e, ATTNC_ERR_USAGE, "scalar %u is not an argument of this kernel", i);
+    TRY(scalar_check(s->name, v, s->positive, e));
     if (s->fixed && (stored < (float)s->initial || stored > (float)s->initial))
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %g; this kernel is specialised for %g",
                      s->name, v, s->initial);
@@ -333,7 +309,7 @@ pack_steps(const attnc_plan *p, const LaunchArgs *a, size_t workspace, Packed *o
 }
 
 static attnc_status
-pack(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty, attnc_error *e)
+pack(const attnc_plan *p, LaunchArgs *a, Packed *out, bool *empty, attnc_error *e)
 {
   size_t workspace = 0;
   TRY(check_sizes(p->recipe, &a->sizes, e));
@@ -462,7 +438,7 @@ run(const attnc_plan *p, const Packed *packed, CUstream stream, attnc_error *e)
 }
 
 static attnc_status
-launch_anew(const attnc_plan *p, const LaunchArgs *a, CUstream stream, attnc_error *e)
+launch_anew(const attnc_plan *p, LaunchArgs *a, CUstream stream, attnc_error *e)
 {
   Packed packed;
   bool empty = false;
@@ -481,7 +457,8 @@ launch_again(const attnc_plan *p, const LaunchArgs *a, CUstream stream,
     if (state->encoder != p->serial)
       forget_maps(p, &state->packed);
     state->encoder = p->serial;
-    TRY(pack(p, a, &state->packed, &empty, e));
+    LaunchArgs packed = *a; /* with other strides than the caller's here and there */
+    TRY(pack(p, &packed, &state->packed, &empty, e));
     if (empty)
       return ATTNC_OK;
     remember(state, p, a);

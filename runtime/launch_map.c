@@ -72,7 +72,7 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const LaunchArgs *a, bool 
           MapShape *s, attnc_error *e)
 {
   const MapDim *d = &m->dim[i];
-  const RecipeTensor *t = &r->tensors[m->slot];
+  const CallTensor *t = &r->tensors[m->slot];
   const Place at = {t->name, d->stride};
   int64_t n = count_of(d, &a->sizes);
   if (n > MAX_COUNT)
@@ -84,9 +84,9 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const LaunchArgs *a, bool 
   if (i == 0)
     return ATTNC_OK;
   if (n > 1 && steps)
-    return byte_stride(&at, a->tensors[m->slot].stride[d->stride], d->times, t->bytes,
-                       &s->stride[i - 1], e);
-  s->stride[i - 1] = any_stride(s, t->bytes);
+    return byte_stride(&at, a->tensors[m->slot].stride[d->stride], d->times,
+                       dtype_bytes(t->dtype), &s->stride[i - 1], e);
+  s->stride[i - 1] = any_stride(s, dtype_bytes(t->dtype));
   return ATTNC_OK;
 }
 
@@ -174,14 +174,20 @@ promotion_of(int bytes)
                         : CU_TENSOR_MAP_L2_PROMOTION_NONE;
 }
 
+static const CUtensorMapDataType map_types[DT_COUNT] = {
+#define X(id, name, bytes, map, mma) CU_TENSOR_MAP_DATA_TYPE_##map,
+    DTYPE_TABLE(X)
+#undef X
+};
+
 static attnc_status
 encode(const attnc_plan *p, const TensorMap *m, const MapShape *s, CUtensorMap *out,
        attnc_error *e)
 {
   static const uint32_t ones[MAP_DIMS] = {1, 1, 1, 1, 1};
   CUresult code = p->drv->cuTensorMapEncodeTiled(
-      out, (CUtensorMapDataType)p->recipe->tensors[m->slot].map_type, (uint32_t)m->n_dims,
-      s->address, s->count, s->stride, m->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      out, map_types[p->recipe->tensors[m->slot].dtype], (uint32_t)m->n_dims, s->address,
+      s->count, s->stride, m->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
       swizzle_of(m->swizzle), promotion_of(m->l2), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return code == CUDA_SUCCESS ? ATTNC_OK : refused(p, m, s, code, e);
 }

@@ -2,7 +2,6 @@
 
 #include "base/err.h"
 #include "base/str.h"
-#include "runtime/cuda_abi.h"
 #include "runtime/recipe_read.h"
 
 #include <limits.h>
@@ -15,39 +14,47 @@ enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
 /* ---- tensors, scalars, requirements, workspace ---- */
 
 static attnc_status
+read_axes(Reader *rd, json_t *list, CallTensor *t)
+{
+  TRY(read_array(rd, list, "axes", 1, CALL_STRIDES));
+  t->n_axes = (int)json_array_size(list);
+  for (int i = 0; i < t->n_axes; i++) {
+    json_t *v = json_array_get(list, (size_t)i);
+    if (json_is_string(v))
+      TRY(read_size(rd, v, &t->axes[i].size));
+    else
+      TRY(read_int_in(rd, v, "axes", 1, INT_MAX, &t->axes[i].n));
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
 read_tensor(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = {"name", "slot", "dtype", "access", NULL};
-  static const struct {
-    const char *name;
-    int bytes, map_type;
-  } dtypes[] = {{"fp16", 2, CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
-                {"bf16", 2, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
-                {"fp32", 4, CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
-                {"e4m3", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8},
-                {"e5m2", 1, CU_TENSOR_MAP_DATA_TYPE_UINT8}};
-  const char *name = NULL, *dtype = NULL, *access = NULL;
-  int slot = 0, bytes = 0, map_type = 0;
+  static const char *const keys[] = {"name", "slot",       "dtype", "access",
+                                     "axes", "contiguous", "align", NULL};
+  CallTensor t = {0};
+  const char *dtype = NULL, *access = NULL;
   TRY(read_object(rd, v, keys));
-  TRY(read_text(rd, v, "name", &name));
+  TRY(read_text(rd, v, "name", &t.name));
   TRY(read_text(rd, v, "dtype", &dtype));
   TRY(read_text(rd, v, "access", &access));
-  TRY(read_int(rd, v, "slot", 0, RECIPE_SLOTS - 1, &slot));
-  for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-    if (!strcmp(dtype, dtypes[i].name)) {
-      bytes = dtypes[i].bytes;
-      map_type = dtypes[i].map_type;
-    }
-  if (!bytes)
+  TRY(read_int(rd, v, "slot", 0, RECIPE_SLOTS - 1, &t.slot));
+  TRY(read_int(rd, v, "align", 1, 4096, &t.align));
+  TRY(read_bool(rd, v, "contiguous", &t.contiguous));
+  TRY(read_axes(rd, json_object_get(v, "axes"), &t));
+  int type = dtype_find(dtype), way = read_name(access, access_names, ACCESS_INOUT + 1);
+  if (type < 0)
     return read_bad(rd, "unknown dtype '%.40s'", dtype);
-  if (strcmp(access, "in") && strcmp(access, "out"))
-    return read_bad(rd, "'access': in or out is due");
-  if (rd->r->tensors[slot].name)
-    return read_bad(rd, "slot %d is taken", slot);
-  rd->r->tensors[slot] = (RecipeTensor){
-      .name = name, .bytes = bytes, .map_type = map_type, .out = access[0] == 'o'};
-  if (slot >= rd->r->n_slots)
-    rd->r->n_slots = slot + 1;
+  if (way < ACCESS_IN)
+    return read_bad(rd, "'access': in, out or inout is due");
+  if (rd->r->tensors[t.slot].name)
+    return read_bad(rd, "slot %d is taken", t.slot);
+  t.dtype = (Dtype)type;
+  t.access = (Access)way;
+  rd->r->tensors[t.slot] = t;
+  if (t.slot >= rd->r->n_slots)
+    rd->r->n_slots = t.slot + 1;
   return ATTNC_OK;
 }
 
@@ -63,26 +70,27 @@ read_tensors(Reader *rd, json_t *list)
   return ATTNC_OK;
 }
 
+/* A constant of the kernel has its slot too, so that a caller who passes another value is
+ * told. */
 static attnc_status
 read_scalar(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = {"name", "slot", "default", "positive", NULL};
-  const char *name = NULL;
+  static const char *const keys[] = {"name",     "slot",     "default",
+                                     "positive", "constant", NULL};
+  RecipeScalar s = {0};
   int slot = 0;
   json_t *initial = json_object_get(v, "default");
   TRY(read_object(rd, v, keys));
-  TRY(read_text(rd, v, "name", &name));
+  TRY(read_text(rd, v, "name", &s.name));
   TRY(read_int(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
-  json_t *positive = json_object_get(v, "positive");
+  TRY(read_bool(rd, v, "positive", &s.positive));
+  TRY(read_bool(rd, v, "constant", &s.fixed));
   if (!json_is_number(initial))
     return read_bad(rd, "'default': a number is due");
-  if (positive && !json_is_boolean(positive))
-    return read_bad(rd, "'positive': true or false is due");
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
-  rd->r->scalars[slot] = (RecipeScalar){.name = name,
-                                        .initial = json_number_value(initial),
-                                        .positive = json_is_true(positive)};
+  s.initial = json_number_value(initial);
+  rd->r->scalars[slot] = s;
   return ATTNC_OK;
 }
 
@@ -145,32 +153,11 @@ read_fixed_strides(Reader *rd, json_t *v)
   return ATTNC_OK;
 }
 
-/* Constants of the kernel that were scalars: by slot, so that a caller who passes another
- * value is told. */
-static attnc_status
-read_fixed_scalars(Reader *rd, json_t *v)
-{
-  static const char *const names[] = {"softmax_scale"};
-  const char *key;
-  json_t *value;
-  if (!json_is_object(v))
-    return read_bad(rd, "'scalars': an object is due");
-  json_object_foreach(v, key, value)
-  {
-    int slot = read_name(key, names, 1);
-    if (slot < 0 || !json_is_number(value) || rd->r->scalars[slot].name)
-      return read_bad(rd, "'scalars': '%.40s' is not a constant here", key);
-    rd->r->scalars[slot] = (RecipeScalar){
-        .name = names[slot], .initial = json_number_value(value), .fixed = true};
-  }
-  return ATTNC_OK;
-}
-
 static attnc_status
 read_requires(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = {"align",   "group_size", "sizes", "max_size",
-                                     "strides", "scalars",    NULL};
+  static const char *const keys[] = {"align",    "group_size", "sizes",
+                                     "max_size", "strides",    NULL};
   Recipe *r = rd->r;
   json_t *part;
   snprintf(rd->at, sizeof rd->at, "requires");
@@ -184,8 +171,6 @@ read_requires(Reader *rd, json_t *v)
     TRY(read_fixed_sizes(rd, part));
   if ((part = json_object_get(v, "strides")))
     TRY(read_fixed_strides(rd, part));
-  if ((part = json_object_get(v, "scalars")))
-    TRY(read_fixed_scalars(rd, part));
   rd->at[0] = 0;
   return ATTNC_OK;
 }
@@ -241,9 +226,9 @@ read_root(Reader *rd, json_t *root)
   if (!json_is_object(root))
     return read_bad(rd, "an object is due");
   TRY(read_text(rd, root, "schema", &schema));
-  if (!str_eq(schema, "attnc.kernel/1"))
+  if (!str_eq(schema, "attnc.kernel/2"))
     return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
-                   "kernel recipe: schema '%.60s' is not attnc.kernel/1", schema);
+                   "kernel recipe: schema '%.60s' is not attnc.kernel/2", schema);
   TRY(read_text(rd, root, "name", &r->name));
   TRY(read_text(rd, root, "op", &r->op));
   TRY(read_text(rd, root, "ptx_sha256", &r->ptx_sha256));

@@ -1,4 +1,4 @@
-/* recipe.h: the launch recipe of a kernel, read from its JSON (schema attnc.kernel/1).
+/* recipe.h: the launch recipe of a kernel, read from its JSON (schema attnc.kernel/2).
  *
  * A recipe is data: which tensors and scalars a call has, what it requires of them, how
  * much workspace it needs, and an ordered list of steps: launches (entry, parameters, grid
@@ -126,13 +126,6 @@ typedef struct Step {
 
 /* ---- the whole ---- */
 
-typedef struct RecipeTensor {
-  const char *name; /* NULL: no tensor in this slot */
-  int bytes;        /* of an element */
-  int map_type;     /* CUtensorMapDataType */
-  bool out;
-} RecipeTensor;
-
 typedef struct RecipeScalar {
   const char *name; /* NULL: not an argument of this kernel */
   double initial;
@@ -144,14 +137,14 @@ typedef struct Recipe {
   Arena *arena;
   json_t *json; /* the whole text, for attnc_plan_json */
   const char *name, *op, *target, *ptx_sha256;
-  const char *mark; /* of the PTX (base/ptx.h) */
-  bool exact;       /* runs on the target's own capability only */
-  int cc;           /* of the target: 80 */
-  int min_driver;   /* cuDriverGetVersion */
-  RecipeTensor tensors[RECIPE_SLOTS];
+  const char *mark;                 /* of the PTX (base/ptx.h) */
+  bool exact;                       /* runs on the target's own capability only */
+  int cc;                           /* of the target: 80 */
+  int min_driver;                   /* cuDriverGetVersion */
+  CallTensor tensors[RECIPE_SLOTS]; /* by slot; those that are not have no name */
   RecipeScalar scalars[RECIPE_SCALARS];
   int n_slots;               /* one past the last tensor */
-  int align;                 /* bytes, of pointers and strides */
+  int align;                 /* bytes, of the workspace */
   int64_t group_size;        /* h / hk; 0: any */
   int64_t sizes[SIZE_COUNT]; /* specialised; -1: any */
   int64_t max_size;          /* of any size; INT64_MAX: any */

@@ -78,7 +78,7 @@ read_box(Reader *rd, json_t *list, TensorMap *m)
     TRY(read_int_in(rd, json_array_get(list, i), "box", 1, MAX_BOX, &v));
     m->box[i] = (unsigned)v;
   }
-  row = (int64_t)m->box[0] * rd->r->tensors[m->slot].bytes;
+  row = (int64_t)m->box[0] * dtype_bytes(rd->r->tensors[m->slot].dtype);
   if (row % LINE)
     return read_bad(rd, "'box': a row of %lld bytes is not a multiple of %d",
                     (long long)row, LINE);
@@ -88,16 +88,16 @@ read_box(Reader *rd, json_t *list, TensorMap *m)
   return ATTNC_OK;
 }
 
-/* Strides of the LSE are not read from a call. */
+/* Strides of a contiguous tensor are not read from a call. */
 static attnc_status
 read_slot(Reader *rd, json_t *v, TensorMap *m)
 {
   TRY(read_int(rd, v, "tensor", 0, RECIPE_SLOTS - 1, &m->slot));
   if (!rd->r->tensors[m->slot].name)
     return read_bad(rd, "no tensor in slot %d", m->slot);
-  if (m->slot == ATTNC_LSE)
-    return read_bad(rd, "the LSE has no tensor map");
-  if (rd->r->align % LINE)
+  if (rd->r->tensors[m->slot].contiguous)
+    return read_bad(rd, "a contiguous tensor has no tensor map");
+  if (rd->r->tensors[m->slot].align % LINE)
     return read_bad(rd, "a tensor map requires 'align' of %d", LINE);
   if (rd->r->cc < CC_OF_MAPS)
     return read_bad(rd, "%s has no tensor maps", rd->r->target);

@@ -78,6 +78,16 @@ read_int(Reader *rd, json_t *o, const char *key, int lo, int hi, int *out)
 }
 
 attnc_status
+read_bool(Reader *rd, json_t *o, const char *key, bool *out)
+{
+  json_t *v = json_object_get(o, key);
+  if (!json_is_boolean(v))
+    return read_bad(rd, "'%s': true or false is due", key);
+  *out = json_is_true(v);
+  return ATTNC_OK;
+}
+
+attnc_status
 read_array(Reader *rd, json_t *v, const char *what, size_t lo, size_t hi)
 {
   size_t n = json_array_size(v);
@@ -100,7 +110,7 @@ read_size(Reader *rd, json_t *v, SizeId *out)
 {
   int i = read_name(json_string_value(v), size_names, SIZE_COUNT);
   if (i < 0)
-    return read_bad(rd, "a size is due: b, h, hk, sq or sk");
+    return read_bad(rd, "a size is due: one of the call's");
   *out = (SizeId)i;
   return ATTNC_OK;
 }

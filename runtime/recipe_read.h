@@ -22,6 +22,7 @@ attnc_status read_text(Reader *, json_t *object, const char *key, const char **)
 attnc_status read_int(Reader *, json_t *object, const char *key, int lo, int hi, int *);
 attnc_status read_int_in(Reader *, json_t *, const char *what, int64_t lo, int64_t hi,
                          int64_t *);
+attnc_status read_bool(Reader *, json_t *object, const char *key, bool *out);
 attnc_status read_array(Reader *, json_t *, const char *what, size_t lo, size_t hi);
 /* The index of a name, -1 if it is none of them (or NULL). */
 int read_name(const char *name, const char *const *names, int n);

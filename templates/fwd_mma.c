@@ -12,12 +12,12 @@ static bool
 applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
-  bool same = s->q == s->k && s->k == s->v && s->v == s->o;
+  Dtype ty = s->dtype[ATTNC_Q];
   const Rule rules[] = {
-      {same, "q, k, v and o must have one dtype"},
-      {s->q != DT_F32, "fp32 has no mma.m16n8k16"},
+      {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {ty != DT_F32, "fp32 has no mma.m16n8k16"},
       {c->target->cp_async, "the target has no cp.async"},
-      {s->q != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
+      {ty != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
@@ -53,9 +53,9 @@ largest(int a, int b)
 static int
 shared_bytes(const Spec *p, const Sched *s)
 {
-  return s_bytes(p->q, s->bm, largest(p->head_dim, p->head_dim_v)) +
-         s->stages *
-             (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
+  return s_bytes(p->dtype[ATTNC_Q], s->bm, largest(p->head_dim, p->head_dim_v)) +
+         s->stages * (s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim) +
+                      s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
 }
 
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its

@@ -18,11 +18,11 @@ bool
 hopper_applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
-  bool same = s->q == s->k && s->k == s->v && s->v == s->o;
+  Dtype ty = s->dtype[ATTNC_Q];
   const Rule rules[] = {
       {c->target->exact && c->target->cc == 90, "the target has no wgmma"},
-      {same, "q, k, v and o must have one dtype"},
-      {s->q != DT_F32, "fp32 has no wgmma of full precision"},
+      {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {ty != DT_F32, "fp32 has no wgmma of full precision"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
@@ -157,10 +157,11 @@ largest(int a, int b)
 static int
 shared_bytes(const Spec *p, const Sched *s)
 {
-  int q = s->q_stages * s_bytes(p->q, s->bm, largest(p->head_dim, p->head_dim_v));
-  int kv =
-      s->stages * (s_bytes(p->k, s->bn, p->head_dim) + s_bytes(p->v, s->bn, p->head_dim_v));
-  int pw = s->p_smem ? s_bytes(p->q, s->bm, s->bn) : 0;
+  int q =
+      s->q_stages * s_bytes(p->dtype[ATTNC_Q], s->bm, largest(p->head_dim, p->head_dim_v));
+  int kv = s->stages * (s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim) +
+                        s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
+  int pw = s->p_smem ? s_bytes(p->dtype[ATTNC_Q], s->bm, s->bn) : 0;
   return q + kv + pw + 16 * (s->q_stages + 2 * s->stages);
 }
 

@@ -1,7 +1,8 @@
 # Specs: the loader, its texts, the fp64 reference.  They need nothing else of compiler/, so
 # they are linked alone.
 file(GLOB spec_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/spec*.c)
-objects(o_spec ${spec_SOURCES} ${CMAKE_SOURCE_DIR}/compiler/target.c
+objects(o_spec ${spec_SOURCES} ${CMAKE_SOURCE_DIR}/compiler/signature.c
+  ${CMAKE_SOURCE_DIR}/compiler/target.c
   ${CMAKE_SOURCE_DIR}/compiler/ref.c ${CMAKE_SOURCE_DIR}/compiler/verify.c)
 target_link_libraries(o_spec PRIVATE yaml)
 

@@ -56,6 +56,11 @@ ATTNC_API const char *attnc_spec_canonical(const attnc_spec *); /* what spec_has
 ATTNC_API const char *attnc_spec_hash(const attnc_spec *);      /* 64 hex digits */
 /* The spec as JSON, defaults filled in: what the command line and bindings read. */
 ATTNC_API const char *attnc_spec_json(const attnc_spec *);
+/* The call of an op as JSON: {op, sizes, tensors: [{name, slot, dtype, access, axes (names
+ * of sizes, and lengths that the spec knows), contiguous, align, shape (the axes in the
+ * order of the layout)}], scalars: [{name, slot, default, positive, constant}]}.  NULL: no
+ * such op. */
+ATTNC_API const char *attnc_spec_signature(const attnc_spec *, int op);
 /* Can this run on `target` ("sm_80")?  ATTNC_ERR_UNSUPPORTED, and every reason in diags. */
 ATTNC_API attnc_status attnc_spec_check(const attnc_spec *, const char *target,
                                         attnc_diags *);

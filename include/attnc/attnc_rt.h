@@ -99,24 +99,31 @@ enum {
   X(SQ, sq, "queries")                                                                     \
   X(SK, sk, "keys")
 
-/* Tensors of a call, by slot: ATTNC_<id>, name. */
+/* Tensors of a call, by slot: ATTNC_<id>, name, its access in each op that has it, dtype
+ * ("" is what the spec's `dtype` says of it), axes in the order of its strides (names of
+ * sizes; d and dv are the spec's head_dim and head_dim_v), whether its strides are the
+ * caller's (else it is contiguous and they are not read), the field of the spec that it is
+ * there with ("" is always), alignment in bytes of its address and of its strides. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
-  X(Q, "q")                                                                                \
-  X(K, "k")                                                                                \
-  X(V, "v")                                                                                \
-  X(O, "o")                                                                                \
-  X(LSE, "lse")
+  X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
+  X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
+  X(V, "v", "fwd:in", "", "b hk sk dv", STRIDED, "", 16)                                   \
+  X(O, "o", "fwd:out", "", "b h sq dv", STRIDED, "", 16)                                   \
+  X(LSE, "lse", "fwd:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)
 enum {
-#define X(id, name) ATTNC_##id,
+#define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)
 #undef X
       ATTNC_SLOT_COUNT
 };
 
-/* Numbers of a call, by slot: ATTNC_<id>, name. */
-#define ATTNC_SCALAR_TABLE(X) X(SOFTMAX_SCALE, "softmax_scale")
+/* Numbers of a call, by slot: ATTNC_<id>, name, the ops that have it, the field of the spec
+ * that is its default, what it must be (POSITIVE: finite, above zero and normal as fp32;
+ * ANY: finite).  Where the spec's `specialize` names it, it is a constant of the kernel. */
+#define ATTNC_SCALAR_TABLE(X)                                                              \
+  X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)
 enum {
-#define X(id, name) ATTNC_##id,
+#define X(id, ...) ATTNC_##id,
   ATTNC_SCALAR_TABLE(X)
 #undef X
       ATTNC_SCALAR_COUNT
@@ -124,10 +131,11 @@ enum {
 
 /* ---- a call ---- */
 
-/* Device memory and strides in elements of (b, h, s, d), whatever the layout is called;
- * stride[3], of d, must be 1, stride[4] is reserved (0).  Q and O are [b, h, sq, d],
- * K and V [b, hk, sk, d].  Pointers and strides * element size are multiples of 16 bytes.
- * LSE is fp32, contiguous [b, h, sq]: its strides are not read. */
+/* Device memory and strides in elements, in the order of the tensor's axes, whatever the
+ * layout is called.  The stride of the last axis must be 1, those past it are reserved (0).
+ * Addresses and strides * element size are multiples of the tensor's alignment.  The stride
+ * of an axis of length 0 or 1 is not looked at; no address of an output may stand for two
+ * of its elements. */
 typedef struct attnc_tensor {
   void *data;
   int64_t stride[5];
@@ -177,7 +185,7 @@ ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 ATTNC_API int attnc_plan_scalar(const attnc_plan *, const char *scalar_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
- * (schema attnc.kernel/1) and where its schedule came from (`source`: exact, near, model,
+ * (schema attnc.kernel/2) and where its schedule came from (`source`: exact, near, model,
  * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics":
  * those of them by which its compiler says that it serialised asynchronous matrix
  * instructions (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup

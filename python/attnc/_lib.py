@@ -121,6 +121,7 @@ FUNCTIONS = {
     "attnc_spec_canonical": (text, pointer),
     "attnc_spec_hash": (text, pointer),
     "attnc_spec_json": (text, pointer),
+    "attnc_spec_signature": (text, pointer, i32),
     "attnc_spec_check": (status, pointer, text, pointer),
     "attnc_spec_schema": (text,),
     "attnc_targets": (ref(text),),

@@ -401,11 +401,12 @@ MAP_PTX = ("// attnc mark " + 32 * "0f" + "\n.version 8.0\n.target sm_90a\n.addr
            ".param .align 64 .b8 q[128], .param .align 64 .b8 k[128], .param .u64 o)\n"
            "{ ret; }\n")
 MAP_RECIPE = {
-    "schema": "attnc.kernel/1", "name": "by_hand", "op": "fwd", "target": "sm_90a",
+    "schema": "attnc.kernel/2", "name": "by_hand", "op": "fwd", "target": "sm_90a",
     "exact": True, "min_driver": 12000, "ptx_sha256": "", "template": "by_hand",
     "mark": 32 * "0f",
-    "tensors": [{"name": n, "slot": i, "dtype": "fp16", "access": "out" if n == "o" else "in"}
-                for i, n in enumerate("qkvo")],
+    "tensors": [{"name": n, "slot": i, "dtype": "fp16", "access": "out" if n == "o" else "in",
+                 "axes": ["b", *(("h", "sq") if n in "qo" else ("hk", "sk")), 32],
+                 "contiguous": False, "align": 16} for i, n in enumerate("qkvo")],
     "scalars": [], "requires": {"align": 16}, "workspace": 0,
     "steps": [{"launch": {
         "entry": "attnc_fwd", "block": [384, 1, 1], "cluster": [2, 1, 1],

@@ -31,14 +31,25 @@
             ".param .u64 lse, .param .u64 q_s, .param .u32 b, .param .u32 sq, "            \
             ".param .u64 sk, .param .f32 scale")
 
+/* What a tensor's object in a recipe has behind its access, of head_dim 64. */
+#define RT_STRIDED(heads, rows)                                                            \
+  ",\"axes\":[\"b\",\"" heads "\",\"" rows "\",64],\"contiguous\":false,\"align\":16"
+#define RT_OF_q   RT_STRIDED("h", "sq")
+#define RT_OF_k   RT_STRIDED("hk", "sk")
+#define RT_OF_v   RT_STRIDED("hk", "sk")
+#define RT_OF_o   RT_STRIDED("h", "sq")
+#define RT_OF_lse ",\"axes\":[\"b\",\"h\",\"sq\"],\"contiguous\":true,\"align\":16"
+
 /* The parts of a recipe that tests replace. */
 #define RT_TENSORS                                                                         \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"},"                      \
-  "{\"name\":\"v\",\"slot\":2,\"dtype\":\"bf16\",\"access\":\"in\"},"                      \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                     \
-  "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
-#define RT_SCALARS  "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.125}]"
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"          \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_k "},"           \
+  "{\"name\":\"v\",\"slot\":2,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_v "},"           \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"" RT_OF_o "},"          \
+  "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"" RT_OF_lse "}]"
+#define RT_SCALARS                                                                         \
+  "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.125,\"positive\":false,"          \
+  "\"constant\":false}]"
 #define RT_REQUIRES "{\"align\":16,\"group_size\":0}"
 #define RT_PARAMS                                                                          \
   "[{\"type\":\"ptr\",\"tensor\":0},{\"type\":\"ptr\",\"tensor\":1},"                      \
@@ -53,7 +64,7 @@
   "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":" params ",\"grid\":" grid             \
   ",\"block\":[128,1,1],\"cluster\":[1,1,1],\"shared\":65536}}]"
 #define RT_RECIPE_OF(target, exact, tensors, scalars, requires, workspace, steps)          \
-  "{\"schema\":\"attnc.kernel/1\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
+  "{\"schema\":\"attnc.kernel/2\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
   "\"op\":\"fwd\",\"target\":\"" target "\",\"exact\":" exact                              \
   ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK      \
   "\",\"tensors\":" tensors ",\"scalars\":" scalars                                        \

@@ -132,12 +132,12 @@ static void
 test_specs_that_share_a_kernel(void **state)
 {
 #define SHARED_KERNEL(name, scale)                                                         \
-  "{\"schema\":\"attnc.kernel/1\",\"name\":\"" name                                        \
+  "{\"schema\":\"attnc.kernel/2\",\"name\":\"" name                                        \
   "\",\"op\":\"fwd\",\"target\":\"sm_80\",\"exact\":false,\"ptx_version\":70,"             \
   "\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK                          \
   "\",\"tensors\":" RT_TENSORS                                                             \
   ",\"scalars\":[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":" scale                \
-  "}],\"requires\":" RT_REQUIRES                                                           \
+  ",\"positive\":true,\"constant\":false}],\"requires\":" RT_REQUIRES                      \
   ",\"workspace\":0,\"steps\":" RT_STEPS(RT_PARAMS, RT_GRID) "}"
   static const char *const names[] = {"one", "two", "one"};
   static const char *const says[] = {"\"default\": 0.5", "\"default\": 2.0",

@@ -171,7 +171,7 @@ FAULT(odd_stride, c->t[3].stride[2] = 508)
 FAULT(odd_negative_stride, c->t[3].stride[2] = -508)
 FAULT(last_stride, c->t[0].stride[3] = 2)
 FAULT(reserved_stride, c->t[0].stride[4] = 1)
-FAULT(too_many_rows, c->n.sq = (int64_t)1 << 33)
+FAULT(too_many_rows, c->n.b = 1; c->n.sq = (int64_t)1 << 33)
 FAULT(too_many_batches, c->n.b = 65536)
 static void
 more_scalars(Call *c)
@@ -262,9 +262,11 @@ test_specialised(void **state)
   attnc_plan *p = load_ptx(
       RT_PTX_OF(".param .u64 q"),
       RT_RECIPE_OF(
-          "sm_80", "false", RT_TENSORS, "[]",
+          "sm_80", "false", RT_TENSORS,
+          "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.25,\"positive\":true,"
+          "\"constant\":true}]",
           "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":300},"
-          "\"strides\":{\"k\":[153600,64,512,1,0]},\"scalars\":{\"softmax_scale\":0.25}}",
+          "\"strides\":{\"k\":[153600,64,512,1,0]}}",
           "0", RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
   double scale = 0.25f;
   call_fill(&c);
@@ -296,13 +298,13 @@ test_arguments_in_range(void **state)
   Call c;
   attnc_error e = {0};
   (void)state;
-  attnc_plan *p = load_ptx(
-      RT_PTX_OF(".param .f32 scale"),
-      RT_RECIPE_OF(
-          "sm_80", "false", RT_TENSORS,
-          "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,\"positive\":true}]",
-          "{\"align\":16,\"max_size\":1000}", "0",
-          RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
+  attnc_plan *p =
+      load_ptx(RT_PTX_OF(".param .f32 scale"),
+               RT_RECIPE_OF("sm_80", "false", RT_TENSORS,
+                            "[{\"name\":\"softmax_scale\",\"slot\":0,\"default\":0.5,"
+                            "\"positive\":true,\"constant\":false}]",
+                            "{\"align\":16,\"max_size\":1000}", "0",
+                            RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
   const double bad[] = {0, -1, INFINITY, 1e-38, 1e39, 1e-300};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     call_fill(&c);
@@ -523,7 +525,7 @@ test_plan_json(void **state)
   attnc_plan *p = load(RT_RECIPE);
   json_t *j = json_loads(attnc_plan_json(p), 0, NULL);
   assert_non_null(j);
-  assert_string_equal(json_string_value(json_object_get(j, "schema")), "attnc.kernel/1");
+  assert_string_equal(json_string_value(json_object_get(j, "schema")), "attnc.kernel/2");
   assert_string_equal(json_string_value(json_object_get(j, "source")), "model");
   assert_string_equal(json_string_value(json_object_get(j, "layer")), "miss");
   assert_string_equal(json_string_value(json_object_get(j, "device")), "Stub 0");

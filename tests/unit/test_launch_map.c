@@ -44,10 +44,10 @@ teardown(void **state)
 #define Q_MAP MAP(0, Q_DIMS, "[64,128,1,1]", 128, 256)
 #define K_MAP MAP(1, K_DIMS, "[64,96,1,1]", 128, 128)
 #define TENSORS_OF(k)                                                                      \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"" k "\",\"access\":\"in\"},"                     \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"},"                     \
-  "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"}]"
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"          \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"" k "\",\"access\":\"in\"" RT_OF_k "},"          \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"" RT_OF_o "},"          \
+  "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"" RT_OF_lse "}]"
 #define RECIPE_OF(tensors, requires, steps)                                                \
   RT_RECIPE_OF("sm_90a", "true", tensors, RT_SCALARS, requires, "0", steps)
 #define RECIPE(params)                                                                     \
@@ -531,7 +531,7 @@ static const struct {
 } refused[] = {
     {RECIPE("{\"type\":\"map\"}"), "params[0]: 'tensor': an integer"},
     {RECIPE(MAP(2, Q_DIMS, "[64,1,1,1]", 0, 0)), "no tensor in slot 2"},
-    {RECIPE(MAP(4, Q_DIMS, "[64,1,1,1]", 0, 0)), "the LSE has no tensor map"},
+    {RECIPE(MAP(4, Q_DIMS, "[64,1,1,1]", 0, 0)), "a contiguous tensor has no tensor map"},
     {RECIPE("{\"type\":\"map\",\"tensor\":0,\"rank\":3}"), "unknown key 'rank'"},
     {RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 16, 0)),
      "'swizzle': 16 is not one of 0, 32, 64, 128"},
@@ -554,7 +554,9 @@ static const struct {
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":3}")), "'stride': 3 is not in 0 to 2"},
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"times\":0}")), "'times': 0 is not in 1"},
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"step\":1}")), "unknown key 'step'"},
-    {RECIPE_OF(TENSORS_OF("bf16"), "{\"align\":8}", RT_STEPS("[" Q_MAP "]", RT_GRID)),
+    {RECIPE_OF("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\","
+               "\"axes\":[\"b\",\"h\",\"sq\",64],\"contiguous\":false,\"align\":8}]",
+               "{\"align\":16}", RT_STEPS("[" Q_MAP "]", RT_GRID)),
      "a tensor map requires 'align' of 16"},
     {RT_RECIPE_OF("sm_80", "false", TENSORS_OF("bf16"), RT_SCALARS, RT_REQUIRES, "0",
                   RT_STEPS("[" Q_MAP "]", RT_GRID)),

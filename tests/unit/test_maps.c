@@ -67,9 +67,9 @@ static char *dir;
   "st.global.v4.b32 [%rd1+" at "], {%r12, %r13, %r14, %r15};\n"
 
 #define TENSORS                                                                            \
-  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"                     \
-  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"},"                      \
-  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"}]"
+  "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"          \
+  "{\"name\":\"k\",\"slot\":1,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_k "},"           \
+  "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"" RT_OF_o "}]"
 #define RECIPE(map, grid, more)                                                            \
   RT_RECIPE_OF("sm_90a", "true", TENSORS, "[]", RT_REQUIRES, "0",                          \
                "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" map                    \

@@ -141,7 +141,7 @@ test_a_constant_scale(void **state)
                           "softmax_scale: 0.25\nspecialize: [softmax_scale]\n");
   attnc_plan *p = get(c, spec, NULL);
   for (int i = 0; i < 4; i++)
-    t[i] = (attnc_tensor){memory, {0, 0, 64, 1, 0}};
+    t[i] = (attnc_tensor){memory, {64 * 128, 64, 128, 1, 0}};
   attnc_args a = {.size = sizeof a,
                   .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 2, 2, 64, 64},
                   .tensors = t,

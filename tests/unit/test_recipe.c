@@ -23,9 +23,13 @@ test_fields(void **state)
   assert_int_equal(r->min_driver, 11000);
   assert_int_equal(r->n_slots, 5);
   assert_string_equal(r->tensors[ATTNC_LSE].name, "lse");
-  assert_int_equal(r->tensors[ATTNC_LSE].bytes, 4);
-  assert_true(r->tensors[ATTNC_O].out);
-  assert_false(r->tensors[ATTNC_Q].out);
+  assert_int_equal(r->tensors[ATTNC_LSE].dtype, DT_F32);
+  assert_true(r->tensors[ATTNC_LSE].contiguous);
+  assert_int_equal(r->tensors[ATTNC_LSE].n_axes, 3);
+  assert_int_equal(r->tensors[ATTNC_O].access, ACCESS_OUT);
+  assert_int_equal(r->tensors[ATTNC_Q].access, ACCESS_IN);
+  assert_int_equal(r->tensors[ATTNC_K].axes[2].size, SIZE_SK);
+  assert_int_equal(r->tensors[ATTNC_K].axes[3].n, 64);
   assert_true(r->scalars[0].initial == 0.125f);
   assert_int_equal(r->align, 16);
   assert_int_equal(r->n_workspace, 0);
@@ -132,39 +136,54 @@ static const struct {
     {"", "line"},
     {"[]", "an object is due"},
     {"{\"a\":1,\"a\":2}", "duplicate"},
-    {"{\"schema\":\"attnc.kernel/2\"}", "attnc.kernel/2"},
+    {"{\"schema\":\"attnc.kernel/1\"}", "attnc.kernel/1"},
 #define WITH(tensors, scalars, requires, workspace, steps)                                 \
   RT_RECIPE_OF("sm_80", "false", tensors, scalars, requires, workspace, steps)
     {RT_RECIPE_OF("gfx90a", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"),
      "sm_NN"},
     {RT_RECIPE_OF("sm_80", "1", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "exact"},
     {WITH("[]", RT_SCALARS, RT_REQUIRES, "0", "[]"), "tensors"},
-    {WITH("[{\"name\":\"q\",\"slot\":16,\"dtype\":\"bf16\",\"access\":\"in\"}]", "[]",
-          RT_REQUIRES, "0", "[]"),
+    {WITH("[{\"name\":\"q\",\"slot\":16,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "}]",
+          "[]", RT_REQUIRES, "0", "[]"),
      "not in 0 to 15"},
-    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"int7\",\"access\":\"in\"}]", "[]",
-          RT_REQUIRES, "0", "[]"),
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"int7\",\"access\":\"in\"" RT_OF_q "}]",
+          "[]", RT_REQUIRES, "0", "[]"),
      "dtype 'int7'"},
-    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"inout\"}]", "[]",
-          RT_REQUIRES, "0", "[]"),
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"way\"" RT_OF_q "}]",
+          "[]", RT_REQUIRES, "0", "[]"),
      "access"},
-    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\",\"x\":1}]",
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q
+          ",\"x\":1}]",
           "[]", RT_REQUIRES, "0", "[]"),
      "tensors[0]: unknown key 'x'"},
-    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"},"
-          "{\"name\":\"k\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"}]",
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"
+          "{\"name\":\"k\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_k "}]",
           "[]", RT_REQUIRES, "0", "[]"),
      "slot 0 is taken"},
-    {WITH(RT_TENSORS, "[{\"name\":\"s\",\"slot\":0}]", RT_REQUIRES, "0", "[]"), "default"},
+    {WITH(RT_TENSORS, "[{\"name\":\"s\",\"slot\":0,\"positive\":true,\"constant\":false}]",
+          RT_REQUIRES, "0", "[]"),
+     "default"},
     {WITH(RT_TENSORS, RT_SCALARS, "{}", "0", "[]"), "requires: 'align'"},
     {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"aligned\":1}", "0", "[]"), "aligned"},
     {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"sizes\":{\"dv\":1}}", "0", "[]"), "dv"},
     {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"strides\":{\"z\":[1,1,1,1,0]}}", "0",
           "[]"),
      "no tensor 'z'"},
-    {WITH(RT_TENSORS, RT_SCALARS, "{\"align\":16,\"scalars\":{\"softmax_scale\":1}}", "0",
-          "[]"),
-     "not a constant"},
+    {WITH(RT_TENSORS,
+          "[{\"name\":\"s\",\"slot\":0,\"default\":1,\"positive\":true,\"constant\":1}]",
+          RT_REQUIRES, "0", "[]"),
+     "'constant'"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"}]", "[]",
+          RT_REQUIRES, "0", "[]"),
+     "'align'"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\","
+          "\"contiguous\":false,\"align\":16,\"axes\":[\"b\",\"dv\"]}]",
+          "[]", RT_REQUIRES, "0", "[]"),
+     "a size is due"},
+    {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\","
+          "\"contiguous\":false,\"align\":16,\"axes\":[\"b\",0]}]",
+          "[]", RT_REQUIRES, "0", "[]"),
+     "'axes': 0 is not in"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"products\":[1]}]", "[]"), "products"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "steps"},

@@ -331,8 +331,8 @@ put_specs(Str *out)
   str_put(out, "| spec | dtype | head_dim | mask | what it is |\n|---|---|---|---|---|\n");
   for (int i = 0; i < n; i++) {
     attnc_spec *s = load_named(names[i]);
-    str_printf(out, "| [%s](%s.attn.yaml) | %s | %d", names[i], names[i], dtype_name(s->q),
-               s->head_dim);
+    str_printf(out, "| [%s](%s.attn.yaml) | %s | %d", names[i], names[i],
+               dtype_name(s->dtype[ATTNC_Q]), s->head_dim);
     if (s->head_dim_v != s->head_dim)
       str_printf(out, "/%d", s->head_dim_v);
     str_printf(out, " | %s", s->causal ? "causal" : s->window[0] < 0 ? "none" : "");
