@@ -1,6 +1,7 @@
 #include "base/call.h"
 
 #include "base/err.h"
+#include "base/rules.h"
 
 #include <string.h>
 
@@ -97,28 +98,46 @@ sizes_take(attnc_sizes *to, const attnc_sizes *from, attnc_error *e)
   return struct_take(to, sizeof *to, from, SIZE_UPTO(attnc_sizes, sk), "attnc_sizes", e);
 }
 
+static attnc_status
+size_fault(const RuleSizes *r, const int64_t *size, const RuleFault *f, attnc_error *e)
+{
+  const char *name = size_names[f->at];
+  long long v = size[f->at], h = size[SIZE_H], hk = size[SIZE_HK];
+  switch (f->what) {
+  case RULE_SIZE_NEGATIVE:
+    return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", name, v);
+  case RULE_SIZE_LARGE:
+    return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld, more than the %lld that a kernel takes",
+                   name, v, (long long)r->most);
+  case RULE_HEADS:
+    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld", h, hk);
+  case RULE_GROUP:
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "h is %lld and hk %lld; group_size is pinned to %lld", h, hk,
+                   (long long)r->group);
+  case RULE_SIZE_CONSTANT:
+    return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
+                   name, v, (long long)r->constant[f->at]);
+  default:
+    return err_set(e, ATTNC_ERR_INTERNAL, "rule %d of sizes is broken", (int)f->what);
+  }
+}
+
 attnc_status
 sizes_check(const attnc_sizes *s, const SizeRules *rules, attnc_error *e)
 {
-  for (int i = 0; i < SIZE_COUNT; i++) {
-    long long v = size_get(s, (SizeId)i);
-    if (v < 0)
-      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld", size_names[i], v);
-    if (v > rules->most)
-      return err_set(e, ATTNC_ERR_SHAPE,
-                     "%s is %lld, more than the %lld that a kernel takes", size_names[i], v,
-                     (long long)rules->most);
-  }
-  if (rules->hints && (!s->h || !s->hk))
-    return ATTNC_OK;
-  if (s->hk == 0 ? s->h != 0 : s->h % s->hk != 0)
-    return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
-                   (long long)s->h, (long long)s->hk);
-  if (rules->group && s->h / (s->hk ? s->hk : 1) != (s->hk ? rules->group : 0))
-    return err_set(e, ATTNC_ERR_SHAPE,
-                   "h is %lld and hk %lld; group_size is pinned to %lld", (long long)s->h,
-                   (long long)s->hk, (long long)rules->group);
-  return ATTNC_OK;
+  const RuleSizes r = {.n = SIZE_COUNT,
+                       .h = SIZE_H,
+                       .hk = SIZE_HK,
+                       .most = rules->most,
+                       .group = rules->group,
+                       .hints = rules->hints,
+                       .constant = rules->constant};
+  int64_t size[SIZE_COUNT];
+  RuleFault f;
+  for (int i = 0; i < SIZE_COUNT; i++)
+    size[i] = size_get(s, (SizeId)i);
+  return rule_sizes(&r, size, &f) ? ATTNC_OK : size_fault(&r, size, &f, e);
 }
 
 /* ---- tensors ---- */

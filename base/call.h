@@ -52,9 +52,10 @@ attnc_status sizes_take(attnc_sizes *to, const attnc_sizes *from, attnc_error *)
 
 /* What the sizes of a call must be. */
 typedef struct SizeRules {
-  int64_t most;  /* of each */
-  int64_t group; /* h / hk; 0: any */
-  bool hints;    /* 0 is not a size but one that is open */
+  int64_t most;            /* of each */
+  int64_t group;           /* h / hk; 0: any */
+  bool hints;              /* 0 is not a size but one that is open */
+  const int64_t *constant; /* of the kernel, by SizeId, -1: none; NULL: none at all */
 } SizeRules;
 /* ATTNC_ERR_SHAPE names the size. */
 attnc_status sizes_check(const attnc_sizes *, const SizeRules *, attnc_error *);
@@ -103,6 +104,9 @@ void tensor_pack(const CallTensor *, const attnc_sizes *, int64_t stride[CALL_ST
  * the packed ones. */
 attnc_status tensor_check(const CallTensor *, const attnc_sizes *, attnc_tensor *,
                           attnc_error *);
+/* The same, and its address and the strides that are constants of a kernel (NULL: none). */
+attnc_status tensor_check_call(const CallTensor *, const attnc_sizes *,
+                               const int64_t *constant, attnc_tensor *, attnc_error *);
 
 /* The caller's array of n by slot into ours of `room`; the rest of ours is zero, slots past
  * ours are not looked at. */

@@ -2,14 +2,19 @@
 
 #include "base/err.h"
 
+#include "rules_text.h"
+
 #include <jansson.h>
 #include <string.h>
 
 void
 emit_c_start(EmitC *c, Arena *arena, const char *name)
 {
-  *c =
-      (EmitC){.arena = arena, .name = name, .args = str_new(arena), .body = str_new(arena)};
+  *c = (EmitC){.arena = arena,
+               .name = name,
+               .args = str_new(arena),
+               .defaults = str_new(arena),
+               .body = str_new(arena)};
 }
 
 static const char *
@@ -46,13 +51,24 @@ put_args(EmitC *c, const json_t *recipe)
   if (c->args.n)
     return;
   str_put(&c->args, "  long long b, h, hk, sq, sk;\n");
-  json_array_foreach(json_object_get(recipe, "tensors"), i, t) str_printf(
-      &c->args, "  CUdeviceptr %s; /* %s, %s */\n  long long %s_stride[5];\n",
-      text_of(t, "name"), text_of(t, "dtype"), text_of(t, "access"), text_of(t, "name"));
-  json_array_foreach(json_object_get(recipe, "scalars"), i,
-                     t) if (!json_is_true(json_object_get(t, "constant")))
-      str_printf(&c->args, "  float %s; /* %.9g unless the caller wants another */\n",
-                 text_of(t, "name"), json_number_value(json_object_get(t, "default")));
+  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
+  {
+    const char *name = text_of(t, "name");
+    str_printf(&c->args, "  CUdeviceptr %s; /* %s, %s */\n", name, text_of(t, "dtype"),
+               text_of(t, "access"));
+    if (!json_is_true(json_object_get(t, "contiguous")))
+      str_printf(&c->args, "  long long %s_stride[5];\n", name);
+  }
+  json_array_foreach(json_object_get(recipe, "scalars"), i, t)
+  {
+    const char *name = text_of(t, "name");
+    double value = json_number_value(json_object_get(t, "default"));
+    if (json_is_true(json_object_get(t, "constant")))
+      continue;
+    str_printf(&c->args, "  float %s; /* the spec's is %s_%s; NaN stands for it */\n", name,
+               c->name, name);
+    str_printf(&c->defaults, "#define %s_%s ((float)%.17g)\n", c->name, name, value);
+  }
 }
 
 /* ---- expressions ---- */
@@ -102,56 +118,28 @@ put_axis(Str *s, const json_t *v, attnc_error *e)
   return ATTNC_OK;
 }
 
-/* ---- what the recipe requires ---- */
-
-static void
-put_refusal(Str *s, const char *condition)
-{
-  str_printf(s, "  if (%s)\n    return CUDA_ERROR_INVALID_VALUE;\n", condition);
-}
-
-static void
-put_align(EmitC *c, const json_t *recipe)
-{
-  size_t i;
-  json_t *t;
-  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
-  {
-    const char *name = text_of(t, "name");
-    int bytes = emit_c_bytes(text_of(t, "dtype"));
-    long long align = (long long)json_integer_value(json_object_get(t, "align"));
-    put_refusal(&c->body, arena_printf(c->arena, "a->%s %% %lld != 0", name, align));
-    if (json_is_true(json_object_get(t, "contiguous")))
-      continue;
-    for (int d = 0; d < 3; d++)
-      put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[%d] * %d %% %lld != 0",
-                                         name, d, bytes, align));
-    put_refusal(&c->body, arena_printf(c->arena, "a->%s_stride[3] != 1", name));
-  }
-}
-
-static void
-put_requires(EmitC *c, const json_t *recipe)
-{
-  json_t *r = json_object_get(recipe, "requires"), *value;
-  long long group = (long long)json_integer_value(json_object_get(r, "group_size"));
-  const char *key;
-  put_refusal(&c->body, "a->b < 0 || a->h < 1 || a->hk < 1 || a->sq < 0 || a->sk < 0");
-  put_refusal(&c->body, "a->h % a->hk != 0");
-  if (group)
-    put_refusal(&c->body, arena_printf(c->arena, "a->h != a->hk * %lldLL", group));
-  json_object_foreach(json_object_get(r, "sizes"), key, value)
-      put_refusal(&c->body, arena_printf(c->arena, "a->%s != %lldLL", key,
-                                         (long long)json_integer_value(value)));
-  json_object_foreach(json_object_get(r, "strides"), key,
-                      value) for (size_t d = 0; d < json_array_size(value); d++)
-      put_refusal(&c->body,
-                  arena_printf(c->arena, "a->%s_stride[%zu] != %lldLL", key, d,
-                               (long long)json_integer_value(json_array_get(value, d))));
-  put_align(c, recipe);
-}
-
 /* ---- steps ---- */
+
+/* Where a parameter's value stands in the function; NULL: it is of an unknown kind. */
+static const char *
+source_of(EmitC *c, const json_t *recipe, const json_t *p)
+{
+  const json_t *tensors = json_object_get(recipe, "tensors"), *of;
+  if ((of = json_object_get(p, "tensor")))
+    return arena_printf(c->arena, "a->%s",
+                        text_of(in_slot(tensors, json_integer_value(of)), "name"));
+  if ((of = json_object_get(p, "stride")))
+    return arena_printf(
+        c->arena, "%s_stride[%lld]",
+        text_of(in_slot(tensors, json_integer_value(json_array_get(of, 0))), "name"),
+        (long long)json_integer_value(json_array_get(of, 1)));
+  if ((of = json_object_get(p, "size")))
+    return arena_printf(c->arena, "a->%s", json_string_value(of));
+  if ((of = json_object_get(p, "scalar")))
+    return text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
+                   "name");
+  return NULL;
+}
 
 static attnc_status
 put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error *e)
@@ -160,8 +148,8 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
     const char *type, *c;
   } types[] = {
       {"ptr", "CUdeviceptr"}, {"i64", "long long"}, {"i32", "int"}, {"f32", "float"}};
-  const json_t *tensors = json_object_get(recipe, "tensors"), *of;
-  const char *type = NULL;
+  const json_t *tensors = json_object_get(recipe, "tensors");
+  const char *type = NULL, *from = source_of(c, recipe, p);
   if (str_eq(text_of(p, "type"), "map"))
     return emit_c_map(c, in_slot(tensors, json_integer_value(json_object_get(p, "tensor"))),
                       text_of(json_array_get(tensors, 0), "name"), p, i, e);
@@ -170,24 +158,14 @@ put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error
       type = types[t].c;
   if (!type)
     return cannot(e, "a parameter of an unknown type");
-  str_printf(&c->body, "  %s p%zu = ", type, i);
-  if (!str_eq(type, "long long"))
-    str_printf(&c->body, "(%s)", type);
-  if ((of = json_object_get(p, "tensor")))
-    str_printf(&c->body, "a->%s;\n",
-               text_of(in_slot(tensors, json_integer_value(of)), "name"));
-  else if ((of = json_object_get(p, "stride")))
-    str_printf(&c->body, "a->%s_stride[%lld];\n",
-               text_of(in_slot(tensors, json_integer_value(json_array_get(of, 0))), "name"),
-               (long long)json_integer_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(p, "size")))
-    str_printf(&c->body, "a->%s;\n", json_string_value(of));
-  else if ((of = json_object_get(p, "scalar")))
-    str_printf(&c->body, "a->%s;\n",
-               text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
-                       "name"));
-  else
+  if (!from)
     return cannot(e, "a parameter that is no tensor, stride, size or scalar");
+  if (str_eq(type, "int"))
+    str_printf(&c->body,
+               "  if (%s < INT32_MIN || %s > INT32_MAX)\n"
+               "    return CUDA_ERROR_INVALID_VALUE;\n",
+               from, from);
+  str_printf(&c->body, "  %s p%zu = (%s)%s;\n", type, i, type, from);
   return ATTNC_OK;
 }
 
@@ -209,8 +187,7 @@ put_grid(EmitC *c, const json_t *grid, attnc_error *e)
     str_put(&c->body, i ? ", " : "");
     TRY(put_axis(&c->body, json_array_get(grid, i), e));
   }
-  str_put(&c->body, "};\n  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
-                    "    return CUDA_SUCCESS;\n"
+  str_put(&c->body, "};\n"
                     "  if (grid[0] > 2147483647 || grid[1] > 65535 || grid[2] > 65535)\n"
                     "    return CUDA_ERROR_INVALID_VALUE;\n");
   return ATTNC_OK;
@@ -228,8 +205,12 @@ put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *tar
              target, c->name, c->name);
   if (has_map(params))
     str_put(&c->body, "  CUresult r;\n");
-  put_requires(c, recipe);
+  emit_c_sizes(c, recipe);
   TRY(put_grid(c, json_object_get(launch, "grid"), e));
+  emit_c_scalars(c, recipe);
+  str_put(&c->body, "  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
+                    "    return CUDA_SUCCESS;\n");
+  TRY(emit_c_tensors(c, recipe, e));
   json_array_foreach(params, i, p) TRY(put_param(c, recipe, p, i, e));
   str_put(&c->body, "  void *params[] = {");
   for (i = 0; i < json_array_size(params); i++)
@@ -306,15 +287,19 @@ put_header(const EmitC *c, Str *s)
       "/* %s.h: written by attnc.  Attention kernel %s over the CUDA Driver API.\n"
       " *\n"
       " * Load once for the current context, launch from any thread, unload when done.\n"
-      " * Strides are in elements, of (b, h, s, d); that of d is 1.  Shapes that the\n"
-      " * kernel was not made for are CUDA_ERROR_INVALID_VALUE, a device that no target\n"
-      " * fits CUDA_ERROR_NO_BINARY_FOR_GPU. */\n"
+      " * Strides are in elements, of (b, h, s, d); that of d is 1, and that of an axis "
+      "of\n"
+      " * length 0 or 1 is not looked at.  What attnc_launch refuses, sizes, addresses,\n"
+      " * strides and scalars that the kernel was not made for, is\n"
+      " * CUDA_ERROR_INVALID_VALUE, and nothing is launched; a device that no target fits\n"
+      " * is CUDA_ERROR_NO_BINARY_FOR_GPU. */\n"
       "#ifndef %s_H\n#define %s_H\n\n#include <cuda.h>\n\n"
       "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
-      "typedef struct %s_args {\n%s} %s_args;\n\n"
+      "%s%stypedef struct %s_args {\n%s} %s_args;\n\n"
       "typedef struct %s_kernel {\n  CUmodule module;\n  CUfunction function;\n"
       "  int target;   /* index of the target chosen */\n  int sm_count;\n} %s_kernel;\n\n",
-      c->name, c->name, c->name, c->name, c->name, c->args.p, c->name, c->name, c->name);
+      c->name, c->name, c->name, c->name, c->defaults.p, c->defaults.n ? "\n" : "", c->name,
+      c->args.p, c->name, c->name, c->name);
   str_printf(s,
              "CUresult %s_load(%s_kernel *);\n"
              "CUresult %s_launch(const %s_kernel *, const %s_args *, CUstream);\n"
@@ -420,6 +405,7 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "/* n rounded down to a multiple, but not to none. */\n"
                   "static long long\nwhole(long long n, long long of)\n{\n"
                   "  return n < of ? of : n / of * of;\n}\n\n");
+  str_put(source, rules_text);
   if (c->maps)
     str_put(source, emit_c_map_text);
   str_put(source, c->body.p);

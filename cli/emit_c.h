@@ -22,14 +22,24 @@ typedef struct EmitC {
   int n;
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS];
-  bool maps; /* some kernel has tensor maps */
-  Str args;  /* members of NAME_args */
-  Str body;  /* PTX and launch functions */
+  bool maps;    /* some kernel has tensor maps */
+  Str args;     /* members of NAME_args */
+  Str defaults; /* macros with the values of scalars that the spec has */
+  Str body;     /* PTX and launch functions */
 } EmitC;
 
 void emit_c_start(EmitC *, Arena *, const char *name);
 attnc_status emit_c_kernel(EmitC *, const attnc_kernel *, attnc_error *);
 void emit_c_finish(EmitC *, Str *source, Str *header);
+
+/* ---- emit_c_rules.c: what is checked, in this order; grids are between ---- */
+
+/* Declares `fault`. */
+void emit_c_sizes(EmitC *, const json_t *recipe);
+/* A variable for each scalar that is no constant. */
+void emit_c_scalars(EmitC *, const json_t *recipe);
+/* NAME_stride of each tensor: what the kernel is given. */
+attnc_status emit_c_tensors(EmitC *, const json_t *recipe, attnc_error *);
 
 /* ---- emit_c_launch.c ---- */
 

@@ -92,7 +92,7 @@ put_dims(EmitC *c, const json_t *dims, const char *tensor, size_t p)
     else
       str_printf(&n, "%s%lldLL", comma, number(d, "n", 1));
     if (i)
-      str_printf(&stride, "%sa->%s_stride[%lld]", comma, tensor, number(d, "stride", 0));
+      str_printf(&stride, "%s%s_stride[%lld]", comma, tensor, number(d, "stride", 0));
     else
       str_put(&stride, "1");
     str_printf(&times, "%s%lldLL", comma, number(d, "times", 1));

@@ -43,32 +43,12 @@ take_args(LaunchArgs *to, const attnc_args *from, attnc_error *e)
 static attnc_status
 check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
 {
-  const SizeRules rules = {.most = r->max_size, .group = r->group_size};
-  TRY(sizes_check(s, &rules, e));
-  for (int i = 0; i < SIZE_COUNT; i++) {
-    long long v = size_get(s, (SizeId)i);
-    if (r->sizes[i] >= 0 && v != r->sizes[i])
-      return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
-                     size_names[i], v, (long long)r->sizes[i]);
-  }
-  return ATTNC_OK;
+  const SizeRules rules = {
+      .most = r->max_size, .group = r->group_size, .constant = r->sizes};
+  return sizes_check(s, &rules, e);
 }
 
 /* ---- checks: tensors and scalars ---- */
-
-/* Strides that are constants of the kernel, of axes along which something steps. */
-static attnc_status
-check_fixed_strides(const Recipe *r, int slot, const LaunchArgs *a, attnc_error *e)
-{
-  const CallTensor *t = &r->tensors[slot];
-  const attnc_tensor *x = &a->tensors[slot];
-  for (int i = 0; r->has_strides[slot] && i < t->n_axes; i++)
-    if (axis_length(&t->axes[i], &a->sizes) > 1 && x->stride[i] != r->strides[slot][i])
-      return err_set(e, ATTNC_ERR_SHAPE,
-                     "%s: stride[%d] is %lld; this kernel is specialised for %lld", t->name,
-                     i, (long long)x->stride[i], (long long)r->strides[slot][i]);
-  return ATTNC_OK;
-}
 
 static attnc_status
 check_tensor(const Recipe *r, int slot, LaunchArgs *a, attnc_error *e)
@@ -76,16 +56,8 @@ check_tensor(const Recipe *r, int slot, LaunchArgs *a, attnc_error *e)
   const CallTensor *t = &r->tensors[slot];
   if ((uint32_t)slot >= a->n_tensors)
     return err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is missing", t->name, slot);
-  attnc_tensor *x = &a->tensors[slot];
-  if (!x->data)
-    return tensor_is_empty(t, &a->sizes)
-               ? ATTNC_OK
-               : err_set(e, ATTNC_ERR_USAGE, "tensor %s (slot %d) is NULL", t->name, slot);
-  if ((uintptr_t)x->data % (uintptr_t)t->align)
-    return err_set(e, ATTNC_ERR_ALIGN, "%s: the address %p is not a multiple of %d bytes",
-                   t->name, x->data, t->align);
-  TRY(tensor_check(t, &a->sizes, x, e));
-  return check_fixed_strides(r, slot, a, e);
+  return tensor_check_call(t, &a->sizes, r->has_strides[slot] ? r->strides[slot] : NULL,
+                           &a->tensors[slot], e);
 }
 
 /* What a kernel is given: the strides that nothing steps along are 0 then. */

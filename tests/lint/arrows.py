@@ -25,6 +25,7 @@ RULES = [
     ("runtime/*", BASE | {'"runtime/*"', "<jansson.h>"}),
     ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
                            "<cpuid.h>"}),
+    ("cli/emit_c.c", BASE | {'"cli/*"', '"rules_text.h"', "<jansson.h>"}),
     ("cli/cubin.c", BASE | {'"cli/*"', "<elf.h>"}),
     ("cli/cli.h", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
     ("cli/load.c", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
