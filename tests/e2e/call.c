@@ -34,6 +34,17 @@ element(int slot)
   return slot == ATTNC_LSE ? 4 : 2;
 }
 
+/* Axes of length 1 have strides that mean nothing, as slicing leaves them. */
+static void
+make_odd(const Shape *x, int64_t st[5])
+{
+  const int64_t length[] = {x->b, x->h, x->s};
+  static const int64_t odd[] = {449, 33, 65};
+  for (int i = 0; i < 3; i++)
+    if (length[i] == 1)
+      st[i] = odd[i];
+}
+
 /* Strides of (b, h, s); the elements that the tensor spans are returned. */
 static int64_t
 strides(const Trial *t, int slot, int64_t st[5])
@@ -60,7 +71,10 @@ strides(const Trial *t, int slot, int64_t st[5])
     st[2] = x.h * st[1] + plane;
     st[0] = (x.s + dead) * st[2];
   }
-  return x.b * st[0];
+  int64_t n = x.b * st[0];
+  if (t->layout == TRIAL_PADDED && slot != ATTNC_LSE)
+    make_odd(&x, st);
+  return n;
 }
 
 /* ---- buffers ---- */

@@ -292,6 +292,101 @@ test_specialised(void **state)
   attnc_plan_release(p);
 }
 
+/* ---- strides ---- */
+
+/* An axis of length 1: whatever its stride is, the kernel is given 0 for it. */
+static void
+test_axes_of_length_one(void **state)
+{
+  static const int64_t odd[] = {449, -3, 0, INT64_MIN, INT64_MAX};
+  static const attnc_sizes sizes[] = {{sizeof *sizes, 1, 8, 2, 300, 400},
+                                      {sizeof *sizes, 2, 1, 1, 300, 400},
+                                      {sizeof *sizes, 2, 8, 2, 1, 1}};
+  attnc_error e = {0};
+  (void)state;
+  attnc_plan *p = load(RT_RECIPE);
+  for (int axis = 0; axis < 3; axis++)
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+      Call c;
+      call_fill(&c);
+      c.n = sizes[axis];
+      for (int t = 0; t < 4; t++)
+        c.t[t].stride[axis] = odd[i];
+      int at = stub.stub_launches();
+      if (attnc_launch(p, &c.a, NULL, NULL, &e) != ATTNC_OK)
+        fail_msg("axis %d: %s", axis, e.message);
+      StubLaunch l = stub.stub_launch_at(at);
+      assert_int_equal(l.values[5], axis == 2 ? 0 : 512); /* q's stride[2] */
+    }
+  attnc_plan_release(p);
+}
+
+/* Strides of calls with b 2, h 8, hk 2, sq 300, sk 400, d 64, and what is said of them. */
+static const struct {
+  int tensor;
+  int64_t stride[3];
+  const char *says; /* NULL: fine */
+} strides[] = {
+    {ATTNC_Q, {INT64_MIN, 64, 512}, "leaves the address space"},
+    {ATTNC_K, {153600, INT64_MIN, 512}, "leaves the address space"},
+    {ATTNC_V, {153600, 64, INT64_MIN}, "leaves the address space"},
+    {ATTNC_V, {153600, 64, INT64_MAX / 8 * 8}, "leaves the address space"},
+    {ATTNC_Q, {(int64_t)1 << 48, 64, 512}, "leaves the address space"},
+    {ATTNC_Q, {(int64_t)1 << 46, 64, 512}, NULL},
+    {ATTNC_K, {0, 0, 512}, NULL}, /* keys that all heads and batches share */
+    {ATTNC_Q, {153600, 64, -512}, NULL},
+    {ATTNC_O, {153600, 64, -512}, NULL},
+    {ATTNC_O, {153600, 300 * 64, 64}, NULL},
+    {ATTNC_O, {64, 128, 128 * 8}, NULL}, /* batches innermost */
+    {ATTNC_O, {0, 64, 512}, "stride[0] is 0"},
+    {ATTNC_O, {153600, 0, 512}, "stride[1] is 0"},
+    {ATTNC_O, {153600, 64, 0}, "stride[2] is 0"},
+    {ATTNC_O, {153600, 32, 512}, "twice"},
+    {ATTNC_O, {153600, 64, 448}, "twice"},
+    {ATTNC_O, {512 * 299, 64, 512}, "twice"},
+    {ATTNC_O, {153600, 64, 56}, "twice"},
+    {ATTNC_O, {153600, -64, 64}, "twice"},
+};
+
+static void
+test_strides(void **state)
+{
+  (void)state;
+  attnc_plan *p = load(RT_RECIPE);
+  for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+    Call c;
+    attnc_error e = {0};
+    call_fill(&c);
+    memcpy(c.t[strides[i].tensor].stride, strides[i].stride, sizeof strides[i].stride);
+    attnc_status got = attnc_launch(p, &c.a, NULL, NULL, &e);
+    if (strides[i].says ? got != ATTNC_ERR_SHAPE || !strstr(e.message, strides[i].says)
+                        : got != ATTNC_OK)
+      fail_msg("case %zu: %s: %s", i, attnc_status_name(got), e.message);
+  }
+  attnc_plan_release(p);
+}
+
+/* Constants of the kernel hold where something steps. */
+static void
+test_specialised_strides(void **state)
+{
+  Call c;
+  attnc_error e = {0};
+  (void)state;
+  attnc_plan *p =
+      load_ptx(RT_PTX_OF(".param .u64 q"),
+               RT_RECIPE_OF("sm_80", "false", RT_TENSORS, "[]",
+                            "{\"align\":16,\"strides\":{\"q\":[153600,64,512,1,0]}}", "0",
+                            RT_STEPS("[{\"type\":\"ptr\",\"tensor\":0}]", RT_GRID)));
+  call_fill(&c);
+  c.t[ATTNC_Q].stride[0] = 8;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "q: stride[0] is 8; this kernel is specialised"));
+  c.n.b = 1;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  attnc_plan_release(p);
+}
+
 static void
 test_arguments_in_range(void **state)
 {
@@ -631,6 +726,9 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       TEST(test_packing),
       TEST(test_scalars),
+      TEST(test_axes_of_length_one),
+      TEST(test_strides),
+      TEST(test_specialised_strides),
       TEST(test_faults),
       TEST(test_nothing_to_do),
       TEST(test_specialised),
