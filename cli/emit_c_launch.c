@@ -39,31 +39,35 @@ const char emit_c_map_text[] =
     "static CUresult\n"
     "encode_map(CUtensorMap *map, CUtensorMapDataType type, int bytes, unsigned rank,\n"
     "           CUdeviceptr data, CUdeviceptr other, const long long *n,\n"
-    "           const long long *stride, const long long *times, const uint32_t *box,\n"
+    "           const long long *stride, const long long *times, const long long *before,\n"
+    "           const uint32_t *box,\n"
     "           CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2)\n"
     "{\n"
     "  static const uint32_t ones[5] = {1, 1, 1, 1, 1};\n"
     "  const uint64_t row = ((uint64_t)n[0] * (unsigned)bytes + 15) / 16 * 16;\n"
     "  uint64_t dims[5], strides[4];\n"
     "  int empty = 0;\n"
+    "  data = data ? data : other;\n"
     "  for (unsigned i = 0; i < rank; i++) {\n"
     "    empty |= n[i] == 0;\n"
-    "    dims[i] = n[i] == 0 ? 1 : (uint64_t)n[i];\n"
+    "    dims[i] = (n[i] == 0 ? 1 : (uint64_t)n[i]) + (uint64_t)before[i];\n"
     "  }\n"
     "  for (unsigned i = 1; i < rank; i++) {\n"
-    "    if (empty || n[i] == 1) {\n"
+    "    if (empty || n[i + (i + 1 < rank && before[i + 1])] == 1) {\n"
     "      strides[i - 1] = row ? row : 16;\n"
-    "      continue;\n"
+    "    } else {\n"
+    "      if (stride[i] < 0 || stride[i] > ((1LL << 40) - 1) / (bytes * times[i]) ||\n"
+    "          stride[i] * times[i] * bytes % 16 != 0)\n"
+    "        return CUDA_ERROR_INVALID_VALUE;\n"
+    "      strides[i - 1] = (uint64_t)(stride[i] * times[i] * bytes);\n"
     "    }\n"
-    "    if (stride[i] < 0 || stride[i] > ((1LL << 40) - 1) / (bytes * times[i]) ||\n"
-    "        stride[i] * times[i] * bytes % 16 != 0)\n"
+    "    if (data < (uint64_t)before[i] * strides[i - 1])\n"
     "      return CUDA_ERROR_INVALID_VALUE;\n"
-    "    strides[i - 1] = (uint64_t)(stride[i] * times[i] * bytes);\n"
+    "    data -= (uint64_t)before[i] * strides[i - 1];\n"
     "  }\n"
-    "  return cuTensorMapEncodeTiled(map, type, rank, (void *)(uintptr_t)(data ? data : "
-    "other),\n"
-    "                                dims, strides, box, ones, "
-    "CU_TENSOR_MAP_INTERLEAVE_NONE,\n"
+    "  return cuTensorMapEncodeTiled(map, type, rank, (void *)(uintptr_t)data, dims, "
+    "strides,\n"
+    "                                box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,\n"
     "                                swizzle, l2, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);\n"
     "}\n\n";
 
@@ -76,30 +80,50 @@ number(const json_t *o, const char *key, long long absent)
   return v ? (long long)json_integer_value(v) : absent;
 }
 
-/* The counts, strides (in elements; of the innermost dimension: 1) and their factors. */
+/* The arrays that encode_map takes: counts, strides (in elements; of the innermost
+ * dimension: 1), their factors, and elements that are counted before the tensor's. */
+typedef struct DimLists {
+  Str n, stride, times, before;
+} DimLists;
+
+static void
+put_dim(DimLists *l, const json_t *d, const char *tensor, bool first, long long before)
+{
+  const char *comma = first ? "" : ", ";
+  if (first)
+    str_put(&l->stride, "1");
+  else
+    str_printf(&l->stride, ", %s_stride[%lld]", tensor, number(d, "stride", 0));
+  str_printf(&l->times, "%s%lldLL", comma, number(d, "times", 1));
+  str_printf(&l->before, "%s%lldLL", comma, before);
+}
+
+/* A dimension over which a box slides is two: runtime/recipe.h, MapDim. */
 static void
 put_dims(EmitC *c, const json_t *dims, const char *tensor, size_t p)
 {
   size_t i;
   json_t *d;
-  Str n = str_new(c->arena), stride = str_new(c->arena), times = str_new(c->arena);
+  DimLists l = {str_new(c->arena), str_new(c->arena), str_new(c->arena), str_new(c->arena)};
   json_array_foreach((json_t *)(uintptr_t)dims, i, d)
   {
     const char *comma = i ? ", " : "",
                *size = json_string_value(json_object_get(d, "size"));
+    long long slide = number(d, "slide", 0);
+    if (slide) {
+      str_printf(&l.n, "%s%lldLL", comma, slide);
+      put_dim(&l, d, tensor, i == 0, 0);
+    }
     if (size)
-      str_printf(&n, "%sa->%s", comma, size);
+      str_printf(&l.n, "%sa->%s", comma, size);
     else
-      str_printf(&n, "%s%lldLL", comma, number(d, "n", 1));
-    if (i)
-      str_printf(&stride, "%s%s_stride[%lld]", comma, tensor, number(d, "stride", 0));
-    else
-      str_put(&stride, "1");
-    str_printf(&times, "%s%lldLL", comma, number(d, "times", 1));
+      str_printf(&l.n, "%s%lldLL", comma, number(d, "n", 1));
+    put_dim(&l, d, tensor, i == 0, slide);
   }
   str_printf(&c->body,
-             "  const long long n%zu[] = {%s}, stride%zu[] = {%s}, times%zu[] = {%s};\n", p,
-             n.p, p, stride.p, p, times.p);
+             "  const long long n%zu[] = {%s}, stride%zu[] = {%s}, times%zu[] = {%s},\n"
+             "                  before%zu[] = {%s};\n",
+             p, l.n.p, p, l.stride.p, p, l.times.p, p, l.before.p);
 }
 
 /* "64B" of 64, `none` of 0. */
@@ -129,12 +153,12 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
   str_printf(&c->body,
              "};\n  CUtensorMap p%zu;\n"
              "  if ((r = encode_map(&p%zu, CU_TENSOR_MAP_DATA_TYPE_%s, %d, %zu, a->%s,\n"
-             "                      a->%s, n%zu, stride%zu, times%zu, box%zu,\n"
+             "                      a->%s, n%zu, stride%zu, times%zu, before%zu, box%zu,\n"
              "                      CU_TENSOR_MAP_SWIZZLE_%s,\n"
              "                      CU_TENSOR_MAP_L2_PROMOTION_%s)) != CUDA_SUCCESS)\n"
              "    return r;\n",
-             p, p, dtypes[ty].type, dtypes[ty].bytes, json_array_size(dims), name, other, p,
-             p, p, p, bytes_word(c, "", number(map, "swizzle", 0)),
+             p, p, dtypes[ty].type, dtypes[ty].bytes, json_array_size(box), name, other, p,
+             p, p, p, p, bytes_word(c, "", number(map, "swizzle", 0)),
              bytes_word(c, "L2_", number(map, "l2", 0)));
   return ATTNC_OK;
 }

@@ -109,7 +109,8 @@ in_slot(const Json *j, int slot)
 }
 
 /* A box of one panel's columns and so many rows of one head; packed: of the positions and
- * all heads of a group.  Axes are (b, heads, rows, columns). */
+ * all heads of a group; or one that slides over the rows.  Axes are (b, heads, rows,
+ * columns). */
 static void
 map(Json *j, const Param *p)
 {
@@ -120,7 +121,10 @@ map(Json *j, const Param *p)
              (long long)t->axes[3].n);
   if (pack > 1)
     str_printf(&j->s, ",{\"n\":%d,\"stride\":1}", pack);
-  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2},{\"size\":\"%s\",\"stride\":1", rows,
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2", rows);
+  if (map_slides(p))
+    str_printf(&j->s, ",\"slide\":%d", map_rows(p));
+  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":1",
              pack > 1 ? size_names[SIZE_HK] : heads);
   if (pack > 1)
     str_printf(&j->s, ",\"times\":%d", pack);
@@ -128,7 +132,8 @@ map(Json *j, const Param *p)
              size_names[t->axes[0].size], box);
   if (pack > 1)
     str_printf(&j->s, ",%d", pack);
-  str_printf(&j->s, ",%d,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack);
+  str_printf(&j->s, ",%d%s,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack,
+             map_slides(p) ? ",1" : "");
 }
 
 static void

@@ -128,7 +128,7 @@ view_panels(const View *v)
 static V
 map_value(Lo *lo, const View *v, int rows)
 {
-  V map = param_value(lo, PARAM_MAP, v->x->slot, map_dim(rows, v->pack > 1 ? v->pack : 1));
+  V map = param_value(lo, PARAM_MAP, v->x->slot, map_dim(v, rows));
   return LLVMBuildPtrToInt(lo->b, map, lo->i64, "");
 }
 
@@ -144,12 +144,13 @@ coordinates(Lo *lo, const View *v, V row, V *out)
   return n;
 }
 
-/* Column `col` and operands $n, $n+1, $n+2 as the coordinates of an instruction. */
+/* Column `col` and operands $n, $n+1, $n+2 as the coordinates of an instruction; `more`
+ * stands before them. */
 static const char *
-coordinate_text(Lo *lo, const View *v, int col, int n)
+coordinate_text(Lo *lo, const View *v, int col, int n, const char *more)
 {
-  return arena_printf(lo->arena, "{%d, %s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "", n,
-                      n + 1, n + 2);
+  return arena_printf(lo->arena, "{%d, %s%s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "",
+                      more, n, n + 1, n + 2);
 }
 
 /* CUTLASS's names of the L2 policies: EVICT_FIRST, EVICT_LAST. */
@@ -165,24 +166,40 @@ cluster_rank(Lo *lo)
   return asm_1(lo, ASM_PURE, "mov.u32 $0, %cluster_ctarank;", "=r", lo->i32, NULL, 0);
 }
 
+/* $0 where to, $1 the map, $2 row, $3 head, $4 batch, $5 the barrier, $6 what L2 shall do,
+ * $7 how far a box has slid. */
 static void
-load_panel(Lo *lo, const Op *op, int panel, V dst, V full, V *in)
+load_panel(Lo *lo, const Op *op, int panel, V *in)
 {
   const View *v = &op->view;
   const Ring *r = op->ring;
   int width = 128 / elem_bytes(v->x->ty), many = r->cluster > 1;
-  in[0] = dst;
-  in[5] = full;
-  in[6] = k64(lo, policy(op->hint));
   const char *text = arena_printf(
       lo->arena,
       "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
       "s "
       "[$0+%d], [$1, %s], [$5]%s%s;",
-      v->pack > 1 ? 5 : 4, many ? ".multicast::cluster" : "",
+      v->pack > 1 || v->cut ? 5 : 4, many ? ".multicast::cluster" : "",
       op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * 128,
-      coordinate_text(lo, v, panel * width, 2), many ? ", 3" : "", op->hint ? ", $6" : "");
-  effect(lo, text, op->hint ? "r,l,r,r,r,r,l" : "r,l,r,r,r,r", in, op->hint ? 7 : 6);
+      coordinate_text(lo, v, panel * width, 2, v->cut ? "$7, " : ""), many ? ", 3" : "",
+      op->hint ? ", $6" : "");
+  effect(lo, text, v->cut ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, v->cut ? 8 : 7);
+}
+
+/* How many of the box's last rows are past the end of a view that is cut.  Its map has rows
+ * twice: the inner dimension is as long as a box, and the box that begins so far inside it
+ * leaves its last rows out of bounds, which are zeros; the outer one, which is counted from
+ * a box before the tensor, makes up for that. */
+static V
+slide(Lo *lo, const View *v, V row, int rows, V *outer)
+{
+  V past = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
+  past = LLVMBuildSub(lo->b, past, idx_value(lo, v->end), "");
+  past = pick(lo->b, LLVMIntSGT, past, k32(lo, 0));
+  past = pick(lo->b, LLVMIntSLT, past, k32(lo, rows));
+  V from = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
+  *outer = LLVMBuildSub(lo->b, from, past, "");
+  return past;
 }
 
 /* Waits until the stage is empty, tells its barrier how much will come, and starts the
@@ -194,7 +211,7 @@ lower_push_tma(Lo *lo, const Op *op)
   const View *v = &op->view;
   RingPos *pos = &lo->fill[r->id];
   int panels = view_panels(v), rows = r->mem.rows / (r->cluster > 1 ? r->cluster : 1);
-  V in[7], full = barrier_at(lo, r->full_at, pos->stage);
+  V in[8], full = barrier_at(lo, r->full_at, pos->stage);
   wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
   const char *expect = arena_printf(
       lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
@@ -210,10 +227,15 @@ lower_push_tma(Lo *lo, const Op *op)
     row = LLVMBuildAdd(lo->b, row, part, "");
     dst = LLVMBuildAdd(lo->b, dst, bytes, "");
   }
+  if (v->cut)
+    in[7] = slide(lo, v, row, rows, &row);
+  in[0] = dst;
   in[1] = map_value(lo, v, rows);
   coordinates(lo, v, row, in + 2);
+  in[5] = full;
+  in[6] = k64(lo, policy(op->hint));
   for (int p = 0; p < panels; p++)
-    load_panel(lo, op, p, dst, full, in);
+    load_panel(lo, op, p, in);
   advance(lo, r, pos);
 }
 
@@ -290,7 +312,7 @@ lower_send_out(Lo *lo, const Op *op)
     str_printf(&text,
                "@p cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group [$1, %s], "
                "[$0+%d]; ",
-               v->pack > 1 ? 5 : 4, coordinate_text(lo, v, p * width, 2),
+               v->pack > 1 ? 5 : 4, coordinate_text(lo, v, p * width, 2, ""),
                d->offset + p * d->rows * 128);
   str_put(&text, "@p cp.async.bulk.commit_group; }");
   effect(lo, text.p, "r,l,r,r,r,r", in, 6);

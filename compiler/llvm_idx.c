@@ -74,7 +74,7 @@ floor_div(LLVMBuilderRef b, V x, V y, bool nonneg)
   return LLVMBuildSelect(b, over, less, q, "");
 }
 
-static V
+V
 pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
 {
   V c = LLVMBuildICmp(b, p, x, y, "");

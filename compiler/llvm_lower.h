@@ -114,7 +114,8 @@ V idx_value64(Lo *, Idx);
 bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V to64(LLVMBuilderRef, Lo *, V);
-V param_value(Lo *, ParamKind, int slot, int dim); /* NULL: the program has none */
+V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */
+V param_value(Lo *, ParamKind, int slot, int dim);  /* NULL: the program has none */
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
 typedef enum Lane {
   LANE_TID,   /* of the team */

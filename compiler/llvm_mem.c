@@ -159,7 +159,8 @@ row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
   if (v->whole)
     return NULL;
   V row = LLVMBuildAdd(lo->b, w->row, k32(lo, i * w->step), "");
-  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->x->rows), "");
+  V end = idx_value(lo, v->cut ? v->end : v->x->rows);
+  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");
 }
 
 /* ---- in ---- */
@@ -275,7 +276,7 @@ prepare(Lo *lo, const View *v)
 {
   walkers(lo, v);
   lane_value(lo, LANE_CDST);
-  idx_value(lo, v->x->rows);
+  idx_value(lo, v->cut ? v->end : v->x->rows);
 }
 
 void

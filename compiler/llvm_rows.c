@@ -33,8 +33,8 @@ row_inside(Lo *lo, const View *v, V at)
 {
   if (v->whole)
     return NULL;
-  V row = tensor_row(lo, v, at);
-  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->x->rows), "");
+  V row = tensor_row(lo, v, at), end = idx_value(lo, v->cut ? v->end : v->x->rows);
+  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");
 }
 
 static void

@@ -102,6 +102,8 @@ typedef struct View {
   int n;         /* rows */
   bool whole;    /* no row is past the end: a promise */
   int pack;      /* > 1: rows are (position, head of the group), `h` is the key head */
+  bool cut;      /* rows from `end` on count as past the end of the tensor, too */
+  Idx end;
 } View;
 
 /* Rows past the end are zeros on the way in and not written on the way out. */
@@ -109,6 +111,7 @@ View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
 View v_whole(View);
 View v_ragged(View); /* takes a promise back: some or all rows may be past the end */
 View v_pack(View, int group);
+View v_until(View, Idx end); /* end: at most the tensor's rows; on the way in */
 
 /* ---- shared memory ---- */
 
@@ -283,15 +286,18 @@ typedef struct TileSpan {
 
 enum { WALK_SPANS = 3 };
 
-/* The key tiles that a block of queries sees, in spans of one class, highest first.  There
- * is at least one tile, wholly masked if need be, so that a block that sees no key comes
- * out as o = 0, lse = −inf by itself. */
+/* The key tiles that a block of queries sees, in spans of one class, highest first.  Tiles
+ * are counted from the first key that some row sees, so that only the highest one holds
+ * keys that none does, and those at its end (w_seen).  There is at least one tile, wholly
+ * masked if need be, so that a block that sees no key comes out as o = 0, lse = −inf by
+ * itself. */
 typedef struct Walk {
-  Idx lo, hi;     /* tiles */
+  Idx lo, hi;     /* tiles; 0 is that of `start` */
   Idx start, end; /* keys that some row of the block sees: none if end <= start */
   TileSpan span[WALK_SPANS];
   int n, bn;
-  bool even; /* sk is proved a multiple of bn: no tile is ragged */
+  bool even; /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
+  bool cut;  /* the highest tile may end behind `end`, before the tensor does */
   bool lone; /* the first span has one tile at most, the ragged last one */
 } Walk;
 
@@ -301,6 +307,7 @@ typedef struct Visit {
   Idx is;      /* is there such a tile */
   bool masked; /* PARTIAL */
   bool whole;  /* not the ragged last one */
+  bool cut;    /* may be the highest one of a walk that is cut */
   const Walk *walk;
   int span;
 } Visit;
@@ -312,6 +319,9 @@ Walk w_rest(const Walk *);  /* all but the first */
 Walk w_plain(const Walk *); /* all in one span, for who does not look at their class */
 Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
 Visit w_last(const Walk *);
+/* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
+ * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
+View w_seen(View, Visit);
 
 /* for (every tile of the walk): the body is emitted once for each span. */
 #define T_FOR_TILES(t, j, walk)                                                            \

@@ -108,7 +108,7 @@ tile_in(const Tb *t, OpKind kind)
 void
 tile_map(Tb *t, const View *v, int rows)
 {
-  tile_param(t, PARAM_MAP, v->x->slot, map_dim(rows, v->pack > 1 ? v->pack : 1));
+  tile_param(t, PARAM_MAP, v->x->slot, map_dim(v, rows));
 }
 
 View
@@ -125,12 +125,22 @@ View
 v_whole(View v)
 {
   v.whole = true;
+  v.cut = false;
   return v;
 }
 
 View
 v_ragged(View v)
 {
+  v.whole = false;
+  return v;
+}
+
+View
+v_until(View v, Idx end)
+{
+  v.cut = true;
+  v.end = end;
   v.whole = false;
   return v;
 }

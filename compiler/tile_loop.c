@@ -205,9 +205,10 @@ open_span(Tb *t, Visit *j)
   body->once = i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
   body->var = body->once ? s->lo : tile_loop_var(t, body);
   j->n = body->var;
-  j->k0 = i_mul(j->n, j->walk->bn);
+  j->k0 = i_add(i_mul(j->n, j->walk->bn), j->walk->start);
   j->is = i_int(1);
   j->masked = s->cls == TILE_PARTIAL;
+  j->cut = j->masked && j->span == 0 && j->walk->cut; /* a FULL one ends before `end` */
   j->whole = !j->masked || j->walk->even;
 }
 

@@ -44,6 +44,7 @@ use_region(const Region *r, const Node **used)
       use(op->view.b, used);
       use(op->view.h, used);
       use(op->view.row, used);
+      use(op->view.end, used);
     }
     use(op->when, used);
     use(op->at.q, used);
@@ -105,7 +106,12 @@ print_view(Str *s, const View *v)
   print_idx(s, v->h);
   str_put(s, ", rows ");
   print_idx(s, v->row);
-  str_printf(s, " +%d]%s", v->n, v->whole ? " whole" : "");
+  str_printf(s, " +%d", v->n);
+  if (v->cut) {
+    str_put(s, " until ");
+    print_idx(s, v->end);
+  }
+  str_printf(s, "]%s", v->whole ? " whole" : "");
   if (v->pack > 1)
     str_printf(s, " of %d heads", v->pack);
 }

@@ -74,11 +74,11 @@ typedef struct Param {
 } Param;
 
 /* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
- * panel of 128 bytes. */
+ * panel of 128 bytes.  Where views are cut, a box slides: see lower_push_tma. */
 static inline int
-map_dim(int rows, int pack)
+map_dim(const View *v, int rows)
 {
-  return rows | pack << 16;
+  return rows | (v->pack > 1 ? v->pack : 1) << 16 | (v->cut ? 1 << 30 : 0);
 }
 static inline int
 map_rows(const Param *p)
@@ -88,7 +88,12 @@ map_rows(const Param *p)
 static inline int
 map_pack(const Param *p)
 {
-  return p->dim >> 16;
+  return p->dim >> 16 & 0xff;
+}
+static inline bool
+map_slides(const Param *p)
+{
+  return p->dim >> 30 & 1;
 }
 
 /* ---- shared memory ---- */

@@ -2,10 +2,9 @@
  * arithmetic into spans of one class.
  *
  * Query q sees keys q + shift + lo … q + shift + hi, inclusive, below sk; shift is sk − sq
- * where the mask is aligned bottom-right.  For rows q0 … q1 of the block, a tile is wanted
- * if its first key is below the end that q1 sees and its last not below the start that q0
- * sees; it is FULL if its last key is below the end of q0 and its first at or after the
- * start of q1. */
+ * where the mask is aligned bottom-right.  Tiles begin with the first key that row q0, the
+ * block's first, sees, and are wanted up to the end that q1, its last, sees; a tile is FULL
+ * if its last key is below the end of q0 and its first at or after the start of q1. */
 #include "compiler/tile_prog.h"
 
 #include <limits.h>
@@ -41,6 +40,13 @@ start_of(const Mask *m, Idx q)
   return i_max(0, edge(m, q, m->band.lo));
 }
 
+/* Keys from the walk's first one on, up to `end`. */
+static Idx
+from_start(const Walk *w, Idx end)
+{
+  return i_max(0, i_sub(end, w->start));
+}
+
 static void
 add_span(Walk *w, Idx lo, Idx hi, TileClass cls)
 {
@@ -56,24 +62,29 @@ Walk
 w_keys(const Mask *m, Idx q0, int bm, int bn)
 {
   int64_t none;
-  Walk w = {.bn = bn, .even = i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none)};
+  bool left = m->band.lo != INT_MIN;
+  Walk w = {.bn = bn, .cut = m->band.hi != INT_MAX};
+  w.even = !left && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
   w.start = start_of(m, q0);
   w.end = end_of(m, q1);
-  w.lo = i_div(w.start, bn);
-  if (m->band.lo != INT_MIN && !m->band.bottom_right) /* may start past the last key */
-    w.lo = i_min(w.lo, i_max(0, i_sub(i_cdiv(m->sk, bn), 1)));
-  Idx one = i_add(w.lo, 1);
-  w.hi = i_max(i_cdiv(w.end, bn), one);
-  Idx full_hi = i_max(w.lo, i_min(i_div(end_of(m, q0), bn), w.hi));
-  Idx full_lo = i_max(w.lo, i_min(i_cdiv(start_of(m, q1), bn), full_hi));
-  if (m->band.lo == INT_MIN)
-    full_lo = w.lo;
+  w.lo = i_int(0);
+  w.hi = i_max(i_cdiv(from_start(&w, w.end), bn), 1);
+  Idx full_hi = i_min(i_div(from_start(&w, end_of(m, q0)), bn), w.hi), full_lo = w.lo;
+  if (left)
+    full_lo = i_min(i_cdiv(i_sub(start_of(m, q1), w.start), bn), full_hi);
   add_span(&w, full_hi, w.hi, TILE_PARTIAL);
-  w.lone = w.n == 1 && m->band.hi == INT_MAX;
+  w.lone = w.n == 1 && !w.cut;
   add_span(&w, full_lo, full_hi, TILE_FULL);
   add_span(&w, w.lo, full_lo, TILE_PARTIAL);
   return w;
+}
+
+/* The first key of tile n. */
+static Idx
+first_key(const Walk *w, Idx n)
+{
+  return i_add(i_mul(n, w->bn), w->start);
 }
 
 /* Only where every tile is FULL is the first one known to be. */
@@ -87,8 +98,9 @@ Visit
 w_first(const Walk *w)
 {
   Visit v = {.walk = w, .span = 0, .is = i_int(1), .masked = first_masked(w)};
+  v.cut = w->cut;
   v.n = i_sub(w->hi, 1);
-  v.k0 = i_mul(v.n, w->bn);
+  v.k0 = first_key(w, v.n);
   v.whole = w->even;
   return v;
 }
@@ -101,7 +113,7 @@ w_rest(const Walk *w)
   Idx hi = i_sub(w->hi, 1);
   r.hi = hi;
   r.n = 0;
-  r.lone = false;
+  r.lone = r.cut = false;
   for (int i = w->lone; i < w->n; i++)
     add_span(&r, w->span[i].lo, i_min(w->span[i].hi, hi), w->span[i].cls);
   return r;
@@ -124,8 +136,9 @@ w_ahead(const Walk *w, Visit j, int by)
   if (by == 0)
     return j;
   Visit v = {.walk = w, .span = j.span, .masked = true, .whole = true};
+  v.cut = by < 0 && w->cut;
   v.n = i_sub(j.n, by);
-  v.k0 = i_mul(v.n, w->bn);
+  v.k0 = first_key(w, v.n);
   v.is = i_le(w->lo, v.n);
   return v;
 }
@@ -134,7 +147,14 @@ Visit
 w_last(const Walk *w)
 {
   Visit v = {.walk = w, .span = w->n - 1, .is = i_int(1), .masked = true};
+  v.cut = w->cut;
   v.n = w->lo;
-  v.k0 = i_mul(v.n, w->bn);
+  v.k0 = first_key(w, v.n);
   return v;
+}
+
+View
+w_seen(View v, Visit j)
+{
+  return j.cut ? v_until(v, j.walk->end) : v;
 }

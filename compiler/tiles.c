@@ -31,13 +31,14 @@ sees_nothing(const Picture *p, const Walk *w, int64_t i)
          p->out->kv_tiles == 0;
 }
 
-/* Row `i` of the map: the spans are visited as the kernel visits them. */
+/* Row `i` of the map: the spans are visited as the kernel visits them.  A walk's tiles
+ * begin with its first key; each is drawn in the column where it begins. */
 static void
 picture_row(Picture *p, const Walk *w, int64_t i)
 {
   attnc_tile_counts *c = p->out;
   char *row = p->map ? p->map + i * c->kv_tiles : NULL;
-  int64_t seen = 0;
+  int64_t seen = 0, column = idx_eval(w->start, leaf, &i) / w->bn;
   if (row)
     memset(row, ' ', (size_t)c->kv_tiles);
   if (sees_nothing(p, w, i)) {
@@ -48,9 +49,9 @@ picture_row(Picture *p, const Walk *w, int64_t i)
   for (int s = 0; s < w->n; s++) {
     int64_t lo = idx_eval(w->span[s].lo, leaf, &i), hi = idx_eval(w->span[s].hi, leaf, &i);
     int64_t n = hi > lo ? hi - lo : 0, inside = 0;
-    for (int64_t j = lo; j < lo + n && j < c->kv_tiles; j++, inside++)
+    for (int64_t j = lo; j < lo + n && column + j < c->kv_tiles; j++, inside++)
       if (row)
-        row[j] = w->span[s].cls == TILE_FULL ? '#' : '+';
+        row[column + j] = w->span[s].cls == TILE_FULL ? '#' : '+';
     c->visited += n;
     seen += inside;
     *(w->span[s].cls == TILE_FULL ? &c->full : &c->partial) += inside;

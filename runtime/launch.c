@@ -153,7 +153,7 @@ too_many_blocks(const attnc_plan *p, const Launch *l, const attnc_sizes *s,
   char text[160];
   axis_text(over, s, p->device.sms, text, sizeof text);
   return err_set(e, ATTNC_ERR_SHAPE,
-                 "the sizes are too large: %s blocks along %c, of which %s takes %lld",
+                 "the sizes are too large: %s blocks along %c, and %s takes %lld at most",
                  text, "xyz"[axis], l -> entry, (long long)grid_limit[axis]);
 }
 

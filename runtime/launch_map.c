@@ -74,16 +74,18 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const LaunchArgs *a, bool 
   const MapDim *d = &m->dim[i];
   const CallTensor *t = &r->tensors[m->slot];
   const Place at = {t->name, d->stride};
-  int64_t n = count_of(d, &a->sizes);
+  int64_t n = count_of(d, &a->sizes), along = n; /* elements that the stride leads along */
+  if (d->slides)
+    along = count_of(d + 1, &a->sizes);
   if (n > MAX_COUNT)
     return err_set(e, ATTNC_ERR_SHAPE, "%s: %s is %lld, more than the 2^32 of a tensor map",
                    t->name, d->n ? "a dimension" : size_names[d->size], (long long)n);
   /* The driver takes no dimension without elements; the kernel does not look at this one.
    */
-  s->count[i] = n < 1 ? 1 : (uint64_t)n;
+  s->count[i] = (n < 1 ? 1 : (uint64_t)n) + (uint64_t)d->before;
   if (i == 0)
     return ATTNC_OK;
-  if (n > 1 && steps)
+  if (along > 1 && steps)
     return byte_stride(&at, a->tensors[m->slot].stride[d->stride], d->times,
                        dtype_bytes(t->dtype), &s->stride[i - 1], e);
   s->stride[i - 1] = any_stride(s, dtype_bytes(t->dtype));
@@ -101,6 +103,22 @@ address(const Recipe *r, const TensorMap *m, const LaunchArgs *a)
   return data;
 }
 
+/* The map begins before the tensor, at elements that no box reaches. */
+static attnc_status
+start_before(const Recipe *r, const TensorMap *m, int i, MapShape *s, attnc_error *e)
+{
+  uint64_t ahead = (uint64_t)m->dim[i].before * s->stride[i - 1];
+  if ((uintptr_t)s->address < ahead)
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "%s: stride[%d] of %llu bytes leads from %p to below address 0 in %lld "
+                   "rows, where its tensor map would begin",
+                   r->tensors[m->slot].name, m->dim[i].stride,
+                   (unsigned long long)s->stride[i - 1], s->address,
+                   (long long)m->dim[i].before);
+  s->address = (void *)((uintptr_t)s->address - (uintptr_t)ahead);
+  return ATTNC_OK;
+}
+
 static attnc_status
 shape_of(const Recipe *r, const TensorMap *m, const LaunchArgs *a, MapShape *s,
          attnc_error *e)
@@ -108,8 +126,11 @@ shape_of(const Recipe *r, const TensorMap *m, const LaunchArgs *a, MapShape *s,
   bool steps = !holds_nothing(m, &a->sizes);
   memset(s, 0, sizeof *s);
   s->address = address(r, m, a);
-  for (int i = 0; i < m->n_dims; i++)
+  for (int i = 0; i < m->n_dims; i++) {
     TRY(shape_dim(r, m, i, a, steps, s, e));
+    if (m->dim[i].before)
+      TRY(start_before(r, m, i, s, e));
+  }
   return ATTNC_OK;
 }
 

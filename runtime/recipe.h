@@ -59,13 +59,20 @@ void axis_text(const Axis *, const attnc_sizes *, int sms, char *, size_t n);
 /* How a kernel sees a tensor through cuTensorMapEncodeTiled: up to five dimensions, the
  * innermost first.  That one's elements are adjacent; each other is a stride of the tensor,
  * times a factor: rows that are packed from 4 heads are {4, stride 1} and {hk, stride 1,
- * times 4}.  Elements are of the tensor's dtype, out of bounds reads as zeros. */
+ * times 4}.  Elements are of the tensor's dtype, out of bounds reads as zeros.
+ *
+ * A recipe's dimension over which a box of n elements slides is two here, both of its
+ * stride: {n}, and {size, before n}, whose coordinates are counted from n elements before
+ * the tensor.  A box at (i, x) is the elements from i + x - n on, of which the last i are
+ * out of bounds: a box may end anywhere, not only where the tensor does. */
 enum { MAP_DIMS = 5 };
 typedef struct MapDim {
   int64_t n; /* the count, at least 1; 0: that of `size` */
   SizeId size;
-  int stride;    /* index into the tensor's strides; -1: the innermost dimension */
-  int64_t times; /* at least 1 */
+  int stride;     /* index into the tensor's strides; -1: the innermost dimension */
+  int64_t times;  /* at least 1 */
+  int64_t before; /* elements before the tensor's first, counted on top */
+  bool slides;    /* over the next dimension, and steps where that does */
 } MapDim;
 typedef struct TensorMap {
   int slot, n_dims;

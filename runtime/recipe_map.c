@@ -35,10 +35,28 @@ read_count(Reader *rd, json_t *v, MapDim *d)
   return n ? read_int_in(rd, n, "n", 1, INT_MAX, &d->n) : read_size(rd, size, &d->size);
 }
 
+/* The dimension of boxes that slide over this one comes before it. */
+static attnc_status
+add_slide(Reader *rd, json_t *v, TensorMap *m)
+{
+  MapDim *d = &m->dim[m->n_dims];
+  json_t *slide = json_object_get(v, "slide");
+  if (!slide)
+    return ATTNC_OK;
+  if (m->n_dims + 2 > MAP_DIMS)
+    return read_bad(rd, "'slide': more than %d dimensions", MAP_DIMS);
+  TRY(read_int_in(rd, slide, "slide", 1, MAX_BOX, &d->before));
+  d[1] = d[0];
+  d[0] = (MapDim){
+      .n = d[1].before, .stride = d[1].stride, .times = d[1].times, .slides = true};
+  m->n_dims++;
+  return ATTNC_OK;
+}
+
 static attnc_status
 read_dim(Reader *rd, json_t *v, bool innermost, MapDim *d)
 {
-  static const char *const keys[] = {"n", "size", "stride", "times", NULL};
+  static const char *const keys[] = {"n", "size", "stride", "times", "slide", NULL};
   json_t *stride = json_object_get(v, "stride"), *times = json_object_get(v, "times");
   int64_t index = 0;
   TRY(read_object(rd, v, keys));
@@ -46,8 +64,9 @@ read_dim(Reader *rd, json_t *v, bool innermost, MapDim *d)
   d->stride = -1;
   d->times = 1;
   if (innermost)
-    return stride || times ? read_bad(rd, "the innermost dimension has no stride")
-                           : ATTNC_OK;
+    return stride || times || json_object_get(v, "slide")
+               ? read_bad(rd, "the innermost dimension has no stride")
+               : ATTNC_OK;
   TRY(read_int_in(rd, stride, "stride", 0, 2, &index));
   d->stride = (int)index;
   return times ? read_int_in(rd, times, "times", 1, MAX_TIMES, &d->times) : ATTNC_OK;
@@ -59,10 +78,14 @@ read_dims(Reader *rd, json_t *list, TensorMap *m)
   char at[sizeof rd->at];
   memcpy(at, rd->at, sizeof at);
   TRY(read_array(rd, list, "dims", 1, MAP_DIMS));
-  m->n_dims = (int)json_array_size(list);
-  for (int i = 0; i < m->n_dims; i++) {
-    snprintf(rd->at, sizeof rd->at, "%.64s.dims[%d]", at, i);
-    TRY(read_dim(rd, json_array_get(list, (size_t)i), i == 0, &m->dim[i]));
+  for (size_t i = 0; i < json_array_size(list); i++) {
+    json_t *v = json_array_get(list, i);
+    snprintf(rd->at, sizeof rd->at, "%.64s.dims[%zu]", at, i);
+    if (m->n_dims == MAP_DIMS)
+      return read_bad(rd, "more than %d dimensions", MAP_DIMS);
+    TRY(read_dim(rd, v, i == 0, &m->dim[m->n_dims]));
+    TRY(add_slide(rd, v, m));
+    m->n_dims++;
   }
   memcpy(rd->at, at, sizeof at);
   return ATTNC_OK;

@@ -197,11 +197,23 @@ typedef struct Cta {
   Tile *acc;
 } Cta;
 
-static void
-fetch(Tb *t, const Cta *c, Ring *r, const Tensor *x, Visit j)
+static View
+keys(const Cta *c, const Tensor *x, Visit j)
 {
   View v = v_rows(x, c->w.b, c->w.hk, j.k0, c->s->bn);
-  t_push(t, r, .src = j.whole ? v_whole(v) : v, .when = &j.is);
+  return j.whole ? v_whole(v) : v;
+}
+
+static void
+fetch_k(Tb *t, const Cta *c, Visit j)
+{
+  t_push(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
+}
+
+static void
+fetch_v(Tb *t, const Cta *c, Visit j)
+{
+  t_push(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
 }
 
 /* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
@@ -214,11 +226,11 @@ step(Tb *t, Cta *c, Visit j)
   Tile shrink;
 
   Slot k = t_take(t, c->k);
-  fetch(t, c, c->v, c->p->v, w_ahead(&c->kv, j, n - 1));
+  fetch_v(t, c, w_ahead(&c->kv, j, n - 1));
   Tile x = t_dot(t, c->q, s_trans(k.s));
   t_release(t, k);
   Slot v = t_take(t, c->v);
-  fetch(t, c, c->k, c->p->k, w_ahead(&c->kv, j, n));
+  fetch_k(t, c, w_ahead(&c->kv, j, n));
   if (j.masked)
     x = t_mask(t, &c->p->mask, x, at);
   Tile w = softmax_step(t, &c->sm, x, j.masked, &shrink);
@@ -234,10 +246,10 @@ start(Tb *t, Cta *c)
 {
   Visit j = w_first(&c->kv);
   t_copy(t, c->qs, v_rows(c->p->q, c->w.b, c->w.h, c->w.q0, c->s->bm));
-  fetch(t, c, c->k, c->p->k, j);
+  fetch_k(t, c, j);
   for (int i = 1; i < c->s->stages; i++) {
-    fetch(t, c, c->v, c->p->v, w_ahead(&c->kv, j, i - 1));
-    fetch(t, c, c->k, c->p->k, w_ahead(&c->kv, j, i));
+    fetch_v(t, c, w_ahead(&c->kv, j, i - 1));
+    fetch_k(t, c, w_ahead(&c->kv, j, i));
   }
   c->q = OP(s_cols(c->qs, c->p->d));
   if (c->s->q_regs) {

@@ -52,11 +52,23 @@ rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
 }
 
 /* A tensor without keys is mapped as one of a single row, which nobody may see. */
-static void
-fetch(Tb *t, const Cta *c, Ring *r, const Tensor *x, const Work *w, Visit j)
+static View
+keys(const Cta *c, const Tensor *x, const Work *w, Visit j)
 {
   Idx row = i_max(j.k0, i_sub(1, c->p->sk));
-  t_push(t, r, .src = v_rows(x, w->b, w->hk, row, c->s->bn), .hint = HINT_KEEP);
+  return v_rows(x, w->b, w->hk, row, c->s->bn);
+}
+
+static void
+fetch_k(Tb *t, const Cta *c, const Work *w, Visit j)
+{
+  t_push(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP);
+}
+
+static void
+fetch_v(Tb *t, const Cta *c, const Work *w, Visit j)
+{
+  t_push(t, c->v, .src = w_seen(keys(c, c->p->v, w, j), j), .hint = HINT_KEEP);
 }
 
 /* What a block of work begins with. */
@@ -64,7 +76,7 @@ static void
 load_first(Tb *t, const Cta *c, Work w)
 {
   Walk kv = work_keys(c->p, c->s, &w);
-  fetch(t, c, c->k, c->p->k, &w, w_first(&kv));
+  fetch_k(t, c, &w, w_first(&kv));
   t_push(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
 }
 
@@ -78,12 +90,12 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
   if (!c->s->cross_tile)
     load_first(t, c, w);
   T_FOR_TILES (t, j, &ahead) {
-    fetch(t, c, c->k, p->k, &w, j);
-    fetch(t, c, c->v, p->v, &w, w_ahead(&kv, j, -1));
+    fetch_k(t, c, &w, j);
+    fetch_v(t, c, &w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
     load_first(t, c, work(t, p, c->s, all, works_next(all, i)));
-  fetch(t, c, c->v, p->v, &w, w_last(&kv));
+  fetch_v(t, c, &w, w_last(&kv));
 }
 
 /* ---- the warpgroups that compute ---- */

@@ -71,7 +71,7 @@ step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, Tile *acc, Visit j
     x = t_mask(t, &p->mask, x, at);
   Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
   row = v_rows(p->v, w->b, w->hk, j.k0, 1);
-  Tile v = t_load_one(t, j.whole ? v_whole(row) : row);
+  Tile v = t_load_one(t, w_seen(j.whole ? v_whole(row) : row, j));
   Tile o = t_mul(t, *acc, shrink);
   *acc = t_fma(t, v, weight, o);
 }

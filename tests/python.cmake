@@ -33,3 +33,18 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZ
   set_tests_properties(python_flash python_flash_all PROPERTIES
     ENVIRONMENT "${python_environment}")
 endif()
+
+# Keys that a block of rows does not see: needs the binding, and numpy.
+if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
+  foreach(name e2e_unseen e2e_unseen_all)
+    set(cases 12)
+    if(name STREQUAL e2e_unseen_all)
+      set(cases 150)
+    endif()
+    add_test(NAME ${name} COMMAND ${ATTNC_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/unseen.py
+      --cases ${cases})
+    set_tests_properties(${name} PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 TIMEOUT 900
+      ENVIRONMENT "${python_environment}")
+  endforeach()
+  set_tests_properties(e2e_unseen_all PROPERTIES LABELS "e2e;slow")
+endif()

@@ -30,9 +30,9 @@ typedef struct Kernel {
   "{\"size\":\"sq\",\"stride\":2},{\"size\":\"hk\",\"stride\":1,\"times\":4},"             \
   "{\"size\":\"b\",\"stride\":0}],\"box\":[32,4,32,1,1],\"swizzle\":64,\"l2\":0}"
 #define MAP_K                                                                              \
-  "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2},"    \
-  "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"                         \
-  "\"box\":[64,96,1,1],\"swizzle\":128,\"l2\":256}"
+  "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2,"     \
+  "\"slide\":96},{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"           \
+  "\"box\":[64,96,1,1,1],\"swizzle\":128,\"l2\":256}"
 #define TENSORS                                                                            \
   "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"          \
   "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"" RT_OF_k "},"           \
@@ -191,6 +191,10 @@ test_the_same_call(void **state)
   a.sk = n.sk = 0; /* no keys, and no memory for them */
   a.k = 0;
   t[1].data = NULL;
+  same(&k, p, &a, &args);
+  fill(&a, t, &n, &args);
+  a.sk = n.sk = 1; /* one key: a box slides over it at any stride */
+  a.k_stride[2] = t[1].stride[2] = -48;
   same(&k, p, &a, &args);
   assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
   attnc_plan_release(p);

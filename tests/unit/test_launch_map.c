@@ -35,6 +35,9 @@ teardown(void **state)
 #define K_DIMS                                                                             \
   "[{\"n\":128},{\"size\":\"sk\",\"stride\":2},{\"size\":\"hk\",\"stride\":1},"            \
   "{\"size\":\"b\",\"stride\":0}]"
+#define SLIDE_DIMS                                                                         \
+  "[{\"n\":128},{\"size\":\"sk\",\"stride\":2,\"slide\":96},"                              \
+  "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}]"
 #define PACKED_DIMS                                                                        \
   "[{\"n\":128},{\"n\":4,\"stride\":1},{\"size\":\"sq\",\"stride\":2},"                    \
   "{\"size\":\"hk\",\"stride\":1,\"times\":4},{\"size\":\"b\",\"stride\":0}]"
@@ -149,6 +152,46 @@ test_map_of_a_tensor(void **state)
   assert_memory_equal(k->dims, k_dims, sizeof k_dims);
   assert_memory_equal(k->strides, k_strides, sizeof k_strides);
   assert_int_equal(k->l2, CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
+  attnc_plan_release(p);
+}
+
+/* Rows that a box slides over are two dimensions, and the map begins a box before them. */
+static void
+test_slide(void **state)
+{
+  static const unsigned long long dims[] = {128, 96, 496, 2, 2},
+                                  strides[] = {512, 512, 256, 204800},
+                                  one[] = {128, 96, 97}, any[] = {256, 256};
+  const char *recipe = RECIPE(MAP(1, SLIDE_DIMS, "[64,96,1,1,1]", 128, 128));
+  attnc_error e = {0};
+  Call c;
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = load(RT_PTX_OF(MAP_PTX), recipe);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  StubMap m = stub.stub_launch_at(0).maps[0];
+  assert_int_equal(m.rank, 5);
+  assert_int_equal(m.address, (uintptr_t)c.t[1].data - 96 * 512);
+  assert_memory_equal(m.dims, dims, sizeof dims);
+  assert_memory_equal(m.strides, strides, sizeof strides);
+  assert_int_equal(m.box[1], 96);
+  assert_int_equal(m.box[2], 1);
+  c.n.sk = 1; /* at any stride, and both dimensions at the same one */
+  c.t[1].stride[2] = -8;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  m = stub.stub_launch_at(1).maps[0];
+  assert_memory_equal(m.dims, one, sizeof one);
+  assert_memory_equal(m.strides, any, sizeof any);
+  assert_int_equal(m.address, (uintptr_t)c.t[1].data - 96 * 256);
+  c.n.sk = 0; /* all of it before the memory of another */
+  c.t[1].data = NULL;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+  assert_memory_equal(stub.stub_launch_at(2).maps[0].strides, any, sizeof any);
+  call_fill(&c);
+  c.t[1].data = (void *)4096;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(
+      strstr(e.message, "k: stride[2] of 512 bytes leads from 0x1000 to below"));
   attnc_plan_release(p);
 }
 
@@ -548,6 +591,13 @@ static const struct {
     {RECIPE(MAP2("{\"n\":2,\"size\":\"b\",\"stride\":0}")),
      "dims[1]: a dimension has either"},
     {RECIPE(MAP2("{\"stride\":0}")), "dims[1]: a dimension has either"},
+    {RECIPE(MAP2("{\"size\":\"sk\",\"stride\":2,\"slide\":0}")), "'slide': 0 is not in 1"},
+    {RECIPE(MAP2("{\"size\":\"sk\",\"stride\":2,\"slide\":257}")), "'slide': 257 is not"},
+    {RECIPE(MAP2("{\"size\":\"sk\",\"stride\":2,\"slide\":8},{\"n\":1,\"stride\":1},"
+                 "{\"n\":1,\"stride\":0,\"slide\":8}")),
+     "'slide': more than 5 dimensions"},
+    {RECIPE(MAP(0, "[{\"n\":64,\"slide\":8}]", "[64,8]", 0, 0)),
+     "the innermost dimension has no stride"},
     {RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: a size is due"},
     {RECIPE(MAP2("{\"n\":0,\"stride\":0}")), "'n': 0 is not in 1"},
     {RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': an integer is due"},
@@ -590,6 +640,7 @@ main(void)
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       TEST(test_map_of_a_tensor),
+      TEST(test_slide),
       TEST(test_kinds_of_maps),
       TEST(test_no_keys),
       TEST(test_one_element),

@@ -70,15 +70,38 @@ visible(const Shape *s, int64_t q, int64_t k)
          (s->band.lo == INT_MIN || rel >= s->band.lo);
 }
 
-/* 0 no pair of the tile is visible, 2 all of a whole tile are, 1 otherwise. */
-static int
-brute_class(const Shape *s, int64_t i, int64_t j)
+/* Pairs of block i and keys [from, to) that are visible; *all: how many there are. */
+static int64_t
+brute_seen(const Shape *s, int64_t i, int64_t from, int64_t to, int64_t *all)
 {
-  int64_t seen = 0, all = 0;
+  int64_t seen = 0;
+  *all = 0;
   for (int64_t q = i * s->bm; q < (i + 1) * s->bm && q < s->sq; q++)
-    for (int64_t k = j * s->bn; k < (j + 1) * s->bn; k++, all++)
+    for (int64_t k = from; k < to; k++, ++*all)
       seen += k < s->sk && visible(s, q, k);
+  return seen;
+}
+
+/* Of the tile that begins with key k0: 0 no pair of it is visible, 2 all of a whole tile
+ * are, 1 otherwise. */
+static int
+brute_class(const Shape *s, int64_t i, int64_t k0)
+{
+  int64_t all, seen = brute_seen(s, i, k0, k0 + s->bn, &all);
   return seen == 0 ? 0 : seen == all ? 2 : 1;
+}
+
+/* Keys that a row of block i sees are in [start, end), and both ends are such keys. */
+static void
+check_ends(const Shape *s, int64_t i, int64_t start, int64_t end)
+{
+  int64_t all;
+  assert_int_equal(brute_seen(s, i, 0, start < s->sk ? start : s->sk, &all), 0);
+  assert_int_equal(brute_seen(s, i, end, s->sk, &all), 0);
+  if (end <= start)
+    return;
+  for (int64_t k = start; k < end; k++) /* and all between them */
+    assert_true(brute_seen(s, i, k, k + 1, &all) > 0);
 }
 
 typedef struct Sizes {
@@ -125,8 +148,10 @@ check_walk(const Shape *s, bool known)
   for (int64_t i = 0; i * s->bm < s->sq; i++) {
     int64_t visited = 0, any = 0, tiles = (s->sk + s->bn - 1) / s->bn;
     at.cta = i;
+    int64_t start = idx_eval(w.start, leaf, &at), end = idx_eval(w.end, leaf, &at);
+    check_ends(s, i, start, end);
     for (int64_t j = 0; j <= tiles + 250; j++) {
-      int got = walk_class(&w, &at, j), want = j < tiles ? brute_class(s, i, j) : 0;
+      int got = walk_class(&w, &at, j), want = brute_class(s, i, start + j * s->bn);
       visited += got > 0;
       any += want > 0;
       if (want > 0) /* every visible tile, with exactly its class */
