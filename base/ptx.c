@@ -178,6 +178,20 @@ is(Token t, const char *text)
   return strlen(text) == t.n && memcmp(t.at, text, t.n) == 0;
 }
 
+int
+ptx_text_version(const char *text)
+{
+  const char *p = text;
+  int major, minor;
+  for (Token t = next(&p); t.n; t = next(&p))
+    if (is(t, ".version")) {
+      t = next(&p);
+      return t.n == 3 && sscanf(t.at, "%1d.%1d", &major, &minor) == 2 ? 10 * major + minor
+                                                                      : 0;
+    }
+  return 0;
+}
+
 /* Bytes of ".u64", ".b8" …; 0: no such type. */
 static unsigned
 type_bytes(Token t)

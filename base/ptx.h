@@ -54,6 +54,9 @@ enum { PTX_MARK = 64 };
  */
 bool ptx_mark(const char *text, char hash[PTX_MARK + 1], const char **how, size_t *how_n);
 
+/* What the text's .version says, 70 for 7.0; 0: nothing, or no number. */
+int ptx_text_version(const char *text);
+
 /* Bytes of the parameters of an entry, the first `most` of them; how many there are in all,
  * -1: the text has no such entry. */
 int ptx_params(const char *text, const char *entry, unsigned *bytes, int most);

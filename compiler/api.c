@@ -78,6 +78,21 @@ entered(const attnc_compile_options *o, GenRequest *r, attnc_error *err)
   return ATTNC_OK;
 }
 
+/* A PTX text says its version by itself, and the recipe's driver is of that. */
+static attnc_status
+entered_version(GenRequest *r, attnc_error *err)
+{
+  int version = r->from_ptx ? ptx_text_version(r->from_ptx) : 0;
+  if (!version)
+    return ATTNC_OK; /* what has none is refused by its mark or its entry */
+  if (!ptx_driver(version))
+    return err_set(err, ATTNC_ERR_USAGE,
+                   "the PTX given: .version %d.%d is not one whose driver attnc knows",
+                   version / 10, version % 10);
+  r->ptx = version;
+  return ATTNC_OK;
+}
+
 /* ---- compile ---- */
 
 static attnc_status
@@ -110,6 +125,7 @@ gen_compile(const Spec *spec, const ProblemCopy *problem, const char *target,
   TRY(sched_exact(&c, &s, &r.sched, err));
   TRY(ptx_version_read(o ? o->ptx_version : NULL, gen_ptx_version(r.target, &s), &r.ptx,
                        err));
+  TRY(entered_version(&r, err));
   r.front = now() - t0;
   return gen_kernel(&r, out, err);
 }

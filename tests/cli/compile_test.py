@@ -129,6 +129,27 @@ class Compile(Case):
         named = self.spec(CAUSAL.replace("name: causal", "name: other"), "other.attn.yaml")
         self.compile("--from=ptx", self.write("edited.ptx", text), spec=named)
 
+    def test_from_another_kernel_of_one_schedule(self):
+        """Constants of the kernel that no parameter shows."""
+        how = ["--schedule", "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4"]
+        scaled = CAUSAL + "specialize: [softmax_scale]\nsoftmax_scale: 0.25\n"
+        for one, other in ((CAUSAL, CAUSAL.replace("head_dim: 32", "head_dim: 48")),
+                           (scaled, scaled.replace("0.25", "0.5"))):
+            self.compile(*how, spec=self.spec(one, "one.attn.yaml"))
+            text = self.read("out/causal.sm_80.ptx").decode()
+            self.refused("ptx", text, "is not the text of this recipe", *how,
+                         spec=self.spec(other, "other.attn.yaml"))
+
+    def test_from_a_later_version(self):
+        """The driver that the recipe asks for is that of the text's own .version."""
+        self.compile()
+        text = self.read("out/causal.sm_80.ptx").decode()
+        later = self.write("later.ptx", text.replace(".version 7.0", ".version 8.6"))
+        self.compile("--from=ptx", later)
+        recipe = json.loads(self.read("out/causal.sm_80.json"))
+        self.assertEqual((recipe["ptx_version"], recipe["min_driver"]), (86, 12070))
+        self.refused("ptx", text.replace(".version 7.0", ".version 9.7"), ".version 9.7")
+
     def test_from_garbage(self):
         self.compile("--emit", "ptx,ll")
         ptx = self.read("out/causal.sm_80.ptx").decode()

@@ -149,6 +149,17 @@ parameters_are_counted(void **state)
 }
 
 static void
+versions_of_texts(void **state)
+{
+  (void)state;
+  assert_int_equal(ptx_text_version("// .version 9.0\n.version 8.5\n.target sm_80"), 85);
+  assert_int_equal(ptx_text_version(".version 80\n"), 0);
+  assert_int_equal(ptx_text_version(".version"), 0);
+  assert_int_equal(ptx_text_version("garbage"), 0);
+  assert_int_equal(ptx_text_version(""), 0);
+}
+
+static void
 pairs_are_checked(void **state)
 {
   static const char text[] = "// attnc mark " HASH " template=x\n"
@@ -180,7 +191,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(drivers_of_versions), cmocka_unit_test(versions_are_read),
       cmocka_unit_test(marks_are_found),     cmocka_unit_test(parameters_are_counted),
-      cmocka_unit_test(pairs_are_checked),
+      cmocka_unit_test(pairs_are_checked),   cmocka_unit_test(versions_of_texts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
