@@ -564,11 +564,9 @@ int
 dec_target(Dec *d, const char *label)
 {
   for (int scope = d->st->scope;; scope = d->ast->scopes.at[scope]) {
-    for (int i = 0; i < d->ast->labels.n; i++) {
-      const Label *l = &d->ast->labels.at[i];
-      if (l->scope == scope && !strcmp(l->name, label))
-        return l->stmt;
-    }
+    const Label *l = ptx_label(d->ast, label, scope);
+    if (l)
+      return l->stmt;
     if (!scope)
       dec_fail(d, "the label %s is not there", label);
   }

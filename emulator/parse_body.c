@@ -217,13 +217,32 @@ operand(Parse *s, Opnd *o)
 
 /* ---- statements ---- */
 
-static bool
-label_taken(const Ast *a, const char *name, int scope)
+static int
+label_chain(const char *name, int scope)
 {
-  for (int i = 0; i < a->labels.n; i++)
-    if (a->labels.at[i].scope == scope && !strcmp(a->labels.at[i].name, name))
-      return true;
-  return false;
+  uint32_t h = 2166136261u ^ (uint32_t)scope; /* FNV-1a */
+  for (; *name; name++)
+    h = (h ^ (unsigned char)*name) * 16777619u;
+  return (int)(h % LABEL_CHAINS);
+}
+
+const Label *
+ptx_label(const Ast *a, const char *name, int scope)
+{
+  for (int i = a->label_chains[label_chain(name, scope)]; i; i = a->labels.at[i - 1].next)
+    if (a->labels.at[i - 1].scope == scope && !strcmp(a->labels.at[i - 1].name, name))
+      return &a->labels.at[i - 1];
+  return NULL;
+}
+
+static void
+add_label(Parse *s, const char *name)
+{
+  Ast *a = s->ast;
+  int *chain = &a->label_chains[label_chain(name, s->scope)];
+  *vec_push(s->ptx->arena, &a->labels) =
+      (Label){.name = name, .scope = s->scope, .stmt = a->stmts.n, .next = *chain};
+  *chain = a->labels.n;
 }
 
 static void
@@ -232,9 +251,9 @@ label(Parse *s, const Token *t)
   Ast *a = s->ast;
   char *name = arena_strndup(s->ptx->arena, t->p, (size_t)t->n);
   if (!lex_take(&s->lex, ".branchtargets")) {
-    if (label_taken(a, name, s->scope))
+    if (ptx_label(a, name, s->scope))
       ptx_fail(s->ptx, t->line, "a second label %s", name);
-    *vec_push(s->ptx->arena, &a->labels) = (Label){name, s->scope, a->stmts.n};
+    add_label(s, name);
     return;
   }
   VEC(const char *) to = {0};

@@ -132,10 +132,13 @@ typedef struct Stmt {
   int n;
 } Stmt;
 
+/* Found by name and scope through one of so many chains. */
+enum { LABEL_CHAINS = 4096 };
 typedef struct Label {
   const char *name;
   int scope;
   int stmt; /* the next statement */
+  int next; /* of its chain: 1 + the index, 0: the last */
 } Label;
 
 typedef struct Branches { /* .branchtargets */
@@ -152,6 +155,7 @@ typedef struct Ast { /* of one .entry */
   VEC(Var *) locals; /* .local and .shared of the body */
   VEC(Stmt) stmts;
   VEC(Label) labels;
+  int label_chains[LABEL_CHAINS]; /* 1 + the index of the latest, 0: empty */
   VEC(Branches) branches;
   VEC(int) scopes;                 /* parent of each; 0 is the body, its own parent */
   uint32_t maxntid[3], reqntid[3]; /* 0: not given */
@@ -179,6 +183,8 @@ typedef struct Ptx {
 
 /* Parses text into p (zeroed, with an arena); false: p->error says why. */
 bool ptx_parse(Ptx *p, const char *text, size_t n);
+/* The label of that scope alone; NULL: it has none. */
+const Label *ptx_label(const Ast *, const char *name, int scope);
 /* For the parser and the decoder, while p->fail is set. */
 _Noreturn void ptx_fail(Ptx *p, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

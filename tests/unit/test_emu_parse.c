@@ -1,6 +1,8 @@
 /* What is refused, with the line and the reason; what is accepted. */
 #include "tests/unit/emu_kit.h"
 
+#include <unistd.h>
+
 typedef struct Bad {
   const char *text;   /* from the line after the registers on */
   const char *reason; /* how the log goes on after "ptx:LINE: error: " */
@@ -209,6 +211,26 @@ good_module(void **state)
   OK(cuModuleUnload(m));
 }
 
+/* Labels are found by their names, not by looking at all: this many took minutes. */
+static void
+many_labels(void **state)
+{
+  enum { LABELS = 300000, BYTES = 64 };
+  CUmodule m;
+  char *text = malloc(sizeof OPEN + (size_t)LABELS * BYTES), *p = text;
+  (void)state;
+  assert_non_null(text);
+  p += sprintf(p, "%s", OPEN);
+  for (int i = 0; i < LABELS; i++)
+    p += sprintf(p, i % 16 ? "L%d:\n" : "L%d: @%%p1 bra L%d;\n", i, LABELS - 1 - i);
+  sprintf(p, "ret;\n}\n");
+  alarm(120);
+  kit_function(text, &m);
+  alarm(0);
+  OK(cuModuleUnload(m));
+  free(text);
+}
+
 /* Text cut anywhere is refused or loads; it does not crash, and says a line. */
 static void
 cut_anywhere(void **state)
@@ -233,7 +255,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bad_bodies),   cmocka_unit_test(bad_modules),
       cmocka_unit_test(log_text),     cmocka_unit_test(good_module),
-      cmocka_unit_test(cut_anywhere),
+      cmocka_unit_test(cut_anywhere), cmocka_unit_test(many_labels),
   };
   kit_start("arch=sm_80");
   return cmocka_run_group_tests(tests, NULL, NULL);
