@@ -171,7 +171,8 @@ keep_profile(const Launch *l)
 void
 stats_launch(const Launch *l, double seconds)
 {
-  uint64_t cycles = stats_cycles(l);
+  /* of one that failed there is nothing to estimate, however large its grid was */
+  uint64_t cycles = atomic_load(&l->result) ? 0 : stats_cycles(l);
   pthread_mutex_lock(&lock);
   totals.launches++;
   totals.ctas += l->ctas;

@@ -2,6 +2,8 @@
  */
 #include "tests/unit/emu_kit.h"
 
+#include <unistd.h>
+
 #include <pthread.h>
 
 static const char kernel[] =
@@ -412,6 +414,25 @@ counters(void **state)
   assert_int_equal(s.launches, 0);
 }
 
+/* What a launch costs that fails in its first block does not depend on its grid. */
+static void
+failures_end_a_launch(void **state)
+{
+  attncEmuStats s = {.size = sizeof s};
+  uint32_t data[32] = {0};
+  (void)state;
+  attncEmuResetStats();
+  alarm(60);
+  assert_int_equal(kit_run(KIT("mov.u64 %rd3, 0; ld.u32 %r5, [%rd3];\n"), 16 << 20, 32, 0,
+                           data, sizeof data),
+                   CUDA_ERROR_ILLEGAL_ADDRESS);
+  alarm(0);
+  kit_found("where nothing is allocated");
+  attncEmuGetStats(&s);
+  assert_int_equal(s.launches, 1);
+  assert_int_equal(s.est_cycles, 0);
+}
+
 /* A caller that knows fewer fields gets those. */
 static void
 short_stats(void **state)
@@ -465,11 +486,21 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(settings), cmocka_unit_test(devices),  cmocka_unit_test(attributes),
-      cmocka_unit_test(names),    cmocka_unit_test(contexts), cmocka_unit_test(memory),
-      cmocka_unit_test(handles),  cmocka_unit_test(modules),  cmocka_unit_test(launches),
-      cmocka_unit_test(opt_in),   cmocka_unit_test(counters), cmocka_unit_test(short_stats),
-      cmocka_unit_test(profile),  cmocka_unit_test(findings),
+      cmocka_unit_test(settings),
+      cmocka_unit_test(devices),
+      cmocka_unit_test(attributes),
+      cmocka_unit_test(names),
+      cmocka_unit_test(contexts),
+      cmocka_unit_test(memory),
+      cmocka_unit_test(handles),
+      cmocka_unit_test(modules),
+      cmocka_unit_test(launches),
+      cmocka_unit_test(opt_in),
+      cmocka_unit_test(counters),
+      cmocka_unit_test(short_stats),
+      cmocka_unit_test(failures_end_a_launch),
+      cmocka_unit_test(profile),
+      cmocka_unit_test(findings),
   };
   wrong_environment();
   before_init();
