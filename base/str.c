@@ -1,7 +1,9 @@
 #include "base/str.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 Str
@@ -160,4 +162,19 @@ str_nearest(const char *word, const char *const *candidates, int n)
     }
   }
   return nearest;
+}
+
+bool
+str_whole(const char **p, int64_t *out)
+{
+  char *end;
+  bool minus = **p == '-';
+  const char *digits = *p + minus;
+  errno = 0;
+  long long v = strtoll(*p, &end, 10);
+  if (*digits < '0' || *digits > '9' || errno || (minus && !v))
+    return false;
+  *p = end;
+  *out = v;
+  return true;
 }

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct Str {
   Arena *arena;
@@ -23,6 +24,9 @@ int str_utf8(const char *text);
 
 bool str_eq(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);
+/* A whole number at *p, in digits and with nothing else than `-` before them; *p is then
+ * behind it.  Nothing that a person would not write: no `+5`, no `-0`, no blanks. */
+bool str_whole(const char **p, int64_t *out);
 /* The closest of `n` candidates in edit distance, NULL if none is close: "did you mean". */
 const char *str_nearest(const char *word, const char *const *candidates, int n);
 

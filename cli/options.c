@@ -2,7 +2,6 @@
 
 #include "base/err.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,21 +37,6 @@ options_has(const Options *o, OptionId id)
   return o->value[id] != NULL;
 }
 
-bool
-whole_number(const char **p, int64_t *out)
-{
-  char *end;
-  bool minus = **p == '-';
-  const char *digits = *p + minus;
-  errno = 0;
-  long long v = strtoll(*p, &end, 10);
-  if (*digits < '0' || *digits > '9' || errno || (minus && !v))
-    return false;
-  *p = end;
-  *out = v;
-  return true;
-}
-
 attnc_status
 options_int(const Options *o, OptionId id, int64_t initial, int64_t least, int64_t most,
             int64_t *out, attnc_error *e)
@@ -63,7 +47,7 @@ options_int(const Options *o, OptionId id, int64_t initial, int64_t least, int64
     return ATTNC_OK;
   const char *end = text;
   int64_t v;
-  if (!whole_number(&end, &v) || *end || v < least || v > most)
+  if (!str_whole(&end, &v) || *end || v < least || v > most)
     return err_set(e, ATTNC_ERR_USAGE, "--%s: %s is not a whole number from %lld to %lld",
                    option_table[id].name, text, (long long)least, (long long)most);
   *out = v;

@@ -176,9 +176,6 @@ typedef struct Options {
  * are not counted. */
 attnc_status options_parse(int argc, char **argv, Arena *, Options *out, attnc_error *);
 bool options_has(const Options *, OptionId);
-/* A whole number at *p, in digits and with nothing else than `-` before them; *p is then
- * behind it.  Nothing that a person would not write: no `+5`, no `-0`, no blanks. */
-bool whole_number(const char **p, int64_t *out);
 /* A whole number in [least, most]; `initial` when not given. */
 attnc_status options_int(const Options *, OptionId, int64_t initial, int64_t least,
                          int64_t most, int64_t *out, attnc_error *);

@@ -1,7 +1,5 @@
 #include "cli/problem.h"
 
-#include "cli/options.h"
-
 #include "base/err.h"
 
 #include <stdlib.h>
@@ -23,7 +21,7 @@ static const struct {
 static bool
 number(const char **p, int64_t least, int64_t *out)
 {
-  return whole_number(p, out) && *out >= least && *out <= PROBLEM_MAX_SIZE;
+  return str_whole(p, out) && *out >= least && *out <= PROBLEM_MAX_SIZE;
 }
 
 /* "h8/2": which word it is, with its one or two numbers; W_COUNT if it is none. */

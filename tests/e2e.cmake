@@ -1,8 +1,8 @@
 # End to end: what judges the whole house.  Each program names the targets that it opens or
 # links and is there when they are.
-add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/trial.c e2e/call.c
-  e2e/mutant.c ${CMAKE_SOURCE_DIR}/base/schedule.c ${CMAKE_SOURCE_DIR}/base/str.c
-  ${CMAKE_SOURCE_DIR}/base/arena.c ${CMAKE_SOURCE_DIR}/base/err.c)
+add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/case.c e2e/facts.c
+  e2e/call.c e2e/mutant.c oracle.c ${CMAKE_SOURCE_DIR}/cli/problem.c
+  ${CMAKE_SOURCE_DIR}/base/str.c ${CMAKE_SOURCE_DIR}/base/arena.c ${CMAKE_SOURCE_DIR}/base/err.c)
 target_compile_definitions(e2e_tools PUBLIC SOURCE_DIR="${CMAKE_SOURCE_DIR}"
   BUILD_DIR="${CMAKE_BINARY_DIR}")
 target_link_libraries(e2e_tools PUBLIC m ${CMAKE_DL_LIBS})
@@ -42,30 +42,32 @@ function(e2e_test name program)
   endif()
 endfunction()
 
-e2e_program(parts)
+e2e_program(parts NEEDS attnc)
 e2e_test(e2e_parts parts)
-e2e_program(pairs)
+e2e_program(pairs NEEDS attnc MORE e2e/legal.c)
 e2e_test(e2e_pairs pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
+e2e_test(e2e_pairs_legal pairs SLOW ARGS --legal ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_program(bare NEEDS attnc_emu)
 e2e_test(e2e_bare bare)
 
 # The whole house on the emulator.
-e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
+e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 if(TARGET e2e_matrix)
   rotating(e2e_matrix 10 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
 # More batches or heads than a grid has along y or z.
-set(e2e_one "block_m=64,block_n=16,num_stages=1,num_warps=8,scheduler=persistent,overlap=true,tma_store=true,cluster=1,q_stages=1,private_epilogue=true")
-e2e_test(e2e_many_heads matrix SLOW ARGS "fp16 b65537 h1 sq1 sk1 d16 sm_80 fwd_mma:32x32s1w2Q"
-  "fp16 b1 h65537 sq1 sk1 d16 sm_80 ref_fwd"
-  "fp16 b1 h92684/46342 sq1 sk1 d16 sm_90a fwd_wgmma:${e2e_one}")
-e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c oracle.c)
+set(e2e_tiny "{dtype: fp16, head_dim: 16, return_lse: true}")
+e2e_test(e2e_many_heads matrix SLOW ARGS
+  "${e2e_tiny} b65537 h1 s1 template=fwd_mma,block_m=32,block_n=32,num_stages=1,num_warps=2"
+  "${e2e_tiny} b1 h65537 s1 template=ref_fwd"
+  "${e2e_tiny} b1 h92684/46342 s1 sm_90a template=fwd_wgmma,block_m=64,block_n=16,num_stages=1")
+e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_doctored doctored)
-e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
+e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_mutants mutants PROCESSORS 2)
 e2e_test(e2e_mutants_all mutants SLOW PROCESSORS 2 ARGS --all)
-e2e_program(causal NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c e2e/pick.c oracle.c)
+e2e_program(causal NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_causal causal)
 e2e_test(e2e_causal_all causal SLOW ARGS --all)
 

@@ -26,14 +26,25 @@ score(const OracleCase *c, const double *q, const double *k)
   return sum * (c->scale != 0 ? c->scale : 1 / sqrtl((long double)c->d));
 }
 
+/* -inf where the key is not seen. */
+static long double
+seen_score(const OracleCase *c, OracleAt at, const double *q, const double *k)
+{
+  if (!oracle_sees(c, at.q_idx, at.kv_idx) || (c->sees && !c->sees(c->user, at)))
+    return -HUGE_VALL;
+  long double x = score(c, q, k);
+  return c->score ? c->score(c->user, at, x) : x;
+}
+
 static void
-one_row(const OracleCase *c, int q_idx, const double *q, const double *k, const double *v,
+one_row(const OracleCase *c, OracleAt at, const double *q, const double *k, const double *v,
         double *o, double *lse)
 {
   long double most = -HUGE_VALL, total = 0;
   long double *w = calloc((size_t)c->sk + 1, sizeof *w);
   for (int j = 0; j < c->sk; j++) {
-    w[j] = oracle_sees(c, q_idx, j) ? score(c, q, k + (long)j * c->d) : -HUGE_VALL;
+    at.kv_idx = j;
+    w[j] = seen_score(c, at, q, k + (long)j * c->d);
     most = fmaxl(most, w[j]);
   }
   for (int j = 0; j < c->sk; j++) {
@@ -59,7 +70,7 @@ oracle_attention(const OracleCase *c, const double *q, const double *k, const do
       long kv_head = (long)b * c->hk + h / (c->h / c->hk);
       for (int i = 0; i < c->sq; i++) {
         long row = ((long)b * c->h + h) * c->sq + i;
-        one_row(c, i, q + row * c->d, k + kv_head * c->sk * c->d,
+        one_row(c, (OracleAt){b, h, i, 0}, q + row * c->d, k + kv_head * c->sk * c->d,
                 v + kv_head * c->sk * c->dv, o + row * c->dv, lse + row);
       }
     }

@@ -7,13 +7,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A query and a key; positions count from 0 within the sequence. */
+typedef struct OracleAt {
+  int b, h, q_idx, kv_idx;
+} OracleAt;
+
 typedef struct OracleCase {
   int b, h, hk, sq, sk, d, dv;
   bool causal, top_left;
   int left, right; /* window, -1: unbounded */
   double scale;    /* 0: 1 / sqrt(d) */
+  /* What else a spec says, NULL: nothing: a mask that is and-ed to the one above, and a
+   * score in the place of x, the scaled product. */
+  bool (*sees)(const void *user, OracleAt);
+  long double (*score)(const void *user, OracleAt, long double x);
+  const void *user;
 } OracleCase;
 
+/* Without `sees`. */
 bool oracle_sees(const OracleCase *, int q_idx, int kv_idx);
 /* o [b, h, sq, dv] and lse [b, h, sq]. */
 void oracle_attention(const OracleCase *, const double *q, const double *k, const double *v,

@@ -1,9 +1,8 @@
 """Phase `correctness`: the end-to-end matrix of tests/e2e/cases.txt on the device.
 
 By the program e2e_matrix where the folder has it or a C compiler makes it here (it needs
-libattnc.so and nothing else: schedules are chosen in Python, as tests/e2e/pick.c does), else by
-`attnc run --verify`, case by case, for the cases that the command line can say.  Then
-fwd_wgmma's schedule fields, each at each of its values (triples.py)."""
+libattnc.so and nothing else), else by `attnc run --verify`, case by case, for the cases that the
+command line can say.  Then fwd_wgmma's schedule fields, each at each of its values (triples.py)."""
 import json
 import os
 import re
@@ -16,10 +15,11 @@ import triples
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CASES = os.path.join(ROOT, "tests", "e2e", "cases.txt")
-SOURCES = [f"tests/e2e/{n}.c" for n in ("matrix", "run", "device", "number", "trial", "call")]
-SOURCES += ["tests/oracle.c", "tests/e2e/pick_given.c"]
-SOURCES += [f"base/{n}.c" for n in ("schedule", "str", "arena", "err")]
-LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?((?:fp16|bf16) .*? seed=\d+)\s*(.*)")
+SOURCES = [f"tests/e2e/{n}.c" for n in ("matrix", "run", "device", "number", "case", "facts",
+                                         "call")]
+SOURCES += ["tests/oracle.c", "cli/problem.c"]
+SOURCES += [f"base/{n}.c" for n in ("str", "arena", "err")]
+LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?(\{.*? seed=\d+)\s*(.*)")
 TINY = 8  # cases of a tiny run
 
 
@@ -29,13 +29,9 @@ def run(suite):
 
 
 def matrix(suite):
-    if suite.where.matrix:
-        by_matrix(suite, suite.where.matrix, CASES, [])
-        return
-    built = build(suite)
-    if built:
-        resolved, unsaid = resolve(suite)
-        by_matrix(suite, built, resolved, unsaid)
+    program = suite.where.matrix or build(suite)
+    if program:
+        by_matrix(suite, program)
     else:
         by_cli(suite)
 
@@ -62,21 +58,10 @@ def build(suite):
     return out
 
 
-def resolve(suite):
-    """(a file of the cases, each with its schedule; those for which none could be chosen)"""
-    chosen, unsaid = notation.with_schedules(notation.read(CASES))
-    path = os.path.join(suite.folder, "cases.txt")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write("\n".join(chosen) + "\n")
-    return path, unsaid
-
-
-def by_matrix(suite, program, cases, unsaid):
-    for text, why in unsaid:
-        suite.results.skip("attnc", {"notation": text}, why)
-    command = [program, "-v", "--device", suite.kind, "--cases", cases]
+def by_matrix(suite, program):
+    command = [program, "-v", "--device", suite.kind, "--cases", CASES]
     if suite.tiny:
-        n = sum(1 for _ in notation.read(cases))
+        n = sum(1 for _ in notation.read(CASES))
         command += ["--shard", f"0/{max(1, n // TINY)}"]
     env = {"ATTNC_TEST_EMU": suite.where.emulator}
     said = process.run(command, suite.left(), env)
@@ -118,19 +103,14 @@ def by_cli(suite):
             one_by_cli(suite, case, *said)
 
 
-def one_by_cli(suite, case, spec, shape, target, template):
-    file = os.path.join(suite.folder, "trial.attn.yaml")
+def one_by_cli(suite, case, spec, shape, target, schedule):
+    file = os.path.join(suite.folder, "case.attn.yaml")
     with open(file, "w", encoding="utf-8") as f:
-        json.dump(spec, f)
-    for schedule in (["--schedule", f"template={template}"], []):
-        said = process.run([suite.where.cli, "run", file, "--device", suite.kind, "--arch",
-                            target, "--shape", shape, "--verify", "--json", "-q", "--no-cache",
-                            *schedule], 300)
-        if said.code != 4:  # a template that does not take the problem gives way
-            break
+        f.write(spec)
+    said = process.run([suite.where.cli, "run", file, "--device", suite.kind, "--arch", target,
+                        "--shape", shape, "--verify", "--json", "-q", "--no-cache",
+                        "--schedule", schedule], 300)
     if said.code == 4:
         suite.results.skip("attnc", case, json.loads(said.out).get("message", "unsupported"))
     else:
         suite.results.check("attnc", case, said.code == 0, "" if said.code == 0 else said.why)
-
-

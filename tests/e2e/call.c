@@ -8,31 +8,7 @@
 
 enum { GUARD = 512, GUARD_ROWS = 70, DEAD_ROWS = 5 };
 
-static const char *const names[ATTNC_SLOT_COUNT] = {"q", "k", "v", "o", "lse"};
-
-/* ---- shapes and strides ---- */
-
-typedef struct Shape {
-  int64_t b, h, s, d;
-} Shape;
-
-static Shape
-shape(const Trial *t, int slot)
-{
-  bool query = slot == ATTNC_Q || slot == ATTNC_O || slot == ATTNC_LSE;
-  Shape s = {t->b, query ? t->h : t->hk, query ? t->sq : t->sk, t->d};
-  if (slot == ATTNC_V || slot == ATTNC_O)
-    s.d = t->dv;
-  if (slot == ATTNC_LSE)
-    s.d = 1;
-  return s;
-}
-
-static int
-element(int slot)
-{
-  return slot == ATTNC_LSE ? 4 : 2;
-}
+/* ---- strides ---- */
 
 /* Axes of length 1 have strides that mean nothing, as slicing leaves them. */
 static void
@@ -45,23 +21,22 @@ make_odd(const Shape *x, int64_t st[5])
       st[i] = odd[i];
 }
 
-/* Strides of (b, h, s); the elements that the tensor spans are returned. */
+/* Of (b, h, s); the elements that the tensor spans are returned. */
 static int64_t
-strides(const Trial *t, int slot, int64_t st[5])
+strides(const Call *c, int slot, int64_t st[5])
 {
-  Shape x = shape(t, slot);
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   int64_t gap = 0, plane = 0, dead = 0;
-  bool heads_first = t->layout == TRIAL_BHSD;
-  if (t->layout == TRIAL_PADDED && slot != ATTNC_LSE) {
-    gap = 8 * (1 + (t->seed + (unsigned)slot) % 3);
-    plane = 8 * (1 + (t->seed + (unsigned)slot) % 2);
+  unsigned draw = c->c.seed + (unsigned)slot;
+  bool heads_first = c->facts.heads_first[slot];
+  if (c->c.memory == MEMORY_PADDED && facts_strided(slot)) {
+    gap = 8 * (1 + draw % 3);
+    plane = 8 * (1 + draw % 2);
     dead = DEAD_ROWS;
-    heads_first = (t->seed + (unsigned)slot) % 2 != 0;
+    heads_first = draw % 2 != 0;
   }
-  if (slot == ATTNC_LSE)
-    heads_first = true;
   memset(st, 0, 5 * sizeof *st);
-  st[3] = 1;
+  st[3] = x.rank > 3;
   if (heads_first) {
     st[2] = x.d + gap;
     st[1] = (x.s + dead) * st[2];
@@ -72,19 +47,25 @@ strides(const Trial *t, int slot, int64_t st[5])
     st[0] = (x.s + dead) * st[2];
   }
   int64_t n = x.b * st[0];
-  if (t->layout == TRIAL_PADDED && slot != ATTNC_LSE)
+  if (c->c.memory == MEMORY_PADDED && facts_strided(slot))
     make_odd(&x, st);
   return n;
+}
+
+static size_t
+element(const Call *c, int slot)
+{
+  return (size_t)facts_bytes(c->facts.dtype[slot]);
 }
 
 /* ---- buffers ---- */
 
 static bool
-buffer_new(Call *c, int64_t elements, int64_t row, int bytes_each)
+buffer_new(Call *c, int64_t elements, int64_t row, size_t each)
 {
   Buffer *u = &c->buffers[c->n_buffers++];
-  size_t tail = (size_t)(GUARD_ROWS * row * bytes_each);
-  u->bytes = GUARD + (size_t)(elements * bytes_each) + (tail > GUARD ? tail : GUARD);
+  size_t tail = (size_t)(GUARD_ROWS * row) * each;
+  u->bytes = GUARD + (size_t)elements * each + (tail > GUARD ? tail : GUARD);
   u->bytes = (u->bytes + 15) & ~(size_t)15;
   u->host = malloc(u->bytes);
   u->sent = malloc(u->bytes);
@@ -95,15 +76,15 @@ static void
 place(Call *c, int slot, int64_t offset)
 {
   c->home[slot] = c->n_buffers - 1;
-  c->start[slot] = GUARD + (size_t)(offset * element(slot));
+  c->start[slot] = GUARD + (size_t)offset * element(c, slot);
   c->host[slot].data = c->buffers[c->home[slot]].host + c->start[slot];
 }
 
 static bool
 alone(Call *c, int slot)
 {
-  int64_t n = strides(&c->trial, slot, c->host[slot].stride);
-  if (!buffer_new(c, n, c->host[slot].stride[2], element(slot)))
+  int64_t n = strides(c, slot, c->host[slot].stride);
+  if (!buffer_new(c, n, c->host[slot].stride[2], element(c, slot)))
     return false;
   place(c, slot, 0);
   return true;
@@ -113,14 +94,16 @@ alone(Call *c, int slot)
 static bool
 packed(Call *c, int first)
 {
-  const Trial *t = &c->trial;
+  const attnc_sizes *z = &c->c.sizes;
   int64_t row = 0, offset = 0;
-  for (int slot = first; slot <= ATTNC_V; slot++)
-    row += shape(t, slot).h * shape(t, slot).d;
-  if (!buffer_new(c, t->b * t->sk * row, row, 2))
+  for (int slot = first; slot <= ATTNC_V; slot++) {
+    Shape x = facts_shape(&c->facts, z, slot);
+    row += x.h * x.d;
+  }
+  if (!buffer_new(c, z->b * z->sk * row, row, element(c, first)))
     return false;
   for (int slot = first; slot <= ATTNC_V; slot++) {
-    Shape x = shape(t, slot);
+    Shape x = facts_shape(&c->facts, z, slot);
     const int64_t st[5] = {x.s * row, x.d, row, 1, 0};
     memcpy(c->host[slot].stride, st, sizeof st);
     place(c, slot, offset);
@@ -129,19 +112,26 @@ packed(Call *c, int first)
   return true;
 }
 
+/* The first tensor that shares a buffer with V; -1: none does. */
+static int
+first_packed(const Call *c)
+{
+  const OracleType *t = c->facts.dtype;
+  if (c->c.memory != MEMORY_PACKED || t[ATTNC_K] != t[ATTNC_V])
+    return -1;
+  return c->c.sizes.sq == c->c.sizes.sk && t[ATTNC_Q] == t[ATTNC_K] ? ATTNC_Q : ATTNC_K;
+}
+
 static bool
 place_all(Call *c)
 {
-  const Trial *t = &c->trial;
+  int first = first_packed(c);
   bool ok = true;
-  int first = t->layout != TRIAL_PACKED ? ATTNC_O : t->sq == t->sk ? ATTNC_Q : ATTNC_K;
-  for (int slot = 0; slot < first && slot < ATTNC_O; slot++)
-    ok = ok && alone(c, slot);
-  if (first < ATTNC_O)
-    ok = ok && packed(c, first);
-  ok = ok && alone(c, ATTNC_O);
-  if (t->lse)
-    ok = ok && alone(c, ATTNC_LSE);
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    if (slot == first)
+      ok = ok && packed(c, first);
+    else if (c->facts.present[slot] && !(first >= 0 && slot > first && slot <= ATTNC_V))
+      ok = ok && alone(c, slot);
   return ok;
 }
 
@@ -152,92 +142,121 @@ at(const Call *c, int slot, int64_t b, int64_t h, int64_t s)
 {
   const int64_t *st = c->host[slot].stride;
   return (unsigned char *)c->host[slot].data +
-         (b * st[0] + h * st[1] + s * st[2]) * element(slot);
+         (b * st[0] + h * st[1] + s * st[2]) * (int64_t)element(c, slot);
 }
 
-/* NaN of both signs and infinity, in turn: what dead memory of inputs holds. */
-static void
-plant(const Call *c, Buffer *u)
-{
-  const uint16_t inf = c->trial.dtype == TRIAL_BF16 ? 0x7f80 : 0x7c00;
-  const uint16_t traps[4] = {0x7fff, inf, 0xffff, (uint16_t)(inf | 0x8000)};
-  for (size_t i = 0; i + 1 < u->bytes; i += 2)
-    memcpy(u->host + i, &traps[(i / 2 + i / 64) % 4], 2);
-}
-
-/* Signalling NaNs with a payload of their own: arithmetic gives 0x7fff, never these. */
-static uint16_t
-untouched16(const Trial *t)
-{
-  return t->dtype == TRIAL_BF16 ? 0x7f95 : 0x7c95;
-}
-static const uint32_t untouched32 = 0x7f959595;
+/* By type: NaN, infinity, a NaN that no arithmetic makes (signalling, with a payload). */
+typedef struct Bits {
+  uint32_t nan, inf, untouched, sign;
+} Bits;
+static const Bits special[] = {
+    [ORACLE_FP16] = {0x7fff, 0x7c00, 0x7c95, 0x8000},
+    [ORACLE_BF16] = {0x7fff, 0x7f80, 0x7f95, 0x8000},
+    [ORACLE_FP32] = {0x7fffffff, 0x7f800000, 0x7f959595, 0x80000000},
+};
 
 static void
-poison(const Call *c, int slot)
+repeat(Buffer *u, size_t size, const uint32_t *bits, size_t n)
 {
-  Buffer *u = (Buffer *)&c->buffers[c->home[slot]];
-  const uint16_t x = untouched16(&c->trial);
-  size_t size = (size_t)element(slot);
-  for (size_t i = 0; i + size <= u->bytes; i += size)
-    memcpy(u->host + i, slot == ATTNC_LSE ? (const void *)&untouched32 : &x, size);
+  for (size_t i = 0; i + size <= u->bytes; i += size) /* little-endian */
+    memcpy(u->host + i, &bits[(i / size + i / 64) % n], size);
+}
+
+/* Dead memory of inputs holds NaN of both signs and infinity, in turn; outputs what no
+ * kernel writes. */
+static void
+plant(Call *c, int slot)
+{
+  const Bits *x = &special[c->facts.dtype[slot]];
+  const uint32_t traps[] = {x->nan, x->inf, x->nan | x->sign, x->inf | x->sign};
+  Buffer *u = &c->buffers[c->home[slot]];
+  if (facts_output(slot))
+    repeat(u, element(c, slot), &x->untouched, 1);
+  else
+    repeat(u, element(c, slot), traps, 4);
+}
+
+static void
+put_number(OracleType type, unsigned char *to, float f)
+{
+  uint16_t half = type == ORACLE_BF16 ? bf16_of(f) : f16_of(f);
+  memcpy(to, type == ORACLE_FP32 ? (const void *)&f : &half, (size_t)facts_bytes(type));
 }
 
 static void
 fill(const Call *c, int slot, Random *r)
 {
-  const Shape x = shape(&c->trial, slot);
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
+  size_t size = element(c, slot);
   for (int64_t b = 0; b < x.b; b++)
     for (int64_t h = 0; h < x.h; h++)
       for (int64_t s = 0; s < x.s; s++) {
         unsigned char *p = at(c, slot, b, h, s);
-        for (int64_t d = 0; d < x.d; d++) {
-          float f = random_normal(r);
-          uint16_t u = c->trial.dtype == TRIAL_BF16 ? bf16_of(f) : f16_of(f);
-          memcpy(p + 2 * d, &u, 2);
-        }
+        for (int64_t d = 0; d < x.d; d++)
+          put_number(c->facts.dtype[slot], p + (size_t)d * size, random_normal(r));
       }
 }
 
+/* Past the last tensor that is there; every second case names its scalars all the same. */
 static attnc_args
 args_of(Call *c, const attnc_tensor *tensors)
 {
-  double scale = trial_softmax_scale(&c->trial);
-  bool given = c->trial.scale == SCALE_ARG;
-  c->scalars[ATTNC_SOFTMAX_SCALE] = given ? scale : NAN;
+  uint32_t n = ATTNC_SLOT_COUNT;
+  while (n && c->home[n - 1] < 0)
+    n--;
   return (attnc_args){.size = sizeof(attnc_args),
                       .sizes = &c->sizes,
                       .tensors = tensors,
                       .tensor_size = sizeof *tensors,
-                      .n_tensors = c->trial.lse ? ATTNC_LSE + 1 : ATTNC_O + 1,
-                      .n_scalars = given || c->trial.seed % 2 ? ATTNC_SCALAR_COUNT : 0,
+                      .n_tensors = n,
+                      .n_scalars =
+                          c->c.has_scalars || c->c.seed % 2 ? ATTNC_SCALAR_COUNT : 0,
                       .scalars = c->scalars};
 }
 
 bool
-call_build(Call *c, const Trial *t)
+call_build(Call *c, const Case *from, const attnc_spec *spec)
 {
-  Random r = {0x1000003u * (uint64_t)t->seed};
+  Random r = {0x1000003u * (uint64_t)from->seed};
   memset(c, 0, sizeof *c);
-  c->trial = *t;
-  c->sizes = trial_sizes(t);
+  c->c = *from;
+  c->sizes = from->sizes;
+  memcpy(c->scalars, from->scalars, sizeof c->scalars);
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     c->home[slot] = -1;
-  if (!place_all(c))
+  if (!facts_read(spec, &c->facts) || !place_all(c))
     return false;
-  for (int i = 0; i < c->n_buffers; i++)
-    plant(c, &c->buffers[i]);
-  for (int slot = ATTNC_Q; slot <= ATTNC_V; slot++)
-    fill(c, slot, &r);
-  poison(c, ATTNC_O);
-  if (t->lse)
-    poison(c, ATTNC_LSE);
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    if (c->home[slot] >= 0)
+      plant(c, slot);
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    if (c->home[slot] >= 0 && !facts_output(slot))
+      fill(c, slot, &r);
   for (int i = 0; i < c->n_buffers; i++)
     memcpy(c->buffers[i].sent, c->buffers[i].host, c->buffers[i].bytes);
   memcpy(c->device, c->host, sizeof c->device);
   c->host_args = args_of(c, c->host);
   c->device_args = args_of(c, c->device);
   return true;
+}
+
+bool
+call_load(Call *c, const Case *from, attnc_spec **spec, char *why, size_t n)
+{
+  attnc_diags *said = NULL;
+  *c = (Call){.n_buffers = 0};
+  attnc_diags_create(&said);
+  attnc_status s = attnc_spec_load(from->spec, strlen(from->spec), "case", spec, said);
+  if (s)
+    snprintf(why, n, "the spec of the case is refused: %s",
+             attnc_diags_count(said) ? attnc_diags_get(said, 0)->message : "no reason");
+  attnc_diags_release(said);
+  if (s)
+    return false;
+  if (call_build(c, from, *spec))
+    return true;
+  snprintf(why, n, "the call cannot be built");
+  return false;
 }
 
 const attnc_problem *
@@ -254,7 +273,7 @@ asked_problem(CallAsked *a)
 void
 call_problem(const Call *c, CallAsked *a)
 {
-  *a = (CallAsked){.sizes = trial_sizes(&c->trial)};
+  *a = (CallAsked){.sizes = c->sizes};
   memcpy(a->tensors, c->host, sizeof a->tensors);
   asked_problem(a);
 }
@@ -314,19 +333,19 @@ call_free(Call *c, const Device *d)
 static bool
 written(const Call *c, int slot, unsigned char *copy, char *why, size_t n)
 {
-  const Shape x = shape(&c->trial, slot);
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   const Buffer *u = &c->buffers[c->home[slot]];
-  const uint16_t no16 = untouched16(&c->trial);
-  size_t size = (size_t)element(slot);
-  const void *no = slot == ATTNC_LSE ? (const void *)&untouched32 : &no16;
+  const void *no = &special[c->facts.dtype[slot]].untouched;
+  size_t size = element(c, slot);
   for (int64_t b = 0; b < x.b; b++)
     for (int64_t h = 0; h < x.h; h++)
       for (int64_t s = 0; s < x.s; s++) {
         const unsigned char *p = at(c, slot, b, h, s);
         for (int64_t d = 0; d < x.d; d++)
           if (memcmp(p + (size_t)d * size, no, size) == 0) {
-            snprintf(why, n, "%s[b%lld, h%lld, s%lld, d%lld] was not written", names[slot],
-                     (long long)b, (long long)h, (long long)s, (long long)d);
+            snprintf(why, n, "%s[b%lld, h%lld, s%lld, d%lld] was not written",
+                     slot_names[slot], (long long)b, (long long)h, (long long)s,
+                     (long long)d);
             return false;
           }
         memcpy(copy + (p - u->host), u->sent + (p - u->host), (size_t)x.d * size);
@@ -344,7 +363,7 @@ same(const Call *c, int buffer, const unsigned char *copy, char *why, size_t n)
   for (size_t j = 0; j < u->bytes; j++)
     if (copy[j] != u->sent[j]) {
       snprintf(why, n, "byte %lld from the start of %s was written",
-               (long long)j - (long long)c->start[slot], names[slot]);
+               (long long)j - (long long)c->start[slot], slot_names[slot]);
       return false;
     }
   return true;
@@ -361,8 +380,8 @@ call_intact(const Call *c, char *why, size_t n)
       return false;
     }
     memcpy(copy, c->buffers[i].host, c->buffers[i].bytes);
-    for (int slot = ATTNC_O; slot < ATTNC_SLOT_COUNT; slot++)
-      if (c->home[slot] == i)
+    for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+      if (c->home[slot] == i && facts_output(slot))
         ok = ok && written(c, slot, copy, why, n);
     ok = ok && same(c, i, copy, why, n);
     free(copy);

@@ -12,8 +12,9 @@
 #define ATTNC_TESTS_CALL_H
 
 #include "tests/e2e/asked.h"
+#include "tests/e2e/case.h"
 #include "tests/e2e/device.h"
-#include "tests/e2e/trial.h"
+#include "tests/e2e/facts.h"
 
 typedef struct Buffer {
   unsigned char *host, *sent; /* what is there; what was sent */
@@ -22,7 +23,8 @@ typedef struct Buffer {
 } Buffer;
 
 typedef struct Call {
-  Trial trial;
+  Case c;
+  Facts facts;
   Buffer buffers[ATTNC_SLOT_COUNT];
   int n_buffers;
   int home[ATTNC_SLOT_COUNT];     /* the buffer of a tensor, -1: absent */
@@ -33,8 +35,11 @@ typedef struct Call {
   double scalars[ATTNC_SCALAR_COUNT];
 } Call;
 
-/* Host images and strides.  false: out of memory. */
-bool call_build(Call *, const Trial *);
+/* Host images and strides, for the spec of the case.  false: out of memory, or the spec is
+ * not understood. */
+bool call_build(Call *, const Case *, const attnc_spec *);
+/* The spec of a case, and its call; false: refused, and why. */
+bool call_load(Call *, const Case *, attnc_spec **, char *why, size_t n);
 bool call_upload(Call *, const Device *, char *why, size_t n);
 bool call_download(Call *, const Device *, char *why, size_t n);
 /* What the launch must not have done: elements not written, bytes written that are no

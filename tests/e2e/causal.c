@@ -8,7 +8,6 @@
  * kernel that loads an EMPTY tile exceeds; executed selects of -inf, which a kernel that
  * masks a FULL tile exceeds.  Everyday S = 512; --all adds S = 4096. */
 #include "tests/e2e/call.h"
-#include "tests/e2e/pick.h"
 #include "tests/e2e/run.h"
 
 #include <jansson.h>
@@ -17,11 +16,17 @@
 #include <string.h>
 
 static const char *const everyday[] = {
-    "bf16 h1 sq512 sk512 d64 causal fwd_mma",
-    "fp16 h1 sq512 sk512 d128 causal fwd_mma",
-    "bf16 h1 sq512 sk512 d80/64 causal fwd_mma",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true} sq512 sk512 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=true",
+    "{dtype: fp16, head_dim: 128, causal: true, return_lse: true} sq512 sk512 "
+    "template=fwd_mma,block_m=128,block_n=32,num_stages=2,num_warps=8,q_in_regs=false",
+    "{dtype: bf16, head_dim: 80, head_dim_v: 64, causal: true, return_lse: true} sq512 "
+    "sk512 template=fwd_mma,block_m=64,block_n=64,num_stages=1,num_warps=4,q_in_regs=false",
 };
-static const char *const slow[] = {"bf16 h1 sq4096 sk4096 d64 causal fwd_mma"};
+static const char *const slow[] = {
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true} sq4096 sk4096 "
+    "template=fwd_mma,block_m=128,block_n=64,num_stages=2,num_warps=8,q_in_regs=true",
+};
 
 typedef struct Classes {
   int64_t empty, partial, full;
@@ -79,61 +84,74 @@ equal(const char *notation, const char *what, int64_t got, int64_t want)
   return false;
 }
 
+/* The blocks that the case pins, and its head dims. */
+typedef struct Blocks {
+  int64_t m, n, d, dv;
+} Blocks;
+
 static bool
-tiles(const Trial *t, const char *notation, const Classes *c)
+tiles(const Case *c, attnc_spec *spec, const Blocks *k, const Classes *want)
 {
-  char yaml[512];
-  attnc_spec *spec = NULL;
   attnc_tile_counts got = {.size = sizeof got};
-  const attnc_sizes sizes = trial_sizes(t);
-  trial_spec(t, yaml, sizeof yaml);
-  bool ok = !attnc_spec_load(yaml, strlen(yaml), "causal", &spec, NULL) &&
-            !attnc_tiles(spec, &sizes, t->how.block_m, t->how.block_n, &got, NULL, 0, NULL);
-  attnc_spec_release(spec);
-  ok = equal(notation, "EMPTY tiles", ok ? got.empty : -1, c->empty) && ok;
-  ok = equal(notation, "PARTIAL tiles", got.partial, c->partial) && ok;
-  return equal(notation, "FULL tiles", got.full, c->full) && ok;
+  bool ok = !attnc_tiles(spec, &c->sizes, (int)k->m, (int)k->n, &got, NULL, 0, NULL);
+  ok = equal(c->text, "EMPTY tiles", ok ? got.empty : -1, want->empty) && ok;
+  ok = equal(c->text, "PARTIAL tiles", got.partial, want->partial) && ok;
+  return equal(c->text, "FULL tiles", got.full, want->full) && ok;
 }
 
 /* Products of one tile, whatever its warps: (bm/16) (bn/8) steps of 16 along d, and
  * (bm/16) (dv/8) steps along bn. */
 static int64_t
-mma_of_tile(const Trial *t)
+mma_of_tile(const Blocks *k)
 {
-  int64_t m = t->how.block_m / 16, d16 = (t->d + 15) / 16;
-  return m * (t->how.block_n / 8) * d16 + m * ((t->dv + 7) / 8) * (t->how.block_n / 16);
+  int64_t m = k->m / 16, d16 = (k->d + 15) / 16;
+  return m * (k->n / 8) * d16 + m * ((k->dv + 7) / 8) * (k->n / 16);
+}
+
+/* What the case has run on the session's device. */
+static bool
+counts(Session *s, const Case *c, attnc_spec *spec, const Blocks *k)
+{
+  attncEmuStats stats = {.size = sizeof stats};
+  const Classes want = closed_form(c->sizes.sq, k->m, k->n);
+  s->device.stats(&stats);
+  bool ok = tiles(c, spec, k, &want);
+  ok = equal(c->text, "mma", (int64_t)stats.mma,
+             (want.partial + want.full) * mma_of_tile(k)) &&
+       ok;
+  ok = equal(c->text, "selects of -inf", executed(&s->device, "selp", "0fFF800000"),
+             want.partial * k->m * k->n / 32) &&
+       ok;
+  if (ok)
+    printf("ok    %s: %lld empty, %lld partial, %lld full, %llu mma\n", c->text,
+           (long long)want.empty, (long long)want.partial, (long long)want.full,
+           (unsigned long long)stats.mma);
+  return ok;
 }
 
 static bool
 one(const char *words)
 {
   Session s;
-  Trial t;
-  char why[2400] = "", notation[TRIAL_TEXT];
-  if (!trial_parse(words, &t, why, sizeof why) || !pick_schedule(&t, why, sizeof why) ||
-      !session_open(&s, device_emulator(), trial_target(&t), why, sizeof why)) {
+  Case c;
+  Facts f;
+  attnc_spec *spec = NULL;
+  char why[2400] = "";
+  if (!case_parse(words, &c, why, sizeof why) ||
+      attnc_spec_load(c.spec, strlen(c.spec), "causal", &spec, NULL) ||
+      !facts_read(spec, &f) ||
+      !session_open(&s, device_emulator(), c.target, why, sizeof why)) {
     printf("FAIL  %s: %s\n", words, why);
     return false;
   }
-  trial_print(&t, notation);
+  const Blocks k = {case_pinned(&c, "block_m"), case_pinned(&c, "block_n"), f.d, f.dv};
   s.device.reset();
-  bool ok = run_trial(&s, &t, why, sizeof why) == RUN_PASS;
+  bool ok = run_case(&s, &c, why, sizeof why) == RUN_PASS;
   if (!ok)
-    printf("FAIL  %s: %s\n", notation, why);
-  attncEmuStats stats = {.size = sizeof stats};
-  s.device.stats(&stats);
-  const Classes c = closed_form(t.sq, t.how.block_m, t.how.block_n);
-  ok = tiles(&t, notation, &c) && ok;
-  ok = equal(notation, "mma", (int64_t)stats.mma, (c.partial + c.full) * mma_of_tile(&t)) &&
-       ok;
-  ok = equal(notation, "selects of -inf", executed(&s.device, "selp", "0fFF800000"),
-             c.partial * t.how.block_m * t.how.block_n / 32) &&
-       ok;
-  if (ok)
-    printf("ok    %s: %lld empty, %lld partial, %lld full, %llu mma\n", notation,
-           (long long)c.empty, (long long)c.partial, (long long)c.full,
-           (unsigned long long)stats.mma);
+    printf("FAIL  %s: %s\n", c.text, why);
+  ok = counts(&s, &c, spec, &k) && ok;
   session_close(&s);
+  attnc_spec_release(spec);
   return ok;
 }
 

@@ -8,20 +8,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char plain[] =
+    "template=ref_fwd,block_m=4,block_n=1,num_stages=1,num_warps=4,q_in_regs=false";
+
 /* A case, and the case whose kernel runs in its place. */
 static const struct {
   const char *right, *other;
 } swaps[] = {
-    {"sq70 sk90 d64 causal", "sq70 sk90 d64"},
-    {"sq70 sk90 d64 causal", "sq70 sk90 d64 causal top_left"},
-    {"sq90 sk90 d64 causal", "sq90 sk90 d64 window=-1,1"},
-    {"sq90 sk90 d64 window=31,0", "sq90 sk90 d64 window=30,0"},
-    {"sq90 sk90 d64 window=31,0", "sq90 sk90 d64 window=32,0"},
-    {"sq90 sk90 d64 window=-1,7", "sq90 sk90 d64 window=-1,8"},
-    {"sq40 sk90 d64 special=sizes", "sq40 sk89 d64 special=sizes"},
-    {"sq40 sk90 d64 special=all scale=spec", "sq40 sk90 d64 special=all"},
-    {"h4/2 sq40 sk90 d64 special=all", "h4/1 sq40 sk90 d64 special=all"},
-    {"b2 h2 sq40 sk50 d64 padded special=all", "b2 h2 sq40 sk50 d64 special=all"},
+    {"{dtype: fp16, head_dim: 64, causal: true, return_lse: true} sq70 sk90",
+     "{dtype: fp16, head_dim: 64, return_lse: true} sq70 sk90"},
+    {"{dtype: fp16, head_dim: 64, causal: true, return_lse: true} sq70 sk90",
+     "{dtype: fp16, head_dim: 64, causal: true, align: top_left, return_lse: true} sq70 "
+     "sk90"},
+    {"{dtype: fp16, head_dim: 64, causal: true, return_lse: true} sq90 sk90",
+     "{dtype: fp16, head_dim: 64, window: [-1, 1], return_lse: true} sq90 sk90"},
+    {"{dtype: fp16, head_dim: 64, window: [31, 0], return_lse: true} sq90 sk90",
+     "{dtype: fp16, head_dim: 64, window: [30, 0], return_lse: true} sq90 sk90"},
+    {"{dtype: fp16, head_dim: 64, window: [31, 0], return_lse: true} sq90 sk90",
+     "{dtype: fp16, head_dim: 64, window: [32, 0], return_lse: true} sq90 sk90"},
+    {"{dtype: fp16, head_dim: 64, window: [-1, 7], return_lse: true} sq90 sk90",
+     "{dtype: fp16, head_dim: 64, window: [-1, 8], return_lse: true} sq90 sk90"},
+    {"{dtype: fp16, head_dim: 64, return_lse: true, specialize: [sq, sk]} sq40 sk90",
+     "{dtype: fp16, head_dim: 64, return_lse: true, specialize: [sq, sk]} sq40 sk89"},
+    {"{dtype: fp16, head_dim: 64, return_lse: true, softmax_scale: 0.078125, specialize: "
+     "[b, h, hk, sq, sk, strides, softmax_scale]} sq40 sk90",
+     "{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} sq40 sk90"},
+    {"{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} h4/2 sq40 sk90",
+     "{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} h4/1 sq40 sk90"},
+    {"{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} b2 h2 sq40 sk50 padded",
+     "{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} b2 h2 sq40 sk50"},
 };
 
 /* Changes to the text of one kernel: the statement that begins with `find`, to which `put`
@@ -37,10 +57,12 @@ static const struct {
     {"@p st.global.v4.b32 [", PUT_TWICE, "+0]", "+16]", "from the start of o was written"},
     {"mul.rn.ftz.f32", PUT_WORD, "0f3F317218", "0f3F320000", "lse"}, /* ln 2, not quite */
     {"ex2.approx.ftz.f32", PUT_WORD, "ex2", "lg2", "wrong"},
-    {"setp.lt.s32", PUT_WORD, "setp.lt.s32", "setp.bad.s32", "attnc_plan_get_with"},
+    {"setp.lt.s32", PUT_WORD, "setp.lt.s32", "setp.bad.s32", "attnc_plan_get"},
 };
 static const char changed[] =
-    "fp16 b2 h2/1 sq20 sk30 d64 causal padded ref_fwd:4x1s1w4Q seed=2";
+    "{dtype: fp16, head_dim: 64, causal: true, return_lse: true}"
+    " b2 h2/1 sq20 sk30 padded "
+    "template=ref_fwd,block_m=4,block_n=1,num_stages=1,num_warps=4,q_in_regs=false seed=2";
 
 /* `text` with one word replaced in the statement; malloc'd, NULL if it is not there. */
 static char *
@@ -65,45 +87,45 @@ doctor(const char *text, const char *find, Put put, const char *from, const char
 }
 
 static bool
-refused(const char *what, const Trial *t, const char *ptx, const char *says)
+refused(const char *what, const Case *c, const char *ptx, const char *says)
 {
   Session s;
   char why[2400] = "";
-  if (!session_open(&s, device_emulator(), trial_target(t), why, sizeof why) ||
-      run_trial(&s, t, why, sizeof why) != RUN_PASS ||
+  if (!session_open(&s, device_emulator(), c->target, why, sizeof why) ||
+      run_case(&s, c, why, sizeof why) != RUN_PASS ||
       !session_doctor(&s, ptx, why, sizeof why)) {
     printf("FAIL  %s: right, it does not pass: %s\n", what, why);
     return false;
   }
-  Outcome r = run_trial(&s, t, why, sizeof why);
+  Outcome r = run_case(&s, c, why, sizeof why);
   bool ok = (r == RUN_FAIL || r == RUN_BROKEN) && strstr(why, says);
   printf("%s  %s: %s\n", ok ? "ok  " : "FAIL", what, r == RUN_PASS ? "it passes" : why);
   session_close(&s);
   return ok;
 }
 
-static Trial
+/* Of no template where the case has none: of ref_fwd, with small blocks. */
+static Case
 parsed(const char *notation)
 {
-  char text[300], why[200];
-  Trial t;
-  snprintf(text, sizeof text, "%s%s", notation,
-           strchr(notation, ':') ? "" : " ref_fwd:4x1s1w4Q");
-  if (!trial_parse(text, &t, why, sizeof why)) {
-    printf("FAIL  %s: %s\n", text, why);
+  char why[200];
+  Case c;
+  if (!case_parse(notation, &c, why, sizeof why) ||
+      (!*c.schedule && !case_pin(&c, plain, why, sizeof why))) {
+    printf("FAIL  %s: %s\n", notation, why);
     exit(1);
   }
-  return t;
+  return c;
 }
 
 static bool
 swap(const char *right, const char *other)
 {
-  const Trial t = parsed(right), o = parsed(other);
-  char why[600] = "", what[200];
-  char *ptx = trial_ptx(&o, why, sizeof why);
+  const Case c = parsed(right), o = parsed(other);
+  char why[600] = "", what[2 * CASE_TEXT];
+  char *ptx = case_ptx(&o, why, sizeof why);
   snprintf(what, sizeof what, "%s run as %s", right, other);
-  bool ok = ptx && refused(what, &t, ptx, "");
+  bool ok = ptx && refused(what, &c, ptx, "");
   if (!ptx)
     printf("FAIL  %s: %s\n", other, why);
   free(ptx);
@@ -113,13 +135,13 @@ swap(const char *right, const char *other)
 static bool
 change(size_t i)
 {
-  const Trial t = parsed(changed);
+  const Case c = parsed(changed);
   char why[600] = "";
-  char *ptx = trial_ptx(&t, why, sizeof why);
+  char *ptx = case_ptx(&c, why, sizeof why);
   char *text =
       ptx ? doctor(ptx, changes[i].find, changes[i].put, changes[i].from, changes[i].to)
           : NULL;
-  bool ok = text && refused(changes[i].find, &t, text, changes[i].says);
+  bool ok = text && refused(changes[i].find, &c, text, changes[i].says);
   if (!text)
     printf("FAIL  %s: is not in the kernel %s\n", changes[i].find, why);
   free(text);

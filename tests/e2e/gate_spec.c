@@ -17,20 +17,16 @@ whole(const json_t *o, const char *key)
 
 /* Values for specs that specialise: middling sizes, dense strides. */
 static CallAsked
-problem(const json_t *o)
+problem(const attnc_spec *spec, int group)
 {
-  int group = whole(o, "group_size");
-  Trial t = {.b = 1,
-             .h = group ? 2 * group : 8,
-             .hk = 2,
-             .sq = 1024,
-             .sk = 1024,
-             .d = whole(o, "head_dim"),
-             .dv = whole(o, "head_dim_v"),
-             .lse = true};
+  Case c;
   Call shape;
   CallAsked p = {0};
-  if (call_build(&shape, &t))
+  char why[80];
+  if (!case_parse("{} b1 h8/2 s1024", &c, why, sizeof why))
+    return p;
+  c.sizes.h = group ? 2 * group : c.sizes.h;
+  if (call_build(&shape, &c, spec))
     call_problem(&shape, &p);
   call_free(&shape, NULL);
   return p;
@@ -63,7 +59,7 @@ load(const char *path, GateSpec *s)
   json_t *o = json_loads(attnc_spec_json(s->spec), 0, NULL);
   s->name = attnc_spec_name(s->spec);
   s->head_dim = whole(o, "head_dim");
-  s->problem = problem(o);
+  s->problem = problem(s->spec, whole(o, "group_size"));
   s->large = larger(s->problem, s->head_dim);
   asked_problem(&s->problem);
   asked_problem(&s->large);

@@ -13,47 +13,58 @@
 static const struct {
   const char *name, *notation;
 } table[] = {
-    {"ref_d64_causal", "bf16 h8/2 sq512 sk512 d64 causal ref_fwd:4x1s1w4Q"},
-    {"mma_d64_causal", "bf16 h8/2 sq512 sk512 d64 causal fwd_mma:128x64s2w4q"},
-    {"mma_d64_full_one_stage", "fp16 h8 sq512 sk512 d64 fwd_mma:128x64s1w4Q"},
-    {"mma_d128_causal", "bf16 h8/2 sq512 sk512 d128 causal fwd_mma:128x64s1w8q"},
+    {"ref_d64_causal",
+     "{dtype: bf16, head_dim: 64, causal: true, return_lse: true} h8/2 sq512 sk512 "
+     "template=ref_fwd,block_m=4,block_n=1,num_stages=1,num_warps=4,q_in_regs=false"},
+    {"mma_d64_causal",
+     "{dtype: bf16, head_dim: 64, causal: true, return_lse: true} h8/2 sq512 sk512 "
+     "template=fwd_mma,block_m=128,block_n=64,num_stages=2,num_warps=4,q_in_regs=true"},
+    {"mma_d64_full_one_stage",
+     "{dtype: fp16, head_dim: 64, return_lse: true} h8 sq512 sk512 "
+     "template=fwd_mma,block_m=128,block_n=64,num_stages=1,num_warps=4,q_in_regs=false"},
+    {"mma_d128_causal",
+     "{dtype: bf16, head_dim: 128, causal: true, return_lse: true} h8/2 sq512 sk512 "
+     "template=fwd_mma,block_m=128,block_n=64,num_stages=1,num_warps=8,q_in_regs=true"},
     {"mma_d128_window",
-     "bf16 h8/2 sq512 sk512 d128 causal window=200,-1 fwd_mma:128x32s2w8Q"},
+     "{dtype: bf16, head_dim: 128, causal: true, window: [200, -1], return_lse: true} h8/2 "
+     "sq512 sk512 "
+     "template=fwd_mma,block_m=128,block_n=32,num_stages=2,num_warps=8,q_in_regs=false"},
     {"mma_d80_top_left",
-     "fp16 h8/1 sq512 sk600 d80/64 causal top_left nolse fwd_mma:64x64s2w4Q"},
-    {"mma_d256_three_spans", "bf16 h2 sq512 sk512 d256 window=100,30 fwd_mma:64x32s1w4Q"},
-    {"mma_d64_specialised", "bf16 h2 sq512 sk512 d64 special=all fwd_mma:64x64s3w4Q"},
+     "{dtype: fp16, head_dim: 80, head_dim_v: 64, causal: true, align: top_left} h8/1 "
+     "sq512 sk600 "
+     "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false"},
+    {"mma_d256_three_spans",
+     "{dtype: bf16, head_dim: 256, window: [100, 30], return_lse: true} h2 sq512 sk512 "
+     "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=false"},
+    {"mma_d64_specialised",
+     "{dtype: bf16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
+     "strides]} h2 sq512 sk512 "
+     "template=fwd_mma,block_m=64,block_n=64,num_stages=3,num_warps=4,q_in_regs=false"},
 };
 
 static char *
 dump(const char *notation, char *why, size_t n)
 {
-  Trial t;
-  Call shape;
-  char yaml[512];
+  Case c;
+  Call call;
+  CallAsked asked;
   attnc_spec *spec = NULL;
   attnc_kernel *k = NULL;
   attnc_error e = {0};
   char *text = NULL;
-  if (!trial_parse(notation, &t, why, n))
-    return NULL;
-  trial_spec(&t, yaml, sizeof yaml);
-  if (!call_build(&shape, &t))
-    return NULL;
-  CallAsked asked;
-  const attnc_problem *p = &asked.problem;
-  call_problem(&shape, &asked);
-  call_free(&shape, NULL);
-  const attnc_schedule s = trial_schedule(&t);
   const attnc_compile_options o = {.size = sizeof o, .dump = "tile"};
-  if (attnc_spec_load(yaml, strlen(yaml), "golden", &spec, NULL))
-    snprintf(why, n, "the spec is refused");
-  else if (attnc_compile_with(spec, p, trial_target(&t), &s, &o, &k, &e))
-    snprintf(why, n, "%s", e.message);
-  else if (!attnc_kernel_dump(k, "tile"))
-    snprintf(why, n, "there is no tile dump");
-  else
-    text = strdup(attnc_kernel_dump(k, "tile"));
+  if (!case_parse(notation, &c, why, n))
+    return NULL;
+  if (call_load(&call, &c, &spec, why, n)) {
+    call_problem(&call, &asked);
+    if (attnc_compile_with(spec, &asked.problem, c.target, NULL, &o, &k, &e))
+      snprintf(why, n, "%s", e.message);
+    else if (!attnc_kernel_dump(k, "tile"))
+      snprintf(why, n, "there is no tile dump");
+    else
+      text = strdup(attnc_kernel_dump(k, "tile"));
+  }
+  call_free(&call, NULL);
   attnc_kernel_release(k);
   attnc_spec_release(spec);
   return text;

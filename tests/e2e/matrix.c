@@ -6,7 +6,6 @@
  * One line per failure, with the notation that reproduces it, then a summary.  Cases run in
  * processes, each for one target, because a device is made once per process: a crash costs
  * one case.  Exit 0, 1 if a case failed, 2 usage, 77 no such device. */
-#include "tests/e2e/pick.h"
 #include "tests/e2e/run.h"
 
 #include <errno.h>
@@ -19,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_JOBS = 64 };
+enum { MAX_JOBS = 64, MAX_TARGETS = 16 };
 
 typedef struct Options {
   const char *lib, *cases, *filter;
@@ -29,19 +28,19 @@ typedef struct Options {
 
 /* Shared by the processes. */
 typedef struct Board {
-  atomic_int next[TRIAL_TARGET_COUNT]; /* position in the target's queue */
-  atomic_int counts[4];                /* by Outcome */
-  atomic_int doing[MAX_JOBS];          /* index of the case + 1 */
+  atomic_int next[MAX_TARGETS]; /* position in the target's queue */
+  atomic_int counts[4];         /* by Outcome */
+  atomic_int doing[MAX_JOBS];   /* index of the case + 1 */
 } Board;
 
 typedef struct Matrix {
   Options o;
-  Trial *trials;
+  Case *cases;
   int n;
-  int *queue[TRIAL_TARGET_COUNT], queued[TRIAL_TARGET_COUNT];
+  const char *targets[MAX_TARGETS]; /* of the cases */
+  int n_targets, *queue[MAX_TARGETS], queued[MAX_TARGETS];
   Board *board;
   pid_t child[MAX_JOBS];
-  Pick pick;
 } Matrix;
 
 static double
@@ -56,13 +55,12 @@ now(void)
 
 /* One write, so that lines of several processes do not mix. */
 static void
-report(const char *what, const Trial *t, const char *why, double seconds)
+report(const char *what, const Case *c, const char *why, double seconds)
 {
-  char text[TRIAL_TEXT], line[4096];
-  trial_print(t, text);
-  int n = seconds < 0 ? snprintf(line, sizeof line, "%s  %s  (%s)\n", what, text, why)
+  char line[4096];
+  int n = seconds < 0 ? snprintf(line, sizeof line, "%s  %s  (%s)\n", what, c->text, why)
                       : snprintf(line, sizeof line, "%s  %6.2f s  %s%s%s\n", what, seconds,
-                                 text, *why ? "  " : "", why);
+                                 c->text, *why ? "  " : "", why);
   if (n > 0 && write(1, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)
     _exit(3);
 }
@@ -73,8 +71,7 @@ work(Matrix *m, int target, int slot)
   static const char *const words[] = {"pass", "FAIL", "skip", "FAIL"};
   Session s;
   char why[2400] = "";
-  const Trial any = {.target = target};
-  if (!session_open(&s, m->o.lib, trial_target(&any), why, sizeof why)) {
+  if (!session_open(&s, m->o.lib, m->targets[target], why, sizeof why)) {
     fprintf(stderr, "%s\n", why);
     return m->o.cuda ? 77 : 2;
   }
@@ -86,13 +83,13 @@ work(Matrix *m, int target, int slot)
     atomic_store(&m->board->doing[slot], i + 1);
     double start = now();
     why[0] = 0;
-    Outcome r = run_trial(&s, &m->trials[i], why, sizeof why);
+    Outcome r = run_case(&s, &m->cases[i], why, sizeof why);
     atomic_store(&m->board->doing[slot], 0);
     atomic_fetch_add(&m->board->counts[r], 1);
     if (m->o.verbose)
-      report(words[r], &m->trials[i], why, now() - start);
+      report(words[r], &m->cases[i], why, now() - start);
     else if (r == RUN_FAIL || r == RUN_BROKEN)
-      report(words[r], &m->trials[i], why, -1);
+      report(words[r], &m->cases[i], why, -1);
     if (r == RUN_BROKEN)
       return 0; /* the next process starts with a new device */
   }
@@ -106,7 +103,7 @@ static int
 busiest(const Matrix *m)
 {
   int best = -1, most = 0;
-  for (int t = 0; t < TRIAL_TARGET_COUNT; t++) {
+  for (int t = 0; t < m->n_targets; t++) {
     int left = m->queued[t] - atomic_load(&m->board->next[t]);
     if (left > most) {
       most = left;
@@ -150,7 +147,7 @@ reap(Matrix *m)
     char why[64];
     snprintf(why, sizeof why, "signal %d: %s", WTERMSIG(status),
              strsignal(WTERMSIG(status)));
-    report("FAIL", &m->trials[i], why, -1);
+    report("FAIL", &m->cases[i], why, -1);
     atomic_fetch_add(&m->board->counts[RUN_FAIL], 1);
     return 0;
   }
@@ -179,65 +176,51 @@ run_all(Matrix *m)
 /* ---- the list ---- */
 
 static bool
-wanted(const Matrix *m, int i, const Trial *t)
+wanted(const Matrix *m, int i)
 {
-  char text[TRIAL_TEXT];
-  trial_print(t, text);
-  return i % m->o.shards == m->o.shard && (!m->o.filter || strstr(text, m->o.filter));
+  return i % m->o.shards == m->o.shard &&
+         (!m->o.filter || strstr(m->cases[i].text, m->o.filter));
 }
 
-static bool
-resolve(Matrix *m)
+/* -1: more targets than there is room for, or no memory. */
+static int
+target_of(Matrix *m, const Case *c)
 {
-  char why[700];
-  int bad = 0;
-  if (pick_all(&m->pick, m->trials, m->n, &bad, why, sizeof why))
-    return true;
-  report("FAIL", &m->trials[bad], why, -1);
-  return false;
+  int t = 0;
+  while (t < m->n_targets && strcmp(m->targets[t], c->target) != 0)
+    t++;
+  if (t == MAX_TARGETS)
+    return -1;
+  if (t == m->n_targets) {
+    m->targets[m->n_targets++] = c->target;
+    m->queue[t] = calloc((size_t)m->n + 1, sizeof *m->queue[t]);
+  }
+  return m->queue[t] ? t : -1;
 }
 
 static bool
 enqueue(Matrix *m)
 {
-  for (int t = 0; t < TRIAL_TARGET_COUNT; t++) {
-    m->queue[t] = calloc((size_t)m->n + 1, sizeof *m->queue[t]);
-    if (!m->queue[t])
+  for (int i = 0; i < m->n; i++) {
+    int t = wanted(m, i) ? target_of(m, &m->cases[i]) : 0;
+    if (t < 0)
       return false;
-  }
-  for (int i = 0; i < m->n; i++)
-    if (wanted(m, i, &m->trials[i])) {
-      int t = m->trials[i].target;
+    if (wanted(m, i))
       m->queue[t][m->queued[t]++] = i;
-    }
+  }
   m->board = mmap(NULL, sizeof *m->board, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return m->board != MAP_FAILED;
 }
 
-/* The whole list uses every schedule that is legal somewhere in it. */
 static int
-schedules_unused(const Matrix *m, bool whole)
-{
-  int n = whole ? pick_unused(&m->pick) : 0;
-  char text[TRIAL_TEXT];
-  for (int i = 0; n && i < m->pick.n; i++)
-    if (m->pick.times[i] == 0) {
-      pick_text(&m->pick, i, text, sizeof text);
-      printf("FAIL  no case uses the legal schedule %s\n", text);
-    }
-  return n;
-}
-
-static int
-finish(Matrix *m, int bad, double seconds, bool whole)
+finish(Matrix *m, int bad, double seconds)
 {
   const atomic_int *c = m->board->counts;
-  int failed = c[RUN_FAIL] + c[RUN_BROKEN], unused = schedules_unused(m, whole);
-  printf("%d passed, %d failed, %d skipped on %s; %d of %d legal schedules used; %.1f s\n",
-         c[RUN_PASS], failed, c[RUN_SKIP], m->o.cuda ? "the GPU" : "the emulator",
-         m->pick.n - pick_unused(&m->pick), m->pick.n, seconds);
-  return failed || unused ? 1 : bad;
+  int failed = c[RUN_FAIL] + c[RUN_BROKEN];
+  printf("%d passed, %d failed, %d skipped on %s; %.1f s\n", c[RUN_PASS], failed,
+         c[RUN_SKIP], m->o.cuda ? "the GPU" : "the emulator", seconds);
+  return failed ? 1 : bad;
 }
 
 static bool
@@ -273,10 +256,10 @@ usage(void)
 static bool
 from_words(Matrix *m, int n, char **words, char *why, size_t size)
 {
-  m->trials = calloc((size_t)n, sizeof *m->trials);
+  m->cases = calloc((size_t)n, sizeof *m->cases);
   m->n = n;
   for (int i = 0; i < n; i++)
-    if (!m->trials || !trial_parse(words[i], &m->trials[i], why, size))
+    if (!m->cases || !case_parse(words[i], &m->cases[i], why, size))
       return false;
   return true;
 }
@@ -294,16 +277,14 @@ main(int argc, char **argv)
     if (!option(&m.o, argc, argv, &i))
       return usage();
   m.o.lib = m.o.cuda ? "libcuda.so.1" : device_emulator();
-  bool whole = i == argc && !m.o.filter && m.o.shards == 1;
   if (i < argc ? !from_words(&m, argc - i, argv + i, why, sizeof why)
-               : (m.n = trial_read(m.o.cases, &m.trials, why, sizeof why)) < 0) {
+               : (m.n = case_read(m.o.cases, &m.cases, why, sizeof why)) < 0) {
     fprintf(stderr, "%s\n", why);
     return 2;
   }
   double begin = now();
-  bool resolved = resolve(&m);
   if (!enqueue(&m))
     return 2;
-  int bad = resolved ? run_all(&m) : 1;
-  return finish(&m, bad, now() - begin, whole);
+  int bad = run_all(&m);
+  return finish(&m, bad, now() - begin);
 }

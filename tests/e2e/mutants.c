@@ -9,7 +9,6 @@
  * the first kernels of the table, every mutant of them. */
 #include "tests/e2e/call.h"
 #include "tests/e2e/mutant.h"
-#include "tests/e2e/pick.h"
 #include "tests/e2e/run.h"
 
 #include <stdio.h>
@@ -21,22 +20,62 @@
 /* Several query blocks and more key tiles than stages, so that every wait of a ring is
  * taken in its steady state; ragged ends.  The first QUICK are the everyday ones. */
 static const char *const kernels[] = {
-    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4Q seed=11",
-    "bf16 h1 sq65 sk200 d40 window=40,0 fwd_mma:64x32s1w4q seed=12",
-    "fp16 h1 sq200 sk290 d64/72 fwd_mma:128x32s3w4q seed=13",
-    "fp16 h2/1 sq70 sk100 d64 causal ref_fwd seed=14",
-    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s1w4Q seed=15",
-    "bf16 h1 sq150 sk330 d64 causal fwd_mma:64x64s2w4q seed=16",
-    "bf16 h1 sq150 sk410 d64 causal fwd_mma:64x64s3w4Q seed=17",
-    "bf16 h1 sq150 sk410 d64 causal fwd_mma:64x64s3w4q seed=18",
-    "fp16 h1 sq200 sk300 d128 causal top_left fwd_mma:128x64s1w8q sm_90 seed=19",
-    "fp16 h1 sq200 sk300 d128 causal fwd_mma:128x32s2w8Q sm_86 seed=20",
-    "bf16 h1 sq70 sk300 d256 window=100,30 fwd_mma:64x32s1w4Q seed=21",
-    "bf16 h1 sq70 sk300 d96/160 fwd_mma:32x32s2w2Q special=sizes sm_120 seed=22",
-    "fp16 h1 sq64 sk256 d64 fwd_mma:64x64s2w4Q special=all sm_89 seed=23",
-    "fp16 h1 sq190 sk400 d16 top_left window=60,-1 fwd_mma:64x32s2w2q seed=24",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk330 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false "
+    "seed=11",
+    "{dtype: bf16, head_dim: 40, window: [40, 0], return_lse: true}"
+    " h1 sq65 sk200 "
+    "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=true "
+    "seed=12",
+    "{dtype: fp16, head_dim: 64, head_dim_v: 72, return_lse: true}"
+    " h1 sq200 sk290 "
+    "template=fwd_mma,block_m=128,block_n=32,num_stages=3,num_warps=4,q_in_regs=true "
+    "seed=13",
+    "{dtype: fp16, head_dim: 64, causal: true, return_lse: true}"
+    " h2/1 sq70 sk100 template=ref_fwd seed=14",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk330 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=1,num_warps=4,q_in_regs=false "
+    "seed=15",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk330 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=true "
+    "seed=16",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk410 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=3,num_warps=4,q_in_regs=false "
+    "seed=17",
+    "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk410 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=3,num_warps=4,q_in_regs=true "
+    "seed=18",
+    "{dtype: fp16, head_dim: 128, causal: true, align: top_left, return_lse: true}"
+    " h1 sq200 sk300 sm_90 "
+    "template=fwd_mma,block_m=128,block_n=64,num_stages=1,num_warps=8,q_in_regs=true "
+    "seed=19",
+    "{dtype: fp16, head_dim: 128, causal: true, return_lse: true}"
+    " h1 sq200 sk300 sm_86 "
+    "template=fwd_mma,block_m=128,block_n=32,num_stages=2,num_warps=8,q_in_regs=false "
+    "seed=20",
+    "{dtype: bf16, head_dim: 256, window: [100, 30], return_lse: true}"
+    " h1 sq70 sk300 "
+    "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=false "
+    "seed=21",
+    "{dtype: bf16, head_dim: 96, head_dim_v: 160, return_lse: true, specialize: [sq, sk]}"
+    " h1 sq70 sk300 sm_120 "
+    "template=fwd_mma,block_m=32,block_n=32,num_stages=2,num_warps=2,q_in_regs=false "
+    "seed=22",
+    "{dtype: fp16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, strides]}"
+    " h1 sq64 sk256 sm_89 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false "
+    "seed=23",
+    "{dtype: fp16, head_dim: 16, window: [60, -1], align: top_left, return_lse: true}"
+    " h1 sq190 sk400 "
+    "template=fwd_mma,block_m=64,block_n=32,num_stages=2,num_warps=2,q_in_regs=true "
+    "seed=24",
 };
-enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = TRIAL_TEXT + 128 };
+enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = CASE_TEXT + 128 };
 
 /* How warps are interleaved and when copies arrive: what one order hides another shows. */
 static const char *const policies[] = {
@@ -52,10 +91,9 @@ typedef struct Listed {
 
 typedef struct Bench {
   Device device;
-  Trial trial;
+  Case c;
   Call call;
   attnc_spec *spec;
-  const char *target;
   unsigned char *right[ATTNC_SLOT_COUNT]; /* every buffer after the whole kernel */
   char *ptx;
   bool verbose;
@@ -80,16 +118,14 @@ plan_of(const Bench *b, const char *ptx, attnc_context **ctx, attnc_plan **plan,
   const attnc_options o = {.size = sizeof o,
                            .libcuda = b->device.path,
                            .cache = 1,
-                           .target = b->target,
+                           .target = b->c.target,
                            .compile = &from};
   CallAsked asked;
-  const attnc_problem *problem = &asked.problem;
   call_problem(&b->call, &asked);
-  const attnc_schedule schedule = trial_schedule(&b->trial);
   *plan = NULL;
   *ctx = NULL;
   if (attnc_context_create(&o, ctx, &e) ||
-      attnc_plan_get_with(*ctx, b->spec, problem, &schedule, plan, &e)) {
+      attnc_plan_get(*ctx, b->spec, &asked.problem, plan, &e)) {
     snprintf(why, n, "%s", e.message);
     return false;
   }
@@ -141,20 +177,14 @@ seen(Bench *b, const char *ptx, char *why, size_t n)
 static bool
 prepare(Bench *b, const char *notation, char *why, size_t n)
 {
-  char yaml[512], settings[32];
-  if (!trial_parse(notation, &b->trial, why, n) || !pick_schedule(&b->trial, why, n))
+  char settings[32];
+  if (!case_parse(notation, &b->c, why, n))
     return false;
-  b->target = trial_target(&b->trial);
-  snprintf(settings, sizeof settings, "arch=%s", b->target);
-  if (!device_open(&b->device, device_emulator(), settings, why, n))
+  snprintf(settings, sizeof settings, "arch=%s", b->c.target);
+  if (!device_open(&b->device, device_emulator(), settings, why, n) ||
+      !call_load(&b->call, &b->c, &b->spec, why, n))
     return false;
-  trial_spec(&b->trial, yaml, sizeof yaml);
-  if (attnc_spec_load(yaml, strlen(yaml), "mutant", &b->spec, NULL) ||
-      !call_build(&b->call, &b->trial)) {
-    snprintf(why, n, "the spec of the case is refused");
-    return false;
-  }
-  b->ptx = trial_ptx(&b->trial, why, n);
+  b->ptx = case_ptx(&b->c, why, n);
   return b->ptx != NULL;
 }
 
@@ -196,9 +226,7 @@ listed(Listed *list, int n, const char *key)
 static void
 name(char *key, size_t n, const Bench *b, int k, const Mutant *m)
 {
-  char text[TRIAL_TEXT];
-  trial_print(&b->trial, text);
-  snprintf(key, n, "%s | %d %s %s", text, k, mutant_word(m), m->what);
+  snprintf(key, n, "%s | %d %s %s", b->c.text, k, mutant_word(m), m->what);
 }
 
 static void
@@ -231,9 +259,8 @@ mutate(Bench *b, Listed *list, int n_list, Tally *tally)
 static int
 stale(const Bench *b, const Listed *list, int n_list)
 {
-  char text[TRIAL_TEXT];
+  const char *text = b->c.text;
   int n = 0;
-  trial_print(&b->trial, text);
   for (int i = 0; i < n_list; i++)
     if (!list[i].met && strncmp(list[i].key, text, strlen(text)) == 0) {
       printf("FAIL  %s: is listed, but there is no such mutant\n", list[i].key);
@@ -273,7 +300,7 @@ static int
 read_list(const char *path, Listed *list)
 {
   FILE *f = fopen(path, "r");
-  char line[1024];
+  char line[2 * CASE_TEXT];
   int n = 0;
   if (!f)
     return -1;

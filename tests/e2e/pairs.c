@@ -1,350 +1,593 @@
 /* pairs: the list of cases in cases.txt, made and checked.
  *
  *   e2e_pairs --write FILE   greedy all-pairs over the factors below, then more at random
- *   e2e_pairs --check FILE   every pair of values of every two factors is in some case
+ *   e2e_pairs --check FILE   every pair of values of every two factors is in some case, or
+ *                            named as one that no case can have
+ *   e2e_pairs --legal FILE   the library takes every case, and together they use every
+ *                            schedule that is legal in any of them
  *
- * Deterministic: the same program writes the same file.  The check reads the cases as the
- * runner does and knows nothing of how they were chosen. */
+ * A case is text: each factor gives a piece of it, by one of its values, and a piece may
+ * have alternatives, {a|b}, of which one is drawn.  What goes together is asked of
+ * attnc_schedules: no rule of legality is written here.  Two values of which no case was
+ * found in TRIES attempts are listed in FILE, and the diff is reviewed.
+ * Deterministic: the same program and library write the same file.  The check reads the
+ * cases as the runner does and knows nothing of how they were chosen. */
+#include "tests/e2e/legal.h"
 #include "tests/e2e/number.h"
-#include "tests/e2e/trial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CASES = 420, CANDIDATES = 40, MAX_VALUES = 14 };
-static const double mac_limit[TRIAL_TEMPLATE_COUNT] = {1.5e7, 6e7, 6e7}; /* a case's size */
-
-static const int head_dims[] = {16, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 256};
-static const int lengths[] = {0, 1, 7, 64, 65, 100, 127, 128, 129, 200, 255, 256, 300};
-static const int windows[] = {0, 1, 15, 16, 33, 64, 100};
-#define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
-
 enum {
-  MASK_NONE,
-  MASK_CAUSAL,
-  MASK_TOP_LEFT,
-  MASK_BOTH,
-  MASK_CAUSAL_WINDOW,
-  MASK_LEFT,
-  MASK_COUNT
+  CASES = 420,
+  CANDIDATES = 40,
+  TRIES = 200,
+  MOST_DRAWS = 20000,
+  MAX_VALUES = 20,
+  PIECE = 160
 };
-enum { HEADS_MHA, HEADS_GQA4, HEADS_MQA, HEADS_COUNT };
 
-/* factor, number of values */
-#define FACTORS(X)                                                                         \
-  X(DTYPE, TRIAL_DTYPE_COUNT)                                                              \
-  X(HEAD_DIM, COUNT(head_dims))                                                            \
-  X(HEAD_DIM_V, 2) /* the same, another */                                                 \
-  X(MASK, MASK_COUNT)                                                                      \
-  X(HEADS, HEADS_COUNT)                                                                    \
-  X(SQ, COUNT(lengths))                                                                    \
-  X(SK, COUNT(lengths))                                                                    \
-  X(LAYOUT, TRIAL_LAYOUT_COUNT)                                                            \
-  X(TEMPLATE, TRIAL_TEMPLATE_COUNT)                                                        \
-  X(TARGET, TRIAL_TARGET_COUNT)                                                            \
-  X(LSE, 2)                                                                                \
-  X(SPECIAL, TRIAL_SPECIAL_COUNT)                                                          \
-  X(SCALE, TRIAL_SCALE_COUNT)
-#define X(id, n) F_##id,
-enum { FACTORS(X) FACTOR_COUNT };
-#undef X
-#define X(id, n) #id,
-static const char *const factor_names[] = {FACTORS(X)};
-#undef X
-#define X(id, n) n,
-static const int factor_sizes[] = {FACTORS(X)};
-#undef X
+/* A piece of a spec, and of the words behind it.  Empty: it says nothing. */
+typedef struct Value {
+  const char *field, *words;
+} Value;
+
+/* Name; values: in braces what is added to the spec, behind it words.  In the order in
+ * which a case has them.  Lengths are around the edges of tiles. */
+#define HEAD_DIMS "{16|24|40|64|72|80|96|112|128|160|192|256}"
+#define EDGES     "{0|1|15|16|33|64|100}"
+typedef struct Factor {
+  const char *name;
+  Value at[MAX_VALUES]; /* ends with one that is {NULL, NULL} */
+} Factor;
+static const Factor factors[] = {
+    {"dtype", {{"dtype: fp16", ""}, {"dtype: bf16", ""}}},
+    {"head_dim",
+     {{"head_dim: 16", ""},
+      {"head_dim: 24", ""},
+      {"head_dim: 40", ""},
+      {"head_dim: 64", ""},
+      {"head_dim: 72", ""},
+      {"head_dim: 80", ""},
+      {"head_dim: 96", ""},
+      {"head_dim: 112", ""},
+      {"head_dim: 128", ""},
+      {"head_dim: 160", ""},
+      {"head_dim: 192", ""},
+      {"head_dim: 256", ""}}},
+    {"head_dim_v", {{"", ""}, {"head_dim_v: " HEAD_DIMS, ""}}},
+    {"mask",
+     {{"", ""},
+      {"causal: true", ""},
+      {"causal: true, align: top_left", ""},
+      {"window: [" EDGES ", " EDGES "]{||, align: top_left}", ""},
+      {"causal: true, window: [" EDGES ", {-1|0}]{||, align: top_left}", ""},
+      {"window: [" EDGES ", -1]{||, align: top_left}", ""}}},
+    {"lse", {{"", ""}, {"return_lse: true", ""}}},
+    {"special",
+     {{"", ""},
+      {"specialize: [sq, sk]", ""},
+      {"specialize: [strides]", ""},
+      {"specialize: [b, h, hk, sq, sk, strides]", ""}}},
+    {"heads",
+     {{"", "b{2|1} h{3|2|1}"}, {"", "b{2|1} h{8/2|4/1}"}, {"", "b{2|1} h{7/1|3/1|2/1}"}}},
+    {"sq",
+     {{"", "sq0"},
+      {"", "sq1"},
+      {"", "sq7"},
+      {"", "sq64"},
+      {"", "sq65"},
+      {"", "sq100"},
+      {"", "sq127"},
+      {"", "sq128"},
+      {"", "sq129"},
+      {"", "sq200"},
+      {"", "sq255"},
+      {"", "sq256"},
+      {"", "sq300"}}},
+    {"sk",
+     {{"", "sk0"},
+      {"", "sk1"},
+      {"", "sk7"},
+      {"", "sk64"},
+      {"", "sk65"},
+      {"", "sk100"},
+      {"", "sk127"},
+      {"", "sk128"},
+      {"", "sk129"},
+      {"", "sk200"},
+      {"", "sk255"},
+      {"", "sk256"},
+      {"", "sk300"}}},
+    {"layout", {{"", ""}, {"layout: bhsd", ""}, {"", "padded"}, {"", "packed"}}},
+    {"scale", {{"", ""}, {"softmax_scale: 0.078125", ""}, {"", "softmax_scale=0.078125"}}},
+    {"target",
+     {{"", "sm_80"},
+      {"", "sm_86"},
+      {"", "sm_89"},
+      {"", "sm_90"},
+      {"", "sm_90a"},
+      {"", "sm_120"}}},
+    {"template",
+     {{"", "template=ref_fwd"}, {"", "template=fwd_mma"}, {"", "template=fwd_wgmma"}}},
+};
+enum { FACTORS = sizeof factors / sizeof *factors };
+
+/* Multiply-adds of a case: what the emulator does in a second or so. */
+static const double mac_limit = 6e7, mac_limit_ref = 1.5e7;
 
 typedef struct Choice {
-  int v[FACTOR_COUNT];
+  int v[FACTORS]; /* -1: open */
 } Choice;
 typedef struct Cover {
-  unsigned char seen[FACTOR_COUNT][MAX_VALUES][FACTOR_COUNT][MAX_VALUES];
+  unsigned char seen[FACTORS][MAX_VALUES][FACTORS][MAX_VALUES];  /* some case has both */
+  unsigned char never[FACTORS][MAX_VALUES][FACTORS][MAX_VALUES]; /* no case can */
 } Cover;
+static int sizes[FACTORS];
 
-/* ---- what goes together ---- */
-
-static bool
-values_fit(int f, int a, int g, int b)
+static void
+count_values(void)
 {
-  bool empty = (f == F_SQ || f == F_SK) && lengths[a] == 0;
-  bool sizes = g == F_SPECIAL && (b == SPECIAL_SIZES || b == SPECIAL_ALL);
-  bool wgmma = f == F_TEMPLATE && a == TRIAL_FWD_WGMMA,
-       other = g == F_TARGET && b != TRIAL_SM_90A;
-  return !(empty && sizes) && /* a size of 0 is a size that was not given */
-         !(wgmma && other);
+  for (int f = 0; f < FACTORS; f++)
+    while (sizes[f] < MAX_VALUES && factors[f].at[sizes[f]].field)
+      sizes[f]++;
 }
 
-static bool
-fits(int f, int a, int g, int b)
+/* ---- pieces with alternatives ---- */
+
+/* Behind the alternative that begins at p: at `|` or `}`. */
+static const char *
+alternative_end(const char *p)
 {
-  return values_fit(f, a, g, b) && values_fit(g, b, f, a);
+  return p + strcspn(p, "|}");
 }
 
-static bool
-allowed(const Choice *c, int upto)
+/* One of the alternatives of each {a|b}; `least`: the last, which is the smallest. */
+static void
+draw(const char *piece, Random *r, bool least, char *out)
 {
-  for (int f = 0; f < upto; f++)
-    if (c->v[f] >= 0 && c->v[upto] >= 0 && !fits(f, c->v[f], upto, c->v[upto]))
-      return false;
+  while (*piece) {
+    if (*piece != '{') {
+      *out++ = *piece++;
+      continue;
+    }
+    const char *at[MAX_VALUES];
+    int n = 0;
+    for (const char *p = piece; *p != '}'; p = alternative_end(p + 1))
+      at[n++] = p + 1;
+    const char *chosen = at[least ? n - 1 : (int)random_below(r, (uint32_t)n)];
+    size_t len = (size_t)(alternative_end(chosen) - chosen);
+    memcpy(out, chosen, len);
+    out += len;
+    piece = alternative_end(at[n - 1]) + 1;
+  }
+  *out = 0;
+}
+
+/* How many characters of the text the piece is, -1: the text does not begin so.  Longer
+ * alternatives first is no matter: what follows decides. */
+static int
+match(const char *piece, const char *text)
+{
+  if (*piece == 0)
+    return 0;
+  if (*piece != '{') {
+    int rest = *piece == *text ? match(piece + 1, text + 1) : -1;
+    return rest < 0 ? -1 : rest + 1;
+  }
+  const char *end = strchr(piece, '}');
+  int best = -1;
+  for (const char *p = piece; p != end; p = alternative_end(p + 1)) {
+    size_t len = (size_t)(alternative_end(p + 1) - (p + 1));
+    if (strncmp(p + 1, text, len) != 0)
+      continue;
+    int rest = match(end + 1, text + len);
+    if (rest >= 0 && rest + (int)len > best)
+      best = rest + (int)len;
+  }
+  return best;
+}
+
+/* Whether the list, separated by `gap`, goes on with the piece; *text moves behind it. */
+static bool
+take(const char **text, const char *piece, const char *gap)
+{
+  size_t n = strlen(gap);
+  int len = *piece ? match(piece, *text) : 0;
+  if (len < 0)
+    return false;
+  const char *end = *text + len;
+  if (*piece && *end && strncmp(end, gap, n) != 0)
+    return false;
+  *text = *piece && *end ? end + n : end;
   return true;
 }
 
 /* ---- choices and cases ---- */
 
+/* The value whose pieces are longest; -1: none fits. */
 static int
-index_of(const int *list, int n, int x)
+value_of(int f, const char **fields, const char **words)
 {
-  for (int i = 0; i < n; i++)
-    if (list[i] == x)
-      return i;
-  return -1;
-}
-
-static int
-mask_of(const Trial *t)
-{
-  if (t->causal)
-    return t->left >= 0 ? MASK_CAUSAL_WINDOW : t->top_left ? MASK_TOP_LEFT : MASK_CAUSAL;
-  if (t->left < 0)
-    return MASK_NONE;
-  return t->right >= 0 ? MASK_BOTH : MASK_LEFT;
-}
-
-static Choice
-choice_of(const Trial *t)
-{
-  Choice c;
-  c.v[F_DTYPE] = t->dtype;
-  c.v[F_HEAD_DIM] = index_of(head_dims, COUNT(head_dims), t->d);
-  c.v[F_HEAD_DIM_V] = t->d != t->dv;
-  c.v[F_MASK] = mask_of(t);
-  c.v[F_HEADS] = t->h == t->hk       ? HEADS_MHA
-                 : t->h == 4 * t->hk ? HEADS_GQA4
-                 : t->hk == 1        ? HEADS_MQA
-                                     : -1;
-  c.v[F_SQ] = index_of(lengths, COUNT(lengths), t->sq);
-  c.v[F_SK] = index_of(lengths, COUNT(lengths), t->sk);
-  c.v[F_LAYOUT] = t->layout;
-  c.v[F_TEMPLATE] = t->template_id;
-  c.v[F_TARGET] = t->target;
-  c.v[F_LSE] = t->lse;
-  c.v[F_SPECIAL] = t->special;
-  c.v[F_SCALE] = t->scale;
-  return c;
-}
-
-static void
-mask_set(Trial *t, int mask, Random *r)
-{
-  t->causal = mask == MASK_CAUSAL || mask == MASK_TOP_LEFT || mask == MASK_CAUSAL_WINDOW;
-  t->top_left = mask == MASK_TOP_LEFT ||
-                (mask != MASK_NONE && mask != MASK_CAUSAL && random_below(r, 4) == 0);
-  t->left = t->right = -1;
-  if (mask == MASK_BOTH || mask == MASK_CAUSAL_WINDOW || mask == MASK_LEFT)
-    t->left = windows[random_below(r, COUNT(windows))];
-  if (mask == MASK_BOTH)
-    t->right = windows[random_below(r, COUNT(windows))];
-}
-
-/* As many heads and batches as the limit lets: the smallest of each kind always goes. */
-static void
-heads_set(Trial *t, int heads, Random *r)
-{
-  static const int many[HEADS_COUNT][3][2] = {
-      {{3, 3}, {2, 2}, {1, 1}}, {{8, 2}, {4, 1}, {4, 1}}, {{7, 1}, {3, 1}, {2, 1}}};
-  int start = (int)random_below(r, 2);
-  t->b = 1 + (int)random_below(r, 2);
-  for (int i = start; i < 3; i++) {
-    t->h = many[heads][i][0];
-    t->hk = many[heads][i][1];
-    if (trial_macs(t) <= mac_limit[t->template_id])
-      return;
+  const char *best_fields = NULL, *best_words = NULL;
+  int best = -1;
+  for (int v = 0; v < sizes[f]; v++) {
+    const char *a = *fields, *b = *words;
+    if (!take(&a, factors[f].at[v].field, ", ") || !take(&b, factors[f].at[v].words, " "))
+      continue;
+    if (best < 0 || a > best_fields || b > best_words) {
+      best = v;
+      best_fields = a;
+      best_words = b;
+    }
   }
-  t->b = 1;
+  if (best >= 0) {
+    *fields = best_fields;
+    *words = best_words;
+  }
+  return best;
 }
 
-static Trial
-trial_of(const Choice *c, int number)
+/* What of the table a case is made of; -1 where it is of no value. */
+static Choice
+choice_of(const Case *c)
+{
+  char inside[CASE_PART], behind[CASE_TEXT];
+  const char *fields = inside, *words = behind;
+  Choice x;
+  size_t n = strlen(c->fields);
+  snprintf(inside, sizeof inside, "%.*s", (int)n - 2, c->fields + 1);
+  snprintf(behind, sizeof behind, "%s", c->text + n + 1);
+  for (char *p = behind; (p = strchr(p, ',')) != NULL;) /* the template is the factor */
+    *p = ' ';
+  for (int f = 0; f < FACTORS; f++)
+    x.v[f] = value_of(f, &fields, &words);
+  if (*fields)
+    x.v[0] = -1;
+  return x;
+}
+
+/* The line of a choice; heads and batches the smallest where it would be too large. */
+static void
+line_of(const Choice *c, int number, bool least, char line[CASE_TEXT])
 {
   Random r = {(uint64_t)number * 77 + 5};
-  Trial t = {.dtype = c->v[F_DTYPE],
-             .sq = lengths[c->v[F_SQ]],
-             .sk = lengths[c->v[F_SK]],
-             .d = head_dims[c->v[F_HEAD_DIM]],
-             .layout = c->v[F_LAYOUT],
-             .lse = c->v[F_LSE] != 0,
-             .special = c->v[F_SPECIAL],
-             .scale = c->v[F_SCALE],
-             .target = c->v[F_TARGET],
-             .template_id = c->v[F_TEMPLATE],
-             .seed = (unsigned)number + 1};
-  t.dv = t.d;
-  while (c->v[F_HEAD_DIM_V] && t.dv == t.d)
-    t.dv = head_dims[random_below(&r, COUNT(head_dims))];
-  mask_set(&t, c->v[F_MASK], &r);
-  heads_set(&t, c->v[F_HEADS], &r);
-  return t;
+  char fields[CASE_PART] = "", words[CASE_PART] = "", piece[PIECE];
+  for (int f = 0; f < FACTORS; f++) {
+    const Value *v = &factors[f].at[c->v[f]];
+    draw(v->field, &r, false, piece);
+    snprintf(fields + strlen(fields), sizeof fields - strlen(fields), "%s%s",
+             *fields && *piece ? ", " : "", piece);
+    draw(v->words, &r, least, piece);
+    snprintf(words + strlen(words), sizeof words - strlen(words), "%s%s", *piece ? " " : "",
+             piece);
+  }
+  snprintf(line, CASE_TEXT, "{%s}%s seed=%d", fields, words, number + 1);
+}
+
+static bool
+small_enough(const Case *c)
+{
+  Facts f;
+  attnc_spec *spec = NULL;
+  double limit = strstr(c->schedule, "ref_fwd") ? mac_limit_ref : mac_limit;
+  bool ok = !attnc_spec_load(c->spec, strlen(c->spec), "case", &spec, NULL) &&
+            facts_read(spec, &f) && facts_macs(&f, &c->sizes) <= limit;
+  attnc_spec_release(spec);
+  return ok;
+}
+
+/* A case with a schedule that the library takes; false: there is none. */
+static bool
+case_of(const Choice *choice, int number, Legal *legal, Case *c)
+{
+  char line[CASE_TEXT], why[300];
+  for (int least = 0; least < 2; least++) {
+    line_of(choice, number, least != 0, line);
+    if (!case_parse(line, c, why, sizeof why)) {
+      fprintf(stderr, "%s: %s\n", line, why);
+      abort(); /* a fault of the table */
+    }
+    if (least || small_enough(c))
+      return legal_pick(legal, c);
+  }
+  return false;
 }
 
 /* ---- greedy all-pairs ---- */
+
+static bool
+open_pair(const Cover *k, int f, int a, int g, int b)
+{
+  return !k->seen[f][a][g][b] && !k->never[f][a][g][b];
+}
 
 static int
 cover_gain(const Cover *k, const Choice *c, int f)
 {
   int gain = 0;
-  for (int g = 0; g < FACTOR_COUNT; g++)
-    if (g != f && c->v[g] >= 0)
-      gain += !k->seen[f][c->v[f]][g][c->v[g]];
+  for (int g = 0; g < FACTORS; g++)
+    if (g != f && c->v[g] >= 0) {
+      if (k->never[f][c->v[f]][g][c->v[g]])
+        return -1;
+      gain += open_pair(k, f, c->v[f], g, c->v[g]);
+    }
   return gain;
 }
 
 static void
 cover_add(Cover *k, const Choice *c)
 {
-  for (int f = 0; f < FACTOR_COUNT; f++)
-    for (int g = 0; g < FACTOR_COUNT; g++)
+  for (int f = 0; f < FACTORS; f++)
+    for (int g = 0; g < FACTORS; g++)
       k->seen[f][c->v[f]][g][c->v[g]] = 1;
 }
 
-static int
-cover_missing(const Cover *k, int report)
+static void
+never(Cover *k, int f, int a, int g, int b)
 {
-  int missing = 0;
-  for (int f = 0; f < FACTOR_COUNT; f++)
-    for (int g = f + 1; g < FACTOR_COUNT; g++)
-      for (int a = 0; a < factor_sizes[f]; a++)
-        for (int b = 0; b < factor_sizes[g]; b++)
-          if (fits(f, a, g, b) && !k->seen[f][a][g][b] && missing++ < report)
-            fprintf(stderr, "no case has %s %d with %s %d\n", factor_names[f], a,
-                    factor_names[g], b);
-  return missing;
+  k->never[f][a][g][b] = k->never[g][b][f][a] = 1;
 }
 
-/* One candidate: factors in a random order, each the value that covers most with those
- * already chosen; equals are drawn. */
-static int
-candidate(const Cover *k, Choice *c, Random *r)
+/* The last pair that no case has and none is known not to; false: there is none.  Targets
+ * and templates come last, and decide most. */
+static bool
+last_open(const Cover *k, int p[4])
 {
-  int order[FACTOR_COUNT], gain = 0;
-  for (int f = 0; f < FACTOR_COUNT; f++) {
+  for (p[0] = FACTORS - 1; p[0] >= 0; p[0]--)
+    for (p[2] = FACTORS - 1; p[2] > p[0]; p[2]--)
+      for (p[1] = 0; p[1] < sizes[p[0]]; p[1]++)
+        for (p[3] = 0; p[3] < sizes[p[2]]; p[3]++)
+          if (open_pair(k, p[0], p[1], p[2], p[3]))
+            return true;
+  return false;
+}
+
+/* Fills the open factors in a random order, each with the value that covers most with those
+ * already chosen; equals are drawn.  -1: some factor has none. */
+static int
+complete(const Cover *k, Choice *c, Random *r)
+{
+  int order[FACTORS], gain = 0;
+  for (int f = 0; f < FACTORS; f++) {
     int j = (int)random_below(r, (uint32_t)f + 1);
     order[f] = order[j];
     order[j] = f;
-    c->v[f] = -1;
   }
-  for (int i = 0; i < FACTOR_COUNT; i++) {
+  for (int i = 0; i < FACTORS; i++) {
     int f = order[i], best = -1, best_gain = -1;
     uint32_t equals = 0;
-    for (int a = 0; a < factor_sizes[f]; a++) {
+    if (c->v[f] >= 0)
+      continue;
+    for (int a = 0; a < sizes[f]; a++) {
       c->v[f] = a;
-      bool ok = true;
-      for (int g = 0; g < FACTOR_COUNT; g++)
-        ok &= g == f || c->v[g] < 0 || fits(f, a, g, c->v[g]);
-      int gained = ok ? cover_gain(k, c, f) : -1;
+      int gained = cover_gain(k, c, f);
       if (gained > best_gain)
         equals = 0;
-      if (ok && gained >= best_gain && random_below(r, ++equals) == 0)
+      if (gained >= 0 && gained >= best_gain && random_below(r, ++equals) == 0)
         best = a;
       best_gain = gained > best_gain ? gained : best_gain;
     }
     c->v[f] = best;
+    if (best < 0)
+      return -1;
     gain += best_gain;
   }
   return gain;
 }
 
 static Choice
-next(const Cover *k, Random *r)
+around(const int pair[4])
 {
-  Choice best, c;
+  Choice c;
+  for (int f = 0; f < FACTORS; f++)
+    c.v[f] = f == pair[0] ? pair[1] : f == pair[2] ? pair[3] : -1;
+  return c;
+}
+
+/* The candidate that covers most, with the first open pair in it. */
+static bool
+next(const Cover *k, const int pair[4], Random *r, Choice *best)
+{
   int best_gain = -1;
   for (int i = 0; i < CANDIDATES; i++) {
-    int gain = candidate(k, &c, r);
+    Choice c = around(pair);
+    int gain = complete(k, &c, r);
     if (gain > best_gain) {
-      best = c;
+      *best = c;
       best_gain = gain;
     }
   }
-  return best;
+  return best_gain >= 0;
 }
 
-/* Every fourth is small: the largest tiles fit in registers with small head dims only. */
-static Choice
-any(Random *r)
+/* Fills the open factors at random; false: with what cannot be. */
+static bool
+any(const Cover *k, Random *r, Choice *c)
 {
-  bool small = random_below(r, 4) == 0;
-  Choice c;
-  for (int f = 0; f < FACTOR_COUNT; f++)
-    do
-      c.v[f] = (int)random_below(r, (uint32_t)factor_sizes[f]);
-    while (!allowed(&c, f));
-  if (small) {
-    c.v[F_HEAD_DIM] = c.v[F_HEAD_DIM_V] = 0;
-    c.v[F_TEMPLATE] = TRIAL_FWD_MMA;
+  for (int f = 0; f < FACTORS; f++)
+    if (c->v[f] < 0)
+      c->v[f] = (int)random_below(r, (uint32_t)sizes[f]);
+  for (int f = 0; f < FACTORS; f++)
+    if (cover_gain(k, c, f) < 0)
+      return false;
+  return true;
+}
+
+/* A case for the pair, or the note that there is none. */
+static bool
+cover_pair(Cover *k, const int pair[4], int number, Legal *legal, Random *r, Case *c,
+           Choice *choice)
+{
+  if (next(k, pair, r, choice) && case_of(choice, number, legal, c))
+    return true;
+  for (int i = 0; i < TRIES; i++) {
+    *choice = around(pair);
+    if (any(k, r, choice) && case_of(choice, number, legal, c))
+      return true;
   }
-  return c;
+  never(k, pair[0], pair[1], pair[2], pair[3]);
+  return false;
+}
+
+static const char *
+said(int f, int v)
+{
+  const Value *x = &factors[f].at[v];
+  return *x->field ? x->field : *x->words ? x->words : "nothing";
+}
+
+static void
+write_never(FILE *f, const Cover *k)
+{
+  for (int a = 0; a < FACTORS; a++)
+    for (int b = a + 1; b < FACTORS; b++)
+      for (int x = 0; x < sizes[a]; x++)
+        for (int y = 0; y < sizes[b]; y++)
+          if (k->never[a][x][b][y])
+            fprintf(f, "# never %s: %s; %s: %s\n", factors[a].name, said(a, x),
+                    factors[b].name, said(b, y));
 }
 
 static int
 write_cases(const char *path)
 {
   static Cover k;
+  static char lines[2 * CASES][CASE_TEXT];
+  Legal *legal = legal_new();
   Random r = {2026};
+  int n = 0, pair[4], covered = 0, used = 0;
+  Case c;
+  Choice choice;
+  while (last_open(&k, pair) && n < 2 * CASES)
+    if (cover_pair(&k, pair, n, legal, &r, &c, &choice)) {
+      cover_add(&k, &choice);
+      memcpy(lines[n++], c.text, sizeof c.text);
+    }
+  covered = n;
+  while (n < 2 * CASES && legal_unused_case(legal, &c))
+    memcpy(lines[n++], c.text, sizeof c.text);
+  used = n;
+  while (n < CASES) {
+    choice = around((const int[]){-1, 0, -1, 0});
+    if (any(&k, &r, &choice) && case_of(&choice, n, legal, &c))
+      memcpy(lines[n++], c.text, sizeof c.text);
+  }
   FILE *f = fopen(path, "w");
-  int covered = 0;
   if (!f)
     return perror(path), 2;
-  fprintf(
-      f,
-      "# Written by `e2e_pairs --write`: covers every pair of the factors in pairs.c.\n");
-  for (int i = 0; i < CASES || !covered; i++) {
-    covered = covered ? covered : cover_missing(&k, 0) == 0 ? i : 0;
-    Choice c = covered ? any(&r) : next(&k, &r);
-    Trial t = trial_of(&c, i);
-    char text[TRIAL_TEXT];
-    cover_add(&k, &c);
-    trial_print(&t, text);
-    fprintf(f, "%s\n", text);
-  }
-  fprintf(stderr, "%s: all pairs after %d cases\n", path, covered);
+  fprintf(f, "# Written by `e2e_pairs --write`: every pair of values of two factors, but "
+             "for\n# those that no case can have.\n");
+  write_never(f, &k);
+  for (int i = 0; i < n; i++)
+    fprintf(f, "%s\n", lines[i]);
+  fprintf(stderr, "%s: all pairs after %d cases, every schedule after %d, %d unused\n",
+          path, covered, used, legal_unused(legal, false));
+  legal_free(legal);
   return fclose(f) ? 2 : 0;
+}
+
+/* ---- the check ---- */
+
+/* "# never mask: …; sk: …" lines; how many are not understood. */
+static int
+read_never(const char *path, Cover *k)
+{
+  FILE *f = fopen(path, "r");
+  char line[CASE_TEXT], wanted[CASE_TEXT];
+  int bad = 0;
+  while (f && fgets(line, sizeof line, f)) {
+    bool met = strncmp(line, "# never ", 8) != 0;
+    for (int a = 0; !met && a < FACTORS; a++)
+      for (int b = a + 1; !met && b < FACTORS; b++)
+        for (int x = 0; !met && x < sizes[a]; x++)
+          for (int y = 0; !met && y < sizes[b]; y++) {
+            snprintf(wanted, sizeof wanted, "# never %s: %s; %s: %s\n", factors[a].name,
+                     said(a, x), factors[b].name, said(b, y));
+            met = strcmp(wanted, line) == 0;
+            if (met)
+              never(k, a, x, b, y);
+          }
+    if (!met)
+      bad += fprintf(stderr, "no values of the table: %s", line) > 0;
+  }
+  if (f)
+    fclose(f);
+  return bad;
+}
+
+/* Pairs that should be in a case and are not, and the other way round. */
+static int
+cover_wrong(const Cover *k)
+{
+  int wrong = 0;
+  for (int f = 0; f < FACTORS; f++)
+    for (int g = f + 1; g < FACTORS; g++)
+      for (int a = 0; a < sizes[f]; a++)
+        for (int b = 0; b < sizes[g]; b++)
+          if (k->seen[f][a][g][b] == k->never[f][a][g][b] && wrong++ < 20)
+            fprintf(stderr, "%s: %s; %s: %s: %s\n", factors[f].name, said(f, a),
+                    factors[g].name, said(g, b),
+                    k->seen[f][a][g][b] ? "a case has what none can have" : "no case");
+  return wrong;
 }
 
 static int
 check_cases(const char *path)
 {
   static Cover k;
-  Trial *cases;
-  char why[300], text[TRIAL_TEXT];
-  int n = trial_read(path, &cases, why, sizeof why), bad = 0;
+  Case *cases;
+  char why[300];
+  int n = case_read(path, &cases, why, sizeof why), bad = 0;
   if (n < 0)
     return fprintf(stderr, "%s\n", why), 2;
   for (int i = 0; i < n; i++) {
     Choice c = choice_of(&cases[i]);
-    trial_print(&cases[i], text);
-    for (int f = 0; f < FACTOR_COUNT; f++)
-      if (c.v[f] < 0) {
-        fprintf(stderr, "%s: not a value of the matrix: %s\n", factor_names[f], text);
-        bad++;
-      }
-    if (!bad)
+    int unknown = 0;
+    for (int f = 0; f < FACTORS; f++)
+      unknown += c.v[f] < 0;
+    if (unknown)
+      bad += fprintf(stderr, "not of the table: %s\n", cases[i].text) > 0;
+    else
       cover_add(&k, &c);
   }
   free(cases);
-  int missing = cover_missing(&k, 20);
-  printf("%d cases, %d pairs missing\n", n, missing);
-  return n >= 300 && !missing && !bad ? 0 : 1;
+  bad += read_never(path, &k);
+  int wrong = cover_wrong(&k);
+  printf("%d cases, %d pairs wrong\n", n, wrong);
+  return n >= 300 && !wrong && !bad ? 0 : 1;
+}
+
+static int
+check_legal(const char *path)
+{
+  Case *cases;
+  char why[300];
+  int n = case_read(path, &cases, why, sizeof why), bad = 0;
+  Legal *legal = legal_new();
+  if (n < 0)
+    return fprintf(stderr, "%s\n", why), 2;
+  for (int i = 0; i < n; i++)
+    if (!legal_has(legal, &cases[i]))
+      bad += printf("FAIL  its schedule is not legal: %s\n", cases[i].text) > 0;
+  int unused = legal_unused(legal, true);
+  printf("%d cases, %d not legal, %d legal schedules unused\n", n, bad, unused);
+  legal_free(legal);
+  free(cases);
+  return bad || unused;
 }
 
 int
 main(int argc, char **argv)
 {
+  count_values();
   if (argc == 3 && strcmp(argv[1], "--write") == 0)
     return write_cases(argv[2]);
   if (argc == 3 && strcmp(argv[1], "--check") == 0)
     return check_cases(argv[2]);
-  fprintf(stderr, "usage: e2e_pairs --write FILE | --check FILE\n");
+  if (argc == 3 && strcmp(argv[1], "--legal") == 0)
+    return check_legal(argv[2]);
+  fprintf(stderr, "usage: e2e_pairs --write FILE | --check FILE | --legal FILE\n");
   return 2;
 }

@@ -57,44 +57,108 @@ static void
 notation(void **state)
 {
   static const char *const good[] = {
-      "bf16 b2 h8/2 sq1 sk7 d128/64 causal top_left window=31,0 padded sm_86 fwd_mma "
-      "seed=7",
-      "fp16 b1 h3 sq9 sk255 d192 packed nolse special=sizes scale=arg sm_120 ref_fwd "
-      "seed=14",
-      "fp16 b1 h1 sq64 sk64 d64 window=5,-1 bhsd scale=spec sm_80 ref_fwd:16x16s1w4Q "
-      "seed=1",
-      "bf16 b1 h1 sq64 sk64 d64 bshd sm_80 fwd_mma:128x64s2w8q seed=1",
-      "fp16 b1 h1 sq64 sk64 d64 bshd sm_90a fwd_wgmma:block_m=128,block_n=96,num_stages=2,"
-      "num_warps=12,p_in_smem=false,overlap=true,scheduler=persistent,q_stages=2,poly_exp2="
-      "0 "
-      "seed=1",
+      "{dtype: bf16, head_dim: 128, window: [31, 0]} b2 h8/2 sq1 sk7 padded sm_86 "
+      "template=fwd_mma seed=7",
+      "{dtype: {q: fp16, k: fp16, v: fp16, o: fp32}, head_dim: 64} h3 s9 packed "
+      "softmax_scale=0.5 sm_120 template=ref_fwd,block_m=16,num_stages=1 seed=14",
+      "{}",
   };
   static const char *const bad[] = {
-      "bf17",
-      "bf16 h8/3",
-      "b0",
-      "d20",
-      "d264",
-      "window=1",
-      "sq64x",
-      "fwd_mma:128x64",
-      "sm_70",
-      "sq0 special=sizes",
-      "fwd_mma:1x1s1w1z",
-      "fwd_wgmma:block_m",
-      "fwd_wgmma:block_m=x",
-      "fwd_wgmma:blocks=1",
+      "bf16 b1",
+      "{head_dim: 64 b1",
+      "{} h8/3",
+      "{} b0",
+      "{} d64",
+      "{} causal",
+      "{} sq64x",
+      "{} template=fwd_mma, block_m=1",
+      "{} no_scalar=1",
+      "{} softmax_scale=x",
+      "{} softmax_scale=",
+      "{} seed=",
   };
-  char why[200], text[TRIAL_TEXT];
-  Trial t;
+  char why[200];
+  Case c;
   (void)state;
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-    assert_true(trial_parse(good[i], &t, why, sizeof why));
-    trial_print(&t, text);
-    assert_string_equal(text, good[i]);
+    assert_true(case_parse(good[i], &c, why, sizeof why));
+    assert_string_equal(c.text, good[i]);
   }
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-    assert_false(trial_parse(bad[i], &t, why, sizeof why));
+    assert_false(case_parse(bad[i], &c, why, sizeof why));
+}
+
+/* What the words become; a schedule is the spec's pins, and can be changed. */
+static void
+meaning(void **state)
+{
+  char why[200], name[32];
+  Case c;
+  (void)state;
+  assert_true(case_parse("{dtype: bf16, head_dim: 64}  h8/2 sq3 sk4  packed sm_86 "
+                         "softmax_scale=0.25 template=fwd_mma,block_m=64 seed=9",
+                         &c, why, sizeof why));
+  assert_string_equal(c.spec, "{attnc: 1, name: case, schedule: {template: fwd_mma, "
+                              "block_m: 64}, dtype: bf16, head_dim: 64}");
+  assert_int_equal(c.sizes.b, 1);
+  assert_int_equal(c.sizes.h, 8);
+  assert_int_equal(c.sizes.hk, 2);
+  assert_int_equal(c.sizes.sq, 3);
+  assert_int_equal(c.sizes.sk, 4);
+  assert_int_equal(c.memory, MEMORY_PACKED);
+  assert_true(c.has_scalars && c.scalars[ATTNC_SOFTMAX_SCALE] == 0.25);
+  assert_int_equal(c.seed, 9);
+  assert_string_equal(c.target, "sm_86");
+  assert_int_equal(case_pinned(&c, "block_m"), 64);
+  assert_int_equal(case_pinned(&c, "block_n"), 0);
+  case_template(&c, name, sizeof name);
+  assert_string_equal(name, "fwd_mma");
+  assert_true(case_pin(&c, "template=ref_fwd,block_n=2", why, sizeof why));
+  assert_string_equal(c.text, "{dtype: bf16, head_dim: 64} h8/2 sq3 sk4 packed sm_86 "
+                              "softmax_scale=0.25 template=ref_fwd,block_n=2 seed=9");
+  assert_true(case_parse("{} sm_90 seed=4", &c, why, sizeof why));
+  assert_true(isnan(c.scalars[ATTNC_SOFTMAX_SCALE]) && !c.has_scalars);
+  assert_true(case_pin(&c, "template=a", why, sizeof why));
+  assert_string_equal(c.text, "{} sm_90 template=a seed=4");
+}
+
+/* A case whose spec is loaded. */
+static void
+build(const char *text, Call *c)
+{
+  char why[300] = "";
+  Case parsed;
+  attnc_spec *spec = NULL;
+  if (!case_parse(text, &parsed, why, sizeof why) ||
+      !call_load(c, &parsed, &spec, why, sizeof why))
+    fail_msg("%s: %s", text, why);
+  attnc_spec_release(spec);
+}
+
+/* What the library says of a spec. */
+static void
+facts(void **state)
+{
+  Call c;
+  (void)state;
+  build(
+      "{dtype: {q: bf16, k: bf16, v: fp16, o: fp32}, head_dim: 40, head_dim_v: 24, causal: "
+      "true, window: [7, -1], align: top_left, layout: {q: bhsd, k: bshd, v: bshd, o: "
+      "bhsd}, softmax_scale: 0.25}",
+      &c);
+  const Facts *f = &c.facts;
+  assert_true(f->d == 40 && f->dv == 24 && f->scale == 0.25);
+  assert_true(f->causal && f->top_left && f->left == 7 && f->right == -1);
+  assert_true(f->dtype[ATTNC_Q] == ORACLE_BF16 && f->dtype[ATTNC_V] == ORACLE_FP16);
+  assert_true(f->dtype[ATTNC_O] == ORACLE_FP32 && f->dtype[ATTNC_LSE] == ORACLE_FP32);
+  assert_true(f->heads_first[ATTNC_Q] && !f->heads_first[ATTNC_K]);
+  assert_true(f->present[ATTNC_O] && !f->present[ATTNC_LSE]);
+  assert_true(c.home[ATTNC_LSE] == -1 && c.device_args.n_tensors == ATTNC_O + 1);
+  call_free(&c, NULL);
+  build("{dtype: fp32, head_dim: 16, return_lse: true}", &c);
+  assert_true(c.facts.dtype[ATTNC_K] == ORACLE_FP32 && c.facts.scale == 0.25);
+  assert_true(!c.facts.causal && c.facts.left == -1 && c.facts.present[ATTNC_LSE]);
+  call_free(&c, NULL);
 }
 
 static void
@@ -138,33 +202,35 @@ mutants(void **state)
 static void
 write_all(Call *c, int slot)
 {
-  const Trial *t = &c->trial;
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   const int64_t *st = c->host[slot].stride;
-  int width = slot == ATTNC_LSE ? 4 : 2 * t->dv;
-  for (int64_t b = 0; b < t->b; b++)
-    for (int64_t h = 0; h < t->h; h++)
-      for (int64_t s = 0; s < t->sq; s++)
-        memset((char *)c->host[slot].data +
-                   (b * st[0] + h * st[1] + s * st[2]) * (slot == ATTNC_LSE ? 4 : 2),
-               0, (size_t)width);
+  int64_t each = facts_bytes(c->facts.dtype[slot]);
+  for (int64_t b = 0; b < x.b; b++)
+    for (int64_t h = 0; h < x.h; h++)
+      for (int64_t s = 0; s < x.s; s++)
+        memset((char *)c->host[slot].data + (b * st[0] + h * st[1] + s * st[2]) * each, 0,
+               (size_t)(each * x.d));
 }
 
 static void
 traps(void **state)
 {
   static const char *const cases[] = {
-      "b2 h3 sq5 sk9 d24/40 bshd", "b2 h2/1 sq3 sk3 d16 packed",
-      "bf16 b2 h2 sq4 sk7 d16 padded", "b2 h2 sq4 sk7 d16 bhsd nolse"};
+      "{dtype: fp16, head_dim: 24, head_dim_v: 40, return_lse: true} b2 h3 sq5 sk9",
+      "{dtype: fp16, head_dim: 16, return_lse: true} b2 h2/1 s3 packed",
+      "{dtype: bf16, head_dim: 16, return_lse: true} b2 h2 sq4 sk7 padded",
+      "{dtype: fp16, head_dim: 16, layout: bhsd} b2 h2 sq4 sk7",
+      "{dtype: fp32, head_dim: 16, return_lse: true} b2 h2 sq4 sk7 padded",
+      "{dtype: {q: fp16, k: bf16, v: bf16, o: fp32}, head_dim: 16} b2 h2 s4 packed"};
   char why[200];
-  Trial t;
   Call c;
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    assert_true(trial_parse(cases[i], &t, why, sizeof why) && call_build(&c, &t));
+    build(cases[i], &c);
     assert_false(call_intact(&c, why, sizeof why)); /* nothing was written */
-    write_all(&c, ATTNC_O);
-    if (t.lse)
-      write_all(&c, ATTNC_LSE);
+    for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+      if (facts_output(slot) && c.home[slot] >= 0)
+        write_all(&c, slot);
     assert_true(call_intact(&c, why, sizeof why));
     for (int b = 0; b < c.n_buffers; b++) { /* one byte too many, at either end, or in q */
       Buffer *u = &c.buffers[b];
@@ -184,20 +250,22 @@ traps(void **state)
 static void
 placement(void **state)
 {
-  static const char *const layouts[] = {"bshd", "bhsd", "padded", "packed"};
+  static const char *const memory[] = {"", "", "padded", "packed"};
   (void)state;
   for (int i = 0; i < 8; i++) {
-    char text[100], why[100];
-    Trial t;
+    char text[200];
     Call c;
-    snprintf(text, sizeof text, "b2 h4/2 sq%d sk6 d24/40 %s seed=%d", i < 4 ? 6 : 5,
-             layouts[i % 4], i);
-    assert_true(trial_parse(text, &t, why, sizeof why) && call_build(&c, &t));
+    snprintf(text, sizeof text,
+             "{dtype: %s, head_dim: 24, head_dim_v: 40, return_lse: true%s} b2 h4/2 sq%d "
+             "sk6 %s seed=%d",
+             i % 3 ? "fp16" : "fp32", i % 4 == 1 ? ", layout: bhsd" : "", i < 4 ? 6 : 5,
+             memory[i % 4], i);
+    build(text, &c);
     for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++) {
       const int64_t *st = c.host[slot].stride;
-      bool rows = slot == ATTNC_K || slot == ATTNC_V;
-      int64_t last = st[0] + (rows ? 1 : 3) * st[1] + (rows ? 6 : t.sq) * st[2] - st[2];
-      size_t each = slot == ATTNC_LSE ? 4 : 2;
+      const Shape x = facts_shape(&c.facts, &c.c.sizes, slot);
+      int64_t last = (x.b - 1) * st[0] + (x.h - 1) * st[1] + (x.s - 1) * st[2] + x.d - 1;
+      size_t each = (size_t)facts_bytes(c.facts.dtype[slot]);
       assert_true(c.start[slot] + (size_t)last * each <
                   c.buffers[c.home[slot]].bytes - 512);
       assert_true(c.start[slot] % 16 == 0);
@@ -208,12 +276,66 @@ placement(void **state)
   }
 }
 
+/* ---- the oracle's callbacks, against what its fields say ---- */
+
+static bool
+before(const void *user, OracleAt at)
+{
+  return at.kv_idx <= at.q_idx + *(const int *)user;
+}
+
+static long double
+doubled(const void *user, OracleAt at, long double x)
+{
+  (void)user;
+  return at.h == 1 ? 2 * x : x;
+}
+
+static void
+callbacks(void **state)
+{
+  enum { S = 5, K = 7, D = 3 };
+  const int shift = K - S;
+  double q[2 * S * D], k[2 * K * D], o[2][2 * S * D], lse[2][2 * S];
+  uint64_t seed = 1;
+  OracleCase fields = {.b = 1,
+                       .h = 2,
+                       .hk = 2,
+                       .sq = S,
+                       .sk = K,
+                       .d = D,
+                       .dv = D,
+                       .causal = true,
+                       .left = -1,
+                       .right = -1,
+                       .scale = 0.5};
+  OracleCase own = fields;
+  (void)state;
+  own.causal = false;
+  own.sees = before;
+  own.score = doubled;
+  own.user = &shift;
+  for (int i = 0; i < 2 * S * D; i++)
+    q[i] = oracle_normal(&seed);
+  for (int i = 0; i < 2 * K * D; i++)
+    k[i] = oracle_normal(&seed);
+  oracle_attention(&own, q, k, k, o[0], lse[0]);
+  for (int i = S * D; i < 2 * S * D; i++) /* head 1 */
+    q[i] *= 2;
+  oracle_attention(&fields, q, k, k, o[1], lse[1]);
+  for (int i = 0; i < 2 * S; i++)
+    assert_true(fabs(lse[0][i] - lse[1][i]) < 1e-12);
+  for (int i = 0; i < 2 * S * D; i++)
+    assert_true(fabs(o[0][i] - o[1][i]) < 1e-12);
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(halves),  cmocka_unit_test(normals), cmocka_unit_test(notation),
-      cmocka_unit_test(mutants), cmocka_unit_test(traps),   cmocka_unit_test(placement),
+      cmocka_unit_test(halves),  cmocka_unit_test(normals),   cmocka_unit_test(notation),
+      cmocka_unit_test(meaning), cmocka_unit_test(facts),     cmocka_unit_test(mutants),
+      cmocka_unit_test(traps),   cmocka_unit_test(placement), cmocka_unit_test(callbacks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

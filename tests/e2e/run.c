@@ -11,7 +11,7 @@
 
 typedef struct Run {
   Session *s;
-  const Trial *t;
+  const Case *c;
   Call call;
   attnc_spec *spec;
   attnc_plan *plan;
@@ -63,7 +63,7 @@ session_open(Session *s, const char *lib, const char *target, char *why, size_t 
   snprintf(s->target, sizeof s->target, "%s", target);
   if (!device_open(&s->device, lib, settings, why, n))
     return false;
-  if (!runs(target, s->device.cc)) { /* the context would refuse it: run_trial skips */
+  if (!runs(target, s->device.cc)) { /* the context would refuse it: run_case skips */
     snprintf(why, n, "%s is sm_%d, not %s", s->device.name, s->device.cc, target);
     return !s->device.emulator;
   }
@@ -81,28 +81,22 @@ session_doctor(Session *s, const char *ptx, char *why, size_t n)
 }
 
 char *
-trial_ptx(const Trial *t, char *why, size_t n)
+case_ptx(const Case *c, char *why, size_t n)
 {
-  char yaml[512], *text = NULL;
+  char *text = NULL;
   attnc_spec *spec = NULL;
   attnc_kernel *k = NULL;
   attnc_error e = {0};
-  Call shape;
-  trial_spec(t, yaml, sizeof yaml);
-  if (attnc_spec_load(yaml, strlen(yaml), "trial", &spec, NULL) || !call_build(&shape, t)) {
-    snprintf(why, n, "the spec of the case is refused");
-    attnc_spec_release(spec);
-    return NULL;
-  }
+  Call call;
   CallAsked asked;
-  const attnc_problem *problem = &asked.problem;
-  call_problem(&shape, &asked);
-  const attnc_schedule schedule = trial_schedule(t);
-  call_free(&shape, NULL);
-  if (attnc_compile(spec, problem, trial_target(t), &schedule, &k, &e))
-    snprintf(why, n, "attnc_compile: %s", e.message);
-  else
-    text = strdup(attnc_kernel_ptx(k, NULL));
+  if (call_load(&call, c, &spec, why, n)) {
+    call_problem(&call, &asked);
+    if (attnc_compile(spec, &asked.problem, c->target, NULL, &k, &e))
+      snprintf(why, n, "attnc_compile: %s", e.message);
+    else
+      text = strdup(attnc_kernel_ptx(k, NULL));
+  }
+  call_free(&call, NULL);
   attnc_kernel_release(k);
   attnc_spec_release(spec);
   return text;
@@ -126,7 +120,7 @@ configure(Run *r, unsigned launch)
   static const char *const asyncs[] = {"lazy", "eager", "random"};
   const Device *d = &r->s->device;
   char text[160], why[200];
-  unsigned seed = r->t->seed;
+  unsigned seed = r->c->seed;
   if (!d->emulator)
     return true;
   snprintf(text, sizeof text, "checks=all,mma=bit,threads=1,sched=%s,async=%s,seed=%u",
@@ -138,19 +132,13 @@ configure(Run *r, unsigned launch)
 static bool
 load(Run *r)
 {
-  char yaml[512];
   attnc_error e = {0};
-  const attnc_schedule schedule = trial_schedule(r->t);
-  trial_spec(r->t, yaml, sizeof yaml);
-  if (attnc_spec_load(yaml, strlen(yaml), "trial", &r->spec, NULL))
-    return fail(r, "the spec of the case is refused");
-  if (!call_build(&r->call, r->t))
-    return fail(r, "out of memory");
   CallAsked asked;
-  const attnc_problem *problem = &asked.problem;
+  if (!call_load(&r->call, r->c, &r->spec, r->why, r->n))
+    return false;
   call_problem(&r->call, &asked);
-  if (attnc_plan_get_with(r->s->context, r->spec, problem, &schedule, &r->plan, &e))
-    return fail(r, "attnc_plan_get_with: %s", e.message);
+  if (attnc_plan_get(r->s->context, r->spec, &asked.problem, &r->plan, &e))
+    return fail(r, "attnc_plan_get: %s", e.message);
   return true;
 }
 
@@ -160,7 +148,7 @@ launch(Run *r)
   attnc_error e = {0};
   size_t bytes = (attnc_plan_state_bytes(r->plan) + 63) / 64 * 64;
   attnc_launch_state *state = NULL;
-  if (r->t->seed % 2 && bytes) { /* with and without kept parameters */
+  if (r->c->seed % 2 && bytes) { /* with and without kept parameters */
     state = aligned_alloc(64, bytes);
     if (!state)
       return fail(r, "out of memory");
@@ -195,88 +183,126 @@ verify(Run *r)
                      .n_outputs = ATTNC_SLOT_COUNT};
   if (attnc_verify(r->spec, ATTNC_OP_FWD, &r->call.host_args, &v, &e))
     return fail(r, "attnc_verify: %s", e.message);
-  return v.pass || fail(r,
-                        "wrong: error %.3g, bound %.3g, lse %.3g, %lld of %lld rows, worst "
-                        "b%lld h%lld q%lld",
-                        of[ATTNC_O].max_error, of[ATTNC_O].bound, of[ATTNC_LSE].max_error,
-                        (long long)v.bad_rows, (long long)v.rows, (long long)v.b,
-                        (long long)v.h, (long long)v.q);
+  const attnc_output_verdict *worst = &of[v.slot];
+  return v.pass ||
+         fail(r,
+              "wrong: %s is off by %.3g, its bound is %.3g; %lld of %lld rows, "
+              "worst b%lld h%lld q%lld",
+              slot_names[v.slot], worst->max_error, worst->bound, (long long)v.bad_rows,
+              (long long)v.rows, (long long)v.b, (long long)v.h, (long long)v.q);
 }
 
 /* ---- the reference against the oracle ---- */
 
 enum { ORACLE_MACS = 2000000 };
 
+/* Dense tensors by slot: inputs as numbers, outputs as the oracle and as the reference have
+ * them. */
 typedef struct Judge {
-  double *x[ATTNC_SLOT_COUNT], *o,
-      *lse; /* dense; x of q, k, v and the oracle's o and lse */
+  double *x[ATTNC_SLOT_COUNT], *reference[ATTNC_SLOT_COUNT];
+  size_t n[ATTNC_SLOT_COUNT];
 } Judge;
 
-/* A strided 16-bit tensor as dense numbers. */
-static double *
-dense(const Run *r, int slot, int heads, int rows, int cols)
+static uint32_t
+bits_of(const void *data, int64_t at, OracleType type)
+{
+  uint16_t half;
+  uint32_t word;
+  memcpy(&half, (const char *)data + 2 * at, sizeof half);
+  if (type != ORACLE_FP32)
+    return half;
+  memcpy(&word, (const char *)data + 4 * at, sizeof word);
+  return word;
+}
+
+/* A strided tensor as dense numbers. */
+static void
+dense(const Run *r, int slot, double *x)
 {
   const attnc_tensor *t = &r->call.host[slot];
-  OracleType type = r->t->dtype == TRIAL_BF16 ? ORACLE_BF16 : ORACLE_FP16;
-  size_t n = (size_t)r->t->b * (size_t)heads * (size_t)rows * (size_t)cols, i = 0;
-  double *x = malloc(sizeof *x * (n + 1));
-  for (int b = 0; x && b < r->t->b; b++)
-    for (int h = 0; h < heads; h++)
-      for (int s = 0; s < rows; s++)
-        for (int d = 0; d < cols; d++)
-          x[i++] = oracle_decode(
+  const Shape n = facts_shape(&r->call.facts, &r->c->sizes, slot);
+  OracleType type = r->call.facts.dtype[slot];
+  for (int64_t b = 0; b < n.b; b++)
+    for (int64_t h = 0; h < n.h; h++)
+      for (int64_t s = 0; s < n.s; s++)
+        for (int64_t d = 0; d < n.d; d++)
+          *x++ = oracle_decode(
               type,
-              ((const uint16_t *)
-                   t->data)[b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d]);
-  return x;
+              bits_of(t->data, b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d,
+                      type));
 }
 
 static bool
-close_to(Run *r, const char *what, const double *got, const double *want, size_t n)
+close_to(Run *r, const Judge *j, int slot)
 {
-  for (size_t i = 0; i < n; i++)
+  const double *got = j->reference[slot], *want = j->x[slot];
+  for (size_t i = 0; i < j->n[slot]; i++)
     if (!(got[i] == want[i] || fabs(got[i] - want[i]) <= 1e-9 * (1 + fabs(want[i]))))
-      return fail(r, "the reference's %s[%zu] is %.12g, the oracle's %.12g", what, i,
-                  got[i], want[i]);
+      return fail(r, "the reference's %s[%zu] is %.12g, the oracle's %.12g",
+                  slot_names[slot], i, got[i], want[i]);
   return true;
+}
+
+static bool
+room(const Run *r, Judge *j)
+{
+  bool ok = true;
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++) {
+    const Shape x = facts_shape(&r->call.facts, &r->c->sizes, slot);
+    j->n[slot] = (size_t)(x.b * x.h * x.s * x.d);
+    j->x[slot] = calloc(j->n[slot] + 1, sizeof(double));
+    if (facts_output(slot))
+      j->reference[slot] = calloc(j->n[slot] + 1, sizeof(double));
+    ok = ok && j->x[slot] && (j->reference[slot] || !facts_output(slot));
+  }
+  return ok;
+}
+
+static double
+scale_of(const Run *r)
+{
+  double given = r->c->scalars[ATTNC_SOFTMAX_SCALE];
+  return isnan(given) ? r->call.facts.scale : given;
+}
+
+static void
+ask_oracle(const Run *r, Judge *j)
+{
+  const attnc_sizes *z = &r->c->sizes;
+  const Facts *f = &r->call.facts;
+  const OracleCase c = {.b = (int)z->b,
+                        .h = (int)z->h,
+                        .hk = (int)z->hk,
+                        .sq = (int)z->sq,
+                        .sk = (int)z->sk,
+                        .d = f->d,
+                        .dv = f->dv,
+                        .causal = f->causal,
+                        .top_left = f->top_left,
+                        .left = f->left,
+                        .right = f->right,
+                        .scale = scale_of(r)};
+  oracle_attention(&c, j->x[ATTNC_Q], j->x[ATTNC_K], j->x[ATTNC_V], j->x[ATTNC_O],
+                   j->x[ATTNC_LSE]);
 }
 
 static bool
 judge(Run *r, Judge *j)
 {
-  const Trial *t = r->t;
-  size_t rows = (size_t)t->b * (size_t)t->h * (size_t)t->sq;
   attnc_error e = {0};
-  const OracleCase c = {.b = t->b,
-                        .h = t->h,
-                        .hk = t->hk,
-                        .sq = t->sq,
-                        .sk = t->sk,
-                        .d = t->d,
-                        .dv = t->dv,
-                        .causal = t->causal,
-                        .top_left = t->top_left,
-                        .left = t->left,
-                        .right = t->right,
-                        .scale = t->scale == SCALE_DEFAULT ? 0 : trial_softmax_scale(t)};
-  j->x[ATTNC_Q] = dense(r, ATTNC_Q, t->h, t->sq, t->d);
-  j->x[ATTNC_K] = dense(r, ATTNC_K, t->hk, t->sk, t->d);
-  j->x[ATTNC_V] = dense(r, ATTNC_V, t->hk, t->sk, t->dv);
-  j->x[ATTNC_O] = calloc(rows * (size_t)t->dv + 1, sizeof(double));
-  j->x[ATTNC_LSE] = calloc(rows + 1, sizeof(double));
-  j->o = calloc(rows * (size_t)t->dv + 1, sizeof(double));
-  j->lse = calloc(rows + 1, sizeof(double));
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
-    if (!j->x[i] || !j->o || !j->lse)
-      return fail(r, "out of memory");
-  double *const outputs[] = {[ATTNC_O] = j->o, [ATTNC_LSE] = j->lse};
-  if (attnc_reference(r->spec, ATTNC_OP_FWD, &r->call.host_args, NULL, 0, outputs,
-                      ATTNC_LSE + 1, &e))
+  bool ok = true;
+  if (!room(r, j))
+    return fail(r, "out of memory");
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    if (!facts_output(slot) && r->call.facts.present[slot])
+      dense(r, slot, j->x[slot]);
+  if (attnc_reference(r->spec, ATTNC_OP_FWD, &r->call.host_args, NULL, 0, j->reference,
+                      ATTNC_SLOT_COUNT, &e))
     return fail(r, "attnc_reference: %s", e.message);
-  oracle_attention(&c, j->x[ATTNC_Q], j->x[ATTNC_K], j->x[ATTNC_V], j->x[ATTNC_O],
-                   j->x[ATTNC_LSE]);
-  return close_to(r, "o", j->o, j->x[ATTNC_O], rows * (size_t)t->dv) &&
-         close_to(r, "lse", j->lse, j->x[ATTNC_LSE], rows);
+  ask_oracle(r, j);
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    ok = ok && (!facts_output(slot) || close_to(r, j, slot));
+  return ok;
 }
 
 /* The cases that are small enough; the others the reference judges alone. */
@@ -284,11 +310,11 @@ static bool
 oracle(Run *r)
 {
   Judge j = {0};
-  bool ok = trial_macs(r->t) > ORACLE_MACS || judge(r, &j);
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  bool ok = facts_macs(&r->call.facts, &r->c->sizes) > ORACLE_MACS || judge(r, &j);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
     free(j.x[i]);
-  free(j.o);
-  free(j.lse);
+    free(j.reference[i]);
+  }
   return ok;
 }
 
@@ -330,7 +356,9 @@ again(Run *r)
 {
   bool ok = true;
   size_t n = 0;
-  if (!r->s->device.emulator || r->t->template_id != TRIAL_FWD_WGMMA)
+  char name[32];
+  case_template(r->c, name, sizeof name);
+  if (!r->s->device.emulator || strcmp(name, "fwd_wgmma") != 0)
     return true;
   unsigned char *first = results(r, &n);
   for (unsigned i = 1; ok && i < SETTINGS; i++) {
@@ -351,9 +379,9 @@ steps(Run *r)
 }
 
 Outcome
-run_trial(Session *s, const Trial *t, char *why, size_t n)
+run_case(Session *s, const Case *c, char *why, size_t n)
 {
-  Run r = {.s = s, .t = t, .why = why, .n = n};
+  Run r = {.s = s, .c = c, .why = why, .n = n};
   if (!s->context) {
     snprintf(why, n, "%s is sm_%d", s->device.name, s->device.cc);
     return RUN_SKIP;

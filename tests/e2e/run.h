@@ -1,13 +1,13 @@
 /* run.h: one case from YAML to a judged result, through the public API and the driver.
  *
  * A Session is a device and a context for one target; a process has at most one, because
- * the emulator takes its architecture once.  run_trial leaves nothing behind, whatever it
+ * the emulator takes its architecture once.  run_case leaves nothing behind, whatever it
  * finds. */
 #ifndef ATTNC_TESTS_RUN_H
 #define ATTNC_TESTS_RUN_H
 
+#include "tests/e2e/case.h"
 #include "tests/e2e/device.h"
-#include "tests/e2e/trial.h"
 
 typedef struct Session {
   Device device;
@@ -23,10 +23,10 @@ bool session_open(Session *, const char *lib, const char *target, char *why, siz
 void session_close(Session *);
 /* From here on the kernels of the session are this PTX text, whatever the case says. */
 bool session_doctor(Session *, const char *ptx, char *why, size_t n);
-/* The PTX of a case that has a schedule, malloc'd; NULL, and why. */
-char *trial_ptx(const Trial *, char *why, size_t n);
-/* *t has a schedule.  RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed
- * and the device is of no use any more. */
-Outcome run_trial(Session *, const Trial *t, char *why, size_t n);
+/* The PTX of a case, malloc'd; NULL, and why. */
+char *case_ptx(const Case *, char *why, size_t n);
+/* RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed and the device is of
+ * no use any more. */
+Outcome run_case(Session *, const Case *, char *why, size_t n);
 
 #endif

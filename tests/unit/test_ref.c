@@ -453,7 +453,16 @@ wrong_lse_fails(void **state)
 static void
 wrong_computations_fail(void **state)
 {
-  OracleCase right = {1, 2, 1, 96, 80, 32, 32, true, false, 20, -1, 0};
+  OracleCase right = {.b = 1,
+                      .h = 2,
+                      .hk = 1,
+                      .sq = 96,
+                      .sk = 80,
+                      .d = 32,
+                      .dv = 32,
+                      .causal = true,
+                      .left = 20,
+                      .right = -1};
   OracleCase wrong[5];
   (void)state;
   for (int i = 0; i < 5; i++)

@@ -96,29 +96,24 @@ class Notation(common.Case):
     def test_every_case_of_the_matrix_is_read(self):
         import attnc
         common.where()
-        n = 0
-        for text in notation.read(correctness.CASES):
-            t = notation.parse(text)
-            attnc.load_spec(notation.spec(t))
-            n += 1
-        self.assertGreaterEqual(n, 300)
+        texts = list(notation.read(correctness.CASES))
+        self.assertGreaterEqual(len(texts), 300)
+        for text in texts:
+            p = notation.parts(text)
+            attnc.Spec.from_text(notation.spec(p["fields"]))
+            attnc.sizes.sizes(p["shape"])
+            self.assertIn("block_m=", p["schedule"])
 
-    def test_words_that_it_does_not_know_are_errors(self):
-        with self.assertRaisesRegex(ValueError, "sinks"):
-            notation.parse("bf16 b1 h1 sq1 sk1 d16 sinks sm_80 ref_fwd seed=1")
-
-    def test_schedules_are_legal_and_spread(self):
-        common.where()
-        texts = list(notation.read(correctness.CASES))[:24]
-        made, unsaid = notation.with_schedules(texts)
-        self.assertEqual((len(made), unsaid), (24, []))
-        self.assertTrue(all(notation.parse(m)["schedule"] for m in made))
-        self.assertGreater(len({m.split()[-2] for m in made}), 12)
+    def test_what_the_command_line_cannot_say(self):
+        self.assertEqual(notation.for_cli("{dtype: {q: fp16}} b1 h2/1 s3 sm_90 template=x seed=1"),
+                         ("{attnc: 1, name: case, dtype: {q: fp16}}", "b1 h2/1 s3", "sm_90",
+                          "template=x"))
+        self.assertIn("padded", notation.for_cli("{} b1 padded softmax_scale=1 template=x"))
 
     def test_lines_of_the_matrix(self):
-        said = ("pass    0.12 s  bf16 b1 h2 sq1 sk1 d16 sm_80 ref_fwd:8x1s1w8Q seed=3\n"
-                "FAIL  fp16 b1 h2 sq1 sk1 d16 sm_80 ref_fwd seed=4  (wrong: o[1])\n"
-                "skip    0.00 s  fp16 b1 h2 sq1 sk1 d16 sm_120 ref_fwd seed=5  too new\n"
+        said = ("pass    0.12 s  {dtype: fp16} b1 h2 sm_80 template=ref_fwd seed=3\n"
+                "FAIL  {dtype: fp16} b1 h2 template=ref_fwd seed=4  (wrong: o[1])\n"
+                "skip    0.00 s  {} b1 h2 sm_120 template=ref_fwd seed=5  too new\n"
                 "1 passed, 1 failed, 1 skipped on the GPU\n")
         kept = results.Results("gpu", os.path.join(self.folder(), "r.json"), {}, {})
 

@@ -1,0 +1,232 @@
+#include "tests/e2e/legal.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 4096 };
+
+typedef struct Used {
+  char text[CASE_PART];
+  char some[CASE_TEXT]; /* a case that could have it, drawn among them */
+  int times, cases;     /* that use it, that could */
+} Used;
+
+struct Legal {
+  Used at[MOST];
+  int n;
+};
+
+Legal *
+legal_new(void)
+{
+  Legal *l = calloc(1, sizeof *l);
+  if (!l)
+    abort();
+  return l;
+}
+
+void
+legal_free(Legal *l)
+{
+  free(l);
+}
+
+/* What attnc_schedules tells of a schedule, and what is no part of it. */
+static bool
+figure(const char *name)
+{
+  static const char *const names[] = {"shared", "regs",   "blocks_per_sm",
+                                      "cost",   "reason", "template"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i]) == 0)
+      return true;
+  return false;
+}
+
+/* "template=fwd_mma,block_m=64,…" */
+static void
+text_of(const json_t *row, char text[CASE_PART])
+{
+  const char *name;
+  json_t *v;
+  snprintf(text, CASE_PART, "template=%s",
+           json_string_value(json_object_get(row, "template")));
+  json_object_foreach((json_t *)(uintptr_t)row, name, v)
+  {
+    char *value = json_dumps(v, JSON_ENCODE_ANY);
+    size_t n = strlen(text);
+    if (value && !figure(name))
+      snprintf(text + n, CASE_PART - n, ",%s=%s", name,
+               json_is_string(v) ? json_string_value(v) : value);
+    free(value);
+  }
+}
+
+/* The legal schedules of the case's template; NULL: the case is refused. */
+static json_t *
+ask(const Case *c)
+{
+  char *text = NULL, name[32], why[200];
+  attnc_spec *spec = NULL;
+  Call call;
+  CallAsked asked;
+  json_t *own = NULL;
+  Case open = *c;
+  case_template(c, name, sizeof name);
+  case_open(&open);
+  if (call_load(&call, &open, &spec, why, sizeof why)) {
+    call_problem(&call, &asked);
+    if (attnc_schedules(spec, &asked.problem, c->target, 0, &text, NULL) == ATTNC_OK) {
+      json_t *all = json_loads(text, 0, NULL), *row;
+      size_t i;
+      own = json_array();
+      json_array_foreach(all, i, row)
+      {
+        if (!strcmp(json_string_value(json_object_get(row, "template")), name))
+          json_array_append(own, row);
+      }
+      json_decref(all);
+    }
+  }
+  attnc_text_free(text);
+  call_free(&call, NULL);
+  attnc_spec_release(spec);
+  return own;
+}
+
+static Used *
+used(Legal *l, const char *text)
+{
+  for (int i = 0; i < l->n; i++)
+    if (strcmp(l->at[i].text, text) == 0)
+      return &l->at[i];
+  if (l->n == MOST)
+    abort();
+  snprintf(l->at[l->n].text, CASE_PART, "%s", text);
+  return &l->at[l->n++];
+}
+
+/* What attnc_schedules leaves to a compile: sizes that are specialised and not given. */
+static bool
+compiles(const Case *c)
+{
+  char why[200];
+  attnc_spec *spec = NULL;
+  attnc_kernel *k = NULL;
+  Call call;
+  CallAsked asked;
+  bool ok = call_load(&call, c, &spec, why, sizeof why);
+  if (ok) {
+    call_problem(&call, &asked);
+    ok = !attnc_compile(spec, &asked.problem, c->target, NULL, &k, NULL);
+  }
+  attnc_kernel_release(k);
+  call_free(&call, NULL);
+  attnc_spec_release(spec);
+  return ok;
+}
+
+/* The schedules that the case could have; the n-th time of one draws with 1 in n. */
+static void
+note(Legal *l, const json_t *own, const Case *c)
+{
+  char text[CASE_PART];
+  json_t *row;
+  size_t i;
+  json_array_foreach(own, i, row)
+  {
+    text_of(row, text);
+    Used *u = used(l, text);
+    u->cases++;
+    if (c->seed * 2654435761u % (unsigned)u->cases == 0)
+      snprintf(u->some, CASE_TEXT, "%s", c->text);
+  }
+}
+
+/* The least used, of those the first by cost. */
+static void
+choose(Legal *l, const json_t *own, char text[CASE_PART])
+{
+  char other[CASE_PART];
+  int least = -1;
+  json_t *row;
+  size_t i;
+  json_array_foreach(own, i, row)
+  {
+    text_of(row, other);
+    int times = used(l, other)->times;
+    if (least < 0 || times < least) {
+      least = times;
+      memcpy(text, other, sizeof other);
+    }
+  }
+}
+
+bool
+legal_pick(Legal *l, Case *c)
+{
+  json_t *own = ask(c);
+  size_t n = json_array_size(own);
+  char text[CASE_PART], why[200];
+  bool few = n <= LEGAL_FEW;
+  if (n && few)
+    choose(l, own, text);
+  else if (n)
+    text_of(json_array_get(own, c->seed * 2654435761u % n), text);
+  bool ok = n && case_pin(c, text, why, sizeof why) && compiles(c);
+  if (ok && few) {
+    note(l, own, c);
+    used(l, text)->times++;
+  }
+  json_decref(own);
+  return ok;
+}
+
+bool
+legal_has(Legal *l, const Case *c)
+{
+  json_t *own = ask(c), *row;
+  bool few = json_array_size(own) <= LEGAL_FEW, found = false;
+  char text[CASE_PART];
+  size_t i;
+  json_array_foreach(own, i, row)
+  {
+    text_of(row, text);
+    bool same = strcmp(text, c->schedule) == 0;
+    if (few) {
+      used(l, text)->times += same;
+      used(l, text)->cases++;
+    }
+    found |= same;
+  }
+  json_decref(own);
+  return found;
+}
+
+bool
+legal_unused_case(Legal *l, Case *c)
+{
+  char why[200];
+  for (int i = 0; i < l->n; i++)
+    if (l->at[i].times == 0 && l->at[i].cases) {
+      l->at[i].times = 1;
+      return case_parse(l->at[i].some, c, why, sizeof why) &&
+             case_pin(c, l->at[i].text, why, sizeof why);
+    }
+  return false;
+}
+
+int
+legal_unused(const Legal *l, bool tell)
+{
+  int n = 0;
+  for (int i = 0; i < l->n; i++)
+    if (l->at[i].times == 0 && l->at[i].cases) {
+      n++;
+      if (tell)
+        printf("FAIL  no case uses the legal schedule %s\n", l->at[i].text);
+    }
+  return n;
+}
