@@ -10,6 +10,7 @@
 #include "cli/device.h"
 #include "cli/options.h"
 #include "cli/problem.h"
+#include "cli/signature.h"
 
 #include <attnc/attnc.h>
 
@@ -51,13 +52,13 @@ void tally_add(Tally *, int code);
 int tally_code(const Tally *);
 
 /* What the command line knows of a spec: its fields by their keys, read from
- * attnc_spec_json.  Words are texts ("bf16", "top_left"), what is given by tensor is in the
- * order q, k, v, o, an integer that is left open is 0. */
+ * attnc_spec_json.  Words are texts ("bf16", "top_left"), what is given by tensor is by
+ * slot, an integer that is left open is 0. */
 #define INFO_VERSION(key)
 #define INFO_NAME(key)    const char *key;
 #define INFO_TEXT(key)    const char *key;
-#define INFO_DTYPES(key)  const char *key[4];
-#define INFO_LAYOUTS(key) const char *key[4];
+#define INFO_DTYPES(key)  const char *key[ATTNC_SLOT_COUNT];
+#define INFO_LAYOUTS(key) const char *key[ATTNC_SLOT_COUNT];
 #define INFO_ENUM(key)    const char *key;
 #define INFO_INT(key)     int key;
 #define INFO_BOOL(key)    bool key;
@@ -69,6 +70,7 @@ typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)
 #include "compiler/spec_fields.def"
 #undef SPEC_FIELD
+  CallInfo call;
 } SpecInfo;
 
 typedef struct LoadedSpec {

@@ -132,7 +132,7 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   }
   const char *path = k->c->opt.value[OPT_OUTPUT];
   if (path)
-    TRY(tensors_to_file(&o->host, &o->spec.info, path, e));
+    TRY(tensors_to_file(&o->host, path, e));
   if (k->device.emulated)
     return ATTNC_OK;
   TRY(execute_timed(&o->x, 3, (int)k->repeat, &r->timing, e));

@@ -52,11 +52,10 @@ read_text(const json_t *j, Arena *arena, const char **out)
 }
 
 static void
-read_words(const json_t *j, Arena *arena, const char *out[4])
+read_words(const json_t *j, Arena *arena, const char *out[ATTNC_SLOT_COUNT])
 {
-  static const char *const slots[4] = {"q", "k", "v", "o"};
-  for (int i = 0; i < 4; i++)
-    read_text(json_object_get(j, slots[i]), arena, &out[i]);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    read_text(json_object_get(j, tensor_info[i].name), arena, &out[i]);
 }
 
 static void
@@ -90,7 +89,7 @@ spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
 #include "compiler/spec_fields.def"
 #undef SPEC_FIELD
   json_decref(j);
-  return ATTNC_OK;
+  return signature_read(spec, ATTNC_OP_FWD, c->arena, &info->call, e);
 }
 
 /* ---- loading ---- */
@@ -219,7 +218,7 @@ cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
                                .tensor_size = sizeof *a->tensors,
                                .n_tensors = ATTNC_SLOT_COUNT};
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-    tensor_strides(&s->info, z, slot, a->tensors[slot].stride);
+    signature_pack(&s->info.call.at[slot], z, a->tensors[slot].stride);
 }
 
 /* ---- contexts ---- */

@@ -4,72 +4,24 @@
 
 #include "base/err.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const slot_names[ATTNC_SLOT_COUNT] = {
-    [ATTNC_Q] = "q", [ATTNC_K] = "k", [ATTNC_V] = "v", [ATTNC_O] = "o", [ATTNC_LSE] = "lse",
-};
-
 /* ---- shapes ---- */
 
-typedef struct Dims {
-  int64_t h, s, d;
-} Dims;
-
-static Dims
-dims_of(const SpecInfo *s, const attnc_sizes *z, int slot)
-{
-  bool query = slot == ATTNC_Q || slot == ATTNC_O;
-  bool value = slot == ATTNC_V || slot == ATTNC_O;
-  return (Dims){query ? z->h : z->hk, query ? z->sq : z->sk,
-                value ? s->head_dim_v : s->head_dim};
-}
-
-void
-tensor_strides(const SpecInfo *s, const attnc_sizes *z, int slot, int64_t stride[5])
-{
-  memset(stride, 0, 5 * sizeof *stride);
-  if (slot == ATTNC_LSE) {
-    stride[0] = z->h * z->sq;
-    stride[1] = z->sq;
-    stride[2] = stride[3] = 1;
-    return;
-  }
-  Dims n = dims_of(s, z, slot);
-  bool heads_first = str_eq(s->layout[slot], "bhsd");
-  stride[0] = n.h * n.s * n.d;
-  stride[1] = heads_first ? n.s * n.d : n.d;
-  stride[2] = heads_first ? n.d : n.h * n.d;
-  stride[3] = 1;
-}
-
-static StDtype
-dtype_of(const SpecInfo *s, int slot)
-{
-  if (slot == ATTNC_LSE)
-    return ST_F32;
-  return str_eq(s->dtype[slot], "fp16")   ? ST_F16
-         : str_eq(s->dtype[slot], "fp32") ? ST_F32
-                                          : ST_BF16;
-}
+static const StDtype st_dtypes[DT_COUNT] = {[DT_F16] = ST_F16,
+                                            [DT_BF16] = ST_BF16,
+                                            [DT_F32] = ST_F32,
+                                            [DT_E4M3] = ST_U8,
+                                            [DT_E5M2] = ST_U8};
 
 static StTensor
-shaped(const SpecInfo *s, const attnc_sizes *z, int slot)
+shaped(const ShapedTensor *x, const attnc_sizes *z)
 {
-  StTensor t = {.name = slot_names[slot], .dtype = dtype_of(s, slot), .rank = 4};
-  Dims n = dims_of(s, z, slot);
-  t.shape[0] = z->b;
-  if (slot == ATTNC_LSE) {
-    t.rank = 3;
-    t.shape[1] = z->h;
-    t.shape[2] = z->sq;
-  } else {
-    bool heads_first = str_eq(s->layout[slot], "bhsd");
-    t.shape[1] = heads_first ? n.h : n.s;
-    t.shape[2] = heads_first ? n.s : n.h;
-    t.shape[3] = n.d;
-  }
+  StTensor t = {.name = x->t.name, .dtype = st_dtypes[x->t.dtype], .rank = x->t.n_axes};
+  for (int i = 0; i < t.rank; i++)
+    t.shape[i] = axis_length(&x->shape[i], z);
   return t;
 }
 
@@ -86,34 +38,38 @@ bytes_of(StTensor *t)
 
 /* ---- on the host ---- */
 
+static attnc_status
+tensor_new(Tensors *t, int slot, attnc_error *e)
+{
+  StTensor *h = &t->host[slot];
+  *h = shaped(&t->call.at[slot], &t->sizes);
+  signature_pack(&t->call.at[slot], &t->sizes, t->view[slot].stride);
+  if (!bytes_of(h))
+    return err_set(e, ATTNC_ERR_SHAPE, "%s: the tensor would be too large", h->name);
+  t->data[slot] = aligned_alloc(64, (h->bytes + 64) / 64 * 64);
+  if (!t->data[slot])
+    return err_set(e, ATTNC_ERR_NOMEM, "%s: %zu bytes: out of memory", h->name, h->bytes);
+  h->data = t->view[slot].data = t->data[slot];
+  return ATTNC_OK;
+}
+
 attnc_status
 tensors_new(const SpecInfo *s, const attnc_sizes *z, Tensors *t, attnc_error *e)
 {
-  *t = (Tensors){.sizes = *z, .n = s->return_lse ? ATTNC_SLOT_COUNT : ATTNC_LSE};
-  for (int i = 0; i < t->n; i++) {
-    StTensor *h = &t->host[i];
-    *h = shaped(s, z, i);
-    tensor_strides(s, z, i, t->stride[i]);
-    if (!bytes_of(h)) {
-      err_set(e, ATTNC_ERR_SHAPE, "%s: the tensor would be too large", h->name);
-      tensors_free(t); /* and with it the name */
-      return ATTNC_ERR_SHAPE;
-    }
-    t->data[i] = aligned_alloc(64, (h->bytes + 64) / 64 * 64);
-    h->data = t->data[i];
-    if (!t->data[i]) {
-      err_set(e, ATTNC_ERR_NOMEM, "%s: %zu bytes: out of memory", h->name, h->bytes);
-      tensors_free(t);
-      return ATTNC_ERR_NOMEM;
-    }
-  }
-  return ATTNC_OK;
+  attnc_status st = ATTNC_OK;
+  *t = (Tensors){.sizes = *z, .call = s->call};
+  for (int i = 0; i < ATTNC_SLOT_COUNT && st == ATTNC_OK; i++)
+    if (s->call.at[i].t.name)
+      st = tensor_new(t, i, e);
+  if (st != ATTNC_OK)
+    tensors_free(t);
+  return st;
 }
 
 void
 tensors_free(Tensors *t)
 {
-  for (int i = 0; i < t->n; i++)
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     free(t->data[i]);
   *t = (Tensors){0};
 }
@@ -136,29 +92,27 @@ tensors_random(Tensors *t, uint64_t seed)
 {
   Random r;
   random_seed(&r, seed);
-  for (int i = ATTNC_Q; i <= ATTNC_V; i++)
-    fill_random(&t->host[i], t->data[i], &r);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access & ACCESS_IN)
+      fill_random(&t->host[i], t->data[i], &r);
 }
 
 void
 tensors_poison(Tensors *t)
 {
-  for (int i = ATTNC_O; i < t->n; i++)
-    memset(t->data[i], 0xff, t->host[i].bytes);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access == ACCESS_OUT)
+      memset(t->data[i], 0xff, t->host[i].bytes);
 }
 
 attnc_args
 tensors_args(Tensors *t)
 {
-  for (int i = 0; i < t->n; i++) {
-    t->view[i].data = t->data[i];
-    memcpy(t->view[i].stride, t->stride[i], sizeof t->view[i].stride);
-  }
   return (attnc_args){.size = sizeof(attnc_args),
                       .sizes = &t->sizes,
                       .tensors = t->view,
                       .tensor_size = sizeof *t->view,
-                      .n_tensors = (uint32_t)t->n};
+                      .n_tensors = ATTNC_SLOT_COUNT};
 }
 
 attnc_status
@@ -182,76 +136,105 @@ verdict_error(const Verdict *v, attnc_error *e)
     return ATTNC_OK;
   return err_set(
       e, ATTNC_ERR_CHECK, "wrong result: error of %s %.3g, bound %.3g, %lld rows",
-      slot_names[v->all.slot], o->max_error, o->bound, (long long)v->all.bad_rows);
+      tensor_info[v->all.slot].name, o->max_error, o->bound, (long long)v->all.bad_rows);
 }
 
 /* ---- files ---- */
 
 static attnc_status
-find_input(const SpecInfo *s, const StFile *f, int slot, const StTensor **out,
-           attnc_error *e)
+find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_error *e)
 {
-  const StTensor *t = *out = st_find(f, slot_names[slot]);
-  StDtype want = dtype_of(s, slot);
+  const StTensor *t = *out = st_find(f, x->t.name);
+  StDtype want = st_dtypes[x->t.dtype];
   if (!t)
-    return err_set(e, ATTNC_ERR_USAGE, "the input has no tensor %s", slot_names[slot]);
+    return err_set(e, ATTNC_ERR_USAGE, "the input has no tensor %s", x->t.name);
   if (t->dtype != want)
-    return err_set(e, ATTNC_ERR_USAGE, "the input's %s is %s, the spec's %s",
-                   slot_names[slot], st_dtype_name(t->dtype), st_dtype_name(want));
-  if (t->rank != 4)
-    return err_set(e, ATTNC_ERR_SHAPE, "the input's %s has %d dimensions, not 4",
-                   slot_names[slot], t->rank);
+    return err_set(e, ATTNC_ERR_USAGE, "the input's %s is %s, the spec's %s", x->t.name,
+                   st_dtype_name(t->dtype), st_dtype_name(want));
+  if (t->rank != x->t.n_axes)
+    return err_set(e, ATTNC_ERR_SHAPE, "the input's %s has %d dimensions, not %d",
+                   x->t.name, t->rank, x->t.n_axes);
   return ATTNC_OK;
+}
+
+static void
+put_shape(const StTensor *t, char *text, size_t room)
+{
+  size_t used = 0;
+  for (int i = 0; i < t->rank && used < room; i++) {
+    int n =
+        snprintf(text + used, room - used, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+    used += n > 0 ? (size_t)n : 0;
+  }
 }
 
 static attnc_status
 same_shape(const StTensor *have, const StTensor *want, attnc_error *e)
 {
-  for (int i = 0; i < want->rank; i++)
-    if (have->shape[i] != want->shape[i])
-      return err_set(e, ATTNC_ERR_SHAPE,
-                     "the input's %s is [%lld, %lld, %lld, %lld], not [%lld, %lld, %lld, "
-                     "%lld]",
-                     want->name, (long long)have->shape[0], (long long)have->shape[1],
-                     (long long)have->shape[2], (long long)have->shape[3],
-                     (long long)want->shape[0], (long long)want->shape[1],
-                     (long long)want->shape[2], (long long)want->shape[3]);
-  return ATTNC_OK;
+  char its[128] = "", due[128] = "";
+  if (!memcmp(have->shape, want->shape, (size_t)want->rank * sizeof *want->shape))
+    return ATTNC_OK;
+  put_shape(have, its, sizeof its);
+  put_shape(want, due, sizeof due);
+  return err_set(e, ATTNC_ERR_SHAPE, "the input's %s is [%s], not [%s]", want->name, its,
+                 due);
+}
+
+/* A size is that of the first input that has it. */
+static void
+take_sizes(const ShapedTensor *x, const StTensor *t, bool known[SIZE_COUNT], attnc_sizes *z)
+{
+  for (int i = 0; i < t->rank; i++) {
+    SizeId size = x->shape[i].size;
+    if (x->shape[i].n || known[size])
+      continue;
+    size_set(z, size, t->shape[i]);
+    known[size] = true;
+  }
 }
 
 attnc_status
 tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_error *e)
 {
-  const StTensor *t[3];
-  for (int i = ATTNC_Q; i <= ATTNC_V; i++)
-    TRY(find_input(s, f, i, &t[i], e));
-  int qh = str_eq(s->layout[ATTNC_Q], "bhsd") ? 1 : 2,
-      kh = str_eq(s->layout[ATTNC_K], "bhsd") ? 1 : 2;
-  *z = (attnc_sizes){sizeof *z,       t[0]->shape[0],      t[0]->shape[qh],
-                     t[1]->shape[kh], t[0]->shape[3 - qh], t[1]->shape[3 - kh]};
-  for (int i = ATTNC_Q; i <= ATTNC_V; i++) {
-    StTensor want = shaped(s, z, i);
-    TRY(same_shape(t[i], &want, e));
-  }
+  const StTensor *t[ATTNC_SLOT_COUNT] = {NULL};
+  bool known[SIZE_COUNT] = {false};
+  *z = (attnc_sizes){.size = sizeof *z};
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (s->call.at[i].t.access & ACCESS_IN) {
+      TRY(find_input(&s->call.at[i], f, &t[i], e));
+      take_sizes(&s->call.at[i], t[i], known, z);
+    }
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t[i]) {
+      StTensor want = shaped(&s->call.at[i], z);
+      TRY(same_shape(t[i], &want, e));
+    }
   return ATTNC_OK;
 }
 
 attnc_status
 tensors_from_file(const StFile *f, Tensors *t, attnc_error *e)
 {
-  for (int i = ATTNC_Q; i <= ATTNC_V; i++) {
-    const StTensor *in = st_find(f, slot_names[i]);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!(t->call.at[i].t.access & ACCESS_IN))
+      continue;
+    const StTensor *in = st_find(f, t->host[i].name);
     if (!in || in->bytes != t->host[i].bytes)
-      return err_set(e, ATTNC_ERR_INTERNAL, "%s: not of the file's sizes", slot_names[i]);
+      return err_set(e, ATTNC_ERR_INTERNAL, "%s: not of the file's sizes", t->host[i].name);
     memcpy(t->data[i], in->data, in->bytes);
   }
   return ATTNC_OK;
 }
 
 attnc_status
-tensors_to_file(const Tensors *t, const SpecInfo *s, const char *path, attnc_error *e)
+tensors_to_file(const Tensors *t, const char *path, attnc_error *e)
 {
-  return st_write(path, &t->host[ATTNC_O], s->return_lse ? 2 : 1, e);
+  StTensor out[ATTNC_SLOT_COUNT];
+  int n = 0;
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access & ACCESS_OUT)
+      out[n++] = t->host[i];
+  return st_write(path, out, n, e);
 }
 
 /* ---- on the device ---- */
@@ -260,7 +243,9 @@ attnc_status
 device_tensors_new(const Device *d, const Tensors *t, DeviceTensors *out, attnc_error *e)
 {
   *out = (DeviceTensors){.device = d};
-  for (int i = 0; i < t->n; i++) {
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!t->host[i].name)
+      continue;
     attnc_status st = device_alloc(d, t->host[i].bytes, &out->at[i], e);
     if (st != ATTNC_OK) {
       device_tensors_free(out);
@@ -282,7 +267,7 @@ device_tensors_free(DeviceTensors *t)
 attnc_status
 device_tensors_upload(const DeviceTensors *t, const Tensors *h, attnc_error *e)
 {
-  for (int i = 0; i < h->n; i++)
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     if (h->host[i].bytes)
       TRY(device_result(t->device, "cuMemcpyHtoD_v2",
                         t->device->cuMemcpyHtoD_v2(t->at[i], h->data[i], h->host[i].bytes),
@@ -293,8 +278,8 @@ device_tensors_upload(const DeviceTensors *t, const Tensors *h, attnc_error *e)
 attnc_status
 device_tensors_download(const DeviceTensors *t, Tensors *h, attnc_error *e)
 {
-  for (int i = ATTNC_O; i < h->n; i++)
-    if (h->host[i].bytes)
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (h->host[i].bytes && h->call.at[i].t.access & ACCESS_OUT)
       TRY(device_result(t->device, "cuMemcpyDtoH_v2",
                         t->device->cuMemcpyDtoH_v2(h->data[i], t->at[i], h->host[i].bytes),
                         e));
@@ -304,13 +289,12 @@ device_tensors_download(const DeviceTensors *t, Tensors *h, attnc_error *e)
 attnc_args
 device_tensors_args(DeviceTensors *t, const Tensors *h)
 {
-  for (int i = 0; i < h->n; i++) {
+  memcpy(t->view, h->view, sizeof t->view);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     t->view[i].data = (void *)(uintptr_t)t->at[i];
-    memcpy(t->view[i].stride, h->stride[i], sizeof t->view[i].stride);
-  }
   return (attnc_args){.size = sizeof(attnc_args),
                       .sizes = &h->sizes,
                       .tensors = t->view,
                       .tensor_size = sizeof *t->view,
-                      .n_tensors = (uint32_t)h->n};
+                      .n_tensors = ATTNC_SLOT_COUNT};
 }

@@ -11,11 +11,11 @@
 
 typedef struct Tensors {
   attnc_sizes sizes;
-  int n;                           /* slots: all of them */
-  StTensor host[ATTNC_SLOT_COUNT]; /* name, dtype, shape; data is ours */
-  void *data[ATTNC_SLOT_COUNT];    /* the same memory, writable */
-  int64_t stride[ATTNC_SLOT_COUNT][5];
-  attnc_tensor view[ATTNC_SLOT_COUNT]; /* what attnc_args of the last call points at */
+  CallInfo call;
+  /* By slot; those that are not of the call have no name and no data. */
+  StTensor host[ATTNC_SLOT_COUNT];     /* name, dtype, shape; data is ours */
+  void *data[ATTNC_SLOT_COUNT];        /* the same memory, writable */
+  attnc_tensor view[ATTNC_SLOT_COUNT]; /* what attnc_args point at */
 } Tensors;
 
 typedef struct DeviceTensors {
@@ -24,22 +24,18 @@ typedef struct DeviceTensors {
   attnc_tensor view[ATTNC_SLOT_COUNT];
 } DeviceTensors;
 
-/* Strides in elements of (b, h, s, d) of a slot, packed in the spec's layout. */
-void tensor_strides(const SpecInfo *, const attnc_sizes *, int slot, int64_t stride[5]);
-
 attnc_status tensors_new(const SpecInfo *, const attnc_sizes *, Tensors *, attnc_error *);
 void tensors_free(Tensors *);
-/* q, k, v: normal, of mean 0 and variance 1, from the seed. */
+/* Inputs: normal, of mean 0 and variance 1, from the seed. */
 void tensors_random(Tensors *, uint64_t seed);
-/* o and lse: all bits set, which is a NaN in every dtype. */
+/* Outputs: all bits set, which is a NaN in every dtype. */
 void tensors_poison(Tensors *);
-/* The sizes that a file's q, k, v have in the spec's layout. */
+/* The sizes that the inputs of a file have in the spec's layout. */
 attnc_status tensors_file_sizes(const SpecInfo *, const StFile *, attnc_sizes *,
                                 attnc_error *);
 attnc_status tensors_from_file(const StFile *, Tensors *, attnc_error *);
-/* o, and lse where the spec returns it. */
-attnc_status tensors_to_file(const Tensors *, const SpecInfo *, const char *path,
-                             attnc_error *);
+/* The outputs. */
+attnc_status tensors_to_file(const Tensors *, const char *path, attnc_error *);
 attnc_args tensors_args(Tensors *);
 
 /* attnc_verify's answer, in all and by slot. */

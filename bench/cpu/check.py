@@ -12,7 +12,8 @@ import sys
 
 import attnc
 from attnc import _driver, _lib
-from attnc.spec import FORWARD, sizes_struct
+from attnc.signature import FORWARD
+from attnc.spec import sizes_struct
 
 SPEC = {"attnc": 1, "name": "flash_fwd", "dtype": "bf16", "head_dim": 128, "causal": True}
 PROBLEMS = ("b2 h4/2 s200", "b1 h2/1 sq100 sk333", "b1 h2 sq300 sk130", "b1 h1 sq1 sk64",
@@ -81,11 +82,11 @@ def launch(driver, function, buffers, n):
 
 def verdict(spec, buffers, n):
     args = _lib.call_args(sizes_struct(n), [b.attnc() for b in buffers])
-    outputs = (_lib.OutputVerdict * len(_lib.SLOTS))()
+    outputs = (_lib.OutputVerdict * spec.signature.slots)()
     found = _lib.Verdict(outputs=outputs, output_size=C.sizeof(_lib.OutputVerdict),
                          n_outputs=len(outputs))
     _lib.library().attnc_verify(spec._handle, FORWARD, args, found, _lib.Error())
-    return found, outputs[_lib.SLOTS.index("o")]
+    return found, outputs[spec.signature.tensors["o"]["slot"]]
 
 
 def run(driver, function, text):

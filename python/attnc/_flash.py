@@ -202,8 +202,8 @@ class _Prepared:
         if launch.workspace_bytes:
             scratch = ops.scratch(launch.workspace_bytes, q)
             launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
-        launch(q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(),
-               0 if lse is None else lse.data_ptr(), ops.stream(self.device))
+        outputs = (out,) if lse is None else (out, lse)
+        launch(*(x.data_ptr() for x in (q, k, v, *outputs)), stream=ops.stream(self.device))
 
 
 def prepared(ops, q, k, v, options, out):
@@ -252,10 +252,10 @@ class _Direct:
             return None
         out = q.new_empty(q.shape)
         if not return_attn_probs:
-            self.launch(*at, out.data_ptr(), 0, ops.stream(self.device))
+            self.launch(*at, out.data_ptr(), stream=ops.stream(self.device))
             return out
         lse = ops.empty_fp32(self.lse_shape, q)
-        self.launch(*at, out.data_ptr(), lse.data_ptr(), ops.stream(self.device))
+        self.launch(*at, out.data_ptr(), lse.data_ptr(), stream=ops.stream(self.device))
         if not self.sees_all:
             ops.minus_to_plus_inf(lse)
         return out, lse, ops.empty((0,), q)

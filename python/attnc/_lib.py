@@ -14,8 +14,6 @@ import threading
 i32, i64, u32, u64 = C.c_int, C.c_int64, C.c_uint32, C.c_uint64
 size_t, text, pointer, f64 = C.c_size_t, C.c_char_p, C.c_void_p, C.c_double
 
-SLOTS = ("q", "k", "v", "o", "lse")
-SCALARS = ("softmax_scale",)
 LOG = C.CFUNCTYPE(None, pointer, i32, text)
 
 
@@ -159,7 +157,7 @@ FUNCTIONS = {
 
 def call_args(sizes, tensors, scalars=(), **more):
     """An attnc_args of a Sizes, Tensors and numbers, each by slot; it keeps what it points to."""
-    made = (Tensor * len(tensors))(*tensors)
+    made = tensors if isinstance(tensors, C.Array) else (Tensor * len(tensors))(*tensors)
     numbers = (f64 * len(scalars))(*scalars)
     return Args(sizes=C.pointer(sizes), tensors=made, tensor_size=C.sizeof(Tensor),
                 n_tensors=len(made), scalars=numbers, n_scalars=len(numbers), **more)

@@ -85,7 +85,7 @@ class Context(Shared):
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()
-        asked = problem(sizes, device, strides, nowait)
+        asked = problem(spec, sizes, device, strides, nowait)
         if schedule is None:
             status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
                                         error)
@@ -101,6 +101,6 @@ class Context(Shared):
         out, error = C.c_void_p(), _lib.Error()
         spec = load_spec(spec)  # which has to live for the call
         _check(_lib.library().attnc_key_explain(
-            self._handle, spec._handle, problem(sizes, device),
+            self._handle, spec._handle, problem(spec, sizes, device),
             make_schedule(schedule), C.byref(out), error), error)
         return json.loads(taken_text(out))

@@ -13,33 +13,24 @@ QWORDS = C.sizeof(_lib.Tensor) // 8
 CONTEXT = [name for name, _ in errors.STATUSES].index("ATTNC_ERR_CONTEXT")
 
 
-def tensor_struct(view, order):
-    """An attnc_tensor of (b, h, s, d) strides; `order` is the view's layout, "bshd"."""
-    by_axis = dict(zip(order, view.strides))
-    return _lib.Tensor(data=view.address,
-                       stride=tuple(by_axis[axis] for axis in "bhs") + (1, 0))
-
-
 class Launch:
     """Made by Plan.prepare.  Belongs to one thread at a time; any number may be made.
 
     It keeps its plan, but no tensor: memory must live until the device is done with it.
     """
 
-    __slots__ = ("plan", "sizes", "workspace_bytes", "_tensors", "_data", "_args",
+    __slots__ = ("plan", "sizes", "workspace_bytes", "_data", "_at", "_args",
                  "_args_at", "_state", "_state_at", "_error", "_error_at", "_plan_at",
                  "_launch")
 
-    def __init__(self, plan, sizes, tensors, softmax_scale=None, workspace=(0, 0)):
+    def __init__(self, plan, sizes, tensors, scalars=()):
         lib = _lib.library()
         self.plan, self.sizes = plan, sizes
         self.workspace_bytes = plan.workspace(sizes)
-        self._tensors = (_lib.Tensor * len(_lib.SLOTS))(*tensors)
-        self._data = memoryview(self._tensors).cast("B").cast("Q")
-        scalars = () if softmax_scale is None else (softmax_scale,)
-        self._args = _lib.call_args(_lib.Sizes(**sizes._asdict()), tensors, scalars,
-                                    workspace=workspace[0], workspace_bytes=workspace[1])
-        self._args.tensors = self._tensors
+        made = (_lib.Tensor * len(tensors))(*tensors)
+        self._args = _lib.call_args(_lib.Sizes(**sizes._asdict()), made, scalars)
+        self._data = memoryview(made).cast("B").cast("Q")
+        self._at = tuple(t["slot"] * QWORDS for t in plan.spec.signature.tensors.values())
         n = lib.attnc_plan_state_bytes(plan._handle)
         self._state = C.create_string_buffer(n + 63)  # zeroed; used from a 64-byte boundary
         self._state_at = C.c_void_p(-(-C.addressof(self._state) // 64) * 64)
@@ -49,15 +40,16 @@ class Launch:
         self._plan_at = plan._handle
         self._launch = lib.attnc_launch
 
-    def __call__(self, q: int, k: int, v: int, o: int, lse: int = 0, stream: int = 0) -> None:
-        """Enqueues on `stream` (0: the default one).  q … lse are device addresses, as
-        `tensor.data_ptr()` returns; lse only if the spec returns it."""
+    def __call__(self, *addresses: int, stream: int = 0) -> None:
+        """Enqueues on `stream` (0: the default one).  Device addresses, as
+        `tensor.data_ptr()` returns, of the call's tensors in the order of their slots: q, k,
+        v, o, and lse if the spec returns it."""
+        if len(addresses) != len(self._at):
+            raise errors.UsageError(f"launch: {len(addresses)} addresses for the tensors "
+                                    f"{', '.join(self.plan.spec.signature.tensors)}")
         data = self._data
-        data[0] = q
-        data[QWORDS] = k
-        data[2 * QWORDS] = v
-        data[3 * QWORDS] = o
-        data[4 * QWORDS] = lse
+        for at, address in zip(self._at, addresses):
+            data[at] = address
         status = self._launch(self._plan_at, self._args_at, stream, self._state_at,
                               self._error_at)
         if status:

@@ -12,40 +12,10 @@ from typing import Any, Dict, Optional
 
 from . import _driver, _lib, arrays, errors
 from .copies import Shared
-from .launch import Launch, tensor_struct
+from .launch import Launch
 from .peers import uncompiled
-from .sizes import Sizes, SizesLike, sizes as make_sizes
+from .sizes import SizesLike, sizes as make_sizes
 from .spec import sizes_struct
-
-INPUTS = ("q", "k", "v")
-
-
-def sizes_of(spec, views) -> Sizes:
-    """The sizes of a call from the shapes of q, k, v; ShapeError names what does not agree."""
-    axes = {}
-    for name in INPUTS:
-        shape, order = views[name].shape, spec.fields["layout"][name]
-        if len(shape) != 4:
-            raise errors.ShapeError(f"{name} has {len(shape)} axes; {order} is needed",
-                                    "ATTNC_ERR_SHAPE")
-        axes[name] = dict(zip(order, shape))
-    q, k, v = (axes[name] for name in INPUTS)
-    wanted = [("head_dim", "d", q, k), ("b", "b", q, k), ("b", "b", q, v), ("sk", "s", k, v),
-              ("hk", "h", k, v)]
-    for what, axis, one, other in wanted:
-        if one[axis] != other[axis]:
-            raise errors.ShapeError(f"{what}: {one[axis]} and {other[axis]} do not agree",
-                                    "ATTNC_ERR_SHAPE")
-    for name, axis, field in (("q", q, "head_dim"), ("v", v, "head_dim_v")):
-        if axis["d"] != spec.fields[field]:
-            raise errors.ShapeError(f"{name}: {field} is {axis['d']}, not "
-                                    f"{spec.fields[field]}", "ATTNC_ERR_SHAPE")
-    return Sizes(q["b"], q["h"], k["h"], q["s"], k["s"])
-
-
-def output_shapes(spec, sizes):
-    axes = {"b": sizes.b, "h": sizes.h, "s": sizes.sq, "d": spec.fields["head_dim_v"]}
-    return (tuple(axes[a] for a in spec.fields["layout"]["o"]), (sizes.b, sizes.h, sizes.sq))
 
 
 class Plan(Shared):
@@ -63,7 +33,6 @@ class Plan(Shared):
         self.context, self.spec, self.device, self._handle = context, spec, device, handle
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
-        self._tensors = {t["name"]: t for t in self.info["tensors"]}
 
     def workspace(self, sizes: SizesLike) -> int:
         """Bytes of device memory that a launch of these sizes, or less, needs besides its
@@ -86,49 +55,40 @@ class Plan(Shared):
         if any(x.device[0] == "cpu" for x in views.values()):
             raise errors.UsageError("prepare: tensors must be on the device; host tensors can "
                                     "be given to a call of the plan")
-        return self._prepare(views, softmax_scale)
+        return self._prepare(views, dict(softmax_scale=softmax_scale))
+
+    def _row(self, name):
+        row = self.spec.signature.tensors.get(name)
+        if row is None:
+            raise errors.UsageError(f"{name}: the spec does not return it "
+                                    f"(return_{name}: true)")
+        return row
 
     def _views(self, tensors, stream=None):
         views = {n: arrays.view(x, stream) for n, x in tensors.items() if x is not None}
         for name, x in views.items():
-            if name not in self._tensors:
-                raise errors.UsageError(f"{name}: the spec does not return it "
-                                        f"(return_{name}: true)")
-            wanted = self._tensors[name]["dtype"]
-            if x.dtype != wanted:
-                raise errors.UsageError(f"{name} is {x.dtype}, not {wanted}")
+            row = self._row(name)
+            if x.dtype != row["dtype"]:
+                raise errors.UsageError(f"{name} is {x.dtype}, not {row['dtype']}")
             if x.device[0] not in ("cpu", "cuda"):
                 raise errors.UsageError(f"{name} is on {x.device[0]}: cuda or cpu is needed")
-            if self._tensors[name]["access"] != "in":
+            if row["access"] != "in":
                 arrays.check_output(name, x)
         if len({x.device for x in views.values()}) > 1:
             raise errors.UsageError("tensors are on several devices: " + ", ".join(
                 f"{n} on {x.device[0]}:{x.device[1]}" for n, x in views.items()))
         return views
 
-    def _prepare(self, views, softmax_scale):
-        sizes = sizes_of(self.spec, views)
-        shapes = dict(zip(("o", "lse"), output_shapes(self.spec, sizes)))
-        returned = ("o", "lse") if self.spec.fields["return_lse"] else ("o",)
-        for name in ("o", "lse"):
-            if (name in views) != (name in returned):
-                raise errors.UsageError(
-                    f"{name} is missing" if name in returned
-                    else "lse: the spec does not return it (return_lse: true)")
-            if name in views and views[name].shape != shapes[name]:
+    def _prepare(self, views, numbers):
+        call = self.spec.signature
+        for name in call.tensors.keys() - views.keys():
+            raise errors.UsageError(f"{name} is missing")
+        sizes = call.sizes(views)
+        for name in call.outputs:
+            if views[name].shape != call.shape(name, sizes):
                 raise errors.ShapeError(f"{name} has shape {list(views[name].shape)}, not "
-                                        f"{list(shapes[name])}", "ATTNC_ERR_SHAPE")
-        if "lse" in views and not views["lse"].contiguous():
-            raise errors.ShapeError("lse is not contiguous", "ATTNC_ERR_SHAPE")
-        for name in ("q", "k", "v", "o"):
-            if views[name].strides[-1] != 1 and views[name].nbytes:
-                raise errors.ShapeError(f"{name}: elements of a row are not one after another",
-                                        "ATTNC_ERR_SHAPE")
-        layout = self.spec.fields["layout"]
-        tensors = [tensor_struct(views[n], layout[n]) for n in ("q", "k", "v", "o")]
-        if "lse" in views:
-            tensors.append(_lib.Tensor(data=views["lse"].address))
-        return Launch(self, sizes, tensors, softmax_scale)
+                                        f"{list(call.shape(name, sizes))}", "ATTNC_ERR_SHAPE")
+        return Launch(self, sizes, call.structs(views), call.numbers(numbers))
 
     # ---- a call ----
 
@@ -143,50 +103,52 @@ class Plan(Shared):
         for; what the emulator finds wrong is a CheckError.
         """
         found, device = arrays.ops(q), arrays.view(q, stream).device
-        outputs = self._outputs(q, k, v, o, lse)
+        inputs, numbers = dict(q=q, k=k, v=v), dict(softmax_scale=softmax_scale)
+        outputs = self._outputs(inputs, dict(o=o, lse=lse))
         if stream is None:
             stream = found.stream(device) if found else 0
-        tensors = dict(q=q, k=k, v=v, **outputs)
+        tensors = {**inputs, **outputs}
         if device[0] == "cpu":
-            self._on_host(tensors, softmax_scale)
+            self._on_host(tensors, numbers)
         else:
-            self._on_device(tensors, softmax_scale, stream)
+            self._on_device(tensors, numbers, stream)
         made = tuple(outputs.values())
         return made if len(made) > 1 else made[0]
 
-    def _outputs(self, q, k, v, o, lse):
-        wanted = dict(o=o, lse=lse) if self.spec.fields["return_lse"] else dict(o=o)
-        if lse is not None and "lse" not in wanted:
-            raise errors.UsageError("lse: the spec does not return it (return_lse: true)")
+    def _outputs(self, inputs, given):
+        """Every output by its name, made like the inputs where it is not given."""
+        call, like = self.spec.signature, next(iter(inputs.values()))
+        for name in (n for n, x in given.items() if x is not None):
+            self._row(name)
+        wanted = {name: given.get(name) for name in call.outputs}
         if any(x is None for x in wanted.values()):
-            found = arrays.ops(q)
+            found = arrays.ops(like)
             if not found:
-                raise errors.UsageError("o, and lse where it is returned, must be given: "
-                                        f"{type(q).__name__} is neither torch's nor numpy's")
-            views = {n: arrays.view(x) for n, x in dict(q=q, k=k, v=v).items()}
-            shapes = output_shapes(self.spec, sizes_of(self.spec, views))
-            for (name, x), shape in zip(wanted.items(), shapes):
-                if x is None:
-                    wanted[name] = found.made(shape, self._tensors[name]["dtype"], (q, k, v))
+                raise errors.UsageError(f"{', '.join(wanted)} must be given: "
+                                        f"{type(like).__name__} is neither torch's nor numpy's")
+            sizes = call.sizes({n: arrays.view(x) for n, x in inputs.items()})
+            for name in (n for n, x in wanted.items() if x is None):
+                wanted[name] = found.made(call.shape(name, sizes), call.tensors[name]["dtype"],
+                                          tuple(inputs.values()))
         return wanted
 
-    def _on_device(self, tensors, softmax_scale, stream):
-        launch = self._prepare(self._views(tensors, stream), softmax_scale)
+    def _on_device(self, tensors, numbers, stream):
+        launch = self._prepare(self._views(tensors, stream), numbers)
         if launch.workspace_bytes:
-            scratch = arrays.ops(tensors["q"])
+            scratch = arrays.ops(next(iter(tensors.values())))
             if not scratch:
                 raise errors.UsageError(f"{launch.workspace_bytes} bytes of workspace are "
                                         "needed: prepare a launch and use_workspace")
-            memory = scratch.scratch(launch.workspace_bytes, tensors["q"])
+            memory = scratch.scratch(launch.workspace_bytes, next(iter(tensors.values())))
             launch.use_workspace(memory.data_ptr(), launch.workspace_bytes)
         launch.relaunch(stream)
 
     # ---- host tensors ----
 
-    def _on_host(self, tensors, softmax_scale):
+    def _on_host(self, tensors, numbers):
         """Copies in, launches, copies out.  Needs the emulated device: on a GPU it would
         hide transfers that cost more than the attention."""
-        driver = self.context.driver
+        driver, call = self.context.driver, self.spec.signature
         if not driver.emulated:
             raise errors.UsageError("tensors on the host need the emulated device, "
                                     f"Context('emu'); this plan is of {driver.path}")
@@ -197,18 +159,18 @@ class Plan(Shared):
             stack.enter_context(driver.current(self.device))
             memory = {n: stack.enter_context(_driver.Memory(driver, x.nbytes))
                       for n, x in views.items()}
-            for name in INPUTS:
+            for name in call.inputs:
                 memory[name].write(views[name].address)
             launch = self._prepare({n: x._replace(address=memory[n].address)
-                                    for n, x in views.items()}, softmax_scale)
+                                    for n, x in views.items()}, numbers)
             if launch.workspace_bytes:
                 own = stack.enter_context(_driver.Memory(driver, launch.workspace_bytes))
                 launch.use_workspace(own.address, own.nbytes)
             launch.relaunch()
             driver.synchronize()
-            for name in views.keys() - set(INPUTS):
+            for name in call.outputs:
                 memory[name].read(views[name].address)
-        for name in views.keys() - set(INPUTS):
+        for name in call.outputs:
             if packed[name] is not tensors[name]:
                 arrays.ops(packed[name]).copy(tensors[name], packed[name])
         _refuse_findings(driver)

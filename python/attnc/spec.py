@@ -12,9 +12,9 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 
 from . import _lib, errors
 from .copies import Shared
+from .signature import FORWARD, Signature
 from .sizes import Sizes, SizesLike, sizes as make_sizes, whole
 
-FORWARD = 0
 
 
 def _check(status, error, diagnostics=()):
@@ -72,6 +72,7 @@ class Spec:
         self.name: str = self.fields["name"]
         self.hash: str = self.fields["hash"]
         self.canonical: str = self.fields["canonical"]
+        self.signature = Signature(_lib.decode(lib.attnc_spec_signature(handle, FORWARD)))
 
     @classmethod
     def from_text(cls, text: str, name: str = "<text>") -> "Spec":
@@ -118,20 +119,20 @@ def load_spec(source: SpecLike) -> Spec:
     return Spec.from_file(source)
 
 
-def problem(sizes: Optional[SizesLike], device=None, strides=None, nowait=False):
+def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False):
     """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
     (b, h, s, d) in elements, …} for specs that specialise them."""
     at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
     if device is not None and not 0 < at < 2 ** 31:
         raise errors.UsageError(f"there is no device {device}")
-    tensors = (_lib.Tensor * len(_lib.SLOTS))()
+    tensors = (_lib.Tensor * spec.signature.slots)()
     for name, values in (strides or {}).items():
-        if name not in _lib.SLOTS:
+        if name not in spec.signature.tensors:
             raise errors.UsageError(f"strides: no tensor is called {name!r}")
         for i, value in enumerate(values):
             if not -2 ** 63 <= whole(f"strides of {name}", value) < 2 ** 63:
                 raise errors.UsageError(f"strides of {name}: {value} does not fit 64 bits")
-            tensors[_lib.SLOTS.index(name)].stride[i] = value
+            tensors[spec.signature.tensors[name]["slot"]].stride[i] = value
     p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0,
                      tensors=tensors, tensor_size=C.sizeof(_lib.Tensor),
                      n_tensors=len(tensors))
@@ -204,7 +205,7 @@ def compile(spec: SpecLike, target: str, *, sizes: Optional[SizesLike] = None,
     spec, handle, error = load_spec(spec), C.c_void_p(), _lib.Error()
     options = _lib.CompileOptions(dump=_lib.encode(dump), ptx_version=_lib.encode(ptx_version))
     _check(_lib.library().attnc_compile_with(
-        spec._handle, problem(sizes), _target(target), _schedule(schedule), options,
+        spec._handle, problem(spec, sizes), _target(target), _schedule(schedule), options,
         C.byref(handle), error), error)
     return Kernel(handle)
 
@@ -226,7 +227,7 @@ def schedules(spec: SpecLike, target: str, sizes: SizesLike, *,
     """The legal schedules, best first by the cost model; `refused` adds the illegal ones,
     each with its "reason"."""
     spec, out, error = load_spec(spec), C.c_void_p(), _lib.Error()
-    _check(_lib.library().attnc_schedules(spec._handle, problem(sizes), _target(target),
+    _check(_lib.library().attnc_schedules(spec._handle, problem(spec, sizes), _target(target),
                                           int(refused), C.byref(out), error), error)
     return json.loads(taken_text(out))
 

@@ -3,9 +3,8 @@ import ctypes as C
 from typing import NamedTuple, Optional, Tuple
 
 from . import _lib, arrays, errors
-from .launch import tensor_struct
-from .plan import sizes_of
-from .spec import FORWARD, SpecLike, load_spec, sizes_struct
+from .signature import FORWARD
+from .spec import SpecLike, load_spec, sizes_struct
 
 CHECK = [name for name, _ in errors.STATUSES].index("ATTNC_ERR_CHECK")
 
@@ -30,23 +29,22 @@ def verify(spec: SpecLike, q, k, v, o, lse=None, *,
     exception.
     """
     spec = load_spec(spec)
-    names = ("q", "k", "v", "o", "lse")
-    views = {n: arrays.view(x) for n, x in zip(names, (q, k, v, o, lse)) if x is not None}
+    call = spec.signature
+    given = dict(q=q, k=k, v=v, o=o, lse=lse)
+    views = {n: arrays.view(x) for n, x in given.items() if x is not None}
     if any(x.device[0] != "cpu" for x in views.values()):
         raise errors.UsageError("verify: tensors must be on the host")
-    layout = spec.fields["layout"]
-    tensors = [tensor_struct(views[n], layout[n]) for n in names[:4]]
-    if lse is not None:
-        tensors.append(_lib.Tensor(data=views["lse"].address))
-    args = _lib.call_args(sizes_struct(sizes_of(spec, views)), tensors,
-                          () if softmax_scale is None else (softmax_scale,))
-    outputs = (_lib.OutputVerdict * len(_lib.SLOTS))()
+    args = _lib.call_args(sizes_struct(call.sizes(views)),
+                          call.structs({n: x for n, x in views.items() if n in call.tensors}),
+                          call.numbers(dict(softmax_scale=softmax_scale)))
+    outputs = (_lib.OutputVerdict * call.slots)()
     verdict = _lib.Verdict(outputs=outputs, output_size=C.sizeof(_lib.OutputVerdict),
                            n_outputs=len(outputs))
     error = _lib.Error()
     status = _lib.library().attnc_verify(spec._handle, FORWARD, args, verdict, error)
     if status not in (0, CHECK):
         raise errors.make(status, _lib.decode(error.message), error.driver_code)
-    o, lse = (outputs[_lib.SLOTS.index(name)] for name in ("o", "lse"))
+    found = {n: outputs[call.tensors[n]["slot"]] for n in call.outputs}
+    o, lse = found["o"], found.get("lse", _lib.OutputVerdict())
     return Verdict(bool(verdict.pass_), o.max_error, o.bound, lse.max_error, verdict.rows,
                    verdict.bad_rows, (verdict.b, verdict.h, verdict.q))

@@ -48,11 +48,17 @@ class Tables(common.Case):
             self.assertEqual(lib.attnc_status_name(i).decode(), name)
         self.assertIsInstance(errors.make(len(names), "later"), errors.AttncError)
 
-    def test_slots(self):
-        for table, names in (("TENSOR", _lib.SLOTS), ("SCALAR", _lib.SCALARS)):
-            rows = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",
+    def test_signature(self):
+        """Every row of the header's tables that a call has."""
+        call = attnc.load_spec(dict(common.CAUSAL, return_lse=True)).signature
+        for table, rows in (("TENSOR", call.tensors), ("SCALAR", call.scalars)):
+            text = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",
                              header("attnc_rt.h")).group(1)
-            self.assertEqual(re.findall(r'X\(\w+, "(\w+)"', rows), list(names))
+            self.assertEqual(re.findall(r'X\(\w+, "(\w+)"', text), list(rows))
+            self.assertEqual([row["slot"] for row in rows.values()], list(range(len(rows))))
+        sizes = re.findall(r'X\(\w+, (\w+), "', re.search(
+            r"#define ATTNC_SIZE_TABLE\(X\)((?:.*\\\n)*.*)", header("attnc_rt.h")).group(1))
+        self.assertEqual(sizes, list(attnc.Sizes._fields))
 
     def test_schedule_fields(self):
         """The binding's table, the header's, and what the library says of a spec's pins."""

@@ -1,0 +1,26 @@
+/* signature.h: the tensors of a spec's call, from attnc_spec_signature: what files, random
+ * inputs and outputs are made from. */
+#ifndef ATTNC_CLI_SIGNATURE_H
+#define ATTNC_CLI_SIGNATURE_H
+
+#include "base/arena.h"
+#include "base/call.h"
+
+typedef struct ShapedTensor {
+  CallTensor t;                 /* without a name: no tensor of the call */
+  CallAxis shape[CALL_STRIDES]; /* its axes in the order of files */
+} ShapedTensor;
+
+typedef struct CallInfo {
+  ShapedTensor at[ATTNC_SLOT_COUNT]; /* by slot */
+} CallInfo;
+
+/* Texts are in the arena. */
+attnc_status signature_read(const attnc_spec *, int op, Arena *, CallInfo *, attnc_error *);
+/* Strides in the order of the tensor's axes, packed as its shape says. */
+void signature_pack(const ShapedTensor *, const attnc_sizes *,
+                    int64_t stride[CALL_STRIDES]);
+/* "q, k, v": the names of those that are read (ACCESS_IN) or written. */
+const char *signature_names(const CallInfo *, Access, Arena *);
+
+#endif
