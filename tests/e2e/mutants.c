@@ -24,7 +24,7 @@ static const char *const kernels[] = {
     " h1 sq150 sk330 "
     "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false "
     "seed=11",
-    "{dtype: bf16, head_dim: 40, window: [40, 0], return_lse: true}"
+    "{dtype: bf16, head_dim: 40, window: [130, 0], return_lse: true}"
     " h1 sq65 sk200 "
     "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=true "
     "seed=12",
