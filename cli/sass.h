@@ -70,7 +70,8 @@ typedef struct SassLoop {
   int first, last; /* instructions: its head, and its last branch back */
   int depth;       /* 1: in no other loop */
   bool main;
-  SassCounts counts;
+  SassCounts counts; /* without … */
+  int aside;         /* … what a vote of the warp leads around */
 } SassLoop;
 
 typedef struct Sass {

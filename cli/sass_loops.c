@@ -11,8 +11,10 @@ enum { SUCCESSORS = 2 };
 typedef struct Block {
   int first, end;
   int next[SUCCESSORS], n_next;
-  int order; /* in reverse postorder, -1: not reached */
-  int above; /* immediate dominator, a block; -1: none */
+  int order;  /* in reverse postorder, -1: not reached */
+  int above;  /* immediate dominator, a block; -1: none */
+  int ways;   /* edges that lead here */
+  bool aside; /* a vote of the warp leads around it */
 } Block;
 
 typedef struct Flow {
@@ -250,6 +252,46 @@ dominates(const Flow *f, int a, int b)
   return a == b;
 }
 
+/* ---- votes ---- */
+
+static bool
+votes(const Flow *f, const Block *b)
+{
+  static const char name[] = "VOTE";
+  bool found = false;
+  for (int i = b->first; i < b->end && !found; i++) {
+    int kind = sass_find(cubin_instruction(f->k, i), f->sm);
+    found = !strcmp(sass_name(kind, f->arena), name);
+  }
+  return found;
+}
+
+/* A block that a branch behind a vote leads into or around, and all that is only reached
+ * through it. */
+static void
+set_aside(Flow *f, int from, int first)
+{
+  int other = f->b[from].next[f->b[from].next[0] == first];
+  if (f->b[first].ways != 1 || f->b[other].ways < 2)
+    return;
+  for (int i = 0; i < f->n_walk; i++)
+    if (dominates(f, first, f->walk[i]))
+      f->b[f->walk[i]].aside = true;
+}
+
+static void
+find_aside(Flow *f)
+{
+  for (int i = 0; i < f->n_walk; i++)
+    for (int s = 0; s < f->b[f->walk[i]].n_next; s++)
+      f->b[f->b[f->walk[i]].next[s]].ways++;
+  for (int i = 0; i < f->n_walk; i++) {
+    const Block *b = &f->b[f->walk[i]];
+    for (int s = 0; s < b->n_next && b->n_next == 2 && votes(f, b); s++)
+      set_aside(f, f->walk[i], b->next[s]);
+  }
+}
+
 /* ---- loops ---- */
 
 /* Adds to the loop's blocks all from which `from` is reached without passing its head. */
@@ -340,7 +382,9 @@ count_loops(const Flow *f, Sass *s)
   for (int i = 0; i < s->n_loops; i++) {
     SassLoop *l = &s->loops[i];
     for (int b = 0; b < f->n_b; b++)
-      if (in_loop(f, i, f->b[b].first))
+      if (in_loop(f, i, f->b[b].first) && f->b[b].aside)
+        l->aside += f->b[b].end - f->b[b].first;
+      else if (in_loop(f, i, f->b[b].first))
         count_block(f, &f->b[b], &l->counts);
     for (int other = 0; other < s->n_loops; other++)
       l->depth += in_loop(f, other, l->first);
@@ -369,6 +413,7 @@ sass_read(const CubinKernel *k, int sm, Arena *arena, Sass *out, attnc_error *e)
   order_blocks(&f);
   while (raise_dominators(&f))
     continue;
+  find_aside(&f);
   find_loops(&f, out);
   count_loops(&f, out);
   return ATTNC_OK;

@@ -80,9 +80,13 @@ put_loops(const Sass *s, Str *out)
   int n = 0;
   for (int i = 0; i < s->n_loops; i++) {
     const SassLoop *l = &s->loops[i];
-    if (l->main)
-      str_printf(out, "  loop %d: 0x%05x to 0x%05x, depth %d\n", ++n, address(l->first),
-                 address(l->last), l->depth);
+    if (!l->main)
+      continue;
+    str_printf(out, "  loop %d: 0x%05x to 0x%05x, depth %d", ++n, address(l->first),
+               address(l->last), l->depth);
+    if (l->aside)
+      str_printf(out, "; besides, %d instructions that a vote leads around", l->aside);
+    str_put(out, "\n");
   }
   if (!n)
     str_put(out, "  no loop has tensor-core instructions\n");
@@ -132,10 +136,10 @@ classes_json(const SassCounts *c)
 static json_t *
 loop_json(const SassLoop *l, Arena *arena)
 {
-  return json_pack("{s:b, s:i, s:i, s:i, s:i, s:o, s:o}", "main", l->main, "depth",
+  return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "main", l->main, "depth",
                    l->depth, "first", address(l->first), "last", address(l->last),
-                   "instructions", l->counts.total, "ops", ops_json(&l->counts, arena),
-                   "classes", classes_json(&l->counts));
+                   "instructions", l->counts.total, "aside", l->aside, "ops",
+                   ops_json(&l->counts, arena), "classes", classes_json(&l->counts));
 }
 
 static json_t *

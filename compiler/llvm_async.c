@@ -375,13 +375,13 @@ lower_turn(Lo *lo, const Op *op)
   int threads = 64 * lo->role->warps;
   V mine = team_value(lo), last = k32(lo, t->teams - 1);
   if (op->kind == OP_TURN_TAKE) {
-    named(lo, "sync", LLVMBuildAdd(lo->b, mine, k32(lo, t->bar), ""), threads);
+    named(lo, "sync", LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar), ""), threads);
     return;
   }
-  V is_last = LLVMBuildICmp(lo->b, LLVMIntEQ, mine, last, "");
+  V is_last = LLVMBuildICmp(lo->hb, LLVMIntEQ, mine, last, "");
   if (op->kind == OP_TURN_PASS) {
-    V next = LLVMBuildAdd(lo->b, mine, k32(lo, t->bar + 1), "");
-    V id = LLVMBuildSelect(lo->b, is_last, k32(lo, t->bar), next, "");
+    V next = LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar + 1), "");
+    V id = LLVMBuildSelect(lo->hb, is_last, k32(lo, t->bar), next, "");
     named(lo, "arrive", id, threads);
     return;
   }

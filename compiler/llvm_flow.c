@@ -267,6 +267,18 @@ merge_carry(Lo *lo, const Carry *c, LLVMBasicBlockRef before, LLVMBasicBlockRef 
   }
 }
 
+/* What LLVM is told of how often a branch is taken. */
+static void
+hardly_ever(Lo *lo, V branch)
+{
+  LLVMMetadataRef weights[3] = {LLVMMDStringInContext2(lo->cx, "branch_weights", 14),
+                                LLVMValueAsMetadata(k32(lo, 1)),
+                                LLVMValueAsMetadata(k32(lo, 1 << 20))};
+  LLVMMetadataRef node = LLVMMDNodeInContext2(lo->cx, weights, 3);
+  unsigned kind = LLVMGetMDKindIDInContext(lo->cx, "prof", 4);
+  LLVMSetMetadata(branch, kind, LLVMMetadataAsValue(lo->cx, node));
+}
+
 static void
 lower_if(Lo *lo, const Region *r)
 {
@@ -274,7 +286,9 @@ lower_if(Lo *lo, const Region *r)
   V c = idx_value(lo, r->cond);
   if (LLVMTypeOf(c) != lo->i1)
     c = LLVMBuildICmp(lo->b, LLVMIntNE, c, LLVMConstNull(LLVMTypeOf(c)), "");
-  LLVMBuildCondBr(lo->b, c, yes, on);
+  V branch = LLVMBuildCondBr(lo->b, c, yes, on);
+  if (r->rare)
+    hardly_ever(lo, branch);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b);
   LLVMPositionBuilderAtEnd(lo->b, yes);
   Moves m = moves(lo, r); /* a branch may push and take: the positions are merged */

@@ -99,21 +99,24 @@ typedef void Lowering(Lo *, const Op *);
   X(TURN_TAKE, lower_turn)                                                                 \
   X(TURN_PASS, lower_turn)                                                                 \
   X(WAIT, lower_wait)                                                                      \
-  X(ANY_NOT1, lower_any_not1)                                                              \
+  X(ANY_NOT1, lower_any)                                                                   \
+  X(ANY_OVER, lower_any)                                                                   \
   X(CONST, lower_const)                                                                    \
   X(SCALAR, lower_scalar)                                                                  \
   X(ADD, lower_elementwise)                                                                \
   X(SUB, lower_elementwise)                                                                \
   X(MUL, lower_elementwise)                                                                \
   X(MAX, lower_elementwise)                                                                \
+  X(MIN, lower_elementwise)                                                                \
   X(FMA, lower_elementwise)                                                                \
   X(FMS, lower_elementwise)                                                                \
   X(EXP2, lower_elementwise)                                                               \
+  X(EXP2_NEAR, lower_elementwise)                                                          \
   X(LOG2, lower_elementwise)                                                               \
   X(RCP, lower_elementwise)                                                                \
-  X(FINITE, lower_elementwise)                                                             \
   X(SEL0, lower_elementwise)                                                               \
   X(SEL_GT, lower_elementwise)                                                             \
+  X(SEL_OVER, lower_elementwise)                                                           \
   X(ROW_MAX, lower_row_max)                                                                \
   X(ROW_PART, lower_row_part)                                                              \
   X(ROW_JOIN, lower_row_join)                                                              \

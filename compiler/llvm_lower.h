@@ -72,7 +72,7 @@ typedef struct Lo {
   int late;    /* counts the places after which what was computed in a loop is forgotten */
   const Role *role; /* NULL: none */
   V *loop_var;      /* by region id */
-  V *any;           /* by id: what any_not1 found */
+  V *any;           /* by id: what a vote found */
   V *table;         /* by id: the constant array, NULL before its first use */
   V **vals;         /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
@@ -189,7 +189,7 @@ void lower_row_join(Lo *, const Op *);
 void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
 void lower_beside(Lo *, const Op *);
-void lower_any_not1(Lo *, const Op *);
+void lower_any(Lo *, const Op *);
 void lower_mask(Lo *, const Op *);
 
 #endif

@@ -52,18 +52,25 @@ fma_(Lo *lo, V a, V b, V c)
   return intrinsic(lo, "llvm.fma", 8, in, 3);
 }
 
+/* NaN where one of them is: max.NaN. */
 static V
 fmax_(Lo *lo, V a, V b)
 {
   V in[2] = {a, b};
-  return intrinsic(lo, "llvm.maxnum", 11, in, 2);
+  return intrinsic(lo, "llvm.maximum", 12, in, 2);
 }
 
 static V
-zero_where(Lo *lo, V x, double is, V otherwise)
+fmin_(Lo *lo, V a, V b)
 {
-  V hit = LLVMBuildFCmp(lo->b, LLVMRealOEQ, x, kf(lo, is), "");
-  return LLVMBuildSelect(lo->b, hit, kf(lo, 0), otherwise, "");
+  V in[2] = {a, b};
+  return intrinsic(lo, "llvm.minnum", 11, in, 2);
+}
+
+static V
+fabs_(Lo *lo, V x)
+{
+  return intrinsic(lo, "llvm.fabs", 9, &x, 1);
 }
 
 /* 2^x without the special function unit: Cody and Waite's reduction and a polynomial of
@@ -86,6 +93,30 @@ polynomial(Lo *lo, V x)
   V shifted = LLVMBuildShl(lo->b, bits, k32(lo, 23), "");
   V mantissa = LLVMBuildBitCast(lo->b, p, lo->i32, "");
   return LLVMBuildBitCast(lo->b, LLVMBuildAdd(lo->b, mantissa, shifted, ""), lo->f32, "");
+}
+
+/* 2^x to an ulp: x is rounded to a whole number by adding 1.5 · 2^23, what is left of it is
+ * within 1/2: a polynomial of degree 6, relative error 2^-28 (Chebyshev's of 2^x there).
+ * What is below −127 becomes 0, NaN stays. */
+static V
+near_polynomial(Lo *lo, V x)
+{
+  static const double c[] = {0.00015461444696461719,
+                             0.0013400428177419153,
+                             0.0096180566785260893,
+                             0.055503272266709439,
+                             0.24022650922288827,
+                             0.69314720670283214,
+                             1};
+  V magic = kf(lo, 12582912.0), low = fmax_(lo, x, kf(lo, -127));
+  V t = LLVMBuildFAdd(lo->b, low, magic, "");
+  V f = LLVMBuildFSub(lo->b, low, LLVMBuildFSub(lo->b, t, magic, ""), "");
+  V p = kf(lo, c[0]);
+  for (int i = 1; i < 7; i++)
+    p = fma_(lo, p, f, kf(lo, c[i]));
+  V bits = LLVMBuildShl(lo->b, LLVMBuildBitCast(lo->b, t, lo->i32, ""), k32(lo, 23), "");
+  bits = LLVMBuildAdd(lo->b, bits, k32(lo, 0x3f800000), "");
+  return LLVMBuildFMul(lo->b, p, LLVMBuildBitCast(lo->b, bits, lo->f32, ""), "");
 }
 
 /* ---- one element of an operation, from the elements x of its operands ---- */
@@ -125,6 +156,13 @@ element_max(Lo *lo, const Op *op, const V *x)
 }
 
 static V
+element_min(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return fmin_(lo, x[0], x[1]);
+}
+
+static V
 element_fma(Lo *lo, const Op *op, const V *x) /* FMS: x[2] comes negated */
 {
   (void)op;
@@ -136,6 +174,13 @@ element_exp2(Lo *lo, const Op *op, const V *x)
 {
   (void)op;
   return approx(lo, "ex2.approx.ftz.f32 $0, $1;", x[0]);
+}
+
+static V
+element_exp2_near(Lo *lo, const Op *op, const V *x)
+{
+  (void)op;
+  return near_polynomial(lo, x[0]);
 }
 
 static V
@@ -153,17 +198,11 @@ element_rcp(Lo *lo, const Op *op, const V *x)
 }
 
 static V
-element_finite(Lo *lo, const Op *op, const V *x)
-{
-  (void)op;
-  return zero_where(lo, x[0], -INFINITY, x[0]);
-}
-
-static V
 element_sel0(Lo *lo, const Op *op, const V *x)
 {
   (void)op;
-  return zero_where(lo, x[0], 0, x[1]);
+  V hit = LLVMBuildFCmp(lo->b, LLVMRealOEQ, x[0], kf(lo, 0), "");
+  return LLVMBuildSelect(lo->b, hit, kf(lo, 0), x[1], "");
 }
 
 static V
@@ -173,13 +212,23 @@ element_sel_gt(Lo *lo, const Op *op, const V *x)
   return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
 }
 
+static V
+element_sel_over(Lo *lo, const Op *op, const V *x)
+{
+  V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, fabs_(lo, x[0]), kf(lo, op->k), "");
+  return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
+}
+
 typedef V Element(Lo *, const Op *, const V *x);
 
 static Element *const elements[OP_COUNT] = {
-    [OP_ADD] = element_add,       [OP_SUB] = element_sub,   [OP_MUL] = element_mul,
-    [OP_MAX] = element_max,       [OP_FMA] = element_fma,   [OP_FMS] = element_fma,
-    [OP_EXP2] = element_exp2,     [OP_LOG2] = element_log2, [OP_RCP] = element_rcp,
-    [OP_FINITE] = element_finite, [OP_SEL0] = element_sel0, [OP_SEL_GT] = element_sel_gt,
+    [OP_ADD] = element_add,           [OP_SUB] = element_sub,
+    [OP_MUL] = element_mul,           [OP_MAX] = element_max,
+    [OP_MIN] = element_min,           [OP_FMA] = element_fma,
+    [OP_FMS] = element_fma,           [OP_EXP2] = element_exp2,
+    [OP_LOG2] = element_log2,         [OP_RCP] = element_rcp,
+    [OP_SEL0] = element_sel0,         [OP_SEL_GT] = element_sel_gt,
+    [OP_SEL_OVER] = element_sel_over, [OP_EXP2_NEAR] = element_exp2_near,
 };
 
 void
@@ -323,13 +372,14 @@ lower_cvt(Lo *lo, const Op *op)
 
 /* The same answer in the whole warp: who branches on it stays together. */
 void
-lower_any_not1(Lo *lo, const Op *op)
+lower_any(Lo *lo, const Op *op)
 {
-  V any = NULL;
+  V any = NULL, k = op->in[1] ? lo->vals[op->in[1]->id][0] : kf(lo, 1);
   for (int i = 0; i < lower_count(op->in[0]); i++) {
     V x = lo->vals[op->in[0]->id][i];
-    V no = LLVMBuildFCmp(lo->b, LLVMRealUNE, x, kf(lo, 1), "");
-    any = any ? LLVMBuildOr(lo->b, any, no, "") : no;
+    V is = op->kind == OP_ANY_OVER ? LLVMBuildFCmp(lo->b, LLVMRealOGT, fabs_(lo, x), k, "")
+                                   : LLVMBuildFCmp(lo->b, LLVMRealUNE, x, k, "");
+    any = any ? LLVMBuildOr(lo->b, any, is, "") : is;
   }
   V bit = as_i32(lo, lo->b, any);
   V voted = asm_1(lo, ASM_EFFECT,

@@ -249,14 +249,22 @@ ref_visible(const Ref *r, int64_t q)
   return keys.from < keys.to ? keys : (Range){0, 0};
 }
 
-/* Scores → unnormalised probabilities, in place; returns max + ln(sum), sums in l. */
+/* A score is an fp32 number: beyond their range it is infinite. */
+static double
+score(double s)
+{
+  return fabs(s) >= 0x1.ffffffp127 ? copysign(INFINITY, s) : s;
+}
+
+/* Scores → unnormalised probabilities, in place; returns max + ln(sum), sums in l.  Scores
+ * of −inf weigh nothing, even where there are no others. */
 static double
 softmax(Ref *r, Range keys, double *l64, float *l32)
 {
   double *s = r->s64, m64 = -INFINITY;
   float *f = r->s32, m32 = -INFINITY, scale32 = (float)r->scalar[ATTNC_SOFTMAX_SCALE];
   for (int64_t j = keys.from; j < keys.to; j++) {
-    s[j] *= r->scalar[ATTNC_SOFTMAX_SCALE];
+    s[j] = score(s[j]) * r->scalar[ATTNC_SOFTMAX_SCALE];
     f[j] *= scale32;
     m64 = s[j] > m64 || isnan(s[j]) ? s[j] : m64;
     m32 = f[j] > m32 || isnan(f[j]) ? f[j] : m32;
@@ -264,16 +272,17 @@ softmax(Ref *r, Range keys, double *l64, float *l32)
   *l64 = 0;
   *l32 = 0;
   for (int64_t j = keys.from; j < keys.to; j++) {
-    s[j] = exp(s[j] - m64);
-    f[j] = expf(f[j] - m32);
+    s[j] = s[j] == -INFINITY ? 0 : exp(s[j] - m64);
+    f[j] = f[j] == -INFINITY ? 0 : expf(f[j] - m32);
     *l64 += s[j];
     *l32 += f[j];
     f[j] = ref_rounded(f[j], r->ty[ATTNC_V]);
   }
+  r->lse32 = m32 + logf(*l32);
   return m64 + log(*l64);
 }
 
-/* Fills o64 (the reference) and o32 (plain, rounded); returns the LSE. */
+/* Fills o64 (the reference), o32 (plain, rounded) and lse32; returns the LSE. */
 double
 ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
 {
@@ -281,6 +290,7 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   Range keys = ref_visible(r, q);
   memset(r->o64, 0, (size_t)dv * sizeof *r->o64);
   memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
+  r->lse32 = -INFINITY;
   if (keys.from == keys.to)
     return -INFINITY;
   for (int i = 0; i < d; i++)
@@ -293,8 +303,8 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   add_values(r->values + keys.from * dv, keys.to - keys.from, dv, r->s64 + keys.from,
              r->s32 + keys.from, r->o64, r->o32);
   for (int i = 0; i < dv; i++) {
-    r->o64[i] /= l64;
-    r->o32[i] = ref_rounded(r->o32[i] / l32, r->ty[ATTNC_O]);
+    r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
+    r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);
   }
   return lse;
 }

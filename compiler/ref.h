@@ -3,8 +3,11 @@
  * Each row's scores, softmax and output are computed twice in one walk over the keys that
  * the mask lets it see: in fp64, which is the reference, and *plainly*, as simple correct
  * code of the spec's precision would (fp32 scores, P rounded to v's type, fp32
- * accumulation, O rounded).  Heads are shared out to threads; each has a Ref of its own
- * with memory of its own, so nothing is locked, and results are put where the head says. */
+ * accumulation, O rounded).  A score is an fp32 number in both: beyond their range it is
+ * infinite.  Scores of −inf weigh nothing, and a row that has no others comes out as one
+ * that sees no key; one of +inf or NaN makes its row NaN.  Heads are shared out to threads;
+ * each has a Ref of its own with memory of its own, so nothing is locked, and results are
+ * put where the head says. */
 #ifndef ATTNC_COMPILER_REF_H
 #define ATTNC_COMPILER_REF_H
 
@@ -31,6 +34,7 @@ typedef struct Ref {
   float *q;
   double *s64, *o64; /* o64: the reference's row */
   float *s32, *o32;  /* o32: the plain computation's, rounded */
+  float lse32;       /* and its LSE */
 } Ref;
 
 typedef struct Range {
@@ -47,8 +51,14 @@ attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
 int64_t ref_row_index(const Ref *, int64_t i); /* the query of the i-th row */
 /* The keys that row q sees: contiguous, since the mask is a band. */
 Range ref_visible(const Ref *, int64_t q);
-/* Fills o64 and o32; returns the LSE. */
+/* Fills o64, o32 and lse32; returns the LSE. */
 double ref_row(Ref *, int64_t b, int64_t h, int64_t q);
+/* V of the key head in hand, column i. */
+static inline float
+ref_value(const Ref *r, int64_t key, int i)
+{
+  return r->values[key * r->spec->head_dim_v + i];
+}
 float ref_at(const Ref *, int slot, int64_t b, int64_t h, int64_t s, int64_t d);
 
 /* The distance of neighbouring numbers of the type at x. */

@@ -220,16 +220,18 @@ Tile t_add(Tb *, Tile a, Tile b);
 Tile t_sub(Tb *, Tile a, Tile b);
 Tile t_mul(Tb *, Tile a, Tile b);
 Tile t_max(Tb *, Tile a, Tile b);
+Tile t_min(Tb *, Tile a, Tile b);
 Tile t_fma(Tb *, Tile a, Tile b, Tile c); /* a·b + c */
 Tile t_fms(Tb *, Tile a, Tile b, Tile c); /* a·b − c */
 Tile t_exp2(Tb *, Tile);
 /* The same, `poly` of each 16 registers by a polynomial on the multiply-add units. */
 Tile t_exp2_mixed(Tb *, Tile, int poly);
+Tile t_exp2_near(Tb *, Tile); /* within an ulp of fp32 */
 Tile t_log2(Tb *, Tile);
 Tile t_rcp(Tb *, Tile);
-Tile t_finite(Tb *, Tile);                             /* −inf → 0 */
-Tile t_sel0(Tb *, Tile c, Tile a);                     /* 0 where c is 0, else a */
-Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where c > k, else b */
+Tile t_sel0(Tb *, Tile c, Tile a);                       /* 0 where c is 0, else a */
+Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k);   /* a where c > k, else b */
+Tile t_sel_over(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
 Tile t_row_max(Tb *, Tile);
 Tile t_row_part(Tb *, Tile);   /* each lane's share of the row sums */
 Tile t_row_join(Tb *, Tile);   /* shares added up */
@@ -252,7 +254,8 @@ opnd_itself(Opnd x)
 
 Tile t_beside(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
 Tile t_wait(Tb *, Tile);             /* x, ready; itself if it is */
-Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 1 */
+Idx t_any_not1(Tb *, Tile);         /* does a lane of the warp hold a value that is not 1 */
+Idx t_any_over(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
 
 void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
 /* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
@@ -351,6 +354,10 @@ typedef struct RoleArgs {
 #define T_IF(t, c)                                                                         \
   for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);        \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* The same where c is hardly ever true: the code is out of the way of what always runs. */
+#define T_RARE(t, c)                                                                       \
+  for (int T_NAME(open_, __LINE__) = t_rare_begin((t), (c)); T_NAME(open_, __LINE__);      \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
 /* for (i = lo; i < hi; i += step) */
 #define T_FOR(t, i, span)                                                                  \
   for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                         \
@@ -369,6 +376,7 @@ bool t_role_begin(Tb *, const RoleArgs *);
 bool t_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
+int t_rare_begin(Tb *, Idx);
 int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);

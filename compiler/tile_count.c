@@ -54,7 +54,8 @@ nothing(const Program *p, const Op *op, TileCount *c)
 static void
 body(const Program *p, const Op *op, TileCount *c)
 {
-  count_region(p, op->body, c);
+  if (!op->body->rare)
+    count_region(p, op->body, c);
 }
 
 static void
@@ -88,6 +89,13 @@ exp2s(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
   c->ex2 += values(op->out);
+}
+
+static void
+near_exp2s(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 12 * values(op->out);
 }
 
 static void
@@ -182,20 +190,23 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(TURN_PASS, barrier)                                                                    \
   X(WAIT, nothing)                                                                         \
   X(ANY_NOT1, nothing)                                                                     \
+  X(ANY_OVER, nothing)                                                                     \
   X(CONST, nothing)                                                                        \
   X(SCALAR, nothing)                                                                       \
   X(ADD, one_each)                                                                         \
   X(SUB, one_each)                                                                         \
   X(MUL, one_each)                                                                         \
   X(MAX, one_each)                                                                         \
+  X(MIN, one_each)                                                                         \
   X(FMA, one_each)                                                                         \
   X(FMS, one_each)                                                                         \
   X(EXP2, exp2s)                                                                           \
+  X(EXP2_NEAR, near_exp2s)                                                                 \
   X(LOG2, one_each)                                                                        \
   X(RCP, one_each)                                                                         \
-  X(FINITE, one_each)                                                                      \
   X(SEL0, one_each)                                                                        \
   X(SEL_GT, one_each)                                                                      \
+  X(SEL_OVER, one_each)                                                                    \
   X(ROW_MAX, row_max)                                                                      \
   X(ROW_PART, row_fold)                                                                    \
   X(ROW_JOIN, row_join)                                                                    \

@@ -308,6 +308,15 @@ t_if_begin(Tb *t, Idx cond)
 }
 
 int
+t_rare_begin(Tb *t, Idx cond)
+{
+  int how = t_if_begin(t, cond);
+  if (how == IF_REGION)
+    t->here->rare = true;
+  return how;
+}
+
+int
 t_if_end(Tb *t, int how)
 {
   if (how == IF_REGION) {

@@ -124,6 +124,8 @@ print_attributes(Str *s, const Op *op)
     str_printf(s, "  %d of 16 by polynomial", op->poly);
   if (op->kind == OP_SEL_GT)
     str_printf(s, " above %.9g", op->k);
+  if (op->kind == OP_SEL_OVER)
+    str_printf(s, " beyond %.9g", op->k);
   if (op->kind == OP_CONST)
     str_printf(s, " %.9g", op->k);
   if (op->kind == OP_SCALAR)
@@ -142,7 +144,7 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  fence");
   if (op->hint)
     str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
-  if (op->kind == OP_ANY_NOT1) {
+  if (op->cond.node) {
     str_put(s, "  ");
     print_idx(s, op->cond);
   }
@@ -191,7 +193,7 @@ print_head(Str *s, const Region *r)
   } else if (r->kind == OP_WARP) {
     str_printf(s, "one lane of warp %d", r->warp);
   } else if (r->kind == OP_IF) {
-    str_put(s, "if ");
+    str_put(s, r->rare ? "rarely if " : "if ");
     print_idx(s, r->cond);
   } else {
     str_printf(s, "for j%d from ", r->id);

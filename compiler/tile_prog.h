@@ -167,20 +167,23 @@ typedef struct Val {
   X(TURN_PASS, "turn pass")                                                                \
   X(WAIT, "wait")                                                                          \
   X(ANY_NOT1, "any_not1")                                                                  \
+  X(ANY_OVER, "any_over")                                                                  \
   X(CONST, "const")                                                                        \
   X(SCALAR, "scalar")                                                                      \
   X(ADD, "add")                                                                            \
   X(SUB, "sub")                                                                            \
   X(MUL, "mul")                                                                            \
   X(MAX, "max")                                                                            \
+  X(MIN, "min")                                                                            \
   X(FMA, "fma")                                                                            \
   X(FMS, "fms")                                                                            \
   X(EXP2, "exp2")                                                                          \
+  X(EXP2_NEAR, "exp2_near")                                                                \
   X(LOG2, "log2")                                                                          \
   X(RCP, "rcp")                                                                            \
-  X(FINITE, "finite")                                                                      \
   X(SEL0, "sel0")                                                                          \
   X(SEL_GT, "sel_gt")                                                                      \
+  X(SEL_OVER, "sel_over")                                                                  \
   X(ROW_MAX, "row_max")                                                                    \
   X(ROW_PART, "row_part")                                                                  \
   X(ROW_JOIN, "row_join")                                                                  \
@@ -218,7 +221,7 @@ typedef struct Op {
   int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
   Idx when;         /* PUSH */
-  double k;         /* CONST, SCALAR, SEL_GT */
+  double k;         /* CONST, SCALAR, SEL_GT, SEL_OVER */
   int poly;         /* EXP2: of 16 registers */
   int slot;         /* SCALAR */
   const Mask *mask; /* MASK */
@@ -227,7 +230,7 @@ typedef struct Op {
   const Turn *turn;
   bool fence;          /* RELEASE: the team has read or written the stage by itself */
   bool tie;            /* CVT: not before the last wait */
-  Idx cond;            /* ANY_NOT1: the node that it defines */
+  Idx cond;            /* ANY_NOT1, ANY_OVER: the node that it defines */
   struct Region *body; /* regions */
 } Op;
 
@@ -260,6 +263,7 @@ typedef struct Region {
   Role *role;  /* in which it lies; NULL: none */
   int warp;    /* WARP */
   Idx cond;    /* IF */
+  bool rare;   /* IF: hardly ever true */
   Span loop;   /* FOR */
   Op *first, *last;
   int id;        /* 0: the kernel itself */

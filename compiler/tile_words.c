@@ -170,12 +170,13 @@ WORD2(t_add, OP_ADD)
 WORD2(t_sub, OP_SUB)
 WORD2(t_mul, OP_MUL)
 WORD2(t_max, OP_MAX)
+WORD2(t_min, OP_MIN)
 WORD3(t_fma, OP_FMA)
 WORD3(t_fms, OP_FMS)
 WORD1(t_exp2, OP_EXP2)
+WORD1(t_exp2_near, OP_EXP2_NEAR)
 WORD1(t_log2, OP_LOG2)
 WORD1(t_rcp, OP_RCP)
-WORD1(t_finite, OP_FINITE)
 WORD2(t_sel0, OP_SEL0)
 
 Tile
@@ -188,12 +189,24 @@ t_exp2_mixed(Tb *t, Tile a, int poly)
   return x;
 }
 
+static Tile
+select_where(Tb *t, OpKind kind, Tile c, Tile a, Tile b, double k)
+{
+  Tile x = elementwise(t, kind, 3, (Tile[]){c, a, b});
+  t->here->last->k = k;
+  return x;
+}
+
 Tile
 t_sel_gt(Tb *t, Tile c, Tile a, Tile b, double k)
 {
-  Tile x = elementwise(t, OP_SEL_GT, 3, (Tile[]){c, a, b});
-  t->here->last->k = k;
-  return x;
+  return select_where(t, OP_SEL_GT, c, a, b, k);
+}
+
+Tile
+t_sel_over(Tb *t, Tile c, Tile a, Tile b, double k)
+{
+  return select_where(t, OP_SEL_OVER, c, a, b, k);
 }
 
 /* ---- rows ---- */
@@ -327,15 +340,31 @@ t_wait(Tb *t, Tile x)
   return result(t, op, x->rows, x->cols, x->ty, x->lay);
 }
 
+static Idx
+any(Tb *t, OpKind kind, Tile x, Tile k)
+{
+  need_fp32(t, x, op_names[kind]);
+  if (x->lay != LAY_ROW || x->shares)
+    t_fail(t, "%s of %%%d, which has no value a row", op_names[kind], x->id);
+  Op *op = emit1(t, kind, x);
+  op->in[1] = k;
+  op->cond = tile_any(t, ++t->prog->n_any);
+  return op->cond;
+}
+
 Idx
 t_any_not1(Tb *t, Tile x)
 {
-  need_fp32(t, x, "any_not1");
-  if (x->lay != LAY_ROW || x->shares)
-    t_fail(t, "any_not1 of %%%d, which has no value a row", x->id);
-  Op *op = emit1(t, OP_ANY_NOT1, x);
-  op->cond = tile_any(t, ++t->prog->n_any);
-  return op->cond;
+  return any(t, OP_ANY_NOT1, x, NULL);
+}
+
+Idx
+t_any_over(Tb *t, Tile x, Tile k)
+{
+  if (k->lay != LAY_ONE)
+    t_fail(t, "any_over: %%%d is not one value", k->id);
+  reachable(t, k);
+  return any(t, OP_ANY_OVER, x, k);
 }
 
 static Tile

@@ -83,6 +83,7 @@ emit(Tb *t, const Fwd *p, const Sched *s)
   Walk kv = w_keys(&p->mask, w.q0, s->bm, s->bn);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
   Softmax sm = softmax_new(t, s->bm);
+  sm.near = p->v->ty == DT_F32;
   Tile zero = t_zero_lanes(t, s->bm, p->dv);
   Tile *acc = t_var(t, zero);
   T_FOR_TILES (t, j, &kv)

@@ -2,39 +2,105 @@
 
 #include <attnc/attnc_rt.h>
 
-#include <math.h>
+#include <float.h>
+
+static const double LAZY = 8;           /* a lazy reference is this much too low at most */
+static const double USUAL = 0x1p22;     /* |b| of a usual row at most */
+static const double NOTHING = -FLT_MAX; /* b where no key was seen */
 
 Softmax
 softmax_new(Tb *t, int rows)
 {
   Softmax s = {.lazy = false};
   s.c = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1.4426950408889634); /* log2 e */
-  Tile m = t_rows(t, rows, -INFINITY);
-  s.m = t_var(t, m);
+  Tile b = t_rows(t, rows, NOTHING);
+  s.b = t_var(t, b);
+  Tile g = t_rows(t, rows, 0);
+  s.g = t_var(t, g);
+  Tile most = t_const(t, USUAL);
+  s.most = t_var(t, most);
   Tile l = t_shares(t, rows);
   s.l = t_var(t, l);
   return s;
 }
 
+/* What a tile of scores makes of the rows' references: weights are 2^(c·x − b), earlier
+ * sums shrink by 2^by. */
+typedef struct Step {
+  Tile high, ch; /* highest score; c·high rounded */
+  Tile *x, *b, *by;
+} Step;
+
+static Step
+usual_step(Tb *t, const Softmax *s, Tile x)
+{
+  Step n = {.high = t_row_max(t, x)};
+  n.ch = t_mul(t, n.high, s->c);
+  Tile fall = t_sub(t, *s->b, n.ch), none = t_const(t, 0);
+  Tile by = s->lazy ? t_sel_gt(t, fall, none, fall, -LAZY) : t_min(t, fall, none);
+  Tile b = s->lazy ? t_sel_gt(t, fall, *s->b, n.ch, -LAZY) : t_max(t, *s->b, n.ch);
+  n.x = t_var(t, x);
+  n.b = t_var(t, b);
+  n.by = t_var(t, by);
+  return n;
+}
+
+/* What of c·high its rounding left out, where that may matter beside b. */
+static Tile
+left_out(Tb *t, const Softmax *s, const Step *n, Tile g)
+{
+  Tile none = t_const(t, 0);
+  Tile left = t_fms(t, n->high, s->c, n->ch);
+  left = t_sel_over(t, n->ch, none, left, 4 * USUAL);
+  return t_sel_over(t, g, left, none, 0);
+}
+
+/* The same with rows beyond USUAL, from here to the end of the block of work: such a row
+ * has g = its highest score and b = 0.  What b was is not at hand: 0 in a far row, and in
+ * the others `by` tells how far it was from its new value. */
+static void
+far_step(Tb *t, Softmax *s, const Step *n)
+{
+  double least = s->lazy ? -LAZY : -FLT_MIN;
+  Tile none = t_const(t, 0), was = *s->g;
+  Tile down = t_sub(t, was, n->high);
+  down = t_mul(t, down, s->c);
+  Tile fall = t_sel_over(t, was, down, *n->by, 0);
+  double usual = s->near ? -1 : USUAL;
+  Tile g = t_sel_over(t, n->ch, n->high, none, usual);
+  g = t_sel_gt(t, fall, was, g, least);
+  Tile stay = t_sel_over(t, was, none, *n->b, 0);
+  Tile nil = t_sub(t, n->high, n->high); /* 0, and NaN of a score of +inf */
+  Tile b = t_sel_over(t, n->ch, nil, n->ch, usual);
+  b = t_sel_gt(t, fall, stay, b, least);
+  Tile left = left_out(t, s, n, g);
+  Tile near = t_sub(t, *n->by, left);
+  down = t_sub(t, was, g);
+  Tile far = t_fms(t, down, s->c, b);
+  *n->by = t_sel_over(t, was, far, near, 0);
+  *n->x = t_sub(t, *n->x, g);
+  *n->b = b;
+  *s->g = g;
+  *s->most = t_const(t, -1);
+}
+
 Tile
 softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
 {
-  Tile high = t_row_max(t, x);
-  Tile m = t_max(t, *s->m, high);
-  if (s->lazy) {
-    Tile up = t_sub(t, m, *s->m);
-    Tile by = t_mul(t, up, s->c);
-    m = t_sel_gt(t, by, m, *s->m, 8);
+  Step n = usual_step(t, s, x);
+  Tile vote = *n.b;
+  if (masked && !s->near) {
+    Tile none = t_const(t, 0);
+    vote = t_sel_gt(t, vote, vote, none, NOTHING);
   }
-  Tile safe = masked ? t_finite(t, m) : m;
-  Tile cm = t_mul(t, safe, s->c);
-  Tile down = t_fms(t, *s->m, s->c, cm);
-  *shrink = t_exp2(t, down);
-  Tile e = t_fms(t, x, s->c, cm);
-  Tile w = t_exp2_mixed(t, e, s->poly);
+  T_RARE (t, s->near ? i_int(1) : t_any_over(t, vote, *s->most))
+    far_step(t, s, &n);
+  *shrink = s->near ? t_exp2_near(t, *n.by) : t_exp2(t, *n.by);
+  Tile e = t_fms(t, *n.x, s->c, *n.b);
+  Tile w = s->near ? t_exp2_near(t, e) : t_exp2_mixed(t, e, s->poly);
   Tile sum = t_row_part(t, w);
   *s->l = t_fma(t, *s->l, *shrink, sum);
-  *s->m = m;
+  *s->b = *n.b;
   return w;
 }
 
@@ -45,8 +111,10 @@ softmax_end(Tb *t, Softmax *s, Tile *lse)
   Tile r = t_rcp(t, l);
   Tile inv = t_sel0(t, l, r);
   Tile log = t_log2(t, l);
-  Tile both = t_fma(t, *s->m, s->c, log);
+  log = t_add(t, log, *s->b);
   Tile ln2 = t_const(t, 0.6931471805599453);
-  *lse = t_mul(t, both, ln2);
+  log = t_mul(t, log, ln2);
+  Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+  *lse = t_fma(t, *s->g, scale, log);
   return inv;
 }

@@ -1,10 +1,23 @@
 /* softmax.h: one step of the online softmax, shared by the forward templates.
  *
  * Milakov & Gimelshein (2018), as in Dao, FlashAttention-2 (2023), algorithm 1, with the
- * scale and log2 e folded into one multiplier c: weights are 2^(c·x − c·m), one fused
- * multiply-add and one exp2 an element.  c is positive.  m starts at −inf; `masked` steps
- * may have rows that see no key yet, whose m must not meet itself in −inf − −inf.  The sum
- * l is kept as shares of each lane and joined once, at the end. */
+ * scale and log2 e folded into one multiplier c, which is positive.
+ *
+ * Reference.  Each row has one, r = c·g + b in units of log2: weights are 2^(c·x − r), the
+ * row's sum l and O are relative to 2^r, and a step that moves r shrinks both by the power
+ * of 2 of the difference, which is exactly 1 where r stays.  In a usual row g is 0 and b is
+ * c·m rounded, m the highest score: weights are 2^(c·x − b), one fused multiply-add and one
+ * exp2 an element, exact but for the last rounding whatever b's rounding was.  That
+ * rounding is what the highest weight differs from 1 by: 2^(1/4) at most up to |b| = 2^22;
+ * far beyond it would overflow 16 bits.  A row beyond is far: g is m and b is 0, so that
+ * x − m is taken before the multiplication.  Where a warp finds a far row, by a vote, it
+ * takes the far step, and from there to the end of its block of work: only that step moves
+ * rows from one form to the other and back.
+ *
+ * Scores that are no numbers.  Those of −inf weigh nothing: b starts finite, so that they
+ * never meet −inf.  One of +inf or NaN makes its row NaN, as it does in the reference.
+ *
+ * The sum l is kept as shares of each lane and joined once, at the end. */
 #ifndef ATTNC_TEMPLATES_SOFTMAX_H
 #define ATTNC_TEMPLATES_SOFTMAX_H
 
@@ -12,17 +25,22 @@
 
 typedef struct Softmax {
   Tile c;      /* softmax_scale · log2 e */
-  Tile *m, *l; /* row maximum of the raw scores; row sum */
-  bool lazy;   /* m stays while it is too low by a factor of 2^8 at most */
+  Tile *g, *b; /* the row's reference is c·g + b */
+  Tile *most;  /* a row whose |b| is above is far; below 0 after the first far step */
+  Tile *l;     /* row sum */
+  bool lazy;   /* a reference stays while it is too low by 8 at most */
+  bool near;   /* for fp32: every row is far, and exp2 right to an ulp */
   int poly;    /* of 16 exp2, by polynomial */
 } Softmax;
 
 Softmax softmax_new(Tb *, int rows);
-/* A lazy softmax takes any m that keeps weights below 2^8, so that most steps have a shrink
- * of exactly 1, which costs nothing where who rescales looks (FlashAttention-4, arXiv
- * 2603.05451, section on rescaling).  Set lazy and poly before the first step. */
+/* A lazy softmax takes any reference that keeps weights below 2^8, so that most steps have
+ * a shrink of exactly 1, which costs nothing where who rescales looks (FlashAttention-4,
+ * arXiv 2603.05451, section on rescaling).  Set lazy, near and poly before the first step.
+ */
 
-/* Scores become weights; *shrink is what earlier sums must be multiplied by. */
+/* Scores become weights, where `masked` of rows that may have seen no key; *shrink is what
+ * earlier sums must be multiplied by. */
 Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *shrink);
 /* 1 / l (0 for a row without keys); *lse is the natural logarithm of the row's sum. */
 Tile softmax_end(Tb *, Softmax *, Tile *lse);

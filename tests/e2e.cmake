@@ -128,4 +128,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   e2e_script(e2e_hopper 15 hopper.py)
   e2e_script(e2e_hopper_mutants 20 hopper_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
+  add_test(NAME e2e_extremes COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/extremes.py $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_extremes PROPERTIES LABELS e2e)
 endif()

@@ -23,7 +23,7 @@ SCHEDULE = {"template": "fwd_wgmma", "block_m": 128, "block_n": 128, "num_warps"
 def loop(tensor, **ops):
     ops = {"HGMMA.SS": tensor, **{k.replace("_", "."): v for k, v in ops.items()}}
     return {"main": True, "ops": ops, "instructions": sum(ops.values()),
-            "classes": {"tensor": tensor}}
+            "aside": 7, "classes": {"tensor": tensor}}
 
 
 def answer(remarks=()):
@@ -65,8 +65,8 @@ class Tables(unittest.TestCase):
                 x["classes"].update(mufu=2, move=3)
         lines = made.fields_table(made.FIELDS, [a] * len(made.FIELDS))
         self.assertEqual(len(lines), len(made.FIELDS) + 2)
-        self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 1063 "
-                                   "| 160 | 1000 | 12 | none |")
+        self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 7 "
+                                   "| 1063 | 160 | 1000 | 12 | none |")
         self.assertIn("; specialize: all sizes | `scheduler=exact` |", "".join(lines))
 
     def test_peers(self):

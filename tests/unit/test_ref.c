@@ -426,6 +426,86 @@ one_wrong_element_fails(void **state)
   problem_close(&p);
 }
 
+/* What no finite number is: of a row that must be NaN, of one whose V is infinite, of one
+ * beside which others see NaN, and of a key that nobody sees. */
+static void
+what_is_not_finite(void **state)
+{
+  Problem p = {.c = {1, 1, 1, 4, 4, 16, 16, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  (void)state;
+  problem_open(&p, 1, "return_lse: true\n");
+  problem_solve(&p);
+  uint16_t *q = p.t[ATTNC_Q].data, *v = p.t[ATTNC_V].data;
+  const uint16_t nan = 0x7fc0, infinity = 0x7f80, was = q[0];
+  int stride = (int)p.t[ATTNC_V].stride[2];
+  q[0] = nan; /* row 0 */
+  assert_int_equal(verify(&p).pass, 0);
+  for (int i = 0; i < 16; i++)
+    set_output(&p, 0, 0, 0, i, NAN);
+  assert_int_equal(verify(&p).pass, 0);
+  *lse_at(&p, 0, 0, 0) = NAN;
+  assert_int_equal(verify(&p).pass, 1);
+  set_output(&p, 0, 0, 0, 7, HUGE_VAL);
+  assert_int_equal(verify(&p).pass, 0);
+  q[0] = was;
+  for (int i = 0; i < 16; i++)
+    set_output(&p, 0, 0, 0, i, p.o[i]);
+  *lse_at(&p, 0, 0, 0) = (float)p.lse[0];
+  assert_int_equal(verify(&p).pass, 1);
+  v[2 * stride + 2] = infinity; /* rows 2 and 3 see it */
+  assert_int_equal(verify(&p).bad_rows, 2);
+  set_output(&p, 0, 0, 2, 2, HUGE_VAL);
+  set_output(&p, 0, 0, 3, 2, NAN);
+  assert_int_equal(verify(&p).pass, 1);
+  set_output(&p, 0, 0, 3, 2, -HUGE_VAL);
+  assert_int_equal(verify(&p).bad_rows, 1);
+  set_output(&p, 0, 0, 3, 2, NAN);
+  set_output(&p, 0, 0, 1, 2, NAN); /* a row of the same block, and … */
+  assert_int_equal(verify(&p).pass, 1);
+  set_output(&p, 0, 0, 1, 3, NAN); /* … another column */
+  assert_int_equal(verify(&p).pass, 0);
+  problem_close(&p);
+}
+
+/* Scores beyond fp32 weigh nothing; large ones have an LSE as near as fp32 can say it. */
+static void
+scores_of_any_size(void **state)
+{
+  static const struct {
+    float q, k[2];
+    double lse;
+    bool first; /* o is v of the first key, else of the second */
+  } of[] = {{1e20f, {-1e20f, 0}, 0, false},
+            {1e20f, {-1e20f, -1e20f}, -INFINITY, false},
+            {1e4f, {8.8f, 8.7f}, 8.8e4, true},
+            {-3e4f, {1e5f, 1.1e5f}, -3e9, true}};
+  (void)state;
+  for (size_t n = 0; n < sizeof of / sizeof of[0]; n++) {
+    Problem p = {.c = {1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 1},
+                 .type = ORACLE_FP32};
+    double o[16], lse;
+    bool none = isinf(of[n].lse);
+    problem_open(&p, 1, "return_lse: true\n");
+    for (int i = 0; i < 16; i++) {
+      put(&p.t[ATTNC_Q], ORACLE_FP32, i, i ? 0 : of[n].q);
+      for (int j = 0; j < 2; j++)
+        put(&p.t[ATTNC_K], ORACLE_FP32, j * (int)p.t[ATTNC_K].stride[2] + i,
+            i ? 0 : of[n].k[j]);
+    }
+    assert_int_equal(solve(&p, NULL, 0, o, &lse), ATTNC_OK);
+    assert_true(none ? lse == of[n].lse : fabs(lse - of[n].lse) <= 1e-6 * fabs(lse));
+    for (int i = 0; i < 16; i++) {
+      assert_true(o[i] == (none ? 0 : p.v[of[n].first ? i : 16 + i]));
+      set_output(&p, 0, 0, 0, i, o[i]);
+    }
+    *lse_at(&p, 0, 0, 0) = (float)lse;
+    assert_int_equal(verify(&p).pass, 1);
+    *lse_at(&p, 0, 0, 0) = (float)(lse * (1 + 1e-6) + 2e-3);
+    assert_int_equal(verify(&p).pass, none);
+    problem_close(&p);
+  }
+}
+
 static void
 wrong_lse_fails(void **state)
 {
@@ -703,6 +783,8 @@ main(void)
       cmocka_unit_test(every_16_bit_value),
       cmocka_unit_test(right_results_pass),
       cmocka_unit_test(one_wrong_element_fails),
+      cmocka_unit_test(what_is_not_finite),
+      cmocka_unit_test(scores_of_any_size),
       cmocka_unit_test(wrong_lse_fails),
       cmocka_unit_test(wrong_computations_fail),
       cmocka_unit_test(tiled_kernels_pass_and_sloppy_ones_fail),

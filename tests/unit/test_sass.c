@@ -191,6 +191,39 @@ nest_on(const char *target)
   assert_int_equal(sass_total(&main_loop->counts, "STG"), 0);
 }
 
+/* A rare correction in a loop, behind a vote: the count is of what is always done. */
+#define VOTED                                                                              \
+  "mov.u32 %r21,0;\n$MAIN:\n"                                                              \
+  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4},"                   \
+  "{%r5,%r6,%r7,%r8},{%r5,%r6},{%f1,%f2,%f3,%f4};\n"                                       \
+  "setp.gt.f32 %p1,%f1,0f4A800000; vote.sync.any.pred %p1,%p1,-1;\n"                       \
+  "@!%p1 bra $USUAL;\n"                                                                    \
+  "sqrt.approx.f32 %f1,%f1; sqrt.approx.f32 %f2,%f2; sqrt.approx.f32 %f3,%f3;\n"           \
+  "sin.approx.f32 %f1,%f1; cos.approx.f32 %f2,%f2; sin.approx.f32 %f4,%f4;\n"              \
+  "$USUAL: ex2.approx.ftz.f32 %f3,%f3;\n"                                                  \
+  "add.u32 %r21,%r21,1; setp.lt.u32 %p2,%r21,%r0; @%p2 bra $MAIN;\n"                       \
+  "st.global.v4.f32 [%rd1+64],{%f1,%f2,%f3,%f4};\n"
+
+static void
+test_what_a_vote_leads_around(void **state)
+{
+  (void)state;
+  if (!need_ptxas())
+    skip();
+  Str s = new_module("sm_90");
+  put_kernel(&s, "voted", VOTED);
+  Cubin c = assembled(&s, "sm_90");
+  Sass k = kernel_named(&c, "voted");
+  assert_int_equal(k.n_main, 1);
+  for (int i = 0; i < k.n_loops; i++)
+    if (k.loops[i].main) {
+      assert_int_equal(sass_total(&k.loops[i].counts, "MUFU"), 1);
+      assert_int_equal(sass_total(&k.loops[i].counts, "HMMA"), 1);
+      assert_true(k.loops[i].aside >= 6);
+    }
+  assert_int_equal(sass_total(&k.counts, "MUFU"), 7);
+}
+
 static void
 test_loops_of_real_code(void **state)
 {
@@ -435,6 +468,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_row_is_identified),
       cmocka_unit_test(test_loops_of_real_code),
+      cmocka_unit_test(test_what_a_vote_leads_around),
       cmocka_unit_test(test_products_in_flight),
       cmocka_unit_test(test_branches_of_both_kinds),
       cmocka_unit_test(test_a_retry_out_of_line),
