@@ -109,6 +109,8 @@ const char *schedule_text(const json_t *, Arena *);
 /* The schedule in a kernel's or a plan's JSON, the template's name in it; borrowed. */
 json_t *recipe_schedule(json_t *recipe);
 json_t *schedule_json(const attnc_schedule *);
+/* attnc_schedule_fields, read once. */
+const json_t *schedule_fields(void);
 void schedule_read(const json_t *, Arena *, attnc_schedule *);
 
 /* In the JSON of a spec: what it pins for a target, NULL if nothing; borrowed.  May a pin

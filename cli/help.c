@@ -1,8 +1,7 @@
 /* help.c: the table of options.h as help text, as JSON and as completion scripts. */
-#include "cli/options.h"
+#include "cli/cli.h"
 
 #include "base/env.h"
-#include "base/schedule.h"
 #include "cli/table.h"
 
 #include <string.h>
@@ -218,11 +217,13 @@ command_names(Str *s)
 }
 
 static void
-schedule_fields(Str *s, const char *after)
+field_names(Str *s, const char *after)
 {
+  size_t i;
+  const json_t *f;
   str_printf(s, "template%s", after);
-  for (int i = 0; i < SF_COUNT; i++)
-    str_printf(s, " %s%s", sched_info[i].name, after);
+  json_array_foreach((json_t *)(uintptr_t)schedule_fields(), i, f)
+      str_printf(s, " %s%s", json_string_value(json_object_get(f, "name")), after);
 }
 
 /* bash splits words at `=`: a schedule is what follows --schedule or a field's `=`, and a
@@ -242,7 +243,7 @@ bash_schedule(Str *s)
              "    [ \"$cur\" = = ] && cur=\n"
              "    compopt -o nospace 2>/dev/null\n"
              "    COMPREPLY=($(compgen -P \"${cur%\"${cur##*,}\"}\" -W '");
-  schedule_fields(s, "=");
+  field_names(s, "=");
   str_put(s, "' -- \"${cur##*,}\"))\n"
              "    return\n"
              "  fi\n");
@@ -283,7 +284,7 @@ completion_zsh(Str *s)
   str_put(s, "\n  return\nfi\n"
              "if [[ $words[CURRENT-1] == --schedule ]]; then\n"
              "  compset -P '*,'\n  compadd -q -S = -- ");
-  schedule_fields(s, "");
+  field_names(s, "");
   str_put(s, "\n  return\nfi\ncase $words[2] in\n");
   for (int i = 0; i < CMD_COUNT; i++)
     if (command_visible(i)) {
@@ -329,7 +330,7 @@ completion_fish(Str *s)
       fish_quote(s, option_table[o].text);
       if (o == OPT_SCHEDULE) {
         str_put(s, " -f -a '");
-        schedule_fields(s, "=");
+        field_names(s, "=");
         str_put(s, "'");
       }
       str_put(s, "\n");

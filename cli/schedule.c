@@ -4,57 +4,27 @@
 #include "base/err.h"
 #include "base/schedule_json.h"
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-static attnc_status
-unknown_field(const char *name, attnc_error *e)
+/* For a call; strings in the arena. */
+static attnc_schedule
+struct_of(const Schedule *s, Arena *arena)
 {
-  const char *names[SF_COUNT + 1] = {"template"};
-  for (int i = 0; i < SF_COUNT; i++)
-    names[i + 1] = sched_info[i].name;
-  const char *near = str_nearest(name, names, SF_COUNT + 1);
-  if (near)
-    return err_set(e, ATTNC_ERR_USAGE, "schedule: unknown field %s; did you mean %s?", name,
-                   near);
-  return err_set(
-      e, ATTNC_ERR_USAGE,
-      "schedule: unknown field %s; the fields are template, block_m, block_n and "
-      "those that docs/cli.md lists",
-      name);
-}
-
-static attnc_status
-set_field(attnc_schedule *s, const char *name, char *value, Arena *arena, attnc_error *e)
-{
-  int i = sched_find(name);
-  if (str_eq(name, "template")) {
-    s->template_name = value;
-    return ATTNC_OK;
-  }
-  if (i < 0)
-    return unknown_field(name, e);
-  if (sched_parse(i, value, sched_at(s, i)))
-    return ATTNC_OK;
-  Str allowed = str_new(arena);
-  sched_allowed(&allowed, i);
-  return err_set(e, ATTNC_ERR_USAGE, "schedule: %s=%s is not %s", name, value, allowed.p);
+  Schedule *own = NEW(arena, Schedule);
+  *own = *s;
+  return sched_struct(own, arena_alloc(arena, SCHED_TEXT));
 }
 
 attnc_status
 schedule_parse(const char *text, Arena *arena, attnc_schedule *out, attnc_error *e)
 {
-  *out = (attnc_schedule){.size = sizeof *out};
-  char *rest = arena_strdup(arena, text), *part;
-  while ((part = strsep(&rest, ",")) != NULL) {
-    char *value = strchr(part, '=');
-    if (!value || value == part || !value[1])
-      return err_set(e, ATTNC_ERR_USAGE, "schedule: %.80s is not name=value", part);
-    *value++ = 0;
-    TRY(set_field(out, part, value, arena, e));
-  }
-  return ATTNC_OK;
+  Schedule s;
+  TRY(sched_parse(&s, text, e));
+  *out = struct_of(&s, arena);
+  return attnc_schedule_check(out, e);
 }
 
 attnc_status
@@ -66,31 +36,41 @@ cli_schedule(const Cli *c, attnc_schedule *out, bool *given, attnc_error *e)
   return text ? schedule_parse(text, c->arena, out, e) : ATTNC_OK;
 }
 
+static json_t *fields;
+static pthread_once_t fields_once = PTHREAD_ONCE_INIT;
+
+static void
+read_fields(void)
+{
+  fields = json_loads(attnc_schedule_fields(), 0, NULL);
+}
+
+const json_t *
+schedule_fields(void)
+{
+  pthread_once(&fields_once, read_fields);
+  return fields;
+}
+
 static int
 number_of(const json_t *j, const char *key)
 {
   return (int)json_integer_value(json_object_get(j, key));
 }
 
-/* What is on, in few letters: " overlap", " persistent", " poly_exp2=4". */
+/* What is on, in few letters: " overlap", " persistent", " poly_exp2=4"; what is off, none
+ * or the first of its names is not said. */
 static void
-put_short(Str *s, int field, int value)
+put_short(Str *s, const json_t *field, const json_t *value)
 {
-  SchedKind kind = sched_info[field].kind;
-  bool plain = kind == SK_BOOL ? value != 2 : value <= 1; /* off, none, the first */
-  if (plain)
-    return;
-  str_put(s, " ");
-  if (field == SF_q_in_regs)
-    str_put(s, "qreg");
-  else if (kind == SK_ENUM)
-    sched_put(s, field, value, false);
-  else
-    str_put(s, sched_info[field].name);
-  if (kind == SK_INT || kind == SK_COUNT) {
-    str_put(s, "=");
-    sched_put(s, field, value, false);
-  }
+  const char *name = json_string_value(json_object_get(field, "name"));
+  const json_t *first = json_array_get(json_object_get(field, "names"), 0);
+  if (json_is_true(value))
+    str_printf(s, " %s", str_eq(name, "q_in_regs") ? "qreg" : name);
+  else if (json_is_string(value) && !json_equal(value, first))
+    str_printf(s, " %s", json_string_value(value));
+  else if (json_is_integer(value) && json_integer_value(value) > number_of(field, "least"))
+    str_printf(s, " %s=%lld", name, (long long)json_integer_value(value));
 }
 
 const char *
@@ -98,6 +78,8 @@ schedule_text(const json_t *j, Arena *arena)
 {
   const char *name = json_string_value(json_object_get(j, "template"));
   Str s = str_new(arena);
+  size_t i;
+  const json_t *field;
   str_put(&s, name ? name : "?");
   if (number_of(j, "block_m"))
     str_printf(&s, " %dx%d", number_of(j, "block_m"), number_of(j, "block_n"));
@@ -105,8 +87,12 @@ schedule_text(const json_t *j, Arena *arena)
     str_printf(&s, " w%d", number_of(j, "num_warps"));
   if (number_of(j, "num_stages"))
     str_printf(&s, " s%d", number_of(j, "num_stages"));
-  for (int i = SF_q_in_regs; i < SF_COUNT; i++)
-    put_short(&s, i, sched_from_json(i, json_object_get(j, sched_info[i].name)));
+  json_array_foreach((json_t *)(uintptr_t)schedule_fields(), i, field)
+  {
+    if (i >= SCHED_COMMON)
+      put_short(&s, field,
+                json_object_get(j, json_string_value(json_object_get(field, "name"))));
+  }
   return s.p;
 }
 
@@ -121,21 +107,20 @@ recipe_schedule(json_t *recipe)
 
 /* The inverse of schedule_json. */
 void
-schedule_read(const json_t *j, Arena *arena, attnc_schedule *s)
+schedule_read(const json_t *j, Arena *arena, attnc_schedule *out)
 {
-  const char *name = json_string_value(json_object_get(j, "template"));
-  *s = (attnc_schedule){.size = sizeof *s,
-                        .template_name = arena_strdup(arena, name ? name : "")};
-  sched_read_json(s, j);
+  Schedule s = {.n = 0};
+  sched_read_json(&s, j);
+  *out = struct_of(&s, arena);
 }
 
 json_t *
-schedule_json(const attnc_schedule *s)
+schedule_json(const attnc_schedule *from)
 {
+  Schedule s = {.n = 0};
   json_t *j = json_object();
-  if (s->template_name)
-    json_object_set_new(j, "template", json_string(s->template_name));
-  sched_write_json(j, s);
+  if (sched_read(&s, from, NULL) == ATTNC_OK)
+    sched_write_json(j, &s);
   return j;
 }
 
@@ -155,20 +140,12 @@ spec_pin_for(const json_t *spec, const char *target)
   return NULL;
 }
 
-static attnc_schedule
-from_json(const json_t *j)
-{
-  attnc_schedule s = {.size = sizeof s,
-                      .template_name = json_string_value(json_object_get(j, "template"))};
-  sched_read_json(&s, j);
-  return s;
-}
-
 bool
 pin_allows(const json_t *pin, const json_t *schedule)
 {
-  attnc_schedule want = from_json(pin), have = from_json(schedule);
-  return sched_agrees(&want, &have);
+  Schedule want = {.n = 0}, have = {.n = 0};
+  return (!pin || sched_read_json(&want, pin)) && sched_read_json(&have, schedule) &&
+         sched_agrees(&want, &have);
 }
 
 /* ---- targets ---- */

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/ptx.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,27 +108,42 @@ check_values(const Spec *s, const ProblemCopy *p, attnc_error *err)
   return st;
 }
 
+static attnc_status
+compile(GenRequest *r, const attnc_compile_options *o, attnc_kernel **out, attnc_error *err)
+{
+  double t0 = now();
+  TRY(dump_bits(o ? o->dump : NULL, &r->dumps, err));
+  TRY(entered(o, r, err));
+  TRY(check_values(r->spec, r->problem, err));
+  TRY(ptx_version_read(o ? o->ptx_version : NULL, gen_ptx_version(r->target, &r->sched),
+                       &r->ptx, err));
+  TRY(entered_version(r, err));
+  r->front += now() - t0;
+  return gen_kernel(r, out, err);
+}
+
 attnc_status
-gen_compile(const Spec *spec, const ProblemCopy *problem, const char *target,
-            const attnc_schedule *want, const attnc_compile_options *o, attnc_kernel **out,
+gen_compile(const Spec *spec, const ProblemCopy *problem, const Target *target,
+            const Sched *sched, const attnc_compile_options *o, attnc_kernel **out,
             attnc_error *err)
+{
+  GenRequest r = {.spec = spec, .problem = problem, .target = target, .sched = *sched};
+  return compile(&r, o, out, err);
+}
+
+/* Of what was taken out of the caller's structs. */
+static attnc_status
+compile_chosen(const Spec *spec, const ProblemCopy *problem, const char *target,
+               const Schedule *want, const attnc_compile_options *o, attnc_kernel **out,
+               attnc_error *err)
 {
   double t0 = now();
   GenRequest r = {.spec = spec, .problem = problem};
-  attnc_schedule s;
   const char *source;
   TRY(target_named(target, &r.target, err));
-  TRY(dump_bits(o ? o->dump : NULL, &r.dumps, err));
-  TRY(entered(o, &r, err));
-  TRY(check_values(spec, problem, err));
-  TRY(gen_schedule(spec, problem, r.target, want, &s, &source, err));
-  Case c = sched_case(spec, problem, r.target);
-  TRY(sched_exact(&c, &s, &r.sched, err));
-  TRY(ptx_version_read(o ? o->ptx_version : NULL, gen_ptx_version(r.target, &s), &r.ptx,
-                       err));
-  TRY(entered_version(&r, err));
+  TRY(gen_schedule(spec, problem, r.target, want, &r.sched, &source, err));
   r.front = now() - t0;
-  return gen_kernel(&r, out, err);
+  return compile(&r, o, out, err);
 }
 
 attnc_status
@@ -136,6 +152,7 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
                    attnc_kernel **out, attnc_error *err)
 {
   ProblemCopy p;
+  Schedule named = {.n = 0};
   attnc_compile_options o = {.size = sizeof o};
   err_clear(err);
   if (out)
@@ -144,9 +161,11 @@ attnc_compile_with(const attnc_spec *spec, const attnc_problem *problem, const c
     return err_set(err, ATTNC_ERR_USAGE, "attnc_compile: %s is NULL",
                    out ? "the spec" : "out");
   TRY(gen_problem(spec, problem, &p, err));
+  if (want)
+    TRY(sched_read(&named, want, err));
   if (options)
     TRY(compile_options_take(&o, options, err));
-  return gen_compile(spec, &p, target, want, &o, out, err);
+  return compile_chosen(spec, &p, target, &named, &o, out, err);
 }
 
 attnc_status
@@ -221,7 +240,7 @@ attnc_spec_check(const attnc_spec *spec, const char *target, attnc_diags *diags)
 {
   const Target *t;
   attnc_error err = {0};
-  attnc_schedule s;
+  Sched s;
   const char *source;
   Reasons r = {.diags = diags};
   if (!spec || !target)
@@ -278,7 +297,7 @@ template_rank(const Template *t)
   return i;
 }
 
-/* Legal before refused, then by template, then by estimated cycles; ties by the fields, so
+/* Legal before refused, then by template, then by estimated cycles; ties by the tiles, so
  * that the order never depends on the sort. */
 static int
 compare(const void *pa, const void *pb)
@@ -287,11 +306,11 @@ compare(const void *pa, const void *pb)
   const double ka[] = {a->why != NULL, template_rank(a->s.tmpl),
                        a->cost.cycles, a->s.bm,
                        a->s.bn,        a->s.warps,
-                       a->s.stages,    a->s.q_regs};
+                       a->s.stages};
   const double kb[] = {b->why != NULL, template_rank(b->s.tmpl),
                        b->cost.cycles, b->s.bm,
                        b->s.bn,        b->s.warps,
-                       b->s.stages,    b->s.q_regs};
+                       b->s.stages};
   for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
     if (ka[i] < kb[i] || ka[i] > kb[i])
       return ka[i] < kb[i] ? -1 : 1;
@@ -301,7 +320,7 @@ compare(const void *pa, const void *pb)
 static void
 print_entry(Str *s, const Entry *e)
 {
-  attnc_schedule x = sched_public(&e->s);
+  Schedule x = sched_named(&e->s);
   str_printf(s, "{\"template\":\"%s\",", e->s.tmpl->name);
   sched_list(s, &x, true);
   str_printf(s, ",\"shared\":%d,\"regs\":%d,\"blocks_per_sm\":%d,\"cost\":%.6g",
@@ -328,6 +347,77 @@ list_json(List *l)
   }
   str_put(&s, "]");
   return strdup(s.p);
+}
+
+/* ---- the fields there are ---- */
+
+static void
+put_templates(Str *s, const char *field)
+{
+  const char *comma = "";
+  str_put(s, ",\"templates\":[");
+  for (int i = 0; i < n_templates; i++)
+    if (sched_has(template_table[i], field)) {
+      str_printf(s, "%s\"%s\"", comma, template_table[i]->name);
+      comma = ",";
+    }
+  str_put(s, "]}");
+}
+
+static void
+put_field(Str *s, const SchedField *f)
+{
+  static const char *const kinds[] = {
+      [SK_INT] = "int", [SK_BOOL] = "bool", [SK_ENUM] = "enum"};
+  str_printf(s, "{\"name\":\"%s\",\"kind\":\"%s\"", f->name, kinds[f->kind]);
+  if (f->kind == SK_INT)
+    str_printf(s, ",\"least\":%d,\"most\":%d", f->least, f->most);
+  for (const char *p = f->names, *comma = ",\"names\":["; p && *p; comma = ",") {
+    size_t n = strcspn(p, " ");
+    str_printf(s, "%s\"%.*s\"%s", comma, (int)n, p, p[n] ? "" : "]");
+    p += n + (p[n] == ' ');
+  }
+  str_printf(s, ",\"example\":\"%s\",\"what\":", f->example);
+  str_json(s, f->what);
+  put_templates(s, f->name);
+}
+
+/* Made once, kept for the life of the process. */
+static char fields_text[16 << 10];
+static pthread_once_t fields_once = PTHREAD_ONCE_INIT;
+
+static void
+make_fields(void)
+{
+  Arena *arena = arena_new(0);
+  const SchedField *list[SCHED_MOST];
+  int n = sched_fields(list);
+  if (!arena)
+    return;
+  Str s = str_new(arena);
+  for (int i = 0; i < n; i++) {
+    str_put(&s, i ? ",\n" : "[");
+    put_field(&s, list[i]);
+  }
+  str_put(&s, "]\n");
+  if (s.n < sizeof fields_text)
+    memcpy(fields_text, s.p, s.n + 1);
+  arena_free(arena);
+}
+
+const char *
+attnc_schedule_fields(void)
+{
+  pthread_once(&fields_once, make_fields);
+  return fields_text;
+}
+
+attnc_status
+attnc_schedule_check(const attnc_schedule *schedule, attnc_error *err)
+{
+  Schedule named;
+  TRY(sched_read(&named, schedule, err));
+  return sched_check(&named, err);
 }
 
 attnc_status

@@ -29,18 +29,17 @@ const char *const dump_names[DUMP_COUNT] = {
 };
 
 const char *
-gen_options(const attnc_schedule *s)
+gen_options(const Sched *s)
 {
-  const Template *t = s && s->template_name ? template_find(s->template_name) : NULL;
   static const char *const level[] = {"level 0; early-cse,instcombine,simplifycfg",
                                       "level 1; early-cse,instcombine,simplifycfg",
                                       "level 2; early-cse,instcombine,simplifycfg",
                                       "level 3; early-cse,instcombine,simplifycfg"};
-  return level[t ? t->codegen_level : 2];
+  return level[s->tmpl->codegen_level];
 }
 
 int
-gen_ptx_version(const Target *target, const attnc_schedule *s)
+gen_ptx_version(const Target *target, const Sched *s)
 {
   (void)s; /* no template uses more than its target's first PTX version has */
   return target->ptx;

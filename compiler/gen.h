@@ -8,8 +8,6 @@
 #define ATTNC_COMPILER_GEN_H
 
 #include "base/call.h"
-#include "compiler/spec.h"
-#include "compiler/target.h"
 #include "compiler/template.h"
 
 #include <attnc/attnc.h>
@@ -17,11 +15,15 @@
 /* Fills in what `want` (NULL: everything) leaves open: first the spec's pins for the
  * target, then the best legal schedule of the cost model for the problem's sizes (NULL: a
  * middling problem), else the template's default.  *source says which decided: "pinned",
- * "model" or "default".  Strings in *out are static.  ATTNC_ERR_UNSUPPORTED names the
- * limit that refuses a pinned or wanted schedule. */
+ * "model" or "default".  ATTNC_ERR_UNSUPPORTED names the limits that refuse a pinned or
+ * wanted schedule, ATTNC_ERR_USAGE a name or value that no template has. */
 attnc_status gen_schedule(const Spec *, const ProblemCopy *, const Target *,
-                          const attnc_schedule *want, attnc_schedule *out,
-                          const char **source, attnc_error *);
+                          const Schedule *want, Sched *out, const char **source,
+                          attnc_error *);
+
+/* attnc_compile_with of a schedule that gen_schedule has chosen for the same arguments. */
+attnc_status gen_compile(const Spec *, const ProblemCopy *, const Target *, const Sched *,
+                         const attnc_compile_options *, attnc_kernel **, attnc_error *);
 
 /* The caller's problem, copied and checked; where the spec specialises strides, those that
  * nothing steps along are 0. */
@@ -33,12 +35,7 @@ attnc_status gen_values(const Spec *, const ProblemCopy *, Str *, attnc_error *)
 
 /* PTX version of the kernel, 70 for 7.0: the lowest that has what is used, or the one asked
  * for in options, which must not be below that. */
-int gen_ptx_version(const Target *, const attnc_schedule *);
-
-/* attnc_compile_with of a problem that was taken out of the caller's struct. */
-attnc_status gen_compile(const Spec *, const ProblemCopy *, const char *target,
-                         const attnc_schedule *, const attnc_compile_options *,
-                         attnc_kernel **, attnc_error *);
+int gen_ptx_version(const Target *, const Sched *);
 
 /* The call as a template is given it. */
 Fwd gen_forward(Tb *, const Spec *);
@@ -46,6 +43,6 @@ Fwd gen_forward(Tb *, const Spec *);
 extern const char *const gen_code_id;      /* hash over compiler/ and templates/ */
 extern const char *const gen_llvm_version; /* that libattnc was built with */
 /* The code generation options that decide the text: pass list, level. */
-const char *gen_options(const attnc_schedule *);
+const char *gen_options(const Sched *);
 
 #endif

@@ -49,7 +49,7 @@ head(Json *j)
   field(j, "spec", r->spec->canonical);
   field(j, "spec_hash", r->spec->hash);
   field(j, "template", r->sched.tmpl->name);
-  attnc_schedule schedule = sched_public(&r->sched);
+  Schedule schedule = sched_named(&r->sched);
   str_put(&j->s, "\"schedule\":{");
   sched_list(&j->s, &schedule, true);
   str_put(&j->s, "},");
@@ -232,11 +232,8 @@ static const char *
 how(Arena *a, const Sched *sched)
 {
   Str s = str_new(a);
-  attnc_schedule x = sched_public(sched);
-  str_printf(&s, "template=%s ", sched->tmpl->name);
-  sched_list(&s, &x, false);
-  for (char *p = s.p; *p; p++)
-    *p = *p == ' ' ? ',' : *p;
+  Schedule named = sched_named(sched);
+  sched_write(&s, &named);
   return s.p;
 }
 

@@ -25,97 +25,199 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
   return c;
 }
 
-/* ---- between what the API says and what templates see ---- */
-
-static attnc_schedule
-only_used(const Template *t, attnc_schedule x)
-{
-  for (int i = 0; i < SF_COUNT; i++)
-    if (!(t->fields >> i & 1))
-      *sched_at(&x, i) = 0;
-  return x;
-}
-
-#define X(...) +1
-_Static_assert(0 SCHED_TABLE(X) == SF_COUNT, "SCHED_TABLE lacks a field, or has one more");
-_Static_assert(SF_COUNT <= 8 * sizeof(((Template *)0)->fields), "a bit for each field");
-#undef X
+/* ---- the fields of a template ---- */
 
 static int
-stored(SchedField f, int value)
+n_fields(const Template *t)
 {
-  SchedKind kind = sched_info[f].kind;
-  return kind == SK_BOOL || kind == SK_COUNT ? value + 1 : value;
+  return SCHED_COMMON + t->n_options;
 }
 
+static const SchedField *
+field_of(const Template *t, int i)
+{
+  return i < SCHED_COMMON ? &sched_common[i] : &t->options[i - SCHED_COMMON];
+}
+
+static int *
+value_of(Sched *s, int i)
+{
+  int *const common[SCHED_COMMON] = {&s->bm, &s->bn, &s->stages, &s->warps};
+  return i < SCHED_COMMON ? common[i] : &s->option[i - SCHED_COMMON];
+}
+
+/* -1: the template has no such field. */
 static int
-resolved(SchedField f, int value)
+find_field(const Template *t, const char *name)
 {
-  SchedKind kind = sched_info[f].kind;
-  return value && (kind == SK_BOOL || kind == SK_COUNT) ? value - 1 : value;
-}
-
-attnc_schedule
-sched_public(const Sched *s)
-{
-  attnc_schedule x = {.size = sizeof x, .template_name = s->tmpl->name};
-#define X(field, type, name) x.field = stored(SF_##field, s->name);
-  SCHED_TABLE(X)
-#undef X
-  return only_used(s->tmpl, x);
-}
-
-static Sched
-as_sched(const Template *t, const attnc_schedule *w)
-{
-  Sched s = {.tmpl = t};
-#define X(field, type, name) s.name = (type)resolved(SF_##field, w->field);
-  SCHED_TABLE(X)
-#undef X
-  return s;
+  for (int i = 0; i < n_fields(t); i++)
+    if (str_eq(field_of(t, i)->name, name))
+      return i;
+  return -1;
 }
 
 bool
-sched_matches(const Sched *s, const attnc_schedule *w)
+sched_has(const Template *t, const char *name)
 {
-  attnc_schedule x = sched_public(s);
-  return sched_agrees(w, &x);
+  return find_field(t, name) >= 0;
 }
 
-/* The schedule with what is asked for in the place of its own. */
-static Sched
-changed(const Sched *s, const attnc_schedule *w)
+const SchedField *
+sched_field(const char *name)
 {
-  attnc_schedule own = sched_public(s), x = *w;
-  sched_merge(&x, &own);
-  return as_sched(s->tmpl, &x);
+  for (int i = 0; i < n_templates; i++) {
+    int at = find_field(template_table[i], name);
+    if (at >= 0)
+      return field_of(template_table[i], at);
+  }
+  return NULL;
 }
 
-/* A request that sets every field of the template is taken as it is, if it is legal. */
+int
+sched_fields(const SchedField *list[SCHED_MOST])
+{
+  int n = 0;
+  for (int i = 0; i < n_templates; i++)
+    for (int k = 0; k < n_fields(template_table[i]) && n < SCHED_MOST; k++) {
+      const SchedField *f = field_of(template_table[i], k);
+      bool there = false;
+      for (int other = 0; other < n; other++)
+        there = there || str_eq(list[other]->name, f->name);
+      if (!there)
+        list[n++] = f;
+    }
+  return n;
+}
+
+static const char *
+nearest(const char *name)
+{
+  const SchedField *list[SCHED_MOST];
+  const char *names[SCHED_MOST + 1] = {"template"};
+  int n = sched_fields(list);
+  for (int i = 0; i < n; i++)
+    names[i + 1] = list[i]->name;
+  return str_nearest(name, names, n + 1);
+}
+
+bool
+odometer(int n, const int *radix, int count, int *digits)
+{
+  for (int i = 0; i < count; i++) {
+    digits[i] = n % radix[i];
+    n /= radix[i];
+  }
+  return n == 0;
+}
+
+bool
+sched_vary(int n, Sched *s)
+{
+  const Template *t = s->tmpl;
+  for (int i = 0; i < t->n_options; i++) {
+    const SchedField *f = &t->options[i];
+    if (!f->vary || n--)
+      continue;
+    if (f->kind == SK_BOOL)
+      s->option[i] = !s->option[i];
+    else
+      sched_value(f, f->example, &s->option[i]);
+    return true;
+  }
+  return false;
+}
+
+Schedule
+sched_named(const Sched *s)
+{
+  Schedule x = {.n = 0};
+  Sched own = *s;
+  char room[SCHED_VALUE];
+  snprintf(x.template_name, sizeof x.template_name, "%s", s->tmpl->name);
+  for (int i = 0; i < n_fields(s->tmpl); i++) {
+    const SchedField *f = field_of(s->tmpl, i);
+    sched_text(f, *value_of(&own, i), room);
+    sched_set(&x, f->name, room);
+  }
+  return x;
+}
+
+/* ---- what is asked for ---- */
+
+attnc_status
+sched_check(const Schedule *w, attnc_error *err)
+{
+  for (int i = 0; i < w->n; i++) {
+    const char *name = w->at[i].name;
+    const SchedField *f = sched_field(name);
+    const char *near = f ? NULL : nearest(name);
+    char allowed[160];
+    int value;
+    if (!f)
+      return err_set(err, ATTNC_ERR_USAGE, "schedule: there is no field %s%s%s%s", name,
+                     near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    if (sched_value(f, w->at[i].value, &value))
+      continue;
+    sched_allowed(f, allowed, sizeof allowed);
+    return err_set(err, ATTNC_ERR_USAGE, "schedule: %s=%s is not %s", name, w->at[i].value,
+                   allowed);
+  }
+  if (*w->template_name && !template_find(w->template_name))
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "there is no template '%s'",
+                   w->template_name);
+  return ATTNC_OK;
+}
+
+/* What is asked of one template: values of its fields. */
+typedef struct Asked {
+  int n, field[SCHED_MOST], value[SCHED_MOST];
+  const char *foreign; /* the first name that the template has not, or NULL */
+} Asked;
+
+static Asked
+asked_of(const Template *t, const Schedule *w)
+{
+  Asked a = {.n = 0};
+  for (int i = 0; i < w->n; i++) {
+    int at = find_field(t, w->at[i].name);
+    if (at < 0 && !a.foreign)
+      a.foreign = w->at[i].name;
+    if (at < 0)
+      continue;
+    a.field[a.n] = at;
+    sched_value(field_of(t, at), w->at[i].value, &a.value[a.n++]);
+  }
+  return a;
+}
+
 static bool
-complete(const Template *t, const attnc_schedule *w)
+has_all(const Sched *s, const Asked *a)
 {
-  for (int i = 0; i < SF_COUNT; i++)
-    if ((t->fields >> i & 1) && !sched_get(w, i))
+  Sched own = *s;
+  for (int i = 0; i < a->n; i++)
+    if (*value_of(&own, a->field[i]) != a->value[i])
       return false;
   return true;
 }
 
-bool
-sched_complete(const attnc_schedule *w)
+/* The schedule with what is asked for in the place of its own. */
+static Sched
+changed(const Sched *s, const Asked *a)
 {
-  const Template *t = w && w->template_name ? template_find(w->template_name) : NULL;
-  return t && complete(t, w);
+  Sched x = *s;
+  for (int i = 0; i < a->n; i++)
+    *value_of(&x, a->field[i]) = a->value[i];
+  return x;
 }
 
-/* The first field that is asked for and that the template has not, or -1. */
-static int
-foreign(const Template *t, const attnc_schedule *w)
+bool
+sched_complete(const Schedule *w)
 {
-  for (int i = 0; i < SF_COUNT; i++)
-    if (!(t->fields >> i & 1) && sched_get(w, i))
-      return i;
-  return -1;
+  const Template *t = w && *w->template_name ? template_find(w->template_name) : NULL;
+  if (!t)
+    return false;
+  Asked a = asked_of(t, w);
+  return !a.foreign && a.n == n_fields(t);
 }
 
 /* ---- reasons ---- */
@@ -164,7 +266,7 @@ typedef struct Refusal {
 
 typedef struct Search {
   Case c;
-  const attnc_schedule *want;
+  const Schedule *want;
   Arena *arena;
   Sched best;
   double cycles;
@@ -205,15 +307,15 @@ consider(Search *s, const Sched *x, Why *first)
 /* The template's schedules that have what is asked for; where no legal one has it, each is
  * changed by it.  Of the core alone: what is not asked for stays as the default has it. */
 static void
-search_space(Search *s, const Template *t, bool change, Why *why)
+search_space(Search *s, const Template *t, const Asked *a, bool change, Why *why)
 {
   Sched x = t->initial(&s->c), y;
   int most = t->core ? t->core : INT_MAX;
   for (int n = 0; n <= most && (n == 0 || t->space(&s->c, n - 1, &x)); n++)
     if (change) {
-      y = changed(&x, s->want);
+      y = changed(&x, a);
       consider(s, &y, why);
-    } else if (sched_matches(&x, s->want)) {
+    } else if (has_all(&x, a)) {
       consider(s, &x, why);
     }
 }
@@ -221,27 +323,27 @@ search_space(Search *s, const Template *t, bool change, Why *why)
 static void
 search_template(Search *s, const Template *t, Refusal *r)
 {
-  int other = foreign(t, s->want);
   *r = (Refusal){.near = NEAR_COUNT};
-  if (s->want->template_name && !str_eq(s->want->template_name, t->name))
+  if (*s->want->template_name && !str_eq(s->want->template_name, t->name))
     return;
-  if (other >= 0) {
+  Asked a = asked_of(t, s->want);
+  if (a.foreign) {
     r->near = NEAR_FIELDS;
-    refused(&r->why, "it has no field '%s'", sched_info[other].name);
+    refused(&r->why, "it has no option '%s'", a.foreign);
     return;
   }
   r->near = NEAR_TARGET;
   if (!t->applicable(&s->c, &r->why))
     return;
   r->near = NEAR_REFUSED;
-  if (complete(t, s->want)) {
-    Sched x = as_sched(t, s->want);
+  if (a.n == n_fields(t)) { /* taken as it is, if it is legal */
+    Sched x = changed(&(Sched){.tmpl = t}, &a);
     consider(s, &x, &r->why);
     return;
   }
-  search_space(s, t, false, &r->why);
+  search_space(s, t, &a, false, &r->why);
   if (!s->found)
-    search_space(s, t, true, &r->why);
+    search_space(s, t, &a, true, &r->why);
 }
 
 /* The first applicable template's own default: what is asked for when nothing is known of
@@ -264,9 +366,6 @@ choose(Search *s, const char **source, attnc_error *err)
 {
   bool sized = s->c.sq > 0 && s->c.b > 0 && s->c.h > 0;
   bool asked = sched_asks(s->want);
-  if (s->want->template_name && !template_find(s->want->template_name))
-    return err_set(err, ATTNC_ERR_UNSUPPORTED, "there is no template '%s'",
-                   s->want->template_name);
   *source = asked ? "pinned" : sized ? "model" : "default";
   if (!asked && !sized && take_initial(s))
     return ATTNC_OK;
@@ -291,13 +390,13 @@ choose_caught(Search *s, const char **source, attnc_error *err)
 
 attnc_status
 gen_schedule(const Spec *spec, const ProblemCopy *problem, const Target *target,
-             const attnc_schedule *want, attnc_schedule *out, const char **source,
-             attnc_error *err)
+             const Schedule *want, Sched *out, const char **source, attnc_error *err)
 {
-  attnc_schedule w = {.size = sizeof w};
+  Schedule w = {.n = 0};
   if (want)
-    TRY(sched_copy(&w, want, err));
-  const Pin *pin = spec_pin(spec, target->name, w.template_name);
+    w = *want;
+  TRY(sched_check(&w, err));
+  const Pin *pin = spec_pin(spec, target->name, *w.template_name ? w.template_name : NULL);
   if (pin)
     sched_merge(&w, &pin->how);
   Search s = {.c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0)};
@@ -305,23 +404,9 @@ gen_schedule(const Spec *spec, const ProblemCopy *problem, const Target *target,
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
   attnc_status st = choose_caught(&s, source, err);
   if (st == ATTNC_OK)
-    *out = sched_public(&s.best);
+    *out = s.best;
   arena_free(s.arena);
   return st;
-}
-
-attnc_status
-sched_exact(const Case *c, const attnc_schedule *w, Sched *out, attnc_error *err)
-{
-  const Template *t = template_find(w->template_name);
-  Why why = {""};
-  if (!t)
-    return err_set(err, ATTNC_ERR_UNSUPPORTED, "template '%s'", w->template_name);
-  *out = as_sched(t, w);
-  if (t->applicable(c, &why) && !t->refuse(c, out, &why))
-    return ATTNC_OK;
-  return err_set(err, ATTNC_ERR_UNSUPPORTED, "%s on %s: %s", t->name, c->target->name,
-                 why.text);
 }
 
 static bool

@@ -1,4 +1,4 @@
-/* sched.h: cases and schedules between the public structs and the templates. */
+/* sched.h: schedules between named values and what templates see; the fields there are. */
 #ifndef ATTNC_COMPILER_SCHED_H
 #define ATTNC_COMPILER_SCHED_H
 
@@ -7,14 +7,19 @@
 
 #include <attnc/attnc.h>
 
+/* The field of that name, of attnc_schedule or of any template; NULL: there is none. */
+const SchedField *sched_field(const char *name);
+/* All of them: those of attnc_schedule, then the options in the order of the templates. */
+int sched_fields(const SchedField *list[SCHED_MOST]);
+bool sched_has(const Template *, const char *name);
+/* ATTNC_ERR_USAGE: a name or a value that no template has, with the name that was meant;
+ * ATTNC_ERR_UNSUPPORTED: a template that there is not. */
+attnc_status sched_check(const Schedule *, attnc_error *);
+
 Case sched_case(const Spec *, const ProblemCopy *, const Target *);
-/* Does the schedule have what `want` asks for? */
-bool sched_matches(const Sched *, const attnc_schedule *want);
-/* What the API says of it: fields that the template does not use are 0. */
-attnc_schedule sched_public(const Sched *);
+/* All values of a schedule, by name. */
+Schedule sched_named(const Sched *);
 /* Does it set every field of the template that it names? */
-bool sched_complete(const attnc_schedule *);
-/* A complete schedule as a template's; ATTNC_ERR_UNSUPPORTED with the limit if illegal. */
-attnc_status sched_exact(const Case *, const attnc_schedule *, Sched *, attnc_error *);
+bool sched_complete(const Schedule *);
 
 #endif

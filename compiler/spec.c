@@ -201,7 +201,7 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
 {
   for (int i = 0; i < s->n_pins; i++)
     if (pin_fits(s->pins[i].arch, target) &&
-        pin_fits(s->pins[i].how.template_name, template_name))
+        pin_fits(s->pins[i].template_name, template_name))
       return &s->pins[i];
   return NULL;
 }

@@ -9,6 +9,7 @@
 
 #include "base/call.h"
 #include "base/diag.h"
+#include "base/schedule.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -43,10 +44,10 @@ typedef enum Specialize {
 } Specialize;
 extern const char *const specialize_names[SPECIALIZE_COUNT];
 
-/* A pinned schedule of the spec: 0 (NULL) in a field leaves it to tuning. */
+/* A pinned schedule of the spec: what it does not name is left to tuning. */
 typedef struct Pin {
-  const char *arch;
-  attnc_schedule how;
+  const char *arch, *template_name; /* NULL: any */
+  Schedule how;                     /* the template's name in it too */
   Place place;
 } Pin;
 

@@ -2,7 +2,7 @@
  * fault is reported before the load fails. */
 #include "compiler/spec_load.h"
 
-#include "base/schedule.h"
+#include "compiler/sched.h"
 #include "compiler/target.h"
 
 #include <math.h>
@@ -21,28 +21,43 @@ const Field spec_fields[] = {
 };
 #undef AT
 #define AT(member) offsetof(Pin, member)
-const Field pin_fields[] = {
+static const Field own_pin_fields[] = {
 #define PIN_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)              \
   {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_NOTHING, __VA_ARGS__},
 #include "compiler/spec_fields.def"
 #undef PIN_FIELD
-#define FT_OF_INT   FT_INT
-#define FT_OF_BOOL  FT_FLAG
-#define FT_OF_ENUM  FT_CHOICE
-#define FT_OF_COUNT FT_TALLY
-#define X(name, kind, least, most, names, example, what)                                   \
-  {#name, FT_OF_##kind, false,        NULL,       least, most,                             \
-   1,     names,        AT(how.name), ID_NOTHING, what,  example},
-    ATTNC_SCHEDULE_TABLE(X)
-#undef X
 };
 #undef AT
 
 enum {
   N_SPEC = (int)(sizeof spec_fields / sizeof *spec_fields),
-  N_PIN = (int)(sizeof pin_fields / sizeof *pin_fields)
+  N_PIN = (int)(sizeof own_pin_fields / sizeof *own_pin_fields),
 };
-const int n_spec_fields = N_SPEC, n_pin_fields = N_PIN;
+const int n_spec_fields = N_SPEC;
+
+const Field *
+spec_pin_fields(Arena *arena, int *n)
+{
+  static const FieldType types[] = {
+      [SK_INT] = FT_SCHED_INT, [SK_BOOL] = FT_SCHED_BOOL, [SK_ENUM] = FT_SCHED_ENUM};
+  const SchedField *list[SCHED_MOST];
+  int count = sched_fields(list);
+  Field *fields = NEW_N(arena, Field, N_PIN + count);
+  memcpy(fields, own_pin_fields, sizeof own_pin_fields);
+  for (int i = 0; i < count; i++)
+    fields[N_PIN + i] = (Field){.key = list[i]->name,
+                                .type = types[list[i]->kind],
+                                .lo = list[i]->least,
+                                .hi = list[i]->most,
+                                .step = 1,
+                                .words = list[i]->names,
+                                .at = offsetof(Pin, how),
+                                .identity = ID_NOTHING,
+                                .doc = list[i]->what,
+                                .example = list[i]->example};
+  *n = N_PIN + count;
+  return fields;
+}
 
 typedef struct Alias {
   const char *name, *key, *note;
@@ -105,11 +120,10 @@ typedef struct Keys {
   const char *where; /* "" or " in `schedule`" */
 } Keys;
 static const Keys spec_keys = {spec_fields, N_SPEC, spec_aliases, ""};
-static const Keys pin_keys = {pin_fields, N_PIN, pin_aliases, " in `schedule`"};
 
 /* ---- unknown keys ---- */
 
-enum { MAX_KEYS = N_SPEC > N_PIN ? N_SPEC : N_PIN };
+enum { MAX_KEYS = N_SPEC > N_PIN + SCHED_MOST ? N_SPEC : N_PIN + SCHED_MOST };
 
 static const char *
 nearest_key(const Keys *keys, const char *word)
@@ -140,10 +154,10 @@ refuse_other_name(SpecLoad *l, const Keys *keys, const DocNode *node, const char
 static bool
 refuse_misplaced(SpecLoad *l, const Keys *keys, const DocNode *node, const char *shown)
 {
-  const Keys *other = keys == &spec_keys ? &pin_keys : &spec_keys;
+  const Keys *other = keys == &spec_keys ? l->pin_keys : &spec_keys;
   bool known = find_field(other->fields, other->n, node->key) ||
                find_alias(other->aliases, node->key);
-  if (known && other == &pin_keys)
+  if (known && other == l->pin_keys)
     spec_fault(l, node->key_place, SE_MISPLACED, "put it under `schedule:`",
                "`%s` is a key of `schedule`", shown);
   else if (known)
@@ -248,27 +262,6 @@ read_bool(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   spec_value_bool(l, node, to);
 }
 
-static void
-read_flag(SpecLoad *l, const Field *f, const DocNode *node, void *to)
-{
-  bool on = false;
-  (void)f;
-  if (spec_value_bool(l, node, &on))
-    *(int *)to = on ? 2 : 1;
-}
-
-/* lo and hi of the table are those of what is stored. */
-static void
-read_tally(SpecLoad *l, const Field *f, const DocNode *node, void *to)
-{
-  Field as_written = *f;
-  int n = 0;
-  as_written.lo--;
-  as_written.hi--;
-  if (spec_value_int(l, node, &as_written, &n))
-    *(int *)to = n + 1;
-}
-
 enum { MAX_WORDS = 8 };
 
 static int
@@ -291,13 +284,30 @@ read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     *(unsigned *)to = (unsigned)index;
 }
 
+/* The fields of schedules are kept as text. */
 static void
-read_choice(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+read_sched_int(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  int n = 0;
+  if (spec_value_int(l, node, f, &n))
+    sched_set(to, f->key, arena_printf(l->arena, "%d", n));
+}
+
+static void
+read_sched_bool(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  bool on = false;
+  if (spec_value_bool(l, node, &on))
+    sched_set(to, f->key, on ? "true" : "false");
+}
+
+static void
+read_sched_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
   const char *words[MAX_WORDS];
   int n = split_words(l, f, words), index = 0;
   if (spec_value_word(l, node, words, n, &index))
-    *(int *)to = index + 1;
+    sched_set(to, f->key, words[index]);
 }
 
 /* "`q`, `k`, `v`, `o`": what a map over tensors may have. */
@@ -414,9 +424,20 @@ static bool
 covers(const Pin *a, const Pin *b)
 {
   bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
-  bool name = !a->how.template_name ||
-              (b->how.template_name && str_eq(a->how.template_name, b->how.template_name));
+  bool name =
+      !a->template_name || (b->template_name && str_eq(a->template_name, b->template_name));
   return arch && name;
+}
+
+static void
+take_template(SpecLoad *l, const DocNode *node, Pin *p)
+{
+  const char *name = p->template_name;
+  if (name && strlen(name) < SCHED_NAME)
+    memcpy(p->how.template_name, name, strlen(name));
+  else if (name)
+    spec_fault(l, node->place, SE_NAME, "attnc has no template of that name",
+               "there is no template `%s`", spec_shown(l, name));
 }
 
 /* Reads map i; a faulty one keeps line 0 and is not compared with. */
@@ -426,7 +447,9 @@ read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
   int before = l->errors;
   if (!spec_value_is(l, node, DOC_MAP, "a map"))
     return;
-  read_fields(l, &pin_keys, node, &pins[i]);
+  read_fields(l, l->pin_keys, node, &pins[i]);
+  if (l->errors == before)
+    take_template(l, node, &pins[i]);
   if (l->errors == before && !sched_asks(&pins[i].how))
     spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
   if (l->errors != before)
@@ -464,12 +487,23 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 }
 
 static Reader *const readers[FT_COUNT] = {
-    [FT_VERSION] = read_version,    [FT_NAME] = read_name,     [FT_TEXT] = read_text,
-    [FT_DTYPES] = read_per_tensor,  [FT_INT] = read_int,       [FT_BOOL] = read_bool,
-    [FT_CHOICE] = read_choice,      [FT_TALLY] = read_tally,   [FT_FLAG] = read_flag,
-    [FT_ENUM] = read_enum,          [FT_WINDOW] = read_window, [FT_SCALE] = read_scale,
-    [FT_LAYOUTS] = read_per_tensor, [FT_NAMES] = read_names,   [FT_PINS] = read_pins,
+    [FT_VERSION] = read_version,
+    [FT_NAME] = read_name,
+    [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_per_tensor,
+    [FT_INT] = read_int,
+    [FT_BOOL] = read_bool,
+
+    [FT_ENUM] = read_enum,
+    [FT_WINDOW] = read_window,
+    [FT_SCALE] = read_scale,
+    [FT_LAYOUTS] = read_per_tensor,
+    [FT_NAMES] = read_names,
+    [FT_PINS] = read_pins,
     [FT_ARCH] = read_arch,
+    [FT_SCHED_INT] = read_sched_int,
+    [FT_SCHED_BOOL] = read_sched_bool,
+    [FT_SCHED_ENUM] = read_sched_enum,
 };
 
 /* ---- defaults ---- */
@@ -558,7 +592,12 @@ spec_check_document(SpecLoad *l, const DocNode *root)
       spec_fault(l, root->place, SE_NOT_A_MAP, NULL, "a spec is a map of `key: value`");
     return;
   }
+  int n_pin;
+  const Field *pins = spec_pin_fields(l->arena, &n_pin);
+  const Keys pin_keys = {pins, n_pin, pin_aliases, " in `schedule`"};
+  l->pin_keys = &pin_keys;
   read_fields(l, &spec_keys, root, s);
+  l->pin_keys = NULL;
   take_defaults(s);
   if (!l->errors)
     warn(l, root);

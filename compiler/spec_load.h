@@ -34,9 +34,6 @@ typedef enum FieldType {
   FT_DTYPES,
   FT_INT,
   FT_BOOL,
-  FT_FLAG,   /* a bool that may be left open: 0 open, 1 false, 2 true */
-  FT_CHOICE, /* a word that may be left open: 0 open, 1 the first */
-  FT_TALLY,  /* a number that may be 0 or left open: 0 open, 1 none */
   FT_ENUM,
   FT_WINDOW,
   FT_SCALE,
@@ -44,6 +41,9 @@ typedef enum FieldType {
   FT_NAMES,
   FT_PINS,
   FT_ARCH,
+  FT_SCHED_INT, /* the three of a schedule's fields */
+  FT_SCHED_BOOL,
+  FT_SCHED_ENUM,
   FT_COUNT
 } FieldType;
 
@@ -58,12 +58,14 @@ typedef struct Field {
   const char *initial; /* as written in a spec; NULL: none */
   int lo, hi, step;
   const char *words; /* separated by spaces */
-  size_t at;         /* offset of the member */
+  size_t at;         /* offset of the member; of a schedule's field the Schedule's */
   Identity identity;
   const char *doc, *example;
 } Field;
-extern const Field spec_fields[], pin_fields[];
-extern const int n_spec_fields, n_pin_fields;
+extern const Field spec_fields[];
+extern const int n_spec_fields;
+/* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
+const Field *spec_pin_fields(Arena *, int *n);
 
 typedef enum DocKind { DOC_BAD, DOC_SCALAR, DOC_LIST, DOC_MAP } DocKind;
 
@@ -85,6 +87,7 @@ typedef struct SpecLoad {
   const char *text;   /* a copy without the byte order mark, 0-terminated */
   size_t n;
   Spec *spec;
+  const struct Keys *pin_keys;
   const char *within; /* the field that is being read, for messages on elements */
   int errors;
   struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */

@@ -4,7 +4,7 @@
 #include "compiler/spec_load.h"
 
 #include "base/hash.h"
-#include "base/schedule.h"
+#include "compiler/sched.h"
 
 #include <locale.h>
 #include <math.h>
@@ -177,18 +177,20 @@ put_open_text(Str *out, const char *key, const char *text)
     str_put(out, "null");
 }
 
+/* All fields; null is open. */
 static void
 put_pin(Str *out, const Pin *p)
 {
+  const SchedField *list[SCHED_MOST];
+  int n = sched_fields(list);
   str_printf(out, "{\"line\": %d", p->place.line);
   put_open_text(out, "arch", p->arch);
-  put_open_text(out, "template", p->how.template_name);
-  for (int i = 0; i < SF_COUNT; i++) {
-    str_printf(out, ", \"%s\": ", sched_info[i].name);
-    if (sched_get(&p->how, i))
-      sched_put(out, i, sched_get(&p->how, i), true);
-    else
-      str_put(out, "null");
+  put_open_text(out, "template", p->template_name);
+  for (int i = 0; i < n; i++) {
+    const char *value = sched_get(&p->how, list[i]->name);
+    const char *quote = value && list[i]->kind == SK_ENUM ? "\"" : "";
+    str_printf(out, ", \"%s\": %s%s%s", list[i]->name, quote, value ? value : "null",
+               quote);
   }
   str_put(out, "}");
 }

@@ -102,18 +102,15 @@ put_type(Str *out, const Field *f)
     put_per_tensor(out, f->words, f->type == FT_DTYPES);
     break;
   case FT_INT:
+  case FT_SCHED_INT:
     put_integer(out, f);
     break;
-  case FT_TALLY:
-    str_printf(out, "\"type\": \"integer\", \"minimum\": %d, \"maximum\": %d", f->lo - 1,
-               f->hi - 1);
-    break;
   case FT_BOOL:
-  case FT_FLAG:
+  case FT_SCHED_BOOL:
     str_put(out, "\"type\": \"boolean\"");
     break;
   case FT_ENUM:
-  case FT_CHOICE:
+  case FT_SCHED_ENUM:
     put_words(out, f->words);
     break;
   case FT_WINDOW:
@@ -144,15 +141,15 @@ put_type(Str *out, const Field *f)
 static bool
 is_json(FieldType t)
 {
-  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_FLAG || t == FT_TALLY ||
-         t == FT_WINDOW || t == FT_SCALE;
+  return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_SCHED_BOOL ||
+         t == FT_SCHED_INT || t == FT_WINDOW || t == FT_SCALE;
 }
 
 static bool
 is_word(FieldType t)
 {
-  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM || t == FT_CHOICE ||
-         t == FT_LAYOUTS || t == FT_ARCH;
+  return t == FT_NAME || t == FT_TEXT || t == FT_DTYPES || t == FT_ENUM ||
+         t == FT_SCHED_ENUM || t == FT_LAYOUTS || t == FT_ARCH;
 }
 
 static void
@@ -200,8 +197,9 @@ put_required(Str *out)
 /* ---- the whole ---- */
 
 static void
-put_schema(Str *out)
+put_schema(Str *out, Arena *arena)
 {
+  int n;
   str_put(out, "{\n  \"$schema\": \"http://json-schema.org/draft-07/schema#\",\n"
                "  \"$id\": \"attention-spec-v1.schema.json\",\n"
                "  \"title\": \"attnc attention spec, version 1\",\n"
@@ -211,7 +209,8 @@ put_schema(Str *out)
   put_fields(out, spec_fields, n_spec_fields, "  ");
   str_put(out, ",\n  \"definitions\": {\n    \"schedule\": {\n      \"type\": \"object\",\n"
                "      \"additionalProperties\": false,\n      ");
-  put_fields(out, pin_fields, n_pin_fields, "      ");
+  const Field *pins = spec_pin_fields(arena, &n);
+  put_fields(out, pins, n, "      ");
   str_put(out, "\n    }\n  }\n}\n");
 }
 
@@ -226,7 +225,7 @@ make_schema(void)
   if (!arena)
     return;
   Str out = str_new(arena);
-  put_schema(&out);
+  put_schema(&out, arena);
   if (out.n < sizeof schema_text)
     memcpy(schema_text, out.p, out.n + 1);
   arena_free(arena);

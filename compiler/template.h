@@ -11,35 +11,38 @@
 #include "compiler/target.h"
 #include "compiler/tile.h"
 
-/* The fields of attnc_schedule, resolved, as templates name them; all of them, in order. */
-#define SCHED_TABLE(X)                                                                     \
-  X(block_m, int, bm)                                                                      \
-  X(block_n, int, bn)                                                                      \
-  X(num_stages, int, stages)                                                               \
-  X(num_warps, int, warps)                                                                 \
-  X(q_in_regs, bool, q_regs)                                                               \
-  X(p_in_smem, bool, p_smem)                                                               \
-  X(overlap, bool, overlap)                                                                \
-  X(pingpong, bool, pingpong)                                                              \
-  X(scheduler, int, scheduler)                                                             \
-  X(cluster, int, cluster)                                                                 \
-  X(pack_gqa, bool, pack)                                                                  \
-  X(tma_store, bool, tma_store)                                                            \
-  X(q_stages, int, q_stages)                                                               \
-  X(cross_tile, bool, cross_tile)                                                          \
-  X(skip_rescale, bool, skip)                                                              \
-  X(poly_exp2, int, poly)                                                                  \
-  X(narrow_diagonal, bool, narrow)                                                         \
-  X(private_epilogue, bool, private_end)
+#include <string.h>
 
-/* How: a point of a template's space.  What the template does not use is 0. */
+/* How: a point of a template's space.  `option` holds the values of the template's own
+ * table, in its order; the template reads them by name through SCHED_TYPE. */
+enum { SCHED_OPTIONS = 24 };
 typedef struct Sched {
   const struct Template *tmpl;
-#define X(field, type, name) type name;
-  SCHED_TABLE(X)
-#undef X
+  int bm, bn, stages, warps; /* SCHED_COMMON_TABLE, in its order */
+  int option[SCHED_OPTIONS];
 } Sched;
-enum { SCHED_GRID = 1, SCHED_PERSISTENT, SCHED_EXACT }; /* in the order of the names */
+
+/* A template's view of its own Sched, `Name`, whose options TABLE(X) declares: rows as in
+ * base/schedule.h, a member each.  `Name` and Sched begin alike; name_of and sched_of go
+ * from one to the other. */
+#define SCHED_MEMBER(name, ...) int name;
+#define SCHED_TYPE(Name, TABLE, name_of, sched_of)                                         \
+  typedef struct Name {                                                                    \
+    const struct Template *tmpl;                                                           \
+    int bm, bn, stages, warps;                                                             \
+    TABLE(SCHED_MEMBER)                                                                    \
+  } Name;                                                                                  \
+  _Static_assert(sizeof(Name) <= sizeof(Sched), "SCHED_OPTIONS");                          \
+  static inline const Name *name_of(const Sched *s)                                        \
+  {                                                                                        \
+    return (const Name *)(const void *)s;                                                  \
+  }                                                                                        \
+  static inline Sched sched_of(Name own)                                                   \
+  {                                                                                        \
+    Sched s = {0};                                                                         \
+    memcpy(&s, &own, sizeof own);                                                          \
+    return s;                                                                              \
+  }
 
 /* What a schedule takes and is estimated to cost; the exact model of shared memory is
  * compared with the plan of the tile program by a test. */
@@ -85,8 +88,9 @@ bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
 
 typedef struct Template {
   const char *name, *what;
-  int revision;    /* in the key beside the code id, for readers */
-  unsigned fields; /* of attnc_schedule that it uses: 1u << SF_… */
+  int revision;              /* in the key beside the code id, for readers */
+  const SchedField *options; /* what its schedules have besides SCHED_COMMON_TABLE */
+  int n_options;
   /* Can it take this spec on this target? */
   bool (*applicable)(const Case *, Why *);
   /* The n-th point of the whole space, legal or not; false past the end. */
@@ -103,9 +107,11 @@ typedef struct Template {
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
 
-/* Which every template has. */
-#define TILE_FIELDS                                                                        \
-  (1u << SF_block_m | 1u << SF_block_n | 1u << SF_num_stages | 1u << SF_num_warps)
+/* Splits n into digits, the first running fastest, of radix[i] values each; false past the
+ * last: a space as axes. */
+bool odometer(int n, const int *radix, int count, int *digits);
+/* Changes the n-th of the options that tuning varies; false past the last. */
+bool sched_vary(int n, Sched *);
 
 extern const Template *const template_table[];
 extern const int n_templates;

@@ -24,9 +24,7 @@ typedef struct Request {
   attnc_context *ctx;
   const attnc_spec *spec;
   ProblemCopy problem;
-  attnc_schedule want;
-  bool has_want;
-  char template_name[TUNE_TEMPLATE];
+  Schedule want; /* a call without one asks for nothing */
 } Request;
 
 static double
@@ -38,22 +36,6 @@ seconds_now(void)
 }
 
 /* ---- the request ---- */
-
-static attnc_status
-copy_want(Request *r, const attnc_schedule *want, attnc_error *e)
-{
-  if (!want)
-    return ATTNC_OK;
-  TRY(sched_copy(&r->want, want, e));
-  r->has_want = true;
-  if (!want->template_name)
-    return ATTNC_OK;
-  if (strlen(want->template_name) >= sizeof r->template_name)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown template '%.60s'",
-                   want->template_name);
-  memcpy(r->template_name, want->template_name, strlen(want->template_name));
-  return ATTNC_OK;
-}
 
 static attnc_status
 request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc_problem *p,
@@ -69,7 +51,7 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
   r->ctx = ctx;
   r->spec = spec;
   TRY(jit_problem(spec, p, &r->problem, e));
-  return copy_want(r, want, e);
+  return want ? sched_read(&r->want, want, e) : ATTNC_OK;
 }
 
 /* The driver, the device and its table. */
@@ -88,15 +70,12 @@ ask_fill(Request *r, JitAsk *a)
   attnc_context *c = r->ctx;
   *a = (JitAsk){.spec = r->spec,
                 .problem = &r->problem,
+                .want = &r->want,
                 .target = c->target,
                 .compile = c->compile,
                 .log = c->log,
                 .log_user = c->log_user,
                 .dump_dir = c->dump_dir};
-  if (r->has_want) {
-    a->want = &r->want;
-    r->want.template_name = *r->template_name ? r->template_name : NULL;
-  }
 }
 
 /* ---- the kernel ---- */
@@ -269,21 +248,16 @@ request_key(const JitAsk *a)
   FlightKey key;
   Sha256 s;
   const ProblemCopy *p = a->problem;
-  const attnc_schedule *w = a->want;
+  const Schedule *w = a->want;
   const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
-  const int numbers[] = {a->device->ordinal, p->op, w ? 1 : 0};
-  int fields[SF_COUNT] = {0};
-  const char *name = w && w->template_name ? w->template_name : "";
+  const int numbers[] = {a->device->ordinal, p->op};
   int64_t stamp = a->tune ? tune_stamp(a->tune) : 0;
-  for (int i = 0; w && i < SF_COUNT; i++)
-    fields[i] = sched_get(w, i);
   sha256_start(&s);
   sha256_field(&s, "spec", spec, strlen(spec));
-  sha256_field(&s, "fields", fields, sizeof fields);
+  sha256_field(&s, "want", w, offsetof(Schedule, at) + (size_t)w->n * sizeof w->at[0]);
   sha256_field(&s, "sizes", &p->sizes, sizeof p->sizes);
   sha256_field(&s, "tensors", p->tensors, sizeof p->tensors);
   sha256_field(&s, "numbers", numbers, sizeof numbers);
-  sha256_field(&s, "template", name, strlen(name));
   sha256_field(&s, "tuned", &stamp, sizeof stamp);
   sha256_end(&s, key.bytes);
   return key;
@@ -455,9 +429,7 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune_record: problem, schedule or unit is "
                    "missing");
-  if (!jit_has_template(schedule->template_name))
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "attnc_tune_record: unknown template '%.60s'",
-                   schedule->template_name);
+  TRY(jit_check(&r.want, e));
   ask_fill(&r, &ask);
   TRY(ask_device(&r, &ask, e));
   if (!ask.tune)

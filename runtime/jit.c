@@ -62,10 +62,10 @@ runs_on(const Target *t, const Device *device)
   return t->exact ? t->cc == device->cc : t->cc <= device->cc;
 }
 
-bool
-jit_has_template(const char *name)
+attnc_status
+jit_check(const Schedule *s, attnc_error *e)
 {
-  return template_find(name) != NULL;
+  return sched_check(s, e);
 }
 
 bool
@@ -115,7 +115,7 @@ pick_target(const JitAsk *a, const Target **out, attnc_error *e)
 
 /* What the spec or the caller pins is not tuned away. */
 static bool
-keeps_pins(const attnc_schedule *s, const Pin *pin, const attnc_schedule *want)
+keeps_pins(const Schedule *s, const Pin *pin, const Schedule *want)
 {
   return (!pin || sched_agrees(&pin->how, s)) && (!want || sched_agrees(want, s));
 }
@@ -124,6 +124,7 @@ typedef struct Tuning {
   const JitAsk *ask;
   const Target *target;
   JitAnswer *out;
+  Sched *sched;
 } Tuning;
 
 static void tuning_says(const Tuning *, const TuneFound *, const char *what)
@@ -135,7 +136,7 @@ tuning_says(const Tuning *t, const TuneFound *found, const char *what)
   if (!t->ask->log)
     return;
   snprintf(text, sizeof text, "tuning table: %s %s of value %g for %s: %s", found->source,
-           found->name, found->value, t->ask->spec->name, what);
+           found->schedule.template_name, found->value, t->ask->spec->name, what);
   t->ask->log(t->ask->log_user, 3, text);
 }
 
@@ -152,8 +153,8 @@ accept_tuned(void *user, const TuneFound *found)
     tuning_says(t, found, "is not what is pinned");
     return false;
   }
-  if (gen_schedule(a->spec, a->problem, t->target, &found->schedule, &t->out->schedule,
-                   &ignored, &error) != ATTNC_OK) {
+  if (gen_schedule(a->spec, a->problem, t->target, &found->schedule, t->sched, &ignored,
+                   &error) != ATTNC_OK) {
     tuning_says(t, found, error.message);
     return false;
   }
@@ -164,27 +165,29 @@ accept_tuned(void *user, const TuneFound *found)
 
 /* The best schedule of the table that can be used. */
 static bool
-tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out)
+tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out, Sched *sched)
 {
   TuneFound found;
   TuneProblem p = jit_tune_problem(a->spec, a->problem);
-  Tuning t = {.ask = a, .target = target, .out = out};
+  Tuning t = {.ask = a, .target = target, .out = out, .sched = sched};
   return a->tune && tune_find(a->tune, &p, accept_tuned, &t, &found);
 }
 
 static attnc_status
 pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
 {
-  if (!sched_complete(a->want) && tuned_schedule(a, target, out))
-    return ATTNC_OK;
-  return gen_schedule(a->spec, a->problem, target, a->want, &out->schedule, &out->source,
-                      e);
+  Sched *sched = NEW(out->arena, Sched);
+  if (sched_complete(a->want) || !tuned_schedule(a, target, out, sched))
+    TRY(gen_schedule(a->spec, a->problem, target, a->want, sched, &out->source, e));
+  out->sched = sched;
+  out->schedule = sched_named(sched);
+  return ATTNC_OK;
 }
 
 /* ---- the key ---- */
 
 static const char *
-schedule_text(Arena *arena, const attnc_schedule *s)
+schedule_text(Arena *arena, const Schedule *s)
 {
   const Template *t = template_find(s->template_name);
   Str text = str_new(arena);
@@ -212,7 +215,7 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
   int ptx = 0;
   TRY(gen_values(a->spec, a->problem, &values, e));
   TRY(ptx_version_read(a->compile ? a->compile->ptx_version : NULL,
-                       gen_ptx_version(target, &out->schedule), &ptx, e));
+                       gen_ptx_version(target, out->sched), &ptx, e));
   out->fields = (KeyFields){
       .schema = KEY_SCHEMA,
       .spec_hash = a->spec->hash,
@@ -221,7 +224,7 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
       .schedule = schedule_text(arena, &out->schedule),
       .target = target->name,
       .ptx_version = arena_printf(arena, "%d.%d", ptx / 10, ptx % 10),
-      .options = gen_options(&out->schedule),
+      .options = gen_options(out->sched),
       .code_id = gen_code_id,
       .llvm = gen_llvm_version,
       .sm_count = "", /* no template's text depends on it: grids read it at launch */
@@ -297,8 +300,8 @@ jit_compile(const JitAsk *a, const JitAnswer *answer, Entry **out, attnc_error *
 {
   attnc_kernel *k = NULL;
   size_t n = 0;
-  TRY(gen_compile(a->spec, a->problem, answer->target, &answer->schedule, a->compile, &k,
-                  e));
+  TRY(gen_compile(a->spec, a->problem, target_find(answer->target), answer->sched,
+                  a->compile, &k, e));
   const char *ptx = attnc_kernel_ptx(k, &n);
   attnc_status status = write_dumps(a, answer, k, e);
   if (status == ATTNC_OK) {

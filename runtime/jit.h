@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/call.h"
+#include "base/schedule.h"
 #include "runtime/drv.h"
 #include "runtime/entry.h"
 #include "runtime/key.h"
@@ -20,9 +21,9 @@
 typedef struct JitAsk {
   const attnc_spec *spec;
   const ProblemCopy *problem;
-  const attnc_schedule *want; /* NULL: open */
-  const char *target;         /* NULL: the device's best */
-  const Driver *drv;          /* both NULL: no device at hand, target is given */
+  const Schedule *want; /* NULL: open */
+  const char *target;   /* NULL: the device's best */
+  const Driver *drv;    /* both NULL: no device at hand, target is given */
   const Device *device;
   TuneTable *tune;                                         /* NULL: none */
   const attnc_compile_options *compile;                    /* NULL: none */
@@ -34,7 +35,8 @@ typedef struct JitAsk {
 typedef struct JitAnswer {
   Arena *arena;
   const char *target, *source; /* exact, near, pinned, model, default */
-  attnc_schedule schedule;
+  const struct Sched *sched;   /* the compiler's; in the arena */
+  Schedule schedule;           /* the same, by name */
   KeyFields fields;
   unsigned char key[32];
 } JitAnswer;
@@ -53,7 +55,8 @@ attnc_status jit_problem(const attnc_spec *, const attnc_problem *, ProblemCopy 
                          attnc_error *);
 /* One more owner; attnc_spec_release drops one. */
 void jit_spec_retain(const attnc_spec *);
-bool jit_has_template(const char *name);
+/* Is the schedule of names and values that this attnc has? */
+attnc_status jit_check(const Schedule *, attnc_error *);
 /* False as well for a target that is not known. */
 bool jit_runs_on(const char *target, const Device *);
 

@@ -23,10 +23,10 @@
 enum { MAX_TABLE = 64 << 20, MAX_LINE = 4096, SUM_DIGITS = 16, MAX_TOLD = 20 };
 
 typedef struct Record {
-  const char *spec_hash, *op, *template_name, *unit;
+  const char *spec_hash, *op, *unit;
   int bucket[3];
-  attnc_schedule schedule; /* template_name is put in when it is handed out */
-  double value, work;      /* work: b * h * sq * sk of the sizes that it was measured at */
+  const char *schedule; /* as sched_parse reads it: a Schedule is long, a table too */
+  double value, work;   /* work: b * h * sq * sk of the sizes that it was measured at */
 } Record;
 
 /* What the file said when it had `bytes`; immutable, counted. */
@@ -99,16 +99,16 @@ text_of(const json_t *o, const char *key)
   return s ? s : "";
 }
 
-/* Nothing but what is known here: a later version's schedule is not half taken. */
-static bool
-read_schedule(attnc_schedule *s, json_t *j)
+/* NULL: it is none. */
+static const char *
+read_schedule(Arena *arena, const json_t *j)
 {
-  const char *name;
-  json_t *value;
-  s->size = sizeof *s;
-  json_object_foreach(j, name, value) if (sched_find(name) < 0 &&
-                                          !str_eq(name, "template")) return false;
-  return sched_read_json(s, j);
+  Schedule s = {.n = 0};
+  Str text = str_new(arena);
+  if (!sched_read_json(&s, j))
+    return NULL;
+  sched_write(&text, &s);
+  return text.p;
 }
 
 /* Octaves, or TUNE_UNKNOWN. */
@@ -161,15 +161,15 @@ read_record(Arena *arena, const json_t *line, Record *r)
   if (!is_value(r->value))
     return "the value is not a number above zero";
   if (!*text_of(schedule, "template") ||
-      strlen(text_of(schedule, "template")) >= TUNE_TEMPLATE)
+      strlen(text_of(schedule, "template")) >= SCHED_NAME)
     return "the schedule has no template";
-  if (!read_schedule(&r->schedule, schedule))
+  r->schedule = read_schedule(arena, schedule);
+  if (!r->schedule)
     return "the schedule is not understood";
   r->spec_hash = arena_strdup(arena, text_of(line, "spec_hash"));
   r->op = arena_strdup(arena, text_of(line, "op"));
   r->unit = arena_strdup(arena, text_of(line, "unit"));
-  r->template_name = arena_strdup(arena, text_of(schedule, "template"));
-  return r->spec_hash && r->op && r->unit && r->template_name ? NULL : "out of memory";
+  return r->spec_hash && r->op && r->unit ? NULL : "out of memory";
 }
 
 static const char *
@@ -411,9 +411,7 @@ static bool
 same_schedule(const Record *a, const Record *b)
 {
   return !memcmp(a->bucket, b->bucket, sizeof a->bucket) &&
-         str_eq(a->template_name, b->template_name) &&
-         sched_agrees(&a->schedule, &b->schedule) &&
-         sched_agrees(&b->schedule, &a->schedule);
+         str_eq(a->schedule, b->schedule);
 }
 
 /* A later line about the same schedule replaces the earlier. */
@@ -461,15 +459,12 @@ by_merit(const void *a, const void *b)
   return x->r > y->r ? -1 : 1;
 }
 
-static void
+static bool
 fill_found(TuneFound *out, const Match *m)
 {
-  memset(out, 0, sizeof *out);
-  out->schedule = m->r->schedule;
-  snprintf(out->name, sizeof out->name, "%s", m->r->template_name);
-  out->schedule.template_name = out->name;
   out->source = m->distance == 0 && !m->open ? "exact" : "near";
   out->value = m->r->value;
+  return sched_parse(&out->schedule, m->r->schedule, NULL) == ATTNC_OK;
 }
 
 bool
@@ -482,8 +477,7 @@ tune_find(TuneTable *t, const TuneProblem *p, TuneAccept *accept, void *user,
   if (m.n)
     qsort(m.at, (size_t)m.n, sizeof *m.at, by_merit);
   for (int i = 0; !found && i < m.n; i++) {
-    fill_found(out, &m.at[i]);
-    found = !accept || accept(user, out);
+    found = fill_found(out, &m.at[i]) && (!accept || accept(user, out));
   }
   free(m.at);
   snapshot_drop(t, s);
@@ -493,13 +487,12 @@ tune_find(TuneTable *t, const TuneProblem *p, TuneAccept *accept, void *user,
 /* ---- recording ---- */
 
 static json_t *
-record_json(const TuneTable *t, const TuneProblem *p, const attnc_schedule *s, double value,
+record_json(const TuneTable *t, const TuneProblem *p, const Schedule *s, double value,
             const char *unit)
 {
   int bucket[3];
   tune_bucket(&p->sizes, bucket);
   json_t *schedule = json_object();
-  json_object_set_new(schedule, "template", json_string(s->template_name));
   sched_write_json(schedule, s);
   return json_pack("{s:s, s:s, s:s, s:s, s:[iii], s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:f, "
                    "s:s, s:s, s:i}",
@@ -572,7 +565,7 @@ check_record(const TuneProblem *p, double value, const char *unit, attnc_error *
 }
 
 attnc_status
-tune_record(TuneTable *t, const TuneProblem *p, const attnc_schedule *s, double value,
+tune_record(TuneTable *t, const TuneProblem *p, const Schedule *s, double value,
             const char *unit, attnc_error *e)
 {
   TRY(check_record(p, value, unit, e));

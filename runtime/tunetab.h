@@ -18,12 +18,13 @@
 #define ATTNC_RUNTIME_TUNETAB_H
 
 #include "base/fork.h"
+#include "base/schedule.h"
 
 #include <attnc/attnc.h>
 
 #include <stdbool.h>
 
-enum { TUNE_NEAR = 4, TUNE_UNKNOWN = -1, TUNE_OCTAVES = 126, TUNE_TEMPLATE = 32 };
+enum { TUNE_NEAR = 4, TUNE_UNKNOWN = -1, TUNE_OCTAVES = 126 };
 
 typedef struct TuneProblem {
   const char *spec_hash, *op;
@@ -31,8 +32,7 @@ typedef struct TuneProblem {
 } TuneProblem;
 
 typedef struct TuneFound {
-  attnc_schedule schedule; /* template_name points to `name` */
-  char name[TUNE_TEMPLATE];
+  Schedule schedule;
   const char *source; /* "exact" or "near" */
   double value;
 } TuneFound;
@@ -49,8 +49,8 @@ typedef bool TuneAccept(void *user, const TuneFound *);
 /* The best that is accepted; accept NULL: the best. */
 bool tune_find(TuneTable *, const TuneProblem *, TuneAccept *, void *user, TuneFound *);
 /* ATTNC_ERR_USAGE: a value that is none, sizes or a unit that cannot be. */
-attnc_status tune_record(TuneTable *, const TuneProblem *, const attnc_schedule *,
-                         double value, const char *unit, attnc_error *);
+attnc_status tune_record(TuneTable *, const TuneProblem *, const Schedule *, double value,
+                         const char *unit, attnc_error *);
 
 /* Told of lines that are skipped and of what is recorded; before any other call. */
 typedef void TuneLog(void *user, const char *message);

@@ -6,7 +6,11 @@
 #include <limits.h>
 #include <math.h>
 
-/* ---- applicable, space, cost ---- */
+/* ---- options, applicable, space, cost ---- */
+
+#define OPTIONS(X) X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")
+SCHED_TYPE(Mma, OPTIONS, mma_of, sched_of)
+static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 
 static bool
 applicable(const Case *c, Why *why)
@@ -30,16 +34,17 @@ space(const Case *c, int n, Sched *s)
   static const int rows[][2] = {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}};
   static const int keys[] = {32, 64, 96, 128};
   static const int stages[] = {1, 2, 3};
+  static const int radix[] = {5, 4, 3, 2};
+  int at[4];
   (void)c;
-  int r = n % 5, k = n / 5 % 4, g = n / 20 % 3, q = n / 60;
-  if (q >= 2)
+  if (!odometer(n, radix, 4, at))
     return false;
-  *s = (Sched){.tmpl = &fwd_mma,
-               .bm = rows[r][0],
-               .warps = rows[r][1],
-               .bn = keys[k],
-               .stages = stages[g],
-               .q_regs = q == 1};
+  *s = sched_of((Mma){.tmpl = &fwd_mma,
+                      .bm = rows[at[0]][0],
+                      .warps = rows[at[0]][1],
+                      .bn = keys[at[1]],
+                      .stages = stages[at[2]],
+                      .q_in_regs = at[3]});
   return true;
 }
 
@@ -66,7 +71,7 @@ live_regs(const Spec *p, const Sched *s)
 {
   Band band = spec_band(p);
   int mt = s->bm / (16 * s->warps);
-  int q = s->q_regs ? mt * ((p->head_dim + 15) / 16 * 16) / 4 : 0;
+  int q = mma_of(s)->q_in_regs ? mt * ((p->head_dim + 15) / 16 * 16) / 4 : 0;
   int limits = 2 * mt * ((band.hi != INT_MAX) + (band.lo != INT_MIN));
   return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q + limits;
 }
@@ -123,7 +128,7 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
 {
   const Target *g = c->target;
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double kv = n * (d + dv) * 2, q = s->q_regs ? 0 : m * d * 2;
+  double kv = n * (d + dv) * 2, q = mma_of(s)->q_in_regs ? 0 : m * d * 2;
   const double unit[] = {
       m * n * (d + dv) / g->mma_macs_clk,
       m * n / g->mufu_clk,
@@ -162,20 +167,20 @@ cost(const Case *c, const Sched *s)
 static Sched
 initial(const Case *c)
 {
-  static const Sched wish[] = {
-      {.bm = 128, .bn = 64, .stages = 2, .warps = 4, .q_regs = true},
-      {.bm = 128, .bn = 64, .stages = 1, .warps = 4, .q_regs = false},
-      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = true},
-      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_regs = false},
-      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = true},
-      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_regs = false},
-      {.bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_regs = false},
-      {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_regs = false},
-      {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_regs = false},
+  static const Mma wish[] = {
+      {.bm = 128, .bn = 64, .stages = 2, .warps = 4, .q_in_regs = true},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 4, .q_in_regs = false},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_in_regs = true},
+      {.bm = 128, .bn = 64, .stages = 1, .warps = 8, .q_in_regs = false},
+      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_in_regs = true},
+      {.bm = 64, .bn = 64, .stages = 1, .warps = 4, .q_in_regs = false},
+      {.bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_in_regs = false},
+      {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_in_regs = false},
+      {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_in_regs = false},
   };
-  Sched s = wish[8];
+  Sched s = sched_of(wish[8]);
   for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
-    s = wish[i];
+    s = sched_of(wish[i]);
     if (!refuse(c, &s, NULL))
       break;
   }
@@ -252,7 +257,7 @@ start(Tb *t, Cta *c)
     fetch_k(t, c, w_ahead(&c->kv, j, i));
   }
   c->q = OP(s_cols(c->qs, c->p->d));
-  if (c->s->q_regs) {
+  if (mma_of(c->s)->q_in_regs) {
     t_copy_wait(t);
     Tile q = t_get(t, s_cols(c->qs, c->p->d));
     c->q = OP(q);
@@ -296,14 +301,15 @@ print(const Sched *s, Str *out)
 {
   str_printf(out, "fwd_mma %dx%d, %d warps, %d stage%s, Q in %s", s->bm, s->bn, s->warps,
              s->stages, s->stages == 1 ? "" : "s",
-             s->q_regs ? "registers" : "shared memory");
+             mma_of(s)->q_in_regs ? "registers" : "shared memory");
 }
 
 const Template fwd_mma = {
     .name = "fwd_mma",
     .what = "FlashAttention-2 on mma.sync: sm_80 and up",
     .revision = 1,
-    .fields = TILE_FIELDS | 1u << SF_q_in_regs,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
     .applicable = applicable,
     .space = space,
     .refuse = refuse,

@@ -8,7 +8,7 @@
 
 typedef struct Cta {
   const Fwd *p;
-  const Sched *s;
+  const Hopper *s;
   Ring *q, *k, *v;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
   Turn *turn;
@@ -29,7 +29,7 @@ typedef struct Mine { /* what one warpgroup has of one block of work */
 static int
 group_of(const Cta *c)
 {
-  return c->s->pack ? c->p->spec->group_size : 1;
+  return c->s->pack_gqa ? c->p->spec->group_size : 1;
 }
 
 /* This warpgroup's rows of what all have. */
@@ -48,7 +48,7 @@ rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
   View v = v_rows(x, w->b, w->h, row, n);
   if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
     v = v_ragged(v);
-  return c->s->pack ? v_pack(v, group_of(c)) : v;
+  return c->s->pack_gqa ? v_pack(v, group_of(c)) : v;
 }
 
 /* A tensor without keys is mapped as one of a single row, which nobody may see. */
@@ -117,9 +117,9 @@ keep(Tb *t, const Cta *c, Mine *my, Tile w)
   Tile half = t_cvt(t, w, c->p->dt);
   if (my->pw)
     *my->pw = half;
-  else if (!c->s->p_smem)
+  else if (!c->s->p_in_smem)
     my->pw = t_var(t, half);
-  if (!c->s->p_smem)
+  if (!c->s->p_in_smem)
     return;
   t_put(t, team_rows(t, c->pw, c->s->bn), half);
   t_fence_async(t);
@@ -129,7 +129,7 @@ keep(Tb *t, const Cta *c, Mine *my, Tile w)
 static Opnd
 left(Tb *t, const Cta *c, const Mine *my)
 {
-  if (!c->s->p_smem)
+  if (!c->s->p_in_smem)
     return OP(*my->pw);
   Smem own = team_rows(t, c->pw, c->s->bn);
   return OP(own);
@@ -138,7 +138,7 @@ left(Tb *t, const Cta *c, const Mine *my)
 static void
 rescale(Tb *t, const Cta *c, Mine *my, Tile shrink)
 {
-  Idx due = c->s->skip ? t_any_not1(t, shrink) : i_int(1);
+  Idx due = c->s->skip_rescale ? t_any_not1(t, shrink) : i_int(1);
   T_IF (t, due)
     *my->acc = t_mul(t, *my->acc, shrink);
 }
@@ -170,7 +170,7 @@ static Tile
 first(Tb *t, const Cta *c, const Mine *my, Visit j)
 {
   Slot k = t_take(t, c->k);
-  bool narrow = c->s->narrow && j.masked && c->p->mask.band.hi != INT_MAX;
+  bool narrow = c->s->narrow_diagonal && j.masked && c->p->mask.band.hi != INT_MAX;
   Tile x = narrow ? narrow_scores(t, c, my, k.s, j) : scores(t, my->q, k.s);
   t_release(t, k);
   return x;
@@ -266,7 +266,7 @@ static void
 finish(Tb *t, const Cta *c, Mine *my)
 {
   const Fwd *p = c->p;
-  bool private = c->s->private_end;
+  bool private = c->s->private_epilogue;
   Tile lse, inv = softmax_end(t, &my->sm, &lse);
   Tile o = t_mul(t, *my->acc, inv);
   o = t_cvt(t, o, p->dt);
@@ -294,8 +294,8 @@ mine(Tb *t, const Cta *c, const Work *w)
   my.slot = t_take(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, 64);
-  my.sm.lazy = c->s->skip;
-  my.sm.poly = c->s->poly;
+  my.sm.lazy = c->s->skip_rescale;
+  my.sm.poly = c->s->poly_exp2;
   Tile zero = t_zero(t, 64, c->p->dv);
   my.acc = t_var(t, zero);
   return my;
@@ -371,15 +371,16 @@ ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages, int clu
 }
 
 static void
-emit(Tb *t, const Fwd *p, const Sched *s)
+emit(Tb *t, const Fwd *p, const Sched *sched)
 {
+  const Hopper *s = hopper_of(sched);
   int groups = s->bm / 64;
   Cta c = {.p = p, .s = s};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
   c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
   c.k = ring(t, &c, "k", s->bn, p->d, s->stages, s->cluster);
   c.v = ring(t, &c, "v", s->bn, p->dv, s->stages, s->cluster);
-  if (s->p_smem)
+  if (s->p_in_smem)
     c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
   Works all = works(t, p, s);
   T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
@@ -390,23 +391,23 @@ emit(Tb *t, const Fwd *p, const Sched *s)
 }
 
 static void
-print(const Sched *s, Str *out)
+print(const Sched *sched, Str *out)
 {
+  const Hopper *s = hopper_of(sched);
   str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn,
              s->bm / 64, s->stages, s->overlap ? ", overlap" : "",
-             s->pingpong ? ", pingpong" : "", s->p_smem ? ", P in shared memory" : "",
+             s->pingpong ? ", pingpong" : "", s->p_in_smem ? ", P in shared memory" : "",
              s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
 }
+
+static const SchedField options[] = {HOPPER_OPTIONS(SCHED_ROW)};
 
 const Template fwd_wgmma = {
     .name = "fwd_wgmma",
     .what = "FlashAttention-3 on wgmma and TMA: sm_90a",
     .revision = 1,
-    .fields = TILE_FIELDS | 1u << SF_p_in_smem | 1u << SF_overlap | 1u << SF_pingpong |
-              1u << SF_scheduler | 1u << SF_cluster | 1u << SF_pack_gqa |
-              1u << SF_tma_store | 1u << SF_q_stages | 1u << SF_cross_tile |
-              1u << SF_skip_rescale | 1u << SF_poly_exp2 | 1u << SF_narrow_diagonal |
-              1u << SF_private_epilogue,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
     .applicable = hopper_applicable,
     .space = hopper_space,
     .core = HOPPER_CORE,

@@ -27,83 +27,40 @@ hopper_applicable(const Case *c, Why *why)
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
-static Sched
+static Hopper
 plain(int bm, int bn, int stages)
 {
-  return (Sched){.tmpl = &fwd_wgmma,
-                 .bm = bm,
-                 .bn = bn,
-                 .stages = stages,
-                 .warps = 4 + bm / 16,
-                 .overlap = true,
-                 .pingpong = bm > 64,
-                 .scheduler = SCHED_GRID,
-                 .cluster = 1,
-                 .tma_store = true,
-                 .q_stages = 1,
-                 .private_end = true};
+  return (Hopper){.tmpl = &fwd_wgmma,
+                  .bm = bm,
+                  .bn = bn,
+                  .stages = stages,
+                  .warps = 4 + bm / 16,
+                  .overlap = true,
+                  .pingpong = bm > 64,
+                  .scheduler = SCHED_GRID,
+                  .cluster = 1,
+                  .tma_store = true,
+                  .q_stages = 1,
+                  .private_epilogue = true};
 }
 
-/* The n-th of the mixed-radix number whose digits are the fields. */
-static int
-digit(int *n, int radix)
-{
-  int d = *n % radix;
-  *n /= radix;
-  return d;
-}
-
-/* Fields flipped alone at each point of the core. */
-static bool
-vary(int which, Sched *s)
-{
-  switch (which) {
-  case 0:
-    s->overlap = false;
-    return true;
-  case 1:
-    s->pingpong = !s->pingpong;
-    return true;
-  case 2:
-    s->cluster = 2;
-    return true;
-  case 3:
-    s->tma_store = false;
-    return true;
-  case 4:
-    s->cross_tile = true;
-    return true;
-  case 5:
-    s->skip = true;
-    return true;
-  case 6:
-    s->poly = 4;
-    return true;
-  case 7:
-    s->narrow = true;
-    return true;
-  case 8:
-    s->private_end = false;
-    return true;
-  default:
-    return false;
-  }
-}
-
-/* First the core, of what the cost model can tell apart; then, for tuning, its variations.
- */
+/* First the core, of what the cost model can tell apart; then, for tuning, its variations:
+ * at each point of the core one option changed. */
 bool
 hopper_space(const Case *c, int n, Sched *s)
 {
-  static const int rows[] = {128, 192, 64};
-  static const int keys[] = {128, 176, 64, 80, 96, 112, 144, 160, 192};
+  static const int rows[HOPPER_ROWS] = {128, 192, 64};
+  static const int keys[HOPPER_KEYS] = {128, 176, 64, 80, 96, 112, 144, 160, 192};
+  static const int radix[] = {HOPPER_ROWS, HOPPER_KEYS, 2, 2, 2, 2};
+  int at[6];
   (void)c;
-  int at = n % HOPPER_CORE, bm = rows[digit(&at, 3)], bn = keys[digit(&at, 9)];
-  *s = plain(bm, bn, 2 + digit(&at, 2));
-  s->p_smem = digit(&at, 2);
-  s->scheduler = digit(&at, 2) ? SCHED_PERSISTENT : SCHED_GRID;
-  s->q_stages = 1 + digit(&at, 2);
-  return n < HOPPER_CORE || vary(n / HOPPER_CORE - 1, s);
+  odometer(n % HOPPER_CORE, radix, 6, at);
+  Hopper h = plain(rows[at[0]], keys[at[1]], 2 + at[2]);
+  h.p_in_smem = at[3];
+  h.scheduler = at[4] ? SCHED_PERSISTENT : SCHED_GRID;
+  h.q_stages = 1 + at[5];
+  *s = hopper_sched(h);
+  return n < HOPPER_CORE || sched_vary(n / HOPPER_CORE - 1, s);
 }
 
 /* ---- what they take ---- */
@@ -111,7 +68,7 @@ hopper_space(const Case *c, int n, Sched *s)
 /* The loading lane needs more than 24 registers where it walks over blocks of work or over
  * both ends of a window. */
 static bool
-busy_loader(const Spec *p, const Sched *s)
+busy_loader(const Spec *p, const Hopper *s)
 {
   return s->bm < 192 &&
          (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
@@ -119,13 +76,13 @@ busy_loader(const Spec *p, const Sched *s)
 
 /* One warpgroup that computes leaves no more to a thread than it may have anyway. */
 static bool
-moves_registers(const Sched *s)
+moves_registers(const Hopper *s)
 {
   return s->bm > 64;
 }
 
 int
-load_regs(const Spec *p, const Sched *s)
+load_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
@@ -133,7 +90,7 @@ load_regs(const Spec *p, const Sched *s)
 }
 
 int
-mma_regs(const Spec *p, const Sched *s)
+mma_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
@@ -142,7 +99,7 @@ mma_regs(const Spec *p, const Sched *s)
 
 /* Registers that a thread of the computing warpgroups may have. */
 static int
-most_regs(const Spec *p, const Sched *s)
+most_regs(const Spec *p, const Hopper *s)
 {
   return moves_registers(s) ? mma_regs(p, s) : 248;
 }
@@ -155,26 +112,26 @@ largest(int a, int b)
 
 /* Exactly what the tile program declares (a test compares): rings, P, mbarriers. */
 static int
-shared_bytes(const Spec *p, const Sched *s)
+shared_bytes(const Spec *p, const Hopper *s)
 {
   int q =
       s->q_stages * s_bytes(p->dtype[ATTNC_Q], s->bm, largest(p->head_dim, p->head_dim_v));
   int kv = s->stages * (s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim) +
                         s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
-  int pw = s->p_smem ? s_bytes(p->dtype[ATTNC_Q], s->bm, s->bn) : 0;
+  int pw = s->p_in_smem ? s_bytes(p->dtype[ATTNC_Q], s->bm, s->bn) : 0;
   return q + kv + pw + 16 * (s->q_stages + 2 * s->stages);
 }
 
 /* Registers a thread of O, S and P, as kernels measured with ptxas show them to count. */
 static int
-live_regs(const Spec *p, const Sched *s)
+live_regs(const Spec *p, const Hopper *s)
 {
-  int pw = s->p_smem ? 0 : s->bn / 4;
+  int pw = s->p_in_smem ? 0 : s->bn / 4;
   return p->head_dim_v / 2 + s->bn / 2 + pw;
 }
 
 static bool
-refuse_shape(const Sched *s, Why *why)
+refuse_shape(const Hopper *s, Why *why)
 {
   if (s->bm != 64 && s->bm != 128 && s->bm != 192)
     return refused(why, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows", s->bm);
@@ -191,16 +148,16 @@ refuse_shape(const Sched *s, Why *why)
     return refused(why, "pingpong takes two warpgroups: block_m 64 has one");
   if (s->cluster != 1 && s->cluster != 2)
     return refused(why, "cluster %d is not 1 or 2", s->cluster);
-  if (s->poly < 0 || s->poly > 16)
-    return refused(why, "poly_exp2 %d is not in 0 … 16", s->poly);
+  if (s->poly_exp2 < 0 || s->poly_exp2 > 16)
+    return refused(why, "poly_exp2 %d is not in 0 … 16", s->poly_exp2);
   if (s->cross_tile && (!s->overlap || s->q_stages < 2))
     return refused(why, "cross_tile takes overlap and q_stages 2");
-  if (s->narrow && (!s->overlap || s->cross_tile))
+  if (s->narrow_diagonal && (!s->overlap || s->cross_tile))
     return refused(why, "narrow_diagonal takes overlap, and a first tile of its own");
-  if (s->narrow && s->bn % 32)
+  if (s->narrow_diagonal && s->bn % 32)
     return refused(why, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
                    s->bn);
-  if (!s->private_end && (s->bm == 64 || !s->tma_store))
+  if (!s->private_epilogue && (s->bm == 64 || !s->tma_store))
     return refused(why, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return refused(why, "q_stages 2 has no use where a CTA has one block of queries");
@@ -218,8 +175,9 @@ all_known(const Case *c)
 }
 
 bool
-hopper_refuse(const Case *c, const Sched *s, Why *why)
+hopper_refuse(const Case *c, const Sched *sched, Why *why)
 {
+  const Hopper *s = hopper_of(sched);
   int group = c->spec->group_size, smem = shared_bytes(c->spec, s);
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
@@ -229,7 +187,7 @@ hopper_refuse(const Case *c, const Sched *s, Why *why)
   if (s->scheduler == SCHED_EXACT && !all_known(c))
     return refused(why,
                    "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
-  if (s->pack && (group < 2 || s->bm % group || 64 % group))
+  if (s->pack_gqa && (group < 2 || s->bm % group || 64 % group))
     return refused(why, "pack_gqa takes a pinned group_size that divides 64, not %d",
                    group);
   if (smem > c->target->smem_block)
@@ -253,16 +211,16 @@ typedef struct Clocks {
 } Clocks;
 
 static Clocks
-tile_clocks(const Case *c, const Sched *s, bool masked)
+tile_clocks(const Case *c, const Hopper *s, bool masked)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double kv = n * (d + dv) * 2, poly = s->poly / 16.0;
-  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip ? 0.2 : 1;
+  double kv = n * (d + dv) * 2, poly = s->poly_exp2 / 16.0;
+  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip_rescale ? 0.2 : 1;
   return (Clocks){
       .mma = m * n * (d + dv) / 2048,
       .mufu = m * n * (1 - poly) / 16,
       .issue = m * n * per / 128 + rescale * m * dv / 128 + m / 64 * PER_TILE,
-      .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_smem ? 2 * m * n * 2 : 0)) / 128,
+      .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_in_smem ? 2 * m * n * 2 : 0)) / 128,
       .load = kv / (36 * s->cluster),
   };
 }
@@ -284,22 +242,22 @@ busy(Clocks k)
 /* What of the softmax nobody hides, and the bubbles of barriers and of starting products.
  */
 static double
-exposed(const Case *c, const Sched *s, Clocks k)
+exposed(const Case *c, const Hopper *s, Clocks k)
 {
   double soft = larger(k.mufu, k.issue), less = k.mma < soft ? k.mma : soft;
   double share = s->overlap && s->pingpong ? 0.12
                  : s->overlap              ? 0.2
                  : s->bm > 64              ? 0.35
                                            : 0.85;
-  if (s->bm == 192 && !s->p_smem && c->spec->head_dim_v > 64)
+  if (s->bm == 192 && !s->p_in_smem && c->spec->head_dim_v > 64)
     share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
   double bubble = s->overlap ? (s->pingpong ? 70 : 110) : 220;
-  return share * less + bubble + (s->p_smem ? 250 : 0) + (s->stages > 1 ? 0 : 400);
+  return share * less + bubble + (s->p_in_smem ? 250 : 0) + (s->stages > 1 ? 0 : 400);
 }
 
 /* Two blocks share a multiprocessor where registers were not moved between warpgroups. */
 static int
-resident(const Case *c, const Sched *s, int smem, int regs)
+resident(const Case *c, const Hopper *s, int smem, int regs)
 {
   bool twice = !moves_registers(s) && regs <= 128 &&
                2 * (smem + c->target->smem_reserved) <= c->target->smem_sm;
@@ -307,8 +265,9 @@ resident(const Case *c, const Sched *s, int smem, int regs)
 }
 
 SchedCost
-hopper_cost(const Case *c, const Sched *s)
+hopper_cost(const Case *c, const Sched *sched)
 {
+  const Hopper *s = hopper_of(sched);
   Case k = fwd_assume(c);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = moves_registers(s) ? mma_regs(c->spec, s) : live_regs(c->spec, s) + OTHERS;
@@ -321,7 +280,7 @@ hopper_cost(const Case *c, const Sched *s)
   double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
   if (s->cross_tile)
     begin -= 400;
-  if (!s->private_end) /* the first waits for the last */
+  if (!s->private_epilogue) /* the first waits for the last */
     begin += 200;
   double each = (work / n.blocks + begin / ctas) * ctas;
   double rounds = n.blocks / (k.sms * ctas), whole = floor(rounds + 0.999);
@@ -339,9 +298,9 @@ hopper_initial(const Case *c)
                                 {128, 32, 1},  {64, 32, 1},   {64, 16, 1}};
   const Spec *p = c->spec;
   Band band = spec_band(p);
-  Sched s = plain(64, 16, 1);
+  Sched s = hopper_sched(plain(64, 16, 1));
   for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
-    s = plain(wish[i][0], wish[i][1], wish[i][2]);
+    s = hopper_sched(plain(wish[i][0], wish[i][1], wish[i][2]));
     bool wide = wish[i][1] > 128; /* pays where few tiles are masked */
     if (wide && (band.hi != INT_MAX || band.lo != INT_MIN))
       continue;
@@ -354,47 +313,47 @@ hopper_initial(const Case *c)
 /* ---- how the work is shared out ---- */
 
 static int
-packed(const Fwd *p, const Sched *s)
+packed(const Fwd *p, const Hopper *s)
 {
-  return s->pack ? p->spec->group_size : 1;
+  return s->pack_gqa ? p->spec->group_size : 1;
 }
 
 /* Queries of the block that a CTA has of one head: positions, where heads are packed.  A
  * block's rows, position x head, would not fit 32 bits for long sequences of many heads. */
 static int
-queries(const Fwd *p, const Sched *s)
+queries(const Fwd *p, const Hopper *s)
 {
   return s->bm / packed(p, s);
 }
 
 /* Those of a cluster, or of a CTA alone. */
 static int
-span(const Fwd *p, const Sched *s)
+span(const Fwd *p, const Hopper *s)
 {
   return queries(p, s) * s->cluster;
 }
 
 static Idx
-blocks(const Fwd *p, const Sched *s)
+blocks(const Fwd *p, const Hopper *s)
 {
   return i_cdiv(p->sq, span(p, s));
 }
 
 static Idx
-heads(const Fwd *p, const Sched *s)
+heads(const Fwd *p, const Hopper *s)
 {
-  return s->pack ? p->hk : p->h;
+  return s->pack_gqa ? p->hk : p->h;
 }
 
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
  * here is larger than the number of heads of all batches. */
 static Idx
-section(Tb *t, const Fwd *p, const Sched *s)
+section(Tb *t, const Fwd *p, const Hopper *s)
 {
   int row = (p->d + p->dv) * dtype_bytes(p->dt);
   Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, p->sk)));
   Idx some = i_min(fit, i_mul(p->hk, i_batches(t)));
-  return s->pack ? some : i_mul(some, fwd_group(p));
+  return s->pack_gqa ? some : i_mul(some, fwd_group(p));
 }
 
 /* The block of number i: its head, counted over the batches, and which of the head's. */
@@ -404,7 +363,7 @@ typedef struct Block {
 
 /* The grid's check at launch bounds heads x blocks, and with it every product here. */
 static Block
-place(Tb *t, const Fwd *p, const Sched *s, Idx i)
+place(Tb *t, const Fwd *p, const Hopper *s, Idx i)
 {
   Idx m = blocks(p, s);
   if (p->mask.band.hi == INT_MAX) {
@@ -433,7 +392,7 @@ known(Tb *t, Idx x)
 
 /* Key tiles of a block, and what beginning and ending it costs, in tiles. */
 static int64_t
-weight(Tb *t, const Fwd *p, const Sched *s, int64_t block)
+weight(Tb *t, const Fwd *p, const Hopper *s, int64_t block)
 {
   Work w = {.all = i_int(block * span(p, s))};
   Walk kv = work_keys(p, s, &w);
@@ -453,7 +412,7 @@ least_loaded(const int64_t *load, int n)
 /* Deals the blocks in the order of their numbers to whoever has least; list = where each
  * CTA's share starts, then head and block of each. */
 static Works
-deal(Tb *t, const Fwd *p, const Sched *s)
+deal(Tb *t, const Fwd *p, const Hopper *s)
 {
   int sms = t_target(t)->sms;
   Arena *a = t_arena(t);
@@ -486,7 +445,7 @@ deal(Tb *t, const Fwd *p, const Sched *s)
 }
 
 Works
-works(Tb *t, const Fwd *p, const Sched *s)
+works(Tb *t, const Fwd *p, const Hopper *s)
 {
   Grid g = {.persistent = s->scheduler == SCHED_PERSISTENT,
             .rows = s->bm,
@@ -512,7 +471,7 @@ listed(const Works *all, Idx i)
 }
 
 Work
-work(Tb *t, const Fwd *p, const Sched *s, const Works *all, Idx i)
+work(Tb *t, const Fwd *p, const Hopper *s, const Works *all, Idx i)
 {
   Block at = all->list ? listed(all, i) : place(t, p, s, i);
   Idx n = heads(p, s), rank = i_mod(i_cta(t, 0), s->cluster);
@@ -520,7 +479,7 @@ work(Tb *t, const Fwd *p, const Sched *s, const Works *all, Idx i)
   w.all = i_mul(at.block, span(p, s));
   w.q0 = i_add(w.all, i_mul(rank, queries(p, s)));
   w.h = i_mod(at.head, n);
-  w.hk = s->pack ? w.h : i_div(w.h, fwd_group(p));
+  w.hk = s->pack_gqa ? w.h : i_div(w.h, fwd_group(p));
   return w;
 }
 
@@ -532,7 +491,7 @@ works_next(const Works *all, Idx i)
 }
 
 Walk
-work_keys(const Fwd *p, const Sched *s, const Work *w)
+work_keys(const Fwd *p, const Hopper *s, const Work *w)
 {
   return w_keys(&p->mask, w->all, span(p, s), s->bn);
 }

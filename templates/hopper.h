@@ -5,7 +5,36 @@
 
 #include "templates/fwd.h"
 
-enum { HOPPER_CORE = 3 * 9 * 2 * 2 * 2 * 2 };
+/* The options of its schedules, beside what every template has. */
+#define HOPPER_OPTIONS(X)                                                                  \
+  X(p_in_smem, BOOL, 0, 1, NULL, KEEP, "false",                                            \
+    "Weights go through shared memory, not registers.")                                    \
+  X(overlap, BOOL, 0, 1, NULL, VARY, "true",                                               \
+    "QK of the next tile runs beside PV of this one.")                                     \
+  X(pingpong, BOOL, 0, 1, NULL, VARY, "true",                                              \
+    "Warpgroups take turns at the tensor cores.")                                          \
+  X(scheduler, ENUM, 0, 2, "grid persistent exact", KEEP, "persistent",                    \
+    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")         \
+  X(cluster, INT, 1, 2, NULL, VARY, "2", "CTAs that share k and v by multicast.")          \
+  X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
+  X(tma_store, BOOL, 0, 1, NULL, VARY, "true",                                             \
+    "o leaves by TMA, not by stores of the threads.")                                      \
+  X(q_stages, INT, 1, 2, NULL, KEEP, "2", "Blocks of q in shared memory.")                 \
+  X(cross_tile, BOOL, 0, 1, NULL, VARY, "true",                                            \
+    "A block's first QK runs beside the last PV before.")                                  \
+  X(skip_rescale, BOOL, 0, 1, NULL, VARY, "true",                                          \
+    "o is rescaled only when a maximum grows by 2^8.")                                     \
+  X(poly_exp2, INT, 0, 16, NULL, VARY, "4", "Of 16 exp2, how many by polynomial.")         \
+  X(narrow_diagonal, BOOL, 0, 1, NULL, VARY, "true",                                       \
+    "Narrower products where the diagonal cuts a tile.")                                   \
+  X(private_epilogue, BOOL, 0, 1, NULL, VARY, "true",                                      \
+    "Each warpgroup sends its rows of o by itself.")
+SCHED_TYPE(Hopper, HOPPER_OPTIONS, hopper_of, hopper_sched)
+enum { SCHED_GRID, SCHED_PERSISTENT, SCHED_EXACT }; /* of `scheduler` */
+
+/* The axes among which the cost model chooses: block_m, block_n, and two values each of
+ * num_stages, p_in_smem, scheduler, q_stages. */
+enum { HOPPER_ROWS = 3, HOPPER_KEYS = 9, HOPPER_CORE = HOPPER_ROWS * HOPPER_KEYS * 16 };
 
 bool hopper_applicable(const Case *, Why *);
 bool hopper_space(const Case *, int n, Sched *);
@@ -15,8 +44,8 @@ Sched hopper_initial(const Case *);
 
 /* Registers a thread of the loading and of the computing warpgroups (setmaxnreg): together
  * what the block was launched with. */
-int load_regs(const Spec *, const Sched *);
-int mma_regs(const Spec *, const Sched *);
+int load_regs(const Spec *, const Hopper *);
+int mma_regs(const Spec *, const Hopper *);
 
 /* Blocks of work of this CTA, by number; and one of them.  A cluster's CTAs have adjacent
  * blocks of a head, and walk over the same key tiles.  Without a diagonal: the blocks of
@@ -28,10 +57,10 @@ typedef struct Works {
   const Table *list; /* of an exact schedule: head and block of each, from `first` on */
   int first;
 } Works;
-Works works(Tb *, const Fwd *, const Sched *);
-Work work(Tb *, const Fwd *, const Sched *, const Works *, Idx i);
+Works works(Tb *, const Fwd *, const Hopper *);
+Work work(Tb *, const Fwd *, const Hopper *, const Works *, Idx i);
 Idx works_next(const Works *, Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
-Walk work_keys(const Fwd *, const Sched *, const Work *);
+Walk work_keys(const Fwd *, const Hopper *, const Work *);
 
 #endif

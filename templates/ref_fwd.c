@@ -4,6 +4,10 @@
 #include "templates/fwd.h"
 #include "templates/softmax.h"
 
+#define OPTIONS(X) X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")
+SCHED_TYPE(Ref, OPTIONS, ref_of, sched_of)
+static const SchedField options[] = {OPTIONS(SCHED_ROW)};
+
 static bool
 applicable(const Case *c, Why *why)
 {
@@ -20,7 +24,8 @@ space(const Case *c, int n, Sched *s)
   (void)c;
   if (n >= 2)
     return false;
-  *s = (Sched){.tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n]};
+  *s = sched_of(
+      (Ref){.tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n]});
   return true;
 }
 
@@ -36,7 +41,7 @@ refuse(const Case *c, const Sched *s, Why *why)
     return refused(why, "block_n must be 1: a key at a time");
   if (s->stages != 1)
     return refused(why, "num_stages must be 1: nothing is staged");
-  if (s->q_regs)
+  if (ref_of(s)->q_in_regs)
     return refused(why, "q_in_regs has no meaning here: Q is never elsewhere");
   return false;
 }
@@ -105,7 +110,8 @@ const Template ref_fwd = {
     .name = "ref_fwd",
     .what = "slow, always applicable: a row a warp, a key at a time",
     .revision = 1,
-    .fields = TILE_FIELDS | 1u << SF_q_in_regs,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
     .applicable = applicable,
     .space = space,
     .refuse = refuse,

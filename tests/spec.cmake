@@ -1,13 +1,7 @@
-# Specs: the loader, its texts, the fp64 reference.  They need nothing else of compiler/, so
-# they are linked alone.
-file(GLOB spec_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/spec*.c)
-objects(o_spec ${spec_SOURCES} ${CMAKE_SOURCE_DIR}/compiler/signature.c
-  ${CMAKE_SOURCE_DIR}/compiler/target.c
-  ${CMAKE_SOURCE_DIR}/compiler/ref.c ${CMAKE_SOURCE_DIR}/compiler/verify.c)
-target_link_libraries(o_spec PRIVATE yaml)
-
+# Specs: the loader, its texts, the fp64 reference.  What a schedule may pin is declared by
+# the templates, so that they are linked too.
 function(spec_unit name)
-  unit(${name} OBJECTS base spec)
+  unit(${name} OBJECTS base compiler templates)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE golden.c ${ARGN})
   endif()
@@ -18,7 +12,7 @@ spec_unit(spec_docs)
 spec_unit(ref oracle.c)
 
 add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>
-  $<TARGET_OBJECTS:o_spec>)
+  $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
 target_link_libraries(fuzz_spec PRIVATE plain yaml)
 target_compile_definitions(fuzz_spec PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 add_test(NAME fuzz_spec COMMAND fuzz_spec --runs 20000)

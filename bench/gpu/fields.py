@@ -78,12 +78,12 @@ def text(value):
 
 def others(field, now):
     """The values of a field besides `now`."""
-    from attnc._lib import SCHEDULE_FIELDS
-    kind = SCHEDULE_FIELDS[field]
-    if kind is bool:
+    import attnc
+    row, = (f for f in attnc.schedule_fields() if f["name"] == field)
+    if row["kind"] == "bool":
         return [not now]
-    found = kind if isinstance(kind, tuple) else OTHERS[field](now)
-    return [v for v in found if v != now and (isinstance(v, str) or v >= (field != "poly_exp2"))]
+    found = row["names"] if row["kind"] == "enum" else OTHERS[field](now)
+    return [v for v in found if v != now and (isinstance(v, str) or v >= row["least"])]
 
 
 def variants(default):

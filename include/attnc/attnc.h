@@ -86,47 +86,27 @@ typedef struct attnc_problem {
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
 
-/* How it is computed.  Fields: name, kind, least, most, names, example, meaning.
- * Values: INT the number; BOOL 1 no, 2 yes; ENUM 1 and up, in the order of the names; COUNT
- * the number plus one.  0 leaves the field to attnc, and is what a template has that does
- * not know it.  JSON, the command line and specs write numbers, true and false, and names.
- */
-#define ATTNC_SCHEDULE_TABLE(X)                                                            \
-  X(block_m, INT, 1, 4096, NULL, "128", "Rows of q of a tile.")                            \
-  X(block_n, INT, 1, 4096, NULL, "64", "Keys of a tile.")                                  \
-  X(num_stages, INT, 1, 64, NULL, "2", "Depth of the rings that hold tiles of k and v.")   \
-  X(num_warps, INT, 1, 64, NULL, "4", "Warps of a block of threads.")                      \
-  X(q_in_regs, BOOL, 1, 2, NULL, "true", "Keep q in registers.")                           \
-  X(p_in_smem, BOOL, 1, 2, NULL, "false",                                                  \
-    "Weights go through shared memory, not registers.")                                    \
-  X(overlap, BOOL, 1, 2, NULL, "true", "QK of the next tile runs beside PV of this one.")  \
-  X(pingpong, BOOL, 1, 2, NULL, "true", "Warpgroups take turns at the tensor cores.")      \
-  X(scheduler, ENUM, 1, 3, "grid persistent exact", "persistent",                          \
-    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")         \
-  X(cluster, INT, 1, 2, NULL, "2", "CTAs that share k and v by multicast.")                \
-  X(pack_gqa, BOOL, 1, 2, NULL, "true", "Rows are positions and heads of a group.")        \
-  X(tma_store, BOOL, 1, 2, NULL, "true", "o leaves by TMA, not by stores of the threads.") \
-  X(q_stages, INT, 1, 2, NULL, "2", "Blocks of q in shared memory.")                       \
-  X(cross_tile, BOOL, 1, 2, NULL, "true",                                                  \
-    "A block's first QK runs beside the last PV before.")                                  \
-  X(skip_rescale, BOOL, 1, 2, NULL, "true",                                                \
-    "o is rescaled only when a maximum grows by 2^8.")                                     \
-  X(poly_exp2, COUNT, 1, 17, NULL, "4", "Of 16 exp2, how many by polynomial.")             \
-  X(narrow_diagonal, BOOL, 1, 2, NULL, "true",                                             \
-    "Narrower products where the diagonal cuts a tile.")                                   \
-  X(private_epilogue, BOOL, 1, 2, NULL, "true",                                            \
-    "Each warpgroup sends its rows of o by itself.")
-
-/* An older caller's struct is shorter and is served.  Its last four bytes are never a
- * field: they are `reserved` or padding, which nobody has set. */
+/* How it is computed.  0, NULL, and an option that is not named, leave it to attnc.  What
+ * every template has is a member; all else are options, named values that templates
+ * declare: attnc_schedule_fields has them all.  The command line and specs name members and
+ * options alike. */
 typedef struct attnc_schedule {
   size_t size;
   const char *template_name; /* "ref_fwd", "fwd_mma", "fwd_wgmma" */
-#define X(name, kind, least, most, names, example, what) int name;
-  ATTNC_SCHEDULE_TABLE(X)
-#undef X
-  int reserved; /* 0 */
+  int block_m;               /* rows of q of a tile */
+  int block_n;               /* keys of a tile */
+  int num_stages;            /* depth of the rings that hold tiles of k and v */
+  int num_warps;             /* warps of a block of threads */
+  const char *options;       /* "overlap=true,cluster=2,scheduler=exact" */
 } attnc_schedule;
+
+/* The fields of schedules as JSON: a list, the members first, of {"name", "kind": "int",
+ * "bool" or "enum", "least" and "most" of an int, "names" of an enum, "example", "what",
+ * "templates": those that have it}.  Lives as long as the process. */
+ATTNC_API const char *attnc_schedule_fields(void);
+/* ATTNC_ERR_USAGE: a name or a value that no template has; whether a template takes them
+ * together is seen when a kernel is asked for. */
+ATTNC_API attnc_status attnc_schedule_check(const attnc_schedule *, attnc_error *);
 
 /* ---- compile: pure ---- */
 

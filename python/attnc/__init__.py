@@ -20,7 +20,7 @@ from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpac
 from .launch import Launch
 from .plan import Plan
 from .sizes import Sizes
-from .spec import Kernel, Spec, compile, load_spec, schedules, schema, targets
+from .spec import Kernel, Spec, compile, load_spec, schedule_fields, schedules, schema, targets
 from .verify import Verdict, verify
 
 if not _typing.TYPE_CHECKING:  # which would take every name for one of ours

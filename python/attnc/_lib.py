@@ -44,17 +44,9 @@ Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(T
 Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", C.POINTER(Sizes)),
                  ("tensors", C.POINTER(Tensor)), ("tensor_size", size_t), ("n_tensors", u32),
                  ("flags", u32))
-# The fields of ATTNC_SCHEDULE_TABLE in include/attnc/attnc.h, in its order (a test compares):
-# a number, one that may be 0, a truth, or the names of an enumeration.
-COUNT = "count"
-SCHEDULE_FIELDS = {
-    "block_m": int, "block_n": int, "num_stages": int, "num_warps": int, "q_in_regs": bool,
-    "p_in_smem": bool, "overlap": bool, "pingpong": bool,
-    "scheduler": ("grid", "persistent", "exact"), "cluster": int, "pack_gqa": bool,
-    "tma_store": bool, "q_stages": int, "cross_tile": bool, "skip_rescale": bool,
-    "poly_exp2": COUNT, "narrow_diagonal": bool, "private_epilogue": bool}
 Schedule = struct("Schedule", SIZE, ("template_name", text),
-                  *((name, i32) for name in SCHEDULE_FIELDS), ("reserved", i32))
+                  *((name, i32) for name in ("block_m", "block_n", "num_stages", "num_warps")),
+                  ("options", text))
 CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),
                         ("text", text), ("ptx_version", text))
 TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (
@@ -131,6 +123,8 @@ FUNCTIONS = {
     "attnc_kernel_seconds": (f64, pointer, text),
     "attnc_compile_with": (status, pointer, ref(Problem), text, ref(Schedule),
                            ref(CompileOptions), out, error),
+    "attnc_schedule_fields": (text,),
+    "attnc_schedule_check": (status, ref(Schedule), error),
     "attnc_schedules": (status, pointer, ref(Problem), text, i32, out, error),
     "attnc_text_free": (None, pointer),
     "attnc_tiles": (status, pointer, ref(Sizes), i32, i32, ref(TileCounts), text, size_t,

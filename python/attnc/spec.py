@@ -6,6 +6,7 @@ its place.
 """
 import ctypes as C
 import json
+import re
 import os
 import weakref
 from typing import Any, Dict, List, Mapping, Optional, Union
@@ -141,35 +142,28 @@ def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=
     return p
 
 
-def _stored(key: str, value: Any) -> int:
-    """A field's value as attnc_schedule has it; the library knows its bounds."""
-    kind = _lib.SCHEDULE_FIELDS.get(key)
-    number = isinstance(value, int) and not isinstance(value, bool)
-    if kind is None:
-        raise errors.UsageError(f"schedule: no field {key!r}")
-    if value is None:
-        return 0
-    if kind is bool and isinstance(value, bool):
-        return 2 if value else 1
-    if isinstance(kind, tuple) and value in kind:
-        return kind.index(value) + 1
-    if number and kind is _lib.COUNT:
-        return value + 1 if value >= 0 else value
-    if number and value and kind in (int, bool):  # 1 and 2 of a bool: older recipes
-        return value
-    raise errors.UsageError(f"schedule: {key}={value!r} is not a value of it")
+def schedule_fields() -> List[Dict[str, Any]]:
+    """What a schedule may name, as the templates declare it: name, kind, bounds, meaning."""
+    return json.loads(_lib.library().attnc_schedule_fields())
+
+
+def _written(key: str, value: Any) -> str:
+    """key=value as options have it; the library knows the names and what they may be."""
+    word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    elif not isinstance(value, int) and (not word or value in ("true", "false")):
+        raise errors.UsageError(f"schedule: {key}={value!r} is not a value of it")
+    return f"{key}={value}"
 
 
 def schedule(fields: Optional[Mapping[str, Any]]):
     """A pointer to an attnc_schedule, or None: {"template": "fwd_mma", "block_m": 128, …}."""
     if fields is None:
         return None
-    made = _lib.Schedule()
-    for key, value in fields.items():
-        if key == "template":
-            made.template_name = value.encode()
-        else:
-            setattr(made, key, _stored(key, value))
+    named = {k: v for k, v in fields.items() if v is not None}
+    made = _lib.Schedule(template_name=_lib.encode(named.pop("template", None)))
+    made.options = ",".join(_written(k, v) for k, v in named.items()).encode()
     return C.pointer(made)
 
 

@@ -145,19 +145,18 @@ class Kernels(common.Case):
         size = "b1 h8 s1024"
         best = attnc.schedules(CAUSAL, "sm_90a", size)[0]
         self.assertEqual(best["template"], "fwd_wgmma")
-        fields = {n: best[n] for n in best if n == "template" or n in _lib.SCHEDULE_FIELDS}
+        known = {f["name"] for f in attnc.schedule_fields()}
+        fields = {n: best[n] for n in best if n == "template" or n in known}
         self.assertEqual(attnc.compile(CAUSAL, "sm_90a", schedule=fields).recipe["schedule"],
                          {n: v for n, v in fields.items() if n != "template"})
         pins = {"scheduler": "grid", "poly_exp2": 2, "skip_rescale": True, "block_m": 128}
         made = attnc.compile(CAUSAL, "sm_90a", schedule={**pins, "overlap": None})
         self.assertEqual({n: made.recipe["schedule"][n] for n in pins}, pins)
-        older = {"template": "fwd_mma", "block_m": 64, "q_in_regs": 2}
-        self.assertIs(attnc.compile(CAUSAL, "sm_80", schedule=older).recipe["schedule"]
-                      ["q_in_regs"], True)
         for field, value in (("overlap", "yes"), ("scheduler", "fast"), ("block_m", True),
                              ("block_m", 64.0), ("cluster", "2"), ("block_m", 0),
                              ("poly_exp2", 17), ("poly_exp2", -1), ("q_in_regs", 3),
-                             ("size", 8), ("reserved", 1), ("template_name", "x")):
+                             ("size", 8), ("options", "x"), ("template_name", "x"),
+                             ("overlap", "true"), ("block_m", "64,block_n=3")):
             self.raises(attnc.UsageError, field, attnc.compile, CAUSAL, "sm_90a",
                         schedule={field: value})
 

@@ -44,7 +44,7 @@ class Usage(Case):
                 (["run", spec, "--shape", "fp16"], "the shape says fp16"),
                 (["run", spec, "--shape", "full"], "the shape says full"),
                 (["run", spec, "--schedule", "blockm=64"], "did you mean block_m?"),
-                (["run", spec, "--schedule", "block_m"], "block_m is not name=value"),
+                (["run", spec, "--schedule", "block_m"], "'block_m' is not name=value"),
                 (["run", spec, spec, "--input", "x"], "--input and --output take one spec"),
                 (["run", spec, "--color", "maybe"], "--color: maybe is not one of"),
                 (["compile", spec], "attnc compile needs -o DIR"),

@@ -109,41 +109,33 @@ add_best(Gate *g, const GateSpec *s)
   json_decref(rows);
 }
 
-/* The default with one boolean the other way, where the template has it and lets it be. */
+/* The default with one boolean the other way. */
 static void
-add_flip(Gate *g, const GateSpec *s, const json_t *base, const char *name, size_t offset)
+add_flip(Gate *g, const GateSpec *s, const json_t *base, const char *name)
 {
-  attnc_schedule x;
-  schedule_read(base, g->arena, &x);
-  int *field = (int *)((char *)&x + offset);
-  if (!*field)
-    return;
-  *field = 3 - *field; /* 1 no, 2 yes */
+  json_t *other = json_copy((json_t *)(uintptr_t)base);
+  json_object_set_new(other, name,
+                      json_boolean(!json_is_true(json_object_get(base, name))));
   Job *j = add_job(g, s, HOPPER);
   j->pinned = j->may_refuse = true;
-  j->schedule = x;
+  schedule_read(other, g->arena, &j->schedule);
   snprintf(j->tag, sizeof j->tag, "%s flipped", name);
+  json_decref(other);
 }
 
-static const struct {
-  const char *name;
-  size_t offset;
-} booleans[] = {
-#define FIELD_INT(name)
-#define FIELD_ENUM(name)
-#define FIELD_COUNT(name)
-#define FIELD_BOOL(name)   {#name, offsetof(attnc_schedule, name)},
-#define X(name, kind, ...) FIELD_##kind(name)
-    ATTNC_SCHEDULE_TABLE(X)
-#undef X
-};
-
+/* Of each that the template has, in the order of attnc_schedule_fields. */
 static void
 add_flips(Gate *g, const GateSpec *s)
 {
   json_t *base = default_schedule(s);
-  for (size_t i = 0; base && i < sizeof booleans / sizeof *booleans; i++)
-    add_flip(g, s, base, booleans[i].name, booleans[i].offset);
+  const json_t *field;
+  size_t i;
+  json_array_foreach((json_t *)(uintptr_t)schedule_fields(), i, field)
+  {
+    const char *name = json_string_value(json_object_get(field, "name"));
+    if (json_is_boolean(json_object_get(base, name)))
+      add_flip(g, s, base, name);
+  }
   json_decref(base);
 }
 

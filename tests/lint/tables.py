@@ -5,15 +5,8 @@ import re
 from source import expect, main, read
 
 
-def schedule_values(kind, least, most, names):
-    return {"INT": f"{least} to {most}", "COUNT": f"{int(least) - 1} to {int(most) - 1}",
-            "BOOL": "true, false", "ENUM": names.replace(" ", ", ")}[kind]
-
-
 # header, macro, page, the page's table as the header row, the row of one X(…)
 TABLES = [
-    ("include/attnc/attnc.h", "ATTNC_SCHEDULE_TABLE", "docs/cli.md", "| field | values |",
-     lambda x: [f"`{x[0]}`", schedule_values(*x[1:5]), x[6]]),
     ("base/env.h", "ENV_TABLE", "docs/environment.md", "| variable | default |",
      lambda x: [f"`{x[1]}`", f"`{x[2]}`" if x[2] else "", x[3]]),
     ("runtime/key.h", "KEY_TABLE", "docs/cache.md", "| field |",
@@ -72,10 +65,7 @@ def self_test():
     first, second = "| `ATTNC_A` |  | first, of (two) |\n", "| `ATTNC_B` | `rw` | second |\n"
 
     def page(rows, wanted):
-        tree = {"include/attnc/attnc.h":
-                '#define ATTNC_SCHEDULE_TABLE(X) \\\n  X(a, INT, 1, 9, NULL, "1", \\\n    "w (b).")\n',
-                "docs/cli.md": "| field | values | |\n|---|---|---|\n| `a` | 1 to 9 | w (b). |\n",
-                "base/env.h": env, "runtime/key.h": key,
+        tree = {"base/env.h": env, "runtime/key.h": key,
                 "docs/cache.md": "| field | what |\n|---|---|\n| `schema` | format |\n",
                 "emulator/shadow.h": '#define SHADOW_KINDS(X) \\\n  X(R, "race", "r")\n',
                 "docs/emulator.md": "| finding | |\n|---|---|\n| `race` | r |\n",

@@ -105,7 +105,10 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
   (void)s;
   (void)target;
   (void)template_name;
-  pin = (Pin){.how.block_m = fake.pinned_m};
+  char text[16];
+  pin = (Pin){.arch = NULL};
+  snprintf(text, sizeof text, "%d", fake.pinned_m);
+  sched_set(&pin.how, "block_m", text);
   return fake.pinned_m ? &pin : NULL;
 }
 
@@ -119,27 +122,19 @@ template_find(const char *name)
 /* ---- what enters the key ---- */
 
 attnc_status
-gen_schedule(const Spec *s, const ProblemCopy *p, const Target *t,
-             const attnc_schedule *want, attnc_schedule *out, const char **source,
-             attnc_error *e)
+gen_schedule(const Spec *s, const ProblemCopy *p, const Target *t, const Schedule *want,
+             Sched *out, const char **source, attnc_error *e)
 {
+  int asked = sched_int(want, "block_m"), m = asked ? asked : fake.pinned_m;
   (void)s;
   (void)p;
   (void)t;
-  *out = (attnc_schedule){.size = sizeof *out,
-                          .template_name = "fake",
-                          .block_m = 128,
-                          .block_n = 64,
-                          .num_stages = 2,
-                          .num_warps = 4,
-                          .q_in_regs = 1};
+  *out = (Sched){.bm = 128, .bn = 64, .stages = 2, .warps = 4};
   *source = "model";
-  if (want && want->block_m % 16)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "block_m %d is not a multiple of 16",
-                   want->block_m);
-  int m = want && want->block_m ? want->block_m : fake.pinned_m;
+  if (asked % 16)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "block_m %d is not a multiple of 16", asked);
   if (m) {
-    out->block_m = m;
+    out->bm = m;
     *source = "pinned";
   }
   return ATTNC_OK;
@@ -150,6 +145,29 @@ gen_problem(const Spec *s, const attnc_problem *from, ProblemCopy *to, attnc_err
 {
   (void)s;
   return problem_take(to, from, 0, e);
+}
+
+attnc_status
+sched_check(const Schedule *s, attnc_error *e)
+{
+  return strcmp(s->template_name, "fake")
+             ? err_set(e, ATTNC_ERR_UNSUPPORTED, "there is no template '%s'",
+                       s->template_name)
+             : ATTNC_OK;
+}
+
+Schedule
+sched_named(const Sched *s)
+{
+  Schedule x = {.template_name = "fake"};
+  const int v[SCHED_COMMON] = {s->bm, s->bn, s->stages, s->warps};
+  for (int i = 0; i < SCHED_COMMON; i++) {
+    char text[SCHED_VALUE];
+    sched_text(&sched_common[i], v[i], text);
+    sched_set(&x, sched_common[i].name, text);
+  }
+  sched_set(&x, "q_in_regs", "false");
+  return x;
 }
 
 attnc_status
@@ -164,14 +182,14 @@ gen_values(const Spec *s, const ProblemCopy *p, Str *out, attnc_error *e)
 }
 
 int
-gen_ptx_version(const Target *t, const attnc_schedule *s)
+gen_ptx_version(const Target *t, const Sched *s)
 {
   (void)s;
   return t->ptx;
 }
 
 const char *
-gen_options(const attnc_schedule *s)
+gen_options(const Sched *s)
 {
   (void)s;
   return fake.revision ? "level 3" : "level 2";
@@ -180,13 +198,12 @@ gen_options(const attnc_schedule *s)
 /* ---- compiling ---- */
 
 attnc_status
-gen_compile(const Spec *s, const ProblemCopy *p, const char *target,
-            const attnc_schedule *want, const attnc_compile_options *o, attnc_kernel **out,
-            attnc_error *e)
+gen_compile(const Spec *s, const ProblemCopy *p, const Target *target, const Sched *sched,
+            const attnc_compile_options *o, attnc_kernel **out, attnc_error *e)
 {
   (void)p;
   (void)target;
-  (void)want;
+  (void)sched;
   __atomic_add_fetch(&fake.compiles, 1, __ATOMIC_RELAXED);
   nanosleep(&(struct timespec){.tv_nsec = fake.delay_ms * 1000000L}, NULL);
   if (fake.fail != ATTNC_OK)
@@ -231,8 +248,7 @@ attnc_kernel_dump(const attnc_kernel *k, const char *stage)
 }
 
 bool
-sched_complete(const attnc_schedule *s)
+sched_complete(const Schedule *s)
 {
-  return s && s->template_name && s->block_m && s->block_n && s->num_stages &&
-         s->num_warps && s->q_in_regs;
+  return *s->template_name && s->n == SCHED_COMMON + 1;
 }

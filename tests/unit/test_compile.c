@@ -1,7 +1,7 @@
 /* attnc_compile from outside: models against programs, determinism, the choice of a
  * schedule, and every bad request answered by a status and a reason. */
 #include "compiler/gen.h"
-#include "compiler/template.h"
+#include "compiler/sched.h"
 
 #include "base/schedule_json.h"
 
@@ -55,12 +55,13 @@ test_models(void **state)
     assert_true(json_array_size(list) >= 1);
     for (size_t n = 0; n < json_array_size(list); n += 5) {
       json_t *x = json_array_get(list, n);
-      attnc_schedule w = {.size = sizeof w};
+      char options[SCHED_TEXT];
+      Schedule named = {.n = 0};
       int shared;
       attnc_kernel *k;
-      assert_int_equal(
-          json_unpack(x, "{s:s,s:i}", "template", &w.template_name, "shared", &shared), 0);
-      sched_read_json(&w, x);
+      assert_int_equal(json_unpack(x, "{s:i}", "shared", &shared), 0);
+      assert_true(sched_read_json(&named, x));
+      const attnc_schedule w = sched_struct(&named, options);
       if (attnc_compile(s, NULL, target, &w, &k, &e) != ATTNC_OK)
         fail_msg("%s: %s", variants[i], e.message);
       json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
@@ -141,7 +142,7 @@ static const Bad bads[] = {
       .block_n = 128,
       .num_stages = 4,
       .num_warps = 8,
-      .q_in_regs = 1},
+      .options = "q_in_regs=false"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
      "bytes of shared memory, sm_86 has 101376"},
@@ -151,7 +152,7 @@ static const Bad bads[] = {
       .block_n = 128,
       .num_stages = 1,
       .num_warps = 4,
-      .q_in_regs = 2},
+      .options = "q_in_regs=true"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
      "registers a thread"},
@@ -161,28 +162,49 @@ static const Bad bads[] = {
       .block_n = 64,
       .num_stages = 1,
       .num_warps = 4,
-      .q_in_regs = 1},
+      .options = "q_in_regs=false"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
      "block_m 100"},
     {"sm_80",
-     {.template_name = "fwd_mma", .pingpong = 2},
+     {.template_name = "fwd_mma", .options = "pingpong=true"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "fwd_mma: it has no field 'pingpong'"},
+     "fwd_mma: it has no option 'pingpong'"},
     {"sm_90a",
-     {.template_name = "fwd_wgmma", .q_in_regs = 1},
+     {.template_name = "fwd_wgmma", .options = "q_in_regs=false"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "fwd_wgmma: it has no field 'q_in_regs'"},
+     "fwd_wgmma: it has no option 'q_in_regs'"},
     {"sm_80",
-     {.template_name = "ref_fwd", .scheduler = 1},
+     {.template_name = "ref_fwd", .options = "scheduler=grid"},
      {0},
      ATTNC_ERR_UNSUPPORTED,
-     "ref_fwd: it has no field 'scheduler'"},
-    {"sm_80", {.q_in_regs = 3}, {0}, ATTNC_ERR_USAGE, "q_in_regs is 3"},
+     "ref_fwd: it has no option 'scheduler'"},
+    {"sm_80",
+     {.options = "q_in_regs=3"},
+     {0},
+     ATTNC_ERR_USAGE,
+     "q_in_regs=3 is not true or false"},
     {"sm_80", {.block_m = -64}, {0}, ATTNC_ERR_USAGE, "block_m is -64"},
-    {"sm_90a", {.scheduler = 4}, {0}, ATTNC_ERR_USAGE, "scheduler is 4"},
+    {"sm_80",
+     {.block_m = 5000},
+     {0},
+     ATTNC_ERR_USAGE,
+     "block_m=5000 is not a number from 1 to 4096"},
+    {"sm_90a",
+     {.options = "scheduler=fast"},
+     {0},
+     ATTNC_ERR_USAGE,
+     "scheduler=fast is not one of grid persistent exact"},
+    {"sm_90a", {.options = "poly_exp2=17"}, {0}, ATTNC_ERR_USAGE, "a number from 0 to 16"},
+    {"sm_90a",
+     {.options = "ovrlap=true"},
+     {0},
+     ATTNC_ERR_USAGE,
+     "there is no field ovrlap; did you mean overlap?"},
+    {"sm_90a", {.options = "blok_m=64"}, {0}, ATTNC_ERR_USAGE, "did you mean block_m?"},
+    {"sm_90a", {.options = "overlap"}, {0}, ATTNC_ERR_USAGE, "'overlap' is not name=value"},
     {"sm_80", {0}, {.dump = "tile,nope"}, ATTNC_ERR_USAGE, "no stage 'nope'"},
     {"sm_80", {0}, {.ptx_version = "6.4"}, ATTNC_ERR_UNSUPPORTED, "at least 7.0"},
     {"sm_80", {0}, {.ptx_version = "x"}, ATTNC_ERR_USAGE, "no PTX version"},
@@ -281,21 +303,21 @@ test_reasons(void **state)
        "no legal schedule on sm_80: fwd_mma: block_n 8 is not a multiple of 16 up to 256"},
       {"dtype: bf16",
        "sm_80",
-       {.overlap = 2},
+       {.options = "overlap=true"},
        "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma"},
       {"dtype: fp32",
        "sm_80",
-       {.overlap = 2},
+       {.options = "overlap=true"},
        "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma; fp32 has no wgmma "
        "of full precision"},
       {"dtype: bf16",
        "sm_90a",
-       {.cluster = 2, .q_in_regs = 2},
-       "no legal schedule on sm_90a: fwd_wgmma: it has no field 'q_in_regs'; fwd_mma: "
-       "it has no field 'cluster'; ref_fwd: it has no field 'cluster'"},
+       {.options = "cluster=2,q_in_regs=true"},
+       "no legal schedule on sm_90a: fwd_wgmma: it has no option 'q_in_regs'; fwd_mma: "
+       "it has no option 'cluster'; ref_fwd: it has no option 'cluster'"},
       {"dtype: bf16",
        "sm_90a",
-       {.cluster = 2, .block_m = 100},
+       {.block_m = 100, .options = "cluster=2"},
        "no legal schedule on sm_90a: fwd_wgmma: block_m 100 is not 64, 128 or 192: a "
        "warpgroup has 64 rows"},
   };
@@ -336,13 +358,13 @@ test_choice(void **state)
 {
   (void)state;
   attnc_spec *s = spec(variants[7]);
-  attnc_schedule out;
+  Sched out;
   const char *source;
   attnc_error e = {0};
   const Target *t = target_find("sm_80");
   assert_int_equal(gen_schedule(s, NULL, t, NULL, &out, &source, &e), ATTNC_OK);
-  assert_string_equal(out.template_name, "ref_fwd");
-  attnc_schedule want = {.size = sizeof want, .template_name = "fwd_mma"};
+  assert_string_equal(out.tmpl->name, "ref_fwd");
+  Schedule want = {.template_name = "fwd_mma"};
   assert_int_equal(gen_schedule(s, NULL, t, &want, &out, &source, &e),
                    ATTNC_ERR_UNSUPPORTED);
   assert_non_null(strstr(e.message, "one dtype"));
@@ -351,23 +373,26 @@ test_choice(void **state)
   ProblemCopy p = {.sizes = {.b = 1, .h = 8, .hk = 8, .sq = 2048, .sk = 2048}};
   assert_int_equal(gen_schedule(s, &p, t, NULL, &out, &source, &e), ATTNC_OK);
   assert_string_equal(source, "model");
-  assert_string_equal(out.template_name, "fwd_mma");
+  assert_string_equal(out.tmpl->name, "fwd_mma");
   attnc_spec_release(s);
 }
 
 static void
-assert_chosen(const attnc_spec *s, const char *target, const attnc_schedule *want,
+assert_chosen(const attnc_spec *s, const char *target, const char *asked,
               const char *fields)
 {
-  attnc_schedule out;
+  Sched out;
+  Schedule want;
   const char *source;
   attnc_error e = {0};
   char text[512] = "";
   Arena *a = arena_new(0);
-  if (gen_schedule(s, NULL, target_find(target), want, &out, &source, &e) != ATTNC_OK)
+  if (sched_parse(&want, asked, &e) != ATTNC_OK ||
+      gen_schedule(s, NULL, target_find(target), &want, &out, &source, &e) != ATTNC_OK)
     fail_msg("%s: %s", fields, e.message);
   Str all = str_new(a);
-  sched_list(&all, &out, false);
+  want = sched_named(&out);
+  sched_list(&all, &want, false);
   snprintf(text, sizeof text, " %s ", all.p);
   arena_free(a);
   if (!strstr(text, fields))
@@ -380,24 +405,19 @@ assert_chosen(const attnc_spec *s, const char *target, const attnc_schedule *wan
 static void
 test_pins_beyond_the_space(void **state)
 {
-  static const struct {
-    const char *target, *text;
-    attnc_schedule want;
-  } cases[] = {
-      {"sm_90a", " cluster=2 ", {.cluster = 2}},
-      {"sm_90a", " poly_exp2=4 ", {.poly_exp2 = 5}},
-      {"sm_90a", " poly_exp2=0 ", {.poly_exp2 = 1}},
-      {"sm_90a", " skip_rescale=true ", {.skip_rescale = 2}},
-      {"sm_90a", " tma_store=false ", {.tma_store = 1}},
-      {"sm_90a", " block_n=32 ", {.template_name = "fwd_wgmma", .block_n = 32}},
-      {"sm_80", " block_n=16 ", {.template_name = "fwd_mma", .block_n = 16}},
+  static const char *const cases[][3] = {
+      {"sm_90a", " cluster=2 ", "cluster=2"},
+      {"sm_90a", " poly_exp2=4 ", "poly_exp2=4"},
+      {"sm_90a", " poly_exp2=0 ", "poly_exp2=0"},
+      {"sm_90a", " skip_rescale=true ", "skip_rescale=true"},
+      {"sm_90a", " tma_store=false ", "tma_store=false"},
+      {"sm_90a", " block_n=32 ", "template=fwd_wgmma,block_n=32"},
+      {"sm_80", " block_n=16 ", "template=fwd_mma,block_n=16"},
   };
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    attnc_schedule want = cases[i].want;
-    want.size = sizeof want;
-    assert_chosen(s, cases[i].target, &want, cases[i].text);
+    assert_chosen(s, cases[i][0], cases[i][2], cases[i][1]);
   }
   attnc_spec_release(s);
 }
@@ -412,19 +432,16 @@ test_pins_turn_nothing_else_on(void **state)
       " cross_tile=false ",   " narrow_diagonal=false ", " pack_gqa=false "};
   static const char *const on[] = {" overlap=true ", " pingpong=true ", " tma_store=true ",
                                    " private_epilogue=true "};
-  const attnc_schedule wants[] = {
-      {.size = sizeof wants[0], .template_name = "fwd_wgmma", .block_n = 128},
-      {.size = sizeof wants[0], .block_m = 128, .num_stages = 2},
-      {.size = sizeof wants[0], .template_name = "fwd_wgmma", .q_stages = 2},
-      {.size = sizeof wants[0], .block_n = 48},
-  };
+  static const char *const wants[] = {"template=fwd_wgmma,block_n=128",
+                                      "block_m=128,num_stages=2",
+                                      "template=fwd_wgmma,q_stages=2", "block_n=48"};
   (void)state;
   attnc_spec *s = spec("dtype: bf16\nhead_dim: 128\ncausal: true");
   for (size_t w = 0; w < sizeof wants / sizeof *wants; w++) {
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
-      assert_chosen(s, "sm_90a", &wants[w], off[i]);
+      assert_chosen(s, "sm_90a", wants[w], off[i]);
     for (size_t i = 0; i < sizeof on / sizeof *on; i++)
-      assert_chosen(s, "sm_90a", &wants[w], on[i]);
+      assert_chosen(s, "sm_90a", wants[w], on[i]);
   }
   attnc_spec_release(s);
 }
@@ -443,50 +460,72 @@ test_fields_in_use(void **state)
     json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
     json_t *schedule = json_object_get(recipe, "schedule"), *value;
     const char *name;
-    int last = -1;
-    unsigned found = 0;
+    const char *last = "";
+    int n = 0;
     json_object_foreach(schedule, name, value)
     {
-      int field = sched_find(name);
-      assert_true(field > last); /* in the order of the table */
-      assert_true(sched_from_json(field, value) > 0);
-      found |= 1u << field;
-      last = field;
+      assert_true(strcmp(last, name) < 0); /* sorted */
+      assert_true(sched_has(t, name));
+      last = name;
+      n++;
     }
-    assert_int_equal(found, t->fields);
+    assert_int_equal(n, SCHED_COMMON + t->n_options);
     json_decref(recipe);
     attnc_kernel_release(k);
   }
   attnc_spec_release(s);
 }
 
-/* A caller compiled against the first version of the struct. */
+/* The fields as data: every one of every template, with the templates that have it. */
 static void
-test_older_caller(void **state)
+test_fields_json(void **state)
 {
-  union {
-    struct {
-      size_t size;
-      const char *template_name;
-      int block_m, block_n, num_stages, num_warps, q_in_regs;
-    } old;
-    attnc_schedule room;
-  } u;
+  json_t *list = json_loads(attnc_schedule_fields(), 0, NULL), *field, *of;
+  size_t i, k;
   (void)state;
-  attnc_spec *s = spec("dtype: bf16\nhead_dim: 128");
-  attnc_kernel *k;
-  memset(&u, 0xff, sizeof u);
-  u.old.size = sizeof u.old;
-  u.old.template_name = "fwd_mma";
-  u.old.block_m = 128, u.old.block_n = 64, u.old.num_stages = 2;
-  u.old.num_warps = 8, u.old.q_in_regs = 2;
-  assert_int_equal(attnc_compile(s, NULL, "sm_80", &u.room, &k, NULL), ATTNC_OK);
-  assert_non_null(strstr(attnc_kernel_json(k),
-                         "\"schedule\":{\"block_m\":128,\"block_n\":64,\"num_stages\":2,"
-                         "\"num_warps\":8,\"q_in_regs\":true}"));
-  attnc_kernel_release(k);
-  assert_chosen(s, "sm_80", &u.room, " q_in_regs=true ");
-  attnc_spec_release(s);
+  assert_non_null(list);
+  const SchedField *fields[SCHED_MOST];
+  assert_int_equal(json_array_size(list), sched_fields(fields));
+  json_array_foreach(list, i, field)
+  {
+    const char *name = json_string_value(json_object_get(field, "name"));
+    assert_string_equal(name, fields[i]->name);
+    int n = 0;
+    for (int t = 0; t < n_templates; t++)
+      n += sched_has(template_table[t], name);
+    json_array_foreach(json_object_get(field, "templates"), k, of)
+        assert_true(sched_has(template_find(json_string_value(of)), name));
+    assert_int_equal(k, n);
+    if (fields[i]->kind == SK_ENUM)
+      assert_int_equal(json_array_size(json_object_get(field, "names")),
+                       fields[i]->most + 1);
+  }
+  json_decref(list);
+}
+
+/* The axes of a space are run through once, each point a new one. */
+static void
+test_spaces(void **state)
+{
+  Case c = {.spec = NULL};
+  Sched *seen = calloc(8192, sizeof *seen);
+  (void)state;
+  for (int i = 0; i < n_templates; i++) {
+    const Template *t = template_table[i];
+    int n = 0;
+    for (; t->space(&c, n, &seen[n]); n++)
+      for (int k = 0; k < n; k++)
+        if (k / 500 == n / 500 && !memcmp(&seen[k], &seen[n], sizeof *seen))
+          fail_msg("%s: points %d and %d are the same", t->name, k, n);
+    assert_true(n >= t->core && n < 8192);
+  }
+  free(seen);
+  static const int radix[] = {2, 3};
+  int at[2];
+  assert_true(odometer(3, radix, 2, at));
+  assert_true(at[0] == 1 && at[1] == 1);
+  assert_true(odometer(5, radix, 2, at));
+  assert_false(odometer(6, radix, 2, at));
 }
 
 /* Counts of the picture are those of the definition, for a case worked out by hand. */
@@ -528,7 +567,8 @@ main(void)
       cmocka_unit_test(test_pins_beyond_the_space),
       cmocka_unit_test(test_pins_turn_nothing_else_on),
       cmocka_unit_test(test_fields_in_use),
-      cmocka_unit_test(test_older_caller),
+      cmocka_unit_test(test_fields_json),
+      cmocka_unit_test(test_spaces),
       cmocka_unit_test(test_tiles),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,7 +205,7 @@ test_tables_have_the_emulators_name(void **state)
                       .block_n = 64,
                       .num_stages = 2,
                       .num_warps = 4,
-                      .q_in_regs = 2};
+                      .options = "q_in_regs=true"};
   attnc_problem p = {.size = sizeof p, .device = 1, .sizes = &sizes};
   attnc_plan *plan = NULL;
   if (attnc_tune_record(ctx, spec, &p, &s, 1000, "est_cycles", &e) != ATTNC_OK)

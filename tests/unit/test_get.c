@@ -608,7 +608,7 @@ test_tuned_schedules_are_consulted(void **state)
                          .block_n = 32,
                          .num_stages = 3,
                          .num_warps = 8,
-                         .q_in_regs = 1};
+                         .options = "q_in_regs=false"};
   attnc_error e = {0};
   (void)state;
   attnc_context *c = context();
@@ -653,7 +653,7 @@ test_records_that_are_refused(void **state)
     const char *unit, *says;
     attnc_status status;
   } cases[] = {
-      {"zz", 1, "ms", "unknown template 'zz'", ATTNC_ERR_UNSUPPORTED},
+      {"zz", 1, "ms", "no template 'zz'", ATTNC_ERR_UNSUPPORTED},
       {"fake", -1, "ms", "above zero", ATTNC_ERR_USAGE},
       {"fake", 0, "ms", "above zero", ATTNC_ERR_USAGE},
       {"fake", NAN, "ms", "above zero", ATTNC_ERR_USAGE},
@@ -684,7 +684,7 @@ test_hits_and_rejections_are_told(void **state)
                       .block_n = 32,
                       .num_stages = 3,
                       .num_warps = 8,
-                      .q_in_regs = 1};
+                      .options = "q_in_regs=false"};
   attnc_error e = {0};
   (void)state;
   attnc_context *c = context();
@@ -714,7 +714,7 @@ test_wanted_schedules(void **state)
                          .block_n = 32,
                          .num_stages = 3,
                          .num_warps = 8,
-                         .q_in_regs = 1};
+                         .options = "q_in_regs=false"};
   attnc_schedule want = {.size = sizeof want, .block_m = 64};
   attnc_plan *p = NULL;
   (void)state;
@@ -733,33 +733,39 @@ test_wanted_schedules(void **state)
   attnc_context_release(c);
 }
 
-/* A struct of the first version is served, whatever its padding; a later one's field and a
- * value that no field has are not overlooked. */
+/* A later version's member and options that are not of the form are not overlooked, nor is
+ * a schedule recorded that nobody has. */
 static void
 test_schedules_of_other_versions(void **state)
 {
   union {
     attnc_schedule s;
     char bytes[sizeof(attnc_schedule) + 8];
-  } u;
+  } u = {.bytes = {0}};
   attnc_error e = {0};
   attnc_plan *p = NULL;
   (void)state;
   attnc_context *c = context();
-  memset(&u, 0xff, sizeof u);
-  u.s.size = offsetof(attnc_schedule, q_in_regs) + 2 * sizeof(int);
-  u.s.template_name = "fake";
-  u.s.block_m = 64, u.s.block_n = 32, u.s.num_stages = 3, u.s.num_warps = 8,
-  u.s.q_in_regs = 1;
+  u.s = (attnc_schedule){.size = sizeof u,
+                         .template_name = "fake",
+                         .block_m = 64,
+                         .block_n = 32,
+                         .num_stages = 3,
+                         .num_warps = 8,
+                         .options = "q_in_regs=false"};
   assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, NULL), ATTNC_OK);
   assert_told(p, "source", "pinned");
   attnc_plan_release(p);
-  u.s.size = sizeof u;
+  u.bytes[sizeof u - 1] = 1;
   assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "does not know"));
-  u.s = (attnc_schedule){.size = sizeof u.s, .overlap = 3};
+  u.s = (attnc_schedule){.size = sizeof u.s, .options = "overlap"};
   assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e), ATTNC_ERR_USAGE);
-  assert_non_null(strstr(e.message, "overlap is 3"));
+  assert_non_null(strstr(e.message, "'overlap' is not name=value"));
+  u.s = (attnc_schedule){.size = sizeof u.s, .template_name = "nobodys"};
+  assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e),
+                   ATTNC_ERR_UNSUPPORTED);
+  assert_non_null(strstr(e.message, "no template 'nobodys'"));
   attnc_context_release(c);
 }
 

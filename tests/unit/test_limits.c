@@ -4,6 +4,7 @@
 #include "compiler/gen.h"
 #include "compiler/sched.h"
 #include "compiler/tile_prog.h"
+#include "templates/hopper.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -163,7 +164,7 @@ static const int64_t extremes[][SIZE_COUNT] = {
 
 static const struct {
   const char *target, *fields;
-  Sched more; /* over the template's default, where `use` says so */
+  Hopper more; /* over the default of fwd_wgmma, where that is the template */
 } kinds[] = {
     {"sm_80", "", {.bm = 0}},
     {"sm_80", "causal: true\n", {.bm = 0}},
@@ -176,32 +177,35 @@ static const struct {
     {"sm_90a", "", {.scheduler = SCHED_PERSISTENT, .cluster = 2}},
     {"sm_90a", "causal: true\n", {.scheduler = SCHED_PERSISTENT, .cluster = 2}},
     {"sm_90a", "causal: true\n", {.scheduler = SCHED_PERSISTENT, .cross_tile = true}},
-    {"sm_90a", "causal: true\ngroup_size: 4\n", {.scheduler = SCHED_GRID, .pack = true}},
     {"sm_90a",
      "causal: true\ngroup_size: 4\n",
-     {.scheduler = SCHED_PERSISTENT, .pack = true, .cluster = 2, .cross_tile = true}},
+     {.scheduler = SCHED_GRID, .pack_gqa = true}},
+    {"sm_90a",
+     "causal: true\ngroup_size: 4\n",
+     {.scheduler = SCHED_PERSISTENT, .pack_gqa = true, .cluster = 2, .cross_tile = true}},
     {"sm_90a",
      "window: [1073741823, 1073741823]\nalign: top_left\n",
-     {.scheduler = SCHED_PERSISTENT, .narrow = true}},
+     {.scheduler = SCHED_PERSISTENT, .narrow_diagonal = true}},
 };
 
 static Sched
-schedule(const Case *c, const Sched *more)
+schedule(const Case *c, const Hopper *more)
 {
   const Template *t = NULL;
   for (int i = 0; i < n_templates && !t; i++)
     if (template_table[i]->applicable(c, NULL))
       t = template_table[i];
   Sched s = t->initial(c);
-  if (more->scheduler) {
-    s.scheduler = more->scheduler;
-    s.cluster = more->cluster ? more->cluster : 1;
-    s.pack = more->pack;
-    s.cross_tile = more->cross_tile;
-    s.narrow = more->narrow;
-    s.q_stages = more->cross_tile ? 2 : s.q_stages;
-  }
-  return s;
+  if (!str_eq(t->name, "fwd_wgmma"))
+    return s;
+  Hopper h = *hopper_of(&s);
+  h.scheduler = more->scheduler;
+  h.cluster = more->cluster ? more->cluster : 1;
+  h.pack_gqa = more->pack_gqa;
+  h.cross_tile = more->cross_tile;
+  h.narrow_diagonal = more->narrow_diagonal;
+  h.q_stages = more->cross_tile ? 2 : h.q_stages;
+  return hopper_sched(h);
 }
 
 static void

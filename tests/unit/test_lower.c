@@ -209,7 +209,7 @@ test_not_constant(void **state)
   f.sq = tile_size(b.t, SIZE_SQ);
   f.sk = tile_size(b.t, SIZE_SK);
   f.mask = (Mask){.band = spec_band(spec), .sq = f.sq, .sk = f.sk};
-  Sched s = {.bm = 128, .bn = 64, .cluster = 1, .scheduler = SCHED_EXACT};
+  Hopper s = {.bm = 128, .bn = 64, .cluster = 1, .scheduler = SCHED_EXACT};
   if (setjmp(b.fail) == 0) {
     works(b.t, &f, &s);
     fail_msg("an exact schedule of unknown sizes was made");

@@ -1,5 +1,5 @@
-/* The table of a schedule's fields: every value of every field as text and as JSON, and the
- * struct as callers of other versions hand it over. */
+/* Schedules as named values: text, JSON, and the struct as callers of other versions hand
+ * it over. */
 #include "base/arena.h"
 #include "base/schedule_json.h"
 
@@ -28,178 +28,253 @@ teardown(void **state)
   return 0;
 }
 
-static const char *
-written(int field, int value)
+static Schedule
+parsed(const char *text)
 {
-  Str s = str_new(arena);
-  sched_put(&s, field, value, false);
-  return s.p;
-}
-
-static void
-test_values_as_text(void **state)
-{
-  (void)state;
-  for (int i = 0; i < SF_COUNT; i++) {
-    const SchedInfo *f = &sched_info[i];
-    int back;
-    assert_int_equal(sched_find(f->name), i);
-    assert_true(f->least >= 1 && f->most <= 4096);
-    for (int v = f->least; v <= f->most; v++)
-      if (!sched_parse(i, written(i, v), &back) || back != v)
-        fail_msg("%s: %d is written %s and read %d", f->name, v, written(i, v), back);
-    static const char *const bad[] = {"",     "-1",  "4097",  "1x",  "0x10",
-                                      "True", "yes", "grid ", "gri", "persistent exact"};
-    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
-      if (sched_parse(i, bad[k], &back) || back)
-        fail_msg("%s=%s is read as %d", f->name, bad[k], back);
-    Str s = str_new(arena);
-    sched_allowed(&s, i);
-    assert_true(s.n > 0);
-  }
-  assert_int_equal(sched_find("block"), -1);
-  assert_int_equal(sched_find("reserved"), -1);
-}
-
-/* An enumeration has a name for each value and none besides; other kinds have none. */
-static void
-test_names(void **state)
-{
-  size_t n;
-  (void)state;
-  for (int i = 0; i < SF_COUNT; i++) {
-    const SchedInfo *f = &sched_info[i];
-    assert_int_equal(f->names != NULL, f->kind == SK_ENUM);
-    if (f->kind == SK_ENUM) {
-      assert_non_null(sched_name(i, f->most, &n));
-      assert_true(n > 0);
-      assert_null(sched_name(i, f->most + 1, &n));
-    }
-    if (f->kind == SK_BOOL)
-      assert_int_equal(f->least * 10 + f->most, 12);
-  }
-}
-
-static attnc_schedule
-filled(int step)
-{
-  attnc_schedule s = {.size = sizeof s, .template_name = "t"};
-  for (int i = 0; i < SF_COUNT; i++) {
-    const SchedInfo *f = &sched_info[i];
-    *sched_at(&s, i) = f->least + step % (f->most - f->least + 1);
-  }
+  Schedule s;
+  attnc_error e = {0};
+  if (sched_parse(&s, text, &e) != ATTNC_OK)
+    fail_msg("%s: %s", text, e.message);
   return s;
 }
 
-static void
-test_values_as_json(void **state)
+static const char *
+listed(const Schedule *s, bool json)
 {
-  (void)state;
-  for (int step = 0; step < 20; step++) {
-    attnc_schedule s = filled(step), back = {.size = sizeof back};
-    Str text = str_new(arena);
-    str_put(&text, "{");
-    sched_list(&text, &s, true);
-    str_put(&text, "}");
-    json_t *read = json_loads(text.p, 0, NULL), *made = json_object();
-    sched_write_json(made, &s);
-    assert_true(json_equal(read, made));
-    assert_true(sched_read_json(&back, read));
-    back.template_name = s.template_name;
-    assert_memory_equal(&s, &back, sizeof s);
-    json_decref(read);
-    json_decref(made);
-  }
-}
-
-static void
-read_as(const char *json, bool sound, const char *fields)
-{
-  json_t *j = json_loads(json, 0, NULL);
-  attnc_schedule s = {.size = sizeof s};
   Str text = str_new(arena);
-  assert_non_null(j);
-  assert_int_equal(sched_read_json(&s, j), sound);
-  sched_list(&text, &s, false);
-  assert_string_equal(text.n ? text.p : "", fields);
-  json_decref(j);
+  sched_list(&text, s, json);
+  return text.n ? text.p : "";
 }
 
+/* ---- values of a field ---- */
+
 static void
-test_json_of_others(void **state)
+test_values(void **state)
 {
+  static const SchedField fields[] = {
+      {"number", SK_INT, 0, 16, NULL, SCHED_KEEP, "4", ""},
+      {"size", SK_INT, 1, 4096, NULL, SCHED_KEEP, "64", ""},
+      {"truth", SK_BOOL, 0, 1, NULL, SCHED_KEEP, "true", ""},
+      {"word", SK_ENUM, 0, 2, "grid persistent exact", SCHED_KEEP, "grid", ""},
+  };
+  static const char *const bad[] = {"",     "-1",   "4097", "1x",
+                                    "0x10", " 1",   "+1",   "01",
+                                    "True", "yes",  "gri",  "persistent exact",
+                                    "- 1",  "grid "};
   (void)state;
-  read_as("{}", true, "");
-  read_as("{\"q_in_regs\": 2, \"block_m\": 64}", true, "block_m=64 q_in_regs=true");
-  read_as("{\"q_in_regs\": 1}", true, "q_in_regs=false");
-  read_as("{\"q_in_regs\": 0, \"block_m\": 0}", true, "");
-  read_as("{\"block_m\": null, \"scheduler\": null}", true, "");
-  read_as("{\"poly_exp2\": 0}", true, "poly_exp2=0");
-  read_as("{\"poly_exp2\": 16}", true, "poly_exp2=16");
-  read_as("{\"poly_exp2\": 17}", false, "");
-  read_as("{\"poly_exp2\": -1}", false, "");
-  read_as("{\"poly_exp2\": 9223372036854775807}", false, "");
-  read_as("{\"block_m\": 4294967424}", false, "");
-  read_as("{\"block_m\": 64.0, \"block_n\": 32}", false, "block_n=32");
-  read_as("{\"block_m\": \"64\"}", false, "");
-  read_as("{\"block_m\": true}", false, "");
-  read_as("{\"q_in_regs\": 3}", false, "");
-  read_as("{\"scheduler\": \"fast\"}", false, "");
-  read_as("{\"scheduler\": 2}", false, "");
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    const SchedField *f = &fields[i];
+    int back;
+    for (int v = f->least; v <= f->most; v++) {
+      char text[SCHED_VALUE];
+      sched_text(f, v, text);
+      if (!sched_value(f, text, &back) || back != v)
+        fail_msg("%s: %d is written %s and read %d", f->name, v, text, back);
+    }
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+      if (sched_value(f, bad[k], &back))
+        fail_msg("%s=%s is read as %d", f->name, bad[k], back);
+  }
+  int value;
+  assert_false(sched_value(&fields[1], "0", &value));
+  assert_true(sched_value(&fields[0], "0", &value));
 }
 
-/* ---- callers of other versions ---- */
-
-typedef struct First { /* of 40 bytes, four of them padding */
-  size_t size;
-  const char *template_name;
-  int block_m, block_n, num_stages, num_warps, q_in_regs;
-} First;
+/* ---- named values ---- */
 
 static void
-test_the_first_version(void **state)
+test_set_and_get(void **state)
 {
-  union {
-    First s;
-    attnc_schedule room;
-  } old;
-  attnc_schedule s;
+  Schedule s = {.n = 0};
+  (void)state;
+  assert_false(sched_asks(&s));
+  assert_true(sched_set(&s, "overlap", "true"));
+  assert_true(sched_set(&s, "block_m", "128"));
+  assert_true(sched_set(&s, "prefill.block_m", "64"));
+  assert_true(sched_set(&s, "overlap", "false"));
+  assert_string_equal(listed(&s, false), "block_m=128 overlap=false prefill.block_m=64");
+  assert_string_equal(sched_get(&s, "overlap"), "false");
+  assert_int_equal(sched_int(&s, "block_m"), 128);
+  assert_int_equal(sched_int(&s, "block_n"), 0);
+  assert_null(sched_get(&s, "block"));
+  assert_true(sched_asks(&s));
+  static const char *const bad[][2] = {{"", "1"},
+                                       {"a", ""},
+                                       {"A", "1"},
+                                       {"a b", "1"},
+                                       {"a", "1 "},
+                                       {"a", "1,b"},
+                                       {"a", "\""},
+                                       {"a", "x\ny"},
+                                       {"abcdefghijklmnopqrstuvwxyz012345", "1"},
+                                       {"a", "123456789012345678901234"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_false(sched_set(&s, bad[i][0], bad[i][1]));
+  assert_int_equal(s.n, 3);
+}
+
+/* Full is full, and what is there can still be changed. */
+static void
+test_room(void **state)
+{
+  Schedule s = {.n = 0};
+  (void)state;
+  for (int i = 0; i < SCHED_MOST; i++)
+    assert_true(sched_set(&s, arena_printf(arena, "f%d", i), "1"));
+  assert_false(sched_set(&s, "more", "1"));
+  assert_true(sched_set(&s, "f7", "2"));
+  assert_int_equal(sched_int(&s, "f7"), 2);
+  for (int i = 1; i < s.n; i++)
+    assert_true(strcmp(s.at[i - 1].name, s.at[i].name) < 0);
+}
+
+static void
+test_text(void **state)
+{
+  static const char *const bad[] = {
+      "",        "block_m", "block_m=", "=3",        "block_m=1,", ",block_m=1",
+      "a=1,a=1", "a=1 b=2", "a==1",     "template=", "template=X", "template=a,template=b"};
   attnc_error e = {0};
+  Schedule s = parsed("template=fwd_mma,num_warps=4,block_m=128,scheduler=grid");
   (void)state;
-  memset(&old, 0xa5, sizeof old); /* padding, and what lies behind, is anything */
-  old.s.size = sizeof old.s;
-  old.s.template_name = "fwd_mma";
-  old.s.block_m = 128, old.s.block_n = 64, old.s.num_stages = 2;
-  old.s.num_warps = 8, old.s.q_in_regs = 2;
-  assert_int_equal(sched_copy(&s, &old.room, &e), ATTNC_OK);
-  Str text = str_new(arena);
-  sched_list(&text, &s, false);
-  assert_string_equal(text.p,
-                      "block_m=128 block_n=64 num_stages=2 num_warps=8 q_in_regs=true");
-  assert_int_equal(s.size, sizeof s);
-  for (size_t n = 0; n < sizeof old.s; n++) {
-    old.s.size = n;
-    assert_int_equal(sched_copy(&s, &old.room, &e), ATTNC_ERR_USAGE);
-  }
-  assert_non_null(strstr(e.message, "size is not set"));
+  assert_string_equal(s.template_name, "fwd_mma");
+  assert_string_equal(listed(&s, false), "block_m=128 num_warps=4 scheduler=grid");
+  assert_string_equal(listed(&s, true),
+                      "\"block_m\":128,\"num_warps\":4,\"scheduler\":\"grid\"");
+  Str again = str_new(arena);
+  sched_write(&again, &s);
+  assert_string_equal(again.p, "template=fwd_mma,block_m=128,num_warps=4,scheduler=grid");
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (sched_parse(&s, bad[i], &e) != ATTNC_ERR_USAGE)
+      fail_msg("accepted: %s", bad[i]);
 }
 
-/* Every version between the first and this one has a prefix of the fields. */
 static void
-test_versions_between(void **state)
+test_json(void **state)
 {
+  Schedule s = parsed("template=t,a=1,b=true,c=false,d=grid,e=-3,f=0"), back = {.n = 0};
   (void)state;
-  for (size_t n = sizeof(First); n <= sizeof(attnc_schedule); n += 8) {
-    attnc_schedule all = filled(1), s, want = {.size = sizeof want, .template_name = "t"};
-    all.size = n;
-    assert_int_equal(sched_copy(&s, &all, NULL), ATTNC_OK);
-    for (int i = 0; i < SF_COUNT; i++)
-      if (sched_info[i].offset + sizeof(int) <= n - sizeof(int))
-        *sched_at(&want, i) = sched_get(&all, i);
-    assert_memory_equal(&s, &want, sizeof s);
+  json_t *made = json_object();
+  sched_write_json(made, &s);
+  json_t *read = json_loads(
+      arena_printf(arena, "{\"template\": \"t\", %s}", listed(&s, true)), 0, NULL);
+  assert_true(json_equal(made, read));
+  json_object_set_new(made, "shared", json_integer(7)); /* as attnc_schedules has it */
+  json_object_set_new(made, "cost", json_real(1.5));
+  json_object_set_new(made, "open", json_null());
+  assert_true(sched_read_json(&back, made));
+  assert_memory_equal(&s, &back, sizeof s);
+  json_decref(made);
+  json_decref(read);
+  static const char *const bad[] = {"{\"a\": 1.5}",
+                                    "{\"a\": [1]}",
+                                    "{\"a\": \"x y\"}",
+                                    "{\"A\": 1}",
+                                    "{\"template\": \"a b\"}",
+                                    "{\"a\": \"0123456789012345678901234\"}"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    json_t *j = json_loads(bad[i], 0, NULL);
+    assert_non_null(j);
+    if (sched_read_json(&back, j))
+      fail_msg("accepted: %s", bad[i]);
+    json_decref(j);
   }
 }
 
+static void
+test_agrees_and_merges(void **state)
+{
+  Schedule have = parsed("template=t,a=1,b=true"), open = {.n = 0}, want;
+  (void)state;
+  assert_true(sched_agrees(&open, &have));
+  assert_true(sched_agrees(&have, &have));
+  want = parsed("a=1");
+  assert_true(sched_agrees(&want, &have));
+  want = parsed("a=2");
+  assert_false(sched_agrees(&want, &have));
+  sched_merge(&want, &have);
+  assert_string_equal(listed(&want, false), "a=2 b=true");
+  assert_string_equal(want.template_name, "t");
+  want = parsed("c=1");
+  assert_false(sched_agrees(&want, &have));
+  want = parsed("template=u");
+  assert_false(sched_agrees(&want, &have) || sched_agrees(&want, &open));
+}
+
+/* ---- the public struct ---- */
+
+static void
+test_struct(void **state)
+{
+  char options[SCHED_TEXT];
+  Schedule s = parsed("template=t,block_m=128,num_warps=4,overlap=true,cluster=2"), back;
+  attnc_schedule out = sched_struct(&s, options);
+  (void)state;
+  assert_string_equal(out.template_name, "t");
+  assert_int_equal(out.block_m, 128);
+  assert_int_equal(out.block_n, 0);
+  assert_string_equal(out.options, "cluster=2,overlap=true");
+  assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
+  assert_memory_equal(&s, &back, sizeof s);
+  Schedule odd = parsed("block_m=x,num_warps=0"); /* is not lost */
+  out = sched_struct(&odd, options);
+  assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
+  assert_memory_equal(&odd, &back, sizeof odd);
+  Schedule none = {.n = 0};
+  out = sched_struct(&none, options);
+  assert_null(out.template_name);
+  assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
+  assert_false(sched_asks(&back));
+}
+
+/* A fully loaded schedule fits into the text. */
+static void
+test_longest_struct(void **state)
+{
+  static char options[SCHED_TEXT];
+  Schedule s = {.n = 0}, back;
+  (void)state;
+  for (int i = 0; i < SCHED_MOST; i++)
+    sched_set(&s, arena_printf(arena, "abcdefghijklmnopqrstuvwxyz_%04d", i),
+              "12345678901234567890123");
+  assert_int_equal(s.n, SCHED_MOST);
+  attnc_schedule out = sched_struct(&s, options);
+  assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
+  assert_memory_equal(&s, &back, sizeof s);
+}
+
+static void
+refused(attnc_schedule s, const char *says)
+{
+  Schedule out;
+  attnc_error e = {0};
+  s.size = sizeof s;
+  assert_true(sched_read(&out, &s, &e) != ATTNC_OK);
+  if (!strstr(e.message, says))
+    fail_msg("%s", e.message);
+}
+
+static void
+test_bad_structs(void **state)
+{
+  Schedule out;
+  attnc_error e = {0};
+  attnc_schedule s = {.block_m = 64};
+  (void)state;
+  for (s.size = 0; s.size < sizeof s; s.size++)
+    assert_int_equal(sched_read(&out, &s, &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "size is not set"));
+  refused((attnc_schedule){.block_m = -64}, "block_m is -64");
+  refused((attnc_schedule){.num_warps = INT32_MIN}, "num_warps is");
+  refused((attnc_schedule){.options = "overlap"}, "'overlap' is not name=value");
+  refused((attnc_schedule){.options = "a=1,"}, "'' is not name=value");
+  refused((attnc_schedule){.block_m = 64, .options = "block_m=64"},
+          "'block_m' is given twice");
+  refused((attnc_schedule){.template_name = "Fwd"}, "no template 'Fwd'");
+  refused((attnc_schedule){.template_name = "t", .options = "template=t"}, "given twice");
+}
+
+/* A caller of a later version is served as long as it sets nothing that is unknown. */
 static void
 test_a_later_version(void **state)
 {
@@ -207,72 +282,30 @@ test_a_later_version(void **state)
     attnc_schedule s;
     char bytes[sizeof(attnc_schedule) + 16];
   } later = {.bytes = {0}};
-  attnc_schedule s;
+  Schedule out;
   attnc_error e = {0};
   (void)state;
-  later.s = filled(0);
-  later.s.size = sizeof later;
-  assert_int_equal(sched_copy(&s, &later.s, &e), ATTNC_OK);
-  assert_int_equal(s.private_epilogue, 1);
-  later.bytes[sizeof later - 1] = 1; /* padding at its end */
-  assert_int_equal(sched_copy(&s, &later.s, &e), ATTNC_OK);
-  for (size_t i = offsetof(attnc_schedule, reserved); i < sizeof later - 4; i++) {
+  later.s =
+      (attnc_schedule){.size = sizeof later, .block_m = 64, .options = "overlap=true"};
+  assert_int_equal(sched_read(&out, &later.s, &e), ATTNC_OK);
+  assert_int_equal(out.n, 2);
+  for (size_t i = sizeof(attnc_schedule); i < sizeof later; i++) {
     later.bytes[i] = 1;
-    assert_int_equal(sched_copy(&s, &later.s, &e), ATTNC_ERR_USAGE);
+    assert_int_equal(sched_read(&out, &later.s, &e), ATTNC_ERR_USAGE);
     assert_non_null(strstr(e.message, "does not know"));
     later.bytes[i] = 0;
   }
-}
-
-static void
-test_values_out_of_range(void **state)
-{
-  (void)state;
-  for (int i = 0; i < SF_COUNT; i++) {
-    const int bad[] = {-1, sched_info[i].most + 1, INT32_MAX, INT32_MIN};
-    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-      attnc_schedule from = {.size = sizeof from}, s;
-      attnc_error e = {0};
-      *sched_at(&from, i) = bad[k];
-      assert_int_equal(sched_copy(&s, &from, &e), ATTNC_ERR_USAGE);
-      assert_non_null(strstr(e.message, sched_info[i].name));
-    }
-  }
-}
-
-static void
-test_agrees_and_merges(void **state)
-{
-  attnc_schedule have = filled(0), open = {.size = sizeof open}, want;
-  (void)state;
-  assert_false(sched_asks(&open));
-  assert_true(sched_agrees(&open, &have));
-  for (int i = 0; i < SF_COUNT; i++) {
-    want = open;
-    *sched_at(&want, i) = sched_get(&have, i);
-    assert_true(sched_asks(&want) && sched_agrees(&want, &have));
-    *sched_at(&want, i) = sched_info[i].most;
-    assert_int_equal(sched_agrees(&want, &have), sched_info[i].most == sched_info[i].least);
-    sched_merge(&want, &have);
-    for (int k = 0; k < SF_COUNT; k++)
-      assert_int_equal(sched_get(&want, k),
-                       k == i ? sched_info[i].most : sched_get(&have, k));
-    assert_string_equal(want.template_name, "t");
-  }
-  want = (attnc_schedule){.size = sizeof want, .template_name = "u"};
-  assert_true(sched_asks(&want));
-  assert_false(sched_agrees(&want, &have) || sched_agrees(&want, &open));
 }
 
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_values_as_text),    cmocka_unit_test(test_names),
-      cmocka_unit_test(test_values_as_json),    cmocka_unit_test(test_json_of_others),
-      cmocka_unit_test(test_the_first_version), cmocka_unit_test(test_versions_between),
-      cmocka_unit_test(test_a_later_version),   cmocka_unit_test(test_values_out_of_range),
-      cmocka_unit_test(test_agrees_and_merges),
+      cmocka_unit_test(test_values),      cmocka_unit_test(test_set_and_get),
+      cmocka_unit_test(test_room),        cmocka_unit_test(test_text),
+      cmocka_unit_test(test_json),        cmocka_unit_test(test_agrees_and_merges),
+      cmocka_unit_test(test_struct),      cmocka_unit_test(test_longest_struct),
+      cmocka_unit_test(test_bad_structs), cmocka_unit_test(test_a_later_version),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

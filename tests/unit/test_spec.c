@@ -2,6 +2,7 @@
 #include "compiler/spec_load.h"
 
 #include "base/schedule_json.h"
+#include "compiler/sched.h"
 #include "compiler/target.h"
 #include "tests/golden.h"
 
@@ -221,43 +222,74 @@ pins(void **state)
                             "  - {num_warps: 8, num_stages: 3, q_in_regs: true}\n");
   (void)state;
   assert_int_equal(s->n_pins, 3);
-  assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->how.block_m, 128);
+  assert_int_equal(sched_int(&spec_pin(s, "sm_90", "fwd_mma")->how, "block_m"), 128);
   assert_int_equal(spec_pin(s, "sm_90", "fwd_mma")->place.line, 6);
-  assert_int_equal(spec_pin(s, "sm_90", NULL)->how.block_m, 128);
-  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->how.block_n, 32);
-  assert_int_equal(spec_pin(s, "sm_90", "ref_fwd")->how.q_in_regs, 1);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.num_warps, 8);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.num_stages, 3);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.q_in_regs, 2);
-  assert_int_equal(spec_pin(s, "sm_80", "fwd_mma")->how.block_m, 0);
+  assert_int_equal(sched_int(&spec_pin(s, "sm_90", NULL)->how, "block_m"), 128);
+  assert_int_equal(sched_int(&spec_pin(s, "sm_90", "ref_fwd")->how, "block_n"), 32);
+  assert_string_equal(sched_get(&spec_pin(s, "sm_90", "ref_fwd")->how, "q_in_regs"),
+                      "false");
+  assert_int_equal(sched_int(&spec_pin(s, "sm_80", "fwd_mma")->how, "num_warps"), 8);
+  assert_int_equal(sched_int(&spec_pin(s, "sm_80", "fwd_mma")->how, "num_stages"), 3);
+  assert_string_equal(sched_get(&spec_pin(s, "sm_80", "fwd_mma")->how, "q_in_regs"),
+                      "true");
+  assert_int_equal(sched_int(&spec_pin(s, "sm_80", "fwd_mma")->how, "block_m"), 0);
   attnc_spec_release(s);
   s = load(BASE "schedule: {arch: sm_80, block_m: 64}\n");
   assert_null(spec_pin(s, "sm_86", NULL));
-  assert_int_equal(spec_pin(s, "sm_80", "any")->how.block_m, 64);
+  assert_int_equal(sched_int(&spec_pin(s, "sm_80", "any")->how, "block_m"), 64);
   attnc_spec_release(s);
 }
 
-/* Every value of every field of a schedule, as the table has it. */
+/* Every value of every field of a schedule, as the templates declare it; none besides. */
 static void
 pins_of_every_value(void **state)
 {
+  const SchedField *list[SCHED_MOST];
+  int n = sched_fields(list);
   (void)state;
-  Arena *a = arena_new(0);
-  for (int i = 0; i < SF_COUNT; i++)
-    for (int v = sched_info[i].least; v <= sched_info[i].most; v += 1 + v / 8) {
-      Str text = str_new(a);
-      str_printf(&text, BASE "schedule: {%s: ", sched_info[i].name);
-      sched_put(&text, i, v, false);
-      str_put(&text, "}\n");
-      attnc_spec *s = load(text.p);
-      assert_int_equal(sched_get(&spec_pin(s, "sm_80", NULL)->how, i), v);
+  for (int i = 0; i < n; i++)
+    for (int v = list[i]->least; v <= list[i]->most; v += 1 + v / 8) {
+      char text[256], value[SCHED_VALUE];
+      sched_text(list[i], v, value);
+      snprintf(text, sizeof text, BASE "schedule: {%s: %s}\n", list[i]->name, value);
+      attnc_spec *s = load(text);
+      const Schedule *how = &spec_pin(s, "sm_80", NULL)->how;
+      assert_string_equal(sched_get(how, list[i]->name), value);
+      assert_int_equal(how->n, 1);
       json_t *j = json_loads(attnc_spec_json(s), 0, NULL);
-      json_t *pin = json_array_get(json_object_get(j, "schedule"), 0);
-      assert_int_equal(sched_from_json(i, json_object_get(pin, sched_info[i].name)), v);
+      Schedule back = {.n = 0};
+      assert_true(
+          sched_read_json(&back, json_array_get(json_object_get(j, "schedule"), 0)));
+      assert_memory_equal(&back, how, sizeof back);
       json_decref(j);
       attnc_spec_release(s);
     }
-  arena_free(a);
+}
+
+/* A name has one type and one meaning in all templates, and none that stands for something
+ * else beside it. */
+static void
+schedule_fields_are_one(void **state)
+{
+  (void)state;
+  for (int i = 0; i < n_templates; i++)
+    for (int k = 0; k < template_table[i]->n_options; k++) {
+      const SchedField *f = &template_table[i]->options[k], *first = sched_field(f->name);
+      int value;
+      assert_int_equal(f->kind, first->kind);
+      assert_int_equal(f->least, first->least);
+      assert_int_equal(f->most, first->most);
+      assert_string_equal(f->what, first->what);
+      assert_int_equal(f->names != NULL, f->kind == SK_ENUM);
+      if (f->names)
+        assert_string_equal(f->names, first->names);
+      assert_true(sched_value(f, f->example, &value));
+      assert_false(sched_is_beside(f->name));
+      for (int c = 0; c < SCHED_COMMON; c++)
+        assert_string_not_equal(f->name, sched_common[c].name);
+    }
+  const SchedField *list[SCHED_MOST];
+  assert_true(sched_fields(list) < SCHED_MOST); /* none was left out */
 }
 
 static void
@@ -417,8 +449,10 @@ json_has_all_fields(void **state)
   assert_true(json_real_value(json_object_get(j, "softmax_scale")) == 0.125);
   assert_true(json_is_null(json_object_get(j, "group_size")));
   json_t *pin = json_array_get(json_object_get(j, "schedule"), 0);
-  for (int i = 0; i < n_pin_fields; i++)
-    assert_non_null(json_object_get(pin, pin_fields[i].key));
+  int n_pins;
+  const Field *pins = spec_pin_fields(s->arena, &n_pins);
+  for (int i = 0; i < n_pins; i++)
+    assert_non_null(json_object_get(pin, pins[i].key));
   assert_true(json_is_false(json_object_get(pin, "q_in_regs")));
   assert_int_equal((int)json_integer_value(json_object_get(pin, "line")), 7);
   json_decref(j);
@@ -483,6 +517,7 @@ main(void)
       cmocka_unit_test(head_dims),
       cmocka_unit_test(pins),
       cmocka_unit_test(pins_of_every_value),
+      cmocka_unit_test(schedule_fields_are_one),
       cmocka_unit_test(bands),
       cmocka_unit_test(warnings),
       cmocka_unit_test(line_ends_and_marks),

@@ -68,18 +68,22 @@ check_keys(const json_t *object, const Field *fields, int n)
 static void
 schema_has_the_tables_keys(void **state)
 {
+  int n_pins;
+  Arena *pin_arena = arena_new(0);
+  const Field *pins = spec_pin_fields(pin_arena, &n_pins);
   json_error_t e;
   json_t *schema = json_loads(attnc_spec_schema(), 0, &e);
   (void)state;
   assert_non_null(schema);
   check_keys(schema, spec_fields, n_spec_fields);
-  check_keys(json_object_get(json_object_get(schema, "definitions"), "schedule"),
-             pin_fields, n_pin_fields);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "schedule"), pins,
+             n_pins);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
   assert_int_equal((int)json_array_size(json_object_get(schema, "required")), required);
   json_decref(schema);
+  arena_free(pin_arena);
 }
 
 /* ---- the table's examples and defaults ---- */
@@ -108,20 +112,23 @@ with_field(char out[512], const char *key, const char *value)
 static void
 examples_load(void **state)
 {
+  int n_pins;
+  Arena *pin_arena = arena_new(0);
+  const Field *pins = spec_pin_fields(pin_arena, &n_pins);
   char text[512], pin[256];
   (void)state;
   for (int i = 0; i < n_spec_fields; i++) {
     with_field(text, spec_fields[i].key, spec_fields[i].example);
     assert_true(loads(text));
   }
-  for (int i = 0; i < n_pin_fields; i++) {
-    snprintf(pin, sizeof pin, "{num_stages: 2, %s: %s}", pin_fields[i].key,
-             pin_fields[i].example);
-    if (!str_eq(pin_fields[i].key, "num_stages")) {
+  for (int i = 0; i < n_pins; i++) {
+    snprintf(pin, sizeof pin, "{num_stages: 2, %s: %s}", pins[i].key, pins[i].example);
+    if (!str_eq(pins[i].key, "num_stages")) {
       with_field(text, "schedule", pin);
       assert_true(loads(text));
     }
   }
+  arena_free(pin_arena);
 }
 
 /* Writing a default out changes nothing. */
@@ -250,7 +257,7 @@ type_text(const Field *f, char buf[128])
       [FT_NAME] = "name",
       [FT_TEXT] = "text",
       [FT_BOOL] = "true, false",
-      [FT_FLAG] = "true, false",
+      [FT_SCHED_BOOL] = "true, false",
       [FT_WINDOW] = "[integer, integer]",
       [FT_SCALE] = "number > 0",
       [FT_NAMES] = "list of names",
@@ -259,19 +266,16 @@ type_text(const Field *f, char buf[128])
   };
   const char *also =
       f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
+  bool number = f->type == FT_INT || f->type == FT_SCHED_INT;
   if (fixed[f->type])
     return fixed[f->type];
-  if (f->type == FT_TALLY) {
-    snprintf(buf, 128, "integer, %d to %d", f->lo - 1, f->hi - 1);
-    return buf;
-  }
   if (f->type == FT_INT && f->step > 1)
     snprintf(buf, 128, "integer, %d to %d, multiple of %d", f->lo, f->hi, f->step);
-  else if (f->type == FT_INT)
+  else if (number)
     snprintf(buf, 128, "integer, %d to %d", f->lo, f->hi);
   else
     snprintf(buf, 128, "%s%s", f->words, also);
-  for (char *p = buf; f->type != FT_INT && p < buf + strlen(f->words); p++)
+  for (char *p = buf; !number && p < buf + strlen(f->words); p++)
     if (*p == ' ')
       *p = '/';
   return buf;
@@ -371,13 +375,16 @@ static const char semantics[] =
 static void
 readme_is_committed(void **state)
 {
+  int n_pins;
+  Arena *pin_arena = arena_new(0);
+  const Field *pins = spec_pin_fields(pin_arena, &n_pins);
   Arena *arena = arena_new(0);
   Str out = str_new(arena);
   (void)state;
   str_put(&out, intro);
   put_fields(&out, spec_fields, n_spec_fields);
   str_put(&out, "\n## `schedule`\n\n");
-  put_fields(&out, pin_fields, n_pin_fields);
+  put_fields(&out, pins, n_pins);
   str_put(&out, semantics);
   str_put(&out, "\n## The specs here\n\n");
   put_specs(&out);
@@ -389,6 +396,7 @@ readme_is_committed(void **state)
   put_errors(&out);
   assert_true(golden_same("specs/README.md", out.p));
   arena_free(arena);
+  arena_free(pin_arena);
 }
 
 int

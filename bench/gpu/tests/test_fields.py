@@ -120,7 +120,8 @@ class Variants(common.Case):
             self.assertEqual(fields.roomy(base[0].schedule, d), [])
 
     def test_each_differs_in_one_field_and_all_values_are_there(self):
-        from attnc._lib import SCHEDULE_FIELDS
+        import attnc
+        rows = {f["name"]: f for f in attnc.schedule_fields()}
         default = default_schedule()
         seen = {}
         for alone, more in fields.variants(default)[1:]:
@@ -133,17 +134,17 @@ class Variants(common.Case):
                 self.assertTrue(more.name.startswith(alone.name + " "), more.name)
                 self.assertEqual(more.schedule[field], value)
         for field in default.keys() - {"template", "block_m", "block_n", "num_warps"}:
-            kind = SCHEDULE_FIELDS[field]
-            wanted = {True, False} if kind is bool else set(kind) if isinstance(kind, tuple) else {
+            kind = rows[field]["kind"]
+            wanted = {True, False} if kind == "bool" else set(rows[field]["names"]) if kind == "enum" else {
                 "num_stages": {1, 2, 3}, "cluster": {1, 2}, "q_stages": {1, 2},
                 "poly_exp2": {0, 2, 4, 8, 16}}[field]
             self.assertEqual(seen[field], wanted, field)
 
     def test_a_field_that_nobody_thought_of_is_an_error(self):
-        from attnc._lib import COUNT, SCHEDULE_FIELDS
-        for field, kind in SCHEDULE_FIELDS.items():
-            if kind in (int, COUNT):
-                self.assertIn(field, fields.OTHERS)
+        import attnc
+        for row in attnc.schedule_fields():
+            if row["kind"] == "int":
+                self.assertIn(row["name"], fields.OTHERS)
         self.assertEqual(fields.others("num_stages", 1), [2])
         self.assertEqual(fields.others("poly_exp2", 4), [0, 2, 8, 16])
 
