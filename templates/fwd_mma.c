@@ -282,10 +282,10 @@ emit(Tb *t, const Fwd *p, const Sched *s)
 {
   Cta c = {.p = p, .s = s, .w = fwd_work(t, p, s->bm)};
   c.kv = w_keys(&p->mask, c.w.q0, s->bm, s->bn);
-  c.qs = t_smem(t, "q", p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
-  c.k =
-      t_ring(t, .name = "k", .ty = p->dt, .rows = s->bn, .cols = p->d, .stages = s->stages);
-  c.v = t_ring(t, .name = "v", .ty = p->dt, .rows = s->bn, .cols = p->dv,
+  c.qs = t_smem(t, p->q->name, p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
+  c.k = t_ring(t, .name = p->k->name, .ty = p->dt, .rows = s->bn, .cols = p->d,
+               .stages = s->stages);
+  c.v = t_ring(t, .name = p->v->name, .ty = p->dt, .rows = s->bn, .cols = p->dv,
                .stages = s->stages);
   start(t, &c);
   c.sm = softmax_new(t, s->bm);

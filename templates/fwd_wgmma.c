@@ -377,9 +377,9 @@ emit(Tb *t, const Fwd *p, const Sched *sched)
   int groups = s->bm / 64;
   Cta c = {.p = p, .s = s};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
-  c.q = ring(t, &c, "q", s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
-  c.k = ring(t, &c, "k", s->bn, p->d, s->stages, s->cluster);
-  c.v = ring(t, &c, "v", s->bn, p->dv, s->stages, s->cluster);
+  c.q = ring(t, &c, p->q->name, s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
+  c.k = ring(t, &c, p->k->name, s->bn, p->d, s->stages, s->cluster);
+  c.v = ring(t, &c, p->v->name, s->bn, p->dv, s->stages, s->cluster);
   if (s->p_in_smem)
     c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
   Works all = works(t, p, s);
