@@ -108,8 +108,11 @@ whole_call(const char *emulator, const attnc_spec *spec)
                      .n_tensors = 5,
                      .n_scalars = 1,
                      .scalars = scale};
-  const attnc_schedule how = {
-      .size = sizeof how, .template_name = "fwd_mma", .block_m = 64, .block_n = 32};
+  const attnc_schedule how = {.size = sizeof how,
+                              .template_name = "fwd_mma",
+                              .block_m = 64,
+                              .block_n = 32,
+                              .options = "q_in_regs=true"};
   const attnc_compile_options with = {.size = sizeof with, .dump = "tile"};
   const attnc_options options = {
       .size = sizeof options, .libcuda = emulator, .cache = 1, .target = "sm_80"};

@@ -25,10 +25,8 @@ PATCHES = [
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
     ("include/attnc/attnc_rt.h", r'X\(SOFTMAX_SCALE, "softmax_scale", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),
-    ("include/attnc/attnc.h", r'X\(private_epilogue, BOOL[^)]*?"\)',
-     'X(another, BOOL, 1, 2, NULL, "true", "Of a test.")'),
-    ("compiler/template.h", r"X\(private_epilogue, bool, private_end\)",
-     "X(another, bool, another)"),
+    ("templates/hopper.h", r'X\(private_epilogue, BOOL[^)]*?"\)',
+     'X(another, BOOL, 0, 1, NULL, KEEP, "false", "Of a test.")'),
 ]
 
 

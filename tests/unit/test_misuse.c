@@ -90,6 +90,7 @@ pointers_of_specs(void **state)
   REFUSED(attnc_schedules(NULL, NULL, "sm_80", 0, &json, NULL));
   REFUSED(attnc_schedules(all.spec, NULL, "sm_80", 0, NULL, NULL));
   REFUSED(attnc_schedules(all.spec, NULL, NULL, 0, &json, NULL));
+  REFUSED(attnc_schedule_check(NULL, NULL));
 }
 
 static void
@@ -265,7 +266,8 @@ static const struct {
     {"attnc_sizes", &all.sizes, sizeof all.sizes, sizeof all.sizes, with_sizes},
     {"attnc_args", &all.args, sizeof all.args, sizeof all.args, with_args},
     {"attnc_problem", &all.problem, sizeof all.problem, sizeof all.problem, with_problem},
-    {"attnc_schedule", &all.schedule, sizeof all.schedule, 32, with_schedule},
+    {"attnc_schedule", &all.schedule, sizeof all.schedule, sizeof all.schedule,
+     with_schedule},
     {"attnc_compile_options",
      &(attnc_compile_options){.size = sizeof(attnc_compile_options)},
      sizeof(attnc_compile_options), sizeof(attnc_compile_options), with_compile_options},
