@@ -109,6 +109,12 @@ put_axis(Str *s, const json_t *v, attnc_error *e)
   else if ((of = json_object_get(v, "ceil_div")))
     str_printf(s, "ceil_div(a->%s, %lldLL)", json_string_value(json_array_get(of, 0)),
                (long long)json_integer_value(json_array_get(of, 1)));
+  else if ((of = json_object_get(v, "aside")))
+    str_printf(s, "aside(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
+               json_string_value(json_array_get(of, 1)));
+  else if ((of = json_object_get(v, "along")))
+    str_printf(s, "along(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
+               json_string_value(json_array_get(of, 1)));
   else if ((of = json_object_get(v, "mul")))
     return put_nested(s, "times", of, e);
   else if ((of = json_object_get(v, "min")) && json_array_size(of) > 0)
@@ -402,6 +408,13 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "static long long\nleast(long long a, long long b)\n{\n"
                   "  if (a > 2147483647 || b > 2147483647)\n    return LLONG_MAX;\n"
                   "  return a < b ? a : b;\n}\n\n"
+                  "/* Sizes along y and z where both fit, else along x. */\n"
+                  "static int\nfit(long long a, long long b)\n{\n"
+                  "  return a <= 65535 && b <= 65535;\n}\n\n"
+                  "static long long\naside(long long a, long long b)\n{\n"
+                  "  return fit(a, b) ? a : 1;\n}\n\n"
+                  "static long long\nalong(long long a, long long b)\n{\n"
+                  "  return fit(a, b) ? 1 : times(a, b);\n}\n\n"
                   "/* n rounded down to a multiple, but not to none. */\n"
                   "static long long\nwhole(long long n, long long of)\n{\n"
                   "  return n < of ? of : n / of * of;\n}\n\n");

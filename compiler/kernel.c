@@ -164,6 +164,14 @@ grid(Json *j)
 {
   const Grid *g = &j->prog->grid;
   Str all = str_new(j->s.arena);
+  if (g->aside) {
+    str_printf(
+        &j->s,
+        "{\"mul\":[{\"ceil_div\":[\"sq\",%d]},{\"along\":[\"h\",\"b\"]}]},"
+        "{\"mul\":[{\"aside\":[\"h\",\"b\"]}]},{\"mul\":[{\"aside\":[\"b\",\"h\"]}]}",
+        g->rows);
+    return;
+  }
   if (g->fixed) {
     str_printf(&j->s, "{\"mul\":[%d]},{\"mul\":[1]},{\"mul\":[1]}", g->fixed);
     return;

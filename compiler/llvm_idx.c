@@ -74,6 +74,21 @@ floor_div(LLVMBuilderRef b, V x, V y, bool nonneg)
   return LLVMBuildSelect(b, over, less, q, "");
 }
 
+/* Skips what takes two dozen instructions. */
+static V
+rare_div(Lo *lo, LLVMBuilderRef at, V x, V y)
+{
+  LLVMBuilderRef b = lo->b;
+  V in[2] = {x, y};
+  lo->b = at;
+  V q = asm_1(lo, ASM_PURE,
+              "{ .reg .pred p; setp.lt.u32 p, $1, $2; mov.b32 $0, 0; @p bra SKIP_${:uid}; "
+              "div.u32 $0, $1, $2; SKIP_${:uid}: }",
+              "=&r,r,r", lo->i32, in, 2);
+  lo->b = b;
+  return q;
+}
+
 V
 pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
 {
@@ -99,7 +114,8 @@ compute(Lo *lo, const Node *n, V x, V y)
   case NODE_MUL:
     return LLVMBuildMul(b, x, y, "");
   case NODE_DIV:
-    return floor_div(b, x, y, idx_nonneg(n->a) && idx_nonneg(n->b));
+    return n->n ? rare_div(lo, b, x, y)
+                : floor_div(b, x, y, idx_nonneg(n->a) && idx_nonneg(n->b));
   case NODE_MIN:
     return pick(b, LLVMIntSLT, x, y);
   case NODE_MAX:

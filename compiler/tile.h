@@ -56,15 +56,19 @@ idx_itself(Idx x)
 #define i_mul(a, b)  idx_mul(I(a), I(b))
 #define i_div(a, b)  idx_div(I(a), I(b))  /* floor */
 #define i_cdiv(a, b) idx_cdiv(I(a), I(b)) /* ceiling; a >= 0 */
-#define i_min(a, b)  idx_min(I(a), I(b))
-#define i_max(a, b)  idx_max(I(a), I(b))
-#define i_lt(a, b)   idx_lt(I(a), I(b))
-#define i_le(a, b)   i_lt(a, i_add(b, 1))
+/* The same, a branch instead of the division where it is 0: a >= 0, b > 0, and a is hardly
+ * ever as large as b. */
+#define i_div_rare(a, b) idx_div_rare(I(a), I(b))
+#define i_min(a, b)      idx_min(I(a), I(b))
+#define i_max(a, b)      idx_max(I(a), I(b))
+#define i_lt(a, b)       idx_lt(I(a), I(b))
+#define i_le(a, b)       i_lt(a, i_add(b, 1))
 Idx idx_add(Idx, Idx);
 Idx idx_sub(Idx, Idx);
 Idx idx_mul(Idx, Idx);
 Idx idx_div(Idx, Idx);
 Idx idx_cdiv(Idx, Idx);
+Idx idx_div_rare(Idx, Idx);
 Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
@@ -383,12 +387,13 @@ void t_for_end(Tb *, ForState *);
 
 /* ---- the grid ---- */
 
-/* How many blocks of threads the launch has, along x alone (y and z end at 65535): one for
- * each block of `rows` rows of each head (of each key head if pack > 1), as many in each
- * head as make whole clusters; or at most one for each multiprocessor; or `fixed` of them.
+/* How many blocks of threads the launch has, along x alone: one for each block of `rows`
+ * rows of each head (of each key head if pack > 1), as many in each head as make whole
+ * clusters; or at most one for each multiprocessor; or `fixed` of them.  `aside`: heads
+ * along y and batches along z as long as neither has more than those take, 65535.
  * More than 2^31 - 1 blocks of work are refused at launch, whoever does them. */
 typedef struct Grid {
-  bool persistent;
+  bool persistent, aside;
   int rows, pack, cluster, fixed;
 } Grid;
 void t_grid(Tb *, Grid);

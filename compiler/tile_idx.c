@@ -145,6 +145,16 @@ idx_div(Idx a, Idx b)
 }
 
 Idx
+idx_div_rare(Idx a, Idx b)
+{
+  if (!a.node || !b.node) /* a shift, or a product */
+    return idx_div(a, b);
+  Node n = {.kind = NODE_DIV, .a = a, .b = b, .n = 1, .nonneg = true};
+  n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
+  return share(builder(a, b), &n);
+}
+
+Idx
 idx_cdiv(Idx a, Idx b)
 {
   return idx_div(idx_add(a, idx_sub(b, i_int(1))), b);

@@ -47,7 +47,7 @@ struct Node {
   int id; /* order of birth */
   Idx a, b;
   int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
-                ENTRY: id of the table */
+                ENTRY: id of the table; DIV: 1: rare */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */

@@ -3,6 +3,16 @@
 
 #include <stdio.h>
 
+/* Sizes that a grid has along y and z, where both fit, and along x otherwise. */
+static bool
+beside(const Term *t, const attnc_sizes *s, int64_t *out)
+{
+  int64_t one = size_get(s, t->size), other = size_get(s, t->other);
+  bool fit = one <= ASIDE_MOST && other <= ASIDE_MOST, along = t->kind == TERM_ALONG;
+  *out = fit == along ? 1 : one;
+  return fit || !along || !__builtin_mul_overflow(one, other, out);
+}
+
 static bool
 term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
 {
@@ -29,6 +39,9 @@ term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
     }
     *out = least;
     return true;
+  case TERM_ASIDE:
+  case TERM_ALONG:
+    return beside(t, s, out);
   }
   return false;
 }
@@ -73,6 +86,10 @@ term_text(const Term *t, const attnc_sizes *s, int sms, char *out, size_t n)
   if (t->kind == TERM_CEIL_DIV)
     return snprintf(out, n, "ceil(%s %lld / %lld)", size_names[t->size],
                     (long long)size_get(s, t->size), (long long)t->value);
+  if (t->kind == TERM_ALONG)
+    return snprintf(out, n, "%s %lld * %s %lld", size_names[t->size],
+                    (long long)size_get(s, t->size), size_names[t->other],
+                    (long long)size_get(s, t->other));
   term_value(t, s, sms, &v);
   return snprintf(out, n, "%lld", (long long)v);
 }

@@ -33,10 +33,20 @@ enum {
 
 /* ---- axes: products of terms ---- */
 
-typedef enum TermKind { TERM_CONST, TERM_SIZE, TERM_CEIL_DIV, TERM_MIN, TERM_SMS } TermKind;
+typedef enum TermKind {
+  TERM_CONST,
+  TERM_SIZE,
+  TERM_CEIL_DIV,
+  TERM_MIN,
+  TERM_SMS,
+  TERM_ASIDE, /* the size where it and `other` fit a grid's y and z, else 1 */
+  TERM_ALONG  /* 1 there, else their product */
+} TermKind;
+enum { ASIDE_MOST = 65535 }; /* blocks along y and z */
 typedef struct Term {
   TermKind kind;
-  SizeId size;   /* SIZE, CEIL_DIV */
+  SizeId size;   /* SIZE, CEIL_DIV, ASIDE, ALONG */
+  SizeId other;  /* ASIDE, ALONG */
   int64_t value; /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
                     a multiple of, at least 1 */
   struct Axis *of; /* MIN */

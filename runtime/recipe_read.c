@@ -141,6 +141,15 @@ read_ceil_div(Reader *rd, json_t *pair, Term *t)
 }
 
 static attnc_status
+read_beside(Reader *rd, json_t *pair, TermKind kind, Term *t)
+{
+  TRY(read_array(rd, pair, kind == TERM_ASIDE ? "aside" : "along", 2, 2));
+  t->kind = kind;
+  TRY(read_size(rd, json_array_get(pair, 0), &t->size));
+  return read_size(rd, json_array_get(pair, 1), &t->other);
+}
+
+static attnc_status
 read_term(Reader *rd, json_t *v, int depth, Term *t)
 {
   json_t *of;
@@ -156,8 +165,9 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
     return ATTNC_OK;
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
-    return read_bad(rd,
-                    "a factor is due: an integer, size, ceil_div, min, sms or sm_count");
+    return read_bad(
+        rd, "a factor is due: an integer, size, ceil_div, min, aside, along, sms or "
+            "sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;
     return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);
@@ -170,6 +180,10 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
     return read_ceil_div(rd, of, t);
   if ((of = json_object_get(v, "min")))
     return read_min(rd, of, depth, t);
+  if ((of = json_object_get(v, "aside")))
+    return read_beside(rd, of, TERM_ASIDE, t);
+  if ((of = json_object_get(v, "along")))
+    return read_beside(rd, of, TERM_ALONG, t);
   return read_bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));
 }
 

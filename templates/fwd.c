@@ -7,14 +7,15 @@ Work
 fwd_work(Tb *t, const Fwd *p, int bm)
 {
   Idx blocks = i_cdiv(p->sq, bm), i = i_cta(t, 0);
-  Idx head = i_div(i, blocks), block = i_mod(i, blocks);
+  Idx head = i_div_rare(i, blocks), block = i_sub(i, i_mul(head, blocks));
+  Idx batch = i_div_rare(head, p->h), rest = i_sub(head, i_mul(batch, p->h));
   if (p->mask.band.hi != INT_MAX)
     block = i_sub(i_sub(blocks, 1), block);
-  Work w = {.b = i_div(head, p->h)};
-  w.h = i_mod(head, p->h);
+  Work w = {.b = i_add(batch, i_cta(t, 2))}; /* one of the two is 0 */
+  w.h = i_add(rest, i_cta(t, 1));
   w.hk = i_div(w.h, fwd_group(p));
   w.q0 = i_mul(block, bm);
-  t_grid(t, (Grid){.rows = bm, .pack = 1, .cluster = 1});
+  t_grid(t, (Grid){.rows = bm, .pack = 1, .cluster = 1, .aside = true});
   return w;
 }
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { MAX_REGIONS = 64, SMS = 132 };
+enum { MAX_REGIONS = 64, SMS = 132, ASIDE = 65535 };
 #define BLOCKS ((int64_t)INT32_MAX)
 
 typedef struct Bench {
@@ -26,7 +26,7 @@ typedef struct Bench {
   Tb *t;
   const Sched *s;
   int64_t n[SIZE_COUNT]; /* sizes of the call */
-  int64_t cta, ctas, team;
+  int64_t cta[3], ctas, team;
   int64_t var[MAX_REGIONS]; /* of the loops; −1: not in it */
   bool right;               /* of a loop's two ends, the upper */
   const char *what;
@@ -45,7 +45,7 @@ leaf(void *user, const Node *n)
   if (n->kind == NODE_LOOP)
     return b->var[n->n];
   if (n->kind == NODE_CTA)
-    return n->n ? 0 : b->cta;
+    return b->cta[n->n];
   if (n->kind == NODE_CTAS)
     return b->ctas;
   if (n->kind == NODE_TEAM)
@@ -78,11 +78,12 @@ check_node(const Node *n, Bench *b)
   if (n->kind == NODE_PARAM || dead(x, b))
     return;
   if (n->kind == NODE_DIV && value(n->b, b) == 0)
-    fail_msg("%s: node %d divides by 0 at block %lld", b->what, n->id, (long long)b->cta);
+    fail_msg("%s: node %d divides by 0 at block %lld", b->what, n->id,
+             (long long)b->cta[0]);
   int64_t v = value(x, b);
   if (!n->wide && v != (int32_t)v)
     fail_msg("%s: node %d is %lld at block %lld of b%lld h%lld/%lld sq%lld sk%lld", b->what,
-             n->id, (long long)v, (long long)b->cta, (long long)b->n[SIZE_B],
+             n->id, (long long)v, (long long)b->cta[0], (long long)b->n[SIZE_B],
              (long long)b->n[SIZE_H], (long long)b->n[SIZE_HK], (long long)b->n[SIZE_SQ],
              (long long)b->n[SIZE_SK]);
 }
@@ -127,6 +128,23 @@ launches(Bench *b)
   return true;
 }
 
+/* Of all blocks in the order of the grid: x first. */
+static void
+place_cta(Bench *b, int64_t i)
+{
+  const Grid *g = &b->t->prog->grid;
+  int64_t h = b->n[SIZE_H];
+  bool fits = h <= ASIDE && b->n[SIZE_B] <= ASIDE;
+  b->cta[0] = i;
+  b->cta[1] = b->cta[2] = 0;
+  if (!g->aside || !fits)
+    return;
+  int64_t blocks = (b->n[SIZE_SQ] + g->rows - 1) / g->rows;
+  b->cta[0] = i % blocks;
+  b->cta[1] = i / blocks % h;
+  b->cta[2] = i / blocks / h;
+}
+
 /* Blocks at both ends and in the middle, both ends of their loops, first and last team. */
 static bool
 check_sizes(Bench *b)
@@ -135,7 +153,7 @@ check_sizes(Bench *b)
     return false;
   const int64_t ctas[] = {0, 1 % b->ctas, b->ctas / 2, b->ctas - 1};
   for (int i = 0; i < 16; i++) {
-    b->cta = ctas[i / 4];
+    place_cta(b, ctas[i / 4]);
     b->right = i & 1;
     b->team = i & 2 ? b->s->bm / 64 - 1 : 0;
     b->team = b->team < 0 ? 0 : b->team;

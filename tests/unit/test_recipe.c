@@ -121,6 +121,19 @@ test_axes(void **state)
   assert_int_equal(axis("{\"sms\":2}", &s, 133), 132);
   assert_int_equal(axis("{\"sms\":4}", &s, 3), 4); /* never a grid of nothing */
   assert_int_equal(axis("{\"mul\":[{\"sms\":2},2]}", &s, 5), 8);
+  /* Heads along y and batches along z, or all along x. */
+  const char *const beside[] = {"{\"along\":[\"h\",\"b\"]}", "{\"aside\":[\"h\",\"b\"]}",
+                                "{\"aside\":[\"b\",\"h\"]}"};
+  static const int64_t many[][5] = {
+      {8, 2, 1, 8, 2},          {65535, 65535, 1, 65535, 65535},
+      {65536, 3, 196608, 1, 1}, {3, 65536, 196608, 1, 1},
+      {65536, 0, 0, 1, 1},      {1LL << 40, 1LL << 40, -1, 1, 1}};
+  for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+    s.h = many[i][0];
+    s.b = many[i][1];
+    for (int k = 0; k < 3; k++)
+      assert_int_equal(axis(beside[k], &s, 1), many[i][2 + k]);
+  }
   s.sq = 0;
   assert_int_equal(axis(persistent, &s, 133), 0);
   assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 0);
