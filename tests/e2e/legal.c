@@ -45,23 +45,32 @@ figure(const char *name)
   return false;
 }
 
-/* "template=fwd_mma,block_m=64,…" */
+/* "template=fwd_mma,block_m=64,…": the template, then the fields by name. */
 static void
 text_of(const json_t *row, char text[CASE_PART])
 {
+  json_t *fields = json_object();
   const char *name;
   json_t *v;
   snprintf(text, CASE_PART, "template=%s",
            json_string_value(json_object_get(row, "template")));
   json_object_foreach((json_t *)(uintptr_t)row, name, v)
   {
-    char *value = json_dumps(v, JSON_ENCODE_ANY);
-    size_t n = strlen(text);
-    if (value && !figure(name))
-      snprintf(text + n, CASE_PART - n, ",%s=%s", name,
-               json_is_string(v) ? json_string_value(v) : value);
-    free(value);
+    if (!figure(name))
+      json_object_set(fields, name, v);
   }
+  char *list = json_dumps(fields, JSON_COMPACT | JSON_SORT_KEYS);
+  size_t n = strlen(text);
+  for (const char *p = list ? list + 1 : ""; *p && *p != '}' && n + 2 < CASE_PART; p++) {
+    bool quote = *p == '"', field = quote && (p[-1] == '{' || p[-1] == ',');
+    if (field)
+      text[n++] = ',';
+    if (!quote && *p != ',')
+      text[n++] = *p == ':' ? '=' : *p;
+  }
+  text[n] = 0;
+  free(list);
+  json_decref(fields);
 }
 
 /* The legal schedules of the case's template; NULL: the case is refused. */
