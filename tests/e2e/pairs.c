@@ -42,7 +42,7 @@ typedef struct Factor {
   Value at[MAX_VALUES]; /* ends with one that is {NULL, NULL} */
 } Factor;
 static const Factor factors[] = {
-    {"dtype", {{"dtype: fp16", ""}, {"dtype: bf16", ""}}},
+    {"dtype", {{"dtype: fp16", ""}, {"dtype: bf16", ""}, {"dtype: fp32", ""}}},
     {"head_dim",
      {{"head_dim: 16", ""},
       {"head_dim: 24", ""},
