@@ -18,7 +18,7 @@
   X(target, "architecture with its suffix")                                                \
   X(ptx_version, "of the PTX ISA")                                                         \
   X(options, "code generation options")                                                    \
-  X(code_id, "hash over the compiler's and templates' sources")                            \
+  X(code_id, "hash over the sources that decide the PTX and the recipe")                   \
   X(llvm, "version of LLVM")                                                               \
   X(sm_count, "multiprocessors, if the kernel's text depends on them")                     \
   X(entered, "stage and hash of a text that was compiled instead of the generated one")

@@ -1,9 +1,7 @@
-# Writes gen/code_id.h: ATTNC_CODE_ID, a hash over compiler/ and templates/, and the LLVM
-# version that libattnc is built with.
-file(GLOB files LIST_DIRECTORIES false ${SOURCE}/compiler/* ${SOURCE}/templates/*)
-list(SORT files)
+# Writes gen/code_id.h: ATTNC_CODE_ID, a hash over FILES, and the LLVM version that libattnc is
+# built with.
 set(text "")
-foreach(f ${files})
+foreach(f ${FILES})
   file(SHA256 ${f} h)
   file(RELATIVE_PATH r ${SOURCE} ${f})
   string(APPEND text "${r} ${h}\n")
