@@ -27,7 +27,7 @@ typedef struct Cli {
 
 typedef int CommandRun(Cli *);
 CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_key, cmd_doctor,
-    cmd_cache, cmd_schema, cmd_bench, cmd_completion, cmd_help, cmd_version,
+    cmd_cache, cmd_targets, cmd_schema, cmd_bench, cmd_completion, cmd_help, cmd_version,
     cmd_tune_worker;
 
 /* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
@@ -118,11 +118,13 @@ void schedule_read(const json_t *, Arena *, attnc_schedule *);
 json_t *spec_pin_for(const json_t *spec, const char *target);
 bool pin_allows(const json_t *pin, const json_t *schedule);
 
-/* Is the target known?  ATTNC_ERR_UNSUPPORTED with the nearest name.  The nvcc spelling
- * compute_80 and a bare 80 are not. */
-attnc_status cli_target(const char *name, attnc_error *);
 /* The targets of a comma-separated list; NULL text: all.  In the arena, NULL-terminated. */
 attnc_status cli_targets(const Cli *, const char *text, const char ***, attnc_error *);
+
+/* attnc_key_explain of what `attnc run` would launch on the device that it would open, with
+ * its tuning table; where there is no such device, of --arch (or sm_80) alone. */
+attnc_status cli_plan_key(const Cli *, const LoadedSpec *, const attnc_sizes *,
+                          const attnc_schedule *, char **json, attnc_error *);
 
 /* Opens --device and a context over it; says on stderr which device it is. */
 attnc_status cli_open(const Cli *, Device *, attnc_context **, attnc_options *,

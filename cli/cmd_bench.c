@@ -253,7 +253,7 @@ prepare(Bench *b, attnc_error *e)
   const Options *o = &b->c->opt;
   int64_t n;
   b->target = o->value[OPT_ARCH] ? o->value[OPT_ARCH] : "sm_80";
-  TRY(cli_target(b->target, e));
+  TRY(attnc_target_check(b->target, e));
   TRY(options_int(o, OPT_REPEAT, 20, 1, 100000, &n, e));
   b->n = (int)n;
   if (o->n_args > 1)

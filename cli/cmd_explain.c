@@ -28,7 +28,7 @@ typedef struct Explain {
   attnc_sizes sizes;
   Asked asked;
   const char *target;
-  attnc_schedule want;
+  attnc_schedule want, resolved; /* asked for; of the plan */
   bool pinned;
   bool dump[N_STAGES];
   attnc_kernel *kernel;
@@ -77,20 +77,20 @@ read_schedules(Explain *x, attnc_error *e)
              : err_set(e, ATTNC_ERR_INTERNAL, "attnc_schedules: not a JSON array");
 }
 
+/* What run would launch: the target, the schedule, and where it comes from. */
 static attnc_status
 read_key(Explain *x, attnc_error *e)
 {
-  attnc_options o = {.size = sizeof o, .target = x->target};
-  attnc_context *ctx;
   char *text;
-  TRY(attnc_context_create(&o, &ctx, e));
-  attnc_status st = attnc_key_explain(ctx, x->spec.spec, &x->asked.problem,
-                                      x->pinned ? &x->want : NULL, &text, e);
-  attnc_context_release(ctx);
-  if (st != ATTNC_OK)
-    return st;
+  TRY(cli_plan_key(x->c, &x->spec, &x->sizes, x->pinned ? &x->want : NULL, &text, e));
   x->key = json_loads(text, 0, NULL);
   attnc_text_free(text);
+  const char *target =
+      json_string_value(json_object_get(json_object_get(x->key, "fields"), "target"));
+  if (!target)
+    return err_set(e, ATTNC_ERR_INTERNAL, "attnc_key_explain: no target in its JSON");
+  x->target = arena_strdup(x->c->arena, target);
+  schedule_read(json_object_get(x->key, "schedule"), x->c->arena, &x->resolved);
   return ATTNC_OK;
 }
 
@@ -112,8 +112,8 @@ static attnc_status
 compile(Explain *x, attnc_error *e)
 {
   attnc_compile_options o = {.size = sizeof o, .dump = x->c->opt.value[OPT_DUMP]};
-  TRY(attnc_compile_with(x->spec.spec, &x->asked.problem, x->target,
-                         x->pinned ? &x->want : NULL, &o, &x->kernel, e));
+  TRY(attnc_compile_with(x->spec.spec, &x->asked.problem, x->target, &x->resolved, &o,
+                         &x->kernel, e));
   x->recipe = json_loads(attnc_kernel_json(x->kernel), 0, NULL);
   x->chosen = recipe_schedule(x->recipe);
   x->block_m = (int)json_integer_value(json_object_get(x->chosen, "block_m"));
@@ -130,18 +130,15 @@ compile(Explain *x, attnc_error *e)
 static attnc_status
 find_out(Explain *x, attnc_error *e)
 {
-  const char *arch = x->c->opt.value[OPT_ARCH];
-  x->target = arch ? arch : "sm_80";
-  TRY(cli_target(x->target, e));
   TRY(read_dump(x, e));
   TRY(cli_schedule(x->c, &x->want, &x->pinned, e));
   TRY(cli_load(x->c, x->c->opt.args[0], &x->spec, NULL, e));
   TRY(cli_sizes(x->c, &x->spec, &x->sizes, e));
   cli_problem(&x->spec, &x->sizes, &x->asked);
   x->spec_json = json_loads(attnc_spec_json(x->spec.spec), 0, NULL);
+  TRY(read_key(x, e));
   TRY(read_schedules(x, e));
-  TRY(compile(x, e));
-  return read_key(x, e);
+  return compile(x, e);
 }
 
 /* ---- the picture ---- */
@@ -208,10 +205,17 @@ chosen_row(const Explain *x, int *place, int *legal)
 static const char *
 why_chosen(const Explain *x, int place, int legal)
 {
-  const json_t *pin = spec_pin_for(x->spec_json, x->target);
-  const char *source = x->pinned ? "pinned by --schedule"
-                       : pin     ? "pinned by the spec"
-                                 : "the cost model's";
+  static const char *const words[][2] = {
+      {"exact", "the tuning table's for these sizes"},
+      {"near", "the tuning table's for sizes near these"},
+      {"model", "the cost model's"},
+      {"default", "the template's default"},
+  };
+  const char *said = json_string_value(json_object_get(x->key, "source"));
+  const char *source = x->pinned ? "pinned by --schedule" : "pinned by the spec";
+  for (size_t i = 0; said && i < sizeof words / sizeof *words; i++)
+    if (str_eq(said, words[i][0]))
+      source = words[i][1];
   if (!place)
     return source;
   return arena_printf(x->c->arena, "%s, number %d of %d legal ones by cost", source, place,
@@ -388,6 +392,7 @@ print_json(const Explain *x)
                 x->spec.info.name, "shape", shape.p, "target", x->target, "canonical",
                 attnc_spec_canonical(x->spec.spec), "why", why_chosen(x, place, legal));
   json_object_set(j, "kernel", x->recipe);
+  json_object_set(j, "source", json_object_get(x->key, "source"));
   if (row)
     json_object_set(j, "model", (json_t *)(uintptr_t)row);
   json_object_set(j, "key", json_object_get(x->key, "key"));

@@ -206,7 +206,7 @@ prepare(Run *k, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
   k->width = names_width(o);
   interrupt_after(limit);
-  return o->value[OPT_ARCH] ? cli_target(o->value[OPT_ARCH], e) : ATTNC_OK;
+  return o->value[OPT_ARCH] ? attnc_target_check(o->value[OPT_ARCH], e) : ATTNC_OK;
 }
 
 int

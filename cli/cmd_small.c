@@ -1,6 +1,7 @@
 /* cmd_small.c: the commands that print what a library function says: key, schema, cache,
  * completion. */
 #include "cli/cli.h"
+#include "cli/table.h"
 
 #include "base/err.h"
 
@@ -30,6 +31,42 @@ cmd_completion(Cli *c)
   return 0;
 }
 
+/* ---- targets ---- */
+
+static void
+put_target(Table *t, const json_t *row)
+{
+  const char *cc = json_string_value(json_object_get(row, "capability"));
+  table_cell(t, "%s", json_string_value(json_object_get(row, "name")));
+  table_cell(t, "%s %s", cc,
+             json_is_true(json_object_get(row, "exact")) ? "alone" : "and above");
+  table_cell(t, "%s", json_string_value(json_object_get(row, "ptx")));
+  table_cell(t, "%s", json_string_value(json_object_get(row, "cuda")));
+}
+
+int
+cmd_targets(Cli *c)
+{
+  static const char *const head[] = {"target", "devices of capability", "PTX",
+                                     "CUDA driver"};
+  json_t *list = json_loads(attnc_target_table(), 0, NULL), *row;
+  size_t i;
+  if (c->json) {
+    cli_json(json_pack("{s:s, s:o}", "schema", "attnc.targets/1", "targets", list));
+    return 0;
+  }
+  Table *t = table_new(c->arena, "llrr");
+  Str s = str_new(c->arena);
+  for (i = 0; i < sizeof head / sizeof *head; i++)
+    table_cell(t, "%s", head[i]);
+  json_array_foreach(list, i, row) put_target(t, row);
+  table_print(t, "", &s);
+  str_put(&s, "A device takes its exact target, else the highest that it runs.\n");
+  cli_print(s.p);
+  json_decref(list);
+  return 0;
+}
+
 /* ---- key ---- */
 
 static int
@@ -50,6 +87,7 @@ print_key(const Cli *c, const char *text)
   if (options_has(&c->opt, OPT_EXPLAIN)) {
     size_t i;
     json_t *field;
+    printf("  %-16s %s\n", "source", json_string_value(json_object_get(j, "source")));
     json_object_foreach(fields, name, value)
         printf("  %-16s %s\n", name, json_string_value(value));
     json_array_foreach(fields, i, field)
@@ -64,27 +102,15 @@ print_key(const Cli *c, const char *text)
   return 0;
 }
 
-/* A key needs no driver: a context is made, but nothing of it touches a device when the
- * target is given; without --arch the device says which target. */
 static attnc_status
 explain_key(Cli *c, const LoadedSpec *s, char **json, attnc_error *e)
 {
-  attnc_context *ctx;
   attnc_schedule want;
   attnc_sizes z;
   bool given;
-  const char *arch = c->opt.value[OPT_ARCH];
-  attnc_options o = {.size = sizeof o, .target = arch ? arch : "sm_80"};
-  TRY(cli_target(o.target, e));
   TRY(cli_sizes(c, s, &z, e));
   TRY(cli_schedule(c, &want, &given, e));
-  Asked asked;
-  cli_problem(s, &z, &asked);
-  TRY(attnc_context_create(&o, &ctx, e));
-  attnc_status st =
-      attnc_key_explain(ctx, s->spec, &asked.problem, given ? &want : NULL, json, e);
-  attnc_context_release(ctx);
-  return st;
+  return cli_plan_key(c, s, &z, given ? &want : NULL, json, e);
 }
 
 int

@@ -55,7 +55,7 @@ assemble(Assembly *a, attnc_error *e)
   TRY(refuse_options(a->c, e));
   if (!a->target)
     return err_set(e, ATTNC_ERR_USAGE, "%s: --arch must say for which target", a->path);
-  TRY(cli_target(a->target, e));
+  TRY(attnc_target_check(a->target, e));
   TRY(file_read_stream(a->path, MAX_PTX, &text, &n, e));
   attnc_status st = ptxas_run(text, n, a->target, a->c->arena, &a->as, e);
   free(text);

@@ -237,7 +237,7 @@ cli_open(const Cli *c, Device *d, attnc_context **ctx, attnc_options *o, attnc_e
 {
   const char *arch = c->opt.value[OPT_ARCH];
   if (arch)
-    TRY(cli_target(arch, e));
+    TRY(attnc_target_check(arch, e));
   TRY(device_open(d, c->opt.value[OPT_DEVICE], arch, e));
   *o = (attnc_options){.size = sizeof *o, .libcuda = d->path, .target = arch};
   if (options_has(&c->opt, OPT_NO_CACHE))
@@ -251,4 +251,32 @@ cli_open(const Cli *c, Device *d, attnc_context **ctx, attnc_options *o, attnc_e
   }
   cli_note(c, "device: %s (%s, sm_%d)", d->name, d->emulated ? "emulated" : "GPU", d->cc);
   return ATTNC_OK;
+}
+
+attnc_status
+cli_plan_key(const Cli *c, const LoadedSpec *s, const attnc_sizes *z,
+             const attnc_schedule *want, char **json, attnc_error *e)
+{
+  const char *arch = c->opt.value[OPT_ARCH];
+  attnc_options o = {.size = sizeof o, .target = arch, .cache = 1};
+  attnc_context *ctx;
+  Device d;
+  Asked asked;
+  if (arch)
+    TRY(attnc_target_check(arch, e));
+  cli_problem(s, z, &asked);
+  attnc_status st = device_open(&d, c->opt.value[OPT_DEVICE], arch, e);
+  if (st != ATTNC_OK && c->opt.value[OPT_DEVICE])
+    return st;
+  if (st == ATTNC_OK)
+    o.libcuda = d.path;
+  else if (!arch)
+    o.target = "sm_80";
+  st = attnc_context_create(&o, &ctx, e);
+  if (st == ATTNC_OK) {
+    st = attnc_key_explain(ctx, s->spec, &asked.problem, want, json, e);
+    attnc_context_release(ctx);
+  }
+  device_close(&d);
+  return st;
 }

@@ -18,6 +18,7 @@ static CommandRun *const runs[CMD_COUNT] = {
     [CMD_KEY] = cmd_key,
     [CMD_DOCTOR] = cmd_doctor,
     [CMD_CACHE] = cmd_cache,
+    [CMD_TARGETS] = cmd_targets,
     [CMD_SCHEMA] = cmd_schema,
     [CMD_BENCH] = cmd_bench,
     [CMD_COMPLETION] = cmd_completion,

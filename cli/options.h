@@ -53,6 +53,10 @@
     "look at the disk cache, check it, make it smaller, empty it",                         \
     "attnc cache stat\n"                                                                   \
     "attnc cache verify --json")                                                           \
+  X(TARGETS, "targets", "", 0, 0, NULL,                                                    \
+    "the targets that kernels are compiled for, and the devices that they run on",         \
+    "attnc targets\n"                                                                      \
+    "attnc targets --json")                                                                \
   X(SCHEMA, "schema", "", 0, 0, NULL, "print the JSON Schema of specs",                    \
     "attnc schema > attention-spec-v1.schema.json")                                        \
   X(BENCH, "bench", "compile [SPEC]", 1, 2, "compile",                                     \
@@ -89,7 +93,9 @@ extern const Command command_table[CMD_COUNT];
   (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |     \
    CMD_BIT(BENCH))
 #define CMD_PINNED (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
-#define CMD_DEVICE (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(DOCTOR) | CMD_BIT(BENCH))
+#define CMD_DEVICE                                                                         \
+  (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(DOCTOR) |      \
+   CMD_BIT(BENCH))
 
 /* id, name, letter (0: none), value (NULL: a flag), commands, what it does (NULL: hidden).
  * A name may stand in several rows for disjoint commands. */

@@ -151,20 +151,6 @@ pin_allows(const json_t *pin, const json_t *schedule)
 /* ---- targets ---- */
 
 attnc_status
-cli_target(const char *name, attnc_error *e)
-{
-  const char *const *known = attnc_targets();
-  int n = 0;
-  for (; known[n]; n++)
-    if (str_eq(known[n], name))
-      return ATTNC_OK;
-  const char *near = str_nearest(name, known, n);
-  return err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown target %.40s; %s%s%s", name,
-                 near ? "did you mean " : "the first known is ", near ? near : known[0],
-                 near ? "?" : "");
-}
-
-attnc_status
 cli_targets(const Cli *c, const char *text, const char ***out, attnc_error *e)
 {
   const char *const *known = attnc_targets();
@@ -181,7 +167,7 @@ cli_targets(const Cli *c, const char *text, const char ***out, attnc_error *e)
   *out = NEW_N(c->arena, const char *, count + 1);
   char *rest = arena_strdup(c->arena, text), *part;
   while ((part = strsep(&rest, ",")) != NULL) {
-    TRY(cli_target(part, e));
+    TRY(attnc_target_check(part, e));
     (*out)[n++] = part;
   }
   return ATTNC_OK;

@@ -31,13 +31,8 @@ now(void)
 static attnc_status
 target_named(const char *name, const Target **out, attnc_error *err)
 {
-  if (!name)
-    return err_set(err, ATTNC_ERR_USAGE, "the target is NULL");
-  *out = target_find(name);
-  if (*out)
-    return ATTNC_OK;
-  return err_set(err, ATTNC_ERR_UNSUPPORTED, "target '%s' is not one that attnc knows",
-                 name);
+  *out = name ? target_find(name) : NULL;
+  return attnc_target_check(name, err);
 }
 
 /* ---- options ---- */

@@ -5,6 +5,7 @@
 #define ATTNC_COMPILER_TARGET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct Target {
   const char *name;  /* "sm_80", "sm_90a" */
@@ -30,5 +31,8 @@ const Target *target_find(const char *name); /* NULL if unknown */
 /* The one that a device of that capability prefers: its exact target, else the highest
  * plain one that is not above it; NULL if it is below all. */
 const Target *target_for_cc(int cc);
+/* What is wrong with a name that target_find does not know, and which to take instead: the
+ * target of the device that it names, else the nearest in spelling. */
+void target_unknown(const char *name, char *text, size_t n);
 
 #endif

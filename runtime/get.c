@@ -412,7 +412,7 @@ attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   ask_fill(&r, &ask);
   TRY(ask_device_if_any(&r, &ask, e));
   TRY(jit_resolve(&ask, &answer, e));
-  attnc_status status = key_json(&answer.fields, answer.source, json, e);
+  attnc_status status = key_json(&answer.fields, &answer.schedule, answer.source, json, e);
   jit_answer_free(&answer);
   return status;
 }

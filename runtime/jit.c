@@ -104,7 +104,7 @@ pick_target(const JitAsk *a, const Target **out, attnc_error *e)
   }
   *out = target_find(a->target);
   if (!*out)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown target '%s'", a->target);
+    return attnc_target_check(a->target, e);
   if (a->device && !runs_on(*out, a->device))
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "a kernel for %s does not run on %s, sm_%d",
                    a->target, a->device->name, a->device->cc);

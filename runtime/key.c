@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/schedule_json.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -25,15 +26,18 @@ key_hash(const KeyFields *k, unsigned char key[32])
 }
 
 attnc_status
-key_json(const KeyFields *k, const char *source, char **out, attnc_error *e)
+key_json(const KeyFields *k, const Schedule *schedule, const char *source, char **out,
+         attnc_error *e)
 {
   unsigned char key[32];
   char hex[65];
-  json_t *root = json_object(), *fields = json_object();
+  json_t *root = json_object(), *fields = json_object(), *how = json_object();
   key_hash(k, key);
   sha256_digest_hex(key, hex);
   json_object_set_new(root, "key", json_string(hex));
   json_object_set_new(root, "source", json_string(source));
+  sched_write_json(how, schedule);
+  json_object_set_new(root, "schedule", how);
 #define X(field, text) json_object_set_new(fields, #field, json_string(or_empty(k->field)));
   KEY_TABLE(X)
 #undef X

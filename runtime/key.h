@@ -6,6 +6,8 @@
 #ifndef ATTNC_RUNTIME_KEY_H
 #define ATTNC_RUNTIME_KEY_H
 
+#include "base/schedule.h"
+
 #include <attnc/attnc_rt.h>
 
 /* field, what it is */
@@ -32,8 +34,9 @@ typedef struct KeyFields {
 } KeyFields;
 
 void key_hash(const KeyFields *, unsigned char key[32]);
-/* {"key": hex, "source": of the schedule, "fields": {label: value, …}} in the table's
- * order; malloc'd. */
-attnc_status key_json(const KeyFields *, const char *source, char **json, attnc_error *);
+/* {"key": hex, "source": of the schedule, "schedule": {template, fields}, "fields": {label:
+ * value, …}} in the table's order; malloc'd. */
+attnc_status key_json(const KeyFields *, const Schedule *, const char *source, char **json,
+                      attnc_error *);
 
 #endif

@@ -68,6 +68,13 @@ ATTNC_API attnc_status attnc_spec_check(const attnc_spec *, const char *target,
 ATTNC_API const char *attnc_spec_schema(void);
 /* Names of the targets, NULL-terminated. */
 ATTNC_API const char *const *attnc_targets(void);
+/* Their kernels run on devices of the compute capability and, unless `exact`, of all above
+ * it, whose driver is of that CUDA version or later; a device takes its exact target, else
+ * the highest that it runs.  JSON, a list of {"name": "sm_80", "capability": "8.0",
+ * "exact": false, "ptx": "7.0", "cuda": "11.0"}, which lives as long as the process. */
+ATTNC_API const char *attnc_target_table(void);
+/* ATTNC_ERR_UNSUPPORTED, and which target to take instead, for a name that is none. */
+ATTNC_API attnc_status attnc_target_check(const char *name, attnc_error *);
 
 /* ---- problems and schedules ---- */
 
@@ -188,7 +195,10 @@ ATTNC_API attnc_status attnc_plan_get(attnc_context *, const attnc_spec *,
 ATTNC_API attnc_status attnc_plan_get_with(attnc_context *, const attnc_spec *,
                                            const attnc_problem *, const attnc_schedule *,
                                            attnc_plan **, attnc_error *);
-/* The key of the cache entry and the labelled fields it is the hash of, as JSON. */
+/* What attnc_plan_get_with would come to, without compiling: the key of the cache entry,
+ * the labelled fields that it is the hash of, the schedule and its source (exact, near,
+ * model, default, pinned), as JSON.  A device that is absent or does not run the context's
+ * target is left out, and with it what was tuned on it. */
 ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          char **json, attnc_error *);

@@ -123,6 +123,8 @@ FUNCTIONS = {
     "attnc_kernel_seconds": (f64, pointer, text),
     "attnc_compile_with": (status, pointer, ref(Problem), text, ref(Schedule),
                            ref(CompileOptions), out, error),
+    "attnc_target_table": (text,),
+    "attnc_target_check": (status, text, error),
     "attnc_schedule_fields": (text,),
     "attnc_schedule_check": (status, ref(Schedule), error),
     "attnc_schedules": (status, pointer, ref(Problem), text, i32, out, error),

@@ -71,6 +71,32 @@ class Usage(Case):
             with self.subTest(args=args):
                 self.says(*args, code=4, text="did you mean sm_80?")
 
+    def test_devices_that_are_no_targets(self):
+        """What is suggested runs there."""
+        spec = self.spec()
+        for name, text in (("sm_100", "kernels for sm_90 run on such a device"),
+                           ("sm_103a", "kernels for sm_90 run on such a device"),
+                           ("sm_87", "kernels for sm_86 run on such a device"),
+                           ("sm_121", "kernels for sm_120 run on such a device"),
+                           ("sm_75", "no kernel runs on such a device, the first is sm_80")):
+            for args in (["check", spec], ["run", spec], ["explain", spec], ["key", spec],
+                         ["compile", spec, "-o", "d"]):
+                with self.subTest(args=args, name=name):
+                    self.says(*args, "--arch", name, code=4, text=text)
+
+    def test_refused_schedules(self):
+        """By the template that was meant."""
+        spec = self.spec()
+        for pin, text in (("block_m=48", "fwd_mma: block_m 48 is not 1 to 4 times 16 rows for each "
+                                         "of 4 warps; ref_fwd: "),
+                          ("overlap=true", "fwd_wgmma: the target has no wgmma"),
+                          ("template=fwd_mma,overlap=true",
+                           "fwd_mma: it has no option 'overlap'")):
+            for command in ("run", "explain", "key"):
+                with self.subTest(pin=pin, command=command):
+                    r = self.attnc(command, spec, "--arch", "sm_80", "--schedule", pin, code=4)
+                    self.assertIn("no legal schedule on sm_80: " + text, r.stderr)
+
     def test_illegal_pin_names_the_limit(self):
         spec = self.spec(CAUSAL.replace("head_dim: 32", "head_dim: 128"))
         pin = "template=fwd_mma,block_m=32,block_n=128,num_stages=3,num_warps=2"

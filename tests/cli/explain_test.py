@@ -9,6 +9,43 @@ PTXAS = shutil.which("ptxas") or "/usr/local/cuda/bin/ptxas"
 CUDA = unittest.skipUnless(os.path.exists(PTXAS), "ptxas is not found")
 
 
+class WhatRunDoes(common.Case):
+    """run, explain and key come to one schedule, and say where it is from."""
+
+    def sources(self, *args):
+        run = self.json("run", self.spec(), *args)["results"][0]["plan"]
+        explain = self.json("explain", self.spec(), *args)
+        key = self.json("key", self.spec(), *args)
+        schedule = dict(run["schedule"], template=run["template"])
+        self.assertEqual(key["schedule"], schedule)
+        self.assertEqual(dict(explain["kernel"]["schedule"], template=run["template"]), schedule)
+        self.assertEqual(explain["kernel"]["target"], run["target"])
+        self.assertEqual({run["source"], explain["source"]}, {key["source"]})
+        return key["source"], schedule
+
+    def test_sources(self):
+        size = ["--shape", "b1 h2 s256"]
+        self.assertEqual(self.sources(*size)[0], "model")
+        source, pinned = self.sources(*size, "--schedule", "block_n=32,num_warps=2")
+        self.assertEqual((source, pinned["block_n"], pinned["num_warps"]), ("pinned", 32, 2))
+        self.sources(*size, "--arch", "sm_90a")
+        tuned = self.json("tune", self.spec(), *size, "--top", "3")["candidates"]
+        best, = (c for c in tuned if c["verdict"] == "best")
+        self.assertEqual(self.sources(*size), ("exact", best["schedule"]))
+        self.assertEqual(self.sources("--shape", "b1 h2 s512")[0], "near")
+        self.assertIn("the tuning table's for these sizes",
+                      self.attnc("explain", self.spec(), *size).stdout)
+        self.assertIn("exact", self.attnc("key", self.spec(), *size, "--explain").stdout)
+        self.assertEqual(self.sources(*size, "--arch", "sm_86")[0], "model")  # another device
+
+    def test_targets(self):
+        rows = {t["name"]: t for t in self.json("targets")["targets"]}
+        self.assertEqual((rows["sm_90"]["capability"], rows["sm_90"]["exact"]), ("9.0", False))
+        self.assertIs(rows["sm_90a"]["exact"], True)
+        self.assertEqual(rows["sm_80"]["cuda"], "11.0")
+        self.assertRegex(self.attnc("targets").stdout, r"(?m)^sm_90a +9\.0 alone +8\.0 +12\.0$")
+
+
 class SassStats(common.Case):
     @CUDA
     def test_json_adds_up(self):

@@ -38,6 +38,13 @@ target_find(const char *name)
   return NULL;
 }
 
+attnc_status
+attnc_target_check(const char *name, attnc_error *e)
+{
+  return target_find(name) ? ATTNC_OK
+                           : err_set(e, ATTNC_ERR_UNSUPPORTED, "unknown target %s", name);
+}
+
 /* ---- specs ---- */
 
 static void

@@ -134,7 +134,7 @@ static const char unselectable[] =
     "  call void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32 64)\n  ret void\n}\n";
 
 static const Bad bads[] = {
-    {"sm_81", {0}, {0}, ATTNC_ERR_UNSUPPORTED, "target 'sm_81'"},
+    {"sm_81", {0}, {0}, ATTNC_ERR_UNSUPPORTED, "unknown target sm_81"},
     {"sm_80", {.template_name = "nope"}, {0}, ATTNC_ERR_UNSUPPORTED, "no template 'nope'"},
     {"sm_86",
      {.template_name = "fwd_mma",

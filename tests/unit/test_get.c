@@ -294,7 +294,7 @@ test_targets(void **state)
     target_of(cases[i].given, target, &e);
     assert_string_equal(target, cases[i].target);
   }
-  assert_string_equal(e.message, "unknown target 'sm_1'");
+  assert_string_equal(e.message, "unknown target sm_1");
   stub.stub_cc(0, 80);
   attnc_context *c = context_with(1, "sm_90a");
   assert_int_equal(attnc_plan_get(c, spec, NULL, &p, &e), ATTNC_ERR_UNSUPPORTED);
