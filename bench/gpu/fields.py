@@ -25,7 +25,8 @@ import world
 
 TEMPLATE, TARGET, CAPABILITY = "fwd_wgmma", "sm_90a", "9.0"
 DEFAULT, CONSTANT, TUNED = "default", "specialize=sizes", "tuned"
-# What a field may be besides what it is; the truths and the enumerations have all their others.
+# What a field may be besides what it is; the truths and the enumerations have all their others, a
+# number that is not listed has what its template gives as an example, its least and its most.
 # The tile and its warps are the cost model's and the tuner's to choose: TUNED says what they give.
 OTHERS = {
     "block_m": lambda now: (), "block_n": lambda now: (), "num_warps": lambda now: (),
@@ -82,7 +83,12 @@ def others(field, now):
     row, = (f for f in attnc.schedule_fields() if f["name"] == field)
     if row["kind"] == "bool":
         return [not now]
-    found = row["names"] if row["kind"] == "enum" else OTHERS[field](now)
+    if row["kind"] == "enum":
+        found = row["names"]
+    elif field in OTHERS:
+        found = OTHERS[field](now)
+    else:
+        found = sorted({row["least"], int(row["example"]), row["most"]})
     return [v for v in found if v != now and (isinstance(v, str) or v >= row["least"])]
 
 
