@@ -86,9 +86,13 @@ specialise(Gen *g)
       t->known[i] = size_get(&g->req->problem->sizes, (SizeId)i);
   if (spec_specializes(s, SPECIALIZE_STRIDES))
     t->strides = g->req->problem->tensors;
-  for (int i = 0; i < call->n_scalars; i++)
-    if (call->scalars[i].constant)
-      t->prog->scalar[call->scalars[i].slot] = call->scalars[i].initial;
+  t->scalars = 0;
+  for (int i = 0; i < call->n_scalars; i++) {
+    const SignatureScalar *x = &call->scalars[i];
+    t->scalars |= 1u << x->slot;
+    if (x->constant)
+      t->prog->scalar[x->slot] = x->initial;
+  }
 }
 
 static Idx

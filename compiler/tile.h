@@ -217,7 +217,8 @@ Tile t_shares(Tb *, int rows); /* zero row sums, of which each lane has a part *
 Tile t_const(Tb *, double k);  /* one value */
 /* A numeric argument of the call times k: the spec's constant where it is specialised. */
 Tile t_scalar(Tb *, int slot, double k);
-Tile *t_var(Tb *, Tile); /* a variable: assign through the pointer */
+bool t_has_scalar(const Tb *, int slot); /* does the call have it? */
+Tile *t_var(Tb *, Tile);                 /* a variable: assign through the pointer */
 
 /* Elementwise, fp32; a row or scalar operand is broadcast. */
 Tile t_add(Tb *, Tile a, Tile b);

@@ -325,6 +325,7 @@ struct Tb {
   Val *last;           /* result of the last word */
   VEC(Node *) nodes;
   int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
+  unsigned scalars;            /* that the call has: bits 1u << slot */
   const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
   struct Entry *entry;         /* the innermost open region */
 };

@@ -88,9 +88,17 @@ t_const(Tb *t, double k)
   return constant(t, 1, 1, k, LAY_ONE);
 }
 
+bool
+t_has_scalar(const Tb *t, int slot)
+{
+  return t->scalars >> slot & 1u;
+}
+
 Tile
 t_scalar(Tb *t, int slot, double k)
 {
+  if (!t_has_scalar(t, slot))
+    t_fail(t, "the call has no %s", scalar_info[slot].name);
   if (!isnan(t->prog->scalar[slot]))
     return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_ONE);
   tile_param(t, PARAM_SCALAR, slot, 0);

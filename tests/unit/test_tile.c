@@ -298,6 +298,14 @@ too_much_shared(Tb *t)
   t_smem(t, "q", DT_F16, 1024, 256);
 }
 
+static void
+scalar_of_another_call(Tb *t)
+{
+  t->scalars = 0;
+  assert_false(t_has_scalar(t, ATTNC_SOFTMAX_SCALE));
+  t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
@@ -312,6 +320,7 @@ static const struct {
     {type_changes, "changes its type"},
     {left_open, "left open"},
     {too_much_shared, "bytes of shared memory"},
+    {scalar_of_another_call, "the call has no softmax_scale"},
 };
 
 static void
