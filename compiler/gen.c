@@ -132,19 +132,18 @@ Fwd
 gen_forward(Tb *t, const Spec *s)
 {
   const Signature *call = s->call[ATTNC_OP_FWD];
-  const Tensor *at[ATTNC_SLOT_COUNT] = {NULL};
   Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->dtype[ATTNC_Q]};
   f.h = tile_size(t, SIZE_H);
   f.hk = tile_size(t, SIZE_HK);
   f.sq = tile_size(t, SIZE_SQ);
   f.sk = tile_size(t, SIZE_SK);
   for (int i = 0; i < call->n_tensors; i++)
-    at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
-  f.q = at[ATTNC_Q];
-  f.k = at[ATTNC_K];
-  f.v = at[ATTNC_V];
-  f.o = at[ATTNC_O];
-  f.lse = at[ATTNC_LSE];
+    f.at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+  f.q = f.at[ATTNC_Q];
+  f.k = f.at[ATTNC_K];
+  f.v = f.at[ATTNC_V];
+  f.o = f.at[ATTNC_O];
+  f.lse = f.at[ATTNC_LSE];
   f.mask = (Mask){.band = spec_band(s), .sq = f.sq, .sk = f.sk};
   return f;
 }

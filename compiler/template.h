@@ -64,7 +64,8 @@ typedef struct Case {
 /* What a forward template is given: the call's tensors and the names of its sizes. */
 typedef struct Fwd {
   const Spec *spec;
-  const Tensor *q, *k, *v, *o, *lse; /* lse NULL: not wanted */
+  const Tensor *at[ATTNC_SLOT_COUNT]; /* by slot; NULL: not of this call */
+  const Tensor *q, *k, *v, *o, *lse;  /* of them */
   int d, dv;
   Dtype dt; /* of q, k and v where they are equal */
   Mask mask;
