@@ -46,7 +46,8 @@ class Plan(Shared):
 
     # ---- on the device ----
 
-    def prepare(self, q, k, v, o, lse=None, *, softmax_scale: Optional[float] = None) -> Launch:
+    def prepare(self, q, k, v, o, lse=None, *, softmax_scale: Optional[float] = None,
+                **numbers: Optional[float]) -> Launch:
         """A Launch for tensors like these, which are on the plan's device.
 
         lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.
@@ -55,7 +56,7 @@ class Plan(Shared):
         if any(x.device[0] == "cpu" for x in views.values()):
             raise errors.UsageError("prepare: tensors must be on the device; host tensors can "
                                     "be given to a call of the plan")
-        return self._prepare(views, dict(softmax_scale=softmax_scale))
+        return self._prepare(views, dict(numbers, softmax_scale=softmax_scale))
 
     def _row(self, name):
         row = self.spec.signature.tensors.get(name)
@@ -94,16 +95,18 @@ class Plan(Shared):
 
     @uncompiled
     def __call__(self, q, k, v, o=None, lse=None, *, softmax_scale: Optional[float] = None,
-                 stream: Optional[int] = None):
+                 stream: Optional[int] = None, **numbers: Optional[float]):
         """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.
 
-        o and lse are made, as q's framework does, where they are not given.  stream: a
+        o and lse are made, as q's framework does, where they are not given.  numbers: those
+        that the spec declares, its own where None.  stream: a
         CUstream as an integer; None: torch's current stream, else the default one.  On a
         GPU this returns at once.  Host tensors run on the emulated device and are waited
         for; what the emulator finds wrong is a CheckError.
         """
         found, device = arrays.ops(q), arrays.view(q, stream).device
-        inputs, numbers = dict(q=q, k=k, v=v), dict(softmax_scale=softmax_scale)
+        inputs = dict(q=q, k=k, v=v)
+        numbers["softmax_scale"] = softmax_scale
         outputs = self._outputs(inputs, dict(o=o, lse=lse))
         if stream is None:
             stream = found.stream(device) if found else 0

@@ -66,6 +66,9 @@ class Signature:
         """{name: number or None} as scalars by slot: NaN is the spec's own."""
         found = [float("nan")] * (1 + max((s["slot"] for s in self.scalars.values()), default=-1))
         for name, value in given.items():
+            if name not in self.scalars:
+                raise errors.UsageError(f"{name}: the call has no number of that name; it has "
+                                        f"{', '.join(self.scalars)}")
             if value is not None:
                 found[self.scalars[name]["slot"]] = value
         return found
