@@ -72,8 +72,7 @@ keep(Gen *g, Dump d, const char *text)
 
 /* ---- the call's tensors, sizes and constants, as the words see them ---- */
 
-_Static_assert((int)SPECIALIZE_B == SIZE_B && (int)SPECIALIZE_SK == SIZE_SK,
-               "sizes have one order");
+_Static_assert((int)SPECIALIZE_STRIDES == SIZE_COUNT, "sizes have one order");
 
 static void
 specialise(Gen *g)
@@ -81,7 +80,7 @@ specialise(Gen *g)
   const Spec *s = g->req->spec;
   const Signature *call = s->call[ATTNC_OP_FWD];
   Tb *t = g->tb;
-  for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
+  for (int i = 0; i < SIZE_COUNT; i++)
     if (spec_specializes(s, (Specialize)i))
       t->known[i] = size_get(&g->req->problem->sizes, (SizeId)i);
   if (spec_specializes(s, SPECIALIZE_STRIDES))

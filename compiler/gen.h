@@ -29,7 +29,7 @@ attnc_status gen_compile(const Spec *, const ProblemCopy *, const Target *, cons
  * nothing steps along are 0. */
 attnc_status gen_problem(const Spec *, const attnc_problem *, ProblemCopy *, attnc_error *);
 
-/* The values of the names that the spec specialises, in the order of SPECIALIZE_TABLE, as
+/* The values of the names that the spec specialises, sizes first, as
  * text ("sq=4096 sk=4096"): what enters the key.  ATTNC_ERR_USAGE names a missing one. */
 attnc_status gen_values(const Spec *, const ProblemCopy *, Str *, attnc_error *);
 

@@ -16,9 +16,10 @@ const SpecErrorInfo spec_errors[SE_COUNT] = {
 };
 
 const char *const specialize_names[SPECIALIZE_COUNT] = {
-#define X(id, name, text) name,
-    SPECIALIZE_TABLE(X)
+#define X(id, name, what) #name,
+    ATTNC_SIZE_TABLE(X)
 #undef X
+        "strides",
 #define X(key) #key,
 #define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
   SCALAR_OF_##identity(X, key)

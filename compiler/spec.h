@@ -18,29 +18,24 @@
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 
-/* Names that `specialize` may list: these, and behind them the run-time scalars of
- * spec_fields.def, as SPECIALIZE_softmax_scale. */
-#define SPECIALIZE_TABLE(X)                                                                \
-  X(B, "b", "batches")                                                                     \
-  X(H, "h", "query heads")                                                                 \
-  X(HK, "hk", "key heads")                                                                 \
-  X(SQ, "sq", "queries")                                                                   \
-  X(SK, "sk", "keys")                                                                      \
-  X(STRIDES, "strides", "the strides of tensors")
+/* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
+ * its strides, and behind them the run-time scalars of spec_fields.def, as
+ * SPECIALIZE_softmax_scale. */
 #define SCALAR_OF_VALUE(X, key)
 #define SCALAR_OF_NOTHING(X, key)
 #define SCALAR_OF_PRESENCE(X, key) X(key)
 typedef enum Specialize {
-#define X(id, name, text) SPECIALIZE_##id,
-  SPECIALIZE_TABLE(X)
+#define X(id, name, what) SPECIALIZE_##id,
+  ATTNC_SIZE_TABLE(X)
 #undef X
+      SPECIALIZE_STRIDES,
 #define X(key) SPECIALIZE_##key,
 #define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
   SCALAR_OF_##identity(X, key)
 #include "compiler/spec_fields.def"
 #undef SPEC_FIELD
 #undef X
-      SPECIALIZE_COUNT
+  SPECIALIZE_COUNT
 } Specialize;
 extern const char *const specialize_names[SPECIALIZE_COUNT];
 
