@@ -50,8 +50,8 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   Str shape = str_new(k->c->arena);
   problem_print(&z, &shape);
   r->shape = shape.p;
+  TRY(tensors_new(&o->spec.info, &z, &o->host, e)); /* refuses what 64 bits do not hold */
   r->all_rows = z.b * z.h * z.sq;
-  TRY(tensors_new(&o->spec.info, &z, &o->host, e));
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else

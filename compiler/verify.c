@@ -19,7 +19,8 @@ enum { SAMPLED_ROWS = 256, EDGE = 64 };
 enum { VERDICT_LEAST = SIZE_UPTO(attnc_verdict, n_outputs), MAX_OUTPUT = 4096 };
 static const double LARGE_MACS = 1073741824.0; /* above it, rows are sampled */
 static const double LSE_BOUND = 1e-3, LSE_ROUNDINGS = 0x1p-22;
-enum { BLOCK_ROWS = 256 }; /* of queries, at most */
+/* Of queries: 16 warps of fwd_mma with 64 each; fwd_wgmma's clusters have at most 384. */
+enum { BLOCK_ROWS = 1024 };
 
 /* ---- which rows are checked ---- */
 
@@ -100,18 +101,21 @@ overflowed(double got, double want, Dtype ty)
          (got > 0) == (want > 0);
 }
 
-/* Does row q's block see a key that q does not, whose V is no finite number in column i? */
+/* Can row q's block see a key that q does not, whose V is no finite number in column i?
+ * Ranges of later rows end no earlier, so each key is looked at once. */
 static bool
 tainted(const Ref *r, int64_t q, int i)
 {
   int64_t first = q < BLOCK_ROWS ? 0 : q - BLOCK_ROWS + 1;
   int64_t last = q + BLOCK_ROWS > r->n.sq ? r->n.sq - 1 : q + BLOCK_ROWS - 1;
   Range own = ref_visible(r, q);
+  int64_t done = 0;
   for (int64_t row = first; row <= last; row++) {
     Range keys = ref_visible(r, row);
-    for (int64_t j = keys.from; j < keys.to; j++)
+    for (int64_t j = keys.from > done ? keys.from : done; j < keys.to; j++)
       if ((j < own.from || j >= own.to) && !isfinite(ref_value(r, j, i)))
         return true;
+    done = keys.to > done ? keys.to : done;
   }
   return false;
 }

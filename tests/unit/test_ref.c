@@ -467,6 +467,27 @@ what_is_not_finite(void **state)
   problem_close(&p);
 }
 
+/* A NaN of V reaches rows that do not see it as far as a block of them may. */
+static void
+what_a_block_sees(void **state)
+{
+  enum { N = 1100, KEY = 1050, COLUMN = 2 };
+  Problem p = {.c = {1, 1, 1, N, N, 16, 16, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  (void)state;
+  problem_open(&p, 1, "return_lse: true\n");
+  problem_solve(&p);
+  uint16_t *v = p.t[ATTNC_V].data;
+  v[KEY * p.t[ATTNC_V].stride[2] + COLUMN] = 0x7fc0;
+  for (int q = KEY; q < N; q++)
+    set_output(&p, 0, 0, q, COLUMN, NAN);
+  assert_int_equal(verify(&p).pass, 1);
+  set_output(&p, 0, 0, KEY - 1023, COLUMN, NAN);
+  assert_int_equal(verify(&p).pass, 1);
+  set_output(&p, 0, 0, KEY - 1024, COLUMN, NAN);
+  assert_int_equal(verify(&p).bad_rows, 1);
+  problem_close(&p);
+}
+
 /* Scores beyond fp32 weigh nothing; large ones have an LSE as near as fp32 can say it. */
 static void
 scores_of_any_size(void **state)
@@ -784,6 +805,7 @@ main(void)
       cmocka_unit_test(right_results_pass),
       cmocka_unit_test(one_wrong_element_fails),
       cmocka_unit_test(what_is_not_finite),
+      cmocka_unit_test(what_a_block_sees),
       cmocka_unit_test(scores_of_any_size),
       cmocka_unit_test(wrong_lse_fails),
       cmocka_unit_test(wrong_computations_fail),
