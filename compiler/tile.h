@@ -79,11 +79,13 @@ Idx idx_lt(Idx, Idx);
 Idx idx_mul64(Idx, Idx);
 bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
 bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
-#define i_mod(a, b) i_sub(a, i_mul(i_div(a, b), b))
-Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
-Idx i_ctas(Tb *);          /* blocks along axis 0 */
-Idx i_team(Tb *);          /* which team of its role this is */
-Idx i_batches(Tb *);       /* of the call */
+#define i_mod(a, b)      idx_rest(I(a), I(b), i_div(a, b))
+#define i_mod_rare(a, b) idx_rest(I(a), I(b), i_div_rare(a, b))
+Idx idx_rest(Idx a, Idx b, Idx quotient); /* a - b * quotient, 0 … b - 1 */
+Idx i_cta(Tb *, int axis);                /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *);                         /* blocks along axis 0 */
+Idx i_team(Tb *);                         /* which team of its role this is */
+Idx i_batches(Tb *);                      /* of the call */
 /* Entry i of a list of numbers that the kernel carries; the numbers are copied. */
 typedef struct Table Table;
 const Table *t_table(Tb *, const int32_t *, int n);

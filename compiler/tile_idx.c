@@ -155,6 +155,15 @@ idx_div_rare(Idx a, Idx b)
 }
 
 Idx
+idx_rest(Idx a, Idx b, Idx quotient)
+{
+  Idx down = idx_mul(quotient, b);
+  if (!down.node && (!a.node || down.k == 0))
+    return idx_sub(a, down);
+  return same(a, down) ? i_int(0) : binary(NODE_SUB, a, down, nonneg(b));
+}
+
+Idx
 idx_cdiv(Idx a, Idx b)
 {
   return idx_div(idx_add(a, idx_sub(b, i_int(1))), b);

@@ -7,8 +7,8 @@ Work
 fwd_work(Tb *t, const Fwd *p, int bm)
 {
   Idx blocks = i_cdiv(p->sq, bm), i = i_cta(t, 0);
-  Idx head = i_div_rare(i, blocks), block = i_sub(i, i_mul(head, blocks));
-  Idx batch = i_div_rare(head, p->h), rest = i_sub(head, i_mul(batch, p->h));
+  Idx head = i_div_rare(i, blocks), block = i_mod_rare(i, blocks);
+  Idx batch = i_div_rare(head, p->h), rest = i_mod_rare(head, p->h);
   if (p->mask.band.hi != INT_MAX)
     block = i_sub(i_sub(blocks, 1), block);
   Work w = {.b = i_add(batch, i_cta(t, 2))}; /* one of the two is 0 */
