@@ -80,7 +80,7 @@ class Plan(Shared):
                 f"{n} on {x.device[0]}:{x.device[1]}" for n, x in views.items()))
         return views
 
-    def _prepare(self, views, numbers):
+    def _prepare(self, views, numbers=None):
         call = self.spec.signature
         for name in call.tensors.keys() - views.keys():
             raise errors.UsageError(f"{name} is missing")
@@ -89,7 +89,7 @@ class Plan(Shared):
             if views[name].shape != call.shape(name, sizes):
                 raise errors.ShapeError(f"{name} has shape {list(views[name].shape)}, not "
                                         f"{list(call.shape(name, sizes))}", "ATTNC_ERR_SHAPE")
-        return Launch(self, sizes, call.structs(views), call.numbers(numbers))
+        return Launch(self, sizes, call.structs(views), call.numbers(numbers or {}))
 
     # ---- a call ----
 
