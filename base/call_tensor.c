@@ -183,7 +183,8 @@ scalar_check(const char *name, double value, bool positive, attnc_error *e)
     return ATTNC_OK;
   if (f.what == RULE_SCALAR)
     return err_set(e, ATTNC_ERR_USAGE,
-                   "%s is %g; it must be finite and above zero, a normal number of fp32",
+                   "%s is %g; it must be finite and above zero, a normal number of fp32 "
+                   "below 2^127",
                    name, value);
   return err_set(e, ATTNC_ERR_USAGE, "%s is %g; it must be finite", name, value);
 }

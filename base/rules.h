@@ -19,7 +19,7 @@ typedef enum RuleBroken {
   RULE_HEADS,         /* h is not a multiple of hk */
   RULE_GROUP,         /* h / hk is pinned to another number */
   RULE_SIZE_CONSTANT, /* a constant of the kernel is another */
-  RULE_SCALAR,        /* not finite, above zero, normal as fp32 */
+  RULE_SCALAR,        /* none that a kernel can multiply by */
   RULE_SCALAR_FINITE, /* not finite as fp32 */
   RULE_NULL,
   RULE_ADDRESS,         /* not aligned */
@@ -88,12 +88,13 @@ rule_sizes(const RuleSizes *r, const int64_t *size, RuleFault *f)
 
 /* ---- scalars ---- */
 
-/* As the fp32 that kernels get.  NaN is none: the default is taken then. */
+/* As the fp32 that kernels get.  NaN is none: the default is taken then.  A positive one is
+ * a normal number up to 2^127, whose product with log2 e is finite. */
 static inline int
 rule_scalar(double value, int positive, RuleFault *f)
 {
   float stored = (float)value;
-  if (positive && !(stored >= FLT_MIN && stored <= FLT_MAX))
+  if (positive && !(stored >= FLT_MIN && stored <= FLT_MAX / 2))
     return rule_broken(f, RULE_SCALAR, 0, 0);
   if (!(stored >= -FLT_MAX && stored <= FLT_MAX))
     return rule_broken(f, RULE_SCALAR_FINITE, 0, 0);

@@ -2,6 +2,8 @@
  * here each form that is not plainly what is due is refused by its name. */
 #include "compiler/spec_load.h"
 
+#include "base/rules.h"
+
 #include <ctype.h>
 #include <locale.h>
 #include <math.h>
@@ -259,12 +261,12 @@ spec_value_scale(SpecLoad *l, const DocNode *node, double *out)
   if (!number_form(l, node, "a number", default_scale, &look))
     return false;
   *out = look == LOOK_NONFINITE ? NAN : c_strtod(node->text);
-  float v = (float)*out; /* kernels take it so */
-  if (isnormal(v) && v > 0)
+  RuleFault fault; /* what a launch refuses */
+  if (!isnan(*out) && rule_scalar(*out, 1, &fault))
     return true;
   spec_fault(l, node->place, SE_NOT_POSITIVE, default_scale,
-             "%s is positive and finite in fp32, `%s` is not", subject(l, node),
-             spec_shown(l, node->text));
+             "%s is a normal number of fp32, above 0 and below 2^127, `%s` is not",
+             subject(l, node), spec_shown(l, node->text));
   return false;
 }
 

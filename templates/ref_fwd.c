@@ -65,8 +65,27 @@ initial(const Case *c)
   return s;
 }
 
+/* O, and where weights are near what its roundings left out. */
+typedef struct Acc {
+  Tile *o, *lost;
+} Acc;
+
 static void
-step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, Tile *acc, Visit j)
+add(Tb *t, const Acc *acc, bool near, Tile shrink, Tile v, Tile weight)
+{
+  Tile o = t_mul(t, *acc->o, shrink);
+  if (!near) {
+    *acc->o = t_fma(t, v, weight, o);
+    return;
+  }
+  Tile x = t_mul(t, v, weight);
+  Tile left = t_fms(t, v, weight, x);
+  *acc->lost = t_fma(t, *acc->lost, shrink, left);
+  *acc->o = softmax_add(t, o, x, acc->lost);
+}
+
+static void
+step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Visit j)
 {
   At at = {.q = w->q0, .k = j.k0};
   View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
@@ -77,8 +96,7 @@ step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, Tile *acc, Visit j
   Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
   row = v_rows(p->v, w->b, w->hk, j.k0, 1);
   Tile v = t_load_one(t, w_seen(j.whole ? v_whole(row) : row, j));
-  Tile o = t_mul(t, *acc, shrink);
-  *acc = t_fma(t, v, weight, o);
+  add(t, acc, sm->near, shrink, v, weight);
 }
 
 static void
@@ -90,11 +108,13 @@ emit(Tb *t, const Fwd *p, const Sched *s)
   Softmax sm = softmax_new(t, s->bm);
   sm.near = p->v->ty == DT_F32;
   Tile zero = t_zero_lanes(t, s->bm, p->dv);
-  Tile *acc = t_var(t, zero);
+  Acc acc = {.o = t_var(t, zero)};
+  acc.lost = t_var(t, zero);
   T_FOR_TILES (t, j, &kv)
-    step(t, p, &w, &sm, q, acc, j);
+    step(t, p, &w, &sm, q, &acc, j);
   Tile inv = softmax_end(t, &sm, &lse);
-  Tile o = t_mul(t, *acc, inv);
+  Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;
+  o = t_mul(t, o, inv);
   t_store(t, v_rows(p->o, w.b, w.h, w.q0, s->bm), o);
   if (p->lse)
     t_store_rows(t, v_rows(p->lse, w.b, w.h, w.q0, s->bm), lse);

@@ -21,6 +21,7 @@ softmax_new(Tb *t, int rows)
   s.most = t_var(t, most);
   Tile l = t_shares(t, rows);
   s.l = t_var(t, l);
+  s.lost = t_var(t, l);
   return s;
 }
 
@@ -84,6 +85,51 @@ far_step(Tb *t, Softmax *s, const Step *n)
   *s->most = t_const(t, -1);
 }
 
+/* 2^(c·x), b being 0 or the row's weights all 0.  What the product's rounding left out, and
+ * c's, is ·ln 2 of the weight: a few ulp of fp32. */
+static Tile
+near_weights(Tb *t, const Softmax *s, Tile x, Tile e)
+{
+  const double log2e = 1.4426950408889634, high = (float)log2e;
+  Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1), none = t_const(t, 0);
+  Tile k = t_const(t, high);
+  Tile rest = t_const(t, log2e - high);
+  Tile low = t_fms(t, scale, k, s->c);
+  low = t_fma(t, scale, rest, low);
+  Tile left = t_fms(t, x, s->c, e);
+  left = t_fma(t, x, low, left);
+  left = t_sel_gt(t, e, left, none, -200); /* x may be −inf */
+  Tile ln2 = t_const(t, 0.6931471805599453);
+  left = t_mul(t, left, ln2);
+  Tile w = t_exp2_near(t, e);
+  return t_fma(t, w, left, w);
+}
+
+Tile
+softmax_add(Tb *t, Tile sum, Tile x, Tile *lost)
+{
+  Tile s = t_add(t, sum, x);
+  Tile part = t_sub(t, s, sum);
+  Tile back = t_sub(t, s, part);
+  Tile of_sum = t_sub(t, sum, back);
+  Tile of_x = t_sub(t, x, part);
+  of_x = t_add(t, of_sum, of_x);
+  *lost = t_add(t, *lost, of_x);
+  return s;
+}
+
+static void
+add_up(Tb *t, Softmax *s, Tile shrink, Tile sum)
+{
+  if (!s->near) {
+    *s->l = t_fma(t, *s->l, shrink, sum);
+    return;
+  }
+  Tile l = t_mul(t, *s->l, shrink);
+  *s->lost = t_mul(t, *s->lost, shrink);
+  *s->l = softmax_add(t, l, sum, s->lost);
+}
+
 Tile
 softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
 {
@@ -97,9 +143,9 @@ softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
     far_step(t, s, &n);
   *shrink = s->near ? t_exp2_near(t, *n.by) : t_exp2(t, *n.by);
   Tile e = t_fms(t, *n.x, s->c, *n.b);
-  Tile w = s->near ? t_exp2_near(t, e) : t_exp2_mixed(t, e, s->poly);
+  Tile w = s->near ? near_weights(t, s, *n.x, e) : t_exp2_mixed(t, e, s->poly);
   Tile sum = t_row_part(t, w);
-  *s->l = t_fma(t, *s->l, *shrink, sum);
+  add_up(t, s, *shrink, sum);
   *s->b = *n.b;
   return w;
 }
@@ -107,8 +153,15 @@ softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
 Tile
 softmax_end(Tb *t, Softmax *s, Tile *lse)
 {
-  Tile l = t_row_join(t, *s->l);
+  Tile l = s->near ? t_add(t, *s->l, *s->lost) : *s->l;
+  l = t_row_join(t, l);
   Tile r = t_rcp(t, l);
+  if (s->near) { /* a step of Newton's */
+    Tile one = t_const(t, 1);
+    Tile off = t_fms(t, l, r, one);
+    off = t_mul(t, off, r);
+    r = t_sub(t, r, off);
+  }
   Tile inv = t_sel0(t, l, r);
   Tile log = t_log2(t, l);
   log = t_add(t, log, *s->b);

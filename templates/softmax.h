@@ -28,6 +28,7 @@ typedef struct Softmax {
   Tile *g, *b; /* the row's reference is c·g + b */
   Tile *most;  /* a row whose |b| is above is far; below 0 after the first far step */
   Tile *l;     /* row sum */
+  Tile *lost;  /* near: what its roundings left out */
   bool lazy;   /* a reference stays while it is too low by 8 at most */
   bool near;   /* for fp32: every row is far, and exp2 right to an ulp */
   int poly;    /* of 16 exp2, by polynomial */
@@ -39,6 +40,8 @@ Softmax softmax_new(Tb *, int rows);
  * arXiv 2603.05451, section on rescaling).  Set lazy, near and poly before the first step.
  */
 
+/* sum + x; *lost is added what its rounding leaves out (Knuth's TwoSum). */
+Tile softmax_add(Tb *, Tile sum, Tile x, Tile *lost);
 /* Scores become weights, where `masked` of rows that may have seen no key; *shrink is what
  * earlier sums must be multiplied by. */
 Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *shrink);

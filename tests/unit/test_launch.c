@@ -400,7 +400,7 @@ test_arguments_in_range(void **state)
                             "\"positive\":true,\"constant\":false}]",
                             "{\"align\":16,\"max_size\":1000}", "0",
                             RT_STEPS("[{\"type\":\"f32\",\"scalar\":0}]", RT_GRID)));
-  const double bad[] = {0, -1, INFINITY, 1e-38, 1e39, 1e-300};
+  const double bad[] = {0, -1, INFINITY, 1e-38, 1.8e38, 1e39, 1e-300};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     call_fill(&c);
     c.a.scalars = &bad[i];

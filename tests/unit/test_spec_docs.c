@@ -370,7 +370,10 @@ static const char semantics[] =
     "query\n"
     "sees the key `kv_idx` when `kv_idx <= i` (`causal`), `kv_idx >= i - left` and\n"
     "`kv_idx <= i + right` (`window`, unless -1); all must hold. A query that sees no key\n"
-    "gives o = 0 and lse = -inf. Query head `x` reads key head `x / (h / hk)`.\n";
+    "gives o = 0 and lse = -inf. Query head `x` reads key head `x / (h / hk)`.\n"
+    "\n"
+    "Scores are fp32: a product beyond their range is infinite. A score of -inf weighs\n"
+    "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n";
 
 static void
 readme_is_committed(void **state)
