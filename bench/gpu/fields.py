@@ -1,9 +1,9 @@
 """Phase `fields`: what each field of fwd_wgmma's schedule gives (docs/hopper.md), case by case.
 
 Beside the default, which is what a plan gets without tuning, stand the same schedule with one
-field at each of its other values; where that alone is illegal, also with the fields that it
-needs (COMPANIONS); a smaller tile, with those that the default's leaves no room for; and the best
-of a short tune.  All of a case take turns in one run.  A value
+field at each of its other values; where that alone is illegal, the same value with what the
+compiler takes beside it, and where that is another tile, the default of that tile; and the best of a
+short tune.  All of a case take turns in one run.  A value
 that is refused, disqualified by a remark of the driver's compiler or not reached is skipped by
 name; one whose output is not the default's fails the phase's check.
 
@@ -32,23 +32,9 @@ OTHERS = {
     "block_m": lambda now: (), "block_n": lambda now: (), "num_warps": lambda now: (),
     "num_stages": lambda now: (now - 1, now + 1), "cluster": lambda now: (1, 2),
     "q_stages": lambda now: (1, 2), "poly_exp2": lambda now: (0, 2, 4, 8, 16)}
-# What a value takes besides, of the template's own conditions.
-COMPANIONS = {
-    ("scheduler", "grid"): {"q_stages": 1, "cross_tile": False},
-    ("q_stages", 1): {"cross_tile": False},
-    ("q_stages", 2): {"scheduler": "persistent"},
-    ("overlap", False): {"cross_tile": False, "narrow_diagonal": False},
-    ("cross_tile", True): {"overlap": True, "q_stages": 2, "narrow_diagonal": False},
-    ("narrow_diagonal", True): {"overlap": True, "cross_tile": False},
-    ("private_epilogue", False): {"tma_store": True},
-    ("tma_store", False): {"private_epilogue": True}}
-# The largest tiles have no room left for some fields.  With these, of which the first row of a
-# case is what the others are to be compared with, they have; (block_m, block_n) by head_dim.
-TILES = {64: (128, 128), 128: (128, 128), 256: (128, 32)}
-ROOMY = {"num_stages": 2, "p_in_smem": False, "overlap": True, "scheduler": "persistent",
-         "q_stages": 2, "num_warps": 12, "pingpong": True}
-TIGHT = (("cross_tile", True), ("p_in_smem", True), ("narrow_diagonal", True), ("num_stages", 3),
-         ("skip_rescale", True), ("poly_exp2", 4), ("private_epilogue", False))
+# Where a value is not legal beside the default's other fields, or there is no room for it, these are
+# what is kept of the default with it, then nothing; the compiler chooses the rest.
+KEPT = (("block_m", "block_n"), ())
 CONSTANTS = ("b", "h", "hk", "sq", "sk")  # what scheduler=exact takes as constants of the kernel
 TINY = ("overlap=false", "pack_gqa=true", "skip_rescale=true")  # of a tiny run; one is refused
 TOP, ROUNDS = (24, 8), (20, 10)  # candidates of the tune, samples; the second with --quick
@@ -93,36 +79,36 @@ def others(field, now):
 
 
 def variants(default):
-    """[(alone, with companions or None)] of a default schedule: a field at another value each."""
+    """[(variant, its field or None)] of a default schedule: a field at another value each."""
     made = [(Variant(CONSTANT, default, True), None)]
     for field in default:
         for value in others(field, default[field]) if field != "template" else ():
             constant = (field, value) == ("scheduler", "exact")
-            alone = Variant(f"{field}={text(value)}", {**default, field: value}, constant)
-            made.append((alone, accompanied(alone, field, value)))
+            made.append((Variant(f"{field}={text(value)}", {**default, field: value}, constant),
+                         field))
     return made
 
 
-def roomy(default, head_dim):
-    """The same for a smaller tile, and on it the fields that the default's may not have."""
-    m, n = TILES[head_dim]
-    base = {**default, "block_m": m, "block_n": n, **ROOMY}
-    if base == default:
-        return []
-    made = [(Variant(f"{m}x{n}", base), None)]
-    for field, value in TIGHT:
-        name = f"{m}x{n} {field}={text(value)}"
-        made.append((Variant(name, {**base, field: value}), None))
-    return made
+def opened(alone, field):
+    """The value with fewer and fewer fields of the default."""
+    return [alone._replace(schedule={k: alone.schedule[k] for k in ("template", *kept, field)})
+            for kept in KEPT]
 
 
-def accompanied(alone, field, value):
-    """The variant with what its value takes; None where it has that already."""
-    more = {k: v for k, v in COMPANIONS.get((field, value), {}).items() if alone.schedule[k] != v}
-    if not more:
-        return None
-    name = " ".join([alone.name, *(f"{k}={text(v)}" for k, v in more.items())])
-    return Variant(name, {**alone.schedule, **more}, alone.constant)
+def named(variant, default, plan):
+    """With all that the plan has, and what of it is not the default's in its name."""
+    has = {"template": plan.info["template"], **plan.info["schedule"]}
+    words = [f"{k}={text(v)}" for k, v in has.items() if default.get(k) != v]
+    more = [w for w in words if w != variant.name]
+    return variant._replace(name=" ".join([variant.name, *more]), schedule=has)
+
+
+def tiles(default, plans):
+    """The default of each tile that a plan has and the default has not."""
+    found = {tuple(p.info["schedule"][k] for k in KEPT[0]) for _, p in plans}
+    return [(Variant(f"{m}x{n}", {"template": default["template"], "block_m": m, "block_n": n}),
+             None)
+            for m, n in sorted(found - {tuple(default[k] for k in KEPT[0])})]
 
 
 def spec(case, constant=False):
@@ -238,7 +224,8 @@ def one_case(suite, case, context, timer, clocks):
     calls = judge.default(default)
     if not calls:
         return
-    plans = compiled(suite, case, context, variants(schedule) + roomy(schedule, case["d"]))
+    plans = compiled(suite, case, context, variants(schedule), schedule)
+    plans += compiled(suite, case, context, tiles(schedule, plans))
     best = tuned(suite, case)
     if best:
         plans += compiled(suite, case, context, [(Variant(TUNED, best), None)])
@@ -250,15 +237,18 @@ def one_case(suite, case, context, timer, clocks):
 
 # ---- plans ----
 
-def compiled(suite, case, context, wanted):
+def compiled(suite, case, context, wanted, default=None):
     """[(variant, plan)] of those that are legal and not disqualified, a few at a time."""
     def make(pair):
-        alone, more = pair
+        alone, field = pair
         if suite.late():
             return [(alone, None, "out of time")]
         made = [planned(context, case, alone)]
-        if more and (made[0][2] or "").startswith("refused"):
-            made.append(planned(context, case, more))
+        for fewer in opened(alone, field) if field and is_refused(made[0]) else ():
+            row = planned(context, case, fewer)
+            if not is_refused(row):
+                made.append((named(fewer, default, row[1]) if row[1] else fewer, *row[1:]))
+                break
         return made
     with concurrent.futures.ThreadPoolExecutor(COMPILES) as pool:
         rows = [row for rows in pool.map(make, wanted) for row in rows]
@@ -268,6 +258,10 @@ def compiled(suite, case, context, wanted):
         elif why:
             suite.results.skip(variant.name, case, why)
     return [(variant, plan) for variant, plan, why in rows if not why]
+
+
+def is_refused(row):
+    return (row[2] or "").startswith("refused")
 
 
 def planned(context, case, variant):
