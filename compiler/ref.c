@@ -309,6 +309,20 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   return lse;
 }
 
+double
+ref_magnitude(const Ref *r, Range keys)
+{
+  int d = r->spec->head_dim;
+  int64_t top = keys.from;
+  double sum = 0;
+  for (int64_t j = keys.from; j < keys.to; j++)
+    top = r->s64[j] > r->s64[top] ? j : top; /* weights now */
+  const float *key = r->keys + top / KEYS * KEYS * d + top % KEYS;
+  for (int i = 0; keys.from < keys.to && i < d; i++)
+    sum += fabs((double)r->q[i] * key[i * KEYS]);
+  return sum * r->scalar[ATTNC_SOFTMAX_SCALE];
+}
+
 int64_t
 ref_row_index(const Ref *r, int64_t i)
 {

@@ -53,6 +53,9 @@ int64_t ref_row_index(const Ref *, int64_t i); /* the query of the i-th row */
 Range ref_visible(const Ref *, int64_t q);
 /* Fills o64, o32 and lse32; returns the LSE. */
 double ref_row(Ref *, int64_t b, int64_t h, int64_t q);
+/* After ref_row, of the key with the largest weight: what its score's terms come to without
+ * their signs, scaled.  What rounding the products' sum is worth is relative to it. */
+double ref_magnitude(const Ref *, Range keys);
 /* V of the key head in hand, column i. */
 static inline float
 ref_value(const Ref *r, int64_t key, int i)

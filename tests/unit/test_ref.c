@@ -527,6 +527,30 @@ scores_of_any_size(void **state)
   }
 }
 
+/* Terms of a score that cancel: what tensor cores lose of them is relative to the terms. */
+static void
+terms_that_cancel(void **state)
+{
+  const double term = 1e6, sum = 64 * term, lost = 64 / 8 * 0x1p-23 * sum; /* about 61 */
+  Problem p = {.c = {1, 1, 1, 1, 1, 64, 16, false, false, -1, -1, 1}, .type = ORACLE_BF16};
+  double o[16], lse;
+  (void)state;
+  problem_open(&p, 1, "return_lse: true\n");
+  for (int i = 0; i < 64; i++) {
+    put(&p.t[ATTNC_Q], ORACLE_BF16, i, 1000);
+    put(&p.t[ATTNC_K], ORACLE_BF16, i, i % 2 ? -1000 : 1000);
+  }
+  assert_int_equal(solve(&p, NULL, 0, o, &lse), ATTNC_OK);
+  assert_true(lse == 0);
+  for (int i = 0; i < 16; i++)
+    set_output(&p, 0, 0, 0, i, o[i]);
+  *lse_at(&p, 0, 0, 0) = (float)(lost / 2);
+  assert_int_equal(verify(&p).pass, 1);
+  *lse_at(&p, 0, 0, 0) = (float)(lost * 1.1);
+  assert_int_equal(verify(&p).bad_rows, 1);
+  problem_close(&p);
+}
+
 static void
 wrong_lse_fails(void **state)
 {
@@ -807,6 +831,7 @@ main(void)
       cmocka_unit_test(what_is_not_finite),
       cmocka_unit_test(what_a_block_sees),
       cmocka_unit_test(scores_of_any_size),
+      cmocka_unit_test(terms_that_cancel),
       cmocka_unit_test(wrong_lse_fails),
       cmocka_unit_test(wrong_computations_fail),
       cmocka_unit_test(tiled_kernels_pass_and_sloppy_ones_fail),
