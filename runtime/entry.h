@@ -10,9 +10,10 @@
  *
  * Numbers are little-endian, 64 bits.  entry_check accepts exactly the bytes that
  * entry_make wrote and says of any others what is wrong with them.  The spec is kept so
- * that a cache can be read by people; what of the recipe is not in the key (own.h) is of
- * the spec that was first to write it, and not read from here.  An Entry is immutable once
- * checked and counted by references; its texts point into its bytes. */
+ * that a cache can be read by people; what of the recipe is not in the key
+ * (spec_defaults.h) is of the spec that was first to write it, and not read from here.  An
+ * Entry is immutable once checked and counted by references; its texts point into its
+ * bytes. */
 #ifndef ATTNC_RUNTIME_ENTRY_H
 #define ATTNC_RUNTIME_ENTRY_H
 

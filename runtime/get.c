@@ -161,12 +161,12 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
 {
   char *edited;
   TRY(edited_ptx(c, &edited, e));
-  Own own = jit_own(a->spec);
+  SpecDefaults defaults = jit_spec_defaults(a->spec);
   PlanText text = {.ptx = edited ? edited : found->entry->ptx,
                    .what = edited ? c->load_ptx : NULL,
                    .json = found->entry->json,
                    .json_n = found->entry->json_n,
-                   .own = &own,
+                   .defaults = &defaults,
                    .source = answer->source,
                    .layer = found->layer,
                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
@@ -201,12 +201,12 @@ plan_key(const JitAsk *a, const JitAnswer *answer)
 {
   FlightKey key;
   Sha256 s;
-  Own own = jit_own(a->spec);
+  SpecDefaults defaults = jit_spec_defaults(a->spec);
   sha256_start(&s);
   sha256_field(&s, "key", answer->key, sizeof answer->key);
   sha256_field(&s, "device", &a->device->ordinal, sizeof a->device->ordinal);
   sha256_field(&s, "source", answer->source, strlen(answer->source));
-  own_hash(&own, &s);
+  spec_defaults_hash(&defaults, &s);
   sha256_end(&s, key.bytes);
   return key;
 }

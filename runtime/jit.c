@@ -35,16 +35,16 @@ jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p)
       .spec_hash = spec->hash, .op = op_words[ATTNC_OP_FWD], .sizes = p->sizes};
 }
 
-Own
-jit_own(const attnc_spec *spec)
+SpecDefaults
+jit_spec_defaults(const attnc_spec *spec)
 {
-  Own own = {.name = spec->name};
+  SpecDefaults defaults = {.name = spec->name};
   const Signature *call = spec->call[ATTNC_OP_FWD];
   for (int i = 0; i < call->n_scalars; i++)
     if (!call->scalars[i].constant)
-      own.scalars[own.n_scalars++] =
-          (OwnScalar){call->scalars[i].name, call->scalars[i].initial};
-  return own;
+      defaults.scalars[defaults.n_scalars++] =
+          (ScalarDefault){call->scalars[i].name, call->scalars[i].initial};
+  return defaults;
 }
 
 attnc_status

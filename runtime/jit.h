@@ -13,7 +13,7 @@
 #include "runtime/drv.h"
 #include "runtime/entry.h"
 #include "runtime/key.h"
-#include "runtime/own.h"
+#include "runtime/spec_defaults.h"
 #include "runtime/tunetab.h"
 
 #include <attnc/attnc.h>
@@ -49,7 +49,7 @@ attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_erro
 /* What a spec and an op are called in the tuning table; strings live with the spec. */
 TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *);
 /* Everything that the key leaves to the spec; lives with it. */
-Own jit_own(const attnc_spec *);
+SpecDefaults jit_spec_defaults(const attnc_spec *);
 /* The caller's problem, copied and checked. */
 attnc_status jit_problem(const attnc_spec *, const attnc_problem *, ProblemCopy *,
                          attnc_error *);

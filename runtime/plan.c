@@ -362,7 +362,7 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
 {
   Recipe *r;
   TRY(recipe_parse(text->json, text->json_n, &r, e));
-  attnc_status status = text->own ? own_put(text->own, r, e) : ATTNC_OK;
+  attnc_status status = text->defaults ? spec_defaults_put(text->defaults, r, e) : ATTNC_OK;
   if (status == ATTNC_OK)
     status = plan_fits(r, d, device, e);
   if (status == ATTNC_OK)

@@ -15,7 +15,7 @@
 #define ATTNC_RUNTIME_PLAN_H
 
 #include "runtime/drv.h"
-#include "runtime/own.h"
+#include "runtime/spec_defaults.h"
 #include "runtime/recipe.h"
 
 struct attnc_plan {
@@ -39,7 +39,8 @@ typedef struct PlanText {
   const char *what; /* names it in errors; NULL: by the recipe's name */
   const char *json;
   size_t json_n;
-  const Own *own;         /* replaces what the recipe says of it; NULL: the recipe's own */
+  const SpecDefaults
+      *defaults;          /* replaces what the recipe says of it; NULL: the recipe's own */
   const char *source;     /* of the schedule: exact, near, model, default, pinned */
   const char *layer;      /* memory, disk, readonly, miss, bundle */
   const char *note;       /* one more remark, or NULL */
