@@ -188,8 +188,11 @@ test_forks_of_a_busy_process(void **state)
   pthread_t threads[THREADS];
   int numbers[THREADS];
   attnc_plan *held = NULL;
-  attnc_spec *spec = make_spec(1);
   (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+  skip(); /* gcc 12's own allocator keeps its locks over a fork: the child's malloc hangs */
+#endif
+  attnc_spec *spec = make_spec(1);
   ctx = make_context(NULL);
   assert_non_null(ctx);
   assert_int_equal(plan_for(ctx, spec, 0, &held, NULL), ATTNC_OK);
