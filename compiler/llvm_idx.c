@@ -355,7 +355,7 @@ lane_new(Lo *lo, Lane what)
 V
 lane_value(Lo *lo, Lane what)
 {
-  MemoKey key = {.what = MEMO_LANE, .n = what};
+  MemoKey key = {.what = MEMO_LANE, .n = (int)what};
   V have = memo_find(lo, &key);
   if (have)
     return have;

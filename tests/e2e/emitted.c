@@ -129,7 +129,7 @@ static const struct {
   bool taken;
   Edit edit[2];
 } cases[] = {
-    {"good", true, {{PART_NONE}}},
+    {"good", true, {{.part = PART_NONE}}},
     {"scale 0", false, {{PART_SCALE, .scale = 0}}},
     {"scale -1", false, {{PART_SCALE, .scale = -1}}},
     {"scale infinite", false, {{PART_SCALE, .scale = INFINITY}}},

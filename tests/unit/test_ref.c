@@ -18,6 +18,12 @@
 
 /* ---- a problem with its tensors ---- */
 
+/* A case with no mask and no score of a spec's own: the members before. */
+#define ORACLE(...)                                                                        \
+  {                                                                                        \
+    __VA_ARGS__, .sees = NULL                                                              \
+  }
+
 typedef struct Problem {
   OracleCase c;
   OracleType type; /* of all four */
@@ -294,7 +300,8 @@ reference_is_the_oracles(void **state)
 static void
 reference_by_hand(void **state)
 {
-  Problem p = {.c = {1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 0}, .type = ORACLE_FP32};
+  Problem p = {.c = ORACLE(1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 0),
+               .type = ORACLE_FP32};
   double o[16], lse;
   (void)state;
   problem_open(&p, 1, "");
@@ -323,7 +330,8 @@ static void
 reference_of_rows(void **state)
 {
   static const int64_t rows[] = {6, 0, 6, 2};
-  Problem p = {.c = {2, 2, 1, 7, 9, 16, 24, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  Problem p = {.c = ORACLE(2, 2, 1, 7, 9, 16, 24, true, false, -1, -1, 0),
+               .type = ORACLE_BF16};
   double o[2 * 2 * 4 * 24], lse[2 * 2 * 4];
   (void)state;
   problem_open(&p, 5, "");
@@ -345,7 +353,8 @@ every_16_bit_value(void **state)
 {
   (void)state;
   for (OracleType type = ORACLE_FP16; type <= ORACLE_BF16; type++) {
-    Problem p = {.c = {1, 2048, 2048, 1, 1, 16, 32, false, false, -1, -1, 0}, .type = type};
+    Problem p = {.c = ORACLE(1, 2048, 2048, 1, 1, 16, 32, false, false, -1, -1, 0),
+                 .type = type};
     double *o = calloc(65536, sizeof *o);
     problem_open(&p, 1, "");
     uint16_t *v = p.t[ATTNC_V].data;
@@ -366,7 +375,8 @@ every_16_bit_value(void **state)
 static void
 open_small(Problem *p, OracleType type)
 {
-  *p = (Problem){.c = {2, 4, 2, 70, 50, 32, 32, true, false, -1, -1, 0}, .type = type};
+  *p =
+      (Problem){.c = ORACLE(2, 4, 2, 70, 50, 32, 32, true, false, -1, -1, 0), .type = type};
   problem_open(p, 11, "return_lse: true\n");
   problem_solve(p);
 }
@@ -431,7 +441,8 @@ one_wrong_element_fails(void **state)
 static void
 what_is_not_finite(void **state)
 {
-  Problem p = {.c = {1, 1, 1, 4, 4, 16, 16, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  Problem p = {.c = ORACLE(1, 1, 1, 4, 4, 16, 16, true, false, -1, -1, 0),
+               .type = ORACLE_BF16};
   (void)state;
   problem_open(&p, 1, "return_lse: true\n");
   problem_solve(&p);
@@ -472,7 +483,8 @@ static void
 what_a_block_sees(void **state)
 {
   enum { N = 1100, KEY = 1050, COLUMN = 2 };
-  Problem p = {.c = {1, 1, 1, N, N, 16, 16, true, false, -1, -1, 0}, .type = ORACLE_BF16};
+  Problem p = {.c = ORACLE(1, 1, 1, N, N, 16, 16, true, false, -1, -1, 0),
+               .type = ORACLE_BF16};
   (void)state;
   problem_open(&p, 1, "return_lse: true\n");
   problem_solve(&p);
@@ -502,7 +514,7 @@ scores_of_any_size(void **state)
             {-3e4f, {1e5f, 1.1e5f}, -3e9, true}};
   (void)state;
   for (size_t n = 0; n < sizeof of / sizeof of[0]; n++) {
-    Problem p = {.c = {1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 1},
+    Problem p = {.c = ORACLE(1, 1, 1, 1, 2, 16, 16, false, false, -1, -1, 1),
                  .type = ORACLE_FP32};
     double o[16], lse;
     bool none = isinf(of[n].lse);
@@ -532,7 +544,8 @@ static void
 terms_that_cancel(void **state)
 {
   const double term = 1e6, sum = 64 * term, lost = 64 / 8 * 0x1p-23 * sum; /* about 61 */
-  Problem p = {.c = {1, 1, 1, 1, 1, 64, 16, false, false, -1, -1, 1}, .type = ORACLE_BF16};
+  Problem p = {.c = ORACLE(1, 1, 1, 1, 1, 64, 16, false, false, -1, -1, 1),
+               .type = ORACLE_BF16};
   double o[16], lse;
   (void)state;
   problem_open(&p, 1, "return_lse: true\n");
@@ -676,7 +689,7 @@ tiled_kernels_pass_and_sloppy_ones_fail(void **state)
 {
   (void)state;
   for (uint64_t seed = 0; seed < 4; seed++) {
-    Problem p = {.c = {1, 1, 1, 40, 3000, 32, 32, seed % 2, false, -1, -1, 0},
+    Problem p = {.c = ORACLE(1, 1, 1, 40, 3000, 32, 32, seed % 2, false, -1, -1, 0),
                  .type = ORACLE_BF16};
     problem_open(&p, seed, "return_lse: true\n");
     write_online(&p, false);
@@ -695,7 +708,8 @@ tiled_kernels_pass_and_sloppy_ones_fail(void **state)
 static void
 output_overflow(void **state)
 {
-  Problem p = {.c = {1, 1, 1, 1, 1, 16, 16, false, false, -1, -1, 0}, .type = ORACLE_BF16};
+  Problem p = {.c = ORACLE(1, 1, 1, 1, 1, 16, 16, false, false, -1, -1, 0),
+               .type = ORACLE_BF16};
   (void)state;
   problem_open(&p, 1, "");
   attnc_spec_release(p.spec);
@@ -721,7 +735,7 @@ static void
 large_problems_are_sampled(void **state)
 {
   static const int edges[] = {0, 2047, 63, 64, 65, 1984};
-  Problem p = {.c = {1, 1, 1, 2048, 1025, 256, 256, false, false, 40, 0, 0},
+  Problem p = {.c = ORACLE(1, 1, 1, 2048, 1025, 256, 256, false, false, 40, 0, 0),
                .type = ORACLE_BF16};
   int unseen = 0;
   (void)state;
@@ -751,8 +765,8 @@ empty_problems(void **state)
   static const int sizes[][4] = {{0, 2, 3, 3}, {1, 0, 3, 3}, {1, 2, 0, 3}, {1, 2, 3, 0}};
   (void)state;
   for (int i = 0; i < 4; i++) {
-    Problem p = {.c = {sizes[i][0], sizes[i][1], sizes[i][1] / 2, sizes[i][2], sizes[i][3],
-                       16, 16, true, false, -1, -1, 0}};
+    Problem p = {.c = ORACLE(sizes[i][0], sizes[i][1], sizes[i][1] / 2, sizes[i][2],
+                             sizes[i][3], 16, 16, true, false, -1, -1, 0)};
     problem_open(&p, 1, "return_lse: true\n");
     problem_solve(&p);
     Found v = verify(&p);
