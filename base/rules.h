@@ -143,17 +143,29 @@ rule_pack(const RuleTensor *t, const int64_t *length, int64_t *stride)
   }
 }
 
+/* Divisions are what a check of strides costs: those of two are done without. */
+static inline int
+rule_is_aligned(int64_t stride, int bytes, int align)
+{
+  if (align & (align - 1))
+    return stride % align * bytes % align == 0;
+  return ((uint64_t)stride * (uint64_t)bytes & (uint64_t)(align - 1)) == 0;
+}
+
 static inline int
 rule_stride(const RuleTensor *t, int i, int64_t length, int64_t stride, uint64_t *span,
             RuleFault *f)
 {
-  const uint64_t most = (uint64_t)(RULE_MOST_SPAN / t->bytes);
-  if (stride % t->align * t->bytes % t->align != 0)
+  const uint64_t step = rule_magnitude(stride), steps = (uint64_t)(length - 1);
+  const uint64_t most = (uint64_t)RULE_MOST_SPAN;
+  if (!rule_is_aligned(stride, t->bytes, t->align))
     return rule_broken(f, RULE_STRIDE_ALIGN, i, 0);
-  if (rule_magnitude(stride) > most / (uint64_t)(length - 1))
+  if ((step | steps) >> 31 && step > most / steps)
     return rule_broken(f, RULE_STRIDE_SPAN, i, 0);
-  *span += (uint64_t)(length - 1) * rule_magnitude(stride);
-  return *span > most ? rule_broken(f, RULE_STRIDE_SPAN, i, 0) : 1;
+  *span += step * steps;
+  if (*span > most || *span * (uint64_t)t->bytes > most)
+    return rule_broken(f, RULE_STRIDE_SPAN, i, 0);
+  return 1;
 }
 
 /* Axes by the length of their steps: each steps over all that the shorter ones reach, as in
@@ -251,7 +263,7 @@ rule_tensor(const RuleTensor *t, const int64_t *length, uint64_t address, int64_
 {
   if (address == 0)
     return rule_is_empty(t, length) ? 1 : rule_broken(f, RULE_NULL, 0, 0);
-  if (address % (unsigned)t->align != 0)
+  if (!rule_is_aligned((int64_t)address, 1, t->align))
     return rule_broken(f, RULE_ADDRESS, 0, 0);
   return rule_strides(t, length, stride, f);
 }
