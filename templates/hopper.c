@@ -65,13 +65,14 @@ hopper_space(const Case *c, int n, Sched *s)
 
 /* ---- what they take ---- */
 
-/* The loading lane needs more than 24 registers where it walks over blocks of work or over
- * both ends of a window. */
+/* The loading lane needs more than 24 registers where it walks over blocks of work, or
+ * where a mask says with which key a block begins or ends. */
 static bool
 busy_loader(const Spec *p, const Hopper *s)
 {
-  return s->bm < 192 &&
-         (spec_band(p).lo != INT_MIN || s->scheduler != SCHED_GRID || s->cluster > 1);
+  Band band = spec_band(p);
+  bool masked = band.lo != INT_MIN || band.hi != INT_MAX;
+  return s->bm < 192 && (masked || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
 /* One warpgroup that computes leaves no more to a thread than it may have anyway. */
