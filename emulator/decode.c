@@ -424,6 +424,9 @@ pred_operand(Dec *d, const Want *w, const Opnd *o)
 static void
 resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
+  /* ld and st take a scalar in braces, as they take a vector. */
+  if (o->kind == O_VEC && o->n == 1 && *w->text == 'v' && !w->elems)
+    o = &o->at[0];
   r->o = o;
   r->type = w->type;
   r->second = PRED_SINK;

@@ -290,10 +290,19 @@ dec_address_row(Dec *d, const Opnd *o, Type t)
   return dec_address_of(d, o->var, (uint64_t)o->off, type_info[t].bits == 64);
 }
 
+/* A vector of one element is the element. */
+static const Opnd *
+sole(const Opnd *o, Type t)
+{
+  return o->kind == O_VEC && o->n == 1 && type_info[t].class == 'b' ? &o->at[0] : o;
+}
+
 void
 build_mov(Dec *d)
 {
   Type t = (Type)d->m.t[0];
+  d->r[0].o = sole(d->r[0].o, t);
+  d->r[1].o = sole(d->r[1].o, t);
   const Opnd *to = d->r[0].o, *from = d->r[1].o;
   if (to->kind == O_VEC && type_info[t].class == 'b') {
     mov_unpack(d, t);

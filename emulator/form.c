@@ -112,6 +112,92 @@ matched(const Form *f, const Mods *m)
   return i == m->n ? i + 1 : i;
 }
 
+/* Modifiers whose order says which operand each speaks of; 0: the others. */
+static int
+ordered_kind(int id)
+{
+  switch (id) {
+  case M_GLOBAL:
+  case M_SHARED:
+  case M_SHARED_CTA:
+  case M_SHARED_CLUSTER:
+    return 1;
+  case M_ROW:
+  case M_COL:
+    return 2;
+  case M_E4M3:
+  case M_E5M2:
+    return 3;
+  case M_LO: /* of mul, mad, dp2a: before the types */
+  case M_HI:
+  case M_WIDE:
+    return 4;
+  default:
+    return id < MOD_COUNT ? 0 : 4;
+  }
+}
+
+/* The modifier of m that fills a slot, among those not in `used`; -1: none. */
+static int
+filler(const char *slot, int n, const Mods *m, uint32_t used)
+{
+  uint32_t passed = 0;
+  for (int i = 0; i < m->n; i++) {
+    int kind = ordered_kind(m->in_order[i]);
+    if (used >> i & 1 || passed >> kind & 1)
+      continue;
+    if (in_slot(slot, n, mod_name(m->in_order[i])))
+      return i;
+    passed |= kind ? 1u << kind : 0;
+  }
+  return -1;
+}
+
+/* Opcodes whose first modifiers are part of the instruction's name. */
+static bool
+in_fixed_order(const char *op, int n)
+{
+  static const char *const fixed[] = {"bar",   "barrier",  "brx", "cp",
+                                      "fence", "mbarrier", "shf", "wgmma"};
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+    if (same(op, n, fixed[i]))
+      return true;
+  return false;
+}
+
+/* .v2 and .v4 stand before the type. */
+static bool
+vector_apart(const Mods *m)
+{
+  for (int i = 0; i < m->n; i++)
+    if ((m->in_order[i] == M_V2 || m->in_order[i] == M_V4) &&
+        (i + 1 == m->n || m->in_order[i + 1] < MOD_COUNT))
+      return true;
+  return false;
+}
+
+/* The form takes the modifiers in another order: ptxas takes any, but that types, state
+ * spaces and layouts of operands stay in theirs. */
+static bool
+matched_anyhow(const Form *f, const Mods *m)
+{
+  uint32_t used = 0;
+  if (vector_apart(m))
+    return false;
+  for (const char *p = strchr(f->mnemonic, ' '); p;) {
+    const char *slot = p + 1;
+    p = strchr(slot, ' ');
+    int n = p ? (int)(p - slot) : (int)strlen(slot);
+    bool optional = slot[n - 1] == '?';
+    int i = filler(slot, n - optional, m, used);
+    if (i >= 0)
+      used |= 1u << i;
+    else if (!optional)
+      return false;
+  }
+  return used == (1u << m->n) - 1;
+}
+
 static bool
 read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
 {
@@ -173,6 +259,10 @@ form_find(const char *op, int n, Mods *m, char *why, size_t n_why)
       return f;
     best = got > best ? got : best;
   }
+  bool free_order = best >= 0 && !in_fixed_order(op, opcode);
+  for (const Form *f = forms; free_order && f < forms + n_forms; f++)
+    if (is_opcode(f, op, opcode) && matched_anyhow(f, m))
+      return f;
   explain(op, opcode, m, best, why, n_why);
   return NULL;
 }

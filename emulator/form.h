@@ -1,7 +1,9 @@
 /* form.h: from a mnemonic to the row of ops.def that allows it.
  *
- * The table is strict: a modifier that no form of the opcode has, in that place, is an
- * error which names it.  Nothing here knows what an instruction does. */
+ * The table is strict: a modifier that no form of the opcode has is an error which names
+ * it. A form with the modifiers in their order comes first, then one that has them in
+ * another: ptxas takes any order, and compilers and hand-written kernels use many.  Nothing
+ * here knows what an instruction does. */
 #ifndef ATTNC_EMULATOR_FORM_H
 #define ATTNC_EMULATOR_FORM_H
 

@@ -86,6 +86,98 @@ FN(mad_wide_u16, u32, u32, u32, u32, u32, u32, u32, u32, (x & 0xffff) * (y & 0xf
 FN(mad_wide_s16, u32, u32, u32, u32, s16, s16, u32, u32, (u32)((s32)x *y) + z)
 FN(mad_wide_u32, u64, u32, u32, u64, u64, u64, u64, u64, x *y + z)
 FN(mad_wide_s32, u64, u32, u32, u64, s32, s32, u64, u64, (u64)((s64)x *y) + z)
+/* PTX ISA, mul24, mad24: 24 bits of each, and of 48 bits the low or the high 32. */
+static inline s64
+mul24(u32 x, u32 y, bool sign)
+{
+  s64 a = sign ? (s32)(x << 8) >> 8 : (s32)(x & 0xffffff);
+  s64 b = sign ? (s32)(y << 8) >> 8 : (s32)(y & 0xffffff);
+  return a * b;
+}
+SAME(mad_hi_sat_s32, u32, s32, u32, clamp_s32(((s64)x * y >> 32) + z))
+SAME(mul24_lo_u32, u32, u32, u32, mul24(x, y, false))
+SAME(mul24_lo_s32, u32, u32, u32, mul24(x, y, true))
+SAME(mul24_hi_u32, u32, u32, u32, mul24(x, y, false) >> 16)
+SAME(mul24_hi_s32, u32, u32, u32, mul24(x, y, true) >> 16)
+SAME(mad24_lo_u32, u32, u32, u32, (u32)mul24(x, y, false) + z)
+SAME(mad24_lo_s32, u32, u32, u32, (u32)mul24(x, y, true) + z)
+SAME(mad24_hi_u32, u32, u32, u32, (u32)(mul24(x, y, false) >> 16) + z)
+SAME(mad24_hi_s32, u32, u32, u32, (u32)(mul24(x, y, true) >> 16) + z)
+SAME(mad24_hi_sat_s32, u32, u32, u32, clamp_s32((mul24(x, y, true) >> 16) + (s32)z))
+
+/* PTX ISA, dp4a, dp2a: a sum of products, modulo 2^32.  X: 8 or 16 bits, signed or not. */
+#define DOT4(X, Y)                                                                         \
+  (z + (u32)((X)x * (Y)y) + (u32)((X)(x >> 8) * (Y)(y >> 8)) +                             \
+   (u32)((X)(x >> 16) * (Y)(y >> 16)) + (u32)((X)(x >> 24) * (Y)(y >> 24)))
+SAME(dp4a_uu_u32, u32, u32, u32, DOT4(uint8_t, uint8_t))
+SAME(dp4a_us_u32, u32, u32, u32, DOT4(uint8_t, int8_t))
+SAME(dp4a_su_u32, u32, u32, u32, DOT4(int8_t, uint8_t))
+SAME(dp4a_ss_u32, u32, u32, u32, DOT4(int8_t, int8_t))
+#define DOT2(X, Y, at)                                                                     \
+  (z + (u32)((X)x * (Y)(y >> (at))) + (u32)((X)(x >> 16) * (Y)(y >> ((at) + 8))))
+#define DOT2S(name, X, Y)                                                                  \
+  SAME(dp2a_lo_##name##_u32, u32, u32, u32, DOT2(X, Y, 0))                                 \
+  SAME(dp2a_hi_##name##_u32, u32, u32, u32, DOT2(X, Y, 16))
+DOT2S(uu, u16, uint8_t)
+DOT2S(us, u16, int8_t)
+DOT2S(su, s16, uint8_t)
+DOT2S(ss, s16, int8_t)
+
+/* PTX ISA, add, min, max of .u16x2 and .s16x2: each half by itself. */
+#define HALVES(name, T, expr)                                                              \
+  static inline u32 name##_half(T x, T y)                                                  \
+  {                                                                                        \
+    return (u16)(expr);                                                                    \
+  }                                                                                        \
+  SAME(name, u32, u32, u32,                                                                \
+       name##_half((T)x, (T)y) | name##_half((T)(x >> 16), (T)(y >> 16)) << 16)
+HALVES(add_x2_u32, u16, x + y)
+HALVES(min_x2_u32, u16, x < y ? x : y)
+HALVES(min_x2_s32, s16, x < y ? x : y)
+HALVES(max_x2_u32, u16, x > y ? x : y)
+HALVES(max_x2_s32, s16, x > y ? x : y)
+HALVES(min_relu_x2_s32, s16, x < y ? (x > 0 ? x : 0) : (y > 0 ? y : 0))
+HALVES(max_relu_x2_s32, s16, x > y ? (x > 0 ? x : 0) : (y > 0 ? y : 0))
+
+/* PTX ISA, szext: bits from n on repeat bit n - 1, or are 0; n is 5 bits or at most 32. */
+static inline u32
+extend(u32 x, u32 n, bool sign)
+{
+  u32 keep = n < 32 ? ((u32)1 << n) - 1 : ~(u32)0;
+  bool ones = sign && n && x >> (n - 1) & 1;
+  return (x & keep) | (ones ? ~keep : 0);
+}
+SAME(szext_wrap_u32, u32, u32, u32, extend(x, y & 31, false))
+SAME(szext_wrap_s32, u32, u32, u32, extend(x, y & 31, true))
+SAME(szext_clamp_u32, u32, u32, u32, extend(x, y < 32 ? y : 32, false))
+SAME(szext_clamp_s32, u32, u32, u32, extend(x, y < 32 ? y : 32, true))
+
+/* PTX ISA, bmsk: len ones from bit pos on. */
+static inline u32
+bit_mask(u32 pos, u32 len)
+{
+  u32 ones = len < 32 ? ((u32)1 << len) - 1 : ~(u32)0;
+  return pos < 32 ? ones << pos : 0;
+}
+SAME(bmsk_wrap_u32, u32, u32, u32, bit_mask(x & 31, y & 31))
+SAME(bmsk_clamp_u32, u32, u32, u32, bit_mask(x, y))
+
+/* PTX ISA, fns: the nth set bit from `base` on, upward for n > 0 and downward for n < 0;
+ * n = 0: `base` itself if it is set.  All ones: there is none. */
+static inline u32
+find_nth(u32 mask, u32 base, s32 n)
+{
+  s64 step = n < 0 ? -1 : 1, left = n < 0 ? -(s64)n : n ? n : 1;
+  for (s64 at = base; at >= 0 && at < 32; at += step) {
+    if (mask >> at & 1 && !--left)
+      return (u32)at;
+    if (!n)
+      break;
+  }
+  return ~(u32)0;
+}
+SAME(fns_u32, u32, u32, u32, find_nth(x, y, (s32)z))
+
 SAME(div_u16, u32, u16, u16, y ? x / y : 0xffff)
 SAME(div_s16, u32, s16, u16, y ? x / y : -1)
 SAME(div_u32, u32, u32, u32, y ? x / y : ~(u32)0)
@@ -180,6 +272,9 @@ BITS(and, x &y)
 BITS(or, x | y)
 BITS(xor, x ^ y)
 BITS(not, ~x)
+SAME(cnot_u16, u32, u16, u16, x == 0)
+SAME(cnot_u32, u32, u32, u32, x == 0)
+SAME(cnot_u64, u64, u64, u64, x == 0)
 
 #define SHIFT(name, S, T, R, expr) FN(name, S, S, u32, u32, T, u32, u32, R, expr)
 SHIFT(shl_u16, u32, u32, u16, y < 16 ? x << (y & 15) : 0)
@@ -472,6 +567,14 @@ select64(u64 *d, const u64 *a, const u64 *b, const u32 *k)
   {                                                                                        \
     NULL, NULL, NULL, n##_s32, NULL, NULL                                                  \
   }
+#define T_32(n)                                                                            \
+  {                                                                                        \
+    NULL, NULL, n##_u32, n##_s32, NULL, NULL                                               \
+  }
+#define T_ANY_32(n)                                                                        \
+  {                                                                                        \
+    NULL, NULL, n##_u32, n##_u32, NULL, NULL                                               \
+  }
 #define T_32_64(n)                                                                         \
   {                                                                                        \
     NULL, NULL, n##_u32, NULL, n##_u64, NULL                                               \
@@ -507,6 +610,35 @@ const LaneCode LANES_TABLE = {
             [L_MAD_LO] = T_BITS(mad_lo),
             [L_MAD_HI] = T_INTS(mad_hi),
             [L_MAD_WIDE] = T_WIDE(mad_wide),
+            [L_MAD_HI_SAT] = T_S32(mad_hi_sat),
+            [L_MUL24_LO] = T_32(mul24_lo),
+            [L_MUL24_HI] = T_32(mul24_hi),
+            [L_MAD24_LO] = T_32(mad24_lo),
+            [L_MAD24_HI] = T_32(mad24_hi),
+            [L_MAD24_HI_SAT] = T_S32(mad24_hi_sat),
+            [L_DP4A_UU] = T_ANY_32(dp4a_uu),
+            [L_DP4A_US] = T_ANY_32(dp4a_us),
+            [L_DP4A_SU] = T_ANY_32(dp4a_su),
+            [L_DP4A_SS] = T_ANY_32(dp4a_ss),
+            [L_DP2A_LO_UU] = T_ANY_32(dp2a_lo_uu),
+            [L_DP2A_LO_US] = T_ANY_32(dp2a_lo_us),
+            [L_DP2A_LO_SU] = T_ANY_32(dp2a_lo_su),
+            [L_DP2A_LO_SS] = T_ANY_32(dp2a_lo_ss),
+            [L_DP2A_HI_UU] = T_ANY_32(dp2a_hi_uu),
+            [L_DP2A_HI_US] = T_ANY_32(dp2a_hi_us),
+            [L_DP2A_HI_SU] = T_ANY_32(dp2a_hi_su),
+            [L_DP2A_HI_SS] = T_ANY_32(dp2a_hi_ss),
+            [L_ADD_X2] = T_ANY_32(add_x2),
+            [L_MIN_X2] = T_32(min_x2),
+            [L_MAX_X2] = T_32(max_x2),
+            [L_MIN_RELU_X2] = T_S32(min_relu_x2),
+            [L_MAX_RELU_X2] = T_S32(max_relu_x2),
+            [L_SZEXT_WRAP] = T_32(szext_wrap),
+            [L_SZEXT_CLAMP] = T_32(szext_clamp),
+            [L_BMSK_WRAP] = T_U32(bmsk_wrap),
+            [L_BMSK_CLAMP] = T_U32(bmsk_clamp),
+            [L_FNS] = T_U32(fns),
+            [L_CNOT] = T_BITS(cnot),
             [L_DIV] = T_INTS(div),
             [L_REM] = T_INTS(rem),
             [L_SAD] = T_INTS(sad),

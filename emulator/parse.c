@@ -211,6 +211,8 @@ parse_var(Parse *s, Space space, bool is_extern)
   if (lex_take(&s->lex, ".align"))
     v->align = parse_align(s);
   v->type = parse_type(s, "a type");
+  if (v->type == T_U16X2 || v->type == T_S16X2)
+    ptx_fail(s->ptx, v->line, "a variable cannot be .%s", type_info[v->type].name);
   if (v->type == T_PRED)
     ptx_fail(s->ptx, v->line, "a predicate cannot be a variable");
   if (space == SPACE_PARAM)

@@ -20,10 +20,11 @@
   X("div approx; div full", "bound", "rounded to nearest")                                 \
   X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")           \
   X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")             \
+  X("mul24 mad24 dp4a dp2a", "text", "-")                                                  \
   X("cvt", "text", "-")                                                                    \
   X("copysign testp", "text", "-")                                                         \
-  X("sad popc clz bfind brev bfe bfi", "text", "-")                                        \
-  X("and or xor not shl shr shf lop3 prmt", "text", "-")                                   \
+  X("sad popc clz bfind brev bfe bfi szext bmsk fns", "text", "-")                         \
+  X("and or xor not cnot shl shr shf lop3 prmt", "text", "-")                              \
   X("setp set selp slct mov cvta isspacep", "text", "-")                                   \
   X("bra brx", "choice", "of parted lanes those at the lowest line run first")             \
   X("ret exit trap", "text", "-")                                                          \

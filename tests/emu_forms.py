@@ -17,7 +17,8 @@ import sys
 import tempfile
 
 TYPES = {"pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
-         "s64", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "tf32", "f32", "f64"}
+         "s64", "u16x2", "s16x2", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "tf32", "f32",
+         "f64"}
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
           "param::entry")
 STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",
@@ -55,7 +56,7 @@ def slots(sets, mnemonic):
 
 
 def bits(name):
-    if name in ("f16x2", "bf16x2", "tf32"):
+    if name in ("u16x2", "s16x2", "f16x2", "bf16x2", "tf32"):
         return 32
     return int(re.sub(r"\D", "", name) or 1)
 
@@ -151,7 +152,8 @@ def statement(form, choice):
 
 
 def spoilt(rng, text):
-    """The statement without one of its modifiers, and with another in its place."""
+    """The statement without one of its modifiers, with another in its place, and with all of
+    them in another order."""
     name, _, rest = text.partition(" ")
     parts = name.rstrip(";").split(".")
     if "|" in rest:
@@ -162,6 +164,10 @@ def spoilt(rng, text):
     for new in ([], [rng.choice(STRANGE)]):
         name = ".".join(parts[:k] + new + parts[k + 1:])
         yield name + " " + rest if rest else name + ";"
+    mods = parts[1:]
+    rng.shuffle(mods)
+    name = ".".join(parts[:1] + mods)
+    yield name + " " + rest if rest else name + ";"
 
 
 def statements(path, shard):

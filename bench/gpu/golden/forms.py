@@ -16,6 +16,7 @@ OPS = os.path.join(ROOT, "emulator", "ops.def")
 MANY = 130
 WIDTH = {"b8": 8, "u8": 8, "s8": 8, "b16": 16, "u16": 16, "s16": 16, "f16": 16, "bf16": 16,
          "e4m3x2": 16, "e5m2x2": 16,
+         "u16x2": 32, "s16x2": 32,
          "b32": 32, "u32": 32, "s32": 32, "f32": 32, "f16x2": 32, "bf16x2": 32, "tf32": 32,
          "b64": 64, "u64": 64, "s64": 64, "f64": 64, "pred": 1}
 # A modifier that needs more than its form says.

@@ -205,6 +205,8 @@ def values(name, n):
     if kind in ("f16x2", "bf16x2"):
         low, high = (float_bits(kind[:-2], r, n) for r in (role, role + 2))
         return [x | y << 16 for x, y in zip(low, high)]
+    if kind in ("u16x2", "s16x2"):
+        return whole_bits(32, role, n)
     if kind in FLOATS:
         return float_bits(kind, role, n)
     return whole_bits(int(kind[1:]), role, n)
@@ -213,7 +215,7 @@ def values(name, n):
 def width(name):
     """Bits of an element."""
     kind = name.split(".")[0]
-    if kind in ("f16x2", "bf16x2", "tf32") or ".frag." in name:
+    if kind in ("u16x2", "s16x2", "f16x2", "bf16x2", "tf32") or ".frag." in name:
         return 32
     if kind in ("u8", "s8", "b8"):
         return 16  # the upper byte of the register is not the instruction's business

@@ -105,7 +105,7 @@ ROWS = [
     Row("movmatrix", matrices.build_movmatrix, 256),
 ] + [Row(opcode, REG) for opcode in
      """add sub mul mad fma neg abs min max div rem rcp sqrt copysign sad popc clz bfind brev bfe
-     bfi and or xor not shl shr shf lop3 prmt""".split()]
+     bfi mul24 mad24 dp4a dp2a szext bmsk fns cnot and or xor not shl shr shf lop3 prmt""".split()]
 
 
 def row_of(form):
