@@ -11,8 +11,8 @@
 #include "emulator/form.h"
 
 enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4 };
-/* PRED_CLUSTER: %is_explicit_cluster. */
-enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_CLUSTER, PRED_FIRST };
+/* PRED_CLUSTER: %is_explicit_cluster.  PRED_CARRY: CC.CF, carry or borrow. */
+enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_CLUSTER, PRED_CARRY, PRED_FIRST };
 
 typedef struct Res {
   const Opnd *o; /* NULL: left out */
@@ -102,7 +102,7 @@ void dec_hint(Dec *, const Res *policy);
   X(stmatrix) X(movmatrix) X(mma) X(tma_load) X(tma_store) X(tma_prefetch) X(tma_fence)  \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
-  X(fence_proxy)
+  X(fence_proxy) X(carry)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)
@@ -111,6 +111,7 @@ BUILDERS(X)
 /* Arguments of forms. */
 enum { W_FENCE, W_COMMIT, W_WAIT };
 enum { P_AND, P_OR, P_XOR, P_NOT, P_MOV };
+enum { C_ADD, C_SUB, C_MAD, C_ADD_IN, C_SUB_IN, C_MAD_IN };
 enum { B_SYNC, B_ARRIVE };
 enum { R_POPC, R_AND, R_OR };
 enum {

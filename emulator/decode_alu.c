@@ -33,12 +33,29 @@ build_lane(Dec *d)
             r[2].row, r[3].row);
 }
 
+/* The carry of mad is that of the sum alone (PTX ISA, mad.cc). */
 void
-build_lop3(Dec *d)
+build_carry(Dec *d)
 {
   const Res *r = d->r;
-  emit_lane(d, L_LOP3, T_B32, r[0].row, false, r[1].row, r[2].row, r[3].row)->op.mods =
-      (uint16_t)dec_int(d, r[4].o, 255);
+  Type t = (Type)d->m.t[0];
+  int op = d->form->arg;
+  bool takes = op >= C_ADD_IN, gives = mod_is(&d->m, M_CC);
+  uint32_t a = r[1].row, b = r[2].row;
+  if (op == C_MAD || op == C_MAD_IN) {
+    a = dec_temp(d, r[0].wide);
+    emit_lane(d, mod_is(&d->m, M_HI) ? L_MUL_HI : L_MUL_LO, t, a, r[0].wide, r[1].row,
+              r[2].row, 0);
+    b = r[3].row;
+  }
+  Insn *i = dec_step(d, step_carry);
+  i->d = r[0].row;
+  i->a = a;
+  i->b = b;
+  i->x.pt = takes ? PRED_CARRY : PRED_FALSE;
+  i->x.pd = gives ? PRED_CARRY : PRED_SINK;
+  i->x.sub = op == C_SUB || op == C_SUB_IN;
+  i->flags |= r[0].wide ? F_WIDE : 0;
 }
 
 void
@@ -140,6 +157,32 @@ emit_compare(Dec *d, Type t, bool high, uint32_t pd, uint32_t pq)
   return i;
 }
 
+/* PTX ISA, lop3: with a Boolean operation p = (d != 0) op q as well. */
+void
+build_lop3(Dec *d)
+{
+  const Res *r = d->r;
+  bool tests = d->form->arg;
+  if (tests && (!r[0].o->second || r[0].o->kind == O_SINK))
+    dec_fail(d, "lop3 with .and or .or has two results, d|p");
+  uint32_t row = tests ? dec_temp(d, false) : r[0].row;
+  emit_lane(d, L_LOP3, T_B32, row, false, r[1].row, r[2].row, r[3].row)->op.mods =
+      (uint16_t)dec_int(d, r[4].o, 255);
+  if (!tests) {
+    if (r[0].o->second)
+      dec_fail(d, "'|' is not allowed behind this operand");
+    return;
+  }
+  emit_lane(d, L_MOV, T_B32, r[0].row, false, row, 0, 0);
+  Insn *i = dec_emit(d, K_COMPARE);
+  i->compare = lanes_code()->compare[C_NE][CT_U32];
+  i->a = row;
+  i->b = ROW_ZERO;
+  i->x.pd = (uint16_t)r[0].second;
+  i->x.cond = (uint8_t)bool_of(&d->m);
+  i->x.ps = (uint16_t)r[5].row;
+}
+
 /* Two results of two halves: the first must not change what the second reads. */
 static void
 setp_pair(Dec *d, Type t)
@@ -179,13 +222,41 @@ emit_select(Dec *d, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t pr
   i->flags |= wide ? F_WIDE : 0;
 }
 
+/* What set gives where the comparison holds: 1.0, or all bits of 16 for each half or of the
+ * result. */
+static uint32_t
+set_value(Type to, Type from)
+{
+  switch (to) {
+  case T_F32:
+    return 0x3f800000;
+  case T_F16:
+  case T_F16X2:
+    return 0x3c00;
+  case T_BF16:
+  case T_BF16X2:
+    return 0x3f80;
+  default:
+    return type_info[to].bits == 16 || from == T_F16X2 || from == T_BF16X2 ? 0xffff : FULL;
+  }
+}
+
 void
 build_set(Dec *d)
 {
-  uint32_t p = dec_temp_pred(d);
-  emit_compare(d, (Type)d->m.t[1], false, p, PRED_SINK);
-  uint32_t yes = dec_const(d, d->m.t[0] == T_F32 ? 0x3f800000 : FULL, false);
-  emit_select(d, d->r[0].row, false, yes, ROW_ZERO, p);
+  Type to = (Type)d->m.t[0], from = (Type)d->m.t[1];
+  uint32_t value = set_value(to, from), p = dec_temp_pred(d),
+           yes = dec_const(d, value, false);
+  emit_compare(d, from, false, p, PRED_SINK);
+  if (from != T_F16X2 && from != T_BF16X2) {
+    emit_select(d, d->r[0].row, false, yes, ROW_ZERO, p);
+    return;
+  }
+  uint32_t q = dec_temp_pred(d), low = dec_temp(d, false), high = dec_temp(d, false);
+  emit_compare(d, from, true, q, PRED_SINK);
+  emit_select(d, low, false, yes, ROW_ZERO, p);
+  emit_select(d, high, false, dec_const(d, value << 16, false), ROW_ZERO, q);
+  emit_lane(d, L_OR, T_B32, d->r[0].row, false, low, high, 0);
 }
 
 void
@@ -199,9 +270,10 @@ void
 build_slct(Dec *d)
 {
   const Res *r = d->r;
+  Type t = (Type)d->m.t[1];
   uint32_t p = dec_temp_pred(d);
   Insn *i = dec_emit(d, K_COMPARE);
-  i->compare = lanes_code()->compare[C_GE][CT_S32];
+  i->compare = lanes_code()->compare[C_GE][compare_type(t, mod_is(&d->m, M_FTZ), false)];
   i->a = r[3].row;
   i->b = ROW_ZERO;
   i->x.pd = (uint16_t)p;

@@ -131,6 +131,7 @@ ordered_kind(int id)
   case M_LO: /* of mul, mad, dp2a: before the types */
   case M_HI:
   case M_WIDE:
+  case M_CC:
     return 4;
   default:
     return id < MOD_COUNT ? 0 : 4;

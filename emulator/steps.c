@@ -79,6 +79,39 @@ step_bfi(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+/* PTX ISA, "Extended-precision integer arithmetic instructions": a + b + CC.CF or
+ * a - (b + CC.CF), and what is carried or borrowed.  pt: CC.CF or false; pd: CC.CF or sink.
+ */
+static bool
+carried(uint64_t a, uint64_t b, bool in, bool minus, int bits, uint64_t *r)
+{
+  uint64_t keep = bits == 64 ? UINT64_MAX : UINT32_MAX;
+  *r = (minus ? a - b - in : a + b + in) & keep;
+  return minus ? a < b || (in && a == b) : *r < a || (in && *r == a);
+}
+
+Stop
+step_carry(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  uint32_t in = w->pred[i->x.pt], out = 0, narrow[LANES];
+  uint64_t wide[LANES];
+  bool is_wide = i->flags & F_WIDE;
+  for (int l = 0; l < LANES; l++) {
+    uint64_t a = is_wide ? row64(w, i->a)[l] : row32(w, i->a)[l];
+    uint64_t b = is_wide ? row64(w, i->b)[l] : row32(w, i->b)[l];
+    bool c = carried(a, b, in >> l & 1, i->x.sub, is_wide ? 64 : 32, &wide[l]);
+    out |= (uint32_t)c << l;
+    narrow[l] = (uint32_t)wide[l];
+  }
+  if (is_wide)
+    exec_put64(x, i->d, wide, mask);
+  else
+    exec_put32(x, i->d, narrow, mask);
+  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (out & mask);
+  return GO;
+}
+
 /* Clocks count instructions of the warp: never time. */
 Stop
 step_time(Exec *x, const Insn *i, uint32_t mask)

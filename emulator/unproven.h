@@ -20,7 +20,7 @@
   X("div approx; div full", "bound", "rounded to nearest")                                 \
   X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")           \
   X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")             \
-  X("mul24 mad24 dp4a dp2a", "text", "-")                                                  \
+  X("mul24 mad24 dp4a dp2a addc subc madc", "text", "-")                                   \
   X("cvt", "text", "-")                                                                    \
   X("copysign testp", "text", "-")                                                         \
   X("sad popc clz bfind brev bfe bfi szext bmsk fns", "text", "-")                         \

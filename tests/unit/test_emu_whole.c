@@ -5,6 +5,8 @@
 
 #include "emulator/simd.h"
 
+#define M1 0xffffffffu
+
 enum { CTAS = 16, VALUES = CTAS * 32 };
 
 typedef uint32_t Ref(uint32_t a, uint32_t b, uint32_t c);
@@ -205,8 +207,8 @@ draw(uint64_t *state)
   }
 }
 
-static const char head[] = KIT_HEAD("8.0", "sm_90") KIT_ENTRY,
-                  before[] = KIT_HEAD("8.0", "sm_90") KIT_ENTRY
+static const char head[] = KIT_HEAD("8.6", "sm_90") KIT_ENTRY,
+                  before[] = KIT_HEAD("8.6", "sm_90") KIT_ENTRY
                   "mov.u32 %r2, %ctaid.x; mad.lo.u32 %r1, %r2, 32, %r1;\n"
                   "mul.wide.u32 %rd2, %r1, 16; add.s64 %rd6, %rd1, %rd2;\n"
                   "ld.global.v2.b32 {%r2, %r3}, [%rd6]; ld.global.b32 {%r4}, [%rd6+8];\n";
@@ -247,6 +249,122 @@ values(void **state)
   simd_force(best);
 }
 
+__extension__ typedef unsigned __int128 u128;
+
+static const char chain[] =
+    /* 128 bits: %rd4:%rd3 and %rd6:%rd5 make %rd8:%rd7, in 64 and in 32 bits */
+    "mov.u32 %r2, %ctaid.x; mad.lo.u32 %r1, %r2, 32, %r1;\n"
+    "mul.wide.u32 %rd2, %r1, 112; add.s64 %rd2, %rd1, %rd2;\n"
+    "ld.global.v2.b64 {%rd3, %rd4}, [%rd2]; ld.global.v2.b64 {%rd5, %rd6}, [%rd2+16];\n"
+    "mov.b64 {%r3, %r4}, %rd3; mov.b64 {%r5, %r6}, %rd4;\n"
+    "mov.b64 {%r7, %r8}, %rd5; mov.b64 {%r9, %r10}, %rd6;\n"
+    "add.cc.u64 %rd7, %rd3, %rd5; addc.s64 %rd8, %rd4, %rd6;\n"
+    "st.global.v2.b64 [%rd2+32], {%rd7, %rd8};\n"
+    "sub.cc.s64 %rd7, %rd3, %rd5; subc.u64 %rd8, %rd4, %rd6;\n"
+    "st.global.v2.b64 [%rd2+48], {%rd7, %rd8};\n"
+    "add.cc.u32 %r11, %r3, %r7; addc.cc.s32 %r12, %r4, %r8;\n"
+    "addc.cc.u32 %r13, %r5, %r9; addc.u32 %r14, %r6, %r10;\n"
+    "st.global.v4.b32 [%rd2+64], {%r11, %r12, %r13, %r14};\n"
+    "sub.cc.u32 %r11, %r3, %r7; subc.cc.u32 %r12, %r4, %r8;\n"
+    "subc.cc.s32 %r13, %r5, %r9; subc.u32 %r14, %r6, %r10;\n"
+    "st.global.v4.b32 [%rd2+80], {%r11, %r12, %r13, %r14};\n"
+    /* %rd3 * %rd5 + %rd4 */
+    "mad.lo.cc.u64 %rd7, %rd3, %rd5, %rd4; madc.hi.u64 %rd8, %rd3, %rd5, 0;\n"
+    "st.global.v2.b64 [%rd2+96], {%rd7, %rd8};\nret;\n}\n";
+
+/* Sums, differences and products of 128 bits by the carry flag of each thread. */
+static void
+carries(void **state)
+{
+  (void)state;
+  enum { A, B, SUM, DIFFERENCE, SUM32, DIFFERENCE32, PRODUCT, EACH };
+  static uint64_t data[VALUES][EACH][2];
+  char ptx[4000];
+  uint64_t seed = 7;
+  snprintf(ptx, sizeof ptx, "%s%s", head, chain);
+  for (int i = 0; i < VALUES; i++)
+    for (int k = 0; k < 4; k++)
+      data[i][k / 2][k % 2] = (uint64_t)draw(&seed) << 32 | draw(&seed);
+  OK(kit_run(ptx, CTAS, 32, 0, data, sizeof data));
+  kit_no_findings();
+  for (int i = 0; i < VALUES; i++) {
+    uint64_t(*v)[2] = data[i];
+    u128 a = (u128)v[A][1] << 64 | v[A][0], b = (u128)v[B][1] << 64 | v[B][0];
+    u128 want[EACH] = {[SUM] = a + b,
+                       [DIFFERENCE] = a - b,
+                       [SUM32] = a + b,
+                       [DIFFERENCE32] = a - b,
+                       [PRODUCT] = (u128)v[A][0] * v[B][0] + v[A][1]};
+    for (int k = SUM; k < EACH; k++)
+      if (v[k][0] != (uint64_t)want[k] || v[k][1] != (uint64_t)(want[k] >> 64))
+        fail_msg("thread %d, result %d: %llx %llx", i, k, (unsigned long long)v[k][1],
+                 (unsigned long long)v[k][0]);
+  }
+}
+
+/* By hand, for a, b, c in %r2, %r3, %r4, their low halves in %rs2 … and the floats %f2 …;
+ * the result in %r5, which held 0x5a5a5a5a. */
+static const struct {
+  const char *text;
+  uint32_t a, b, c, want;
+} given[] = {
+    {"set.le.u32.f16x2 %r5, %r2, %r3;", 0x3c004000, 0x3c003c00, 0, 0xffff0000},
+    {"set.ne.s32.f16x2 %r5, %r2, %r3;", 0x7e003c00, 0x3c004000, 0, 0x0000ffff},
+    {"set.neu.u32.f16x2 %r5, %r2, %r3;", 0x7e003c00, 0x3c003c00, 0, 0xffff0000},
+    {"set.gt.f16x2.f16x2 %r5, %r2, %r3;", 0x40004000, 0x3c004000, 0, 0x3c000000},
+    {"set.gt.or.f16x2.f16x2 %r5, %r2, %r3, %p1;", 0x40004000, 0x3c004000, 1, 0x3c003c00},
+    {"set.gt.and.u32.f16x2 %r5, %r2, %r3, !%p1;", 0x40004000, 0x3c003c00, 1, 0},
+    {"set.gt.u32.f16x2 %r2, %r2, %r3; mov.b32 %r5, %r2;", 0x40004000, 0x3c003c00, 0, M1},
+    {"set.eq.f16.f16 %rs5, %rs2, %rs3; mov.b32 %r5, {%rs5, %rs2};", 0x3c00, 0x3c00, 0,
+     0x3c003c00},
+    {"set.lt.u16.f16 %rs5, %rs2, %rs3; mov.b32 %r5, {%rs5, %rs2};", 0x3c00, 0x4000, 0,
+     0x3c00ffff},
+    {"set.ge.u32.f16 %r5, %rs2, %rs3;", 0x4000, 0x3c00, 0, M1},
+    {"set.gt.ftz.u32.f16 %r5, %rs2, %rs3;", 1, 0, 0, 0},
+    {"set.gt.u32.f16 %r5, %rs2, %rs3;", 1, 0, 0, M1},
+    {"set.gt.bf16x2.bf16x2 %r5, %r2, %r3;", 0x40003f80, 0x3f803f80, 0, 0x3f800000},
+    {"set.lt.u32.bf16x2 %r5, %r2, %r3;", 0x3f803f80, 0x3f804000, 0, 0x0000ffff},
+    {"set.le.bf16.bf16 %rs5, %rs2, %rs3; mov.b32 %r5, {%rs5, %rs2};", 0x3f80, 0x3f80, 0,
+     0x3f803f80},
+    {"set.lt.s16.bf16 %rs5, %rs2, %rs3; mov.b32 %r5, {%rs5, %rs2};", 0x3f80, 0x4000, 0,
+     0x3f80ffff},
+    {"slct.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000000, 10},
+    {"slct.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000001, 20},
+    {"slct.ftz.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000001, 10},
+    {"slct.ftz.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x7fc00000, 20},
+    {"lop3.or.b32 %r5|%p2, %r2, %r3, %r4, 0x96, %p1;", 0xff00, 0xf0f0, 0xcccc, 0xc33c},
+    {"lop3.or.b32 %r6|%p2, %r2, %r3, %r4, 0x96, %p3; selp.b32 %r5, 1, 2, %p2;", 5, 5, 0, 2},
+    {"lop3.or.b32 %r6|%p2, %r2, %r3, %r4, 0x96, %p3; selp.b32 %r5, 1, 2, %p2;", 5, 4, 0, 1},
+    {"lop3.and.b32 %r6|%p2, %r2, %r3, %r4, 0x96, %p1; selp.b32 %r5, 1, 2, %p2;", 5, 4, 1,
+     2},
+    {"lop3.and.b32 %r6|%p2, %r2, %r3, %r4, 0x96, %p1; selp.b32 %r5, 1, 2, %p2;", 5, 4, 3,
+     1},
+    {"lop3.or.b32 %r2|%p2, %r2, %r3, %r4, 0x96, %p3; mov.b32 %r5, %r2;", 5, 4, 2, 3},
+};
+
+static void
+by_hand(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+    char ptx[2000];
+    uint32_t data[32][4];
+    snprintf(ptx, sizeof ptx,
+             "%smov.b32 {%%rs2, _}, %%r2; mov.b32 {%%rs3, _}, %%r3;\n"
+             "mov.b32 %%f4, %%r4; setp.ne.b32 %%p1, %%r4, 0; mov.pred %%p3, 0;\n"
+             "mov.b32 %%r5, 0x5a5a5a5a;\n%s\n"
+             "st.global.b32 [%%rd6+12], {%%r5};\nret;\n}\n",
+             before, given[i].text);
+    for (int l = 0; l < 32; l++)
+      memcpy(data[l], (uint32_t[4]){given[i].a, given[i].b, given[i].c, 0}, 16);
+    OK(kit_run(ptx, 1, 32, 0, data, sizeof data));
+    kit_no_findings();
+    for (int l = 0; l < 32; l++)
+      if (data[l][3] != given[i].want)
+        fail_msg("%s: %x, not %x", given[i].text, data[l][3], given[i].want);
+  }
+}
+
 /* ptxas takes modifiers in any order, but not operands' types, spaces and layouts. */
 static void
 orders(void **state)
@@ -263,6 +381,11 @@ orders(void **state)
       {"setp.and.lt.s32 %p1, %r1, %r2, %p2;", true},
       {"ld.global.b32 {%r1}, [%rd1];", true},
       {"mov.b32 {%r1}, {%r2};", true},
+      {"fence.acquire.gpu;", true},
+      {"fence.release.cluster;", true},
+      {"mad.hi.cc.u64 %rd1, %rd2, %rd3, %rd4;", true},
+      {"mad.cc.hi.u64 %rd1, %rd2, %rd3, %rd4;", false},
+      {"lop3.or.b32 %r1, %r2, %r3, %r4, 0x96, %p1;", false},
       {"add.f32.f32 %f1, %f2, %f3;", false},
       {"cvt.f32.rn.f16 %f1, %rs1;", false},
       {"cvt.f16.f32.rn %f1, %rs1;", false},
@@ -287,6 +410,8 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(values),
+      cmocka_unit_test(carries),
+      cmocka_unit_test(by_hand),
       cmocka_unit_test(orders),
   };
   kit_start("arch=sm_90");

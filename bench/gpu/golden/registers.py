@@ -37,6 +37,9 @@ def destination(body, text, types):
     if text.startswith("p|p") and not {"f16", "bf16"} & set(types):
         p, q = body.new("p"), body.new("p")
         return f"{p}|{q}", [(p, "pred"), (q, "pred")]
+    if text == "0|p":
+        d, p = body.new(types[0]), body.new("p")
+        return f"{d}|{p}", [(d, types[0]), (p, "pred")]
     kind = "pred" if text.startswith("p") else operand_type(text, types)
     d = body.new(kind)
     return d, [(d, kind)]
@@ -74,6 +77,21 @@ def build(form, variants, row, sm):
             one(body, instance, row, constant)
         if "!p" in form.operands:
             one(body, instance, row, negate=True)
+    return body
+
+
+def build_carry(form, variants, row, sm):
+    """The carry that goes in comes from a sum; the one that comes out is added to 0."""
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    for instance in variants:
+        low = body.new("r")
+        body.emit(f"add.cc.u32 {low}, {body.load('u32.0')}, {body.load('u32.1')};")
+        one(body, instance, row)
+        if instance.has("cc"):
+            d = body.new("r")
+            body.emit(f"addc.u32 {d}, 0, 0;")
+            body.store(d, "u32", f"{instance.name} carry")
     return body
 
 

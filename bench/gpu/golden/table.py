@@ -55,6 +55,8 @@ ROWS = [
     # compare, select, convert: many modifiers, small results
     Row("setp", REG, 512), Row("set", REG, 512), Row("cvt", REG, 512),
     Row("selp", REG, 256), Row("slct", REG, 512), Row("testp", REG, 256),
+    *(Row(words, registers.build_carry, 512)
+      for words in ("add cc", "sub cc", "mad cc", "addc", "subc", "madc")),
     # moves
     Row("mov pred", registers.build_mov_pred, 128), Row("mov", registers.build_mov, 128),
     Row("cvta", memory.build_cvta, 128), Row("isspacep", memory.build_isspacep, 128),
