@@ -102,7 +102,7 @@ void dec_hint(Dec *, const Res *policy);
   X(stmatrix) X(movmatrix) X(mma) X(tma_load) X(tma_store) X(tma_prefetch) X(tma_fence)  \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
-  X(fence_proxy) X(carry)
+  X(fence_proxy) X(carry) X(mixed)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)

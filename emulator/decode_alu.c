@@ -482,6 +482,24 @@ build_math(Dec *d)
   i->unit = ar_mods(&d->m) & AR_APPROX ? UNIT_MUFU : UNIT_ALU;
 }
 
+/* PTX ISA, "Mixed Precision Floating Point Instructions": what is of the narrow type
+ * becomes f32, which is exact, and the result is rounded once. */
+void
+build_mixed(Dec *d)
+{
+  Res *r = d->r;
+  ArOp op;
+  int narrow = d->form->arg == AR_FMA ? 2 : 1;
+  if (!ar_cvt(&op, AR_F32, (ArType)ar_types[d->m.t[1]], AR_RN))
+    dec_fail(d, "this form is not emulated");
+  for (int i = 1; i <= narrow; i++) {
+    uint32_t row = dec_temp(d, false);
+    emit_fn(d, op.fn, row, false, r[i].row, 0, 0)->op = op;
+    r[i].row = row;
+  }
+  build_math(d);
+}
+
 /* The row of a conversion's source, narrowed if the register is wider than the type. */
 static uint32_t
 cvt_source(Dec *d, const Res *r, Type t)

@@ -328,6 +328,25 @@ static const struct {
      0x3f803f80},
     {"set.lt.s16.bf16 %rs5, %rs2, %rs3; mov.b32 %r5, {%rs5, %rs2};", 0x3f80, 0x4000, 0,
      0x3f80ffff},
+    /* 1 + 2^-10 has no bf16, ties and directed ones apart; 2^17 no f16 */
+    {"cvt.rn.bf16.f16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x3c01, 0, 0, 0x3c013f80},
+    {"cvt.rp.bf16.f16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x3c01, 0, 0, 0x3c013f81},
+    {"cvt.rn.f16.bf16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x4800, 0, 0, 0x48007c00},
+    {"cvt.rz.f16.bf16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x4800, 0, 0, 0x48007bff},
+    {"cvt.rn.f16.bf16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x3380, 0, 0, 0x33800001},
+    {"cvt.f64.bf16 %fd1, %rs2; cvt.rn.f32.f64 %f1, %fd1; mov.b32 %r5, %f1;", 0xc049, 0, 0,
+     0xc0490000},
+    /* just above a tie in f64, which f32 would have made one */
+    {"mov.b64 %fd1, 0x3ff0100000000001; cvt.rn.bf16.f64 %rs5, %fd1; mov.b32 %r5, {%rs5, "
+     "%rs2};",
+     7, 0, 0, 0x00073f81},
+    {"mov.b64 %fd1, 0x3ff0100000000000; cvt.rn.bf16.f64 %rs5, %fd1; mov.b32 %r5, {%rs5, "
+     "%rs2};",
+     7, 0, 0, 0x00073f80},
+    {"cvt.rni.bf16.bf16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x4020, 0, 0, 0x40204000},
+    {"cvt.rpi.bf16.bf16 %rs5, %rs2; mov.b32 %r5, {%rs5, %rs2};", 0x4020, 0, 0, 0x40204040},
+    {"cvt.rna.satfinite.tf32.f32 %r5, %f4;", 0, 0, 0x7f7fffff, 0x7f7fe000},
+    {"cvt.rna.satfinite.tf32.f32 %r5, %f4;", 0, 0, 0x3f801000, 0x3f802000},
     {"slct.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000000, 10},
     {"slct.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000001, 20},
     {"slct.ftz.u32.f32 %r5, %r2, %r3, %f4;", 10, 20, 0x80000001, 10},
@@ -362,6 +381,56 @@ by_hand(void **state)
     for (int l = 0; l < 32; l++)
       if (data[l][3] != given[i].want)
         fail_msg("%s: %x, not %x", given[i].text, data[l][3], given[i].want);
+  }
+}
+
+static float
+bf16_value(uint32_t h)
+{
+  uint32_t u = h << 16;
+  float f;
+  memcpy(&f, &u, sizeof f);
+  return f;
+}
+
+/* f32 with bf16 operands: the sums and fused products of C. */
+static void
+mixed(void **state)
+{
+  (void)state;
+  static const char body[] =
+      "mov.u32 %r2, %ctaid.x; mad.lo.u32 %r1, %r2, 32, %r1;\n"
+      "mul.wide.u32 %rd2, %r1, 28; add.s64 %rd2, %rd1, %rd2;\n"
+      "ld.global.b32 %r2, [%rd2]; ld.global.b32 %r3, [%rd2+4]; ld.global.f32 %f3, "
+      "[%rd2+8];\n"
+      "mov.b32 {%rs2, _}, %r2; mov.b32 {%rs3, _}, %r3;\n"
+      "add.f32.bf16 %f4, %rs2, %f3; st.global.f32 [%rd2+12], %f4;\n"
+      "sub.rn.f32.bf16 %f4, %rs2, %f3; st.global.f32 [%rd2+16], %f4;\n"
+      "fma.rn.f32.bf16 %f4, %rs2, %rs3, %f3; st.global.f32 [%rd2+20], %f4;\n"
+      "add.rz.sat.f32.f16 %f4, %rs2, %f3; st.global.f32 [%rd2+24], %f4;\nret;\n}\n";
+  static uint32_t data[VALUES][7];
+  char ptx[3000];
+  uint64_t seed = 3;
+  snprintf(ptx, sizeof ptx, "%s%s", KIT_HEAD("8.8", "sm_120") KIT_ENTRY, body);
+  for (int i = 0; i < VALUES; i++) {
+    for (int k = 0; k < 2; k++) /* from 2^-8 to 2^8 */
+      data[i][k] = (draw(&seed) & 0x80ff) | (119 + draw(&seed) % 16) << 7;
+    data[i][2] = (draw(&seed) & 0x807fffff) | (119 + draw(&seed) % 16) << 23;
+  }
+  data[0][0] = 0x3c00; /* as f16: 1, and nothing is left of 1 - 2^-25 below it but zeros */
+  data[0][2] = 0xb3000000;
+  OK(kit_run(ptx, CTAS, 32, 0, data, sizeof data));
+  kit_no_findings();
+  assert_int_equal(data[0][6], 0x3f7fffff);
+  for (int i = 0; i < VALUES; i++) {
+    float a = bf16_value(data[i][0]), b = bf16_value(data[i][1]), c, got[3];
+    memcpy(&c, &data[i][2], sizeof c);
+    memcpy(got, &data[i][3], sizeof got);
+    /* products of bf16 are floats, and their sum with c a double: then one rounding */
+    float fused = (float)((double)a * (double)b + (double)c);
+    if (got[0] != a + c || got[1] != a - c || got[2] != fused)
+      fail_msg("thread %d: %a %a %a: %a %a %a", i, (double)a, (double)b, (double)c,
+               (double)got[0], (double)got[1], (double)got[2]);
   }
 }
 
@@ -409,11 +478,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),
-      cmocka_unit_test(carries),
-      cmocka_unit_test(by_hand),
-      cmocka_unit_test(orders),
+      cmocka_unit_test(values), cmocka_unit_test(carries), cmocka_unit_test(by_hand),
+      cmocka_unit_test(mixed),  cmocka_unit_test(orders),
   };
-  kit_start("arch=sm_90");
+  kit_start("arch=sm_120");
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@ recording replays bit by bit, and what differs is told.
 import concurrent.futures
 import hashlib
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -164,7 +165,11 @@ class Recordings(common.Case):
         code, said = golden("selftest", "--shard", SHARD)
         self.assertEqual(code, 0, said)
         self.assertIn("no difference", said)
-        self.assertRegex(said, r"(\d+) of \1 kernels recorded")
+        # all but those of forms that came after the emulated chip
+        done, every = map(int, re.search(r"(\d+) of (\d+) kernels recorded", said).groups())
+        newer = re.search(r"(\d+) are for newer ones", said)
+        self.assertEqual(done + (int(newer[1]) if newer else 0), every)
+        self.assertGreater(done, every * 0.9)
 
     def test_the_same_recording_is_the_same_file(self):
         with open(self.recording(), "rb") as a, open(self.recording(), "rb") as b:
