@@ -22,6 +22,13 @@ unit(emu_tma_told OBJECTS emulator base)
 unit(emu_mbarrier OBJECTS emulator base)
 unit(emu_bulk OBJECTS emulator base)
 
+# Modules that say themselves what must come of them.
+add_executable(emu_ptx unit/test_emu_ptx.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)
+target_link_libraries(emu_ptx PRIVATE plain PkgConfig::CMOCKA)
+add_test(NAME emu_ptx COMMAND emu_ptx ${CMAKE_CURRENT_SOURCE_DIR}/ptx)
+add_test(NAME emu_ptx_can_fail COMMAND emu_ptx --wrong ${CMAKE_CURRENT_SOURCE_DIR}/ptx/wrong)
+set_tests_properties(emu_ptx emu_ptx_can_fail PROPERTIES LABELS "unit")
+
 add_executable(fuzz_ptx fuzz/fuzz_ptx.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)
 target_link_libraries(fuzz_ptx PRIVATE plain)
 add_test(NAME fuzz_ptx COMMAND fuzz_ptx --runs 20000)
