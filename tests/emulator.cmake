@@ -45,3 +45,17 @@ if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
     {shard} ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70
     86:72 89:78 90:80 90a:80 120:90 LABELS unit ptxas)
 endif()
+
+# A kernel for each form, run, recorded and replayed; what has been recorded on chips, and what the
+# page on unproven forms says of it.
+if(TARGET attnc AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
+  set(conformance ${CMAKE_CURRENT_SOURCE_DIR}/conformance)
+  rotating(conformance 10 COMMAND ${Python3_EXECUTABLE} ${conformance}/test_golden.py
+    --shard {shard} LABELS unit PROPERTIES COST 60)
+  set_tests_properties(conformance conformance_all PROPERTIES
+    ENVIRONMENT "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;PYTHONDONTWRITEBYTECODE=1")
+  add_test(NAME conformance_recordings COMMAND ${Python3_EXECUTABLE} ${conformance}/golden/golden
+    replay --attnc ${CMAKE_BINARY_DIR})
+  set_tests_properties(conformance_recordings PROPERTIES LABELS unit TIMEOUT 300
+    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+endif()

@@ -15,15 +15,6 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
   gpu_test(suite ${Python3_EXECUTABLE})
   gpu_test(clothes ${Python3_EXECUTABLE})
   gpu_test(fields ${Python3_EXECUTABLE})
-  rotating(gpu_golden 10 COMMAND ${Python3_EXECUTABLE} ${gpu}/tests/test_golden.py
-    --shard {shard} LABELS bench PROPERTIES COST 60)
-  set_tests_properties(gpu_golden gpu_golden_all PROPERTIES
-    ENVIRONMENT "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;PYTHONDONTWRITEBYTECODE=1")
-  # What has been recorded on chips, and what the page on unproven forms says of it.
-  add_test(NAME gpu_recordings COMMAND ${Python3_EXECUTABLE} ${gpu}/golden/golden replay
-    --attnc ${CMAKE_BINARY_DIR})
-  set_tests_properties(gpu_recordings PROPERTIES LABELS bench TIMEOUT 300
-    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
   if(ATTNC_PYTHON) # one that may have torch and Triton
     gpu_test(torch ${ATTNC_PYTHON})
   endif()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 # Where programs of tests lie; files that begin so are shared by them.
-PROGRAMS = ("tests/*.py", "tests/unit/test_*.c", "tests/fuzz/*.c", "tests/torture/*.c",
+PROGRAMS = ("tests/*.py", "tests/conformance/*.py", "tests/unit/test_*.c", "tests/fuzz/*.c", "tests/torture/*.c",
             "tests/cli/*_test.py",
             "tests/e2e/*.py", "tests/lint/*.py", "tests/bench/*.py", "python/tests/test_*.py",
             "bench/gpu/tests/test_*.py")

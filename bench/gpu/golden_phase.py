@@ -8,7 +8,8 @@ import sys
 import process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDEN = os.path.join(HERE, "golden", "golden")
+ROOT = os.path.dirname(os.path.dirname(HERE))
+GOLDEN = os.path.join(ROOT, "tests", "conformance", "golden", "golden")
 TINY = "redux"  # forms that a tiny run records
 
 

@@ -13,11 +13,15 @@ import subprocess
 import sys
 import unittest
 
-import common
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "bench", "gpu", "tests")]
 
-from golden import forms
+import common  # noqa: E402
 
-GOLDEN = os.path.join(common.GPU, "golden", "golden")
+from golden import forms  # noqa: E402
+
+GOLDEN = os.path.join(HERE, "golden", "golden")
 SHARD = "0/1"
 PTXAS = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
 

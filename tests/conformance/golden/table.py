@@ -117,7 +117,7 @@ def row_of(form):
         opcode, *mods = row.words.split()
         if opcode == form.opcode and has.issuperset(mods):
             return row
-    raise KeyError(f"no golden kernel for {form.mnemonic}: bench/gpu/golden/table.py")
+    raise KeyError(f"no golden kernel for {form.mnemonic}: tests/conformance/golden/table.py")
 
 
 def not_emulated(instance):
