@@ -1,6 +1,7 @@
 #include "emulator/decode.h"
 #include "emulator/lanes.h"
 #include "emulator/steps.h"
+#include "emulator/target.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,10 +11,12 @@
 
 const Form forms[] = {
 #define SET(name, members)
+#define ON(name, list)
 #define FORM(mnemonic, opnds, sm, version, build, arg)                                     \
   {mnemonic, opnds, sm, version, build_##build, (int)(arg)},
 #include "emulator/ops.def"
 #undef SET
+#undef ON
 #undef FORM
 };
 const int n_forms = sizeof forms / sizeof *forms;
@@ -32,9 +35,10 @@ dec_fail(Dec *d, const char *fmt, ...)
 static void
 need_level(Dec *d, const char *what, int n, int sm, int version)
 {
-  if (d->ptx->sm < sm)
-    dec_fail(d, "%.*s needs .target sm_%d or higher, the module has sm_%d", n, what, sm,
-             d->ptx->sm);
+  char words[80];
+  if (!target_has(d->ptx->sm, d->ptx->sm_suffix, sm))
+    dec_fail(d, "%.*s needs .target %s, the module has sm_%d%.1s", n, what,
+             target_words(sm, words, sizeof words), d->ptx->sm, &d->ptx->sm_suffix);
   if (d->ptx->version < version)
     dec_fail(d, "%.*s needs .version %d.%d or higher, the module has %d.%d", n, what,
              version / 10, version % 10, d->ptx->version / 10, d->ptx->version % 10);

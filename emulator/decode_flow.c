@@ -75,8 +75,6 @@ build_setmaxnreg(Dec *d)
 {
   Insn *i = dec_step(d, step_setmaxnreg);
   uint64_t n = dec_int(d, d->r[0].o, 256);
-  if (d->ptx->sm_suffix != 'a')
-    dec_fail(d, "setmaxnreg needs .target sm_90a");
   if (n < 24 || n % 8)
     dec_fail(d, "setmaxnreg takes a multiple of 8 from 24 to 256");
   i->imm = (int64_t)n;

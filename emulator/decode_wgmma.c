@@ -3,17 +3,9 @@
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
-static void
-need_sm_90a(Dec *d)
-{
-  if (d->ptx->sm != 90 || d->ptx->sm_suffix != 'a')
-    dec_fail(d, "wgmma needs .target sm_90a");
-}
-
 static Insn *
 warpgroup_step(Dec *d, Step *step)
 {
-  need_sm_90a(d);
   Insn *i = dec_step(d, step);
   i->flags |= F_LEADER;
   d->k->wgmma = true;

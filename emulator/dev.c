@@ -207,7 +207,7 @@ attribute(const Chip *c, CUdevice_attribute a)
   case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
     return c->smem_optin;
   case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK:
-    return SHARED_BASE;
+    return chip_reserved(c);
   }
   return -1;
 }

@@ -264,6 +264,13 @@ typedef struct Chip { /* one emulated architecture */
   int l2_size;
 } Chip;
 
+/* Bytes of shared memory that each CTA costs beside its own. */
+static inline int
+chip_reserved(const Chip *c)
+{
+  return c->smem_sm - c->smem_optin;
+}
+
 struct Launch {
   const Kernel *kernel;
   Device *device;

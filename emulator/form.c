@@ -15,9 +15,11 @@ typedef struct Set {
 
 static const Set sets[] = {
 #define SET(name, members) {name, members},
+#define ON(name, list)
 #define FORM(mnemonic, opnds, sm, version, build, arg)
 #include "emulator/ops.def"
 #undef SET
+#undef ON
 #undef FORM
 };
 

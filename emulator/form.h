@@ -34,7 +34,7 @@ typedef void Build(Dec *);
 
 typedef struct Form {
   const char *mnemonic, *opnds;
-  int sm, version;
+  int sm, version; /* sm: target.h, "needs" */
   Build *build;
   int arg;
 } Form;

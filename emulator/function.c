@@ -143,10 +143,11 @@ cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int block
     return r;
   const Chip *c = d->chip;
   int warps = (block + LANES - 1) / LANES;
-  int shared = (int)(f->kernel->dynamic_at + dynamic) + SHARED_BASE;
+  int shared = (int)(f->kernel->dynamic_at + dynamic) + chip_reserved(c);
   int n = c->threads_sm / (warps * LANES);
   n = n < c->blocks_sm ? n : c->blocks_sm;
-  n = n < c->smem_sm / shared ? n : c->smem_sm / shared;
+  if (shared)
+    n = n < c->smem_sm / shared ? n : c->smem_sm / shared;
   *blocks = n;
   dev_leave(d);
   return CUDA_SUCCESS;

@@ -1,4 +1,5 @@
 #include "emulator/dev.h"
+#include "emulator/target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,35 +9,20 @@ enum { ARENA_LIMIT = 256 << 20, PTX_VERSION = 90 };
 
 /* ---- is this for us? ---- */
 
-typedef struct Target {
-  int sm, version; /* the first PTX version that has it */
-} Target;
-
-/* PTX ISA, release notes. */
-static const Target targets[] = {
-    {50, 40}, {52, 41},  {53, 42},  {60, 50},  {61, 50},  {62, 50},  {70, 60},
-    {72, 61}, {75, 63},  {80, 70},  {86, 71},  {87, 74},  {88, 90},  {89, 78},
-    {90, 78}, {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
-
 static CUresult
 check_target(const Ptx *p, const Chip *c, char *log, size_t n)
 {
-  const Target *t = NULL;
-  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
-    if (targets[i].sm == p->sm)
-      t = &targets[i];
   if (p->version > PTX_VERSION) {
     snprintf(log, n, "ptx:1: error: .version %d.%d is newer than %d.%d\n", p->version / 10,
              p->version % 10, PTX_VERSION / 10, PTX_VERSION % 10);
     return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
   }
-  if (!t || p->version < t->version) {
-    snprintf(log, n, "ptx:1: error: .version %d.%d has no target sm_%d\n", p->version / 10,
-             p->version % 10, p->sm);
+  if (!target_exists(p->sm, p->sm_suffix, p->version)) {
+    snprintf(log, n, "ptx:1: error: .version %d.%d has no target sm_%d%.1s\n",
+             p->version / 10, p->version % 10, p->sm, &p->sm_suffix);
     return CUDA_ERROR_INVALID_PTX;
   }
-  if (p->sm > c->cc || (p->sm_suffix == 'a' && p->sm != c->cc) ||
-      (p->sm_suffix == 'f' && p->sm / 10 != c->cc / 10)) {
+  if (!target_runs_on(p->sm, p->sm_suffix, c->cc)) {
     snprintf(log, n, "ptx:1: error: .target sm_%d%.1s does not run on the emulated %s\n",
              p->sm, &p->sm_suffix, c->name);
     return CUDA_ERROR_NO_BINARY_FOR_GPU;

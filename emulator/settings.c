@@ -1,25 +1,36 @@
 #include "emulator/dev.h"
 
 #include "base/env.h"
+#include "emulator/target.h"
 
 #include <attnc/attnc_emu.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* CUDA C++ Programming Guide, compute capabilities; SMs of A100, RTX 3090 (84), RTX 4090 Ti
- * class (142), H100 SXM, RTX 5090.  MMA: f16 multiply-adds with f32 accumulators.  L2: 64
- * bytes a clock and SM. */
+/* CUDA C++ Programming Guide, compute capabilities; SMs of T4, A100, RTX 3090 (84), AGX
+ * Orin, RTX 4090 Ti class (142), H100 SXM, B200, B300, AGX Thor, RTX 5090, GB10.  MMA: f16
+ * multiply-adds with f32 accumulators.  L2: 64 bytes a clock and SM. */
 static const Chip chips[] = {
+    {"sm_75", 75, 40, 49152, 65536, 65536, 65536, 1024, 16, 512, 16, 64, 64, 4 << 20},
     {"sm_80", 80, 108, 49152, 166912, 167936, 65536, 2048, 32, 1024, 16, 64, 64, 40 << 20},
     {"sm_86", 86, 84, 49152, 101376, 102400, 65536, 1536, 16, 512, 16, 128, 64, 6 << 20},
+    {"sm_87", 87, 16, 49152, 166912, 167936, 65536, 1536, 16, 1024, 16, 128, 64, 4 << 20},
     {"sm_89", 89, 142, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64, 72 << 20},
     {"sm_90", 90, 132, 49152, 232448, 233472, 65536, 2048, 32, 1024, 16, 128, 64, 50 << 20},
+    {"sm_100", 100, 148, 49152, 232448, 233472, 65536, 2048, 32, 4096, 16, 128, 64,
+     126 << 20},
+    {"sm_103", 103, 148, 49152, 232448, 233472, 65536, 2048, 32, 4096, 32, 128, 64,
+     126 << 20},
+    {"sm_110", 110, 20, 49152, 232448, 233472, 65536, 1536, 24, 4096, 16, 128, 64,
+     32 << 20},
     {"sm_120", 120, 170, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64,
      96 << 20},
+    {"sm_121", 121, 48, 49152, 101376, 102400, 65536, 1536, 24, 512, 16, 128, 64, 24 << 20},
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -32,12 +43,17 @@ static Settings current = {.arch = "sm_80",
                            .fuel = 100000000,
                            .async = ASYNC_LAZY};
 
+/* A target of its own, sm_90a, stands for the chip. */
 const Chip *
 chip_find(const char *name)
 {
-  for (size_t i = 0; i < sizeof chips / sizeof *chips; i++)
-    if (!strcmp(chips[i].name, name))
-      return &chips[i];
+  size_t n = strlen(name);
+  n -= n && name[n - 1] == 'a';
+  for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
+    const Chip *c = &chips[i];
+    if (strlen(c->name) == n && !memcmp(c->name, name, n))
+      return name[n] && !target_exists(c->cc, 'a', INT_MAX) ? NULL : c;
+  }
   return NULL;
 }
 
@@ -113,13 +129,12 @@ word(const char *s, const char *words)
 static bool
 set_arch(Settings *s, const char *v, const Reason *r)
 {
-  const Chip *c =
-      chip_find(strcmp(v, "sm_90a") ? v : "sm_90"); /* the target, for the chip */
+  const Chip *c = chip_find(v);
   if (c) {
     snprintf(s->arch, sizeof s->arch, "%s", c->name);
     return true;
   }
-  char names[80] = "";
+  char names[120] = "";
   for (size_t i = 0, at = 0; i < N_CHIPS && at < sizeof names; i++)
     at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? "|" : "",
                            chips[i].name);

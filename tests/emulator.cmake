@@ -1,6 +1,7 @@
 unit(mma OBJECTS emulator base)
 unit(arith OBJECTS emulator base)
 unit(shadow OBJECTS emulator base)
+unit(target OBJECTS emulator base)
 unit(unproven OBJECTS base)
 unit(emu_alu OBJECTS emulator base)
 unit(emu_whole OBJECTS emulator base)
@@ -43,7 +44,7 @@ find_package(Python3 COMPONENTS Interpreter)
 if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   rotating(emu_forms 10 COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/emu_forms.py
     {shard} ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70
-    86:72 89:78 90:80 90a:80 120:90 LABELS unit ptxas)
+    86:72 89:78 90:80 90a:80 100:86 100f:88 103a:88 120:90 120a:90 LABELS unit ptxas)
 endif()
 
 # A kernel for each form, run, recorded and replayed; what has been recorded on chips, and what the

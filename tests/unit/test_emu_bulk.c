@@ -512,7 +512,7 @@ refused(void **state)
       {load, "bytes [s]", "bytes.L2::cache_hint [s]", "go together"},
       {load, "mbarrier::complete_tx::bytes", "bulk_group", ""},
       {load, ".target sm_90a", ".target sm_89", "needs .target sm_90"},
-      {load, ".version 8.6", ".version 7.8", "needs .version 8.0"},
+      {load, "8.6\n.target sm_90a", "7.8\n.target sm_90", "needs .version 8.0"},
       {store, "shared::cta.bulk_group", "shared::cta", ""},
       {store, "wait_group.read 0", "wait_group.read %r1", ""},
       {REDUCES("add.f16", "0"), "noop", "noop", ""},

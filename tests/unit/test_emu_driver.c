@@ -47,7 +47,7 @@ before_init(void)
   CUcontext c;
   CUdeviceptr p;
   CUmodule m;
-  char why[100] = "";
+  char why[160] = "";
   assert_int_equal(cuDeviceGetCount(&n), CUDA_ERROR_NOT_INITIALIZED);
   assert_int_equal(cuDevicePrimaryCtxRetain(&c, 0), CUDA_ERROR_NOT_INITIALIZED);
   assert_int_equal(cuCtxGetCurrent(&c), CUDA_ERROR_NOT_INITIALIZED);
@@ -55,8 +55,10 @@ before_init(void)
   assert_int_equal(cuMemAlloc_v2(&p, 16), CUDA_ERROR_NOT_INITIALIZED);
   assert_int_equal(cuModuleLoadDataEx(&m, kernel, 0, NULL, NULL),
                    CUDA_ERROR_NOT_INITIALIZED);
-  assert_int_equal(attncEmuConfigure("arch=sm_75", why, sizeof why), -1);
-  assert_string_equal(why, "'arch=sm_75' is not one of sm_80|sm_86|sm_89|sm_90|sm_120");
+  assert_int_equal(attncEmuConfigure("arch=sm_80a", why, sizeof why), -1);
+  assert_string_equal(why,
+                      "'arch=sm_80a' is not one of sm_75|sm_80|sm_86|sm_87|sm_89|sm_90|"
+                      "sm_100|sm_103|sm_110|sm_120|sm_121");
   assert_int_equal(cuInit(1), CUDA_ERROR_INVALID_VALUE);
   kit_set("arch=sm_86,devices=2,threads=1");
 }

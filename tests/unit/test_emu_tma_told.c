@@ -287,7 +287,7 @@ refused(void **state)
       {"3d.shared", "6d.shared", ""},
       {"::bytes [tile]", "::bytes.L2::cache_hint [tile]", "go together"},
       {".target sm_90a", ".target sm_89", "needs .target sm_90"},
-      {".version 8.6", ".version 7.8", "needs .version 8.0"},
+      {"8.6\n.target sm_90a", "7.8\n.target sm_90", "needs .version 8.0"},
   };
   (void)state;
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {

@@ -13,9 +13,11 @@
 
 static const char *const forms[] = {
 #define SET(name, values)
+#define ON(name, list)
 #define FORM(mnemonic, ...) mnemonic,
 #include "emulator/ops.def"
 #undef FORM
+#undef ON
 #undef SET
 };
 

@@ -216,7 +216,6 @@ def build_multicast(form, variants, row, sm):
 def build_setmaxnreg(form, variants, row, sm):
     """Fewer, then more: what is computed is the same."""
     body = start(form, row, sm, f".reqntid {row.n if row.n < 128 else 128} .maxnreg 128")
-    body.suffix = "a"
     d = body.new("d")
     body.emit(f"add.u64 {d}, {body.load('b64.0')}, 1;")
     for instance in variants:

@@ -29,6 +29,7 @@ class Form(NamedTuple):
     sm: int
     version: int         # PTX version × 10
     slots: List[List[str]]  # the choices of each word behind the opcode; "" leaves it out
+    suffix: str = ""     # of the target: "a", "f"
 
     @property
     def opcode(self):
@@ -59,11 +60,19 @@ class Instance(NamedTuple):
 def parse(text):
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     sets = dict(re.findall(r'SET\("(\w+)",\s*"([^"]*)"\)', text))
-    rows = re.findall(r'FORM\("([^"]*)",\s*"([^"]*)",\s*(\d+),\s*(\d+),\s*\w+,\s*\w+\)', text)
+    lists = dict(re.findall(r'ON\("?(\w+)"?,\s*"(\d+[af])[^"]*"\)', text))
+    rows = re.findall(r'FORM\("([^"]*)",\s*"([^"]*)",\s*(\w+),\s*(\d+),\s*\w+,\s*\w+\)', text)
     if len(rows) != text.count("FORM("):
         raise ValueError(f"{text.count('FORM(')} forms, {len(rows)} of them read")
-    return [Form(m, o.split(), int(sm), int(v), [choices(w, sets) for w in m.split()[1:]])
-            for m, o, sm, v in rows]
+    return [form(m, o.split(), lists.get(on.removeprefix("ON_"), on), int(v),
+                 [choices(w, sets) for w in m.split()[1:]]) for m, o, on, v in rows]
+
+
+def form(mnemonic, operands, target, version, slots):
+    sm = target.rstrip("af")
+    suffix = target[len(sm):]
+    return Form(mnemonic, operands, int(sm), max(version, 88) if suffix == "f" else version,
+                slots, suffix)
 
 
 def choices(word, sets):

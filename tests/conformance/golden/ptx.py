@@ -54,10 +54,13 @@ class Kernel(NamedTuple):
 
     @property
     def target(self):
-        """As the text has it: sm_90, or sm_90a, which runs on no later chip."""
+        """As the text has it: sm_90; sm_90a, which runs on no later chip; sm_100f, on those of
+        its family."""
         return re.search(r"^.target (\w+)$", self.ptx, re.M)[1]
 
     def runs_on(self, sm):
+        if self.target.endswith("f"):
+            return self.sm <= sm and self.sm // 10 == sm // 10
         return self.sm == sm if self.target.endswith("a") else self.sm <= sm
 
     @property
@@ -71,8 +74,8 @@ class Body:
 
     def __init__(self, name, sm, version, n, block=BLOCK):
         self.name, self.sm, self.version = name, max(sm, 80), max(version, VERSION)
-        if self.sm >= 120:
-            self.version = max(self.version, 87)
+        if self.sm >= 100:
+            self.version = max(self.version, 87 if self.sm >= 120 else 86)
         self.n, self.block = n, min(block, n)
         self.lines, self.globals, self.locals = [], [], []
         self.count = dict.fromkeys("phrd", 0)

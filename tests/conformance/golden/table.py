@@ -147,6 +147,7 @@ def kernels(pattern=""):
         for sm, row, variants in split(form, row_of(form)):
             if row.build:
                 body = row.build(form, variants, row, sm)
+                body.suffix = form.suffix
                 body.name = name_of(form, sm, row, variants)
                 made.append(body.finish([form.mnemonic]))
     return made

@@ -17,7 +17,6 @@ MODE = (0, 3, 2, 1)
 
 def start(form, row, sm, kinds):
     body = Body("", sm, form.version, row.n, WARPGROUP)
-    body.suffix = "a"
     body.begin()
     body.globals.append(f".shared .align 1024 .b8 operands[{OPERANDS}];")
     fill(body, kinds)
