@@ -4,16 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_STACK = 32, DRIVER_VERSION = 13000 };
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device devices[MAX_DEVICES];
 static int n_devices;
 static bool started;
-
-/* The context stack of this thread. */
-static _Thread_local CUcontext stack[MAX_STACK];
-static _Thread_local int depth;
 
 /* ---- forks ---- */
 
@@ -30,6 +24,7 @@ on_fork(ForkStep step)
 {
   for (int i = 0; i < MAX_DEVICES; i++)
     fork_mutex(&devices[i].busy, step);
+  context_fork(step);
   fork_mutex(&lock, step);
   settings_fork(step);
   stats_fork(step);
@@ -49,7 +44,7 @@ start(void)
     Device *d = &devices[n_devices];
     d->ordinal = n_devices;
     d->chip = chip_find(s.arch);
-    d->context.device = d;
+    context_init(&d->context, d);
     d->next_address = GLOBAL_BASE + ((uint64_t)n_devices << 40);
   }
   started = true;
@@ -136,8 +131,8 @@ cuGetErrorString(CUresult r, const char **text)
 
 /* ---- devices ---- */
 
-static CUresult
-need_device(CUdevice ordinal, Device **d)
+CUresult
+dev_need(CUdevice ordinal, Device **d)
 {
   if (!dev_started())
     return CUDA_ERROR_NOT_INITIALIZED;
@@ -160,225 +155,8 @@ CUresult
 cuDeviceGet(CUdevice *device, int ordinal)
 {
   Device *d;
-  CUresult r = device ? need_device(ordinal, &d) : CUDA_ERROR_INVALID_VALUE;
+  CUresult r = device ? dev_need(ordinal, &d) : CUDA_ERROR_INVALID_VALUE;
   if (!r)
     *device = ordinal;
-  return r;
-}
-
-CUresult
-cuDeviceGetName(char *name, int n, CUdevice device)
-{
-  Device *d;
-  CUresult r = name && n > 0 ? need_device(device, &d) : CUDA_ERROR_INVALID_VALUE;
-  if (!r)
-    snprintf(name, (size_t)n, "attnc emulated %s", d->chip->name);
-  return r;
-}
-
-static int
-attribute(const Chip *c, CUdevice_attribute a)
-{
-  switch (a) {
-  case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-    return 1024;
-  case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
-    return c->smem_block;
-  case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
-    return LANES;
-  case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
-  case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR:
-    return c->regs_sm;
-  case CU_DEVICE_ATTRIBUTE_CLOCK_RATE:
-  case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE:
-    return 1000000; /* kHz; it has no clock */
-  case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-    return c->sms;
-  case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE:
-    return c->l2_size;
-  case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
-    return c->threads_sm;
-  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
-    return c->cc / 10;
-  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
-    return c->cc % 10;
-  case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
-    return c->smem_sm;
-  case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-    return c->smem_optin;
-  case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK:
-    return chip_reserved(c);
-  }
-  return -1;
-}
-
-CUresult
-cuDeviceGetAttribute(int *value, CUdevice_attribute a, CUdevice device)
-{
-  Device *d;
-  CUresult r = value ? need_device(device, &d) : CUDA_ERROR_INVALID_VALUE;
-  if (r)
-    return r;
-  int v = attribute(d->chip, a);
-  if (v < 0)
-    return CUDA_ERROR_INVALID_VALUE;
-  *value = v;
-  return CUDA_SUCCESS;
-}
-
-CUresult
-cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
-{
-  Device *d;
-  CUresult r = bytes ? need_device(device, &d) : CUDA_ERROR_INVALID_VALUE;
-  if (!r)
-    *bytes = DEVICE_MEMORY;
-  return r;
-}
-
-/* ---- contexts ---- */
-
-CUresult
-cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
-{
-  Device *d;
-  CUresult r = context ? need_device(device, &d) : CUDA_ERROR_INVALID_VALUE;
-  if (r)
-    return r;
-  pthread_mutex_lock(&lock);
-  d->context.retained++;
-  pthread_mutex_unlock(&lock);
-  *context = &d->context;
-  return CUDA_SUCCESS;
-}
-
-/* With the last release everything that the context had is gone. */
-CUresult
-cuDevicePrimaryCtxRelease_v2(CUdevice device)
-{
-  Device *d;
-  CUresult r = need_device(device, &d);
-  if (r)
-    return r;
-  pthread_mutex_lock(&lock);
-  bool was = d->context.retained > 0, last = d->context.retained == 1;
-  d->context.retained -= was;
-  pthread_mutex_unlock(&lock);
-  if (last) {
-    pthread_mutex_lock(&d->busy);
-    dev_free_all(d);
-    pthread_mutex_unlock(&d->busy);
-  }
-  return was ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
-}
-
-/* NULL is a context as well: none. */
-static bool
-is_context(CUcontext c)
-{
-  bool is = !c;
-  pthread_mutex_lock(&lock);
-  for (int i = 0; i < n_devices; i++)
-    is |= c == &devices[i].context && c->retained;
-  pthread_mutex_unlock(&lock);
-  return is;
-}
-
-static CUcontext
-current(void)
-{
-  return depth ? stack[depth - 1] : NULL;
-}
-
-CUresult
-cuCtxGetCurrent(CUcontext *context)
-{
-  if (!context)
-    return CUDA_ERROR_INVALID_VALUE;
-  if (!dev_started())
-    return CUDA_ERROR_NOT_INITIALIZED;
-  *context = current();
-  return CUDA_SUCCESS;
-}
-
-CUresult
-cuCtxSetCurrent(CUcontext context)
-{
-  if (!dev_started())
-    return CUDA_ERROR_NOT_INITIALIZED;
-  if (!is_context(context))
-    return CUDA_ERROR_INVALID_CONTEXT;
-  if (!depth)
-    depth = 1;
-  stack[depth - 1] = context;
-  return CUDA_SUCCESS;
-}
-
-CUresult
-cuCtxPushCurrent_v2(CUcontext context)
-{
-  if (!dev_started())
-    return CUDA_ERROR_NOT_INITIALIZED;
-  if (!context || !is_context(context))
-    return CUDA_ERROR_INVALID_CONTEXT;
-  if (depth == MAX_STACK)
-    return CUDA_ERROR_OUT_OF_MEMORY;
-  stack[depth++] = context;
-  return CUDA_SUCCESS;
-}
-
-CUresult
-cuCtxPopCurrent_v2(CUcontext *context)
-{
-  if (!dev_started())
-    return CUDA_ERROR_NOT_INITIALIZED;
-  if (!depth)
-    return CUDA_ERROR_INVALID_CONTEXT;
-  depth--;
-  if (context)
-    *context = stack[depth];
-  return CUDA_SUCCESS;
-}
-
-Device *
-dev_enter(CUresult *r)
-{
-  CUcontext c = current();
-  *r = !dev_started()         ? CUDA_ERROR_NOT_INITIALIZED
-       : !c || !is_context(c) ? CUDA_ERROR_INVALID_CONTEXT
-                              : CUDA_SUCCESS;
-  if (*r)
-    return NULL;
-  pthread_mutex_lock(&c->device->busy);
-  return c->device;
-}
-
-void
-dev_leave(Device *d)
-{
-  pthread_mutex_unlock(&d->busy);
-}
-
-CUresult
-cuCtxGetDevice(CUdevice *device)
-{
-  CUresult r;
-  Device *d = device ? dev_enter(&r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
-  if (d) {
-    *device = d->ordinal;
-    dev_leave(d);
-  }
-  return r;
-}
-
-CUresult
-cuCtxSynchronize(void)
-{
-  CUresult r;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  stream_settle_all(d);
-  dev_leave(d);
   return r;
 }

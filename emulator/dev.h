@@ -1,14 +1,15 @@
 /* dev.h: emulated devices behind the driver's ABI.
  *
- * Each device has one primary context, one fake address space and one mutex, under which
+ * Each device has contexts, one fake address space and one mutex, under which
  * its memory is touched and its kernels run: streams and events are handles, everything has
  * happened when a call returns.  Handles are looked up in the device's lists before they
- * are followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  The
- * current context is a stack per thread.  A failed launch does not poison the context. */
+ * are followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  A failed
+ * launch does not poison the context. */
 #ifndef ATTNC_EMULATOR_DEV_H
 #define ATTNC_EMULATOR_DEV_H
 
 #include "emulator/emu.h"
+#include "emulator/cuda_abi_more.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -17,10 +18,21 @@ enum { MAX_DEVICES = 8, DEFAULT_STREAMS = 3 };
 #define X(need, name, args) EXPORT CUresult name args;
 CUDA_ENTRY_TABLE(X)
 #undef X
+#define X(since, name, symbol, args) EXPORT CUresult symbol args;
+CUDA_MORE_ENTRY_TABLE(X)
+#undef X
+
+enum { DRIVER_VERSION = 13000, GREATEST_PRIORITY = -5 };
+enum { CONTEXT_LIMITS = CU_LIMIT_MAX_L2_FETCH_GRANULARITY + 1 }; /* those that are kept */
 
 struct CUctx_st {
   Device *device;
-  int retained;
+  int retained; /* 0: it is not there */
+  unsigned flags, version;
+  uint64_t id;
+  size_t limit[CONTEXT_LIMITS];
+  CUfunc_cache cache;
+  CUcontext next; /* of the created ones */
 };
 
 struct CUfunc_st {
@@ -29,6 +41,7 @@ struct CUfunc_st {
 };
 
 struct CUmod_st {
+  CUcontext owner;
   Arena *arena;
   Ptx ptx;
   struct CUfunc_st *functions;
@@ -45,11 +58,13 @@ typedef struct Tail {
 } Tail;
 
 struct CUstream_st {
+  CUcontext owner;
   Tail tail;
   struct CUstream_st *next;
 };
 
 struct CUevent_st {
+  CUcontext owner;
   struct CUevent_st *next;
   bool timing;
 };
@@ -71,20 +86,29 @@ struct Device {
 /* The device of the current context, locked; NULL: r says why not. */
 Device *dev_enter(CUresult *r);
 void dev_leave(Device *);
+CUresult dev_need(CUdevice ordinal, Device **); /* not locked */
 int dev_count(void);
 Device *dev_get(int ordinal); /* NULL: there is none */
 bool dev_started(void);
+
+/* ---- contexts ---- */
+void context_init(CUcontext, Device *);
+CUcontext context_current(void); /* of this thread; NULL: none */
+/* As dev_enter, of that context; NULL: the current one. */
+Device *context_enter(CUcontext, CUresult *r);
+void context_fork(ForkStep);
 
 /* ---- memory; the device is locked ---- */
 CUresult dev_alloc(Device *, uint64_t bytes, bool read_only, uint64_t *address);
 CUresult dev_free(Device *, uint64_t address);
 /* n bytes at address are in one allocation: it, else NULL. */
 Alloc *dev_find(Device *, uint64_t address, uint64_t n);
-void dev_free_all(Device *);
+void dev_free_all(Device *, CUcontext); /* what it owns */
 
 /* ---- streams; the device is locked ---- */
 Tail *stream_tail(Device *, CUstream); /* NULL: there is no such stream */
 void stream_settle_all(Device *);
+void stream_free_all(Device *, CUcontext); /* and its events */
 /* Before and after a launch: what it may overlap, and what may overlap it. */
 void stream_begin(const Tail *, Launch *);
 void stream_end(Tail *, const Launch *, CUresult);
@@ -92,6 +116,7 @@ void stream_end(Tail *, const Launch *, CUresult);
 /* ---- modules; the device is locked ---- */
 CUresult module_load(Device *, const char *text, struct CUmod_st **, char *log, size_t n);
 void module_free(Device *, struct CUmod_st *);
+void module_free_all(Device *, CUcontext);
 bool module_has(const Device *, const struct CUmod_st *);
 bool module_has_function(const Device *, const struct CUfunc_st *);
 

@@ -215,6 +215,7 @@ typedef struct Alloc {
   uint8_t *host;
   ShadowMem *shadow;
   bool read_only;
+  CUcontext owner;
 } Alloc;
 
 /* Runs clusters of a launch, one after another, on one host thread. */

@@ -55,7 +55,10 @@ dev_alloc(Device *d, uint64_t bytes, bool read_only, uint64_t *address)
   if (bytes > DEVICE_MEMORY - d->allocated || !room(d))
     return CUDA_ERROR_OUT_OF_MEMORY;
   uint64_t size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  Alloc a = {.base = d->next_address, .bytes = bytes, .read_only = read_only};
+  Alloc a = {.base = d->next_address,
+             .bytes = bytes,
+             .read_only = read_only,
+             .owner = context_current()};
   a.host = aligned_alloc(ALIGNMENT, size);
   a.shadow = shadow_mem_new(bytes);
   if (!a.host || !a.shadow) {
@@ -91,27 +94,31 @@ dev_free(Device *d, uint64_t address)
   return CUDA_SUCCESS;
 }
 
-void
-dev_free_all(Device *d)
+static void
+free_allocs(Device *d, CUcontext owner)
 {
-  while (d->modules)
-    module_free(d, d->modules);
+  int n = 0;
   for (int i = 0; i < d->n_allocs; i++)
-    drop(&d->allocs[i]);
-  free(d->allocs);
-  d->allocs = NULL;
-  d->n_allocs = d->cap_allocs = 0;
-  d->allocated = 0;
-  for (struct CUstream_st *s = d->streams, *next; s; s = next) {
-    next = s->next;
-    free(s);
+    if (d->allocs[i].owner == owner) {
+      d->allocated -= d->allocs[i].bytes;
+      drop(&d->allocs[i]);
+    } else {
+      d->allocs[n++] = d->allocs[i];
+    }
+  d->n_allocs = n;
+  if (!n) {
+    free(d->allocs);
+    d->allocs = NULL;
+    d->cap_allocs = 0;
   }
-  for (struct CUevent_st *e = d->events, *next; e; e = next) {
-    next = e->next;
-    free(e);
-  }
-  d->streams = NULL;
-  d->events = NULL;
+}
+
+void
+dev_free_all(Device *d, CUcontext owner)
+{
+  module_free_all(d, owner);
+  free_allocs(d, owner);
+  stream_free_all(d, owner);
 }
 
 /* ---- entry points ---- */

@@ -153,6 +153,7 @@ module_load(Device *d, const char *text, struct CUmod_st **out, char *log, size_
   struct CUmod_st *m = calloc(1, sizeof *m);
   if (!m)
     return CUDA_ERROR_OUT_OF_MEMORY;
+  m->owner = context_current();
   CUresult r = load(d, m, text, log, n);
   if (r) {
     destroy(d, m);
@@ -173,6 +174,16 @@ module_free(Device *d, struct CUmod_st *m)
   if (*p)
     *p = m->next;
   destroy(d, m);
+}
+
+void
+module_free_all(Device *d, CUcontext owner)
+{
+  for (struct CUmod_st *m = d->modules, *next; m; m = next) {
+    next = m->next;
+    if (m->owner == owner)
+      module_free(d, m);
+  }
 }
 
 bool

@@ -81,6 +81,7 @@ cuStreamCreate(CUstream *stream, unsigned flags)
     return r;
   struct CUstream_st *s = calloc(1, sizeof *s);
   if (s) {
+    s->owner = context_current();
     s->next = d->streams;
     d->streams = s;
     *stream = s;
@@ -150,6 +151,7 @@ cuEventCreate(CUevent *event, unsigned flags)
   struct CUevent_st *e = calloc(1, sizeof *e);
   if (e) {
     e->timing = !(flags & CU_EVENT_DISABLE_TIMING);
+    e->owner = context_current();
     e->next = d->events;
     d->events = e;
     *event = e;
@@ -205,4 +207,25 @@ cuEventElapsedTime(float *ms, CUevent from, CUevent to)
   bool ok = is_event(d, from) && is_event(d, to) && from->timing && to->timing;
   r = leave(d, ok);
   return r ? r : CUDA_ERROR_NOT_SUPPORTED;
+}
+
+void
+stream_free_all(Device *d, CUcontext owner)
+{
+  for (struct CUstream_st **p = &d->streams, *s; (s = *p);) {
+    if (s->owner != owner) {
+      p = &s->next;
+      continue;
+    }
+    *p = s->next;
+    free(s);
+  }
+  for (struct CUevent_st **p = &d->events, *e; (e = *p);) {
+    if (e->owner != owner) {
+      p = &e->next;
+      continue;
+    }
+    *p = e->next;
+    free(e);
+  }
 }

@@ -33,44 +33,253 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CUDA_ERROR_INVALID_VALUE, 1)                                                           \
   X(CUDA_ERROR_OUT_OF_MEMORY, 2)                                                           \
   X(CUDA_ERROR_NOT_INITIALIZED, 3)                                                         \
+  X(CUDA_ERROR_DEINITIALIZED, 4)                                                           \
+  X(CUDA_ERROR_PROFILER_DISABLED, 5)                                                       \
+  X(CUDA_ERROR_PROFILER_NOT_INITIALIZED, 6)                                                \
+  X(CUDA_ERROR_PROFILER_ALREADY_STARTED, 7)                                                \
+  X(CUDA_ERROR_PROFILER_ALREADY_STOPPED, 8)                                                \
+  X(CUDA_ERROR_STUB_LIBRARY, 34)                                                           \
+  X(CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER, 36)                                             \
+  X(CUDA_ERROR_DEVICE_UNAVAILABLE, 46)                                                     \
   X(CUDA_ERROR_NO_DEVICE, 100)                                                             \
   X(CUDA_ERROR_INVALID_DEVICE, 101)                                                        \
+  X(CUDA_ERROR_DEVICE_NOT_LICENSED, 102)                                                   \
   X(CUDA_ERROR_INVALID_IMAGE, 200)                                                         \
   X(CUDA_ERROR_INVALID_CONTEXT, 201)                                                       \
+  X(CUDA_ERROR_CONTEXT_ALREADY_CURRENT, 202)                                               \
+  X(CUDA_ERROR_MAP_FAILED, 205)                                                            \
+  X(CUDA_ERROR_UNMAP_FAILED, 206)                                                          \
+  X(CUDA_ERROR_ARRAY_IS_MAPPED, 207)                                                       \
+  X(CUDA_ERROR_ALREADY_MAPPED, 208)                                                        \
   X(CUDA_ERROR_NO_BINARY_FOR_GPU, 209)                                                     \
+  X(CUDA_ERROR_ALREADY_ACQUIRED, 210)                                                      \
+  X(CUDA_ERROR_NOT_MAPPED, 211)                                                            \
+  X(CUDA_ERROR_NOT_MAPPED_AS_ARRAY, 212)                                                   \
+  X(CUDA_ERROR_NOT_MAPPED_AS_POINTER, 213)                                                 \
+  X(CUDA_ERROR_ECC_UNCORRECTABLE, 214)                                                     \
+  X(CUDA_ERROR_UNSUPPORTED_LIMIT, 215)                                                     \
+  X(CUDA_ERROR_CONTEXT_ALREADY_IN_USE, 216)                                                \
+  X(CUDA_ERROR_PEER_ACCESS_UNSUPPORTED, 217)                                               \
   X(CUDA_ERROR_INVALID_PTX, 218)                                                           \
+  X(CUDA_ERROR_INVALID_GRAPHICS_CONTEXT, 219)                                              \
+  X(CUDA_ERROR_NVLINK_UNCORRECTABLE, 220)                                                  \
   X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, 221)                                                \
   X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 222)                                               \
+  X(CUDA_ERROR_JIT_COMPILATION_DISABLED, 223)                                              \
+  X(CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY, 224)                                             \
+  X(CUDA_ERROR_UNSUPPORTED_DEVSIDE_SYNC, 225)                                              \
+  X(CUDA_ERROR_CONTAINED, 226)                                                             \
+  X(CUDA_ERROR_INVALID_SOURCE, 300)                                                        \
+  X(CUDA_ERROR_FILE_NOT_FOUND, 301)                                                        \
+  X(CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND, 302)                                        \
+  X(CUDA_ERROR_SHARED_OBJECT_INIT_FAILED, 303)                                             \
+  X(CUDA_ERROR_OPERATING_SYSTEM, 304)                                                      \
   X(CUDA_ERROR_INVALID_HANDLE, 400)                                                        \
+  X(CUDA_ERROR_ILLEGAL_STATE, 401)                                                         \
+  X(CUDA_ERROR_LOSSY_QUERY, 402)                                                           \
   X(CUDA_ERROR_NOT_FOUND, 500)                                                             \
   X(CUDA_ERROR_NOT_READY, 600)                                                             \
   X(CUDA_ERROR_ILLEGAL_ADDRESS, 700)                                                       \
   X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, 701)                                               \
   X(CUDA_ERROR_LAUNCH_TIMEOUT, 702)                                                        \
+  X(CUDA_ERROR_LAUNCH_INCOMPATIBLE_TEXTURING, 703)                                         \
+  X(CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED, 704)                                           \
+  X(CUDA_ERROR_PEER_ACCESS_NOT_ENABLED, 705)                                               \
+  X(CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, 708)                                                \
+  X(CUDA_ERROR_CONTEXT_IS_DESTROYED, 709)                                                  \
+  X(CUDA_ERROR_ASSERT, 710)                                                                \
+  X(CUDA_ERROR_TOO_MANY_PEERS, 711)                                                        \
+  X(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, 712)                                        \
+  X(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, 713)                                            \
+  X(CUDA_ERROR_HARDWARE_STACK_ERROR, 714)                                                  \
+  X(CUDA_ERROR_ILLEGAL_INSTRUCTION, 715)                                                   \
   X(CUDA_ERROR_MISALIGNED_ADDRESS, 716)                                                    \
+  X(CUDA_ERROR_INVALID_ADDRESS_SPACE, 717)                                                 \
+  X(CUDA_ERROR_INVALID_PC, 718)                                                            \
   X(CUDA_ERROR_LAUNCH_FAILED, 719)                                                         \
+  X(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, 720)                                          \
+  X(CUDA_ERROR_TENSOR_MEMORY_LEAK, 721)                                                    \
+  X(CUDA_ERROR_NOT_PERMITTED, 800)                                                         \
   X(CUDA_ERROR_NOT_SUPPORTED, 801)                                                         \
+  X(CUDA_ERROR_SYSTEM_NOT_READY, 802)                                                      \
+  X(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, 803)                                                \
+  X(CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE, 804)                                        \
+  X(CUDA_ERROR_MPS_CONNECTION_FAILED, 805)                                                 \
+  X(CUDA_ERROR_MPS_RPC_FAILURE, 806)                                                       \
+  X(CUDA_ERROR_MPS_SERVER_NOT_READY, 807)                                                  \
+  X(CUDA_ERROR_MPS_MAX_CLIENTS_REACHED, 808)                                               \
+  X(CUDA_ERROR_MPS_MAX_CONNECTIONS_REACHED, 809)                                           \
+  X(CUDA_ERROR_MPS_CLIENT_TERMINATED, 810)                                                 \
+  X(CUDA_ERROR_CDP_NOT_SUPPORTED, 811)                                                     \
+  X(CUDA_ERROR_CDP_VERSION_MISMATCH, 812)                                                  \
   X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 900)                                            \
+  X(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, 901)                                            \
+  X(CUDA_ERROR_STREAM_CAPTURE_MERGE, 902)                                                  \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, 903)                                              \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNJOINED, 904)                                               \
+  X(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, 905)                                              \
+  X(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, 906)                                               \
+  X(CUDA_ERROR_CAPTURED_EVENT, 907)                                                        \
+  X(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, 908)                                           \
+  X(CUDA_ERROR_TIMEOUT, 909)                                                               \
+  X(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, 910)                                             \
+  X(CUDA_ERROR_EXTERNAL_DEVICE, 911)                                                       \
   X(CUDA_ERROR_INVALID_CLUSTER_SIZE, 912)                                                  \
+  X(CUDA_ERROR_FUNCTION_NOT_LOADED, 913)                                                   \
+  X(CUDA_ERROR_INVALID_RESOURCE_TYPE, 914)                                                 \
+  X(CUDA_ERROR_INVALID_RESOURCE_CONFIGURATION, 915)                                        \
+  X(CUDA_ERROR_KEY_ROTATION, 916)                                                          \
   X(CUDA_ERROR_UNKNOWN, 999)
 
 /* CUdevice_attribute */
 #define CUDA_DEVICE_ATTRIBUTE_TABLE(X)                                                     \
   X(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1)                                          \
+  X(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, 2)                                                \
+  X(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, 3)                                                \
+  X(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z, 4)                                                \
+  X(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, 5)                                                 \
+  X(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 6)                                                 \
+  X(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 7)                                                 \
   X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, 8)                                    \
+  X(CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY, 9)                                          \
   X(CU_DEVICE_ATTRIBUTE_WARP_SIZE, 10)                                                     \
+  X(CU_DEVICE_ATTRIBUTE_MAX_PITCH, 11)                                                     \
   X(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 12)                                       \
   X(CU_DEVICE_ATTRIBUTE_CLOCK_RATE, 13)                                                    \
+  X(CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, 14)                                             \
+  X(CU_DEVICE_ATTRIBUTE_GPU_OVERLAP, 15)                                                   \
   X(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)                                          \
+  X(CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT, 17)                                           \
+  X(CU_DEVICE_ATTRIBUTE_INTEGRATED, 18)                                                    \
+  X(CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 19)                                           \
+  X(CU_DEVICE_ATTRIBUTE_COMPUTE_MODE, 20)                                                  \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH, 21)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_WIDTH, 22)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_HEIGHT, 23)                                      \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_WIDTH, 24)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_HEIGHT, 25)                                      \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_DEPTH, 26)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_WIDTH, 27)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_HEIGHT, 28)                              \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_LAYERS, 29)                              \
+  X(CU_DEVICE_ATTRIBUTE_SURFACE_ALIGNMENT, 30)                                             \
+  X(CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 31)                                            \
+  X(CU_DEVICE_ATTRIBUTE_ECC_ENABLED, 32)                                                   \
+  X(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 33)                                                    \
+  X(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 34)                                                 \
+  X(CU_DEVICE_ATTRIBUTE_TCC_DRIVER, 35)                                                    \
   X(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 36)                                             \
+  X(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 37)                                       \
   X(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 38)                                                 \
   X(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, 39)                                \
+  X(CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, 40)                                            \
+  X(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 41)                                            \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_WIDTH, 42)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_LAYERS, 43)                              \
+  X(CU_DEVICE_ATTRIBUTE_CAN_TEX2D_GATHER, 44)                                              \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_WIDTH, 45)                                \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_HEIGHT, 46)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_WIDTH_ALTERNATE, 47)                             \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_HEIGHT_ALTERNATE, 48)                            \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_DEPTH_ALTERNATE, 49)                             \
+  X(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, 50)                                                 \
+  X(CU_DEVICE_ATTRIBUTE_TEXTURE_PITCH_ALIGNMENT, 51)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH, 52)                                  \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_WIDTH, 53)                          \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_LAYERS, 54)                         \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_WIDTH, 55)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_WIDTH, 56)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_HEIGHT, 57)                                      \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_WIDTH, 58)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_HEIGHT, 59)                                      \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_DEPTH, 60)                                       \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_LAYERED_WIDTH, 61)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_LAYERED_LAYERS, 62)                              \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_WIDTH, 63)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_HEIGHT, 64)                              \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_LAYERS, 65)                              \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_WIDTH, 66)                                  \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_LAYERED_WIDTH, 67)                          \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_LAYERED_LAYERS, 68)                         \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH, 69)                                \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_WIDTH, 70)                                \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_HEIGHT, 71)                               \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_PITCH, 72)                                \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_WIDTH, 73)                             \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_HEIGHT, 74)                            \
   X(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 75)                                      \
   X(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 76)                                      \
+  X(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_MIPMAPPED_WIDTH, 77)                             \
+  X(CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED, 78)                                   \
+  X(CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED, 79)                                     \
+  X(CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED, 80)                                      \
   X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 81)                          \
   X(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 82)                              \
+  X(CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 83)                                                \
+  X(CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD, 84)                                               \
+  X(CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID, 85)                                      \
+  X(CU_DEVICE_ATTRIBUTE_HOST_NATIVE_ATOMIC_SUPPORTED, 86)                                  \
+  X(CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO, 87)                         \
+  X(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, 88)                                        \
+  X(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 89)                                     \
+  X(CU_DEVICE_ATTRIBUTE_COMPUTE_PREEMPTION_SUPPORTED, 90)                                  \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, 91)                       \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_MEM_OPS_V1, 92)                                     \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS_V1, 93)                              \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_WAIT_VALUE_NOR_V1, 94)                              \
+  X(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, 95)                                            \
+  X(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH, 96)                               \
   X(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 97)                             \
-  X(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, 111)
+  X(CU_DEVICE_ATTRIBUTE_CAN_FLUSH_REMOTE_WRITES, 98)                                       \
+  X(CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED, 99)                                       \
+  X(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES, 100)                 \
+  X(CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST, 101)                          \
+  X(CU_DEVICE_ATTRIBUTE_VIRTUAL_ADDRESS_MANAGEMENT_SUPPORTED, 102)                         \
+  X(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED, 103)                  \
+  X(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_WIN32_HANDLE_SUPPORTED, 104)                           \
+  X(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_WIN32_KMT_HANDLE_SUPPORTED, 105)                       \
+  X(CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, 106)                                \
+  X(CU_DEVICE_ATTRIBUTE_GENERIC_COMPRESSION_SUPPORTED, 107)                                \
+  X(CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE, 108)                                 \
+  X(CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE, 109)                                \
+  X(CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, 110)                      \
+  X(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, 111)                             \
+  X(CU_DEVICE_ATTRIBUTE_SPARSE_CUDA_ARRAY_SUPPORTED, 112)                                  \
+  X(CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED, 113)                            \
+  X(CU_DEVICE_ATTRIBUTE_TIMELINE_SEMAPHORE_INTEROP_SUPPORTED, 114)                         \
+  X(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, 115)                                       \
+  X(CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED, 116)                                    \
+  X(CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_FLUSH_WRITES_OPTIONS, 117)                         \
+  X(CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WRITES_ORDERING, 118)                              \
+  X(CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES, 119)                               \
+  X(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH, 120)                                               \
+  X(CU_DEVICE_ATTRIBUTE_DEFERRED_MAPPING_CUDA_ARRAY_SUPPORTED, 121)                        \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS, 122)                                \
+  X(CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_WAIT_VALUE_NOR, 123)                                \
+  X(CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, 124)                                            \
+  X(CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED, 125)                                          \
+  X(CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT, 126)                                        \
+  X(CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED, 127)                                  \
+  X(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, 128)                                 \
+  X(CU_DEVICE_ATTRIBUTE_UNIFIED_FUNCTION_POINTERS, 129)                                    \
+  X(CU_DEVICE_ATTRIBUTE_NUMA_CONFIG, 130)                                                  \
+  X(CU_DEVICE_ATTRIBUTE_NUMA_ID, 131)                                                      \
+  X(CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED, 132)                                          \
+  X(CU_DEVICE_ATTRIBUTE_MPS_ENABLED, 133)                                                  \
+  X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID, 134)                                                 \
+  X(CU_DEVICE_ATTRIBUTE_D3D12_CIG_SUPPORTED, 135)                                          \
+  X(CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_ALGORITHM_MASK, 136)                                \
+  X(CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_MAXIMUM_LENGTH, 137)                                \
+  X(CU_DEVICE_ATTRIBUTE_VULKAN_CIG_SUPPORTED, 138)                                         \
+  X(CU_DEVICE_ATTRIBUTE_GPU_PCI_DEVICE_ID, 139)                                            \
+  X(CU_DEVICE_ATTRIBUTE_GPU_PCI_SUBSYSTEM_ID, 140)                                         \
+  X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 141)                \
+  X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_MEMORY_POOLS_SUPPORTED, 142)                             \
+  X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_MULTINODE_IPC_SUPPORTED, 143)                            \
+  X(CU_DEVICE_ATTRIBUTE_HOST_MEMORY_POOLS_SUPPORTED, 144)                                  \
+  X(CU_DEVICE_ATTRIBUTE_HOST_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 145)                     \
+  X(CU_DEVICE_ATTRIBUTE_HOST_ALLOC_DMA_BUF_SUPPORTED, 146)                                 \
+  X(CU_DEVICE_ATTRIBUTE_ONLY_PARTIAL_HOST_NATIVE_ATOMIC_SUPPORTED, 147)
 
 /* CUfunction_attribute */
 #define CUDA_FUNC_ATTRIBUTE_TABLE(X)                                                       \

@@ -96,10 +96,14 @@ endif()
 
 unit(hash_block OBJECTS base LABELS runtime)
 
-# Our declarations of the driver against NVIDIA's, where they are installed.
+# Our declarations of the driver against NVIDIA's, where they are installed and new enough.
 find_path(CUDA_INCLUDE cuda.h HINTS /usr/local/cuda/include ENV CUDA_HOME
   PATH_SUFFIXES include NO_CACHE)
 if(CUDA_INCLUDE AND EXISTS ${CUDA_INCLUDE}/cuda.h)
+  file(STRINGS ${CUDA_INCLUDE}/cuda.h CUDA_HEADER REGEX "^#define CUDA_VERSION [0-9]+$")
+  string(REGEX MATCH "[0-9]+$" CUDA_HEADER "${CUDA_HEADER}")
+endif()
+if(CUDA_HEADER AND CUDA_HEADER GREATER_EQUAL 13000)
   unit(cuda_abi LABELS runtime)
   target_include_directories(test_cuda_abi SYSTEM PRIVATE ${CUDA_INCLUDE})
 endif()

@@ -2,9 +2,10 @@
  * types: every constant has its value, every entry point its signature.  All of it is
  * asserted while compiling. */
 #include <cuda.h>
+#include <cudaTypedefs.h>
 
 #define CUDA_ABI_TABLES_ONLY
-#include "runtime/cuda_abi.h"
+#include "emulator/cuda_abi_more.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,6 +35,38 @@ _Static_assert(CU_TENSOR_MAP_NUM_QWORDS * 8 == CUDA_TENSOR_MAP_BYTES, "bytes of 
   _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),        \
                  #name #args);
 CUDA_ENTRY_TABLE(X)
+#undef X
+
+/* cuda.h declares the newest version of a function alone, its companion all of them. */
+#define X(name, value) _Static_assert((long long)name == value, #name " is " #value);
+CUDA_PROC_FLAG_TABLE(X)
+CUDA_PROC_RESULT_TABLE(X)
+CUDA_CTX_FLAG_TABLE(X)
+CUDA_LIMIT_TABLE(X)
+CUDA_FUNC_CACHE_TABLE(X)
+CUDA_LOADING_TABLE(X)
+CUDA_LOADING_STATE_TABLE(X)
+CUDA_LIBRARY_OPTION_TABLE(X)
+CUDA_P2P_TABLE(X)
+CUDA_MEMORY_TYPE_TABLE(X)
+CUDA_MEMORY_FLAG_TABLE(X)
+CUDA_ADVISE_TABLE(X)
+CUDA_POINTER_ATTRIBUTE_TABLE(X)
+CUDA_ALLOCATION_TYPE_TABLE(X)
+CUDA_HANDLE_TYPE_TABLE(X)
+CUDA_LOCATION_TABLE(X)
+CUDA_ACCESS_TABLE(X)
+CUDA_POOL_ATTRIBUTE_TABLE(X)
+#undef X
+#define X(since, name, symbol, args)                                                       \
+  _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##since, CUresult(*) args),    \
+                 #symbol #args);
+CUDA_MORE_ENTRY_TABLE(X)
+#undef X
+#define X(since, name, symbol)                                                             \
+  _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##since, __typeof__(&symbol)), \
+                 #symbol " since " #since);
+CUDA_SINCE_TABLE(X)
 #undef X
 
 /* Our own typedefs, as far as a binary interface sees them. */
