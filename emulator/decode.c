@@ -132,11 +132,15 @@ dec_special(Dec *d, Special s)
   return constant(d, 0, special_info[s].bits == 64, (int)s);
 }
 
+/* 128 bits are two rows of 64, the lower half first. */
 static uint32_t
 reg_row(Dec *d, Reg *r)
 {
-  if (r->row < 0)
-    r->row = (int)new_row(d, type_info[r->type].bits == 64, r->name);
+  if (r->row < 0) {
+    r->row = (int)new_row(d, type_info[r->type].bits >= 64, r->name);
+    if (type_info[r->type].bits == 128)
+      new_row(d, true, r->name);
+  }
   return (uint32_t)r->row;
 }
 
@@ -174,6 +178,8 @@ fits(Type reg, Type want, bool wider)
   if (r->class == 'p' || w->class == 'p')
     return r->class == w->class;
   bool integer = r->class != 'f';
+  if (r->bits == 128 && w->bits != 128)
+    return false;
   if (wider && integer ? r->bits < w->bits : r->bits != w->bits)
     return false;
   if (r->class == 'b' || w->class == 'b')
@@ -206,6 +212,8 @@ static uint64_t
 number_bits(Dec *d, const Opnd *o, Type want)
 {
   const TypeInfo *w = &type_info[want];
+  if (w->bits > 64)
+    dec_fail(d, "a register of 128 bits is due as operand");
   uint64_t keep = w->bits == 64 ? UINT64_MAX : (1ull << w->bits) - 1;
   if (o->kind == O_FLOAT32 && (want == T_F32 || want == T_B32))
     return o->bits;
@@ -393,7 +401,12 @@ resolve_scalar(Dec *d, Res *r, const Want *w, const Opnd *o)
       w->written ? dec_dest(d, o, w->type, w->wider) : dec_source(d, o, w->type, w->wider);
   if (o->kind == O_REG)
     r->type = o->reg->type;
-  r->wide = type_info[r->type].bits == 64;
+  r->wide = type_info[r->type].bits >= 64;
+  if (w->type == T_B128) {
+    r->n = 2;
+    r->elem[0] = r->row;
+    r->elem[1] = o->kind == O_SINK ? ROW_SINK : r->row + 2;
+  }
 }
 
 static void
@@ -518,6 +531,8 @@ check_level(Dec *d)
   };
   const Form *f = d->form;
   need_level(d, d->st->op, d->st->op_len, f->sm, f->version);
+  if (d->m.nt && d->m.t[0] == T_B128)
+    need_level(d, ".b128", 5, 70, mod_is(&d->m, M_SYS) ? 84 : 83);
   for (size_t i = 0; i < sizeof later / sizeof *later; i++)
     if (mod_is(&d->m, later[i].mod))
       need_level(d, later[i].name, (int)strlen(later[i].name), later[i].sm,

@@ -17,11 +17,11 @@ enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_CLUSTER, PRED_CARRY, PRED_FIRST };
 typedef struct Res {
   const Opnd *o; /* NULL: left out */
   Type type;     /* of the register, or what was due */
-  bool wide;     /* the row is of 64 bits */
+  bool wide;     /* the row is of 64 bits; 128 are two of them, as elements */
   bool negated;
   uint32_t row;    /* or predicate; of an address: its base */
   uint32_t second; /* predicate behind | ; PRED_SINK */
-  uint32_t elem[4];
+  uint32_t elem[8];
   int n; /* elements */
 } Res;
 

@@ -303,9 +303,29 @@ static int
 element_bits(Dec *d, const Opnd *v, int bits)
 {
   int each = bits / v->n;
-  if (each * v->n != bits || each < 16)
+  if (each * v->n != bits || each < 8 || v->n > 4)
     dec_fail(d, "%d elements do not make %d bits", v->n, bits);
   return each;
+}
+
+static Type
+bits_of(int bits)
+{
+  return bits == 64 ? T_B64 : bits == 32 ? T_B32 : bits == 16 ? T_B16 : T_B8;
+}
+
+/* dst becomes e[0] and above it e[1].  Of bytes the rows have 0 above them. */
+static void
+pack_pair(Dec *d, uint32_t dst, int each, const uint32_t *e)
+{
+  if (each == 64) {
+    emit_lane(d, L_MOV, T_B64, dst, true, e[0], 0, 0);
+    emit_lane(d, L_MOV, T_B64, dst + 2, true, e[1], 0, 0);
+  } else if (each == 8) {
+    emit_lane(d, L_PRMT, T_B32, dst, false, e[0], e[1], dec_const(d, 0x1140, false));
+  } else {
+    emit_lane(d, L_PACK, bits_of(2 * each), dst, each == 32, e[0], e[1], 0);
+  }
 }
 
 static void
@@ -316,30 +336,45 @@ mov_pack(Dec *d, Type t)
   uint32_t e[4], dst = dec_dest(d, d->r[0].o, t, false);
   each = element_bits(d, v, bits);
   for (int i = 0; i < v->n; i++)
-    e[i] = dec_source(d, &v->at[i], each == 32 ? T_B32 : T_B16, false);
+    e[i] = dec_source(d, &v->at[i], bits_of(each), false);
   if (v->n == 2) {
-    emit_lane(d, L_PACK, t, dst, bits == 64, e[0], e[1], 0);
+    pack_pair(d, dst, each, e);
     return;
   }
-  uint32_t low = dec_temp(d, false), high = dec_temp(d, false);
-  emit_lane(d, L_PACK, T_B32, low, false, e[0], e[1], 0);
-  emit_lane(d, L_PACK, T_B32, high, false, e[2], e[3], 0);
-  emit_lane(d, L_PACK, T_B64, dst, true, low, high, 0);
+  uint32_t half[2] = {dec_temp(d, each == 32), dec_temp(d, each == 32)};
+  pack_pair(d, half[0], each, e);
+  pack_pair(d, half[1], each, e + 2);
+  pack_pair(d, dst, 2 * each, half);
+}
+
+/* Element i of `each` bits of a row of t, which is of at most 64. */
+static void
+unpack_one(Dec *d, Type t, uint32_t dst, int each, uint32_t src, int i)
+{
+  static const LaneOp part[4] = {L_PART0, L_PART1, L_PART2, L_PART3};
+  if (each == 64)
+    emit_lane(d, L_MOV, T_B64, dst, true, src, 0, 0);
+  else if (each == 8)
+    emit_lane(d, L_BFE, T_U32, dst, false, src, dec_const(d, 8 * (uint64_t)i, false),
+              dec_const(d, 8, false));
+  else
+    emit_lane(d, each == 16 ? part[i] : i ? L_HIGH : L_NARROW, t, dst, false, src, 0, 0);
 }
 
 static void
 mov_unpack(Dec *d, Type t)
 {
-  static const LaneOp part[4] = {L_PART0, L_PART1, L_PART2, L_PART3};
   const Opnd *v = d->r[0].o;
   uint32_t src = dec_source(d, d->r[1].o, t, false);
-  int each = element_bits(d, v, type_info[t].bits);
+  int each = element_bits(d, v, type_info[t].bits), half = 64 / each;
   for (int i = 0; i < v->n; i++) {
-    uint32_t dst = dec_dest(d, &v->at[i], each == 32 ? T_B32 : T_B16, false);
+    uint32_t dst = dec_dest(d, &v->at[i], bits_of(each), false);
     if (v->at[i].kind == O_SINK)
       continue;
-    LaneOp op = each == 32 ? (i ? L_HIGH : L_NARROW) : part[i];
-    emit_lane(d, op, t, dst, false, src, 0, 0);
+    if (t == T_B128)
+      unpack_one(d, T_B64, dst, each, src + 2 * (uint32_t)(i / half), i % half);
+    else
+      unpack_one(d, t, dst, each, src, i);
   }
 }
 
@@ -386,6 +421,11 @@ build_mov(Dec *d)
   }
   bool wide = type_info[t].bits == 64;
   uint32_t dst = dec_dest(d, to, t, false);
+  if (t == T_B128) {
+    uint32_t src = dec_source(d, from, t, false);
+    pack_pair(d, dst, 64, (uint32_t[]){src, src + 2});
+    return;
+  }
   if (from->kind == O_SPECIAL && from->special >= SR_CLOCK)
     mov_time(d, t, dst);
   else if (from->kind == O_VAR)
@@ -517,6 +557,8 @@ cvt_extend(Dec *d, const Res *r, Type t, uint32_t row)
 {
   int bits = type_info[t].bits;
   bool sign = type_info[t].class == 's';
+  if (type_info[r->type].bits == 8)
+    return;
   Type reg = r->wide ? T_B32 : type_info[r->type].bits == 16 ? T_B16 : T_B32;
   if (sign && bits < type_info[reg].bits && bits < 32)
     emit_lane(d, bits == 8 ? L_SEXT8 : L_SEXT16, reg, row, false, row, 0, 0);

@@ -35,11 +35,11 @@ vector_info(Dec *d, Insn *i, const Res *v)
 {
   Type t = (Type)d->m.t[0];
   i->x.type = (uint8_t)t;
-  i->x.bytes = type_info[t].bits / 8;
+  i->x.bytes = t == T_B128 ? 8 : type_info[t].bits / 8; /* as two of 64 */
   i->x.vec = (uint8_t)(v->n ? v->n : 1);
   i->x.sign = type_info[t].class == 's';
   i->flags |= v->wide ? F_WIDE : 0;
-  if (i->x.bytes * i->x.vec > 16)
+  if (i->x.bytes * i->x.vec > 16 || (t == T_B128 && v->o->kind == O_VEC))
     dec_fail(d, "more than 16 bytes a thread");
 }
 
@@ -48,7 +48,7 @@ static uint8_t
 register_bits(const Res *v)
 {
   const Opnd *o = v->o;
-  for (int k = 0; k < v->n; k++)
+  for (int k = 0; o->kind == O_VEC && k < v->n; k++)
     if (v->o->at[k].kind == O_REG)
       o = &v->o->at[k];
   return o->kind == O_REG ? type_info[o->reg->type].bits : 32;

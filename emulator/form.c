@@ -23,7 +23,7 @@ static const Set sets[] = {
 #undef FORM
 };
 
-_Static_assert(MOD_COUNT + TYPE_COUNT < 256, "a modifier fits a byte");
+_Static_assert(MOD_COUNT < 64 * sizeof((Mods *)0)->set / 8, "a modifier has its bit");
 
 static bool
 same(const char *s, int n, const char *z)
@@ -216,7 +216,7 @@ read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
                op + from);
       return false;
     }
-    m->in_order[m->n++] = (uint8_t)id;
+    m->in_order[m->n++] = (uint16_t)id;
     if (id < MOD_COUNT)
       m->set[id / 64] |= 1ull << (id % 64);
     else if (m->nt < FORM_TYPES)

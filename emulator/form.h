@@ -21,11 +21,11 @@ typedef enum Mod {
 enum { FORM_TYPES = 4, FORM_MODS = 24 };
 
 typedef struct Mods {
-  uint64_t set[4]; /* of Mod */
+  uint64_t set[6]; /* of Mod */
   uint8_t t[FORM_TYPES];
   int nt;
-  uint16_t n_of_shape;         /* of a matrix shape m64n#… */
-  uint8_t in_order[FORM_MODS]; /* Mod, or MOD_COUNT + Type */
+  uint16_t n_of_shape;          /* of a matrix shape m64n#… */
+  uint16_t in_order[FORM_MODS]; /* Mod, or MOD_COUNT + Type */
   int n;
 } Mods;
 

@@ -416,7 +416,7 @@ fetch(const uint8_t *p, int bytes, bool sign)
 static void
 load_narrow(Exec *x, const Insn *i, uint32_t mask, uint32_t row, const Reach *r, int at)
 {
-  uint32_t v[LANES], keep = i->x.reg == 16 ? 0xffff : FULL;
+  uint32_t v[LANES], keep = i->x.reg == 16 ? 0xffff : i->x.reg == 8 ? 0xff : FULL;
   if (i->x.bytes == 4)
     for (int l = 0; l < LANES; l++)
       memcpy(&v[l], r->host[l] + at, 4);

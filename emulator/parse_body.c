@@ -64,7 +64,7 @@ static void
 declare_regs(Parse *s)
 {
   Type type = parse_type(s, "the type of registers");
-  if (type_info[type].bits == 8 || type == T_TF32 || type == T_U16X2 || type == T_S16X2)
+  if (type == T_TF32 || type == T_U16X2 || type == T_S16X2)
     ptx_fail(s->ptx, s->lex.now.line, "registers cannot be .%s", type_info[type].name);
   do
     declare_one(s, type);

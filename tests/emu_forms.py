@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-TYPES = {"pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
+TYPES = {"pred", "b8", "b16", "b32", "b64", "b128", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
          "s64", "u16x2", "s16x2", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "tf32", "f32",
          "f64"}
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
@@ -32,7 +32,7 @@ HEAD = """.version %d.%d
 .address_size 64
 .visible .entry k(.param .u64 par) {
 .reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<140>; .reg .b64 %%rd<40>;
-.reg .f32 %%f<140>; .reg .f64 %%fd<40>;
+.reg .f32 %%f<140>; .reg .f64 %%fd<40>;%s
 .shared .align 16 .b8 sh[64];
 tt: .branchtargets END;
 %s
@@ -73,7 +73,7 @@ def register(name, k):
         return f"%f{k}"
     if name == "f64":
         return f"%fd{k}"
-    return ("%rs", "%r", "%rd")[(bits(name) > 16) + (bits(name) > 32)] + str(k)
+    return ("%rs", "%r", "%rd", "%q")[sum(bits(name) > n for n in (16, 32, 64))] + str(k)
 
 
 def address(builder, mods, k):
@@ -195,7 +195,8 @@ def statements(path, shard):
 
 
 def module(target, version, lines):
-    return HEAD % (version // 10, version % 10, target, "\n".join(lines))
+    wide = " .reg .b128 %q<40>;" if version >= 83 else ""
+    return HEAD % (version // 10, version % 10, target, wide, "\n".join(lines))
 
 
 def refused_by_ptxas(ptxas, target, version, texts):

@@ -69,7 +69,7 @@ static const Bad bodies[] = {
     {"mov.b32 %r1, {%h1, %h2, %h3};", "3 elements do not make 32 bits", 1},
     {"lop3.b32 %r1, %r2, %r3, %r4, 256;", "256 is more than 255", 1},
     {"cvt.sat.s32.s16 %r1, %h1;", ".sat does nothing here", 1},
-    {".reg .b8 x;", "registers cannot be .b8", 1},
+    {".reg .tf32 x;", "registers cannot be .tf32", 1},
     {".foo;", "'.foo' where an instruction is due", 1},
     {"add.s32 %r1, %r2, %r3", "'}' where ';' is due", 2},
     {"mov.u32 %r1, 0xg;", "a number without digits", 1},

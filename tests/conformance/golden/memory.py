@@ -13,7 +13,8 @@ DECLARED = {"shared": ".shared .align 16 .b8 own_shared[2048];",
 
 
 def start(form, row, sm):
-    body = Body("", sm, form.version, row.n)
+    wide = any("b128" in slot for slot in form.slots)  # with .sys, of PTX 8.4
+    body = Body("", sm, max(form.version, 84 if wide else 0), row.n)
     body.begin()
     return body
 
@@ -87,6 +88,14 @@ def too_wide(instance):
     return vector_of(instance) * WIDTH[instance.types[0]] > 128
 
 
+def value(body, kind, role):
+    if kind != "b128":
+        return body.load(f"{kind if WIDTH[kind] > 8 else 'b16'}.{role}")
+    q = body.new("q")
+    body.emit(f"mov.b128 {q}, {{{body.load('b64.0')}, {body.load('b64.1')}}};")
+    return q
+
+
 def policy(body, instance):
     """The operand that an L2 cache hint needs, in a register."""
     if not instance.has("L2::cache_hint"):
@@ -137,8 +146,7 @@ def build_st(form, variants, row, sm):
             continue
         space, kind = space_of(instance), instance.types[0]
         fill(body, space, k + 1)
-        parts = [body.load(f"{kind if WIDTH[kind] > 8 else 'b16'}.{1 + i % 2}")
-                 for i in range(vector_of(instance))]
+        parts = [value(body, kind, 1 + i % 2) for i in range(vector_of(instance))]
         at = where(body, space)
         body.emit(f"{instance.name} [{at}], {vector(parts)}{policy(body, instance)};")
         low, high = body.new("d"), body.new("d")

@@ -16,8 +16,8 @@ VERSION = 83  # of PTX, at least: param::entry, and a driver of CUDA 12.3
 BLOCK = 128
 ROWS_OF_TILE = 256  # threads that have 8 bytes each of a tile
 FILL = 0xEE
-CLASS = {1: "p", 8: "h", 16: "h", 32: "r", 64: "d"}
-DECLARE = {"p": "pred", "h": "b16", "r": "b32", "d": "b64"}
+CLASS = {1: "p", 8: "h", 16: "h", 32: "r", 64: "d", 128: "q"}
+DECLARE = {"p": "pred", "h": "b16", "r": "b32", "d": "b64", "q": "b128"}
 
 
 class Output(NamedTuple):
@@ -78,7 +78,7 @@ class Body:
             self.version = max(self.version, 87 if self.sm >= 120 else 86)
         self.n, self.block = n, min(block, n)
         self.lines, self.globals, self.locals = [], [], []
-        self.count = dict.fromkeys("phrd", 0)
+        self.count = dict.fromkeys("phrdq", 0)
         self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
         self.tid, self.i = self.new("r"), self.new("d")
         self.out, self.maps, self.suffix, self.directives = {}, [], "", []
@@ -136,12 +136,22 @@ class Body:
             one, kind = self.new("r"), "u8"
             self.emit(f"selp.u32 {one}, 1, 0, {register};")
             register = one
+        elif kind == "b128":
+            for half, d in zip(("low", "high"), self.halves(register)):
+                self.store(d, "b64", f"{variant} {half}")
+            return
         elif kind in ("u8", "s8", "b8"):
             kind = "b16"
         size = WIDTH[kind] // 8
         self.emit(f"st.global.b{8 * size} [{self.out[size]}+{self.end}], {register};")
         self.outputs.append(Output(variant, kind, self.end, self.n))
         self.end += -(-self.n * size // 16) * 16
+
+    def halves(self, register):
+        """The two registers of 64 bits that one of 128 is."""
+        low, high = self.new("d"), self.new("d")
+        self.emit(f"mov.b128 {{{low}, {high}}}, {register};")
+        return low, high
 
     def skip(self, kind, variant):
         """An output that others than its threads write."""

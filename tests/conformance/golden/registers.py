@@ -104,6 +104,27 @@ def build_mov(form, variants, row, sm):
         d = body.new(kind)
         body.emit(f"{instance.name} {d}, {body.load(kind + '.0')};")
         body.store(d, kind, instance.name)
+    pack(body)
+    return body
+
+
+def build_mov_wide(form, variants, row, sm):
+    """128 bits: from two of 64 and from four of 32, moved, and back into both."""
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    for count, kind in ((2, "b64"), (4, "b32")):
+        q, r, parts = body.new("q"), body.new("q"), [body.new(kind) for _ in range(count)]
+        whole = [body.load(f"{kind}.{k}") for k in range(count)]
+        body.emit(f"mov.b128 {q}, {{{', '.join(whole)}}};")
+        body.emit(f"mov.b128 {r}, {q};")
+        body.emit(f"mov.b128 {{{', '.join(parts)}}}, {r};")
+        for k, part in enumerate(parts):
+            body.store(part, kind, f"mov.b128 {k} of {count}")
+        body.store(r, "b128", f"mov.b128 of {count}")
+    return body
+
+
+def pack(body):
     for wide, narrow, n in (("b32", "b16", 2), ("b64", "b32", 2), ("b64", "b16", 4)):
         parts, x = [body.new(narrow) for _ in range(n)], body.load(f"{wide}.1")
         body.emit(f"mov.{wide} {{{', '.join(parts)}}}, {x};")
@@ -118,7 +139,6 @@ def build_mov(form, variants, row, sm):
         d = body.new("r")
         body.emit(f"mov.u32 {d}, {name};")
         body.store(d, "u32", f"mov.u32 {name}")
-    return body
 
 
 def build_mov_pred(form, variants, row, sm):

@@ -58,7 +58,8 @@ ROWS = [
     *(Row(words, registers.build_carry, 512)
       for words in ("add cc", "sub cc", "mad cc", "addc", "subc", "madc")),
     # moves
-    Row("mov pred", registers.build_mov_pred, 128), Row("mov", registers.build_mov, 128),
+    Row("mov pred", registers.build_mov_pred, 128),
+    Row("mov b128", registers.build_mov_wide, 128), Row("mov", registers.build_mov, 128),
     Row("cvta", memory.build_cvta, 128), Row("isspacep", memory.build_isspacep, 128),
     # memory
     Row("ld", memory.build_ld, 128), Row("st", memory.build_st, 128),
