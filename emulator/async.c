@@ -32,14 +32,13 @@ struct Async {
 };
 
 Async *
-async_new(int warps, AsyncPolicy policy, uint64_t seed)
+async_new(int warps, AsyncPolicy policy)
 {
   Async *a = calloc(1, sizeof *a + (size_t)warps * sizeof *a->queue);
   if (!a)
     return NULL;
   a->warps = warps;
   a->policy = policy;
-  a->random = seed * 2 + 1;
   return a;
 }
 
@@ -56,8 +55,9 @@ async_free(Async *a)
 }
 
 void
-async_reset(Async *a, uint8_t *smem)
+async_reset(Async *a, uint8_t *smem, uint64_t seed)
 {
+  a->random = seed * 2 + 1;
   a->smem = smem;
   for (int i = 0; i < a->warps; i++)
     a->queue[i].n = a->queue[i].n_commits = 0, a->queue[i].last = 0;

@@ -14,9 +14,10 @@
 typedef struct Async Async;
 typedef enum AsyncPolicy { ASYNC_LAZY, ASYNC_EAGER, ASYNC_RANDOM } AsyncPolicy;
 
-Async *async_new(int warps, AsyncPolicy, uint64_t seed); /* NULL: out of memory */
+Async *async_new(int warps, AsyncPolicy); /* NULL: out of memory */
 void async_free(Async *);
-void async_reset(Async *, uint8_t *smem); /* a new CTA, with its shared memory */
+/* A new CTA, with its shared memory; the seed is of what is random. */
+void async_reset(Async *, uint8_t *smem, uint64_t seed);
 /* bytes 4, 8, 16; src[l] is host memory and may be NULL where src_bytes[l] is 0; the rest
  * of the destination is zero-filled.  src_bytes NULL: all.  False: out of memory. */
 bool async_copy(Async *, int warp, uint32_t mask, int bytes, const uint32_t *dst,

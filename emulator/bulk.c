@@ -12,13 +12,12 @@
 enum { BULK_ALIGN = 16, READ_MOST = 64 }; /* of stores that have been read, the newest */
 
 Bulk *
-bulk_new(AsyncPolicy policy, uint64_t seed)
+bulk_new(AsyncPolicy policy)
 {
   Bulk *b = calloc(1, sizeof *b);
   if (!b)
     return NULL;
   b->policy = policy;
-  b->random = seed * 2 + 1;
   return b;
 }
 
@@ -42,8 +41,9 @@ bulk_free(Bulk *b)
 }
 
 void
-bulk_reset(Bulk *b)
+bulk_reset(Bulk *b, uint64_t seed)
 {
+  b->random = seed * 2 + 1;
   drop_all(b);
   memset(b->mbar, 0,
          (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */

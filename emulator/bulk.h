@@ -37,9 +37,9 @@ typedef struct Mbar {
 } Mbar;
 
 typedef struct Bulk Bulk;
-Bulk *bulk_new(AsyncPolicy, uint64_t seed); /* NULL: out of memory */
+Bulk *bulk_new(AsyncPolicy); /* NULL: out of memory */
 void bulk_free(Bulk *);
-void bulk_reset(Bulk *); /* a new CTA */
+void bulk_reset(Bulk *, uint64_t seed); /* a new CTA */
 /* Is anything left undone at the end of a CTA?  Tells so. */
 void bulk_end(Exec *);
 /* Lands what may land although nobody waits for it; false: there is nothing. */

@@ -58,14 +58,13 @@ fill_constants(Warp *w, const Kernel *k)
 }
 
 static bool
-set_up_warps(Exec *x, Cta *c, uint64_t seed)
+set_up_warps(Exec *x, Cta *c)
 {
   const Kernel *k = x->kernel;
   for (int i = 0; i < c->n_warps; i++) {
     Warp *w = &c->warp[i];
     w->cta = c;
-    if (k->wgmma &&
-        !(w->wgmma = wgmma_new(k->rows, x->launch->set.async, seed + (uint64_t)i)))
+    if (k->wgmma && !(w->wgmma = wgmma_new(k->rows, x->shape.async)))
       return false;
     place_warp(w, k, c->memory + warp_bytes(k) * (size_t)i);
     fill_constants(w, k);
@@ -74,35 +73,35 @@ set_up_warps(Exec *x, Cta *c, uint64_t seed)
 }
 
 static bool
-set_up(Exec *x, Cta *c, uint64_t seed)
+set_up(Exec *x, Cta *c)
 {
   const Kernel *k = x->kernel;
-  c->n_warps = (int)((threads_of(x->launch) + LANES - 1) / LANES);
-  uint32_t with_dynamic = k->dynamic_at + x->launch->dynamic;
-  c->shared_bytes = x->launch->dynamic ? with_dynamic : k->shared_bytes;
+  c->n_warps = (int)((x->shape.threads + LANES - 1) / LANES);
+  uint32_t with_dynamic = k->dynamic_at + x->shape.dynamic;
+  c->shared_bytes = x->shape.dynamic ? with_dynamic : k->shared_bytes;
   size_t all = warp_bytes(k) * (size_t)c->n_warps;
   size_t lines = layout_lines(c->shared_bytes);
   c->memory = aligned_alloc(64, aligned(all + c->shared_bytes + 64 + lines));
   c->shadow = shadow_new(x->launch->shadow);
-  c->async = async_new(c->n_warps, x->launch->set.async, seed);
-  c->bulk = bulk_new(x->launch->set.async, seed);
+  c->async = async_new(c->n_warps, x->shape.async);
+  c->bulk = bulk_new(x->shape.async);
   if (!c->memory || !c->shadow || !c->async || !c->bulk)
     return false;
   memset(c->memory, 0, all);
   c->shared = c->memory + all;
   c->layout = c->shared + c->shared_bytes + 64;
-  return set_up_warps(x, c, seed);
+  return set_up_warps(x, c);
 }
 
 static bool
-set_up_all(Exec *x, uint64_t seed)
+set_up_all(Exec *x)
 {
-  x->n_ctas = launch_cluster_ctas(x->launch);
+  x->n_ctas = x->shape.ctas;
   x->ctas = calloc((size_t)x->n_ctas, sizeof *x->ctas);
   for (int i = 0; x->ctas && i < x->n_ctas; i++) {
     x->ctas[i].rank = i;
     x->ctas[i].base = SHARED_BASE + ((uint64_t)i << RANK_SHIFT);
-    if (!set_up(x, &x->ctas[i], seed + (uint64_t)i * MAX_WARPS))
+    if (!set_up(x, &x->ctas[i]))
       return false;
   }
   Shadow *shadows[MAX_CLUSTER];
@@ -111,16 +110,30 @@ set_up_all(Exec *x, uint64_t seed)
   return x->ctas && (x->n_ctas == 1 || shadow_join(shadows, x->n_ctas));
 }
 
+static ExecShape
+shape_of(const Launch *l)
+{
+  return (ExecShape){.kernel = l->kernel,
+                     .module = l->kernel->ptx->id,
+                     .threads = threads_of(l),
+                     .dynamic = l->dynamic,
+                     .ctas = launch_cluster_ctas(l),
+                     .async = l->set.async,
+                     .checks = l->set.checks};
+}
+
 Exec *
-exec_new(Launch *l, uint64_t seed)
+exec_new(Launch *l)
 {
   Exec *x = calloc(1, sizeof *x);
   if (!x)
     return NULL;
   x->launch = l;
+  x->fresh = true;
   x->kernel = l->kernel;
+  x->shape = shape_of(l);
   x->code = lanes_code();
-  if (set_up_all(x, seed))
+  if (set_up_all(x))
     return x;
   exec_free(x);
   return NULL;
@@ -146,6 +159,39 @@ exec_free(Exec *x)
     free_cta(&x->ctas[i]);
   free(x->ctas);
   free(x);
+}
+
+bool
+exec_fits(const Exec *x, const Launch *l)
+{
+  const ExecShape *a = &x->shape, b = shape_of(l);
+  return a->kernel == b.kernel && a->module == b.module && a->threads == b.threads &&
+         a->dynamic == b.dynamic && a->ctas == b.ctas && a->async == b.async &&
+         a->checks == b.checks;
+}
+
+void
+exec_renew(Exec *x, Launch *l)
+{
+  x->launch = l;
+  x->fresh = true;
+  x->last = NULL;
+  x->barriers = 0;
+  for (int i = 0; i < x->n_ctas; i++)
+    shadow_renew(x->ctas[i].shadow, l->shadow);
+}
+
+size_t
+exec_bytes(const Exec *x)
+{
+  const Kernel *k = x->kernel;
+  size_t n = sizeof *x;
+  for (int i = 0; i < x->n_ctas; i++) {
+    const Cta *c = &x->ctas[i];
+    size_t warp = warp_bytes(k) + (k->wgmma ? (size_t)k->rows * LANES * 4 : 0);
+    n += sizeof *c + c->shared_bytes + warp * (size_t)c->n_warps + shadow_bytes(c->shadow);
+  }
+  return n;
 }
 
 void
@@ -236,23 +282,54 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
   }
 }
 
+/* Differs from lane to lane; else all lanes have the same. */
+static bool
+of_a_lane(int special)
+{
+  return special <= SR_TID_Z || special == SR_LANEID ||
+         (special >= SR_LANEMASK_EQ && special <= SR_LANEMASK_GT);
+}
+
+/* Differs from CTA to CTA; else it stays while a launch runs. */
+static bool
+of_a_cta(int special)
+{
+  return (special >= SR_CTAID_X && special <= SR_CTAID_Z) || special == SR_SMID ||
+         (special >= SR_CLUSTERID_X && special <= SR_CLUSTERID_Z) ||
+         (special >= SR_CLUSTER_CTAID_X && special <= SR_CLUSTER_CTAID_Z);
+}
+
+static void
+fill_special(const Exec *x, Warp *w, const Fill *f)
+{
+  bool lanes = f->special != FILL_SHARED && of_a_lane(f->special);
+  uint64_t v = f->special == FILL_SHARED ? f->value + ((uint64_t)x->cta->rank << RANK_SHIFT)
+                                         : special_value(x, w, f->special, 0);
+  for (uint32_t l = 0; l < LANES; l++) {
+    if (lanes)
+      v = special_value(x, w, f->special, l);
+    if (f->wide)
+      row64(w, f->row)[l] = v;
+    else
+      row32(w, f->row)[l] = (uint32_t)v;
+  }
+}
+
 static void
 fill_specials(const Exec *x, Warp *w)
 {
   for (int i = 0; i < x->kernel->n_fills; i++) {
     const Fill *f = &x->kernel->fills[i];
-    if (f->special < 0)
-      continue;
-    for (uint32_t l = 0; l < LANES; l++) {
-      uint64_t v = f->special == FILL_SHARED
-                       ? f->value + ((uint64_t)x->cta->rank << RANK_SHIFT)
-                       : special_value(x, w, f->special, l);
-      if (f->wide)
-        row64(w, f->row)[l] = v;
-      else
-        row32(w, f->row)[l] = (uint32_t)v;
-    }
+    if (f->special >= 0 && (x->fresh || of_a_cta(f->special)))
+      fill_special(x, w, f);
   }
+}
+
+/* Of what is random in a CTA, whichever host thread runs it. */
+static uint64_t
+seed_of(const Exec *x, const Cta *c)
+{
+  return (x->launch->set.seed ^ (uint64_t)c->index) * 0x9e3779b97f4a7c15u + 1;
 }
 
 static void
@@ -282,7 +359,7 @@ start_warp(Exec *x, int id)
   memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
   fill_specials(x, w);
   if (w->wgmma)
-    wgmma_reset(w->wgmma, k->rows);
+    wgmma_reset(w->wgmma, k->rows, seed_of(x, x->cta) + (uint64_t)id);
 }
 
 static void
@@ -310,8 +387,8 @@ start_cta(Exec *x, Cta *c, uint64_t cluster)
   c->laid_out = false;
   c->n_fenced = 0;
   shadow_cta_begin(x->shadow, c->index);
-  async_reset(x->async, c->shared);
-  bulk_reset(x->bulk);
+  async_reset(x->async, c->shared, seed_of(x, c));
+  bulk_reset(x->bulk, seed_of(x, c));
   for (int i = 0; i < c->n_warps; i++)
     start_warp(x, i);
   registers_start(x);
@@ -322,9 +399,9 @@ cta_start(Exec *x, uint64_t cluster)
 {
   for (int i = 0; i < x->n_ctas; i++)
     start_cta(x, &x->ctas[i], cluster);
+  x->random = seed_of(x, x->ctas);
+  x->fresh = false;
   x->fuel = x->launch->set.fuel * (uint64_t)x->n_ctas;
   x->asked = 0;
-  uint64_t first = (uint64_t)x->ctas[0].index;
-  x->random = (x->launch->set.seed ^ first) * 0x9e3779b97f4a7c15u + 1;
   x->result = CUDA_SUCCESS;
 }

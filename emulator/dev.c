@@ -1,4 +1,5 @@
 #include "emulator/dev.h"
+#include "emulator/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ on_fork(ForkStep step)
     fork_mutex(&devices[i].busy, step);
   context_fork(step);
   fork_mutex(&lock, step);
+  pool_fork(step);
+  spare_fork(step);
   settings_fork(step);
   stats_fork(step);
   report_fork(step);

@@ -133,6 +133,7 @@ struct Kernel {
   bool large_clusters;                             /* as well */
   bool wgmma;                                      /* it has wgmma instructions */
   int carveout;
+  uint64_t cluster_ns; /* of the host, in its last launch; 0: it had none */
 };
 
 enum { TURNS_NOW = 1 << 20 }; /* of spins: groups take turns at once */
@@ -218,9 +219,20 @@ typedef struct Alloc {
   CUcontext owner;
 } Alloc;
 
+/* What an Exec is made for: launches that agree in it may use it one after another. */
+typedef struct ExecShape {
+  const Kernel *kernel;
+  uint64_t module; /* its text's number: kernels' addresses come again */
+  uint32_t threads, dynamic;
+  int ctas;
+  AsyncPolicy async;
+  bool checks;
+} ExecShape;
+
 /* Runs clusters of a launch, one after another, on one host thread. */
 struct Exec {
   Launch *launch;
+  ExecShape shape;
   const Kernel *kernel;
   const struct LaneCode *code;
   Cta *ctas; /* of the cluster */
@@ -243,7 +255,10 @@ struct Exec {
   uint64_t barriers;
   bool meeting; /* somebody has arrived at the cluster's barrier */
   bool busy;
+  bool fresh;       /* it has not run a cluster of this launch */
   int left, latest; /* warps that have not exited; the one that had the last turn */
+  Exec *next;       /* spare.c: behind it in the list */
+  size_t bytes;
 };
 
 typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
@@ -273,7 +288,7 @@ chip_reserved(const Chip *c)
 }
 
 struct Launch {
-  const Kernel *kernel;
+  Kernel *kernel;
   Device *device;
   const Chip *chip;
   Settings set;
@@ -318,10 +333,18 @@ const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 
 /* ---- cta.c ---- */
 /* NULL: out of memory.  An Exec runs one cluster after another. */
-Exec *exec_new(Launch *, uint64_t seed);
+Exec *exec_new(Launch *);
 void exec_free(Exec *);
+bool exec_fits(const Exec *, const Launch *);
+void exec_renew(Exec *, Launch *);        /* it fits: what it runs next is of that launch */
+size_t exec_bytes(const Exec *);          /* of memory, about */
 void cta_enter(Exec *, Cta *);            /* x->cta and what is of it */
 void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
+/* ---- spare.c ---- */
+Exec *spare_take(Launch *); /* kept since an earlier launch, or new; NULL: out of memory */
+void spare_give(Exec *);
+void spare_forget(uint64_t module); /* it is unloaded; 0: of all */
+void spare_fork(ForkStep);
 /* ---- turns.c ---- */
 /* The Exec is busy from then on, until its cluster has ended or the launch has failed. */
 void cluster_begin(Exec *, uint64_t index);

@@ -222,7 +222,8 @@ copy_params(Launch *l, void **params)
 static CUresult
 launch(Device *d, Launch *l, void **params)
 {
-  _Alignas(64) uint8_t bytes[32768] = {0};
+  _Alignas(64) uint8_t bytes[32768];
+  memset(bytes, 0, l->kernel->param_bytes);
   l->device = d;
   l->chip = d->chip;
   l->set = settings_get();

@@ -1,11 +1,27 @@
 #include "emulator/dev.h"
+#include "emulator/pool.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 64 };
+enum { HELP_NS = 25000 };
+
+/* An Exec at work; NULL: there is nothing left to do. */
+static Exec *
+take_one(Launch *l)
+{
+  uint64_t index = atomic_fetch_add(&l->next, 1);
+  if (index >= l->clusters || atomic_load(&l->result))
+    return NULL;
+  Exec *x = spare_take(l);
+  if (x)
+    cluster_begin(x, index);
+  else
+    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
+  return x;
+}
 
 static void
 take_next(Launch *l, Exec *x)
@@ -32,43 +48,31 @@ run_all(Launch *l, Exec **x, int n)
   } while (busy);
 }
 
-static void *
+static void
 work(void *arg)
 {
   Launch *l = arg;
   Exec *x[MAX_RESIDENT];
   int n = 0, most = l->set.resident;
-  while (n < most && (uint64_t)n < l->clusters && (x[n] = exec_new(l, l->set.seed)))
+  while (n < most && (x[n] = take_one(l)))
     n++;
-  if (!n)
-    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
   run_all(l, x, n);
   while (n--) {
     atomic_fetch_add(&l->barriers, x[n]->barriers);
-    exec_free(x[n]);
+    spare_give(x[n]);
   }
-  return NULL;
 }
 
+/* To wake one takes longer than a kernel that ends at once. */
 static int
-thread_count(const Launch *l)
+helper_count(const Launch *l)
 {
   long n = l->set.threads ? l->set.threads : sysconf(_SC_NPROCESSORS_ONLN);
-  n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
-  return (uint64_t)n > l->clusters ? (int)l->clusters : (int)n;
-}
-
-/* This thread works too; helpers that cannot be started are done without. */
-static void
-run_threads(Launch *l)
-{
-  pthread_t helper[MAX_THREADS];
-  int n = 0, want = thread_count(l) - 1;
-  while (n < want && !pthread_create(&helper[n], NULL, work, l))
-    n++;
-  work(l);
-  while (n)
-    pthread_join(helper[--n], NULL);
+  uint64_t most = l->clusters - 1, pace = l->kernel->cluster_ns;
+  if (pace && pace < HELP_NS && l->clusters * pace / HELP_NS < most)
+    most = l->clusters * pace / HELP_NS;
+  n = n < 1 ? 0 : n > POOL_MOST ? POOL_MOST : n - 1;
+  return (uint64_t)n > most ? (int)most : (int)n;
 }
 
 static ShadowLaunch *
@@ -86,6 +90,7 @@ new_shadow(Launch *l)
                      .line = line,
                      .warps = (int)((threads + LANES - 1) / LANES),
                      .smem_bytes = l->dynamic ? with_dynamic : k->shared_bytes,
+                     .ctas = l->ctas,
                      .checks = l->set.checks,
                      .lax = l->set.lax,
                      .n_pending = l->n_pending,
@@ -116,8 +121,10 @@ launch_run(Launch *l)
   l->cost = calloc(l->ctas * COSTS, sizeof *l->cost);
   l->told = calloc((size_t)l->kernel->n_code, sizeof *l->told);
   if (l->shadow && l->cost && l->told) {
-    run_threads(l);
-    stats_launch(l, now() - start);
+    pool_run(helper_count(l), work, l);
+    double took = now() - start;
+    l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
+    stats_launch(l, took);
     l->number = shadow_launch_number(l->shadow);
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
     l->early = shadow_launch_triggers(l->shadow) == l->ctas;

@@ -137,6 +137,7 @@ load(Device *d, struct CUmod_st *m, const char *text, char *log, size_t n)
 static void
 destroy(Device *d, struct CUmod_st *m)
 {
+  spare_forget(m->ptx.id);
   for (int i = 0; i < m->n_vars; i++)
     dev_free(d, m->vars[i]);
   for (int i = 0; i < m->n_functions; i++)

@@ -72,6 +72,15 @@ attncEmuTakeFindings(char *buf, size_t n)
   return at;
 }
 
+/* The library goes. */
+__attribute__((destructor)) static void
+forget_at_end(void)
+{
+  pthread_mutex_lock(&lock);
+  forget();
+  pthread_mutex_unlock(&lock);
+}
+
 /* ---- of an instruction ---- */
 
 static void

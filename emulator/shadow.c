@@ -24,7 +24,8 @@ shadow_launch_new(const ShadowInfo *info)
   l->number = atomic_fetch_add(&launches, 1);
   l->line = malloc((n + 1) * sizeof *l->line);
   l->counts = calloc(n + 1, sizeof *l->counts);
-  l->fenced = info->checks ? calloc(1 << 17, 1) : NULL;
+  uint64_t ctas = info->ctas && info->ctas < 1 << 20 ? info->ctas : 1 << 20;
+  l->fenced = info->checks ? calloc(ctas / 8 + 1, 1) : NULL;
   pthread_mutex_init(&l->lock, NULL);
   if (!l->line || !l->counts || (info->checks && !l->fenced)) {
     shadow_launch_free(l);
@@ -174,6 +175,23 @@ shadow_free(Shadow *s)
   free(s->words_far);
   free(s->uses);
   free(s);
+}
+
+void
+shadow_renew(Shadow *s, ShadowLaunch *l)
+{
+  s->launch = l;
+}
+
+size_t
+shadow_bytes(const Shadow *s)
+{
+  size_t chunk = s->words ? sizeof *s->chunks + 4 * sizeof *s->words : 0;
+  chunk += s->agents ? sizeof *s->agents : 0;
+  chunk += s->words_far ? sizeof *s->words_far : 0;
+  return sizeof *s + s->n_chunks * chunk +
+         (size_t)s->launch->info.insns * sizeof *s->counts +
+         (size_t)s->cap_times * sizeof *s->times;
 }
 
 ShadowCount *

@@ -81,6 +81,7 @@ typedef struct ShadowInfo {
   const int *line;                  /* [insns] PTX line; copied */
   int warps;                        /* per CTA, at most 32 */
   uint32_t smem_bytes;              /* static + dynamic */
+  uint64_t ctas;                    /* of the grid; 0: unknown */
   uint64_t pending[SHADOW_PENDING]; /* numbers of launches that may still be running */
   int n_pending,
       n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
@@ -102,6 +103,9 @@ uint64_t shadow_launch_errors(const ShadowLaunch *); /* with repeated ones */
 
 Shadow *shadow_new(ShadowLaunch *); /* one per host thread; NULL: out of memory */
 void shadow_free(Shadow *);
+/* It is for CTAs of another launch, which is as the one that it was made for. */
+void shadow_renew(Shadow *, ShadowLaunch *);
+size_t shadow_bytes(const Shadow *);  /* of memory, about */
 ShadowCount *shadow_counts(Shadow *); /* [insns], of this thread */
 /* s[0 … n) are of one cluster, in order of rank, from now on; false: out of memory. */
 bool shadow_join(Shadow *const *s, int n);

@@ -141,6 +141,7 @@ struct Shadow {
   Known known[SH_WARPS];
   uint32_t least[SH_WARPS]; /* of known[w].time over the other warps */
   Known barrier[SH_BARRIERS];
+  int n_barriers; /* that anybody has come to */
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
   Word *chunks;   /* [n_chunks] while uniform */

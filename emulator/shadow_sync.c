@@ -20,16 +20,18 @@ shadow_sync_reset(Shadow *s)
   s->pending = 0;
   s->grid_waited = s->grid_triggered = false;
   memset(s->grid_wait, 0, sizeof s->grid_wait);
-  memset(s->known, 0, sizeof s->known);
-  for (int w = 0; w < SH_WARPS; w++)
+  memset(s->known, 0, (size_t)s->warps * sizeof *s->known);
+  for (int w = 0; w < s->warps; w++)
     s->known[w].time[w] = SH_TIME_MAX; /* of itself */
-  memset(s->barrier, 0, sizeof s->barrier);
+  for (int b = 0; b < s->n_barriers; b++)
+    memset(&s->barrier[b], 0, sizeof s->barrier[b]);
+  s->n_barriers = 0;
   if (s->async)
     memset(s->mbar, 0, sizeof s->mbar);
   s->async = false;
   s->n_times = 0;
   s->free_times = -1;
-  for (int w = 0; w < SH_WARPS; w++) {
+  for (int w = 0; w < s->warps; w++) {
     CopyLanes *c = &s->copies[w];
     c->last = c->seen = 0;
     c->n = 0;
@@ -192,6 +194,7 @@ shadow_arrive(Shadow *s, int warp, int barrier)
 {
   if (!s->checks)
     return;
+  s->n_barriers = barrier < s->n_barriers ? s->n_barriers : barrier + 1;
   Clock to = shadow_clock_of_barrier(s, barrier);
   shadow_publish(s, warp, &to);
 }

@@ -81,19 +81,23 @@ busiest(const double load[COSTS])
 uint64_t
 stats_cycles(const Launch *l)
 {
-  double(*load)[COSTS] = calloc((size_t)l->chip->sms, sizeof *load), slowest = 0;
-  if (!load)
+  typedef struct Sm {
+    double load[COSTS], most;
+  } Sm;
+  Sm *sm = calloc((size_t)l->chip->sms, sizeof *sm);
+  double slowest = 0;
+  if (!sm)
     return 0;
   for (uint64_t c = 0; c < l->ctas; c++) {
     int to = 0;
-    for (int s = 1; s < l->chip->sms; s++)
-      to = busiest(load[s]) < busiest(load[to]) ? s : to;
+    for (int s = 1; s < l->chip->sms && sm[to].most > 0; s++)
+      to = sm[s].most < sm[to].most ? s : to;
     for (int k = 0; k < COSTS; k++)
-      load[to][k] += (double)l->cost[c * COSTS + (uint64_t)k];
+      sm[to].load[k] += (double)l->cost[c * COSTS + (uint64_t)k];
+    sm[to].most = busiest(sm[to].load);
+    slowest = sm[to].most > slowest ? sm[to].most : slowest;
   }
-  for (int s = 0; s < l->chip->sms; s++)
-    slowest = busiest(load[s]) > slowest ? busiest(load[s]) : slowest;
-  free(load);
+  free(sm);
   return (uint64_t)(slowest + 0.5);
 }
 
@@ -262,6 +266,19 @@ attncEmuProfile(char *buf, size_t n)
   if (n)
     buf[o.at < n ? o.at : n - 1] = 0;
   return o.at;
+}
+
+/* The library goes. */
+__attribute__((destructor)) static void
+forget_profile(void)
+{
+  pthread_mutex_lock(&lock);
+  free(rows);
+  arena_free(profiled.arena);
+  rows = NULL;
+  n_rows = 0;
+  profiled = (Ptx){0};
+  pthread_mutex_unlock(&lock);
 }
 
 void

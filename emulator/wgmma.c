@@ -7,13 +7,12 @@
 /* ---- state of a warp ---- */
 
 Wgmma *
-wgmma_new(uint32_t rows, AsyncPolicy policy, uint64_t seed)
+wgmma_new(uint32_t rows, AsyncPolicy policy)
 {
   Wgmma *g = calloc(1, sizeof *g);
   if (!g)
     return NULL;
   g->policy = policy;
-  g->random = seed * 2 + 1;
   g->reg = calloc(rows, sizeof *g->reg);
   g->hold = calloc(rows, LANES * sizeof *g->hold);
   g->log = wgmma_log_new();
@@ -36,8 +35,9 @@ wgmma_free(Wgmma *g)
 }
 
 void
-wgmma_reset(Wgmma *g, uint32_t rows)
+wgmma_reset(Wgmma *g, uint32_t rows, uint64_t seed)
 {
+  g->random = seed * 2 + 1;
   memset(g->reg, 0, rows * sizeof *g->reg);
   g->n = 0;
   g->fences = g->committed = g->waited = 0;

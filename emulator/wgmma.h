@@ -56,9 +56,9 @@ typedef struct Wgmma {
 } Wgmma;
 
 /* NULL: out of memory. */
-Wgmma *wgmma_new(uint32_t rows, AsyncPolicy, uint64_t seed);
+Wgmma *wgmma_new(uint32_t rows, AsyncPolicy);
 void wgmma_free(Wgmma *);
-void wgmma_reset(Wgmma *, uint32_t rows); /* a new CTA */
+void wgmma_reset(Wgmma *, uint32_t rows, uint64_t seed); /* a new CTA */
 /* An ordinary instruction is about to run: does it touch what is in flight? */
 void wgmma_touch(struct Exec *, struct Warp *, const struct Insn *);
 /* The CTA has ended: has every product been waited for, by warps that agree? */

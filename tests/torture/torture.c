@@ -6,6 +6,8 @@
  *   torture threads N  16 threads in one context, then 12 in two contexts on two devices
  *                      beside upkeep of their cache: N launches each; built with the
  *                      preset tsan it is what ThreadSanitizer looks at
+ *   torture helpers N  4 threads on two devices launch kernels of many CTAs with changing
+ *                      numbers of host threads, while the process forks: N launches each
  *
  * Prints what was done; exit 1 where anything was lost, torn or wrong. */
 #include "runtime/drv.h"
@@ -382,6 +384,97 @@ run_threads(int launches)
   printf("threads: ");
 }
 
+/* ---- helpers ---- */
+
+enum { CTAS = 40, WORDS = 32 * CTAS, LAUNCHERS = 4 };
+
+static const char triple[] =
+    ".version 7.0\n.target sm_80\n.address_size 64\n"
+    ".visible .entry k(.param .u64 p) {\n.reg .b32 %r<9>; .reg .b64 %rd<9>;\n"
+    "ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x;\n"
+    "mov.u32 %r3, %ntid.x; mad.lo.u32 %r4, %r2, %r3, %r1; mul.wide.u32 %rd2, %r4, 4;\n"
+    "add.s64 %rd1, %rd1, %rd2; ld.global.u32 %r5, [%rd1]; mul.lo.u32 %r5, %r5, 3;\n"
+    "st.global.u32 [%rd1], %r5; ret;\n}\n";
+
+static bool
+launch_triple(const Driver *d, CUfunction f, CUdeviceptr at)
+{
+  uint32_t all[WORDS];
+  for (uint32_t i = 0; i < WORDS; i++)
+    all[i] = i;
+  if (d->cuMemcpyHtoD_v2(at, all, sizeof all) ||
+      d->cuLaunchKernel(f, CTAS, 1, 1, 32, 1, 1, 0, NULL, (void *[]){&at}, NULL) ||
+      d->cuMemcpyDtoH_v2(all, at, sizeof all))
+    return false;
+  for (uint32_t i = 0; i < WORDS; i++)
+    if (all[i] != 3 * i)
+      return false;
+  return true;
+}
+
+static void
+count_triple(const Driver *d, CUfunction f, CUdeviceptr at)
+{
+  count(&tally->launches);
+  if (!launch_triple(d, f, at))
+    count(&tally->wrong);
+}
+
+static void
+child_of(const Driver *d, CUfunction f, CUdeviceptr at)
+{
+  int status = -1;
+  pid_t pid = fork();
+  if (!pid) {
+    alarm(STUCK_SECONDS);
+    _exit(!(launch_triple(d, f, at) && launch_triple(d, f, at)));
+  }
+  if (waitpid(pid, &status, 0) != pid || status)
+    complain("child", "failed");
+}
+
+static void *
+launch_often(void *arg)
+{
+  const Worker *w = arg;
+  Run r;
+  CUmodule m;
+  CUfunction f;
+  CUdeviceptr at;
+  if (!open_run(&r, w->device) || r.drv->cuModuleLoadDataEx(&m, triple, 0, NULL, NULL) ||
+      r.drv->cuModuleGetFunction(&f, m, "k") || r.drv->cuMemAlloc_v2(&at, 4 * WORDS)) {
+    complain("device", "cannot be used");
+    return NULL;
+  }
+  for (int i = 0; i < w->launches; i++) {
+    char set[40], why[100];
+    snprintf(set, sizeof set, "threads=%d", (i + w->number) % 7);
+    if (i % 5 == 0 && r.drv->attncEmuConfigure(set, why, sizeof why))
+      complain(set, why);
+    count_triple(r.drv, f, at);
+    if (i % 50 == 0)
+      child_of(r.drv, f, at);
+  }
+  r.drv->cuMemFree_v2(at);
+  r.drv->cuModuleUnload(m);
+  close_run(&r);
+  return NULL;
+}
+
+static void
+run_helpers(int launches)
+{
+  Worker all[LAUNCHERS];
+  for (int i = 0; i < LAUNCHERS; i++) {
+    all[i] = (Worker){.number = i, .device = i % 2, .launches = launches};
+    if (pthread_create(&all[i].thread, NULL, launch_often, &all[i]))
+      complain("thread", "not started");
+  }
+  for (int i = 0; i < LAUNCHERS; i++)
+    pthread_join(all[i].thread, NULL);
+  printf("helpers: ");
+}
+
 /* ---- the end ---- */
 
 /* Nothing torn may be left: every entry is sound. */
@@ -413,6 +506,8 @@ main(int argc, char **argv)
     run_storm(launches);
   else if (!strcmp(argv[1], "threads"))
     run_threads(launches);
+  else if (!strcmp(argv[1], "helpers"))
+    run_helpers(launches);
   else
     return 2;
   check_cache();

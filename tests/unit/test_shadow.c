@@ -756,9 +756,9 @@ test_async_policies(void **state)
     from[i] = (uint8_t)(i * 7 + 1);
   for (int p = ASYNC_LAZY; p <= ASYNC_RANDOM; p++)
     for (int rep = 0; rep < 20; rep++) {
-      Async *a = async_new(2, (AsyncPolicy)p, (uint64_t)rep);
+      Async *a = async_new(2, (AsyncPolicy)p);
       memset(smem, 0, sizeof smem);
-      async_reset(a, smem);
+      async_reset(a, smem, (uint64_t)rep);
       issue(a, 0, ALL, 0, from, 16);
       assert_true(async_commit(a, 0, ALL));
       issue(a, 0, ALL, 512, from + 512, 16);
@@ -791,8 +791,8 @@ test_async_lanes(void **state)
   uint8_t smem[1024], from[512];
   memset(from, 0x11, sizeof from);
   memset(smem, 0, sizeof smem);
-  Async *a = async_new(1, ASYNC_LAZY, 1);
-  async_reset(a, smem);
+  Async *a = async_new(1, ASYNC_LAZY);
+  async_reset(a, smem, 1);
   issue(a, 0, ALL, 0, from, 12);
   async_commit(a, 0, 0x0000ffff);
   async_wait(a, 0, ALL, 0);
