@@ -3,6 +3,7 @@
 #include "emulator/lanes.h"
 #include "emulator/layout.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -143,8 +144,10 @@ static void
 free_cta(Cta *c)
 {
   async_free(c->async);
-  for (int i = 0; i < MAX_WARPS; i++)
+  for (int i = 0; i < MAX_WARPS; i++) {
     wgmma_free(c->warp[i].wgmma);
+    undefined_free(c->warp[i].undefined);
+  }
   bulk_free(c->bulk);
   shadow_free(c->shadow);
   free(c->memory);
@@ -358,6 +361,7 @@ start_warp(Exec *x, int id)
   w->pred[PRED_CLUSTER] = x->launch->explicit_cluster ? FULL : 0;
   memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
   fill_specials(x, w);
+  undefined_reset(w, k);
   if (w->wgmma)
     wgmma_reset(w->wgmma, k->rows, seed_of(x, x->cta) + (uint64_t)id);
 }

@@ -1,6 +1,7 @@
 #include "emulator/decode.h"
 #include "emulator/lanes.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 static Insn *
 emit_fn(Dec *d, ArFn *fn, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t c)
@@ -22,7 +23,9 @@ emit_lane(Dec *d, LaneOp op, Type t, uint32_t dst, bool wide, uint32_t a, uint32
   ArFn *fn = lanes_find(op, t);
   if (!fn)
     dec_fail(d, "this operation is not there for .%s", type_info[t].name);
-  return emit_fn(d, fn, dst, wide, a, b, c);
+  Insn *i = emit_fn(d, fn, dst, wide, a, b, c);
+  i->carry = undefined_carry(op, t);
+  return i;
 }
 
 void
@@ -520,6 +523,7 @@ build_math(Dec *d)
   Insn *i = emit_fn(d, op.fn, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row);
   i->op = op;
   i->unit = ar_mods(&d->m) & AR_APPROX ? UNIT_MUFU : UNIT_ALU;
+  i->carry = t == T_F16X2 || t == T_BF16X2 ? CARRY_HALVES : CARRY_WHOLE;
 }
 
 /* PTX ISA, "Mixed Precision Floating Point Instructions": what is of the narrow type
@@ -586,6 +590,16 @@ to_integral(const Mods *m)
   return whole && m->t[0] == m->t[1];
 }
 
+/* Between whole numbers it moves bits. */
+static uint8_t
+cvt_carry(const Mods *m)
+{
+  const TypeInfo *to = &type_info[m->t[0]], *from = &type_info[m->t[1]];
+  if (to->class == 'f' || from->class == 'f' || mod_is(m, M_SAT))
+    return CARRY_WHOLE;
+  return (uint8_t)(CARRY_MOVE | (from->bits == 64 ? CARRY_FROM_WIDE : 0));
+}
+
 void
 build_cvt(Dec *d)
 {
@@ -599,12 +613,16 @@ build_cvt(Dec *d)
     dec_fail(d, "this conversion is not emulated");
   if (d->form->arg) { /* two values into one, or a pair into a pair */
     uint32_t low = d->form->arg == 1 ? r[2].row : r[1].row;
-    emit_fn(d, op.fn, r[0].row, false, r[1].row, low, 0)->op = op;
+    Insn *i = emit_fn(d, op.fn, r[0].row, false, r[1].row, low, 0);
+    i->op = op;
+    i->carry = d->form->arg == 1 && type_info[to].bits == 32 ? CARRY_PAIR : CARRY_WHOLE;
     return;
   }
   bool temp = r[0].wide && type_info[to].bits < 64;
   uint32_t src = cvt_source(d, &r[1], from);
   uint32_t dst = temp ? dec_temp(d, false) : r[0].row;
-  emit_fn(d, op.fn, dst, r[0].wide && !temp, src, 0, 0)->op = op;
+  Insn *i = emit_fn(d, op.fn, dst, r[0].wide && !temp, src, 0, 0);
+  i->op = op;
+  i->carry = cvt_carry(&d->m);
   cvt_extend(d, &r[0], to, dst);
 }

@@ -89,6 +89,7 @@ struct Insn {
     CompareFn *compare;
   };
   uint8_t kind, flags, unit;
+  uint8_t carry;       /* K_LANE: undefined.h */
   uint16_t guard;      /* predicate; 0 is always true */
   uint32_t d, a, b, c; /* rows (predicates for what is one); 0: none */
   int32_t target;      /* instruction */
@@ -147,7 +148,8 @@ typedef struct Group {
 struct Warp {
   uint32_t *file, *def; /* rows × 32, rows */
   uint32_t *pred, *pdef;
-  uint8_t *local; /* 32 × local_bytes */
+  uint8_t *local;              /* 32 × local_bytes */
+  struct Undefined *undefined; /* NULL: all that it has read was defined */
   Cta *cta;
   int id, pc;
   uint32_t live, active, born;
@@ -253,6 +255,7 @@ struct Exec {
   uint32_t blend_mask;
   _Alignas(16) uint8_t scratch[16];
   uint64_t barriers;
+  bool carries; /* the store at hand has values that are not all defined */
   bool meeting; /* somebody has arrived at the cluster's barrier */
   bool busy;
   bool fresh;       /* it has not run a cluster of this launch */
@@ -327,8 +330,6 @@ Stop exec_block(Exec *, const Insn *, uint32_t mask, uint32_t waits_for);
 /* Write a row under a mask. */
 void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
 void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
-/* A row is read: tells where lanes of mask are not defined. */
-void exec_undefined(Exec *, const Insn *, uint32_t row, uint32_t mask);
 const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 
 /* ---- cta.c ---- */

@@ -2,6 +2,7 @@
 #include "emulator/lanes.h"
 #include "emulator/simd.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 #include <string.h>
 
@@ -122,44 +123,7 @@ exec_block(Exec *x, const Insn *i, uint32_t mask, uint32_t waits_for)
 
 /* ---- undefined registers ---- */
 
-void
-exec_undefined(Exec *x, const Insn *i, uint32_t row, uint32_t mask)
-{
-  uint32_t lanes = mask & ~x->warp->def[row];
-  if (!lanes)
-    return;
-  const char *name = x->kernel->row_name[row];
-  x->warp->def[row] |= lanes; /* tell once */
-  shadow_undefined(x->shadow, (int)(i - x->kernel->code), x->warp->id, lanes,
-                   name ? name : "a part of a register");
-}
-
-static void
-undefined_pred(Exec *x, const Insn *i, uint32_t p, uint32_t mask)
-{
-  uint32_t lanes = mask & ~x->warp->pdef[p];
-  if (!lanes)
-    return;
-  x->warp->pdef[p] |= lanes;
-  const char *name = x->kernel->pred_name[p];
-  shadow_undefined(x->shadow, (int)(i - x->kernel->code), x->warp->id, lanes,
-                   name ? name : "a predicate");
-}
-
-static __attribute__((noinline)) void
-undefined(Exec *x, const Insn *i, uint32_t mask)
-{
-  undefined_pred(x, i, i->guard, x->warp->active);
-  undefined_pred(x, i, i->x.ps, mask);
-  undefined_pred(x, i, i->x.pt, mask);
-  exec_undefined(x, i, i->a, mask);
-  exec_undefined(x, i, i->b, mask);
-  exec_undefined(x, i, i->c, mask);
-  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
-    exec_undefined(x, i, x->kernel->lists[i->list + (uint32_t)j], mask);
-}
-
-/* Sources must be defined where they are read; destinations are, from now on. */
+/* Where all sources are defined the destinations are, from now on. */
 static inline void
 track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
@@ -168,8 +132,10 @@ track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   const uint32_t *list = x->kernel->lists + i->list;
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     ok &= def[list[j]];
-  if ((mask & ~ok) | (w->active & ~pdef[i->guard]))
-    undefined(x, i, mask);
+  if ((mask & ~ok) | (w->active & ~pdef[i->guard])) {
+    undefined_step(x, i, mask);
+    return;
+  }
   def[i->d] |= mask;
   pdef[i->x.pd] |= mask;
   pdef[i->x.pq] |= mask;

@@ -2,6 +2,7 @@
 #include "emulator/decode.h"
 #include "emulator/layout.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 #include <string.h>
 
@@ -100,7 +101,8 @@ reach_cluster(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, boo
       layout_set(c, off[l], (uint32_t)bytes, LAYOUT_UNKNOWN);
     cta_enter(x, c);
     ShadowAccess a = access_of(x, i, 1u << l, op, bytes);
-    shadow_shared(x->shadow, &a, off);
+    if (shadow_shared(x->shadow, &a, off))
+      undefined_read(x, i, 1u << l, off, bytes);
   }
   cta_enter(x, own);
   return s;
@@ -136,7 +138,9 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, bool
   for (uint32_t m = op != SHADOW_READ && x->cta->laid_out ? mask : 0; m; m &= m - 1)
     layout_set(x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
   ShadowAccess a = access_of(x, i, mask, op, bytes);
-  shadow_shared(x->shadow, &a, off);
+  uint32_t unwritten = shadow_shared(x->shadow, &a, off);
+  if (unwritten)
+    undefined_read(x, i, unwritten, off, bytes);
   return GO;
 }
 
@@ -187,8 +191,8 @@ reach_global(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
 }
 
 static Stop
-reach_local(Exec *x, const Insn *i, uint32_t mask, int bytes, const uint64_t *addr,
-            uint8_t **host)
+reach_local(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
+            const uint64_t *addr, uint8_t **host)
 {
   uint64_t size = x->kernel->local_bytes;
   Stop s = check_alignment(x, i, mask, addr, bytes);
@@ -199,6 +203,8 @@ reach_local(Exec *x, const Insn *i, uint32_t mask, int bytes, const uint64_t *ad
       return out_of(x, i, l, "local memory", addr[l], bytes, size);
     host[l] = x->warp->local + (size_t)l * size + addr[l];
   }
+  if (s == GO && x->warp->undefined && x->warp->undefined->local)
+    undefined_local(x, i, mask, host, bytes, op == SHADOW_READ);
   return s;
 }
 
@@ -231,7 +237,7 @@ reach_space(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Space
   case SPACE_CLUSTER:
     return reach_shared(x, i, mask, op, bytes, true, addr, host);
   case SPACE_LOCAL:
-    return reach_local(x, i, mask, bytes, addr, host);
+    return reach_local(x, i, mask, op, bytes, addr, host);
   case SPACE_PARAM:
     return reach_param(x, i, mask, op, bytes, addr, host);
   default:
@@ -505,6 +511,8 @@ step_st(Exec *x, const Insn *i, uint32_t mask)
   }
   if (x->launch->set.checks && r.space != SPACE_GLOBAL)
     check_lanes(x, i, mask, &r);
+  if (x->carries)
+    undefined_store(x, i, mask, r.host);
   return GO;
 }
 

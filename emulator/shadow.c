@@ -167,6 +167,7 @@ shadow_free(Shadow *s)
   free(s->chunks);
   free(s->words);
   free(s->init);
+  free(s->carried);
   free(s->times);
   free(s->agents);
   free(s->far);
@@ -208,6 +209,7 @@ shadow_cta_begin(Shadow *s, int cta)
   s->checks = s->launch->info.checks;
   if (!s->checks)
     return;
+  s->carries = false;
   memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* chunks: at a touch */
   shadow_sync_reset(s);
 }
@@ -237,13 +239,4 @@ shadow_out_of_memory(Shadow *s)
   Report r = {SHADOW_NO_MEMORY, -1, -1, -1, -1, -1, -1, 0};
   shadow_report(s, &r, "memory is exhausted: the checks of CTA %d are off from here",
                 s->cta);
-}
-
-void
-shadow_undefined(Shadow *s, int insn, int warp, uint32_t lanes, const char *reg)
-{
-  if (!s->checks || !lanes)
-    return;
-  Report r = {SHADOW_UNINIT_REG, insn, -1, warp, -1, __builtin_ctz(lanes), -1, 0};
-  shadow_report(s, &r, "reads register %s, which this thread has never written", reg);
 }

@@ -21,9 +21,11 @@
 
 /* id, name in messages, what happened */
 #define SHADOW_KINDS(X)                                                                    \
-  X(UNINIT_SHARED, "uninitialised-shared", "shared bytes read, never written")             \
+  X(UNINIT_SHARED, "uninitialised-shared",                                                 \
+    "a value matters that comes from shared bytes nobody has written")                     \
   X(UNINIT_GLOBAL, "uninitialised-global", "device bytes read, never written")             \
-  X(UNINIT_REG, "uninitialised-register", "a register read, never written")                \
+  X(UNINIT_REG, "uninitialised-register",                                                  \
+    "a value matters that comes from a register nobody has written")                       \
   X(RACE, "race", "two warps, one writes shared bytes, no order")                          \
   X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                      \
   X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                    \
@@ -132,8 +134,9 @@ typedef struct ShadowAccess {
 
 /* A warp of another CTA reaches into this one, which must not exit before. */
 void shadow_far_use(Shadow *, int insn, int warp, int lane, bool check_start);
-/* In bounds and aligned; off[l] is an offset into the CTA's shared memory. */
-void shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
+/* In bounds and aligned; off[l] is an offset into the CTA's shared memory.  Lanes that read
+ * bytes which nobody has written, or which hold an undefined value. */
+uint32_t shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
 /* off[l] is an offset into the allocation, base its device address (for messages).  Lanes
  * in different allocations: one call for each, with its mask. */
 void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
@@ -172,8 +175,8 @@ void shadow_bulk_read(Shadow *, int insn, int warp, int lane, uint32_t off, uint
 void shadow_bulk_send(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
                       int rank, int mbar, uint32_t phase);
 void shadow_bulk_done(Shadow *, int warp, uint32_t number);
-void shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t bytes,
-                       uint32_t group);
+/* 16 bytes; those that are undefined. */
+uint32_t shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t group);
 void shadow_wgmma_done(Shadow *, int warp, int of, uint32_t group); /* warp knows of's */
 /* After SHADOW_COPY accesses; n < 0: wait_all. */
 void shadow_commit(Shadow *, int warp, uint32_t mask);
@@ -183,8 +186,25 @@ void shadow_wait(Shadow *, int warp, uint32_t mask, int n);
 void shadow_fence(Shadow *, int warp, bool cluster);
 void shadow_grid_wait(Shadow *, int warp); /* griddepcontrol */
 void shadow_grid_trigger(Shadow *);
-/* A source register row that some active lane has never written; reg is its name. */
-void shadow_undefined(Shadow *, int insn, int warp, uint32_t lanes, const char *reg);
+
+/* ---- shadow_undefined.c: values that nobody has written ---- */
+/* The instruction that read them first: a register by its name, or the byte of shared
+ * memory. */
+typedef struct ShadowOrigin {
+  int insn;
+  uint32_t at;
+  const char *reg; /* NULL: shared memory */
+} ShadowOrigin;
+/* The instruction needs such a value in these lanes; verb: what it does with it. */
+void shadow_undefined(Shadow *, int insn, int warp, uint32_t lanes, const ShadowOrigin *,
+                      const char *verb);
+/* Which of these bytes, of one chunk of 16, hold nothing defined; a bit each. */
+uint32_t shadow_unwritten(const Shadow *, uint32_t off, int bytes);
+/* Where those came from that the instruction reads; bytes: shadow_unwritten's. */
+ShadowOrigin shadow_origin(const Shadow *, int insn, uint32_t off, uint32_t bytes);
+/* These bytes (a bit each) of one chunk have just been written with undefined values. */
+void shadow_carry(Shadow *, uint32_t off, uint32_t bytes, ShadowOrigin);
+void shadow_out_of_memory(Shadow *);
 
 /* Words in different rows of a bank, summed over the phases of an access: what
  * shadow_shared counts; here for tests. */

@@ -171,21 +171,27 @@ shadow_async_touch(Shadow *s, const ShadowAccess *x, int lane, uint32_t off)
 
 /* ---- the asynchronous side ---- */
 
+/* Bytes of [off, off + bytes) that lie in the chunk are for device memory, or for another
+ * CTA. */
 static void
-found_uninit(Shadow *s, int insn, int warp, int lane, uint32_t off)
+check_written(Shadow *s, int insn, int warp, int lane, uint32_t chunk, uint32_t off,
+              uint32_t bytes)
 {
-  Report r = report_of(SHADOW_UNINIT_SHARED, insn, -1, warp, -1, lane, off);
-  shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
+  uint32_t at = chunk * 16 > off ? chunk * 16 : off;
+  uint32_t end = chunk * 16 + 16 < off + bytes ? chunk * 16 + 16 : off + bytes;
+  uint32_t unwritten = shadow_unwritten(s, at, (int)(end - at));
+  if (!unwritten)
+    return;
+  ShadowOrigin from = shadow_origin(s, insn, at, unwritten);
+  shadow_undefined(s, insn, warp, 1u << lane, &from, "copies");
 }
 
-/* Reads of [off, off + bytes) by an engine that `warp` sets to work. */
+/* Reads of a chunk by an engine that `warp` sets to work. */
 static void
 read_by_engine(Shadow *s, int insn, int warp, int lane, uint32_t chunk)
 {
   Agent *a = agent_at(s, chunk);
   uint32_t off = chunk * 16;
-  if (s->init[chunk] != 0xffff)
-    found_uninit(s, insn, warp, lane, off);
   check_object(s, a, "reads", insn, warp, lane, off, 16);
   check_filled(s, a, "reads", false, insn, warp, lane, off);
   if (!a->bulk)
@@ -207,6 +213,7 @@ shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_
     check_sent(s, a, "copies into", insn, warp, lane, c * 16);
     shadow_word_async(s, insn, warp, lane, c * 16, true);
     s->init[c] = 0xffff;
+    shadow_carried_end(s, c);
     *a = (Agent){.bulk = phase + 1,
                  .mbar = (uint8_t)mbar,
                  .warp = (uint16_t)warp,
@@ -223,6 +230,7 @@ shadow_bulk_read(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t
     return;
   for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
     Agent *a = agent_at(s, c);
+    check_written(s, insn, warp, lane, c, off, bytes);
     read_by_engine(s, insn, warp, lane, c);
     a->store = number;
     a->store_warp = (uint8_t)warp;
@@ -239,6 +247,7 @@ shadow_bulk_send(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t
   s->sends = true;
   for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
     Agent *a = agent_at(s, c);
+    check_written(s, insn, warp, lane, c, off, bytes);
     read_by_engine(s, insn, warp, lane, c);
     a->send = phase + 1;
     a->send_rank = (uint8_t)rank;
@@ -254,19 +263,17 @@ shadow_bulk_done(Shadow *s, int warp, uint32_t number)
     s->known[warp].store[warp] = number;
 }
 
-void
-shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t bytes,
-                  uint32_t group)
+uint32_t
+shadow_wgmma_read(Shadow *s, int insn, int warp, uint32_t off, uint32_t group)
 {
   if (!shadow_async_begin(s))
-    return;
-  for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
-    Agent *a = agent_at(s, c);
-    read_by_engine(s, insn, warp, 0, c);
-    a->readers |= 1u << warp;
-    a->group[warp] = group;
-    a->wgmma_insn = insn;
-  }
+    return 0;
+  Agent *a = agent_at(s, off / 16);
+  read_by_engine(s, insn, warp, 0, off / 16);
+  a->readers |= 1u << warp;
+  a->group[warp] = group;
+  a->wgmma_insn = insn;
+  return shadow_unwritten(s, off, 16);
 }
 
 void

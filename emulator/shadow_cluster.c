@@ -399,9 +399,10 @@ record(FarWord *f, const FarTouch *now, bool writes)
   f->read[f->next++ % SH_READERS] = *now;
 }
 
-void
+uint32_t
 shadow_far_access(Shadow *s, const ShadowAccess *a, const uint32_t *off)
 {
+  uint32_t unwritten = 0;
   bool writes = a->op != SHADOW_READ;
   for (uint32_t m = a->mask; m; m &= m - 1) {
     int lane = __builtin_ctz(m), w = a->warp;
@@ -410,7 +411,7 @@ shadow_far_access(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     shadow_far_use(s, a->insn, a->warp, lane, true);
     if (s->async)
       shadow_async_touch(s, a, lane, at);
-    shadow_word_far(s, a, lane, at);
+    unwritten |= (uint32_t)shadow_word_far(s, a, lane, at) << lane;
     check(s, f, a, lane, at, bytes);
     if (writes)
       forget(f, bytes);
@@ -421,6 +422,7 @@ shadow_far_access(Shadow *s, const ShadowAccess *a, const uint32_t *off)
                     .atomic = a->op == SHADOW_ATOMIC};
     record(f, &now, writes);
   }
+  return unwritten;
 }
 
 void

@@ -118,6 +118,12 @@ typedef struct CopyLanes {
   int n, cap;
 } CopyLanes;
 
+/* Bytes of 16 that hold undefined values although they were written, and whose. */
+typedef struct Carried {
+  uint32_t bytes;
+  ShadowOrigin from;
+} Carried;
+
 struct ShadowLaunch {
   ShadowInfo info;
   int *line;
@@ -144,9 +150,11 @@ struct Shadow {
   int n_barriers; /* that anybody has come to */
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
-  Word *chunks;   /* [n_chunks] while uniform */
-  Word *words;    /* [4 * n_chunks] while not */
-  uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
+  Word *chunks;     /* [n_chunks] while uniform */
+  Word *words;      /* [4 * n_chunks] while not */
+  uint16_t *init;   /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
+  Carried *carried; /* [n_chunks] */
+  bool carries;     /* it is in use */
   ReaderTimes *times;
   bool async;    /* agents and mbarriers are in use */
   Agent *agents; /* [n_chunks] */
@@ -191,8 +199,9 @@ void shadow_word_async(Shadow *, int insn, int warp, int lane, uint32_t off, boo
 bool shadow_async_begin(Shadow *);
 void shadow_async_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 
-/* An access of a warp of another CTA against what this one's did. */
-void shadow_word_far(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+/* An access of a warp of another CTA against what this one's did; does it read what nobody
+ * has written? */
+bool shadow_word_far(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 
 /* ---- shadow_grid.c ---- */
 /* Does the warp know of a griddepcontrol.wait? */
@@ -214,7 +223,7 @@ void shadow_clock_raise(const Shadow *, const Clock *to, const Clock *from);
 void shadow_clock_clear(const Shadow *, const Clock *);
 void shadow_cluster_reset(Shadow *);
 void shadow_cluster_restart(Shadow *); /* the clock of this CTA starts again */
-void shadow_far_access(Shadow *, const ShadowAccess *, const uint32_t *off);
+uint32_t shadow_far_access(Shadow *, const ShadowAccess *, const uint32_t *off);
 /* An access of this CTA's warp, or of an engine, against those of others. */
 void shadow_far_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 void shadow_far_engine(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
@@ -246,6 +255,9 @@ bool shadow_copy_waited(const Shadow *, int from, int from_lane, uint32_t id);
 uint32_t shadow_copy_issue(Shadow *, int warp, uint32_t mask);
 /* Copies of warp `from` up to this one are known to have landed by `warp`. */
 uint32_t shadow_copies_known(const Shadow *, int warp, int from);
-void shadow_out_of_memory(Shadow *);
+/* ---- shadow_undefined.c ---- */
+/* An access where bytes hold undefined values: a write ends that; lanes that read them. */
+uint32_t shadow_carried_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);
+void shadow_carried_end(Shadow *, uint32_t chunk); /* all 16 bytes are written */
 
 #endif

@@ -353,14 +353,6 @@ touch_words(Shadow *s, Word *chunk, Word *w, Touch *t, uint32_t off, int bytes)
 }
 
 static void
-found_uninit(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
-{
-  Touch t = {.a = a, .lane = lane, .addr = off};
-  Report r = report_of(SHADOW_UNINIT_SHARED, &t, -1, -1);
-  shadow_report(s, &r, "reads shared memory at byte %u, which nobody has written", off);
-}
-
-static void
 count(Shadow *s, const ShadowAccess *a, const uint32_t *off)
 {
   int phases, ideal;
@@ -463,23 +455,33 @@ fast_of(const Shadow *s, const ShadowAccess *a)
                 .insn = insn_field(a->insn)};
 }
 
-void
+/* What is beside the words: lanes that read undefined values. */
+static __attribute__((noinline)) uint32_t
+touch_beside(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
+{
+  if (s->async)
+    shadow_async_touch(s, a, lane, off);
+  if (s->touched_far)
+    shadow_far_touch(s, a, lane, off);
+  return s->carries ? shadow_carried_touch(s, a, lane, off) : 0;
+}
+
+uint32_t
 shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
 {
   count(s, a, off);
   if (!s->checks)
-    return;
-  if (a->warp >= SH_WARPS) {
-    shadow_far_access(s, a, off);
-    return;
-  }
+    return 0;
+  if (a->warp >= SH_WARPS)
+    return shadow_far_access(s, a, off);
   shadow_after_arrival(s, a->warp);
   Touch t = {.a = a};
   if (a->op == SHADOW_COPY)
     t.copy = shadow_copy_issue(s, a->warp, a->mask);
   Fast f = fast_of(s, a);
   bool fills = a->op == SHADOW_WRITE || a->op == SHADOW_COPY;
-  uint32_t all = (1u << a->bytes) - 1;
+  bool beside = s->async || s->touched_far || s->carries;
+  uint32_t all = (1u << a->bytes) - 1, unwritten = 0;
   for (uint32_t m = a->mask; m; m &= m - 1) {
     t.lane = __builtin_ctz(m);
     uint32_t at = off[t.lane], need = all << at % 16;
@@ -490,19 +492,18 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     if (fills)
       *init = (uint16_t)(*init | need);
     else if ((*init & need) != need)
-      found_uninit(s, a, t.lane, at);
-    if (s->async)
-      shadow_async_touch(s, a, t.lane, at);
-    if (s->touched_far)
-      shadow_far_touch(s, a, t.lane, at);
+      unwritten |= 1u << t.lane;
+    if (beside)
+      unwritten |= touch_beside(s, a, t.lane, at);
     if (!fast_lane(&f, chunk, s->words, &t, at))
       touch_slowly(s, chunk, &t, at);
   }
+  return unwritten;
 }
 
 /* ---- other CTAs ---- */
 
-void
+bool
 shadow_word_far(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
 {
   Touch t = {.a = a, .lane = lane};
@@ -511,10 +512,11 @@ shadow_word_far(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
   uint16_t *init = &s->init[off / 16];
   if (!*init)
     *chunk = (Word){.w = W_UNIFORM};
+  bool unwritten = a->op != SHADOW_WRITE && (*init & need) != need;
   if (a->op == SHADOW_WRITE)
     *init = (uint16_t)(*init | need);
-  else if ((*init & need) != need)
-    found_uninit(s, a, lane, off);
+  if (s->carries && shadow_carried_touch(s, a, lane, off))
+    unwritten = true;
   for (uint32_t k = 0; k < 4; k++) {
     Word *x = chunk->w & W_UNIFORM ? chunk : &w[k];
     t.bytes = need >> 4 * k & 15;
@@ -525,6 +527,7 @@ shadow_word_far(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
     if (a->op != SHADOW_READ)
       check_readers(s, x, &t);
   }
+  return unwritten;
 }
 
 /* ---- engines ---- */

@@ -37,5 +37,7 @@ extern Step step_tma_load, step_tma_store, step_tma_prefetch, step_tma_fence;
 
 /* All live lanes of the warp must be here: GO, or PARK until they come. */
 Stop warp_gather_all(Exec *, const Insn *, uint32_t mask);
+/* PTX ISA, "shfl.sync": from which lane, by operands b and c; valid: its predicate. */
+int warp_source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *valid);
 
 #endif

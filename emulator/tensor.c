@@ -1,5 +1,6 @@
 #include "emulator/ldsm.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 #include <string.h>
 
@@ -38,6 +39,8 @@ step_stmatrix(Exec *x, const Insn *i, uint32_t mask)
   for (int j = 0; j < i->x.vec; j++)
     a[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
   ldsm_store(i->x.vec, i->x.cond, x->cta->shared, off, a);
+  if (x->carries)
+    undefined_stmatrix(x, i, off);
   return GO;
 }
 

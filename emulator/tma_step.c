@@ -282,10 +282,10 @@ read_inside(Exec *x, const BulkCopy *c, uint32_t number)
   const Box *b = c->data;
   TmaRow row;
   for (TmaWalk w = tma_walk(&b->map, b->coord); tma_next(&w, &row);)
-    for (uint32_t at = row.before / BOX_CHUNK * BOX_CHUNK; at < row.before + row.bytes;
-         at += BOX_CHUNK)
-      bulk_reads(x, c, number, tma_swizzle(b->map.swizzle, b->base + row.at + at),
-                 BOX_CHUNK);
+    for (uint32_t at = row.before, end = at + row.bytes, n; at < end; at += n) {
+      n = BOX_CHUNK - at % BOX_CHUNK < end - at ? BOX_CHUNK - at % BOX_CHUNK : end - at;
+      bulk_reads(x, c, number, tma_swizzle(b->map.swizzle, b->base + row.at + at), n);
+    }
 }
 
 static Stop

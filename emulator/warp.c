@@ -48,8 +48,8 @@ step_warp_sync(Exec *x, const Insn *i, uint32_t mask)
 
 /* ---- shfl: PTX ISA, "shfl.sync" ---- */
 
-static int
-source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *valid)
+int
+warp_source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *valid)
 {
   int by = (int)(b & 31), clamp = (int)(c & 31), seg = (int)(c >> 8 & 31);
   int top = (lane & seg) | (clamp & ~seg), low = lane & seg, j = lane;
@@ -93,7 +93,7 @@ step_shfl(Exec *x, const Insn *i, uint32_t mask)
   int missing = -1;
   for (int l = 0; l < LANES; l++) {
     bool ok;
-    int j = source_lane(i->x.sub, l, b[l], c[l], &ok);
+    int j = warp_source_lane(i->x.sub, l, b[l], c[l], &ok);
     valid |= (uint32_t)ok << l;
     d[l] = a[j];
     if ((mask >> l & 1) && !(mask >> j & 1))

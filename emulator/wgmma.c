@@ -1,5 +1,6 @@
 #include "emulator/emu.h"
 #include "emulator/steps.h"
+#include "emulator/undefined.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -159,12 +160,10 @@ no_fence(Exec *x, const Insn *i, uint32_t row, const char *what)
 }
 
 static void
-check_accumulator(Exec *x, const Insn *i, uint32_t row, bool zero)
+check_accumulator(Exec *x, const Insn *i, uint32_t row)
 {
   const Wgmma *g = x->warp->wgmma;
   const WgmmaReg *r = &g->reg[row];
-  if (!zero)
-    exec_undefined(x, i, row, FULL);
   if (r->a > g->waited)
     in_flight(x, i, row, "an accumulator");
   if (r->touched && r->touched == g->fences)
@@ -178,7 +177,6 @@ check_a(Exec *x, const Insn *i, uint32_t row)
 {
   const Wgmma *g = x->warp->wgmma;
   const WgmmaReg *r = &g->reg[row];
-  exec_undefined(x, i, row, FULL);
   if (r->acc > g->waited)
     in_flight(x, i, row, "an operand");
   if (r->written && r->written == g->fences)
@@ -186,7 +184,7 @@ check_a(Exec *x, const Insn *i, uint32_t row)
 }
 
 static void
-check_registers(Exec *x, const Insn *i, bool zero)
+check_registers(Exec *x, const Insn *i)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   if (!x->launch->set.checks)
@@ -194,7 +192,7 @@ check_registers(Exec *x, const Insn *i, bool zero)
   if (!x->warp->wgmma->fences)
     report_error(x, i, "wgmma-no-fence", -1, "no wgmma.fence came before");
   for (int j = 0; j < i->wgmma.regs; j++)
-    check_accumulator(x, i, list[j], zero);
+    check_accumulator(x, i, list[j]);
   for (int j = 0; i->wgmma.a_regs && j < 4; j++)
     check_a(x, i, list[i->wgmma.regs + j]);
 }
@@ -227,7 +225,6 @@ take_registers(Exec *x, const Insn *i)
     r->acc = group;
     r->product = g->fences;
     r->shape = shape_of(&i->wgmma);
-    w->def[list[j]] = FULL;
   }
   for (int j = 0; i->wgmma.a_regs && j < 4; j++)
     g->reg[list[i->wgmma.regs + j]].a = group;
@@ -294,6 +291,7 @@ step_wgmma(Exec *x, const Insn *i, uint32_t mask)
 {
   Wgmma *g = x->warp->wgmma;
   WgmmaOp op = {.insn = i, .group = g->committed + 1};
+  UndefinedTile a = {.from.insn = -1}, b = a;
   Stop s = gather(x, i, mask);
   if (s == GO)
     s = scale_d(x, i, &op.zero);
@@ -305,14 +303,17 @@ step_wgmma(Exec *x, const Insn *i, uint32_t mask)
     s = agree(x, &op);
   if (s != GO)
     return s;
-  check_registers(x, i, op.zero);
-  if (!wgmma_check(x, &op))
+  check_registers(x, i);
+  if (!wgmma_check(x, &op, &a, &b))
     return FATAL;
   WgmmaOp *q = enqueue(g);
   if (!q)
     return no_memory(x, i);
   *q = op;
   count_reads(x, i);
+  if (i->wgmma.a_regs)
+    undefined_fragment(x, i, &a);
+  undefined_product(x, i, op.zero, &a, &b);
   take_registers(x, i);
   if (!lazy(g))
     run_queue(x, x->warp, g->n);

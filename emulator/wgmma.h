@@ -64,9 +64,12 @@ void wgmma_touch(struct Exec *, struct Warp *, const struct Insn *);
 /* The CTA has ended: has every product been waited for, by warps that agree? */
 void wgmma_end(struct Exec *);
 /* ---- wgmma_run.c ---- */
-/* The descriptors of a product that is issued: what it will read, told to the shadow;
- * false: a finding has ended the launch. */
-bool wgmma_check(struct Exec *, const WgmmaOp *);
+struct UndefinedTile;
+/* The descriptors of a product that is issued: what it will read, told to the shadow, and
+ * what of A in shared memory and of B is undefined; false: a finding has ended the launch.
+ */
+bool wgmma_check(struct Exec *, const WgmmaOp *, struct UndefinedTile *a,
+                 struct UndefinedTile *b);
 /* Reads the operands and computes, into the accumulators of `hold`. */
 void wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
 /* ---- wgmma_agree.c ---- */

@@ -1,7 +1,7 @@
 /* What a product of a warpgroup reads, by its descriptors, and its sums for one warp. */
 #include "emulator/layout.h"
 #include "emulator/mma_part.h"
-#include "emulator/emu.h"
+#include "emulator/undefined.h"
 
 #include <string.h>
 
@@ -119,8 +119,23 @@ check_desc(Exec *x, const Insn *i, uint64_t desc)
                  (unsigned long long)desc, ((d.start >> 7) - d.base) & d.mask);
 }
 
+/* Piece j, with these bytes undefined, is of row j / 2, or of eight rows of two bytes. */
+static void
+note_undefined(Exec *x, const WgmmaOp *op, const Tile *t, int j, uint32_t off,
+               uint32_t bytes, UndefinedTile *u)
+{
+  u->from = shadow_origin(x->shadow, (int)(op->insn - x->kernel->code), off, bytes);
+  if (!t->mn) {
+    u->bit[j / 2 / 64] |= UINT64_C(1) << j / 2 % 64;
+    return;
+  }
+  for (uint32_t e = 0, row = (uint32_t)j % (t->rows / 8) * 8; e < 8; e++, row++)
+    if (bytes >> 2 * e & 3)
+      u->bit[row / 64] |= UINT64_C(1) << row % 64;
+}
+
 static bool
-check_tile(Exec *x, const WgmmaOp *op, const Tile *t)
+check_tile(Exec *x, const WgmmaOp *op, const Tile *t, UndefinedTile *u)
 {
   uint32_t off[PIECES], size = x->cta->shared_bytes;
   int n = offsets(t, off), insn = (int)(op->insn - x->kernel->code);
@@ -135,8 +150,11 @@ check_tile(Exec *x, const WgmmaOp *op, const Tile *t)
     return true;
   check_desc(x, op->insn, t->desc);
   check_layout(x, op->insn, t, off, n);
-  for (int j = 0; j < n; j++)
-    shadow_wgmma_read(x->shadow, insn, x->warp->id, off[j], PIECE, op->group);
+  for (int j = 0; j < n; j++) {
+    uint32_t bytes = shadow_wgmma_read(x->shadow, insn, x->warp->id, off[j], op->group);
+    if (bytes)
+      note_undefined(x, op, t, j, off[j], bytes, u);
+  }
   return true;
 }
 
@@ -155,10 +173,11 @@ tile_b(const WgmmaOp *op)
 }
 
 bool
-wgmma_check(Exec *x, const WgmmaOp *op)
+wgmma_check(Exec *x, const WgmmaOp *op, UndefinedTile *a, UndefinedTile *b)
 {
-  Tile a = tile_a(x->warp, op), b = tile_b(op);
-  return (op->insn->wgmma.a_regs || check_tile(x, op, &a)) && check_tile(x, op, &b);
+  Tile rows = tile_a(x->warp, op), columns = tile_b(op);
+  return (op->insn->wgmma.a_regs || check_tile(x, op, &rows, a)) &&
+         check_tile(x, op, &columns, b);
 }
 
 /* The pieces, one behind another. */

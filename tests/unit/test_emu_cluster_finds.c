@@ -48,7 +48,10 @@ static const Case cases[] = {
     {PAIR(SYNC WRITE RELAXED "ld.shared.u32 %r20, [%r11];\n"),
      CUDA_SUCCESS,
      {"error[race]"}},
-    {PAIR(SYNC READ SYNC), CUDA_SUCCESS, {"error[uninitialised-shared]"}},
+    {PAIR(SYNC READ SYNC), CUDA_SUCCESS, {0}},
+    {PAIR(SYNC READ SYNC "st.global.u32 [%rd1], %r20;\n"),
+     CUDA_SUCCESS,
+     {"error[uninitialised-shared]", "stores a value that comes from"}},
     /* a write that only a thread of the warp tells the other CTA of */
     {PAIR(INIT(1) WRITE
           "@%p1 " ARRIVE WAIT("W", "%r12", "0") "ld.shared.u32 %r20, [%r11];\n" SYNC),

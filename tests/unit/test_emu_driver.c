@@ -382,7 +382,7 @@ static const char counted[] =
         "st.shared.u32 [%r3], %r1;\n"
         "ld.global.u32 %r5, [%rd2];\n"
         "setp.lt.u32 %p1, %r1, 8; @%p1 add.u32 %r5, %r5, 1;\n"
-        "bar.sync 0;\n"
+        "bar.sync %r40;\n"
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f2,%f3,%f4,%f5}, "
         "{%r5,%r5,%r5,%r5}, {%r5,%r5}, {%f0,%f0,%f0,%f0};\n");
 
@@ -394,7 +394,7 @@ counters(void **state)
   (void)state;
   attncEmuResetStats();
   OK(kit_run(counted, 1, 32, 0, data, sizeof data));
-  kit_found("reads register %f0");
+  kit_found("reads register %r40");
   attncEmuGetStats(&s);
   assert_int_equal(s.size, sizeof s);
   assert_int_equal(s.launches, 1);

@@ -455,8 +455,9 @@ found_and_done(void **state)
              sizeof out));
   kit_found("ptx:9: error[inactive-lane]");
   OK(kit_run(KIT("add.u32 %r5, %r6, %r1;\n" STORE), 1, 32, 0, out, sizeof out));
-  kit_found("ptx:9: error[uninitialised-register]: reads register %r6");
-  OK(kit_run(KIT("@%p3 mov.u32 %r5, 1;\n"), 1, 32, 0, out, sizeof out));
+  kit_found("ptx:10: error[uninitialised-register]: stores a value that comes from "
+            "register %r6: line 9 reads it");
+  OK(kit_run(KIT("@%p3 st.global.u32 [%rd2], %r1;\n"), 1, 32, 0, out, sizeof out));
   kit_found("reads register %p3");
   kit_set("checks=none");
   OK(kit_run(KIT("add.u32 %r5, %r6, %r1;\n" STORE), 1, 32, 0, out, sizeof out));

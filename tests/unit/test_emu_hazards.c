@@ -72,16 +72,20 @@ static const Hazard hazards[] = {
      SHARED COPY "!cp.async.wait_all;\n"
                  "st.shared.u32 [%r3], %r1;\n",
      1},
-    {"uninitialised-shared", "ld.shared.v2.u32 {%r5, %r6}, [%r3];", NULL,
+    {"uninitialised-shared", "st.global.u32 [%rd2], %r6;",
+     "ld.shared.v2.u32 {%r5, %r6}, [%r3];",
      SHARED "st.shared.u32 [%r3], %r1;\n"
             "!st.shared.u32 [%r3+4], %r1;\n"
-            "ld.shared.v2.u32 {%r5, %r6}, [%r3];\n",
+            "ld.shared.v2.u32 {%r5, %r6}, [%r3];\n"
+            "st.global.u32 [%rd2], %r5;\n"
+            "st.global.u32 [%rd2], %r6;\n",
      1},
-    {"uninitialised-register", "add.s32 %r8, %r7, 1;", NULL,
+    {"uninitialised-register", "st.global.u32 [%rd2], %r8;", "add.s32 %r8, %r7, 1;",
      "setp.lt.u32 %p1, %r1, 7;\n"
      "?@%p1 mov.u32 %r7, 5;\n"
      "!mov.u32 %r7, 5;\n"
-     "add.s32 %r8, %r7, 1;\n",
+     "add.s32 %r8, %r7, 1;\n"
+     "st.global.u32 [%rd2], %r8;\n",
      1},
     {"cross-cta-conflict", "st.global.u32 [%rd2], %r1;", "st.global.u32 [%rd2], %r1;",
      "mov.u32 %r5, %ctaid.x;\n"

@@ -80,7 +80,13 @@ touch(Bench *b, ShadowOp op, int insn, int warp, uint32_t mask, int bytes, uint3
   for (int l = 0; l < 32; l++)
     off[l] = base + (uint32_t)(l * bytes);
   ShadowAccess a = {insn, warp, mask, (uint8_t)op, (uint8_t)bytes, 0};
-  shadow_shared(b->s, &a, off);
+  uint32_t unwritten = shadow_shared(b->s, &a, off);
+  if (!unwritten)
+    return;
+  int lane = __builtin_ctz(unwritten);
+  ShadowOrigin from =
+      shadow_origin(b->s, insn, off[lane], shadow_unwritten(b->s, off[lane], bytes));
+  shadow_undefined(b->s, insn, warp, unwritten, &from, "uses");
 }
 
 static void
@@ -297,11 +303,17 @@ test_undefined_register(void **state)
   (void)state;
   Bench b;
   start(&b, true);
-  shadow_undefined(b.s, 7, 2, 0x30, "%r12");
+  ShadowOrigin from = {.insn = 7, .reg = "%r12"};
+  shadow_undefined(b.s, 7, 2, 0x30, &from, "stores");
   assert_lines(&b, SHADOW_UNINIT_REG, 107, 0);
   assert_int_equal(b.log.last.lane, 4);
-  assert_non_null(strstr(b.log.text, "%r12"));
-  assert_int_equal(finish(&b), 1);
+  assert_string_equal(b.log.text,
+                      "reads register %r12, which this thread has never written");
+  shadow_undefined(b.s, 9, 2, 1, &from, "stores");
+  assert_lines(&b, SHADOW_UNINIT_REG, 109, 107);
+  assert_non_null(
+      strstr(b.log.text, "stores a value that comes from register %r12: line 107"));
+  assert_int_equal(finish(&b), 2);
 }
 
 static void
