@@ -193,6 +193,8 @@ exec_bytes(const Exec *x)
     const Cta *c = &x->ctas[i];
     size_t warp = warp_bytes(k) + (k->wgmma ? (size_t)k->rows * LANES * 4 : 0);
     n += sizeof *c + c->shared_bytes + warp * (size_t)c->n_warps + shadow_bytes(c->shadow);
+    for (int j = 0; j < c->n_warps; j++)
+      n += undefined_bytes(&c->warp[j], k);
   }
   return n;
 }
@@ -404,7 +406,7 @@ cta_start(Exec *x, uint64_t cluster)
   for (int i = 0; i < x->n_ctas; i++)
     start_cta(x, &x->ctas[i], cluster);
   x->random = seed_of(x, x->ctas);
-  x->fresh = false;
+  x->fresh = x->carries = false;
   x->fuel = x->launch->set.fuel * (uint64_t)x->n_ctas;
   x->asked = 0;
   x->result = CUDA_SUCCESS;

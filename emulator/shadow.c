@@ -190,6 +190,7 @@ shadow_bytes(const Shadow *s)
   size_t chunk = s->words ? sizeof *s->chunks + 4 * sizeof *s->words : 0;
   chunk += s->agents ? sizeof *s->agents : 0;
   chunk += s->words_far ? sizeof *s->words_far : 0;
+  chunk += s->carried ? sizeof *s->carried : 0;
   return sizeof *s + s->n_chunks * chunk +
          (size_t)s->launch->info.insns * sizeof *s->counts +
          (size_t)s->cap_times * sizeof *s->times;

@@ -19,12 +19,9 @@ undefined_free(struct Undefined *u)
   free(u);
 }
 
-void
-undefined_reset(Warp *w, const Kernel *k)
+static void
+clear(struct Undefined *u, const Kernel *k)
 {
-  struct Undefined *u = w->undefined;
-  if (!u)
-    return;
   memset(u->bits, 0xff, (size_t)k->rows * LANES * 4);
   for (uint32_t i = 0; i < k->rows; i++)
     u->row[i].insn = -1;
@@ -34,13 +31,32 @@ undefined_reset(Warp *w, const Kernel *k)
   u->local = NULL;
 }
 
+void
+undefined_reset(Warp *w, const Kernel *k)
+{
+  struct Undefined *u = w->undefined;
+  if (!u || !u->used)
+    return;
+  u->used = false;
+  clear(u, k);
+}
+
+size_t
+undefined_bytes(const Warp *w, const Kernel *k)
+{
+  size_t origins = (size_t)k->rows + k->preds;
+  return w->undefined ? (size_t)k->rows * LANES * 4 + origins * sizeof(Origin) : 0;
+}
+
 struct Undefined *
 undefined_of(Exec *x)
 {
   Warp *w = x->warp;
   const Kernel *k = x->kernel;
-  if (w->undefined)
+  if (w->undefined) {
+    w->undefined->used = true;
     return w->undefined;
+  }
   struct Undefined *u = calloc(1, sizeof *u);
   if (u) {
     u->bits = malloc((size_t)k->rows * LANES * 4);
@@ -53,7 +69,8 @@ undefined_of(Exec *x)
     return NULL;
   }
   w->undefined = u;
-  undefined_reset(w, k);
+  u->used = true;
+  clear(u, k);
   return u;
 }
 

@@ -40,10 +40,12 @@ struct Undefined { /* of a warp */
   Origin *row, *pred;
   uint8_t *local; /* a byte for each of the warp's local memory, 0xff: undefined; or NULL */
   Origin local_from;
+  bool used; /* since the CTA started */
 };
 
 void undefined_free(struct Undefined *);
 void undefined_reset(Warp *, const Kernel *); /* a new CTA */
+size_t undefined_bytes(const Warp *, const Kernel *);
 
 /* The sources of an instruction are not all defined in the lanes of mask, or its guard is
  * not: reports or carries, and says of the rows that it writes which lanes are defined. */
