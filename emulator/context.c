@@ -108,6 +108,7 @@ cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 static void
 lose_all(CUcontext c)
 {
+  host_free_all(c);
   pthread_mutex_lock(&c->device->busy);
   dev_free_all(c->device, c);
   pthread_mutex_unlock(&c->device->busy);

@@ -397,43 +397,6 @@ CUDA_MORE_SIZE_TABLE(X)
     (unsigned, CUpointer_attribute *, void **, CUdeviceptr))                               \
   X(6000, cuPointerSetAttribute, cuPointerSetAttribute,                                    \
     (const void *, CUpointer_attribute, CUdeviceptr))                                      \
-  X(4000, cuMemcpy, cuMemcpy, (CUdeviceptr, CUdeviceptr, size_t))                          \
-  X(4000, cuMemcpyAsync, cuMemcpyAsync, (CUdeviceptr, CUdeviceptr, size_t, CUstream))      \
-  X(3020, cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2,                                         \
-    (CUdeviceptr, const void *, size_t, CUstream))                                         \
-  X(3020, cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2,                                         \
-    (void *, CUdeviceptr, size_t, CUstream))                                               \
-  X(3020, cuMemcpyDtoD, cuMemcpyDtoD_v2, (CUdeviceptr, CUdeviceptr, size_t))               \
-  X(3020, cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2,                                         \
-    (CUdeviceptr, CUdeviceptr, size_t, CUstream))                                          \
-  X(4000, cuMemcpyPeer, cuMemcpyPeer,                                                      \
-    (CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t))                              \
-  X(4000, cuMemcpyPeerAsync, cuMemcpyPeerAsync,                                            \
-    (CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t, CUstream))                    \
-  X(3020, cuMemcpy2D, cuMemcpy2D_v2, (const CUDA_MEMCPY2D *))                              \
-  X(3020, cuMemcpy2DUnaligned, cuMemcpy2DUnaligned_v2, (const CUDA_MEMCPY2D *))            \
-  X(3020, cuMemcpy2DAsync, cuMemcpy2DAsync_v2, (const CUDA_MEMCPY2D *, CUstream))          \
-  X(3020, cuMemcpy3D, cuMemcpy3D_v2, (const CUDA_MEMCPY3D *))                              \
-  X(3020, cuMemcpy3DAsync, cuMemcpy3DAsync_v2, (const CUDA_MEMCPY3D *, CUstream))          \
-  X(4000, cuMemcpy3DPeer, cuMemcpy3DPeer, (const CUDA_MEMCPY3D_PEER *))                    \
-  X(4000, cuMemcpy3DPeerAsync, cuMemcpy3DPeerAsync,                                        \
-    (const CUDA_MEMCPY3D_PEER *, CUstream))                                                \
-  X(3020, cuMemsetD16, cuMemsetD16_v2, (CUdeviceptr, unsigned short, size_t))              \
-  X(3020, cuMemsetD16Async, cuMemsetD16Async,                                              \
-    (CUdeviceptr, unsigned short, size_t, CUstream))                                       \
-  X(3020, cuMemsetD32Async, cuMemsetD32Async, (CUdeviceptr, unsigned, size_t, CUstream))   \
-  X(3020, cuMemsetD2D8, cuMemsetD2D8_v2,                                                   \
-    (CUdeviceptr, size_t, unsigned char, size_t, size_t))                                  \
-  X(3020, cuMemsetD2D8Async, cuMemsetD2D8Async,                                            \
-    (CUdeviceptr, size_t, unsigned char, size_t, size_t, CUstream))                        \
-  X(3020, cuMemsetD2D16, cuMemsetD2D16_v2,                                                 \
-    (CUdeviceptr, size_t, unsigned short, size_t, size_t))                                 \
-  X(3020, cuMemsetD2D16Async, cuMemsetD2D16Async,                                          \
-    (CUdeviceptr, size_t, unsigned short, size_t, size_t, CUstream))                       \
-  X(3020, cuMemsetD2D32, cuMemsetD2D32_v2,                                                 \
-    (CUdeviceptr, size_t, unsigned, size_t, size_t))                                       \
-  X(3020, cuMemsetD2D32Async, cuMemsetD2D32Async,                                          \
-    (CUdeviceptr, size_t, unsigned, size_t, size_t, CUstream))                             \
   X(11020, cuMemAllocAsync, cuMemAllocAsync, (CUdeviceptr *, size_t, CUstream))            \
   X(11020, cuMemFreeAsync, cuMemFreeAsync, (CUdeviceptr, CUstream))                        \
   X(11020, cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync,                               \
@@ -448,24 +411,7 @@ CUDA_MORE_SIZE_TABLE(X)
   X(11020, cuMemPoolSetAccess, cuMemPoolSetAccess,                                         \
     (CUmemoryPool, const CUmemAccessDesc *, size_t))                                       \
   X(11020, cuMemPoolGetAccess, cuMemPoolGetAccess,                                         \
-    (CUmemAccess_flags *, CUmemoryPool, CUmemLocation *))                                  \
-  X(5050, cuStreamCreateWithPriority, cuStreamCreateWithPriority,                          \
-    (CUstream *, unsigned, int))                                                           \
-  X(5050, cuStreamGetPriority, cuStreamGetPriority, (CUstream, int *))                     \
-  X(5050, cuStreamGetFlags, cuStreamGetFlags, (CUstream, unsigned *))                      \
-  X(12000, cuStreamGetId, cuStreamGetId, (CUstream, unsigned long long *))                 \
-  X(9020, cuStreamGetCtx, cuStreamGetCtx, (CUstream, CUcontext *))                         \
-  X(12080, cuStreamGetDevice, cuStreamGetDevice, (CUstream, CUdevice *))                   \
-  X(3020, cuStreamWaitEvent, cuStreamWaitEvent, (CUstream, CUevent, unsigned))             \
-  X(2000, cuStreamQuery, cuStreamQuery, (CUstream))                                        \
-  X(5000, cuStreamAddCallback, cuStreamAddCallback,                                        \
-    (CUstream, CUstreamCallback, void *, unsigned))                                        \
-  X(6000, cuStreamAttachMemAsync, cuStreamAttachMemAsync,                                  \
-    (CUstream, CUdeviceptr, size_t, unsigned))                                             \
-  X(10000, cuLaunchHostFunc, cuLaunchHostFunc, (CUstream, CUhostFn, void *))               \
-  X(2000, cuEventQuery, cuEventQuery, (CUevent))                                           \
-  X(12080, cuEventElapsedTime, cuEventElapsedTime_v2, (float *, CUevent, CUevent))         \
-  X(11010, cuEventRecordWithFlags, cuEventRecordWithFlags, (CUevent, CUstream, unsigned))
+    (CUmemAccess_flags *, CUmemoryPool, CUmemLocation *))
 
 /* The same of those in CUDA_ENTRY_TABLE, whose arguments stand there. */
 #define CUDA_SINCE_TABLE(X)                                                                \

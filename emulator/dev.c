@@ -26,6 +26,8 @@ on_fork(ForkStep step)
   for (int i = 0; i < MAX_DEVICES; i++)
     fork_mutex(&devices[i].busy, step);
   context_fork(step);
+  library_fork(step);
+  host_fork(step);
   fork_mutex(&lock, step);
   pool_fork(step);
   spare_fork(step);
@@ -48,7 +50,7 @@ start(void)
     d->ordinal = n_devices;
     d->chip = chip_find(s.arch);
     context_init(&d->context, d);
-    d->next_address = GLOBAL_BASE + ((uint64_t)n_devices << 40);
+    d->next_address = GLOBAL_BASE + ((uint64_t)n_devices << DEVICE_SHIFT);
   }
   started = true;
   return CUDA_SUCCESS;

@@ -9,7 +9,6 @@
 #define ATTNC_EMULATOR_DEV_H
 
 #include "emulator/emu.h"
-#include "emulator/cuda_abi_more.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -69,6 +68,16 @@ struct CUevent_st {
   bool timing;
 };
 
+struct CUmemPoolHandle_st {
+  Device *device;
+  bool gone; /* no handle any more; what was taken from it stays */
+  int reuse[3];
+  uint64_t threshold, used, used_high;
+  CUmemAccess_flags access; /* of its own device */
+  size_t most;              /* bytes; 0: as many as there are */
+  CUmemoryPool next;
+};
+
 struct Device {
   int ordinal;
   const Chip *chip;
@@ -77,6 +86,8 @@ struct Device {
   Alloc *allocs; /* by address */
   int n_allocs, cap_allocs;
   uint64_t next_address, allocated;
+  struct CUmemPoolHandle_st pool; /* the default one */
+  CUmemoryPool pools, pool_now;   /* created ones; NULL: the default one */
   struct CUmod_st *modules;
   struct CUstream_st *streams;
   Tail tails[DEFAULT_STREAMS];
@@ -100,10 +111,27 @@ void context_fork(ForkStep);
 
 /* ---- memory; the device is locked ---- */
 CUresult dev_alloc(Device *, uint64_t bytes, bool read_only, uint64_t *address);
+/* Memory of the host becomes the device's as well, at the same address. */
+CUresult dev_map(Device *, void *host, uint64_t bytes, AllocKind, CUcontext owner);
 CUresult dev_free(Device *, uint64_t address);
+uint64_t dev_free_bytes(const Device *);
 /* n bytes at address are in one allocation: it, else NULL. */
 Alloc *dev_find(Device *, uint64_t address, uint64_t n);
 void dev_free_all(Device *, CUcontext); /* what it owns */
+
+/* Not locked: the device whose memory is there, NULL: none's. */
+Device *dev_of(uint64_t address);
+
+/* ---- memory of the host; no device is locked, but for the first two ---- */
+void *host_map(size_t bytes); /* zeros; NULL: out of memory */
+void host_unmap(void *, size_t bytes);
+CUresult host_free(uint64_t address,
+                   AllocKind); /* CUDA_ERROR_INVALID_VALUE: no such block */
+void host_free_all(CUcontext);
+void host_fork(ForkStep);
+
+/* ---- memory pools; the device is locked ---- */
+void pool_freed(CUmemoryPool, uint64_t bytes);
 
 /* ---- streams; the device is locked ---- */
 Tail *stream_tail(Device *, CUstream); /* NULL: there is no such stream */
@@ -114,10 +142,26 @@ void stream_begin(const Tail *, Launch *);
 void stream_end(Tail *, const Launch *, CUresult);
 
 /* ---- modules; the device is locked ---- */
-CUresult module_load(Device *, const char *text, struct CUmod_st **, char *log, size_t n);
+CUresult module_load(Device *, CUcontext owner, const char *text, struct CUmod_st **,
+                     char *log, size_t n);
 void module_free(Device *, struct CUmod_st *);
 void module_free_all(Device *, CUcontext);
 bool module_has(const Device *, const struct CUmod_st *);
 bool module_has_function(const Device *, const struct CUfunc_st *);
+CUfunction module_function(struct CUmod_st *, const char *name); /* NULL: it has none */
+/* A variable in global or constant memory; NULL: it has none of that name. */
+const Var *module_variable(const struct CUmod_st *, const char *name);
+
+/* ---- functions; the device is locked ---- */
+/* The device, locked, and the function of a handle, which may be a kernel's as well. */
+Device *function_enter(CUfunction *, CUresult *r);
+CUresult function_get(const Device *, CUfunction, CUfunction_attribute, int *value);
+CUresult function_set(const Device *, CUfunction, CUfunction_attribute, int value);
+CUresult function_param(CUfunction, size_t index, size_t *offset, size_t *bytes);
+
+/* ---- libraries ---- */
+/* The function of a kernel in a context of the locked device, loaded if need be. */
+CUresult library_function(Device *, CUcontext, CUkernel, CUfunction *);
+void library_fork(ForkStep);
 
 #endif

@@ -25,7 +25,7 @@
 #include "emulator/ptx.h"
 #include "emulator/shadow.h"
 #include "emulator/wgmma.h"
-#include "runtime/cuda_abi.h"
+#include "emulator/cuda_abi_more.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,6 +47,7 @@ enum {
 #define WINDOW_PARAM  0x00007f2000000000u
 #define WINDOW_SIZE   0x0000000100000000u
 #define GLOBAL_BASE   0x0000600000000000u
+enum { DEVICE_SHIFT = 40 }; /* address bits of one device's memory, above GLOBAL_BASE */
 #define DEVICE_MEMORY 0x0000000200000000u /* bytes */
 
 typedef struct Insn Insn;
@@ -213,12 +214,24 @@ struct Cta {
   uint32_t n_fenced;
 };
 
+/* Device memory; memory of the host at its own address: page-locked, registered, managed.
+ */
+typedef enum AllocKind {
+  ALLOC_DEVICE,
+  ALLOC_HOST,
+  ALLOC_REGISTERED,
+  ALLOC_MANAGED
+} AllocKind;
+
 typedef struct Alloc {
   uint64_t base, bytes;
   uint8_t *host;
   ShadowMem *shadow;
   bool read_only;
-  CUcontext owner;
+  uint8_t kind;      /* AllocKind */
+  CUcontext owner;   /* with which it goes; NULL: with the block of host_memory.c */
+  CUmemoryPool pool; /* from which it is; NULL: none */
+  uint64_t id;       /* no two have the same in a process */
 } Alloc;
 
 /* What an Exec is made for: launches that agree in it may use it one after another. */

@@ -17,9 +17,10 @@ max_threads(const Kernel *k)
 
 /* ---- attributes ---- */
 
-static CUresult
-get(const Device *d, const Kernel *k, CUfunction_attribute a, int *value)
+CUresult
+function_get(const Device *d, CUfunction f, CUfunction_attribute a, int *value)
 {
+  const Kernel *k = f->kernel;
   switch (a) {
   case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
     *value = max_threads(k);
@@ -63,9 +64,10 @@ get(const Device *d, const Kernel *k, CUfunction_attribute a, int *value)
   return CUDA_ERROR_INVALID_VALUE;
 }
 
-static CUresult
-set(const Device *d, Kernel *k, CUfunction_attribute a, int value)
+CUresult
+function_set(const Device *d, CUfunction f, CUfunction_attribute a, int value)
 {
+  Kernel *k = f->kernel;
   if (a == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
     if (value < 0 || value + (int)k->dynamic_at > d->chip->smem_optin)
       return CUDA_ERROR_INVALID_VALUE;
@@ -84,26 +86,28 @@ set(const Device *d, Kernel *k, CUfunction_attribute a, int value)
   return CUDA_SUCCESS;
 }
 
-static Device *
-enter(CUfunction f, CUresult *r)
+/* A handle may be a kernel's as well, which stands for its function in this context. */
+Device *
+function_enter(CUfunction *f, CUresult *r)
 {
   Device *d = dev_enter(r);
-  if (d && !module_has_function(d, f)) {
-    dev_leave(d);
-    *r = CUDA_ERROR_INVALID_HANDLE;
-    return NULL;
-  }
-  return d;
+  if (!d || module_has_function(d, *f))
+    return d;
+  *r = library_function(d, context_current(), (CUkernel)*f, f);
+  if (!*r)
+    return d;
+  dev_leave(d);
+  return NULL;
 }
 
 CUresult
 cuFuncGetAttribute(int *value, CUfunction_attribute a, CUfunction f)
 {
   CUresult r;
-  Device *d = value ? enter(f, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  Device *d = value ? function_enter(&f, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!d)
     return r;
-  r = get(d, f->kernel, a, value);
+  r = function_get(d, f, a, value);
   dev_leave(d);
   return r;
 }
@@ -112,10 +116,10 @@ CUresult
 cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int value)
 {
   CUresult r;
-  Device *d = enter(f, &r);
+  Device *d = function_enter(&f, &r);
   if (!d)
     return r;
-  r = set(d, f->kernel, a, value);
+  r = function_set(d, f, a, value);
   dev_leave(d);
   return r;
 }
@@ -124,7 +128,7 @@ CUresult
 cuFuncLoad(CUfunction f)
 {
   CUresult r;
-  Device *d = enter(f, &r);
+  Device *d = function_enter(&f, &r);
   if (d)
     dev_leave(d);
   return r;
@@ -138,7 +142,7 @@ cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int block
   CUresult r;
   if (!blocks || block <= 0 || block > 1024 || dynamic > INT32_MAX)
     return CUDA_ERROR_INVALID_VALUE;
-  Device *d = enter(f, &r);
+  Device *d = function_enter(&f, &r);
   if (!d)
     return r;
   const Chip *c = d->chip;
@@ -287,7 +291,7 @@ cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **ex
   if (extra)
     return CUDA_ERROR_NOT_SUPPORTED;
   CUresult r;
-  Device *d = enter(f, &r);
+  Device *d = function_enter(&f, &r);
   if (!d)
     return r;
   Tail *tail = stream_tail(d, c->hStream);

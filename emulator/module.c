@@ -1,4 +1,6 @@
 #include "emulator/dev.h"
+#include "emulator/image.h"
+#include "emulator/jit.h"
 #include "emulator/target.h"
 
 #include <stdio.h>
@@ -48,17 +50,33 @@ in_memory(const Var *v)
 }
 
 static CUresult
+place_var(Device *d, const struct CUmod_st *m, Var *v)
+{
+  uint64_t bytes = v->bytes ? v->bytes : 1;
+  if (!v->managed)
+    return dev_alloc(d, bytes, v->space == SPACE_CONST, &v->offset);
+  void *host = host_map(bytes);
+  CUresult r =
+      host ? dev_map(d, host, bytes, ALLOC_MANAGED, m->owner) : CUDA_ERROR_OUT_OF_MEMORY;
+  if (r && host)
+    host_unmap(host, bytes);
+  v->offset = (uintptr_t)host;
+  return r;
+}
+
+static CUresult
 place_vars(Device *d, struct CUmod_st *m)
 {
   for (int i = 0; i < m->ptx.vars.n; i++) {
     Var *v = m->ptx.vars.at[i];
     if (!in_memory(v))
       continue;
-    CUresult r = dev_alloc(d, v->bytes ? v->bytes : 1, v->space == SPACE_CONST, &v->offset);
+    CUresult r = place_var(d, m, v);
     if (r)
       return r;
     m->vars[m->n_vars++] = v->offset;
     Alloc *a = dev_find(d, v->offset, 1);
+    a->owner = m->owner;
     memset(a->host, 0, v->bytes);
     if (v->init)
       memcpy(a->host, v->init, v->bytes);
@@ -149,12 +167,13 @@ destroy(Device *d, struct CUmod_st *m)
 }
 
 CUresult
-module_load(Device *d, const char *text, struct CUmod_st **out, char *log, size_t n)
+module_load(Device *d, CUcontext owner, const char *text, struct CUmod_st **out, char *log,
+            size_t n)
 {
   struct CUmod_st *m = calloc(1, sizeof *m);
   if (!m)
     return CUDA_ERROR_OUT_OF_MEMORY;
-  m->owner = context_current();
+  m->owner = owner;
   CUresult r = load(d, m, text, log, n);
   if (r) {
     destroy(d, m);
@@ -206,87 +225,50 @@ module_has_function(const Device *d, const struct CUfunc_st *f)
   return false;
 }
 
-/* ---- cuModuleLoadDataEx ---- */
-
-typedef struct Jit {
-  char *buffer[2]; /* info, error */
-  size_t size[2];
-  void **size_out[2];
-} Jit;
-
-static bool
-read_options(Jit *j, unsigned n, const CUjit_option *options, void **values)
-{
-  *j = (Jit){0};
-  for (unsigned i = 0; i < n; i++) {
-    uintptr_t v = (uintptr_t)values[i];
-    switch (options[i]) {
-    case CU_JIT_INFO_LOG_BUFFER:
-    case CU_JIT_ERROR_LOG_BUFFER:
-      j->buffer[options[i] == CU_JIT_ERROR_LOG_BUFFER] = values[i];
-      break;
-    case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-    case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-      j->size[options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES] = (size_t)(unsigned)v;
-      j->size_out[options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES] = &values[i];
-      break;
-    case CU_JIT_MAX_REGISTERS:
-    case CU_JIT_THREADS_PER_BLOCK:
-    case CU_JIT_WALL_TIME:
-    case CU_JIT_LOG_VERBOSE:
-      break;
-    default:
-      return false;
-    }
-  }
-  return true;
-}
-
-/* What was filled in goes back through the size option. */
-static void
-write_logs(Jit *j, const char *error)
-{
-  for (int i = 0; i < 2; i++) {
-    int n = 0;
-    if (j->buffer[i] && j->size[i])
-      n = snprintf(j->buffer[i], j->size[i], "%s", i ? error : "");
-    if ((size_t)n >= j->size[i])
-      n = j->size[i] ? (int)j->size[i] - 1 : 0;
-    if (j->size_out[i])
-      *j->size_out[i] = (void *)(uintptr_t)n;
-  }
-}
-
-/* Binaries are for chips. */
-static bool
-is_text(const char *image)
-{
-  const unsigned char *p = (const unsigned char *)image;
-  while (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')
-    p++;
-  return *p == '.' || *p == '/';
-}
+/* ---- what a program loads ---- */
 
 CUresult
-cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned n, CUjit_option *options,
+cuModuleLoadDataEx(CUmodule *module, const void *data, unsigned n, CUjit_option *options,
                    void **values)
 {
-  Jit j;
+  Jit jit;
   CUresult r;
-  char log[600] = "";
-  if (!module || !image || (n && (!options || !values)) ||
-      !read_options(&j, n, options, values))
+  char log[JIT_LOG] = "";
+  Image image = {0};
+  if (!module || !data || !jit_read(&jit, n, options, values))
     return CUDA_ERROR_INVALID_VALUE;
   Device *d = dev_enter(&r);
   if (!d)
     return r;
-  if (is_text(image))
-    r = module_load(d, image, module, log, sizeof log);
-  else
-    r = memcmp(image, "\177ELF", 4) ? CUDA_ERROR_INVALID_IMAGE
-                                    : CUDA_ERROR_NO_BINARY_FOR_GPU;
+  r = image_read(&image, data, d->chip, log, sizeof log);
+  if (!r)
+    r = module_load(d, context_current(), image.text, module, log, sizeof log);
+  free(image.owned);
   dev_leave(d);
-  write_logs(&j, log);
+  jit_write(&jit, log);
+  return r;
+}
+
+CUresult
+cuModuleLoadData(CUmodule *module, const void *data)
+{
+  return cuModuleLoadDataEx(module, data, 0, NULL, NULL);
+}
+
+CUresult
+cuModuleLoadFatBinary(CUmodule *module, const void *data)
+{
+  return cuModuleLoadDataEx(module, data, 0, NULL, NULL);
+}
+
+CUresult
+cuModuleLoad(CUmodule *module, const char *path)
+{
+  char *data = NULL;
+  CUresult r = path ? image_file(path, &data) : CUDA_ERROR_INVALID_VALUE;
+  if (!r)
+    r = cuModuleLoadData(module, data);
+  free(data);
   return r;
 }
 
@@ -301,25 +283,6 @@ cuModuleUnload(CUmodule module)
     module_free(d, module);
   else
     r = CUDA_ERROR_INVALID_HANDLE;
-  dev_leave(d);
-  return r;
-}
-
-CUresult
-cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name)
-{
-  CUresult r;
-  if (!function || !name)
-    return CUDA_ERROR_INVALID_VALUE;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  r = module_has(d, module) ? CUDA_ERROR_NOT_FOUND : CUDA_ERROR_INVALID_HANDLE;
-  for (int i = 0; r == CUDA_ERROR_NOT_FOUND && i < module->n_functions; i++)
-    if (!strcmp(module->functions[i].kernel->name, name)) {
-      *function = &module->functions[i];
-      r = CUDA_SUCCESS;
-    }
   dev_leave(d);
   return r;
 }

@@ -201,6 +201,20 @@ pointer_hints(Parse *s)
   }
 }
 
+/* .attribute(.managed): the host reaches it too. */
+static void
+variable_attributes(Parse *s, Var *v)
+{
+  if (!lex_take(&s->lex, ".attribute"))
+    return;
+  if (v->space != SPACE_GLOBAL || s->ast)
+    ptx_fail(s->ptx, v->line, ".attribute is for .global variables of the module");
+  lex_need(&s->lex, "(");
+  lex_need(&s->lex, ".managed");
+  lex_need(&s->lex, ")");
+  v->managed = true;
+}
+
 Var *
 parse_var(Parse *s, Space space, bool is_extern)
 {
@@ -208,6 +222,7 @@ parse_var(Parse *s, Space space, bool is_extern)
   v->space = space;
   v->is_extern = is_extern;
   v->line = s->lex.now.line;
+  variable_attributes(s, v);
   if (lex_take(&s->lex, ".align"))
     v->align = parse_align(s);
   v->type = parse_type(s, "a type");

@@ -75,6 +75,7 @@ typedef struct Var { /* .global .const .shared .local .param */
   uint32_t align;
   uint64_t bytes;
   bool is_extern; /* .extern .shared x[]: dynamic shared memory */
+  bool managed;   /* .attribute(.managed) */
   int line;
   uint8_t *init; /* bytes, or NULL: zeros */
   struct Patch *patches;

@@ -38,7 +38,7 @@ kit_start(const char *settings)
 
 /* Loads, and gives the reason where it is refused. */
 static inline CUresult
-kit_load(const char *ptx, CUmodule *m, char *log, size_t n)
+kit_load(const void *ptx, CUmodule *m, char *log, size_t n)
 {
   CUjit_option o[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void *v[] = {log, (void *)(uintptr_t)n};
