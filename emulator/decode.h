@@ -99,7 +99,8 @@ void dec_hint(Dec *, const Res *policy);
   X(warp_sync) X(fence) X(ld) X(st) X(prefetch) X(sleep) X(grid) X(setmaxnreg) X(mapa)   \
   X(ctarank) X(cluster_arrive) X(cluster_wait) X(atom) X(cp_async) X(cp_commit)          \
   X(cp_wait) X(shfl) X(vote) X(match) X(redux) X(activemask) X(elect) X(ldmatrix)        \
-  X(stmatrix) X(movmatrix) X(mma) X(tma_load) X(tma_store) X(tma_prefetch) X(tma_fence)  \
+  X(stmatrix) X(movmatrix) X(mma) X(product) X(wmma_load) X(wmma_store) X(tma_load)      \
+  X(tma_store) X(tma_prefetch) X(tma_fence) X(ldmatrix_bytes) X(stmatrix_bytes)          \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
   X(fence_proxy) X(carry) X(mixed)

@@ -26,7 +26,8 @@ static void
 types_of(const Dec *d, WgmmaForm *f)
 {
   static const uint8_t by_type[TYPE_COUNT] = {
-      [T_F16] = MMA_F16, [T_BF16] = MMA_BF16, [T_TF32] = MMA_TF32, [T_F32] = MMA_F32};
+      [T_F16] = MMA_F16, [T_BF16] = MMA_BF16, [T_TF32] = MMA_TF32, [T_F32] = MMA_F32,
+      [T_U8] = MMA_U8,   [T_S8] = MMA_S8,     [T_S32] = MMA_S32};
   const Mods *m = &d->m;
   uint8_t *to[2] = {&f->a, &f->b};
   int n = 0;
@@ -70,6 +71,8 @@ static void
 flags_of(Dec *d, WgmmaForm *f)
 {
   const Res *r = d->r + 4;
+  if (f->d == MMA_S32)
+    return;
   bool b = minus_one(d, r[1].o);
   f->negate = minus_one(d, r[0].o) != b;
   if (f->k != 16)
@@ -81,6 +84,14 @@ flags_of(Dec *d, WgmmaForm *f)
   f->trans_b = dec_int(d, r[f->a_regs ? 2 : 3].o, 1);
 }
 
+/* PTX ISA, "wgmma.mma_async", shapes of whole numbers: above 32 columns steps of 16. */
+static void
+check_columns(Dec *d, const WgmmaForm *f)
+{
+  if (f->d == MMA_S32 && f->n % 16 && f->n != 8 && f->n != 24)
+    dec_fail(d, "whole numbers have no product of %d columns", f->n);
+}
+
 void
 build_wgmma(Dec *d)
 {
@@ -88,11 +99,13 @@ build_wgmma(Dec *d)
   WgmmaForm f = {.k = (uint8_t)d->form->arg, .n = d->m.n_of_shape};
   uint32_t rows[128 + 4];
   types_of(d, &f);
+  check_columns(d, &f);
+  f.satfinite = mod_is(&d->m, M_SATFINITE);
   f.regs = (uint8_t)(f.d == MMA_F16 ? f.n / 4 : f.n / 2);
   f.a_regs = r[1].o->kind == O_VEC;
   flags_of(d, &f);
   Insn *i = warpgroup_step(d, step_wgmma);
-  int n = registers(d, r[0].o, true, f.d == MMA_F16 ? T_B32 : T_F32, f.regs, rows);
+  int n = registers(d, r[0].o, true, f.d == MMA_F32 ? T_F32 : T_B32, f.regs, rows);
   if (f.a_regs)
     n += registers(d, r[1].o, false, T_B32, 4, rows + n);
   else

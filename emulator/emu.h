@@ -396,8 +396,15 @@ typedef struct Reach {  /* where the active lanes of an access are */
 /* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding.
  */
 Stop mem_reach(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
+/* The same at addresses that the caller has written there. */
+Stop mem_reach_at(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
+void mem_addresses(Exec *, const Insn *,
+                   uint64_t *addr); /* [LANES], as the operand has them */
 /* Offsets into shared memory of the lanes in mask, 16-byte rows or copies. */
 Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32_t *off);
+/* `at` bytes behind the addresses. */
+Stop mem_shared_at(Exec *, const Insn *, uint32_t mask, ShadowOp, int at, int bytes,
+                   uint32_t *off);
 /* Sources of cp.async: bytes[l] of them, 0: none. */
 Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
                  const uint8_t **host);

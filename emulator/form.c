@@ -129,7 +129,14 @@ ordered_kind(int id)
     return 2;
   case M_E4M3:
   case M_E5M2:
+  case M_E3M2:
+  case M_E2M3:
+  case M_E2M1:
     return 3;
+  case M_B8X16: /* in registers, then in memory */
+  case M_B6X16_P32:
+  case M_B4X16_P64:
+    return 5;
   case M_LO: /* of mul, mad, dp2a: before the types */
   case M_HI:
   case M_WIDE:
@@ -140,9 +147,16 @@ ordered_kind(int id)
   }
 }
 
-/* The modifier of m that fills a slot, among those not in `used`; -1: none. */
+/* wmma.load.a and the like: the modifier stays at its place. */
+static bool
+names_instruction(int id)
+{
+  return id >= M_LOAD && id <= M_D;
+}
+
+/* The modifier of m that fills slot `nth`, among those not in `used`; -1: none. */
 static int
-filler(const char *slot, int n, const Mods *m, uint32_t used)
+filler(const char *slot, int n, int nth, const Mods *m, uint32_t used)
 {
   uint32_t passed = 0;
   for (int i = 0; i < m->n; i++) {
@@ -150,7 +164,7 @@ filler(const char *slot, int n, const Mods *m, uint32_t used)
     if (used >> i & 1 || passed >> kind & 1)
       continue;
     if (in_slot(slot, n, mod_name(m->in_order[i])))
-      return i;
+      return names_instruction(m->in_order[i]) && i != nth ? -1 : i;
     passed |= kind ? 1u << kind : 0;
   }
   return -1;
@@ -187,18 +201,45 @@ matched_anyhow(const Form *f, const Mods *m)
   uint32_t used = 0;
   if (vector_apart(m))
     return false;
-  for (const char *p = strchr(f->mnemonic, ' '); p;) {
+  int nth = 0;
+  for (const char *p = strchr(f->mnemonic, ' '); p; nth++) {
     const char *slot = p + 1;
     p = strchr(slot, ' ');
     int n = p ? (int)(p - slot) : (int)strlen(slot);
     bool optional = slot[n - 1] == '?';
-    int i = filler(slot, n - optional, m, used);
+    int i = filler(slot, n - optional, nth, m, used);
     if (i >= 0)
       used |= 1u << i;
     else if (!optional)
       return false;
   }
   return used == (1u << m->n) - 1;
+}
+
+/* What is not emulated on purpose, by the modifier that asks for it. */
+static const struct {
+  const char *mod, *why;
+} left_out[] = {
+    {"sp", "sparse matrices are not emulated"},
+    {"sp::ordered_metadata", "sparse matrices are not emulated"},
+    {"u4", "whole numbers of 4 bits are not emulated in products"},
+    {"s4", "whole numbers of 4 bits are not emulated in products"},
+    {"b1", "products of single bits are not emulated"},
+    {"block_scale", "block scales are not emulated"},
+};
+
+static const char *
+why_not(const char *op, int n)
+{
+  for (const char *p = op; p < op + n;) {
+    const char *dot = memchr(p, '.', (size_t)(op + n - p));
+    const char *end = dot ? dot : op + n;
+    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+      if (same(p, (int)(end - p), left_out[i].mod))
+        return left_out[i].why;
+    p = end + 1;
+  }
+  return NULL;
 }
 
 static bool
@@ -212,8 +253,9 @@ read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
     if (id < 0)
       id = find_shape(op + from, i - from, m);
     if (id < 0 || m->n == FORM_MODS) {
-      snprintf(why, n_why, "%.*s: no modifier .%.*s is known", opcode, op, i - from,
-               op + from);
+      const char *known = why_not(op, n);
+      snprintf(why, n_why, "%.*s: no modifier .%.*s is known%s%s", opcode, op, i - from,
+               op + from, known ? ": " : "", known ? known : "");
       return false;
     }
     m->in_order[m->n++] = (uint16_t)id;

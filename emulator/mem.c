@@ -284,10 +284,22 @@ addresses(const Warp *w, uint32_t row, bool wide, int64_t off, uint64_t *addr)
       addr[l] = row32(w, row)[l] + (uint32_t)off;
 }
 
+void
+mem_addresses(Exec *x, const Insn *i, uint64_t *addr)
+{
+  addresses(x->warp, i->a, i->x.addr64, i->imm, addr);
+}
+
 Stop
 mem_reach(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Reach *r)
 {
   addresses(x->warp, i->a, i->x.addr64, i->imm, r->addr);
+  return mem_reach_at(x, i, mask, op, bytes, r);
+}
+
+Stop
+mem_reach_at(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Reach *r)
+{
   r->space = (Space)i->x.space;
   for (int l = 0; l < LANES; l++)
     r->host[l] = x->scratch;
@@ -299,9 +311,16 @@ mem_reach(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Reach *
 Stop
 mem_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, uint32_t *off)
 {
+  return mem_shared_at(x, i, mask, op, 0, bytes, off);
+}
+
+Stop
+mem_shared_at(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int at, int bytes,
+              uint32_t *off)
+{
   uint64_t addr[LANES];
   uint8_t *host[LANES];
-  addresses(x->warp, i->a, i->x.addr64, i->imm, addr);
+  addresses(x->warp, i->a, i->x.addr64, i->imm + at, addr);
   if (i->x.space == SPACE_GENERIC)
     for (int l = 0; l < LANES; l++)
       addr[l] -= WINDOW_SHARED;

@@ -21,7 +21,9 @@ mma_form(const MmaForm *f, int cc, MmaRegs *regs)
 {
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
     const FormRow *r = &forms[i];
-    if (r->ab != f->ab || r->cd != f->c || r->cd != f->d || r->k != f->k || cc < r->cc)
+    if (r->ab != f->a || r->ab != f->b || r->cd != f->c || r->cd != f->d)
+      continue;
+    if (f->m != MMA_M || f->n != MMA_N || r->k != f->k || cc < r->cc || f->wmma)
       continue;
     if (regs)
       *regs = r->regs;
@@ -34,8 +36,8 @@ mma_form(const MmaForm *f, int cc, MmaRegs *regs)
 static MmaStep
 first_step(const MmaForm *f, int cc)
 {
-  int width = cc < 90 ? (f->ab == MMA_TF32 ? 4 : 8) : 16;
-  return (MmaStep){.ab = f->ab,
+  int width = cc < 90 ? (f->a == MMA_TF32 ? 4 : 8) : 16;
+  return (MmaStep){.ab = f->a,
                    .cd = f->d,
                    .k = f->k < width ? f->k : width,
                    .fraction = cc < 90 ? 24 : 25};
@@ -58,6 +60,12 @@ void
 mma_wide(const MmaWide *w, bool fast)
 {
   (fast ? code()->wide_fast : code()->wide)(w);
+}
+
+void
+mma_step(MmaOperands *o, const MmaStep *s, bool fast)
+{
+  (fast ? code()->fast : code()->bit)(o, s);
 }
 
 void

@@ -14,16 +14,16 @@
 static inline void
 gather_a(const MmaForm *f, const uint32_t *const *a, MmaOperands *o)
 {
-  bool tf32 = f->ab == MMA_TF32;
+  bool tf32 = f->a == MMA_TF32;
   V8 v[4];
   for (int r = 0; r < f->k / (tf32 ? 2 : 4); r++) {
     lanes_to_columns(a[r], v);
     for (int t = 0; t < 4; t++) {
       int k = tf32 ? t + r / 2 * 4 : 2 * t + r / 2 * 8;
       uint32_t *row = o->a + k * MMA_M + r % 2 * 8;
-      store_half(f->ab, 0, &v[t], row);
+      store_half(f->a, 0, &v[t], row);
       if (!tf32)
-        store_half(f->ab, 1, &v[t], row + MMA_M);
+        store_half(f->a, 1, &v[t], row + MMA_M);
     }
   }
 }
@@ -31,14 +31,14 @@ gather_a(const MmaForm *f, const uint32_t *const *a, MmaOperands *o)
 static inline void
 gather_b(const MmaForm *f, const uint32_t *const *b, MmaOperands *o)
 {
-  bool tf32 = f->ab == MMA_TF32;
+  bool tf32 = f->a == MMA_TF32;
   V8 v;
   for (int r = 0; r < f->k / (tf32 ? 4 : 8); r++)
     for (int l = 0; l < 32; l += 8) {
       load8(b[r] + l, &v);
-      store_half(f->ab, 0, &v, o->b + (tf32 ? r : 2 * r) * 32 + l);
+      store_half(f->a, 0, &v, o->b + (tf32 ? r : 2 * r) * 32 + l);
       if (!tf32)
-        store_half(f->ab, 1, &v, o->b + (2 * r + 1) * 32 + l);
+        store_half(f->a, 1, &v, o->b + (2 * r + 1) * 32 + l);
     }
 }
 

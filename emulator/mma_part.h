@@ -52,6 +52,7 @@ typedef struct MmaCode {
 extern const MmaCode mma_code_base, mma_code_avx2, mma_code_avx512;
 
 void mma_wide(const MmaWide *, bool fast);
+void mma_step(MmaOperands *, const MmaStep *, bool fast);
 
 /* Lane 4n + t holds, of column n, for 16-bit types elements 2t and 2t+1 of each 8 (rows 0
  * and 1, then 2 and 3), for tf32 element t of each 4. */

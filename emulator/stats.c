@@ -34,7 +34,9 @@ macs_of(const Insn *i)
     return 0;
   if (i->step == step_wgmma)
     return 16.0 * i->wgmma.n * i->wgmma.k;
-  return i->step == step_mma ? 16.0 * 8.0 * i->mma.k : 0;
+  return i->step == step_mma || i->step == step_product
+             ? (double)i->mma.m * i->mma.n * i->mma.k
+             : 0;
 }
 
 /* In clocks of mma.sync's multiply-adds: wgmma is twice as fast, with 8 bits four times,

@@ -18,8 +18,10 @@ extern Step step_atom;
 /* warp.c */
 extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_elect;
 /* tensor.c */
-extern Step step_ldmatrix, step_stmatrix, step_movmatrix, step_mma, step_cp_async,
-    step_cp_commit, step_cp_wait;
+extern Step step_ldmatrix, step_stmatrix, step_ldmatrix_bytes, step_stmatrix_bytes,
+    step_movmatrix, step_mma, step_product, step_cp_async, step_cp_commit, step_cp_wait;
+/* wmma.c */
+extern Step step_wmma_load, step_wmma_store;
 /* cluster.c */
 extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait, step_grid;
 /* registers.c */

@@ -1,4 +1,5 @@
 #include "emulator/ldsm.h"
+#include "emulator/product.h"
 #include "emulator/steps.h"
 #include "emulator/undefined.h"
 
@@ -44,6 +45,55 @@ step_stmatrix(Exec *x, const Insn *i, uint32_t mask)
   return GO;
 }
 
+/* Elements of 6 and 4 bits leave bytes of the row unread; it is aligned all the same. */
+static Stop
+reach_rows(Exec *x, const Insn *i, uint32_t lanes, uint32_t *off)
+{
+  uint32_t tail[LANES];
+  if (i->x.sub == 8)
+    return mem_shared(x, i, lanes, SHADOW_READ, 16, off);
+  Stop s = mem_shared(x, i, lanes, SHADOW_READ, 8, off);
+  if (s == GO && i->x.sub == 6)
+    s = mem_shared_at(x, i, lanes, SHADOW_READ, 8, 4, tail);
+  for (int l = 0; s == GO && l < LANES; l++)
+    if ((lanes >> l & 1) && off[l] % 16)
+      s = report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", l,
+                       "a row at byte %u of shared memory, no multiple of 16", off[l]);
+  return s;
+}
+
+Stop
+step_ldmatrix_bytes(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t off[LANES], *d[4] = {0};
+  Stop s = warp_gather_all(x, i, mask);
+  if (s == GO)
+    s = reach_rows(x, i, row_lanes(i->x.cond ? 2 * i->x.vec : i->x.vec), off);
+  if (s != GO)
+    return s;
+  for (int j = 0; j < i->n_d; j++)
+    d[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
+  (i->x.cond ? ldsm_load_bytes_trans : ldsm_load_bytes)(i->x.vec, i->x.sub, x->cta->shared,
+                                                        off, d);
+  return GO;
+}
+
+Stop
+step_stmatrix_bytes(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t off[LANES];
+  const uint32_t *a[4] = {0};
+  Stop s = warp_gather_all(x, i, mask);
+  if (s == GO)
+    s = mem_shared(x, i, row_lanes(i->x.vec), SHADOW_WRITE, 16, off);
+  if (s != GO)
+    return s;
+  for (int j = 0; j < i->n_s; j++)
+    a[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
+  ldsm_store_bytes_trans(i->x.vec, x->cta->shared, off, a);
+  return GO;
+}
+
 Stop
 step_movmatrix(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -67,6 +117,23 @@ step_mma(Exec *x, const Insn *i, uint32_t mask)
     src[j] = row[j] = row32(x->warp, list[j]);
   const uint32_t *const *a = src + i->n_d, *const *b = a + i->x.vec;
   mma_run(&i->mma, x->launch->chip->cc, x->launch->set.fast_mma, row, a, b, b + i->x.sub);
+  return GO;
+}
+
+Stop
+step_product(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t *row[LANES];
+  const uint32_t *src[LANES];
+  const uint32_t *list = x->kernel->lists + i->list;
+  Stop s = warp_gather_all(x, i, mask);
+  if (s != GO)
+    return s;
+  for (int j = 0; j < i->n_d + i->n_s; j++)
+    src[j] = row[j] = row32(x->warp, list[j]);
+  const uint32_t *const *a = src + i->n_d, *const *b = a + i->x.vec;
+  product_run(&i->mma, x->launch->chip->cc, x->launch->set.fast_mma, row, a, b,
+              b + i->x.sub);
   return GO;
 }
 

@@ -518,6 +518,7 @@ rule_of(const Insn *i)
       {step_redux, undefined_match},
       {step_movmatrix, undefined_movmatrix},
       {step_mma, undefined_mma},
+      {step_product, undefined_frag_product},
   };
   if (i->kind == K_LANE)
     return lane;

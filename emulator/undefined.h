@@ -68,6 +68,9 @@ typedef void UndefinedRule(Exec *, const Insn *, uint32_t mask);
 extern UndefinedRule undefined_shfl, undefined_vote, undefined_match, undefined_movmatrix,
     undefined_mma;
 
+/* ---- undefined_product.c ---- */
+extern UndefinedRule undefined_frag_product; /* of step_product */
+
 /* A product of a warpgroup: rows of A and columns of B with undefined elements, a bit each.
  */
 typedef struct UndefinedTile {

@@ -12,7 +12,10 @@
 
 /* opcodes, basis, what is assumed */
 #define UNPROVEN_TABLE(X)                                                                  \
-  X("mma", "model", "MMA-Sim's sums; F and the steps of k as below")                       \
+  X("wmma load; wmma store", "choice", "the place of an element is the emulator's own")    \
+  X("mma s32; wmma s32; wgmma s32", "text", "satfinite clamps C and all products once")    \
+  X("mma f64; wmma f64", "model", "fma in order of k")                                     \
+  X("mma wmma", "model", "MMA-Sim's sums; F and the steps of k as below")                  \
   X("wgmma fence; wgmma commit_group; wgmma wait_group", "text", "-")                      \
   X("wgmma", "model", "MMA-Sim's sums, F as below; swizzles go by addresses")              \
   X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")        \

@@ -27,6 +27,7 @@ typedef struct WgmmaForm {
   bool a_regs;  /* A is in registers */
   bool negate;  /* of imm-scale-a and imm-scale-b just one is -1 */
   bool trans_a, trans_b;
+  bool satfinite;
 } WgmmaForm;
 
 typedef struct WgmmaReg {    /* a row of registers */

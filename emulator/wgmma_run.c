@@ -1,6 +1,7 @@
 /* What a product of a warpgroup reads, by its descriptors, and its sums for one warp. */
 #include "emulator/layout.h"
 #include "emulator/mma_part.h"
+#include "emulator/product.h"
 #include "emulator/undefined.h"
 
 #include <string.h>
@@ -230,16 +231,23 @@ fragment(const Exec *x, const Warp *w, const Insn *i, uint8_t *raw)
              4);
 }
 
+/* As in memory, K-major: 32 bytes a row. */
+static void
+raw_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint8_t *raw)
+{
+  Tile t = tile_a(w, op);
+  if (op->insn->wgmma.a_regs)
+    fragment(x, w, op->insn, raw);
+  else
+    read_tile(x, &t, raw);
+}
+
 static void
 get_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
 {
   const WgmmaForm *f = &op->insn->wgmma;
   uint8_t raw[MMA_M * 32];
-  Tile t = tile_a(w, op);
-  if (f->a_regs)
-    fragment(x, w, op->insn, raw);
-  else
-    read_tile(x, &t, raw);
+  raw_a(x, w, op, raw);
   uint32_t flip = f->negate ? sign_of(f->a) : 0, rows[WIDE_K * MMA_M];
   unpack(f->a, f->k * MMA_M, raw, flip, f->trans_a ? a : rows);
   for (int k = 0; !f->trans_a && k < f->k; k++)
@@ -247,19 +255,25 @@ get_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint32_t *a)
       a[k * MMA_M + m] = rows[m * f->k + k];
 }
 
-void
-wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
+static void
+run_whole(const Exec *x, const Warp *w, const WgmmaOp *op, const uint8_t *b,
+          uint32_t **rows)
 {
   const WgmmaForm *f = &op->insn->wgmma;
-  const uint32_t *list = x->kernel->lists + op->insn->list;
-  uint32_t a[WIDE_K * MMA_M], *rows[128];
-  uint8_t b[PIECES * PIECE];
-  Tile t = tile_b(op);
-  op->done = true;
+  uint8_t a[MMA_M * 32];
+  raw_a(x, w, op, a);
+  for (int j = 0; op->zero && j < f->regs; j++)
+    memset(rows[j], 0, LANES * sizeof *rows[j]);
+  product_whole(f->a == MMA_S8, f->b == MMA_S8, f->satfinite, f->n, a, b, rows);
+}
+
+static void
+run_floats(const Exec *x, const Warp *w, const WgmmaOp *op, const uint8_t *b,
+           uint32_t **rows)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  uint32_t a[WIDE_K * MMA_M];
   get_a(x, w, op, a);
-  read_tile(x, &t, b);
-  for (int j = 0; j < f->regs; j++)
-    rows[j] = w->wgmma->hold + (size_t)list[j] * LANES;
   MmaWide m = {.ta = f->a,
                .tb = f->b,
                .cd = f->d,
@@ -273,4 +287,19 @@ wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
                .b = b,
                .cd_rows = rows};
   mma_wide(&m, x->launch->set.fast_mma);
+}
+
+void
+wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
+{
+  const WgmmaForm *f = &op->insn->wgmma;
+  const uint32_t *list = x->kernel->lists + op->insn->list;
+  uint32_t *rows[128];
+  uint8_t b[PIECES * PIECE];
+  Tile t = tile_b(op);
+  op->done = true;
+  read_tile(x, &t, b);
+  for (int j = 0; j < f->regs; j++)
+    rows[j] = w->wgmma->hold + (size_t)list[j] * LANES;
+  (f->d == MMA_S32 ? run_whole : run_floats)(x, w, op, b, rows);
 }

@@ -107,7 +107,7 @@ def operand(want, builder, mods, types, k):
     count = 0
     if want.startswith("v"):
         count, want = 4 if "v4" in mods else 2 if "v2" in mods else 0, want[1:]
-    match = re.fullmatch(r"(b32|f32)x(\d)", want)
+    match = re.fullmatch(r"([bsf]\d+)x(\d)", want)
     if match:
         want, count = match[1], int(match[2])
     if want == "*":
@@ -131,10 +131,14 @@ def product(mods):
     """Operands of wgmma: A from a descriptor or from registers, by n."""
     shape = next(m for m in mods if m.startswith("m64n"))
     n, k = (int(x) for x in re.findall(r"\d+", shape)[1:])
-    half = mods[mods.index(shape) + 1] == "f16"
-    out = [vector("r", 0, n // 4) if half else vector("f", 0, n // 2)]
+    kind = mods[mods.index(shape) + 1]
+    out = [vector("r", 0, n // 4) if kind == "f16" else
+           vector("r" if kind == "s32" else "f", 0, n // 2)]
     out += [vector("r", 130, 4) if n % 24 == 0 else "%rd1", "%rd2"]
-    out += [("0", "1", "%p1", "!%p1")[n // 8 % 4], ("1", "-1")[n // 16 % 2], "1"]
+    out += [("0", "1", "%p1", "!%p1")[n // 8 % 4]]
+    if kind == "s32":
+        return out
+    out += [("1", "-1")[n // 16 % 2], "1"]
     return out + (["0"] if k == 16 and n % 24 else []) + (["1"] if k == 16 else [])
 
 

@@ -14,9 +14,10 @@ enum {
   TEXT = 96 << 10
 };
 
-typedef enum El { F16, BF16, TF32, E4M3, E5M2, F32 } El;
-static const char *const names[] = {"f16", "bf16", "tf32", "e4m3", "e5m2", "f32"};
-static const int sizes[] = {2, 2, 4, 1, 1, 4};
+typedef enum El { F16, BF16, TF32, E4M3, E5M2, F32, U8, S8, S32 } El;
+static const char *const names[] = {"f16", "bf16", "tf32", "e4m3", "e5m2",
+                                    "f32", "u8",   "s8",   "s32"};
+static const int sizes[] = {2, 2, 4, 1, 1, 4, 1, 1, 4};
 
 typedef enum Scale { ZERO, ONE, PRED_FALSE, PRED_TRUE, PRED_NOT } Scale;
 
@@ -74,6 +75,8 @@ static uint32_t
 bits_of(El t, float x)
 {
   static const int e[] = {5, 8, 8, 4, 5, 8}, m[] = {10, 7, 23, 3, 2, 23};
+  if (t > F32)
+    return (uint32_t)(int32_t)x;
   return bits_in(x, e[t], m[t]);
 }
 
@@ -166,6 +169,8 @@ put_a_registers(const Case *c)
 static float
 small(El t)
 {
+  if (t > F32)
+    return (float)((int)rnd(7) - (t == U8 ? 0 : 3));
   return (float)((int)rnd(7) - 3) * (t == F16 || t == BF16 ? 1.0f : 0.5f);
 }
 
@@ -184,7 +189,7 @@ fill(const Case *c)
   for (int t = 0; t < 128; t++)
     for (int i = 0; i < c->n / 2; i++) {
       float *x = acc(mc, t, i);
-      *x = small(F16);
+      *x = small(c->d == S32 ? S32 : F16);
       put((uint32_t)(IMAGE + t * ROW + i * (c->d == F16 ? 2 : 4)), c->d, *x);
     }
 }
@@ -236,11 +241,13 @@ static void
 say_product(const Case *c)
 {
   static const char *const scales[] = {"0", "1", "%p2", "%p3", "!%p2"};
-  say("wgmma.mma_async.sync.aligned.m64n%dk%d.%s.%s.%s ", c->n, k_of(c), names[c->d],
-      names[c->a], names[c->b]);
+  say("wgmma.mma_async.sync.aligned.m64n%dk%d.%s.%s.%s%s ", c->n, k_of(c), names[c->d],
+      names[c->a], names[c->b], c->d == S32 && c->step ? ".satfinite" : "");
   say_accumulators(c);
   say(c->regs ? ", {%%r20, %%r21, %%r22, %%r23}" : ", %%rd20");
-  say(", %%rd21, %s, %d, %d", scales[c->scale], c->sa ? c->sa : 1, c->sb ? c->sb : 1);
+  say(", %%rd21, %s", scales[c->scale]);
+  if (c->d != S32)
+    say(", %d, %d", c->sa ? c->sa : 1, c->sb ? c->sb : 1);
   if (sizes[c->a] == 2 && !c->regs)
     say(", %d", c->mn_a);
   if (sizes[c->a] == 2)
@@ -252,7 +259,7 @@ static void
 begin(const Case *c)
 {
   at = 0;
-  say("%s%s", KIT_HEAD("8.0", "sm_90a"), head);
+  say("%s%s", KIT_HEAD("8.4", "sm_90a"), head);
   for (int i = 0; i < accumulators(c); i++)
     say("ld.global.b32 %%r%d, [%%rd2+%d];\n", 100 + i, IMAGE + 4 * i);
   for (int i = 0; i < 4; i++)
@@ -288,7 +295,7 @@ check(const Case *c)
       memcpy(&u, buffer + IMAGE + t * ROW + i * (c->d == F16 ? 2 : 4), c->d == F16 ? 2 : 4);
       float got, want = c->scale == ZERO || c->scale == PRED_FALSE ? 0 : mc[row][col];
       memcpy(&got, &u, 4);
-      got = c->d == F16 ? f16_of(u) : got;
+      got = c->d == F16 ? f16_of(u) : c->d == S32 ? (float)(int32_t)u : got;
       for (int k = 0; k < k_of(c); k++)
         want += s * ma[row][k] * mb[k][col];
       if (got != want)
@@ -327,6 +334,9 @@ sizes_of_n(void **state)
   (void)state;
   for (int n = 8; n <= 256; n += 8) {
     one(&(Case){BF16, BF16, F32, .n = n, .swa = 1, .swb = 1, .scale = n % 16 ? ONE : ZERO});
+    if (n % 16 == 0 || n < 32)
+      one(&(Case){S8, U8, S32, .n = n, .regs = n % 32 != 0, .swa = 1, .swb = 1,
+                  .scale = ONE});
     one(&(Case){F16, F16, F16, .n = n, .regs = true, .swb = 1, .mn_b = n % 64 == 0});
   }
 }
@@ -337,6 +347,7 @@ static const struct {
     {F16, F16, F32},   {F16, F16, F16},   {BF16, BF16, F32}, {TF32, TF32, F32},
     {E4M3, E4M3, F32}, {E4M3, E5M2, F32}, {E5M2, E4M3, F32}, {E5M2, E5M2, F32},
     {E4M3, E4M3, F16}, {E4M3, E5M2, F16}, {E5M2, E4M3, F16}, {E5M2, E5M2, F16},
+    {S8, S8, S32},     {S8, U8, S32},     {U8, S8, S32},     {U8, U8, S32},
 };
 
 /* Every kind of elements, from both sources, with every swizzle and step in its row. */
@@ -348,6 +359,7 @@ kinds_and_swizzles(void **state)
     for (int sw = 0; sw < 4; sw++)
       for (int step = 0; step < width_of(sw) / 32 || !step; step++) {
         Case c = {kinds[i].a, kinds[i].b, kinds[i].d, .n = 40, .swa = sw, .swb = sw};
+        c.n = c.d == S32 ? 48 : 40;
         c.step = step;
         c.scale = (Scale)rnd(5);
         one(&c);
@@ -657,6 +669,12 @@ forms(void **state)
           "wgmma.mma_async.sync.aligned.m64n8k32.f32.bf16.bf16 " FOUR
           ", %rd1, %rd2, 1, 1, 1;",
           "bf16");
+  refused(
+      "sm_90a",
+      "wgmma.mma_async.sync.aligned.m64n40k32.s32.s8.s8 {%r1, %r2, %r3, %r4, %r5, %r6, "
+      "%r7, %r8, %r9, %r10, %r11, %r12, %r13, %r14, %r15, %r16, %r17, %r18, %r19, %r20}, "
+      "%rd1, %rd2, 1;",
+      "whole numbers have no product of 40 columns");
 }
 
 static int

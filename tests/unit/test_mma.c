@@ -3,6 +3,7 @@
 #include "emulator/ldsm.h"
 #include "emulator/mma.h"
 #include "emulator/simd.h"
+#include "tests/unit/mma_kit.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,9 +14,6 @@
 
 #include <cmocka.h>
 
-__extension__ typedef __int128 Big;
-__extension__ typedef unsigned __int128 Ubig;
-
 enum { M = 16, N = 8, K = 16 };
 
 typedef struct Case {
@@ -23,11 +21,14 @@ typedef struct Case {
   uint32_t a[M][K], b[K][N], c[M][N], d[M][N]; /* element bits */
 } Case;
 
+#define FORM(ab, cd, depth)                                                                \
+  {                                                                                        \
+    .a = ab, .b = ab, .c = cd, .d = cd, .m = M, .n = N, .k = depth                         \
+  }
 static const MmaForm forms[] = {
-    {MMA_F16, MMA_F32, MMA_F32, 8},  {MMA_F16, MMA_F16, MMA_F16, 8},
-    {MMA_F16, MMA_F32, MMA_F32, 16}, {MMA_F16, MMA_F16, MMA_F16, 16},
-    {MMA_BF16, MMA_F32, MMA_F32, 8}, {MMA_BF16, MMA_F32, MMA_F32, 16},
-    {MMA_TF32, MMA_F32, MMA_F32, 4}, {MMA_TF32, MMA_F32, MMA_F32, 8},
+    FORM(MMA_F16, MMA_F32, 8),  FORM(MMA_F16, MMA_F16, 8),  FORM(MMA_F16, MMA_F32, 16),
+    FORM(MMA_F16, MMA_F16, 16), FORM(MMA_BF16, MMA_F32, 8), FORM(MMA_BF16, MMA_F32, 16),
+    FORM(MMA_TF32, MMA_F32, 4), FORM(MMA_TF32, MMA_F32, 8),
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 static const int ccs[] = {80, 86, 89, 90, 120};
@@ -46,7 +47,7 @@ static void
 place_a(const MmaForm *f, int i, int l, int *row, int *col)
 {
   int group = l >> 2, in = l % 4;
-  if (f->ab == MMA_TF32) {
+  if (f->a == MMA_TF32) {
     *row = i % 2 == 0 ? group : group + 8;
     *col = i < 2 ? in : in + 4;
   } else {
@@ -60,7 +61,7 @@ place_b(const MmaForm *f, int i, int l, int *row, int *col)
 {
   int group = l >> 2, in = l % 4;
   *col = group;
-  *row = f->ab == MMA_TF32 ? in + (i ? 4 : 0) : in * 2 + (i & 1) + (i >= 2 ? 8 : 0);
+  *row = f->a == MMA_TF32 ? in + (i ? 4 : 0) : in * 2 + (i & 1) + (i >= 2 ? 8 : 0);
 }
 
 static void
@@ -89,7 +90,7 @@ pack(const Case *x, Fragments *g)
   MmaRegs regs;
   assert_true(mma_form(&x->f, 90, &regs));
   memset(g, 0, sizeof *g);
-  bool halves = x->f.ab != MMA_TF32, ch = x->f.c == MMA_F16;
+  bool halves = x->f.a != MMA_TF32, ch = x->f.c == MMA_F16;
   for (int l = 0; l < 32; l++) {
     int row, col;
     for (int i = 0; i < regs.a * (halves ? 2 : 1); i++) {
@@ -126,109 +127,22 @@ run(Case *x, int cc, bool fast)
     }
 }
 
-/* value = mag * 2^lsb; exp as the model has it */
-typedef struct Num {
-  int neg, lsb, exp, inf, nan;
-  uint32_t mag;
-} Num;
-
-static Num
-number(uint8_t type, uint32_t u)
-{
-  int width = type == MMA_F16 ? 10 : 23, bias = type == MMA_F16 ? 15 : 127;
-  if (type == MMA_BF16)
-    u <<= 16;
-  if (type == MMA_TF32)
-    u = u >> 13 << 13;
-  int e = (int)(u >> width) & (type == MMA_F16 ? 31 : 255);
-  uint32_t m = u & ((1u << width) - 1);
-  Num x = {.neg = (int)(u >> (type == MMA_F16 ? 15 : 31)) & 1};
-  x.exp = (e ? e : 1) - bias;
-  x.lsb = x.exp - width;
-  x.mag = m | (e ? 1u << width : 0);
-  if (!x.mag)
-    x.exp = -126;
-  if (e == (type == MMA_F16 ? 31 : 255))
-    x.nan = m != 0, x.inf = m == 0;
-  return x;
-}
-
-static Big
-term(int neg, Big mag, int lsb, int unit)
-{
-  int s = lsb - unit;
-  if (s >= 0)
-    mag <<= s;
-  else
-    mag = s < -120 ? 0 : mag >> -s;
-  return neg ? -mag : mag;
-}
-
-/* sum * 2^unit to the format: toward zero for f32, nearest even for f16. */
-static uint32_t
-rounded(Big sum, int unit, bool half)
-{
-  int width = half ? 10 : 23, bias = half ? 15 : 127, top = half ? 31 : 255;
-  uint32_t sign = sum < 0 ? (half ? 0x8000u : 0x80000000u) : 0;
-  Ubig m = sum < 0 ? (Ubig)-sum : (Ubig)sum;
-  if (!m)
-    return 0;
-  int bits = 0;
-  while (m >> bits)
-    bits++;
-  int e = bits - 1 + unit;
-  int lsb = (e < 1 - bias ? 1 - bias : e) - width, cut = lsb - unit;
-  Ubig q;
-  if (cut <= 0) {
-    q = m << -cut;
-  } else if (cut > 120) {
-    q = 0;
-  } else {
-    q = m >> cut;
-    Ubig rest = m - (q << cut), tie = (Ubig)1 << (cut - 1);
-    if (half && (rest > tie || (rest == tie && (q & 1))))
-      q++;
-  }
-  if (!q)
-    return 0;
-  int field = lsb + width + bias; /* exponent field if the leading bit is there */
-  uint64_t u = (uint64_t)q + ((uint64_t)(field - 1) << width);
-  if (u >> width >= (uint64_t)top)
-    u = (uint64_t)top << width;
-  return (uint32_t)u | sign;
-}
-
 static uint32_t
 model_step(const Case *x, int m, int n, int k0, int k, int fraction, uint32_t cbits)
 {
-  bool half = x->f.d == MMA_F16;
-  Num c = number(half ? MMA_F16 : MMA_F32, cbits);
-  int top = c.exp, nan = c.nan, pos = c.inf && !c.neg, neg = c.inf && c.neg;
-  for (int j = k0; j < k0 + k; j++) {
-    Num a = number(x->f.ab, x->a[m][j]), b = number(x->f.ab, x->b[j][n]);
-    top = a.exp + b.exp > top ? a.exp + b.exp : top;
-    nan |= a.nan || b.nan || (a.inf && !b.inf && !b.mag) || (b.inf && !a.inf && !a.mag);
-    pos |= (a.inf || b.inf) && a.neg == b.neg;
-    neg |= (a.inf || b.inf) && a.neg != b.neg;
+  Num a[K], b[K];
+  for (int j = 0; j < k; j++) {
+    a[j] = number(x->f.a, x->a[m][k0 + j]);
+    b[j] = number(x->f.b, x->b[k0 + j][n]);
   }
-  if (nan || (pos && neg))
-    return half ? 0x7fff : 0x7fffffff;
-  if (pos || neg)
-    return (half ? 0x7c00u : 0x7f800000u) | (neg ? (half ? 0x8000u : 0x80000000u) : 0);
-  int unit = top - fraction;
-  Big sum = term(c.neg, c.mag, c.lsb, unit);
-  for (int j = k0; j < k0 + k; j++) {
-    Num a = number(x->f.ab, x->a[m][j]), b = number(x->f.ab, x->b[j][n]);
-    sum += term(a.neg ^ b.neg, (Big)a.mag * b.mag, a.lsb + b.lsb, unit);
-  }
-  return rounded(sum, unit, half);
+  return kit_dot(a, b, k, number(x->f.c, cbits), fraction, x->f.d == MMA_F16);
 }
 
 static uint32_t
 model(const Case *x, int cc, int m, int n)
 {
   int k = x->f.k, fraction = cc >= 90 ? 25 : 24;
-  bool split = cc < 90 && k == (x->f.ab == MMA_TF32 ? 8 : 16);
+  bool split = cc < 90 && k == (x->f.a == MMA_TF32 ? 8 : 16);
   if (!split)
     return model_step(x, m, n, 0, k, fraction, x->c[m][n]);
   uint32_t mid = model_step(x, m, n, 0, k / 2, fraction, x->c[m][n]);
@@ -258,17 +172,17 @@ static void
 test_forms(void **state)
 {
   (void)state;
-  MmaForm no[] = {{MMA_BF16, MMA_F16, MMA_F16, 16},
-                  {MMA_F16, MMA_F16, MMA_F32, 16},
-                  {MMA_F16, MMA_F32, MMA_F32, 4},
-                  {MMA_TF32, MMA_F32, MMA_F32, 16},
-                  {MMA_F32, MMA_F32, MMA_F32, 8}};
+  MmaForm no[] = {FORM(MMA_BF16, MMA_F16, 16), FORM(MMA_F16, MMA_F32, 4),
+                  FORM(MMA_TF32, MMA_F32, 16), FORM(MMA_F32, MMA_F32, 8),
+                  FORM(MMA_F16, MMA_F32, 16),  FORM(MMA_F16, MMA_F32, 16)};
+  no[4].d = MMA_F16;
+  no[5].m = 8;
   for (size_t i = 0; i < sizeof no / sizeof *no; i++)
     assert_false(mma_form(&no[i], 90, NULL));
   for (int i = 0; i < FORMS; i++) {
     assert_true(mma_form(&forms[i], 80, NULL));
     assert_int_equal(mma_form(&forms[i], 75, NULL),
-                     forms[i].ab == MMA_F16 && forms[i].k == 8);
+                     forms[i].a == MMA_F16 && forms[i].k == 8);
   }
 }
 
@@ -281,10 +195,10 @@ test_layout(void **state)
     for (int m = 0; m < M; m++)
       for (int k = 0; k < forms[i].k; k++) {
         Case x = {.f = forms[i]};
-        x.a[m][k] = of_small_int(x.f.ab, 1);
+        x.a[m][k] = of_small_int(x.f.a, 1);
         for (int kk = 0; kk < x.f.k; kk++)
           for (int n = 0; n < N; n++)
-            x.b[kk][n] = of_small_int(x.f.ab, kk * N + n + 1);
+            x.b[kk][n] = of_small_int(x.f.a, kk * N + n + 1);
         for (int r = 0; r < M; r++)
           for (int n = 0; n < N; n++)
             x.c[r][n] = of_small_int(ctype(&x), 200 + r * N + n);
@@ -307,9 +221,9 @@ test_small_integers_exact(void **state)
       int a[M][K], b[K][N], c[M][N];
       for (int k = 0; k < x.f.k; k++) {
         for (int m = 0; m < M; m++)
-          x.a[m][k] = of_small_int(x.f.ab, a[m][k] = (int)(rnd() % 13) - 6);
+          x.a[m][k] = of_small_int(x.f.a, a[m][k] = (int)(rnd() % 13) - 6);
         for (int n = 0; n < N; n++)
-          x.b[k][n] = of_small_int(x.f.ab, b[k][n] = (int)(rnd() % 13) - 6);
+          x.b[k][n] = of_small_int(x.f.a, b[k][n] = (int)(rnd() % 13) - 6);
       }
       for (int m = 0; m < M; m++)
         for (int n = 0; n < N; n++)
@@ -351,9 +265,9 @@ random_case(Case *x, int form, int kind)
   *x = (Case){.f = forms[form]};
   for (int k = 0; k < x->f.k; k++) {
     for (int m = 0; m < M; m++)
-      x->a[m][k] = random_element(x->f.ab, kind);
+      x->a[m][k] = random_element(x->f.a, kind);
     for (int n = 0; n < N; n++)
-      x->b[k][n] = random_element(x->f.ab, rnd() % 8 ? kind : 2);
+      x->b[k][n] = random_element(x->f.a, rnd() % 8 ? kind : 2);
   }
   for (int m = 0; m < M; m++)
     for (int n = 0; n < N; n++)
@@ -390,10 +304,10 @@ test_largest_sum(void **state)
   for (int i = 0; i < FORMS; i++)
     for (size_t j = 0; j < sizeof ccs / sizeof *ccs; j++) {
       Case x = {.f = forms[i]};
-      uint32_t top = x.f.ab == MMA_F16 ? 0x3fff : x.f.ab == MMA_BF16 ? 0x3fff : 0x3fffffff;
+      uint32_t top = x.f.a == MMA_F16 ? 0x3fff : x.f.a == MMA_BF16 ? 0x3fff : 0x3fffffff;
       for (int k = 0; k < K; k++) {
         for (int m = 0; m < M; m++)
-          x.a[m][k] = top | (m & 1 ? (x.f.ab == MMA_TF32 ? 0x80000000 : 0x8000) : 0);
+          x.a[m][k] = top | (m & 1 ? (x.f.a == MMA_TF32 ? 0x80000000 : 0x8000) : 0);
         for (int n = 0; n < N; n++)
           x.b[k][n] = top;
       }
@@ -482,6 +396,79 @@ test_ldmatrix(void **state)
     }
 }
 
+/* Element e of row r of matrix q: PTX ISA, "ldmatrix", 6 and 4 bits, packed. */
+static uint32_t
+packed(int q, int r, int e, int bits)
+{
+  return (uint32_t)(q * 83 + r * 29 + e * 7 + r * e) & ((1u << bits) - 1);
+}
+
+static void
+put_rows(int num, int rows, int bits, uint8_t *mem, uint32_t *off)
+{
+  memset(mem, 0xee, 2048);
+  for (int l = 0; l < 32; l++)
+    off[l] = (uint32_t)(l * 13 + 5) % 32 * 48;
+  for (int q = 0; q < num; q++)
+    for (int r = 0; r < rows; r++)
+      for (int e = 0; e < 16; e++)
+        for (int b = 0; b < bits; b++) {
+          int at = e * bits + b;
+          uint8_t *byte = mem + off[q * rows + r] + at / 8;
+          uint32_t bit = packed(q, r, e, bits) >> b & 1;
+          *byte = (uint8_t)((*byte & ~(1 << at % 8)) | (int)bit << at % 8);
+        }
+}
+
+static void
+test_ldmatrix_bytes(void **state)
+{
+  (void)state;
+  uint8_t mem[2048];
+  uint32_t off[32], reg[4][32], *d[4] = {reg[0], reg[1], reg[2], reg[3]};
+  for (int bits = 4; bits <= 8; bits += 2) {
+    for (int num = 1; num <= 4; num *= 2) {
+      put_rows(num, 8, bits, mem, off);
+      ldsm_load_bytes(num, bits, mem, off, d);
+      for (int q = 0; q < num; q++)
+        for (int l = 0; l < 32; l++)
+          for (int b = 0; b < 4; b++)
+            assert_int_equal(reg[q][l] >> 8 * b & 0xff,
+                             packed(q, l >> 2, (l & 3) * 4 + b, bits));
+    }
+    for (int num = 1; num <= 2; num++) {
+      put_rows(num, 16, bits, mem, off);
+      ldsm_load_bytes_trans(num, bits, mem, off, d);
+      for (int i = 0; i < 2 * num; i++)
+        for (int l = 0; l < 32; l++)
+          for (int b = 0; b < 4; b++)
+            assert_int_equal(reg[i][l] >> 8 * b & 0xff,
+                             packed(i / 2, (l & 3) * 4 + b, (l >> 2) + 8 * (i & 1), bits));
+    }
+  }
+}
+
+static void
+test_stmatrix_bytes(void **state)
+{
+  (void)state;
+  uint8_t mem[2048], want[2048];
+  uint32_t off[32], reg[4][32];
+  const uint32_t *a[4] = {reg[0], reg[1], reg[2], reg[3]};
+  for (int num = 1; num <= 4; num *= 2) {
+    put_rows(num, 8, 8, want, off);
+    memset(mem, 0xee, sizeof mem);
+    for (int q = 0; q < num; q++)
+      for (int l = 0; l < 32; l++) { /* rows 2t, 2t + 1 of columns g, g, g + 8, g + 8 */
+        int t = l & 3, g = l >> 2;
+        reg[q][l] = packed(q, 2 * t, g, 8) | packed(q, 2 * t + 1, g, 8) << 8 |
+                    packed(q, 2 * t, g + 8, 8) << 16 | packed(q, 2 * t + 1, g + 8, 8) << 24;
+      }
+    ldsm_store_bytes_trans(num, mem, off, a);
+    assert_memory_equal(mem, want, sizeof mem);
+  }
+}
+
 static void
 test_movmatrix(void **state)
 {
@@ -509,6 +496,8 @@ main(void)
       cmocka_unit_test(test_fast_equal_on_all_builds),
       cmocka_unit_test(test_in_place),
       cmocka_unit_test(test_ldmatrix),
+      cmocka_unit_test(test_ldmatrix_bytes),
+      cmocka_unit_test(test_stmatrix_bytes),
       cmocka_unit_test(test_movmatrix),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

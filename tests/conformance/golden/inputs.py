@@ -10,7 +10,7 @@ import struct
 MASK = (1 << 64) - 1
 # exponent bits, mantissa bits
 FLOATS = {"f16": (5, 10), "bf16": (8, 7), "f32": (8, 23), "tf32": (8, 23), "f64": (11, 52),
-          "e4m3": (4, 3), "e5m2": (5, 2)}
+          "e4m3": (4, 3), "e5m2": (5, 2), "e3m2": (3, 2), "e2m3": (2, 3), "e2m1": (2, 1)}
 CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
@@ -162,6 +162,22 @@ def encode(kind, value):
     return compose(kind, sign, (1 << e - 1) - 1 + power, (value << m >> power) - (1 << m))
 
 
+def whole_entry(rng, kind, what):
+    """A whole number of 8 or 32 bits: of any size, or close to an end of the range."""
+    bits = int(kind[1:])
+    if what in ("ones", "whole", "small"):
+        return rng.below(17) - (0 if kind[0] == "u" else 8) & (1 << bits) - 1
+    if what in ("special", "cancel"):
+        return (1 << bits - 1) + rng.below(5) - 2 & (1 << bits) - 1
+    return rng.bits(bits)
+
+
+def narrow_entry(rng, kind, what):
+    """A byte with an element of 8 bits or fewer where products look for it."""
+    bits = entry(rng, kind, what)
+    return bits << 2 & 0xFF if kind == "e2m1" else bits & 0xFF
+
+
 def fragment(kind, role, n):
     """Register `role` of a matrix of `kind`: as many entries as 32 bits hold."""
     rng = Random(f"fragment {kind} {role}")
@@ -170,8 +186,12 @@ def fragment(kind, role, n):
         what = CLASSES[i // 32 % len(CLASSES)]
         if kind in ("f16", "bf16"):
             out.append(entry(rng, kind, what) | entry(rng, kind, what) << 16)
-        elif kind in ("e4m3", "e5m2"):
-            out.append(sum(entry(rng, kind, what) << 8 * k for k in range(4)))
+        elif kind in ("u8", "s8"):
+            out.append(sum(whole_entry(rng, kind, what) << 8 * k for k in range(4)))
+        elif kind == "s32":
+            out.append(whole_entry(rng, kind, what))
+        elif kind in ("e4m3", "e5m2", "e3m2", "e2m3", "e2m1"):
+            out.append(sum(narrow_entry(rng, kind, what) << 8 * k for k in range(4)))
         else:
             out.append(entry(rng, kind, what))
     return out
@@ -215,6 +235,8 @@ def values(name, n):
 def width(name):
     """Bits of an element."""
     kind = name.split(".")[0]
+    if name.startswith("f64.frag."):
+        return 64
     if kind in ("u16x2", "s16x2", "f16x2", "bf16x2", "tf32") or ".frag." in name:
         return 32
     if kind in ("u8", "s8", "b8"):

@@ -1,31 +1,41 @@
 """Kernels of matrix instructions: fragments as they come, and tiles in shared memory."""
 from .ptx import Body
 
-# one register of a fragment holds two entries of 16 bits, or one of 32
-PER_REGISTER = {"f16": 2, "bf16": 2, "tf32": 1, "f32": 1}
-
-
 def start(form, row, sm):
     body = Body("", sm, form.version, row.n)
     body.begin()
     return body
 
 
+ELEMENTS = ("f16", "bf16", "tf32", "f32", "f64", "u8", "s8", "s32", "e4m3", "e5m2", "e3m2",
+            "e2m3", "e2m1")
+
+
+def element_types(instance):
+    """Of d, a, b and c; wmma names d and c alone where a and b are f16."""
+    named = [m for m in instance.mods if m in ELEMENTS]
+    return named if len(named) == 4 else [named[0], "f16", "f16", named[1]]
+
+
+def result_type(d):
+    return "f16x2" if d == "f16" else d
+
+
 def build_mma(form, variants, row, sm):
     """Each warp multiplies its own matrices, of the class that inputs.CLASSES gives it."""
     body = start(form, row, sm)
-    instance = variants[0]
-    d, a, b, c = instance.types
     counts = [int(o.rsplit("x", 1)[1]) for o in form.operands]
-    operands, role = [], 0
-    for kind, count in zip((a, b, c), counts[1:]):
-        registers = [body.load(f"{kind}.frag.{role + k}") for k in range(count)]
-        operands.append(f"{{{', '.join(registers)}}}")
-        role += count
-    result = [body.new("r") for _ in range(counts[0])]
-    body.emit(f"{instance.name} {{{', '.join(result)}}}, {', '.join(operands)};")
-    for k, register in enumerate(result):
-        body.store(register, "f16x2" if d == "f16" else "f32", f"{instance.name} d{k}")
+    for instance in variants:
+        d, *kinds = element_types(instance)
+        operands, role = [], 0
+        for kind, count in zip(kinds, counts[1:]):
+            registers = [body.load(f"{kind}.frag.{role + k}") for k in range(count)]
+            operands.append(f"{{{', '.join(registers)}}}")
+            role += count
+        result = [body.new("d" if d == "f64" else "r") for _ in range(counts[0])]
+        body.emit(f"{instance.name} {{{', '.join(result)}}}, {', '.join(operands)};")
+        for k, register in enumerate(result):
+            body.store(register, result_type(d), f"{instance.name} d{k}")
     return body
 
 

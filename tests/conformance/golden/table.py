@@ -6,7 +6,7 @@ without a row is an error: an instruction that the emulator learns needs its lin
 """
 from typing import Callable, NamedTuple, Optional
 
-from . import arrivals, clusters, matrices, memory, registers, tensors, warps, wgmma
+from . import arrivals, clusters, matrices, memory, registers, tensors, warps, wgmma, wmma
 from .forms import instances, read
 
 
@@ -103,6 +103,9 @@ ROWS = [
     Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
     # matrices
     Row("wgmma mma_async", wgmma.build, 256), Row("wgmma", wgmma.build_group, 256),
+    Row("wmma", wmma.build, 256),
+    *(Row(f"mma {word}", matrices.build_mma, 1024)
+      for word in ("m8n8k4", "s32", "f64", "e4m3")),
     Row("mma", matrices.build_mma, 4096), Row("ldmatrix", matrices.build_ldmatrix, 256),
     Row("stmatrix", matrices.build_stmatrix, 256),
     Row("movmatrix", matrices.build_movmatrix, 256),
@@ -123,8 +126,9 @@ def row_of(form):
 
 def not_emulated(instance):
     """What a form's mnemonic allows and the emulator refuses: results in f64 that are not
-    rounded to nearest."""
-    return instance.has("rz", "rm", "rp") and instance.types[0] == "f64"
+    rounded to nearest, and widths that products of whole numbers do not have."""
+    directed = instance.has("rz", "rm", "rp") and instance.types[0] == "f64"
+    return directed or instance.has("mma_async") and not wgmma.has_width(instance)
 
 
 def split(form, row):

@@ -7,7 +7,6 @@ OPERANDS = 48 << 10      # bytes of shared memory, filled with numbers
 B_AT = 8 << 10           # A begins at 0
 RAW = 32                 # up to these columns every accumulator is an output
 FOLDS, PRIME = 4, 0x9E3779B1
-BYTES = {"f16": 2, "bf16": 2, "tf32": 4, "e4m3": 1, "e5m2": 1}
 # LBO and SBO by swizzle (none, 32, 64, 128 bytes): with room between what they part
 K_MAJOR = ((4096, 272), (16, 768), (16, 1024), (16, 1024))
 MN_MAJOR = ((4096, 272), (768, 256), (1536, 512), (3072, 1024))
@@ -59,6 +58,12 @@ def shape_of(instance):
     return int(n), int(k), instance.mods[at + 1:at + 4]
 
 
+def has_width(instance):
+    """Whole numbers: 8, 16, 24, and then multiples of 16."""
+    n, _, (d, _, _) = shape_of(instance)
+    return d != "s32" or n == 24 or n % 16 == 0 or n == 8
+
+
 def braces(registers):
     return "{" + ", ".join(registers) + "}"
 
@@ -85,7 +90,7 @@ def product(body, instance, k):
     if scale.startswith("%"):
         body.emit(f"setp.ne.u32 {scale}, {k % 2}, 0;")
     signs = (-1 if k % 5 == 1 else 1), (-1 if k % 7 == 3 else 1)
-    flags = [scale, *map(str, signs)]
+    flags = [scale] + ([] if d == "s32" else [*map(str, signs)])
     if depth == 16:
         flags += [str(int(mn_b))] if where == "RS" else [str(int(mn_a)), str(int(mn_b))]
     body.emit("wgmma.fence.sync.aligned;")
@@ -99,7 +104,7 @@ def keep(body, own, kind, n, name):
     """Every accumulator; of wide products the sums of every fourth one."""
     if n <= RAW:
         for j, register in enumerate(own):
-            body.store(register, "f16x2" if kind == "f16" else "f32", f"{name} d{j}")
+            body.store(register, "f16x2" if kind == "f16" else kind, f"{name} d{j}")
         return
     for j in range(FOLDS):
         sum_ = body.new("r")
