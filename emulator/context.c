@@ -2,7 +2,7 @@
  * the device's, created ones are added; all of a device share its address space and its
  * lock, and with a context goes what it owns.  The current context is a stack per thread.
  */
-#include "emulator/dev.h"
+#include "emulator/capture.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@ static CUcontext created; /* destroyed ones stay: no handle ever comes back as a
 
 static _Thread_local CUcontext stack[MAX_STACK];
 static _Thread_local int depth;
+static _Thread_local bool in_host_function;
 
 void
 context_fork(ForkStep step)
@@ -67,10 +68,18 @@ need(CUcontext *c)
   return *c && is_there(*c) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
+void
+dev_call_host(CUhostFn f, void *data)
+{
+  in_host_function = true;
+  f(data);
+  in_host_function = false;
+}
+
 Device *
 context_enter(CUcontext c, CUresult *r)
 {
-  *r = need(&c);
+  *r = in_host_function ? CUDA_ERROR_NOT_PERMITTED : need(&c);
   if (*r)
     return NULL;
   pthread_mutex_lock(&c->device->busy);
@@ -329,7 +338,9 @@ cuCtxSynchronize_v2(CUcontext c)
   Device *d = context_enter(c, &r);
   if (!d)
     return r;
-  stream_settle_all(d);
+  r = capture_settle(d);
+  if (!r)
+    stream_settle_all(d);
   dev_leave(d);
   return r;
 }

@@ -1,24 +1,29 @@
 /* dev.h: emulated devices behind the driver's ABI.
  *
- * Each device has contexts, one fake address space and one mutex, under which
- * its memory is touched and its kernels run: streams and events are handles, everything has
- * happened when a call returns.  Handles are looked up in the device's lists before they
- * are followed, so that a wrong one is CUDA_ERROR_INVALID_HANDLE and not a crash.  A failed
- * launch does not poison the context. */
+ * Each device has contexts, one fake address space and one mutex, under which its memory is
+ * touched and its kernels run: everything has happened when a call returns, and what a
+ * stream keeps is who its next work is ordered behind (past.h).  Handles are looked up in
+ * the device's lists before they are followed, so that a wrong one is
+ * CUDA_ERROR_INVALID_HANDLE and not a crash.  A failed launch does not poison the context.
+ */
 #ifndef ATTNC_EMULATOR_DEV_H
 #define ATTNC_EMULATOR_DEV_H
 
+#include "emulator/cuda_abi_graph.h"
 #include "emulator/emu.h"
+#include "emulator/past.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MAX_DEVICES = 8, DEFAULT_STREAMS = 3 };
+enum { MAX_DEVICES = 8 };
 
 #define X(need, name, args) EXPORT CUresult name args;
 CUDA_ENTRY_TABLE(X)
 #undef X
 #define X(since, name, symbol, args) EXPORT CUresult symbol args;
 CUDA_MORE_ENTRY_TABLE(X)
+CUDA_STREAM_ENTRY_TABLE(X)
+CUDA_GRAPH_ENTRY_TABLE(X)
 #undef X
 
 enum { DRIVER_VERSION = 13000, GREATEST_PRIORITY = -5 };
@@ -50,22 +55,32 @@ struct CUmod_st {
   struct CUmod_st *next;
 };
 
-/* The launches at the end of a stream that the next one may overlap. */
-typedef struct Tail {
-  uint64_t pending[SHADOW_PENDING]; /* as in ShadowInfo */
-  int n, n_beyond;
-} Tail;
+/* Nodes that come next, and how: of a stream that is captured, of an event in it. */
+typedef struct Tips {
+  CUgraphNode *node;
+  CUgraphEdgeData *edge;
+  size_t n;
+} Tips;
 
 struct CUstream_st {
   CUcontext owner;
-  Tail tail;
+  Past past;   /* of what it was given last */
+  bool kernel; /* that was a kernel: the next one may overlap it */
+  bool blocking, legacy;
+  int priority;
+  uint64_t id;
+  struct Capture *capture; /* NULL: it executes */
+  Tips tips;               /* of the capture */
   struct CUstream_st *next;
 };
 
 struct CUevent_st {
   CUcontext owner;
+  Past past;
+  bool timing, captured; /* captured: recorded last in a stream that was */
+  uint64_t capture;      /* its number */
+  Tips tips;
   struct CUevent_st *next;
-  bool timing;
 };
 
 struct CUmemPoolHandle_st {
@@ -77,6 +92,13 @@ struct CUmemPoolHandle_st {
   size_t most;              /* bytes; 0: as many as there are */
   CUmemoryPool next;
 };
+
+/* What a launch number was given to. */
+typedef struct Issued {
+  uint64_t number, module;
+  const Kernel *kernel; /* while that module is loaded */
+  char who[60];
+} Issued;
 
 struct Device {
   int ordinal;
@@ -90,14 +112,22 @@ struct Device {
   CUmemoryPool pools, pool_now;   /* created ones; NULL: the default one */
   struct CUmod_st *modules;
   struct CUstream_st *streams;
-  Tail tails[DEFAULT_STREAMS];
+  struct CUstream_st legacy, per_thread; /* the default streams */
   struct CUevent_st *events;
+  struct Capture *captures;
+  struct CUgraph_st *graphs;
+  struct CUgraphExec_st *execs;
+  uint64_t graph_runs;
+  ShadowSet issued, over; /* so far; known to be over to the host */
+  Issued names[SHADOW_LAUNCHES];
 };
 
 /* The device of the current context, locked; NULL: r says why not. */
 Device *dev_enter(CUresult *r);
 void dev_leave(Device *);
 CUresult dev_need(CUdevice ordinal, Device **); /* not locked */
+/* A function of the host that a stream has come to: it may not call the driver. */
+void dev_call_host(CUhostFn, void *data);
 int dev_count(void);
 Device *dev_get(int ordinal); /* NULL: there is none */
 bool dev_started(void);
@@ -134,12 +164,23 @@ void host_fork(ForkStep);
 void pool_freed(CUmemoryPool, uint64_t bytes);
 
 /* ---- streams; the device is locked ---- */
-Tail *stream_tail(Device *, CUstream); /* NULL: there is no such stream */
+struct Work;
+CUstream stream_find(Device *, CUstream); /* of a handle; NULL: there is none */
+/* The work is done, or where the stream is captured becomes a node of its graph. */
+CUresult stream_do(Device *, CUstream handle, const struct Work *);
+/* What the stream's next work is behind. */
+void stream_ahead(Device *, CUstream, bool programmatic, Past *);
+/* What the host may not do now, in a capture or beside one, is refused, and ends it: the
+ * error.  legacy: it uses the legacy stream; unsafe: it may wait, or be waited for. */
+CUresult stream_host(Device *, bool legacy, bool unsafe);
+/* The stream is there, and executes; else the error. */
+CUresult stream_uncaptured(Device *, CUstream handle);
+bool event_is(const Device *, CUevent);
+/* The host has waited for everything. */
 void stream_settle_all(Device *);
-void stream_free_all(Device *, CUcontext); /* and its events */
-/* Before and after a launch: what it may overlap, and what may overlap it. */
-void stream_begin(const Tail *, Launch *);
-void stream_end(Tail *, const Launch *, CUresult);
+void stream_free_all(Device *, CUcontext); /* and its events, captures and graphs */
+/* A synchronous copy of the host does it, behind the legacy stream's work. */
+CUresult stream_do_now(Device *, const struct Work *);
 
 /* ---- modules; the device is locked ---- */
 CUresult module_load(Device *, CUcontext owner, const char *text, struct CUmod_st **,

@@ -279,11 +279,15 @@ struct Exec {
 
 typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
 
+/* Which node of a graph is next, of those whose dependencies have ended. */
+typedef enum NodeOrder { NODES_FORWARD, NODES_REVERSE, NODES_RANDOM } NodeOrder;
+
 typedef struct Settings {
   char arch[16];
   int devices, threads, resident;
   bool checks, lax, fast_mma;
   Order order;
+  NodeOrder nodes;
   uint64_t seed, fuel;
   AsyncPolicy async;
   uint32_t regs; /* of a thread at its start; 0: by the directives */
@@ -309,13 +313,12 @@ struct Launch {
   const Chip *chip;
   Settings set;
   uint32_t grid[3], block[3], cluster[3];
-  bool explicit_cluster, programmatic; /* programmatic stream serialization */
-  uint64_t
-      pending[SHADOW_PENDING]; /* launches that may still be running, as in ShadowInfo */
-  int n_pending, n_beyond;
-  uint64_t number; /* of this launch, once it has run */
-  bool waited;     /* every CTA has executed griddepcontrol.wait */
-  bool early;      /* every CTA has executed launch_dependents before */
+  bool explicit_cluster;
+  bool cooperative;              /* all CTAs are there at once */
+  uint64_t number;               /* of this launch */
+  const ShadowSet *late, *ahead; /* as in ShadowInfo */
+  bool waited;                   /* every CTA has executed griddepcontrol.wait */
+  bool early;                    /* every CTA has executed launch_dependents before */
   uint32_t dynamic;
   uint64_t ctas, clusters;
   uint8_t *params;
@@ -426,6 +429,7 @@ Stop report_fatal(Exec *, const Insn *, CUresult, const char *name, int lane,
 void report_error(Exec *, const Insn *, const char *name, int lane, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 ShadowSink report_shadow; /* user: the Launch */
+ShadowTell report_tell;   /* as well */
 /* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
 void report_line(const char *text);
 void report_fork(ForkStep);

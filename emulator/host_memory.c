@@ -328,5 +328,10 @@ cuMemPrefetchAsync_v2(CUdeviceptr p, size_t n, CUmemLocation where, unsigned fla
   if (flags)
     return CUDA_ERROR_INVALID_VALUE;
   CUresult r = check_managed(p, n, where);
-  return r ? r : cuStreamSynchronize(stream);
+  Device *d = r ? NULL : dev_enter(&r);
+  if (!d)
+    return r;
+  r = stream_uncaptured(d, stream);
+  dev_leave(d);
+  return r;
 }

@@ -2,7 +2,6 @@
 #include "emulator/pool.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,12 +47,23 @@ run_all(Launch *l, Exec **x, int n)
   } while (busy);
 }
 
+/* All clusters of a cooperative launch have a place at once, whatever helpers come. */
 static void
 work(void *arg)
 {
   Launch *l = arg;
-  Exec *x[MAX_RESIDENT];
+  Exec *few[MAX_RESIDENT], **x = few;
   int n = 0, most = l->set.resident;
+  if (l->cooperative && l->clusters > MAX_RESIDENT) {
+    most = (int)l->clusters;
+    x = malloc((size_t)most * sizeof *x);
+  } else if (l->cooperative) {
+    most = MAX_RESIDENT;
+  }
+  if (!x) {
+    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
+    return;
+  }
   while (n < most && (x[n] = take_one(l)))
     n++;
   run_all(l, x, n);
@@ -61,6 +71,8 @@ work(void *arg)
     atomic_fetch_add(&l->barriers, x[n]->barriers);
     spare_give(x[n]);
   }
+  if (x != few)
+    free(x);
 }
 
 /* To wake one takes longer than a kernel that ends at once. */
@@ -93,11 +105,12 @@ new_shadow(Launch *l)
                      .ctas = l->ctas,
                      .checks = l->set.checks,
                      .lax = l->set.lax,
-                     .n_pending = l->n_pending,
-                     .n_beyond = l->n_beyond,
+                     .number = l->number,
+                     .late = l->late,
+                     .ahead = l->ahead,
                      .sink = report_shadow,
+                     .tell = report_tell,
                      .user = l};
-  memcpy(info.pending, l->pending, sizeof info.pending);
   ShadowLaunch *s = shadow_launch_new(&info);
   free(line);
   return s;
@@ -125,7 +138,6 @@ launch_run(Launch *l)
     double took = now() - start;
     l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
     stats_launch(l, took);
-    l->number = shadow_launch_number(l->shadow);
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
     l->early = shadow_launch_triggers(l->shadow) == l->ctas;
   } else {

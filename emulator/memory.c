@@ -178,7 +178,9 @@ cuMemAlloc_v2(CUdeviceptr *p, size_t bytes)
   Device *d = p ? dev_enter(&r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!d)
     return r;
-  r = dev_alloc(d, bytes, false, &address);
+  r = stream_host(d, false, true);
+  if (!r)
+    r = dev_alloc(d, bytes, false, &address);
   dev_leave(d);
   if (!r)
     *p = address;
@@ -193,9 +195,13 @@ cuMemFree_v2(CUdeviceptr p)
   Device *d = dev_enter(&r);
   if (!d)
     return r;
-  Alloc *a = p ? dev_find(d, p, 1) : NULL;
+  r = stream_host(d, false, true);
+  if (!r) /* it waits for the device */
+    stream_settle_all(d);
+  Alloc *a = p && !r ? dev_find(d, p, 1) : NULL;
   bool shared = a && !a->owner, mine = a && a->kind == ALLOC_DEVICE;
-  r = mine ? dev_free(d, p) : p && !shared ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  if (!r)
+    r = mine ? dev_free(d, p) : p && !shared ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
   dev_leave(d);
   return shared ? host_free(p, ALLOC_MANAGED) : r;
 }
@@ -244,75 +250,4 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr p)
     *bytes = a->bytes;
   dev_leave(d);
   return a ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
-}
-
-CUresult
-cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t n)
-{
-  CUresult r;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  stream_settle_all(d);
-  Alloc *a = n ? dev_find(d, to, n) : NULL;
-  if (n && (!a || !from))
-    r = CUDA_ERROR_INVALID_VALUE;
-  if (n && !r) {
-    memcpy(a->host + (to - a->base), from, n);
-    shadow_mem_init(a->shadow, to - a->base, n);
-  }
-  dev_leave(d);
-  return r;
-}
-
-CUresult
-cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t n)
-{
-  CUresult r;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  stream_settle_all(d);
-  Alloc *a = n ? dev_find(d, from, n) : NULL;
-  if (n && (!a || !to))
-    r = CUDA_ERROR_INVALID_VALUE;
-  if (n && !r)
-    memcpy(to, a->host + (from - a->base), n);
-  dev_leave(d);
-  return r;
-}
-
-static CUresult
-set(CUdeviceptr to, uint32_t value, size_t unit, size_t n)
-{
-  CUresult r;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  bool fits = n <= DEVICE_MEMORY / unit;
-  Alloc *a = n && fits ? dev_find(d, to, n * unit) : NULL;
-  if (n && (!a || to % unit))
-    r = CUDA_ERROR_INVALID_VALUE;
-  if (n && !r) {
-    uint8_t *p = a->host + (to - a->base);
-    if (unit == 1)
-      memset(p, (int)value, n);
-    for (size_t i = 0; unit == 4 && i < n; i++)
-      memcpy(p + 4 * i, &value, 4);
-    shadow_mem_init(a->shadow, to - a->base, n * unit);
-  }
-  dev_leave(d);
-  return r;
-}
-
-CUresult
-cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t n)
-{
-  return set(to, value, 1, n);
-}
-
-CUresult
-cuMemsetD32_v2(CUdeviceptr to, unsigned value, size_t n)
-{
-  return set(to, value, 4, n);
 }

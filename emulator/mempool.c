@@ -72,11 +72,12 @@ CUresult
 cuMemAllocFromPoolAsync(CUdeviceptr *p, size_t bytes, CUmemoryPool pool, CUstream stream)
 {
   uint64_t address = 0;
-  CUresult r = p ? cuStreamSynchronize(stream) : CUDA_ERROR_INVALID_VALUE;
-  Device *d = r ? NULL : enter(pool, &r);
+  CUresult r;
+  Device *d = p ? enter(pool, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!d)
     return r;
-  r = take(d, pool, bytes, &address);
+  r = stream_uncaptured(d, stream);
+  r = r ? r : take(d, pool, bytes, &address);
   dev_leave(d);
   if (!r)
     *p = address;
@@ -98,8 +99,16 @@ cuMemAllocAsync(CUdeviceptr *p, size_t bytes, CUstream stream)
 CUresult
 cuMemFreeAsync(CUdeviceptr p, CUstream stream)
 {
-  CUresult r = p ? cuStreamSynchronize(stream) : CUDA_ERROR_INVALID_VALUE;
-  return r ? r : cuMemFree_v2(p);
+  CUresult r;
+  Device *d = p ? dev_enter(&r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!d)
+    return r;
+  Alloc *a = dev_find(d, p, 1);
+  r = stream_uncaptured(d, stream);
+  if (!r)
+    r = a && a->kind == ALLOC_DEVICE ? dev_free(d, p) : CUDA_ERROR_INVALID_VALUE;
+  dev_leave(d);
+  return r;
 }
 
 /* ---- pools ---- */

@@ -14,7 +14,7 @@ static const Entry entries[] = {
     CUDA_SINCE_TABLE(X)
 #undef X
 #define X(since, name, symbol, args) {since, #name, (void (*)(void))symbol},
-        CUDA_MORE_ENTRY_TABLE(X)
+        CUDA_MORE_ENTRY_TABLE(X) CUDA_STREAM_ENTRY_TABLE(X) CUDA_GRAPH_ENTRY_TABLE(X)
 #undef X
 };
 

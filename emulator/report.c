@@ -1,4 +1,4 @@
-#include "emulator/dev.h"
+#include "emulator/work.h"
 
 #include <attnc/attnc_emu.h>
 #include <stdarg.h>
@@ -147,6 +147,13 @@ report_shadow(void *user, const ShadowFinding *f)
            f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,
            n > 150 ? 150 : n, text);
   report_line(line);
+}
+
+void
+report_tell(void *user, uint64_t number, int insn, ShadowOther *other)
+{
+  const Launch *l = user;
+  turn_tell(l->device, number, insn, other);
 }
 
 void

@@ -66,6 +66,7 @@ chip_find(const char *name)
   X(checks, "none|all|lax", 0, 0, 1, (s->checks = v != 0, s->lax = v == 2))                \
   X(mma, "bit|fast", 0, 0, 1, s->fast_mma = v == 1)                                        \
   X(sched, "block|rr|random", 0, 0, 1, s->order = (Order)v)                                \
+  X(nodes, "forward|reverse|random", 0, 0, 1, s->nodes = (NodeOrder)v)                     \
   X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \
   X(regs, NULL, 0, 256, 8, s->regs = (uint32_t)v)                                          \
   X(seed, NULL, 0, UINT64_MAX, 1, s->seed = v)                                             \

@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_uint_fast64_t launches = 1; /* a number for each launch of the process */
+static atomic_uint_fast64_t launches = 1;
+
+uint64_t
+shadow_number(void)
+{
+  return atomic_fetch_add(&launches, 1);
+}
 
 static const char *const kinds[SHADOW_KIND_COUNT] = {
 #define X(id, name, text) name,
@@ -21,7 +27,7 @@ shadow_launch_new(const ShadowInfo *info)
     return NULL;
   size_t n = (size_t)info->insns;
   l->info = *info;
-  l->number = atomic_fetch_add(&launches, 1);
+  l->number = info->number ? info->number : shadow_number();
   l->line = malloc((n + 1) * sizeof *l->line);
   l->counts = calloc(n + 1, sizeof *l->counts);
   uint64_t ctas = info->ctas && info->ctas < 1 << 20 ? info->ctas : 1 << 20;

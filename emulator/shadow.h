@@ -36,6 +36,7 @@
   X(EXIT, "cluster-exit", "a CTA of the cluster is reached that may have exited")          \
   X(GRID, "grid-dependency",                                                               \
     "two kernels of a stream, one writes, no griddepcontrol.wait")                         \
+  X(STREAM, "stream-order", "two launches, copies or memsets, one writes, no order")       \
   X(NO_MEMORY, "checks-off", "out of memory, the CTA goes unchecked")
 
 typedef enum ShadowKind {
@@ -77,20 +78,46 @@ void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t fro
                      size_t n);
 bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
 
-enum { SHADOW_PENDING = 4 };
+/* A number for each launch, copy and memset of the process, from 1 on. */
+uint64_t shadow_number(void);
+/* Some of them, all of one epoch: number / SHADOW_LAUNCHES. */
+enum { SHADOW_LAUNCHES = 1024 };
+typedef struct ShadowSet {
+  uint64_t epoch, bits[SHADOW_LAUNCHES / 64];
+} ShadowSet;
+
+/* Who that number is, for messages; insn < 0: it has none. */
+typedef struct ShadowOther {
+  char who[80]; /* "kernel k" */
+  int line;     /* of the instruction; 0: unknown */
+} ShadowOther;
+typedef void ShadowTell(void *user, uint64_t number, int insn, ShadowOther *);
+
+/* The bytes [at, at + n) are touched by a copy, a memset, or (number 0) the host: the
+ * number of one that touches them too and may still be running, one of them writes; 0:
+ * there is none. */
+typedef struct ShadowSpan {
+  uint64_t number;
+  size_t at, n;
+  bool writes;
+} ShadowSpan;
+uint64_t shadow_mem_span(ShadowMem *, const ShadowSpan *, const ShadowSet *late, int *insn);
+
 typedef struct ShadowInfo {
-  int insns;                        /* instructions of the kernel */
-  const int *line;                  /* [insns] PTX line; copied */
-  int warps;                        /* per CTA, at most 32 */
-  uint32_t smem_bytes;              /* static + dynamic */
-  uint64_t ctas;                    /* of the grid; 0: unknown */
-  uint64_t pending[SHADOW_PENDING]; /* numbers of launches that may still be running */
-  int n_pending,
-      n_beyond; /* griddepcontrol.wait is for all but n_beyond behind the first */
-  bool checks;  /* false: counters alone, every hazard call returns at once */
-  bool lax;     /* engines see what cp.async wrote without a fence */
+  int insns;              /* instructions of the kernel */
+  const int *line;        /* [insns] PTX line; copied */
+  int warps;              /* per CTA, at most 32 */
+  uint32_t smem_bytes;    /* static + dynamic */
+  uint64_t ctas;          /* of the grid; 0: unknown */
+  uint64_t number;        /* of the launch; 0: one is drawn */
+  const ShadowSet *late;  /* [2] of the launch's epoch: who may still be running when it
+                             starts, and behind griddepcontrol.wait; NULL: nobody */
+  const ShadowSet *ahead; /* of these, who is ahead of it on its stream, in its graph */
+  bool checks;            /* false: counters alone, every hazard call returns at once */
+  bool lax;               /* engines see what cp.async wrote without a fence */
   ShadowSink *sink;
-  void *user;
+  ShadowTell *tell;
+  void *user; /* of both */
 } ShadowInfo;
 
 ShadowLaunch *shadow_launch_new(const ShadowInfo *); /* NULL: out of memory */

@@ -13,7 +13,8 @@ enum {
   PAGE_BYTES = 4096,
   PAGE_CHUNKS = PAGE_BYTES / 16,
   CTA_MANY = 0xfffff,
-  LAUNCHES = 1024
+  LAUNCHES = SHADOW_LAUNCHES,
+  SPANS = 64 /* of copies and memsets, the last ones */
 };
 
 typedef struct Tags {
@@ -31,6 +32,8 @@ struct ShadowMem {
   _Atomic(Page *) *pages;
   atomic_uint_fast64_t epoch; /* launch number / LAUNCHES of the tags */
   pthread_mutex_t lock;
+  ShadowSpan *spans; /* [SPANS] a ring; NULL: there was none */
+  uint64_t n_spans;  /* so far */
 };
 
 ShadowMem *
@@ -60,6 +63,7 @@ shadow_mem_free(ShadowMem *m)
   pthread_mutex_destroy(&m->lock);
   free(m->init);
   free(m->pages);
+  free(m->spans);
   free(m);
 }
 
@@ -193,8 +197,8 @@ now_of(const Shadow *s)
 typedef struct Place {
   const ShadowAccess *a;
   int lane;
-  uint64_t addr;
-  unsigned bytes; /* mask of 16 */
+  uint64_t addr, at; /* at: in the allocation */
+  unsigned bytes;    /* mask of 16 */
 } Place;
 
 /* CTAs of a cluster that have met since, or that both fence at its scope. */
@@ -310,33 +314,116 @@ fast_read(const Shadow *s, Tags *tags, unsigned bytes, int insn)
   return true;
 }
 
-/* ---- the kernel before on the stream ---- */
+/* ---- who may still be running ---- */
 
 static bool
-overlaps(const Shadow *s, bool waited, uint64_t tag, const Place *p)
+in_set(const ShadowSet *set, uint64_t launch)
 {
-  const ShadowInfo *info = &s->launch->info;
-  int end = waited ? 1 + info->n_beyond : info->n_pending;
-  for (int i = waited; i < end; i++)
-    if (tag >> 54 == info->pending[i] % LAUNCHES && (tag >> 16 & 0xffff & p->bytes))
-      return true;
-  return false;
+  return set->bits[launch / 64] >> launch % 64 & 1;
+}
+
+static bool
+overlaps(const ShadowSet *late, uint64_t tag, unsigned bytes)
+{
+  return (tag >> 16 & 0xffff & bytes) && in_set(late, tag >> 54);
+}
+
+static int
+tag_insn(uint64_t tag)
+{
+  return (int)(tag >> 1 & 0x7fff) - 1;
+}
+
+/* The number of a launch of this epoch. */
+static uint64_t
+number_of(const ShadowSet *set, uint64_t launch)
+{
+  return set->epoch * LAUNCHES + launch;
+}
+
+/* The copies and memsets. */
+static const ShadowSpan *
+late_span(const ShadowMem *m, const ShadowSet *late, size_t at, size_t n, bool writes)
+{
+  uint64_t first = m->n_spans > SPANS ? m->n_spans - SPANS : 0;
+  for (uint64_t i = m->n_spans; i-- > first;) {
+    const ShadowSpan *p = &m->spans[i % SPANS];
+    if (p->number / LAUNCHES == late->epoch && in_set(late, p->number % LAUNCHES) &&
+        (writes || p->writes) && at < p->at + p->n && p->at < at + n)
+      return p;
+  }
+  return NULL;
+}
+
+/* Two atomics are no conflict. */
+static void
+check_grid(Shadow *s, bool waited, const ShadowMem *m, const Tags *tags, const Place *p)
+{
+  const ShadowSet *late = &s->launch->info.late[waited];
+  bool reads = p->a->op == SHADOW_READ || p->a->op == SHADOW_COPY;
+  uint64_t w = atomic_load(&tags->w), r = atomic_load(&tags->r);
+  bool both_atomic = p->a->op == SHADOW_ATOMIC && (w & 1);
+  if (overlaps(late, w, p->bytes) && !both_atomic)
+    shadow_grid_report(s, p->a, p->lane, p->addr, number_of(late, w >> 54), tag_insn(w),
+                       w & 1 ? "updates" : "writes");
+  else if (!reads && overlaps(late, r, p->bytes))
+    shadow_grid_report(s, p->a, p->lane, p->addr, number_of(late, r >> 54), tag_insn(r),
+                       "reads");
+  else if (m->spans) {
+    const ShadowSpan *at = late_span(m, late, p->at, p->a->bytes, !reads);
+    if (at)
+      shadow_grid_report(s, p->a, p->lane, p->addr, at->number, -1,
+                         at->writes ? "writes" : "reads");
+  }
+}
+
+/* The first in order of addresses; a page that nobody has touched is none. */
+static uint64_t
+late_access(const ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, int *insn)
+{
+  for (size_t c = span->at / 16; c <= (span->at + span->n - 1) / 16; c++) {
+    const Page *page = atomic_load(&m->pages[c / PAGE_CHUNKS]);
+    unsigned bytes = bits_in(c, span->at, span->n);
+    if (!page) {
+      c |= PAGE_CHUNKS - 1;
+      continue;
+    }
+    uint64_t w = atomic_load(&page->at[c % PAGE_CHUNKS].w);
+    uint64_t r = atomic_load(&page->at[c % PAGE_CHUNKS].r);
+    bool written = overlaps(late, w, bytes);
+    if (!written && !(span->writes && overlaps(late, r, bytes)))
+      continue;
+    *insn = tag_insn(written ? w : r);
+    return number_of(late, (written ? w : r) >> 54);
+  }
+  return 0;
 }
 
 static void
-check_grid(Shadow *s, bool waited, const Tags *tags, const Place *p)
+remember(ShadowMem *m, const ShadowSpan *span)
 {
-  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
-  bool reads = p->a->op == SHADOW_READ || p->a->op == SHADOW_COPY;
-  bool written = overlaps(s, waited, atomic_load(&tags->w), p);
-  if (!written && (reads || !overlaps(s, waited, atomic_load(&tags->r), p)))
-    return;
-  Report r = {SHADOW_GRID, p->a->insn, -1, p->a->warp, -1, p->lane, -1, p->addr};
-  shadow_report(
-      s, &r,
-      "%s global memory at 0x%llx, which a kernel before it on the stream %s, and "
-      "may still be running: no griddepcontrol.wait that waits for it came before",
-      verbs[p->a->op], (unsigned long long)p->addr, written ? "writes" : "reads");
+  if (!m->spans)
+    m->spans = malloc(SPANS * sizeof *m->spans);
+  if (m->spans)
+    m->spans[m->n_spans++ % SPANS] = *span;
+}
+
+uint64_t
+shadow_mem_span(ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, int *insn)
+{
+  uint64_t found = 0;
+  *insn = -1;
+  if (!span->n)
+    return 0;
+  if (late && atomic_load(&m->epoch) == late->epoch)
+    found = late_access(m, span, late, insn);
+  if (late && !found) {
+    const ShadowSpan *p = late_span(m, late, span->at, span->n, span->writes);
+    found = p ? p->number : 0;
+  }
+  if (span->number)
+    remember(m, span);
+  return found;
 }
 
 void
@@ -354,11 +441,11 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
   bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
-  bool grids = s->launch->info.n_pending, waited = grids && shadow_grid_waited(s, a->warp);
+  bool grids = s->launch->info.late, waited = grids && shadow_grid_waited(s, a->warp);
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
-    Place p = {a, a->one ? a->one - 1 : l, base + off[l],
+    Place p = {a, a->one ? a->one - 1 : l, base + off[l], off[l],
                ((1u << a->bytes) - 1) << off[l] % 16};
     if (!all)
       check_init(s, m, off[l], &p);
@@ -369,7 +456,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     last = off[l] / PAGE_BYTES;
     Tags *tags = &page->at[off[l] % PAGE_BYTES / 16];
     if (grids)
-      check_grid(s, waited, tags, &p);
+      check_grid(s, waited, m, tags, &p);
     if (!reads)
       touch_write(s, tags, &p);
     else if (!fast_read(s, tags, p.bytes, a->insn))

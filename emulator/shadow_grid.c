@@ -1,8 +1,11 @@
-/* Kernels of one stream that may overlap: a launch with programmatic serialization may
- * start before the one in front of it has ended, and what that one does is only there for
- * those who executed griddepcontrol.wait, or to whom they have told of it (PTX ISA,
- * "griddepcontrol"). */
+/* Kernels that may overlap.  On one stream, or by an edge of a graph: a programmatic launch
+ * may start before the one in front of it has ended, and what that one does is only there
+ * for those who executed griddepcontrol.wait, or to whom they have told of it (PTX ISA,
+ * "griddepcontrol").  Others: nothing orders streams and nodes of a graph but events,
+ * synchronisation and edges. */
 #include "emulator/shadow_part.h"
+
+#include <stdio.h>
 
 void
 shadow_grid_wait(Shadow *s, int warp)
@@ -41,4 +44,32 @@ shadow_grid_waited(const Shadow *s, int warp)
   for (int i = 0; i < s->n_peers && !waited; i++)
     waited = told(s->peers[i], s, warp);
   return waited;
+}
+
+void
+shadow_grid_report(Shadow *s, const ShadowAccess *a, int lane, uint64_t addr,
+                   uint64_t number, int insn, const char *does)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  const ShadowInfo *info = &s->launch->info;
+  ShadowOther other = {"another launch", 0};
+  char line[24] = "";
+  uint64_t n = number % SHADOW_LAUNCHES;
+  bool ahead = info->ahead && (info->ahead->bits[n / 64] >> n % 64 & 1);
+  if (info->tell)
+    info->tell(info->user, number, insn, &other);
+  if (other.line)
+    snprintf(line, sizeof line, " at line %d", other.line);
+  Report r = {
+      ahead ? SHADOW_GRID : SHADOW_STREAM, a->insn, -1, a->warp, -1, lane, -1, addr};
+  if (ahead)
+    shadow_report(s, &r,
+                  "%s global memory at 0x%llx, which %s before it %s%s, and may still be "
+                  "running: no griddepcontrol.wait that waits for it came before",
+                  verbs[a->op], (unsigned long long)addr, other.who, does, line);
+  else
+    shadow_report(s, &r,
+                  "%s global memory at 0x%llx, which %s %s%s: no stream, event, "
+                  "synchronisation or edge of a graph orders the two",
+                  verbs[a->op], (unsigned long long)addr, other.who, does, line);
 }

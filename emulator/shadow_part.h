@@ -206,6 +206,9 @@ bool shadow_word_far(Shadow *, const ShadowAccess *, int lane, uint32_t off);
 /* ---- shadow_grid.c ---- */
 /* Does the warp know of a griddepcontrol.wait? */
 bool shadow_grid_waited(const Shadow *, int warp);
+/* An access meets what another launch does, which may still be running. */
+void shadow_grid_report(Shadow *, const ShadowAccess *, int lane, uint64_t addr,
+                        uint64_t number, int insn, const char *does);
 
 /* ---- shadow_cluster.c ---- */
 typedef struct Name {

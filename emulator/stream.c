@@ -1,87 +1,193 @@
-#include "emulator/dev.h"
+/* Streams: who the next work of a stream is ordered behind. */
+#include "emulator/capture.h"
+#include "emulator/graph.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* 1 and 2 are the legacy and the per-thread default stream. */
-Tail *
-stream_tail(Device *d, CUstream stream)
+/* ---- handles ---- */
+
+/* A device's default streams are there from the start. */
+static void
+make_defaults(Device *d)
 {
-  uintptr_t v = (uintptr_t)stream;
-  if (v < DEFAULT_STREAMS)
-    return &d->tails[v];
-  struct CUstream_st *s = d->streams;
-  while (s && s != stream)
-    s = s->next;
-  return s ? &s->tail : NULL;
+  d->legacy.legacy = d->legacy.blocking = d->per_thread.blocking = true;
+  d->legacy.id = 1;
+  d->per_thread.id = 2;
 }
 
-static bool
-is_stream(Device *d, CUstream stream)
+/* 0 and 1 are the legacy default stream, 2 is the one for each thread (here: of all). */
+CUstream
+stream_find(Device *d, CUstream handle)
 {
-  return stream_tail(d, stream) != NULL;
+  uintptr_t v = (uintptr_t)handle;
+  make_defaults(d);
+  if (v <= 2)
+    return v == 2 ? &d->per_thread : &d->legacy;
+  CUstream s = d->streams;
+  while (s && s != handle)
+    s = s->next;
+  return s;
+}
+
+static CUstream
+enter(CUstream handle, Device **d, CUresult *r)
+{
+  *d = dev_enter(r);
+  CUstream s = *d ? stream_find(*d, handle) : NULL;
+  if (*d && !s) {
+    dev_leave(*d);
+    *r = CUDA_ERROR_INVALID_HANDLE;
+  }
+  return s;
+}
+
+static void
+free_stream(CUstream s)
+{
+  if (s->capture)
+    s->capture->spoilt = true;
+  tips_free(&s->tips);
+  free(s);
+}
+
+void
+stream_free_all(Device *d, CUcontext owner)
+{
+  capture_free_all(d, owner);
+  graph_free_all(d, owner);
+  for (CUstream *p = &d->streams, s; (s = *p);) {
+    if (s->owner != owner) {
+      p = &s->next;
+      continue;
+    }
+    *p = s->next;
+    free_stream(s);
+  }
+  for (CUevent *p = &d->events, e; (e = *p);) {
+    if (e->owner != owner) {
+      p = &e->next;
+      continue;
+    }
+    *p = e->next;
+    tips_free(&e->tips);
+    free(e);
+  }
+}
+
+/* ---- order ---- */
+
+/* The legacy stream is behind what all blocking streams were given, and they are behind
+ * what it was given. */
+void
+stream_ahead(Device *d, CUstream s, bool programmatic, Past *p)
+{
+  *p = (Past){0};
+  past_join(p, &s->past, programmatic && s->kernel);
+  if (s->legacy)
+    past_join(p, &d->per_thread.past, false);
+  for (CUstream t = s->legacy ? d->streams : NULL; t; t = t->next)
+    if (t->blocking)
+      past_join(p, &t->past, false);
+  if (s->blocking && !s->legacy)
+    past_join(p, &d->legacy.past, false);
+}
+
+static void
+set_done(Device *d, CUstream s, const Past *done, bool kernel)
+{
+  s->past = *done;
+  if (s->legacy)
+    d->per_thread.kernel = false;
+  for (CUstream t = s->legacy ? d->streams : NULL; t; t = t->next)
+    if (t->blocking)
+      t->kernel = false;
+  if (s->blocking && !s->legacy)
+    d->legacy.kernel = false;
+  s->kernel = kernel;
+}
+
+CUresult
+stream_do(Device *d, CUstream handle, const Work *w)
+{
+  CUstream s = stream_find(d, handle);
+  Past ahead, done;
+  if (!s)
+    return CUDA_ERROR_INVALID_HANDLE;
+  if (s->capture)
+    return capture_do(d, s, w);
+  CUresult r = stream_host(d, s->legacy, false);
+  if (r)
+    return r;
+  bool kernel = w->type == CU_GRAPH_NODE_TYPE_KERNEL;
+  stream_ahead(d, s, kernel && w->kernel.programmatic, &ahead);
+  done = (Past){ahead.all, ahead.all, ahead.all};
+  r = work_run(d, w, &ahead, &done);
+  set_done(d, s, &done, kernel && !r);
+  return r;
+}
+
+/* The host knows that all is over which the stream has been given. */
+static void
+settle(Device *d, CUstream s)
+{
+  Past p;
+  stream_ahead(d, s, false, &p);
+  set_join(&d->over, &p.all);
 }
 
 void
 stream_settle_all(Device *d)
 {
-  for (int i = 0; i < DEFAULT_STREAMS; i++)
-    d->tails[i].n = 0;
-  for (struct CUstream_st *s = d->streams; s; s = s->next)
-    s->tail.n = 0;
+  d->over = d->issued;
 }
 
-void
-stream_begin(const Tail *t, Launch *l)
+/* The host waits for it: nothing that comes can meet it, and it needs no number. */
+CUresult
+stream_do_now(Device *d, const Work *w)
 {
-  l->n_pending = l->programmatic ? t->n : 0;
-  l->n_beyond = l->programmatic ? t->n_beyond : 0;
-  memcpy(l->pending, t->pending, sizeof l->pending);
-}
-
-/* What this one may have overlapped the next one may too: even behind its wait if this one
- * has not waited itself, and up to its wait if this one let it start before it waited. */
-void
-stream_end(Tail *t, const Launch *l, CUresult r)
-{
-  int n = l->waited && !l->early ? 0 : l->n_pending;
-  if (!l->number) /* it was refused */
-    return;
-  n = n < SHADOW_PENDING ? n : SHADOW_PENDING - 1;
-  t->n = r ? 0 : n + 1;
-  t->n_beyond = l->waited ? 0 : n;
-  t->pending[0] = l->number;
-  memcpy(t->pending + 1, l->pending, (size_t)n * sizeof *t->pending);
-}
-
-static bool
-is_event(const Device *d, CUevent event)
-{
-  const struct CUevent_st *e = d->events;
-  while (e && e != event)
-    e = e->next;
-  return e != NULL;
-}
-
-static CUresult
-leave(Device *d, bool ok)
-{
-  dev_leave(d);
-  return ok ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  Turn t = {0};
+  Past ahead;
+  CUresult r = stream_host(d, true, true);
+  if (r)
+    return r;
+  stream_ahead(d, stream_find(d, NULL), false, &ahead);
+  t.any =
+      past_late(&ahead, d->issued.epoch * SHADOW_LAUNCHES, &d->issued, &d->over, t.late);
+  r = transfer_do(d, w, &t);
+  set_join(&d->over, &ahead.all);
+  return r;
 }
 
 CUresult
-cuStreamCreate(CUstream *stream, unsigned flags)
+stream_uncaptured(Device *d, CUstream handle)
 {
+  CUstream s = stream_find(d, handle);
+  return !s           ? CUDA_ERROR_INVALID_HANDLE
+         : s->capture ? capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+                      : stream_host(d, s->legacy, false);
+}
+
+/* ---- entry points ---- */
+
+CUresult
+cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int priority)
+{
+  static atomic_uint_fast64_t ids = 3;
   CUresult r;
   if (!stream || flags > CU_STREAM_NON_BLOCKING)
     return CUDA_ERROR_INVALID_VALUE;
   Device *d = dev_enter(&r);
   if (!d)
     return r;
-  struct CUstream_st *s = calloc(1, sizeof *s);
+  CUstream s = calloc(1, sizeof *s);
   if (s) {
     s->owner = context_current();
+    s->id = atomic_fetch_add(&ids, 1);
+    s->blocking = flags != CU_STREAM_NON_BLOCKING;
+    s->priority = priority > 0                   ? 0
+                  : priority < GREATEST_PRIORITY ? GREATEST_PRIORITY
+                                                 : priority;
     s->next = d->streams;
     d->streams = s;
     *stream = s;
@@ -91,141 +197,188 @@ cuStreamCreate(CUstream *stream, unsigned flags)
 }
 
 CUresult
+cuStreamCreate(CUstream *stream, unsigned flags)
+{
+  return cuStreamCreateWithPriority(stream, flags, 0);
+}
+
+CUresult
 cuStreamDestroy_v2(CUstream stream)
 {
   CUresult r;
   Device *d = dev_enter(&r);
   if (!d)
     return r;
-  struct CUstream_st **p = &d->streams;
+  CUstream *p = &d->streams;
   while (*p && *p != stream)
     p = &(*p)->next;
-  bool found = *p != NULL;
-  if (found) {
+  if (!*p)
+    r = CUDA_ERROR_INVALID_HANDLE;
+  else if (stream->capture)
+    r = capture_refuse(stream->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  if (!r) {
     *p = stream->next;
     free(stream);
   }
-  return leave(d, found);
+  dev_leave(d);
+  return r;
+}
+
+/* Everything has happened: the host only learns of it. */
+static CUresult
+wait_for(CUstream stream)
+{
+  CUresult r;
+  Device *d;
+  CUstream s = enter(stream, &d, &r);
+  if (!s)
+    return r;
+  r = s->capture ? capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+                 : stream_host(d, s->legacy, true);
+  if (!r)
+    settle(d, s);
+  dev_leave(d);
+  return r;
 }
 
 CUresult
 cuStreamSynchronize(CUstream stream)
 {
-  CUresult r;
-  Device *d = dev_enter(&r);
-  Tail *t = d ? stream_tail(d, stream) : NULL;
-  if (t)
-    t->n = 0;
-  return d ? leave(d, t) : r;
+  return wait_for(stream);
 }
 
 CUresult
-cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
+cuStreamQuery(CUstream stream)
+{
+  return wait_for(stream);
+}
+
+CUresult
+cuStreamGetPriority(CUstream stream, int *priority)
 {
   CUresult r;
-  if (!status)
-    return CUDA_ERROR_INVALID_VALUE;
-  Device *d = dev_enter(&r);
-  if (!d)
+  Device *d;
+  CUstream s = priority ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!s)
     return r;
-  *status = CU_STREAM_CAPTURE_STATUS_NONE;
-  return leave(d, is_stream(d, stream));
-}
-
-CUresult
-cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t n, CUstream stream)
-{
-  CUresult r = cuStreamSynchronize(stream);
-  return r ? r : cuMemsetD8_v2(to, value, n);
-}
-
-CUresult
-cuEventCreate(CUevent *event, unsigned flags)
-{
-  CUresult r;
-  if (!event || flags & ~7u)
-    return CUDA_ERROR_INVALID_VALUE;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  struct CUevent_st *e = calloc(1, sizeof *e);
-  if (e) {
-    e->timing = !(flags & CU_EVENT_DISABLE_TIMING);
-    e->owner = context_current();
-    e->next = d->events;
-    d->events = e;
-    *event = e;
-  }
+  *priority = s->priority;
   dev_leave(d);
-  return e ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+  return CUDA_SUCCESS;
 }
 
 CUresult
-cuEventDestroy_v2(CUevent event)
+cuStreamGetFlags(CUstream stream, unsigned *flags)
 {
   CUresult r;
-  Device *d = dev_enter(&r);
+  Device *d;
+  CUstream s = flags ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!s)
+    return r;
+  *flags = s->blocking ? 0 : CU_STREAM_NON_BLOCKING;
+  dev_leave(d);
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cuStreamGetId(CUstream stream, unsigned long long *id)
+{
+  CUresult r;
+  Device *d;
+  CUstream s = id ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!s)
+    return r;
+  *id = s->id;
+  dev_leave(d);
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cuStreamGetCtx(CUstream stream, CUcontext *context)
+{
+  CUresult r;
+  Device *d;
+  CUstream s = context ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!s)
+    return r;
+  *context = s->owner ? s->owner : context_current();
+  dev_leave(d);
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cuStreamGetDevice(CUstream stream, CUdevice *device)
+{
+  CUresult r;
+  Device *d;
+  CUstream s = device ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  if (!s)
+    return r;
+  *device = d->ordinal;
+  dev_leave(d);
+  return CUDA_SUCCESS;
+}
+
+CUresult
+cuLaunchHostFunc(CUstream stream, CUhostFn f, void *data)
+{
+  CUresult r;
+  const Work w = {.type = CU_GRAPH_NODE_TYPE_HOST, .host = {f, data}};
+  Device *d = f ? dev_enter(&r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!d)
     return r;
-  struct CUevent_st **p = &d->events;
-  while (*p && *p != event)
-    p = &(*p)->next;
-  bool found = *p != NULL;
-  if (found) {
-    *p = event->next;
-    free(event);
-  }
-  return leave(d, found);
+  r = stream_do(d, stream, &w);
+  dev_leave(d);
+  return r;
 }
 
-CUresult
-cuEventRecord(CUevent event, CUstream stream)
+typedef struct Callback {
+  CUstreamCallback f;
+  CUstream stream;
+  void *data;
+} Callback;
+
+static void
+call_back(void *data)
 {
-  CUresult r;
-  Device *d = dev_enter(&r);
-  return d ? leave(d, is_event(d, event) && is_stream(d, stream)) : r;
+  const Callback *c = data;
+  c->f(c->stream, CUDA_SUCCESS, c->data);
 }
 
+/* Unlike a host function it cannot be captured. */
 CUresult
-cuEventSynchronize(CUevent event)
+cuStreamAddCallback(CUstream stream, CUstreamCallback f, void *data, unsigned flags)
 {
   CUresult r;
-  Device *d = dev_enter(&r);
-  return d ? leave(d, is_event(d, event)) : r;
-}
-
-/* An emulated device has no time. */
-CUresult
-cuEventElapsedTime(float *ms, CUevent from, CUevent to)
-{
-  CUresult r;
-  if (!ms)
+  Device *d;
+  Callback c = {f, stream, data};
+  const Work w = {.type = CU_GRAPH_NODE_TYPE_HOST, .host = {call_back, &c}};
+  if (!f || flags)
     return CUDA_ERROR_INVALID_VALUE;
-  Device *d = dev_enter(&r);
-  if (!d)
+  CUstream s = enter(stream, &d, &r);
+  if (!s)
     return r;
-  bool ok = is_event(d, from) && is_event(d, to) && from->timing && to->timing;
-  r = leave(d, ok);
-  return r ? r : CUDA_ERROR_NOT_SUPPORTED;
+  r = s->capture ? capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+                 : stream_do(d, stream, &w);
+  dev_leave(d);
+  return r;
 }
 
-void
-stream_free_all(Device *d, CUcontext owner)
+/* Managed memory is everybody's at all times. */
+CUresult
+cuStreamAttachMemAsync(CUstream stream, CUdeviceptr p, size_t n, unsigned flags)
 {
-  for (struct CUstream_st **p = &d->streams, *s; (s = *p);) {
-    if (s->owner != owner) {
-      p = &s->next;
-      continue;
-    }
-    *p = s->next;
-    free(s);
-  }
-  for (struct CUevent_st **p = &d->events, *e; (e = *p);) {
-    if (e->owner != owner) {
-      p = &e->next;
-      continue;
-    }
-    *p = e->next;
-    free(e);
-  }
+  CUresult r;
+  Device *d;
+  unsigned known = CU_MEM_ATTACH_GLOBAL | CU_MEM_ATTACH_HOST | CU_MEM_ATTACH_SINGLE;
+  CUstream s = enter(stream, &d, &r);
+  if (!s)
+    return r;
+  Alloc *a = dev_find(d, p, n ? n : 1);
+  if (s->capture)
+    r = capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  else if (!a || a->kind != ALLOC_MANAGED || !flags || flags & ~known ||
+           flags & (flags - 1))
+    r = CUDA_ERROR_INVALID_VALUE;
+  dev_leave(d);
+  return r;
 }

@@ -370,8 +370,20 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
 /* CUlaunchAttributeID */
 #define CUDA_LAUNCH_ATTRIBUTE_TABLE(X)                                                     \
   X(CU_LAUNCH_ATTRIBUTE_IGNORE, 0)                                                         \
+  X(CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW, 1)                                           \
+  X(CU_LAUNCH_ATTRIBUTE_COOPERATIVE, 2)                                                    \
+  X(CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY, 3)                                         \
   X(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, 4)                                              \
-  X(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 6)
+  X(CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE, 5)                           \
+  X(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 6)                              \
+  X(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, 7)                                             \
+  X(CU_LAUNCH_ATTRIBUTE_PRIORITY, 8)                                                       \
+  X(CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP, 9)                                            \
+  X(CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN, 10)                                               \
+  X(CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION, 11)                                   \
+  X(CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT, 12)                                       \
+  X(CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE, 13)                                  \
+  X(CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 14)
 
 #ifndef CUDA_ABI_TABLES_ONLY
 #define X(name, value) name = value,
@@ -399,6 +411,18 @@ typedef union CUlaunchAttributeValue_union {
     unsigned x, y, z;
   } clusterDim; /* in blocks; divides the grid */
   int programmaticStreamSerializationAllowed;
+  int cooperative, priority, syncPolicy, clusterSchedulingPolicyPreference, memSyncDomain;
+  struct {
+    unsigned char default_, remote;
+  } memSyncDomainMap;
+  struct {
+    unsigned x, y, z;
+  } preferredClusterDim;
+  struct {
+    CUevent event;
+    int flags;
+  } launchCompletionEvent;
+  unsigned sharedMemCarveout; /* percent */
 } CUlaunchAttributeValue;
 
 typedef struct CUlaunchAttribute_st {

@@ -241,7 +241,7 @@ class Wrong(Case):
                            env={"ATTNC_EMU": "arch=bogus"}, code=7)
             self.assertEqual(r.stdout, "")
             self.assertEqual(r.stderr.count("INVALID_VALUE"), 1)
-            self.assertIn("ATTNC_EMU: 'arch=bogus' is not one of sm_80", r.stderr)
+            self.assertIn("ATTNC_EMU: 'arch=bogus' is not one of sm_75|sm_80", r.stderr)
 
     def test_device_error(self):
         r = self.run_edited(lambda t: t.replace("\tret;", "\trot;", 1), code=7)

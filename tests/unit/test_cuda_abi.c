@@ -5,7 +5,7 @@
 #include <cudaTypedefs.h>
 
 #define CUDA_ABI_TABLES_ONLY
-#include "emulator/cuda_abi_more.h"
+#include "emulator/cuda_abi_graph.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,11 +57,26 @@ CUDA_HANDLE_TYPE_TABLE(X)
 CUDA_LOCATION_TABLE(X)
 CUDA_ACCESS_TABLE(X)
 CUDA_POOL_ATTRIBUTE_TABLE(X)
+CUDA_NODE_TYPE_TABLE(X)
+CUDA_CAPTURE_MODE_TABLE(X)
+CUDA_CAPTURE_UPDATE_TABLE(X)
+CUDA_DEPENDENCY_TABLE(X)
+CUDA_GRAPH_UPDATE_TABLE(X)
+CUDA_INSTANTIATE_FLAG_TABLE(X)
+CUDA_INSTANTIATE_RESULT_TABLE(X)
+CUDA_OCCUPANCY_FLAG_TABLE(X)
+CUDA_EVENT_FLAG_TABLE(X)
 #undef X
+_Static_assert(KERNEL_PORT_DEFAULT == CU_GRAPH_KERNEL_NODE_PORT_DEFAULT &&
+                   KERNEL_PORT_PROGRAMMATIC == CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC &&
+                   KERNEL_PORT_LAUNCH_ORDER == CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER,
+               "ports of a kernel");
 #define X(since, name, symbol, args)                                                       \
   _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##since, CUresult(*) args),    \
                  #symbol #args);
 CUDA_MORE_ENTRY_TABLE(X)
+CUDA_STREAM_ENTRY_TABLE(X)
+CUDA_GRAPH_ENTRY_TABLE(X)
 #undef X
 #define X(since, name, symbol)                                                             \
   _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##since, __typeof__(&symbol)), \

@@ -338,7 +338,7 @@ launches(void **state)
   assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL),
                    CUDA_ERROR_INVALID_VALUE);
   assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, params),
-                   CUDA_ERROR_NOT_SUPPORTED);
+                   CUDA_ERROR_INVALID_VALUE);
   assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, (CUstream)&p, params, NULL),
                    CUDA_ERROR_INVALID_HANDLE);
   OK(cuModuleGetFunction(&req, m, "req"));

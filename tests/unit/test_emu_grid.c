@@ -31,7 +31,7 @@ static const Case cases[] = {
     {{KERNEL(LOAD), KERNEL(STORE)},
      false,
      NO_OP,
-     "which a kernel before it on the stream reads"},
+     "which kernel k before it reads, and may still be running"},
     {{KERNEL(LOAD), KERNEL(WAIT STORE)}, false, NO_OP, NULL},
     {{KERNEL(LOAD), KERNEL(LOAD)}, false, NO_OP, NULL},
     {{KERNEL(STORE), KERNEL("atom.global.add.u32 %r3, [%rd2], 1;\n")},
@@ -45,11 +45,16 @@ static const Case cases[] = {
      false,
      NO_OP,
      "error[grid-dependency]"},
-    /* what comes between makes the later one wait */
+    {{KERNEL("red.global.add.u32 [%rd2], 1;\n"), KERNEL("red.global.add.u32 [%rd2], 1;\n")},
+     false,
+     NO_OP,
+     NULL},
+    /* what comes between makes the later one wait; a copy is the legacy stream's, and this
+     * one is not behind that */
     {{KERNEL(STORE), KERNEL(LOAD)}, false, SYNC_STREAM, NULL},
     {{KERNEL(STORE), KERNEL(LOAD)}, false, SYNC_ALL, NULL},
-    {{KERNEL(STORE), KERNEL(LOAD)}, false, COPY, NULL},
-    {{KERNEL(STORE), KERNEL(LOAD)}, false, OTHER_STREAM, NULL},
+    {{KERNEL(STORE), KERNEL(LOAD)}, false, COPY, "the host reads"},
+    {{KERNEL(STORE), KERNEL(LOAD)}, false, OTHER_STREAM, "error[stream-order]"},
     /* three: the wait is for the one before, not for the one before that */
     {{KERNEL(STORE), KERNEL(NOTHING), KERNEL(WAIT LOAD)},
      false,

@@ -13,7 +13,7 @@ static const Row rows[] = {
     CUDA_SINCE_TABLE(X)
 #undef X
 #define X(since, name, symbol, args) {since, #name, #symbol},
-        CUDA_MORE_ENTRY_TABLE(X)
+        CUDA_MORE_ENTRY_TABLE(X) CUDA_STREAM_ENTRY_TABLE(X) CUDA_GRAPH_ENTRY_TABLE(X)
 #undef X
 };
 enum { N = sizeof rows / sizeof *rows };
