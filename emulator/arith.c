@@ -2,30 +2,33 @@
 
 #include "emulator/arith_part.h"
 #include "emulator/cvt.h"
+#include "emulator/round64.h"
 #include "emulator/simd.h"
 
 /* Modifiers beside the rounding that a form may have; ROUNDS: any rounding, else AR_RN. */
 enum { NO = 1 << 30, ROUNDS = 1 << 29, MIN_MAX = AR_NAN | AR_XORSIGN };
+#define PAIR (ROUNDS | AR_FTZ)
 
-/* f32, f16 and f16x2, bf16 and bf16x2, f64 */
+/* f32, f16 and f16x2, bf16 and bf16x2, f64, f32x2 */
 static const uint32_t legal[AR_MATHS][KINDS] = {
-    [AR_ADD] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, 0},
-    [AR_SUB] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, 0},
-    [AR_MUL] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, 0},
-    [AR_FMA] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT | AR_RELU, AR_RELU, 0},
-    [AR_MIN] = {MIN_MAX | AR_FTZ, MIN_MAX | AR_FTZ, MIN_MAX, 0},
-    [AR_MAX] = {MIN_MAX | AR_FTZ, MIN_MAX | AR_FTZ, MIN_MAX, 0},
-    [AR_DIV] = {ROUNDS | AR_FTZ | AR_APPROX | AR_FULL, NO, NO, 0},
-    [AR_RCP] = {ROUNDS | AR_FTZ | AR_APPROX, NO, NO, 0},
-    [AR_SQRT] = {ROUNDS | AR_FTZ | AR_APPROX, NO, NO, 0},
-    [AR_RSQRT] = {AR_FTZ | AR_APPROX, NO, NO, AR_APPROX},
-    [AR_EX2] = {AR_FTZ | AR_APPROX, AR_APPROX, AR_FTZ | AR_APPROX, NO},
-    [AR_LG2] = {AR_FTZ | AR_APPROX, NO, NO, NO},
-    [AR_SIN] = {AR_FTZ | AR_APPROX, NO, NO, NO},
-    [AR_COS] = {AR_FTZ | AR_APPROX, NO, NO, NO},
-    [AR_TANH] = {AR_APPROX, AR_APPROX, AR_APPROX, NO},
-    [AR_NEG] = {AR_FTZ, AR_FTZ, 0, 0},
-    [AR_ABS] = {AR_FTZ, AR_FTZ, 0, 0},
+    [AR_ADD] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, ROUNDS, PAIR},
+    [AR_SUB] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, ROUNDS, PAIR},
+    [AR_MUL] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT, 0, ROUNDS, PAIR},
+    [AR_FMA] = {ROUNDS | AR_FTZ | AR_SAT, AR_FTZ | AR_SAT | AR_RELU | AR_OOB,
+                AR_RELU | AR_OOB, ROUNDS, PAIR},
+    [AR_MIN] = {MIN_MAX | AR_FTZ | AR_MAGNITUDE, MIN_MAX | AR_FTZ, MIN_MAX, 0, NO},
+    [AR_MAX] = {MIN_MAX | AR_FTZ | AR_MAGNITUDE, MIN_MAX | AR_FTZ, MIN_MAX, 0, NO},
+    [AR_DIV] = {ROUNDS | AR_FTZ | AR_APPROX | AR_FULL, NO, NO, ROUNDS, NO},
+    [AR_RCP] = {ROUNDS | AR_FTZ | AR_APPROX, NO, NO, ROUNDS | AR_FTZ | AR_APPROX, NO},
+    [AR_SQRT] = {ROUNDS | AR_FTZ | AR_APPROX, NO, NO, ROUNDS, NO},
+    [AR_RSQRT] = {AR_FTZ | AR_APPROX, NO, NO, AR_FTZ | AR_APPROX, NO},
+    [AR_EX2] = {AR_FTZ | AR_APPROX, AR_APPROX, AR_FTZ | AR_APPROX, NO, NO},
+    [AR_LG2] = {AR_FTZ | AR_APPROX, NO, NO, NO, NO},
+    [AR_SIN] = {AR_FTZ | AR_APPROX, NO, NO, NO, NO},
+    [AR_COS] = {AR_FTZ | AR_APPROX, NO, NO, NO, NO},
+    [AR_TANH] = {AR_APPROX, AR_APPROX, AR_APPROX, NO, NO},
+    [AR_NEG] = {AR_FTZ, AR_FTZ, 0, 0, NO},
+    [AR_ABS] = {AR_FTZ, AR_FTZ, 0, 0, NO},
 };
 
 static const ArCode *
@@ -55,6 +58,8 @@ kind_of(ArType t)
     return KIND_BF16;
   case AR_F64:
     return KIND_F64;
+  case AR_F32X2:
+    return KIND_F32X2;
   default:
     return -1;
   }
@@ -68,6 +73,8 @@ math_legal(ArMath m, int kind, unsigned mods)
     return false;
   if ((flags & AR_FULL) && !(flags & AR_APPROX))
     return false;
+  if (m == AR_RCP && kind == KIND_F64 && !(flags & AR_FTZ) != !(flags & AR_APPROX))
+    return false;
   return !(mode != AR_RN && (flags & AR_APPROX));
 }
 
@@ -80,7 +87,11 @@ ar_math(ArOp *op, ArMath m, ArType t, unsigned mods)
   const ArCode *with = code();
   ArFn *fn = with->math[m][kind];
   if (mods & AR_ROUND)
-    fn = with->directed[m];
+    fn = kind == KIND_F64 ? round64_find(m) : with->directed[kind == KIND_F32X2][m];
+  if (mods & AR_OOB)
+    fn = with->fma_oob;
+  if (kind == KIND_F64 && (mods & AR_FTZ))
+    fn = m == AR_RCP ? with->rcp_ftz64 : with->rsqrt_ftz64;
   if (m == AR_DIV && (mods & AR_APPROX) && !(mods & AR_FULL))
     fn = with->div_approx;
   *op = (ArOp){.fn = fn, .to = (uint8_t)t, .from = (uint8_t)t, .mods = (uint16_t)mods};
@@ -107,15 +118,39 @@ static const QuickRow quicks[] = {
     {AR_S32, AR_F32, AR_RN, AR_FTZ | AR_SAT, QUICK_S32_F32},
 };
 
-/* PTX ISA, cvt: f8 pairs come of two f32 or an f16 pair, saturated, and become an f16 pair.
- */
+/* PTX ISA, cvt: pairs of small elements come of two f32 or an f16 pair, saturated, and
+ * become an f16 pair; those of scales come of two f32 or a bf16 pair, rounded to a power of
+ * two. */
 static bool
-cvt_f8_legal(ArType to, ArType from, unsigned mods)
+cvt_small_legal(ArType to, ArType from, unsigned mods)
 {
-  bool up = (from == AR_E4M3X2 || from == AR_E5M2X2) && to == AR_F16X2;
-  bool down = (to == AR_E4M3X2 || to == AR_E5M2X2) && (from == AR_F32 || from == AR_F16X2);
-  unsigned rest = mods & ~(unsigned)AR_RELU;
-  return (up && rest == AR_RN) || (down && rest == (AR_RN | AR_SATFINITE));
+  unsigned mode = mods & AR_ROUND, rest = mods & ~(unsigned)AR_RELU;
+  if (to == AR_UE8M0X2)
+    return (from == AR_F32 || from == AR_BF16X2) && (mode == AR_RZ || mode == AR_RP) &&
+           !(mods & ~(unsigned)(AR_ROUND | AR_SATFINITE));
+  if (from == AR_UE8M0X2)
+    return to == AR_BF16X2 && mods == AR_RN;
+  if (from >= AR_E4M3X2 && from < AR_UE8M0X2)
+    return to == AR_F16X2 && rest == AR_RN;
+  if (to < AR_E4M3X2 || to > AR_UE8M0X2)
+    return false;
+  bool six = to == AR_E2M3X2 || to == AR_E3M2X2;
+  return (from == AR_F32 && rest == (AR_RS | AR_SATFINITE)) ||
+         ((from == AR_F32 || (from == AR_F16X2 && !six)) && rest == (AR_RN | AR_SATFINITE));
+}
+
+static bool
+cvt_mode_legal(ArType to, ArType from, unsigned mode)
+{
+  bool half_pair = to == AR_F16X2 || to == AR_BF16X2;
+  switch (mode) {
+  case AR_RNA:
+    return to == AR_TF32;
+  case AR_RS:
+    return half_pair && from == AR_F32;
+  default:
+    return mode < AR_RNA;
+  }
 }
 
 /* What the ISA's text on cvt forbids, beyond what a decoder's table of types says. */
@@ -124,13 +159,13 @@ cvt_legal(ArType to, ArType from, unsigned mods)
 {
   bool half = to == AR_F16 || to == AR_BF16 || to == AR_F16X2 || to == AR_BF16X2;
   unsigned mode = mods & AR_ROUND;
-  if (cvt_is_f8(to) || cvt_is_f8(from))
-    return cvt_f8_legal(to, from, mods);
+  if (cvt_is_small(to) || cvt_is_small(from))
+    return cvt_small_legal(to, from, mods);
   if (from == AR_F16X2 || from == AR_BF16X2 || from == AR_TF32)
     return false;
   if ((to == AR_F16X2 || to == AR_BF16X2 || to == AR_TF32) && from != AR_F32)
     return false;
-  if (mode > AR_RNA || (mode == AR_RNA && to != AR_TF32))
+  if (!cvt_mode_legal(to, from, mode))
     return false;
   if ((mods & (AR_RELU | AR_SATFINITE)) && !((half || to == AR_TF32) && from == AR_F32))
     return false;
@@ -138,7 +173,9 @@ cvt_legal(ArType to, ArType from, unsigned mods)
     return false;
   if ((mods & AR_FTZ) && to != AR_F32 && from != AR_F32)
     return false;
-  if (to == AR_F64 && mode != AR_RN && !(mods & AR_INTEGRAL))
+  bool narrow = from == AR_BF16; /* exact, whatever the rounding */
+  if (to == AR_F64 && mode != AR_RN && !(mods & AR_INTEGRAL) && cvt_is_float(from) &&
+      !narrow)
     return false;
   return !(mods &
            ~(unsigned)(AR_ROUND | AR_FTZ | AR_SAT | AR_RELU | AR_SATFINITE | AR_INTEGRAL));

@@ -32,12 +32,21 @@ typedef enum ArType {
   AR_BF16,
   AR_F16X2,
   AR_BF16X2,
-  AR_E4M3, /* in pairs alone */
+  AR_E4M3, /* this and the next four: packed alone */
   AR_E5M2,
+  AR_E2M3,
+  AR_E3M2,
+  AR_E2M1,
+  AR_UE8M0,
   AR_E4M3X2,
   AR_E5M2X2,
+  AR_E2M3X2, /* six bits in the low part of eight */
+  AR_E3M2X2,
+  AR_E2M1X2,
+  AR_UE8M0X2,
   AR_TF32,
   AR_F32,
+  AR_F32X2,
   AR_F64,
   AR_TYPES
 } ArType;
@@ -70,6 +79,7 @@ enum {
   AR_RM = 2,
   AR_RP = 3,
   AR_RNA = 4, /* nearest, ties away: tf32 only */
+  AR_RS = 5,  /* up if random bits carry out of what is cut off: cvt of f32 to pairs */
   AR_ROUND = 7,
   AR_FTZ = 8,
   AR_SAT = 16,       /* float: to [0, 1], NaN to 0 */
@@ -78,8 +88,10 @@ enum {
   AR_NAN = 128,      /* min, max: a NaN operand gives NaN */
   AR_XORSIGN = 256,  /* min, max: .xorsign.abs */
   AR_APPROX = 512,
-  AR_FULL = 1024,     /* div.full, with AR_APPROX */
-  AR_INTEGRAL = 2048, /* cvt.rni/rzi/rmi/rpi from a float type to itself */
+  AR_FULL = 1024,      /* div.full, with AR_APPROX */
+  AR_INTEGRAL = 2048,  /* cvt.rni/rzi/rmi/rpi from a float type to itself */
+  AR_OOB = 4096,       /* fma: an operand of all ones but the sign gives 0 */
+  AR_MAGNITUDE = 8192, /* min, max of f32: of absolute values */
 };
 
 typedef struct ArOp ArOp;
@@ -95,7 +107,9 @@ struct ArOp {
 bool ar_math(ArOp *, ArMath, ArType, unsigned mods);
 /* d = cvt.to.from a.  A pair from AR_F32 is the packed form: a is the PTX ISA's first
  * source and goes to the upper half, b to the lower; a pair from a pair has both in a.
- * Integer to integer saturates with AR_SAT and truncates without. */
+ * Integer to integer saturates with AR_SAT and truncates without.  AR_RS: c has the random
+ * bits: of f16x2 and bf16x2 its upper half for a and its lower for b, of others its lower
+ * half for both. */
 bool ar_cvt(ArOp *, ArType to, ArType from, unsigned mods);
 int ar_bytes(ArType); /* 1 2 4 8 */
 

@@ -103,6 +103,23 @@ F32_DIRECTED(f32_div_directed, D32(a[i]) / D32(b[i]))
 F32_DIRECTED(f32_rcp_directed, 1.0 / D32(a[i]))
 F32_DIRECTED(f32_sqrt_directed, __builtin_sqrt(D32(a[i])))
 
+/* Two numbers a lane, the lower one first: rows of 64 of them. */
+#define HALF_OF(p) ((p) ? (const uint32_t *)(p) + AR_LANES : NULL)
+#define F32_PAIR(name)                                                                     \
+  static void name##_x2(ARGS)                                                              \
+  {                                                                                        \
+    name(op, d_, a_, b_, c_);                                                              \
+    name(op, (uint32_t *)d_ + AR_LANES, HALF_OF(a_), HALF_OF(b_), HALF_OF(c_));            \
+  }
+F32_PAIR(f32_add)
+F32_PAIR(f32_sub)
+F32_PAIR(f32_mul)
+F32_PAIR(f32_fma)
+F32_PAIR(f32_add_directed)
+F32_PAIR(f32_sub_directed)
+F32_PAIR(f32_mul_directed)
+F32_PAIR(f32_fma_directed)
+
 /* 2^x, |x| at most 1100: the integer part is added to the exponent in two halves, the rest
  * is the series of exp to the 7th power (relative error below 2^-27 on [-0.5, 0.5]). */
 static inline double
@@ -275,6 +292,8 @@ least32(uint32_t x, uint32_t y, unsigned mods, bool most)
 {
   uint32_t keep = num_keep32(mods), sign = 0;
   x = num_flush32(x, keep), y = num_flush32(y, keep);
+  if (mods & AR_MAGNITUDE)
+    x &= 0x7fffffff, y &= 0x7fffffff;
   if (mods & AR_XORSIGN) {
     sign = (x ^ y) & 0x80000000;
     x &= 0x7fffffff, y &= 0x7fffffff;
@@ -395,6 +414,25 @@ bf16_out(double r, unsigned mods)
 HALF_OPS(X)
 #undef X
 
+/* PTX ISA, fma.oob: what the tensor copies fill with where they are told to. */
+enum { OOB = 0x7fff };
+static void
+half_fma_oob(ARGS)
+{
+  ROWS(uint32_t);
+  uint32_t r[AR_LANES];
+  const bool packed = op->to == AR_F16X2 || op->to == AR_BF16X2;
+  const bool bf16 = op->to == AR_BF16 || op->to == AR_BF16X2;
+  (bf16 ? bf16_fma : f16_fma)(op, r, a, b, c);
+  LANES
+  {
+    bool low = (a[i] & 0xffff) == OOB || (b[i] & 0xffff) == OOB || (c[i] & 0xffff) == OOB;
+    bool high = packed && (a[i] >> 16 == OOB || b[i] >> 16 == OOB || c[i] >> 16 == OOB);
+    r[i] &= (low ? 0xffff0000 : 0xffffffff) & (high ? 0x0000ffff : 0xffffffff);
+  }
+  memcpy(d, r, sizeof r);
+}
+
 static inline uint32_t
 least16(uint32_t x, uint32_t y, uint32_t exponent, unsigned mods, bool most)
 {
@@ -437,7 +475,7 @@ HALF_BITS(f16_abs, neg16, 0x7c00, true)
 HALF_BITS(bf16_neg, neg16, 0x7f80, false)
 HALF_BITS(bf16_abs, neg16, 0x7f80, true)
 
-/* ---- f64, to nearest even only ---- */
+/* ---- f64, to nearest even; other roundings: round64.c ---- */
 
 #define F64_OP(name, expr)                                                                 \
   static void name(ARGS)                                                                   \
@@ -459,6 +497,28 @@ F64_OP(f64_sqrt, __builtin_sqrt(a[i]))
 F64_OP(f64_rsqrt, 1 / __builtin_sqrt(a[i]))
 F64_OP(f64_neg, -a[i])
 F64_OP(f64_abs, num_abs(a[i]))
+
+/* PTX ISA, rcp and rsqrt.approx.ftz.f64: of the upper 32 bits alone, on both sides. */
+static inline double
+upper(double x)
+{
+  return double_of(bits_of_d(x) & 0xffffffff00000000);
+}
+
+static inline double
+flushed(double x)
+{
+  return num_abs(x) < 0x1p-1022 ? num_sign_of(0, x) : x;
+}
+
+static inline double
+rounded_upper(double x)
+{
+  double r = upper(double_of(bits_of_d(x) + 0x80000000));
+  return num_abs(x) < (double)INFINITY ? flushed(r) : x;
+}
+F64_OP(f64_rcp_ftz, rounded_upper(1 / flushed(upper(a[i]))))
+F64_OP(f64_rsqrt_ftz, rounded_upper(1 / __builtin_sqrt(flushed(upper(a[i])))))
 
 static inline double
 least64(double x, double y, bool most)
@@ -565,10 +625,10 @@ cvt_s32_f32(ARGS)
   {                                                                                        \
     .math =                                                                                \
         {                                                                                  \
-            [AR_ADD] = {f32_add, f16_add, bf16_add, f64_add},                              \
-            [AR_SUB] = {f32_sub, f16_sub, bf16_sub, f64_sub},                              \
-            [AR_MUL] = {f32_mul, f16_mul, bf16_mul, f64_mul},                              \
-            [AR_FMA] = {f32_fma, f16_fma, bf16_fma, f64_fma},                              \
+            [AR_ADD] = {f32_add, f16_add, bf16_add, f64_add, f32_add_x2},                  \
+            [AR_SUB] = {f32_sub, f16_sub, bf16_sub, f64_sub, f32_sub_x2},                  \
+            [AR_MUL] = {f32_mul, f16_mul, bf16_mul, f64_mul, f32_mul_x2},                  \
+            [AR_FMA] = {f32_fma, f16_fma, bf16_fma, f64_fma, f32_fma_x2},                  \
             [AR_MIN] = {f32_min, f16_min, bf16_min, f64_min},                              \
             [AR_MAX] = {f32_max, f16_max, bf16_max, f64_max},                              \
             [AR_DIV] = {f32_div, NULL, NULL, f64_div},                                     \
@@ -583,13 +643,21 @@ cvt_s32_f32(ARGS)
             [AR_NEG] = {f32_neg, f16_neg, bf16_neg, f64_neg},                              \
             [AR_ABS] = {f32_abs, f16_abs, bf16_abs, f64_abs},                              \
         },                                                                                 \
-    .div_approx = f32_div_approx,                                                          \
+    .div_approx = f32_div_approx, .fma_oob = half_fma_oob, .rcp_ftz64 = f64_rcp_ftz,       \
+    .rsqrt_ftz64 = f64_rsqrt_ftz,                                                          \
     .directed =                                                                            \
         {                                                                                  \
-            [AR_ADD] = f32_add_directed,   [AR_SUB] = f32_sub_directed,                    \
-            [AR_MUL] = f32_mul_directed,   [AR_FMA] = f32_fma_directed,                    \
-            [AR_DIV] = f32_div_directed,   [AR_RCP] = f32_rcp_directed,                    \
-            [AR_SQRT] = f32_sqrt_directed,                                                 \
+            {[AR_ADD] = f32_add_directed,                                                  \
+             [AR_SUB] = f32_sub_directed,                                                  \
+             [AR_MUL] = f32_mul_directed,                                                  \
+             [AR_FMA] = f32_fma_directed,                                                  \
+             [AR_DIV] = f32_div_directed,                                                  \
+             [AR_RCP] = f32_rcp_directed,                                                  \
+             [AR_SQRT] = f32_sqrt_directed},                                               \
+            {[AR_ADD] = f32_add_directed_x2,                                               \
+             [AR_SUB] = f32_sub_directed_x2,                                               \
+             [AR_MUL] = f32_mul_directed_x2,                                               \
+             [AR_FMA] = f32_fma_directed_x2},                                              \
         },                                                                                 \
     .quick = {                                                                             \
         [QUICK_BF16X2] = cvt_bf16x2,     [QUICK_F16X2] = cvt_f16x2,                        \

@@ -5,7 +5,7 @@
 #include "emulator/arith.h"
 
 /* A float type's column in the function tables; the packed ones are unpacked in place. */
-typedef enum ArKind { KIND_F32, KIND_F16, KIND_BF16, KIND_F64, KINDS } ArKind;
+typedef enum ArKind { KIND_F32, KIND_F16, KIND_BF16, KIND_F64, KIND_F32X2, KINDS } ArKind;
 
 /* Conversions worth a loop of their own. */
 typedef enum ArQuick {
@@ -23,8 +23,8 @@ typedef enum ArQuick {
 
 typedef struct ArCode {
   ArFn *math[AR_MATHS][KINDS]; /* NULL: none */
-  ArFn *directed[AR_MATHS];    /* f32, rounding other than AR_RN */
-  ArFn *div_approx;
+  ArFn *directed[2][AR_MATHS]; /* f32, f32x2: rounding other than AR_RN */
+  ArFn *div_approx, *fma_oob, *rcp_ftz64, *rsqrt_ftz64;
   ArFn *quick[QUICK_COUNT];
 } ArCode;
 

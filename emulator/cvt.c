@@ -1,6 +1,7 @@
 #include "emulator/cvt.h"
 
 #include "emulator/arith_num.h"
+#include "emulator/round64.h"
 
 #include <math.h>
 
@@ -17,9 +18,13 @@ static const TypeInfo types[AR_TYPES] = {
     [AR_F16] = {4, 16, true, true},    [AR_BF16] = {4, 16, true, true},
     [AR_F16X2] = {4, 32, true, true},  [AR_BF16X2] = {4, 32, true, true},
     [AR_E4M3] = {4, 8, true, true},    [AR_E5M2] = {4, 8, true, true},
+    [AR_E2M3] = {4, 8, true, true},    [AR_E3M2] = {4, 8, true, true},
+    [AR_E2M1] = {4, 4, true, true},    [AR_UE8M0] = {4, 8, true, false},
     [AR_E4M3X2] = {4, 16, true, true}, [AR_E5M2X2] = {4, 16, true, true},
+    [AR_E2M3X2] = {4, 16, true, true}, [AR_E3M2X2] = {4, 16, true, true},
+    [AR_E2M1X2] = {4, 8, true, true},  [AR_UE8M0X2] = {4, 16, true, false},
     [AR_TF32] = {4, 32, true, true},   [AR_F32] = {4, 32, true, true},
-    [AR_F64] = {8, 64, true, true},
+    [AR_F32X2] = {8, 64, true, true},  [AR_F64] = {8, 64, true, true},
 };
 
 bool
@@ -29,9 +34,9 @@ cvt_is_float(ArType t)
 }
 
 bool
-cvt_is_f8(ArType t)
+cvt_is_small(ArType t)
 {
-  return t >= AR_E4M3 && t <= AR_E5M2X2;
+  return t >= AR_E4M3 && t <= AR_UE8M0X2;
 }
 
 int
@@ -97,41 +102,78 @@ odd_double(uint64_t mag)
   return (double)mag;
 }
 
+/* Exact or odd, but for f64: rounded. */
 static double
-int_to_double(ArType from, uint64_t v)
+int_to_double(const ArOp *op, uint64_t v)
 {
-  if (types[from].is_signed && v >> 63)
-    return -odd_double(0 - v);
-  return odd_double(v);
+  bool minus = types[op->from].is_signed && v >> 63;
+  uint64_t mag = minus ? 0 - v : v;
+  if (op->to == AR_F64)
+    return double_of(round64_int(minus, mag, op->mods & AR_ROUND));
+  return minus ? -odd_double(mag) : odd_double(mag);
 }
 
-/* OCP 8-bit Floating Point Specification 1.0: E5M2 is the upper half of an f16; E4M3 has no
- * infinity, and of its largest exponent all but one value. */
+/* OCP 8-bit Floating Point Specification 1.0 and Microscaling Formats 1.0.  E5M2 has an
+ * infinity; E4M3 has none, and of its largest exponent all but one value; those of 4 and 6
+ * bits have neither that nor NaN, in whose place PTX has the largest value. */
+typedef struct Small {
+  NumFormat format;
+  uint8_t sign, nan; /* bit; encoding */
+  double most;
+} Small;
+
+static const Small smalls[AR_TYPES] = {
+    [AR_E4M3] = {{3, -6, 8}, 7, 0x7f, 448}, [AR_E5M2] = {{2, -14, 15}, 7, 0x7f, 57344},
+    [AR_E2M3] = {{3, 0, 2}, 5, 0x1f, 7.5},  [AR_E3M2] = {{2, -2, 4}, 5, 0x1f, 28},
+    [AR_E2M1] = {{1, 0, 2}, 3, 0x07, 6},
+};
+
 static double
-f8_value(ArType t, uint32_t u)
+small_value(ArType t, uint32_t u)
 {
+  const Small *s = &smalls[t];
+  int fraction = s->format.fraction, least = s->format.least;
   if (t == AR_E5M2)
     return num_f16_value(u << 8);
-  uint32_t e = u >> 3 & 15, m = u & 7;
-  double mag = (u & 127) == 127 ? (double)NAN
-               : e              ? ldexp(8 + m, (int)e - 10)
-                                : ldexp(m, -9);
-  return u >> 7 & 1 ? -mag : mag;
+  if (t == AR_E4M3 && (u & 127) == 127)
+    return (double)NAN;
+  int one = 1 << fraction, m = (int)u & (one - 1);
+  int e = (int)(u & (((uint32_t)1 << s->sign) - 1)) >> fraction;
+  double mag = e ? ldexp(one + m, e + least - 1 - fraction) : ldexp(m, least - fraction);
+  return u >> s->sign & 1 ? -mag : mag;
 }
 
 static uint32_t
-encode_f8(ArType t, double r)
+encode_small(ArType t, double r)
 {
-  double most = t == AR_E4M3 ? 448 : 57344, mag = num_abs(r);
-  int fraction = t == AR_E4M3 ? 3 : 2, least = t == AR_E4M3 ? -6 : -14, e;
+  const Small *s = &smalls[t];
+  double mag = num_abs(r);
+  int fraction = s->format.fraction, least = s->format.least, e;
   if (r != r)
-    return 0x7f;
-  mag = mag > most ? most : mag;
+    return s->nan;
+  mag = mag > s->most ? s->most : mag;
   frexp(mag, &e);
   e = mag == 0 || e - 1 < least ? least : e - 1;
   uint32_t units =
       (uint32_t)ldexp(mag, fraction - e); /* with the leading one of normal values */
-  return (uint32_t)signbit(r) << 7 | (((uint32_t)(e - least) << fraction) + units);
+  return (uint32_t)signbit(r) << s->sign | (((uint32_t)(e - least) << fraction) + units);
+}
+
+/* OCP Microscaling Formats 1.0, E8M0: powers of two from 2^-127 to 2^127, 255 is NaN. */
+static uint32_t
+encode_scale(double x, unsigned mods)
+{
+  double mag = num_abs(x);
+  int e;
+  if (x != x)
+    return 255;
+  if (mag <= 0x1p-127)
+    return 0;
+  double m = frexp(mag, &e); /* mag = m × 2^e, m from 0.5 on */
+  e += 126 + (m > 0.5 && (mods & AR_ROUND) == AR_RP);
+  if (mag == (double)INFINITY || e > 254)
+    return mods & AR_SATFINITE ? 254 : 255;
+  return (uint32_t)e;
 }
 
 static double
@@ -140,7 +182,12 @@ float_to_double(ArType from, uint64_t v, unsigned mods)
   switch (from) {
   case AR_E4M3:
   case AR_E5M2:
-    return f8_value(from, (uint32_t)v & 0xff);
+  case AR_E2M3:
+  case AR_E3M2:
+  case AR_E2M1:
+    return small_value(from, (uint32_t)v);
+  case AR_UE8M0:
+    return v == 255 ? (double)NAN : ldexp(1, (int)v - 127);
   case AR_F16:
     return num_f16_value((uint32_t)v & 0xffff);
   case AR_BF16:
@@ -191,7 +238,10 @@ encode(ArType to, double r)
   switch (to) {
   case AR_E4M3:
   case AR_E5M2:
-    return encode_f8(to, r);
+  case AR_E2M3:
+  case AR_E3M2:
+  case AR_E2M1:
+    return encode_small(to, r);
   case AR_F16:
   case AR_F16X2:
     return num_encode_f16(r);
@@ -205,37 +255,48 @@ encode(ArType to, double r)
   }
 }
 
-static double
-rounded(ArType to, double x, unsigned mods)
+static const NumFormat *
+format_of(ArType to)
 {
-  unsigned mode = mods & AR_ROUND;
-  bool finite = mods & AR_SATFINITE;
   switch (to) {
-  case AR_E4M3:
-    return num_round(x, (NumFormat){3, -6, 8}, mode, finite);
-  case AR_E5M2:
-    return num_round(x, (NumFormat){2, -14, 15}, mode, finite);
   case AR_F16:
   case AR_F16X2:
-    return num_round(x, num_f16, mode, finite);
+    return &num_f16;
   case AR_BF16:
   case AR_BF16X2:
-    return num_round(x, num_bf16, mode, finite);
+    return &num_bf16;
   case AR_TF32:
-    return num_round(x, num_tf32, mode, finite);
+    return &num_tf32;
   case AR_F32:
-    return num_round(x, num_f32, mode, finite);
+    return &num_f32;
   default:
-    return x;
+    return cvt_is_small(to) ? &smalls[to].format : NULL;
   }
+}
+
+/* PTX ISA, cvt.rs: away from zero where random bits, added to what is cut off, carry. */
+static double
+stochastic(double x, const NumFormat *f, uint32_t random, int bits)
+{
+  double mag = num_abs(x);
+  int64_t e = (int64_t)(bits_of_d(mag) >> 52) - 1023;
+  if (!(mag < (double)INFINITY))
+    return x;
+  e = e < f->least ? f->least : e;
+  double lsb = num_pow2((int)e - f->fraction), down = trunc(mag / lsb);
+  bool up = mag / lsb - down + ldexp(random, -bits) >= 1;
+  return num_sign_of((down + up) * lsb, x);
 }
 
 static uint64_t
 double_to_float(const ArOp *op, double x)
 {
+  if (op->to == AR_UE8M0)
+    return encode_scale(x, op->mods);
   if (op->mods & AR_INTEGRAL)
     x = integral(x, op->mods & AR_ROUND);
-  double r = rounded(op->to, x, op->mods);
+  const NumFormat *f = format_of(op->to);
+  double r = f ? num_round(x, *f, op->mods & AR_ROUND, op->mods & AR_SATFINITE) : x;
   if (op->mods & AR_SAT)
     r = r > 0 ? (r > 1 ? 1 : r) : 0;
   if (op->mods & AR_RELU)
@@ -254,16 +315,15 @@ one(const ArOp *op, uint64_t v)
     v = extended(op->from, v);
   if (!from_float && !to_float)
     return int_to_int(op, v);
-  double x =
-      from_float ? float_to_double(op->from, v, op->mods) : int_to_double(op->from, v);
+  double x = from_float ? float_to_double(op->from, v, op->mods) : int_to_double(op, v);
   return to_float ? double_to_float(op, x) : float_to_int(op, x);
 }
 
 /* Of what a pair is one. */
-static const uint8_t halves[AR_TYPES] = {[AR_F16X2] = AR_F16,
-                                         [AR_BF16X2] = AR_BF16,
-                                         [AR_E4M3X2] = AR_E4M3,
-                                         [AR_E5M2X2] = AR_E5M2};
+static const uint8_t halves[AR_TYPES] = {
+    [AR_F16X2] = AR_F16,   [AR_BF16X2] = AR_BF16,  [AR_E4M3X2] = AR_E4M3,
+    [AR_E5M2X2] = AR_E5M2, [AR_E2M3X2] = AR_E2M3,  [AR_E3M2X2] = AR_E3M2,
+    [AR_E2M1X2] = AR_E2M1, [AR_UE8M0X2] = AR_UE8M0};
 
 static void
 get_pair(const ArOp *op, const void *a, const void *b, int lane, uint64_t v[2])
@@ -274,10 +334,32 @@ get_pair(const ArOp *op, const void *a, const void *b, int lane, uint64_t v[2])
   v[1] = halves[op->from] ? v[1] >> bits & low_bits(bits) : v[1];
 }
 
+/* f32, rounded by random bits: of f16x2 13 bits for each. */
+static uint64_t
+one_random(const ArOp *half, uint64_t v, uint32_t random)
+{
+  int bits = half->to == AR_F16 ? 13 : 16;
+  ArOp near = *half;
+  near.mods &= (uint16_t)~AR_ROUND; /* AR_RN: what is left to do is exact, or overflows */
+  double x = stochastic(float_to_double(half->from, v, half->mods), format_of(half->to),
+                        random & (uint32_t)low_bits(bits), bits);
+  return double_to_float(&near, x);
+}
+
+static uint64_t
+pair(const ArOp *half, const uint64_t v[2], const uint32_t *random)
+{
+  int bits = types[half->to].bits;
+  if ((half->mods & AR_ROUND) != AR_RS)
+    return one(half, v[1]) << bits | one(half, v[0]);
+  bool shared = cvt_is_small(half->to);
+  return one_random(half, v[1], shared ? *random : *random >> 16) << bits |
+         one_random(half, v[0], *random);
+}
+
 void
 cvt_any(const ArOp *op, void *d, const void *a, const void *b, const void *c)
 {
-  (void)c;
   ArOp half = *op;
   bool packed = halves[op->to];
   uint64_t r[AR_LANES], v[2];
@@ -289,7 +371,7 @@ cvt_any(const ArOp *op, void *d, const void *a, const void *b, const void *c)
       continue;
     }
     get_pair(op, a, b, i, v);
-    r[i] = one(&half, v[1]) << types[half.to].bits | one(&half, v[0]);
+    r[i] = pair(&half, v, c ? (const uint32_t *)c + i : NULL);
   }
   for (int i = 0; i < AR_LANES; i++)
     set(op->to, d, i, r[i]);
@@ -305,6 +387,7 @@ ar_from_double(ArType t, double x, unsigned mods)
 double
 ar_to_double(ArType t, uint64_t bits)
 {
+  ArOp op = {.to = AR_F64, .from = (uint8_t)t};
   return types[t].is_float ? float_to_double(t, bits, 0)
-                           : int_to_double(t, extended(t, bits));
+                           : int_to_double(&op, extended(t, bits));
 }

@@ -5,7 +5,8 @@
 #include "emulator/arith.h"
 
 bool cvt_is_float(ArType);
-bool cvt_is_f8(ArType); /* or a pair of them */
-ArFn cvt_any; /* reads op->to, op->from, op->mods; b as well for two of f32 into a pair */
+bool cvt_is_small(ArType); /* of 4, 6 or 8 bits, or a pair of them */
+ArFn cvt_any; /* reads op->to, op->from, op->mods; b as well for two of f32 into a pair, c
+                 for AR_RS */
 
 #endif

@@ -44,6 +44,12 @@ need_level(Dec *d, const char *what, int n, int sm, int version)
              version / 10, version % 10, d->ptx->version / 10, d->ptx->version % 10);
 }
 
+void
+dec_need(Dec *d, const char *what, int target, int version)
+{
+  need_level(d, what, (int)strlen(what), target, version);
+}
+
 /* ---- instructions ---- */
 
 Insn *

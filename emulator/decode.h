@@ -54,6 +54,8 @@ struct Dec {
 };
 
 _Noreturn void dec_fail(Dec *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* An error unless the module's target (target.h) and version have it. */
+void dec_need(Dec *, const char *what, int target, int version);
 Insn *dec_emit(Dec *, InsnKind);
 Insn *dec_step(Dec *, Step *);
 uint32_t dec_const(Dec *, uint64_t value, bool wide);
@@ -103,7 +105,7 @@ void dec_hint(Dec *, const Res *policy);
   X(tma_store) X(tma_prefetch) X(tma_fence) X(ldmatrix_bytes) X(stmatrix_bytes)          \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
-  X(fence_proxy) X(carry) X(mixed)
+  X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)
@@ -112,6 +114,9 @@ BUILDERS(X)
 /* Arguments of forms. */
 enum { W_FENCE, W_COMMIT, W_WAIT };
 enum { P_AND, P_OR, P_XOR, P_NOT, P_MOV };
+/* of cvt: one value, two into one, a pair into a pair, two and random bits, four and those
+ */
+enum { CVT_ONE, CVT_TWO, CVT_PAIR, CVT_RANDOM, CVT_FOUR };
 enum { C_ADD, C_SUB, C_MAD, C_ADD_IN, C_SUB_IN, C_MAD_IN };
 enum { B_SYNC, B_ARRIVE };
 enum { R_POPC, R_AND, R_OR };

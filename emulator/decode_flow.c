@@ -193,6 +193,12 @@ build_redux(Dec *d)
   i->a = r[1].row;
   i->x.sub = (uint8_t)d->form->arg;
   i->x.sign = d->m.t[0] == T_S32;
+  if (d->m.t[0] != T_F32)
+    return;
+  unsigned mods =
+      (mod_is(&d->m, M_NAN_) ? AR_NAN : 0) | (mod_is(&d->m, M_ABS) ? AR_MAGNITUDE : 0);
+  if (!ar_math(&i->op, d->form->arg == A_MIN ? AR_MIN : AR_MAX, AR_F32, mods))
+    dec_fail(d, "this form is not emulated");
 }
 
 void

@@ -137,7 +137,8 @@ ordered_kind(int id)
   case M_B6X16_P32:
   case M_B4X16_P64:
     return 5;
-  case M_LO: /* of mul, mad, dp2a: before the types */
+  case M_LO: /* of mul, mad, dp2a, cvt: before the types */
+  case M_PACK:
   case M_HI:
   case M_WIDE:
   case M_CC:

@@ -316,6 +316,18 @@ lop3_u32(const ArOp *op, void *dv, const void *av, const void *bv, const void *c
   }
 }
 
+/* PTX ISA, cvt.pack: the second value lowest, then the first, then c's lower bits. */
+static inline u32
+pack_bits(u32 a, u32 b, u32 c, u32 mods)
+{
+  u32 n = mods & 255, keep = ((u32)1 << n) - 1;
+  s32 most = (s32)(mods & 256 ? keep >> 1 : keep), least_of = mods & 256 ? -most - 1 : 0;
+  s32 x = (s32)a < least_of ? least_of : (s32)a > most ? most : (s32)a;
+  s32 y = (s32)b < least_of ? least_of : (s32)b > most ? most : (s32)b;
+  return ((u32)x & keep) << n | ((u32)y & keep) | (n < 16 ? c << 2 * n : 0);
+}
+SAME(cvt_pack_u32, u32, u32, u32, pack_bits(x, y, z, op->mods))
+
 /* Nibbles of the selector choose bytes of y:x; bit 3 spreads the byte's sign. */
 static inline u32
 permute(u32 x, u32 y, u32 sel)
@@ -639,6 +651,7 @@ const LaneCode LANES_TABLE = {
             [L_BMSK_CLAMP] = T_U32(bmsk_clamp),
             [L_FNS] = T_U32(fns),
             [L_CNOT] = T_BITS(cnot),
+            [L_CVT_PACK] = T_U32(cvt_pack),
             [L_DIV] = T_INTS(div),
             [L_REM] = T_INTS(rem),
             [L_SAD] = T_INTS(sad),

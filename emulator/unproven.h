@@ -21,6 +21,7 @@
   X("ex2 lg2 sin cos tanh", "bound", "own polynomials, the same bits on every CPU")        \
   X("rcp approx; sqrt approx; rsqrt", "bound", "rounded to nearest")                       \
   X("div approx; div full", "bound", "rounded to nearest")                                 \
+  X("cvt rs; fma oob", "choice", "whose random bits, which operands: see below")           \
   X("add sub mul mad fma rcp sqrt min max abs neg", "text", "NaN is 0x7fffffff")           \
   X("div rem", "text", "IEEE; integers: x / 0 has all bits set, x rem 0 is x")             \
   X("mul24 mad24 dp4a dp2a addc subc madc", "text", "-")                                   \

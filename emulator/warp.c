@@ -182,6 +182,39 @@ reduce(const Insn *i, uint32_t a, uint32_t b)
   }
 }
 
+/* Floating point through the code for 32 lanes; an operation with itself is what one lane
+ * gives. */
+static uint32_t
+reduce_float(const Insn *i, const uint32_t *a, uint32_t members)
+{
+  uint32_t r[LANES], b[LANES];
+  bool first = true;
+  for (int j = 0; j < LANES; j++) {
+    if (!(members >> j & 1))
+      continue;
+    for (int l = 0; l < LANES; l++)
+      b[l] = a[j];
+    i->op.fn(&i->op, r, first ? b : r, b, NULL);
+    first = false;
+  }
+  return r[0];
+}
+
+static uint32_t
+reduce_all(const Insn *i, const uint32_t *a, uint32_t members)
+{
+  uint32_t d = 0;
+  bool first = true;
+  if (i->op.fn)
+    return reduce_float(i, a, members);
+  for (int j = 0; j < LANES; j++)
+    if (members >> j & 1) {
+      d = first ? a[j] : reduce(i, d, a[j]);
+      first = false;
+    }
+  return d;
+}
+
 Stop
 step_redux(Exec *x, const Insn *i, uint32_t mask)
 {
@@ -191,15 +224,9 @@ step_redux(Exec *x, const Insn *i, uint32_t mask)
     return s;
   const uint32_t *members = row32(w, i->c), *a = row32(w, i->a);
   uint32_t d[LANES] = {0};
-  for (int l = 0; l < LANES; l++) {
-    uint32_t m = members[l] & mask;
-    bool first = true;
-    for (int j = 0; j < LANES; j++)
-      if (m >> j & 1) {
-        d[l] = first ? a[j] : reduce(i, d[l], a[j]);
-        first = false;
-      }
-  }
+  for (int l = 0; l < LANES; l++)
+    if (mask >> l & 1)
+      d[l] = reduce_all(i, a, members[l] & mask);
   exec_put32(x, i->d, d, mask);
   return GO;
 }

@@ -20,8 +20,12 @@ import sys
 import tempfile
 
 TYPES = {"pred", "b8", "b16", "b32", "b64", "b128", "u8", "u16", "u32", "u64", "s8", "s16", "s32",
-         "s64", "u16x2", "s16x2", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "tf32", "f32",
+         "s64", "u16x2", "s16x2", "f16", "f16x2", "bf16", "bf16x2", "e4m3x2", "e5m2x2", "e2m3x2", "e3m2x2", "e2m1x2",
+         "ue8m0x2", "e4m3x4", "e5m2x4", "e2m3x4", "e3m2x4", "e2m1x4", "tf32", "f32", "f32x2",
          "f64"}
+PACKED = {"u16x2": 32, "s16x2": 32, "f16x2": 32, "bf16x2": 32, "tf32": 32, "f32x2": 64, "e2m1x2": 8,
+          "e4m3x2": 16, "e5m2x2": 16, "e2m3x2": 16, "e3m2x2": 16, "ue8m0x2": 16, "e2m1x4": 16,
+          "e4m3x4": 32, "e5m2x4": 32, "e2m3x4": 32, "e3m2x4": 32}
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
           "param::entry")
 STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",
@@ -32,7 +36,7 @@ HEAD = """.version %d.%d
 .address_size 64
 .visible .entry k(.param .u64 par) {
 .reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<140>; .reg .b64 %%rd<40>;
-.reg .f32 %%f<140>; .reg .f64 %%fd<40>;%s
+.reg .b8 %%b<40>; .reg .f32 %%f<140>; .reg .f64 %%fd<40>;%s
 .shared .align 16 .b8 sh[64];
 tt: .branchtargets END;
 %s
@@ -61,18 +65,19 @@ def slots(sets, mnemonic):
 
 
 def bits(name):
-    if name in ("u16x2", "s16x2", "f16x2", "bf16x2", "tf32"):
-        return 32
-    return int(re.sub(r"\D", "", name) or 1)
+    return PACKED.get(name) or int(re.sub(r"\D", "", name) or 1)
 
 
-def register(name, k):
+def register(name, k, exact=False):
+    """exact: a wider one will not do."""
     if name == "pred":
         return f"%p{k}"
     if name == "f32":
         return f"%f{k}"
     if name == "f64":
         return f"%fd{k}"
+    if exact and bits(name) == 8:
+        return f"%b{k}"
     return ("%rs", "%r", "%rd", "%q")[sum(bits(name) > n for n in (16, 32, 64))] + str(k)
 
 
@@ -102,6 +107,7 @@ def operand(want, builder, mods, types, k):
                 "setmaxnreg": "64"}.get(builder, "1")
     if want in ("L", "T"):
         return "END" if want == "L" else "tt"
+    exact = not want.endswith(">")
     want = want.lstrip("=!").rstrip(">")
     second, want = want.endswith("|p"), want.removesuffix("|p")
     count = 0
@@ -120,7 +126,7 @@ def operand(want, builder, mods, types, k):
         want = types[int(want)]
     if count:
         return "{" + ", ".join(register(want, 4 * k + i + 1) for i in range(count)) + "}"
-    return register(want, k + 1) + (f"|%p{k + 1}" if second else "")
+    return register(want, k + 1, exact) + (f"|%p{k + 1}" if second else "")
 
 
 def vector(letter, first, count):
@@ -142,7 +148,8 @@ def product(mods):
     return out + (["0"] if k == 16 and n % 24 else []) + (["1"] if k == 16 else [])
 
 
-def statement(form, choice):
+def statement(form, choice, extra=False):
+    """extra: with what may be left out."""
     mnemonic, wants, builder = form
     mods = [c for c in choice if c]
     types = [m for m in mods if m in TYPES]
@@ -155,6 +162,8 @@ def statement(form, choice):
             out.append(operand(want, builder, mods, types, k))
         elif want == "b64?" and "L2::cache_hint" in mods:
             out.append("%rd30")
+        elif want == "0?" and extra:
+            out.append(operand("0", builder, mods, types, k))
     if builder == "cp_async" and "L2::cache_hint" in mods:
         out.append("%rd30")
     return name + (" " + ", ".join(out) if out else "") + ";"
@@ -193,6 +202,7 @@ def statements(path, shard):
         for choice in choices:
             text = statement(form, choice)
             seen[text] = True
+            seen[statement(form, choice, extra=True)] = True
             if rng.random() < 0.3 and not exact:
                 seen.update((t, True) for t in spoilt(rng, text))
     return list(seen)

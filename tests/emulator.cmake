@@ -1,6 +1,8 @@
 unit(mma OBJECTS emulator base)
 unit(product OBJECTS emulator base)
 unit(arith OBJECTS emulator base)
+unit(arith64 OBJECTS emulator base)
+unit(small_floats OBJECTS emulator base)
 unit(shadow OBJECTS emulator base)
 unit(target OBJECTS emulator base)
 unit(unproven OBJECTS base)

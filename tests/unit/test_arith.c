@@ -705,7 +705,12 @@ test_illegal(void **state)
   assert_false(ar_math(&op, AR_LG2, AR_F16, AR_APPROX));
   assert_false(ar_math(&op, AR_DIV, AR_F32, AR_APPROX | AR_RZ));
   assert_false(ar_math(&op, AR_FMA, AR_F32, AR_RELU));
-  assert_false(ar_math(&op, AR_MUL, AR_F64, AR_RZ));
+  assert_false(ar_math(&op, AR_MUL, AR_F64, AR_SAT));
+  assert_false(ar_math(&op, AR_RCP, AR_F64, AR_RZ | AR_FTZ));
+  assert_false(ar_math(&op, AR_RCP, AR_F64, AR_APPROX));
+  assert_false(ar_math(&op, AR_MIN, AR_F32X2, 0));
+  assert_false(ar_math(&op, AR_MIN, AR_F16, AR_MAGNITUDE));
+  assert_false(ar_math(&op, AR_ADD, AR_F16, AR_OOB));
   assert_false(ar_cvt(&op, AR_BF16X2, AR_F16, 0));
   assert_false(ar_cvt(&op, AR_F32, AR_F16X2, 0));
   assert_false(ar_cvt(&op, AR_S32, AR_F32, AR_RELU));
@@ -778,10 +783,14 @@ look_math(ArOp *op, int which)
                                   AR_NAN,
                                   AR_XORSIGN,
                                   AR_RELU,
-                                  AR_SAT};
-  int m = which % AR_MATHS, t = which / AR_MATHS % 7, k = which / AR_MATHS / 7;
+                                  AR_SAT,
+                                  AR_OOB,
+                                  AR_OOB | AR_RELU,
+                                  AR_MAGNITUDE | AR_FTZ,
+                                  AR_MAGNITUDE | AR_NAN};
+  int m = which % AR_MATHS, t = which / AR_MATHS % 8, k = which / AR_MATHS / 8;
   static const ArType ts[] = {AR_F32,    AR_F16, AR_F16X2, AR_BF16,
-                              AR_BF16X2, AR_F64, AR_TF32};
+                              AR_BF16X2, AR_F64, AR_TF32,  AR_F32X2};
   if (!ar_math(op, (ArMath)m, ts[t], mods[k]))
     op->fn = NULL;
 }

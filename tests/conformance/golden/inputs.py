@@ -11,6 +11,9 @@ MASK = (1 << 64) - 1
 # exponent bits, mantissa bits
 FLOATS = {"f16": (5, 10), "bf16": (8, 7), "f32": (8, 23), "tf32": (8, 23), "f64": (11, 52),
           "e4m3": (4, 3), "e5m2": (5, 2), "e3m2": (3, 2), "e2m3": (2, 3), "e2m1": (2, 1)}
+# packed types that are drawn as whole numbers
+PACKED = {"u16x2": 32, "s16x2": 32, "e4m3x2": 16, "e5m2x2": 16, "e2m3x2": 16, "e3m2x2": 16,
+          "ue8m0x2": 16, "e2m1x2": 16}
 CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
@@ -225,8 +228,11 @@ def values(name, n):
     if kind in ("f16x2", "bf16x2"):
         low, high = (float_bits(kind[:-2], r, n) for r in (role, role + 2))
         return [x | y << 16 for x, y in zip(low, high)]
-    if kind in ("u16x2", "s16x2"):
-        return whole_bits(32, role, n)
+    if kind == "f32x2":
+        low, high = (float_bits("f32", r, n) for r in (role, role + 2))
+        return [x | y << 32 for x, y in zip(low, high)]
+    if kind in PACKED:
+        return whole_bits(PACKED[kind], role, n)
     if kind in FLOATS:
         return float_bits(kind, role, n)
     return whole_bits(int(kind[1:]), role, n)
@@ -237,11 +243,13 @@ def width(name):
     kind = name.split(".")[0]
     if name.startswith("f64.frag."):
         return 64
-    if kind in ("u16x2", "s16x2", "f16x2", "bf16x2", "tf32") or ".frag." in name:
+    if kind in ("f16x2", "bf16x2", "tf32") or ".frag." in name:
         return 32
+    if kind in PACKED:
+        return PACKED[kind]
     if kind in ("u8", "s8", "b8"):
         return 16  # the upper byte of the register is not the instruction's business
-    return {"f16": 16, "bf16": 16, "f32": 32, "f64": 64, "b64x2": 128}.get(kind) or int(kind[1:])
+    return {"f16": 16, "bf16": 16, "f32": 32, "f64": 64, "f32x2": 64, "b64x2": 128}.get(kind) or int(kind[1:])
 
 
 def make(name, n):

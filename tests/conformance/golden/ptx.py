@@ -17,7 +17,7 @@ BLOCK = 128
 ROWS_OF_TILE = 256  # threads that have 8 bytes each of a tile
 FILL = 0xEE
 CLASS = {1: "p", 8: "h", 16: "h", 32: "r", 64: "d", 128: "q"}
-DECLARE = {"p": "pred", "h": "b16", "r": "b32", "d": "b64", "q": "b128"}
+DECLARE = {"p": "pred", "b": "b8", "h": "b16", "r": "b32", "d": "b64", "q": "b128"}
 
 
 class Output(NamedTuple):
@@ -78,7 +78,7 @@ class Body:
             self.version = max(self.version, 87 if self.sm >= 120 else 86)
         self.n, self.block = n, min(block, n)
         self.lines, self.globals, self.locals = [], [], []
-        self.count = dict.fromkeys("phrdq", 0)
+        self.count = dict.fromkeys("pbhrdq", 0)
         self.inputs, self.outputs, self.loaded, self.end = [], [], {}, 0
         self.tid, self.i = self.new("r"), self.new("d")
         self.out, self.maps, self.suffix, self.directives = {}, [], "", []

@@ -14,14 +14,21 @@ def operand_type(text, types):
     return types[int(text)] if text.isdigit() else text
 
 
+def is_byte(text, types):
+    """A register of 8 bits, and no wider one."""
+    return not text.endswith(">") and WIDTH.get(operand_type(text, types)) == 8
+
+
 def input_names(instance, row):
     """The input of each operand that is read; None for a constant."""
     names, role = [], 0
     for text in instance.form.operands:
-        if text.startswith("="):
+        if text.startswith("=") or text.endswith("?"):
             continue
         if text == "#":
             names.append(None)
+        elif text == "f32x4":
+            names.append([f"f32.{role + k}" for k in range(4)])
         elif text in ("p", "!p"):
             names.append(f"pred.{role}")
         else:
@@ -41,8 +48,20 @@ def destination(body, text, types):
         d, p = body.new(types[0]), body.new("p")
         return f"{d}|{p}", [(d, types[0]), (p, "pred")]
     kind = "pred" if text.startswith("p") else operand_type(text, types)
-    d = body.new(kind)
+    d = body.new("b" if is_byte(text, types) else kind)
     return d, [(d, kind)]
+
+
+def value(body, instance, operand, name):
+    """A register, or a vector of them, with an input."""
+    if isinstance(name, list):
+        return "{" + ", ".join(body.load(n) for n in name) + "}"
+    x = body.load(name)
+    if is_byte(operand, instance.types):
+        byte = body.new("b")
+        body.emit(f"mov.b16 {{{byte}, _}}, {x};")
+        return byte
+    return x
 
 
 def one(body, instance, row, constant=None, negate=False):
@@ -51,11 +70,14 @@ def one(body, instance, row, constant=None, negate=False):
     text, made = destination(body, operands[0][1:], instance.types)
     words = [text]
     for operand, name in zip(operands[1:], input_names(instance, row)):
-        x = str(constant) if name is None else body.load(name)
+        x = str(constant) if name is None else value(body, instance, operand, name)
         words.append("!" + x if operand == "!p" and negate else x)
     body.emit(f"{instance.name} {', '.join(words)};")
     tags = [instance.name] + [str(constant)] * (constant is not None) + ["!"] * negate
     for k, (register, kind) in enumerate(made):
+        if register.startswith("%b"):
+            byte, register, kind = register, body.new("h"), "b16"
+            body.emit(f"mov.b16 {register}, {{{byte}, 0}};")
         body.store(register, kind, " ".join(tags + [f"#{k}"] * (len(made) > 1)))
 
 

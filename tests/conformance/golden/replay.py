@@ -9,7 +9,7 @@ from .forms import ROOT, read
 from .table import row_of
 
 PAGE = os.path.join(ROOT, "docs", "emulator-unproven.md")
-ARCHS = (80, 86, 89, 90, 120)  # what the emulator can be
+ARCHS = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)  # what the emulator can be
 PROVEN = "chip"                # the basis of a row of the page that recordings confirm
 
 

@@ -49,6 +49,7 @@ ROWS = [
     approx("rcp approx f32", "sweep.rcp", 2.0 ** -23, 2.0 ** -149),
     approx("sqrt approx f32", "sweep.rcp", 2.0 ** -23, 2.0 ** -149),
     approx("rsqrt f32", "sweep.rcp", 2.0 ** -22.9, 2.0 ** -149),
+    approx("rcp approx f64", "", 2.0 ** -19, n=2048),
     approx("rsqrt f64", "", 2.0 ** -20, n=2048),
     approx("div approx", "", 2.0 ** -22, 2.0 ** -149, n=4096),
     approx("div full", "", 2.0 ** -22, 2.0 ** -149, n=4096),
@@ -125,10 +126,9 @@ def row_of(form):
 
 
 def not_emulated(instance):
-    """What a form's mnemonic allows and the emulator refuses: results in f64 that are not
-    rounded to nearest, and widths that products of whole numbers do not have."""
-    directed = instance.has("rz", "rm", "rp") and instance.types[0] == "f64"
-    return directed or instance.has("mma_async") and not wgmma.has_width(instance)
+    """What a form's mnemonic allows and nobody has: widths that products of whole numbers do not
+    have."""
+    return instance.has("mma_async") and not wgmma.has_width(instance)
 
 
 def split(form, row):
