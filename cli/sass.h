@@ -8,9 +8,9 @@
  * retry path of a wait, which the assembler puts behind the kernel's end, makes no loop of
  * all that is between.  A loop is a *main* loop if tensor-core instructions stand in it and
  * in none inside it.  Loops come in the order of their first block, and that is the order
- * of the program: of the spans of a mask, first the one walked first. Counts are of the
- * code: what runs is the loop's code times its trips, but for the waits' own retries
- * inside. */
+ * of the program.  Counts are of the code: what runs is the loop's code times its trips,
+ * but for what branches lead around.  The shortest way through a loop is what a trip
+ * executes at least: a tile that needs no mask, whose waits do not try twice. */
 #ifndef ATTNC_CLI_SASS_H
 #define ATTNC_CLI_SASS_H
 
@@ -72,6 +72,7 @@ typedef struct SassLoop {
   bool main;
   SassCounts counts; /* without … */
   int aside;         /* … what a vote of the warp leads around */
+  SassCounts path;   /* of the shortest way through it */
 } SassLoop;
 
 typedef struct Sass {

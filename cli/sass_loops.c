@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum { SUCCESSORS = 2 };
@@ -376,11 +377,49 @@ in_loop(const Flow *f, int loop, int instruction)
   return f->in[(size_t)loop * (size_t)f->n_b + (size_t)f->at[instruction]];
 }
 
+/* The fewest instructions from the loop's head to the end of each of its blocks, and the
+ * block before it: blocks in reverse postorder, without edges back. */
+static void
+measure(const Flow *f, int loop, int head, int *cost, int *before)
+{
+  for (int b = 0; b < f->n_b; b++)
+    cost[b] = INT_MAX;
+  cost[head] = f->b[head].end - f->b[head].first;
+  for (int i = f->b[head].order; i < f->n_walk; i++) {
+    int from = f->walk[i];
+    for (int s = 0; s < f->b[from].n_next && cost[from] < INT_MAX; s++) {
+      int to = f->b[from].next[s];
+      const Block *b = &f->b[to];
+      int through = cost[from] + b->end - b->first;
+      if (b->order <= f->b[from].order || !in_loop(f, loop, b->first) ||
+          through >= cost[to])
+        continue;
+      cost[to] = through;
+      before[to] = from;
+    }
+  }
+}
+
+static void
+count_path(const Flow *f, int loop, SassLoop *l)
+{
+  int *cost = NEW_N(f->arena, int, f->n_b), *before = NEW_N(f->arena, int, f->n_b);
+  int head = f->at[l->first], last = -1;
+  measure(f, loop, head, cost, before);
+  for (int b = 0; b < f->n_b; b++)
+    for (int s = 0; s < f->b[b].n_next && cost[b] < INT_MAX; s++)
+      if (f->b[b].next[s] == head && (last < 0 || cost[b] < cost[last]))
+        last = b;
+  for (int b = last; b >= 0; b = b == head ? -1 : before[b])
+    count_block(f, &f->b[b], &l->path);
+}
+
 static void
 count_loops(const Flow *f, Sass *s)
 {
   for (int i = 0; i < s->n_loops; i++) {
     SassLoop *l = &s->loops[i];
+    count_path(f, i, l);
     for (int b = 0; b < f->n_b; b++)
       if (in_loop(f, i, f->b[b].first) && f->b[b].aside)
         l->aside += f->b[b].end - f->b[b].first;

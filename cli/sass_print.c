@@ -45,8 +45,10 @@ put_row(Table *t, const Sass *s, const char *name, const char *class,
   table_cell(t, "%s", class);
   table_cell(t, "%d", count(&s->counts, kind));
   for (int i = 0; i < s->n_loops; i++)
-    if (s->loops[i].main)
+    if (s->loops[i].main) {
       table_cell(t, "%d", count(&s->loops[i].counts, kind));
+      table_cell(t, "%d", count(&s->loops[i].path, kind));
+    }
 }
 
 static int
@@ -70,8 +72,10 @@ put_head(Table *t, const Sass *s, Arena *arena)
   for (int i = 0; i < 3; i++)
     table_cell(t, "%s", words[i]);
   for (int i = 0; i < s->n_loops; i++)
-    if (s->loops[i].main)
+    if (s->loops[i].main) {
       table_cell(t, "%s", arena_printf(arena, "loop %d", ++n));
+      table_cell(t, "least");
+    }
 }
 
 static void
@@ -86,6 +90,8 @@ put_loops(const Sass *s, Str *out)
                address(l->last), l->depth);
     if (l->aside)
       str_printf(out, "; besides, %d instructions that a vote leads around", l->aside);
+    if (l->path.total < l->counts.total)
+      str_printf(out, "; %d the shortest way through", l->path.total);
     str_put(out, "\n");
   }
   if (!n)
@@ -95,8 +101,8 @@ put_loops(const Sass *s, Str *out)
 void
 sass_print(const Sass *s, Arena *arena, Str *out)
 {
-  char *columns = arena_alloc(arena, (size_t)s->n_main + 4);
-  memset(columns, 'r', (size_t)s->n_main + 3);
+  char *columns = arena_alloc(arena, 2 * (size_t)s->n_main + 4);
+  memset(columns, 'r', 2 * (size_t)s->n_main + 3);
   memset(columns, 'l', 2);
   Table *t = table_new(arena, columns);
   int *kinds = NEW_N(arena, int, SASS_KINDS), n = sass_kinds(s, kinds);
@@ -134,12 +140,22 @@ classes_json(const SassCounts *c)
 }
 
 static json_t *
+counts_json(const SassCounts *c, Arena *arena)
+{
+  return json_pack("{s:i, s:o, s:o}", "instructions", c->total, "ops", ops_json(c, arena),
+                   "classes", classes_json(c));
+}
+
+static json_t *
 loop_json(const SassLoop *l, Arena *arena)
 {
-  return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "main", l->main, "depth",
-                   l->depth, "first", address(l->first), "last", address(l->last),
-                   "instructions", l->counts.total, "aside", l->aside, "ops",
-                   ops_json(&l->counts, arena), "classes", classes_json(&l->counts));
+  json_t *j = json_pack("{s:b, s:i, s:i, s:i, s:i, s:o}", "main", l->main, "depth",
+                        l->depth, "first", address(l->first), "last", address(l->last),
+                        "aside", l->aside, "least", counts_json(&l->path, arena));
+  json_t *counts = counts_json(&l->counts, arena);
+  json_object_update(j, counts);
+  json_decref(counts);
+  return j;
 }
 
 static json_t *

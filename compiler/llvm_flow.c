@@ -400,8 +400,7 @@ lower_flow(Lo *lo, const Region *r)
       lower_once(lo, r);
     else
       lower_tiles(lo, r);
-    if (r->final)
-      hoist_here(lo);
+    hoist_here(lo);
     break;
   default:
     lower_fail(lo, "operation %d opens no region", (int)r->kind);

@@ -122,6 +122,8 @@ compute(Lo *lo, const Node *n, V x, V y)
     return pick(b, LLVMIntSGT, x, y);
   case NODE_LT:
     return LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
+  case NODE_OR:
+    return LLVMBuildOr(b, x, y, "");
   default:
     lower_fail(lo, "index expression %d has no lowering", (int)n->kind);
   }

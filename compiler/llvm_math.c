@@ -437,11 +437,15 @@ masked(Lo *lo, V x, V hi, V from, int col)
   return LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
 }
 
-/* What all rows share: the first key of the tile and this lane's column. */
+/* What all rows share: the first key of the tile and this lane's column.  LLVM must not see
+ * that it moves with the loop: its strength reduction would give each row's limits a
+ * variable of its own, stepped on every trip, and spend most of the code generator's time
+ * on it. */
 static V
 origin(Lo *lo, const Op *op)
 {
   V k = idx_value(lo, op->at.k);
+  k = asm_1(lo, ASM_EFFECT, "", "=r,0", lo->i32, &k, 1);
   if (op->out->lay != LAY_FRAG)
     return k;
   return LLVMBuildAdd(lo->b, k, lane_value(lo, LANE_COL), "");

@@ -63,6 +63,7 @@ idx_itself(Idx x)
 #define i_max(a, b)      idx_max(I(a), I(b))
 #define i_lt(a, b)       idx_lt(I(a), I(b))
 #define i_le(a, b)       i_lt(a, i_add(b, 1))
+#define i_or(a, b)       idx_or(I(a), I(b)) /* of conditions */
 Idx idx_add(Idx, Idx);
 Idx idx_sub(Idx, Idx);
 Idx idx_mul(Idx, Idx);
@@ -72,6 +73,7 @@ Idx idx_div_rare(Idx, Idx);
 Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
+Idx idx_or(Idx, Idx);
 /* The product of two sizes, which 32 bits may not hold.  Every other expression fits: no
  * size is above 2^30, no number of blocks above 2^31 - 1, and a window's bound is at most
  * 2^30. */
@@ -289,56 +291,55 @@ Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
 
 typedef enum TileClass { TILE_PARTIAL, TILE_FULL } TileClass;
 
+/* Key tiles [lo, hi), of which those in [full_lo, full_hi) are FULL and the others PARTIAL.
+ */
 typedef struct TileSpan {
-  Idx lo, hi; /* key tiles [lo, hi) */
-  TileClass cls;
+  Idx lo, hi, full_lo, full_hi;
 } TileSpan;
+bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
 
-enum { WALK_SPANS = 3 };
-
-/* The key tiles that a block of queries sees, in spans of one class, highest first.  Tiles
- * are counted from the first key that some row sees, so that only the highest one holds
- * keys that none does, and those at its end (w_seen).  There is at least one tile, wholly
- * masked if need be, so that a block that sees no key comes out as o = 0, lse = −inf by
- * itself. */
+/* The key tiles that a block of queries sees, visited from the highest down.  They are
+ * counted from the first key that some row sees, so that only the highest one holds keys
+ * that none does, and those at its end (w_seen).  There is at least one tile, wholly masked
+ * if need be, so that a block that sees no key comes out as o = 0, lse = −inf by itself. */
 typedef struct Walk {
-  Idx lo, hi;     /* tiles; 0 is that of `start` */
+  TileSpan tiles; /* 0 is that of `start` */
   Idx start, end; /* keys that some row of the block sees: none if end <= start */
-  TileSpan span[WALK_SPANS];
-  int n, bn;
+  int bn;
   bool even; /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
   bool cut;  /* the highest tile may end behind `end`, before the tensor does */
-  bool lone; /* the first span has one tile at most, the ragged last one */
+  bool lone; /* above the FULL ones there is one tile at most, the ragged last one */
 } Walk;
 
 /* One tile of a walk. */
 typedef struct Visit {
   Idx n, k0;   /* its index; its first key */
   Idx is;      /* is there such a tile */
-  bool masked; /* PARTIAL */
+  Idx partial; /* is it PARTIAL */
+  bool masked; /* it may be */
   bool whole;  /* not the ragged last one */
   bool cut;    /* may be the highest one of a walk that is cut */
+  bool open;   /* the loop over it is being built */
   const Walk *walk;
-  int span;
 } Visit;
 
 Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
 Visit w_first(const Walk *);
 Walk w_rest(const Walk *);  /* all but the first */
-Walk w_plain(const Walk *); /* all in one span, for who does not look at their class */
+Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
 Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
 Visit w_last(const Walk *);
 /* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
  * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
 View w_seen(View, Visit);
 
-/* for (every tile of the walk): the body is emitted once for each span. */
+/* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
+ * stands in T_PARTIAL. */
 #define T_FOR_TILES(t, j, walk)                                                            \
-  for (Visit j = t_tiles_begin((t), (walk)); t_tiles_more(&j); t_tiles_next((t), &j))
+  for (Visit j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
 Visit t_tiles_begin(Tb *, const Walk *);
-bool t_tiles_more(const Visit *);
-void t_tiles_next(Tb *, Visit *);
+void t_tiles_end(Tb *, Visit *);
 
 /* ---- regions: roles, loops, branches ---- */
 
@@ -360,6 +361,10 @@ typedef struct RoleArgs {
 /* if (c): there is no else.  Nothing is emitted where c is known to be false. */
 #define T_IF(t, c)                                                                         \
   for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);        \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* if the tile is PARTIAL. */
+#define T_PARTIAL(t, j)                                                                    \
+  for (int T_NAME(open_, __LINE__) = t_partial_begin((t), (j)); T_NAME(open_, __LINE__);   \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
 /* The same where c is hardly ever true: the code is out of the way of what always runs. */
 #define T_RARE(t, c)                                                                       \
@@ -384,6 +389,7 @@ bool t_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
 int t_rare_begin(Tb *, Idx);
+int t_partial_begin(Tb *, Visit);
 int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);

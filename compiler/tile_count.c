@@ -51,10 +51,11 @@ nothing(const Program *p, const Op *op, TileCount *c)
   (void)c;
 }
 
+/* Of a branch for PARTIAL tiles: what a FULL one has none of. */
 static void
 body(const Program *p, const Op *op, TileCount *c)
 {
-  if (!op->body->rare)
+  if (!op->body->rare && (!op->body->partial || c->partial))
     count_region(p, op->body, c);
 }
 
@@ -249,14 +250,14 @@ computes(const Region *r)
   return false;
 }
 
-/* The first body of the class that computes. */
+/* The first body that computes tiles of the class. */
 static const Region *
-find_body(const Region *r, int cls)
+find_body(const Region *r, TileClass cls)
 {
   const Region *found = NULL;
   for (const Op *op = r->first; op && !found; op = op->next)
     if (op->kind == OP_LOOP)
-      found = (int)op->body->span.cls == cls && computes(op->body) ? op->body : NULL;
+      found = span_has(&op->body->span, cls) && computes(op->body) ? op->body : NULL;
     else if (op->body)
       found = find_body(op->body, cls);
   return found;
@@ -265,8 +266,8 @@ find_body(const Region *r, int cls)
 TileCount
 tile_count(const Program *p, int cls)
 {
-  TileCount c = {0};
-  const Region *r = cls >= 0 ? find_body(p->top, cls) : p->top;
+  TileCount c = {.partial = cls != TILE_FULL};
+  const Region *r = cls >= 0 ? find_body(p->top, (TileClass)cls) : p->top;
   if (r)
     count_region(p, r, &c);
   return c;

@@ -217,6 +217,16 @@ idx_lt(Idx a, Idx b)
   return binary(NODE_LT, a, b, true);
 }
 
+Idx
+idx_or(Idx a, Idx b)
+{
+  if (!a.node)
+    return a.k ? i_int(1) : b;
+  if (!b.node)
+    return b.k ? i_int(1) : a;
+  return same(a, b) ? a : binary(NODE_OR, a, b, true);
+}
+
 bool
 i_known(Idx x, int64_t *k)
 {
@@ -369,6 +379,8 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
     return a < b ? a : b;
   case NODE_MAX:
     return a > b ? a : b;
+  case NODE_OR:
+    return a || b;
   default:
     return a < b;
   }

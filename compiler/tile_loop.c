@@ -192,24 +192,35 @@ forget_barriers(Tb *t)
 
 /* ---- tiles ---- */
 
-static void
-open_span(Tb *t, Visit *j)
+/* Plain compares: what is computed of them instead costs each tile more. */
+static Idx
+is_partial(const TileSpan *s, Idx n)
 {
-  const TileSpan *s = &j->walk->span[j->span];
+  Idx above = i_lt(i_sub(s->full_hi, 1), n), below = i_lt(n, s->full_lo);
+  if (s->lo.node == s->full_lo.node && s->lo.k == s->full_lo.k)
+    return above;
+  return i_or(above, below);
+}
+
+static void
+open_tiles(Tb *t, const Walk *w, Visit *j)
+{
+  const TileSpan *s = &w->tiles;
   int64_t lo, hi;
   nothing_flies(t, "loop");
   Region *body = open_region(t, OP_LOOP);
   forget_barriers(t);
   body->span = *s;
-  body->final = j->span == j->walk->n - 1;
   body->once = i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
   body->var = body->once ? s->lo : tile_loop_var(t, body);
+  j->open = true;
   j->n = body->var;
-  j->k0 = i_add(i_mul(j->n, j->walk->bn), j->walk->start);
+  j->k0 = i_add(i_mul(j->n, w->bn), w->start);
   j->is = i_int(1);
-  j->masked = s->cls == TILE_PARTIAL;
-  j->cut = j->masked && j->span == 0 && j->walk->cut; /* a FULL one ends before `end` */
-  j->whole = !j->masked || j->walk->even;
+  j->masked = span_has(s, TILE_PARTIAL);
+  j->partial = span_has(s, TILE_FULL) && j->masked ? is_partial(s, j->n) : i_int(j->masked);
+  j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
+  j->whole = !j->masked || w->even;
 }
 
 Visit
@@ -218,23 +229,16 @@ t_tiles_begin(Tb *t, const Walk *w)
   Visit j = {.walk = w};
   if (tile_in(t, OP_LOOP))
     t_fail(t, "tiles inside tiles");
-  if (w->n)
-    open_span(t, &j);
+  if (span_has(&w->tiles, TILE_FULL) || span_has(&w->tiles, TILE_PARTIAL))
+    open_tiles(t, w, &j);
   return j;
 }
 
-bool
-t_tiles_more(const Visit *j)
-{
-  return j->span < j->walk->n;
-}
-
 void
-t_tiles_next(Tb *t, Visit *j)
+t_tiles_end(Tb *t, Visit *j)
 {
   close_loop(t);
-  if (++j->span < j->walk->n)
-    open_span(t, j);
+  j->open = false;
 }
 
 /* ---- roles ---- */
@@ -313,6 +317,15 @@ t_rare_begin(Tb *t, Idx cond)
   int how = t_if_begin(t, cond);
   if (how == IF_REGION)
     t->here->rare = true;
+  return how;
+}
+
+int
+t_partial_begin(Tb *t, Visit j)
+{
+  int how = t_if_begin(t, j.partial);
+  if (how == IF_REGION)
+    t->here->partial = true;
   return how;
 }
 

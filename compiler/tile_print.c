@@ -37,6 +37,15 @@ print_idx(Str *s, Idx x)
 }
 
 static void
+use_span(const TileSpan *s, const Node **used)
+{
+  use(s->lo, used);
+  use(s->hi, used);
+  use(s->full_lo, used);
+  use(s->full_hi, used);
+}
+
+static void
 use_region(const Region *r, const Node **used)
 {
   for (const Op *op = r->first; op; op = op->next) {
@@ -53,8 +62,8 @@ use_region(const Region *r, const Node **used)
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->span.lo, b->span.hi,   b->loop.lo,
-                         b->loop.hi, b->loop.step, b->cond};
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->cond};
+      use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
       use_region(b, used);
@@ -193,7 +202,7 @@ print_head(Str *s, const Region *r)
   } else if (r->kind == OP_WARP) {
     str_printf(s, "one lane of warp %d", r->warp);
   } else if (r->kind == OP_IF) {
-    str_put(s, r->rare ? "rarely if " : "if ");
+    str_put(s, r->rare ? "rarely if " : r->partial ? "if PARTIAL: " : "if ");
     print_idx(s, r->cond);
   } else {
     str_printf(s, "for j%d from ", r->id);
@@ -203,6 +212,26 @@ print_head(Str *s, const Region *r)
     str_put(s, " by ");
     print_idx(s, r->loop.step);
   }
+}
+
+static void
+print_range(Str *s, Idx lo, Idx hi)
+{
+  str_put(s, "[");
+  print_idx(s, lo);
+  str_put(s, ", ");
+  print_idx(s, hi);
+  str_put(s, ")");
+}
+
+static void
+print_span(Str *s, const TileSpan *span)
+{
+  bool full = span_has(span, TILE_FULL), partial = span_has(span, TILE_PARTIAL);
+  print_range(s, span->lo, span->hi);
+  str_put(s, full && partial ? ", FULL in " : full ? " FULL" : " PARTIAL");
+  if (full && partial)
+    print_range(s, span->full_lo, span->full_hi);
 }
 
 static void
@@ -216,12 +245,9 @@ print_loop(Str *s, const Region *r, int depth)
     print_region(s, r, depth + 1);
     return;
   }
-  str_printf(s, "for tiles j%d in [", r->id);
-  print_idx(s, r->span.lo);
-  str_put(s, ", ");
-  print_idx(s, r->span.hi);
-  str_printf(s, ") %s, high to low%s", r->span.cls == TILE_FULL ? "FULL" : "PARTIAL",
-             r->once ? ", once" : "");
+  str_printf(s, "for tiles j%d in ", r->id);
+  print_span(s, &r->span);
+  str_put(s, r->once ? ", once" : ", high to low");
   print_carries(s, r, false);
   print_carries(s, r, true);
   str_put(s, "\n");
@@ -281,21 +307,9 @@ void
 tile_print_spans(const Program *p, const Walk *w, Str *s)
 {
   const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
-  for (int i = 0; i < w->n; i++) {
-    use(w->span[i].lo, used);
-    use(w->span[i].hi, used);
-  }
+  use_span(&w->tiles, used);
   print_names(s, p, used);
-  str_put(s, "tiles [");
-  print_idx(s, w->lo);
-  str_put(s, ", ");
-  print_idx(s, w->hi);
-  str_printf(s, ") of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
-  for (int i = 0; i < w->n; i++) {
-    str_printf(s, "  %s [", w->span[i].cls == TILE_FULL ? "FULL   " : "PARTIAL");
-    print_idx(s, w->span[i].lo);
-    str_put(s, ", ");
-    print_idx(s, w->span[i].hi);
-    str_put(s, ")\n");
-  }
+  str_put(s, "tiles ");
+  print_span(s, &w->tiles);
+  str_printf(s, ", of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
 }

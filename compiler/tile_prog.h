@@ -32,6 +32,7 @@
   X(MIN, "min", 2)                                                                         \
   X(MAX, "max", 2)                                                                         \
   X(LT, "<", 2)                                                                            \
+  X(OR, "or", 2)                                                                           \
   X(ENTRY, "entry", 1)
 
 typedef enum NodeKind {
@@ -259,18 +260,18 @@ typedef struct Role {
 
 typedef struct Region {
   struct Region *parent;
-  OpKind kind; /* LOOP, FOR, ROLE, WARP, IF */
-  Role *role;  /* in which it lies; NULL: none */
-  int warp;    /* WARP */
-  Idx cond;    /* IF */
-  bool rare;   /* IF: hardly ever true */
-  Span loop;   /* FOR */
+  OpKind kind;  /* LOOP, FOR, ROLE, WARP, IF */
+  Role *role;   /* in which it lies; NULL: none */
+  int warp;     /* WARP */
+  Idx cond;     /* IF */
+  bool rare;    /* IF: hardly ever true */
+  bool partial; /* IF: in PARTIAL tiles */
+  Span loop;    /* FOR */
   Op *first, *last;
   int id;        /* 0: the kernel itself */
-  TileSpan span; /* of a loop; counts down from hi - 1 to lo */
+  TileSpan span; /* of a loop; visited from hi - 1 down to lo */
   Idx var;       /* the tile index */
   bool once;     /* exactly one trip: no loop (FOR, tiles) */
-  bool final;    /* last span of its walk */
   Carry *carry;
   int n_carry;
 } Region;
@@ -350,8 +351,9 @@ void tile_plan(Tb *);
 typedef struct TileCount {
   int64_t mma, ldmatrix, ex2, fp32, cp_async, shuffles, barriers; /* per warp */
   int64_t wgmma; /* instructions, of a warpgroup */
+  bool partial;  /* of a PARTIAL tile too */
 } TileCount;
-/* Of one trip through the body of a FULL or PARTIAL span (the whole kernel: cls < 0). */
+/* Of one trip through a body for a FULL or a PARTIAL tile (the whole kernel: cls < 0). */
 TileCount tile_count(const Program *, int cls);
 void tile_print(const Program *, Str *);
 void tile_print_spans(const Program *, const Walk *, Str *);

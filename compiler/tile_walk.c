@@ -1,5 +1,5 @@
-/* Which key tiles a block of queries sees: the band of the mask, cut by interval
- * arithmetic into spans of one class.
+/* Which key tiles a block of queries sees, and which of them whole: the band of the mask,
+ * by interval arithmetic.
  *
  * Query q sees keys q + shift + lo … q + shift + hi, inclusive, below sk; shift is sk − sq
  * where the mask is aligned bottom-right.  Tiles begin with the first key that row q0, the
@@ -47,15 +47,22 @@ from_start(const Walk *w, Idx end)
   return i_max(0, i_sub(end, w->start));
 }
 
-static void
-add_span(Walk *w, Idx lo, Idx hi, TileClass cls)
+/* Not known to be empty. */
+static bool
+some(Idx lo, Idx hi)
 {
   int64_t a, b;
-  if (i_known(lo, &a) && i_known(hi, &b) && a >= b)
-    return;
-  if (lo.node && lo.node == hi.node)
-    return;
-  w->span[w->n++] = (TileSpan){.lo = lo, .hi = hi, .cls = cls};
+  if (i_known(lo, &a) && i_known(hi, &b))
+    return a < b;
+  return !lo.node || lo.node != hi.node;
+}
+
+bool
+span_has(const TileSpan *s, TileClass cls)
+{
+  if (cls == TILE_FULL)
+    return some(s->full_lo, s->full_hi);
+  return some(s->lo, s->full_lo) || some(s->full_hi, s->hi);
 }
 
 Walk
@@ -68,15 +75,14 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
   w.start = start_of(m, q0);
   w.end = end_of(m, q1);
-  w.lo = i_int(0);
-  w.hi = i_max(i_cdiv(from_start(&w, w.end), bn), 1);
-  Idx full_hi = i_min(i_div(from_start(&w, end_of(m, q0)), bn), w.hi), full_lo = w.lo;
+  TileSpan *s = &w.tiles;
+  s->lo = i_int(0);
+  s->hi = i_max(i_cdiv(from_start(&w, w.end), bn), 1);
+  s->full_hi = i_min(i_div(from_start(&w, end_of(m, q0)), bn), s->hi);
+  s->full_lo = s->lo;
   if (left)
-    full_lo = i_min(i_cdiv(i_sub(start_of(m, q1), w.start), bn), full_hi);
-  add_span(&w, full_hi, w.hi, TILE_PARTIAL);
-  w.lone = w.n == 1 && !w.cut;
-  add_span(&w, full_lo, full_hi, TILE_FULL);
-  add_span(&w, w.lo, full_lo, TILE_PARTIAL);
+    s->full_lo = i_min(i_cdiv(i_sub(start_of(m, q1), w.start), bn), s->full_hi);
+  w.lone = some(s->full_hi, s->hi) && !w.cut;
   return w;
 }
 
@@ -88,34 +94,28 @@ first_key(const Walk *w, Idx n)
 }
 
 /* Only where every tile is FULL is the first one known to be. */
-static bool
-first_masked(const Walk *w)
-{
-  return w->n != 1 || w->span[0].cls == TILE_PARTIAL;
-}
-
 Visit
 w_first(const Walk *w)
 {
-  Visit v = {.walk = w, .span = 0, .is = i_int(1), .masked = first_masked(w)};
+  Visit v = {.walk = w, .is = i_int(1), .masked = span_has(&w->tiles, TILE_PARTIAL)};
+  v.partial = i_int(v.masked);
   v.cut = w->cut;
-  v.n = i_sub(w->hi, 1);
+  v.n = i_sub(w->tiles.hi, 1);
   v.k0 = first_key(w, v.n);
   v.whole = w->even;
   return v;
 }
 
-/* The first tile is the highest one of the first span that has any. */
 Walk
 w_rest(const Walk *w)
 {
   Walk r = *w;
-  Idx hi = i_sub(w->hi, 1);
-  r.hi = hi;
-  r.n = 0;
+  TileSpan *s = &r.tiles;
+  bool above = some(s->full_hi, s->hi) && !w->lone;
+  s->hi = i_sub(s->hi, 1);
+  s->full_hi = above ? i_min(s->full_hi, s->hi) : s->hi;
+  s->full_lo = some(s->lo, s->full_lo) ? i_min(s->full_lo, s->full_hi) : s->lo;
   r.lone = r.cut = false;
-  for (int i = w->lone; i < w->n; i++)
-    add_span(&r, w->span[i].lo, i_min(w->span[i].hi, hi), w->span[i].cls);
   return r;
 }
 
@@ -123,8 +123,8 @@ Walk
 w_plain(const Walk *w)
 {
   Walk r = *w;
-  r.n = 0;
-  add_span(&r, w->lo, w->hi, TILE_FULL);
+  r.tiles.full_lo = r.tiles.lo;
+  r.tiles.full_hi = r.tiles.hi;
   return r;
 }
 
@@ -135,20 +135,20 @@ w_ahead(const Walk *w, Visit j, int by)
 {
   if (by == 0)
     return j;
-  Visit v = {.walk = w, .span = j.span, .masked = true, .whole = true};
+  Visit v = {.walk = w, .partial = i_int(1), .masked = true, .whole = true};
   v.cut = by < 0 && w->cut;
   v.n = i_sub(j.n, by);
   v.k0 = first_key(w, v.n);
-  v.is = i_le(w->lo, v.n);
+  v.is = i_le(w->tiles.lo, v.n);
   return v;
 }
 
 Visit
 w_last(const Walk *w)
 {
-  Visit v = {.walk = w, .span = w->n - 1, .is = i_int(1), .masked = true};
+  Visit v = {.walk = w, .is = i_int(1), .partial = i_int(1), .masked = true};
   v.cut = w->cut;
-  v.n = w->lo;
+  v.n = w->tiles.lo;
   v.k0 = first_key(w, v.n);
   return v;
 }

@@ -31,8 +31,8 @@ sees_nothing(const Picture *p, const Walk *w, int64_t i)
          p->out->kv_tiles == 0;
 }
 
-/* Row `i` of the map: the spans are visited as the kernel visits them.  A walk's tiles
- * begin with its first key; each is drawn in the column where it begins. */
+/* Row `i` of the map.  A walk's tiles begin with its first key; each is drawn in the column
+ * where it begins. */
 static void
 picture_row(Picture *p, const Walk *w, int64_t i)
 {
@@ -46,16 +46,17 @@ picture_row(Picture *p, const Walk *w, int64_t i)
     c->empty += c->kv_tiles;
     return;
   }
-  for (int s = 0; s < w->n; s++) {
-    int64_t lo = idx_eval(w->span[s].lo, leaf, &i), hi = idx_eval(w->span[s].hi, leaf, &i);
-    int64_t n = hi > lo ? hi - lo : 0, inside = 0;
-    for (int64_t j = lo; j < lo + n && column + j < c->kv_tiles; j++, inside++)
-      if (row)
-        row[column + j] = w->span[s].cls == TILE_FULL ? '#' : '+';
-    c->visited += n;
-    seen += inside;
-    *(w->span[s].cls == TILE_FULL ? &c->full : &c->partial) += inside;
+  const TileSpan *s = &w->tiles;
+  int64_t lo = idx_eval(s->lo, leaf, &i), hi = idx_eval(s->hi, leaf, &i);
+  int64_t full_lo = idx_eval(s->full_lo, leaf, &i),
+          full_hi = idx_eval(s->full_hi, leaf, &i);
+  for (int64_t j = lo; j < hi && column + j < c->kv_tiles; j++, seen++) {
+    bool full = full_lo <= j && j < full_hi;
+    if (row)
+      row[column + j] = full ? '#' : '+';
+    *(full ? &c->full : &c->partial) += 1;
   }
+  c->visited += hi - lo;
   c->empty += c->kv_tiles - seen;
 }
 

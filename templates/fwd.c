@@ -19,6 +19,17 @@ fwd_work(Tb *t, const Fwd *p, int bm)
   return w;
 }
 
+Tile
+fwd_mask(Tb *t, const Mask *m, Tile x, At at, Visit j)
+{
+  if (!j.masked)
+    return x;
+  Tile *seen = t_var(t, x);
+  T_PARTIAL(t, j)
+  *seen = t_mask(t, m, *seen, at);
+  return *seen;
+}
+
 Idx
 fwd_group(const Fwd *p)
 {

@@ -236,8 +236,7 @@ step(Tb *t, Cta *c, Visit j)
   t_release(t, k);
   Slot v = t_take(t, c->v);
   fetch_k(t, c, w_ahead(&c->kv, j, n));
-  if (j.masked)
-    x = t_mask(t, &c->p->mask, x, at);
+  x = fwd_mask(t, &c->p->mask, x, at, j);
   Tile w = softmax_step(t, &c->sm, x, j.masked, &shrink);
   Tile o = t_mul(t, *c->acc, shrink);
   w = t_cvt(t, w, c->p->dt);

@@ -105,8 +105,7 @@ static Tile
 weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
 {
   At at = {.q = my->q0, .k = j.k0, .pack = group_of(c)};
-  if (j.masked)
-    x = t_mask(t, &c->p->mask, x, at);
+  x = fwd_mask(t, &c->p->mask, x, at, j);
   return softmax_step(t, &my->sm, x, j.masked, shrink);
 }
 

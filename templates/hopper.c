@@ -397,8 +397,8 @@ weight(Tb *t, const Fwd *p, const Hopper *s, int64_t block)
 {
   Work w = {.all = i_int(block * span(p, s))};
   Walk kv = work_keys(p, s, &w);
-  int64_t from = known(t, kv.lo);
-  return known(t, kv.hi) - from + 1;
+  int64_t from = known(t, kv.tiles.lo);
+  return known(t, kv.tiles.hi) - from + 1;
 }
 
 static int

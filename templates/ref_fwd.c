@@ -91,8 +91,7 @@ step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Vi
   View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
   Tile shrink, k = t_load_one(t, j.whole ? v_whole(row) : row);
   Tile x = t_row_dot(t, q, k);
-  if (j.masked)
-    x = t_mask(t, &p->mask, x, at);
+  x = fwd_mask(t, &p->mask, x, at, j);
   Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
   row = v_rows(p->v, w->b, w->hk, j.k0, 1);
   Tile v = t_load_one(t, w_seen(j.whole ? v_whole(row) : row, j));

@@ -130,17 +130,24 @@ add_up(Tb *t, Softmax *s, Tile shrink, Tile sum)
   *s->l = softmax_add(t, l, sum, s->lost);
 }
 
+/* A row that has seen no key looks far in the first vote, and is not: that is asked behind
+ * it, since tiles that need no mask have none.  Of halves, or LLVM would make one absolute
+ * value of both votes' and compute it on every tile. */
+static Idx
+any_far(Tb *t, const Softmax *s, const Step *n)
+{
+  Tile none = t_const(t, 0), half = t_const(t, 0.5);
+  Tile b = t_mul(t, *n->b, half), most = t_mul(t, *s->most, half);
+  return t_any_over(t, t_sel_gt(t, *n->b, b, none, NOTHING), most);
+}
+
 Tile
 softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
 {
   Step n = usual_step(t, s, x);
-  Tile vote = *n.b;
-  if (masked && !s->near) {
-    Tile none = t_const(t, 0);
-    vote = t_sel_gt(t, vote, vote, none, NOTHING);
-  }
-  T_RARE (t, s->near ? i_int(1) : t_any_over(t, vote, *s->most))
-    far_step(t, s, &n);
+  T_RARE (t, s->near ? i_int(1) : t_any_over(t, *n.b, *s->most))
+    T_IF (t, masked && !s->near ? any_far(t, s, &n) : i_int(1))
+      far_step(t, s, &n);
   *shrink = s->near ? t_exp2_near(t, *n.by) : t_exp2(t, *n.by);
   Tile e = t_fms(t, *n.x, s->c, *n.b);
   Tile w = s->near ? near_weights(t, s, *n.x, e) : t_exp2_mixed(t, e, s->poly);

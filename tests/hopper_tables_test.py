@@ -22,12 +22,12 @@ SCHEDULE = {"template": "fwd_wgmma", "block_m": 128, "block_n": 128, "num_warps"
 
 def loop(tensor, **ops):
     ops = {"HGMMA.SS": tensor, **{k.replace("_", "."): v for k, v in ops.items()}}
-    return {"main": True, "ops": ops, "instructions": sum(ops.values()),
-            "aside": 7, "classes": {"tensor": tensor}}
+    return {"ops": ops, "instructions": sum(ops.values()), "classes": {"tensor": tensor}}
 
 
 def answer(remarks=()):
-    loops = [loop(16, FFMA=64, FSEL=999), loop(32, FFMA=128, MUFU_EX2=130, FMUL=128, BAR=4),
+    least = loop(32, FFMA=128, MUFU_EX2=130, FMUL=128, BAR=4)
+    loops = [{"main": True, "aside": 7, "least": least, **loop(32, FFMA=64, FSEL=999)},
              {"main": False, "ops": {"BRA": 1}, "instructions": 1, "classes": {"control": 1}}]
     return {"kernel": {"template": "fwd_wgmma", "schedule": dict(SCHEDULE)},
             "sass": {"registers": 168, "spill_stores": 4, "spill_loads": 8,
@@ -62,7 +62,7 @@ class Tables(unittest.TestCase):
         for k in a["sass"]["kernels"]:
             k["instructions"] = 1000
             for x in k["loops"]:
-                x["classes"].update(mufu=2, move=3)
+                x.get("least", x)["classes"].update(mufu=2, move=3)
         lines = made.fields_table(made.FIELDS, [a] * len(made.FIELDS))
         self.assertEqual(len(lines), len(made.FIELDS) + 2)
         self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 7 "

@@ -46,6 +46,16 @@ take_schedule(const char *recipe, Arena *arena, Result *r)
   json_decref(o);
 }
 
+/* The shortest way through it, a FULL tile's, and all of it. */
+static void
+count_loop(const SassLoop *l, Result *r)
+{
+  if (r->n_parts + 2 > PARTS_MAX)
+    return;
+  count_part(&l->path, &r->parts[r->n_parts++]);
+  count_part(&l->counts, &r->parts[r->n_parts++]);
+}
+
 static void
 count(const Assembled *a, Arena *arena, Result *r)
 {
@@ -58,9 +68,9 @@ count(const Assembled *a, Arena *arena, Result *r)
     return;
   }
   count_part(&s.counts, &r->parts[r->n_parts++]);
-  for (int i = 0; i < s.n_loops && r->n_parts < PARTS_MAX; i++)
+  for (int i = 0; i < s.n_loops; i++)
     if (s.loops[i].main)
-      count_part(&s.loops[i].counts, &r->parts[r->n_parts++]);
+      count_loop(&s.loops[i], r);
 }
 
 static void

@@ -105,7 +105,7 @@ check_ends(const Shape *s, int64_t i, int64_t start, int64_t end)
 }
 
 typedef struct Sizes {
-  int64_t cta, sq, sk;
+  int64_t cta, sq, sk, tile;
   const Program *prog;
 } Sizes;
 
@@ -115,22 +115,25 @@ leaf(void *user, const Node *n)
   const Sizes *s = user;
   if (n->kind == NODE_CTA)
     return s->cta;
+  if (n->kind == NODE_LOOP)
+    return s->tile;
   return s->prog->params.at[n->n].slot == SIZE_SQ ? s->sq : s->sk;
 }
 
-/* The class that the walk gives tile j of block i; −1: not visited. */
+/* The class that the walk gives tile j of block i; −1: not visited.  `visit` is that of the
+ * loop over it, whose condition says the same. */
 static int
-walk_class(const Walk *w, Sizes *s, int64_t j)
+walk_class(const Walk *w, const Visit *visit, Sizes *s, int64_t j)
 {
-  int found = -1;
-  for (int n = 0; n < w->n; n++) {
-    int64_t lo = idx_eval(w->span[n].lo, leaf, s), hi = idx_eval(w->span[n].hi, leaf, s);
-    if (j < lo || j >= hi)
-      continue;
-    assert_int_equal(found, -1); /* spans are disjoint */
-    found = w->span[n].cls == TILE_FULL ? 2 : 1;
-  }
-  return found;
+  const TileSpan *t = &w->tiles;
+  if (j < idx_eval(t->lo, leaf, s) || j >= idx_eval(t->hi, leaf, s))
+    return -1;
+  bool full = idx_eval(t->full_lo, leaf, s) <= j && j < idx_eval(t->full_hi, leaf, s);
+  assert_true(span_has(t, full ? TILE_FULL : TILE_PARTIAL));
+  s->tile = j;
+  assert_true(visit->masked || full);
+  assert_int_equal(idx_eval(visit->partial, leaf, s) != 0, !full);
+  return full ? 2 : 1;
 }
 
 static void
@@ -145,13 +148,16 @@ check_walk(const Shape *s, bool known)
   Mask m = {.band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK)};
   Walk w = w_keys(&m, i_mul(i_cta(b.t, 0), s->bm), s->bm, s->bn);
   Sizes at = {.sq = s->sq, .sk = s->sk, .prog = b.t->prog};
+  Visit visit = {0};
+  T_FOR_TILES (b.t, j, &w)
+    visit = j;
   for (int64_t i = 0; i * s->bm < s->sq; i++) {
     int64_t visited = 0, any = 0, tiles = (s->sk + s->bn - 1) / s->bn;
     at.cta = i;
     int64_t start = idx_eval(w.start, leaf, &at), end = idx_eval(w.end, leaf, &at);
     check_ends(s, i, start, end);
     for (int64_t j = 0; j <= tiles + 250; j++) {
-      int got = walk_class(&w, &at, j), want = brute_class(s, i, start + j * s->bn);
+      int got = walk_class(&w, &visit, &at, j), want = brute_class(s, i, start + j * s->bn);
       visited += got > 0;
       any += want > 0;
       if (want > 0) /* every visible tile, with exactly its class */

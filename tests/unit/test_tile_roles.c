@@ -336,13 +336,13 @@ static int
 visits(const Walk *w, int64_t block, int64_t *tile, bool *full)
 {
   int n = 0;
-  for (int i = 0; i < w->n; i++) {
-    int64_t lo = idx_eval(w->span[i].lo, no_leaf, &block);
-    int64_t hi = idx_eval(w->span[i].hi, no_leaf, &block);
-    for (int64_t k = hi - 1; k >= lo; k--, n++) {
-      tile[n] = k;
-      full[n] = w->span[i].cls == TILE_FULL;
-    }
+  const TileSpan *s = &w->tiles;
+  int64_t lo = idx_eval(s->lo, no_leaf, &block), hi = idx_eval(s->hi, no_leaf, &block);
+  int64_t from = idx_eval(s->full_lo, no_leaf, &block);
+  int64_t to = idx_eval(s->full_hi, no_leaf, &block);
+  for (int64_t k = hi - 1; k >= lo; k--, n++) {
+    tile[n] = k;
+    full[n] = from <= k && k < to;
   }
   return n;
 }
