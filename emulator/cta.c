@@ -1,4 +1,5 @@
 #include "emulator/bulk.h"
+#include "emulator/calls.h"
 #include "emulator/decode.h"
 #include "emulator/lanes.h"
 #include "emulator/layout.h"
@@ -17,10 +18,11 @@ aligned(size_t n)
 }
 
 static size_t
-warp_bytes(const Kernel *k)
+warp_bytes(const Exec *x)
 {
+  const Kernel *k = x->kernel;
   return aligned((size_t)k->rows * LANES * 4) + aligned((size_t)k->rows * 4) +
-         2 * aligned((size_t)k->preds * 4) + aligned((size_t)k->local_bytes * LANES);
+         2 * aligned((size_t)k->preds * 4) + aligned((size_t)x->shape.local * LANES);
 }
 
 static void
@@ -67,7 +69,9 @@ set_up_warps(Exec *x, Cta *c)
     w->cta = c;
     if (k->wgmma && !(w->wgmma = wgmma_new(k->rows, x->shape.async)))
       return false;
-    place_warp(w, k, c->memory + warp_bytes(k) * (size_t)i);
+    if (k->calls && !(w->calls = calls_new(k)))
+      return false;
+    place_warp(w, k, c->memory + warp_bytes(x) * (size_t)i);
     fill_constants(w, k);
   }
   return true;
@@ -80,7 +84,7 @@ set_up(Exec *x, Cta *c)
   c->n_warps = (int)((x->shape.threads + LANES - 1) / LANES);
   uint32_t with_dynamic = k->dynamic_at + x->shape.dynamic;
   c->shared_bytes = x->shape.dynamic ? with_dynamic : k->shared_bytes;
-  size_t all = warp_bytes(k) * (size_t)c->n_warps;
+  size_t all = warp_bytes(x) * (size_t)c->n_warps;
   size_t lines = layout_lines(c->shared_bytes);
   c->memory = aligned_alloc(64, aligned(all + c->shared_bytes + 64 + lines));
   c->shadow = shadow_new(x->launch->shadow);
@@ -118,6 +122,7 @@ shape_of(const Launch *l)
                      .module = l->kernel->ptx->id,
                      .threads = threads_of(l),
                      .dynamic = l->dynamic,
+                     .local = l->local_bytes,
                      .ctas = launch_cluster_ctas(l),
                      .async = l->set.async,
                      .checks = l->set.checks};
@@ -147,6 +152,7 @@ free_cta(Cta *c)
   for (int i = 0; i < MAX_WARPS; i++) {
     wgmma_free(c->warp[i].wgmma);
     undefined_free(c->warp[i].undefined);
+    calls_free(c->warp[i].calls);
   }
   bulk_free(c->bulk);
   shadow_free(c->shadow);
@@ -169,8 +175,8 @@ exec_fits(const Exec *x, const Launch *l)
 {
   const ExecShape *a = &x->shape, b = shape_of(l);
   return a->kernel == b.kernel && a->module == b.module && a->threads == b.threads &&
-         a->dynamic == b.dynamic && a->ctas == b.ctas && a->async == b.async &&
-         a->checks == b.checks;
+         a->dynamic == b.dynamic && a->local == b.local && a->ctas == b.ctas &&
+         a->async == b.async && a->checks == b.checks;
 }
 
 void
@@ -191,7 +197,7 @@ exec_bytes(const Exec *x)
   size_t n = sizeof *x;
   for (int i = 0; i < x->n_ctas; i++) {
     const Cta *c = &x->ctas[i];
-    size_t warp = warp_bytes(k) + (k->wgmma ? (size_t)k->rows * LANES * 4 : 0);
+    size_t warp = warp_bytes(x) + (k->wgmma ? (size_t)k->rows * LANES * 4 : 0);
     n += sizeof *c + c->shared_bytes + warp * (size_t)c->n_warps + shadow_bytes(c->shadow);
     for (int j = 0; j < c->n_warps; j++)
       n += undefined_bytes(&c->warp[j], k);
@@ -361,7 +367,8 @@ start_warp(Exec *x, int id)
   w->pdef[PRED_TRUE] = w->pdef[PRED_SINK] = w->pdef[PRED_FALSE] = FULL;
   w->pred[PRED_TRUE] = w->pdef[PRED_CLUSTER] = FULL;
   w->pred[PRED_CLUSTER] = x->launch->explicit_cluster ? FULL : 0;
-  memset(w->local, 0xff, (size_t)k->local_bytes * LANES);
+  memset(w->local, 0xff, (size_t)x->shape.local * LANES);
+  calls_start(w, k);
   fill_specials(x, w);
   undefined_reset(w, k);
   if (w->wgmma)

@@ -91,8 +91,11 @@ new_row(Dec *d, bool wide, const char *name)
   uint32_t row = d->rows;
   d->rows += wide ? 2 : 1;
   *vec_push(d->ptx->arena, &d->row_names) = name;
-  if (wide)
+  *vec_push(d->ptx->arena, &d->row_wide) = wide;
+  if (wide) {
     *vec_push(d->ptx->arena, &d->row_names) = NULL;
+    *vec_push(d->ptx->arena, &d->row_wide) = false;
+  }
   return row;
 }
 
@@ -254,6 +257,10 @@ dec_source(Dec *d, const Opnd *o, Type want, bool wider)
     return dec_special(d, (Special)o->special);
   case O_LABEL:
     dec_fail(d, "%s is not declared", o->label);
+  case O_FUNC:
+    if (bits < 32 || type_info[want].class == 'f')
+      dec_fail(d, "the address of a function is not of type .%s", type_info[want].name);
+    return dec_const(d, dec_function_address(d, o->func), bits == 64);
   default:
     dec_fail(d, "a register or number of type .%s is due as operand", type_info[want].name);
   }
@@ -287,6 +294,8 @@ dec_address_of(Dec *d, const Var *v, uint64_t more, bool wide)
 {
   if (v->space == SPACE_SHARED)
     return constant(d, SHARED_BASE + v->offset + more, wide, FILL_SHARED);
+  if (d->function && (v->space == SPACE_LOCAL || v->in_frame))
+    return dec_in_frame(d, v->offset + more, wide);
   if (!wide && v->offset + more > UINT32_MAX)
     dec_fail(d, "the address of %s does not fit 32 bits", v->name);
   return dec_const(d, v->offset + more, wide);
@@ -303,6 +312,7 @@ dec_space(const Mods *m)
       {M_SHARED_CTA, SPACE_SHARED}, {M_LOCAL, SPACE_LOCAL},
       {M_CONST, SPACE_CONST},       {M_PARAM, SPACE_PARAM},
       {M_PARAM_ENTRY, SPACE_PARAM}, {M_SHARED_CLUSTER, SPACE_CLUSTER},
+      {M_PARAM_FUNC, SPACE_PARAM},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
     if (mod_is(m, table[i].mod))
@@ -518,6 +528,7 @@ check_level(Dec *d)
       {M_SHARED_CTA, ".shared::cta", 30, 78},
       {M_SHARED_CLUSTER, ".shared::cluster", 90, 78},
       {M_PARAM_ENTRY, ".param::entry", 0, 83},
+      {M_PARAM_FUNC, ".param::func", 0, 83},
       {M_CLUSTER, ".cluster", 90, 78},
       {M_WEAK, ".weak", 70, 60},
       {M_RELAXED, ".relaxed", 70, 60},
@@ -545,22 +556,22 @@ check_level(Dec *d)
                  later[i].version);
 }
 
-typedef struct Known { /* mnemonics seen in this kernel */
+struct Known { /* mnemonics seen in this kernel */
   const char *op;
   int n;
   const Form *form;
   Mods m;
-} Known;
+};
 
 enum { KNOWN = 512 };
 
 static const Form *
-lookup(Dec *d, Known *known, const char *op, int n)
+lookup(Dec *d, const char *op, int n)
 {
   uint32_t h = 2166136261u;
   for (int i = 0; i < n; i++)
     h = (h ^ (uint8_t)op[i]) * 16777619u;
-  Known *k = &known[(h ^ h >> 16) % KNOWN];
+  Known *k = &d->known[(h ^ h >> 16) % KNOWN];
   if (k->op && k->n == n && !memcmp(k->op, op, (size_t)n)) {
     d->m = k->m;
     return k->form;
@@ -574,11 +585,11 @@ lookup(Dec *d, Known *known, const char *op, int n)
 }
 
 static void
-decode_stmt(Dec *d, Known *known, const Stmt *st)
+decode_stmt(Dec *d, const Stmt *st)
 {
   d->st = st;
   d->guard = PRED_TRUE;
-  d->form = lookup(d, known, st->op, st->op_len);
+  d->form = lookup(d, st->op, st->op_len);
   check_level(d);
   if (st->guard) {
     Opnd o = {.kind = O_REG, .reg = st->guard};
@@ -600,11 +611,11 @@ dec_target(Dec *d, const char *label)
   }
 }
 
-/* Branches hold statements until all instructions are there. */
+/* Branches hold statements until all instructions of their function are there. */
 static void
-link_branches(Dec *d)
+link_branches(Dec *d, int from)
 {
-  for (int i = 0; i < d->code.n; i++) {
+  for (int i = from; i < d->code.n; i++) {
     Insn *in = &d->code.at[i];
     if (in->kind != K_STEP)
       continue;
@@ -619,20 +630,13 @@ link_branches(Dec *d)
         d->code.at[*to].flags |= F_LEADER;
       }
       d->code.at[i + 1].flags |= F_LEADER;
+    } else if (in->step == step_call) {
+      d->code.at[i + 1].flags |= F_LEADER;
     }
   }
 }
 
 /* ---- variables ---- */
-
-static uint64_t
-place(uint64_t *at, Var *v)
-{
-  *at = (*at + v->align - 1) / v->align * v->align;
-  v->offset = *at;
-  *at += v->bytes;
-  return v->offset;
-}
 
 static bool
 uses(const Ast *a, const Var *v)
@@ -644,31 +648,57 @@ uses(const Ast *a, const Var *v)
   return false;
 }
 
-static void
-lay_out(Dec *d)
+/* The entry uses it, or one of the functions that it may call. */
+static bool
+kernel_uses(const Dec *d, const Var *v)
 {
-  uint64_t shared = 0, local = 0, dynamic;
-  for (int i = 0; i < d->ast->locals.n; i++)
-    place(d->ast->locals.at[i]->space == SPACE_SHARED ? &shared : &local,
-          d->ast->locals.at[i]);
+  bool does = uses(d->ast, v);
+  for (int i = 0; i < d->functions.n && !does; i++)
+    does = uses(d->functions.at[i].ast, v);
+  return does;
+}
+
+static void
+place_shared(const Ast *a, uint64_t *at)
+{
+  for (int i = 0; i < a->locals.n; i++)
+    if (a->locals.at[i]->space == SPACE_SHARED)
+      dec_place(at, a->locals.at[i]);
+}
+
+static void
+lay_out_shared(Dec *d)
+{
+  uint64_t shared = 0, dynamic;
+  place_shared(d->ast, &shared);
+  for (int i = 0; i < d->functions.n; i++)
+    place_shared(d->functions.at[i].ast, &shared);
   for (int i = 0; i < d->ptx->vars.n; i++) {
     Var *v = d->ptx->vars.at[i];
-    if (v->space == SPACE_SHARED && !v->is_extern && uses(d->ast, v))
-      place(&shared, v);
+    if (v->space == SPACE_SHARED && !v->is_extern && kernel_uses(d, v))
+      dec_place(&shared, v);
   }
   d->k->shared_bytes = (uint32_t)shared;
   d->k->dynamic_at = (uint32_t)shared;
   for (int i = 0; i < d->ptx->vars.n; i++) {
     Var *v = d->ptx->vars.at[i];
-    if (v->space == SPACE_SHARED && v->is_extern && uses(d->ast, v)) {
+    if (v->space == SPACE_SHARED && v->is_extern && kernel_uses(d, v)) {
       dynamic = shared;
-      d->k->dynamic_at = (uint32_t)place(&dynamic, v);
+      d->k->dynamic_at = (uint32_t)dec_place(&dynamic, v);
     }
   }
-  if (shared > 227 << 10 || local > 512 << 10)
+}
+
+static void
+lay_out(Dec *d)
+{
+  uint32_t align;
+  uint64_t local = dec_frame(d->ast, &align);
+  lay_out_shared(d);
+  if (d->k->shared_bytes > 227 << 10 || local > MAX_LOCAL)
     ptx_fail(d->ptx, d->ast->line, "%s has too many bytes of .shared or .local",
              d->ast->name);
-  d->k->local_bytes = (uint32_t)(local + 15) / 16 * 16;
+  d->k->frame = d->k->local_bytes = (uint32_t)local;
   for (int i = 0; i < d->ast->params.n; i++) {
     const Var *v = d->ast->params.at[i];
     d->k->param_bytes = (uint32_t)(v->offset + v->bytes);
@@ -681,12 +711,7 @@ static void
 finish(Dec *d)
 {
   Kernel *k = d->k;
-  d->st = NULL;
-  d->guard = PRED_TRUE;
-  dec_step(d, step_exit);
   *vec_push(d->ptx->arena, &d->lists) = ROW_ZERO; /* none is no array */
-  d->first[d->ast->stmts.n] = d->code.n - 1;
-  link_branches(d);
   k->code = d->code.at;
   k->n_code = d->code.n;
   k->lists = d->lists.at;
@@ -695,6 +720,7 @@ finish(Dec *d)
   k->rows = d->rows;
   k->preds = d->preds;
   k->row_name = d->row_names.at;
+  k->row_wide = d->row_wide.at;
   k->pred_name = d->pred_names.at;
   k->def0 = NEW_N(d->ptx->arena, uint32_t, k->rows);
   for (uint32_t i = 0; i < ROW_FIRST; i++)
@@ -703,11 +729,29 @@ finish(Dec *d)
     k->def0[k->fills[i].row] = FULL;
 }
 
+/* Where the text falls through, the entry exits and a function returns. */
+void
+dec_code(Dec *d, const Ast *ast)
+{
+  int from = d->code.n;
+  d->ast = ast;
+  d->first = NEW_N(d->ptx->arena, int, ast->stmts.n + 1);
+  for (int i = 0; i < ast->stmts.n; i++) {
+    d->first[i] = d->code.n;
+    decode_stmt(d, &ast->stmts.at[i]);
+  }
+  d->st = NULL;
+  d->guard = PRED_TRUE;
+  d->first[ast->stmts.n] = d->code.n;
+  dec_return(d);
+  link_branches(d, from);
+}
+
 Kernel *
 decode_kernel(Ptx *ptx, const Ast *ast)
 {
   Dec *d = NEW(ptx->arena, Dec);
-  Known *known = NEW_N(ptx->arena, Known, KNOWN);
+  d->known = NEW_N(ptx->arena, Known, KNOWN);
   d->ptx = ptx;
   d->ast = ast;
   d->k = NEW(ptx->arena, Kernel);
@@ -718,12 +762,10 @@ decode_kernel(Ptx *ptx, const Ast *ast)
     new_row(d, false, NULL);
   for (int i = 0; i < PRED_FIRST; i++)
     dec_temp_pred(d);
-  d->first = NEW_N(ptx->arena, int, ast->stmts.n + 1);
+  dec_find_functions(d);
   lay_out(d);
-  for (int i = 0; i < ast->stmts.n; i++) {
-    d->first[i] = d->code.n;
-    decode_stmt(d, known, &ast->stmts.at[i]);
-  }
+  dec_code(d, ast);
+  dec_functions(d);
   if (d->preds > UINT16_MAX)
     ptx_fail(ptx, ast->line, "more than 65535 predicates");
   finish(d);

@@ -33,10 +33,19 @@ typedef struct Const {
   struct Const *next;
 } Const;
 
+typedef struct Known Known;
+
+/* A function calls another; -1: any. */
+typedef struct CallEdge {
+  int from, to;
+} CallEdge;
+
 struct Dec {
   Ptx *ptx;
-  const Ast *ast;
+  const Ast *ast;     /* of the entry, or of the function at hand */
+  Function *function; /* at hand; NULL: the entry */
   Kernel *k;
+  Known *known;
   const Stmt *st;
   const Form *form;
   Mods m;
@@ -47,7 +56,11 @@ struct Dec {
   VEC(uint32_t) lists;
   VEC(Fill) fills;
   VEC(const char *) row_names;
+  VEC(bool) row_wide;
   VEC(const char *) pred_names;
+  VEC(Function) functions; /* that the entry may call */
+  VEC(CallSite) sites;
+  VEC(CallEdge) edges;
   uint32_t rows, preds;
   int *first; /* instruction of each statement */
   Const *consts[256];
@@ -70,6 +83,22 @@ uint64_t dec_int(Dec *, const Opnd *, uint64_t max);
 /* The address of a variable in its own space, and more. */
 uint32_t dec_address_of(Dec *, const Var *, uint64_t more, bool wide);
 int dec_target(Dec *, const char *label); /* statement */
+/* The instructions of an entry or a function. */
+void dec_code(Dec *, const Ast *);
+/* ---- decode_call.c ---- */
+enum { MAX_LOCAL = 512 << 10 };
+/* What the entry may call; before anything is laid out. */
+void dec_find_functions(Dec *);
+/* Their instructions, and how much stack a thread needs. */
+void dec_functions(Dec *);
+/* Lays out what an entry or function has in local memory; how many bytes. */
+uint64_t dec_frame(const Ast *, uint32_t *align);
+uint64_t dec_place(uint64_t *at, Var *);
+void dec_return(Dec *); /* from the function at hand, or the entry */
+uint64_t dec_function_address(Dec *, const Ast *);
+/* The address of a place in the frame of the function at hand. */
+uint32_t dec_in_frame(Dec *, uint64_t at, bool wide);
+Insn *dec_lane(Dec *, int op, Type, uint32_t dst, bool wide, uint32_t a, uint32_t b);
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
@@ -105,7 +134,7 @@ void dec_hint(Dec *, const Res *policy);
   X(tma_store) X(tma_prefetch) X(tma_fence) X(ldmatrix_bytes) X(stmatrix_bytes)          \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
-  X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack)
+  X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack) X(call) X(ret) X(alloca) X(stack)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)

@@ -27,6 +27,12 @@ emit_lane(Dec *d, LaneOp op, Type t, uint32_t dst, bool wide, uint32_t a, uint32
   return i;
 }
 
+Insn *
+dec_lane(Dec *d, int op, Type t, uint32_t dst, bool wide, uint32_t a, uint32_t b)
+{
+  return emit_lane(d, (LaneOp)op, t, dst, wide, a, b, 0);
+}
+
 void
 build_lane(Dec *d)
 {

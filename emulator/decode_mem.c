@@ -2,6 +2,17 @@
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
+/* Parameters and results of functions lie on the stack. */
+static Space
+parameter_space(Dec *d, const Res *addr)
+{
+  const Var *v = addr->o->var;
+  bool own = v ? v->in_frame : d->function != NULL;
+  if (own ? mod_is(&d->m, M_PARAM_ENTRY) : mod_is(&d->m, M_PARAM_FUNC))
+    dec_fail(d, "the address is of a parameter %s", own ? "of a function" : "of the entry");
+  return own ? SPACE_LOCAL : SPACE_PARAM;
+}
+
 Insn *
 dec_mem(Dec *d, Step *step, const Res *addr, Space space)
 {
@@ -15,6 +26,8 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
     dec_fail(d, "a global or generic address needs a register of 64 bits");
   if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != dec_var_space(space))
     dec_fail(d, "%s is in another state space", addr->o->var->name);
+  if (space == SPACE_PARAM)
+    i->x.space = (uint8_t)parameter_space(d, addr);
   if (addr->o->var && space == SPACE_GENERIC)
     dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
   i->flags |= dec_var_space(space) == SPACE_SHARED              ? F_SHARED
@@ -72,6 +85,8 @@ build_st(Dec *d)
 {
   const Res *r = d->r;
   Insn *i = dec_mem(d, step_st, &r[0], dec_space(&d->m));
+  if (i->x.space == SPACE_PARAM)
+    dec_fail(d, "only parameters and results of functions are written");
   vector_info(d, i, &r[1]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);

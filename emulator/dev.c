@@ -34,6 +34,7 @@ on_fork(ForkStep step)
   settings_fork(step);
   stats_fork(step);
   report_fork(step);
+  print_fork(step);
 }
 FORK_HANDLER(on_fork);
 

@@ -57,6 +57,7 @@ typedef struct Cta Cta;
 typedef struct Kernel Kernel;
 typedef struct Launch Launch;
 typedef struct Device Device;
+typedef struct Frame Frame;
 
 typedef enum Stop {
   GO,     /* to the next instruction */
@@ -117,6 +118,33 @@ typedef struct Fill { /* a row written when a warp starts */
   uint64_t value;
 } Fill;
 
+/* Where an argument, a parameter or a result of a call is. */
+typedef struct Place {
+  uint32_t row;       /* ROW_ZERO: in memory */
+  uint32_t at, bytes; /* in memory: from the start of the frame */
+} Place;
+
+typedef struct Function {
+  const Ast *ast;
+  int entry;               /* instruction */
+  uint32_t row, end_row;   /* what is its own in a warp's file */
+  uint32_t pred, end_pred; /* likewise */
+  uint32_t base;           /* row: where its frame starts in local memory */
+  uint32_t frame, align;   /* bytes */
+  Place *out, *in;
+  int n_out, n_in;
+} Function;
+
+typedef struct CallSite {
+  int function;  /* -1: the one whose address is in the instruction's row a */
+  uint32_t base; /* of the caller; ROW_ZERO in the entry */
+  Place *out, *in;
+  int n_out, n_in;
+} CallSite;
+
+/* Functions have addresses where no memory is. */
+enum { FUNCTION_BASE = 1 << 20, FUNCTION_STEP = 16 };
+
 struct Kernel {
   Ptx *ptx;
   const Ast *ast;
@@ -129,11 +157,19 @@ struct Kernel {
   uint32_t rows, preds;
   uint32_t *def0;                     /* [rows] lanes defined at the start: constants */
   const char **row_name, **pred_name; /* registers' names; NULL for constants */
+  const bool *row_wide;               /* the first of two rows */
   uint32_t param_bytes, local_bytes, shared_bytes; /* of what is declared */
-  uint32_t dynamic_at;                             /* where .extern .shared starts */
-  uint32_t max_dynamic;                            /* opted in */
-  bool large_clusters;                             /* as well */
-  bool wgmma;                                      /* it has wgmma instructions */
+  Function *functions;
+  int n_functions;
+  int *function_of; /* [functions of the module] -1: none of the kernel's */
+  CallSite *sites;
+  uint32_t frame;       /* bytes of the entry's own local memory */
+  uint32_t most_args;   /* bytes of the arguments or results of a call */
+  bool calls, deep;     /* it calls functions; how deep is not known beforehand */
+  uint32_t dynamic_at;  /* where .extern .shared starts */
+  uint32_t max_dynamic; /* opted in */
+  bool large_clusters;  /* as well */
+  bool wgmma;           /* it has wgmma instructions */
   int carveout;
   uint64_t cluster_ns; /* of the host, in its last launch; 0: it had none */
 };
@@ -142,8 +178,9 @@ enum { TURNS_NOW = 1 << 20 }; /* of spins: groups take turns at once */
 typedef struct Group {
   int pc;
   uint32_t mask;
-  bool waiting;
-  uint64_t since; /* instructions of the warp when it was parked */
+  bool waiting, tried; /* tried: with those who wait here in other frames */
+  Frame *frame;        /* NULL: the entry's */
+  uint64_t since;      /* instructions of the warp when it was parked */
 } Group;
 
 struct Warp {
@@ -158,6 +195,10 @@ struct Warp {
   int n_parked, spins; /* regroupings since two groups met */
   uint32_t failed;     /* lanes whose wait has failed since anything happened */
   Wgmma *wgmma;        /* NULL: the kernel has none */
+  struct Calls *calls; /* NULL: the kernel has none */
+  Frame *frame;        /* of the active lanes; NULL: the entry's */
+  bool mixed;          /* the active lanes are in several frames */
+  int meeting;         /* instruction that they execute together; -1: none */
   int barrier;         /* at which it waits; -1: none */
   bool done;
   bool stalled; /* its wait for an mbarrier failed, and nothing has happened since */
@@ -237,8 +278,8 @@ typedef struct Alloc {
 /* What an Exec is made for: launches that agree in it may use it one after another. */
 typedef struct ExecShape {
   const Kernel *kernel;
-  uint64_t module; /* its text's number: kernels' addresses come again */
-  uint32_t threads, dynamic;
+  uint64_t module;                  /* its text's number: kernels' addresses come again */
+  uint32_t threads, dynamic, local; /* local: bytes of a thread */
   int ctas;
   AsyncPolicy async;
   bool checks;
@@ -285,7 +326,7 @@ typedef enum NodeOrder { NODES_FORWARD, NODES_REVERSE, NODES_RANDOM } NodeOrder;
 typedef struct Settings {
   char arch[16];
   int devices, threads, resident;
-  bool checks, lax, fast_mma;
+  bool checks, lax, fast_mma, print;
   Order order;
   NodeOrder nodes;
   uint64_t seed, fuel;
@@ -320,6 +361,7 @@ struct Launch {
   bool waited;                   /* every CTA has executed griddepcontrol.wait */
   bool early;                    /* every CTA has executed launch_dependents before */
   uint32_t dynamic;
+  uint32_t local_bytes; /* of a thread */
   uint64_t ctas, clusters;
   uint8_t *params;
   ShadowLaunch *shadow;
@@ -346,6 +388,10 @@ Stop exec_block(Exec *, const Insn *, uint32_t mask, uint32_t waits_for);
 /* Write a row under a mask. */
 void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
 void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
+/* Lanes of mask go on at pc, in w->frame, when it is their turn. */
+void exec_park(Warp *, int pc, uint32_t mask, bool waiting);
+/* The group that is due runs; false: all wait. */
+bool exec_take(Warp *);
 const uint32_t *exec_expand(Exec *, uint32_t mask); /* 0 or all ones a lane */
 
 /* ---- cta.c ---- */
@@ -416,6 +462,9 @@ Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
  * host is where they are. */
 Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, ShadowOp,
               uint8_t **host);
+/* Where a generic address of a lane is, and how many bytes there are from there on; NULL:
+ * nothing is there. */
+const uint8_t *mem_peek(Exec *, int lane, uint64_t addr, uint64_t *bytes);
 /* Of an address that has been checked. */
 uint8_t *mem_host(Exec *, uint64_t addr);
 bool mem_is_const(Exec *, uint64_t addr); /* of a .const variable */
@@ -433,6 +482,9 @@ ShadowTell report_tell;   /* as well */
 /* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
 void report_line(const char *text);
 void report_fork(ForkStep);
+/* ---- print.c ---- */
+void print_flush(void); /* after a launch, where printf=stdout */
+void print_fork(ForkStep);
 uint64_t report_count(void);
 
 /* ---- launch.c ---- */

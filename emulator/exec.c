@@ -1,4 +1,4 @@
-#include "emulator/emu.h"
+#include "emulator/calls.h"
 #include "emulator/lanes.h"
 #include "emulator/simd.h"
 #include "emulator/steps.h"
@@ -43,21 +43,35 @@ exec_put64(Exec *x, uint32_t row, const uint64_t *lanes, uint32_t mask)
 /* ---- groups of lanes ---- */
 
 static void
-park(Warp *w, int pc, uint32_t mask, bool waiting)
+park_in(Warp *w, Frame *frame, int pc, uint32_t mask, bool waiting)
 {
-  if (!mask)
-    return;
   for (int i = 0; i < w->n_parked; i++)
-    if (w->parked[i].pc == pc) {
+    if (w->parked[i].pc == pc && w->parked[i].frame == frame) {
       w->parked[i].mask |= mask;
-      w->parked[i].waiting = false;
+      w->parked[i].waiting = w->parked[i].tried = false;
       w->spins = 0;
       return;
     }
-  w->parked[w->n_parked++] = (Group){pc, mask, waiting, w->executed};
+  w->parked[w->n_parked++] =
+      (Group){pc, mask, waiting, w->mixed && waiting, frame, w->executed};
 }
 
-/* The lowest pc; in turns, who has not run for longest; -1: all wait. */
+/* Each with those of its own frame. */
+void
+exec_park(Warp *w, int pc, uint32_t mask, bool waiting)
+{
+  while (w->mixed && mask) {
+    uint32_t own;
+    Frame *frame = calls_frame(w, mask, &own);
+    park_in(w, frame, pc, own, waiting);
+    mask &= ~own;
+  }
+  if (mask)
+    park_in(w, w->frame, pc, mask, waiting);
+}
+
+/* The one that is least far, as if calls were the text of what they call; in turns, who has
+ * not run for longest; -1: all wait. */
 static int
 choose(const Warp *w)
 {
@@ -65,26 +79,40 @@ choose(const Warp *w)
   bool turns = w->spins > SPINS;
   for (int i = 0; i < w->n_parked; i++) {
     const Group *g = &w->parked[i], *b = &w->parked[best < 0 ? i : best];
-    if (!g->waiting && (best < 0 || (turns ? g->since < b->since : g->pc < b->pc)))
+    bool before = g->frame == b->frame ? g->pc < b->pc : calls_before(g, b);
+    if (!g->waiting && (best < 0 || (turns ? g->since < b->since : before)))
       best = i;
   }
   return best;
+}
+
+static void
+take(Warp *w, int i)
+{
+  w->pc = w->parked[i].pc;
+  w->active = w->parked[i].mask;
+  w->frame = w->parked[i].frame;
+  w->mixed = false;
+  w->parked[i] = w->parked[--w->n_parked];
+}
+
+bool
+exec_take(Warp *w)
+{
+  int i = w->n_parked ? choose(w) : -1;
+  if (i >= 0)
+    take(w, i);
+  return i >= 0;
 }
 
 /* The current group joins the others, and one is taken to run; false: none can. */
 static bool
 regroup(Warp *w, bool waiting)
 {
-  park(w, w->pc, w->active, waiting);
+  exec_park(w, w->pc, w->active, waiting);
   w->active = 0;
   w->spins++;
-  int i = w->n_parked ? choose(w) : -1;
-  if (i < 0)
-    return false;
-  w->pc = w->parked[i].pc;
-  w->active = w->parked[i].mask;
-  w->parked[i] = w->parked[--w->n_parked];
-  return true;
+  return exec_take(w);
 }
 
 static Stop
@@ -210,8 +238,8 @@ exec_warp(Exec *x, Warp *w)
   x->warp = w;
   for (; x->slice; x->slice--) {
     const Insn *i = &code[w->pc];
-    if ((i->flags & F_LEADER) && w->n_parked) {
-      if (!regroup(w, false))
+    if ((i->flags & F_LEADER) && w->n_parked && !calls_met(w)) {
+      if (!regroup(w, false) && !calls_meet(w))
         return stuck(x, w);
       i = &code[w->pc];
     }
@@ -230,7 +258,7 @@ exec_warp(Exec *x, Warp *w)
     } else if (stop == PARK) {
       count->count--;
       count->threads -= lanes_in(mask);
-      if (!regroup(w, true))
+      if (!regroup(w, true) && !calls_meet(w))
         return stuck(x, w);
     } else if (stop != JUMPED) {
       return stop;

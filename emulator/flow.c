@@ -1,19 +1,8 @@
+#include "emulator/calls.h"
 #include "emulator/decode.h"
 #include "emulator/steps.h"
 
 /* ---- branches ---- */
-
-static void
-park_at(Warp *w, int pc, uint32_t mask)
-{
-  for (int j = 0; j < w->n_parked; j++)
-    if (w->parked[j].pc == pc) {
-      w->parked[j].mask |= mask;
-      w->parked[j].waiting = false;
-      return;
-    }
-  w->parked[w->n_parked++] = (Group){pc, mask, false, w->executed};
-}
 
 /* The side with the lower pc runs on. */
 Stop
@@ -28,11 +17,11 @@ step_bra(Exec *x, const Insn *i, uint32_t mask)
   if (!rest) {
     w->pc = i->target;
   } else if (i->target < next) {
-    park_at(w, next, rest);
+    exec_park(w, next, rest, false);
     w->pc = i->target;
     w->active = mask;
   } else {
-    park_at(w, i->target, mask);
+    exec_park(w, i->target, mask, false);
     w->pc = next;
     w->active = rest;
   }
@@ -51,18 +40,15 @@ step_brx(Exec *x, const Insn *i, uint32_t mask)
     if (index[l] >= i->n_d)
       return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "branch-index", l,
                           "index %u of %u branch targets", index[l], i->n_d);
-    park_at(w, (int)to[index[l]], 1u << l);
+    exec_park(w, (int)to[index[l]], 1u << l, false);
   }
   /* The lanes whose guard is false, if any, are the group that runs on; the loop takes the
    * lowest at the next leader, which pc + 1 is. */
   w->active &= ~mask;
-  if (w->active) {
+  if (w->active)
     w->pc++;
-    return JUMPED;
-  }
-  Group g = w->parked[--w->n_parked];
-  w->pc = g.pc;
-  w->active = g.mask;
+  else
+    exec_take(w);
   return JUMPED;
 }
 
@@ -70,7 +56,7 @@ static void
 wake_groups(Warp *w)
 {
   for (int j = 0; j < w->n_parked; j++)
-    w->parked[j].waiting = false;
+    w->parked[j].waiting = w->parked[j].tried = false;
 }
 
 Stop
@@ -80,15 +66,15 @@ step_exit(Exec *x, const Insn *i, uint32_t mask)
   (void)i;
   w->live &= ~mask;
   w->active &= ~mask;
+  if (w->calls)
+    calls_exit(w, mask);
   cluster_exit(x);
   if (!w->live)
     return DONE;
   wake_groups(w);
   if (w->active)
     return GO;
-  Group g = w->parked[--w->n_parked];
-  w->pc = g.pc;
-  w->active = g.mask;
+  exec_take(w);
   return JUMPED;
 }
 

@@ -310,6 +310,17 @@ kernel_work(Device *d, CUfunction f, const CUlaunchConfig *c, void **params, voi
 
 /* ---- it runs ---- */
 
+enum { MAX_STACK = 512 << 10 };
+
+/* Calls whose depth nobody knows have the context's limit besides. */
+static uint32_t
+local_bytes(const struct CUfunc_st *f)
+{
+  size_t limit = f->module->owner->limit[CU_LIMIT_STACK_SIZE];
+  uint32_t stack = limit < MAX_STACK ? (uint32_t)limit : MAX_STACK;
+  return f->kernel->local_bytes + (f->kernel->deep ? (stack + 15) / 16 * 16 : 0);
+}
+
 static void
 start(Device *d, const KernelWork *w, const Past *ahead, Turn *turn, Launch *l)
 {
@@ -320,6 +331,7 @@ start(Device *d, const KernelWork *w, const Past *ahead, Turn *turn, Launch *l)
                 .chip = d->chip,
                 .set = settings_get(),
                 .dynamic = w->dynamic,
+                .local_bytes = local_bytes(w->function),
                 .cooperative = w->cooperative,
                 .number = turn->number,
                 .late = turn->any ? turn->late : NULL,

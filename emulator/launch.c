@@ -138,6 +138,8 @@ launch_run(Launch *l)
     double took = now() - start;
     l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
     stats_launch(l, took);
+    if (l->set.print)
+      print_flush();
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
     l->early = shadow_launch_triggers(l->shadow) == l->ctas;
   } else {

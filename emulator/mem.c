@@ -1,4 +1,5 @@
 #include "emulator/bulk.h"
+#include "emulator/calls.h"
 #include "emulator/decode.h"
 #include "emulator/layout.h"
 #include "emulator/steps.h"
@@ -194,14 +195,16 @@ static Stop
 reach_local(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
             const uint64_t *addr, uint8_t **host)
 {
-  uint64_t size = x->kernel->local_bytes;
+  uint64_t each = x->shape.local, size = each;
   Stop s = check_alignment(x, i, mask, addr, bytes);
   for (int l = 0; l < LANES && s == GO; l++) {
     if (!(mask >> l & 1))
       continue;
+    if (x->warp->calls)
+      size = calls_stack(x->warp, l);
     if (addr[l] >= size || size - addr[l] < (uint64_t)bytes)
       return out_of(x, i, l, "local memory", addr[l], bytes, size);
-    host[l] = x->warp->local + (size_t)l * size + addr[l];
+    host[l] = x->warp->local + (size_t)l * each + addr[l];
   }
   if (s == GO && x->warp->undefined && x->warp->undefined->local)
     undefined_local(x, i, mask, host, bytes, op == SHADOW_READ);
@@ -411,6 +414,26 @@ mem_span(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Shadow
     tell_span(x, i, lane, m, addr, bytes, op);
   *host = m->host + (addr - m->base);
   return GO;
+}
+
+const uint8_t *
+mem_peek(Exec *x, int lane, uint64_t addr, uint64_t *bytes)
+{
+  uint64_t shared = addr - WINDOW_SHARED - x->cta->base, local = addr - WINDOW_LOCAL;
+  uint64_t each = x->shape.local;
+  const Alloc *m;
+  if (shared < x->cta->shared_bytes) {
+    *bytes = x->cta->shared_bytes - shared;
+    return x->cta->shared + shared;
+  }
+  if (local < each) {
+    *bytes = each - local;
+    return x->warp->local + (size_t)lane * each + local;
+  }
+  if (!(m = find(x, addr)))
+    return NULL;
+  *bytes = m->bytes - (addr - m->base);
+  return m->host + (addr - m->base);
 }
 
 uint8_t *

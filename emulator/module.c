@@ -85,16 +85,27 @@ place_vars(Device *d, struct CUmod_st *m)
   return CUDA_SUCCESS;
 }
 
+static uint64_t
+symbol_address(Ptx *p, const Patch *patch)
+{
+  const Var *v = find_var(p, patch->name);
+  if (v && in_memory(v))
+    return v->offset;
+  const Ast *f = ptx_func(p, patch->name, (int)strlen(patch->name));
+  f = f && f->alias ? f->alias : f;
+  if (!f || !f->has_body || patch->generic)
+    ptx_fail(p, patch->line, "%s is no variable in global memory and no function",
+             patch->name);
+  return FUNCTION_BASE + (uint64_t)f->number * FUNCTION_STEP;
+}
+
 static void
 patch_vars(Device *d, struct CUmod_st *m)
 {
   for (int i = 0; i < m->ptx.vars.n; i++) {
     const Var *v = m->ptx.vars.at[i];
     for (const Patch *p = v->patches; p; p = p->next) {
-      const Var *to = find_var(&m->ptx, p->name);
-      if (!to || !in_memory(to))
-        ptx_fail(&m->ptx, p->line, "%s is no variable in global memory", p->name);
-      uint64_t address = to->offset + (uint64_t)p->add;
+      uint64_t address = symbol_address(&m->ptx, p) + (uint64_t)p->add;
       memcpy(dev_find(d, v->offset, 1)->host + p->at, &address, sizeof address);
     }
   }

@@ -176,7 +176,7 @@ dimensions(Parse *s, Var *v)
     uint64_t n = 0;
     if (!lex_is(&s->lex, "]"))
       n = lex_int(&s->lex, MAX_BYTES);
-    else if (!first || !v->is_extern)
+    else if (!first || !(v->is_extern || v->space == SPACE_PARAM))
       ptx_fail(s->ptx, v->line, "only .extern arrays may leave their size open");
     lex_need(&s->lex, "]");
     v->bytes *= n;
@@ -242,23 +242,41 @@ parse_var(Parse *s, Space space, bool is_extern)
   return v;
 }
 
+static bool
+is_named(const Var *v, const char *name, int n)
+{
+  return (int)strlen(v->name) == n && !memcmp(v->name, name, (size_t)n);
+}
+
+static Var *
+find_formal(const Proto *p, const char *name, int n)
+{
+  for (int i = 0; i < p->out.n + p->in.n; i++) {
+    Var *v = i < p->out.n ? p->out.at[i].var : p->in.at[i - p->out.n].var;
+    if (v && is_named(v, name, n))
+      return v;
+  }
+  return NULL;
+}
+
 Var *
 parse_find_var(Parse *s, const char *name, int n)
 {
   for (int scope = s->scope; s->ast && s->ast->scopes.n; scope = s->ast->scopes.at[scope]) {
     for (Var *v = s->scope_vars.at[scope]; v; v = v->next)
-      if ((int)strlen(v->name) == n && !memcmp(v->name, name, (size_t)n))
+      if (is_named(v, name, n))
         return v;
     if (!scope)
       break;
   }
   for (int i = 0; s->ast && i < s->ast->params.n; i++)
-    if ((int)strlen(s->ast->params.at[i]->name) == n &&
-        !memcmp(s->ast->params.at[i]->name, name, (size_t)n))
+    if (is_named(s->ast->params.at[i], name, n))
       return s->ast->params.at[i];
+  Var *formal = s->ast ? find_formal(&s->ast->proto, name, n) : NULL;
+  if (formal)
+    return formal;
   for (int i = 0; i < s->ptx->vars.n; i++)
-    if ((int)strlen(s->ptx->vars.at[i]->name) == n &&
-        !memcmp(s->ptx->vars.at[i]->name, name, (size_t)n))
+    if (is_named(s->ptx->vars.at[i], name, n))
       return s->ptx->vars.at[i];
   return NULL;
 }
@@ -285,8 +303,8 @@ cluster_directive(Parse *s, Ast *a)
       ptx_fail(s->ptx, a->line, "a cluster without CTAs");
 }
 
-static void
-entry_directives(Parse *s, Ast *a)
+void
+parse_directives(Parse *s, Ast *a)
 {
   for (;;) {
     if (lex_take(&s->lex, ".maxntid"))
@@ -351,7 +369,7 @@ entry(Parse *s)
       ptx_fail(s->ptx, a->line, "a second entry %s", a->name);
   s->ast = a;
   parameters(s, a);
-  entry_directives(s, a);
+  parse_directives(s, a);
   if (lex_take(&s->lex, ";"))
     ptx_fail(s->ptx, a->line, "entry %s has no body", a->name);
   check_cluster(s, a);
@@ -430,9 +448,9 @@ linkage(Parse *s)
              !lex_take(&s->lex, ".common"))
       break;
   }
-  if (lex_is(&s->lex, ".func"))
-    ptx_fail(s->ptx, s->lex.now.line, "functions (.func) are not emulated");
-  if (!is_extern && lex_take(&s->lex, ".entry"))
+  if (lex_take(&s->lex, ".func"))
+    parse_function(s, is_extern);
+  else if (!is_extern && lex_take(&s->lex, ".entry"))
     entry(s);
   else if (!module_variable(s, is_extern))
     lex_fail(&s->lex, "a directive of the module");
@@ -449,6 +467,8 @@ module_item(Parse *s)
     lex_skip_braces(&s->lex);
   } else if (lex_take(&s->lex, ".pragma")) {
     lex_skip_statement(&s->lex);
+  } else if (lex_take(&s->lex, ".alias")) {
+    parse_alias(s);
   } else {
     linkage(s);
   }

@@ -19,9 +19,18 @@ typedef struct Parse {
   VEC(RegDecl *) decls;  /* of each scope, newest first */
   VEC(Var *) scope_vars; /* newest variable of each scope */
   int scope;
+  RegDecl *formals; /* registers that are parameters of the function at hand */
 } Parse;
 
-void parse_body(Parse *); /* now is the { of an entry */
+void parse_body(Parse *); /* now is the { of an entry or function */
+/* ( … ) of a function or prototype, if it is there. */
+void parse_formals(Parse *, Proto *, bool out);
+/* Directives between the head and the body. */
+void parse_directives(Parse *, Ast *);
+/* Now is past .func. */
+void parse_function(Parse *, bool is_extern);
+/* Now is past .alias. */
+void parse_alias(Parse *);
 Type parse_type(Parse *, const char *what);
 uint32_t parse_align(Parse *); /* now is past .align */
 /* [.align n] .type name[dims] [= init]; now is past the space */

@@ -58,6 +58,7 @@ declare_one(Parse *s, Type type)
     d->regs[i] = (Reg){.type = type, .row = -1};
   d->next = s->decls.at[s->scope];
   s->decls.at[s->scope] = d;
+  *vec_push(s->ptx->arena, &s->ast->regs) = (RegSpan){d->regs, n};
 }
 
 static void
@@ -100,6 +101,8 @@ named(Parse *s, Opnd *o)
     o->bits = 32;
   } else if ((o->var = parse_find_var(s, t.p, t.n)) != NULL) {
     o->kind = O_VAR;
+  } else if ((o->func = ptx_func(s->ptx, t.p, t.n)) != NULL) {
+    o->kind = O_FUNC;
   } else if (*t.p == '%') {
     ptx_fail(s->ptx, t.line, "%.*s is not declared", t.n, t.p);
   } else {
@@ -173,6 +176,22 @@ vector(Parse *s, Opnd *o)
   o->n = v.n;
 }
 
+/* ( … ) of a call; it may be empty. */
+static void
+list(Parse *s, Opnd *o)
+{
+  VEC(Opnd) v = {0};
+  o->kind = O_LIST;
+  if (!lex_take(&s->lex, ")")) {
+    do
+      operand(s, vec_push(s->ptx->arena, &v));
+    while (lex_take(&s->lex, ","));
+    lex_need(&s->lex, ")");
+  }
+  o->at = v.at;
+  o->n = v.n;
+}
+
 static void
 number(Parse *s, Opnd *o, bool minus)
 {
@@ -196,6 +215,10 @@ operand(Parse *s, Opnd *o)
   }
   if (lex_take(&s->lex, "{")) {
     vector(s, o);
+    return;
+  }
+  if (lex_take(&s->lex, "(")) {
+    list(s, o);
     return;
   }
   o->negated = lex_take(&s->lex, "!");
@@ -246,22 +269,48 @@ add_label(Parse *s, const char *name)
 }
 
 static void
-label(Parse *s, const Token *t)
+names(Parse *s, Branches *b)
 {
-  Ast *a = s->ast;
-  char *name = arena_strndup(s->ptx->arena, t->p, (size_t)t->n);
-  if (!lex_take(&s->lex, ".branchtargets")) {
-    if (ptx_label(a, name, s->scope))
-      ptx_fail(s->ptx, t->line, "a second label %s", name);
-    add_label(s, name);
-    return;
-  }
   VEC(const char *) to = {0};
   do
     *vec_push(s->ptx->arena, &to) = lex_name(&s->lex);
   while (lex_take(&s->lex, ","));
+  b->labels = to.at;
+  b->n = to.n;
+}
+
+/* (results) _ (parameters) .noreturn: the name says nothing. */
+static void
+prototype(Parse *s, Branches *b)
+{
+  parse_formals(s, &b->proto, true);
+  lex_name(&s->lex);
+  parse_formals(s, &b->proto, false);
+  lex_take(&s->lex, ".noreturn");
+}
+
+static void
+label(Parse *s, const Token *t)
+{
+  Ast *a = s->ast;
+  Branches b = {.name = arena_strndup(s->ptx->arena, t->p, (size_t)t->n),
+                .scope = s->scope,
+                .line = t->line};
+  bool calls = lex_take(&s->lex, ".calltargets");
+  if (calls || lex_take(&s->lex, ".branchtargets")) {
+    b.kind = calls ? LIST_CALLS : LIST_BRANCHES;
+    names(s, &b);
+  } else if (lex_take(&s->lex, ".callprototype")) {
+    b.kind = LIST_PROTO;
+    prototype(s, &b);
+  } else {
+    if (ptx_label(a, b.name, s->scope))
+      ptx_fail(s->ptx, t->line, "a second label %s", b.name);
+    add_label(s, b.name);
+    return;
+  }
   lex_need(&s->lex, ";");
-  *vec_push(s->ptx->arena, &a->branches) = (Branches){name, s->scope, t->line, to.at, to.n};
+  *vec_push(s->ptx->arena, &a->branches) = b;
 }
 
 static void
@@ -306,6 +355,8 @@ static void
 body_variable(Parse *s, Space space)
 {
   Var *v = parse_var(s, space, false);
+  v->scope = s->scope;
+  v->in_frame = space == SPACE_PARAM;
   lex_need(&s->lex, ";");
   v->next = s->scope_vars.at[s->scope];
   s->scope_vars.at[s->scope] = v;
@@ -334,6 +385,8 @@ item(Parse *s)
     body_variable(s, SPACE_LOCAL);
   else if (lex_take(x, ".shared"))
     body_variable(s, SPACE_SHARED);
+  else if (lex_take(x, ".param"))
+    body_variable(s, SPACE_PARAM);
   else if (lex_is(x, ".loc") || lex_is(x, ".file"))
     lex_skip_line(x);
   else if (lex_take(x, ".pragma"))
@@ -347,6 +400,11 @@ parse_body(Parse *s)
 {
   s->decls.n = s->scope_vars.n = 0;
   s->scope = open_scope(s, 0);
+  s->decls.at[0] = s->formals;
+  for (const RegDecl *d = s->formals; d; d = d->next)
+    *vec_push(s->ptx->arena, &s->ast->regs) = (RegSpan){d->regs, 1};
+  s->formals = NULL;
+  s->ast->has_body = true;
   lex_need(&s->lex, "{");
   for (int depth = 1; depth;) {
     s->ast->end_line = s->lex.now.line;

@@ -5,8 +5,7 @@
  * lives in one arena that belongs to the module; names point into the module's copy of the
  * text. The first error ends it: the message names the line and shows it.  What is not
  * understood is an error, never skipped; only debug information (.file, .loc, .section) is
- * passed over. Refused on purpose: .func and calls, textures, aliases, constant
- * expressions. */
+ * passed over. Refused on purpose: textures. */
 #ifndef ATTNC_EMULATOR_PTX_H
 #define ATTNC_EMULATOR_PTX_H
 
@@ -86,6 +85,8 @@ typedef struct Var { /* .global .const .shared .local .param */
   uint64_t bytes;
   bool is_extern; /* .extern .shared x[]: dynamic shared memory */
   bool managed;   /* .attribute(.managed) */
+  bool in_frame;  /* .param of a function or of a body, not of an entry */
+  int scope;      /* of the body that declares it */
   int line;
   uint8_t *init; /* bytes, or NULL: zeros */
   struct Patch *patches;
@@ -120,6 +121,8 @@ typedef enum OpndKind {
   O_VEC,     /* { … } */
   O_LABEL,
   O_SINK, /* _ */
+  O_FUNC, /* the name of a function */
+  O_LIST, /* ( … ): arguments or results of a call */
 } OpndKind;
 
 typedef struct Opnd {
@@ -131,6 +134,7 @@ typedef struct Opnd {
   int64_t off;
   int special;
   const char *label;
+  struct Ast *func;
   struct Opnd *at; /* elements; of an address: coordinates */
   int n;
   struct Opnd *second; /* %r | %p */
@@ -155,18 +159,42 @@ typedef struct Label {
   int next; /* of its chain: 1 + the index, 0: the last */
 } Label;
 
-typedef struct Branches { /* .branchtargets */
+typedef enum ListKind { LIST_BRANCHES, LIST_CALLS, LIST_PROTO } ListKind;
+
+typedef struct Formal { /* of a function: one of them */
+  Var *var;             /* in .param */
+  Reg *reg;
+} Formal;
+
+typedef struct Proto {
+  VEC(Formal) out;
+  VEC(Formal) in;
+} Proto;
+
+typedef struct Branches { /* .branchtargets, .calltargets, .callprototype */
+  ListKind kind;
   const char *name;
   int scope, line;
   const char **labels;
   int n;
+  Proto proto;
 } Branches;
 
-typedef struct Ast { /* of one .entry */
+typedef struct RegSpan {
+  Reg *at;
+  int n;
+} RegSpan;
+
+typedef struct Ast { /* of one .entry or .func */
   const char *name;
   int line, end_line;
-  VEC(Var *) params;
-  VEC(Var *) locals; /* .local and .shared of the body */
+  bool is_func, has_body;
+  int number;        /* of a function in its module */
+  struct Ast *alias; /* the function that it is another name of */
+  VEC(Var *) params; /* of an entry */
+  Proto proto;       /* of a function */
+  VEC(RegSpan) regs; /* all that the body declares */
+  VEC(Var *) locals; /* .local, .shared and .param of the body */
   VEC(Stmt) stmts;
   VEC(Label) labels;
   int label_chains[LABEL_CHAINS]; /* 1 + the index of the latest, 0: empty */
@@ -189,6 +217,7 @@ typedef struct Ptx {
   int sm;         /* 80 */
   char sm_suffix; /* 'a', 'f' or 0 */
   VEC(Ast *) entries;
+  VEC(Ast *) funcs;
   VEC(Var *) vars; /* .global .const .shared of the module */
   jmp_buf *fail;
   bool no_memory;
@@ -197,6 +226,7 @@ typedef struct Ptx {
 
 /* Parses text into p (zeroed, with an arena); false: p->error says why. */
 bool ptx_parse(Ptx *p, const char *text, size_t n);
+Ast *ptx_func(const Ptx *, const char *name, int n); /* NULL: there is none */
 /* The label of that scope alone; NULL: it has none. */
 const Label *ptx_label(const Ast *, const char *name, int scope);
 /* For the parser and the decoder, while p->fail is set. */

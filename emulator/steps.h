@@ -11,6 +11,10 @@ extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_not
 /* flow.c */
 extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
     step_warp_sync, step_fence;
+/* calls.c */
+extern Step step_call, step_ret, step_alloca, step_stack;
+/* print.c */
+extern Step step_printf, step_assert;
 /* mem.c */
 extern Step step_ld, step_st, step_prefetch;
 /* atom.c */

@@ -63,6 +63,12 @@ void undefined_stmatrix(Exec *, const Insn *, const uint32_t *off);
 void undefined_local(Exec *, const Insn *, uint32_t mask, uint8_t *const *host, int bytes,
                      bool reads);
 
+/* Which of these bytes of local memory are not; any? */
+bool undefined_take_local(const Warp *, const uint8_t *host, size_t n, uint8_t *undefined);
+/* They are from now on; NULL: none is. */
+void undefined_give_local(Exec *, const uint8_t *host, size_t n, const uint8_t *undefined,
+                          Origin from);
+
 /* ---- undefined_warp.c ---- */
 typedef void UndefinedRule(Exec *, const Insn *, uint32_t mask);
 extern UndefinedRule undefined_shfl, undefined_vote, undefined_match, undefined_movmatrix,

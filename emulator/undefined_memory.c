@@ -151,7 +151,7 @@ keep_local(Exec *x, uint64_t at, uint32_t bytes, Origin from)
 {
   struct Undefined *u = x->warp->undefined;
   if (!u->local)
-    u->local = calloc((size_t)x->kernel->local_bytes * LANES + 1, 1);
+    u->local = calloc((size_t)x->shape.local * LANES + 1, 1);
   if (!u->local) {
     shadow_out_of_memory(x->warp->cta->shadow);
     return;
@@ -170,7 +170,7 @@ store_lane(Exec *x, const Insn *i, int lane, const Stored *s, const uint8_t *hos
   uint64_t local = (uint64_t)(host - w->local);
   if (c)
     shadow_carry(c->shadow, (uint32_t)(host - c->shared), s->bytes, from);
-  else if (local < (uint64_t)x->kernel->local_bytes * LANES)
+  else if (local < (uint64_t)x->shape.local * LANES)
     keep_local(x, local, s->bytes, from);
   else
     undefined_use(x, i, s->row, 1u << lane, "stores");
@@ -216,6 +216,33 @@ undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
 }
 
 /* ---- local memory ---- */
+
+bool
+undefined_take_local(const Warp *w, const uint8_t *host, size_t n, uint8_t *undefined)
+{
+  const uint8_t *local = w->undefined ? w->undefined->local : NULL;
+  bool any = false;
+  memset(undefined, 0, n);
+  for (size_t k = 0; local && k < n; k++)
+    any |= (undefined[k] = local[(host - w->local) + (ptrdiff_t)k]) != 0;
+  return any;
+}
+
+void
+undefined_give_local(Exec *x, const uint8_t *host, size_t n, const uint8_t *undefined,
+                     Origin from)
+{
+  const Warp *w = x->warp;
+  size_t at = (size_t)(host - w->local);
+  if (undefined && undefined_of(x) && !w->undefined->local)
+    keep_local(x, at, 0, from);
+  if (!w->undefined || !w->undefined->local)
+    return;
+  if (undefined)
+    memcpy(w->undefined->local + at, undefined, n);
+  else
+    memset(w->undefined->local + at, 0, n);
+}
 
 void
 undefined_local(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host, int bytes,

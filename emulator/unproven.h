@@ -31,6 +31,8 @@
   X("and or xor not cnot shl shr shf lop3 prmt", "text", "-")                              \
   X("setp set selp slct mov cvta isspacep", "text", "-")                                   \
   X("bra brx", "choice", "of parted lanes those at the lowest line run first")             \
+  X("call", "choice", "lanes meet where a text without calls would let them")              \
+  X("alloca stacksave stackrestore", "choice", "the stack grows upwards")                  \
   X("ret exit trap", "text", "-")                                                          \
   X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")         \
   X("mbarrier", "text", "the state of an arrival is the phase's number")                   \

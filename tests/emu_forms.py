@@ -27,19 +27,23 @@ PACKED = {"u16x2": 32, "s16x2": 32, "f16x2": 32, "bf16x2": 32, "tf32": 32, "f32x
           "e4m3x2": 16, "e5m2x2": 16, "e2m3x2": 16, "e3m2x2": 16, "ue8m0x2": 16, "e2m1x4": 16,
           "e4m3x4": 32, "e5m2x4": 32, "e2m3x4": 32, "e3m2x4": 32}
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
-          "param::entry")
+          "param::entry", "param::func")
 STRANGE = ["f32", "s32", "ftz", "rn", "sat", "u64", "b16", "relu", "cta", "shared", "v2",
            "aligned", "f16", "lo"]
 EACH, FEW, BATCH = 40, 4, 300
 HEAD = """.version %d.%d
 .target sm_%s
 .address_size 64
+.func ff() { ret; }
+.func (.param .align 16 .b8 r[16]) gg(.param .align 16 .b8 a[16]) { ret; }
 .visible .entry k(.param .u64 par) {
 .reg .pred %%p<40>; .reg .b16 %%rs<40>; .reg .b32 %%r<140>; .reg .b64 %%rd<40>;
 .reg .b8 %%b<40>; .reg .f32 %%f<140>; .reg .f64 %%fd<40>;%s
-.shared .align 16 .b8 sh[64];
+.shared .align 16 .b8 sh[64]; .param .align 16 .b8 arg[16]; .param .align 16 .b8 res[16];
 tt: .branchtargets END;
+call (res), gg, (arg);
 %s
+call (_), gg, (arg);
 END: ret;
 }
 """
@@ -90,7 +94,7 @@ def address(builder, mods, k):
         return "[%rd1]" if k == (builder == "bulk_load") else "[sh]"
     space = next((m for m in mods if m in SPACES), "")
     if space.startswith("param"):
-        return "[par]"
+        return "[arg]" if builder == "st" else "[res]" if space == "param::func" else "[par]"
     return "[%r1]" if space.startswith("shared") else "[%rd1]"
 
 
@@ -105,6 +109,10 @@ def operand(want, builder, mods, types, k):
     if want == "#":
         return {"cp_async": "16", "lop3": "7", "tma_fence": "128",
                 "setmaxnreg": "64"}.get(builder, "1")
+    if builder == "call":
+        return "ff"
+    if builder == "stack" and k == 0:
+        return register(types[0], 1)
     if want in ("L", "T"):
         return "END" if want == "L" else "tt"
     exact = not want.endswith(">")

@@ -39,6 +39,7 @@ unit(emu_tma OBJECTS emulator base)
 unit(emu_tma_told OBJECTS emulator base)
 unit(emu_mbarrier OBJECTS emulator base)
 unit(emu_bulk OBJECTS emulator base)
+unit(emu_print OBJECTS emulator base)
 
 # Modules that say themselves what must come of them.
 add_executable(emu_ptx unit/test_emu_ptx.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)

@@ -6,10 +6,19 @@ from .ptx import Body
 POLICY = "0x12F0000000000000"  # of an L2 cache hint: evict first, as createpolicy makes it
 CONSTANTS = ", ".join(str((37 * k + 11) % 256) for k in range(64))
 SPACES = ("global", "shared", "shared::cta", "shared::cluster", "local", "const", "param",
-          "param::entry")
+          "param::entry", "param::func")
 DECLARED = {"shared": ".shared .align 16 .b8 own_shared[2048];",
             "local": ".local .align 16 .b8 own_local[16];",
             "const": f".const .align 16 .b8 own_const[64] = {{{CONSTANTS}}};"}
+
+
+ECHO = """.func (.param .align 16 .b8 r[16]) golden_echo(.param .align 16 .b8 x[16])
+{
+  .reg .b64 %d<2>;
+  ld.param.v2.b64 {%d0, %d1}, [x];
+  st.param.v2.b64 [r], {%d0, %d1};
+  ret;
+}"""
 
 
 def start(form, row, sm):
@@ -20,8 +29,15 @@ def start(form, row, sm):
 
 
 def space_of(instance):
+    """Parameters of functions: the argument and the result of a call."""
     found = [m for m in instance.mods if m in SPACES]
-    return found[-1].split("::")[0] if found else "generic"
+    space = found[-1].split("::")[0] if found else "generic"
+    own = space == "param" and (found[-1] == "param::func" or instance.form.opcode == "st")
+    return "argument" if own else space
+
+
+def dotted(space):
+    return {"generic": "", "argument": ".param"}.get(space, f".{space}")
 
 
 def where(body, space):
@@ -43,6 +59,8 @@ def place(body, space):
     if space == "param":
         body.address("b64x2.0")
         return "in0"  # the address of the input: a result says whether it was read
+    if space == "argument":
+        return "own_argument"
     declared = body.locals if space == "local" else body.globals
     if DECLARED[space] not in declared:
         declared.append(DECLARED[space])
@@ -64,8 +82,17 @@ def fill(body, space, k):
     low, high = sixteen(body)
     a = body.new("d")
     body.emit(f"add.u64 {a}, {low}, {k};")
-    name = "" if space == "generic" else f".{space}"
-    body.emit(f"st{name}.v2.b64 [{where(body, space)}], {{{a}, {high}}};")
+    body.emit(f"st{dotted(space)}.v2.b64 [{where(body, space)}], {{{a}, {high}}};")
+
+
+def open_call(body):
+    if ECHO not in body.globals:
+        body.globals.append(ECHO)
+    body.emit("{ .param .align 16 .b8 own_argument[16]; .param .align 16 .b8 own_result[16];")
+
+
+def call(body):
+    body.emit("call (own_result), golden_echo, (own_argument);")
 
 
 def sixteen(body):
@@ -111,11 +138,18 @@ def build_ld(form, variants, row, sm):
         space, kind = space_of(instance), instance.types[0]
         if too_wide(instance) or (space == "param" and WIDTH[kind] * vector_of(instance) > 64):
             continue
+        called = space == "argument"
+        if called:
+            open_call(body)
         fill(body, space, 0)
+        if called:
+            call(body)
         wide = kind if WIDTH[kind] > 16 or kind[0] == "f" else "b32"
         parts = [body.new(wide) for _ in range(vector_of(instance))]
-        body.emit(f"{instance.name} {vector(parts)}, "
-                  f"[{where(body, space)}]{policy(body, instance)};")
+        at = "own_result" if called else where(body, space)
+        body.emit(f"{instance.name} {vector(parts)}, [{at}]{policy(body, instance)};")
+        if called:
+            body.emit("}")
         for k, part in enumerate(parts):
             if space == "param":
                 body.store(is_in0(body, part, wide, WIDTH[kind], k), "pred",
@@ -145,13 +179,20 @@ def build_st(form, variants, row, sm):
         if too_wide(instance):
             continue
         space, kind = space_of(instance), instance.types[0]
+        called = space == "argument"
+        if called:
+            open_call(body)
         fill(body, space, k + 1)
         parts = [value(body, kind, 1 + i % 2) for i in range(vector_of(instance))]
         at = where(body, space)
         body.emit(f"{instance.name} [{at}], {vector(parts)}{policy(body, instance)};")
         low, high = body.new("d"), body.new("d")
-        name = "" if space == "generic" else f".{space}"
-        body.emit(f"ld{name}.v2.b64 {{{low}, {high}}}, [{at}];")
+        if called:
+            call(body)
+            at = "own_result"
+        body.emit(f"ld{dotted(space)}.v2.b64 {{{low}, {high}}}, [{at}];")
+        if called:
+            body.emit("}")
         body.store(low, "b64", f"{instance.name} low")
         body.store(high, "b64", f"{instance.name} high")
     return body

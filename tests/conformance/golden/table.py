@@ -96,6 +96,8 @@ ROWS = [
     Row("fence tensormap::generic acquire", tensors.build_quiet, 256),
     Row("fence", warps.build_fence, 128), Row("membar", warps.build_fence, 128),
     Row("bra", warps.build_bra, 256), Row("brx", warps.build_brx, 256),
+    Row("call", warps.build_call, 256), Row("alloca", warps.build_stack, 128),
+    Row("stacksave", warps.build_stack, 128), Row("stackrestore", warps.build_stack, 128),
     Row("ret", warps.build_exit, 256), Row("exit", warps.build_exit, 256),
     Row("nanosleep", warps.build_nothing, 128), Row("griddepcontrol", warps.build_nothing, 128),
     Row("setmaxnreg", clusters.build_setmaxnreg, 128),

@@ -235,6 +235,67 @@ def build_exit(form, variants, row, sm):
     return body
 
 
+FUNCTION = """.func (.param .b32 r) golden_power(.param .b32 x, .param .b32 n)
+{
+  .reg .b32 %r<4>; .reg .pred %p;
+  ld.param.b32 %r0, [x];
+  ld.param.b32 %r1, [n];
+  mov.b32 %r2, 1;
+  setp.eq.u32 %p, %r1, 0;
+  @%p bra END;
+  sub.u32 %r3, %r1, 1;
+  { .param .b32 a; .param .b32 b; .param .b32 c; st.param.b32 [a], %r0; st.param.b32 [b], %r3;
+    call (c), golden_power, (a, b); ld.param.b32 %r2, [c]; }
+  mad.lo.u32 %r2, %r2, %r0, %r1;
+END:
+  st.param.b32 [r], %r2;
+  ret;
+}"""
+
+
+def build_call(form, variants, row, sm):
+    """A function that calls itself as often as the lane says, by name and by address."""
+    body = start(form, row, sm)
+    body.globals.append(FUNCTION)
+    n, f = body.new("r"), body.new("d")
+    body.emit(f"and.b32 {n}, {body.load('u32.small.0')}, 7;")
+    body.emit(f"mov.u64 {f}, golden_power;")
+    body.emit("shape: .callprototype (.param .b32 _) _ (.param .b32 _, .param .b32 _);")
+    x = body.load("u32.1")
+    for instance in variants:
+        for to, last in (("golden_power", ""), (f, ", shape")):
+            d = body.new("r")
+            body.emit("{")
+            body.emit(".param .b32 a; .param .b32 b; .param .b32 c;")
+            body.emit(f"st.param.b32 [a], {x};")
+            body.emit(f"st.param.b32 [b], {n};")
+            body.emit(f"{instance.name} (c), {to}, (a, b){last};")
+            body.emit(f"ld.param.b32 {d}, [c];")
+            body.emit("}")
+            body.store(d, "u32", f"{instance.name}{last}")
+    return body
+
+
+def build_stack(form, variants, row, sm):
+    """Memory on the stack is the thread's own, and is there again when it was given back."""
+    body = start(form, row, sm)
+    x = body.load("u32.1")
+    for instance in variants:
+        kind = instance.types[0]
+        before, a, b, same, d = (body.new(kind), body.new(kind), body.new(kind), body.new("p"),
+                                 body.new("r"))
+        body.emit(f"stacksave.{kind} {before};")
+        body.emit(f"alloca.{kind} {a}, 64, 16;")
+        body.emit(f"st.local.b32 [{a}+60], {x};")
+        body.emit(f"ld.local.b32 {d}, [{a}+60];")
+        body.emit(f"stackrestore.{kind} {before};")
+        body.emit(f"alloca.{kind} {b}, 64, 16;")
+        body.emit(f"setp.eq.{kind} {same}, {a}, {b};")
+        body.store(d, "u32", f"{instance.name} is memory")
+        body.store(same, "pred", f"{instance.name} comes again")
+    return body
+
+
 def build_nothing(form, variants, row, sm):
     """Runs, and the data behind it is what it was."""
     body = start(form, row, sm)
