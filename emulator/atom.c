@@ -164,5 +164,7 @@ step_atom(Exec *x, const Insn *i, uint32_t mask)
     exec_put64(x, i->d, wide, mask);
   else if (i->d)
     exec_put32(x, i->d, narrow, mask);
+  if (i->flags & F_MEETS)
+    crowd_meet(x, i, mask);
   return GO;
 }

@@ -359,6 +359,8 @@ start_warp(Exec *x, int id)
   w->done = w->stalled = false;
   w->waits_for = w->met = w->due = 0;
   w->executed = 0;
+  w->n_read = 0;
+  memset(w->read, 0, sizeof w->read);
   if (checks)
     memcpy(w->def, k->def0, (size_t)k->rows * 4);
   else
@@ -400,6 +402,7 @@ start_cta(Exec *x, Cta *c, uint64_t cluster)
   c->laid_out = false;
   c->n_fenced = 0;
   shadow_cta_begin(x->shadow, c->index);
+  shadow_place(x->shadow, x->place);
   async_reset(x->async, c->shared, seed_of(x, c));
   bulk_reset(x->bulk, seed_of(x, c));
   for (int i = 0; i < c->n_warps; i++)

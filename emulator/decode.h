@@ -120,6 +120,9 @@ dec_var_space(Space s)
 /* ---- decode_mem.c ---- */
 /* A step at an address: a is its base, imm its offset. */
 Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
+/* The instruction changes what CTAs find in device memory without a barrier between them:
+ * reads, it finds what they have changed. */
+void dec_meets(Dec *, Insn *, bool reads);
 /* The operand that a .L2::cache_hint brings, and only it. */
 void dec_hint(Dec *, const Res *policy);
 

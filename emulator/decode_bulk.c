@@ -124,6 +124,7 @@ build_bulk_store(Dec *d)
   dec_hint(d, &r[3]);
   if (d->form->arg == A_OPS)
     return;
+  d->k->meets = true;
   static const int8_t floats[TYPE_COUNT] = {
       [T_F16] = AR_F16, [T_BF16] = AR_BF16, [T_F32] = AR_F32, [T_F64] = AR_F64};
   Type t = (Type)d->m.t[0];

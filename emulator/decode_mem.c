@@ -37,6 +37,16 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
 }
 
 void
+dec_meets(Dec *d, Insn *i, bool reads)
+{
+  Space space = (Space)i->x.space;
+  if (!(i->flags & F_GLOBAL) || space == SPACE_SHARED || space == SPACE_CLUSTER)
+    return;
+  d->k->meets = true;
+  i->flags |= reads ? F_MEETS : 0;
+}
+
+void
 dec_hint(Dec *d, const Res *policy)
 {
   if ((policy->o != NULL) != mod_is(&d->m, M_L2_HINT))
@@ -67,6 +77,13 @@ register_bits(const Res *v)
   return o->kind == O_REG ? type_info[o->reg->type].bits : 32;
 }
 
+static bool
+is_strong(const Mods *m)
+{
+  return mod_is(m, M_VOLATILE) || mod_is(m, M_RELAXED) || mod_is(m, M_ACQUIRE) ||
+         mod_is(m, M_RELEASE);
+}
+
 void
 build_ld(Dec *d)
 {
@@ -77,6 +94,8 @@ build_ld(Dec *d)
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
   i->x.cond = mod_is(&d->m, M_ACQUIRE) ? dec_fence_scope(&d->m) : FENCE_NONE;
+  if (is_strong(&d->m))
+    dec_meets(d, i, true);
   dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
 }
 
@@ -91,6 +110,8 @@ build_st(Dec *d)
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
   i->x.cond = mod_is(&d->m, M_RELEASE) ? dec_fence_scope(&d->m) : FENCE_NONE;
+  if (is_strong(&d->m))
+    dec_meets(d, i, false);
   dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
 }
 
@@ -119,6 +140,7 @@ build_atom(Dec *d)
       mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL);
   i->x.cond = orders ? dec_fence_scope(&d->m) : FENCE_NONE;
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
+  dec_meets(d, i, returns);
   AtomOp op = {0};
   if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {
     static const int8_t types[TYPE_COUNT] = {

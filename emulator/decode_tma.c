@@ -67,6 +67,7 @@ build_tma_store(Dec *d)
   box_operand(d, i, &r[0], ROW_ZERO);
   dec_hint(d, &r[2]);
   i->x.sub = A_OPS;
+  d->k->meets |= d->form->arg != 0;
   for (size_t k = 0; d->form->arg && k < sizeof ops / sizeof *ops; k++)
     if (mod_is(&d->m, ops[k].mod))
       i->x.sub = ops[k].op;

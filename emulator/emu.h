@@ -24,6 +24,7 @@
 #include "emulator/mma.h"
 #include "emulator/ptx.h"
 #include "emulator/shadow.h"
+#include "emulator/told.h"
 #include "emulator/wgmma.h"
 #include "emulator/cuda_abi_more.h"
 
@@ -79,6 +80,7 @@ enum {
   F_GUARD_NOT = 4,
   F_SHARED = 8, /* what the counters of this instruction count */
   F_GLOBAL = 16,
+  F_MEETS = 32, /* it reads device memory that others may write meanwhile */
 };
 
 /* What an instruction keeps busy, for the cost model; UNITS: issue slots alone. */
@@ -170,6 +172,7 @@ struct Kernel {
   uint32_t max_dynamic; /* opted in */
   bool large_clusters;  /* as well */
   bool wgmma;           /* it has wgmma instructions */
+  bool meets;           /* its CTAs meet in device memory: atomics, strong accesses */
   int carveout;
   uint64_t cluster_ns; /* of the host, in its last launch; 0: it had none */
 };
@@ -207,6 +210,8 @@ struct Warp {
   uint32_t met,
       due; /* barrier.cluster: lanes that arrived; whose phase is over, wait due */
   uint32_t registers; /* a thread, setmaxnreg; 0: unknown */
+  uint32_t read[8];   /* crowd.c: hashes of what it has read lately where CTAs meet */
+  uint32_t n_read;
   uint64_t executed;
 };
 
@@ -309,15 +314,21 @@ struct Exec {
   uint32_t blend_mask;
   _Alignas(16) uint8_t scratch[16];
   uint64_t barriers;
-  bool carries; /* the store at hand has values that are not all defined */
-  bool meeting; /* somebody has arrived at the cluster's barrier */
-  bool busy;
+  bool carries;     /* the store at hand has values that are not all defined */
+  bool meeting;     /* somebody has arrived at the cluster's barrier */
+  bool busy, met;   /* met: the turn ends because CTAs meet */
   bool fresh;       /* it has not run a cluster of this launch */
   int left, latest; /* warps that have not exited; the one that had the last turn */
-  Exec *next;       /* spare.c: behind it in the list */
+  uint64_t place;   /* of its cluster among those whose findings are alike: told.h */
+  uint32_t idle,
+      stuck; /* crowd.c: reads in vain, since anything happened, since anything else */
+  const Insn *waits_at; /* the last of them */
+  Warp *waiter;
+  Exec *next; /* spare.c: behind it in the list */
   size_t bytes;
 };
 
+typedef enum CtaOrder { CTAS_FORWARD, CTAS_REVERSE, CTAS_RANDOM } CtaOrder;
 typedef enum Order { ORDER_BLOCK, ORDER_RR, ORDER_RANDOM } Order;
 
 /* Which node of a graph is next, of those whose dependencies have ended. */
@@ -329,6 +340,7 @@ typedef struct Settings {
   bool checks, lax, fast_mma, print;
   Order order;
   NodeOrder nodes;
+  CtaOrder ctas;
   uint64_t seed, fuel;
   AsyncPolicy async;
   uint32_t regs; /* of a thread at its start; 0: by the directives */
@@ -367,11 +379,14 @@ struct Launch {
   ShadowLaunch *shadow;
   const Alloc *allocs;
   int n_allocs;
-  atomic_uint_fast64_t next; /* cluster */
-  atomic_int result;         /* CUresult, the first that is not success */
-  float *cost;               /* [ctas][COSTS], clocks */
+  bool by_turns;               /* on one host thread: crowd.c */
+  uint64_t random;             /* of its turns */
+  atomic_uint_fast64_t next;   /* place of the next cluster */
+  atomic_uint_fast64_t failed; /* place of the cluster that failed, the first in order */
+  atomic_int result;           /* CUresult of that; success: none has */
+  float *cost;                 /* [ctas][COSTS], clocks */
   atomic_uint_fast64_t barriers, errors;
-  atomic_uchar *told; /* [n_code]: report_error has spoken of the instruction */
+  Told *told;
 };
 
 /* Of the cost model: the units, and the issue slots. */
@@ -410,8 +425,9 @@ void spare_forget(uint64_t module); /* it is unloaded; 0: of all */
 void spare_fork(ForkStep);
 /* ---- turns.c ---- */
 /* The Exec is busy from then on, until its cluster has ended or the launch has failed. */
-void cluster_begin(Exec *, uint64_t index);
-void cluster_advance(Exec *, uint64_t turns); /* that many, if need be */
+void cluster_begin(Exec *, uint64_t place);
+/* Until it has ended, CTAs meet, or so many instructions are executed. */
+void cluster_advance(Exec *, uint64_t most);
 
 /* ---- cluster.c ---- */
 /* Lanes have exited: those that are left may be all there. */
@@ -431,7 +447,8 @@ exec_who(const Exec *x)
 }
 
 /* ---- registers.c ---- */
-void registers_start(Exec *); /* of a CTA */
+void registers_start(Exec *);                /* of a CTA */
+uint32_t registers_at_entry(const Launch *); /* of a thread; 0: no directive says */
 void registers_end(Exec *);
 /* What a warp waits for, for a report of a deadlock; returns its length. */
 int registers_describe(const Exec *, const Warp *, char *text, size_t n);
@@ -487,7 +504,20 @@ void print_flush(void); /* after a launch, where printf=stdout */
 void print_fork(ForkStep);
 uint64_t report_count(void);
 
+/* ---- order.c ---- */
+/* The cluster at a place of the launch's order: each is at one. */
+uint64_t order_cluster(const Launch *, uint64_t place);
+const char *order_name(CtaOrder);
+
+/* ---- crowd.c ---- */
+void crowd_run(Launch *); /* all clusters, by turns */
+/* A warp has read where CTAs meet (F_MEETS): the turn may end. */
+void crowd_meet(Exec *, const Insn *, uint32_t mask);
+
 /* ---- launch.c ---- */
+/* The cluster at a place fails, and with it the launch: what comes behind it stops.  False:
+ * one before it has. */
+bool launch_fail(Launch *, uint64_t place, CUresult);
 /* Runs the grid; everything up to `dynamic` and allocs is the caller's. */
 CUresult launch_run(Launch *);
 /* ---- stats.c ---- */
@@ -509,6 +539,12 @@ static inline int
 launch_cluster_ctas(const Launch *l)
 {
   return (int)(l->cluster[0] * l->cluster[1] * l->cluster[2]);
+}
+
+static inline bool
+launch_failed(Launch *l)
+{
+  return atomic_load_explicit(&l->failed, memory_order_relaxed) != UINT64_MAX;
 }
 
 static inline uint32_t *

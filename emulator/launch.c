@@ -7,72 +7,42 @@
 
 enum { HELP_NS = 25000 };
 
-/* An Exec at work; NULL: there is nothing left to do. */
-static Exec *
-take_one(Launch *l)
+bool
+launch_fail(Launch *l, uint64_t place, CUresult r)
 {
-  uint64_t index = atomic_fetch_add(&l->next, 1);
-  if (index >= l->clusters || atomic_load(&l->result))
-    return NULL;
-  Exec *x = spare_take(l);
-  if (x)
-    cluster_begin(x, index);
-  else
-    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
-  return x;
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&lock);
+  bool first = place < atomic_load(&l->failed);
+  if (first) {
+    atomic_store(&l->failed, place);
+    atomic_store(&l->result, (int)r);
+  }
+  pthread_mutex_unlock(&lock);
+  return first;
 }
 
-static void
-take_next(Launch *l, Exec *x)
-{
-  uint64_t index = atomic_fetch_add(&l->next, 1);
-  if (index < l->clusters)
-    cluster_begin(x, index);
-}
-
-/* By turns, while there is something to do; one alone has all turns that it needs. */
-static void
-run_all(Launch *l, Exec **x, int n)
-{
-  int busy;
-  do {
-    busy = 0;
-    for (int i = 0; i < n; i++) {
-      if (!x[i]->busy && !atomic_load(&l->result))
-        take_next(l, x[i]);
-      busy += x[i]->busy;
-      if (x[i]->busy)
-        cluster_advance(x[i], n > 1 ? 1 : UINT64_MAX);
-    }
-  } while (busy);
-}
-
-/* All clusters of a cooperative launch have a place at once, whatever helpers come. */
+/* On this host thread; another one may be at it as well. */
 static void
 work(void *arg)
 {
   Launch *l = arg;
-  Exec *few[MAX_RESIDENT], **x = few;
-  int n = 0, most = l->set.resident;
-  if (l->cooperative && l->clusters > MAX_RESIDENT) {
-    most = (int)l->clusters;
-    x = malloc((size_t)most * sizeof *x);
-  } else if (l->cooperative) {
-    most = MAX_RESIDENT;
+  Exec *x = NULL;
+  for (;;) {
+    uint64_t place = atomic_fetch_add(&l->next, 1);
+    if (place >= l->clusters || launch_failed(l))
+      break;
+    x = x ? x : spare_take(l);
+    if (!x) {
+      launch_fail(l, place, CUDA_ERROR_OUT_OF_MEMORY);
+      break;
+    }
+    cluster_begin(x, place);
+    cluster_advance(x, UINT64_MAX);
   }
-  if (!x) {
-    atomic_store(&l->result, CUDA_ERROR_OUT_OF_MEMORY);
-    return;
+  if (x) {
+    atomic_fetch_add(&l->barriers, x->barriers);
+    spare_give(x);
   }
-  while (n < most && (x[n] = take_one(l)))
-    n++;
-  run_all(l, x, n);
-  while (n--) {
-    atomic_fetch_add(&l->barriers, x[n]->barriers);
-    spare_give(x[n]);
-  }
-  if (x != few)
-    free(x);
 }
 
 /* To wake one takes longer than a kernel that ends at once. */
@@ -132,12 +102,18 @@ launch_run(Launch *l)
   l->clusters = l->ctas / (uint64_t)launch_cluster_ctas(l);
   l->shadow = new_shadow(l);
   l->cost = calloc(l->ctas * COSTS, sizeof *l->cost);
-  l->told = calloc((size_t)l->kernel->n_code, sizeof *l->told);
+  l->told = told_new();
+  atomic_store(&l->failed, UINT64_MAX);
+  l->by_turns = l->kernel->meets || l->cooperative || l->set.resident > 1;
   if (l->shadow && l->cost && l->told) {
-    pool_run(helper_count(l), work, l);
+    if (l->by_turns)
+      crowd_run(l);
+    else
+      pool_run(helper_count(l), work, l);
     double took = now() - start;
     l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
     stats_launch(l, took);
+    told_report(l->told, atomic_load(&l->failed));
     if (l->set.print)
       print_flush();
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
@@ -148,6 +124,6 @@ launch_run(Launch *l)
   if (l->shadow)
     shadow_launch_free(l->shadow);
   free(l->cost);
-  free((void *)l->told);
+  told_free(l->told);
   return (CUresult)atomic_load(&l->result);
 }

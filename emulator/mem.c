@@ -505,6 +505,8 @@ step_ld(Exec *x, const Insn *i, uint32_t mask)
   }
   if (i->x.cond)
     shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
+  if (i->flags & F_MEETS)
+    crowd_meet(x, i, mask);
   return GO;
 }
 

@@ -15,9 +15,8 @@ product(const uint32_t n[3])
   return n[0] * n[1] * n[2];
 }
 
-/* 0: no directive says. */
-static uint32_t
-at_entry(const Launch *l)
+uint32_t
+registers_at_entry(const Launch *l)
 {
   const Ast *a = l->kernel->ast;
   uint32_t threads = product(product(a->reqntid) ? a->reqntid : a->maxntid);
@@ -33,7 +32,7 @@ void
 registers_start(Exec *x)
 {
   Cta *c = x->cta;
-  uint32_t n = at_entry(x->launch);
+  uint32_t n = registers_at_entry(x->launch);
   c->pool = 0;
   for (int i = 0; i < c->n_warps; i++)
     c->warp[i].registers = n;

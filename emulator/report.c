@@ -93,8 +93,15 @@ where(const Exec *x, int lane, char *text, size_t n)
     snprintf(text + at, n - (size_t)at, ", lane %d", lane);
 }
 
+static uint64_t
+key_of(const Exec *x, const Insn *i)
+{
+  return (uint64_t)(i - x->kernel->code);
+}
+
 static void
-report(const Exec *x, const Insn *i, const char *name, int lane, const char *what)
+report(const Exec *x, const Insn *i, ToldKind kind, const char *name, int lane,
+       const char *what)
 {
   char place[200], line[3200];
   int n;
@@ -102,7 +109,7 @@ report(const Exec *x, const Insn *i, const char *name, int lane, const char *wha
   where(x, lane, place, sizeof place);
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what,
            place, n > 150 ? 150 : n, text);
-  report_line(line);
+  told_keep(x->launch->told, kind, kind == TOLD_FATAL ? 0 : key_of(x, i), x->place, line);
 }
 
 Stop
@@ -115,10 +122,9 @@ report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   x->result = result;
-  int none = 0;
   atomic_fetch_add(&x->launch->errors, 1);
-  if (atomic_compare_exchange_strong(&x->launch->result, &none, (int)result))
-    report(x, i, name, lane, what);
+  if (launch_fail(x->launch, x->place, result))
+    report(x, i, TOLD_FATAL, name, lane, what);
   return FATAL;
 }
 
@@ -127,13 +133,14 @@ report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt
 {
   char what[2600];
   va_list ap;
-  if (!x->launch->set.checks || atomic_exchange(&x->launch->told[i - x->kernel->code], 1))
+  if (!x->launch->set.checks ||
+      !told_wants(x->launch->told, TOLD_ERROR, key_of(x, i), x->place))
     return;
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   atomic_fetch_add(&x->launch->errors, 1);
-  report(x, i, name, lane, what);
+  report(x, i, TOLD_ERROR, name, lane, what);
 }
 
 void
@@ -146,7 +153,7 @@ report_shadow(void *user, const ShadowFinding *f)
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s, cta %d, warp %d, lane %d): %.*s",
            f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,
            n > 150 ? 150 : n, text);
-  report_line(line);
+  told_keep(l->told, TOLD_SHADOW, f->key, f->place, line);
 }
 
 void

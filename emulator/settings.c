@@ -65,6 +65,7 @@ chip_find(const char *name)
   X(resident, NULL, 1, MAX_RESIDENT, 1, s->resident = (int)v)                              \
   X(checks, "none|all|lax", 0, 0, 1, (s->checks = v != 0, s->lax = v == 2))                \
   X(mma, "bit|fast", 0, 0, 1, s->fast_mma = v == 1)                                        \
+  X(ctas, "forward|reverse|random", 0, 0, 1, s->ctas = (CtaOrder)v)                        \
   X(sched, "block|rr|random", 0, 0, 1, s->order = (Order)v)                                \
   X(nodes, "forward|reverse|random", 0, 0, 1, s->nodes = (NodeOrder)v)                     \
   X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \

@@ -90,16 +90,19 @@ shadow_line(const Shadow *s, int insn)
   return insn >= 0 && insn < l->info.insns && insn < SH_INSN_MAX ? l->line[insn] : 0;
 }
 
-/* Under the lock: was this kind seen at this pair of lines, or is the table full? */
+/* Under the lock: was this kind seen at this pair of lines, no later, or is the table full?
+ */
 static bool
-repeated(ShadowLaunch *l, uint64_t key)
+repeated(ShadowLaunch *l, uint64_t key, uint64_t place)
 {
-  for (int i = 0; i < l->n_seen; i++)
-    if (l->seen[i] == key)
-      return true;
-  if (l->n_seen == SH_DEDUP)
+  int i = 0;
+  while (i < l->n_seen && l->seen[i] != key)
+    i++;
+  if (i == SH_DEDUP || (i < l->n_seen && l->place[i] <= place))
     return true;
-  l->seen[l->n_seen++] = key;
+  l->n_seen += i == l->n_seen;
+  l->seen[i] = key;
+  l->place[i] = place;
   return false;
 }
 
@@ -122,12 +125,14 @@ shadow_report(Shadow *s, const Report *r, const char *fmt, ...)
       .other_warp = r->other_warp,
       .lane = r->lane,
       .addr = r->addr,
+      .place = s->place,
   };
   atomic_fetch_add(&l->errors, 1);
   uint64_t key = ((uint64_t)r->kind << 58) ^ ((uint64_t)(uint32_t)f.line << 29) ^
                  (uint64_t)(uint32_t)f.other_line;
+  f.key = key;
   pthread_mutex_lock(&l->lock);
-  if (!repeated(l, key) && l->info.sink) {
+  if (!repeated(l, key, s->place) && l->info.sink) {
     char text[320];
     va_list ap;
     va_start(ap, fmt);
@@ -219,6 +224,12 @@ shadow_cta_begin(Shadow *s, int cta)
   s->carries = false;
   memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* chunks: at a touch */
   shadow_sync_reset(s);
+}
+
+void
+shadow_place(Shadow *s, uint64_t place)
+{
+  s->place = place;
 }
 
 void

@@ -55,6 +55,8 @@ typedef struct ShadowFinding {
   int warp, other_warp, lane;
   uint64_t addr;    /* shared: offset; global: as given to shadow_global */
   const char *text; /* one sentence; valid during the call */
+  uint64_t key;     /* alike: of the same kind, at the same lines */
+  uint64_t place;
 } ShadowFinding;
 
 /* Called under the launch's lock: short, and no shadow_ call from within. */
@@ -140,6 +142,8 @@ ShadowCount *shadow_counts(Shadow *); /* [insns], of this thread */
 bool shadow_join(Shadow *const *s, int n);
 #define SHADOW_FAR(rank, warp) (32 * ((rank) + 1) + (warp))
 void shadow_cta_begin(Shadow *, int cta);
+/* Of findings that are alike those of the lowest place count; 0 until told. */
+void shadow_place(Shadow *, uint64_t place);
 /* All its warps have exited; others of the cluster may not have. */
 void shadow_cta_exit(Shadow *);
 void shadow_cta_end(Shadow *); /* adds the counters to the launch and zeroes them */

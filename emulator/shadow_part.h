@@ -130,7 +130,7 @@ struct ShadowLaunch {
   uint64_t number; /* of the launch in this process */
   ShadowCount *counts;
   pthread_mutex_t lock;
-  uint64_t seen[SH_DEDUP];
+  uint64_t seen[SH_DEDUP], place[SH_DEDUP]; /* findings, where in order they were found */
   int n_seen;
   atomic_uint_fast64_t errors;
   atomic_uint_fast64_t waits, triggers;
@@ -140,6 +140,7 @@ struct ShadowLaunch {
 struct Shadow {
   ShadowLaunch *launch;
   ShadowCount *counts;
+  uint64_t place;
   int cta, warps;
   bool checks;
   uint32_t time;

@@ -10,6 +10,7 @@
  * flag see it set. */
 enum {
   TURN_BLOCK = 65536,
+  LOOK_UP = 4096, /* whether another CTA has failed */
   TURN_RR = 16,
   TURN_RANDOM = 64,
   REPORT_MOST = 2400,
@@ -161,14 +162,33 @@ ask_again(Exec *x)
 
 /* ---- turns ---- */
 
+/* What comes behind a cluster that has failed stops; what comes before it may fail itself.
+ */
+static bool
+is_over(Exec *x)
+{
+  Launch *l = x->launch;
+  uint64_t failed = atomic_load_explicit(&l->failed, memory_order_relaxed);
+  return failed < x->place || (l->by_turns && failed != UINT64_MAX);
+}
+
+/* An instruction may end the turn early. */
 static Stop
 take_turn(Exec *x, Warp *w)
 {
-  uint64_t before = w->executed;
+  uint64_t before = w->executed, end = before + x->slice, look;
+  Stop stop;
   if (x->cta != w->cta)
     cta_enter(x, w->cta);
   x->counts = shadow_counts(x->shadow);
-  Stop stop = exec_warp(x, w);
+  x->met = false;
+  do {
+    look = end - w->executed < LOOK_UP ? end : w->executed + LOOK_UP;
+    x->slice = look - w->executed;
+    stop = exec_warp(x, w);
+  } while (stop == SLICE && w->executed == look && look < end && !is_over(x));
+  if (stop == BLOCK || w->executed == end)
+    x->stuck = 0; /* other than to read in vain, or to sleep */
   uint64_t used = w->executed - before;
   x->fuel -= used < x->fuel ? used : x->fuel;
   x->executed += used;
@@ -210,12 +230,13 @@ turn(Exec *x)
     return hung(x, "deadlock", "no warp can go on");
   if (!x->slice)
     return hung(x, "fuel", "the CTA has executed as many instructions as it may");
-  if (atomic_load_explicit(&x->launch->result, memory_order_relaxed))
-    return false; /* another CTA has failed */
+  if (is_over(x))
+    return false;
   Stop stop = take_turn(x, w);
   x->latest = number_of(w);
   if (stop != DONE)
     return stop != FATAL;
+  x->idle = 0;
   w->done = true;
   x->left--;
   if (!--w->cta->left)
@@ -224,19 +245,22 @@ turn(Exec *x)
 }
 
 void
-cluster_begin(Exec *x, uint64_t index)
+cluster_begin(Exec *x, uint64_t place)
 {
-  cta_start(x, index);
+  x->place = x->launch->by_turns ? 0 : place;
+  x->idle = x->stuck = 0;
+  cta_start(x, order_cluster(x->launch, place));
   x->left = warp_count(x);
   x->latest = -1;
   x->busy = true;
 }
 
 void
-cluster_advance(Exec *x, uint64_t turns)
+cluster_advance(Exec *x, uint64_t most)
 {
+  uint64_t before = x->executed;
   bool more = true;
-  while (more && turns--)
+  for (x->met = false; more && !x->met && x->executed - before < most;)
     more = turn(x);
   if (!more)
     end_cluster(x);
