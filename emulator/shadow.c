@@ -222,6 +222,7 @@ shadow_cta_begin(Shadow *s, int cta)
   if (!s->checks)
     return;
   s->carries = false;
+  shadow_lanes_reset(s);
   memset(s->init, 0, (size_t)s->n_chunks * sizeof *s->init); /* chunks: at a touch */
   shadow_sync_reset(s);
 }

@@ -27,6 +27,8 @@
   X(UNINIT_REG, "uninitialised-register",                                                  \
     "a value matters that comes from a register nobody has written")                       \
   X(RACE, "race", "two warps, one writes shared bytes, no order")                          \
+  X(LANES, "lane-race",                                                                    \
+    "two lanes of a warp, one writes shared bytes, no warp-level sync")                    \
   X(ASYNC_READ, "async-read-before-wait", "a copy is read too early")                      \
   X(ASYNC_OVERWRITE, "async-overwrite", "a copy lands on bytes in use")                    \
   X(PROXY, "proxy-fence", "an engine meets a write without fence.proxy.async")             \
@@ -178,6 +180,9 @@ void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
 void shadow_arrive(Shadow *, int warp, int barrier);
 void shadow_release(Shadow *, int barrier, uint32_t released);
 void shadow_warp_sync(Shadow *, int warp, uint32_t mask); /* bar.warp.sync */
+/* Lanes of a warp have met at an instruction that waits for all of them; whole: all that
+ * have not exited. */
+void shadow_lanes_met(Shadow *, int warp, uint32_t mask, bool whole);
 /* barrier.cluster: complete is told once, to any CTA of the cluster.  Without release an
  * arrival tells that the warp came, and the mbarriers that it has fenced. */
 void shadow_cluster_arrive(Shadow *, int warp, bool release);

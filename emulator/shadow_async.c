@@ -400,6 +400,7 @@ shadow_mbar_wait(Shadow *s, int b, int warp)
   const ShadowMbar *m = &s->mbar[b];
   Clock done = shadow_clock_of_mbar(s, b, true);
   shadow_learn(s, warp, &done);
+  shadow_lanes_met(s, warp, 0, true);
   if (s->copies[warp].seen < s->known[warp].copy[warp])
     s->copies[warp].seen = s->known[warp].copy[warp];
   if (s->known[warp].mbar[b] < m->phases)

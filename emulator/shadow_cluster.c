@@ -221,6 +221,7 @@ shadow_cluster_complete(Shadow *s)
 void
 shadow_cluster_wait(Shadow *s, int warp)
 {
+  shadow_lanes_met(s, warp, 0, true);
   if (!s->n_peers || !s->checks)
     return;
   Clock done = clock_of(s->peers[0]->done);

@@ -31,7 +31,14 @@ typedef struct Word {
   uint32_t w, r;
   uint32_t readers; /* warps; with INFLATED an index of reader times */
   uint16_t w_insn, r_insn;
+  uint16_t w_lane, r_lane; /* LaneKey of the last write, of reads if one warp has read */
 } Word;
+
+/* Which lane did it, and after how many meetings of the warp's lanes: meetings 10, MANY,
+ * lane 5.  With MANY it is several lanes: all of the same bytes if the lane is 0, else
+ * nobody knows which bytes are whose. */
+typedef uint16_t LaneKey;
+enum { LANE_BITS = 6, LANE_MANY = 32, LANE_MIXED = 63, LANE_MEETINGS = 1024 };
 
 #define W_ASYNC  0x20000000u
 #define W_ATOMIC 0x40000000u
@@ -151,9 +158,15 @@ struct Shadow {
   int n_barriers; /* that anybody has come to */
   CopyLanes copies[SH_WARPS];
   uint32_t n_chunks;
-  Word *chunks;     /* [n_chunks] while uniform */
-  Word *words;      /* [4 * n_chunks] while not */
-  uint16_t *init;   /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
+  Word *chunks;   /* [n_chunks] while uniform */
+  Word *words;    /* [4 * n_chunks] while not */
+  uint16_t *init; /* [n_chunks] a bit for each byte ever written; 0: chunk is stale */
+  bool lanes;     /* those of a warp are checked against each other: shadow_lanes.c */
+  uint32_t met[SH_WARPS];          /* meetings of the warp's lanes */
+  uint32_t met_whole[SH_WARPS];    /* the last one of all lanes */
+  uint32_t lane_met[SH_WARPS][32]; /* the last one of a lane, if it is later */
+  uint32_t lane_from[SH_WARPS]; /* LaneKeys of this time and later are of the last 1024 */
+  uint32_t ragged;  /* warps with a meeting of some lanes since the last one of all */
   Carried *carried; /* [n_chunks] */
   bool carries;     /* it is in use */
   ReaderTimes *times;
@@ -259,6 +272,44 @@ bool shadow_copy_waited(const Shadow *, int from, int from_lane, uint32_t id);
 uint32_t shadow_copy_issue(Shadow *, int warp, uint32_t mask);
 /* Copies of warp `from` up to this one are known to have landed by `warp`. */
 uint32_t shadow_copies_known(const Shadow *, int warp, int from);
+/* ---- shadow_lanes.c ---- */
+void shadow_lanes_reset(Shadow *);
+void shadow_lanes_restart(Shadow *); /* the clock of this CTA starts again */
+/* An access of one lane to bytes (a mask) of a word against those of other lanes of its
+ * warp. */
+void shadow_lane_reads(Shadow *, const Word *, const ShadowAccess *, int lane,
+                       uint32_t addr, uint32_t bytes);
+void shadow_lane_writes(Shadow *, const Word *, const ShadowAccess *, int lane,
+                        uint32_t addr, uint32_t bytes);
+
+/* Of a lane's access; where lanes are not checked, all are lane 0. */
+static inline LaneKey
+shadow_lane_key(const Shadow *s, int warp, int lane)
+{
+  return (LaneKey)(s->met[warp] << LANE_BITS | (s->lanes ? (uint32_t)lane : 0));
+}
+
+/* Another lane, or several, and no meeting between. */
+static inline bool
+shadow_lane_other(LaneKey a, LaneKey b)
+{
+  return (uint32_t)(a ^ b) - 1 < LANE_MIXED;
+}
+
+/* After one more read or write, with nobody but this warp's lanes before; alike: of the
+ * same bytes. */
+static inline LaneKey
+shadow_lane_joined(LaneKey before, LaneKey now, bool alike)
+{
+  if (before == now)
+    return now;
+  if (!alike)
+    return (LaneKey)(now | LANE_MIXED);
+  if (!shadow_lane_other(before, now))
+    return now;
+  return before & LANE_MANY ? before : (LaneKey)((now & ~31) | LANE_MANY);
+}
+
 /* ---- shadow_undefined.c ---- */
 /* An access where bytes hold undefined values: a write ends that; lanes that read them. */
 uint32_t shadow_carried_touch(Shadow *, const ShadowAccess *, int lane, uint32_t off);

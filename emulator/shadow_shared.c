@@ -138,6 +138,9 @@ note_reader(Shadow *s, Word *x, const Touch *t)
   int warp = t->a->warp;
   uint32_t me = 1u << warp, old = time_of(x->r), common = x->r >> 28 & t->bytes;
   bool mine = !(x->r_insn & R_INFLATED) && !(x->readers & ~me);
+  LaneKey key = shadow_lane_key(s, warp, t->lane);
+  x->r_lane =
+      mine && x->readers ? shadow_lane_joined(x->r_lane, key, x->r >> 28 == t->bytes) : key;
   if (mine || !common || (!(x->r_insn & R_INFLATED) && readers_came_before(s, x, warp))) {
     uint32_t union_ = mine && old == s->time ? x->r >> 28 : 0;
     forget_readers(s, x);
@@ -248,6 +251,8 @@ read_word(Shadow *s, Word *x, const Touch *t)
 {
   if ((x->w & W_ASYNC) || !write_came_before(s, x, t->a->warp))
     check_last_write(s, x, t);
+  else
+    shadow_lane_reads(s, x, t->a, t->lane, t->addr, t->bytes);
   note_reader(s, x, t);
 }
 
@@ -256,11 +261,17 @@ write_word(Shadow *s, Word *x, const Touch *t)
 {
   int warp = t->a->warp;
   uint32_t uniform = x->w & W_UNIFORM, bytes = t->bytes;
+  LaneKey key = shadow_lane_key(s, warp, t->lane);
   check_last_write(s, x, t);
   check_readers(s, x, t);
-  if (!(x->w & W_ASYNC) && warp_of(x->w) == warp && time_of(x->w) == s->time)
-    bytes |= x->r >> 24 & 15; /* neighbours of the same word, one after another */
+  shadow_lane_writes(s, x, t->a, t->lane, t->addr, t->bytes);
+  bool neighbours = !(x->w & W_ASYNC) && warp_of(x->w) == warp && time_of(x->w) == s->time;
+  if (neighbours && bytes != 15)
+    key = shadow_lane_joined(x->w_lane, key, false);
+  if (neighbours)
+    bytes |= x->r >> 24 & 15;
   forget_readers(s, x);
+  x->w_lane = key;
   x->w =
       s->time | (uint32_t)warp << 24 | uniform | (t->a->op == SHADOW_ATOMIC ? W_ATOMIC : 0);
   x->r = bytes << 24;
@@ -273,6 +284,7 @@ copy_word(Shadow *s, Word *x, const Touch *t)
   uint32_t uniform = x->w & W_UNIFORM;
   check_last_write(s, x, t);
   check_readers(s, x, t);
+  shadow_lane_writes(s, x, t->a, t->lane, t->addr, t->bytes);
   forget_readers(s, x);
   x->w = t->copy | (uint32_t)t->a->warp << 24 | uniform | W_ASYNC |
          (t->lane & 16 ? W_ATOMIC : 0);
@@ -367,6 +379,7 @@ typedef struct Fast {
   const Known *known;
   uint32_t time, least, me, warp_field;
   uint16_t insn;
+  LaneKey key; /* of this lane */
 } Fast;
 
 /* The last write is ordered before this warp.  known has the warp itself up to the end of
@@ -383,12 +396,14 @@ static inline bool
 fast_read(const Fast *f, Word *x, uint32_t bytes)
 {
   uint32_t at = x->r & SH_TIME_MAX;
-  if (!settled(f, x))
+  if (!settled(f, x) || shadow_lane_other(x->w_lane, f->key))
     return false;
   if (at == f->time && x->r >> 28 == bytes) {
     x->readers |= f->me;
+    x->r_lane = shadow_lane_joined(x->r_lane, f->key, true);
   } else if (at <= f->least) {
     x->readers = f->me;
+    x->r_lane = f->key;
     x->r = bytes << 28 | (x->r & 0x0f000000) | f->time;
   } else {
     return false;
@@ -400,11 +415,17 @@ fast_read(const Fast *f, Word *x, uint32_t bytes)
 static inline bool
 fast_write(const Fast *f, Word *x, uint32_t bytes, uint32_t w, uint32_t r)
 {
-  if (!settled(f, x) || ((x->r & SH_TIME_MAX) > f->least && (x->readers & ~f->me)))
+  LaneKey key = f->key;
+  if (!settled(f, x) || ((x->r & SH_TIME_MAX) > f->least && (x->readers & ~f->me)) ||
+      shadow_lane_other(x->w_lane, key) ||
+      (x->readers == f->me && shadow_lane_other(x->r_lane, key)))
     return false;
   uint32_t before = f->warp_field | f->time; /* neighbours in a word, one after another */
-  if (bytes != 15 && (x->w & ~(W_UNIFORM | W_ATOMIC)) == before)
+  if (bytes != 15 && (x->w & ~(W_UNIFORM | W_ATOMIC)) == before) {
     r |= x->r & 0x0f000000;
+    key = shadow_lane_joined(x->w_lane, key, false);
+  }
+  x->w_lane = key;
   x->w = w | (x->w & W_UNIFORM);
   x->r = r;
   x->readers = 0;
@@ -426,21 +447,21 @@ touch_slowly(Shadow *s, Word *chunk, Touch *t, uint32_t off)
 
 /* The words of one lane's access: one if the chunk is uniform and touched whole. */
 static inline bool
-fast_lane(const Fast *f, Word *chunk, Word *words, const Touch *t, uint32_t off)
+fast_lane(const Fast *f, Word *chunk, Word *words, const Touch *t, ShadowOp op, int width,
+          uint32_t off)
 {
-  const ShadowAccess *a = t->a;
   bool uniform = chunk->w & W_UNIFORM;
-  if (uniform != (a->bytes == 16) || a->bytes == 8)
+  if (uniform != (width == 16) || width == 8)
     return false;
   Word *x = uniform ? chunk : &words[off / 4];
-  uint32_t bytes = a->bytes >= 4 ? 15 : ((1u << a->bytes) - 1) << (off & 3);
-  if (a->op == SHADOW_READ)
+  uint32_t bytes = width >= 4 ? 15 : ((1u << width) - 1) << (off & 3);
+  if (op == SHADOW_READ)
     return fast_read(f, x, bytes);
-  if (a->op == SHADOW_COPY)
+  if (op == SHADOW_COPY)
     return fast_write(f, x, 15,
                       t->copy | f->warp_field | W_ASYNC | (t->lane & 16 ? W_ATOMIC : 0),
                       (uint32_t)(t->lane & 15) << 24);
-  return a->op == SHADOW_WRITE &&
+  return op == SHADOW_WRITE &&
          fast_write(f, x, bytes, f->time | f->warp_field, bytes << 24);
 }
 
@@ -466,24 +487,21 @@ touch_beside(Shadow *s, const ShadowAccess *a, int lane, uint32_t off)
   return s->carries ? shadow_carried_touch(s, a, lane, off) : 0;
 }
 
-uint32_t
-shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
+/* Written out for each op and width that is common. */
+static inline __attribute__((always_inline)) uint32_t
+touch_lanes(Shadow *s, const ShadowAccess *a, ShadowOp op, int width, const uint32_t *off)
 {
-  count(s, a, off);
-  if (!s->checks)
-    return 0;
-  if (a->warp >= SH_WARPS)
-    return shadow_far_access(s, a, off);
-  shadow_after_arrival(s, a->warp);
   Touch t = {.a = a};
-  if (a->op == SHADOW_COPY)
+  if (op == SHADOW_COPY)
     t.copy = shadow_copy_issue(s, a->warp, a->mask);
   Fast f = fast_of(s, a);
-  bool fills = a->op == SHADOW_WRITE || a->op == SHADOW_COPY;
+  bool fills = op == SHADOW_WRITE || op == SHADOW_COPY;
   bool beside = s->async || s->touched_far || s->carries;
-  uint32_t all = (1u << a->bytes) - 1, unwritten = 0;
+  bool slow = s->ragged >> a->warp & 1;
+  uint32_t all = (1u << width) - 1, unwritten = 0;
   for (uint32_t m = a->mask; m; m &= m - 1) {
     t.lane = __builtin_ctz(m);
+    f.key = shadow_lane_key(s, a->warp, t.lane);
     uint32_t at = off[t.lane], need = all << at % 16;
     uint16_t *init = &s->init[at / 16];
     Word *chunk = &s->chunks[at / 16];
@@ -495,10 +513,33 @@ shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
       unwritten |= 1u << t.lane;
     if (beside)
       unwritten |= touch_beside(s, a, t.lane, at);
-    if (!fast_lane(&f, chunk, s->words, &t, at))
+    if (slow || !fast_lane(&f, chunk, s->words, &t, op, width, at))
       touch_slowly(s, chunk, &t, at);
   }
   return unwritten;
+}
+
+uint32_t
+shadow_shared(Shadow *s, const ShadowAccess *a, const uint32_t *off)
+{
+  count(s, a, off);
+  if (!s->checks)
+    return 0;
+  if (a->warp >= SH_WARPS)
+    return shadow_far_access(s, a, off);
+  shadow_after_arrival(s, a->warp);
+  ShadowOp op = (ShadowOp)a->op;
+  if (op == SHADOW_READ && a->bytes == 16)
+    return touch_lanes(s, a, SHADOW_READ, 16, off);
+  if (op == SHADOW_READ && a->bytes == 4)
+    return touch_lanes(s, a, SHADOW_READ, 4, off);
+  if (op == SHADOW_WRITE && a->bytes == 16)
+    return touch_lanes(s, a, SHADOW_WRITE, 16, off);
+  if (op == SHADOW_WRITE && a->bytes == 4)
+    return touch_lanes(s, a, SHADOW_WRITE, 4, off);
+  if (op == SHADOW_COPY && a->bytes == 16)
+    return touch_lanes(s, a, SHADOW_COPY, 16, off);
+  return touch_lanes(s, a, op, a->bytes, off);
 }
 
 /* ---- other CTAs ---- */

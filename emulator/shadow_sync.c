@@ -86,6 +86,7 @@ restart_clock(Shadow *s)
   }
   if (s->n_peers)
     shadow_cluster_restart(s);
+  shadow_lanes_restart(s);
   for (int w = 0; w < SH_WARPS; w++)
     s->grid_wait[w] = s->grid_wait[w] != 0;
   for (int w = 0; w < s->warps; w++)
@@ -214,6 +215,7 @@ shadow_release(Shadow *s, int barrier, uint32_t released)
     Clock to = shadow_clock_of_warp(s, w);
     shadow_clock_raise(s, &to, &b);
     update_least(s, w);
+    shadow_lanes_met(s, w, 0, true);
   }
   shadow_clock_clear(s, &b);
   s->pending = 0; /* whoever arrived elsewhere arrived before the new time */

@@ -5,8 +5,10 @@ Stop
 warp_gather_all(Exec *x, const Insn *i, uint32_t mask)
 {
   Warp *w = x->warp;
-  if (mask == FULL)
+  if (mask == FULL) {
+    shadow_lanes_met(x->shadow, w->id, FULL, true);
     return GO;
+  }
   if (w->active != w->live)
     return PARK;
   return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
@@ -29,8 +31,10 @@ gather(Exec *x, const Insn *i, uint32_t mask)
     needed |= members[l];
   }
   uint32_t absent = needed & w->live & ~mask;
-  if (!absent)
+  if (!absent) {
+    shadow_lanes_met(x->shadow, w->id, needed & mask, !(w->live & ~needed));
     return GO;
+  }
   if (absent & ~w->active)
     return PARK;
   return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
