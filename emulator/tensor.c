@@ -91,6 +91,8 @@ step_stmatrix_bytes(Exec *x, const Insn *i, uint32_t mask)
   for (int j = 0; j < i->n_s; j++)
     a[j] = row32(x->warp, x->kernel->lists[i->list + (uint32_t)j]);
   ldsm_store_bytes_trans(i->x.vec, x->cta->shared, off, a);
+  if (x->carries)
+    undefined_stmatrix(x, i, off);
   return GO;
 }
 

@@ -517,7 +517,9 @@ rule_of(const Insn *i)
       {step_match, undefined_match},
       {step_redux, undefined_match},
       {step_movmatrix, undefined_movmatrix},
-      {step_mma, undefined_mma},
+      {step_mma, undefined_frag_product},
+      {step_ldmatrix_bytes, load},
+      {step_stmatrix_bytes, store},
       {step_product, undefined_frag_product},
   };
   if (i->kind == K_LANE)

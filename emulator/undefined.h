@@ -69,13 +69,10 @@ bool undefined_take_local(const Warp *, const uint8_t *host, size_t n, uint8_t *
 void undefined_give_local(Exec *, const uint8_t *host, size_t n, const uint8_t *undefined,
                           Origin from);
 
-/* ---- undefined_warp.c ---- */
+/* ---- undefined_warp.c, undefined_product.c ---- */
 typedef void UndefinedRule(Exec *, const Insn *, uint32_t mask);
-extern UndefinedRule undefined_shfl, undefined_vote, undefined_match, undefined_movmatrix,
-    undefined_mma;
-
-/* ---- undefined_product.c ---- */
-extern UndefinedRule undefined_frag_product; /* of step_product */
+extern UndefinedRule undefined_shfl, undefined_vote, undefined_match, undefined_movmatrix;
+extern UndefinedRule undefined_frag_product; /* of step_mma and step_product */
 
 /* A product of a warpgroup: rows of A and columns of B with undefined elements, a bit each.
  */

@@ -68,7 +68,19 @@ loaded(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *bytes, Origin fro
 
 /* The undefined bytes of the rows take the way of the values. */
 static void
-loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, Origin from)
+move_rows(const Insn *i, const uint8_t *rows, const uint32_t *at, uint32_t *const *to)
+{
+  if (i->step == step_ldmatrix)
+    ldsm_load(i->x.vec, i->x.cond, rows, at, to);
+  else if (i->x.cond)
+    ldsm_load_bytes_trans(i->x.vec, i->x.sub, rows, at, to);
+  else
+    ldsm_load_bytes(i->x.vec, i->x.sub, rows, at, to);
+}
+
+static void
+loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int bytes,
+              Origin from)
 {
   uint8_t rows[ROWS * ROW_BYTES] = {0};
   uint32_t at[LANES], d[4][LANES], *to[4] = {d[0], d[1], d[2], d[3]};
@@ -76,13 +88,21 @@ loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, Origi
     at[l] = l * ROW_BYTES;
   for (uint32_t m = lanes; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    uint32_t bytes = shadow_unwritten(x->shadow, off[l], ROW_BYTES);
-    for (int k = 0; k < ROW_BYTES; k++)
-      rows[l * ROW_BYTES + k] = bytes >> k & 1 ? 0xff : 0;
+    uint32_t unwritten = shadow_unwritten(x->shadow, off[l], bytes);
+    for (int k = 0; k < bytes; k++)
+      rows[l * ROW_BYTES + k] = unwritten >> k & 1 ? 0xff : 0;
   }
-  ldsm_load(i->x.vec, i->x.cond, rows, at, to);
-  for (int j = 0; j < i->x.vec; j++)
+  move_rows(i, rows, at, to);
+  for (int j = 0; j < i->n_d; j++)
     undefined_put32(x->warp, x->kernel->lists[i->list + (uint32_t)j], FULL, d[j], from);
+}
+
+/* Rows of elements of six bits are read in two parts, which have no common rule. */
+static bool
+carries(const Insn *i)
+{
+  return i->step == step_ld || i->step == step_ldmatrix ||
+         (i->step == step_ldmatrix_bytes && i->x.sub != 6);
 }
 
 void
@@ -90,7 +110,7 @@ undefined_read(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int 
 {
   uint32_t unwritten[LANES] = {0};
   int first = __builtin_ctz(lanes), insn = number(x, i);
-  bool carried = undefined_of(x) && (i->step == step_ld || i->step == step_ldmatrix);
+  bool carried = undefined_of(x) && carries(i);
   Origin from = {.insn = -1};
   for (uint32_t m = lanes; m; m &= m - 1) {
     int l = __builtin_ctz(m);
@@ -102,10 +122,10 @@ undefined_read(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int 
   }
   if (!carried)
     return;
-  if (i->step == step_ldmatrix)
-    loaded_matrix(x, i, lanes, off, from);
-  else
+  if (i->step == step_ld)
     loaded(x, i, lanes, unwritten, from);
+  else
+    loaded_matrix(x, i, lanes, off, bytes, from);
 }
 
 /* ---- stores ---- */
@@ -200,12 +220,15 @@ undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
   x->carries = false;
   for (uint32_t l = 0; l < LANES; l++)
     at[l] = l * ROW_BYTES;
-  for (int j = 0; j < i->x.vec; j++) {
+  for (int j = 0; j < i->n_s; j++) {
     undefined_bits32(x->warp, list[j], bits[j]);
     if (x->warp->def[list[j]] != FULL)
       from = undefined_origin(x, i, list[j]);
   }
-  ldsm_store(i->x.vec, i->x.cond, rows, at, a);
+  if (i->step == step_stmatrix)
+    ldsm_store(i->x.vec, i->x.cond, rows, at, a);
+  else
+    ldsm_store_bytes_trans(i->x.vec, rows, at, a);
   for (int r = 0; r < 8 * i->x.vec; r++) {
     uint32_t bytes = 0;
     for (int k = 0; k < ROW_BYTES; k++)

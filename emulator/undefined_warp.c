@@ -1,4 +1,4 @@
-/* Undefined values that lanes of a warp hand each other, and those of matrices.
+/* Undefined values that lanes of a warp hand each other, and products of a warpgroup.
  *
  * A group that waits for the others of its warp executes its instruction again when they
  * are there: before that nothing may change. */
@@ -95,6 +95,8 @@ undefined_movmatrix(Exec *x, const Insn *i, uint32_t mask)
   undefined_put32(x->warp, i->d, FULL, d, from);
 }
 
+/* ---- products of a warpgroup ---- */
+
 /* Lanes 4g … 4g + 3 that are undefined, as a bit g of eight. */
 static uint32_t
 quads(uint32_t undefined)
@@ -105,24 +107,15 @@ quads(uint32_t undefined)
   return rows;
 }
 
-/* PTX ISA, "Matrix Fragments": of m16n8 shapes register r of A has rows l / 4, and 8 more
- * if r is odd, of lane l; registers of B have column l / 4. */
+/* PTX ISA, "Register Fragments" of wgmma: register r of A has row l / 4 of lane l, and 8
+ * more if r is odd. */
 static uint32_t
-rows_of_a(const Exec *x, const uint32_t *row, int n)
+rows_of_a(const Exec *x, const uint32_t *row)
 {
   uint32_t rows = 0;
-  for (int r = 0; r < n; r++)
+  for (int r = 0; r < 4; r++)
     rows |= quads(~x->warp->def[row[r]]) << 8 * (r & 1);
   return rows;
-}
-
-static uint32_t
-columns_of_b(const Exec *x, const uint32_t *row, int n)
-{
-  uint32_t columns = 0;
-  for (int r = 0; r < n; r++)
-    columns |= quads(~x->warp->def[row[r]]);
-  return columns;
 }
 
 /* Register j of D, rows and columns a bit each: columns 2(l % 4) and one more, as two
@@ -147,34 +140,11 @@ first_origin(const Exec *x, const Insn *i, const uint32_t *row, int n)
   return undefined_origin(x, i, row[r]);
 }
 
-/* The list holds d, a, b, c; x.vec registers of a, x.sub of b. */
-void
-undefined_mma(Exec *x, const Insn *i, uint32_t mask)
-{
-  Warp *w = x->warp;
-  const uint32_t *d = x->kernel->lists + i->list, *a = d + i->n_d, *b = a + i->x.vec,
-                 *c = b + i->x.sub;
-  undefined_guard(x, i);
-  if (mask != FULL)
-    return;
-  uint32_t rows = rows_of_a(x, a, i->x.vec), columns = columns_of_b(x, b, i->x.sub);
-  Origin from = first_origin(x, i, a, i->n_s);
-  for (int j = 0; j < i->n_d; j++) {
-    uint32_t bits[LANES];
-    undefined_bits32(w, c[j], bits);
-    for (int l = 0; l < LANES; l++)
-      bits[l] |= product_bits(l, j, i->n_d == 2, rows, columns);
-    undefined_put32(w, d[j], FULL, bits, from);
-  }
-}
-
-/* ---- products of a warpgroup ---- */
-
 void
 undefined_fragment(Exec *x, const Insn *i, UndefinedTile *a)
 {
   const uint32_t *row = x->kernel->lists + i->list + i->wgmma.regs;
-  uint32_t rows = rows_of_a(x, row, 4);
+  uint32_t rows = rows_of_a(x, row);
   if (!rows)
     return;
   a->bit[0] = rows;
@@ -187,7 +157,7 @@ any(const UndefinedTile *t)
   return t->bit[0] | t->bit[1] | t->bit[2] | t->bit[3];
 }
 
-/* As of mma, in pieces of eight columns. */
+/* In pieces of eight columns. */
 static void
 product(Exec *x, const Insn *i, int j, bool zero, const UndefinedTile *a,
         const UndefinedTile *b)
