@@ -153,6 +153,13 @@ reg_row(Dec *d, Reg *r)
   return (uint32_t)r->row;
 }
 
+static void
+check_plain(Dec *d, const Opnd *o)
+{
+  if ((o->select || o->minus) && !d->selects)
+    dec_fail(d, "a sign or selector is not allowed on this operand");
+}
+
 uint32_t
 dec_pred(Dec *d, const Opnd *o)
 {
@@ -166,6 +173,7 @@ dec_pred(Dec *d, const Opnd *o)
   }
   if (o->kind != O_REG || o->reg->type != T_PRED)
     dec_fail(d, "a predicate is due as operand");
+  check_plain(d, o);
   if (o->reg->row < 0) {
     o->reg->row = (int)d->preds++;
     *vec_push(d->ptx->arena, &d->pred_names) = o->reg->name;
@@ -201,6 +209,7 @@ fits(Type reg, Type want, bool wider)
 static void
 check_reg(Dec *d, const Opnd *o, Type want, bool wider)
 {
+  check_plain(d, o);
   if (!fits(o->reg->type, want, wider))
     dec_fail(d, "%s is .%s, the instruction needs .%s here", o->reg->name,
              type_info[o->reg->type].name, type_info[want].name);
@@ -326,7 +335,7 @@ dec_space(const Mods *m)
 typedef struct Want {
   const char *text;
   int n;
-  bool written, optional, wider, second;
+  bool written, optional, wider, second, selects;
   int elems; /* 0: a scalar */
   Type type;
 } Want;
@@ -373,6 +382,8 @@ next_want(Dec *d, const char **spec)
   const char *p = *spec;
   Want w = {.written = *p == '='};
   p += w.written;
+  w.selects = *p == '~';
+  p += w.selects;
   w.text = p;
   while (*p && *p != ' ')
     p++;
@@ -462,6 +473,7 @@ resolve(Dec *d, Res *r, const Want *w, const Opnd *o)
     o = &o->at[0];
   r->o = o;
   r->type = w->type;
+  d->selects = w->selects;
   r->second = PRED_SINK;
   r->negated = o->negated;
   if (o->negated && *w->text != '!')

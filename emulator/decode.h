@@ -51,6 +51,7 @@ struct Dec {
   Mods m;
   Res r[DEC_OPNDS];
   int n_r;
+  bool selects; /* the operand may have a sign or a selector */
   uint32_t guard;
   VEC(Insn) code;
   VEC(uint32_t) lists;
@@ -137,7 +138,8 @@ void dec_hint(Dec *, const Res *policy);
   X(tma_store) X(tma_prefetch) X(tma_fence) X(ldmatrix_bytes) X(stmatrix_bytes)          \
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
-  X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack) X(call) X(ret) X(alloca) X(stack)
+  X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack) X(call) X(ret) X(alloca) X(stack) \
+  X(video) X(video2) X(video4) X(vmad)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)

@@ -25,6 +25,7 @@
 #include "emulator/ptx.h"
 #include "emulator/shadow.h"
 #include "emulator/told.h"
+#include "emulator/video.h"
 #include "emulator/wgmma.h"
 #include "emulator/cuda_abi_more.h"
 
@@ -100,7 +101,12 @@ struct Insn {
   uint32_t list;       /* first of `lists`: more operands */
   uint16_t n_d, n_s;   /* of the list: rows written, then rows read */
   int32_t line;
-  int64_t imm, imm2;
+  union {
+    struct {
+      int64_t imm, imm2;
+    };
+    VideoForm video;
+  };
   union {
     MmaForm mma;
     WgmmaForm wgmma;

@@ -205,6 +205,24 @@ number(Parse *s, Opnd *o, bool minus)
     o->bits ^= 1ull << (t.kind == TK_FLOAT32 ? 31 : 63);
 }
 
+/* The operands of video instructions: a sign before a register, a selector behind it. */
+static void
+register_or_name(Parse *s, Opnd *o, bool minus)
+{
+  Token from = s->lex.now;
+  named(s, o);
+  if (minus && o->kind != O_REG)
+    ptx_fail(s->ptx, from.line, "'-' is not allowed on %.*s", from.n, from.p);
+  o->minus = minus;
+  Token t = s->lex.now;
+  if (o->kind != O_REG || t.kind != TK_DIRECTIVE || t.n < 3 ||
+      (t.p[1] != 'b' && t.p[1] != 'h'))
+    return;
+  o->select = t.p + 1;
+  o->n_select = t.n - 1;
+  lex_next(&s->lex);
+}
+
 static void
 operand(Parse *s, Opnd *o)
 {
@@ -226,8 +244,8 @@ operand(Parse *s, Opnd *o)
   k = s->lex.now.kind;
   if (k == TK_INT || k == TK_FLOAT32 || k == TK_FLOAT64)
     number(s, o, minus);
-  else if (k == TK_NAME && !minus)
-    named(s, o);
+  else if (k == TK_NAME)
+    register_or_name(s, o, minus);
   else
     lex_fail(&s->lex, "an operand");
   if (o->kind == O_VAR)

@@ -138,6 +138,9 @@ typedef struct Opnd {
   struct Opnd *at; /* elements; of an address: coordinates */
   int n;
   struct Opnd *second; /* %r | %p */
+  bool minus;          /* -%r, and %r.h0: of video instructions alone */
+  int n_select;
+  const char *select; /* h0; NULL: none */
 } Opnd;
 
 typedef struct Stmt {

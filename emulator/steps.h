@@ -8,6 +8,8 @@
 /* steps.c */
 extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_nothing,
     step_carry, step_sleep;
+/* video.c */
+extern Step step_video;
 /* flow.c */
 extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
     step_warp_sync, step_fence;

@@ -27,6 +27,9 @@
   X("mul24 mad24 dp4a dp2a addc subc madc", "text", "-")                                   \
   X("cvt", "text", "-")                                                                    \
   X("copysign testp", "text", "-")                                                         \
+  X("vadd vsub vabsdiff vmin vmax vshl vshr vset vmad", "text", "-")                       \
+  X("vadd2 vsub2 vavrg2 vabsdiff2 vmin2 vmax2 vset2", "text", "-")                         \
+  X("vadd4 vsub4 vavrg4 vabsdiff4 vmin4 vmax4 vset4", "text", "-")                         \
   X("sad popc clz bfind brev bfe bfi szext bmsk fns", "text", "-")                         \
   X("and or xor not cnot shl shr shf lop3 prmt", "text", "-")                              \
   X("setp set selp slct mov cvta isspacep", "text", "-")                                   \

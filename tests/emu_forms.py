@@ -156,6 +156,22 @@ def product(mods):
     return out + (["0"] if k == 16 and n % 24 else []) + (["1"] if k == 16 else [])
 
 
+def video(opcode, builder, mods, extra):
+    """Operands of video instructions; extra: with selectors, or vmad's signs."""
+    second = {"add", "min", "max"} & set(mods)
+    if builder == "vmad":
+        return ["%r1", "-%r2.h1", "%r3", "%r4"] if extra and "po" not in mods else \
+            ["%r1", "%r2.b3", "%r3", "%r4"]
+    if builder == "video":
+        if extra and not second:
+            return ["%r1.h1", "%r2.b2", "%r3.h0", "%r4"]
+        return ["%r1", "%r2.b0" if extra else "%r2", "7"] + (["%r4"] if second else [])
+    if not extra:
+        return ["%r1", "%r2", "%r3", "%r4"]
+    return ["%r1.h0", "%r2.h13", "%r3.h20", "%r4"] if builder == "video2" else \
+        ["%r1.b20", "%r2.b7160", "%r3.b2222", "%r4"]
+
+
 def statement(form, choice, extra=False):
     """extra: with what may be left out."""
     mnemonic, wants, builder = form
@@ -163,6 +179,8 @@ def statement(form, choice, extra=False):
     types = [m for m in mods if m in TYPES]
     name = ".".join([mnemonic.split()[0]] + mods)
     out = []
+    if builder.startswith("video") or builder == "vmad":
+        return name + " " + ", ".join(video(mnemonic.split()[0], builder, mods, extra)) + ";"
     if builder == "wgmma":
         return name + " " + ", ".join(product(mods)) + ";"
     for k, want in enumerate(wants.split()):

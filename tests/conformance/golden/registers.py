@@ -117,6 +117,31 @@ def build_carry(form, variants, row, sm):
     return body
 
 
+SELECTORS = {1: ["", ".b2", ".h0", ".h1", ".b0"], 2: ["", ".h13", ".h20"], 4: ["", ".b7160", ".b2231"]}
+WRITTEN = {1: ["", ".b3", ".h0"], 2: ["", ".h1"], 4: ["", ".b20"]}
+
+
+def build_video(form, variants, row, sm):
+    """Each with a few selectors; vmad with signs."""
+    body = Body("", sm, form.version, row.n)
+    body.begin()
+    n = int(form.opcode[-1]) if form.opcode[-1].isdigit() else 1
+    a, b, c = (body.load(f"b32.{k}") for k in range(3))
+    for k, instance in enumerate(variants):
+        second = n == 1 and instance.has("add", "min", "max")
+        mad = form.opcode == "vmad"
+        for j in range(2):
+            select = SELECTORS[n]
+            x, y = select[(k + j) % len(select)], select[(k + 2 * j + 1) % len(select)]
+            z = "" if second or mad else WRITTEN[n][(k + j) % len(WRITTEN[n])]
+            sign = "-" if mad and j and not instance.has("po") else ""
+            third = f", {c}" if n > 1 or second or mad or z else ""
+            d = body.new("b32")
+            body.emit(f"{instance.name} {d}{z}, {sign}{a}{x}, {b}{y}{third};")
+            body.store(d, "b32", f"{instance.name} {z} {sign}{x} {y}")
+    return body
+
+
 def build_mov(form, variants, row, sm):
     """Registers, packing and unpacking, and special registers."""
     body = Body("", sm, form.version, row.n)

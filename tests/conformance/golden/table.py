@@ -58,6 +58,9 @@ ROWS = [
     Row("selp", REG, 256), Row("slct", REG, 512), Row("testp", REG, 256),
     *(Row(words, registers.build_carry, 512)
       for words in ("add cc", "sub cc", "mad cc", "addc", "subc", "madc")),
+    *(Row(opcode, registers.build_video, 512) for opcode in
+      """vadd vsub vabsdiff vmin vmax vshl vshr vset vmad vadd2 vsub2 vavrg2 vabsdiff2 vmin2 vmax2
+      vset2 vadd4 vsub4 vavrg4 vabsdiff4 vmin4 vmax4 vset4""".split()),
     # moves
     Row("mov pred", registers.build_mov_pred, 128),
     Row("mov b128", registers.build_mov_wide, 128), Row("mov", registers.build_mov, 128),
