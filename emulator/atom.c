@@ -138,12 +138,22 @@ operand(const Warp *w, const Insn *i, uint32_t row, int lane)
   return i->x.bytes == 8 ? row64(w, row)[lane] : row32(w, row)[lane];
 }
 
+/* A cas that finds another value has only read. */
+static uint64_t
+update_lane(Exec *x, const Insn *i, const AtomOp *op, const Reach *r, int lane)
+{
+  uint64_t b = operand(x->warp, i, i->b, lane), c = operand(x->warp, i, i->c, lane);
+  StrongLane held = strong_hold(x, r, lane);
+  uint64_t old = atom_update(op, r->host[lane], b, c);
+  strong_tell(x, i, &held, op->sub == A_CAS && old != b ? SHADOW_READ : SHADOW_ATOMIC);
+  return old;
+}
+
 /* Lanes in order. */
 Stop
 step_atom(Exec *x, const Insn *i, uint32_t mask)
 {
   Reach r;
-  Warp *w = x->warp;
   uint64_t wide[LANES] = {0};
   uint32_t narrow[LANES];
   const AtomOp op = {.op = i->op,
@@ -155,11 +165,9 @@ step_atom(Exec *x, const Insn *i, uint32_t mask)
     return s;
   for (int l = 0; l < LANES; l++)
     if (mask >> l & 1)
-      wide[l] = atom_update(&op, r.host[l], operand(w, i, i->b, l), operand(w, i, i->c, l));
+      wide[l] = update_lane(x, i, &op, &r, l);
   for (int l = 0; l < LANES; l++)
     narrow[l] = (uint32_t)wide[l];
-  if (i->x.cond)
-    shadow_fence(x->shadow, w->id, i->x.cond == FENCE_CLUSTER);
   if (i->d && i->flags & F_WIDE)
     exec_put64(x, i->d, wide, mask);
   else if (i->d)

@@ -199,7 +199,8 @@ static void
 check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
 {
   mbar_check_known(x, c->insn, c->lane, m);
-  if (!m->fenced && !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
+  if (!m->fenced && !x->launch->set.lax &&
+      !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
     report_error(
         x, c->insn, "mbarrier-proxy", c->lane,
         "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
@@ -304,11 +305,18 @@ bulk_writing(const Bulk *b)
   return b->n > 0;
 }
 
+uint32_t
+bulk_next_store(const Exec *x)
+{
+  return x->bulk->stores[x->warp->id] + 1;
+}
+
 void
 bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
                   ShadowOp op)
 {
-  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from",
+                                      "writes"};
   bool reads = op == SHADOW_READ || op == SHADOW_COPY;
   for (int k = 0; k < x->bulk->n; k++) {
     const Pending *p = &x->bulk->at[k];
@@ -363,6 +371,24 @@ covered(const Bulk *b, const Pending *p, const Insn *i, int warp, uint32_t mask)
          p->group + (uint64_t)i->imm <= b->groups[warp][p->lane].last;
 }
 
+/* A wait without .read: what it covers has been written, and so has what was forgotten,
+ * which is older than all that is left. */
+static void
+tell_written(const Exec *x, const Insn *i, int warp, uint32_t mask)
+{
+  const Bulk *b = x->bulk;
+  uint32_t oldest = b->stores[warp] + 1;
+  for (int k = 0; k < b->n; k++) {
+    const Pending *p = &b->at[k];
+    if (p->mbar >= 0 || p->warp != warp)
+      continue;
+    oldest = p->number < oldest ? p->number : oldest;
+    if (covered(b, p, i, warp, mask))
+      shadow_bulk_written(x->shadow, warp, p->number, p->number + 1);
+  }
+  shadow_bulk_written(x->shadow, warp, 0, oldest);
+}
+
 /* All but the newest imm groups of each lane have landed.  cond: .read, behind which they
  * may still be writing, as far as anybody knows. */
 Stop
@@ -378,6 +404,8 @@ step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
       b->n_read++;
     }
   }
+  if (!i->x.cond)
+    tell_written(x, i, warp, mask);
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     bool over = !i->x.cond && covered(b, p, i, warp, mask);

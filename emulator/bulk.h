@@ -82,6 +82,7 @@ void bulk_reads(Exec *, const BulkCopy *, uint32_t number, uint32_t off, uint32_
 /* May stores of the CTA still be writing global memory?  Only a wait_group without .read
  * tells that they are not. */
 bool bulk_writing(const Bulk *);
+uint32_t bulk_next_store(const Exec *); /* the number that the warp's next one will have */
 /* Tells if one of them may be writing what this access touches. */
 void bulk_check_global(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes,
                        ShadowOp);

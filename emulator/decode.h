@@ -103,12 +103,11 @@ Insn *dec_lane(Dec *, int op, Type, uint32_t dst, bool wide, uint32_t a, uint32_
 void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
-/* Among whom a fence, acquire or release orders, beyond the CTA. */
-enum { FENCE_NONE, FENCE_WIDE, FENCE_CLUSTER };
+/* The ShadowScope that the modifiers name; none: the device. */
 static inline uint8_t
-dec_fence_scope(const Mods *m)
+dec_scope(const Mods *m)
 {
-  return mod_is(m, M_CTA) ? FENCE_NONE : mod_is(m, M_CLUSTER) ? FENCE_CLUSTER : FENCE_WIDE;
+  return mod_is(m, M_CTA) ? SHADOW_CTA : mod_is(m, M_CLUSTER) ? SHADOW_CLUSTER : SHADOW_GPU;
 }
 /* Of an operand that names a variable, as a number of type t. */
 uint32_t dec_address_row(Dec *, const Opnd *, Type t);

@@ -125,7 +125,10 @@ build_warp_sync(Dec *d)
 void
 build_fence(Dec *d)
 {
-  dec_step(d, step_fence)->x.cond = dec_fence_scope(&d->m);
+  int way = mod_is(&d->m, M_ACQUIRE)   ? SHADOW_ACQUIRE
+            : mod_is(&d->m, M_RELEASE) ? SHADOW_RELEASE
+                                       : SHADOW_ACQUIRE | SHADOW_RELEASE;
+  dec_step(d, step_fence)->x.order = (uint8_t)(dec_scope(&d->m) | way);
 }
 
 /* ---- lanes with each other: c is the row of member masks ---- */

@@ -26,7 +26,7 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
     dec_fail(d, "a global or generic address needs a register of 64 bits");
   if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != dec_var_space(space))
     dec_fail(d, "%s is in another state space", addr->o->var->name);
-  if (space == SPACE_PARAM)
+  if (i->x.space == SPACE_PARAM)
     i->x.space = (uint8_t)parameter_space(d, addr);
   if (addr->o->var && space == SPACE_GENERIC)
     dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
@@ -77,24 +77,47 @@ register_bits(const Res *v)
   return o->kind == O_REG ? type_info[o->reg->type].bits : 32;
 }
 
-static bool
-is_strong(const Mods *m)
+/* Of ld and st: 0 for a weak one; a volatile one is relaxed, of the widest scope (PTX ISA,
+ * "ld"). */
+static uint8_t
+order_of(const Mods *m)
 {
-  return mod_is(m, M_VOLATILE) || mod_is(m, M_RELAXED) || mod_is(m, M_ACQUIRE) ||
-         mod_is(m, M_RELEASE);
+  bool strong = mod_is(m, M_VOLATILE) || mod_is(m, M_RELAXED) || mod_is(m, M_ACQUIRE) ||
+                mod_is(m, M_RELEASE);
+  return strong ? (uint8_t)(dec_scope(m) | (mod_is(m, M_ACQUIRE) ? SHADOW_ACQUIRE : 0) |
+                            (mod_is(m, M_RELEASE) ? SHADOW_RELEASE : 0))
+                : SHADOW_WEAK;
+}
+
+/* May it be device memory? */
+static bool
+is_device(Space s)
+{
+  return s == SPACE_GLOBAL || s == SPACE_GENERIC;
+}
+
+static void
+reads_strong(Dec *d, const Insn *i)
+{
+  uint8_t scope = i->x.order & SHADOW_SCOPE;
+  if (is_device((Space)i->x.space) && scope > d->k->reads_strong)
+    d->k->reads_strong = scope;
 }
 
 void
 build_ld(Dec *d)
 {
   const Res *r = d->r;
-  Insn *i = dec_mem(d, step_ld, &r[1], dec_space(&d->m));
+  Space space = dec_space(&d->m);
+  uint8_t order = is_device(space) ? order_of(&d->m) : SHADOW_WEAK;
+  Insn *i = dec_mem(d, order ? step_ld_strong : step_ld, &r[1], space);
+  i->x.order = order;
+  reads_strong(d, i);
   vector_info(d, i, &r[0]);
   i->x.reg = register_bits(&r[0]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
-  i->x.cond = mod_is(&d->m, M_ACQUIRE) ? dec_fence_scope(&d->m) : FENCE_NONE;
-  if (is_strong(&d->m))
+  if (order)
     dec_meets(d, i, true);
   dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
 }
@@ -103,14 +126,16 @@ void
 build_st(Dec *d)
 {
   const Res *r = d->r;
-  Insn *i = dec_mem(d, step_st, &r[0], dec_space(&d->m));
+  Space space = dec_space(&d->m);
+  uint8_t order = is_device(space) ? order_of(&d->m) : SHADOW_WEAK;
+  Insn *i = dec_mem(d, order ? step_st_strong : step_st, &r[0], space);
+  i->x.order = order;
   if (i->x.space == SPACE_PARAM)
     dec_fail(d, "only parameters and results of functions are written");
   vector_info(d, i, &r[1]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
-  i->x.cond = mod_is(&d->m, M_RELEASE) ? dec_fence_scope(&d->m) : FENCE_NONE;
-  if (is_strong(&d->m))
+  if (order)
     dec_meets(d, i, false);
   dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
 }
@@ -120,6 +145,14 @@ build_prefetch(Dec *d)
 {
   Insn *i = dec_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
   i->flags &= (uint8_t)~F_GLOBAL;
+}
+
+/* red, and atom whose result nobody reads. */
+static bool
+is_blind(const Dec *d, bool returns)
+{
+  const Opnd *o = d->r[0].o;
+  return !returns || o->kind == O_SINK || (o->kind == O_REG && o->reg->named == 1);
 }
 
 /* atom: d [a] b (c); red: [a] b */
@@ -136,9 +169,12 @@ build_atom(Dec *d)
   i->x.sub = (uint8_t)d->form->arg;
   i->x.type = d->m.t[0];
   i->x.bytes = type_info[i->x.type].bits / 8;
-  bool orders =
-      mod_is(&d->m, M_ACQUIRE) || mod_is(&d->m, M_RELEASE) || mod_is(&d->m, M_ACQ_REL);
-  i->x.cond = orders ? dec_fence_scope(&d->m) : FENCE_NONE;
+  bool both = mod_is(&d->m, M_ACQ_REL), blind = is_blind(d, returns);
+  i->x.order = (uint8_t)(dec_scope(&d->m) | (blind ? SHADOW_BLIND : 0) |
+                         (both || mod_is(&d->m, M_ACQUIRE) ? SHADOW_ACQUIRE : 0) |
+                         (both || mod_is(&d->m, M_RELEASE) ? SHADOW_RELEASE : 0));
+  if (!blind)
+    reads_strong(d, i);
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
   dec_meets(d, i, returns);
   AtomOp op = {0};

@@ -113,6 +113,7 @@ struct Insn {
   };
   struct { /* what a step needs to know, by its kind */
     uint8_t space, bytes, vec, sub, type, cond, reg;
+    uint8_t order;           /* SHADOW_SCOPE …: of strong accesses, fences */
     uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
     bool ps_not, addr64, sign, wide_b;
   } x;
@@ -179,6 +180,7 @@ struct Kernel {
   bool large_clusters;  /* as well */
   bool wgmma;           /* it has wgmma instructions */
   bool meets;           /* its CTAs meet in device memory: atomics, strong accesses */
+  uint8_t reads_strong; /* device memory, at this ShadowScope */
   int carveout;
   uint64_t cluster_ns; /* of the host, in its last launch; 0: it had none */
 };
@@ -490,6 +492,12 @@ Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, Sha
 const uint8_t *mem_peek(Exec *, int lane, uint64_t addr, uint64_t *bytes);
 /* Of an address that has been checked. */
 uint8_t *mem_host(Exec *, uint64_t addr);
+const Alloc *mem_alloc(Exec *, uint64_t addr); /* NULL: nothing is there */
+/* An access as the shadow is told of it. */
+ShadowAccess mem_access(const Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes);
+/* Of ld and st, once it is known where the lanes are. */
+void mem_load(Exec *, const Insn *, uint32_t mask, const Reach *);
+void mem_store_lane(const Exec *, const Insn *, const Reach *, int lane);
 bool mem_is_const(Exec *, uint64_t addr); /* of a .const variable */
 
 /* ---- report.c ---- */

@@ -252,7 +252,6 @@ step_fence(Exec *x, const Insn *i, uint32_t mask)
   (void)mask;
   atomic_thread_fence(memory_order_seq_cst);
   shadow_lanes_met(x->shadow, x->warp->id, 0, true);
-  if (i->x.cond)
-    shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
+  shadow_fence(x->shadow, x->warp->id, i->x.order);
   return GO;
 }

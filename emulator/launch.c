@@ -57,6 +57,14 @@ helper_count(const Launch *l)
   return (uint64_t)n > most ? (int)most : (int)n;
 }
 
+/* Without a strong read of what other CTAs write nothing can order them. */
+static bool
+orders_ctas(const Launch *l)
+{
+  uint8_t scope = l->kernel->reads_strong;
+  return scope == SHADOW_GPU || (scope == SHADOW_CLUSTER && launch_cluster_ctas(l) > 1);
+}
+
 static ShadowLaunch *
 new_shadow(Launch *l)
 {
@@ -72,12 +80,13 @@ new_shadow(Launch *l)
                      .line = line,
                      .warps = (int)((threads + LANES - 1) / LANES),
                      .smem_bytes = l->dynamic ? with_dynamic : k->shared_bytes,
-                     .ctas = l->ctas,
                      .checks = l->set.checks,
                      .lax = l->set.lax,
                      .number = l->number,
                      .late = l->late,
                      .ahead = l->ahead,
+                     .orders = orders_ctas(l),
+                     .ctas = l->ctas,
                      .sink = report_shadow,
                      .tell = report_tell,
                      .user = l};

@@ -65,14 +65,16 @@ misaligned(Exec *x, const Insn *i, int lane, uint64_t addr, int bytes)
 
 /* ---- one state space ---- */
 
-static ShadowAccess
-access_of(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes)
+ShadowAccess
+mem_access(const Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes)
 {
   return (ShadowAccess){.insn = (int)(i - x->kernel->code),
                         .warp = exec_who(x),
                         .mask = mask,
                         .op = (uint8_t)op,
-                        .bytes = (uint8_t)bytes};
+                        .bytes = (uint8_t)bytes,
+                        .order = i->x.order,
+                        .unit = i->x.bytes};
 }
 
 static Stop
@@ -101,7 +103,7 @@ reach_cluster(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, boo
     if (op != SHADOW_READ && c->laid_out)
       layout_set(c, off[l], (uint32_t)bytes, LAYOUT_UNKNOWN);
     cta_enter(x, c);
-    ShadowAccess a = access_of(x, i, 1u << l, op, bytes);
+    ShadowAccess a = mem_access(x, i, 1u << l, op, bytes);
     if (shadow_shared(x->shadow, &a, off))
       undefined_read(x, i, 1u << l, off, bytes);
   }
@@ -138,7 +140,7 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, bool
   }
   for (uint32_t m = op != SHADOW_READ && x->cta->laid_out ? mask : 0; m; m &= m - 1)
     layout_set(x->cta, off[__builtin_ctz(m)], (uint32_t)bytes, LAYOUT_UNKNOWN);
-  ShadowAccess a = access_of(x, i, mask, op, bytes);
+  ShadowAccess a = mem_access(x, i, mask, op, bytes);
   uint32_t unwritten = shadow_shared(x->shadow, &a, off);
   if (unwritten)
     undefined_read(x, i, unwritten, off, bytes);
@@ -166,7 +168,7 @@ reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
     bulk_check_global(x, i, l, addr[l], (uint64_t)bytes, op);
   }
   if (m->shadow) {
-    ShadowAccess a = access_of(x, i, mask, op, bytes);
+    ShadowAccess a = mem_access(x, i, mask, op, bytes);
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
   }
   return GO;
@@ -381,7 +383,8 @@ mem_sources(Exec *x, const Insn *i, uint32_t mask, const uint32_t *bytes,
 
 /* ---- many bytes for one lane ---- */
 
-/* Told in pieces of the largest width that fits where they lie. */
+/* Told in pieces of the largest width that fits where they lie.  Reductions are strong, of
+ * the device's scope (PTX ISA, "cp.reduce.async.bulk"). */
 static void
 tell_span(Exec *x, const Insn *i, int lane, const Alloc *m, uint64_t addr, uint64_t bytes,
           ShadowOp op)
@@ -392,8 +395,10 @@ tell_span(Exec *x, const Insn *i, int lane, const Alloc *m, uint64_t addr, uint6
     int n = 0;
     for (; n < LANES && addr < end; n++, addr += low)
       off[n] = addr - m->base;
-    ShadowAccess a = access_of(x, i, n == LANES ? FULL : (1u << n) - 1, op, (int)low);
+    ShadowAccess a = mem_access(x, i, n == LANES ? FULL : (1u << n) - 1, op, (int)low);
     a.one = (uint8_t)(lane + 1);
+    a.order = op == SHADOW_ATOMIC ? SHADOW_GPU | SHADOW_BLIND : SHADOW_WEAK;
+    a.store = op == SHADOW_ATOMIC || op == SHADOW_WRITE ? bulk_next_store(x) : 0;
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
   }
 }
@@ -434,6 +439,12 @@ mem_peek(Exec *x, int lane, uint64_t addr, uint64_t *bytes)
     return NULL;
   *bytes = m->bytes - (addr - m->base);
   return m->host + (addr - m->base);
+}
+
+const Alloc *
+mem_alloc(Exec *x, uint64_t addr)
+{
+  return find(x, addr);
 }
 
 uint8_t *
@@ -487,43 +498,49 @@ load_wide(Exec *x, const Insn *i, uint32_t mask, uint32_t row, const Reach *r, i
   exec_put64(x, row, v, mask);
 }
 
-Stop
-step_ld(Exec *x, const Insn *i, uint32_t mask)
+void
+mem_load(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
 {
-  Reach r;
   const uint32_t *row = x->kernel->lists + i->list;
-  Stop s = mem_reach(x, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
-  if (s != GO)
-    return s;
   for (int e = 0; e < i->x.vec; e++) {
     if (row[e] == ROW_SINK)
       continue;
     if (i->flags & F_WIDE)
-      load_wide(x, i, mask, row[e], &r, e * i->x.bytes);
+      load_wide(x, i, mask, row[e], r, e * i->x.bytes);
     else
-      load_narrow(x, i, mask, row[e], &r, e * i->x.bytes);
+      load_narrow(x, i, mask, row[e], r, e * i->x.bytes);
   }
-  if (i->x.cond)
-    shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
-  if (i->flags & F_MEETS)
-    crowd_meet(x, i, mask);
-  return GO;
+}
+
+Stop
+step_ld(Exec *x, const Insn *i, uint32_t mask)
+{
+  Reach r;
+  Stop s = mem_reach(x, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
+  if (s == GO)
+    mem_load(x, i, mask, &r);
+  return s;
+}
+
+static const void *
+element(const Exec *x, const Insn *i, int e, int lane)
+{
+  uint32_t row = x->kernel->lists[i->list + (uint32_t)e];
+  return i->flags & F_WIDE ? (const void *)&row64(x->warp, row)[lane]
+                           : (const void *)&row32(x->warp, row)[lane];
 }
 
 /* After a store: a lane that does not find its value in shared memory met another lane. */
 static void
 check_lanes(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
 {
-  const uint32_t *row = x->kernel->lists + i->list;
   size_t n = i->x.bytes;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     if ((uint64_t)(r->host[l] - x->cta->shared) >= x->cta->shared_bytes)
       continue;
     for (int e = 0; e < i->x.vec; e++) {
-      const void *value = i->flags & F_WIDE ? (const void *)&row64(x->warp, row[e])[l]
-                                            : (const void *)&row32(x->warp, row[e])[l];
-      if (memcmp(r->host[l] + (size_t)e * n, value, n)) {
+      if (memcmp(r->host[l] + (size_t)e * n, element(x, i, e, l), n)) {
         report_error(x, i, "lane-overlap", l,
                      "lanes of one store write different values to the same byte of shared "
                      "memory, %u: which one stays is not defined",
@@ -534,15 +551,58 @@ check_lanes(Exec *x, const Insn *i, uint32_t mask, const Reach *r)
   }
 }
 
+void
+mem_store_lane(const Exec *x, const Insn *i, const Reach *r, int lane)
+{
+  for (int e = 0; e < i->x.vec; e++)
+    memcpy(r->host[lane] + e * i->x.bytes, element(x, i, e, lane), i->x.bytes);
+}
+
+/* Lanes whose values are in device memory already. */
+static uint32_t
+rewrites(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint64_t addr[LANES], bytes = (uint64_t)i->x.bytes * i->x.vec;
+  uint32_t same = 0;
+  bool device = i->x.space == SPACE_GLOBAL || i->x.space == SPACE_GENERIC;
+  if (device)
+    addresses(x->warp, i->a, i->x.addr64, i->imm, addr);
+  for (uint32_t m = device ? mask : 0; m; m &= m - 1) {
+    int l = __builtin_ctz(m), e = 0;
+    const Alloc *at = find(x, addr[l]);
+    if (!at || at->bytes - (addr[l] - at->base) < bytes)
+      continue;
+    const uint8_t *p = at->host + (addr[l] - at->base);
+    while (e < i->x.vec && !memcmp(p + e * i->x.bytes, element(x, i, e, l), i->x.bytes))
+      e++;
+    same |= (uint32_t)(e == i->x.vec) << l;
+  }
+  return same;
+}
+
+/* With checks=lax CTAs may write the same values to the same place. */
+static Stop
+reach_stores(Exec *x, const Insn *i, uint32_t mask, Reach *r)
+{
+  uint32_t same = x->launch->set.lax ? rewrites(x, i, mask) : 0;
+  int bytes = i->x.bytes * i->x.vec;
+  Stop s = mem_reach(x, i, mask & ~same, SHADOW_WRITE, bytes, r);
+  if (!same || s != GO)
+    return s;
+  Reach again;
+  s = mem_reach(x, i, same, SHADOW_REWRITE, bytes, &again);
+  for (uint32_t m = same; m; m &= m - 1)
+    r->host[__builtin_ctz(m)] = again.host[__builtin_ctz(m)];
+  return s;
+}
+
 Stop
 step_st(Exec *x, const Insn *i, uint32_t mask)
 {
   Reach r;
   const uint32_t *row = x->kernel->lists + i->list;
   size_t n = i->x.bytes;
-  if (i->x.cond)
-    shadow_fence(x->shadow, x->warp->id, i->x.cond == FENCE_CLUSTER);
-  Stop s = mem_reach(x, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
+  Stop s = reach_stores(x, i, mask, &r);
   if (s != GO)
     return s;
   for (int e = 0; e < i->x.vec; e++) {

@@ -94,6 +94,7 @@ named(Parse *s, Opnd *o)
     o->kind = O_SINK;
   } else if ((o->reg = find_reg(s, t.p, t.n)) != NULL) {
     o->kind = O_REG;
+    o->reg->named++;
   } else if (*t.p == '%' && (o->special = find_special(&t)) >= 0) {
     o->kind = O_SPECIAL;
   } else if (t.n == 7 && !memcmp(t.p, "WARP_SZ", 7)) {

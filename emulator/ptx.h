@@ -107,7 +107,8 @@ typedef struct Patch { /* the address of a variable inside an initialiser */
 typedef struct Reg {
   Type type;
   const char *name;
-  int row; /* of the register file or predicate index; -1: never used */
+  int row;   /* of the register file or predicate index; -1: never used */
+  int named; /* by so many operands */
 } Reg;
 
 typedef enum OpndKind {

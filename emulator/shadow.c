@@ -30,10 +30,8 @@ shadow_launch_new(const ShadowInfo *info)
   l->number = info->number ? info->number : shadow_number();
   l->line = malloc((n + 1) * sizeof *l->line);
   l->counts = calloc(n + 1, sizeof *l->counts);
-  uint64_t ctas = info->ctas && info->ctas < 1 << 20 ? info->ctas : 1 << 20;
-  l->fenced = info->checks ? calloc(ctas / 8 + 1, 1) : NULL;
   pthread_mutex_init(&l->lock, NULL);
-  if (!l->line || !l->counts || (info->checks && !l->fenced)) {
+  if (!l->line || !l->counts || !shadow_order_new(l)) {
     shadow_launch_free(l);
     return NULL;
   }
@@ -49,7 +47,7 @@ shadow_launch_free(ShadowLaunch *l)
   pthread_mutex_destroy(&l->lock);
   free(l->line);
   free(l->counts);
-  free(l->fenced);
+  shadow_order_free(l);
   free(l);
 }
 
@@ -160,7 +158,8 @@ shadow_new(ShadowLaunch *l)
     s->words = malloc(((size_t)s->n_chunks * 4 + 1) * sizeof *s->words);
     s->init = malloc(((size_t)s->n_chunks + 1) * sizeof *s->init);
   }
-  if (!s->counts || (s->checks && (!s->chunks || !s->words || !s->init))) {
+  if (!s->counts || (s->checks && (!s->chunks || !s->words || !s->init)) ||
+      !shadow_between_new(s)) {
     shadow_free(s);
     return NULL;
   }
@@ -186,6 +185,7 @@ shadow_free(Shadow *s)
   free(s->done);
   free(s->words_far);
   free(s->uses);
+  shadow_between_free(s);
   free(s);
 }
 
@@ -193,6 +193,8 @@ void
 shadow_renew(Shadow *s, ShadowLaunch *l)
 {
   s->launch = l;
+  if (s->between)
+    shadow_between_renew(s);
 }
 
 size_t
@@ -217,7 +219,6 @@ void
 shadow_cta_begin(Shadow *s, int cta)
 {
   s->cta = cta;
-  s->fenced = s->fenced_cluster = false;
   s->checks = s->launch->info.checks;
   if (!s->checks)
     return;

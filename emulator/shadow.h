@@ -118,7 +118,10 @@ typedef struct ShadowInfo {
                              starts, and behind griddepcontrol.wait; NULL: nobody */
   const ShadowSet *ahead; /* of these, who is ahead of it on its stream, in its graph */
   bool checks;            /* false: counters alone, every hazard call returns at once */
-  bool lax;               /* engines see what cp.async wrote without a fence */
+  /* engines see what cp.async wrote without a fence, fences of other threads count, CTAs
+   * may write the same values */
+  bool lax;
+  bool orders; /* the kernel reads what other CTAs write with strong operations */
   ShadowSink *sink;
   ShadowTell *tell;
   void *user; /* of both */
@@ -153,9 +156,25 @@ void shadow_cta_end(Shadow *); /* adds the counters to the launch and zeroes the
 typedef enum ShadowOp {
   SHADOW_READ,
   SHADOW_WRITE,
-  SHADOW_ATOMIC, /* reads and writes, never races with another atomic */
-  SHADOW_COPY,   /* shared: destination of cp.async; global: its source */
+  SHADOW_ATOMIC,  /* reads and writes, never races with another atomic */
+  SHADOW_COPY,    /* shared: destination of cp.async; global: its source */
+  SHADOW_REWRITE, /* global: writes what is there already */
 } ShadowOp;
+
+/* How an operation orders those of its warp with others (PTX ISA, "Memory consistency
+ * model"): its scope, and with fences, and strong operations, what it is besides. */
+typedef enum ShadowScope {
+  SHADOW_WEAK,
+  SHADOW_CTA,
+  SHADOW_CLUSTER,
+  SHADOW_GPU, /* or wider */
+} ShadowScope;
+enum {
+  SHADOW_SCOPE = 3, /* of an order: its ShadowScope */
+  SHADOW_ACQUIRE = 4,
+  SHADOW_RELEASE = 8,
+  SHADOW_BLIND = 16, /* an atomic of which nobody learns what it has read */
+};
 
 typedef struct ShadowAccess {
   int insn, warp;
@@ -163,6 +182,10 @@ typedef struct ShadowAccess {
   uint8_t op;    /* ShadowOp */
   uint8_t bytes; /* per lane: 1 2 4 8 16; ldmatrix and stmatrix: 16 */
   uint8_t one;   /* global: 1 + the lane whose pieces these all are; 0: each is its own */
+  uint8_t order; /* global: how it orders; SHADOW_WEAK: it does not */
+  uint8_t unit;  /* bytes of an element of a strong access */
+  uint32_t
+      store; /* global: number of the bulk store that it is, in its warp; 0: it is none */
 } ShadowAccess;
 
 /* A warp of another CTA reaches into this one, which must not exit before. */
@@ -174,6 +197,14 @@ uint32_t shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
  * in different allocations: one call for each, with its mask. */
 void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
                    const uint64_t *off);
+/* Where shadow_orders, each lane of a strong access is told again, as it happens: hold,
+ * then the access, then tell, so that what it orders goes the way of the values.  NULL:
+ * there is nothing to tell. */
+typedef struct ShadowHeld ShadowHeld;
+bool shadow_orders(const Shadow *);
+ShadowHeld *shadow_hold(Shadow *, const ShadowMem *, uint64_t off);
+void shadow_tell(Shadow *, ShadowHeld *, const ShadowAccess *, int lane, uint64_t addr,
+                 uint64_t off);
 
 /* bar.sync and bar.arrive alike tell their arrival; when the barrier completes, released is
  * the set of warps that were waiting (not those that only arrived). */
@@ -211,16 +242,16 @@ void shadow_bulk_read(Shadow *, int insn, int warp, int lane, uint32_t off, uint
 void shadow_bulk_send(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
                       int rank, int mbar, uint32_t phase);
 void shadow_bulk_done(Shadow *, int warp, uint32_t number);
+/* Stores of the warp from `first` on, below `end`, have written device memory. */
+void shadow_bulk_written(Shadow *, int warp, uint32_t first, uint32_t end);
 /* 16 bytes; those that are undefined. */
 uint32_t shadow_wgmma_read(Shadow *, int insn, int warp, uint32_t off, uint32_t group);
 void shadow_wgmma_done(Shadow *, int warp, int of, uint32_t group); /* warp knows of's */
 /* After SHADOW_COPY accesses; n < 0: wait_all. */
 void shadow_commit(Shadow *, int warp, uint32_t mask);
 void shadow_wait(Shadow *, int warp, uint32_t mask, int n);
-/* fence.acq_rel / ld.acquire / st.release by this CTA, at gpu scope or wider, or among its
- * cluster. */
-void shadow_fence(Shadow *, int warp, bool cluster);
-void shadow_grid_wait(Shadow *, int warp); /* griddepcontrol */
+void shadow_fence(Shadow *, int warp, uint8_t order); /* fence, membar */
+void shadow_grid_wait(Shadow *, int warp);            /* griddepcontrol */
 void shadow_grid_trigger(Shadow *);
 
 /* ---- shadow_undefined.c: values that nobody has written ---- */

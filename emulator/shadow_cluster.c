@@ -62,31 +62,38 @@ far_at(const Shadow *s, int clock)
   return s->far ? s->far + clock * s->n_peers : NULL;
 }
 
+static Lores *
+lore_at(const Shadow *s, int clock)
+{
+  return s->lore ? &s->lore[clock] : NULL;
+}
+
 Clock
 shadow_clock_of_warp(Shadow *s, int warp)
 {
-  return (Clock){&s->known[warp], far_at(s, warp), s->rank};
+  return (Clock){&s->known[warp], far_at(s, warp), lore_at(s, warp), s->rank};
 }
 
 Clock
 shadow_clock_of_barrier(Shadow *s, int barrier)
 {
-  return (Clock){&s->barrier[barrier], far_at(s, SH_WARPS + barrier), s->rank};
+  int i = SH_WARPS + barrier;
+  return (Clock){&s->barrier[barrier], far_at(s, i), lore_at(s, i), s->rank};
 }
 
 Clock
 shadow_clock_of_mbar(Shadow *s, int mbar, bool done)
 {
   ShadowMbar *m = &s->mbar[mbar];
-  return (Clock){done ? &m->done : &m->next,
-                 far_at(s, SH_WARPS + SH_BARRIERS + 2 * mbar + done), s->rank};
+  int i = SH_WARPS + SH_BARRIERS + 2 * mbar + done;
+  return (Clock){done ? &m->done : &m->next, far_at(s, i), lore_at(s, i), s->rank};
 }
 
-/* Of the cluster's barrier. */
+/* Of the cluster's barrier, which its first CTA keeps. */
 static Clock
-clock_of(Known *blocks)
+clock_of(const Shadow *first, bool done)
 {
-  return (Clock){NULL, blocks, -1};
+  return (Clock){NULL, done ? first->done : first->next, lore_at(first, CLOCKS + done), -1};
 }
 
 static Known *
@@ -102,6 +109,8 @@ shadow_clock_raise(const Shadow *s, const Clock *to, const Clock *from)
     shadow_raise(to->own, from->own);
   for (int i = 0; i < s->n_peers; i++)
     shadow_raise(block(to, i), block(from, i));
+  if (to->lore)
+    shadow_lore_raise(s, to->lore, from->lore);
 }
 
 void
@@ -111,6 +120,8 @@ shadow_clock_clear(const Shadow *s, const Clock *c)
     memset(c->own, 0, sizeof *c->own);
   for (int i = 0; i < s->n_peers; i++)
     memset(block(c, i), 0, sizeof *c->far);
+  if (c->lore)
+    shadow_lore_clear(c->lore);
 }
 
 /* ---- the start ---- */
@@ -196,7 +207,7 @@ shadow_cluster_arrive(Shadow *s, int warp, bool release)
   if (!s->n_peers || !s->checks)
     return;
   Shadow *first = s->peers[0];
-  Clock to = clock_of(first->next);
+  Clock to = clock_of(first, false);
   s->arrived[warp] = first->meetings + 1;
   tell_mbars(s, first->meetings + 1);
   if (release || s->fences >> warp & 1)
@@ -210,7 +221,7 @@ shadow_cluster_complete(Shadow *s)
   if (!s->n_peers || !s->checks)
     return;
   Shadow *first = s->peers[0];
-  Clock next = clock_of(first->next), done = clock_of(first->done);
+  Clock next = clock_of(first, false), done = clock_of(first, true);
   shadow_clock_raise(first, &done, &next);
   shadow_clock_clear(first, &next);
   first->meetings++;
@@ -224,7 +235,7 @@ shadow_cluster_wait(Shadow *s, int warp)
   shadow_lanes_met(s, warp, 0, true);
   if (!s->n_peers || !s->checks)
     return;
-  Clock done = clock_of(s->peers[0]->done);
+  Clock done = clock_of(s->peers[0], true);
   shadow_learn(s, warp, &done);
   s->waited[warp] = s->peers[0]->meetings;
 }

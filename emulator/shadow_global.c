@@ -1,9 +1,10 @@
 /* Device memory: which bytes were ever written, and which CTA of this launch touched what.
  *
  * A tag is kept for each 16 bytes: launch 10, meetings of the cluster 2, CTA 20, bytes 16,
- * instruction 15, ATOMIC 1.  Of several CTAs that write different bytes of the same 16 the
- * last is remembered.  Two CTAs that both executed a fence in the launch are taken to be
- * ordered, as is what CTAs of one cluster did before and after they met at its barrier. */
+ * instruction 15, STRONG 1.  Of several CTAs that write different bytes of the same 16 the
+ * last is remembered.  What CTAs of one cluster did before and after they met at its
+ * barrier is ordered.  Where a kernel orders its CTAs otherwise, the tags are for the
+ * launches that follow, and shadow_cells.c judges. */
 #include "emulator/shadow_part.h"
 
 #include <stdlib.h>
@@ -134,10 +135,10 @@ shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
 /* ---- tags ---- */
 
 static uint64_t
-tag_of(uint64_t now, uint32_t cta, unsigned bytes, int insn, bool atomic)
+tag_of(uint64_t now, uint32_t cta, unsigned bytes, int insn, bool strong)
 {
   uint64_t stored = insn < SH_INSN_MAX ? (uint64_t)insn + 1 : SH_INSN_MAX + 1;
-  return now << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 | stored << 1 | atomic;
+  return now << 52 | (uint64_t)cta << 32 | (uint64_t)bytes << 16 | stored << 1 | strong;
 }
 
 static uint32_t
@@ -178,15 +179,6 @@ page_at(Shadow *s, ShadowMem *m, uint64_t off)
   return p;
 }
 
-static bool
-fenced(const Shadow *s, uint32_t other)
-{
-  return s->fenced && other != CTA_MANY &&
-         (atomic_load_explicit(&s->launch->fenced[other / 8], memory_order_relaxed) >>
-              other % 8 &
-          1);
-}
-
 /* The upper 12 bits of a tag. */
 static inline uint64_t
 now_of(const Shadow *s)
@@ -201,12 +193,11 @@ typedef struct Place {
   unsigned bytes;    /* mask of 16 */
 } Place;
 
-/* CTAs of a cluster that have met since, or that both fence at its scope. */
+/* CTAs of a cluster that have met since. */
 static bool
 arranged(const Shadow *s, uint64_t tag)
 {
-  const Shadow *peer = shadow_peer(s, tag_cta(tag));
-  return peer && (tag >> 52 != now_of(s) || (s->fenced_cluster && peer->fenced_cluster));
+  return tag >> 52 != now_of(s) && shadow_peer(s, tag_cta(tag));
 }
 
 /* Is the tag of this launch, by another CTA, over the same bytes? */
@@ -214,14 +205,14 @@ static bool
 conflicts(const Shadow *s, uint64_t tag, const Place *p)
 {
   return tag >> 54 == s->launch->number % LAUNCHES && (tag >> 16 & 0xffff & p->bytes) &&
-         tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !fenced(s, tag_cta(tag)) &&
-         !arranged(s, tag);
+         tag_cta(tag) != ((uint32_t)s->cta & 0xfffff) && !arranged(s, tag);
 }
+
+static const char *const verbs[] = {"reads", "writes", "updates", "copies from", "writes"};
 
 static void
 found_conflict(Shadow *s, uint64_t tag, const Place *p, const char *other_does)
 {
-  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
   int insn = (int)(tag >> 1 & 0x7fff) - 1;
   uint32_t cta = tag_cta(tag);
   Report r = {.kind = SHADOW_CROSS_CTA,
@@ -247,7 +238,7 @@ touch_read(Shadow *s, Tags *tags, const Place *p)
   unsigned bytes = p->bytes;
   uint64_t now = now_of(s);
   uint64_t w = atomic_load_explicit(&tags->w, memory_order_relaxed);
-  if (conflicts(s, w, p))
+  if (tag_cta(w) != CTA_MANY && conflicts(s, w, p))
     found_conflict(s, w, p, w & 1 ? "updates" : "writes");
   uint64_t old = atomic_load_explicit(&tags->r, memory_order_relaxed);
   unsigned old_bytes = old >> 16 & 0xffff;
@@ -262,29 +253,64 @@ touch_read(Shadow *s, Tags *tags, const Place *p)
     atomic_store_explicit(&tags->r, mine, memory_order_relaxed);
 }
 
+/* Among CTAs that the operation's scope has. */
+static bool
+is_strong(const Shadow *s, const ShadowAccess *a)
+{
+  int scope = a->order & SHADOW_SCOPE;
+  return scope == SHADOW_GPU || (scope == SHADOW_CLUSTER && s->n_peers);
+}
+
+/* The values that another CTA has written: those of several from now on. */
+static bool
+rewrites(const Shadow *s, Tags *tags, const Place *p)
+{
+  uint64_t old = atomic_load_explicit(&tags->w, memory_order_relaxed);
+  if (p->a->op != SHADOW_REWRITE || !conflicts(s, old, p))
+    return false;
+  atomic_store_explicit(&tags->w, old | (uint64_t)CTA_MANY << 32, memory_order_relaxed);
+  return true;
+}
+
 static void
 touch_write(Shadow *s, Tags *tags, const Place *p)
 {
   uint32_t cta = (uint32_t)s->cta & 0xfffff;
   unsigned bytes = p->bytes;
-  bool atomic = p->a->op == SHADOW_ATOMIC;
+  bool strong = is_strong(s, p->a);
   uint64_t now = now_of(s);
+  if (rewrites(s, tags, p))
+    return;
   uint64_t old = atomic_load_explicit(&tags->w, memory_order_relaxed);
-  if (old >> 54 == now >> 2 && tag_cta(old) == cta && (old & 1) == atomic)
+  if (old >> 54 == now >> 2 && tag_cta(old) == cta && (old & 1) == strong)
     bytes |= old >> 16 & 0xffff;
-  old = atomic_exchange_explicit(&tags->w, tag_of(now, cta, bytes, p->a->insn, atomic),
+  old = atomic_exchange_explicit(&tags->w, tag_of(now, cta, bytes, p->a->insn, strong),
                                  memory_order_relaxed);
-  if (conflicts(s, old, p) && !(atomic && (old & 1)))
+  if (conflicts(s, old, p) && !(strong && (old & 1)))
     found_conflict(s, old, p, old & 1 ? "updates" : "writes");
   old = atomic_load_explicit(&tags->r, memory_order_relaxed);
-  if (conflicts(s, old, p))
+  if (p->a->op != SHADOW_REWRITE && conflicts(s, old, p))
     found_conflict(s, old, p, "reads");
+}
+
+/* For the launches that follow: shadow_cells.c judges among the CTAs of this one. */
+static void
+note(const Shadow *s, Tags *tags, const Place *p)
+{
+  bool reads = p->a->op == SHADOW_READ || p->a->op == SHADOW_COPY;
+  atomic_uint_fast64_t *tag = reads ? &tags->r : &tags->w;
+  uint64_t now = now_of(s), old = atomic_load_explicit(tag, memory_order_relaxed);
+  bool first = old >> 54 != now >> 2, strong = is_strong(s, p->a) && (first || old & 1);
+  unsigned bytes = p->bytes | (first ? 0 : old >> 16 & 0xffff);
+  atomic_store_explicit(tag,
+                        tag_of(now, (uint32_t)s->cta & 0xfffff, bytes, p->a->insn, strong),
+                        memory_order_relaxed);
 }
 
 static void
 check_init(Shadow *s, ShadowMem *m, uint64_t off, const Place *p)
 {
-  if (p->a->op == SHADOW_WRITE) {
+  if (p->a->op == SHADOW_WRITE || p->a->op == SHADOW_REWRITE) {
     set_bits(m, off / 16, p->bytes);
     return;
   }
@@ -426,6 +452,16 @@ shadow_mem_span(ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, int
   return found;
 }
 
+/* Strong accesses of threads are told again as they happen: shadow_tell. */
+static void
+between_ctas(Shadow *s, const ShadowAccess *a, const ShadowMem *m, uint64_t base,
+             const uint64_t *off)
+{
+  shadow_after_arrival(s, a->warp);
+  if (!(a->order & SHADOW_SCOPE) || a->store)
+    shadow_cells(s, a, m, base, off);
+}
+
 void
 shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
               const uint64_t *off)
@@ -442,6 +478,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
   bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
   bool grids = s->launch->info.late, waited = grids && shadow_grid_waited(s, a->warp);
+  bool ordered = shadow_orders(s);
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
@@ -457,9 +494,13 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     Tags *tags = &page->at[off[l] % PAGE_BYTES / 16];
     if (grids)
       check_grid(s, waited, m, tags, &p);
-    if (!reads)
+    if (ordered)
+      note(s, tags, &p);
+    else if (!reads)
       touch_write(s, tags, &p);
     else if (!fast_read(s, tags, p.bytes, a->insn))
       touch_read(s, tags, &p);
   }
+  if (ordered)
+    between_ctas(s, a, m, base, off);
 }

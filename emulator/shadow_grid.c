@@ -50,7 +50,8 @@ void
 shadow_grid_report(Shadow *s, const ShadowAccess *a, int lane, uint64_t addr,
                    uint64_t number, int insn, const char *does)
 {
-  static const char *const verbs[] = {"reads", "writes", "updates", "copies from"};
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from",
+                                      "writes"};
   const ShadowInfo *info = &s->launch->info;
   ShadowOther other = {"another launch", 0};
   char line[24] = "";

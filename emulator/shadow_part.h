@@ -10,6 +10,7 @@
 #define ATTNC_EMULATOR_SHADOW_PART_H
 
 #include "emulator/shadow.h"
+#include "emulator/shadow_lore.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -63,9 +64,18 @@ typedef struct Known {
   uint32_t mbar[SH_MBARS];  /* phases of that mbarrier known to be complete */
 } Known;
 
-/* What a warp or a barrier knows: of its own CTA, and of each other CTA of the cluster. */
+/* What is known of other CTAs of the grid: shadow_between.h. */
+enum { LORE_KNOWN, LORE_FENCED, LORE_SEEN, LORE_FENCED_NEAR, LORE_SEEN_NEAR, LORES };
+typedef struct Lores {
+  Lore *at[LORES]; /* NEAR: at the scope of the cluster or wider; else of the device */
+} Lores;
+typedef struct ShadowOrder ShadowOrder;
+
+/* What a warp or a barrier knows: of its own CTA, of each other CTA of the cluster, and of
+ * the grid. */
 typedef struct Clock {
   Known *own, *far; /* far: by rank; NULL: there is no other */
+  Lores *lore;      /* NULL: no order can arise */
   int rank;
 } Clock;
 
@@ -141,8 +151,11 @@ struct ShadowLaunch {
   int n_seen;
   atomic_uint_fast64_t errors;
   atomic_uint_fast64_t waits, triggers;
-  atomic_uchar *fenced; /* [2^20 / 8] CTAs that executed a fence */
+  ShadowOrder *order; /* NULL: none can arise */
 };
+
+/* shadow_between.h: what a Shadow keeps for the order between CTAs. */
+typedef struct Between Between;
 
 struct Shadow {
   ShadowLaunch *launch;
@@ -175,7 +188,10 @@ struct Shadow {
   ShadowMbar mbar[SH_MBARS];
   int n_times, cap_times;
   int32_t free_times;
-  bool fenced;
+  /* order between CTAs; NULL: none can arise */
+  Between *between;
+  Lores *lore;   /* of warps, barriers, mbarriers twice, the cluster's barrier twice */
+  uint32_t base; /* what `time` has counted before it started again */
   /* of a cluster: shadow_cluster.c */
   Shadow *peers[SH_CTAS];
   int rank, n_peers;  /* 0: alone */
@@ -184,7 +200,6 @@ struct Shadow {
   uint32_t meetings;  /* of the first CTA: complete phases of it */
   uint32_t arrived[SH_WARPS], waited[SH_WARPS]; /* of a warp: phases + 1, complete phases */
   uint32_t fences;              /* warps that have fenced since they arrived */
-  bool fenced_cluster;          /* at the scope of the cluster or wider */
   FarWord *words_far;           /* [n_chunks] */
   bool touched_far;             /* it is in use */
   bool sends;                   /* so is send of agents */
@@ -255,7 +270,23 @@ shadow_known_here(const Shadow *s, int warp)
   return warp < SH_WARPS ? &s->known[warp] : shadow_known(s, warp, s->rank);
 }
 
+/* ---- shadow_order.c ---- */
+bool shadow_order_new(ShadowLaunch *); /* if order can arise; false: out of memory */
+void shadow_order_free(ShadowLaunch *);
+bool shadow_between_new(Shadow *); /* the same */
+void shadow_between_free(Shadow *);
+void shadow_between_renew(Shadow *); /* a new launch, of the same kernel */
+void shadow_between_reset(Shadow *); /* a new CTA */
+void shadow_lore_raise(const Shadow *, Lores *to, const Lores *from);
+void shadow_lore_clear(Lores *);
+
+/* ---- shadow_cells.c ---- */
+/* Accesses against those of other CTAs, where order can arise. */
+void shadow_cells(Shadow *, const ShadowAccess *, const ShadowMem *, uint64_t base,
+                  const uint64_t *off);
+
 /* ---- shadow_sync.c ---- */
+void shadow_update_least(Shadow *, int warp);
 void shadow_raise(Known *to, const Known *from);
 /* What the warp knows and did goes into a clock; what a clock has, into what it knows. */
 void shadow_publish(Shadow *, int warp, const Clock *to);

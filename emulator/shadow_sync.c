@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-update_least(Shadow *s, int warp)
+void
+shadow_update_least(Shadow *s, int warp)
 {
   uint32_t least = SH_TIME_MAX;
   for (int i = 0; i < s->warps; i++)
@@ -40,7 +40,9 @@ shadow_sync_reset(Shadow *s)
     memset(c->left, 0, sizeof c->left);
   }
   for (int w = 0; w < s->warps; w++)
-    update_least(s, w);
+    shadow_update_least(s, w);
+  if (s->lore)
+    shadow_between_reset(s);
   if (s->n_peers)
     shadow_cluster_reset(s);
 }
@@ -69,6 +71,7 @@ restart_clock(Shadow *s)
     for (uint32_t k = 0; k < 4 && !uniform; k++)
       forget(&s->words[4 * i + k]);
   }
+  s->base += s->time;
   s->time = 1;
   s->n_times = 0;
   s->free_times = -1;
@@ -90,7 +93,7 @@ restart_clock(Shadow *s)
   for (int w = 0; w < SH_WARPS; w++)
     s->grid_wait[w] = s->grid_wait[w] != 0;
   for (int w = 0; w < s->warps; w++)
-    update_least(s, w);
+    shadow_update_least(s, w);
 }
 
 void
@@ -126,7 +129,7 @@ shadow_learn(Shadow *s, int warp, const Clock *from)
   Clock to = shadow_clock_of_warp(s, warp);
   shadow_clock_raise(s, &to, from);
   s->known[warp].time[warp] = own;
-  update_least(s, warp);
+  shadow_update_least(s, warp);
 }
 
 void
@@ -214,7 +217,7 @@ shadow_release(Shadow *s, int barrier, uint32_t released)
     int w = __builtin_ctz(m);
     Clock to = shadow_clock_of_warp(s, w);
     shadow_clock_raise(s, &to, &b);
-    update_least(s, w);
+    shadow_update_least(s, w);
     shadow_lanes_met(s, w, 0, true);
   }
   shadow_clock_clear(s, &b);
@@ -306,16 +309,4 @@ shadow_wait(Shadow *s, int warp, uint32_t mask, int n)
     if (upto > c->done[lane])
       c->done[lane] = upto;
   }
-}
-
-void
-shadow_fence(Shadow *s, int warp, bool cluster)
-{
-  s->fences |= 1u << warp;
-  s->fenced_cluster = true;
-  if (!s->checks || s->fenced || cluster)
-    return;
-  s->fenced = true;
-  uint32_t bit = (uint32_t)s->cta & 0xfffff;
-  atomic_fetch_or(&s->launch->fenced[bit / 8], (unsigned char)(1u << bit % 8));
 }

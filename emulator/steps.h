@@ -21,6 +21,8 @@ extern Step step_printf, step_assert;
 extern Step step_ld, step_st, step_prefetch;
 /* atom.c */
 extern Step step_atom;
+/* strong.c */
+extern Step step_ld_strong, step_st_strong;
 /* warp.c */
 extern Step step_shfl, step_vote, step_match, step_redux, step_activemask, step_elect;
 /* tensor.c */
@@ -42,6 +44,16 @@ extern Step step_bulk_load, step_bulk_send, step_bulk_store, step_bulk_commit,
 extern Step step_wgmma, step_wgmma_fence, step_wgmma_commit, step_wgmma_wait;
 /* tma_step.c */
 extern Step step_tma_load, step_tma_store, step_tma_prefetch, step_tma_fence;
+
+/* ---- strong.c ---- */
+/* A lane of a strong access between its two calls, which nobody else's comes between. */
+typedef struct StrongLane {
+  ShadowHeld *held; /* NULL: there is nothing to tell */
+  int lane;
+  uint64_t addr, off;
+} StrongLane;
+StrongLane strong_hold(Exec *, const Reach *, int lane);
+void strong_tell(Exec *, const Insn *, const StrongLane *, ShadowOp);
 
 /* All live lanes of the warp must be here: GO, or PARK until they come. */
 Stop warp_gather_all(Exec *, const Insn *, uint32_t mask);

@@ -97,11 +97,17 @@ loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int b
     undefined_put32(x->warp, x->kernel->lists[i->list + (uint32_t)j], FULL, d[j], from);
 }
 
+static bool
+is_load(const Insn *i)
+{
+  return i->step == step_ld || i->step == step_ld_strong;
+}
+
 /* Rows of elements of six bits are read in two parts, which have no common rule. */
 static bool
 carries(const Insn *i)
 {
-  return i->step == step_ld || i->step == step_ldmatrix ||
+  return is_load(i) || i->step == step_ldmatrix ||
          (i->step == step_ldmatrix_bytes && i->x.sub != 6);
 }
 
@@ -122,7 +128,7 @@ undefined_read(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int 
   }
   if (!carried)
     return;
-  if (i->step == step_ld)
+  if (is_load(i))
     loaded(x, i, lanes, unwritten, from);
   else
     loaded_matrix(x, i, lanes, off, bytes, from);
@@ -282,6 +288,6 @@ undefined_local(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host, int
       memset(at, 0, (size_t)bytes);
     lanes |= (uint32_t)(undefined[l] != 0) << l;
   }
-  if (lanes && reads && i->step == step_ld)
+  if (lanes && reads && is_load(i))
     loaded(x, i, lanes, undefined, w->undefined->local_from);
 }

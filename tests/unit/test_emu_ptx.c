@@ -6,7 +6,10 @@
  *   emu_ptx FILE.ptx ...    these
  *   emu_ptx --loads FILE…   one line a file: "loads" or the reason why not; nothing is run
  *
- * Each file runs in a child: another chip, other settings, and a crash is one failure. */
+ *   emu_ptx --mutants FILE…  a line for each mutant, as it reads, and what it finds
+ *
+ * Each file runs in a child: another chip, other settings, and a crash is one failure.  So
+ * does each of its mutants. */
 #include "tests/unit/emu_kit.h"
 
 #include "base/file.h"
@@ -26,6 +29,7 @@ typedef struct Case {
   int n_find[2], n_out;
   char find[2][MAX_LINES][200]; /* under all, under lax */
   char out[MAX_LINES][200];
+  char due[200]; /* of a mutant */
 } Case;
 
 enum { ALL, LAX };
@@ -141,6 +145,48 @@ read_case(Case *c, const char *path, bool text_alone)
     at += len + (at[len] == '\n');
   }
   return bad;
+}
+
+/* ---- mutants: "STATEMENT //~ OTHER => what is found //~ OTHER => …" ---- */
+
+#define MARK "//~"
+
+static int
+mutants_of(const char *text)
+{
+  int n = 0;
+  for (const char *at = text; (at = strstr(at, MARK)); at += strlen(MARK))
+    n++;
+  return n;
+}
+
+/* The n-th mutant instead of the module: what is before the first mark of its line is
+ * replaced.  line: what it was, and is, for messages. */
+static int
+mutate(Case *c, int n, char line[400])
+{
+  char *at = c->text;
+  while ((at = strstr(at, MARK)) && n--)
+    at += strlen(MARK);
+  char *start = at, *text;
+  while (start > c->text && start[-1] != '\n')
+    start--;
+  const char *arrow = strstr(at, " => "), *end = at + strcspn(at, "\n");
+  const char *next = strstr(at + strlen(MARK), MARK);
+  next = next && next < end ? next : end;
+  if (!arrow || arrow > next)
+    return wrong(c, "a mutant without ' => ': %.*s", (int)(end - start), start);
+  const char *was = strstr(start, MARK), *is = at + strlen(MARK);
+  snprintf(line, 400, "%.*s-> %.*s", (int)(was - start), start, (int)(arrow - is), is);
+  snprintf(c->due, sizeof c->due, "%.*s", (int)(next - arrow - 4), arrow + 4);
+  for (size_t k = strlen(c->due); k && c->due[k - 1] == ' ';)
+    c->due[--k] = 0;
+  if (asprintf(&text, "%.*s%.*s%s", (int)(start - c->text), c->text,
+               (int)(arrow - at) - (int)strlen(MARK), at + strlen(MARK), end) < 0)
+    return wrong(c, "no memory");
+  free(c->text);
+  c->text = text;
+  return 0;
 }
 
 /* ---- what comes of it ---- */
@@ -295,6 +341,32 @@ start(const Case *c, char why[LOG])
   return true;
 }
 
+/* Its finding must come, beside whatever else does. */
+static int
+run_mutant(Case *c, int n, bool tell)
+{
+  char line[400], log[LOG], text[65536], *state;
+  CUmodule m;
+  CUfunction f;
+  bool seen = false;
+  if (mutate(c, n, line))
+    return 1;
+  if (!start(c, log) || kit_load(c->text, &m, log, sizeof log))
+    return wrong(c, "the mutant '%s' does not load: %s", line, log);
+  OK(cuModuleGetFunction(&f, m, "k"));
+  uint8_t *buffer = malloc(c->bytes + 1);
+  kit_set("checks=all");
+  launch_once(c, f, buffer);
+  free(buffer);
+  snprintf(text, sizeof text, "%s", kit_findings());
+  for (char *l = strtok_r(text, "\n", &state); l; l = strtok_r(NULL, "\n", &state)) {
+    seen |= is_due(c, c->due, l);
+    if (tell && is_due(c, c->due, l))
+      printf("%s: %s: %.*s\n", c->path, line, (int)strcspn(l, "("), l);
+  }
+  return seen ? 0 : wrong(c, "not found: %s", line);
+}
+
 static int
 run_case(const Case *c)
 {
@@ -330,16 +402,26 @@ load_case(Case *c)
   return 0;
 }
 
+typedef enum Way { RUN, LOADS, MUTANT, TELL_MUTANT } Way;
+
 static int
-in_child(const char *path, bool loads)
+go(Case *c, Way way, int n)
+{
+  if (way == LOADS)
+    return load_case(c);
+  return way == RUN ? run_case(c) : run_mutant(c, n, way == TELL_MUTANT);
+}
+
+static int
+in_child(const char *path, Way way, int n)
 {
   int status;
   fflush(stdout);
   pid_t child = fork();
   if (!child) {
     static Case c;
-    int bad = read_case(&c, path, loads);
-    bad = bad ? bad : loads ? load_case(&c) : run_case(&c);
+    int bad = read_case(&c, path, way == LOADS);
+    bad = bad ? bad : go(&c, way, n);
     fflush(stdout);
     _exit(bad);
   }
@@ -348,6 +430,26 @@ in_child(const char *path, bool loads)
   if (WIFSIGNALED(status))
     fprintf(stderr, "%s: signal %d\n", path, WTERMSIG(status));
   return status != 0;
+}
+
+static int
+mutants(const char *path, Way way)
+{
+  attnc_error error = {0};
+  char *text = NULL;
+  size_t size;
+  int bad = file_read(path, MOST, &text, &size, &error) != 0;
+  for (int k = 0, n = bad ? 0 : mutants_of(text); k < n; k++)
+    bad |= in_child(path, way, k);
+  free(text);
+  return bad;
+}
+
+/* And its mutants. */
+static int
+whole(const char *path)
+{
+  return in_child(path, RUN, 0) | mutants(path, MUTANT);
 }
 
 static int
@@ -374,7 +476,7 @@ run_folder(const char *folder, bool all_wrong)
     closedir(d);
   qsort(path, (size_t)n, sizeof *path, by_name);
   for (int i = 0; i < n; i++) {
-    bad += in_child(path[i], false);
+    bad += whole(path[i]);
     free(path[i]);
   }
   printf("%d modules, %d of them not as they say\n", n, bad);
@@ -386,10 +488,13 @@ main(int argc, char **argv)
 {
   int bad = 0;
   bool loads = argc > 1 && !strcmp(argv[1], "--loads");
+  bool tells = argc > 1 && !strcmp(argv[1], "--mutants");
   bool wrong_ones = argc == 3 && !strcmp(argv[1], "--wrong");
-  if (wrong_ones || (argc == 2 && !loads && !strstr(argv[1], ".ptx")))
+  if (wrong_ones || (argc == 2 && !loads && !tells && !strstr(argv[1], ".ptx")))
     return run_folder(argv[argc - 1], wrong_ones);
-  for (int i = 1 + loads; i < argc; i++)
-    bad |= in_child(argv[i], loads);
+  for (int i = 1 + (loads || tells); i < argc; i++)
+    bad |= loads   ? in_child(argv[i], LOADS, 0)
+           : tells ? mutants(argv[i], TELL_MUTANT)
+                   : whole(argv[i]);
   return argc < 2 ? 2 : bad;
 }

@@ -79,7 +79,8 @@ touch(Bench *b, ShadowOp op, int insn, int warp, uint32_t mask, int bytes, uint3
   uint32_t off[32];
   for (int l = 0; l < 32; l++)
     off[l] = base + (uint32_t)(l * bytes);
-  ShadowAccess a = {insn, warp, mask, (uint8_t)op, (uint8_t)bytes, 0};
+  ShadowAccess a = {
+      .insn = insn, .warp = warp, .mask = mask, .op = (uint8_t)op, .bytes = (uint8_t)bytes};
   uint32_t unwritten = shadow_shared(b->s, &a, off);
   if (!unwritten)
     return;
@@ -202,10 +203,11 @@ test_halves_of_words_are_no_race(void **state)
       uint32_t off[32];
       for (int l = 0; l < 32; l++)
         off[l] = (uint32_t)(4 * l + 2 * w);
-      ShadowAccess wr = {1, w, ALL, SHADOW_WRITE, 2, 0},
-                   rd = {2, w, ALL, SHADOW_READ, 2, 0};
-      shadow_shared(b.s, &wr, off);
-      shadow_shared(b.s, &rd, off);
+      ShadowAccess a = {.insn = 1, .warp = w, .mask = ALL, .op = SHADOW_WRITE, .bytes = 2};
+      shadow_shared(b.s, &a, off);
+      a.insn = 2;
+      a.op = SHADOW_READ;
+      shadow_shared(b.s, &a, off);
     }
   assert_int_equal(finish(&b), 0);
 }
@@ -378,7 +380,7 @@ test_copy_other_lane(void **state)
     uint32_t off[32];
     for (int l = 0; l < 32; l++)
       off[l] = (uint32_t)(16 * (l ^ 21));
-    ShadowAccess a = {2, 0, ALL, SHADOW_READ, 16, 0};
+    ShadowAccess a = {.insn = 2, .mask = ALL, .op = SHADOW_READ, .bytes = 16};
     shadow_shared(b.s, &a, off);
     assert_int_equal(finish(&b), !sync);
   }
@@ -458,7 +460,12 @@ global(Shadow *s, ShadowMem *m, ShadowOp op, int insn, uint32_t mask, int bytes,
   uint64_t off[32];
   for (int l = 0; l < 32; l++)
     off[l] = base + (uint64_t)(l * bytes);
-  ShadowAccess a = {insn, 0, mask, (uint8_t)op, (uint8_t)bytes, 0};
+  ShadowAccess a = {.insn = insn,
+                    .mask = mask,
+                    .op = (uint8_t)op,
+                    .bytes = (uint8_t)bytes,
+                    .order = op == SHADOW_ATOMIC ? SHADOW_GPU : SHADOW_WEAK,
+                    .unit = (uint8_t)bytes};
   shadow_global(s, &a, m, 0x1000, off);
 }
 
@@ -493,25 +500,21 @@ test_uninitialised_global(void **state)
   shadow_mem_free(n);
 }
 
-/* CTA 0, then CTA 1 at its place; fences: both executed one.  1: a conflict was found. */
+/* CTA 0, then CTA 1 at its place.  1: a conflict was found. */
 static int
-two_ctas(ShadowOp first, ShadowOp second, uint64_t at, bool fences, bool new_launch)
+two_ctas(ShadowOp first, ShadowOp second, uint64_t at, bool new_launch)
 {
   ShadowMem *m = shadow_mem_new(1 << 16);
   shadow_mem_init(m, 0, 1 << 16);
   Bench b;
   start(&b, true);
   global(b.s, m, first, 1, ALL, 4, 4096);
-  if (fences)
-    shadow_fence(b.s, 0, false);
   if (new_launch) {
     assert_int_equal(finish(&b), 0);
     start(&b, true);
   }
   shadow_cta_end(b.s);
   shadow_cta_begin(b.s, 1);
-  if (fences)
-    shadow_fence(b.s, 0, false);
   global(b.s, m, second, 2, ALL, 4, at);
   int n = finish(&b);
   shadow_mem_free(m);
@@ -533,11 +536,10 @@ test_cross_cta(void **state)
       {SHADOW_WRITE, SHADOW_COPY, 1},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096, false, false),
+    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096, false),
                      rows[i].conflict);
-    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096 + 128, false, false), 0);
-    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096, true, false), 0);
-    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096, false, true), 0);
+    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096 + 128, false), 0);
+    assert_int_equal(two_ctas(rows[i].first, rows[i].second, 4096, true), 0);
   }
 }
 
