@@ -339,6 +339,25 @@ CUDA_GRAPH_SIZE_TABLE(X)
     (CUgraphNode, CUDA_HOST_NODE_PARAMS *))                                                \
   X(10000, cuGraphHostNodeSetParams, cuGraphHostNodeSetParams,                             \
     (CUgraphNode, const CUDA_HOST_NODE_PARAMS *))                                          \
+  X(11010, cuGraphEventRecordNodeGetEvent, cuGraphEventRecordNodeGetEvent,                 \
+    (CUgraphNode, CUevent *))                                                              \
+  X(11010, cuGraphEventRecordNodeSetEvent, cuGraphEventRecordNodeSetEvent,                 \
+    (CUgraphNode, CUevent))                                                                \
+  X(11010, cuGraphEventWaitNodeGetEvent, cuGraphEventWaitNodeGetEvent,                     \
+    (CUgraphNode, CUevent *))                                                              \
+  X(11010, cuGraphEventWaitNodeSetEvent, cuGraphEventWaitNodeSetEvent,                     \
+    (CUgraphNode, CUevent))                                                                \
+  X(11010, cuGraphExecEventRecordNodeSetEvent, cuGraphExecEventRecordNodeSetEvent,         \
+    (CUgraphExec, CUgraphNode, CUevent))                                                   \
+  X(11010, cuGraphExecEventWaitNodeSetEvent, cuGraphExecEventWaitNodeSetEvent,             \
+    (CUgraphExec, CUgraphNode, CUevent))                                                   \
+  X(11000, cuGraphKernelNodeCopyAttributes, cuGraphKernelNodeCopyAttributes,               \
+    (CUgraphNode, CUgraphNode))                                                            \
+  X(11000, cuGraphKernelNodeGetAttribute, cuGraphKernelNodeGetAttribute,                   \
+    (CUgraphNode, CUlaunchAttributeID, CUlaunchAttributeValue *))                          \
+  X(11000, cuGraphKernelNodeSetAttribute, cuGraphKernelNodeSetAttribute,                   \
+    (CUgraphNode, CUlaunchAttributeID, const CUlaunchAttributeValue *))                    \
+  X(11030, cuGraphDebugDotPrint, cuGraphDebugDotPrint, (CUgraph, const char *, unsigned))  \
   X(10000, cuGraphChildGraphNodeGetGraph, cuGraphChildGraphNodeGetGraph,                   \
     (CUgraphNode, CUgraph *))                                                              \
   X(10000, cuGraphNodeGetType, cuGraphNodeGetType, (CUgraphNode, CUgraphNodeType *))       \

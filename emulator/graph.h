@@ -59,6 +59,9 @@ CUgraphNode graph_find_copy(CUgraph, uint64_t origin); /* or in its children; NU
 void graph_mark_ahead(CUgraph, const CUgraphNode *, size_t n);
 /* Is an edge like that possible? */
 CUresult graph_check_edge(const Work *from, const Work *to, CUgraphEdgeData);
+/* ---- graph_node.c ---- */
+/* The node, or the one that an instance has of it, is to do this: not locked. */
+CUresult graph_set(CUgraphExec, bool of_exec, CUgraphNode, const Work *);
 /* ---- graph_exec.c ---- */
 CUresult graph_run(Device *, CUgraph, const Past *ahead, Past *done);
 bool graph_exec_is(const Device *, CUgraphExec);

@@ -272,8 +272,8 @@ replace(Device *d, CUgraphNode node, const Work *w)
   return CUDA_SUCCESS;
 }
 
-static CUresult
-set(CUgraphExec x, bool of_exec, CUgraphNode node, const Work *w)
+CUresult
+graph_set(CUgraphExec x, bool of_exec, CUgraphNode node, const Work *w)
 {
   CUresult r;
   Device *d = dev_enter(&r);
@@ -338,7 +338,8 @@ cuGraphMemcpyNodeSetParams(CUgraphNode node, const CUDA_MEMCPY3D *c)
 {
   if (!c)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(NULL, false, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMCPY, .copy = *c});
+  return graph_set(NULL, false, node,
+                   &(Work){.type = CU_GRAPH_NODE_TYPE_MEMCPY, .copy = *c});
 }
 
 CUresult
@@ -348,7 +349,7 @@ cuGraphExecMemcpyNodeSetParams(CUgraphExec x, CUgraphNode node, const CUDA_MEMCP
   (void)context;
   if (!c)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMCPY, .copy = *c});
+  return graph_set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMCPY, .copy = *c});
 }
 
 CUresult
@@ -356,7 +357,8 @@ cuGraphMemsetNodeSetParams(CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *s)
 {
   if (!s)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(NULL, false, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMSET, .set = *s});
+  return graph_set(NULL, false, node,
+                   &(Work){.type = CU_GRAPH_NODE_TYPE_MEMSET, .set = *s});
 }
 
 CUresult
@@ -366,7 +368,7 @@ cuGraphExecMemsetNodeSetParams(CUgraphExec x, CUgraphNode node,
   (void)context;
   if (!s)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMSET, .set = *s});
+  return graph_set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_MEMSET, .set = *s});
 }
 
 CUresult
@@ -374,7 +376,7 @@ cuGraphHostNodeSetParams(CUgraphNode node, const CUDA_HOST_NODE_PARAMS *h)
 {
   if (!h)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(NULL, false, node, &(Work){.type = CU_GRAPH_NODE_TYPE_HOST, .host = *h});
+  return graph_set(NULL, false, node, &(Work){.type = CU_GRAPH_NODE_TYPE_HOST, .host = *h});
 }
 
 CUresult
@@ -383,7 +385,7 @@ cuGraphExecHostNodeSetParams(CUgraphExec x, CUgraphNode node,
 {
   if (!h)
     return CUDA_ERROR_INVALID_VALUE;
-  return set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_HOST, .host = *h});
+  return graph_set(x, true, node, &(Work){.type = CU_GRAPH_NODE_TYPE_HOST, .host = *h});
 }
 
 CUresult

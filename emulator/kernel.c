@@ -216,17 +216,21 @@ refuse_attribute(CUlaunchAttributeID id)
   return CUDA_ERROR_NOT_SUPPORTED;
 }
 
+CUresult
+kernel_attribute(CUlaunchAttributeID id, const CUlaunchAttributeValue *v, KernelWork *w)
+{
+  TakeAttribute *f = id < sizeof take / sizeof *take ? take[id] : NULL;
+  return f ? f(v, w) : refuse_attribute(id);
+}
+
 static CUresult
 read_attributes(const CUlaunchConfig *c, KernelWork *w)
 {
   CUresult r = CUDA_SUCCESS;
   if (c->numAttrs && !c->attrs)
     return CUDA_ERROR_INVALID_VALUE;
-  for (unsigned i = 0; i < c->numAttrs && !r; i++) {
-    CUlaunchAttributeID id = c->attrs[i].id;
-    TakeAttribute *f = id < sizeof take / sizeof *take ? take[id] : NULL;
-    r = f ? f(&c->attrs[i].value, w) : refuse_attribute(id);
-  }
+  for (unsigned i = 0; i < c->numAttrs && !r; i++)
+    r = kernel_attribute(c->attrs[i].id, &c->attrs[i].value, w);
   return r;
 }
 

@@ -44,6 +44,8 @@ CUresult kernel_work(Device *, CUfunction, const CUlaunchConfig *, void **params
                      void **extra, uint8_t *to, Work *);
 /* The same without parameters, which may not fit any device. */
 CUresult kernel_shape(Device *, CUfunction, const CUlaunchConfig *, KernelWork *);
+CUresult kernel_attribute(CUlaunchAttributeID, const CUlaunchAttributeValue *,
+                          KernelWork *);
 CUresult kernel_check(Device *, const KernelWork *);
 CUresult kernel_run(Device *, const KernelWork *, const Past *ahead, Past *done);
 /* ---- transfer.c ---- */

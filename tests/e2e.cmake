@@ -49,6 +49,9 @@ e2e_test(e2e_pairs pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_test(e2e_pairs_legal pairs SLOW ARGS --legal ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_program(bare NEEDS attnc_emu)
 e2e_test(e2e_bare bare)
+e2e_program(captured NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
+e2e_test(e2e_captured captured ARGS sm_80)
+e2e_test(e2e_captured_hopper captured ARGS sm_90a)
 
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
