@@ -22,6 +22,9 @@ typedef struct Tags {
   atomic_uint_fast64_t w, r; /* last write, last read */
 } Tags;
 
+/* Of readers that may still be running when others read: those before the last one. */
+typedef Tags Kept;
+
 typedef struct Page {
   Tags at[PAGE_CHUNKS];
 } Page;
@@ -31,7 +34,8 @@ struct ShadowMem {
   atomic_bool all_init;
   atomic_ushort *init; /* [bytes / 16] */
   _Atomic(Page *) *pages;
-  atomic_uint_fast64_t epoch; /* launch number / LAUNCHES of the tags */
+  _Atomic(_Atomic(Page *) *) kept; /* [n_pages] of Kept; NULL: nothing is */
+  atomic_uint_fast64_t epoch;      /* launch number / LAUNCHES of the tags */
   pthread_mutex_t lock;
   ShadowSpan *spans; /* [SPANS] a ring; NULL: there was none */
   uint64_t n_spans;  /* so far */
@@ -54,16 +58,23 @@ shadow_mem_new(size_t bytes)
   return NULL;
 }
 
+static void
+free_pages(_Atomic(Page *) *pages, size_t n)
+{
+  for (size_t i = 0; pages && i < n; i++)
+    free(atomic_load(&pages[i]));
+  free((void *)pages);
+}
+
 void
 shadow_mem_free(ShadowMem *m)
 {
   if (!m)
     return;
-  for (size_t i = 0; m->pages && i < m->n_pages; i++)
-    free(atomic_load(&m->pages[i]));
+  free_pages(m->pages, m->n_pages);
+  free_pages(atomic_load(&m->kept), m->n_pages);
   pthread_mutex_destroy(&m->lock);
   free(m->init);
-  free(m->pages);
   free(m->spans);
   free(m);
 }
@@ -147,24 +158,31 @@ tag_cta(uint64_t tag)
   return tag >> 32 & 0xfffff;
 }
 
+static void
+clear_pages(_Atomic(Page *) *pages, size_t n)
+{
+  for (size_t i = 0; pages && i < n; i++)
+    if (atomic_load(&pages[i]))
+      memset(atomic_load(&pages[i]), 0, sizeof(Page));
+}
+
 /* Tags of 1024 launches ago must not look like today's. */
 static void
 enter_epoch(ShadowMem *m, uint64_t epoch)
 {
   pthread_mutex_lock(&m->lock);
   if (atomic_load(&m->epoch) != epoch) {
-    for (size_t i = 0; i < m->n_pages; i++)
-      if (atomic_load(&m->pages[i]))
-        memset(atomic_load(&m->pages[i]), 0, sizeof(Page));
+    clear_pages(m->pages, m->n_pages);
+    clear_pages(atomic_load(&m->kept), m->n_pages);
     atomic_store(&m->epoch, epoch);
   }
   pthread_mutex_unlock(&m->lock);
 }
 
 static Page *
-page_at(Shadow *s, ShadowMem *m, uint64_t off)
+page_at(Shadow *s, _Atomic(Page *) *pages, uint64_t off)
 {
-  _Atomic(Page *) *slot = &m->pages[off / PAGE_BYTES];
+  _Atomic(Page *) *slot = &pages[off / PAGE_BYTES];
   Page *p = atomic_load_explicit(slot, memory_order_acquire);
   if (p)
     return p;
@@ -381,18 +399,76 @@ late_span(const ShadowMem *m, const ShadowSet *late, size_t at, size_t n, bool w
   return NULL;
 }
 
+/* The tables of what is kept, made when first wanted; NULL: out of memory. */
+static _Atomic(Page *) *
+kept_pages(Shadow *s, ShadowMem *m)
+{
+  _Atomic(Page *) *pages = atomic_load(&m->kept);
+  if (pages)
+    return pages;
+  pthread_mutex_lock(&m->lock);
+  pages = atomic_load(&m->kept);
+  if (!pages) {
+    pages = calloc(m->n_pages, sizeof *pages);
+    atomic_store(&m->kept, pages);
+  }
+  pthread_mutex_unlock(&m->lock);
+  if (!pages)
+    shadow_out_of_memory(s);
+  return pages;
+}
+
+/* A read is about to take the place of one that may still be running. */
+static void
+keep_reader(Shadow *s, ShadowMem *m, const Place *p, uint64_t r)
+{
+  _Atomic(Page *) *pages = kept_pages(s, m);
+  Page *page = pages ? page_at(s, pages, p->at) : NULL;
+  if (!page)
+    return;
+  Kept *k = &page->at[p->at % PAGE_BYTES / 16];
+  uint64_t newest = atomic_load(&k->r);
+  if (newest >> 54 == r >> 54) {
+    atomic_fetch_or(&k->r, r & 0xffff0000);
+    return;
+  }
+  atomic_store(&k->w, newest);
+  atomic_store(&k->r, r);
+}
+
+/* Of the last reader and those that are kept one that may still be running; 0: none. */
+static uint64_t
+late_reader(const ShadowMem *m, const ShadowSet *late, const Tags *tags, size_t chunk,
+            unsigned bytes)
+{
+  uint64_t r = atomic_load(&tags->r);
+  _Atomic(Page *) *pages = atomic_load(&m->kept);
+  const Page *page = pages ? atomic_load(&pages[chunk / PAGE_CHUNKS]) : NULL;
+  if (overlaps(late, r, bytes))
+    return r;
+  if (!page)
+    return 0;
+  r = atomic_load(&page->at[chunk % PAGE_CHUNKS].r);
+  if (overlaps(late, r, bytes))
+    return r;
+  r = atomic_load(&page->at[chunk % PAGE_CHUNKS].w);
+  return overlaps(late, r, bytes) ? r : 0;
+}
+
 /* Two atomics are no conflict. */
 static void
-check_grid(Shadow *s, bool waited, const ShadowMem *m, const Tags *tags, const Place *p)
+check_grid(Shadow *s, bool waited, ShadowMem *m, const Tags *tags, const Place *p)
 {
   const ShadowSet *late = &s->launch->info.late[waited];
   bool reads = p->a->op == SHADOW_READ || p->a->op == SHADOW_COPY;
   uint64_t w = atomic_load(&tags->w), r = atomic_load(&tags->r);
   bool both_atomic = p->a->op == SHADOW_ATOMIC && (w & 1);
+  if (reads && overlaps(late, r, 0xffff))
+    keep_reader(s, m, p, r);
   if (overlaps(late, w, p->bytes) && !both_atomic)
     shadow_grid_report(s, p->a, p->lane, p->addr, number_of(late, w >> 54), tag_insn(w),
                        w & 1 ? "updates" : "writes");
-  else if (!reads && overlaps(late, r, p->bytes))
+  else if (!reads && (r = late_reader(m, late, tags, p->at / 16, p->bytes)))
     shadow_grid_report(s, p->a, p->lane, p->addr, number_of(late, r >> 54), tag_insn(r),
                        "reads");
   else if (m->spans) {
@@ -414,13 +490,14 @@ late_access(const ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, i
       c |= PAGE_CHUNKS - 1;
       continue;
     }
-    uint64_t w = atomic_load(&page->at[c % PAGE_CHUNKS].w);
-    uint64_t r = atomic_load(&page->at[c % PAGE_CHUNKS].r);
-    bool written = overlaps(late, w, bytes);
-    if (!written && !(span->writes && overlaps(late, r, bytes)))
+    const Tags *tags = &page->at[c % PAGE_CHUNKS];
+    uint64_t tag = atomic_load(&tags->w);
+    if (!overlaps(late, tag, bytes))
+      tag = span->writes ? late_reader(m, late, tags, c, bytes) : 0;
+    if (!tag)
       continue;
-    *insn = tag_insn(written ? w : r);
-    return number_of(late, (written ? w : r) >> 54);
+    *insn = tag_insn(tag);
+    return number_of(late, tag >> 54);
   }
   return 0;
 }
@@ -487,7 +564,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     if (!all)
       check_init(s, m, off[l], &p);
     if (off[l] / PAGE_BYTES != last)
-      page = page_at(s, m, off[l]);
+      page = page_at(s, m->pages, off[l]);
     if (!page)
       return;
     last = off[l] / PAGE_BYTES;

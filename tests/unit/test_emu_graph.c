@@ -226,6 +226,143 @@ conflicts(void **state)
   }
 }
 
+/* ---- random graphs against a model ---- */
+
+/* q[thread] = p[thread] + 1 */
+static const char move[] =
+    KIT_HEAD("8.0", "sm_90") ".visible .entry k(.param .u64 p, .param .u64 q) {\n"
+                             ".reg .b32 %r<9>; .reg .b64 %rd<9>;\n"
+                             "ld.param.u64 %rd1, [p]; ld.param.u64 %rd3, [q];\n"
+                             "mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4;\n"
+                             "add.s64 %rd1, %rd1, %rd2; add.s64 %rd3, %rd3, %rd2;\n"
+                             "ld.global.u32 %r2, [%rd1];\nadd.u32 %r2, %r2, 1;\n"
+                             "st.global.u32 [%rd3], %r2;\nret;\n}\n";
+
+enum { BUFFERS = 3, DRAWN = 7 };
+
+typedef struct Drawn {
+  enum { MOVES, COPIES, SETS } kind;
+  int from, to; /* buffers; a memset reads its own */
+  uint32_t value;
+  bool behind[DRAWN]; /* nodes that it is behind, all of them */
+} Drawn;
+
+static uint64_t
+draw(uint64_t *x, uint64_t n)
+{
+  *x ^= *x << 13;
+  *x ^= *x >> 7;
+  *x ^= *x << 17;
+  return *x % n;
+}
+
+static CUgraphNode
+draw_node(const Fix *x, const CUdeviceptr *p, const Drawn *a, const CUgraphNode *deps,
+          size_t n)
+{
+  CUdeviceptr from = p[a->from], to = p[a->to];
+  CUgraphNode node;
+  if (a->kind == COPIES)
+    return copy(x, to, from, deps, n);
+  if (a->kind == SETS)
+    return set(x, to, a->value, deps, n);
+  const CUDA_KERNEL_NODE_PARAMS_v2 k = kernel_params(x, (void *[]){&from, &to});
+  OK(cuGraphAddKernelNode_v2(&node, x->g, deps, n, &k));
+  return node;
+}
+
+static bool
+meet(const Drawn *a, const Drawn *b)
+{
+  bool reads_a = a->kind != SETS, reads_b = b->kind != SETS;
+  return a->to == b->to || (reads_a && a->from == b->to) || (reads_b && b->from == a->to);
+}
+
+/* n nodes with edges from some of the earlier ones; does any pair meet without order? */
+static bool
+draw_graph(Fix *x, const CUdeviceptr *p, uint64_t *random, Drawn *all, int n)
+{
+  CUgraphNode nodes[DRAWN], deps[DRAWN];
+  bool apart = false;
+  for (int i = 0; i < n; i++) {
+    Drawn *a = &all[i];
+    size_t n_deps = 0;
+    *a = (Drawn){.kind = draw(random, 4) < 2 ? MOVES
+                         : draw(random, 2)   ? COPIES
+                                             : SETS,
+                 .from = (int)draw(random, BUFFERS),
+                 .value = (uint32_t)draw(random, 100)};
+    a->to = (a->from + 1 + (int)draw(random, BUFFERS - 1)) % BUFFERS;
+    for (int k = i; k-- > 0;) {
+      if (a->behind[k] || draw(random, 3) == 0)
+        continue;
+      deps[n_deps++] = nodes[k];
+      a->behind[k] = true;
+      for (int j = 0; j < k; j++)
+        a->behind[j] |= all[k].behind[j];
+    }
+    for (int k = 0; k < i; k++)
+      apart |= !a->behind[k] && meet(a, &all[k]);
+    nodes[i] = draw_node(x, p, a, deps, n_deps);
+  }
+  return apart;
+}
+
+static void
+simulate(const Drawn *all, int n, uint32_t word_of[BUFFERS])
+{
+  for (int i = 0; i < n; i++)
+    word_of[all[i].to] =
+        all[i].kind == SETS ? all[i].value : word_of[all[i].from] + (all[i].kind == MOVES);
+}
+
+/* There is a finding exactly where two nodes without order meet; without one the results
+ * are those of any order. */
+static void
+random_graphs(void **state)
+{
+  Fix *x = *state;
+  CUmodule m;
+  CUdeviceptr p[BUFFERS];
+  CUfunction f = x->f;
+  uint64_t random = 0x243f6a8885a308d3;
+  int found = 0, right = 0;
+  x->f = kit_function(move, &m);
+  kit_set("nodes=random,seed=3");
+  for (int i = 0; i < BUFFERS; i++)
+    OK(cuMemAlloc_v2(&p[i], BYTES));
+  for (int i = 0; i < 600; i++) {
+    Drawn all[DRAWN];
+    uint32_t want[BUFFERS];
+    CUgraph mine = x->g;
+    int n = 2 + (int)draw(&random, DRAWN - 1);
+    OK(cuGraphCreate(&x->g, 0));
+    bool apart = draw_graph(x, p, &random, all, n);
+    for (uint32_t k = 0; k < BUFFERS; k++) {
+      want[k] = 1000 * k;
+      OK(cuMemsetD32Async(p[k], want[k], THREADS, x->s));
+    }
+    CUgraphExec e = instance(x->g);
+    run(x, e);
+    const char *text = kit_findings();
+    if (apart ? !strstr(text, "error[stream-order]") : *text)
+      fail_msg("graph %d of %d nodes, %s: %s", i, n, apart ? "apart" : "ordered", text);
+    simulate(all, n, want);
+    for (int k = 0; k < BUFFERS && !apart; k++)
+      is_word(p[k], want[k]);
+    found += apart;
+    right += !apart;
+    OK(cuGraphExecDestroy(e));
+    OK(cuGraphDestroy(x->g));
+    x->g = mine;
+  }
+  assert_true(found > 100 && right > 100);
+  x->f = f;
+  for (int i = 0; i < BUFFERS; i++)
+    OK(cuMemFree_v2(p[i]));
+  OK(cuModuleUnload(m));
+}
+
 /* Host functions without edges: which order they ran in. */
 static char trace[2 * MOST + 1];
 
@@ -656,10 +793,10 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(three_steps), TEST(conflicts),  TEST(orders),    TEST(queries),
-      TEST(cycle),       TEST(parameters), TEST(update),    TEST(children_and_clones),
-      TEST(events),      TEST(rows),       TEST(instances), TEST(unloaded),
-      TEST(attributes),  TEST(picture),
+      TEST(three_steps), TEST(conflicts),  TEST(orders),        TEST(queries),
+      TEST(cycle),       TEST(parameters), TEST(update),        TEST(children_and_clones),
+      TEST(events),      TEST(rows),       TEST(instances),     TEST(unloaded),
+      TEST(attributes),  TEST(picture),    TEST(random_graphs),
   };
   kit_start("arch=sm_90");
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,8 +174,6 @@ conflict(Does a, Does b)
 {
   bool reads_a = a == READ || a == TAKE || a == LOOK || a == HOST_TAKE;
   bool reads_b = b == READ || b == TAKE || b == LOOK || b == HOST_TAKE;
-  if (a == READ && b == ADD) /* its own read takes the place of the other's */
-    return false;
   return !(reads_a && reads_b) && !(a == COUNT && b == COUNT);
 }
 
