@@ -216,7 +216,10 @@ bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
   Mbar *m = find_mbar(x, c, addr, &s);
   if (!m)
     return s;
-  check_fenced(x, c, m);
+  if (c->lanes_own)
+    mbar_check_known(x, c->insn, c->lane, m);
+  else
+    check_fenced(x, c, m);
   Pending *p = issue(x, c);
   if (!p)
     return no_memory(x, c->insn);
@@ -226,11 +229,15 @@ bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
   m->filler = x->warp;
   m->lane = c->lane;
   shadow_bulk_write(x->shadow, insn_number(x, c->insn), exec_who(x), c->lane, c->off,
-                    c->bytes, p->mbar, (uint32_t)m->phase);
+                    c->bytes, p->mbar, (uint32_t)m->phase,
+                    c->lanes_own ? SHADOW_BULK_OWN
+                    : c->reduces ? SHADOW_BULK_SUM
+                                 : SHADOW_BULK_COPY);
   if (c->from)
     shadow_bulk_send(c->from->shadow, insn_number(x, c->insn), x->warp->id, c->lane,
                      c->from_off, c->bytes, x->cta->rank, p->mbar, (uint32_t)m->phase);
-  memset(x->cta->shared + c->off, 0xff, c->bytes);
+  if (!c->reduces)
+    memset(x->cta->shared + c->off, 0xff, c->bytes);
   land_or_wait(x, p);
   forget_landed(x->bulk);
   return GO;
@@ -528,8 +535,8 @@ copy_of(const Insn *i, int lane, const Linear *c, Land *how)
 
 /* The list holds the rows of the mbarrier's address, of its offset, and of the CTAs of a
  * multicast. */
-static uint64_t
-listed_mbar(const Exec *x, const Insn *i, int lane)
+uint64_t
+bulk_listed_mbar(const Exec *x, const Insn *i, int lane)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   uint64_t base = i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
@@ -544,7 +551,7 @@ load_lane(Exec *x, const Insn *i, int lane)
   if (s != GO)
     return s;
   BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
-  uint64_t mbar = listed_mbar(x, i, lane);
+  uint64_t mbar = bulk_listed_mbar(x, i, lane);
   uint32_t ctas = row32(x->warp, x->kernel->lists[i->list + 2])[lane] & 0xffff;
   if (i->x.cond)
     return bulk_multicast(x, &copy, mbar, ctas);
@@ -561,57 +568,7 @@ step_bulk_load(Exec *x, const Insn *i, uint32_t mask)
   return s;
 }
 
-/* ---- from one CTA to another ---- */
-
-typedef struct Send {
-  Cta *from;
-  uint32_t from_off, off, bytes;
-} Send;
-
-static void
-land_send(Exec *x, const void *data)
-{
-  const Send *c = data;
-  memmove(x->cta->shared + c->off, c->from->shared + c->from_off, c->bytes);
-  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
-}
-
-/* a and imm the destination, b and imm2 the source. */
-static Stop
-send_lane(Exec *x, const Insn *i, int lane)
-{
-  Stop s;
-  Send c = {.from = x->cta, .bytes = row32(x->warp, i->c)[lane]};
-  uint64_t to = mbar_address(x, i, lane);
-  uint64_t from = (i->x.wide_b ? row64(x->warp, i->b)[lane] : row32(x->warp, i->b)[lane]) +
-                  (uint64_t)i->imm2;
-  if (to % BULK_ALIGN || from % BULK_ALIGN || c.bytes % BULK_ALIGN || !c.bytes)
-    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
-                        "addresses and size of a bulk copy are multiples of %d",
-                        BULK_ALIGN);
-  if (!cluster_find(x, i, lane, from, false, c.bytes, &c.from_off, &s) ||
-      !cluster_find(x, i, lane, to, true, c.bytes, &c.off, &s))
-    return s;
-  BulkCopy copy = {.insn = i,
-                   .lane = lane,
-                   .off = c.off,
-                   .bytes = c.bytes,
-                   .land = land_send,
-                   .data = &c,
-                   .data_bytes = sizeof c,
-                   .from = c.from,
-                   .from_off = c.from_off};
-  return bulk_load_at(x, &copy, to, true, listed_mbar(x, i, lane));
-}
-
-Stop
-step_bulk_send(Exec *x, const Insn *i, uint32_t mask)
-{
-  Stop s = GO;
-  for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = send_lane(x, i, __builtin_ctz(m));
-  return s;
-}
+/* ---- stores ---- */
 
 Stop
 step_bulk_store(Exec *x, const Insn *i, uint32_t mask)

@@ -68,6 +68,7 @@ struct BulkCopy {
   Writes *writes;
   Reads *reads; /* of a store; NULL: all that it may read */
   bool reduces;
+  bool lanes_own; /* st.async: the thread's own store, not an engine's */
 };
 /* Into the shared memory of x->cta, which may not be the warp's own; completes on the
  * mbarrier at this address, which is there too. */

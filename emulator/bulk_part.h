@@ -58,6 +58,8 @@ Mbar *mbar_at(Exec *, const Insn *, int lane, uint32_t off, Stop *stop);
 void mbar_check_known(Exec *, const Insn *, int lane, const Mbar *);
 uint64_t mbar_address(const Exec *, const Insn *, int lane);
 void mbar_complete_tx(Exec *, Mbar *, uint32_t bytes);
+/* A load's mbarrier, from the list of its rows. */
+uint64_t bulk_listed_mbar(const Exec *, const Insn *, int lane);
 /* Something that a stalled warp may have waited for. */
 void bulk_happened(Exec *);
 /* Lands the copies that complete on this mbarrier: a wait for it forces them. */

@@ -356,7 +356,7 @@ want_type(Dec *d, const char *s, int n)
 static int
 vector_size(const Mods *m)
 {
-  return mod_is(m, M_V4) ? 4 : mod_is(m, M_V2) ? 2 : 0;
+  return mod_is(m, M_V8) ? 8 : mod_is(m, M_V4) ? 4 : mod_is(m, M_V2) ? 2 : 0;
 }
 
 static void

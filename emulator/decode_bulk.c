@@ -8,9 +8,9 @@
 static Insn *
 mbar(Dec *d, Step *step, const Res *at, uint32_t operand)
 {
-  bool far = mod_is(&d->m, M_SHARED_CLUSTER);
-  Insn *i = dec_mem(d, step, at, far ? SPACE_CLUSTER : SPACE_SHARED);
+  Insn *i = dec_mem(d, step, at, dec_space(&d->m));
   i->b = operand;
+  i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
   return i;
 }
 
@@ -37,6 +37,10 @@ build_mbar_arrive(Dec *d)
   Insn *i = mbar(d, step_mbar_arrive, &r[0], r[1].o ? r[1].row : ROW_ZERO);
   i->x.sub = (uint8_t)d->form->arg;
   i->x.cond = r[1].o != NULL;
+  if (i->x.sub == MB_ARRIVE && i->x.cond && (d->ptx->sm < 90 || d->ptx->version < 78))
+    dec_fail(d, "a count without .noComplete needs .target sm_90 and .version 7.8");
+  i->x.vec = mod_is(&d->m, M_ARRIVE_DROP);
+  i->x.reg = mod_is(&d->m, M_RELAXED);
   if (returns && d->r[0].o->kind != O_SINK) {
     i->d = d->r[0].row;
     i->flags |= F_WIDE;
@@ -50,7 +54,16 @@ build_mbar_wait(Dec *d)
   Insn *i = mbar(d, step_mbar_wait, &r[1], r[2].row);
   i->x.pd = (uint16_t)r[0].row;
   i->x.cond = d->form->arg != 0;
+  i->x.reg = mod_is(&d->m, M_RELAXED);
   i->flags |= F_LEADER; /* lanes that wait let the others of their warp go on */
+}
+
+void
+build_mbar_count(Dec *d)
+{
+  Insn *i = dec_step(d, step_mbar_count);
+  i->d = d->r[0].row;
+  i->a = d->r[1].row;
 }
 
 void
@@ -99,6 +112,17 @@ build_bulk_load(Dec *d)
   dec_hint(d, &r[d->form->arg ? 5 : 4]);
 }
 
+/* Of whole numbers, the form's argument; A_OPS: it is a copy. */
+static void
+reduction(Dec *d, Insn *i)
+{
+  i->x.sub = (uint8_t)(d->m.nt && d->form->opnds[3] == 'v' ? A_OPS : d->form->arg);
+  if (i->x.sub == A_OPS)
+    return;
+  i->x.type = type_info[d->m.t[0]].bits / 8;
+  i->x.reg = type_info[d->m.t[0]].class == 's';
+}
+
 void
 build_bulk_send(Dec *d)
 {
@@ -110,7 +134,42 @@ build_bulk_send(Dec *d)
   i->imm2 = r[1].o->off;
   i->x.wide_b = r[1].wide;
   i->c = r[2].row;
+  reduction(d, i);
   list_mbar(d, i, &r[3], ROW_ZERO);
+}
+
+/* One value of a lane, or a vector: their rows behind those of the mbarrier. */
+void
+build_st_async(Dec *d)
+{
+  const Res *r = d->r;
+  Type t = (Type)d->m.t[0];
+  bool named = mod_is(&d->m, M_SHARED_CLUSTER);
+  Insn *i = dec_mem(d, step_st_async, &r[0], named ? SPACE_CLUSTER : SPACE_GENERIC);
+  i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
+  reduction(d, i);
+  i->x.bytes = type_info[t].bits / 8;
+  i->x.vec = (uint8_t)(r[1].n ? r[1].n : 1);
+  i->flags |= r[1].wide ? F_WIDE : 0;
+  if (i->x.bytes * i->x.vec > 16)
+    dec_fail(d, "more than 16 bytes a thread");
+  if (r[2].o->var && r[2].o->var->space != SPACE_SHARED)
+    dec_fail(d, "%s is in another state space", r[2].o->var->name);
+  uint32_t rows[6] = {r[2].row, dec_const(d, (uint64_t)r[2].o->off, true)};
+  for (int k = 0; k < i->x.vec; k++)
+    rows[2 + k] = r[1].n ? r[1].elem[k] : r[1].row;
+  i->x.sign = r[2].wide;
+  dec_list(d, i, NULL, 0, rows, 2 + i->x.vec);
+}
+
+/* A hint: nothing happens. */
+void
+build_bulk_prefetch(Dec *d)
+{
+  Insn *i = dec_mem(d, step_prefetch, &d->r[0], SPACE_GLOBAL);
+  i->b = d->r[1].row;
+  i->flags &= (uint8_t)~F_GLOBAL;
+  dec_hint(d, &d->r[2]);
 }
 
 void

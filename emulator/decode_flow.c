@@ -52,12 +52,14 @@ build_exit(Dec *d)
 void
 build_trap(Dec *d)
 {
-  dec_step(d, step_trap);
+  dec_step(d, step_trap)->x.sub = (uint8_t)d->form->arg;
 }
 
 void
 build_nothing(Dec *d)
 {
+  if (d->form->arg)
+    dec_int(d, d->r[0].o, (uint64_t)d->form->arg);
   dec_step(d, step_nothing)->a = d->n_r ? d->r[0].row : 0;
 }
 

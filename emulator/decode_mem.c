@@ -62,8 +62,11 @@ vector_info(Dec *d, Insn *i, const Res *v)
   i->x.vec = (uint8_t)(v->n ? v->n : 1);
   i->x.sign = type_info[t].class == 's';
   i->flags |= v->wide ? F_WIDE : 0;
-  if (i->x.bytes * i->x.vec > 16 || (t == T_B128 && v->o->kind == O_VEC))
-    dec_fail(d, "more than 16 bytes a thread");
+  bool global = i->x.space == SPACE_GLOBAL || i->x.space == SPACE_GENERIC;
+  bool ldu = d->form->arg;
+  int most = global && !ldu && d->ptx->sm >= 100 && d->ptx->version >= 88 ? 32 : 16;
+  if (i->x.bytes * i->x.vec > most || (t == T_B128 && v->o->kind == O_VEC))
+    dec_fail(d, "more than %d bytes a thread", most);
 }
 
 /* Of the destination; a narrow one keeps its upper bits zero. */
@@ -144,6 +147,8 @@ void
 build_prefetch(Dec *d)
 {
   Insn *i = dec_mem(d, step_prefetch, &d->r[0], dec_space(&d->m));
+  if (d->form->arg && dec_int(d, d->r[1].o, 128) != 128)
+    dec_fail(d, "the size is 128 bytes");
   i->flags &= (uint8_t)~F_GLOBAL;
 }
 

@@ -320,7 +320,7 @@ struct Exec {
   CUresult result;
   uint32_t blend[LANES]; /* lane mask of the last partial instruction */
   uint32_t blend_mask;
-  _Alignas(16) uint8_t scratch[16];
+  _Alignas(32) uint8_t scratch[32];
   uint64_t barriers;
   bool carries;     /* the store at hand has values that are not all defined */
   bool meeting;     /* somebody has arrived at the cluster's barrier */
@@ -464,7 +464,7 @@ int registers_describe(const Exec *, const Warp *, char *text, size_t n);
 /* ---- mem.c ---- */
 typedef struct Reach {  /* where the active lanes of an access are */
   uint64_t addr[LANES]; /* as computed */
-  uint8_t *host[LANES]; /* inactive lanes: a scratch of 16 bytes */
+  uint8_t *host[LANES]; /* inactive lanes: a scratch of 32 bytes */
   Space space;          /* of all of them, or SPACE_GENERIC for a mixture */
 } Reach;
 /* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding.

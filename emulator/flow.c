@@ -81,6 +81,9 @@ step_exit(Exec *x, const Insn *i, uint32_t mask)
 Stop
 step_trap(Exec *x, const Insn *i, uint32_t mask)
 {
+  if (i->x.sub)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "breakpoint", __builtin_ctz(mask),
+                        "the kernel stopped for a debugger");
   return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "trap", __builtin_ctz(mask),
                       "the kernel trapped");
 }

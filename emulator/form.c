@@ -175,8 +175,8 @@ filler(const char *slot, int n, int nth, const Mods *m, uint32_t used)
 static bool
 in_fixed_order(const char *op, int n)
 {
-  static const char *const fixed[] = {"bar",   "barrier",  "brx", "cp",
-                                      "fence", "mbarrier", "shf", "wgmma"};
+  static const char *const fixed[] = {"createpolicy", "bar",      "barrier", "brx",  "cp",
+                                      "fence",        "mbarrier", "shf",     "wgmma"};
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     if (same(op, n, fixed[i]))
       return true;
@@ -188,10 +188,18 @@ static bool
 vector_apart(const Mods *m)
 {
   for (int i = 0; i < m->n; i++)
-    if ((m->in_order[i] == M_V2 || m->in_order[i] == M_V4) &&
+    if ((m->in_order[i] == M_V2 || m->in_order[i] == M_V4 || m->in_order[i] == M_V8) &&
         (i + 1 == m->n || m->in_order[i + 1] < MOD_COUNT))
       return true;
   return false;
+}
+
+/* st.async, red.async, st.bulk: the first modifier is part of the name. */
+static bool
+has_two_names(const Form *f)
+{
+  const char *p = strchr(f->mnemonic, ' ');
+  return p && (!strncmp(p, " async ", 7) || !strncmp(p, " bulk ", 6));
 }
 
 /* The form takes the modifiers in another order: ptxas takes any, but that types, state
@@ -200,7 +208,7 @@ static bool
 matched_anyhow(const Form *f, const Mods *m)
 {
   uint32_t used = 0;
-  if (vector_apart(m))
+  if (vector_apart(m) || has_two_names(f))
     return false;
   int nth = 0;
   for (const char *p = strchr(f->mnemonic, ' '); p; nth++) {
@@ -227,6 +235,7 @@ static const struct {
     {"s4", "whole numbers of 4 bits are not emulated in products"},
     {"b1", "products of single bits are not emulated"},
     {"block_scale", "block scales are not emulated"},
+    {"ld_reduce", "multicast objects of several devices are not emulated"},
 };
 
 static const char *

@@ -11,6 +11,7 @@
 
 /* PTX ISA, "Size and alignment", "Contents of the mbarrier object". */
 enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1, MBAR_TX_MAX = (1 << 20) - 1 };
+enum { STATE_COUNT = 40 }; /* a state: the phase, and from this bit on what is due in it */
 
 static Stop
 misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
@@ -58,6 +59,7 @@ uint64_t
 mbar_address(const Exec *x, const Insn *i, int lane)
 {
   uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  base -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   return base + (uint64_t)i->imm;
 }
 
@@ -242,6 +244,8 @@ mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
                  m->made->line, m->warp);
 }
 
+/* vec: arrive_drop, fewer are due from then on.  reg: .relaxed, nobody learns of what the
+ * warp has done before. */
 static Stop
 arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
 {
@@ -251,7 +255,9 @@ arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
                         " of the mbarrier at byte %u",
                         count, m->pending, m->expected, m->phase, m->off);
   m->pending -= count;
-  shadow_mbar_arrive(x->shadow, number(x, m), exec_who(x));
+  m->expected -= i->x.vec ? count : 0;
+  if (!i->x.reg)
+    shadow_mbar_arrive(x->shadow, number(x, m), exec_who(x));
   try_complete(x, m);
   return GO;
 }
@@ -279,7 +285,7 @@ arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
   bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
   uint32_t count = counts && i->x.cond ? operand : 1;
   check_use(x, i, lane, m);
-  *state = m->phase;
+  *state = m->phase | (uint64_t)m->pending << STATE_COUNT;
   if (!counts)
     s = count_bytes(x, i, lane, m, operand);
   if (s != GO || i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE)
@@ -304,6 +310,16 @@ step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
   }
   if (i->d)
     exec_put64(x, i->d, state, mask);
+  return GO;
+}
+
+Stop
+step_mbar_count(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t count[LANES];
+  for (int l = 0; l < LANES; l++)
+    count[l] = (uint32_t)(row64(x->warp, i->a)[l] >> STATE_COUNT);
+  exec_put32(x, i->d, count, mask);
   return GO;
 }
 
@@ -401,7 +417,8 @@ step_copy_arrive(Exec *x, const Insn *i, uint32_t mask)
 static bool
 complete(const Mbar *m, bool parity, uint64_t operand)
 {
-  return parity ? (m->phase & 1) != (operand & 1) : m->phase > operand;
+  uint64_t phase = operand & ((1ull << STATE_COUNT) - 1);
+  return parity ? (m->phase & 1) != (operand & 1) : m->phase > phase;
 }
 
 /* A warp that looks at each phase of a ring in turn has lost one if two more have passed.
@@ -435,7 +452,8 @@ wait_one(Exec *x, const Insn *i, int lane, bool *done)
   *done = complete(m, parity, operand);
   if (*done) {
     check_lapped(x, i, lane, m);
-    shadow_mbar_wait(x->shadow, number(x, m), x->warp->id);
+    if (!i->x.reg)
+      shadow_mbar_wait(x->shadow, number(x, m), x->warp->id);
   } else {
     x->warp->waits_for = m->off + 1;
   }

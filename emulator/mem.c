@@ -147,6 +147,20 @@ reach_shared(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, bool
   return GO;
 }
 
+/* The shadow knows of at most 16 bytes a lane. */
+static void
+tell_halves(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, const Alloc *m,
+            uint64_t *off)
+{
+  ShadowAccess a = mem_access(x, i, mask, op, 16);
+  a.one = SHADOW_FIRST_HALF;
+  shadow_global(x->shadow, &a, m->shadow, m->base, off);
+  for (int l = 0; l < LANES; l++)
+    off[l] += 16;
+  a.one = SHADOW_SECOND_HALF;
+  shadow_global(x->shadow, &a, m->shadow, m->base, off);
+}
+
 static Stop
 reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
             const uint64_t *addr, uint8_t **host, const Alloc *m)
@@ -167,7 +181,9 @@ reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
     int l = __builtin_ctz(k);
     bulk_check_global(x, i, l, addr[l], (uint64_t)bytes, op);
   }
-  if (m->shadow) {
+  if (m->shadow && bytes == 32) {
+    tell_halves(x, i, mask, op, m, off);
+  } else if (m->shadow) {
     ShadowAccess a = mem_access(x, i, mask, op, bytes);
     shadow_global(x->shadow, &a, m->shadow, m->base, off);
   }
@@ -236,6 +252,9 @@ static Stop
 reach_space(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Space space,
             const uint64_t *addr, uint8_t **host)
 {
+  if (bytes == 32 && space != SPACE_GLOBAL)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds",
+                        __builtin_ctz(mask), "32 bytes at once are in global memory alone");
   switch (space) {
   case SPACE_SHARED:
     return reach_shared(x, i, mask, op, bytes, false, addr, host);

@@ -176,6 +176,8 @@ enum {
   SHADOW_BLIND = 16, /* an atomic of which nobody learns what it has read */
 };
 
+/* In `one`: the first or the second 16 of 32 bytes a lane. */
+enum { SHADOW_FIRST_HALF = 64, SHADOW_SECOND_HALF = 128, SHADOW_HALVES = 192 };
 typedef struct ShadowAccess {
   int insn, warp;
   uint32_t mask; /* lanes; ldmatrix and stmatrix: lanes that give row addresses */
@@ -234,8 +236,11 @@ uint32_t shadow_copy_entrust(Shadow *, int warp, uint32_t mask);
 void shadow_copy_arrive(Shadow *, int mbar, int warp, uint32_t copies);
 void shadow_mbar_fence(Shadow *, int warp); /* fence.mbarrier_init */
 void shadow_proxy_fence(Shadow *, int warp);
+/* SUM: others of the same phase change the same bytes.  OWN: st.async and red.async, which
+ * are no engine's, and of which several fill the same 16 bytes. */
+typedef enum ShadowBulk { SHADOW_BULK_COPY, SHADOW_BULK_SUM, SHADOW_BULK_OWN } ShadowBulk;
 void shadow_bulk_write(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
-                       int mbar, uint32_t phase);
+                       int mbar, uint32_t phase, ShadowBulk);
 void shadow_bulk_read(Shadow *, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
                       uint32_t number);
 /* Into another CTA, whose mbarrier tells when it has read. */

@@ -195,23 +195,25 @@ read_by_engine(Shadow *s, int insn, int warp, int lane, uint32_t chunk)
   check_object(s, a, "reads", insn, warp, lane, off, 16);
   check_filled(s, a, "reads", false, insn, warp, lane, off);
   if (!a->bulk)
-    shadow_word_async(s, insn, warp, lane, off, false);
+    shadow_word_async(s, insn, warp, lane, off, false, true);
 }
 
 void
 shadow_bulk_write(Shadow *s, int insn, int warp, int lane, uint32_t off, uint32_t bytes,
-                  int mbar, uint32_t phase)
+                  int mbar, uint32_t phase, ShadowBulk kind)
 {
   if (!shadow_async_begin(s))
     return;
   shadow_after_arrival(s, warp);
   for (uint32_t c = off / 16; c * 16 < off + bytes; c++) {
     Agent *a = agent_at(s, c);
+    if (kind != SHADOW_BULK_COPY && a->bulk == phase + 1 && a->mbar == mbar)
+      continue;
     check_object(s, a, "copies into", insn, warp, lane, c * 16, 16);
     check_filled(s, a, "copies into", true, insn, warp, lane, c * 16);
     check_free(s, a, "copies into", insn, warp, lane, c * 16);
     check_sent(s, a, "copies into", insn, warp, lane, c * 16);
-    shadow_word_async(s, insn, warp, lane, c * 16, true);
+    shadow_word_async(s, insn, warp, lane, c * 16, true, kind != SHADOW_BULK_OWN);
     s->init[c] = 0xffff;
     shadow_carried_end(s, c);
     *a = (Agent){.bulk = phase + 1,

@@ -543,8 +543,10 @@ void
 shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
               const uint64_t *off)
 {
-  int sectors, ideal;
-  shadow_sectors(a->mask, a->bytes, off, &sectors, &ideal);
+  int sectors = 0, ideal = 0;
+  int half = a->one & SHADOW_HALVES, one = a->one & ~SHADOW_HALVES;
+  if (half != SHADOW_SECOND_HALF)
+    shadow_sectors(a->mask, half ? 32 : a->bytes, off, &sectors, &ideal);
   s->counts[a->insn].phases += (uint64_t)sectors;
   s->counts[a->insn].ideal += (uint64_t)ideal;
   if (!s->checks)
@@ -559,7 +561,7 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
-    Place p = {a, a->one ? a->one - 1 : l, base + off[l], off[l],
+    Place p = {a, one ? one - 1 : l, base + off[l], off[l],
                ((1u << a->bytes) - 1) << off[l] % 16};
     if (!all)
       check_init(s, m, off[l], &p);

@@ -222,7 +222,8 @@ int shadow_line(const Shadow *, int insn); /* 0: unknown */
 /* ---- shadow_shared.c ---- */
 /* A read or write of 16 bytes by an engine, against what warps did before: ordered, and
  * fenced for its proxy. */
-void shadow_word_async(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes);
+void shadow_word_async(Shadow *, int insn, int warp, int lane, uint32_t off, bool writes,
+                       bool engine);
 
 /* ---- shadow_async.c ---- */
 bool shadow_async_begin(Shadow *);

@@ -591,7 +591,8 @@ check_fenced(Shadow *s, const Word *x, const Touch *t)
 }
 
 void
-shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool writes)
+shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool writes,
+                  bool engine)
 {
   ShadowAccess a = {
       .insn = insn, .warp = warp, .bytes = 16, .op = writes ? SHADOW_COPY : SHADOW_READ};
@@ -608,7 +609,8 @@ shadow_word_async(Shadow *s, int insn, int warp, int lane, uint32_t off, bool wr
       check_last_write(s, x, &t);
     if (writes)
       check_readers(s, x, &t);
-    check_fenced(s, x, &t);
+    if (engine)
+      check_fenced(s, x, &t);
     if (writes)
       forget_readers(s, x);
   }

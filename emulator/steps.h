@@ -15,6 +15,10 @@ extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
     step_warp_sync, step_fence;
 /* calls.c */
 extern Step step_call, step_ret, step_alloca, step_stack;
+/* cache.c */
+extern Step step_policy, step_discard, step_st_bulk;
+/* send.c */
+extern Step step_bulk_send, step_st_async;
 /* print.c */
 extern Step step_printf, step_assert;
 /* mem.c */
@@ -36,10 +40,10 @@ extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait, ste
 extern Step step_setmaxnreg;
 /* mbarrier.c */
 extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait,
-    step_copy_arrive;
+    step_copy_arrive, step_mbar_count;
 /* bulk.c */
-extern Step step_bulk_load, step_bulk_send, step_bulk_store, step_bulk_commit,
-    step_bulk_wait, step_fence_proxy;
+extern Step step_bulk_load, step_bulk_store, step_bulk_commit, step_bulk_wait,
+    step_fence_proxy;
 /* wgmma.c */
 extern Step step_wgmma, step_wgmma_fence, step_wgmma_commit, step_wgmma_wait;
 /* tma_step.c */

@@ -26,16 +26,22 @@ strong_tell(Exec *x, const Insn *i, const StrongLane *at, ShadowOp op)
 {
   if (!at->held)
     return;
-  ShadowAccess a =
-      mem_access(x, i, 1u << at->lane, op, i->x.bytes * (i->x.vec + !i->x.vec));
+  int bytes = i->x.bytes * (i->x.vec + !i->x.vec);
+  ShadowAccess a = mem_access(x, i, 1u << at->lane, op, bytes < 16 ? bytes : 16);
   shadow_tell(x->shadow, at->held, &a, at->lane, at->addr, at->off);
+  if (bytes <= 16)
+    return;
+  const ShadowMem *m = mem_alloc(x, at->addr)->shadow; /* the other 16 bytes */
+  ShadowHeld *held = shadow_hold(x->shadow, m, at->off + 16);
+  if (held)
+    shadow_tell(x->shadow, held, &a, at->lane, at->addr + 16, at->off + 16);
 }
 
 Stop
 step_ld_strong(Exec *x, const Insn *i, uint32_t mask)
 {
   Reach r;
-  uint8_t copy[LANES][16];
+  uint8_t copy[LANES][32];
   Stop s = mem_reach(x, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
   if (s != GO)
     return s;

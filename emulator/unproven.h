@@ -36,17 +36,19 @@
   X("bra brx", "choice", "of parted lanes those at the lowest line run first")             \
   X("call", "choice", "lanes meet where a text without calls would let them")              \
   X("alloca stacksave stackrestore", "choice", "the stack grows upwards")                  \
-  X("ret exit trap", "text", "-")                                                          \
+  X("ret exit trap brkpt", "text", "-")                                                    \
   X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")         \
-  X("mbarrier", "text", "the state of an arrival is the phase's number")                   \
+  X("mbarrier", "text", "a state is the phase's number and what is due in it")             \
   X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")     \
   X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")       \
   X("griddepcontrol", "choice", "kernels run one after another")                           \
   X("nanosleep", "choice", "the turn is over")                                             \
-  X("prefetch prefetchu", "choice", "nothing happens")                                     \
+  X("prefetch prefetchu applypriority pmevent", "choice", "nothing happens")               \
+  X("createpolicy", "choice", "bits of our own, which nobody looks at")                    \
+  X("discard", "choice", "what is thrown away reads as NaN")                               \
   X("bar barrier", "text", "-")                                                            \
   X("membar fence", "choice", "memory is in order anyway")                                 \
-  X("ld st", "choice", "one order of all accesses; cache hints do nothing")                \
+  X("ld ldu st", "choice", "one order of all accesses; cache hints do nothing")            \
   X("atom red", "choice", "in the order in which CTAs and lanes happen to run")            \
   X("cp", "choice", "a copy lands at issue or at its wait (async=)")                       \
   X("shfl vote match redux activemask", "text", "-")                                       \

@@ -108,7 +108,8 @@ def operand(want, builder, mods, types, k):
         return "[%rd1, {" + ", ".join(f"%r{9 + i}" for i in range(rank)) + "}]"
     if want == "#":
         return {"cp_async": "16", "lop3": "7", "tma_fence": "128",
-                "setmaxnreg": "64"}.get(builder, "1")
+                "setmaxnreg": "64", "discard": "128", "prefetch": "128",
+                "st_bulk": "0"}.get(builder, "1")
     if builder == "call":
         return "ff"
     if builder == "stack" and k == 0:
@@ -120,7 +121,8 @@ def operand(want, builder, mods, types, k):
     second, want = want.endswith("|p"), want.removesuffix("|p")
     count = 0
     if want.startswith("v"):
-        count, want = 4 if "v4" in mods else 2 if "v2" in mods else 0, want[1:]
+        count = next((int(m[1]) for m in mods if m in ("v2", "v4", "v8")), 0)
+        want = want[1:]
     match = re.fullmatch(r"([bsf]\d+)x(\d)", want)
     if match:
         want, count = match[1], int(match[2])

@@ -18,6 +18,17 @@ def neighbour(body):
     return body.next
 
 
+def arrived(body, instance):
+    """The mbarrier's address, as the instance takes it."""
+    if instance.has("shared", "shared::cta"):
+        return "[arrived]"
+    if "generic" not in body.__dict__:
+        body.generic = body.new("d")
+        body.emit(f"mov.u64 {body.generic}, arrived;")
+        body.emit(f"cvta.shared.u64 {body.generic}, {body.generic};")
+    return f"[{body.generic}]"
+
+
 def leave(body, k):
     d = body.new("d")
     body.emit(f"add.u64 {d}, {body.load('b64.0')}, {k};")
@@ -27,19 +38,21 @@ def leave(body, k):
 def find(body, variant):
     """The next thread's, which nobody overwrites before all have looked."""
     d = body.new("d")
+    if ".relaxed." in variant:  # tells nobody of it
+        body.emit("bar.sync 0;")
     body.emit(f"ld.shared.b64 {d}, [{neighbour(body)}];")
     body.store(d, "b64", variant)
     body.emit("bar.sync 0;")
 
 
-def init(body, count, name=f"mbarrier.init.{SPACE}.b64"):
-    by_first(body, [f"{name} [arrived], {count};"])
+def init(body, count, name=f"mbarrier.init.{SPACE}.b64", at="[arrived]"):
+    by_first(body, [f"{name} {at}, {count};"])
     body.emit("bar.sync 0;")
 
 
-def inval(body, name=f"mbarrier.inval.{SPACE}.b64"):
+def inval(body, name=f"mbarrier.inval.{SPACE}.b64", at="[arrived]"):
     body.emit("bar.sync 0;")
-    by_first(body, [f"{name} [arrived];"])
+    by_first(body, [f"{name} {at};"])
     body.emit("bar.sync 0;")
 
 
@@ -62,13 +75,20 @@ def build_made(form, variants, row, sm):
     body = begin(form, row, sm)
     for k, instance in enumerate(variants):
         makes = instance.has("init")
-        init(body, THREADS, instance.name if makes else f"mbarrier.init.{SPACE}.b64")
+        at = arrived(body, instance)
+        if makes:
+            init(body, THREADS, instance.name, at)
+        else:
+            init(body, THREADS)
         leave(body, k)
         token = body.new("d")
         body.emit(f"mbarrier.arrive.{SPACE}.b64 {token}, [arrived];")
         first_phase(body)
         find(body, instance.name)
-        inval(body, f"mbarrier.inval.{SPACE}.b64" if makes else instance.name)
+        if makes:
+            inval(body)
+        else:
+            inval(body, instance.name, at)
     return body
 
 
@@ -83,14 +103,43 @@ def build_arrive(form, variants, row, sm):
             leave(body, k)
             if alone:
                 body.emit("bar.sync 0;")
-                by_first(body, accounts(instance, token))
+                by_first(body, accounts(body, instance, token))
             else:
-                body.emit(f"{instance.name} {token}, [arrived]{', 2' * (count > 1)};")
+                body.emit(f"{instance.name} {token}, {arrived(body, instance)}"
+                          f"{', 2' * (count > 1)};")
             if partly:
                 body.emit(f"mbarrier.arrive.{SPACE}.b64 {token}, [arrived];")
             first_phase(body)
             find(body, f"{instance.name} {count}")
+            if instance.has("arrive_drop"):
+                second_phase(body, f"{instance.name} {count} dropped", partly)
             inval(body)
+    return body
+
+
+def second_phase(body, variant, partly):
+    """Who was dropped is not due any more: nobody, or one arrival a thread."""
+    p = body.new("p")
+    if partly:
+        body.emit(f"mbarrier.arrive.{SPACE}.b64 _, [arrived];")
+        body.emit("bar.sync 0;")
+    body.emit(f"mbarrier.test_wait.parity.{SPACE}.b64 {p}, [arrived], {int(partly)};")
+    body.store(p, "pred", variant)
+
+
+def build_count(form, variants, row, sm):
+    """What was due before the arrival that gave the state."""
+    body = begin(form, row, sm)
+    for instance in variants:
+        token, n = body.new("d"), body.new("r")
+        init(body, 9)
+        by_first(body, [f"mbarrier.arrive.noComplete.{SPACE}.b64 {token}, [arrived], 2;",
+                        f"mbarrier.arrive_drop.noComplete.{SPACE}.b64 {token}, [arrived], 3;"])
+        body.emit(f"@!{body.first} mov.b64 {token}, 0;")
+        body.emit(f"{instance.name} {n}, {token};")
+        body.emit(f"@!{body.first} mov.b32 {n}, 0;")
+        body.store(n, "u32", instance.name)
+        inval(body)
     return body
 
 
@@ -111,12 +160,14 @@ def build_async(form, variants, row, sm):
     return body
 
 
-def accounts(instance, token):
+def accounts(body, instance, token):
+    at = arrived(body, instance)
     expects, completes = (f"mbarrier.{w}_tx.{SPACE}.b64" for w in ("expect", "complete"))
-    if instance.has("arrive"):
-        return [f"{instance.name} {token}, [arrived], 48;", f"{completes} [arrived], 48;"]
-    both = [instance.name, completes] if instance.has("expect_tx") else [expects, instance.name]
-    return [f"{name} [arrived], 48;" for name in both] + \
+    if instance.has("arrive", "arrive_drop"):
+        return [f"{instance.name} {token}, {at}, 48;", f"{completes} [arrived], 48;"]
+    own, other = f"{instance.name} {at}, 48;", f"{completes} [arrived], 48;"
+    both = [own, other] if instance.has("expect_tx") else [f"{expects} [arrived], 48;", own]
+    return both + \
         [f"mbarrier.arrive.{SPACE}.b64 {token}, [arrived];"]
 
 
@@ -129,13 +180,14 @@ def build_wait(form, variants, row, sm):
         leave(body, k)
         body.emit(f"mbarrier.arrive.{SPACE}.b64 {token}, [arrived];")
         what = "0" if instance.has("parity") else token
-        body.emit(f"{instance.name} {p}, [arrived], {what};")
+        at = arrived(body, instance)
+        body.emit(f"{instance.name} {p}, {at}, {what};")
         body.store(p, "pred", f"{instance.name} before")
         body.emit("bar.sync 0;")
         spare = body.new("d")
         body.emit(f"mbarrier.arrive.{SPACE}.b64 {spare}, [arrived];")
         body.lines.append(f"{again}:")
-        body.emit(f"{instance.name} {q}, [arrived], {what};")
+        body.emit(f"{instance.name} {q}, {at}, {what};")
         body.emit(f"@!{q} bra {again};")
         find(body, instance.name)
         inval(body)

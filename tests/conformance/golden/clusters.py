@@ -1,5 +1,6 @@
 """Kernels of clusters of two CTAs: each other's shared memory, their barrier, arrivals and
 copies across; and setmaxnreg.  Each thread owns eight bytes of a tile in its CTA."""
+from .forms import WIDTH
 from .ptx import Body
 
 PAIR = ".explicitcluster .reqnctapercluster 2, 1, 1"
@@ -132,7 +133,7 @@ def wait(body):
 
 def arrive(body, instance, at):
     """Thread 0's arrival in the other CTA, alone or with what it is due."""
-    if instance.has("arrive"):
+    if instance.has("arrive", "arrive_drop"):
         bytes_ = ", 0" if instance.has("expect_tx") else ""
         body.emit(f"@{body.first} {instance.name} _, [{at}]{bytes_};")
         return
@@ -157,8 +158,16 @@ def build_mbarrier(form, variants, row, sm):
         body.emit("bar.sync 0;")
         arrive(body, instance, at)
         wait(body)
+        if instance.has("relaxed"):  # tells nobody of it
+            sync(body)
         store_own(body, instance.name)
         sync(body)
+        if instance.has("arrive_drop"):  # nobody is due any more
+            sync(body)
+            body.emit(f"@{body.first} mbarrier.inval.shared::cta.b64 [arrived];")
+            body.emit("bar.sync 0;")
+            begin_arrivals(body, 1)
+            body.parity = 0
     return body
 
 
@@ -181,11 +190,62 @@ def build_send(form, variants, row, sm):
         expect(body)
         body.emit("fence.proxy.async.shared::cta;")
         sync(body)
+        if instance.types:  # a reduction: what is there are the lower half's words
+            d = body.new("d")
+            body.emit(f"ld.shared.b64 {d}, [{body.own}];")
+            body.emit(f"xor.b64 {d}, {d}, 0x700000007;")
+            body.emit("bar.sync 0;")
+            body.emit(f"st.shared.b64 [{body.own}+{TILE // 2}], {d};")
+            body.emit("fence.proxy.async.shared::cta;")
+            sync(body)
         body.emit(f"@{body.first} {instance.name} [{there}], [tile], {TILE // 2}, [{at}];")
         wait(body)
         store_own(body, instance.name, TILE // 2)
         sync(body)
     return body
+
+
+def build_st_async(form, variants, row, sm):
+    """Each thread's store, or its part of a sum, into the other CTA; all lie behind the
+    mbarrier there."""
+    body = start(form, row, sm)
+    bar, base, there = body.new("r"), body.new("r"), body.new("r")
+    body.globals.append(f".shared .align 16 .b8 wide[{16 * body.block}];")
+    body.emit(f"mov.u32 {bar}, arrived;")
+    body.emit(f"mov.u32 {base}, wide;")
+    body.emit(f"mad.lo.u32 {base}, {body.tid}, 16, {base};")
+    at, there = mapped(body, bar), mapped(body, base)
+    begin_arrivals(body, 1)
+    for k, instance in enumerate(variants):
+        kind = instance.types[0]
+        n = next((int(m[1]) for m in instance.mods if m in ("v2", "v4")), 1)
+        size = WIDTH[kind] // 8
+        if n * size > 16:
+            continue
+        low, high = body.load("b64.0"), body.load("b64.1")
+        body.emit(f"st.shared.v2.b64 [{base}], {{{high}, {low}}};")
+        values = [body.load(f"{kind}.{i % 3}") for i in range(n)]
+        body.emit(f"@{body.first} mbarrier.arrive.expect_tx.shared::cta.b64 _, [arrived], "
+                  f"{size * n * body.block};")
+        sync(body)
+        to, mbar = there, at
+        if not instance.has("shared::cluster"):
+            to, mbar = generic(body, there), generic(body, at)
+        value = values[0] if n == 1 else "{" + ", ".join(values) + "}"
+        body.emit(f"{instance.name} [{to}], {value}, [{mbar}];")
+        wait(body)
+        for half, d in enumerate((body.new("d"), body.new("d"))):
+            body.emit(f"ld.shared.b64 {d}, [{base}+{8 * half}];")
+            body.store(d, "b64", f"{instance.name} {half}")
+        sync(body)
+    return body
+
+
+def generic(body, address):
+    d = body.new("d")
+    body.emit(f"cvt.u64.u32 {d}, {address};")
+    body.emit(f"cvta.shared::cluster.u64 {d}, {d};")
+    return d
 
 
 def build_multicast(form, variants, row, sm):

@@ -108,7 +108,7 @@ def vector(registers):
 
 
 def vector_of(instance):
-    return next((int(m[1]) for m in instance.mods if m in ("v2", "v4")), 1)
+    return next((int(m[1]) for m in instance.mods if m in ("v2", "v4", "v8")), 1)
 
 
 def too_wide(instance):
@@ -268,6 +268,87 @@ def build_isspacep(form, variants, row, sm):
             p = body.new("p")
             body.emit(f"{instance.name} {p}, {address};")
             body.store(p, "pred", f"{instance.name} of {space}")
+    return body
+
+
+# ---- more than 16 bytes, caches ----
+
+def wide(body):
+    """The address of this thread's own 32 bytes, in global memory."""
+    if "own_wide" not in body.__dict__:
+        body.globals.append(f".global .align 32 .b8 own_wide[{32 * body.n}];")
+        body.own_wide = body.new("d")
+        body.emit(f"mov.u64 {body.own_wide}, own_wide;")
+        body.emit(f"mad.lo.u64 {body.own_wide}, {body.i}, 32, {body.own_wide};")
+    return body.own_wide
+
+
+def build_wide(form, variants, row, sm):
+    """Loads and stores of 32 bytes."""
+    body = start(form, row, sm)
+    low, high = sixteen(body)
+    for instance in variants:
+        kind, n = instance.types[0], vector_of(instance)
+        at, to = wide(body), wide(body)
+        if not instance.has("global"):
+            to = body.new("d")
+            body.emit(f"cvta.global.u64 {to}, {at};")
+        body.emit(f"st.global.v2.b64 [{at}], {{{low}, {high}}};")
+        body.emit(f"st.global.v2.b64 [{at}+16], {{{high}, {low}}};")
+        if form.opcode == "ld":
+            parts = [body.new(kind) for _ in range(n)]
+            body.emit(f"{instance.name} {vector(parts)}, [{to}]{policy(body, instance)};")
+            for k in (0, 3, n - 1):
+                body.store(parts[k], kind, f"{instance.name} [{k}]")
+            continue
+        parts = [body.load(f"{kind}.{k % 3}") for k in range(n)]
+        body.emit(f"{instance.name} [{to}], {vector(parts)}{policy(body, instance)};")
+        for k in range(4):
+            d = body.new("d")
+            body.emit(f"ld.global.b64 {d}, [{at}+{8 * k}];")
+            body.store(d, "b64", f"{instance.name} {k}")
+    return body
+
+
+def build_policy(form, variants, row, sm):
+    """A policy says nothing by its bits; a load with it finds what it would without."""
+    body = start(form, row, sm)
+    at = where(body, "global")
+    for instance in variants:
+        d, x = body.new("d"), body.new("d")
+        if instance.has("cvt"):
+            body.emit(f"mov.b64 {x}, {POLICY};")
+            words = [x]
+        elif instance.has("range"):
+            words = [f"[{at}]", "256", "1024"]
+        else:
+            words = ["0.5"]
+        body.emit(f"{instance.name} {', '.join([d, *words])};")
+        body.emit(f"ld.global.L2::cache_hint.b64 {x}, [{at}], {d};")
+        body.store(x, "b64", instance.name)
+    return body
+
+
+def build_fill(form, variants, row, sm):
+    """The first thread fills a part of what all have written."""
+    body = start(form, row, sm)
+    at, first, base = where(body, "shared"), body.new("p"), body.new("d")
+    body.emit(f"setp.eq.u32 {first}, {body.tid}, 0;")
+    body.emit(f"mov.u64 {base}, own_shared;")
+    for k, instance in enumerate(variants):
+        to = base
+        if not instance.has("shared::cta"):
+            to = body.new("d")
+            body.emit(f"cvta.shared.u64 {to}, {base};")
+        fill(body, "shared", k + 1)
+        body.emit("bar.sync 0;")
+        body.emit(f"@{first} {instance.name} [{to}+24], 1000, 0;")
+        body.emit("bar.sync 0;")
+        low, high = body.new("d"), body.new("d")
+        body.emit(f"ld.shared.v2.b64 {{{low}, {high}}}, [{at}];")
+        body.store(low, "b64", f"{instance.name} low")
+        body.store(high, "b64", f"{instance.name} high")
+        body.emit("bar.sync 0;")
     return body
 
 

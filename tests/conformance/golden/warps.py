@@ -303,10 +303,19 @@ def build_nothing(form, variants, row, sm):
     generic = body.new("d")
     body.emit(f"cvta.global.u64 {generic}, {at};")
     for instance in variants:
-        operand = {"nanosleep": " 20", "prefetch": f" [{generic}]",
+        operand = {"nanosleep": " 20", "prefetch": f" [{generic}]", "pmevent": " 3",
                    "prefetchu": f" [{generic}]"}.get(form.opcode, "")
         if instance.has("global"):
             operand = f" [{at}]"
+        if form.opcode == "applypriority":
+            line = body.new("d")
+            body.emit(f"and.b64 {line}, {at if instance.has('global') else generic}, -128;")
+            operand = f" [{line}], 128"
+        if form.opcode == "cp":
+            line = body.new("d")
+            body.emit(f"and.b64 {line}, {at}, -16;")
+            hint = ", 0x12F0000000000000" if instance.has("L2::cache_hint") else ""
+            operand = f" [{line}], 16{hint}"
         if instance.has("local"):
             body.locals[:] = [".local .align 16 .b8 spare[16];"]
             operand = " [spare]"
