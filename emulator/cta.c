@@ -288,6 +288,9 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
     return l->dynamic;
   case SR_TOTAL_SMEM:
     return x->cta->shared_bytes;
+  case SR_ENVREG1:
+  case SR_ENVREG2:
+    return l->envreg[special - SR_ENVREG0];
   default:
     return 0; /* %gridid; clocks are read by an instruction of their own */
   }

@@ -345,7 +345,7 @@ typedef enum NodeOrder { NODES_FORWARD, NODES_REVERSE, NODES_RANDOM } NodeOrder;
 typedef struct Settings {
   char arch[16];
   int devices, threads, resident;
-  bool checks, lax, fast_mma, print;
+  bool checks, lax, fast_mma, print, tell;
   Order order;
   NodeOrder nodes;
   CtaOrder ctas;
@@ -381,6 +381,8 @@ struct Launch {
   bool waited;                   /* every CTA has executed griddepcontrol.wait */
   bool early;                    /* every CTA has executed launch_dependents before */
   uint32_t dynamic;
+  uint32_t envreg[3]; /* %envreg0 … 2, in which a driver tells kernels things; the others
+                         are 0 */
   uint32_t local_bytes; /* of a thread */
   uint64_t ctas, clusters;
   uint8_t *params;

@@ -355,17 +355,39 @@ record_start(const KernelWork *w, const Past *ahead)
     w->started->past = (Past){ahead->start, ahead->start, ahead->start};
 }
 
+/* What the barrier of a whole grid works on, cooperative groups' grid.sync(): two words, of
+ * which the second counts arrivals.  Its address is in %envreg1 (high) and %envreg2 (low).
+ */
+static CUresult
+lend_workspace(Device *d, const KernelWork *w, uint64_t *address)
+{
+  enum { WORKSPACE = 8 };
+  CUresult r = w->cooperative ? dev_alloc(d, WORKSPACE, false, address) : CUDA_SUCCESS;
+  if (r || !*address)
+    return r;
+  Alloc *a = dev_find(d, *address, WORKSPACE);
+  memset(a->host, 0, WORKSPACE);
+  shadow_mem_init(a->shadow, 0, WORKSPACE);
+  return CUDA_SUCCESS;
+}
+
 CUresult
 kernel_run(Device *d, const KernelWork *w, const Past *ahead, Past *done)
 {
   Launch l;
   Turn turn;
+  uint64_t workspace = 0;
   CUresult r = kernel_check(d, w);
+  r = r ? r : lend_workspace(d, w, &workspace);
   if (r)
     return r;
   start(d, w, ahead, &turn, &l);
+  l.envreg[1] = (uint32_t)(workspace >> 32);
+  l.envreg[2] = (uint32_t)workspace;
   find_cluster(d->chip, w, l.cluster, &l.explicit_cluster);
   r = launch_run(&l);
+  if (workspace)
+    dev_free(d, workspace);
   *done = past_done(ahead, l.number, l.waited, l.early);
   if (r) /* it is over, and with it what was ahead of it */
     *done = (Past){done->all, done->all, done->all};

@@ -285,6 +285,38 @@ const char *ptx_line(const Ptx *p, int line, int *n);
   X(CLUSTER_CTARANK, "%cluster_ctarank", 32)                                               \
   X(CLUSTER_NCTARANK, "%cluster_nctarank", 32)                                             \
   X(IS_EXPLICIT_CLUSTER, "%is_explicit_cluster", 1)                                        \
+  X(ENVREG0, "%envreg0", 32)                                                               \
+  X(ENVREG1, "%envreg1", 32)                                                               \
+  X(ENVREG2, "%envreg2", 32)                                                               \
+  X(ENVREG3, "%envreg3", 32)                                                               \
+  X(ENVREG4, "%envreg4", 32)                                                               \
+  X(ENVREG5, "%envreg5", 32)                                                               \
+  X(ENVREG6, "%envreg6", 32)                                                               \
+  X(ENVREG7, "%envreg7", 32)                                                               \
+  X(ENVREG8, "%envreg8", 32)                                                               \
+  X(ENVREG9, "%envreg9", 32)                                                               \
+  X(ENVREG10, "%envreg10", 32)                                                             \
+  X(ENVREG11, "%envreg11", 32)                                                             \
+  X(ENVREG12, "%envreg12", 32)                                                             \
+  X(ENVREG13, "%envreg13", 32)                                                             \
+  X(ENVREG14, "%envreg14", 32)                                                             \
+  X(ENVREG15, "%envreg15", 32)                                                             \
+  X(ENVREG16, "%envreg16", 32)                                                             \
+  X(ENVREG17, "%envreg17", 32)                                                             \
+  X(ENVREG18, "%envreg18", 32)                                                             \
+  X(ENVREG19, "%envreg19", 32)                                                             \
+  X(ENVREG20, "%envreg20", 32)                                                             \
+  X(ENVREG21, "%envreg21", 32)                                                             \
+  X(ENVREG22, "%envreg22", 32)                                                             \
+  X(ENVREG23, "%envreg23", 32)                                                             \
+  X(ENVREG24, "%envreg24", 32)                                                             \
+  X(ENVREG25, "%envreg25", 32)                                                             \
+  X(ENVREG26, "%envreg26", 32)                                                             \
+  X(ENVREG27, "%envreg27", 32)                                                             \
+  X(ENVREG28, "%envreg28", 32)                                                             \
+  X(ENVREG29, "%envreg29", 32)                                                             \
+  X(ENVREG30, "%envreg30", 32)                                                             \
+  X(ENVREG31, "%envreg31", 32)                                                             \
   X(CLOCK, "%clock", 32)                                                                   \
   X(CLOCK_HI, "%clock_hi", 32)                                                             \
   X(CLOCK64, "%clock64", 64)                                                               \

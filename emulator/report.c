@@ -24,6 +24,7 @@ known(const char *text)
 void
 report_line(const char *text)
 {
+  bool tell = settings_get().tell;
   pthread_mutex_lock(&lock);
   if (!known(text)) {
     char *copy = n_lines < MAX_LINES ? strdup(text) : NULL;
@@ -31,6 +32,8 @@ report_line(const char *text)
       lines[n_lines++] = copy;
     else
       dropped++;
+    if (copy && tell)
+      fprintf(stderr, "%s\n", text);
   }
   pthread_mutex_unlock(&lock);
 }

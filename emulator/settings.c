@@ -70,6 +70,7 @@ chip_find(const char *name)
   X(nodes, "forward|reverse|random", 0, 0, 1, s->nodes = (NodeOrder)v)                     \
   X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \
   X(printf, "keep|stdout", 0, 0, 1, s->print = v == 1)                                     \
+  X(findings, "keep|stderr", 0, 0, 1, s->tell = v == 1)                                    \
   X(regs, NULL, 0, 256, 8, s->regs = (uint32_t)v)                                          \
   X(seed, NULL, 0, UINT64_MAX, 1, s->seed = v)                                             \
   X(fuel, NULL, 1, UINT64_MAX, 1, s->fuel = v)
@@ -172,7 +173,7 @@ set_word(const SettingRow *row, Settings *s, const char *v, const Reason *r)
 static bool
 unknown(const char *key, const Reason *r)
 {
-  char names[100] = "";
+  char names[160] = "";
   for (size_t i = 0, at = 0; i < N_SETTINGS && at < sizeof names; i++)
     at += (size_t)snprintf(names + at, sizeof names - at, ", %s", table[i].name);
   return refuse(r, "'%s' is not a setting of the emulator: arch%s", key, names);

@@ -14,6 +14,8 @@ set(cuda_run ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cuda/run.py ${
 add_library(cuda_rt STATIC cuda/rt.c)
 # Handles are numbers on one side and pointers on the other.
 target_compile_options(cuda_rt PRIVATE -Wno-pedantic)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+  ${CMAKE_CURRENT_SOURCE_DIR}/cuda/programs.txt)
 file(STRINGS cuda/programs.txt cuda_programs REGEX "^[a-z]")
 foreach(row ${cuda_programs})
   string(REGEX REPLACE " .*" "" name ${row})

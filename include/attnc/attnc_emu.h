@@ -30,17 +30,18 @@ typedef struct attncEmuStats {
 } attncEmuStats;
 
 /* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
- * seed=7,fuel=100000000,async=lazy|eager|random,printf=keep|stdout": before
- * cuInit for arch and devices, else from the next launch on.  checks=lax: without what
- * CUTLASS takes for granted beyond the ISA's text (docs/emulator.md). 0, or -1 with a
- * reason.  The environment variable ATTNC_EMU holds the same text: where it is wrong,
- * cuInit is CUDA_ERROR_INVALID_VALUE, and cuGetErrorString of that says why until cuInit
- * succeeds. */
+ * seed=7,fuel=100000000,async=lazy|eager|random,printf=keep|stdout,
+ * findings=keep|stderr": before cuInit for arch and devices, else from the next launch on.
+ * checks=lax: without what CUTLASS takes for granted beyond the ISA's text
+ * (docs/emulator.md). 0, or -1 with a reason.  The environment variable ATTNC_EMU holds the
+ * same text: where it is wrong, cuInit is CUDA_ERROR_INVALID_VALUE, and cuGetErrorString of
+ * that says why until cuInit succeeds. */
 int attncEmuConfigure(const char *settings, char *reason, size_t n);
 void attncEmuGetStats(attncEmuStats *);
 void attncEmuResetStats(void);
 /* Findings since the last call, one line each, "ptx:LINE: error[race]: …"; returns bytes
- * needed, as snprintf does, and forgets them once they fit. */
+ * needed, as snprintf does, and forgets them once they fit.  With the setting
+ * findings=stderr each goes there besides, when it is found. */
 size_t attncEmuTakeFindings(char *buf, size_t n);
 /* What kernels printed (printf in CUDA) since the last call, of up to 1 MB, as text;
  * returns bytes needed, as snprintf does, and forgets it once it fits. With the setting

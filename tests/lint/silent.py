@@ -14,8 +14,9 @@ PATTERNS = [
 ENVIRONMENT = {"base/env.c": r".*", "runtime/settings.c": r'getenv\(xdg\).*getenv\("HOME"\)'}
 
 
-# What kernels print goes there where ATTNC_EMU asks for it: printf=stdout.
-ASKED_FOR = {"emulator/print.c": r"\bstdout\b"}
+# What kernels print and what is found goes there where ATTNC_EMU asks for it: printf=stdout,
+# findings=stderr.
+ASKED_FOR = {"emulator/print.c": r"\bstdout\b", "emulator/report.c": r"\bstderr\b"}
 PERMITTED = {"reads the environment": ENVIRONMENT, "prints": ASKED_FOR}
 
 

@@ -374,6 +374,41 @@ opt_in(void **state)
   OK(cuModuleUnload(m));
 }
 
+/* Cooperative groups' barrier of a grid works on two words whose address a kernel has in
+ * %envreg1 and 2; other launches have nothing there, nor in the other registers. */
+static void
+workspace(void **state)
+{
+  static const char text[] =
+      KIT("mov.u32 %r2, %envreg1; mov.u32 %r3, %envreg2; mov.u32 %r4, %envreg31;\n"
+          "st.global.u32 [%rd1], %r2; st.global.u32 [%rd1+4], %r3;\n"
+          "st.global.u32 [%rd1+8], %r4; or.b32 %r5, %r2, %r3; setp.eq.u32 %p1, %r5, 0;\n"
+          "@%p1 ret; cvt.u64.u32 %rd3, %r3; cvt.u64.u32 %rd4, %r2;\n"
+          "bfi.b64 %rd5, %rd4, %rd3, 32, 32; atom.global.add.u32 %r6, [%rd5+4], 7;\n"
+          "atom.global.add.u32 %r7, [%rd5+4], 7; st.global.u32 [%rd1+12], %r7;\n");
+  uint32_t v[4];
+  CUmodule m;
+  CUdeviceptr p;
+  CUfunction f = kit_function(text, &m);
+  (void)state;
+  OK(cuMemAlloc_v2(&p, sizeof v));
+  OK(cuMemsetD8_v2(p, 9, sizeof v));
+  OK(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, (void *[]){&p}, NULL));
+  OK(cuMemcpyDtoH_v2(v, p, sizeof v));
+  assert_true(!v[0] && !v[1] && !v[2]);
+  for (int again = 0; again < 2; again++) { /* each launch finds zeros */
+    OK(cuLaunchCooperativeKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, (void *[]){&p}));
+    OK(cuMemcpyDtoH_v2(v, p, sizeof v));
+    assert_true(v[0] && v[1] && !v[2]);
+    assert_int_equal(v[3], 7);
+  }
+  uint64_t address = (uint64_t)v[0] << 32 | v[1];
+  assert_int_equal(cuMemsetD8_v2(address, 0, 4), CUDA_ERROR_INVALID_VALUE); /* gone */
+  OK(cuMemFree_v2(p));
+  OK(cuModuleUnload(m));
+  kit_no_findings();
+}
+
 /* ---- counters ---- */
 
 static const char counted[] =
@@ -484,6 +519,34 @@ findings(void **state)
   free(all);
 }
 
+/* With findings=stderr each goes there as well, once. */
+static void
+told_at_once(void **state)
+{
+  static const char wrong[] = KIT("st.global.u32 [%rd1 + 4096], %r1;\n");
+  char told[4000] = "";
+  uint32_t data[32] = {0};
+  FILE *f = tmpfile();
+  int kept = dup(STDERR_FILENO);
+  (void)state;
+  assert_true(f && kept >= 0);
+  kit_findings();
+  kit_set("findings=stderr");
+  fflush(stderr);
+  dup2(fileno(f), STDERR_FILENO);
+  for (int i = 0; i < 2; i++)
+    kit_run(wrong, 1, 32, 0, data, sizeof data);
+  fflush(stderr);
+  dup2(kept, STDERR_FILENO);
+  close(kept);
+  rewind(f);
+  assert_true(fread(told, 1, sizeof told - 1, f) > 0);
+  fclose(f);
+  kit_set("findings=keep");
+  assert_non_null(strstr(told, "error[out-of-bounds]"));
+  assert_string_equal(told, kit_findings());
+}
+
 int
 main(void)
 {
@@ -498,6 +561,8 @@ main(void)
       cmocka_unit_test(modules),
       cmocka_unit_test(launches),
       cmocka_unit_test(opt_in),
+      cmocka_unit_test(workspace),
+      cmocka_unit_test(told_at_once),
       cmocka_unit_test(counters),
       cmocka_unit_test(short_stats),
       cmocka_unit_test(failures_end_a_launch),
