@@ -27,7 +27,8 @@ def programs():
 def settings(arch):
     """The chip that the PTX is for and later ones, in several orders."""
     chips = [arch] + [c for c in ("sm_90", "sm_120") if int(c[3:]) > int(arch[3:])]
-    rest = ["", ",sched=random,seed=7,async=eager", ",sched=rr,threads=1,resident=16"]
+    rest = ["", ",sched=random,seed=7,async=eager,ctas=random",
+            ",sched=rr,threads=1,resident=16,ctas=reverse"]
     return [f"arch={chips[min(i, len(chips) - 1)]}{more}" for i, more in enumerate(rest)]
 
 
