@@ -176,3 +176,73 @@ step_atom(Exec *x, const Insn *i, uint32_t mask)
     crowd_meet(x, i, mask);
   return GO;
 }
+
+/* PTX ISA, atom: of a vector each element is an atomic operation by itself. */
+Stop
+step_atom_vector(Exec *x, const Insn *i, uint32_t mask)
+{
+  Reach r;
+  uint32_t old[8][LANES] = {{0}};
+  const uint32_t *to = x->kernel->lists + i->list, *from = to + i->n_d;
+  const AtomOp op = {.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes};
+  Stop s = mem_reach(x, i, mask, SHADOW_ATOMIC, i->x.bytes * i->x.vec, &r);
+  if (s != GO)
+    return s;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    StrongLane held = strong_hold(x, &r, l);
+    for (int e = 0; e < i->x.vec; e++)
+      old[e][l] = (uint32_t)atom_update(&op, r.host[l] + e * i->x.bytes,
+                                        row32(x->warp, from[e])[l], 0);
+    strong_tell(x, i, &held, SHADOW_ATOMIC);
+  }
+  for (int e = 0; e < i->n_d; e++)
+    exec_put32(x, to[e], old[e], mask);
+  if (i->flags & F_MEETS)
+    crowd_meet(x, i, mask);
+  return GO;
+}
+
+/* CTAs may run on other host threads: one 128-bit operation at a time. */
+static pthread_mutex_t whole = PTHREAD_MUTEX_INITIALIZER;
+
+/* exch and cas; old: what was there, false: cas found another value. */
+static bool
+exchange128(const Insn *i, uint8_t *host, const uint64_t *first, const uint64_t *second,
+            uint64_t *old)
+{
+  pthread_mutex_lock(&whole);
+  memcpy(old, host, 16);
+  bool swaps = i->x.sub == A_EXCH || !memcmp(old, first, 16);
+  if (swaps)
+    memcpy(host, i->x.sub == A_EXCH ? first : second, 16);
+  pthread_mutex_unlock(&whole);
+  return swaps;
+}
+
+Stop
+step_atom128(Exec *x, const Insn *i, uint32_t mask)
+{
+  Reach r;
+  uint64_t half[2][LANES] = {{0}};
+  const uint32_t *to = x->kernel->lists + i->list, *from = to + i->n_d;
+  Stop s = mem_reach(x, i, mask, SHADOW_ATOMIC, 16, &r);
+  if (s != GO)
+    return s;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    uint64_t in[4] = {0}, old[2];
+    for (int k = 0; k < i->n_s; k++)
+      in[k] = row64(x->warp, from[k])[l];
+    StrongLane held = strong_hold(x, &r, l);
+    bool swaps = exchange128(i, r.host[l], in, in + 2, old);
+    strong_tell(x, i, &held, swaps ? SHADOW_ATOMIC : SHADOW_READ);
+    half[0][l] = old[0];
+    half[1][l] = old[1];
+  }
+  for (int k = 0; k < 2; k++)
+    exec_put64(x, to[k], half[k], mask);
+  if (i->flags & F_MEETS)
+    crowd_meet(x, i, mask);
+  return GO;
+}

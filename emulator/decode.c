@@ -405,8 +405,8 @@ next_want(Dec *d, const char **spec)
 static void
 resolve_vector(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
-  bool vec = o->kind == O_VEC;
-  if (vec ? o->n != w->elems : w->elems != 1)
+  bool vec = o->kind == O_VEC, sink = w->written && o->kind == O_SINK;
+  if (vec ? o->n != w->elems : w->elems != 1 && !sink)
     dec_fail(d, "a vector of %d registers is due as operand", w->elems);
   r->n = w->elems;
   for (int i = 0; i < r->n; i++) {

@@ -160,17 +160,66 @@ is_blind(const Dec *d, bool returns)
   return !returns || o->kind == O_SINK || (o->kind == O_REG && o->reg->named == 1);
 }
 
+static ArOp
+atom_math(Dec *d, const Insn *i)
+{
+  static const int8_t types[TYPE_COUNT] = {
+      [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
+      [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
+  AtomOp op = {0};
+  if (d->form->arg > A_MAX || type_info[i->x.type].class != 'f')
+    return op.op;
+  if (!atom_float(&op, d->form->arg, (ArType)types[i->x.type],
+                  dec_var_space((Space)i->x.space) == SPACE_SHARED))
+    dec_fail(d, "this form is not emulated");
+  return op.op;
+}
+
+/* Operands as lists: of a vector, or the halves of 128 bits; r: behind the destination. */
+static void
+atom_lists(Dec *d, Insn *i, bool returns)
+{
+  const Res *r = d->r + returns, *to = &d->r[0];
+  if (i->x.bytes < 16) {
+    i->x.vec = (uint8_t)r[1].n;
+    dec_list(d, i, to->elem, returns ? to->n : 0, r[1].elem, r[1].n);
+    return;
+  }
+  bool cas = d->form->arg == A_CAS;
+  const uint32_t src[4] = {r[1].elem[0], r[1].elem[1], r[2].elem[0], r[2].elem[1]};
+  i->flags |= F_WIDE;
+  i->x.vec = 1;
+  dec_list(d, i, to->elem, 2, src, cas ? 4 : 2);
+}
+
+/* The cache hint is behind the sources. */
+static void
+atom_hint(Dec *d, const Insn *i, bool returns)
+{
+  bool cas = d->form->arg == A_CAS;
+  if (!cas)
+    dec_hint(d, &d->r[2 + returns]);
+  if (mod_is(&d->m, M_L2_HINT) && dec_var_space((Space)i->x.space) == SPACE_SHARED)
+    dec_fail(d, "a cache hint is for global memory");
+}
+
 /* atom: d [a] b (c); red: [a] b */
 void
 build_atom(Dec *d)
 {
   bool returns = d->form->opnds[0] == '=';
   const Res *r = d->r + returns;
-  Insn *i = dec_mem(d, step_atom, &r[0], dec_space(&d->m));
-  int last = d->form->arg == A_CAS ? 2 : 1;
-  i->b = r[1].row;
-  i->c = last == 2 ? r[2].row : 0;
-  i->d = returns ? d->r[0].row : 0;
+  bool whole = d->m.t[0] == T_B128, vector = !whole && r[1].n;
+  Insn *i = dec_mem(d,
+                    vector  ? step_atom_vector
+                    : whole ? step_atom128
+                            : step_atom,
+                    &r[0], dec_space(&d->m));
+  if (!vector && !whole) {
+    i->b = r[1].row;
+    i->c = d->form->arg == A_CAS ? r[2].row : 0;
+    i->d = returns ? d->r[0].row : 0;
+  }
   i->x.sub = (uint8_t)d->form->arg;
   i->x.type = d->m.t[0];
   i->x.bytes = type_info[i->x.type].bits / 8;
@@ -182,16 +231,10 @@ build_atom(Dec *d)
     reads_strong(d, i);
   i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
   dec_meets(d, i, returns);
-  AtomOp op = {0};
-  if (d->form->arg == A_ADD && type_info[i->x.type].class == 'f') {
-    static const int8_t types[TYPE_COUNT] = {
-        [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
-        [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
-    if (!atom_float(&op, A_ADD, (ArType)types[i->x.type],
-                    dec_var_space((Space)i->x.space) == SPACE_SHARED))
-      dec_fail(d, "this form is not emulated");
-  }
-  i->op = op.op;
+  i->op = atom_math(d, i);
+  atom_hint(d, i, returns);
+  if (vector || whole)
+    atom_lists(d, i, returns);
 }
 
 /* ---- cp.async: a destination, b source, c source size or predicate ---- */

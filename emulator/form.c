@@ -183,7 +183,7 @@ in_fixed_order(const char *op, int n)
   return false;
 }
 
-/* .v2 and .v4 stand before the type. */
+/* .v2, .v4 and .v8 stand before the type. */
 static bool
 vector_apart(const Mods *m)
 {

@@ -24,7 +24,7 @@ extern Step step_printf, step_assert;
 /* mem.c */
 extern Step step_ld, step_st, step_prefetch;
 /* atom.c */
-extern Step step_atom;
+extern Step step_atom, step_atom_vector, step_atom128;
 /* strong.c */
 extern Step step_ld_strong, step_st_strong;
 /* warp.c */

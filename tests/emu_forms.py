@@ -135,7 +135,7 @@ def operand(want, builder, mods, types, k):
     elif want.isdigit():
         want = types[int(want)]
     if count:
-        return "{" + ", ".join(register(want, 4 * k + i + 1) for i in range(count)) + "}"
+        return "{" + ", ".join(register(want, max(4, count) * k + i + 1) for i in range(count)) + "}"
     return register(want, k + 1, exact) + (f"|%p{k + 1}" if second else "")
 
 

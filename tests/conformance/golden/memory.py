@@ -198,12 +198,54 @@ def build_st(form, variants, row, sm):
     return body
 
 
+def sources(body, instance, kind, space):
+    """(16 bytes that are there before, [a register for each element]) of a vector or b128."""
+    count = next((int(m[1:]) for m in instance.mods if m in ("v2", "v4", "v8")), 1)
+    low, high = (body.load(f"b64.{k}") for k in (4, 5))
+    body.emit(f"st{space}.v2.b64 [{where(body, space_of(instance))}], {{{low}, {high}}};")
+    if kind != "b128":
+        return [body.load(f"{kind}.{k}") for k in range(count)]
+    q, other = body.new("q"), body.new("q")
+    body.emit(f"mov.b128 {q}, {{{body.load('b64.0')}, {body.load('b64.1')}}};")
+    if not instance.has("cas"):
+        return [q]
+    odd = every_other(body, high, body.load("b64.1"), 64)
+    body.emit(f"mov.b128 {other}, {{{low}, {odd}}};")
+    return [other, q]
+
+
+def wide_atom(body, instance, returns):
+    """A vector, or 128 bits."""
+    space, kind = space_of(instance), instance.types[0]
+    at, name = where(body, space), dotted(space)
+    values = sources(body, instance, kind, name)
+    old = [body.new(kind) for _ in values][:1 if kind == "b128" else None]
+
+    def braced(registers):
+        return "{" + ", ".join(registers) + "}"
+    words = values if kind == "b128" else [braced(values)]
+    text = [old[0] if kind == "b128" else braced(old)] * returns + [f"[{at}]"] + words
+    text += [POLICY] * instance.has("L2::cache_hint")
+    body.emit(f"{instance.name} {', '.join(text)};")
+    for k, d in enumerate(old * returns):
+        body.store(d, kind, f"{instance.name} old {k}")
+    low, high = body.new("d"), body.new("d")
+    body.emit(f"ld{name}.v2.b64 {{{low}, {high}}}, [{at}];")
+    body.store(low, "b64", f"{instance.name} new")
+    body.store(high, "b64", f"{instance.name} new, high")
+
+
 def build_atom(form, variants, row, sm):
     """Each thread at its own address: what was there, what is there."""
     body = start(form, row, sm)
     returns = form.operands[0].startswith("=")
     for k, instance in enumerate(variants):
         space, kind = space_of(instance), instance.types[0]
+        if space == "shared" and instance.has("L2::cache_hint"):
+            continue  # refused by every assembler
+        if kind == "b128" or "v0" in form.operands:
+            wide_atom(body, instance, returns)
+            continue
         at, b = where(body, space), body.load(f"{kind}.1")
         name = "" if space == "generic" else f".{space}"
         bits = WIDTH[kind]
@@ -213,7 +255,7 @@ def build_atom(form, variants, row, sm):
         if instance.has("cas"):  # every other thread finds what it compares with
             words = [f"[{at}]", every_other(body, a, b, bits), b]
         d = body.new(kind)
-        text = ", ".join([d] * returns + words)
+        text = ", ".join([d] * returns + words + [POLICY] * instance.has("L2::cache_hint"))
         body.emit(f"{instance.name} {text};")
         if returns:
             body.store(d, kind, f"{instance.name} old")
