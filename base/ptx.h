@@ -13,6 +13,9 @@
  * Notes", PTX release history, from 7.0 (sm_80) to the last that LLVM 22 writes.  8.6 came
  * with CUDA 12.7: 12.6 has 8.5, as 12.5. */
 #define PTX_VERSION_TABLE(X)                                                               \
+  X(63, 10000)                                                                             \
+  X(64, 10010)                                                                             \
+  X(65, 10020)                                                                             \
   X(70, 11000)                                                                             \
   X(71, 11010)                                                                             \
   X(72, 11020)                                                                             \

@@ -59,13 +59,19 @@ add_move(Moves *m, V *v)
 static Moves
 moves(Lo *lo, const Region *r)
 {
-  Moves m = {.at = NEW_N(lo->arena, V *, MOVES_OF_A_RING * lo->p->rings.n)};
+  int most = 0;
+  for (int i = 0; i < lo->p->rings.n; i++)
+    most += MOVES_OF_A_RING + lo->staged[lo->p->rings.at[i]->id].n;
+  Moves m = {.at = NEW_N(lo->arena, V *, most)};
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *ring = lo->p->rings.at[i];
+    const Staged *staged = &lo->staged[ring->id];
     RingPos *pos[2] = {&lo->fill[ring->id], &lo->take[ring->id]};
     bool used[2] = {region_has(r, OP_PUSH, ring), region_has(r, OP_TAKE, ring)};
     if (ring->fill == FILL_COPY && ring->mem.stages > 1)
       add_move(&m, &lo->ring[ring->id]);
+    for (int j = 0; (used[0] || used[1]) && j < staged->n; j++)
+      add_move(&m, &staged->reg[j]);
     for (int k = 0; k < 2 && ring->fill == FILL_TMA; k++) {
       if (!used[k])
         continue;

@@ -257,6 +257,8 @@ declare_kernel(Lo *lo)
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
   text_attribute(lo, "nvvm.reqntid", threads);
+  if (!lo->p->target->cp_async) /* or ptxas leaves small blocks too few registers */
+    text_attribute(lo, "nvvm.minctasm", "1");
   cluster_attributes(lo);
   register_attributes(lo);
   for (int i = 0; i < p->params.n; i++)
@@ -282,6 +284,7 @@ tables(Lo *lo)
   lo->ring = NEW_N(lo->arena, V, p->rings.n + 1);
   lo->slot = NEW_N(lo->arena, V, p->n_takes + 1);
   lo->stage = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->staged = NEW_N(lo->arena, Staged, p->rings.n + 1);
   lo->fill = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);

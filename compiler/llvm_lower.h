@@ -56,6 +56,13 @@ typedef struct RingPos {
   V stage, parity;
 } RingPos;
 
+/* Of a ring that is filled through registers: what was loaded and is not yet stored. */
+typedef struct Staged {
+  V *reg; /* [n], i32, four a piece of 16 bytes; NULL each: nothing is on its way */
+  int n;
+  const View *view;
+} Staged;
+
 typedef struct Lo {
   Arena *arena;
   jmp_buf *fail; /* where lower_fail goes */
@@ -75,7 +82,8 @@ typedef struct Lo {
   V *any;           /* by id: what a vote found */
   V *table;         /* by id: the constant array, NULL before its first use */
   V **vals;         /* by id: registers */
-  V *ring; /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
+  V *ring;        /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
+  Staged *staged; /* by ring id (FILL_COPY without cp.async) */
   RingPos *fill, *take; /* by ring id (FILL_TMA) */
   V *slot;              /* by take id: byte offset of that stage */
   V *stage;             /* by take id: its number (FILL_TMA), NULL: the only one */
@@ -139,6 +147,7 @@ V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
 V memo_keep(Lo *, const MemoKey *, V);
 
 /* llvm_mem.c */
+bool staged_waits(const Staged *); /* loaded, and not yet stored */
 void lower_push(Lo *, const Op *);
 void lower_take(Lo *, const Op *);
 void lower_copy(Lo *, const Op *);
@@ -188,6 +197,7 @@ void lower_row_part(Lo *, const Op *);
 void lower_row_join(Lo *, const Op *);
 void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
+V pack_pair(Lo *, Dtype, V low, V high); /* two fp32 numbers as 16 bits, in one register */
 void lower_beside(Lo *, const Op *);
 void lower_any(Lo *, const Op *);
 void lower_mask(Lo *, const Op *);

@@ -60,6 +60,15 @@ fmax_(Lo *lo, V a, V b)
   return intrinsic(lo, "llvm.maximum", 12, in, 2);
 }
 
+/* NaN where one of them is, as far as the target has that in one instruction: else the
+ * other one, and a weight of NaN tells the row. */
+static V
+greater(Lo *lo, V a, V b)
+{
+  V in[2] = {a, b};
+  return lo->p->target->max_nan ? fmax_(lo, a, b) : intrinsic(lo, "llvm.maxnum", 11, in, 2);
+}
+
 static V
 fmin_(Lo *lo, V a, V b)
 {
@@ -152,7 +161,7 @@ static V
 element_max(Lo *lo, const Op *op, const V *x)
 {
   (void)op;
-  return fmax_(lo, x[0], x[1]);
+  return greater(lo, x[0], x[1]);
 }
 
 static V
@@ -301,9 +310,9 @@ lower_row_max(Lo *lo, const Op *op)
   int n;
   V *out = lower_regs(lo, op->out, &n);
   for (int i = 0; i < n; i++) {
-    V x = fold_row(lo, op->in[0], i / 2, i % 2, fmax_);
-    x = fmax_(lo, x, shuffle_xor(lo, x, 1));
-    out[i] = fmax_(lo, x, shuffle_xor(lo, x, 2));
+    V x = fold_row(lo, op->in[0], i / 2, i % 2, greater);
+    x = greater(lo, x, shuffle_xor(lo, x, 1));
+    out[i] = greater(lo, x, shuffle_xor(lo, x, 2));
   }
 }
 
@@ -354,6 +363,34 @@ lower_beside(Lo *lo, const Op *op)
   }
 }
 
+/* To the nearest, ties to even, by whole numbers: NaN is 0x7fff, as cvt has it. */
+static V
+bf16_bits(Lo *lo, V x)
+{
+  V bits = LLVMBuildBitCast(lo->b, x, lo->i32, "");
+  V odd = LLVMBuildAnd(lo->b, LLVMBuildLShr(lo->b, bits, k32(lo, 16), ""), k32(lo, 1), "");
+  V up = LLVMBuildAdd(lo->b, bits, k32(lo, 0x7fff), "");
+  up = LLVMBuildLShr(lo->b, LLVMBuildAdd(lo->b, up, odd, ""), k32(lo, 16), "");
+  V nan = LLVMBuildFCmp(lo->b, LLVMRealUNO, x, x, "");
+  return LLVMBuildSelect(lo->b, nan, k32(lo, 0x7fff), up, "");
+}
+
+V
+pack_pair(Lo *lo, Dtype ty, V low, V high)
+{
+  const Target *t = lo->p->target;
+  V in[2] = {high, low}; /* the second source lands in the low half */
+  if (ty == DT_BF16 && !t->mma_bf16) {
+    V upper = LLVMBuildShl(lo->b, bf16_bits(lo, high), k32(lo, 16), "");
+    return LLVMBuildOr(lo->b, upper, bf16_bits(lo, low), "");
+  }
+  const char *text = ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
+                     : t->cvt_pair ? "cvt.rn.f16x2.f32 $0, $1, $2;"
+                                   : "{ .reg .b16 a, b; cvt.rn.f16.f32 b, $1; "
+                                     "cvt.rn.f16.f32 a, $2; mov.b32 $0, {a, b}; }";
+  return asm_1(lo, ASM_PURE, text, "=r,f,f", lo->i32, in, 2);
+}
+
 /* fp32 pairs of neighbouring columns become one register: the A operand as it stands. */
 void
 lower_cvt(Lo *lo, const Op *op)
@@ -362,12 +399,8 @@ lower_cvt(Lo *lo, const Op *op)
   if (op->tie)
     lower_tie(lo, op->in[0]);
   V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
-  const char *text = op->out->ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
-                                            : "cvt.rn.f16x2.f32 $0, $1, $2;";
-  for (int i = 0; i < n; i++) {
-    V in[2] = {x[2 * i + 1], x[2 * i]}; /* the second source lands in the low half */
-    out[i] = asm_1(lo, ASM_PURE, text, "=r,f,f", lo->i32, in, 2);
-  }
+  for (int i = 0; i < n; i++)
+    out[i] = pack_pair(lo, op->out->ty, x[2 * i], x[2 * i + 1]);
 }
 
 /* The same answer in the whole warp: who branches on it stays together. */

@@ -1,4 +1,5 @@
-/* Copies: cp.async from a tensor into swizzled panels, stages of rings, and the way out.
+/* Copies: from a tensor into swizzled panels, by cp.async or through registers, stages of
+ * rings, and the way out.
  *
  * Eight threads take a 128-byte row of a panel, 16 bytes each (PTX ISA, cp.async with
  * cp-size 16 and an optional src-size: the rest is zero-filled).  Sources past the end of
@@ -74,6 +75,7 @@ typedef struct Walkers {
   V row;           /* this thread's row of the view, i32 */
   V src;           /* its address, i64 */
   V pitch;         /* to its next row, i64 */
+  V when;          /* NULL or whether there is a source at all */
 } Walkers;
 
 /* Address of this thread's chunk in row 0 of (b, h): hoisted. */
@@ -109,12 +111,20 @@ team_warps(const Lo *lo)
   return lo->role ? lo->role->warps : lo->p->warps;
 }
 
+/* Without sources. */
+static Walkers
+places(const Lo *lo, const View *v)
+{
+  Walkers w = {.step = 4 * team_warps(lo)};
+  w.iters = (v->n + w.step - 1) / w.step;
+  return w;
+}
+
 static Walkers
 walkers(Lo *lo, const View *v)
 {
-  Walkers w = {.step = 4 * team_warps(lo)};
+  Walkers w = places(lo, v);
   LLVMBuilderRef b = idx_builder(lo, v->row);
-  w.iters = (v->n + w.step - 1) / w.step;
   w.pitch = step_pitch(lo, v->x, w.step);
   V row = idx_value64(lo, v->row);
   V first = LLVMBuildMul(b, row, row_pitch(lo, v->x), "");
@@ -165,73 +175,146 @@ row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
 
 /* ---- in ---- */
 
-/* One 16-byte copy: do: NULL or whether at all; have: NULL or whether there is a source. */
+/* A piece of 16 bytes, this thread's: want: NULL or whether it copies one at all; have:
+ * NULL or whether there is a source, else it is zeros. */
+typedef struct Piece {
+  V dst, src;
+  int dst_at, src_at;
+  V want, have;
+} Piece;
+
+/* What is done with the pieces of a copy; `reg`: four registers of each. */
+typedef void PieceFn(Lo *, const Piece *, V reg[4]);
+
 static void
-cp_async(Lo *lo, V dst, int dst_at, V src, int src_at, V want, V have)
+cp_async(Lo *lo, const Piece *p, V reg[4])
 {
   char text[256], size[8] = "", guard[8] = "";
-  V in[4] = {dst, src};
+  V in[4] = {p->dst, p->src};
   int n = 2;
   const char *constraints = "r,l";
-  if (have) {
-    in[n] = LLVMBuildSelect(lo->b, have, k32(lo, 16), k32(lo, 0), "");
+  (void)reg;
+  if (p->have) {
+    in[n] = LLVMBuildSelect(lo->b, p->have, k32(lo, 16), k32(lo, 0), "");
     snprintf(size, sizeof size, ", $%d", n++);
     constraints = "r,l,r";
   }
-  if (want) {
-    in[n] = as_i32(lo, lo->b, want);
+  if (p->want) {
+    in[n] = as_i32(lo, lo->b, p->want);
     snprintf(guard, sizeof guard, "$%d", n++);
-    constraints = have ? "r,l,r,r" : "r,l,r";
+    constraints = p->have ? "r,l,r,r" : "r,l,r";
   }
-  if (want)
+  if (p->want)
     snprintf(text, sizeof text,
              "{ .reg .pred p; setp.ne.s32 p, %s, 0; "
              "@p cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s; }",
-             guard, dst_at, src_at, size);
+             guard, p->dst_at, p->src_at, size);
   else
-    snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s;", dst_at,
-             src_at, size);
+    snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s;",
+             p->dst_at, p->src_at, size);
   asm_call(lo, ASM_EFFECT, text, constraints, in, n, lo->none, NULL, 0);
 }
 
-/* The columns up to a multiple of 16 are written, those past the tensor's with zeros: a
- * k-step of 16 must not meet what is not a number. */
 static void
-copy_panel(Lo *lo, const View *v, const SmemDecl *d, int at, const Walkers *w, V dst,
-           int panel)
+load_piece(Lo *lo, const Piece *p, V reg[4])
 {
-  int used = clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
-  int there = clamp8(v->x->cols / 8 - 8 * panel);
-  V cols_used = used < 8 ? chunk_below(lo, used) : NULL;
-  V cols_there = there < used ? chunk_below(lo, there) : NULL;
-  V src = w->src;
-  if (used == 0)
+  char text[256];
+  V in[2] = {p->src, bool_and(lo->b, p->want, p->have)};
+  if (!in[1]) {
+    snprintf(text, sizeof text, "ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d];", p->src_at);
+    asm_call(lo, ASM_EFFECT, text, "=r,=r,=r,=r,l", in, 1, lo->i32, reg, 4);
     return;
-  for (int i = 0; i < w->iters; i++) {
-    V want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
-    V have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
-    if (i)
-      src = LLVMBuildAdd(lo->b, src, w->pitch, "");
-    cp_async(lo, dst, at + panel * d->rows * 128 + i * w->step * 128, src, panel * 128,
-             want, have);
+  }
+  in[1] = as_i32(lo, lo->b, in[1]);
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.ne.s32 p, $5, 0; mov.b32 $0, 0; mov.b32 $1, 0; "
+           "mov.b32 $2, 0; mov.b32 $3, 0; @p ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d]; }",
+           p->src_at);
+  asm_call(lo, ASM_EFFECT, text, "=&r,=&r,=&r,=&r,l,r", in, 2, lo->i32, reg, 4);
+}
+
+static void
+store_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  char text[160];
+  V in[6] = {p->dst, reg[0], reg[1], reg[2], reg[3], p->want};
+  if (p->want)
+    in[5] = as_i32(lo, lo->b, p->want);
+  snprintf(text, sizeof text, "%sst.shared.v4.b32 [$0+%d], {$1,$2,$3,$4};%s",
+           p->want ? "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p " : "", p->dst_at,
+           p->want ? " }" : "");
+  asm_call(lo, ASM_EFFECT, text, p->want ? "r,r,r,r,r,r" : "r,r,r,r,r", in, p->want ? 6 : 5,
+           lo->none, NULL, 0);
+}
+
+static void
+move_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  load_piece(lo, p, reg);
+  store_piece(lo, p, reg);
+}
+
+/* Pieces in a row of a panel: the columns up to a multiple of 16 are written, those past
+ * the tensor's with zeros: a k-step of 16 must not meet what is not a number. */
+static int
+used_chunks(const View *v, int panel)
+{
+  return clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
+}
+
+static void
+copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
+           PieceFn *fn, V *reg)
+{
+  int used = used_chunks(v, panel), there = clamp8(v->x->cols / 8 - 8 * panel);
+  V cols_used = used < 8 ? chunk_below(lo, used) : NULL;
+  V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
+  Piece p = {.dst = dst, .src = w->src, .src_at = panel * 128};
+  for (int i = 0; used && i < w->iters; i++) {
+    p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
+    if (w->src) {
+      p.have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
+      p.have = bool_and(lo->b, p.have, w->when);
+      p.src = i ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
+    }
+    p.dst_at = d->offset + panel * d->rows * 128 + i * w->step * 128;
+    fn(lo, &p, reg + 4 * (panel * w->iters + i));
   }
 }
 
 static void
-copy_in(Lo *lo, const View *v, const SmemDecl *d, V stage)
+copy_in(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V stage, PieceFn *fn,
+        V *reg)
 {
-  Walkers w = walkers(lo, v);
   V dst = lane_value(lo, LANE_CDST);
   if (stage)
     dst = LLVMBuildAdd(lo->b, dst, stage, "");
   for (int p = 0; p < d->panels; p++)
-    copy_panel(lo, v, d, d->offset, &w, dst, p);
+    copy_panel(lo, v, d, w, dst, p, fn, reg);
+}
+
+static V *
+registers_of(Lo *lo, const SmemDecl *d, const Walkers *w, int *n)
+{
+  *n = 4 * d->panels * w->iters;
+  return NEW_N(lo->arena, V, *n);
+}
+
+/* At once, whatever the target has. */
+static void
+copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage)
+{
+  int n;
+  Walkers w = walkers(lo, v);
+  copy_in(lo, v, d, &w, stage, lo->p->target->cp_async ? cp_async : move_piece,
+          registers_of(lo, d, &w, &n));
 }
 
 static void
 commit(Lo *lo)
 {
-  asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
+  if (lo->p->target->cp_async)
+    asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
 }
 
 static void
@@ -239,7 +322,8 @@ wait_group(Lo *lo, int pending)
 {
   char text[48];
   snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
-  asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
+  if (lo->p->target->cp_async)
+    asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
   team_barrier(lo);
 }
 
@@ -266,7 +350,7 @@ push_now(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   V stage = r->mem.stages > 1 ? ring_advance(lo, r, lo->ring[r->id], op->ahead) : NULL;
-  copy_in(lo, &op->view, &r->mem, stage);
+  copy_now(lo, &op->view, &r->mem, stage);
 }
 
 /* Everything that the copy's addresses need and that outlives it is made before the
@@ -279,9 +363,56 @@ prepare(Lo *lo, const View *v)
   idx_value(lo, v->cut ? v->end : v->x->rows);
 }
 
+/* Without cp.async: the loads now, and the stores when the stage is taken, so that what is
+ * between them hides the way.  What is not there is zeros. */
+static void
+push_staged(Lo *lo, const Op *op)
+{
+  Staged *s = &lo->staged[op->ring->id];
+  Walkers w = walkers(lo, &op->view);
+  if (!s->reg)
+    s->reg = registers_of(lo, &op->ring->mem, &w, &s->n);
+  if (staged_waits(s))
+    lower_fail(lo, "ring %s: a second push before the first is taken", op->ring->mem.name);
+  for (int i = 0; i < s->n; i++)
+    s->reg[i] = k32(lo, 0);
+  s->view = &op->view;
+  if (op->when.node)
+    w.when = idx_value(lo, op->when);
+  if (op->when.node || op->when.k)
+    copy_in(lo, &op->view, &op->ring->mem, &w, NULL, load_piece, s->reg);
+}
+
+static void
+take_staged(Lo *lo, const Op *op)
+{
+  Staged *s = &lo->staged[op->ring->id];
+  Walkers w = places(lo, s->view);
+  copy_in(lo, s->view, &op->ring->mem, &w, NULL, store_piece, s->reg);
+  for (int i = 0; i < s->n; i++)
+    s->reg[i] = NULL;
+  team_barrier(lo);
+}
+
+bool
+staged_waits(const Staged *s)
+{
+  return s->n && s->reg[0];
+}
+
+static bool
+staged(const Lo *lo, const Ring *r)
+{
+  return r->fill == FILL_COPY && !lo->p->target->cp_async;
+}
+
 void
 lower_push(Lo *lo, const Op *op)
 {
+  if (staged(lo, op->ring)) {
+    push_staged(lo, op);
+    return;
+  }
   if (!op->when.node) {
     if (op->when.k)
       push_now(lo, op);
@@ -303,7 +434,9 @@ void
 lower_take(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
-  if (op->pending >= 0)
+  if (staged(lo, r))
+    take_staged(lo, op);
+  else if (op->pending >= 0)
     wait_group(lo, op->pending);
   lo->slot[op->take] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
   lo->ring[r->id] = ring_advance(lo, r, lo->ring[r->id], 1);
@@ -312,7 +445,7 @@ lower_take(Lo *lo, const Op *op)
 void
 lower_copy(Lo *lo, const Op *op)
 {
-  copy_in(lo, &op->view, op->smem.mem, NULL);
+  copy_now(lo, &op->view, op->smem.mem, NULL);
   commit(lo);
 }
 

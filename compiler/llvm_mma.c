@@ -56,11 +56,30 @@ load_right(Lo *lo, const Smem *s, int n16, int ks, V out[4])
   ldmatrix(lo, address, panel_at(s->mem, n16) + ks * 16 * 128, true, out);
 }
 
+/* Half the depth: a k-step of 16 is two of them, on the halves of its operands. */
+static void
+mma_k8(Lo *lo, Dtype ty, V *acc, const V *a, V b)
+{
+  const char *name = dtype_info[ty].mma;
+  char text[192];
+  V in[7] = {a[0], a[1], b, acc[0], acc[1], acc[2], acc[3]};
+  snprintf(text, sizeof text,
+           "mma.sync.aligned.m16n8k8.row.col.f32.%s.%s.f32 {$0,$1,$2,$3}, {$4,$5}, {$6}, "
+           "{$7,$8,$9,$10};",
+           name, name);
+  asm_call(lo, ASM_PURE, text, "=f,=f,=f,=f,r,r,r,f,f,f,f", in, 7, lo->f32, acc, 4);
+}
+
 static void
 mma(Lo *lo, Dtype ty, V *acc, const V *a, const V *b)
 {
   const char *name = dtype_info[ty].mma;
   char text[192];
+  if (lo->p->target->product == MMA_K8) {
+    mma_k8(lo, ty, acc, a, b[0]);
+    mma_k8(lo, ty, acc, a + 2, b[1]);
+    return;
+  }
   V in[10] = {a[0], a[1], a[2], a[3], b[0], b[1], acc[0], acc[1], acc[2], acc[3]};
   snprintf(text, sizeof text,
            "mma.sync.aligned.m16n8k16.row.col.f32.%s.%s.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, "

@@ -155,16 +155,6 @@ store_v4(Lo *lo, V address, int at, V *word, V want)
   asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r,r", in, 6, lo->none, NULL, 0);
 }
 
-static V
-pack(Lo *lo, Dtype ty, V low, V high)
-{
-  V in[2] = {high, low}; /* the second source lands in the low half */
-  return asm_1(lo, ASM_PURE,
-               ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
-                             : "cvt.rn.f16x2.f32 $0, $1, $2;",
-               "=r,f,f", lo->i32, in, 2);
-}
-
 void
 lower_store(Lo *lo, const Op *op)
 {
@@ -177,7 +167,7 @@ lower_store(Lo *lo, const Op *op)
   V address = lane_address(lo, v, row);
   for (int i = 0; i < (wide ? 8 : 4); i++)
     word[i] = wide ? LLVMBuildBitCast(lo->b, x[i], lo->i32, "")
-                   : pack(lo, v->x->ty, x[2 * i], x[2 * i + 1]);
+                   : pack_pair(lo, v->x->ty, x[2 * i], x[2 * i + 1]);
   store_v4(lo, address, 0, word, want);
   if (wide)
     store_v4(lo, address, 16, word + 4, want);

@@ -7,18 +7,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* How a target multiplies tiles of 16-bit numbers: which instruction, 16 or 64 rows of the
+ * result, and the depth of one. */
+typedef enum ProductKind {
+  MMA_K8,  /* mma.m16n8k8 */
+  MMA_K16, /* mma.m16n8k16 */
+  WGMMA,   /* wgmma.mma_async.m64nNk16; in programs without roles mma.m16n8k16 */
+} ProductKind;
+
 typedef struct Target {
-  const char *name;  /* "sm_80", "sm_90a" */
-  int cc;            /* 80, 86, 90 … */
-  bool exact;        /* an `a` target: runs on this capability only */
-  int ptx;           /* lowest PTX version that the target needs: 70 is 7.0 */
+  const char *name; /* "sm_80", "sm_90a" */
+  int cc;           /* 80, 86, 90 … */
+  bool exact;       /* an `a` target: runs on this capability only */
+  int ptx;          /* lowest PTX version that the target needs: 70 is 7.0 */
+  ProductKind product;
   int smem_block;    /* bytes a block may opt in to */
   int smem_sm;       /* bytes per multiprocessor */
   int smem_reserved; /* bytes the system takes from each block */
   int regs_sm;       /* 32-bit registers per multiprocessor */
   int threads_sm, blocks_sm;
-  bool mma_bf16; /* mma.m16n8k16 with bf16 */
-  bool cp_async;
+  bool mma_bf16;    /* products of bf16 */
+  bool cp_async;    /* else copies go through registers */
+  bool cvt_pair;    /* cvt of two fp32 numbers to a pair of 16 bits */
+  bool max_nan;     /* max that is NaN where one of its numbers is */
   int mma_macs_clk; /* dense 16-bit multiply-adds per clock and multiprocessor */
   int mufu_clk;     /* ex2 per clock and multiprocessor */
   int fp32_clk;     /* fp32 lanes per clock and multiprocessor */

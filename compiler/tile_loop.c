@@ -263,7 +263,7 @@ t_role_begin(Tb *t, const RoleArgs *a)
               .teams = a->teams,
               .warps = a->warps,
               .regs = a->regs};
-  r->wgmma = t->prog->target->exact && t->prog->target->cc == 90;
+  r->wgmma = t->prog->target->product == WGMMA;
   if (r->first + a->teams * a->warps > t->prog->warps || (r->wgmma && r->first % 4))
     t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
            r->first + a->teams * a->warps - 1, t->prog->warps);

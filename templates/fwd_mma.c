@@ -1,4 +1,5 @@
-/* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages.
+/* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages, or
+ * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
 #include "templates/fwd.h"
 #include "templates/softmax.h"
@@ -19,8 +20,7 @@ applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const Rule rules[] = {
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
-      {ty != DT_F32, "fp32 has no mma.m16n8k16"},
-      {c->target->cp_async, "the target has no cp.async"},
+      {ty != DT_F32, "fp32 has no mma of 16 bits"},
       {ty != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
@@ -32,11 +32,11 @@ static bool
 space(const Case *c, int n, Sched *s)
 {
   static const int rows[][2] = {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}};
-  static const int keys[] = {32, 64, 96, 128};
+  static const int keys[] = {32, 64, 96, 128, 16};
   static const int stages[] = {1, 2, 3};
-  static const int radix[] = {5, 4, 3, 2};
+  bool copies = c->target->cp_async; /* else one stage, and room for 16 keys alone */
+  const int radix[] = {5, copies ? 4 : 5, copies ? 3 : 1, 2};
   int at[4];
-  (void)c;
   if (!odometer(n, radix, 4, at))
     return false;
   *s = sched_of((Mma){.tmpl = &fwd_mma,
@@ -63,17 +63,29 @@ shared_bytes(const Spec *p, const Sched *s)
                       s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
 }
 
+/* What a thread has of the larger tile of K and V on its way through registers, beside P: a
+ * few less than 166 together, or ptxas spills (13.0, sm_75). */
+static int
+staged_regs(const Spec *p, const Sched *s)
+{
+  int k = s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim);
+  int v = s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v);
+  return (largest(k, v) / (32 * s->warps) + 3) / 4 + s->bm / (16 * s->warps) * s->bn / 4 +
+         6;
+}
+
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
  * rows.  Up to 166 never spilled on sm_80, 86, 89, 90 and 120 alike (ptxas 13.0); a window
  * at head_dim 96, 128x64 on 4 warps, is 168 and spilled 24 bytes. */
 static int
-live_regs(const Spec *p, const Sched *s)
+live_regs(const Spec *p, const Target *g, const Sched *s)
 {
   Band band = spec_band(p);
   int mt = s->bm / (16 * s->warps);
   int q = mma_of(s)->q_in_regs ? mt * ((p->head_dim + 15) / 16 * 16) / 4 : 0;
   int limits = 2 * mt * ((band.hi != INT_MAX) + (band.lo != INT_MIN));
-  return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q + limits;
+  int staged = g->cp_async ? 0 : staged_regs(p, s);
+  return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q + limits + staged;
 }
 
 enum { LIVE_MAX = 166 };
@@ -82,7 +94,7 @@ static bool
 refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
-  int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, s);
+  int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, g, s);
   if (s->warps < 2 || s->warps > 16)
     return refused(why, "num_warps %d is not in 2 … 16", s->warps);
   if (s->bm % (16 * s->warps) || s->bm / (16 * s->warps) > 4)
@@ -92,6 +104,9 @@ refuse(const Case *c, const Sched *s, Why *why)
     return refused(why, "block_n %d is not a multiple of 16 up to 256", s->bn);
   if (s->stages < 1 || s->stages > 4)
     return refused(why, "num_stages %d is not in 1 … 4", s->stages);
+  if (s->stages > 1 && !g->cp_async)
+    return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
+                   g->name);
   if (smem > g->smem_block)
     return refused(why, "needs %d bytes of shared memory, %s has %d a block", smem, g->name,
                    g->smem_block);
@@ -151,7 +166,7 @@ cost(const Case *c, const Sched *s)
 {
   Case k = fwd_assume(c);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
-  r.regs = least(255, live_regs(c->spec, s) + 64);
+  r.regs = least(255, live_regs(c->spec, c->target, s) + 64);
   r.ctas_sm = resident(c, s, r.smem, r.regs);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
   double work = n.full * tile_clocks(&k, s, false, r.ctas_sm) +
@@ -177,8 +192,9 @@ initial(const Case *c)
       {.bm = 64, .bn = 32, .stages = 1, .warps = 4, .q_in_regs = false},
       {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_in_regs = false},
       {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_in_regs = false},
+      {.bm = 64, .bn = 16, .stages = 1, .warps = 4, .q_in_regs = false},
   };
-  Sched s = sched_of(wish[8]);
+  Sched s = sched_of(wish[9]);
   for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
     s = sched_of(wish[i]);
     if (!refuse(c, &s, NULL))
@@ -305,7 +321,7 @@ print(const Sched *s, Str *out)
 
 const Template fwd_mma = {
     .name = "fwd_mma",
-    .what = "FlashAttention-2 on mma.sync: sm_80 and up",
+    .what = "FlashAttention-2 on mma.sync: sm_75 and up",
     .revision = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -20,7 +20,7 @@ hopper_applicable(const Case *c, Why *why)
   const Spec *s = c->spec;
   Dtype ty = s->dtype[ATTNC_Q];
   const Rule rules[] = {
-      {c->target->exact && c->target->cc == 90, "the target has no wgmma"},
+      {c->target->product == WGMMA, "the target has no wgmma"},
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
       {ty != DT_F32, "fp32 has no wgmma of full precision"},
   };

@@ -47,6 +47,8 @@ e2e_test(e2e_parts parts)
 e2e_program(pairs NEEDS attnc MORE e2e/legal.c)
 e2e_test(e2e_pairs pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_test(e2e_pairs_legal pairs SLOW ARGS --legal ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
+e2e_test(e2e_pairs_turing pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/turing.txt
+  "dtype: fp16" sm_75 template=fwd_mma)
 e2e_program(bare NEEDS attnc_emu)
 e2e_test(e2e_bare bare)
 e2e_program(captured NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
@@ -58,6 +60,11 @@ e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 if(TARGET e2e_matrix)
   rotating(e2e_matrix 10 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
+endif()
+# All pairs again of fwd_mma on sm_75, which copies and multiplies in its own way.
+if(TARGET e2e_matrix)
+  rotating(e2e_turing 8 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} --cases
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/turing.txt LABELS e2e PROPERTIES PROCESSORS 2)
 endif()
 # More batches or heads than a grid has along y or z.
 set(e2e_tiny "{dtype: fp16, head_dim: 16, return_lse: true}")

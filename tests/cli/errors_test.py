@@ -78,7 +78,7 @@ class Usage(Case):
                            ("sm_103a", "kernels for sm_90 run on such a device"),
                            ("sm_87", "kernels for sm_86 run on such a device"),
                            ("sm_121", "kernels for sm_120 run on such a device"),
-                           ("sm_75", "no kernel runs on such a device, the first is sm_80")):
+                           ("sm_70", "no kernel runs on such a device, the first is sm_75")):
             for args in (["check", spec], ["run", spec], ["explain", spec], ["key", spec],
                          ["compile", spec, "-o", "d"]):
                 with self.subTest(args=args, name=name):

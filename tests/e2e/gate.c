@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define HOPPER "sm_90a"
+#define TURING "sm_75" /* it has no products of bf16 */
 enum { MOVES_MAX = 4, BEST = 6 };
 
 typedef struct Gate {
@@ -47,6 +48,7 @@ add_job(Gate *g, const GateSpec *s, const char *target)
   j->spec = s;
   j->problem = str_eq(target, HOPPER) ? &s->large.problem : &s->problem.problem;
   j->target = target;
+  j->what = str_eq(target, TURING) ? s->fp16 : s->spec;
   return j;
 }
 

@@ -60,6 +60,7 @@ typedef struct Result {
 } Result;
 
 typedef struct GateSpec {
+  attnc_spec *fp16; /* of what it is in bf16: for targets without products of that */
   attnc_spec *spec;
   CallAsked problem, large; /* middling sizes; 16k tokens, heads x head_dim 2048 */
   const char *name;
@@ -72,6 +73,7 @@ int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
 
 typedef struct Job {
   const GateSpec *spec;
+  const attnc_spec *what; /* of it is compiled */
   const attnc_problem *problem;
   const char *target;
   bool pinned, may_refuse; /* a schedule of our own making need not be legal */

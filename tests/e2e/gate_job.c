@@ -131,7 +131,7 @@ gate_job(const Job *j, bool assemble, GateKnown *known, const void *user, Result
   attnc_error e = {0};
   size_t bytes = 0;
   *r = (Result){.regs = -1, .spills = -1, .head_dim = j->spec->head_dim};
-  attnc_status st = attnc_compile(j->spec->spec, j->problem, j->target,
+  attnc_status st = attnc_compile(j->what, j->problem, j->target,
                                   j->pinned ? &j->schedule : NULL, &k, &e);
   if (st) {
     broken(r, "does not compile: ", e.message);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TEXT_MAX = 1 << 16 };
 
@@ -46,6 +47,18 @@ larger(CallAsked p, int head_dim)
   return p;
 }
 
+/* The same of fp16, in place. */
+static attnc_spec *
+as_fp16(char *text, size_t n, const char *path)
+{
+  attnc_spec *spec = NULL;
+  char *dtype = strstr(text, "bf16");
+  if (dtype)
+    memcpy(dtype, "fp16", 4);
+  attnc_spec_load(text, n, path, &spec, NULL);
+  return spec;
+}
+
 static bool
 load(const char *path, GateSpec *s)
 {
@@ -64,7 +77,8 @@ load(const char *path, GateSpec *s)
   asked_problem(&s->problem);
   asked_problem(&s->large);
   json_decref(o);
-  return true;
+  s->fp16 = as_fp16(text, n, path);
+  return s->fp16 != NULL;
 }
 
 int

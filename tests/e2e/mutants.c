@@ -74,6 +74,14 @@ static const char *const kernels[] = {
     " h1 sq190 sk400 "
     "template=fwd_mma,block_m=64,block_n=32,num_stages=2,num_warps=2,q_in_regs=true "
     "seed=24",
+    "{dtype: fp16, head_dim: 64, causal: true, return_lse: true}"
+    " h1 sq150 sk330 sm_75 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=1,num_warps=4,q_in_regs=false "
+    "seed=24",
+    "{dtype: fp16, head_dim: 80, window: [100, 30], return_lse: true}"
+    " h1 sq70 sk300 sm_75 "
+    "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=true "
+    "seed=25",
 };
 enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = CASE_TEXT + 128 };
 

@@ -507,16 +507,17 @@ test_fields_json(void **state)
 static void
 test_spaces(void **state)
 {
-  Case c = {.spec = NULL};
   Sched *seen = calloc(8192, sizeof *seen);
   (void)state;
-  for (int i = 0; i < n_templates; i++) {
-    const Template *t = template_table[i];
+  for (int i = 0; i < n_templates * n_targets; i++) {
+    Case c = {.target = &targets[i / n_templates]};
+    const Template *t = template_table[i % n_templates];
     int n = 0;
     for (; t->space(&c, n, &seen[n]); n++)
       for (int k = 0; k < n; k++)
         if (k / 500 == n / 500 && !memcmp(&seen[k], &seen[n], sizeof *seen))
-          fail_msg("%s: points %d and %d are the same", t->name, k, n);
+          fail_msg("%s on %s: points %d and %d are the same", t->name, c.target->name, k,
+                   n);
     assert_true(n >= t->core && n < 8192);
   }
   free(seen);

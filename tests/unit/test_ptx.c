@@ -13,14 +13,15 @@ static void
 drivers_of_versions(void **state)
 {
   (void)state;
-  static const int known[][2] = {{70, 11000}, {74, 11040}, {78, 11080}, {80, 12000},
-                                 {85, 12050}, {86, 12070}, {88, 12090}, {90, 13000}};
+  static const int known[][2] = {{63, 10000}, {65, 10020}, {70, 11000}, {74, 11040},
+                                 {78, 11080}, {80, 12000}, {85, 12050}, {86, 12070},
+                                 {88, 12090}, {90, 13000}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     assert_int_equal(ptx_driver(known[i][0]), known[i][1]);
-  static const int none[] = {0, 65, 79, 89, 91, 700};
+  static const int none[] = {0, 62, 69, 79, 89, 91, 700};
   for (size_t i = 0; i < sizeof none / sizeof *none; i++)
     assert_int_equal(ptx_driver(none[i]), 0);
-  for (int v = 70; v < 90; v++) /* a later version never takes an older driver */
+  for (int v = 63; v < 90; v++) /* a later version never takes an older driver */
     assert_true(!ptx_driver(v) || !ptx_driver(v + 1) || ptx_driver(v) < ptx_driver(v + 1));
 }
 

@@ -497,7 +497,8 @@ targets_table(void **state)
   }
   assert_int_equal(n, n_targets);
   assert_null(target_find("sm_70"));
-  assert_null(target_for_cc(75));
+  assert_null(target_for_cc(70));
+  assert_string_equal(target_for_cc(75)->name, "sm_75");
   assert_string_equal(target_for_cc(80)->name, "sm_80");
   assert_string_equal(target_for_cc(87)->name, "sm_86");
   assert_string_equal(target_for_cc(90)->name, "sm_90a"); /* exact before plain */
