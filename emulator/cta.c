@@ -216,6 +216,26 @@ cta_enter(Exec *x, Cta *c)
 
 /* ---- the start of a CTA ---- */
 
+/* Of shared memory; 0: %gridid, %pm, no graph of the device.  Clocks are read by an
+ * instruction of their own. */
+static uint32_t
+shared_special(const Exec *x, Special special)
+{
+  switch (special) {
+  case SR_DYNAMIC_SMEM:
+    return x->launch->dynamic;
+  case SR_TOTAL_SMEM:
+    return x->cta->shared_bytes;
+  case SR_AGGR_SMEM:
+    return x->cta->shared_bytes + SHARED_BASE;
+  case SR_RESERVED_END:
+  case SR_RESERVED_CAP:
+    return SHARED_BASE;
+  default:
+    return 0;
+  }
+}
+
 static uint32_t
 special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
 {
@@ -284,15 +304,11 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
     return (uint32_t)x->cta->rank;
   case SR_CLUSTER_NCTARANK:
     return (uint32_t)x->n_ctas;
-  case SR_DYNAMIC_SMEM:
-    return l->dynamic;
-  case SR_TOTAL_SMEM:
-    return x->cta->shared_bytes;
   case SR_ENVREG1:
   case SR_ENVREG2:
     return l->envreg[special - SR_ENVREG0];
   default:
-    return 0; /* %gridid; clocks are read by an instruction of their own */
+    return shared_special(x, (Special)special);
   }
 }
 

@@ -136,8 +136,20 @@ dec_const(Dec *d, uint64_t value, bool wide)
 uint32_t
 dec_special(Dec *d, Special s)
 {
-  if (s >= SR_CLUSTERID_X && s <= SR_IS_EXPLICIT_CLUSTER)
-    need_level(d, special_info[s].name, (int)strlen(special_info[s].name), 90, 78);
+  static const struct {
+    Special first, last;
+    int sm, version;
+  } later[] = {{SR_CLUSTERID_X, SR_IS_EXPLICIT_CLUSTER, 90, 78},
+               {SR_ENVREG0, SR_ENVREG31, 0, 21},
+               {SR_PM4, SR_PM7, 20, 30},
+               {SR_PM0_64, SR_PM7_64, 50, 40},
+               {SR_AGGR_SMEM, SR_AGGR_SMEM, 90, 81},
+               {SR_RESERVED_BEGIN, SR_RESERVED_1, 80, 76},
+               {SR_GRAPH_EXEC, SR_GRAPH_EXEC, 50, 80}};
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+    if (s >= later[i].first && s <= later[i].last)
+      need_level(d, special_info[s].name, (int)strlen(special_info[s].name), later[i].sm,
+                 later[i].version);
   return constant(d, 0, special_info[s].bits == 64, (int)s);
 }
 

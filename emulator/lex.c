@@ -159,14 +159,14 @@ lex_next(Lex *x)
   char c = at(x, 0);
   if (x->p >= x->end) {
     t->kind = TK_END;
-  } else if (name_start(c)) {
+  } else if (name_start(c) && (c != '%' || name_char(at(x, 1)))) {
     t->kind = TK_NAME;
     word(x);
   } else if (c == '.' && name_start(at(x, 1))) {
     t->kind = TK_DIRECTIVE;
     for (x->p++; name_char(at(x, 0)) || (at(x, 0) == ':' && at(x, 1) == ':'); x->p++)
       x->p += at(x, 0) == ':';
-  } else if (isdigit((unsigned char)c)) {
+  } else if (isdigit((unsigned char)c) || (c == '.' && isdigit((unsigned char)at(x, 1)))) {
     number(x, t);
   } else if (c == '"') {
     t->kind = TK_STRING;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_LIMIT = 256 << 20, PTX_VERSION = 90 };
+enum { ARENA_LIMIT = 256 << 20, PTX_VERSION = 94 };
 
 /* ---- is this for us? ---- */
 
@@ -106,7 +106,9 @@ patch_vars(Device *d, struct CUmod_st *m)
     const Var *v = m->ptx.vars.at[i];
     for (const Patch *p = v->patches; p; p = p->next) {
       uint64_t address = symbol_address(&m->ptx, p) + (uint64_t)p->add;
-      memcpy(dev_find(d, v->offset, 1)->host + p->at, &address, sizeof address);
+      if (p->mask)
+        address = (address & p->mask) >> __builtin_ctzll(p->mask);
+      memcpy(dev_find(d, v->offset, 1)->host + p->at, &address, p->bytes);
     }
   }
 }

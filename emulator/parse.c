@@ -88,20 +88,27 @@ typedef struct Init {
   uint32_t unit;
 } Init;
 
+/* A variable or function, its generic address, and more: all of it, or what a mask of 8
+ * bits leaves (PTX ISA, "Initializers"). */
 static void
-init_symbol(Parse *s, Init *in, bool generic)
+init_symbol(Parse *s, Init *in, uint64_t mask)
 {
   Patch *p = NEW(s->ptx->arena, Patch);
   p->line = s->lex.now.line;
+  p->generic = lex_take(&s->lex, "generic");
+  if (p->generic)
+    lex_need(&s->lex, "(");
   p->name = lex_name(&s->lex);
-  p->at = in->at;
-  p->generic = generic;
-  if (generic)
+  if (p->generic)
     lex_need(&s->lex, ")");
-  if (lex_take(&s->lex, "+"))
-    p->add = (int64_t)lex_int(&s->lex, INT32_MAX);
-  if (in->unit != 8)
-    ptx_fail(s->ptx, p->line, "an address needs an element of 64 bits");
+  p->at = in->at;
+  p->mask = mask;
+  p->bytes = in->unit;
+  p->add = parse_offset(s);
+  if (in->unit != (mask ? 1 : 8))
+    ptx_fail(s->ptx, p->line,
+             mask ? "a mask needs an element of 8 bits"
+                  : "an address needs an element of 64 bits");
   p->next = in->var->patches;
   in->var->patches = p;
 }
@@ -109,26 +116,43 @@ init_symbol(Parse *s, Init *in, bool generic)
 static uint64_t
 init_bits(Parse *s, const Var *v)
 {
-  bool minus = lex_take(&s->lex, "-");
-  Token t = s->lex.now;
+  int line = s->lex.now.line;
+  Constant c = parse_constant(s, 0);
   bool is_float = type_info[v->type].class == 'f';
-  if (t.kind != TK_INT && t.kind != TK_FLOAT32 && t.kind != TK_FLOAT64)
-    lex_fail(&s->lex, "a number");
-  lex_next(&s->lex);
-  if (t.kind == TK_INT)
-    return minus ? 0 - t.bits : t.bits;
-  if (!is_float)
-    ptx_fail(s->ptx, t.line, "a float cannot initialise .%s", type_info[v->type].name);
-  if (t.kind == TK_FLOAT64 && v->type == T_F32) {
+  if (is_float != (c.kind != TK_INT))
+    ptx_fail(s->ptx, line, "a %s cannot initialise .%s",
+             is_float ? "whole number" : "float", type_info[v->type].name);
+  if (is_float && (type_info[v->type].bits < 32 || type_info[v->type].bits == 32) &&
+      v->type != T_F32)
+    ptx_fail(s->ptx, line, "a float cannot initialise .%s", type_info[v->type].name);
+  if (c.kind == TK_FLOAT64 && v->type == T_F32) {
     double d;
-    memcpy(&d, &t.bits, 8);
+    memcpy(&d, &c.bits, 8);
     float f = (float)d;
-    t.bits = 0;
-    memcpy(&t.bits, &f, 4);
+    c.bits = 0;
+    memcpy(&c.bits, &f, 4);
   }
-  if (minus)
-    t.bits ^= 1ull << (type_info[v->type].bits - 1);
-  return t.bits;
+  return c.bits;
+}
+
+/* 0xff00(symbol) */
+static bool
+masked_symbol(Parse *s, Init *in)
+{
+  Token t = s->lex.now;
+  const char *p = s->lex.p;
+  while (p < s->lex.end && (*p == ' ' || *p == '\t'))
+    p++;
+  if (t.kind != TK_INT || p == s->lex.end || *p != '(')
+    return false;
+  int low = t.bits ? __builtin_ctzll(t.bits) : 1;
+  if (low % 8 || t.bits >> low != 0xff)
+    ptx_fail(s->ptx, t.line, "the mask of an address is one byte of it");
+  lex_next(&s->lex);
+  lex_need(&s->lex, "(");
+  init_symbol(s, in, t.bits);
+  lex_need(&s->lex, ")");
+  return true;
 }
 
 static void
@@ -146,12 +170,9 @@ init_value(Parse *s, Init *in, int depth)
   if (in->at + in->unit > in->var->bytes)
     ptx_fail(s->ptx, s->lex.now.line, "more initial values than %s has room for",
              in->var->name);
-  if (lex_take(&s->lex, "generic")) {
-    lex_need(&s->lex, "(");
-    init_symbol(s, in, true);
-  } else if (s->lex.now.kind == TK_NAME) {
-    init_symbol(s, in, false);
-  } else {
+  if (s->lex.now.kind == TK_NAME) {
+    init_symbol(s, in, 0);
+  } else if (!masked_symbol(s, in)) {
     uint64_t bits = init_bits(s, in->var);
     memcpy(in->var->init + in->at, &bits, in->unit);
   }
@@ -225,6 +246,7 @@ parse_var(Parse *s, Space space, bool is_extern)
   variable_attributes(s, v);
   if (lex_take(&s->lex, ".align"))
     v->align = parse_align(s);
+  uint32_t vector = lex_take(&s->lex, ".v4") ? 4 : lex_take(&s->lex, ".v2") ? 2 : 1;
   v->type = parse_type(s, "a type");
   if (v->type == T_U16X2 || v->type == T_S16X2)
     ptx_fail(s->ptx, v->line, "a variable cannot be .%s", type_info[v->type].name);
@@ -232,7 +254,7 @@ parse_var(Parse *s, Space space, bool is_extern)
     ptx_fail(s->ptx, v->line, "a predicate cannot be a variable");
   if (space == SPACE_PARAM)
     pointer_hints(s);
-  v->bytes = type_info[v->type].bits / 8u;
+  v->bytes = type_info[v->type].bits / 8u * vector;
   if (!v->align)
     v->align = (uint32_t)v->bytes;
   v->name = lex_name(&s->lex);
@@ -323,6 +345,8 @@ parse_directives(Parse *s, Ast *a)
       a->explicit_cluster = true;
     else if (lex_take(&s->lex, ".pragma"))
       lex_skip_statement(&s->lex);
+    else if (lex_take(&s->lex, ".blocksareclusters"))
+      ptx_fail(s->ptx, a->line, "grids of clusters (.blocksareclusters) are not emulated");
     else if (!lex_take(&s->lex, ".noreturn"))
       return;
   }
@@ -411,7 +435,8 @@ target(Parse *s)
   s->ptx->sm_suffix = i < t.n ? t.p[i] : 0;
   lex_next(&s->lex);
   while (lex_take(&s->lex, ","))
-    if (!lex_take(&s->lex, "debug") && !lex_take(&s->lex, "texmode_independent"))
+    if (!lex_take(&s->lex, "debug") && !lex_take(&s->lex, "texmode_independent") &&
+        !lex_take(&s->lex, "texmode_unified"))
       lex_fail(&s->lex, "'debug'");
 }
 

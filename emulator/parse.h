@@ -19,10 +19,22 @@ typedef struct Parse {
   VEC(RegDecl *) decls;  /* of each scope, newest first */
   VEC(Var *) scope_vars; /* newest variable of each scope */
   int scope;
+  int depth;        /* of brackets and signs in a constant */
+  bool call;        /* the statement at hand is a call: ( opens a list */
   RegDecl *formals; /* registers that are parameters of the function at hand */
 } Parse;
 
 void parse_body(Parse *); /* now is the { of an entry or function */
+/* ---- parse_expr.c ---- */
+typedef struct Constant {
+  TokenKind kind; /* TK_INT, TK_FLOAT32, TK_FLOAT64 */
+  bool no_sign;
+  uint64_t bits;
+} Constant;
+/* before: the sign, ! or ~ that was there already, or 0. */
+Constant parse_constant(Parse *, char before);
+/* + or - and so on, if it is there: 0 else. */
+int64_t parse_offset(Parse *);
 /* ( … ) of a function or prototype, if it is there. */
 void parse_formals(Parse *, Proto *, bool out);
 /* Directives between the head and the body. */

@@ -112,19 +112,6 @@ named(Parse *s, Opnd *o)
   }
 }
 
-static int64_t
-offset(Parse *s)
-{
-  bool minus = false;
-  if (lex_take(&s->lex, "-"))
-    minus = true;
-  else if (!lex_take(&s->lex, "+"))
-    return 0;
-  minus ^= lex_take(&s->lex, "-");
-  int64_t v = (int64_t)lex_int(&s->lex, INT64_MAX);
-  return minus ? -v : v;
-}
-
 static void operand(Parse *, Opnd *);
 static void vector(Parse *, Opnd *);
 
@@ -143,7 +130,7 @@ address(Parse *s, Opnd *o)
 {
   o->kind = O_ADDR;
   if (s->lex.now.kind == TK_INT) {
-    o->off = (int64_t)lex_int(&s->lex, INT64_MAX);
+    o->off = (int64_t)parse_constant(s, 0).bits;
   } else {
     int line = s->lex.now.line;
     Opnd base = {0};
@@ -157,7 +144,7 @@ address(Parse *s, Opnd *o)
     if (lex_take(&s->lex, ","))
       coordinates(s, o);
     else
-      o->off = offset(s);
+      o->off = parse_offset(s);
   }
   lex_need(&s->lex, "]");
 }
@@ -194,16 +181,30 @@ list(Parse *s, Opnd *o)
 }
 
 static void
-number(Parse *s, Opnd *o, bool minus)
+number(Parse *s, Opnd *o, char before)
 {
-  Token t = s->lex.now;
-  lex_next(&s->lex);
-  o->bits = t.bits;
-  o->kind = t.kind == TK_INT ? O_INT : t.kind == TK_FLOAT32 ? O_FLOAT32 : O_FLOAT64;
-  if (minus && t.kind == TK_INT)
-    o->bits = 0 - t.bits;
-  else if (minus)
-    o->bits ^= 1ull << (t.kind == TK_FLOAT32 ? 31 : 63);
+  Constant c = parse_constant(s, before);
+  o->bits = c.bits;
+  o->kind = c.kind == TK_INT ? O_INT : c.kind == TK_FLOAT32 ? O_FLOAT32 : O_FLOAT64;
+}
+
+/* x[2]: the address of an element. */
+static void
+element(Parse *s, Opnd *o)
+{
+  o->kind = O_ADDR;
+  o->off = (int64_t)lex_int(&s->lex, INT32_MAX) * (type_info[o->var->type].bits / 8);
+  lex_need(&s->lex, "]");
+}
+
+/* Does a constant start here? */
+static bool
+is_constant(const Parse *s)
+{
+  TokenKind k = s->lex.now.kind;
+  return k == TK_INT || k == TK_FLOAT32 || k == TK_FLOAT64 || lex_is(&s->lex, "(") ||
+         lex_is(&s->lex, "~") || lex_is(&s->lex, "+") || lex_is(&s->lex, "-") ||
+         lex_is(&s->lex, "!");
 }
 
 /* The operands of video instructions: a sign before a register, a selector behind it. */
@@ -227,7 +228,6 @@ register_or_name(Parse *s, Opnd *o, bool minus)
 static void
 operand(Parse *s, Opnd *o)
 {
-  TokenKind k = s->lex.now.kind;
   if (lex_take(&s->lex, "[")) {
     address(s, o);
     return;
@@ -236,21 +236,23 @@ operand(Parse *s, Opnd *o)
     vector(s, o);
     return;
   }
-  if (lex_take(&s->lex, "(")) {
+  if (s->call && lex_take(&s->lex, "(")) {
     list(s, o);
     return;
   }
-  o->negated = lex_take(&s->lex, "!");
-  bool minus = lex_take(&s->lex, "-");
-  k = s->lex.now.kind;
-  if (k == TK_INT || k == TK_FLOAT32 || k == TK_FLOAT64)
-    number(s, o, minus);
-  else if (k == TK_NAME)
+  bool no = lex_take(&s->lex, "!"), minus = !no && lex_take(&s->lex, "-");
+  if (is_constant(s)) {
+    number(s, o, no ? '!' : minus ? '-' : 0);
+  } else if (s->lex.now.kind == TK_NAME) {
     register_or_name(s, o, minus);
-  else
+    o->negated |= no;
+  } else {
     lex_fail(&s->lex, "an operand");
-  if (o->kind == O_VAR)
-    o->off = offset(s);
+  }
+  if (o->kind == O_VAR && lex_take(&s->lex, "["))
+    element(s, o);
+  else if (o->kind == O_VAR)
+    o->off = parse_offset(s);
   if (lex_take(&s->lex, "|")) {
     o->second = NEW(s->ptx->arena, Opnd);
     operand(s, o->second);
@@ -359,6 +361,7 @@ statement(Parse *s)
     return;
   }
   VEC(Opnd) v = {0};
+  s->call = st.op_len >= 4 && !memcmp(st.op, "call", 4);
   if (!lex_is(&s->lex, ";")) {
     do
       operand(s, vec_push(s->ptx->arena, &v));

@@ -96,7 +96,8 @@ typedef struct Var { /* .global .const .shared .local .param */
 
 typedef struct Patch { /* the address of a variable inside an initialiser */
   const char *name;
-  uint64_t at;
+  uint64_t at, mask; /* mask: the byte of it that is wanted; 0: all */
+  uint32_t bytes;
   int64_t add;
   bool generic;
   int line;
@@ -317,6 +318,29 @@ const char *ptx_line(const Ptx *p, int line, int *n);
   X(ENVREG29, "%envreg29", 32)                                                             \
   X(ENVREG30, "%envreg30", 32)                                                             \
   X(ENVREG31, "%envreg31", 32)                                                             \
+  X(PM0, "%pm0", 32)                                                                       \
+  X(PM1, "%pm1", 32)                                                                       \
+  X(PM2, "%pm2", 32)                                                                       \
+  X(PM3, "%pm3", 32)                                                                       \
+  X(PM4, "%pm4", 32)                                                                       \
+  X(PM5, "%pm5", 32)                                                                       \
+  X(PM6, "%pm6", 32)                                                                       \
+  X(PM7, "%pm7", 32)                                                                       \
+  X(PM0_64, "%pm0_64", 64)                                                                 \
+  X(PM1_64, "%pm1_64", 64)                                                                 \
+  X(PM2_64, "%pm2_64", 64)                                                                 \
+  X(PM3_64, "%pm3_64", 64)                                                                 \
+  X(PM4_64, "%pm4_64", 64)                                                                 \
+  X(PM5_64, "%pm5_64", 64)                                                                 \
+  X(PM6_64, "%pm6_64", 64)                                                                 \
+  X(PM7_64, "%pm7_64", 64)                                                                 \
+  X(AGGR_SMEM, "%aggr_smem_size", 32)                                                      \
+  X(RESERVED_BEGIN, "%reserved_smem_offset_begin", 32)                                     \
+  X(RESERVED_END, "%reserved_smem_offset_end", 32)                                         \
+  X(RESERVED_CAP, "%reserved_smem_offset_cap", 32)                                         \
+  X(RESERVED_0, "%reserved_smem_offset_0", 32)                                             \
+  X(RESERVED_1, "%reserved_smem_offset_1", 32)                                             \
+  X(GRAPH_EXEC, "%current_graph_exec", 64)                                                 \
   X(CLOCK, "%clock", 32)                                                                   \
   X(CLOCK_HI, "%clock_hi", 32)                                                             \
   X(CLOCK64, "%clock64", 64)                                                               \
