@@ -70,7 +70,7 @@ build_math(Dec *d)
   Insn *i = emit_fn(d, op.fn, r[0].row, r[0].wide, r[1].row, r[2].row, r[3].row);
   i->op = op;
   i->unit = ar_mods(&d->m) & AR_APPROX ? UNIT_MUFU : UNIT_ALU;
-  i->carry = t == T_F16X2 || t == T_BF16X2 ? CARRY_HALVES : CARRY_WHOLE;
+  i->carry = t == T_F16X2 || t == T_BF16X2 || t == T_F32X2 ? CARRY_HALVES : CARRY_WHOLE;
 }
 
 /* min, max of f32: .abs alone has three operands, others two or three; the third is taken

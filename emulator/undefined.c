@@ -371,21 +371,33 @@ bitwise(Exec *x, const Insn *i, uint32_t mask)
   put_bits(x, i, mask, &r);
 }
 
-/* Two results of 16 bits: of the halves of a, b and c, or the upper one of a and the lower
- * one of b. */
+static uint64_t
+bits_of(const Bits *b, bool wide, int l)
+{
+  return wide ? b->wide[l] : b->narrow[l];
+}
+
+/* Two results in one: of the halves of a, b and c, or the upper one of a and the lower one
+ * of b. */
 static void
 halves(Exec *x, const Insn *i, uint32_t mask, bool pair)
 {
   Warp *w = x->warp;
   Bits a, b, c, r;
-  get_bits(w, i->a, false, &a);
-  get_bits(w, i->b, false, &b);
-  get_bits(w, i->c, false, &c);
+  bool wide = i->flags & F_WIDE;
+  uint64_t low = wide ? UINT32_MAX : UINT16_MAX, high = wide ? low << 32 : low << 16;
+  get_bits(w, i->a, wide, &a);
+  get_bits(w, i->b, wide, &b);
+  get_bits(w, i->c, wide, &c);
   for (int l = 0; l < LANES; l++) {
-    uint32_t all = a.narrow[l] | b.narrow[l] | c.narrow[l];
-    uint32_t high = pair ? a.narrow[l] : all & 0xffff0000;
-    uint32_t low = pair ? b.narrow[l] : all & 0xffff;
-    r.narrow[l] = (high ? 0xffff0000 : 0) | (low ? 0xffff : 0);
+    uint64_t of_a = bits_of(&a, wide, l), of_b = bits_of(&b, wide, l);
+    uint64_t all = of_a | of_b | bits_of(&c, wide, l);
+    uint64_t up = pair ? of_a : all & high, down = pair ? of_b : all & low;
+    uint64_t undefined = (up ? high : 0) | (down ? low : 0);
+    if (wide)
+      r.wide[l] = undefined;
+    else
+      r.narrow[l] = (uint32_t)undefined;
   }
   put_bits(x, i, mask, &r);
 }

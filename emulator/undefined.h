@@ -25,7 +25,7 @@ typedef enum Carry {
   CARRY_UNION,  /* bit by bit: undefined where a, b or c is */
   CARRY_AND,    /* the same, but a 0 decides */
   CARRY_OR,     /* but a 1 decides */
-  CARRY_HALVES, /* two halves of 16 bits, each by itself */
+  CARRY_HALVES, /* two halves of 16 or 32 bits, each by itself */
   CARRY_PAIR,   /* a gives the upper half, b the lower one */
 } Carry;
 enum { CARRY_FROM_WIDE = 0x80 }; /* a, and b if it is moved, are rows of 64 bits */

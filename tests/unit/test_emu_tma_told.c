@@ -145,6 +145,30 @@ past_the_end(void **state)
     }
 }
 
+/* A row of 64 elements of which the last four were not written, or lie past the end. */
+static void
+past_the_row(void **state)
+{
+  static const char store[] =
+      STORES("async.bulk.", "3d.global.shared::cta.tile", "%r1, %r2, %r3");
+  (void)state;
+  for (int policy = 0; policy < 3; policy++)
+    for (int inside = 0; inside < 2; inside++) {
+      Shape s = plain;
+      Run *r = new_run(tensor_bytes(&plain));
+      kit_set(policies[policy]);
+      s.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE;
+      s.box[1] = s.box[2] = 1;
+      s.dims[0] = inside ? 64 : 60;
+      r->expect = 120;
+      OK(launch(store, &s, r));
+      if (inside)
+        kit_found("error[uninitialised-shared]");
+      kit_no_findings();
+      free_run(r);
+    }
+}
+
 /* Rows 0 to 15 of two planes of 40 are written until a wait_group without .read. */
 static void
 read_back(void **state)
@@ -309,8 +333,9 @@ main(void)
       cmocka_unit_test(faults),        cmocka_unit_test(not_a_map),
       cmocka_unit_test(uninitialised), cmocka_unit_test(map_in_global_memory),
       cmocka_unit_test(hazards),       cmocka_unit_test(read_back),
-      cmocka_unit_test(past_the_end),  cmocka_unit_test(driver),
-      cmocka_unit_test(launch_ex),     cmocka_unit_test(refused),
+      cmocka_unit_test(past_the_end),  cmocka_unit_test(past_the_row),
+      cmocka_unit_test(driver),        cmocka_unit_test(launch_ex),
+      cmocka_unit_test(refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
