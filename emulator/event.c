@@ -115,27 +115,31 @@ wait_event(Device *d, CUstream s, CUevent e, bool external)
   return CUDA_SUCCESS;
 }
 
-CUresult
-cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
+/* The device of an event, locked, whichever is current: what waits for it may be another's.
+ */
+static Device *
+enter_any(CUevent event, CUresult *r)
 {
-  CUresult r;
-  if (flags > CU_EVENT_WAIT_EXTERNAL)
-    return CUDA_ERROR_INVALID_VALUE;
-  Device *d = enter(event, &r);
+  Device *d = dev_enter(r);
   if (!d)
-    return r;
-  CUstream s = stream_find(d, stream);
-  r = s ? wait_event(d, s, event, flags == CU_EVENT_WAIT_EXTERNAL)
-        : CUDA_ERROR_INVALID_HANDLE;
+    return NULL;
   dev_leave(d);
-  return r;
+  for (int i = 0; i < dev_count(); i++) {
+    d = dev_get(i);
+    pthread_mutex_lock(&d->busy);
+    if (event_is(d, event))
+      return d;
+    dev_leave(d);
+  }
+  *r = CUDA_ERROR_INVALID_HANDLE;
+  return NULL;
 }
 
 static CUresult
 wait_for(CUevent event)
 {
   CUresult r;
-  Device *d = enter(event, &r);
+  Device *d = enter_any(event, &r);
   if (!d)
     return r;
   r = event->captured ? capture_query(d, event) : stream_host(d, false, true);
@@ -143,6 +147,41 @@ wait_for(CUevent event)
     set_join(&d->over, &event->past.all);
   dev_leave(d);
   return r;
+}
+
+/* What another device has been given is done, and touches nothing of this one.  Captures
+ * stay within a device. */
+static CUresult
+wait_elsewhere(CUevent event)
+{
+  CUresult r;
+  Device *d = enter_any(event, &r);
+  if (!d)
+    return r;
+  r = event->captured ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
+  dev_leave(d);
+  return r;
+}
+
+CUresult
+cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
+{
+  CUresult r;
+  if (flags > CU_EVENT_WAIT_EXTERNAL)
+    return CUDA_ERROR_INVALID_VALUE;
+  Device *d = dev_enter(&r);
+  if (!d)
+    return r;
+  CUstream s = stream_find(d, stream);
+  bool here = event_is(d, event);
+  if (!s)
+    r = CUDA_ERROR_INVALID_HANDLE;
+  else if (here)
+    r = wait_event(d, s, event, flags == CU_EVENT_WAIT_EXTERNAL);
+  else if (s->capture)
+    r = capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
+  dev_leave(d);
+  return r || here ? r : wait_elsewhere(event);
 }
 
 CUresult

@@ -483,6 +483,33 @@ occupancy_queries(void **state)
   assert_int_equal(n, 64); /* 8 groups, 16 multiprocessors, 2 CTAs, by 4 */
 }
 
+/* Events reach over devices, streams and their records do not. */
+static void
+two_devices(void **state)
+{
+  CUcontext other;
+  CUevent e;
+  CUstream s, t;
+  (void)state;
+  OK(cuStreamCreate(&s, 0));
+  OK(cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
+  OK(cuEventRecord(e, s));
+  OK(cuDevicePrimaryCtxRetain(&other, 1));
+  OK(cuCtxPushCurrent_v2(other));
+  OK(cuStreamCreate(&t, 0));
+  OK(cuStreamWaitEvent(t, e, 0));
+  OK(cuEventSynchronize(e));
+  OK(cuEventQuery(e));
+  assert_int_equal(cuEventRecord(e, t), CUDA_ERROR_INVALID_HANDLE);
+  assert_int_equal(cuStreamWaitEvent(s, e, 0), CUDA_ERROR_INVALID_HANDLE);
+  OK(cuStreamDestroy_v2(t));
+  OK(cuCtxPopCurrent_v2(NULL));
+  OK(cuDevicePrimaryCtxRelease_v2(1));
+  OK(cuEventDestroy_v2(e));
+  assert_int_equal(cuStreamWaitEvent(s, e, 0), CUDA_ERROR_INVALID_HANDLE);
+  OK(cuStreamDestroy_v2(s));
+}
+
 static int
 load(void **state)
 {
@@ -505,7 +532,8 @@ main(void)
       cmocka_unit_test(cooperative),
       cmocka_unit_test(residency),
       cmocka_unit_test(occupancy_queries),
+      cmocka_unit_test(two_devices),
   };
-  kit_start("arch=sm_90");
+  kit_start("arch=sm_90,devices=2");
   return cmocka_run_group_tests(tests, load, NULL);
 }
