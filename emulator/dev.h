@@ -140,7 +140,8 @@ Device *context_enter(CUcontext, CUresult *r);
 void context_fork(ForkStep);
 
 /* ---- memory; the device is locked ---- */
-CUresult dev_alloc(Device *, uint64_t bytes, bool read_only, uint64_t *address);
+enum { DEV_READ_ONLY = 1, DEV_ZEROS = 2 }; /* zeros: else 0xff, and never written */
+CUresult dev_alloc(Device *, uint64_t bytes, unsigned how, uint64_t *address);
 /* Memory of the host becomes the device's as well, at the same address. */
 CUresult dev_map(Device *, void *host, uint64_t bytes, AllocKind, CUcontext owner);
 CUresult dev_free(Device *, uint64_t address);

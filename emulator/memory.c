@@ -1,4 +1,5 @@
 #include "emulator/dev.h"
+#include "emulator/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,7 @@ dev_free_bytes(const Device *d)
 }
 
 CUresult
-dev_alloc(Device *d, uint64_t bytes, bool read_only, uint64_t *address)
+dev_alloc(Device *d, uint64_t bytes, unsigned how, uint64_t *address)
 {
   if (!bytes)
     return CUDA_ERROR_INVALID_VALUE;
@@ -79,15 +80,17 @@ dev_alloc(Device *d, uint64_t bytes, bool read_only, uint64_t *address)
   uint64_t size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   Alloc a = {.base = d->next_address,
              .bytes = bytes,
-             .read_only = read_only,
+             .read_only = how & DEV_READ_ONLY,
              .owner = context_current()};
-  a.host = aligned_alloc(ALIGNMENT, size);
+  a.host = pages_new(bytes, how & DEV_ZEROS);
   CUresult r = a.host ? insert(d, a) : CUDA_ERROR_OUT_OF_MEMORY;
   if (r) {
-    free(a.host);
+    if (a.host)
+      pages_free(a.host, bytes);
     return r;
   }
-  memset(a.host, 0xff, size); /* NaN, whatever the type */
+  if (how & DEV_ZEROS)
+    shadow_mem_init(dev_find(d, a.base, bytes)->shadow, 0, bytes);
   d->allocated += bytes;
   d->next_address += (size + GAP + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   *address = a.base;
@@ -114,7 +117,7 @@ drop(Device *d, Alloc *a)
 {
   if (a->kind == ALLOC_DEVICE) {
     d->allocated -= a->bytes;
-    free(a->host);
+    pages_free(a->host, a->bytes);
   } else if (a->owner) {
     host_unmap(a->host, a->bytes);
   }
@@ -180,7 +183,7 @@ cuMemAlloc_v2(CUdeviceptr *p, size_t bytes)
     return r;
   r = stream_host(d, false, true);
   if (!r)
-    r = dev_alloc(d, bytes, false, &address);
+    r = dev_alloc(d, bytes, 0, &address);
   dev_leave(d);
   if (!r)
     *p = address;

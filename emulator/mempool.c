@@ -59,7 +59,7 @@ take(Device *d, CUmemoryPool pool, size_t bytes, uint64_t *address)
 {
   if (pool->most && bytes > pool->most - pool->used)
     return CUDA_ERROR_OUT_OF_MEMORY;
-  CUresult r = dev_alloc(d, bytes, false, address);
+  CUresult r = dev_alloc(d, bytes, 0, address);
   if (r)
     return r;
   dev_find(d, *address, 1)->pool = pool;

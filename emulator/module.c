@@ -54,7 +54,8 @@ place_var(Device *d, const struct CUmod_st *m, Var *v)
 {
   uint64_t bytes = v->bytes ? v->bytes : 1;
   if (!v->managed)
-    return dev_alloc(d, bytes, v->space == SPACE_CONST, &v->offset);
+    return dev_alloc(d, bytes, DEV_ZEROS | (v->space == SPACE_CONST ? DEV_READ_ONLY : 0),
+                     &v->offset);
   void *host = host_map(bytes);
   CUresult r =
       host ? dev_map(d, host, bytes, ALLOC_MANAGED, m->owner) : CUDA_ERROR_OUT_OF_MEMORY;
@@ -77,10 +78,8 @@ place_vars(Device *d, struct CUmod_st *m)
     m->vars[m->n_vars++] = v->offset;
     Alloc *a = dev_find(d, v->offset, 1);
     a->owner = m->owner;
-    memset(a->host, 0, v->bytes);
     if (v->init)
-      memcpy(a->host, v->init, v->bytes);
-    shadow_mem_init(a->shadow, 0, v->bytes);
+      memcpy(a->host, v->init, v->init_bytes);
   }
   return CUDA_SUCCESS;
 }

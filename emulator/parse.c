@@ -84,7 +84,7 @@ parse_align(Parse *s)
 
 typedef struct Init {
   Var *var;
-  uint64_t at;
+  uint64_t at, cap; /* cap: bytes that there is room for */
   uint32_t unit;
 } Init;
 
@@ -155,6 +155,23 @@ masked_symbol(Parse *s, Init *in)
   return true;
 }
 
+/* What is given, not all that a large variable has. */
+static void
+init_number(Parse *s, Init *in, uint64_t bits)
+{
+  Var *v = in->var;
+  if (in->at + in->unit > in->cap) {
+    uint64_t cap = 2 * in->cap + 64;
+    uint8_t *more = NEW_N(s->ptx->arena, uint8_t, cap);
+    if (in->cap)
+      memcpy(more, v->init, in->cap);
+    v->init = more;
+    in->cap = cap;
+  }
+  memcpy(v->init + in->at, &bits, in->unit);
+  v->init_bytes = in->at + in->unit;
+}
+
 static void
 init_value(Parse *s, Init *in, int depth)
 {
@@ -173,8 +190,7 @@ init_value(Parse *s, Init *in, int depth)
   if (s->lex.now.kind == TK_NAME) {
     init_symbol(s, in, 0);
   } else if (!masked_symbol(s, in)) {
-    uint64_t bits = init_bits(s, in->var);
-    memcpy(in->var->init + in->at, &bits, in->unit);
+    init_number(s, in, init_bits(s, in->var));
   }
   in->at += in->unit;
 }
@@ -184,8 +200,7 @@ initialise(Parse *s, Var *v)
 {
   if (v->space != SPACE_GLOBAL && v->space != SPACE_CONST)
     ptx_fail(s->ptx, v->line, "only .global and .const may have initial values");
-  v->init = NEW_N(s->ptx->arena, uint8_t, v->bytes);
-  Init in = {v, 0, type_info[v->type].bits / 8u};
+  Init in = {v, 0, 0, type_info[v->type].bits / 8u};
   init_value(s, &in, 0);
 }
 

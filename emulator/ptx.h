@@ -88,7 +88,8 @@ typedef struct Var { /* .global .const .shared .local .param */
   bool in_frame;  /* .param of a function or of a body, not of an entry */
   int scope;      /* of the body that declares it */
   int line;
-  uint8_t *init; /* bytes, or NULL: zeros */
+  uint8_t *init; /* the first init_bytes, or NULL; zeros follow */
+  uint64_t init_bytes;
   struct Patch *patches;
   uint64_t offset; /* from the start of its space in the kernel or module, once laid out */
   struct Var *next;
