@@ -88,7 +88,7 @@ crowd_meet(Exec *x, const Insn *i, uint32_t mask)
     x->waits_at = i;
     x->waiter = x->warp;
   }
-  x->met = l->set.ctas != CTAS_RANDOM || next_random(l) % 2;
+  x->met = l->ctas_order != CTAS_RANDOM || next_random(l) % 2;
   x->slice = x->met ? 1 : x->slice;
 }
 
@@ -236,8 +236,8 @@ hang(const Crowd *c)
     snprintf(why, sizeof why,
              ", and %" PRIu64 " of its %" PRIu64 " CTAs have not started: the grid cannot "
              "be resident as a whole, and %s (ctas=%s)",
-             (l->clusters - c->next) * (uint64_t)x->n_ctas, l->ctas, of_order(l->set.ctas),
-             order_name(l->set.ctas));
+             (l->clusters - c->next) * (uint64_t)x->n_ctas, l->ctas,
+             of_order(l->ctas_order), order_name(l->ctas_order));
   x->warp = x->waiter;
   report_fatal(
       x, x->waits_at, c->no_memory ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_LAUNCH_TIMEOUT,
@@ -258,7 +258,7 @@ static int
 choose(Crowd *c)
 {
   int from = c->at + 1, n = c->n;
-  if (c->l->set.ctas == CTAS_RANDOM)
+  if (c->l->ctas_order == CTAS_RANDOM)
     from = (int)(next_random(c->l) % (uint64_t)n);
   if (c->n_idle == n || c->turns++ % IDLE_ROUNDS == 0)
     return from % n;
@@ -297,7 +297,7 @@ crowd_run(Launch *l)
 {
   Crowd c = {.l = l, .most = most_at_once(l), .at = -1};
   uint64_t first = first_ones(l);
-  l->random = (l->set.seed + 1) * 0x9e3779b97f4a7c15u;
+  l->random = (l->order_seed + 1) * 0x9e3779b97f4a7c15u;
   while ((uint64_t)c.n < first && add(&c)) {
   }
   if (!c.n)

@@ -326,6 +326,7 @@ struct Exec {
   bool meeting;     /* somebody has arrived at the cluster's barrier */
   bool busy, met;   /* met: the turn ends because CTAs meet */
   bool fresh;       /* it has not run a cluster of this launch */
+  uint8_t unit;     /* bytes of an element of what is written; 0: the instruction says */
   int left, latest; /* warps that have not exited; the one that had the last turn */
   uint64_t place;   /* of its cluster among those whose findings are alike: told.h */
   uint32_t idle,
@@ -347,6 +348,7 @@ typedef struct Settings {
   int devices, threads, resident;
   bool checks, lax, fast_mma, print, tell;
   Order order;
+  int orders; /* of CTAs, under which a launch is run */
   NodeOrder nodes;
   CtaOrder ctas;
   uint64_t seed, fuel;
@@ -389,8 +391,12 @@ struct Launch {
   ShadowLaunch *shadow;
   const Alloc *allocs;
   int n_allocs;
-  bool by_turns;               /* on one host thread: crowd.c */
-  uint64_t random;             /* of its turns */
+  bool by_turns;       /* on one host thread: crowd.c */
+  uint64_t random;     /* of its turns */
+  CtaOrder ctas_order; /* of this run, and the seed of what is random in it */
+  uint64_t order_seed;
+  struct Undo *undo; /* NULL: what it writes stays */
+  bool again;        /* it has run, or will, under another order: nobody counts this one */
   atomic_uint_fast64_t next;   /* place of the next cluster */
   atomic_uint_fast64_t failed; /* place of the cluster that failed, the first in order */
   atomic_int result;           /* CUresult of that; success: none has */
@@ -525,6 +531,9 @@ uint64_t report_count(void);
 uint64_t order_cluster(const Launch *, uint64_t place);
 const char *order_name(CtaOrder);
 
+/* ---- orders.c ---- */
+CUresult orders_run(Launch *); /* under set.orders orders */
+
 /* ---- crowd.c ---- */
 void crowd_run(Launch *); /* all clusters, by turns */
 /* A warp has read where CTAs meet (F_MEETS): the turn may end. */
@@ -536,9 +545,11 @@ void crowd_meet(Exec *, const Insn *, uint32_t mask);
 bool launch_fail(Launch *, uint64_t place, CUresult);
 /* Runs the grid; everything up to `dynamic` and allocs is the caller's. */
 CUresult launch_run(Launch *);
+CUresult launch_in_order(Launch *); /* in one order */
 /* ---- stats.c ---- */
 void stats_cta(const Exec *, float cost[COSTS]); /* before the shadow forgets the CTA */
 void stats_launch(const Launch *, double seconds);
+void stats_found(uint64_t findings);
 void stats_fork(ForkStep);
 uint64_t stats_cycles(const Launch *);
 

@@ -104,7 +104,7 @@ now(void)
 }
 
 CUresult
-launch_run(Launch *l)
+launch_in_order(Launch *l)
 {
   double start = now();
   l->ctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
@@ -121,7 +121,10 @@ launch_run(Launch *l)
       pool_run(helper_count(l), work, l);
     double took = now() - start;
     l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
-    stats_launch(l, took);
+    if (l->again)
+      stats_found(shadow_launch_errors(l->shadow) + atomic_load(&l->errors));
+    else
+      stats_launch(l, took);
     told_report(l->told, atomic_load(&l->failed));
     if (l->set.print)
       print_flush();
@@ -135,4 +138,12 @@ launch_run(Launch *l)
   free(l->cost);
   told_free(l->told);
   return (CUresult)atomic_load(&l->result);
+}
+
+CUresult
+launch_run(Launch *l)
+{
+  l->ctas_order = l->set.ctas;
+  l->order_seed = l->set.seed;
+  return l->set.orders > 1 ? orders_run(l) : launch_in_order(l);
 }

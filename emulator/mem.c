@@ -3,6 +3,7 @@
 #include "emulator/decode.h"
 #include "emulator/layout.h"
 #include "emulator/steps.h"
+#include "emulator/undo.h"
 #include "emulator/undefined.h"
 
 #include <string.h>
@@ -161,6 +162,31 @@ tell_halves(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, const Alloc *m,
   shadow_global(x->shadow, &a, m->shadow, m->base, off);
 }
 
+/* A launch whose writes can be taken back: what is there is kept. */
+static Stop
+keep_bytes(Exec *x, const Insn *i, int lane, const Alloc *m, uint64_t addr, uint64_t bytes)
+{
+  int unit = x->unit ? x->unit : i->x.bytes ? i->x.bytes : 4;
+  if (undo_write(x->launch->undo, (int)(m - x->launch->allocs), addr - m->base, bytes,
+                 (int)(i - x->kernel->code), unit))
+    return GO;
+  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", lane,
+                      "the emulator is out of memory");
+}
+
+static Stop
+check_write(Exec *x, const Insn *i, uint32_t mask, const Alloc *m, const uint64_t *addr,
+            uint64_t bytes)
+{
+  Stop s = GO;
+  if (m->read_only)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", __builtin_ctz(mask),
+                        "a write to .const memory");
+  for (uint32_t k = x->launch->undo ? mask : 0; k && s == GO; k &= k - 1)
+    s = keep_bytes(x, i, __builtin_ctz(k), m, addr[__builtin_ctz(k)], bytes);
+  return s;
+}
+
 static Stop
 reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
             const uint64_t *addr, uint8_t **host, const Alloc *m)
@@ -174,9 +200,11 @@ reach_alloc(Exec *x, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
       return out_of_global(x, i, l, addr[l], bytes);
     host[l] = m->host + off[l];
   }
-  if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", __builtin_ctz(mask),
-                        "a write to .const memory");
+  if (op != SHADOW_READ && op != SHADOW_COPY) {
+    Stop s = check_write(x, i, mask, m, addr, (uint64_t)bytes);
+    if (s != GO)
+      return s;
+  }
   for (uint32_t k = bulk_writing(x->bulk) ? mask : 0; k; k &= k - 1) {
     int l = __builtin_ctz(k);
     bulk_check_global(x, i, l, addr[l], (uint64_t)bytes, op);
@@ -432,7 +460,10 @@ mem_span(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Shadow
   if (m->read_only && op != SHADOW_READ && op != SHADOW_COPY)
     return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "read-only", lane,
                         "a write to .const memory");
-  if (bulk_writing(x->bulk) && (op == SHADOW_READ || op == SHADOW_COPY))
+  bool writes = op != SHADOW_READ && op != SHADOW_COPY;
+  if (writes && x->launch->undo && keep_bytes(x, i, lane, m, addr, bytes) != GO)
+    return FATAL;
+  if (bulk_writing(x->bulk) && !writes)
     bulk_check_global(x, i, lane, addr, bytes, op);
   if (m->shadow)
     tell_span(x, i, lane, m, addr, bytes, op);

@@ -47,11 +47,11 @@ order_name(CtaOrder order)
 uint64_t
 order_cluster(const Launch *l, uint64_t place)
 {
-  switch (l->set.ctas) {
+  switch (l->ctas_order) {
   case CTAS_REVERSE:
     return l->clusters - 1 - place;
   case CTAS_RANDOM:
-    return shuffled(place, l->clusters, l->set.seed);
+    return shuffled(place, l->clusters, l->order_seed);
   case CTAS_FORWARD:
     break;
   }

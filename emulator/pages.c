@@ -33,7 +33,7 @@ static int
 make_pattern(void)
 {
   uint8_t piece[PIECE];
-  int fd = memfd_create("attnc-emu", MFD_CLOEXEC);
+  int fd = memfd_create("attnc_unwritten", MFD_CLOEXEC);
   memset(piece, 0xff, sizeof piece);
   for (int at = 0; fd >= 0 && at < PATTERN; at += PIECE)
     if (write(fd, piece, sizeof piece) != sizeof piece) {

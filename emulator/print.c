@@ -263,7 +263,8 @@ print_lane(Exec *x, const CallSite *site, int lane)
   if (!format)
     return -1;
   convert(&t, format, format + n, &a);
-  keep(t.at, t.n);
+  if (!x->launch->again)
+    keep(t.at, t.n);
   return a.taken;
 }
 

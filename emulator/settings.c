@@ -39,6 +39,7 @@ static char env_wrong[260]; /* what is wrong with ATTNC_EMU, or nothing */
 static Settings current = {.arch = "sm_80",
                            .devices = 1,
                            .resident = 1,
+                           .orders = 1,
                            .checks = true,
                            .fuel = 100000000,
                            .async = ASYNC_LAZY};
@@ -66,6 +67,7 @@ chip_find(const char *name)
   X(checks, "none|all|lax", 0, 0, 1, (s->checks = v != 0, s->lax = v == 2))                \
   X(mma, "bit|fast", 0, 0, 1, s->fast_mma = v == 1)                                        \
   X(ctas, "forward|reverse|random", 0, 0, 1, s->ctas = (CtaOrder)v)                        \
+  X(orders, NULL, 1, 1000, 1, s->orders = (int)v)                                          \
   X(sched, "block|rr|random", 0, 0, 1, s->order = (Order)v)                                \
   X(nodes, "forward|reverse|random", 0, 0, 1, s->nodes = (NodeOrder)v)                     \
   X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \

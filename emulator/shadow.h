@@ -81,6 +81,9 @@ void shadow_mem_init(ShadowMem *, size_t at, size_t n); /* the host wrote these 
 void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
                      size_t n);
 bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
+/* Which bytes of [at, at + n) were ever written, 16 to a number; at: a multiple of 16. */
+void shadow_mem_save(const ShadowMem *, size_t at, size_t n, uint16_t *written);
+void shadow_mem_restore(ShadowMem *, size_t at, size_t n, const uint16_t *written);
 
 /* A number for each launch, copy and memset of the process, from 1 on. */
 uint64_t shadow_number(void);

@@ -143,6 +143,20 @@ shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
       atomic_fetch_and(&to->init[(at + i) / 16], (unsigned short)~(1u << (at + i) % 16));
 }
 
+void
+shadow_mem_save(const ShadowMem *m, size_t at, size_t n, uint16_t *written)
+{
+  for (size_t c = 0; 16 * c < n; c++)
+    written[c] = atomic_load_explicit(&m->init[at / 16 + c], memory_order_relaxed);
+}
+
+void
+shadow_mem_restore(ShadowMem *m, size_t at, size_t n, const uint16_t *written)
+{
+  for (size_t c = 0; 16 * c < n; c++)
+    atomic_store_explicit(&m->init[at / 16 + c], written[c], memory_order_relaxed);
+}
+
 /* ---- tags ---- */
 
 static uint64_t

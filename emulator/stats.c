@@ -191,6 +191,14 @@ stats_launch(const Launch *l, double seconds)
   pthread_mutex_unlock(&lock);
 }
 
+void
+stats_found(uint64_t findings)
+{
+  pthread_mutex_lock(&lock);
+  totals.findings += findings;
+  pthread_mutex_unlock(&lock);
+}
+
 EXPORT void
 attncEmuGetStats(attncEmuStats *out)
 {

@@ -131,9 +131,11 @@ check_global(Exec *x, const Insn *i, int lane, const Box *b, ShadowOp op)
   TmaRow row;
   uint8_t *host;
   Stop s = GO;
+  x->unit = b->map.elem;
   for (TmaWalk w = tma_walk(&b->map, b->coord); s == GO && tma_next(&w, &row);)
     if (row.bytes)
       s = mem_span(x, i, lane, row.global, row.bytes, op, &host);
+  x->unit = 0;
   return s;
 }
 

@@ -72,6 +72,13 @@ e2e_test(e2e_many_heads matrix SLOW ARGS
   "${e2e_tiny} b65537 h1 s1 template=fwd_mma,block_m=32,block_n=32,num_stages=1,num_warps=2"
   "${e2e_tiny} b1 h65537 s1 template=ref_fwd"
   "${e2e_tiny} b1 h92684/46342 s1 sm_90a template=fwd_wgmma,block_m=64,block_n=16,num_stages=1")
+# Each launch under 20 orders of CTAs: the same bits.
+e2e_test(e2e_orders matrix ARGS
+  "{dtype: bf16, head_dim: 32, causal: true} b1 h2 sq200 sk200 sm_80 template=fwd_mma"
+  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=grid")
+if(TEST e2e_orders)
+  set_tests_properties(e2e_orders PROPERTIES ENVIRONMENT "ATTNC_EMU=orders=20")
+endif()
 e2e_program(doctored NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_doctored doctored)
 e2e_program(mutants NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)

@@ -30,7 +30,8 @@ typedef struct attncEmuStats {
 } attncEmuStats;
 
 /* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
- * seed=7,fuel=100000000,async=lazy|eager|random,printf=keep|stdout,
+ * ctas=forward|reverse|random,orders=1,resident=1,seed=7,fuel=100000000,
+ * async=lazy|eager|random,printf=keep|stdout,
  * findings=keep|stderr": before cuInit for arch and devices, else from the next launch on.
  * checks=lax: without what CUTLASS takes for granted beyond the ISA's text
  * (docs/emulator.md). 0, or -1 with a reason.  The environment variable ATTNC_EMU holds the

@@ -31,7 +31,8 @@ each_once(void **state)
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     for (int order = CTAS_FORWARD; order <= CTAS_RANDOM; order++)
       for (uint64_t seed = 0; seed < 5; seed++) {
-        Launch l = {.clusters = sizes[i], .set = {.ctas = (CtaOrder)order, .seed = seed}};
+        Launch l = {
+            .clusters = sizes[i], .ctas_order = (CtaOrder)order, .order_seed = seed};
         memset(seen, 0, sizeof seen);
         for (uint64_t p = 0; p < sizes[i]; p++) {
           uint64_t cluster = order_cluster(&l, p);
@@ -45,8 +46,7 @@ each_once(void **state)
 static void
 large(void **state)
 {
-  Launch l = {.clusters = (uint64_t)INT32_MAX * 65535 * 65535,
-              .set = {.ctas = CTAS_RANDOM}};
+  Launch l = {.clusters = (uint64_t)INT32_MAX * 65535 * 65535, .ctas_order = CTAS_RANDOM};
   uint64_t above = 0;
   (void)state;
   for (uint64_t p = 0; p < 1000; p++) {
@@ -135,7 +135,7 @@ chains(void **state)
         OK(run(downwards, n));
         for (uint32_t j = 0; j < n; j++)
           assert_int_equal(out[j], j + 1);
-        kit_findings();
+        kit_no_findings();
       }
   kit_set("ctas=forward,sched=block");
 }
@@ -157,7 +157,7 @@ grid_barrier(void **state)
     for (uint32_t n = 1; n <= 100; n += 33) {
       kit_set(orders[i]);
       OK(run(barrier, n));
-      kit_findings();
+      kit_no_findings();
       assert_int_equal(out[0], 3 * n);
     }
   kit_set("ctas=forward");
