@@ -19,7 +19,8 @@ static void
 box_operand(Dec *d, Insn *i, const Res *map, uint32_t masks)
 {
   uint32_t row[TMA_RANK + 1];
-  int rank = rank_of(&d->m);
+  bool gathers = mod_is(&d->m, M_GATHER4) || mod_is(&d->m, M_SCATTER4);
+  int rank = gathers ? TMA_RANK : rank_of(&d->m); /* a column, and four rows */
   if (!map->wide)
     dec_fail(d, "the address of a tensor map needs a register of 64 bits");
   if (map->o->var && map->o->var->space != SPACE_GLOBAL)
@@ -34,6 +35,7 @@ box_operand(Dec *d, Insn *i, const Res *map, uint32_t masks)
   row[rank] = masks;
   i->b = map->row;
   i->x.vec = (uint8_t)rank;
+  i->x.reg = gathers;
   dec_list(d, i, NULL, 0, row, rank + 1);
 }
 
@@ -95,4 +97,77 @@ build_tma_fence(Dec *d)
   Insn *i = dec_step(d, step_tma_fence);
   i->b = at->row;
   i->imm = at->o->off;
+}
+
+/* ---- maps that are changed ---- */
+
+static TmaField
+field_of(Dec *d)
+{
+  static const struct {
+    Mod mod;
+    TmaField field;
+  } table[] = {{M_TM_ADDRESS, TMA_ADDRESS}, {M_TM_RANK, TMA_RANK_LESS_1},
+               {M_TM_BOX, TMA_BOX},         {M_TM_DIM, TMA_DIM},
+               {M_TM_STRIDE, TMA_STRIDE},   {M_TM_STEP, TMA_STEP},
+               {M_TM_TYPE, TMA_TYPE},       {M_TM_INTERLEAVE, TMA_INTERLEAVE},
+               {M_TM_SWIZZLE, TMA_SWIZZLE}, {M_TM_FILL, TMA_FILL}};
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (mod_is(&d->m, table[i].mod))
+      return table[i].field;
+  dec_fail(d, "this field is not emulated");
+}
+
+/* Fields whose value is a number of a table. */
+static uint64_t
+listed_value(Dec *d, TmaField field, const Opnd *o)
+{
+  uint64_t most = field == TMA_TYPE         ? 15
+                  : field == TMA_INTERLEAVE ? 2
+                  : field == TMA_SWIZZLE    ? 4
+                                            : 1;
+  uint64_t v = dec_int(d, o, most);
+  if (field == TMA_TYPE && v > 12)
+    dec_fail(d, "elements of 4 and 6 bits are not emulated");
+  if (field == TMA_SWIZZLE && v == 4)
+    dec_fail(d, "swizzles of 96 bytes are not emulated");
+  return v;
+}
+
+/* [addr] value, [addr] ordinal value, or [addr] and a number.  b: the value's row. */
+void
+build_tensormap(Dec *d)
+{
+  const Res *r = d->r;
+  if (mod_is(&d->m, M_TM_ATOMICITY)) {
+    if (dec_int(d, r[1].o, 3))
+      dec_fail(d, "swizzles of other than 16 bytes at once are not emulated");
+    dec_step(d, step_nothing)->a = r[0].row;
+    return;
+  }
+  TmaField field = field_of(d);
+  Insn *i = dec_mem(d, step_tensormap, &r[0], dec_space(&d->m));
+  bool wide = field == TMA_ADDRESS || field == TMA_STRIDE, listed = field >= TMA_TYPE;
+  const Res *value = &r[d->n_r - 1];
+  i->x.sub = (uint8_t)field;
+  i->x.sign = wide;
+  i->x.vec = (uint8_t)(d->n_r > 2 ? dec_int(d, r[1].o, field == TMA_STRIDE ? 3 : 4) : 0);
+  i->b = listed ? dec_const(d, listed_value(d, field, value->o), false) : value->row;
+}
+
+/* [global] [shared] 128 */
+void
+build_tensormap_copy(Dec *d)
+{
+  const Res *to = &d->r[0];
+  if (dec_int(d, d->r[2].o, CUDA_TENSOR_MAP_BYTES) != CUDA_TENSOR_MAP_BYTES)
+    dec_fail(d, "a tensor map has 128 bytes");
+  if (!to->wide)
+    dec_fail(d, "the address of a tensor map needs a register of 64 bits");
+  if (to->o->var && to->o->var->space != SPACE_GLOBAL)
+    dec_fail(d, "%s is in another state space", to->o->var->name);
+  Insn *i = dec_mem(d, step_tensormap_copy, &d->r[1], SPACE_SHARED);
+  i->flags |= F_LEADER | F_GLOBAL;
+  i->b = to->row;
+  i->imm2 = to->o->off;
 }

@@ -48,6 +48,8 @@ extern Step step_bulk_load, step_bulk_store, step_bulk_commit, step_bulk_wait,
 extern Step step_wgmma, step_wgmma_fence, step_wgmma_commit, step_wgmma_wait;
 /* tma_step.c */
 extern Step step_tma_load, step_tma_store, step_tma_prefetch, step_tma_fence;
+/* tensormap_step.c */
+extern Step step_tensormap, step_tensormap_copy;
 
 /* ---- strong.c ---- */
 /* A lane of a strong access between its two calls, which nobody else's comes between. */

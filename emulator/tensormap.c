@@ -159,10 +159,13 @@ typedef struct Bytes {
   uint16_t box[TMA_RANK];
   uint8_t step[TMA_RANK];
   uint8_t rank, type, swizzle, promotion, fill;
-  uint8_t zero[24];
+  uint8_t interleave, replaced; /* replaced: to be checked again; NO_DIM as well */
+  uint8_t zero[22];
   uint64_t sum;
 } Bytes;
 _Static_assert(sizeof(Bytes) == CUDA_TENSOR_MAP_BYTES, "a map has 128 bytes");
+
+enum { REPLACED = 1, NO_DIM = 2 };
 
 static uint64_t
 sum_of(const Bytes *b)
@@ -203,13 +206,129 @@ tma_encode(CUtensorMap *map, const TmaArgs *a, char *text, size_t n)
   return CUDA_SUCCESS;
 }
 
+/* The checks of a new map on what was put in its place. */
+static CUresult
+check_replaced(const Bytes *b, const Why *why)
+{
+  uint64_t dims[TMA_RANK];
+  uint32_t box[TMA_RANK], steps[TMA_RANK];
+  _Alignas(CUDA_TENSOR_MAP_ALIGN) CUtensorMap somewhere;
+  for (int i = 0; i < TMA_RANK; i++) {
+    dims[i] = (uint64_t)b->last[i] + 1;
+    box[i] = b->box[i];
+    steps[i] = b->step[i];
+  }
+  const TmaArgs a = {.type = (CUtensorMapDataType)b->type,
+                     .rank = b->rank,
+                     .address = b->address,
+                     .dims = dims,
+                     .byte_strides = b->stride,
+                     .box = box,
+                     .element_strides = steps,
+                     .interleave = (CUtensorMapInterleave)b->interleave,
+                     .swizzle = (CUtensorMapSwizzle)b->swizzle,
+                     .fill = (CUtensorMapFloatOOBfill)b->fill};
+  if (b->replaced & NO_DIM)
+    REFUSE("a dimension of no elements");
+  CUresult r = check_kinds(&somewhere, &a, why);
+  r = r ? r : check_tensor(&a, why);
+  r = r ? r : check_box(&a, why);
+  return r ? r : check_emulated(&a, why);
+}
+
+static bool
+is_map(const Bytes *b)
+{
+  return b->mark == MARK && b->sum == sum_of(b);
+}
+
+bool
+tma_is_wrong(const void *bytes, char *text, size_t n)
+{
+  const Why why = {text, n};
+  Bytes b;
+  memcpy(&b, bytes, sizeof b);
+  return is_map(&b) && b.replaced && check_replaced(&b, &why);
+}
+
+/* PTX ISA, tensormap.replace, table of .elemtype. */
+static const uint8_t elemtypes[] = {
+    CU_TENSOR_MAP_DATA_TYPE_UINT8,        CU_TENSOR_MAP_DATA_TYPE_UINT16,
+    CU_TENSOR_MAP_DATA_TYPE_UINT32,       CU_TENSOR_MAP_DATA_TYPE_INT32,
+    CU_TENSOR_MAP_DATA_TYPE_UINT64,       CU_TENSOR_MAP_DATA_TYPE_INT64,
+    CU_TENSOR_MAP_DATA_TYPE_FLOAT16,      CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+    CU_TENSOR_MAP_DATA_TYPE_FLOAT32_FTZ,  CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
+    CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,     CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+    CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ,
+};
+
+static uint64_t
+at_most(uint64_t v, uint64_t most)
+{
+  return v < most ? v : most;
+}
+
+static void
+replace_dim(Bytes *b, uint32_t ordinal, uint32_t v)
+{
+  b->last[ordinal] = v - 1;
+  b->replaced |= v ? 0 : NO_DIM;
+}
+
+bool
+tma_replace(void *bytes, TmaField field, uint32_t ordinal, uint64_t v)
+{
+  Bytes b;
+  memcpy(&b, bytes, sizeof b);
+  if (!is_map(&b))
+    return false;
+  b.replaced |= REPLACED;
+  switch (field) {
+  case TMA_ADDRESS:
+    b.address = v;
+    break;
+  case TMA_RANK_LESS_1:
+    b.rank = (uint8_t)(at_most(v, 100) + 1);
+    break;
+  case TMA_BOX:
+    b.box[ordinal] = (uint16_t)at_most(v, UINT16_MAX);
+    break;
+  case TMA_DIM:
+    replace_dim(&b, ordinal, (uint32_t)v);
+    break;
+  case TMA_STRIDE:
+    b.stride[ordinal] = v;
+    break;
+  case TMA_STEP:
+    b.step[ordinal] = (uint8_t)at_most(v, UINT8_MAX);
+    break;
+  case TMA_TYPE:
+    b.type = v < sizeof elemtypes ? elemtypes[v] : UINT8_MAX;
+    break;
+  case TMA_INTERLEAVE:
+    b.interleave = (uint8_t)v;
+    break;
+  case TMA_SWIZZLE:
+    b.swizzle = (uint8_t)v;
+    break;
+  case TMA_FILL:
+    b.fill = (uint8_t)v;
+    break;
+  }
+  b.sum = sum_of(&b);
+  memcpy(bytes, &b, sizeof b);
+  return true;
+}
+
 /* Without an interleave the innermost dimension has no element stride (Driver API). */
 bool
 tma_decode(TmaMap *m, const void *bytes)
 {
   Bytes b;
   memcpy(&b, bytes, sizeof b);
-  if (b.mark != MARK || b.sum != sum_of(&b))
+  char text[200];
+  const Why why = {text, sizeof text};
+  if (!is_map(&b) || (b.replaced && check_replaced(&b, &why)))
     return false;
   *m = (TmaMap){.address = b.address,
                 .rank = b.rank,

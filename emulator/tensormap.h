@@ -39,11 +39,31 @@ typedef struct TmaMap {
   uint8_t rank, type, elem;  /* elem: bytes */
   uint8_t swizzle;           /* CUtensorMapSwizzle */
   bool nan_fill;
+  bool gather; /* four rows, each at a coordinate of its own: count[1] is 4 */
 } TmaMap;
 
 CUresult tma_encode(CUtensorMap *, const TmaArgs *, char *why, size_t n);
 /* False: these 128 bytes are not a map. */
 bool tma_decode(TmaMap *, const void *bytes);
+/* PTX ISA, tensormap.replace: the fields, and the values as it numbers them. */
+typedef enum TmaField {
+  TMA_ADDRESS,
+  TMA_RANK_LESS_1,
+  TMA_BOX,
+  TMA_DIM,
+  TMA_STRIDE,
+  TMA_STEP,
+  TMA_TYPE,
+  TMA_INTERLEAVE,
+  TMA_SWIZZLE,
+  TMA_FILL,
+} TmaField;
+
+/* False: these 128 bytes are not a map.  What no map may have is kept, and is not decoded.
+ */
+bool tma_replace(void *bytes, TmaField, uint32_t ordinal, uint64_t value);
+/* The bytes are a map, of which a replaced field is wrong: why says what. */
+bool tma_is_wrong(const void *bytes, char *why, size_t n);
 /* Of one box, parts that lie outside the tensor included: what an mbarrier is told. */
 uint32_t tma_box_bytes(const TmaMap *);
 const char *tma_type_name(int type); /* "FLOAT16" */

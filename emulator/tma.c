@@ -8,7 +8,7 @@ TmaWalk
 tma_walk(const TmaMap *m, const int32_t *coord)
 {
   TmaWalk w = {.map = m};
-  for (int i = 0; i < m->rank; i++)
+  for (int i = 0; i < (m->gather ? TMA_RANK : m->rank); i++)
     w.coord[i] = coord[i];
   return w;
 }
@@ -46,7 +46,8 @@ tma_next(TmaWalk *w, TmaRow *r)
   bool inside = true;
   uint64_t global = m->address;
   for (int k = 1; k < m->rank; k++) {
-    int64_t at = (int64_t)w->coord[k] + (int64_t)w->i[k] * m->step[k];
+    int64_t at = m->gather ? w->coord[k + (int)w->i[k]]
+                           : (int64_t)w->coord[k] + (int64_t)w->i[k] * m->step[k];
     inside &= at >= 0 && at < (int64_t)m->dim[k];
     global += (uint64_t)at * m->stride[k];
   }

@@ -28,7 +28,8 @@ typedef struct TmaWalk {
   bool done;
 } TmaWalk;
 
-TmaWalk tma_walk(const TmaMap *, const int32_t *coord); /* coord: of the map's rank */
+/* coord: of the map's rank; of gathered rows the column, then each row's. */
+TmaWalk tma_walk(const TmaMap *, const int32_t *coord);
 bool tma_next(TmaWalk *, TmaRow *);
 
 static inline uint32_t

@@ -7,9 +7,10 @@
 #include "emulator/steps.h"
 #include "emulator/tma.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum { BOX_ALIGN = 128, BOX_CHUNK = 16 };
+enum { BOX_ALIGN = 128, BOX_CHUNK = 16, GATHERED = 4, GATHER_RANK = 2 };
 _Static_assert(SHARED_BASE % 1024 == 0, "swizzles go by offsets as by addresses");
 
 typedef struct Box { /* the engine keeps it until the copy lands */
@@ -76,6 +77,31 @@ check_fence(Exec *x, const Insn *i, int lane, uint64_t addr, const uint8_t *byte
 }
 
 static Stop
+no_map_why(Exec *x, const Insn *i, int lane, uint64_t addr, const uint8_t *bytes)
+{
+  char why[200], text[240];
+  if (!tma_is_wrong(bytes, why, sizeof why))
+    return no_map(x, i, lane, "is none: cuTensorMapEncodeTiled did not write these bytes",
+                  addr);
+  snprintf(text, sizeof text, "is wrong since a field was replaced: %s", why);
+  return no_map(x, i, lane, text, addr);
+}
+
+/* PTX ISA, ".tile::gather4, .tile::scatter4": four rows of the box's width, each anywhere.
+ */
+static Stop
+gathers(Exec *x, const Insn *i, int lane, TmaMap *m)
+{
+  if (m->count[1] != 1)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "tensor-map", lane,
+                        "four rows are gathered one by one, and the map's box has %u rows",
+                        m->count[1]);
+  m->gather = true;
+  m->count[1] = GATHERED;
+  return GO;
+}
+
+static Stop
 get_map(Exec *x, const Insn *i, int lane, TmaMap *m)
 {
   uint8_t bytes[CUDA_TENSOR_MAP_BYTES];
@@ -84,14 +110,14 @@ get_map(Exec *x, const Insn *i, int lane, TmaMap *m)
   if (s != GO)
     return s;
   if (!tma_decode(m, bytes))
-    return no_map(x, i, lane, "is none: cuTensorMapEncodeTiled did not write these bytes",
-                  addr);
+    return no_map_why(x, i, lane, addr, bytes);
   check_fence(x, i, lane, addr, bytes);
-  if (m->rank != i->x.vec)
+  int rank = i->x.reg ? GATHER_RANK : i->x.vec;
+  if (m->rank != rank)
     return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "tensor-map", lane,
                         "a tensor map of rank %d in an instruction of rank %d", m->rank,
-                        i->x.vec);
-  return GO;
+                        rank);
+  return i->x.reg ? gathers(x, i, lane, m) : GO;
 }
 
 static void

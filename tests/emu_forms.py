@@ -88,6 +88,8 @@ def register(name, k, exact=False):
 def address(builder, mods, k):
     if builder == "cp_async":
         return "[%rd1]" if k else "[sh]"
+    if builder == "tensormap_copy":
+        return "[%r1]" if k else "[%rd1]"
     if builder in ("tma_load", "tma_store"):
         return "[%r1]" if k else "[sh]"
     if builder in ("bulk_load", "bulk_store"):
@@ -105,9 +107,11 @@ def operand(want, builder, mods, types, k):
         return "_"
     if want == "[,]":
         rank = next((int(m[0]) for m in mods if re.fullmatch(r"\dd", m)), 1)
+        rank = 5 if {"tile::gather4", "tile::scatter4"} & set(mods) else rank
         return "[%rd1, {" + ", ".join(f"%r{9 + i}" for i in range(rank)) + "}]"
     if want == "#":
-        return {"cp_async": "16", "lop3": "7", "tma_fence": "128",
+        return {"cp_async": "16", "lop3": "7", "tma_fence": "128", "tensormap_copy": "128",
+                "tensormap": "0",
                 "setmaxnreg": "64", "discard": "128", "prefetch": "128",
                 "st_bulk": "0"}.get(builder, "1")
     if builder == "call":

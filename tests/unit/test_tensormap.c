@@ -351,13 +351,120 @@ far_away(void **state)
   assert_int_equal(row.global, c.a.address);
 }
 
+/* A replaced field is what another map has that was made with it. */
+static void
+replaced(void **state)
+{
+  static const struct {
+    TmaField field;
+    uint32_t ordinal;
+    uint64_t value;
+  } rows[] = {{TMA_ADDRESS, 0, 0x612345678900},
+              {TMA_RANK_LESS_1, 0, 2},
+              {TMA_BOX, 1, 7},
+              {TMA_DIM, 2, 2},
+              {TMA_DIM, 0, 0xffffffff},
+              {TMA_STRIDE, 1, 25600},
+              {TMA_STEP, 1, 3},
+              {TMA_TYPE, 0, 6},
+              {TMA_SWIZZLE, 0, 0},
+              {TMA_FILL, 0, 1}};
+  (void)state;
+  for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+    Case a = good(), b = good();
+    CUtensorMap from, to;
+    TmaMap got, want;
+    char why[200];
+    uint32_t o = rows[k].ordinal;
+    uint64_t v = rows[k].value;
+    switch (rows[k].field) {
+    case TMA_ADDRESS:
+      b.a.address = v;
+      break;
+    case TMA_RANK_LESS_1:
+      b.a.rank = (uint32_t)v + 1;
+      break;
+    case TMA_BOX:
+      b.box[o] = (uint32_t)v;
+      break;
+    case TMA_DIM:
+      b.dims[o] = v;
+      break;
+    case TMA_STRIDE:
+      b.strides[o] = v;
+      break;
+    case TMA_STEP:
+      b.steps[o] = (uint32_t)v;
+      break;
+    case TMA_TYPE:
+      b.a.type = CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+      break;
+    case TMA_SWIZZLE:
+      b.a.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE;
+      break;
+    default:
+      b.a.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA;
+      break;
+    }
+    assert_int_equal(encode(&a, &from, why, sizeof why), CUDA_SUCCESS);
+    assert_int_equal(encode(&b, &to, why, sizeof why), CUDA_SUCCESS);
+    assert_true(tma_replace(&from, rows[k].field, o, v));
+    memset(&got, 0, sizeof got);
+    memset(&want, 0, sizeof want);
+    assert_true(tma_decode(&got, &from));
+    assert_true(tma_decode(&want, &to));
+    if (rows[k].field == TMA_RANK_LESS_1) /* what is behind the rank is not looked at */
+      got.stride[3] = want.stride[3], got.dim[3] = want.dim[3];
+    assert_memory_equal(&got, &want, sizeof got);
+  }
+}
+
+/* What no map may have is kept until somebody reads it. */
+static void
+replaced_wrongly(void **state)
+{
+  static const struct {
+    TmaField field;
+    uint32_t ordinal;
+    uint64_t value;
+    const char *part;
+  } rows[] = {{TMA_ADDRESS, 0, 8, "is no multiple of 16"},
+              {TMA_RANK_LESS_1, 0, 7, "a rank of 8"},
+              {TMA_BOX, 0, 1000, "1000 elements along dimension 0"},
+              {TMA_DIM, 1, 0, "a dimension of no elements"},
+              {TMA_STRIDE, 0, 24, "is no multiple of 16"},
+              {TMA_STEP, 2, 9, "is 9, not 1 to 8"},
+              {TMA_TYPE, 0, 12, "more than the swizzle's"},
+              {TMA_TYPE, 0, 15, "is no element type"},
+              {TMA_INTERLEAVE, 0, 1, "are not emulated"},
+              {TMA_SWIZZLE, 0, 2, "more than the swizzle's"}};
+  (void)state;
+  for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+    Case a = good();
+    CUtensorMap map;
+    TmaMap m;
+    char why[200];
+    assert_int_equal(encode(&a, &map, why, sizeof why), CUDA_SUCCESS);
+    assert_false(tma_is_wrong(&map, why, sizeof why));
+    assert_true(tma_replace(&map, rows[k].field, rows[k].ordinal, rows[k].value));
+    assert_false(tma_decode(&m, &map));
+    assert_true(tma_is_wrong(&map, why, sizeof why));
+    if (!strstr(why, rows[k].part))
+      fail_msg("no '%s' in '%s'", rows[k].part, why);
+    ((uint8_t *)&map)[40] ^= 1;
+    assert_false(tma_replace(&map, TMA_ADDRESS, 0, 0));
+    assert_false(tma_is_wrong(&map, why, sizeof why));
+  }
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(checks),  cmocka_unit_test(not_emulated),
-      cmocka_unit_test(missing), cmocka_unit_test(round_trip),
-      cmocka_unit_test(boxes),   cmocka_unit_test(far_away),
+      cmocka_unit_test(checks),   cmocka_unit_test(not_emulated),
+      cmocka_unit_test(missing),  cmocka_unit_test(round_trip),
+      cmocka_unit_test(boxes),    cmocka_unit_test(far_away),
+      cmocka_unit_test(replaced), cmocka_unit_test(replaced_wrongly),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,8 @@ ROWS = [
     Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
     Row("applypriority", warps.build_nothing, 128), Row("pmevent", warps.build_nothing, 128),
     Row("brkpt", None, why="ends the context that no debugger watches"),
+    Row("tensormap", None, why="the bytes of a map are each driver's own; what its copies do is seen "
+        "by emu_gather"),
     Row("trap", None, why="ends the context it runs in; nothing is left to compare"),
     # matrices
     Row("wgmma mma_async", wgmma.build, 256), Row("wgmma", wgmma.build_group, 256),

@@ -21,12 +21,17 @@ def rank_of(instance):
     return next(int(m[0]) for m in instance.mods if len(m) == 2 and m[1] == "d")
 
 
-def tensor(on, at, rank, swizzle, kind, k):
-    """A map over the memory `on` + at; every third steps over every other row."""
+def gathers(instance):
+    return instance.has("tile::gather4", "tile::scatter4")
+
+
+def tensor(on, at, rank, swizzle, kind, k, single=False):
+    """A map over the memory `on` + at; every third steps over every other row.  single: of one
+    row, as they are gathered."""
     size = WIDTH[kind] // 8
     inner = SPAN[swizzle] // size
-    step = 2 if rank > 1 and k % 3 == 2 else 1
-    rows = BOXES[rank]
+    step = 2 if rank > 1 and k % 3 == 2 and not single else 1
+    rows = (1,) if single else BOXES[rank]
     box = (inner, *(r * (step if d == 0 else 1) for d, r in enumerate(rows)))
     dims = (inner - 1, *TENSORS[rank])
     strides, stride = [], SPAN[swizzle]
@@ -38,9 +43,14 @@ def tensor(on, at, rank, swizzle, kind, k):
     return Map(on, at, kind, dims, tuple(strides), box, steps, swizzle, int(floats and k % 2))
 
 
-def corners(m):
-    """Coordinates: inside, before the first, behind the last, nowhere near."""
+def corners(m, gathered=False):
+    """Coordinates: inside, before the first, behind the last, nowhere near.  gathered: a column
+    and four rows."""
     rank = len(m.dims)
+    if gathered:
+        yield from ((0, 3, 1, 7, 2), (-3, -1, 4, 19, 20), (m.dims[0] - 2, 0, 19, -5, 6),
+                    (-2147483648, 1, 2, 3, 4))
+        return
     yield (0,) * rank
     yield (-3, -1, 1, 0, 0)[:rank]
     yield tuple(d - 1 - (k == 0) for k, d in enumerate(m.dims))
@@ -121,7 +131,8 @@ def load(body, instance, m, address, coordinates):
     mask = ", 1" if instance.has("multicast::cluster") else ""
     token = body.new("d")
     by_first(body, [
-        f"mbarrier.arrive.expect_tx.shared::cta.b64 {token}, [arrived], {box_bytes(m)};",
+        f"mbarrier.arrive.expect_tx.shared::cta.b64 {token}, [arrived], "
+        f"{box_bytes(m) * (4 if gathers(instance) else 1)};",
         f"{instance.name} [tile], {box(address, coordinates)}, [arrived]{mask}"
         f"{hint(body, instance)};"])
     wait(body)
@@ -132,9 +143,10 @@ def build_load(form, variants, row, sm):
     body.address("b64x2.0")
     begin_arrivals(body)
     for k, instance in enumerate(variants):
-        m = tensor("in0", 16 * (k % 4), rank_of(instance), k % 4, LOADED[k % len(LOADED)], k)
+        m = tensor("in0", 16 * (k % 4), rank_of(instance), k % 4, LOADED[k % len(LOADED)], k,
+                   gathers(instance))
         address = map_of(body, m)
-        for c, coordinates in enumerate(corners(m)):
+        for c, coordinates in enumerate(corners(m, gathers(instance))):
             body.emit(f"st.shared.b64 [{body.own}], 0x1122334455667788;")
             publish(body)
             load(body, instance, m, address, coordinates)
@@ -170,7 +182,7 @@ def build_store(form, variants, row, sm):
         for c in range(4):
             name = f"{instance.name} swizzle {k % 4} {kind} corner {c}"
             at = region(body, name)
-            m = tensor("out", at, rank, k % 4, kind, k)
+            m = tensor("out", at, rank, k % 4, kind, k, gathers(instance))
             numbers = kind if kind[0] == "f" or kind == "bf16" else "b64"
             if what:
                 for half in range(2):
@@ -180,7 +192,7 @@ def build_store(form, variants, row, sm):
             publish(body)
             address = map_of(body, m)
             by_first(body, [
-                f"{instance.name} {box(address, list(corners(m))[c])}, [tile]"
+                f"{instance.name} {box(address, list(corners(m, gathers(instance)))[c])}, [tile]"
                 f"{hint(body, instance)};",
                 "cp.async.bulk.commit_group;", "cp.async.bulk.wait_group 0;"])
             body.emit("bar.sync 0;")
@@ -206,10 +218,11 @@ def build_quiet(form, variants, row, sm):
     at = body.address("b64x2.0")
     for k, instance in enumerate(variants):
         boxes = instance.has("bulk")
-        m = tensor("in0", 0, rank_of(instance) if boxes else 2, k % 4, "f16", k)
+        m = tensor("in0", 0, rank_of(instance) if boxes else 2, k % 4, "f16", k,
+                   gathers(instance))
         address = map_of(body, m)
         if boxes:
-            operands = box(address, next(corners(m))) + hint(body, instance)
+            operands = box(address, next(corners(m, gathers(instance)))) + hint(body, instance)
         elif instance.has("const"):
             declared = ".const .align 64 .b8 nothing[128];"
             body.globals += [declared] if declared not in body.globals else []
