@@ -248,6 +248,8 @@ shadow_cta_end(Shadow *s)
   }
   pthread_mutex_unlock(&l->lock);
   memset(s->counts, 0, n * sizeof *s->counts);
+  if (s->lore)
+    shadow_between_reset(s); /* what it knew is of no use any more */
 }
 
 void
