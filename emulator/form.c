@@ -175,8 +175,9 @@ filler(const char *slot, int n, int nth, const Mods *m, uint32_t used)
 static bool
 in_fixed_order(const char *op, int n)
 {
-  static const char *const fixed[] = {"createpolicy", "bar",      "barrier", "brx",  "cp",
-                                      "fence",        "mbarrier", "shf",     "wgmma"};
+  static const char *const fixed[] = {"createpolicy", "bar",      "barrier",  "brx",
+                                      "cp",           "fence",    "mbarrier", "shf",
+                                      "wgmma",        "tensormap"};
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     if (same(op, n, fixed[i]))
       return true;
