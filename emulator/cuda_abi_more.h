@@ -97,6 +97,10 @@ typedef void (*CUstreamCallback)(CUstream, CUresult, void *);
 /* CUmem_advise */
 #define CUDA_ADVISE_TABLE(X)                                                               \
   X(CU_MEM_ADVISE_SET_READ_MOSTLY, 1)                                                      \
+  X(CU_MEM_ADVISE_UNSET_READ_MOSTLY, 2)                                                    \
+  X(CU_MEM_ADVISE_SET_PREFERRED_LOCATION, 3)                                               \
+  X(CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION, 4)                                             \
+  X(CU_MEM_ADVISE_SET_ACCESSED_BY, 5)                                                      \
   X(CU_MEM_ADVISE_UNSET_ACCESSED_BY, 6)
 
 /* CUpointer_attribute */
@@ -290,6 +294,11 @@ CUDA_MORE_SIZE_TABLE(X)
 /* The version of CUDA that brought it (13000 is 13.0), its name without a version, the
  * symbol as exported, arguments.  All return CUresult. */
 #define CUDA_MORE_ENTRY_TABLE(X)                                                           \
+  X(4000, cuProfilerStart, cuProfilerStart, (void))                                        \
+  X(4000, cuProfilerStop, cuProfilerStop, (void))                                          \
+  X(8000, cuMemPrefetchAsync, cuMemPrefetchAsync,                                          \
+    (CUdeviceptr, size_t, CUdevice, CUstream))                                             \
+  X(8000, cuMemAdvise, cuMemAdvise, (CUdeviceptr, size_t, CUmem_advise, CUdevice))         \
   X(11030, cuGetProcAddress, cuGetProcAddress, (const char *, void **, int, uint64_t))     \
   X(12000, cuGetProcAddress, cuGetProcAddress_v2,                                          \
     (const char *, void **, int, uint64_t, CUdriverProcAddressQueryResult *))              \

@@ -181,7 +181,7 @@ struct Kernel {
   bool wgmma;           /* it has wgmma instructions */
   bool meets;           /* its CTAs meet in device memory: atomics, strong accesses */
   uint8_t reads_strong; /* device memory, at this ShadowScope */
-  int carveout;
+  int carveout, cluster_policy;
   uint64_t cluster_ns; /* of the host, in its last launch; 0: it had none */
 };
 

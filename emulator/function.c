@@ -60,6 +60,12 @@ function_get(const Device *d, CUfunction f, CUfunction_attribute a, int *value)
   case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
     *value = k->large_clusters;
     return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_CACHE_MODE_CA:
+    *value = 0; /* of an option of the assembler that nobody gave */
+    return CUDA_SUCCESS;
+  case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    *value = k->cluster_policy;
+    return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
 }
@@ -78,6 +84,12 @@ function_set(const Device *d, CUfunction f, CUfunction_attribute a, int value)
     if (value < 0 || value > 1)
       return CUDA_ERROR_INVALID_VALUE;
     k->large_clusters = value;
+    return CUDA_SUCCESS;
+  }
+  if (a == CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE) {
+    if (value < 0 || value > 2) /* default, spread, load balancing */
+      return CUDA_ERROR_INVALID_VALUE;
+    k->cluster_policy = value; /* where CTAs go is nobody's business here */
     return CUDA_SUCCESS;
   }
   if (a != CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT || value < -1 || value > 100)

@@ -335,3 +335,24 @@ cuMemPrefetchAsync_v2(CUdeviceptr p, size_t n, CUmemLocation where, unsigned fla
   dev_leave(d);
   return r;
 }
+
+/* As before 13.0: a device is the place, or the host by a number of its own. */
+static CUmemLocation
+place_of(CUdevice device)
+{
+  enum { CPU = -1 };
+  return device == CPU ? (CUmemLocation){CU_MEM_LOCATION_TYPE_HOST, 0}
+                       : (CUmemLocation){CU_MEM_LOCATION_TYPE_DEVICE, device};
+}
+
+CUresult
+cuMemAdvise(CUdeviceptr p, size_t n, CUmem_advise advice, CUdevice device)
+{
+  return cuMemAdvise_v2(p, n, advice, place_of(device));
+}
+
+CUresult
+cuMemPrefetchAsync(CUdeviceptr p, size_t n, CUdevice device, CUstream stream)
+{
+  return cuMemPrefetchAsync_v2(p, n, place_of(device), 0, stream);
+}

@@ -290,13 +290,15 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CU_FUNC_ATTRIBUTE_NUM_REGS, 4)                                                         \
   X(CU_FUNC_ATTRIBUTE_PTX_VERSION, 5)                                                      \
   X(CU_FUNC_ATTRIBUTE_BINARY_VERSION, 6)                                                   \
+  X(CU_FUNC_ATTRIBUTE_CACHE_MODE_CA, 7)                                                    \
   X(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 8)                                    \
   X(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 9)                                 \
   X(CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET, 10)                                        \
   X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, 11)                                          \
   X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, 12)                                         \
   X(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, 13)                                          \
-  X(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 14)
+  X(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 14)                               \
+  X(CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE, 15)
 
 /* CUjit_option */
 #define CUDA_JIT_OPTION_TABLE(X)                                                           \

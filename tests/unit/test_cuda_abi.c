@@ -3,6 +3,7 @@
  * asserted while compiling. */
 #include <cuda.h>
 #include <cudaTypedefs.h>
+#include <cudaProfilerTypedefs.h>
 
 #define CUDA_ABI_TABLES_ONLY
 #include "emulator/cuda_abi_graph.h"

@@ -192,6 +192,8 @@ properties(void **state)
   assert_true(greatest < 0);
   OK(cuCtxGetStreamPriorityRange(NULL, NULL));
   OK(cuCtxResetPersistingL2Cache());
+  OK(cuProfilerStart());
+  OK(cuProfilerStop());
   assert_int_equal(cuCtxEnablePeerAccess(other, 0), CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
   assert_int_equal(cuCtxEnablePeerAccess(first, 0), CUDA_ERROR_INVALID_DEVICE);
   assert_int_equal(cuCtxDisablePeerAccess(other), CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);

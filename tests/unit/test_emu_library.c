@@ -152,6 +152,11 @@ kernels(void **state)
   OK(cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 60000, k[0], 0));
   OK(cuKernelGetAttribute(&v, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, k[0], 0));
   assert_int_equal(v, 60000);
+  CUfunction_attribute policy = CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE;
+  OK(cuKernelSetAttribute(policy, 2, k[0], 0));
+  OK(cuKernelGetAttribute(&v, policy, k[0], 0));
+  assert_int_equal(v, 2);
+  assert_int_equal(cuKernelSetAttribute(policy, 3, k[0], 0), CUDA_ERROR_INVALID_VALUE);
   OK(cuKernelSetCacheConfig(k[0], CU_FUNC_CACHE_PREFER_L1, 0));
   assert_int_equal(cuKernelGetAttribute(&v, CU_FUNC_ATTRIBUTE_NUM_REGS, k[0], 1),
                    CUDA_ERROR_INVALID_CONTEXT); /* nobody retains that device's */

@@ -134,6 +134,9 @@ managed(void **state)
                    CUDA_ERROR_INVALID_VALUE);
   assert_int_equal(cuMemPrefetchAsync_v2(p, 64, none, 0, NULL), CUDA_ERROR_INVALID_DEVICE);
   OK(cuMemAdvise_v2(p, 128, CU_MEM_ADVISE_SET_READ_MOSTLY, device));
+  OK(cuMemAdvise(p, 128, CU_MEM_ADVISE_UNSET_READ_MOSTLY, -1));
+  OK(cuMemPrefetchAsync(p, 128, 1, NULL));
+  assert_int_equal(cuMemPrefetchAsync(p, 128, 2, NULL), CUDA_ERROR_INVALID_DEVICE);
   assert_int_equal(cuMemAdvise_v2(p, 128, (CUmem_advise)9, device),
                    CUDA_ERROR_INVALID_VALUE);
   OK(cuMemFree_v2(p));
@@ -157,6 +160,23 @@ of_a_context(void **state)
 }
 
 /* ---- pools ---- */
+
+/* What has no node in a graph is refused in a capture, and ends it. */
+static void
+captured(void **state)
+{
+  CUstream s;
+  CUgraph g;
+  CUdeviceptr p;
+  (void)state;
+  OK(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+  OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_RELAXED));
+  assert_int_equal(cuMemAllocAsync(&p, 100, s), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  assert_int_equal(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  OK(cuMemAllocAsync(&p, 100, s));
+  OK(cuMemFreeAsync(p, s));
+  OK(cuStreamDestroy_v2(s));
+}
 
 static uint64_t
 pool_value(CUmemoryPool pool, CUmemPool_attribute a)
@@ -325,7 +345,7 @@ main(void)
       cmocka_unit_test(managed), cmocka_unit_test(registered),
       cmocka_unit_test(ordered), cmocka_unit_test(of_a_context),
       cmocka_unit_test(pools),   cmocka_unit_test(kinds),
-      cmocka_unit_test(several),
+      cmocka_unit_test(several), cmocka_unit_test(captured),
   };
   kit_start("arch=sm_80,devices=2");
   return cmocka_run_group_tests(tests, NULL, NULL);
