@@ -62,6 +62,12 @@ add_test(NAME fuzz_ptx COMMAND fuzz_ptx --runs 20000)
 set_tests_properties(fuzz_ptx PROPERTIES LABELS "fuzz")
 add_test(NAME fuzz_ptx_long COMMAND fuzz_ptx --runs 500000 --seed 2)
 set_tests_properties(fuzz_ptx_long PROPERTIES LABELS "fuzz;slow" TIMEOUT 2400)
+add_executable(fuzz_graph fuzz/fuzz_graph.c $<TARGET_OBJECTS:o_emulator> $<TARGET_OBJECTS:o_base>)
+target_link_libraries(fuzz_graph PRIVATE plain)
+add_test(NAME fuzz_graph COMMAND fuzz_graph --runs 20000)
+set_tests_properties(fuzz_graph PROPERTIES LABELS "fuzz")
+add_test(NAME fuzz_graph_long COMMAND fuzz_graph --runs 1000000 --seed 2)
+set_tests_properties(fuzz_graph_long PROPERTIES LABELS "fuzz;slow" TIMEOUT 2400)
 
 # What the emulator accepts, the assembler accepts, over the targets.  An interpreter cannot
 # load a sanitized library.
