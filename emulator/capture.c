@@ -289,6 +289,14 @@ end(Device *d, Capture *c)
 }
 
 void
+capture_end(Device *d, uint64_t id)
+{
+  Capture *c = find_capture(d, id);
+  if (c)
+    end(d, c);
+}
+
+void
 capture_free_all(Device *d, CUcontext owner)
 {
   for (Capture *c = d->captures, *next; c; c = next) {

@@ -36,6 +36,7 @@ CUresult capture_wait(Device *, CUstream, CUevent, bool external);
 CUresult capture_query(Device *, CUevent);
 /* The host waits for all of the device. */
 CUresult capture_settle(Device *);
+void capture_end(Device *, uint64_t id); /* its graph is about to go */
 void capture_free_all(Device *, CUcontext owner);
 
 #endif

@@ -1,6 +1,8 @@
 /* Graphs as they are built: nodes, edges, copies. */
 #include "emulator/graph.h"
 
+#include "emulator/capture.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +91,8 @@ free_node(Device *d, CUgraphNode n)
 void
 graph_free(Device *d, CUgraph g)
 {
+  if (g->capture) /* its context goes */
+    capture_end(d, g->capture);
   if (g->listed)
     unlist(d, g);
   for (size_t i = 0; i < g->n; i++)
@@ -290,6 +294,17 @@ graph_find_copy(CUgraph g, uint64_t origin)
   return found;
 }
 
+/* A capture fills the graph, or one that is embedded in it. */
+static bool
+is_captured(CUgraph g)
+{
+  bool is = g->capture != 0;
+  for (size_t i = 0; i < g->n && !is; i++)
+    is = g->nodes[i]->work.type == CU_GRAPH_NODE_TYPE_GRAPH &&
+         is_captured(g->nodes[i]->work.child);
+  return is;
+}
+
 /* ---- entry points: graphs ---- */
 
 CUresult
@@ -325,7 +340,7 @@ cuGraphDestroy(CUgraph g)
   Device *d = enter(g, &r);
   if (!d)
     return r;
-  r = g->embedded || g->capture ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  r = g->embedded || is_captured(g) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
   if (!r)
     graph_free(d, g);
   dev_leave(d);
@@ -438,7 +453,7 @@ cuGraphDestroyNode(CUgraphNode node)
   if (!d)
     return r;
   CUgraph g = graph_is_node(d, node) ? node->graph : NULL;
-  r = !g || g->capture ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  r = !g || is_captured(g) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
   if (!r) {
     for (size_t i = node->at; i + 1 < g->n; i++) {
       g->nodes[i] = g->nodes[i + 1];

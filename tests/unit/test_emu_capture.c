@@ -702,6 +702,18 @@ into_graph(void **state)
   assert_true(g == x.g);
   OK(cuGraphNodeGetDependentNodes(first, NULL, &n));
   assert_int_equal(n, 1);
+  /* into one that is embedded: neither it nor what has it goes meanwhile */
+  CUgraph inside;
+  CUgraphNode child;
+  OK(cuGraphAddChildGraphNode(&child, x.g, NULL, 0, x.g));
+  OK(cuGraphChildGraphNodeGetGraph(child, &inside));
+  OK(cuStreamBeginCaptureToGraph(x.s, inside, NULL, NULL, 0, GLOBAL));
+  assert_int_equal(cuGraphDestroyNode(child), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(cuGraphDestroy(x.g), CUDA_ERROR_INVALID_VALUE);
+  OK(launch(x.f, x.s, x.p, false));
+  OK(cuStreamEndCapture(x.s, &g));
+  assert_true(g == inside);
+  OK(cuGraphDestroyNode(child));
   finish(&x);
 }
 
