@@ -236,6 +236,10 @@ static const struct {
     {"s4", "whole numbers of 4 bits are not emulated in products"},
     {"b1", "products of single bits are not emulated"},
     {"block_scale", "block scales are not emulated"},
+    {"im2col", "boxes of im2col are not emulated"},
+    {"im2col::w", "boxes of im2col are not emulated"},
+    {"im2col::w::128", "boxes of im2col are not emulated"},
+    {"cta_group::2", "copies for a pair of CTAs are not emulated"},
     {"ld_reduce", "multicast objects of several devices are not emulated"},
 };
 
