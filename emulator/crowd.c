@@ -24,7 +24,7 @@ typedef struct Crowd {
   Launch *l;
   Exec **x; /* at work, in the order of their start */
   int n, cap, at, n_idle;
-  uint64_t next, most; /* place of the next cluster; that the chip holds at once */
+  uint64_t most; /* clusters that the chip holds at once */
   uint64_t turns;
   bool no_memory; /* for one more */
 } Crowd;
@@ -152,13 +152,20 @@ room(Crowd *c)
   return true;
 }
 
+/* Clusters that have not started; one that is cancelled never does. */
+static uint64_t
+not_started(const Crowd *c)
+{
+  return c->l->clusters - atomic_load(&c->l->next);
+}
+
 /* The next cluster, on an Exec that has none; false: there is none to start. */
 static bool
 begin(Crowd *c, Exec *x)
 {
-  if (c->next == c->l->clusters || launch_failed(c->l))
+  if (!not_started(c) || launch_failed(c->l))
     return false;
-  cluster_begin(x, c->next++);
+  cluster_begin(x, atomic_fetch_add(&c->l->next, 1));
   return true;
 }
 
@@ -166,7 +173,7 @@ begin(Crowd *c, Exec *x)
 static bool
 add(Crowd *c)
 {
-  if ((uint64_t)c->n >= c->most || c->next == c->l->clusters || launch_failed(c->l))
+  if ((uint64_t)c->n >= c->most || !not_started(c) || launch_failed(c->l))
     return false;
   Exec *x = room(c) ? spare_take(c->l) : NULL;
   if (!x) {
@@ -190,7 +197,7 @@ static bool
 all_stuck(const Crowd *c)
 {
   for (int i = 0; i < c->n; i++)
-    if (!is_stuck(c->x[i], c->next == c->l->clusters))
+    if (!is_stuck(c->x[i], !not_started(c)))
       return false;
   return true;
 }
@@ -232,12 +239,12 @@ hang(const Crowd *c)
   char others[200] = "", why[300] = "";
   Exec *x = (Exec *)(uintptr_t)lowest(c);
   describe(c, x, others, sizeof others);
-  if (c->next < l->clusters)
+  if (not_started(c))
     snprintf(why, sizeof why,
              ", and %" PRIu64 " of its %" PRIu64 " CTAs have not started: the grid cannot "
              "be resident as a whole, and %s (ctas=%s)",
-             (l->clusters - c->next) * (uint64_t)x->n_ctas, l->ctas,
-             of_order(l->ctas_order), order_name(l->ctas_order));
+             not_started(c) * (uint64_t)x->n_ctas, l->ctas, of_order(l->ctas_order),
+             order_name(l->ctas_order));
   x->warp = x->waiter;
   report_fatal(
       x, x->waits_at, c->no_memory ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_LAUNCH_TIMEOUT,

@@ -138,8 +138,8 @@ void dec_hint(Dec *, const Res *policy);
   X(wgmma) X(wgmma_group) X(mbar_init) X(mbar_inval) X(mbar_arrive) X(mbar_wait)         \
   X(copy_arrive) X(bulk_load) X(bulk_send) X(bulk_store) X(bulk_commit) X(bulk_wait)     \
   X(fence_proxy) X(carry) X(mixed) X(minmax) X(cvt_pack) X(call) X(ret) X(alloca) X(stack) \
-  X(video) X(video2) X(video4) X(vmad) X(tensormap) X(tensormap_copy) X(policy) X(discard) X(st_bulk) X(st_async)        \
-  X(bulk_prefetch) X(mbar_count)
+  X(video) X(video2) X(video4) X(vmad) X(tensormap) X(tensormap_copy) X(policy) X(discard) \
+  X(st_bulk) X(st_async) X(bulk_prefetch) X(mbar_count) X(clc_cancel) X(clc_query)
 /* clang-format on */
 #define X(name) Build build_##name;
 BUILDERS(X)

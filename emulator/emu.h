@@ -546,6 +546,8 @@ bool launch_fail(Launch *, uint64_t place, CUresult);
 /* Runs the grid; everything up to `dynamic` and allocs is the caller's. */
 CUresult launch_run(Launch *);
 CUresult launch_in_order(Launch *); /* in one order */
+/* A cluster that has not started never will; false: all have. */
+bool launch_cancel(Launch *, uint64_t *cluster);
 /* ---- stats.c ---- */
 void stats_cta(const Exec *, float cost[COSTS]); /* before the shadow forgets the CTA */
 void stats_launch(const Launch *, double seconds);

@@ -175,9 +175,17 @@ filler(const char *slot, int n, int nth, const Mods *m, uint32_t used)
 static bool
 in_fixed_order(const char *op, int n)
 {
-  static const char *const fixed[] = {"createpolicy", "bar",      "barrier",  "brx",
-                                      "cp",           "fence",    "mbarrier", "shf",
-                                      "wgmma",        "tensormap"};
+  static const char *const fixed[] = {"clusterlaunchcontrol",
+                                      "createpolicy",
+                                      "bar",
+                                      "barrier",
+                                      "brx",
+                                      "cp",
+                                      "fence",
+                                      "mbarrier",
+                                      "shf",
+                                      "wgmma",
+                                      "tensormap"};
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     if (same(op, n, fixed[i]))
       return true;
@@ -240,7 +248,6 @@ static const struct {
     {"im2col::w", "boxes of im2col are not emulated"},
     {"im2col::w::128", "boxes of im2col are not emulated"},
     {"cta_group::2", "copies for a pair of CTAs are not emulated"},
-    {"ld_reduce", "multicast objects of several devices are not emulated"},
 };
 
 static const char *
@@ -282,10 +289,37 @@ read_mods(const char *op, int n, int opcode, Mods *m, char *why, size_t n_why)
   return true;
 }
 
+/* What is not emulated on purpose, by its opcode; NULL: any other. */
+static const char *
+opcode_left_out(const char *op, int n)
+{
+  static const struct {
+    const char *opcode, *why;
+  } table[] = {
+      {"multimem", "memory of several devices at once is not emulated"},
+      {"tcgen05", "tensor memory is not emulated"},
+      {"tex", "textures are not emulated"},
+      {"tld4", "textures are not emulated"},
+      {"txq", "textures are not emulated"},
+      {"istypep", "textures are not emulated"},
+      {"suld", "surfaces are not emulated"},
+      {"sust", "surfaces are not emulated"},
+      {"sured", "surfaces are not emulated"},
+      {"suq", "surfaces are not emulated"},
+  };
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (same(op, n, table[i].opcode))
+      return table[i].why;
+  return NULL;
+}
+
 static void
 explain(const char *op, int opcode, const Mods *m, int best, char *why, size_t n_why)
 {
-  if (best < 0)
+  const char *reason = opcode_left_out(op, opcode);
+  if (reason)
+    snprintf(why, n_why, "%.*s: %s", opcode, op, reason);
+  else if (best < 0)
     snprintf(why, n_why, "the instruction %.*s is not known", opcode, op);
   else if (best < m->n)
     snprintf(why, n_why, "%.*s has no form with .%s in this place", opcode, op,

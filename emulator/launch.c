@@ -21,6 +21,18 @@ launch_fail(Launch *l, uint64_t place, CUresult r)
   return first;
 }
 
+bool
+launch_cancel(Launch *l, uint64_t *cluster)
+{
+  uint64_t place = atomic_load(&l->next);
+  do
+    if (place >= l->clusters)
+      return false;
+  while (!atomic_compare_exchange_weak(&l->next, &place, place + 1));
+  *cluster = order_cluster(l, place);
+  return true;
+}
+
 /* On this host thread; another one may be at it as well. */
 static void
 work(void *arg)

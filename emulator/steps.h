@@ -17,6 +17,8 @@ extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
 extern Step step_call, step_ret, step_alloca, step_stack;
 /* cache.c */
 extern Step step_policy, step_discard, step_st_bulk;
+/* cancel.c */
+extern Step step_clc_cancel, step_clc_query;
 /* send.c */
 extern Step step_bulk_send, step_st_async;
 /* print.c */

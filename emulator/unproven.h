@@ -45,6 +45,7 @@
   X("griddepcontrol", "choice", "kernels run one after another")                           \
   X("nanosleep", "choice", "the turn is over")                                             \
   X("prefetch prefetchu applypriority pmevent", "choice", "nothing happens")               \
+  X("clusterlaunchcontrol", "choice", "the cluster that would start next is cancelled")    \
   X("createpolicy", "choice", "bits of our own, which nobody looks at")                    \
   X("discard", "choice", "what is thrown away reads as NaN")                               \
   X("bar barrier", "text", "-")                                                            \

@@ -116,6 +116,7 @@ ROWS = [
     Row("prefetch tensormap", tensors.build_quiet, 256),
     Row("prefetch", warps.build_nothing, 128), Row("prefetchu", warps.build_nothing, 128),
     Row("applypriority", warps.build_nothing, 128), Row("pmevent", warps.build_nothing, 128),
+    Row("clusterlaunchcontrol", None, why="which CTAs have started by then is the chip's choice"),
     Row("brkpt", None, why="ends the context that no debugger watches"),
     Row("tensormap", None, why="the bytes of a map are each driver's own; what its copies do is seen "
         "by emu_gather"),
