@@ -110,6 +110,20 @@ static const char *const kernels[] = {
     "@%p1 mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%r8];\n"
     "barrier.cluster.arrive;\nbarrier.cluster.wait;\nsetmaxnreg.inc.sync.aligned.u32 96;\n"
     "griddepcontrol.wait;\nst.global.u32 [%rd2], %r10;\nret;\n}\n",
+    HEAD REGS
+    ".shared .align 16 .b8 s[64];\nmov.u32 %r2, %ctaid.x;\nsetp.ne.u32 %p1, %r1, 0;\n"
+    "mov.u32 %r3, s;\nmul.wide.u32 %rd3, %r2, 4;\nadd.s64 %rd3, %rd1, %rd3;\n"
+    "st.global.u32 [%rd3+64], %r2;\nbar.sync 0;\n@%p1 bra OVER;\n"
+    "TRY: atom.acquire.gpu.global.cas.b32 %r4, [%rd1], 0, 1;\nsetp.ne.s32 %p2, %r4, 0;\n"
+    "@%p2 bra TRY;\nld.global.u32 %r5, [%rd1+16];\nst.global.u32 [%rd1+16], %r2;\n"
+    "st.release.gpu.global.u32 [%rd1], 0;\nst.shared.v4.u32 [%r3], {%r2,%r2,%r2,%r2};\n"
+    "fence.proxy.async;\n"
+    "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%rd1+128], [%r3], 16;\n"
+    "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nmembar.gl;\n"
+    "red.relaxed.gpu.global.add.u32 [%rd1+8], 1;\nld.volatile.global.u32 %r6, [%rd1+8];\n"
+    "fence.acq_rel.gpu;\natom.acq_rel.cluster.global.add.u64 %rd4, [%rd1+32], %rd3;\n"
+    "OVER: bar.sync 0;\nld.relaxed.gpu.global.v2.u32 {%r7, %r8}, [%rd1+64];\n"
+    "st.relaxed.sys.global.u32 [%rd3+256], %r7;\nret;\n}\n",
 };
 
 static const char *const tokens[] = {"%r1",
