@@ -795,3 +795,18 @@ decode_kernel(Ptx *ptx, const Ast *ast)
   finish(d);
   return d->k;
 }
+
+void
+decode_unused(Ptx *ptx)
+{
+  bool any = false;
+  for (int i = 0; i < ptx->funcs.n; i++)
+    any |= ptx->funcs.at[i]->has_body && !ptx->funcs.at[i]->used;
+  if (!any)
+    return;
+  Ast *caller = NEW(ptx->arena, Ast);
+  caller->name = "functions that nobody calls";
+  caller->is_func = true;
+  *vec_push(ptx->arena, &caller->scopes) = 0;
+  decode_kernel(ptx, caller);
+}

@@ -88,6 +88,9 @@ dec_find_functions(Dec *d)
   for (int i = 0; i < n; i++)
     d->k->function_of[i] = -1;
   want_those_of(d, d->ast);
+  for (int i = 0; i < n && d->ast->is_func; i++) /* a stand-in: see decode_unused */
+    if (!d->ptx->funcs.at[i]->used)
+      want(d, d->ptx->funcs.at[i]);
   for (int i = 0; i < d->functions.n; i++)
     want_those_of(d, d->functions.at[i].ast);
 }
@@ -418,6 +421,7 @@ decode_function(Dec *d, Function *f)
     ptx_fail(d->ptx, a->line, "%s has too many bytes of .local", a->name);
   f->frame = frame ? (uint32_t)frame : 16;
   d->function = f;
+  d->ptx->funcs.at[a->number]->used = true;
   f->entry = d->code.n;
   f->row = d->rows;
   f->pred = d->preds;

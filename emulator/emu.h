@@ -411,6 +411,8 @@ enum { COST_ISSUE = UNITS, COSTS };
 /* ---- decode.c ---- */
 /* Kernel of one entry, in the module's arena; ptx_fail on what is not known. */
 Kernel *decode_kernel(Ptx *, const Ast *);
+/* Functions that no entry may call are held to the table as well. */
+void decode_unused(Ptx *);
 
 /* ---- exec.c ---- */
 Stop exec_warp(Exec *, Warp *); /* until it blocks, ends, or its slice is over */

@@ -123,6 +123,7 @@ decode_all(Device *d, struct CUmod_st *m)
     m->functions[i].kernel = decode_kernel(&m->ptx, m->ptx.entries.at[i]);
   }
   m->n_functions = m->ptx.entries.n;
+  decode_unused(&m->ptx);
 }
 
 static bool

@@ -171,9 +171,11 @@ list(Parse *s, Opnd *o)
   VEC(Opnd) v = {0};
   o->kind = O_LIST;
   if (!lex_take(&s->lex, ")")) {
-    do
+    do {
+      if (lex_is(&s->lex, "("))
+        lex_fail(&s->lex, "an argument");
       operand(s, vec_push(s->ptx->arena, &v));
-    while (lex_take(&s->lex, ","));
+    } while (lex_take(&s->lex, ","));
     lex_need(&s->lex, ")");
   }
   o->at = v.at;

@@ -195,6 +195,7 @@ typedef struct Ast { /* of one .entry or .func */
   const char *name;
   int line, end_line;
   bool is_func, has_body;
+  bool used;         /* a function: an entry may call it */
   int number;        /* of a function in its module */
   struct Ast *alias; /* the function that it is another name of */
   VEC(Var *) params; /* of an entry */
