@@ -396,6 +396,18 @@ element_by_element(void **state)
   check(&c);
 }
 
+/* Eight registers for as many elements as four hold: the others hold them again. */
+static void
+registers_left_over(void **state)
+{
+  (void)state;
+  Case c = {16, 16, 16, F16, F32, F32, .space = ".shared"};
+  c.more = "mov.b32 %r10, %r14; mov.b32 %r11, %r15; mov.b32 %r12, %r16;\n"
+           "mov.b32 %r13, %r17; mov.b32 %r20, %r24; mov.b32 %r21, %r25;\n"
+           "mov.b32 %r22, %r26; mov.b32 %r23, %r27;\n";
+  one(&c);
+}
+
 /* Sums in f32 toward zero, then to f16, to nearest even: 2051 becomes 2052. */
 static void
 f16_of_f32(void **state)
@@ -459,9 +471,13 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(halves),        cmocka_unit_test(other_floats),
-      cmocka_unit_test(whole_numbers), cmocka_unit_test(element_by_element),
-      cmocka_unit_test(f16_of_f32),    cmocka_unit_test(what_is_wrong),
+      cmocka_unit_test(halves),
+      cmocka_unit_test(other_floats),
+      cmocka_unit_test(whole_numbers),
+      cmocka_unit_test(element_by_element),
+      cmocka_unit_test(registers_left_over),
+      cmocka_unit_test(f16_of_f32),
+      cmocka_unit_test(what_is_wrong),
   };
   return cmocka_run_group_tests(tests, start, NULL);
 }

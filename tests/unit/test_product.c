@@ -696,6 +696,27 @@ products_of_quad_pairs(void **state)
       }
 }
 
+/* C and the first two products lose the second of them, the others take C away again. */
+static void
+order_in_quad_pairs(void **state)
+{
+  (void)state;
+  x.f = pair_form(0, 2);
+  fill(&x, small_whole);
+  memset(x.a, 0, sizeof x.a);
+  for (int q = 0; q < QUADS; q++)
+    for (int i = 0; i < 8; i++) {
+      x.a[q][i][0] = x.b[q][0][i] = 0x2400; /* 2^-6 */
+      x.a[q][i][2] = 0xd800;                /* -128 */
+      x.b[q][2][i] = 0x5c00;                /* 256 */
+      for (int j = 0; j < 8; j++)
+        x.c[q][i][j] = 0x7800; /* 32768 */
+    }
+  run(&x, 80, false);
+  for (int i = 0; i < 8; i++)
+    assert_int_equal(x.d[1][i][i], 0);
+}
+
 /* ---- registers of D that are others of C ---- */
 
 static void
@@ -762,6 +783,7 @@ main(void)
       cmocka_unit_test(bytes_by_the_model),
       cmocka_unit_test(bits_beside_narrow_elements),
       cmocka_unit_test(products_of_quad_pairs),
+      cmocka_unit_test(order_in_quad_pairs),
       cmocka_unit_test(swapped_registers),
       cmocka_unit_test(same_on_all_builds),
   };
