@@ -119,10 +119,15 @@ static int
 ordered_kind(int id)
 {
   switch (id) {
+  case M_TO: /* of cvta: before the space */
   case M_GLOBAL:
   case M_SHARED:
   case M_SHARED_CTA:
   case M_SHARED_CLUSTER:
+  case M_PARAM:
+  case M_PARAM_ENTRY:
+  case M_LOCAL:
+  case M_CONST:
     return 1;
   case M_ROW:
   case M_COL:

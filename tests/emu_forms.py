@@ -245,6 +245,30 @@ def module(target, version, lines):
     return HEAD % (version // 10, version % 10, target, wide, "\n".join(lines))
 
 
+def complaints(ptxas, path, target, version, texts):
+    """{statement: reason} of one run; of many an assembler that dies says nothing, and halves
+    are asked."""
+    text = module(target, version, texts)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    run = subprocess.run([ptxas, f"-arch=sm_{target}", "-c", path, "-o", os.devnull],
+                         capture_output=True, text=True)
+    lines, bad = text.split("\n"), {}
+    for why in (run.stdout + run.stderr).split("\n") if run.returncode else []:
+        n = re.search(r"line '?(\d+)", why) if "Advisory" not in why else None
+        if n and int(n[1]) <= len(lines) and lines[int(n[1]) - 1] in texts:
+            bad[lines[int(n[1]) - 1]] = why
+    if run.returncode and not bad:
+        if run.returncode > 0 and len(texts) == 1:
+            sys.exit(f"ptxas: {run.stdout}{run.stderr}{texts[0]}")
+        half = len(texts) // 2
+        for part in (texts[:half], texts[half:]) if half else ():
+            bad.update(complaints(ptxas, path, target, version, part))
+        if not half:
+            bad[texts[0]] = "ptxas died of it"
+    return bad
+
+
 def refused_by_ptxas(ptxas, target, version, texts):
     """{statement: reason}, by leaving out what is complained about until nothing is."""
     bad = {}
@@ -253,21 +277,9 @@ def refused_by_ptxas(ptxas, target, version, texts):
         for start in range(0, len(texts), BATCH):
             left = texts[start:start + BATCH]
             while left:
-                text = module(target, version, left)
-                with open(path, "w", encoding="utf-8") as f:
-                    f.write(text)
-                run = subprocess.run([ptxas, f"-arch=sm_{target}", "-c", path, "-o",
-                                      os.devnull], capture_output=True, text=True)
-                if not run.returncode:
-                    break
-                lines, before = text.split("\n"), len(bad)
-                for why in (run.stdout + run.stderr).split("\n"):
-                    n = re.search(r"line '?(\d+)", why) if "Advisory" not in why else None
-                    if n and lines[int(n[1]) - 1] in left:
-                        bad[lines[int(n[1]) - 1]] = why
-                if len(bad) == before:
-                    sys.exit(f"ptxas: {run.stderr}")
-                left = [t for t in left if t not in bad]
+                found = complaints(ptxas, path, target, version, left)
+                bad.update(found)
+                left = [t for t in left if t not in found] if found else []
     return bad
 
 

@@ -79,6 +79,16 @@ if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
     86:72 89:78 90:80 90a:80 100:86 100f:88 103a:88 120:90 120a:90 LABELS unit ptxas)
 endif()
 
+# What one of the two takes and the other does not, form by form and around each form, has a reason.
+if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
+  set(difference ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.py)
+  rotating(forms_difference 30 COMMAND ${Python3_EXECUTABLE} -B ${difference} {shard}
+    ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS}
+    ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.txt LABELS unit ptxas slow)
+  add_test(NAME forms_difference_can_fail COMMAND ${Python3_EXECUTABLE} -B ${difference} --self-test)
+  set_tests_properties(forms_difference_can_fail PROPERTIES LABELS unit)
+endif()
+
 # A kernel for each form, run, recorded and replayed; what has been recorded on chips, and what the
 # page on unproven forms says of it.
 if(TARGET attnc AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
