@@ -11,9 +11,11 @@
  * An instruction that needs lanes which are elsewhere parks its group until they come; if
  * no group can move, that is a finding, not a hang.
  *
- * One host thread runs one cluster of CTAs at a time (Exec), most often of a single CTA, or
- * by turns a few of them (resident); clusters may run on several threads.  Device memory
- * lives at fake addresses with gaps between allocations, so that an overrun always faults.
+ * An Exec runs one cluster of CTAs after another, most often of a single CTA.  Where CTAs
+ * meet in device memory all clusters run on one host thread, by turns (crowd.c); else each
+ * host thread takes one after the other.  Which comes when is a policy (order.c).  Device
+ * memory lives at fake addresses with gaps between allocations, so that an overrun always
+ * faults.
  */
 #ifndef ATTNC_EMULATOR_EMU_H
 #define ATTNC_EMULATOR_EMU_H

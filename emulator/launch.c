@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HELP_NS = 25000 };
+enum { HELP_NS = 50000 };
 
 bool
 launch_fail(Launch *l, uint64_t place, CUresult r)

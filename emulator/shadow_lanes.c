@@ -17,7 +17,7 @@ shadow_lanes_reset(Shadow *s)
 {
   s->lanes = s->checks && !s->launch->info.lax;
   s->ragged = 0;
-  for (int w = 0; w < SH_WARPS; w++) {
+  for (int w = 0; w < s->warps; w++) {
     s->met[w] = s->met_whole[w] = s->lane_from[w] = 1;
     memset(s->lane_met[w], 0, sizeof s->lane_met[w]);
   }
