@@ -112,7 +112,7 @@ types_of(const Mods *m, uint8_t *types)
   for (int j = 0; j < m->n; j++)
     for (size_t i = 0; n < FORM_TYPES && i < sizeof known / sizeof *known; i++)
       if (m->in_order[j] == known[i].id)
-        types[n++] = known[i].type;
+        types[n++] = (uint8_t)known[i].type;
   return n;
 }
 
