@@ -325,6 +325,28 @@ touch_write(Shadow *s, Tags *tags, const Place *p)
     found_conflict(s, old, p, "reads");
 }
 
+/* Lanes that write into the same 16 bytes one behind the other are one place, where nobody
+ * else has been: with a conflict each is judged by itself.  Returns the lanes that are
+ * left, and the first of those taken. */
+static uint32_t
+take_chunk(Shadow *s, const ShadowMem *m, const uint64_t *off, uint32_t lanes, Place *p)
+{
+  const Page *page =
+      atomic_load_explicit(&m->pages[p->at / PAGE_BYTES], memory_order_acquire);
+  uint32_t left = lanes & (lanes - 1), taken = lanes & -lanes;
+  Place all = *p;
+  for (; left && off[__builtin_ctz(left)] / 16 == p->at / 16; left &= left - 1)
+    all.bytes |= ((1u << p->a->bytes) - 1) << off[__builtin_ctz(left)] % 16;
+  if (!page || all.bytes == p->bytes)
+    return lanes;
+  const Tags *tags = &page->at[p->at % PAGE_BYTES / 16];
+  if (conflicts(s, atomic_load_explicit(&tags->w, memory_order_relaxed), &all) ||
+      conflicts(s, atomic_load_explicit(&tags->r, memory_order_relaxed), &all))
+    return lanes;
+  *p = all;
+  return left | taken;
+}
+
 /* For the launches that follow: shadow_cells.c judges among the CTAs of this one. */
 static void
 note(const Shadow *s, Tags *tags, const Place *p)
@@ -570,13 +592,16 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
   bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
+  bool writes = a->op == SHADOW_WRITE || a->op == SHADOW_REWRITE;
   bool grids = s->launch->info.late, waited = grids && shadow_grid_waited(s, a->warp);
-  bool ordered = shadow_orders(s);
+  bool ordered = shadow_orders(s), alike = writes && !grids && !ordered && a->bytes < 16;
   Page *page = NULL;
   for (uint32_t lanes = a->mask; lanes; lanes &= lanes - 1) {
     int l = __builtin_ctz(lanes);
     Place p = {a, one ? one - 1 : l, base + off[l], off[l],
                ((1u << a->bytes) - 1) << off[l] % 16};
+    if (alike)
+      lanes = take_chunk(s, m, off, lanes, &p);
     if (!all)
       check_init(s, m, off[l], &p);
     if (off[l] / PAGE_BYTES != last)
