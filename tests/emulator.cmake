@@ -84,7 +84,7 @@ if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   set(difference ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.py)
   rotating(forms_difference 30 COMMAND ${Python3_EXECUTABLE} -B ${difference} {shard}
     ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS}
-    ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.txt LABELS unit ptxas slow)
+    ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.txt LABELS unit ptxas)
   add_test(NAME forms_difference_can_fail COMMAND ${Python3_EXECUTABLE} -B ${difference} --self-test)
   set_tests_properties(forms_difference_can_fail PROPERTIES LABELS unit)
 endif()
