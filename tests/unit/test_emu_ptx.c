@@ -292,8 +292,9 @@ static CUresult
 launch_once(const Case *c, CUfunction f, uint8_t *buffer)
 {
   CUdeviceptr p;
-  for (unsigned i = 0; i < c->bytes; i++)
-    buffer[i] = c->iota && i % 4 == 0 ? (uint8_t)(i / 4) : 0;
+  memset(buffer, 0, c->bytes);
+  for (uint32_t i = 0; c->iota && 4 * i + 4 <= c->bytes; i++)
+    memcpy(buffer + 4 * i, &i, 4);
   OK(cuMemAlloc_v2(&p, c->bytes));
   OK(cuMemcpyHtoD_v2(p, buffer, c->bytes));
   CUresult r =
