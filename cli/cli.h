@@ -68,7 +68,7 @@ int tally_code(const Tally *);
 #define INFO_PINS(key)
 typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)
-#include "compiler/spec_fields.def"
+#include "compiler/spec/spec_fields.def"
 #undef SPEC_FIELD
   CallInfo call;
 } SpecInfo;

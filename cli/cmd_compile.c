@@ -1,9 +1,9 @@
 /* cmd_compile.c: `attnc compile`: kernels as files, NAME.TARGET.ptx with its recipe
  * NAME.TARGET.json, which attnc_bundle_open launches from. */
 #include "cli/cli.h"
-#include "cli/emit_c.h"
+#include "emit/emit_c.h"
 #include "cli/files.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 
 #include "base/err.h"
 #include "base/file.h"

@@ -1,7 +1,7 @@
 /* cmd_doctor.c: `attnc doctor`: what is found on this machine, and a kernel made, launched
  * and verified on it. */
 #include "cli/execute.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 #include "cli/table.h"
 
 #include "base/env.h"

@@ -1,7 +1,7 @@
 /* cmd_explain.c: `attnc explain`: how a spec will be computed, and why so. */
 #include "cli/cli.h"
 #include "cli/explain_ptx.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 #include "cli/sass_print.h"
 #include "cli/table.h"
 

@@ -8,7 +8,7 @@
 #ifndef ATTNC_CLI_DEVICE_H
 #define ATTNC_CLI_DEVICE_H
 
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 
 #include <attnc/attnc_emu.h>
 #include <attnc/attnc_rt.h>

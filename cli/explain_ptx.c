@@ -1,7 +1,7 @@
 /* explain_ptx.c: `attnc explain FILE.ptx`: what ptxas makes of any PTX, ours or another's.
  */
 #include "cli/explain_ptx.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 #include "cli/sass_print.h"
 
 #include "base/err.h"

@@ -86,7 +86,7 @@ spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
   if (!j)
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_spec_json: not JSON");
 #define SPEC_FIELD(key, type, ...) READ_##type(json_object_get(j, #key), key)
-#include "compiler/spec_fields.def"
+#include "compiler/spec/spec_fields.def"
 #undef SPEC_FIELD
   json_decref(j);
   return signature_read(spec, ATTNC_OP_FWD, c->arena, &info->call, e);

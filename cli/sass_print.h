@@ -4,8 +4,8 @@
 #ifndef ATTNC_CLI_SASS_PRINT_H
 #define ATTNC_CLI_SASS_PRINT_H
 
-#include "cli/ptxas.h"
-#include "cli/sass.h"
+#include "sass/ptxas.h"
+#include "sass/sass.h"
 
 #include "base/str.h"
 

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/err.h"
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 
 #include <pthread.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
-#include "compiler/tile_prog.h"
+#include "compiler/tile/tile_prog.h"
 
 #include "base/err.h"
 #include "base/ptx.h"

@@ -5,7 +5,7 @@
 #ifndef ATTNC_COMPILER_BACKEND_H
 #define ATTNC_COMPILER_BACKEND_H
 
-#include "compiler/llvm_module.h"
+#include "compiler/llvm/llvm_module.h"
 
 attnc_status backend_open(const LlvmModule **, attnc_error *);
 /* Through the gate of base/fork.h: LLVM has locks of its own. */

@@ -7,8 +7,8 @@
 #include "code_id.h"
 #include "compiler/backend.h"
 #include "compiler/kernel.h"
-#include "compiler/signature.h"
-#include "compiler/tile_prog.h"
+#include "compiler/spec/signature.h"
+#include "compiler/tile/tile_prog.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "compiler/gen.h"
-#include "compiler/signature.h"
+#include "compiler/spec/signature.h"
 
 #include <limits.h>
 #include <stdarg.h>

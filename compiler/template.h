@@ -6,10 +6,10 @@
 #ifndef ATTNC_COMPILER_TEMPLATE_H
 #define ATTNC_COMPILER_TEMPLATE_H
 
-#include "base/schedule.h"
-#include "compiler/spec.h"
+#include "schedule/schedule.h"
+#include "compiler/spec/spec.h"
 #include "compiler/target.h"
-#include "compiler/tile.h"
+#include "compiler/tile/tile.h"
 
 #include <string.h>
 
@@ -23,8 +23,8 @@ typedef struct Sched {
 } Sched;
 
 /* A template's view of its own Sched, `Name`, whose options TABLE(X) declares: rows as in
- * base/schedule.h, a member each.  `Name` and Sched begin alike; name_of and sched_of go
- * from one to the other. */
+ * schedule/schedule.h, a member each.  `Name` and Sched begin alike; name_of and sched_of
+ * go from one to the other. */
 #define SCHED_MEMBER(name, ...) int name;
 #define SCHED_TYPE(Name, TABLE, name_of, sched_of)                                         \
   typedef struct Name {                                                                    \

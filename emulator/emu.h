@@ -21,15 +21,15 @@
 #define ATTNC_EMULATOR_EMU_H
 
 #include "base/fork.h"
-#include "emulator/arith.h"
-#include "emulator/async.h"
-#include "emulator/mma.h"
-#include "emulator/ptx.h"
-#include "emulator/shadow.h"
-#include "emulator/told.h"
-#include "emulator/video.h"
-#include "emulator/wgmma.h"
-#include "emulator/cuda_abi_more.h"
+#include "emulator/exec/arith.h"
+#include "emulator/async/async.h"
+#include "emulator/exec/mma.h"
+#include "emulator/ptx/ptx.h"
+#include "emulator/check/shadow.h"
+#include "emulator/check/told.h"
+#include "emulator/exec/video.h"
+#include "emulator/exec/wgmma.h"
+#include "abi/cuda_more.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -473,7 +473,7 @@ void registers_end(Exec *);
 /* What a warp waits for, for a report of a deadlock; returns its length. */
 int registers_describe(const Exec *, const Warp *, char *text, size_t n);
 
-/* ---- mem.c ---- */
+/* ---- access.c ---- */
 typedef struct Reach {  /* where the active lanes of an access are */
   uint64_t addr[LANES]; /* as computed */
   uint8_t *host[LANES]; /* inactive lanes: a scratch of 32 bytes */
@@ -543,7 +543,7 @@ void crowd_run(Launch *); /* all clusters, by turns */
 /* A warp has read where CTAs meet (F_MEETS): the turn may end. */
 void crowd_meet(Exec *, const Insn *, uint32_t mask);
 
-/* ---- launch.c ---- */
+/* ---- grid.c ---- */
 /* The cluster at a place fails, and with it the launch: what comes behind it stops.  False:
  * one before it has. */
 bool launch_fail(Launch *, uint64_t place, CUresult);

@@ -14,7 +14,7 @@
 #ifndef ATTNC_RUNTIME_DRV_H
 #define ATTNC_RUNTIME_DRV_H
 
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 
 #include <attnc/attnc_emu.h>
 #include <attnc/attnc_rt.h>

@@ -7,10 +7,10 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 #include "base/str.h"
 #include "runtime/context.h"
-#include "runtime/verdict.h"
+#include "runtime/ptxas_notes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -174,7 +174,7 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
                    .lookup = seconds_now() - start - found->compile};
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
   if (status == ATTNC_OK)
-    status = verdict_settle(c, text.ptx, *out, e);
+    status = ptxas_notes_settle(c, text.ptx, *out, e);
   if (status != ATTNC_OK) {
     attnc_plan_release(*out);
     *out = NULL;

@@ -7,8 +7,8 @@
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
-#include "compiler/signature.h"
-#include "compiler/spec.h"
+#include "compiler/spec/signature.h"
+#include "compiler/spec/spec.h"
 #include "compiler/target.h"
 #include "compiler/template.h"
 

@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "base/call.h"
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 #include "runtime/drv.h"
 #include "runtime/entry.h"
 #include "runtime/key.h"

@@ -2,7 +2,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 
 #include <jansson.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #ifndef ATTNC_RUNTIME_KEY_H
 #define ATTNC_RUNTIME_KEY_H
 
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 
 #include <attnc/attnc_rt.h>
 

@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 #include "base/str.h"
 
 #include <ctype.h>

@@ -18,7 +18,7 @@
 #define ATTNC_RUNTIME_TUNETAB_H
 
 #include "base/fork.h"
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 
 #include <attnc/attnc.h>
 

@@ -21,7 +21,7 @@
 #ifndef ATTNC_TEMPLATES_SOFTMAX_H
 #define ATTNC_TEMPLATES_SOFTMAX_H
 
-#include "compiler/tile.h"
+#include "compiler/tile/tile.h"
 
 typedef struct Softmax {
   Tile c;      /* softmax_scale · log2 e */

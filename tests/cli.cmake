@@ -15,9 +15,9 @@ if(TARGET attnc)
 endif()
 
 # The reader of machine code, with ptxas where there is one.
-add_library(sass STATIC EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/cli/cubin.c
-  ${CMAKE_SOURCE_DIR}/cli/sass.c ${CMAKE_SOURCE_DIR}/cli/sass_loops.c
-  ${CMAKE_SOURCE_DIR}/cli/ptxas.c)
+add_library(sass STATIC EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/sass/cubin.c
+  ${CMAKE_SOURCE_DIR}/sass/sass.c ${CMAKE_SOURCE_DIR}/sass/sass_loops.c
+  ${CMAKE_SOURCE_DIR}/sass/ptxas.c)
 target_link_libraries(sass PUBLIC plain)
 add_executable(test_sass unit/test_sass.c $<TARGET_OBJECTS:o_base>)
 add_dependencies(test_sass code_id)

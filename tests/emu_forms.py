@@ -1,6 +1,6 @@
 """What the emulator accepts, the assembler accepts.
 
-Reads emulator/ops.def, makes statements of every form (and spoils some of them), and asks
+Reads emulator/ptx/ops.def, makes statements of every form (and spoils some of them), and asks
 both: what the emulator takes and ptxas refuses is an error.  The other way round is allowed
 for one legal statement in ten: the emulator has fewer forms.
 

@@ -75,7 +75,7 @@ find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
 find_package(Python3 COMPONENTS Interpreter)
 if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   rotating(emu_forms 10 COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/emu_forms.py
-    {shard} ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70
+    {shard} ${CMAKE_SOURCE_DIR}/emulator/ptx/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS} 75:63 80:70
     86:72 89:78 90:80 90a:80 100:86 100f:88 103a:88 120:90 120a:90 LABELS unit ptxas)
 endif()
 
@@ -83,7 +83,7 @@ endif()
 if(PTXAS AND Python3_FOUND AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   set(difference ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.py)
   rotating(forms_difference 30 COMMAND ${Python3_EXECUTABLE} -B ${difference} {shard}
-    ${CMAKE_SOURCE_DIR}/emulator/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS}
+    ${CMAKE_SOURCE_DIR}/emulator/ptx/ops.def $<TARGET_FILE:attnc_emu> ${PTXAS}
     ${CMAKE_CURRENT_SOURCE_DIR}/conformance/forms_difference.txt LABELS unit ptxas)
   add_test(NAME forms_difference_can_fail COMMAND ${Python3_EXECUTABLE} -B ${difference} --self-test)
   set_tests_properties(forms_difference_can_fail PROPERTIES LABELS unit)

@@ -1,7 +1,7 @@
 # Specs: the loader, its texts, the fp64 reference.  What a schedule may pin is declared by
 # the templates, so that they are linked too.
 function(spec_unit name)
-  unit(${name} OBJECTS base compiler templates)
+  unit(${name} OBJECTS base compiler templates reference)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE golden.c ${ARGN})
   endif()

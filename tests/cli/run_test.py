@@ -450,7 +450,7 @@ class GeneratedC(Case):
         self.attnc("run", self.spec(), *EMU, "--input",
                    self.write("in.st", safetensors(tensors)), "-o", self.path("o.st"),
                    "--verify")
-        self.write("cuda.h", '#include "runtime/cuda_abi.h"\n'
+        self.write("cuda.h", '#include "abi/cuda.h"\n'
                    "#define X(need, name, args) CUresult name args;\n"
                    "CUDA_ENTRY_TABLE(X)\n#undef X\n")
         self.write("main.c", HARNESS)

@@ -93,7 +93,7 @@ class Tune(Case):
 
 
 SHIM = r"""
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * linked in NVIDIA's place, so what it has is checked by what nvcc makes of them. */
 #include "tests/cuda/rt.h"
 
-#include "emulator/cuda_abi_more.h"
+#include "abi/cuda_more.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include "tests/e2e/call.h"
 #include "tests/e2e/run.h"
 
-#include "emulator/cuda_abi_graph.h"
+#include "abi/cuda_graph.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

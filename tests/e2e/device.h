@@ -7,7 +7,7 @@
 #ifndef ATTNC_TESTS_DEVICE_H
 #define ATTNC_TESTS_DEVICE_H
 
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 
 #include <attnc/attnc_emu.h>
 

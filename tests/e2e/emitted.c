@@ -3,7 +3,7 @@
  *
  *   e2e_emitted CC */
 #include "base/arena.h"
-#include "cli/emit_c.h"
+#include "emit/emit_c.h"
 #include "tests/e2e/device.h"
 
 #include <attnc/attnc.h>
@@ -78,7 +78,7 @@ write_kernel(EmitC *c, const attnc_spec *spec, const char *target)
 static void
 make_files(const char *cc)
 {
-  static const char cuda_h[] = "#include \"runtime/cuda_abi.h\"\n"
+  static const char cuda_h[] = "#include \"abi/cuda.h\"\n"
                                "#define X(need, name, args) CUresult name args;\n"
                                "CUDA_ENTRY_TABLE(X)\n#undef X\n";
   Arena *arena = arena_new(0);

@@ -18,7 +18,7 @@
 #include "tests/e2e/gate.h"
 
 #include "cli/cli.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #ifndef ATTNC_TESTS_GATE_H
 #define ATTNC_TESTS_GATE_H
 
-#include "cli/sass.h"
+#include "sass/sass.h"
 #include "tests/e2e/asked.h"
 
 #include <attnc/attnc.h>

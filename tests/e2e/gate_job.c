@@ -2,7 +2,7 @@
 #include "tests/e2e/gate.h"
 
 #include "cli/cli.h"
-#include "cli/ptxas.h"
+#include "sass/ptxas.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  * Whatever the order: nothing crashes, every result is one that the driver has, a capture
  * that ends well leaves a graph that has an instance, and in the end everything can be
  * destroyed and the device still works. */
-#include "emulator/dev.h"
+#include "emulator/driver/device.h"
 
 #include <attnc/attnc_emu.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * Whatever the text: loading ends with success or with a refusal that names a line, a
  * launch ends (there is little fuel), and a launch that fails has a finding.  Without files
  * the texts are the kernels below.  --keep writes each text to FILE before it is loaded. */
-#include "emulator/dev.h"
+#include "emulator/driver/device.h"
 
 #include <attnc/attnc_emu.h>
 #include <stdio.h>

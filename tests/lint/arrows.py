@@ -2,7 +2,7 @@
 import fnmatch
 import re
 
-from source import code_only, expect, files, in_folder, line_of, main, read
+from source import PRODUCT, code_only, expect, files, in_folder, line_of, main, read
 
 LIBC = """assert ctype dirent dlfcn errno fcntl float fnmatch getopt inttypes limits link locale
 math poll pthread sched setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint
@@ -16,25 +16,30 @@ RULES = [
     ("include/attnc/*", PUBLIC | LIBC),
     ("base/hash_block.c", BASE | {"<immintrin.h>", "<cpuid.h>"}),
     ("base/*", BASE | {"<jansson.h>"}),
-    ("compiler/llvm_*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
-    ("compiler/spec_yaml.c", BASE | {'"compiler/*"', "<yaml.h>"}),
-    ("compiler/*", BASE | {'"compiler/*"', "<jansson.h>"}),
-    ("templates/*", PUBLIC | LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile.h"',
-                            '"compiler/spec.h"', '"compiler/template.h"'}),
-    ("runtime/jit.c", BASE | {'"runtime/*"', '"compiler/*"', '"templates/*"', "<jansson.h>"}),
-    ("runtime/*", BASE | {'"runtime/*"', "<jansson.h>"}),
-    ("emulator/*", BASE | {'"emulator/*"', '"runtime/cuda_abi.h"', "<immintrin.h>",
+    ("abi/*", LIBC | {'"abi/*"'}),
+    ("schedule/*", BASE | {'"schedule/*"', "<jansson.h>"}),
+    ("compiler/llvm/*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
+    ("compiler/spec/spec_yaml.c", BASE | {'"compiler/spec/*"', "<yaml.h>"}),
+    ("compiler/*", BASE | {'"compiler/*"', '"schedule/*"', "<jansson.h>"}),
+    ("reference/*", BASE | {'"reference/*"', '"compiler/spec/*"'}),
+    ("templates/*", PUBLIC | LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile/tile.h"',
+                            '"compiler/spec/spec.h"', '"compiler/template.h"'}),
+    ("runtime/jit.c", BASE | {'"runtime/*"', '"schedule/*"', '"compiler/*"', '"templates/*"',
+                              "<jansson.h>"}),
+    ("runtime/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"', "<jansson.h>"}),
+    ("emulator/*", BASE | {'"emulator/*"', '"abi/*"', "<immintrin.h>",
                            "<cpuid.h>"}),
-    ("cli/emit_c.c", BASE | {'"cli/*"', '"rules_text.h"', "<jansson.h>"}),
-    ("cli/cubin.c", BASE | {'"cli/*"', "<elf.h>"}),
-    ("cli/cli.h", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
-    ("cli/load.c", BASE | {'"cli/*"', '"compiler/spec_fields.def"', "<jansson.h>"}),
-    ("cli/*", BASE | {'"cli/*"', '"runtime/cuda_abi.h"', "<jansson.h>"}),
+    ("emit/*", BASE | {'"emit/*"', '"rules_text.h"', "<jansson.h>"}),
+    ("sass/cubin.c", BASE | {'"sass/*"', "<elf.h>"}),
+    ("sass/*", BASE | {'"sass/*"'}),
+    ("cli/cli.h", BASE | {'"cli/*"', '"compiler/spec/spec_fields.def"', "<jansson.h>"}),
+    ("cli/load.c", BASE | {'"cli/*"', '"compiler/spec/spec_fields.def"', "<jansson.h>"}),
+    ("cli/*", BASE | {'"cli/*"', '"emit/*"', '"sass/*"', '"schedule/*"', '"abi/cuda.h"',
+                      "<jansson.h>"}),
     ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),
 ]
-FOLDERS = ["include", "base", "compiler", "templates", "runtime", "emulator", "cli",
-           "examples", "bench"]
+FOLDERS = [*PRODUCT, "examples", "bench"]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*("[^"\n]*"|<[^>\n]*>|\w+)', re.M)
 
 
@@ -62,20 +67,20 @@ def check(root):
 
 def self_test():
     expect(check, "base/a.c", '#include "base/str.h"\n#include <stdio.h>\n', 0)
-    expect(check, "base/a.c", '#include "compiler/spec.h"\n', 1)
+    expect(check, "base/a.c", '#include "compiler/spec/spec.h"\n', 1)
     expect(check, "base/a.c", "// #include <cuda.h>\n/* #include <yaml.h> */\n", 0)
-    expect(check, "compiler/tile.c", "#include <llvm-c/Core.h>\n", 1)
-    expect(check, "compiler/llvm_module.c", "#include <llvm-c/Core.h>\n", 0)
-    expect(check, "compiler/spec.c", "#include <yaml.h>\n", 1)
-    expect(check, "compiler/spec_yaml.c", "#include <yaml.h>\n", 0)
+    expect(check, "compiler/tile/a.c", "#include <llvm-c/Core.h>\n", 1)
+    expect(check, "compiler/llvm/llvm_module.c", "#include <llvm-c/Core.h>\n", 0)
+    expect(check, "compiler/spec/spec.c", "#include <yaml.h>\n", 1)
+    expect(check, "compiler/spec/spec_yaml.c", "#include <yaml.h>\n", 0)
     expect(check, "compiler/gen.c", '#include "runtime/cache.h"\n', 1)
     expect(check, "templates/ref_fwd.c", '#include "compiler/gen.h"\n', 1)
     expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 0, {"templates/fwd.h": ""})
     expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 1)
     expect(check, "runtime/plan.c", '#include "compiler/gen.h"\n', 1)
     expect(check, "runtime/jit.c", '#include "compiler/gen.h"\n', 0)
-    expect(check, "emulator/mem.c", '#include "compiler/target.h"\n#include <cuda.h>\n', 2)
-    expect(check, "emulator/cu.c", '#include "runtime/cuda_abi.h"\n', 0)
+    expect(check, "emulator/exec/access.c", '#include "compiler/target.h"\n#include <cuda.h>\n', 2)
+    expect(check, "emulator/cu.c", '#include "abi/cuda.h"\n', 0)
     expect(check, "emulator/cu.c", '#include "runtime/drv.h"\n', 1)
     expect(check, "cli/run.c", '#include "runtime/plan.h"\n', 1)
     expect(check, "examples/hello.c", '#include "base/str.h"\n#include <attnc/attnc.h>\n', 1)

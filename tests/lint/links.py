@@ -3,10 +3,9 @@ names in backquotes with a folder of ours, is there; docs/README.md links every 
 import os
 import re
 
-from source import expect, files, main, read
+from source import PRODUCT, expect, files, main, read
 
-FOLDERS = ("base", "compiler", "templates", "runtime", "emulator", "cli", "specs", "schema",
-           "tests", "bench", "examples", "docs", "scripts", "include")
+FOLDERS = (*PRODUCT, "specs", "schema", "tests", "bench", "examples", "docs", "scripts")
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 NAMED = re.compile(r"`((?:%s)/[\w./-]*\w)`" % "|".join(FOLDERS))
 

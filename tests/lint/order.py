@@ -1,8 +1,8 @@
 """Emission order: C leaves open in which order arguments, operands and initialisers are
 evaluated, and gcc and clang differ, so at most one of them may emit.
 
-In templates/ and compiler/tile_*.c the words t_* emit, and index words that may make a node,
-since nodes are numbered as they are made; in compiler/llvm_*.c LLVMBuild* emits; and so does
+In templates/ and compiler/tile/ the words t_* emit, and index words that may make a node,
+since nodes are numbered as they are made; in compiler/llvm/ LLVMBuild* emits; and so does
 every function of the same files that calls one of these, however deep."""
 import fnmatch
 import re
@@ -10,8 +10,8 @@ import re
 from source import code_only, expect, files, functions, line_of, main, read
 
 INDEX = r"i_(?!int\b|known|multiple)\w+|idx_(add|sub|mul|c?div|min|max|lt)"
-RULES = [("templates/*", rf"t_[a-z]\w*|{INDEX}"), ("compiler/tile_*", rf"t_[a-z]\w*|{INDEX}"),
-         ("compiler/llvm_*", r"LLVMBuild\w+")]
+RULES = [("templates/*", rf"t_[a-z]\w*|{INDEX}"), ("compiler/tile/*", rf"t_[a-z]\w*|{INDEX}"),
+         ("compiler/llvm/*", r"LLVMBuild\w+")]
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", re.M)
 
@@ -162,10 +162,10 @@ def self_test():
     body("  return t_add(t, x[t_i(t)], t_b(t));", 1)
     body("  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));", 1)
     body("  w.hi = i_max(i_cdiv(w.end, i_int(3)), i_int(1));", 0)
-    body("  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));", 1, "compiler/tile_walk.c")
+    body("  w.hi = i_max(i_cdiv(w.end, bn), i_add(w.lo, 1));", 1, "compiler/tile/tile_walk.c")
     body("  LLVMBuildAdd(b, LLVMBuildMul(b, x, y, n), LLVMBuildMul(b, y, x, n), n);", 1,
-         "compiler/llvm_a.c")
-    body("  LLVMBuildAdd(b, LLVMBuildMul(b, x, y, n), z, n);", 0, "compiler/llvm_a.c")
+         "compiler/llvm/a.c")
+    body("  LLVMBuildAdd(b, LLVMBuildMul(b, x, y, n), z, n);", 0, "compiler/llvm/a.c")
 
 
 if __name__ == "__main__":

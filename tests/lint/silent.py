@@ -2,9 +2,9 @@
 base/env.h alone."""
 import re
 
-from source import code_only, expect, files, in_folder, line_of, main, read
+from source import PRODUCT, code_only, expect, files, in_folder, line_of, main, read
 
-FOLDERS = ["base", "compiler", "templates", "runtime", "emulator"]
+FOLDERS = [f for f in PRODUCT if f not in ("sass", "emit", "cli")]
 PATTERNS = [
     ("ends the process", re.compile(r"\b(exit|_exit|_Exit|quick_exit|abort|assert)\s*\(")),
     ("prints", re.compile(r"\b(v?printf|puts|putchar|perror)\s*\(|\b(stdout|stderr)\b")),
@@ -16,7 +16,7 @@ ENVIRONMENT = {"base/env.c": r".*", "runtime/settings.c": r'getenv\(xdg\).*geten
 
 # What kernels print and what is found goes there where ATTNC_EMU asks for it: printf=stdout,
 # findings=stderr.
-ASKED_FOR = {"emulator/print.c": r"\bstdout\b", "emulator/report.c": r"\bstderr\b"}
+ASKED_FOR = {"emulator/exec/print.c": r"\bstdout\b", "emulator/driver/report.c": r"\bstderr\b"}
 PERMITTED = {"reads the environment": ENVIRONMENT, "prints": ASKED_FOR}
 
 
@@ -47,7 +47,7 @@ def self_test():
     expect(check, "compiler/a.h", "printf(m);\nputs(m);\n", 2)
     expect(check, "runtime/a.c", 'getenv("HOME");\n', 1)
     expect(check, "base/env.c", "getenv(name);\n", 0)
-    expect(check, "emulator/print.c", "fflush(stdout);\nperror(m);\n", 1)
+    expect(check, "emulator/exec/print.c", "fflush(stdout);\nperror(m);\n", 1)
     expect(check, "cli/a.c", "printf(m);\nexit(1);\n", 0)
 
 

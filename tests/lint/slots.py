@@ -3,9 +3,8 @@ by its name elsewhere would have to be found again for every new one."""
 import ast
 import re
 
-from source import code_only, expect, files, in_folder, line_of, main, read
+from source import PRODUCT, code_only, expect, files, in_folder, line_of, main, read
 
-PRODUCT = ["include", "base", "compiler", "templates", "runtime", "emulator", "cli"]
 TABLE = "include/attnc/attnc_rt.h"
 NAMES = {"q", "k", "v"}
 LISTS = {"qkv", "qkvo"}

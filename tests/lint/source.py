@@ -3,6 +3,9 @@ import os
 import re
 import sys
 
+# The folders of the product: what ships.
+PRODUCT = ["include", "abi", "base", "schedule", "compiler", "templates", "reference", "runtime",
+           "emulator", "sass", "emit", "cli"]
 SKIP = {".git", "build", "out", "__pycache__"}
 
 

@@ -11,9 +11,9 @@ TABLES = [
      lambda x: [f"`{x[1]}`", f"`{x[2]}`" if x[2] else "", x[3]]),
     ("runtime/key.h", "KEY_TABLE", "docs/cache.md", "| field |",
      lambda x: [f"`{x[0]}`", x[1]]),
-    ("emulator/shadow.h", "SHADOW_KINDS", "docs/emulator.md", "| finding |",
+    ("emulator/check/shadow.h", "SHADOW_KINDS", "docs/emulator.md", "| finding |",
      lambda x: [f"`{x[1]}`", x[2]]),
-    ("emulator/unproven.h", "UNPROVEN_TABLE", "docs/emulator-unproven.md", "| forms |",
+    ("emulator/check/unproven.h", "UNPROVEN_TABLE", "docs/emulator-unproven.md", "| forms |",
      lambda x: [f"`{x[0]}`", x[1], x[2]]),
 ]
 ARGUMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,"()]+)\s*(,|\Z)')
@@ -67,9 +67,9 @@ def self_test():
     def page(rows, wanted):
         tree = {"base/env.h": env, "runtime/key.h": key,
                 "docs/cache.md": "| field | what |\n|---|---|\n| `schema` | format |\n",
-                "emulator/shadow.h": '#define SHADOW_KINDS(X) \\\n  X(R, "race", "r")\n',
+                "emulator/check/shadow.h": '#define SHADOW_KINDS(X) \\\n  X(R, "race", "r")\n',
                 "docs/emulator.md": "| finding | |\n|---|---|\n| `race` | r |\n",
-                "emulator/unproven.h": '#define UNPROVEN_TABLE(X) \\\n  X("mma", "model", "m")\n',
+                "emulator/check/unproven.h": '#define UNPROVEN_TABLE(X) \\\n  X("mma", "model", "m")\n',
                 "docs/emulator-unproven.md":
                     "| forms | | |\n|---|---|---|\n| `mma` | model | m |\n"}
         expect(check, "docs/environment.md", head + rows + "\nText.\n", wanted, tree)

@@ -8,7 +8,7 @@
 #ifndef ATTNC_TESTS_STUB_H
 #define ATTNC_TESTS_STUB_H
 
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 
 #include <stdbool.h>
 

@@ -5,7 +5,7 @@
 #ifndef ATTNC_TESTS_EMU_KIT_H
 #define ATTNC_TESTS_EMU_KIT_H
 
-#include "emulator/dev.h"
+#include "emulator/driver/device.h"
 
 #include <attnc/attnc_emu.h>
 #include <setjmp.h>

@@ -4,7 +4,7 @@
 #include "compiler/gen.h"
 #include "compiler/sched.h"
 #include "compiler/kernel.h"
-#include "compiler/signature.h"
+#include "compiler/spec/signature.h"
 #include "tests/unit/rt.h"
 
 #include <time.h>

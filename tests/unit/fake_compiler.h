@@ -4,7 +4,7 @@
 #ifndef ATTNC_TESTS_FAKE_COMPILER_H
 #define ATTNC_TESTS_FAKE_COMPILER_H
 
-#include "compiler/spec.h"
+#include "compiler/spec/spec.h"
 
 #include <attnc/attnc.h>
 

@@ -3,7 +3,7 @@
 #ifndef ATTNC_TESTS_MMA_KIT_H
 #define ATTNC_TESTS_MMA_KIT_H
 
-#include "emulator/mma.h"
+#include "emulator/exec/mma.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* Lane arithmetic: bounds and special values of the PTX ISA's tables, roundings against the
  * neighbours in bit order, sums of halves against 128-bit integers, every SIMD build alike.
  */
-#include "emulator/arith.h"
-#include "emulator/simd.h"
+#include "emulator/exec/arith.h"
+#include "emulator/exec/simd.h"
 
 #include <fenv.h>
 #include <float.h>

@@ -1,8 +1,8 @@
 /* Lane arithmetic of 64 bits: f64 in every rounding against the CPU's own, whole numbers to
  * f64, the approximations of f64's upper half, pairs of f32. */
-#include "emulator/arith.h"
-#include "emulator/round64.h"
-#include "emulator/simd.h"
+#include "emulator/exec/arith.h"
+#include "emulator/exec/round64.h"
+#include "emulator/exec/simd.h"
 
 #include <fenv.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Every tests/bad/NAME.attn.yaml is refused with what NAME.err says: place, code, message
  * and help of each fault, in the order of the reports. */
 #include "base/str.h"
-#include "compiler/spec_load.h"
+#include "compiler/spec/spec_load.h"
 #include "tests/golden.h"
 
 #include <attnc/attnc.h>

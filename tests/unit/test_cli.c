@@ -9,7 +9,7 @@
 #include "cli/tune.h"
 
 #include "base/file.h"
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -3,7 +3,7 @@
 #include "compiler/gen.h"
 #include "compiler/sched.h"
 
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 
 #include <attnc/attnc.h>
 

@@ -1,4 +1,4 @@
-/* cuda_abi.h against a real cuda.h, which comes first, so that our tables are read with its
+/* cuda.h against a real cuda.h, which comes first, so that our tables are read with its
  * types: every constant has its value, every entry point its signature.  All of it is
  * asserted while compiling. */
 #include <cuda.h>
@@ -6,7 +6,7 @@
 #include <cudaProfilerTypedefs.h>
 
 #define CUDA_ABI_TABLES_ONLY
-#include "emulator/cuda_abi_graph.h"
+#include "abi/cuda_graph.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

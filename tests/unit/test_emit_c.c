@@ -1,7 +1,7 @@
 /* Generated C beside attnc_launch: from one recipe both hand the driver the same. */
 #include "tests/unit/stub.h"
 
-#include "cli/emit_c.h"
+#include "emit/emit_c.h"
 #include "compiler/kernel.h"
 #include "runtime/plan.h"
 
@@ -61,7 +61,7 @@ static CUresult (*by_hand_launch)(const Kernel *, const Args *, CUstream);
 static void
 write_sources(void)
 {
-  static const char cuda_h[] = "#include \"runtime/cuda_abi.h\"\n"
+  static const char cuda_h[] = "#include \"abi/cuda.h\"\n"
                                "#define X(need, name, args) CUresult name args;\n"
                                "CUDA_ENTRY_TABLE(X)\n#undef X\n";
   Arena *arena = arena_new(0);

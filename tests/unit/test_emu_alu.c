@@ -2,7 +2,7 @@
  * and must keep what they had. */
 #include "tests/unit/emu_kit.h"
 
-#include "emulator/simd.h"
+#include "emulator/exec/simd.h"
 
 /* kind of the result: r 32 bits, d 64, h 16, p predicate, f f32, g f64 */
 typedef struct Row {

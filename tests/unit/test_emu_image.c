@@ -1,5 +1,5 @@
 /* Code as a program hands it over: PTX text, and fat binaries of every kind. */
-#include "emulator/image.h"
+#include "emulator/driver/image.h"
 #include "tests/unit/emu_kit.h"
 
 enum { KIND_PTX = 1, KIND_ELF = 2, LZ4 = 0x2000, ZSTD = 0x8000 };

@@ -1,7 +1,7 @@
 /* Gigabytes of device memory of which little is used. */
 #include "tests/unit/emu_kit.h"
 
-#include "emulator/pages.h"
+#include "emulator/driver/pages.h"
 
 static long
 resident_kib(void)

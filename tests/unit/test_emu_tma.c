@@ -1,6 +1,6 @@
 /* Tensor copies in kernels: loads, stores and reductions of boxes through the driver's
  * functions, under each policy of when they land; into clusters, and into products. */
-#include "emulator/layout.h"
+#include "emulator/check/layout.h"
 #include "tests/unit/tma_kit.h"
 
 static Shape

@@ -3,7 +3,7 @@
  * what comes back is compared with plain arithmetic, bit by bit or byte by byte. */
 #include "tests/unit/emu_kit.h"
 
-#include "emulator/simd.h"
+#include "emulator/exec/simd.h"
 
 #define M1 0xffffffffu
 

@@ -29,7 +29,7 @@ static const Row rows[] = {
 #define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, doc,   \
                    example)                                                                \
   {#key, initial, example, ID_##identity},
-#include "compiler/spec_fields.def"
+#include "compiler/spec/spec_fields.def"
 #undef SPEC_FIELD
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

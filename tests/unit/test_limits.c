@@ -3,7 +3,7 @@
  * through, is what 32 bits hold, or is computed in 64; and no divisor is 0. */
 #include "compiler/gen.h"
 #include "compiler/sched.h"
-#include "compiler/tile_prog.h"
+#include "compiler/tile/tile_prog.h"
 #include "templates/hopper.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* From a tile program to LLVM IR: what could be lowered wrongly without a word is told
  * apart or refused. */
 #include "compiler/backend.h"
-#include "compiler/tile_prog.h"
+#include "compiler/tile/tile_prog.h"
 #include "templates/hopper.h"
 
 #include <limits.h>

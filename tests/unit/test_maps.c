@@ -2,7 +2,7 @@
  * O, so that every box has come from where the recipe and the arguments say. */
 #include "tests/unit/rt.h"
 
-#include "runtime/cuda_abi.h"
+#include "abi/cuda.h"
 
 #include <dlfcn.h>
 

@@ -1,8 +1,8 @@
 /* mma.sync: fragment layouts as formulae of their own (PTX ISA, "Matrix fragments for
  * mma.m16n8k…"), sums against a slow model in 128-bit integers, every SIMD build. */
-#include "emulator/ldsm.h"
-#include "emulator/mma.h"
-#include "emulator/simd.h"
+#include "emulator/exec/ldsm.h"
+#include "emulator/exec/mma.h"
+#include "emulator/exec/simd.h"
 #include "tests/unit/mma_kit.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* The host threads that help with launches: how many come, forks, an unloaded library. */
 #include "tests/unit/emu_kit.h"
 
-#include "emulator/pool.h"
+#include "emulator/exec/pool.h"
 
 #include <dirent.h>
 #include <dlfcn.h>

@@ -1,9 +1,9 @@
 /* Products of a warp beyond mma.h's quick ones: fragments as formulae of their own (PTX
  * ISA, "Matrix fragments for mma.m…"), whole numbers exact, floats on small whole numbers
  * exact and on any bits by a slow model. */
-#include "emulator/fragment.h"
-#include "emulator/product.h"
-#include "emulator/simd.h"
+#include "emulator/exec/fragment.h"
+#include "emulator/exec/product.h"
+#include "emulator/exec/simd.h"
 #include "tests/unit/mma_kit.h"
 
 #include <math.h>

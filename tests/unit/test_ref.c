@@ -1,6 +1,6 @@
 /* attnc_reference against the oracle of tests/, and attnc_verify against results that are
  * right, wrong by a little, and wrong in each way that a kernel can be. */
-#include "compiler/spec.h"
+#include "compiler/spec/spec.h"
 #include "tests/oracle.h"
 
 #include <attnc/attnc.h>

@@ -1,9 +1,9 @@
 /* Machine code read without a disassembler.  With ptxas: every row of sass_ops.def is
  * identified again, by a kernel that has its probe and one that has not, and loops of real
  * code are found.  Without it: hand-made ELF files and code, and what is refused. */
-#include "cli/cubin.h"
-#include "cli/ptxas.h"
-#include "cli/sass.h"
+#include "sass/cubin.h"
+#include "sass/ptxas.h"
+#include "sass/sass.h"
 
 #include "base/str.h"
 

@@ -1,7 +1,7 @@
 /* Schedules as named values: text, JSON, and the struct as callers of other versions hand
  * it over. */
 #include "base/arena.h"
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

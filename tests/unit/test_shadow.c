@@ -1,7 +1,7 @@
 /* Hazard checks on made-up sequences of events: each check fires on the wrong program,
  * names both lines, and stays silent on the right one.  Instruction i has line 100 + i. */
-#include "emulator/async.h"
-#include "emulator/shadow_part.h"
+#include "emulator/async/async.h"
+#include "emulator/check/shadow_part.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

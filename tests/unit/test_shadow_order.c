@@ -1,7 +1,7 @@
 /* What orders CTAs, on made-up sequences of events: each with what it says of the access
  * that comes last, and of whom.  Then what the judging rests on, Lores and lists of
  * readers, against plain arrays. */
-#include "emulator/shadow_between.h"
+#include "emulator/check/shadow_between.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

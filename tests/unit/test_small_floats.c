@@ -1,7 +1,7 @@
 /* Conversions of 4, 6 and 8 bits against every value that a format has, rounding by random
  * bits against integers, cvt.pack, fma.oob, min and max of magnitudes. */
-#include "emulator/arith.h"
-#include "emulator/simd.h"
+#include "emulator/exec/arith.h"
+#include "emulator/exec/simd.h"
 
 #include <math.h>
 #include <setjmp.h>

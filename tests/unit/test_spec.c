@@ -1,7 +1,7 @@
 /* attnc_spec_load and what a spec says of itself: fields, canonical text, hash, JSON. */
-#include "compiler/spec_load.h"
+#include "compiler/spec/spec_load.h"
 
-#include "base/schedule_json.h"
+#include "schedule/schedule_json.h"
 #include "compiler/sched.h"
 #include "compiler/target.h"
 #include "tests/golden.h"

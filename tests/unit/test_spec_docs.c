@@ -1,6 +1,6 @@
 /* What is made from the field table and kept in the tree: the JSON Schema, specs/README.md,
  * and the canonical texts of specs/.  ATTNC_UPDATE=1 rewrites them. */
-#include "compiler/spec_load.h"
+#include "compiler/spec/spec_load.h"
 #include "tests/golden.h"
 
 #include <attnc/attnc.h>
@@ -170,7 +170,7 @@ other_names_are_suggested(void **state)
 {
   static const char *const names[][2] = {
 #define SPEC_ALIAS(name, key, note) {name, key},
-#include "compiler/spec_fields.def"
+#include "compiler/spec/spec_fields.def"
 #undef SPEC_ALIAS
   };
   (void)state;
@@ -310,7 +310,7 @@ put_other_names(Str *out)
   static const char *const names[][2] = {
 #define SPEC_ALIAS(name, key, note) {name, key},
 #define PIN_ALIAS(name, key, note)  {name, key},
-#include "compiler/spec_fields.def"
+#include "compiler/spec/spec_fields.def"
 #undef SPEC_ALIAS
 #undef PIN_ALIAS
   };
@@ -353,7 +353,8 @@ static const char intro[] =
     "# Attention specs, version 1\n\n"
     "A spec says *what* is computed: softmax(scale q k^T + mask) v for every batch and "
     "head,\n"
-    "never for which sizes. This page is made from `compiler/spec_fields.def`; editors "
+    "never for which sizes. This page is made from `compiler/spec/spec_fields.def`; "
+    "editors "
     "find\n"
     "the same in [`schema/attention-spec-v1.schema.json`](../" SCHEMA ").\n\n"
     "```yaml\nattnc: 1\nname: my_attention\ndtype: bf16\nhead_dim: 128\ncausal: "

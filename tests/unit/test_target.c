@@ -1,6 +1,6 @@
 /* Targets: since when they are there, where they run, what they have, as ptxas has it. */
-#include "emulator/dev.h"
-#include "emulator/target.h"
+#include "emulator/driver/device.h"
+#include "emulator/ptx/target.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Tensor maps and the bytes of a box, without a device: the checks one by one, and where
  * each byte goes against formulae written from the figures of the PTX ISA. */
-#include "emulator/tma.h"
+#include "emulator/async/tma.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

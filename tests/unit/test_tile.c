@@ -1,6 +1,6 @@
 /* The tile vocabulary without LLVM: folding of index expressions, walks against brute
  * force over the mask's definition, and that misuse of a word is refused in words. */
-#include "compiler/tile_prog.h"
+#include "compiler/tile/tile_prog.h"
 
 #include <limits.h>
 #include <setjmp.h>

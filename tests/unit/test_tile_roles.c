@@ -1,6 +1,6 @@
 /* Roles, TMA rings, products in flight, branches: what the words refuse, and the walk that
  * leaves the first tile out against the one that has it. */
-#include "compiler/tile_prog.h"
+#include "compiler/tile/tile_prog.h"
 
 #include <limits.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 #include "tests/unit/rt.h"
 
 #include "base/hash.h"
-#include "base/schedule.h"
+#include "schedule/schedule.h"
 #include "runtime/tunetab.h"
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 /* Every form that is executed says what its bits rest on. */
-#include "emulator/unproven.h"
+#include "emulator/check/unproven.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@ static const char *const forms[] = {
 #define SET(name, values)
 #define ON(name, list)
 #define FORM(mnemonic, ...) mnemonic,
-#include "emulator/ops.def"
+#include "emulator/ptx/ops.def"
 #undef FORM
 #undef ON
 #undef SET

@@ -1,6 +1,6 @@
 /* Video instructions against the same in floating point of 64 bits, and by bytes in memory.
  */
-#include "emulator/video.h"
+#include "emulator/exec/video.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* wgmma, one instruction at a time: where operands lie by the layouts of the PTX ISA
  * written as shapes and strides ("Canonical Layouts"), sums against a slow model in 128-bit
  * integers, every type, n, major order and swizzle, every SIMD build. */
-#include "emulator/simd.h"
+#include "emulator/exec/simd.h"
 #include "tests/unit/emu_kit.h"
 
 __extension__ typedef __int128 Big;

@@ -3,7 +3,7 @@
 #ifndef ATTNC_TESTS_TMA_KIT_H
 #define ATTNC_TESTS_TMA_KIT_H
 
-#include "emulator/tma.h"
+#include "emulator/async/tma.h"
 #include "tests/unit/emu_kit.h"
 
 enum { TILE = 8192, WORDS = TILE / 4, SIDE = 64 << 10 };

@@ -1,4 +1,4 @@
-"""The emulator's forms as data: emulator/ops.def read, and each form's instances.
+"""The emulator's forms as data: emulator/ptx/ops.def read, and each form's instances.
 
 A form is a mnemonic with slots ("add @rnd? ftz? sat? f32"); an instance fills every slot.
 `instances` gives all of them where there are at most MANY, else a list in which every pair of
@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
-OPS = os.path.join(ROOT, "emulator", "ops.def")
+OPS = os.path.join(ROOT, "emulator", "ptx", "ops.def")
 MANY = 130
 WIDTH = {"b8": 8, "u8": 8, "s8": 8, "b16": 16, "u16": 16, "s16": 16, "f16": 16, "bf16": 16,
          "e4m3x2": 16, "e5m2x2": 16, "e2m3x2": 16, "e3m2x2": 16, "ue8m0x2": 16, "e2m1x2": 8,

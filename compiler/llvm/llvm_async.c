@@ -1,0 +1,393 @@
+/* What the asynchronous engines need: mbarriers, TMA, named barriers (PTX ISA,
+ * "Asynchronous barriers", "cp.async.bulk.tensor", "bar"). */
+#include "compiler/llvm/llvm_lower.h"
+
+static void
+effect(Lo *lo, const char *text, const char *constraints, V *in, int n)
+{
+  asm_call(lo, ASM_MEMORY, text, constraints, in, n, lo->none, NULL, 0);
+}
+
+/* ---- setup ---- */
+
+static bool
+guarded(const Program *p)
+{
+  for (int i = 0; i < p->rings.n; i++)
+    if (p->rings.at[i]->fill == FILL_TMA)
+      return true;
+  return false;
+}
+
+static void
+init_ring(Str *text, const Ring *r)
+{
+  int per_stage = r->takers * (r->cluster > 1 ? r->cluster : 1);
+  for (int i = 0; i < r->mem.stages; i++) {
+    str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
+    str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
+               per_stage);
+  }
+}
+
+/* One thread makes the mbarriers; nobody goes on before they are seen. */
+void
+lower_setup(Lo *lo)
+{
+  if (!guarded(lo->p))
+    return;
+  Str text = str_new(lo->arena);
+  str_put(&text, "{ .reg .pred p; setp.eq.u32 p, $0, 0; ");
+  for (int i = 0; i < lo->p->rings.n; i++)
+    if (lo->p->rings.at[i]->fill == FILL_TMA)
+      init_ring(&text, lo->p->rings.at[i]);
+  str_put(&text, "@p fence.mbarrier_init.release.cluster; }");
+  V in[2];
+  in[0] = lane_value(lo, LANE_TID);
+  in[1] = lane_value(lo, LANE_SMEM);
+  effect(lo, text.p, "r,r", in, 2);
+  if (lo->p->grid.cluster > 1)
+    effect(lo,
+           "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;",
+           "", NULL, 0);
+  else
+    effect(lo, "bar.sync 0;", "", NULL, 0);
+}
+
+/* No block of a cluster ends while another may still write or arrive in its shared memory.
+ */
+void
+lower_end(Lo *lo)
+{
+  if (guarded(lo->p) && lo->p->grid.cluster > 1)
+    effect(lo, "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;", "", NULL,
+           0);
+}
+
+/* ---- rings ---- */
+
+/* The address of the barrier of a stage. */
+static V
+barrier_at(Lo *lo, int at, V stage)
+{
+  V base = lane_value(lo, LANE_SMEM);
+  base = LLVMBuildAdd(lo->b, base, k32(lo, at), "");
+  if (!stage)
+    return base;
+  V offset = LLVMBuildShl(lo->b, stage, k32(lo, 3), "");
+  return LLVMBuildAdd(lo->b, base, offset, "");
+}
+
+static void
+wait_barrier(Lo *lo, V at, V parity)
+{
+  V in[2] = {at, parity};
+  effect(
+      lo,
+      "{ .reg .pred p; WAIT_${:uid}: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; "
+      "@!p bra WAIT_${:uid}; }",
+      "r,r", in, 2);
+}
+
+/* The next stage; the parity turns where the ring begins again. */
+static void
+advance(Lo *lo, const Ring *r, RingPos *pos)
+{
+  int stages = r->mem.stages;
+  if (stages == 1) {
+    pos->parity = LLVMBuildXor(lo->b, pos->parity, k32(lo, 1), "");
+    return;
+  }
+  if (stages == 2) {
+    pos->parity = LLVMBuildXor(lo->b, pos->parity, pos->stage, "");
+    pos->stage = LLVMBuildXor(lo->b, pos->stage, k32(lo, 1), "");
+    return;
+  }
+  V next = LLVMBuildAdd(lo->b, pos->stage, k32(lo, 1), "");
+  V wrap = LLVMBuildICmp(lo->b, LLVMIntEQ, next, k32(lo, stages), "");
+  V turned = LLVMBuildXor(lo->b, pos->parity, k32(lo, 1), "");
+  pos->stage = LLVMBuildSelect(lo->b, wrap, k32(lo, 0), next, "");
+  pos->parity = LLVMBuildSelect(lo->b, wrap, turned, pos->parity, "");
+}
+
+static V
+stage_bytes(Lo *lo, const Ring *r, V stage)
+{
+  return stage ? LLVMBuildMul(lo->b, stage, k32(lo, r->mem.bytes), "") : NULL;
+}
+
+/* ---- TMA ---- */
+
+static int
+view_panels(const View *v)
+{
+  int width = 128 / elem_bytes(v->x->ty);
+  return (v->x->cols + width - 1) / width;
+}
+
+static V
+map_value(Lo *lo, const View *v, int rows)
+{
+  V map = param_value(lo, PARAM_MAP, v->x->slot, map_dim(v, rows));
+  return LLVMBuildPtrToInt(lo->b, map, lo->i64, "");
+}
+
+/* {column, row, head, batch}, or {column, 0, position, key head, batch}; the column is
+ * written into the text. */
+static int
+coordinates(Lo *lo, const View *v, V row, V *out)
+{
+  int n = 0;
+  out[n++] = row;
+  out[n++] = idx_value(lo, v->h);
+  out[n++] = idx_value(lo, v->b);
+  return n;
+}
+
+/* Column `col` and operands $n, $n+1, $n+2 as the coordinates of an instruction; `more`
+ * stands before them. */
+static const char *
+coordinate_text(Lo *lo, const View *v, int col, int n, const char *more)
+{
+  return arena_printf(lo->arena, "{%d, %s%s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "",
+                      more, n, n + 1, n + 2);
+}
+
+/* CUTLASS's names of the L2 policies: EVICT_FIRST, EVICT_LAST. */
+static int64_t
+policy(Hint h)
+{
+  return h == HINT_ONCE ? 0x12F0000000000000 : 0x14F0000000000000;
+}
+
+static V
+cluster_rank(Lo *lo)
+{
+  return asm_1(lo, ASM_PURE, "mov.u32 $0, %cluster_ctarank;", "=r", lo->i32, NULL, 0);
+}
+
+/* $0 where to, $1 the map, $2 row, $3 head, $4 batch, $5 the barrier, $6 what L2 shall do,
+ * $7 how far a box has slid. */
+static void
+load_panel(Lo *lo, const Op *op, int panel, V *in)
+{
+  const View *v = &op->view;
+  const Ring *r = op->ring;
+  int width = 128 / elem_bytes(v->x->ty), many = r->cluster > 1;
+  const char *text = arena_printf(
+      lo->arena,
+      "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
+      "s "
+      "[$0+%d], [$1, %s], [$5]%s%s;",
+      v->pack > 1 || v->cut ? 5 : 4, many ? ".multicast::cluster" : "",
+      op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * 128,
+      coordinate_text(lo, v, panel * width, 2, v->cut ? "$7, " : ""), many ? ", 3" : "",
+      op->hint ? ", $6" : "");
+  effect(lo, text, v->cut ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, v->cut ? 8 : 7);
+}
+
+/* How many of the box's last rows are past the end of a view that is cut.  Its map has rows
+ * twice: the inner dimension is as long as a box, and the box that begins so far inside it
+ * leaves its last rows out of bounds, which are zeros; the outer one, which is counted from
+ * a box before the tensor, makes up for that. */
+static V
+slide(Lo *lo, const View *v, V row, int rows, V *outer)
+{
+  V past = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
+  past = LLVMBuildSub(lo->b, past, idx_value(lo, v->end), "");
+  past = pick(lo->b, LLVMIntSGT, past, k32(lo, 0));
+  past = pick(lo->b, LLVMIntSLT, past, k32(lo, rows));
+  V from = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
+  *outer = LLVMBuildSub(lo->b, from, past, "");
+  return past;
+}
+
+/* Waits until the stage is empty, tells its barrier how much will come, and starts the
+ * copies: one for each panel. */
+void
+lower_push_tma(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  const View *v = &op->view;
+  RingPos *pos = &lo->fill[r->id];
+  int panels = view_panels(v), rows = r->mem.rows / (r->cluster > 1 ? r->cluster : 1);
+  V in[8], full = barrier_at(lo, r->full_at, pos->stage);
+  wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
+  const char *expect = arena_printf(
+      lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
+      panels * r->mem.rows * 128);
+  effect(lo, expect, "r", &full, 1);
+  V dst = lane_value(lo, LANE_SMEM), stage = stage_bytes(lo, r, pos->stage);
+  if (stage)
+    dst = LLVMBuildAdd(lo->b, dst, stage, "");
+  V row = idx_value(lo, v->row);
+  if (r->cluster > 1) {
+    V part = LLVMBuildMul(lo->b, cluster_rank(lo), k32(lo, rows), "");
+    V bytes = LLVMBuildShl(lo->b, part, k32(lo, 7), "");
+    row = LLVMBuildAdd(lo->b, row, part, "");
+    dst = LLVMBuildAdd(lo->b, dst, bytes, "");
+  }
+  if (v->cut)
+    in[7] = slide(lo, v, row, rows, &row);
+  in[0] = dst;
+  in[1] = map_value(lo, v, rows);
+  coordinates(lo, v, row, in + 2);
+  in[5] = full;
+  in[6] = k64(lo, policy(op->hint));
+  for (int p = 0; p < panels; p++)
+    load_panel(lo, op, p, in);
+  advance(lo, r, pos);
+}
+
+void
+lower_take_tma(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  RingPos *pos = &lo->take[r->id];
+  wait_barrier(lo, barrier_at(lo, r->full_at, pos->stage), pos->parity);
+  lo->stage[op->take] = pos->stage;
+  lo->slot[op->take] = stage_bytes(lo, r, pos->stage);
+  if (op->kind == OP_TAKE)
+    advance(lo, r, pos);
+}
+
+/* One lane a warp arrives; in a cluster at the barriers of both blocks. */
+void
+lower_release(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  V in[2];
+  in[0] = barrier_at(lo, r->empty_at, lo->stage[op->take]);
+  in[1] = lane_value(lo, LANE_LANE);
+  if (op->fence) /* the warp has read or written it by itself */
+    effect(lo, "bar.warp.sync -1;", "", NULL, 0);
+  if (r->cluster > 1)
+    effect(lo,
+           "{ .reg .pred p; .reg .b32 a; setp.lt.u32 p, $1, 2; mapa.shared::cluster.u32 a, "
+           "$0, "
+           "$1; @p mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a]; }",
+           "r,r", in, 2);
+  else
+    effect(lo,
+           "{ .reg .pred p; setp.eq.u32 p, $1, 0; "
+           "@p mbarrier.arrive.release.cta.shared::cta.b64 _, [$0]; }",
+           "r,r", in, 2);
+}
+
+/* ---- out ---- */
+
+static void
+fence_async(Lo *lo)
+{
+  effect(lo, "fence.proxy.async.shared::cta;", "", NULL, 0);
+}
+
+void
+lower_fence_async(Lo *lo, const Op *op)
+{
+  (void)op; /* of all of shared memory */
+  fence_async(lo);
+}
+
+/* The team's first thread sends one box for each panel. */
+void
+lower_send_out(Lo *lo, const Op *op)
+{
+  const View *v = &op->view;
+  const SmemDecl *d = op->smem.mem;
+  int width = 128 / elem_bytes(v->x->ty), panels = view_panels(v);
+  V in[6];
+  fence_async(lo);
+  team_barrier(lo);
+  V row = LLVMBuildShl(lo->b, idx_value(lo, op->smem.row), k32(lo, 7), "");
+  in[0] = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), row, "");
+  if (op->smem.take && lo->slot[op->smem.take])
+    in[0] = LLVMBuildAdd(lo->b, in[0], lo->slot[op->smem.take], "");
+  in[1] = map_value(lo, v, op->smem.rows);
+  coordinates(lo, v, idx_value(lo, v->row), in + 2);
+  in[5] = lane_value(lo, LANE_TID);
+  Str text = str_new(lo->arena);
+  str_put(&text, "{ .reg .pred p; setp.eq.u32 p, $5, 0; ");
+  for (int p = 0; p < panels; p++)
+    str_printf(&text,
+               "@p cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group [$1, %s], "
+               "[$0+%d]; ",
+               v->pack > 1 ? 5 : 4, coordinate_text(lo, v, p * width, 2, ""),
+               d->offset + p * d->rows * 128);
+  str_put(&text, "@p cp.async.bulk.commit_group; }");
+  effect(lo, text.p, "r,l,r,r,r,r", in, 6);
+}
+
+/* Only the thread that sent has a group to wait for. */
+void
+lower_out_wait(Lo *lo, const Op *op)
+{
+  (void)op;
+  effect(lo, "cp.async.bulk.wait_group.read 0;", "", NULL, 0);
+  team_barrier(lo);
+}
+
+/* ---- named barriers ---- */
+
+static void
+named(Lo *lo, const char *what, V id, int threads)
+{
+  const char *text = arena_printf(lo->arena, "bar.%s $0, %d;", what, threads);
+  effect(lo, text, "r", &id, 1);
+}
+
+static void
+numbered(Lo *lo, const char *what, int id, int threads)
+{
+  const char *text = arena_printf(lo->arena, "bar.%s %d, %d;", what, id, threads);
+  effect(lo, text, "", NULL, 0);
+}
+
+void
+team_barrier(Lo *lo)
+{
+  const Role *r = lo->role;
+  if (!r)
+    effect(lo, "bar.sync 0;", "", NULL, 0);
+  else if (r->teams == 1)
+    numbered(lo, "sync", r->bar, 32 * r->warps);
+  else
+    named(lo, "sync", LLVMBuildAdd(lo->b, team_value(lo), k32(lo, r->bar), ""),
+          32 * r->warps);
+}
+
+/* The team, or all teams of the role. */
+void
+lower_sync(Lo *lo, const Op *op)
+{
+  const Role *r = lo->role;
+  if (op->kind == OP_SYNC || r->teams == 1)
+    team_barrier(lo);
+  else
+    numbered(lo, "sync", r->bar + r->teams, 32 * r->warps * r->teams);
+}
+
+/* A turn is a barrier of two teams: who waits for it, and who passes it on. */
+void
+lower_turn(Lo *lo, const Op *op)
+{
+  const Turn *t = op->turn;
+  int threads = 64 * lo->role->warps;
+  V mine = team_value(lo), last = k32(lo, t->teams - 1);
+  if (op->kind == OP_TURN_TAKE) {
+    named(lo, "sync", LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar), ""), threads);
+    return;
+  }
+  V is_last = LLVMBuildICmp(lo->hb, LLVMIntEQ, mine, last, "");
+  if (op->kind == OP_TURN_PASS) {
+    V next = LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar + 1), "");
+    V id = LLVMBuildSelect(lo->hb, is_last, k32(lo, t->bar), next, "");
+    named(lo, "arrive", id, threads);
+    return;
+  }
+  V bit = as_i32(lo, lo->b, is_last);
+  const char *text = arena_printf(
+      lo->arena, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bar.arrive %d, %d; }", t->bar,
+      threads);
+  effect(lo, text, "r", &bit, 1);
+}

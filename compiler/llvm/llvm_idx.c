@@ -1,0 +1,399 @@
+/* Index expressions and the thread's parts of addresses, computed as far out as they are
+ * invariant, and remembered. */
+#include "compiler/llvm/llvm_lower.h"
+
+V
+k32(Lo *lo, int64_t k)
+{
+  return LLVMConstInt(lo->i32, (unsigned long long)k, 1);
+}
+
+V
+k64(Lo *lo, int64_t k)
+{
+  return LLVMConstInt(lo->i64, (unsigned long long)k, 1);
+}
+
+V
+kf(Lo *lo, double k)
+{
+  return LLVMConstReal(lo->f32, k);
+}
+
+V
+to64(LLVMBuilderRef b, Lo *lo, V x)
+{
+  return LLVMTypeOf(x) == lo->i64 ? x : LLVMBuildSExt(b, x, lo->i64, "");
+}
+
+/* Does it change in the innermost tile loop, or is it what an operation found? */
+static bool
+late(const Lo *lo, const Node *n)
+{
+  return n->depth == LATE || (n->depth && n->depth == lo->loop_id);
+}
+
+LLVMBuilderRef
+idx_builder(Lo *lo, Idx x)
+{
+  return x.node && late(lo, x.node) ? lo->b : lo->hb;
+}
+
+V
+param_value(Lo *lo, ParamKind kind, int slot, int dim)
+{
+  for (int i = 0; i < lo->p->params.n; i++) {
+    const Param *p = &lo->p->params.at[i];
+    if (p->kind == kind && p->slot == slot && p->dim == dim)
+      return LLVMGetParam(lo->fn, (unsigned)i);
+  }
+  return NULL;
+}
+
+/* Special registers are read through volatile asm, so that a second reading in a later
+ * epoch is not folded into the first. */
+static V
+special(Lo *lo, const char *text)
+{
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  V v = asm_1(lo, ASM_EFFECT, text, "=r", lo->i32, NULL, 0);
+  lo->b = b;
+  return v;
+}
+
+static V
+floor_div(LLVMBuilderRef b, V x, V y, bool nonneg)
+{
+  if (nonneg)
+    return LLVMBuildUDiv(b, x, y, "");
+  V q = LLVMBuildSDiv(b, x, y, "");
+  V back = LLVMBuildMul(b, q, y, "");
+  V over = LLVMBuildICmp(b, LLVMIntSGT, back, x, "");
+  V less = LLVMBuildSub(b, q, LLVMConstInt(LLVMTypeOf(q), 1, 0), "");
+  return LLVMBuildSelect(b, over, less, q, "");
+}
+
+/* Skips what takes two dozen instructions. */
+static V
+rare_div(Lo *lo, LLVMBuilderRef at, V x, V y)
+{
+  LLVMBuilderRef b = lo->b;
+  V in[2] = {x, y};
+  lo->b = at;
+  V q = asm_1(lo, ASM_PURE,
+              "{ .reg .pred p; setp.lt.u32 p, $1, $2; mov.b32 $0, 0; @p bra SKIP_${:uid}; "
+              "div.u32 $0, $1, $2; SKIP_${:uid}: }",
+              "=&r,r,r", lo->i32, in, 2);
+  lo->b = b;
+  return q;
+}
+
+V
+pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
+{
+  V c = LLVMBuildICmp(b, p, x, y, "");
+  return LLVMBuildSelect(b, c, x, y, "");
+}
+
+bool
+idx_nonneg(Idx x)
+{
+  return x.node ? x.node->nonneg : x.k >= 0;
+}
+
+static V
+compute(Lo *lo, const Node *n, V x, V y)
+{
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
+  switch (n->kind) {
+  case NODE_ADD:
+    return LLVMBuildAdd(b, x, y, "");
+  case NODE_SUB:
+    return LLVMBuildSub(b, x, y, "");
+  case NODE_MUL:
+    return LLVMBuildMul(b, x, y, "");
+  case NODE_DIV:
+    return n->n ? rare_div(lo, b, x, y)
+                : floor_div(b, x, y, idx_nonneg(n->a) && idx_nonneg(n->b));
+  case NODE_MIN:
+    return pick(b, LLVMIntSLT, x, y);
+  case NODE_MAX:
+    return pick(b, LLVMIntSGT, x, y);
+  case NODE_LT:
+    return LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
+  case NODE_OR:
+    return LLVMBuildOr(b, x, y, "");
+  default:
+    lower_fail(lo, "index expression %d has no lowering", (int)n->kind);
+  }
+}
+
+static V
+table_global(Lo *lo, const Table *x)
+{
+  if (lo->table[x->id])
+    return lo->table[x->id];
+  V *at = NEW_N(lo->arena, V, x->n + 1);
+  for (int i = 0; i < x->n; i++)
+    at[i] = k32(lo, x->at[i]);
+  LLVMTypeRef type = LLVMArrayType2(lo->i32, (uint64_t)x->n);
+  V g = LLVMAddGlobalInAddressSpace(lo->m, type,
+                                    arena_printf(lo->arena, "attnc_table%d", x->id), 1);
+  LLVMSetInitializer(g, LLVMConstArray2(lo->i32, at, (uint64_t)x->n));
+  LLVMSetGlobalConstant(g, 1);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMSetAlignment(g, 4);
+  return lo->table[x->id] = g;
+}
+
+static V
+entry_value(Lo *lo, const Node *n)
+{
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
+  V i = to64(b, lo, idx_value(lo, n->a));
+  V at = LLVMBuildGEP2(b, lo->i32, table_global(lo, lo->p->tables.at[n->n]), &i, 1, "");
+  return LLVMBuildLoad2(b, lo->i32, at, "");
+}
+
+/* Which of its role's teams this thread is in. */
+V
+team_value(Lo *lo)
+{
+  const Role *r = lo->role;
+  V warp = LLVMBuildSub(lo->hb, lane_value(lo, LANE_WARPS), k32(lo, r->first), "");
+  return LLVMBuildUDiv(lo->hb, warp, k32(lo, r->warps), "");
+}
+
+static V
+node_new(Lo *lo, const Node *n)
+{
+  static const char *const cta[] = {"mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
+                                    "mov.u32 $0, %ctaid.z;"};
+  if (n->kind == NODE_PARAM)
+    return LLVMGetParam(lo->fn, (unsigned)n->n);
+  if (n->kind == NODE_CTA)
+    return special(lo, cta[n->n]);
+  if (n->kind == NODE_CTAS)
+    return special(lo, "mov.u32 $0, %nctaid.x;");
+  if (n->kind == NODE_TEAM)
+    return team_value(lo);
+  if (n->kind == NODE_ANY)
+    return lo->any[n->n];
+  if (n->kind == NODE_LOOP)
+    return lo->loop_var[n->n];
+  if (n->kind == NODE_ENTRY)
+    return entry_value(lo, n);
+  LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
+  V x = idx_value(lo, n->a), y = idx_value(lo, n->b);
+  if (n->wide || LLVMTypeOf(x) != LLVMTypeOf(y)) {
+    x = to64(b, lo, x);
+    y = to64(b, lo, y);
+  }
+  return compute(lo, n, x, y);
+}
+
+V
+idx_value(Lo *lo, Idx x)
+{
+  if (!x.node)
+    return x.k == (int32_t)x.k ? k32(lo, x.k) : k64(lo, x.k);
+  NodeMemo *memo = &lo->node[x.node->id];
+  int tag = late(lo, x.node) ? -lo->late : lo->epoch;
+  if (memo->value && memo->tag == tag)
+    return memo->value;
+  memo->value = node_new(lo, x.node);
+  memo->tag = tag;
+  return memo->value;
+}
+
+V
+idx_value64(Lo *lo, Idx x)
+{
+  if (!x.node)
+    return k64(lo, x.k);
+  return to64(idx_builder(lo, x), lo, idx_value(lo, x));
+}
+
+static bool
+same_idx(Idx x, Idx y)
+{
+  return x.node == y.node && (x.node || x.k == y.k);
+}
+
+static bool
+same_key(const MemoKey *x, const MemoKey *y)
+{
+  return x->what == y->what && x->n == y->n && x->mt == y->mt && x->ks == y->ks &&
+         x->pack == y->pack && x->x == y->x && same_idx(x->batch, y->batch) &&
+         same_idx(x->head, y->head);
+}
+
+V
+memo_find(const Lo *lo, const MemoKey *key)
+{
+  for (int i = 0; i < lo->n_memo; i++)
+    if (same_key(&lo->memo[i].key, key))
+      return lo->memo[i].value;
+  return NULL;
+}
+
+/* A full memo only costs a second computation. */
+V
+memo_keep(Lo *lo, const MemoKey *key, V value)
+{
+  if (lo->n_memo < MEMO_MAX)
+    lo->memo[lo->n_memo++] = (Memo){*key, value};
+  return value;
+}
+
+/* ---- the thread's parts ---- */
+
+static V
+band_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildAnd(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+shr_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildLShr(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+shl_k(Lo *lo, V x, int k)
+{
+  return LLVMBuildShl(lo->hb, x, k32(lo, k), "");
+}
+
+static V
+sum(Lo *lo, V x, V y)
+{
+  return LLVMBuildAdd(lo->hb, x, y, "");
+}
+
+static V
+xor_(Lo *lo, V x, V y)
+{
+  return LLVMBuildXor(lo->hb, x, y, "");
+}
+
+static V
+copy_place(Lo *lo)
+{
+  V c = lane_value(lo, LANE_CHUNK), r = lane_value(lo, LANE_CROW);
+  V swizzled = shl_k(lo, xor_(lo, c, band_k(lo, r, 7)), 4);
+  V in_smem = sum(lo, shl_k(lo, r, 7), swizzled);
+  return sum(lo, lane_value(lo, LANE_SMEM), in_smem);
+}
+
+static V
+put_place(Lo *lo)
+{
+  V g = lane_value(lo, LANE_ROW), pair = shl_k(lo, lane_value(lo, LANE_COL), 1);
+  V within = sum(lo, shl_k(lo, g, 4), pair);
+  return sum(lo, shl_k(lo, g, 7), within);
+}
+
+/* The thread's number in its team. */
+static V
+team_thread(Lo *lo)
+{
+  V tid = special(lo, "mov.u32 $0, %tid.x;");
+  const Role *r = lo->role;
+  if (!r)
+    return tid;
+  if (r->first)
+    tid = LLVMBuildSub(lo->hb, tid, k32(lo, 32 * r->first), "");
+  return r->teams > 1 ? LLVMBuildURem(lo->hb, tid, k32(lo, 32 * r->warps), "") : tid;
+}
+
+/* redux leaves its result in a uniform register, so that what is built on it (descriptors,
+ * barrier numbers) stays on the uniform path; a shuffle does not (ptxas 13.0: 16 moves a
+ * tile). */
+static V
+warp_number(Lo *lo)
+{
+  V tid = special(lo, "mov.u32 $0, %tid.x;"), warp = shr_k(lo, tid, 5);
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  V same =
+      asm_1(lo, ASM_EFFECT, "redux.sync.or.b32 $0, $1, -1;", "=r,r", lo->i32, &warp, 1);
+  lo->b = b;
+  return same;
+}
+
+static V
+lane_new(Lo *lo, Lane what)
+{
+  switch (what) {
+  case LANE_TID:
+    return team_thread(lo);
+  case LANE_WARPS:
+    return warp_number(lo);
+  case LANE_LANE:
+    return band_k(lo, lane_value(lo, LANE_TID), 31);
+  case LANE_WARP:
+    return shr_k(lo, lane_value(lo, LANE_TID), 5);
+  case LANE_SMEM:
+    return LLVMBuildPtrToInt(lo->hb, lo->smem, lo->i32, "");
+  case LANE_CHUNK:
+    return band_k(lo, lane_value(lo, LANE_TID), 7);
+  case LANE_CROW:
+    return shr_k(lo, lane_value(lo, LANE_TID), 3);
+  case LANE_CDST:
+    return copy_place(lo);
+  case LANE_ROW:
+    return shr_k(lo, lane_value(lo, LANE_LANE), 2);
+  case LANE_COL:
+    return shl_k(lo, band_k(lo, lane_value(lo, LANE_LANE), 3), 1);
+  case LANE_PUT:
+    return put_place(lo);
+  }
+  lower_fail(lo, "part %d of a thread's addresses has no lowering", (int)what);
+}
+
+V
+lane_value(Lo *lo, Lane what)
+{
+  MemoKey key = {.what = MEMO_LANE, .n = (int)what};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V made = lane_new(lo, what);
+  return memo_keep(lo, &key, made);
+}
+
+/* Byte offset inside a panel of the row that this lane addresses, and its chunk bit:
+ * 'a', 'v': row lane % 16, chunk lane / 16; 'k': row (lane / 16) · 8 + lane % 8, chunk
+ * (lane / 8) % 2 (PTX ISA, ldmatrix: lanes 8i … 8i + 7 address the rows of matrix i). */
+static V
+pattern_offset(Lo *lo, char kind, int mt)
+{
+  V lane = lane_value(lo, LANE_LANE), low = band_k(lo, lane, 7), row, chunk;
+  if (kind == 'k') {
+    row = sum(lo, shl_k(lo, shr_k(lo, lane, 4), 3), low);
+    chunk = band_k(lo, shr_k(lo, lane, 3), 1);
+  } else {
+    row = band_k(lo, lane, 15);
+    chunk = shr_k(lo, lane, 4);
+  }
+  if (kind == 'a')
+    row =
+        sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
+  V column = shl_k(lo, xor_(lo, chunk, low), 4);
+  return sum(lo, shl_k(lo, row, 7), column);
+}
+
+V
+lane_pattern(Lo *lo, char kind, int mt, int ks)
+{
+  MemoKey key = {.what = MEMO_PATTERN, .n = kind, .mt = mt, .ks = ks};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * 32));
+  V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
+  return memo_keep(lo, &key, made);
+}

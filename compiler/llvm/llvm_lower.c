@@ -1,0 +1,330 @@
+/* The walk over the program: registers of values, the kernel, dispatch. */
+#include "compiler/llvm/llvm_lower.h"
+
+#include "base/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+lower_count(const Val *v)
+{
+  switch (v->lay) {
+  case LAY_FRAG:
+    return val_tiles_m(v) * (v->cols / 8) * (v->ty == DT_F32 ? 4 : 2);
+  case LAY_LANE:
+    return 8;
+  case LAY_ROW:
+    return val_row_values(v);
+  default:
+    return 1;
+  }
+}
+
+V *
+lower_regs(Lo *lo, const Val *v, int *n)
+{
+  *n = lower_count(v);
+  lo->vals[v->id] = NEW_N(lo->arena, V, *n);
+  return lo->vals[v->id];
+}
+
+/* ---- dispatch ---- */
+
+static void
+flow(Lo *lo, const Op *op)
+{
+  lower_flow(lo, op->body);
+}
+
+static void
+push(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_push_tma(lo, op);
+  else
+    lower_push(lo, op);
+}
+
+static void
+take(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_take_tma(lo, op);
+  else
+    lower_take(lo, op);
+}
+
+/* FILL_COPY: the next barrier of the block frees the stage. */
+static void
+release(Lo *lo, const Op *op)
+{
+  if (op->ring->fill == FILL_TMA)
+    lower_release(lo, op);
+}
+
+static void
+product(Lo *lo, const Op *op)
+{
+  if (op->out->flying)
+    lower_wgmma(lo, op);
+  else
+    lower_product(lo, op);
+}
+
+typedef void Lowering(Lo *, const Op *);
+
+/* Every operation and its lowering: one that is forgotten does not compile. */
+#define LOWERINGS(X)                                                                       \
+  X(LOOP, flow)                                                                            \
+  X(FOR, flow)                                                                             \
+  X(ROLE, flow)                                                                            \
+  X(WARP, flow)                                                                            \
+  X(IF, flow)                                                                              \
+  X(PUSH, push)                                                                            \
+  X(TAKE, take)                                                                            \
+  X(PEEK, lower_take_tma)                                                                  \
+  X(RELEASE, release)                                                                      \
+  X(COPY, lower_copy)                                                                      \
+  X(COPY_WAIT, lower_copy_wait)                                                            \
+  X(COPY_OUT, lower_copy_out)                                                              \
+  X(SEND_OUT, lower_send_out)                                                              \
+  X(OUT_WAIT, lower_out_wait)                                                              \
+  X(SYNC, lower_sync)                                                                      \
+  X(SYNC_ROLE, lower_sync)                                                                 \
+  X(FENCE_ASYNC, lower_fence_async)                                                        \
+  X(TURN_START, lower_turn)                                                                \
+  X(TURN_TAKE, lower_turn)                                                                 \
+  X(TURN_PASS, lower_turn)                                                                 \
+  X(WAIT, lower_wait)                                                                      \
+  X(ANY_NOT1, lower_any)                                                                   \
+  X(ANY_OVER, lower_any)                                                                   \
+  X(CONST, lower_const)                                                                    \
+  X(SCALAR, lower_scalar)                                                                  \
+  X(ADD, lower_elementwise)                                                                \
+  X(SUB, lower_elementwise)                                                                \
+  X(MUL, lower_elementwise)                                                                \
+  X(MAX, lower_elementwise)                                                                \
+  X(MIN, lower_elementwise)                                                                \
+  X(FMA, lower_elementwise)                                                                \
+  X(FMS, lower_elementwise)                                                                \
+  X(EXP2, lower_elementwise)                                                               \
+  X(EXP2_NEAR, lower_elementwise)                                                          \
+  X(LOG2, lower_elementwise)                                                               \
+  X(RCP, lower_elementwise)                                                                \
+  X(SEL0, lower_elementwise)                                                               \
+  X(SEL_GT, lower_elementwise)                                                             \
+  X(SEL_OVER, lower_elementwise)                                                           \
+  X(ROW_MAX, lower_row_max)                                                                \
+  X(ROW_PART, lower_row_part)                                                              \
+  X(ROW_JOIN, lower_row_join)                                                              \
+  X(BESIDE, lower_beside)                                                                  \
+  X(CVT, lower_cvt)                                                                        \
+  X(GET, lower_get)                                                                        \
+  X(PUT, lower_put)                                                                        \
+  X(DOT, product)                                                                          \
+  X(DOT_ACC, product)                                                                      \
+  X(MASK, lower_mask)                                                                      \
+  X(STORE_ROWS, lower_store_rows)                                                          \
+  X(LOAD, lower_load)                                                                      \
+  X(LOAD_ONE, lower_load)                                                                  \
+  X(STORE, lower_store)                                                                    \
+  X(ROW_DOT, lower_row_dot)
+
+static Lowering *const lowerings[OP_COUNT] = {
+#define X(id, lower) [OP_##id] = lower,
+    LOWERINGS(X)
+#undef X
+};
+#define X(id, lower) +1
+_Static_assert(LOWERINGS(X) == OP_COUNT, "an operation without a lowering");
+#undef X
+
+void
+lower_fail(Lo *lo, const char *fmt, ...)
+{
+  char text[sizeof lo->err->message];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  err_set(lo->err, ATTNC_ERR_INTERNAL, "%s: %s", lo->p->entry, text);
+  longjmp(*lo->fail, 1);
+}
+
+void
+lower_missing(Lo *lo, const Op *op)
+{
+  static const char *const names[OP_COUNT] = {
+#define X(id, text) [OP_##id] = text,
+      OP_TABLE(X)
+#undef X
+  };
+  bool known = (unsigned)op->kind < OP_COUNT;
+  lower_fail(lo, "operation %d (%s) has no lowering", (int)op->kind,
+             known ? names[op->kind] : "unknown");
+}
+
+void
+lower_region(Lo *lo, const Region *r)
+{
+  for (const Op *op = r->first; op; op = op->next) {
+    if ((unsigned)op->kind >= OP_COUNT || !lowerings[op->kind])
+      lower_missing(lo, op);
+    lowerings[op->kind](lo, op);
+  }
+}
+
+/* ---- the kernel ---- */
+
+static LLVMTypeRef
+param_type(Lo *lo, const Param *p)
+{
+  switch (p->kind) {
+  case PARAM_SIZE:
+    return lo->i32;
+  case PARAM_SCALAR:
+    return lo->f32;
+  case PARAM_MAP:
+    return LLVMPointerTypeInContext(lo->cx, 0);
+  case PARAM_TENSOR:
+  case PARAM_STRIDE:
+    return lo->i64;
+  }
+  lower_fail(lo, "parameter of kind %d has no type", (int)p->kind);
+}
+
+static void
+text_attribute(Lo *lo, const char *name, const char *value)
+{
+  LLVMAttributeRef a = LLVMCreateStringAttribute(lo->cx, name, (unsigned)strlen(name),
+                                                 value, (unsigned)strlen(value));
+  LLVMAddAttributeAtIndex(lo->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
+}
+
+/* A tensor map stays in the parameter space: CUDA's __grid_constant__. */
+static void
+map_attributes(Lo *lo, unsigned param)
+{
+  LLVMAttributeIndex at = param + 1;
+  LLVMTypeRef map = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 128);
+  unsigned byval = LLVMGetEnumAttributeKindForName("byval", 5);
+  unsigned align = LLVMGetEnumAttributeKindForName("align", 5);
+  LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateTypeAttribute(lo->cx, byval, map));
+  LLVMAddAttributeAtIndex(lo->fn, at, LLVMCreateEnumAttribute(lo->cx, align, 64));
+  LLVMAttributeRef constant =
+      LLVMCreateStringAttribute(lo->cx, "nvvm.grid_constant", 18, "", 0);
+  LLVMAddAttributeAtIndex(lo->fn, at, constant);
+}
+
+static void
+cluster_attributes(Lo *lo)
+{
+  char text[32];
+  if (lo->p->grid.cluster < 2)
+    return;
+  snprintf(text, sizeof text, "%d,1,1", lo->p->grid.cluster);
+  text_attribute(lo, "nvvm.cluster_dim", text);
+}
+
+/* What setmaxnreg starts from must be known to ptxas: it does not always take the most that
+ * the threads leave (C7508). */
+static void
+register_attributes(Lo *lo)
+{
+  char text[16];
+  bool moved = false;
+  for (int i = 0; i < lo->p->roles.n; i++)
+    moved = moved || lo->p->roles.at[i]->regs;
+  if (!moved)
+    return;
+  snprintf(text, sizeof text, "%d", tile_entry_regs(lo->p));
+  text_attribute(lo, "nvvm.maxnreg", text);
+}
+
+static void
+declare_kernel(Lo *lo)
+{
+  const Program *p = lo->p;
+  LLVMTypeRef *types = NEW_N(lo->arena, LLVMTypeRef, p->params.n + 1);
+  char threads[32];
+  for (int i = 0; i < p->params.n; i++)
+    types[i] = param_type(lo, &p->params.at[i]);
+  LLVMTypeRef type = LLVMFunctionType(lo->none, types, (unsigned)p->params.n, 0);
+  lo->fn = LLVMAddFunction(lo->m, p->entry, type);
+  LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
+  snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
+  text_attribute(lo, "nvvm.reqntid", threads);
+  if (!lo->p->target->cp_async) /* or ptxas leaves small blocks too few registers */
+    text_attribute(lo, "nvvm.minctasm", "1");
+  cluster_attributes(lo);
+  register_attributes(lo);
+  for (int i = 0; i < p->params.n; i++)
+    if (p->params.at[i].kind == PARAM_MAP)
+      map_attributes(lo, (unsigned)i);
+  text_attribute(lo, "denormal-fp-math-f32", "preserve-sign,preserve-sign");
+  LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 0);
+  lo->smem = LLVMAddGlobalInAddressSpace(lo->m, bytes, "attnc_shared", 3);
+  LLVMSetAlignment(lo->smem, 1024);
+}
+
+static void
+tables(Lo *lo)
+{
+  const Program *p = lo->p;
+  lo->i1 = LLVMInt1TypeInContext(lo->cx);
+  lo->i16 = LLVMInt16TypeInContext(lo->cx);
+  lo->i32 = LLVMInt32TypeInContext(lo->cx);
+  lo->i64 = LLVMInt64TypeInContext(lo->cx);
+  lo->f32 = LLVMFloatTypeInContext(lo->cx);
+  lo->none = LLVMVoidTypeInContext(lo->cx);
+  lo->vals = NEW_N(lo->arena, V *, p->n_vals + 1);
+  lo->ring = NEW_N(lo->arena, V, p->rings.n + 1);
+  lo->slot = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->stage = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->staged = NEW_N(lo->arena, Staged, p->rings.n + 1);
+  lo->fill = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
+  lo->any = NEW_N(lo->arena, V, p->n_any + 1);
+  lo->table = NEW_N(lo->arena, V, p->tables.n + 1);
+  lo->node = NEW_N(lo->arena, NodeMemo, p->n_nodes + 1);
+  for (int i = 0; i <= p->rings.n; i++)
+    lo->ring[i] = k32(lo, 0);
+}
+
+static void
+lower_kernel(Lo *lo)
+{
+  tables(lo);
+  declare_kernel(lo);
+  if (lo->p->warps < 1 || lo->p->warps > 32)
+    lower_fail(lo, "%d warps", lo->p->warps);
+  lo->b = LLVMCreateBuilderInContext(lo->cx);
+  lo->hb = LLVMCreateBuilderInContext(lo->cx);
+  LLVMPositionBuilderAtEnd(lo->b, LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "entry"));
+  hoist_here(lo);
+  lower_setup(lo);
+  lower_region(lo, lo->p->top);
+  lower_end(lo);
+  LLVMBuildRetVoid(lo->b);
+}
+
+attnc_status
+lower_program(Lo *lo, attnc_error *err)
+{
+  jmp_buf fail;
+  attnc_error own; /* the message's, where the caller wants none */
+  lo->err = err ? err : &own;
+  lo->err->status = ATTNC_OK;
+  lo->fail = &fail;
+  if (setjmp(fail) == 0)
+    lower_kernel(lo);
+  if (lo->b)
+    LLVMDisposeBuilder(lo->b);
+  if (lo->hb)
+    LLVMDisposeBuilder(lo->hb);
+  return (attnc_status)lo->err->status;
+}

@@ -1,0 +1,205 @@
+/* llvm_lower.h: from a tile program to LLVM IR: what the lowering files share.
+ *
+ * Every value of the program becomes a small array of LLVM values, the registers of one
+ * thread.  Index expressions and lane parts of addresses that the innermost tile loop does
+ * not change are computed in the `hoist` block, the maximal invariant part only: one at the
+ * start of the kernel, of each role and of each block of work, and one after the last loop
+ * of a walk, so that addresses of the epilogue do not live across it.  A memo keeps them
+ * until the next hoist block (`epoch`).
+ *
+ * Layout of fp32 FRAG (PTX ISA, mma.m16n8k16, C and D): element [m][n8][half][e] is row
+ * 16·m + 8·half + lane/4, column 8·n8 + 2·(lane%4) + e; 16-bit FRAG [m][n8][half] packs
+ * the two e, and four consecutive are the A operand of one k-step. */
+#ifndef ATTNC_COMPILER_LLVM_LOWER_H
+#define ATTNC_COMPILER_LLVM_LOWER_H
+
+#include "compiler/llvm/llvm_module.h"
+
+#include <llvm-c/Core.h>
+
+typedef LLVMValueRef V;
+
+enum { MEMO_MAX = 512 };
+
+/* What the memo keeps, and which members of the key tell one from another. */
+typedef enum Memoised {
+  MEMO_LANE,        /* n: Lane */
+  MEMO_PATTERN,     /* n: kind of pattern; mt, ks */
+  MEMO_VIEW_BASE,   /* x, batch, head, pack */
+  MEMO_THREAD_BASE, /* x, batch, head, pack */
+  MEMO_ROW_PITCH,   /* x */
+  MEMO_STEP_PITCH,  /* x; n: rows of a step */
+  MEMO_CHUNK_BELOW  /* n: chunks */
+} Memoised;
+
+/* An index expression is its node, or its constant where it has none: both tell heads and
+ * batches apart. */
+typedef struct MemoKey {
+  Memoised what;
+  int n, mt, ks, pack;
+  const Tensor *x;
+  Idx batch, head;
+} MemoKey;
+
+typedef struct Memo {
+  MemoKey key;
+  V value;
+} Memo;
+
+typedef struct NodeMemo {
+  V value;
+  int tag; /* epoch, or −late for what is computed where it is used */
+} NodeMemo;
+
+/* Where a role is in a ring that mbarriers guard: stage (NULL: it has one) and parity. */
+typedef struct RingPos {
+  V stage, parity;
+} RingPos;
+
+/* Of a ring that is filled through registers: what was loaded and is not yet stored. */
+typedef struct Staged {
+  V *reg; /* [n], i32, four a piece of 16 bytes; NULL each: nothing is on its way */
+  int n;
+  const View *view;
+} Staged;
+
+typedef struct Lo {
+  Arena *arena;
+  jmp_buf *fail; /* where lower_fail goes */
+  attnc_error *err;
+  const Program *p;
+  LLVMContextRef cx;
+  LLVMModuleRef m;
+  LLVMBuilderRef b;  /* where code is appended */
+  LLVMBuilderRef hb; /* before the terminator of the hoist block */
+  LLVMTypeRef i1, i16, i32, i64, f32, none;
+  V fn, smem;
+  int epoch;
+  int loop_id; /* the open tile loop, 0: none */
+  int late;    /* counts the places after which what was computed in a loop is forgotten */
+  const Role *role; /* NULL: none */
+  V *loop_var;      /* by region id */
+  V *any;           /* by id: what a vote found */
+  V *table;         /* by id: the constant array, NULL before its first use */
+  V **vals;         /* by id: registers */
+  V *ring;        /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
+  Staged *staged; /* by ring id (FILL_COPY without cp.async) */
+  RingPos *fill, *take; /* by ring id (FILL_TMA) */
+  V *slot;              /* by take id: byte offset of that stage */
+  V *stage;             /* by take id: its number (FILL_TMA), NULL: the only one */
+  NodeMemo *node;
+  int n_nodes;
+  Memo memo[MEMO_MAX];
+  int n_memo;
+} Lo;
+
+/* llvm_lower.c */
+attnc_status lower_program(Lo *, attnc_error *);
+void lower_region(Lo *, const Region *);
+/* Ends the lowering with ATTNC_ERR_INTERNAL: the program has what cannot be lowered. */
+_Noreturn void lower_fail(Lo *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void lower_missing(Lo *, const Op *); /* … an operation without a lowering */
+/* llvm_flow.c: loops, roles, branches */
+void lower_flow(Lo *, const Region *);
+void hoist_here(Lo *);                    /* the current block becomes the hoist block */
+V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
+int lower_count(const Val *);             /* how many there are */
+
+/* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
+typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
+/* ret NULL: no result; n_out > 1: results into out. */
+void asm_call(Lo *, AsmKind, const char *text, const char *constraints, V *in, int n_in,
+              LLVMTypeRef out_type, V *out, int n_out);
+V asm_1(Lo *, AsmKind, const char *text, const char *constraints, LLVMTypeRef, V *in,
+        int n_in);
+
+/* llvm_idx.c: scalars */
+V k32(Lo *, int64_t);
+V k64(Lo *, int64_t);
+V kf(Lo *, double);
+V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
+V idx_value64(Lo *, Idx);
+bool idx_nonneg(Idx);                  /* proved */
+LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
+V to64(LLVMBuilderRef, Lo *, V);
+V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */
+V param_value(Lo *, ParamKind, int slot, int dim);  /* NULL: the program has none */
+/* Parts of addresses that depend on the thread; hoisted, remembered. */
+typedef enum Lane {
+  LANE_TID,   /* of the team */
+  LANE_LANE,  /* tid % 32 */
+  LANE_WARP,  /* tid / 32 */
+  LANE_WARPS, /* the warp's number in the block, uniform to ptxas */
+  LANE_SMEM,  /* address of shared memory */
+  LANE_CHUNK, /* tid % 8 */
+  LANE_CROW,  /* tid / 8 */
+  LANE_CDST,  /* shared memory + where this thread's 16 bytes of a copy go */
+  LANE_ROW,   /* lane / 4 */
+  LANE_COL,   /* 2 · (lane % 4) */
+  LANE_PUT    /* shared memory + place of an element pair of FRAG */
+} Lane;
+V lane_value(Lo *, Lane);
+V team_value(Lo *); /* which of its role's teams this thread is in */
+/* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
+ * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
+V lane_pattern(Lo *, char kind, int mt, int ks);
+V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
+V memo_keep(Lo *, const MemoKey *, V);
+
+/* llvm_mem.c */
+bool staged_waits(const Staged *); /* loaded, and not yet stored */
+void lower_push(Lo *, const Op *);
+void lower_take(Lo *, const Op *);
+void lower_copy(Lo *, const Op *);
+void lower_copy_wait(Lo *, const Op *);
+void lower_copy_out(Lo *, const Op *);
+V ring_advance(Lo *, const Ring *, V pos, int n);
+/* llvm_async.c: mbarriers, TMA, named barriers */
+void lower_setup(Lo *); /* at the start of a kernel */
+void lower_end(Lo *);   /* at its end */
+void lower_push_tma(Lo *, const Op *);
+void lower_take_tma(Lo *, const Op *);
+void lower_release(Lo *, const Op *);
+void lower_send_out(Lo *, const Op *);
+void lower_out_wait(Lo *, const Op *);
+void lower_turn(Lo *, const Op *);
+void lower_fence_async(Lo *, const Op *);
+void lower_sync(Lo *, const Op *);
+void team_barrier(Lo *);
+/* llvm_wgmma.c */
+void lower_wgmma(Lo *, const Op *);
+void lower_wait(Lo *, const Op *);
+void lower_tie(Lo *, const Val *); /* nothing of it moves above this place */
+/* llvm_rows.c: straight to and from global memory */
+void lower_store_rows(Lo *, const Op *);
+void lower_load(Lo *, const Op *);
+void lower_store(Lo *, const Op *);
+/* The address of (b, h, row 0) of a tensor, hoisted where b and h allow. */
+V view_base(Lo *, const View *);
+/* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
+V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
+V row_inside(Lo *, const View *, V at);
+int elem_bytes(Dtype);
+V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
+V as_i32(Lo *, LLVMBuilderRef, V bit);
+
+/* llvm_mma.c */
+void lower_product(Lo *, const Op *);
+void lower_get(Lo *, const Op *);
+void lower_put(Lo *, const Op *);
+
+/* llvm_math.c */
+void lower_const(Lo *, const Op *);
+void lower_scalar(Lo *, const Op *);
+void lower_elementwise(Lo *, const Op *);
+void lower_row_max(Lo *, const Op *);
+void lower_row_part(Lo *, const Op *);
+void lower_row_join(Lo *, const Op *);
+void lower_row_dot(Lo *, const Op *);
+void lower_cvt(Lo *, const Op *);
+V pack_pair(Lo *, Dtype, V low, V high); /* two fp32 numbers as 16 bits, in one register */
+void lower_beside(Lo *, const Op *);
+void lower_any(Lo *, const Op *);
+void lower_mask(Lo *, const Op *);
+
+#endif

@@ -1,0 +1,539 @@
+/* Copies: from a tensor into swizzled panels, by cp.async or through registers, stages of
+ * rings, and the way out.
+ *
+ * Eight threads take a 128-byte row of a panel, 16 bytes each (PTX ISA, cp.async with
+ * cp-size 16 and an optional src-size: the rest is zero-filled).  Sources past the end of
+ * a tensor have src-size 0 and are not read. */
+#include "compiler/llvm/llvm_lower.h"
+
+#include <stdio.h>
+
+int
+elem_bytes(Dtype ty)
+{
+  return dtype_bytes(ty);
+}
+
+V
+bool_and(LLVMBuilderRef b, V x, V y)
+{
+  if (!x)
+    return y;
+  return y ? LLVMBuildAnd(b, x, y, "") : x;
+}
+
+V
+as_i32(Lo *lo, LLVMBuilderRef b, V bit)
+{
+  return LLVMBuildZExt(b, bit, lo->i32, "");
+}
+
+/* ---- addresses in global memory ---- */
+
+static MemoKey
+view_key(Memoised what, const View *v)
+{
+  return (MemoKey){.what = what, .x = v->x, .batch = v->b, .head = v->h, .pack = v->pack};
+}
+
+V
+view_base(Lo *lo, const View *v)
+{
+  MemoKey key = view_key(MEMO_VIEW_BASE, v);
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
+  V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
+  V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
+  if (v->pack > 1)
+    head = LLVMBuildMul(b, head, k64(lo, v->pack), "");
+  V by_b = LLVMBuildMul(b, batch, idx_value64(lo, v->x->stride[0]), "");
+  V by_h = LLVMBuildMul(b, head, idx_value64(lo, v->x->stride[1]), "");
+  V at = LLVMBuildAdd(b, by_b, by_h, "");
+  at = LLVMBuildMul(b, at, k64(lo, elem_bytes(v->x->ty)), "");
+  base = LLVMBuildAdd(b, base, at, "");
+  return b == lo->hb ? memo_keep(lo, &key, base) : base;
+}
+
+/* Bytes from one row to the next. */
+static V
+row_pitch(Lo *lo, const Tensor *x)
+{
+  MemoKey key = {.what = MEMO_ROW_PITCH, .x = x};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V pitch =
+      LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
+  return memo_keep(lo, &key, pitch);
+}
+
+/* What a copy has: the threads' first row, and how far on the next one is. */
+typedef struct Walkers {
+  int step, iters; /* rows between one and the next of a thread; how many */
+  V row;           /* this thread's row of the view, i32 */
+  V src;           /* its address, i64 */
+  V pitch;         /* to its next row, i64 */
+  V when;          /* NULL or whether there is a source at all */
+} Walkers;
+
+/* Address of this thread's chunk in row 0 of (b, h): hoisted. */
+static V
+thread_base(Lo *lo, const View *v)
+{
+  MemoKey key = view_key(MEMO_THREAD_BASE, v);
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V row = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CROW), lo->i64, "");
+  V col = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V at = LLVMBuildMul(lo->hb, row, row_pitch(lo, v->x), "");
+  at = LLVMBuildAdd(lo->hb, at, LLVMBuildShl(lo->hb, col, k64(lo, 4), ""), "");
+  at = LLVMBuildAdd(lo->hb, at, view_base(lo, v), "");
+  return memo_keep(lo, &key, at);
+}
+
+static V
+step_pitch(Lo *lo, const Tensor *x, int step)
+{
+  MemoKey key = {.what = MEMO_STEP_PITCH, .x = x, .n = step};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V pitch = LLVMBuildMul(lo->hb, row_pitch(lo, x), k64(lo, step), "");
+  return memo_keep(lo, &key, pitch);
+}
+
+static int
+team_warps(const Lo *lo)
+{
+  return lo->role ? lo->role->warps : lo->p->warps;
+}
+
+/* Without sources. */
+static Walkers
+places(const Lo *lo, const View *v)
+{
+  Walkers w = {.step = 4 * team_warps(lo)};
+  w.iters = (v->n + w.step - 1) / w.step;
+  return w;
+}
+
+static Walkers
+walkers(Lo *lo, const View *v)
+{
+  Walkers w = places(lo, v);
+  LLVMBuilderRef b = idx_builder(lo, v->row);
+  w.pitch = step_pitch(lo, v->x, w.step);
+  V row = idx_value64(lo, v->row);
+  V first = LLVMBuildMul(b, row, row_pitch(lo, v->x), "");
+  w.src = LLVMBuildAdd(b, thread_base(lo, v), first, "");
+  V row32 = idx_value(lo, v->row);
+  w.row = LLVMBuildAdd(b, row32, lane_value(lo, LANE_CROW), "");
+  return w;
+}
+
+/* ---- which of the 16-byte pieces are there ---- */
+
+static V
+chunk_below(Lo *lo, int n)
+{
+  MemoKey key = {.what = MEMO_CHUNK_BELOW, .n = n};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V bit = LLVMBuildICmp(lo->hb, LLVMIntULT, lane_value(lo, LANE_CHUNK), k32(lo, n), "");
+  return memo_keep(lo, &key, bit);
+}
+
+static int
+clamp8(int x)
+{
+  return x < 0 ? 0 : x > 8 ? 8 : x;
+}
+
+/* This thread's i-th row is one of the view's (the last pass may be a part). */
+static V
+row_in_view(Lo *lo, const View *v, const Walkers *w, int i)
+{
+  if ((i + 1) * w->step <= v->n)
+    return NULL;
+  return LLVMBuildICmp(lo->hb, LLVMIntSLT, lane_value(lo, LANE_CROW),
+                       k32(lo, v->n - i * w->step), "");
+}
+
+static V
+row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
+{
+  if (v->whole)
+    return NULL;
+  V row = LLVMBuildAdd(lo->b, w->row, k32(lo, i * w->step), "");
+  V end = idx_value(lo, v->cut ? v->end : v->x->rows);
+  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");
+}
+
+/* ---- in ---- */
+
+/* A piece of 16 bytes, this thread's: want: NULL or whether it copies one at all; have:
+ * NULL or whether there is a source, else it is zeros. */
+typedef struct Piece {
+  V dst, src;
+  int dst_at, src_at;
+  V want, have;
+} Piece;
+
+/* What is done with the pieces of a copy; `reg`: four registers of each. */
+typedef void PieceFn(Lo *, const Piece *, V reg[4]);
+
+static void
+cp_async(Lo *lo, const Piece *p, V reg[4])
+{
+  char text[256], size[8] = "", guard[8] = "";
+  V in[4] = {p->dst, p->src};
+  int n = 2;
+  const char *constraints = "r,l";
+  (void)reg;
+  if (p->have) {
+    in[n] = LLVMBuildSelect(lo->b, p->have, k32(lo, 16), k32(lo, 0), "");
+    snprintf(size, sizeof size, ", $%d", n++);
+    constraints = "r,l,r";
+  }
+  if (p->want) {
+    in[n] = as_i32(lo, lo->b, p->want);
+    snprintf(guard, sizeof guard, "$%d", n++);
+    constraints = p->have ? "r,l,r,r" : "r,l,r";
+  }
+  if (p->want)
+    snprintf(text, sizeof text,
+             "{ .reg .pred p; setp.ne.s32 p, %s, 0; "
+             "@p cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s; }",
+             guard, p->dst_at, p->src_at, size);
+  else
+    snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s;",
+             p->dst_at, p->src_at, size);
+  asm_call(lo, ASM_EFFECT, text, constraints, in, n, lo->none, NULL, 0);
+}
+
+static void
+load_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  char text[256];
+  V in[2] = {p->src, bool_and(lo->b, p->want, p->have)};
+  if (!in[1]) {
+    snprintf(text, sizeof text, "ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d];", p->src_at);
+    asm_call(lo, ASM_EFFECT, text, "=r,=r,=r,=r,l", in, 1, lo->i32, reg, 4);
+    return;
+  }
+  in[1] = as_i32(lo, lo->b, in[1]);
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.ne.s32 p, $5, 0; mov.b32 $0, 0; mov.b32 $1, 0; "
+           "mov.b32 $2, 0; mov.b32 $3, 0; @p ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d]; }",
+           p->src_at);
+  asm_call(lo, ASM_EFFECT, text, "=&r,=&r,=&r,=&r,l,r", in, 2, lo->i32, reg, 4);
+}
+
+static void
+store_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  char text[160];
+  V in[6] = {p->dst, reg[0], reg[1], reg[2], reg[3], p->want};
+  if (p->want)
+    in[5] = as_i32(lo, lo->b, p->want);
+  snprintf(text, sizeof text, "%sst.shared.v4.b32 [$0+%d], {$1,$2,$3,$4};%s",
+           p->want ? "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p " : "", p->dst_at,
+           p->want ? " }" : "");
+  asm_call(lo, ASM_EFFECT, text, p->want ? "r,r,r,r,r,r" : "r,r,r,r,r", in, p->want ? 6 : 5,
+           lo->none, NULL, 0);
+}
+
+static void
+move_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  load_piece(lo, p, reg);
+  store_piece(lo, p, reg);
+}
+
+/* Pieces in a row of a panel: the columns up to a multiple of 16 are written, those past
+ * the tensor's with zeros: a k-step of 16 must not meet what is not a number. */
+static int
+used_chunks(const View *v, int panel)
+{
+  return clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
+}
+
+static void
+copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
+           PieceFn *fn, V *reg)
+{
+  int used = used_chunks(v, panel), there = clamp8(v->x->cols / 8 - 8 * panel);
+  V cols_used = used < 8 ? chunk_below(lo, used) : NULL;
+  V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
+  Piece p = {.dst = dst, .src = w->src, .src_at = panel * 128};
+  for (int i = 0; used && i < w->iters; i++) {
+    p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
+    if (w->src) {
+      p.have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
+      p.have = bool_and(lo->b, p.have, w->when);
+      p.src = i ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
+    }
+    p.dst_at = d->offset + panel * d->rows * 128 + i * w->step * 128;
+    fn(lo, &p, reg + 4 * (panel * w->iters + i));
+  }
+}
+
+static void
+copy_in(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V stage, PieceFn *fn,
+        V *reg)
+{
+  V dst = lane_value(lo, LANE_CDST);
+  if (stage)
+    dst = LLVMBuildAdd(lo->b, dst, stage, "");
+  for (int p = 0; p < d->panels; p++)
+    copy_panel(lo, v, d, w, dst, p, fn, reg);
+}
+
+static V *
+registers_of(Lo *lo, const SmemDecl *d, const Walkers *w, int *n)
+{
+  *n = 4 * d->panels * w->iters;
+  return NEW_N(lo->arena, V, *n);
+}
+
+/* At once, whatever the target has. */
+static void
+copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage)
+{
+  int n;
+  Walkers w = walkers(lo, v);
+  copy_in(lo, v, d, &w, stage, lo->p->target->cp_async ? cp_async : move_piece,
+          registers_of(lo, d, &w, &n));
+}
+
+static void
+commit(Lo *lo)
+{
+  if (lo->p->target->cp_async)
+    asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
+}
+
+static void
+wait_group(Lo *lo, int pending)
+{
+  char text[48];
+  snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
+  if (lo->p->target->cp_async)
+    asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
+  team_barrier(lo);
+}
+
+/* ---- rings ---- */
+
+/* The byte offset n stages on. */
+V
+ring_advance(Lo *lo, const Ring *r, V pos, int n)
+{
+  int bytes = r->mem.bytes, stages = r->mem.stages;
+  n %= stages;
+  if (n == 0)
+    return pos;
+  if (stages == 2)
+    return LLVMBuildSub(lo->b, k32(lo, bytes), pos, "");
+  V next = LLVMBuildAdd(lo->b, pos, k32(lo, (int64_t)n * bytes), "");
+  V end = k32(lo, (int64_t)stages * bytes);
+  V over = LLVMBuildICmp(lo->b, LLVMIntSGE, next, end, "");
+  return LLVMBuildSelect(lo->b, over, LLVMBuildSub(lo->b, next, end, ""), next, "");
+}
+
+static void
+push_now(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  V stage = r->mem.stages > 1 ? ring_advance(lo, r, lo->ring[r->id], op->ahead) : NULL;
+  copy_now(lo, &op->view, &r->mem, stage);
+}
+
+/* Everything that the copy's addresses need and that outlives it is made before the
+ * branch, so that the memo holds only what dominates its uses. */
+static void
+prepare(Lo *lo, const View *v)
+{
+  walkers(lo, v);
+  lane_value(lo, LANE_CDST);
+  idx_value(lo, v->cut ? v->end : v->x->rows);
+}
+
+/* Without cp.async: the loads now, and the stores when the stage is taken, so that what is
+ * between them hides the way.  What is not there is zeros. */
+static void
+push_staged(Lo *lo, const Op *op)
+{
+  Staged *s = &lo->staged[op->ring->id];
+  Walkers w = walkers(lo, &op->view);
+  if (!s->reg)
+    s->reg = registers_of(lo, &op->ring->mem, &w, &s->n);
+  if (staged_waits(s))
+    lower_fail(lo, "ring %s: a second push before the first is taken", op->ring->mem.name);
+  for (int i = 0; i < s->n; i++)
+    s->reg[i] = k32(lo, 0);
+  s->view = &op->view;
+  if (op->when.node)
+    w.when = idx_value(lo, op->when);
+  if (op->when.node || op->when.k)
+    copy_in(lo, &op->view, &op->ring->mem, &w, NULL, load_piece, s->reg);
+}
+
+static void
+take_staged(Lo *lo, const Op *op)
+{
+  Staged *s = &lo->staged[op->ring->id];
+  Walkers w = places(lo, s->view);
+  copy_in(lo, s->view, &op->ring->mem, &w, NULL, store_piece, s->reg);
+  for (int i = 0; i < s->n; i++)
+    s->reg[i] = NULL;
+  team_barrier(lo);
+}
+
+bool
+staged_waits(const Staged *s)
+{
+  return s->n && s->reg[0];
+}
+
+static bool
+staged(const Lo *lo, const Ring *r)
+{
+  return r->fill == FILL_COPY && !lo->p->target->cp_async;
+}
+
+void
+lower_push(Lo *lo, const Op *op)
+{
+  if (staged(lo, op->ring)) {
+    push_staged(lo, op);
+    return;
+  }
+  if (!op->when.node) {
+    if (op->when.k)
+      push_now(lo, op);
+  } else {
+    prepare(lo, &op->view);
+    V when = idx_value(lo, op->when);
+    LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "push");
+    LLVMBasicBlockRef on = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "on");
+    LLVMBuildCondBr(lo->b, when, yes, on);
+    LLVMPositionBuilderAtEnd(lo->b, yes);
+    push_now(lo, op);
+    LLVMBuildBr(lo->b, on);
+    LLVMPositionBuilderAtEnd(lo->b, on);
+  }
+  commit(lo);
+}
+
+void
+lower_take(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  if (staged(lo, r))
+    take_staged(lo, op);
+  else if (op->pending >= 0)
+    wait_group(lo, op->pending);
+  lo->slot[op->take] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
+  lo->ring[r->id] = ring_advance(lo, r, lo->ring[r->id], 1);
+}
+
+void
+lower_copy(Lo *lo, const Op *op)
+{
+  copy_now(lo, &op->view, op->smem.mem, NULL);
+  commit(lo);
+}
+
+void
+lower_copy_wait(Lo *lo, const Op *op)
+{
+  wait_group(lo, op->pending);
+}
+
+/* ---- out ---- */
+
+/* 16 bytes from shared memory to a tensor; want: NULL or whether at all. */
+static void
+move_out(Lo *lo, V src, int src_at, V dst, int dst_at, V want)
+{
+  char text[256];
+  const char *p = want ? "@p " : "";
+  V in[3] = {dst, src};
+  if (want)
+    in[2] = as_i32(lo, lo->b, want);
+  snprintf(
+      text, sizeof text,
+      "{ .reg .pred p; .reg .b32 a, b, c, d; %s%sld.shared.v4.b32 {a, b, c, d}, [$1+%d]; "
+      "%sst.global.v4.b32 [$0+%d], {a, b, c, d}; }",
+      want ? "setp.ne.s32 p, $2, 0; " : "", p, src_at, p, dst_at);
+  asm_call(lo, ASM_EFFECT, text, want ? "l,r,r" : "l,r", in, want ? 3 : 2, lo->none, NULL,
+           0);
+}
+
+/* This thread's 16 bytes of the first row. */
+static V
+out_of(Lo *lo, const Smem *s)
+{
+  V from = lane_value(lo, LANE_CDST);
+  if (s->take && lo->slot[s->take])
+    from = LLVMBuildAdd(lo->b, from, lo->slot[s->take], "");
+  if (smem_from_start(s))
+    return from;
+  V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");
+  return LLVMBuildAdd(lo->b, from, at, "");
+}
+
+/* Rows of (position, head) are no arithmetic series: each has its address computed. */
+static void
+copy_out_packed(Lo *lo, const Op *op, V from)
+{
+  const SmemDecl *d = op->smem.mem;
+  const View *v = &op->view;
+  int step = 4 * team_warps(lo);
+  V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
+  for (int i = 0; i * step < v->n; i++) {
+    V row = LLVMBuildAdd(lo->b, lane_value(lo, LANE_CROW), k32(lo, i * step), "");
+    V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
+    dst = LLVMBuildAdd(lo->b, dst, column, "");
+    for (int p = 0; p < d->panels; p++) {
+      int chunks = clamp8(v->x->cols / 8 - 8 * p);
+      V cols = chunks < 8 ? chunk_below(lo, chunks) : NULL;
+      V want = bool_and(lo->b, there, cols);
+      if (chunks)
+        move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128,
+                 want);
+    }
+  }
+}
+
+void
+lower_copy_out(Lo *lo, const Op *op)
+{
+  const SmemDecl *d = op->smem.mem;
+  const View *v = &op->view;
+  team_barrier(lo);
+  V from = out_of(lo, &op->smem);
+  if (v->pack > 1) {
+    copy_out_packed(lo, op, from);
+    return;
+  }
+  Walkers w = walkers(lo, v);
+  for (int p = 0; p < d->panels; p++) {
+    int there = clamp8(v->x->cols / 8 - 8 * p);
+    V cols = there < 8 ? chunk_below(lo, there) : NULL, dst = w.src;
+    for (int i = 0; there && i < w.iters; i++) {
+      V want = bool_and(lo->b, cols, row_in_view(lo, v, &w, i));
+      want = bool_and(lo->b, want, row_in_tensor(lo, v, &w, i));
+      if (i)
+        dst = LLVMBuildAdd(lo->b, dst, w.pitch, "");
+      move_out(lo, from, d->offset + p * d->rows * 128 + i * w.step * 128, dst, p * 128,
+               want);
+    }
+  }
+}

@@ -1,0 +1,183 @@
+/* Products of a warpgroup (PTX ISA, "Asynchronous warpgroup level matrix instructions"):
+ * one asm statement for all steps of 16 along the depth, the accumulators tied through it.
+ *
+ * Both operands in shared memory are given by descriptors: address, leading and stride byte
+ * offsets in units of 16 bytes, 128-byte swizzle.  K-major boxes have their depth along the
+ * 128-byte rows of a panel: a step is 32 bytes on.  MN-major ones have it across the rows:
+ * a step is 16 rows on, and the leading offset is the distance of panels. */
+#include "compiler/llvm/llvm_lower.h"
+
+typedef struct Operand {
+  V desc;
+  bool mn; /* MN-major: the transpose bit of the instruction */
+  const SmemDecl *d;
+} Operand;
+
+/* Where step ks begins, from the descriptor, in units of 16 bytes. */
+static int
+step_at(const Operand *o, int ks)
+{
+  if (o->mn)
+    return ks * 16 * 128 / 16;
+  return ks / 4 * (o->d->rows * 128 / 16) + ks % 4 * 2;
+}
+
+static V
+descriptor(Lo *lo, const Smem *s, bool mn)
+{
+  const int64_t high = (int64_t)1 << 62 | (int64_t)(1024 / 16) << 32;
+  int lead = mn ? s->mem->rows * 128 / 16 : 1;
+  V row = idx_value(lo, s->row);
+  LLVMBuilderRef hb = idx_builder(lo, s->row);
+  V at = LLVMBuildShl(hb, row, k32(lo, 7), "");
+  at = LLVMBuildAdd(hb, at, lane_value(lo, LANE_SMEM), "");
+  at = LLVMBuildAdd(hb, at, k32(lo, s->mem->offset), "");
+  if (lo->p->grid.cluster > 1) /* above are the bits that tell CTAs of a cluster apart */
+    at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
+  at = LLVMBuildLShr(hb, at, k32(lo, 4), "");
+  at = LLVMBuildOr(hb, at, k32(lo, (int64_t)lead << 16), "");
+  V stage = s->take ? lo->stage[s->take] : NULL;
+  if (stage) {
+    V on = LLVMBuildMul(lo->b, stage, k32(lo, s->mem->bytes / 16), "");
+    at = LLVMBuildAdd(lo->b, at, on, "");
+  }
+  LLVMBuilderRef b = stage ? lo->b : hb;
+  V low = LLVMBuildZExt(b, at, lo->i64, "");
+  return LLVMBuildOr(b, low, k64(lo, high), "");
+}
+
+static void
+registers(Str *s, int from, int n)
+{
+  str_put(s, "{");
+  for (int i = 0; i < n; i++)
+    str_printf(s, i ? ",$%d" : "$%d", from + i);
+  str_put(s, "}");
+}
+
+typedef struct Product {
+  const Op *op;
+  int n, steps, columns;
+  bool acc;                /* has an accumulator */
+  int left_at, a_at, b_at; /* operand numbers: registers of A; descriptors */
+  Operand a, b;
+} Product;
+
+/* A descriptor of step ks: operand $at, or a register that has it. */
+static void
+step_operand(Str *s, const char *name, int at, int by)
+{
+  if (by)
+    str_printf(s, "add.s64 %s, $%d, %d; ", name, at, by);
+}
+
+static void
+step(Str *s, const Product *p, int ks)
+{
+  const char *ty = dtype_info[p->op->smem.mem->ty].mma;
+  int by_a = p->op->in[1] ? 0 : step_at(&p->a, ks), by_b = step_at(&p->b, ks);
+  step_operand(s, "a", p->a_at, by_a);
+  step_operand(s, "b", p->b_at, by_b);
+  str_printf(s, "wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s ", p->columns, ty, ty);
+  registers(s, 0, p->n);
+  str_put(s, ", ");
+  if (p->op->in[1])
+    registers(s, p->left_at + 4 * ks, 4);
+  else if (by_a)
+    str_put(s, "a");
+  else
+    str_printf(s, "$%d", p->a_at);
+  if (by_b)
+    str_put(s, ", b");
+  else
+    str_printf(s, ", $%d", p->b_at);
+  str_printf(s, ", %d, 1, 1", p->acc || ks ? 1 : 0);
+  if (!p->op->in[1])
+    str_printf(s, ", %d", p->a.mn);
+  str_printf(s, ", %d; ", p->b.mn);
+}
+
+static const char *
+product_text(Lo *lo, const Product *p)
+{
+  Str s = str_new(lo->arena);
+  str_put(&s, "wgmma.fence.sync.aligned; { .reg .b64 a, b; ");
+  for (int ks = 0; ks < p->steps; ks++)
+    step(&s, p, ks);
+  str_put(&s, "} wgmma.commit_group.sync.aligned;");
+  return s.p;
+}
+
+static void
+constraint(Str *s, const char *what, int n)
+{
+  for (int i = 0; i < n; i++)
+    str_printf(s, "%s%s", s->n ? "," : "", what);
+}
+
+static void
+ties(Str *s, int n)
+{
+  for (int i = 0; i < n; i++)
+    str_printf(s, "%s%d", s->n ? "," : "", i);
+}
+
+void
+lower_wgmma(Lo *lo, const Op *op)
+{
+  Product p = {.op = op, .acc = op->in[0] != NULL, .columns = op->out->cols};
+  V *out = lower_regs(lo, op->out, &p.n);
+  p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
+  V *in = NEW_N(lo->arena, V, p.n + 4 * p.steps + 2);
+  int n_in = 0;
+  Str how = str_new(lo->arena);
+  constraint(&how, "=&f", p.n);
+  for (int i = 0; p.acc && i < p.n; i++)
+    in[n_in++] = lo->vals[op->in[0]->id][i];
+  if (p.acc)
+    ties(&how, p.n);
+  p.left_at = p.n + n_in;
+  for (int i = 0; op->in[1] && i < 4 * p.steps; i++)
+    in[n_in++] = lo->vals[op->in[1]->id][i];
+  if (op->in[1])
+    constraint(&how, "r", 4 * p.steps);
+  p.a_at = p.n + n_in;
+  if (!op->in[1]) {
+    p.a = (Operand){.mn = op->left.trans, .d = op->left.mem};
+    in[n_in++] = descriptor(lo, &op->left, op->left.trans);
+    constraint(&how, "l", 1);
+  }
+  p.b_at = p.n + n_in;
+  p.b = (Operand){.mn = !op->smem.trans, .d = op->smem.mem};
+  in[n_in++] = descriptor(lo, &op->smem, !op->smem.trans);
+  constraint(&how, "l", 1);
+  asm_call(lo, ASM_MEMORY, product_text(lo, &p), how.p, in, n_in, lo->f32, out, p.n);
+}
+
+/* Only the tie keeps arithmetic on the result behind the wait. */
+static void
+tied(Lo *lo, const char *text, V *regs, V *out, int n, LLVMTypeRef type, AsmKind kind)
+{
+  Str how = str_new(lo->arena);
+  constraint(&how, type == lo->f32 ? "=f" : "=r", n);
+  ties(&how, n);
+  asm_call(lo, kind, text, how.p, regs, n, type, out, n);
+}
+
+void
+lower_wait(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  const char *text =
+      arena_printf(lo->arena, "wgmma.wait_group.sync.aligned %d;", op->pending);
+  tied(lo, text, lo->vals[op->in[0]->id], out, n, lo->f32, ASM_MEMORY);
+}
+
+void
+lower_tie(Lo *lo, const Val *x)
+{
+  V *regs = lo->vals[x->id], *out = NEW_N(lo->arena, V, lower_count(x));
+  tied(lo, "", regs, out, lower_count(x), lo->f32, ASM_EFFECT);
+  lo->vals[x->id] = out;
+}

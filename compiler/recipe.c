@@ -1,0 +1,314 @@
+/* The launch recipe: JSON, never code.  JIT, bundles, generated C and bindings all launch
+ * from this text; runtime/recipe.c reads it. */
+#include "compiler/kernel.h"
+
+#include "base/hash.h"
+#include "base/ptx.h"
+#include "compiler/gen.h"
+#include "compiler/sched.h"
+#include "compiler/spec/signature.h"
+#include "compiler/tile/tile_prog.h"
+
+#include <stdio.h>
+
+typedef struct Json {
+  Str s;
+  const GenRequest *req;
+  const Program *prog;
+  const Signature *call;
+} Json;
+
+static Json
+json_new(Arena *a, const GenRequest *req, const Program *prog)
+{
+  return (Json){
+      .s = str_new(a), .req = req, .prog = prog, .call = req->spec->call[ATTNC_OP_FWD]};
+}
+
+static void
+field(Json *j, const char *name, const char *text)
+{
+  str_printf(&j->s, "\"%s\":", name);
+  str_json(&j->s, text);
+  str_put(&j->s, ",");
+}
+
+static void
+head(Json *j)
+{
+  const GenRequest *r = j->req;
+  char version[32];
+  field(j, "schema", "attnc.kernel/2");
+  snprintf(version, sizeof version, "%d.%d.%d", ATTNC_VERSION_MAJOR, ATTNC_VERSION_MINOR,
+           ATTNC_VERSION_PATCH);
+  field(j, "attnc", version);
+  field(j, "llvm", gen_llvm_version);
+  field(j, "code_id", gen_code_id);
+  field(j, "name", r->spec->name);
+  field(j, "op", op_words[ATTNC_OP_FWD]);
+  field(j, "spec", r->spec->canonical);
+  field(j, "spec_hash", r->spec->hash);
+  field(j, "template", r->sched.tmpl->name);
+  Schedule schedule = sched_named(&r->sched);
+  str_put(&j->s, "\"schedule\":{");
+  sched_list(&j->s, &schedule, true);
+  str_put(&j->s, "},");
+  field(j, "target", r->target->name);
+  str_printf(&j->s, "\"exact\":%s,\"ptx_version\":%d,", r->target->exact ? "true" : "false",
+             r->ptx);
+}
+
+static void
+required_strides(Json *j)
+{
+  const Signature *call = j->call;
+  const char *comma = "";
+  str_put(&j->s, ",\"strides\":{");
+  for (int i = 0; i < call->n_tensors; i++) {
+    const CallTensor *t = &call->tensors[i];
+    const int64_t *stride = j->req->problem->tensors[t->slot].stride;
+    if (t->contiguous)
+      continue;
+    str_printf(&j->s, "%s\"%s\":[", comma, t->name);
+    for (int d = 0; d < CALL_STRIDES; d++)
+      str_printf(&j->s, "%s%lld", d ? "," : "", (long long)stride[d]);
+    str_put(&j->s, "]");
+    comma = ",";
+  }
+  str_put(&j->s, "}");
+}
+
+static void
+requirements(Json *j)
+{
+  const Spec *s = j->req->spec;
+  const char *comma = "";
+  str_printf(&j->s, "\"requires\":{\"align\":16,\"max_size\":%lld,\"group_size\":%d",
+             (long long)CALL_MAX_SIZE, s->group_size);
+  str_put(&j->s, ",\"sizes\":{");
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    if (!spec_specializes(s, (Specialize)i))
+      continue;
+    str_printf(&j->s, "%s\"%s\":%lld", comma, size_names[i],
+               (long long)size_get(&j->req->problem->sizes, (SizeId)i));
+    comma = ",";
+  }
+  str_put(&j->s, "}");
+  if (spec_specializes(s, SPECIALIZE_STRIDES))
+    required_strides(j);
+  str_put(&j->s, "},");
+}
+
+static const CallTensor *
+in_slot(const Json *j, int slot)
+{
+  for (int i = 0; i < j->call->n_tensors; i++)
+    if (j->call->tensors[i].slot == slot)
+      return &j->call->tensors[i];
+  return NULL; /* no parameter is of a tensor that the call has not */
+}
+
+/* A box of one panel's columns and so many rows of one head; packed: of the positions and
+ * all heads of a group; or one that slides over the rows.  Axes are (b, heads, rows,
+ * columns). */
+static void
+map(Json *j, const Param *p)
+{
+  const CallTensor *t = in_slot(j, p->slot);
+  const char *heads = size_names[t->axes[1].size], *rows = size_names[t->axes[2].size];
+  int pack = map_pack(p), box = 128 / dtype_bytes(t->dtype);
+  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%lld}", p->slot,
+             (long long)t->axes[3].n);
+  if (pack > 1)
+    str_printf(&j->s, ",{\"n\":%d,\"stride\":1}", pack);
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2", rows);
+  if (map_slides(p))
+    str_printf(&j->s, ",\"slide\":%d", map_rows(p));
+  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":1",
+             pack > 1 ? size_names[SIZE_HK] : heads);
+  if (pack > 1)
+    str_printf(&j->s, ",\"times\":%d", pack);
+  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":0}],\"box\":[%d",
+             size_names[t->axes[0].size], box);
+  if (pack > 1)
+    str_printf(&j->s, ",%d", pack);
+  str_printf(&j->s, ",%d%s,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack,
+             map_slides(p) ? ",1" : "");
+}
+
+static void
+param(Json *j, const Param *p)
+{
+  switch (p->kind) {
+  case PARAM_MAP:
+    map(j, p);
+    break;
+  case PARAM_TENSOR:
+    str_printf(&j->s, "{\"type\":\"ptr\",\"tensor\":%d}", p->slot);
+    break;
+  case PARAM_STRIDE:
+    str_printf(&j->s, "{\"type\":\"i64\",\"stride\":[%d,%d]}", p->slot, p->dim);
+    break;
+  case PARAM_SIZE:
+    str_printf(&j->s, "{\"type\":\"i32\",\"size\":\"%s\"}", size_names[p->slot]);
+    break;
+  default:
+    str_printf(&j->s, "{\"type\":\"f32\",\"scalar\":%d}", p->slot);
+  }
+}
+
+/* Blocks of threads, all along x; a persistent grid has at most one a multiprocessor.
+ */
+static void
+grid(Json *j)
+{
+  const Grid *g = &j->prog->grid;
+  Str all = str_new(j->s.arena);
+  if (g->aside) {
+    str_printf(
+        &j->s,
+        "{\"mul\":[{\"ceil_div\":[\"sq\",%d]},{\"along\":[\"h\",\"b\"]}]},"
+        "{\"mul\":[{\"aside\":[\"h\",\"b\"]}]},{\"mul\":[{\"aside\":[\"b\",\"h\"]}]}",
+        g->rows);
+    return;
+  }
+  if (g->fixed) {
+    str_printf(&j->s, "{\"mul\":[%d]},{\"mul\":[1]},{\"mul\":[1]}", g->fixed);
+    return;
+  }
+  int cluster = g->cluster > 1 ? g->cluster : 1;
+  str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}",
+             cluster, cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
+  if (g->persistent)
+    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}",
+               cluster, all.p);
+  else
+    str_printf(&j->s, "{\"mul\":[%s]}", all.p);
+  str_put(&j->s, ",{\"mul\":[1]},{\"mul\":[1]}");
+}
+
+static void
+steps(Json *j)
+{
+  const GenRequest *r = j->req;
+  field(j, "entry", j->prog->entry);
+  str_put(&j->s, "\"steps\":[{\"launch\":{");
+  field(j, "entry", j->prog->entry);
+  str_put(&j->s, "\"params\":[");
+  for (int i = 0; i < j->prog->params.n; i++) {
+    str_put(&j->s, i ? "," : "");
+    param(j, &j->prog->params.at[i]);
+  }
+  str_put(&j->s, "],\"grid\":[");
+  grid(j);
+  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],\"shared\":%d}}],",
+             32 * r->sched.warps, j->prog->grid.cluster > 1 ? j->prog->grid.cluster : 1,
+             j->prog->smem_bytes);
+}
+
+static void
+counts_of(Json *j, const char *name, int cls)
+{
+  TileCount c = tile_count(j->prog, cls);
+  str_printf(&j->s,
+             "\"%s\":{\"mma\":%lld,\"ldmatrix\":%lld,\"ex2\":%lld,\"fp32\":%lld,"
+             "\"cp_async\":%lld,\"shuffles\":%lld,\"barriers\":%lld}",
+             name, (long long)c.mma, (long long)c.ldmatrix, (long long)c.ex2,
+             (long long)c.fp32, (long long)c.cp_async, (long long)c.shuffles,
+             (long long)c.barriers);
+}
+
+static void
+model(Json *j)
+{
+  const GenRequest *r = j->req;
+  Case c = {.spec = r->spec, .target = r->target};
+  SchedCost cost = r->sched.tmpl->cost(&c, &r->sched);
+  str_printf(&j->s, "\"model\":{\"smem\":%d,\"regs\":%d,\"blocks_per_sm\":%d},",
+             j->prog->smem_bytes, cost.regs, cost.ctas_sm);
+  str_put(&j->s, "\"counts\":{"); /* a warp, per trip through the body of a class */
+  counts_of(j, "full", TILE_FULL);
+  str_put(&j->s, ",");
+  counts_of(j, "partial", TILE_PARTIAL);
+  str_put(&j->s, "}");
+}
+
+/* ---- the mark ---- */
+
+/* The schedule as --schedule takes it. */
+static const char *
+how(Arena *a, const Sched *sched)
+{
+  Str s = str_new(a);
+  Schedule named = sched_named(sched);
+  sched_write(&s, &named);
+  return s.p;
+}
+
+/* Over the schedule and everything that the recipe says of a launch but the values of
+ * scalars that are run-time arguments.  Not over names, hashes of spec and compiler: a text
+ * stays good where they alone change. */
+Mark
+kernel_mark(Arena *a, const GenRequest *req, const Program *prog)
+{
+  Mark m = {.how = how(a, &req->sched)};
+  Json j = json_new(a, req, prog);
+  field(&j, "schedule", m.how);
+  signature_put_tensors(j.call, NULL, &j.s);
+  signature_put_scalars(j.call, false, &j.s);
+  requirements(&j);
+  steps(&j);
+  sha256_hex(j.s.p, j.s.n, m.hash);
+  return m;
+}
+
+static unsigned
+param_bytes(const Param *p)
+{
+  switch (p->kind) {
+  case PARAM_SIZE:
+  case PARAM_SCALAR:
+    return 4;
+  case PARAM_MAP:
+    return 128;
+  case PARAM_TENSOR:
+  case PARAM_STRIDE:
+    break;
+  }
+  return 8;
+}
+
+attnc_status
+kernel_check(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
+{
+  unsigned *bytes = NEW_N(a, unsigned, prog->params.n + 1);
+  for (int i = 0; i < prog->params.n; i++)
+    bytes[i] = param_bytes(&prog->params.at[i]);
+  return ptx_check_entry(pair, prog->entry, bytes, prog->params.n, e);
+}
+
+/* ---- the whole ---- */
+
+const char *
+kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *mark,
+            const char *ptx, size_t ptx_bytes)
+{
+  Json j = json_new(a, req, prog);
+  char hash[65];
+  sha256_hex(ptx, ptx_bytes, hash);
+  str_put(&j.s, "{");
+  head(&j);
+  str_printf(&j.s, "\"min_driver\":%d,", ptx_driver(req->ptx));
+  field(&j, "ptx_sha256", hash);
+  field(&j, "mark", mark);
+  signature_put_tensors(j.call, NULL, &j.s);
+  str_put(&j.s, ",");
+  signature_put_scalars(j.call, true, &j.s);
+  str_put(&j.s, ",");
+  requirements(&j);
+  str_put(&j.s, "\"workspace\":0,");
+  steps(&j);
+  model(&j);
+  str_put(&j.s, "}");
+  return j.s.p;
+}

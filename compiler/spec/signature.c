@@ -1,0 +1,152 @@
+#include "compiler/spec/signature.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Axes that are no size of the call but the spec's. */
+static bool
+spec_axis(const Spec *s, const char *name, size_t n, int64_t *length)
+{
+  const struct {
+    const char *name;
+    int length;
+  } dims[] = {{"d", s->head_dim}, {"dv", s->head_dim_v}};
+  for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+    if (strlen(dims[i].name) == n && !strncmp(dims[i].name, name, n)) {
+      *length = dims[i].length;
+      return true;
+    }
+  return false;
+}
+
+static void
+read_axes(const Spec *s, const char *list, CallTensor *t)
+{
+  for (const char *p = list; *p; p += strspn(p, " ")) {
+    size_t n = strcspn(p, " ");
+    CallAxis *a = &t->axes[t->n_axes++];
+    for (int i = 0; !spec_axis(s, p, n, &a->n) && i < SIZE_COUNT; i++)
+      if (strlen(size_names[i]) == n && !strncmp(size_names[i], p, n))
+        a->size = (SizeId)i;
+    p += n;
+  }
+}
+
+static Access
+access_of(const char *list, int op)
+{
+  size_t n = 0;
+  const char *word = op_word_in(list, op, &n);
+  for (int i = ACCESS_IN; word && i <= ACCESS_INOUT; i++)
+    if (strlen(access_names[i]) == n && !strncmp(access_names[i], word, n))
+      return (Access)i;
+  return ACCESS_NONE;
+}
+
+static void
+add_tensor(const Spec *s, int slot, Signature *to)
+{
+  const TensorInfo *info = &tensor_info[slot];
+  Access access = access_of(info->access, to->op);
+  if (access == ACCESS_NONE || (info->field[0] && !spec_has(s, info->field)))
+    return;
+  CallTensor *t = &to->tensors[to->n_tensors++];
+  *t = (CallTensor){.name = info->name,
+                    .slot = slot,
+                    .dtype = tensor_is_typed(slot) ? s->dtype[slot]
+                                                   : (Dtype)dtype_find(info->dtype),
+                    .access = access,
+                    .contiguous = !info->strided,
+                    .align = info->align};
+  read_axes(s, info->axes, t);
+}
+
+static void
+add_scalar(const Spec *s, int slot, Signature *to)
+{
+  const ScalarInfo *info = &scalar_info[slot];
+  size_t n;
+  double initial = spec_number(s, info->field);
+  if (!op_word_in(info->ops, to->op, &n) || isnan(initial))
+    return;
+  to->scalars[to->n_scalars++] =
+      (SignatureScalar){.name = info->name,
+                        .slot = slot,
+                        .initial = initial,
+                        .positive = info->positive,
+                        .constant = spec_is_constant(s, info->field)};
+}
+
+void
+signature_make(const Spec *s, int op, Signature *to)
+{
+  *to = (Signature){.op = op};
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    add_tensor(s, i, to);
+  for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
+    add_scalar(s, i, to);
+}
+
+/* ---- as JSON ---- */
+
+static void
+put_axis(const CallAxis *a, const char *comma, Str *s)
+{
+  if (a->n)
+    str_printf(s, "%s%lld", comma, (long long)a->n);
+  else
+    str_printf(s, "%s\"%s\"", comma, size_names[a->size]);
+}
+
+/* The layout names the order of axes (b, h, s, d); tensors without one are as their table
+ * row says. */
+static void
+put_shape(const CallTensor *t, const Spec *spec, Str *s)
+{
+  bool swap = tensor_is_typed(t->slot) && spec->layout[t->slot] == LAYOUT_BSHD;
+  str_put(s, ",\"shape\":[");
+  for (int i = 0; i < t->n_axes; i++)
+    put_axis(&t->axes[swap && i == 1 ? 2 : swap && i == 2 ? 1 : i], i ? "," : "", s);
+  str_put(s, "]");
+}
+
+static void
+put_tensor(const CallTensor *t, const Spec *spec, Str *s)
+{
+  str_printf(s, "{\"name\":\"%s\",\"slot\":%d,\"dtype\":\"%s\",\"access\":\"%s\"", t->name,
+             t->slot, dtype_name(t->dtype), access_names[t->access]);
+  str_put(s, ",\"axes\":[");
+  for (int i = 0; i < t->n_axes; i++)
+    put_axis(&t->axes[i], i ? "," : "", s);
+  str_printf(s, "],\"contiguous\":%s,\"align\":%d", t->contiguous ? "true" : "false",
+             t->align);
+  if (spec)
+    put_shape(t, spec, s);
+  str_put(s, "}");
+}
+
+void
+signature_put_tensors(const Signature *x, const Spec *spec, Str *s)
+{
+  str_put(s, "\"tensors\":[");
+  for (int i = 0; i < x->n_tensors; i++) {
+    str_put(s, i ? "," : "");
+    put_tensor(&x->tensors[i], spec, s);
+  }
+  str_put(s, "]");
+}
+
+void
+signature_put_scalars(const Signature *x, bool defaults, Str *s)
+{
+  str_put(s, "\"scalars\":[");
+  for (int i = 0; i < x->n_scalars; i++) {
+    const SignatureScalar *v = &x->scalars[i];
+    str_printf(s, "%s{\"name\":\"%s\",\"slot\":%d", i ? "," : "", v->name, v->slot);
+    if (defaults || v->constant)
+      str_printf(s, ",\"default\":%.17g", v->initial);
+    str_printf(s, ",\"positive\":%s,\"constant\":%s}", v->positive ? "true" : "false",
+               v->constant ? "true" : "false");
+  }
+  str_put(s, "]");
+}

@@ -1,0 +1,99 @@
+/* spec.h: a checked spec: what is computed, never how.
+ *
+ * Made only by attnc_spec_load, immutable afterwards, owned by its arena, counted by
+ * references.  The canonical text lists, sorted by key, the fields that differ from their
+ * defaults, one `key: value` a line; the identity of a field (spec_fields.def) says which
+ * are never in it, and which only where they are specialised (constants of the kernel). */
+#ifndef ATTNC_COMPILER_SPEC_H
+#define ATTNC_COMPILER_SPEC_H
+
+#include "base/call.h"
+#include "base/diag.h"
+#include "schedule/schedule.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
+typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
+
+/* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
+ * its strides, and behind them the run-time scalars of spec_fields.def, as
+ * SPECIALIZE_softmax_scale. */
+#define SCALAR_OF_VALUE(X, key)
+#define SCALAR_OF_NOTHING(X, key)
+#define SCALAR_OF_PRESENCE(X, key) X(key)
+typedef enum Specialize {
+#define X(id, name, what) SPECIALIZE_##id,
+  ATTNC_SIZE_TABLE(X)
+#undef X
+      SPECIALIZE_STRIDES,
+#define X(key) SPECIALIZE_##key,
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  SCALAR_OF_##identity(X, key)
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_FIELD
+#undef X
+  SPECIALIZE_COUNT
+} Specialize;
+extern const char *const specialize_names[SPECIALIZE_COUNT];
+
+/* A pinned schedule of the spec: what it does not name is left to tuning. */
+typedef struct Pin {
+  const char *arch, *template_name; /* NULL: any */
+  Schedule how;                     /* the template's name in it too */
+  Place place;
+} Pin;
+
+struct attnc_spec {
+  Arena *arena;
+  int refs; /* atomic */
+  const char *name, *doc, *file;
+  Dtype dtype[ATTNC_SLOT_COUNT]; /* of tensors whose row leaves it to the spec */
+  int head_dim, head_dim_v;
+  int group_size; /* h / hk when pinned, 0: any */
+  bool causal;
+  Align align;
+  int window[2];        /* left, right, inclusive; -1: unbounded */
+  double softmax_scale; /* NaN: 1 / sqrt(head_dim) */
+  bool return_lse;
+  Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
+  unsigned specialize;             /* bits 1u << Specialize */
+  const Pin *pins;
+  int n_pins;
+  const char *canonical;
+  char hash[65];
+  const char *json;
+  const struct Signature *call[ATTNC_OP_COUNT]; /* of each op */
+  const char *call_json[ATTNC_OP_COUNT];        /* what attnc_spec_signature says */
+};
+typedef struct attnc_spec Spec;
+
+double spec_scale(const Spec *); /* softmax_scale, or its default */
+bool spec_specializes(const Spec *, Specialize);
+/* By a field's key: does it say another thing than its default; its number, with its
+ * default, NaN where it has none; is it a run-time scalar that `specialize` names? */
+bool spec_has(const Spec *, const char *key);
+double spec_number(const Spec *, const char *key);
+bool spec_is_constant(const Spec *, const char *key);
+/* Do all tensors that `dtype` speaks of have the same? */
+bool spec_one_dtype(const Spec *);
+/* The first pin for this target and template (either may be NULL in the pin), or NULL. */
+const Pin *spec_pin(const Spec *, const char *target, const char *template_name);
+
+/* No size of a call is above this, so that sums of two, or of one with a bound of the mask,
+ * stay in 32 bits. */
+#define SIZE_LIMIT ((int64_t)1 << 30)
+
+/* The mask as one rule on (q_idx, kv_idx): kv_idx - q_idx in [lo, hi] after adding
+ * `shift` = 0 (top-left) or sk - sq (bottom-right) to q_idx; INT_MIN / INT_MAX unbounded.
+ * Causal and window are and-ed.  A bound that no sequence reaches is none: a query's
+ * position plus a bound stays below 2^31. */
+typedef struct Band {
+  int lo, hi;
+  bool bottom_right;
+} Band;
+Band spec_band(const Spec *);
+
+#endif

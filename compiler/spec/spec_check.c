@@ -1,0 +1,604 @@
+/* Node tree → Spec: every field of the table is read by the reader of its type, and every
+ * fault is reported before the load fails. */
+#include "compiler/spec/spec_load.h"
+
+#include "compiler/sched.h"
+#include "compiler/target.h"
+
+#include <math.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- the table ---- */
+
+#define NOWHERE    0
+#define AT(member) offsetof(Spec, member)
+const Field spec_fields[] = {
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_##identity, __VA_ARGS__},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_FIELD
+};
+#undef AT
+#define AT(member) offsetof(Pin, member)
+static const Field own_pin_fields[] = {
+#define PIN_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)              \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_NOTHING, __VA_ARGS__},
+#include "compiler/spec/spec_fields.def"
+#undef PIN_FIELD
+};
+#undef AT
+
+enum {
+  N_SPEC = (int)(sizeof spec_fields / sizeof *spec_fields),
+  N_PIN = (int)(sizeof own_pin_fields / sizeof *own_pin_fields),
+};
+const int n_spec_fields = N_SPEC;
+
+const Field *
+spec_pin_fields(Arena *arena, int *n)
+{
+  static const FieldType types[] = {
+      [SK_INT] = FT_SCHED_INT, [SK_BOOL] = FT_SCHED_BOOL, [SK_ENUM] = FT_SCHED_ENUM};
+  const SchedField *list[SCHED_MOST];
+  int count = sched_fields(list);
+  Field *fields = NEW_N(arena, Field, N_PIN + count);
+  memcpy(fields, own_pin_fields, sizeof own_pin_fields);
+  for (int i = 0; i < count; i++)
+    fields[N_PIN + i] = (Field){.key = list[i]->name,
+                                .type = types[list[i]->kind],
+                                .lo = list[i]->least,
+                                .hi = list[i]->most,
+                                .step = 1,
+                                .words = list[i]->names,
+                                .at = offsetof(Pin, how),
+                                .identity = ID_NOTHING,
+                                .doc = list[i]->what,
+                                .example = list[i]->example};
+  *n = N_PIN + count;
+  return fields;
+}
+
+typedef struct Alias {
+  const char *name, *key, *note;
+} Alias;
+
+static const Alias spec_aliases[] = {
+#define SPEC_ALIAS(name, key, note) {name, key, note},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_ALIAS
+    {NULL, NULL, NULL}};
+static const Alias pin_aliases[] = {
+#define PIN_ALIAS(name, key, note) {name, key, note},
+#include "compiler/spec/spec_fields.def"
+#undef PIN_ALIAS
+    {NULL, NULL, NULL}};
+static const Alias later[] = {
+#define SPEC_LATER(name, what) {name, NULL, what},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_LATER
+    {NULL, NULL, NULL}};
+static const Alias sizes[] = {
+#define SPEC_SIZE(name, what) {name, NULL, what},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_SIZE
+    {NULL, NULL, NULL}};
+
+const char *
+spec_word(const Field *f, int n, size_t *len)
+{
+  const char *p = f->words;
+  while (p && *p && n-- > 0)
+    p += strcspn(p, " ") + (p[strcspn(p, " ")] == ' ');
+  *len = p ? strcspn(p, " ") : 0;
+  return *len ? p : NULL;
+}
+
+static const Alias *
+find_alias(const Alias *table, const char *name)
+{
+  for (; table->name; table++)
+    if (!strcasecmp(table->name, name))
+      return table;
+  return NULL;
+}
+
+static const Field *
+find_field(const Field *fields, int n, const char *key)
+{
+  for (int i = 0; i < n; i++)
+    if (!strcasecmp(fields[i].key, key))
+      return &fields[i];
+  return NULL;
+}
+
+/* A set of keys that a map may have. */
+typedef struct Keys {
+  const Field *fields;
+  int n;
+  const Alias *aliases;
+  const char *where; /* "" or " in `schedule`" */
+} Keys;
+static const Keys spec_keys = {spec_fields, N_SPEC, spec_aliases, ""};
+
+/* ---- unknown keys ---- */
+
+enum { MAX_KEYS = N_SPEC > N_PIN + SCHED_MOST ? N_SPEC : N_PIN + SCHED_MOST };
+
+static const char *
+nearest_key(const Keys *keys, const char *word)
+{
+  const char *names[MAX_KEYS];
+  for (int i = 0; i < keys->n; i++)
+    names[i] = keys->fields[i].key;
+  return str_nearest(word, names, keys->n);
+}
+
+/* A name that others use, or our own in another case. */
+static bool
+refuse_other_name(SpecLoad *l, const Keys *keys, const DocNode *node, const char *shown)
+{
+  const Alias *alias = find_alias(keys->aliases, node->key);
+  const Field *same = find_field(keys->fields, keys->n, node->key);
+  if (!alias && !same)
+    return false;
+  const char *ours = same ? same->key : alias->key;
+  const char *help =
+      alias && alias->note ? alias->note : arena_printf(l->arena, "write `%s`", ours);
+  spec_fault(l, node->key_place, SE_OTHER_NAME, help, "`%s` is called `%s` here", shown,
+             ours);
+  return true;
+}
+
+/* A key of the other map: schedule fields at the top, spec fields in a schedule. */
+static bool
+refuse_misplaced(SpecLoad *l, const Keys *keys, const DocNode *node, const char *shown)
+{
+  const Keys *other = keys == &spec_keys ? l->pin_keys : &spec_keys;
+  bool known = find_field(other->fields, other->n, node->key) ||
+               find_alias(other->aliases, node->key);
+  if (known && other == l->pin_keys)
+    spec_fault(l, node->key_place, SE_MISPLACED, "put it under `schedule:`",
+               "`%s` is a key of `schedule`", shown);
+  else if (known)
+    spec_fault(l, node->key_place, SE_MISPLACED, "put it at the top of the spec",
+               "`%s` is not a key of `schedule`", shown);
+  return known;
+}
+
+static void
+refuse_key(SpecLoad *l, const Keys *keys, const DocNode *node)
+{
+  const char *shown = spec_shown(l, node->key);
+  if (refuse_other_name(l, keys, node, shown))
+    return;
+  const Alias *known = find_alias(later, node->key), *size = find_alias(sizes, node->key);
+  if (known) {
+    spec_fault(l, node->key_place, SE_LATER, NULL, "`%s` (%s) is not in spec version 1",
+               shown, known->note);
+  } else if (size) {
+    spec_fault(l, node->key_place, SE_RUN_TIME, size->note, "`%s` is not part of a spec",
+               shown);
+  } else if (!refuse_misplaced(l, keys, node, shown)) {
+    const char *near = nearest_key(keys, node->key);
+    spec_fault(l, node->key_place, SE_UNKNOWN_KEY,
+               near ? arena_printf(l->arena, "did you mean `%s`?", near) : NULL,
+               "unknown key `%s`%s", shown, keys->where);
+  }
+}
+
+/* ---- readers, one a type ---- */
+
+typedef void Reader(SpecLoad *, const Field *, const DocNode *, void *to);
+static Reader *const readers[FT_COUNT];
+
+/* Each known key is read into `to` + the field's offset; missing ones are reported. */
+static void
+read_fields(SpecLoad *l, const Keys *keys, const DocNode *map, void *to)
+{
+  bool seen[MAX_KEYS] = {false};
+  for (const DocNode *node = map->first; node; node = node->next) {
+    const Field *f = find_field(keys->fields, keys->n, node->key);
+    if (!f || !str_eq(f->key, node->key)) {
+      refuse_key(l, keys, node);
+      if (f) /* in another case: meant, so not missing */
+        seen[f - keys->fields] = true;
+      continue;
+    }
+    seen[f - keys->fields] = true;
+    l->within = f->key;
+    readers[f->type](l, f, node, (char *)to + f->at);
+  }
+  for (int i = 0; i < keys->n; i++)
+    if (keys->fields[i].required && !seen[i])
+      spec_fault(l, map->place, SE_MISSING,
+                 arena_printf(l->arena, "for example `%s: %s`", keys->fields[i].key,
+                              keys->fields[i].example),
+                 "`%s` is missing", keys->fields[i].key);
+}
+
+static void
+read_version(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const Field any = {.key = f->key, .lo = INT32_MIN, .hi = INT32_MAX, .step = 1};
+  int version = 0;
+  (void)to; /* a checked spec is of version 1 */
+  if (spec_value_int(l, node, &any, &version) && version != 1)
+    spec_fault(l, node->place, SE_VERSION, NULL, "unknown spec version %s",
+               spec_shown(l, node->text));
+}
+
+static void
+read_name(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *text = NULL;
+  if (!spec_value_text(l, node, &text))
+    return;
+  size_t n = strlen(text);
+  if (n < (size_t)f->lo || n > (size_t)f->hi ||
+      strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != n)
+    spec_fault(l, node->place, SE_NAME, "1 to 64 of a-z, 0-9 and `_`",
+               "`%s` does not take `%s`", f->key, spec_shown(l, text));
+  *(const char **)to = text;
+}
+
+static void
+read_text(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_text(l, node, to);
+}
+
+static void
+read_int(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  spec_value_int(l, node, f, to);
+}
+
+static void
+read_bool(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_bool(l, node, to);
+}
+
+enum { MAX_WORDS = 8 };
+
+static int
+split_words(SpecLoad *l, const Field *f, const char *words[MAX_WORDS])
+{
+  int n = 0;
+  size_t len;
+  for (const char *p; n < MAX_WORDS && (p = spec_word(f, n, &len)); n++)
+    words[n] = arena_strndup(l->arena, p, len);
+  return n;
+}
+
+/* Enumerations are read as the index of the word, which is the enumerator. */
+static void
+read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[MAX_WORDS];
+  int n = split_words(l, f, words), index = 0;
+  if (spec_value_word(l, node, words, n, &index))
+    *(unsigned *)to = (unsigned)index;
+}
+
+/* The fields of schedules are kept as text. */
+static void
+read_sched_int(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  int n = 0;
+  if (spec_value_int(l, node, f, &n))
+    sched_set(to, f->key, arena_printf(l->arena, "%d", n));
+}
+
+static void
+read_sched_bool(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  bool on = false;
+  if (spec_value_bool(l, node, &on))
+    sched_set(to, f->key, on ? "true" : "false");
+}
+
+static void
+read_sched_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[MAX_WORDS];
+  int n = split_words(l, f, words), index = 0;
+  if (spec_value_word(l, node, words, n, &index))
+    sched_set(to, f->key, words[index]);
+}
+
+/* "`q`, `k`, `v`, `o`": what a map over tensors may have. */
+static const char *
+typed_names(Arena *a)
+{
+  Str s = str_new(a);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i))
+      str_printf(&s, "%s`%s`", s.n ? ", " : "", tensor_info[i].name);
+  return s.p;
+}
+
+static void
+refuse_tensor(SpecLoad *l, const Field *f, const DocNode *node)
+{
+  spec_fault(l, node->key_place, SE_UNKNOWN_KEY,
+             arena_printf(l->arena, "the keys are %s", typed_names(l->arena)),
+             "unknown key `%s` in `%s`", spec_shown(l, node->key), f->key);
+}
+
+static void
+read_tensor_map(SpecLoad *l, const Field *f, const DocNode *node, unsigned *to)
+{
+  bool seen[ATTNC_SLOT_COUNT] = {false};
+  for (const DocNode *n = node->first; n; n = n->next) {
+    int i = tensor_find(n->key);
+    if (i < 0 || !tensor_is_typed(i)) {
+      refuse_tensor(l, f, n);
+      continue;
+    }
+    read_enum(l, f, n, &to[i]);
+    seen[i] = true;
+  }
+  for (int i = 0; !f->initial && i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i) && !seen[i])
+      spec_fault(l, node->key_place, SE_INCOMPLETE,
+                 arena_printf(l->arena, "give all of %s", typed_names(l->arena)),
+                 "`%s` lacks `%s`", f->key, tensor_info[i].name);
+}
+
+/* A word for all tensors that have none of their own, or a map; to[i] is of slot i.  What a
+ * map leaves out has the default. */
+static void
+read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, void *at)
+{
+  unsigned *to = at, all = 0;
+  if (node->kind == DOC_MAP) {
+    read_tensor_map(l, f, node, to);
+    return;
+  }
+  read_enum(l, f, node, &all);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    to[i] = all;
+}
+
+_Static_assert(sizeof(Dtype) == sizeof(unsigned) && sizeof(Layout) == sizeof(unsigned),
+               "fields over tensors are arrays of one type");
+
+static void
+read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  int *out = to, i = 0;
+  if (!spec_value_is(l, node, DOC_LIST, "`[left, right]`"))
+    return;
+  if (node->n != 2) {
+    spec_fault(l, node->place, SE_LENGTH, "write `[left, right]`, -1 for unbounded",
+               "`%s` has two elements, not %d", f->key, node->n);
+    return;
+  }
+  for (const DocNode *n = node->first; n; n = n->next)
+    spec_value_int(l, n, f, &out[i++]);
+}
+
+static void
+read_scale(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  spec_value_scale(l, node, to);
+}
+
+static void
+read_names(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  unsigned *bits = to;
+  (void)f;
+  if (!spec_value_is(l, node, DOC_LIST, "a list of names"))
+    return;
+  for (const DocNode *n = node->first; n; n = n->next) {
+    int i = 0;
+    if (!spec_value_word(l, n, specialize_names, SPECIALIZE_COUNT, &i))
+      continue;
+    if (*bits & 1u << i)
+      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice",
+                 specialize_names[i]);
+    *bits |= 1u << i;
+  }
+}
+
+static void
+read_arch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *const *names = attnc_targets();
+  int i = 0;
+  (void)f;
+  if (spec_value_word(l, node, names, n_targets, &i))
+    *(const char **)to = names[i];
+}
+
+/* ---- schedules ---- */
+
+/* Taken for everything that `b` is for. */
+static bool
+covers(const Pin *a, const Pin *b)
+{
+  bool arch = !a->arch || (b->arch && str_eq(a->arch, b->arch));
+  bool name =
+      !a->template_name || (b->template_name && str_eq(a->template_name, b->template_name));
+  return arch && name;
+}
+
+static void
+take_template(SpecLoad *l, const DocNode *node, Pin *p)
+{
+  const char *name = p->template_name;
+  if (name && strlen(name) < SCHED_NAME)
+    memcpy(p->how.template_name, name, strlen(name));
+  else if (name)
+    spec_fault(l, node->place, SE_NAME, "attnc has no template of that name",
+               "there is no template `%s`", spec_shown(l, name));
+}
+
+/* Reads map i; a faulty one keeps line 0 and is not compared with. */
+static void
+read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
+{
+  int before = l->errors;
+  if (!spec_value_is(l, node, DOC_MAP, "a map"))
+    return;
+  read_fields(l, l->pin_keys, node, &pins[i]);
+  if (l->errors == before)
+    take_template(l, node, &pins[i]);
+  if (l->errors == before && !sched_asks(&pins[i].how))
+    spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
+  if (l->errors != before)
+    return;
+  pins[i].place = node->place;
+  for (int j = 0; j < i; j++)
+    if (pins[j].place.line && covers(&pins[j], &pins[i])) {
+      spec_fault(l, node->place, SE_SHADOWED, NULL,
+                 "never taken: the schedule on line %d fits whenever this one does",
+                 pins[j].place.line);
+      return;
+    }
+}
+
+static void
+read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  if (node->kind == DOC_BAD)
+    return;
+  bool list = node->kind == DOC_LIST;
+  if (!list && !spec_value_is(l, node, DOC_MAP, "a map or a list of maps"))
+    return;
+  if (list && !node->n)
+    spec_fault(l, node->place, SE_LENGTH, "remove it to leave everything to tuning",
+               "`%s` is an empty list", f->key);
+  int n = list ? node->n : 1, i = 0;
+  Pin *pins = NEW_N(l->arena, Pin, n);
+  const DocNode *each = list ? node->first : node;
+  for (; i < n; i++, each = each->next) {
+    l->within = f->key;
+    read_pin(l, each, pins, i);
+  }
+  *(const Pin **)to = pins;
+  l->spec->n_pins = n;
+}
+
+static Reader *const readers[FT_COUNT] = {
+    [FT_VERSION] = read_version,
+    [FT_NAME] = read_name,
+    [FT_TEXT] = read_text,
+    [FT_DTYPES] = read_per_tensor,
+    [FT_INT] = read_int,
+    [FT_BOOL] = read_bool,
+
+    [FT_ENUM] = read_enum,
+    [FT_WINDOW] = read_window,
+    [FT_SCALE] = read_scale,
+    [FT_LAYOUTS] = read_per_tensor,
+    [FT_NAMES] = read_names,
+    [FT_PINS] = read_pins,
+    [FT_ARCH] = read_arch,
+    [FT_SCHED_INT] = read_sched_int,
+    [FT_SCHED_BOOL] = read_sched_bool,
+    [FT_SCHED_ENUM] = read_sched_enum,
+};
+
+/* ---- defaults ---- */
+
+/* What a field is before it is read: 0 but where the type says otherwise. */
+static void
+initialise(const Field *f, void *at)
+{
+  int *pair = at;
+  size_t n;
+  switch (f->type) {
+  case FT_NAME:
+  case FT_TEXT:
+    *(const char **)at = "";
+    break;
+  case FT_SCALE:
+    *(double *)at = NAN;
+    break;
+  case FT_WINDOW:
+    pair[0] = pair[1] = -1;
+    break;
+  case FT_BOOL:
+    *(bool *)at = str_eq(f->initial, "true");
+    break;
+  case FT_ENUM:
+    for (unsigned i = 0; spec_word(f, (int)i, &n); i++)
+      if (strlen(f->initial) == n && !strncmp(f->initial, spec_word(f, (int)i, &n), n))
+        *(unsigned *)at = i;
+    break;
+  default:
+    break;
+  }
+}
+
+/* An integer whose default is another field has that one's value. */
+static void
+take_defaults(Spec *s)
+{
+  for (int i = 0; i < N_SPEC; i++) {
+    const Field *f = &spec_fields[i];
+    const Field *from = f->initial ? find_field(spec_fields, N_SPEC, f->initial) : NULL;
+    int *at = (int *)(void *)((char *)s + f->at);
+    if (f->type == FT_INT && from && !*at)
+      *at = *(const int *)(const void *)((const char *)s + from->at);
+  }
+}
+
+/* ---- the whole ---- */
+
+static const DocNode *
+value_of(const DocNode *map, const char *key)
+{
+  for (const DocNode *n = map->first; n; n = n->next)
+    if (str_eq(n->key, key))
+      return n;
+  return NULL;
+}
+
+/* Legal, and surely not what was meant. */
+static void
+warn(SpecLoad *l, const DocNode *root)
+{
+  const Spec *s = l->spec;
+  const DocNode *align = value_of(root, "align"), *window = value_of(root, "window");
+  bool bounded = s->window[0] >= 0 || s->window[1] >= 0;
+  if (align && s->align == ALIGN_TOP_LEFT && !s->causal && !bounded)
+    spec_warn(l, align->key_place, SE_ALIGN_UNUSED, NULL,
+              "`align` has no effect without `causal` or `window`");
+  if (window && s->causal && s->window[1] > 0)
+    spec_warn(l, window->place, SE_WINDOW_UNUSED, "write 0 for the right bound",
+              "`causal` hides the keys to the right that the window lets in");
+}
+
+void
+spec_check_document(SpecLoad *l, const DocNode *root)
+{
+  Spec *s = l->spec;
+  for (int i = 0; i < N_SPEC; i++)
+    initialise(&spec_fields[i], (char *)s + spec_fields[i].at);
+  if (root->kind == DOC_SCALAR && !*root->text) {
+    spec_fault(l, (Place){0, 0, 1}, SE_EMPTY, NULL, "the document is empty");
+    return;
+  }
+  if (root->kind != DOC_MAP) {
+    if (root->kind != DOC_BAD)
+      spec_fault(l, root->place, SE_NOT_A_MAP, NULL, "a spec is a map of `key: value`");
+    return;
+  }
+  int n_pin;
+  const Field *pins = spec_pin_fields(l->arena, &n_pin);
+  const Keys pin_keys = {pins, n_pin, pin_aliases, " in `schedule`"};
+  l->pin_keys = &pin_keys;
+  read_fields(l, &spec_keys, root, s);
+  l->pin_keys = NULL;
+  take_defaults(s);
+  if (!l->errors)
+    warn(l, root);
+}

@@ -1,0 +1,148 @@
+/* spec_load.h: the rooms behind attnc_spec_load, shared by the spec_*.c files only.
+ *
+ * Text becomes a node tree (spec_yaml.c, the only place that knows libyaml), the tree a
+ * checked Spec (spec_check.c), the Spec its texts (spec_print.c).  Everything lives in the
+ * arena of the spec; running out of it jumps back to spec_load_limited.  Faults of the text
+ * are reported, counted and worked around, so that one load tells all of them; only what
+ * makes the rest meaningless (syntax, depth, size) ends the reading. */
+#ifndef ATTNC_COMPILER_SPEC_LOAD_H
+#define ATTNC_COMPILER_SPEC_LOAD_H
+
+#include "compiler/spec/spec.h"
+
+#include <stdarg.h>
+
+enum { SPEC_MAX_BYTES = 64 * 1024, SPEC_MAX_DEPTH = 8, SPEC_MAX_NODES = 4096 };
+
+typedef enum SpecError {
+#define SPEC_ERROR(id, code, meaning, help) SE_##id,
+#include "compiler/spec/spec_errors.def"
+#undef SPEC_ERROR
+  SE_COUNT
+} SpecError;
+
+typedef struct SpecErrorInfo {
+  int code;
+  const char *meaning, *help;
+} SpecErrorInfo;
+extern const SpecErrorInfo spec_errors[SE_COUNT];
+
+typedef enum FieldType {
+  FT_VERSION,
+  FT_NAME,
+  FT_TEXT,
+  FT_DTYPES,
+  FT_INT,
+  FT_BOOL,
+  FT_ENUM,
+  FT_WINDOW,
+  FT_SCALE,
+  FT_LAYOUTS,
+  FT_NAMES,
+  FT_PINS,
+  FT_ARCH,
+  FT_SCHED_INT, /* the three of a schedule's fields */
+  FT_SCHED_BOOL,
+  FT_SCHED_ENUM,
+  FT_COUNT
+} FieldType;
+
+/* What of a field is part of the kernel (spec_fields.def). */
+typedef enum Identity { ID_VALUE, ID_PRESENCE, ID_NOTHING } Identity;
+
+/* A row of spec_fields.def. */
+typedef struct Field {
+  const char *key;
+  FieldType type;
+  bool required;
+  const char *initial; /* as written in a spec; NULL: none */
+  int lo, hi, step;
+  const char *words; /* separated by spaces */
+  size_t at;         /* offset of the member; of a schedule's field the Schedule's */
+  Identity identity;
+  const char *doc, *example;
+} Field;
+extern const Field spec_fields[];
+extern const int n_spec_fields;
+/* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
+const Field *spec_pin_fields(Arena *, int *n);
+
+typedef enum DocKind { DOC_BAD, DOC_SCALAR, DOC_LIST, DOC_MAP } DocKind;
+
+/* A value of the document.  DOC_BAD was reported already and is to be passed over. */
+typedef struct DocNode {
+  DocKind kind;
+  bool quoted; /* scalar: not plain */
+  Place place;
+  const char *text; /* scalar: 0-terminated UTF-8 without a 0 inside */
+  const char *key;  /* of the map that this is a value of, else NULL */
+  Place key_place;
+  struct DocNode *first, *next; /* children; sibling */
+  int n;                        /* children */
+} DocNode;
+
+typedef struct SpecLoad {
+  Arena *arena;
+  attnc_diags *diags; /* may be NULL */
+  const char *text;   /* a copy without the byte order mark, 0-terminated */
+  size_t n;
+  Spec *spec;
+  const struct Keys *pin_keys;
+  const char *within; /* the field that is being read, for messages on elements */
+  int errors;
+  struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */
+  jmp_buf no_memory;
+} SpecLoad;
+
+/* help NULL: that of the table. */
+void spec_fault(SpecLoad *, Place, SpecError, const char *help, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void spec_warn(SpecLoad *, Place, SpecError, const char *help, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+/* User text as a message may show it: at most 40 bytes, no control characters. */
+const char *spec_shown(SpecLoad *, const char *);
+
+/* The root of the document, NULL when there is nothing to check (faults are reported). */
+const DocNode *spec_yaml_read(SpecLoad *);
+void spec_yaml_close(SpecLoad *);
+/* What a plain scalar looks like to readers of YAML 1.1 or 1.2. */
+typedef enum Look {
+  LOOK_WORD,
+  LOOK_NULL,
+  LOOK_BOOL,   /* true, false */
+  LOOK_BOOL11, /* yes, no, on, off, True … */
+  LOOK_INT,
+  LOOK_OCTAL,   /* 010: 8 in YAML 1.1, 10 in 1.2 */
+  LOOK_RADIX,   /* 0x10, 0o10, 0b10 */
+  LOOK_GROUPED, /* 1_000, 1:30 */
+  LOOK_SIGNED,  /* +5 */
+  LOOK_FLOAT,
+  LOOK_NONFINITE, /* .inf, .nan */
+} Look;
+Look spec_look(const char *);
+
+/* Scalars, reported and false where they are not what is due. */
+bool spec_value_text(SpecLoad *, const DocNode *, const char **out);
+bool spec_value_bool(SpecLoad *, const DocNode *, bool *out);
+bool spec_value_int(SpecLoad *, const DocNode *, const Field *, int *out);
+bool spec_value_scale(SpecLoad *, const DocNode *, double *out);
+/* The index in `words`; aliases are suggested, never taken. */
+bool spec_value_word(SpecLoad *, const DocNode *, const char *const *words, int n,
+                     int *out);
+/* false, reported: not of this kind. */
+bool spec_value_is(SpecLoad *, const DocNode *, DocKind, const char *due);
+
+/* Fills load->spec from the document. */
+void spec_check_document(SpecLoad *, const DocNode *root);
+/* The n-th of a field's words, NULL past the last. */
+const char *spec_word(const Field *, int n, size_t *len);
+/* Fills canonical, hash and json. */
+void spec_print(Spec *);
+/* The field's line of the canonical text; nothing where it has none. */
+void spec_put_line(const Spec *, const Field *, Str *);
+
+/* attnc_spec_load with a limit of its own on memory (0: none): for tests of exhaustion. */
+attnc_status spec_load_limited(const char *text, size_t n, const char *name, size_t limit,
+                               attnc_spec **, attnc_diags *);
+
+#endif

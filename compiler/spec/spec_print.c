@@ -1,0 +1,384 @@
+/* The texts of a checked spec, from the field table: canonical (what spec_hash is over) and
+ * JSON.  A field's type says how its value is written, its row whether it is. */
+#include "compiler/spec/signature.h"
+#include "compiler/spec/spec_load.h"
+
+#include "base/hash.h"
+#include "compiler/sched.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A field of a spec. */
+typedef struct Member {
+  const Spec *s;
+  const Field *f;
+  const void *at;
+} Member;
+
+static Member
+member(const Spec *s, const Field *f)
+{
+  return (Member){s, f, (const char *)s + f->at};
+}
+
+static int
+int_at(Member m)
+{
+  return *(const int *)m.at;
+}
+
+/* ---- values, one writer a type: as YAML (in the canonical text), or as JSON ---- */
+
+/* The fewest digits that read back as the same double, with a point in every locale. */
+static void
+put_number(Str *out, double v)
+{
+  char text[40] = "";
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  locale_t before = uselocale(c);
+  for (int digits = 1; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, v);
+    if (strtod(text, NULL) == v)
+      break;
+  }
+  uselocale(before);
+  if (c)
+    freelocale(c);
+  str_put(out, text);
+}
+
+static void
+put_version(Member m, Str *out, bool json)
+{
+  (void)m;
+  (void)json;
+  str_put(out, "1");
+}
+
+static void
+put_text(Member m, Str *out, bool json)
+{
+  (void)json; /* a JSON string is YAML too */
+  str_json(out, *(const char *const *)m.at);
+}
+
+static void
+put_int(Member m, Str *out, bool json)
+{
+  (void)json;
+  if (int_at(m))
+    str_printf(out, "%d", int_at(m));
+  else
+    str_put(out, "null"); /* left open */
+}
+
+static void
+put_bool(Member m, Str *out, bool json)
+{
+  (void)json;
+  str_put(out, *(const bool *)m.at ? "true" : "false");
+}
+
+static void
+put_word(const Field *f, unsigned i, Str *out, bool json)
+{
+  size_t n;
+  const char *word = spec_word(f, (int)i, &n), *quote = json ? "\"" : "";
+  str_printf(out, "%s%.*s%s", quote, (int)n, word, quote);
+}
+
+static void
+put_enum(Member m, Str *out, bool json)
+{
+  put_word(m.f, *(const unsigned *)m.at, out, json);
+}
+
+/* Over the tensors that the spec's `dtype` and `layout` speak of. */
+static bool
+all_equal(const unsigned v[ATTNC_SLOT_COUNT])
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i) && v[i] != v[0])
+      return false;
+  return true;
+}
+
+static void
+put_per_tensor(Member m, Str *out, bool json)
+{
+  const unsigned *v = m.at;
+  if (!json && all_equal(v)) {
+    put_word(m.f, v[0], out, json);
+    return;
+  }
+  const char *comma = "{";
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!tensor_is_typed(i))
+      continue;
+    str_printf(out, json ? "%s\"%s\": " : "%s%s: ", comma, tensor_info[i].name);
+    put_word(m.f, v[i], out, json);
+    comma = ", ";
+  }
+  str_put(out, "}");
+}
+
+static void
+put_window(Member m, Str *out, bool json)
+{
+  const int *v = m.at;
+  (void)json;
+  str_printf(out, "[%d, %d]", v[0], v[1]);
+}
+
+/* With the default of its row, NaN where it has none. */
+static double
+scale_of(Member m)
+{
+  double v = *(const double *)m.at;
+  return isnan(v) && m.f->initial ? 1 / sqrt(m.s->head_dim) : v;
+}
+
+static void
+put_scale(Member m, Str *out, bool json)
+{
+  double v = scale_of(m);
+  (void)json;
+  if (isnan(v))
+    str_put(out, "null");
+  else
+    put_number(out, v);
+}
+
+static void
+put_names(Member m, Str *out, bool json)
+{
+  const char *comma = "", *quote = json ? "\"" : "";
+  str_put(out, "[");
+  for (int i = 0; i < SPECIALIZE_COUNT; i++) {
+    if (!(*(const unsigned *)m.at >> i & 1u))
+      continue;
+    str_printf(out, "%s%s%s%s", comma, quote, specialize_names[i], quote);
+    comma = ", ";
+  }
+  str_put(out, "]");
+}
+
+static void
+put_open_text(Str *out, const char *key, const char *text)
+{
+  str_printf(out, ", \"%s\": ", key);
+  if (text)
+    str_json(out, text);
+  else
+    str_put(out, "null");
+}
+
+/* All fields; null is open. */
+static void
+put_pin(Str *out, const Pin *p)
+{
+  const SchedField *list[SCHED_MOST];
+  int n = sched_fields(list);
+  str_printf(out, "{\"line\": %d", p->place.line);
+  put_open_text(out, "arch", p->arch);
+  put_open_text(out, "template", p->template_name);
+  for (int i = 0; i < n; i++) {
+    const char *value = sched_get(&p->how, list[i]->name);
+    const char *quote = value && list[i]->kind == SK_ENUM ? "\"" : "";
+    str_printf(out, ", \"%s\": %s%s%s", list[i]->name, quote, value ? value : "null",
+               quote);
+  }
+  str_put(out, "}");
+}
+
+static void
+put_pins(Member m, Str *out, bool json)
+{
+  (void)json;
+  str_put(out, "[");
+  for (int i = 0; i < m.s->n_pins; i++) {
+    str_put(out, i ? ", " : "");
+    put_pin(out, &m.s->pins[i]);
+  }
+  str_put(out, "]");
+}
+
+typedef void Writer(Member, Str *, bool json);
+static Writer *const writers[FT_COUNT] = {
+    [FT_VERSION] = put_version,    [FT_NAME] = put_text,     [FT_TEXT] = put_text,
+    [FT_DTYPES] = put_per_tensor,  [FT_INT] = put_int,       [FT_BOOL] = put_bool,
+    [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window, [FT_SCALE] = put_scale,
+    [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,   [FT_PINS] = put_pins,
+};
+
+/* ---- canonical text ---- */
+
+static bool
+is_word(const Field *f, unsigned i, const char *word)
+{
+  size_t n;
+  const char *p = spec_word(f, (int)i, &n);
+  return strlen(word) == n && !strncmp(word, p, n);
+}
+
+static const Field *
+field_named(const char *key)
+{
+  for (int i = 0; i < n_spec_fields; i++)
+    if (str_eq(spec_fields[i].key, key))
+      return &spec_fields[i];
+  return NULL;
+}
+
+static bool
+int_is_default(Member m)
+{
+  const Field *same = m.f->initial ? field_named(m.f->initial) : NULL;
+  return int_at(m) == (same ? int_at(member(m.s, same)) : 0);
+}
+
+/* Does the field mean what it means when it is left out? */
+static bool
+is_default(Member m)
+{
+  const int *pair = m.at;
+  const unsigned *words = m.at;
+  if (m.f->required)
+    return false;
+  switch (m.f->type) {
+  case FT_INT:
+    return int_is_default(m);
+  case FT_BOOL:
+    return *(const bool *)m.at == str_eq(m.f->initial, "true");
+  case FT_ENUM:
+    return is_word(m.f, *words, m.f->initial);
+  case FT_DTYPES:
+  case FT_LAYOUTS:
+    return all_equal(words) && is_word(m.f, *words, m.f->initial);
+  case FT_WINDOW:
+    return pair[0] < 0 && pair[1] < 0;
+  case FT_SCALE:
+    return isnan(*(const double *)m.at) ||
+           (m.f->initial && scale_of(m) == 1 / sqrt(m.s->head_dim));
+  case FT_NAMES:
+    return *words == 0;
+  default:
+    return false;
+  }
+}
+
+bool
+spec_has(const Spec *s, const char *key)
+{
+  const Field *f = field_named(key);
+  return f && !is_default(member(s, f));
+}
+
+double
+spec_number(const Spec *s, const char *key)
+{
+  const Field *f = field_named(key);
+  return f && f->type == FT_SCALE ? scale_of(member(s, f)) : NAN;
+}
+
+bool
+spec_is_constant(const Spec *s, const char *key)
+{
+  for (int i = 0; i < SPECIALIZE_COUNT; i++)
+    if (str_eq(specialize_names[i], key))
+      return spec_specializes(s, (Specialize)i);
+  return false;
+}
+
+bool
+spec_one_dtype(const Spec *s)
+{
+  return all_equal((const unsigned *)s->dtype);
+}
+
+void
+spec_put_line(const Spec *s, const Field *f, Str *out)
+{
+  Member m = member(s, f);
+  bool run_time = f->identity == ID_PRESENCE && !spec_is_constant(s, f->key);
+  /* The number is no part of it; that there is one is not news where there always is. */
+  if (f->identity == ID_NOTHING || is_default(m) || (run_time && f->initial))
+    return;
+  str_printf(out, "%s: ", f->key);
+  if (run_time)
+    str_put(out, "run_time");
+  else
+    writers[f->type](m, out, false);
+  str_put(out, "\n");
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+  return strcmp((*(const Field *const *)a)->key, (*(const Field *const *)b)->key);
+}
+
+/* One line a field, in the order of the alphabet. */
+static const char *
+canonical(const Spec *s)
+{
+  Str out = str_new(s->arena);
+  const Field **order = NEW_N(s->arena, const Field *, n_spec_fields);
+  for (int i = 0; i < n_spec_fields; i++)
+    order[i] = &spec_fields[i];
+  qsort(order, (size_t)n_spec_fields, sizeof *order, by_key);
+  for (int i = 0; i < n_spec_fields; i++)
+    spec_put_line(s, order[i], &out);
+  return out.p;
+}
+
+/* ---- JSON ---- */
+
+static const char *
+json(const Spec *s)
+{
+  Str out = str_new(s->arena);
+  for (int i = 0; i < n_spec_fields; i++) {
+    const Field *f = &spec_fields[i];
+    str_printf(&out, "%s\"%s\": ", i ? ", " : "{", f->key);
+    writers[f->type](member(s, f), &out, true);
+  }
+  put_open_text(&out, "canonical", s->canonical);
+  put_open_text(&out, "hash", s->hash);
+  str_put(&out, "}");
+  return out.p;
+}
+
+static void
+print_call(Spec *s, int op)
+{
+  Signature *x = NEW(s->arena, Signature);
+  Str text = str_new(s->arena);
+  signature_make(s, op, x);
+  str_printf(&text, "{\"op\":\"%s\",\"sizes\":[", op_words[op]);
+  for (int i = 0; i < SIZE_COUNT; i++)
+    str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
+  str_put(&text, "],");
+  signature_put_tensors(x, s, &text);
+  str_put(&text, ",");
+  signature_put_scalars(x, true, &text);
+  str_put(&text, "}");
+  s->call[op] = x;
+  s->call_json[op] = text.p;
+}
+
+void
+spec_print(Spec *s)
+{
+  s->canonical = canonical(s);
+  Str text = str_new(s->arena);
+  str_put(&text, s->canonical);
+  sha256_hex(text.p, text.n, s->hash);
+  s->json = json(s);
+  for (int op = 0; op < ATTNC_OP_COUNT; op++)
+    print_call(s, op);
+}

@@ -1,0 +1,412 @@
+/* tile.h: the vocabulary in which kernel templates are written.
+ *
+ * A template says which memory holds what, how many stages there are and in which order
+ * asynchronous work is issued and waited for.  It never names a register, a thread, a
+ * fragment index, a swizzle or a count of outstanding copies.
+ *
+ * Two kinds of word.  Pure words (i_ index expressions, v_ views of tensors, s_ views of
+ * shared memory, w_ walks over tiles) describe; they append nothing and nest freely.
+ * Emitting words (t_) append one operation to the tile program in the order in which they
+ * are called: at most one of them in an argument list or initialiser, since C leaves the
+ * order of evaluation open (linted).  T_ROLE, T_WARP, T_FOR, T_FOR_TILES and T_IF open a
+ * region of the program; plain C `if` and `for` decide while generating.
+ *
+ * Team.  The warps that hold a tile together: all of a kernel without roles, else `warps`
+ * of its role, which has `teams` such teams.  On a target with wgmma the products of a role
+ * are wgmma's: they are in flight until t_wait, and a team is a warpgroup.
+ *
+ * Nothing here fails visibly: a misuse ends the compile through t_fail, caught in gen.c.
+ * Everything lives in the arena of the compile.  Rules for what may stand where are in
+ * docs/templates.md; the checks are in tile_verify.c. */
+#ifndef ATTNC_COMPILER_TILE_H
+#define ATTNC_COMPILER_TILE_H
+
+#include "compiler/spec/spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct Tb Tb; /* the builder of one tile program */
+
+_Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- index expressions: scalar integers and conditions, equal for the whole block ---- */
+
+typedef struct Node Node;
+typedef struct Idx {
+  const Node *node; /* NULL: the constant k */
+  int64_t k;
+} Idx;
+
+static inline Idx
+i_int(int64_t k)
+{
+  return (Idx){.node = NULL, .k = k};
+}
+static inline Idx
+idx_itself(Idx x)
+{
+  return x;
+}
+/* Lets an int stand where an Idx is due. */
+#define I(x) _Generic((x), Idx : idx_itself, default : i_int)(x)
+
+#define i_add(a, b)  idx_add(I(a), I(b))
+#define i_sub(a, b)  idx_sub(I(a), I(b))
+#define i_mul(a, b)  idx_mul(I(a), I(b))
+#define i_div(a, b)  idx_div(I(a), I(b))  /* floor */
+#define i_cdiv(a, b) idx_cdiv(I(a), I(b)) /* ceiling; a >= 0 */
+/* The same, a branch instead of the division where it is 0: a >= 0, b > 0, and a is hardly
+ * ever as large as b. */
+#define i_div_rare(a, b) idx_div_rare(I(a), I(b))
+#define i_min(a, b)      idx_min(I(a), I(b))
+#define i_max(a, b)      idx_max(I(a), I(b))
+#define i_lt(a, b)       idx_lt(I(a), I(b))
+#define i_le(a, b)       i_lt(a, i_add(b, 1))
+#define i_or(a, b)       idx_or(I(a), I(b)) /* of conditions */
+Idx idx_add(Idx, Idx);
+Idx idx_sub(Idx, Idx);
+Idx idx_mul(Idx, Idx);
+Idx idx_div(Idx, Idx);
+Idx idx_cdiv(Idx, Idx);
+Idx idx_div_rare(Idx, Idx);
+Idx idx_min(Idx, Idx);
+Idx idx_max(Idx, Idx);
+Idx idx_lt(Idx, Idx);
+Idx idx_or(Idx, Idx);
+/* The product of two sizes, which 32 bits may not hold.  Every other expression fits: no
+ * size is above 2^30, no number of blocks above 2^31 - 1, and a window's bound is at most
+ * 2^30. */
+#define i_mul64(a, b) idx_mul64(I(a), I(b))
+Idx idx_mul64(Idx, Idx);
+bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
+bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
+#define i_mod(a, b)      idx_rest(I(a), I(b), i_div(a, b))
+#define i_mod_rare(a, b) idx_rest(I(a), I(b), i_div_rare(a, b))
+Idx idx_rest(Idx a, Idx b, Idx quotient); /* a - b * quotient, 0 … b - 1 */
+Idx i_cta(Tb *, int axis);                /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *);                         /* blocks along axis 0 */
+Idx i_team(Tb *);                         /* which team of its role this is */
+Idx i_batches(Tb *);                      /* of the call */
+/* Entry i of a list of numbers that the kernel carries; the numbers are copied. */
+typedef struct Table Table;
+const Table *t_table(Tb *, const int32_t *, int n);
+Idx i_entry(const Table *, Idx i);
+
+/* ---- tensors of the call, and boxes of them ---- */
+
+typedef struct Tensor {
+  const char *name;
+  int slot; /* ATTNC_Q … */
+  Dtype ty;
+  int cols;      /* elements of a row; 1 for lse */
+  Idx rows;      /* sq or sk */
+  Idx stride[3]; /* of batch, head and row, in elements */
+} Tensor;
+
+typedef struct View {
+  const Tensor *x;
+  Idx b, h, row; /* its batch, head and first row (packed: position) */
+  int n;         /* rows */
+  bool whole;    /* no row is past the end: a promise */
+  int pack;      /* > 1: rows are (position, head of the group), `h` is the key head */
+  bool cut;      /* rows from `end` on count as past the end of the tensor, too */
+  Idx end;
+} View;
+
+/* Rows past the end are zeros on the way in and not written on the way out. */
+View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
+View v_whole(View);
+View v_ragged(View); /* takes a promise back: some or all rows may be past the end */
+View v_pack(View, int group);
+View v_until(View, Idx end); /* end: at most the tensor's rows; on the way in */
+
+/* ---- shared memory ---- */
+
+typedef struct SmemDecl SmemDecl;
+typedef struct Ring Ring;
+
+/* A box of shared memory: rows x cols of one type, kept as panels of 128 bytes x rows in
+ * the 128-byte swizzle (16-byte chunk ^= row % 8), columns padded to whole panels. */
+typedef struct Smem {
+  const SmemDecl *mem;
+  int rows, cols;
+  bool trans; /* the mathematics reads it transposed; nothing moves */
+  int take;   /* id of the take that gave this stage of a ring, 0: no ring */
+  Idx row;    /* its first row in the box that was declared; a multiple of 8 */
+} Smem;
+
+/* One stage of a ring in hand. */
+typedef struct Slot {
+  Smem s;
+  Ring *ring;
+  int take;
+} Slot;
+
+Smem s_trans(Smem);
+Smem s_cols(Smem, int cols);            /* its first columns */
+Smem s_rows(Smem, Idx row, int n);      /* n rows of it from `row` on */
+int s_bytes(Dtype, int rows, int cols); /* what a box takes */
+
+Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
+/* Who fills the stages: the threads of the block by cp.async, or one lane by TMA. */
+typedef enum Fill { FILL_COPY, FILL_TMA } Fill;
+/* What the L2 cache shall do with the lines of a push. */
+typedef enum Hint { HINT_NONE, HINT_ONCE, HINT_KEEP } Hint;
+
+typedef struct RingArgs {
+  const char *name;
+  Fill fill;
+  Dtype ty;
+  int rows, cols, stages;
+  int takers;  /* FILL_TMA: warps that release each stage */
+  int cluster; /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
+} RingArgs;
+Ring *t_ring_(Tb *, const RingArgs *);
+#define t_ring(t, ...) t_ring_((t), &(RingArgs){__VA_ARGS__})
+
+typedef struct PushArgs {
+  View src;
+  const Idx *when; /* FILL_COPY: only if true, yet the stage counts; NULL: always */
+  Hint hint;       /* FILL_TMA */
+} PushArgs;
+void t_push_(Tb *, Ring *, const PushArgs *);
+#define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){__VA_ARGS__})
+Slot t_take(Tb *, Ring *);     /* the oldest filled stage, visible to the whole block */
+Slot t_peek(Tb *, Ring *);     /* FILL_TMA: the same stage, which t_take will still give */
+void t_release(Tb *, Slot);    /* I shall not read it again */
+void t_copy(Tb *, Smem, View); /* a copy that is in no ring … */
+void t_copy_wait(Tb *);        /* … has arrived, visible to the whole block */
+void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */
+void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
+void t_out_wait(Tb *);             /* … it has been read */
+
+/* ---- barriers ---- */
+
+typedef struct Turn Turn; /* passed round between the teams of a role */
+
+void t_sync(Tb *);        /* the team */
+void t_sync_role(Tb *);   /* all teams of the role */
+void t_fence_async(Tb *); /* my writes to shared memory, before TMA or wgmma sees them */
+Turn *t_turn(Tb *, int teams);
+void t_turn_start(Tb *, Turn *); /* once in each team: the first team's turn */
+void t_turn_take(Tb *, Turn *);  /* waits for my turn at the tensor cores */
+void t_turn_pass(Tb *, Turn *);  /* the next team's turn */
+
+/* ---- tiles: immutable values in the registers of the block ---- */
+
+typedef const struct Val *Tile;
+
+/* Left operand of a product: registers or shared memory. */
+typedef struct Opnd {
+  Tile tile; /* NULL: smem */
+  Smem smem;
+} Opnd;
+static inline Opnd
+opnd_tile(Tile x)
+{
+  return (Opnd){.tile = x};
+}
+static inline Opnd
+opnd_smem(Smem x)
+{
+  return (Opnd){.tile = NULL, .smem = x};
+}
+#define OP(x) _Generic((x), Tile : opnd_tile, Smem : opnd_smem)(x)
+
+Tile t_zero(Tb *, int rows, int cols);       /* fp32 zeros in the accumulator layout */
+Tile t_zero_lanes(Tb *, int rows, int cols); /* the same in the layout of t_load */
+Tile t_rows(Tb *, int rows, double k);       /* one value a row */
+Tile t_shares(Tb *, int rows); /* zero row sums, of which each lane has a part */
+Tile t_const(Tb *, double k);  /* one value */
+/* A numeric argument of the call times k: the spec's constant where it is specialised. */
+Tile t_scalar(Tb *, int slot, double k);
+bool t_has_scalar(const Tb *, int slot); /* does the call have it? */
+Tile *t_var(Tb *, Tile);                 /* a variable: assign through the pointer */
+
+/* Elementwise, fp32; a row or scalar operand is broadcast. */
+Tile t_add(Tb *, Tile a, Tile b);
+Tile t_sub(Tb *, Tile a, Tile b);
+Tile t_mul(Tb *, Tile a, Tile b);
+Tile t_max(Tb *, Tile a, Tile b);
+Tile t_min(Tb *, Tile a, Tile b);
+Tile t_fma(Tb *, Tile a, Tile b, Tile c); /* a·b + c */
+Tile t_fms(Tb *, Tile a, Tile b, Tile c); /* a·b − c */
+Tile t_exp2(Tb *, Tile);
+/* The same, `poly` of each 16 registers by a polynomial on the multiply-add units. */
+Tile t_exp2_mixed(Tb *, Tile, int poly);
+Tile t_exp2_near(Tb *, Tile); /* within an ulp of fp32 */
+Tile t_log2(Tb *, Tile);
+Tile t_rcp(Tb *, Tile);
+Tile t_sel0(Tb *, Tile c, Tile a);                       /* 0 where c is 0, else a */
+Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k);   /* a where c > k, else b */
+Tile t_sel_over(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
+Tile t_row_max(Tb *, Tile);
+Tile t_row_part(Tb *, Tile);   /* each lane's share of the row sums */
+Tile t_row_join(Tb *, Tile);   /* shares added up */
+Tile t_cvt(Tb *, Tile, Dtype); /* to 16 bits: becomes a left operand */
+
+Tile t_get(Tb *, Smem);       /* a left operand in registers */
+void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
+/* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes.  In
+ * flight where the team's products are wgmma's: t_wait gives the value. */
+Tile t_dot_(Tb *, Opnd a, Smem b);
+Tile t_dot_acc_(Tb *, Tile acc, Opnd a, Smem b);
+#define t_dot(t, a, b)          t_dot_((t), I_OPND(a), (b))
+#define t_dot_acc(t, acc, a, b) t_dot_acc_((t), (acc), I_OPND(a), (b))
+static inline Opnd
+opnd_itself(Opnd x)
+{
+  return x;
+}
+#define I_OPND(x) _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
+
+Tile t_beside(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
+Tile t_wait(Tb *, Tile);             /* x, ready; itself if it is */
+Idx t_any_not1(Tb *, Tile);         /* does a lane of the warp hold a value that is not 1 */
+Idx t_any_over(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
+
+void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
+/* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
+Tile t_load(Tb *, View);
+void t_store(Tb *, View, Tile);
+Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */
+/* One row of a tensor, the same for every warp. */
+Tile t_load_one(Tb *, View);
+
+/* ---- the mask decides the loops ---- */
+
+typedef struct Mask {
+  Band band;
+  Idx sq, sk;
+} Mask;
+
+/* Where a tile of scores lies: first query, first key. */
+typedef struct At {
+  Idx q, k;
+  int pack; /* > 1: row r is query q + r / pack */
+} At;
+
+Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
+
+typedef enum TileClass { TILE_PARTIAL, TILE_FULL } TileClass;
+
+/* Key tiles [lo, hi), of which those in [full_lo, full_hi) are FULL and the others PARTIAL.
+ */
+typedef struct TileSpan {
+  Idx lo, hi, full_lo, full_hi;
+} TileSpan;
+bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
+
+/* The key tiles that a block of queries sees, visited from the highest down.  They are
+ * counted from the first key that some row sees, so that only the highest one holds keys
+ * that none does, and those at its end (w_seen).  There is at least one tile, wholly masked
+ * if need be, so that a block that sees no key comes out as o = 0, lse = −inf by itself. */
+typedef struct Walk {
+  TileSpan tiles; /* 0 is that of `start` */
+  Idx start, end; /* keys that some row of the block sees: none if end <= start */
+  int bn;
+  bool even; /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
+  bool cut;  /* the highest tile may end behind `end`, before the tensor does */
+  bool lone; /* above the FULL ones there is one tile at most, the ragged last one */
+} Walk;
+
+/* One tile of a walk. */
+typedef struct Visit {
+  Idx n, k0;   /* its index; its first key */
+  Idx is;      /* is there such a tile */
+  Idx partial; /* is it PARTIAL */
+  bool masked; /* it may be */
+  bool whole;  /* not the ragged last one */
+  bool cut;    /* may be the highest one of a walk that is cut */
+  bool open;   /* the loop over it is being built */
+  const Walk *walk;
+} Visit;
+
+Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
+Walk w_keys(const Mask *, Idx q0, int bm, int bn);
+Visit w_first(const Walk *);
+Walk w_rest(const Walk *);  /* all but the first */
+Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
+Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
+Visit w_last(const Walk *);
+/* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
+ * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
+View w_seen(View, Visit);
+
+/* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
+ * stands in T_PARTIAL. */
+#define T_FOR_TILES(t, j, walk)                                                            \
+  for (Visit j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
+Visit t_tiles_begin(Tb *, const Walk *);
+void t_tiles_end(Tb *, Visit *);
+
+/* ---- regions: roles, loops, branches ---- */
+
+typedef struct RoleArgs {
+  const char *name;
+  int teams, warps; /* a team's */
+  int regs;         /* registers a thread (setmaxnreg); 0: as launched */
+} RoleArgs;
+#define T_NAME_(a, b) a##b
+#define T_NAME(a, b)  T_NAME_(a, b)
+/* The next teams · warps warps of the block do this, no other role does. */
+#define T_ROLE(t, ...)                                                                     \
+  for (bool T_NAME(open_, __LINE__) = t_role_begin((t), &(RoleArgs){__VA_ARGS__});         \
+       T_NAME(open_, __LINE__); T_NAME(open_, __LINE__) = t_region_end((t)))
+/* One elected lane of warp i of the role. */
+#define T_WARP(t, i)                                                                       \
+  for (bool T_NAME(open_, __LINE__) = t_warp_begin((t), (i)); T_NAME(open_, __LINE__);     \
+       T_NAME(open_, __LINE__) = t_region_end((t)))
+/* if (c): there is no else.  Nothing is emitted where c is known to be false. */
+#define T_IF(t, c)                                                                         \
+  for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);        \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* if the tile is PARTIAL. */
+#define T_PARTIAL(t, j)                                                                    \
+  for (int T_NAME(open_, __LINE__) = t_partial_begin((t), (j)); T_NAME(open_, __LINE__);   \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* The same where c is hardly ever true: the code is out of the way of what always runs. */
+#define T_RARE(t, c)                                                                       \
+  for (int T_NAME(open_, __LINE__) = t_rare_begin((t), (c)); T_NAME(open_, __LINE__);      \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* for (i = lo; i < hi; i += step) */
+#define T_FOR(t, i, span)                                                                  \
+  for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                         \
+       T_NAME(for_, __LINE__).open; t_for_end((t), &T_NAME(for_, __LINE__)))               \
+    for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                   \
+         T_NAME(for_, __LINE__).fresh = false)
+
+typedef struct Span {
+  Idx lo, hi, step;
+} Span;
+typedef struct ForState {
+  Idx i;
+  bool open, fresh, region;
+} ForState;
+bool t_role_begin(Tb *, const RoleArgs *);
+bool t_warp_begin(Tb *, int warp);
+bool t_region_end(Tb *);
+int t_if_begin(Tb *, Idx);
+int t_rare_begin(Tb *, Idx);
+int t_partial_begin(Tb *, Visit);
+int t_if_end(Tb *, int);
+ForState t_for_begin(Tb *, Span);
+void t_for_end(Tb *, ForState *);
+
+/* ---- the grid ---- */
+
+/* How many blocks of threads the launch has, along x alone: one for each block of `rows`
+ * rows of each head (of each key head if pack > 1), as many in each head as make whole
+ * clusters; or at most one for each multiprocessor; or `fixed` of them.  `aside`: heads
+ * along y and batches along z as long as neither has more than those take, 65535.
+ * More than 2^31 - 1 blocks of work are refused at launch, whoever does them. */
+typedef struct Grid {
+  bool persistent, aside;
+  int rows, pack, cluster, fixed;
+} Grid;
+void t_grid(Tb *, Grid);
+const struct Target *t_target(const Tb *);
+Arena *t_arena(const Tb *); /* of the compile: what is made there lives as long */
+
+#endif

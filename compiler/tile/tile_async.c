@@ -1,0 +1,273 @@
+/* The words that move data and order teams: rings, copies, barriers, turns. */
+#include "compiler/tile/tile_prog.h"
+
+static void
+barrier_passed(Tb *t)
+{
+  for (int i = 0; i < t->prog->rings.n; i++)
+    t->prog->rings.at[i]->barrier_released = t->prog->rings.at[i]->released;
+}
+
+/* Drops the groups up to index `last`, which have arrived and are visible. */
+static void
+arrived(Tb *t, int last)
+{
+  for (int i = 0; i <= last; i++)
+    if (t->groups.at[i].dest)
+      t->groups.at[i].dest->ready = true;
+  for (int i = last + 1; i < t->groups.n; i++)
+    t->groups.at[i - last - 1] = t->groups.at[i];
+  t->groups.n -= last + 1;
+  barrier_passed(t);
+}
+
+static void
+fits(Tb *t, const SmemDecl *d, int rows, View v)
+{
+  if (v.n != rows || v.x->cols > d->cols || v.x->ty != d->ty)
+    t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
+}
+
+SmemDecl *
+tile_decl(Tb *t, Smem s)
+{
+  return t->prog->smem.at[s.mem->id - 1];
+}
+
+/* ---- rings ---- */
+
+static void
+push_by_copy(Tb *t, Ring *r, Op *op, const PushArgs *a)
+{
+  if (r->pushed - r->barrier_released >= r->mem.stages)
+    t_fail(t, "push %s: no stage was released before the last barrier", r->mem.name);
+  op->when = a->when ? *a->when : i_int(1);
+  op->ahead = r->pushed - r->taken;
+  r->pushed++;
+  vec_push(t->arena, &t->groups)->ring = r;
+}
+
+/* One lane pushes and other roles take: the barriers of the stages count, not this. */
+static void
+push_by_tma(Tb *t, const Ring *r, Op *op, const PushArgs *a)
+{
+  if (t->here->kind != OP_WARP && !(t->here->parent && tile_in(t, OP_WARP)))
+    t_fail(t, "push %s: TMA is one lane's work", r->mem.name);
+  if (a->when)
+    t_fail(t, "push %s: TMA has no condition", r->mem.name);
+  op->when = i_int(1);
+  op->hint = a->hint;
+  tile_map(t, &a->src, r->mem.rows / (r->cluster ? r->cluster : 1));
+}
+
+void
+t_push_(Tb *t, Ring *r, const PushArgs *a)
+{
+  fits(t, &r->mem, r->mem.rows, a->src);
+  Op *op = tile_op(t, OP_PUSH);
+  op->ring = r;
+  op->view = a->src;
+  if (r->fill == FILL_TMA)
+    push_by_tma(t, r, op, a);
+  else
+    push_by_copy(t, r, op, a);
+}
+
+static void
+take_copied(Tb *t, Ring *r, Op *op)
+{
+  int at = 0;
+  if (r->pushed == r->taken)
+    t_fail(t, "take %s: nothing was pushed", r->mem.name);
+  while (at < t->groups.n && t->groups.at[at].ring != r)
+    at++;
+  op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
+  if (op->pending >= 0)
+    arrived(t, at);
+}
+
+static Op *
+take_word(Tb *t, Ring *r, OpKind kind)
+{
+  Op *op = tile_op(t, kind);
+  op->ring = r;
+  op->take = ++t->prog->n_takes;
+  op->pending = -1;
+  return op;
+}
+
+static Slot
+slot_of(const Op *op)
+{
+  Ring *r = op->ring;
+  Smem s = {.mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take};
+  return (Slot){.s = s, .ring = r, .take = op->take};
+}
+
+Slot
+t_take(Tb *t, Ring *r)
+{
+  Op *op = take_word(t, r, OP_TAKE);
+  if (r->fill == FILL_COPY)
+    take_copied(t, r, op);
+  r->taken++;
+  return slot_of(op);
+}
+
+Slot
+t_peek(Tb *t, Ring *r)
+{
+  if (r->fill != FILL_TMA)
+    t_fail(t, "peek %s: only what TMA fills can be looked at twice", r->mem.name);
+  return slot_of(take_word(t, r, OP_PEEK));
+}
+
+void
+t_release(Tb *t, Slot slot)
+{
+  Op *op = tile_op(t, OP_RELEASE);
+  op->ring = slot.ring;
+  op->take = slot.take;
+  if (slot.ring->released == slot.ring->taken)
+    t_fail(t, "release %s: nothing is held", slot.ring->mem.name);
+  for (int i = 0; i < t->flights.n; i++)
+    if (t->flights.at[i].take[0] == slot.take || t->flights.at[i].take[1] == slot.take)
+      t_fail(t, "release %s: product %%%d is still reading it", slot.ring->mem.name,
+             t->flights.at[i].x->id);
+  op->fence = slot.ring->mem.touched;
+  slot.ring->mem.touched = false;
+  slot.ring->released++;
+}
+
+/* ---- copies that are in no ring ---- */
+
+void
+t_copy(Tb *t, Smem s, View v)
+{
+  SmemDecl *d = tile_decl(t, s);
+  fits(t, d, d->rows, v);
+  Op *op = tile_op(t, OP_COPY);
+  op->smem = s;
+  op->view = v;
+  d->copied = true;
+  vec_push(t->arena, &t->groups)->dest = d;
+}
+
+void
+t_copy_wait(Tb *t)
+{
+  int last = -1;
+  for (int i = 0; i < t->groups.n; i++)
+    if (!t->groups.at[i].ring)
+      last = i;
+  if (last < 0)
+    t_fail(t, "copy_wait: no copy is on its way");
+  Op *op = tile_op(t, OP_COPY_WAIT);
+  op->pending = t->groups.n - 1 - last;
+  arrived(t, last);
+}
+
+void
+t_copy_out(Tb *t, View v, Smem s)
+{
+  fits(t, s.mem, s.rows, v);
+  Op *op = tile_op(t, OP_COPY_OUT);
+  tile_decl(t, s)->touched = true;
+  op->smem = s;
+  op->view = v;
+  barrier_passed(t);
+}
+
+void
+t_send_out(Tb *t, View v, Smem s)
+{
+  fits(t, s.mem, s.rows, v);
+  if (!tile_role(t))
+    t_fail(t, "send_out %s: only a team of a role sends", v.x->name);
+  Op *op = tile_op(t, OP_SEND_OUT);
+  op->smem = s;
+  op->view = v;
+  tile_map(t, &v, s.rows);
+}
+
+/* ---- barriers ---- */
+
+static void
+role_word(Tb *t, OpKind kind)
+{
+  if (!tile_role(t))
+    t_fail(t, "%s: the kernel has no roles here", op_names[kind]);
+  tile_op(t, kind);
+}
+
+void
+t_out_wait(Tb *t)
+{
+  role_word(t, OP_OUT_WAIT);
+}
+
+void
+t_sync(Tb *t)
+{
+  role_word(t, OP_SYNC);
+}
+
+void
+t_sync_role(Tb *t)
+{
+  role_word(t, OP_SYNC_ROLE);
+}
+
+void
+t_fence_async(Tb *t)
+{
+  role_word(t, OP_FENCE_ASYNC);
+}
+
+int
+tile_bars(Tb *t, int n)
+{
+  int first = t->prog->bars;
+  t->prog->bars += n;
+  if (t->prog->bars > 16)
+    t_fail(t, "%d named barriers, a block has 16", t->prog->bars);
+  return first;
+}
+
+Turn *
+t_turn(Tb *t, int teams)
+{
+  Turn *turn = NEW(t->arena, Turn);
+  turn->teams = teams;
+  turn->bar = teams > 1 ? tile_bars(t, teams) : 0;
+  return turn;
+}
+
+static void
+turn_word(Tb *t, OpKind kind, const Turn *turn)
+{
+  const Role *r = tile_role(t);
+  if (!turn || turn->teams == 1)
+    return;
+  if (!r || r->teams != turn->teams)
+    t_fail(t, "%s: %d teams take turns here", op_names[kind], turn->teams);
+  tile_op(t, kind)->turn = turn;
+}
+
+void
+t_turn_start(Tb *t, Turn *turn)
+{
+  turn_word(t, OP_TURN_START, turn);
+}
+
+void
+t_turn_take(Tb *t, Turn *turn)
+{
+  turn_word(t, OP_TURN_TAKE, turn);
+}
+
+void
+t_turn_pass(Tb *t, Turn *turn)
+{
+  turn_word(t, OP_TURN_PASS, turn);
+}

@@ -1,0 +1,253 @@
+/* The builder: where operations, values and variables are made. */
+#include "compiler/tile/tile_prog.h"
+
+#include "base/err.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *const op_names[OP_COUNT] = {
+#define X(id, text) text,
+    OP_TABLE(X)
+#undef X
+};
+
+Tb *
+tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, int warps)
+{
+  Tb *t = NEW(arena, Tb);
+  t->arena = arena;
+  t->fail = fail;
+  t->err = err;
+  t->prog = NEW(arena, Program);
+  t->prog->target = target;
+  t->prog->warps = warps;
+  t->prog->top = NEW(arena, Region);
+  t->prog->bars = 1;
+  for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
+    t->prog->scalar[i] = NAN;
+  t->scalars = ~0u; /* who builds by hand has them all */
+  for (int i = 0; i < SIZE_COUNT; i++)
+    t->known[i] = -1;
+  t->here = t->prog->top;
+  return t;
+}
+
+void
+t_fail(Tb *t, const char *fmt, ...)
+{
+  char text[400];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  err_set(t->err, ATTNC_ERR_INTERNAL, "tile program: %s", text);
+  longjmp(*t->fail, 2);
+}
+
+Op *
+tile_op(Tb *t, OpKind kind)
+{
+  Op *op = NEW(t->arena, Op);
+  op->kind = kind;
+  if (t->here->last)
+    t->here->last->next = op;
+  else
+    t->here->first = op;
+  t->here->last = op;
+  return op;
+}
+
+Val *
+tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
+{
+  Val *v = NEW(t->arena, Val);
+  v->id = ++t->prog->n_vals;
+  v->rows = rows;
+  v->cols = cols;
+  v->ty = ty;
+  v->lay = lay;
+  v->warps = tile_warps(t);
+  v->home = t->here;
+  return v;
+}
+
+const Target *
+t_target(const Tb *t)
+{
+  return t->prog->target;
+}
+
+Arena *
+t_arena(const Tb *t)
+{
+  return t->arena;
+}
+
+const Role *
+tile_role(const Tb *t)
+{
+  return t->here->role;
+}
+
+int
+tile_warps(const Tb *t)
+{
+  return t->here->role ? t->here->role->warps : t->prog->warps;
+}
+
+bool
+tile_in(const Tb *t, OpKind kind)
+{
+  for (const Region *r = t->here; r; r = r->parent)
+    if (r->kind == kind && r->parent)
+      return true;
+  return false;
+}
+
+void
+tile_map(Tb *t, const View *v, int rows)
+{
+  tile_param(t, PARAM_MAP, v->x->slot, map_dim(v, rows));
+}
+
+View
+v_rows(const Tensor *x, Idx b, Idx h, Idx row, int n)
+{
+  View v = {.x = x, .b = b, .h = h, .row = row, .n = n};
+  int64_t rows;
+  bool none = i_known(x->rows, &rows) && rows == 0;
+  v.whole = !none && i_multiple(x->rows, n) && i_multiple(row, n);
+  return v;
+}
+
+View
+v_whole(View v)
+{
+  v.whole = true;
+  v.cut = false;
+  return v;
+}
+
+View
+v_ragged(View v)
+{
+  v.whole = false;
+  return v;
+}
+
+View
+v_until(View v, Idx end)
+{
+  v.cut = true;
+  v.end = end;
+  v.whole = false;
+  return v;
+}
+
+View
+v_pack(View v, int group)
+{
+  v.pack = group;
+  v.whole = false;
+  return v;
+}
+
+Smem
+s_rows(Smem s, Idx row, int n)
+{
+  s.row = i_add(s.row, row);
+  s.rows = n;
+  return s;
+}
+
+Smem
+s_trans(Smem s)
+{
+  s.trans = !s.trans;
+  return s;
+}
+
+Smem
+s_cols(Smem s, int cols)
+{
+  s.cols = cols;
+  return s;
+}
+
+static int
+panels(Dtype ty, int cols)
+{
+  int width = 128 / dtype_bytes(ty);
+  return round_up(cols, width) / width;
+}
+
+int
+s_bytes(Dtype ty, int rows, int cols)
+{
+  return round_up(panels(ty, cols) * rows * 128, 1024);
+}
+
+static void
+declare(Tb *t, SmemDecl *d, const char *name, Dtype ty, int rows, int cols)
+{
+  if (rows % 8)
+    t_fail(t, "%s: %d rows are not a multiple of 8", name, rows);
+  d->name = name;
+  d->ty = ty;
+  d->rows = rows;
+  d->cols = cols;
+  d->panels = panels(ty, cols);
+  d->stages = 1;
+  d->bytes = s_bytes(ty, rows, cols);
+  d->id = t->prog->smem.n + 1;
+  *vec_push(t->arena, &t->prog->smem) = d;
+}
+
+Smem
+t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
+{
+  SmemDecl *d = NEW(t->arena, SmemDecl);
+  declare(t, d, name, ty, rows, cols);
+  return (Smem){.mem = d, .rows = rows, .cols = cols};
+}
+
+Ring *
+t_ring_(Tb *t, const RingArgs *a)
+{
+  Ring *r = NEW(t->arena, Ring);
+  if (a->stages < 1)
+    t_fail(t, "ring %s: %d stages", a->name, a->stages);
+  declare(t, &r->mem, a->name, a->ty, a->rows, a->cols);
+  r->mem.stages = a->stages;
+  r->fill = a->fill;
+  r->takers = a->takers;
+  r->cluster = a->cluster;
+  if (a->fill == FILL_TMA &&
+      (a->takers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
+    t_fail(t, "ring %s: %d takers, boxes of %d rows", a->name, a->takers, a->rows);
+  r->id = t->prog->rings.n + 1;
+  *vec_push(t->arena, &t->prog->rings) = r;
+  return r;
+}
+
+void
+tile_plan(Tb *t)
+{
+  int at = 0;
+  for (int i = 0; i < t->prog->smem.n; i++) {
+    SmemDecl *d = t->prog->smem.at[i];
+    d->offset = at;
+    at += d->bytes * d->stages;
+  }
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    Ring *r = t->prog->rings.at[i];
+    if (r->fill != FILL_TMA)
+      continue;
+    r->full_at = at;
+    r->empty_at = at + 8 * r->mem.stages;
+    at += 16 * r->mem.stages;
+  }
+  t->prog->smem_bytes = at;
+}

@@ -1,0 +1,274 @@
+/* What a trip through a program's regions executes, per warp: products exactly, the rest
+ * as the lowering emits it.  `explain` prints it; a test holds mma against the emulator. */
+#include "compiler/tile/tile_prog.h"
+
+static int64_t
+values(const Val *v)
+{
+  switch (v->lay) {
+  case LAY_FRAG:
+    return (int64_t)val_tiles_m(v) * (v->cols / 8) * 4;
+  case LAY_LANE:
+    return 8;
+  case LAY_ROW:
+    return val_row_values(v);
+  default:
+    return 1;
+  }
+}
+
+static void
+count_product(const Op *op, TileCount *c)
+{
+  const Val *o = op->out;
+  int m = val_tiles_m(o);
+  int depth = op->smem.trans ? round_up(op->smem.cols, 16) : op->smem.rows;
+  if (o->flying) {
+    c->wgmma += depth / 16;
+    return;
+  }
+  c->mma += (int64_t)m * (o->cols / 8) * (depth / 16);
+  c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * (depth / 16);
+  if (!op->in[1])
+    c->ldmatrix += (int64_t)m * (depth / 16);
+}
+
+static int64_t
+copies(const Program *p, const SmemDecl *d)
+{
+  return (int64_t)d->panels * d->rows / (4 * p->warps);
+}
+
+static void count_region(const Program *, const Region *, TileCount *);
+
+/* ---- by kind of operation ---- */
+
+static void
+nothing(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  (void)c;
+}
+
+/* Of a branch for PARTIAL tiles: what a FULL one has none of. */
+static void
+body(const Program *p, const Op *op, TileCount *c)
+{
+  if (!op->body->rare && (!op->body->partial || c->partial))
+    count_region(p, op->body, c);
+}
+
+static void
+product(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  count_product(op, c);
+}
+
+static void
+fragments(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
+}
+
+static void
+push(const Program *p, const Op *op, TileCount *c)
+{
+  c->cp_async += op->ring->fill == FILL_COPY ? copies(p, &op->ring->mem) : 0;
+}
+
+static void
+copy(const Program *p, const Op *op, TileCount *c)
+{
+  c->cp_async += copies(p, op->smem.mem);
+}
+
+static void
+exp2s(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->ex2 += values(op->out);
+}
+
+static void
+near_exp2s(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 12 * values(op->out);
+}
+
+static void
+one_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->out);
+}
+
+static void
+two_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 2 * values(op->out);
+}
+
+static void
+half_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->in[0]) / 2;
+}
+
+static void
+row_fold(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->in[0]);
+}
+
+static void
+row_join(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->shuffles += 2 * values(op->out);
+}
+
+static void
+row_max(const Program *p, const Op *op, TileCount *c)
+{
+  row_fold(p, op, c);
+  row_join(p, op, c);
+}
+
+static void
+row_dot(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  c->fp32 += 8;
+  c->shuffles += 5;
+}
+
+static void
+wait(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->barriers += op->pending >= 0;
+}
+
+static void
+barrier(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  c->barriers++;
+}
+
+typedef void Counting(const Program *, const Op *, TileCount *);
+
+/* Every operation and how it is counted: one that is forgotten does not compile. */
+#define COUNTINGS(X)                                                                       \
+  X(LOOP, nothing)                                                                         \
+  X(FOR, nothing)                                                                          \
+  X(ROLE, nothing)                                                                         \
+  X(WARP, nothing)                                                                         \
+  X(IF, body)                                                                              \
+  X(PUSH, push)                                                                            \
+  X(TAKE, wait)                                                                            \
+  X(PEEK, nothing)                                                                         \
+  X(RELEASE, nothing)                                                                      \
+  X(COPY, copy)                                                                            \
+  X(COPY_WAIT, wait)                                                                       \
+  X(COPY_OUT, barrier)                                                                     \
+  X(SEND_OUT, barrier)                                                                     \
+  X(OUT_WAIT, nothing)                                                                     \
+  X(SYNC, barrier)                                                                         \
+  X(SYNC_ROLE, barrier)                                                                    \
+  X(FENCE_ASYNC, nothing)                                                                  \
+  X(TURN_START, nothing)                                                                   \
+  X(TURN_TAKE, barrier)                                                                    \
+  X(TURN_PASS, barrier)                                                                    \
+  X(WAIT, nothing)                                                                         \
+  X(ANY_NOT1, nothing)                                                                     \
+  X(ANY_OVER, nothing)                                                                     \
+  X(CONST, nothing)                                                                        \
+  X(SCALAR, nothing)                                                                       \
+  X(ADD, one_each)                                                                         \
+  X(SUB, one_each)                                                                         \
+  X(MUL, one_each)                                                                         \
+  X(MAX, one_each)                                                                         \
+  X(MIN, one_each)                                                                         \
+  X(FMA, one_each)                                                                         \
+  X(FMS, one_each)                                                                         \
+  X(EXP2, exp2s)                                                                           \
+  X(EXP2_NEAR, near_exp2s)                                                                 \
+  X(LOG2, one_each)                                                                        \
+  X(RCP, one_each)                                                                         \
+  X(SEL0, one_each)                                                                        \
+  X(SEL_GT, one_each)                                                                      \
+  X(SEL_OVER, one_each)                                                                    \
+  X(ROW_MAX, row_max)                                                                      \
+  X(ROW_PART, row_fold)                                                                    \
+  X(ROW_JOIN, row_join)                                                                    \
+  X(BESIDE, nothing)                                                                       \
+  X(CVT, half_each)                                                                        \
+  X(GET, fragments)                                                                        \
+  X(PUT, nothing)                                                                          \
+  X(DOT, product)                                                                          \
+  X(DOT_ACC, product)                                                                      \
+  X(MASK, two_each)                                                                        \
+  X(STORE_ROWS, nothing)                                                                   \
+  X(LOAD, one_each)                                                                        \
+  X(LOAD_ONE, one_each)                                                                    \
+  X(STORE, nothing)                                                                        \
+  X(ROW_DOT, row_dot)
+
+static Counting *const countings[OP_COUNT] = {
+#define X(id, count) [OP_##id] = count,
+    COUNTINGS(X)
+#undef X
+};
+#define X(id, count) +1
+_Static_assert(COUNTINGS(X) == OP_COUNT, "an operation that is not counted");
+#undef X
+
+static void
+count_region(const Program *p, const Region *r, TileCount *c)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    countings[op->kind](p, op, c);
+}
+
+/* Does this body compute, or does it only fetch what another role computes with? */
+static bool
+computes(const Region *r)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    if (op->out)
+      return true;
+  return false;
+}
+
+/* The first body that computes tiles of the class. */
+static const Region *
+find_body(const Region *r, TileClass cls)
+{
+  const Region *found = NULL;
+  for (const Op *op = r->first; op && !found; op = op->next)
+    if (op->kind == OP_LOOP)
+      found = span_has(&op->body->span, cls) && computes(op->body) ? op->body : NULL;
+    else if (op->body)
+      found = find_body(op->body, cls);
+  return found;
+}
+
+TileCount
+tile_count(const Program *p, int cls)
+{
+  TileCount c = {.partial = cls != TILE_FULL};
+  const Region *r = cls >= 0 ? find_body(p->top, (TileClass)cls) : p->top;
+  if (r)
+    count_region(p, r, &c);
+  return c;
+}

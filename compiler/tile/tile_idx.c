@@ -1,0 +1,467 @@
+/* Index expressions: built folded and shared, so that equal expressions are one node and
+ * a known size leaves no arithmetic behind. */
+#include "compiler/tile/tile_prog.h"
+
+static Tb *
+builder(Idx a, Idx b)
+{
+  return a.node ? a.node->tb : b.node->tb;
+}
+
+static bool
+nonneg(Idx x)
+{
+  return x.node ? x.node->nonneg : x.k >= 0;
+}
+
+static bool
+same(Idx a, Idx b)
+{
+  return a.node == b.node && (a.node || a.k == b.k);
+}
+
+static bool
+is_const(Idx x, int64_t k)
+{
+  return !x.node && x.k == k;
+}
+
+static int
+depth(Idx x)
+{
+  return x.node ? x.node->depth : 0;
+}
+
+static bool
+leaf_node(const Node *n)
+{
+  return n->kind <= NODE_LOOP;
+}
+
+static Idx
+share(Tb *t, const Node *want)
+{
+  for (int i = 0; i < t->nodes.n; i++) {
+    const Node *n = t->nodes.at[i];
+    if (n->kind == want->kind && n->n == want->n && n->wide == want->wide &&
+        same(n->a, want->a) && same(n->b, want->b))
+      return (Idx){.node = n};
+  }
+  Node *n = NEW(t->arena, Node);
+  *n = *want;
+  n->tb = t;
+  n->id = t->prog->n_nodes = t->nodes.n + 1;
+  *vec_push(t->arena, &t->nodes) = n;
+  return (Idx){.node = n};
+}
+
+static Idx
+binary_of(NodeKind kind, Idx a, Idx b, bool is_nonneg, bool wide)
+{
+  Node n = {.kind = kind, .a = a, .b = b, .nonneg = is_nonneg};
+  n.wide = wide || (a.node && a.node->wide) || (b.node && b.node->wide);
+  n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
+  return share(builder(a, b), &n);
+}
+
+static Idx
+binary(NodeKind kind, Idx a, Idx b, bool is_nonneg)
+{
+  return binary_of(kind, a, b, is_nonneg, false);
+}
+
+static int64_t
+floor_div(int64_t a, int64_t b)
+{
+  int64_t q = a / b;
+  return q * b > a ? q - 1 : q;
+}
+
+Idx
+idx_add(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k + b.k);
+  if (!a.node) {
+    Idx swap = a;
+    a = b;
+    b = swap;
+  }
+  if (is_const(b, 0))
+    return a;
+  if (!b.node && a.node->kind == NODE_ADD && !a.node->b.node)
+    return idx_add(a.node->a, i_int(a.node->b.k + b.k));
+  if (b.node && b.node->kind == NODE_ADD && !b.node->b.node)
+    return idx_add(idx_add(a, b.node->a), b.node->b);
+  return binary(NODE_ADD, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_sub(Idx a, Idx b)
+{
+  if (!b.node)
+    return idx_add(a, i_int(-b.k));
+  if (same(a, b))
+    return i_int(0);
+  if (a.node && a.node->kind == NODE_ADD && same(a.node->a, b))
+    return a.node->b;
+  return binary(NODE_SUB, a, b, false);
+}
+
+static Idx
+mul(Idx a, Idx b, bool wide)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k * b.k);
+  if (!a.node)
+    return mul(b, a, wide);
+  if (is_const(b, 0))
+    return b;
+  if (is_const(b, 1))
+    return a;
+  return binary_of(NODE_MUL, a, b, nonneg(a) && nonneg(b), wide);
+}
+
+Idx
+idx_mul(Idx a, Idx b)
+{
+  return mul(a, b, false);
+}
+
+Idx
+idx_mul64(Idx a, Idx b)
+{
+  return mul(a, b, true);
+}
+
+Idx
+idx_div(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(floor_div(a.k, b.k));
+  if (is_const(b, 1))
+    return a;
+  return binary(NODE_DIV, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_div_rare(Idx a, Idx b)
+{
+  if (!a.node || !b.node) /* a shift, or a product */
+    return idx_div(a, b);
+  Node n = {.kind = NODE_DIV, .a = a, .b = b, .n = 1, .nonneg = true};
+  n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
+  return share(builder(a, b), &n);
+}
+
+Idx
+idx_rest(Idx a, Idx b, Idx quotient)
+{
+  Idx down = idx_mul(quotient, b);
+  if (!down.node && (!a.node || down.k == 0))
+    return idx_sub(a, down);
+  return same(a, down) ? i_int(0) : binary(NODE_SUB, a, down, nonneg(b));
+}
+
+Idx
+idx_cdiv(Idx a, Idx b)
+{
+  return idx_div(idx_add(a, idx_sub(b, i_int(1))), b);
+}
+
+/* b is a + k with k <= 0. */
+static bool
+below(Idx a, Idx b)
+{
+  return b.node && b.node->kind == NODE_ADD && same(b.node->a, a) && !b.node->b.node &&
+         b.node->b.k <= 0;
+}
+
+Idx
+idx_min(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return a.k < b.k ? a : b;
+  if (same(a, b) || below(b, a))
+    return a;
+  if (below(a, b))
+    return b;
+  if (is_const(a, 0) && nonneg(b))
+    return a;
+  if (is_const(b, 0) && nonneg(a))
+    return b;
+  return binary(NODE_MIN, a, b, nonneg(a) && nonneg(b));
+}
+
+Idx
+idx_max(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return a.k > b.k ? a : b;
+  if (same(a, b))
+    return a;
+  if (!a.node && a.k <= 0 && nonneg(b))
+    return b;
+  if (!b.node && b.k <= 0 && nonneg(a))
+    return a;
+  return binary(NODE_MAX, a, b, nonneg(a) || nonneg(b));
+}
+
+Idx
+idx_lt(Idx a, Idx b)
+{
+  if (!a.node && !b.node)
+    return i_int(a.k < b.k);
+  if (same(a, b))
+    return i_int(0);
+  return binary(NODE_LT, a, b, true);
+}
+
+Idx
+idx_or(Idx a, Idx b)
+{
+  if (!a.node)
+    return a.k ? i_int(1) : b;
+  if (!b.node)
+    return b.k ? i_int(1) : a;
+  return same(a, b) ? a : binary(NODE_OR, a, b, true);
+}
+
+bool
+i_known(Idx x, int64_t *k)
+{
+  if (x.node)
+    return false;
+  *k = x.k;
+  return true;
+}
+
+bool
+i_multiple(Idx x, int64_t m)
+{
+  if (!x.node)
+    return x.k % m == 0;
+  switch (x.node->kind) {
+  case NODE_ADD:
+  case NODE_SUB:
+    return i_multiple(x.node->a, m) && i_multiple(x.node->b, m);
+  case NODE_MUL:
+    return i_multiple(x.node->a, m) || i_multiple(x.node->b, m);
+  default:
+    return false;
+  }
+}
+
+Idx
+i_cta(Tb *t, int axis)
+{
+  Node n = {.kind = NODE_CTA, .n = axis, .nonneg = true};
+  return share(t, &n);
+}
+
+Idx
+i_ctas(Tb *t)
+{
+  Node n = {.kind = NODE_CTAS, .nonneg = true};
+  return share(t, &n);
+}
+
+Idx
+i_team(Tb *t)
+{
+  const Role *r = tile_role(t);
+  if (!r || r->teams == 1)
+    return i_int(0);
+  Node n = {.kind = NODE_TEAM, .n = r->first, .nonneg = true};
+  return share(t, &n);
+}
+
+Idx
+tile_any(Tb *t, int id)
+{
+  Node n = {.kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE};
+  return share(t, &n);
+}
+
+Idx
+tile_loop_var(Tb *t, const Region *r)
+{
+  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
+  return share(t, &n);
+}
+
+Idx
+tile_param(Tb *t, ParamKind kind, int slot, int dim)
+{
+  Program *p = t->prog;
+  for (int i = 0; i < p->params.n; i++) {
+    const Param *have = &p->params.at[i];
+    if (have->kind == kind && have->slot == slot && have->dim == dim)
+      return (Idx){.node = have->node};
+  }
+  Node n = {.kind = NODE_PARAM, .n = p->params.n};
+  n.nonneg = kind == PARAM_SIZE;
+  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
+  Idx x = share(t, &n);
+  Param *q = vec_push(t->arena, &p->params);
+  *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
+  return x;
+}
+
+Idx
+tile_size(Tb *t, SizeId name)
+{
+  if (t->known[name] >= 0)
+    return i_int(t->known[name]);
+  return tile_param(t, PARAM_SIZE, (int)name, 0);
+}
+
+Idx
+i_batches(Tb *t)
+{
+  return tile_size(t, SIZE_B);
+}
+
+const Table *
+t_table(Tb *t, const int32_t *at, int n)
+{
+  Table *x = NEW(t->arena, Table);
+  int32_t *own = NEW_N(t->arena, int32_t, n + 1);
+  for (int i = 0; i < n; i++)
+    own[i] = at[i];
+  *x = (Table){.tb = t, .id = t->prog->tables.n, .n = n, .at = own};
+  *vec_push(t->arena, &t->prog->tables) = x;
+  return x;
+}
+
+Idx
+i_entry(const Table *x, Idx i)
+{
+  Node n = {.kind = NODE_ENTRY, .a = i, .n = x->id, .depth = depth(i)};
+  n.nonneg = true;
+  for (int k = 0; k < x->n; k++)
+    n.nonneg = n.nonneg && x->at[k] >= 0;
+  if (!i.node && i.k >= 0 && i.k < x->n)
+    return i_int(x->at[i.k]);
+  return share(x->tb, &n);
+}
+
+Idx
+tile_stride(Tb *t, int slot, int dim)
+{
+  if (t->strides)
+    return i_int(t->strides[slot].stride[dim]);
+  return tile_param(t, PARAM_STRIDE, slot, dim);
+}
+
+int64_t
+idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
+{
+  if (!x.node)
+    return x.k;
+  const Node *n = x.node;
+  if (leaf_node(n))
+    return leaf(user, n);
+  int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
+  const Program *p = n->tb->prog;
+  if (n->kind == NODE_ENTRY)
+    return a >= 0 && a < p->tables.at[n->n]->n ? p->tables.at[n->n]->at[a] : 0;
+  switch (n->kind) {
+  case NODE_ADD:
+    return a + b;
+  case NODE_SUB:
+    return a - b;
+  case NODE_MUL:
+    return a * b;
+  case NODE_DIV:
+    return floor_div(a, b);
+  case NODE_MIN:
+    return a < b ? a : b;
+  case NODE_MAX:
+    return a > b ? a : b;
+  case NODE_OR:
+    return a || b;
+  default:
+    return a < b;
+  }
+}
+
+static void
+print_leaf(Str *s, const Node *n)
+{
+  static const char *const dims[] = {"b", "h", "s"};
+  if (n->kind == NODE_CTA) {
+    str_printf(s, "cta.%c", "xyz"[n->n]);
+    return;
+  }
+  if (n->kind == NODE_LOOP) {
+    str_printf(s, "j%d", n->n);
+    return;
+  }
+  if (n->kind == NODE_ANY) {
+    str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind != NODE_PARAM) {
+    str_put(s, n->kind == NODE_TEAM ? "team" : "ctas");
+    return;
+  }
+  const Param *p = &n->tb->prog->params.at[n->n];
+  if (p->kind == PARAM_SIZE)
+    str_put(s, size_names[p->slot]);
+  else if (p->kind == PARAM_STRIDE)
+    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
+  else
+    str_printf(s, "param%d", n->n);
+}
+
+bool
+idx_simple(Idx x)
+{
+  if (!x.node || leaf_node(x.node))
+    return true;
+  const Node *a = x.node->a.node, *b = x.node->b.node;
+  return (!a || leaf_node(a)) && (!b || leaf_node(b));
+}
+
+/* A part of an expression: itself if it is short, else its name. */
+static void
+print_part(Str *s, Idx x)
+{
+  if (idx_simple(x))
+    idx_print(s, x);
+  else
+    str_printf(s, "i%d", x.node->id);
+}
+
+void
+idx_print(Str *s, Idx x)
+{
+  static const char *const text[] = {
+#define X(id, name, n) name,
+      NODE_TABLE(X)
+#undef X
+  };
+  if (!x.node) {
+    str_printf(s, "%lld", (long long)x.k);
+    return;
+  }
+  const Node *n = x.node;
+  bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
+  if (leaf_node(n)) {
+    print_leaf(s, n);
+    return;
+  }
+  if (n->kind == NODE_ENTRY) {
+    str_printf(s, "table%d[", n->n);
+    print_part(s, n->a);
+    str_put(s, "]");
+    return;
+  }
+  str_put(s, call ? text[n->kind] : "");
+  str_put(s, "(");
+  print_part(s, n->a);
+  str_printf(s, call ? ", " : " %s ", text[n->kind]);
+  print_part(s, n->b);
+  str_put(s, ")");
+}

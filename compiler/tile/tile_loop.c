@@ -1,0 +1,375 @@
+/* Regions: roles, loops, branches: what variables, rings and products in flight are before,
+ * in and after.
+ *
+ * A loop must leave every ring as it found it: as many stages held, and where the threads
+ * themselves copy (FILL_COPY), as many filled and the groups in flight in the same order.
+ * That is what makes the counts of wait_group constants.  Plain copies older than all of
+ * them may be outstanding at the entry.  No product is in flight where a region ends: what
+ * is carried around a loop would be copied, and every wgmma with it serialised
+ * (docs/templates.md). */
+#include "compiler/tile/tile_prog.h"
+
+typedef struct RingState {
+  int filled, held;
+} RingState;
+
+/* What a region found when it opened. */
+typedef struct Entry {
+  Region *region;
+  RingState *rings;
+  VEC(Group) groups;
+  int n_vars, flights;
+  struct Entry *outer;
+} Entry;
+
+static RingState
+ring_state(const Ring *r)
+{
+  int filled = r->fill == FILL_COPY ? r->pushed - r->taken : 0;
+  return (RingState){.filled = filled, .held = r->taken - r->released};
+}
+
+static Entry *
+remember(Tb *t, Region *body)
+{
+  Entry *e = NEW(t->arena, Entry);
+  e->region = body;
+  e->rings = NEW_N(t->arena, RingState, t->prog->rings.n + 1);
+  for (int i = 0; i < t->prog->rings.n; i++)
+    e->rings[i] = ring_state(t->prog->rings.at[i]);
+  for (int i = 0; i < t->groups.n; i++)
+    *vec_push(t->arena, &e->groups) = t->groups.at[i];
+  e->n_vars = t->vars.n;
+  e->flights = t->flights.n;
+  e->outer = t->entry;
+  t->entry = e;
+  return e;
+}
+
+static int
+next_ring_group(const Group *g, int n, int i)
+{
+  while (i < n && !g[i].ring)
+    i++;
+  return i;
+}
+
+static void
+same_groups(Tb *t, const Entry *e)
+{
+  int a = 0, b = 0;
+  for (;;) {
+    a = next_ring_group(e->groups.at, e->groups.n, a);
+    b = next_ring_group(t->groups.at, t->groups.n, b);
+    if (a == e->groups.n && b == t->groups.n)
+      return;
+    if (a == e->groups.n || b == t->groups.n ||
+        e->groups.at[a].ring != t->groups.at[b].ring)
+      t_fail(t, "a loop leaves its copies in flight in another order than it found them");
+    a++;
+    b++;
+  }
+}
+
+static void
+rings_as_found(Tb *t, const Entry *e)
+{
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    const Ring *r = t->prog->rings.at[i];
+    RingState now = ring_state(r);
+    if (now.filled != e->rings[i].filled || now.held != e->rings[i].held)
+      t_fail(t, "a loop leaves ring %s with %d stages filled and %d held, found %d and %d",
+             r->mem.name, now.filled, now.held, e->rings[i].filled, e->rings[i].held);
+  }
+  same_groups(t, e);
+}
+
+/* ---- variables ---- */
+
+static Val *
+like(Tb *t, const Val *v)
+{
+  Val *x = tile_val(t, v->rows, v->cols, v->ty, v->lay);
+  x->shares = v->shares;
+  return x;
+}
+
+static void
+enter_vars(Tb *t, Region *body)
+{
+  body->carry = NEW_N(t->arena, Carry, t->vars.n + 1);
+  for (int i = 0; i < t->vars.n; i++) {
+    Var *v = t->vars.at[i];
+    Val *arg = like(t, v->now);
+    body->carry[body->n_carry++] = (Carry){.var = v->id, .init = v->now, .arg = arg};
+    if (body->kind != OP_IF)
+      v->now = arg;
+    else
+      body->carry[i].arg = v->now; /* what comes in is what was there */
+  }
+}
+
+static bool
+same_type(const Val *a, const Val *b)
+{
+  return a->rows == b->rows && a->cols == b->cols && a->ty == b->ty && a->lay == b->lay &&
+         a->shares == b->shares && a->flying == b->flying;
+}
+
+static void
+leave_vars(Tb *t, Region *body)
+{
+  for (int i = 0; i < body->n_carry; i++) {
+    Carry *c = &body->carry[i];
+    Var *v = t->vars.at[i];
+    c->yield = v->now;
+    if (!same_type(c->yield, c->arg))
+      t_fail(t, "variable %d changes its type in a %s", c->var, op_names[body->kind]);
+    c->result = c->yield == c->init ? c->init : like(t, c->arg);
+    v->now = c->result;
+  }
+}
+
+/* ---- open and close ---- */
+
+static Region *
+open_region(Tb *t, OpKind kind)
+{
+  Op *op = tile_op(t, kind);
+  Region *body = NEW(t->arena, Region);
+  body->id = ++t->prog->n_regions;
+  body->parent = t->here;
+  body->kind = kind;
+  body->role = t->here->role;
+  op->body = body;
+  t->here = body;
+  remember(t, body);
+  enter_vars(t, body);
+  return body;
+}
+
+static Entry *
+close_region(Tb *t)
+{
+  Entry *e = t->entry;
+  if (!e || t->here != e->region)
+    t_fail(t, "a region ends that was not begun");
+  if (t->flights.n != e->flights)
+    t_fail(t, "a product is in flight at the end of a %s", op_names[e->region->kind]);
+  t->here = e->region->parent;
+  leave_vars(t, e->region);
+  t->vars.n = e->n_vars;
+  t->entry = e->outer;
+  return e;
+}
+
+static void
+close_loop(Tb *t)
+{
+  rings_as_found(t, t->entry);
+  Entry *e = close_region(t);
+  t->groups.n = 0;
+  for (int i = 0; i < e->groups.n; i++)
+    *vec_push(t->arena, &t->groups) = e->groups.at[i];
+}
+
+static void
+nothing_flies(Tb *t, const char *what)
+{
+  if (t->flights.n)
+    t_fail(t, "a product is in flight at the start of a %s", what);
+}
+
+/* Inside a loop no stage is known to be free until a barrier has been passed. */
+static void
+forget_barriers(Tb *t)
+{
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    Ring *r = t->prog->rings.at[i];
+    r->barrier_released = r->pushed - r->mem.stages;
+  }
+}
+
+/* ---- tiles ---- */
+
+/* Plain compares: what is computed of them instead costs each tile more. */
+static Idx
+is_partial(const TileSpan *s, Idx n)
+{
+  Idx above = i_lt(i_sub(s->full_hi, 1), n), below = i_lt(n, s->full_lo);
+  if (s->lo.node == s->full_lo.node && s->lo.k == s->full_lo.k)
+    return above;
+  return i_or(above, below);
+}
+
+static void
+open_tiles(Tb *t, const Walk *w, Visit *j)
+{
+  const TileSpan *s = &w->tiles;
+  int64_t lo, hi;
+  nothing_flies(t, "loop");
+  Region *body = open_region(t, OP_LOOP);
+  forget_barriers(t);
+  body->span = *s;
+  body->once = i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
+  body->var = body->once ? s->lo : tile_loop_var(t, body);
+  j->open = true;
+  j->n = body->var;
+  j->k0 = i_add(i_mul(j->n, w->bn), w->start);
+  j->is = i_int(1);
+  j->masked = span_has(s, TILE_PARTIAL);
+  j->partial = span_has(s, TILE_FULL) && j->masked ? is_partial(s, j->n) : i_int(j->masked);
+  j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
+  j->whole = !j->masked || w->even;
+}
+
+Visit
+t_tiles_begin(Tb *t, const Walk *w)
+{
+  Visit j = {.walk = w};
+  if (tile_in(t, OP_LOOP))
+    t_fail(t, "tiles inside tiles");
+  if (span_has(&w->tiles, TILE_FULL) || span_has(&w->tiles, TILE_PARTIAL))
+    open_tiles(t, w, &j);
+  return j;
+}
+
+void
+t_tiles_end(Tb *t, Visit *j)
+{
+  close_loop(t);
+  j->open = false;
+}
+
+/* ---- roles ---- */
+
+static int
+warps_taken(const Program *p)
+{
+  if (!p->roles.n)
+    return 0;
+  const Role *r = p->roles.at[p->roles.n - 1];
+  return r->first + r->teams * r->warps;
+}
+
+bool
+t_role_begin(Tb *t, const RoleArgs *a)
+{
+  Role *r = NEW(t->arena, Role);
+  if (t->here != t->prog->top || t->vars.n)
+    t_fail(t, "role %s: roles stand at the top, and share no variables", a->name);
+  *r = (Role){.name = a->name,
+              .first = warps_taken(t->prog),
+              .teams = a->teams,
+              .warps = a->warps,
+              .regs = a->regs};
+  r->wgmma = t->prog->target->product == WGMMA;
+  if (r->first + a->teams * a->warps > t->prog->warps || (r->wgmma && r->first % 4))
+    t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
+           r->first + a->teams * a->warps - 1, t->prog->warps);
+  if (r->regs && (r->regs % 8 || r->regs < 24 || r->regs > 256 || a->warps != 4))
+    t_fail(t, "role %s: %d registers", a->name, r->regs);
+  r->bar = tile_bars(t, a->teams + (a->teams > 1));
+  *vec_push(t->arena, &t->prog->roles) = r;
+  open_region(t, OP_ROLE)->role = r;
+  return true;
+}
+
+bool
+t_warp_begin(Tb *t, int warp)
+{
+  const Role *r = tile_role(t);
+  if (!r || r->teams != 1 || warp < 0 || warp >= r->warps)
+    t_fail(t, "warp %d is none of a role with one team", warp);
+  open_region(t, OP_WARP)->warp = warp;
+  return true;
+}
+
+/* Of a role or warp: where it ends nothing is held, and its variables end with it. */
+bool
+t_region_end(Tb *t)
+{
+  const Entry *e = t->entry;
+  if (!e || (e->region->kind != OP_ROLE && e->region->kind != OP_WARP))
+    t_fail(t, "a role or warp ends inside another region");
+  rings_as_found(t, e);
+  close_region(t);
+  return false;
+}
+
+/* ---- branches ---- */
+
+enum { IF_PLAIN = 1, IF_REGION };
+
+int
+t_if_begin(Tb *t, Idx cond)
+{
+  int64_t k;
+  if (i_known(cond, &k))
+    return k ? IF_PLAIN : 0;
+  open_region(t, OP_IF)->cond = cond;
+  return IF_REGION;
+}
+
+int
+t_rare_begin(Tb *t, Idx cond)
+{
+  int how = t_if_begin(t, cond);
+  if (how == IF_REGION)
+    t->here->rare = true;
+  return how;
+}
+
+int
+t_partial_begin(Tb *t, Visit j)
+{
+  int how = t_if_begin(t, j.partial);
+  if (how == IF_REGION)
+    t->here->partial = true;
+  return how;
+}
+
+int
+t_if_end(Tb *t, int how)
+{
+  if (how == IF_REGION) {
+    rings_as_found(t, t->entry);
+    close_region(t);
+  }
+  return 0;
+}
+
+/* ---- counted loops ---- */
+
+ForState
+t_for_begin(Tb *t, Span s)
+{
+  int64_t trips;
+  ForState f = {.open = true, .fresh = true};
+  if (i_known(i_sub(s.hi, s.lo), &trips) && i_known(s.step, &(int64_t){0}) && trips == 1) {
+    f.i = s.lo;
+    return f;
+  }
+  nothing_flies(t, "loop");
+  Region *body = open_region(t, OP_FOR);
+  forget_barriers(t);
+  body->loop = s;
+  body->var = tile_loop_var(t, body);
+  f.i = body->var;
+  f.region = true;
+  return f;
+}
+
+void
+t_for_end(Tb *t, ForState *f)
+{
+  if (f->region)
+    close_loop(t);
+  f->open = false;
+}
+
+void
+t_grid(Tb *t, Grid g)
+{
+  t->prog->grid = g;
+}

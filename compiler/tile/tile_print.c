@@ -1,0 +1,315 @@
+/* The tile program as text, one line an operation: what people read, and the golden that
+ * does not move with LLVM. */
+#include "compiler/tile/tile_prog.h"
+
+/* ---- index expressions: what is not simple is named once, above its uses ---- */
+
+static void
+use(Idx x, const Node **used)
+{
+  if (!x.node || used[x.node->id])
+    return;
+  used[x.node->id] = x.node;
+  use(x.node->a, used);
+  use(x.node->b, used);
+}
+
+static void
+print_names(Str *s, const Program *p, const Node **used)
+{
+  for (int i = 1; i <= p->n_nodes; i++) {
+    Idx x = {.node = used[i]};
+    if (!used[i] || idx_simple(x))
+      continue;
+    str_printf(s, "  i%d = ", i);
+    idx_print(s, x);
+    str_put(s, "\n");
+  }
+}
+
+static void
+print_idx(Str *s, Idx x)
+{
+  if (idx_simple(x))
+    idx_print(s, x);
+  else
+    str_printf(s, "i%d", x.node->id);
+}
+
+static void
+use_span(const TileSpan *s, const Node **used)
+{
+  use(s->lo, used);
+  use(s->hi, used);
+  use(s->full_lo, used);
+  use(s->full_hi, used);
+}
+
+static void
+use_region(const Region *r, const Node **used)
+{
+  for (const Op *op = r->first; op; op = op->next) {
+    if (op->view.x) {
+      use(op->view.b, used);
+      use(op->view.h, used);
+      use(op->view.row, used);
+      use(op->view.end, used);
+    }
+    use(op->when, used);
+    use(op->at.q, used);
+    use(op->at.k, used);
+    use(op->left.row, used);
+    use(op->smem.row, used);
+    if (op->body) {
+      const Region *b = op->body;
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->cond};
+      use_span(&b->span, used);
+      for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
+        use(idx[i], used);
+      use_region(b, used);
+    }
+  }
+}
+
+/* ---- operations ---- */
+
+static void
+indent(Str *s, int depth)
+{
+  for (int i = 0; i < depth; i++)
+    str_put(s, "  ");
+}
+
+static void
+print_val(Str *s, const Val *v)
+{
+  static const char *const lay[] = {"", " rows", " lanes", " one"};
+  if (v->lay == LAY_ONE) {
+    str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
+    return;
+  }
+  str_printf(s, "%%%d = %s[%dx%d]%s%s", v->id, dtype_name(v->ty), v->rows, v->cols,
+             lay[v->lay], v->shares ? " shares" : "");
+}
+
+static void
+print_smem(Str *s, const Smem *m)
+{
+  str_printf(s, " %s", m->mem->name);
+  if (m->take)
+    str_printf(s, "#%d", m->take);
+  int64_t row;
+  if (!i_known(m->row, &row) || row) {
+    str_put(s, "@");
+    print_idx(s, m->row);
+  }
+  str_printf(s, "[%dx%d]%s", m->rows, m->cols, m->trans ? "'" : "");
+}
+
+static void
+print_view(Str *s, const View *v)
+{
+  str_printf(s, " %s[b ", v->x->name);
+  print_idx(s, v->b);
+  str_put(s, ", h ");
+  print_idx(s, v->h);
+  str_put(s, ", rows ");
+  print_idx(s, v->row);
+  str_printf(s, " +%d", v->n);
+  if (v->cut) {
+    str_put(s, " until ");
+    print_idx(s, v->end);
+  }
+  str_printf(s, "]%s", v->whole ? " whole" : "");
+  if (v->pack > 1)
+    str_printf(s, " of %d heads", v->pack);
+}
+
+static void
+print_attributes(Str *s, const Op *op)
+{
+  int64_t k;
+  if (op->poly)
+    str_printf(s, "  %d of 16 by polynomial", op->poly);
+  if (op->kind == OP_SEL_GT)
+    str_printf(s, " above %.9g", op->k);
+  if (op->kind == OP_SEL_OVER)
+    str_printf(s, " beyond %.9g", op->k);
+  if (op->kind == OP_CONST)
+    str_printf(s, " %.9g", op->k);
+  if (op->kind == OP_SCALAR)
+    str_printf(s, " %d * %.9g", op->slot, op->k);
+  if (op->ring)
+    str_printf(s, " %s", op->ring->mem.name);
+  if (op->take)
+    str_printf(s, "#%d", op->take);
+  if (op->view.x)
+    print_view(s, &op->view);
+  if ((op->kind == OP_TAKE || op->kind == OP_COPY_WAIT) && op->pending >= 0)
+    str_printf(s, "  %d pending", op->pending);
+  if (op->kind == OP_WAIT)
+    str_printf(s, "  %d pending", op->pending);
+  if (op->fence)
+    str_put(s, "  fence");
+  if (op->hint)
+    str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
+  if (op->cond.node) {
+    str_put(s, "  ");
+    print_idx(s, op->cond);
+  }
+  if (op->kind == OP_PUSH && op->ring->fill == FILL_COPY) {
+    str_printf(s, "  stage +%d", op->ahead);
+    if (!i_known(op->when, &k)) {
+      str_put(s, " when ");
+      print_idx(s, op->when);
+    }
+  }
+  if (op->kind == OP_MASK) {
+    str_put(s, "  q ");
+    print_idx(s, op->at.q);
+    str_put(s, ", k ");
+    print_idx(s, op->at.k);
+  }
+}
+
+static void print_region(Str *, const Region *, int depth);
+
+static void
+print_carries(Str *s, const Region *r, bool results)
+{
+  bool any = false;
+  for (int i = 0; i < r->n_carry; i++) {
+    const Carry *c = &r->carry[i];
+    if (c->yield == c->arg || c->result == c->init)
+      continue;
+    str_put(s, any ? ", " : results ? "  leaves " : "  carries ");
+    any = true;
+    if (results)
+      str_printf(s, "%%%d", c->result->id);
+    else
+      str_printf(s, "%%%d = %%%d then %%%d", c->arg->id, c->init->id, c->yield->id);
+  }
+}
+
+static void
+print_head(Str *s, const Region *r)
+{
+  if (r->kind == OP_ROLE) {
+    str_printf(s, "role %s: %d team%s of %d warps", r->role->name, r->role->teams,
+               r->role->teams == 1 ? "" : "s", r->role->warps);
+    if (r->role->regs)
+      str_printf(s, ", %d registers", r->role->regs);
+  } else if (r->kind == OP_WARP) {
+    str_printf(s, "one lane of warp %d", r->warp);
+  } else if (r->kind == OP_IF) {
+    str_put(s, r->rare ? "rarely if " : r->partial ? "if PARTIAL: " : "if ");
+    print_idx(s, r->cond);
+  } else {
+    str_printf(s, "for j%d from ", r->id);
+    print_idx(s, r->loop.lo);
+    str_put(s, " below ");
+    print_idx(s, r->loop.hi);
+    str_put(s, " by ");
+    print_idx(s, r->loop.step);
+  }
+}
+
+static void
+print_range(Str *s, Idx lo, Idx hi)
+{
+  str_put(s, "[");
+  print_idx(s, lo);
+  str_put(s, ", ");
+  print_idx(s, hi);
+  str_put(s, ")");
+}
+
+static void
+print_span(Str *s, const TileSpan *span)
+{
+  bool full = span_has(span, TILE_FULL), partial = span_has(span, TILE_PARTIAL);
+  print_range(s, span->lo, span->hi);
+  str_put(s, full && partial ? ", FULL in " : full ? " FULL" : " PARTIAL");
+  if (full && partial)
+    print_range(s, span->full_lo, span->full_hi);
+}
+
+static void
+print_loop(Str *s, const Region *r, int depth)
+{
+  if (r->kind != OP_LOOP) {
+    print_head(s, r);
+    print_carries(s, r, false);
+    print_carries(s, r, true);
+    str_put(s, "\n");
+    print_region(s, r, depth + 1);
+    return;
+  }
+  str_printf(s, "for tiles j%d in ", r->id);
+  print_span(s, &r->span);
+  str_put(s, r->once ? ", once" : ", high to low");
+  print_carries(s, r, false);
+  print_carries(s, r, true);
+  str_put(s, "\n");
+  print_region(s, r, depth + 1);
+}
+
+static void
+print_op(Str *s, const Op *op, int depth)
+{
+  indent(s, depth);
+  if (op->body) {
+    print_loop(s, op->body, depth);
+    return;
+  }
+  if (op->out) {
+    print_val(s, op->out);
+    str_put(s, " ");
+  }
+  str_put(s, op_names[op->kind]);
+  for (int i = 0; i < 3; i++)
+    if (op->in[i])
+      str_printf(s, " %%%d", op->in[i]->id);
+  if (op->left.mem)
+    print_smem(s, &op->left);
+  if (op->smem.mem)
+    print_smem(s, &op->smem);
+  print_attributes(s, op);
+  str_put(s, "\n");
+}
+
+static void
+print_region(Str *s, const Region *r, int depth)
+{
+  for (const Op *op = r->first; op; op = op->next)
+    print_op(s, op, depth);
+}
+
+void
+tile_print(const Program *p, Str *s)
+{
+  str_printf(s, "kernel %s  %s  %d warps  %d bytes shared\n", p->entry, p->target->name,
+             p->warps, p->smem_bytes);
+  for (int i = 0; i < p->smem.n; i++) {
+    const SmemDecl *d = p->smem.at[i];
+    str_printf(s, "  shared %s %s[%dx%d]", d->name, dtype_name(d->ty), d->rows, d->cols);
+    if (d->stages > 1)
+      str_printf(s, " x %d stages", d->stages);
+    str_printf(s, " at %d, %d bytes\n", d->offset, d->bytes * d->stages);
+  }
+  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  use_region(p->top, used);
+  print_names(s, p, used);
+  print_region(s, p->top, 1);
+}
+
+void
+tile_print_spans(const Program *p, const Walk *w, Str *s)
+{
+  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  use_span(&w->tiles, used);
+  print_names(s, p, used);
+  str_put(s, "tiles ");
+  print_span(s, &w->tiles);
+  str_printf(s, ", of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
+}

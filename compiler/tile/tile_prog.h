@@ -1,0 +1,397 @@
+/* tile_prog.h: the tile program: a kernel as data, between the words that append it
+ * (tile_words.c) and the passes that read it (verify, plan, count, print, lower).
+ *
+ * A tree of regions with operations in the order of the calls.  Values are immutable;
+ * variables exist only while building: a loop region records for each what enters (arg),
+ * what is carried (yield) and what leaves (result), so lowering writes phis.  The program
+ * knows nothing of LLVM; the LLVM module knows nothing of templates.  All of it lives in
+ * the compile's arena. */
+#ifndef ATTNC_COMPILER_TILE_PROG_H
+#define ATTNC_COMPILER_TILE_PROG_H
+
+#include "base/call.h"
+#include "compiler/target.h"
+#include "compiler/tile/tile.h"
+
+#include <attnc/attnc.h>
+
+/* ---- index nodes ---- */
+
+/* id, text of the print, arguments; the leaves first, LOOP last of them */
+#define NODE_TABLE(X)                                                                      \
+  X(PARAM, "param", 0)                                                                     \
+  X(CTA, "cta", 0)                                                                         \
+  X(CTAS, "ctas", 0)                                                                       \
+  X(TEAM, "team", 0)                                                                       \
+  X(ANY, "any", 0)                                                                         \
+  X(LOOP, "loop", 0)                                                                       \
+  X(ADD, "+", 2)                                                                           \
+  X(SUB, "-", 2)                                                                           \
+  X(MUL, "*", 2)                                                                           \
+  X(DIV, "/", 2)                                                                           \
+  X(MIN, "min", 2)                                                                         \
+  X(MAX, "max", 2)                                                                         \
+  X(LT, "<", 2)                                                                            \
+  X(OR, "or", 2)                                                                           \
+  X(ENTRY, "entry", 1)
+
+typedef enum NodeKind {
+#define X(id, text, n) NODE_##id,
+  NODE_TABLE(X)
+#undef X
+      NODE_COUNT
+} NodeKind;
+
+struct Node {
+  Tb *tb;
+  NodeKind kind;
+  int id; /* order of birth */
+  Idx a, b;
+  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
+                ENTRY: id of the table; DIV: 1: rare */
+  bool wide; /* 64 bits */
+  bool nonneg;
+  int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
+};
+enum {
+  LATE = 1 << 30
+}; /* depth of what an operation computes: it stays where it is used */
+
+/* ---- parameters of the kernel, in the order of first use ---- */
+
+typedef enum ParamKind {
+  PARAM_TENSOR,
+  PARAM_STRIDE,
+  PARAM_SIZE,
+  PARAM_SCALAR,
+  PARAM_MAP
+} ParamKind;
+
+typedef struct Param {
+  ParamKind kind;
+  int slot; /* tensor or scalar slot, or SizeId */
+  int dim;  /* STRIDE: 0 batch, 1 head, 2 row; MAP: map_dim() */
+  const Node *node;
+} Param;
+
+/* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
+ * panel of 128 bytes.  Where views are cut, a box slides: see lower_push_tma. */
+static inline int
+map_dim(const View *v, int rows)
+{
+  return rows | (v->pack > 1 ? v->pack : 1) << 16 | (v->cut ? 1 << 30 : 0);
+}
+static inline int
+map_rows(const Param *p)
+{
+  return p->dim & 0xffff;
+}
+static inline int
+map_pack(const Param *p)
+{
+  return p->dim >> 16 & 0xff;
+}
+static inline bool
+map_slides(const Param *p)
+{
+  return p->dim >> 30 & 1;
+}
+
+/* ---- shared memory ---- */
+
+struct SmemDecl {
+  const char *name;
+  Dtype ty;
+  int rows, cols, panels;
+  int stages; /* of a ring, else 1 */
+  int bytes;  /* one stage */
+  int offset; /* filled by the plan */
+  int id;
+  bool copied;  /* filled by t_copy, and … */
+  bool ready;   /* … waited for */
+  bool touched; /* by loads and stores of the team's own since it was taken */
+};
+
+struct Ring {
+  SmemDecl mem;
+  int id;
+  Fill fill;
+  int takers, cluster;
+  int full_at, empty_at;       /* FILL_TMA: offsets of the mbarriers, by the plan */
+  int pushed, taken, released; /* while building: counts along the straight line */
+  int barrier_released;        /* of `released`, those before the last block barrier */
+};
+
+/* ---- values ---- */
+
+typedef enum Lay {
+  LAY_FRAG, /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
+  LAY_ROW,  /* one value a row, equal in the lanes that share it (or shares of it) */
+  LAY_LANE, /* a row a warp, eight columns a lane */
+  LAY_ONE   /* one value */
+} Lay;
+
+typedef struct Val {
+  int id; /* from 1, as printed */
+  int rows, cols;
+  Dtype ty;
+  Lay lay;
+  int warps; /* of the team that holds it */
+  bool shares;
+  bool flying; /* a product that was not waited for */
+  bool same;   /* LANE: every warp holds the same row (t_load_one) */
+  const struct Region *home;
+} Val;
+
+/* ---- operations: id, text ---- */
+
+#define OP_TABLE(X)                                                                        \
+  X(LOOP, "for tiles")                                                                     \
+  X(FOR, "for")                                                                            \
+  X(ROLE, "role")                                                                          \
+  X(WARP, "warp")                                                                          \
+  X(IF, "if")                                                                              \
+  X(PUSH, "push")                                                                          \
+  X(TAKE, "take")                                                                          \
+  X(PEEK, "peek")                                                                          \
+  X(RELEASE, "release")                                                                    \
+  X(COPY, "copy")                                                                          \
+  X(COPY_WAIT, "copy_wait")                                                                \
+  X(COPY_OUT, "copy_out")                                                                  \
+  X(SEND_OUT, "send_out")                                                                  \
+  X(OUT_WAIT, "out_wait")                                                                  \
+  X(SYNC, "sync")                                                                          \
+  X(SYNC_ROLE, "sync_role")                                                                \
+  X(FENCE_ASYNC, "fence_async")                                                            \
+  X(TURN_START, "turn start")                                                              \
+  X(TURN_TAKE, "turn take")                                                                \
+  X(TURN_PASS, "turn pass")                                                                \
+  X(WAIT, "wait")                                                                          \
+  X(ANY_NOT1, "any_not1")                                                                  \
+  X(ANY_OVER, "any_over")                                                                  \
+  X(CONST, "const")                                                                        \
+  X(SCALAR, "scalar")                                                                      \
+  X(ADD, "add")                                                                            \
+  X(SUB, "sub")                                                                            \
+  X(MUL, "mul")                                                                            \
+  X(MAX, "max")                                                                            \
+  X(MIN, "min")                                                                            \
+  X(FMA, "fma")                                                                            \
+  X(FMS, "fms")                                                                            \
+  X(EXP2, "exp2")                                                                          \
+  X(EXP2_NEAR, "exp2_near")                                                                \
+  X(LOG2, "log2")                                                                          \
+  X(RCP, "rcp")                                                                            \
+  X(SEL0, "sel0")                                                                          \
+  X(SEL_GT, "sel_gt")                                                                      \
+  X(SEL_OVER, "sel_over")                                                                  \
+  X(ROW_MAX, "row_max")                                                                    \
+  X(ROW_PART, "row_part")                                                                  \
+  X(ROW_JOIN, "row_join")                                                                  \
+  X(BESIDE, "beside")                                                                      \
+  X(CVT, "cvt")                                                                            \
+  X(GET, "get")                                                                            \
+  X(PUT, "put")                                                                            \
+  X(DOT, "dot")                                                                            \
+  X(DOT_ACC, "dot_acc")                                                                    \
+  X(MASK, "mask")                                                                          \
+  X(STORE_ROWS, "store_rows")                                                              \
+  X(LOAD, "load")                                                                          \
+  X(LOAD_ONE, "load_one")                                                                  \
+  X(STORE, "store")                                                                        \
+  X(ROW_DOT, "row_dot")
+
+typedef enum OpKind {
+#define X(id, text) OP_##id,
+  OP_TABLE(X)
+#undef X
+      OP_COUNT
+} OpKind;
+extern const char *const op_names[OP_COUNT];
+
+typedef struct Op {
+  struct Op *next;
+  OpKind kind;
+  const Val *out; /* NULL: none */
+  const Val *in[3];
+  Smem smem; /* the operand in shared memory */
+  Smem left; /* left operand of a product when in[0] is NULL */
+  View view;
+  Ring *ring;
+  int take;         /* TAKE, RELEASE: id of the take */
+  int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
+  int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
+  Idx when;         /* PUSH */
+  double k;         /* CONST, SCALAR, SEL_GT, SEL_OVER */
+  int poly;         /* EXP2: of 16 registers */
+  int slot;         /* SCALAR */
+  const Mask *mask; /* MASK */
+  At at;
+  Hint hint; /* PUSH */
+  const Turn *turn;
+  bool fence;          /* RELEASE: the team has read or written the stage by itself */
+  bool tie;            /* CVT: not before the last wait */
+  Idx cond;            /* ANY_NOT1, ANY_OVER: the node that it defines */
+  struct Region *body; /* regions */
+} Op;
+
+struct Table {
+  Tb *tb;
+  int id, n;
+  const int32_t *at;
+};
+
+struct Turn {
+  int bar, teams; /* first of its named barriers */
+};
+
+/* What a variable is before, in and after a loop. */
+typedef struct Carry {
+  int var;
+  const Val *init, *arg, *yield, *result;
+} Carry;
+
+typedef struct Role {
+  const char *name;
+  int first, teams, warps, regs; /* first: warp of the block */
+  int bar;                       /* first of the teams' named barriers, then the role's */
+  bool wgmma;                    /* products are in flight */
+} Role;
+
+typedef struct Region {
+  struct Region *parent;
+  OpKind kind;  /* LOOP, FOR, ROLE, WARP, IF */
+  Role *role;   /* in which it lies; NULL: none */
+  int warp;     /* WARP */
+  Idx cond;     /* IF */
+  bool rare;    /* IF: hardly ever true */
+  bool partial; /* IF: in PARTIAL tiles */
+  Span loop;    /* FOR */
+  Op *first, *last;
+  int id;        /* 0: the kernel itself */
+  TileSpan span; /* of a loop; visited from hi - 1 down to lo */
+  Idx var;       /* the tile index */
+  bool once;     /* exactly one trip: no loop (FOR, tiles) */
+  Carry *carry;
+  int n_carry;
+} Region;
+
+typedef struct Var {
+  Tile now;
+  const struct Region *home;
+  int id;
+} Var;
+
+/* A copy group in flight, while building. */
+typedef struct Group {
+  Ring *ring;     /* NULL: a plain copy … */
+  SmemDecl *dest; /* … into this */
+} Group;
+
+/* A product in flight, while building. */
+typedef struct Flight {
+  const Val *x;
+  bool from_regs; /* its left operand is read from registers */
+  int take[2];    /* the stages that it reads */
+} Flight;
+
+typedef struct Program {
+  const char *entry; /* name of the kernel */
+  int warps;
+  const Target *target;
+  Region *top;
+  VEC(Param) params;
+  VEC(SmemDecl *) smem;
+  VEC(Ring *) rings;
+  VEC(Role *) roles;
+  VEC(Table *) tables;
+  Grid grid;
+  int bars; /* named barriers in use; 0 is the whole block's */
+  int n_any;
+  int smem_bytes; /* by the plan */
+  int n_vals, n_takes, n_regions, n_nodes;
+  double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
+} Program;
+
+struct Tb {
+  Arena *arena;
+  jmp_buf *fail;
+  attnc_error *err;
+  Program *prog;
+  Region *here;
+  VEC(Var *) vars;
+  VEC(Group) groups;
+  VEC(Flight) flights; /* products in flight, in order of issue */
+  bool waited;         /* a product has been waited for */
+  Val *last;           /* result of the last word */
+  VEC(Node *) nodes;
+  int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
+  unsigned scalars;            /* that the call has: bits 1u << slot */
+  const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
+  struct Entry *entry;         /* the innermost open region */
+};
+
+Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
+Idx tile_size(Tb *, SizeId);
+Idx tile_stride(Tb *, int slot, int dim);
+Idx tile_param(Tb *, ParamKind, int slot, int dim);
+Idx tile_loop_var(Tb *, const Region *);
+Idx tile_any(Tb *, int id);
+const Role *tile_role(const Tb *); /* NULL: the kernel has none here */
+int tile_warps(const Tb *);        /* of the team */
+/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
+int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
+/* One level of an expression; parts that are not simple by their names, i1, i2, … */
+void idx_print(Str *, Idx);
+bool idx_simple(Idx); /* a leaf, or an operation on leaves */
+
+/* Passes. */
+void tile_verify(Tb *);
+void tile_plan(Tb *);
+typedef struct TileCount {
+  int64_t mma, ldmatrix, ex2, fp32, cp_async, shuffles, barriers; /* per warp */
+  int64_t wgmma; /* instructions, of a warpgroup */
+  bool partial;  /* of a PARTIAL tile too */
+} TileCount;
+/* Of one trip through a body for a FULL or a PARTIAL tile (the whole kernel: cls < 0). */
+TileCount tile_count(const Program *, int cls);
+void tile_print(const Program *, Str *);
+void tile_print_spans(const Program *, const Walk *, Str *);
+
+/* Building, for tile_words.c and tile_loop.c. */
+Op *tile_op(Tb *, OpKind);
+Val *tile_val(Tb *, int rows, int cols, Dtype, Lay);
+SmemDecl *tile_decl(Tb *, Smem);
+bool tile_in(const Tb *, OpKind);            /* inside a region of this kind */
+int tile_bars(Tb *, int n);                  /* first of n named barriers */
+void tile_map(Tb *, const View *, int rows); /* declares the view's tensor map */
+
+/* Shapes that words and lowering share. */
+static inline int
+val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
+{
+  return v->rows / (16 * v->warps);
+}
+static inline int
+val_row_values(const Val *v) /* values of ROW that a thread holds */
+{
+  return v->rows == v->warps ? 1 : 2 * val_tiles_m(v);
+}
+/* Registers a thread with which a kernel that moves them between roles starts. */
+static inline int
+tile_entry_regs(const Program *p)
+{
+  return 65536 / (32 * p->warps) / 8 * 8;
+}
+static inline bool
+smem_from_start(const Smem *s) /* its rows are the first ones */
+{
+  return !s->row.node && s->row.k == 0;
+}
+static inline int
+round_up(int x, int m)
+{
+  return (x + m - 1) / m * m;
+}
+
+#endif

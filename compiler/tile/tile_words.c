@@ -1,0 +1,486 @@
+/* The emitting words: each checks its operands and appends one operation. */
+#include "compiler/tile/tile_prog.h"
+
+#include <math.h>
+
+/* ---- checks that every word shares ---- */
+
+static void
+reachable(Tb *t, Tile x)
+{
+  if (x->flying)
+    t_fail(t, "%%%d is in flight: it must be waited for", x->id);
+  for (const Region *r = t->here; r; r = r->parent)
+    if (r == x->home)
+      return;
+  t_fail(t, "%%%d is used outside the loop that made it: it must be a variable", x->id);
+}
+
+static Op *
+emit1(Tb *t, OpKind kind, Tile a)
+{
+  reachable(t, a);
+  Op *op = tile_op(t, kind);
+  op->in[0] = a;
+  return op;
+}
+
+static Tile
+result(Tb *t, Op *op, int rows, int cols, Dtype ty, Lay lay)
+{
+  t->last = tile_val(t, rows, cols, ty, lay);
+  op->out = t->last;
+  return op->out;
+}
+
+static void
+need_fp32(Tb *t, Tile x, const char *word)
+{
+  if (x->ty != DT_F32)
+    t_fail(t, "%s takes fp32, %%%d is %s", word, x->id, dtype_name(x->ty));
+}
+
+/* ---- constants, variables ---- */
+
+static Tile
+constant(Tb *t, int rows, int cols, double k, Lay lay)
+{
+  Op *op = tile_op(t, OP_CONST);
+  op->k = k;
+  return result(t, op, rows, cols, DT_F32, lay);
+}
+
+Tile
+t_zero(Tb *t, int rows, int cols)
+{
+  if (rows % (16 * tile_warps(t)))
+    t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
+  return constant(t, rows, cols, 0, LAY_FRAG);
+}
+
+Tile
+t_zero_lanes(Tb *t, int rows, int cols)
+{
+  if (rows != t->prog->warps || cols > 256)
+    t_fail(t, "a lane tile has a row a warp and up to 256 columns");
+  return constant(t, rows, cols, 0, LAY_LANE);
+}
+
+Tile
+t_rows(Tb *t, int rows, double k)
+{
+  return constant(t, rows, 1, k, LAY_ROW);
+}
+
+Tile
+t_shares(Tb *t, int rows)
+{
+  Op *op = tile_op(t, OP_CONST);
+  Val *v = tile_val(t, rows, 1, DT_F32, LAY_ROW);
+  v->shares = rows != tile_warps(t);
+  op->out = v;
+  return v;
+}
+
+Tile
+t_const(Tb *t, double k)
+{
+  return constant(t, 1, 1, k, LAY_ONE);
+}
+
+bool
+t_has_scalar(const Tb *t, int slot)
+{
+  return t->scalars >> slot & 1u;
+}
+
+Tile
+t_scalar(Tb *t, int slot, double k)
+{
+  if (!t_has_scalar(t, slot))
+    t_fail(t, "the call has no %s", scalar_info[slot].name);
+  if (!isnan(t->prog->scalar[slot]))
+    return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_ONE);
+  tile_param(t, PARAM_SCALAR, slot, 0);
+  Op *op = tile_op(t, OP_SCALAR);
+  op->slot = slot;
+  op->k = k;
+  return result(t, op, 1, 1, DT_F32, LAY_ONE);
+}
+
+Tile *
+t_var(Tb *t, Tile x)
+{
+  if (!x->flying)
+    reachable(t, x);
+  Var *v = NEW(t->arena, Var);
+  v->now = x;
+  v->home = t->here;
+  v->id = t->vars.n + 1;
+  *vec_push(t->arena, &t->vars) = v;
+  return &v->now;
+}
+
+/* ---- elementwise ---- */
+
+/* The operand whose shape the result has: the others are broadcast to it. */
+static Tile
+widest(Tb *t, Tile a, Tile b)
+{
+  static const int rank[] = {[LAY_FRAG] = 3, [LAY_LANE] = 3, [LAY_ROW] = 2, [LAY_ONE] = 1};
+  Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
+  Tile o = w == a ? b : a;
+  bool fits_rows = o->lay == LAY_ONE || o->rows == w->rows;
+  bool fits_cols = o->lay != w->lay || o->cols == w->cols;
+  if (!fits_rows || !fits_cols ||
+      (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
+    t_fail(t, "%%%d and %%%d have different shapes", a->id, b->id);
+  return w;
+}
+
+static Tile
+elementwise(Tb *t, OpKind kind, int n, const Tile *in)
+{
+  Tile w = in[0];
+  for (int i = 0; i < n; i++) {
+    reachable(t, in[i]);
+    need_fp32(t, in[i], op_names[kind]);
+    w = widest(t, w, in[i]);
+  }
+  Op *op = tile_op(t, kind);
+  for (int i = 0; i < n; i++)
+    op->in[i] = in[i];
+  Val *v = tile_val(t, w->rows, w->cols, DT_F32, w->lay);
+  for (int i = 0; i < n; i++) {
+    v->shares = v->shares || in[i]->shares;
+    v->same = in[i]->lay == LAY_LANE && in[i]->same && (i == 0 || v->same);
+  }
+  op->out = v;
+  return v;
+}
+
+#define WORD1(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a)                                                                 \
+  {                                                                                        \
+    return elementwise(t, kind, 1, (Tile[]){a});                                           \
+  }
+#define WORD2(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a, Tile b)                                                         \
+  {                                                                                        \
+    return elementwise(t, kind, 2, (Tile[]){a, b});                                        \
+  }
+#define WORD3(name, kind)                                                                  \
+  Tile name(Tb *t, Tile a, Tile b, Tile c)                                                 \
+  {                                                                                        \
+    return elementwise(t, kind, 3, (Tile[]){a, b, c});                                     \
+  }
+WORD2(t_add, OP_ADD)
+WORD2(t_sub, OP_SUB)
+WORD2(t_mul, OP_MUL)
+WORD2(t_max, OP_MAX)
+WORD2(t_min, OP_MIN)
+WORD3(t_fma, OP_FMA)
+WORD3(t_fms, OP_FMS)
+WORD1(t_exp2, OP_EXP2)
+WORD1(t_exp2_near, OP_EXP2_NEAR)
+WORD1(t_log2, OP_LOG2)
+WORD1(t_rcp, OP_RCP)
+WORD2(t_sel0, OP_SEL0)
+
+Tile
+t_exp2_mixed(Tb *t, Tile a, int poly)
+{
+  Tile x = t_exp2(t, a);
+  if (poly < 0 || poly > 16)
+    t_fail(t, "exp2: %d of 16 by polynomial", poly);
+  t->here->last->poly = poly;
+  return x;
+}
+
+static Tile
+select_where(Tb *t, OpKind kind, Tile c, Tile a, Tile b, double k)
+{
+  Tile x = elementwise(t, kind, 3, (Tile[]){c, a, b});
+  t->here->last->k = k;
+  return x;
+}
+
+Tile
+t_sel_gt(Tb *t, Tile c, Tile a, Tile b, double k)
+{
+  return select_where(t, OP_SEL_GT, c, a, b, k);
+}
+
+Tile
+t_sel_over(Tb *t, Tile c, Tile a, Tile b, double k)
+{
+  return select_where(t, OP_SEL_OVER, c, a, b, k);
+}
+
+/* ---- rows ---- */
+
+static Tile
+per_row(Tb *t, OpKind kind, Tile x, bool shares)
+{
+  need_fp32(t, x, op_names[kind]);
+  if (x->lay == LAY_ROW && !x->shares)
+    return x; /* one column already */
+  if (x->lay != LAY_FRAG)
+    t_fail(t, "%s of %%%d, which is no accumulator", op_names[kind], x->id);
+  Op *op = emit1(t, kind, x);
+  Val *v = tile_val(t, x->rows, 1, DT_F32, LAY_ROW);
+  v->shares = shares;
+  op->out = v;
+  return v;
+}
+
+Tile
+t_row_max(Tb *t, Tile x)
+{
+  return per_row(t, OP_ROW_MAX, x, false);
+}
+
+Tile
+t_row_part(Tb *t, Tile x)
+{
+  return per_row(t, OP_ROW_PART, x, true);
+}
+
+Tile
+t_row_join(Tb *t, Tile x)
+{
+  if (!x->shares)
+    return x;
+  Op *op = emit1(t, OP_ROW_JOIN, x);
+  return result(t, op, x->rows, 1, DT_F32, LAY_ROW);
+}
+
+/* ---- products ---- */
+
+Tile
+t_cvt(Tb *t, Tile x, Dtype ty)
+{
+  need_fp32(t, x, "cvt");
+  if (x->lay != LAY_FRAG || dtype_bytes(ty) != 2)
+    t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
+  for (int i = 0; i < t->flights.n; i++)
+    if (t->flights.at[i].from_regs)
+      t_fail(t, "cvt of %%%d while product %%%d reads its left operand from registers",
+             x->id, t->flights.at[i].x->id);
+  Op *op = emit1(t, OP_CVT, x);
+  op->tie = t->waited;
+  return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
+}
+
+Tile
+t_beside(Tb *t, Tile a, Tile b)
+{
+  need_fp32(t, a, "beside");
+  need_fp32(t, b, "beside");
+  if (a->lay != LAY_FRAG || b->lay != LAY_FRAG || a->rows != b->rows)
+    t_fail(t, "beside: %%%d has %d rows, %%%d has %d", a->id, a->rows, b->id, b->rows);
+  reachable(t, b);
+  Op *op = emit1(t, OP_BESIDE, a);
+  op->in[1] = b;
+  return result(t, op, a->rows, a->cols + b->cols, DT_F32, LAY_FRAG);
+}
+
+static void
+readable(Tb *t, Smem s)
+{
+  const SmemDecl *d = tile_decl(t, s);
+  if (d->copied && !d->ready)
+    t_fail(t, "%s is read before its copy was waited for", d->name);
+}
+
+Tile
+t_get(Tb *t, Smem s)
+{
+  readable(t, s);
+  tile_decl(t, s)->touched = true;
+  Op *op = tile_op(t, OP_GET);
+  op->smem = s;
+  return result(t, op, s.rows, round_up(s.cols, 16), s.mem->ty, LAY_FRAG);
+}
+
+void
+t_put(Tb *t, Smem s, Tile x)
+{
+  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows ||
+      x->cols > s.mem->cols)
+    t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
+  Op *op = emit1(t, OP_PUT, x);
+  tile_decl(t, s)->touched = true;
+  op->smem = s;
+}
+
+/* The product is in flight from here on. */
+static void
+take_off(Tb *t, Op *op)
+{
+  const Val *x = op->out;
+  int cols = x->cols;
+  if (x->rows != 64 || cols < 8 || cols > 256 || cols % 8)
+    t_fail(t, "%s: wgmma has no %dx%d", op_names[op->kind], x->rows, cols);
+  Val *v = t->last;
+  v->flying = true;
+  *vec_push(t->arena, &t->flights) = (Flight){
+      .x = x, .from_regs = op->in[1] != NULL, .take = {op->left.take, op->smem.take}};
+}
+
+Tile
+t_wait(Tb *t, Tile x)
+{
+  int at = 0;
+  if (!x->flying)
+    return x;
+  while (at < t->flights.n && t->flights.at[at].x != x)
+    at++;
+  if (at == t->flights.n)
+    t_fail(t, "wait: %%%d was waited for before", x->id);
+  Op *op = tile_op(t, OP_WAIT);
+  op->in[0] = x;
+  op->pending = t->flights.n - 1 - at;
+  t->waited = true;
+  for (int i = at + 1; i < t->flights.n; i++)
+    t->flights.at[i - at - 1] = t->flights.at[i];
+  t->flights.n -= at + 1;
+  return result(t, op, x->rows, x->cols, x->ty, x->lay);
+}
+
+static Idx
+any(Tb *t, OpKind kind, Tile x, Tile k)
+{
+  need_fp32(t, x, op_names[kind]);
+  if (x->lay != LAY_ROW || x->shares)
+    t_fail(t, "%s of %%%d, which has no value a row", op_names[kind], x->id);
+  Op *op = emit1(t, kind, x);
+  op->in[1] = k;
+  op->cond = tile_any(t, ++t->prog->n_any);
+  return op->cond;
+}
+
+Idx
+t_any_not1(Tb *t, Tile x)
+{
+  return any(t, OP_ANY_NOT1, x, NULL);
+}
+
+Idx
+t_any_over(Tb *t, Tile x, Tile k)
+{
+  if (k->lay != LAY_ONE)
+    t_fail(t, "any_over: %%%d is not one value", k->id);
+  reachable(t, k);
+  return any(t, OP_ANY_OVER, x, k);
+}
+
+static Tile
+product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
+{
+  int rows = a.tile ? a.tile->rows : a.smem.rows;
+  int depth_a = round_up(a.tile ? a.tile->cols : a.smem.cols, 16);
+  int depth_b = b.trans ? round_up(b.cols, 16) : b.rows;
+  int cols = b.trans ? b.rows : b.cols;
+  Dtype ty = a.tile ? a.tile->ty : a.smem.mem->ty;
+  if (depth_a != depth_b || ty != b.mem->ty || dtype_bytes(ty) != 2 || b.rows % 16)
+    t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
+  if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != LAY_FRAG))
+    t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
+  if (a.tile)
+    reachable(t, a.tile);
+  else
+    readable(t, a.smem);
+  readable(t, b);
+  Op *op = acc ? emit1(t, kind, acc) : tile_op(t, kind);
+  op->in[1] = a.tile;
+  op->left = a.smem;
+  op->smem = b;
+  op->out = result(t, op, rows, cols, DT_F32, LAY_FRAG);
+  if (tile_role(t) && tile_role(t)->wgmma)
+    take_off(t, op);
+  return op->out;
+}
+
+Tile
+t_dot_(Tb *t, Opnd a, Smem b)
+{
+  return product(t, OP_DOT, NULL, a, b);
+}
+
+Tile
+t_dot_acc_(Tb *t, Tile acc, Opnd a, Smem b)
+{
+  need_fp32(t, acc, "dot_acc");
+  return product(t, OP_DOT_ACC, acc, a, b);
+}
+
+Tile
+t_mask(Tb *t, const Mask *mask, Tile x, At at)
+{
+  need_fp32(t, x, "mask");
+  Op *op = emit1(t, OP_MASK, x);
+  Mask *own = NEW(t->arena, Mask); /* the caller's may be gone when it is lowered */
+  *own = *mask;
+  op->mask = own;
+  op->at = at;
+  return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+}
+
+/* ---- straight to and from tensors ---- */
+
+void
+t_store_rows(Tb *t, View v, Tile x)
+{
+  need_fp32(t, x, "store_rows");
+  if (x->lay != LAY_ROW || x->shares || v.n != x->rows || v.x->ty != DT_F32)
+    t_fail(t, "store_rows: %%%d to %s", x->id, v.x->name);
+  Op *op = emit1(t, OP_STORE_ROWS, x);
+  op->view = v;
+}
+
+static Tile
+load(Tb *t, OpKind kind, View v)
+{
+  if (v.x->cols > 256 || (kind == OP_LOAD && v.n != tile_warps(t)))
+    t_fail(t, "load: %d rows of %s", v.n, v.x->name);
+  Op *op = tile_op(t, kind);
+  op->view = v;
+  Val *x = tile_val(t, tile_warps(t), v.x->cols, DT_F32, LAY_LANE);
+  x->same = kind == OP_LOAD_ONE;
+  op->out = x;
+  return x;
+}
+
+Tile
+t_load(Tb *t, View v)
+{
+  return load(t, OP_LOAD, v);
+}
+
+Tile
+t_load_one(Tb *t, View v)
+{
+  return load(t, OP_LOAD_ONE, v);
+}
+
+void
+t_store(Tb *t, View v, Tile x)
+{
+  need_fp32(t, x, "store");
+  if (x->lay != LAY_LANE || v.n != x->rows || v.x->cols != x->cols)
+    t_fail(t, "store: %%%d to %s", x->id, v.x->name);
+  Op *op = emit1(t, OP_STORE, x);
+  op->view = v;
+}
+
+Tile
+t_row_dot(Tb *t, Tile a, Tile b)
+{
+  if (a->lay != LAY_LANE || b->lay != LAY_LANE || a->cols != b->cols)
+    t_fail(t, "row_dot: %%%d and %%%d", a->id, b->id);
+  reachable(t, b);
+  Op *op = emit1(t, OP_ROW_DOT, a);
+  op->in[1] = b;
+  return result(t, op, a->rows, 1, DT_F32, LAY_ROW);
+}

@@ -1,0 +1,150 @@
+/* What a recipe requires of a call, as C that checks it by the rules of base/rules.h: the
+ * same that attnc_launch checks by, in the same order. */
+#include "emit/emit_c.h"
+
+#include "base/call.h"
+#include "base/err.h"
+
+#include <string.h>
+
+static const char *
+text_of(const json_t *o, const char *key)
+{
+  const char *s = json_string_value(json_object_get(o, key));
+  return s ? s : "";
+}
+
+static long long
+number_of(const json_t *o, const char *key, long long absent)
+{
+  const json_t *v = json_object_get(o, key);
+  return v ? (long long)json_integer_value(v) : absent;
+}
+
+static void
+put_rule(EmitC *c, const char *rule)
+{
+  str_printf(&c->body, "  if (!%s)\n    return CUDA_ERROR_INVALID_VALUE;\n", rule);
+}
+
+/* ---- sizes ---- */
+
+void
+emit_c_sizes(EmitC *c, const json_t *recipe)
+{
+  const json_t *r = json_object_get(recipe, "requires");
+  const json_t *sizes = json_object_get(r, "sizes");
+  Str constant = str_new(c->arena);
+  str_put(&c->body, "  RuleFault fault;\n  const int64_t size[] = {");
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    str_printf(&c->body, "%sa->%s", i ? ", " : "", size_names[i]);
+    str_printf(&constant, "%s%lld", i ? ", " : "", number_of(sizes, size_names[i], -1));
+  }
+  str_printf(
+      &c->body,
+      "};\n  static const int64_t constant[] = {%s};\n"
+      "  static const RuleSizes sizes = {%d, %d, %d, %lldLL, %lldLL, 0, constant};\n",
+      constant.p, SIZE_COUNT, SIZE_H, SIZE_HK, number_of(r, "max_size", INT64_MAX),
+      number_of(r, "group_size", 0));
+  put_rule(c, "rule_sizes(&sizes, size, &fault)");
+}
+
+/* ---- scalars ---- */
+
+void
+emit_c_scalars(EmitC *c, const json_t *recipe)
+{
+  size_t i;
+  json_t *s;
+  json_array_foreach(json_object_get(recipe, "scalars"), i, s)
+  {
+    const char *name = text_of(s, "name");
+    if (json_is_true(json_object_get(s, "constant")))
+      continue;
+    str_printf(&c->body, "  const float %s = a->%s == a->%s ? a->%s : (float)%.17g;\n",
+               name, name, name, name, json_number_value(json_object_get(s, "default")));
+    put_rule(c, arena_printf(c->arena, "rule_scalar(%s, %d, &fault)", name,
+                             json_is_true(json_object_get(s, "positive"))));
+  }
+}
+
+/* ---- tensors ---- */
+
+static void
+put_lengths(EmitC *c, const json_t *tensor, const char *name)
+{
+  size_t i;
+  json_t *axis;
+  str_printf(&c->body, "  const int64_t %s_length[] = {", name);
+  json_array_foreach(json_object_get(tensor, "axes"), i, axis)
+  {
+    str_put(&c->body, i ? ", " : "");
+    if (json_is_string(axis))
+      str_printf(&c->body, "a->%s", json_string_value(axis));
+    else
+      str_printf(&c->body, "%lld", (long long)json_integer_value(axis));
+  }
+  str_put(&c->body, "};\n");
+}
+
+/* The strides that the rules look at, and that the kernel is given afterwards. */
+static void
+put_strides(EmitC *c, const char *name, bool contiguous)
+{
+  str_printf(&c->body, "  int64_t %s_stride[RULE_AXES]", name);
+  for (int i = 0; i < 5; i++) {
+    str_put(&c->body, i ? ", " : " = {");
+    if (contiguous)
+      str_put(&c->body, "0");
+    else
+      str_printf(&c->body, "a->%s_stride[%d]", name, i);
+  }
+  str_put(&c->body, "};\n");
+}
+
+static const char *
+put_constant(EmitC *c, const json_t *strides, const char *name)
+{
+  const json_t *list = json_object_get(strides, name);
+  if (!list)
+    return "0";
+  str_printf(&c->body, "  static const int64_t %s_constant[] = {", name);
+  for (size_t i = 0; i < json_array_size(list); i++)
+    str_printf(&c->body, "%s%lldLL", i ? ", " : "",
+               (long long)json_integer_value(json_array_get(list, i)));
+  str_put(&c->body, "};\n");
+  return arena_printf(c->arena, "%s_constant", name);
+}
+
+static attnc_status
+put_tensor(EmitC *c, const json_t *recipe, const json_t *t, attnc_error *e)
+{
+  const char *name = text_of(t, "name");
+  const json_t *strides = json_object_get(json_object_get(recipe, "requires"), "strides");
+  bool contiguous = json_is_true(json_object_get(t, "contiguous"));
+  int bytes = emit_c_bytes(text_of(t, "dtype"));
+  size_t axes = json_array_size(json_object_get(t, "axes"));
+  if (!axes || !bytes)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "--emit c: the recipe's %s has no axes or dtype", name);
+  put_lengths(c, t, name);
+  put_strides(c, name, contiguous);
+  const char *constant = put_constant(c, strides, name);
+  str_printf(&c->body, "  static const RuleTensor %s_rule = {%zu, %d, %lld, %d, %d, %s};\n",
+             name, axes, bytes, number_of(t, "align", 1),
+             strstr(text_of(t, "access"), "out") != 0, contiguous, constant);
+  put_rule(c, arena_printf(c->arena,
+                           "rule_tensor(&%s_rule, %s_length, a->%s, %s_stride, &fault)",
+                           name, name, name, name));
+  return ATTNC_OK;
+}
+
+attnc_status
+emit_c_tensors(EmitC *c, const json_t *recipe, attnc_error *e)
+{
+  size_t i;
+  json_t *t;
+  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
+      TRY(put_tensor(c, recipe, t, e));
+  return ATTNC_OK;
+}

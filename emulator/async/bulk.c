@@ -1,0 +1,607 @@
+#include "emulator/exec/atom.h"
+#include "emulator/async/bulk_part.h"
+#include "emulator/ptx/decode.h"
+#include "emulator/check/layout.h"
+#include "emulator/exec/steps.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BULK_ALIGN = 16, READ_MOST = 64 }; /* of stores that have been read, the newest */
+
+Bulk *
+bulk_new(AsyncPolicy policy)
+{
+  Bulk *b = calloc(1, sizeof *b);
+  if (!b)
+    return NULL;
+  b->policy = policy;
+  return b;
+}
+
+static void
+drop_all(Bulk *b)
+{
+  for (int i = 0; i < b->n; i++)
+    free(b->at[i].data);
+  b->n = b->n_read = 0;
+}
+
+void
+bulk_free(Bulk *b)
+{
+  if (!b)
+    return;
+  drop_all(b);
+  free(b->at);
+  free(b->trusts);
+  free(b);
+}
+
+void
+bulk_reset(Bulk *b, uint64_t seed)
+{
+  b->random = seed * 2 + 1;
+  drop_all(b);
+  memset(b->mbar, 0,
+         (size_t)b->n_mbars * sizeof *b->mbar); /* none of the CTA before is live */
+  b->n_mbars = b->n_trusts = 0;
+  memset(b->stores, 0, sizeof b->stores);
+  memset(b->groups, 0, sizeof b->groups);
+}
+
+/* ---- landing ---- */
+
+bool
+bulk_lazy(Bulk *b)
+{
+  if (b->policy != ASYNC_RANDOM)
+    return b->policy == ASYNC_LAZY;
+  b->random = b->random * 6364136223846793005u + 1442695040888963407u;
+  return b->random >> 63;
+}
+
+static void
+land(Exec *x, Pending *p)
+{
+  if (p->landed)
+    return;
+  p->landed = true;
+  p->land(x, p->data);
+  if (p->mbar >= 0)
+    mbar_complete_tx(x, &x->bulk->mbar[p->mbar], p->bytes);
+}
+
+/* What has landed and is in no group that may be waited for is of no use any more. */
+static void
+forget_landed(Bulk *b)
+{
+  int n = 0;
+  for (int i = 0; i < b->n; i++) {
+    if (b->at[i].landed && b->at[i].mbar >= 0)
+      free(b->at[i].data);
+    else
+      b->at[n++] = b->at[i];
+  }
+  b->n = n;
+}
+
+void
+bulk_force(Exec *x, const Mbar *m)
+{
+  Bulk *b = x->bulk;
+  int number = (int)(m - b->mbar);
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i].mbar == number)
+      land(x, &b->at[i]);
+  forget_landed(b);
+  while (mbar_deliver(x, number)) {
+  }
+}
+
+const Pending *
+bulk_due(const Bulk *b, const Mbar *m)
+{
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i].mbar == m - b->mbar && !b->at[i].landed)
+      return &b->at[i];
+  return NULL;
+}
+
+bool
+bulk_progress(Exec *x)
+{
+  Bulk *b = x->bulk;
+  for (int i = 0; i < b->n; i++)
+    if (!b->at[i].landed && b->at[i].mbar >= 0) {
+      land(x, &b->at[i]);
+      forget_landed(b);
+      return true;
+    }
+  return mbar_deliver(x, -1);
+}
+
+static Stop
+no_memory(Exec *x, const Insn *i)
+{
+  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+                      "the emulator is out of memory");
+}
+
+static Pending *
+issue(Exec *x, const BulkCopy *c)
+{
+  Bulk *b = x->bulk;
+  if (b->n == b->cap) {
+    int cap = b->cap ? 2 * b->cap : 32;
+    Pending *p = realloc(b->at, (size_t)cap * sizeof *p);
+    if (!p)
+      return NULL;
+    b->at = p;
+    b->cap = cap;
+  }
+  void *data = malloc(c->data_bytes + 1);
+  if (!data)
+    return NULL;
+  memcpy(data, c->data, c->data_bytes);
+  Pending *p = &b->at[b->n++];
+  *p = (Pending){.insn = c->insn,
+                 .land = c->land,
+                 .data = data,
+                 .bytes_of_data = c->data_bytes,
+                 .by = x->warp,
+                 .warp = x->warp->id,
+                 .lane = c->lane,
+                 .off = c->off,
+                 .bytes = c->bytes,
+                 .mbar = -1,
+                 .first = c->first,
+                 .end = c->end,
+                 .writes = c->writes,
+                 .reduces = c->reduces};
+  return p;
+}
+
+static void
+land_or_wait(Exec *x, Pending *p)
+{
+  if (!bulk_lazy(x->bulk))
+    land(x, p);
+}
+
+static int
+insn_number(const Exec *x, const Insn *i)
+{
+  return (int)(i - x->kernel->code);
+}
+
+/* The mbarrier of a copy, in the CTA that it fills. */
+static Mbar *
+find_mbar(Exec *x, const BulkCopy *c, uint64_t addr, Stop *stop)
+{
+  uint32_t off;
+  const Cta *at = cluster_find(x, c->insn, c->lane, addr, true, sizeof addr, &off, stop);
+  if (!at)
+    return NULL;
+  if (at != x->cta)
+    *stop = report_fatal(x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", c->lane,
+                         "the copy fills CTA %d of the cluster, its mbarrier is in CTA %d",
+                         x->cta->rank, at->rank);
+  if (addr % sizeof addr)
+    *stop = report_fatal(x, c->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", c->lane,
+                         "no mbarrier can be at 0x%" PRIx64, addr);
+  return *stop == GO ? mbar_at(x, c->insn, c->lane, off, stop) : NULL;
+}
+
+static void
+check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
+{
+  mbar_check_known(x, c->insn, c->lane, m);
+  if (!m->fenced && !x->launch->set.lax &&
+      !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
+    report_error(
+        x, c->insn, "mbarrier-proxy", c->lane,
+        "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
+        "known to the asynchronous proxy",
+        m->made->line);
+  m->fenced = true; /* tell once */
+}
+
+Stop
+bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
+{
+  Stop s;
+  Mbar *m = find_mbar(x, c, addr, &s);
+  if (!m)
+    return s;
+  if (c->lanes_own)
+    mbar_check_known(x, c->insn, c->lane, m);
+  else
+    check_fenced(x, c, m);
+  Pending *p = issue(x, c);
+  if (!p)
+    return no_memory(x, c->insn);
+  p->mbar = (int)(m - x->bulk->mbar);
+  m->filled = m->phase + 1;
+  m->filling = c->insn;
+  m->filler = x->warp;
+  m->lane = c->lane;
+  shadow_bulk_write(x->shadow, insn_number(x, c->insn), exec_who(x), c->lane, c->off,
+                    c->bytes, p->mbar, (uint32_t)m->phase,
+                    c->lanes_own ? SHADOW_BULK_OWN
+                    : c->reduces ? SHADOW_BULK_SUM
+                                 : SHADOW_BULK_COPY);
+  if (c->from)
+    shadow_bulk_send(c->from->shadow, insn_number(x, c->insn), x->warp->id, c->lane,
+                     c->from_off, c->bytes, x->cta->rank, p->mbar, (uint32_t)m->phase);
+  if (!c->reduces)
+    memset(x->cta->shared + c->off, 0xff, c->bytes);
+  land_or_wait(x, p);
+  forget_landed(x->bulk);
+  return GO;
+}
+
+Stop
+bulk_multicast(Exec *x, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
+{
+  Stop s = GO;
+  Cta *own = x->warp->cta;
+  uint32_t there = (1u << x->n_ctas) - 1;
+  if (!ctas || ctas & ~there)
+    return report_fatal(
+        x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
+        "the mask 0x%x names no CTA, or one that the cluster of %d does not "
+        "have",
+        ctas, x->n_ctas);
+  mbar &= (1u << RANK_SHIFT) - 1;
+  for (uint32_t m = ctas, off; m && s == GO; m &= m - 1) {
+    uint64_t rank = (uint64_t)__builtin_ctz(m);
+    uint64_t to = x->ctas[rank].base + c->off;
+    if (!cluster_find(x, c->insn, c->lane, to, true, c->bytes, &off, &s))
+      break;
+    cta_enter(x, &x->ctas[rank]);
+    s = bulk_load(x, c, mbar | rank << RANK_SHIFT);
+  }
+  cta_enter(x, own);
+  return s;
+}
+
+Stop
+bulk_load_at(Exec *x, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
+{
+  Stop s;
+  Cta *own = x->warp->cta;
+  Cta *at = cluster_find(x, c->insn, c->lane, to, far, c->bytes, &c->off, &s);
+  if (!at)
+    return s;
+  cta_enter(x, at);
+  s = bulk_load(x, c, mbar);
+  cta_enter(x, own);
+  return s;
+}
+
+void
+bulk_reads(Exec *x, const BulkCopy *c, uint32_t number, uint32_t off, uint32_t bytes)
+{
+  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, off, bytes,
+                   number);
+}
+
+Stop
+bulk_store(Exec *x, const BulkCopy *c)
+{
+  Pending *p = issue(x, c);
+  if (!p)
+    return no_memory(x, c->insn);
+  p->number = ++x->bulk->stores[x->warp->id];
+  if (c->reads)
+    c->reads(x, c, p->number);
+  else
+    bulk_reads(x, c, p->number, c->off, c->bytes);
+  land_or_wait(x, p);
+  return GO;
+}
+
+/* ---- what stores write ---- */
+
+bool
+bulk_writing(const Bulk *b)
+{
+  return b->n > 0;
+}
+
+uint32_t
+bulk_next_store(const Exec *x)
+{
+  return x->bulk->stores[x->warp->id] + 1;
+}
+
+void
+bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
+                  ShadowOp op)
+{
+  static const char *const verbs[] = {"reads", "writes", "updates", "copies from",
+                                      "writes"};
+  bool reads = op == SHADOW_READ || op == SHADOW_COPY;
+  for (int k = 0; k < x->bulk->n; k++) {
+    const Pending *p = &x->bulk->at[k];
+    bool hit = addr < p->end && p->first < addr + bytes &&
+               (!p->writes || p->writes(p->data, addr, bytes));
+    if (!hit || (p->reduces && op == SHADOW_ATOMIC))
+      continue;
+    report_error(x, i, reads ? "async-read-before-wait" : "async-overwrite", lane,
+                 "%s global memory at 0x%" PRIx64 ", which the bulk store of line %d may "
+                 "still be writing: no wait_group without .read has told that it is "
+                 "complete",
+                 verbs[op], addr, p->insn->line);
+    return;
+  }
+}
+
+/* ---- groups ---- */
+
+Stop
+step_bulk_commit(Exec *x, const Insn *i, uint32_t mask)
+{
+  Bulk *b = x->bulk;
+  int warp = x->warp->id;
+  (void)i;
+  for (uint32_t m = mask; m; m &= m - 1)
+    b->groups[warp][__builtin_ctz(m)].last++;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    if (p->mbar < 0 && p->warp == warp && !p->group && mask >> p->lane & 1)
+      p->group = b->groups[warp][p->lane].last;
+  }
+  return GO;
+}
+
+/* Stores of the warp up to this number have been read: none older is left. */
+static uint32_t
+read_up_to(const Bulk *b, int warp)
+{
+  uint32_t least = b->stores[warp];
+  for (int k = 0; k < b->n; k++)
+    if (b->at[k].mbar < 0 && b->at[k].warp == warp && !b->at[k].read &&
+        b->at[k].number <= least)
+      least = b->at[k].number - 1;
+  return least;
+}
+
+/* Is it in a group that a wait of these lanes is for? */
+static bool
+covered(const Bulk *b, const Pending *p, const Insn *i, int warp, uint32_t mask)
+{
+  return p->mbar < 0 && p->warp == warp && mask >> p->lane & 1 && p->group &&
+         p->group + (uint64_t)i->imm <= b->groups[warp][p->lane].last;
+}
+
+/* A wait without .read: what it covers has been written, and so has what was forgotten,
+ * which is older than all that is left. */
+static void
+tell_written(const Exec *x, const Insn *i, int warp, uint32_t mask)
+{
+  const Bulk *b = x->bulk;
+  uint32_t oldest = b->stores[warp] + 1;
+  for (int k = 0; k < b->n; k++) {
+    const Pending *p = &b->at[k];
+    if (p->mbar >= 0 || p->warp != warp)
+      continue;
+    oldest = p->number < oldest ? p->number : oldest;
+    if (covered(b, p, i, warp, mask))
+      shadow_bulk_written(x->shadow, warp, p->number, p->number + 1);
+  }
+  shadow_bulk_written(x->shadow, warp, 0, oldest);
+}
+
+/* All but the newest imm groups of each lane have landed.  cond: .read, behind which they
+ * may still be writing, as far as anybody knows. */
+Stop
+step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
+{
+  Bulk *b = x->bulk;
+  int warp = x->warp->id, n = 0;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    if (!p->read && covered(b, p, i, warp, mask)) {
+      land(x, p);
+      p->read = true;
+      b->n_read++;
+    }
+  }
+  if (!i->x.cond)
+    tell_written(x, i, warp, mask);
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    bool over = !i->x.cond && covered(b, p, i, warp, mask);
+    if (over || (p->read && b->n_read > READ_MOST)) {
+      b->n_read--;
+      free(p->data);
+    } else {
+      b->at[n++] = *p;
+    }
+  }
+  b->n = n;
+  shadow_bulk_done(x->shadow, warp, read_up_to(b, warp));
+  return GO;
+}
+
+static void
+end_mbar(Exec *x, const Mbar *m)
+{
+  x->warp = &x->cta->warp[m->warp];
+  mbar_check_seen(x, m);
+  if (m->tx)
+    report_error(x, m->made, "mbarrier-bytes", -1,
+                 "the CTA has ended; the mbarrier at byte %u still expects %" PRId64
+                 " bytes",
+                 m->off, m->tx);
+}
+
+void
+bulk_end(Exec *x)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n; k++) {
+    Pending *p = &b->at[k];
+    x->warp = p->by;
+    if (p->mbar < 0 && !p->read)
+      report_error(
+          x, p->insn, "bulk-store-unfinished", p->lane,
+          "the CTA has ended before a wait_group told that this store has read shared "
+          "memory");
+    land(x, p);
+  }
+  drop_all(b);
+  for (int k = 0; k < b->n_mbars; k++)
+    if (b->mbar[k].live)
+      end_mbar(x, &b->mbar[k]);
+}
+
+int
+bulk_describe(const Warp *w, char *text, size_t n)
+{
+  const Bulk *b = w->cta->bulk;
+  for (int k = 0; k < b->n_mbars; k++) {
+    const Mbar *m = &b->mbar[k];
+    if (m->live && m->off + 1 == w->waits_for)
+      return snprintf(
+          text, n,
+          "; warp %d waits at line %d for the mbarrier at byte %u, phase %" PRIu64
+          ", %u of %u arrivals and %" PRId64 " bytes are due",
+          w->id, w->stalled_line, m->off, m->phase, m->pending, m->expected, m->tx);
+  }
+  return snprintf(text, n, "; warp %d is at line %d", w->id, w->stalled_line);
+}
+
+/* ---- copies without a tensor ---- */
+
+typedef struct Linear {
+  uint64_t global;
+  uint32_t off, bytes;
+  AtomOp op; /* of a reduction, else bytes is 0 */
+} Linear;
+
+static void
+land_linear_load(Exec *x, const void *data)
+{
+  const Linear *c = data;
+  memcpy(x->cta->shared + c->off, mem_host(x, c->global), c->bytes);
+  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+}
+
+static void
+land_linear_store(Exec *x, const void *data)
+{
+  const Linear *c = data;
+  uint8_t *to = mem_host(x, c->global);
+  if (c->op.bytes)
+    atom_reduce(&c->op, to, x->cta->shared + c->off, c->bytes);
+  else
+    memcpy(to, x->cta->shared + c->off, c->bytes);
+}
+
+/* Addresses: a and imm in shared memory, b in global memory; c is the size. */
+static Stop
+linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
+{
+  uint8_t *host;
+  Stop s;
+  uint64_t addr = mbar_address(x, i, lane);
+  c->bytes = row32(x->warp, i->c)[lane];
+  c->global = row64(x->warp, i->b)[lane] + (uint64_t)i->imm2;
+  if (addr % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
+    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                        "addresses and size of a bulk copy are multiples of %d",
+                        BULK_ALIGN);
+  if (!cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off, &s))
+    return s;
+  return mem_span(x, i, lane, c->global, c->bytes, op, &host);
+}
+
+static BulkCopy
+copy_of(const Insn *i, int lane, const Linear *c, Land *how)
+{
+  return (BulkCopy){.insn = i,
+                    .lane = lane,
+                    .off = c->off,
+                    .bytes = c->bytes,
+                    .land = how,
+                    .data = c,
+                    .data_bytes = sizeof *c};
+}
+
+/* The list holds the rows of the mbarrier's address, of its offset, and of the CTAs of a
+ * multicast. */
+uint64_t
+bulk_listed_mbar(const Exec *x, const Insn *i, int lane)
+{
+  const uint32_t *list = x->kernel->lists + i->list;
+  uint64_t base = i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
+  return base + row64(x->warp, list[1])[lane];
+}
+
+static Stop
+load_lane(Exec *x, const Insn *i, int lane)
+{
+  Linear c = {0};
+  Stop s = linear(x, i, lane, SHADOW_COPY, &c);
+  if (s != GO)
+    return s;
+  BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
+  uint64_t mbar = bulk_listed_mbar(x, i, lane);
+  uint32_t ctas = row32(x->warp, x->kernel->lists[i->list + 2])[lane] & 0xffff;
+  if (i->x.cond)
+    return bulk_multicast(x, &copy, mbar, ctas);
+  return bulk_load_at(x, &copy, mbar_address(x, i, lane), i->x.space == SPACE_CLUSTER,
+                      mbar);
+}
+
+Stop
+step_bulk_load(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = load_lane(x, i, __builtin_ctz(m));
+  return s;
+}
+
+/* ---- stores ---- */
+
+Stop
+step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  bool reduces = i->x.sub != A_OPS;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    Linear c = {0};
+    s = linear(x, i, lane, reduces ? SHADOW_ATOMIC : SHADOW_WRITE, &c);
+    if (s != GO)
+      return s;
+    if (reduces) {
+      c.op = (AtomOp){.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes, .sign = i->x.sign};
+    }
+    BulkCopy copy = copy_of(i, lane, &c, land_linear_store);
+    copy.first = c.global;
+    copy.end = c.global + c.bytes;
+    copy.reduces = reduces;
+    s = bulk_store(x, &copy);
+  }
+  return s;
+}
+
+/* ---- fences ---- */
+
+Stop
+step_fence_proxy(Exec *x, const Insn *i, uint32_t mask)
+{
+  (void)mask;
+  if (i->x.cond)
+    shadow_mbar_fence(x->shadow, x->warp->id);
+  else if (i->x.space != SPACE_GLOBAL) /* what device memory holds is not followed so far */
+    shadow_proxy_fence(x->shadow, x->warp->id);
+  return GO;
+}

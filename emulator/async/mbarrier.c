@@ -1,0 +1,505 @@
+/* mbarriers: PTX ISA, "Parallel synchronization and communication: mbarrier".  The row of a
+ * step: a and imm the address, b the count, the state, or the parity; d the state or, as
+ * predicate, whether the phase is complete. */
+#include "emulator/async/bulk_part.h"
+#include "emulator/ptx/decode.h"
+#include "emulator/exec/steps.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* PTX ISA, "Size and alignment", "Contents of the mbarrier object". */
+enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1, MBAR_TX_MAX = (1 << 20) - 1 };
+enum { STATE_COUNT = 40 }; /* a state: the phase, and from this bit on what is due in it */
+
+static Stop
+misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
+{
+  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", lane,
+                      "%s, at byte %u of shared memory", what, off);
+}
+
+Mbar *
+mbar_at(Exec *x, const Insn *i, int lane, uint32_t off, Stop *stop)
+{
+  *stop = GO;
+  for (int k = 0; k < x->bulk->n_mbars; k++) {
+    Mbar *m = &x->bulk->mbar[k];
+    if (m->live && m->off == off)
+      return m;
+  }
+  *stop = misuse(x, i, lane, "there is no mbarrier: none was initialised", off);
+  return NULL;
+}
+
+/* Whether one can be there; enters its CTA. */
+static Stop
+enter(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t *off)
+{
+  Stop s;
+  if (addr % MBAR_BYTES)
+    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
+                        "no mbarrier can be at 0x%" PRIx64, addr);
+  Cta *c = cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, MBAR_BYTES, off, &s);
+  if (c && c != x->cta)
+    cta_enter(x, c);
+  return s;
+}
+
+Mbar *
+mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
+{
+  uint32_t off;
+  *stop = enter(x, i, lane, addr, &off);
+  return *stop == GO ? mbar_at(x, i, lane, off, stop) : NULL;
+}
+
+uint64_t
+mbar_address(const Exec *x, const Insn *i, int lane)
+{
+  uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  base -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  return base + (uint64_t)i->imm;
+}
+
+/* What lies in shared memory is opaque; nobody should look. */
+static void
+scribble(Exec *x, const Mbar *m)
+{
+  uint64_t opaque = (m->live ? 0xb4aaaaaaaaaaaa00u : 0xffffffffffffffffu) | (m->phase & 1);
+  memcpy(x->cta->shared + m->off, &opaque, sizeof opaque);
+}
+
+static int
+number(const Exec *x, const Mbar *m)
+{
+  return (int)(m - x->bulk->mbar);
+}
+
+/* Everybody who waits may look again. */
+void
+bulk_happened(Exec *x)
+{
+  x->asked = 0;
+  for (int j = 0; j < x->cta->n_warps; j++)
+    x->cta->warp[j].stalled = false, x->cta->warp[j].failed = 0;
+}
+
+/* The phase is complete without bytes of copies that were issued in it. */
+static void
+check_due(Exec *x, const Mbar *m)
+{
+  Warp *turn = x->warp;
+  const Pending *p = bulk_due(x->bulk, m);
+  if (!p)
+    return;
+  x->warp = p->by;
+  report_error(x, p->insn, "mbarrier-bytes", p->lane,
+               "phase %" PRIu64
+               " of the mbarrier at byte %u completes without this copy: its "
+               "bytes were not expected",
+               m->phase, m->off);
+  x->warp = turn;
+}
+
+static void
+try_complete(Exec *x, Mbar *m)
+{
+  if (m->pending || m->tx)
+    return;
+  check_due(x, m);
+  m->phase++;
+  m->pending = m->expected;
+  shadow_mbar_complete(x->shadow, number(x, m));
+  scribble(x, m);
+  bulk_happened(x);
+}
+
+void
+mbar_complete_tx(Exec *x, Mbar *m, uint32_t bytes)
+{
+  m->tx -= bytes;
+  bulk_happened(x);
+  try_complete(x, m);
+}
+
+/* ---- init, inval ---- */
+
+static Mbar *
+vacant(Exec *x, uint32_t off)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n_mbars; k++)
+    if (b->mbar[k].off == off)
+      return &b->mbar[k];
+  for (int k = 0; k < b->n_mbars; k++)
+    if (!b->mbar[k].live)
+      return &b->mbar[k];
+  return b->n_mbars < MBARS ? &b->mbar[b->n_mbars++] : NULL;
+}
+
+static Stop
+init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
+{
+  uint32_t off;
+  Stop s = enter(x, i, lane, addr, &off);
+  if (s != GO)
+    return s;
+  if (!count || count > MBAR_COUNT_MAX)
+    return misuse(x, i, lane, "an mbarrier for an impossible number of arrivals", off);
+  Mbar *m = vacant(x, off);
+  if (!m)
+    return misuse(x, i, lane, "more mbarriers than the emulator keeps", off);
+  if (m->live && m->off == off)
+    report_error(x, i, "mbarrier-reinit", lane,
+                 "the mbarrier at byte %u, of line %d, is initialised again without "
+                 "mbarrier.inval",
+                 m->off, m->made->line);
+  *m = (Mbar){.off = off,
+              .expected = count,
+              .pending = count,
+              .live = true,
+              .warp = x->warp->id,
+              .made = i};
+  shadow_mbar_init(x->shadow, number(x, m), (int)(i - x->kernel->code), x->warp->id, lane,
+                   off);
+  scribble(x, m);
+  return GO;
+}
+
+Stop
+step_mbar_init(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    s = init_one(x, i, lane, mbar_address(x, i, lane), row32(x->warp, i->b)[lane]);
+  }
+  return s;
+}
+
+void
+mbar_check_seen(Exec *x, const Mbar *m)
+{
+  Warp *turn = x->warp;
+  uint64_t seen = 0;
+  for (int w = 0; w < x->cta->n_warps; w++)
+    seen = m->seen[w] > seen ? m->seen[w] : seen;
+  if (seen >= m->filled)
+    return;
+  x->warp = m->filler;
+  report_error(
+      x, m->filling, "bulk-load-unfinished", m->lane,
+      "its mbarrier's days are over, at byte %u, and nobody has waited for this copy",
+      m->off);
+  x->warp = turn;
+}
+
+/* By an instruction: the mbarrier's CTA must outlast it.  The bytes of a copy it waits for
+ * itself. */
+static void
+check_use(Exec *x, const Insn *i, int lane, const Mbar *m)
+{
+  if (x->warp->cta != x->cta)
+    shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
+  mbar_check_known(x, i, lane, m);
+}
+
+static void
+inval_one(Exec *x, const Insn *i, int lane, Mbar *m)
+{
+  check_use(x, i, lane, m);
+  mbar_check_seen(x, m);
+  if (m->tx)
+    report_error(x, i, "mbarrier-bytes", lane,
+                 "the mbarrier at byte %u, of line %d, still expects %" PRId64 " bytes",
+                 m->off, m->made->line, m->tx);
+  m->live = false;
+  shadow_mbar_inval(x->shadow, number(x, m));
+  scribble(x, m);
+}
+
+Stop
+step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t k = mask; k && s == GO; k &= k - 1) {
+    int lane = __builtin_ctz(k);
+    Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+    if (m)
+      inval_one(x, i, lane, m);
+  }
+  return s;
+}
+
+/* ---- arrive, expect_tx, complete_tx ---- */
+
+void
+mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
+{
+  if (!shadow_mbar_known(x->shadow, number(x, m), exec_who(x)))
+    report_error(x, i, "mbarrier-race", lane,
+                 "nothing orders the mbarrier.init of line %d (warp %d) before this",
+                 m->made->line, m->warp);
+}
+
+/* vec: arrive_drop, fewer are due from then on.  reg: .relaxed, nobody learns of what the
+ * warp has done before. */
+static Stop
+arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
+{
+  if (count > m->pending)
+    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-overrun", lane,
+                        "%u arrivals, %u of %u are due in phase %" PRIu64
+                        " of the mbarrier at byte %u",
+                        count, m->pending, m->expected, m->phase, m->off);
+  m->pending -= count;
+  m->expected -= i->x.vec ? count : 0;
+  if (!i->x.reg)
+    shadow_mbar_arrive(x->shadow, number(x, m), exec_who(x));
+  try_complete(x, m);
+  return GO;
+}
+
+/* expect_tx and complete_tx, alone or before an arrival. */
+static Stop
+count_bytes(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t bytes)
+{
+  m->tx += i->x.sub == MB_COMPLETE ? -(int64_t)bytes : (int64_t)bytes;
+  if (bytes > MBAR_TX_MAX || m->tx > MBAR_TX_MAX || m->tx < -MBAR_TX_MAX)
+    return misuse(x, i, lane, "more bytes than an mbarrier counts", m->off);
+  if (i->x.sub != MB_ARRIVE_EXPECT)
+    try_complete(x, m);
+  return GO;
+}
+
+static Stop
+arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  uint32_t operand = row32(x->warp, i->b)[lane];
+  bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
+  uint32_t count = counts && i->x.cond ? operand : 1;
+  check_use(x, i, lane, m);
+  *state = m->phase | (uint64_t)m->pending << STATE_COUNT;
+  if (!counts)
+    s = count_bytes(x, i, lane, m, operand);
+  if (s != GO || i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE)
+    return s;
+  if (!count)
+    return misuse(x, i, lane, "an arrival of nobody", m->off);
+  if (i->x.sub == MB_NO_COMPLETE && count == m->pending && !m->tx)
+    return misuse(x, i, lane, "an arrival with .noComplete completes the phase", m->off);
+  return arrive(x, i, lane, m, count);
+}
+
+Stop
+step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint64_t state[LANES] = {0};
+  for (uint32_t k = mask; k; k &= k - 1) {
+    int lane = __builtin_ctz(k);
+    Stop s = arrive_one(x, i, lane, &state[lane]);
+    cta_enter(x, x->warp->cta);
+    if (s != GO)
+      return s;
+  }
+  if (i->d)
+    exec_put64(x, i->d, state, mask);
+  return GO;
+}
+
+Stop
+step_mbar_count(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t count[LANES];
+  for (int l = 0; l < LANES; l++)
+    count[l] = (uint32_t)(row64(x->warp, i->a)[l] >> STATE_COUNT);
+  exec_put32(x, i->d, count, mask);
+  return GO;
+}
+
+/* ---- cp.async.mbarrier.arrive ---- */
+
+/* Lands them as late as this, and arrives. */
+static void
+deliver(Exec *x, const Trust *t)
+{
+  Mbar *m = &x->bulk->mbar[t->mbar];
+  Warp *turn = x->warp;
+  async_land(x->async, t->by->id, 1u << t->lane, t->upto);
+  if (m->pending) {
+    m->pending--;
+    shadow_copy_arrive(x->shadow, t->mbar, t->by->id, t->copies);
+    try_complete(x, m);
+    return;
+  }
+  x->warp = t->by;
+  report_error(x, t->insn, "mbarrier-overrun", t->lane,
+               "copies that have landed arrive, and no arrival is due in phase %" PRIu64
+               " of the mbarrier at byte %u",
+               m->phase, m->off);
+  x->warp = turn;
+}
+
+bool
+mbar_deliver(Exec *x, int mbar)
+{
+  Bulk *b = x->bulk;
+  for (int k = 0; k < b->n_trusts; k++) {
+    Trust t = b->trusts[k];
+    if (mbar >= 0 && t.mbar != mbar)
+      continue;
+    memmove(&b->trusts[k], &b->trusts[k + 1], (size_t)(--b->n_trusts - k) * sizeof t);
+    deliver(x, &t);
+    return true;
+  }
+  return false;
+}
+
+static bool
+keep(Bulk *b, const Trust *t)
+{
+  if (b->n_trusts == b->cap_trusts) {
+    int cap = b->cap_trusts ? 2 * b->cap_trusts : LANES;
+    Trust *p = realloc(b->trusts, (size_t)cap * sizeof *p);
+    if (!p)
+      return false;
+    b->trusts = p;
+    b->cap_trusts = cap;
+  }
+  b->trusts[b->n_trusts++] = *t;
+  return true;
+}
+
+static Stop
+entrust(Exec *x, const Insn *i, int lane, uint32_t copies)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  check_use(x, i, lane, m);
+  if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
+    return misuse(x, i, lane, "more arrivals than an mbarrier counts", m->off);
+  Trust t = {.insn = i,
+             .by = x->warp,
+             .lane = lane,
+             .mbar = number(x, m),
+             .upto = async_last(x->async, x->warp->id),
+             .copies = copies};
+  if (!bulk_lazy(x->bulk))
+    deliver(x, &t);
+  else if (!keep(x->bulk, &t))
+    return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", lane,
+                        "the emulator is out of memory");
+  return GO;
+}
+
+/* cond: .noinc */
+Stop
+step_copy_arrive(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  uint32_t copies = shadow_copy_entrust(x->shadow, x->warp->id, mask);
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = entrust(x, i, __builtin_ctz(m), copies);
+  return s;
+}
+
+/* ---- waiting ---- */
+
+/* Phases that must be complete for the wait to succeed; the one asked for is wanted − 1. */
+static bool
+complete(const Mbar *m, bool parity, uint64_t operand)
+{
+  uint64_t phase = operand & ((1ull << STATE_COUNT) - 1);
+  return parity ? (m->phase & 1) != (operand & 1) : m->phase > phase;
+}
+
+/* A warp that looks at each phase of a ring in turn has lost one if two more have passed.
+ */
+static void
+check_lapped(Exec *x, const Insn *i, int lane, Mbar *m)
+{
+  uint64_t *seen = &m->seen[x->warp->id];
+  if (i->x.cond && *seen && m->phase >= *seen + 3)
+    report_error(x, i, "mbarrier-lapped", lane,
+                 "the warp last saw phase %" PRIu64 " of the mbarrier at byte %u complete; "
+                 "it is in phase %" PRIu64 " by now, and parity cannot tell",
+                 *seen - 1, m->off, m->phase);
+  *seen = m->phase;
+}
+
+static Stop
+wait_one(Exec *x, const Insn *i, int lane, bool *done)
+{
+  Stop s;
+  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  if (!m)
+    return s;
+  bool parity = i->x.cond;
+  uint64_t operand = parity ? row32(x->warp, i->b)[lane] : row64(x->warp, i->b)[lane];
+  if (parity && operand > 1)
+    return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
+  check_use(x, i, lane, m);
+  if (!complete(m, parity, operand))
+    bulk_force(x, m);
+  *done = complete(m, parity, operand);
+  if (*done) {
+    check_lapped(x, i, lane, m);
+    if (!i->x.reg)
+      shadow_mbar_wait(x->shadow, number(x, m), x->warp->id);
+  } else {
+    x->warp->waits_for = m->off + 1;
+  }
+  return GO;
+}
+
+/* Lanes elsewhere in the warp that may bring about what this group waits for: the next
+ * regrouping takes turns. */
+static bool
+others_go_first(Warp *w, uint32_t yes)
+{
+  uint32_t able = w->active;
+  for (int i = 0; i < w->n_parked; i++)
+    able |= w->parked[i].waiting ? 0 : w->parked[i].mask;
+  w->failed = (w->failed | w->active) & ~yes;
+  if (!(able & ~w->failed))
+    return false;
+  w->spins = TURNS_NOW;
+  return true;
+}
+
+/* When the waits of all lanes that can run have failed, the warp's turn ends: other warps
+ * must go on. */
+Stop
+step_mbar_wait(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint32_t yes = 0;
+  Warp *w = x->warp;
+  for (uint32_t k = mask; k; k &= k - 1) {
+    bool done = false;
+    int lane = __builtin_ctz(k);
+    Stop s = wait_one(x, i, lane, &done);
+    if (s != GO)
+      return s;
+    yes |= (uint32_t)done << lane;
+  }
+  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | yes;
+  if (yes == mask) {
+    w->stalled = false;
+    w->failed &= ~yes;
+    return GO;
+  }
+  if (others_go_first(w, yes))
+    return GO;
+  w->stalled = true;
+  w->stalled_line = i->line;
+  x->slice = 1;
+  return GO;
+}

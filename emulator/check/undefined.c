@@ -1,0 +1,603 @@
+#include "emulator/check/undefined.h"
+#include "emulator/ptx/decode.h"
+#include "emulator/exec/steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- state ---- */
+
+void
+undefined_free(struct Undefined *u)
+{
+  if (!u)
+    return;
+  free(u->bits);
+  free(u->row);
+  free(u->pred);
+  free(u->local);
+  free(u);
+}
+
+static void
+clear(struct Undefined *u, const Kernel *k)
+{
+  memset(u->bits, 0xff, (size_t)k->rows * LANES * 4);
+  for (uint32_t i = 0; i < k->rows; i++)
+    u->row[i].insn = -1;
+  for (uint32_t i = 0; i < k->preds; i++)
+    u->pred[i].insn = -1;
+  free(u->local);
+  u->local = NULL;
+}
+
+void
+undefined_reset(Warp *w, const Kernel *k)
+{
+  struct Undefined *u = w->undefined;
+  if (!u || !u->used)
+    return;
+  u->used = false;
+  clear(u, k);
+}
+
+size_t
+undefined_bytes(const Warp *w, const Kernel *k)
+{
+  size_t origins = (size_t)k->rows + k->preds;
+  return w->undefined ? (size_t)k->rows * LANES * 4 + origins * sizeof(Origin) : 0;
+}
+
+struct Undefined *
+undefined_of(Exec *x)
+{
+  Warp *w = x->warp;
+  const Kernel *k = x->kernel;
+  if (w->undefined) {
+    w->undefined->used = true;
+    return w->undefined;
+  }
+  struct Undefined *u = calloc(1, sizeof *u);
+  if (u) {
+    u->bits = malloc((size_t)k->rows * LANES * 4);
+    u->row = malloc((size_t)k->rows * sizeof *u->row);
+    u->pred = malloc((size_t)k->preds * sizeof *u->pred);
+  }
+  if (!u || !u->bits || !u->row || !u->pred) {
+    undefined_free(u);
+    shadow_out_of_memory(w->cta->shadow);
+    return NULL;
+  }
+  w->undefined = u;
+  u->used = true;
+  clear(u, k);
+  return u;
+}
+
+void
+undefined_bits32(const Warp *w, uint32_t row, uint32_t *bits)
+{
+  const uint32_t *from = w->undefined->bits + (size_t)row * LANES;
+  for (int l = 0; l < LANES; l++)
+    bits[l] = w->def[row] >> l & 1 ? 0 : from[l];
+}
+
+void
+undefined_bits64(const Warp *w, uint32_t row, uint64_t *bits)
+{
+  memcpy(bits, w->undefined->bits + (size_t)row * LANES, LANES * sizeof *bits);
+  for (int l = 0; l < LANES; l++)
+    bits[l] = w->def[row] >> l & 1 ? 0 : bits[l];
+}
+
+static void
+put_lanes(Warp *w, uint32_t row, uint32_t lanes, uint32_t undefined, Origin from)
+{
+  w->def[row] = (w->def[row] & ~lanes) | (lanes & ~undefined);
+  if (undefined)
+    w->undefined->row[row] = from;
+}
+
+void
+undefined_put32(Warp *w, uint32_t row, uint32_t lanes, const uint32_t *bits, Origin from)
+{
+  uint32_t *to = w->undefined->bits + (size_t)row * LANES, undefined = 0;
+  if (row < ROW_FIRST)
+    return;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    to[l] = bits[l];
+    undefined |= (uint32_t)(bits[l] != 0) << l;
+  }
+  put_lanes(w, row, lanes, undefined, from);
+}
+
+void
+undefined_put64(Warp *w, uint32_t row, uint32_t lanes, const uint64_t *bits, Origin from)
+{
+  uint64_t *to = (uint64_t *)(void *)(w->undefined->bits + (size_t)row * LANES);
+  uint32_t undefined = 0;
+  if (row < ROW_FIRST)
+    return;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    to[l] = bits[l];
+    undefined |= (uint32_t)(bits[l] != 0) << l;
+  }
+  put_lanes(w, row, lanes, undefined, from);
+}
+
+void
+undefined_put_pred(Warp *w, uint32_t pred, uint32_t lanes, uint32_t undefined, Origin from)
+{
+  if (pred < PRED_CARRY)
+    return;
+  w->pdef[pred] = (w->pdef[pred] & ~lanes) | (lanes & ~undefined);
+  if (lanes & undefined)
+    w->undefined->pred[pred] = from;
+}
+
+void
+undefined_put_whole(Warp *w, uint32_t row, bool wide, uint32_t lanes, uint32_t undefined,
+                    Origin from)
+{
+  uint64_t bits[LANES];
+  uint32_t narrow[LANES];
+  for (int l = 0; l < LANES; l++) {
+    bits[l] = undefined >> l & 1 ? UINT64_MAX : 0;
+    narrow[l] = (uint32_t)bits[l];
+  }
+  if (wide)
+    undefined_put64(w, row, lanes, bits, from);
+  else
+    undefined_put32(w, row, lanes, narrow, from);
+}
+
+/* ---- where it was read first ---- */
+
+static int
+number(const Exec *x, const Insn *i)
+{
+  return (int)(i - x->kernel->code);
+}
+
+Origin
+undefined_origin(const Exec *x, const Insn *i, uint32_t row)
+{
+  const struct Undefined *u = x->warp->undefined;
+  const char *name = x->kernel->row_name[row];
+  if (u && u->row[row].insn >= 0)
+    return u->row[row];
+  return (Origin){.insn = number(x, i), .reg = name ? name : "a part of a register"};
+}
+
+Origin
+undefined_origin_pred(const Exec *x, const Insn *i, uint32_t pred)
+{
+  const struct Undefined *u = x->warp->undefined;
+  const char *name = x->kernel->pred_name[pred];
+  if (u && u->pred[pred].insn >= 0)
+    return u->pred[pred];
+  return (Origin){.insn = number(x, i), .reg = name ? name : "a predicate"};
+}
+
+/* Of the first source that is not defined in one of these lanes. */
+static Origin
+origin_of_sources(const Exec *x, const Insn *i, uint32_t lanes)
+{
+  const Warp *w = x->warp;
+  const uint32_t preds[] = {i->guard, i->x.ps, i->x.pt}, rows[] = {i->a, i->b, i->c};
+  for (int j = 0; j < 3; j++)
+    if (lanes & ~w->def[rows[j]])
+      return undefined_origin(x, i, rows[j]);
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    if (lanes & ~w->def[x->kernel->lists[i->list + (uint32_t)j]])
+      return undefined_origin(x, i, x->kernel->lists[i->list + (uint32_t)j]);
+  for (int j = 0; j < 2; j++)
+    if (lanes & ~w->pdef[preds[j]])
+      return undefined_origin_pred(x, i, preds[j]);
+  return undefined_origin_pred(x, i, preds[2]);
+}
+
+/* ---- reports ---- */
+
+void
+undefined_use(Exec *x, const Insn *i, uint32_t row, uint32_t mask, const char *verb)
+{
+  Warp *w = x->warp;
+  uint32_t lanes = mask & ~w->def[row];
+  if (!lanes)
+    return;
+  Origin from = undefined_origin(x, i, row);
+  w->def[row] |= lanes; /* tell once */
+  shadow_undefined(w->cta->shadow, number(x, i), w->id, lanes, &from, verb);
+}
+
+static void
+use_pred(Exec *x, const Insn *i, uint32_t pred, uint32_t mask, const char *verb)
+{
+  Warp *w = x->warp;
+  uint32_t lanes = mask & ~w->pdef[pred];
+  if (!lanes)
+    return;
+  Origin from = undefined_origin_pred(x, i, pred);
+  w->pdef[pred] |= lanes;
+  shadow_undefined(w->cta->shadow, number(x, i), w->id, lanes, &from, verb);
+}
+
+void
+undefined_guard(Exec *x, const Insn *i)
+{
+  bool branch = i->kind == K_STEP && (i->step == step_bra || i->step == step_brx);
+  use_pred(x, i, i->guard, x->warp->active, branch ? "branches on" : "is guarded by");
+}
+
+static void
+define_results(Warp *w, const uint32_t *list, const Insn *i, uint32_t mask)
+{
+  w->def[i->d] |= mask;
+  w->pdef[i->x.pd] |= mask;
+  w->pdef[i->x.pq] |= mask;
+  for (int j = 0; j < i->n_d; j++)
+    w->def[list[j]] |= mask;
+}
+
+/* What has an effect, and what has no rule. */
+static void
+report(Exec *x, const Insn *i, uint32_t mask)
+{
+  const uint32_t *list = x->kernel->lists + i->list;
+  const char *verb =
+      i->kind == K_STEP && i->step == step_brx ? "branches on" : "depends on";
+  undefined_guard(x, i);
+  use_pred(x, i, i->x.ps, mask, verb);
+  use_pred(x, i, i->x.pt, mask, verb);
+  undefined_use(x, i, i->a, mask, verb);
+  undefined_use(x, i, i->b, mask, verb);
+  undefined_use(x, i, i->c, mask, verb);
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    undefined_use(x, i, list[j], mask, verb);
+  define_results(x->warp, list, i, mask);
+}
+
+/* ---- arithmetic ---- */
+
+static uint32_t
+unguarded(const Warp *w, const Insn *i)
+{
+  return w->active & ~w->pdef[i->guard];
+}
+
+/* All of every result is undefined where a bit of a source is. */
+static void
+whole(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  const uint32_t *list = x->kernel->lists + i->list;
+  uint32_t ok =
+      w->def[i->a] & w->def[i->b] & w->def[i->c] & w->pdef[i->x.ps] & w->pdef[i->x.pt];
+  for (int j = i->n_d; j < i->n_d + i->n_s; j++)
+    ok &= w->def[list[j]];
+  uint32_t lanes = mask | unguarded(w, i), undefined = (mask & ~ok) | unguarded(w, i);
+  Origin from = origin_of_sources(x, i, undefined);
+  undefined_put_whole(w, i->d, i->flags & F_WIDE, lanes, undefined, from);
+  undefined_put_pred(w, i->x.pd, lanes, undefined, from);
+  undefined_put_pred(w, i->x.pq, lanes, undefined, from);
+}
+
+typedef union Bits {
+  _Alignas(64) uint32_t narrow[2 * LANES];
+  uint64_t wide[LANES];
+} Bits;
+
+static void
+get_bits(const Warp *w, uint32_t row, bool wide, Bits *b)
+{
+  if (wide)
+    undefined_bits64(w, row, b->wide);
+  else
+    undefined_bits32(w, row, b->narrow);
+}
+
+static void
+fill(Bits *b, bool wide, uint32_t lanes)
+{
+  for (uint32_t m = lanes; m; m &= m - 1)
+    if (wide)
+      b->wide[__builtin_ctz(m)] = UINT64_MAX;
+    else
+      b->narrow[__builtin_ctz(m)] = UINT32_MAX;
+}
+
+static void
+put_bits(Exec *x, const Insn *i, uint32_t mask, Bits *b)
+{
+  Warp *w = x->warp;
+  uint32_t lanes = mask | unguarded(w, i);
+  Origin from = origin_of_sources(x, i, lanes);
+  fill(b, i->flags & F_WIDE, unguarded(w, i));
+  if (i->flags & F_WIDE)
+    undefined_put64(w, i->d, lanes, b->wide, from);
+  else
+    undefined_put32(w, i->d, lanes, b->narrow, from);
+}
+
+/* What moves values moves their undefined bits; by what it moves must be defined. */
+static void
+moved(Exec *x, const Insn *i, uint32_t mask, bool two)
+{
+  Warp *w = x->warp;
+  Bits a, b, r;
+  bool wide = i->carry & CARRY_FROM_WIDE;
+  uint32_t ok = w->def[i->c] & (two ? FULL : w->def[i->b]);
+  get_bits(w, i->a, wide, &a);
+  if (two)
+    get_bits(w, i->b, wide, &b);
+  i->op.fn(&i->op, &r, &a, two ? (const void *)&b : row32(w, i->b), row32(w, i->c));
+  fill(&r, i->flags & F_WIDE, ~ok);
+  put_bits(x, i, mask, &r);
+}
+
+/* Undefined bits of a Boolean operation, for values va, vb and undefined bits ua, ub. */
+#define U_AND(ua, va, ub, vb) (((ua) & (ub)) | ((ua) & (vb)) | ((ub) & (va)))
+#define U_OR(ua, va, ub, vb)  (((ua) & (ub)) | ((ua) & ~(vb)) | ((ub) & ~(va)))
+
+static uint64_t
+boolean(int carry, uint64_t ua, uint64_t va, uint64_t ub, uint64_t vb)
+{
+  return carry == CARRY_AND  ? U_AND(ua, va, ub, vb)
+         : carry == CARRY_OR ? U_OR(ua, va, ub, vb)
+                             : ua | ub;
+}
+
+static void
+bitwise(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  Bits a, b, c, r;
+  bool wide = i->flags & F_WIDE;
+  get_bits(w, i->a, wide, &a);
+  get_bits(w, i->b, wide, &b);
+  get_bits(w, i->c, wide, &c);
+  for (int l = 0; l < LANES; l++)
+    if (wide)
+      r.wide[l] = boolean(i->carry & 15, a.wide[l], row64(w, i->a)[l], b.wide[l],
+                          row64(w, i->b)[l]) |
+                  c.wide[l];
+    else
+      r.narrow[l] = (uint32_t)boolean(i->carry & 15, a.narrow[l], row32(w, i->a)[l],
+                                      b.narrow[l], row32(w, i->b)[l]) |
+                    c.narrow[l];
+  put_bits(x, i, mask, &r);
+}
+
+static uint64_t
+bits_of(const Bits *b, bool wide, int l)
+{
+  return wide ? b->wide[l] : b->narrow[l];
+}
+
+/* Two results in one: of the halves of a, b and c, or the upper one of a and the lower one
+ * of b. */
+static void
+halves(Exec *x, const Insn *i, uint32_t mask, bool pair)
+{
+  Warp *w = x->warp;
+  Bits a, b, c, r;
+  bool wide = i->flags & F_WIDE;
+  uint64_t low = wide ? UINT32_MAX : UINT16_MAX, high = wide ? low << 32 : low << 16;
+  get_bits(w, i->a, wide, &a);
+  get_bits(w, i->b, wide, &b);
+  get_bits(w, i->c, wide, &c);
+  for (int l = 0; l < LANES; l++) {
+    uint64_t of_a = bits_of(&a, wide, l), of_b = bits_of(&b, wide, l);
+    uint64_t all = of_a | of_b | bits_of(&c, wide, l);
+    uint64_t up = pair ? of_a : all & high, down = pair ? of_b : all & low;
+    uint64_t undefined = (up ? high : 0) | (down ? low : 0);
+    if (wide)
+      r.wide[l] = undefined;
+    else
+      r.narrow[l] = (uint32_t)undefined;
+  }
+  put_bits(x, i, mask, &r);
+}
+
+static void
+lane(Exec *x, const Insn *i, uint32_t mask)
+{
+  switch ((Carry)(i->carry & 15)) {
+  case CARRY_MOVE:
+  case CARRY_MOVE_2:
+    moved(x, i, mask, (i->carry & 15) == CARRY_MOVE_2);
+    return;
+  case CARRY_UNION:
+  case CARRY_AND:
+  case CARRY_OR:
+    bitwise(x, i, mask);
+    return;
+  case CARRY_HALVES:
+  case CARRY_PAIR:
+    halves(x, i, mask, (i->carry & 15) == CARRY_PAIR);
+    return;
+  case CARRY_WHOLE:
+    break;
+  }
+  whole(x, i, mask);
+}
+
+/* and: a false one decides; or: a true one. */
+static uint32_t
+combined(int how, uint32_t up, uint32_t p, uint32_t us, uint32_t s)
+{
+  return how == 1 ? U_AND(up, p, us, s) : how == 2 ? U_OR(up, p, us, s) : up | us;
+}
+
+static void
+compare(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  uint32_t p = i->compare(row32(w, i->a), row32(w, i->b));
+  uint32_t s = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0), us = ~w->pdef[i->x.ps];
+  uint32_t up = ~(w->def[i->a] & w->def[i->b]), lanes = mask | unguarded(w, i);
+  uint32_t uq = combined(i->x.cond, up, ~p, us, s) | unguarded(w, i);
+  Origin from = origin_of_sources(x, i, lanes);
+  up = combined(i->x.cond, up, p, us, s) | unguarded(w, i);
+  undefined_put_pred(w, i->x.pd, lanes, up, from);
+  undefined_put_pred(w, i->x.pq, lanes, uq, from);
+}
+
+/* ---- steps ---- */
+
+static void
+predicates(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  uint32_t a = w->pred[i->x.ps], ua = ~w->pdef[i->x.ps], lanes = mask | unguarded(w, i);
+  uint32_t b = w->pred[i->x.pt], ub = ~w->pdef[i->x.pt];
+  uint32_t u = i->x.sub == P_AND   ? U_AND(ua, a, ub, b)
+               : i->x.sub == P_OR  ? U_OR(ua, a, ub, b)
+               : i->x.sub == P_XOR ? ua | ub
+                                   : ua;
+  undefined_put_pred(w, i->x.pd, lanes, u | unguarded(w, i),
+                     origin_of_sources(x, i, lanes));
+}
+
+static void
+selection(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  Bits a, b;
+  bool wide = i->flags & F_WIDE;
+  get_bits(w, i->a, wide, &a);
+  get_bits(w, i->b, wide, &b);
+  for (int l = 0; l < LANES; l++) {
+    if (w->pred[i->x.ps] >> l & 1)
+      continue;
+    if (wide)
+      a.wide[l] = b.wide[l];
+    else
+      a.narrow[l] = b.narrow[l];
+  }
+  fill(&a, wide, ~w->pdef[i->x.ps]);
+  put_bits(x, i, mask, &a);
+}
+
+/* What is loaded undefined_read tells; here what an unknown guard leaves. */
+static void
+load(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  uint32_t unknown = unguarded(w, i);
+  Origin from = undefined_origin_pred(x, i, i->guard);
+  undefined_use(x, i, i->a, mask, "uses as an address");
+  for (int j = 0; j < i->n_d; j++)
+    undefined_put_whole(w, x->kernel->lists[i->list + (uint32_t)j], i->flags & F_WIDE,
+                        mask | unknown, unknown, from);
+}
+
+/* The values are for undefined_store, which knows where they go. */
+static void
+store(Exec *x, const Insn *i, uint32_t mask)
+{
+  undefined_guard(x, i);
+  undefined_use(x, i, i->a, mask, "uses as an address");
+  for (int j = 0; j < i->n_s; j++)
+    if (mask & ~x->warp->def[x->kernel->lists[i->list + (uint32_t)j]])
+      x->carries = true;
+}
+
+static UndefinedRule *
+rule_of(const Insn *i)
+{
+  static const struct {
+    Step *step;
+    UndefinedRule *rule;
+  } rules[] = {
+      {step_pred, predicates},
+      {step_select, selection},
+      {step_bfi, whole},
+      {step_carry, whole},
+      {step_isspacep, whole},
+      {step_mapa, whole},
+      {step_ctarank, whole},
+      {step_ld, load},
+      {step_ld_strong, load},
+      {step_ldmatrix, load},
+      {step_st, store},
+      {step_st_strong, store},
+      {step_stmatrix, store},
+      {step_shfl, undefined_shfl},
+      {step_vote, undefined_vote},
+      {step_match, undefined_match},
+      {step_redux, undefined_match},
+      {step_movmatrix, undefined_movmatrix},
+      {step_mma, undefined_frag_product},
+      {step_ldmatrix_bytes, load},
+      {step_stmatrix_bytes, store},
+      {step_product, undefined_frag_product},
+  };
+  if (i->kind == K_LANE)
+    return lane;
+  if (i->kind == K_COMPARE)
+    return compare;
+  for (size_t k = 0; k < sizeof rules / sizeof *rules; k++)
+    if (rules[k].step == i->step)
+      return rules[k].rule;
+  return report;
+}
+
+void
+undefined_step(Exec *x, const Insn *i, uint32_t mask)
+{
+  UndefinedRule *rule = undefined_of(x) ? rule_of(i) : report;
+  rule(x, i, mask);
+}
+
+/* ---- of the decoder ---- */
+
+uint8_t
+undefined_carry(LaneOp op, Type t)
+{
+  static const uint8_t carries[LANE_OPS] = {
+      [L_ADD_X2] = CARRY_HALVES,
+      [L_MIN_X2] = CARRY_HALVES,
+      [L_MAX_X2] = CARRY_HALVES,
+      [L_MIN_RELU_X2] = CARRY_HALVES,
+      [L_MAX_RELU_X2] = CARRY_HALVES,
+      [L_BREV] = CARRY_MOVE,
+      [L_BFE] = CARRY_MOVE,
+      [L_AND] = CARRY_AND,
+      [L_OR] = CARRY_OR,
+      [L_XOR] = CARRY_UNION,
+      [L_NOT] = CARRY_UNION,
+      [L_SHL] = CARRY_MOVE,
+      [L_SHR] = CARRY_MOVE,
+      [L_SHF_L_WRAP] = CARRY_MOVE_2,
+      [L_SHF_L_CLAMP] = CARRY_MOVE_2,
+      [L_SHF_R_WRAP] = CARRY_MOVE_2,
+      [L_SHF_R_CLAMP] = CARRY_MOVE_2,
+      [L_LOP3] = CARRY_UNION,
+      [L_PRMT] = CARRY_MOVE_2,
+      [L_PRMT_F4E] = CARRY_MOVE_2,
+      [L_PRMT_B4E] = CARRY_MOVE_2,
+      [L_PRMT_RC8] = CARRY_MOVE_2,
+      [L_PRMT_ECL] = CARRY_MOVE_2,
+      [L_PRMT_ECR] = CARRY_MOVE_2,
+      [L_PRMT_RC16] = CARRY_MOVE_2,
+      [L_MOV] = CARRY_MOVE,
+      [L_SEXT8] = CARRY_MOVE,
+      [L_SEXT16] = CARRY_MOVE,
+      [L_WIDEN] = CARRY_MOVE,
+      [L_NARROW] = CARRY_MOVE,
+      [L_PACK] = CARRY_MOVE_2,
+      [L_PART0] = CARRY_MOVE,
+      [L_PART1] = CARRY_MOVE,
+      [L_PART2] = CARRY_MOVE,
+      [L_PART3] = CARRY_MOVE,
+      [L_HIGH] = CARRY_MOVE,
+  };
+  uint8_t carry = carries[op];
+  bool moves = carry == CARRY_MOVE || carry == CARRY_MOVE_2;
+  bool wide = type_info[t].bits == 64 && op != L_PACK && op != L_WIDEN;
+  return (uint8_t)(carry | (moves && wide ? CARRY_FROM_WIDE : 0));
+}

@@ -1,0 +1,293 @@
+/* Undefined values that are loaded and stored. */
+#include "emulator/exec/ldsm.h"
+#include "emulator/exec/steps.h"
+#include "emulator/check/undefined.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ELEMENTS = 8, ROWS = 32, ROW_BYTES = 16 };
+
+static int
+number(const Exec *x, const Insn *i)
+{
+  return (int)(i - x->kernel->code);
+}
+
+/* A bit for each byte becomes 8 bits. */
+static uint64_t
+spread(uint32_t bytes)
+{
+  uint64_t v = 0;
+  for (int k = 0; k < 8; k++)
+    v |= bytes >> k & 1 ? UINT64_C(0xff) << 8 * k : 0;
+  return v;
+}
+
+static uint32_t
+gathered(uint64_t bits)
+{
+  uint32_t bytes = 0;
+  for (int k = 0; k < 8; k++)
+    bytes |= (uint32_t)(bits >> 8 * k & 0xff ? 1 : 0) << k;
+  return bytes;
+}
+
+/* ---- loads ---- */
+
+/* One element of a load; sign and zeros extend what is undefined as they do the value. */
+static uint64_t
+element(const Insn *i, uint32_t bytes, int e)
+{
+  int n = i->x.bytes, unused = 64 - 8 * n;
+  uint64_t v = spread(bytes >> e * n & ((1u << n) - 1));
+  if (i->x.sign)
+    v = (uint64_t)((int64_t)(v << unused) >> unused);
+  return i->x.reg == 16 ? v & 0xffff : i->x.reg == 8 ? v & 0xff : v;
+}
+
+/* bytes: of each lane's access, those that are undefined. */
+static void
+loaded(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *bytes, Origin from)
+{
+  const uint32_t *row = x->kernel->lists + i->list;
+  for (int e = 0; e < i->n_d; e++) {
+    uint64_t wide[LANES] = {0};
+    uint32_t narrow[LANES] = {0};
+    for (uint32_t m = lanes; m; m &= m - 1) {
+      int l = __builtin_ctz(m);
+      wide[l] = element(i, bytes[l], e);
+      narrow[l] = (uint32_t)wide[l];
+    }
+    if (i->flags & F_WIDE)
+      undefined_put64(x->warp, row[e], lanes, wide, from);
+    else
+      undefined_put32(x->warp, row[e], lanes, narrow, from);
+  }
+}
+
+/* The undefined bytes of the rows take the way of the values. */
+static void
+move_rows(const Insn *i, const uint8_t *rows, const uint32_t *at, uint32_t *const *to)
+{
+  if (i->step == step_ldmatrix)
+    ldsm_load(i->x.vec, i->x.cond, rows, at, to);
+  else if (i->x.cond)
+    ldsm_load_bytes_trans(i->x.vec, i->x.sub, rows, at, to);
+  else
+    ldsm_load_bytes(i->x.vec, i->x.sub, rows, at, to);
+}
+
+static void
+loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int bytes,
+              Origin from)
+{
+  uint8_t rows[ROWS * ROW_BYTES] = {0};
+  uint32_t at[LANES], d[4][LANES], *to[4] = {d[0], d[1], d[2], d[3]};
+  for (uint32_t l = 0; l < LANES; l++)
+    at[l] = l * ROW_BYTES;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    uint32_t unwritten = shadow_unwritten(x->shadow, off[l], bytes);
+    for (int k = 0; k < bytes; k++)
+      rows[l * ROW_BYTES + k] = unwritten >> k & 1 ? 0xff : 0;
+  }
+  move_rows(i, rows, at, to);
+  for (int j = 0; j < i->n_d; j++)
+    undefined_put32(x->warp, x->kernel->lists[i->list + (uint32_t)j], FULL, d[j], from);
+}
+
+static bool
+is_load(const Insn *i)
+{
+  return i->step == step_ld || i->step == step_ld_strong;
+}
+
+/* Rows of elements of six bits are read in two parts, which have no common rule. */
+static bool
+carries(const Insn *i)
+{
+  return is_load(i) || i->step == step_ldmatrix ||
+         (i->step == step_ldmatrix_bytes && i->x.sub != 6);
+}
+
+void
+undefined_read(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int bytes)
+{
+  uint32_t unwritten[LANES] = {0};
+  int first = __builtin_ctz(lanes), insn = number(x, i);
+  bool carried = undefined_of(x) && carries(i);
+  Origin from = {.insn = -1};
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    unwritten[l] = shadow_unwritten(x->shadow, off[l], bytes);
+    if (l == first || !carried)
+      from = shadow_origin(x->shadow, insn, off[l], unwritten[l]);
+    if (!carried)
+      shadow_undefined(x->shadow, insn, exec_who(x), 1u << l, &from, "depends on");
+  }
+  if (!carried)
+    return;
+  if (is_load(i))
+    loaded(x, i, lanes, unwritten, from);
+  else
+    loaded_matrix(x, i, lanes, off, bytes, from);
+}
+
+/* ---- stores ---- */
+
+typedef struct Stored { /* what one lane stores */
+  uint32_t bytes;       /* that are undefined, a bit each */
+  uint32_t row;         /* of the first of them */
+} Stored;
+
+static void
+stored(const Exec *x, const Insn *i, Stored *s)
+{
+  const uint32_t *row = x->kernel->lists + i->list;
+  int n = i->x.bytes;
+  for (int e = 0; e < i->n_s; e++) {
+    uint64_t wide[LANES];
+    uint32_t narrow[LANES];
+    if (i->flags & F_WIDE)
+      undefined_bits64(x->warp, row[e], wide);
+    else
+      undefined_bits32(x->warp, row[e], narrow);
+    for (int l = 0; l < LANES; l++) {
+      uint64_t bits = i->flags & F_WIDE ? wide[l] : narrow[l];
+      uint32_t bytes = gathered(bits) & ((1u << n) - 1);
+      if (bytes && !s[l].bytes)
+        s[l].row = row[e];
+      s[l].bytes |= bytes << e * n;
+    }
+  }
+}
+
+static const Cta *
+cta_of(const Exec *x, const uint8_t *host)
+{
+  for (int k = 0; k < x->n_ctas; k++)
+    if ((uint64_t)(host - x->ctas[k].shared) < x->ctas[k].shared_bytes)
+      return &x->ctas[k];
+  return NULL;
+}
+
+static void
+keep_local(Exec *x, uint64_t at, uint32_t bytes, Origin from)
+{
+  struct Undefined *u = x->warp->undefined;
+  if (!u->local)
+    u->local = calloc((size_t)x->shape.local * LANES + 1, 1);
+  if (!u->local) {
+    shadow_out_of_memory(x->warp->cta->shadow);
+    return;
+  }
+  for (uint32_t m = bytes; m; m &= m - 1)
+    u->local[at + (uint32_t)__builtin_ctz(m)] = 0xff;
+  u->local_from = from;
+}
+
+static void
+store_lane(Exec *x, const Insn *i, int lane, const Stored *s, const uint8_t *host)
+{
+  Warp *w = x->warp;
+  Origin from = undefined_origin(x, i, s->row);
+  const Cta *c = cta_of(x, host);
+  uint64_t local = (uint64_t)(host - w->local);
+  if (c)
+    shadow_carry(c->shadow, (uint32_t)(host - c->shared), s->bytes, from);
+  else if (local < (uint64_t)x->shape.local * LANES)
+    keep_local(x, local, s->bytes, from);
+  else
+    undefined_use(x, i, s->row, 1u << lane, "stores");
+}
+
+void
+undefined_store(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host)
+{
+  Stored s[LANES] = {0};
+  x->carries = false;
+  stored(x, i, s);
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    if (s[l].bytes)
+      store_lane(x, i, l, &s[l], host[l]);
+  }
+}
+
+void
+undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
+{
+  uint8_t rows[ROWS * ROW_BYTES] = {0};
+  uint32_t at[LANES], bits[4][LANES];
+  const uint32_t *a[4] = {bits[0], bits[1], bits[2], bits[3]};
+  const uint32_t *list = x->kernel->lists + i->list;
+  Origin from = {.insn = -1};
+  x->carries = false;
+  for (uint32_t l = 0; l < LANES; l++)
+    at[l] = l * ROW_BYTES;
+  for (int j = 0; j < i->n_s; j++) {
+    undefined_bits32(x->warp, list[j], bits[j]);
+    if (x->warp->def[list[j]] != FULL)
+      from = undefined_origin(x, i, list[j]);
+  }
+  if (i->step == step_stmatrix)
+    ldsm_store(i->x.vec, i->x.cond, rows, at, a);
+  else
+    ldsm_store_bytes_trans(i->x.vec, rows, at, a);
+  for (int r = 0; r < 8 * i->x.vec; r++) {
+    uint32_t bytes = 0;
+    for (int k = 0; k < ROW_BYTES; k++)
+      bytes |= (uint32_t)(rows[r * ROW_BYTES + k] != 0) << k;
+    if (bytes)
+      shadow_carry(x->shadow, off[r], bytes, from);
+  }
+}
+
+/* ---- local memory ---- */
+
+bool
+undefined_take_local(const Warp *w, const uint8_t *host, size_t n, uint8_t *undefined)
+{
+  const uint8_t *local = w->undefined ? w->undefined->local : NULL;
+  bool any = false;
+  memset(undefined, 0, n);
+  for (size_t k = 0; local && k < n; k++)
+    any |= (undefined[k] = local[(host - w->local) + (ptrdiff_t)k]) != 0;
+  return any;
+}
+
+void
+undefined_give_local(Exec *x, const uint8_t *host, size_t n, const uint8_t *undefined,
+                     Origin from)
+{
+  const Warp *w = x->warp;
+  size_t at = (size_t)(host - w->local);
+  if (undefined && undefined_of(x) && !w->undefined->local)
+    keep_local(x, at, 0, from);
+  if (!w->undefined || !w->undefined->local)
+    return;
+  if (undefined)
+    memcpy(w->undefined->local + at, undefined, n);
+  else
+    memset(w->undefined->local + at, 0, n);
+}
+
+void
+undefined_local(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host, int bytes,
+                bool reads)
+{
+  const Warp *w = x->warp;
+  uint32_t undefined[LANES] = {0}, lanes = 0;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int l = __builtin_ctz(m);
+    uint8_t *at = w->undefined->local + (host[l] - w->local);
+    for (int k = 0; k < bytes; k++)
+      undefined[l] |= (uint32_t)(at[k] != 0) << k;
+    if (!reads)
+      memset(at, 0, (size_t)bytes);
+    lanes |= (uint32_t)(undefined[l] != 0) << l;
+  }
+  if (lanes && reads && is_load(i))
+    loaded(x, i, lanes, undefined, w->undefined->local_from);
+}

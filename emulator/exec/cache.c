@@ -1,0 +1,160 @@
+/* Cache policies, and what throws memory away or fills it: createpolicy, discard, st.bulk.
+ */
+#include "emulator/ptx/decode.h"
+#include "emulator/exec/lanes.h"
+#include "emulator/check/layout.h"
+#include "emulator/exec/steps.h"
+
+#include <string.h>
+
+enum { DISCARDED = 128 }; /* bytes, and their alignment */
+
+/* ---- policies ---- */
+
+/* What a policy is made of; the bits of one are the chip's own, and nobody looks at them
+ * here.  A whole fraction of evict_first and evict_last gives what CUTLASS writes out. */
+static int
+priority(const Mods *m, int nth)
+{
+  static const struct {
+    Mod mod;
+    int is;
+  } table[] = {{M_L2_NORMAL, 0}, {M_L2_FIRST, 2}, {M_L2_LAST, 4}, {M_L2_UNCHANGED, 6}};
+  for (int i = 0; i < m->n; i++)
+    for (size_t k = 0; k < sizeof table / sizeof *table; k++)
+      if (m->in_order[i] == table[k].mod && !nth--)
+        return table[k].is;
+  return 0;
+}
+
+void
+build_policy(Dec *d)
+{
+  const Res *r = d->r;
+  Insn *i = dec_step(d, step_policy);
+  i->d = r[0].row;
+  i->flags |= F_WIDE;
+  i->imm = (int64_t)(1ull << 60 | (uint64_t)priority(&d->m, 0) << 56 |
+                     (uint64_t)priority(&d->m, 1) << 48);
+  i->x.cond = d->form->arg != 0;
+  if (d->form->arg) {
+    if (!r[1].wide)
+      dec_fail(d, "a global address needs a register of 64 bits");
+    i->a = r[1].row;
+    i->b = r[2].row;
+    i->c = r[3].row;
+  } else {
+    i->b = r[1].o ? r[1].row : dec_const(d, 0x3f800000, false);
+  }
+}
+
+/* Of a range: in units of 128 bytes. */
+Stop
+step_policy(Exec *x, const Insn *i, uint32_t mask)
+{
+  uint64_t policy[LANES];
+  const uint32_t *b = row32(x->warp, i->b), *c = row32(x->warp, i->c);
+  for (int l = 0; l < LANES; l++) {
+    float fraction;
+    memcpy(&fraction, &b[l], sizeof fraction);
+    int sixteenths = 16;
+    while (sixteenths > 1 && !((float)(sixteenths - 1) / 16 < fraction))
+      sixteenths--;
+    policy[l] = (uint64_t)i->imm;
+    policy[l] |=
+        i->x.cond ? 1ull << 61 | (uint64_t)(b[l] >> 7 & 0xffff) << 16 | (c[l] >> 7 & 0xffff)
+                  : (uint64_t)(sixteenths - 1) << 52;
+  }
+  exec_put64(x, i->d, policy, mask);
+  return GO;
+}
+
+/* ---- discard ---- */
+
+void
+build_discard(Dec *d)
+{
+  dec_mem(d, step_discard, &d->r[0], dec_space(&d->m));
+  if (dec_int(d, d->r[1].o, DISCARDED) != DISCARDED)
+    dec_fail(d, "the size is %d bytes", DISCARDED);
+}
+
+static uint64_t
+address(const Exec *x, const Insn *i, int lane)
+{
+  uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  return base + (uint64_t)i->imm;
+}
+
+/* PTX ISA, discard: the bytes hold nothing that anybody may rely on; NaN, here. */
+Stop
+step_discard(Exec *x, const Insn *i, uint32_t mask)
+{
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int lane = __builtin_ctz(m);
+    uint8_t *host;
+    uint64_t addr = address(x, i, lane);
+    if (addr % DISCARDED)
+      return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                          "address 0x%llx is no multiple of %d", (unsigned long long)addr,
+                          DISCARDED);
+    Stop s = mem_span(x, i, lane, addr, DISCARDED, SHADOW_WRITE, &host);
+    if (s != GO)
+      return s;
+    memset(host, 0xff, DISCARDED);
+  }
+  return GO;
+}
+
+/* ---- st.bulk ---- */
+
+void
+build_st_bulk(Dec *d)
+{
+  Space space = dec_space(&d->m);
+  Insn *i = dec_mem(d, step_st_bulk, &d->r[0], space);
+  i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
+  i->b = d->r[1].row;
+  if (dec_int(d, d->r[2].o, 0))
+    dec_fail(d, "the value is 0");
+}
+
+/* PTX ISA, st.bulk: addresses and sizes are multiples of 8. */
+static Stop
+fill_lane(Exec *x, const Insn *i, int lane)
+{
+  enum { UNIT = 8 };
+  uint64_t addr = address(x, i, lane), n = row64(x->warp, i->b)[lane];
+  Stop s;
+  uint32_t off;
+  addr -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  if (addr % UNIT || n % UNIT)
+    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                        "address and size of st.bulk are multiples of %d", UNIT);
+  if (!n)
+    return GO;
+  if (!cluster_find(x, i, lane, addr, false, n, &off, &s))
+    return s;
+  for (uint64_t k = 0; k < n; k += UNIT) {
+    uint32_t at[LANES] = {0};
+    at[lane] = off + (uint32_t)k;
+    ShadowAccess a = {.insn = (int)(i - x->kernel->code),
+                      .warp = exec_who(x),
+                      .mask = 1u << lane,
+                      .op = SHADOW_WRITE,
+                      .bytes = UNIT};
+    shadow_shared(x->shadow, &a, at);
+  }
+  memset(x->cta->shared + off, 0, n);
+  layout_set(x->cta, off, (uint32_t)n, LAYOUT_UNKNOWN);
+  return GO;
+}
+
+Stop
+step_st_bulk(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = fill_lane(x, i, __builtin_ctz(m));
+  return s;
+}

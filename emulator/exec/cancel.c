@@ -1,0 +1,141 @@
+/* clusterlaunchcontrol: a CTA takes over a cluster that has not started.  PTX ISA, "Cluster
+ * Launch Control".  The answer of 16 bytes is opaque: whether there was one, and x, y and z
+ * of its first CTA. */
+#include "emulator/async/bulk_part.h"
+#include "emulator/ptx/decode.h"
+#include "emulator/check/layout.h"
+#include "emulator/exec/steps.h"
+
+#include <string.h>
+
+enum { ANSWER = 16 };
+
+/* Operands: the place of the answer, the mbarrier. */
+void
+build_clc_cancel(Dec *d)
+{
+  const Res *r = d->r;
+  bool named = mod_is(&d->m, M_SHARED_CTA);
+  Insn *i = dec_mem(d, step_clc_cancel, &r[0], named ? SPACE_SHARED : SPACE_GENERIC);
+  i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
+  i->x.cond = d->form->arg != 0;
+  if (r[1].o->var && r[1].o->var->space != SPACE_SHARED)
+    dec_fail(d, "%s is in another state space", r[1].o->var->name);
+  uint32_t rows[2] = {r[1].row, dec_const(d, (uint64_t)r[1].o->off, true)};
+  i->x.sign = r[1].wide;
+  dec_list(d, i, NULL, 0, rows, 2);
+}
+
+/* arg: 0 is there one, 1 all of its first CTA, 2 3 4 x, y or z. */
+void
+build_clc_query(Dec *d)
+{
+  const Res *r = d->r;
+  static const uint32_t none[4] = {ROW_SINK, ROW_SINK, ROW_SINK, ROW_SINK};
+  uint32_t to[4];
+  memcpy(to, none, sizeof to);
+  Insn *i = dec_step(d, step_clc_query);
+  i->a = r[1].elem[0];
+  i->b = r[1].elem[1];
+  i->x.sub = (uint8_t)d->form->arg;
+  if (!d->form->arg) {
+    i->x.pd = (uint16_t)r[0].row;
+    return;
+  }
+  if (d->form->arg == 1)
+    memcpy(to, r[0].elem, sizeof to);
+  else
+    to[d->form->arg - 2] = r[0].row;
+  dec_list(d, i, to, 4, NULL, 0);
+}
+
+typedef struct Answer {
+  uint32_t off;
+  uint8_t bytes[ANSWER];
+} Answer;
+
+static void
+land_answer(Exec *x, const void *data)
+{
+  const Answer *a = data;
+  memcpy(x->cta->shared + a->off, a->bytes, ANSWER);
+  layout_set(x->cta, a->off, ANSWER, LAYOUT_UNKNOWN);
+}
+
+static void
+ask(Exec *x, Answer *a)
+{
+  uint64_t cluster;
+  uint32_t words[4] = {0};
+  const Launch *l = x->launch;
+  if (launch_cancel(x->launch, &cluster)) {
+    words[0] = 1;
+    for (int k = 0; k < 3; k++) {
+      uint32_t clusters = l->grid[k] / l->cluster[k];
+      words[1 + k] = (uint32_t)(cluster % clusters) * l->cluster[k];
+      cluster /= clusters;
+    }
+  }
+  memcpy(a->bytes, words, ANSWER);
+}
+
+static Stop
+cancel_lane(Exec *x, const Insn *i, int lane)
+{
+  Stop s;
+  Answer a;
+  uint64_t to = mbar_address(x, i, lane), mbar = bulk_listed_mbar(x, i, lane);
+  mbar -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  if (to % ANSWER)
+    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+                        "address 0x%llx is no multiple of %d", (unsigned long long)to,
+                        ANSWER);
+  if (!cluster_find(x, i, lane, to, false, ANSWER, &a.off, &s))
+    return s;
+  ask(x, &a);
+  BulkCopy copy = {.insn = i,
+                   .lane = lane,
+                   .off = a.off,
+                   .bytes = ANSWER,
+                   .land = land_answer,
+                   .data = &a,
+                   .data_bytes = sizeof a};
+  if (i->x.cond)
+    return bulk_multicast(x, &copy, mbar, (1u << x->n_ctas) - 1);
+  return bulk_load_at(x, &copy, to, false, mbar);
+}
+
+Stop
+step_clc_cancel(Exec *x, const Insn *i, uint32_t mask)
+{
+  Stop s = GO;
+  for (uint32_t m = mask; m && s == GO; m &= m - 1)
+    s = cancel_lane(x, i, __builtin_ctz(m));
+  return s;
+}
+
+Stop
+step_clc_query(Exec *x, const Insn *i, uint32_t mask)
+{
+  Warp *w = x->warp;
+  const uint64_t *low = row64(w, i->a), *high = row64(w, i->b);
+  uint32_t v[4][LANES] = {{0}}, there = 0;
+  for (int l = 0; l < LANES; l++) {
+    there |= (uint32_t)(low[l] & 1) << l;
+    v[0][l] = (uint32_t)(low[l] >> 32);
+    v[1][l] = (uint32_t)high[l];
+    v[2][l] = (uint32_t)(high[l] >> 32);
+  }
+  if (!i->x.sub) {
+    w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (there & mask);
+    return GO;
+  }
+  if (mask & ~there)
+    report_error(x, i, "not-cancelled", __builtin_ctz(mask & ~there),
+                 "no cluster was cancelled: nothing says which CTA is its first");
+  const uint32_t *to = x->kernel->lists + i->list;
+  for (int k = 0; k < 4; k++)
+    if (to[k] != ROW_SINK)
+      exec_put32(x, to[k], v[k], mask);
+  return GO;
+}

@@ -1,0 +1,437 @@
+/* The fp64 reference, straight from the definition. */
+#include "reference/ref.h"
+
+#include "base/err.h"
+
+#include <limits.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Wider vectors where the processor has them; the sanitizers are not up yet when the choice
+ * is made. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) &&          \
+    !defined(__SANITIZE_THREAD__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
+enum { KEYS = 64, MAX_THREADS = 16 };
+static const double SMALL_MACS = 4e6; /* a few milliseconds: not worth a thread */
+
+/* ---- element types ---- */
+
+static float
+float_of_bits(uint32_t u)
+{
+  float f;
+  memcpy(&f, &u, sizeof f);
+  return f;
+}
+
+static uint32_t
+bits_of_float(float f)
+{
+  uint32_t u;
+  memcpy(&u, &f, sizeof u);
+  return u;
+}
+
+/* IEEE 754 binary16. */
+static float
+float_of_half(uint16_t h)
+{
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fffu;
+  if (rest >= 0x7c00) /* infinity, NaN */
+    return float_of_bits(sign | 0x7f800000 | (rest & 0x3ff) << 13);
+  if (rest >= 0x400)
+    return float_of_bits(sign | ((rest << 13) + (112u << 23)));
+  return float_of_bits(sign | bits_of_float((float)rest * 0x1p-24f));
+}
+
+/* Bits of significand after the first, and the exponent of the least normal number. */
+typedef struct Format {
+  int bits, emin;
+  double max;
+} Format;
+static const Format formats[DT_COUNT] = {
+    [DT_F16] = {10, -14, 65504},
+    [DT_BF16] = {7, -126, 0x1.fep127},
+    [DT_F32] = {23, -126, 0x1.fffffep127},
+};
+
+double
+ref_ulp(double x, Dtype ty)
+{
+  int e = x == 0 || !isfinite(x) ? INT_MIN : ilogb(x);
+  return ldexp(1, (e < formats[ty].emin ? formats[ty].emin : e) - formats[ty].bits);
+}
+
+/* To nearest, ties to even; beyond the largest number, infinity. */
+float
+ref_rounded(float x, Dtype ty)
+{
+  if (ty == DT_F32 || !isfinite(x))
+    return x;
+  double step = ref_ulp(x, ty), r = rint(x / step) * step;
+  return fabs(r) > formats[ty].max ? copysignf(INFINITY, x) : (float)r;
+}
+
+static float
+element(const void *data, int64_t i, Dtype ty)
+{
+  if (ty == DT_F32)
+    return ((const float *)data)[i];
+  uint16_t u = ((const uint16_t *)data)[i];
+  return ty == DT_F16 ? float_of_half(u) : float_of_bits((uint32_t)u << 16);
+}
+
+/* ---- what is asked ---- */
+
+static attnc_status
+check_sizes(const Spec *s, const attnc_sizes *n, attnc_error *err)
+{
+  const SizeRules rules = {.most = INT32_MAX, .group = s->group_size};
+  return sizes_check(n, &rules, err);
+}
+
+/* A number of the call, as launches take it: fp32, by slot, its default where it has none.
+ */
+static attnc_status
+choose_scalars(Ref *r, const attnc_args *args, attnc_error *err)
+{
+  for (int i = 0; i < r->call->n_scalars; i++) {
+    const SignatureScalar *s = &r->call->scalars[i];
+    double given = (uint32_t)s->slot < args->n_scalars ? args->scalars[s->slot] : NAN;
+    if (!isnan(given))
+      TRY(scalar_check(s->name, given, s->positive, err));
+    r->scalar[s->slot] = isnan(given) ? s->initial : (double)(float)given;
+    if (s->constant && (float)r->scalar[s->slot] != (float)s->initial)
+      return err_set(err, ATTNC_ERR_USAGE,
+                     "reference: %s is specialised to %g, the call gives %g", s->name,
+                     s->initial, given);
+  }
+  return ATTNC_OK;
+}
+
+/* Outputs only where they are judged; data aligned to elements is enough here. */
+static attnc_status
+check_tensors(Ref *r, bool outputs, attnc_error *err)
+{
+  for (int i = 0; i < r->call->n_tensors; i++) {
+    CallTensor t = r->call->tensors[i];
+    attnc_tensor *x = &r->t[t.slot];
+    t.align = dtype_bytes(t.dtype);
+    r->ty[t.slot] = t.dtype;
+    if (!(t.access & ACCESS_IN) && !outputs)
+      continue;
+    if (!x->data && !tensor_is_empty(&t, &r->n))
+      return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", t.name);
+    if ((uintptr_t)x->data % (uintptr_t)t.align)
+      return err_set(err, ATTNC_ERR_ALIGN,
+                     "reference: %s: the address %p is not a multiple of an element's %d "
+                     "bytes",
+                     t.name, x->data, t.align);
+    if (x->data)
+      TRY(tensor_check(&t, &r->n, x, err));
+  }
+  return ATTNC_OK;
+}
+
+attnc_status
+ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
+         attnc_error *err)
+{
+  attnc_args args;
+  if (!s)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: the spec is NULL");
+  if (op < 0 || op >= ATTNC_OP_COUNT)
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", op);
+  TRY(struct_take(&args, sizeof args, from, SIZE_UPTO(attnc_args, workspace_bytes),
+                  "attnc_args", err));
+  if (args.n_scalars && !args.scalars)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: scalars is NULL");
+  *r = (Ref){.spec = s, .call = s->call[op], .band = spec_band(s)};
+  TRY(sizes_take(&r->n, args.sizes, err));
+  TRY(tensors_take(r->t, ATTNC_SLOT_COUNT, args.tensors, args.tensor_size, args.n_tensors,
+                   err));
+  r->n_rows = r->n.sq;
+  TRY(check_sizes(s, &r->n, err));
+  TRY(choose_scalars(r, &args, err));
+  return check_tensors(r, outputs, err);
+}
+
+/* NULL when the product is beyond memory. */
+void *
+ref_room(Arena *a, int64_t n, int64_t m, size_t size)
+{
+  int64_t total;
+  if (__builtin_mul_overflow(n, m, &total) || total > INT64_MAX / 16)
+    return NULL;
+  return arena_alloc(a, (size_t)total * size);
+}
+
+static bool
+take_memory(Ref *r)
+{
+  int d = r->spec->head_dim, dv = r->spec->head_dim_v;
+  int64_t sk = (r->n.sk + KEYS - 1) / KEYS * KEYS;
+  Arena *a = r->arena = arena_new(0);
+  return a && (r->keys = ref_room(a, sk, d, sizeof(float))) &&
+         (r->values = ref_room(a, sk, dv, sizeof(float))) &&
+         (r->s64 = ref_room(a, sk, 1, sizeof(double))) &&
+         (r->s32 = ref_room(a, sk, 1, sizeof(float))) &&
+         (r->q = ref_room(a, d, 1, sizeof(float))) &&
+         (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
+         (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
+         (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes));
+}
+
+/* ---- one row ---- */
+
+float
+ref_at(const Ref *r, int slot, int64_t b, int64_t h, int64_t s, int64_t d)
+{
+  const attnc_tensor *t = &r->t[slot];
+  int64_t i = b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d * t->stride[3];
+  return element(t->data, i, r->ty[slot]);
+}
+
+static void
+load_key_head(Ref *r, int64_t b, int64_t hk)
+{
+  int d = r->spec->head_dim, dv = r->spec->head_dim_v;
+  for (int64_t j = 0; j < r->n.sk; j++) {
+    float *block = r->keys + j / KEYS * KEYS * d + j % KEYS;
+    for (int i = 0; i < d; i++)
+      block[i * KEYS] = ref_at(r, ATTNC_K, b, hk, j, i);
+    for (int i = 0; i < dv; i++)
+      r->values[j * dv + i] = ref_at(r, ATTNC_V, b, hk, j, i);
+  }
+}
+
+/* q · k for the KEYS keys of a block, in both precisions. */
+WIDE static void
+score_block(const float *restrict block, const float *restrict q, int d,
+            double *restrict s64, float *restrict s32)
+{
+  memset(s64, 0, KEYS * sizeof *s64);
+  memset(s32, 0, KEYS * sizeof *s32);
+  for (int i = 0; i < d; i++)
+    for (int j = 0; j < KEYS; j++) {
+      float k = block[i * KEYS + j];
+      s64[j] += (double)q[i] * k;
+      s32[j] += q[i] * k;
+    }
+}
+
+/* o += p V over n keys, in both precisions. */
+WIDE static void
+add_values(const float *restrict v, int64_t n, int dv, const double *restrict p64,
+           const float *restrict p32, double *restrict o64, float *restrict o32)
+{
+  for (int64_t j = 0; j < n; j++, v += dv)
+    for (int i = 0; i < dv; i++) {
+      o64[i] += p64[j] * v[i];
+      o32[i] += p32[j] * v[i];
+    }
+}
+
+Range
+ref_visible(const Ref *r, int64_t q)
+{
+  int64_t at = q + (r->band.bottom_right ? r->n.sk - r->n.sq : 0);
+  int64_t from = r->band.lo == INT_MIN ? 0 : at + r->band.lo;
+  int64_t to = r->band.hi == INT_MAX ? r->n.sk : at + r->band.hi + 1;
+  Range keys = {from < 0 ? 0 : from, to > r->n.sk ? r->n.sk : to};
+  return keys.from < keys.to ? keys : (Range){0, 0};
+}
+
+/* A score is an fp32 number: beyond their range it is infinite. */
+static double
+score(double s)
+{
+  return fabs(s) >= 0x1.ffffffp127 ? copysign(INFINITY, s) : s;
+}
+
+/* Scores → unnormalised probabilities, in place; returns max + ln(sum), sums in l.  Scores
+ * of −inf weigh nothing, even where there are no others. */
+static double
+softmax(Ref *r, Range keys, double *l64, float *l32)
+{
+  double *s = r->s64, m64 = -INFINITY;
+  float *f = r->s32, m32 = -INFINITY, scale32 = (float)r->scalar[ATTNC_SOFTMAX_SCALE];
+  for (int64_t j = keys.from; j < keys.to; j++) {
+    s[j] = score(s[j]) * r->scalar[ATTNC_SOFTMAX_SCALE];
+    f[j] *= scale32;
+    m64 = s[j] > m64 || isnan(s[j]) ? s[j] : m64;
+    m32 = f[j] > m32 || isnan(f[j]) ? f[j] : m32;
+  }
+  *l64 = 0;
+  *l32 = 0;
+  for (int64_t j = keys.from; j < keys.to; j++) {
+    s[j] = s[j] == -INFINITY ? 0 : exp(s[j] - m64);
+    f[j] = f[j] == -INFINITY ? 0 : expf(f[j] - m32);
+    *l64 += s[j];
+    *l32 += f[j];
+    f[j] = ref_rounded(f[j], r->ty[ATTNC_V]);
+  }
+  r->lse32 = m32 + logf(*l32);
+  return m64 + log(*l64);
+}
+
+/* Fills o64 (the reference), o32 (plain, rounded) and lse32; returns the LSE. */
+double
+ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
+{
+  int d = r->spec->head_dim, dv = r->spec->head_dim_v;
+  Range keys = ref_visible(r, q);
+  memset(r->o64, 0, (size_t)dv * sizeof *r->o64);
+  memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
+  r->lse32 = -INFINITY;
+  if (keys.from == keys.to)
+    return -INFINITY;
+  for (int i = 0; i < d; i++)
+    r->q[i] = ref_at(r, ATTNC_Q, b, h, q, i);
+  for (int64_t j = keys.from / KEYS * KEYS; j < keys.to; j += KEYS)
+    score_block(r->keys + j * d, r->q, d, r->s64 + j, r->s32 + j);
+  double l64;
+  float l32;
+  double lse = softmax(r, keys, &l64, &l32);
+  add_values(r->values + keys.from * dv, keys.to - keys.from, dv, r->s64 + keys.from,
+             r->s32 + keys.from, r->o64, r->o32);
+  for (int i = 0; i < dv; i++) {
+    r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
+    r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);
+  }
+  return lse;
+}
+
+double
+ref_magnitude(const Ref *r, Range keys)
+{
+  int d = r->spec->head_dim;
+  int64_t top = keys.from;
+  double sum = 0;
+  for (int64_t j = keys.from; j < keys.to; j++)
+    top = r->s64[j] > r->s64[top] ? j : top; /* weights now */
+  const float *key = r->keys + top / KEYS * KEYS * d + top % KEYS;
+  for (int i = 0; keys.from < keys.to && i < d; i++)
+    sum += fabs((double)r->q[i] * key[i * KEYS]);
+  return sum * r->scalar[ATTNC_SOFTMAX_SCALE];
+}
+
+int64_t
+ref_row_index(const Ref *r, int64_t i)
+{
+  return r->rows ? r->rows[i] : i;
+}
+
+/* ---- all heads ---- */
+
+/* Query heads are taken by number; `done` counts those that were finished. */
+typedef struct Team {
+  const Ref *base;
+  RefHead *head;
+  void *user;
+  int64_t next, done, units;
+} Team;
+
+static void *
+work(void *user)
+{
+  Team *team = user;
+  Ref r = *team->base;
+  int64_t group = r.n.h / r.n.hk, loaded = -1, unit;
+  if (take_memory(&r))
+    while ((unit = __atomic_fetch_add(&team->next, 1, __ATOMIC_RELAXED)) < team->units) {
+      int64_t b = unit / r.n.h, h = unit % r.n.h, key_head = b * r.n.hk + h / group;
+      if (key_head != loaded)
+        load_key_head(&r, b, h / group);
+      loaded = key_head;
+      team->head(&r, team->user, b, h);
+      __atomic_fetch_add(&team->done, 1, __ATOMIC_RELEASE);
+    }
+  arena_free(r.arena);
+  return NULL;
+}
+
+/* How many threads beside the caller's are worth it. */
+static int
+helpers(const Ref *r, int64_t units)
+{
+  double macs = (double)r->n.b * (double)r->n.h * (double)r->n_rows * (double)r->n.sk *
+                (r->spec->head_dim + r->spec->head_dim_v);
+  long most = sysconf(_SC_NPROCESSORS_ONLN);
+  if (most > MAX_THREADS)
+    most = MAX_THREADS;
+  if (most > units)
+    most = (long)units;
+  return macs < SMALL_MACS || most < 1 ? 0 : (int)most - 1;
+}
+
+/* The caller works too, so a thread that cannot be had is only time lost. */
+attnc_status
+ref_each_head(Ref *r, RefHead *head, void *user, attnc_error *err)
+{
+  int64_t units = r->n.b * r->n.h;
+  if (units == 0)
+    return ATTNC_OK;
+  Team team = {.base = r, .head = head, .user = user, .units = units};
+  pthread_t threads[MAX_THREADS];
+  int n = helpers(r, units), started = 0;
+  while (started < n && pthread_create(&threads[started], NULL, work, &team) == 0)
+    started++;
+  work(&team);
+  for (int i = 0; i < started; i++)
+    pthread_join(threads[i], NULL);
+  if (__atomic_load_n(&team.done, __ATOMIC_ACQUIRE) == units)
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_NOMEM, "reference: out of memory for sk %lld",
+                 (long long)r->n.sk);
+}
+
+/* ---- the reference ---- */
+
+typedef struct Written {
+  double *o, *lse; /* either may be NULL */
+} Written;
+
+static void
+write_head(Ref *r, void *user, int64_t b, int64_t h)
+{
+  const Written *to = user;
+  int dv = r->spec->head_dim_v;
+  int64_t base = (b * r->n.h + h) * r->n_rows;
+  for (int64_t i = 0; i < r->n_rows; i++) {
+    double l = ref_row(r, b, h, ref_row_index(r, i));
+    if (to->o)
+      memcpy(to->o + (base + i) * dv, r->o64, (size_t)dv * sizeof *to->o);
+    if (to->lse)
+      to->lse[base + i] = l;
+  }
+}
+
+static double *
+wanted(double *const *outputs, uint32_t n, uint32_t slot)
+{
+  return outputs && slot < n ? outputs[slot] : NULL;
+}
+
+attnc_status
+attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const int64_t *rows,
+                size_t n_rows, double *const *outputs, uint32_t n_outputs, attnc_error *err)
+{
+  Ref r;
+  err_clear(err);
+  TRY(ref_open(&r, spec, op, args, false, err));
+  for (size_t i = 0; rows && i < n_rows; i++)
+    if (rows[i] < 0 || rows[i] >= r.n.sq)
+      return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);
+  r.rows = rows;
+  r.n_rows = rows ? (int64_t)n_rows : r.n.sq;
+  Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
+  return ref_each_head(&r, write_head, &to, err);
+}

@@ -1,0 +1,74 @@
+/* ref.h: the fp64 reference, row by row, for ref.c and the contract of accuracy.c.
+ *
+ * Each row's scores, softmax and output are computed twice in one walk over the keys that
+ * the mask lets it see: in fp64, which is the reference, and *plainly*, as simple correct
+ * code of the spec's precision would (fp32 scores, P rounded to v's type, fp32
+ * accumulation, O rounded).  A score is an fp32 number in both: beyond their range it is
+ * infinite.  Scores of −inf weigh nothing, and a row that has no others comes out as one
+ * that sees no key; one of +inf or NaN makes its row NaN.  Heads are shared out to threads;
+ * each has a Ref of its own with memory of its own, so nothing is locked, and results are
+ * put where the head says. */
+#ifndef ATTNC_COMPILER_REF_H
+#define ATTNC_COMPILER_REF_H
+
+#include "base/arena.h"
+#include "compiler/spec/signature.h"
+
+#include <attnc/attnc.h>
+
+typedef struct Ref {
+  const Spec *spec;
+  const Signature *call;
+  attnc_sizes n;
+  attnc_tensor t[ATTNC_SLOT_COUNT];
+  Dtype ty[ATTNC_SLOT_COUNT];
+  double scalar[ATTNC_SCALAR_COUNT];
+  Band band;
+  const int64_t *rows; /* NULL: all */
+  int64_t n_rows;
+  size_t row_bytes; /* of `per_row` for each row: the caller's */
+  /* Of a thread. */
+  Arena *arena;
+  void *per_row;
+  float *keys, *values; /* of the key head: blocks [d][64] of keys, values [sk][dv] */
+  float *q;
+  double *s64, *o64; /* o64: the reference's row */
+  float *s32, *o32;  /* o32: the plain computation's, rounded */
+  float lse32;       /* and its LSE */
+} Ref;
+
+typedef struct Range {
+  int64_t from, to; /* keys [from, to) */
+} Range;
+
+/* Checks the arguments; `outputs` must be there as well. */
+attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, bool outputs,
+                      attnc_error *);
+/* Calls `head` once for every query head, from several threads, then returns. */
+typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);
+attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
+
+int64_t ref_row_index(const Ref *, int64_t i); /* the query of the i-th row */
+/* The keys that row q sees: contiguous, since the mask is a band. */
+Range ref_visible(const Ref *, int64_t q);
+/* Fills o64, o32 and lse32; returns the LSE. */
+double ref_row(Ref *, int64_t b, int64_t h, int64_t q);
+/* After ref_row, of the key with the largest weight: what its score's terms come to without
+ * their signs, scaled.  What rounding the products' sum is worth is relative to it. */
+double ref_magnitude(const Ref *, Range keys);
+/* V of the key head in hand, column i. */
+static inline float
+ref_value(const Ref *r, int64_t key, int i)
+{
+  return r->values[key * r->spec->head_dim_v + i];
+}
+float ref_at(const Ref *, int slot, int64_t b, int64_t h, int64_t s, int64_t d);
+
+/* The distance of neighbouring numbers of the type at x. */
+double ref_ulp(double x, Dtype);
+/* To nearest, ties to even; beyond the largest number, infinity. */
+float ref_rounded(float, Dtype);
+/* n * m elements of zeroed memory; NULL when there are not that many. */
+void *ref_room(Arena *, int64_t n, int64_t m, size_t size);
+
+#endif
