@@ -25,8 +25,8 @@ fwd_mask(Tb *t, const Mask *m, Tile x, At at, Visit j)
   if (!j.masked)
     return x;
   Tile *seen = t_var(t, x);
-  T_PARTIAL(t, j)
-  *seen = t_mask(t, m, *seen, at);
+  T_PARTIAL (t, j)
+    *seen = t_mask(t, m, *seen, at);
   return *seen;
 }
 

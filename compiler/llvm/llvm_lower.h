@@ -147,7 +147,6 @@ V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
 V memo_keep(Lo *, const MemoKey *, V);
 
 /* llvm_mem.c */
-bool staged_waits(const Staged *); /* loaded, and not yet stored */
 void lower_push(Lo *, const Op *);
 void lower_take(Lo *, const Op *);
 void lower_copy(Lo *, const Op *);

@@ -372,8 +372,6 @@ push_staged(Lo *lo, const Op *op)
   Walkers w = walkers(lo, &op->view);
   if (!s->reg)
     s->reg = registers_of(lo, &op->ring->mem, &w, &s->n);
-  if (staged_waits(s))
-    lower_fail(lo, "ring %s: a second push before the first is taken", op->ring->mem.name);
   for (int i = 0; i < s->n; i++)
     s->reg[i] = k32(lo, 0);
   s->view = &op->view;
@@ -392,12 +390,6 @@ take_staged(Lo *lo, const Op *op)
   for (int i = 0; i < s->n; i++)
     s->reg[i] = NULL;
   team_barrier(lo);
-}
-
-bool
-staged_waits(const Staged *s)
-{
-  return s->n && s->reg[0];
 }
 
 static bool

@@ -297,6 +297,7 @@ typedef struct TileSpan {
   Idx lo, hi, full_lo, full_hi;
 } TileSpan;
 bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
+Idx span_partial(const TileSpan *, Idx n);  /* is tile n of it PARTIAL? */
 
 /* The key tiles that a block of queries sees, visited from the highest down.  They are
  * counted from the first key that some row sees, so that only the highest one holds keys

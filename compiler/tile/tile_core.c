@@ -219,6 +219,10 @@ t_ring_(Tb *t, const RingArgs *a)
   Ring *r = NEW(t->arena, Ring);
   if (a->stages < 1)
     t_fail(t, "ring %s: %d stages", a->name, a->stages);
+  /* What is on its way is in registers then, which one stage of a ring has. */
+  if (a->fill == FILL_COPY && a->stages > 1 && !t->prog->target->cp_async)
+    t_fail(t, "ring %s: %d stages, %s has no cp.async", a->name, a->stages,
+           t->prog->target->name);
   declare(t, &r->mem, a->name, a->ty, a->rows, a->cols);
   r->mem.stages = a->stages;
   r->fill = a->fill;

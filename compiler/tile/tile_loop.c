@@ -192,16 +192,6 @@ forget_barriers(Tb *t)
 
 /* ---- tiles ---- */
 
-/* Plain compares: what is computed of them instead costs each tile more. */
-static Idx
-is_partial(const TileSpan *s, Idx n)
-{
-  Idx above = i_lt(i_sub(s->full_hi, 1), n), below = i_lt(n, s->full_lo);
-  if (s->lo.node == s->full_lo.node && s->lo.k == s->full_lo.k)
-    return above;
-  return i_or(above, below);
-}
-
 static void
 open_tiles(Tb *t, const Walk *w, Visit *j)
 {
@@ -218,7 +208,8 @@ open_tiles(Tb *t, const Walk *w, Visit *j)
   j->k0 = i_add(i_mul(j->n, w->bn), w->start);
   j->is = i_int(1);
   j->masked = span_has(s, TILE_PARTIAL);
-  j->partial = span_has(s, TILE_FULL) && j->masked ? is_partial(s, j->n) : i_int(j->masked);
+  j->partial =
+      span_has(s, TILE_FULL) && j->masked ? span_partial(s, j->n) : i_int(j->masked);
   j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
   j->whole = !j->masked || w->even;
 }

@@ -65,6 +65,16 @@ span_has(const TileSpan *s, TileClass cls)
   return some(s->lo, s->full_lo) || some(s->full_hi, s->hi);
 }
 
+/* Plain compares: what is computed of them instead costs each tile more. */
+Idx
+span_partial(const TileSpan *s, Idx n)
+{
+  Idx above = i_lt(i_sub(s->full_hi, 1), n), below = i_lt(n, s->full_lo);
+  if (s->lo.node == s->full_lo.node && s->lo.k == s->full_lo.k)
+    return above;
+  return i_or(above, below);
+}
+
 Walk
 w_keys(const Mask *m, Idx q0, int bm, int bn)
 {

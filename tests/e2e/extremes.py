@@ -38,6 +38,7 @@ SERIES = {
 }
 HOPPER = "template=fwd_wgmma,block_n=64,"
 SCHEDULES = {
+    "sm_75": (("fp16", ""), ("bf16", "template=ref_fwd"), ("fp32", "")),
     "sm_80": (("fp16", ""), ("bf16", "template=fwd_mma,block_m=128,num_warps=4,num_stages=2"),
               ("fp32", ""), ("fp16", "template=ref_fwd")),
     "sm_90a": (("fp16", HOPPER + "block_m=64"), ("bf16", HOPPER + "skip_rescale=true"),

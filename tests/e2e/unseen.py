@@ -1,6 +1,7 @@
 """Keys that a block of rows does not see leave its rows alone.
 
-    unseen.py [--cases N] [-v] [TARGET …]     default: 16 cases of each of sm_80, sm_90a
+    unseen.py [--cases N] [-v] [TARGET …]     default: 16 cases of each of sm_75, sm_80,
+    sm_90a
 
 For blocks of rows that one CTA (or cluster) has: with NaN and infinities in every row of K and V
 that no row of the block sees, o and lse of its rows have the same bits as without; with NaN in the
@@ -37,6 +38,7 @@ def wgmma(block_m, block_n, stages, **more):
 
 
 HOWS = {
+    "sm_75": mma((64, 32, 1, 4, False), (64, 16, 1, 4, True), (128, 32, 1, 8, False)),
     "sm_80": [{"template": "ref_fwd", "num_warps": 4, "block_m": 4}] + mma(
         (64, 64, 2, 4, True), (64, 32, 1, 4, False), (32, 32, 3, 2, False), (128, 64, 1, 8, True),
         (64, 48, 2, 4, False), (64, 96, 2, 4, True)),

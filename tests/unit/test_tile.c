@@ -20,11 +20,11 @@ typedef struct Bench {
 } Bench;
 
 static void
-bench_open(Bench *b, int warps)
+bench_open(Bench *b, const char *target, int warps)
 {
   memset(b, 0, sizeof *b);
   b->arena = arena_new(0);
-  b->t = tile_new(b->arena, &b->fail, &b->err, target_find("sm_80"), warps);
+  b->t = tile_new(b->arena, &b->fail, &b->err, target_find(target), warps);
 }
 
 /* ---- index expressions ---- */
@@ -35,7 +35,7 @@ test_folding(void **state)
   (void)state;
   Bench b;
   int64_t k;
-  bench_open(&b, 4);
+  bench_open(&b, "sm_80", 4);
   Idx x = i_cta(b.t, 0), y = tile_size(b.t, SIZE_SQ);
   assert_true(i_known(i_add(2, 3), &k) && k == 5);
   assert_true(i_known(i_div(-1, 64), &k) && k == -1);
@@ -140,7 +140,7 @@ static void
 check_walk(const Shape *s, bool known)
 {
   Bench b;
-  bench_open(&b, 4);
+  bench_open(&b, "sm_80", 4);
   if (known) {
     b.t->known[SIZE_SQ] = s->sq;
     b.t->known[SIZE_SK] = s->sk;
@@ -227,6 +227,12 @@ a_tensor(Tb *t)
   x = (Tensor){.name = "k", .slot = 1, .ty = DT_F16, .cols = 64};
   x.rows = tile_size(t, SIZE_SK);
   return &x;
+}
+
+static void
+stages_without_copies(Tb *t)
+{
+  t_ring(t, .name = "v", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
 }
 
 static void
@@ -330,10 +336,10 @@ static const struct {
 };
 
 static void
-refused(void (*emit)(Tb *), const char *says)
+refused(const char *target, void (*emit)(Tb *), const char *says)
 {
   Bench b;
-  bench_open(&b, 4);
+  bench_open(&b, target, 4);
   if (setjmp(b.fail) == 0) {
     emit(b.t);
     tile_plan(b.t);
@@ -351,7 +357,8 @@ test_misuse(void **state)
 {
   (void)state;
   for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++)
-    refused(misuses[i].emit, misuses[i].says);
+    refused("sm_80", misuses[i].emit, misuses[i].says);
+  refused("sm_75", stages_without_copies, "ring v: 2 stages, sm_75 has no cp.async");
 }
 
 int
