@@ -152,7 +152,7 @@ entry_value(Lo *lo, const Node *n)
 {
   LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
   V i = to64(b, lo, idx_value(lo, n->a));
-  V at = LLVMBuildGEP2(b, lo->i32, table_global(lo, lo->p->tables.at[n->n]), &i, 1, "");
+  V at = LLVMBuildGEP2(b, lo->i32, table_global(lo, lo->p->idx.tables.at[n->n]), &i, 1, "");
   return LLVMBuildLoad2(b, lo->i32, at, "");
 }
 

@@ -289,8 +289,8 @@ tables(Lo *lo)
   lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
   lo->any = NEW_N(lo->arena, V, p->n_any + 1);
-  lo->table = NEW_N(lo->arena, V, p->tables.n + 1);
-  lo->node = NEW_N(lo->arena, NodeMemo, p->n_nodes + 1);
+  lo->table = NEW_N(lo->arena, V, p->idx.tables.n + 1);
+  lo->node = NEW_N(lo->arena, NodeMemo, p->idx.nodes.n + 1);
   for (int i = 0; i <= p->rings.n; i++)
     lo->ring[i] = k32(lo, 0);
 }

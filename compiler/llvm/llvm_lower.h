@@ -88,7 +88,6 @@ typedef struct Lo {
   V *slot;              /* by take id: byte offset of that stage */
   V *stage;             /* by take id: its number (FILL_TMA), NULL: the only one */
   NodeMemo *node;
-  int n_nodes;
   Memo memo[MEMO_MAX];
   int n_memo;
 } Lo;

@@ -21,6 +21,7 @@
 #ifndef ATTNC_COMPILER_TILE_H
 #define ATTNC_COMPILER_TILE_H
 
+#include "compiler/expr/idx.h"
 #include "compiler/spec/spec.h"
 
 #include <stdbool.h>
@@ -30,68 +31,14 @@ typedef struct Tb Tb; /* the builder of one tile program */
 
 _Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- index expressions: scalar integers and conditions, equal for the whole block ---- */
+/* ---- leaves of index expressions (compiler/expr/idx.h) ---- */
 
-typedef struct Node Node;
-typedef struct Idx {
-  const Node *node; /* NULL: the constant k */
-  int64_t k;
-} Idx;
-
-static inline Idx
-i_int(int64_t k)
-{
-  return (Idx){.node = NULL, .k = k};
-}
-static inline Idx
-idx_itself(Idx x)
-{
-  return x;
-}
-/* Lets an int stand where an Idx is due. */
-#define I(x) _Generic((x), Idx : idx_itself, default : i_int)(x)
-
-#define i_add(a, b)  idx_add(I(a), I(b))
-#define i_sub(a, b)  idx_sub(I(a), I(b))
-#define i_mul(a, b)  idx_mul(I(a), I(b))
-#define i_div(a, b)  idx_div(I(a), I(b))  /* floor */
-#define i_cdiv(a, b) idx_cdiv(I(a), I(b)) /* ceiling; a >= 0 */
-/* The same, a branch instead of the division where it is 0: a >= 0, b > 0, and a is hardly
- * ever as large as b. */
-#define i_div_rare(a, b) idx_div_rare(I(a), I(b))
-#define i_min(a, b)      idx_min(I(a), I(b))
-#define i_max(a, b)      idx_max(I(a), I(b))
-#define i_lt(a, b)       idx_lt(I(a), I(b))
-#define i_le(a, b)       i_lt(a, i_add(b, 1))
-#define i_or(a, b)       idx_or(I(a), I(b)) /* of conditions */
-Idx idx_add(Idx, Idx);
-Idx idx_sub(Idx, Idx);
-Idx idx_mul(Idx, Idx);
-Idx idx_div(Idx, Idx);
-Idx idx_cdiv(Idx, Idx);
-Idx idx_div_rare(Idx, Idx);
-Idx idx_min(Idx, Idx);
-Idx idx_max(Idx, Idx);
-Idx idx_lt(Idx, Idx);
-Idx idx_or(Idx, Idx);
-/* The product of two sizes, which 32 bits may not hold.  Every other expression fits: no
- * size is above 2^30, no number of blocks above 2^31 - 1, and a window's bound is at most
- * 2^30. */
-#define i_mul64(a, b) idx_mul64(I(a), I(b))
-Idx idx_mul64(Idx, Idx);
-bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
-bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
-#define i_mod(a, b)      idx_rest(I(a), I(b), i_div(a, b))
-#define i_mod_rare(a, b) idx_rest(I(a), I(b), i_div_rare(a, b))
-Idx idx_rest(Idx a, Idx b, Idx quotient); /* a - b * quotient, 0 … b - 1 */
-Idx i_cta(Tb *, int axis);                /* this block's place in the grid, axis 0 … 2 */
-Idx i_ctas(Tb *);                         /* blocks along axis 0 */
-Idx i_team(Tb *);                         /* which team of its role this is */
-Idx i_batches(Tb *);                      /* of the call */
-/* Entry i of a list of numbers that the kernel carries; the numbers are copied. */
-typedef struct Table Table;
+Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *);          /* blocks along axis 0 */
+Idx i_team(Tb *);          /* which team of its role this is */
+Idx i_batches(Tb *);       /* of the call */
+/* A list of numbers that the kernel carries; the numbers are copied. */
 const Table *t_table(Tb *, const int32_t *, int n);
-Idx i_entry(const Table *, Idx i);
 
 /* ---- tensors of the call, and boxes of them ---- */
 

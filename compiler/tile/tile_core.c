@@ -13,6 +13,12 @@ const char *const op_names[OP_COUNT] = {
 #undef X
 };
 
+static void
+graph_fault(void *owner, const char *what)
+{
+  t_fail(owner, "%s", what);
+}
+
 Tb *
 tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, int warps)
 {
@@ -21,6 +27,7 @@ tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, in
   t->fail = fail;
   t->err = err;
   t->prog = NEW(arena, Program);
+  t->prog->idx = (IdxGraph){.arena = arena, .owner = t, .fail = graph_fault};
   t->prog->target = target;
   t->prog->warps = warps;
   t->prog->top = NEW(arena, Region);
@@ -104,12 +111,6 @@ tile_in(const Tb *t, OpKind kind)
     if (r->kind == kind && r->parent)
       return true;
   return false;
-}
-
-void
-tile_map(Tb *t, const View *v, int rows)
-{
-  tile_param(t, PARAM_MAP, v->x->slot, map_dim(v, rows));
 }
 
 View

@@ -17,12 +17,12 @@ use(Idx x, const Node **used)
 static void
 print_names(Str *s, const Program *p, const Node **used)
 {
-  for (int i = 1; i <= p->n_nodes; i++) {
+  for (int i = 1; i <= p->idx.nodes.n; i++) {
     Idx x = {.node = used[i]};
     if (!used[i] || idx_simple(x))
       continue;
     str_printf(s, "  i%d = ", i);
-    idx_print(s, x);
+    idx_print(s, x, tile_leaf_print);
     str_put(s, "\n");
   }
 }
@@ -31,7 +31,7 @@ static void
 print_idx(Str *s, Idx x)
 {
   if (idx_simple(x))
-    idx_print(s, x);
+    idx_print(s, x, tile_leaf_print);
   else
     str_printf(s, "i%d", x.node->id);
 }
@@ -297,7 +297,7 @@ tile_print(const Program *p, Str *s)
       str_printf(s, " x %d stages", d->stages);
     str_printf(s, " at %d, %d bytes\n", d->offset, d->bytes * d->stages);
   }
-  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  const Node **used = NEW_N(s->arena, const Node *, p->idx.nodes.n + 1);
   use_region(p->top, used);
   print_names(s, p, used);
   print_region(s, p->top, 1);
@@ -306,7 +306,7 @@ tile_print(const Program *p, Str *s)
 void
 tile_print_spans(const Program *p, const Walk *w, Str *s)
 {
-  const Node **used = NEW_N(s->arena, const Node *, p->n_nodes + 1);
+  const Node **used = NEW_N(s->arena, const Node *, p->idx.nodes.n + 1);
   use_span(&w->tiles, used);
   print_names(s, p, used);
   str_put(s, "tiles ");

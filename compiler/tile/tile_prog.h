@@ -10,52 +10,11 @@
 #define ATTNC_COMPILER_TILE_PROG_H
 
 #include "base/call.h"
+#include "compiler/expr/idx_graph.h"
 #include "compiler/target.h"
 #include "compiler/tile/tile.h"
 
 #include <attnc/attnc.h>
-
-/* ---- index nodes ---- */
-
-/* id, text of the print, arguments; the leaves first, LOOP last of them */
-#define NODE_TABLE(X)                                                                      \
-  X(PARAM, "param", 0)                                                                     \
-  X(CTA, "cta", 0)                                                                         \
-  X(CTAS, "ctas", 0)                                                                       \
-  X(TEAM, "team", 0)                                                                       \
-  X(ANY, "any", 0)                                                                         \
-  X(LOOP, "loop", 0)                                                                       \
-  X(ADD, "+", 2)                                                                           \
-  X(SUB, "-", 2)                                                                           \
-  X(MUL, "*", 2)                                                                           \
-  X(DIV, "/", 2)                                                                           \
-  X(MIN, "min", 2)                                                                         \
-  X(MAX, "max", 2)                                                                         \
-  X(LT, "<", 2)                                                                            \
-  X(OR, "or", 2)                                                                           \
-  X(ENTRY, "entry", 1)
-
-typedef enum NodeKind {
-#define X(id, text, n) NODE_##id,
-  NODE_TABLE(X)
-#undef X
-      NODE_COUNT
-} NodeKind;
-
-struct Node {
-  Tb *tb;
-  NodeKind kind;
-  int id; /* order of birth */
-  Idx a, b;
-  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
-                ENTRY: id of the table; DIV: 1: rare */
-  bool wide; /* 64 bits */
-  bool nonneg;
-  int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
-};
-enum {
-  LATE = 1 << 30
-}; /* depth of what an operation computes: it stays where it is used */
 
 /* ---- parameters of the kernel, in the order of first use ---- */
 
@@ -235,12 +194,6 @@ typedef struct Op {
   struct Region *body; /* regions */
 } Op;
 
-struct Table {
-  Tb *tb;
-  int id, n;
-  const int32_t *at;
-};
-
 struct Turn {
   int bar, teams; /* first of its named barriers */
 };
@@ -300,16 +253,16 @@ typedef struct Program {
   int warps;
   const Target *target;
   Region *top;
+  IdxGraph idx; /* its owner is the Tb */
   VEC(Param) params;
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   VEC(Role *) roles;
-  VEC(Table *) tables;
   Grid grid;
   int bars; /* named barriers in use; 0 is the whole block's */
   int n_any;
   int smem_bytes; /* by the plan */
-  int n_vals, n_takes, n_regions, n_nodes;
+  int n_vals, n_takes, n_regions;
   double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
 } Program;
 
@@ -321,10 +274,9 @@ struct Tb {
   Region *here;
   VEC(Var *) vars;
   VEC(Group) groups;
-  VEC(Flight) flights; /* products in flight, in order of issue */
-  bool waited;         /* a product has been waited for */
-  Val *last;           /* result of the last word */
-  VEC(Node *) nodes;
+  VEC(Flight) flights;         /* products in flight, in order of issue */
+  bool waited;                 /* a product has been waited for */
+  Val *last;                   /* result of the last word */
   int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
   unsigned scalars;            /* that the call has: bits 1u << slot */
   const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
@@ -337,13 +289,9 @@ Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 Idx tile_any(Tb *, int id);
-const Role *tile_role(const Tb *); /* NULL: the kernel has none here */
-int tile_warps(const Tb *);        /* of the team */
-/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
-int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
-/* One level of an expression; parts that are not simple by their names, i1, i2, … */
-void idx_print(Str *, Idx);
-bool idx_simple(Idx); /* a leaf, or an operation on leaves */
+const Role *tile_role(const Tb *);         /* NULL: the kernel has none here */
+int tile_warps(const Tb *);                /* of the team */
+void tile_leaf_print(Str *, const Node *); /* for idx_print */
 
 /* Passes. */
 void tile_verify(Tb *);

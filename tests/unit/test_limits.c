@@ -160,8 +160,8 @@ check_sizes(Bench *b)
     for (int j = 0; j < MAX_REGIONS; j++)
       b->var[j] = -1;
     enter(b->t->prog->top, b);
-    for (int j = 0; j < b->t->nodes.n; j++)
-      check_node(b->t->nodes.at[j], b);
+    for (int j = 0; j < b->t->prog->idx.nodes.n; j++)
+      check_node(b->t->prog->idx.nodes.at[j], b);
   }
   return true;
 }

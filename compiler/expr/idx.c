@@ -1,11 +1,15 @@
 /* Index expressions: built folded and shared, so that equal expressions are one node and
  * a known size leaves no arithmetic behind. */
-#include "compiler/tile/tile_prog.h"
+#include "compiler/expr/idx_graph.h"
 
-static Tb *
-builder(Idx a, Idx b)
+/* That of both; constants are of none. */
+static IdxGraph *
+graph_of(Idx a, Idx b)
 {
-  return a.node ? a.node->tb : b.node->tb;
+  IdxGraph *g = a.node ? a.node->graph : b.node->graph;
+  if (b.node && b.node->graph != g)
+    g->fail(g->owner, "an index expression of two programs");
+  return g;
 }
 
 static bool
@@ -38,20 +42,20 @@ leaf_node(const Node *n)
   return n->kind <= NODE_LOOP;
 }
 
-static Idx
-share(Tb *t, const Node *want)
+Idx
+idx_share(IdxGraph *g, const Node *want)
 {
-  for (int i = 0; i < t->nodes.n; i++) {
-    const Node *n = t->nodes.at[i];
+  for (int i = 0; i < g->nodes.n; i++) {
+    const Node *n = g->nodes.at[i];
     if (n->kind == want->kind && n->n == want->n && n->wide == want->wide &&
         same(n->a, want->a) && same(n->b, want->b))
       return (Idx){.node = n};
   }
-  Node *n = NEW(t->arena, Node);
+  Node *n = NEW(g->arena, Node);
   *n = *want;
-  n->tb = t;
-  n->id = t->prog->n_nodes = t->nodes.n + 1;
-  *vec_push(t->arena, &t->nodes) = n;
+  n->graph = g;
+  n->id = g->nodes.n + 1;
+  *vec_push(g->arena, &g->nodes) = n;
   return (Idx){.node = n};
 }
 
@@ -61,7 +65,7 @@ binary_of(NodeKind kind, Idx a, Idx b, bool is_nonneg, bool wide)
   Node n = {.kind = kind, .a = a, .b = b, .nonneg = is_nonneg};
   n.wide = wide || (a.node && a.node->wide) || (b.node && b.node->wide);
   n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
-  return share(builder(a, b), &n);
+  return idx_share(graph_of(a, b), &n);
 }
 
 static Idx
@@ -151,7 +155,7 @@ idx_div_rare(Idx a, Idx b)
     return idx_div(a, b);
   Node n = {.kind = NODE_DIV, .a = a, .b = b, .n = 1, .nonneg = true};
   n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
-  return share(builder(a, b), &n);
+  return idx_share(graph_of(a, b), &n);
 }
 
 Idx
@@ -252,85 +256,15 @@ i_multiple(Idx x, int64_t m)
   }
 }
 
-Idx
-i_cta(Tb *t, int axis)
-{
-  Node n = {.kind = NODE_CTA, .n = axis, .nonneg = true};
-  return share(t, &n);
-}
-
-Idx
-i_ctas(Tb *t)
-{
-  Node n = {.kind = NODE_CTAS, .nonneg = true};
-  return share(t, &n);
-}
-
-Idx
-i_team(Tb *t)
-{
-  const Role *r = tile_role(t);
-  if (!r || r->teams == 1)
-    return i_int(0);
-  Node n = {.kind = NODE_TEAM, .n = r->first, .nonneg = true};
-  return share(t, &n);
-}
-
-Idx
-tile_any(Tb *t, int id)
-{
-  Node n = {.kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE};
-  return share(t, &n);
-}
-
-Idx
-tile_loop_var(Tb *t, const Region *r)
-{
-  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
-  return share(t, &n);
-}
-
-Idx
-tile_param(Tb *t, ParamKind kind, int slot, int dim)
-{
-  Program *p = t->prog;
-  for (int i = 0; i < p->params.n; i++) {
-    const Param *have = &p->params.at[i];
-    if (have->kind == kind && have->slot == slot && have->dim == dim)
-      return (Idx){.node = have->node};
-  }
-  Node n = {.kind = NODE_PARAM, .n = p->params.n};
-  n.nonneg = kind == PARAM_SIZE;
-  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
-  Idx x = share(t, &n);
-  Param *q = vec_push(t->arena, &p->params);
-  *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
-  return x;
-}
-
-Idx
-tile_size(Tb *t, SizeId name)
-{
-  if (t->known[name] >= 0)
-    return i_int(t->known[name]);
-  return tile_param(t, PARAM_SIZE, (int)name, 0);
-}
-
-Idx
-i_batches(Tb *t)
-{
-  return tile_size(t, SIZE_B);
-}
-
 const Table *
-t_table(Tb *t, const int32_t *at, int n)
+idx_table(IdxGraph *g, const int32_t *at, int n)
 {
-  Table *x = NEW(t->arena, Table);
-  int32_t *own = NEW_N(t->arena, int32_t, n + 1);
+  Table *x = NEW(g->arena, Table);
+  int32_t *own = NEW_N(g->arena, int32_t, n + 1);
   for (int i = 0; i < n; i++)
     own[i] = at[i];
-  *x = (Table){.tb = t, .id = t->prog->tables.n, .n = n, .at = own};
-  *vec_push(t->arena, &t->prog->tables) = x;
+  *x = (Table){.graph = g, .id = g->tables.n, .n = n, .at = own};
+  *vec_push(g->arena, &g->tables) = x;
   return x;
 }
 
@@ -343,15 +277,7 @@ i_entry(const Table *x, Idx i)
     n.nonneg = n.nonneg && x->at[k] >= 0;
   if (!i.node && i.k >= 0 && i.k < x->n)
     return i_int(x->at[i.k]);
-  return share(x->tb, &n);
-}
-
-Idx
-tile_stride(Tb *t, int slot, int dim)
-{
-  if (t->strides)
-    return i_int(t->strides[slot].stride[dim]);
-  return tile_param(t, PARAM_STRIDE, slot, dim);
+  return idx_share(x->graph, &n);
 }
 
 int64_t
@@ -363,9 +289,10 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
   if (leaf_node(n))
     return leaf(user, n);
   int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
-  const Program *p = n->tb->prog;
-  if (n->kind == NODE_ENTRY)
-    return a >= 0 && a < p->tables.at[n->n]->n ? p->tables.at[n->n]->at[a] : 0;
+  if (n->kind == NODE_ENTRY) {
+    const Table *list = n->graph->tables.at[n->n];
+    return a >= 0 && a < list->n ? list->at[a] : 0;
+  }
   switch (n->kind) {
   case NODE_ADD:
     return a + b;
@@ -386,35 +313,6 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
   }
 }
 
-static void
-print_leaf(Str *s, const Node *n)
-{
-  static const char *const dims[] = {"b", "h", "s"};
-  if (n->kind == NODE_CTA) {
-    str_printf(s, "cta.%c", "xyz"[n->n]);
-    return;
-  }
-  if (n->kind == NODE_LOOP) {
-    str_printf(s, "j%d", n->n);
-    return;
-  }
-  if (n->kind == NODE_ANY) {
-    str_printf(s, "any%d", n->n);
-    return;
-  }
-  if (n->kind != NODE_PARAM) {
-    str_put(s, n->kind == NODE_TEAM ? "team" : "ctas");
-    return;
-  }
-  const Param *p = &n->tb->prog->params.at[n->n];
-  if (p->kind == PARAM_SIZE)
-    str_put(s, size_names[p->slot]);
-  else if (p->kind == PARAM_STRIDE)
-    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
-  else
-    str_printf(s, "param%d", n->n);
-}
-
 bool
 idx_simple(Idx x)
 {
@@ -426,16 +324,16 @@ idx_simple(Idx x)
 
 /* A part of an expression: itself if it is short, else its name. */
 static void
-print_part(Str *s, Idx x)
+print_part(Str *s, Idx x, LeafPrint *leaf)
 {
   if (idx_simple(x))
-    idx_print(s, x);
+    idx_print(s, x, leaf);
   else
     str_printf(s, "i%d", x.node->id);
 }
 
 void
-idx_print(Str *s, Idx x)
+idx_print(Str *s, Idx x, LeafPrint *leaf)
 {
   static const char *const text[] = {
 #define X(id, name, n) name,
@@ -449,19 +347,19 @@ idx_print(Str *s, Idx x)
   const Node *n = x.node;
   bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
   if (leaf_node(n)) {
-    print_leaf(s, n);
+    leaf(s, n);
     return;
   }
   if (n->kind == NODE_ENTRY) {
     str_printf(s, "table%d[", n->n);
-    print_part(s, n->a);
+    print_part(s, n->a, leaf);
     str_put(s, "]");
     return;
   }
   str_put(s, call ? text[n->kind] : "");
   str_put(s, "(");
-  print_part(s, n->a);
+  print_part(s, n->a, leaf);
   str_printf(s, call ? ", " : " %s ", text[n->kind]);
-  print_part(s, n->b);
+  print_part(s, n->b, leaf);
   str_put(s, ")");
 }

@@ -1,0 +1,77 @@
+/* idx_graph.h: the nodes of index expressions, for who makes leaves, lowers or prints them.
+ *
+ * The graph gives a leaf's kind and number no meaning: those are its owner's. */
+#ifndef ATTNC_COMPILER_IDX_GRAPH_H
+#define ATTNC_COMPILER_IDX_GRAPH_H
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "compiler/expr/idx.h"
+
+/* id, text of the print, arguments; the leaves first, LOOP last of them */
+#define NODE_TABLE(X)                                                                      \
+  X(PARAM, "param", 0)                                                                     \
+  X(CTA, "cta", 0)                                                                         \
+  X(CTAS, "ctas", 0)                                                                       \
+  X(TEAM, "team", 0)                                                                       \
+  X(ANY, "any", 0)                                                                         \
+  X(LOOP, "loop", 0)                                                                       \
+  X(ADD, "+", 2)                                                                           \
+  X(SUB, "-", 2)                                                                           \
+  X(MUL, "*", 2)                                                                           \
+  X(DIV, "/", 2)                                                                           \
+  X(MIN, "min", 2)                                                                         \
+  X(MAX, "max", 2)                                                                         \
+  X(LT, "<", 2)                                                                            \
+  X(OR, "or", 2)                                                                           \
+  X(ENTRY, "entry", 1)
+
+typedef enum NodeKind {
+#define X(id, text, n) NODE_##id,
+  NODE_TABLE(X)
+#undef X
+      NODE_COUNT
+} NodeKind;
+
+typedef struct IdxGraph IdxGraph;
+struct Node {
+  IdxGraph *graph;
+  NodeKind kind;
+  int id; /* order of birth */
+  Idx a, b;
+  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
+                ENTRY: id of the table; DIV: 1: rare */
+  bool wide; /* 64 bits */
+  bool nonneg;
+  int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
+};
+enum {
+  LATE = 1 << 30
+}; /* depth of what an operation computes: it stays where it is used */
+
+struct Table {
+  IdxGraph *graph;
+  int id, n;
+  const int32_t *at;
+};
+
+struct IdxGraph {
+  Arena *arena;
+  void *owner;
+  void (*fail)(void *owner, const char *what); /* does not return */
+  VEC(Node *) nodes;                           /* by id - 1 */
+  VEC(Table *) tables;                         /* by id */
+};
+
+/* The node of the graph that is like it (kind, arguments, n, wide), made if there is none.
+ */
+Idx idx_share(IdxGraph *, const Node *like);
+const Table *idx_table(IdxGraph *, const int32_t *, int n); /* copies the numbers */
+/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
+int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
+/* One level of an expression; parts that are not simple by their names, i1, i2, … */
+typedef void LeafPrint(Str *, const Node *);
+void idx_print(Str *, Idx, LeafPrint *);
+bool idx_simple(Idx); /* a leaf, or an operation on leaves */
+
+#endif

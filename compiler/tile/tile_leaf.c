@@ -1,0 +1,129 @@
+/* The leaves of a tile program's index expressions: parameters of the kernel, the place of
+ * a block in the grid and of a team in its role, and what loops and votes define. */
+#include "compiler/tile/tile_prog.h"
+
+static Idx
+leaf(Tb *t, const Node *n)
+{
+  return idx_share(&t->prog->idx, n);
+}
+
+Idx
+i_cta(Tb *t, int axis)
+{
+  Node n = {.kind = NODE_CTA, .n = axis, .nonneg = true};
+  return leaf(t, &n);
+}
+
+Idx
+i_ctas(Tb *t)
+{
+  Node n = {.kind = NODE_CTAS, .nonneg = true};
+  return leaf(t, &n);
+}
+
+Idx
+i_team(Tb *t)
+{
+  const Role *r = tile_role(t);
+  if (!r || r->teams == 1)
+    return i_int(0);
+  Node n = {.kind = NODE_TEAM, .n = r->first, .nonneg = true};
+  return leaf(t, &n);
+}
+
+Idx
+tile_any(Tb *t, int id)
+{
+  Node n = {.kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE};
+  return leaf(t, &n);
+}
+
+Idx
+tile_loop_var(Tb *t, const Region *r)
+{
+  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
+  return leaf(t, &n);
+}
+
+Idx
+tile_param(Tb *t, ParamKind kind, int slot, int dim)
+{
+  Program *p = t->prog;
+  for (int i = 0; i < p->params.n; i++) {
+    const Param *have = &p->params.at[i];
+    if (have->kind == kind && have->slot == slot && have->dim == dim)
+      return (Idx){.node = have->node};
+  }
+  Node n = {.kind = NODE_PARAM, .n = p->params.n};
+  n.nonneg = kind == PARAM_SIZE;
+  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
+  Idx x = leaf(t, &n);
+  Param *q = vec_push(t->arena, &p->params);
+  *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
+  return x;
+}
+
+Idx
+tile_size(Tb *t, SizeId name)
+{
+  if (t->known[name] >= 0)
+    return i_int(t->known[name]);
+  return tile_param(t, PARAM_SIZE, (int)name, 0);
+}
+
+Idx
+i_batches(Tb *t)
+{
+  return tile_size(t, SIZE_B);
+}
+
+Idx
+tile_stride(Tb *t, int slot, int dim)
+{
+  if (t->strides)
+    return i_int(t->strides[slot].stride[dim]);
+  return tile_param(t, PARAM_STRIDE, slot, dim);
+}
+
+void
+tile_map(Tb *t, const View *v, int rows)
+{
+  tile_param(t, PARAM_MAP, v->x->slot, map_dim(v, rows));
+}
+
+const Table *
+t_table(Tb *t, const int32_t *at, int n)
+{
+  return idx_table(&t->prog->idx, at, n);
+}
+
+void
+tile_leaf_print(Str *s, const Node *n)
+{
+  static const char *const dims[] = {"b", "h", "s"};
+  if (n->kind == NODE_CTA) {
+    str_printf(s, "cta.%c", "xyz"[n->n]);
+    return;
+  }
+  if (n->kind == NODE_LOOP) {
+    str_printf(s, "j%d", n->n);
+    return;
+  }
+  if (n->kind == NODE_ANY) {
+    str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind != NODE_PARAM) {
+    str_put(s, n->kind == NODE_TEAM ? "team" : "ctas");
+    return;
+  }
+  const Tb *t = n->graph->owner;
+  const Param *p = &t->prog->params.at[n->n];
+  if (p->kind == PARAM_SIZE)
+    str_put(s, size_names[p->slot]);
+  else if (p->kind == PARAM_STRIDE)
+    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
+  else
+    str_printf(s, "param%d", n->n);
+}
