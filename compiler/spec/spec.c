@@ -1,74 +1,10 @@
+/* A spec's life: loaded from text, asked for its texts, released. */
 #include "compiler/spec/spec_load.h"
 
 #include "base/err.h"
 
-#include <limits.h>
-#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
-
-/* ---- tables ---- */
-
-const SpecErrorInfo spec_errors[SE_COUNT] = {
-#define SPEC_ERROR(id, code, meaning, help) [SE_##id] = {code, meaning, help},
-#include "compiler/spec/spec_errors.def"
-#undef SPEC_ERROR
-};
-
-const char *const specialize_names[SPECIALIZE_COUNT] = {
-#define X(id, name, what) #name,
-    ATTNC_SIZE_TABLE(X)
-#undef X
-        "strides",
-#define X(key) #key,
-#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
-  SCALAR_OF_##identity(X, key)
-#include "compiler/spec/spec_fields.def"
-#undef SPEC_FIELD
-#undef X
-};
-
-/* ---- faults ---- */
-
-void
-spec_fault(SpecLoad *l, Place at, SpecError e, const char *help, const char *fmt, ...)
-{
-  va_list args;
-  va_start(args, fmt);
-  const char *message = arena_vprintf(l->arena, fmt, args);
-  va_end(args);
-  l->errors++;
-  diags_error(l->diags, at, spec_errors[e].code, help ? help : spec_errors[e].help, "%s",
-              message);
-}
-
-void
-spec_warn(SpecLoad *l, Place at, SpecError e, const char *help, const char *fmt, ...)
-{
-  va_list args;
-  va_start(args, fmt);
-  const char *message = arena_vprintf(l->arena, fmt, args);
-  va_end(args);
-  diags_warning(l->diags, at, spec_errors[e].code, help ? help : spec_errors[e].help, "%s",
-                message);
-}
-
-const char *
-spec_shown(SpecLoad *l, const char *text)
-{
-  enum { MOST = 40 };
-  size_t n = strlen(text), cut = n;
-  if (n > MOST)
-    for (cut = MOST; cut && ((unsigned char)text[cut] & 0xc0) == 0x80; cut--)
-      ;
-  char *shown = arena_printf(l->arena, "%.*s%s", (int)cut, text, cut < n ? "…" : "");
-  for (char *p = shown; *p; p++)
-    if ((unsigned char)*p < 0x20 || *p == 0x7f)
-      *p = ' ';
-  return shown;
-}
-
-/* ---- lifetime ---- */
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
@@ -175,46 +111,4 @@ const char *
 attnc_spec_signature(const attnc_spec *s, int op)
 {
   return s && op >= 0 && op < ATTNC_OP_COUNT ? s->call_json[op] : NULL;
-}
-
-/* ---- what a spec means ---- */
-
-double
-spec_scale(const Spec *s)
-{
-  return isnan(s->softmax_scale) ? 1 / sqrt(s->head_dim) : s->softmax_scale;
-}
-
-bool
-spec_specializes(const Spec *s, Specialize what)
-{
-  return s->specialize >> what & 1u;
-}
-
-static bool
-pin_fits(const char *pinned, const char *asked)
-{
-  return !pinned || !asked || str_eq(pinned, asked);
-}
-
-const Pin *
-spec_pin(const Spec *s, const char *target, const char *template_name)
-{
-  for (int i = 0; i < s->n_pins; i++)
-    if (pin_fits(s->pins[i].arch, target) &&
-        pin_fits(s->pins[i].template_name, template_name))
-      return &s->pins[i];
-  return NULL;
-}
-
-Band
-spec_band(const Spec *s)
-{
-  int left = s->window[0], right = s->window[1];
-  Band b = {.lo = left < 0 || left >= SIZE_LIMIT ? INT_MIN : -left,
-            .hi = right < 0 || right >= SIZE_LIMIT ? INT_MAX : right,
-            .bottom_right = s->align == ALIGN_BOTTOM_RIGHT};
-  if (s->causal && b.hi > 0)
-    b.hi = 0;
-  return b;
 }

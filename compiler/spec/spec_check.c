@@ -9,17 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* ---- the table ---- */
+/* ---- the tables ---- */
 
 #define NOWHERE    0
-#define AT(member) offsetof(Spec, member)
-const Field spec_fields[] = {
-#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
-  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_##identity, __VA_ARGS__},
-#include "compiler/spec/spec_fields.def"
-#undef SPEC_FIELD
-};
-#undef AT
 #define AT(member) offsetof(Pin, member)
 static const Field own_pin_fields[] = {
 #define PIN_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)              \
@@ -29,11 +21,7 @@ static const Field own_pin_fields[] = {
 };
 #undef AT
 
-enum {
-  N_SPEC = (int)(sizeof spec_fields / sizeof *spec_fields),
-  N_PIN = (int)(sizeof own_pin_fields / sizeof *own_pin_fields),
-};
-const int n_spec_fields = N_SPEC;
+enum { N_PIN = (int)(sizeof own_pin_fields / sizeof *own_pin_fields) };
 
 const Field *
 spec_pin_fields(Arena *arena, int *n)
@@ -84,16 +72,6 @@ static const Alias sizes[] = {
 #undef SPEC_SIZE
     {NULL, NULL, NULL}};
 
-const char *
-spec_word(const Field *f, int n, size_t *len)
-{
-  const char *p = f->words;
-  while (p && *p && n-- > 0)
-    p += strcspn(p, " ") + (p[strcspn(p, " ")] == ' ');
-  *len = p ? strcspn(p, " ") : 0;
-  return *len ? p : NULL;
-}
-
 static const Alias *
 find_alias(const Alias *table, const char *name)
 {
@@ -119,11 +97,13 @@ typedef struct Keys {
   const Alias *aliases;
   const char *where; /* "" or " in `schedule`" */
 } Keys;
-static const Keys spec_keys = {spec_fields, N_SPEC, spec_aliases, ""};
+static const Keys spec_keys = {spec_fields, SPEC_FIELD_COUNT, spec_aliases, ""};
 
 /* ---- unknown keys ---- */
 
-enum { MAX_KEYS = N_SPEC > N_PIN + SCHED_MOST ? N_SPEC : N_PIN + SCHED_MOST };
+enum {
+  MAX_KEYS = SPEC_FIELD_COUNT > N_PIN + SCHED_MOST ? SPEC_FIELD_COUNT : N_PIN + SCHED_MOST
+};
 
 static const char *
 nearest_key(const Keys *keys, const char *word)
@@ -542,9 +522,10 @@ initialise(const Field *f, void *at)
 static void
 take_defaults(Spec *s)
 {
-  for (int i = 0; i < N_SPEC; i++) {
+  for (int i = 0; i < SPEC_FIELD_COUNT; i++) {
     const Field *f = &spec_fields[i];
-    const Field *from = f->initial ? find_field(spec_fields, N_SPEC, f->initial) : NULL;
+    const Field *from =
+        f->initial ? find_field(spec_fields, SPEC_FIELD_COUNT, f->initial) : NULL;
     int *at = (int *)(void *)((char *)s + f->at);
     if (f->type == FT_INT && from && !*at)
       *at = *(const int *)(const void *)((const char *)s + from->at);
@@ -581,7 +562,7 @@ void
 spec_check_document(SpecLoad *l, const DocNode *root)
 {
   Spec *s = l->spec;
-  for (int i = 0; i < N_SPEC; i++)
+  for (int i = 0; i < SPEC_FIELD_COUNT; i++)
     initialise(&spec_fields[i], (char *)s + spec_fields[i].at);
   if (root->kind == DOC_SCALAR && !*root->text) {
     spec_fault(l, (Place){0, 0, 1}, SE_EMPTY, NULL, "the document is empty");

@@ -62,8 +62,15 @@ typedef struct Field {
   Identity identity;
   const char *doc, *example;
 } Field;
-extern const Field spec_fields[];
+enum {
+  SPEC_FIELD_COUNT = 0
+#define SPEC_FIELD(...) +1
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_FIELD
+};
+extern const Field spec_fields[SPEC_FIELD_COUNT];
 extern const int n_spec_fields;
+const Field *spec_field(const char *key); /* NULL: there is none */
 /* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
 const Field *spec_pin_fields(Arena *, int *n);
 
@@ -131,6 +138,32 @@ bool spec_value_word(SpecLoad *, const DocNode *, const char *const *words, int 
                      int *out);
 /* false, reported: not of this kind. */
 bool spec_value_is(SpecLoad *, const DocNode *, DocKind, const char *due);
+
+/* ---- facts of a spec by its fields (spec_facts.c) ---- */
+
+/* A field of a spec. */
+typedef struct Member {
+  const Spec *s;
+  const Field *f;
+  const void *at;
+} Member;
+
+static inline Member
+spec_member(const Spec *s, const Field *f)
+{
+  return (Member){s, f, (const char *)s + f->at};
+}
+static inline int
+spec_member_int(Member m)
+{
+  return *(const int *)m.at;
+}
+/* Does the field mean what it means when it is left out? */
+bool spec_is_default(Member);
+/* Of FT_SCALE: with the default of its row, NaN where it has none. */
+double spec_member_number(Member);
+/* Over the tensors that the spec's `dtype` and `layout` speak of. */
+bool spec_tensors_agree(const unsigned v[ATTNC_SLOT_COUNT]);
 
 /* Fills load->spec from the document. */
 void spec_check_document(SpecLoad *, const DocNode *root);

@@ -12,25 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A field of a spec. */
-typedef struct Member {
-  const Spec *s;
-  const Field *f;
-  const void *at;
-} Member;
-
-static Member
-member(const Spec *s, const Field *f)
-{
-  return (Member){s, f, (const char *)s + f->at};
-}
-
-static int
-int_at(Member m)
-{
-  return *(const int *)m.at;
-}
-
 /* ---- values, one writer a type: as YAML (in the canonical text), or as JSON ---- */
 
 /* The fewest digits that read back as the same double, with a point in every locale. */
@@ -70,8 +51,8 @@ static void
 put_int(Member m, Str *out, bool json)
 {
   (void)json;
-  if (int_at(m))
-    str_printf(out, "%d", int_at(m));
+  if (spec_member_int(m))
+    str_printf(out, "%d", spec_member_int(m));
   else
     str_put(out, "null"); /* left open */
 }
@@ -97,21 +78,11 @@ put_enum(Member m, Str *out, bool json)
   put_word(m.f, *(const unsigned *)m.at, out, json);
 }
 
-/* Over the tensors that the spec's `dtype` and `layout` speak of. */
-static bool
-all_equal(const unsigned v[ATTNC_SLOT_COUNT])
-{
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
-    if (tensor_is_typed(i) && v[i] != v[0])
-      return false;
-  return true;
-}
-
 static void
 put_per_tensor(Member m, Str *out, bool json)
 {
   const unsigned *v = m.at;
-  if (!json && all_equal(v)) {
+  if (!json && spec_tensors_agree(v)) {
     put_word(m.f, v[0], out, json);
     return;
   }
@@ -134,18 +105,10 @@ put_window(Member m, Str *out, bool json)
   str_printf(out, "[%d, %d]", v[0], v[1]);
 }
 
-/* With the default of its row, NaN where it has none. */
-static double
-scale_of(Member m)
-{
-  double v = *(const double *)m.at;
-  return isnan(v) && m.f->initial ? 1 / sqrt(m.s->head_dim) : v;
-}
-
 static void
 put_scale(Member m, Str *out, bool json)
 {
-  double v = scale_of(m);
+  double v = spec_member_number(m);
   (void)json;
   if (isnan(v))
     str_put(out, "null");
@@ -217,96 +180,13 @@ static Writer *const writers[FT_COUNT] = {
 
 /* ---- canonical text ---- */
 
-static bool
-is_word(const Field *f, unsigned i, const char *word)
-{
-  size_t n;
-  const char *p = spec_word(f, (int)i, &n);
-  return strlen(word) == n && !strncmp(word, p, n);
-}
-
-static const Field *
-field_named(const char *key)
-{
-  for (int i = 0; i < n_spec_fields; i++)
-    if (str_eq(spec_fields[i].key, key))
-      return &spec_fields[i];
-  return NULL;
-}
-
-static bool
-int_is_default(Member m)
-{
-  const Field *same = m.f->initial ? field_named(m.f->initial) : NULL;
-  return int_at(m) == (same ? int_at(member(m.s, same)) : 0);
-}
-
-/* Does the field mean what it means when it is left out? */
-static bool
-is_default(Member m)
-{
-  const int *pair = m.at;
-  const unsigned *words = m.at;
-  if (m.f->required)
-    return false;
-  switch (m.f->type) {
-  case FT_INT:
-    return int_is_default(m);
-  case FT_BOOL:
-    return *(const bool *)m.at == str_eq(m.f->initial, "true");
-  case FT_ENUM:
-    return is_word(m.f, *words, m.f->initial);
-  case FT_DTYPES:
-  case FT_LAYOUTS:
-    return all_equal(words) && is_word(m.f, *words, m.f->initial);
-  case FT_WINDOW:
-    return pair[0] < 0 && pair[1] < 0;
-  case FT_SCALE:
-    return isnan(*(const double *)m.at) ||
-           (m.f->initial && scale_of(m) == 1 / sqrt(m.s->head_dim));
-  case FT_NAMES:
-    return *words == 0;
-  default:
-    return false;
-  }
-}
-
-bool
-spec_has(const Spec *s, const char *key)
-{
-  const Field *f = field_named(key);
-  return f && !is_default(member(s, f));
-}
-
-double
-spec_number(const Spec *s, const char *key)
-{
-  const Field *f = field_named(key);
-  return f && f->type == FT_SCALE ? scale_of(member(s, f)) : NAN;
-}
-
-bool
-spec_is_constant(const Spec *s, const char *key)
-{
-  for (int i = 0; i < SPECIALIZE_COUNT; i++)
-    if (str_eq(specialize_names[i], key))
-      return spec_specializes(s, (Specialize)i);
-  return false;
-}
-
-bool
-spec_one_dtype(const Spec *s)
-{
-  return all_equal((const unsigned *)s->dtype);
-}
-
 void
 spec_put_line(const Spec *s, const Field *f, Str *out)
 {
-  Member m = member(s, f);
+  Member m = spec_member(s, f);
   bool run_time = f->identity == ID_PRESENCE && !spec_is_constant(s, f->key);
   /* The number is no part of it; that there is one is not news where there always is. */
-  if (f->identity == ID_NOTHING || is_default(m) || (run_time && f->initial))
+  if (f->identity == ID_NOTHING || spec_is_default(m) || (run_time && f->initial))
     return;
   str_printf(out, "%s: ", f->key);
   if (run_time)
@@ -345,7 +225,7 @@ json(const Spec *s)
   for (int i = 0; i < n_spec_fields; i++) {
     const Field *f = &spec_fields[i];
     str_printf(&out, "%s\"%s\": ", i ? ", " : "{", f->key);
-    writers[f->type](member(s, f), &out, true);
+    writers[f->type](spec_member(s, f), &out, true);
   }
   put_open_text(&out, "canonical", s->canonical);
   put_open_text(&out, "hash", s->hash);

@@ -1,0 +1,135 @@
+/* What a checked spec says, asked for by whoever needs it. */
+#include "compiler/spec/spec_load.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+bool
+spec_tensors_agree(const unsigned v[ATTNC_SLOT_COUNT])
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (tensor_is_typed(i) && v[i] != v[0])
+      return false;
+  return true;
+}
+
+double
+spec_member_number(Member m)
+{
+  double v = *(const double *)m.at;
+  return isnan(v) && m.f->initial ? 1 / sqrt(m.s->head_dim) : v;
+}
+
+static bool
+is_word(const Field *f, unsigned i, const char *word)
+{
+  size_t n;
+  const char *p = spec_word(f, (int)i, &n);
+  return strlen(word) == n && !strncmp(word, p, n);
+}
+
+static bool
+int_is_default(Member m)
+{
+  const Field *same = m.f->initial ? spec_field(m.f->initial) : NULL;
+  return spec_member_int(m) == (same ? spec_member_int(spec_member(m.s, same)) : 0);
+}
+
+bool
+spec_is_default(Member m)
+{
+  const int *pair = m.at;
+  const unsigned *words = m.at;
+  if (m.f->required)
+    return false;
+  switch (m.f->type) {
+  case FT_INT:
+    return int_is_default(m);
+  case FT_BOOL:
+    return *(const bool *)m.at == str_eq(m.f->initial, "true");
+  case FT_ENUM:
+    return is_word(m.f, *words, m.f->initial);
+  case FT_DTYPES:
+  case FT_LAYOUTS:
+    return spec_tensors_agree(words) && is_word(m.f, *words, m.f->initial);
+  case FT_WINDOW:
+    return pair[0] < 0 && pair[1] < 0;
+  case FT_SCALE:
+    return isnan(*(const double *)m.at) ||
+           (m.f->initial && spec_member_number(m) == 1 / sqrt(m.s->head_dim));
+  case FT_NAMES:
+    return *words == 0;
+  default:
+    return false;
+  }
+}
+
+bool
+spec_has(const Spec *s, const char *key)
+{
+  const Field *f = spec_field(key);
+  return f && !spec_is_default(spec_member(s, f));
+}
+
+double
+spec_number(const Spec *s, const char *key)
+{
+  const Field *f = spec_field(key);
+  return f && f->type == FT_SCALE ? spec_member_number(spec_member(s, f)) : NAN;
+}
+
+bool
+spec_is_constant(const Spec *s, const char *key)
+{
+  for (int i = 0; i < SPECIALIZE_COUNT; i++)
+    if (str_eq(specialize_names[i], key))
+      return spec_specializes(s, (Specialize)i);
+  return false;
+}
+
+bool
+spec_one_dtype(const Spec *s)
+{
+  return spec_tensors_agree((const unsigned *)s->dtype);
+}
+
+double
+spec_scale(const Spec *s)
+{
+  return isnan(s->softmax_scale) ? 1 / sqrt(s->head_dim) : s->softmax_scale;
+}
+
+bool
+spec_specializes(const Spec *s, Specialize what)
+{
+  return s->specialize >> what & 1u;
+}
+
+static bool
+pin_fits(const char *pinned, const char *asked)
+{
+  return !pinned || !asked || str_eq(pinned, asked);
+}
+
+const Pin *
+spec_pin(const Spec *s, const char *target, const char *template_name)
+{
+  for (int i = 0; i < s->n_pins; i++)
+    if (pin_fits(s->pins[i].arch, target) &&
+        pin_fits(s->pins[i].template_name, template_name))
+      return &s->pins[i];
+  return NULL;
+}
+
+Band
+spec_band(const Spec *s)
+{
+  int left = s->window[0], right = s->window[1];
+  Band b = {.lo = left < 0 || left >= SIZE_LIMIT ? INT_MIN : -left,
+            .hi = right < 0 || right >= SIZE_LIMIT ? INT_MAX : right,
+            .bottom_right = s->align == ALIGN_BOTTOM_RIGHT};
+  if (s->causal && b.hi > 0)
+    b.hi = 0;
+  return b;
+}

@@ -1,0 +1,48 @@
+/* The fields that a spec may have, and the names that `specialize` may list. */
+#include "compiler/spec/spec_load.h"
+
+#include <string.h>
+
+#define NOWHERE    0
+#define AT(member) offsetof(Spec, member)
+const Field spec_fields[] = {
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_##identity, __VA_ARGS__},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_FIELD
+};
+#undef AT
+
+const int n_spec_fields = SPEC_FIELD_COUNT;
+
+const char *const specialize_names[SPECIALIZE_COUNT] = {
+#define X(id, name, what) #name,
+    ATTNC_SIZE_TABLE(X)
+#undef X
+        "strides",
+#define X(key) #key,
+#define SPEC_FIELD(key, type, required, initial, lo, hi, step, words, at, identity, ...)   \
+  SCALAR_OF_##identity(X, key)
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_FIELD
+#undef X
+};
+
+const Field *
+spec_field(const char *key)
+{
+  for (int i = 0; i < n_spec_fields; i++)
+    if (str_eq(spec_fields[i].key, key))
+      return &spec_fields[i];
+  return NULL;
+}
+
+const char *
+spec_word(const Field *f, int n, size_t *len)
+{
+  const char *p = f->words;
+  while (p && *p && n-- > 0)
+    p += strcspn(p, " ") + (p[strcspn(p, " ")] == ' ');
+  *len = p ? strcspn(p, " ") : 0;
+  return *len ? p : NULL;
+}
