@@ -7,7 +7,6 @@
 #include "code_id.h"
 #include "compiler/backend.h"
 #include "compiler/kernel.h"
-#include "compiler/spec/signature.h"
 #include "compiler/tile/tile_prog.h"
 
 #include <math.h>
@@ -59,7 +58,7 @@ typedef struct Gen {
   attnc_error *err;
   Arena *arena;
   jmp_buf fail;
-  Tb *tb;
+  const Kernel *kernel;
   Mark mark;
 } Gen;
 
@@ -70,115 +69,55 @@ keep(Gen *g, Dump d, const char *text)
     g->k->dump[d] = text;
 }
 
-/* ---- the call's tensors, sizes and constants, as the words see them ---- */
-
-_Static_assert((int)SPECIALIZE_STRIDES == SIZE_COUNT, "sizes have one order");
-
-static void
-specialise(Gen *g)
-{
-  const Spec *s = g->req->spec;
-  const Signature *call = s->call[ATTNC_OP_FWD];
-  Tb *t = g->tb;
-  for (int i = 0; i < SIZE_COUNT; i++)
-    if (spec_specializes(s, (Specialize)i))
-      t->known[i] = size_get(&g->req->problem->sizes, (SizeId)i);
-  if (spec_specializes(s, SPECIALIZE_STRIDES))
-    t->strides = g->req->problem->tensors;
-  t->scalars = 0;
-  for (int i = 0; i < call->n_scalars; i++) {
-    const SignatureScalar *x = &call->scalars[i];
-    t->scalars |= 1u << x->slot;
-    if (x->constant)
-      t->prog->scalar[x->slot] = x->initial;
-  }
-}
-
-static Idx
-axis(Tb *t, const CallAxis *a)
-{
-  return a->n ? i_int(a->n) : tile_size(t, a->size);
-}
-
-static void
-pack(Tb *t, const CallTensor *c, Tensor *x)
-{
-  Idx step = axis(t, &c->axes[2]);
-  x->stride[2] = i_int(1);
-  x->stride[1] = step;
-  x->stride[0] = i_mul64(axis(t, &c->axes[1]), step);
-}
-
-/* Axes are b, heads, rows and, unless a row has one element, its elements. */
-static const Tensor *
-tensor(Tb *t, const CallTensor *c)
-{
-  Tensor *x = NEW(t->arena, Tensor);
-  *x = (Tensor){.name = c->name,
-                .slot = c->slot,
-                .ty = c->dtype,
-                .cols = c->n_axes > 3 ? (int)c->axes[3].n : 1,
-                .rows = axis(t, &c->axes[2])};
-  tile_param(t, PARAM_TENSOR, c->slot, 0);
-  if (c->contiguous)
-    pack(t, c, x);
-  for (int i = 0; !c->contiguous && i < 3; i++)
-    x->stride[i] = tile_stride(t, c->slot, i);
-  return x;
-}
-
-Fwd
-gen_forward(Tb *t, const Spec *s)
-{
-  const Signature *call = s->call[ATTNC_OP_FWD];
-  Fwd f = {.spec = s, .d = s->head_dim, .dv = s->head_dim_v, .dt = s->dtype[ATTNC_Q]};
-  f.h = tile_size(t, SIZE_H);
-  f.hk = tile_size(t, SIZE_HK);
-  f.sq = tile_size(t, SIZE_SQ);
-  f.sk = tile_size(t, SIZE_SK);
-  for (int i = 0; i < call->n_tensors; i++)
-    f.at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
-  f.q = f.at[ATTNC_Q];
-  f.k = f.at[ATTNC_K];
-  f.v = f.at[ATTNC_V];
-  f.o = f.at[ATTNC_O];
-  f.lse = f.at[ATTNC_LSE];
-  f.mask = (Mask){.band = spec_band(s), .sq = f.sq, .sk = f.sk};
-  return f;
-}
-
 /* ---- stages ---- */
 
 static void
-dump_spans(Gen *g, const Fwd *f)
+dump_tile(Gen *g)
 {
-  if (!(g->req->dumps & (1u << DUMP_SPANS)))
+  if (!(g->req->dumps & (1u << DUMP_TILE)))
     return;
   Str s = str_new(g->arena);
-  Idx q0 = i_mul(i_cta(g->tb, 0), g->req->sched.bm);
-  Walk w = w_keys(&f->mask, q0, g->req->sched.bm, g->req->sched.bn);
-  tile_print_spans(g->tb->prog, &w, &s);
-  keep(g, DUMP_SPANS, s.p);
+  for (int i = 0; i < g->kernel->entries.n; i++)
+    tile_print(g->kernel->entries.at[i]->prog, &s);
+  keep(g, DUMP_TILE, s.p);
+}
+
+/* Of the first entry that walks over keys: the last that looks at its program. */
+static void
+dump_spans(Gen *g)
+{
+  const Sched *s = &g->req->sched;
+  if (!(g->req->dumps & (1u << DUMP_SPANS)))
+    return;
+  for (int i = 0; i < g->kernel->entries.n; i++) {
+    Tb *t = g->kernel->entries.at[i];
+    if (!t->call)
+      continue;
+    Str text = str_new(g->arena);
+    Idx q0 = i_mul(i_cta(t, 0), s->bm);
+    Walk w = w_keys(&t->call->mask, q0, s->bm, s->bn);
+    tile_print_spans(t->prog, &w, &text);
+    keep(g, DUMP_SPANS, text.p);
+    return;
+  }
 }
 
 static void
 tile_stage(Gen *g)
 {
   const GenRequest *r = g->req;
-  g->tb = tile_new(g->arena, &g->fail, g->err, r->target, r->sched.warps);
-  Program *p = g->tb->prog;
-  p->entry = arena_printf(g->arena, "attnc_%s_%s", r->sched.tmpl->name, r->target->name);
-  specialise(g);
-  Fwd f = gen_forward(g->tb, r->spec);
-  r->sched.tmpl->emit(g->tb, &f, &r->sched);
-  tile_plan(g->tb);
-  tile_verify(g->tb);
-  if (r->dumps & (1u << DUMP_TILE)) {
-    Str s = str_new(g->arena);
-    tile_print(p, &s);
-    keep(g, DUMP_TILE, s.p);
-  }
-  dump_spans(g, &f);
+  BuildArgs a = {.arena = g->arena,
+                 .fail = &g->fail,
+                 .err = g->err,
+                 .name = r->sched.tmpl->name,
+                 .target = r->target,
+                 .spec = r->spec,
+                 .problem = r->problem};
+  Build *b = build_new(&a);
+  r->sched.tmpl->emit(b, b->call, &r->sched);
+  g->kernel = build_kernel(b);
+  dump_tile(g);
+  dump_spans(g);
 }
 
 static void
@@ -222,7 +161,7 @@ check_entry(Gen *g)
     pair.what = r->from_ptx ? "the PTX given" : "the PTX of the LLVM IR given";
     pair.bad = ATTNC_ERR_USAGE;
   }
-  return kernel_check(g->arena, g->tb->prog, &pair, g->err);
+  return kernel_check(g->arena, g->kernel, &pair, g->err);
 }
 
 static attnc_status
@@ -230,8 +169,12 @@ llvm_stage(Gen *g)
 {
   const GenRequest *r = g->req;
   attnc_kernel *k = g->k;
+  int n = g->kernel->entries.n;
+  const Program **progs = NEW_N(g->arena, const Program *, n);
+  for (int i = 0; i < n; i++)
+    progs[i] = g->kernel->entries.at[i]->prog;
   LlvmRequest q = {
-      .prog = g->tb->prog, .ll = r->from_ll, .target = r->target, .ptx = r->ptx};
+      .progs = progs, .n = n, .ll = r->from_ll, .target = r->target, .ptx = r->ptx};
   LlvmResult out;
   const LlvmModule *m;
   double t0 = now();
@@ -264,7 +207,7 @@ stages(Gen *g)
   tile_stage(g);
   k->seconds[TIME_FRONT] = r->front;
   k->seconds[TIME_TILE] = now() - t0;
-  g->mark = kernel_mark(g->arena, r, g->tb->prog);
+  g->mark = kernel_mark(g->arena, r, g->kernel);
   TRY(check_entered(g));
   if (r->from_ptx)
     k->ptx = arena_strdup(g->arena, r->from_ptx);
@@ -273,7 +216,7 @@ stages(Gen *g)
   k->ptx_bytes = strlen(k->ptx);
   TRY(check_entry(g));
   keep(g, DUMP_PTX, k->ptx);
-  k->json = kernel_json(g->arena, r, g->tb->prog, g->mark.hash, k->ptx, k->ptx_bytes);
+  k->json = kernel_json(g->arena, r, g->kernel, g->mark.hash, k->ptx, k->ptx_bytes);
   k->seconds[TIME_TOTAL] = r->front + now() - t0 - k->seconds[TIME_LOAD];
   return ATTNC_OK;
 }

@@ -37,9 +37,6 @@ attnc_status gen_values(const Spec *, const ProblemCopy *, Str *, attnc_error *)
  * for in options, which must not be below that. */
 int gen_ptx_version(const Target *, const Sched *);
 
-/* The call as a template is given it. */
-Fwd gen_forward(Tb *, const Spec *);
-
 extern const char *const gen_code_id;      /* hash over compiler/ and templates/ */
 extern const char *const gen_llvm_version; /* that libattnc was built with */
 /* The code generation options that decide the text: pass list, level. */

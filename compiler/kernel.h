@@ -5,12 +5,15 @@
 #ifndef ATTNC_COMPILER_KERNEL_H
 #define ATTNC_COMPILER_KERNEL_H
 
+#include "base/arena.h"
 #include "base/call.h"
 #include "base/ptx.h"
 #include "base/str.h"
 #include "compiler/template.h"
 
 #include <attnc/attnc.h>
+
+#include <setjmp.h>
 
 /* Stages of a compile that can be dumped, in order. */
 #define DUMP_TABLE(X)                                                                      \
@@ -64,16 +67,49 @@ typedef struct GenRequest {
 
 attnc_status gen_kernel(const GenRequest *, attnc_kernel **, attnc_error *);
 
-/* The recipe, from the finished program, and what pairs a text with it (base/ptx.h). */
+/* ---- what templates build, for the stages behind them ---- */
+
 struct Program;
+typedef struct KernelStep {
+  const struct Program *launch;
+} KernelStep;
+typedef struct Kernel {
+  VEC(Tb *) entries; /* one LLVM module, in this order */
+  VEC(KernelStep) steps;
+} Kernel;
+
+typedef struct BuildArgs {
+  Arena *arena;
+  jmp_buf *fail; /* where t_fail goes */
+  attnc_error *err;
+  const char *name; /* of the template, in the symbols of the entries */
+  const Target *target;
+  const Spec *spec;
+  const ProblemCopy *problem; /* NULL: nothing is specialised */
+} BuildArgs;
+struct Build {
+  BuildArgs args;
+  Tb *host; /* whose graph holds the expressions that a launch evaluates */
+  const Call *call;
+  Tb *open; /* the entry that is being built */
+  Kernel kernel;
+};
+Build *build_new(const BuildArgs *);
+const Kernel *build_kernel(Build *); /* finished and checked */
+
+/* ---- the recipe, and what pairs a text with it (base/ptx.h) ---- */
+
 typedef struct Mark {
   char hash[PTX_MARK + 1];
   const char *how;
 } Mark;
-Mark kernel_mark(Arena *, const GenRequest *, const struct Program *);
-const char *kernel_json(Arena *, const GenRequest *, const struct Program *,
-                        const char *mark, const char *ptx, size_t ptx_bytes);
-/* Does the text have the program's entry with the program's parameters? */
-attnc_status kernel_check(Arena *, const struct Program *, const PtxPair *, attnc_error *);
+Mark kernel_mark(Arena *, const GenRequest *, const Kernel *);
+const char *kernel_json(Arena *, const GenRequest *, const Kernel *, const char *mark,
+                        const char *ptx, size_t ptx_bytes);
+/* Does the text have the kernel's entries with their parameters? */
+attnc_status kernel_check(Arena *, const Kernel *, const PtxPair *, attnc_error *);
+
+/* An expression of the host as an axis of a recipe: {"mul":[…]}. */
+void recipe_axis(Str *, Idx);
 
 #endif

@@ -2,6 +2,7 @@
  * from this text; runtime/recipe.c reads it. */
 #include "compiler/kernel.h"
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/ptx.h"
 #include "compiler/gen.h"
@@ -14,15 +15,15 @@
 typedef struct Json {
   Str s;
   const GenRequest *req;
-  const Program *prog;
+  const Kernel *kernel;
   const Signature *call;
 } Json;
 
 static Json
-json_new(Arena *a, const GenRequest *req, const Program *prog)
+json_new(Arena *a, const GenRequest *req, const Kernel *kernel)
 {
   return (Json){
-      .s = str_new(a), .req = req, .prog = prog, .call = req->spec->call[ATTNC_OP_FWD]};
+      .s = str_new(a), .req = req, .kernel = kernel, .call = req->spec->call[ATTNC_OP_FWD]};
 }
 
 static void
@@ -157,59 +158,52 @@ param(Json *j, const Param *p)
   }
 }
 
-/* Blocks of threads, all along x; a persistent grid has at most one a multiprocessor.
- */
 static void
-grid(Json *j)
+launch(Json *j, const KernelStep *step)
 {
-  const Grid *g = &j->prog->grid;
-  Str all = str_new(j->s.arena);
-  if (g->aside) {
-    str_printf(
-        &j->s,
-        "{\"mul\":[{\"ceil_div\":[\"sq\",%d]},{\"along\":[\"h\",\"b\"]}]},"
-        "{\"mul\":[{\"aside\":[\"h\",\"b\"]}]},{\"mul\":[{\"aside\":[\"b\",\"h\"]}]}",
-        g->rows);
-    return;
+  const Program *p = step->launch;
+  str_put(&j->s, "{\"launch\":{");
+  field(j, "entry", p->entry);
+  str_put(&j->s, "\"params\":[");
+  for (int i = 0; i < p->params.n; i++) {
+    str_put(&j->s, i ? "," : "");
+    param(j, &p->params.at[i]);
   }
-  if (g->fixed) {
-    str_printf(&j->s, "{\"mul\":[%d]},{\"mul\":[1]},{\"mul\":[1]}", g->fixed);
-    return;
+  str_put(&j->s, "],\"grid\":[");
+  for (int i = 0; i < 3; i++) {
+    str_put(&j->s, i ? "," : "");
+    recipe_axis(&j->s, p->grid[i]);
   }
-  int cluster = g->cluster > 1 ? g->cluster : 1;
-  str_printf(&all, "%d,{\"ceil_div\":[\"sq\",%d]},{\"size\":\"%s\"},{\"size\":\"b\"}",
-             cluster, cluster * g->rows / g->pack, g->pack > 1 ? "hk" : "h");
-  if (g->persistent)
-    str_printf(&j->s, "{\"mul\":[{\"min\":[{\"mul\":[{\"sms\":%d}]},{\"mul\":[%s]}]}]}",
-               cluster, all.p);
-  else
-    str_printf(&j->s, "{\"mul\":[%s]}", all.p);
-  str_put(&j->s, ",{\"mul\":[1]},{\"mul\":[1]}");
+  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],\"shared\":%d}}",
+             32 * p->warps, p->cluster, p->smem_bytes);
 }
 
 static void
 steps(Json *j)
 {
-  const GenRequest *r = j->req;
-  field(j, "entry", j->prog->entry);
-  str_put(&j->s, "\"steps\":[{\"launch\":{");
-  field(j, "entry", j->prog->entry);
-  str_put(&j->s, "\"params\":[");
-  for (int i = 0; i < j->prog->params.n; i++) {
+  str_put(&j->s, "\"steps\":[");
+  for (int i = 0; i < j->kernel->steps.n; i++) {
     str_put(&j->s, i ? "," : "");
-    param(j, &j->prog->params.at[i]);
+    launch(j, &j->kernel->steps.at[i]);
   }
-  str_put(&j->s, "],\"grid\":[");
-  grid(j);
-  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],\"shared\":%d}}],",
-             32 * r->sched.warps, j->prog->grid.cluster > 1 ? j->prog->grid.cluster : 1,
-             j->prog->smem_bytes);
+  str_put(&j->s, "],");
 }
 
+/* A warp, per trip through the body of a class, over all entries. */
 static void
 counts_of(Json *j, const char *name, int cls)
 {
-  TileCount c = tile_count(j->prog, cls);
+  TileCount c = {0};
+  for (int i = 0; i < j->kernel->entries.n; i++) {
+    TileCount one = tile_count(j->kernel->entries.at[i]->prog, cls);
+    c.mma += one.mma;
+    c.ldmatrix += one.ldmatrix;
+    c.ex2 += one.ex2;
+    c.fp32 += one.fp32;
+    c.cp_async += one.cp_async;
+    c.shuffles += one.shuffles;
+    c.barriers += one.barriers;
+  }
   str_printf(&j->s,
              "\"%s\":{\"mma\":%lld,\"ldmatrix\":%lld,\"ex2\":%lld,\"fp32\":%lld,"
              "\"cp_async\":%lld,\"shuffles\":%lld,\"barriers\":%lld}",
@@ -218,15 +212,21 @@ counts_of(Json *j, const char *name, int cls)
              (long long)c.barriers);
 }
 
+/* Shared memory: of the entry that has most. */
 static void
 model(Json *j)
 {
   const GenRequest *r = j->req;
   Case c = {.spec = r->spec, .target = r->target};
   SchedCost cost = r->sched.tmpl->cost(&c, &r->sched);
-  str_printf(&j->s, "\"model\":{\"smem\":%d,\"regs\":%d,\"blocks_per_sm\":%d},",
-             j->prog->smem_bytes, cost.regs, cost.ctas_sm);
-  str_put(&j->s, "\"counts\":{"); /* a warp, per trip through the body of a class */
+  int smem = 0;
+  for (int i = 0; i < j->kernel->entries.n; i++) {
+    int one = j->kernel->entries.at[i]->prog->smem_bytes;
+    smem = one > smem ? one : smem;
+  }
+  str_printf(&j->s, "\"model\":{\"smem\":%d,\"regs\":%d,\"blocks_per_sm\":%d},", smem,
+             cost.regs, cost.ctas_sm);
+  str_put(&j->s, "\"counts\":{");
   counts_of(j, "full", TILE_FULL);
   str_put(&j->s, ",");
   counts_of(j, "partial", TILE_PARTIAL);
@@ -249,10 +249,10 @@ how(Arena *a, const Sched *sched)
  * scalars that are run-time arguments.  Not over names, hashes of spec and compiler: a text
  * stays good where they alone change. */
 Mark
-kernel_mark(Arena *a, const GenRequest *req, const Program *prog)
+kernel_mark(Arena *a, const GenRequest *req, const Kernel *kernel)
 {
   Mark m = {.how = how(a, &req->sched)};
-  Json j = json_new(a, req, prog);
+  Json j = json_new(a, req, kernel);
   field(&j, "schedule", m.how);
   signature_put_tensors(j.call, NULL, &j.s);
   signature_put_scalars(j.call, false, &j.s);
@@ -278,8 +278,8 @@ param_bytes(const Param *p)
   return 8;
 }
 
-attnc_status
-kernel_check(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
+static attnc_status
+check_entry(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
 {
   unsigned *bytes = NEW_N(a, unsigned, prog->params.n + 1);
   for (int i = 0; i < prog->params.n; i++)
@@ -287,13 +287,21 @@ kernel_check(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
   return ptx_check_entry(pair, prog->entry, bytes, prog->params.n, e);
 }
 
+attnc_status
+kernel_check(Arena *a, const Kernel *k, const PtxPair *pair, attnc_error *e)
+{
+  for (int i = 0; i < k->entries.n; i++)
+    TRY(check_entry(a, k->entries.at[i]->prog, pair, e));
+  return ATTNC_OK;
+}
+
 /* ---- the whole ---- */
 
 const char *
-kernel_json(Arena *a, const GenRequest *req, const Program *prog, const char *mark,
+kernel_json(Arena *a, const GenRequest *req, const Kernel *kernel, const char *mark,
             const char *ptx, size_t ptx_bytes)
 {
-  Json j = json_new(a, req, prog);
+  Json j = json_new(a, req, kernel);
   char hash[65];
   sha256_hex(ptx, ptx_bytes, hash);
   str_put(&j.s, "{");

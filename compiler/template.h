@@ -8,6 +8,7 @@
 
 #include "schedule/schedule.h"
 #include "compiler/spec/spec.h"
+#include "compiler/build.h"
 #include "compiler/target.h"
 #include "compiler/tile/tile.h"
 
@@ -61,17 +62,6 @@ typedef struct Case {
   int sms;
 } Case;
 
-/* What a forward template is given: the call's tensors and the names of its sizes. */
-typedef struct Fwd {
-  const Spec *spec;
-  const Tensor *at[ATTNC_SLOT_COUNT]; /* by slot; NULL: not of this call */
-  const Tensor *q, *k, *v, *o, *lse;  /* of them */
-  int d, dv;
-  Dtype dt; /* of q, k and v where they are equal */
-  Mask mask;
-  Idx h, hk, sq, sk;
-} Fwd;
-
 /* Why not, in words; several reasons are joined.  Of fixed size, so that a refusal can
  * never be lost for want of memory. */
 typedef struct Why {
@@ -102,8 +92,8 @@ typedef struct Template {
   bool (*refuse)(const Case *, const Sched *, Why *);
   SchedCost (*cost)(const Case *, const Sched *);
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
-  /* A block is 32 · warps threads; how many there are is t_grid's to say. */
-  void (*emit)(Tb *, const Fwd *, const Sched *);
+  /* The kernel for a schedule that `refuse` lets through; the call is the host's. */
+  void (*emit)(Build *, const Call *, const Sched *);
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;

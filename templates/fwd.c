@@ -4,7 +4,7 @@
 #include <math.h>
 
 Work
-fwd_work(Tb *t, const Fwd *p, int bm)
+fwd_work(Tb *t, const Call *p, int bm)
 {
   Idx blocks = i_cdiv(p->sq, bm), i = i_cta(t, 0);
   Idx head = i_div_rare(i, blocks), block = i_mod_rare(i, blocks);
@@ -15,7 +15,10 @@ fwd_work(Tb *t, const Fwd *p, int bm)
   w.h = i_add(rest, i_cta(t, 1));
   w.hk = i_div(w.h, fwd_group(p));
   w.q0 = i_mul(block, bm);
-  t_grid(t, (Grid){.rows = bm, .pack = 1, .cluster = 1, .aside = true});
+  const Call *g = p->host;
+  Idx batches = call_size(g, SIZE_B), each = i_cdiv(g->sq, bm);
+  Idx x = i_mul(each, i_along(g->h, batches)), y = i_aside(g->h, batches);
+  t_grid(t, x, y, i_aside(batches, g->h));
   return w;
 }
 
@@ -31,7 +34,7 @@ fwd_mask(Tb *t, const Mask *m, Tile x, At at, Visit j)
 }
 
 Idx
-fwd_group(const Fwd *p)
+fwd_group(const Call *p)
 {
   int group = p->spec->group_size;
   return group ? i_int(group) : i_div(p->h, p->hk);

@@ -13,12 +13,12 @@ typedef struct Work {
 
 /* The CTA's block, one a CTA: all blocks of queries of a head, then the next head.  Causal:
  * the blocks with most keys (the last queries) start first. */
-Work fwd_work(Tb *, const Fwd *, int bm);
+Work fwd_work(Tb *, const Call *, int bm);
 /* Scores of a tile, −inf where the mask hides them. */
 Tile fwd_mask(Tb *, const Mask *, Tile x, At, Visit);
 /* How many query heads share a key head.  By it a head has its key head without a product:
  * h_idx * hk / h would need 64 bits from 46,342 heads on. */
-Idx fwd_group(const Fwd *);
+Idx fwd_group(const Call *);
 
 /* Bytes of shared memory, in the words of tile.h. */
 int fwd_row_bytes(Dtype, int cols);

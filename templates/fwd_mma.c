@@ -207,7 +207,7 @@ initial(const Case *c)
 /* ---- emit ---- */
 
 typedef struct Cta {
-  const Fwd *p;
+  const Call *p;
   const Sched *s;
   Work w;  /* which block: batch, heads, first query */
   Walk kv; /* the key tiles that it sees */
@@ -293,7 +293,7 @@ finish(Tb *t, Cta *c)
 }
 
 static void
-emit(Tb *t, const Fwd *p, const Sched *s)
+forward(Tb *t, const Call *p, const Sched *s)
 {
   Cta c = {.p = p, .s = s, .w = fwd_work(t, p, s->bm)};
   c.kv = w_keys(&p->mask, c.w.q0, s->bm, s->bn);
@@ -309,6 +309,14 @@ emit(Tb *t, const Fwd *p, const Sched *s)
   T_FOR_TILES (t, j, &c.kv)
     step(t, &c, j);
   finish(t, &c);
+}
+
+static void
+emit(Build *b, const Call *call, const Sched *s)
+{
+  (void)call;
+  T_ENTRY(b, t, NULL, .warps = s->warps)
+  forward(t, t_call(t), s);
 }
 
 static void

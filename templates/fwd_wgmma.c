@@ -7,7 +7,7 @@
 #include <limits.h>
 
 typedef struct Cta {
-  const Fwd *p;
+  const Call *p;
   const Hopper *s;
   Ring *q, *k, *v;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
@@ -84,7 +84,7 @@ load_first(Tb *t, const Cta *c, Work w)
 static void
 load(Tb *t, const Cta *c, const Works *all, Idx i)
 {
-  const Fwd *p = c->p;
+  const Call *p = c->p;
   Work w = work(t, p, c->s, all, i);
   Walk kv = work_keys(p, c->s, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
@@ -264,7 +264,7 @@ send_joined(Tb *t, const Cta *c, const Mine *my)
 static void
 finish(Tb *t, const Cta *c, Mine *my)
 {
-  const Fwd *p = c->p;
+  const Call *p = c->p;
   bool private = c->s->private_epilogue;
   Tile lse, inv = softmax_end(t, &my->sm, &lse);
   Tile o = t_mul(t, *my->acc, inv);
@@ -370,9 +370,8 @@ ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages, int clu
 }
 
 static void
-emit(Tb *t, const Fwd *p, const Sched *sched)
+forward(Tb *t, const Call *p, const Hopper *s)
 {
-  const Hopper *s = hopper_of(sched);
   int groups = s->bm / 64;
   Cta c = {.p = p, .s = s};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
@@ -387,6 +386,14 @@ emit(Tb *t, const Fwd *p, const Sched *sched)
       load_all(t, &c, &all);
   T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(p->spec, s))
     compute_all(t, &c, &all);
+}
+
+static void
+emit(Build *b, const Call *call, const Sched *s)
+{
+  (void)call;
+  T_ENTRY(b, t, NULL, .warps = s->warps, .cluster = hopper_of(s)->cluster)
+  forward(t, t_call(t), hopper_of(s));
 }
 
 static void

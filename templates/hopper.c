@@ -314,7 +314,7 @@ hopper_initial(const Case *c)
 /* ---- how the work is shared out ---- */
 
 static int
-packed(const Fwd *p, const Hopper *s)
+packed(const Call *p, const Hopper *s)
 {
   return s->pack_gqa ? p->spec->group_size : 1;
 }
@@ -322,26 +322,26 @@ packed(const Fwd *p, const Hopper *s)
 /* Queries of the block that a CTA has of one head: positions, where heads are packed.  A
  * block's rows, position x head, would not fit 32 bits for long sequences of many heads. */
 static int
-queries(const Fwd *p, const Hopper *s)
+queries(const Call *p, const Hopper *s)
 {
   return s->bm / packed(p, s);
 }
 
 /* Those of a cluster, or of a CTA alone. */
 static int
-span(const Fwd *p, const Hopper *s)
+span(const Call *p, const Hopper *s)
 {
   return queries(p, s) * s->cluster;
 }
 
 static Idx
-blocks(const Fwd *p, const Hopper *s)
+blocks(const Call *p, const Hopper *s)
 {
   return i_cdiv(p->sq, span(p, s));
 }
 
 static Idx
-heads(const Fwd *p, const Hopper *s)
+heads(const Call *p, const Hopper *s)
 {
   return s->pack_gqa ? p->hk : p->h;
 }
@@ -349,11 +349,11 @@ heads(const Fwd *p, const Hopper *s)
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
  * here is larger than the number of heads of all batches. */
 static Idx
-section(Tb *t, const Fwd *p, const Hopper *s)
+section(const Call *p, const Hopper *s)
 {
   int row = (p->d + p->dv) * dtype_bytes(p->dt);
   Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, p->sk)));
-  Idx some = i_min(fit, i_mul(p->hk, i_batches(t)));
+  Idx some = i_min(fit, i_mul(p->hk, call_size(p, SIZE_B)));
   return s->pack_gqa ? some : i_mul(some, fwd_group(p));
 }
 
@@ -364,14 +364,14 @@ typedef struct Block {
 
 /* The grid's check at launch bounds heads x blocks, and with it every product here. */
 static Block
-place(Tb *t, const Fwd *p, const Hopper *s, Idx i)
+place(const Call *p, const Hopper *s, Idx i)
 {
   Idx m = blocks(p, s);
   if (p->mask.band.hi == INT_MAX) {
     Idx head = i_div(i, m), block = i_mod(i, m);
     return (Block){head, block};
   }
-  Idx all = i_mul(heads(p, s), i_batches(t)), some = section(t, p, s);
+  Idx all = i_mul(heads(p, s), call_size(p, SIZE_B)), some = section(p, s);
   Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
   Idx here = i_min(some, i_sub(all, first)), rest = i_mod(i, each);
   Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
@@ -393,7 +393,7 @@ known(Tb *t, Idx x)
 
 /* Key tiles of a block, and what beginning and ending it costs, in tiles. */
 static int64_t
-weight(Tb *t, const Fwd *p, const Hopper *s, int64_t block)
+weight(Tb *t, const Call *p, const Hopper *s, int64_t block)
 {
   Work w = {.all = i_int(block * span(p, s))};
   Walk kv = work_keys(p, s, &w);
@@ -413,18 +413,18 @@ least_loaded(const int64_t *load, int n)
 /* Deals the blocks in the order of their numbers to whoever has least; list = where each
  * CTA's share starts, then head and block of each. */
 static Works
-deal(Tb *t, const Fwd *p, const Hopper *s)
+deal(Tb *t, const Call *p, const Hopper *s)
 {
   int sms = t_target(t)->sms;
   Arena *a = t_arena(t);
-  Idx some = i_mul(heads(p, s), i_batches(t)), every = i_mul(blocks(p, s), some);
+  Idx some = i_mul(heads(p, s), call_size(p, SIZE_B)), every = i_mul(blocks(p, s), some);
   int n = (int)known(t, every);
   int ctas = n * s->cluster < sms ? n : sms / s->cluster, head = ctas + 1;
   int64_t *load = NEW_N(a, int64_t, ctas);
   int32_t *owner = NEW_N(a, int32_t, n), *list = NEW_N(a, int32_t, head + 2 * n);
   for (int i = 0; i < n; i++) {
     int to = least_loaded(load, ctas);
-    load[to] += weight(t, p, s, known(t, place(t, p, s, i_int(i)).block));
+    load[to] += weight(t, p, s, known(t, place(p, s, i_int(i)).block));
     owner[i] = to;
     list[to + 1]++;
   }
@@ -432,7 +432,7 @@ deal(Tb *t, const Fwd *p, const Hopper *s)
     list[i + 1] += list[i];
   int32_t *next = NEW_N(a, int32_t, ctas);
   for (int i = 0; i < n; i++) {
-    Block where = place(t, p, s, i_int(i));
+    Block where = place(p, s, i_int(i));
     int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
     at[0] = (int32_t)known(t, where.head);
     at[1] = (int32_t)known(t, where.block);
@@ -440,26 +440,31 @@ deal(Tb *t, const Fwd *p, const Hopper *s)
   const Table *table = t_table(t, list, head + 2 * n);
   Idx me = i_div(i_cta(t, 0), s->cluster);
   Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
-  Grid g = {.fixed = ctas * s->cluster, .cluster = s->cluster};
-  t_grid(t, g);
+  t_grid(t, ctas * s->cluster, 1, 1);
   return (Works){.span = {from, to, i_int(1)}, .list = table, .first = head};
 }
 
-Works
-works(Tb *t, const Fwd *p, const Hopper *s)
+/* As many in each head as make whole clusters. */
+static Idx
+blocks_of_call(const Call *host, const Hopper *s)
 {
-  Grid g = {.persistent = s->scheduler == SCHED_PERSISTENT,
-            .rows = s->bm,
-            .pack = packed(p, s),
-            .cluster = s->cluster};
+  Idx of_head = i_mul(blocks(host, s), s->cluster), batches = call_size(host, SIZE_B);
+  Idx of_batch = i_mul(of_head, heads(host, s));
+  return i_mul(of_batch, batches);
+}
+
+Works
+works(Tb *t, const Call *p, const Hopper *s)
+{
+  bool persistent = s->scheduler == SCHED_PERSISTENT;
   if (s->scheduler == SCHED_EXACT)
     return deal(t, p, s);
-  Idx mine = i_div(i_cta(t, 0), s->cluster);
-  t_grid(t, g);
-  if (!g.persistent)
+  Idx mine = i_div(i_cta(t, 0), s->cluster), ctas = blocks_of_call(p->host, s);
+  t_grid(t, persistent ? i_min(i_sms(p->host, s->cluster), ctas) : ctas, 1, 1);
+  if (!persistent)
     return (Works){.span = {mine, i_add(mine, 1), i_int(1)}};
   Idx all = i_mul(blocks(p, s), heads(p, s)), step = i_div(i_ctas(t), s->cluster);
-  all = i_mul(all, i_batches(t));
+  all = i_mul(all, call_size(p, SIZE_B));
   return (Works){.span = {mine, all, step}};
 }
 
@@ -472,9 +477,9 @@ listed(const Works *all, Idx i)
 }
 
 Work
-work(Tb *t, const Fwd *p, const Hopper *s, const Works *all, Idx i)
+work(Tb *t, const Call *p, const Hopper *s, const Works *all, Idx i)
 {
-  Block at = all->list ? listed(all, i) : place(t, p, s, i);
+  Block at = all->list ? listed(all, i) : place(p, s, i);
   Idx n = heads(p, s), rank = i_mod(i_cta(t, 0), s->cluster);
   Work w = {.b = i_div(at.head, n)};
   w.all = i_mul(at.block, span(p, s));
@@ -492,7 +497,7 @@ works_next(const Works *all, Idx i)
 }
 
 Walk
-work_keys(const Fwd *p, const Hopper *s, const Work *w)
+work_keys(const Call *p, const Hopper *s, const Work *w)
 {
   return w_keys(&p->mask, w->all, span(p, s), s->bn);
 }

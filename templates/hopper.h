@@ -57,10 +57,10 @@ typedef struct Works {
   const Table *list; /* of an exact schedule: head and block of each, from `first` on */
   int first;
 } Works;
-Works works(Tb *, const Fwd *, const Hopper *);
-Work work(Tb *, const Fwd *, const Hopper *, const Works *, Idx i);
+Works works(Tb *, const Call *, const Hopper *);
+Work work(Tb *, const Call *, const Hopper *, const Works *, Idx i);
 Idx works_next(const Works *, Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
-Walk work_keys(const Fwd *, const Hopper *, const Work *);
+Walk work_keys(const Call *, const Hopper *, const Work *);
 
 #endif

@@ -85,7 +85,7 @@ add(Tb *t, const Acc *acc, bool near, Tile shrink, Tile v, Tile weight)
 }
 
 static void
-step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Visit j)
+step(Tb *t, const Call *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Visit j)
 {
   At at = {.q = w->q0, .k = j.k0};
   View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
@@ -99,7 +99,7 @@ step(Tb *t, const Fwd *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Vi
 }
 
 static void
-emit(Tb *t, const Fwd *p, const Sched *s)
+forward(Tb *t, const Call *p, const Sched *s)
 {
   Work w = fwd_work(t, p, s->bm);
   Walk kv = w_keys(&p->mask, w.q0, s->bm, s->bn);
@@ -117,6 +117,14 @@ emit(Tb *t, const Fwd *p, const Sched *s)
   t_store(t, v_rows(p->o, w.b, w.h, w.q0, s->bm), o);
   if (p->lse)
     t_store_rows(t, v_rows(p->lse, w.b, w.h, w.q0, s->bm), lse);
+}
+
+static void
+emit(Build *b, const Call *call, const Sched *s)
+{
+  (void)call;
+  T_ENTRY(b, t, NULL, .warps = s->warps)
+  forward(t, t_call(t), s);
 }
 
 static void

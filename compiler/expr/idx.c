@@ -256,6 +256,12 @@ i_multiple(Idx x, int64_t m)
   }
 }
 
+Idx
+idx_beside(NodeKind kind, Idx one, Idx other)
+{
+  return binary(kind, one, other, true);
+}
+
 const Table *
 idx_table(IdxGraph *g, const int32_t *at, int n)
 {
@@ -308,6 +314,10 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
     return a > b ? a : b;
   case NODE_OR:
     return a || b;
+  case NODE_ASIDE:
+    return a <= GRID_ASIDE && b <= GRID_ASIDE ? a : 1;
+  case NODE_ALONG:
+    return a <= GRID_ASIDE && b <= GRID_ASIDE ? 1 : a * b;
   default:
     return a < b;
   }

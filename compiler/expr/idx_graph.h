@@ -12,6 +12,7 @@
 #define NODE_TABLE(X)                                                                      \
   X(PARAM, "param", 0)                                                                     \
   X(CTA, "cta", 0)                                                                         \
+  X(SMS, "sms", 0)                                                                         \
   X(CTAS, "ctas", 0)                                                                       \
   X(TEAM, "team", 0)                                                                       \
   X(ANY, "any", 0)                                                                         \
@@ -24,6 +25,8 @@
   X(MAX, "max", 2)                                                                         \
   X(LT, "<", 2)                                                                            \
   X(OR, "or", 2)                                                                           \
+  X(ASIDE, "aside", 2)                                                                     \
+  X(ALONG, "along", 2)                                                                     \
   X(ENTRY, "entry", 1)
 
 typedef enum NodeKind {
@@ -40,7 +43,7 @@ struct Node {
   int id; /* order of birth */
   Idx a, b;
   int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
-                ENTRY: id of the table; DIV: 1: rare */
+                ENTRY: id of the table; DIV: 1: rare; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
@@ -67,6 +70,10 @@ struct IdxGraph {
  */
 Idx idx_share(IdxGraph *, const Node *like);
 const Table *idx_table(IdxGraph *, const int32_t *, int n); /* copies the numbers */
+/* ASIDE, ALONG, of two sizes: of a grid's (compiler/build.h). */
+Idx idx_beside(NodeKind, Idx one, Idx other);
+/* Blocks that a grid takes along y and z (CUDA programming guide, compute capabilities). */
+enum { GRID_ASIDE = 65535 };
 /* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
 int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
 /* One level of an expression; parts that are not simple by their names, i1, i2, … */

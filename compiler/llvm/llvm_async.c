@@ -46,7 +46,7 @@ lower_setup(Lo *lo)
   in[0] = lane_value(lo, LANE_TID);
   in[1] = lane_value(lo, LANE_SMEM);
   effect(lo, text.p, "r,r", in, 2);
-  if (lo->p->grid.cluster > 1)
+  if (lo->p->cluster > 1)
     effect(lo,
            "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;",
            "", NULL, 0);
@@ -59,7 +59,7 @@ lower_setup(Lo *lo)
 void
 lower_end(Lo *lo)
 {
-  if (guarded(lo->p) && lo->p->grid.cluster > 1)
+  if (guarded(lo->p) && lo->p->cluster > 1)
     effect(lo, "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;", "", NULL,
            0);
 }

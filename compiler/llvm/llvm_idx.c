@@ -198,6 +198,8 @@ idx_value(Lo *lo, Idx x)
 {
   if (!x.node)
     return x.k == (int32_t)x.k ? k32(lo, x.k) : k64(lo, x.k);
+  if (x.node->graph != &lo->p->idx)
+    lower_fail(lo, "an index expression of another program");
   NodeMemo *memo = &lo->node[x.node->id];
   int tag = late(lo, x.node) ? -lo->late : lo->epoch;
   if (memo->value && memo->tag == tag)

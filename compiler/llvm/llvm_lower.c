@@ -223,9 +223,9 @@ static void
 cluster_attributes(Lo *lo)
 {
   char text[32];
-  if (lo->p->grid.cluster < 2)
+  if (lo->p->cluster < 2)
     return;
-  snprintf(text, sizeof text, "%d,1,1", lo->p->grid.cluster);
+  snprintf(text, sizeof text, "%d,1,1", lo->p->cluster);
   text_attribute(lo, "nvvm.cluster_dim", text);
 }
 
@@ -242,6 +242,19 @@ register_attributes(Lo *lo)
     return;
   snprintf(text, sizeof text, "%d", tile_entry_regs(lo->p));
   text_attribute(lo, "nvvm.maxnreg", text);
+}
+
+/* One name for all entries: each launch says how much of it there is. */
+static V
+shared_memory(Lo *lo)
+{
+  V have = LLVMGetNamedGlobal(lo->m, "attnc_shared");
+  if (have)
+    return have;
+  LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 0);
+  V smem = LLVMAddGlobalInAddressSpace(lo->m, bytes, "attnc_shared", 3);
+  LLVMSetAlignment(smem, 1024);
+  return smem;
 }
 
 static void
@@ -265,9 +278,7 @@ declare_kernel(Lo *lo)
     if (p->params.at[i].kind == PARAM_MAP)
       map_attributes(lo, (unsigned)i);
   text_attribute(lo, "denormal-fp-math-f32", "preserve-sign,preserve-sign");
-  LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(lo->cx), 0);
-  lo->smem = LLVMAddGlobalInAddressSpace(lo->m, bytes, "attnc_shared", 3);
-  LLVMSetAlignment(lo->smem, 1024);
+  lo->smem = shared_memory(lo);
 }
 
 static void
@@ -313,10 +324,11 @@ lower_kernel(Lo *lo)
 }
 
 attnc_status
-lower_program(Lo *lo, attnc_error *err)
+lower_program(Lo *lo, const Program *p, attnc_error *err)
 {
   jmp_buf fail;
   attnc_error own; /* the message's, where the caller wants none */
+  *lo = (Lo){.arena = lo->arena, .cx = lo->cx, .m = lo->m, .p = p};
   lo->err = err ? err : &own;
   lo->err->status = ATTNC_OK;
   lo->fail = &fail;
@@ -326,5 +338,6 @@ lower_program(Lo *lo, attnc_error *err)
     LLVMDisposeBuilder(lo->b);
   if (lo->hb)
     LLVMDisposeBuilder(lo->hb);
+  lo->b = lo->hb = NULL;
   return (attnc_status)lo->err->status;
 }

@@ -93,7 +93,8 @@ typedef struct Lo {
 } Lo;
 
 /* llvm_lower.c */
-attnc_status lower_program(Lo *, attnc_error *);
+/* One more entry of lo's module; nothing of an earlier one stays in lo. */
+attnc_status lower_program(Lo *, const Program *, attnc_error *);
 void lower_region(Lo *, const Region *);
 /* Ends the lowering with ATTNC_ERR_INTERNAL: the program has what cannot be lowered. */
 _Noreturn void lower_fail(Lo *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,4 +1,4 @@
-/* The LLVM module's one entry: lower, verify, passes, PTX.
+/* The LLVM module's one function: lower, verify, passes, PTX.
  *
  * LLVM reports some failures only to a diagnostic handler and then returns success with
  * broken text; others end the process through its fatal error handler.  Both are caught
@@ -123,8 +123,8 @@ build(Job *j)
     TRY(read_ll(j));
   } else {
     lo->m = LLVMModuleCreateWithNameInContext("attnc", lo->cx);
-    lo->p = j->req->prog;
-    TRY(lower_program(lo, j->err));
+    for (int i = 0; i < j->req->n; i++)
+      TRY(lower_program(lo, j->req->progs[i], j->err));
   }
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(j->tm);
   LLVMSetModuleDataLayout(lo->m, layout);

@@ -1,4 +1,4 @@
-/* llvm_module.h: the one door to LLVM: a tile program in, PTX text out.
+/* llvm_module.h: the one door to LLVM: tile programs in, PTX text out.
  *
  * libattnc_llvm.so is opened at the first compile that needs it, so that a cache hit never
  * loads LLVM.  It shares with the compiler the program's data and nothing else: it calls
@@ -9,11 +9,12 @@
 
 #include "compiler/tile/tile_prog.h"
 
-enum { LLVM_MODULE_ABI = 1 };
+enum { LLVM_MODULE_ABI = 2 };
 
 typedef struct LlvmRequest {
-  const Program *prog; /* NULL when `ll` is given */
-  const char *ll;      /* IR text to start from instead */
+  const Program *const *progs; /* of one module, in this order */
+  int n;
+  const char *ll; /* IR text to start from instead; NULL: none */
   const Target *target;
   int ptx;   /* 70: PTX 7.0 */
   int level; /* code generation, 0 … 3 */

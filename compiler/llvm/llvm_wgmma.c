@@ -32,7 +32,7 @@ descriptor(Lo *lo, const Smem *s, bool mn)
   V at = LLVMBuildShl(hb, row, k32(lo, 7), "");
   at = LLVMBuildAdd(hb, at, lane_value(lo, LANE_SMEM), "");
   at = LLVMBuildAdd(hb, at, k32(lo, s->mem->offset), "");
-  if (lo->p->grid.cluster > 1) /* above are the bits that tell CTAs of a cluster apart */
+  if (lo->p->cluster > 1) /* above are the bits that tell CTAs of a cluster apart */
     at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
   at = LLVMBuildLShr(hb, at, k32(lo, 4), "");
   at = LLVMBuildOr(hb, at, k32(lo, (int64_t)lead << 16), "");

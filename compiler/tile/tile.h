@@ -36,7 +36,6 @@ _Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 
 Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
 Idx i_ctas(Tb *);          /* blocks along axis 0 */
 Idx i_team(Tb *);          /* which team of its role this is */
-Idx i_batches(Tb *);       /* of the call */
 /* A list of numbers that the kernel carries; the numbers are copied. */
 const Table *t_table(Tb *, const int32_t *, int n);
 
@@ -342,18 +341,6 @@ int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);
 
-/* ---- the grid ---- */
-
-/* How many blocks of threads the launch has, along x alone: one for each block of `rows`
- * rows of each head (of each key head if pack > 1), as many in each head as make whole
- * clusters; or at most one for each multiprocessor; or `fixed` of them.  `aside`: heads
- * along y and batches along z as long as neither has more than those take, 65535.
- * More than 2^31 - 1 blocks of work are refused at launch, whoever does them. */
-typedef struct Grid {
-  bool persistent, aside;
-  int rows, pack, cluster, fixed;
-} Grid;
-void t_grid(Tb *, Grid);
 const struct Target *t_target(const Tb *);
 Arena *t_arena(const Tb *); /* of the compile: what is made there lives as long */
 

@@ -73,9 +73,10 @@ tile_size(Tb *t, SizeId name)
 }
 
 Idx
-i_batches(Tb *t)
+tile_sms(Tb *t, int multiple)
 {
-  return tile_size(t, SIZE_B);
+  Node n = {.kind = NODE_SMS, .n = multiple, .nonneg = true};
+  return leaf(t, &n);
 }
 
 Idx
@@ -112,6 +113,10 @@ tile_leaf_print(Str *s, const Node *n)
   }
   if (n->kind == NODE_ANY) {
     str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind == NODE_SMS) {
+    str_printf(s, "sms/%d", n->n);
     return;
   }
   if (n->kind != NODE_PARAM) {

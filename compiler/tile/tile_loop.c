@@ -358,9 +358,3 @@ t_for_end(Tb *t, ForState *f)
     close_loop(t);
   f->open = false;
 }
-
-void
-t_grid(Tb *t, Grid g)
-{
-  t->prog->grid = g;
-}

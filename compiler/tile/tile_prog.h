@@ -258,8 +258,10 @@ typedef struct Program {
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   VEC(Role *) roles;
-  Grid grid;
-  int bars; /* named barriers in use; 0 is the whole block's */
+  Idx grid[3]; /* of the host */
+  bool has_grid;
+  int cluster; /* blocks, along x */
+  int bars;    /* named barriers in use; 0 is the whole block's */
   int n_any;
   int smem_bytes; /* by the plan */
   int n_vals, n_takes, n_regions;
@@ -281,6 +283,8 @@ struct Tb {
   unsigned scalars;            /* that the call has: bits 1u << slot */
   const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
   struct Entry *entry;         /* the innermost open region */
+  struct Build *build;         /* of whose kernel it is an entry; NULL: built by hand */
+  const struct Call *call;     /* as the entry sees it; NULL: it does not look */
 };
 
 Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
@@ -289,6 +293,7 @@ Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 Idx tile_any(Tb *, int id);
+Idx tile_sms(Tb *, int multiple);          /* of the host */
 const Role *tile_role(const Tb *);         /* NULL: the kernel has none here */
 int tile_warps(const Tb *);                /* of the team */
 void tile_leaf_print(Str *, const Node *); /* for idx_print */

@@ -124,7 +124,7 @@ class Kernels(common.Case):
     def test_compile(self):
         kernel = attnc.compile(CAUSAL, "sm_80", dump="tile")
         self.assertIn(".target sm_80", kernel.ptx)
-        self.assertIn(".entry " + kernel.recipe["entry"], kernel.ptx)
+        self.assertIn(".entry " + kernel.recipe["steps"][0]["launch"]["entry"], kernel.ptx)
         self.assertGreater(kernel.seconds["total"], 0)
         self.assertTrue(kernel.dump("tile"))
         self.assertIsNone(kernel.dump("ll"))

@@ -9,7 +9,7 @@ import re
 
 from source import code_only, expect, files, functions, line_of, main, read
 
-INDEX = r"i_(?!int\b|known|multiple)\w+|idx_(add|sub|mul|c?div|min|max|lt)"
+INDEX = r"i_(?!int\b|known|multiple)\w+|idx_(add|sub|mul|c?div|min|max|lt)|call_size"
 RULES = [("templates/*", rf"t_[a-z]\w*|{INDEX}"), ("compiler/tile/*", rf"t_[a-z]\w*|{INDEX}"),
          ("compiler/llvm/*", r"LLVMBuild\w+")]
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")

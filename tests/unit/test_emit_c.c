@@ -19,11 +19,11 @@ typedef struct Args {
   CUdeviceptr lse;
   float softmax_scale;
 } Args;
-typedef struct Kernel {
+typedef struct Compiled {
   CUmodule module;
   CUfunction function;
   int target, sm_count;
-} Kernel;
+} Compiled;
 
 #define MAP_Q                                                                              \
   "{\"type\":\"map\",\"tensor\":0,\"dims\":[{\"n\":64},{\"n\":4,\"stride\":1},"            \
@@ -53,8 +53,8 @@ static const char ptx[] =
 
 static char *dir;
 static void *library;
-static CUresult (*by_hand_load)(Kernel *), (*by_hand_unload)(Kernel *);
-static CUresult (*by_hand_launch)(const Kernel *, const Args *, CUstream);
+static CUresult (*by_hand_load)(Compiled *), (*by_hand_unload)(Compiled *);
+static CUresult (*by_hand_launch)(const Compiled *, const Args *, CUstream);
 
 /* ---- the generated library ---- */
 
@@ -145,7 +145,7 @@ fill(Args *a, attnc_tensor *t, attnc_sizes *n, attnc_args *args)
 }
 
 static void
-same(const Kernel *k, const attnc_plan *p, const Args *a, const attnc_args *args)
+same(const Compiled *k, const attnc_plan *p, const Args *a, const attnc_args *args)
 {
   attnc_error e = {0};
   int at = stub.stub_launches();
@@ -165,7 +165,7 @@ test_the_same_call(void **state)
   attnc_plan *p = NULL;
   attnc_error e = {0};
   const Driver *drv = NULL;
-  Kernel k;
+  Compiled k;
   Args a;
   attnc_tensor t[5];
   attnc_sizes n;
@@ -205,7 +205,7 @@ static void
 test_the_same_refusals(void **state)
 {
   static const long long strides[] = {-1024, 8, 1LL << 39};
-  Kernel k;
+  Compiled k;
   Args a;
   attnc_tensor t[5];
   attnc_sizes n;

@@ -2,10 +2,12 @@
  * program, evaluated in 64 bits at the corners of the largest problems that a launch lets
  * through, is what 32 bits hold, or is computed in 64; and no divisor is 0. */
 #include "compiler/gen.h"
+#include "compiler/kernel.h"
 #include "compiler/sched.h"
 #include "compiler/tile/tile_prog.h"
 #include "templates/hopper.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +28,7 @@ typedef struct Bench {
   Tb *t;
   const Sched *s;
   int64_t n[SIZE_COUNT]; /* sizes of the call */
-  int64_t cta[3], ctas, team;
+  int64_t grid[3], blocks, cta[3], ctas, team;
   int64_t var[MAX_REGIONS]; /* of the loops; −1: not in it */
   bool right;               /* of a loop's two ends, the upper */
   const char *what;
@@ -113,18 +115,56 @@ enter(const Region *r, Bench *b)
   }
 }
 
-/* The recipe's product, and the launch's bound on it: false where it refuses. */
+/* What a launch makes of an expression of the host; *fits: no product in it is above the
+ * launch's bound. */
+static double
+host_value(Idx x, const Bench *b, bool *fits)
+{
+  if (!x.node)
+    return (double)x.k;
+  const Node *n = x.node;
+  if (n->kind == NODE_PARAM) {
+    const Tb *host = n->graph->owner;
+    return (double)b->n[host->prog->params.at[n->n].slot];
+  }
+  if (n->kind == NODE_SMS)
+    return SMS / n->n * n->n;
+  double one = host_value(n->a, b, fits), other = host_value(n->b, b, fits), v = 0;
+  bool aside = one <= ASIDE && other <= ASIDE;
+  switch (n->kind) {
+  case NODE_ADD:
+    return one + other;
+  case NODE_DIV:
+    return floor(one / other);
+  case NODE_MIN:
+    return one < other ? one : other;
+  case NODE_ASIDE:
+    return aside ? one : 1;
+  case NODE_MUL:
+  case NODE_ALONG:
+    v = n->kind == NODE_ALONG && aside ? 1 : one * other;
+    *fits = *fits && v <= (double)BLOCKS;
+    return v;
+  default:
+    fail_msg("%s: node %d of a grid", b->what, n->id);
+  }
+  return 0;
+}
+
+/* The grid, and the launch's bound on it: false where it refuses. */
 static bool
 launches(Bench *b)
 {
-  const Grid *g = &b->t->prog->grid;
-  int rows = g->cluster * g->rows / g->pack;
-  int64_t of_head = (b->n[SIZE_SQ] + rows - 1) / rows * g->cluster;
-  int64_t heads = g->pack > 1 ? b->n[SIZE_HK] : b->n[SIZE_H], all;
-  if (__builtin_mul_overflow(of_head, heads, &all) ||
-      __builtin_mul_overflow(all, b->n[SIZE_B], &all) || all > BLOCKS)
-    return false;
-  b->ctas = g->persistent && all > SMS ? SMS : all;
+  bool fits = true;
+  b->blocks = 1;
+  for (int i = 0; i < 3; i++) {
+    double v = host_value(b->t->prog->grid[i], b, &fits);
+    if (!fits)
+      return false;
+    b->grid[i] = (int64_t)v;
+    b->blocks *= b->grid[i];
+  }
+  b->ctas = b->grid[0];
   return true;
 }
 
@@ -132,17 +172,9 @@ launches(Bench *b)
 static void
 place_cta(Bench *b, int64_t i)
 {
-  const Grid *g = &b->t->prog->grid;
-  int64_t h = b->n[SIZE_H];
-  bool fits = h <= ASIDE && b->n[SIZE_B] <= ASIDE;
-  b->cta[0] = i;
-  b->cta[1] = b->cta[2] = 0;
-  if (!g->aside || !fits)
-    return;
-  int64_t blocks = (b->n[SIZE_SQ] + g->rows - 1) / g->rows;
-  b->cta[0] = i % blocks;
-  b->cta[1] = i / blocks % h;
-  b->cta[2] = i / blocks / h;
+  b->cta[0] = i % b->grid[0];
+  b->cta[1] = i / b->grid[0] % b->grid[1];
+  b->cta[2] = i / b->grid[0] / b->grid[1];
 }
 
 /* Blocks at both ends and in the middle, both ends of their loops, first and last team. */
@@ -151,7 +183,7 @@ check_sizes(Bench *b)
 {
   if (!launches(b))
     return false;
-  const int64_t ctas[] = {0, 1 % b->ctas, b->ctas / 2, b->ctas - 1};
+  const int64_t ctas[] = {0, 1 % b->blocks, b->blocks / 2, b->blocks - 1};
   for (int i = 0; i < 16; i++) {
     place_cta(b, ctas[i / 4]);
     b->right = i & 1;
@@ -241,11 +273,17 @@ check_kind(size_t k)
   Sched s = schedule(&c, &kinds[k].more);
   b.s = &s;
   b.arena = arena_new(0);
-  b.t = tile_new(b.arena, &b.fail, &b.err, c.target, s.warps);
   if (setjmp(b.fail))
     fail_msg("%s", b.err.message);
-  Fwd f = gen_forward(b.t, spec);
-  s.tmpl->emit(b.t, &f, &s);
+  BuildArgs args = {.arena = b.arena,
+                    .fail = &b.fail,
+                    .err = &b.err,
+                    .name = s.tmpl->name,
+                    .target = c.target,
+                    .spec = spec};
+  Build *build = build_new(&args);
+  s.tmpl->emit(build, build->call, &s);
+  b.t = build_kernel(build)->entries.at[0];
   assert_true(b.t->prog->n_regions < MAX_REGIONS);
   int ran = 0;
   for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++) {

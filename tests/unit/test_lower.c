@@ -49,7 +49,9 @@ static attnc_status
 lower(Bench *b, char **ll)
 {
   const LlvmModule *m;
-  LlvmRequest q = {.prog = b->t->prog,
+  const Program *prog = b->t->prog;
+  LlvmRequest q = {.progs = &prog,
+                   .n = 1,
                    .target = b->t->prog->target,
                    .ptx = 70,
                    .level = 2,
@@ -203,7 +205,7 @@ test_not_constant(void **state)
   static const char text[] = "attnc: 1\nname: t\ndtype: fp16\nhead_dim: 64\n";
   bench_open(&b);
   assert_int_equal(attnc_spec_load(text, strlen(text), "t", &spec, NULL), ATTNC_OK);
-  Fwd f = {.spec = spec, .d = 64, .dv = 64, .dt = DT_F16};
+  Call f = {.tb = b.t, .spec = spec, .d = 64, .dv = 64, .dt = DT_F16};
   f.h = tile_size(b.t, SIZE_H);
   f.hk = tile_size(b.t, SIZE_HK);
   f.sq = tile_size(b.t, SIZE_SQ);

@@ -1,0 +1,201 @@
+/* The builder of a kernel: the call as host and entries see it, entries, steps. */
+#include "compiler/kernel.h"
+
+#include "compiler/spec/signature.h"
+#include "compiler/tile/tile_prog.h"
+
+#include <limits.h>
+
+/* ---- the call's tensors, sizes and constants, as the words see them ---- */
+
+_Static_assert((int)SPECIALIZE_STRIDES == SIZE_COUNT, "sizes have one order");
+
+/* What the kernel knows when it is compiled; what the host evaluates is open. */
+static void
+specialise(Tb *t, const BuildArgs *a)
+{
+  const Signature *call = a->spec->call[ATTNC_OP_FWD];
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (a->problem && spec_specializes(a->spec, (Specialize)i))
+      t->known[i] = size_get(&a->problem->sizes, (SizeId)i);
+  if (a->problem && spec_specializes(a->spec, SPECIALIZE_STRIDES))
+    t->strides = a->problem->tensors;
+  t->scalars = 0;
+  for (int i = 0; i < call->n_scalars; i++) {
+    const SignatureScalar *x = &call->scalars[i];
+    t->scalars |= 1u << x->slot;
+    if (x->constant)
+      t->prog->scalar[x->slot] = x->initial;
+  }
+}
+
+static Idx
+axis(Tb *t, const CallAxis *a)
+{
+  return a->n ? i_int(a->n) : tile_size(t, a->size);
+}
+
+static void
+pack(Tb *t, const CallTensor *c, Tensor *x)
+{
+  Idx step = axis(t, &c->axes[2]);
+  x->stride[2] = i_int(1);
+  x->stride[1] = step;
+  x->stride[0] = i_mul64(axis(t, &c->axes[1]), step);
+}
+
+/* Axes are b, heads, rows and, unless a row has one element, its elements. */
+static const Tensor *
+tensor(Tb *t, const CallTensor *c)
+{
+  Tensor *x = NEW(t->arena, Tensor);
+  *x = (Tensor){.name = c->name,
+                .slot = c->slot,
+                .ty = c->dtype,
+                .cols = c->n_axes > 3 ? (int)c->axes[3].n : 1,
+                .rows = axis(t, &c->axes[2])};
+  tile_param(t, PARAM_TENSOR, c->slot, 0);
+  if (c->contiguous)
+    pack(t, c, x);
+  for (int i = 0; !c->contiguous && i < 3; i++)
+    x->stride[i] = tile_stride(t, c->slot, i);
+  return x;
+}
+
+static const Call *
+call_of(Tb *t, const Spec *s, const Call *host)
+{
+  const Signature *call = s->call[ATTNC_OP_FWD];
+  Call *c = NEW(t->arena, Call);
+  *c = (Call){.host = host ? host : c,
+              .tb = t,
+              .spec = s,
+              .d = s->head_dim,
+              .dv = s->head_dim_v,
+              .dt = s->dtype[ATTNC_Q]};
+  c->h = tile_size(t, SIZE_H);
+  c->hk = tile_size(t, SIZE_HK);
+  c->sq = tile_size(t, SIZE_SQ);
+  c->sk = tile_size(t, SIZE_SK);
+  for (int i = 0; i < call->n_tensors; i++)
+    c->at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+  c->q = c->at[ATTNC_Q];
+  c->k = c->at[ATTNC_K];
+  c->v = c->at[ATTNC_V];
+  c->o = c->at[ATTNC_O];
+  c->lse = c->at[ATTNC_LSE];
+  c->mask = (Mask){.band = spec_band(s), .sq = c->sq, .sk = c->sk};
+  return c;
+}
+
+Idx
+call_size(const Call *c, SizeId size)
+{
+  return tile_size(c->tb, size);
+}
+
+Idx
+i_sms(const Call *host, int multiple)
+{
+  return tile_sms(host->tb, multiple);
+}
+
+Idx
+i_aside(Idx one, Idx other)
+{
+  return idx_beside(NODE_ASIDE, one, other);
+}
+
+Idx
+i_along(Idx one, Idx other)
+{
+  return idx_beside(NODE_ALONG, one, other);
+}
+
+/* ---- the kernel ---- */
+
+Build *
+build_new(const BuildArgs *a)
+{
+  Build *b = NEW(a->arena, Build);
+  b->args = *a;
+  b->host = tile_new(a->arena, a->fail, a->err, a->target, 0);
+  b->host->build = b;
+  b->call = call_of(b->host, a->spec, NULL);
+  return b;
+}
+
+static const char *
+symbol(const Build *b, const char *name)
+{
+  const BuildArgs *a = &b->args;
+  return name ? arena_printf(a->arena, "attnc_%s_%s_%s", a->name, name, a->target->name)
+              : arena_printf(a->arena, "attnc_%s_%s", a->name, a->target->name);
+}
+
+Tb *
+b_entry_begin(Build *b, const char *name, const EntryArgs *e)
+{
+  const BuildArgs *a = &b->args;
+  Tb *t = tile_new(a->arena, a->fail, a->err, a->target, e->warps);
+  t->build = b;
+  t->prog->entry = symbol(b, name);
+  t->prog->cluster = e->cluster > 1 ? e->cluster : 1;
+  specialise(t, a);
+  if (b->open)
+    t_fail(t, "%s is opened inside %s", t->prog->entry, b->open->prog->entry);
+  for (int i = 0; i < b->kernel.entries.n; i++)
+    if (str_eq(b->kernel.entries.at[i]->prog->entry, t->prog->entry))
+      t_fail(t, "%s is opened twice", t->prog->entry);
+  b->open = t;
+  *vec_push(a->arena, &b->kernel.entries) = t;
+  return t;
+}
+
+Tb *
+b_entry_end(Tb *t)
+{
+  Build *b = t->build;
+  KernelStep *s = vec_push(t->arena, &b->kernel.steps);
+  *s = (KernelStep){.launch = t->prog};
+  tile_plan(t);
+  tile_verify(t);
+  if (!t->prog->has_grid)
+    t_fail(t, "%s has no grid", t->prog->entry);
+  b->open = NULL;
+  return NULL;
+}
+
+const Call *
+t_call(Tb *t)
+{
+  if (!t->call)
+    t->call = call_of(t, t->build->args.spec, t->build->call);
+  return t->call;
+}
+
+void
+t_grid_(Tb *t, Idx x, Idx y, Idx z)
+{
+  const Idx axes[3] = {x, y, z};
+  if (t->prog->has_grid)
+    t_fail(t, "%s has two grids", t->prog->entry);
+  for (int i = 0; i < 3; i++) {
+    if (axes[i].node && t->build && axes[i].node->graph != &t->build->host->prog->idx)
+      t_fail(t, "a grid of %s is no expression of the host", t->prog->entry);
+    if (!axes[i].node && (axes[i].k < 1 || axes[i].k > INT_MAX))
+      t_fail(t, "%s: %lld blocks along %c", t->prog->entry, (long long)axes[i].k, "xyz"[i]);
+    t->prog->grid[i] = axes[i];
+  }
+  t->prog->has_grid = true;
+}
+
+const Kernel *
+build_kernel(Build *b)
+{
+  if (b->open)
+    t_fail(b->open, "%s was left open", b->open->prog->entry);
+  if (!b->kernel.steps.n)
+    t_fail(b->host, "a kernel without a step");
+  return &b->kernel;
+}

@@ -1,0 +1,62 @@
+/* build.h: how a template builds a kernel: its entries, the order in which they run, and
+ * the workspace between them.
+ *
+ * A kernel is one module with one or more entries.  T_ENTRY opens one: a tile program with
+ * its own warps, shared memory, parameters and grid.  Each entry is launched once, in the
+ * order in which they were opened.
+ *
+ * There are two kinds of index expression, and they never meet: a word that is given both
+ * ends the compile.  Those of an entry are arithmetic of the device.  Those of the host
+ * are written into the recipe and evaluated at every launch, in 64 bits: products of
+ * sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along and i_aside.
+ * The grid of an entry is three of them.  An expression that a recipe cannot say ends the
+ * compile with its text. */
+#ifndef ATTNC_COMPILER_BUILD_H
+#define ATTNC_COMPILER_BUILD_H
+
+#include "base/call.h"
+#include "compiler/tile/tile.h"
+
+typedef struct Build Build; /* the builder of one kernel */
+
+/* What a call is given, in the expressions of the host or of one entry. */
+typedef struct Call {
+  const struct Call *host; /* the same call in expressions of the host; itself there */
+  Tb *tb;
+  const Spec *spec;
+  const Tensor *at[ATTNC_SLOT_COUNT]; /* by slot; NULL: not of this call */
+  const Tensor *q, *k, *v, *o, *lse;  /* of them */
+  int d, dv;
+  Dtype dt; /* of q, k and v where they are equal */
+  Mask mask;
+  Idx h, hk, sq, sk;
+} Call;
+Idx call_size(const Call *, SizeId); /* any other size */
+
+typedef struct EntryArgs {
+  int warps;   /* of a block */
+  int cluster; /* blocks along x that reach each other's shared memory; 0: 1 */
+} EntryArgs;
+/* name: of the entry among those of its kernel, in its symbol; NULL where it is the only
+ * one.  Within, `t` is its builder. */
+#define T_ENTRY(b, t, name, ...)                                                           \
+  for (Tb *t = b_entry_begin((b), (name), &(EntryArgs){__VA_ARGS__}); t; t = b_entry_end(t))
+Tb *b_entry_begin(Build *, const char *name, const EntryArgs *);
+Tb *b_entry_end(Tb *); /* NULL */
+/* The call as this entry sees it, whose parameters it thereby has. */
+const Call *t_call(Tb *);
+
+/* Blocks of the entry along x, y and z, by expressions of the host.  Above 2^31 - 1 along
+ * x and 65535 along y and z, the minima's parts included, a launch is refused: kernels
+ * count the work that a smaller grid shares in as many bits. */
+#define t_grid(t, x, y, z) t_grid_((t), I(x), I(y), I(z))
+void t_grid_(Tb *, Idx x, Idx y, Idx z);
+
+/* Multiprocessors of the device, rounded down to a multiple, which is the least. */
+Idx i_sms(const Call *host, int multiple);
+/* Sizes of which a grid has one along y and another along z where neither is above 65535,
+ * and along x otherwise: i_aside is `one` or 1, i_along 1 or their product. */
+Idx i_aside(Idx one, Idx other);
+Idx i_along(Idx one, Idx other);
+
+#endif

@@ -1,0 +1,157 @@
+/* Expressions of the host as the axes of a recipe, which runtime/axis.c evaluates: products
+ * of constants, sizes, ceil_div(size, constant), minima, multiprocessors, and the pair of
+ * sizes that stands aside or along. */
+#include "compiler/kernel.h"
+
+#include "compiler/tile/tile_prog.h"
+
+#include <limits.h>
+
+enum { MOST_FACTORS = 16, MOST_CONSTANT = INT_MAX }; /* the reader's limits */
+
+/* A product, taken apart. */
+typedef struct Product {
+  int64_t k; /* of its constants */
+  const Node *at[MOST_FACTORS];
+  int n;
+} Product;
+
+static void
+whole_text(Str *s, Idx x)
+{
+  if (!x.node || idx_simple(x)) {
+    idx_print(s, x, tile_leaf_print);
+    return;
+  }
+  const Node *n = x.node;
+  static const char *const text[] = {
+#define X(id, name, args) name,
+      NODE_TABLE(X)
+#undef X
+  };
+  str_printf(s, "%s(", text[n->kind]);
+  whole_text(s, n->a);
+  str_put(s, ", ");
+  whole_text(s, n->b);
+  str_put(s, ")");
+}
+
+static _Noreturn void
+cannot(const Node *n, const char *why)
+{
+  Idx x = {.node = n};
+  Tb *t = n->graph->owner;
+  Str s = str_new(t->arena);
+  whole_text(&s, x);
+  t_fail(t, "a recipe cannot say %s: %s", s.p, why);
+}
+
+/* The size that a node is; -1: it is none. */
+static int
+size_of(Idx x)
+{
+  if (!x.node || x.node->kind != NODE_PARAM)
+    return -1;
+  const Tb *t = x.node->graph->owner;
+  const Param *p = &t->prog->params.at[x.node->n];
+  return p->kind == PARAM_SIZE ? p->slot : -1;
+}
+
+static void
+take_apart(Idx x, const Node *whole, Product *out)
+{
+  if (!x.node) {
+    if (x.k < 0 || __builtin_mul_overflow(out->k, x.k, &out->k) || out->k > MOST_CONSTANT)
+      cannot(whole, "a constant is negative or too large");
+    return;
+  }
+  if (x.node->kind == NODE_MUL) {
+    take_apart(x.node->a, whole, out);
+    take_apart(x.node->b, whole, out);
+    return;
+  }
+  if (out->n == MOST_FACTORS)
+    cannot(whole, "it has too many factors");
+  out->at[out->n++] = x.node;
+}
+
+static void
+ceil_div(Str *s, const Node *n)
+{
+  const Node *up = n->a.node;
+  int size = up && up->kind == NODE_ADD && !up->b.node ? size_of(up->a) : -1;
+  if (n->b.node || size < 0 || up->b.k != n->b.k - 1)
+    cannot(n, "of quotients it knows that of a size by a constant, rounded up");
+  str_printf(s, "{\"ceil_div\":[\"%s\",%lld]}", size_names[size], (long long)n->b.k);
+}
+
+static void
+smallest(Str *s, Idx x, bool first)
+{
+  if (x.node && x.node->kind == NODE_MIN) {
+    smallest(s, x.node->a, first);
+    smallest(s, x.node->b, false);
+    return;
+  }
+  str_put(s, first ? "" : ",");
+  recipe_axis(s, x);
+}
+
+static void
+beside(Str *s, const Node *n)
+{
+  int one = size_of(n->a), other = size_of(n->b);
+  if (one < 0 || other < 0)
+    cannot(n, "these are no sizes");
+  str_printf(s, "{\"%s\":[\"%s\",\"%s\"]}", n->kind == NODE_ASIDE ? "aside" : "along",
+             size_names[one], size_names[other]);
+}
+
+static void
+factor(Str *s, const Node *n)
+{
+  Idx x = {.node = n};
+  switch (n->kind) {
+  case NODE_PARAM:
+    if (size_of(x) < 0)
+      cannot(n, "it is no size");
+    str_printf(s, "{\"size\":\"%s\"}", size_names[size_of(x)]);
+    break;
+  case NODE_SMS:
+    str_printf(s, "{\"sms\":%d}", n->n);
+    break;
+  case NODE_DIV:
+    ceil_div(s, n);
+    break;
+  case NODE_MIN:
+    str_put(s, "{\"min\":[");
+    smallest(s, x, true);
+    str_put(s, "]}");
+    break;
+  case NODE_ASIDE:
+  case NODE_ALONG:
+    beside(s, n);
+    break;
+  default:
+    cannot(n, "there is no such factor");
+  }
+}
+
+void
+recipe_axis(Str *s, Idx x)
+{
+  Product p = {.k = 1};
+  const char *comma = "";
+  take_apart(x, x.node, &p);
+  str_put(s, "{\"mul\":[");
+  if (p.k != 1 || !p.n) {
+    str_printf(s, "%lld", (long long)p.k);
+    comma = ",";
+  }
+  for (int i = 0; i < p.n; i++) {
+    str_put(s, comma);
+    factor(s, p.at[i]);
+    comma = ",";
+  }
+  str_put(s, "]}");
+}
