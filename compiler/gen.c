@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 #include "base/hash.h"
-#include "code_id.h"
 #include "compiler/backend.h"
 #include "compiler/kernel.h"
 #include "compiler/tile/tile_prog.h"
@@ -13,9 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-const char *const gen_code_id = ATTNC_CODE_ID;
-const char *const gen_llvm_version = ATTNC_LLVM_VERSION;
 
 /* As fast as O2 on what the lowering writes, 30–50 ms sooner: it hoists by itself. */
 static const char passes[] =

@@ -1,5 +1,5 @@
-/* What the asynchronous engines need: mbarriers, TMA, named barriers (PTX ISA,
- * "Asynchronous barriers", "cp.async.bulk.tensor", "bar"). */
+/* What the asynchronous engines need: mbarriers and TMA (PTX ISA, "Asynchronous barriers",
+ * "cp.async.bulk.tensor"). */
 #include "compiler/llvm/llvm_lower.h"
 
 static void
@@ -121,7 +121,7 @@ stage_bytes(Lo *lo, const Ring *r, V stage)
 static int
 view_panels(const View *v)
 {
-  int width = 128 / elem_bytes(v->x->ty);
+  int width = 128 / dtype_bytes(v->x->ty);
   return (v->x->cols + width - 1) / width;
 }
 
@@ -173,7 +173,7 @@ load_panel(Lo *lo, const Op *op, int panel, V *in)
 {
   const View *v = &op->view;
   const Ring *r = op->ring;
-  int width = 128 / elem_bytes(v->x->ty), many = r->cluster > 1;
+  int width = 128 / dtype_bytes(v->x->ty), many = r->cluster > 1;
   const char *text = arena_printf(
       lo->arena,
       "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
@@ -295,7 +295,7 @@ lower_send_out(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
   const SmemDecl *d = op->smem.mem;
-  int width = 128 / elem_bytes(v->x->ty), panels = view_panels(v);
+  int width = 128 / dtype_bytes(v->x->ty), panels = view_panels(v);
   V in[6];
   fence_async(lo);
   team_barrier(lo);
@@ -325,69 +325,4 @@ lower_out_wait(Lo *lo, const Op *op)
   (void)op;
   effect(lo, "cp.async.bulk.wait_group.read 0;", "", NULL, 0);
   team_barrier(lo);
-}
-
-/* ---- named barriers ---- */
-
-static void
-named(Lo *lo, const char *what, V id, int threads)
-{
-  const char *text = arena_printf(lo->arena, "bar.%s $0, %d;", what, threads);
-  effect(lo, text, "r", &id, 1);
-}
-
-static void
-numbered(Lo *lo, const char *what, int id, int threads)
-{
-  const char *text = arena_printf(lo->arena, "bar.%s %d, %d;", what, id, threads);
-  effect(lo, text, "", NULL, 0);
-}
-
-void
-team_barrier(Lo *lo)
-{
-  const Role *r = lo->role;
-  if (!r)
-    effect(lo, "bar.sync 0;", "", NULL, 0);
-  else if (r->teams == 1)
-    numbered(lo, "sync", r->bar, 32 * r->warps);
-  else
-    named(lo, "sync", LLVMBuildAdd(lo->b, team_value(lo), k32(lo, r->bar), ""),
-          32 * r->warps);
-}
-
-/* The team, or all teams of the role. */
-void
-lower_sync(Lo *lo, const Op *op)
-{
-  const Role *r = lo->role;
-  if (op->kind == OP_SYNC || r->teams == 1)
-    team_barrier(lo);
-  else
-    numbered(lo, "sync", r->bar + r->teams, 32 * r->warps * r->teams);
-}
-
-/* A turn is a barrier of two teams: who waits for it, and who passes it on. */
-void
-lower_turn(Lo *lo, const Op *op)
-{
-  const Turn *t = op->turn;
-  int threads = 64 * lo->role->warps;
-  V mine = team_value(lo), last = k32(lo, t->teams - 1);
-  if (op->kind == OP_TURN_TAKE) {
-    named(lo, "sync", LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar), ""), threads);
-    return;
-  }
-  V is_last = LLVMBuildICmp(lo->hb, LLVMIntEQ, mine, last, "");
-  if (op->kind == OP_TURN_PASS) {
-    V next = LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar + 1), "");
-    V id = LLVMBuildSelect(lo->hb, is_last, k32(lo, t->bar), next, "");
-    named(lo, "arrive", id, threads);
-    return;
-  }
-  V bit = as_i32(lo, lo->b, is_last);
-  const char *text = arena_printf(
-      lo->arena, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bar.arrive %d, %d; }", t->bar,
-      threads);
-  effect(lo, text, "r", &bit, 1);
 }

@@ -2,30 +2,6 @@
  * invariant, and remembered. */
 #include "compiler/llvm/llvm_lower.h"
 
-V
-k32(Lo *lo, int64_t k)
-{
-  return LLVMConstInt(lo->i32, (unsigned long long)k, 1);
-}
-
-V
-k64(Lo *lo, int64_t k)
-{
-  return LLVMConstInt(lo->i64, (unsigned long long)k, 1);
-}
-
-V
-kf(Lo *lo, double k)
-{
-  return LLVMConstReal(lo->f32, k);
-}
-
-V
-to64(LLVMBuilderRef b, Lo *lo, V x)
-{
-  return LLVMTypeOf(x) == lo->i64 ? x : LLVMBuildSExt(b, x, lo->i64, "");
-}
-
 /* Does it change in the innermost tile loop, or is it what an operation found? */
 static bool
 late(const Lo *lo, const Node *n)

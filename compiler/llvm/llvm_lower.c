@@ -1,37 +1,11 @@
-/* The walk over the program: registers of values, the kernel, dispatch. */
+/* The walk over the program: dispatch, the kernel. */
 #include "compiler/llvm/llvm_lower.h"
 
 #include "base/err.h"
 
 #include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-int
-lower_count(const Val *v)
-{
-  switch (v->lay) {
-  case LAY_FRAG:
-    return val_tiles_m(v) * (v->cols / 8) * (v->ty == DT_F32 ? 4 : 2);
-  case LAY_LANE:
-    return 8;
-  case LAY_ROW:
-    return val_row_values(v);
-  default:
-    return 1;
-  }
-}
-
-V *
-lower_regs(Lo *lo, const Val *v, int *n)
-{
-  *n = lower_count(v);
-  lo->vals[v->id] = NEW_N(lo->arena, V, *n);
-  return lo->vals[v->id];
-}
-
-/* ---- dispatch ---- */
 
 static void
 flow(Lo *lo, const Op *op)
@@ -141,31 +115,6 @@ static Lowering *const lowerings[OP_COUNT] = {
 #define X(id, lower) +1
 _Static_assert(LOWERINGS(X) == OP_COUNT, "an operation without a lowering");
 #undef X
-
-void
-lower_fail(Lo *lo, const char *fmt, ...)
-{
-  char text[sizeof lo->err->message];
-  va_list args;
-  va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
-  va_end(args);
-  err_set(lo->err, ATTNC_ERR_INTERNAL, "%s: %s", lo->p->entry, text);
-  longjmp(*lo->fail, 1);
-}
-
-void
-lower_missing(Lo *lo, const Op *op)
-{
-  static const char *const names[OP_COUNT] = {
-#define X(id, text) [OP_##id] = text,
-      OP_TABLE(X)
-#undef X
-  };
-  bool known = (unsigned)op->kind < OP_COUNT;
-  lower_fail(lo, "operation %d (%s) has no lowering", (int)op->kind,
-             known ? names[op->kind] : "unknown");
-}
 
 void
 lower_region(Lo *lo, const Region *r)

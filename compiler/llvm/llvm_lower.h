@@ -96,14 +96,21 @@ typedef struct Lo {
 /* One more entry of lo's module; nothing of an earlier one stays in lo. */
 attnc_status lower_program(Lo *, const Program *, attnc_error *);
 void lower_region(Lo *, const Region *);
+/* llvm_value.c */
 /* Ends the lowering with ATTNC_ERR_INTERNAL: the program has what cannot be lowered. */
 _Noreturn void lower_fail(Lo *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void lower_missing(Lo *, const Op *); /* … an operation without a lowering */
+V *lower_regs(Lo *, const Val *, int *n);       /* allocates the registers of a result */
+int lower_count(const Val *);                   /* how many there are */
+V k32(Lo *, int64_t);
+V k64(Lo *, int64_t);
+V kf(Lo *, double);
+V to64(LLVMBuilderRef, Lo *, V);
+V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
+V as_i32(Lo *, LLVMBuilderRef, V bit);
 /* llvm_flow.c: loops, roles, branches */
 void lower_flow(Lo *, const Region *);
-void hoist_here(Lo *);                    /* the current block becomes the hoist block */
-V *lower_regs(Lo *, const Val *, int *n); /* allocates the registers of a result */
-int lower_count(const Val *);             /* how many there are */
+void hoist_here(Lo *); /* the current block becomes the hoist block */
 
 /* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
 typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
@@ -114,14 +121,10 @@ V asm_1(Lo *, AsmKind, const char *text, const char *constraints, LLVMTypeRef, V
         int n_in);
 
 /* llvm_idx.c: scalars */
-V k32(Lo *, int64_t);
-V k64(Lo *, int64_t);
-V kf(Lo *, double);
 V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
 V idx_value64(Lo *, Idx);
 bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
-V to64(LLVMBuilderRef, Lo *, V);
 V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */
 V param_value(Lo *, ParamKind, int slot, int dim);  /* NULL: the program has none */
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
@@ -146,6 +149,20 @@ V lane_pattern(Lo *, char kind, int mt, int ks);
 V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
 V memo_keep(Lo *, const MemoKey *, V);
 
+/* llvm_addr.c: rows of tensors */
+/* The address of (b, h, row 0), hoisted where b and h allow. */
+V view_base(Lo *, const View *);
+MemoKey view_key(Memoised, const View *); /* by its tensor, batch and head */
+V row_pitch(Lo *, const Tensor *);        /* bytes from one row to the next, i64 */
+/* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
+V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
+V row_inside(Lo *, const View *, V at);
+
+/* llvm_barrier.c */
+void team_barrier(Lo *);
+void lower_sync(Lo *, const Op *);
+void lower_turn(Lo *, const Op *);
+
 /* llvm_mem.c */
 void lower_push(Lo *, const Op *);
 void lower_take(Lo *, const Op *);
@@ -153,7 +170,7 @@ void lower_copy(Lo *, const Op *);
 void lower_copy_wait(Lo *, const Op *);
 void lower_copy_out(Lo *, const Op *);
 V ring_advance(Lo *, const Ring *, V pos, int n);
-/* llvm_async.c: mbarriers, TMA, named barriers */
+/* llvm_async.c: mbarriers, TMA */
 void lower_setup(Lo *); /* at the start of a kernel */
 void lower_end(Lo *);   /* at its end */
 void lower_push_tma(Lo *, const Op *);
@@ -161,10 +178,7 @@ void lower_take_tma(Lo *, const Op *);
 void lower_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);
-void lower_turn(Lo *, const Op *);
 void lower_fence_async(Lo *, const Op *);
-void lower_sync(Lo *, const Op *);
-void team_barrier(Lo *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);
@@ -173,14 +187,6 @@ void lower_tie(Lo *, const Val *); /* nothing of it moves above this place */
 void lower_store_rows(Lo *, const Op *);
 void lower_load(Lo *, const Op *);
 void lower_store(Lo *, const Op *);
-/* The address of (b, h, row 0) of a tensor, hoisted where b and h allow. */
-V view_base(Lo *, const View *);
-/* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
-V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
-V row_inside(Lo *, const View *, V at);
-int elem_bytes(Dtype);
-V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
-V as_i32(Lo *, LLVMBuilderRef, V bit);
 
 /* llvm_mma.c */
 void lower_product(Lo *, const Op *);

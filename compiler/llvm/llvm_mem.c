@@ -8,67 +8,6 @@
 
 #include <stdio.h>
 
-int
-elem_bytes(Dtype ty)
-{
-  return dtype_bytes(ty);
-}
-
-V
-bool_and(LLVMBuilderRef b, V x, V y)
-{
-  if (!x)
-    return y;
-  return y ? LLVMBuildAnd(b, x, y, "") : x;
-}
-
-V
-as_i32(Lo *lo, LLVMBuilderRef b, V bit)
-{
-  return LLVMBuildZExt(b, bit, lo->i32, "");
-}
-
-/* ---- addresses in global memory ---- */
-
-static MemoKey
-view_key(Memoised what, const View *v)
-{
-  return (MemoKey){.what = what, .x = v->x, .batch = v->b, .head = v->h, .pack = v->pack};
-}
-
-V
-view_base(Lo *lo, const View *v)
-{
-  MemoKey key = view_key(MEMO_VIEW_BASE, v);
-  V have = memo_find(lo, &key);
-  if (have)
-    return have;
-  LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
-  V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
-  V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
-  if (v->pack > 1)
-    head = LLVMBuildMul(b, head, k64(lo, v->pack), "");
-  V by_b = LLVMBuildMul(b, batch, idx_value64(lo, v->x->stride[0]), "");
-  V by_h = LLVMBuildMul(b, head, idx_value64(lo, v->x->stride[1]), "");
-  V at = LLVMBuildAdd(b, by_b, by_h, "");
-  at = LLVMBuildMul(b, at, k64(lo, elem_bytes(v->x->ty)), "");
-  base = LLVMBuildAdd(b, base, at, "");
-  return b == lo->hb ? memo_keep(lo, &key, base) : base;
-}
-
-/* Bytes from one row to the next. */
-static V
-row_pitch(Lo *lo, const Tensor *x)
-{
-  MemoKey key = {.what = MEMO_ROW_PITCH, .x = x};
-  V have = memo_find(lo, &key);
-  if (have)
-    return have;
-  V pitch =
-      LLVMBuildMul(lo->hb, idx_value64(lo, x->stride[2]), k64(lo, elem_bytes(x->ty)), "");
-  return memo_keep(lo, &key, pitch);
-}
-
 /* What a copy has: the threads' first row, and how far on the next one is. */
 typedef struct Walkers {
   int step, iters; /* rows between one and the next of a thread; how many */

@@ -4,39 +4,6 @@
 
 #include <stdio.h>
 
-/* In the tensor: the row, or position where heads are packed. */
-static V
-tensor_row(Lo *lo, const View *v, V at)
-{
-  if (v->pack > 1)
-    at = LLVMBuildUDiv(lo->b, at, k32(lo, v->pack), "");
-  return LLVMBuildAdd(lo->b, idx_value(lo, v->row), at, "");
-}
-
-V
-row_address(Lo *lo, const View *v, V at)
-{
-  int bytes = elem_bytes(v->x->ty);
-  V pitch = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[2]), k64(lo, bytes), "");
-  V sum = LLVMBuildMul(lo->b, to64(lo->b, lo, tensor_row(lo, v, at)), pitch, "");
-  if (v->pack > 1) {
-    V head = LLVMBuildURem(lo->b, at, k32(lo, v->pack), "");
-    V by = LLVMBuildMul(lo->b, idx_value64(lo, v->x->stride[1]), k64(lo, bytes), "");
-    V of = LLVMBuildMul(lo->b, to64(lo->b, lo, head), by, "");
-    sum = LLVMBuildAdd(lo->b, sum, of, "");
-  }
-  return LLVMBuildAdd(lo->b, view_base(lo, v), sum, "");
-}
-
-V
-row_inside(Lo *lo, const View *v, V at)
-{
-  if (v->whole)
-    return NULL;
-  V row = tensor_row(lo, v, at), end = idx_value(lo, v->cut ? v->end : v->x->rows);
-  return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");
-}
-
 static void
 store_one(Lo *lo, V address, V x, V want)
 {
@@ -89,7 +56,7 @@ static V
 lane_address(Lo *lo, const View *v, V row)
 {
   V lane = LLVMBuildZExt(lo->b, lane_value(lo, LANE_LANE), lo->i64, "");
-  V col = LLVMBuildMul(lo->b, lane, k64(lo, 8 * elem_bytes(v->x->ty)), "");
+  V col = LLVMBuildMul(lo->b, lane, k64(lo, 8 * dtype_bytes(v->x->ty)), "");
   return LLVMBuildAdd(lo->b, row_address(lo, v, row), col, "");
 }
 
