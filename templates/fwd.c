@@ -3,25 +3,6 @@
 #include <limits.h>
 #include <math.h>
 
-Work
-fwd_work(Tb *t, const Call *p, int bm)
-{
-  Idx blocks = i_cdiv(p->sq, bm), i = i_cta(t, 0);
-  Idx head = i_div_rare(i, blocks), block = i_mod_rare(i, blocks);
-  Idx batch = i_div_rare(head, p->h), rest = i_mod_rare(head, p->h);
-  if (p->mask.band.hi != INT_MAX)
-    block = i_sub(i_sub(blocks, 1), block);
-  Work w = {.b = i_add(batch, i_cta(t, 2))}; /* one of the two is 0 */
-  w.h = i_add(rest, i_cta(t, 1));
-  w.hk = i_div(w.h, fwd_group(p));
-  w.q0 = i_mul(block, bm);
-  const Call *g = p->host;
-  Idx batches = call_size(g, SIZE_B), each = i_cdiv(g->sq, bm);
-  Idx x = i_mul(each, i_along(g->h, batches)), y = i_aside(g->h, batches);
-  t_grid(t, x, y, i_aside(batches, g->h));
-  return w;
-}
-
 Tile
 fwd_mask(Tb *t, const Mask *m, Tile x, At at, Visit j)
 {
@@ -38,12 +19,6 @@ fwd_group(const Call *p)
 {
   int group = p->spec->group_size;
   return group ? i_int(group) : i_div(p->h, p->hk);
-}
-
-int
-fwd_row_bytes(Dtype ty, int cols)
-{
-  return s_bytes(ty, 8, cols) / 8;
 }
 
 Case

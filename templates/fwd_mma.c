@@ -2,6 +2,7 @@
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
 #include "templates/fwd.h"
+#include "templates/partition.h"
 #include "templates/softmax.h"
 
 #include <limits.h>
@@ -295,8 +296,10 @@ finish(Tb *t, Cta *c)
 static void
 forward(Tb *t, const Call *p, const Sched *s)
 {
-  Cta c = {.p = p, .s = s, .w = fwd_work(t, p, s->bm)};
-  c.kv = w_keys(&p->mask, c.w.q0, s->bm, s->bn);
+  Cta c = {.p = p, .s = s};
+  Partition part = partition_aside(p, s);
+  c.w = partition_alone(t, &part);
+  c.kv = partition_keys(&part, &c.w);
   c.qs = t_smem(t, p->q->name, p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
   c.k = t_ring(t, .name = p->k->name, .ty = p->dt, .rows = s->bn, .cols = p->d,
                .stages = s->stages);

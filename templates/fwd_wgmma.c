@@ -1,7 +1,8 @@
 /* fwd_wgmma: one warp feeds Q, K and V by TMA; warpgroups of 64 queries each compute.
  * Shah et al., FlashAttention-3 (2024): inside a warpgroup QKᵀ of the next tile runs beside
  * PV of this one, and the warpgroups take turns at the tensor cores. */
-#include "templates/hopper.h"
+#include "templates/fwd.h"
+#include "templates/sched_wgmma.h"
 #include "templates/softmax.h"
 
 #include <limits.h>
@@ -9,6 +10,7 @@
 typedef struct Cta {
   const Call *p;
   const Hopper *s;
+  Partition part;
   Ring *q, *k, *v;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
   Turn *turn;
@@ -24,13 +26,6 @@ typedef struct Mine { /* what one warpgroup has of one block of work */
 } Mine;
 
 /* ---- the warp that loads ---- */
-
-/* Heads of a group whose rows stand side by side. */
-static int
-group_of(const Cta *c)
-{
-  return c->s->pack_gqa ? c->p->spec->group_size : 1;
-}
 
 /* This warpgroup's rows of what all have. */
 static Smem
@@ -48,7 +43,7 @@ rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
   View v = v_rows(x, w->b, w->h, row, n);
   if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
     v = v_ragged(v);
-  return c->s->pack_gqa ? v_pack(v, group_of(c)) : v;
+  return c->s->pack_gqa ? v_pack(v, c->part.pack) : v;
 }
 
 /* A tensor without keys is mapped as one of a single row, which nobody may see. */
@@ -75,7 +70,7 @@ fetch_v(Tb *t, const Cta *c, const Work *w, Visit j)
 static void
 load_first(Tb *t, const Cta *c, Work w)
 {
-  Walk kv = work_keys(c->p, c->s, &w);
+  Walk kv = partition_keys(&c->part, &w);
   fetch_k(t, c, &w, w_first(&kv));
   t_push(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
 }
@@ -84,9 +79,8 @@ load_first(Tb *t, const Cta *c, Work w)
 static void
 load(Tb *t, const Cta *c, const Works *all, Idx i)
 {
-  const Call *p = c->p;
-  Work w = work(t, p, c->s, all, i);
-  Walk kv = work_keys(p, c->s, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
+  Work w = partition_work(t, &c->part, all, i);
+  Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, w);
   T_FOR_TILES (t, j, &ahead) {
@@ -94,7 +88,7 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
     fetch_v(t, c, &w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
-    load_first(t, c, work(t, p, c->s, all, works_next(all, i)));
+    load_first(t, c, partition_work(t, &c->part, all, partition_next(all, i)));
   fetch_v(t, c, &w, w_last(&kv));
 }
 
@@ -104,7 +98,7 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
 static Tile
 weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
 {
-  At at = {.q = my->q0, .k = j.k0, .pack = group_of(c)};
+  At at = {.q = my->q0, .k = j.k0, .pack = c->part.pack};
   x = fwd_mask(t, &c->p->mask, x, at, j);
   return softmax_step(t, &my->sm, x, j.masked, shrink);
 }
@@ -155,7 +149,7 @@ static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
   int bn = c->s->bn;
-  Idx end = i_sub(c->p->sq, 1), q = i_min(i_add(my->q0, 64 / group_of(c) - 1), end);
+  Idx end = i_sub(c->p->sq, 1), q = i_min(i_add(my->q0, 64 / c->part.pack - 1), end);
   Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
   Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)), none = t_zero(t, 64, bn / 2);
   Tile *far = t_var(t, none);
@@ -289,7 +283,7 @@ finish(Tb *t, const Cta *c, Mine *my)
 static Mine
 mine(Tb *t, const Cta *c, const Work *w)
 {
-  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64 / group_of(c)))};
+  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64 / c->part.pack))};
   my.slot = t_take(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, 64);
@@ -305,8 +299,8 @@ mine(Tb *t, const Cta *c, const Work *w)
 static void
 compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
 {
-  Work w = work(t, c->p, c->s, all, i);
-  Walk kv = work_keys(c->p, c->s, &w), rest = w_rest(&kv);
+  Work w = partition_work(t, &c->part, all, i);
+  Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv);
   Mine my = mine(t, c, &w);
   Visit j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, j0);
@@ -323,8 +317,8 @@ compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
 static void
 compute_plain(Tb *t, const Cta *c, const Works *all, Idx i)
 {
-  Work w = work(t, c->p, c->s, all, i);
-  Walk kv = work_keys(c->p, c->s, &w);
+  Work w = partition_work(t, &c->part, all, i);
+  Walk kv = partition_keys(&c->part, &w);
   Mine my = mine(t, c, &w);
   T_FOR_TILES (t, j, &kv)
     plain(t, c, &my, j);
@@ -355,7 +349,7 @@ static void
 load_all(Tb *t, const Cta *c, const Works *all)
 {
   if (c->s->cross_tile)
-    load_first(t, c, work(t, c->p, c->s, all, all->span.lo));
+    load_first(t, c, partition_work(t, &c->part, all, all->span.lo));
   T_FOR (t, i, all->span)
     load(t, c, all, i);
 }
@@ -369,18 +363,29 @@ ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages, int clu
                 .stages = stages, .takers = c->s->bm / 16, .cluster = cluster);
 }
 
+static Partition
+partition(const Call *p, const Hopper *s)
+{
+  return (Partition){.call = p,
+                     .bm = s->bm,
+                     .bn = s->bn,
+                     .pack = s->pack_gqa ? p->spec->group_size : 1,
+                     .cluster = s->cluster,
+                     .scheduler = (Scheduler)s->scheduler};
+}
+
 static void
 forward(Tb *t, const Call *p, const Hopper *s)
 {
   int groups = s->bm / 64;
-  Cta c = {.p = p, .s = s};
+  Cta c = {.p = p, .s = s, .part = partition(p, s)};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
   c.q = ring(t, &c, p->q->name, s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
   c.k = ring(t, &c, p->k->name, s->bn, p->d, s->stages, s->cluster);
   c.v = ring(t, &c, p->v->name, s->bn, p->dv, s->stages, s->cluster);
   if (s->p_in_smem)
     c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
-  Works all = works(t, p, s);
+  Works all = partition_works(t, &c.part);
   T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
     T_WARP (t, 0)
       load_all(t, &c, &all);

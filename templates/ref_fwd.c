@@ -2,6 +2,7 @@
  * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
  * multiple of 8 up to 256, no shared memory, no tensor cores.  Loads where it uses. */
 #include "templates/fwd.h"
+#include "templates/partition.h"
 #include "templates/softmax.h"
 
 #define OPTIONS(X) X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")
@@ -101,8 +102,9 @@ step(Tb *t, const Call *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, V
 static void
 forward(Tb *t, const Call *p, const Sched *s)
 {
-  Work w = fwd_work(t, p, s->bm);
-  Walk kv = w_keys(&p->mask, w.q0, s->bm, s->bn);
+  Partition part = partition_aside(p, s);
+  Work w = partition_alone(t, &part);
+  Walk kv = partition_keys(&part, &w);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
   Softmax sm = softmax_new(t, s->bm);
   sm.near = p->v->ty == DT_F32;

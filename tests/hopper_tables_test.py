@@ -105,7 +105,7 @@ class Tables(unittest.TestCase):
             with open(os.path.join(ROOT, name), encoding="utf-8") as f:
                 return f.read()
         ours = re.findall(r"^  X\((\w+),", read("schedule/schedule.h"), re.M)
-        ours += re.findall(r"^  X\((\w+),", read("templates/hopper.h"), re.M)
+        ours += re.findall(r"^  X\((\w+),", read("templates/sched_wgmma.h"), re.M)
         rows = re.search(r"^\| field \|.*\n\|.*\n((?:\|.*\n)*)", read("docs/hopper.md"), re.M)
         explained = re.findall(r"^\| `(\w+)` \|", rows.group(1), re.M)
         self.assertGreater(len(explained), 10)

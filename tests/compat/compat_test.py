@@ -25,7 +25,7 @@ PATCHES = [
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
     ("include/attnc/attnc_rt.h", r'X\(SOFTMAX_SCALE, "softmax_scale", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),
-    ("templates/hopper.h", r'X\(private_epilogue, BOOL[^)]*?"\)',
+    ("templates/sched_wgmma.h", r'X\(private_epilogue, BOOL[^)]*?"\)',
      'X(another, BOOL, 0, 1, NULL, KEEP, "false", "Of a test.")'),
 ]
 

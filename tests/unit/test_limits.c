@@ -5,7 +5,7 @@
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
 #include "compiler/tile/tile_prog.h"
-#include "templates/hopper.h"
+#include "templates/sched_wgmma.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
  * apart or refused. */
 #include "compiler/backend.h"
 #include "compiler/tile/tile_prog.h"
-#include "templates/hopper.h"
+#include "templates/partition.h"
 
 #include <limits.h>
 #include <setjmp.h>
@@ -211,9 +211,10 @@ test_not_constant(void **state)
   f.sq = tile_size(b.t, SIZE_SQ);
   f.sk = tile_size(b.t, SIZE_SK);
   f.mask = (Mask){.band = spec_band(spec), .sq = f.sq, .sk = f.sk};
-  Hopper s = {.bm = 128, .bn = 64, .cluster = 1, .scheduler = SCHED_EXACT};
+  Partition p = {
+      .call = &f, .bm = 128, .bn = 64, .pack = 1, .cluster = 1, .scheduler = SCHED_EXACT};
   if (setjmp(b.fail) == 0) {
-    works(b.t, &f, &s);
+    partition_works(b.t, &p);
     fail_msg("an exact schedule of unknown sizes was made");
   }
   assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);

@@ -1,9 +1,9 @@
-/* hopper.h: what schedules fwd_wgmma has, what they take and cost, and how the blocks of
- * work are shared out.  The template itself is fwd_wgmma.c. */
-#ifndef ATTNC_TEMPLATES_HOPPER_H
-#define ATTNC_TEMPLATES_HOPPER_H
+/* sched_wgmma.h: what schedules fwd_wgmma has, what they take and cost.  The template
+ * itself is fwd_wgmma.c. */
+#ifndef ATTNC_TEMPLATES_SCHED_WGMMA_H
+#define ATTNC_TEMPLATES_SCHED_WGMMA_H
 
-#include "templates/fwd.h"
+#include "templates/partition.h"
 
 /* The options of its schedules, beside what every template has. */
 #define HOPPER_OPTIONS(X)                                                                  \
@@ -30,7 +30,6 @@
   X(private_epilogue, BOOL, 0, 1, NULL, VARY, "true",                                      \
     "Each warpgroup sends its rows of o by itself.")
 SCHED_TYPE(Hopper, HOPPER_OPTIONS, hopper_of, hopper_sched)
-enum { SCHED_GRID, SCHED_PERSISTENT, SCHED_EXACT }; /* of `scheduler` */
 
 /* The axes among which the cost model chooses: block_m, block_n, and two values each of
  * num_stages, p_in_smem, scheduler, q_stages. */
@@ -46,21 +45,5 @@ Sched hopper_initial(const Case *);
  * what the block was launched with. */
 int load_regs(const Spec *, const Hopper *);
 int mma_regs(const Spec *, const Hopper *);
-
-/* Blocks of work of this CTA, by number; and one of them.  A cluster's CTAs have adjacent
- * blocks of a head, and walk over the same key tiles.  Without a diagonal: the blocks of
- * queries of a head follow each other, then the heads.  With one: the longest first, inside
- * sections of heads whose K and V fit into the L2 cache together.  An exact schedule deals
- * the same order out at compile time, each block to whoever has least to do. */
-typedef struct Works {
-  Span span;
-  const Table *list; /* of an exact schedule: head and block of each, from `first` on */
-  int first;
-} Works;
-Works works(Tb *, const Call *, const Hopper *);
-Work work(Tb *, const Call *, const Hopper *, const Works *, Idx i);
-Idx works_next(const Works *, Idx i); /* after the last: one that there is */
-/* The key tiles of a block. */
-Walk work_keys(const Call *, const Hopper *, const Work *);
 
 #endif

@@ -1,0 +1,249 @@
+#include "templates/partition.h"
+
+#include "templates/fwd.h"
+
+#include <limits.h>
+
+enum { L2_SECTION = 32 << 20 }; /* bytes of K and V that stay in the L2 cache of 50 MB */
+
+/* ---- the order of blocks ---- */
+
+/* Queries of the block that a CTA has of one head: positions, where heads are packed.  A
+ * block's rows, position x head, would not fit 32 bits for long sequences of many heads. */
+static int
+queries(const Partition *p)
+{
+  return p->bm / p->pack;
+}
+
+/* Those of a cluster, or of a CTA alone. */
+static int
+span(const Partition *p)
+{
+  return queries(p) * p->cluster;
+}
+
+static Idx
+blocks(const Partition *p)
+{
+  return i_cdiv(p->call->sq, span(p));
+}
+
+static Idx
+heads(const Partition *p)
+{
+  return p->pack > 1 ? p->call->hk : p->call->h;
+}
+
+static Idx
+batches(const Partition *p)
+{
+  return call_size(p->call, SIZE_B);
+}
+
+/* Blocks of different lengths: those with most keys are the last of a head. */
+static bool
+longest_first(const Partition *p)
+{
+  return p->call->mask.band.hi != INT_MAX;
+}
+
+/* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
+ * here is larger than the number of heads of all batches. */
+static Idx
+section(const Partition *p)
+{
+  const Call *f = p->call;
+  int row = (f->d + f->dv) * dtype_bytes(f->dt);
+  Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, f->sk)));
+  Idx some = i_min(fit, i_mul(f->hk, batches(p)));
+  return p->pack > 1 ? some : i_mul(some, fwd_group(f));
+}
+
+/* The block of a number: its head, counted over the batches, and which of the head's. */
+typedef struct Block {
+  Idx head, block;
+} Block;
+
+/* The grid's check at launch bounds heads x blocks, and with it every product here. */
+static Block
+place(const Partition *p, Idx i)
+{
+  Idx m = blocks(p);
+  if (!longest_first(p)) {
+    Idx head = i_div(i, m), block = i_mod(i, m);
+    return (Block){head, block};
+  }
+  Idx all = i_mul(heads(p), batches(p)), some = section(p);
+  Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
+  Idx here = i_min(some, i_sub(all, first)), rest = i_mod(i, each);
+  Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
+  Idx head = i_add(first, i_mod(rest, here));
+  return (Block){head, block};
+}
+
+Walk
+partition_keys(const Partition *p, const Work *w)
+{
+  return w_keys(&p->call->mask, w->all, span(p), p->bn);
+}
+
+/* ---- exact schedules ---- */
+
+/* The value of a size that an exact schedule takes to be constant. */
+static int64_t
+known(Tb *t, Idx x)
+{
+  int64_t k;
+  if (!i_known(x, &k))
+    t_fail(t, "an exact schedule of sizes that are not constants");
+  return k;
+}
+
+/* Key tiles of a block, and what beginning and ending it costs, in tiles. */
+static int64_t
+weight(Tb *t, const Partition *p, int64_t block)
+{
+  Work w = {.all = i_int(block * span(p))};
+  Walk kv = partition_keys(p, &w);
+  int64_t from = known(t, kv.tiles.lo);
+  return known(t, kv.tiles.hi) - from + 1;
+}
+
+static int
+least_loaded(const int64_t *load, int n)
+{
+  int best = 0;
+  for (int i = 1; i < n; i++)
+    best = load[i] < load[best] ? i : best;
+  return best;
+}
+
+/* Deals the blocks in the order of their numbers to whoever has least; list = where each
+ * CTA's share starts, then head and block of each. */
+static Works
+deal(Tb *t, const Partition *p)
+{
+  int sms = t_target(t)->sms;
+  Arena *a = t_arena(t);
+  Idx some = i_mul(heads(p), batches(p)), every = i_mul(blocks(p), some);
+  int n = (int)known(t, every);
+  int ctas = n * p->cluster < sms ? n : sms / p->cluster, head = ctas + 1;
+  int64_t *load = NEW_N(a, int64_t, ctas);
+  int32_t *owner = NEW_N(a, int32_t, n), *list = NEW_N(a, int32_t, head + 2 * n);
+  for (int i = 0; i < n; i++) {
+    int to = least_loaded(load, ctas);
+    load[to] += weight(t, p, known(t, place(p, i_int(i)).block));
+    owner[i] = to;
+    list[to + 1]++;
+  }
+  for (int i = 0; i < ctas; i++)
+    list[i + 1] += list[i];
+  int32_t *next = NEW_N(a, int32_t, ctas);
+  for (int i = 0; i < n; i++) {
+    Block where = place(p, i_int(i));
+    int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
+    at[0] = (int32_t)known(t, where.head);
+    at[1] = (int32_t)known(t, where.block);
+  }
+  const Table *table = t_table(t, list, head + 2 * n);
+  Idx me = i_div(i_cta(t, 0), p->cluster);
+  Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
+  t_grid(t, ctas * p->cluster, 1, 1);
+  return (Works){.span = {from, to, i_int(1)}, .list = table, .first = head};
+}
+
+/* ---- the blocks of this CTA ---- */
+
+/* The same partition in expressions of the host, of which grids are made. */
+static Partition
+of_host(const Partition *p)
+{
+  Partition host = *p;
+  host.call = p->call->host;
+  return host;
+}
+
+/* CTAs that have a block each: as many in each head as make whole clusters. */
+static Idx
+one_each(const Partition *p)
+{
+  Partition host = of_host(p);
+  Idx of_head = i_mul(blocks(&host), p->cluster), every = batches(&host);
+  Idx of_batch = i_mul(of_head, heads(&host));
+  return i_mul(of_batch, every);
+}
+
+Works
+partition_works(Tb *t, const Partition *p)
+{
+  bool persistent = p->scheduler == SCHED_PERSISTENT;
+  if (p->scheduler == SCHED_EXACT)
+    return deal(t, p);
+  Idx mine = i_div(i_cta(t, 0), p->cluster), ctas = one_each(p);
+  t_grid(t, persistent ? i_min(i_sms(p->call->host, p->cluster), ctas) : ctas, 1, 1);
+  if (!persistent)
+    return (Works){.span = {mine, i_add(mine, 1), i_int(1)}};
+  Idx all = i_mul(blocks(p), heads(p)), step = i_div(i_ctas(t), p->cluster);
+  all = i_mul(all, batches(p));
+  return (Works){.span = {mine, all, step}};
+}
+
+static Block
+listed(const Works *all, Idx i)
+{
+  Idx at = i_add(i_mul(i, 2), all->first);
+  Idx head = i_entry(all->list, at), block = i_entry(all->list, i_add(at, 1));
+  return (Block){head, block};
+}
+
+Partition
+partition_aside(const Call *p, const Sched *s)
+{
+  return (Partition){.call = p,
+                     .bm = s->bm,
+                     .bn = s->bn,
+                     .pack = 1,
+                     .cluster = 1,
+                     .scheduler = SCHED_ASIDE};
+}
+
+/* Along x head and batch are 0 unless there are more of them than y and z take. */
+Work
+partition_alone(Tb *t, const Partition *p)
+{
+  Idx m = blocks(p), i = i_cta(t, 0), head = i_div_rare(i, m), block = i_mod_rare(i, m);
+  Idx batch = i_div_rare(head, p->call->h), rest = i_mod_rare(head, p->call->h);
+  if (longest_first(p))
+    block = i_sub(i_sub(m, 1), block);
+  Work w = {.b = i_add(batch, i_cta(t, 2))};
+  w.h = i_add(rest, i_cta(t, 1));
+  w.hk = i_div(w.h, fwd_group(p->call));
+  w.q0 = i_mul(block, p->bm);
+  w.all = w.q0;
+  Partition host = of_host(p);
+  Idx h = heads(&host), b = batches(&host);
+  Idx each = blocks(&host), x = i_mul(each, i_along(h, b)), y = i_aside(h, b);
+  t_grid(t, x, y, i_aside(b, h));
+  return w;
+}
+
+Work
+partition_work(Tb *t, const Partition *p, const Works *all, Idx i)
+{
+  Block at = all->list ? listed(all, i) : place(p, i);
+  Idx n = heads(p), rank = i_mod(i_cta(t, 0), p->cluster);
+  Work w = {.b = i_div(at.head, n)};
+  w.all = i_mul(at.block, span(p));
+  w.q0 = i_add(w.all, i_mul(rank, queries(p)));
+  w.h = i_mod(at.head, n);
+  w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
+  return w;
+}
+
+Idx
+partition_next(const Works *all, Idx i)
+{
+  Idx rest = i_sub(i_sub(all->span.hi, 1), i); /* i + step may be past 2^31 */
+  return i_add(i, i_min(all->span.step, rest));
+}

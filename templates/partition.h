@@ -1,0 +1,53 @@
+/* partition.h: which CTA has which blocks of queries (the tile scheduler).
+ *
+ * The blocks of a call are numbered.  Without a diagonal: the blocks of queries of a head
+ * follow each other, then the heads.  With one: the longest first, inside sections of heads
+ * whose K and V fit into the L2 cache together.  A cluster's CTAs have adjacent blocks of a
+ * head, and walk over the same key tiles. */
+#ifndef ATTNC_TEMPLATES_PARTITION_H
+#define ATTNC_TEMPLATES_PARTITION_H
+
+#include "compiler/template.h"
+
+/* Who does the block of a number.  The first three are values of an option `scheduler`. */
+typedef enum Scheduler {
+  SCHED_GRID,       /* a CTA each */
+  SCHED_PERSISTENT, /* each CTA strides over them: one CTA a multiprocessor */
+  SCHED_EXACT,      /* dealt at compile time, in their order, to whoever has least to do */
+  SCHED_ASIDE,      /* a CTA each; heads along y and batches along z of the grid, as far as
+                       those reach; a section is a head */
+} Scheduler;
+
+/* What a template says of its blocks. */
+typedef struct Partition {
+  const Call *call;
+  int bm, bn;  /* rows of a block of a CTA, keys of a tile */
+  int pack;    /* heads of a group whose rows stand side by side, or 1 */
+  int cluster; /* CTAs that share key tiles, or 1 */
+  Scheduler scheduler;
+} Partition;
+
+/* A block of queries: batch, query head (key head where heads are packed), key head, first
+ * query; `all` is the first query of its cluster. */
+typedef struct Work {
+  Idx b, h, hk, q0, all;
+} Work;
+
+/* The blocks of this CTA, by number. */
+typedef struct Works {
+  Span span;
+  const Table *list; /* of an exact schedule: head and block of each, from `first` on */
+  int first;
+} Works;
+
+/* That of a template whose CTAs have one block each, of one head: SCHED_ASIDE. */
+Partition partition_aside(const Call *, const Sched *);
+Work partition_alone(Tb *, const Partition *); /* its block; declares the grid */
+
+Works partition_works(Tb *, const Partition *); /* declares the grid */
+Work partition_work(Tb *, const Partition *, const Works *, Idx i);
+Idx partition_next(const Works *, Idx i); /* after the last: one that there is */
+/* The key tiles of a block. */
+Walk partition_keys(const Partition *, const Work *);
+
+#endif
