@@ -17,7 +17,7 @@
   X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \
   X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")        \
   X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                            \
-  X(LOG, "ATTNC_LOG", "", "info or debug: what the command line tells on stderr")
+  X(LOG, "ATTNC_LOG", "", "info or debug: what the command line logs on stderr")
 
 typedef enum EnvVar {
 #define X(id, name, def, text) ENV_##id,

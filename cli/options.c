@@ -48,7 +48,7 @@ options_int(const Options *o, OptionId id, int64_t initial, int64_t least, int64
   const char *end = text;
   int64_t v;
   if (!str_whole(&end, &v) || *end || v < least || v > most)
-    return err_set(e, ATTNC_ERR_USAGE, "--%s: %s is not a whole number from %lld to %lld",
+    return err_set(e, ATTNC_ERR_USAGE, "--%s: %s is not an integer from %lld to %lld",
                    option_table[id].name, text, (long long)least, (long long)most);
   *out = v;
   return ATTNC_OK;

@@ -72,7 +72,7 @@ shape_of(const json_t *j, StTensor *t, uint64_t *bytes)
   for (int i = 0; i < t->rank; i++) {
     const json_t *d = json_array_get(j, (size_t)i);
     if (!json_is_integer(d) || json_integer_value(d) < 0)
-      return "a dimension is not a whole number";
+      return "a dimension is not an integer";
     t->shape[i] = json_integer_value(d);
     if (__builtin_mul_overflow(*bytes, (uint64_t)t->shape[i], bytes))
       return "the shape is too large";
@@ -85,7 +85,7 @@ offsets_of(const json_t *j, uint64_t room, uint64_t *begin, uint64_t *end)
 {
   const json_t *a = json_array_get(j, 0), *b = json_array_get(j, 1);
   if (json_array_size(j) != 2 || !json_is_integer(a) || !json_is_integer(b))
-    return "data_offsets is not a pair of whole numbers";
+    return "data_offsets is not a pair of integers";
   if (json_integer_value(a) < 0 || json_integer_value(b) < json_integer_value(a))
     return "data_offsets run backwards";
   *begin = (uint64_t)json_integer_value(a);

@@ -2,7 +2,7 @@
  *
  *   DIR/entries/ab/cdef…   one file an entry (entry.h), named by its key
  *   DIR/tmp/…              being written; swept when an hour old
- *   DIR/corrupt/…          moved aside for inspection; the first that go when room is due
+ *   DIR/corrupt/…          moved aside for inspection; the first to be evicted
  *
  * It never fails its caller: a file that cannot be read, or of which anything is doubtful,
  * is a miss, and one that cannot be written is not kept.  Each kind of trouble is told to

@@ -47,7 +47,7 @@ read_tensor(Reader *rd, json_t *v)
   if (type < 0)
     return read_bad(rd, "unknown dtype '%.40s'", dtype);
   if (way < ACCESS_IN)
-    return read_bad(rd, "'access': in, out or inout is due");
+    return read_bad(rd, "'access': expected in, out or inout");
   if (rd->r->tensors[t.slot].name)
     return read_bad(rd, "slot %d is taken", t.slot);
   t.dtype = (Dtype)type;
@@ -86,7 +86,7 @@ read_scalar(Reader *rd, json_t *v)
   TRY(read_bool(rd, v, "positive", &s.positive));
   TRY(read_bool(rd, v, "constant", &s.fixed));
   if (!json_is_number(initial))
-    return read_bad(rd, "'default': a number is due");
+    return read_bad(rd, "'default': expected a number");
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
   s.initial = json_number_value(initial);
@@ -112,7 +112,7 @@ read_fixed_sizes(Reader *rd, json_t *v)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return read_bad(rd, "'sizes': an object is due");
+    return read_bad(rd, "'sizes': expected an object");
   json_object_foreach(v, key, value)
   {
     int i = read_name(key, size_names, SIZE_COUNT);
@@ -138,7 +138,7 @@ read_fixed_strides(Reader *rd, json_t *v)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return read_bad(rd, "'strides': an object is due");
+    return read_bad(rd, "'strides': expected an object");
   json_object_foreach(v, key, value)
   {
     int slot = slot_named(rd->r, key);
@@ -210,9 +210,9 @@ read_target(Reader *rd, json_t *root)
   TRY(read_text(rd, root, "target", &r->target));
   long cc = str_starts(r->target, "sm_") ? strtol(r->target + 3, &end, 10) : 0;
   if (cc < 10 || cc > 9999)
-    return read_bad(rd, "'target': sm_NN is due");
+    return read_bad(rd, "'target': expected sm_NN");
   if (!json_is_boolean(exact))
-    return read_bad(rd, "'exact': true or false is due");
+    return read_bad(rd, "'exact': expected true or false");
   r->cc = (int)cc;
   r->exact = json_is_true(exact);
   return read_int(rd, root, "min_driver", 0, INT_MAX, &r->min_driver);
@@ -224,7 +224,7 @@ read_root(Reader *rd, json_t *root)
   Recipe *r = rd->r;
   const char *schema = NULL;
   if (!json_is_object(root))
-    return read_bad(rd, "an object is due");
+    return read_bad(rd, "expected an object");
   TRY(read_text(rd, root, "schema", &schema));
   if (!str_eq(schema, "attnc.kernel/2"))
     return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,

@@ -34,7 +34,7 @@ read_object(Reader *rd, json_t *v, const char *const *keys)
   const char *key;
   json_t *value;
   if (!json_is_object(v))
-    return read_bad(rd, "an object is due");
+    return read_bad(rd, "expected an object");
   json_object_foreach(v, key, value)
   {
     const char *const *k = keys;
@@ -51,7 +51,7 @@ read_text(Reader *rd, json_t *o, const char *key, const char **out)
 {
   const char *s = json_string_value(json_object_get(o, key));
   if (!s)
-    return read_bad(rd, "'%s': a string is due", key);
+    return read_bad(rd, "'%s': expected a string", key);
   *out = s; /* owned by the tree, which the recipe keeps */
   return ATTNC_OK;
 }
@@ -60,7 +60,7 @@ attnc_status
 read_int_in(Reader *rd, json_t *v, const char *what, int64_t lo, int64_t hi, int64_t *out)
 {
   if (!json_is_integer(v))
-    return read_bad(rd, "'%s': an integer is due", what);
+    return read_bad(rd, "'%s': expected an integer", what);
   *out = json_integer_value(v);
   if (*out < lo || *out > hi)
     return read_bad(rd, "'%s': %lld is not in %lld to %lld", what, (long long)*out,
@@ -82,7 +82,7 @@ read_bool(Reader *rd, json_t *o, const char *key, bool *out)
 {
   json_t *v = json_object_get(o, key);
   if (!json_is_boolean(v))
-    return read_bad(rd, "'%s': true or false is due", key);
+    return read_bad(rd, "'%s': expected true or false", key);
   *out = json_is_true(v);
   return ATTNC_OK;
 }
@@ -92,7 +92,7 @@ read_array(Reader *rd, json_t *v, const char *what, size_t lo, size_t hi)
 {
   size_t n = json_array_size(v);
   if (!json_is_array(v) || n < lo || n > hi)
-    return read_bad(rd, "'%s': a list of %zu to %zu is due", what, lo, hi);
+    return read_bad(rd, "'%s': expected a list of %zu to %zu", what, lo, hi);
   return ATTNC_OK;
 }
 
@@ -110,7 +110,7 @@ read_size(Reader *rd, json_t *v, SizeId *out)
 {
   int i = read_name(json_string_value(v), size_names, SIZE_COUNT);
   if (i < 0)
-    return read_bad(rd, "a size is due: one of the call's");
+    return read_bad(rd, "expected a size: one of the call's");
   *out = (SizeId)i;
   return ATTNC_OK;
 }
@@ -166,7 +166,7 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
     return read_bad(
-        rd, "a factor is due: an integer, size, ceil_div, min, aside, along, sms or "
+        rd, "expected a factor: an integer, size, ceil_div, min, aside, along, sms or "
             "sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;

@@ -91,11 +91,11 @@ read_param(Reader *rd, json_t *v, Param *p)
   static const char *const types[] = {"ptr", "i64", "i32", "f32", "map"};
   int type = read_name(json_string_value(json_object_get(v, "type")), types, 5);
   if (type < 0)
-    return read_bad(rd, "'type': ptr, i64, i32, f32 or map is due");
+    return read_bad(rd, "'type': expected ptr, i64, i32, f32 or map");
   if (type == PARAM_BYTES)
     return param_map(rd, v, p);
   if (json_object_size(v) != 2)
-    return read_bad(rd, "'type' and one source are due");
+    return read_bad(rd, "expected 'type' and one source");
   p->type = (ParamType)type;
   for (size_t i = 0; i < sizeof param_kinds / sizeof *param_kinds; i++) {
     json_t *of = json_object_get(v, param_kinds[i].key);
@@ -163,7 +163,7 @@ read_attributes(Reader *rd, json_t *v, Launch *l)
   if (cluster)
     TRY(read_block(rd, cluster, "cluster", MAX_CLUSTER, l->cluster));
   if (serialization && !json_is_boolean(serialization))
-    return read_bad(rd, "'serialization': true or false is due");
+    return read_bad(rd, "'serialization': expected true or false");
   l->serialization = json_is_true(serialization);
   l->extended = l->serialization || l->cluster[0] * l->cluster[1] * l->cluster[2] != 1;
   if (l->extended && rd->r->cc < CC_OF_CLUSTERS)
@@ -181,7 +181,7 @@ read_launch(Reader *rd, json_t *v, int step, Launch *l)
   TRY(read_object(rd, v, keys));
   TRY(read_text(rd, v, "entry", &l->entry));
   if (!*l->entry || strlen(l->entry) >= RECIPE_ENTRY)
-    return read_bad(rd, "'entry': a name is due");
+    return read_bad(rd, "'entry': expected a name");
   TRY(read_grid(rd, json_object_get(v, "grid"), l));
   TRY(read_block(rd, json_object_get(v, "block"), "block", 1024, l->block));
   TRY(read_attributes(rd, v, l));
@@ -211,7 +211,7 @@ read_step(Reader *rd, json_t *v, int i, Step *s)
 {
   json_t *launch = json_object_get(v, "launch"), *set = json_object_get(v, "memset");
   if (json_object_size(v) != 1 || (!launch && !set))
-    return read_bad(rd, "launch or memset is due");
+    return read_bad(rd, "expected launch or memset");
   s->is_launch = launch != NULL;
   return launch ? read_launch(rd, launch, i, &s->launch)
                 : read_memset(rd, set, i, &s->memset);

@@ -333,7 +333,7 @@ bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t byte
       continue;
     report_error(x, i, reads ? "async-read-before-wait" : "async-overwrite", lane,
                  "%s global memory at 0x%" PRIx64 ", which the bulk store of line %d may "
-                 "still be writing: no wait_group without .read has told that it is "
+                 "still be writing: no wait_group without .read has confirmed that it is "
                  "complete",
                  verbs[op], addr, p->insn->line);
     return;
@@ -450,7 +450,7 @@ bulk_end(Exec *x)
     if (p->mbar < 0 && !p->read)
       report_error(
           x, p->insn, "bulk-store-unfinished", p->lane,
-          "the CTA has ended before a wait_group told that this store has read shared "
+          "the CTA has ended before a wait_group confirmed that this store has read shared "
           "memory");
     land(x, p);
   }
@@ -470,7 +470,7 @@ bulk_describe(const Warp *w, char *text, size_t n)
       return snprintf(
           text, n,
           "; warp %d waits at line %d for the mbarrier at byte %u, phase %" PRIu64
-          ", %u of %u arrivals and %" PRId64 " bytes are due",
+          ", %u of %u arrivals and %" PRId64 " bytes are pending",
           w->id, w->stalled_line, m->off, m->phase, m->pending, m->expected, m->tx);
   }
   return snprintf(text, n, "; warp %d is at line %d", w->id, w->stalled_line);

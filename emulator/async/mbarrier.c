@@ -251,7 +251,7 @@ arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
 {
   if (count > m->pending)
     return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-overrun", lane,
-                        "%u arrivals, %u of %u are due in phase %" PRIu64
+                        "%u arrivals, %u of %u are pending in phase %" PRIu64
                         " of the mbarrier at byte %u",
                         count, m->pending, m->expected, m->phase, m->off);
   m->pending -= count;
@@ -340,7 +340,7 @@ deliver(Exec *x, const Trust *t)
   }
   x->warp = t->by;
   report_error(x, t->insn, "mbarrier-overrun", t->lane,
-               "copies that have landed arrive, and no arrival is due in phase %" PRIu64
+               "copies that have landed arrive, and no arrival is pending in phase %" PRIu64
                " of the mbarrier at byte %u",
                m->phase, m->off);
   x->warp = turn;

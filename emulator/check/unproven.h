@@ -39,7 +39,7 @@
   X("ret exit trap brkpt", "text", "-")                                                    \
   X("cp tensor; prefetch tensormap", "choice", "OOB NaN is all ones but the sign")         \
   X("tensormap", "choice", "what no map may have is reported where the map is used")       \
-  X("mbarrier", "text", "a state is the phase's number and what is due in it")             \
+  X("mbarrier", "text", "a state is the phase's number and what is pending in it")         \
   X("mapa getctarank", "choice", "a shared address is the rank << 24, and the offset")     \
   X("setmaxnreg", "choice", "at the start a warp has all that the directives allow")       \
   X("griddepcontrol", "choice", "kernels run one after another")                           \

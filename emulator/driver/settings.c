@@ -155,7 +155,7 @@ set_number(const SettingRow *row, Settings *s, const char *v, const Reason *r)
   uint64_t n = strtoull(v, &end, 10);
   if (*v < '0' || *v > '9' || *end || errno || n < row->least || n > row->most ||
       n % row->step)
-    return refuse(r, "'%s=%s' is not a whole number from %" PRIu64 " to %" PRIu64 "%s",
+    return refuse(r, "'%s=%s' is not an integer from %" PRIu64 " to %" PRIu64 "%s",
                   row->name, v, row->least, row->most,
                   row->step > 1 ? " that 8 divides" : "");
   row->set(s, n);

@@ -184,7 +184,7 @@ dec_pred(Dec *d, const Opnd *o)
     return PRED_CLUSTER;
   }
   if (o->kind != O_REG || o->reg->type != T_PRED)
-    dec_fail(d, "a predicate is due as operand");
+    dec_fail(d, "expected a predicate as operand");
   check_plain(d, o);
   if (o->reg->row < 0) {
     o->reg->row = (int)d->preds++;
@@ -243,7 +243,7 @@ number_bits(Dec *d, const Opnd *o, Type want)
 {
   const TypeInfo *w = &type_info[want];
   if (w->bits > 64)
-    dec_fail(d, "a register of 128 bits is due as operand");
+    dec_fail(d, "expected a register of 128 bits as operand");
   uint64_t keep = w->bits == 64 ? UINT64_MAX : (1ull << w->bits) - 1;
   if (o->kind == O_FLOAT32 && (want == T_F32 || want == T_B32))
     return o->bits;
@@ -283,7 +283,8 @@ dec_source(Dec *d, const Opnd *o, Type want, bool wider)
       dec_fail(d, "the address of a function is not of type .%s", type_info[want].name);
     return dec_const(d, dec_function_address(d, o->func), bits == 64);
   default:
-    dec_fail(d, "a register or number of type .%s is due as operand", type_info[want].name);
+    dec_fail(d, "expected a register or number of type .%s as operand",
+             type_info[want].name);
   }
 }
 
@@ -293,7 +294,7 @@ dec_dest(Dec *d, const Opnd *o, Type want, bool wider)
   if (o->kind == O_SINK)
     return ROW_SINK;
   if (o->kind != O_REG)
-    dec_fail(d, "a register is due as destination");
+    dec_fail(d, "expected a register as destination");
   check_reg(d, o, want, wider);
   return reg_row(d, o->reg);
 }
@@ -302,7 +303,7 @@ uint64_t
 dec_int(Dec *d, const Opnd *o, uint64_t max)
 {
   if (o->kind != O_INT)
-    dec_fail(d, "a whole number is due as operand");
+    dec_fail(d, "expected an integer as operand");
   if (o->bits > max)
     dec_fail(d, "%llu is more than %llu", (unsigned long long)o->bits,
              (unsigned long long)max);
@@ -419,7 +420,7 @@ resolve_vector(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
   bool vec = o->kind == O_VEC, sink = w->written && o->kind == O_SINK;
   if (vec ? o->n != w->elems : w->elems != 1 && !sink)
-    dec_fail(d, "a vector of %d registers is due as operand", w->elems);
+    dec_fail(d, "expected a vector of %d registers as operand", w->elems);
   r->n = w->elems;
   for (int i = 0; i < r->n; i++) {
     const Opnd *e = vec ? &o->at[i] : o;
@@ -452,9 +453,9 @@ static void
 resolve_address(Dec *d, Res *r, const Want *w, const Opnd *o)
 {
   if (o->kind != O_ADDR)
-    dec_fail(d, "an address in [ ] is due as operand");
+    dec_fail(d, "expected an address in [ ] as operand");
   if (o->n && strncmp(w->text, "[,]", 3))
-    dec_fail(d, "coordinates are not due here");
+    dec_fail(d, "coordinates are not expected here");
   r->wide = true;
   if (o->var) {
     r->row = dec_address_of(d, o->var, 0, true);
@@ -473,7 +474,7 @@ static uint32_t
 pred_operand(Dec *d, const Want *w, const Opnd *o)
 {
   if (o->kind == (w->written ? O_INT : O_SINK))
-    dec_fail(d, "a predicate is due as operand");
+    dec_fail(d, "expected a predicate as operand");
   return dec_pred(d, o);
 }
 

@@ -33,7 +33,7 @@ build_mbar_arrive(Dec *d)
   bool returns = d->form->opnds[0] == '=';
   const Res *r = d->r + returns;
   if (returns && mod_is(&d->m, M_SHARED_CLUSTER) && d->r[0].o->kind != O_SINK)
-    dec_fail(d, "an arrival in another CTA returns no state: '_' is due");
+    dec_fail(d, "an arrival in another CTA returns no state: expected '_'");
   Insn *i = mbar(d, step_mbar_arrive, &r[0], r[1].o ? r[1].row : ROW_ZERO);
   i->x.sub = (uint8_t)d->form->arg;
   i->x.cond = r[1].o != NULL;

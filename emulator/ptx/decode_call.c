@@ -206,7 +206,7 @@ place_of(Dec *d, const Formal *f, const Opnd *o, bool written)
   }
   Type t = formal_type(f);
   if (p.bytes != type_info[t].bits / 8u || p.bytes > 8)
-    dec_fail(d, "a variable in .param is due as argument");
+    dec_fail(d, "expected a variable in .param as argument");
   p.row = written ? dec_dest(d, o, t, false) : dec_source(d, o, t, false);
   if (p.row == ROW_ZERO) /* the number 0 */
     dec_lane(d, L_MOV, T_B64, p.row = dec_temp(d, true), true, ROW_ZERO, 0);
@@ -250,7 +250,7 @@ static const Proto *
 proto_of(Dec *d, const Opnd *list)
 {
   if (!list || list->kind != O_LABEL)
-    dec_fail(d, "a prototype or list of functions is due as operand");
+    dec_fail(d, "expected a prototype or list of functions as operand");
   const Branches *b = find_list(d, list->label);
   const Proto *p = &b->proto;
   for (int i = 0; i < b->n; i++) {
@@ -336,7 +336,7 @@ build_call(Dec *d)
 {
   Parts p = parts_of(d->st);
   if (!p.to || (p.to->kind != O_FUNC && p.to->kind != O_REG))
-    dec_fail(d, "a function or a register with its address is due as operand");
+    dec_fail(d, "expected a function or a register with its address as operand");
   if (p.to->kind == O_REG) {
     call_register(d, &p);
     return;

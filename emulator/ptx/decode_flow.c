@@ -9,7 +9,7 @@ build_bra(Dec *d)
   Insn *i = dec_step(d, step_bra);
   const Opnd *o = d->r[0].o;
   if (o->kind != O_LABEL)
-    dec_fail(d, "a label is due as operand");
+    dec_fail(d, "expected a label as operand");
   i->target = dec_target(d, o->label);
   i->x.cond = mod_is(&d->m, M_UNI);
 }
@@ -34,7 +34,7 @@ build_brx(Dec *d)
   Insn *i = dec_step(d, step_brx);
   const Opnd *o = d->r[1].o;
   if (o->kind != O_LABEL)
-    dec_fail(d, "a list of branch targets is due as operand");
+    dec_fail(d, "expected a list of branch targets as operand");
   const Branches *b = find_branches(d, o->label);
   uint32_t *to = NEW_N(d->ptx->arena, uint32_t, b->n);
   for (int j = 0; j < b->n; j++)
@@ -216,7 +216,7 @@ void
 build_elect(Dec *d)
 {
   if (!d->r[0].o->second)
-    dec_fail(d, "a predicate is due behind the elected lane");
+    dec_fail(d, "expected a predicate behind the elected lane");
   Insn *i = emit_lanes(d, step_elect, d->r[1].row);
   i->d = d->r[0].row;
   i->x.pd = (uint16_t)d->r[0].second;

@@ -26,7 +26,7 @@ box_operand(Dec *d, Insn *i, const Res *map, uint32_t masks)
   if (map->o->var && map->o->var->space != SPACE_GLOBAL)
     dec_fail(d, "%s is in another state space", map->o->var->name);
   if (map->o->n != rank)
-    dec_fail(d, "%d coordinates are due in the address", rank);
+    dec_fail(d, "expected %d coordinates in the address", rank);
   for (int k = 0; k < rank; k++) {
     const Opnd *o = &map->o->at[k];
     bool is_float = o->kind == O_REG && o->reg->type == T_F32;

@@ -40,7 +40,7 @@ emit_video(Dec *d, const VideoForm *f)
   const Res *r = d->r;
   for (int k = 0; k < d->n_r; k++)
     if (r[k].o && (r[k].o->kind == O_SPECIAL || r[k].o->kind == O_SINK))
-      dec_fail(d, "a register is due as operand");
+      dec_fail(d, "expected a register as operand");
   Insn *i = dec_step(d, step_video);
   i->d = r[0].row;
   i->a = r[1].row;
@@ -112,7 +112,7 @@ elements(Dec *d, const Opnd *o, const VideoForm *f, int first, uint8_t *to)
 {
   char letter = f->elements == 2 ? 'h' : 'b';
   if (o->kind != O_REG)
-    dec_fail(d, "a register is due as operand");
+    dec_fail(d, "expected a register as operand");
   if (o->minus)
     dec_fail(d, "a sign is not allowed on this operand");
   for (int i = 0; i < f->elements; i++)
@@ -160,7 +160,7 @@ build_several(Dec *d, uint8_t n)
   elements(d, r[1].o, &f, 0, f.a);
   elements(d, r[2].o, &f, n, f.b);
   if (r[3].o->kind != O_REG || r[3].o->select || r[3].o->minus)
-    dec_fail(d, "a register is due as operand");
+    dec_fail(d, "expected a register as operand");
   emit_video(d, &f);
 }
 

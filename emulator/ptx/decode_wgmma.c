@@ -44,10 +44,10 @@ static int
 registers(Dec *d, const Opnd *o, bool written, Type type, int due, uint32_t *rows)
 {
   if (o->kind != O_VEC || o->n != due)
-    dec_fail(d, "a vector of %d registers is due as operand", due);
+    dec_fail(d, "expected a vector of %d registers as operand", due);
   for (int j = 0; j < due; j++) {
     if (written && o->at[j].kind != O_REG)
-      dec_fail(d, "a register is due in the vector");
+      dec_fail(d, "expected a register in the vector");
     rows[j] = written ? dec_dest(d, &o->at[j], type, false)
                       : dec_source(d, &o->at[j], type, false);
     for (int k = 0; written && k < j; k++)
@@ -61,7 +61,7 @@ static bool
 minus_one(Dec *d, const Opnd *o)
 {
   if (o->kind != O_INT || (o->bits != 1 && o->bits != UINT64_MAX))
-    dec_fail(d, "a scale of 1 or -1 is due as operand");
+    dec_fail(d, "expected a scale of 1 or -1 as operand");
   return o->bits != 1;
 }
 
@@ -79,7 +79,7 @@ flags_of(Dec *d, WgmmaForm *f)
     return;
   if (f->a_regs != !r[3].o)
     dec_fail(d, f->a_regs ? "A in registers cannot be transposed"
-                          : "trans-a and trans-b are due as operands");
+                          : "expected trans-a and trans-b as operands");
   f->trans_a = !f->a_regs && dec_int(d, r[2].o, 1);
   f->trans_b = dec_int(d, r[f->a_regs ? 2 : 3].o, 1);
 }
@@ -89,7 +89,7 @@ static void
 check_columns(Dec *d, const WgmmaForm *f)
 {
   if (f->d == MMA_S32 && f->n % 16 && f->n != 8 && f->n != 24)
-    dec_fail(d, "whole numbers have no product of %d columns", f->n);
+    dec_fail(d, "integers have no product of %d columns", f->n);
 }
 
 void

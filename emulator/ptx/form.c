@@ -245,8 +245,8 @@ static const struct {
 } left_out[] = {
     {"sp", "sparse matrices are not emulated"},
     {"sp::ordered_metadata", "sparse matrices are not emulated"},
-    {"u4", "whole numbers of 4 bits are not emulated in products"},
-    {"s4", "whole numbers of 4 bits are not emulated in products"},
+    {"u4", "integers of 4 bits are not emulated in products"},
+    {"s4", "integers of 4 bits are not emulated in products"},
     {"b1", "products of single bits are not emulated"},
     {"block_scale", "block scales are not emulated"},
     {"im2col", "boxes of im2col are not emulated"},

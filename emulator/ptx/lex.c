@@ -204,8 +204,9 @@ void
 lex_fail(const Lex *x, const char *expected)
 {
   if (x->now.kind == TK_END)
-    ptx_fail(x->ptx, x->now.line, "the text ends where %s is due", expected);
-  ptx_fail(x->ptx, x->now.line, "'%.*s' where %s is due", x->now.n, x->now.p, expected);
+    ptx_fail(x->ptx, x->now.line, "the text ends where %s is expected", expected);
+  ptx_fail(x->ptx, x->now.line, "'%.*s' where %s is expected", x->now.n, x->now.p,
+           expected);
 }
 
 void
@@ -233,7 +234,7 @@ uint64_t
 lex_int(Lex *x, uint64_t max)
 {
   if (x->now.kind != TK_INT)
-    lex_fail(x, "a whole number");
+    lex_fail(x, "an integer");
   uint64_t v = x->now.bits;
   if (v > max)
     ptx_fail(x->ptx, x->now.line, "%llu is more than %llu", (unsigned long long)v,

@@ -120,8 +120,8 @@ init_bits(Parse *s, const Var *v)
   Constant c = parse_constant(s, 0);
   bool is_float = type_info[v->type].class == 'f';
   if (is_float != (c.kind != TK_INT))
-    ptx_fail(s->ptx, line, "a %s cannot initialise .%s",
-             is_float ? "whole number" : "float", type_info[v->type].name);
+    ptx_fail(s->ptx, line, "%s cannot initialise .%s", is_float ? "an integer" : "a float",
+             type_info[v->type].name);
   if (is_float && (type_info[v->type].bits < 32 || type_info[v->type].bits == 32) &&
       v->type != T_F32)
     ptx_fail(s->ptx, line, "a float cannot initialise .%s", type_info[v->type].name);

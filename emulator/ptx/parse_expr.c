@@ -87,7 +87,7 @@ binary_real(const char *op, double a, double b, const Parse *s)
   else if (*op == '>' && op[1] != '>')
     yes = order > 0 || (op[1] && equal);
   else
-    lex_fail(&s->lex, "a whole number");
+    lex_fail(&s->lex, "an integer");
   return whole(yes, false);
 }
 
@@ -162,7 +162,7 @@ unary(Parse *s, char op, Constant c)
   else if (op == '!')
     c = whole(is_real ? real(&c) == 0 : !c.bits, false);
   else if (op == '~' && is_real)
-    lex_fail(&s->lex, "a whole number");
+    lex_fail(&s->lex, "an integer");
   else if (op == '~')
     c.bits = ~c.bits;
   return c;
@@ -269,6 +269,6 @@ parse_offset(Parse *s)
   Constant c = unary(s, minus ? '-' : '+', expression(s, ABOVE_SUMS));
   c = more(s, c, SUMS);
   if (c.kind != TK_INT)
-    lex_fail(&s->lex, "a whole number");
+    lex_fail(&s->lex, "an integer");
   return (int64_t)c.bits;
 }

@@ -129,7 +129,7 @@ def whole(name, value):
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: a whole number is needed, not "
+        raise TypeError(f"{name}: expected an integer, not "
                         f"{type(value).__name__}") from None
 
 
@@ -148,7 +148,7 @@ def window_of(window_size, causal, sq, sk):
     try:
         left, right = window_size
     except (TypeError, ValueError):
-        raise TypeError(f"window_size={window_size!r}: two whole numbers are needed, (left, "
+        raise TypeError(f"window_size={window_size!r}: expected two integers, (left, "
                         "right); -1 is unbounded") from None
     left, right = whole("window_size", left), whole("window_size", right)
     left = -1 if left < 0 or left >= sk else left

@@ -16,7 +16,7 @@ def whole(name, value):
             return operator.index(value)
         except TypeError:
             pass
-    raise UsageError(f"{name}: {value!r} is not a whole number")
+    raise UsageError(f"{name}: {value!r} is not an integer")
 
 
 class Sizes(NamedTuple):

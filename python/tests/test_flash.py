@@ -255,7 +255,7 @@ class Functions(common.Case):
                 (TypeError, "cu_seqlens_k: a vector", {"cu_seqlens_k": cu([40, 40])[None]}),
                 (ValueError, "cu_seqlens_q must rise from 0",
                  {"cu_seqlens_q": np.array([3, 24, 48], np.int32)}),
-                (TypeError, "max_seqlen_q: a whole number", {"max_seqlen_q": None}),
+                (TypeError, "max_seqlen_q: expected an integer", {"max_seqlen_q": None}),
                 (ValueError, "cu_seqlens_k must rise", {"cu_seqlens_k": cu([40, 41])}),
                 (ValueError, "cu_seqlens_q must rise",
                  {"cu_seqlens_q": np.array([0, 24, 20], np.int32)}),

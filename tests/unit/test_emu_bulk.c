@@ -177,7 +177,8 @@ bytes_due(void **state)
   CUDA_ERROR_LAUNCH_TIMEOUT,                                                               \
       "error[deadlock]: no warp can go on; warp 0 waits at line {W: mbarrier} for the "    \
       "mbarrier at byte 4096, phase " phase ", " arrivals " arrivals and " bytes           \
-      " bytes are due; warp 1 waits at line {W: mbarrier} for the mbarrier at byte 4096, "
+      " bytes are pending; warp 1 waits at line {W: mbarrier} for the mbarrier at byte "   \
+      "4096, "
   static const Fault cases[] = {
       {load, "[bar], 256", "[bar], 272", HANGS("0", "0 of 1", "16")},
       {load, "[bar], 256", "[bar], 240", HANGS("0", "0 of 1", "-16")},
@@ -194,7 +195,7 @@ bytes_due(void **state)
       {ring, EXPECT("bar+8", "256"), EXPECT("bar+8", "512"), CUDA_ERROR_LAUNCH_TIMEOUT,
        "waits at line {F1: mbarrier} for the mbarrier at byte 4104, phase 0, 0 of 1 "
        "arrivals "
-       "and 256 bytes are due"},
+       "and 256 bytes are pending"},
   };
   FAULTS(cases, 64);
   /* an arrival that announces nothing ends the phase without the copy, or the copy is ahead
@@ -329,7 +330,7 @@ read_back(void **state)
   "ptx:{ld.global.u32 %r20}: error[async-read-before-wait]: reads global memory at 0x"
 #define LATE                                                                               \
   ", which the bulk store of line " SENDS " may still be writing: no wait_group "          \
-  "without .read has told that it is complete"
+  "without .read has confirmed that it is complete"
   static const Fault cases[] = {
       {back, DONE("0"), READ("0"), CUDA_SUCCESS, EARLY},
       {back, DONE("0"), READ("0"), CUDA_SUCCESS, LATE},

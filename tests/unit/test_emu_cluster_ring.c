@@ -78,24 +78,24 @@ faults(void **state)
       {GIVE EMPTY, EMPTY, CUDA_ERROR_LAUNCH_TIMEOUT,
        "; warp 0 waits at line {E: mbarrier} for the mbarrier at byte 4104, phase 0, 128 "
        "of 128 "
-       "arrivals and 0 bytes are due"},
+       "arrivals and 0 bytes are pending"},
       {"mbarrier.arrive.release.cluster", "@%p2 mbarrier.arrive.release.cluster",
        CUDA_ERROR_LAUNCH_TIMEOUT,
        "; CTA 0 of the cluster:; warp 0 waits at line {E: mbarrier} for the mbarrier at "
        "byte "
-       "4104, phase 0, 64 of 128 arrivals and 0 bytes are due"},
+       "4104, phase 0, 64 of 128 arrivals and 0 bytes are pending"},
       /* to the own CTA's mbarrier, of which nobody knows in the other */
       {"mov.u32 %r22, 0;", "mov.u32 %r22, %r2;", CUDA_ERROR_LAUNCH_TIMEOUT,
-       "phase 0, 64 of 128 arrivals and 0 bytes are due"},
+       "phase 0, 64 of 128 arrivals and 0 bytes are pending"},
       /* into one CTA alone; fewer bytes than both expect */
       {"mov.u16 %rs1, 3", "mov.u16 %rs1, 1", CUDA_ERROR_LAUNCH_TIMEOUT,
        "; CTA 1 of the cluster:; warp 0 waits at line {W0: mbarrier} for the mbarrier at "
        "byte "
-       "4096, phase 0, 0 of 1 arrivals and 256 bytes are due"},
+       "4096, phase 0, 0 of 1 arrivals and 256 bytes are pending"},
       {"[%r12], 256;", "[%r12], 272;", CUDA_ERROR_LAUNCH_TIMEOUT,
        "; CTA 1 of the cluster:; warp 0 waits at line {W0: mbarrier} for the mbarrier at "
        "byte "
-       "4096, phase 0, 0 of 1 arrivals and 16 bytes are due"},
+       "4096, phase 0, 0 of 1 arrivals and 16 bytes are pending"},
       {"mov.u16 %rs1, 3", "mov.u16 %rs1, 7", CUDA_ERROR_LAUNCH_FAILED,
        "ptx:{[%rd1+8192]}: error[multicast]: the mask 0x7 names no CTA, or one that"},
       /* nobody waits for the other's mbarriers */

@@ -133,7 +133,7 @@ wrong_copies(void **state)
        "ptx:{ld.shared.u32 %r20, [%r21]}: error[async-read-before-wait]"},
       {one_copy, "[bar], 64", "[bar], 65", CUDA_ERROR_LAUNCH_TIMEOUT,
        "warp 1 waits at line {W: mbarrier} for the mbarrier at byte 4096, phase 0, 1 of 65 "
-       "arrivals and 0 bytes are due"},
+       "arrivals and 0 bytes are pending"},
       /* other writes of the thread are not told by its copies */
       {one_copy, COPY, LEAVE, CUDA_SUCCESS,
        "ptx:{ld.shared.u32 %r20, [%r21]}: error[race]"},
@@ -199,7 +199,7 @@ misused(void **state)
       {announced, "%rd9, [bar], 16", "%rd9, [bar], 32767", CUDA_ERROR_LAUNCH_FAILED,
        AT "more bytes than an mbarrier counts"},
       {uneven, "[bar], 96", "[bar], 97", CUDA_ERROR_LAUNCH_TIMEOUT,
-       "phase 0, 1 of 97 arrivals and 0 bytes are due"},
+       "phase 0, 1 of 97 arrivals and 0 bytes are pending"},
       {many, "%r20, 64", "%r20, 65", CUDA_ERROR_LAUNCH_FAILED,
        MADE "more mbarriers than the emulator keeps"},
   };
@@ -215,10 +215,10 @@ overrun(void **state)
       INIT("192") "mbarrier.arrive.shared.b64 %rd9, [bar], 3;\n" TRY("W", "bar", "0"));
   static const Fault cases[] = {
       {announced, "[bar], 64", "[bar], 63", CUDA_ERROR_LAUNCH_FAILED,
-       "ptx:{mbarrier.arrive}: error[mbarrier-overrun]: 1 arrivals, 0 of 63 are due in "
+       "ptx:{mbarrier.arrive}: error[mbarrier-overrun]: 1 arrivals, 0 of 63 are pending in "
        "phase 0"},
       {by_three, "[bar], 192", "[bar], 70", CUDA_ERROR_LAUNCH_FAILED,
-       "ptx:{mbarrier.arrive}: error[mbarrier-overrun]: 3 arrivals, 1 of 70 are due in "
+       "ptx:{mbarrier.arrive}: error[mbarrier-overrun]: 3 arrivals, 1 of 70 are pending in "
        "phase 0"},
   };
   FAULTS(cases, 64);
@@ -334,19 +334,20 @@ deadlock(void **state)
        "{bar.sync 1} for barrier 1, 32 of 64"},
       {split, "64;\n" FENCED, "65;\n" FENCED, CUDA_ERROR_LAUNCH_TIMEOUT,
        "error[deadlock]: no warp can go on; warp 0 waits at line {W: mbarrier} for the "
-       "mbarrier at byte 4096, phase 0, 1 of 65 arrivals and 0 bytes are due; warp 1 waits "
+       "mbarrier at byte 4096, phase 0, 1 of 65 arrivals and 0 bytes are pending; warp 1 "
+       "waits "
        "at "
        "line {W: mbarrier} for the mbarrier at byte 4096, phase 0, 1 of 65 arrivals and 0 "
        "bytes "
-       "are due"},
+       "are pending"},
       {exchange, LEAVE, "@%p2 ret;\n", CUDA_ERROR_LAUNCH_TIMEOUT,
        "; warp 0 has exited; warp 1 waits at line {W: mbarrier} for the mbarrier at byte "
        "4096, "
-       "phase 0, 32 of 64 arrivals and 0 bytes are due"},
+       "phase 0, 32 of 64 arrivals and 0 bytes are pending"},
       {announced, "mbarrier.complete_tx.shared.b64 [bar], 16;\n", "",
-       CUDA_ERROR_LAUNCH_TIMEOUT, "phase 0, 0 of 64 arrivals and 1024 bytes are due"},
+       CUDA_ERROR_LAUNCH_TIMEOUT, "phase 0, 0 of 64 arrivals and 1024 bytes are pending"},
       {announced, "complete_tx.shared.b64 [bar], 16", "complete_tx.shared.b64 [bar], 12",
-       CUDA_ERROR_LAUNCH_TIMEOUT, "phase 0, 0 of 64 arrivals and 256 bytes are due"},
+       CUDA_ERROR_LAUNCH_TIMEOUT, "phase 0, 0 of 64 arrivals and 256 bytes are pending"},
   };
   FAULTS(cases, 64);
 }
@@ -366,7 +367,7 @@ refused(void **state)
       {ASYNC("mbarrier.init.shared.b64 [bar];\n"), "too few operands"},
       {ASYNC("mbarrier.init.global.b64 [bar], 1;\n"), "global"},
       {ASYNC("cp.async.mbarrier.arrive.noinc.shared.b64 [p];\n"), "in another state space"},
-      {ASYNC("mbarrier.arrive.shared::cluster.b64 %rd9, [bar];\n"), "'_' is due"},
+      {ASYNC("mbarrier.arrive.shared::cluster.b64 %rd9, [bar];\n"), "expected '_'"},
   };
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
     CUmodule m;

@@ -301,13 +301,13 @@ refused(void **state)
   static const struct {
     const char *from, *to, *part;
   } cases[] = {
-      {"[%rd1, {%r1, %r2, %r3}]", "[%rd1, {%r1, %r2}]", "3 coordinates are due"},
-      {"[%rd1, {%r1, %r2, %r3}]", "[%rd1]", "3 coordinates are due"},
+      {"[%rd1, {%r1, %r2, %r3}]", "[%rd1, {%r1, %r2}]", "expected 3 coordinates"},
+      {"[%rd1, {%r1, %r2, %r3}]", "[%rd1]", "expected 3 coordinates"},
       {"[%rd1, {%r1, %r2, %r3}]", "[%rd1+64, {%r1, %r2, %r3}]", ""},
       {"[%rd1, {%r1, %r2, %r3}]", "[%r1, {%r1, %r2, %r3}]", "a register of 64 bits"},
       {"[%rd1, {%r1, %r2, %r3}]", "[%rd1, {%r1, %r2, %rd3}]", ".b32 here"},
       {"[%rd1, {%r1, %r2, %r3}]", "[map, {%r1, %r2, %r3}]", "in another state space"},
-      {"[tile]", "[tile, {%r1}]", "coordinates are not due here"},
+      {"[tile]", "[tile, {%r1}]", "coordinates are not expected here"},
       {"3d.shared", "6d.shared", ""},
       {"::bytes [tile]", "::bytes.L2::cache_hint [tile]", "go together"},
       {".target sm_90a", ".target sm_89", "needs .target sm_90"},

@@ -674,7 +674,7 @@ forms(void **state)
       "wgmma.mma_async.sync.aligned.m64n40k32.s32.s8.s8 {%r1, %r2, %r3, %r4, %r5, %r6, "
       "%r7, %r8, %r9, %r10, %r11, %r12, %r13, %r14, %r15, %r16, %r17, %r18, %r19, %r20}, "
       "%rd1, %rd2, 1;",
-      "whole numbers have no product of 40 columns");
+      "integers have no product of 40 columns");
 }
 
 static int

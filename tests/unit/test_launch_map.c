@@ -572,7 +572,7 @@ test_old_drivers(void **state)
 static const struct {
   const char *json, *says;
 } refused[] = {
-    {RECIPE("{\"type\":\"map\"}"), "params[0]: 'tensor': an integer"},
+    {RECIPE("{\"type\":\"map\"}"), "params[0]: 'tensor': expected an integer"},
     {RECIPE(MAP(2, Q_DIMS, "[64,1,1,1]", 0, 0)), "no tensor in slot 2"},
     {RECIPE(MAP(4, Q_DIMS, "[64,1,1,1]", 0, 0)), "a contiguous tensor has no tensor map"},
     {RECIPE("{\"type\":\"map\",\"tensor\":0,\"rank\":3}"), "unknown key 'rank'"},
@@ -580,8 +580,8 @@ static const struct {
      "'swizzle': 16 is not one of 0, 32, 64, 128"},
     {RECIPE(MAP(0, Q_DIMS, "[64,1,1,1]", 128, 32)),
      "'l2': 32 is not one of 0, 64, 128, 256"},
-    {RECIPE(MAP(0, "[]", "[]", 0, 0)), "'dims': a list of 1 to 5"},
-    {RECIPE(MAP(0, Q_DIMS, "[64,1]", 0, 0)), "'box': a list of 4 to 4"},
+    {RECIPE(MAP(0, "[]", "[]", 0, 0)), "'dims': expected a list of 1 to 5"},
+    {RECIPE(MAP(0, Q_DIMS, "[64,1]", 0, 0)), "'box': expected a list of 4 to 4"},
     {RECIPE(MAP(0, Q_DIMS, "[64,257,1,1]", 0, 0)), "'box': 257 is not in 1 to 256"},
     {RECIPE(MAP(0, Q_DIMS, "[4,1,1,1]", 0, 0)), "a row of 8 bytes is not a multiple of 16"},
     {RECIPE(MAP(0, Q_DIMS, "[128,1,1,1]", 128, 0)),
@@ -598,9 +598,9 @@ static const struct {
      "'slide': more than 5 dimensions"},
     {RECIPE(MAP(0, "[{\"n\":64,\"slide\":8}]", "[64,8]", 0, 0)),
      "the innermost dimension has no stride"},
-    {RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: a size is due"},
+    {RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: expected a size"},
     {RECIPE(MAP2("{\"n\":0,\"stride\":0}")), "'n': 0 is not in 1"},
-    {RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': an integer is due"},
+    {RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': expected an integer"},
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":3}")), "'stride': 3 is not in 0 to 2"},
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"times\":0}")), "'times': 0 is not in 1"},
     {RECIPE(MAP2("{\"size\":\"b\",\"stride\":0,\"step\":1}")), "unknown key 'step'"},

@@ -420,7 +420,7 @@ small_whole(uint8_t type)
              : v == 1 ? known[i].one
              : v == 2 ? known[i].two
                       : (v == 3 ? known[i].one : known[i].two) | known[i].sign;
-  fail_msg("no whole numbers in type %d", type);
+  fail_msg("no integers in type %d", type);
   return 0;
 }
 

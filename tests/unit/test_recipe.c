@@ -147,7 +147,7 @@ static const struct {
   const char *text, *says;
 } refused[] = {
     {"", "line"},
-    {"[]", "an object is due"},
+    {"[]", "expected an object"},
     {"{\"a\":1,\"a\":2}", "duplicate"},
     {"{\"schema\":\"attnc.kernel/1\"}", "attnc.kernel/1"},
 #define WITH(tensors, scalars, requires, workspace, steps)                                 \
@@ -192,7 +192,7 @@ static const struct {
     {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\","
           "\"contiguous\":false,\"align\":16,\"axes\":[\"b\",\"dv\"]}]",
           "[]", RT_REQUIRES, "0", "[]"),
-     "a size is due"},
+     "expected a size"},
     {WITH("[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\","
           "\"contiguous\":false,\"align\":16,\"axes\":[\"b\",0]}]",
           "[]", RT_REQUIRES, "0", "[]"),
@@ -229,7 +229,7 @@ static const struct {
      "no scalar"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS("[{\"type\":\"i32\",\"size\":\"d\"}]", RT_GRID)),
-     "a size is due"},
+     "expected a size"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS("[{\"type\":\"i32\",\"size\":\"b\",\"bias\":1}]", RT_GRID)),
      "one source"},
@@ -248,7 +248,7 @@ static const struct {
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
           "\"block\":[32,1,1],\"serialization\":1,\"shared\":0}}]"),
-     "'serialization': true or false"},
+     "'serialization': expected true or false"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS(RT_PARAMS, "[{\"sms\":0},1,1]")),
      "'sms': 0 is not in 1"},
