@@ -26,6 +26,12 @@ extern const DtypeInfo dtype_info[DT_COUNT];
 
 const char *dtype_name(Dtype);
 int dtype_bytes(Dtype);
+/* Elements in so many bytes. */
+static inline int
+dtype_in(Dtype d, int bytes)
+{
+  return bytes / dtype_info[d].bytes;
+}
 /* -1: there is none of that name. */
 int dtype_find(const char *name);
 

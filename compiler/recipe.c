@@ -117,7 +117,7 @@ map(Json *j, const Param *p)
 {
   const CallTensor *t = in_slot(j, p->slot);
   const char *heads = size_names[t->axes[1].size], *rows = size_names[t->axes[2].size];
-  int pack = map_pack(p), box = 128 / dtype_bytes(t->dtype);
+  int pack = map_pack(p), box = dtype_in(t->dtype, PANEL_BYTES);
   str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%lld}", p->slot,
              (long long)t->axes[3].n);
   if (pack > 1)

@@ -4,16 +4,10 @@
 #ifndef ATTNC_COMPILER_TARGET_H
 #define ATTNC_COMPILER_TARGET_H
 
+#include "compiler/product.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-
-/* How a target multiplies tiles of 16-bit numbers: which instruction, 16 or 64 rows of the
- * result, and the depth of one. */
-typedef enum ProductKind {
-  MMA_K8,  /* mma.m16n8k8 */
-  MMA_K16, /* mma.m16n8k16 */
-  WGMMA,   /* wgmma.mma_async.m64nNk16; in programs without roles mma.m16n8k16 */
-} ProductKind;
 
 typedef struct Target {
   const char *name; /* "sm_80", "sm_90a" */

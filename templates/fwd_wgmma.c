@@ -397,8 +397,8 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   (void)call;
-  T_ENTRY(b, t, NULL, .warps = s->warps, .cluster = hopper_of(s)->cluster)
-  forward(t, t_call(t), hopper_of(s));
+  T_ENTRY (b, t, NULL, .warps = s->warps, .cluster = hopper_of(s)->cluster)
+    forward(t, t_call(t), hopper_of(s));
 }
 
 static void

@@ -125,8 +125,8 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   (void)call;
-  T_ENTRY(b, t, NULL, .warps = s->warps)
-  forward(t, t_call(t), s);
+  T_ENTRY (b, t, NULL, .warps = s->warps)
+    forward(t, t_call(t), s);
 }
 
 static void

@@ -57,3 +57,19 @@ asm_1(Lo *lo, AsmKind kind, const char *text, const char *constraints, LLVMTypeR
   asm_call(lo, kind, text, constraints, in, n_in, type, &out, 1);
   return out;
 }
+
+void
+asm_registers(Str *s, int from, int n)
+{
+  str_put(s, "{");
+  for (int i = 0; i < n; i++)
+    str_printf(s, i ? ",$%d" : "$%d", from + i);
+  str_put(s, "}");
+}
+
+void
+asm_constraint(Str *s, const char *what, int n)
+{
+  for (int i = 0; i < n; i++)
+    str_printf(s, "%s%s", s->n ? "," : "", what);
+}

@@ -121,7 +121,7 @@ stage_bytes(Lo *lo, const Ring *r, V stage)
 static int
 view_panels(const View *v)
 {
-  int width = 128 / dtype_bytes(v->x->ty);
+  int width = dtype_in(v->x->ty, PANEL_BYTES);
   return (v->x->cols + width - 1) / width;
 }
 
@@ -173,14 +173,14 @@ load_panel(Lo *lo, const Op *op, int panel, V *in)
 {
   const View *v = &op->view;
   const Ring *r = op->ring;
-  int width = 128 / dtype_bytes(v->x->ty), many = r->cluster > 1;
+  int width = dtype_in(v->x->ty, PANEL_BYTES), many = r->cluster > 1;
   const char *text = arena_printf(
       lo->arena,
       "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
       "s "
       "[$0+%d], [$1, %s], [$5]%s%s;",
       v->pack > 1 || v->cut ? 5 : 4, many ? ".multicast::cluster" : "",
-      op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * 128,
+      op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * PANEL_BYTES,
       coordinate_text(lo, v, panel * width, 2, v->cut ? "$7, " : ""), many ? ", 3" : "",
       op->hint ? ", $6" : "");
   effect(lo, text, v->cut ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, v->cut ? 8 : 7);
@@ -215,7 +215,7 @@ lower_push_tma(Lo *lo, const Op *op)
   wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
   const char *expect = arena_printf(
       lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
-      panels * r->mem.rows * 128);
+      panels * r->mem.rows * PANEL_BYTES);
   effect(lo, expect, "r", &full, 1);
   V dst = lane_value(lo, LANE_SMEM), stage = stage_bytes(lo, r, pos->stage);
   if (stage)
@@ -295,7 +295,7 @@ lower_send_out(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
   const SmemDecl *d = op->smem.mem;
-  int width = 128 / dtype_bytes(v->x->ty), panels = view_panels(v);
+  int width = dtype_in(v->x->ty, PANEL_BYTES), panels = view_panels(v);
   V in[6];
   fence_async(lo);
   team_barrier(lo);
@@ -313,7 +313,7 @@ lower_send_out(Lo *lo, const Op *op)
                "@p cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group [$1, %s], "
                "[$0+%d]; ",
                v->pack > 1 ? 5 : 4, coordinate_text(lo, v, p * width, 2, ""),
-               d->offset + p * d->rows * 128);
+               d->offset + p * d->rows * PANEL_BYTES);
   str_put(&text, "@p cp.async.bulk.commit_group; }");
   effect(lo, text.p, "r,l,r,r,r,r", in, 6);
 }

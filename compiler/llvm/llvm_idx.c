@@ -371,7 +371,7 @@ lane_pattern(Lo *lo, char kind, int mt, int ks)
   V have = memo_find(lo, &key);
   if (have)
     return have;
-  V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * 32));
+  V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * STEP_BYTES));
   V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
   return memo_keep(lo, &key, made);
 }

@@ -42,7 +42,7 @@ release(Lo *lo, const Op *op)
 static void
 product(Lo *lo, const Op *op)
 {
-  if (op->out->flying)
+  if (op->product->async)
     lower_wgmma(lo, op);
   else
     lower_product(lo, op);

@@ -119,6 +119,9 @@ void asm_call(Lo *, AsmKind, const char *text, const char *constraints, V *in, i
               LLVMTypeRef out_type, V *out, int n_out);
 V asm_1(Lo *, AsmKind, const char *text, const char *constraints, LLVMTypeRef, V *in,
         int n_in);
+/* Appends n operands from $`from` on as a list, and n constraints. */
+void asm_registers(Str *, int from, int n);
+void asm_constraint(Str *, const char *what, int n);
 
 /* llvm_idx.c: scalars */
 V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */

@@ -86,10 +86,12 @@ chunk_below(Lo *lo, int n)
   return memo_keep(lo, &key, bit);
 }
 
+enum { PANEL_CHUNKS = PANEL_BYTES / CHUNK_BYTES };
+
 static int
-clamp8(int x)
+in_panel(int x)
 {
-  return x < 0 ? 0 : x > 8 ? 8 : x;
+  return x < 0 ? 0 : x > PANEL_CHUNKS ? PANEL_CHUNKS : x;
 }
 
 /* This thread's i-th row is one of the view's (the last pass may be a part). */
@@ -193,22 +195,30 @@ move_piece(Lo *lo, const Piece *p, V reg[4])
   store_piece(lo, p, reg);
 }
 
-/* Pieces in a row of a panel: the columns up to a multiple of 16 are written, those past
- * the tensor's with zeros: a k-step of 16 must not meet what is not a number. */
+/* Pieces of a tensor's row that are in a panel. */
+static int
+there_chunks(const View *v, int panel)
+{
+  return in_panel(v->x->cols / dtype_in(v->x->ty, CHUNK_BYTES) - PANEL_CHUNKS * panel);
+}
+
+/* Pieces of a panel's row that are written: whole steps, what is past the tensor's columns
+ * with zeros, as a product must not meet what is not a number. */
 static int
 used_chunks(const View *v, int panel)
 {
-  return clamp8(round_up(v->x->cols, 16) / 8 - 8 * panel);
+  int bytes = round_up(v->x->cols * dtype_bytes(v->x->ty), STEP_BYTES);
+  return in_panel(bytes / CHUNK_BYTES - PANEL_CHUNKS * panel);
 }
 
 static void
 copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
            PieceFn *fn, V *reg)
 {
-  int used = used_chunks(v, panel), there = clamp8(v->x->cols / 8 - 8 * panel);
-  V cols_used = used < 8 ? chunk_below(lo, used) : NULL;
+  int used = used_chunks(v, panel), there = there_chunks(v, panel);
+  V cols_used = used < PANEL_CHUNKS ? chunk_below(lo, used) : NULL;
   V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
-  Piece p = {.dst = dst, .src = w->src, .src_at = panel * 128};
+  Piece p = {.dst = dst, .src = w->src, .src_at = panel * PANEL_BYTES};
   for (int i = 0; used && i < w->iters; i++) {
     p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
     if (w->src) {
@@ -216,7 +226,7 @@ copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, in
       p.have = bool_and(lo->b, p.have, w->when);
       p.src = i ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
     }
-    p.dst_at = d->offset + panel * d->rows * 128 + i * w->step * 128;
+    p.dst_at = d->offset + (panel * d->rows + i * w->step) * PANEL_BYTES;
     fn(lo, &p, reg + 4 * (panel * w->iters + i));
   }
 }
@@ -433,12 +443,12 @@ copy_out_packed(Lo *lo, const Op *op, V from)
     V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
     dst = LLVMBuildAdd(lo->b, dst, column, "");
     for (int p = 0; p < d->panels; p++) {
-      int chunks = clamp8(v->x->cols / 8 - 8 * p);
-      V cols = chunks < 8 ? chunk_below(lo, chunks) : NULL;
+      int chunks = there_chunks(v, p);
+      V cols = chunks < PANEL_CHUNKS ? chunk_below(lo, chunks) : NULL;
       V want = bool_and(lo->b, there, cols);
       if (chunks)
-        move_out(lo, from, d->offset + p * d->rows * 128 + i * step * 128, dst, p * 128,
-                 want);
+        move_out(lo, from, d->offset + (p * d->rows + i * step) * PANEL_BYTES, dst,
+                 p * PANEL_BYTES, want);
     }
   }
 }
@@ -456,15 +466,15 @@ lower_copy_out(Lo *lo, const Op *op)
   }
   Walkers w = walkers(lo, v);
   for (int p = 0; p < d->panels; p++) {
-    int there = clamp8(v->x->cols / 8 - 8 * p);
-    V cols = there < 8 ? chunk_below(lo, there) : NULL, dst = w.src;
+    int there = there_chunks(v, p);
+    V cols = there < PANEL_CHUNKS ? chunk_below(lo, there) : NULL, dst = w.src;
     for (int i = 0; there && i < w.iters; i++) {
       V want = bool_and(lo->b, cols, row_in_view(lo, v, &w, i));
       want = bool_and(lo->b, want, row_in_tensor(lo, v, &w, i));
       if (i)
         dst = LLVMBuildAdd(lo->b, dst, w.pitch, "");
-      move_out(lo, from, d->offset + p * d->rows * 128 + i * w.step * 128, dst, p * 128,
-               want);
+      move_out(lo, from, d->offset + (p * d->rows + i * w.step) * PANEL_BYTES, dst,
+               p * PANEL_BYTES, want);
     }
   }
 }

@@ -1,9 +1,12 @@
-/* Products on tensor cores: ldmatrix from the swizzled panels, mma.m16n8k16 (PTX ISA,
- * "Matrix fragments for mma.m16n8k16"), and the way of a fragment back to shared memory. */
+/* Products of warps: ldmatrix from the swizzled panels, mma.sync (PTX ISA, "Matrix
+ * fragments for mma.m16n8k16"; a step of depth is two of m16n8k8), and the way of a
+ * fragment back to shared memory. */
 #include "compiler/llvm/llvm_lower.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { PANEL_STEPS = PANEL_BYTES / STEP_BYTES };
 
 /* The pattern in the stage of its ring, from its first row on. */
 static V
@@ -29,95 +32,100 @@ ldmatrix(Lo *lo, V address, int at, bool trans, V out[4])
 }
 
 static int
-panel_at(const SmemDecl *d, int k16)
+panel_at(const SmemDecl *d, int step)
 {
-  return d->offset + k16 / 4 * d->rows * 128;
+  return d->offset + step / PANEL_STEPS * d->rows * PANEL_BYTES;
 }
 
 /* The A operand of block m, k-step ks, from shared memory. */
 static void
 load_left(Lo *lo, const Smem *s, int mt, int m, int ks, V out[4])
 {
-  V address = at_stage(lo, lane_pattern(lo, 'a', mt, ks % 4), s);
-  ldmatrix(lo, address, panel_at(s->mem, ks) + m * 16 * 128, false, out);
+  V address = at_stage(lo, lane_pattern(lo, 'a', mt, ks % PANEL_STEPS), s);
+  ldmatrix(lo, address, panel_at(s->mem, ks) + m * 16 * PANEL_BYTES, false, out);
 }
 
 /* Two B operands (16 columns of the result) of one k-step: {b0, b1} of the first eight
- * columns, {b2, b3} of the others. */
+ * columns, {b2, b3} of the others.  Across the rows of the box, its elements are of 16 bits
+ * and a step of depth is 16 rows. */
 static void
 load_right(Lo *lo, const Smem *s, int n16, int ks, V out[4])
 {
   if (s->trans) { /* columns of the result are rows of the box */
-    V address = at_stage(lo, lane_pattern(lo, 'k', 0, ks % 4), s);
-    ldmatrix(lo, address, panel_at(s->mem, ks) + n16 * 16 * 128, false, out);
+    V address = at_stage(lo, lane_pattern(lo, 'k', 0, ks % PANEL_STEPS), s);
+    ldmatrix(lo, address, panel_at(s->mem, ks) + n16 * 16 * PANEL_BYTES, false, out);
     return;
   }
-  V address = at_stage(lo, lane_pattern(lo, 'v', 0, n16 % 4), s);
-  ldmatrix(lo, address, panel_at(s->mem, n16) + ks * 16 * 128, true, out);
+  V address = at_stage(lo, lane_pattern(lo, 'v', 0, n16 % PANEL_STEPS), s);
+  ldmatrix(lo, address, panel_at(s->mem, n16) + ks * 16 * PANEL_BYTES, true, out);
 }
 
-/* Half the depth: a k-step of 16 is two of them, on the halves of its operands. */
-static void
-mma_k8(Lo *lo, Dtype ty, V *acc, const V *a, V b)
-{
-  const char *name = dtype_info[ty].mma;
-  char text[192];
-  V in[7] = {a[0], a[1], b, acc[0], acc[1], acc[2], acc[3]};
-  snprintf(text, sizeof text,
-           "mma.sync.aligned.m16n8k8.row.col.f32.%s.%s.f32 {$0,$1,$2,$3}, {$4,$5}, {$6}, "
-           "{$7,$8,$9,$10};",
-           name, name);
-  asm_call(lo, ASM_PURE, text, "=f,=f,=f,=f,r,r,r,f,f,f,f", in, 7, lo->f32, acc, 4);
-}
-
-static void
-mma(Lo *lo, Dtype ty, V *acc, const V *a, const V *b)
-{
-  const char *name = dtype_info[ty].mma;
-  char text[192];
-  if (lo->p->target->product == MMA_K8) {
-    mma_k8(lo, ty, acc, a, b[0]);
-    mma_k8(lo, ty, acc, a + 2, b[1]);
-    return;
-  }
-  V in[10] = {a[0], a[1], a[2], a[3], b[0], b[1], acc[0], acc[1], acc[2], acc[3]};
-  snprintf(text, sizeof text,
-           "mma.sync.aligned.m16n8k16.row.col.f32.%s.%s.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, "
-           "{$8,$9}, {$10,$11,$12,$13};",
-           name, name);
-  asm_call(lo, ASM_PURE, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", in, 10, lo->f32, acc, 4);
-}
-
-typedef struct Product {
+typedef struct Mma {
   const Op *op;
-  Dtype ty;
-  int mt, n8, steps; /* blocks of 16 rows a warp, of 8 columns, k-steps of 16 */
+  int mt, n8;                     /* blocks of 16 rows a warp, of 8 columns */
+  int each, n_a, n_b;             /* instructions of a step; registers of one's operands */
+  const char *text, *constraints; /* of an instruction */
   V *out;
-} Product;
+} Mma;
+
+/* D, A, B and C in this order, so that C is the accumulator as it stands. */
+static void
+instruction(Lo *lo, Mma *p, const ProductInfo *info, Dtype ty)
+{
+  Str text = str_new(lo->arena), how = str_new(lo->arena);
+  const char *name = dtype_info[ty].mma;
+  str_put(&text, "mma.sync.aligned.");
+  str_printf(&text, info->shape, info->cols_most, product_depth(info, ty));
+  str_printf(&text, ".row.col.f32.%s.%s.f32 ", name, name);
+  const struct {
+    const char *what;
+    int n;
+  } part[] = {{"=f", 4}, {"r", p->n_a}, {"r", p->n_b}, {"f", 4}};
+  for (int i = 0, at = 0; i < 4; at += part[i++].n) {
+    str_put(&text, i ? ", " : "");
+    asm_registers(&text, at, part[i].n);
+    asm_constraint(&how, part[i].what, part[i].n);
+  }
+  str_put(&text, ";");
+  p->text = text.p;
+  p->constraints = how.p;
+}
+
+/* One step of depth. */
+static void
+mma(Lo *lo, const Mma *p, V *acc, const V *a, const V *b)
+{
+  for (int i = 0; i < p->each; i++) {
+    V in[4 + 2 + 4];
+    memcpy(in, a + i * p->n_a, (size_t)p->n_a * sizeof *in);
+    memcpy(in + p->n_a, b + i * p->n_b, (size_t)p->n_b * sizeof *in);
+    memcpy(in + p->n_a + p->n_b, acc, 4 * sizeof *in);
+    asm_call(lo, ASM_PURE, p->text, p->constraints, in, p->n_a + p->n_b + 4, lo->f32, acc,
+             4);
+  }
+}
 
 static void
-left(Lo *lo, const Product *p, int m, int ks, V a[4])
+left(Lo *lo, const Mma *p, int m, int ks, V a[4])
 {
   const Val *tile = p->op->in[1];
-  if (!tile) {
+  if (!tile)
     load_left(lo, &p->op->left, p->mt, m, ks, a);
-    return;
-  }
-  V *regs = lo->vals[tile->id] + (m * (tile->cols / 8) + 2 * ks) * 2;
-  memcpy(a, regs, 4 * sizeof *a);
+  else
+    memcpy(a, lo->vals[tile->id] + (m * val_steps(tile) + ks) * 4, 4 * sizeof *a);
 }
 
 static void
-k_step(Lo *lo, const Product *p, int ks)
+k_step(Lo *lo, const Mma *p, int ks)
 {
-  V a[8][4], b[4];
+  V *a = NEW_N(lo->arena, V, 4 * p->mt), b[4];
   for (int m = 0; m < p->mt; m++)
-    left(lo, p, m, ks, a[m]);
+    left(lo, p, m, ks, a + 4 * m);
   for (int n16 = 0; n16 < (p->n8 + 1) / 2; n16++) {
     load_right(lo, &p->op->smem, n16, ks, b);
     for (int e = 0; e < 2 && 2 * n16 + e < p->n8; e++)
       for (int m = 0; m < p->mt; m++)
-        mma(lo, p->ty, p->out + (m * p->n8 + 2 * n16 + e) * 4, a[m], b + 2 * e);
+        mma(lo, p, p->out + (m * p->n8 + 2 * n16 + e) * 4, a + 4 * m, b + 2 * e);
   }
 }
 
@@ -125,20 +133,23 @@ void
 lower_product(Lo *lo, const Op *op)
 {
   int n;
-  Product p = {.op = op, .ty = op->smem.mem->ty, .out = lower_regs(lo, op->out, &n)};
+  Mma p = {.op = op, .out = lower_regs(lo, op->out, &n)};
   p.mt = val_tiles_m(op->out);
   p.n8 = op->out->cols / 8;
-  p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
+  p.each = STEP_BYTES / op->product->depth_bytes;
+  p.n_a = 4 / p.each;
+  p.n_b = 2 / p.each;
+  instruction(lo, &p, op->product, op->smem.mem->ty);
   for (int i = 0; i < n; i++)
     p.out[i] = op->in[0] ? lo->vals[op->in[0]->id][i] : kf(lo, 0);
-  for (int ks = 0; ks < p.steps; ks++)
+  for (int ks = 0; ks < op_steps(op); ks++)
     k_step(lo, &p, ks);
 }
 
 void
 lower_get(Lo *lo, const Op *op)
 {
-  int n, mt = val_tiles_m(op->out), steps = op->out->cols / 16;
+  int n, mt = val_tiles_m(op->out), steps = val_steps(op->out);
   V *out = lower_regs(lo, op->out, &n);
   for (int m = 0; m < mt; m++)
     for (int ks = 0; ks < steps; ks++)
@@ -153,15 +164,17 @@ lower_put(Lo *lo, const Op *op)
   const Val *x = op->in[0];
   const SmemDecl *d = op->smem.mem;
   int mt = val_tiles_m(x), n8s = x->cols / 8;
-  V warp = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP), k32(lo, 16 * 128 * mt), "");
+  V warp =
+      LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP), k32(lo, 16 * PANEL_BYTES * mt), "");
   V base = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), warp, "");
   base = at_stage(lo, base, &op->smem);
   char text[64];
   for (int n8 = 0; n8 < n8s; n8++) {
-    V place = LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), k32(lo, n8 % 8 * 16), "");
+    V place =
+        LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), k32(lo, n8 % 8 * CHUNK_BYTES), "");
     V address = LLVMBuildAdd(lo->b, base, place, "");
     for (int i = 0; i < 2 * mt; i++) {
-      int at = d->offset + n8 / 8 * d->rows * 128 + i * 8 * 128;
+      int at = d->offset + n8 / 8 * d->rows * PANEL_BYTES + i * 8 * PANEL_BYTES;
       V in[2] = {address, lo->vals[x->id][(i / 2 * n8s + n8) * 2 + i % 2]};
       snprintf(text, sizeof text, "st.shared.b32 [$0+%d], $1;", at);
       asm_call(lo, ASM_EFFECT, text, "r,r", in, 2, lo->none, NULL, 0);

@@ -51,7 +51,7 @@ lower_count(const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
-    return val_tiles_m(v) * (v->cols / 8) * (v->ty == DT_F32 ? 4 : 2);
+    return val_tiles_m(v) * (v->cols / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
   case LAY_LANE:
     return 8;
   case LAY_ROW:

@@ -1,11 +1,17 @@
 /* Products of a warpgroup (PTX ISA, "Asynchronous warpgroup level matrix instructions"):
- * one asm statement for all steps of 16 along the depth, the accumulators tied through it.
+ * one asm statement for all steps along the depth, the accumulators tied through it.
  *
  * Both operands in shared memory are given by descriptors: address, leading and stride byte
  * offsets in units of 16 bytes, 128-byte swizzle.  K-major boxes have their depth along the
  * 128-byte rows of a panel: a step is 32 bytes on.  MN-major ones have it across the rows:
- * a step is 16 rows on, and the leading offset is the distance of panels. */
+ * a step is as many rows as those have elements, and the leading offset is the distance of
+ * panels. */
 #include "compiler/llvm/llvm_lower.h"
+
+enum {
+  UNIT = 16,     /* bytes: of what a descriptor counts in */
+  LEFT_REGS = 4, /* of a step of the left operand: 64 rows of 32 bytes over 128 threads */
+};
 
 typedef struct Operand {
   V desc;
@@ -18,15 +24,16 @@ static int
 step_at(const Operand *o, int ks)
 {
   if (o->mn)
-    return ks * 16 * 128 / 16;
-  return ks / 4 * (o->d->rows * 128 / 16) + ks % 4 * 2;
+    return ks * dtype_in(o->d->ty, STEP_BYTES) * PANEL_BYTES / UNIT;
+  int panel = PANEL_BYTES / STEP_BYTES;
+  return ks / panel * (o->d->rows * PANEL_BYTES / UNIT) + ks % panel * STEP_BYTES / UNIT;
 }
 
 static V
 descriptor(Lo *lo, const Smem *s, bool mn)
 {
-  const int64_t high = (int64_t)1 << 62 | (int64_t)(1024 / 16) << 32;
-  int lead = mn ? s->mem->rows * 128 / 16 : 1;
+  const int64_t high = (int64_t)1 << 62 | (int64_t)(1024 / UNIT) << 32;
+  int lead = mn ? s->mem->rows * PANEL_BYTES / UNIT : 1;
   V row = idx_value(lo, s->row);
   LLVMBuilderRef hb = idx_builder(lo, s->row);
   V at = LLVMBuildShl(hb, row, k32(lo, 7), "");
@@ -38,7 +45,7 @@ descriptor(Lo *lo, const Smem *s, bool mn)
   at = LLVMBuildOr(hb, at, k32(lo, (int64_t)lead << 16), "");
   V stage = s->take ? lo->stage[s->take] : NULL;
   if (stage) {
-    V on = LLVMBuildMul(lo->b, stage, k32(lo, s->mem->bytes / 16), "");
+    V on = LLVMBuildMul(lo->b, stage, k32(lo, s->mem->bytes / UNIT), "");
     at = LLVMBuildAdd(lo->b, at, on, "");
   }
   LLVMBuilderRef b = stage ? lo->b : hb;
@@ -46,22 +53,13 @@ descriptor(Lo *lo, const Smem *s, bool mn)
   return LLVMBuildOr(b, low, k64(lo, high), "");
 }
 
-static void
-registers(Str *s, int from, int n)
-{
-  str_put(s, "{");
-  for (int i = 0; i < n; i++)
-    str_printf(s, i ? ",$%d" : "$%d", from + i);
-  str_put(s, "}");
-}
-
-typedef struct Product {
+typedef struct Wgmma {
   const Op *op;
-  int n, steps, columns;
+  int n, steps;
   bool acc;                /* has an accumulator */
   int left_at, a_at, b_at; /* operand numbers: registers of A; descriptors */
   Operand a, b;
-} Product;
+} Wgmma;
 
 /* A descriptor of step ks: operand $at, or a register that has it. */
 static void
@@ -72,17 +70,21 @@ step_operand(Str *s, const char *name, int at, int by)
 }
 
 static void
-step(Str *s, const Product *p, int ks)
+step(Str *s, const Wgmma *p, int ks)
 {
-  const char *ty = dtype_info[p->op->smem.mem->ty].mma;
+  Dtype type = p->op->smem.mem->ty;
+  const ProductInfo *info = p->op->product;
+  const char *ty = dtype_info[type].mma;
   int by_a = p->op->in[1] ? 0 : step_at(&p->a, ks), by_b = step_at(&p->b, ks);
   step_operand(s, "a", p->a_at, by_a);
   step_operand(s, "b", p->b_at, by_b);
-  str_printf(s, "wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s ", p->columns, ty, ty);
-  registers(s, 0, p->n);
+  str_put(s, "wgmma.mma_async.sync.aligned.");
+  str_printf(s, info->shape, p->op->out->cols, product_depth(info, type));
+  str_printf(s, ".f32.%s.%s ", ty, ty);
+  asm_registers(s, 0, p->n);
   str_put(s, ", ");
   if (p->op->in[1])
-    registers(s, p->left_at + 4 * ks, 4);
+    asm_registers(s, p->left_at + LEFT_REGS * ks, LEFT_REGS);
   else if (by_a)
     str_put(s, "a");
   else
@@ -98,7 +100,7 @@ step(Str *s, const Product *p, int ks)
 }
 
 static const char *
-product_text(Lo *lo, const Product *p)
+product_text(Lo *lo, const Wgmma *p)
 {
   Str s = str_new(lo->arena);
   str_put(&s, "wgmma.fence.sync.aligned; { .reg .b64 a, b; ");
@@ -106,13 +108,6 @@ product_text(Lo *lo, const Product *p)
     step(&s, p, ks);
   str_put(&s, "} wgmma.commit_group.sync.aligned;");
   return s.p;
-}
-
-static void
-constraint(Str *s, const char *what, int n)
-{
-  for (int i = 0; i < n; i++)
-    str_printf(s, "%s%s", s->n ? "," : "", what);
 }
 
 static void
@@ -125,32 +120,32 @@ ties(Str *s, int n)
 void
 lower_wgmma(Lo *lo, const Op *op)
 {
-  Product p = {.op = op, .acc = op->in[0] != NULL, .columns = op->out->cols};
+  Wgmma p = {.op = op, .acc = op->in[0] != NULL};
   V *out = lower_regs(lo, op->out, &p.n);
-  p.steps = op->smem.trans ? round_up(op->smem.cols, 16) / 16 : op->smem.rows / 16;
-  V *in = NEW_N(lo->arena, V, p.n + 4 * p.steps + 2);
+  p.steps = op_steps(op);
+  V *in = NEW_N(lo->arena, V, p.n + LEFT_REGS * p.steps + 2);
   int n_in = 0;
   Str how = str_new(lo->arena);
-  constraint(&how, "=&f", p.n);
+  asm_constraint(&how, "=&f", p.n);
   for (int i = 0; p.acc && i < p.n; i++)
     in[n_in++] = lo->vals[op->in[0]->id][i];
   if (p.acc)
     ties(&how, p.n);
   p.left_at = p.n + n_in;
-  for (int i = 0; op->in[1] && i < 4 * p.steps; i++)
+  for (int i = 0; op->in[1] && i < LEFT_REGS * p.steps; i++)
     in[n_in++] = lo->vals[op->in[1]->id][i];
   if (op->in[1])
-    constraint(&how, "r", 4 * p.steps);
+    asm_constraint(&how, "r", LEFT_REGS * p.steps);
   p.a_at = p.n + n_in;
   if (!op->in[1]) {
     p.a = (Operand){.mn = op->left.trans, .d = op->left.mem};
     in[n_in++] = descriptor(lo, &op->left, op->left.trans);
-    constraint(&how, "l", 1);
+    asm_constraint(&how, "l", 1);
   }
   p.b_at = p.n + n_in;
   p.b = (Operand){.mn = !op->smem.trans, .d = op->smem.mem};
   in[n_in++] = descriptor(lo, &op->smem, !op->smem.trans);
-  constraint(&how, "l", 1);
+  asm_constraint(&how, "l", 1);
   asm_call(lo, ASM_MEMORY, product_text(lo, &p), how.p, in, n_in, lo->f32, out, p.n);
 }
 
@@ -159,7 +154,7 @@ static void
 tied(Lo *lo, const char *text, V *regs, V *out, int n, LLVMTypeRef type, AsmKind kind)
 {
   Str how = str_new(lo->arena);
-  constraint(&how, type == lo->f32 ? "=f" : "=r", n);
+  asm_constraint(&how, type == lo->f32 ? "=f" : "=r", n);
   ties(&how, n);
   asm_call(lo, kind, text, how.p, regs, n, type, out, n);
 }

@@ -89,6 +89,10 @@ typedef struct Slot {
   int take;
 } Slot;
 
+/* Parts of a row: what a thread copies, what a step of a product reads, what a panel has.
+ */
+enum { CHUNK_BYTES = 16, STEP_BYTES = 32, PANEL_BYTES = 128 };
+
 Smem s_trans(Smem);
 Smem s_cols(Smem, int cols);            /* its first columns */
 Smem s_rows(Smem, Idx row, int n);      /* n rows of it from `row` on */

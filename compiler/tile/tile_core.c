@@ -104,6 +104,13 @@ tile_warps(const Tb *t)
   return t->here->role ? t->here->role->warps : t->prog->warps;
 }
 
+const ProductInfo *
+tile_product(const Tb *t)
+{
+  const ProductInfo *p = &product_info[t->prog->target->product];
+  return tile_role(t) ? p : &product_info[p->alone];
+}
+
 bool
 tile_in(const Tb *t, OpKind kind)
 {
@@ -180,14 +187,14 @@ s_cols(Smem s, int cols)
 static int
 panels(Dtype ty, int cols)
 {
-  int width = 128 / dtype_bytes(ty);
+  int width = dtype_in(ty, PANEL_BYTES);
   return round_up(cols, width) / width;
 }
 
 int
 s_bytes(Dtype ty, int rows, int cols)
 {
-  return round_up(panels(ty, cols) * rows * 128, 1024);
+  return round_up(panels(ty, cols) * rows * PANEL_BYTES, 1024);
 }
 
 static void

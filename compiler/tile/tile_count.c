@@ -21,16 +21,17 @@ static void
 count_product(const Op *op, TileCount *c)
 {
   const Val *o = op->out;
-  int m = val_tiles_m(o);
-  int depth = op->smem.trans ? round_up(op->smem.cols, 16) : op->smem.rows;
-  if (o->flying) {
-    c->wgmma += depth / 16;
-    return;
-  }
-  c->mma += (int64_t)m * (o->cols / 8) * (depth / 16);
-  c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * (depth / 16);
-  if (!op->in[1])
-    c->ldmatrix += (int64_t)m * (depth / 16);
+  const ProductInfo *p = op->product;
+  int m = val_tiles_m(o), steps = op_steps(op);
+  int64_t each = (int64_t)steps * STEP_BYTES / p->depth_bytes;
+  if (p->async)
+    c->wgmma += each;
+  else
+    c->mma += m * (o->cols / p->cols_most) * each;
+  if (!(p->right & FROM_SHARED))
+    c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * steps;
+  if (!op->in[1] && !(p->left & FROM_SHARED))
+    c->ldmatrix += (int64_t)m * steps;
 }
 
 static int64_t
@@ -70,7 +71,7 @@ static void
 fragments(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
-  c->ldmatrix += (int64_t)val_tiles_m(op->out) * op->out->cols / 16;
+  c->ldmatrix += (int64_t)val_tiles_m(op->out) * val_steps(op->out);
 }
 
 static void

@@ -254,8 +254,8 @@ t_role_begin(Tb *t, const RoleArgs *a)
               .teams = a->teams,
               .warps = a->warps,
               .regs = a->regs};
-  r->wgmma = t->prog->target->product == WGMMA;
-  if (r->first + a->teams * a->warps > t->prog->warps || (r->wgmma && r->first % 4))
+  const ProductInfo *p = &product_info[t->prog->target->product];
+  if (r->first + a->teams * a->warps > t->prog->warps || r->first % p->warps)
     t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
            r->first + a->teams * a->warps - 1, t->prog->warps);
   if (r->regs && (r->regs % 8 || r->regs < 24 || r->regs > 256 || a->warps != 4))

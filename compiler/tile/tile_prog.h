@@ -83,12 +83,7 @@ struct Ring {
 
 /* ---- values ---- */
 
-typedef enum Lay {
-  LAY_FRAG, /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
-  LAY_ROW,  /* one value a row, equal in the lanes that share it (or shares of it) */
-  LAY_LANE, /* a row a warp, eight columns a lane */
-  LAY_ONE   /* one value */
-} Lay;
+enum { REG_BYTES = 4 }; /* of a register */
 
 typedef struct Val {
   int id; /* from 1, as printed */
@@ -173,8 +168,9 @@ typedef struct Op {
   OpKind kind;
   const Val *out; /* NULL: none */
   const Val *in[3];
-  Smem smem; /* the operand in shared memory */
-  Smem left; /* left operand of a product when in[0] is NULL */
+  Smem smem;                  /* the operand in shared memory */
+  Smem left;                  /* left operand of a product when in[1] is NULL */
+  const ProductInfo *product; /* DOT, DOT_ACC */
   View view;
   Ring *ring;
   int take;         /* TAKE, RELEASE: id of the take */
@@ -208,7 +204,6 @@ typedef struct Role {
   const char *name;
   int first, teams, warps, regs; /* first: warp of the block */
   int bar;                       /* first of the teams' named barriers, then the role's */
-  bool wgmma;                    /* products are in flight */
 } Role;
 
 typedef struct Region {
@@ -293,10 +288,11 @@ Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 Idx tile_any(Tb *, int id);
-Idx tile_sms(Tb *, int multiple);          /* of the host */
-const Role *tile_role(const Tb *);         /* NULL: the kernel has none here */
-int tile_warps(const Tb *);                /* of the team */
-void tile_leaf_print(Str *, const Node *); /* for idx_print */
+Idx tile_sms(Tb *, int multiple);            /* of the host */
+const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */
+int tile_warps(const Tb *);                  /* of the team */
+const ProductInfo *tile_product(const Tb *); /* how the team multiplies */
+void tile_leaf_print(Str *, const Node *);   /* for idx_print */
 
 /* Passes. */
 void tile_verify(Tb *);
@@ -326,6 +322,11 @@ val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
   return v->rows / (16 * v->warps);
 }
 static inline int
+val_steps(const Val *v) /* of a left operand */
+{
+  return v->cols / dtype_in(v->ty, STEP_BYTES);
+}
+static inline int
 val_row_values(const Val *v) /* values of ROW that a thread holds */
 {
   return v->rows == v->warps ? 1 : 2 * val_tiles_m(v);
@@ -345,6 +346,20 @@ static inline int
 round_up(int x, int m)
 {
   return (x + m - 1) / m * m;
+}
+/* The depth of a product whose right operand is this, or of a left one that has so many
+ * columns, in whole steps. */
+static inline int
+smem_depth(const Smem *right)
+{
+  int step = dtype_in(right->mem->ty, STEP_BYTES);
+  return right->trans ? round_up(right->cols, step) : right->rows;
+}
+static inline int
+op_steps(const Op *product)
+{
+  const Smem *right = &product->smem;
+  return smem_depth(right) / dtype_in(right->mem->ty, STEP_BYTES);
 }
 
 #endif

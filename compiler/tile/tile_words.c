@@ -261,7 +261,7 @@ Tile
 t_cvt(Tb *t, Tile x, Dtype ty)
 {
   need_fp32(t, x, "cvt");
-  if (x->lay != LAY_FRAG || dtype_bytes(ty) != 2)
+  if (x->lay != LAY_FRAG || !product_takes(tile_product(t), ty, false))
     t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
   for (int i = 0; i < t->flights.n; i++)
     if (t->flights.at[i].from_regs)
@@ -300,14 +300,15 @@ t_get(Tb *t, Smem s)
   tile_decl(t, s)->touched = true;
   Op *op = tile_op(t, OP_GET);
   op->smem = s;
-  return result(t, op, s.rows, round_up(s.cols, 16), s.mem->ty, LAY_FRAG);
+  int cols = round_up(s.cols, dtype_in(s.mem->ty, STEP_BYTES));
+  return result(t, op, s.rows, cols, s.mem->ty, LAY_FRAG);
 }
 
 void
 t_put(Tb *t, Smem s, Tile x)
 {
-  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || x->rows != s.rows ||
-      x->cols > s.mem->cols)
+  if (x->lay != LAY_FRAG || x->ty != s.mem->ty || dtype_in(x->ty, REG_BYTES) != 2 ||
+      x->rows != s.rows || x->cols > s.mem->cols)
     t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
   Op *op = emit1(t, OP_PUT, x);
   tile_decl(t, s)->touched = true;
@@ -319,9 +320,14 @@ static void
 take_off(Tb *t, Op *op)
 {
   const Val *x = op->out;
+  const ProductInfo *p = op->product;
   int cols = x->cols;
-  if (x->rows != 64 || cols < 8 || cols > 256 || cols % 8)
-    t_fail(t, "%s: wgmma has no %dx%d", op_names[op->kind], x->rows, cols);
+  if (x->warps != p->warps)
+    t_fail(t, "%s: %s is of %d warps, the team has %d", op_names[op->kind], p->name,
+           p->warps, x->warps);
+  if (x->rows != p->rows || cols < p->cols_least || cols > p->cols_most ||
+      cols % p->cols_least)
+    t_fail(t, "%s: %s has no %dx%d", op_names[op->kind], p->name, x->rows, cols);
   Val *v = t->last;
   v->flying = true;
   *vec_push(t->arena, &t->flights) = (Flight){
@@ -378,14 +384,19 @@ t_any_over(Tb *t, Tile x, Tile k)
 static Tile
 product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
 {
+  const ProductInfo *p = tile_product(t);
   int rows = a.tile ? a.tile->rows : a.smem.rows;
-  int depth_a = round_up(a.tile ? a.tile->cols : a.smem.cols, 16);
-  int depth_b = b.trans ? round_up(b.cols, 16) : b.rows;
-  int cols = b.trans ? b.rows : b.cols;
   Dtype ty = a.tile ? a.tile->ty : a.smem.mem->ty;
-  if (depth_a != depth_b || ty != b.mem->ty || dtype_bytes(ty) != 2 || b.rows % 16)
+  int step = dtype_in(ty, STEP_BYTES);
+  int depth_a = round_up(a.tile ? a.tile->cols : a.smem.cols, step);
+  int depth_b = smem_depth(&b);
+  int cols = b.trans ? b.rows : b.cols;
+  if (ty != b.mem->ty || !product_takes(p, ty, !b.trans))
+    t_fail(t, "%s: %s has no %s · %s%s", op_names[kind], p->name, dtype_name(ty),
+           dtype_name(b.mem->ty), b.trans ? "" : " across its rows");
+  if (depth_a != depth_b || b.rows % (b.trans ? 16 : step))
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
-  if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != LAY_FRAG))
+  if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != p->acc))
     t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
   if (a.tile)
     reachable(t, a.tile);
@@ -396,8 +407,9 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
   op->in[1] = a.tile;
   op->left = a.smem;
   op->smem = b;
-  op->out = result(t, op, rows, cols, DT_F32, LAY_FRAG);
-  if (tile_role(t) && tile_role(t)->wgmma)
+  op->product = p;
+  op->out = result(t, op, rows, cols, DT_F32, p->acc);
+  if (p->async)
     take_off(t, op);
   return op->out;
 }

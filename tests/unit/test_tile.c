@@ -236,6 +236,46 @@ stages_without_copies(Tb *t)
 }
 
 static void
+product_of(Tb *t, Dtype left, Dtype right)
+{
+  Smem q = t_smem(t, "q", left, 64, 64);
+  Smem k = t_smem(t, "k", right, 32, 64);
+  t_dot(t, q, s_trans(k));
+}
+
+static void
+product_of_f16(Tb *t)
+{
+  product_of(t, DT_F16, DT_F16);
+}
+
+static void
+product_of_fp32(Tb *t)
+{
+  product_of(t, DT_F32, DT_F32);
+}
+
+static void
+product_of_two_types(Tb *t)
+{
+  product_of(t, DT_F16, DT_BF16);
+}
+
+static void
+deeper_on_the_right(Tb *t)
+{
+  Smem q = t_smem(t, "q", DT_F16, 64, 64);
+  Smem v = t_smem(t, "v", DT_F16, 32, 64);
+  t_dot(t, q, v);
+}
+
+static void
+cvt_to_fp32(Tb *t)
+{
+  t_cvt(t, t_zero(t, 64, 64), DT_F32);
+}
+
+static void
 no_stage_free(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
@@ -324,6 +364,10 @@ static const struct {
 } misuses[] = {
     {outside_loop, "must be a variable"},
     {nothing_pushed, "nothing was pushed"},
+    {product_of_fp32, "mma has no fp32 · fp32"},
+    {product_of_two_types, "mma has no fp16 · bf16"},
+    {deeper_on_the_right, "dot: 64x64 · 32x64"},
+    {cvt_to_fp32, "to fp32"},
     {no_stage_free, "no stage was released"},
     {ring_not_as_found, "leaves ring k with 0 stages filled"},
     {read_too_early, "read before its copy was waited for"},
@@ -361,6 +405,30 @@ test_misuse(void **state)
   refused("sm_75", stages_without_copies, "ring v: 2 stages, sm_75 has no cp.async");
 }
 
+/* ---- counts ---- */
+
+/* 64 x 32 on four warps, 64 deep: 4 blocks of columns and 128 bytes of depth a warp; four
+ * times a step the left operand, two times four the right one. */
+static void
+test_counts(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *target;
+    int64_t mma;
+  } want[] = {{"sm_75", 4 * 8}, {"sm_80", 4 * 4}, {"sm_90a", 4 * 4}};
+  for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+    Bench b;
+    bench_open(&b, want[i].target, 4);
+    product_of_f16(b.t);
+    TileCount c = tile_count(b.t->prog, -1);
+    assert_int_equal(c.mma, want[i].mma);
+    assert_int_equal(c.ldmatrix, 4 + 2 * 4);
+    assert_int_equal(c.wgmma, 0); /* no role's */
+    arena_free(b.arena);
+  }
+}
+
 int
 main(void)
 {
@@ -368,6 +436,7 @@ main(void)
       cmocka_unit_test(test_folding),
       cmocka_unit_test(test_walks),
       cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -257,6 +257,18 @@ wide_product(Tb *t)
 }
 
 static void
+half_a_warpgroup(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, .name = "mma", .teams = 2, .warps = 2) {
+    Slot q = t_take(t, s.q);
+    Slot k = t_take(t, s.k);
+    t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
+  }
+}
+
+static void
 nobody_takes(Tb *t)
 {
   t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64,
@@ -293,6 +305,7 @@ static const struct {
     {too_many_barriers, "a block has 16"},
     {sync_outside, "no roles here"},
     {wide_product, "wgmma has no 64x320"},
+    {half_a_warpgroup, "wgmma is of 4 warps, the team has 2"},
     {nobody_takes, "0 takers"},
     {type_changes_in_branch, "changes its type in a if"},
 };

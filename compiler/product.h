@@ -1,0 +1,71 @@
+/* product.h: the instructions that multiply tiles on tensor cores, one row each: what a
+ * target has (target.def), what words check, lowering writes and counts are made of.
+ *
+ * All read the depth of their operands as bytes of a row, so that its elements follow from
+ * their type.  Sources: PTX ISA, "mma.sync", "wgmma.mma_async". */
+#ifndef ATTNC_COMPILER_PRODUCT_H
+#define ATTNC_COMPILER_PRODUCT_H
+
+#include "base/dtype.h"
+
+#include <stdbool.h>
+
+/* How the registers of a team hold a tile. */
+typedef enum Lay {
+  LAY_FRAG, /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
+  LAY_ROW,  /* one value a row, equal in the lanes that share it (or shares of it) */
+  LAY_LANE, /* a row a warp, eight columns a lane */
+  LAY_ONE   /* one value */
+} Lay;
+
+/* Where an instruction takes an operand from. */
+enum { FROM_REGS = 1, FROM_SHARED = 2 };
+
+/* id, instruction; of one: its shape (of columns and depth), rows of the result, warps that
+ * issue it together, least and most columns, bytes of depth; sizes of an element, as bits,
+ * and those that it also reads across the rows of shared memory; places of the left and the
+ * right operand; layout of the accumulator; is it in flight until it is waited for; what
+ * multiplies in code that is no role's. */
+#define PRODUCT_TABLE(X)                                                                   \
+  X(MMA_K8, "mma", "m16n%dk%d", 16, 1, 8, 8, 16, 2, 2, FROM_REGS, FROM_REGS, LAY_FRAG,     \
+    false, MMA_K8)                                                                         \
+  X(MMA_K16, "mma", "m16n%dk%d", 16, 1, 8, 8, 32, 2, 2, FROM_REGS, FROM_REGS, LAY_FRAG,    \
+    false, MMA_K16)                                                                        \
+  X(WGMMA, "wgmma", "m64n%dk%d", 64, 4, 8, 256, 32, 2, 2, FROM_REGS | FROM_SHARED,         \
+    FROM_SHARED, LAY_FRAG, true, MMA_K16)
+
+typedef enum ProductKind {
+#define X(id, ...) id,
+  PRODUCT_TABLE(X)
+#undef X
+      PRODUCT_COUNT
+} ProductKind;
+
+typedef struct ProductInfo {
+  const char *name, *shape;
+  int rows, warps;
+  int cols_least, cols_most; /* a multiple of the least */
+  int depth_bytes;
+  unsigned sizes, across;
+  unsigned left, right;
+  Lay acc;
+  bool async;
+  ProductKind alone;
+} ProductInfo;
+extern const ProductInfo product_info[PRODUCT_COUNT];
+
+/* Elements of depth of one. */
+static inline int
+product_depth(const ProductInfo *p, Dtype ty)
+{
+  return dtype_in(ty, p->depth_bytes);
+}
+/* Does it multiply elements of the type; along the rows of the right operand's box, or
+ * (across) along its columns? */
+static inline bool
+product_takes(const ProductInfo *p, Dtype ty, bool across)
+{
+  return ((across ? p->across : p->sizes) & (unsigned)dtype_bytes(ty)) != 0;
+}
+
+#endif
