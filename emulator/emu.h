@@ -73,7 +73,8 @@ typedef enum Stop {
   FATAL,
 } Stop;
 
-typedef Stop Step(Exec *, const Insn *, uint32_t mask);
+/* The warp's own CTA is w->cta; what works on another CTA of the cluster is handed that. */
+typedef Stop Step(Exec *, Warp *w, const Insn *, uint32_t mask);
 typedef uint32_t CompareFn(const void *a, const void *b); /* mask of lanes */
 
 typedef enum InsnKind { K_LANE, K_COMPARE, K_STEP } InsnKind;
@@ -308,12 +309,6 @@ struct Exec {
   const struct LaneCode *code;
   Cta *ctas; /* of the cluster */
   int n_ctas;
-  Warp *warp; /* the one whose turn it is */
-  Cta *cta;   /* its own, or the one that it reaches into; what follows is of that one */
-  Shadow *shadow;
-  ShadowCount *counts; /* of the warp's own CTA */
-  Async *async;
-  struct Bulk *bulk;
   const Alloc *last; /* allocation found last */
   uint64_t slice, fuel;
   uint64_t random;
@@ -419,10 +414,12 @@ void decode_unused(Ptx *);
 /* ---- exec.c ---- */
 Stop exec_warp(Exec *, Warp *); /* until it blocks, ends, or its slice is over */
 /* The warp waits, and executes the instruction again when it is no longer stalled. */
-Stop exec_block(Exec *, const Insn *, uint32_t mask, uint32_t waits_for);
+Stop exec_block(Exec *, Warp *, const Insn *, uint32_t mask, uint32_t waits_for);
+/* Something has happened that a warp of the CTA may wait for: all look again. */
+void exec_wake(Exec *, Cta *);
 /* Write a row under a mask. */
-void exec_put32(Exec *, uint32_t row, const uint32_t *lanes, uint32_t mask);
-void exec_put64(Exec *, uint32_t row, const uint64_t *lanes, uint32_t mask);
+void exec_put32(Exec *, Warp *, uint32_t row, const uint32_t *lanes, uint32_t mask);
+void exec_put64(Exec *, Warp *, uint32_t row, const uint64_t *lanes, uint32_t mask);
 /* Lanes of mask go on at pc, in w->frame, when it is their turn. */
 void exec_park(Warp *, int pc, uint32_t mask, bool waiting);
 /* The group that is due runs; false: all wait. */
@@ -436,7 +433,6 @@ void exec_free(Exec *);
 bool exec_fits(const Exec *, const Launch *);
 void exec_renew(Exec *, Launch *);        /* it fits: what it runs next is of that launch */
 size_t exec_bytes(const Exec *);          /* of memory, about */
-void cta_enter(Exec *, Cta *);            /* x->cta and what is of it */
 void cta_start(Exec *, uint64_t cluster); /* all CTAs of the cluster */
 /* ---- spare.c ---- */
 Exec *spare_take(Launch *); /* kept since an earlier launch, or new; NULL: out of memory */
@@ -456,20 +452,19 @@ void cluster_exit(Exec *);
 int cluster_describe(const Warp *, char *text, size_t n);
 /* The CTA of an address in the window of shared memory, and where there; NULL: *stop says
  * what is wrong.  A CTA other than the warp's own only where `far` allows it. */
-Cta *cluster_find(Exec *, const Insn *, int lane, uint64_t addr, bool far, uint64_t bytes,
-                  uint32_t *off, Stop *stop);
-/* The warp whose turn it is, as the shadow of x->cta knows it. */
+Cta *cluster_find(Exec *, Warp *, const Insn *, int lane, uint64_t addr, bool far,
+                  uint64_t bytes, uint32_t *off, Stop *stop);
+/* A warp, as the shadow of a CTA of its cluster knows it. */
 static inline int
-exec_who(const Exec *x)
+cta_who(const Warp *w, const Cta *c)
 {
-  const Warp *w = x->warp;
-  return w->cta == x->cta ? w->id : SHADOW_FAR(w->cta->rank, w->id);
+  return w->cta == c ? w->id : SHADOW_FAR(w->cta->rank, w->id);
 }
 
 /* ---- registers.c ---- */
-void registers_start(Exec *);                /* of a CTA */
+void registers_start(Cta *, const Launch *);
 uint32_t registers_at_entry(const Launch *); /* of a thread; 0: no directive says */
-void registers_end(Exec *);
+void registers_end(Exec *, Cta *);
 /* What a warp waits for, for a report of a deadlock; returns its length. */
 int registers_describe(const Exec *, const Warp *, char *text, size_t n);
 
@@ -481,45 +476,48 @@ typedef struct Reach {  /* where the active lanes of an access are */
 } Reach;
 /* Bounds and alignment of `bytes` a lane, told to the shadow; anything but GO is a finding.
  */
-Stop mem_reach(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
+Stop mem_reach(Exec *, Warp *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
 /* The same at addresses that the caller has written there. */
-Stop mem_reach_at(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, Reach *);
-void mem_addresses(Exec *, const Insn *,
+Stop mem_reach_at(Exec *, Warp *, const Insn *, uint32_t mask, ShadowOp, int bytes,
+                  Reach *);
+void mem_addresses(Warp *, const Insn *,
                    uint64_t *addr); /* [LANES], as the operand has them */
 /* Offsets into shared memory of the lanes in mask, 16-byte rows or copies. */
-Stop mem_shared(Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes, uint32_t *off);
+Stop mem_shared(Exec *, Warp *, const Insn *, uint32_t mask, ShadowOp, int bytes,
+                uint32_t *off);
 /* `at` bytes behind the addresses. */
-Stop mem_shared_at(Exec *, const Insn *, uint32_t mask, ShadowOp, int at, int bytes,
+Stop mem_shared_at(Exec *, Warp *, const Insn *, uint32_t mask, ShadowOp, int at, int bytes,
                    uint32_t *off);
 /* Sources of cp.async: bytes[l] of them, 0: none. */
-Stop mem_sources(Exec *, const Insn *, uint32_t mask, const uint32_t *bytes,
+Stop mem_sources(Exec *, Warp *, const Insn *, uint32_t mask, const uint32_t *bytes,
                  const uint8_t **host);
 
 /* n bytes of global memory for one lane, in one allocation: bounds, told to the shadow;
  * host is where they are. */
-Stop mem_span(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes, ShadowOp,
-              uint8_t **host);
+Stop mem_span(Exec *, Warp *, const Insn *, int lane, uint64_t addr, uint64_t bytes,
+              ShadowOp, uint8_t **host);
 /* Where a generic address of a lane is, and how many bytes there are from there on; NULL:
  * nothing is there. */
-const uint8_t *mem_peek(Exec *, int lane, uint64_t addr, uint64_t *bytes);
+const uint8_t *mem_peek(Exec *, Warp *, int lane, uint64_t addr, uint64_t *bytes);
 /* Of an address that has been checked. */
 uint8_t *mem_host(Exec *, uint64_t addr);
 const Alloc *mem_alloc(Exec *, uint64_t addr); /* NULL: nothing is there */
 /* An access as the shadow is told of it. */
-ShadowAccess mem_access(const Exec *, const Insn *, uint32_t mask, ShadowOp, int bytes);
+ShadowAccess mem_access(const Exec *, const Warp *, const Insn *, uint32_t mask, ShadowOp,
+                        int bytes);
 /* Of ld and st, once it is known where the lanes are. */
-void mem_load(Exec *, const Insn *, uint32_t mask, const Reach *);
-void mem_store_lane(const Exec *, const Insn *, const Reach *, int lane);
+void mem_load(Exec *, Warp *, const Insn *, uint32_t mask, const Reach *);
+void mem_store_lane(const Exec *, const Warp *, const Insn *, const Reach *, int lane);
 bool mem_is_const(Exec *, uint64_t addr); /* of a .const variable */
 
 /* ---- report.c ---- */
 /* A finding that ends the launch: "ptx:LINE: error[name]: …, warp 1, lane 3".  lane < 0:
  * the whole warp. */
-Stop report_fatal(Exec *, const Insn *, CUresult, const char *name, int lane,
-                  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+Stop report_fatal(Exec *, const Warp *, const Insn *, CUresult, const char *name, int lane,
+                  const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 /* One that does not. */
-void report_error(Exec *, const Insn *, const char *name, int lane, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+void report_error(Exec *, const Warp *, const Insn *, const char *name, int lane,
+                  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 ShadowSink report_shadow; /* user: the Launch */
 ShadowTell report_tell;   /* as well */
 /* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
@@ -541,7 +539,7 @@ CUresult orders_run(Launch *); /* under set.orders orders */
 /* ---- crowd.c ---- */
 void crowd_run(Launch *); /* all clusters, by turns */
 /* A warp has read where CTAs meet (F_MEETS): the turn may end. */
-void crowd_meet(Exec *, const Insn *, uint32_t mask);
+void crowd_meet(Exec *, Warp *, const Insn *, uint32_t mask);
 
 /* ---- grid.c ---- */
 /* The cluster at a place fails, and with it the launch: what comes behind it stops.  False:
@@ -553,7 +551,8 @@ CUresult launch_in_order(Launch *); /* in one order */
 /* A cluster that has not started never will; false: all have. */
 bool launch_cancel(Launch *, uint64_t *cluster);
 /* ---- stats.c ---- */
-void stats_cta(const Exec *, float cost[COSTS]); /* before the shadow forgets the CTA */
+void stats_cta(const Exec *, const Cta *,
+               float cost[COSTS]); /* before the shadow forgets the CTA */
 void stats_launch(const Launch *, double seconds);
 void stats_found(uint64_t findings);
 void stats_fork(ForkStep);

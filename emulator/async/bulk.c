@@ -63,15 +63,15 @@ bulk_lazy(Bulk *b)
   return b->random >> 63;
 }
 
-static void
-land(Exec *x, Pending *p)
+void
+bulk_land(Exec *x, Cta *at, Pending *p)
 {
   if (p->landed)
     return;
   p->landed = true;
-  p->land(x, p->data);
+  p->land(x, at, p->data);
   if (p->mbar >= 0)
-    mbar_complete_tx(x, &x->bulk->mbar[p->mbar], p->bytes);
+    mbar_complete_tx(x, &at->bulk->mbar[p->mbar], p->bytes);
 }
 
 /* What has landed and is in no group that may be waited for is of no use any more. */
@@ -91,49 +91,39 @@ forget_landed(Bulk *b)
 void
 bulk_force(Exec *x, const Mbar *m)
 {
-  Bulk *b = x->bulk;
+  Bulk *b = m->cta->bulk;
   int number = (int)(m - b->mbar);
   for (int i = 0; i < b->n; i++)
     if (b->at[i].mbar == number)
-      land(x, &b->at[i]);
+      bulk_land(x, m->cta, &b->at[i]);
   forget_landed(b);
-  while (mbar_deliver(x, number)) {
+  while (mbar_deliver(x, m->cta, number)) {
   }
 }
 
-const Pending *
-bulk_due(const Bulk *b, const Mbar *m)
-{
-  for (int i = 0; i < b->n; i++)
-    if (b->at[i].mbar == m - b->mbar && !b->at[i].landed)
-      return &b->at[i];
-  return NULL;
-}
-
 bool
-bulk_progress(Exec *x)
+bulk_progress(Exec *x, Cta *at)
 {
-  Bulk *b = x->bulk;
+  Bulk *b = at->bulk;
   for (int i = 0; i < b->n; i++)
     if (!b->at[i].landed && b->at[i].mbar >= 0) {
-      land(x, &b->at[i]);
+      bulk_land(x, at, &b->at[i]);
       forget_landed(b);
       return true;
     }
-  return mbar_deliver(x, -1);
+  return mbar_deliver(x, at, -1);
 }
 
 static Stop
-no_memory(Exec *x, const Insn *i)
+no_memory(Exec *x, Warp *w, const Insn *i)
 {
-  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
                       "the emulator is out of memory");
 }
 
 static Pending *
-issue(Exec *x, const BulkCopy *c)
+issue(Bulk *b, Warp *by, const BulkCopy *c)
 {
-  Bulk *b = x->bulk;
   if (b->n == b->cap) {
     int cap = b->cap ? 2 * b->cap : 32;
     Pending *p = realloc(b->at, (size_t)cap * sizeof *p);
@@ -151,8 +141,8 @@ issue(Exec *x, const BulkCopy *c)
                  .land = c->land,
                  .data = data,
                  .bytes_of_data = c->data_bytes,
-                 .by = x->warp,
-                 .warp = x->warp->id,
+                 .by = by,
+                 .warp = by->id,
                  .lane = c->lane,
                  .off = c->off,
                  .bytes = c->bytes,
@@ -165,10 +155,10 @@ issue(Exec *x, const BulkCopy *c)
 }
 
 static void
-land_or_wait(Exec *x, Pending *p)
+land_or_wait(Exec *x, Cta *at, Pending *p)
 {
-  if (!bulk_lazy(x->bulk))
-    land(x, p);
+  if (!bulk_lazy(at->bulk))
+    bulk_land(x, at, p);
 }
 
 static int
@@ -179,30 +169,31 @@ insn_number(const Exec *x, const Insn *i)
 
 /* The mbarrier of a copy, in the CTA that it fills. */
 static Mbar *
-find_mbar(Exec *x, const BulkCopy *c, uint64_t addr, Stop *stop)
+find_mbar(Exec *x, Warp *w, Cta *to, const BulkCopy *c, uint64_t addr, Stop *stop)
 {
   uint32_t off;
-  const Cta *at = cluster_find(x, c->insn, c->lane, addr, true, sizeof addr, &off, stop);
+  const Cta *at = cluster_find(x, w, c->insn, c->lane, addr, true, sizeof addr, &off, stop);
   if (!at)
     return NULL;
-  if (at != x->cta)
-    *stop = report_fatal(x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", c->lane,
-                         "the copy fills CTA %d of the cluster, its mbarrier is in CTA %d",
-                         x->cta->rank, at->rank);
+  if (at != to)
+    *stop =
+        report_fatal(x, w, c->insn, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", c->lane,
+                     "the copy fills CTA %d of the cluster, its mbarrier is in CTA %d",
+                     to->rank, at->rank);
   if (addr % sizeof addr)
-    *stop = report_fatal(x, c->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", c->lane,
-                         "no mbarrier can be at 0x%" PRIx64, addr);
-  return *stop == GO ? mbar_at(x, c->insn, c->lane, off, stop) : NULL;
+    *stop = report_fatal(x, w, c->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse",
+                         c->lane, "no mbarrier can be at 0x%" PRIx64, addr);
+  return *stop == GO ? mbar_at(x, w, to, c->insn, c->lane, off, stop) : NULL;
 }
 
 static void
-check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
+check_fenced(Exec *x, Warp *w, const BulkCopy *c, Mbar *m)
 {
-  mbar_check_known(x, c->insn, c->lane, m);
+  mbar_check_known(x, w, c->insn, c->lane, m);
   if (!m->fenced && !x->launch->set.lax &&
-      !shadow_mbar_fenced(x->shadow, (int)(m - x->bulk->mbar)))
+      !shadow_mbar_fenced(m->cta->shadow, (int)(m - m->cta->bulk->mbar)))
     report_error(
-        x, c->insn, "mbarrier-proxy", c->lane,
+        x, w, c->insn, "mbarrier-proxy", c->lane,
         "no fence.mbarrier_init or fence.proxy.async makes the mbarrier of line %d "
         "known to the asynchronous proxy",
         m->made->line);
@@ -210,48 +201,47 @@ check_fenced(Exec *x, const BulkCopy *c, Mbar *m)
 }
 
 Stop
-bulk_load(Exec *x, const BulkCopy *c, uint64_t addr)
+bulk_load(Exec *x, Warp *w, Cta *to, const BulkCopy *c, uint64_t addr)
 {
   Stop s;
-  Mbar *m = find_mbar(x, c, addr, &s);
+  Mbar *m = find_mbar(x, w, to, c, addr, &s);
   if (!m)
     return s;
   if (c->lanes_own)
-    mbar_check_known(x, c->insn, c->lane, m);
+    mbar_check_known(x, w, c->insn, c->lane, m);
   else
-    check_fenced(x, c, m);
-  Pending *p = issue(x, c);
+    check_fenced(x, w, c, m);
+  Pending *p = issue(to->bulk, w, c);
   if (!p)
-    return no_memory(x, c->insn);
-  p->mbar = (int)(m - x->bulk->mbar);
+    return no_memory(x, w, c->insn);
+  p->mbar = (int)(m - to->bulk->mbar);
   m->filled = m->phase + 1;
   m->filling = c->insn;
-  m->filler = x->warp;
+  m->filler = w;
   m->lane = c->lane;
-  shadow_bulk_write(x->shadow, insn_number(x, c->insn), exec_who(x), c->lane, c->off,
+  shadow_bulk_write(to->shadow, insn_number(x, c->insn), cta_who(w, to), c->lane, c->off,
                     c->bytes, p->mbar, (uint32_t)m->phase,
                     c->lanes_own ? SHADOW_BULK_OWN
                     : c->reduces ? SHADOW_BULK_SUM
                                  : SHADOW_BULK_COPY);
   if (c->from)
-    shadow_bulk_send(c->from->shadow, insn_number(x, c->insn), x->warp->id, c->lane,
-                     c->from_off, c->bytes, x->cta->rank, p->mbar, (uint32_t)m->phase);
+    shadow_bulk_send(c->from->shadow, insn_number(x, c->insn), w->id, c->lane, c->from_off,
+                     c->bytes, to->rank, p->mbar, (uint32_t)m->phase);
   if (!c->reduces)
-    memset(x->cta->shared + c->off, 0xff, c->bytes);
-  land_or_wait(x, p);
-  forget_landed(x->bulk);
+    memset(to->shared + c->off, 0xff, c->bytes);
+  land_or_wait(x, to, p);
+  forget_landed(to->bulk);
   return GO;
 }
 
 Stop
-bulk_multicast(Exec *x, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
+bulk_multicast(Exec *x, Warp *w, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
 {
   Stop s = GO;
-  Cta *own = x->warp->cta;
   uint32_t there = (1u << x->n_ctas) - 1;
   if (!ctas || ctas & ~there)
     return report_fatal(
-        x, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
+        x, w, c->insn, CUDA_ERROR_LAUNCH_FAILED, "multicast", c->lane,
         "the mask 0x%x names no CTA, or one that the cluster of %d does not "
         "have",
         ctas, x->n_ctas);
@@ -259,48 +249,42 @@ bulk_multicast(Exec *x, const BulkCopy *c, uint64_t mbar, uint32_t ctas)
   for (uint32_t m = ctas, off; m && s == GO; m &= m - 1) {
     uint64_t rank = (uint64_t)__builtin_ctz(m);
     uint64_t to = x->ctas[rank].base + c->off;
-    if (!cluster_find(x, c->insn, c->lane, to, true, c->bytes, &off, &s))
+    if (!cluster_find(x, w, c->insn, c->lane, to, true, c->bytes, &off, &s))
       break;
-    cta_enter(x, &x->ctas[rank]);
-    s = bulk_load(x, c, mbar | rank << RANK_SHIFT);
+    s = bulk_load(x, w, &x->ctas[rank], c, mbar | rank << RANK_SHIFT);
   }
-  cta_enter(x, own);
   return s;
 }
 
 Stop
-bulk_load_at(Exec *x, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
+bulk_load_at(Exec *x, Warp *w, BulkCopy *c, uint64_t to, bool far, uint64_t mbar)
 {
   Stop s;
-  Cta *own = x->warp->cta;
-  Cta *at = cluster_find(x, c->insn, c->lane, to, far, c->bytes, &c->off, &s);
-  if (!at)
-    return s;
-  cta_enter(x, at);
-  s = bulk_load(x, c, mbar);
-  cta_enter(x, own);
-  return s;
+  Cta *at = cluster_find(x, w, c->insn, c->lane, to, far, c->bytes, &c->off, &s);
+  return at ? bulk_load(x, w, at, c, mbar) : s;
 }
 
 void
-bulk_reads(Exec *x, const BulkCopy *c, uint32_t number, uint32_t off, uint32_t bytes)
+bulk_reads(Exec *x, Warp *w, const BulkCopy *c, uint32_t number, uint32_t off,
+           uint32_t bytes)
 {
-  shadow_bulk_read(x->shadow, insn_number(x, c->insn), x->warp->id, c->lane, off, bytes,
+  shadow_bulk_read(w->cta->shadow, insn_number(x, c->insn), w->id, c->lane, off, bytes,
                    number);
 }
 
 Stop
-bulk_store(Exec *x, const BulkCopy *c)
+bulk_store(Exec *x, Warp *w, const BulkCopy *c)
 {
-  Pending *p = issue(x, c);
+  Cta *own = w->cta;
+  Pending *p = issue(own->bulk, w, c);
   if (!p)
-    return no_memory(x, c->insn);
-  p->number = ++x->bulk->stores[x->warp->id];
+    return no_memory(x, w, c->insn);
+  p->number = ++own->bulk->stores[w->id];
   if (c->reads)
-    c->reads(x, c, p->number);
+    c->reads(x, w, c, p->number);
   else
-    bulk_reads(x, c, p->number, c->off, c->bytes);
-  land_or_wait(x, p);
+    bulk_reads(x, w, c, p->number, c->off, c->bytes);
+  land_or_wait(x, own, p);
   return GO;
 }
 
@@ -313,25 +297,25 @@ bulk_writing(const Bulk *b)
 }
 
 uint32_t
-bulk_next_store(const Exec *x)
+bulk_next_store(const Warp *w)
 {
-  return x->bulk->stores[x->warp->id] + 1;
+  return w->cta->bulk->stores[w->id] + 1;
 }
 
 void
-bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
+bulk_check_global(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
                   ShadowOp op)
 {
   static const char *const verbs[] = {"reads", "writes", "updates", "copies from",
                                       "writes"};
   bool reads = op == SHADOW_READ || op == SHADOW_COPY;
-  for (int k = 0; k < x->bulk->n; k++) {
-    const Pending *p = &x->bulk->at[k];
+  for (int k = 0; k < w->cta->bulk->n; k++) {
+    const Pending *p = &w->cta->bulk->at[k];
     bool hit = addr < p->end && p->first < addr + bytes &&
                (!p->writes || p->writes(p->data, addr, bytes));
     if (!hit || (p->reduces && op == SHADOW_ATOMIC))
       continue;
-    report_error(x, i, reads ? "async-read-before-wait" : "async-overwrite", lane,
+    report_error(x, w, i, reads ? "async-read-before-wait" : "async-overwrite", lane,
                  "%s global memory at 0x%" PRIx64 ", which the bulk store of line %d may "
                  "still be writing: no wait_group without .read has confirmed that it is "
                  "complete",
@@ -343,10 +327,11 @@ bulk_check_global(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t byte
 /* ---- groups ---- */
 
 Stop
-step_bulk_commit(Exec *x, const Insn *i, uint32_t mask)
+step_bulk_commit(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Bulk *b = x->bulk;
-  int warp = x->warp->id;
+  Bulk *b = w->cta->bulk;
+  int warp = w->id;
+  (void)x;
   (void)i;
   for (uint32_t m = mask; m; m &= m - 1)
     b->groups[warp][__builtin_ctz(m)].last++;
@@ -381,9 +366,9 @@ covered(const Bulk *b, const Pending *p, const Insn *i, int warp, uint32_t mask)
 /* A wait without .read: what it covers has been written, and so has what was forgotten,
  * which is older than all that is left. */
 static void
-tell_written(const Exec *x, const Insn *i, int warp, uint32_t mask)
+tell_written(const Warp *w, const Insn *i, int warp, uint32_t mask)
 {
-  const Bulk *b = x->bulk;
+  const Bulk *b = w->cta->bulk;
   uint32_t oldest = b->stores[warp] + 1;
   for (int k = 0; k < b->n; k++) {
     const Pending *p = &b->at[k];
@@ -391,28 +376,28 @@ tell_written(const Exec *x, const Insn *i, int warp, uint32_t mask)
       continue;
     oldest = p->number < oldest ? p->number : oldest;
     if (covered(b, p, i, warp, mask))
-      shadow_bulk_written(x->shadow, warp, p->number, p->number + 1);
+      shadow_bulk_written(w->cta->shadow, warp, p->number, p->number + 1);
   }
-  shadow_bulk_written(x->shadow, warp, 0, oldest);
+  shadow_bulk_written(w->cta->shadow, warp, 0, oldest);
 }
 
 /* All but the newest imm groups of each lane have landed.  cond: .read, behind which they
  * may still be writing, as far as anybody knows. */
 Stop
-step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
+step_bulk_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Bulk *b = x->bulk;
-  int warp = x->warp->id, n = 0;
+  Bulk *b = w->cta->bulk;
+  int warp = w->id, n = 0;
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     if (!p->read && covered(b, p, i, warp, mask)) {
-      land(x, p);
+      bulk_land(x, w->cta, p);
       p->read = true;
       b->n_read++;
     }
   }
   if (!i->x.cond)
-    tell_written(x, i, warp, mask);
+    tell_written(w, i, warp, mask);
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
     bool over = !i->x.cond && covered(b, p, i, warp, mask);
@@ -424,35 +409,33 @@ step_bulk_wait(Exec *x, const Insn *i, uint32_t mask)
     }
   }
   b->n = n;
-  shadow_bulk_done(x->shadow, warp, read_up_to(b, warp));
+  shadow_bulk_done(w->cta->shadow, warp, read_up_to(b, warp));
   return GO;
 }
 
 static void
 end_mbar(Exec *x, const Mbar *m)
 {
-  x->warp = &x->cta->warp[m->warp];
   mbar_check_seen(x, m);
   if (m->tx)
-    report_error(x, m->made, "mbarrier-bytes", -1,
+    report_error(x, &m->cta->warp[m->warp], m->made, "mbarrier-bytes", -1,
                  "the CTA has ended; the mbarrier at byte %u still expects %" PRId64
                  " bytes",
                  m->off, m->tx);
 }
 
 void
-bulk_end(Exec *x)
+bulk_end(Exec *x, Cta *c)
 {
-  Bulk *b = x->bulk;
+  Bulk *b = c->bulk;
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
-    x->warp = p->by;
     if (p->mbar < 0 && !p->read)
       report_error(
-          x, p->insn, "bulk-store-unfinished", p->lane,
+          x, p->by, p->insn, "bulk-store-unfinished", p->lane,
           "the CTA has ended before a wait_group confirmed that this store has read shared "
           "memory");
-    land(x, p);
+    bulk_land(x, c, p);
   }
   drop_all(b);
   for (int k = 0; k < b->n_mbars; k++)
@@ -485,40 +468,41 @@ typedef struct Linear {
 } Linear;
 
 static void
-land_linear_load(Exec *x, const void *data)
+land_linear_load(Exec *x, Cta *to, const void *data)
 {
   const Linear *c = data;
-  memcpy(x->cta->shared + c->off, mem_host(x, c->global), c->bytes);
-  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+  memcpy(to->shared + c->off, mem_host(x, c->global), c->bytes);
+  layout_set(to, c->off, c->bytes, LAYOUT_UNKNOWN);
 }
 
 static void
-land_linear_store(Exec *x, const void *data)
+land_linear_store(Exec *x, Cta *from, const void *data)
 {
   const Linear *c = data;
   uint8_t *to = mem_host(x, c->global);
   if (c->op.bytes)
-    atom_reduce(&c->op, to, x->cta->shared + c->off, c->bytes);
+    atom_reduce(&c->op, to, from->shared + c->off, c->bytes);
   else
-    memcpy(to, x->cta->shared + c->off, c->bytes);
+    memcpy(to, from->shared + c->off, c->bytes);
 }
 
 /* Addresses: a and imm in shared memory, b in global memory; c is the size. */
 static Stop
-linear(Exec *x, const Insn *i, int lane, ShadowOp op, Linear *c)
+linear(Exec *x, Warp *w, const Insn *i, int lane, ShadowOp op, Linear *c)
 {
   uint8_t *host;
   Stop s;
-  uint64_t addr = mbar_address(x, i, lane);
-  c->bytes = row32(x->warp, i->c)[lane];
-  c->global = row64(x->warp, i->b)[lane] + (uint64_t)i->imm2;
+  uint64_t addr = mbar_address(w, i, lane);
+  c->bytes = row32(w, i->c)[lane];
+  c->global = row64(w, i->b)[lane] + (uint64_t)i->imm2;
   if (addr % BULK_ALIGN || c->global % BULK_ALIGN || c->bytes % BULK_ALIGN || !c->bytes)
-    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d",
                         BULK_ALIGN);
-  if (!cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off, &s))
+  if (!cluster_find(x, w, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off,
+                    &s))
     return s;
-  return mem_span(x, i, lane, c->global, c->bytes, op, &host);
+  return mem_span(x, w, i, lane, c->global, c->bytes, op, &host);
 }
 
 static BulkCopy
@@ -536,49 +520,49 @@ copy_of(const Insn *i, int lane, const Linear *c, Land *how)
 /* The list holds the rows of the mbarrier's address, of its offset, and of the CTAs of a
  * multicast. */
 uint64_t
-bulk_listed_mbar(const Exec *x, const Insn *i, int lane)
+bulk_listed_mbar(const Exec *x, const Warp *w, const Insn *i, int lane)
 {
   const uint32_t *list = x->kernel->lists + i->list;
-  uint64_t base = i->x.sign ? row64(x->warp, list[0])[lane] : row32(x->warp, list[0])[lane];
-  return base + row64(x->warp, list[1])[lane];
+  uint64_t base = i->x.sign ? row64(w, list[0])[lane] : row32(w, list[0])[lane];
+  return base + row64(w, list[1])[lane];
 }
 
 static Stop
-load_lane(Exec *x, const Insn *i, int lane)
+load_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Linear c = {0};
-  Stop s = linear(x, i, lane, SHADOW_COPY, &c);
+  Stop s = linear(x, w, i, lane, SHADOW_COPY, &c);
   if (s != GO)
     return s;
   BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
-  uint64_t mbar = bulk_listed_mbar(x, i, lane);
-  uint32_t ctas = row32(x->warp, x->kernel->lists[i->list + 2])[lane] & 0xffff;
+  uint64_t mbar = bulk_listed_mbar(x, w, i, lane);
+  uint32_t ctas = row32(w, x->kernel->lists[i->list + 2])[lane] & 0xffff;
   if (i->x.cond)
-    return bulk_multicast(x, &copy, mbar, ctas);
-  return bulk_load_at(x, &copy, mbar_address(x, i, lane), i->x.space == SPACE_CLUSTER,
+    return bulk_multicast(x, w, &copy, mbar, ctas);
+  return bulk_load_at(x, w, &copy, mbar_address(w, i, lane), i->x.space == SPACE_CLUSTER,
                       mbar);
 }
 
 Stop
-step_bulk_load(Exec *x, const Insn *i, uint32_t mask)
+step_bulk_load(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = load_lane(x, i, __builtin_ctz(m));
+    s = load_lane(x, w, i, __builtin_ctz(m));
   return s;
 }
 
 /* ---- stores ---- */
 
 Stop
-step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
+step_bulk_store(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   bool reduces = i->x.sub != A_OPS;
   for (uint32_t m = mask; m && s == GO; m &= m - 1) {
     int lane = __builtin_ctz(m);
     Linear c = {0};
-    s = linear(x, i, lane, reduces ? SHADOW_ATOMIC : SHADOW_WRITE, &c);
+    s = linear(x, w, i, lane, reduces ? SHADOW_ATOMIC : SHADOW_WRITE, &c);
     if (s != GO)
       return s;
     if (reduces) {
@@ -588,7 +572,7 @@ step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
     copy.first = c.global;
     copy.end = c.global + c.bytes;
     copy.reduces = reduces;
-    s = bulk_store(x, &copy);
+    s = bulk_store(x, w, &copy);
   }
   return s;
 }
@@ -596,12 +580,13 @@ step_bulk_store(Exec *x, const Insn *i, uint32_t mask)
 /* ---- fences ---- */
 
 Stop
-step_fence_proxy(Exec *x, const Insn *i, uint32_t mask)
+step_fence_proxy(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
+  (void)x;
   (void)mask;
   if (i->x.cond)
-    shadow_mbar_fence(x->shadow, x->warp->id);
+    shadow_mbar_fence(w->cta->shadow, w->id);
   else if (i->x.space != SPACE_GLOBAL) /* what device memory holds is not followed so far */
-    shadow_proxy_fence(x->shadow, x->warp->id);
+    shadow_proxy_fence(w->cta->shadow, w->id);
   return GO;
 }

@@ -20,7 +20,8 @@
 enum { MBARS = 64 }; /* of a CTA */
 
 typedef struct Mbar {
-  uint32_t off;      /* in shared memory */
+  Cta *cta;          /* where it is */
+  uint32_t off;      /* in its shared memory */
   uint32_t expected; /* arrivals of a phase */
   uint32_t pending;  /* of them, still due */
   int64_t tx;        /* bytes still due, or ahead of their expect_tx if negative */
@@ -41,19 +42,20 @@ Bulk *bulk_new(AsyncPolicy); /* NULL: out of memory */
 void bulk_free(Bulk *);
 void bulk_reset(Bulk *, uint64_t seed); /* a new CTA */
 /* Is anything left undone at the end of a CTA?  Tells so. */
-void bulk_end(Exec *);
+void bulk_end(Exec *, Cta *);
 /* Lands what may land although nobody waits for it; false: there is nothing. */
-bool bulk_progress(Exec *);
+bool bulk_progress(Exec *, Cta *);
 /* One line on what a warp waits for, for a report of a deadlock; returns its length. */
 int bulk_describe(const Warp *, char *text, size_t n);
 
-/* Moves the bytes of a copy; data is the copy made at issue. */
-typedef void Land(Exec *, const void *data);
+/* Moves the bytes of a copy, into the shared memory of this CTA or, of a store, from there;
+ * data is the copy made at issue. */
+typedef void Land(Exec *, Cta *, const void *data);
 /* Is any of these bytes of global memory what the store writes? */
 typedef bool Writes(const void *data, uint64_t addr, uint64_t bytes);
 typedef struct BulkCopy BulkCopy;
 /* Calls bulk_reads with each part of shared memory that the store writes out. */
-typedef void Reads(Exec *, const BulkCopy *, uint32_t number);
+typedef void Reads(Exec *, Warp *, const BulkCopy *, uint32_t number);
 struct BulkCopy {
   const Insn *insn;
   int lane;
@@ -70,22 +72,23 @@ struct BulkCopy {
   bool reduces;
   bool lanes_own; /* st.async: the thread's own store, not an engine's */
 };
-/* Into the shared memory of x->cta, which may not be the warp's own; completes on the
- * mbarrier at this address, which is there too. */
-Stop bulk_load(Exec *, const BulkCopy *, uint64_t mbar);
+/* Into the shared memory of a CTA of the cluster; completes on the mbarrier at this
+ * address, which is there too. */
+Stop bulk_load(Exec *, Warp *, Cta *to, const BulkCopy *, uint64_t mbar);
 /* Into the CTA of the address `to`, which becomes off. */
-Stop bulk_load_at(Exec *, BulkCopy *, uint64_t to, bool far, uint64_t mbar);
+Stop bulk_load_at(Exec *, Warp *, BulkCopy *, uint64_t to, bool far, uint64_t mbar);
 /* Into all CTAs of a mask of ranks, and on the mbarriers at the same offset there. */
-Stop bulk_multicast(Exec *, const BulkCopy *, uint64_t mbar, uint32_t ctas);
+Stop bulk_multicast(Exec *, Warp *, const BulkCopy *, uint64_t mbar, uint32_t ctas);
 /* Shared to global memory, completes in the thread's next group. */
-Stop bulk_store(Exec *, const BulkCopy *);
-void bulk_reads(Exec *, const BulkCopy *, uint32_t number, uint32_t off, uint32_t bytes);
+Stop bulk_store(Exec *, Warp *, const BulkCopy *);
+void bulk_reads(Exec *, Warp *, const BulkCopy *, uint32_t number, uint32_t off,
+                uint32_t bytes);
 /* May stores of the CTA still be writing global memory?  Only a wait_group without .read
  * tells that they are not. */
 bool bulk_writing(const Bulk *);
-uint32_t bulk_next_store(const Exec *); /* the number that the warp's next one will have */
+uint32_t bulk_next_store(const Warp *); /* the number that the warp's next one will have */
 /* Tells if one of them may be writing what this access touches. */
-void bulk_check_global(Exec *, const Insn *, int lane, uint64_t addr, uint64_t bytes,
-                       ShadowOp);
+void bulk_check_global(Exec *, Warp *, const Insn *, int lane, uint64_t addr,
+                       uint64_t bytes, ShadowOp);
 
 #endif

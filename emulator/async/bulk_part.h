@@ -50,27 +50,25 @@ struct Bulk {
 };
 
 /* The mbarrier at an address, which may be in another CTA if the instruction's space is
- * SPACE_CLUSTER; x->cta is its CTA from then on.  NULL: *stop says so. */
-Mbar *mbar_find(Exec *, const Insn *, int lane, uint64_t addr, Stop *stop);
-/* The one at that offset of x->cta. */
-Mbar *mbar_at(Exec *, const Insn *, int lane, uint32_t off, Stop *stop);
+ * SPACE_CLUSTER.  NULL: *stop says so. */
+Mbar *mbar_find(Exec *, Warp *, const Insn *, int lane, uint64_t addr, Stop *stop);
+/* The one at that offset of a CTA's shared memory. */
+Mbar *mbar_at(Exec *, Warp *, Cta *, const Insn *, int lane, uint32_t off, Stop *stop);
 /* Does the warp know of its init? */
-void mbar_check_known(Exec *, const Insn *, int lane, const Mbar *);
-uint64_t mbar_address(const Exec *, const Insn *, int lane);
+void mbar_check_known(Exec *, Warp *, const Insn *, int lane, const Mbar *);
+uint64_t mbar_address(const Warp *, const Insn *, int lane);
 void mbar_complete_tx(Exec *, Mbar *, uint32_t bytes);
 /* A load's mbarrier, from the list of its rows. */
-uint64_t bulk_listed_mbar(const Exec *, const Insn *, int lane);
-/* Something that a stalled warp may have waited for. */
-void bulk_happened(Exec *);
+uint64_t bulk_listed_mbar(const Exec *, const Warp *, const Insn *, int lane);
 /* Lands the copies that complete on this mbarrier: a wait for it forces them. */
 void bulk_force(Exec *, const Mbar *);
-/* A copy that completes on it and is still to land; NULL: there is none. */
-const Pending *bulk_due(const Bulk *, const Mbar *);
+/* Of a CTA's copies, this one lands. */
+void bulk_land(Exec *, Cta *, Pending *);
 /* LAZY: later. */
 bool bulk_lazy(Bulk *);
 /* Lands cp.async, and their arrival, that were left to this mbarrier; -1: the first of any.
  * False: there are none. */
-bool mbar_deliver(Exec *, int mbar);
+bool mbar_deliver(Exec *, Cta *, int mbar);
 /* Nobody has seen its last copy complete: tells. */
 void mbar_check_seen(Exec *, const Mbar *);
 

@@ -14,93 +14,90 @@ enum { MBAR_BYTES = 8, MBAR_COUNT_MAX = (1 << 20) - 1, MBAR_TX_MAX = (1 << 20) -
 enum { STATE_COUNT = 40 }; /* a state: the phase, and from this bit on what is due in it */
 
 static Stop
-misuse(Exec *x, const Insn *i, int lane, const char *what, uint32_t off)
+misuse(Exec *x, Warp *w, const Insn *i, int lane, const char *what, uint32_t off)
 {
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", lane,
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", lane,
                       "%s, at byte %u of shared memory", what, off);
 }
 
 Mbar *
-mbar_at(Exec *x, const Insn *i, int lane, uint32_t off, Stop *stop)
+mbar_at(Exec *x, Warp *w, Cta *c, const Insn *i, int lane, uint32_t off, Stop *stop)
 {
   *stop = GO;
-  for (int k = 0; k < x->bulk->n_mbars; k++) {
-    Mbar *m = &x->bulk->mbar[k];
+  for (int k = 0; k < c->bulk->n_mbars; k++) {
+    Mbar *m = &c->bulk->mbar[k];
     if (m->live && m->off == off)
       return m;
   }
-  *stop = misuse(x, i, lane, "there is no mbarrier: none was initialised", off);
+  *stop = misuse(x, w, i, lane, "there is no mbarrier: none was initialised", off);
   return NULL;
 }
 
-/* Whether one can be there; enters its CTA. */
-static Stop
-enter(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t *off)
+/* The CTA where one can be at this address, and its offset there. */
+static Cta *
+place(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, uint32_t *off, Stop *stop)
 {
-  Stop s;
-  if (addr % MBAR_BYTES)
-    return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
-                        "no mbarrier can be at 0x%" PRIx64, addr);
-  Cta *c = cluster_find(x, i, lane, addr, i->x.space == SPACE_CLUSTER, MBAR_BYTES, off, &s);
-  if (c && c != x->cta)
-    cta_enter(x, c);
-  return s;
+  if (addr % MBAR_BYTES) {
+    *stop = report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse", lane,
+                         "no mbarrier can be at 0x%" PRIx64, addr);
+    return NULL;
+  }
+  return cluster_find(x, w, i, lane, addr, i->x.space == SPACE_CLUSTER, MBAR_BYTES, off,
+                      stop);
 }
 
 Mbar *
-mbar_find(Exec *x, const Insn *i, int lane, uint64_t addr, Stop *stop)
+mbar_find(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, Stop *stop)
 {
   uint32_t off;
-  *stop = enter(x, i, lane, addr, &off);
-  return *stop == GO ? mbar_at(x, i, lane, off, stop) : NULL;
+  Cta *c = place(x, w, i, lane, addr, &off, stop);
+  return c ? mbar_at(x, w, c, i, lane, off, stop) : NULL;
 }
 
 uint64_t
-mbar_address(const Exec *x, const Insn *i, int lane)
+mbar_address(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  uint64_t base = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   base -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   return base + (uint64_t)i->imm;
 }
 
 /* What lies in shared memory is opaque; nobody should look. */
 static void
-scribble(Exec *x, const Mbar *m)
+scribble(const Mbar *m)
 {
   uint64_t opaque = (m->live ? 0xb4aaaaaaaaaaaa00u : 0xffffffffffffffffu) | (m->phase & 1);
-  memcpy(x->cta->shared + m->off, &opaque, sizeof opaque);
+  memcpy(m->cta->shared + m->off, &opaque, sizeof opaque);
 }
 
 static int
-number(const Exec *x, const Mbar *m)
+number(const Mbar *m)
 {
-  return (int)(m - x->bulk->mbar);
+  return (int)(m - m->cta->bulk->mbar);
 }
 
-/* Everybody who waits may look again. */
-void
-bulk_happened(Exec *x)
+/* A copy that completes on it and is still to land; NULL: there is none. */
+static const Pending *
+due(const Mbar *m)
 {
-  x->asked = 0;
-  for (int j = 0; j < x->cta->n_warps; j++)
-    x->cta->warp[j].stalled = false, x->cta->warp[j].failed = 0;
+  const Bulk *b = m->cta->bulk;
+  for (int i = 0; i < b->n; i++)
+    if (b->at[i].mbar == number(m) && !b->at[i].landed)
+      return &b->at[i];
+  return NULL;
 }
 
 /* The phase is complete without bytes of copies that were issued in it. */
 static void
 check_due(Exec *x, const Mbar *m)
 {
-  Warp *turn = x->warp;
-  const Pending *p = bulk_due(x->bulk, m);
-  if (!p)
-    return;
-  x->warp = p->by;
-  report_error(x, p->insn, "mbarrier-bytes", p->lane,
-               "phase %" PRIu64
-               " of the mbarrier at byte %u completes without this copy: its "
-               "bytes were not expected",
-               m->phase, m->off);
-  x->warp = turn;
+  const Pending *p = due(m);
+  if (p)
+    report_error(x, p->by, p->insn, "mbarrier-bytes", p->lane,
+                 "phase %" PRIu64
+                 " of the mbarrier at byte %u completes without this copy: its "
+                 "bytes were not expected",
+                 m->phase, m->off);
 }
 
 static void
@@ -111,25 +108,24 @@ try_complete(Exec *x, Mbar *m)
   check_due(x, m);
   m->phase++;
   m->pending = m->expected;
-  shadow_mbar_complete(x->shadow, number(x, m));
-  scribble(x, m);
-  bulk_happened(x);
+  shadow_mbar_complete(m->cta->shadow, number(m));
+  scribble(m);
+  exec_wake(x, m->cta);
 }
 
 void
 mbar_complete_tx(Exec *x, Mbar *m, uint32_t bytes)
 {
   m->tx -= bytes;
-  bulk_happened(x);
+  exec_wake(x, m->cta);
   try_complete(x, m);
 }
 
 /* ---- init, inval ---- */
 
 static Mbar *
-vacant(Exec *x, uint32_t off)
+vacant(Bulk *b, uint32_t off)
 {
-  Bulk *b = x->bulk;
   for (int k = 0; k < b->n_mbars; k++)
     if (b->mbar[k].off == off)
       return &b->mbar[k];
@@ -140,41 +136,42 @@ vacant(Exec *x, uint32_t off)
 }
 
 static Stop
-init_one(Exec *x, const Insn *i, int lane, uint64_t addr, uint32_t count)
+init_one(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, uint32_t count)
 {
   uint32_t off;
-  Stop s = enter(x, i, lane, addr, &off);
-  if (s != GO)
+  Stop s;
+  Cta *c = place(x, w, i, lane, addr, &off, &s);
+  if (!c)
     return s;
   if (!count || count > MBAR_COUNT_MAX)
-    return misuse(x, i, lane, "an mbarrier for an impossible number of arrivals", off);
-  Mbar *m = vacant(x, off);
+    return misuse(x, w, i, lane, "an mbarrier for an impossible number of arrivals", off);
+  Mbar *m = vacant(c->bulk, off);
   if (!m)
-    return misuse(x, i, lane, "more mbarriers than the emulator keeps", off);
+    return misuse(x, w, i, lane, "more mbarriers than the emulator keeps", off);
   if (m->live && m->off == off)
-    report_error(x, i, "mbarrier-reinit", lane,
+    report_error(x, w, i, "mbarrier-reinit", lane,
                  "the mbarrier at byte %u, of line %d, is initialised again without "
                  "mbarrier.inval",
                  m->off, m->made->line);
-  *m = (Mbar){.off = off,
+  *m = (Mbar){.cta = c,
+              .off = off,
               .expected = count,
               .pending = count,
               .live = true,
-              .warp = x->warp->id,
+              .warp = w->id,
               .made = i};
-  shadow_mbar_init(x->shadow, number(x, m), (int)(i - x->kernel->code), x->warp->id, lane,
-                   off);
-  scribble(x, m);
+  shadow_mbar_init(c->shadow, number(m), (int)(i - x->kernel->code), w->id, lane, off);
+  scribble(m);
   return GO;
 }
 
 Stop
-step_mbar_init(Exec *x, const Insn *i, uint32_t mask)
+step_mbar_init(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t m = mask; m && s == GO; m &= m - 1) {
     int lane = __builtin_ctz(m);
-    s = init_one(x, i, lane, mbar_address(x, i, lane), row32(x->warp, i->b)[lane]);
+    s = init_one(x, w, i, lane, mbar_address(w, i, lane), row32(w, i->b)[lane]);
   }
   return s;
 }
@@ -182,53 +179,51 @@ step_mbar_init(Exec *x, const Insn *i, uint32_t mask)
 void
 mbar_check_seen(Exec *x, const Mbar *m)
 {
-  Warp *turn = x->warp;
   uint64_t seen = 0;
-  for (int w = 0; w < x->cta->n_warps; w++)
+  for (int w = 0; w < m->cta->n_warps; w++)
     seen = m->seen[w] > seen ? m->seen[w] : seen;
   if (seen >= m->filled)
     return;
-  x->warp = m->filler;
   report_error(
-      x, m->filling, "bulk-load-unfinished", m->lane,
+      x, m->filler, m->filling, "bulk-load-unfinished", m->lane,
       "its mbarrier's days are over, at byte %u, and nobody has waited for this copy",
       m->off);
-  x->warp = turn;
 }
 
 /* By an instruction: the mbarrier's CTA must outlast it.  The bytes of a copy it waits for
  * itself. */
 static void
-check_use(Exec *x, const Insn *i, int lane, const Mbar *m)
+check_use(Exec *x, Warp *w, const Insn *i, int lane, const Mbar *m)
 {
-  if (x->warp->cta != x->cta)
-    shadow_far_use(x->shadow, (int)(i - x->kernel->code), exec_who(x), lane, false);
-  mbar_check_known(x, i, lane, m);
+  if (w->cta != m->cta)
+    shadow_far_use(m->cta->shadow, (int)(i - x->kernel->code), cta_who(w, m->cta), lane,
+                   false);
+  mbar_check_known(x, w, i, lane, m);
 }
 
 static void
-inval_one(Exec *x, const Insn *i, int lane, Mbar *m)
+inval_one(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m)
 {
-  check_use(x, i, lane, m);
+  check_use(x, w, i, lane, m);
   mbar_check_seen(x, m);
   if (m->tx)
-    report_error(x, i, "mbarrier-bytes", lane,
+    report_error(x, w, i, "mbarrier-bytes", lane,
                  "the mbarrier at byte %u, of line %d, still expects %" PRId64 " bytes",
                  m->off, m->made->line, m->tx);
   m->live = false;
-  shadow_mbar_inval(x->shadow, number(x, m));
-  scribble(x, m);
+  shadow_mbar_inval(m->cta->shadow, number(m));
+  scribble(m);
 }
 
 Stop
-step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
+step_mbar_inval(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t k = mask; k && s == GO; k &= k - 1) {
     int lane = __builtin_ctz(k);
-    Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+    Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
     if (m)
-      inval_one(x, i, lane, m);
+      inval_one(x, w, i, lane, m);
   }
   return s;
 }
@@ -236,10 +231,10 @@ step_mbar_inval(Exec *x, const Insn *i, uint32_t mask)
 /* ---- arrive, expect_tx, complete_tx ---- */
 
 void
-mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
+mbar_check_known(Exec *x, Warp *w, const Insn *i, int lane, const Mbar *m)
 {
-  if (!shadow_mbar_known(x->shadow, number(x, m), exec_who(x)))
-    report_error(x, i, "mbarrier-race", lane,
+  if (!shadow_mbar_known(m->cta->shadow, number(m), cta_who(w, m->cta)))
+    report_error(x, w, i, "mbarrier-race", lane,
                  "nothing orders the mbarrier.init of line %d (warp %d) before this",
                  m->made->line, m->warp);
 }
@@ -247,79 +242,78 @@ mbar_check_known(Exec *x, const Insn *i, int lane, const Mbar *m)
 /* vec: arrive_drop, fewer are due from then on.  reg: .relaxed, nobody learns of what the
  * warp has done before. */
 static Stop
-arrive(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t count)
+arrive(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t count)
 {
   if (count > m->pending)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-overrun", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-overrun", lane,
                         "%u arrivals, %u of %u are pending in phase %" PRIu64
                         " of the mbarrier at byte %u",
                         count, m->pending, m->expected, m->phase, m->off);
   m->pending -= count;
   m->expected -= i->x.vec ? count : 0;
   if (!i->x.reg)
-    shadow_mbar_arrive(x->shadow, number(x, m), exec_who(x));
+    shadow_mbar_arrive(m->cta->shadow, number(m), cta_who(w, m->cta));
   try_complete(x, m);
   return GO;
 }
 
 /* expect_tx and complete_tx, alone or before an arrival. */
 static Stop
-count_bytes(Exec *x, const Insn *i, int lane, Mbar *m, uint32_t bytes)
+count_bytes(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t bytes)
 {
   m->tx += i->x.sub == MB_COMPLETE ? -(int64_t)bytes : (int64_t)bytes;
   if (bytes > MBAR_TX_MAX || m->tx > MBAR_TX_MAX || m->tx < -MBAR_TX_MAX)
-    return misuse(x, i, lane, "more bytes than an mbarrier counts", m->off);
+    return misuse(x, w, i, lane, "more bytes than an mbarrier counts", m->off);
   if (i->x.sub != MB_ARRIVE_EXPECT)
     try_complete(x, m);
   return GO;
 }
 
 static Stop
-arrive_one(Exec *x, const Insn *i, int lane, uint64_t *state)
+arrive_one(Exec *x, Warp *w, const Insn *i, int lane, uint64_t *state)
 {
   Stop s;
-  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
   if (!m)
     return s;
-  uint32_t operand = row32(x->warp, i->b)[lane];
+  uint32_t operand = row32(w, i->b)[lane];
   bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
   uint32_t count = counts && i->x.cond ? operand : 1;
-  check_use(x, i, lane, m);
+  check_use(x, w, i, lane, m);
   *state = m->phase | (uint64_t)m->pending << STATE_COUNT;
   if (!counts)
-    s = count_bytes(x, i, lane, m, operand);
+    s = count_bytes(x, w, i, lane, m, operand);
   if (s != GO || i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE)
     return s;
   if (!count)
-    return misuse(x, i, lane, "an arrival of nobody", m->off);
+    return misuse(x, w, i, lane, "an arrival of nobody", m->off);
   if (i->x.sub == MB_NO_COMPLETE && count == m->pending && !m->tx)
-    return misuse(x, i, lane, "an arrival with .noComplete completes the phase", m->off);
-  return arrive(x, i, lane, m, count);
+    return misuse(x, w, i, lane, "an arrival with .noComplete completes the phase", m->off);
+  return arrive(x, w, i, lane, m, count);
 }
 
 Stop
-step_mbar_arrive(Exec *x, const Insn *i, uint32_t mask)
+step_mbar_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint64_t state[LANES] = {0};
   for (uint32_t k = mask; k; k &= k - 1) {
     int lane = __builtin_ctz(k);
-    Stop s = arrive_one(x, i, lane, &state[lane]);
-    cta_enter(x, x->warp->cta);
+    Stop s = arrive_one(x, w, i, lane, &state[lane]);
     if (s != GO)
       return s;
   }
   if (i->d)
-    exec_put64(x, i->d, state, mask);
+    exec_put64(x, w, i->d, state, mask);
   return GO;
 }
 
 Stop
-step_mbar_count(Exec *x, const Insn *i, uint32_t mask)
+step_mbar_count(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t count[LANES];
   for (int l = 0; l < LANES; l++)
-    count[l] = (uint32_t)(row64(x->warp, i->a)[l] >> STATE_COUNT);
-  exec_put32(x, i->d, count, mask);
+    count[l] = (uint32_t)(row64(w, i->a)[l] >> STATE_COUNT);
+  exec_put32(x, w, i->d, count, mask);
   return GO;
 }
 
@@ -327,35 +321,32 @@ step_mbar_count(Exec *x, const Insn *i, uint32_t mask)
 
 /* Lands them as late as this, and arrives. */
 static void
-deliver(Exec *x, const Trust *t)
+deliver(Exec *x, Cta *c, const Trust *t)
 {
-  Mbar *m = &x->bulk->mbar[t->mbar];
-  Warp *turn = x->warp;
-  async_land(x->async, t->by->id, 1u << t->lane, t->upto);
+  Mbar *m = &c->bulk->mbar[t->mbar];
+  async_land(c->async, t->by->id, 1u << t->lane, t->upto);
   if (m->pending) {
     m->pending--;
-    shadow_copy_arrive(x->shadow, t->mbar, t->by->id, t->copies);
+    shadow_copy_arrive(c->shadow, t->mbar, t->by->id, t->copies);
     try_complete(x, m);
     return;
   }
-  x->warp = t->by;
-  report_error(x, t->insn, "mbarrier-overrun", t->lane,
+  report_error(x, t->by, t->insn, "mbarrier-overrun", t->lane,
                "copies that have landed arrive, and no arrival is pending in phase %" PRIu64
                " of the mbarrier at byte %u",
                m->phase, m->off);
-  x->warp = turn;
 }
 
 bool
-mbar_deliver(Exec *x, int mbar)
+mbar_deliver(Exec *x, Cta *c, int mbar)
 {
-  Bulk *b = x->bulk;
+  Bulk *b = c->bulk;
   for (int k = 0; k < b->n_trusts; k++) {
     Trust t = b->trusts[k];
     if (mbar >= 0 && t.mbar != mbar)
       continue;
     memmove(&b->trusts[k], &b->trusts[k + 1], (size_t)(--b->n_trusts - k) * sizeof t);
-    deliver(x, &t);
+    deliver(x, c, &t);
     return true;
   }
   return false;
@@ -377,37 +368,37 @@ keep(Bulk *b, const Trust *t)
 }
 
 static Stop
-entrust(Exec *x, const Insn *i, int lane, uint32_t copies)
+entrust(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
 {
   Stop s;
-  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
   if (!m)
     return s;
-  check_use(x, i, lane, m);
+  check_use(x, w, i, lane, m);
   if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
-    return misuse(x, i, lane, "more arrivals than an mbarrier counts", m->off);
+    return misuse(x, w, i, lane, "more arrivals than an mbarrier counts", m->off);
   Trust t = {.insn = i,
-             .by = x->warp,
+             .by = w,
              .lane = lane,
-             .mbar = number(x, m),
-             .upto = async_last(x->async, x->warp->id),
+             .mbar = number(m),
+             .upto = async_last(m->cta->async, w->id),
              .copies = copies};
-  if (!bulk_lazy(x->bulk))
-    deliver(x, &t);
-  else if (!keep(x->bulk, &t))
-    return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", lane,
+  if (!bulk_lazy(m->cta->bulk))
+    deliver(x, m->cta, &t);
+  else if (!keep(m->cta->bulk, &t))
+    return report_fatal(x, w, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", lane,
                         "the emulator is out of memory");
   return GO;
 }
 
 /* cond: .noinc */
 Stop
-step_copy_arrive(Exec *x, const Insn *i, uint32_t mask)
+step_copy_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
-  uint32_t copies = shadow_copy_entrust(x->shadow, x->warp->id, mask);
+  uint32_t copies = shadow_copy_entrust(w->cta->shadow, w->id, mask);
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = entrust(x, i, __builtin_ctz(m), copies);
+    s = entrust(x, w, i, __builtin_ctz(m), copies);
   return s;
 }
 
@@ -424,11 +415,11 @@ complete(const Mbar *m, bool parity, uint64_t operand)
 /* A warp that looks at each phase of a ring in turn has lost one if two more have passed.
  */
 static void
-check_lapped(Exec *x, const Insn *i, int lane, Mbar *m)
+check_lapped(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m)
 {
-  uint64_t *seen = &m->seen[x->warp->id];
+  uint64_t *seen = &m->seen[w->id];
   if (i->x.cond && *seen && m->phase >= *seen + 3)
-    report_error(x, i, "mbarrier-lapped", lane,
+    report_error(x, w, i, "mbarrier-lapped", lane,
                  "the warp last saw phase %" PRIu64 " of the mbarrier at byte %u complete; "
                  "it is in phase %" PRIu64 " by now, and parity cannot tell",
                  *seen - 1, m->off, m->phase);
@@ -436,26 +427,26 @@ check_lapped(Exec *x, const Insn *i, int lane, Mbar *m)
 }
 
 static Stop
-wait_one(Exec *x, const Insn *i, int lane, bool *done)
+wait_one(Exec *x, Warp *w, const Insn *i, int lane, bool *done)
 {
   Stop s;
-  Mbar *m = mbar_find(x, i, lane, mbar_address(x, i, lane), &s);
+  Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
   if (!m)
     return s;
   bool parity = i->x.cond;
-  uint64_t operand = parity ? row32(x->warp, i->b)[lane] : row64(x->warp, i->b)[lane];
+  uint64_t operand = parity ? row32(w, i->b)[lane] : row64(w, i->b)[lane];
   if (parity && operand > 1)
-    return misuse(x, i, lane, "a parity that is not 0 or 1", m->off);
-  check_use(x, i, lane, m);
+    return misuse(x, w, i, lane, "a parity that is not 0 or 1", m->off);
+  check_use(x, w, i, lane, m);
   if (!complete(m, parity, operand))
     bulk_force(x, m);
   *done = complete(m, parity, operand);
   if (*done) {
-    check_lapped(x, i, lane, m);
+    check_lapped(x, w, i, lane, m);
     if (!i->x.reg)
-      shadow_mbar_wait(x->shadow, number(x, m), x->warp->id);
+      shadow_mbar_wait(m->cta->shadow, number(m), w->id);
   } else {
-    x->warp->waits_for = m->off + 1;
+    w->waits_for = m->off + 1;
   }
   return GO;
 }
@@ -478,14 +469,13 @@ others_go_first(Warp *w, uint32_t yes)
 /* When the waits of all lanes that can run have failed, the warp's turn ends: other warps
  * must go on. */
 Stop
-step_mbar_wait(Exec *x, const Insn *i, uint32_t mask)
+step_mbar_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t yes = 0;
-  Warp *w = x->warp;
   for (uint32_t k = mask; k; k &= k - 1) {
     bool done = false;
     int lane = __builtin_ctz(k);
-    Stop s = wait_one(x, i, lane, &done);
+    Stop s = wait_one(x, w, i, lane, &done);
     if (s != GO)
       return s;
     yes |= (uint32_t)done << lane;

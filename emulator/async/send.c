@@ -20,15 +20,16 @@ typedef struct Send {
 } Send;
 
 static void
-land_send(Exec *x, const void *data)
+land_send(Exec *x, Cta *to, const void *data)
 {
   const Send *c = data;
+  (void)x;
   const uint8_t *from = c->from ? c->from->shared + c->from_off : c->value;
   if (c->op.bytes)
-    atom_reduce(&c->op, x->cta->shared + c->off, from, c->bytes);
+    atom_reduce(&c->op, to->shared + c->off, from, c->bytes);
   else
-    memmove(x->cta->shared + c->off, from, c->bytes);
-  layout_set(x->cta, c->off, c->bytes, LAYOUT_UNKNOWN);
+    memmove(to->shared + c->off, from, c->bytes);
+  layout_set(to, c->off, c->bytes, LAYOUT_UNKNOWN);
 }
 
 /* sub, type and reg: the operation, bytes of an element, signed. */
@@ -58,64 +59,64 @@ copy_of(const Insn *i, int lane, const Send *c)
 
 /* a and imm the destination, b and imm2 the source. */
 static Stop
-send_lane(Exec *x, const Insn *i, int lane)
+send_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Stop s;
-  Send c = {.from = x->cta, .bytes = row32(x->warp, i->c)[lane], .op = operation(i)};
-  uint64_t to = mbar_address(x, i, lane);
-  uint64_t from = (i->x.wide_b ? row64(x->warp, i->b)[lane] : row32(x->warp, i->b)[lane]) +
-                  (uint64_t)i->imm2;
+  Send c = {.from = w->cta, .bytes = row32(w, i->c)[lane], .op = operation(i)};
+  uint64_t to = mbar_address(w, i, lane);
+  uint64_t from =
+      (i->x.wide_b ? row64(w, i->b)[lane] : row32(w, i->b)[lane]) + (uint64_t)i->imm2;
   if (to % BULK_ALIGN || from % BULK_ALIGN || c.bytes % BULK_ALIGN || !c.bytes)
-    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d",
                         BULK_ALIGN);
-  if (!cluster_find(x, i, lane, from, false, c.bytes, &c.from_off, &s) ||
-      !cluster_find(x, i, lane, to, true, c.bytes, &c.off, &s))
+  if (!cluster_find(x, w, i, lane, from, false, c.bytes, &c.from_off, &s) ||
+      !cluster_find(x, w, i, lane, to, true, c.bytes, &c.off, &s))
     return s;
   BulkCopy copy = copy_of(i, lane, &c);
-  return bulk_load_at(x, &copy, to, true, bulk_listed_mbar(x, i, lane));
+  return bulk_load_at(x, w, &copy, to, true, bulk_listed_mbar(x, w, i, lane));
 }
 
 Stop
-step_bulk_send(Exec *x, const Insn *i, uint32_t mask)
+step_bulk_send(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = send_lane(x, i, __builtin_ctz(m));
+    s = send_lane(x, w, i, __builtin_ctz(m));
   return s;
 }
 
 /* The list: the mbarrier's address and offset, then the values. */
 static Stop
-store_lane(Exec *x, const Insn *i, int lane)
+store_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Stop s;
   uint32_t each = i->x.bytes, n = i->x.vec;
   const uint32_t *row = x->kernel->lists + i->list;
   Send c = {.bytes = each * n, .op = operation(i)};
-  uint64_t to = mbar_address(x, i, lane);
+  uint64_t to = mbar_address(w, i, lane);
   for (uint32_t k = 0; k < n; k++)
     memcpy(c.value + k * each,
-           i->flags & F_WIDE ? (const void *)&row64(x->warp, row[2 + k])[lane]
-                             : (const void *)&row32(x->warp, row[2 + k])[lane],
+           i->flags & F_WIDE ? (const void *)&row64(w, row[2 + k])[lane]
+                             : (const void *)&row32(w, row[2 + k])[lane],
            each);
   if (to % c.bytes)
-    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "address 0x%llx is no multiple of %u", (unsigned long long)to,
                         c.bytes);
-  if (!cluster_find(x, i, lane, to, true, c.bytes, &c.off, &s))
+  if (!cluster_find(x, w, i, lane, to, true, c.bytes, &c.off, &s))
     return s;
   BulkCopy copy = copy_of(i, lane, &c);
-  uint64_t mbar = bulk_listed_mbar(x, i, lane);
+  uint64_t mbar = bulk_listed_mbar(x, w, i, lane);
   mbar -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
-  return bulk_load_at(x, &copy, to, true, mbar);
+  return bulk_load_at(x, w, &copy, to, true, mbar);
 }
 
 Stop
-step_st_async(Exec *x, const Insn *i, uint32_t mask)
+step_st_async(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = store_lane(x, i, __builtin_ctz(m));
+    s = store_lane(x, w, i, __builtin_ctz(m));
   return s;
 }

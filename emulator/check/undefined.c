@@ -49,9 +49,8 @@ undefined_bytes(const Warp *w, const Kernel *k)
 }
 
 struct Undefined *
-undefined_of(Exec *x)
+undefined_of(Exec *x, Warp *w)
 {
-  Warp *w = x->warp;
   const Kernel *k = x->kernel;
   if (w->undefined) {
     w->undefined->used = true;
@@ -162,9 +161,9 @@ number(const Exec *x, const Insn *i)
 }
 
 Origin
-undefined_origin(const Exec *x, const Insn *i, uint32_t row)
+undefined_origin(const Exec *x, const Warp *w, const Insn *i, uint32_t row)
 {
-  const struct Undefined *u = x->warp->undefined;
+  const struct Undefined *u = w->undefined;
   const char *name = x->kernel->row_name[row];
   if (u && u->row[row].insn >= 0)
     return u->row[row];
@@ -172,9 +171,9 @@ undefined_origin(const Exec *x, const Insn *i, uint32_t row)
 }
 
 Origin
-undefined_origin_pred(const Exec *x, const Insn *i, uint32_t pred)
+undefined_origin_pred(const Exec *x, const Warp *w, const Insn *i, uint32_t pred)
 {
-  const struct Undefined *u = x->warp->undefined;
+  const struct Undefined *u = w->undefined;
   const char *name = x->kernel->pred_name[pred];
   if (u && u->pred[pred].insn >= 0)
     return u->pred[pred];
@@ -183,53 +182,51 @@ undefined_origin_pred(const Exec *x, const Insn *i, uint32_t pred)
 
 /* Of the first source that is not defined in one of these lanes. */
 static Origin
-origin_of_sources(const Exec *x, const Insn *i, uint32_t lanes)
+origin_of_sources(const Exec *x, const Warp *w, const Insn *i, uint32_t lanes)
 {
-  const Warp *w = x->warp;
   const uint32_t preds[] = {i->guard, i->x.ps, i->x.pt}, rows[] = {i->a, i->b, i->c};
   for (int j = 0; j < 3; j++)
     if (lanes & ~w->def[rows[j]])
-      return undefined_origin(x, i, rows[j]);
+      return undefined_origin(x, w, i, rows[j]);
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     if (lanes & ~w->def[x->kernel->lists[i->list + (uint32_t)j]])
-      return undefined_origin(x, i, x->kernel->lists[i->list + (uint32_t)j]);
+      return undefined_origin(x, w, i, x->kernel->lists[i->list + (uint32_t)j]);
   for (int j = 0; j < 2; j++)
     if (lanes & ~w->pdef[preds[j]])
-      return undefined_origin_pred(x, i, preds[j]);
-  return undefined_origin_pred(x, i, preds[2]);
+      return undefined_origin_pred(x, w, i, preds[j]);
+  return undefined_origin_pred(x, w, i, preds[2]);
 }
 
 /* ---- reports ---- */
 
 void
-undefined_use(Exec *x, const Insn *i, uint32_t row, uint32_t mask, const char *verb)
+undefined_use(Exec *x, Warp *w, const Insn *i, uint32_t row, uint32_t mask,
+              const char *verb)
 {
-  Warp *w = x->warp;
   uint32_t lanes = mask & ~w->def[row];
   if (!lanes)
     return;
-  Origin from = undefined_origin(x, i, row);
+  Origin from = undefined_origin(x, w, i, row);
   w->def[row] |= lanes; /* tell once */
   shadow_undefined(w->cta->shadow, number(x, i), w->id, lanes, &from, verb);
 }
 
 static void
-use_pred(Exec *x, const Insn *i, uint32_t pred, uint32_t mask, const char *verb)
+use_pred(Exec *x, Warp *w, const Insn *i, uint32_t pred, uint32_t mask, const char *verb)
 {
-  Warp *w = x->warp;
   uint32_t lanes = mask & ~w->pdef[pred];
   if (!lanes)
     return;
-  Origin from = undefined_origin_pred(x, i, pred);
+  Origin from = undefined_origin_pred(x, w, i, pred);
   w->pdef[pred] |= lanes;
   shadow_undefined(w->cta->shadow, number(x, i), w->id, lanes, &from, verb);
 }
 
 void
-undefined_guard(Exec *x, const Insn *i)
+undefined_guard(Exec *x, Warp *w, const Insn *i)
 {
   bool branch = i->kind == K_STEP && (i->step == step_bra || i->step == step_brx);
-  use_pred(x, i, i->guard, x->warp->active, branch ? "branches on" : "is guarded by");
+  use_pred(x, w, i, i->guard, w->active, branch ? "branches on" : "is guarded by");
 }
 
 static void
@@ -244,20 +241,20 @@ define_results(Warp *w, const uint32_t *list, const Insn *i, uint32_t mask)
 
 /* What has an effect, and what has no rule. */
 static void
-report(Exec *x, const Insn *i, uint32_t mask)
+report(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   const char *verb =
       i->kind == K_STEP && i->step == step_brx ? "branches on" : "depends on";
-  undefined_guard(x, i);
-  use_pred(x, i, i->x.ps, mask, verb);
-  use_pred(x, i, i->x.pt, mask, verb);
-  undefined_use(x, i, i->a, mask, verb);
-  undefined_use(x, i, i->b, mask, verb);
-  undefined_use(x, i, i->c, mask, verb);
+  undefined_guard(x, w, i);
+  use_pred(x, w, i, i->x.ps, mask, verb);
+  use_pred(x, w, i, i->x.pt, mask, verb);
+  undefined_use(x, w, i, i->a, mask, verb);
+  undefined_use(x, w, i, i->b, mask, verb);
+  undefined_use(x, w, i, i->c, mask, verb);
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
-    undefined_use(x, i, list[j], mask, verb);
-  define_results(x->warp, list, i, mask);
+    undefined_use(x, w, i, list[j], mask, verb);
+  define_results(w, list, i, mask);
 }
 
 /* ---- arithmetic ---- */
@@ -270,16 +267,15 @@ unguarded(const Warp *w, const Insn *i)
 
 /* All of every result is undefined where a bit of a source is. */
 static void
-whole(Exec *x, const Insn *i, uint32_t mask)
+whole(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint32_t *list = x->kernel->lists + i->list;
   uint32_t ok =
       w->def[i->a] & w->def[i->b] & w->def[i->c] & w->pdef[i->x.ps] & w->pdef[i->x.pt];
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     ok &= w->def[list[j]];
   uint32_t lanes = mask | unguarded(w, i), undefined = (mask & ~ok) | unguarded(w, i);
-  Origin from = origin_of_sources(x, i, undefined);
+  Origin from = origin_of_sources(x, w, i, undefined);
   undefined_put_whole(w, i->d, i->flags & F_WIDE, lanes, undefined, from);
   undefined_put_pred(w, i->x.pd, lanes, undefined, from);
   undefined_put_pred(w, i->x.pq, lanes, undefined, from);
@@ -310,11 +306,10 @@ fill(Bits *b, bool wide, uint32_t lanes)
 }
 
 static void
-put_bits(Exec *x, const Insn *i, uint32_t mask, Bits *b)
+put_bits(Exec *x, Warp *w, const Insn *i, uint32_t mask, Bits *b)
 {
-  Warp *w = x->warp;
   uint32_t lanes = mask | unguarded(w, i);
-  Origin from = origin_of_sources(x, i, lanes);
+  Origin from = origin_of_sources(x, w, i, lanes);
   fill(b, i->flags & F_WIDE, unguarded(w, i));
   if (i->flags & F_WIDE)
     undefined_put64(w, i->d, lanes, b->wide, from);
@@ -324,9 +319,8 @@ put_bits(Exec *x, const Insn *i, uint32_t mask, Bits *b)
 
 /* What moves values moves their undefined bits; by what it moves must be defined. */
 static void
-moved(Exec *x, const Insn *i, uint32_t mask, bool two)
+moved(Exec *x, Warp *w, const Insn *i, uint32_t mask, bool two)
 {
-  Warp *w = x->warp;
   Bits a, b, r;
   bool wide = i->carry & CARRY_FROM_WIDE;
   uint32_t ok = w->def[i->c] & (two ? FULL : w->def[i->b]);
@@ -335,7 +329,7 @@ moved(Exec *x, const Insn *i, uint32_t mask, bool two)
     get_bits(w, i->b, wide, &b);
   i->op.fn(&i->op, &r, &a, two ? (const void *)&b : row32(w, i->b), row32(w, i->c));
   fill(&r, i->flags & F_WIDE, ~ok);
-  put_bits(x, i, mask, &r);
+  put_bits(x, w, i, mask, &r);
 }
 
 /* Undefined bits of a Boolean operation, for values va, vb and undefined bits ua, ub. */
@@ -351,9 +345,8 @@ boolean(int carry, uint64_t ua, uint64_t va, uint64_t ub, uint64_t vb)
 }
 
 static void
-bitwise(Exec *x, const Insn *i, uint32_t mask)
+bitwise(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   Bits a, b, c, r;
   bool wide = i->flags & F_WIDE;
   get_bits(w, i->a, wide, &a);
@@ -368,7 +361,7 @@ bitwise(Exec *x, const Insn *i, uint32_t mask)
       r.narrow[l] = (uint32_t)boolean(i->carry & 15, a.narrow[l], row32(w, i->a)[l],
                                       b.narrow[l], row32(w, i->b)[l]) |
                     c.narrow[l];
-  put_bits(x, i, mask, &r);
+  put_bits(x, w, i, mask, &r);
 }
 
 static uint64_t
@@ -380,9 +373,8 @@ bits_of(const Bits *b, bool wide, int l)
 /* Two results in one: of the halves of a, b and c, or the upper one of a and the lower one
  * of b. */
 static void
-halves(Exec *x, const Insn *i, uint32_t mask, bool pair)
+halves(Exec *x, Warp *w, const Insn *i, uint32_t mask, bool pair)
 {
-  Warp *w = x->warp;
   Bits a, b, c, r;
   bool wide = i->flags & F_WIDE;
   uint64_t low = wide ? UINT32_MAX : UINT16_MAX, high = wide ? low << 32 : low << 16;
@@ -399,30 +391,30 @@ halves(Exec *x, const Insn *i, uint32_t mask, bool pair)
     else
       r.narrow[l] = (uint32_t)undefined;
   }
-  put_bits(x, i, mask, &r);
+  put_bits(x, w, i, mask, &r);
 }
 
 static void
-lane(Exec *x, const Insn *i, uint32_t mask)
+lane(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   switch ((Carry)(i->carry & 15)) {
   case CARRY_MOVE:
   case CARRY_MOVE_2:
-    moved(x, i, mask, (i->carry & 15) == CARRY_MOVE_2);
+    moved(x, w, i, mask, (i->carry & 15) == CARRY_MOVE_2);
     return;
   case CARRY_UNION:
   case CARRY_AND:
   case CARRY_OR:
-    bitwise(x, i, mask);
+    bitwise(x, w, i, mask);
     return;
   case CARRY_HALVES:
   case CARRY_PAIR:
-    halves(x, i, mask, (i->carry & 15) == CARRY_PAIR);
+    halves(x, w, i, mask, (i->carry & 15) == CARRY_PAIR);
     return;
   case CARRY_WHOLE:
     break;
   }
-  whole(x, i, mask);
+  whole(x, w, i, mask);
 }
 
 /* and: a false one decides; or: a true one. */
@@ -433,14 +425,13 @@ combined(int how, uint32_t up, uint32_t p, uint32_t us, uint32_t s)
 }
 
 static void
-compare(Exec *x, const Insn *i, uint32_t mask)
+compare(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t p = i->compare(row32(w, i->a), row32(w, i->b));
   uint32_t s = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0), us = ~w->pdef[i->x.ps];
   uint32_t up = ~(w->def[i->a] & w->def[i->b]), lanes = mask | unguarded(w, i);
   uint32_t uq = combined(i->x.cond, up, ~p, us, s) | unguarded(w, i);
-  Origin from = origin_of_sources(x, i, lanes);
+  Origin from = origin_of_sources(x, w, i, lanes);
   up = combined(i->x.cond, up, p, us, s) | unguarded(w, i);
   undefined_put_pred(w, i->x.pd, lanes, up, from);
   undefined_put_pred(w, i->x.pq, lanes, uq, from);
@@ -449,9 +440,8 @@ compare(Exec *x, const Insn *i, uint32_t mask)
 /* ---- steps ---- */
 
 static void
-predicates(Exec *x, const Insn *i, uint32_t mask)
+predicates(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t a = w->pred[i->x.ps], ua = ~w->pdef[i->x.ps], lanes = mask | unguarded(w, i);
   uint32_t b = w->pred[i->x.pt], ub = ~w->pdef[i->x.pt];
   uint32_t u = i->x.sub == P_AND   ? U_AND(ua, a, ub, b)
@@ -459,13 +449,12 @@ predicates(Exec *x, const Insn *i, uint32_t mask)
                : i->x.sub == P_XOR ? ua | ub
                                    : ua;
   undefined_put_pred(w, i->x.pd, lanes, u | unguarded(w, i),
-                     origin_of_sources(x, i, lanes));
+                     origin_of_sources(x, w, i, lanes));
 }
 
 static void
-selection(Exec *x, const Insn *i, uint32_t mask)
+selection(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   Bits a, b;
   bool wide = i->flags & F_WIDE;
   get_bits(w, i->a, wide, &a);
@@ -479,17 +468,16 @@ selection(Exec *x, const Insn *i, uint32_t mask)
       a.narrow[l] = b.narrow[l];
   }
   fill(&a, wide, ~w->pdef[i->x.ps]);
-  put_bits(x, i, mask, &a);
+  put_bits(x, w, i, mask, &a);
 }
 
 /* What is loaded undefined_read tells; here what an unknown guard leaves. */
 static void
-load(Exec *x, const Insn *i, uint32_t mask)
+load(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t unknown = unguarded(w, i);
-  Origin from = undefined_origin_pred(x, i, i->guard);
-  undefined_use(x, i, i->a, mask, "uses as an address");
+  Origin from = undefined_origin_pred(x, w, i, i->guard);
+  undefined_use(x, w, i, i->a, mask, "uses as an address");
   for (int j = 0; j < i->n_d; j++)
     undefined_put_whole(w, x->kernel->lists[i->list + (uint32_t)j], i->flags & F_WIDE,
                         mask | unknown, unknown, from);
@@ -497,12 +485,12 @@ load(Exec *x, const Insn *i, uint32_t mask)
 
 /* The values are for undefined_store, which knows where they go. */
 static void
-store(Exec *x, const Insn *i, uint32_t mask)
+store(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  undefined_guard(x, i);
-  undefined_use(x, i, i->a, mask, "uses as an address");
+  undefined_guard(x, w, i);
+  undefined_use(x, w, i, i->a, mask, "uses as an address");
   for (int j = 0; j < i->n_s; j++)
-    if (mask & ~x->warp->def[x->kernel->lists[i->list + (uint32_t)j]])
+    if (mask & ~w->def[x->kernel->lists[i->list + (uint32_t)j]])
       x->carries = true;
 }
 
@@ -547,10 +535,10 @@ rule_of(const Insn *i)
 }
 
 void
-undefined_step(Exec *x, const Insn *i, uint32_t mask)
+undefined_step(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  UndefinedRule *rule = undefined_of(x) ? rule_of(i) : report;
-  rule(x, i, mask);
+  UndefinedRule *rule = undefined_of(x, w) ? rule_of(i) : report;
+  rule(x, w, i, mask);
 }
 
 /* ---- of the decoder ---- */

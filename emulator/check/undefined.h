@@ -49,28 +49,30 @@ size_t undefined_bytes(const Warp *, const Kernel *);
 
 /* The sources of an instruction are not all defined in the lanes of mask, or its guard is
  * not: reports or carries, and says of the rows that it writes which lanes are defined. */
-void undefined_step(Exec *, const Insn *, uint32_t mask);
+void undefined_step(Exec *, Warp *, const Insn *, uint32_t mask);
 /* A row is read by what has an effect: reports lanes of mask that are not defined. */
-void undefined_use(Exec *, const Insn *, uint32_t row, uint32_t mask, const char *verb);
+void undefined_use(Exec *, Warp *, const Insn *, uint32_t row, uint32_t mask,
+                   const char *verb);
 
 /* ---- undefined_memory.c ---- */
-/* These lanes have read undefined bytes of x->cta's shared memory, `bytes` each at off. */
-void undefined_read(Exec *, const Insn *, uint32_t lanes, const uint32_t *off, int bytes);
+/* These lanes have read undefined bytes of a CTA's shared memory, `bytes` each at off. */
+void undefined_read(Exec *, Warp *, const Cta *, const Insn *, uint32_t lanes,
+                    const uint32_t *off, int bytes);
 /* After a store while x->carries: its values are not all defined. */
-void undefined_store(Exec *, const Insn *, uint32_t mask, uint8_t *const *host);
-void undefined_stmatrix(Exec *, const Insn *, const uint32_t *off);
+void undefined_store(Exec *, Warp *, const Insn *, uint32_t mask, uint8_t *const *host);
+void undefined_stmatrix(Exec *, Warp *, const Insn *, const uint32_t *off);
 /* Local memory, where the warp has stored undefined values. */
-void undefined_local(Exec *, const Insn *, uint32_t mask, uint8_t *const *host, int bytes,
-                     bool reads);
+void undefined_local(Exec *, Warp *, const Insn *, uint32_t mask, uint8_t *const *host,
+                     int bytes, bool reads);
 
 /* Which of these bytes of local memory are not; any? */
 bool undefined_take_local(const Warp *, const uint8_t *host, size_t n, uint8_t *undefined);
 /* They are from now on; NULL: none is. */
-void undefined_give_local(Exec *, const uint8_t *host, size_t n, const uint8_t *undefined,
-                          Origin from);
+void undefined_give_local(Exec *, Warp *, const uint8_t *host, size_t n,
+                          const uint8_t *undefined, Origin from);
 
 /* ---- undefined_warp.c, undefined_product.c ---- */
-typedef void UndefinedRule(Exec *, const Insn *, uint32_t mask);
+typedef void UndefinedRule(Exec *, Warp *, const Insn *, uint32_t mask);
 extern UndefinedRule undefined_shfl, undefined_vote, undefined_match, undefined_movmatrix;
 extern UndefinedRule undefined_frag_product; /* of step_mma and step_product */
 
@@ -81,14 +83,14 @@ typedef struct UndefinedTile {
   Origin from;
 } UndefinedTile;
 /* Rows of A in registers. */
-void undefined_fragment(Exec *, const Insn *, UndefinedTile *a);
+void undefined_fragment(Exec *, Warp *, const Insn *, UndefinedTile *a);
 /* The accumulators from now on; zero: what they held is not read. */
-void undefined_product(Exec *, const Insn *, bool zero, const UndefinedTile *a,
+void undefined_product(Exec *, Warp *, const Insn *, bool zero, const UndefinedTile *a,
                        const UndefinedTile *b);
 
 /* ---- for those files ---- */
 /* Of the warp whose turn it is; NULL: out of memory, the checks are off. */
-struct Undefined *undefined_of(Exec *);
+struct Undefined *undefined_of(Exec *, Warp *);
 /* Undefined bits of a row, 0 in lanes that are defined. */
 void undefined_bits32(const Warp *, uint32_t row, uint32_t *bits);
 void undefined_bits64(const Warp *, uint32_t row, uint64_t *bits);
@@ -100,9 +102,9 @@ void undefined_put_pred(Warp *, uint32_t pred, uint32_t lanes, uint32_t undefine
 void undefined_put_whole(Warp *, uint32_t row, bool wide, uint32_t lanes,
                          uint32_t undefined, Origin);
 /* Of the row in lanes that are not defined. */
-Origin undefined_origin(const Exec *, const Insn *, uint32_t row);
-Origin undefined_origin_pred(const Exec *, const Insn *, uint32_t pred);
+Origin undefined_origin(const Exec *, const Warp *, const Insn *, uint32_t row);
+Origin undefined_origin_pred(const Exec *, const Warp *, const Insn *, uint32_t pred);
 /* Lanes that are active, and nobody knows whether their guard holds: reported. */
-void undefined_guard(Exec *, const Insn *);
+void undefined_guard(Exec *, Warp *, const Insn *);
 
 #endif

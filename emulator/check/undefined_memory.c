@@ -48,7 +48,7 @@ element(const Insn *i, uint32_t bytes, int e)
 
 /* bytes: of each lane's access, those that are undefined. */
 static void
-loaded(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *bytes, Origin from)
+loaded(Exec *x, Warp *w, const Insn *i, uint32_t lanes, const uint32_t *bytes, Origin from)
 {
   const uint32_t *row = x->kernel->lists + i->list;
   for (int e = 0; e < i->n_d; e++) {
@@ -60,9 +60,9 @@ loaded(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *bytes, Origin fro
       narrow[l] = (uint32_t)wide[l];
     }
     if (i->flags & F_WIDE)
-      undefined_put64(x->warp, row[e], lanes, wide, from);
+      undefined_put64(w, row[e], lanes, wide, from);
     else
-      undefined_put32(x->warp, row[e], lanes, narrow, from);
+      undefined_put32(w, row[e], lanes, narrow, from);
   }
 }
 
@@ -79,22 +79,22 @@ move_rows(const Insn *i, const uint8_t *rows, const uint32_t *at, uint32_t *cons
 }
 
 static void
-loaded_matrix(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int bytes,
-              Origin from)
+loaded_matrix(Exec *x, Warp *w, const Cta *at, const Insn *i, uint32_t lanes,
+              const uint32_t *off, int bytes, Origin from)
 {
   uint8_t rows[ROWS * ROW_BYTES] = {0};
-  uint32_t at[LANES], d[4][LANES], *to[4] = {d[0], d[1], d[2], d[3]};
+  uint32_t row[LANES], d[4][LANES], *to[4] = {d[0], d[1], d[2], d[3]};
   for (uint32_t l = 0; l < LANES; l++)
-    at[l] = l * ROW_BYTES;
+    row[l] = l * ROW_BYTES;
   for (uint32_t m = lanes; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    uint32_t unwritten = shadow_unwritten(x->shadow, off[l], bytes);
+    uint32_t unwritten = shadow_unwritten(at->shadow, off[l], bytes);
     for (int k = 0; k < bytes; k++)
       rows[l * ROW_BYTES + k] = unwritten >> k & 1 ? 0xff : 0;
   }
-  move_rows(i, rows, at, to);
+  move_rows(i, rows, row, to);
   for (int j = 0; j < i->n_d; j++)
-    undefined_put32(x->warp, x->kernel->lists[i->list + (uint32_t)j], FULL, d[j], from);
+    undefined_put32(w, x->kernel->lists[i->list + (uint32_t)j], FULL, d[j], from);
 }
 
 static bool
@@ -112,26 +112,27 @@ carries(const Insn *i)
 }
 
 void
-undefined_read(Exec *x, const Insn *i, uint32_t lanes, const uint32_t *off, int bytes)
+undefined_read(Exec *x, Warp *w, const Cta *at, const Insn *i, uint32_t lanes,
+               const uint32_t *off, int bytes)
 {
   uint32_t unwritten[LANES] = {0};
   int first = __builtin_ctz(lanes), insn = number(x, i);
-  bool carried = undefined_of(x) && carries(i);
+  bool carried = undefined_of(x, w) && carries(i);
   Origin from = {.insn = -1};
   for (uint32_t m = lanes; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    unwritten[l] = shadow_unwritten(x->shadow, off[l], bytes);
+    unwritten[l] = shadow_unwritten(at->shadow, off[l], bytes);
     if (l == first || !carried)
-      from = shadow_origin(x->shadow, insn, off[l], unwritten[l]);
+      from = shadow_origin(at->shadow, insn, off[l], unwritten[l]);
     if (!carried)
-      shadow_undefined(x->shadow, insn, exec_who(x), 1u << l, &from, "depends on");
+      shadow_undefined(at->shadow, insn, cta_who(w, at), 1u << l, &from, "depends on");
   }
   if (!carried)
     return;
   if (is_load(i))
-    loaded(x, i, lanes, unwritten, from);
+    loaded(x, w, i, lanes, unwritten, from);
   else
-    loaded_matrix(x, i, lanes, off, bytes, from);
+    loaded_matrix(x, w, at, i, lanes, off, bytes, from);
 }
 
 /* ---- stores ---- */
@@ -142,7 +143,7 @@ typedef struct Stored { /* what one lane stores */
 } Stored;
 
 static void
-stored(const Exec *x, const Insn *i, Stored *s)
+stored(const Exec *x, const Warp *w, const Insn *i, Stored *s)
 {
   const uint32_t *row = x->kernel->lists + i->list;
   int n = i->x.bytes;
@@ -150,9 +151,9 @@ stored(const Exec *x, const Insn *i, Stored *s)
     uint64_t wide[LANES];
     uint32_t narrow[LANES];
     if (i->flags & F_WIDE)
-      undefined_bits64(x->warp, row[e], wide);
+      undefined_bits64(w, row[e], wide);
     else
-      undefined_bits32(x->warp, row[e], narrow);
+      undefined_bits32(w, row[e], narrow);
     for (int l = 0; l < LANES; l++) {
       uint64_t bits = i->flags & F_WIDE ? wide[l] : narrow[l];
       uint32_t bytes = gathered(bits) & ((1u << n) - 1);
@@ -173,13 +174,13 @@ cta_of(const Exec *x, const uint8_t *host)
 }
 
 static void
-keep_local(Exec *x, uint64_t at, uint32_t bytes, Origin from)
+keep_local(Exec *x, Warp *w, uint64_t at, uint32_t bytes, Origin from)
 {
-  struct Undefined *u = x->warp->undefined;
+  struct Undefined *u = w->undefined;
   if (!u->local)
     u->local = calloc((size_t)x->shape.local * LANES + 1, 1);
   if (!u->local) {
-    shadow_out_of_memory(x->warp->cta->shadow);
+    shadow_out_of_memory(w->cta->shadow);
     return;
   }
   for (uint32_t m = bytes; m; m &= m - 1)
@@ -188,35 +189,34 @@ keep_local(Exec *x, uint64_t at, uint32_t bytes, Origin from)
 }
 
 static void
-store_lane(Exec *x, const Insn *i, int lane, const Stored *s, const uint8_t *host)
+store_lane(Exec *x, Warp *w, const Insn *i, int lane, const Stored *s, const uint8_t *host)
 {
-  Warp *w = x->warp;
-  Origin from = undefined_origin(x, i, s->row);
+  Origin from = undefined_origin(x, w, i, s->row);
   const Cta *c = cta_of(x, host);
   uint64_t local = (uint64_t)(host - w->local);
   if (c)
     shadow_carry(c->shadow, (uint32_t)(host - c->shared), s->bytes, from);
   else if (local < (uint64_t)x->shape.local * LANES)
-    keep_local(x, local, s->bytes, from);
+    keep_local(x, w, local, s->bytes, from);
   else
-    undefined_use(x, i, s->row, 1u << lane, "stores");
+    undefined_use(x, w, i, s->row, 1u << lane, "stores");
 }
 
 void
-undefined_store(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host)
+undefined_store(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint8_t *const *host)
 {
   Stored s[LANES] = {0};
   x->carries = false;
-  stored(x, i, s);
+  stored(x, w, i, s);
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     if (s[l].bytes)
-      store_lane(x, i, l, &s[l], host[l]);
+      store_lane(x, w, i, l, &s[l], host[l]);
   }
 }
 
 void
-undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
+undefined_stmatrix(Exec *x, Warp *w, const Insn *i, const uint32_t *off)
 {
   uint8_t rows[ROWS * ROW_BYTES] = {0};
   uint32_t at[LANES], bits[4][LANES];
@@ -227,9 +227,9 @@ undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
   for (uint32_t l = 0; l < LANES; l++)
     at[l] = l * ROW_BYTES;
   for (int j = 0; j < i->n_s; j++) {
-    undefined_bits32(x->warp, list[j], bits[j]);
-    if (x->warp->def[list[j]] != FULL)
-      from = undefined_origin(x, i, list[j]);
+    undefined_bits32(w, list[j], bits[j]);
+    if (w->def[list[j]] != FULL)
+      from = undefined_origin(x, w, i, list[j]);
   }
   if (i->step == step_stmatrix)
     ldsm_store(i->x.vec, i->x.cond, rows, at, a);
@@ -240,7 +240,7 @@ undefined_stmatrix(Exec *x, const Insn *i, const uint32_t *off)
     for (int k = 0; k < ROW_BYTES; k++)
       bytes |= (uint32_t)(rows[r * ROW_BYTES + k] != 0) << k;
     if (bytes)
-      shadow_carry(x->shadow, off[r], bytes, from);
+      shadow_carry(w->cta->shadow, off[r], bytes, from);
   }
 }
 
@@ -258,13 +258,12 @@ undefined_take_local(const Warp *w, const uint8_t *host, size_t n, uint8_t *unde
 }
 
 void
-undefined_give_local(Exec *x, const uint8_t *host, size_t n, const uint8_t *undefined,
-                     Origin from)
+undefined_give_local(Exec *x, Warp *w, const uint8_t *host, size_t n,
+                     const uint8_t *undefined, Origin from)
 {
-  const Warp *w = x->warp;
   size_t at = (size_t)(host - w->local);
-  if (undefined && undefined_of(x) && !w->undefined->local)
-    keep_local(x, at, 0, from);
+  if (undefined && undefined_of(x, w) && !w->undefined->local)
+    keep_local(x, w, at, 0, from);
   if (!w->undefined || !w->undefined->local)
     return;
   if (undefined)
@@ -274,10 +273,9 @@ undefined_give_local(Exec *x, const uint8_t *host, size_t n, const uint8_t *unde
 }
 
 void
-undefined_local(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host, int bytes,
-                bool reads)
+undefined_local(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint8_t *const *host,
+                int bytes, bool reads)
 {
-  const Warp *w = x->warp;
   uint32_t undefined[LANES] = {0}, lanes = 0;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
@@ -289,5 +287,5 @@ undefined_local(Exec *x, const Insn *i, uint32_t mask, uint8_t *const *host, int
     lanes |= (uint32_t)(undefined[l] != 0) << l;
   }
   if (lanes && reads && is_load(i))
-    loaded(x, i, lanes, undefined, w->undefined->local_from);
+    loaded(x, w, i, lanes, undefined, w->undefined->local_from);
 }

@@ -35,17 +35,17 @@ element_mask(const MmaForm *f, FragRole role, int e)
 }
 
 static void
-note_operand(const Exec *x, const MmaForm *f, FragRole role, const uint32_t *row, Holes *h)
+note_operand(const Warp *w, const MmaForm *f, FragRole role, const uint32_t *row, Holes *h)
 {
   for (int r = 0; r < frag_registers(f, role); r++) {
     uint32_t narrow[LANES];
     uint64_t bits[LANES];
-    if (x->warp->def[row[r]] == FULL)
+    if (w->def[row[r]] == FULL)
       continue;
     if (frag_type(f, role) == MMA_F64)
-      undefined_bits64(x->warp, row[r], bits);
+      undefined_bits64(w, row[r], bits);
     else
-      undefined_bits32(x->warp, row[r], narrow);
+      undefined_bits32(w, row[r], narrow);
     for (int l = 0; l < LANES; l++) {
       uint64_t u = frag_type(f, role) == MMA_F64 ? bits[l] : narrow[l];
       for (int e = 0; u && e < frag_elements(f, role); e++)
@@ -70,29 +70,29 @@ result_bits(const MmaForm *f, const Holes *h, int r, int l)
 
 /* The list holds d, a, b, c; x.vec registers of a, x.sub of b. */
 void
-undefined_frag_product(Exec *x, const Insn *i, uint32_t mask)
+undefined_frag_product(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const MmaForm *f = &i->mma;
   const uint32_t *d = x->kernel->lists + i->list, *a = d + i->n_d, *b = a + i->x.vec;
   Holes h = {0};
   int first = 0;
-  undefined_guard(x, i);
+  undefined_guard(x, w, i);
   if (mask != FULL)
     return;
-  note_operand(x, f, FRAG_A, a, &h);
-  note_operand(x, f, FRAG_B, b, &h);
-  note_operand(x, f, FRAG_C, b + i->x.sub, &h);
-  while (first < i->n_s - 1 && x->warp->def[a[first]] == FULL)
+  note_operand(w, f, FRAG_A, a, &h);
+  note_operand(w, f, FRAG_B, b, &h);
+  note_operand(w, f, FRAG_C, b + i->x.sub, &h);
+  while (first < i->n_s - 1 && w->def[a[first]] == FULL)
     first++;
-  Origin from = undefined_origin(x, i, a[first]);
+  Origin from = undefined_origin(x, w, i, a[first]);
   for (int r = 0; r < i->n_d; r++) {
     uint32_t narrow[LANES];
     uint64_t wide[LANES];
     for (int l = 0; l < LANES; l++)
       narrow[l] = (uint32_t)(wide[l] = result_bits(f, &h, r, l));
     if (f->d == MMA_F64)
-      undefined_put64(x->warp, d[r], FULL, wide, from);
+      undefined_put64(w, d[r], FULL, wide, from);
     else
-      undefined_put32(x->warp, d[r], FULL, narrow, from);
+      undefined_put32(w, d[r], FULL, narrow, from);
   }
 }

@@ -9,28 +9,26 @@
 
 /* All that the lanes' member masks (row c) name are here. */
 static bool
-together(Exec *x, const Insn *i, uint32_t mask)
+together(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t needed = 0;
-  undefined_guard(x, i);
-  undefined_use(x, i, i->c, mask, "uses as a member mask");
+  undefined_guard(x, w, i);
+  undefined_use(x, w, i, i->c, mask, "uses as a member mask");
   for (uint32_t m = mask; m; m &= m - 1)
     needed |= row32(w, i->c)[__builtin_ctz(m)];
   return !(needed & w->live & ~mask);
 }
 
 void
-undefined_shfl(Exec *x, const Insn *i, uint32_t mask)
+undefined_shfl(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t clamp = x->kernel->lists[i->list], a[LANES], d[LANES];
   uint32_t unknown = ~(w->def[i->b] & w->def[clamp]);
-  Origin from = undefined_origin(x, i, i->a);
-  if (!together(x, i, mask))
+  Origin from = undefined_origin(x, w, i, i->a);
+  if (!together(x, w, i, mask))
     return;
   if (mask & unknown)
-    from = undefined_origin(x, i, mask & ~w->def[i->b] ? i->b : clamp);
+    from = undefined_origin(x, w, i, mask & ~w->def[i->b] ? i->b : clamp);
   undefined_bits32(w, i->a, a);
   for (int l = 0; l < LANES; l++) {
     bool valid;
@@ -43,13 +41,12 @@ undefined_shfl(Exec *x, const Insn *i, uint32_t mask)
 
 /* A lane that has a false predicate decides all, one that has a true one decides any. */
 void
-undefined_vote(Exec *x, const Insn *i, uint32_t mask)
+undefined_vote(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0), d[LANES], undefined = 0;
   uint32_t known = w->pdef[i->x.ps];
-  Origin from = undefined_origin_pred(x, i, i->x.ps);
-  if (!together(x, i, mask))
+  Origin from = undefined_origin_pred(x, w, i, i->x.ps);
+  if (!together(x, w, i, mask))
     return;
   for (int l = 0; l < LANES; l++) {
     uint32_t m = row32(w, i->c)[l] & mask;
@@ -66,12 +63,11 @@ undefined_vote(Exec *x, const Insn *i, uint32_t mask)
 
 /* match and redux: of all lanes in the member mask. */
 void
-undefined_match(Exec *x, const Insn *i, uint32_t mask)
+undefined_match(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t undefined = 0;
-  Origin from = undefined_origin(x, i, i->a);
-  if (!together(x, i, mask))
+  Origin from = undefined_origin(x, w, i, i->a);
+  if (!together(x, w, i, mask))
     return;
   for (int l = 0; l < LANES; l++)
     if (row32(w, i->c)[l] & mask & ~w->def[i->a])
@@ -83,16 +79,16 @@ undefined_match(Exec *x, const Insn *i, uint32_t mask)
 /* ---- matrices ---- */
 
 void
-undefined_movmatrix(Exec *x, const Insn *i, uint32_t mask)
+undefined_movmatrix(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t a[LANES], d[LANES];
-  Origin from = undefined_origin(x, i, i->a);
-  undefined_guard(x, i);
+  Origin from = undefined_origin(x, w, i, i->a);
+  undefined_guard(x, w, i);
   if (mask != FULL)
     return;
-  undefined_bits32(x->warp, i->a, a);
+  undefined_bits32(w, i->a, a);
   ldsm_move_trans(d, a);
-  undefined_put32(x->warp, i->d, FULL, d, from);
+  undefined_put32(w, i->d, FULL, d, from);
 }
 
 /* ---- products of a warpgroup ---- */
@@ -110,11 +106,11 @@ quads(uint32_t undefined)
 /* PTX ISA, "Register Fragments" of wgmma: register r of A has row l / 4 of lane l, and 8
  * more if r is odd. */
 static uint32_t
-rows_of_a(const Exec *x, const uint32_t *row)
+rows_of_a(const Warp *w, const uint32_t *row)
 {
   uint32_t rows = 0;
   for (int r = 0; r < 4; r++)
-    rows |= quads(~x->warp->def[row[r]]) << 8 * (r & 1);
+    rows |= quads(~w->def[row[r]]) << 8 * (r & 1);
   return rows;
 }
 
@@ -132,23 +128,23 @@ product_bits(int l, int j, bool packed, uint32_t rows, uint32_t columns)
 }
 
 static Origin
-first_origin(const Exec *x, const Insn *i, const uint32_t *row, int n)
+first_origin(const Exec *x, const Warp *w, const Insn *i, const uint32_t *row, int n)
 {
   int r = 0;
-  while (r < n - 1 && x->warp->def[row[r]] == FULL)
+  while (r < n - 1 && w->def[row[r]] == FULL)
     r++;
-  return undefined_origin(x, i, row[r]);
+  return undefined_origin(x, w, i, row[r]);
 }
 
 void
-undefined_fragment(Exec *x, const Insn *i, UndefinedTile *a)
+undefined_fragment(Exec *x, Warp *w, const Insn *i, UndefinedTile *a)
 {
   const uint32_t *row = x->kernel->lists + i->list + i->wgmma.regs;
-  uint32_t rows = rows_of_a(x, row);
+  uint32_t rows = rows_of_a(w, row);
   if (!rows)
     return;
   a->bit[0] = rows;
-  a->from = first_origin(x, i, row, 4);
+  a->from = first_origin(x, w, i, row, 4);
 }
 
 static bool
@@ -159,15 +155,14 @@ any(const UndefinedTile *t)
 
 /* In pieces of eight columns. */
 static void
-product(Exec *x, const Insn *i, int j, bool zero, const UndefinedTile *a,
+product(Exec *x, Warp *w, const Insn *i, int j, bool zero, const UndefinedTile *a,
         const UndefinedTile *b)
 {
-  Warp *w = x->warp;
   bool packed = i->wgmma.d == MMA_F16;
   uint32_t row = x->kernel->lists[i->list + (uint32_t)j], bits[LANES];
   int piece = j / (packed ? 2 : 4);
   uint32_t columns = b->bit[piece / 8] >> piece % 8 * 8 & 0xff;
-  Origin from = any(a) ? a->from : any(b) ? b->from : undefined_origin(x, i, row);
+  Origin from = any(a) ? a->from : any(b) ? b->from : undefined_origin(x, w, i, row);
   undefined_bits32(w, row, bits);
   for (int l = 0; l < LANES; l++)
     bits[l] =
@@ -176,17 +171,17 @@ product(Exec *x, const Insn *i, int j, bool zero, const UndefinedTile *a,
 }
 
 void
-undefined_product(Exec *x, const Insn *i, bool zero, const UndefinedTile *a,
+undefined_product(Exec *x, Warp *w, const Insn *i, bool zero, const UndefinedTile *a,
                   const UndefinedTile *b)
 {
-  uint32_t *def = x->warp->def, ok = FULL;
+  uint32_t *def = w->def, ok = FULL;
   const uint32_t *list = x->kernel->lists + i->list;
   for (int j = 0; j < i->wgmma.regs && !zero; j++)
     ok &= def[list[j]];
-  bool carries = (ok != FULL || any(a) || any(b)) && undefined_of(x);
+  bool carries = (ok != FULL || any(a) || any(b)) && undefined_of(x, w);
   for (int j = 0; j < i->wgmma.regs; j++)
     if (carries)
-      product(x, i, j, zero, a, b);
+      product(x, w, i, j, zero, a, b);
     else
       def[list[j]] = FULL;
 }

@@ -72,49 +72,48 @@ forget(struct WgmmaLog *l, const Warp *first)
 }
 
 static void
-compare(Exec *x, struct WgmmaLog *l, const First *s, const WgmmaOp *op)
+compare(Exec *x, Warp *w, struct WgmmaLog *l, const First *s, const WgmmaOp *op)
 {
   const WgmmaOp *o = &s->op;
   if (o->insn == op->insn && o->a == op->a && o->b == op->b && o->zero == op->zero)
     return;
   l->told = true;
   if (o->insn != op->insn)
-    report_error(x, op->insn, "wgmma-warpgroup", -1,
+    report_error(x, w, op->insn, "wgmma-warpgroup", -1,
                  "warp %d of the warpgroup executes line %d instead", s->warp,
                  o->insn->line);
   else
-    report_error(x, op->insn, "wgmma-warpgroup", -1,
+    report_error(x, w, op->insn, "wgmma-warpgroup", -1,
                  "warp %d of the warpgroup executes it with %s", s->warp,
                  o->zero != op->zero ? "another scale-d" : "other descriptors");
 }
 
 bool
-wgmma_agree(Exec *x, const WgmmaOp *op)
+wgmma_agree(Exec *x, Warp *w, const WgmmaOp *op)
 {
-  Warp *w = x->warp, *first = &x->cta->warp[w->id / GROUP * GROUP];
+  Warp *first = &w->cta->warp[w->id / GROUP * GROUP];
   struct WgmmaLog *l = first->wgmma->log;
   if (!x->launch->set.checks || l->told)
     return true;
   size_t n = (size_t)(w->wgmma->steps++ - l->base);
   if (n == l->n)
     return append(l, op, w->id);
-  compare(x, l, &l->at[n], op);
+  compare(x, w, l, &l->at[n], op);
   forget(l, first);
   return true;
 }
 
 void
-wgmma_agree_end(Exec *x, int first)
+wgmma_agree_end(Exec *x, const Cta *c, int first)
 {
-  Warp *w = &x->cta->warp[first];
+  const Warp *w = &c->warp[first];
   struct WgmmaLog *l = w->wgmma->log;
-  for (int j = 0; j < GROUP && first + j < x->cta->n_warps && !l->told; j++) {
+  for (int j = 0; j < GROUP && first + j < c->n_warps && !l->told; j++) {
     size_t n = (size_t)(w[j].wgmma->steps - l->base);
     if (n >= l->n)
       continue;
-    x->warp = &w[j];
     l->told = true;
-    report_error(x, l->at[n].op.insn, "wgmma-warpgroup", -1,
+    report_error(x, &w[j], l->at[n].op.insn, "wgmma-warpgroup", -1,
                  "warp %d executes this, the warp has ended without", l->at[n].warp);
   }
 }

@@ -87,11 +87,11 @@ forget_at_end(void)
 /* ---- of an instruction ---- */
 
 static void
-where(const Exec *x, int lane, char *text, size_t n)
+where(const Exec *x, const Warp *w, int lane, char *text, size_t n)
 {
-  const uint32_t *id = x->warp->cta->id;
+  const uint32_t *id = w->cta->id;
   int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1],
-                    id[2], x->warp->id);
+                    id[2], w->id);
   if (lane >= 0 && at > 0 && (size_t)at < n)
     snprintf(text + at, n - (size_t)at, ", lane %d", lane);
 }
@@ -103,21 +103,21 @@ key_of(const Exec *x, const Insn *i)
 }
 
 static void
-report(const Exec *x, const Insn *i, ToldKind kind, const char *name, int lane,
-       const char *what)
+report(const Exec *x, const Warp *w, const Insn *i, ToldKind kind, const char *name,
+       int lane, const char *what)
 {
   char place[200], line[3200];
   int n;
   const char *text = ptx_line(x->kernel->ptx, i->line, &n);
-  where(x, lane, place, sizeof place);
+  where(x, w, lane, place, sizeof place);
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what,
            place, n > 150 ? 150 : n, text);
   told_keep(x->launch->told, kind, kind == TOLD_FATAL ? 0 : key_of(x, i), x->place, line);
 }
 
 Stop
-report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane,
-             const char *fmt, ...)
+report_fatal(Exec *x, const Warp *w, const Insn *i, CUresult result, const char *name,
+             int lane, const char *fmt, ...)
 {
   char what[2600];
   va_list ap;
@@ -127,12 +127,13 @@ report_fatal(Exec *x, const Insn *i, CUresult result, const char *name, int lane
   x->result = result;
   atomic_fetch_add(&x->launch->errors, 1);
   if (launch_fail(x->launch, x->place, result))
-    report(x, i, TOLD_FATAL, name, lane, what);
+    report(x, w, i, TOLD_FATAL, name, lane, what);
   return FATAL;
 }
 
 void
-report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt, ...)
+report_error(Exec *x, const Warp *w, const Insn *i, const char *name, int lane,
+             const char *fmt, ...)
 {
   char what[2600];
   va_list ap;
@@ -143,7 +144,7 @@ report_error(Exec *x, const Insn *i, const char *name, int lane, const char *fmt
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   atomic_fetch_add(&x->launch->errors, 1);
-  report(x, i, TOLD_ERROR, name, lane, what);
+  report(x, w, i, TOLD_ERROR, name, lane, what);
 }
 
 void

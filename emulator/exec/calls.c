@@ -216,9 +216,9 @@ part(Warp *w)
 /* ---- arguments and results ---- */
 
 static uint8_t *
-local_of(const Exec *x, int lane)
+local_of(const Exec *x, const Warp *w, int lane)
 {
-  return x->warp->local + (size_t)lane * x->shape.local;
+  return w->local + (size_t)lane * x->shape.local;
 }
 
 static size_t
@@ -229,19 +229,18 @@ room(uint32_t bytes)
 
 /* Where a place is for a lane; the frame starts at row base. */
 static uint8_t *
-place_at(const Exec *x, const Place *p, uint32_t base, int lane)
+place_at(const Exec *x, const Warp *w, const Place *p, uint32_t base, int lane)
 {
   if (p->row == ROW_ZERO)
-    return local_of(x, lane) + row64(x->warp, base)[lane] + p->at;
-  return p->bytes > 4 ? (uint8_t *)&row64(x->warp, p->row)[lane]
-                      : (uint8_t *)&row32(x->warp, p->row)[lane];
+    return local_of(x, w, lane) + row64(w, base)[lane] + p->at;
+  return p->bytes > 4 ? (uint8_t *)&row64(w, p->row)[lane]
+                      : (uint8_t *)&row32(w, p->row)[lane];
 }
 
 /* What is undefined goes along, behind the data; of a row all or nothing. */
 static bool
-take_unknown(const Exec *x, const Place *p, int lane, const uint8_t *at, uint8_t *unknown)
+take_unknown(const Warp *w, const Place *p, int lane, const uint8_t *at, uint8_t *unknown)
 {
-  const Warp *w = x->warp;
   if (p->row == ROW_ZERO)
     return undefined_take_local(w, at, p->bytes, unknown);
   bool undefined = !(w->def[p->row] >> lane & 1);
@@ -251,53 +250,53 @@ take_unknown(const Exec *x, const Place *p, int lane, const uint8_t *at, uint8_t
 
 /* From places into the lanes' data. */
 static void
-gather(Exec *x, const Insn *i, const Place *p, int n, uint32_t base, uint32_t mask)
+gather(Exec *x, Warp *w, const Insn *i, const Place *p, int n, uint32_t base, uint32_t mask)
 {
-  Calls *c = x->warp->calls;
+  Calls *c = w->calls;
   uint8_t *data = c->data;
   c->unknown = false;
   c->from = (Origin){.insn = (int)(i - x->kernel->code), .reg = "an argument or result"};
   for (; n--; data += 2 * room(p->bytes) * LANES, p++)
     for (uint32_t m = p->row == ROW_SINK ? 0 : mask; m; m &= m - 1) {
       int l = __builtin_ctz(m);
-      const uint8_t *at = place_at(x, p, base, l);
+      const uint8_t *at = place_at(x, w, p, base, l);
       uint8_t *own = data + 2 * room(p->bytes) * (size_t)l;
       memcpy(own, at, p->bytes);
-      c->unknown |= take_unknown(x, p, l, at, own + room(p->bytes));
+      c->unknown |= take_unknown(w, p, l, at, own + room(p->bytes));
     }
 }
 
 /* And back; a row keeps zeros above a narrow value. */
 static void
-scatter_one(Exec *x, const Place *p, uint32_t base, int lane, const uint8_t *own)
+scatter_one(Exec *x, Warp *w, const Place *p, uint32_t base, int lane, const uint8_t *own)
 {
-  const Calls *c = x->warp->calls;
+  const Calls *c = w->calls;
   const uint8_t *unknown = own + room(p->bytes);
-  uint8_t *at = place_at(x, p, base, lane);
+  uint8_t *at = place_at(x, w, p, base, lane);
   bool wide = p->bytes > 4, undefined = false;
   if (p->row == ROW_ZERO) {
-    undefined_give_local(x, at, p->bytes, c->unknown ? unknown : NULL, c->from);
+    undefined_give_local(x, w, at, p->bytes, c->unknown ? unknown : NULL, c->from);
   } else {
     if (p->bytes < 4)
       memset(at, 0, 4);
     for (uint32_t k = 0; c->unknown && k < p->bytes; k++)
       undefined |= unknown[k] != 0;
-    if (undefined && undefined_of(x))
-      undefined_put_whole(x->warp, p->row, wide, 1u << lane, 1u << lane, c->from);
+    if (undefined && undefined_of(x, w))
+      undefined_put_whole(w, p->row, wide, 1u << lane, 1u << lane, c->from);
     else
-      x->warp->def[p->row] |= 1u << lane;
+      w->def[p->row] |= 1u << lane;
   }
   memcpy(at, own, p->bytes);
 }
 
 static void
-scatter(Exec *x, const Place *p, int n, uint32_t base, uint32_t mask)
+scatter(Exec *x, Warp *w, const Place *p, int n, uint32_t base, uint32_t mask)
 {
-  const uint8_t *data = x->warp->calls->data;
+  const uint8_t *data = w->calls->data;
   for (; n--; data += 2 * room(p->bytes) * LANES, p++)
     for (uint32_t m = p->row == ROW_SINK ? 0 : mask; m; m &= m - 1) {
       int l = __builtin_ctz(m);
-      scatter_one(x, p, base, l, data + 2 * room(p->bytes) * (size_t)l);
+      scatter_one(x, w, p, base, l, data + 2 * room(p->bytes) * (size_t)l);
     }
 }
 
@@ -311,10 +310,10 @@ datum(const Warp *w, const Place *p, int number, int lane)
 }
 
 void
-calls_arguments(Exec *x, const Insn *i, uint32_t mask)
+calls_arguments(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const CallSite *site = &x->kernel->sites[i->imm];
-  gather(x, i, site->in, site->n_in, site->base, mask);
+  gather(x, w, i, site->in, site->n_in, site->base, mask);
 }
 
 uint64_t
@@ -326,14 +325,14 @@ calls_argument(const Warp *w, const CallSite *site, int number, int lane)
 }
 
 void
-calls_result(Exec *x, const CallSite *site, const uint32_t *result, uint32_t mask)
+calls_result(Exec *x, Warp *w, const CallSite *site, const uint32_t *result, uint32_t mask)
 {
   for (uint32_t m = site->n_out ? mask : 0; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    memcpy(datum(x->warp, site->out, 0, l), &result[l], 4);
+    memcpy(datum(w, site->out, 0, l), &result[l], 4);
   }
-  x->warp->calls->unknown = false;
-  scatter(x, site->out, site->n_out, site->base, mask);
+  w->calls->unknown = false;
+  scatter(x, w, site->out, site->n_out, site->base, mask);
 }
 
 /* ---- registers of a function that a lane is in already ---- */
@@ -354,11 +353,12 @@ blend_bits(uint32_t *to, const uint32_t *from, size_t n, uint32_t mask)
 
 /* Lanes of all rows of the function, one way or the other. */
 static void
-blend_rows(const Exec *x, const Function *f, uint32_t *kept, uint32_t mask, bool back)
+blend_rows(const Exec *x, const Warp *w, const Function *f, uint32_t *kept, uint32_t mask,
+           bool back)
 {
   for (uint32_t r = f->row; r < f->end_row; r++) {
     size_t each = x->kernel->row_wide[r] ? 2 : 1; /* words of a lane */
-    uint32_t *row = row32(x->warp, r);
+    uint32_t *row = row32(w, r);
     for (uint32_t m = mask; m; m &= m - 1) {
       size_t at = (size_t)__builtin_ctz(m) * each;
       memcpy(back ? row + at : kept + at, back ? kept + at : row + at, each * 4);
@@ -369,11 +369,10 @@ blend_rows(const Exec *x, const Function *f, uint32_t *kept, uint32_t mask, bool
 }
 
 static void
-keep(const Exec *x, const Function *f, uint32_t *kept, uint32_t mask)
+keep(const Exec *x, const Warp *w, const Function *f, uint32_t *kept, uint32_t mask)
 {
-  const Warp *w = x->warp;
   size_t rows = f->end_row - f->row, preds = f->end_pred - f->pred;
-  blend_rows(x, f, kept, mask, false);
+  blend_rows(x, w, f, kept, mask, false);
   kept += rows * LANES;
   blend_bits(kept, w->def + f->row, rows, mask);
   blend_bits(kept + rows, w->pred + f->pred, preds, mask);
@@ -382,9 +381,8 @@ keep(const Exec *x, const Function *f, uint32_t *kept, uint32_t mask)
 
 /* Nothing is in its registers. */
 static void
-forget(const Exec *x, const Function *f, uint32_t mask)
+forget(const Exec *x, Warp *w, const Function *f, uint32_t mask)
 {
-  Warp *w = x->warp;
   if (!x->launch->set.checks)
     return;
   for (uint32_t r = f->row; r < f->end_row; r++)
@@ -399,13 +397,12 @@ forget(const Exec *x, const Function *f, uint32_t mask)
 }
 
 static void
-give_back(const Exec *x, const Function *f, uint32_t *kept, uint32_t mask)
+give_back(const Exec *x, Warp *w, const Function *f, uint32_t *kept, uint32_t mask)
 {
-  const Warp *w = x->warp;
   size_t rows = f->end_row - f->row, preds = f->end_pred - f->pred;
-  blend_rows(x, f, kept, mask, true);
+  blend_rows(x, w, f, kept, mask, true);
   if (w->undefined)
-    forget(x, f, mask);
+    forget(x, w, f, mask);
   kept += rows * LANES;
   blend_bits(w->def + f->row, kept, rows, mask);
   blend_bits(w->pred + f->pred, kept + rows, preds, mask);
@@ -439,47 +436,48 @@ frame_for(Warp *w, const CallSite *site, int function, int back)
 }
 
 static Stop
-no_memory(Exec *x, const Insn *i)
+no_memory(Exec *x, Warp *w, const Insn *i)
 {
-  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
                       "the emulator is out of memory");
 }
 
 /* bytes of local memory at the end of what a lane uses; where they start. */
 static Stop
-grow(Exec *x, const Insn *i, int lane, uint64_t bytes, uint64_t align, uint64_t *start)
+grow(Exec *x, Warp *w, const Insn *i, int lane, uint64_t bytes, uint64_t align,
+     uint64_t *start)
 {
-  uint32_t *sp = &x->warp->calls->sp[lane];
+  uint32_t *sp = &w->calls->sp[lane];
   *start = (*sp + align - 1) / align * align;
   if (bytes > x->shape.local || *start + bytes > x->shape.local)
-    return report_fatal(x, i, CUDA_ERROR_HARDWARE_STACK_ERROR, "stack-overflow", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_HARDWARE_STACK_ERROR, "stack-overflow", lane,
                         "%llu bytes more on the stack, %u of %u are in use",
                         (unsigned long long)bytes, *sp, x->shape.local);
-  memset(local_of(x, lane) + *start, 0xff, bytes);
-  undefined_give_local(x, local_of(x, lane) + *start, bytes, NULL, (Origin){0});
+  memset(local_of(x, w, lane) + *start, 0xff, bytes);
+  undefined_give_local(x, w, local_of(x, w, lane) + *start, bytes, NULL, (Origin){0});
   *sp = (uint32_t)(*start + bytes);
   return GO;
 }
 
 static Stop
-push(Exec *x, const Insn *i, const Function *f, Frame *frame, uint32_t mask)
+push(Exec *x, Warp *w, const Insn *i, const Function *f, Frame *frame, uint32_t mask)
 {
-  Calls *c = x->warp->calls;
+  Calls *c = w->calls;
   uint32_t again = mask & c->inside[frame->function];
   if (again && !frame->kept && !(frame->kept = malloc(kept_words(f) * 4)))
-    return no_memory(x, i);
+    return no_memory(x, w, i);
   if (again)
-    keep(x, f, frame->kept, again);
+    keep(x, w, f, frame->kept, again);
   frame->again |= again;
   frame->lanes |= mask;
   c->inside[frame->function] |= mask;
-  forget(x, f, mask);
-  x->warp->def[f->base] |= mask;
+  forget(x, w, f, mask);
+  w->def[f->base] |= mask;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     frame->sp[l] = c->sp[l];
     c->of[l] = frame;
-    Stop s = grow(x, i, l, f->frame, f->align, &row64(x->warp, f->base)[l]);
+    Stop s = grow(x, w, i, l, f->frame, f->align, &row64(w, f->base)[l]);
     if (s != GO)
       return s;
   }
@@ -488,19 +486,18 @@ push(Exec *x, const Insn *i, const Function *f, Frame *frame, uint32_t mask)
 
 /* The lanes are at the function's first instruction, in its frame. */
 static Stop
-enter(Exec *x, const Insn *i, int function, uint32_t mask)
+enter(Exec *x, Warp *w, const Insn *i, int function, uint32_t mask)
 {
-  Warp *w = x->warp;
   const CallSite *site = &x->kernel->sites[i->imm];
   const Function *f = &x->kernel->functions[function];
   Frame *frame = frame_for(w, site, function, w->pc + 1);
   if (!frame)
-    return no_memory(x, i);
-  gather(x, i, site->in, site->n_in, site->base, mask);
-  Stop s = push(x, i, f, frame, mask);
+    return no_memory(x, w, i);
+  gather(x, w, i, site->in, site->n_in, site->base, mask);
+  Stop s = push(x, w, i, f, frame, mask);
   if (s != GO)
     return s;
-  scatter(x, f->in, f->n_in, f->base, mask);
+  scatter(x, w, f->in, f->n_in, f->base, mask);
   w->frame = frame;
   w->pc = f->entry;
   w->active = mask;
@@ -518,36 +515,35 @@ same_shape(const Place *a, int n_a, const Place *b, int n_b)
 }
 
 static Stop
-find_function(Exec *x, const Insn *i, int lane, int *function)
+find_function(Exec *x, Warp *w, const Insn *i, int lane, int *function)
 {
   const Kernel *k = x->kernel;
   const CallSite *site = &k->sites[i->imm];
-  uint64_t address = i->x.addr64 ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  uint64_t address = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   uint64_t n = (address - FUNCTION_BASE) / FUNCTION_STEP;
   *function = -1;
   if (address >= FUNCTION_BASE && address % FUNCTION_STEP == 0 &&
       n < (uint64_t)k->ptx->funcs.n)
     *function = k->function_of[n];
   if (*function < 0)
-    return report_fatal(x, i, CUDA_ERROR_INVALID_PC, "call-target", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_INVALID_PC, "call-target", lane,
                         "no function is at 0x%llx", (unsigned long long)address);
   const Function *f = &k->functions[*function];
   if (!same_shape(f->in, f->n_in, site->in, site->n_in) ||
       !same_shape(f->out, f->n_out, site->out, site->n_out))
-    return report_fatal(x, i, CUDA_ERROR_INVALID_PC, "call-target", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_INVALID_PC, "call-target", lane,
                         "%s has other parameters or results than the call", f->ast->name);
   return GO;
 }
 
 /* Each function that lanes name has its group. */
 static Stop
-call_each(Exec *x, const Insn *i, uint32_t mask)
+call_each(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   Frame *caller = w->frame;
   int pc = w->pc, which[LANES];
   for (uint32_t m = mask; m; m &= m - 1) {
-    Stop s = find_function(x, i, __builtin_ctz(m), &which[__builtin_ctz(m)]);
+    Stop s = find_function(x, w, i, __builtin_ctz(m), &which[__builtin_ctz(m)]);
     if (s != GO)
       return s;
   }
@@ -558,9 +554,9 @@ call_each(Exec *x, const Insn *i, uint32_t mask)
       own |= (uint32_t)(which[__builtin_ctz(m)] == function) << __builtin_ctz(m);
     if (own != mask && i->x.cond)
       return report_fatal(
-          x, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
+          x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
           "call.uni goes elsewhere from lanes %08x than from others of %08x", own, mask);
-    Stop s = enter(x, i, function, own);
+    Stop s = enter(x, w, i, function, own);
     if (s != GO)
       return s;
     exec_park(w, w->pc, own, false);
@@ -573,29 +569,27 @@ call_each(Exec *x, const Insn *i, uint32_t mask)
 }
 
 Stop
-step_call(Exec *x, const Insn *i, uint32_t mask)
+step_call(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   int function = x->kernel->sites[i->imm].function;
   uint32_t rest = w->active & ~mask;
   if (w->mixed)
     return part(w);
   if (rest && i->x.cond)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
                         "call.uni is made by lanes %08x of %08x", mask, w->active);
   exec_park(w, w->pc + 1, rest, false);
   if (function < 0)
-    return call_each(x, i, mask);
-  Stop s = enter(x, i, function, mask);
+    return call_each(x, w, i, mask);
+  Stop s = enter(x, w, i, function, mask);
   return s == GO ? JUMPED : s;
 }
 
 /* ---- ret ---- */
 
 Stop
-step_ret(Exec *x, const Insn *i, uint32_t mask)
+step_ret(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   Calls *c = w->calls;
   if (w->mixed)
     return part(w);
@@ -604,16 +598,16 @@ step_ret(Exec *x, const Insn *i, uint32_t mask)
   const CallSite *site = frame->site;
   int back = frame->back;
   uint32_t again = mask & frame->again, rest = w->active & ~mask;
-  gather(x, i, f->out, f->n_out, f->base, mask);
+  gather(x, w, i, f->out, f->n_out, f->base, mask);
   if (again)
-    give_back(x, f, frame->kept, again);
+    give_back(x, w, f, frame->kept, again);
   c->inside[frame->function] &= ~(mask & ~again);
   for (uint32_t m = mask; m; m &= m - 1) {
     c->sp[__builtin_ctz(m)] = frame->sp[__builtin_ctz(m)];
     c->of[__builtin_ctz(m)] = up;
   }
   leave(c, frame, mask);
-  scatter(x, site->out, site->n_out, site->base, mask);
+  scatter(x, w, site->out, site->n_out, site->base, mask);
   w->frame = up;
   if (rest) {
     exec_park(w, back, mask, false);
@@ -629,54 +623,54 @@ step_ret(Exec *x, const Insn *i, uint32_t mask)
 /* ---- alloca, stacksave, stackrestore ---- */
 
 static void
-put(Exec *x, const Insn *i, const uint64_t *value, uint32_t mask)
+put(Exec *x, Warp *w, const Insn *i, const uint64_t *value, uint32_t mask)
 {
   uint32_t narrow[LANES];
   for (int l = 0; l < LANES; l++)
     narrow[l] = (uint32_t)value[l];
   if (i->flags & F_WIDE)
-    exec_put64(x, i->d, value, mask);
+    exec_put64(x, w, i->d, value, mask);
   else
-    exec_put32(x, i->d, narrow, mask);
+    exec_put32(x, w, i->d, narrow, mask);
 }
 
 static uint64_t
-operand(const Exec *x, const Insn *i, int lane)
+operand(const Warp *w, const Insn *i, int lane)
 {
-  return i->flags & F_WIDE ? row64(x->warp, i->a)[lane] : row32(x->warp, i->a)[lane];
+  return i->flags & F_WIDE ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
 }
 
 Stop
-step_alloca(Exec *x, const Insn *i, uint32_t mask)
+step_alloca(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint64_t start[LANES] = {0};
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    Stop s = grow(x, i, l, operand(x, i, l), (uint64_t)i->imm, &start[l]);
+    Stop s = grow(x, w, i, l, operand(w, i, l), (uint64_t)i->imm, &start[l]);
     if (s != GO)
       return s;
   }
-  put(x, i, start, mask);
+  put(x, w, i, start, mask);
   return GO;
 }
 
 /* sub: restores.  What was saved is where the lane's stack ended. */
 Stop
-step_stack(Exec *x, const Insn *i, uint32_t mask)
+step_stack(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint64_t sp[LANES];
-  uint32_t *own = x->warp->calls->sp;
+  uint32_t *own = w->calls->sp;
   for (int l = 0; l < LANES; l++)
     sp[l] = own[l];
   if (!i->x.sub) {
-    put(x, i, sp, mask);
+    put(x, w, i, sp, mask);
     return GO;
   }
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    uint64_t to = operand(x, i, l);
+    uint64_t to = operand(w, i, l);
     if (to > own[l])
-      return report_fatal(x, i, CUDA_ERROR_HARDWARE_STACK_ERROR, "stack-overflow", l,
+      return report_fatal(x, w, i, CUDA_ERROR_HARDWARE_STACK_ERROR, "stack-overflow", l,
                           "the stack of %u bytes does not reach up to %llu", own[l],
                           (unsigned long long)to);
     own[l] = (uint32_t)to;

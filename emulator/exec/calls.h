@@ -53,10 +53,10 @@ calls_met(Warp *w)
 }
 /* Of a call that no function of the module serves: its arguments are copied out, then asked
  * for. */
-void calls_arguments(Exec *, const Insn *, uint32_t mask);
+void calls_arguments(Exec *, Warp *, const Insn *, uint32_t mask);
 uint64_t calls_argument(const Warp *, const CallSite *, int number, int lane);
 /* Gives each lane of the mask the result of 4 bytes. */
-void calls_result(Exec *, const CallSite *, const uint32_t *result, uint32_t mask);
+void calls_result(Exec *, Warp *, const CallSite *, const uint32_t *result, uint32_t mask);
 /* How many bytes of a lane's local memory are in use. */
 uint32_t calls_stack(const Warp *, int lane);
 

@@ -55,11 +55,12 @@ typedef struct Answer {
 } Answer;
 
 static void
-land_answer(Exec *x, const void *data)
+land_answer(Exec *x, Cta *to, const void *data)
 {
   const Answer *a = data;
-  memcpy(x->cta->shared + a->off, a->bytes, ANSWER);
-  layout_set(x->cta, a->off, ANSWER, LAYOUT_UNKNOWN);
+  (void)x;
+  memcpy(to->shared + a->off, a->bytes, ANSWER);
+  layout_set(to, a->off, ANSWER, LAYOUT_UNKNOWN);
 }
 
 static void
@@ -80,17 +81,17 @@ ask(Exec *x, Answer *a)
 }
 
 static Stop
-cancel_lane(Exec *x, const Insn *i, int lane)
+cancel_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Stop s;
   Answer a;
-  uint64_t to = mbar_address(x, i, lane), mbar = bulk_listed_mbar(x, i, lane);
+  uint64_t to = mbar_address(w, i, lane), mbar = bulk_listed_mbar(x, w, i, lane);
   mbar -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   if (to % ANSWER)
-    return report_fatal(x, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
+    return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "address 0x%llx is no multiple of %d", (unsigned long long)to,
                         ANSWER);
-  if (!cluster_find(x, i, lane, to, false, ANSWER, &a.off, &s))
+  if (!cluster_find(x, w, i, lane, to, false, ANSWER, &a.off, &s))
     return s;
   ask(x, &a);
   BulkCopy copy = {.insn = i,
@@ -101,23 +102,22 @@ cancel_lane(Exec *x, const Insn *i, int lane)
                    .data = &a,
                    .data_bytes = sizeof a};
   if (i->x.cond)
-    return bulk_multicast(x, &copy, mbar, (1u << x->n_ctas) - 1);
-  return bulk_load_at(x, &copy, to, false, mbar);
+    return bulk_multicast(x, w, &copy, mbar, (1u << x->n_ctas) - 1);
+  return bulk_load_at(x, w, &copy, to, false, mbar);
 }
 
 Stop
-step_clc_cancel(Exec *x, const Insn *i, uint32_t mask)
+step_clc_cancel(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = cancel_lane(x, i, __builtin_ctz(m));
+    s = cancel_lane(x, w, i, __builtin_ctz(m));
   return s;
 }
 
 Stop
-step_clc_query(Exec *x, const Insn *i, uint32_t mask)
+step_clc_query(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint64_t *low = row64(w, i->a), *high = row64(w, i->b);
   uint32_t v[4][LANES] = {{0}}, there = 0;
   for (int l = 0; l < LANES; l++) {
@@ -131,11 +131,11 @@ step_clc_query(Exec *x, const Insn *i, uint32_t mask)
     return GO;
   }
   if (mask & ~there)
-    report_error(x, i, "not-cancelled", __builtin_ctz(mask & ~there),
+    report_error(x, w, i, "not-cancelled", __builtin_ctz(mask & ~there),
                  "no cluster was cancelled: nothing says which CTA is its first");
   const uint32_t *to = x->kernel->lists + i->list;
   for (int k = 0; k < 4; k++)
     if (to[k] != ROW_SINK)
-      exec_put32(x, to[k], v[k], mask);
+      exec_put32(x, w, to[k], v[k], mask);
   return GO;
 }

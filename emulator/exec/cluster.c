@@ -10,10 +10,11 @@
 /* ---- addresses ---- */
 
 static Cta *
-outside(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Stop *stop)
+outside(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, uint64_t bytes,
+        Stop *stop)
 {
-  const Cta *own = x->warp->cta;
-  *stop = report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
+  const Cta *own = w->cta;
+  *stop = report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", lane,
                        "%llu bytes at byte %lld of %u bytes of shared memory",
                        (unsigned long long)bytes, (long long)(addr - own->base),
                        own->shared_bytes);
@@ -21,11 +22,11 @@ outside(Exec *x, const Insn *i, int lane, uint64_t addr, uint64_t bytes, Stop *s
 }
 
 static Cta *
-not_there(Exec *x, const Insn *i, int lane, const char *name, uint64_t addr,
+not_there(Exec *x, Warp *w, const Insn *i, int lane, const char *name, uint64_t addr,
           const char *what, Stop *stop)
 {
   *stop =
-      report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, name, lane,
+      report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, name, lane,
                    "the address 0x%llx is in the shared memory of CTA %d of a cluster "
                    "of %d%s",
                    (unsigned long long)addr, (int)(addr >> RANK_SHIFT), x->n_ctas, what);
@@ -33,26 +34,26 @@ not_there(Exec *x, const Insn *i, int lane, const char *name, uint64_t addr,
 }
 
 Cta *
-cluster_find(Exec *x, const Insn *i, int lane, uint64_t addr, bool far, uint64_t bytes,
-             uint32_t *off, Stop *stop)
+cluster_find(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, bool far,
+             uint64_t bytes, uint32_t *off, Stop *stop)
 {
-  Cta *own = x->warp->cta;
+  Cta *own = w->cta;
   uint64_t rank = addr >> RANK_SHIFT, at = (addr & OFFSET_MASK) - SHARED_BASE;
   *stop = GO;
   *off = (uint32_t)at;
   if (at >= own->shared_bytes || own->shared_bytes - at < bytes)
-    return outside(x, i, lane, addr, bytes, stop);
+    return outside(x, w, i, lane, addr, bytes, stop);
   if (rank == (uint64_t)own->rank)
     return own;
   if (rank >= MAX_CLUSTER)
-    return outside(x, i, lane, addr, bytes, stop);
+    return outside(x, w, i, lane, addr, bytes, stop);
   if (rank >= (uint64_t)x->n_ctas)
-    return not_there(x, i, lane, "out-of-bounds", addr, "", stop);
+    return not_there(x, w, i, lane, "out-of-bounds", addr, "", stop);
   if (!far)
-    return not_there(x, i, lane, "other-cta", addr,
+    return not_there(x, w, i, lane, "other-cta", addr,
                      ", and the instruction reaches its own CTA's alone", stop);
   if (!x->ctas[rank].left)
-    return not_there(x, i, lane, "exited-cta", addr, ", which has exited", stop);
+    return not_there(x, w, i, lane, "exited-cta", addr, ", which has exited", stop);
   return &x->ctas[rank];
 }
 
@@ -65,12 +66,12 @@ mapped(uint64_t addr, uint32_t rank)
 }
 
 static Stop
-check_generic(Exec *x, const Insn *i, uint32_t mask, const uint64_t *addr)
+check_generic(Exec *x, Warp *w, const Insn *i, uint32_t mask, const uint64_t *addr)
 {
   for (uint32_t m = i->x.space == SPACE_GENERIC ? mask : 0; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     if (addr[l] - WINDOW_SHARED >= WINDOW_SIZE)
-      return report_fatal(x, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", l,
+      return report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", l,
                           "the generic address 0x%llx is not in shared memory",
                           (unsigned long long)addr[l]);
   }
@@ -78,50 +79,49 @@ check_generic(Exec *x, const Insn *i, uint32_t mask, const uint64_t *addr)
 }
 
 Stop
-step_mapa(Exec *x, const Insn *i, uint32_t mask)
+step_mapa(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint64_t wide[LANES];
   uint32_t narrow[LANES];
-  const uint32_t *rank = row32(x->warp, i->b);
+  const uint32_t *rank = row32(w, i->b);
   if (!(i->flags & F_WIDE)) {
     for (int l = 0; l < LANES; l++)
-      narrow[l] = (uint32_t)mapped(row32(x->warp, i->a)[l], rank[l]);
-    exec_put32(x, i->d, narrow, mask);
+      narrow[l] = (uint32_t)mapped(row32(w, i->a)[l], rank[l]);
+    exec_put32(x, w, i->d, narrow, mask);
     return GO;
   }
-  const uint64_t *addr = row64(x->warp, i->a);
-  Stop s = check_generic(x, i, mask, addr);
+  const uint64_t *addr = row64(w, i->a);
+  Stop s = check_generic(x, w, i, mask, addr);
   if (s != GO)
     return s;
   for (int l = 0; l < LANES; l++)
     wide[l] = mapped(addr[l], rank[l]);
-  exec_put64(x, i->d, wide, mask);
+  exec_put64(x, w, i->d, wide, mask);
   return GO;
 }
 
 Stop
-step_ctarank(Exec *x, const Insn *i, uint32_t mask)
+step_ctarank(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t rank[LANES];
-  const Warp *w = x->warp;
   bool wide = i->x.addr64;
-  Stop s = wide ? check_generic(x, i, mask, row64(w, i->a)) : GO;
+  Stop s = wide ? check_generic(x, w, i, mask, row64(w, i->a)) : GO;
   if (s != GO)
     return s;
   for (int l = 0; l < LANES; l++) {
     uint64_t addr = wide ? row64(w, i->a)[l] : row32(w, i->a)[l];
     rank[l] = (uint32_t)((addr & (WINDOW_SIZE - 1)) >> RANK_SHIFT);
   }
-  exec_put32(x, i->d, rank, mask);
+  exec_put32(x, w, i->d, rank, mask);
   return GO;
 }
 
 /* ---- the barrier ---- */
 
 static Stop
-misuse(Exec *x, const Insn *i, uint32_t lanes, const char *what)
+misuse(Exec *x, Warp *w, const Insn *i, uint32_t lanes, const char *what)
 {
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse",
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse",
                       __builtin_ctz(lanes), "%s", what);
 }
 
@@ -176,33 +176,33 @@ cluster_describe(const Warp *w, char *text, size_t n)
 }
 
 Stop
-step_cluster_arrive(Exec *x, const Insn *i, uint32_t mask)
+step_cluster_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = i->x.cond ? warp_gather_all(x, i, mask) : GO;
+  Stop s = i->x.cond ? warp_gather_all(x, w, i, mask) : GO;
   uint32_t again = mask & (w->met | w->due);
   if (s != GO)
     return s;
   if (again)
-    return misuse(x, i, again,
+    return misuse(x, w, i, again,
                   "a second barrier.cluster.arrive without barrier.cluster.wait between");
   w->met |= mask;
   x->meeting = true;
   x->barriers++;
-  shadow_cluster_arrive(x->shadow, w->id, !i->x.sub);
+  shadow_cluster_arrive(w->cta->shadow, w->id, !i->x.sub);
   try_complete(x);
   return GO;
 }
 
 /* The grid that it waits for has run, and the dependent one has not started. */
 Stop
-step_grid(Exec *x, const Insn *i, uint32_t mask)
+step_grid(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
+  (void)x;
   (void)mask;
   if (i->x.sub)
-    shadow_grid_trigger(x->shadow);
+    shadow_grid_trigger(w->cta->shadow);
   else
-    shadow_grid_wait(x->shadow, x->warp->id);
+    shadow_grid_wait(w->cta->shadow, w->id);
   return GO;
 }
 
@@ -216,22 +216,21 @@ others_can_run(const Warp *w)
 }
 
 Stop
-step_cluster_wait(Exec *x, const Insn *i, uint32_t mask)
+step_cluster_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = i->x.cond ? warp_gather_all(x, i, mask) : GO;
+  Stop s = i->x.cond ? warp_gather_all(x, w, i, mask) : GO;
   uint32_t never = mask & ~(w->met | w->due);
   if (s != GO)
     return s;
   if (never)
-    return misuse(x, i, never,
+    return misuse(x, w, i, never,
                   "barrier.cluster.wait without barrier.cluster.arrive before");
   if (!(mask & ~w->due)) {
     w->due &= ~mask;
-    shadow_cluster_wait(x->shadow, w->id);
+    shadow_cluster_wait(w->cta->shadow, w->id);
     return GO;
   }
   if (others_can_run(w))
     return PARK;
-  return exec_block(x, i, mask, WAITS_CLUSTER);
+  return exec_block(x, w, i, mask, WAITS_CLUSTER);
 }

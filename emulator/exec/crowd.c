@@ -32,12 +32,12 @@ typedef struct Crowd {
 /* ---- reads in vain ---- */
 
 static uint32_t
-rows_hash(const Exec *x, const Insn *i, uint32_t row, uint32_t mask, uint32_t h)
+rows_hash(const Warp *w, const Insn *i, uint32_t row, uint32_t mask, uint32_t h)
 {
   bool wide = i->flags & F_WIDE;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    uint64_t v = wide ? row64(x->warp, row)[l] : row32(x->warp, row)[l];
+    uint64_t v = wide ? row64(w, row)[l] : row32(w, row)[l];
     h = (h ^ (uint32_t)v ^ (uint32_t)(v >> 32)) * 0x01000193u;
   }
   return h;
@@ -45,13 +45,13 @@ rows_hash(const Exec *x, const Insn *i, uint32_t row, uint32_t mask, uint32_t h)
 
 /* Which instruction, and what it has read. */
 static uint32_t
-read_hash(const Exec *x, const Insn *i, uint32_t mask)
+read_hash(const Exec *x, const Warp *w, const Insn *i, uint32_t mask)
 {
   const uint32_t *row = x->kernel->lists + i->list;
   uint32_t h = (uint32_t)(i - x->kernel->code) * 0x9e3779b9u;
-  h = i->d ? rows_hash(x, i, i->d, mask, h) : h;
+  h = i->d ? rows_hash(w, i, i->d, mask, h) : h;
   for (int k = 0; k < i->n_d; k++)
-    h = row[k] == ROW_SINK ? h : rows_hash(x, i, row[k], mask, h);
+    h = row[k] == ROW_SINK ? h : rows_hash(w, i, row[k], mask, h);
   return h;
 }
 
@@ -75,18 +75,18 @@ next_random(Launch *l)
 }
 
 void
-crowd_meet(Exec *x, const Insn *i, uint32_t mask)
+crowd_meet(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Launch *l = x->launch;
   if (!l->by_turns)
     return;
-  if (is_news(x->warp, read_hash(x, i, mask))) {
+  if (is_news(w, read_hash(x, w, i, mask))) {
     x->idle = x->stuck = 0;
   } else {
     x->idle++;
     x->stuck++;
     x->waits_at = i;
-    x->waiter = x->warp;
+    x->waiter = w;
   }
   x->met = l->ctas_order != CTAS_RANDOM || next_random(l) % 2;
   x->slice = x->met ? 1 : x->slice;
@@ -245,11 +245,11 @@ hang(const Crowd *c)
              "be resident as a whole, and %s (ctas=%s)",
              not_started(c) * (uint64_t)x->n_ctas, l->ctas, of_order(l->ctas_order),
              order_name(l->ctas_order));
-  x->warp = x->waiter;
-  report_fatal(
-      x, x->waits_at, c->no_memory ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_LAUNCH_TIMEOUT,
-      c->no_memory ? "host-memory" : "deadlock", -1,
-      "every CTA of the grid that has started waits for another one%s%s", why, others);
+  report_fatal(x, x->waiter, x->waits_at,
+               c->no_memory ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_LAUNCH_TIMEOUT,
+               c->no_memory ? "host-memory" : "deadlock", -1,
+               "every CTA of the grid that has started waits for another one%s%s", why,
+               others);
 }
 
 /* ---- turns ---- */

@@ -205,29 +205,20 @@ exec_bytes(const Exec *x)
   return n;
 }
 
-void
-cta_enter(Exec *x, Cta *c)
-{
-  x->cta = c;
-  x->shadow = c->shadow;
-  x->async = c->async;
-  x->bulk = c->bulk;
-}
-
 /* ---- the start of a CTA ---- */
 
 /* Of shared memory; 0: %gridid, %pm, no graph of the device.  Clocks are read by an
  * instruction of their own. */
 static uint32_t
-shared_special(const Exec *x, Special special)
+shared_special(const Exec *x, const Cta *c, Special special)
 {
   switch (special) {
   case SR_DYNAMIC_SMEM:
     return x->launch->dynamic;
   case SR_TOTAL_SMEM:
-    return x->cta->shared_bytes;
+    return c->shared_bytes;
   case SR_AGGR_SMEM:
-    return x->cta->shared_bytes + SHARED_BASE;
+    return c->shared_bytes + SHARED_BASE;
   case SR_RESERVED_END:
   case SR_RESERVED_CAP:
     return SHARED_BASE;
@@ -240,6 +231,7 @@ static uint32_t
 special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
 {
   const Launch *l = x->launch;
+  const Cta *c = w->cta;
   uint32_t t = (uint32_t)w->id * LANES + lane;
   int n;
   switch ((Special)special) {
@@ -256,7 +248,7 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
   case SR_CTAID_X:
   case SR_CTAID_Y:
   case SR_CTAID_Z:
-    return x->cta->id[special - SR_CTAID_X];
+    return c->id[special - SR_CTAID_X];
   case SR_NCTAID_X:
   case SR_NCTAID_Y:
   case SR_NCTAID_Z:
@@ -266,9 +258,9 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
   case SR_WARPID:
     return (uint32_t)w->id;
   case SR_NWARPID:
-    return (uint32_t)x->cta->n_warps;
+    return (uint32_t)c->n_warps;
   case SR_SMID:
-    return (uint32_t)(x->cta->index % l->chip->sms);
+    return (uint32_t)(c->index % l->chip->sms);
   case SR_NSMID:
     return (uint32_t)l->chip->sms;
   case SR_LANEMASK_EQ:
@@ -285,7 +277,7 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
   case SR_CLUSTERID_Y:
   case SR_CLUSTERID_Z:
     n = special - SR_CLUSTERID_X;
-    return x->cta->id[n] / l->cluster[n];
+    return c->id[n] / l->cluster[n];
   case SR_NCLUSTERID_X:
   case SR_NCLUSTERID_Y:
   case SR_NCLUSTERID_Z:
@@ -295,20 +287,20 @@ special_value(const Exec *x, const Warp *w, int special, uint32_t lane)
   case SR_CLUSTER_CTAID_Y:
   case SR_CLUSTER_CTAID_Z:
     n = special - SR_CLUSTER_CTAID_X;
-    return x->cta->id[n] % l->cluster[n];
+    return c->id[n] % l->cluster[n];
   case SR_CLUSTER_NCTAID_X:
   case SR_CLUSTER_NCTAID_Y:
   case SR_CLUSTER_NCTAID_Z:
     return l->cluster[special - SR_CLUSTER_NCTAID_X];
   case SR_CLUSTER_CTARANK:
-    return (uint32_t)x->cta->rank;
+    return (uint32_t)c->rank;
   case SR_CLUSTER_NCTARANK:
     return (uint32_t)x->n_ctas;
   case SR_ENVREG1:
   case SR_ENVREG2:
     return l->envreg[special - SR_ENVREG0];
   default:
-    return shared_special(x, (Special)special);
+    return shared_special(x, c, (Special)special);
   }
 }
 
@@ -333,7 +325,7 @@ static void
 fill_special(const Exec *x, Warp *w, const Fill *f)
 {
   bool lanes = f->special != FILL_SHARED && of_a_lane(f->special);
-  uint64_t v = f->special == FILL_SHARED ? f->value + ((uint64_t)x->cta->rank << RANK_SHIFT)
+  uint64_t v = f->special == FILL_SHARED ? f->value + ((uint64_t)w->cta->rank << RANK_SHIFT)
                                          : special_value(x, w, f->special, 0);
   for (uint32_t l = 0; l < LANES; l++) {
     if (lanes)
@@ -363,9 +355,9 @@ seed_of(const Exec *x, const Cta *c)
 }
 
 static void
-start_warp(Exec *x, int id)
+start_warp(Exec *x, Cta *c, int id)
 {
-  Warp *w = &x->cta->warp[id];
+  Warp *w = &c->warp[id];
   const Kernel *k = x->kernel;
   bool checks = x->launch->set.checks;
   uint32_t left = threads_of(x->launch) - (uint32_t)id * LANES;
@@ -393,7 +385,7 @@ start_warp(Exec *x, int id)
   fill_specials(x, w);
   undefined_reset(w, k);
   if (w->wgmma)
-    wgmma_reset(w->wgmma, k->rows, seed_of(x, x->cta) + (uint64_t)id);
+    wgmma_reset(w->wgmma, k->rows, seed_of(x, c) + (uint64_t)id);
 }
 
 static void
@@ -413,20 +405,19 @@ static void
 start_cta(Exec *x, Cta *c, uint64_t cluster)
 {
   place_cta(x->launch, c, cluster);
-  cta_enter(x, c);
   c->left = c->n_warps;
   memset(c->barrier, 0, sizeof c->barrier);
   memset(c->shared, 0xff, c->shared_bytes);
   memset(c->layout, 0, layout_lines(c->shared_bytes));
   c->laid_out = false;
   c->n_fenced = 0;
-  shadow_cta_begin(x->shadow, c->index);
-  shadow_place(x->shadow, x->place);
-  async_reset(x->async, c->shared, seed_of(x, c));
-  bulk_reset(x->bulk, seed_of(x, c));
+  shadow_cta_begin(c->shadow, c->index);
+  shadow_place(c->shadow, x->place);
+  async_reset(c->async, c->shared, seed_of(x, c));
+  bulk_reset(c->bulk, seed_of(x, c));
   for (int i = 0; i < c->n_warps; i++)
-    start_warp(x, i);
-  registers_start(x);
+    start_warp(x, c, i);
+  registers_start(c, x->launch);
 }
 
 void

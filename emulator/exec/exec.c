@@ -21,9 +21,9 @@ exec_expand(Exec *x, uint32_t mask)
 }
 
 void
-exec_put32(Exec *x, uint32_t row, const uint32_t *lanes, uint32_t mask)
+exec_put32(Exec *x, Warp *w, uint32_t row, const uint32_t *lanes, uint32_t mask)
 {
-  uint32_t *d = row32(x->warp, row);
+  uint32_t *d = row32(w, row);
   if (mask == FULL)
     memcpy(d, lanes, LANES * sizeof *d);
   else
@@ -31,13 +31,25 @@ exec_put32(Exec *x, uint32_t row, const uint32_t *lanes, uint32_t mask)
 }
 
 void
-exec_put64(Exec *x, uint32_t row, const uint64_t *lanes, uint32_t mask)
+exec_put64(Exec *x, Warp *w, uint32_t row, const uint64_t *lanes, uint32_t mask)
 {
-  uint64_t *d = row64(x->warp, row);
+  uint64_t *d = row64(w, row);
   if (mask == FULL)
     memcpy(d, lanes, LANES * sizeof *d);
   else
     x->code->blend64(d, lanes, exec_expand(x, mask));
+}
+
+/* ---- waiting ---- */
+
+void
+exec_wake(Exec *x, Cta *c)
+{
+  x->asked = 0;
+  for (int j = 0; j < c->n_warps; j++) {
+    c->warp[j].stalled = false;
+    c->warp[j].failed = 0;
+  }
 }
 
 /* ---- groups of lanes ---- */
@@ -128,24 +140,24 @@ stuck(Exec *x, Warp *w)
     if (&w->parked[j] != g)
       other = x->kernel->code[w->parked[j].pc].line;
   if (other)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
                         "lanes %08x wait here for others of their warp, which wait at "
                         "line %d",
                         g->mask, other);
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
                       "lanes %08x wait here for others of their warp, which have exited",
                       g->mask);
 }
 
 Stop
-exec_block(Exec *x, const Insn *i, uint32_t mask, uint32_t waits_for)
+exec_block(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t waits_for)
 {
-  ShadowCount *count = &x->counts[i - x->kernel->code];
+  ShadowCount *count = &shadow_counts(w->cta->shadow)[i - x->kernel->code];
   count->count--;
   count->threads -= (uint32_t)__builtin_popcount(mask);
-  x->warp->stalled = true;
-  x->warp->stalled_line = i->line;
-  x->warp->waits_for = waits_for;
+  w->stalled = true;
+  w->stalled_line = i->line;
+  w->waits_for = waits_for;
   return BLOCK;
 }
 
@@ -161,7 +173,7 @@ track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     ok &= def[list[j]];
   if ((mask & ~ok) | (w->active & ~pdef[i->guard])) {
-    undefined_step(x, i, mask);
+    undefined_step(x, w, i, mask);
     return;
   }
   def[i->d] |= mask;
@@ -222,7 +234,7 @@ run_one(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   case K_STEP:
     break;
   }
-  return i->step(x, i, mask);
+  return i->step(x, w, i, mask);
 }
 
 static inline uint32_t
@@ -235,7 +247,7 @@ Stop
 exec_warp(Exec *x, Warp *w)
 {
   const Insn *code = x->kernel->code;
-  x->warp = w;
+  ShadowCount *counts = shadow_counts(w->cta->shadow);
   for (; x->slice; x->slice--) {
     const Insn *i = &code[w->pc];
     if ((i->flags & F_LEADER) && w->n_parked && !calls_met(w)) {
@@ -245,7 +257,7 @@ exec_warp(Exec *x, Warp *w)
     }
     uint32_t guard = w->pred[i->guard] ^ (i->flags & F_GUARD_NOT ? FULL : 0);
     uint32_t mask = w->active & guard;
-    ShadowCount *count = &x->counts[i - code];
+    ShadowCount *count = &counts[i - code];
     count->count++;
     count->threads += lanes_in(mask);
     w->executed++;

@@ -6,13 +6,12 @@
 
 /* The side with the lower pc runs on. */
 Stop
-step_bra(Exec *x, const Insn *i, uint32_t mask)
+step_bra(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   int next = w->pc + 1;
   uint32_t rest = w->active & ~mask;
   if (rest && i->x.cond)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
                         "bra.uni is taken by lanes %08x of %08x", mask, w->active);
   if (!rest) {
     w->pc = i->target;
@@ -29,16 +28,15 @@ step_bra(Exec *x, const Insn *i, uint32_t mask)
 }
 
 Stop
-step_brx(Exec *x, const Insn *i, uint32_t mask)
+step_brx(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint32_t *index = row32(w, i->a);
   const uint32_t *to = x->kernel->lists + i->list;
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1))
       continue;
     if (index[l] >= i->n_d)
-      return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "branch-index", l,
+      return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "branch-index", l,
                           "index %u of %u branch targets", index[l], i->n_d);
     exec_park(w, (int)to[index[l]], 1u << l, false);
   }
@@ -60,9 +58,8 @@ wake_groups(Warp *w)
 }
 
 Stop
-step_exit(Exec *x, const Insn *i, uint32_t mask)
+step_exit(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   (void)i;
   w->live &= ~mask;
   w->active &= ~mask;
@@ -79,37 +76,36 @@ step_exit(Exec *x, const Insn *i, uint32_t mask)
 }
 
 Stop
-step_trap(Exec *x, const Insn *i, uint32_t mask)
+step_trap(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   if (i->x.sub)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "breakpoint", __builtin_ctz(mask),
-                        "the kernel stopped for a debugger");
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "trap", __builtin_ctz(mask),
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "breakpoint",
+                        __builtin_ctz(mask), "the kernel stopped for a debugger");
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "trap", __builtin_ctz(mask),
                       "the kernel trapped");
 }
 
 /* ---- barriers ---- */
 
 static Stop
-misuse(Exec *x, const Insn *i, const char *what, uint32_t value)
+misuse(Exec *x, Warp *w, const Insn *i, const char *what, uint32_t value)
 {
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse", -1, "%s (%u)", what,
-                      value);
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse", -1, "%s (%u)",
+                      what, value);
 }
 
 /* PTX ISA, bar: .aligned needs all threads of the warp.  Exited ones are tolerated by
  * chips; the finding tells. */
 static Stop
-whole_warp(Exec *x, const Insn *i, uint32_t mask)
+whole_warp(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   if (mask != w->live)
     return w->active != w->live
                ? PARK
-               : report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+               : report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
                               "only lanes %08x of %08x come to the barrier", mask, w->live);
   if (w->live != w->born)
-    report_error(x, i, "barrier-divergence", -1,
+    report_error(x, w, i, "barrier-divergence", -1,
                  "lanes %08x have exited before this barrier", w->born & ~w->live);
   return GO;
 }
@@ -126,18 +122,18 @@ uniform(const uint32_t *row, uint32_t mask, uint32_t *value)
 
 /* The barrier and how many threads it waits for. */
 static Stop
-find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *threads)
+find_barrier(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t *id,
+             uint32_t *threads)
 {
-  Warp *w = x->warp;
   if (!uniform(row32(w, i->a), mask, id) || !uniform(row32(w, i->b), mask, threads))
-    return misuse(x, i, "the barrier's operands differ between lanes; warp",
+    return misuse(x, w, i, "the barrier's operands differ between lanes; warp",
                   (uint32_t)w->id);
   if (*id >= MAX_BARRIERS)
-    return misuse(x, i, "there are 16 barriers; the number is", *id);
+    return misuse(x, w, i, "there are 16 barriers; the number is", *id);
   if (!i->x.cond)
-    *threads = (uint32_t)x->cta->n_warps * LANES;
-  if (!*threads || *threads % LANES || *threads > (uint32_t)x->cta->n_warps * LANES)
-    return misuse(x, i, "a barrier of an impossible number of threads", *threads);
+    *threads = (uint32_t)w->cta->n_warps * LANES;
+  if (!*threads || *threads % LANES || *threads > (uint32_t)w->cta->n_warps * LANES)
+    return misuse(x, w, i, "a barrier of an impossible number of threads", *threads);
   return GO;
 }
 
@@ -146,24 +142,24 @@ find_barrier(Exec *x, const Insn *i, uint32_t mask, uint32_t *id, uint32_t *thre
  * first turn.  Two bar.arrive of a warp in one phase are taken for a mistake: who waits has
  * missed the first. */
 static Stop
-arrive(Exec *x, const Insn *i, uint32_t id, uint32_t threads, bool waits)
+arrive(Exec *x, Warp *w, const Insn *i, uint32_t id, uint32_t threads, bool waits)
 {
-  Barrier *b = &x->cta->barrier[id];
-  uint32_t me = 1u << x->warp->id;
+  Barrier *b = &w->cta->barrier[id];
+  uint32_t me = 1u << w->id;
   if (!b->arrived) {
     b->expected = threads;
     b->line = i->line;
   } else if (b->expected != threads) {
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "barrier-misuse", -1,
                         "barrier %u is awaited by %u threads here and by %u at line %d", id,
                         threads, b->expected, b->line);
   }
   if (b->members & me && !waits)
-    return misuse(x, i, "the warp arrives twice before barrier is complete", id);
+    return misuse(x, w, i, "the warp arrives twice before barrier is complete", id);
   b->members |= me;
   b->arrived += LANES;
   x->barriers++;
-  shadow_arrive(x->shadow, x->warp->id, (int)id);
+  shadow_arrive(w->cta->shadow, w->id, (int)id);
   return GO;
 }
 
@@ -172,27 +168,24 @@ arrive(Exec *x, const Insn *i, uint32_t id, uint32_t threads, bool waits)
 static void
 give_result(Exec *x, Warp *w, const Insn *i, const Barrier *b)
 {
-  Warp *turn = x->warp;
   uint32_t lanes[LANES], mask = w->active;
   bool holds = i->x.sub == R_AND ? b->votes == b->voters : b->votes != 0;
-  x->warp = w;
   for (int l = 0; l < LANES; l++)
     lanes[l] = b->votes;
   if (i->x.sub == R_POPC)
-    exec_put32(x, i->d, lanes, mask);
+    exec_put32(x, w, i->d, lanes, mask);
   else
     w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (holds ? mask : 0);
-  x->warp = turn;
 }
 
 static void
-complete(Exec *x, uint32_t id, uint32_t synced)
+complete(Exec *x, Cta *c, uint32_t id, uint32_t synced)
 {
-  Barrier *b = &x->cta->barrier[id];
-  shadow_release(x->shadow, (int)id, b->waiting | synced);
-  for (int j = 0; j < x->cta->n_warps; j++)
+  Barrier *b = &c->barrier[id];
+  shadow_release(c->shadow, (int)id, b->waiting | synced);
+  for (int j = 0; j < c->n_warps; j++)
     if (b->waiting >> j & 1) {
-      Warp *w = &x->cta->warp[j];
+      Warp *w = &c->warp[j];
       const Insn *at = &x->kernel->code[w->pc - 1];
       w->barrier = -1;
       if (at->step == step_bar_red)
@@ -202,14 +195,13 @@ complete(Exec *x, uint32_t id, uint32_t synced)
 }
 
 static Stop
-sync(Exec *x, const Insn *i, uint32_t id, bool waits)
+sync(Exec *x, Warp *w, const Insn *i, uint32_t id, bool waits)
 {
-  Barrier *b = &x->cta->barrier[id];
-  Warp *w = x->warp;
+  Barrier *b = &w->cta->barrier[id];
   if (b->arrived == b->expected) {
     if (i->step == step_bar_red)
       give_result(x, w, i, b);
-    complete(x, id, waits ? 1u << w->id : 0);
+    complete(x, w->cta, id, waits ? 1u << w->id : 0);
     return GO;
   }
   if (!waits)
@@ -221,40 +213,41 @@ sync(Exec *x, const Insn *i, uint32_t id, bool waits)
 }
 
 Stop
-step_bar(Exec *x, const Insn *i, uint32_t mask)
+step_bar(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t id, threads;
-  Stop s = whole_warp(x, i, mask);
+  Stop s = whole_warp(x, w, i, mask);
   if (s == GO)
-    s = find_barrier(x, i, mask, &id, &threads);
+    s = find_barrier(x, w, i, mask, &id, &threads);
   if (s == GO)
-    s = arrive(x, i, id, threads, i->x.sub == B_SYNC);
-  return s == GO ? sync(x, i, id, i->x.sub == B_SYNC) : s;
+    s = arrive(x, w, i, id, threads, i->x.sub == B_SYNC);
+  return s == GO ? sync(x, w, i, id, i->x.sub == B_SYNC) : s;
 }
 
 Stop
-step_bar_red(Exec *x, const Insn *i, uint32_t mask)
+step_bar_red(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t id, threads;
-  Stop s = whole_warp(x, i, mask);
+  Stop s = whole_warp(x, w, i, mask);
   if (s == GO)
-    s = find_barrier(x, i, mask, &id, &threads);
+    s = find_barrier(x, w, i, mask, &id, &threads);
   if (s == GO)
-    s = arrive(x, i, id, threads, true);
+    s = arrive(x, w, i, id, threads, true);
   if (s != GO)
     return s;
-  uint32_t p = x->warp->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
-  x->cta->barrier[id].votes += (uint32_t)__builtin_popcount(p & mask);
-  x->cta->barrier[id].voters += (uint32_t)__builtin_popcount(mask);
-  return sync(x, i, id, true);
+  uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  w->cta->barrier[id].votes += (uint32_t)__builtin_popcount(p & mask);
+  w->cta->barrier[id].voters += (uint32_t)__builtin_popcount(mask);
+  return sync(x, w, i, id, true);
 }
 
 Stop
-step_fence(Exec *x, const Insn *i, uint32_t mask)
+step_fence(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
+  (void)x;
   (void)mask;
   atomic_thread_fence(memory_order_seq_cst);
-  shadow_lanes_met(x->shadow, x->warp->id, 0, true);
-  shadow_fence(x->shadow, x->warp->id, i->x.order);
+  shadow_lanes_met(w->cta->shadow, w->id, 0, true);
+  shadow_fence(w->cta->shadow, w->id, i->x.order);
   return GO;
 }

@@ -97,6 +97,7 @@ add(Text *t, const char *text, size_t n)
 /* The arguments of a call, packed as C lays them out. */
 typedef struct Args {
   Exec *x;
+  Warp *w;
   int lane;
   uint64_t at;
   int taken;
@@ -107,7 +108,7 @@ next_arg(Args *a, uint64_t bytes)
 {
   uint64_t v = 0, n;
   a->at = (a->at + bytes - 1) / bytes * bytes;
-  const uint8_t *p = mem_peek(a->x, a->lane, a->at, &n);
+  const uint8_t *p = mem_peek(a->x, a->w, a->lane, a->at, &n);
   if (p && n >= bytes)
     memcpy(&v, p, bytes);
   a->at += bytes;
@@ -117,10 +118,10 @@ next_arg(Args *a, uint64_t bytes)
 
 /* A string in any memory, of at most so many bytes; NULL: there is none. */
 static const char *
-string_at(Exec *x, int lane, uint64_t addr, size_t *n)
+string_at(Exec *x, Warp *w, int lane, uint64_t addr, size_t *n)
 {
   uint64_t most = 0;
-  const char *s = (const char *)mem_peek(x, lane, addr, &most);
+  const char *s = (const char *)mem_peek(x, w, lane, addr, &most);
   *n = s ? strnlen(s, most) : 0;
   return s;
 }
@@ -218,7 +219,7 @@ static int
 print_string(char *out, size_t n, Spec *s, Args *a)
 {
   size_t len;
-  const char *from = string_at(a->x, a->lane, next_arg(a, 8), &len);
+  const char *from = string_at(a->x, a->w, a->lane, next_arg(a, 8), &len);
   char *copy = from ? strndup(from, len) : NULL;
   put(s, 's');
   int done = snprintf(out, n, s->text, copy ? copy : "(null)");
@@ -253,13 +254,13 @@ convert(Text *t, const char *p, const char *end, Args *a)
 
 /* How many arguments were printed; -1: there is no format. */
 static int
-print_lane(Exec *x, const CallSite *site, int lane)
+print_lane(Exec *x, Warp *w, const CallSite *site, int lane)
 {
   size_t n;
   char buffer[TEXT_MOST];
   Text t = {buffer, 0, sizeof buffer};
-  const char *format = string_at(x, lane, calls_argument(x->warp, site, 0, lane), &n);
-  Args a = {.x = x, .lane = lane, .at = calls_argument(x->warp, site, 1, lane)};
+  const char *format = string_at(x, w, lane, calls_argument(w, site, 0, lane), &n);
+  Args a = {.x = x, .w = w, .lane = lane, .at = calls_argument(w, site, 1, lane)};
   if (!format)
     return -1;
   convert(&t, format, format + n, &a);
@@ -269,36 +270,35 @@ print_lane(Exec *x, const CallSite *site, int lane)
 }
 
 Stop
-step_printf(Exec *x, const Insn *i, uint32_t mask)
+step_printf(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const CallSite *site = &x->kernel->sites[i->imm];
   uint32_t result[LANES] = {0};
-  calls_arguments(x, i, mask);
+  calls_arguments(x, w, i, mask);
   for (uint32_t m = mask; m; m &= m - 1)
-    result[__builtin_ctz(m)] = (uint32_t)print_lane(x, site, __builtin_ctz(m));
-  calls_result(x, site, result, mask);
+    result[__builtin_ctz(m)] = (uint32_t)print_lane(x, w, site, __builtin_ctz(m));
+  calls_result(x, w, site, result, mask);
   return GO;
 }
 
 /* ---- __assertfail(message, file, line, function, bytes of a character) ---- */
 
 Stop
-step_assert(Exec *x, const Insn *i, uint32_t mask)
+step_assert(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const CallSite *site = &x->kernel->sites[i->imm];
-  const Warp *w = x->warp;
   int lane = __builtin_ctz(mask);
   const char *text[3];
   size_t n[3];
-  calls_arguments(x, i, mask);
+  calls_arguments(x, w, i, mask);
   for (int k = 0; k < 3; k++) {
-    text[k] = string_at(x, lane, calls_argument(w, site, k < 2 ? k : 3, lane), &n[k]);
+    text[k] = string_at(x, w, lane, calls_argument(w, site, k < 2 ? k : 3, lane), &n[k]);
     n[k] = n[k] < 400 ? n[k] : 400;
   }
   uint32_t t = (uint32_t)w->id * LANES + (uint32_t)lane;
-  const uint32_t *b = x->launch->block, *id = x->cta->id;
+  const uint32_t *b = x->launch->block, *id = w->cta->id;
   return report_fatal(
-      x, i, CUDA_ERROR_ASSERT, "assert", lane,
+      x, w, i, CUDA_ERROR_ASSERT, "assert", lane,
       "%.*s:%u: %.*s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%.*s` "
       "failed.",
       (int)n[1], text[1] ? text[1] : "", (unsigned)calls_argument(w, site, 2, lane),

@@ -1,7 +1,6 @@
 /* setmaxnreg: PTX ISA, "Miscellaneous instructions".  Registers go back and forth between
  * warps and a pool of the CTA; how many a warp has at its start is what an assembler takes
  * for a kernel that moves them: all that the directives allow. */
-#include "emulator/async/bulk_part.h"
 #include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
@@ -29,10 +28,9 @@ registers_at_entry(const Launch *l)
 }
 
 void
-registers_start(Exec *x)
+registers_start(Cta *c, const Launch *l)
 {
-  Cta *c = x->cta;
-  uint32_t n = registers_at_entry(x->launch);
+  uint32_t n = registers_at_entry(l);
   c->pool = 0;
   for (int i = 0; i < c->n_warps; i++)
     c->warp[i].registers = n;
@@ -52,19 +50,19 @@ registers_describe(const Exec *x, const Warp *w, char *text, size_t n)
 
 /* All warps of the warpgroup execute the same one, each once. */
 static Stop
-together(Exec *x, const Insn *i)
+together(Exec *x, Warp *w, const Insn *i)
 {
-  Cta *c = x->cta;
-  int group = x->warp->id / GROUP, last = c->n_warps - group * GROUP;
+  Cta *c = w->cta;
+  int group = w->id / GROUP, last = c->n_warps - group * GROUP;
   Setting *s = &c->setting[group];
   uint32_t all = last < GROUP ? (1u << last) - 1 : (1u << GROUP) - 1;
-  uint32_t me = 1u << x->warp->id % GROUP;
+  uint32_t me = 1u << w->id % GROUP;
   if (s->came && s->insn != i)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
                         "other warps of the warpgroup execute the one of line %d",
                         s->insn->line);
   if (s->came & me)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
                         "the warp executes it again before its warpgroup is through");
   s->insn = i;
   s->came |= me;
@@ -74,59 +72,57 @@ together(Exec *x, const Insn *i)
 }
 
 static Stop
-take(Exec *x, const Insn *i, uint32_t want)
+take(Exec *x, Warp *w, const Insn *i, uint32_t want)
 {
-  Warp *w = x->warp;
   uint32_t more = (want - w->registers) * LANES;
-  if (x->cta->pool < more)
-    return exec_block(x, i, FULL, WAITS_REGISTERS);
-  Stop s = together(x, i);
-  x->cta->pool -= more;
+  if (w->cta->pool < more)
+    return exec_block(x, w, i, FULL, WAITS_REGISTERS);
+  Stop s = together(x, w, i);
+  w->cta->pool -= more;
   w->registers = want;
   return s;
 }
 
 static Stop
-give(Exec *x, const Insn *i, uint32_t want)
+give(Exec *x, Warp *w, const Insn *i, uint32_t want)
 {
-  Warp *w = x->warp;
-  Stop s = together(x, i);
-  x->cta->pool += (w->registers - want) * LANES;
+  Stop s = together(x, w, i);
+  w->cta->pool += (w->registers - want) * LANES;
   w->registers = want;
-  bulk_happened(x);
+  exec_wake(x, w->cta);
   return s;
 }
 
 Stop
-step_setmaxnreg(Exec *x, const Insn *i, uint32_t mask)
+step_setmaxnreg(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint32_t want = (uint32_t)i->imm, has = x->warp->registers;
-  Stop s = warp_gather_all(x, i, mask);
+  uint32_t want = (uint32_t)i->imm, has = w->registers;
+  Stop s = warp_gather_all(x, w, i, mask);
   if (s != GO)
     return s;
   if (!has) {
-    report_error(x, i, "setmaxnreg-ignored", -1,
+    report_error(x, w, i, "setmaxnreg-ignored", -1,
                  "no .reqntid, .maxntid or .maxnreg says how many registers a warp has at "
                  "its start: an assembler ignores this");
     return GO;
   }
   if (i->x.cond ? want < has : want > has)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
                         "the warp has %u registers a thread, which this cannot make %u",
                         has, want);
-  return i->x.cond ? take(x, i, want) : give(x, i, want);
+  return i->x.cond ? take(x, w, i, want) : give(x, w, i, want);
 }
 
 /* At the end of the CTA. */
 void
-registers_end(Exec *x)
+registers_end(Exec *x, Cta *c)
 {
-  for (int g = 0; g * GROUP < x->cta->n_warps; g++) {
-    const Setting *s = &x->cta->setting[g];
+  for (int g = 0; g * GROUP < c->n_warps; g++) {
+    const Setting *s = &c->setting[g];
     if (!s->came)
       continue;
-    x->warp = &x->cta->warp[g * GROUP + __builtin_ctz(s->came)];
-    report_error(x, s->insn, "setmaxnreg-misuse", -1,
+    report_error(x, &c->warp[g * GROUP + __builtin_ctz(s->came)], s->insn,
+                 "setmaxnreg-misuse", -1,
                  "warps of the warpgroup have ended without executing it");
   }
 }

@@ -49,13 +49,14 @@ mma_load(const Insn *i)
 }
 
 void
-stats_cta(const Exec *x, float cost[COSTS])
+stats_cta(const Exec *x, const Cta *of, float cost[COSTS])
 {
+  const ShadowCount *counts = shadow_counts(of->shadow);
   const Chip *c = x->launch->chip;
   double n[COSTS] = {0};
   for (int j = 0; j < x->kernel->n_code; j++) {
     const Insn *i = &x->kernel->code[j];
-    const ShadowCount *k = &x->counts[j];
+    const ShadowCount *k = &counts[j];
     n[COST_ISSUE] += (double)k->count;
     n[UNIT_ALU] += i->unit == UNIT_ALU ? (double)k->count : 0;
     n[UNIT_MUFU] += i->unit == UNIT_MUFU ? (double)k->count : 0;

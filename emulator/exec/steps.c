@@ -3,10 +3,10 @@
 #include "emulator/exec/lanes.h"
 
 Stop
-step_pred(Exec *x, const Insn *i, uint32_t mask)
+step_pred(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t a = w->pred[i->x.ps], b = w->pred[i->x.pt], r = a;
+  (void)x;
   switch (i->x.sub) {
   case P_AND:
     r = a & b;
@@ -28,19 +28,18 @@ step_pred(Exec *x, const Insn *i, uint32_t mask)
 }
 
 Stop
-step_select(Exec *x, const Insn *i, uint32_t mask)
+step_select(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t k[LANES];
   x->code->expand(k, w->pred[i->x.ps]);
   _Alignas(64) uint64_t wide[LANES];
   if (i->flags & F_WIDE) {
     x->code->select64(wide, row64(w, i->a), row64(w, i->b), k);
-    exec_put64(x, i->d, wide, mask);
+    exec_put64(x, w, i->d, wide, mask);
   } else {
     uint32_t *r = (uint32_t *)(void *)wide;
     x->code->select32(r, row32(w, i->a), row32(w, i->b), k);
-    exec_put32(x, i->d, r, mask);
+    exec_put32(x, w, i->d, r, mask);
   }
   return GO;
 }
@@ -59,9 +58,8 @@ insert(uint64_t a, uint64_t b, uint32_t pos, uint32_t len, uint32_t bits)
 }
 
 Stop
-step_bfi(Exec *x, const Insn *i, uint32_t mask)
+step_bfi(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint32_t *pos = row32(w, i->c), *len = row32(w, x->kernel->lists[i->list]);
   uint64_t wide[LANES];
   uint32_t narrow[LANES];
@@ -73,9 +71,9 @@ step_bfi(Exec *x, const Insn *i, uint32_t mask)
           (uint32_t)insert(row32(w, i->a)[l], row32(w, i->b)[l], pos[l], len[l], 32);
   }
   if (i->flags & F_WIDE)
-    exec_put64(x, i->d, wide, mask);
+    exec_put64(x, w, i->d, wide, mask);
   else
-    exec_put32(x, i->d, narrow, mask);
+    exec_put32(x, w, i->d, narrow, mask);
   return GO;
 }
 
@@ -91,9 +89,8 @@ carried(uint64_t a, uint64_t b, bool in, bool minus, int bits, uint64_t *r)
 }
 
 Stop
-step_carry(Exec *x, const Insn *i, uint32_t mask)
+step_carry(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   uint32_t in = w->pred[i->x.pt], out = 0, narrow[LANES];
   uint64_t wide[LANES];
   bool is_wide = i->flags & F_WIDE;
@@ -105,18 +102,18 @@ step_carry(Exec *x, const Insn *i, uint32_t mask)
     narrow[l] = (uint32_t)wide[l];
   }
   if (is_wide)
-    exec_put64(x, i->d, wide, mask);
+    exec_put64(x, w, i->d, wide, mask);
   else
-    exec_put32(x, i->d, narrow, mask);
+    exec_put32(x, w, i->d, narrow, mask);
   w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (out & mask);
   return GO;
 }
 
 /* Clocks count instructions of the warp: never time. */
 Stop
-step_time(Exec *x, const Insn *i, uint32_t mask)
+step_time(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint64_t t = x->warp->executed, wide[LANES];
+  uint64_t t = w->executed, wide[LANES];
   uint32_t narrow[LANES];
   bool high = i->x.sub == SR_CLOCK_HI || i->x.sub == SR_GLOBALTIMER_HI;
   for (int l = 0; l < LANES; l++) {
@@ -124,21 +121,21 @@ step_time(Exec *x, const Insn *i, uint32_t mask)
     narrow[l] = (uint32_t)(high ? t >> 32 : t);
   }
   if (i->flags & F_WIDE)
-    exec_put64(x, i->d, wide, mask);
+    exec_put64(x, w, i->d, wide, mask);
   else
-    exec_put32(x, i->d, narrow, mask);
+    exec_put32(x, w, i->d, narrow, mask);
   return GO;
 }
 
 Stop
-step_isspacep(Exec *x, const Insn *i, uint32_t mask)
+step_isspacep(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint64_t *a = row64(w, i->a);
   uint32_t r = 0;
+  (void)x;
   for (int l = 0; l < LANES; l++) {
     uint64_t window = a[l] & ~(WINDOW_SIZE - 1);
-    bool own = (a[l] & (WINDOW_SIZE - 1)) >> RANK_SHIFT == (uint64_t)x->cta->rank;
+    bool own = (a[l] & (WINDOW_SIZE - 1)) >> RANK_SHIFT == (uint64_t)w->cta->rank;
     bool is = i->x.space == SPACE_SHARED    ? window == WINDOW_SHARED && own
               : i->x.space == SPACE_CLUSTER ? window == WINDOW_SHARED
               : i->x.space == SPACE_LOCAL   ? window == WINDOW_LOCAL
@@ -152,8 +149,9 @@ step_isspacep(Exec *x, const Insn *i, uint32_t mask)
 
 /* Ends the turn: who sleeps waits for others. */
 Stop
-step_sleep(Exec *x, const Insn *i, uint32_t mask)
+step_sleep(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
+  (void)w;
   (void)i;
   (void)mask;
   x->slice = 1;
@@ -161,8 +159,9 @@ step_sleep(Exec *x, const Insn *i, uint32_t mask)
 }
 
 Stop
-step_nothing(Exec *x, const Insn *i, uint32_t mask)
+step_nothing(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
+  (void)w;
   (void)x;
   (void)i;
   (void)mask;

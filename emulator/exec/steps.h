@@ -60,11 +60,11 @@ typedef struct StrongLane {
   int lane;
   uint64_t addr, off;
 } StrongLane;
-StrongLane strong_hold(Exec *, const Reach *, int lane);
-void strong_tell(Exec *, const Insn *, const StrongLane *, ShadowOp);
+StrongLane strong_hold(Exec *, Warp *, const Reach *, int lane);
+void strong_tell(Exec *, Warp *, const Insn *, const StrongLane *, ShadowOp);
 
 /* All live lanes of the warp must be here: GO, or PARK until they come. */
-Stop warp_gather_all(Exec *, const Insn *, uint32_t mask);
+Stop warp_gather_all(Exec *, Warp *, const Insn *, uint32_t mask);
 /* PTX ISA, "shfl.sync": from which lane, by operands b and c; valid: its predicate. */
 int warp_source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *valid);
 

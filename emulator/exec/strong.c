@@ -7,71 +7,71 @@
 #include <string.h>
 
 StrongLane
-strong_hold(Exec *x, const Reach *r, int lane)
+strong_hold(Exec *x, Warp *w, const Reach *r, int lane)
 {
   StrongLane at = {.lane = lane, .addr = r->addr[lane]};
   bool device =
       r->space == SPACE_GLOBAL ||
       (r->space == SPACE_GENERIC && at.addr >= GLOBAL_BASE && at.addr < WINDOW_SHARED);
-  if (!device || !shadow_orders(x->shadow))
+  if (!device || !shadow_orders(w->cta->shadow))
     return at;
   const Alloc *m = mem_alloc(x, at.addr);
   at.off = at.addr - m->base;
-  at.held = m->shadow ? shadow_hold(x->shadow, m->shadow, at.off) : NULL;
+  at.held = m->shadow ? shadow_hold(w->cta->shadow, m->shadow, at.off) : NULL;
   return at;
 }
 
 void
-strong_tell(Exec *x, const Insn *i, const StrongLane *at, ShadowOp op)
+strong_tell(Exec *x, Warp *w, const Insn *i, const StrongLane *at, ShadowOp op)
 {
   if (!at->held)
     return;
   int bytes = i->x.bytes * (i->x.vec + !i->x.vec);
-  ShadowAccess a = mem_access(x, i, 1u << at->lane, op, bytes < 16 ? bytes : 16);
-  shadow_tell(x->shadow, at->held, &a, at->lane, at->addr, at->off);
+  ShadowAccess a = mem_access(x, w, i, 1u << at->lane, op, bytes < 16 ? bytes : 16);
+  shadow_tell(w->cta->shadow, at->held, &a, at->lane, at->addr, at->off);
   if (bytes <= 16)
     return;
   const ShadowMem *m = mem_alloc(x, at->addr)->shadow; /* the other 16 bytes */
-  ShadowHeld *held = shadow_hold(x->shadow, m, at->off + 16);
+  ShadowHeld *held = shadow_hold(w->cta->shadow, m, at->off + 16);
   if (held)
-    shadow_tell(x->shadow, held, &a, at->lane, at->addr + 16, at->off + 16);
+    shadow_tell(w->cta->shadow, held, &a, at->lane, at->addr + 16, at->off + 16);
 }
 
 Stop
-step_ld_strong(Exec *x, const Insn *i, uint32_t mask)
+step_ld_strong(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
   uint8_t copy[LANES][32];
-  Stop s = mem_reach(x, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
+  Stop s = mem_reach(x, w, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
   if (s != GO)
     return s;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    StrongLane at = strong_hold(x, &r, l);
+    StrongLane at = strong_hold(x, w, &r, l);
     memcpy(copy[l], r.host[l], (size_t)i->x.bytes * i->x.vec);
-    strong_tell(x, i, &at, SHADOW_READ);
+    strong_tell(x, w, i, &at, SHADOW_READ);
     r.host[l] = copy[l];
   }
-  mem_load(x, i, mask, &r);
+  mem_load(x, w, i, mask, &r);
   if (i->flags & F_MEETS)
-    crowd_meet(x, i, mask);
+    crowd_meet(x, w, i, mask);
   return GO;
 }
 
 Stop
-step_st_strong(Exec *x, const Insn *i, uint32_t mask)
+step_st_strong(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
-  Stop s = mem_reach(x, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
+  Stop s = mem_reach(x, w, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
   if (s != GO)
     return s;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
-    StrongLane at = strong_hold(x, &r, l);
-    mem_store_lane(x, i, &r, l);
-    strong_tell(x, i, &at, SHADOW_WRITE);
+    StrongLane at = strong_hold(x, w, &r, l);
+    mem_store_lane(x, w, i, &r, l);
+    strong_tell(x, w, i, &at, SHADOW_WRITE);
   }
   if (x->carries)
-    undefined_store(x, i, mask, r.host);
+    undefined_store(x, w, i, mask, r.host);
   return GO;
 }

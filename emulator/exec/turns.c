@@ -124,8 +124,8 @@ hung(Exec *x, const char *name, const char *what)
   while (warp_at(x, j)->done)
     j++;
   describe_all(x, text, sizeof text);
-  x->warp = warp_at(x, j);
-  report_fatal(x, insn_of(x, x->warp), CUDA_ERROR_LAUNCH_TIMEOUT, name, -1, "%s%s", what,
+  const Warp *w = warp_at(x, j);
+  report_fatal(x, w, insn_of(x, w), CUDA_ERROR_LAUNCH_TIMEOUT, name, -1, "%s%s", what,
                text);
   return false;
 }
@@ -133,11 +133,9 @@ hung(Exec *x, const char *name, const char *what)
 static bool
 progress(Exec *x)
 {
-  for (int i = 0; i < x->n_ctas; i++) {
-    cta_enter(x, &x->ctas[i]);
-    if (bulk_progress(x))
+  for (int i = 0; i < x->n_ctas; i++)
+    if (bulk_progress(x, &x->ctas[i]))
       return true;
-  }
   return false;
 }
 
@@ -178,9 +176,6 @@ take_turn(Exec *x, Warp *w)
 {
   uint64_t before = w->executed, end = before + x->slice, look;
   Stop stop;
-  if (x->cta != w->cta)
-    cta_enter(x, w->cta);
-  x->counts = shadow_counts(x->shadow);
   x->met = false;
   do {
     look = end - w->executed < LOOK_UP ? end : w->executed + LOOK_UP;
@@ -197,12 +192,12 @@ take_turn(Exec *x, Warp *w)
 
 /* The last warp of the CTA has exited. */
 static void
-end_cta(Exec *x)
+end_cta(Exec *x, Cta *c)
 {
-  bulk_end(x);
-  wgmma_end(x);
-  registers_end(x);
-  shadow_cta_exit(x->shadow);
+  bulk_end(x, c);
+  wgmma_end(x, c);
+  registers_end(x, c);
+  shadow_cta_exit(c->shadow);
 }
 
 /* All warps have exited, or the launch has failed. */
@@ -210,11 +205,9 @@ static void
 end_cluster(Exec *x)
 {
   for (int i = 0; i < x->n_ctas; i++) {
-    Cta *c = &x->ctas[i];
-    cta_enter(x, c);
-    x->counts = shadow_counts(x->shadow);
-    stats_cta(x, x->launch->cost + (uint64_t)c->index * COSTS);
-    shadow_cta_end(x->shadow);
+    const Cta *c = &x->ctas[i];
+    stats_cta(x, c, x->launch->cost + (uint64_t)c->index * COSTS);
+    shadow_cta_end(c->shadow);
   }
   x->busy = false;
 }
@@ -240,7 +233,7 @@ turn(Exec *x)
   w->done = true;
   x->left--;
   if (!--w->cta->left)
-    end_cta(x);
+    end_cta(x, w->cta);
   return x->left != 0;
 }
 

@@ -152,13 +152,12 @@ video_run(const VideoForm *f, uint32_t a, uint32_t b, uint32_t c)
 }
 
 Stop
-step_video(Exec *x, const Insn *i, uint32_t mask)
+step_video(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint32_t *a = row32(w, i->a), *b = row32(w, i->b), *c = row32(w, i->c);
   uint32_t d[LANES];
   for (int l = 0; l < LANES; l++)
     d[l] = video_run(&i->video, a[l], b[l], c[l]);
-  exec_put32(x, i->d, d, mask);
+  exec_put32(x, w, i->d, d, mask);
   return GO;
 }

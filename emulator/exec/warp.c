@@ -2,51 +2,49 @@
 #include "emulator/exec/steps.h"
 
 Stop
-warp_gather_all(Exec *x, const Insn *i, uint32_t mask)
+warp_gather_all(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   if (mask == FULL) {
-    shadow_lanes_met(x->shadow, w->id, FULL, true);
+    shadow_lanes_met(w->cta->shadow, w->id, FULL, true);
     return GO;
   }
   if (w->active != w->live)
     return PARK;
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
                       "an aligned instruction is executed by lanes %08x alone", mask);
 }
 
 /* The lanes of `mask` and all that their member masks (row c) name must be here. */
 static Stop
-gather(Exec *x, const Insn *i, uint32_t mask)
+gather(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
   const uint32_t *members = row32(w, i->c);
   uint32_t needed = 0;
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1))
       continue;
     if (!(members[l] >> l & 1))
-      return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "member-mask", l,
+      return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "member-mask", l,
                           "the lane is not in its own member mask %08x", members[l]);
     needed |= members[l];
   }
   uint32_t absent = needed & w->live & ~mask;
   if (!absent) {
-    shadow_lanes_met(x->shadow, w->id, needed & mask, !(w->live & ~needed));
+    shadow_lanes_met(w->cta->shadow, w->id, needed & mask, !(w->live & ~needed));
     return GO;
   }
   if (absent & ~w->active)
     return PARK;
-  return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "partial-warp", -1,
                       "the member masks name lanes %08x, whose guard is false", absent);
 }
 
 Stop
-step_warp_sync(Exec *x, const Insn *i, uint32_t mask)
+step_warp_sync(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s == GO)
-    shadow_warp_sync(x->shadow, x->warp->id, mask);
+    shadow_warp_sync(w->cta->shadow, w->id, mask);
   return s;
 }
 
@@ -85,10 +83,9 @@ set_pred(Warp *w, uint16_t p, uint32_t value, uint32_t mask)
 }
 
 Stop
-step_shfl(Exec *x, const Insn *i, uint32_t mask)
+step_shfl(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
   const uint32_t *a = row32(w, i->a), *b = row32(w, i->b);
@@ -104,8 +101,9 @@ step_shfl(Exec *x, const Insn *i, uint32_t mask)
       missing = l;
   }
   if (missing >= 0)
-    report_error(x, i, "inactive-lane", missing, "the value is read from an inactive lane");
-  exec_put32(x, i->d, d, mask);
+    report_error(x, w, i, "inactive-lane", missing,
+                 "the value is read from an inactive lane");
+  exec_put32(x, w, i->d, d, mask);
   set_pred(w, i->x.pd, valid, mask);
   return GO;
 }
@@ -113,10 +111,9 @@ step_shfl(Exec *x, const Insn *i, uint32_t mask)
 /* ---- votes ---- */
 
 Stop
-step_vote(Exec *x, const Insn *i, uint32_t mask)
+step_vote(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
   uint32_t p = (w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0)) & mask, r = 0, d[LANES];
@@ -130,7 +127,7 @@ step_vote(Exec *x, const Insn *i, uint32_t mask)
     r |= (uint32_t)holds << l;
   }
   if (i->x.sub == VOTE_BALLOT)
-    exec_put32(x, i->d, d, mask);
+    exec_put32(x, w, i->d, d, mask);
   else
     set_pred(w, i->x.pd, r, mask);
   return GO;
@@ -143,10 +140,9 @@ value(const Warp *w, const Insn *i, int lane)
 }
 
 Stop
-step_match(Exec *x, const Insn *i, uint32_t mask)
+step_match(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
   const uint32_t *members = row32(w, i->c);
@@ -161,7 +157,7 @@ step_match(Exec *x, const Insn *i, uint32_t mask)
       d[l] = 0;
     all |= (uint32_t)(d[l] == m) << l;
   }
-  exec_put32(x, i->d, d, mask);
+  exec_put32(x, w, i->d, d, mask);
   set_pred(w, i->x.pd, all, mask);
   return GO;
 }
@@ -220,10 +216,9 @@ reduce_all(const Insn *i, const uint32_t *a, uint32_t members)
 }
 
 Stop
-step_redux(Exec *x, const Insn *i, uint32_t mask)
+step_redux(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
   const uint32_t *members = row32(w, i->c), *a = row32(w, i->a);
@@ -231,26 +226,25 @@ step_redux(Exec *x, const Insn *i, uint32_t mask)
   for (int l = 0; l < LANES; l++)
     if (mask >> l & 1)
       d[l] = reduce_all(i, a, members[l] & mask);
-  exec_put32(x, i->d, d, mask);
+  exec_put32(x, w, i->d, d, mask);
   return GO;
 }
 
 Stop
-step_activemask(Exec *x, const Insn *i, uint32_t mask)
+step_activemask(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t d[LANES];
   for (int l = 0; l < LANES; l++)
-    d[l] = x->warp->active;
-  exec_put32(x, i->d, d, mask);
+    d[l] = w->active;
+  exec_put32(x, w, i->d, d, mask);
   return GO;
 }
 
 /* Which lane is elected is the chip's choice; here the lowest. */
 Stop
-step_elect(Exec *x, const Insn *i, uint32_t mask)
+step_elect(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Warp *w = x->warp;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
   const uint32_t *members = row32(w, i->c);
@@ -261,7 +255,7 @@ step_elect(Exec *x, const Insn *i, uint32_t mask)
     d[l] = (uint32_t)__builtin_ctz(members[l] & mask);
     p |= (uint32_t)(d[l] == (uint32_t)l) << l;
   }
-  exec_put32(x, i->d, d, mask);
+  exec_put32(x, w, i->d, d, mask);
   set_pred(w, i->x.pd, p, mask);
   return GO;
 }

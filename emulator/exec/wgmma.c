@@ -62,30 +62,30 @@ name_of(const Exec *x, uint32_t row)
 }
 
 static __attribute__((noinline)) void
-in_flight(Exec *x, const Insn *i, uint32_t row, const char *what)
+in_flight(Exec *x, Warp *w, const Insn *i, uint32_t row, const char *what)
 {
-  bool acc = x->warp->wgmma->reg[row].acc > x->warp->wgmma->waited;
-  report_error(x, i, acc ? "wgmma-accumulator" : "wgmma-operand", -1,
+  bool acc = w->wgmma->reg[row].acc > w->wgmma->waited;
+  report_error(x, w, i, acc ? "wgmma-accumulator" : "wgmma-operand", -1,
                "%s is %s while a product in flight %s it: no wgmma.wait_group covers it",
                name_of(x, row), what, acc ? "accumulates in" : "reads");
 }
 
 static inline void
-reads(Exec *x, Wgmma *g, const Insn *i, uint32_t row)
+reads(Exec *x, Warp *w, Wgmma *g, const Insn *i, uint32_t row)
 {
   WgmmaReg *r = &g->reg[row];
   r->touched = g->fences;
   if (r->acc > g->waited)
-    in_flight(x, i, row, "read");
+    in_flight(x, w, i, row, "read");
 }
 
 static inline void
-writes(Exec *x, Wgmma *g, const Insn *i, uint32_t row)
+writes(Exec *x, Warp *w, Wgmma *g, const Insn *i, uint32_t row)
 {
   WgmmaReg *r = &g->reg[row];
   r->touched = r->written = g->fences;
   if (r->acc > g->waited || r->a > g->waited)
-    in_flight(x, i, row, "written");
+    in_flight(x, w, i, row, "written");
 }
 
 void
@@ -93,53 +93,53 @@ wgmma_touch(Exec *x, Warp *w, const Insn *i)
 {
   Wgmma *g = w->wgmma;
   const uint32_t *list = x->kernel->lists + i->list;
-  reads(x, g, i, i->a);
-  reads(x, g, i, i->b);
-  reads(x, g, i, i->c);
+  reads(x, w, g, i, i->a);
+  reads(x, w, g, i, i->b);
+  reads(x, w, g, i, i->c);
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
-    reads(x, g, i, list[j]);
-  writes(x, g, i, i->d);
+    reads(x, w, g, i, list[j]);
+  writes(x, w, g, i, i->d);
   for (int j = 0; j < i->n_d; j++)
-    writes(x, g, i, list[j]);
+    writes(x, w, g, i, list[j]);
 }
 
 static Warp *
-first_of_group(const Exec *x)
+first_of_group(const Warp *w)
 {
-  return &x->cta->warp[x->warp->id & ~3];
+  return &w->cta->warp[w->id & ~3];
 }
 
 /* ---- issue ---- */
 
 /* All lanes, and a warpgroup of four warps. */
 static Stop
-gather(Exec *x, const Insn *i, uint32_t mask)
+gather(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = warp_gather_all(x, i, mask);
-  if (s == GO && (x->warp->id | 3) >= x->cta->n_warps)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-warpgroup", -1,
+  Stop s = warp_gather_all(x, w, i, mask);
+  if (s == GO && (w->id | 3) >= w->cta->n_warps)
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-warpgroup", -1,
                         "the warp's warpgroup has fewer than four warps");
   return s;
 }
 
 static Stop
-descriptor(Exec *x, const Insn *i, uint32_t row, uint64_t *d)
+descriptor(Exec *x, Warp *w, const Insn *i, uint32_t row, uint64_t *d)
 {
-  const uint64_t *v = row64(x->warp, row);
+  const uint64_t *v = row64(w, row);
   for (int l = 1; l < LANES; l++)
     if (v[l] != v[0])
-      return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-descriptor", l,
+      return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-descriptor", l,
                           "the lanes of a warp have different descriptors");
   *d = v[0];
   return GO;
 }
 
 static Stop
-scale_d(Exec *x, const Insn *i, bool *zero)
+scale_d(Exec *x, Warp *w, const Insn *i, bool *zero)
 {
-  uint32_t p = x->warp->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
   if (p && p != FULL)
-    return report_fatal(x, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-scale", -1,
+    return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-scale", -1,
                         "scale-d holds for lanes %08x alone", p);
   *zero = !p;
   return GO;
@@ -153,56 +153,56 @@ shape_of(const WgmmaForm *f)
 }
 
 static void
-no_fence(Exec *x, const Insn *i, uint32_t row, const char *what)
+no_fence(Exec *x, Warp *w, const Insn *i, uint32_t row, const char *what)
 {
-  report_error(x, i, "wgmma-no-fence", -1, "%s %s and no wgmma.fence came since",
+  report_error(x, w, i, "wgmma-no-fence", -1, "%s %s and no wgmma.fence came since",
                name_of(x, row), what);
 }
 
 static void
-check_accumulator(Exec *x, const Insn *i, uint32_t row)
+check_accumulator(Exec *x, Warp *w, const Insn *i, uint32_t row)
 {
-  const Wgmma *g = x->warp->wgmma;
+  const Wgmma *g = w->wgmma;
   const WgmmaReg *r = &g->reg[row];
   if (r->a > g->waited)
-    in_flight(x, i, row, "an accumulator");
+    in_flight(x, w, i, row, "an accumulator");
   if (r->touched && r->touched == g->fences)
-    no_fence(x, i, row, "was read or written");
+    no_fence(x, w, i, row, "was read or written");
   else if (r->product && r->product == g->fences && r->shape != shape_of(&i->wgmma))
-    no_fence(x, i, row, "accumulated a product of another shape");
+    no_fence(x, w, i, row, "accumulated a product of another shape");
 }
 
 static void
-check_a(Exec *x, const Insn *i, uint32_t row)
+check_a(Exec *x, Warp *w, const Insn *i, uint32_t row)
 {
-  const Wgmma *g = x->warp->wgmma;
+  const Wgmma *g = w->wgmma;
   const WgmmaReg *r = &g->reg[row];
   if (r->acc > g->waited)
-    in_flight(x, i, row, "an operand");
+    in_flight(x, w, i, row, "an operand");
   if (r->written && r->written == g->fences)
-    no_fence(x, i, row, "was written");
+    no_fence(x, w, i, row, "was written");
 }
 
 static void
-check_registers(Exec *x, const Insn *i)
+check_registers(Exec *x, Warp *w, const Insn *i)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   if (!x->launch->set.checks)
     return;
-  if (!x->warp->wgmma->fences)
-    report_error(x, i, "wgmma-no-fence", -1, "no wgmma.fence came before");
+  if (!w->wgmma->fences)
+    report_error(x, w, i, "wgmma-no-fence", -1, "no wgmma.fence came before");
   for (int j = 0; j < i->wgmma.regs; j++)
-    check_accumulator(x, i, list[j]);
+    check_accumulator(x, w, i, list[j]);
   for (int j = 0; i->wgmma.a_regs && j < 4; j++)
-    check_a(x, i, list[i->wgmma.regs + j]);
+    check_a(x, w, i, list[i->wgmma.regs + j]);
 }
 
 /* A quarter of B, which the four warps share, and the warp's rows of A, at 128 bytes a
  * clock. */
 static void
-count_reads(Exec *x, const Insn *i)
+count_reads(Exec *x, Warp *w, const Insn *i)
 {
-  ShadowCount *c = &x->counts[i - x->kernel->code];
+  ShadowCount *c = &shadow_counts(w->cta->shadow)[i - x->kernel->code];
   uint64_t lines = (i->wgmma.n + 15u) / 16 + (i->wgmma.a_regs ? 0 : 4);
   c->phases += lines;
   c->ideal += lines;
@@ -210,9 +210,8 @@ count_reads(Exec *x, const Insn *i)
 
 /* Accumulators move to where only products see them. */
 static void
-take_registers(Exec *x, const Insn *i)
+take_registers(Exec *x, Warp *w, const Insn *i)
 {
-  Warp *w = x->warp;
   Wgmma *g = w->wgmma;
   const uint32_t *list = x->kernel->lists + i->list;
   uint32_t group = g->committed + 1;
@@ -274,78 +273,78 @@ queued(const Wgmma *g, uint32_t upto)
 }
 
 static Stop
-no_memory(Exec *x, const Insn *i)
+no_memory(Exec *x, Warp *w, const Insn *i)
 {
-  return report_fatal(x, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
+  return report_fatal(x, w, i, CUDA_ERROR_OUT_OF_MEMORY, "host-memory", -1,
                       "the emulator is out of memory");
 }
 
 static Stop
-agree(Exec *x, const WgmmaOp *op)
+agree(Exec *x, Warp *w, const WgmmaOp *op)
 {
-  return wgmma_agree(x, op) ? GO : no_memory(x, op->insn);
+  return wgmma_agree(x, w, op) ? GO : no_memory(x, w, op->insn);
 }
 
 Stop
-step_wgmma(Exec *x, const Insn *i, uint32_t mask)
+step_wgmma(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Wgmma *g = x->warp->wgmma;
+  Wgmma *g = w->wgmma;
   WgmmaOp op = {.insn = i, .group = g->committed + 1};
   UndefinedTile a = {.from.insn = -1}, b = a;
-  Stop s = gather(x, i, mask);
+  Stop s = gather(x, w, i, mask);
   if (s == GO)
-    s = scale_d(x, i, &op.zero);
+    s = scale_d(x, w, i, &op.zero);
   if (s == GO && !i->wgmma.a_regs)
-    s = descriptor(x, i, i->a, &op.a);
+    s = descriptor(x, w, i, i->a, &op.a);
   if (s == GO)
-    s = descriptor(x, i, i->b, &op.b);
+    s = descriptor(x, w, i, i->b, &op.b);
   if (s == GO)
-    s = agree(x, &op);
+    s = agree(x, w, &op);
   if (s != GO)
     return s;
-  check_registers(x, i);
-  if (!wgmma_check(x, &op, &a, &b))
+  check_registers(x, w, i);
+  if (!wgmma_check(x, w, &op, &a, &b))
     return FATAL;
   WgmmaOp *q = enqueue(g);
   if (!q)
-    return no_memory(x, i);
+    return no_memory(x, w, i);
   *q = op;
-  count_reads(x, i);
+  count_reads(x, w, i);
   if (i->wgmma.a_regs)
-    undefined_fragment(x, i, &a);
-  undefined_product(x, i, op.zero, &a, &b);
-  take_registers(x, i);
+    undefined_fragment(x, w, i, &a);
+  undefined_product(x, w, i, op.zero, &a, &b);
+  take_registers(x, w, i);
   if (!lazy(g))
-    run_queue(x, x->warp, g->n);
+    run_queue(x, w, g->n);
   return GO;
 }
 
 /* ---- fences and groups ---- */
 
 static Stop
-together(Exec *x, const Insn *i, uint32_t mask)
+together(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = gather(x, i, mask);
-  return s == GO ? agree(x, &(WgmmaOp){.insn = i}) : s;
+  Stop s = gather(x, w, i, mask);
+  return s == GO ? agree(x, w, &(WgmmaOp){.insn = i}) : s;
 }
 
 Stop
-step_wgmma_fence(Exec *x, const Insn *i, uint32_t mask)
+step_wgmma_fence(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = together(x, i, mask);
+  Stop s = together(x, w, i, mask);
   if (s == GO)
-    x->warp->wgmma->fences++;
+    w->wgmma->fences++;
   return s;
 }
 
 Stop
-step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
+step_wgmma_commit(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = together(x, i, mask);
+  Stop s = together(x, w, i, mask);
   if (s != GO)
     return s;
-  Warp *first = first_of_group(x);
-  x->warp->wgmma->committed++;
+  Warp *first = first_of_group(w);
+  w->wgmma->committed++;
   for (int j = 0; j < 4; j++)
     if (first[j].waits_for == WAITS_PRODUCTS)
       first[j].stalled = false;
@@ -356,9 +355,9 @@ step_wgmma_commit(Exec *x, const Insn *i, uint32_t mask)
  * for the other three, and one thread gives a stage of the ring back.  The ISA says no more
  * than that those who wait wait. */
 static bool
-whole_group(const Exec *x, uint32_t upto)
+whole_group(const Warp *w, uint32_t upto)
 {
-  const Warp *first = first_of_group(x);
+  const Warp *first = first_of_group(w);
   for (int j = 0; j < 4; j++)
     if (first[j].wgmma->committed < upto)
       return false;
@@ -366,65 +365,64 @@ whole_group(const Exec *x, uint32_t upto)
 }
 
 static void
-finish(Exec *x, Warp *w, uint32_t upto)
+finish(Exec *x, Warp *turn, Warp *w, uint32_t upto)
 {
   run_queue(x, w, queued(w->wgmma, upto));
-  shadow_wgmma_done(x->shadow, x->warp->id, w->id, upto);
+  shadow_wgmma_done(turn->cta->shadow, turn->id, w->id, upto);
 }
 
 /* Accumulators that no later group uses come back. */
 static void
-give_back(Exec *x, const WgmmaOp *op)
+give_back(Exec *x, Warp *w, const WgmmaOp *op)
 {
-  Wgmma *g = x->warp->wgmma;
+  Wgmma *g = w->wgmma;
   const uint32_t *list = x->kernel->lists + op->insn->list;
   for (int j = 0; j < op->insn->wgmma.regs; j++) {
     WgmmaReg *r = &g->reg[list[j]];
     if (!r->acc || r->acc > g->waited)
       continue;
     r->acc = 0;
-    memcpy(row32(x->warp, list[j]), hold(g, list[j]), LANES * 4);
+    memcpy(row32(w, list[j]), hold(g, list[j]), LANES * 4);
   }
 }
 
 Stop
-step_wgmma_wait(Exec *x, const Insn *i, uint32_t mask)
+step_wgmma_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Wgmma *g = x->warp->wgmma;
+  Wgmma *g = w->wgmma;
   bool lax = x->launch->set.lax;
   uint32_t open = (uint32_t)i->imm, upto = g->committed > open ? g->committed - open : 0;
-  Stop s = gather(x, i, mask);
-  if (s == GO && lax && !whole_group(x, upto))
-    return exec_block(x, i, mask, WAITS_PRODUCTS);
+  Stop s = gather(x, w, i, mask);
+  if (s == GO && lax && !whole_group(w, upto))
+    return exec_block(x, w, i, mask, WAITS_PRODUCTS);
   if (s == GO)
-    s = agree(x, &(WgmmaOp){.insn = i});
+    s = agree(x, w, &(WgmmaOp){.insn = i});
   if (s != GO || upto <= g->waited)
     return s;
-  Warp *first = first_of_group(x);
+  Warp *first = first_of_group(w);
   for (int j = 0; j < 4; j++)
-    if (lax || &first[j] == x->warp)
-      finish(x, &first[j], upto);
+    if (lax || &first[j] == w)
+      finish(x, w, &first[j], upto);
   g->waited = upto;
   int n = queued(g, upto);
   for (int j = 0; j < n; j++)
-    give_back(x, &g->queue[j]);
+    give_back(x, w, &g->queue[j]);
   g->n -= n;
   memmove(g->queue, g->queue + n, (size_t)g->n * sizeof *g->queue);
   return GO;
 }
 
 void
-wgmma_end(Exec *x)
+wgmma_end(Exec *x, Cta *c)
 {
   if (!x->kernel->wgmma || !x->launch->set.checks)
     return;
-  for (int j = 0; j < x->cta->n_warps; j++) {
-    const Wgmma *g = x->cta->warp[j].wgmma;
-    x->warp = &x->cta->warp[j];
+  for (int j = 0; j < c->n_warps; j++) {
+    const Wgmma *g = c->warp[j].wgmma;
     if (g->n)
-      report_error(x, g->queue[0].insn, "wgmma-in-flight", -1,
+      report_error(x, &c->warp[j], g->queue[0].insn, "wgmma-in-flight", -1,
                    "the warp has ended, and no wgmma.wait_group covers this product");
     if (!(j & 3))
-      wgmma_agree_end(x, j);
+      wgmma_agree_end(x, c, j);
   }
 }

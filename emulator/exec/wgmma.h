@@ -19,6 +19,7 @@
 struct Insn;
 struct Exec;
 struct Warp;
+struct Cta;
 
 typedef struct WgmmaForm {
   uint8_t a, b, d, k; /* MmaType; products of a pass */
@@ -63,22 +64,23 @@ void wgmma_reset(Wgmma *, uint32_t rows, uint64_t seed); /* a new CTA */
 /* An ordinary instruction is about to run: does it touch what is in flight? */
 void wgmma_touch(struct Exec *, struct Warp *, const struct Insn *);
 /* The CTA has ended: has every product been waited for, by warps that agree? */
-void wgmma_end(struct Exec *);
+void wgmma_end(struct Exec *, struct Cta *);
 /* ---- wgmma_run.c ---- */
 struct UndefinedTile;
 /* The descriptors of a product that is issued: what it will read, told to the shadow, and
  * what of A in shared memory and of B is undefined; false: a finding has ended the launch.
  */
-bool wgmma_check(struct Exec *, const WgmmaOp *, struct UndefinedTile *a,
+bool wgmma_check(struct Exec *, struct Warp *, const WgmmaOp *, struct UndefinedTile *a,
                  struct UndefinedTile *b);
 /* Reads the operands and computes, into the accumulators of `hold`. */
 void wgmma_run(struct Exec *, struct Warp *, WgmmaOp *);
 /* ---- wgmma_agree.c ---- */
 /* The warp's next step is op, of a fence or a group with its insn alone: is it the one of
  * the other warps of its warpgroup?  False: out of memory. */
-bool wgmma_agree(struct Exec *, const WgmmaOp *);
-void wgmma_agree_end(struct Exec *, int first); /* warp of a warpgroup */
-struct WgmmaLog *wgmma_log_new(void);           /* NULL: out of memory */
+bool wgmma_agree(struct Exec *, struct Warp *, const WgmmaOp *);
+void wgmma_agree_end(struct Exec *, const struct Cta *,
+                     int first);      /* warp of a warpgroup */
+struct WgmmaLog *wgmma_log_new(void); /* NULL: out of memory */
 void wgmma_log_reset(struct WgmmaLog *);
 void wgmma_log_free(struct WgmmaLog *);
 

@@ -83,19 +83,19 @@ offsets(const Tile *t, uint32_t *off)
 
 /* A producer that says how it swizzled must have done it as the descriptor has it. */
 static void
-check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
+check_layout(Exec *x, Warp *w, const Insn *i, const Tile *t, const uint32_t *off, int n)
 {
   static const uint8_t swizzles[4] = {0, 3, 2, 1}; /* CUtensorMapSwizzle */
   static const char *const names[4] = {"none", "32B", "64B", "128B"};
   int due = swizzles[t->desc >> 62];
-  if (!x->cta->laid_out)
+  if (!w->cta->laid_out)
     return;
   for (int j = 0; j < n; j++) {
-    int is = layout_at(x->cta, off[j]);
+    int is = layout_at(w->cta, off[j]);
     if (is == LAYOUT_UNKNOWN || is == due)
       continue;
     report_error(
-        x, i, "wgmma-swizzle", -1,
+        x, w, i, "wgmma-swizzle", -1,
         "a descriptor of swizzle %s reads byte %u of shared memory, which a tensor "
         "copy wrote with swizzle %s",
         names[due], off[j], is < 4 ? names[is] : "of another kind");
@@ -106,26 +106,26 @@ check_layout(Exec *x, const Insn *i, const Tile *t, const uint32_t *off, int n)
 /* PTX ISA, "Matrix-descriptor": the bits between the fields are 0, and the start lies in
  * the first line of the pattern, which the base offset names. */
 static void
-check_desc(Exec *x, const Insn *i, uint64_t desc)
+check_desc(Exec *x, Warp *w, const Insn *i, uint64_t desc)
 {
   const uint64_t reserved = 0x3ff1c000c000c000u;
   Desc d = desc_of(desc);
   if (desc & reserved)
-    report_error(x, i, "wgmma-descriptor", -1,
+    report_error(x, w, i, "wgmma-descriptor", -1,
                  "the descriptor 0x%llx has bits 0x%llx, which are 0 in every descriptor",
                  (unsigned long long)desc, (unsigned long long)(desc & reserved));
   else if (((d.start >> 7) - d.base) & d.mask)
-    report_error(x, i, "wgmma-descriptor", -1,
+    report_error(x, w, i, "wgmma-descriptor", -1,
                  "the descriptor 0x%llx starts in line %u of its swizzle's pattern",
                  (unsigned long long)desc, ((d.start >> 7) - d.base) & d.mask);
 }
 
 /* Piece j, with these bytes undefined, is of row j / 2, or of eight rows of two bytes. */
 static void
-note_undefined(Exec *x, const WgmmaOp *op, const Tile *t, int j, uint32_t off,
+note_undefined(Exec *x, Warp *w, const WgmmaOp *op, const Tile *t, int j, uint32_t off,
                uint32_t bytes, UndefinedTile *u)
 {
-  u->from = shadow_origin(x->shadow, (int)(op->insn - x->kernel->code), off, bytes);
+  u->from = shadow_origin(w->cta->shadow, (int)(op->insn - x->kernel->code), off, bytes);
   if (!t->mn) {
     u->bit[j / 2 / 64] |= UINT64_C(1) << j / 2 % 64;
     return;
@@ -136,25 +136,25 @@ note_undefined(Exec *x, const WgmmaOp *op, const Tile *t, int j, uint32_t off,
 }
 
 static bool
-check_tile(Exec *x, const WgmmaOp *op, const Tile *t, UndefinedTile *u)
+check_tile(Exec *x, Warp *w, const WgmmaOp *op, const Tile *t, UndefinedTile *u)
 {
-  uint32_t off[PIECES], size = x->cta->shared_bytes;
+  uint32_t off[PIECES], size = w->cta->shared_bytes;
   int n = offsets(t, off), insn = (int)(op->insn - x->kernel->code);
   for (int j = 0; j < n; j++)
     if (off[j] >= size || size - off[j] < PIECE) {
-      report_fatal(x, op->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", -1,
+      report_fatal(x, w, op->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", -1,
                    "the descriptor 0x%llx reaches byte %d of %u bytes of shared memory",
                    (unsigned long long)t->desc, (int)off[j], size);
       return false;
     }
   if (!x->launch->set.checks)
     return true;
-  check_desc(x, op->insn, t->desc);
-  check_layout(x, op->insn, t, off, n);
+  check_desc(x, w, op->insn, t->desc);
+  check_layout(x, w, op->insn, t, off, n);
   for (int j = 0; j < n; j++) {
-    uint32_t bytes = shadow_wgmma_read(x->shadow, insn, x->warp->id, off[j], op->group);
+    uint32_t bytes = shadow_wgmma_read(w->cta->shadow, insn, w->id, off[j], op->group);
     if (bytes)
-      note_undefined(x, op, t, j, off[j], bytes, u);
+      note_undefined(x, w, op, t, j, off[j], bytes, u);
   }
   return true;
 }
@@ -174,21 +174,21 @@ tile_b(const WgmmaOp *op)
 }
 
 bool
-wgmma_check(Exec *x, const WgmmaOp *op, UndefinedTile *a, UndefinedTile *b)
+wgmma_check(Exec *x, Warp *w, const WgmmaOp *op, UndefinedTile *a, UndefinedTile *b)
 {
-  Tile rows = tile_a(x->warp, op), columns = tile_b(op);
-  return (op->insn->wgmma.a_regs || check_tile(x, op, &rows, a)) &&
-         check_tile(x, op, &columns, b);
+  Tile rows = tile_a(w, op), columns = tile_b(op);
+  return (op->insn->wgmma.a_regs || check_tile(x, w, op, &rows, a)) &&
+         check_tile(x, w, op, &columns, b);
 }
 
 /* The pieces, one behind another. */
 static void
-read_tile(const Exec *x, const Tile *t, uint8_t *out)
+read_tile(const Cta *c, const Tile *t, uint8_t *out)
 {
   uint32_t off[PIECES];
   int n = offsets(t, off);
   for (int j = 0; j < n; j++)
-    memcpy(out + PIECE * j, x->cta->shared + off[j], PIECE);
+    memcpy(out + PIECE * j, c->shared + off[j], PIECE);
 }
 
 /* ---- A ---- */
@@ -239,7 +239,7 @@ raw_a(const Exec *x, const Warp *w, const WgmmaOp *op, uint8_t *raw)
   if (op->insn->wgmma.a_regs)
     fragment(x, w, op->insn, raw);
   else
-    read_tile(x, &t, raw);
+    read_tile(w->cta, &t, raw);
 }
 
 static void
@@ -298,7 +298,7 @@ wgmma_run(Exec *x, Warp *w, WgmmaOp *op)
   uint8_t b[PIECES * PIECE];
   Tile t = tile_b(op);
   op->done = true;
-  read_tile(x, &t, b);
+  read_tile(w->cta, &t, b);
   for (int j = 0; j < f->regs; j++)
     rows[j] = w->wgmma->hold + (size_t)list[j] * LANES;
   (f->d == MMA_S32 ? run_whole : run_floats)(x, w, op, b, rows);
