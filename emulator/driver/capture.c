@@ -346,18 +346,6 @@ finish(Device *d, CUstream s, CUgraph *out)
 
 /* ---- entry points ---- */
 
-static CUstream
-enter(CUstream handle, Device **d, CUresult *r)
-{
-  *d = dev_enter(r);
-  CUstream s = *d ? stream_find(*d, handle) : NULL;
-  if (*d && !s) {
-    dev_leave(*d);
-    *r = CUDA_ERROR_INVALID_HANDLE;
-  }
-  return s;
-}
-
 CUresult
 cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
 {
@@ -365,7 +353,7 @@ cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
   Device *d;
   if (mode > CU_STREAM_CAPTURE_MODE_RELAXED)
     return CUDA_ERROR_INVALID_VALUE;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   r = begin(d, s, NULL, mode);
@@ -382,7 +370,7 @@ cuStreamBeginCaptureToGraph(CUstream stream, CUgraph g, const CUgraphNode *nodes
   Device *d;
   if (mode > CU_STREAM_CAPTURE_MODE_RELAXED || (n && !nodes))
     return CUDA_ERROR_INVALID_VALUE;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   r = graph_is(d, g) && !g->capture && graph_has(g, nodes, n) ? begin(d, s, g, mode)
@@ -401,7 +389,7 @@ cuStreamEndCapture(CUstream stream, CUgraph *graph)
 {
   CUresult r;
   Device *d;
-  CUstream s = graph ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s = graph ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *graph = NULL;
@@ -446,7 +434,7 @@ cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *status, uint64
 {
   CUresult r;
   Device *d;
-  CUstream s = status ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s = status ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   const Capture *c = s->capture;
@@ -515,7 +503,7 @@ cuStreamUpdateCaptureDependencies_v2(CUstream stream, CUgraphNode *nodes,
   Device *d;
   if (flags > CU_STREAM_SET_CAPTURE_DEPENDENCIES || (n && !nodes))
     return CUDA_ERROR_INVALID_VALUE;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   r = update(s, nodes, edges, n, flags);

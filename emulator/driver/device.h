@@ -167,6 +167,8 @@ void pool_freed(CUmemoryPool, uint64_t bytes);
 /* ---- streams; the device is locked ---- */
 struct Work;
 CUstream stream_find(Device *, CUstream); /* of a handle; NULL: there is none */
+/* As dev_enter, with the stream of a handle; NULL: no device is locked, r says why. */
+CUstream stream_enter(CUstream handle, Device **, CUresult *r);
 /* The work is done, or where the stream is captured becomes a node of its graph. */
 CUresult stream_do(Device *, CUstream handle, const struct Work *);
 /* What the stream's next work is behind. */

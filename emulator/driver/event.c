@@ -169,14 +169,12 @@ cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
   CUresult r;
   if (flags > CU_EVENT_WAIT_EXTERNAL)
     return CUDA_ERROR_INVALID_VALUE;
-  Device *d = dev_enter(&r);
-  if (!d)
-    return r;
-  CUstream s = stream_find(d, stream);
-  bool here = event_is(d, event);
+  Device *d;
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
-    r = CUDA_ERROR_INVALID_HANDLE;
-  else if (here)
+    return r;
+  bool here = event_is(d, event);
+  if (here)
     r = wait_event(d, s, event, flags == CU_EVENT_WAIT_EXTERNAL);
   else if (s->capture)
     r = capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_ISOLATION);

@@ -30,8 +30,8 @@ stream_find(Device *d, CUstream handle)
   return s;
 }
 
-static CUstream
-enter(CUstream handle, Device **d, CUresult *r)
+CUstream
+stream_enter(CUstream handle, Device **d, CUresult *r)
 {
   *d = dev_enter(r);
   CUstream s = *d ? stream_find(*d, handle) : NULL;
@@ -230,7 +230,7 @@ wait_for(CUstream stream)
 {
   CUresult r;
   Device *d;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   r = s->capture ? capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
@@ -258,7 +258,8 @@ cuStreamGetPriority(CUstream stream, int *priority)
 {
   CUresult r;
   Device *d;
-  CUstream s = priority ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s =
+      priority ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *priority = s->priority;
@@ -271,7 +272,7 @@ cuStreamGetFlags(CUstream stream, unsigned *flags)
 {
   CUresult r;
   Device *d;
-  CUstream s = flags ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s = flags ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *flags = s->blocking ? 0 : CU_STREAM_NON_BLOCKING;
@@ -284,7 +285,7 @@ cuStreamGetId(CUstream stream, unsigned long long *id)
 {
   CUresult r;
   Device *d;
-  CUstream s = id ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s = id ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *id = s->id;
@@ -297,7 +298,8 @@ cuStreamGetCtx(CUstream stream, CUcontext *context)
 {
   CUresult r;
   Device *d;
-  CUstream s = context ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s =
+      context ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *context = s->owner ? s->owner : context_current();
@@ -310,7 +312,7 @@ cuStreamGetDevice(CUstream stream, CUdevice *device)
 {
   CUresult r;
   Device *d;
-  CUstream s = device ? enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
+  CUstream s = device ? stream_enter(stream, &d, &r) : (r = CUDA_ERROR_INVALID_VALUE, NULL);
   if (!s)
     return r;
   *device = d->ordinal;
@@ -354,7 +356,7 @@ cuStreamAddCallback(CUstream stream, CUstreamCallback f, void *data, unsigned fl
   const Work w = {.type = CU_GRAPH_NODE_TYPE_HOST, .host = {call_back, &c}};
   if (!f || flags)
     return CUDA_ERROR_INVALID_VALUE;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   r = s->capture ? capture_refuse(s->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
@@ -370,7 +372,7 @@ cuStreamAttachMemAsync(CUstream stream, CUdeviceptr p, size_t n, unsigned flags)
   CUresult r;
   Device *d;
   unsigned known = CU_MEM_ATTACH_GLOBAL | CU_MEM_ATTACH_HOST | CU_MEM_ATTACH_SINGLE;
-  CUstream s = enter(stream, &d, &r);
+  CUstream s = stream_enter(stream, &d, &r);
   if (!s)
     return r;
   Alloc *a = dev_find(d, p, n ? n : 1);
