@@ -90,6 +90,11 @@ enum {
 /* What an instruction keeps busy, for the cost model; UNITS: issue slots alone. */
 typedef enum Unit { UNIT_ALU, UNIT_MUFU, UNIT_MMA, UNIT_SHARED, UNIT_GLOBAL, UNITS } Unit;
 
+/* What setp and set do with their result and ps. */
+typedef enum Combine { COMBINE_NONE, COMBINE_AND, COMBINE_OR, COMBINE_XOR } Combine;
+/* How many bytes of a cp.async are read: all, as many as c says, none where ps holds. */
+typedef enum CopyLimit { COPY_ALL, COPY_BYTES, COPY_UNLESS } CopyLimit;
+
 struct Insn {
   ArOp op; /* K_LANE */
   union {
@@ -99,6 +104,7 @@ struct Insn {
   uint8_t kind, flags, unit;
   uint8_t carry;       /* K_LANE: undefined.h */
   uint16_t guard;      /* predicate; 0 is always true */
+  bool ps_not;         /* of ps its opposite */
   uint32_t d, a, b, c; /* rows (predicates for what is one); 0: none */
   int32_t target;      /* instruction */
   uint32_t list;       /* first of `lists`: more operands */
@@ -114,13 +120,122 @@ struct Insn {
     MmaForm mma;
     WgmmaForm wgmma;
   };
-  struct { /* what a step needs to know, by its kind */
-    uint8_t space, bytes, vec, sub, type, cond, reg;
-    uint8_t order;           /* SHADOW_SCOPE …: of strong accesses, fences */
-    uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
-    bool ps_not, addr64, sign, wide_b;
-  } x;
+  uint16_t pd, pq, ps, pt; /* predicates: two written, two read */
+  struct {                 /* of what has an address: it is in row a, imm behind it */
+    uint8_t space;         /* Space */
+    bool addr64;           /* the row is of 64 bits */
+    uint8_t bytes, n;      /* of an element, 0: the step says; elements of a lane */
+    uint8_t type;          /* Type of an element */
+    uint8_t order;         /* SHADOW_SCOPE …: of strong accesses, of fences */
+  } mem;
+  union { /* what a step needs to know besides; its builder writes the member of its kind */
+    struct {
+      uint8_t combine; /* Combine */
+    } cmp;
+    struct {
+      uint8_t op; /* P_AND … */
+    } pred;
+    struct {
+      bool subtracts;
+    } carries;
+    struct {
+      uint8_t special;
+    } clock;
+    struct {
+      bool uni;
+    } bra, call;
+    struct {
+      bool breakpoint;
+    } trap;
+    struct {
+      bool restores;
+    } stack;
+    struct {
+      bool inc;
+    } maxnreg;
+    struct {
+      bool counted;      /* b says how many threads it waits for */
+      uint8_t mode, red; /* B_SYNC …; bar.red: R_POPC … */
+    } bar;
+    struct {
+      bool aligned, relaxed;
+    } cluster;
+    struct {
+      bool trigger;
+    } grid;
+    struct {
+      uint8_t mode; /* SHFL_UP … */
+    } shfl;
+    struct {
+      uint8_t mode; /* VOTE_ALL … */
+    } vote;
+    struct {
+      bool all;
+      uint8_t bytes;
+    } match;
+    struct {
+      uint8_t op; /* A_ADD … */
+      bool sign;
+    } redux;
+    struct {
+      bool sign;
+      uint8_t keep; /* bits of a destination of 32 that are not 0 */
+    } ld;
+    struct {
+      uint8_t op; /* A_ADD … */
+    } atom;
+    struct {
+      uint8_t limit; /* CopyLimit */
+    } copy;
+    struct {
+      uint8_t n, bits; /* matrices; of an element in memory */
+      bool trans;
+    } ldsm;
+    struct {
+      uint8_t a, b; /* registers of a product's factors */
+    } regs;
+    struct {
+      uint8_t role; /* FragRole */
+      bool col, strided;
+    } wmma;
+    struct {
+      uint8_t op;           /* MB_ARRIVE … */
+      bool counted, drops;  /* b says how many arrive; they arrive no more */
+      bool relaxed, parity; /* parity: of a wait, what b is; else a state */
+      bool noinc;
+    } mbar;
+    struct {           /* copies that complete on an mbarrier, or in a group */
+      uint8_t op;      /* A_ADD …; A_OPS: none */
+      uint8_t element; /* bytes, of a reduction into shared memory */
+      bool sign;
+      bool mbar64, from64; /* the rows of these addresses are of 64 bits */
+      bool multicast;
+    } bulk;
+    struct {
+      bool read;
+    } group;
+    struct {
+      bool mbar_init;
+    } proxy;
+    struct {
+      uint8_t rank, op; /* A_ADD …; A_OPS: none */
+      bool gathers, mbar64, multicast;
+    } tma;
+    struct {
+      uint8_t field, ordinal; /* TmaField */
+      bool wide;
+    } map;
+    struct {
+      bool range;
+    } policy;
+    struct {
+      uint8_t part; /* 0: is there an answer; 1: all; 2, 3, 4: x, y, z */
+    } clc;
+  };
 };
+
+_Static_assert(sizeof(Insn) <= 112,
+               "the loop of exec.c goes through them: a new member joins the union");
 
 enum { FILL_SHARED = SPECIAL_COUNT };
 typedef struct Fill { /* a row written when a warp starts */

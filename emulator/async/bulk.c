@@ -381,8 +381,8 @@ tell_written(const Warp *w, const Insn *i, int warp, uint32_t mask)
   shadow_bulk_written(w->cta->shadow, warp, 0, oldest);
 }
 
-/* All but the newest imm groups of each lane have landed.  cond: .read, behind which they
- * may still be writing, as far as anybody knows. */
+/* All but the newest imm groups of each lane have landed.  Behind .read they may still
+ * be writing, as far as anybody knows. */
 Stop
 step_bulk_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
@@ -396,11 +396,11 @@ step_bulk_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
       b->n_read++;
     }
   }
-  if (!i->x.cond)
+  if (!i->group.read)
     tell_written(w, i, warp, mask);
   for (int k = 0; k < b->n; k++) {
     Pending *p = &b->at[k];
-    bool over = !i->x.cond && covered(b, p, i, warp, mask);
+    bool over = !i->group.read && covered(b, p, i, warp, mask);
     if (over || (p->read && b->n_read > READ_MOST)) {
       b->n_read--;
       free(p->data);
@@ -499,7 +499,7 @@ linear(Exec *x, Warp *w, const Insn *i, int lane, ShadowOp op, Linear *c)
     return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d",
                         BULK_ALIGN);
-  if (!cluster_find(x, w, i, lane, addr, i->x.space == SPACE_CLUSTER, c->bytes, &c->off,
+  if (!cluster_find(x, w, i, lane, addr, i->mem.space == SPACE_CLUSTER, c->bytes, &c->off,
                     &s))
     return s;
   return mem_span(x, w, i, lane, c->global, c->bytes, op, &host);
@@ -523,7 +523,7 @@ uint64_t
 bulk_listed_mbar(const Exec *x, const Warp *w, const Insn *i, int lane)
 {
   const uint32_t *list = x->kernel->lists + i->list;
-  uint64_t base = i->x.sign ? row64(w, list[0])[lane] : row32(w, list[0])[lane];
+  uint64_t base = i->bulk.mbar64 ? row64(w, list[0])[lane] : row32(w, list[0])[lane];
   return base + row64(w, list[1])[lane];
 }
 
@@ -537,9 +537,9 @@ load_lane(Exec *x, Warp *w, const Insn *i, int lane)
   BulkCopy copy = copy_of(i, lane, &c, land_linear_load);
   uint64_t mbar = bulk_listed_mbar(x, w, i, lane);
   uint32_t ctas = row32(w, x->kernel->lists[i->list + 2])[lane] & 0xffff;
-  if (i->x.cond)
+  if (i->bulk.multicast)
     return bulk_multicast(x, w, &copy, mbar, ctas);
-  return bulk_load_at(x, w, &copy, mbar_address(w, i, lane), i->x.space == SPACE_CLUSTER,
+  return bulk_load_at(x, w, &copy, mbar_address(w, i, lane), i->mem.space == SPACE_CLUSTER,
                       mbar);
 }
 
@@ -558,7 +558,7 @@ Stop
 step_bulk_store(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
-  bool reduces = i->x.sub != A_OPS;
+  bool reduces = i->bulk.op != A_OPS;
   for (uint32_t m = mask; m && s == GO; m &= m - 1) {
     int lane = __builtin_ctz(m);
     Linear c = {0};
@@ -566,7 +566,8 @@ step_bulk_store(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     if (s != GO)
       return s;
     if (reduces) {
-      c.op = (AtomOp){.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes, .sign = i->x.sign};
+      c.op = (AtomOp){
+          .op = i->op, .sub = i->bulk.op, .bytes = i->mem.bytes, .sign = i->bulk.sign};
     }
     BulkCopy copy = copy_of(i, lane, &c, land_linear_store);
     copy.first = c.global;
@@ -584,9 +585,10 @@ step_fence_proxy(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   (void)x;
   (void)mask;
-  if (i->x.cond)
+  if (i->proxy.mbar_init)
     shadow_mbar_fence(w->cta->shadow, w->id);
-  else if (i->x.space != SPACE_GLOBAL) /* what device memory holds is not followed so far */
+  else if (i->mem.space !=
+           SPACE_GLOBAL) /* what device memory holds is not followed so far */
     shadow_proxy_fence(w->cta->shadow, w->id);
   return GO;
 }

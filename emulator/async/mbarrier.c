@@ -42,7 +42,7 @@ place(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, uint32_t *off, S
                          "no mbarrier can be at 0x%" PRIx64, addr);
     return NULL;
   }
-  return cluster_find(x, w, i, lane, addr, i->x.space == SPACE_CLUSTER, MBAR_BYTES, off,
+  return cluster_find(x, w, i, lane, addr, i->mem.space == SPACE_CLUSTER, MBAR_BYTES, off,
                       stop);
 }
 
@@ -57,8 +57,8 @@ mbar_find(Exec *x, Warp *w, const Insn *i, int lane, uint64_t addr, Stop *stop)
 uint64_t
 mbar_address(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
-  base -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  uint64_t base = i->mem.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  base -= i->mem.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   return base + (uint64_t)i->imm;
 }
 
@@ -239,7 +239,7 @@ mbar_check_known(Exec *x, Warp *w, const Insn *i, int lane, const Mbar *m)
                  m->made->line, m->warp);
 }
 
-/* vec: arrive_drop, fewer are due from then on.  reg: .relaxed, nobody learns of what the
+/* arrive_drop: fewer are due from then on.  .relaxed: nobody learns of what the
  * warp has done before. */
 static Stop
 arrive(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t count)
@@ -250,8 +250,8 @@ arrive(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t count)
                         " of the mbarrier at byte %u",
                         count, m->pending, m->expected, m->phase, m->off);
   m->pending -= count;
-  m->expected -= i->x.vec ? count : 0;
-  if (!i->x.reg)
+  m->expected -= i->mbar.drops ? count : 0;
+  if (!i->mbar.relaxed)
     shadow_mbar_arrive(m->cta->shadow, number(m), cta_who(w, m->cta));
   try_complete(x, m);
   return GO;
@@ -261,10 +261,10 @@ arrive(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t count)
 static Stop
 count_bytes(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m, uint32_t bytes)
 {
-  m->tx += i->x.sub == MB_COMPLETE ? -(int64_t)bytes : (int64_t)bytes;
+  m->tx += i->mbar.op == MB_COMPLETE ? -(int64_t)bytes : (int64_t)bytes;
   if (bytes > MBAR_TX_MAX || m->tx > MBAR_TX_MAX || m->tx < -MBAR_TX_MAX)
     return misuse(x, w, i, lane, "more bytes than an mbarrier counts", m->off);
-  if (i->x.sub != MB_ARRIVE_EXPECT)
+  if (i->mbar.op != MB_ARRIVE_EXPECT)
     try_complete(x, m);
   return GO;
 }
@@ -277,17 +277,17 @@ arrive_one(Exec *x, Warp *w, const Insn *i, int lane, uint64_t *state)
   if (!m)
     return s;
   uint32_t operand = row32(w, i->b)[lane];
-  bool counts = i->x.sub == MB_ARRIVE || i->x.sub == MB_NO_COMPLETE;
-  uint32_t count = counts && i->x.cond ? operand : 1;
+  bool counts = i->mbar.op == MB_ARRIVE || i->mbar.op == MB_NO_COMPLETE;
+  uint32_t count = counts && i->mbar.counted ? operand : 1;
   check_use(x, w, i, lane, m);
   *state = m->phase | (uint64_t)m->pending << STATE_COUNT;
   if (!counts)
     s = count_bytes(x, w, i, lane, m, operand);
-  if (s != GO || i->x.sub == MB_EXPECT || i->x.sub == MB_COMPLETE)
+  if (s != GO || i->mbar.op == MB_EXPECT || i->mbar.op == MB_COMPLETE)
     return s;
   if (!count)
     return misuse(x, w, i, lane, "an arrival of nobody", m->off);
-  if (i->x.sub == MB_NO_COMPLETE && count == m->pending && !m->tx)
+  if (i->mbar.op == MB_NO_COMPLETE && count == m->pending && !m->tx)
     return misuse(x, w, i, lane, "an arrival with .noComplete completes the phase", m->off);
   return arrive(x, w, i, lane, m, count);
 }
@@ -375,7 +375,7 @@ entrust(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
   if (!m)
     return s;
   check_use(x, w, i, lane, m);
-  if (!i->x.cond && m->pending++ == MBAR_COUNT_MAX)
+  if (!i->mbar.noinc && m->pending++ == MBAR_COUNT_MAX)
     return misuse(x, w, i, lane, "more arrivals than an mbarrier counts", m->off);
   Trust t = {.insn = i,
              .by = w,
@@ -391,7 +391,6 @@ entrust(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
   return GO;
 }
 
-/* cond: .noinc */
 Stop
 step_copy_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
@@ -418,7 +417,7 @@ static void
 check_lapped(Exec *x, Warp *w, const Insn *i, int lane, Mbar *m)
 {
   uint64_t *seen = &m->seen[w->id];
-  if (i->x.cond && *seen && m->phase >= *seen + 3)
+  if (i->mbar.parity && *seen && m->phase >= *seen + 3)
     report_error(x, w, i, "mbarrier-lapped", lane,
                  "the warp last saw phase %" PRIu64 " of the mbarrier at byte %u complete; "
                  "it is in phase %" PRIu64 " by now, and parity cannot tell",
@@ -433,7 +432,7 @@ wait_one(Exec *x, Warp *w, const Insn *i, int lane, bool *done)
   Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
   if (!m)
     return s;
-  bool parity = i->x.cond;
+  bool parity = i->mbar.parity;
   uint64_t operand = parity ? row32(w, i->b)[lane] : row64(w, i->b)[lane];
   if (parity && operand > 1)
     return misuse(x, w, i, lane, "a parity that is not 0 or 1", m->off);
@@ -443,7 +442,7 @@ wait_one(Exec *x, Warp *w, const Insn *i, int lane, bool *done)
   *done = complete(m, parity, operand);
   if (*done) {
     check_lapped(x, w, i, lane, m);
-    if (!i->x.reg)
+    if (!i->mbar.relaxed)
       shadow_mbar_wait(m->cta->shadow, number(m), w->id);
   } else {
     w->waits_for = m->off + 1;
@@ -480,7 +479,7 @@ step_mbar_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
       return s;
     yes |= (uint32_t)done << lane;
   }
-  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | yes;
+  w->pred[i->pd] = (w->pred[i->pd] & ~mask) | yes;
   if (yes == mask) {
     w->stalled = false;
     w->failed &= ~yes;

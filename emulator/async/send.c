@@ -32,13 +32,12 @@ land_send(Exec *x, Cta *to, const void *data)
   layout_set(to, c->off, c->bytes, LAYOUT_UNKNOWN);
 }
 
-/* sub, type and reg: the operation, bytes of an element, signed. */
 static AtomOp
 operation(const Insn *i)
 {
-  if (i->x.sub == A_OPS)
+  if (i->bulk.op == A_OPS)
     return (AtomOp){0};
-  return (AtomOp){.sub = i->x.sub, .bytes = i->x.type, .sign = i->x.reg};
+  return (AtomOp){.sub = i->bulk.op, .bytes = i->bulk.element, .sign = i->bulk.sign};
 }
 
 static BulkCopy
@@ -65,7 +64,7 @@ send_lane(Exec *x, Warp *w, const Insn *i, int lane)
   Send c = {.from = w->cta, .bytes = row32(w, i->c)[lane], .op = operation(i)};
   uint64_t to = mbar_address(w, i, lane);
   uint64_t from =
-      (i->x.wide_b ? row64(w, i->b)[lane] : row32(w, i->b)[lane]) + (uint64_t)i->imm2;
+      (i->bulk.from64 ? row64(w, i->b)[lane] : row32(w, i->b)[lane]) + (uint64_t)i->imm2;
   if (to % BULK_ALIGN || from % BULK_ALIGN || c.bytes % BULK_ALIGN || !c.bytes)
     return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "addresses and size of a bulk copy are multiples of %d",
@@ -91,7 +90,7 @@ static Stop
 store_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Stop s;
-  uint32_t each = i->x.bytes, n = i->x.vec;
+  uint32_t each = i->mem.bytes, n = i->mem.n;
   const uint32_t *row = x->kernel->lists + i->list;
   Send c = {.bytes = each * n, .op = operation(i)};
   uint64_t to = mbar_address(w, i, lane);
@@ -108,7 +107,7 @@ store_lane(Exec *x, Warp *w, const Insn *i, int lane)
     return s;
   BulkCopy copy = copy_of(i, lane, &c);
   uint64_t mbar = bulk_listed_mbar(x, w, i, lane);
-  mbar -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  mbar -= i->mem.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   return bulk_load_at(x, w, &copy, to, true, mbar);
 }
 

@@ -25,7 +25,7 @@ shared_map(Exec *x, Warp *w, const Insn *i, int lane, ShadowOp op, uint8_t **hos
 static uint64_t
 address(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  uint64_t base = i->mem.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   return base + (uint64_t)i->imm;
 }
 
@@ -33,12 +33,12 @@ static Stop
 map_of(Exec *x, Warp *w, const Insn *i, int lane, ShadowOp op, uint8_t **host)
 {
   uint64_t addr = address(w, i, lane);
-  bool in_window = i->x.space == SPACE_GENERIC && addr - WINDOW_SHARED < WINDOW_SIZE;
+  bool in_window = i->mem.space == SPACE_GENERIC && addr - WINDOW_SHARED < WINDOW_SIZE;
   if (addr % CUDA_TENSOR_MAP_ALIGN)
     return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "the tensor map's address 0x%llx is no multiple of %d",
                         (unsigned long long)addr, CUDA_TENSOR_MAP_ALIGN);
-  if (i->x.space == SPACE_SHARED || in_window)
+  if (i->mem.space == SPACE_SHARED || in_window)
     return shared_map(x, w, i, lane, op, host);
   return mem_span(x, w, i, lane, addr, CUDA_TENSOR_MAP_BYTES, op, host);
 }
@@ -47,12 +47,12 @@ static Stop
 replace(Exec *x, Warp *w, const Insn *i, int lane)
 {
   uint8_t *host;
-  uint64_t v = i->x.sign ? row64(w, i->b)[lane] : row32(w, i->b)[lane];
+  uint64_t v = i->map.wide ? row64(w, i->b)[lane] : row32(w, i->b)[lane];
   Stop s = map_of(x, w, i, lane, SHADOW_READ, &host);
   s = s == GO ? map_of(x, w, i, lane, SHADOW_WRITE, &host) : s;
   if (s != GO)
     return s;
-  if (tma_replace(host, (TmaField)i->x.sub, i->x.vec, v))
+  if (tma_replace(host, (TmaField)i->map.field, i->map.ordinal, v))
     return GO;
   return report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, "tensor-map", lane,
                       "the tensor map at 0x%llx is none: cuTensorMapEncodeTiled did not "

@@ -112,19 +112,19 @@ get_map(Exec *x, Warp *w, const Insn *i, int lane, TmaMap *m)
   if (!tma_decode(m, bytes))
     return no_map_why(x, w, i, lane, addr, bytes);
   check_fence(x, w, i, lane, addr, bytes);
-  int rank = i->x.reg ? GATHER_RANK : i->x.vec;
+  int rank = i->tma.gathers ? GATHER_RANK : i->tma.rank;
   if (m->rank != rank)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "tensor-map", lane,
                         "a tensor map of rank %d in an instruction of rank %d", m->rank,
                         rank);
-  return i->x.reg ? gathers(x, w, i, lane, m) : GO;
+  return i->tma.gathers ? gathers(x, w, i, lane, m) : GO;
 }
 
 static void
 get_coordinates(const Exec *x, const Warp *w, const Insn *i, int lane, Box *b)
 {
   const uint32_t *row = x->kernel->lists + i->list;
-  for (int k = 0; k < i->x.vec; k++)
+  for (int k = 0; k < i->tma.rank; k++)
     b->coord[k] = (int32_t)row32(w, row[k])[lane];
 }
 
@@ -133,7 +133,7 @@ get_coordinates(const Exec *x, const Warp *w, const Insn *i, int lane, Box *b)
 static uint64_t
 shared_address(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  uint64_t base = i->mem.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   return base + (uint64_t)i->imm;
 }
 
@@ -276,7 +276,7 @@ copy_of(const Insn *i, int lane, const Box *b, Land *land)
 static uint64_t
 mbar_of(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.sign ? row64(w, i->c)[lane] : row32(w, i->c)[lane];
+  uint64_t base = i->tma.mbar64 ? row64(w, i->c)[lane] : row32(w, i->c)[lane];
   return base + (uint64_t)i->imm2;
 }
 
@@ -284,12 +284,12 @@ static Stop
 load_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Box b;
-  uint32_t ctas = x->kernel->lists[i->list + i->x.vec];
+  uint32_t ctas = x->kernel->lists[i->list + i->tma.rank];
   Stop s = prepare(x, w, i, lane, SHADOW_COPY, &b);
   if (s != GO)
     return s;
   BulkCopy c = copy_of(i, lane, &b, land_load);
-  if (i->x.cond)
+  if (i->tma.multicast)
     return bulk_multicast(x, w, &c, mbar_of(w, i, lane), row32(w, ctas)[lane] & 0xffff);
   return bulk_load_at(x, w, &c, shared_address(w, i, lane), true, mbar_of(w, i, lane));
 }
@@ -320,11 +320,11 @@ static Stop
 store_lane(Exec *x, Warp *w, const Insn *i, int lane)
 {
   Box b;
-  bool reduces = i->x.sub != A_OPS;
+  bool reduces = i->tma.op != A_OPS;
   Stop s = prepare(x, w, i, lane, reduces ? SHADOW_ATOMIC : SHADOW_WRITE, &b);
   if (s != GO)
     return s;
-  if (reduces && !find_reduction(i->x.sub, &b.map, &b.op))
+  if (reduces && !find_reduction(i->tma.op, &b.map, &b.op))
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "reduce-type", lane,
                         "this reduction has no form for elements of type %s",
                         tma_type_name(b.map.type));

@@ -184,7 +184,7 @@ undefined_origin_pred(const Exec *x, const Warp *w, const Insn *i, uint32_t pred
 static Origin
 origin_of_sources(const Exec *x, const Warp *w, const Insn *i, uint32_t lanes)
 {
-  const uint32_t preds[] = {i->guard, i->x.ps, i->x.pt}, rows[] = {i->a, i->b, i->c};
+  const uint32_t preds[] = {i->guard, i->ps, i->pt}, rows[] = {i->a, i->b, i->c};
   for (int j = 0; j < 3; j++)
     if (lanes & ~w->def[rows[j]])
       return undefined_origin(x, w, i, rows[j]);
@@ -233,8 +233,8 @@ static void
 define_results(Warp *w, const uint32_t *list, const Insn *i, uint32_t mask)
 {
   w->def[i->d] |= mask;
-  w->pdef[i->x.pd] |= mask;
-  w->pdef[i->x.pq] |= mask;
+  w->pdef[i->pd] |= mask;
+  w->pdef[i->pq] |= mask;
   for (int j = 0; j < i->n_d; j++)
     w->def[list[j]] |= mask;
 }
@@ -247,8 +247,8 @@ report(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   const char *verb =
       i->kind == K_STEP && i->step == step_brx ? "branches on" : "depends on";
   undefined_guard(x, w, i);
-  use_pred(x, w, i, i->x.ps, mask, verb);
-  use_pred(x, w, i, i->x.pt, mask, verb);
+  use_pred(x, w, i, i->ps, mask, verb);
+  use_pred(x, w, i, i->pt, mask, verb);
   undefined_use(x, w, i, i->a, mask, verb);
   undefined_use(x, w, i, i->b, mask, verb);
   undefined_use(x, w, i, i->c, mask, verb);
@@ -271,14 +271,14 @@ whole(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   uint32_t ok =
-      w->def[i->a] & w->def[i->b] & w->def[i->c] & w->pdef[i->x.ps] & w->pdef[i->x.pt];
+      w->def[i->a] & w->def[i->b] & w->def[i->c] & w->pdef[i->ps] & w->pdef[i->pt];
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     ok &= w->def[list[j]];
   uint32_t lanes = mask | unguarded(w, i), undefined = (mask & ~ok) | unguarded(w, i);
   Origin from = origin_of_sources(x, w, i, undefined);
   undefined_put_whole(w, i->d, i->flags & F_WIDE, lanes, undefined, from);
-  undefined_put_pred(w, i->x.pd, lanes, undefined, from);
-  undefined_put_pred(w, i->x.pq, lanes, undefined, from);
+  undefined_put_pred(w, i->pd, lanes, undefined, from);
+  undefined_put_pred(w, i->pq, lanes, undefined, from);
 }
 
 typedef union Bits {
@@ -419,22 +419,24 @@ lane(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 
 /* and: a false one decides; or: a true one. */
 static uint32_t
-combined(int how, uint32_t up, uint32_t p, uint32_t us, uint32_t s)
+combined(uint8_t how, uint32_t up, uint32_t p, uint32_t us, uint32_t s)
 {
-  return how == 1 ? U_AND(up, p, us, s) : how == 2 ? U_OR(up, p, us, s) : up | us;
+  return how == COMBINE_AND  ? U_AND(up, p, us, s)
+         : how == COMBINE_OR ? U_OR(up, p, us, s)
+                             : up | us;
 }
 
 static void
 compare(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t p = i->compare(row32(w, i->a), row32(w, i->b));
-  uint32_t s = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0), us = ~w->pdef[i->x.ps];
+  uint32_t s = w->pred[i->ps] ^ (i->ps_not ? FULL : 0), us = ~w->pdef[i->ps];
   uint32_t up = ~(w->def[i->a] & w->def[i->b]), lanes = mask | unguarded(w, i);
-  uint32_t uq = combined(i->x.cond, up, ~p, us, s) | unguarded(w, i);
+  uint32_t uq = combined(i->cmp.combine, up, ~p, us, s) | unguarded(w, i);
   Origin from = origin_of_sources(x, w, i, lanes);
-  up = combined(i->x.cond, up, p, us, s) | unguarded(w, i);
-  undefined_put_pred(w, i->x.pd, lanes, up, from);
-  undefined_put_pred(w, i->x.pq, lanes, uq, from);
+  up = combined(i->cmp.combine, up, p, us, s) | unguarded(w, i);
+  undefined_put_pred(w, i->pd, lanes, up, from);
+  undefined_put_pred(w, i->pq, lanes, uq, from);
 }
 
 /* ---- steps ---- */
@@ -442,13 +444,13 @@ compare(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 static void
 predicates(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint32_t a = w->pred[i->x.ps], ua = ~w->pdef[i->x.ps], lanes = mask | unguarded(w, i);
-  uint32_t b = w->pred[i->x.pt], ub = ~w->pdef[i->x.pt];
-  uint32_t u = i->x.sub == P_AND   ? U_AND(ua, a, ub, b)
-               : i->x.sub == P_OR  ? U_OR(ua, a, ub, b)
-               : i->x.sub == P_XOR ? ua | ub
-                                   : ua;
-  undefined_put_pred(w, i->x.pd, lanes, u | unguarded(w, i),
+  uint32_t a = w->pred[i->ps], ua = ~w->pdef[i->ps], lanes = mask | unguarded(w, i);
+  uint32_t b = w->pred[i->pt], ub = ~w->pdef[i->pt];
+  uint32_t u = i->pred.op == P_AND   ? U_AND(ua, a, ub, b)
+               : i->pred.op == P_OR  ? U_OR(ua, a, ub, b)
+               : i->pred.op == P_XOR ? ua | ub
+                                     : ua;
+  undefined_put_pred(w, i->pd, lanes, u | unguarded(w, i),
                      origin_of_sources(x, w, i, lanes));
 }
 
@@ -460,14 +462,14 @@ selection(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   get_bits(w, i->a, wide, &a);
   get_bits(w, i->b, wide, &b);
   for (int l = 0; l < LANES; l++) {
-    if (w->pred[i->x.ps] >> l & 1)
+    if (w->pred[i->ps] >> l & 1)
       continue;
     if (wide)
       a.wide[l] = b.wide[l];
     else
       a.narrow[l] = b.narrow[l];
   }
-  fill(&a, wide, ~w->pdef[i->x.ps]);
+  fill(&a, wide, ~w->pdef[i->ps]);
   put_bits(x, w, i, mask, &a);
 }
 

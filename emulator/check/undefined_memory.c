@@ -39,11 +39,11 @@ gathered(uint64_t bits)
 static uint64_t
 element(const Insn *i, uint32_t bytes, int e)
 {
-  int n = i->x.bytes, unused = 64 - 8 * n;
+  int n = i->mem.bytes, unused = 64 - 8 * n;
   uint64_t v = spread(bytes >> e * n & ((1u << n) - 1));
-  if (i->x.sign)
+  if (i->ld.sign)
     v = (uint64_t)((int64_t)(v << unused) >> unused);
-  return i->x.reg == 16 ? v & 0xffff : i->x.reg == 8 ? v & 0xff : v;
+  return i->ld.keep == 16 ? v & 0xffff : i->ld.keep == 8 ? v & 0xff : v;
 }
 
 /* bytes: of each lane's access, those that are undefined. */
@@ -71,11 +71,11 @@ static void
 move_rows(const Insn *i, const uint8_t *rows, const uint32_t *at, uint32_t *const *to)
 {
   if (i->step == step_ldmatrix)
-    ldsm_load(i->x.vec, i->x.cond, rows, at, to);
-  else if (i->x.cond)
-    ldsm_load_bytes_trans(i->x.vec, i->x.sub, rows, at, to);
+    ldsm_load(i->ldsm.n, i->ldsm.trans, rows, at, to);
+  else if (i->ldsm.trans)
+    ldsm_load_bytes_trans(i->ldsm.n, i->ldsm.bits, rows, at, to);
   else
-    ldsm_load_bytes(i->x.vec, i->x.sub, rows, at, to);
+    ldsm_load_bytes(i->ldsm.n, i->ldsm.bits, rows, at, to);
 }
 
 static void
@@ -108,7 +108,7 @@ static bool
 carries(const Insn *i)
 {
   return is_load(i) || i->step == step_ldmatrix ||
-         (i->step == step_ldmatrix_bytes && i->x.sub != 6);
+         (i->step == step_ldmatrix_bytes && i->ldsm.bits != 6);
 }
 
 void
@@ -146,7 +146,7 @@ static void
 stored(const Exec *x, const Warp *w, const Insn *i, Stored *s)
 {
   const uint32_t *row = x->kernel->lists + i->list;
-  int n = i->x.bytes;
+  int n = i->mem.bytes;
   for (int e = 0; e < i->n_s; e++) {
     uint64_t wide[LANES];
     uint32_t narrow[LANES];
@@ -232,10 +232,10 @@ undefined_stmatrix(Exec *x, Warp *w, const Insn *i, const uint32_t *off)
       from = undefined_origin(x, w, i, list[j]);
   }
   if (i->step == step_stmatrix)
-    ldsm_store(i->x.vec, i->x.cond, rows, at, a);
+    ldsm_store(i->ldsm.n, i->ldsm.trans, rows, at, a);
   else
-    ldsm_store_bytes_trans(i->x.vec, rows, at, a);
-  for (int r = 0; r < 8 * i->x.vec; r++) {
+    ldsm_store_bytes_trans(i->ldsm.n, rows, at, a);
+  for (int r = 0; r < 8 * i->ldsm.n; r++) {
     uint32_t bytes = 0;
     for (int k = 0; k < ROW_BYTES; k++)
       bytes |= (uint32_t)(rows[r * ROW_BYTES + k] != 0) << k;

@@ -68,12 +68,12 @@ result_bits(const MmaForm *f, const Holes *h, int r, int l)
   return bits;
 }
 
-/* The list holds d, a, b, c; x.vec registers of a, x.sub of b. */
+/* The list holds d, a, b, c; regs.a registers of a, regs.b of b. */
 void
 undefined_frag_product(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const MmaForm *f = &i->mma;
-  const uint32_t *d = x->kernel->lists + i->list, *a = d + i->n_d, *b = a + i->x.vec;
+  const uint32_t *d = x->kernel->lists + i->list, *a = d + i->n_d, *b = a + i->regs.a;
   Holes h = {0};
   int first = 0;
   undefined_guard(x, w, i);
@@ -81,7 +81,7 @@ undefined_frag_product(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     return;
   note_operand(w, f, FRAG_A, a, &h);
   note_operand(w, f, FRAG_B, b, &h);
-  note_operand(w, f, FRAG_C, b + i->x.sub, &h);
+  note_operand(w, f, FRAG_C, b + i->regs.b, &h);
   while (first < i->n_s - 1 && w->def[a[first]] == FULL)
     first++;
   Origin from = undefined_origin(x, w, i, a[first]);

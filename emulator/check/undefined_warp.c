@@ -32,33 +32,34 @@ undefined_shfl(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   undefined_bits32(w, i->a, a);
   for (int l = 0; l < LANES; l++) {
     bool valid;
-    int j = warp_source_lane(i->x.sub, l, row32(w, i->b)[l], row32(w, clamp)[l], &valid);
+    int j =
+        warp_source_lane(i->shfl.mode, l, row32(w, i->b)[l], row32(w, clamp)[l], &valid);
     d[l] = unknown >> l & 1 ? FULL : a[j];
   }
   undefined_put32(w, i->d, mask, d, from);
-  undefined_put_pred(w, i->x.pd, mask, unknown, from);
+  undefined_put_pred(w, i->pd, mask, unknown, from);
 }
 
 /* A lane that has a false predicate decides all, one that has a true one decides any. */
 void
 undefined_vote(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0), d[LANES], undefined = 0;
-  uint32_t known = w->pdef[i->x.ps];
-  Origin from = undefined_origin_pred(x, w, i, i->x.ps);
+  uint32_t p = w->pred[i->ps] ^ (i->ps_not ? FULL : 0), d[LANES], undefined = 0;
+  uint32_t known = w->pdef[i->ps];
+  Origin from = undefined_origin_pred(x, w, i, i->ps);
   if (!together(x, w, i, mask))
     return;
   for (int l = 0; l < LANES; l++) {
     uint32_t m = row32(w, i->c)[l] & mask;
-    bool decided = (i->x.sub == VOTE_ALL && (m & known & ~p)) ||
-                   (i->x.sub == VOTE_ANY && (m & known & p));
+    bool decided = (i->vote.mode == VOTE_ALL && (m & known & ~p)) ||
+                   (i->vote.mode == VOTE_ANY && (m & known & p));
     d[l] = m & ~known;
     undefined |= (uint32_t)(d[l] && !decided) << l;
   }
-  if (i->x.sub == VOTE_BALLOT)
+  if (i->vote.mode == VOTE_BALLOT)
     undefined_put32(w, i->d, mask, d, from);
   else
-    undefined_put_pred(w, i->x.pd, mask, undefined, from);
+    undefined_put_pred(w, i->pd, mask, undefined, from);
 }
 
 /* match and redux: of all lanes in the member mask. */
@@ -73,7 +74,7 @@ undefined_match(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     if (row32(w, i->c)[l] & mask & ~w->def[i->a])
       undefined |= 1u << l;
   undefined_put_whole(w, i->d, false, mask, mask & undefined, from);
-  undefined_put_pred(w, i->x.pd, mask, undefined, from);
+  undefined_put_pred(w, i->pd, mask, undefined, from);
 }
 
 /* ---- matrices ---- */

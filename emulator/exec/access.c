@@ -75,8 +75,8 @@ mem_access(const Exec *x, const Warp *w, const Insn *i, uint32_t mask, ShadowOp 
                         .mask = mask,
                         .op = (uint8_t)op,
                         .bytes = (uint8_t)bytes,
-                        .order = i->x.order,
-                        .unit = i->x.bytes};
+                        .order = i->mem.order,
+                        .unit = i->mem.bytes};
 }
 
 static Stop
@@ -167,7 +167,7 @@ static Stop
 keep_bytes(Exec *x, Warp *w, const Insn *i, int lane, const Alloc *m, uint64_t addr,
            uint64_t bytes)
 {
-  int unit = x->unit ? x->unit : i->x.bytes ? i->x.bytes : 4;
+  int unit = x->unit ? x->unit : i->mem.bytes ? i->mem.bytes : 4;
   if (undo_write(x->launch->undo, (int)(m - x->launch->allocs), addr - m->base, bytes,
                  (int)(i - x->kernel->code), unit))
     return GO;
@@ -340,13 +340,13 @@ addresses(const Warp *w, uint32_t row, bool wide, int64_t off, uint64_t *addr)
 void
 mem_addresses(Warp *w, const Insn *i, uint64_t *addr)
 {
-  addresses(w, i->a, i->x.addr64, i->imm, addr);
+  addresses(w, i->a, i->mem.addr64, i->imm, addr);
 }
 
 Stop
 mem_reach(Exec *x, Warp *w, const Insn *i, uint32_t mask, ShadowOp op, int bytes, Reach *r)
 {
-  addresses(w, i->a, i->x.addr64, i->imm, r->addr);
+  addresses(w, i->a, i->mem.addr64, i->imm, r->addr);
   return mem_reach_at(x, w, i, mask, op, bytes, r);
 }
 
@@ -354,7 +354,7 @@ Stop
 mem_reach_at(Exec *x, Warp *w, const Insn *i, uint32_t mask, ShadowOp op, int bytes,
              Reach *r)
 {
-  r->space = (Space)i->x.space;
+  r->space = (Space)i->mem.space;
   for (int l = 0; l < LANES; l++)
     r->host[l] = x->scratch;
   if (r->space == SPACE_GENERIC)
@@ -375,8 +375,8 @@ mem_shared_at(Exec *x, Warp *w, const Insn *i, uint32_t mask, ShadowOp op, int a
 {
   uint64_t addr[LANES];
   uint8_t *host[LANES];
-  addresses(w, i->a, i->x.addr64, i->imm + at, addr);
-  if (i->x.space == SPACE_GENERIC)
+  addresses(w, i->a, i->mem.addr64, i->imm + at, addr);
+  if (i->mem.space == SPACE_GENERIC)
     for (int l = 0; l < LANES; l++)
       addr[l] -= WINDOW_SHARED;
   Stop s = reach_shared(x, w, i, mask, op, bytes, false, addr, host);
@@ -413,7 +413,7 @@ mem_sources(Exec *x, Warp *w, const Insn *i, uint32_t mask, const uint32_t *byte
 {
   uint64_t addr[LANES];
   uint8_t *at[LANES] = {0};
-  uint32_t whole = 0, full = i->x.bytes;
+  uint32_t whole = 0, full = i->mem.bytes;
   addresses(w, i->b, true, i->imm2, addr);
   for (int l = 0; l < LANES; l++)
     whole |= (uint32_t)(bytes[l] == full) << l;
@@ -529,13 +529,13 @@ static void
 load_narrow(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t row, const Reach *r,
             int at)
 {
-  uint32_t v[LANES], keep = i->x.reg == 16 ? 0xffff : i->x.reg == 8 ? 0xff : FULL;
-  if (i->x.bytes == 4)
+  uint32_t v[LANES], keep = i->ld.keep == 16 ? 0xffff : i->ld.keep == 8 ? 0xff : FULL;
+  if (i->mem.bytes == 4)
     for (int l = 0; l < LANES; l++)
       memcpy(&v[l], r->host[l] + at, 4);
   else
     for (int l = 0; l < LANES; l++)
-      v[l] = (uint32_t)fetch(r->host[l] + at, i->x.bytes, i->x.sign) & keep;
+      v[l] = (uint32_t)fetch(r->host[l] + at, i->mem.bytes, i->ld.sign) & keep;
   exec_put32(x, w, row, v, mask);
 }
 
@@ -544,12 +544,12 @@ load_wide(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t row, const Re
           int at)
 {
   uint64_t v[LANES];
-  if (i->x.bytes == 8)
+  if (i->mem.bytes == 8)
     for (int l = 0; l < LANES; l++)
       memcpy(&v[l], r->host[l] + at, 8);
   else
     for (int l = 0; l < LANES; l++)
-      v[l] = fetch(r->host[l] + at, i->x.bytes, i->x.sign);
+      v[l] = fetch(r->host[l] + at, i->mem.bytes, i->ld.sign);
   exec_put64(x, w, row, v, mask);
 }
 
@@ -557,13 +557,13 @@ void
 mem_load(Exec *x, Warp *w, const Insn *i, uint32_t mask, const Reach *r)
 {
   const uint32_t *row = x->kernel->lists + i->list;
-  for (int e = 0; e < i->x.vec; e++) {
+  for (int e = 0; e < i->mem.n; e++) {
     if (row[e] == ROW_SINK)
       continue;
     if (i->flags & F_WIDE)
-      load_wide(x, w, i, mask, row[e], r, e * i->x.bytes);
+      load_wide(x, w, i, mask, row[e], r, e * i->mem.bytes);
     else
-      load_narrow(x, w, i, mask, row[e], r, e * i->x.bytes);
+      load_narrow(x, w, i, mask, row[e], r, e * i->mem.bytes);
   }
 }
 
@@ -571,7 +571,7 @@ Stop
 step_ld(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
-  Stop s = mem_reach(x, w, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
+  Stop s = mem_reach(x, w, i, mask, SHADOW_READ, i->mem.bytes * i->mem.n, &r);
   if (s == GO)
     mem_load(x, w, i, mask, &r);
   return s;
@@ -589,12 +589,12 @@ element(const Exec *x, const Warp *w, const Insn *i, int e, int lane)
 static void
 check_lanes(Exec *x, Warp *w, const Insn *i, uint32_t mask, const Reach *r)
 {
-  size_t n = i->x.bytes;
+  size_t n = i->mem.bytes;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     if ((uint64_t)(r->host[l] - w->cta->shared) >= w->cta->shared_bytes)
       continue;
-    for (int e = 0; e < i->x.vec; e++) {
+    for (int e = 0; e < i->mem.n; e++) {
       if (memcmp(r->host[l] + (size_t)e * n, element(x, w, i, e, l), n)) {
         report_error(x, w, i, "lane-overlap", l,
                      "lanes of one store write different values to the same byte of shared "
@@ -609,28 +609,29 @@ check_lanes(Exec *x, Warp *w, const Insn *i, uint32_t mask, const Reach *r)
 void
 mem_store_lane(const Exec *x, const Warp *w, const Insn *i, const Reach *r, int lane)
 {
-  for (int e = 0; e < i->x.vec; e++)
-    memcpy(r->host[lane] + e * i->x.bytes, element(x, w, i, e, lane), i->x.bytes);
+  for (int e = 0; e < i->mem.n; e++)
+    memcpy(r->host[lane] + e * i->mem.bytes, element(x, w, i, e, lane), i->mem.bytes);
 }
 
 /* Lanes whose values are in device memory already. */
 static uint32_t
 rewrites(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint64_t addr[LANES], bytes = (uint64_t)i->x.bytes * i->x.vec;
+  uint64_t addr[LANES], bytes = (uint64_t)i->mem.bytes * i->mem.n;
   uint32_t same = 0;
-  bool device = i->x.space == SPACE_GLOBAL || i->x.space == SPACE_GENERIC;
+  bool device = i->mem.space == SPACE_GLOBAL || i->mem.space == SPACE_GENERIC;
   if (device)
-    addresses(w, i->a, i->x.addr64, i->imm, addr);
+    addresses(w, i->a, i->mem.addr64, i->imm, addr);
   for (uint32_t m = device ? mask : 0; m; m &= m - 1) {
     int l = __builtin_ctz(m), e = 0;
     const Alloc *at = find(x, addr[l]);
     if (!at || at->bytes - (addr[l] - at->base) < bytes)
       continue;
     const uint8_t *p = at->host + (addr[l] - at->base);
-    while (e < i->x.vec && !memcmp(p + e * i->x.bytes, element(x, w, i, e, l), i->x.bytes))
+    while (e < i->mem.n &&
+           !memcmp(p + e * i->mem.bytes, element(x, w, i, e, l), i->mem.bytes))
       e++;
-    same |= (uint32_t)(e == i->x.vec) << l;
+    same |= (uint32_t)(e == i->mem.n) << l;
   }
   return same;
 }
@@ -640,7 +641,7 @@ static Stop
 reach_stores(Exec *x, Warp *w, const Insn *i, uint32_t mask, Reach *r)
 {
   uint32_t same = x->launch->set.lax ? rewrites(x, w, i, mask) : 0;
-  int bytes = i->x.bytes * i->x.vec;
+  int bytes = i->mem.bytes * i->mem.n;
   Stop s = mem_reach(x, w, i, mask & ~same, SHADOW_WRITE, bytes, r);
   if (!same || s != GO)
     return s;
@@ -656,11 +657,11 @@ step_st(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
   const uint32_t *row = x->kernel->lists + i->list;
-  size_t n = i->x.bytes;
+  size_t n = i->mem.bytes;
   Stop s = reach_stores(x, w, i, mask, &r);
   if (s != GO)
     return s;
-  for (int e = 0; e < i->x.vec; e++) {
+  for (int e = 0; e < i->mem.n; e++) {
     if (i->flags & F_WIDE)
       for (int l = 0; l < LANES; l++)
         memcpy(r.host[l] + (size_t)e * n, &row64(w, row[e])[l], n);

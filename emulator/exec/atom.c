@@ -135,7 +135,7 @@ atom_float(AtomOp *o, int sub, ArType type, bool shared)
 static uint64_t
 operand(const Warp *w, const Insn *i, uint32_t row, int lane)
 {
-  return i->x.bytes == 8 ? row64(w, row)[lane] : row32(w, row)[lane];
+  return i->mem.bytes == 8 ? row64(w, row)[lane] : row32(w, row)[lane];
 }
 
 /* A cas that finds another value has only read. */
@@ -157,10 +157,10 @@ step_atom(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   uint64_t wide[LANES] = {0};
   uint32_t narrow[LANES];
   const AtomOp op = {.op = i->op,
-                     .sub = i->x.sub,
-                     .bytes = i->x.bytes,
-                     .sign = type_info[i->x.type].class == 's'};
-  Stop s = mem_reach(x, w, i, mask, SHADOW_ATOMIC, i->x.bytes, &r);
+                     .sub = i->atom.op,
+                     .bytes = i->mem.bytes,
+                     .sign = type_info[i->mem.type].class == 's'};
+  Stop s = mem_reach(x, w, i, mask, SHADOW_ATOMIC, i->mem.bytes, &r);
   if (s != GO)
     return s;
   for (int l = 0; l < LANES; l++)
@@ -184,16 +184,16 @@ step_atom_vector(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   Reach r;
   uint32_t old[8][LANES] = {{0}};
   const uint32_t *to = x->kernel->lists + i->list, *from = to + i->n_d;
-  const AtomOp op = {.op = i->op, .sub = i->x.sub, .bytes = i->x.bytes};
-  Stop s = mem_reach(x, w, i, mask, SHADOW_ATOMIC, i->x.bytes * i->x.vec, &r);
+  const AtomOp op = {.op = i->op, .sub = i->atom.op, .bytes = i->mem.bytes};
+  Stop s = mem_reach(x, w, i, mask, SHADOW_ATOMIC, i->mem.bytes * i->mem.n, &r);
   if (s != GO)
     return s;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     StrongLane held = strong_hold(x, w, &r, l);
-    for (int e = 0; e < i->x.vec; e++)
+    for (int e = 0; e < i->mem.n; e++)
       old[e][l] =
-          (uint32_t)atom_update(&op, r.host[l] + e * i->x.bytes, row32(w, from[e])[l], 0);
+          (uint32_t)atom_update(&op, r.host[l] + e * i->mem.bytes, row32(w, from[e])[l], 0);
     strong_tell(x, w, i, &held, SHADOW_ATOMIC);
   }
   for (int e = 0; e < i->n_d; e++)
@@ -213,9 +213,9 @@ exchange128(const Insn *i, uint8_t *host, const uint64_t *first, const uint64_t 
 {
   pthread_mutex_lock(&whole);
   memcpy(old, host, 16);
-  bool swaps = i->x.sub == A_EXCH || !memcmp(old, first, 16);
+  bool swaps = i->atom.op == A_EXCH || !memcmp(old, first, 16);
   if (swaps)
-    memcpy(host, i->x.sub == A_EXCH ? first : second, 16);
+    memcpy(host, i->atom.op == A_EXCH ? first : second, 16);
   pthread_mutex_unlock(&whole);
   return swaps;
 }

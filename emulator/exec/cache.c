@@ -36,7 +36,7 @@ build_policy(Dec *d)
   i->flags |= F_WIDE;
   i->imm = (int64_t)(1ull << 60 | (uint64_t)priority(&d->m, 0) << 56 |
                      (uint64_t)priority(&d->m, 1) << 48);
-  i->x.cond = d->form->arg != 0;
+  i->policy.range = d->form->arg != 0;
   if (d->form->arg) {
     if (!r[1].wide)
       dec_fail(d, "a global address needs a register of 64 bits");
@@ -61,9 +61,9 @@ step_policy(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     while (sixteenths > 1 && !((float)(sixteenths - 1) / 16 < fraction))
       sixteenths--;
     policy[l] = (uint64_t)i->imm;
-    policy[l] |=
-        i->x.cond ? 1ull << 61 | (uint64_t)(b[l] >> 7 & 0xffff) << 16 | (c[l] >> 7 & 0xffff)
-                  : (uint64_t)(sixteenths - 1) << 52;
+    policy[l] |= i->policy.range ? 1ull << 61 | (uint64_t)(b[l] >> 7 & 0xffff) << 16 |
+                                       (c[l] >> 7 & 0xffff)
+                                 : (uint64_t)(sixteenths - 1) << 52;
   }
   exec_put64(x, w, i->d, policy, mask);
   return GO;
@@ -82,7 +82,7 @@ build_discard(Dec *d)
 static uint64_t
 address(const Warp *w, const Insn *i, int lane)
 {
-  uint64_t base = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  uint64_t base = i->mem.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   return base + (uint64_t)i->imm;
 }
 
@@ -127,7 +127,7 @@ fill_lane(Exec *x, Warp *w, const Insn *i, int lane)
   uint64_t addr = address(w, i, lane), n = row64(w, i->b)[lane];
   Stop s;
   uint32_t off;
-  addr -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  addr -= i->mem.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   if (addr % UNIT || n % UNIT)
     return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "address and size of st.bulk are multiples of %d", UNIT);

@@ -519,7 +519,7 @@ find_function(Exec *x, Warp *w, const Insn *i, int lane, int *function)
 {
   const Kernel *k = x->kernel;
   const CallSite *site = &k->sites[i->imm];
-  uint64_t address = i->x.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  uint64_t address = i->mem.addr64 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
   uint64_t n = (address - FUNCTION_BASE) / FUNCTION_STEP;
   *function = -1;
   if (address >= FUNCTION_BASE && address % FUNCTION_STEP == 0 &&
@@ -552,7 +552,7 @@ call_each(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     uint32_t own = 0;
     for (uint32_t m = left; m; m &= m - 1)
       own |= (uint32_t)(which[__builtin_ctz(m)] == function) << __builtin_ctz(m);
-    if (own != mask && i->x.cond)
+    if (own != mask && i->call.uni)
       return report_fatal(
           x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
           "call.uni goes elsewhere from lanes %08x than from others of %08x", own, mask);
@@ -575,7 +575,7 @@ step_call(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   uint32_t rest = w->active & ~mask;
   if (w->mixed)
     return part(w);
-  if (rest && i->x.cond)
+  if (rest && i->call.uni)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
                         "call.uni is made by lanes %08x of %08x", mask, w->active);
   exec_park(w, w->pc + 1, rest, false);
@@ -654,7 +654,7 @@ step_alloca(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   return GO;
 }
 
-/* sub: restores.  What was saved is where the lane's stack ended. */
+/* What was saved is where the lane's stack ended. */
 Stop
 step_stack(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
@@ -662,7 +662,7 @@ step_stack(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   uint32_t *own = w->calls->sp;
   for (int l = 0; l < LANES; l++)
     sp[l] = own[l];
-  if (!i->x.sub) {
+  if (!i->stack.restores) {
     put(x, w, i, sp, mask);
     return GO;
   }

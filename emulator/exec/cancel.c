@@ -18,11 +18,11 @@ build_clc_cancel(Dec *d)
   bool named = mod_is(&d->m, M_SHARED_CTA);
   Insn *i = dec_mem(d, step_clc_cancel, &r[0], named ? SPACE_SHARED : SPACE_GENERIC);
   i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
-  i->x.cond = d->form->arg != 0;
+  i->bulk.multicast = d->form->arg != 0;
   if (r[1].o->var && r[1].o->var->space != SPACE_SHARED)
     dec_fail(d, "%s is in another state space", r[1].o->var->name);
   uint32_t rows[2] = {r[1].row, dec_const(d, (uint64_t)r[1].o->off, true)};
-  i->x.sign = r[1].wide;
+  i->bulk.mbar64 = r[1].wide;
   dec_list(d, i, NULL, 0, rows, 2);
 }
 
@@ -37,9 +37,9 @@ build_clc_query(Dec *d)
   Insn *i = dec_step(d, step_clc_query);
   i->a = r[1].elem[0];
   i->b = r[1].elem[1];
-  i->x.sub = (uint8_t)d->form->arg;
+  i->clc.part = (uint8_t)d->form->arg;
   if (!d->form->arg) {
-    i->x.pd = (uint16_t)r[0].row;
+    i->pd = (uint16_t)r[0].row;
     return;
   }
   if (d->form->arg == 1)
@@ -86,7 +86,7 @@ cancel_lane(Exec *x, Warp *w, const Insn *i, int lane)
   Stop s;
   Answer a;
   uint64_t to = mbar_address(w, i, lane), mbar = bulk_listed_mbar(x, w, i, lane);
-  mbar -= i->x.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
+  mbar -= i->mem.space == SPACE_GENERIC ? WINDOW_SHARED : 0;
   if (to % ANSWER)
     return report_fatal(x, w, i, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned", lane,
                         "address 0x%llx is no multiple of %d", (unsigned long long)to,
@@ -101,7 +101,7 @@ cancel_lane(Exec *x, Warp *w, const Insn *i, int lane)
                    .land = land_answer,
                    .data = &a,
                    .data_bytes = sizeof a};
-  if (i->x.cond)
+  if (i->bulk.multicast)
     return bulk_multicast(x, w, &copy, mbar, (1u << x->n_ctas) - 1);
   return bulk_load_at(x, w, &copy, to, false, mbar);
 }
@@ -126,8 +126,8 @@ step_clc_query(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     v[1][l] = (uint32_t)high[l];
     v[2][l] = (uint32_t)(high[l] >> 32);
   }
-  if (!i->x.sub) {
-    w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (there & mask);
+  if (!i->clc.part) {
+    w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (there & mask);
     return GO;
   }
   if (mask & ~there)

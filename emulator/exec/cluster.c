@@ -68,7 +68,7 @@ mapped(uint64_t addr, uint32_t rank)
 static Stop
 check_generic(Exec *x, Warp *w, const Insn *i, uint32_t mask, const uint64_t *addr)
 {
-  for (uint32_t m = i->x.space == SPACE_GENERIC ? mask : 0; m; m &= m - 1) {
+  for (uint32_t m = i->mem.space == SPACE_GENERIC ? mask : 0; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     if (addr[l] - WINDOW_SHARED >= WINDOW_SIZE)
       return report_fatal(x, w, i, CUDA_ERROR_ILLEGAL_ADDRESS, "out-of-bounds", l,
@@ -104,7 +104,7 @@ Stop
 step_ctarank(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t rank[LANES];
-  bool wide = i->x.addr64;
+  bool wide = i->mem.addr64;
   Stop s = wide ? check_generic(x, w, i, mask, row64(w, i->a)) : GO;
   if (s != GO)
     return s;
@@ -178,7 +178,7 @@ cluster_describe(const Warp *w, char *text, size_t n)
 Stop
 step_cluster_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = i->x.cond ? warp_gather_all(x, w, i, mask) : GO;
+  Stop s = i->cluster.aligned ? warp_gather_all(x, w, i, mask) : GO;
   uint32_t again = mask & (w->met | w->due);
   if (s != GO)
     return s;
@@ -188,7 +188,7 @@ step_cluster_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   w->met |= mask;
   x->meeting = true;
   x->barriers++;
-  shadow_cluster_arrive(w->cta->shadow, w->id, !i->x.sub);
+  shadow_cluster_arrive(w->cta->shadow, w->id, !i->cluster.relaxed);
   try_complete(x);
   return GO;
 }
@@ -199,7 +199,7 @@ step_grid(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   (void)x;
   (void)mask;
-  if (i->x.sub)
+  if (i->grid.trigger)
     shadow_grid_trigger(w->cta->shadow);
   else
     shadow_grid_wait(w->cta->shadow, w->id);
@@ -218,7 +218,7 @@ others_can_run(const Warp *w)
 Stop
 step_cluster_wait(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  Stop s = i->x.cond ? warp_gather_all(x, w, i, mask) : GO;
+  Stop s = i->cluster.aligned ? warp_gather_all(x, w, i, mask) : GO;
   uint32_t never = mask & ~(w->met | w->due);
   if (s != GO)
     return s;

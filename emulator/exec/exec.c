@@ -168,7 +168,7 @@ static inline void
 track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t *def = w->def, *pdef = w->pdef;
-  uint32_t ok = def[i->a] & def[i->b] & def[i->c] & pdef[i->x.ps] & pdef[i->x.pt];
+  uint32_t ok = def[i->a] & def[i->b] & def[i->c] & pdef[i->ps] & pdef[i->pt];
   const uint32_t *list = x->kernel->lists + i->list;
   for (int j = i->n_d; j < i->n_d + i->n_s; j++)
     ok &= def[list[j]];
@@ -177,8 +177,8 @@ track(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     return;
   }
   def[i->d] |= mask;
-  pdef[i->x.pd] |= mask;
-  pdef[i->x.pq] |= mask;
+  pdef[i->pd] |= mask;
+  pdef[i->pq] |= mask;
   for (int j = 0; j < i->n_d; j++)
     def[list[j]] |= mask;
 }
@@ -203,22 +203,22 @@ run_lane(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 }
 
 static inline uint32_t
-combine(int how, uint32_t p, uint32_t q)
+combine(uint8_t how, uint32_t p, uint32_t q)
 {
-  return how == 1 ? p & q : how == 2 ? p | q : p ^ q;
+  return how == COMBINE_AND ? p & q : how == COMBINE_OR ? p | q : p ^ q;
 }
 
 static inline void
 run_compare(Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t p = i->compare(row32(w, i->a), row32(w, i->b)), q = ~p;
-  if (i->x.cond) {
-    uint32_t s = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
-    p = combine(i->x.cond, p, s);
-    q = combine(i->x.cond, q, s);
+  if (i->cmp.combine) {
+    uint32_t s = w->pred[i->ps] ^ (i->ps_not ? FULL : 0);
+    p = combine(i->cmp.combine, p, s);
+    q = combine(i->cmp.combine, q, s);
   }
-  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (p & mask);
-  w->pred[i->x.pq] = (w->pred[i->x.pq] & ~mask) | (q & mask);
+  w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (p & mask);
+  w->pred[i->pq] = (w->pred[i->pq] & ~mask) | (q & mask);
 }
 
 static inline Stop

@@ -10,7 +10,7 @@ step_bra(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   int next = w->pc + 1;
   uint32_t rest = w->active & ~mask;
-  if (rest && i->x.cond)
+  if (rest && i->bra.uni)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "divergent-uni", -1,
                         "bra.uni is taken by lanes %08x of %08x", mask, w->active);
   if (!rest) {
@@ -78,7 +78,7 @@ step_exit(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 Stop
 step_trap(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  if (i->x.sub)
+  if (i->trap.breakpoint)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "breakpoint",
                         __builtin_ctz(mask), "the kernel stopped for a debugger");
   return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "trap", __builtin_ctz(mask),
@@ -130,7 +130,7 @@ find_barrier(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t *id,
                   (uint32_t)w->id);
   if (*id >= MAX_BARRIERS)
     return misuse(x, w, i, "there are 16 barriers; the number is", *id);
-  if (!i->x.cond)
+  if (!i->bar.counted)
     *threads = (uint32_t)w->cta->n_warps * LANES;
   if (!*threads || *threads % LANES || *threads > (uint32_t)w->cta->n_warps * LANES)
     return misuse(x, w, i, "a barrier of an impossible number of threads", *threads);
@@ -169,13 +169,13 @@ static void
 give_result(Exec *x, Warp *w, const Insn *i, const Barrier *b)
 {
   uint32_t lanes[LANES], mask = w->active;
-  bool holds = i->x.sub == R_AND ? b->votes == b->voters : b->votes != 0;
+  bool holds = i->bar.red == R_AND ? b->votes == b->voters : b->votes != 0;
   for (int l = 0; l < LANES; l++)
     lanes[l] = b->votes;
-  if (i->x.sub == R_POPC)
+  if (i->bar.red == R_POPC)
     exec_put32(x, w, i->d, lanes, mask);
   else
-    w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (holds ? mask : 0);
+    w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (holds ? mask : 0);
 }
 
 static void
@@ -220,8 +220,8 @@ step_bar(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   if (s == GO)
     s = find_barrier(x, w, i, mask, &id, &threads);
   if (s == GO)
-    s = arrive(x, w, i, id, threads, i->x.sub == B_SYNC);
-  return s == GO ? sync(x, w, i, id, i->x.sub == B_SYNC) : s;
+    s = arrive(x, w, i, id, threads, i->bar.mode == B_SYNC);
+  return s == GO ? sync(x, w, i, id, i->bar.mode == B_SYNC) : s;
 }
 
 Stop
@@ -235,7 +235,7 @@ step_bar_red(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     s = arrive(x, w, i, id, threads, true);
   if (s != GO)
     return s;
-  uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  uint32_t p = w->pred[i->ps] ^ (i->ps_not ? FULL : 0);
   w->cta->barrier[id].votes += (uint32_t)__builtin_popcount(p & mask);
   w->cta->barrier[id].voters += (uint32_t)__builtin_popcount(mask);
   return sync(x, w, i, id, true);
@@ -248,6 +248,6 @@ step_fence(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   (void)mask;
   atomic_thread_fence(memory_order_seq_cst);
   shadow_lanes_met(w->cta->shadow, w->id, 0, true);
-  shadow_fence(w->cta->shadow, w->id, i->x.order);
+  shadow_fence(w->cta->shadow, w->id, i->mem.order);
   return GO;
 }

@@ -157,7 +157,7 @@ put_value(const Insn *i, int unit, const uint8_t *bytes, char *text, size_t n)
   memcpy(&v, bytes, (size_t)(unit < 8 ? unit : 8));
   memcpy(&f, bytes, sizeof f);
   int at = snprintf(text, n, "0x%0*" PRIx64, 2 * (unit < 8 ? unit : 8), v);
-  if (unit == 4 && i->x.type == T_F32)
+  if (unit == 4 && i->mem.type == T_F32)
     snprintf(text + at, n - (size_t)at, " (%.9g)", (double)f);
 }
 

@@ -106,11 +106,11 @@ step_setmaxnreg(Exec *x, Warp *w, const Insn *i, uint32_t mask)
                  "its start: an assembler ignores this");
     return GO;
   }
-  if (i->x.cond ? want < has : want > has)
+  if (i->maxnreg.inc ? want < has : want > has)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "setmaxnreg-misuse", -1,
                         "the warp has %u registers a thread, which this cannot make %u",
                         has, want);
-  return i->x.cond ? take(x, w, i, want) : give(x, w, i, want);
+  return i->maxnreg.inc ? take(x, w, i, want) : give(x, w, i, want);
 }
 
 /* At the end of the CTA. */

@@ -5,9 +5,9 @@
 Stop
 step_pred(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint32_t a = w->pred[i->x.ps], b = w->pred[i->x.pt], r = a;
+  uint32_t a = w->pred[i->ps], b = w->pred[i->pt], r = a;
   (void)x;
-  switch (i->x.sub) {
+  switch (i->pred.op) {
   case P_AND:
     r = a & b;
     break;
@@ -23,7 +23,7 @@ step_pred(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   default:
     break;
   }
-  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (r & mask);
+  w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (r & mask);
   return GO;
 }
 
@@ -31,7 +31,7 @@ Stop
 step_select(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint32_t k[LANES];
-  x->code->expand(k, w->pred[i->x.ps]);
+  x->code->expand(k, w->pred[i->ps]);
   _Alignas(64) uint64_t wide[LANES];
   if (i->flags & F_WIDE) {
     x->code->select64(wide, row64(w, i->a), row64(w, i->b), k);
@@ -91,13 +91,13 @@ carried(uint64_t a, uint64_t b, bool in, bool minus, int bits, uint64_t *r)
 Stop
 step_carry(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
-  uint32_t in = w->pred[i->x.pt], out = 0, narrow[LANES];
+  uint32_t in = w->pred[i->pt], out = 0, narrow[LANES];
   uint64_t wide[LANES];
   bool is_wide = i->flags & F_WIDE;
   for (int l = 0; l < LANES; l++) {
     uint64_t a = is_wide ? row64(w, i->a)[l] : row32(w, i->a)[l];
     uint64_t b = is_wide ? row64(w, i->b)[l] : row32(w, i->b)[l];
-    bool c = carried(a, b, in >> l & 1, i->x.sub, is_wide ? 64 : 32, &wide[l]);
+    bool c = carried(a, b, in >> l & 1, i->carries.subtracts, is_wide ? 64 : 32, &wide[l]);
     out |= (uint32_t)c << l;
     narrow[l] = (uint32_t)wide[l];
   }
@@ -105,7 +105,7 @@ step_carry(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     exec_put64(x, w, i->d, wide, mask);
   else
     exec_put32(x, w, i->d, narrow, mask);
-  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (out & mask);
+  w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (out & mask);
   return GO;
 }
 
@@ -115,7 +115,7 @@ step_time(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   uint64_t t = w->executed, wide[LANES];
   uint32_t narrow[LANES];
-  bool high = i->x.sub == SR_CLOCK_HI || i->x.sub == SR_GLOBALTIMER_HI;
+  bool high = i->clock.special == SR_CLOCK_HI || i->clock.special == SR_GLOBALTIMER_HI;
   for (int l = 0; l < LANES; l++) {
     wide[l] = t;
     narrow[l] = (uint32_t)(high ? t >> 32 : t);
@@ -136,14 +136,14 @@ step_isspacep(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   for (int l = 0; l < LANES; l++) {
     uint64_t window = a[l] & ~(WINDOW_SIZE - 1);
     bool own = (a[l] & (WINDOW_SIZE - 1)) >> RANK_SHIFT == (uint64_t)w->cta->rank;
-    bool is = i->x.space == SPACE_SHARED    ? window == WINDOW_SHARED && own
-              : i->x.space == SPACE_CLUSTER ? window == WINDOW_SHARED
-              : i->x.space == SPACE_LOCAL   ? window == WINDOW_LOCAL
-              : i->x.space == SPACE_PARAM   ? window == WINDOW_PARAM
-                                            : a[l] >= GLOBAL_BASE && a[l] < WINDOW_SHARED;
+    bool is = i->mem.space == SPACE_SHARED    ? window == WINDOW_SHARED && own
+              : i->mem.space == SPACE_CLUSTER ? window == WINDOW_SHARED
+              : i->mem.space == SPACE_LOCAL   ? window == WINDOW_LOCAL
+              : i->mem.space == SPACE_PARAM   ? window == WINDOW_PARAM
+                                              : a[l] >= GLOBAL_BASE && a[l] < WINDOW_SHARED;
     r |= (uint32_t)is << l;
   }
-  w->pred[i->x.pd] = (w->pred[i->x.pd] & ~mask) | (r & mask);
+  w->pred[i->pd] = (w->pred[i->pd] & ~mask) | (r & mask);
   return GO;
 }
 

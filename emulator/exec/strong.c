@@ -26,7 +26,7 @@ strong_tell(Exec *x, Warp *w, const Insn *i, const StrongLane *at, ShadowOp op)
 {
   if (!at->held)
     return;
-  int bytes = i->x.bytes * (i->x.vec + !i->x.vec);
+  int bytes = i->mem.bytes * i->mem.n;
   ShadowAccess a = mem_access(x, w, i, 1u << at->lane, op, bytes < 16 ? bytes : 16);
   shadow_tell(w->cta->shadow, at->held, &a, at->lane, at->addr, at->off);
   if (bytes <= 16)
@@ -42,13 +42,13 @@ step_ld_strong(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
   uint8_t copy[LANES][32];
-  Stop s = mem_reach(x, w, i, mask, SHADOW_READ, i->x.bytes * i->x.vec, &r);
+  Stop s = mem_reach(x, w, i, mask, SHADOW_READ, i->mem.bytes * i->mem.n, &r);
   if (s != GO)
     return s;
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = __builtin_ctz(m);
     StrongLane at = strong_hold(x, w, &r, l);
-    memcpy(copy[l], r.host[l], (size_t)i->x.bytes * i->x.vec);
+    memcpy(copy[l], r.host[l], (size_t)i->mem.bytes * i->mem.n);
     strong_tell(x, w, i, &at, SHADOW_READ);
     r.host[l] = copy[l];
   }
@@ -62,7 +62,7 @@ Stop
 step_st_strong(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Reach r;
-  Stop s = mem_reach(x, w, i, mask, SHADOW_WRITE, i->x.bytes * i->x.vec, &r);
+  Stop s = mem_reach(x, w, i, mask, SHADOW_WRITE, i->mem.bytes * i->mem.n, &r);
   if (s != GO)
     return s;
   for (uint32_t m = mask; m; m &= m - 1) {

@@ -18,12 +18,12 @@ step_ldmatrix(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   uint32_t off[LANES], *d[4] = {0};
   Stop s = warp_gather_all(x, w, i, mask);
   if (s == GO)
-    s = mem_shared(x, w, i, row_lanes(i->x.vec), SHADOW_READ, 16, off);
+    s = mem_shared(x, w, i, row_lanes(i->ldsm.n), SHADOW_READ, 16, off);
   if (s != GO)
     return s;
-  for (int j = 0; j < i->x.vec; j++)
+  for (int j = 0; j < i->ldsm.n; j++)
     d[j] = row32(w, x->kernel->lists[i->list + (uint32_t)j]);
-  ldsm_load(i->x.vec, i->x.cond, w->cta->shared, off, d);
+  ldsm_load(i->ldsm.n, i->ldsm.trans, w->cta->shared, off, d);
   return GO;
 }
 
@@ -34,12 +34,12 @@ step_stmatrix(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   const uint32_t *a[4] = {0};
   Stop s = warp_gather_all(x, w, i, mask);
   if (s == GO)
-    s = mem_shared(x, w, i, row_lanes(i->x.vec), SHADOW_WRITE, 16, off);
+    s = mem_shared(x, w, i, row_lanes(i->ldsm.n), SHADOW_WRITE, 16, off);
   if (s != GO)
     return s;
-  for (int j = 0; j < i->x.vec; j++)
+  for (int j = 0; j < i->ldsm.n; j++)
     a[j] = row32(w, x->kernel->lists[i->list + (uint32_t)j]);
-  ldsm_store(i->x.vec, i->x.cond, w->cta->shared, off, a);
+  ldsm_store(i->ldsm.n, i->ldsm.trans, w->cta->shared, off, a);
   if (x->carries)
     undefined_stmatrix(x, w, i, off);
   return GO;
@@ -50,10 +50,10 @@ static Stop
 reach_rows(Exec *x, Warp *w, const Insn *i, uint32_t lanes, uint32_t *off)
 {
   uint32_t tail[LANES];
-  if (i->x.sub == 8)
+  if (i->ldsm.bits == 8)
     return mem_shared(x, w, i, lanes, SHADOW_READ, 16, off);
   Stop s = mem_shared(x, w, i, lanes, SHADOW_READ, 8, off);
-  if (s == GO && i->x.sub == 6)
+  if (s == GO && i->ldsm.bits == 6)
     s = mem_shared_at(x, w, i, lanes, SHADOW_READ, 8, 4, tail);
   for (int l = 0; s == GO && l < LANES; l++)
     if ((lanes >> l & 1) && off[l] % 16)
@@ -68,13 +68,13 @@ step_ldmatrix_bytes(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   uint32_t off[LANES], *d[4] = {0};
   Stop s = warp_gather_all(x, w, i, mask);
   if (s == GO)
-    s = reach_rows(x, w, i, row_lanes(i->x.cond ? 2 * i->x.vec : i->x.vec), off);
+    s = reach_rows(x, w, i, row_lanes(i->ldsm.trans ? 2 * i->ldsm.n : i->ldsm.n), off);
   if (s != GO)
     return s;
   for (int j = 0; j < i->n_d; j++)
     d[j] = row32(w, x->kernel->lists[i->list + (uint32_t)j]);
-  (i->x.cond ? ldsm_load_bytes_trans : ldsm_load_bytes)(i->x.vec, i->x.sub, w->cta->shared,
-                                                        off, d);
+  (i->ldsm.trans ? ldsm_load_bytes_trans : ldsm_load_bytes)(i->ldsm.n, i->ldsm.bits,
+                                                            w->cta->shared, off, d);
   return GO;
 }
 
@@ -85,12 +85,12 @@ step_stmatrix_bytes(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   const uint32_t *a[4] = {0};
   Stop s = warp_gather_all(x, w, i, mask);
   if (s == GO)
-    s = mem_shared(x, w, i, row_lanes(i->x.vec), SHADOW_WRITE, 16, off);
+    s = mem_shared(x, w, i, row_lanes(i->ldsm.n), SHADOW_WRITE, 16, off);
   if (s != GO)
     return s;
   for (int j = 0; j < i->n_s; j++)
     a[j] = row32(w, x->kernel->lists[i->list + (uint32_t)j]);
-  ldsm_store_bytes_trans(i->x.vec, w->cta->shared, off, a);
+  ldsm_store_bytes_trans(i->ldsm.n, w->cta->shared, off, a);
   if (x->carries)
     undefined_stmatrix(x, w, i, off);
   return GO;
@@ -117,8 +117,8 @@ step_mma(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     return s;
   for (int j = 0; j < i->n_d + i->n_s; j++)
     src[j] = row[j] = row32(w, list[j]);
-  const uint32_t *const *a = src + i->n_d, *const *b = a + i->x.vec;
-  mma_run(&i->mma, x->launch->chip->cc, x->launch->set.fast_mma, row, a, b, b + i->x.sub);
+  const uint32_t *const *a = src + i->n_d, *const *b = a + i->regs.a;
+  mma_run(&i->mma, x->launch->chip->cc, x->launch->set.fast_mma, row, a, b, b + i->regs.b);
   return GO;
 }
 
@@ -133,9 +133,9 @@ step_product(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     return s;
   for (int j = 0; j < i->n_d + i->n_s; j++)
     src[j] = row[j] = row32(w, list[j]);
-  const uint32_t *const *a = src + i->n_d, *const *b = a + i->x.vec;
+  const uint32_t *const *a = src + i->n_d, *const *b = a + i->regs.a;
   product_run(&i->mma, x->launch->chip->cc, x->launch->set.fast_mma, row, a, b,
-              b + i->x.sub);
+              b + i->regs.b);
   return GO;
 }
 
@@ -145,14 +145,14 @@ static Stop
 source_bytes(Exec *x, Warp *w, const Insn *i, uint32_t mask, uint32_t *bytes)
 {
   const uint32_t *given = row32(w, i->c);
-  uint32_t ignore = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  uint32_t ignore = w->pred[i->ps] ^ (i->ps_not ? FULL : 0);
   for (int l = 0; l < LANES; l++) {
-    bytes[l] = i->x.cond == 1 ? given[l] : i->x.bytes;
-    if (i->x.cond == 2 && (ignore >> l & 1))
+    bytes[l] = i->copy.limit == COPY_BYTES ? given[l] : i->mem.bytes;
+    if (i->copy.limit == COPY_UNLESS && (ignore >> l & 1))
       bytes[l] = 0;
-    if ((mask >> l & 1) && bytes[l] > i->x.bytes)
+    if ((mask >> l & 1) && bytes[l] > i->mem.bytes)
       return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "copy-size", l,
-                          "a source of %u bytes for a copy of %d", bytes[l], i->x.bytes);
+                          "a source of %u bytes for a copy of %d", bytes[l], i->mem.bytes);
   }
   return GO;
 }
@@ -173,10 +173,10 @@ step_cp_async(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   if (s == GO)
     s = mem_sources(x, w, i, mask, bytes, host);
   if (s == GO)
-    s = mem_shared(x, w, i, mask, SHADOW_COPY, i->x.bytes, off);
+    s = mem_shared(x, w, i, mask, SHADOW_COPY, i->mem.bytes, off);
   if (s != GO)
     return s;
-  bool ok = async_copy(w->cta->async, w->id, mask, i->x.bytes, off, host, bytes);
+  bool ok = async_copy(w->cta->async, w->id, mask, i->mem.bytes, off, host, bytes);
   return ok ? GO : no_memory(x, w, i);
 }
 

@@ -94,7 +94,7 @@ step_shfl(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   int missing = -1;
   for (int l = 0; l < LANES; l++) {
     bool ok;
-    int j = warp_source_lane(i->x.sub, l, b[l], c[l], &ok);
+    int j = warp_source_lane(i->shfl.mode, l, b[l], c[l], &ok);
     valid |= (uint32_t)ok << l;
     d[l] = a[j];
     if ((mask >> l & 1) && !(mask >> j & 1))
@@ -104,7 +104,7 @@ step_shfl(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     report_error(x, w, i, "inactive-lane", missing,
                  "the value is read from an inactive lane");
   exec_put32(x, w, i->d, d, mask);
-  set_pred(w, i->x.pd, valid, mask);
+  set_pred(w, i->pd, valid, mask);
   return GO;
 }
 
@@ -116,27 +116,27 @@ step_vote(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   Stop s = gather(x, w, i, mask);
   if (s != GO)
     return s;
-  uint32_t p = (w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0)) & mask, r = 0, d[LANES];
+  uint32_t p = (w->pred[i->ps] ^ (i->ps_not ? FULL : 0)) & mask, r = 0, d[LANES];
   const uint32_t *members = row32(w, i->c);
   for (int l = 0; l < LANES; l++) {
     uint32_t m = members[l] & mask, yes = p & m;
-    bool holds = i->x.sub == VOTE_ALL   ? yes == m
-                 : i->x.sub == VOTE_ANY ? yes != 0
-                                        : yes == m || !yes;
+    bool holds = i->vote.mode == VOTE_ALL   ? yes == m
+                 : i->vote.mode == VOTE_ANY ? yes != 0
+                                            : yes == m || !yes;
     d[l] = yes;
     r |= (uint32_t)holds << l;
   }
-  if (i->x.sub == VOTE_BALLOT)
+  if (i->vote.mode == VOTE_BALLOT)
     exec_put32(x, w, i->d, d, mask);
   else
-    set_pred(w, i->x.pd, r, mask);
+    set_pred(w, i->pd, r, mask);
   return GO;
 }
 
 static uint64_t
 value(const Warp *w, const Insn *i, int lane)
 {
-  return i->x.bytes == 8 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
+  return i->match.bytes == 8 ? row64(w, i->a)[lane] : row32(w, i->a)[lane];
 }
 
 Stop
@@ -153,20 +153,20 @@ step_match(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     uint32_t m = members[l] & mask;
     for (int j = 0; j < LANES; j++)
       d[l] |= (uint32_t)((m >> j & 1) && value(w, i, j) == value(w, i, l)) << j;
-    if (i->x.sub && d[l] != m)
+    if (i->match.all && d[l] != m)
       d[l] = 0;
     all |= (uint32_t)(d[l] == m) << l;
   }
   exec_put32(x, w, i->d, d, mask);
-  set_pred(w, i->x.pd, all, mask);
+  set_pred(w, i->pd, all, mask);
   return GO;
 }
 
 static uint32_t
 reduce(const Insn *i, uint32_t a, uint32_t b)
 {
-  bool less = i->x.sign ? (int32_t)a < (int32_t)b : a < b;
-  switch (i->x.sub) {
+  bool less = i->redux.sign ? (int32_t)a < (int32_t)b : a < b;
+  switch (i->redux.op) {
   case A_ADD:
     return a + b;
   case A_MIN:
@@ -256,6 +256,6 @@ step_elect(Exec *x, Warp *w, const Insn *i, uint32_t mask)
     p |= (uint32_t)(d[l] == (uint32_t)l) << l;
   }
   exec_put32(x, w, i->d, d, mask);
-  set_pred(w, i->x.pd, p, mask);
+  set_pred(w, i->pd, p, mask);
   return GO;
 }

@@ -137,7 +137,7 @@ descriptor(Exec *x, Warp *w, const Insn *i, uint32_t row, uint64_t *d)
 static Stop
 scale_d(Exec *x, Warp *w, const Insn *i, bool *zero)
 {
-  uint32_t p = w->pred[i->x.ps] ^ (i->x.ps_not ? FULL : 0);
+  uint32_t p = w->pred[i->ps] ^ (i->ps_not ? FULL : 0);
   if (p && p != FULL)
     return report_fatal(x, w, i, CUDA_ERROR_LAUNCH_FAILED, "wgmma-scale", -1,
                         "scale-d holds for lanes %08x alone", p);

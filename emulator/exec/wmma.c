@@ -25,7 +25,7 @@ stride_of(Exec *x, Warp *w, const Insn *i, uint64_t *stride)
 {
   uint64_t lanes[LANES];
   for (int l = 0; l < LANES; l++)
-    lanes[l] = i->x.vec ? row32(w, i->b)[l] : (uint64_t)i->imm2;
+    lanes[l] = i->wmma.strided ? row32(w, i->b)[l] : (uint64_t)i->imm2;
   *stride = lanes[0];
   return same_in_all(x, w, i, "strides", lanes);
 }
@@ -34,7 +34,7 @@ stride_of(Exec *x, Warp *w, const Insn *i, uint64_t *stride)
 static bool
 side_by_side(const Insn *i)
 {
-  return (i->x.sub == FRAG_B) == i->x.cond;
+  return (i->wmma.role == FRAG_B) == i->wmma.col;
 }
 
 static Stop
@@ -42,11 +42,11 @@ reach(Exec *x, Warp *w, const Insn *i, ShadowOp op, const Access *a, uint64_t ba
       uint64_t stride, Reach *r)
 {
   const MmaForm *f = &i->mma;
-  FragRole role = (FragRole)i->x.sub;
+  FragRole role = (FragRole)i->wmma.role;
   uint64_t size = (uint64_t)mma_type_bits(frag_type(f, role)) / 8;
   for (int l = 0; l < LANES; l++) {
     FragAt at = frag_at(f, role, a->reg, l, a->element);
-    uint64_t outer = i->x.cond ? at.col : at.row, inner = i->x.cond ? at.row : at.col;
+    uint64_t outer = i->wmma.col ? at.col : at.row, inner = i->wmma.col ? at.row : at.col;
     r->addr[l] = base + (outer * stride + inner) * size;
   }
   return mem_reach_at(x, w, i, FULL, op, a->bytes, r);
@@ -70,7 +70,7 @@ static Stop
 move(Exec *x, Warp *w, const Insn *i, ShadowOp op, Move *how)
 {
   const MmaForm *f = &i->mma;
-  FragRole role = (FragRole)i->x.sub;
+  FragRole role = (FragRole)i->wmma.role;
   int per = frag_elements(f, role), step = side_by_side(i) ? per : 1;
   int size = mma_type_bits(frag_type(f, role)) / 8, of_reg = per * size;
   uint64_t stride, base[LANES];
@@ -98,7 +98,7 @@ step_wmma_load(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   Stop s = warp_gather_all(x, w, i, mask);
   if (s == GO)
     s = move(x, w, i, SHADOW_READ, from_memory);
-  int distinct = frag_distinct(&i->mma, (FragRole)i->x.sub);
+  int distinct = frag_distinct(&i->mma, (FragRole)i->wmma.role);
   for (int r = distinct; s == GO && r < i->n_d; r++)
     memcpy(row32(w, list[r]), row32(w, list[r % distinct]), LANES * 4);
   return s;

@@ -60,7 +60,7 @@ dec_emit(Dec *d, InsnKind kind)
   i->line = d->st ? d->st->line : d->ast->end_line;
   i->guard = (uint16_t)d->guard;
   i->flags = d->st && d->st->guard && d->st->guard_not ? F_GUARD_NOT : 0;
-  i->x.pd = i->x.pq = PRED_SINK;
+  i->pd = i->pq = PRED_SINK;
   return i;
 }
 

@@ -60,9 +60,9 @@ build_carry(Dec *d)
   i->d = r[0].row;
   i->a = a;
   i->b = b;
-  i->x.pt = takes ? PRED_CARRY : PRED_FALSE;
-  i->x.pd = gives ? PRED_CARRY : PRED_SINK;
-  i->x.sub = op == C_SUB || op == C_SUB_IN;
+  i->pt = takes ? PRED_CARRY : PRED_FALSE;
+  i->pd = gives ? PRED_CARRY : PRED_SINK;
+  i->carries.subtracts = op == C_SUB || op == C_SUB_IN;
   i->flags |= r[0].wide ? F_WIDE : 0;
 }
 
@@ -85,10 +85,10 @@ static Insn *
 emit_pred(Dec *d, int op, uint32_t dst, uint32_t a, uint32_t b)
 {
   Insn *i = dec_step(d, step_pred);
-  i->x.pd = (uint16_t)dst;
-  i->x.ps = (uint16_t)a;
-  i->x.pt = (uint16_t)b;
-  i->x.sub = (uint8_t)op;
+  i->pd = (uint16_t)dst;
+  i->ps = (uint16_t)a;
+  i->pt = (uint16_t)b;
+  i->pred.op = (uint8_t)op;
   return i;
 }
 
@@ -138,10 +138,13 @@ compare_type(Type t, bool ftz, bool high)
   return (CompareType)(size + sign);
 }
 
-static int
+static uint8_t
 bool_of(const Mods *m)
 {
-  return mod_is(m, M_AND) ? 1 : mod_is(m, M_OR) ? 2 : mod_is(m, M_XOR) ? 3 : 0;
+  return mod_is(m, M_AND)   ? COMBINE_AND
+         : mod_is(m, M_OR)  ? COMBINE_OR
+         : mod_is(m, M_XOR) ? COMBINE_XOR
+                            : COMBINE_NONE;
 }
 
 /* pd = a cmp b, pq = its opposite, each combined with the predicate r[3] if there is one.
@@ -155,12 +158,12 @@ emit_compare(Dec *d, Type t, bool high, uint32_t pd, uint32_t pq)
       lanes_code()->compare[compare_of(&d->m)][compare_type(t, mod_is(&d->m, M_FTZ), high)];
   i->a = r[1].row;
   i->b = r[2].row;
-  i->x.pd = (uint16_t)pd;
-  i->x.pq = (uint16_t)pq;
+  i->pd = (uint16_t)pd;
+  i->pq = (uint16_t)pq;
   if (d->form->arg) {
-    i->x.cond = (uint8_t)bool_of(&d->m);
-    i->x.ps = (uint16_t)r[3].row;
-    i->x.ps_not = r[3].negated;
+    i->cmp.combine = bool_of(&d->m);
+    i->ps = (uint16_t)r[3].row;
+    i->ps_not = r[3].negated;
   }
   return i;
 }
@@ -186,9 +189,9 @@ build_lop3(Dec *d)
   i->compare = lanes_code()->compare[C_NE][CT_U32];
   i->a = row;
   i->b = ROW_ZERO;
-  i->x.pd = (uint16_t)r[0].second;
-  i->x.cond = (uint8_t)bool_of(&d->m);
-  i->x.ps = (uint16_t)r[5].row;
+  i->pd = (uint16_t)r[0].second;
+  i->cmp.combine = bool_of(&d->m);
+  i->ps = (uint16_t)r[5].row;
 }
 
 /* Two results of two halves: the first must not change what the second reads. */
@@ -226,7 +229,7 @@ emit_select(Dec *d, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t pr
   i->d = dst;
   i->a = a;
   i->b = b;
-  i->x.ps = (uint16_t)pred;
+  i->ps = (uint16_t)pred;
   i->flags |= wide ? F_WIDE : 0;
 }
 
@@ -284,7 +287,7 @@ build_slct(Dec *d)
   i->compare = lanes_code()->compare[C_GE][compare_type(t, mod_is(&d->m, M_FTZ), false)];
   i->a = r[3].row;
   i->b = ROW_ZERO;
-  i->x.pd = (uint16_t)p;
+  i->pd = (uint16_t)p;
   emit_select(d, r[0].row, r[0].wide, r[1].row, r[2].row, p);
 }
 
@@ -302,7 +305,7 @@ build_testp(Dec *d)
     if (mod_is(&d->m, table[j].mod))
       i->compare = lanes_code()->test[table[j].test][d->m.t[0] == T_F64];
   i->a = d->r[1].row;
-  i->x.pd = (uint16_t)d->r[0].row;
+  i->pd = (uint16_t)d->r[0].row;
 }
 
 /* ---- moves ---- */
@@ -391,9 +394,10 @@ mov_time(Dec *d, Type t, uint32_t dst)
 {
   Insn *i = dec_step(d, step_time);
   i->d = dst;
-  i->x.sub = (uint8_t)d->r[1].o->special;
-  if (special_info[i->x.sub].bits != type_info[t].bits)
-    dec_fail(d, "%s does not fit .%s", special_info[i->x.sub].name, type_info[t].name);
+  i->clock.special = (uint8_t)d->r[1].o->special;
+  if (special_info[i->clock.special].bits != type_info[t].bits)
+    dec_fail(d, "%s does not fit .%s", special_info[i->clock.special].name,
+             type_info[t].name);
   i->flags |= type_info[t].bits == 64 ? F_WIDE : 0;
 }
 
@@ -469,6 +473,6 @@ build_isspacep(Dec *d)
 {
   Insn *i = dec_step(d, step_isspacep);
   i->a = d->r[1].row;
-  i->x.pd = (uint16_t)d->r[0].row;
-  i->x.space = (uint8_t)dec_space(&d->m);
+  i->pd = (uint16_t)d->r[0].row;
+  i->mem.space = (uint8_t)dec_space(&d->m);
 }

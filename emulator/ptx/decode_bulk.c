@@ -35,12 +35,13 @@ build_mbar_arrive(Dec *d)
   if (returns && mod_is(&d->m, M_SHARED_CLUSTER) && d->r[0].o->kind != O_SINK)
     dec_fail(d, "an arrival in another CTA returns no state: expected '_'");
   Insn *i = mbar(d, step_mbar_arrive, &r[0], r[1].o ? r[1].row : ROW_ZERO);
-  i->x.sub = (uint8_t)d->form->arg;
-  i->x.cond = r[1].o != NULL;
-  if (i->x.sub == MB_ARRIVE && i->x.cond && (d->ptx->sm < 90 || d->ptx->version < 78))
+  i->mbar.op = (uint8_t)d->form->arg;
+  i->mbar.counted = r[1].o != NULL;
+  if (i->mbar.op == MB_ARRIVE && i->mbar.counted &&
+      (d->ptx->sm < 90 || d->ptx->version < 78))
     dec_fail(d, "a count without .noComplete needs .target sm_90 and .version 7.8");
-  i->x.vec = mod_is(&d->m, M_ARRIVE_DROP);
-  i->x.reg = mod_is(&d->m, M_RELAXED);
+  i->mbar.drops = mod_is(&d->m, M_ARRIVE_DROP);
+  i->mbar.relaxed = mod_is(&d->m, M_RELAXED);
   if (returns && d->r[0].o->kind != O_SINK) {
     i->d = d->r[0].row;
     i->flags |= F_WIDE;
@@ -52,9 +53,9 @@ build_mbar_wait(Dec *d)
 {
   const Res *r = d->r;
   Insn *i = mbar(d, step_mbar_wait, &r[1], r[2].row);
-  i->x.pd = (uint16_t)r[0].row;
-  i->x.cond = d->form->arg != 0;
-  i->x.reg = mod_is(&d->m, M_RELAXED);
+  i->pd = (uint16_t)r[0].row;
+  i->mbar.parity = d->form->arg != 0;
+  i->mbar.relaxed = mod_is(&d->m, M_RELAXED);
   i->flags |= F_LEADER; /* lanes that wait let the others of their warp go on */
 }
 
@@ -69,7 +70,7 @@ build_mbar_count(Dec *d)
 void
 build_copy_arrive(Dec *d)
 {
-  mbar(d, step_copy_arrive, &d->r[0], ROW_ZERO)->x.cond = mod_is(&d->m, M_NOINC);
+  mbar(d, step_copy_arrive, &d->r[0], ROW_ZERO)->mbar.noinc = mod_is(&d->m, M_NOINC);
 }
 
 /* ---- bulk copies: a and imm in shared memory, b and imm2 in global memory, c the size
@@ -94,7 +95,7 @@ list_mbar(Dec *d, Insn *i, const Res *bar, uint32_t ctas)
   if (bar->o->var && bar->o->var->space != SPACE_SHARED)
     dec_fail(d, "%s is in another state space", bar->o->var->name);
   uint32_t rows[3] = {bar->row, dec_const(d, (uint64_t)bar->o->off, true), ctas};
-  i->x.sign = bar->wide;
+  i->bulk.mbar64 = bar->wide;
   dec_list(d, i, NULL, 0, rows, 3);
 }
 
@@ -107,7 +108,7 @@ build_bulk_load(Dec *d)
   Insn *i = dec_mem(d, step_bulk_load, &r[0], far ? SPACE_CLUSTER : SPACE_SHARED);
   global_side(d, i, &r[1]);
   i->c = r[2].row;
-  i->x.cond = d->form->arg != 0;
+  i->bulk.multicast = d->form->arg != 0;
   list_mbar(d, i, &r[3], d->form->arg ? r[4].row : ROW_ZERO);
   dec_hint(d, &r[d->form->arg ? 5 : 4]);
 }
@@ -116,11 +117,11 @@ build_bulk_load(Dec *d)
 static void
 reduction(Dec *d, Insn *i)
 {
-  i->x.sub = (uint8_t)(d->m.nt && d->form->opnds[3] == 'v' ? A_OPS : d->form->arg);
-  if (i->x.sub == A_OPS)
+  i->bulk.op = (uint8_t)(d->m.nt && d->form->opnds[3] == 'v' ? A_OPS : d->form->arg);
+  if (i->bulk.op == A_OPS)
     return;
-  i->x.type = type_info[d->m.t[0]].bits / 8;
-  i->x.reg = type_info[d->m.t[0]].class == 's';
+  i->bulk.element = type_info[d->m.t[0]].bits / 8;
+  i->bulk.sign = type_info[d->m.t[0]].class == 's';
 }
 
 void
@@ -132,7 +133,7 @@ build_bulk_send(Dec *d)
     dec_fail(d, "%s is in another state space", r[1].o->var->name);
   i->b = r[1].row;
   i->imm2 = r[1].o->off;
-  i->x.wide_b = r[1].wide;
+  i->bulk.from64 = r[1].wide;
   i->c = r[2].row;
   reduction(d, i);
   list_mbar(d, i, &r[3], ROW_ZERO);
@@ -148,18 +149,18 @@ build_st_async(Dec *d)
   Insn *i = dec_mem(d, step_st_async, &r[0], named ? SPACE_CLUSTER : SPACE_GENERIC);
   i->flags = (uint8_t)((i->flags & ~F_GLOBAL) | F_SHARED);
   reduction(d, i);
-  i->x.bytes = type_info[t].bits / 8;
-  i->x.vec = (uint8_t)(r[1].n ? r[1].n : 1);
+  i->mem.bytes = type_info[t].bits / 8;
+  i->mem.n = (uint8_t)(r[1].n ? r[1].n : 1);
   i->flags |= r[1].wide ? F_WIDE : 0;
-  if (i->x.bytes * i->x.vec > 16)
+  if (i->mem.bytes * i->mem.n > 16)
     dec_fail(d, "more than 16 bytes a thread");
   if (r[2].o->var && r[2].o->var->space != SPACE_SHARED)
     dec_fail(d, "%s is in another state space", r[2].o->var->name);
   uint32_t rows[6] = {r[2].row, dec_const(d, (uint64_t)r[2].o->off, true)};
-  for (int k = 0; k < i->x.vec; k++)
+  for (int k = 0; k < i->mem.n; k++)
     rows[2 + k] = r[1].n ? r[1].elem[k] : r[1].row;
-  i->x.sign = r[2].wide;
-  dec_list(d, i, NULL, 0, rows, 2 + i->x.vec);
+  i->bulk.mbar64 = r[2].wide;
+  dec_list(d, i, NULL, 0, rows, 2 + i->mem.n);
 }
 
 /* A hint: nothing happens. */
@@ -179,7 +180,7 @@ build_bulk_store(Dec *d)
   Insn *i = dec_mem(d, step_bulk_store, &r[1], SPACE_SHARED);
   global_side(d, i, &r[0]);
   i->c = r[2].row;
-  i->x.sub = (uint8_t)d->form->arg;
+  i->bulk.op = (uint8_t)d->form->arg;
   dec_hint(d, &r[3]);
   if (d->form->arg == A_OPS)
     return;
@@ -188,8 +189,8 @@ build_bulk_store(Dec *d)
       [T_F16] = AR_F16, [T_BF16] = AR_BF16, [T_F32] = AR_F32, [T_F64] = AR_F64};
   Type t = (Type)d->m.t[0];
   AtomOp op = {0};
-  i->x.bytes = type_info[t].bits / 8;
-  i->x.sign = type_info[t].class == 's';
+  i->mem.bytes = type_info[t].bits / 8;
+  i->bulk.sign = type_info[t].class == 's';
   if (type_info[t].class == 'f' && !atom_float(&op, d->form->arg, (ArType)floats[t], false))
     dec_fail(d, "this form is not emulated");
   i->op = op.op;
@@ -206,13 +207,13 @@ build_bulk_wait(Dec *d)
 {
   Insn *i = dec_step(d, step_bulk_wait);
   i->imm = (int64_t)dec_int(d, d->r[0].o, 1 << 16);
-  i->x.cond = mod_is(&d->m, M_READ);
+  i->group.read = mod_is(&d->m, M_READ);
 }
 
 void
 build_fence_proxy(Dec *d)
 {
   Insn *i = dec_step(d, step_fence_proxy);
-  i->x.cond = d->form->arg != 0;
-  i->x.space = (uint8_t)dec_space(&d->m);
+  i->proxy.mbar_init = d->form->arg != 0;
+  i->mem.space = (uint8_t)dec_space(&d->m);
 }

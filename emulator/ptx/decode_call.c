@@ -273,7 +273,7 @@ emit_call(Dec *d, Step *step, const Parts *p, const Proto *proto, int function)
   site.out = places_of(d, proto->out.at, proto->out.n, p->out, true);
   Insn *i = dec_step(d, step);
   i->imm = d->sites.n;
-  i->x.cond = mod_is(&d->m, M_UNI);
+  i->call.uni = mod_is(&d->m, M_UNI);
   *vec_push(d->ptx->arena, &d->sites) = site;
   return i;
 }
@@ -293,7 +293,7 @@ call_register(Dec *d, const Parts *p)
   uint32_t target = dec_source(d, p->to, wide ? T_U64 : T_U32, false);
   Insn *i = emit_call(d, step_call, p, proto, -1);
   i->a = target;
-  i->x.addr64 = wide;
+  i->mem.addr64 = wide;
   add_edge(d, -1);
 }
 
@@ -385,7 +385,7 @@ build_stack(Dec *d)
 {
   Insn *i = dec_step(d, step_stack);
   bool restores = d->form->arg;
-  i->x.sub = restores;
+  i->stack.restores = restores;
   i->d = restores ? 0 : d->r[0].row;
   i->a = restores ? d->r[0].row : 0;
   i->flags |= d->r[0].wide ? F_WIDE : 0;

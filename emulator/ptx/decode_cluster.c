@@ -22,7 +22,7 @@ build_mapa(Dec *d)
   i->a = address(d, &d->r[1]);
   i->b = d->r[2].row;
   i->d = d->r[0].row;
-  i->x.space = d->form->arg ? SPACE_CLUSTER : SPACE_GENERIC;
+  i->mem.space = d->form->arg ? SPACE_CLUSTER : SPACE_GENERIC;
   i->flags |= d->m.t[0] == T_U64 ? F_WIDE : 0;
 }
 
@@ -32,8 +32,8 @@ build_ctarank(Dec *d)
   Insn *i = dec_step(d, step_ctarank);
   i->a = address(d, &d->r[1]);
   i->d = d->r[0].row;
-  i->x.space = d->form->arg ? SPACE_CLUSTER : SPACE_GENERIC;
-  i->x.addr64 = d->m.t[0] == T_U64;
+  i->mem.space = d->form->arg ? SPACE_CLUSTER : SPACE_GENERIC;
+  i->mem.addr64 = d->m.t[0] == T_U64;
 }
 
 static Insn *
@@ -41,20 +41,20 @@ emit_barrier(Dec *d, Step *step)
 {
   Insn *i = dec_step(d, step);
   i->flags |= F_LEADER;
-  i->x.cond = mod_is(&d->m, M_ALIGNED);
+  i->cluster.aligned = mod_is(&d->m, M_ALIGNED);
   return i;
 }
 
 void
 build_cluster_arrive(Dec *d)
 {
-  emit_barrier(d, step_cluster_arrive)->x.sub = mod_is(&d->m, M_RELAXED);
+  emit_barrier(d, step_cluster_arrive)->cluster.relaxed = mod_is(&d->m, M_RELAXED);
 }
 
 void
 build_grid(Dec *d)
 {
-  dec_step(d, step_grid)->x.sub = (uint8_t)d->form->arg;
+  dec_step(d, step_grid)->grid.trigger = (uint8_t)d->form->arg;
 }
 
 void

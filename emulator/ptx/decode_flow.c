@@ -11,7 +11,7 @@ build_bra(Dec *d)
   if (o->kind != O_LABEL)
     dec_fail(d, "expected a label as operand");
   i->target = dec_target(d, o->label);
-  i->x.cond = mod_is(&d->m, M_UNI);
+  i->bra.uni = mod_is(&d->m, M_UNI);
 }
 
 static const Branches *
@@ -52,7 +52,7 @@ build_exit(Dec *d)
 void
 build_trap(Dec *d)
 {
-  dec_step(d, step_trap)->x.sub = (uint8_t)d->form->arg;
+  dec_step(d, step_trap)->trap.breakpoint = (uint8_t)d->form->arg;
 }
 
 void
@@ -80,7 +80,7 @@ build_setmaxnreg(Dec *d)
   if (n < 24 || n % 8)
     dec_fail(d, "setmaxnreg takes a multiple of 8 from 24 to 256");
   i->imm = (int64_t)n;
-  i->x.cond = mod_is(&d->m, M_INC);
+  i->maxnreg.inc = mod_is(&d->m, M_INC);
   i->flags |= F_LEADER;
 }
 
@@ -93,27 +93,27 @@ emit_bar(Dec *d, Step *step, const Res *id, const Res *threads)
   i->flags |= F_LEADER;
   i->a = id->row;
   i->b = threads->row;
-  i->x.cond = threads->o != NULL;
+  i->bar.counted = threads->o != NULL;
   return i;
 }
 
 void
 build_bar(Dec *d)
 {
-  emit_bar(d, step_bar, &d->r[0], &d->r[1])->x.sub = (uint8_t)d->form->arg;
+  emit_bar(d, step_bar, &d->r[0], &d->r[1])->bar.mode = (uint8_t)d->form->arg;
 }
 
 void
 build_bar_red(Dec *d)
 {
   Insn *i = emit_bar(d, step_bar_red, &d->r[1], &d->r[2]);
-  i->x.sub = (uint8_t)d->form->arg;
-  i->x.ps = (uint16_t)d->r[3].row;
-  i->x.ps_not = d->r[3].negated;
+  i->bar.red = (uint8_t)d->form->arg;
+  i->ps = (uint16_t)d->r[3].row;
+  i->ps_not = d->r[3].negated;
   if (d->form->arg == R_POPC)
     i->d = d->r[0].row;
   else
-    i->x.pd = (uint16_t)d->r[0].row;
+    i->pd = (uint16_t)d->r[0].row;
 }
 
 void
@@ -130,7 +130,7 @@ build_fence(Dec *d)
   int way = mod_is(&d->m, M_ACQUIRE)   ? SHADOW_ACQUIRE
             : mod_is(&d->m, M_RELEASE) ? SHADOW_RELEASE
                                        : SHADOW_ACQUIRE | SHADOW_RELEASE;
-  dec_step(d, step_fence)->x.order = (uint8_t)(dec_scope(&d->m) | way);
+  dec_step(d, step_fence)->mem.order = (uint8_t)(dec_scope(&d->m) | way);
 }
 
 /* ---- lanes with each other: c is the row of member masks ---- */
@@ -150,14 +150,14 @@ build_shfl(Dec *d)
   const Res *r = d->r;
   Insn *i = emit_lanes(d, step_shfl, r[4].row);
   i->d = r[0].row;
-  i->x.pd = (uint16_t)r[0].second;
+  i->pd = (uint16_t)r[0].second;
   i->a = r[1].row;
   i->b = r[2].row;
   dec_list(d, i, NULL, 0, &r[3].row, 1);
-  i->x.sub = mod_is(&d->m, M_UP)     ? SHFL_UP
-             : mod_is(&d->m, M_DOWN) ? SHFL_DOWN
-             : mod_is(&d->m, M_BFLY) ? SHFL_BFLY
-                                     : SHFL_IDX;
+  i->shfl.mode = mod_is(&d->m, M_UP)     ? SHFL_UP
+                 : mod_is(&d->m, M_DOWN) ? SHFL_DOWN
+                 : mod_is(&d->m, M_BFLY) ? SHFL_BFLY
+                                         : SHFL_IDX;
 }
 
 void
@@ -165,16 +165,16 @@ build_vote(Dec *d)
 {
   const Res *r = d->r;
   Insn *i = emit_lanes(d, step_vote, r[2].row);
-  i->x.ps = (uint16_t)r[1].row;
-  i->x.ps_not = r[1].negated;
+  i->ps = (uint16_t)r[1].row;
+  i->ps_not = r[1].negated;
   if (d->form->arg)
     i->d = r[0].row;
   else
-    i->x.pd = (uint16_t)r[0].row;
-  i->x.sub = d->form->arg           ? VOTE_BALLOT
-             : mod_is(&d->m, M_ALL) ? VOTE_ALL
-             : mod_is(&d->m, M_ANY) ? VOTE_ANY
-                                    : VOTE_UNI;
+    i->pd = (uint16_t)r[0].row;
+  i->vote.mode = d->form->arg           ? VOTE_BALLOT
+                 : mod_is(&d->m, M_ALL) ? VOTE_ALL
+                 : mod_is(&d->m, M_ANY) ? VOTE_ANY
+                                        : VOTE_UNI;
 }
 
 void
@@ -183,10 +183,10 @@ build_match(Dec *d)
   const Res *r = d->r;
   Insn *i = emit_lanes(d, step_match, r[2].row);
   i->d = r[0].row;
-  i->x.pd = (uint16_t)r[0].second;
+  i->pd = (uint16_t)r[0].second;
   i->a = r[1].row;
-  i->x.sub = (uint8_t)d->form->arg;
-  i->x.bytes = type_info[d->m.t[0]].bits / 8;
+  i->match.all = (uint8_t)d->form->arg;
+  i->match.bytes = type_info[d->m.t[0]].bits / 8;
 }
 
 void
@@ -196,8 +196,8 @@ build_redux(Dec *d)
   Insn *i = emit_lanes(d, step_redux, r[2].row);
   i->d = r[0].row;
   i->a = r[1].row;
-  i->x.sub = (uint8_t)d->form->arg;
-  i->x.sign = d->m.t[0] == T_S32;
+  i->redux.op = (uint8_t)d->form->arg;
+  i->redux.sign = d->m.t[0] == T_S32;
   if (d->m.t[0] != T_F32)
     return;
   unsigned mods =
@@ -219,5 +219,5 @@ build_elect(Dec *d)
     dec_fail(d, "expected a predicate behind the elected lane");
   Insn *i = emit_lanes(d, step_elect, d->r[1].row);
   i->d = d->r[0].row;
-  i->x.pd = (uint16_t)d->r[0].second;
+  i->pd = (uint16_t)d->r[0].second;
 }

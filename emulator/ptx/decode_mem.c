@@ -19,15 +19,15 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
   Insn *i = dec_step(d, step);
   i->a = addr->row;
   i->imm = addr->o->off;
-  i->x.addr64 = addr->wide;
-  i->x.space = (uint8_t)space;
+  i->mem.addr64 = addr->wide;
+  i->mem.space = (uint8_t)space;
   if (!addr->wide &&
       (space == SPACE_GENERIC || space == SPACE_GLOBAL || space == SPACE_CONST))
     dec_fail(d, "a global or generic address needs a register of 64 bits");
   if (addr->o->var && space != SPACE_GENERIC && addr->o->var->space != dec_var_space(space))
     dec_fail(d, "%s is in another state space", addr->o->var->name);
-  if (i->x.space == SPACE_PARAM)
-    i->x.space = (uint8_t)parameter_space(d, addr);
+  if (i->mem.space == SPACE_PARAM)
+    i->mem.space = (uint8_t)parameter_space(d, addr);
   if (addr->o->var && space == SPACE_GENERIC)
     dec_fail(d, "the instruction needs the state space of %s", addr->o->var->name);
   i->flags |= dec_var_space(space) == SPACE_SHARED              ? F_SHARED
@@ -39,7 +39,7 @@ dec_mem(Dec *d, Step *step, const Res *addr, Space space)
 void
 dec_meets(Dec *d, Insn *i, bool reads)
 {
-  Space space = (Space)i->x.space;
+  Space space = (Space)i->mem.space;
   if (!(i->flags & F_GLOBAL) || space == SPACE_SHARED || space == SPACE_CLUSTER)
     return;
   d->k->meets = true;
@@ -57,15 +57,15 @@ static void
 vector_info(Dec *d, Insn *i, const Res *v)
 {
   Type t = (Type)d->m.t[0];
-  i->x.type = (uint8_t)t;
-  i->x.bytes = t == T_B128 ? 8 : type_info[t].bits / 8; /* as two of 64 */
-  i->x.vec = (uint8_t)(v->n ? v->n : 1);
-  i->x.sign = type_info[t].class == 's';
+  i->mem.type = (uint8_t)t;
+  i->mem.bytes = t == T_B128 ? 8 : type_info[t].bits / 8; /* as two of 64 */
+  i->mem.n = (uint8_t)(v->n ? v->n : 1);
+  i->ld.sign = type_info[t].class == 's';
   i->flags |= v->wide ? F_WIDE : 0;
-  bool global = i->x.space == SPACE_GLOBAL || i->x.space == SPACE_GENERIC;
+  bool global = i->mem.space == SPACE_GLOBAL || i->mem.space == SPACE_GENERIC;
   bool ldu = d->form->arg;
   int most = global && !ldu && d->ptx->sm >= 100 && d->ptx->version >= 88 ? 32 : 16;
-  if (i->x.bytes * i->x.vec > most || (t == T_B128 && v->o->kind == O_VEC))
+  if (i->mem.bytes * i->mem.n > most || (t == T_B128 && v->o->kind == O_VEC))
     dec_fail(d, "more than %d bytes a thread", most);
 }
 
@@ -102,8 +102,8 @@ is_device(Space s)
 static void
 reads_strong(Dec *d, const Insn *i)
 {
-  uint8_t scope = i->x.order & SHADOW_SCOPE;
-  if (is_device((Space)i->x.space) && scope > d->k->reads_strong)
+  uint8_t scope = i->mem.order & SHADOW_SCOPE;
+  if (is_device((Space)i->mem.space) && scope > d->k->reads_strong)
     d->k->reads_strong = scope;
 }
 
@@ -114,15 +114,15 @@ build_ld(Dec *d)
   Space space = dec_space(&d->m);
   uint8_t order = is_device(space) ? order_of(&d->m) : SHADOW_WEAK;
   Insn *i = dec_mem(d, order ? step_ld_strong : step_ld, &r[1], space);
-  i->x.order = order;
+  i->mem.order = order;
   reads_strong(d, i);
   vector_info(d, i, &r[0]);
-  i->x.reg = register_bits(&r[0]);
+  i->ld.keep = register_bits(&r[0]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
   if (order)
     dec_meets(d, i, true);
-  dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->x.vec, NULL, 0);
+  dec_list(d, i, r[0].n ? r[0].elem : &r[0].row, i->mem.n, NULL, 0);
 }
 
 void
@@ -132,15 +132,15 @@ build_st(Dec *d)
   Space space = dec_space(&d->m);
   uint8_t order = is_device(space) ? order_of(&d->m) : SHADOW_WEAK;
   Insn *i = dec_mem(d, order ? step_st_strong : step_st, &r[0], space);
-  i->x.order = order;
-  if (i->x.space == SPACE_PARAM)
+  i->mem.order = order;
+  if (i->mem.space == SPACE_PARAM)
     dec_fail(d, "only parameters and results of functions are written");
   vector_info(d, i, &r[1]);
   if (d->n_r > 2)
     dec_hint(d, &r[2]);
   if (order)
     dec_meets(d, i, false);
-  dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->x.vec);
+  dec_list(d, i, NULL, 0, r[1].n ? r[1].elem : &r[1].row, i->mem.n);
 }
 
 void
@@ -167,10 +167,10 @@ atom_math(Dec *d, const Insn *i)
       [T_F16] = AR_F16,       [T_F16X2] = AR_F16X2, [T_BF16] = AR_BF16,
       [T_BF16X2] = AR_BF16X2, [T_F32] = AR_F32,     [T_F64] = AR_F64};
   AtomOp op = {0};
-  if (d->form->arg > A_MAX || type_info[i->x.type].class != 'f')
+  if (d->form->arg > A_MAX || type_info[i->mem.type].class != 'f')
     return op.op;
-  if (!atom_float(&op, d->form->arg, (ArType)types[i->x.type],
-                  dec_var_space((Space)i->x.space) == SPACE_SHARED))
+  if (!atom_float(&op, d->form->arg, (ArType)types[i->mem.type],
+                  dec_var_space((Space)i->mem.space) == SPACE_SHARED))
     dec_fail(d, "this form is not emulated");
   return op.op;
 }
@@ -180,15 +180,14 @@ static void
 atom_lists(Dec *d, Insn *i, bool returns)
 {
   const Res *r = d->r + returns, *to = &d->r[0];
-  if (i->x.bytes < 16) {
-    i->x.vec = (uint8_t)r[1].n;
+  if (i->mem.bytes < 16) {
+    i->mem.n = (uint8_t)r[1].n;
     dec_list(d, i, to->elem, returns ? to->n : 0, r[1].elem, r[1].n);
     return;
   }
   bool cas = d->form->arg == A_CAS;
   const uint32_t src[4] = {r[1].elem[0], r[1].elem[1], r[2].elem[0], r[2].elem[1]};
   i->flags |= F_WIDE;
-  i->x.vec = 1;
   dec_list(d, i, to->elem, 2, src, cas ? 4 : 2);
 }
 
@@ -199,7 +198,7 @@ atom_hint(Dec *d, const Insn *i, bool returns)
   bool cas = d->form->arg == A_CAS;
   if (!cas)
     dec_hint(d, &d->r[2 + returns]);
-  if (mod_is(&d->m, M_L2_HINT) && dec_var_space((Space)i->x.space) == SPACE_SHARED)
+  if (mod_is(&d->m, M_L2_HINT) && dec_var_space((Space)i->mem.space) == SPACE_SHARED)
     dec_fail(d, "a cache hint is for global memory");
 }
 
@@ -220,16 +219,17 @@ build_atom(Dec *d)
     i->c = d->form->arg == A_CAS ? r[2].row : 0;
     i->d = returns ? d->r[0].row : 0;
   }
-  i->x.sub = (uint8_t)d->form->arg;
-  i->x.type = d->m.t[0];
-  i->x.bytes = type_info[i->x.type].bits / 8;
+  i->atom.op = (uint8_t)d->form->arg;
+  i->mem.type = d->m.t[0];
+  i->mem.bytes = type_info[i->mem.type].bits / 8;
+  i->mem.n = 1;
   bool both = mod_is(&d->m, M_ACQ_REL), blind = is_blind(d, returns);
-  i->x.order = (uint8_t)(dec_scope(&d->m) | (blind ? SHADOW_BLIND : 0) |
-                         (both || mod_is(&d->m, M_ACQUIRE) ? SHADOW_ACQUIRE : 0) |
-                         (both || mod_is(&d->m, M_RELEASE) ? SHADOW_RELEASE : 0));
+  i->mem.order = (uint8_t)(dec_scope(&d->m) | (blind ? SHADOW_BLIND : 0) |
+                           (both || mod_is(&d->m, M_ACQUIRE) ? SHADOW_ACQUIRE : 0) |
+                           (both || mod_is(&d->m, M_RELEASE) ? SHADOW_RELEASE : 0));
   if (!blind)
     reads_strong(d, i);
-  i->flags |= i->x.bytes == 8 ? F_WIDE : 0;
+  i->flags |= i->mem.bytes == 8 ? F_WIDE : 0;
   dec_meets(d, i, returns);
   i->op = atom_math(d, i);
   atom_hint(d, i, returns);
@@ -244,14 +244,14 @@ copy_limit(Dec *d, Insn *i, const Res *r)
 {
   const Opnd *o = r->o;
   if (o->kind == O_REG && o->reg->type == T_PRED) {
-    i->x.ps = (uint16_t)dec_pred(d, o);
-    i->x.ps_not = o->negated;
-    i->x.cond = 2;
+    i->ps = (uint16_t)dec_pred(d, o);
+    i->ps_not = o->negated;
+    i->copy.limit = COPY_UNLESS;
   } else {
     if (o->negated)
       dec_fail(d, "'!' is not allowed on this operand");
     i->c = dec_source(d, o, T_U32, false);
-    i->x.cond = 1;
+    i->copy.limit = COPY_BYTES;
   }
 }
 
@@ -274,9 +274,9 @@ build_cp_async(Dec *d)
   if (policy->o)
     dec_source(d, policy->o, T_B64, false);
   dec_hint(d, policy);
-  i->x.bytes = (uint8_t)dec_int(d, r[2].o, 16);
+  i->mem.bytes = (uint8_t)dec_int(d, r[2].o, 16);
   bool cg = mod_is(&d->m, M_CG);
-  if (i->x.bytes != 16 && (cg || (i->x.bytes != 4 && i->x.bytes != 8)))
+  if (i->mem.bytes != 16 && (cg || (i->mem.bytes != 4 && i->mem.bytes != 8)))
     dec_fail(d, cg ? "cp.async.cg copies 16 bytes" : "cp.async.ca copies 4, 8 or 16 bytes");
   if (!r[1].wide)
     dec_fail(d, "a global address needs a register of 64 bits");

@@ -18,8 +18,8 @@ build_ldmatrix(Dec *d)
   const Res *r = d->r;
   Insn *i = dec_mem(d, step_ldmatrix, &r[1], dec_space(&d->m));
   all_lanes(i);
-  i->x.vec = (uint8_t)d->form->arg;
-  i->x.cond = mod_is(&d->m, M_TRANS);
+  i->ldsm.n = (uint8_t)d->form->arg;
+  i->ldsm.trans = mod_is(&d->m, M_TRANS);
   dec_list(d, i, r[0].elem, d->form->arg, NULL, 0);
 }
 
@@ -29,21 +29,21 @@ build_stmatrix(Dec *d)
   const Res *r = d->r;
   Insn *i = dec_mem(d, step_stmatrix, &r[0], dec_space(&d->m));
   all_lanes(i);
-  i->x.vec = (uint8_t)d->form->arg;
-  i->x.cond = mod_is(&d->m, M_TRANS);
+  i->ldsm.n = (uint8_t)d->form->arg;
+  i->ldsm.trans = mod_is(&d->m, M_TRANS);
   dec_list(d, i, NULL, 0, r[1].elem, d->form->arg);
 }
 
-/* vec: matrices; sub: bits of an element in memory; cond: 16 rows, transposed */
+/* Transposed: 16 rows. */
 void
 build_ldmatrix_bytes(Dec *d)
 {
   const Res *r = d->r;
   Insn *i = dec_mem(d, step_ldmatrix_bytes, &r[1], dec_space(&d->m));
   all_lanes(i);
-  i->x.vec = (uint8_t)d->form->arg;
-  i->x.sub = mod_is(&d->m, M_B6X16_P32) ? 6 : mod_is(&d->m, M_B4X16_P64) ? 4 : 8;
-  i->x.cond = mod_is(&d->m, M_TRANS);
+  i->ldsm.n = (uint8_t)d->form->arg;
+  i->ldsm.bits = mod_is(&d->m, M_B6X16_P32) ? 6 : mod_is(&d->m, M_B4X16_P64) ? 4 : 8;
+  i->ldsm.trans = mod_is(&d->m, M_TRANS);
   dec_list(d, i, r[0].elem, r[0].n, NULL, 0);
 }
 
@@ -53,7 +53,7 @@ build_stmatrix_bytes(Dec *d)
   const Res *r = d->r;
   Insn *i = dec_mem(d, step_stmatrix_bytes, &r[0], dec_space(&d->m));
   all_lanes(i);
-  i->x.vec = (uint8_t)d->form->arg;
+  i->ldsm.n = (uint8_t)d->form->arg;
   dec_list(d, i, NULL, 0, r[1].elem, r[1].n);
 }
 
@@ -168,9 +168,9 @@ product_insn(Dec *d, Step *step, const MmaForm *f)
   all_lanes(i);
   dec_list(d, i, r[0].elem, r[0].n, src, n);
   i->mma = *f;
-  i->x.vec = (uint8_t)r[1].n;
-  i->x.sub = (uint8_t)r[2].n;
-  i->x.bytes = (uint8_t)r[3].n;
+  i->regs.a = (uint8_t)r[1].n;
+  i->regs.b = (uint8_t)r[2].n;
+
   return i;
 }
 
@@ -205,7 +205,7 @@ build_product(Dec *d)
   i->flags |= f.d == MMA_F64 ? F_WIDE : 0;
 }
 
-/* ---- wmma.load and wmma.store: b stride, or imm2 without one; sub role, cond .col ---- */
+/* ---- wmma.load and wmma.store: b stride, or imm2 without one ---- */
 
 static Insn *
 fragment_insn(Dec *d, Step *step, const Res *addr, const Res *regs, const Res *stride)
@@ -224,9 +224,9 @@ fragment_insn(Dec *d, Step *step, const Res *addr, const Res *regs, const Res *s
   int rows = role == FRAG_B ? f.k : f.m, cols = role == FRAG_A ? f.k : f.n;
   i->mma = f;
   i->flags |= type == MMA_F64 ? F_WIDE : 0;
-  i->x.sub = (uint8_t)role;
-  i->x.cond = is_col;
-  i->x.vec = stride->o != NULL;
+  i->wmma.role = (uint8_t)role;
+  i->wmma.col = is_col;
+  i->wmma.strided = stride->o != NULL;
   i->b = stride->o ? stride->row : 0;
   i->imm2 = is_col ? rows : cols;
   return i;

@@ -34,8 +34,8 @@ box_operand(Dec *d, Insn *i, const Res *map, uint32_t masks)
   }
   row[rank] = masks;
   i->b = map->row;
-  i->x.vec = (uint8_t)rank;
-  i->x.reg = gathers;
+  i->tma.rank = (uint8_t)rank;
+  i->tma.gathers = gathers;
   dec_list(d, i, NULL, 0, row, rank + 1);
 }
 
@@ -51,8 +51,8 @@ build_tma_load(Dec *d)
     dec_fail(d, "%s is in another state space", bar->o->var->name);
   i->c = bar->row;
   i->imm2 = bar->o->off;
-  i->x.sign = bar->wide;
-  i->x.cond = multicast;
+  i->tma.mbar64 = bar->wide;
+  i->tma.multicast = multicast;
   i->flags |= F_GLOBAL;
 }
 
@@ -68,11 +68,11 @@ build_tma_store(Dec *d)
   Insn *i = dec_mem(d, step_tma_store, &r[1], SPACE_SHARED);
   box_operand(d, i, &r[0], ROW_ZERO);
   dec_hint(d, &r[2]);
-  i->x.sub = A_OPS;
+  i->tma.op = A_OPS;
   d->k->meets |= d->form->arg != 0;
   for (size_t k = 0; d->form->arg && k < sizeof ops / sizeof *ops; k++)
     if (mod_is(&d->m, ops[k].mod))
-      i->x.sub = ops[k].op;
+      i->tma.op = ops[k].op;
   i->flags |= F_GLOBAL;
 }
 
@@ -149,9 +149,10 @@ build_tensormap(Dec *d)
   Insn *i = dec_mem(d, step_tensormap, &r[0], dec_space(&d->m));
   bool wide = field == TMA_ADDRESS || field == TMA_STRIDE, listed = field >= TMA_TYPE;
   const Res *value = &r[d->n_r - 1];
-  i->x.sub = (uint8_t)field;
-  i->x.sign = wide;
-  i->x.vec = (uint8_t)(d->n_r > 2 ? dec_int(d, r[1].o, field == TMA_STRIDE ? 3 : 4) : 0);
+  i->map.field = (uint8_t)field;
+  i->map.wide = wide;
+  i->map.ordinal =
+      (uint8_t)(d->n_r > 2 ? dec_int(d, r[1].o, field == TMA_STRIDE ? 3 : 4) : 0);
   i->b = listed ? dec_const(d, listed_value(d, field, value->o), false) : value->row;
 }
 

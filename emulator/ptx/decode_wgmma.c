@@ -111,8 +111,8 @@ build_wgmma(Dec *d)
   else
     i->a = dec_source(d, r[1].o, T_B64, false);
   i->b = r[2].row;
-  i->x.ps = (uint16_t)r[3].row;
-  i->x.ps_not = r[3].negated;
+  i->ps = (uint16_t)r[3].row;
+  i->ps_not = r[3].negated;
   i->wgmma = f;
   i->flags |= F_SHARED;
   dec_list(d, i, rows, n, NULL, 0);
