@@ -64,7 +64,7 @@ expect(Parser *p, const char *sign, const char *after)
 {
   if (!take(p, sign))
     stop(p, EXPR_ERR_SYNTAX, NULL,
-         arena_printf(p->arena, "`%s` is due after %s, not %s", sign, after,
+         arena_printf(p->arena, "`%s` is expected after %s, not %s", sign, after,
                       shown(p, p->at)));
 }
 
@@ -532,7 +532,7 @@ parse_operand(Parser *p)
     expect(p, ")", "this bracket");
   } else {
     stop(p, EXPR_ERR_SYNTAX, is_sign(t, "+") ? "leave it out" : NULL,
-         arena_printf(p->arena, "a value is due, not %s", shown(p, t)));
+         arena_printf(p->arena, "a value is expected, not %s", shown(p, t)));
     return v;
   }
   v.to = end_of_last(p);
@@ -620,7 +620,7 @@ finish(Parser *p, Value *v)
   if (p->at->kind != TOKEN_END)
     stop(p, EXPR_ERR_SYNTAX,
          is_sign(p->at, ",") ? "masks are and-ed by `&&`, or written as a list" : NULL,
-         arena_printf(p->arena, "an operator is due, not %s", shown(p, p->at)));
+         arena_printf(p->arena, "an operator is expected, not %s", shown(p, p->at)));
   if (!v->e || p->stopped || p->quiet)
     return;
   if (p->kind == EXPR_IS_MASK && v->e->type != EXPR_BOOL) {
