@@ -1,5 +1,5 @@
-/* rules.h: what a call must fulfil before a kernel is launched with it: sizes, scalars,
- * addresses and strides.
+/* rules.h: what a call must fulfil before a kernel is launched with it: the device, sizes,
+ * scalars, addresses and strides.
  *
  * Plain C which C++ takes too, without a type or a function of attnc: the library checks
  * with it (base/call*.c gives the faults their words), and what `attnc compile --emit c`
@@ -44,6 +44,31 @@ rule_broken(RuleFault *f, RuleBroken what, int at, int other)
   f->at = at;
   f->other = other;
   return 0;
+}
+
+/* ---- devices ---- */
+
+/* Does a kernel for capability `made_for` (90 is 9.0) run on a device of capability `cc`?
+ * That of an exact target runs on its own alone, another on later ones too. */
+static inline int
+rule_runs(int made_for, int exact, int cc)
+{
+  return exact ? made_for == cc : made_for <= cc;
+}
+
+/* Of those that run on a device the greatest suits it best. */
+static inline int
+rule_suits(int made_for, int exact)
+{
+  return 2 * made_for + !!exact;
+}
+
+/* Capabilities from which on there are tensor maps, and clusters of blocks. */
+enum { RULE_CC_MAPS = 90, RULE_CC_CLUSTERS = 90 };
+static inline int
+rule_has(int since, int cc)
+{
+  return since <= cc;
 }
 
 /* ---- sizes ---- */

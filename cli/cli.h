@@ -16,6 +16,9 @@
 
 #include <jansson.h>
 
+/* The target where neither a device nor --arch says which. */
+#define CLI_TARGET "sm_80"
+
 enum { EXIT_CHECK = 1, EXIT_PARTIAL = 9, EXIT_TIMEOUT = 124, EXIT_INTERRUPTED = 130 };
 
 typedef struct Cli {

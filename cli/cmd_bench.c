@@ -252,7 +252,7 @@ prepare(Bench *b, attnc_error *e)
 {
   const Options *o = &b->c->opt;
   int64_t n;
-  b->target = o->value[OPT_ARCH] ? o->value[OPT_ARCH] : "sm_80";
+  b->target = o->value[OPT_ARCH] ? o->value[OPT_ARCH] : CLI_TARGET;
   TRY(attnc_target_check(b->target, e));
   TRY(options_int(o, OPT_REPEAT, 20, 1, 100000, &n, e));
   b->n = (int)n;

@@ -271,7 +271,7 @@ cli_plan_key(const Cli *c, const LoadedSpec *s, const attnc_sizes *z,
   if (st == ATTNC_OK)
     o.libcuda = d.path;
   else if (!arch)
-    o.target = "sm_80";
+    o.target = CLI_TARGET;
   st = attnc_context_create(&o, &ctx, e);
   if (st == ATTNC_OK) {
     st = attnc_key_explain(ctx, s->spec, &asked.problem, want, json, e);

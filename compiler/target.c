@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/ptx.h"
+#include "base/rules.h"
 #include "base/str.h"
 
 #include <attnc/attnc.h>
@@ -38,9 +39,9 @@ target_for_cc(int cc)
   const Target *best = NULL;
   for (int i = 0; i < n_targets; i++) {
     const Target *t = &targets[i];
-    if (t->exact ? t->cc != cc : t->cc > cc)
+    if (!rule_runs(t->cc, t->exact, cc))
       continue;
-    if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
+    if (!best || rule_suits(t->cc, t->exact) > rule_suits(best->cc, best->exact))
       best = t;
   }
   return best;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/rules.h"
 #include "base/str.h"
 #include "runtime/plan.h"
 
@@ -214,7 +215,7 @@ consider(const attnc_bundle *b, const Listed *f, Choice *c, attnc_error *e)
   if (status != ATTNC_OK)
     return status;
   const Listed *ptx;
-  int rank = r->cc + (r->exact ? 100000 : 0);
+  int rank = rule_suits(r->cc, r->exact);
   status = find_ptx(b, f, r->ptx_sha256, &ptx, e);
   c->seen = true;
   if (status == ATTNC_OK && rank > c->rank &&

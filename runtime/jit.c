@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/ptx.h"
+#include "base/rules.h"
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
@@ -59,7 +60,7 @@ jit_problem(const attnc_spec *spec, const attnc_problem *from, ProblemCopy *to,
 static bool
 runs_on(const Target *t, const Device *device)
 {
-  return t->exact ? t->cc == device->cc : t->cc <= device->cc;
+  return rule_runs(t->cc, t->exact, device->cc);
 }
 
 attnc_status
@@ -85,7 +86,7 @@ best_target(const Driver *d, const Device *device)
     const Target *t = &targets[i];
     if (!runs_on(t, device) || ptx_driver(t->ptx) > d->version)
       continue;
-    if (!best || t->cc > best->cc || (t->cc == best->cc && t->exact))
+    if (!best || rule_suits(t->cc, t->exact) > rule_suits(best->cc, best->exact))
       best = t;
   }
   return best;

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/ptx.h"
+#include "base/rules.h"
 #include "base/str.h"
 
 #include <stdio.h>
@@ -59,7 +60,7 @@ missing_entry(const Recipe *r, const Driver *d)
 attnc_status
 plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e)
 {
-  if (r->exact ? r->cc != device->cc : r->cc > device->cc)
+  if (!rule_runs(r->cc, r->exact, device->cc))
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s is made for %s%s; %s is sm_%d", r->name,
                    r->target, r->exact ? " alone" : " and later", device->name, device->cc);
   if (r->min_driver > d->version)

@@ -3,13 +3,14 @@
 #include "runtime/recipe_read.h"
 
 #include "base/err.h"
+#include "base/rules.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 /* CUDA Driver API reference, cuTensorMapEncodeTiled. */
-enum { MAX_BOX = 256, MAX_TIMES = 1 << 20, LINE = 16, CC_OF_MAPS = 90 };
+enum { MAX_BOX = 256, MAX_TIMES = 1 << 20, LINE = 16 };
 
 /* One of these words of bytes. */
 static attnc_status
@@ -122,7 +123,7 @@ read_slot(Reader *rd, json_t *v, TensorMap *m)
     return read_bad(rd, "a contiguous tensor has no tensor map");
   if (rd->r->tensors[m->slot].align % LINE)
     return read_bad(rd, "a tensor map requires 'align' of %d", LINE);
-  if (rd->r->cc < CC_OF_MAPS)
+  if (!rule_has(RULE_CC_MAPS, rd->r->cc))
     return read_bad(rd, "%s has no tensor maps", rd->r->target);
   return ATTNC_OK;
 }

@@ -1,5 +1,6 @@
 /* Steps of a recipe: launches with their parameters, memsets of workspace. */
 #include "base/err.h"
+#include "base/rules.h"
 #include "runtime/recipe_read.h"
 
 #include <limits.h>
@@ -8,7 +9,7 @@
 
 /* Blocks of a cluster that every device of capability 9.0 takes (CUDA programming guide,
  * "Thread Block Clusters"); more has to be asked for. */
-enum { MAX_CLUSTER = 8, CC_OF_CLUSTERS = 90 };
+enum { MAX_CLUSTER = 8 };
 
 /* ---- parameters ---- */
 
@@ -166,7 +167,7 @@ read_attributes(Reader *rd, json_t *v, Launch *l)
     return read_bad(rd, "'serialization': expected true or false");
   l->serialization = json_is_true(serialization);
   l->extended = l->serialization || l->cluster[0] * l->cluster[1] * l->cluster[2] != 1;
-  if (l->extended && rd->r->cc < CC_OF_CLUSTERS)
+  if (l->extended && !rule_has(RULE_CC_CLUSTERS, rd->r->cc))
     return read_bad(rd, "%s has neither clusters nor serialization", rd->r->target);
   return ATTNC_OK;
 }
