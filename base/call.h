@@ -14,8 +14,9 @@
 #include <stdbool.h>
 
 enum {
-  CALL_SLOTS = 16,  /* tensors of a call */
-  CALL_STRIDES = 5, /* of a tensor */
+  CALL_SLOTS = 16,         /* tensors of a call */
+  CALL_STRIDES = 5,        /* of a tensor */
+  CALL_REGION_ALIGN = 256, /* bytes, of a region from the start of the workspace */
 };
 
 /* Sizes of a call are at most this, so that sums of them with mask bounds stay in 32 bits

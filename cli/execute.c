@@ -10,11 +10,21 @@ attnc_status
 execution_new(const Device *d, attnc_plan *plan, const attnc_args *args, Execution *x,
               attnc_error *e)
 {
+  size_t bytes = 0;
   *x = (Execution){.device = d, .plan = plan, .args = *args};
+  if (attnc_plan_workspace(plan, args->sizes, &bytes) != ATTNC_OK)
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "the sizes are too large for the kernel's workspace");
+  if (bytes)
+    TRY(device_alloc(d, bytes, &x->workspace, e));
+  x->args.workspace = (void *)(uintptr_t)x->workspace;
+  x->args.workspace_bytes = bytes;
   size_t n = (attnc_plan_state_bytes(plan) + 63) / 64 * 64;
   x->state = aligned_alloc(64, n ? n : 64);
-  if (!x->state)
+  if (!x->state) {
+    execution_free(x);
     return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
+  }
   memset(x->state, 0, n ? n : 64);
   return ATTNC_OK;
 }
@@ -22,7 +32,10 @@ execution_new(const Device *d, attnc_plan *plan, const attnc_args *args, Executi
 void
 execution_free(Execution *x)
 {
+  if (x->workspace)
+    x->device->cuMemFree_v2(x->workspace);
   free(x->state);
+  x->workspace = 0;
   x->state = NULL;
 }
 

@@ -13,6 +13,7 @@ typedef struct Execution {
   attnc_plan *plan; /* the caller's */
   attnc_args args;  /* of the device */
   attnc_launch_state *state;
+  CUdeviceptr workspace; /* 0: the plan needs none */
 } Execution;
 
 typedef struct Timing {
@@ -21,6 +22,7 @@ typedef struct Timing {
   double spread;              /* median absolute deviation */
 } Timing;
 
+/* With a workspace of its own for the sizes of `args`. */
 attnc_status execution_new(const Device *, attnc_plan *, const attnc_args *, Execution *,
                            attnc_error *);
 void execution_free(Execution *);

@@ -141,6 +141,7 @@ b_entry_begin(Build *b, const char *name, const EntryArgs *e)
   t->build = b;
   t->prog->entry = symbol(b, name);
   t->prog->cluster = e->cluster > 1 ? e->cluster : 1;
+  t->prog->dependent = e->dependent && a->target->dependent;
   specialise(t, a);
   if (b->open)
     t_fail(t, "%s is opened inside %s", t->prog->entry, b->open->prog->entry);
@@ -162,6 +163,8 @@ b_entry_end(Tb *t)
   tile_verify(t);
   if (!t->prog->has_grid)
     t_fail(t, "%s has no grid", t->prog->entry);
+  if (t->prog->dependent && !t->prog->waits)
+    t_fail(t, "%s is dependent and never waits", t->prog->entry);
   b->open = NULL;
   return NULL;
 }
@@ -190,12 +193,122 @@ t_grid_(Tb *t, Idx x, Idx y, Idx z)
   t->prog->has_grid = true;
 }
 
+/* ---- workspace ---- */
+
+/* Multiprocessors are the device's; i_aside and i_along fall where the other size grows. */
+static bool
+grows(Idx x)
+{
+  if (!x.node || x.node->kind == NODE_SMS || x.node->kind == NODE_PARAM)
+    return true;
+  switch (x.node->kind) {
+  case NODE_ADD:
+  case NODE_MUL:
+  case NODE_MIN:
+    return grows(x.node->a) && grows(x.node->b);
+  case NODE_DIV:
+    return grows(x.node->a) && !x.node->b.node;
+  default:
+    return false;
+  }
+}
+
+static void
+check_axis(const Build *b, const RegionArgs *a, Idx axis)
+{
+  if (axis.node && axis.node->graph != &b->host->prog->idx)
+    t_fail(b->host, "region %s: an axis is no expression of the host", a->name);
+  if (!grows(axis) || (!axis.node && axis.k < 1))
+    t_fail(b->host, "region %s: an axis does not grow with the sizes of the call", a->name);
+}
+
+static Idx
+or_one(Idx x)
+{
+  return !x.node && x.k == 0 ? i_int(1) : x;
+}
+
+const WorkRegion *
+b_region_(Build *b, const RegionArgs *a)
+{
+  WorkRegion *r = NEW(b->args.arena, WorkRegion);
+  *r = (WorkRegion){.args = *a, .number = b->kernel.regions.n};
+  r->args.b = or_one(a->b);
+  r->args.h = or_one(a->h);
+  r->args.rows = or_one(a->rows);
+  if (a->cols < 1)
+    t_fail(b->host, "region %s has %d columns", a->name, a->cols);
+  check_axis(b, a, r->args.b);
+  check_axis(b, a, r->args.h);
+  check_axis(b, a, r->args.rows);
+  Idx rows = i_mul(i_mul(r->args.b, r->args.h), r->args.rows);
+  r->bytes = i_mul(rows, a->cols * dtype_bytes(a->ty));
+  *vec_push(b->args.arena, &b->kernel.regions) = r;
+  return r;
+}
+
+void
+b_memset(Build *b, const WorkRegion *r, int byte)
+{
+  if (b->open)
+    t_fail(b->open, "a memset inside %s", b->open->prog->entry);
+  KernelStep *s = vec_push(b->args.arena, &b->kernel.steps);
+  *s = (KernelStep){.region = r, .byte = byte};
+}
+
+/* The same expression in the entry's own sizes. */
+static Idx
+in_entry(Tb *t, Idx x)
+{
+  if (!x.node)
+    return x;
+  const Node *n = x.node;
+  if (n->kind == NODE_PARAM) {
+    const Param *p = &t->build->host->prog->params.at[n->n];
+    if (p->kind != PARAM_SIZE)
+      t_fail(t, "a row of workspace is counted in what is no size");
+    return tile_size(t, (SizeId)p->slot);
+  }
+  Idx a = in_entry(t, n->a), b = in_entry(t, n->b);
+  switch (n->kind) {
+  case NODE_ADD:
+    return i_add(a, b);
+  case NODE_MUL:
+    return i_mul(a, b);
+  case NODE_DIV:
+    return i_div(a, b);
+  case NODE_MIN:
+    return i_min(a, b);
+  default:
+    t_fail(t, "a row of workspace is counted in what an entry does not have");
+  }
+}
+
+const Tensor *
+t_region(Tb *t, const WorkRegion *r)
+{
+  const RegionArgs *a = &r->args;
+  Tensor *x = NEW(t->arena, Tensor);
+  Idx rows = in_entry(t, a->rows), h = in_entry(t, a->h);
+  tile_param(t, PARAM_WORKSPACE, r->number, 0);
+  *x = (Tensor){.name = a->name,
+                .slot = r->number,
+                .workspace = true,
+                .ty = a->ty,
+                .cols = a->cols,
+                .rows = rows};
+  x->stride[2] = i_int(a->cols);
+  x->stride[1] = i_mul64(rows, a->cols);
+  x->stride[0] = i_mul64(h, x->stride[1]);
+  return x;
+}
+
 const Kernel *
 build_kernel(Build *b)
 {
   if (b->open)
     t_fail(b->open, "%s was left open", b->open->prog->entry);
-  if (!b->kernel.steps.n)
-    t_fail(b->host, "a kernel without a step");
+  if (!b->kernel.entries.n)
+    t_fail(b->host, "a kernel without an entry");
   return &b->kernel;
 }

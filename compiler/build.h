@@ -3,7 +3,7 @@
  *
  * A kernel is one module with one or more entries.  T_ENTRY opens one: a tile program with
  * its own warps, shared memory, parameters and grid.  Each entry is launched once, in the
- * order in which they were opened.
+ * order in which they were opened, and begins when the step ahead of it has ended.
  *
  * There are two kinds of index expression, and they never meet: a word that is given both
  * ends the compile.  Those of an entry are arithmetic of the device.  Those of the host
@@ -36,6 +36,10 @@ Idx call_size(const Call *, SizeId); /* any other size */
 typedef struct EntryArgs {
   int warps;   /* of a block */
   int cluster; /* blocks along x that reach each other's shared memory; 0: 1 */
+  /* May begin before the step ahead of it has ended (programmatic dependent launch), where
+   * the target has that.  It calls t_grid_wait in every role that looks at memory, before
+   * it does: the first entry of a kernel too, whose step ahead is the caller's. */
+  bool dependent;
 } EntryArgs;
 /* name: of the entry among those of its kernel, in its symbol; NULL where it is the only
  * one.  Within, `t` is its builder. */
@@ -51,6 +55,28 @@ const Call *t_call(Tb *);
  * count the work that a smaller grid shares in as many bits. */
 #define t_grid(t, x, y, z) t_grid_((t), I(x), I(y), I(z))
 void t_grid_(Tb *, Idx x, Idx y, Idx z);
+
+/* ---- workspace ---- */
+
+/* Memory of the caller's, by which the entries of one launch reach each other: regions,
+ * each from a multiple of 256 bytes on, of a size by expressions of the host that grow with
+ * the call's sizes.  What a region holds when the first entry begins is not known.  Of
+ * rows x cols elements for each b and h, packed; an axis left out is 1. */
+typedef struct RegionArgs {
+  const char *name;
+  Dtype ty;
+  Idx b, h, rows;
+  int cols;
+} RegionArgs;
+typedef struct WorkRegion WorkRegion;
+#define b_region(b, ...) b_region_((b), &(RegionArgs){__VA_ARGS__})
+const WorkRegion *b_region_(Build *, const RegionArgs *);
+/* Fills it, behind the entries that were opened before. */
+void b_memset(Build *, const WorkRegion *, int byte);
+/* The region as a tensor of this entry, for the ordinary loads and stores. */
+const Tensor *t_region(Tb *, const WorkRegion *);
+
+/* ---- expressions of the host ---- */
 
 /* Multiprocessors of the device, rounded down to a multiple, which is the least. */
 Idx i_sms(const Call *host, int multiple);

@@ -1,5 +1,5 @@
 /* kernel.h: what a compile makes: PTX text and the launch recipe as JSON
- * (schema attnc.kernel/2), with the texts of the stages that were asked for.
+ * (schema attnc.kernel/3), with the texts of the stages that were asked for.
  *
  * Owned by its arena; immutable once attnc_compile returned it. */
 #ifndef ATTNC_COMPILER_KERNEL_H
@@ -70,12 +70,20 @@ attnc_status gen_kernel(const GenRequest *, attnc_kernel **, attnc_error *);
 /* ---- what templates build, for the stages behind them ---- */
 
 struct Program;
+struct WorkRegion {
+  RegionArgs args;
+  int number; /* in the recipe */
+  Idx bytes;  /* of the host */
+};
 typedef struct KernelStep {
-  const struct Program *launch;
+  const struct Program *launch; /* NULL: a memset */
+  const WorkRegion *region;
+  int byte;
 } KernelStep;
 typedef struct Kernel {
   VEC(Tb *) entries; /* one LLVM module, in this order */
   VEC(KernelStep) steps;
+  VEC(WorkRegion *) regions;
 } Kernel;
 
 typedef struct BuildArgs {

@@ -39,7 +39,7 @@ head(Json *j)
 {
   const GenRequest *r = j->req;
   char version[32];
-  field(j, "schema", "attnc.kernel/2");
+  field(j, "schema", "attnc.kernel/3");
   snprintf(version, sizeof version, "%d.%d.%d", ATTNC_VERSION_MAJOR, ATTNC_VERSION_MINOR,
            ATTNC_VERSION_PATCH);
   field(j, "attnc", version);
@@ -150,6 +150,9 @@ param(Json *j, const Param *p)
   case PARAM_STRIDE:
     str_printf(&j->s, "{\"type\":\"i64\",\"stride\":[%d,%d]}", p->slot, p->dim);
     break;
+  case PARAM_WORKSPACE:
+    str_printf(&j->s, "{\"type\":\"ptr\",\"workspace\":%d}", p->slot);
+    break;
   case PARAM_SIZE:
     str_printf(&j->s, "{\"type\":\"i32\",\"size\":\"%s\"}", size_names[p->slot]);
     break;
@@ -174,8 +177,32 @@ launch(Json *j, const KernelStep *step)
     str_put(&j->s, i ? "," : "");
     recipe_axis(&j->s, p->grid[i]);
   }
-  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],\"shared\":%d}}",
-             32 * p->warps, p->cluster, p->smem_bytes);
+  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],%s\"shared\":%d}}",
+             32 * p->warps, p->cluster, p->dependent ? "\"serialization\":true," : "",
+             p->smem_bytes);
+}
+
+static void
+set_memory(Json *j, const KernelStep *step)
+{
+  str_printf(&j->s, "{\"memset\":{\"workspace\":%d,\"bytes\":", step->region->number);
+  recipe_axis(&j->s, step->region->bytes);
+  str_printf(&j->s, ",\"value\":%d}}", step->byte & 255);
+}
+
+static void
+workspace(Json *j)
+{
+  str_put(&j->s, "\"workspace\":[");
+  for (int i = 0; i < j->kernel->regions.n; i++) {
+    const WorkRegion *r = j->kernel->regions.at[i];
+    str_put(&j->s, i ? ",{" : "{");
+    field(j, "name", r->args.name);
+    str_put(&j->s, "\"bytes\":");
+    recipe_axis(&j->s, r->bytes);
+    str_put(&j->s, "}");
+  }
+  str_put(&j->s, "],");
 }
 
 static void
@@ -184,7 +211,10 @@ steps(Json *j)
   str_put(&j->s, "\"steps\":[");
   for (int i = 0; i < j->kernel->steps.n; i++) {
     str_put(&j->s, i ? "," : "");
-    launch(j, &j->kernel->steps.at[i]);
+    if (j->kernel->steps.at[i].launch)
+      launch(j, &j->kernel->steps.at[i]);
+    else
+      set_memory(j, &j->kernel->steps.at[i]);
   }
   str_put(&j->s, "],");
 }
@@ -257,6 +287,7 @@ kernel_mark(Arena *a, const GenRequest *req, const Kernel *kernel)
   signature_put_tensors(j.call, NULL, &j.s);
   signature_put_scalars(j.call, false, &j.s);
   requirements(&j);
+  workspace(&j);
   steps(&j);
   sha256_hex(j.s.p, j.s.n, m.hash);
   return m;
@@ -273,6 +304,7 @@ param_bytes(const Param *p)
     return 128;
   case PARAM_TENSOR:
   case PARAM_STRIDE:
+  case PARAM_WORKSPACE:
     break;
   }
   return 8;
@@ -314,7 +346,7 @@ kernel_json(Arena *a, const GenRequest *req, const Kernel *kernel, const char *m
   signature_put_scalars(j.call, true, &j.s);
   str_put(&j.s, ",");
   requirements(&j);
-  str_put(&j.s, "\"workspace\":0,");
+  workspace(&j);
   steps(&j);
   model(&j);
   str_put(&j.s, "}");

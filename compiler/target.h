@@ -24,6 +24,7 @@ typedef struct Target {
   bool cp_async;    /* else copies go through registers */
   bool cvt_pair;    /* cvt of two fp32 numbers to a pair of 16 bits */
   bool max_nan;     /* max that is NaN where one of its numbers is */
+  bool dependent;   /* a launch may begin before the one ahead of it has ended */
   int mma_macs_clk; /* dense 16-bit multiply-adds per clock and multiprocessor */
   int mufu_clk;     /* ex2 per clock and multiprocessor */
   int fp32_clk;     /* fp32 lanes per clock and multiprocessor */

@@ -24,24 +24,7 @@ text_of(const json_t *o, const char *key)
   return s ? s : "";
 }
 
-static attnc_status
-cannot(attnc_error *e, const char *what)
-{
-  return err_set(e, ATTNC_ERR_UNSUPPORTED, "--emit c: the recipe has %s", what);
-}
-
 /* ---- the arguments ---- */
-
-static const json_t *
-in_slot(const json_t *list, json_int_t slot)
-{
-  size_t i;
-  const json_t *item;
-  json_array_foreach((json_t *)(uintptr_t)list, i,
-                     item) if (json_integer_value(json_object_get(item, "slot")) ==
-                               slot) return item;
-  return NULL;
-}
 
 static void
 put_args(EmitC *c, const json_t *recipe)
@@ -69,161 +52,8 @@ put_args(EmitC *c, const json_t *recipe)
                c->name, name);
     str_printf(&c->defaults, "#define %s_%s ((float)%.17g)\n", c->name, name, value);
   }
-}
-
-/* ---- expressions ---- */
-
-static attnc_status put_axis(Str *, const json_t *, attnc_error *);
-
-/* what of n factors: what(a, what(b, c)). */
-static attnc_status
-put_nested(Str *s, const char *what, const json_t *list, attnc_error *e)
-{
-  size_t n = json_array_size(list);
-  for (size_t i = 0; i + 1 < n; i++) {
-    str_printf(s, "%s(", what);
-    TRY(put_axis(s, json_array_get(list, i), e));
-    str_put(s, ", ");
-  }
-  if (n)
-    TRY(put_axis(s, json_array_get(list, n - 1), e));
-  else
-    str_put(s, "1");
-  for (size_t i = 0; i + 1 < n; i++)
-    str_put(s, ")");
-  return ATTNC_OK;
-}
-
-static attnc_status
-put_axis(Str *s, const json_t *v, attnc_error *e)
-{
-  const json_t *of;
-  if (json_is_integer(v))
-    str_printf(s, "%lldLL", (long long)json_integer_value(v));
-  else if (json_is_string(v) && str_eq(json_string_value(v), "sm_count"))
-    str_put(s, "k->sm_count");
-  else if ((of = json_object_get(v, "sms")))
-    str_printf(s, "whole(k->sm_count, %lldLL)", (long long)json_integer_value(of));
-  else if ((of = json_object_get(v, "size")))
-    str_printf(s, "a->%s", json_string_value(of));
-  else if ((of = json_object_get(v, "ceil_div")))
-    str_printf(s, "ceil_div(a->%s, %lldLL)", json_string_value(json_array_get(of, 0)),
-               (long long)json_integer_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(v, "aside")))
-    str_printf(s, "aside(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
-               json_string_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(v, "along")))
-    str_printf(s, "along(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
-               json_string_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(v, "mul")))
-    return put_nested(s, "times", of, e);
-  else if ((of = json_object_get(v, "min")) && json_array_size(of) > 0)
-    return put_nested(s, "least", of, e);
-  else
-    return cannot(e, "a grid axis of a kind that this version does not know");
-  return ATTNC_OK;
-}
-
-/* ---- steps ---- */
-
-/* Where a parameter's value stands in the function; NULL: it is of an unknown kind. */
-static const char *
-source_of(EmitC *c, const json_t *recipe, const json_t *p)
-{
-  const json_t *tensors = json_object_get(recipe, "tensors"), *of;
-  if ((of = json_object_get(p, "tensor")))
-    return arena_printf(c->arena, "a->%s",
-                        text_of(in_slot(tensors, json_integer_value(of)), "name"));
-  if ((of = json_object_get(p, "stride")))
-    return arena_printf(
-        c->arena, "%s_stride[%lld]",
-        text_of(in_slot(tensors, json_integer_value(json_array_get(of, 0))), "name"),
-        (long long)json_integer_value(json_array_get(of, 1)));
-  if ((of = json_object_get(p, "size")))
-    return arena_printf(c->arena, "a->%s", json_string_value(of));
-  if ((of = json_object_get(p, "scalar")))
-    return text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
-                   "name");
-  return NULL;
-}
-
-static attnc_status
-put_param(EmitC *c, const json_t *recipe, const json_t *p, size_t i, attnc_error *e)
-{
-  static const struct {
-    const char *type, *c;
-  } types[] = {
-      {"ptr", "CUdeviceptr"}, {"i64", "long long"}, {"i32", "int"}, {"f32", "float"}};
-  const json_t *tensors = json_object_get(recipe, "tensors");
-  const char *type = NULL, *from = source_of(c, recipe, p);
-  if (str_eq(text_of(p, "type"), "map"))
-    return emit_c_map(c, in_slot(tensors, json_integer_value(json_object_get(p, "tensor"))),
-                      text_of(json_array_get(tensors, 0), "name"), p, i, e);
-  for (size_t t = 0; t < sizeof types / sizeof *types; t++)
-    if (str_eq(text_of(p, "type"), types[t].type))
-      type = types[t].c;
-  if (!type)
-    return cannot(e, "a parameter of an unknown type");
-  if (!from)
-    return cannot(e, "a parameter that is no tensor, stride, size or scalar");
-  if (str_eq(type, "int"))
-    str_printf(&c->body,
-               "  if (%s < INT32_MIN || %s > INT32_MAX)\n"
-               "    return CUDA_ERROR_INVALID_VALUE;\n",
-               from, from);
-  str_printf(&c->body, "  %s p%zu = (%s)%s;\n", type, i, type, from);
-  return ATTNC_OK;
-}
-
-static bool
-has_map(const json_t *params)
-{
-  size_t i;
-  json_t *p;
-  json_array_foreach((json_t *)(uintptr_t)params, i,
-                     p) if (str_eq(text_of(p, "type"), "map")) return true;
-  return false;
-}
-
-static attnc_status
-put_grid(EmitC *c, const json_t *grid, attnc_error *e)
-{
-  str_put(&c->body, "  long long grid[3] = {");
-  for (size_t i = 0; i < 3; i++) {
-    str_put(&c->body, i ? ", " : "");
-    TRY(put_axis(&c->body, json_array_get(grid, i), e));
-  }
-  str_put(&c->body, "};\n"
-                    "  if (grid[0] > 2147483647 || grid[1] > 65535 || grid[2] > 65535)\n"
-                    "    return CUDA_ERROR_INVALID_VALUE;\n");
-  return ATTNC_OK;
-}
-
-static attnc_status
-put_launch(EmitC *c, const json_t *recipe, const json_t *launch, const char *target,
-           attnc_error *e)
-{
-  json_t *params = json_object_get(launch, "params"), *p;
-  size_t i;
-  str_printf(&c->body,
-             "static CUresult\nlaunch_%s(const %s_kernel *k, const %s_args *a, CUstream "
-             "stream)\n{\n",
-             target, c->name, c->name);
-  if (has_map(params))
-    str_put(&c->body, "  CUresult r;\n");
-  emit_c_sizes(c, recipe);
-  TRY(put_grid(c, json_object_get(launch, "grid"), e));
-  emit_c_scalars(c, recipe);
-  str_put(&c->body, "  if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)\n"
-                    "    return CUDA_SUCCESS;\n");
-  TRY(emit_c_tensors(c, recipe, e));
-  json_array_foreach(params, i, p) TRY(put_param(c, recipe, p, i, e));
-  str_put(&c->body, "  void *params[] = {");
-  for (i = 0; i < json_array_size(params); i++)
-    str_printf(&c->body, "%s&p%zu", i ? ", " : "", i);
-  str_put(&c->body, "};\n");
-  emit_c_call(c, launch);
-  return ATTNC_OK;
+  str_put(&c->args, "  CUdeviceptr workspace; /* of as many bytes as below; 0: none */\n"
+                    "  size_t workspace_bytes;\n");
 }
 
 /* The PTX as one string literal, a source line a PTX line. */
@@ -248,25 +78,38 @@ put_ptx(EmitC *c, const char *target, const char *ptx)
   str_put(&c->body, "    \"\";\n\n");
 }
 
+/* The entries of a target, in the order of their steps. */
+static void
+put_entries(EmitC *c, const json_t *steps, const char *target)
+{
+  size_t i;
+  json_t *step;
+  int n = 0;
+  str_printf(&c->body, "static const Entry entries_%s[] = {\n", target);
+  json_array_foreach((json_t *)(uintptr_t)steps, i, step)
+  {
+    const json_t *launch = json_object_get(step, "launch");
+    if (!launch)
+      continue;
+    str_printf(&c->body, "  {\"%s\", %lld},\n", text_of(launch, "entry"),
+               (long long)json_integer_value(json_object_get(launch, "shared")));
+    n++;
+  }
+  str_put(&c->body, "};\n\n");
+  c->entries[c->n] = n;
+  c->most_entries = n > c->most_entries ? n : c->most_entries;
+}
+
 static attnc_status
 put_kernel(EmitC *c, const json_t *recipe, const char *ptx, attnc_error *e)
 {
-  const json_t *steps = json_object_get(recipe, "steps");
-  const json_t *launch = json_object_get(json_array_get(steps, 0), "launch");
-  const json_t *workspace = json_object_get(recipe, "workspace");
   const char *target = text_of(recipe, "target");
-  if (json_array_size(steps) != 1 || !launch)
-    return cannot(e, "more than one launch");
-  if (json_array_size(workspace) || json_integer_value(workspace))
-    return cannot(e, "a workspace");
   if (c->n == EMIT_C_TARGETS)
-    return cannot(e, "too many targets");
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "--emit c: there are too many targets");
   put_args(c, recipe);
   put_ptx(c, target, ptx);
-  TRY(put_launch(c, recipe, launch, target, e));
-  str_printf(&c->body, "#define ENTRY_%s \"%s\"\n#define SHARED_%s %lld\n\n", target,
-             text_of(launch, "entry"), target,
-             (long long)json_integer_value(json_object_get(launch, "shared")));
+  TRY(emit_c_steps(c, recipe, target, e));
+  put_entries(c, json_object_get(recipe, "steps"), target);
   c->exact[c->n] = json_is_true(json_object_get(recipe, "exact"));
   c->targets[c->n++] = arena_strdup(c->arena, target);
   return ATTNC_OK;
@@ -302,16 +145,21 @@ put_header(const EmitC *c, Str *s)
       "#ifndef %s_H\n#define %s_H\n\n#include <cuda.h>\n\n"
       "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
       "%s%stypedef struct %s_args {\n%s} %s_args;\n\n"
-      "typedef struct %s_kernel {\n  CUmodule module;\n  CUfunction function;\n"
+      "typedef struct %s_kernel {\n  CUmodule module;\n  CUfunction functions[%d];\n"
       "  int target;   /* index of the target chosen */\n  int sm_count;\n} %s_kernel;\n\n",
       c->name, c->name, c->name, c->name, c->defaults.p, c->defaults.n ? "\n" : "", c->name,
-      c->args.p, c->name, c->name, c->name);
-  str_printf(s,
-             "CUresult %s_load(%s_kernel *);\n"
-             "CUresult %s_launch(const %s_kernel *, const %s_args *, CUstream);\n"
-             "CUresult %s_unload(%s_kernel *);\n\n"
-             "#ifdef __cplusplus\n}\n#endif\n#endif\n",
-             c->name, c->name, c->name, c->name, c->name, c->name, c->name);
+      c->args.p, c->name, c->name, c->most_entries, c->name);
+  str_printf(
+      s,
+      "CUresult %s_load(%s_kernel *);\n"
+      "/* Bytes of workspace that a launch of these sizes needs, or of smaller ones.\n"
+      " * Its content may be anything; two launches at a time need one each. */\n"
+      "CUresult %s_workspace(const %s_kernel *, const %s_args *, size_t *);\n"
+      "CUresult %s_launch(const %s_kernel *, const %s_args *, CUstream);\n"
+      "CUresult %s_unload(%s_kernel *);\n\n"
+      "#ifdef __cplusplus\n}\n#endif\n#endif\n",
+      c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name,
+      c->name);
 }
 
 static void
@@ -319,16 +167,18 @@ put_table(const EmitC *c, Str *s)
 {
   str_printf(s,
              "typedef CUresult Launch(const %s_kernel *, const %s_args *, CUstream);\n"
-             "static const struct {\n  int cc, exact, shared;\n"
-             "  const char *ptx, *entry;\n  Launch *launch;\n} targets[] = {\n",
-             c->name, c->name);
+             "typedef long long Workspace(const %s_kernel *, const %s_args *);\n"
+             "static const struct {\n  int cc, exact, n;\n"
+             "  const char *ptx;\n  const Entry *entries;\n  Launch *launch;\n"
+             "  Workspace *workspace;\n} targets[] = {\n",
+             c->name, c->name, c->name, c->name);
   for (int i = 0; i < c->n; i++) {
     const char *t = c->targets[i];
     int cc = 0;
     for (const char *p = t + 3; *p >= '0' && *p <= '9'; p++)
       cc = cc * 10 + (*p - '0');
-    str_printf(s, "  {%d, %d, SHARED_%s, ptx_%s, ENTRY_%s, launch_%s},\n", cc, c->exact[i],
-               t, t, t, t);
+    str_printf(s, "  {%d, %d, %d, ptx_%s, entries_%s, launch_%s, workspace_%s},\n", cc,
+               c->exact[i], c->entries[i], t, t, t, t);
   }
   str_put(s, "};\nenum { N_TARGETS = sizeof targets / sizeof *targets };\n\n");
 }
@@ -347,6 +197,17 @@ static const char choose_text[] =
     "      best = i;\n"
     "  }\n"
     "  return best;\n"
+    "}\n\n";
+
+static const char entry_text[] =
+    "static CUresult\n"
+    "get_entry(CUfunction *f, CUmodule module, const Entry *entry)\n"
+    "{\n"
+    "  CUresult r = cuModuleGetFunction(f, module, entry->name);\n"
+    "  if (r == CUDA_SUCCESS && entry->shared > 0)\n"
+    "    r = cuFuncSetAttribute(*f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,\n"
+    "                           entry->shared);\n"
+    "  return r;\n"
     "}\n\n";
 
 static void
@@ -372,20 +233,21 @@ put_load(const EmitC *c, Str *s)
       "    return CUDA_ERROR_NO_BINARY_FOR_GPU;\n"
       "  r = cuModuleLoadDataEx(&k->module, targets[k->target].ptx, 0, 0, 0);\n"
       "  if (r != CUDA_SUCCESS)\n    return r;\n"
-      "  r = cuModuleGetFunction(&k->function, k->module, targets[k->target].entry);\n"
-      "  if (r == CUDA_SUCCESS && targets[k->target].shared > 0)\n"
-      "    r = cuFuncSetAttribute(k->function,\n"
-      "                           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,\n"
-      "                           targets[k->target].shared);\n"
+      "  for (int i = 0; i < targets[k->target].n && r == CUDA_SUCCESS; i++)\n"
+      "    r = get_entry(&k->functions[i], k->module, &targets[k->target].entries[i]);\n"
       "  if (r != CUDA_SUCCESS)\n    cuModuleUnload(k->module);\n"
       "  return r;\n}\n\n",
       c->name, c->name);
   str_printf(
       s,
+      "CUresult\n%s_workspace(const %s_kernel *k, const %s_args *a, size_t *bytes)\n{\n"
+      "  const long long n = targets[k->target].workspace(k, a);\n"
+      "  if (n == LLONG_MAX)\n    return CUDA_ERROR_INVALID_VALUE;\n"
+      "  *bytes = (size_t)n;\n  return CUDA_SUCCESS;\n}\n\n"
       "CUresult\n%s_launch(const %s_kernel *k, const %s_args *a, CUstream stream)\n{\n"
       "  return targets[k->target].launch(k, a, stream);\n}\n\n"
       "CUresult\n%s_unload(%s_kernel *k)\n{\n  return cuModuleUnload(k->module);\n}\n",
-      c->name, c->name, c->name, c->name, c->name);
+      c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name);
 }
 
 void
@@ -404,6 +266,15 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "/* Of sizes; what is too much to count is the most there is. */\n"
                   "static long long\ntimes(long long a, long long b)\n{\n"
                   "  return a > 0 && b > LLONG_MAX / a ? LLONG_MAX : a * b;\n}\n\n"
+                  "static long long\nsmaller(long long a, long long b)\n{\n"
+                  "  return a < b ? a : b;\n}\n\n"
+                  "/* Where a region of workspace lies, which begins behind `end`. */\n"
+                  "static long long\nregion(long long *end, long long bytes)\n{\n"
+                  "  long long at = *end > LLONG_MAX - 255 ? LLONG_MAX"
+                  " : (*end + 255) / 256 * 256;\n"
+                  "  *end = bytes > LLONG_MAX - at ? LLONG_MAX : at + bytes;\n"
+                  "  return at;\n}\n\n"
+                  "typedef struct Entry {\n  const char *name;\n  int shared;\n} Entry;\n\n"
                   "/* The kernel counts in 32 bits also what a smaller grid shares. */\n"
                   "static long long\nleast(long long a, long long b)\n{\n"
                   "  if (a > 2147483647 || b > 2147483647)\n    return LLONG_MAX;\n"
@@ -424,5 +295,6 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
   str_put(source, c->body.p);
   put_table(c, source);
   str_put(source, choose_text);
+  str_put(source, entry_text);
   put_load(c, source);
 }

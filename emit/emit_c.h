@@ -22,6 +22,7 @@ typedef struct EmitC {
   int n;
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS];
+  int entries[EMIT_C_TARGETS], most_entries;
   bool maps;    /* some kernel has tensor maps */
   Str args;     /* members of NAME_args */
   Str defaults; /* macros with the values of scalars that the spec has */
@@ -50,7 +51,14 @@ int emit_c_bytes(const char *dtype);
 /* Parameter p, a tensor map; `other` is a tensor that always has memory.  Needs `r`. */
 attnc_status emit_c_map(EmitC *, const json_t *tensor, const char *other, const json_t *map,
                         size_t p, attnc_error *);
-/* The driver's call, from k, grid, params and stream, and the end of the function. */
-void emit_c_call(EmitC *, const json_t *launch);
+/* Does the cluster divide gridSTEP? */
+void emit_c_cluster(EmitC *, const json_t *launch, size_t step);
+/* The driver's call, from k, runsSTEP, gridSTEP, paramsSTEP and stream; sets `r`. */
+void emit_c_call(EmitC *, const json_t *launch, size_t step, size_t function);
+
+/* ---- emit_c_steps.c ---- */
+
+/* workspace_TARGET and launch_TARGET. */
+attnc_status emit_c_steps(EmitC *, const json_t *recipe, const char *target, attnc_error *);
 
 #endif

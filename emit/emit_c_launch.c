@@ -166,70 +166,94 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
 /* ---- the call ---- */
 
 static void
-put_plain(EmitC *c, const long long *block, long long shared)
+put_plain(EmitC *c, const long long *block, long long shared, size_t step, size_t function)
 {
-  str_printf(&c->body,
-             "  return cuLaunchKernel(k->function, (unsigned)grid[0], (unsigned)grid[1],\n"
-             "                        (unsigned)grid[2], %lldu, %lldu, %lldu, %lldu,\n"
-             "                        stream, params, 0);\n}\n\n",
-             block[0], block[1], block[2], shared);
+  str_printf(
+      &c->body,
+      "  if (runs%zu &&\n"
+      "      (r = cuLaunchKernel(k->functions[%zu], (unsigned)grid%zu[0],\n"
+      "                          (unsigned)grid%zu[1], (unsigned)grid%zu[2], %lldu,\n"
+      "                          %lldu, %lldu, %lldu, stream, params%zu, 0)) !=\n"
+      "          CUDA_SUCCESS)\n    return r;\n",
+      step, function, step, step, step, block[0], block[1], block[2], shared, step);
 }
 
-static void
-put_cluster(EmitC *c, const long long *cluster)
+/* What a launch says of blocks; false: no cluster. */
+static bool
+cluster_of(const json_t *launch, long long cluster[3])
 {
-  str_printf(&c->body,
-             "  if (grid[0] %% %lldLL != 0 || grid[1] %% %lldLL != 0 ||\n"
-             "      grid[2] %% %lldLL != 0)\n"
-             "    return CUDA_ERROR_INVALID_VALUE;\n"
-             "  attributes[config.numAttrs].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;\n"
-             "  attributes[config.numAttrs].value.clusterDim.x = %lldu;\n"
-             "  attributes[config.numAttrs].value.clusterDim.y = %lldu;\n"
-             "  attributes[config.numAttrs++].value.clusterDim.z = %lldu;\n",
-             cluster[0], cluster[1], cluster[2], cluster[0], cluster[1], cluster[2]);
-}
-
-static void
-put_extended(EmitC *c, const long long *block, long long shared, const long long *cluster,
-             bool serialization)
-{
-  static const char *const axes = "XYZ";
-  str_put(&c->body, "  CUlaunchAttribute attributes[2];\n"
-                    "  CUlaunchConfig config = {0};\n");
-  for (int i = 0; i < 3; i++)
-    str_printf(&c->body,
-               "  config.gridDim%c = (unsigned)grid[%d];\n  config.blockDim%c = %lldu;\n",
-               axes[i], i, axes[i], block[i]);
-  str_printf(&c->body,
-             "  config.sharedMemBytes = %lldu;\n  config.hStream = stream;\n"
-             "  config.attrs = attributes;\n",
-             shared);
-  if (cluster[0] * cluster[1] * cluster[2] != 1)
-    put_cluster(c, cluster);
-  if (serialization)
-    str_put(
-        &c->body,
-        "  attributes[config.numAttrs].id =\n"
-        "      CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;\n"
-        "  attributes[config.numAttrs++].value.programmaticStreamSerializationAllowed = "
-        "1;\n");
-  str_put(&c->body, "  return cuLaunchKernelEx(&config, k->function, params, 0);\n}\n\n");
+  const json_t *given = json_object_get(launch, "cluster");
+  for (size_t i = 0; i < 3; i++)
+    cluster[i] = given ? (long long)json_integer_value(json_array_get(given, i)) : 1;
+  return cluster[0] * cluster[1] * cluster[2] != 1;
 }
 
 void
-emit_c_call(EmitC *c, const json_t *launch)
+emit_c_cluster(EmitC *c, const json_t *launch, size_t step)
+{
+  long long cluster[3];
+  if (!cluster_of(launch, cluster))
+    return;
+  str_printf(&c->body,
+             "  if (grid%zu[0] %% %lldLL != 0 || grid%zu[1] %% %lldLL != 0 ||\n"
+             "      grid%zu[2] %% %lldLL != 0)\n"
+             "    return CUDA_ERROR_INVALID_VALUE;\n",
+             step, cluster[0], step, cluster[1], step, cluster[2]);
+}
+
+static void
+put_attributes(EmitC *c, const json_t *launch)
+{
+  long long cluster[3];
+  if (cluster_of(launch, cluster))
+    str_printf(
+        &c->body,
+        "    attributes[config.numAttrs].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;\n"
+        "    attributes[config.numAttrs].value.clusterDim.x = %lldu;\n"
+        "    attributes[config.numAttrs].value.clusterDim.y = %lldu;\n"
+        "    attributes[config.numAttrs++].value.clusterDim.z = %lldu;\n",
+        cluster[0], cluster[1], cluster[2]);
+  if (json_is_true(json_object_get(launch, "serialization")))
+    str_put(&c->body, "    attributes[config.numAttrs].id =\n"
+                      "        CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;\n"
+                      "    attributes[config.numAttrs++]\n"
+                      "        .value.programmaticStreamSerializationAllowed = 1;\n");
+}
+
+static void
+put_extended(EmitC *c, const json_t *launch, const long long *block, long long shared,
+             size_t step, size_t function)
+{
+  static const char *const axes = "XYZ";
+  str_printf(&c->body,
+             "  if (runs%zu) {\n    CUlaunchAttribute attributes[2];\n"
+             "    CUlaunchConfig config = {0};\n",
+             step);
+  for (int i = 0; i < 3; i++)
+    str_printf(&c->body,
+               "    config.gridDim%c = (unsigned)grid%zu[%d];\n"
+               "    config.blockDim%c = %lldu;\n",
+               axes[i], step, i, axes[i], block[i]);
+  str_printf(&c->body,
+             "    config.sharedMemBytes = %lldu;\n    config.hStream = stream;\n"
+             "    config.attrs = attributes;\n",
+             shared);
+  put_attributes(c, launch);
+  str_printf(&c->body,
+             "    r = cuLaunchKernelEx(&config, k->functions[%zu], params%zu, 0);\n"
+             "    if (r != CUDA_SUCCESS)\n      return r;\n  }\n",
+             function, step);
+}
+
+void
+emit_c_call(EmitC *c, const json_t *launch, size_t step, size_t function)
 {
   const json_t *list = json_object_get(launch, "block");
-  const json_t *given = json_object_get(launch, "cluster");
-  long long block[3], cluster[3] = {1, 1, 1}, shared = number(launch, "shared", 0);
-  bool serialization = json_is_true(json_object_get(launch, "serialization"));
-  for (size_t i = 0; i < 3; i++) {
+  long long block[3], cluster[3], shared = number(launch, "shared", 0);
+  for (size_t i = 0; i < 3; i++)
     block[i] = (long long)json_integer_value(json_array_get(list, i));
-    if (given)
-      cluster[i] = (long long)json_integer_value(json_array_get(given, i));
-  }
-  if (serialization || cluster[0] * cluster[1] * cluster[2] != 1)
-    put_extended(c, block, shared, cluster, serialization);
+  if (cluster_of(launch, cluster) || json_is_true(json_object_get(launch, "serialization")))
+    put_extended(c, launch, block, shared, step, function);
   else
-    put_plain(c, block, shared);
+    put_plain(c, block, shared, step, function);
 }

@@ -98,21 +98,29 @@ check_scalars(const Recipe *r, const LaunchArgs *a, attnc_error *e)
 
 /* ---- workspace ---- */
 
-static attnc_status
-too_large(attnc_error *e)
-{
-  return err_set(e, ATTNC_ERR_SHAPE, "the sizes are too large for this kernel");
-}
+/* Where the regions lie. */
+typedef struct Workspace {
+  size_t at[RECIPE_REGIONS], bytes[RECIPE_REGIONS], all;
+} Workspace;
 
 static attnc_status
-workspace_bytes(const attnc_plan *p, const attnc_sizes *s, size_t *bytes, attnc_error *e)
+lay_out(const attnc_plan *p, const attnc_sizes *s, Workspace *w, attnc_error *e)
 {
-  int64_t sum = 0, one;
-  for (int i = 0; i < p->recipe->n_workspace; i++)
-    if (!axis_value(&p->recipe->workspace[i], s, p->device.sms, &one) ||
-        __builtin_add_overflow(sum, one, &sum))
-      return too_large(e);
-  *bytes = (size_t)sum;
+  int64_t end = 0, one;
+  w->all = 0;
+  for (int i = 0; i < p->recipe->n_regions; i++) {
+    const RecipeRegion *r = &p->recipe->regions[i];
+    int64_t at = 0;
+    if (__builtin_add_overflow(end, (int64_t)REGION_ALIGN - 1, &at) ||
+        !axis_value(&r->bytes, s, p->device.sms, &one) ||
+        __builtin_add_overflow(at / REGION_ALIGN * REGION_ALIGN, one, &end))
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "the sizes are too large for this kernel: region %s of its workspace",
+                     r->name);
+    w->at[i] = (size_t)(at / REGION_ALIGN * REGION_ALIGN);
+    w->bytes[i] = (size_t)one;
+  }
+  w->all = (size_t)end;
   return ATTNC_OK;
 }
 
@@ -121,11 +129,14 @@ attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
 {
   const SizeRules rules = {.most = INT64_MAX, .hints = true};
   attnc_sizes n;
+  Workspace w;
   if (!p || !bytes)
     return ATTNC_ERR_USAGE;
   TRY(sizes_take(&n, max, NULL));
   TRY(sizes_check(&n, &rules, NULL));
-  return workspace_bytes(p, &n, bytes, NULL);
+  TRY(lay_out(p, &n, &w, NULL));
+  *bytes = w.all;
+  return ATTNC_OK;
 }
 
 static attnc_status
@@ -188,8 +199,8 @@ pack_int(const Param *q, int64_t v, Value *out, attnc_error *e)
 }
 
 static attnc_status
-pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, Packed *all,
-           Value *out, attnc_error *e)
+pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, const Workspace *w,
+           Packed *all, Value *out, attnc_error *e)
 {
   double scalar;
   switch (q->kind) {
@@ -197,7 +208,7 @@ pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, Packed *all
     out->ptr = (CUdeviceptr)(uintptr_t)a->tensors[q->slot].data;
     return ATTNC_OK;
   case PARAM_WORKSPACE:
-    out->ptr = (CUdeviceptr)(uintptr_t)a->workspace + (CUdeviceptr)q->offset;
+    out->ptr = (CUdeviceptr)(uintptr_t)a->workspace + w->at[q->region];
     return ATTNC_OK;
   case PARAM_STRIDE:
     return pack_int(q, a->tensors[q->slot].stride[q->dim], out, e);
@@ -214,17 +225,15 @@ pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, Packed *all
 }
 
 static attnc_status
-pack_memset(const attnc_plan *p, const Memset *m, const LaunchArgs *a, size_t workspace,
+pack_memset(const attnc_plan *p, const Memset *m, const LaunchArgs *a, const Workspace *w,
             CUdeviceptr *at, size_t *bytes, attnc_error *e)
 {
-  int64_t n, end;
+  int64_t n;
   if (!axis_value(&m->bytes, &a->sizes, p->device.sms, &n) ||
-      __builtin_add_overflow(m->offset, n, &end))
-    return too_large(e);
-  if ((uint64_t)end > workspace)
-    return err_set(e, ATTNC_ERR_INTERNAL, "%s: a memset leaves the workspace",
-                   p->recipe->name);
-  *at = (CUdeviceptr)(uintptr_t)a->workspace + (CUdeviceptr)m->offset;
+      (uint64_t)n > w->bytes[m->region])
+    return err_set(e, ATTNC_ERR_INTERNAL, "%s: a memset leaves region %s of the workspace",
+                   p->recipe->name, p->recipe->regions[m->region].name);
+  *at = (CUdeviceptr)(uintptr_t)a->workspace + w->at[m->region];
   *bytes = (size_t)n;
   return ATTNC_OK;
 }
@@ -265,17 +274,16 @@ pack_grids(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty,
 }
 
 static attnc_status
-pack_steps(const attnc_plan *p, const LaunchArgs *a, size_t workspace, Packed *out,
+pack_steps(const attnc_plan *p, const LaunchArgs *a, const Workspace *w, Packed *out,
            attnc_error *e)
 {
   Value *v = out->values;
   for (int i = 0; i < p->recipe->n_steps; i++) {
     const Step *s = &p->recipe->steps[i];
     if (!s->is_launch)
-      TRY(pack_memset(p, &s->memset, a, workspace, &out->memset_at[i],
-                      &out->memset_bytes[i], e));
+      TRY(pack_memset(p, &s->memset, a, w, &out->memset_at[i], &out->memset_bytes[i], e));
     for (int j = 0; j < s->launch.n_params; j++)
-      TRY(pack_param(p, &s->launch.params[j], a, out, v++, e));
+      TRY(pack_param(p, &s->launch.params[j], a, w, out, v++, e));
   }
   return ATTNC_OK;
 }
@@ -283,16 +291,16 @@ pack_steps(const attnc_plan *p, const LaunchArgs *a, size_t workspace, Packed *o
 static attnc_status
 pack(const attnc_plan *p, LaunchArgs *a, Packed *out, bool *empty, attnc_error *e)
 {
-  size_t workspace = 0;
+  Workspace w;
   TRY(check_sizes(p->recipe, &a->sizes, e));
   TRY(pack_grids(p, a, out, empty, e));
   TRY(check_scalars(p->recipe, a, e));
   if (*empty)
     return ATTNC_OK;
   TRY(check_tensors(p->recipe, a, e));
-  TRY(workspace_bytes(p, &a->sizes, &workspace, e));
-  TRY(check_workspace(p, a, workspace, e));
-  return pack_steps(p, a, workspace, out, e);
+  TRY(lay_out(p, &a->sizes, &w, e));
+  TRY(check_workspace(p, a, w.all, e));
+  return pack_steps(p, a, &w, out, e);
 }
 
 /* ---- launch states ---- */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXT = 16 << 20, MAX_SUM = 16 };
+enum { MAX_TEXT = 16 << 20 };
 
 /* ---- tensors, scalars, requirements, workspace ---- */
 
@@ -175,25 +175,56 @@ read_requires(Reader *rd, json_t *v)
   return ATTNC_OK;
 }
 
-static attnc_status
-read_workspace(Reader *rd, json_t *v)
+/* aside and along fall where the other size grows. */
+static bool
+grows(const Axis *a)
 {
-  static const char *const keys[] = {"product", NULL};
-  snprintf(rd->at, sizeof rd->at, "workspace");
-  size_t n = json_array_size(v);
-  bool none = json_is_integer(v) && json_integer_value(v) == 0;
-  if (!none)
-    TRY(read_array(rd, v, "workspace", 0, MAX_SUM));
-  Axis *sum = NEW_N(rd->r->arena, Axis, n);
-  if (!sum)
-    return read_no_memory(rd);
-  for (size_t i = 0; i < n; i++) {
-    json_t *one = json_array_get(v, i);
-    TRY(read_object(rd, one, keys));
-    TRY(read_product(rd, json_object_get(one, "product"), 0, &sum[i]));
+  for (int i = 0; i < a->n; i++) {
+    const Term *t = &a->terms[i];
+    if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG)
+      return false;
+    for (int j = 0; t->kind == TERM_MIN && j < t->n_of; j++)
+      if (!grows(&t->of[j]))
+        return false;
   }
-  rd->r->workspace = sum;
-  rd->r->n_workspace = (int)n;
+  return true;
+}
+
+static attnc_status
+read_region(Reader *rd, json_t *v, RecipeRegion *r)
+{
+  static const char *const keys[] = {"name", "bytes", NULL};
+  TRY(read_object(rd, v, keys));
+  TRY(read_text(rd, v, "name", &r->name));
+  TRY(read_axis(rd, json_object_get(v, "bytes"), 0, &r->bytes));
+  return grows(&r->bytes) ? ATTNC_OK
+                          : read_bad(rd, "'bytes': does not grow with the sizes");
+}
+
+/* Before schema 3 there were offsets instead of regions; no kernel had any. */
+static attnc_status
+read_workspace(Reader *rd, json_t *v, int schema)
+{
+  Recipe *r = rd->r;
+  if (json_is_integer(v) && json_integer_value(v) == 0)
+    return ATTNC_OK;
+  if (schema < 3)
+    return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
+                   "kernel recipe: a workspace of schema attnc.kernel/%d: compile the "
+                   "kernel again with this version",
+                   schema);
+  snprintf(rd->at, sizeof rd->at, "workspace");
+  TRY(read_array(rd, v, "workspace", 0, RECIPE_REGIONS));
+  int n = (int)json_array_size(v);
+  RecipeRegion *all = NEW_N(r->arena, RecipeRegion, n);
+  if (!all)
+    return read_no_memory(rd);
+  for (int i = 0; i < n; i++) {
+    snprintf(rd->at, sizeof rd->at, "workspace[%d]", i);
+    TRY(read_region(rd, json_array_get(v, (size_t)i), &all[i]));
+  }
+  r->regions = all;
+  r->n_regions = n;
   rd->at[0] = 0;
   return ATTNC_OK;
 }
@@ -218,17 +249,27 @@ read_target(Reader *rd, json_t *root)
   return read_int(rd, root, "min_driver", 0, INT_MAX, &r->min_driver);
 }
 
+/* What schema 2 could say and its compilers wrote is read as it was. */
+static attnc_status
+read_schema(Reader *rd, json_t *root, int *schema)
+{
+  const char *text = NULL;
+  TRY(read_text(rd, root, "schema", &text));
+  *schema = str_eq(text, "attnc.kernel/3") ? 3 : str_eq(text, "attnc.kernel/2") ? 2 : 0;
+  if (*schema)
+    return ATTNC_OK;
+  return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
+                 "kernel recipe: schema '%.60s' is not attnc.kernel/3", text);
+}
+
 static attnc_status
 read_root(Reader *rd, json_t *root)
 {
   Recipe *r = rd->r;
-  const char *schema = NULL;
+  int schema = 0;
   if (!json_is_object(root))
     return read_bad(rd, "expected an object");
-  TRY(read_text(rd, root, "schema", &schema));
-  if (!str_eq(schema, "attnc.kernel/2"))
-    return err_set(rd->e, ATTNC_ERR_UNSUPPORTED,
-                   "kernel recipe: schema '%.60s' is not attnc.kernel/2", schema);
+  TRY(read_schema(rd, root, &schema));
   TRY(read_text(rd, root, "name", &r->name));
   TRY(read_text(rd, root, "op", &r->op));
   TRY(read_text(rd, root, "ptx_sha256", &r->ptx_sha256));
@@ -239,7 +280,7 @@ read_root(Reader *rd, json_t *root)
   TRY(read_tensors(rd, json_object_get(root, "tensors")));
   TRY(read_scalars(rd, json_object_get(root, "scalars")));
   TRY(read_requires(rd, json_object_get(root, "requires")));
-  TRY(read_workspace(rd, json_object_get(root, "workspace")));
+  TRY(read_workspace(rd, json_object_get(root, "workspace"), schema));
   return read_steps(rd, json_object_get(root, "steps"));
 }
 

@@ -1,4 +1,4 @@
-/* recipe.h: the launch recipe of a kernel, read from its JSON (schema attnc.kernel/2).
+/* recipe.h: the launch recipe of a kernel, read from its JSON (schema attnc.kernel/3).
  *
  * A recipe is data: which tensors and scalars a call has, what it requires of them, how
  * much workspace it needs, and an ordered list of steps: launches (entry, parameters, grid
@@ -28,7 +28,8 @@ enum {
   RECIPE_PARAMS = 128, /* over all steps */
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
   RECIPE_STEPS = 8,
-  RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
+  RECIPE_REGIONS = 16, /* of workspace */
+  RECIPE_ENTRY = 128,  /* bytes of an entry's name, with the 0 */
 };
 
 /* ---- axes: products of terms ---- */
@@ -101,7 +102,7 @@ typedef enum ParamType {
 } ParamType;
 typedef enum ParamKind {
   PARAM_TENSOR,    /* ptr: slot */
-  PARAM_WORKSPACE, /* ptr: offset */
+  PARAM_WORKSPACE, /* ptr: region */
   PARAM_STRIDE,    /* i64, i32: slot, dim; in elements */
   PARAM_SIZE,      /* i64, i32 */
   PARAM_SCALAR,    /* f32: slot */
@@ -112,7 +113,7 @@ typedef struct Param {
   ParamKind kind;
   int slot, dim;
   SizeId size;
-  int64_t offset;
+  int region;           /* of workspace */
   const TensorMap *map; /* NULL: not a map */
   int index;
 } Param;
@@ -130,8 +131,8 @@ typedef struct Launch {
 } Launch;
 
 typedef struct Memset {
-  int64_t offset; /* into the workspace */
-  Axis bytes;
+  int region;
+  Axis bytes; /* from its start, at most its own */
   unsigned char value;
 } Memset;
 
@@ -140,6 +141,16 @@ typedef struct Step {
   Launch launch;
   Memset memset;
 } Step;
+
+/* ---- workspace ---- */
+
+/* Memory of the caller's between the steps.  Regions follow each other, each from the next
+ * multiple of REGION_ALIGN on.  None gets smaller where a size of the call grows. */
+enum { REGION_ALIGN = CALL_REGION_ALIGN };
+typedef struct RecipeRegion {
+  const char *name;
+  Axis bytes;
+} RecipeRegion;
 
 /* ---- the whole ---- */
 
@@ -167,8 +178,8 @@ typedef struct Recipe {
   int64_t max_size;          /* of any size; INT64_MAX: any */
   bool has_strides[RECIPE_SLOTS];
   int64_t strides[RECIPE_SLOTS][CALL_STRIDES]; /* specialised */
-  const Axis *workspace;                       /* bytes: the sum of these products */
-  int n_workspace;
+  const RecipeRegion *regions;
+  int n_regions;
   Step *steps;
   int n_steps, n_params, n_maps; /* params and maps: over all steps */
 } Recipe;

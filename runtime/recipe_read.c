@@ -187,7 +187,7 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   return read_bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));
 }
 
-attnc_status
+static attnc_status
 read_product(Reader *rd, json_t *list, int depth, Axis *a)
 {
   TRY(read_array(rd, list, "factors", 1, MAX_TERMS));

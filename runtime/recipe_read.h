@@ -30,7 +30,6 @@ attnc_status read_size(Reader *, json_t *, SizeId *);
 
 /* {"mul": [factor, …]} or one bare factor; depth counts nested minima. */
 attnc_status read_axis(Reader *, json_t *, int depth, Axis *);
-attnc_status read_product(Reader *, json_t *list, int depth, Axis *);
 
 /* A tensor map, the object of a parameter of type map. */
 attnc_status read_map(Reader *, json_t *, TensorMap *);

@@ -52,9 +52,20 @@ param_size(Reader *rd, json_t *v, Param *p)
 }
 
 static attnc_status
+read_region_number(Reader *rd, json_t *v, int *out)
+{
+  int64_t region = 0;
+  TRY(read_int_in(rd, v, "workspace", 0, RECIPE_REGIONS - 1, &region));
+  if (region >= rd->r->n_regions)
+    return read_bad(rd, "no region %d of workspace", (int)region);
+  *out = (int)region;
+  return ATTNC_OK;
+}
+
+static attnc_status
 param_workspace(Reader *rd, json_t *v, Param *p)
 {
-  return read_int_in(rd, v, "workspace", 0, INT64_MAX, &p->offset);
+  return read_region_number(rd, v, &p->region);
 }
 
 static attnc_status
@@ -200,8 +211,7 @@ read_memset(Reader *rd, json_t *v, int step, Memset *m)
   int value = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].memset", step);
   TRY(read_object(rd, v, keys));
-  TRY(read_int_in(rd, json_object_get(v, "workspace"), "workspace", 0, INT64_MAX,
-                  &m->offset));
+  TRY(read_region_number(rd, json_object_get(v, "workspace"), &m->region));
   TRY(read_int(rd, v, "value", 0, 255, &value));
   m->value = (unsigned char)value;
   return read_axis(rd, json_object_get(v, "bytes"), 0, &m->bytes);

@@ -28,7 +28,7 @@ set_tests_properties(cache PROPERTIES PROCESSORS 2)
 unit(emit_c OBJECTS runtime base LABELS runtime)
 if(TARGET test_emit_c)
   target_sources(test_emit_c PRIVATE unit/fake_compiler.c ${CMAKE_SOURCE_DIR}/emit/emit_c.c
-    ${CMAKE_SOURCE_DIR}/emit/emit_c_launch.c ${CMAKE_SOURCE_DIR}/emit/emit_c_rules.c)
+    ${CMAKE_SOURCE_DIR}/emit/emit_c_launch.c ${CMAKE_SOURCE_DIR}/emit/emit_c_rules.c ${CMAKE_SOURCE_DIR}/emit/emit_c_steps.c)
   add_dependencies(test_emit_c cuda_stub rules_text)
   target_compile_definitions(test_emit_c PRIVATE STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>"
     CC="${CMAKE_C_COMPILER}")

@@ -15,7 +15,8 @@ view_base(Lo *lo, const View *v)
   if (have)
     return have;
   LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
-  V base = param_value(lo, PARAM_TENSOR, v->x->slot, 0);
+  ParamKind kind = v->x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR;
+  V base = param_value(lo, kind, v->x->slot, 0);
   V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
   if (v->pack > 1)
     head = LLVMBuildMul(b, head, k64(lo, v->pack), "");

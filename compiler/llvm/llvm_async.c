@@ -289,6 +289,24 @@ lower_fence_async(Lo *lo, const Op *op)
   fence_async(lo);
 }
 
+/* Elsewhere a launch begins when the step ahead of it has ended, and nothing is to be said
+ * (PTX ISA, "griddepcontrol"). */
+void
+lower_grid_wait(Lo *lo, const Op *op)
+{
+  (void)op; /* for all of the step ahead */
+  if (lo->p->dependent)
+    effect(lo, "griddepcontrol.wait;", "", NULL, 0);
+}
+
+void
+lower_grid_trigger(Lo *lo, const Op *op)
+{
+  (void)op; /* for whatever is behind */
+  if (lo->p->target->dependent)
+    effect(lo, "griddepcontrol.launch_dependents;", "", NULL, 0);
+}
+
 /* The team's first thread sends one box for each panel. */
 void
 lower_send_out(Lo *lo, const Op *op)

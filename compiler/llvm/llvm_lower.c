@@ -66,6 +66,8 @@ typedef void Lowering(Lo *, const Op *);
   X(COPY_OUT, lower_copy_out)                                                              \
   X(SEND_OUT, lower_send_out)                                                              \
   X(OUT_WAIT, lower_out_wait)                                                              \
+  X(GRID_WAIT, lower_grid_wait)                                                            \
+  X(GRID_TRIGGER, lower_grid_trigger)                                                      \
   X(SYNC, lower_sync)                                                                      \
   X(SYNC_ROLE, lower_sync)                                                                 \
   X(FENCE_ASYNC, lower_fence_async)                                                        \
@@ -102,6 +104,7 @@ typedef void Lowering(Lo *, const Op *);
   X(DOT_ACC, product)                                                                      \
   X(MASK, lower_mask)                                                                      \
   X(STORE_ROWS, lower_store_rows)                                                          \
+  X(LOAD_ROWS, lower_load_rows)                                                            \
   X(LOAD, lower_load)                                                                      \
   X(LOAD_ONE, lower_load)                                                                  \
   X(STORE, lower_store)                                                                    \
@@ -140,6 +143,7 @@ param_type(Lo *lo, const Param *p)
     return LLVMPointerTypeInContext(lo->cx, 0);
   case PARAM_TENSOR:
   case PARAM_STRIDE:
+  case PARAM_WORKSPACE:
     return lo->i64;
   }
   lower_fail(lo, "parameter of kind %d has no type", (int)p->kind);

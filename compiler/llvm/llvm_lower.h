@@ -182,12 +182,15 @@ void lower_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);
 void lower_fence_async(Lo *, const Op *);
+void lower_grid_wait(Lo *, const Op *);
+void lower_grid_trigger(Lo *, const Op *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);
 void lower_tie(Lo *, const Val *); /* nothing of it moves above this place */
 /* llvm_rows.c: straight to and from global memory */
 void lower_store_rows(Lo *, const Op *);
+void lower_load_rows(Lo *, const Op *);
 void lower_load(Lo *, const Op *);
 void lower_store(Lo *, const Op *);
 

@@ -13,28 +13,55 @@ store_one(Lo *lo, V address, V x, V want)
            in, 3, lo->none, NULL, 0);
 }
 
-/* The lanes of column 0 write: in FRAG a row's values are equal in four lanes, in the lane
- * layout in all of a warp. */
+static void
+load_one(Lo *lo, V address, V want, V *out)
+{
+  V in[2] = {address, as_i32(lo, lo->b, want)};
+  asm_call(lo, ASM_EFFECT,
+           "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.f32 $0, 0f00000000; "
+           "@p ld.global.f32 $0, [$1]; }",
+           "=&f,l,r", in, 2, lo->f32, out, 1);
+}
+
+/* The first of a thread's rows: in FRAG a row's values are equal in four lanes, and rows of
+ * a thread are eight apart; where a warp has a row, in all of the warp. */
+static V
+first_row(Lo *lo, const Val *x)
+{
+  V warp = lane_value(lo, LANE_WARP);
+  if (x->rows == x->warps)
+    return warp;
+  V first = LLVMBuildMul(lo->b, warp, k32(lo, 8 * val_row_values(x)), "");
+  return LLVMBuildAdd(lo->b, first, lane_value(lo, LANE_ROW), "");
+}
+
+/* The lanes of column 0 write. */
 void
 lower_store_rows(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
-  int n = val_row_values(x);
   bool lanes = x->rows == x->warps;
-  V mine;
   V writer = LLVMBuildICmp(lo->b, LLVMIntEQ, lane_value(lo, lanes ? LANE_LANE : LANE_COL),
                            k32(lo, 0), "");
-  V warp = lane_value(lo, LANE_WARP);
-  if (lanes) {
-    mine = warp;
-  } else {
-    mine = LLVMBuildMul(lo->b, warp, k32(lo, 8 * n), "");
-    mine = LLVMBuildAdd(lo->b, mine, lane_value(lo, LANE_ROW), "");
-  }
-  for (int i = 0; i < n; i++) {
+  V mine = first_row(lo, x);
+  for (int i = 0; i < val_row_values(x); i++) {
     V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");
     V want = bool_and(lo->b, writer, row_inside(lo, &op->view, row));
     store_one(lo, row_address(lo, &op->view, row), lo->vals[x->id][i], want);
+  }
+}
+
+void
+lower_load_rows(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n), mine = first_row(lo, op->out);
+  for (int i = 0; i < n; i++) {
+    V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");
+    V want = row_inside(lo, &op->view, row);
+    if (!want)
+      want = LLVMConstInt(lo->i1, 1, 0);
+    load_one(lo, row_address(lo, &op->view, row), want, &out[i]);
   }
 }
 

@@ -43,7 +43,8 @@ const Table *t_table(Tb *, const int32_t *, int n);
 
 typedef struct Tensor {
   const char *name;
-  int slot; /* ATTNC_Q … */
+  int slot;       /* ATTNC_Q …, or the number of a region of workspace */
+  bool workspace; /* it is such a region (compiler/build.h) */
   Dtype ty;
   int cols;      /* elements of a row; 1 for lse */
   Idx rows;      /* sq or sk */
@@ -131,6 +132,13 @@ void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier 
 void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
 void t_out_wait(Tb *);             /* … it has been read */
 
+/* ---- the launch ahead, and the one behind (EntryArgs.dependent in compiler/build.h) ----
+ */
+
+/* All that the step ahead did is done and seen; first in whoever looks at its results. */
+void t_grid_wait(Tb *);
+void t_grid_trigger(Tb *); /* the step behind may begin: a hint, where the target has it */
+
 /* ---- barriers ---- */
 
 typedef struct Turn Turn; /* passed round between the teams of a role */
@@ -217,6 +225,7 @@ Idx t_any_not1(Tb *, Tile);         /* does a lane of the warp hold a value that
 Idx t_any_over(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
 
 void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
+Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
 /* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
 Tile t_load(Tb *, View);
 void t_store(Tb *, View, Tile);

@@ -207,6 +207,19 @@ t_out_wait(Tb *t)
 }
 
 void
+t_grid_wait(Tb *t)
+{
+  t->prog->waits = true;
+  tile_op(t, OP_GRID_WAIT);
+}
+
+void
+t_grid_trigger(Tb *t)
+{
+  tile_op(t, OP_GRID_TRIGGER);
+}
+
+void
 t_sync(Tb *t)
 {
   role_word(t, OP_SYNC);

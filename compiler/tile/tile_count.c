@@ -184,6 +184,8 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(COPY_OUT, barrier)                                                                     \
   X(SEND_OUT, barrier)                                                                     \
   X(OUT_WAIT, nothing)                                                                     \
+  X(GRID_WAIT, nothing)                                                                    \
+  X(GRID_TRIGGER, nothing)                                                                 \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \
@@ -220,6 +222,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(DOT_ACC, product)                                                                      \
   X(MASK, two_each)                                                                        \
   X(STORE_ROWS, nothing)                                                                   \
+  X(LOAD_ROWS, one_each)                                                                   \
   X(LOAD, one_each)                                                                        \
   X(LOAD_ONE, one_each)                                                                    \
   X(STORE, nothing)                                                                        \

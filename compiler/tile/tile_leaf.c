@@ -57,7 +57,7 @@ tile_param(Tb *t, ParamKind kind, int slot, int dim)
   }
   Node n = {.kind = NODE_PARAM, .n = p->params.n};
   n.nonneg = kind == PARAM_SIZE;
-  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR;
+  n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR || kind == PARAM_WORKSPACE;
   Idx x = leaf(t, &n);
   Param *q = vec_push(t->arena, &p->params);
   *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
@@ -90,6 +90,8 @@ tile_stride(Tb *t, int slot, int dim)
 void
 tile_map(Tb *t, const View *v, int rows)
 {
+  if (v->x->workspace)
+    t_fail(t, "%s: workspace has no tensor map", v->x->name);
   tile_param(t, PARAM_MAP, v->x->slot, map_dim(v, rows));
 }
 

@@ -23,12 +23,13 @@ typedef enum ParamKind {
   PARAM_STRIDE,
   PARAM_SIZE,
   PARAM_SCALAR,
+  PARAM_WORKSPACE,
   PARAM_MAP
 } ParamKind;
 
 typedef struct Param {
   ParamKind kind;
-  int slot; /* tensor or scalar slot, or SizeId */
+  int slot; /* of a tensor or scalar, SizeId, or number of a region of workspace */
   int dim;  /* STRIDE: 0 batch, 1 head, 2 row; MAP: map_dim() */
   const Node *node;
 } Param;
@@ -114,6 +115,8 @@ typedef struct Val {
   X(COPY_OUT, "copy_out")                                                                  \
   X(SEND_OUT, "send_out")                                                                  \
   X(OUT_WAIT, "out_wait")                                                                  \
+  X(GRID_WAIT, "grid wait")                                                                \
+  X(GRID_TRIGGER, "grid trigger")                                                          \
   X(SYNC, "sync")                                                                          \
   X(SYNC_ROLE, "sync_role")                                                                \
   X(FENCE_ASYNC, "fence_async")                                                            \
@@ -150,6 +153,7 @@ typedef struct Val {
   X(DOT_ACC, "dot_acc")                                                                    \
   X(MASK, "mask")                                                                          \
   X(STORE_ROWS, "store_rows")                                                              \
+  X(LOAD_ROWS, "load_rows")                                                                \
   X(LOAD, "load")                                                                          \
   X(LOAD_ONE, "load_one")                                                                  \
   X(STORE, "store")                                                                        \
@@ -255,8 +259,10 @@ typedef struct Program {
   VEC(Role *) roles;
   Idx grid[3]; /* of the host */
   bool has_grid;
-  int cluster; /* blocks, along x */
-  int bars;    /* named barriers in use; 0 is the whole block's */
+  int cluster;    /* blocks, along x */
+  bool dependent; /* may begin before the step ahead of it has ended */
+  bool waits;     /* … and waits for it */
+  int bars;       /* named barriers in use; 0 is the whole block's */
   int n_any;
   int smem_bytes; /* by the plan */
   int n_vals, n_takes, n_regions;

@@ -451,6 +451,18 @@ t_store_rows(Tb *t, View v, Tile x)
   op->view = v;
 }
 
+/* In the layout of accumulators' rows, or a row a warp. */
+Tile
+t_load_rows(Tb *t, View v)
+{
+  int warps = tile_warps(t);
+  if (v.x->cols != 1 || v.x->ty != DT_F32 || (v.n != warps && v.n % (16 * warps)))
+    t_fail(t, "load_rows: %d rows of %s", v.n, v.x->name);
+  Op *op = tile_op(t, OP_LOAD_ROWS);
+  op->view = v;
+  return result(t, op, v.n, 1, DT_F32, LAY_ROW);
+}
+
 static Tile
 load(Tb *t, OpKind kind, View v)
 {

@@ -185,7 +185,7 @@ ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 ATTNC_API int attnc_plan_scalar(const attnc_plan *, const char *scalar_name);
 
 /* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
- * (schema attnc.kernel/2) and where its schedule came from (`source`: exact, near, model,
+ * (schema attnc.kernel/3) and where its schedule came from (`source`: exact, near, model,
  * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics":
  * those of them by which its compiler says that it serialised asynchronous matrix
  * instructions (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup

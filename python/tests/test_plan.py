@@ -402,7 +402,7 @@ MAP_PTX = ("// attnc mark " + 32 * "0f" + "\n.version 8.0\n.target sm_90a\n.addr
            ".param .align 64 .b8 q[128], .param .align 64 .b8 k[128], .param .u64 o)\n"
            "{ ret; }\n")
 MAP_RECIPE = {
-    "schema": "attnc.kernel/2", "name": "by_hand", "op": "fwd", "target": "sm_90a",
+    "schema": "attnc.kernel/3", "name": "by_hand", "op": "fwd", "target": "sm_90a",
     "exact": True, "min_driver": 12000, "ptx_sha256": "", "template": "by_hand",
     "mark": 32 * "0f",
     "tensors": [{"name": n, "slot": i, "dtype": "fp16", "access": "out" if n == "o" else "in",

@@ -36,7 +36,7 @@ class Compile(Case):
         exact = json.loads(self.read("out/causal.sm_90a.json"))
         self.assertEqual((exact["exact"], exact["min_driver"]), (True, 12000))
         recipe = json.loads(self.read("out/causal.sm_80.json"))
-        self.assertEqual(recipe["schema"], "attnc.kernel/2")
+        self.assertEqual(recipe["schema"], "attnc.kernel/3")
         self.assertIn(f"// attnc mark {recipe['mark']} template=fwd_mma,block_m=".encode(),
                       self.read("out/causal.sm_80.ptx").split(b"\n")[0])
         self.assertEqual(recipe["ptx_sha256"],

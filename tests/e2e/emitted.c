@@ -33,10 +33,12 @@ typedef struct Args {
   } q, k, v, o;
   CUdeviceptr lse;
   float softmax_scale;
+  CUdeviceptr workspace;
+  size_t workspace_bytes;
 } Args;
 typedef struct Kernel {
   CUmodule module;
-  CUfunction function;
+  CUfunction functions[1];
   int target, sm_count;
 } Kernel;
 

@@ -64,7 +64,7 @@
   "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":" params ",\"grid\":" grid             \
   ",\"block\":[128,1,1],\"cluster\":[1,1,1],\"shared\":65536}}]"
 #define RT_RECIPE_OF(target, exact, tensors, scalars, requires, workspace, steps)          \
-  "{\"schema\":\"attnc.kernel/2\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
+  "{\"schema\":\"attnc.kernel/3\",\"attnc\":\"0.1.0\",\"name\":\"by_hand\","               \
   "\"op\":\"fwd\",\"target\":\"" target "\",\"exact\":" exact                              \
   ",\"ptx_version\":70,\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK      \
   "\",\"tensors\":" tensors ",\"scalars\":" scalars                                        \

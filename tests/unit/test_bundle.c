@@ -132,7 +132,7 @@ static void
 test_specs_that_share_a_kernel(void **state)
 {
 #define SHARED_KERNEL(name, scale)                                                         \
-  "{\"schema\":\"attnc.kernel/2\",\"name\":\"" name                                        \
+  "{\"schema\":\"attnc.kernel/3\",\"name\":\"" name                                        \
   "\",\"op\":\"fwd\",\"target\":\"sm_80\",\"exact\":false,\"ptx_version\":70,"             \
   "\"min_driver\":11000,\"ptx_sha256\":\"@\",\"mark\":\"" RT_MARK                          \
   "\",\"tensors\":" RT_TENSORS                                                             \

@@ -18,10 +18,12 @@ typedef struct Args {
   long long o_stride[5];
   CUdeviceptr lse;
   float softmax_scale;
+  CUdeviceptr workspace;
+  size_t workspace_bytes;
 } Args;
 typedef struct Compiled {
   CUmodule module;
-  CUfunction function;
+  CUfunction functions[2];
   int target, sm_count;
 } Compiled;
 
@@ -39,22 +41,35 @@ typedef struct Compiled {
   "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"" RT_OF_o "},"          \
   "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"" RT_OF_lse "}]"
 #define STEPS                                                                              \
-  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                               \
+  "[{\"memset\":{\"workspace\":1,\"bytes\":{\"mul\":[2,{\"size\":\"b\"}]},\"value\":9}},"  \
+  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                                \
   ",{\"type\":\"i32\",\"size\":\"sq\"}," MAP_K                                             \
   ",{\"type\":\"ptr\",\"tensor\":3},{\"type\":\"i64\",\"stride\":[3,2]},"                  \
   "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"mul\":[{\"ceil_div\":"          \
   "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1,{\"size\":\"hk\"}],"                  \
-  "\"block\":[384,1,1],\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}}]"
+  "\"block\":[384,1,1],\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}},"     \
+  "{\"launch\":{\"entry\":\"attnc_add\",\"params\":[{\"type\":\"ptr\",\"workspace\":1},"   \
+  "{\"type\":\"ptr\",\"workspace\":0},{\"type\":\"i32\",\"size\":\"b\"}],"                 \
+  "\"grid\":[{\"mul\":[{\"size\":\"b\"},{\"ceil_div\":[\"sq\",128]}]},1,1],"               \
+  "\"block\":[64,1,1],\"cluster\":[1,1,1],\"shared\":1024}}]"
+#define REGIONS                                                                            \
+  "[{\"name\":\"parts\",\"bytes\":{\"mul\":[4,{\"size\":\"h\"},{\"min\":["                 \
+  "{\"mul\":[{\"size\":\"b\"},{\"size\":\"sq\"}]},100000]}]}},"                            \
+  "{\"name\":\"counts\",\"bytes\":{\"mul\":[4,{\"size\":\"b\"}]}}]"
 static const char recipe[] =
-    RT_RECIPE_OF("sm_90a", "true", TENSORS, RT_SCALARS, RT_REQUIRES, "0", STEPS);
-static const char ptx[] =
-    RT_PTX_OF(".param .align 64 .b8 q[128], .param .u32 sq, .param .align 64 .b8 k[128], "
-              ".param .u64 o, .param .u64 o_s, .param .f32 scale");
+    RT_RECIPE_OF("sm_90a", "true", TENSORS, RT_SCALARS, RT_REQUIRES, REGIONS, STEPS);
+static const char ptx[] = RT_PTX_OF(
+    ".param .align 64 .b8 q[128], .param .u32 sq, .param .align 64 .b8 k[128], "
+    ".param .u64 o, .param .u64 o_s, .param .f32 scale") ".visible .entry attnc_add(.param "
+                                                         ".u64 c, .param .u64 p, .param "
+                                                         ".u32 b)\n{ ret; }\n";
 
 static char *dir;
 static void *library;
 static CUresult (*by_hand_load)(Compiled *), (*by_hand_unload)(Compiled *);
 static CUresult (*by_hand_launch)(const Compiled *, const Args *, CUstream);
+static CUresult (*by_hand_workspace)(const Compiled *, const Args *, size_t *);
+static _Alignas(256) unsigned char workspace[4 << 20];
 
 /* ---- the generated library ---- */
 
@@ -101,6 +116,7 @@ setup(void **state)
     return 1;
   *(void **)&by_hand_load = dlsym(library, "by_hand_load");
   *(void **)&by_hand_launch = dlsym(library, "by_hand_launch");
+  *(void **)&by_hand_workspace = dlsym(library, "by_hand_workspace");
   *(void **)&by_hand_unload = dlsym(library, "by_hand_unload");
   return 0;
 }
@@ -122,7 +138,14 @@ fill(Args *a, attnc_tensor *t, attnc_sizes *n, attnc_args *args)
   static _Alignas(256) char memory[256];
   CUdeviceptr *data[] = {&a->q, &a->k, NULL, &a->o, &a->lse};
   long long *strides[] = {a->q_stride, a->k_stride, NULL, a->o_stride, NULL};
-  *a = (Args){.b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400, .softmax_scale = 0.5f};
+  *a = (Args){.b = 2,
+              .h = 8,
+              .hk = 2,
+              .sq = 300,
+              .sk = 400,
+              .softmax_scale = 0.5f,
+              .workspace = (uintptr_t)workspace,
+              .workspace_bytes = sizeof workspace};
   for (int i = 0; i < 5; i++) {
     const int64_t stride[5] = {512 * 20000, 64, 512, 1, 0};
     t[i].data = memory + 16 * i;
@@ -141,18 +164,43 @@ fill(Args *a, attnc_tensor *t, attnc_sizes *n, attnc_args *args)
                        .tensor_size = sizeof *t,
                        .n_tensors = 5,
                        .scalars = &scale,
-                       .n_scalars = 1};
+                       .n_scalars = 1,
+                       .workspace = workspace,
+                       .workspace_bytes = sizeof workspace};
+}
+
+/* Where the memset of one launch wrote; clears it for the next. */
+static size_t
+filled(size_t *n)
+{
+  size_t at = 0;
+  while (at < sizeof workspace && !workspace[at])
+    at++;
+  for (*n = 0; at + *n < sizeof workspace && workspace[at + *n] == 9; ++*n)
+    workspace[at + *n] = 0;
+  return at;
 }
 
 static void
 same(const Compiled *k, const attnc_plan *p, const Args *a, const attnc_args *args)
 {
   attnc_error e = {0};
+  size_t need, as_much, n, as_many;
   int at = stub.stub_launches();
+  assert_int_equal(by_hand_workspace(k, a, &need), CUDA_SUCCESS);
+  assert_int_equal(attnc_plan_workspace(p, args->sizes, &as_much), ATTNC_OK);
+  assert_int_equal(need, as_much);
   assert_int_equal(by_hand_launch(k, a, (CUstream)0x40), CUDA_SUCCESS);
+  size_t where = filled(&n);
   if (attnc_launch(p, args, (void *)0x40, NULL, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
-  StubLaunch x = stub.stub_launch_at(at), y = stub.stub_launch_at(at + 1);
+  assert_int_equal(filled(&as_many), where);
+  assert_true(n == as_many && n == 2 * (size_t)a->b && where + 2 * n == need);
+  StubLaunch x = stub.stub_launch_at(at + 1), y = stub.stub_launch_at(at + 3);
+  assert_string_equal(x.entry, "attnc_add");
+  assert_memory_equal(&x, &y, sizeof x);
+  x = stub.stub_launch_at(at);
+  y = stub.stub_launch_at(at + 2);
   assert_int_equal(x.misaligned, 0);
   assert_true(x.extended && x.serialized);
   assert_int_equal(x.cluster[0], 2);
@@ -201,6 +249,36 @@ test_the_same_call(void **state)
   drv_close(drv);
 }
 
+/* Missing, too small, not aligned, and of sizes whose workspace 64 bits do not count. */
+static void
+test_workspace_refused(void **state)
+{
+  Compiled k;
+  Args a;
+  attnc_tensor t[5];
+  attnc_sizes n;
+  attnc_args args;
+  size_t need;
+  int before = stub.stub_launches();
+  (void)state;
+  assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
+  fill(&a, t, &n, &args);
+  assert_int_equal(by_hand_workspace(&k, &a, &need), CUDA_SUCCESS);
+  a.workspace = 0;
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  a.workspace = (uintptr_t)workspace + 8;
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  a.workspace = (uintptr_t)workspace;
+  a.workspace_bytes = need - 1;
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(stub.stub_launches(), before);
+  a.workspace_bytes = need;
+  assert_int_equal(by_hand_launch(&k, &a, NULL), CUDA_SUCCESS);
+  a.h = INT64_MAX / 4;
+  assert_int_equal(by_hand_workspace(&k, &a, &need), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
+}
+
 static void
 test_the_same_refusals(void **state)
 {
@@ -236,6 +314,7 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_the_same_call, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_workspace_refused, setup, teardown),
       cmocka_unit_test_setup_teardown(test_the_same_refusals, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -469,47 +469,90 @@ test_state_repacks_what_changed(void **state)
   attnc_plan_release(q);
 }
 
+#define REGIONS                                                                            \
+  "[{\"name\":\"first\",\"bytes\":64},{\"name\":\"second\",\"bytes\":"                     \
+  "{\"mul\":[{\"size\":\"b\"},32]}}]"
 #define STEPS_WITH_WORKSPACE                                                               \
-  "[{\"memset\":{\"workspace\":64,\"value\":7,\"bytes\":{\"mul\":[{\"size\":\"b\"},32]}}}" \
+  "[{\"memset\":{\"workspace\":1,\"value\":7,\"bytes\":{\"mul\":[{\"size\":\"b\"},32]}}}"  \
   ","                                                                                      \
-  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":64},"  \
+  "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":1},"   \
   "{\"type\":\"ptr\",\"tensor\":3}],\"grid\":[\"sm_count\",1,1],\"block\":[32,1,1],"       \
   "\"shared\":0}}]"
 
 static void
 test_workspace_and_memset(void **state)
 {
-  static _Alignas(256) unsigned char memory[256];
+  static _Alignas(256) unsigned char memory[512];
   Call c;
   size_t bytes = 0;
   attnc_error e = {0};
   (void)state;
   call_fill(&c);
-  attnc_plan *p =
-      load_ptx(RT_PTX_OF(".param .u64 w, .param .u64 o"),
-               RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES,
-                            "[{\"product\":[64]},{\"product\":[{\"size\":\"b\"},32]}]",
-                            STEPS_WITH_WORKSPACE));
+  attnc_plan *p = load_ptx(RT_PTX_OF(".param .u64 w, .param .u64 o"),
+                           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS,
+                                        RT_REQUIRES, REGIONS, STEPS_WITH_WORKSPACE));
   assert_int_equal(attnc_plan_workspace(p, &c.n, &bytes), ATTNC_OK);
-  assert_int_equal(bytes, 128);
+  assert_int_equal(bytes, 320); /* the second from the next multiple of 256 on */
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
-  assert_non_null(strstr(e.message, "a workspace of 128 bytes is needed, 0 are given"));
+  assert_non_null(strstr(e.message, "a workspace of 320 bytes is needed, 0 are given"));
   c.a.workspace = memory;
-  c.a.workspace_bytes = 127;
+  c.a.workspace_bytes = 319;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
-  c.a.workspace_bytes = 128;
+  c.a.workspace_bytes = 320;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
   assert_int_equal(stub.stub_calls("cuMemsetD8Async"), 1);
-  assert_int_equal(memory[63], 0);
-  assert_int_equal(memory[64], 7);
-  assert_int_equal(memory[127], 7);
-  assert_int_equal(memory[128], 0);
+  assert_int_equal(memory[255], 0);
+  assert_int_equal(memory[256], 7);
+  assert_int_equal(memory[319], 7);
+  assert_int_equal(memory[320], 0);
   assert_int_equal(stub.stub_launch_at(0).grid[0], 108);
-  assert_int_equal(stub.stub_launch_at(0).values[0], (uintptr_t)memory + 64);
+  assert_int_equal(stub.stub_launch_at(0).values[0], (uintptr_t)memory + 256);
   assert_int_equal(stub.stub_launch_at(0).values[1], (uintptr_t)c.t[3].data);
   c.a.workspace = memory + 8;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_ALIGN);
   attnc_plan_release(p);
+}
+
+/* A region that 64 bits do not hold, one whose end they do not, and a memset of more than
+ * its region has, though the workspace has as much. */
+static void
+test_workspace_refused(void **state)
+{
+  static _Alignas(256) unsigned char memory[1024];
+  static const struct {
+    const char *regions;
+    attnc_status asked, launched;
+    const char *why;
+  } rows[] = {
+      {"[{\"name\":\"first\",\"bytes\":64},{\"name\":\"huge\",\"bytes\":{\"mul\":["
+       "{\"size\":\"b\"},2147483647,2147483647,2147483647]}}]",
+       ATTNC_ERR_SHAPE, ATTNC_ERR_SHAPE, "region huge of its workspace"},
+      {"[{\"name\":\"most\",\"bytes\":{\"mul\":[2147483647,2147483647,2]}},"
+       "{\"name\":\"more\",\"bytes\":{\"mul\":[{\"size\":\"b\"},2147483647,8]}}]",
+       ATTNC_ERR_SHAPE, ATTNC_ERR_SHAPE, "region more of its workspace"},
+      {"[{\"name\":\"first\",\"bytes\":512},{\"name\":\"second\",\"bytes\":63}]", ATTNC_OK,
+       ATTNC_ERR_INTERNAL, "a memset leaves region second"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char json[4096];
+    Call c;
+    size_t bytes = 0;
+    attnc_error e = {0};
+    call_fill(&c);
+    c.a.workspace = memory;
+    c.a.workspace_bytes = sizeof memory;
+    snprintf(json, sizeof json,
+             RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "%s",
+                          STEPS_WITH_WORKSPACE),
+             rows[i].regions);
+    attnc_plan *p = load_ptx(RT_PTX_OF(".param .u64 w, .param .u64 o"), json);
+    assert_int_equal(attnc_plan_workspace(p, &c.n, &bytes), rows[i].asked);
+    assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), rows[i].launched);
+    if (!strstr(e.message, rows[i].why))
+      fail_msg("'%s' says nothing of '%s'", e.message, rows[i].why);
+    attnc_plan_release(p);
+  }
 }
 
 static void
@@ -620,7 +663,7 @@ test_plan_json(void **state)
   attnc_plan *p = load(RT_RECIPE);
   json_t *j = json_loads(attnc_plan_json(p), 0, NULL);
   assert_non_null(j);
-  assert_string_equal(json_string_value(json_object_get(j, "schema")), "attnc.kernel/2");
+  assert_string_equal(json_string_value(json_object_get(j, "schema")), "attnc.kernel/3");
   assert_string_equal(json_string_value(json_object_get(j, "source")), "model");
   assert_string_equal(json_string_value(json_object_get(j, "layer")), "miss");
   assert_string_equal(json_string_value(json_object_get(j, "device")), "Stub 0");
@@ -736,6 +779,7 @@ main(void)
       TEST(test_contexts),
       TEST(test_state_repacks_what_changed),
       TEST(test_workspace_and_memset),
+      TEST(test_workspace_refused),
       TEST(test_driver_errors),
       TEST(test_load_errors),
       TEST(test_misfits),

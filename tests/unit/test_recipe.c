@@ -32,7 +32,7 @@ test_fields(void **state)
   assert_int_equal(r->tensors[ATTNC_K].axes[3].n, 64);
   assert_true(r->scalars[0].initial == 0.125f);
   assert_int_equal(r->align, 16);
-  assert_int_equal(r->n_workspace, 0);
+  assert_int_equal(r->n_regions, 0);
   assert_int_equal(r->n_steps, 1);
   assert_int_equal(r->n_params, 10);
   const Launch *l = &r->steps[0].launch;
@@ -41,6 +41,39 @@ test_fields(void **state)
   assert_int_equal(l->params[8].size, SIZE_SK);
   assert_int_equal(l->shared, 65536);
   recipe_free(r);
+}
+
+/* What schema 2 says of kernels without a workspace, as all of its compilers' are, holds; a
+ * workspace was offsets then. */
+static void
+test_schemas(void **state)
+{
+  static const struct {
+    const char *schema, *workspace;
+    attnc_status s;
+  } rows[] = {
+      {"2", "0", ATTNC_OK},
+      {"2", "[{\"product\":[64]}]", ATTNC_ERR_UNSUPPORTED},
+      {"2", "[{\"name\":\"w\",\"bytes\":64}]", ATTNC_ERR_UNSUPPORTED},
+      {"3", "0", ATTNC_OK},
+      {"3", "[{\"name\":\"w\",\"bytes\":64}]", ATTNC_OK},
+      {"4", "0", ATTNC_ERR_UNSUPPORTED},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char text[4096];
+    attnc_error e = {0};
+    Recipe *r = NULL;
+    snprintf(text, sizeof text,
+             RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, "%s",
+                          RT_STEPS(RT_PARAMS, RT_GRID)),
+             rows[i].workspace);
+    char *number = strstr(text, "attnc.kernel/") + strlen("attnc.kernel/");
+    *number = rows[i].schema[0];
+    assert_int_equal(recipe_parse(text, strlen(text), &r, &e), rows[i].s);
+    if (r)
+      recipe_free(r);
+  }
 }
 
 static int64_t
@@ -198,7 +231,20 @@ static const struct {
           "[]", RT_REQUIRES, "0", "[]"),
      "'axes': 0 is not in"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace"},
-    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"products\":[1]}]", "[]"), "products"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"product\":[1]}]", "[]"), "product"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"bytes\":1}]", "[]"),
+     "workspace[0]: 'name'"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES,
+          "[{\"name\":\"w\",\"bytes\":{\"mul\":[{\"min\":[{\"mul\":[1,{\"aside\":[\"b\","
+          "\"h\"]}]},4]}]}}]",
+          "[]"),
+     "does not grow"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"name\":\"w\",\"bytes\":1}]",
+          RT_STEPS("[{\"type\":\"ptr\",\"workspace\":1}]", RT_GRID)),
+     "no region 1 of workspace"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          "[{\"memset\":{\"workspace\":0,\"value\":0,\"bytes\":16}}]"),
+     "no region 0 of workspace"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[]"), "steps"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", "[{\"copy\":{}}]"), "launch or memset"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0", RT_STEPS(RT_PARAMS, "[1,1]")), "grid"},
@@ -256,7 +302,7 @@ static const struct {
           "[{\"launch\":{\"entry\":\"f\",\"params\":[],\"grid\":[1,1,1],"
           "\"block\":[32,1,1],\"shared\":0,\"maxreg\":1}}]"),
      "maxreg"},
-    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"name\":\"w\",\"bytes\":16}]",
           "[{\"memset\":{\"workspace\":0,\"value\":256,\"bytes\":16}}]"),
      "value"},
 #undef WITH
@@ -400,6 +446,7 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_schemas),
       cmocka_unit_test(test_axes),
       cmocka_unit_test(test_axes_above),
       cmocka_unit_test(test_refused),
