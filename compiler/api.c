@@ -3,6 +3,7 @@
 #include "compiler/gen.h"
 #include "compiler/kernel.h"
 #include "compiler/sched.h"
+#include "compiler/space.h"
 #include "compiler/tile/tile_prog.h"
 
 #include "base/err.h"
@@ -272,7 +273,7 @@ list_template(List *l, const Template *t)
   Sched s;
   if (!t->applicable(&l->c, NULL))
     return;
-  for (int n = 0; t->space(&l->c, n, &s); n++) {
+  for (int n = 0; space_point(t, &l->c, n, &s); n++) {
     Why why = {""};
     bool illegal = t->refuse(&l->c, &s, &why);
     if (illegal && !l->all)

@@ -3,9 +3,10 @@
 
 #include "base/err.h"
 #include "compiler/gen.h"
+#include "compiler/sched_fields.h"
+#include "compiler/space.h"
 #include "compiler/spec/signature.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,69 +26,7 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
   return c;
 }
 
-/* ---- the fields of a template ---- */
-
-static int
-n_fields(const Template *t)
-{
-  return SCHED_COMMON + t->n_options;
-}
-
-static const SchedField *
-field_of(const Template *t, int i)
-{
-  return i < SCHED_COMMON ? &sched_common[i] : &t->options[i - SCHED_COMMON];
-}
-
-static int *
-value_of(Sched *s, int i)
-{
-  int *const common[SCHED_COMMON] = {&s->bm, &s->bn, &s->stages, &s->warps};
-  return i < SCHED_COMMON ? common[i] : &s->option[i - SCHED_COMMON];
-}
-
-/* -1: the template has no such field. */
-static int
-find_field(const Template *t, const char *name)
-{
-  for (int i = 0; i < n_fields(t); i++)
-    if (str_eq(field_of(t, i)->name, name))
-      return i;
-  return -1;
-}
-
-bool
-sched_has(const Template *t, const char *name)
-{
-  return find_field(t, name) >= 0;
-}
-
-const SchedField *
-sched_field(const char *name)
-{
-  for (int i = 0; i < n_templates; i++) {
-    int at = find_field(template_table[i], name);
-    if (at >= 0)
-      return field_of(template_table[i], at);
-  }
-  return NULL;
-}
-
-int
-sched_fields(const SchedField *list[SCHED_MOST])
-{
-  int n = 0;
-  for (int i = 0; i < n_templates; i++)
-    for (int k = 0; k < n_fields(template_table[i]) && n < SCHED_MOST; k++) {
-      const SchedField *f = field_of(template_table[i], k);
-      bool there = false;
-      for (int other = 0; other < n; other++)
-        there = there || str_eq(list[other]->name, f->name);
-      if (!there)
-        list[n++] = f;
-    }
-  return n;
-}
+/* ---- what is asked for ---- */
 
 static const char *
 nearest(const char *name)
@@ -99,50 +38,6 @@ nearest(const char *name)
     names[i + 1] = list[i]->name;
   return str_nearest(name, names, n + 1);
 }
-
-bool
-odometer(int n, const int *radix, int count, int *digits)
-{
-  for (int i = 0; i < count; i++) {
-    digits[i] = n % radix[i];
-    n /= radix[i];
-  }
-  return n == 0;
-}
-
-bool
-sched_vary(int n, Sched *s)
-{
-  const Template *t = s->tmpl;
-  for (int i = 0; i < t->n_options; i++) {
-    const SchedField *f = &t->options[i];
-    if (!f->vary || n--)
-      continue;
-    if (f->kind == SK_BOOL)
-      s->option[i] = !s->option[i];
-    else
-      sched_value(f, f->example, &s->option[i]);
-    return true;
-  }
-  return false;
-}
-
-Schedule
-sched_named(const Sched *s)
-{
-  Schedule x = {.n = 0};
-  Sched own = *s;
-  char room[SCHED_VALUE];
-  snprintf(x.template_name, sizeof x.template_name, "%s", s->tmpl->name);
-  for (int i = 0; i < n_fields(s->tmpl); i++) {
-    const SchedField *f = field_of(s->tmpl, i);
-    sched_text(f, *value_of(&own, i), room);
-    sched_set(&x, f->name, room);
-  }
-  return x;
-}
-
-/* ---- what is asked for ---- */
 
 attnc_status
 sched_check(const Schedule *w, attnc_error *err)
@@ -179,13 +74,13 @@ asked_of(const Template *t, const Schedule *w)
 {
   Asked a = {.n = 0};
   for (int i = 0; i < w->n; i++) {
-    int at = find_field(t, w->at[i].name);
+    int at = sched_find(t, w->at[i].name);
     if (at < 0 && !a.foreign)
       a.foreign = w->at[i].name;
     if (at < 0)
       continue;
     a.field[a.n] = at;
-    sched_value(field_of(t, at), w->at[i].value, &a.value[a.n++]);
+    sched_value(sched_field_of(t, at), w->at[i].value, &a.value[a.n++]);
   }
   return a;
 }
@@ -195,7 +90,7 @@ has_all(const Sched *s, const Asked *a)
 {
   Sched own = *s;
   for (int i = 0; i < a->n; i++)
-    if (*value_of(&own, a->field[i]) != a->value[i])
+    if (*sched_at(&own, a->field[i]) != a->value[i])
       return false;
   return true;
 }
@@ -206,7 +101,7 @@ changed(const Sched *s, const Asked *a)
 {
   Sched x = *s;
   for (int i = 0; i < a->n; i++)
-    *value_of(&x, a->field[i]) = a->value[i];
+    *sched_at(&x, a->field[i]) = a->value[i];
   return x;
 }
 
@@ -217,7 +112,7 @@ sched_complete(const Schedule *w)
   if (!t)
     return false;
   Asked a = asked_of(t, w);
-  return !a.foreign && a.n == n_fields(t);
+  return !a.foreign && a.n == sched_n_fields(t);
 }
 
 /* ---- reasons ---- */
@@ -310,8 +205,8 @@ static void
 search_space(Search *s, const Template *t, const Asked *a, bool change, Why *why)
 {
   Sched x = t->initial(&s->c), y;
-  int most = t->core ? t->core : INT_MAX;
-  for (int n = 0; n <= most && (n == 0 || t->space(&s->c, n - 1, &x)); n++)
+  int most = space_core(t, &s->c);
+  for (int n = 0; n <= most && (n == 0 || space_point(t, &s->c, n - 1, &x)); n++)
     if (change) {
       y = changed(&x, a);
       consider(s, &y, why);
@@ -336,7 +231,7 @@ search_template(Search *s, const Template *t, Refusal *r)
   if (!t->applicable(&s->c, &r->why))
     return;
   r->near = NEAR_REFUSED;
-  if (a.n == n_fields(t)) { /* taken as it is, if it is legal */
+  if (a.n == sched_n_fields(t)) { /* taken as it is, if it is legal */
     Sched x = changed(&(Sched){.tmpl = t}, &a);
     consider(s, &x, &r->why);
     return;

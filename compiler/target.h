@@ -20,15 +20,19 @@ typedef struct Target {
   int smem_reserved; /* bytes the system takes from each block */
   int regs_sm;       /* 32-bit registers per multiprocessor */
   int threads_sm, blocks_sm;
-  bool mma_bf16;    /* products of bf16 */
-  bool cp_async;    /* else copies go through registers */
-  bool cvt_pair;    /* cvt of two fp32 numbers to a pair of 16 bits */
-  bool max_nan;     /* max that is NaN where one of its numbers is */
-  bool dependent;   /* a launch may begin before the one ahead of it has ended */
-  int mma_macs_clk; /* dense 16-bit multiply-adds per clock and multiprocessor */
-  int mufu_clk;     /* ex2 per clock and multiprocessor */
-  int fp32_clk;     /* fp32 lanes per clock and multiprocessor */
-  int sms;          /* multiprocessors of the part that is tuned for by default */
+  bool mma_bf16;  /* products of bf16 */
+  bool cp_async;  /* else copies go through registers */
+  bool cvt_pair;  /* cvt of two fp32 numbers to a pair of 16 bits */
+  bool max_nan;   /* max that is NaN where one of its numbers is */
+  bool dependent; /* a launch may begin before the one ahead of it has ended */
+  /* Peak rates, per clock and multiprocessor: */
+  int mma_macs_clk;   /* multiply-adds of mma.sync, dense and of 16 bits */
+  int wgmma_macs_clk; /* of wgmma; 0: it has none */
+  int mufu_clk;       /* ex2 */
+  int fp32_clk;       /* fp32 lanes */
+  int shared_clk;     /* bytes of shared memory */
+  int l2_clk;         /* bytes from the L2 cache */
+  int sms;            /* multiprocessors of the part that is tuned for by default */
 } Target;
 
 extern const Target targets[];

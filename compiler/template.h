@@ -2,7 +2,7 @@
  * order in every file; templates/table.c is the only place that names them.
  *
  * A template never fails while emitting: it is called only with a schedule that its own
- * `space` offered, and a fault of its own ends in t_fail (tile.h). */
+ * `refuse` lets through, and a fault of its own ends in t_fail (tile.h). */
 #ifndef ATTNC_COMPILER_TEMPLATE_H
 #define ATTNC_COMPILER_TEMPLATE_H
 
@@ -45,8 +45,7 @@ typedef struct Sched {
     return s;                                                                              \
   }
 
-/* What a schedule takes and is estimated to cost; the exact model of shared memory is
- * compared with the plan of the tile program by a test. */
+/* What a schedule takes and is estimated to cost. */
 typedef struct SchedCost {
   int smem;      /* bytes, exact */
   int regs;      /* a thread, estimate of the values that live in the main loop */
@@ -77,6 +76,13 @@ typedef struct Rule {
 } Rule;
 bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
 
+/* An axis of a space: fields that change together, and the n values that they take. */
+enum { AXIS_FIELDS = 3, AXIS_VALUES = 12 };
+typedef struct SpaceAxis {
+  const char *field[AXIS_FIELDS]; /* NULL behind the last */
+  int n, value[AXIS_VALUES][AXIS_FIELDS];
+} SpaceAxis;
+
 typedef struct Template {
   const char *name, *what;
   int revision;              /* in the key beside the code id, for readers */
@@ -84,10 +90,10 @@ typedef struct Template {
   int n_options;
   /* Can it take this spec on this target? */
   bool (*applicable)(const Case *, Why *);
-  /* The n-th point of the whole space, legal or not; false past the end. */
-  bool (*space)(const Case *, int n, Sched *);
-  int core; /* points from the first on among which the cost model chooses; 0: all of them
-             */
+  /* Its space (space.h): the axes that it has in this case, NULL behind the last, and a
+   * schedule with the values of all fields that are on none of them. */
+  const SpaceAxis *const *(*axes)(const Case *);
+  Sched (*plain)(void);
   /* True for a schedule that is not legal; notes the limit that refuses it. */
   bool (*refuse)(const Case *, const Sched *, Why *);
   SchedCost (*cost)(const Case *, const Sched *);
@@ -97,12 +103,6 @@ typedef struct Template {
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
-
-/* Splits n into digits, the first running fastest, of radix[i] values each; false past the
- * last: a space as axes. */
-bool odometer(int n, const int *radix, int count, int *digits);
-/* Changes the n-th of the options that tuning varies; false past the last. */
-bool sched_vary(int n, Sched *);
 
 extern const Template *const template_table[];
 extern const int n_templates;

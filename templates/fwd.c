@@ -21,6 +21,26 @@ fwd_group(const Call *p)
   return group ? i_int(group) : i_div(p->h, p->hk);
 }
 
+bool
+fwd_refuse_keys(int bn, int stages, Why *why)
+{
+  if (bn < 16 || bn % 16 || bn > 256)
+    return refused(why, "block_n %d is not a multiple of 16 up to 256", bn);
+  if (stages < 1 || stages > 4)
+    return refused(why, "num_stages %d is not in 1 … 4", stages);
+  return false;
+}
+
+bool
+fwd_refuse_shared(const Case *c, int bytes, Why *why)
+{
+  const Target *g = c->target;
+  if (bytes <= g->smem_block)
+    return false;
+  return refused(why, "needs %d bytes of shared memory, %s has %d a block", bytes, g->name,
+                 g->smem_block);
+}
+
 Case
 fwd_assume(const Case *c)
 {

@@ -10,6 +10,10 @@ Tile fwd_mask(Tb *, const Mask *, Tile x, At, Visit);
  * h_idx * hk / h would need 64 bits from 46,342 heads on. */
 Idx fwd_group(const Call *);
 
+/* Rules of legality that templates share. */
+bool fwd_refuse_keys(int block_n, int num_stages, Why *);
+bool fwd_refuse_shared(const Case *, int bytes, Why *);
+
 /* Expected tiles, FULL and PARTIAL, of the whole grid: what cost models multiply. */
 typedef struct FwdTiles {
   double full, partial, blocks;

@@ -2,8 +2,10 @@
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
 #include "templates/fwd.h"
+#include "templates/layout.h"
 #include "templates/partition.h"
 #include "templates/softmax.h"
+#include "templates/units.h"
 
 #include <limits.h>
 #include <math.h>
@@ -29,24 +31,27 @@ applicable(const Case *c, Why *why)
 
 extern const Template fwd_mma;
 
-static bool
-space(const Case *c, int n, Sched *s)
+static const SpaceAxis rows = {
+    {"block_m", "num_warps"}, 5, {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}}};
+static const SpaceAxis keys_ahead = {{"block_n"}, 4, {{32}, {64}, {96}, {128}}};
+static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128}, {16}}};
+static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
+static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
+
+/* Without cp.async there is one stage, and room for 16 keys alone. */
+static const SpaceAxis *const *
+axes(const Case *c)
 {
-  static const int rows[][2] = {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}};
-  static const int keys[] = {32, 64, 96, 128, 16};
-  static const int stages[] = {1, 2, 3};
-  bool copies = c->target->cp_async; /* else one stage, and room for 16 keys alone */
-  const int radix[] = {5, copies ? 4 : 5, copies ? 3 : 1, 2};
-  int at[4];
-  if (!odometer(n, radix, 4, at))
-    return false;
-  *s = sched_of((Mma){.tmpl = &fwd_mma,
-                      .bm = rows[at[0]][0],
-                      .warps = rows[at[0]][1],
-                      .bn = keys[at[1]],
-                      .stages = stages[at[2]],
-                      .q_in_regs = at[3]});
-  return true;
+  static const SpaceAxis *const copies[] = {&rows, &keys_ahead, &stages, &q_place, NULL};
+  static const SpaceAxis *const through_registers[] = {&rows, &keys_at_once, &q_place,
+                                                       NULL};
+  return c->target->cp_async ? copies : through_registers;
+}
+
+static Sched
+plain(void)
+{
+  return sched_of((Mma){.tmpl = &fwd_mma, .stages = 1});
 }
 
 static int
@@ -55,13 +60,22 @@ largest(int a, int b)
   return a > b ? a : b;
 }
 
-/* Exactly what the tile program will declare (a test compares). */
+static SmemLayout
+layout(const Spec *p, const Sched *s)
+{
+  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm,
+                                                  largest(p->head_dim, p->head_dim_v)),
+                           [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
+                           [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
+  l.part[PART_K].stages = l.part[PART_V].stages = s->stages;
+  return l;
+}
+
 static int
 shared_bytes(const Spec *p, const Sched *s)
 {
-  return s_bytes(p->dtype[ATTNC_Q], s->bm, largest(p->head_dim, p->head_dim_v)) +
-         s->stages * (s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim) +
-                      s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
+  SmemLayout l = layout(p, s);
+  return layout_bytes(&l);
 }
 
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
@@ -69,10 +83,9 @@ shared_bytes(const Spec *p, const Sched *s)
 static int
 staged_regs(const Spec *p, const Sched *s)
 {
-  int k = s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim);
-  int v = s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v);
-  return (largest(k, v) / (32 * s->warps) + 3) / 4 + s->bm / (16 * s->warps) * s->bn / 4 +
-         6;
+  SmemLayout l = layout(p, s);
+  int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
+  return (most / (32 * s->warps) + 3) / 4 + s->bm / (16 * s->warps) * s->bn / 4 + 6;
 }
 
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
@@ -101,16 +114,13 @@ refuse(const Case *c, const Sched *s, Why *why)
   if (s->bm % (16 * s->warps) || s->bm / (16 * s->warps) > 4)
     return refused(why, "block_m %d is not 1 to 4 times 16 rows for each of %d warps",
                    s->bm, s->warps);
-  if (s->bn < 16 || s->bn % 16 || s->bn > 256)
-    return refused(why, "block_n %d is not a multiple of 16 up to 256", s->bn);
-  if (s->stages < 1 || s->stages > 4)
-    return refused(why, "num_stages %d is not in 1 … 4", s->stages);
+  if (fwd_refuse_keys(s->bn, s->stages, why))
+    return true;
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
                    g->name);
-  if (smem > g->smem_block)
-    return refused(why, "needs %d bytes of shared memory, %s has %d a block", smem, g->name,
-                   g->smem_block);
+  if (fwd_refuse_shared(c, smem, why))
+    return true;
   if (regs > LIVE_MAX)
     return refused(why,
                    "O, S, Q and row limits take %d registers a thread, %d is the limit",
@@ -134,32 +144,27 @@ resident(const Case *c, const Sched *s, int smem, int regs)
   return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
 }
 
-/* Clocks that each unit of a multiprocessor is busy with one tile: tensor cores, exp2,
- * the other arithmetic, shared memory (128 bytes a clock: a warp reads all of K and V for
- * its 16 · mt rows, so that two blocks of rows a warp halve the traffic), and the way from
- * L2 (64 bytes a clock).  The longest counts in full; of the others what the resident warps
- * cannot hide behind it. */
+/* Clocks of one tile.  A warp reads all of K and V from shared memory for its 16 · mt rows,
+ * so that two blocks of rows a warp halve the traffic.  The unit that is busy longest
+ * counts in full; of the others what the resident warps cannot hide behind it. */
 static double
 tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
 {
-  const Target *g = c->target;
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   double kv = n * (d + dv) * 2, q = mma_of(s)->q_in_regs ? 0 : m * d * 2;
-  const double unit[] = {
-      m * n * (d + dv) / g->mma_macs_clk,
-      m * n / g->mufu_clk,
-      m * n * (masked ? 8 : 5.5) / g->fp32_clk + m * dv / g->fp32_clk,
-      (s->warps * kv + kv + q) / 128,
-      kv / 64,
-  };
-  double sum = 0, longest = 0, warps = (double)s->warps * ctas;
-  for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
-    sum += unit[i];
-    longest = unit[i] > longest ? unit[i] : longest;
-  }
+  Units demand = {.of = {
+                      [UNIT_MMA] = m * n * (d + dv),
+                      [UNIT_MUFU] = m * n,
+                      [UNIT_FP32] = m * n * (masked ? 8 : 5.5) + m * dv,
+                      [UNIT_SHARED] = s->warps * kv + kv + q,
+                      [UNIT_L2] = kv,
+                  }};
+  Units unit = units_clocks(c->target, &demand);
+  double longest = units_longest(&unit), rest = units_sum(&unit) - longest;
+  double warps = (double)s->warps * ctas;
   double hidden = warps >= 16 ? 0.8 : warps >= 8 ? 0.65 : 0.45;
   double bubble = s->stages > 1 ? 120 : 350; /* a barrier and the first bytes of a tile */
-  return longest + (1 - hidden) * (sum - longest) + bubble / ctas;
+  return longest + (1 - hidden) * rest + bubble / ctas;
 }
 
 static SchedCost
@@ -300,11 +305,10 @@ forward(Tb *t, const Call *p, const Sched *s)
   Partition part = partition_aside(p, s);
   c.w = partition_alone(t, &part);
   c.kv = partition_keys(&part, &c.w);
-  c.qs = t_smem(t, p->q->name, p->dt, s->bm, p->d > p->dv ? p->d : p->dv);
-  c.k = t_ring(t, .name = p->k->name, .ty = p->dt, .rows = s->bn, .cols = p->d,
-               .stages = s->stages);
-  c.v = t_ring(t, .name = p->v->name, .ty = p->dt, .rows = s->bn, .cols = p->dv,
-               .stages = s->stages);
+  SmemLayout l = layout(p->spec, s);
+  c.qs = layout_smem(t, &l, PART_Q);
+  c.k = layout_ring(t, &l, PART_K);
+  c.v = layout_ring(t, &l, PART_V);
   start(t, &c);
   c.sm = softmax_new(t, s->bm);
   Tile zero = t_zero(t, s->bm, p->dv);
@@ -337,7 +341,8 @@ const Template fwd_mma = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .applicable = applicable,
-    .space = space,
+    .axes = axes,
+    .plain = plain,
     .refuse = refuse,
     .cost = cost,
     .initial = initial,

@@ -356,13 +356,6 @@ load_all(Tb *t, const Cta *c, const Works *all)
 
 /* ---- the kernel ---- */
 
-static Ring *
-ring(Tb *t, const Cta *c, const char *name, int n, int cols, int stages, int cluster)
-{
-  return t_ring(t, .name = name, .fill = FILL_TMA, .ty = c->p->dt, .rows = n, .cols = cols,
-                .stages = stages, .takers = c->s->bm / 16, .cluster = cluster);
-}
-
 static Partition
 partition(const Call *p, const Hopper *s)
 {
@@ -380,11 +373,12 @@ forward(Tb *t, const Call *p, const Hopper *s)
   int groups = s->bm / 64;
   Cta c = {.p = p, .s = s, .part = partition(p, s)};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
-  c.q = ring(t, &c, p->q->name, s->bm, p->d > p->dv ? p->d : p->dv, s->q_stages, 1);
-  c.k = ring(t, &c, p->k->name, s->bn, p->d, s->stages, s->cluster);
-  c.v = ring(t, &c, p->v->name, s->bn, p->dv, s->stages, s->cluster);
+  SmemLayout l = wgmma_layout(p->spec, s);
+  c.q = layout_ring(t, &l, PART_Q);
+  c.k = layout_ring(t, &l, PART_K);
+  c.v = layout_ring(t, &l, PART_V);
   if (s->p_in_smem)
-    c.pw = t_smem(t, "p", p->dt, s->bm, s->bn);
+    c.pw = layout_smem(t, &l, PART_P);
   Works all = partition_works(t, &c.part);
   T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
     T_WARP (t, 0)
@@ -419,12 +413,12 @@ const Template fwd_wgmma = {
     .revision = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .applicable = hopper_applicable,
-    .space = hopper_space,
-    .core = HOPPER_CORE,
-    .refuse = hopper_refuse,
-    .cost = hopper_cost,
-    .initial = hopper_initial,
+    .applicable = wgmma_applicable,
+    .axes = wgmma_axes,
+    .plain = wgmma_plain,
+    .refuse = wgmma_refuse,
+    .cost = wgmma_cost,
+    .initial = wgmma_initial,
     .emit = emit,
     .print = print,
     .codegen_level = 2,

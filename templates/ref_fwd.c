@@ -17,17 +17,22 @@ applicable(const Case *c, Why *why)
   return true;
 }
 
-static bool
-space(const Case *c, int n, Sched *s)
+extern const Template ref_fwd;
+
+static const SpaceAxis rows = {{"block_m", "num_warps"}, 2, {{4, 4}, {8, 8}}};
+
+static const SpaceAxis *const *
+axes(const Case *c)
 {
-  extern const Template ref_fwd;
-  static const int warps[] = {4, 8};
+  static const SpaceAxis *const all[] = {&rows, NULL};
   (void)c;
-  if (n >= 2)
-    return false;
-  *s = sched_of(
-      (Ref){.tmpl = &ref_fwd, .bm = warps[n], .bn = 1, .stages = 1, .warps = warps[n]});
-  return true;
+  return all;
+}
+
+static Sched
+plain(void)
+{
+  return sched_of((Ref){.tmpl = &ref_fwd, .bm = 4, .bn = 1, .stages = 1, .warps = 4});
 }
 
 static bool
@@ -61,9 +66,8 @@ cost(const Case *c, const Sched *s)
 static Sched
 initial(const Case *c)
 {
-  Sched s;
-  space(c, 0, &s);
-  return s;
+  (void)c;
+  return plain();
 }
 
 /* O, and where weights are near what its roundings left out. */
@@ -142,7 +146,8 @@ const Template ref_fwd = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .applicable = applicable,
-    .space = space,
+    .axes = axes,
+    .plain = plain,
     .refuse = refuse,
     .cost = cost,
     .initial = initial,

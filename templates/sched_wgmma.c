@@ -1,6 +1,7 @@
 #include "templates/sched_wgmma.h"
 
 #include "templates/fwd.h"
+#include "templates/units.h"
 
 #include <limits.h>
 #include <math.h>
@@ -16,7 +17,7 @@ extern const Template fwd_wgmma;
 /* ---- which schedules there are ---- */
 
 bool
-hopper_applicable(const Case *c, Why *why)
+wgmma_applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
   Dtype ty = s->dtype[ATTNC_Q];
@@ -28,13 +29,33 @@ hopper_applicable(const Case *c, Why *why)
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
+static const SpaceAxis rows = {{"block_m", "num_warps", "pingpong"},
+                               3,
+                               {{128, 12, true}, {192, 16, true}, {64, 8, false}}};
+static const SpaceAxis keys = {
+    {"block_n"}, 9, {{128}, {176}, {64}, {80}, {96}, {112}, {144}, {160}, {192}}};
+static const SpaceAxis stages = {{"num_stages"}, 2, {{2}, {3}}};
+static const SpaceAxis p_place = {{"p_in_smem"}, 2, {{false}, {true}}};
+static const SpaceAxis scheduler = {{"scheduler"}, 2, {{SCHED_GRID}, {SCHED_PERSISTENT}}};
+static const SpaceAxis q_stages = {{"q_stages"}, 2, {{1}, {2}}};
+
+/* What the cost model can tell apart. */
+const SpaceAxis *const *
+wgmma_axes(const Case *c)
+{
+  static const SpaceAxis *const all[] = {&rows,      &keys,     &stages, &p_place,
+                                         &scheduler, &q_stages, NULL};
+  (void)c;
+  return all;
+}
+
 static Hopper
-plain(int bm, int bn, int stages)
+plain(int bm, int bn, int depth)
 {
   return (Hopper){.tmpl = &fwd_wgmma,
                   .bm = bm,
                   .bn = bn,
-                  .stages = stages,
+                  .stages = depth,
                   .warps = 4 + bm / 16,
                   .overlap = true,
                   .pingpong = bm > 64,
@@ -45,23 +66,10 @@ plain(int bm, int bn, int stages)
                   .private_epilogue = true};
 }
 
-/* First the core, of what the cost model can tell apart; then, for tuning, its variations:
- * at each point of the core one option changed. */
-bool
-hopper_space(const Case *c, int n, Sched *s)
+Sched
+wgmma_plain(void)
 {
-  static const int rows[HOPPER_ROWS] = {128, 192, 64};
-  static const int keys[HOPPER_KEYS] = {128, 176, 64, 80, 96, 112, 144, 160, 192};
-  static const int radix[] = {HOPPER_ROWS, HOPPER_KEYS, 2, 2, 2, 2};
-  int at[6];
-  (void)c;
-  odometer(n % HOPPER_CORE, radix, 6, at);
-  Hopper h = plain(rows[at[0]], keys[at[1]], 2 + at[2]);
-  h.p_in_smem = at[3];
-  h.scheduler = at[4] ? SCHED_PERSISTENT : SCHED_GRID;
-  h.q_stages = 1 + at[5];
-  *s = hopper_sched(h);
-  return n < HOPPER_CORE || sched_vary(n / HOPPER_CORE - 1, s);
+  return hopper_sched(plain(128, 128, 2));
 }
 
 /* ---- what they take ---- */
@@ -106,22 +114,31 @@ most_regs(const Spec *p, const Hopper *s)
   return moves_registers(s) ? mma_regs(p, s) : 248;
 }
 
-static int
-largest(int a, int b)
+SmemLayout
+wgmma_layout(const Spec *p, const Hopper *s)
 {
-  return a > b ? a : b;
+  int d = p->head_dim, dv = p->head_dim_v;
+  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, d > dv ? d : dv),
+                           [PART_K] = layout_rows(p, ATTNC_K, s->bn, d),
+                           [PART_V] = layout_rows(p, ATTNC_V, s->bn, dv)}};
+  for (int i = PART_Q; i <= PART_V; i++) {
+    l.part[i].fill = FILL_TMA;
+    l.part[i].stages = i == PART_Q ? s->q_stages : s->stages;
+    l.part[i].takers = s->bm / 16;
+    l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
+  }
+  if (s->p_in_smem) {
+    l.part[PART_P] = layout_rows(p, ATTNC_Q, s->bm, s->bn);
+    l.part[PART_P].name = "p";
+  }
+  return l;
 }
 
-/* Exactly what the tile program declares (a test compares): rings, P, mbarriers. */
 static int
 shared_bytes(const Spec *p, const Hopper *s)
 {
-  int q =
-      s->q_stages * s_bytes(p->dtype[ATTNC_Q], s->bm, largest(p->head_dim, p->head_dim_v));
-  int kv = s->stages * (s_bytes(p->dtype[ATTNC_K], s->bn, p->head_dim) +
-                        s_bytes(p->dtype[ATTNC_V], s->bn, p->head_dim_v));
-  int pw = s->p_in_smem ? s_bytes(p->dtype[ATTNC_Q], s->bm, s->bn) : 0;
-  return q + kv + pw + 16 * (s->q_stages + 2 * s->stages);
+  SmemLayout l = wgmma_layout(p, s);
+  return layout_bytes(&l);
 }
 
 /* Registers a thread of O, S and P, as kernels measured with ptxas show them to count. */
@@ -140,10 +157,8 @@ refuse_shape(const Hopper *s, Why *why)
   if (s->warps != 4 + s->bm / 16)
     return refused(why, "num_warps %d: block_m %d takes %d, four of which load", s->warps,
                    s->bm, 4 + s->bm / 16);
-  if (s->bn < 16 || s->bn % 16 || s->bn > 256)
-    return refused(why, "block_n %d is not a multiple of 16 up to 256", s->bn);
-  if (s->stages < 1 || s->stages > 4)
-    return refused(why, "num_stages %d is not in 1 … 4", s->stages);
+  if (fwd_refuse_keys(s->bn, s->stages, why))
+    return true;
   if (s->q_stages < 1 || s->q_stages > 2)
     return refused(why, "q_stages %d is not 1 or 2", s->q_stages);
   if (s->pingpong && s->bm == 64)
@@ -177,7 +192,7 @@ all_known(const Case *c)
 }
 
 bool
-hopper_refuse(const Case *c, const Sched *sched, Why *why)
+wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 {
   const Hopper *s = hopper_of(sched);
   int group = c->spec->group_size, smem = shared_bytes(c->spec, s);
@@ -192,9 +207,8 @@ hopper_refuse(const Case *c, const Sched *sched, Why *why)
   if (s->pack_gqa && (group < 2 || s->bm % group || 64 % group))
     return refused(why, "pack_gqa takes a pinned group_size that divides 64, not %d",
                    group);
-  if (smem > c->target->smem_block)
-    return refused(why, "needs %d bytes of shared memory, %s has %d a block", smem,
-                   c->target->name, c->target->smem_block);
+  if (fwd_refuse_shared(c, smem, why))
+    return true;
   if (regs > most)
     return refused(why, "O, S and P take %d registers a thread, %d is the limit", regs,
                    most);
@@ -203,28 +217,23 @@ hopper_refuse(const Case *c, const Sched *sched, Why *why)
 
 /* ---- what they cost ---- */
 
-/* Clocks that each unit of a multiprocessor is busy with one tile of a block: the tensor
- * cores (4096 FLOP a clock), exp2 (16 a clock), what else is issued (four schedulers, a
- * warp each), shared memory (128 bytes a clock: each warpgroup reads K, V and its Q; TMA
- * writes K and V), and the way from L2 (36 bytes a clock and multiprocessor, shared by a
- * cluster). */
-typedef struct Clocks {
-  double mma, mufu, issue, shared, load;
-} Clocks;
-
-static Clocks
+/* What one tile of a block asks of each unit.  Each warpgroup reads K, V and its Q from
+ * shared memory, into which TMA writes K and V; a cluster shares the way from L2. */
+static Units
 tile_clocks(const Case *c, const Hopper *s, bool masked)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double kv = n * (d + dv) * 2, poly = s->poly_exp2 / 16.0;
+  double kv = n * (d + dv) * 2, poly = s->poly_exp2 / 16.0, warps = m / 64 * 4;
   double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip_rescale ? 0.2 : 1;
-  return (Clocks){
-      .mma = m * n * (d + dv) / 2048,
-      .mufu = m * n * (1 - poly) / 16,
-      .issue = m * n * per / 128 + rescale * m * dv / 128 + m / 64 * PER_TILE,
-      .shared = (m * d * 2 + (m / 64 + 1) * kv + (s->p_in_smem ? 2 * m * n * 2 : 0)) / 128,
-      .load = kv / (36 * s->cluster),
-  };
+  Units demand = {.of = {
+                      [UNIT_WGMMA] = m * n * (d + dv),
+                      [UNIT_MUFU] = m * n * (1 - poly),
+                      [UNIT_FP32] = m * n * per + rescale * m * dv + warps * 32 * PER_TILE,
+                      [UNIT_SHARED] = m * d * 2 + (m / 64 + 1) * kv +
+                                      (s->p_in_smem ? 2 * m * n * 2 : 0),
+                      [UNIT_L2] = kv / s->cluster,
+                  }};
+  return units_clocks(c->target, &demand);
 }
 
 static double
@@ -233,20 +242,13 @@ larger(double a, double b)
   return a > b ? a : b;
 }
 
-/* The unit that is busy longest bounds the throughput. */
-static double
-busy(Clocks k)
-{
-  double t = larger(larger(k.mma, k.mufu), larger(k.issue, k.shared));
-  return larger(t, k.load);
-}
-
 /* What of the softmax nobody hides, and the bubbles of barriers and of starting products.
  */
 static double
-exposed(const Case *c, const Hopper *s, Clocks k)
+exposed(const Case *c, const Hopper *s, const Units *k)
 {
-  double soft = larger(k.mufu, k.issue), less = k.mma < soft ? k.mma : soft;
+  double soft = larger(k->of[UNIT_MUFU], k->of[UNIT_FP32]), mma = k->of[UNIT_WGMMA];
+  double less = mma < soft ? mma : soft;
   double share = s->overlap && s->pingpong ? 0.12
                  : s->overlap              ? 0.2
                  : s->bm > 64              ? 0.35
@@ -267,7 +269,7 @@ resident(const Case *c, const Hopper *s, int smem, int regs)
 }
 
 SchedCost
-hopper_cost(const Case *c, const Sched *sched)
+wgmma_cost(const Case *c, const Sched *sched)
 {
   const Hopper *s = hopper_of(sched);
   Case k = fwd_assume(c);
@@ -275,10 +277,10 @@ hopper_cost(const Case *c, const Sched *sched)
   r.regs = moves_registers(s) ? mma_regs(c->spec, s) : live_regs(c->spec, s) + OTHERS;
   r.ctas_sm = resident(c, s, r.smem, r.regs);
   FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
-  Clocks full = tile_clocks(&k, s, false), part = tile_clocks(&k, s, true);
+  Units full = tile_clocks(&k, s, false), part = tile_clocks(&k, s, true);
   double ctas = r.ctas_sm; /* one fills the gaps of the other */
-  double work = n.full * (busy(full) + exposed(c, s, full) / ctas) +
-                n.partial * (busy(part) + exposed(c, s, part) / ctas);
+  double work = n.full * (units_longest(&full) + exposed(c, s, &full) / ctas) +
+                n.partial * (units_longest(&part) + exposed(c, s, &part) / ctas);
   double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
   if (s->cross_tile)
     begin -= 400;
@@ -293,7 +295,7 @@ hopper_cost(const Case *c, const Sched *sched)
 
 /* FlashAttention-3's tiles, as far as padded panels let them fit. */
 Sched
-hopper_initial(const Case *c)
+wgmma_initial(const Case *c)
 {
   static const int wish[][3] = {{192, 128, 2}, {128, 176, 2}, {128, 128, 2}, {128, 112, 2},
                                 {128, 96, 2},  {128, 80, 2},  {128, 64, 2},  {128, 64, 1},
@@ -306,7 +308,7 @@ hopper_initial(const Case *c)
     bool wide = wish[i][1] > 128; /* pays where few tiles are masked */
     if (wide && (band.hi != INT_MAX || band.lo != INT_MIN))
       continue;
-    if (!hopper_refuse(c, &s, NULL))
+    if (!wgmma_refuse(c, &s, NULL))
       break;
   }
   return s;

@@ -3,6 +3,7 @@
 #ifndef ATTNC_TEMPLATES_SCHED_WGMMA_H
 #define ATTNC_TEMPLATES_SCHED_WGMMA_H
 
+#include "templates/layout.h"
 #include "templates/partition.h"
 
 /* The options of its schedules, beside what every template has. */
@@ -31,15 +32,13 @@
     "Each warpgroup sends its rows of o by itself.")
 SCHED_TYPE(Hopper, HOPPER_OPTIONS, hopper_of, hopper_sched)
 
-/* The axes among which the cost model chooses: block_m, block_n, and two values each of
- * num_stages, p_in_smem, scheduler, q_stages. */
-enum { HOPPER_ROWS = 3, HOPPER_KEYS = 9, HOPPER_CORE = HOPPER_ROWS * HOPPER_KEYS * 16 };
-
-bool hopper_applicable(const Case *, Why *);
-bool hopper_space(const Case *, int n, Sched *);
-bool hopper_refuse(const Case *, const Sched *, Why *);
-SchedCost hopper_cost(const Case *, const Sched *);
-Sched hopper_initial(const Case *);
+bool wgmma_applicable(const Case *, Why *);
+const SpaceAxis *const *wgmma_axes(const Case *);
+Sched wgmma_plain(void);
+bool wgmma_refuse(const Case *, const Sched *, Why *);
+SchedCost wgmma_cost(const Case *, const Sched *);
+Sched wgmma_initial(const Case *);
+SmemLayout wgmma_layout(const Spec *, const Hopper *);
 
 /* Registers a thread of the loading and of the computing warpgroups (setmaxnreg): together
  * what the block was launched with. */

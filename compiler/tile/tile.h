@@ -113,6 +113,7 @@ typedef struct RingArgs {
   int takers;  /* FILL_TMA: warps that release each stage */
   int cluster; /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
 } RingArgs;
+int ring_bytes(const RingArgs *); /* what its stages and mbarriers take */
 Ring *t_ring_(Tb *, const RingArgs *);
 #define t_ring(t, ...) t_ring_((t), &(RingArgs){__VA_ARGS__})
 

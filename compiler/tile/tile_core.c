@@ -221,6 +221,15 @@ t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
   return (Smem){.mem = d, .rows = rows, .cols = cols};
 }
 
+enum { MBARRIERS = 16 }; /* bytes of a stage's two, FILL_TMA: full and empty */
+
+int
+ring_bytes(const RingArgs *a)
+{
+  int box = s_bytes(a->ty, a->rows, a->cols);
+  return a->stages * (box + (a->fill == FILL_TMA ? MBARRIERS : 0));
+}
+
 Ring *
 t_ring_(Tb *t, const RingArgs *a)
 {
@@ -258,8 +267,8 @@ tile_plan(Tb *t)
     if (r->fill != FILL_TMA)
       continue;
     r->full_at = at;
-    r->empty_at = at + 8 * r->mem.stages;
-    at += 16 * r->mem.stages;
+    r->empty_at = at + MBARRIERS / 2 * r->mem.stages;
+    at += MBARRIERS * r->mem.stages;
   }
   t->prog->smem_bytes = at;
 }

@@ -1,0 +1,37 @@
+#include "templates/layout.h"
+
+RingArgs
+layout_rows(const Spec *p, int slot, int rows, int cols)
+{
+  return (RingArgs){
+      .name = tensor_info[slot].name, .ty = p->dtype[slot], .rows = rows, .cols = cols};
+}
+
+int
+layout_box(const SmemLayout *l, int i)
+{
+  const RingArgs *part = &l->part[i];
+  return part->rows ? s_bytes(part->ty, part->rows, part->cols) : 0;
+}
+
+int
+layout_bytes(const SmemLayout *l)
+{
+  int n = 0;
+  for (int i = 0; i < LAYOUT_PARTS; i++)
+    n += l->part[i].stages ? ring_bytes(&l->part[i]) : layout_box(l, i);
+  return n;
+}
+
+Ring *
+layout_ring(Tb *t, const SmemLayout *l, int i)
+{
+  return t_ring_(t, &l->part[i]);
+}
+
+Smem
+layout_smem(Tb *t, const SmemLayout *l, int i)
+{
+  const RingArgs *part = &l->part[i];
+  return t_smem(t, part->name, part->ty, part->rows, part->cols);
+}

@@ -1,0 +1,23 @@
+/* layout.h: the shared memory of a schedule, declared once by its template: legality and
+ * cost count it, `emit` places the same parts in the same order. */
+#ifndef ATTNC_TEMPLATES_LAYOUT_H
+#define ATTNC_TEMPLATES_LAYOUT_H
+
+#include "compiler/template.h"
+
+/* Boxes of the forward's tensors and of the weights P. */
+enum { PART_Q, PART_K, PART_V, PART_P, LAYOUT_PARTS };
+
+typedef struct SmemLayout {
+  /* A part of no rows is not of this schedule, one of no stages is in no ring. */
+  RingArgs part[LAYOUT_PARTS];
+} SmemLayout;
+
+/* Rows of one of the call's tensors, as many columns wide as `like` has. */
+RingArgs layout_rows(const Spec *, int slot, int rows, int cols);
+int layout_bytes(const SmemLayout *);    /* with the mbarriers of its rings */
+int layout_box(const SmemLayout *, int); /* bytes of a part, or of one stage of it */
+Ring *layout_ring(Tb *, const SmemLayout *, int part);
+Smem layout_smem(Tb *, const SmemLayout *, int part);
+
+#endif
