@@ -15,6 +15,12 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
   gpu_test(suite ${Python3_EXECUTABLE})
   gpu_test(clothes ${Python3_EXECUTABLE})
   gpu_test(fields ${Python3_EXECUTABLE})
+  gpu_test(calibrate ${Python3_EXECUTABLE}) # assembles with ptxas where there is one
+  gpu_test(first ${Python3_EXECUTABLE})
+  gpu_test(pack ${Python3_EXECUTABLE})
+  # All phases of `first` as on a GPU: by its own table, and with the emulator in libcuda's place.
+  gpu_test(first_dry ${Python3_EXECUTABLE})
+  set_tests_properties(gpu_first_dry PROPERTIES LABELS "bench;slow")
   if(ATTNC_PYTHON) # one that may have torch and Triton
     gpu_test(torch ${ATTNC_PYTHON})
   endif()

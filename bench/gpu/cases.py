@@ -127,6 +127,14 @@ def fields(quick=False, tiny=False):
     return [*made, case("bf16", 128, FIELD_LENGTHS[0], True, 16, 16 // GROUP)]
 
 
+def rank(tiny=False):
+    """The cases whose schedules are put in order."""
+    if tiny:
+        return [case("bf16", 64, 64, True, 2, b=1)]
+    return [case("bf16", d, 4096, causal, WIDTH // d) for d in HEAD_DIMS
+            for causal in (True, False)]
+
+
 def memory(tiny=False):
     """The cases of the memory phase."""
     lengths = TINY_LENGTHS if tiny else LENGTHS

@@ -3,6 +3,7 @@
 By the program e2e_matrix where the folder has it or a C compiler makes it here (it needs
 libattnc.so and nothing else), else by `attnc run --verify`, case by case, for the cases that the
 command line can say.  Then fwd_wgmma's schedule fields, each at each of its values (triples.py)."""
+import collections
 import json
 import os
 import re
@@ -21,19 +22,54 @@ SOURCES += ["tests/oracle.c", "cli/problem.c"]
 SOURCES += [f"base/{n}.c" for n in ("str", "arena", "err")]
 LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?(\{.*? seed=\d+)\s*(.*)")
 TINY = 8  # cases of a tiny run
+EACH = 2  # cases of a value in a sample
+PART, PART_SECONDS = 24, 40  # cases of a process of the matrix; of a sample it may take so long
 
 
 def run(suite):
-    matrix(suite)
+    trials = wanted(suite)
+    program = suite.where.matrix or build(suite)
+    if program:
+        by_matrix(suite, program, trials)
+    else:
+        by_cli(suite, trials)
     triples.run(suite)
 
 
-def matrix(suite):
-    program = suite.where.matrix or build(suite)
-    if program:
-        by_matrix(suite, program)
-    else:
-        by_cli(suite)
+# ---- which cases ----
+
+def values(text):
+    """What a case has that others may lack: template with dtype, mask, head_dim; and its target."""
+    p = notation.parts(text)
+    fields = p["fields"].strip("{}")
+    own = {m[1]: m[2] for m in re.finditer(r"(\w+): (\[[^]]*\]|[^,]+)", fields)}
+    template = re.match(r"template=(\w+)", p["schedule"])[1]
+    mask = "window" if "window" in own else "causal" if own.get("causal") == "true" else "full"
+    return {p["target"], *((template, x) for x in (own["dtype"], mask, own["head_dim"]))}
+
+
+def runs_on(text, capability):
+    """Does a device of compute capability "9.0" take the case's target?"""
+    target, sm = notation.parts(text)["target"][3:], int(capability.replace(".", ""))
+    return int(target[:-1]) == sm if target.endswith("a") else int(target) <= sm
+
+
+def sampled(trials, capability):
+    """EACH cases of every value, as far as there are so many: the first that bring one which
+    earlier ones have too seldom."""
+    seen, chosen = collections.Counter(), []
+    for text in trials:
+        if runs_on(text, capability) and any(seen[v] < EACH for v in values(text)):
+            seen.update(values(text))
+            chosen.append(text)
+    return chosen
+
+
+def wanted(suite):
+    trials = list(notation.read(CASES))
+    if suite.sample:
+        trials = sampled(trials, suite.results.data["device"]["compute_capability"])
+    return trials[::max(1, len(trials) // TINY)] if suite.tiny else trials
 
 
 # ---- the program ----
@@ -58,18 +94,29 @@ def build(suite):
     return out
 
 
-def by_matrix(suite, program):
-    command = [program, "-v", "--device", suite.kind, "--cases", CASES]
-    if suite.tiny:
-        n = sum(1 for _ in notation.read(CASES))
-        command += ["--shard", f"0/{max(1, n // TINY)}"]
+def by_matrix(suite, program, trials):
+    """In parts, so that a kernel that does not end costs its part alone."""
     env = {"ATTNC_TEST_EMU": suite.where.emulator}
-    said = process.run(command, suite.left(), env)
-    seen = keep(suite, said.out)
-    if said.code is None:
-        suite.results.skip("attnc", {"cases": "the rest of the matrix"}, said.why)
-    elif said.code not in (0, 1) or not seen:
-        suite.results.fail(f"e2e_matrix: {said.why}")
+    file = os.path.join(suite.folder, "part.txt")
+    for at in range(0, len(trials), PART):
+        part = trials[at:at + PART]
+        if suite.late():
+            suite.results.skip("attnc", {"cases": f"{len(trials) - at} of the matrix"},
+                               "out of time")
+            return
+        with open(file, "w", encoding="utf-8") as f:
+            f.write("\n".join([*part, ""]))
+        most = min(suite.left(), PART_SECONDS) if suite.sample else suite.left()
+        said = process.run([program, "-v", "--device", suite.kind, "--cases", file], most, env)
+        seen = keep(suite, said.out)
+        suite.results.save()
+        rest = {"cases": f"{len(part) - seen} of the matrix"}
+        if said.code is None and suite.late():
+            suite.results.skip("attnc", rest, "out of time")
+        elif said.code is None:
+            suite.results.check("attnc", rest, False, f"no end within {most:.0f} s")
+        elif said.code not in (0, 1) or not seen:
+            suite.results.fail(f"e2e_matrix: {said.why}")
 
 
 def keep(suite, said):
@@ -90,9 +137,8 @@ def keep(suite, said):
 
 # ---- the command line ----
 
-def by_cli(suite):
-    trials = list(notation.read(CASES))
-    for text in trials[::max(1, len(trials) // TINY)] if suite.tiny else trials:
+def by_cli(suite, trials):
+    for text in trials:
         case = {"notation": text}
         said = notation.for_cli(text)
         if isinstance(said, str):

@@ -71,6 +71,8 @@ def on_gpu(suite, wanted_cases):
         suite.results.note(sentence)
     import peers
     makers = peers.subjects(suite.context(), suite.quick, lambda call: 1e-3 * timer.warm(call)[0])
+    if suite.subjects:
+        makers = {name: makers[name] for name in suite.subjects}
     rounds = 10 if suite.quick else 30
     with world.Clocks() as clocks:
         for i, case in enumerate(wanted_cases):

@@ -85,6 +85,22 @@ def sdpa(backend):
     return make
 
 
+def flash_attn(module):
+    """FlashAttention's own package: version 2 as flash_attn, 3 as flash_attn_interface."""
+    def make(case, t):
+        try:
+            function = __import__(module).flash_attn_func
+        except ImportError as e:
+            raise Skip(f"{module} is not installed ({e})") from None
+        window = tuple(case.get("window", (-1, -1)))
+
+        def call():
+            o = function(t.q, t.k, t.v, causal=case["causal"], window_size=window)
+            return o[0] if isinstance(o, tuple) else o
+        return call
+    return make
+
+
 def mask_mod(case, torch):
     """FlexAttention's mask function of a case; None where nothing is hidden."""
     shift = case["sk"] - case["sq"]
@@ -154,7 +170,8 @@ class Triton:
 def subjects(context, quick, time_of):
     """{name: maker}, attnc first."""
     return {"attnc": Attnc(context), "sdpa_flash": sdpa("FLASH_ATTENTION"),
-            "sdpa_cudnn": sdpa("CUDNN_ATTENTION"), "flex": flex,
+            "sdpa_cudnn": sdpa("CUDNN_ATTENTION"), "flash_attn": flash_attn("flash_attn"),
+            "flash_attn_3": flash_attn("flash_attn_interface"), "flex": flex,
             "triton": Triton(quick, time_of)}
 
 

@@ -4,6 +4,7 @@ is behind, and what users wait for.
 Throughput is any measurement with `derived.tflops`; the length of its case is `sq`, and b is
 left out of what it is called, since all cases have the same number of tokens.
 """
+from .calibrate_report import calibrate_block, rank_block
 from .cpu_report import memory_block, rows_of
 from .fields_report import fields_block
 from .stats import geomean
@@ -11,6 +12,7 @@ from .svg import bars, lines
 from .tables import digits, measured, quantity, ratio, table
 
 NAMES = {"attnc": "attnc", "sdpa_flash": "SDPA flash", "sdpa_cudnn": "SDPA cuDNN",
+         "flash_attn": "FlashAttention 2", "flash_attn_3": "FlashAttention 3",
          "flex": "FlexAttention", "triton": "Triton"}
 UNSAID = ("b", "sq", "sk")
 
@@ -151,13 +153,15 @@ def skipped_block(data):
     return table(("phase", "subject", "what", "why not"), rows, "llll") if rows else "", {}
 
 
-ALL = ("correctness", "golden", "memory", "forward", "latency", "fields")
+ALL = ("correctness", "golden", "calibrate", "memory", "forward", "latency", "rank", "fields")
 BLOCKS = {f"gpu.{phase}": ((phase,), throughput_block(phase))
           for phase in ("forward", "backward", "decode")} | {
     "gpu.behind": (("forward", "backward", "decode"), behind_block),
     "gpu.latency": (("latency",), latency_block),
     "gpu.memory": (("memory",), memory_block),
     "gpu.fields": (("fields",), fields_block),
+    "gpu.calibrate": (("calibrate",), calibrate_block),
+    "gpu.rank": (("rank",), rank_block),
     "gpu.peak": (("memory",), peak_block),
     "gpu.checks": (ALL, checks_block),
     "gpu.skipped": (ALL, skipped_block)}

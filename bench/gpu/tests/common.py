@@ -20,6 +20,13 @@ def where():
     return folder.find()
 
 
+def built():
+    """The same with its programs: the build folder of the library under test."""
+    import folder
+    library = where().library
+    return folder.find(os.path.dirname(os.path.dirname(library)))
+
+
 def need(package):
     try:
         return __import__(package)

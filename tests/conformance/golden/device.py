@@ -17,6 +17,7 @@ ENTRIES = {
                            C.c_void_p),
     "cuModuleUnload": (C.c_int, C.c_void_p),
     "cuModuleGetFunction": (C.c_int, C.POINTER(C.c_void_p), C.c_void_p, C.c_char_p),
+    "cuFuncSetAttribute": (C.c_int, C.c_void_p, C.c_int, C.c_int),
     "cuMemsetD8_v2": (C.c_int, C.c_uint64, C.c_ubyte, C.c_size_t),
     "cuLaunchKernel": (C.c_int, C.c_void_p, *[C.c_uint] * 7, C.c_void_p, C.c_void_p,
                        C.c_void_p),
@@ -112,12 +113,23 @@ class Device:
         return space
 
     def launch(self, function, grid, block, arguments, maps=()):
+        self.enqueue(function, grid, block, arguments, maps)
+        self.finish()
+
+    def enqueue(self, function, grid, block, arguments, maps=(), shared=0):
+        """arguments: of 8 bytes each; shared: bytes of dynamic shared memory."""
         values = [C.c_uint64(a) for a in arguments] + list(maps)
         pointers = (C.c_void_p * len(values))(*[C.addressof(v) for v in values])
+        self.unbroken("cuLaunchKernel", function, grid, 1, 1, block, 1, 1, shared, None, pointers,
+                      None)
+
+    def finish(self):
+        """Waits for all that was enqueued."""
+        self.unbroken("cuCtxSynchronize")
+
+    def unbroken(self, name, *arguments):
         try:
-            self.driver.call("cuLaunchKernel", function, grid, 1, 1, block, 1, 1, 0, None,
-                             pointers, None)
-            self.driver.synchronize()
+            self.driver.call(name, *arguments)
         except errors.AttncError as e:
             raise Broken("; ".join([str(e), *self.findings()])) from None
 

@@ -46,26 +46,34 @@ def keep(path, data):
     os.replace(path + ".tmp", path)
 
 
-def run(kernels, command, patience=60):
+NO_TIME = "out of time"
+
+
+def run(kernels, command, patience=60, until=None):
     """{name: bytes or a reason}.  command: the words that start `work` on these kernels in a
-    process apart, but for the folder; patience: seconds without a result until it is ended."""
+    process apart, but for the folder; patience: seconds without a result until it is ended;
+    until: when, by time.monotonic(), the rest is left with the reason NO_TIME."""
     with tempfile.TemporaryDirectory(prefix="attnc-golden-") as folder:
         idle = 0
         while True:
             pending = [k for k in kernels if not done(folder, k)]
             if not pending:
                 return {k.name: result(folder, k) for k in kernels}
-            why, hung = one_process([*command, folder], kernels, folder, patience)
+            if until and time.monotonic() > until:
+                return {k.name: result(folder, k) if done(folder, k) else NO_TIME
+                        for k in kernels}
+            why, hung = one_process([*command, folder], kernels, folder, patience, until)
             left = [k for k in pending if not done(folder, k)]
             idle = idle + 1 if len(left) == len(pending) else 0
             if idle == GIVE_UP:
                 raise RuntimeError(f"{GIVE_UP} processes ended without a result: {why}")
-            if left and (hung or idle):
+            if left and (hung or idle) and why != NO_TIME:
                 keep(os.path.join(folder, left[0].name + ".why"), why.encode())
 
 
-def one_process(command, kernels, folder, patience):
-    """Runs it to its end, or ends it when results stop coming: (why, did it hang?)"""
+def one_process(command, kernels, folder, patience, until=None):
+    """Runs it to its end, or ends it when results stop coming, or it is time: (why, did it
+    hang?)"""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         count, since = -1, time.monotonic()
@@ -74,10 +82,11 @@ def one_process(command, kernels, folder, patience):
             now = sum(done(folder, k) for k in kernels)
             if now != count:
                 count, since = now, time.monotonic()
-            elif time.monotonic() - since > patience:
+            hung = time.monotonic() - since > patience
+            if hung or until and time.monotonic() > until:
                 process.kill()
                 process.wait()
-                return f"no result within {patience} s", True
+                return (f"no result within {patience} s" if hung else NO_TIME), hung
         log.seek(0)
         return f"exit {process.returncode}: {log.read().strip()[-2000:]}", False
 
