@@ -20,13 +20,24 @@ TARGETS = "compiler/target.def"
 WGMMA_MACS, HMMA_MACS, LANES, LDSM_BYTES, PARTITIONS = 64 * 256 * 16, 16 * 8 * 16, 32, 512, 4
 
 
+class Rate(NamedTuple):
+    """A column of target.def, by its name there, in the device's row; exact: that of its own
+    architecture alone, sm_90a."""
+    column: str
+    exact: bool = False
+
+
+class Literal(NamedTuple):
+    """A number in a source file, by what stands around it."""
+    file: str
+    pattern: str
+
+
 class Constant(NamedTuple):
-    """pattern: of the number in the file; in target.def, the column of the device's row.
-    measured: (of) -> number, where of(metric, subject, case…) is a median or KeyError."""
+    """measured: (of) -> number, where of(metric, subject, case…) is a median or KeyError."""
     what: str
     unit: str
-    file: str
-    pattern: object
+    place: object
     measured: Callable
 
 
@@ -40,26 +51,19 @@ def copied(cluster):
 
 
 CONSTANTS = (
-    Constant("mma.sync", "products a clock", TARGETS, -4, a_clock("HMMA", HMMA_MACS)),
-    Constant("MUFU", "a clock", TARGETS, -3, a_clock("MUFU", LANES)),
-    Constant("FFMA", "a clock", TARGETS, -2, a_clock("FFMA", LANES)),
-    Constant("wgmma", "products a clock", "templates/hopper.c",
-             r"\.mma = m \* n \* \(d \+ dv\) / (\d+)",
+    Constant("mma.sync", "products a clock", Rate("mma macs/clk"), a_clock("HMMA", HMMA_MACS)),
+    Constant("wgmma", "products a clock", Rate("wgmma macs/clk", True),
              lambda of: WGMMA_MACS / of("interval", "HGMMA", n=256, a="SS", asked="none")),
-    Constant("MUFU", "a clock", "templates/hopper.c", r"\.mufu = .*/ (\d+),",
-             a_clock("MUFU", LANES)),
-    Constant("shared memory", "bytes a clock", "templates/hopper.c",
-             r"\.shared = [^;]*?\) / (\d+),\n", a_clock("LDSM.x4", LDSM_BYTES)),
-    Constant("L2, one CTA", "bytes a clock", "templates/hopper.c",
-             r"\.load = kv / \((\d+) \* s->cluster\)", copied(1)),
-    Constant("L2, of a cluster of two", "bytes a clock", "templates/hopper.c",
-             r"\.load = kv / \((\d+) \* s->cluster\)", copied(2)),
-    Constant("a block's start, at least", "clocks", "templates/hopper.c",
-             r"s->scheduler == SCHED_GRID \? (\d+)",
-             lambda of: of("latency", "relaunch", of="a CTA") + of("latency", "TMA")),
-    Constant("shared memory", "bytes a clock", "templates/fwd_mma.c", r"kv \+ q\) / (\d+),",
+    Constant("MUFU", "a clock", Rate("mufu/clk"), a_clock("MUFU", LANES)),
+    Constant("FFMA", "a clock", Rate("fp32/clk"), a_clock("FFMA", LANES)),
+    Constant("shared memory", "bytes a clock", Rate("shared bytes/clk"),
              a_clock("LDSM.x4", LDSM_BYTES)),
-    Constant("L2", "bytes a clock", "templates/fwd_mma.c", r"\n      kv / (\d+),", copied(1)),
+    Constant("L2", "bytes a clock", Rate("L2 bytes/clk"), copied(1)),
+    Constant("L2", "bytes a clock", Rate("L2 bytes/clk", True), copied(1)),
+    Constant("L2, of a cluster of two", "bytes a clock", Rate("L2 bytes/clk", True), copied(2)),
+    Constant("a block's start, at least", "clocks",
+             Literal("templates/sched_wgmma.c", r"s->scheduler == SCHED_GRID \? (\d+)"),
+             lambda of: of("latency", "relaunch", of="a CTA") + of("latency", "TMA")),
 )
 
 
@@ -68,17 +72,21 @@ def read(path):
         return f.read()
 
 
-def said(constant, sm):
-    """The number in the sources; None where the table has no row of this device."""
-    text = read(constant.file)
-    if isinstance(constant.pattern, int):
-        row = re.search(rf"^TARGET\(sm_{sm}a?, (.*)\)$", text, re.M)
-        return row and float(row[1].split(",")[constant.pattern])
-    found = re.search(constant.pattern, text)
-    if not found:
-        raise ValueError(f"{constant.file} has no longer what {constant.pattern!r} finds: "
+def said(place, sm):
+    """(where, the number in the sources); None where target.def has no row for the device."""
+    if isinstance(place, Literal):
+        found = re.search(place.pattern, read(place.file))
+        if not found:
+            raise ValueError(f"{place.file} has no longer what {place.pattern!r} finds: "
+                             "bench/gpu/constants.py must follow")
+        return place.file, float(found[1])
+    text, target = read(TARGETS), f"sm_{sm}" + "a" * place.exact
+    columns = [c.strip(" *\n") for c in re.search(r"/\*(.*?)\*/", text, re.S)[1].split(",")]
+    if place.column not in columns:
+        raise ValueError(f"{TARGETS} has no column {place.column!r} any more: "
                          "bench/gpu/constants.py must follow")
-    return float(found[1])
+    row = re.search(rf"^TARGET\(({target}, .*)\)$", text, re.M)
+    return row and (f"{TARGETS}, {target}", float(row[1].split(",")[columns.index(place.column)]))
 
 
 def finder(data):
@@ -92,22 +100,22 @@ def finder(data):
 
 
 def compared(data):
-    """[(constant, the sources' number, the measured one)] of what was measured."""
+    """[(constant, where, the sources' number, the measured one)] of what was measured."""
     sm, of, found = data["device"]["compute_capability"].replace(".", ""), finder(data), []
     for constant in CONSTANTS:
         try:
             measured = constant.measured(of)
         except KeyError:
             continue
-        number = said(constant, sm)
-        if number is not None:
-            found.append((constant, number, measured))
+        there = said(constant.place, sm)
+        if there:
+            found.append((constant, *there, measured))
     return found
 
 
 def text(data):
-    made = [(c.what, c.file, f"{number:g}", digits(measured), c.unit, ratio(measured / number))
-            for c, number, measured in compared(data)]
+    made = [(c.what, where, f"{number:g}", digits(measured), c.unit, ratio(measured / number))
+            for c, where, number, measured in compared(data)]
     return table(("constant", "of", "says", "measured", "unit", "of it"), made, "llrrlr")
 
 

@@ -216,20 +216,22 @@ class Kept(common.Case):
         self.assertIn("| 128 | RS | MUFU | 65.0 | 65.0 (0.500) | 65.0 (0.500) |  |  |  | 65.0 (0.500) |", page)
         self.assertIn("| clock HGMMA n 256 a SS for 0.5 s | 65.0 | MHz | – |", page)
         self.assertIn("650 W", page)
-        compared = {(c.what, c.file): (number, measured)
-                    for c, number, measured in constants.compared(data)}
+        compared = {(c.what, where.rpartition(" ")[2]): (number, measured)
+                    for c, where, number, measured in constants.compared(data)}
         self.assertEqual(len(compared), len(constants.CONSTANTS))
-        self.assertEqual(compared["MUFU", "compiler/target.def"], (16, 128 / 65))
-        self.assertEqual(compared["FFMA", "compiler/target.def"], (128, 128 / 65))
-        self.assertEqual(compared["mma.sync", "compiler/target.def"], (1024, 4 * 2048 / 65))
-        self.assertEqual(compared["wgmma", "templates/hopper.c"][1], 64 * 256 * 16 / 65)
-        self.assertIn("| MUFU | compiler/target.def | 16 |", constants.text(data))
+        self.assertEqual(compared["MUFU", "sm_90"], (16, 128 / 65))
+        self.assertEqual(compared["FFMA", "sm_90"], (128, 128 / 65))
+        self.assertEqual(compared["mma.sync", "sm_90"], (1024, 4 * 2048 / 65))
+        self.assertEqual(compared["wgmma", "sm_90a"], (2048, 64 * 256 * 16 / 65))
+        self.assertEqual(compared["L2, of a cluster of two", "sm_90a"][1], 65 / 2)
+        self.assertIn("| MUFU | compiler/target.def, sm_90 | 16 |", constants.text(data))
 
     def test_a_constant_that_went_away_is_told(self):
-        gone = constants.CONSTANTS[3]._replace(pattern="no such thing")
-        with self.assertRaisesRegex(ValueError, "must follow"):
-            constants.said(gone, "90")
-        self.assertIsNone(constants.said(constants.CONSTANTS[0], "100"))
+        for gone in (constants.Literal(constants.TARGETS, "no such thing"),
+                     constants.Rate("no such column")):
+            with self.assertRaisesRegex(ValueError, "must follow"):
+                constants.said(gone, "90")
+        self.assertIsNone(constants.said(constants.Rate("mufu/clk"), "100"))
 
     def test_what_is_wrong_or_skipped_is_not_measured(self):
         suite, row = self.suite(), table.rows()[0]

@@ -16,10 +16,16 @@ import summary
 from kit import results
 from phases import Phase
 
-loader = importlib.machinery.SourceFileLoader("first", os.path.join(common.GPU, "first"))
-spec = importlib.util.spec_from_loader("first", loader)
-first = importlib.util.module_from_spec(spec)
-loader.exec_module(first)
+
+def program(name):
+    """A program of this folder, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, os.path.join(common.GPU, name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+first = program("first")
 first.say = lambda text: None
 
 # A phase of a test: what it does, told by its name, as `run` would.
@@ -209,11 +215,11 @@ class Table(common.Case):
             self.assertTrue(callable(getattr(__import__(p.module), "run")), p.name)
 
     def test_run_knows_the_words_of_every_phase(self):
+        run, before = program("run"), sys.argv
+        self.addCleanup(setattr, sys, "argv", before)
         for p in phases.FIRST:
-            said = subprocess.run(
-                [sys.executable, os.path.join(common.GPU, "run"), "--phases", p.name, "--budget",
-                 "1", *p.words, "--attnc", "/nowhere"], capture_output=True, text=True)
-            self.assertIn("no libattnc.so", said.stderr, p.name)
+            sys.argv = ["run", "--phases", p.name, "--budget", "1", *p.words]
+            self.assertEqual(run.arguments().phases, [p.name])
 
     def test_the_page_has_the_budgets(self):
         with open(os.path.join(common.ROOT, "docs", "first-gpu.md"), encoding="utf-8") as f:

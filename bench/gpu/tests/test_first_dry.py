@@ -7,6 +7,7 @@ import unittest
 
 import common
 
+import correctness
 import phases
 from kit import results
 
@@ -50,8 +51,16 @@ class Dry(common.Case):
             self.assertIn("torch is not installed", why)
             self.assertRegex(said.stdout, rf"\| {name} \| skipped \|.*torch is not installed")
         self.assertIn("golden-sm_90-emulator.zip", os.listdir(os.path.join(place, "r")))
-        for words in ("| interval HMMA |", "| 256 | RS | MUFU |", "| MUFU | compiler/target.def |"):
+        for words in ("| interval HMMA |", "| 256 | RS | MUFU |", "| MUFU | compiler/target.def, sm_90 |"):
             self.assertIn(words, said.stdout)
+
+    def test_the_matrix_compiles_where_it_was_not_built(self):
+        """As beside a portable folder: from the sources that the phase names."""
+        class Suite:
+            where, folder = common.built(), self.folder()
+            results = results.Results("gpu", os.path.join(folder, "r.json"), {}, {})
+        program = correctness.build(Suite)
+        self.assertTrue(program and os.path.exists(program), Suite.results.data["notes"])
 
 
 if __name__ == "__main__":
