@@ -653,6 +653,7 @@ CUresult orders_run(Launch *); /* under set.orders orders */
 
 /* ---- crowd.c ---- */
 void crowd_run(Launch *); /* all clusters, by turns */
+/* ---- meet.c ---- */
 /* A warp has read where CTAs meet (F_MEETS): the turn may end. */
 void crowd_meet(Exec *, Warp *, const Insn *, uint32_t mask);
 
@@ -681,6 +682,16 @@ settings_freeze(void); /* arch and devices stay from now on; false: ATTNC_EMU is
 /* What is wrong with ATTNC_EMU as of its last reading, NULL: nothing. */
 const char *settings_wrong(void);
 void settings_fork(ForkStep);
+
+/* Of a launch's turns. */
+static inline uint64_t
+launch_random(Launch *l)
+{
+  l->random ^= l->random << 13;
+  l->random ^= l->random >> 7;
+  l->random ^= l->random << 17;
+  return l->random >> 16;
+}
 
 static inline int
 launch_cluster_ctas(const Launch *l)

@@ -1,4 +1,5 @@
-/* bulk_part.h: what mbarrier.c and bulk.c share. */
+/* bulk_part.h: what the files of mbarriers and bulk copies share: mbarrier.c, which knows
+ * of their state, bulk.c above it, which lands copies, and the steps above both. */
 #ifndef ATTNC_EMULATOR_BULK_PART_H
 #define ATTNC_EMULATOR_BULK_PART_H
 
@@ -54,6 +55,18 @@ struct Bulk {
 Mbar *mbar_find(Exec *, Warp *, const Insn *, int lane, uint64_t addr, Stop *stop);
 /* The one at that offset of a CTA's shared memory. */
 Mbar *mbar_at(Exec *, Warp *, Cta *, const Insn *, int lane, uint32_t off, Stop *stop);
+/* The CTA where one can be at this address, and its offset there; NULL: *stop says so. */
+Cta *mbar_place(Exec *, Warp *, const Insn *, int lane, uint64_t addr, uint32_t *off,
+                Stop *stop);
+/* A finding that ends the launch: `what`, at byte off of shared memory. */
+Stop mbar_misuse(Exec *, Warp *, const Insn *, int lane, const char *what, uint32_t off);
+int mbar_number(const Mbar *); /* in its CTA */
+/* Its eight bytes in shared memory are written, with what nobody should look at. */
+void mbar_scribble(const Mbar *);
+/* Where nothing is pending the phase is over. */
+void mbar_try_complete(Exec *, Mbar *);
+/* The cp.async of a lane land, and arrive. */
+void mbar_deliver_one(Exec *, Cta *, const Trust *);
 /* Does the warp know of its init? */
 void mbar_check_known(Exec *, Warp *, const Insn *, int lane, const Mbar *);
 uint64_t mbar_address(const Warp *, const Insn *, int lane);

@@ -18,7 +18,7 @@
  * ever: with nothing between them, with barriers and other warps' work between, when there
  * are no more clusters to start. */
 enum { IDLE = 2, STUCK = 1024, STUCK_LONG = 16384, STUCK_ALL = 65536 };
-enum { FIRST_ONES = 4, IDLE_ROUNDS = 8, DESCRIBED = 3, RECENT = 8, TURN = 65536 };
+enum { FIRST_ONES = 4, IDLE_ROUNDS = 8, DESCRIBED = 3, TURN = 65536 };
 
 typedef struct Crowd {
   Launch *l;
@@ -28,69 +28,6 @@ typedef struct Crowd {
   uint64_t turns;
   bool no_memory; /* for one more */
 } Crowd;
-
-/* ---- reads in vain ---- */
-
-static uint32_t
-rows_hash(const Warp *w, const Insn *i, uint32_t row, uint32_t mask, uint32_t h)
-{
-  bool wide = i->flags & F_WIDE;
-  for (uint32_t m = mask; m; m &= m - 1) {
-    int l = __builtin_ctz(m);
-    uint64_t v = wide ? row64(w, row)[l] : row32(w, row)[l];
-    h = (h ^ (uint32_t)v ^ (uint32_t)(v >> 32)) * 0x01000193u;
-  }
-  return h;
-}
-
-/* Which instruction, and what it has read. */
-static uint32_t
-read_hash(const Exec *x, const Warp *w, const Insn *i, uint32_t mask)
-{
-  const uint32_t *row = x->kernel->lists + i->list;
-  uint32_t h = (uint32_t)(i - x->kernel->code) * 0x9e3779b9u;
-  h = i->d ? rows_hash(w, i, i->d, mask, h) : h;
-  for (int k = 0; k < i->n_d; k++)
-    h = row[k] == ROW_SINK ? h : rows_hash(w, i, row[k], mask, h);
-  return h;
-}
-
-static bool
-is_news(Warp *w, uint32_t hash)
-{
-  for (int k = 0; k < RECENT; k++)
-    if (w->read[k] == hash)
-      return false;
-  w->read[w->n_read++ % RECENT] = hash;
-  return true;
-}
-
-static uint64_t
-next_random(Launch *l)
-{
-  l->random ^= l->random << 13;
-  l->random ^= l->random >> 7;
-  l->random ^= l->random << 17;
-  return l->random >> 16;
-}
-
-void
-crowd_meet(Exec *x, Warp *w, const Insn *i, uint32_t mask)
-{
-  Launch *l = x->launch;
-  if (!l->by_turns)
-    return;
-  if (is_news(w, read_hash(x, w, i, mask))) {
-    x->idle = x->stuck = 0;
-  } else {
-    x->idle++;
-    x->stuck++;
-    x->waits_at = i;
-    x->waiter = w;
-  }
-  x->met = l->ctas_order != CTAS_RANDOM || next_random(l) % 2;
-  x->slice = x->met ? 1 : x->slice;
-}
 
 /* ---- how many ---- */
 
@@ -266,7 +203,7 @@ choose(Crowd *c)
 {
   int from = c->at + 1, n = c->n;
   if (c->l->ctas_order == CTAS_RANDOM)
-    from = (int)(next_random(c->l) % (uint64_t)n);
+    from = (int)(launch_random(c->l) % (uint64_t)n);
   if (c->n_idle == n || c->turns++ % IDLE_ROUNDS == 0)
     return from % n;
   for (int k = 0; k < n; k++)

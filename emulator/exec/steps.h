@@ -25,7 +25,7 @@ extern Step step_bulk_send, step_st_async;
 extern Step step_printf, step_assert;
 /* access.c */
 extern Step step_ld, step_st, step_prefetch;
-/* atom.c */
+/* atom_step.c */
 extern Step step_atom, step_atom_vector, step_atom128;
 /* strong.c */
 extern Step step_ld_strong, step_st_strong;
@@ -40,10 +40,10 @@ extern Step step_wmma_load, step_wmma_store;
 extern Step step_mapa, step_ctarank, step_cluster_arrive, step_cluster_wait, step_grid;
 /* registers.c */
 extern Step step_setmaxnreg;
-/* mbarrier.c */
+/* mbarrier_step.c */
 extern Step step_mbar_init, step_mbar_inval, step_mbar_arrive, step_mbar_wait,
     step_copy_arrive, step_mbar_count;
-/* bulk.c */
+/* bulk_step.c */
 extern Step step_bulk_load, step_bulk_store, step_bulk_commit, step_bulk_wait,
     step_fence_proxy;
 /* wgmma.c */
