@@ -485,7 +485,11 @@ chip_reserved(const Chip *c)
 struct Launch {
   Kernel *kernel;
   Device *device;
+  /* Of its device: who a launch number is; the variable at an address, NULL: none. */
+  ShadowTell *tell;
+  const char *(*variable)(const Launch *, uint64_t address);
   const Chip *chip;
+  uint32_t per_sm; /* CTAs that a multiprocessor holds, by threads and shared memory */
   Settings set;
   uint32_t grid[3], block[3], cluster[3];
   bool explicit_cluster;
@@ -634,22 +638,14 @@ Stop report_fatal(Exec *, const Warp *, const Insn *, CUresult, const char *name
 void report_error(Exec *, const Warp *, const Insn *, const char *name, int lane,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 ShadowSink report_shadow; /* user: the Launch */
-ShadowTell report_tell;   /* as well */
-/* One line of text, kept for attncEmuTakeFindings; repeated ones are dropped. */
-void report_line(const char *text);
-void report_fork(ForkStep);
 /* ---- print.c ---- */
 void print_flush(void); /* after a launch, where printf=stdout */
 void print_fork(ForkStep);
-uint64_t report_count(void);
 
 /* ---- order.c ---- */
 /* The cluster at a place of the launch's order: each is at one. */
 uint64_t order_cluster(const Launch *, uint64_t place);
 const char *order_name(CtaOrder);
-
-/* ---- orders.c ---- */
-CUresult orders_run(Launch *); /* under set.orders orders */
 
 /* ---- crowd.c ---- */
 void crowd_run(Launch *); /* all clusters, by turns */
@@ -657,7 +653,8 @@ void crowd_run(Launch *); /* all clusters, by turns */
 /* A warp has read where CTAs meet (F_MEETS): the turn may end. */
 void crowd_meet(Exec *, Warp *, const Insn *, uint32_t mask);
 
-/* ---- grid.c ---- */
+/* ---- launch.c ---- */
+const char *launch_result_name(CUresult); /* NULL: it is none */
 /* The cluster at a place fails, and with it the launch: what comes behind it stops.  False:
  * one before it has. */
 bool launch_fail(Launch *, uint64_t place, CUresult);

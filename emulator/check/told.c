@@ -1,7 +1,8 @@
 #include "emulator/check/told.h"
 
-#include "emulator/emu.h"
+#include "emulator/check/findings.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,11 +102,11 @@ by_place(const void *a, const void *b)
 }
 
 void
-told_report(Told *t, uint64_t last)
+told_report(Told *t, uint64_t last, bool tell)
 {
   if (t->n)
     qsort(t->at, (size_t)t->n, sizeof *t->at, by_place);
   for (int i = 0; i < t->n; i++)
     if (t->at[i].place <= last)
-      report_line(t->at[i].text);
+      findings_keep(t->at[i].text, tell);
 }

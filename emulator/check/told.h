@@ -19,7 +19,7 @@ void told_free(Told *);
 /* Would a finding of the cluster at that place be kept? */
 bool told_wants(Told *, ToldKind, uint64_t key, uint64_t place);
 void told_keep(Told *, ToldKind, uint64_t key, uint64_t place, const char *text);
-/* Reports what is kept of places up to `last`, in order. */
-void told_report(Told *, uint64_t last);
+/* Reports what is kept of places up to `last`, in order; tell: to stderr besides. */
+void told_report(Told *, uint64_t last, bool tell);
 
 #endif

@@ -225,7 +225,8 @@ use_pred(Exec *x, Warp *w, const Insn *i, uint32_t pred, uint32_t mask, const ch
 void
 undefined_guard(Exec *x, Warp *w, const Insn *i)
 {
-  bool branch = i->kind == K_STEP && (i->step == step_bra || i->step == step_brx);
+  bool branch =
+      i->kind == K_STEP && (i->carry == RULE_BRANCH || i->carry == RULE_BRANCH_INDEX);
   use_pred(x, w, i, i->guard, w->active, branch ? "branches on" : "is guarded by");
 }
 
@@ -245,7 +246,7 @@ report(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   const uint32_t *list = x->kernel->lists + i->list;
   const char *verb =
-      i->kind == K_STEP && i->step == step_brx ? "branches on" : "depends on";
+      i->kind == K_STEP && i->carry == RULE_BRANCH_INDEX ? "branches on" : "depends on";
   undefined_guard(x, w, i);
   use_pred(x, w, i, i->ps, mask, verb);
   use_pred(x, w, i, i->pt, mask, verb);
@@ -499,41 +500,26 @@ store(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 static UndefinedRule *
 rule_of(const Insn *i)
 {
-  static const struct {
-    Step *step;
-    UndefinedRule *rule;
-  } rules[] = {
-      {step_pred, predicates},
-      {step_select, selection},
-      {step_bfi, whole},
-      {step_carry, whole},
-      {step_isspacep, whole},
-      {step_mapa, whole},
-      {step_ctarank, whole},
-      {step_ld, load},
-      {step_ld_strong, load},
-      {step_ldmatrix, load},
-      {step_st, store},
-      {step_st_strong, store},
-      {step_stmatrix, store},
-      {step_shfl, undefined_shfl},
-      {step_vote, undefined_vote},
-      {step_match, undefined_match},
-      {step_redux, undefined_match},
-      {step_movmatrix, undefined_movmatrix},
-      {step_mma, undefined_frag_product},
-      {step_ldmatrix_bytes, load},
-      {step_stmatrix_bytes, store},
-      {step_product, undefined_frag_product},
+  static UndefinedRule *const rules[] = {
+      [RULE_REPORT] = report,
+      [RULE_BRANCH] = report,
+      [RULE_BRANCH_INDEX] = report,
+      [RULE_PRED] = predicates,
+      [RULE_SELECT] = selection,
+      [RULE_WHOLE] = whole,
+      [RULE_LD] = load,
+      [RULE_LDMATRIX] = load,
+      [RULE_ST] = store,
+      [RULE_STMATRIX] = store,
+      [RULE_SHFL] = undefined_shfl,
+      [RULE_VOTE] = undefined_vote,
+      [RULE_MATCH] = undefined_match,
+      [RULE_MOVMATRIX] = undefined_movmatrix,
+      [RULE_PRODUCT] = undefined_frag_product,
+      [RULE_LDMATRIX_BYTES] = load,
+      [RULE_STMATRIX_BYTES] = store,
   };
-  if (i->kind == K_LANE)
-    return lane;
-  if (i->kind == K_COMPARE)
-    return compare;
-  for (size_t k = 0; k < sizeof rules / sizeof *rules; k++)
-    if (rules[k].step == i->step)
-      return rules[k].rule;
-  return report;
+  return i->kind == K_LANE ? lane : i->kind == K_COMPARE ? compare : rules[i->carry];
 }
 
 void

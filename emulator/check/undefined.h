@@ -30,7 +30,29 @@ typedef enum Carry {
 } Carry;
 enum { CARRY_FROM_WIDE = 0x80 }; /* a, and b if it is moved, are rows of 64 bits */
 
+/* How a K_STEP instruction does: Insn.carry. */
+typedef enum UndefinedRuleId {
+  RULE_REPORT, /* undefined sources are reported */
+  RULE_BRANCH, /* so they are, as what it branches on */
+  RULE_BRANCH_INDEX,
+  RULE_PRED,
+  RULE_SELECT,
+  RULE_WHOLE,
+  RULE_LD,
+  RULE_LDMATRIX,
+  RULE_ST,
+  RULE_STMATRIX,
+  RULE_SHFL,
+  RULE_VOTE,
+  RULE_MATCH,
+  RULE_MOVMATRIX,
+  RULE_PRODUCT,
+  RULE_LDMATRIX_BYTES,
+  RULE_STMATRIX_BYTES,
+} UndefinedRuleId;
+
 uint8_t undefined_carry(LaneOp, Type); /* Insn.carry */
+uint8_t undefined_rule(Step *);        /* Insn.carry */
 
 /* Where what is undefined was read first; none: insn < 0. */
 typedef ShadowOrigin Origin;

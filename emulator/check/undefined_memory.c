@@ -70,7 +70,7 @@ loaded(Exec *x, Warp *w, const Insn *i, uint32_t lanes, const uint32_t *bytes, O
 static void
 move_rows(const Insn *i, const uint8_t *rows, const uint32_t *at, uint32_t *const *to)
 {
-  if (i->step == step_ldmatrix)
+  if (i->carry == RULE_LDMATRIX)
     ldsm_load(i->ldsm.n, i->ldsm.trans, rows, at, to);
   else if (i->ldsm.trans)
     ldsm_load_bytes_trans(i->ldsm.n, i->ldsm.bits, rows, at, to);
@@ -100,15 +100,15 @@ loaded_matrix(Exec *x, Warp *w, const Cta *at, const Insn *i, uint32_t lanes,
 static bool
 is_load(const Insn *i)
 {
-  return i->step == step_ld || i->step == step_ld_strong;
+  return i->carry == RULE_LD;
 }
 
 /* Rows of elements of six bits are read in two parts, which have no common rule. */
 static bool
 carries(const Insn *i)
 {
-  return is_load(i) || i->step == step_ldmatrix ||
-         (i->step == step_ldmatrix_bytes && i->ldsm.bits != 6);
+  return is_load(i) || i->carry == RULE_LDMATRIX ||
+         (i->carry == RULE_LDMATRIX_BYTES && i->ldsm.bits != 6);
 }
 
 void
@@ -231,7 +231,7 @@ undefined_stmatrix(Exec *x, Warp *w, const Insn *i, const uint32_t *off)
     if (w->def[list[j]] != FULL)
       from = undefined_origin(x, w, i, list[j]);
   }
-  if (i->step == step_stmatrix)
+  if (i->carry == RULE_STMATRIX)
     ldsm_store(i->ldsm.n, i->ldsm.trans, rows, at, a);
   else
     ldsm_store_bytes_trans(i->ldsm.n, rows, at, a);

@@ -1,3 +1,4 @@
+#include "emulator/check/findings.h"
 #include "emulator/driver/device.h"
 #include "emulator/exec/pool.h"
 
@@ -33,7 +34,7 @@ on_fork(ForkStep step)
   spare_fork(step);
   settings_fork(step);
   stats_fork(step);
-  report_fork(step);
+  findings_fork(step);
   print_fork(step);
 }
 FORK_HANDLER(on_fork);
@@ -100,26 +101,12 @@ cuDriverGetVersion(int *version)
 
 /* ---- results ---- */
 
-typedef struct ResultName {
-  CUresult result;
-  const char *name;
-} ResultName;
-
-static const ResultName results[] = {
-#define X(name, value) {value, #name},
-    CUDA_RESULT_TABLE(X)
-#undef X
-};
-
 CUresult
 cuGetErrorName(CUresult r, const char **name)
 {
   if (!name)
     return CUDA_ERROR_INVALID_VALUE;
-  *name = NULL;
-  for (size_t i = 0; i < sizeof results / sizeof *results; i++)
-    if (results[i].result == r)
-      *name = results[i].name;
+  *name = launch_result_name(r);
   return *name ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 

@@ -11,9 +11,8 @@
 
 #include "abi/cuda_graph.h"
 #include "emulator/emu.h"
+#include "emulator/export.h"
 #include "emulator/driver/past.h"
-
-#define EXPORT __attribute__((visibility("default")))
 
 enum { MAX_DEVICES = 8 };
 

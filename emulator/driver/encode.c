@@ -1,5 +1,5 @@
 /* cuTensorMapEncodeTiled of the emulated driver. */
-#include "emulator/driver/device.h"
+#include "emulator/driver/work.h"
 #include "emulator/async/tensormap.h"
 
 #include <stdio.h>

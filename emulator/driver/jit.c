@@ -1,6 +1,6 @@
 #include "emulator/driver/jit.h"
 
-#include "emulator/emu.h"
+#include "emulator/driver/work.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -332,6 +332,8 @@ start(Device *d, const KernelWork *w, const Past *ahead, Turn *turn, Launch *l)
   turn_take(d, ahead, k->name, k, turn);
   *l = (Launch){.kernel = k,
                 .device = d,
+                .tell = report_tell,
+                .variable = report_variable,
                 .chip = d->chip,
                 .set = settings_get(),
                 .dynamic = w->dynamic,
@@ -345,6 +347,8 @@ start(Device *d, const KernelWork *w, const Past *ahead, Turn *turn, Launch *l)
                 .n_allocs = d->n_allocs};
   memcpy(l->grid, w->grid, sizeof l->grid);
   memcpy(l->block, w->block, sizeof l->block);
+  uint32_t threads = l->block[0] * l->block[1] * l->block[2];
+  l->per_sm = (uint32_t)occupancy(d, k, (int)threads, l->dynamic);
 }
 
 /* An event of its start says what was over by then. */

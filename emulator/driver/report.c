@@ -1,163 +1,12 @@
+#include "emulator/check/findings.h"
 #include "emulator/driver/work.h"
 
-#include <attnc/attnc_emu.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { MAX_LINES = 200 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *lines[MAX_LINES];
-static size_t n_lines, dropped;
-
-static bool
-known(const char *text)
-{
-  for (size_t i = 0; i < n_lines; i++)
-    if (!strcmp(lines[i], text))
-      return true;
-  return false;
-}
 
 void
 report_line(const char *text)
 {
-  bool tell = settings_get().tell;
-  pthread_mutex_lock(&lock);
-  if (!known(text)) {
-    char *copy = n_lines < MAX_LINES ? strdup(text) : NULL;
-    if (copy)
-      lines[n_lines++] = copy;
-    else
-      dropped++;
-    if (copy && tell)
-      fprintf(stderr, "%s\n", text);
-  }
-  pthread_mutex_unlock(&lock);
-}
-
-static size_t
-append(char *buf, size_t n, size_t at, const char *text)
-{
-  size_t len = strlen(text);
-  if (at < n)
-    snprintf(buf + at, n - at, "%s\n", text);
-  return at + len + 1;
-}
-
-static void
-forget(void)
-{
-  for (size_t i = 0; i < n_lines; i++)
-    free(lines[i]);
-  n_lines = dropped = 0;
-}
-
-EXPORT size_t
-attncEmuTakeFindings(char *buf, size_t n)
-{
-  size_t at = 0;
-  if (n)
-    *buf = 0;
-  pthread_mutex_lock(&lock);
-  for (size_t i = 0; i < n_lines; i++)
-    at = append(buf, n, at, lines[i]);
-  if (dropped) {
-    char more[80];
-    snprintf(more, sizeof more, "ptx:0: error[more]: %zu more findings", dropped);
-    at = append(buf, n, at, more);
-  }
-  if (at < n)
-    forget();
-  pthread_mutex_unlock(&lock);
-  return at;
-}
-
-/* The library goes. */
-__attribute__((destructor)) static void
-forget_at_end(void)
-{
-  pthread_mutex_lock(&lock);
-  forget();
-  pthread_mutex_unlock(&lock);
-}
-
-/* ---- of an instruction ---- */
-
-static void
-where(const Exec *x, const Warp *w, int lane, char *text, size_t n)
-{
-  const uint32_t *id = w->cta->id;
-  int at = snprintf(text, n, "%s, cta %u,%u,%u, warp %d", x->kernel->name, id[0], id[1],
-                    id[2], w->id);
-  if (lane >= 0 && at > 0 && (size_t)at < n)
-    snprintf(text + at, n - (size_t)at, ", lane %d", lane);
-}
-
-static uint64_t
-key_of(const Exec *x, const Insn *i)
-{
-  return (uint64_t)(i - x->kernel->code);
-}
-
-static void
-report(const Exec *x, const Warp *w, const Insn *i, ToldKind kind, const char *name,
-       int lane, const char *what)
-{
-  char place[200], line[3200];
-  int n;
-  const char *text = ptx_line(x->kernel->ptx, i->line, &n);
-  where(x, w, lane, place, sizeof place);
-  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what,
-           place, n > 150 ? 150 : n, text);
-  told_keep(x->launch->told, kind, kind == TOLD_FATAL ? 0 : key_of(x, i), x->place, line);
-}
-
-Stop
-report_fatal(Exec *x, const Warp *w, const Insn *i, CUresult result, const char *name,
-             int lane, const char *fmt, ...)
-{
-  char what[2600];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(what, sizeof what, fmt, ap);
-  va_end(ap);
-  x->result = result;
-  atomic_fetch_add(&x->launch->errors, 1);
-  if (launch_fail(x->launch, x->place, result))
-    report(x, w, i, TOLD_FATAL, name, lane, what);
-  return FATAL;
-}
-
-void
-report_error(Exec *x, const Warp *w, const Insn *i, const char *name, int lane,
-             const char *fmt, ...)
-{
-  char what[2600];
-  va_list ap;
-  if (!x->launch->set.checks ||
-      !told_wants(x->launch->told, TOLD_ERROR, key_of(x, i), x->place))
-    return;
-  va_start(ap, fmt);
-  vsnprintf(what, sizeof what, fmt, ap);
-  va_end(ap);
-  atomic_fetch_add(&x->launch->errors, 1);
-  report(x, w, i, TOLD_ERROR, name, lane, what);
-}
-
-void
-report_shadow(void *user, const ShadowFinding *f)
-{
-  const Launch *l = user;
-  char line[1200];
-  int n;
-  const char *text = ptx_line(l->kernel->ptx, f->line, &n);
-  snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s, cta %d, warp %d, lane %d): %.*s",
-           f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,
-           n > 150 ? 150 : n, text);
-  told_keep(l->told, TOLD_SHADOW, f->key, f->place, line);
+  findings_keep(text, settings_get().tell);
 }
 
 void
@@ -167,8 +16,15 @@ report_tell(void *user, uint64_t number, int insn, ShadowOther *other)
   turn_tell(l->device, number, insn, other);
 }
 
-void
-report_fork(ForkStep step)
+const char *
+report_variable(const Launch *l, uint64_t address)
 {
-  fork_mutex(&lock, step);
+  const char *name = NULL;
+  for (const struct CUmod_st *m = l->device->modules; m; m = m->next)
+    for (int i = 0; i < m->ptx.vars.n; i++) {
+      const Var *v = m->ptx.vars.at[i];
+      if (v->offset == address && (v->space == SPACE_GLOBAL || v->space == SPACE_CONST))
+        name = v->name;
+    }
+  return name;
 }

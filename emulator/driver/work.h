@@ -69,6 +69,12 @@ typedef struct Turn {
 void turn_take(Device *, const Past *ahead, const char *who, const Kernel *, Turn *);
 /* Bytes of device memory are touched by a copy, a memset or the host (number 0). */
 void turn_touch(Device *, const Turn *, uint64_t address, uint64_t n, bool writes);
+/* ---- report.c ---- */
+/* A line that is found outside of a launch, as the settings have it: findings.h. */
+void report_line(const char *text);
+ShadowTell report_tell;                                        /* Launch.tell */
+const char *report_variable(const Launch *, uint64_t address); /* Launch.variable */
+/* ---- work.c ---- */
 /* Who that number is. */
 void turn_tell(const Device *, uint64_t number, int insn, ShadowOther *);
 

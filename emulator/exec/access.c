@@ -3,7 +3,7 @@
 #include "emulator/ptx/decode.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"
-#include "emulator/driver/undo.h"
+#include "emulator/exec/undo.h"
 #include "emulator/check/undefined.h"
 
 #include <string.h>

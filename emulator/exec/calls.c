@@ -6,17 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct Calls {
-  Frame *top;  /* calls from the entry */
-  Frame *free; /* frames without lanes */
-  Frame *of[LANES];
-  uint32_t sp[LANES]; /* the end of what is used of local memory */
-  uint8_t *data;      /* arguments or results on their way, of each lane */
-  bool unknown;       /* some of them are undefined */
-  Origin from;        /* those */
-  uint32_t *inside;   /* [functions] lanes that are in it */
-};
-
 /* ---- frames ---- */
 
 Calls *
@@ -114,16 +103,6 @@ calls_exit(Warp *w, uint32_t mask)
   }
 }
 
-Frame *
-calls_frame(const Warp *w, uint32_t mask, uint32_t *own)
-{
-  Frame *frame = w->calls->of[__builtin_ctz(mask)];
-  *own = 0;
-  for (uint32_t m = mask; m; m &= m - 1)
-    *own |= (uint32_t)(w->calls->of[__builtin_ctz(m)] == frame) << __builtin_ctz(m);
-  return frame;
-}
-
 uint32_t
 calls_stack(const Warp *w, int lane)
 {
@@ -131,39 +110,6 @@ calls_stack(const Warp *w, int lane)
 }
 
 /* ---- who is less far ---- */
-
-static int
-depth_of(const Frame *f)
-{
-  return f ? f->depth : 0;
-}
-
-/* Out of one call: where it was made. */
-static void
-rise(const Frame **f, int *pc, int *inside)
-{
-  *pc = (*f)->back - 1;
-  *inside = 1 + (*f)->function;
-  *f = (*f)->up;
-}
-
-/* Compares where both are in the innermost frame that they share; of two who are at the
- * same call there, the one who has not made it yet is less far. */
-bool
-calls_before(const Group *a, const Group *b)
-{
-  const Frame *f = a->frame, *g = b->frame;
-  int pc = a->pc, other = b->pc, inside = 0, other_inside = 0;
-  while (depth_of(f) > depth_of(g))
-    rise(&f, &pc, &inside);
-  while (depth_of(g) > depth_of(f))
-    rise(&g, &other, &other_inside);
-  while (f != g) {
-    rise(&f, &pc, &inside);
-    rise(&g, &other, &other_inside);
-  }
-  return pc != other ? pc < other : inside < other_inside;
-}
 
 static bool
 may_meet(const Warp *w, int i)
@@ -430,7 +376,7 @@ frame_for(Warp *w, const CallSite *site, int function, int back)
                .site = site,
                .back = back,
                .function = function,
-               .depth = depth_of(w->frame) + 1};
+               .depth = w->frame ? w->frame->depth + 1 : 1};
   *list = f;
   return f;
 }

@@ -17,8 +17,18 @@
 #define ATTNC_EMULATOR_CALLS_H
 
 #include "emulator/emu.h"
+#include "emulator/check/undefined.h"
 
-typedef struct Calls Calls;
+typedef struct Calls { /* of a warp */
+  Frame *top;          /* calls from the entry */
+  Frame *free;         /* frames without lanes */
+  Frame *of[LANES];
+  uint32_t sp[LANES]; /* the end of what is used of local memory */
+  uint8_t *data;      /* arguments or results on their way, of each lane */
+  bool unknown;       /* some of them are undefined */
+  Origin from;        /* those */
+  uint32_t *inside;   /* [functions] lanes that are in it */
+} Calls;
 
 struct Frame {
   Frame *up;          /* NULL: called by the entry */

@@ -7,7 +7,6 @@
  * another one starts, until the chip holds no more. */
 #include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
-#include "emulator/driver/work.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,7 +48,7 @@ ctas_of_sm(const Launch *l)
   uint32_t warps = (threads + LANES - 1) / LANES;
   uint32_t registers =
       sets_registers(l->kernel) ? registers_at_entry(l) * warps * LANES : 0;
-  uint32_t n = (uint32_t)occupancy(l->device, l->kernel, (int)threads, l->dynamic);
+  uint32_t n = l->per_sm;
   if (registers && (uint32_t)l->chip->regs_sm / registers < n)
     n = (uint32_t)l->chip->regs_sm / registers;
   return n ? n : 1;

@@ -3,9 +3,10 @@
  *
  * The order that the settings name runs last: memory, and what later launches are held
  * against, is as after that one alone. */
-#include "emulator/driver/device.h"
+#include "emulator/check/findings.h"
+#include "emulator/emu.h"
 #include "emulator/async/tensormap.h"
-#include "emulator/driver/undo.h"
+#include "emulator/exec/undo.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,13 +95,12 @@ static void
 find_variable(const Launch *l, const Alloc *a, Tensor *t)
 {
   t->base = a->base;
-  snprintf(t->name, sizeof t->name, "device memory at 0x%llx", (unsigned long long)a->base);
-  for (const struct CUmod_st *m = l->device->modules; m; m = m->next)
-    for (int i = 0; i < m->ptx.vars.n; i++) {
-      const Var *v = m->ptx.vars.at[i];
-      if (v->offset == a->base && (v->space == SPACE_GLOBAL || v->space == SPACE_CONST))
-        snprintf(t->name, sizeof t->name, "variable %s", v->name);
-    }
+  const char *name = l->variable(l, a->base);
+  if (name)
+    snprintf(t->name, sizeof t->name, "variable %s", name);
+  else
+    snprintf(t->name, sizeof t->name, "device memory at 0x%llx",
+             (unsigned long long)a->base);
 }
 
 static Tensor
@@ -178,7 +178,7 @@ report(const Orders *o, const Tensor *t)
            i->line, t->name, t->first, t->first / (uint64_t)t->unit, t->unit, is,
            name_of(l, t->order, one), was, name_of(l, o->compared, other), t->count,
            t->orders, runs, l->kernel->name, n > 150 ? 150 : n, text);
-  report_line(line);
+  findings_keep(line, l->set.tell);
 }
 
 /* It ends in some orders only. */
@@ -192,16 +192,15 @@ report_results(const Orders *o)
     k++;
   if (k == l->set.orders)
     return;
-  const char *is = "", *was = "";
-  cuGetErrorName(o->result[0], &was);
-  cuGetErrorName(o->result[k], &is);
+  const char *was = launch_result_name(o->result[0]);
+  const char *is = launch_result_name(o->result[k]);
   snprintf(
       line, sizeof line,
       "ptx:%d: error[order-dependent]: the kernel ends with %s under %s, with %s under "
       "%s (%s)",
-      l->kernel->ast->line, was, name_of(l, 0, one), is, name_of(l, k, other),
-      l->kernel->name);
-  report_line(line);
+      l->kernel->ast->line, was ? was : "", name_of(l, 0, one), is ? is : "",
+      name_of(l, k, other), l->kernel->name);
+  findings_keep(line, l->set.tell);
 }
 
 /* ---- the runs ---- */
@@ -237,8 +236,8 @@ run_all(Orders *o, const Launch *input)
   }
 }
 
-CUresult
-orders_run(Launch *l)
+static CUresult
+run_orders(Launch *l)
 {
   const Launch input = *l;
   Orders *o = calloc(1, sizeof *o);
@@ -258,4 +257,12 @@ orders_run(Launch *l)
   free(result);
   free(o);
   return r;
+}
+
+CUresult
+launch_run(Launch *l)
+{
+  l->ctas_order = l->set.ctas;
+  l->order_seed = l->set.seed;
+  return l->set.orders > 1 ? run_orders(l) : launch_in_order(l);
 }

@@ -2,7 +2,7 @@
  * "Formatted output", "Assertion". Text is kept, as a chip keeps it, until somebody takes
  * it. */
 #include "emulator/exec/calls.h"
-#include "emulator/driver/device.h"
+#include "emulator/export.h"
 #include "emulator/exec/steps.h"
 
 #include <attnc/attnc_emu.h>

@@ -12,7 +12,7 @@
  * CTAs go to the SM with the least work so far, in order, as a chip hands them out; an SM's
  * units overlap, so it takes as long as its busiest one; est_cycles is the slowest SM.
  * Latencies and occupancy are not in it. */
-#include "emulator/driver/device.h"
+#include "emulator/export.h"
 
 #include "emulator/exec/steps.h"
 

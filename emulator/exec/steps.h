@@ -16,6 +16,7 @@ extern Step step_bra, step_brx, step_exit, step_trap, step_bar, step_bar_red,
 /* calls.c */
 extern Step step_call, step_ret, step_alloca, step_stack;
 /* cache.c */
+enum { DISCARDED = 128 }; /* bytes of a discard, and their alignment */
 extern Step step_policy, step_discard, step_st_bulk;
 /* cancel.c */
 extern Step step_clc_cancel, step_clc_query;

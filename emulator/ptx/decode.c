@@ -1,4 +1,5 @@
 #include "emulator/ptx/decode.h"
+#include "emulator/check/undefined.h"
 #include "emulator/exec/lanes.h"
 #include "emulator/exec/steps.h"
 #include "emulator/ptx/target.h"
@@ -69,6 +70,7 @@ dec_step(Dec *d, Step *step)
 {
   Insn *i = dec_emit(d, K_STEP);
   i->step = step;
+  i->carry = undefined_rule(step);
   i->unit = step == step_select || step == step_bfi || step == step_pred ? UNIT_ALU : UNITS;
   return i;
 }

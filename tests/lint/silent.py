@@ -16,7 +16,7 @@ ENVIRONMENT = {"base/env.c": r".*", "runtime/settings.c": r'getenv\(xdg\).*geten
 
 # What kernels print and what is found goes there where ATTNC_EMU asks for it: printf=stdout,
 # findings=stderr.
-ASKED_FOR = {"emulator/exec/print.c": r"\bstdout\b", "emulator/driver/report.c": r"\bstderr\b"}
+ASKED_FOR = {"emulator/exec/print.c": r"\bstdout\b", "emulator/check/findings.c": r"\bstderr\b"}
 PERMITTED = {"reads the environment": ENVIRONMENT, "prints": ASKED_FOR}
 
 

@@ -1,4 +1,4 @@
-#include "emulator/driver/undo.h"
+#include "emulator/exec/undo.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "emulator/driver/device.h"
+#include "emulator/emu.h"
 #include "emulator/exec/pool.h"
 
 #include <stdlib.h>
@@ -6,32 +6,6 @@
 #include <unistd.h>
 
 enum { HELP_NS = 50000 };
-
-bool
-launch_fail(Launch *l, uint64_t place, CUresult r)
-{
-  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-  pthread_mutex_lock(&lock);
-  bool first = place < atomic_load(&l->failed);
-  if (first) {
-    atomic_store(&l->failed, place);
-    atomic_store(&l->result, (int)r);
-  }
-  pthread_mutex_unlock(&lock);
-  return first;
-}
-
-bool
-launch_cancel(Launch *l, uint64_t *cluster)
-{
-  uint64_t place = atomic_load(&l->next);
-  do
-    if (place >= l->clusters)
-      return false;
-  while (!atomic_compare_exchange_weak(&l->next, &place, place + 1));
-  *cluster = order_cluster(l, place);
-  return true;
-}
 
 /* On this host thread; another one may be at it as well. */
 static void
@@ -100,7 +74,7 @@ new_shadow(Launch *l)
                      .orders = orders_ctas(l),
                      .ctas = l->ctas,
                      .sink = report_shadow,
-                     .tell = report_tell,
+                     .tell = l->tell,
                      .user = l};
   ShadowLaunch *s = shadow_launch_new(&info);
   free(line);
@@ -137,7 +111,7 @@ launch_in_order(Launch *l)
       stats_found(shadow_launch_errors(l->shadow) + atomic_load(&l->errors));
     else
       stats_launch(l, took);
-    told_report(l->told, atomic_load(&l->failed));
+    told_report(l->told, atomic_load(&l->failed), l->set.tell);
     if (l->set.print)
       print_flush();
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
@@ -150,12 +124,4 @@ launch_in_order(Launch *l)
   free(l->cost);
   told_free(l->told);
   return (CUresult)atomic_load(&l->result);
-}
-
-CUresult
-launch_run(Launch *l)
-{
-  l->ctas_order = l->set.ctas;
-  l->order_seed = l->set.seed;
-  return l->set.orders > 1 ? orders_run(l) : launch_in_order(l);
 }
