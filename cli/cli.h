@@ -69,6 +69,9 @@ int tally_code(const Tally *);
 #define INFO_SCALE(key)   double key;
 #define INFO_NAMES(key)
 #define INFO_PINS(key)
+#define INFO_EXPRS(key)
+#define INFO_TABLES(key)
+#define INFO_SCALARS(key)
 typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)
 #include "compiler/spec/spec_fields.def"

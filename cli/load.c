@@ -78,6 +78,9 @@ read_window(const json_t *j, int64_t out[2])
   info->key = json_is_number(value) ? json_number_value(value) : NAN;
 #define READ_NAMES(value, key)
 #define READ_PINS(value, key)
+#define READ_EXPRS(value, key)
+#define READ_TABLES(value, key)
+#define READ_SCALARS(value, key)
 
 static attnc_status
 spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)

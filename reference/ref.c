@@ -149,6 +149,9 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
     return err_set(err, ATTNC_ERR_USAGE, "reference: the spec is NULL");
   if (op < 0 || op >= ATTNC_OP_COUNT)
     return err_set(err, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", op);
+  if (spec_has_expressions(s))
+    return err_set(err, ATTNC_ERR_UNSUPPORTED,
+                   "reference: mask_mod and score_mod are not computed yet");
   TRY(struct_take(&args, sizeof args, from, SIZE_UPTO(attnc_args, workspace_bytes),
                   "attnc_args", err));
   if (args.n_scalars && !args.scalars)

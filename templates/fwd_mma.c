@@ -23,6 +23,7 @@ applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const Rule rules[] = {
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {ty != DT_F32, "fp32 has no mma of 16 bits"},
       {ty != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
   };

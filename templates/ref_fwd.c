@@ -12,9 +12,10 @@ static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 static bool
 applicable(const Case *c, Why *why)
 {
-  (void)c;
-  (void)why;
-  return true;
+  const Rule rules[] = {
+      {!spec_has_expressions(c->spec), "mask_mod and score_mod are not computed yet"},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
 extern const Template ref_fwd;

@@ -24,6 +24,7 @@ wgmma_applicable(const Case *c, Why *why)
   const Rule rules[] = {
       {c->target->product == WGMMA, "the target has no wgmma"},
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {ty != DT_F32, "fp32 has no wgmma of full precision"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);

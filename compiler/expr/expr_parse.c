@@ -154,14 +154,16 @@ want_type(Parser *p, ExprOp op, Value *v, int n, ExprType type, const char *help
 static bool
 want_whole(Parser *p, ExprOp op, Value *v, int n)
 {
-  for (int i = 0; i < n; i++)
-    if (is_type(&v[i], EXPR_BOOL))
-      return want_type(p, op, v, n, EXPR_I32,
-                       op == EXPR_OP_BIT_NOT ? "write `!`"
-                                             : "make it a number: `x ? 1 : 0`");
-  return want_type(p, op, v, n, EXPR_I32,
-                   op == EXPR_OP_FLOOR_DIV ? "of f32 write `floor(x / y)`"
-                                           : "convert it: `i32(x)`");
+  bool fine = true;
+  for (int i = 0; i < n; i++) {
+    const char *help = is_type(&v[i], EXPR_F32) ? op == EXPR_OP_FLOOR_DIV
+                                                      ? "of f32 write `floor(x / y)`"
+                                                      : "convert it: `i32(x)`"
+                       : op == EXPR_OP_BIT_NOT  ? "write `!`"
+                                                : "make it a number: `x ? 1 : 0`";
+    fine = want_type(p, op, &v[i], 1, EXPR_I32, help) && fine;
+  }
+  return fine;
 }
 
 static bool
@@ -351,8 +353,12 @@ refuse_name(Parser *p, const Token *t)
                                            : "name";
   if (!help)
     help = nearest(p, t->text);
-  if (!help && what[0] == 't')
-    help = "declare it in `tensors`";
+  if (!help)
+    help = what[0] == 't' ? "declare it in `tensors`"
+           : what[0] == 'n'
+               ? "numbers of the call are declared in `scalars`; its indices are `b`, `h`, "
+                 "`hk`, `q_idx`, `kv_idx`, its lengths `sq`, `sk`"
+               : "docs/expressions.md has the functions";
   expr_fault(p->arena, p->out, EXPR_ERR_NAME, t->at, t->n, help, "unknown %s %s", what,
              shown(p, t));
 }
@@ -381,13 +387,28 @@ refuse_count(Parser *p, const Token *name, size_t to, int n, int due, const char
 {
   if (!p->stopped)
     expr_fault(p->arena, p->out, EXPR_ERR_ARITY, name->at, to - name->at, NULL,
-               "`%s` takes %d %s%s, not %d", name->text, due, what, due == 1 ? "" : "s", n);
+               "`%s` takes %d %s, not %d", name->text, due, what, n);
 }
 
 static size_t
 end_of_last(const Parser *p)
 {
   return p->at[-1].at + p->at[-1].n;
+}
+
+/* What follows a name that does not take it is read and passed over. */
+static void
+refuse_brackets(Parser *p, const Token *name, bool known)
+{
+  Value v[1];
+  bool call = is_sign(p->at, "(");
+  if (!call && !is_sign(p->at, "["))
+    return;
+  p->at++;
+  parse_list(p, call ? ")" : "]", v, 1);
+  if (known)
+    expr_fault(p->arena, p->out, EXPR_ERR_ARITY, name->at, name->n, NULL, "`%s` is no %s",
+               name->text, call ? "function" : "tensor");
 }
 
 static const Expr *
@@ -403,7 +424,7 @@ parse_call(Parser *p, const Token *name, ExprOp op)
   int n = parse_list(p, ")", v, 3), due = expr_ops[op].n;
   if (n == due)
     return make(p, op, v);
-  refuse_count(p, name, end_of_last(p), n, due, "operand");
+  refuse_count(p, name, end_of_last(p), n, due, due == 1 ? "operand" : "operands");
   return NULL;
 }
 
@@ -429,12 +450,14 @@ parse_load(Parser *p, const Token *name, int tensor)
                arena_printf(p->arena, "write `%s[…]`", t->name),
                "`%s` is a tensor of %d %s", t->name, t->n_axes,
                t->n_axes == 1 ? "axis" : "axes");
+    refuse_brackets(p, name, false);
     return NULL;
   }
   int n = parse_list(p, "]", v, EXPR_AXES);
   bool fine = n == t->n_axes;
   if (!fine)
-    refuse_count(p, name, end_of_last(p), n, t->n_axes, "index");
+    refuse_count(p, name, end_of_last(p), n, t->n_axes,
+                 t->n_axes == 1 ? "index" : "indices");
   for (int i = 0; i < n && i < EXPR_AXES; i++) {
     fine = check_index(p, name, &v[i]) && fine;
     index[i] = v[i].e;
@@ -470,21 +493,6 @@ parse_plain_name(Parser *p, const Token *t)
     return expr_scalar(p->g, i);
   refuse_name(p, t);
   return NULL;
-}
-
-/* What follows a name that takes neither brackets nor indices is read and passed over. */
-static void
-refuse_brackets(Parser *p, const Token *name, bool known)
-{
-  Value v[1];
-  bool call = is_sign(p->at, "(");
-  if (!call && !is_sign(p->at, "["))
-    return;
-  p->at++;
-  parse_list(p, call ? ")" : "]", v, 1);
-  if (known)
-    expr_fault(p->arena, p->out, EXPR_ERR_ARITY, name->at, name->n, NULL, "`%s` is no %s",
-               name->text, call ? "function" : "tensor");
 }
 
 static const Expr *
@@ -619,7 +627,8 @@ finish(Parser *p, Value *v)
 {
   if (p->at->kind != TOKEN_END)
     stop(p, EXPR_ERR_SYNTAX,
-         is_sign(p->at, ",") ? "masks are and-ed by `&&`, or written as a list" : NULL,
+         is_sign(p->at, ",") ? "masks are and-ed by `&&`, or written as a list"
+                             : other_name(p->at->text),
          arena_printf(p->arena, "an operator is expected, not %s", shown(p, p->at)));
   if (!v->e || p->stopped || p->quiet)
     return;

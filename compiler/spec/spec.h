@@ -9,6 +9,7 @@
 
 #include "base/call.h"
 #include "base/diag.h"
+#include "compiler/expr/expr.h"
 #include "schedule/schedule.h"
 #include "base/str.h"
 
@@ -46,6 +47,48 @@ typedef struct Pin {
   Place place;
 } Pin;
 
+/* An axis of a declared tensor: a size of the call (q and kv are sq and sk), or a number.
+ */
+typedef struct SpecAxis {
+  const char *name; /* NULL: n */
+  SizeId size;
+  int n;
+} SpecAxis;
+typedef struct SpecAxes {
+  SpecAxis at[EXPR_AXES];
+  int n;
+} SpecAxes;
+
+enum { SPEC_TABLES = 8, SPEC_SCALARS = 8 }; /* that a spec may declare */
+
+/* A tensor that expressions read. */
+typedef struct SpecTable {
+  const char *name;
+  unsigned dtype; /* i32, fp32, fp16, bf16 */
+  SpecAxes axes;
+  bool monotone; /* along its last axis elements do not decrease */
+} SpecTable;
+typedef struct SpecTables {
+  const SpecTable *at;
+  int n;
+} SpecTables;
+
+/* A run-time number that expressions read; NaN: the call must give it. */
+typedef struct SpecScalar {
+  const char *name;
+  double initial;
+} SpecScalar;
+typedef struct SpecScalars {
+  const SpecScalar *at;
+  int n;
+} SpecScalars;
+
+/* In normal form. */
+typedef struct SpecExprs {
+  const Expr *const *at;
+  int n;
+} SpecExprs;
+
 struct attnc_spec {
   Arena *arena;
   int refs; /* atomic */
@@ -53,10 +96,17 @@ struct attnc_spec {
   Dtype dtype[ATTNC_SLOT_COUNT]; /* of tensors whose row leaves it to the spec */
   int head_dim, head_dim_v;
   int group_size; /* h / hk when pinned, 0: any */
+  /* The band: what of all masks is one.  causal: nothing to the right; then window[1] is 0
+   * where window[0] is bounded, else -1. */
   bool causal;
   Align align;
-  int window[2];        /* left, right, inclusive; -1: unbounded */
-  double softmax_scale; /* NaN: 1 / sqrt(head_dim) */
+  int window[2];       /* left, right, inclusive; -1: unbounded */
+  SpecExprs mask_mod;  /* none, or what of the masks is no band; and-ed with it */
+  SpecExprs score_mod; /* applied in order */
+  SpecTables tensors;
+  SpecScalars scalars;
+  const ExprGraph *graph; /* of the expressions; names as declared */
+  double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
   unsigned specialize;             /* bits 1u << Specialize */
@@ -95,5 +145,7 @@ typedef struct Band {
   bool bottom_right;
 } Band;
 Band spec_band(const Spec *);
+/* Whether anything but a band and a scale decides what is computed. */
+bool spec_has_expressions(const Spec *);
 
 #endif

@@ -61,6 +61,7 @@ static const Alias pin_aliases[] = {
 #include "compiler/spec/spec_fields.def"
 #undef PIN_ALIAS
     {NULL, NULL, NULL}};
+static const Alias no_aliases[] = {{NULL, NULL, NULL}};
 static const Alias later[] = {
 #define SPEC_LATER(name, what) {name, NULL, what},
 #include "compiler/spec/spec_fields.def"
@@ -466,6 +467,94 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   l->spec->n_pins = n;
 }
 
+/* ---- what expressions read ---- */
+
+static const Keys table_keys = {spec_table_fields, SPEC_TABLE_FIELD_COUNT, no_aliases,
+                                " of a tensor"};
+
+static void
+read_axis(SpecLoad *l, const Field *f, const DocNode *node, SpecAxis *to)
+{
+  static const SizeId sizes_of[] = {SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK};
+  const char *words[MAX_WORDS];
+  int n = split_words(l, f, words), i = 0;
+  if (node->kind == DOC_SCALAR && spec_look(node->text) != LOOK_WORD)
+    spec_value_int(l, node, f, &to->n);
+  else if (spec_value_word(l, node, words, n, &i))
+    *to = (SpecAxis){.name = words[i], .size = sizes_of[i]};
+}
+
+static void
+read_axes(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  SpecAxes *axes = to;
+  if (!spec_value_is(l, node, DOC_LIST, "a list of axes"))
+    return;
+  if (node->n < 1 || node->n > EXPR_AXES) {
+    spec_fault(l, node->place, SE_LENGTH, "for example `[b, kv]`",
+               "`%s` has 1 to %d elements, not %d", f->key, EXPR_AXES, node->n);
+    return;
+  }
+  for (const DocNode *n = node->first; n; n = n->next)
+    read_axis(l, f, n, &axes->at[axes->n++]);
+}
+
+/* The named values of a map, at most `most`; false: it is none. */
+static bool
+is_declaration(SpecLoad *l, const Field *f, const DocNode *node, int most, const char *due)
+{
+  if (!spec_value_is(l, node, DOC_MAP, due))
+    return false;
+  if (node->n >= 1 && node->n <= most)
+    return true;
+  spec_fault(l, node->place, SE_LENGTH, "remove it, or declare what expressions read",
+             "`%s` has 1 to %d names, not %d", f->key, most, node->n);
+  return false;
+}
+
+static void
+read_tables(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  SpecTables *tables = to;
+  if (!is_declaration(l, f, node, SPEC_TABLES, "a map of names"))
+    return;
+  SpecTable *at = NEW_N(l->arena, SpecTable, node->n);
+  tables->at = at;
+  for (const DocNode *n = node->first; n; n = n->next) {
+    l->within = f->key;
+    if (!spec_name_is_free(l, n) || !spec_value_is(l, n, DOC_MAP, "a map"))
+      continue;
+    at[tables->n].name = n->key;
+    read_fields(l, &table_keys, n, &at[tables->n++]);
+  }
+}
+
+static void
+read_scalars(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  SpecScalars *scalars = to;
+  if (!is_declaration(l, f, node, SPEC_SCALARS, "a map of names and numbers"))
+    return;
+  SpecScalar *at = NEW_N(l->arena, SpecScalar, node->n);
+  scalars->at = at;
+  for (const DocNode *n = node->first; n; n = n->next) {
+    if (!spec_name_is_free(l, n))
+      continue;
+    SpecScalar *s = &at[scalars->n++];
+    *s = (SpecScalar){.name = n->key, .initial = NAN};
+    if (n->kind != DOC_SCALAR || !str_eq(n->text, "run_time"))
+      spec_value_real(l, n, &s->initial);
+  }
+}
+
+/* Read when the names are known. */
+static void
+read_exprs(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  *(to == &l->spec->mask_mod ? &l->mask_mod : &l->score_mod) = node;
+}
+
 static Reader *const readers[FT_COUNT] = {
     [FT_VERSION] = read_version,
     [FT_NAME] = read_name,
@@ -480,6 +569,10 @@ static Reader *const readers[FT_COUNT] = {
     [FT_LAYOUTS] = read_per_tensor,
     [FT_NAMES] = read_names,
     [FT_PINS] = read_pins,
+    [FT_EXPRS] = read_exprs,
+    [FT_TABLES] = read_tables,
+    [FT_SCALARS] = read_scalars,
+    [FT_AXES] = read_axes,
     [FT_ARCH] = read_arch,
     [FT_SCHED_INT] = read_sched_int,
     [FT_SCHED_BOOL] = read_sched_bool,
@@ -582,4 +675,5 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   take_defaults(s);
   if (!l->errors)
     warn(l, root);
+  spec_read_exprs(l);
 }

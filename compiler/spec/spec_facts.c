@@ -60,6 +60,12 @@ spec_is_default(Member m)
            (m.f->initial && spec_member_number(m) == 1 / sqrt(m.s->head_dim));
   case FT_NAMES:
     return *words == 0;
+  case FT_EXPRS:
+    return ((const SpecExprs *)m.at)->n == 0;
+  case FT_TABLES:
+    return ((const SpecTables *)m.at)->n == 0;
+  case FT_SCALARS:
+    return ((const SpecScalars *)m.at)->n == 0;
   default:
     return false;
   }
@@ -120,6 +126,12 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
         pin_fits(s->pins[i].template_name, template_name))
       return &s->pins[i];
   return NULL;
+}
+
+bool
+spec_has_expressions(const Spec *s)
+{
+  return s->mask_mod.n || s->score_mod.n;
 }
 
 Band

@@ -12,6 +12,14 @@ const Field spec_fields[] = {
 #undef SPEC_FIELD
 };
 #undef AT
+#define AT(member) offsetof(SpecTable, member)
+const Field spec_table_fields[] = {
+#define TABLE_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)            \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_NOTHING, __VA_ARGS__},
+#include "compiler/spec/spec_fields.def"
+#undef TABLE_FIELD
+};
+#undef AT
 
 const int n_spec_fields = SPEC_FIELD_COUNT;
 

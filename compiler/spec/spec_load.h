@@ -40,6 +40,10 @@ typedef enum FieldType {
   FT_LAYOUTS,
   FT_NAMES,
   FT_PINS,
+  FT_EXPRS,
+  FT_TABLES,
+  FT_SCALARS,
+  FT_AXES, /* of a declared tensor */
   FT_ARCH,
   FT_SCHED_INT, /* the three of a schedule's fields */
   FT_SCHED_BOOL,
@@ -67,8 +71,14 @@ enum {
 #define SPEC_FIELD(...) +1
 #include "compiler/spec/spec_fields.def"
 #undef SPEC_FIELD
+  ,
+  SPEC_TABLE_FIELD_COUNT = 0
+#define TABLE_FIELD(...) +1
+#include "compiler/spec/spec_fields.def"
+#undef TABLE_FIELD
 };
 extern const Field spec_fields[SPEC_FIELD_COUNT];
+extern const Field spec_table_fields[SPEC_TABLE_FIELD_COUNT]; /* keys of a tensor */
 extern const int n_spec_fields;
 const Field *spec_field(const char *key); /* NULL: there is none */
 /* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
@@ -95,6 +105,7 @@ typedef struct SpecLoad {
   size_t n;
   Spec *spec;
   const struct Keys *pin_keys;
+  const DocNode *mask_mod, *score_mod; /* read when all names are known */
   const char *within; /* the field that is being read, for messages on elements */
   int errors;
   struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */
@@ -133,6 +144,8 @@ bool spec_value_text(SpecLoad *, const DocNode *, const char **out);
 bool spec_value_bool(SpecLoad *, const DocNode *, bool *out);
 bool spec_value_int(SpecLoad *, const DocNode *, const Field *, int *out);
 bool spec_value_scale(SpecLoad *, const DocNode *, double *out);
+/* Finite as fp32. */
+bool spec_value_real(SpecLoad *, const DocNode *, double *out);
 /* The index in `words`; aliases are suggested, never taken. */
 bool spec_value_word(SpecLoad *, const DocNode *, const char *const *words, int n,
                      int *out);
@@ -164,6 +177,16 @@ bool spec_is_default(Member);
 double spec_member_number(Member);
 /* Over the tensors that the spec's `dtype` and `layout` speak of. */
 bool spec_tensors_agree(const unsigned v[ATTNC_SLOT_COUNT]);
+
+/* Where bytes of a scalar's text stand in the document; the scalar itself where that
+ * cannot be said (escapes). */
+Place spec_place_within(const SpecLoad *, const DocNode *, size_t at, size_t width);
+
+/* A name that is declared, of a tensor or a scalar; false, reported: it may not be. */
+bool spec_name_is_free(SpecLoad *, const DocNode *named);
+/* Expressions, when all else is read: parsed, checked, in normal form; masks and band are
+ * one. */
+void spec_read_exprs(SpecLoad *);
 
 /* Fills load->spec from the document. */
 void spec_check_document(SpecLoad *, const DocNode *root);

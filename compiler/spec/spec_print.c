@@ -170,12 +170,85 @@ put_pins(Member m, Str *out, bool json)
   str_put(out, "]");
 }
 
+/* One is a text, several are a list; none is null. */
+static void
+put_exprs(Member m, Str *out, bool json)
+{
+  const SpecExprs *e = m.at;
+  bool list = e->n > 1;
+  (void)json; /* a JSON string is YAML too */
+  if (!e->n)
+    str_put(out, "null");
+  str_put(out, list ? "[" : "");
+  for (int i = 0; i < e->n; i++) {
+    Str text = str_new(out->arena);
+    expr_print(m.s->graph, e->at[i], &text);
+    str_put(out, i ? ", " : "");
+    str_json(out, text.p);
+  }
+  str_put(out, list ? "]" : "");
+}
+
+static void
+put_axes(const SpecAxes *axes, const char *quote, Str *out)
+{
+  str_put(out, "[");
+  for (int i = 0; i < axes->n; i++) {
+    const SpecAxis *a = &axes->at[i];
+    str_put(out, i ? ", " : "");
+    if (a->name)
+      str_printf(out, "%s%s%s", quote, a->name, quote);
+    else
+      str_printf(out, "%d", a->n);
+  }
+  str_put(out, "]");
+}
+
+static void
+put_tables(Member m, Str *out, bool json)
+{
+  const SpecTables *tables = m.at;
+  const char *quote = json ? "\"" : "";
+  for (int i = 0; i < tables->n; i++) {
+    const SpecTable *t = &tables->at[i];
+    str_printf(out, "%s%s%s%s: {%sdtype%s: ", i ? ", " : "{", quote, t->name, quote, quote,
+               quote);
+    put_word(&spec_table_fields[0], t->dtype, out, json);
+    str_printf(out, ", %saxes%s: ", quote, quote);
+    put_axes(&t->axes, quote, out);
+    if (json || t->monotone)
+      str_printf(out, ", %smonotone%s: %s", quote, quote, t->monotone ? "true" : "false");
+    str_put(out, "}");
+  }
+  str_put(out, tables->n ? "}" : "null");
+}
+
+/* Their numbers are arguments of a call, no part of the kernel. */
+static void
+put_scalars(Member m, Str *out, bool json)
+{
+  const SpecScalars *scalars = m.at;
+  const char *quote = json ? "\"" : "";
+  for (int i = 0; i < scalars->n; i++) {
+    const SpecScalar *s = &scalars->at[i];
+    str_printf(out, "%s%s%s%s: ", i ? ", " : "{", quote, s->name, quote);
+    if (!json)
+      str_put(out, "run_time");
+    else if (isnan(s->initial))
+      str_put(out, "null");
+    else
+      put_number(out, s->initial);
+  }
+  str_put(out, scalars->n ? "}" : "null");
+}
+
 typedef void Writer(Member, Str *, bool json);
 static Writer *const writers[FT_COUNT] = {
     [FT_VERSION] = put_version,    [FT_NAME] = put_text,     [FT_TEXT] = put_text,
     [FT_DTYPES] = put_per_tensor,  [FT_INT] = put_int,       [FT_BOOL] = put_bool,
     [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window, [FT_SCALE] = put_scale,
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,   [FT_PINS] = put_pins,
+    [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables, [FT_SCALARS] = put_scalars,
 };
 
 /* ---- canonical text ---- */

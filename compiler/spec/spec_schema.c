@@ -84,6 +84,37 @@ put_pins(Str *out)
 }
 
 static void
+put_exprs(Str *out)
+{
+  str_put(out, "\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, "
+               "\"items\": {\"type\": \"string\"}}]");
+}
+
+/* A map of names, whose values are `what`. */
+static void
+put_declarations(Str *out, int most, const char *what)
+{
+  str_printf(out,
+             "\"type\": \"object\", \"minProperties\": 1, \"maxProperties\": %d, "
+             "\"propertyNames\": {\"pattern\": \"^[a-z_][a-z0-9_]{0,63}$\"}, "
+             "\"additionalProperties\": {%s}",
+             most, what);
+}
+
+static void
+put_axes(Str *out, const Field *f)
+{
+  str_printf(
+      out,
+      "\"type\": \"array\", \"minItems\": 1, \"maxItems\": %d, \"items\": {\"oneOf\": [{",
+      EXPR_AXES);
+  put_words(out, f->words);
+  str_put(out, "}, {");
+  put_integer(out, f);
+  str_put(out, "}]}");
+}
+
+static void
 put_type(Str *out, const Field *f)
 {
   switch (f->type) {
@@ -131,6 +162,19 @@ put_type(Str *out, const Field *f)
     break;
   case FT_ARCH:
     put_list(out, attnc_targets(), n_targets);
+    break;
+  case FT_EXPRS:
+    put_exprs(out);
+    break;
+  case FT_TABLES:
+    put_declarations(out, SPEC_TABLES, "\"$ref\": \"#/definitions/tensor\"");
+    break;
+  case FT_SCALARS:
+    put_declarations(out, SPEC_SCALARS,
+                     "\"oneOf\": [{\"type\": \"number\"}, {\"const\": \"run_time\"}]");
+    break;
+  case FT_AXES:
+    put_axes(out, f);
     break;
   case FT_COUNT:
     break;
@@ -181,14 +225,14 @@ put_fields(Str *out, const Field *fields, int n, const char *indent)
 }
 
 static void
-put_required(Str *out)
+put_required(Str *out, const Field *fields, int n)
 {
   const char *comma = "";
   str_put(out, "\"required\": [");
-  for (int i = 0; i < n_spec_fields; i++) {
-    if (!spec_fields[i].required)
+  for (int i = 0; i < n; i++) {
+    if (!fields[i].required)
       continue;
-    str_printf(out, "%s\"%s\"", comma, spec_fields[i].key);
+    str_printf(out, "%s\"%s\"", comma, fields[i].key);
     comma = ", ";
   }
   str_put(out, "]");
@@ -204,18 +248,23 @@ put_schema(Str *out, Arena *arena)
                "  \"$id\": \"attention-spec-v1.schema.json\",\n"
                "  \"title\": \"attnc attention spec, version 1\",\n"
                "  \"type\": \"object\",\n  \"additionalProperties\": false,\n  ");
-  put_required(out);
+  put_required(out, spec_fields, n_spec_fields);
   str_put(out, ",\n  ");
   put_fields(out, spec_fields, n_spec_fields, "  ");
   str_put(out, ",\n  \"definitions\": {\n    \"schedule\": {\n      \"type\": \"object\",\n"
                "      \"additionalProperties\": false,\n      ");
   const Field *pins = spec_pin_fields(arena, &n);
   put_fields(out, pins, n, "      ");
+  str_put(out, "\n    },\n    \"tensor\": {\n      \"type\": \"object\",\n"
+               "      \"additionalProperties\": false,\n      ");
+  put_required(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
+  str_put(out, ",\n      ");
+  put_fields(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT, "      ");
   str_put(out, "\n    }\n  }\n}\n");
 }
 
 /* Made once, kept for the life of the process. */
-static char schema_text[16 << 10];
+static char schema_text[32 << 10];
 static pthread_once_t schema_once = PTHREAD_ONCE_INIT;
 
 static void

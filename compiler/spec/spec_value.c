@@ -270,6 +270,21 @@ spec_value_scale(SpecLoad *l, const DocNode *node, double *out)
   return false;
 }
 
+bool
+spec_value_real(SpecLoad *l, const DocNode *node, double *out)
+{
+  Look look = LOOK_WORD;
+  if (!number_form(l, node, "a number", "write `run_time` for none", &look))
+    return false;
+  RuleFault fault;
+  *out = look == LOOK_NONFINITE ? NAN : c_strtod(node->text);
+  if (!isnan(*out) && rule_scalar(*out, 0, &fault))
+    return true;
+  spec_fault(l, node->place, SE_RANGE, NULL, "%s is finite as fp32, `%s` is not",
+             subject(l, node), spec_shown(l, node->text));
+  return false;
+}
+
 /* ---- words ---- */
 
 static const char *

@@ -118,6 +118,15 @@ put_token(Fuzz *f)
                                        "layout: {q: bhsd}\n",
                                        "softmax_scale: 1e-3\n",
                                        "return_lse: ",
+                                       "mask_mod: \"kv_idx <= q_idx\"\n",
+                                       "mask_mod: [\"q_idx - kv_idx <= 5\", \"h == 0\"]\n",
+                                       "score_mod: score * 2 + doc[b, kv_idx]\n",
+                                       "score_mod: |-\n  gain *\n    score\n",
+                                       "tensors: {doc: {dtype: i32, axes: [b, kv]}}\n",
+                                       "scalars: {gain: run_time}\n",
+                                       " && kv_idx",
+                                       " >= sk - sq",
+                                       "min(",
                                        "no",
                                        "010",
                                        "0x1f",
@@ -239,7 +248,7 @@ check_places(const Fuzz *f, const attnc_diags *diags)
 static int
 check_again(const attnc_spec *s)
 {
-  char text[2048];
+  static char text[MAX_TEXT];
   attnc_spec *again = NULL;
   int n = snprintf(text, sizeof text, "name: again\n%s", attnc_spec_canonical(s));
   if (n < 0 || (size_t)n >= sizeof text)

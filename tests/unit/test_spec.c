@@ -57,6 +57,84 @@ only_code(const char *text, attnc_status want, int *error)
   return code;
 }
 
+/* Expressions that are fields, and fields that are the same in other words: one canonical
+ * text, so one hash and one kernel. */
+static void
+masks_have_one_text(void **state)
+{
+  static const char *const same[][2] = {
+      {"mask_mod: \"q_idx + sk - sq >= kv_idx\"", "causal: true"},
+      {"mask_mod: q_idx >= kv_idx", "causal: true\nalign: top_left"},
+      {"mask_mod: \"!(kv_idx > q_idx) && true\"", "causal: true\nalign: top_left"},
+      {"mask_mod: [q_idx >= kv_idx, \"q_idx - kv_idx < 128\"]",
+       "window: [127, 0]\nalign: top_left"},
+      {"mask_mod: \"abs(q_idx + sk - sq - kv_idx) <= 64\"", "window: [64, 64]"},
+      {"causal: true\nmask_mod: q_idx + sk - sq - kv_idx <= 4095", "window: [4095, 0]"},
+      {"causal: true", "window: [-1, 0]"},
+      {"causal: true\nwindow: [4095, -1]", "window: [4095, 0]"},
+      {"causal: true\nwindow: [4095, 7]", "window: [4095, 0]"},
+      {"window: [-1, -1]\nalign: top_left", ""},
+      {"window: [1073741824, 5]", "window: [-1, 5]"},
+      {"mask_mod: kv_idx < sk", ""},
+      {"score_mod: score", ""},
+      {"score_mod: [score * 2, score]", "score_mod: score * 2.0"},
+      {"mask_mod: [h == 0, b == 1]", "mask_mod: \"1 == b && h == 0 && h == 0\""},
+      /* A bound of the other alignment is a mask. */
+      {"causal: true\nmask_mod: q_idx >= kv_idx",
+       "mask_mod: [kv_idx <= q_idx, kv_idx <= q_idx + sk - sq]"},
+      {"causal: true\nalign: top_left\nmask_mod: q_idx + sk - sq >= kv_idx",
+       "mask_mod: [kv_idx <= q_idx, kv_idx <= q_idx + sk - sq]"},
+      {"scalars: {gain: 2.0}\nscore_mod: score * gain",
+       "scalars: {gain: 3.0}\nscore_mod: score * gain"}};
+  (void)state;
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+    char text[2][512];
+    attnc_spec *s[2];
+    for (int k = 0; k < 2; k++) {
+      snprintf(text[k], sizeof text[k],
+               "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n%s\n", same[i][k]);
+      if (attnc_spec_load(text[k], strlen(text[k]), "t", &s[k], NULL) != ATTNC_OK)
+        fail_msg("%s", text[k]);
+    }
+    assert_string_equal(attnc_spec_canonical(s[0]), attnc_spec_canonical(s[1]));
+    assert_string_equal(attnc_spec_hash(s[0]), attnc_spec_hash(s[1]));
+    attnc_spec_release(s[0]);
+    attnc_spec_release(s[1]);
+  }
+}
+
+static void
+expressions_are_in_the_text(void **state)
+{
+  static const char text[] =
+      "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n"
+      "tensors: {doc: {axes: [b, kv], dtype: i32}, t: {dtype: fp16, axes: [h, 32], "
+      "monotone: true}}\n"
+      "scalars: {gain: 0.5, cap: run_time}\n"
+      "mask_mod: |\n  q_idx + sk - sq >= kv_idx &&\n  doc[b, kv_idx] == doc[b, q_idx]\n"
+      "score_mod:\n  - score * gain\n  - cap * tanh(score / cap) + t[h, 3]\n";
+  static const char canonical[] =
+      "attnc: 1\ncausal: true\ndtype: bf16\nhead_dim: 64\n"
+      "mask_mod: \"doc[b, q_idx] == doc[b, kv_idx]\"\n"
+      "scalars: {gain: run_time, cap: run_time}\n"
+      "score_mod: [\"score * gain\", \"cap * tanh(score / cap) + t[h, 3]\"]\n"
+      "tensors: {doc: {dtype: i32, axes: [b, kv]}, "
+      "t: {dtype: fp16, axes: [h, 32], monotone: true}}\n";
+  attnc_spec *s = NULL;
+  (void)state;
+  assert_int_equal(attnc_spec_load(text, strlen(text), "t", &s, NULL), ATTNC_OK);
+  assert_string_equal(attnc_spec_canonical(s), canonical);
+  json_t *j = json_loads(attnc_spec_json(s), 0, NULL);
+  assert_non_null(j);
+  assert_int_equal((int)json_array_size(json_object_get(j, "score_mod")), 2);
+  assert_true(json_is_string(json_object_get(j, "mask_mod")));
+  json_t *scalars = json_object_get(j, "scalars");
+  assert_true(json_real_value(json_object_get(scalars, "gain")) == 0.5);
+  assert_true(json_is_null(json_object_get(scalars, "cap")));
+  json_decref(j);
+  attnc_spec_release(s);
+}
+
 static void
 canonical_text(void **state)
 {
@@ -78,7 +156,7 @@ canonical_text(void **state)
       {"window: [0, -1]\nreturn_lse: true\ngroup_size: 4\nhead_dim_v: 32\ncausal: true\n"
        "align: top_left\nspecialize: [strides, sk, b]\n",
        "align: top_left\nattnc: 1\ncausal: true\ndtype: bf16\ngroup_size: 4\nhead_dim: 64\n"
-       "head_dim_v: 32\nreturn_lse: true\nspecialize: [b, sk, strides]\nwindow: [0, -1]\n"},
+       "head_dim_v: 32\nreturn_lse: true\nspecialize: [b, sk, strides]\nwindow: [0, 0]\n"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -511,6 +589,8 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(canonical_text),
+      cmocka_unit_test(masks_have_one_text),
+      cmocka_unit_test(expressions_are_in_the_text),
       cmocka_unit_test(presence),
       cmocka_unit_test(hash_of_canonical),
       cmocka_unit_test(fields_and_defaults),

@@ -78,6 +78,8 @@ schema_has_the_tables_keys(void **state)
   check_keys(schema, spec_fields, n_spec_fields);
   check_keys(json_object_get(json_object_get(schema, "definitions"), "schedule"), pins,
              n_pins);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "tensor"),
+             spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
@@ -263,6 +265,10 @@ type_text(const Field *f, char buf[128])
       [FT_NAMES] = "list of names",
       [FT_PINS] = "map or list of maps",
       [FT_ARCH] = "a target",
+      [FT_EXPRS] = "expression, or list of them",
+      [FT_TABLES] = "map of names",
+      [FT_SCALARS] = "map of names and numbers",
+      [FT_AXES] = "list of axes",
   };
   const char *also =
       f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
@@ -370,11 +376,15 @@ static const char semantics[] =
     "With `i = q_idx + sk - sq` (`align: bottom_right`) or `i = q_idx` (`top_left`), a "
     "query\n"
     "sees the key `kv_idx` when `kv_idx <= i` (`causal`), `kv_idx >= i - left` and\n"
-    "`kv_idx <= i + right` (`window`, unless -1); all must hold. A query that sees no key\n"
+    "`kv_idx <= i + right` (`window`, unless -1), and every `mask_mod` holds. A query that "
+    "sees no key\n"
     "gives o = 0 and lse = -inf. Query head `x` reads key head `x / (h / hk)`.\n"
     "\n"
     "Scores are fp32: a product beyond their range is infinite. A score of -inf weighs\n"
-    "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n";
+    "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n"
+    "`score_mod` changes scaled scores; what expressions mean is on\n"
+    "[their page](../docs/expressions.md). No template computes them yet: `attnc check` "
+    "says so.\n";
 
 static void
 readme_is_committed(void **state)
@@ -387,6 +397,8 @@ readme_is_committed(void **state)
   (void)state;
   str_put(&out, intro);
   put_fields(&out, spec_fields, n_spec_fields);
+  str_put(&out, "\n## A tensor of `tensors`\n\n");
+  put_fields(&out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   str_put(&out, "\n## `schedule`\n\n");
   put_fields(&out, pins, n_pins);
   str_put(&out, semantics);

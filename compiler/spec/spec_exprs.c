@@ -1,0 +1,282 @@
+/* mask_mod and score_mod: parsed and checked when the names of a spec are known, put into
+ * normal form, and made one with the band that causal, window and align say. */
+#include "compiler/spec/spec_load.h"
+
+#include <string.h>
+
+/* ---- places ---- */
+
+static bool
+is_blank(char c)
+{
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Where the scalar's own characters begin. */
+static const char *
+source_of(const SpecLoad *l, const DocNode *node)
+{
+  const char *p = l->text;
+  for (int line = 1; line < node->place.line && (p = strchr(p, '\n')); line++)
+    p++;
+  for (int col = 1; p && col < node->place.col && *p; col++)
+    p += str_utf8(p);
+  if (p && (*p == '|' || *p == '>'))
+    return strchr(p, '\n');
+  return p && (*p == '"' || *p == '\'') ? p + 1 : p;
+}
+
+/* Byte `at` of the text in the source: but for blanks the text's characters are the
+ * source's, in order.  NULL: they are not (escapes). */
+static const char *
+source_at(const SpecLoad *l, const DocNode *node, size_t at)
+{
+  const char *p = source_of(l, node);
+  for (size_t i = 0; p && i <= at; i++) {
+    char c = node->text[i];
+    if (!c || is_blank(c))
+      continue;
+    while (is_blank(*p))
+      p++;
+    if (*p != c)
+      return NULL;
+    if (i < at)
+      p++;
+  }
+  return p;
+}
+
+Place
+spec_place_within(const SpecLoad *l, const DocNode *node, size_t at, size_t width)
+{
+  const char *p = source_at(l, node, at), *line = l->text;
+  Place place = {1, 1, 1};
+  if (!p)
+    return node->place;
+  for (const char *q = l->text; q < p; q++)
+    if (*q == '\n') {
+      place.line++;
+      line = q + 1;
+    }
+  for (const char *q = line; q < p; q++)
+    place.col += ((unsigned char)*q & 0xc0) != 0x80;
+  for (size_t i = 1; i < width && p[i] && p[i] != '\n' && p[i] != '\r'; i++)
+    place.width += ((unsigned char)p[i] & 0xc0) != 0x80;
+  return place;
+}
+
+/* ---- names ---- */
+
+/* What the name is already; NULL: nothing. */
+static const char *
+taken_by(const Spec *s, const char *name)
+{
+  if (tensor_find(name) >= 0)
+    return "a tensor of every call";
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (str_eq(size_names[i], name))
+      return "a size of the call";
+  for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
+    if (str_eq(scalar_info[i].name, name))
+      return "a number of the call";
+  for (int i = 0; i < EXPR_VARS; i++)
+    if (str_eq(expr_vars[i].name, name))
+      return "a variable of expressions";
+  for (int i = 0; i < EXPR_OPS; i++)
+    if (expr_ops[i].form == FORM_CALL && str_eq(expr_ops[i].text, name))
+      return "a function of expressions";
+  if (str_eq(name, "true") || str_eq(name, "false") || str_eq(name, "inf"))
+    return "a constant of expressions";
+  for (int i = 0; i < s->tensors.n; i++)
+    if (str_eq(s->tensors.at[i].name, name))
+      return "declared in `tensors`";
+  for (int i = 0; i < s->scalars.n; i++)
+    if (str_eq(s->scalars.at[i].name, name))
+      return "declared in `scalars`";
+  return NULL;
+}
+
+bool
+spec_name_is_free(SpecLoad *l, const DocNode *node)
+{
+  const char *name = node->key, *shown = spec_shown(l, name);
+  size_t n = strlen(name);
+  bool digit = name[0] >= '0' && name[0] <= '9';
+  if (!n || n > 64 || digit || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n) {
+    spec_fault(l, node->key_place, SE_DECLARED,
+               "1 to 64 of a-z, 0-9 and `_`, no digit first",
+               "`%s` cannot be a name of expressions", shown);
+    return false;
+  }
+  const char *what = taken_by(l->spec, name);
+  if (what)
+    spec_fault(l, node->key_place, SE_DECLARED, "take another name", "`%s` is %s", shown,
+               what);
+  return !what;
+}
+
+static const ExprNames *
+names_of(const Spec *s)
+{
+  ExprNames *names = NEW(s->arena, ExprNames);
+  ExprTensor *tensors = NEW_N(s->arena, ExprTensor, SPEC_TABLES);
+  const char **scalars = NEW_N(s->arena, const char *, SPEC_SCALARS);
+  for (int i = 0; i < s->tensors.n; i++) {
+    const SpecTable *t = &s->tensors.at[i];
+    tensors[i] = (ExprTensor){t->name, t->dtype ? EXPR_F32 : EXPR_I32, t->axes.n};
+  }
+  for (int i = 0; i < s->scalars.n; i++)
+    scalars[i] = s->scalars.at[i].name;
+  *names = (ExprNames){tensors, s->tensors.n, scalars, s->scalars.n};
+  return names;
+}
+
+/* ---- one expression ---- */
+
+_Static_assert(SE_EXPR_SIZE - SE_EXPR_TOKEN == EXPR_ERR_SIZE - EXPR_ERR_TOKEN,
+               "faults of expressions are codes of specs");
+
+static const Expr *
+read_one(SpecLoad *l, ExprGraph *g, const DocNode *node, ExprKind kind)
+{
+  const char *text = NULL;
+  ExprParse p;
+  if (!spec_value_text(l, node, &text))
+    return NULL;
+  expr_parse(g, text, kind, &p);
+  for (int i = 0; i < p.faults.n; i++) {
+    const ExprFault *f = &p.faults.at[i];
+    spec_fault(l, spec_place_within(l, node, f->at, f->width),
+               (SpecError)(SE_EXPR_TOKEN + (int)f->what), f->help, "%s", f->message);
+  }
+  return p.root ? expr_normal(g, p.root) : NULL;
+}
+
+static void
+read_all(SpecLoad *l, ExprGraph *g, const char *key, const DocNode *node, ExprKind kind,
+         ExprSet *out)
+{
+  bool list = node && node->kind == DOC_LIST;
+  l->within = key;
+  if (!node || node->kind == DOC_BAD)
+    return;
+  if (list && !node->n)
+    spec_fault(l, node->place, SE_LENGTH, "remove it", "`%s` is an empty list", key);
+  for (const DocNode *n = list ? node->first : node; n; n = list ? n->next : NULL) {
+    const Expr *e = read_one(l, g, n, kind);
+    if (e)
+      *vec_push(l->arena, out) = e;
+  }
+}
+
+/* The canonical text has it as one: it must be short enough to be read again. */
+static void
+check_length(SpecLoad *l, ExprGraph *g, const DocNode *node, const Expr *e, ExprKind kind)
+{
+  ExprParse again;
+  Str text = str_new(l->arena);
+  expr_print(g, e, &text);
+  expr_parse(g, text.p, kind, &again);
+  if (!again.root)
+    spec_fault(l, node->place, SE_EXPR_SIZE, "write less, or read a tensor",
+               "its normal form has too many words, or is nested too deep");
+}
+
+/* ---- masks and the band ---- */
+
+/* The tightest of each alignment (0: top-left) and side (0: left); -1: none. */
+typedef struct Bounds {
+  int64_t at[2][2];
+} Bounds;
+
+static void
+tighten(Bounds *to, ExprBound b)
+{
+  int64_t *at = &to->at[b.bottom_right][b.right];
+  if (b.bound < SIZE_LIMIT && (*at < 0 || b.bound < *at))
+    *at = b.bound;
+}
+
+static void
+bounds_of_fields(const Spec *s, Bounds *to)
+{
+  bool corner = s->align == ALIGN_BOTTOM_RIGHT;
+  if (s->causal)
+    tighten(to, (ExprBound){true, corner, 0});
+  for (int side = 0; side < 2; side++)
+    if (s->window[side] >= 0)
+      tighten(to, (ExprBound){side == 1, corner, s->window[side]});
+}
+
+/* Of one alignment, the bottom-right where there is any; the other's bounds are masks. */
+static void
+bounds_to_fields(Spec *s, ExprGraph *g, const Bounds *from, ExprSet *rest)
+{
+  int corner = from->at[1][0] >= 0 || from->at[1][1] >= 0;
+  int left = (int)from->at[corner][0], right = (int)from->at[corner][1];
+  for (int side = 0; corner && side < 2; side++)
+    if (from->at[0][side] >= 0)
+      *vec_push(s->arena, rest) =
+          expr_of_bound(g, (ExprBound){side == 1, false, from->at[0][side]});
+  bool any = left >= 0 || right >= 0;
+  s->align = any && !corner ? ALIGN_TOP_LEFT : ALIGN_BOTTOM_RIGHT;
+  s->causal = right == 0;
+  s->window[0] = left;
+  s->window[1] = left < 0 && right == 0 ? -1 : right;
+}
+
+static void
+take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
+{
+  Spec *s = l->spec;
+  Bounds bounds = {{{-1, -1}, {-1, -1}}};
+  ExprSet parts = {0}, rest = {0};
+  bounds_of_fields(s, &bounds);
+  expr_conjuncts(g, expr_all(g, masks), &parts);
+  for (int i = 0; i < parts.n; i++) {
+    ExprBound b;
+    if (expr_is_bound(g, parts.at[i], &b))
+      tighten(&bounds, b);
+    else
+      *vec_push(l->arena, &rest) = parts.at[i];
+  }
+  bounds_to_fields(s, g, &bounds, &rest);
+  const Expr **mask = NEW(l->arena, const Expr *);
+  *mask = expr_all(g, &rest);
+  if (*mask == expr_bool(g, true))
+    return;
+  s->mask_mod = (SpecExprs){mask, 1};
+  if (l->mask_mod)
+    check_length(l, g, l->mask_mod, *mask, EXPR_IS_MASK);
+}
+
+static void
+take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *scores)
+{
+  const Expr **at = NEW_N(l->arena, const Expr *, scores->n + 1);
+  int n = 0;
+  for (int i = 0; i < scores->n; i++) {
+    if (scores->at[i] == expr_var(g, EXPR_SCORE))
+      continue;
+    at[n++] = scores->at[i];
+    check_length(l, g, l->score_mod, scores->at[i], EXPR_IS_SCORE);
+  }
+  l->spec->score_mod = (SpecExprs){at, n};
+}
+
+void
+spec_read_exprs(SpecLoad *l)
+{
+  ExprSet masks = {0}, scores = {0};
+  for (int i = 0; i < l->spec->tensors.n; i++)
+    if (!l->spec->tensors.at[i].axes.n)
+      return; /* reported; what reads it cannot be checked */
+  ExprGraph *g = expr_graph(l->arena, names_of(l->spec));
+  l->spec->graph = g;
+  read_all(l, g, "mask_mod", l->mask_mod, EXPR_IS_MASK, &masks);
+  read_all(l, g, "score_mod", l->score_mod, EXPR_IS_SCORE, &scores);
+  if (l->errors)
+    return;
+  take_masks(l, g, &masks);
+  take_scores(l, g, &scores);
+}
