@@ -174,7 +174,8 @@ class Recordings(common.Case):
             done, every = map(int, re.search(r"(\d+) of (\d+) kernels recorded", said).groups())
             others = re.search(r"(\d+) are for newer ones", said)
             self.assertEqual(done + (int(others[1]) if others else 0), every)
-            self.assertGreater(done, every * 0.8)
+            # a thirtieth of the list may have more of them than the whole
+            self.assertGreater(done, every * (0.8 if SHARD == "0/1" else 0.5))
 
     def test_the_same_recording_is_the_same_file(self):
         with open(self.recording(), "rb") as a, open(self.recording(), "rb") as b:
