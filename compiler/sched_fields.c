@@ -4,6 +4,15 @@
 
 #include <stdio.h>
 
+const Template *
+template_find(const char *name)
+{
+  for (int i = 0; i < n_templates; i++)
+    if (str_eq(template_table[i]->name, name))
+      return template_table[i];
+  return NULL;
+}
+
 int
 sched_n_fields(const Template *t)
 {

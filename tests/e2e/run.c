@@ -142,6 +142,22 @@ load(Run *r)
   return true;
 }
 
+/* As many bytes as the plan asks for, in an allocation of their own. */
+static bool
+lend_workspace(Run *r)
+{
+  attnc_args *a = &r->call.device_args;
+  size_t bytes = 0;
+  CUdeviceptr p = 0;
+  if (attnc_plan_workspace(r->plan, a->sizes, &bytes))
+    return fail(r, "attnc_plan_workspace");
+  if (bytes && r->s->device.cuMemAlloc_v2(&p, bytes))
+    return fail(r, "no memory for %zu bytes of workspace", bytes);
+  a->workspace = (void *)(uintptr_t)p;
+  a->workspace_bytes = bytes;
+  return true;
+}
+
 static bool
 launch(Run *r)
 {
@@ -326,7 +342,9 @@ once(Run *r)
   const Device *d = &r->s->device;
   if (!call_upload(&r->call, d, r->why, r->n))
     return false;
-  bool ok = launch(r);
+  bool ok = lend_workspace(r) && launch(r);
+  if (r->call.device_args.workspace)
+    d->cuMemFree_v2((CUdeviceptr)(uintptr_t)r->call.device_args.workspace);
   if (!no_findings(r)) /* they say more than the launch's result */
     return false;
   return ok && call_download(&r->call, d, r->why, r->n) &&
