@@ -29,9 +29,11 @@ whole_text(Str *s, Idx x)
       NODE_TABLE(X)
 #undef X
   };
-  str_printf(s, "%s(", text[n->kind]);
+  bool call = n->kind == NODE_MIN || n->kind == NODE_MAX || n->kind == NODE_ASIDE ||
+              n->kind == NODE_ALONG;
+  str_printf(s, "%s(", call ? text[n->kind] : "");
   whole_text(s, n->a);
-  str_put(s, ", ");
+  str_printf(s, call ? ", " : " %s ", text[n->kind]);
   whole_text(s, n->b);
   str_put(s, ")");
 }

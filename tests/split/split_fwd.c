@@ -73,11 +73,11 @@ block_of(Tb *t, const Call *p, int bm)
 {
   Idx blocks = i_cdiv(p->host->sq, bm), batches = call_size(p->host, SIZE_B);
   t_grid(t, i_mul(blocks, 2), p->host->h, batches);
-  Idx h = i_cta(t, 1);
-  return (Work){.b = i_cta(t, 2),
-                .h = h,
-                .hk = i_div(h, fwd_group(p)),
-                .q0 = i_mul(i_div(i_cta(t, 0), 2), bm)};
+  Work w = {.b = i_cta(t, 2)};
+  w.h = i_cta(t, 1);
+  w.hk = i_div(w.h, fwd_group(p));
+  w.q0 = i_mul(i_div(i_cta(t, 0), 2), bm);
+  return w;
 }
 
 /* The lower or the upper half of the tiles: none, where there is one in all. */
@@ -109,6 +109,7 @@ step(Tb *t, const Call *p, const Work *w, Softmax *sm, Tile q, Tile *o, Visit j)
 static void
 partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
 {
+  t_grid_trigger(t);
   Work w = block_of(t, p, s->bm);
   Idx half = i_mod(i_cta(t, 0), 2), at = i_add(w.b, i_mul(half, call_size(p, SIZE_B)));
   Walk all = w_keys(&p->mask, w.q0, s->bm, s->bn), kv = half_of(&all, half);
@@ -128,14 +129,14 @@ partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
 
 /* Of the half from batch `at` on: O, and its rows' logarithms. */
 static Tile
-half(Tb *t, const Parts *parts, const Work *w, Idx at, int rows, Tile *lse)
+half(Tb *t, const Parts *parts, const Work *w, Idx at, int n, Tile *lse)
 {
   const Tensor *x = t_region(t, parts->o), *y = t_region(t, parts->lse);
   const Tensor *z = t_region(t, parts->zeros);
-  Tile zeros = t_load_rows(t, v_rows(z, w->b, w->h, w->q0, rows));
-  Tile own = t_load_rows(t, v_rows(y, at, w->h, w->q0, rows));
+  Tile zeros = t_load_rows(t, v_rows(z, w->b, w->h, w->q0, n));
+  Tile own = t_load_rows(t, v_rows(y, at, w->h, w->q0, n));
   *lse = t_add(t, own, zeros);
-  return t_load(t, v_rows(x, at, w->h, w->q0, rows));
+  return t_load(t, v_rows(x, at, w->h, w->q0, n));
 }
 
 /* exp(lse − most), 0 for a half without keys. */

@@ -113,6 +113,7 @@ class Doors(unittest.TestCase):
         self.assertNotIn("serialization", recipe["steps"][1]["launch"])
         ptx = self.read("two.sm_90.ptx")
         self.assertEqual(ptx.count(".visible .entry"), 2)
+        self.assertEqual(ptx.count("griddepcontrol.launch_dependents"), 1)
         self.assertEqual(ptx.count("griddepcontrol.wait"), 1)
         self.assertEqual(ptx.count("attnc_shared[]"), 1)
 
