@@ -72,6 +72,9 @@ def on_gpu(suite, wanted_cases):
     import peers
     makers = peers.subjects(suite.context(), suite.quick, lambda call: 1e-3 * timer.warm(call)[0])
     if suite.subjects:
+        unknown = set(suite.subjects) - makers.keys()
+        if unknown:
+            suite.results.fail(f"no subject {', '.join(unknown)}; there are {', '.join(makers)}")
         makers = {name: makers[name] for name in suite.subjects}
     rounds = 10 if suite.quick else 30
     with world.Clocks() as clocks:

@@ -2,7 +2,8 @@
 process, and for `first`, which gives each a process and a budget."""
 from typing import NamedTuple, Tuple
 
-DEVICE_SECONDS = 15 * 60   # what `first` may take of a device, with all that is not a phase
+DEVICE_SECONDS = 15 * 60   # for which a device is there
+CALL_SECONDS = 10 * 60     # for which a command may run: all budgets, and the way there and back
 
 
 class Phase(NamedTuple):
@@ -17,22 +18,22 @@ class Phase(NamedTuple):
 
 
 PHASES = (
-    Phase("correctness", "correctness", 0.2, 120, ("--sample",),
+    Phase("correctness", "correctness", 0.2, 90, ("--sample",),
           "a few cases of every template, dtype, mask and head_dim, against fp64"),
-    Phase("golden", "golden_phase", 0.33, 150, ("--record-only",),
+    Phase("golden", "golden_phase", 0.33, 110, ("--record-only",),
           "instructions recorded, bit by bit, for the emulator"),
-    Phase("calibrate", "calibrate", 0.36, 60, (),
+    Phase("calibrate", "calibrate", 0.36, 45, (),
           "clocks of instructions, products beside them, copies from L2, barriers"),
     Phase("memory", "memory", 0.38, 0, (),
           "device memory beside attention that writes its scores out"),
-    Phase("forward", "forward", 0.65, 120,
+    Phase("forward", "forward", 0.65, 100,
           ("--quick", "--subjects", "attnc,sdpa_flash,sdpa_cudnn,flash_attn,flash_attn_3"),
           "TFLOP/s beside cuDNN and FlashAttention"),
     Phase("latency", "latency", 0.8, 0, (),
           "spec to first result, cold and warm; launches; a sweep of schedules"),
-    Phase("rank", "rank", 0.85, 120, ("--quick",),
+    Phase("rank", "rank", 0.85, 100, ("--quick",),
           "the cost model's order of schedules beside the measured one"),
-    Phase("fields", "fields", 1.0, 180, ("--quick",),
+    Phase("fields", "fields", 1.0, 120, ("--quick",),
           "each field of fwd_wgmma's schedule at its other values, beside the default"),
 )
 FIRST = tuple(p for p in PHASES if p.seconds)

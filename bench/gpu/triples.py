@@ -98,9 +98,10 @@ def one(suite, i, case):
     file = os.path.join(suite.folder, f"fields-{i}.attn.yaml")
     with open(file, "w", encoding="utf-8") as f:
         f.write(spec)
+    seconds = round(min(SECONDS, max(5, suite.left())))
     return process.run([suite.where.cli, "run", file, "--device", suite.kind, "--arch", TARGET,
                         "--shape", size, "--schedule", pins(schedule), "--verify", "--json",
-                        "-q", "--no-cache", "--timeout", str(SECONDS)], SECONDS + 30)
+                        "-q", "--no-cache", "--timeout", str(seconds)], seconds + 5)
 
 
 def keep(suite, case, said):

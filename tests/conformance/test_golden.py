@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -159,9 +160,9 @@ class Assemble(common.Case):
 
 
 class Recordings(common.Case):
-    def recording(self, only="redux sync a"):
+    def recording(self, only="redux sync a", *words):
         path = os.path.join(self.folder(), "golden.zip")
-        code, said = golden("record", "--device", "emu", "--only", only, "-o", path)
+        code, said = golden("record", "--device", "emu", "--only", only, "-o", path, *words)
         self.assertEqual(code, 0, said)
         return path
 
@@ -178,7 +179,9 @@ class Recordings(common.Case):
             self.assertGreater(done, every * (0.8 if SHARD == "0/1" else 0.5))
 
     def test_the_same_recording_is_the_same_file(self):
-        with open(self.recording(), "rb") as a, open(self.recording(), "rb") as b:
+        """By however many processes."""
+        several = self.recording("redux sync a", "--jobs", "2", "--seconds", "500")
+        with open(self.recording(), "rb") as a, open(several, "rb") as b:
             self.assertEqual(a.read(), b.read())
 
     def test_another_bit_is_told(self):
@@ -249,9 +252,9 @@ for name in {names!r}:
 """)
         return [sys.executable, path]
 
-    def run_worker(self, text, patience=60):
+    def run_worker(self, text, patience=60, until=None):
         from golden import record
-        found = record.run(self.kernels(), self.command(text), patience)
+        found = record.run(self.kernels(), self.command(text), patience, until)
         return [found[k.name] for k in self.kernels()]
 
     def test_one_that_crashes(self):
@@ -263,6 +266,11 @@ for name in {names!r}:
         a, b, c = self.run_worker("    if n == 1: time.sleep(60)", 1.5)
         self.assertEqual((a, c), (b"ok", b"ok"))
         self.assertEqual(b, "no result within 1.5 s")
+
+    def test_what_is_late_is_left_out(self):
+        from golden import record
+        a, b, c = self.run_worker("    if n == 1: time.sleep(60)", until=time.monotonic() + 2.5)
+        self.assertEqual((a, b, c), (b"ok", record.NO_TIME, record.NO_TIME))
 
     def test_it_gives_up_where_nothing_works(self):
         with self.assertRaisesRegex(RuntimeError, "3 processes .* nothing works"):

@@ -8,7 +8,11 @@ import unittest
 
 import common
 
+import phases
 from kit import results
+
+# The dry run of `first` has calibrate, which takes longest here.
+PHASES = [n for n in phases.NAMES if n != "calibrate"]
 
 
 class Clothes(unittest.TestCase):
@@ -24,14 +28,14 @@ class Clothes(unittest.TestCase):
         cls.said = subprocess.run(
             [sys.executable, "-S", os.path.join(common.GPU, "run"), "--attnc",
              os.path.dirname(os.path.dirname(where.library)), "--quick", "--tiny", "--out",
-             cls.file], env=env, capture_output=True, text=True)
+             cls.file, "--phases", ",".join(PHASES)], env=env, capture_output=True, text=True)
         cls.data = results.load(cls.file)
 
     def test_it_ends_well(self):
         self.assertEqual(self.said.returncode, 0, self.said.stdout + self.said.stderr)
         self.assertTrue(self.data["complete"])
         self.assertEqual({p["name"]: p["status"] for p in self.data["phases"]},
-                         {"correctness": "ok", "golden": "ok", "calibrate": "ok", "memory": "ok",
+                         {"correctness": "ok", "golden": "ok", "memory": "ok",
                           "forward": "skipped", "latency": "skipped", "rank": "ok",
                           "fields": "skipped"})
 

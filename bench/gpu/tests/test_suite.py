@@ -1,5 +1,6 @@
 """The parts of the GPU suite that need no device: cases and their work, the notation of the
 matrix, timing, clocks, result files."""
+import collections
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import common
 import cases
 import correctness
 import notation
+import peers
 import process
 import timing
 import world
@@ -104,6 +106,22 @@ class Notation(common.Case):
             attnc.sizes.sizes(p["shape"])
             self.assertIn("block_m=", p["schedule"])
 
+    def test_a_sample_has_every_value(self):
+        """Of each template: every dtype, mask and head_dim that any case of the device has."""
+        trials = list(notation.read(correctness.CASES))
+        for capability in ("8.0", "9.0"):
+            able = [t for t in trials if correctness.runs_on(t, capability)]
+            chosen = correctness.sampled(trials, capability)
+            self.assertLessEqual(set(chosen), set(able))
+            self.assertLess(len(chosen), len(able))
+            count = collections.Counter(v for t in chosen for v in correctness.values(t))
+            for value, there in collections.Counter(
+                    v for t in able for v in correctness.values(t)).items():
+                self.assertGreaterEqual(count[value], min(there, correctness.EACH), value)
+        templates = {v[0] for t in able for v in correctness.values(t) if isinstance(v, tuple)}
+        self.assertEqual(templates, {"ref_fwd", "fwd_mma", "fwd_wgmma"})
+        self.assertFalse(any("template=fwd_wgmma" in t for t in correctness.sampled(trials, "8.0")))
+
     def test_what_the_command_line_cannot_say(self):
         self.assertEqual(notation.for_cli("{dtype: {q: fp16}} b1 h2/1 s3 sm_90 template=x seed=1"),
                          ("{attnc: 1, name: case, dtype: {q: fp16}}", "b1 h2/1 s3", "sm_90",
@@ -123,6 +141,28 @@ class Notation(common.Case):
         self.assertEqual([c["pass"] for c in kept.data["checks"]], [True, False])
         self.assertIn("wrong: o[1]", kept.data["checks"][1]["why"])
         self.assertEqual(kept.data["skipped"][0]["why"], "too new")
+
+
+class Peers(common.Case):
+    def test_flash_attention_where_it_is_installed(self):
+        made = []
+
+        class Package:
+            @staticmethod
+            def flash_attn_func(q, k, v, causal, window_size):
+                made.append((causal, window_size))
+                return (q, "lse") if causal else q
+
+        class Tensors:
+            q, k, v = "q", "k", "v"
+        sys.modules["fake_flash"] = Package
+        self.addCleanup(sys.modules.pop, "fake_flash")
+        make = peers.flash_attn("fake_flash")
+        for case in ({"causal": True, "window": [3, 0]}, {"causal": False}):
+            self.assertEqual(make(case, Tensors)(), "q")
+        self.assertEqual(made, [(True, (3, 0)), (False, (-1, -1))])
+        with self.assertRaisesRegex(results.Skip, "no_such_flash is not installed"):
+            peers.flash_attn("no_such_flash")({"causal": True}, Tensors)
 
 
 class Stream:
