@@ -1,5 +1,6 @@
 #include "templates/partition.h"
 
+#include "templates/deal.h"
 #include "templates/fwd.h"
 
 #include <limits.h>
@@ -101,26 +102,34 @@ known(Tb *t, Idx x)
 }
 
 /* Key tiles of a block, and what beginning and ending it costs, in tiles. */
-static int64_t
+static double
 weight(Tb *t, const Partition *p, int64_t block)
 {
   Work w = {.all = i_int(block * span(p))};
   Walk kv = partition_keys(p, &w);
   int64_t from = known(t, kv.tiles.lo);
-  return known(t, kv.tiles.hi) - from + 1;
+  return (double)(known(t, kv.tiles.hi) - from + 1);
 }
 
-static int
-least_loaded(const int64_t *load, int n)
+/* The order of place(). */
+static Tickets
+tickets(Tb *t, const Partition *p)
 {
-  int best = 0;
-  for (int i = 1; i < n; i++)
-    best = load[i] < load[best] ? i : best;
-  return best;
+  Idx all = i_mul(heads(p), batches(p));
+  Tickets x = {.heads = known(t, all), .section = 1, .step = 1};
+  x.blocks = known(t, blocks(p));
+  x.last_first = longest_first(p);
+  if (x.last_first)
+    x.section = known(t, section(p));
+  double *each = NEW_N(t_arena(t), double, x.blocks);
+  for (int64_t i = 0; i < x.blocks; i++)
+    each[i] = weight(t, p, i);
+  x.weight = each;
+  return x;
 }
 
-/* Deals the blocks in the order of their numbers to whoever has least; list = where each
- * CTA's share starts, then head and block of each. */
+/* Blocks in the order of their numbers; list = where each CTA's share starts, then head and
+ * block of each. */
 static Works
 deal(Tb *t, const Partition *p)
 {
@@ -129,17 +138,14 @@ deal(Tb *t, const Partition *p)
   Idx some = i_mul(heads(p), batches(p)), every = i_mul(blocks(p), some);
   int n = (int)known(t, every);
   int ctas = n * p->cluster < sms ? n : sms / p->cluster, head = ctas + 1;
-  int64_t *load = NEW_N(a, int64_t, ctas);
-  int32_t *owner = NEW_N(a, int32_t, n), *list = NEW_N(a, int32_t, head + 2 * n);
-  for (int i = 0; i < n; i++) {
-    int to = least_loaded(load, ctas);
-    load[to] += weight(t, p, known(t, place(p, i_int(i)).block));
-    owner[i] = to;
-    list[to + 1]++;
-  }
+  int32_t *list = NEW_N(a, int32_t, head + 2 * n), *next = NEW_N(a, int32_t, ctas);
+  int32_t *owner = NEW_N(a, int32_t, n);
+  Tickets order = tickets(t, p);
+  deal_owners(&order, ctas, owner);
+  for (int i = 0; i < n; i++)
+    list[owner[i] + 1]++;
   for (int i = 0; i < ctas; i++)
     list[i + 1] += list[i];
-  int32_t *next = NEW_N(a, int32_t, ctas);
   for (int i = 0; i < n; i++) {
     Block where = place(p, i_int(i));
     int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
