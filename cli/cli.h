@@ -10,7 +10,8 @@
 #include "cli/device.h"
 #include "cli/options.h"
 #include "cli/problem.h"
-#include "cli/signature.h"
+
+#include "harness/signature.h"
 
 #include <attnc/attnc.h>
 

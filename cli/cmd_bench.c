@@ -3,11 +3,13 @@
  * A miss is attnc_compile in this process, after the first one, which loads LLVM and is
  * told apart.  A hit is attnc_plan_get in a new context over a disk cache that has the
  * entry: up to the driver's load call, and the driver's part. */
-#include "cli/execute.h"
+#include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 
+#include "base/clock.h"
 #include "base/err.h"
+#include "harness/execute.h"
 
 #include <dirent.h>
 #include <stdio.h>

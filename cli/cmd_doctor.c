@@ -1,11 +1,12 @@
 /* cmd_doctor.c: `attnc doctor`: what is found on this machine, and a kernel made, launched
  * and verified on it. */
-#include "cli/execute.h"
-#include "sass/ptxas.h"
+#include "cli/cli.h"
 #include "cli/table.h"
 
 #include "base/env.h"
 #include "base/err.h"
+#include "harness/execute.h"
+#include "sass/ptxas.h"
 
 #include "code_id.h"
 
@@ -247,7 +248,7 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
   TRY(cli_load_text(d->c, "self-test", self_test_spec, strlen(self_test_spec), &t->spec,
                     NULL, e));
   TRY(cli_open(d->c, &t->device, &t->ctx, &o, e));
-  TRY(tensors_new(&t->spec.info, &z, &t->host, e));
+  TRY(tensors_new(&t->spec.info.call, &z, &t->host, e));
   tensors_random(&t->host, 1);
   tensors_poison(&t->host);
   Asked asked;

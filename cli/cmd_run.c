@@ -1,6 +1,7 @@
 /* cmd_run.c: `attnc run`: from a spec to a result on a device, the whole way. */
 #include "cli/interrupt.h"
 #include "cli/run_print.h"
+#include "cli/tensor_file.h"
 
 #include "base/err.h"
 
@@ -50,7 +51,8 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   Str shape = str_new(k->c->arena);
   problem_print(&z, &shape);
   r->shape = shape.p;
-  TRY(tensors_new(&o->spec.info, &z, &o->host, e)); /* refuses what 64 bits do not hold */
+  TRY(tensors_new(&o->spec.info.call, &z, &o->host,
+                  e)); /* refuses what 64 bits do not hold */
   r->all_rows = z.b * z.h * z.sq;
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));

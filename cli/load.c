@@ -1,5 +1,5 @@
 /* load.c: specs, sizes and contexts, as most commands need them. */
-#include "cli/tensors.h"
+#include "cli/cli.h"
 
 #include "base/err.h"
 #include "base/file.h"

@@ -116,6 +116,8 @@ extern const Command command_table[CMD_COUNT];
     "sizes, as in \"b2 h8/2 sq128 sk256\"; s sets sq and sk")                              \
   X(SCHEDULE, "schedule", 0, "S", CMD_PINNED,                                              \
     "pin the schedule: template=fwd_mma,block_m=64,block_n=64,num_stages=2,…")             \
+  X(WITHIN, "schedule", 0, "S", CMD_BIT(TUNE),                                             \
+    "try only schedules with these values: template=fwd_mma,block_m=64,…")                 \
   X(DEVICE, "device", 0, "auto|emu|cuda", CMD_DEVICE,                                      \
     "auto: a GPU where a driver finds one, else the emulator")                             \
   X(INPUT, "input", 0, "FILE", CMD_BIT(RUN), "read q, k, v from a safetensors file")       \
@@ -131,14 +133,19 @@ extern const Command command_table[CMD_COUNT];
     "the emulator's counts for each PTX instruction")                                      \
   X(NO_CACHE, "no-cache", 0, NULL, CMD_BIT(RUN), "leave the disk cache alone")             \
   X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")         \
+  X(LEVEL, "level", 0, "L", CMD_BIT(TUNE),                                                 \
+    "how much is tried: estimate, measure, patient, exhaustive (exhaustive)")              \
   X(TOP, "top", 0, "N", CMD_BIT(TUNE), "try only the N best by the cost model (all)")      \
+  X(BUDGET, "budget", 0, "S", CMD_BIT(TUNE),                                               \
+    "seconds after which no further schedule is begun (none)")                             \
+  X(DRY_RUN, "dry-run", 0, NULL, CMD_BIT(TUNE), "keep nothing")                            \
   X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                  \
     "rank correlation of the cost model with what was measured")                           \
   X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN),                                              \
     "seconds after which it ends with exit code 124 (none)")                               \
   X(PATIENCE, "timeout", 0, "S", CMD_BIT(TUNE),                                            \
     "seconds that each step of a candidate may take (60)")                                 \
-  X(PLANT, "plant", 0, "KIND", CMD_BIT(TUNE), NULL)                                        \
+  X(INJECT, "inject", 0, "KIND", CMD_BIT(TUNE), NULL)                                      \
   X(ALL, "all", 0, NULL, CMD_BIT(EXPLAIN), "every schedule, the refused ones with why")    \
   X(DUMP, "dump", 0, "LIST", CMD_BIT(EXPLAIN),                                             \
     "print stages: spec,spans,sched,tile,ll,opt,ptx")                                      \

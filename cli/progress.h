@@ -12,7 +12,6 @@ typedef struct Progress {
   double started, last;
 } Progress;
 
-double clock_seconds(void); /* monotonic */
 void progress_start(Progress *, const char *what, int total, bool quiet);
 void progress_step(Progress *, int done, const char *detail); /* detail may be NULL */
 void progress_end(Progress *);

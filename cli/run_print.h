@@ -2,7 +2,9 @@
 #ifndef ATTNC_CLI_RUN_PRINT_H
 #define ATTNC_CLI_RUN_PRINT_H
 
-#include "cli/execute.h"
+#include "cli/cli.h"
+
+#include "harness/execute.h"
 
 typedef struct RunResult {
   const char *path, *name, *shape;

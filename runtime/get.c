@@ -4,6 +4,7 @@
  * Two single flights, one inside the other: a plan is loaded once a device, and its kernel
  * made once for all devices that share it. */
 #include "base/call.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -14,7 +15,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_PTX = 256 << 20 };
@@ -26,14 +26,6 @@ typedef struct Request {
   ProblemCopy problem;
   Schedule want; /* a call without one asks for nothing */
 } Request;
-
-static double
-seconds_now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- the request ---- */
 
@@ -112,10 +104,10 @@ make_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *o
                 answer->target, out->layer);
     return ATTNC_OK;
   }
-  double start = seconds_now();
+  double start = clock_seconds();
   out->layer = "miss";
   TRY(jit_compile(a, answer, &out->entry, e));
-  out->compile = seconds_now() - start;
+  out->compile = clock_seconds() - start;
   __atomic_add_fetch(&c->compiles, 1, __ATOMIC_RELAXED);
   context_log(c, 2, "compiled %s for %s: %s, %.0f ms", attnc_spec_name(a->spec),
               answer->target, answer->fields.schedule, out->compile * 1e3);
@@ -171,7 +163,7 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
                    .layer = found->layer,
                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
                    .compile = found->compile,
-                   .lookup = seconds_now() - start - found->compile};
+                   .lookup = clock_seconds() - start - found->compile};
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
   if (status == ATTNC_OK)
     status = ptxas_notes_settle(c, text.ptx, *out, e);
@@ -283,7 +275,7 @@ static attnc_status
 behind_run(void *user, attnc_error *e)
 {
   attnc_plan *plan = NULL;
-  attnc_status status = resolve_and_get(user, seconds_now(), &plan, e);
+  attnc_status status = resolve_and_get(user, clock_seconds(), &plan, e);
   attnc_plan_release(plan); /* the table has its own */
   return status;
 }
@@ -358,7 +350,7 @@ attnc_status
 attnc_plan_get_with(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
                     const attnc_schedule *want, attnc_plan **out, attnc_error *e)
 {
-  double start = seconds_now();
+  double start = clock_seconds();
   attnc_error error = {0}; /* flights keep the reason for others, whoever asked */
   Request r;
   if (!out)

@@ -55,6 +55,20 @@ jit_problem(const attnc_spec *spec, const attnc_problem *from, ProblemCopy *to,
   return gen_problem(spec, from, to, e);
 }
 
+const char *
+jit_spec_text(const attnc_spec *spec, size_t *n, const char **file)
+{
+  *n = spec->text_n;
+  *file = spec->file;
+  return spec->text;
+}
+
+bool
+jit_specializes_strides(const attnc_spec *spec)
+{
+  return spec_specializes(spec, SPECIALIZE_STRIDES);
+}
+
 /* ---- the target ---- */
 
 static bool
@@ -119,6 +133,12 @@ static bool
 keeps_pins(const Schedule *s, const Pin *pin, const Schedule *want)
 {
   return (!pin || sched_agrees(&pin->how, s)) && (!want || sched_agrees(want, s));
+}
+
+bool
+jit_keeps_pins(const attnc_spec *spec, const char *target, const Schedule *s)
+{
+  return keeps_pins(s, spec_pin(spec, target, s->template_name), NULL);
 }
 
 typedef struct Tuning {

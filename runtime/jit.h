@@ -57,6 +57,11 @@ attnc_status jit_problem(const attnc_spec *, const attnc_problem *, ProblemCopy 
 void jit_spec_retain(const attnc_spec *);
 /* Is the schedule of names and values that this attnc has? */
 attnc_status jit_check(const Schedule *, attnc_error *);
+/* The text that the spec was loaded from, and the name of its file. */
+const char *jit_spec_text(const attnc_spec *, size_t *n, const char **file);
+/* Is the schedule, for this target, what the spec pins? */
+bool jit_keeps_pins(const attnc_spec *, const char *target, const Schedule *);
+bool jit_specializes_strides(const attnc_spec *);
 /* False as well for a target that is not known. */
 bool jit_runs_on(const char *target, const Device *);
 

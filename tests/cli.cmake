@@ -5,7 +5,8 @@ find_package(Python3 COMPONENTS Interpreter)
 if(TARGET attnc)
   set(cli_parts ${cli_SOURCES})
   list(FILTER cli_parts EXCLUDE REGEX "/main\\.c$")
-  add_executable(test_cli unit/test_cli.c ${cli_parts} $<TARGET_OBJECTS:o_base>)
+  add_executable(test_cli unit/test_cli.c ${cli_parts} $<TARGET_OBJECTS:o_harness>
+    $<TARGET_OBJECTS:o_base>)
   add_dependencies(test_cli code_id)
   target_link_libraries(test_cli PRIVATE attnc plain PkgConfig::CMOCKA)
   target_compile_definitions(test_cli PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}"

@@ -19,6 +19,15 @@ if(TARGET example_hello)
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/untuned")
 endif()
 
+example(tune LINK attnc)
+if(TARGET example_tune AND TARGET attnc_cli)
+  add_dependencies(example_tune attnc_cli)
+  add_test(NAME example_tune COMMAND example_tune)
+  set_tests_properties(example_tune PROPERTIES LABELS e2e
+    PASS_REGULAR_EXPRESSION "best of 4: [a-z_]+ [0-9]+x[0-9]+, [0-9.e+]+"
+    ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/example-tune")
+endif()
+
 # Compiled to disk by the command line, then launched by what links libattnc_rt alone.
 example(bundle LINK attnc_rt)
 if(TARGET example_bundle AND TARGET attnc_cli)

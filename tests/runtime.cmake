@@ -60,6 +60,17 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   endif()
 endif()
 
+# The tuner: the real compiler, an emulated device, the command and the test as workers.
+if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu)
+  unit(tune OBJECTS base LABELS runtime)
+  if(TARGET test_tune)
+    target_link_libraries(test_tune PRIVATE attnc)
+    add_dependencies(test_tune attnc_cli attnc_llvm attnc_emu)
+    target_compile_definitions(test_tune PRIVATE EMULATOR="$<TARGET_FILE:attnc_emu>")
+    set_tests_properties(tune PROPERTIES PROCESSORS 2 TIMEOUT 300)
+  endif()
+endif()
+
 # Public functions misused: the library that users have, and a plan of the emulator.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu)
   unit(misuse OBJECTS base LABELS runtime)

@@ -23,6 +23,8 @@ load(SpecLoad *l, const char *text, size_t n, const char *name)
   l->spec->arena = l->arena;
   l->spec->refs = 1;
   l->spec->file = arena_strdup(l->arena, name);
+  l->spec->text = l->text;
+  l->spec->text_n = l->n;
   const DocNode *root = spec_yaml_read(l);
   if (root)
     spec_check_document(l, root);

@@ -234,7 +234,113 @@ typedef struct attnc_verdict {
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 
-/* ---- tuning and the disk cache, for `attnc tune` and `attnc cache` ---- */
+/* ---- tuning ---- */
+
+/* How much is tried: of the legal schedules, in the order of the cost model, a few, a
+ * quarter, a half, all. */
+#define ATTNC_TUNE_LEVEL_TABLE(X)                                                          \
+  X(ESTIMATE, "estimate", 0, 4)                                                            \
+  X(MEASURE, "measure", 25, 16)                                                            \
+  X(PATIENT, "patient", 50, 32)                                                            \
+  X(EXHAUSTIVE, "exhaustive", 100, 0)
+enum {
+  ATTNC_TUNE_DEFAULT, /* MEASURE */
+#define X(id, name, percent, least) ATTNC_TUNE_##id,
+  ATTNC_TUNE_LEVEL_TABLE(X)
+#undef X
+      ATTNC_TUNE_LEVEL_COUNT
+};
+
+typedef struct attnc_tune_progress {
+  size_t size;
+  const char *stage;              /* "compile", "measure", "confirm" */
+  int done, total;                /* candidates of the stage */
+  double seconds;                 /* since the call */
+  const attnc_schedule *schedule; /* what is being measured; may be NULL */
+} attnc_tune_progress;
+
+typedef struct attnc_tune_options {
+  size_t size;
+  int level;  /* ATTNC_TUNE_… */
+  int top;    /* try N schedules instead of what the level says; 0: the level decides */
+  int jobs;   /* threads that compile, at most 64; 0: as many as there are processors */
+  int repeat; /* launches timed of a candidate; 0: 20.  The emulator has no clock: there a
+                 candidate is launched once, and its est_cycles are its value */
+  int dry;    /* 1: the result is not recorded */
+  double timeout; /* seconds that each step of a candidate may take; 0: 60 */
+  double budget;  /* seconds after which none but the default is begun; 0: none */
+  uint64_t seed;  /* of the random inputs */
+  const attnc_schedule *within; /* only schedules that have these values; NULL: all */
+  /* The program that runs candidates and its arguments, NULL-terminated: one that calls
+   * attnc_tune_worker.  NULL: $ATTNC_TUNE_WORKER, else the command `attnc` beside the
+   * library, in ../bin or in ../../bin, with the argument tune-worker. */
+  const char *const *worker;
+  /* Called from the thread that called attnc_tune, at least five times a second; another
+   * value than 0 stops the sweep.  It must not call back into the same context. */
+  int (*progress)(void *user, const attnc_tune_progress *);
+  void *user;
+  /* For tests of the tuner: candidates with a fault, "wrong,oversized,hang,crash". */
+  const char *inject;
+} attnc_tune_options;
+
+enum {
+  ATTNC_TUNED_NOT_REACHED, /* the sweep ended before */
+  ATTNC_TUNED_REFUSED,     /* by the compiler */
+  ATTNC_TUNED_REJECTED,    /* wrong, crashed, or too slow to answer */
+  ATTNC_TUNED_MEASURED,
+  ATTNC_TUNED_BEST
+};
+
+/* A candidate of a sweep. */
+typedef struct attnc_tuned {
+  size_t size;
+  int state;                      /* ATTNC_TUNED_… */
+  int is_default;                 /* what a plan uses where nothing is tuned */
+  int samples;                    /* launches that `value` is of */
+  int registers, spilled_bytes;   /* a thread's, as the driver says; 0 on the emulator */
+  const attnc_schedule *schedule; /* with every field of its template */
+  const char *reason;             /* why it was refused or rejected; else NULL */
+  const char *injected;           /* its fault; NULL: none */
+  double cost;                    /* by the cost model; NaN: none */
+  double value;                   /* median ms, or est_cycles */
+  double spread;                  /* median absolute deviation, ms */
+  double max_error, bound;        /* of the output, against the reference */
+} attnc_tuned;
+
+typedef struct attnc_tuning attnc_tuning;
+
+/* Finds the fastest schedule for a problem, all of whose sizes are given, on its device,
+ * and records it in the tuning table, which every later plan consults.
+ *
+ * The legal schedules are compiled in threads and run in another process (the worker), one
+ * at a time, on random inputs in packed tensors: a candidate that crashes or does not end
+ * is rejected, and the next ones run in a new worker.  Each is verified against the
+ * reference before it is timed (by events around each launch, with warm caches); those that
+ * are clearly slower than the best are timed no further, and the best are timed in turns at
+ * the end.  The default schedule is always one of the candidates, so that what is recorded
+ * is never slower than it.
+ *
+ * *out is what was found out, to be given back with attnc_tuning_release; it is set as well
+ * where candidates were tried and the status is ATTNC_ERR_CHECK (none of them passed),
+ * ATTNC_ERR_CANCELLED (progress stopped it: nothing is recorded) or an error of the worker.
+ * May be called from several threads; those on one device disturb each other's times. */
+ATTNC_API attnc_status attnc_tune(attnc_context *, const attnc_spec *,
+                                  const attnc_problem *, const attnc_tune_options *,
+                                  attnc_tuning **out, attnc_error *);
+ATTNC_API void attnc_tuning_release(attnc_tuning *);
+/* The candidates: the best, the others that were measured by their values, the rest.  They
+ * live as long as the tuning; NULL past the end. */
+ATTNC_API size_t attnc_tuning_count(const attnc_tuning *);
+ATTNC_API const attnc_tuned *attnc_tuning_get(const attnc_tuning *, size_t i);
+/* All of it: {"schema": "attnc.tune/1", name, sizes, target, device, unit, level,
+ * recorded, why_not, refused, pinned_away, outside, left_out, candidates}. */
+ATTNC_API const char *attnc_tuning_json(const attnc_tuning *);
+
+/* What a worker does: reads what attnc_tune sends on the standard input and answers on the
+ * standard output, until its input ends.  A program that is its own worker gives
+ * {"/proc/self/exe", "--worker", NULL} to attnc_tune, and calls this where it sees the
+ * argument.  ATTNC_ERR_USAGE: nothing that attnc_tune of this version sends. */
+ATTNC_API attnc_status attnc_tune_worker(attnc_error *);
 
 /* Keep `schedule` as the best known for the context's device, the spec and the shape bucket
  * of the problem: one line appended to the tuning table, which every later plan consults.
@@ -244,6 +350,8 @@ ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args
 ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          double value, const char *unit, attnc_error *);
+
+/* ---- the disk cache ---- */
 
 /* The disk cache of a context; none of these needs a driver.  *json (may be NULL) is freed
  * with attnc_text_free: {dir, entries, bytes, max_bytes, corrupt, removed, …}, what does

@@ -61,7 +61,8 @@ extern "C" {
   X(ERR_PENDING, 9, "being compiled in the background; ask again")                         \
   X(ERR_NOT_PREPARED, 7, "the plan is not loaded, and the stream is being captured")       \
   X(ERR_CHECK, 1, "a result failed verification")                                          \
-  X(ERR_TIMEOUT, 124, "a time limit was reached")
+  X(ERR_TIMEOUT, 124, "a time limit was reached")                                          \
+  X(ERR_CANCELLED, 130, "stopped by the caller")
 
 typedef enum attnc_status {
 #define X(name, code, text) ATTNC_##name,

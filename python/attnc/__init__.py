@@ -21,6 +21,7 @@ from .launch import Launch
 from .plan import Plan
 from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedule_fields, schedules, schema, targets
+from .tune import tune
 from .verify import Verdict, verify
 
 if not _typing.TYPE_CHECKING:  # which would take every name for one of ours

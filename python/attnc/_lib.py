@@ -60,6 +60,18 @@ Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
                  *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")),
                  ("outputs", C.POINTER(OutputVerdict)), ("output_size", size_t),
                  ("n_outputs", size_t))
+TuneProgress = struct("TuneProgress", SIZE, ("stage", text), ("done", i32), ("total", i32),
+                      ("seconds", f64), ("schedule", C.POINTER(Schedule)))
+PROGRESS = C.CFUNCTYPE(i32, pointer, C.POINTER(TuneProgress))
+TuneOptions = struct("TuneOptions", SIZE, *((name, i32) for name in (
+    "level", "top", "jobs", "repeat", "dry")), ("timeout", f64), ("budget", f64),
+                     ("seed", u64), ("within", C.POINTER(Schedule)),
+                     ("worker", C.POINTER(text)), ("progress", PROGRESS), ("user", pointer),
+                     ("inject", text))
+Tuned = struct("Tuned", SIZE, *((name, i32) for name in (
+    "state", "is_default", "samples", "registers", "spilled_bytes")),
+               ("schedule", C.POINTER(Schedule)), ("reason", text), ("injected", text),
+               *((name, f64) for name in ("cost", "value", "spread", "max_error", "bound")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
@@ -71,7 +83,8 @@ C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
            "attnc_schedule": Schedule, "attnc_compile_options": CompileOptions,
            "attnc_tile_counts": TileCounts, "attnc_options": Options,
            "attnc_output_verdict": OutputVerdict, "attnc_verdict": Verdict,
-           "attncEmuStats": EmuStats}
+           "attnc_tune_progress": TuneProgress, "attnc_tune_options": TuneOptions,
+           "attnc_tuned": Tuned, "attncEmuStats": EmuStats}
 
 NOWAIT = 1
 
@@ -141,6 +154,12 @@ FUNCTIONS = {
     "attnc_reference": (status, pointer, i32, ref(Args), ref(i64), size_t, ref(ref(f64)), u32,
                         error),
     "attnc_verify": (status, pointer, i32, ref(Args), ref(Verdict), error),
+    "attnc_tune": (status, pointer, pointer, ref(Problem), ref(TuneOptions), out, error),
+    "attnc_tuning_release": (None, pointer),
+    "attnc_tuning_count": (size_t, pointer),
+    "attnc_tuning_get": (ref(Tuned), pointer, size_t),
+    "attnc_tuning_json": (text, pointer),
+    "attnc_tune_worker": (status, error),
     "attnc_tune_record": (status, pointer, pointer, ref(Problem), ref(Schedule), f64, text,
                           error),
     "attnc_cache_stat": (status, pointer, out, error),

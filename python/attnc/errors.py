@@ -99,6 +99,7 @@ STATUSES = (
     ("ATTNC_ERR_NOT_PREPARED", DeviceError),
     ("ATTNC_ERR_CHECK", CheckError),
     ("ATTNC_ERR_TIMEOUT", AttncError),
+    ("ATTNC_ERR_CANCELLED", AttncError),
 )
 
 

@@ -65,7 +65,7 @@ class Help(Case):
         everything = "".join(self.attnc(c, "--help").stdout for c in COMMANDS)
         everything += self.attnc("--help").stdout
         self.assertNotIn("tune-worker", everything)
-        self.assertNotIn("--plant", everything)
+        self.assertNotIn("--inject", everything)
 
 
 class Completion(Case):

@@ -1,4 +1,4 @@
-"""tune on the emulator: the table, the record that later plans consult, and planted
+"""tune on the emulator: the table, the record that later plans consult, and injected
 candidates, each rejected with its reason."""
 import os
 import re
@@ -42,31 +42,31 @@ class Tune(Case):
         self.assertRegex(r.stderr, r"kept \w+ \d+x\d+ ")
         self.assertNotIn("\r", r.stderr)  # no progress line: not a terminal
 
-    def test_planted(self):
+    def test_injected(self):
         """Wrong, oversized and hanging candidates are rejected, each with its reason."""
         spec = self.spec(CAUSAL.replace("head_dim: 32", "head_dim: 128"))
         j = self.json("tune", spec, *EMU, "--shape", "b1 h1 s64", "--top", "2", "--timeout", "5",
-                      "--plant", "wrong,oversized,hang",
+                      "--inject", "wrong,oversized,hang",
                       env={"ATTNC_EMU": "fuel=1000000000000000"})
-        planted = {c["planted"]: c for c in j["candidates"] if "planted" in c}
-        self.assertEqual(planted["wrong"]["verdict"], "rejected")
-        self.assertRegex(planted["wrong"]["reason"], r"wrong result: error ")
-        self.assertEqual(planted["oversized"]["verdict"], "refused")
-        self.assertRegex(planted["oversized"]["reason"], r"\d+ bytes of shared memory")
-        self.assertEqual(planted["hang"]["verdict"], "rejected")
-        self.assertRegex(planted["hang"]["reason"], r"launch: no end within 5 s, killed")
+        injected = {c["injected"]: c for c in j["candidates"] if "injected" in c}
+        self.assertEqual(injected["wrong"]["verdict"], "rejected")
+        self.assertRegex(injected["wrong"]["reason"], r"wrong result: error ")
+        self.assertEqual(injected["oversized"]["verdict"], "refused")
+        self.assertRegex(injected["oversized"]["reason"], r"\d+ bytes of shared memory")
+        self.assertEqual(injected["hang"]["verdict"], "rejected")
+        self.assertRegex(injected["hang"]["reason"], r"launch: no end within 5 s, killed")
         self.assertEqual([c["verdict"] for c in j["candidates"][:2]], ["best", "ok"])
 
     def test_hang_by_fuel(self):
         """An emulator that gives up by itself is a reason as well."""
-        j = self.json("tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--plant", "hang",
+        j = self.json("tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--inject", "hang",
                       env={"ATTNC_EMU": "fuel=1000000"})
         hang = j["candidates"][1]
         self.assertEqual(hang["verdict"], "rejected")
         self.assertTrue(re.search(r"fuel|finding|launch", hang["reason"]), hang["reason"])
 
     def test_interrupt_keeps_nothing(self):
-        p = subprocess.Popen([ATTNC, "tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--plant",
+        p = subprocess.Popen([ATTNC, "tune", self.spec(), *EMU, *SHAPE, "--top", "1", "--inject",
                               "hang"], cwd=self.dir, text=True, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE,
                              env={**self.env, "ATTNC_EMU": "fuel=1000000000000000"})
@@ -88,8 +88,8 @@ class Tune(Case):
         for c in j["candidates"]:
             self.assertEqual((c["schedule"]["block_m"], c["schedule"]["num_warps"]), (64, 4))
 
-    def test_unknown_plant(self):
-        self.attnc("tune", self.spec(), *EMU, *SHAPE, "--plant", "weed", code=2)
+    def test_unknown_fault(self):
+        self.attnc("tune", self.spec(), *EMU, *SHAPE, "--inject", "weed", code=2)
 
 
 SHIM = r"""
@@ -173,7 +173,7 @@ class AsIfAGpu(Case):
 
     def test_tune(self):
         args = ["tune", self.spec(), *SMALL, "--top", "4", "--repeat", "3", "--rank"]
-        j = self.json(*args, "--plant", "wrong", env=self.gpu)
+        j = self.json(*args, "--inject", "wrong", env=self.gpu)
         self.assertEqual(j["unit"], "ms")
         verdicts = [c["verdict"] for c in j["candidates"]]
         self.assertEqual(verdicts, ["best", "ok", "ok", "ok", "rejected"])

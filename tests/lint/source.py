@@ -4,8 +4,8 @@ import re
 import sys
 
 # The folders of the product: what ships.
-PRODUCT = ["include", "abi", "base", "schedule", "compiler", "templates", "reference", "runtime",
-           "emulator", "sass", "emit", "cli"]
+PRODUCT = ["include", "abi", "base", "schedule", "compiler", "templates", "reference", "harness",
+           "runtime", "emulator", "sass", "emit", "cli"]
 SKIP = {".git", "build", "out", "__pycache__"}
 
 

@@ -119,6 +119,12 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
   return fake.pinned_m ? &pin : NULL;
 }
 
+bool
+spec_specializes(const Spec *s, Specialize what)
+{
+  return s->specialize & 1u << what;
+}
+
 const Template *
 template_find(const char *name)
 {

@@ -1,9 +1,9 @@
 /* The parts of the command line that stand alone: options, problems, safetensors, random
  * numbers, schedules, tables. */
 #include "cli/cli.h"
-#include "cli/execute.h"
+#include "harness/execute.h"
 #include "cli/files.h"
-#include "cli/random.h"
+#include "harness/random.h"
 #include "cli/safetensors.h"
 #include "cli/table.h"
 #include "cli/tune.h"
@@ -155,7 +155,7 @@ help_and_completion(void **state)
   assert_int_equal(json_array_size(json_object_get(j, "commands")), CMD_COUNT - 1);
   json_decref(j);
   assert_null(strstr(s.p, "tune-worker"));
-  assert_null(strstr(s.p, "plant"));
+  assert_null(strstr(s.p, "inject"));
   static const char *const shells[] = {"bash", "zsh", "fish"};
   for (int i = 0; i < 3; i++) {
     Str t = str_new(arena);
@@ -579,18 +579,6 @@ pins(void **state)
 }
 
 static void
-planted_faults(void **state)
-{
-  (void)state;
-  const char *ptx = ".version 7.0\n.visible .entry k(\n.param .u64 p\n)\n.maxntid 128\n{\n"
-                    "\tex2.approx.ftz.f32 %f1, %f2;\n\tret;\n}\n";
-  assert_null(strstr(plant_wrong(ptx, arena), "ex2"));
-  assert_non_null(
-      strstr(plant_wrong(ptx, arena), "\trcp.approx.ftz.f32 %f1, %f2;\n\tret;"));
-  assert_non_null(strstr(plant_hang(ptx, arena), "{\n$planted:\n\tbra $planted;\n"));
-}
-
-static void
 tables_align(void **state)
 {
   (void)state;
@@ -680,7 +668,6 @@ main(void)
       TEST(rank_correlations),
       TEST(schedules_are_read),
       TEST(pins),
-      TEST(planted_faults),
       TEST(tables_align),
       TEST(manifests_are_merged),
   };

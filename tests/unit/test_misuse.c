@@ -121,6 +121,7 @@ pointers_of_contexts(void **state)
 {
   attnc_bundle *bundle;
   attnc_plan *plan;
+  attnc_tuning *tuning;
   char *json;
   (void)state;
   REFUSED(attnc_context_create(NULL, NULL, NULL));
@@ -136,6 +137,10 @@ pointers_of_contexts(void **state)
   REFUSED(attnc_tune_record(all.context, all.spec, &all.problem, NULL, 1, "ms", NULL));
   REFUSED(
       attnc_tune_record(all.context, all.spec, &all.problem, &all.schedule, 1, NULL, NULL));
+  REFUSED(attnc_tune(NULL, all.spec, &all.problem, NULL, &tuning, NULL));
+  REFUSED(attnc_tune(all.context, NULL, &all.problem, NULL, &tuning, NULL));
+  REFUSED(attnc_tune(all.context, all.spec, NULL, NULL, &tuning, NULL));
+  REFUSED(attnc_tune(all.context, all.spec, &all.problem, NULL, NULL, NULL));
   REFUSED(attnc_cache_stat(NULL, &json, NULL));
   REFUSED(attnc_cache_verify(NULL, &json, NULL));
   REFUSED(attnc_cache_gc(NULL, &json, NULL));
@@ -187,6 +192,10 @@ texts_of_nothing(void **state)
   attnc_plan_release(NULL);
   attnc_bundle_release(NULL);
   attnc_text_free(NULL);
+  assert_null(attnc_tuning_json(NULL));
+  assert_null(attnc_tuning_get(NULL, 0));
+  assert_int_equal(attnc_tuning_count(NULL), 0);
+  attnc_tuning_release(NULL);
 }
 
 /* ---- structs of other versions ---- */

@@ -1,8 +1,7 @@
-#include "cli/execute.h"
+#include "harness/execute.h"
 
 #include "base/err.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,32 +43,6 @@ execute(Execution *x, attnc_error *e)
 {
   TRY(attnc_launch(x->plan, &x->args, NULL, x->state, e));
   return device_sync(x->device, e);
-}
-
-static int
-ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
-double
-median_of(double *v, int n)
-{
-  qsort(v, (size_t)n, sizeof *v, ascending);
-  return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
-void
-timing_of(double *ms, int n, Timing *t)
-{
-  t->n = n;
-  t->median = median_of(ms, n);
-  t->least = ms[0];
-  t->most = ms[n - 1];
-  for (int i = 0; i < n; i++)
-    ms[i] = fabs(ms[i] - t->median);
-  t->spread = median_of(ms, n);
 }
 
 /* One launch between two events. */

@@ -3,18 +3,28 @@
  *
  * Host memory is 64-byte aligned and exactly as large as the tensor.  Outputs are poisoned
  * with NaN before a launch, so that what a kernel forgets to write is seen. */
-#ifndef ATTNC_CLI_TENSORS_H
-#define ATTNC_CLI_TENSORS_H
+#ifndef ATTNC_HARNESS_TENSORS_H
+#define ATTNC_HARNESS_TENSORS_H
 
-#include "cli/cli.h"
-#include "cli/safetensors.h"
+#include "harness/device.h"
+#include "harness/signature.h"
+
+typedef struct HostTensor {
+  const char *name; /* NULL: no tensor of the call in this slot */
+  Dtype dtype;
+  int rank;
+  int64_t shape[CALL_STRIDES]; /* in the order of files */
+  void *data;
+  size_t bytes;
+} HostTensor;
+
+/* A tensor of these sizes, without data and bytes. */
+HostTensor tensor_shaped(const ShapedTensor *, const attnc_sizes *);
 
 typedef struct Tensors {
   attnc_sizes sizes;
   CallInfo call;
-  /* By slot; those that are not of the call have no name and no data. */
-  StTensor host[ATTNC_SLOT_COUNT];     /* name, dtype, shape; data is ours */
-  void *data[ATTNC_SLOT_COUNT];        /* the same memory, writable */
+  HostTensor host[ATTNC_SLOT_COUNT];   /* by slot; data is owned */
   attnc_tensor view[ATTNC_SLOT_COUNT]; /* what attnc_args point at */
 } Tensors;
 
@@ -24,18 +34,12 @@ typedef struct DeviceTensors {
   attnc_tensor view[ATTNC_SLOT_COUNT];
 } DeviceTensors;
 
-attnc_status tensors_new(const SpecInfo *, const attnc_sizes *, Tensors *, attnc_error *);
+attnc_status tensors_new(const CallInfo *, const attnc_sizes *, Tensors *, attnc_error *);
 void tensors_free(Tensors *);
 /* Inputs: normal, of mean 0 and variance 1, from the seed. */
 void tensors_random(Tensors *, uint64_t seed);
 /* Outputs: all bits set, which is a NaN in every dtype. */
 void tensors_poison(Tensors *);
-/* The sizes that the inputs of a file have in the spec's layout. */
-attnc_status tensors_file_sizes(const SpecInfo *, const StFile *, attnc_sizes *,
-                                attnc_error *);
-attnc_status tensors_from_file(const StFile *, Tensors *, attnc_error *);
-/* The outputs. */
-attnc_status tensors_to_file(const Tensors *, const char *path, attnc_error *);
 attnc_args tensors_args(Tensors *);
 
 /* attnc_verify's answer, in all and by slot. */

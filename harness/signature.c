@@ -1,4 +1,4 @@
-#include "cli/signature.h"
+#include "harness/signature.h"
 
 #include "base/err.h"
 #include "base/str.h"

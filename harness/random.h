@@ -2,8 +2,8 @@
  * every machine whose libm rounds log, sin and cos alike.
  *
  * Source: xoshiro256** of Blackman and Vigna, seeded by splitmix64; Box-Muller. */
-#ifndef ATTNC_CLI_RANDOM_H
-#define ATTNC_CLI_RANDOM_H
+#ifndef ATTNC_HARNESS_RANDOM_H
+#define ATTNC_HARNESS_RANDOM_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "cli/random.h"
+#include "harness/random.h"
 
 #include <math.h>
 #include <string.h>

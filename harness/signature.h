@@ -1,7 +1,7 @@
 /* signature.h: the tensors of a spec's call, from attnc_spec_signature: what files, random
  * inputs and outputs are made from. */
-#ifndef ATTNC_CLI_SIGNATURE_H
-#define ATTNC_CLI_SIGNATURE_H
+#ifndef ATTNC_HARNESS_SIGNATURE_H
+#define ATTNC_HARNESS_SIGNATURE_H
 
 #include "base/arena.h"
 #include "base/call.h"

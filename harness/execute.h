@@ -3,10 +3,11 @@
  * Times are of CUDA events around each launch, after warm-up launches, with whatever the
  * launches before left in the caches.  The emulator's clock means nothing, so it is never
  * timed: it has est_cycles. */
-#ifndef ATTNC_CLI_EXECUTE_H
-#define ATTNC_CLI_EXECUTE_H
+#ifndef ATTNC_HARNESS_EXECUTE_H
+#define ATTNC_HARNESS_EXECUTE_H
 
-#include "cli/tensors.h"
+#include "harness/tensors.h"
+#include "harness/timing.h"
 
 typedef struct Execution {
   const Device *device;
@@ -16,12 +17,6 @@ typedef struct Execution {
   CUdeviceptr workspace; /* 0: the plan needs none */
 } Execution;
 
-typedef struct Timing {
-  int n;
-  double median, least, most; /* milliseconds */
-  double spread;              /* median absolute deviation */
-} Timing;
-
 /* With a workspace of its own for the sizes of `args`. */
 attnc_status execution_new(const Device *, attnc_plan *, const attnc_args *, Execution *,
                            attnc_error *);
@@ -30,8 +25,5 @@ void execution_free(Execution *);
 attnc_status execute(Execution *, attnc_error *);
 /* warm_up launches, then `repeat` measured ones. */
 attnc_status execute_timed(Execution *, int warm_up, int repeat, Timing *, attnc_error *);
-/* The median and the median absolute deviation; sorts v.  n is at least 1. */
-double median_of(double *v, int n);
-void timing_of(double *ms, int n, Timing *);
 
 #endif

@@ -1,0 +1,120 @@
+#include "cli/tensor_file.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const StDtype st_dtypes[DT_COUNT] = {[DT_F16] = ST_F16,
+                                            [DT_BF16] = ST_BF16,
+                                            [DT_F32] = ST_F32,
+                                            [DT_E4M3] = ST_U8,
+                                            [DT_E5M2] = ST_U8};
+
+static attnc_status
+find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_error *e)
+{
+  const StTensor *t = *out = st_find(f, x->t.name);
+  StDtype want = st_dtypes[x->t.dtype];
+  if (!t)
+    return err_set(e, ATTNC_ERR_USAGE, "the input has no tensor %s", x->t.name);
+  if (t->dtype != want)
+    return err_set(e, ATTNC_ERR_USAGE, "the input's %s is %s, the spec's %s", x->t.name,
+                   st_dtype_name(t->dtype), st_dtype_name(want));
+  if (t->rank != x->t.n_axes)
+    return err_set(e, ATTNC_ERR_SHAPE, "the input's %s has %d dimensions, not %d",
+                   x->t.name, t->rank, x->t.n_axes);
+  return ATTNC_OK;
+}
+
+static void
+put_shape(const int64_t *shape, int rank, char *text, size_t room)
+{
+  size_t used = 0;
+  for (int i = 0; i < rank && used < room; i++) {
+    int n =
+        snprintf(text + used, room - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    used += n > 0 ? (size_t)n : 0;
+  }
+}
+
+static attnc_status
+same_shape(const StTensor *have, const HostTensor *want, attnc_error *e)
+{
+  char its[128] = "", due[128] = "";
+  if (!memcmp(have->shape, want->shape, (size_t)want->rank * sizeof *want->shape))
+    return ATTNC_OK;
+  put_shape(have->shape, have->rank, its, sizeof its);
+  put_shape(want->shape, want->rank, due, sizeof due);
+  return err_set(e, ATTNC_ERR_SHAPE, "the input's %s is [%s], not [%s]", want->name, its,
+                 due);
+}
+
+/* A size is that of the first input that has it. */
+static void
+take_sizes(const ShapedTensor *x, const StTensor *t, bool known[SIZE_COUNT], attnc_sizes *z)
+{
+  for (int i = 0; i < t->rank; i++) {
+    SizeId size = x->shape[i].size;
+    if (x->shape[i].n || known[size])
+      continue;
+    size_set(z, size, t->shape[i]);
+    known[size] = true;
+  }
+}
+
+attnc_status
+tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_error *e)
+{
+  const StTensor *t[ATTNC_SLOT_COUNT] = {NULL};
+  bool known[SIZE_COUNT] = {false};
+  *z = (attnc_sizes){.size = sizeof *z};
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (s->call.at[i].t.access & ACCESS_IN) {
+      TRY(find_input(&s->call.at[i], f, &t[i], e));
+      take_sizes(&s->call.at[i], t[i], known, z);
+    }
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t[i]) {
+      HostTensor want = tensor_shaped(&s->call.at[i], z);
+      TRY(same_shape(t[i], &want, e));
+    }
+  return ATTNC_OK;
+}
+
+attnc_status
+tensors_from_file(const StFile *f, Tensors *t, attnc_error *e)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!(t->call.at[i].t.access & ACCESS_IN))
+      continue;
+    const StTensor *in = st_find(f, t->host[i].name);
+    if (!in || in->bytes != t->host[i].bytes)
+      return err_set(e, ATTNC_ERR_INTERNAL, "%s: not of the file's sizes", t->host[i].name);
+    memcpy(t->host[i].data, in->data, in->bytes);
+  }
+  return ATTNC_OK;
+}
+
+static StTensor
+as_file(const HostTensor *h)
+{
+  StTensor t = {.name = h->name,
+                .dtype = st_dtypes[h->dtype],
+                .rank = h->rank,
+                .data = h->data,
+                .bytes = h->bytes};
+  memcpy(t.shape, h->shape, (size_t)h->rank * sizeof *h->shape);
+  return t;
+}
+
+attnc_status
+tensors_to_file(const Tensors *t, const char *path, attnc_error *e)
+{
+  StTensor out[ATTNC_SLOT_COUNT];
+  int n = 0;
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access & ACCESS_OUT)
+      out[n++] = as_file(&t->host[i]);
+  return st_write(path, out, n, e);
+}

@@ -1,0 +1,195 @@
+#include "harness/tensors.h"
+
+#include "harness/random.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- shapes ---- */
+
+HostTensor
+tensor_shaped(const ShapedTensor *x, const attnc_sizes *z)
+{
+  HostTensor t = {.name = x->t.name, .dtype = x->t.dtype, .rank = x->t.n_axes};
+  for (int i = 0; i < t.rank; i++)
+    t.shape[i] = axis_length(&x->shape[i], z);
+  return t;
+}
+
+static bool
+bytes_of(HostTensor *t)
+{
+  size_t bytes = (size_t)dtype_bytes(t->dtype);
+  for (int i = 0; i < t->rank; i++)
+    if (__builtin_mul_overflow(bytes, (size_t)t->shape[i], &bytes))
+      return false;
+  t->bytes = bytes;
+  return bytes < (size_t)1 << 46;
+}
+
+/* ---- on the host ---- */
+
+static attnc_status
+tensor_new(Tensors *t, int slot, attnc_error *e)
+{
+  HostTensor *h = &t->host[slot];
+  *h = tensor_shaped(&t->call.at[slot], &t->sizes);
+  signature_pack(&t->call.at[slot], &t->sizes, t->view[slot].stride);
+  if (!bytes_of(h))
+    return err_set(e, ATTNC_ERR_SHAPE, "%s: the tensor would be too large", h->name);
+  h->data = t->view[slot].data = aligned_alloc(64, (h->bytes + 64) / 64 * 64);
+  if (!h->data)
+    return err_set(e, ATTNC_ERR_NOMEM, "%s: %zu bytes: out of memory", h->name, h->bytes);
+  return ATTNC_OK;
+}
+
+attnc_status
+tensors_new(const CallInfo *call, const attnc_sizes *z, Tensors *t, attnc_error *e)
+{
+  attnc_status st = ATTNC_OK;
+  *t = (Tensors){.sizes = *z, .call = *call};
+  for (int i = 0; i < ATTNC_SLOT_COUNT && st == ATTNC_OK; i++)
+    if (call->at[i].t.name)
+      st = tensor_new(t, i, e);
+  if (st != ATTNC_OK)
+    tensors_free(t);
+  return st;
+}
+
+void
+tensors_free(Tensors *t)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    free(t->host[i].data);
+  *t = (Tensors){0};
+}
+
+static void
+fill_random(const HostTensor *t, Random *r)
+{
+  size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
+  for (size_t i = 0; i < n; i++) {
+    float x = (float)random_normal(r);
+    if (t->dtype == DT_F32)
+      ((float *)t->data)[i] = x;
+    else
+      ((uint16_t *)t->data)[i] = t->dtype == DT_F16 ? float_to_f16(x) : float_to_bf16(x);
+  }
+}
+
+void
+tensors_random(Tensors *t, uint64_t seed)
+{
+  Random r;
+  random_seed(&r, seed);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access & ACCESS_IN)
+      fill_random(&t->host[i], &r);
+}
+
+void
+tensors_poison(Tensors *t)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->call.at[i].t.access == ACCESS_OUT)
+      memset(t->host[i].data, 0xff, t->host[i].bytes);
+}
+
+attnc_args
+tensors_args(Tensors *t)
+{
+  return (attnc_args){.size = sizeof(attnc_args),
+                      .sizes = &t->sizes,
+                      .tensors = t->view,
+                      .tensor_size = sizeof *t->view,
+                      .n_tensors = ATTNC_SLOT_COUNT};
+}
+
+attnc_status
+tensors_verify(Tensors *t, const attnc_spec *spec, Verdict *v, attnc_error *e)
+{
+  const attnc_args args = tensors_args(t);
+  *v = (Verdict){.all = {.size = sizeof v->all,
+                         .outputs = v->of,
+                         .output_size = sizeof *v->of,
+                         .n_outputs = ATTNC_SLOT_COUNT}};
+  attnc_status status = attnc_verify(spec, ATTNC_OP_FWD, &args, &v->all, e);
+  v->all.outputs = NULL; /* the verdict is copied */
+  return status;
+}
+
+attnc_status
+verdict_error(const Verdict *v, attnc_error *e)
+{
+  const attnc_output_verdict *o = &v->of[v->all.slot];
+  if (v->all.pass)
+    return ATTNC_OK;
+  return err_set(
+      e, ATTNC_ERR_CHECK, "wrong result: error of %s %.3g, bound %.3g, %lld rows",
+      tensor_info[v->all.slot].name, o->max_error, o->bound, (long long)v->all.bad_rows);
+}
+
+/* ---- on the device ---- */
+
+attnc_status
+device_tensors_new(const Device *d, const Tensors *t, DeviceTensors *out, attnc_error *e)
+{
+  *out = (DeviceTensors){.device = d};
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+    if (!t->host[i].name)
+      continue;
+    attnc_status st = device_alloc(d, t->host[i].bytes, &out->at[i], e);
+    if (st != ATTNC_OK) {
+      device_tensors_free(out);
+      return st;
+    }
+  }
+  return ATTNC_OK;
+}
+
+void
+device_tensors_free(DeviceTensors *t)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (t->at[i])
+      t->device->cuMemFree_v2(t->at[i]);
+  *t = (DeviceTensors){0};
+}
+
+attnc_status
+device_tensors_upload(const DeviceTensors *t, const Tensors *h, attnc_error *e)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (h->host[i].bytes)
+      TRY(device_result(
+          t->device, "cuMemcpyHtoD_v2",
+          t->device->cuMemcpyHtoD_v2(t->at[i], h->host[i].data, h->host[i].bytes), e));
+  return ATTNC_OK;
+}
+
+attnc_status
+device_tensors_download(const DeviceTensors *t, Tensors *h, attnc_error *e)
+{
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    if (h->host[i].bytes && h->call.at[i].t.access & ACCESS_OUT)
+      TRY(device_result(
+          t->device, "cuMemcpyDtoH_v2",
+          t->device->cuMemcpyDtoH_v2(h->host[i].data, t->at[i], h->host[i].bytes), e));
+  return ATTNC_OK;
+}
+
+attnc_args
+device_tensors_args(DeviceTensors *t, const Tensors *h)
+{
+  memcpy(t->view, h->view, sizeof t->view);
+  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+    t->view[i].data = (void *)(uintptr_t)t->at[i];
+  return (attnc_args){.size = sizeof(attnc_args),
+                      .sizes = &h->sizes,
+                      .tensors = t->view,
+                      .tensor_size = sizeof *t->view,
+                      .n_tensors = ATTNC_SLOT_COUNT};
+}

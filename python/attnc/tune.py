@@ -1,0 +1,78 @@
+"""Tuning: which of the legal schedules is the fastest for a problem, kept for later plans."""
+import ctypes as C
+import json
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from . import _lib, errors
+from .context import Context
+from .sizes import SizesLike, whole
+from .spec import SpecLike, _check, load_spec, problem, schedule as make_schedule
+
+LEVELS = ("estimate", "measure", "patient", "exhaustive")
+
+
+class Progress:
+    """The library's callback over Python's; what that raises ends the sweep, and is raised
+    from the call."""
+
+    def __init__(self, told):
+        self.told, self.raised = told, None
+        self.callback = _lib.PROGRESS(self.step)
+
+    def step(self, _, progress):
+        p = progress.contents
+        try:
+            return bool(self.told and self.told(_lib.decode(p.stage), p.done, p.total))
+        except BaseException as e:
+            self.raised = e
+            return 1
+
+
+def options(level, numbers, within, dry, progress):
+    if level not in LEVELS:
+        raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
+    made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry),
+                            progress=progress.callback, within=make_schedule(within))
+    for name, value in numbers.items():
+        if value is not None:
+            kind = dict(_lib.TuneOptions._fields_)[name]
+            setattr(made, name, float(value) if kind is C.c_double else whole(name, value))
+    return made
+
+
+def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
+         device: int = 0, level: str = "measure", top: Optional[int] = None,
+         jobs: Optional[int] = None, repeat: Optional[int] = None,
+         timeout: Optional[float] = None, budget: Optional[float] = None, seed: int = 1,
+         within: Optional[Mapping[str, Any]] = None,
+         strides: Optional[Mapping[str, Any]] = None, dry: bool = False,
+         progress: Optional[Callable[[str, int, int], Any]] = None) -> Dict[str, Any]:
+    """Measures schedules for the problem on the context's device and keeps the best in the
+    tuning table, which later plans consult.
+
+    level: how much of the space is tried: "estimate", "measure", "patient", "exhaustive";
+        top: a number of schedules instead.  within: only those with these values.
+    jobs: threads that compile; repeat: launches timed; timeout: seconds for each step of a
+        candidate; budget: seconds after which none but the default is begun; dry: keep nothing.
+    progress: called as progress(stage, done, total); what is true, or an exception, stops it.
+
+    Returns what attnc_tuning_json says: "candidates", the best first, "recorded", "unit" …
+    Raises CheckError where no schedule passed, AttncError where progress stopped it; both have
+    the same in `tuning`.
+    """
+    spec, lib, told = load_spec(spec), _lib.library(), Progress(progress)
+    context = context or Context()
+    numbers = dict(top=top, jobs=jobs, repeat=repeat, timeout=timeout, budget=budget, seed=seed)
+    handle, error = C.c_void_p(), _lib.Error()
+    status = lib.attnc_tune(context._handle, spec._handle, problem(spec, sizes, device, strides),
+                            options(level, numbers, within, dry, told), C.byref(handle), error)
+    found = json.loads(lib.attnc_tuning_json(handle)) if handle else None
+    lib.attnc_tuning_release(handle)
+    if told.raised is not None:
+        raise told.raised
+    try:
+        _check(status, error)
+    except errors.AttncError as e:
+        e.tuning = found
+        raise
+    return found

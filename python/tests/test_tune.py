@@ -1,0 +1,64 @@
+"""attnc.tune on the emulated device: the best is kept, what is asked is done, it can be stopped."""
+import tempfile
+
+import common
+from common import CAUSAL
+
+import attnc
+
+SIZES = "b1 h2/1 s64"
+
+
+class Tune(common.Case):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.context = attnc.Context("emu", tune_dir=self.folder.name)
+
+    def source(self):
+        return self.context.plan(CAUSAL, SIZES).info["source"]
+
+    def tune(self, **more):
+        return attnc.tune(CAUSAL, SIZES, context=self.context, top=3, **more)
+
+    def test_kept(self):
+        seen = []
+        self.assertNotEqual(self.source(), "exact")
+        found = self.tune(progress=lambda *told: seen.append(told))
+        self.assertEqual([c["verdict"] for c in found["candidates"]], ["best", "ok", "ok"])
+        self.assertTrue(found["recorded"])
+        self.assertEqual(self.source(), "exact")
+        used = self.context.explain_key(CAUSAL, SIZES)["schedule"]
+        best = found["candidates"][0]["schedule"]
+        self.assertEqual({k: best[k] for k in used if k in best}, {k: v for k, v in used.items()
+                                                                   if k in best})
+        self.assertEqual({stage for stage, _, _ in seen}, {"compile", "measure"})
+        self.assertTrue(all(0 <= done <= total for _, done, total in seen))
+
+    def test_asked(self):
+        found = self.tune(dry=True, within={"num_warps": 4}, timeout=30, jobs=1)
+        self.assertFalse(found["recorded"])
+        self.assertGreater(found["outside"], 0)
+        for c in found["candidates"]:
+            self.assertTrue(c.get("default") or c["schedule"]["num_warps"] == 4)
+        self.assertNotEqual(self.source(), "exact")
+        for wrong in ({"level": "hasty"}, {"repeat": -1}, {"top": 2.5},
+                      {"within": {"no_such": 1}}):
+            with self.assertRaises(attnc.UsageError):
+                attnc.tune(CAUSAL, SIZES, context=self.context, **wrong)
+
+    def test_stopped(self):
+        with self.assertRaises(attnc.AttncError) as caught:
+            self.tune(progress=lambda stage, done, total: stage == "measure" and done == 1)
+        self.assertEqual(caught.exception.status, "ATTNC_ERR_CANCELLED")
+        self.assertEqual(len(caught.exception.tuning["candidates"]), 3)
+        self.assertNotEqual(self.source(), "exact")
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+        with self.assertRaises(KeyboardInterrupt):
+            self.tune(progress=interrupt)
+
+
+if __name__ == "__main__":
+    common.main()

@@ -1,0 +1,425 @@
+/* The parent's side of the worker process.
+ *
+ * Speech is one JSON object a line over a socket that is the worker's standard input and
+ * output.  A greeting (version, spec, sizes, device) is answered by {"ready"} or {"error"};
+ * a request (id, schedule, PTX, repeat) by stages ("load", "launch", "verify", "time") as
+ * they begin and a result.  The time limit is per stage.  A request without PTX times again
+ * what the worker has loaded. */
+#include "runtime/tune/tune.h"
+
+#include "base/clock.h"
+#include "base/env.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "schedule/schedule_json.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { LAST_SECONDS = 10 };
+
+/* How the speech with a worker went on. */
+typedef enum Talk { TALK_OK, TALK_TIMEOUT, TALK_ENDED, TALK_STOPPED } Talk;
+
+/* What a wait is for, as the caller is told. */
+typedef struct Wait {
+  const char *stage;
+  int done, total;
+  const Candidate *candidate;
+} Wait;
+
+/* ---- the program ---- */
+
+/* The command beside the library; false where there is none. */
+static bool
+command_beside(char path[PATH_MAX])
+{
+  static const char *const places[] = {"attnc", "../bin/attnc", "../../bin/attnc"};
+  Dl_info info;
+  if (!dladdr(&fault_names, &info) || !info.dli_fname)
+    return false;
+  const char *slash = strrchr(info.dli_fname, '/');
+  int dir = slash ? (int)(slash + 1 - info.dli_fname) : 0;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    int n = snprintf(path, PATH_MAX, "%.*s%s", dir, info.dli_fname, places[i]);
+    if (n > 0 && n < PATH_MAX && access(path, X_OK) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* What to spawn: the caller's argv, or the command's in `own`. */
+static attnc_status
+worker_argv(const Sweep *s, char path[PATH_MAX], const char *own[3],
+            const char *const **argv, attnc_error *e)
+{
+  const char *chosen = env_get(ENV_TUNE_WORKER);
+  *argv = s->options.worker;
+  if (*argv)
+    return (*argv)[0] ? ATTNC_OK
+                      : err_set(e, ATTNC_ERR_USAGE, "attnc_tune: worker is empty");
+  if (chosen)
+    snprintf(path, PATH_MAX, "%s", chosen);
+  else if (!command_beside(path))
+    return err_set(e, ATTNC_ERR_IO,
+                   "attnc_tune: no command attnc beside the library: set "
+                   "ATTNC_TUNE_WORKER, or attnc_tune_options.worker");
+  own[0] = path;
+  own[1] = "tune-worker";
+  own[2] = NULL;
+  *argv = own;
+  return ATTNC_OK;
+}
+
+/* ---- the process ---- */
+
+/* A group of its own, so that a terminal's Ctrl-C is the parent's to handle; no signal is
+ * blocked or ignored, whatever this thread does with its own. */
+static int
+spawn_with(pid_t *pid, int fd, const char *const *argv)
+{
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t how;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  int rc = posix_spawn_file_actions_init(&files);
+  if (rc)
+    return rc;
+  rc = posix_spawnattr_init(&how);
+  if (!rc) {
+    posix_spawn_file_actions_adddup2(&files, fd, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&files, fd, STDOUT_FILENO);
+    posix_spawnattr_setsigmask(&how, &none);
+    posix_spawnattr_setsigdefault(&how, &all);
+    posix_spawnattr_setpgroup(&how, 0);
+    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                       POSIX_SPAWN_SETPGROUP);
+    rc = posix_spawnp(pid, argv[0], &files, &how, (char *const *)(uintptr_t)argv, environ);
+    posix_spawnattr_destroy(&how);
+  }
+  posix_spawn_file_actions_destroy(&files);
+  return rc;
+}
+
+static attnc_status
+spawn(Worker *w, attnc_error *e)
+{
+  char path[PATH_MAX], reason[128];
+  const char *own[3], *const *argv;
+  int pair[2];
+  TRY(worker_argv(w->sweep, path, own, &argv, e));
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    return err_set(e, ATTNC_ERR_IO, "attnc_tune: socketpair: %s",
+                   strerror_r(errno, reason, sizeof reason));
+  int rc = spawn_with(&w->pid, pair[1], argv);
+  close(pair[1]);
+  if (rc) {
+    w->pid = 0;
+    close(pair[0]);
+    return err_set(e, ATTNC_ERR_IO, "attnc_tune: the worker %.300s: %s", argv[0],
+                   strerror_r(rc, reason, sizeof reason));
+  }
+  w->fd = pair[0];
+  w->used = 0;
+  w->count++;
+  return ATTNC_OK;
+}
+
+/* Ends the worker, which may be beyond listening; its wait status.  One that is to end by
+ * itself has a few seconds for that. */
+static int
+put_down(Worker *w, bool by_force)
+{
+  const struct timespec pause = {0, 10000000};
+  const double until = clock_seconds() + LAST_SECONDS;
+  int status = 0;
+  if (!w->pid)
+    return 0;
+  close(w->fd);
+  pid_t gone = 0;
+  while (!by_force && (gone = waitpid(w->pid, &status, WNOHANG)) == 0 &&
+         clock_seconds() < until)
+    nanosleep(&pause, NULL);
+  if (!gone) {
+    kill(w->pid, SIGKILL);
+    while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+      continue;
+  }
+  w->pid = 0;
+  return status;
+}
+
+void
+worker_end(Worker *w)
+{
+  put_down(w, true);
+  free(w->buffer);
+  w->buffer = NULL;
+  w->used = w->room = 0;
+}
+
+/* ---- speech ---- */
+
+static Talk
+wait_for(const Worker *w, short events, double until, const Wait *wait)
+{
+  for (;;) {
+    double left = until - clock_seconds();
+    if (sweep_poll(w->sweep, wait->stage, wait->done, wait->total, wait->candidate))
+      return TALK_STOPPED;
+    if (left <= 0)
+      return TALK_TIMEOUT;
+    struct pollfd p = {.fd = w->fd, .events = events};
+    int rc = poll(&p, 1, left > 0.2 ? 200 : (int)(left * 1000) + 1);
+    if (rc > 0)
+      return TALK_OK;
+    if (rc < 0 && errno != EINTR)
+      return TALK_ENDED;
+  }
+}
+
+static Talk
+tell(const Worker *w, json_t *message, const Wait *wait)
+{
+  char *text = json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  size_t n = text ? strlen(text) : 0, at = 0;
+  double until = clock_seconds() + w->sweep->options.timeout;
+  Talk talk = text ? TALK_OK : TALK_ENDED;
+  json_decref(message);
+  if (text)
+    text[n++] = '\n'; /* in place of the final 0 */
+  while (talk == TALK_OK && at < n) {
+    if ((talk = wait_for(w, POLLOUT, until, wait)) != TALK_OK)
+      break;
+    ssize_t put = send(w->fd, text + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (put > 0)
+      at += (size_t)put;
+    else if (put < 0 && errno != EAGAIN && errno != EINTR)
+      talk = TALK_ENDED;
+  }
+  free(text);
+  return talk;
+}
+
+static bool
+make_room(Worker *w)
+{
+  if (w->used < w->room)
+    return true;
+  size_t room = w->room ? w->room * 2 : 4096;
+  char *more = realloc(w->buffer, room);
+  if (!more)
+    return false;
+  w->buffer = more;
+  w->room = room;
+  return true;
+}
+
+/* The next line of the worker, within the time limit. */
+static Talk
+hear(Worker *w, json_t **message, const Wait *wait)
+{
+  double until = clock_seconds() + w->sweep->options.timeout;
+  for (;;) {
+    char *end = w->used ? memchr(w->buffer, '\n', w->used) : NULL;
+    if (end) {
+      size_t n = (size_t)(end + 1 - w->buffer);
+      *message = json_loadb(w->buffer, n, 0, NULL);
+      memmove(w->buffer, end + 1, w->used - n);
+      w->used -= n;
+      return *message ? TALK_OK : TALK_ENDED;
+    }
+    Talk talk = wait_for(w, POLLIN, until, wait);
+    if (talk != TALK_OK)
+      return talk;
+    if (!make_room(w))
+      return TALK_ENDED;
+    ssize_t got = recv(w->fd, w->buffer + w->used, w->room - w->used, MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
+      return TALK_ENDED;
+    w->used += got > 0 ? (size_t)got : 0;
+  }
+}
+
+/* Why a worker that stopped speaking did; it is gone afterwards. */
+static attnc_status
+explain(Worker *w, Talk talk, const char *stage, attnc_error *e)
+{
+  int status = put_down(w, talk == TALK_TIMEOUT || talk == TALK_STOPPED);
+  if (talk == TALK_STOPPED)
+    return err_set(e, ATTNC_ERR_CANCELLED, "%s: stopped by the caller", stage);
+  if (talk == TALK_TIMEOUT)
+    return err_set(e, ATTNC_ERR_TIMEOUT, "%s: no end within %g s, killed", stage,
+                   w->sweep->options.timeout);
+  if (WIFSIGNALED(status))
+    return err_set(e, ATTNC_ERR_DEVICE, "%s: the worker died of signal %d (SIG%s)", stage,
+                   WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+  return err_set(e, ATTNC_ERR_DEVICE, "%s: the worker ended with %d", stage,
+                 WEXITSTATUS(status));
+}
+
+/* ---- the greeting ---- */
+
+static json_t *
+greeting(const Sweep *s)
+{
+  const char *file;
+  size_t n;
+  char arch[16];
+  const char *text = jit_spec_text(s->spec, &n, &file);
+  json_t *sizes = json_object();
+  for (int i = 0; i < SIZE_COUNT; i++)
+    json_object_set_new(sizes, size_names[i],
+                        json_integer(size_get(&s->copy.sizes, (SizeId)i)));
+  json_t *j = json_pack("{s:i, s:s%, s:i, s:o, s:s, s:i, s:s, s:I}", "attnc",
+                        attnc_version(), "spec", text, n, "op", s->copy.op, "sizes", sizes,
+                        "libcuda", s->drv->path, "ordinal", s->device->ordinal, "target",
+                        s->t->target, "seed", (json_int_t)s->options.seed);
+  if (!j)
+    return NULL;
+  snprintf(arch, sizeof arch, "sm_%d", s->device->cc);
+  json_object_set_new(j, "file", json_string(file));
+  json_object_set_new(j, "arch", s->drv->emulated ? json_string(arch) : json_null());
+  json_object_set_new(j, "candidates", json_integer(s->t->n));
+  return j;
+}
+
+/* A worker that has the device. */
+static attnc_status
+ready(Worker *w, const Wait *wait, attnc_error *e)
+{
+  json_t *answer = NULL;
+  if (w->pid)
+    return ATTNC_OK;
+  TRY(spawn(w, e));
+  json_t *hello = greeting(w->sweep);
+  if (!hello) {
+    put_down(w, true);
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_tune: the driver's path is not UTF-8");
+  }
+  Talk talk = tell(w, hello, wait);
+  if (talk == TALK_OK)
+    talk = hear(w, &answer, wait);
+  if (talk != TALK_OK)
+    return explain(w, talk, "start", e);
+  const char *why = json_string_value(json_object_get(answer, "error"));
+  attnc_status status = ATTNC_OK;
+  if (why || !json_is_true(json_object_get(answer, "ready"))) {
+    int code = (int)json_integer_value(json_object_get(answer, "status"));
+    status = err_set(e, code ? (attnc_status)code : ATTNC_ERR_USAGE, "the worker: %s",
+                     why ? why : "what it answers is none");
+    put_down(w, true);
+  }
+  json_decref(answer);
+  return status;
+}
+
+/* ---- one candidate ---- */
+
+static double
+real_of(const json_t *j, const char *key)
+{
+  return json_number_value(json_object_get(j, key));
+}
+
+static void
+reject(Candidate *c)
+{
+  c->told.state = ATTNC_TUNED_REJECTED;
+  c->told.reason = c->error.message;
+  c->worker = 0;
+}
+
+static void
+take_result(Candidate *c, const json_t *j)
+{
+  const char *reason = json_string_value(json_object_get(j, "reason"));
+  attnc_tuned *t = &c->told;
+  if (json_object_get(j, "max_error")) {
+    t->max_error = real_of(j, "max_error");
+    t->bound = real_of(j, "bound");
+  }
+  if (json_object_get(j, "registers")) {
+    t->registers = (int)json_integer_value(json_object_get(j, "registers"));
+    t->spilled_bytes = (int)json_integer_value(json_object_get(j, "spilled_bytes"));
+  }
+  if (reason) {
+    err_set(&c->error, ATTNC_ERR_CHECK, "%s", reason);
+    reject(c);
+    return;
+  }
+  t->state = ATTNC_TUNED_MEASURED;
+  t->value = real_of(j, "value");
+  t->spread = real_of(j, "spread");
+  t->samples = (int)json_integer_value(json_object_get(j, "samples"));
+}
+
+static json_t *
+request(const Worker *w, const Candidate *c, int samples)
+{
+  json_t *j = json_pack("{s:i, s:i}", "id", c->id, "repeat", samples);
+  if (c->worker == w->count)
+    return j;
+  json_t *schedule = json_object();
+  sched_write_json(schedule, &c->named);
+  json_object_set_new(j, "schedule", schedule);
+  json_object_set_new(j, "ptx", json_string(c->ptx));
+  if (c->fault == FAULT_CRASH)
+    json_object_set_new(j, "crash", json_true());
+  return j;
+}
+
+/* Stages as they begin, until the result. */
+static Talk
+converse(Worker *w, Candidate *c, int samples, Wait *wait, char stage[32])
+{
+  json_t *answer;
+  Talk talk = tell(w, request(w, c, samples), wait);
+  while (talk == TALK_OK && (talk = hear(w, &answer, wait)) == TALK_OK) {
+    const char *next = json_string_value(json_object_get(answer, "stage"));
+    if (next) {
+      snprintf(stage, 32, "%s", next);
+      json_decref(answer);
+      continue;
+    }
+    bool ends = json_is_true(json_object_get(answer, "ends"));
+    take_result(c, answer);
+    json_decref(answer);
+    c->worker = ends ? 0 : w->count;
+    if (ends)
+      put_down(w, false);
+    break;
+  }
+  return talk;
+}
+
+Measured
+worker_measure(Worker *w, Candidate *c, int samples, const char *what, int done, int total,
+               attnc_error *e)
+{
+  char stage[32] = "load";
+  Wait wait = {.stage = what, .done = done, .total = total, .candidate = c};
+  attnc_status status = ready(w, &wait, e);
+  if (status != ATTNC_OK)
+    return status == ATTNC_ERR_CANCELLED ? MEASURED_STOPPED : MEASURED_FAILED;
+  Talk talk = converse(w, c, samples, &wait, stage);
+  if (talk == TALK_OK)
+    return MEASURED_OK;
+  if (explain(w, talk, stage, &c->error) == ATTNC_ERR_CANCELLED)
+    return MEASURED_STOPPED;
+  reject(c);
+  return MEASURED_OK;
+}
