@@ -63,6 +63,61 @@ read_level(const Options *o, int *level, attnc_error *e)
                  name);
 }
 
+/* Which of how many a program is, as its launcher says: the index, the count, NULL or the
+ * index of the first. */
+static const char *const launchers[][3] = {
+    {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"},
+    {"JOB_COMPLETION_INDEX", "JOB_COMPLETIONS",
+     NULL}, /* the count is the job file's to set */
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", NULL},
+    {"PMI_RANK", "PMI_SIZE", NULL},
+    {"SLURM_PROCID", "SLURM_NTASKS", NULL},
+    {"RANK", "WORLD_SIZE", NULL},
+};
+
+static bool
+number_in(const char *name, int64_t *out)
+{
+  const char *text = name ? getenv(name) : NULL;
+  return text && str_whole(&text, out) && !*text;
+}
+
+static bool
+launcher_shard(int64_t *shard, int64_t *shards)
+{
+  for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
+    int64_t first = 0;
+    number_in(launchers[i][2], &first);
+    if (number_in(launchers[i][0], shard) && number_in(launchers[i][1], shards)) {
+      *shard -= first;
+      return true;
+    }
+  }
+  return false;
+}
+
+static attnc_status
+read_shard(const char *text, attnc_tune_options *to, attnc_error *e)
+{
+  const char *p = text;
+  int64_t shard = 0, shards = 1;
+  if (!text)
+    return ATTNC_OK;
+  if (str_eq(text, "auto")) {
+    if (!launcher_shard(&shard, &shards))
+      return err_set(e, ATTNC_ERR_USAGE,
+                     "--shard auto: no variables of Slurm, Kubernetes or MPI say which");
+  } else if (!str_whole(&p, &shard) || *p++ != '/' || !str_whole(&p, &shards) || *p) {
+    return err_set(e, ATTNC_ERR_USAGE, "--shard: %.40s is not I/N or auto", text);
+  }
+  if (shard < 0 || shard >= shards || shards > INT32_MAX)
+    return err_set(e, ATTNC_ERR_USAGE, "--shard: there is no part %lld of %lld",
+                   (long long)shard, (long long)shards);
+  to->shard = (int)shard;
+  to->shards = (int)shards;
+  return ATTNC_OK;
+}
+
 static attnc_status
 read_options(Tune *t, attnc_error *e)
 {
@@ -79,10 +134,12 @@ read_options(Tune *t, attnc_error *e)
   TRY(read_int(o, OPT_TOP, 1, INT32_MAX, &to->top, e));
   TRY(read_int(o, OPT_JOBS, 1, 64, &to->jobs, e));
   TRY(read_level(o, &to->level, e));
+  TRY(read_shard(o->value[OPT_SHARD], to, e));
   to->seed = (uint64_t)seed;
   to->timeout = (double)timeout;
   to->budget = (double)budget;
   to->dry = options_has(o, OPT_DRY_RUN);
+  to->resume = options_has(o, OPT_RESUME);
   to->inject = o->value[OPT_INJECT];
   if (!o->value[OPT_WITHIN])
     return ATTNC_OK;
@@ -216,6 +273,8 @@ put_rest(const Tune *t, Str *s)
     str_printf(s, "  %d more are not what the spec pins\n", number_of(t, "pinned_away"));
   if (number_of(t, "outside"))
     str_printf(s, "  %d more are not what --schedule says\n", number_of(t, "outside"));
+  if (number_of(t, "elsewhere"))
+    str_printf(s, "  %d more are measured by other shards\n", number_of(t, "elsewhere"));
   if (number_of(t, "left_out"))
     str_printf(s, "  %d more were left out by %s\n", number_of(t, "left_out"),
                t->c->opt.value[OPT_TOP] ? "--top" : "--level");
@@ -268,7 +327,7 @@ note_end(const Tune *t, attnc_status st, const attnc_error *e)
 {
   const char *why_not = text_of(t, "why_not");
   if (st == ATTNC_ERR_CANCELLED)
-    cli_note(t->c, "interrupted: nothing was kept");
+    cli_note(t->c, "interrupted: nothing was kept; --resume goes on from here");
   else if (st != ATTNC_OK)
     cli_warn(t->c, "%s", e->message);
   else if (why_not)

@@ -138,6 +138,10 @@ extern const Command command_table[CMD_COUNT];
   X(TOP, "top", 0, "N", CMD_BIT(TUNE), "try only the N best by the cost model (all)")      \
   X(BUDGET, "budget", 0, "S", CMD_BIT(TUNE),                                               \
     "seconds after which no further schedule is begun (none)")                             \
+  X(RESUME, "resume", 0, NULL, CMD_BIT(TUNE),                                              \
+    "take what earlier, unfinished sweeps measured of the same kernels")                   \
+  X(SHARD, "shard", 0, "I/N", CMD_BIT(TUNE),                                               \
+    "measure part I of N, from 0, for a run with --resume; auto: of a job array")          \
   X(DRY_RUN, "dry-run", 0, NULL, CMD_BIT(TUNE), "keep nothing")                            \
   X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                  \
     "rank correlation of the cost model with what was measured")                           \

@@ -429,5 +429,6 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
                    "there is no directory for tuning tables: set "
                    "ATTNC_TUNE_DIR");
   TuneProblem p = jit_tune_problem(spec, &r.problem);
-  return tune_record(ask.tune, &p, &r.want, value, unit, e);
+  TuneMeasure measure = {.value = value, .unit = unit, .level = ATTNC_TUNE_MEASURE};
+  return tune_record(ask.tune, &p, &r.want, &measure, e);
 }

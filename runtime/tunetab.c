@@ -3,13 +3,11 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "base/hash.h"
-#include "schedule/schedule_json.h"
 #include "base/str.h"
+#include "runtime/jsonl.h"
+#include "schedule/schedule_json.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
@@ -17,15 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define SCHEMA "attnc.tune/1"
-enum { MAX_TABLE = 64 << 20, MAX_LINE = 4096, SUM_DIGITS = 16, MAX_TOLD = 20 };
+enum { MAX_TOLD = 20 };
 
 typedef struct Record {
   const char *spec_hash, *op, *unit;
   int bucket[3];
   const char *schedule; /* as sched_parse reads it: a Schedule is long, a table too */
+  int level;            /* ATTNC_TUNE_… */
   double value, work;   /* work: b * h * sq * sk of the sizes that it was measured at */
 } Record;
 
@@ -69,28 +67,6 @@ tune_bucket(const attnc_sizes *s, int bucket[3])
 }
 
 /* ---- lines ---- */
-
-static void
-line_sum(const char *text, size_t n, char sum[SUM_DIGITS + 1])
-{
-  char hex[65];
-  sha256_hex(text, n, hex);
-  memcpy(sum, hex, SUM_DIGITS);
-  sum[SUM_DIGITS] = 0;
-}
-
-/* …,"sum":"0123456789abcdef"} : true if the digits are the hash of what is before. */
-static bool
-line_sound(const char *line, size_t n)
-{
-  char sum[SUM_DIGITS + 1], tail[40];
-  size_t tail_n = strlen(",\"sum\":\"\"}") + SUM_DIGITS;
-  if (n <= tail_n)
-    return false;
-  line_sum(line, n - tail_n, sum);
-  snprintf(tail, sizeof tail, ",\"sum\":\"%s\"}", sum);
-  return !memcmp(line + n - tail_n, tail, tail_n);
-}
 
 static const char *
 text_of(const json_t *o, const char *key)
@@ -145,6 +121,25 @@ is_value(double v)
   return v > 0 && v < INFINITY;
 }
 
+const char *const tune_level_names[ATTNC_TUNE_LEVEL_COUNT] = {[ATTNC_TUNE_DEFAULT] =
+                                                                  "measure",
+#define X(id, name, percent, least) [ATTNC_TUNE_##id] = name,
+                                                              ATTNC_TUNE_LEVEL_TABLE(X)
+#undef X
+};
+
+/* Of a line that says none: ATTNC_TUNE_MEASURE; -1: it is not one of them. */
+static int
+read_level(const json_t *level)
+{
+  if (!level)
+    return ATTNC_TUNE_MEASURE;
+  for (int i = ATTNC_TUNE_ESTIMATE; i < ATTNC_TUNE_LEVEL_COUNT; i++)
+    if (json_is_string(level) && str_eq(json_string_value(level), tune_level_names[i]))
+      return i;
+  return -1;
+}
+
 /* NULL, or why the line is not taken; a line of another device is none of ours. */
 static const char *
 read_record(Arena *arena, const json_t *line, Record *r)
@@ -152,12 +147,15 @@ read_record(Arena *arena, const json_t *line, Record *r)
   json_t *schedule = json_object_get(line, "schedule");
   r->value = json_number_value(json_object_get(line, "value"));
   r->work = read_work(json_object_get(line, "sizes"));
+  r->level = read_level(json_object_get(line, "level"));
   if (!str_eq(text_of(line, "schema"), SCHEMA))
     return "another schema than " SCHEMA;
   if (!str_eq(text_of(line, "validity"), "correct"))
     return "not a record of a correct result";
   if (!read_bucket(r->bucket, json_object_get(line, "bucket")))
     return "the bucket is not one";
+  if (r->level < 0)
+    return "the level is not one";
   if (!is_value(r->value))
     return "the value is not a number above zero";
   if (!*text_of(schedule, "template") ||
@@ -176,8 +174,6 @@ static const char *
 read_json(Snapshot *s, const json_t *json, const char *device)
 {
   Record r = {0};
-  if (!json)
-    return "not JSON";
   if (!str_eq(text_of(json, "device"), device))
     return NULL; /* of a device whose name makes the same file name */
   const char *why = read_record(s->arena, json, &r);
@@ -185,20 +181,6 @@ read_json(Snapshot *s, const json_t *json, const char *device)
   if (to)
     *to = r;
   return why ? why : to ? NULL : "out of memory";
-}
-
-/* NULL, or why the line is skipped. */
-static const char *
-read_line(Snapshot *s, const char *line, size_t n, const char *device)
-{
-  if (!n)
-    return NULL; /* what a writer leaves that saw half of another's line */
-  if (!line_sound(line, n))
-    return "its checksum is not that of its text";
-  json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES, NULL);
-  const char *why = read_json(s, json, device);
-  json_decref(json);
-  return why;
 }
 
 /* ---- snapshots ---- */
@@ -212,29 +194,28 @@ snapshot_free(Snapshot *s)
   free(s);
 }
 
+/* A reading of the file. */
+typedef struct Reading {
+  const TuneTable *table;
+  Snapshot *to;
+  int skipped;
+} Reading;
+
 static void
-read_lines(const TuneTable *t, Snapshot *s, const char *text, size_t n)
+on_line(void *user, int number, const json_t *json, const char *why)
 {
-  int number = 1, told = 0;
-  for (const char *p = text, *end = text + n; p < end; number++) {
-    const char *stop = memchr(p, '\n', (size_t)(end - p));
-    if (!stop)
-      break; /* being written, or torn */
-    const char *why = read_line(s, p, (size_t)(stop - p), t->device);
-    if (why && told++ < MAX_TOLD)
-      tell(t, "tuning table %s:%d is skipped: %s", t->path, number, why);
-    p = stop + 1;
-  }
-  if (told > MAX_TOLD)
-    tell(t, "tuning table %s: %d more lines are skipped", t->path, told - MAX_TOLD);
+  Reading *r = user;
+  const TuneTable *t = r->table;
+  if (!why)
+    why = read_json(r->to, json, t->device);
+  if (why && r->skipped++ < MAX_TOLD)
+    tell(t, "tuning table %s:%d is skipped: %s", t->path, number, why);
 }
 
 /* A table that is absent or cannot be read is an empty one. */
 static Snapshot *
 snapshot_read(const TuneTable *t)
 {
-  char *text = NULL;
-  size_t n = 0;
   Snapshot *s = calloc(1, sizeof *s);
   if (s)
     s->arena = arena_new(0);
@@ -244,14 +225,11 @@ snapshot_read(const TuneTable *t)
   }
   s->refs = 1;
   attnc_error error;
-  if (file_read(t->path, MAX_TABLE, &text, &n, &error) != ATTNC_OK) {
-    if (access(t->path, F_OK) == 0)
-      tell(t, "tuning table is not used: %s", error.message);
-    return s;
-  }
-  s->bytes = (int64_t)n;
-  read_lines(t, s, text, n);
-  free(text);
+  Reading r = {.table = t, .to = s};
+  if (jsonl_read(t->path, on_line, &r, &s->bytes, &error) != ATTNC_OK)
+    tell(t, "tuning table is not used: %s", error.message);
+  if (r.skipped > MAX_TOLD)
+    tell(t, "tuning table %s: %d more lines are skipped", t->path, r.skipped - MAX_TOLD);
   return s;
 }
 
@@ -414,11 +392,15 @@ same_schedule(const Record *a, const Record *b)
          str_eq(a->schedule, b->schedule);
 }
 
-/* A later line about the same schedule replaces the earlier. */
+/* A later line about the same schedule replaces the earlier, unless less was tried for it.
+ */
 static void
 add_match(Matches *m, const Match *match)
 {
   int kept = 0;
+  for (int i = 0; i < m->n; i++)
+    if (same_schedule(m->at[i].r, match->r) && m->at[i].r->level > match->r->level)
+      return;
   for (int i = 0; i < m->n; i++)
     if (!same_schedule(m->at[i].r, match->r))
       m->at[kept++] = m->at[i];
@@ -444,7 +426,8 @@ matches_of(const Snapshot *s, const TuneProblem *p)
   return m;
 }
 
-/* Nearest first, then least for the work, then the later of the file. */
+/* Nearest first, then that for which the most was tried, then least for the work, then the
+ * later of the file. */
 static int
 by_merit(const void *a, const void *b)
 {
@@ -454,6 +437,8 @@ by_merit(const void *a, const void *b)
     return x->distance < y->distance ? -1 : 1;
   if (x->foreign != y->foreign)
     return x->foreign ? 1 : -1;
+  if (x->r->level != y->r->level)
+    return x->r->level > y->r->level ? -1 : 1;
   if (!x->foreign && (cost_x < cost_y || cost_x > cost_y))
     return cost_x < cost_y ? -1 : 1;
   return x->r > y->r ? -1 : 1;
@@ -464,6 +449,7 @@ fill_found(TuneFound *out, const Match *m)
 {
   out->source = m->distance == 0 && !m->open ? "exact" : "near";
   out->value = m->r->value;
+  out->level = m->r->level;
   return sched_parse(&out->schedule, m->r->schedule, NULL) == ATTNC_OK;
 }
 
@@ -487,102 +473,48 @@ tune_find(TuneTable *t, const TuneProblem *p, TuneAccept *accept, void *user,
 /* ---- recording ---- */
 
 static json_t *
-record_json(const TuneTable *t, const TuneProblem *p, const Schedule *s, double value,
-            const char *unit)
+record_json(const TuneTable *t, const TuneProblem *p, const Schedule *s,
+            const TuneMeasure *m)
 {
   int bucket[3];
   tune_bucket(&p->sizes, bucket);
   json_t *schedule = json_object();
   sched_write_json(schedule, s);
   return json_pack("{s:s, s:s, s:s, s:s, s:[iii], s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:f, "
-                   "s:s, s:s, s:i}",
+                   "s:s, s:s, s:s, s:i}",
                    "schema", SCHEMA, "device", t->device, "spec_hash", p->spec_hash, "op",
                    p->op, "bucket", bucket[0], bucket[1], bucket[2], "sizes", "b",
                    (json_int_t)p->sizes.b, "h", (json_int_t)p->sizes.h, "hk",
                    (json_int_t)p->sizes.hk, "sq", (json_int_t)p->sizes.sq, "sk",
-                   (json_int_t)p->sizes.sk, "schedule", schedule, "value", value, "unit",
-                   unit, "validity", "correct", "attnc", attnc_version());
-}
-
-static bool
-ends_torn(int fd)
-{
-  struct stat st;
-  char last = '\n';
-  return !fstat(fd, &st) && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
-         last != '\n';
-}
-
-/* One write, so that lines of two processes do not mix.  Where another is just being
- * written its end may not be seen yet: then an empty line comes between, which nobody
- * minds. */
-static attnc_status
-append(const TuneTable *t, const char *line, size_t n, attnc_error *e)
-{
-  char reason[128];
-  const char *failed = NULL;
-  struct stat st;
-  int fd =
-      open(t->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-  if (fd >= 0 && !fstat(fd, &st) && !S_ISREG(st.st_mode)) {
-    close(fd);
-    return err_set(e, ATTNC_ERR_IO, "open %s: not a regular file", t->path);
-  }
-  if (fd < 0)
-    return err_set(e, ATTNC_ERR_IO, "open %s: %s", t->path,
-                   strerror_r(errno, reason, sizeof reason));
-  size_t skip = ends_torn(fd) ? 0 : 1; /* the line is given with a newline before it */
-  ssize_t put = write(fd, line + skip, n - skip);
-  if (put != (ssize_t)(n - skip))
-    failed = "write";
-  else if (fsync(fd))
-    failed = "fsync";
-  int code = errno;
-  if (close(fd) && !failed) {
-    failed = "close";
-    code = errno;
-  }
-  return failed ? err_set(e, ATTNC_ERR_IO, "%s %s: %s", failed, t->path,
-                          strerror_r(code, reason, sizeof reason))
-                : ATTNC_OK;
+                   (json_int_t)p->sizes.sk, "schedule", schedule, "value", m->value, "unit",
+                   m->unit, "level", tune_level_names[m->level], "validity", "correct",
+                   "attnc", attnc_version());
 }
 
 static attnc_status
-check_record(const TuneProblem *p, double value, const char *unit, attnc_error *e)
+check_record(const TuneProblem *p, const TuneMeasure *m, attnc_error *e)
 {
   const int64_t sizes[] = {p->sizes.b, p->sizes.h, p->sizes.hk, p->sizes.sq, p->sizes.sk};
-  if (!is_value(value))
+  if (!is_value(m->value))
     return err_set(e, ATTNC_ERR_USAGE,
                    "tuning table: the value is %g; it must be finite and above zero",
-                   value);
+                   m->value);
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (sizes[i] < 0)
       return err_set(e, ATTNC_ERR_USAGE, "tuning table: a size is negative");
-  json_t *text = json_string(unit);
+  json_t *text = json_string(m->unit);
   json_decref(text);
   return text ? ATTNC_OK
               : err_set(e, ATTNC_ERR_USAGE, "tuning table: the unit is not UTF-8");
 }
 
 attnc_status
-tune_record(TuneTable *t, const TuneProblem *p, const Schedule *s, double value,
-            const char *unit, attnc_error *e)
+tune_record(TuneTable *t, const TuneProblem *p, const Schedule *s, const TuneMeasure *m,
+            attnc_error *e)
 {
-  TRY(check_record(p, value, unit, e));
-  char line[MAX_LINE], sum[SUM_DIGITS + 1];
+  TRY(check_record(p, m, e));
   TRY(file_mkdirs(t->dir, e));
-  json_t *json = record_json(t, p, s, value, unit);
-  char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-  json_decref(json);
-  if (!text)
-    return err_set(e, ATTNC_ERR_NOMEM, "tuning table: out of memory");
-  size_t open = strlen(text) - 1; /* without the last brace */
-  line_sum(text, open, sum);
-  int n = snprintf(line, sizeof line, "\n%.*s,\"sum\":\"%s\"}\n", (int)open, text, sum);
-  free(text);
-  if (n < 0 || (size_t)n >= sizeof line)
-    return err_set(e, ATTNC_ERR_USAGE, "tuning table: the line is too long");
-  TRY(append(t, line, (size_t)n, e));
-  tell(t, "recorded in %s: %s, %g %s", t->path, s->template_name, value, unit);
+  TRY(jsonl_append(t->path, record_json(t, p, s, m), e));
+  tell(t, "recorded in %s: %s, %g %s", t->path, s->template_name, m->value, m->unit);
   return ATTNC_OK;
 }

@@ -3,8 +3,9 @@
  * A table is a file of JSON lines, DIR/<device name>.jsonl, appended to with one write a
  * line; merging two tables is concatenating them.  Each line carries a checksum of itself,
  * and one that is torn, foreign or not understood is skipped, which the log is told.  Of
- * several lines the one with the least value counts, for each unit of work where they were
- * measured at different sizes; a later line about the same schedule replaces the earlier.
+ * several lines those count for which the most was tried (their level), and of these the
+ * one with the least value, for each unit of work where they were measured at different
+ * sizes; a later line about the same schedule replaces an earlier one of no higher level.
  *
  * A problem is a spec_hash, an op and a shape bucket: log2, rounded, of b * h, of sq and
  * of sk.  tune_find answers "exact" from the same bucket or "near" from the closest one
@@ -35,6 +36,7 @@ typedef struct TuneFound {
   Schedule schedule;
   const char *source; /* "exact" or "near" */
   double value;
+  int level; /* ATTNC_TUNE_…: how much was tried for it */
 } TuneFound;
 
 typedef struct TuneTable TuneTable;
@@ -48,9 +50,16 @@ const char *tune_device(const TuneTable *);
 typedef bool TuneAccept(void *user, const TuneFound *);
 /* The best that is accepted; accept NULL: the best. */
 bool tune_find(TuneTable *, const TuneProblem *, TuneAccept *, void *user, TuneFound *);
+/* What was measured. */
+typedef struct TuneMeasure {
+  double value;
+  const char *unit;
+  int level; /* ATTNC_TUNE_… */
+} TuneMeasure;
+extern const char *const tune_level_names[ATTNC_TUNE_LEVEL_COUNT];
 /* ATTNC_ERR_USAGE: a value that is none, sizes or a unit that cannot be. */
-attnc_status tune_record(TuneTable *, const TuneProblem *, const Schedule *, double value,
-                         const char *unit, attnc_error *);
+attnc_status tune_record(TuneTable *, const TuneProblem *, const Schedule *,
+                         const TuneMeasure *, attnc_error *);
 
 /* Told of lines that are skipped and of what is recorded; before any other call. */
 typedef void TuneLog(void *user, const char *message);

@@ -266,7 +266,14 @@ typedef struct attnc_tune_options {
   int jobs;   /* threads that compile, at most 64; 0: as many as there are processors */
   int repeat; /* launches timed of a candidate; 0: 20.  The emulator has no clock: there a
                  candidate is launched once, and its est_cycles are its value */
-  int dry;    /* 1: the result is not recorded */
+  int dry;    /* 1: nothing is recorded */
+  int resume; /* 1: what earlier sweeps measured of the same kernels on the same device and
+                 sizes is taken as it is.  Each result is kept for that at once, so that a
+                 sweep may be killed */
+  /* Of `shards` machines, or runs, this is `shard`, from 0: it measures the default and its
+   * part of the candidates, and records no best.  Once the files of all are concatenated, a
+   * sweep that resumes has all that they measured.  0 shards: one. */
+  int shard, shards;
   double timeout; /* seconds that each step of a candidate may take; 0: 60 */
   double budget;  /* seconds after which none but the default is begun; 0: none */
   uint64_t seed;  /* of the random inputs */
@@ -296,6 +303,7 @@ typedef struct attnc_tuned {
   size_t size;
   int state;                      /* ATTNC_TUNED_… */
   int is_default;                 /* what a plan uses where nothing is tuned */
+  int resumed;                    /* measured by an earlier sweep */
   int samples;                    /* launches that `value` is of */
   int registers, spilled_bytes;   /* a thread's, as the driver says; 0 on the emulator */
   const attnc_schedule *schedule; /* with every field of its template */
@@ -333,7 +341,8 @@ ATTNC_API void attnc_tuning_release(attnc_tuning *);
 ATTNC_API size_t attnc_tuning_count(const attnc_tuning *);
 ATTNC_API const attnc_tuned *attnc_tuning_get(const attnc_tuning *, size_t i);
 /* All of it: {"schema": "attnc.tune/1", name, sizes, target, device, unit, level,
- * recorded, why_not, refused, pinned_away, outside, left_out, candidates}. */
+ * recorded, why_not, refused, pinned_away, outside, left_out, elsewhere,
+ * candidates}. */
 ATTNC_API const char *attnc_tuning_json(const attnc_tuning *);
 
 /* What a worker does: reads what attnc_tune sends on the standard input and answers on the

@@ -64,12 +64,12 @@ TuneProgress = struct("TuneProgress", SIZE, ("stage", text), ("done", i32), ("to
                       ("seconds", f64), ("schedule", C.POINTER(Schedule)))
 PROGRESS = C.CFUNCTYPE(i32, pointer, C.POINTER(TuneProgress))
 TuneOptions = struct("TuneOptions", SIZE, *((name, i32) for name in (
-    "level", "top", "jobs", "repeat", "dry")), ("timeout", f64), ("budget", f64),
+    "level", "top", "jobs", "repeat", "dry", "resume", "shard", "shards")), ("timeout", f64), ("budget", f64),
                      ("seed", u64), ("within", C.POINTER(Schedule)),
                      ("worker", C.POINTER(text)), ("progress", PROGRESS), ("user", pointer),
                      ("inject", text))
 Tuned = struct("Tuned", SIZE, *((name, i32) for name in (
-    "state", "is_default", "samples", "registers", "spilled_bytes")),
+    "state", "is_default", "resumed", "samples", "registers", "spilled_bytes")),
                ("schedule", C.POINTER(Schedule)), ("reason", text), ("injected", text),
                *((name, f64) for name in ("cost", "value", "spread", "max_error", "bound")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (

@@ -28,10 +28,10 @@ class Progress:
             return 1
 
 
-def options(level, numbers, within, dry, progress):
+def options(level, numbers, within, dry, resume, progress):
     if level not in LEVELS:
         raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
-    made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry),
+    made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry), resume=bool(resume),
                             progress=progress.callback, within=make_schedule(within))
     for name, value in numbers.items():
         if value is not None:
@@ -45,7 +45,8 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
          jobs: Optional[int] = None, repeat: Optional[int] = None,
          timeout: Optional[float] = None, budget: Optional[float] = None, seed: int = 1,
          within: Optional[Mapping[str, Any]] = None,
-         strides: Optional[Mapping[str, Any]] = None, dry: bool = False,
+         strides: Optional[Mapping[str, Any]] = None, dry: bool = False, resume: bool = False,
+         shard: int = 0, shards: int = 1,
          progress: Optional[Callable[[str, int, int], Any]] = None) -> Dict[str, Any]:
     """Measures schedules for the problem on the context's device and keeps the best in the
     tuning table, which later plans consult.
@@ -53,7 +54,9 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
     level: how much of the space is tried: "estimate", "measure", "patient", "exhaustive";
         top: a number of schedules instead.  within: only those with these values.
     jobs: threads that compile; repeat: launches timed; timeout: seconds for each step of a
-        candidate; budget: seconds after which none but the default is begun; dry: keep nothing.
+        candidate; budget: seconds after which none but the default is begun; dry: keep nothing;
+        resume: take what earlier sweeps measured of the same kernels;
+        shard, shards: measure that part of the candidates, for a sweep that resumes all parts.
     progress: called as progress(stage, done, total); what is true, or an exception, stops it.
 
     Returns what attnc_tuning_json says: "candidates", the best first, "recorded", "unit" …
@@ -62,10 +65,11 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
     """
     spec, lib, told = load_spec(spec), _lib.library(), Progress(progress)
     context = context or Context()
-    numbers = dict(top=top, jobs=jobs, repeat=repeat, timeout=timeout, budget=budget, seed=seed)
+    numbers = dict(top=top, jobs=jobs, repeat=repeat, timeout=timeout, budget=budget, seed=seed,
+                   shard=shard, shards=shards)
     handle, error = C.c_void_p(), _lib.Error()
     status = lib.attnc_tune(context._handle, spec._handle, problem(spec, sizes, device, strides),
-                            options(level, numbers, within, dry, told), C.byref(handle), error)
+                            options(level, numbers, within, dry, resume, told), C.byref(handle), error)
     found = json.loads(lib.attnc_tuning_json(handle)) if handle else None
     lib.attnc_tuning_release(handle)
     if told.raised is not None:

@@ -51,6 +51,9 @@ check_numbers(const attnc_tune_options *o, attnc_error *e)
   if (o->top < 0 || o->jobs < 0 || o->repeat < 0)
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune_options: top, jobs or repeat is negative");
+  if (o->shards < 0 || o->shard < 0 || o->shard >= (o->shards ? o->shards : 1))
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_options: there is no shard %d of %d",
+                   o->shard, o->shards);
   if (!(o->timeout >= 0) || !(o->budget >= 0))
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune_options: timeout or budget is negative or no number");
@@ -174,6 +177,18 @@ level_reached(const attnc_tuning *t)
   return reached;
 }
 
+/* A record for which more was tried, of the same bucket, and of a schedule that is still
+ * legal. */
+static bool
+outranks(void *user, const TuneFound *found)
+{
+  const Sweep *s = user;
+  bool legal = false;
+  for (int i = 0; i < s->space.n && !legal; i++)
+    legal = sched_agrees(&found->schedule, &s->space.at[i].named);
+  return legal && found->level > s->t->level && str_eq(found->source, "exact");
+}
+
 static attnc_status
 record(Sweep *s, attnc_error *e)
 {
@@ -182,12 +197,23 @@ record(Sweep *s, attnc_error *e)
     t->kept = "a dry run";
     return ATTNC_OK;
   }
+  if (s->options.shards > 1) {
+    t->kept = "one shard of several";
+    return ATTNC_OK;
+  }
   if (!s->table)
     return err_set(e, ATTNC_ERR_IO,
                    "there is no directory for tuning tables: set ATTNC_TUNE_DIR");
   const Candidate *best = &t->at[t->best];
   TuneProblem p = jit_tune_problem(s->spec, &s->copy);
-  TRY(tune_record(s->table, &p, &best->named, best->told.value, t->unit, e));
+  TuneMeasure m = {.value = best->told.value, .unit = t->unit, .level = t->level};
+  TuneFound found;
+  if (tune_find(s->table, &p, outranks, s, &found)) {
+    t->kept = arena_printf(t->arena, "the tuning table has a record of level %s",
+                           tune_level_names[found.level]);
+    return ATTNC_OK;
+  }
+  TRY(tune_record(s->table, &p, &best->named, &m, e));
   t->recorded = true;
   return ATTNC_OK;
 }
@@ -209,6 +235,7 @@ run(Sweep *s, attnc_error *e)
 {
   TRY(prepare(s, e));
   sweep_compile(s);
+  TRY(trials_resume(s, e));
   attnc_status status = s->stopped ? ATTNC_OK : sweep_search(s, e);
   s->t->level = level_reached(s->t);
   if (status == ATTNC_OK)

@@ -49,6 +49,7 @@ struct attnc_tuning {
   int space;                /* legal schedules */
   int refused, pinned_away; /* by the models; by the spec's pins */
   int outside, left_out;    /* not as `within` says; by the level or `top` */
+  int elsewhere;            /* in other shards */
   int best, initial;        /* in `at`, -1: none; initial: the default */
   int level;                /* that was reached */
   bool recorded;
@@ -68,6 +69,17 @@ typedef struct Worker {
   size_t used, room;
 } Worker;
 
+/* A legal schedule that may be tried. */
+typedef struct Option {
+  Schedule named;
+  double cost;
+} Option;
+
+typedef struct Space {
+  Option *at;
+  int n, initial; /* the default's place; -1: it is not there */
+} Space;
+
 typedef struct Sweep {
   attnc_context *ctx;
   const attnc_spec *spec;
@@ -82,8 +94,10 @@ typedef struct Sweep {
   const Device *device;
   TuneTable *table; /* NULL: none */
   attnc_tuning *t;
+  Space space;
   double start;
   bool stopped; /* by the caller */
+  bool mute;    /* the log was told that trials cannot be kept */
   Worker worker;
 } Sweep;
 
@@ -115,6 +129,14 @@ typedef enum Measured {
 Measured worker_measure(Worker *, Candidate *, int samples, const char *stage, int done,
                         int total, attnc_error *);
 void worker_end(Worker *);
+
+/* What a trial says of a candidate that was measured: members of attnc_tuned. */
+#define TRIAL_TABLE(X)                                                                     \
+  X(value) X(spread) X(samples) X(max_error) X(bound) X(registers) X(spilled_bytes)
+/* Appends what became of a candidate to the file of trials. */
+void trial_keep(Sweep *, const Candidate *);
+/* Where that was asked for: what earlier sweeps found of the same kernels. */
+attnc_status trials_resume(Sweep *, attnc_error *);
 
 /* Measures all that are compiled, and finds the best. */
 attnc_status sweep_search(Sweep *, attnc_error *);

@@ -1,10 +1,12 @@
 #include "runtime/tune/tune.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "schedule/schedule_json.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const fault_names[FAULT_COUNT] = {NULL,
@@ -53,17 +55,6 @@ add(attnc_tuning *t, const Schedule *named, double cost)
 }
 
 /* ---- the space ---- */
-
-/* A legal schedule that may be tried. */
-typedef struct Option {
-  Schedule named;
-  double cost;
-} Option;
-
-typedef struct Space {
-  Option *at;
-  int n, initial; /* the default's place; -1: it is not there */
-} Space;
 
 static void
 take_refused(Sweep *s, const json_t *item, const char *reason)
@@ -120,10 +111,27 @@ read_space(Sweep *s, const json_t *list)
   return space;
 }
 
-/* The first `n` of the space, the last of them the default where it would be missing. */
-static void
-choose(attnc_tuning *t, const Space *space, int n)
+/* By its text, so that shards agree on it whatever their machines try. */
+static bool
+is_ours(const Sweep *s, const Schedule *named)
 {
+  char hex[65];
+  if (s->options.shards < 2)
+    return true;
+  Str text = str_new(s->t->arena);
+  sched_write(&text, named);
+  sha256_hex(text.p, text.n, hex);
+  hex[8] = 0;
+  return (int)(strtoul(hex, NULL, 16) % (unsigned)s->options.shards) == s->options.shard;
+}
+
+/* The first `n` of the space, the last of them the default where it would be missing; of
+ * these the default and what is of this shard. */
+static void
+choose(const Sweep *s, int n)
+{
+  attnc_tuning *t = s->t;
+  const Space *space = &s->space;
   int chosen = n < space->n ? n : space->n;
   t->space = space->n;
   t->left_out = space->n - chosen;
@@ -131,8 +139,13 @@ choose(attnc_tuning *t, const Space *space, int n)
   for (int i = 0; i < chosen; i++) {
     bool last = i == chosen - 1 && space->initial >= chosen;
     const Option *o = &space->at[last ? space->initial : i];
+    bool initial = last || i == space->initial;
+    if (!initial && !is_ours(s, &o->named)) {
+      t->elsewhere++;
+      continue;
+    }
     Candidate *c = add(t, &o->named, o->cost);
-    if (last || i == space->initial)
+    if (initial)
       t->initial = c->id;
   }
   t->at[t->initial].told.is_default = 1;
@@ -185,9 +198,9 @@ sweep_candidates(Sweep *s, attnc_error *e)
     json_decref(list);
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_schedules: not a JSON array");
   }
-  Space space = read_space(s, list);
+  s->space = read_space(s, list);
   json_decref(list);
   int top = s->options.top;
-  choose(s->t, &space, top ? top : level_count(s->options.level, space.n));
+  choose(s, top ? top : level_count(s->options.level, s->space.n));
   return inject_all(s, e);
 }

@@ -15,12 +15,6 @@ static const char *const state_words[] = {
     [ATTNC_TUNED_BEST] = "best",
 };
 
-static const char *const level_words[] = {[ATTNC_TUNE_DEFAULT] = NULL,
-#define X(id, name, percent, least) [ATTNC_TUNE_##id] = name,
-                                          ATTNC_TUNE_LEVEL_TABLE(X)
-#undef X
-};
-
 /* ---- the order ---- */
 
 /* The best, those measured, the rest. */
@@ -104,6 +98,8 @@ candidate_json(const attnc_tuned *c, const char *unit)
                         state_words[c->state]);
   if (c->is_default)
     json_object_set_new(j, "default", json_true());
+  if (c->resumed)
+    json_object_set_new(j, "resumed", json_true());
   if (c->injected)
     json_object_set_new(j, "injected", json_string(c->injected));
   if (!isnan(c->cost))
@@ -126,13 +122,14 @@ tuning_object(const attnc_tuning *t)
   json_t *j = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:b}", "schema",
                         "attnc.tune/1", "name", t->name, "sizes", sizes, "target",
                         t->target, "device", t->device, "unit", t->unit, "level",
-                        level_words[t->level], "recorded", (int)t->recorded);
+                        tune_level_names[t->level], "recorded", (int)t->recorded);
   if (t->kept)
     json_object_set_new(j, "why_not", json_string(t->kept));
   json_object_set_new(j, "refused", json_integer(t->refused));
   json_object_set_new(j, "pinned_away", json_integer(t->pinned_away));
   json_object_set_new(j, "outside", json_integer(t->outside));
   json_object_set_new(j, "left_out", json_integer(t->left_out));
+  json_object_set_new(j, "elsewhere", json_integer(t->elsewhere));
   json_object_set_new(j, "candidates", list);
   return j;
 }

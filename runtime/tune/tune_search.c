@@ -61,11 +61,12 @@ measure_all(Sweep *s, int samples, attnc_error *e)
   const int n = s->t->n;
   for (int i = 0; i < n && (i == 0 || !sweep_is_late(s)); i++) {
     Candidate *c = sweep_nth(s->t, i);
-    if (!c->ptx)
+    if (!c->ptx || c->told.resumed)
       continue;
     Measured m = worker_measure(&s->worker, c, samples, "measure", i, n, e);
     if (m != MEASURED_OK)
       return m;
+    trial_keep(s, c);
   }
   return MEASURED_OK;
 }
@@ -196,7 +197,7 @@ search(Sweep *s, Candidate **v, attnc_error *e)
   if (samples > s->options.repeat)
     samples = s->options.repeat;
   Measured m = measure_all(s, samples, e);
-  if (m != MEASURED_OK || s->drv->emulated)
+  if (m != MEASURED_OK || s->drv->emulated || s->options.shards > 1)
     return m;
   m = halve(s, v, samples, e);
   return m == MEASURED_OK ? confirm(s, v, e) : m;

@@ -42,7 +42,7 @@ schedule(const char *text)
 }
 
 static void
-record_value(const TuneProblem *p, int block_m, double value)
+record_level(const TuneProblem *p, int block_m, double value, int level)
 {
   char text[128];
   snprintf(text, sizeof text,
@@ -50,8 +50,14 @@ record_value(const TuneProblem *p, int block_m, double value)
            block_m);
   Schedule s = schedule(text);
   attnc_error e = {0};
-  if (tune_record(table, p, &s, value, "ms", &e) != ATTNC_OK)
+  if (tune_record(table, p, &s, &(TuneMeasure){value, "ms", level}, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
+}
+
+static void
+record_value(const TuneProblem *p, int block_m, double value)
+{
+  record_level(p, block_m, value, ATTNC_TUNE_MEASURE);
 }
 
 static void
@@ -104,6 +110,28 @@ test_buckets(void **state)
   s.sq = 1;
   tune_bucket(&s, bucket);
   assert_int_equal(bucket[1], 0);
+}
+
+/* What less was tried for replaces nothing, be it faster, later, or the same schedule. */
+static void
+test_levels(void **state)
+{
+  (void)state;
+  TuneProblem p = problem(2, 16, 4096, 4096), near = problem(2, 16, 2048, 4096);
+  record_level(&p, 32, 0.9, ATTNC_TUNE_ESTIMATE);
+  assert_string_equal(find(p), "exact 32");
+  record_level(&p, 64, 1.0, ATTNC_TUNE_EXHAUSTIVE);
+  assert_string_equal(find(p), "exact 64");
+  record_level(&p, 32, 0.5, ATTNC_TUNE_PATIENT);
+  record_level(&p, 64, 9.0, ATTNC_TUNE_MEASURE);
+  assert_string_equal(find(p), "exact 64");
+  assert_string_equal(find(near), "near 64");
+  record_level(&near, 128, 1.0, ATTNC_TUNE_ESTIMATE);
+  assert_string_equal(find(near), "exact 128"); /* the nearest first */
+  assert_string_equal(find(p), "exact 64");
+  record_level(&p, 64, 2.0, ATTNC_TUNE_EXHAUSTIVE);
+  record_level(&p, 128, 1.5, ATTNC_TUNE_EXHAUSTIVE);
+  assert_string_equal(find(p), "exact 128");
 }
 
 static void
@@ -240,7 +268,9 @@ test_every_field_is_kept(void **state)
   TuneFound f;
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);
-  assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", NULL), ATTNC_OK);
+  assert_int_equal(
+      tune_record(table, &p, &s, &(TuneMeasure){0.5, "ms", ATTNC_TUNE_MEASURE}, NULL),
+      ATTNC_OK);
   assert_true(tune_find(table, &p, NULL, NULL, &f));
   assert_memory_equal(&s, &f.schedule, sizeof s);
 }
@@ -370,7 +400,9 @@ test_a_fifo_is_no_table(void **state)
   assert_int_equal(mkfifo(tune_path(table), 0600), 0);
   alarm(30);
   assert_string_equal(find(p), "");
-  assert_int_equal(tune_record(table, &p, &s, 0.5, "ms", &e), ATTNC_ERR_IO);
+  assert_int_equal(
+      tune_record(table, &p, &s, &(TuneMeasure){0.5, "ms", ATTNC_TUNE_MEASURE}, &e),
+      ATTNC_ERR_IO);
   assert_non_null(strstr(e.message, "not a regular file"));
   alarm(0);
 }
@@ -386,7 +418,8 @@ test_a_directory_that_cannot_be_made(void **state)
   (void)state;
   assert_int_equal(tune_open("/dev/null/tune", "x", &t, NULL), ATTNC_OK);
   assert_false(tune_find(t, &p, NULL, NULL, &f));
-  assert_int_equal(tune_record(t, &p, &s, 1, "ms", &e), ATTNC_ERR_IO);
+  assert_int_equal(tune_record(t, &p, &s, &(TuneMeasure){1, "ms", ATTNC_TUNE_MEASURE}, &e),
+                   ATTNC_ERR_IO);
   assert_non_null(strstr(e.message, "/dev/null"));
   tune_close(t);
   tune_close(NULL);
@@ -397,11 +430,17 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-      cmocka_unit_test(test_buckets),        TEST(test_find),
-      TEST(test_another_device_has_its_own), TEST(test_unsound_lines_are_skipped),
-      TEST(test_lines_of_other_versions),    TEST(test_every_field_is_kept),
-      TEST(test_two_processes_append),       TEST(test_a_directory_that_cannot_be_made),
-      TEST(test_a_fifo_is_no_table),         TEST(test_the_best_counts),
+      cmocka_unit_test(test_buckets),
+      TEST(test_find),
+      TEST(test_levels),
+      TEST(test_another_device_has_its_own),
+      TEST(test_unsound_lines_are_skipped),
+      TEST(test_lines_of_other_versions),
+      TEST(test_every_field_is_kept),
+      TEST(test_two_processes_append),
+      TEST(test_a_directory_that_cannot_be_made),
+      TEST(test_a_fifo_is_no_table),
+      TEST(test_the_best_counts),
       TEST(test_absurd_lines_are_skipped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
