@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +127,7 @@ attnc_status
 jsonl_append(const char *path, json_t *json, attnc_error *e)
 {
   char line[MAX_LINE], sum[SUM_DIGITS + 1];
-  char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+  char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
   json_decref(json);
   if (!text)
     return err_set(e, ATTNC_ERR_NOMEM, "%s: out of memory", path);

@@ -172,7 +172,7 @@ level_reached(const attnc_tuning *t)
   for (int i = 0; i < t->n_tried; i++)
     tried += t->at[i].told.state != ATTNC_TUNED_NOT_REACHED;
   for (int level = ATTNC_TUNE_ESTIMATE; level < ATTNC_TUNE_LEVEL_COUNT; level++)
-    if (tried >= level_count(level, t->space))
+    if (tried >= level_count(level, t->space + t->outside))
       reached = level;
   return reached;
 }

@@ -46,7 +46,7 @@ struct attnc_tuning {
   Arena *arena;
   Candidate *at;            /* in the order of the cost model, injected ones last */
   int n, n_tried;           /* n_tried: without the injected ones */
-  int space;                /* legal schedules */
+  int space;                /* legal schedules that may be tried */
   int refused, pinned_away; /* by the models; by the spec's pins */
   int outside, left_out;    /* not as `within` says; by the level or `top` */
   int elsewhere;            /* in other shards */

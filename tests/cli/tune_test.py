@@ -77,6 +77,39 @@ class Tune(Case):
         self.assertIn("nothing was kept", err)
         self.assertIn("not reached", out)
 
+    def test_shards_and_resume(self):
+        """Two runs of a job array and one that resumes keep what one run would."""
+        spec = self.spec()
+        tune = ["tune", spec, *EMU, *SHAPE, "--top", "6"]
+        whole = self.json(*tune, "--dry-run")
+        self.assertEqual(self.attnc(*tune, "--shard", "2/2", code=2).stdout, "")
+        self.attnc(*tune, "--shard", "auto", code=2)
+        array = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "2",
+                 "SLURM_ARRAY_TASK_MIN": "6"}
+        one = self.json(*tune, "--shard", "0/2")
+        two = self.json(*tune, "--shard", "auto", env=array)
+        self.assertEqual(one["why_not"], "one shard of several")
+        self.assertEqual(len(one["candidates"]) + len(two["candidates"]), 7)
+        met = self.json(*tune, "--resume")
+        self.assertTrue(all(c.pop("resumed") for c in met["candidates"]))
+        self.assertEqual(met["candidates"], whole["candidates"])
+        self.assertTrue(met["recorded"])
+
+    def test_levels(self):
+        args = ["tune", self.spec(CAUSAL + "schedule: {block_m: 64, num_warps: 4}\n"), *EMU,
+                *SHAPE]
+        j = self.json(*args, "--schedule", "block_n=64")
+        self.assertEqual((j["left_out"], j["recorded"]), (0, True))
+        self.assertGreater(j["outside"], 0)
+        self.assertNotEqual(j["level"], "exhaustive")  # of all, what --schedule says is a part
+        j = self.json(*args)
+        self.assertEqual((j["level"], j["recorded"], j["outside"]), ("exhaustive", True, 0))
+        r = self.attnc(*args, "--level", "estimate")
+        self.assertIn("nothing was kept: the tuning table has a record of level exhaustive",
+                      r.stderr)
+        self.assertIn("left out by --level", r.stdout)
+        self.attnc(*args, "--level", "lazy", code=2)
+
     def test_worker_is_not_for_people(self):
         r = self.attnc("tune-worker", stdin="{}\n", code=2)
         self.assertIn("started by attnc tune", r.stderr)

@@ -314,6 +314,8 @@ refused(void **state)
       {.within = &bad},
       {.inject = "weed"},
       {.inject = "wrong,"},
+      {.shard = 1},
+      {.shard = 2, .shards = 2},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_null(tune(cases[i], ATTNC_ERR_USAGE));
@@ -326,6 +328,113 @@ refused(void **state)
   open.sq = 0;
   assert_int_equal(attnc_tune(ctx, spec, &p, NULL, &t, &e), ATTNC_ERR_USAGE);
   assert_string_equal(e.message, "attnc_tune: the problem does not say sq");
+}
+
+/* ---- effort, resuming, shards ---- */
+
+/* What was found with more effort stays. */
+static void
+less_replaces_nothing(void **state)
+{
+  (void)state;
+  static const char few[] = "attnc: 1\nname: few\ndtype: fp16\nhead_dim: 32\n"
+                            "schedule: {block_m: 64, num_warps: 4, num_stages: 2}\n";
+  attnc_spec_release(spec);
+  assert_int_equal(attnc_spec_load(few, strlen(few), "few", &spec, NULL), ATTNC_OK);
+  attnc_tuning_release(
+      tune((attnc_tune_options){.level = ATTNC_TUNE_EXHAUSTIVE}, ATTNC_OK));
+  attnc_tuning *t = tune((attnc_tune_options){.level = ATTNC_TUNE_ESTIMATE}, ATTNC_OK);
+  json_t *j = json_of(t);
+  assert_string_equal(json_string_value(json_object_get(j, "level")), "estimate");
+  assert_true(json_is_false(json_object_get(j, "recorded")));
+  assert_string_equal(json_string_value(json_object_get(j, "why_not")),
+                      "the tuning table has a record of level exhaustive");
+  json_decref(j);
+  attnc_tuning_release(t);
+}
+
+static int
+resumed(const attnc_tuning *t)
+{
+  int n = 0;
+  for (size_t i = 0; i < attnc_tuning_count(t); i++)
+    n += attnc_tuning_get(t, i)->resumed;
+  return n;
+}
+
+/* The candidates of a tuning without what says how it came about. */
+static json_t *
+values_of(const attnc_tuning *t)
+{
+  json_t *j = json_of(t), *item, *list = json_incref(json_object_get(j, "candidates"));
+  size_t i;
+  json_decref(j);
+  json_array_foreach(list, i, item) json_object_del(item, "resumed");
+  return list;
+}
+
+static void
+same_values(const attnc_tuning *a, const attnc_tuning *b)
+{
+  json_t *x = values_of(a), *y = values_of(b);
+  assert_true(json_equal(x, y));
+  json_decref(x);
+  json_decref(y);
+}
+
+static void
+goes_on(void **state)
+{
+  (void)state;
+  Stop s = {.stage = "measure", .after = 3};
+  attnc_tune_options o = {.top = 6, .progress = stop_after, .user = &s};
+  attnc_tuning_release(tune(o, ATTNC_ERR_CANCELLED));
+  o.progress = NULL;
+  o.resume = 1;
+  attnc_tuning *t = tune(o, ATTNC_OK);
+  assert_int_equal(resumed(t), 3);
+  assert_int_equal(count(t, ATTNC_TUNED_MEASURED), 5);
+  best_is_first(t);
+  expect_source("exact");
+  o.worker = (const char *const[]){"/nowhere", NULL}; /* which is not needed any more */
+  attnc_tuning *all = tune(o, ATTNC_OK);
+  assert_int_equal(resumed(all), 6);
+  same_values(all, t);
+  attnc_tuning_release(all);
+  attnc_tuning_release(t);
+  o = (attnc_tune_options){.top = 6, .dry = 1}; /* who does not ask measures anew */
+  t = tune(o, ATTNC_OK);
+  assert_int_equal(resumed(t), 0);
+  attnc_tuning_release(t);
+}
+
+static void
+shards_meet(void **state)
+{
+  (void)state;
+  attnc_tuning *whole = tune((attnc_tune_options){.top = 9, .dry = 1}, ATTNC_OK);
+  size_t measured = 0;
+  for (int i = 0; i < 3; i++) {
+    attnc_tuning *t =
+        tune((attnc_tune_options){.top = 9, .shard = i, .shards = 3}, ATTNC_OK);
+    json_t *j = json_of(t);
+    assert_true(json_is_false(json_object_get(j, "recorded")));
+    assert_int_equal((size_t)json_integer_value(json_object_get(j, "elsewhere")) +
+                         attnc_tuning_count(t),
+                     9);
+    measured += attnc_tuning_count(t);
+    json_decref(j);
+    attnc_tuning_release(t);
+  }
+  assert_int_equal(measured, 9 + 2); /* the default thrice, each other once */
+  expect_source("pinned");
+  static const char *const none[] = {"/nowhere", NULL};
+  attnc_tuning *met =
+      tune((attnc_tune_options){.top = 9, .resume = 1, .worker = none}, ATTNC_OK);
+  same_values(met, whole);
+  expect_source("exact");
+  attnc_tuning_release(met);
+  attnc_tuning_release(whole);
 }
 
 /* Kernels with the strides of packed tensors in them are tuned, others cannot be. */
@@ -365,9 +474,12 @@ main(int argc, char **argv)
     return attnc_tune_worker(NULL) != ATTNC_OK;
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(found_and_used), TEST(levels),  TEST(within),  TEST(faults_are_rejected),
-      TEST(stopped),        TEST(workers), TEST(refused), TEST(hanging_is_stopped),
-      TEST(strides),
+      TEST(found_and_used), TEST(levels),
+      TEST(within),         TEST(faults_are_rejected),
+      TEST(stopped),        TEST(workers),
+      TEST(refused),        TEST(hanging_is_stopped),
+      TEST(strides),        TEST(less_replaces_nothing),
+      TEST(goes_on),        TEST(shards_meet),
   };
   return cmocka_run_group_tests_name("tune", tests, NULL, NULL);
 }
