@@ -79,8 +79,8 @@ ref_rounded(float x, Dtype ty)
   return fabs(r) > formats[ty].max ? copysignf(INFINITY, x) : (float)r;
 }
 
-static float
-element(const void *data, int64_t i, Dtype ty)
+float
+ref_element(const void *data, int64_t i, Dtype ty)
 {
   if (ty == DT_F32)
     return ((const float *)data)[i];
@@ -149,9 +149,6 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
     return err_set(err, ATTNC_ERR_USAGE, "reference: the spec is NULL");
   if (op < 0 || op >= ATTNC_OP_COUNT)
     return err_set(err, ATTNC_ERR_UNSUPPORTED, "op %d is not one that attnc knows", op);
-  if (spec_has_expressions(s))
-    return err_set(err, ATTNC_ERR_UNSUPPORTED,
-                   "reference: mask_mod and score_mod are not computed yet");
   TRY(struct_take(&args, sizeof args, from, SIZE_UPTO(attnc_args, workspace_bytes),
                   "attnc_args", err));
   if (args.n_scalars && !args.scalars)
@@ -163,6 +160,7 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
   r->n_rows = r->n.sq;
   TRY(check_sizes(s, &r->n, err));
   TRY(choose_scalars(r, &args, err));
+  TRY(ref_take_declared(r, &args, err));
   return check_tensors(r, outputs, err);
 }
 
@@ -189,7 +187,7 @@ take_memory(Ref *r)
          (r->q = ref_room(a, d, 1, sizeof(float))) &&
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
          (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
-         (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes));
+         (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && ref_exprs_open(r);
 }
 
 /* ---- one row ---- */
@@ -199,7 +197,7 @@ ref_at(const Ref *r, int slot, int64_t b, int64_t h, int64_t s, int64_t d)
 {
   const attnc_tensor *t = &r->t[slot];
   int64_t i = b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d * t->stride[3];
-  return element(t->data, i, r->ty[slot]);
+  return ref_element(t->data, i, r->ty[slot]);
 }
 
 static void
@@ -259,16 +257,25 @@ score(double s)
   return fabs(s) >= 0x1.ffffffp127 ? copysign(INFINITY, s) : s;
 }
 
+static void
+scale(Ref *r, Range keys)
+{
+  double *s = r->s64;
+  float *f = r->s32, scale32 = (float)r->scalar[ATTNC_SOFTMAX_SCALE];
+  for (int64_t j = keys.from; j < keys.to; j++) {
+    s[j] = score(s[j]) * r->scalar[ATTNC_SOFTMAX_SCALE];
+    f[j] *= scale32;
+  }
+}
+
 /* Scores → unnormalised probabilities, in place; returns max + ln(sum), sums in l.  Scores
  * of −inf weigh nothing, even where there are no others. */
 static double
 softmax(Ref *r, Range keys, double *l64, float *l32)
 {
   double *s = r->s64, m64 = -INFINITY;
-  float *f = r->s32, m32 = -INFINITY, scale32 = (float)r->scalar[ATTNC_SOFTMAX_SCALE];
+  float *f = r->s32, m32 = -INFINITY;
   for (int64_t j = keys.from; j < keys.to; j++) {
-    s[j] = score(s[j]) * r->scalar[ATTNC_SOFTMAX_SCALE];
-    f[j] *= scale32;
     m64 = s[j] > m64 || isnan(s[j]) ? s[j] : m64;
     m32 = f[j] > m32 || isnan(f[j]) ? f[j] : m32;
   }
@@ -285,6 +292,20 @@ softmax(Ref *r, Range keys, double *l64, float *l32)
   return m64 + log(*l64);
 }
 
+/* Runs of keys that no mask hides: what is hidden has no value, not even NaN. */
+static void
+add_seen(Ref *r, Range keys)
+{
+  int dv = r->spec->head_dim_v;
+  for (int64_t j = keys.from, to; j < keys.to; j = to) {
+    bool hidden = ref_is_hidden(r, j);
+    for (to = j + 1; to < keys.to && ref_is_hidden(r, to) == hidden; to++)
+      ;
+    if (!hidden)
+      add_values(r->values + j * dv, to - j, dv, r->s64 + j, r->s32 + j, r->o64, r->o32);
+  }
+}
+
 /* Fills o64 (the reference), o32 (plain, rounded) and lse32; returns the LSE. */
 double
 ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
@@ -294,6 +315,7 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   memset(r->o64, 0, (size_t)dv * sizeof *r->o64);
   memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
   r->lse32 = -INFINITY;
+  r->n_seen = keys.to - keys.from;
   if (keys.from == keys.to)
     return -INFINITY;
   for (int i = 0; i < d; i++)
@@ -302,9 +324,11 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
     score_block(r->keys + j * d, r->q, d, r->s64 + j, r->s32 + j);
   double l64;
   float l32;
+  scale(r, keys);
+  if (r->exprs)
+    ref_exprs_apply(r, keys, b, h, q);
   double lse = softmax(r, keys, &l64, &l32);
-  add_values(r->values + keys.from * dv, keys.to - keys.from, dv, r->s64 + keys.from,
-             r->s32 + keys.from, r->o64, r->o32);
+  add_seen(r, keys);
   for (int i = 0; i < dv; i++) {
     r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
     r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);

@@ -24,6 +24,9 @@ typedef struct Ref {
   Dtype ty[ATTNC_SLOT_COUNT];
   double scalar[ATTNC_SCALAR_COUNT];
   Band band;
+  /* What expressions read: slots behind the fixed ones, in the order of declaration. */
+  ExprTable tables[SPEC_TABLES];
+  double scalars[SPEC_SCALARS];
   const int64_t *rows; /* NULL: all */
   int64_t n_rows;
   size_t row_bytes; /* of `per_row` for each row: the caller's */
@@ -32,9 +35,11 @@ typedef struct Ref {
   void *per_row;
   float *keys, *values; /* of the key head: blocks [d][64] of keys, values [sk][dv] */
   float *q;
-  double *s64, *o64; /* o64: the reference's row */
-  float *s32, *o32;  /* o32: the plain computation's, rounded */
-  float lse32;       /* and its LSE */
+  double *s64, *o64;      /* o64: the reference's row */
+  float *s32, *o32;       /* o32: the plain computation's, rounded */
+  float lse32;            /* and its LSE */
+  struct RefExprs *exprs; /* NULL: the spec has none */
+  int64_t n_seen;         /* keys of the row */
 } Ref;
 
 typedef struct Range {
@@ -49,9 +54,9 @@ typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);
 attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
 
 int64_t ref_row_index(const Ref *, int64_t i); /* the query of the i-th row */
-/* The keys that row q sees: contiguous, since the mask is a band. */
+/* The keys that the band lets row q see; of these a mask_mod may hide more. */
 Range ref_visible(const Ref *, int64_t q);
-/* Fills o64, o32 and lse32; returns the LSE. */
+/* Fills o64, o32, lse32 and n_seen; returns the LSE. */
 double ref_row(Ref *, int64_t b, int64_t h, int64_t q);
 /* After ref_row, of the key with the largest weight: what its score's terms come to without
  * their signs, scaled.  What rounding the products' sum is worth is relative to it. */
@@ -70,5 +75,17 @@ double ref_ulp(double x, Dtype);
 float ref_rounded(float, Dtype);
 /* n * m elements of zeroed memory; NULL when there are not that many. */
 void *ref_room(Arena *, int64_t n, int64_t m, size_t size);
+
+/* ---- expressions (ref_expr.c) ---- */
+
+/* Tables and numbers of the call that the spec declares. */
+attnc_status ref_take_declared(Ref *, const attnc_args *, attnc_error *);
+/* Of a thread, in its arena; false: no memory.  Sets `exprs`. */
+bool ref_exprs_open(Ref *);
+/* Scaled scores of a row in s64 and s32: changed by score_mod, −inf where mask_mod hides
+ * the key, which is marked in `hidden`. */
+void ref_exprs_apply(Ref *, Range keys, int64_t b, int64_t h, int64_t q);
+bool ref_is_hidden(const Ref *, int64_t key);
+float ref_element(const void *data, int64_t i, Dtype);
 
 #endif

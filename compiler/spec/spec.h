@@ -86,6 +86,7 @@ typedef struct SpecScalars {
 /* In normal form. */
 typedef struct SpecExprs {
   const Expr *const *at;
+  const ExprList *lists; /* to evaluate each */
   int n;
 } SpecExprs;
 

@@ -225,6 +225,15 @@ bounds_to_fields(Spec *s, ExprGraph *g, const Bounds *from, ExprSet *rest)
   s->window[1] = left < 0 && right == 0 ? -1 : right;
 }
 
+static SpecExprs
+with_lists(const ExprGraph *g, const Expr *const *at, int n)
+{
+  ExprList *lists = NEW_N(g->arena, ExprList, n + 1);
+  for (int i = 0; i < n; i++)
+    lists[i] = expr_list(g, &at[i], 1, g->arena);
+  return (SpecExprs){at, lists, n};
+}
+
 static void
 take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
 {
@@ -245,7 +254,7 @@ take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
   *mask = expr_all(g, &rest);
   if (*mask == expr_bool(g, true))
     return;
-  s->mask_mod = (SpecExprs){mask, 1};
+  s->mask_mod = with_lists(g, mask, 1);
   if (l->mask_mod)
     check_length(l, g, l->mask_mod, *mask, EXPR_IS_MASK);
 }
@@ -261,7 +270,7 @@ take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *scores)
     at[n++] = scores->at[i];
     check_length(l, g, l->score_mod, scores->at[i], EXPR_IS_SCORE);
   }
-  l->spec->score_mod = (SpecExprs){at, n};
+  l->spec->score_mod = with_lists(g, at, n);
 }
 
 void

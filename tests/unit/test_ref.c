@@ -49,7 +49,7 @@ load(const char *text)
 static void
 load_spec(Problem *p, const char *more)
 {
-  char text[512], scale[64] = "";
+  char text[1024], scale[64] = "";
   if (p->c.scale != 0)
     snprintf(scale, sizeof scale, "softmax_scale: %g\n", p->c.scale);
   snprintf(text, sizeof text,
@@ -294,6 +294,146 @@ reference_is_the_oracles(void **state)
       }
   printf("%d problems\n", n);
   assert_int_equal(bad, 0);
+}
+
+/* ---- masks and scores as expressions ---- */
+
+enum { EXPR_BATCHES = 2, EXPR_MOST_KEYS = 41, EXPR_TABLE = 5 };
+static int32_t documents[EXPR_BATCHES * EXPR_MOST_KEYS];
+static uint16_t table_bits[4 * EXPR_TABLE];
+
+static bool
+same_document(const void *user, OracleAt a)
+{
+  const OracleCase *c = user;
+  int q = a.q_idx < c->sk ? a.q_idx : c->sk - 1; /* the nearest */
+  return documents[a.b * c->sk + q] == documents[a.b * c->sk + a.kv_idx];
+}
+
+static bool
+global_or_near(const void *user, OracleAt a)
+{
+  const OracleCase *c = user;
+  int at = a.q_idx + c->sk - c->sq;
+  return a.kv_idx < 3 || (at - a.kv_idx <= 6 && a.kv_idx <= at);
+}
+
+static bool
+no_key_of_odd_rows(const void *user, OracleAt a)
+{
+  (void)user;
+  return a.q_idx % 2 == 0;
+}
+
+static long double
+capped(const void *user, OracleAt a, long double x)
+{
+  (void)user, (void)a;
+  return 2.5L * tanhl(x / 2.5L);
+}
+
+static long double
+from_table(const void *user, OracleAt a, long double x)
+{
+  (void)user;
+  int i = a.kv_idx - a.q_idx, at = i < 0 ? 0 : i >= EXPR_TABLE ? EXPR_TABLE - 1 : i;
+  double t = oracle_decode(ORACLE_FP16, table_bits[a.h * EXPR_TABLE + at]);
+  return (x + (long double)t) * 0.5L - (long double)(a.h * abs(a.q_idx - a.kv_idx)) * 0.25L;
+}
+
+static const struct {
+  const char *spec;
+  bool (*sees)(const void *, OracleAt);
+  long double (*score)(const void *, OracleAt, long double);
+  bool causal;
+} expr_cases[] = {
+    {"mask_mod: doc[b, q_idx] == doc[b, kv_idx]\n", same_document, NULL, true},
+    {"mask_mod: \"kv_idx < 3 || abs(q_idx + sk - sq - kv_idx) <= 6 && q_idx + sk - sq >= "
+     "kv_idx\"\n",
+     global_or_near, NULL, false},
+    {"mask_mod: q_idx % 2 == 0\n", no_key_of_odd_rows, NULL, false},
+    {"score_mod: cap * tanh(score / cap)\n", NULL, capped, true},
+    {"score_mod: [\"score + table[h, kv_idx - q_idx]\", \"score * gain - 0.25 * (h * "
+     "abs(q_idx "
+     "- kv_idx))\"]\n",
+     NULL, from_table, false},
+    {"mask_mod: doc[b, q_idx] == doc[b, kv_idx]\nscore_mod: [cap * tanh(score / cap)]\n",
+     same_document, capped, false}};
+
+static void
+fill_tables(uint64_t seed)
+{
+  for (int i = 0; i < EXPR_BATCHES * EXPR_MOST_KEYS; i++)
+    documents[i] = (int32_t)(oracle_random(&seed) % 3);
+  for (int i = 0; i < 4 * EXPR_TABLE; i++)
+    table_bits[i] = (uint16_t)oracle_encode(ORACLE_FP16, oracle_normal(&seed));
+}
+
+static void
+check_expr_case(size_t i, int sq, int sk, OracleType type)
+{
+  attnc_tensor tensors[ATTNC_SLOT_COUNT + 2] = {{0}};
+  double scalars[ATTNC_SCALAR_COUNT + 2];
+  char more[768];
+  Problem p = {.c = ORACLE(EXPR_BATCHES, 4, 2, sq, sk, 32, 16, false, false, -1, -1, 0),
+               .type = type};
+  p.c.causal = expr_cases[i].causal;
+  p.c.sees = expr_cases[i].sees;
+  p.c.score = expr_cases[i].score;
+  p.c.user = &p.c;
+  fill_tables(i);
+  snprintf(more, sizeof more,
+           "return_lse: true\ntensors: {doc: {dtype: i32, axes: [b, kv]}, "
+           "table: {dtype: fp16, axes: [h, %d]}}\nscalars: {cap: run_time, gain: 0.5}\n%s",
+           EXPR_TABLE, expr_cases[i].spec);
+  problem_open(&p, i, more);
+  memcpy(tensors, p.t, sizeof p.t);
+  tensors[ATTNC_SLOT_COUNT] = (attnc_tensor){.data = documents, .stride = {sk, 1}};
+  tensors[ATTNC_SLOT_COUNT + 1] =
+      (attnc_tensor){.data = table_bits, .stride = {EXPR_TABLE, 1}};
+  for (int k = 0; k < ATTNC_SCALAR_COUNT + 2; k++)
+    scalars[k] = k == ATTNC_SCALAR_COUNT ? 2.5 : NAN;
+  p.args.tensors = tensors;
+  p.args.n_tensors = ATTNC_SLOT_COUNT + 2;
+  p.args.scalars = scalars;
+  p.args.n_scalars = ATTNC_SCALAR_COUNT + 2;
+  problem_solve(&p);
+  check_reference(&p);
+  assert_true(verify(&p).pass);
+  p.args.n_scalars = ATTNC_SCALAR_COUNT; /* cap has no default */
+  assert_int_equal(solve(&p, NULL, 0, NULL, NULL), ATTNC_ERR_USAGE);
+  p.args.n_scalars = ATTNC_SCALAR_COUNT + 2;
+  p.args.n_tensors = ATTNC_SLOT_COUNT + 1; /* nor has table */
+  assert_int_equal(solve(&p, NULL, 0, NULL, NULL), ATTNC_ERR_USAGE);
+  problem_close(&p);
+}
+
+static void
+expressions_are_the_oracles(void **state)
+{
+  static const int lengths[][2] = {{33, 41}, {41, 33}, {1, 41}, {40, 40}};
+  (void)state;
+  for (size_t i = 0; i < 4 * sizeof expr_cases / sizeof *expr_cases; i++)
+    check_expr_case(i / 4, lengths[i % 4][0], lengths[i % 4][1], (OracleType)(i % 3));
+}
+
+/* What a mask hides is not read: not even NaN reaches a row. */
+static void
+hidden_keys_have_no_value(void **state)
+{
+  Problem p = {.c = ORACLE(1, 1, 1, 8, 8, 16, 16, false, false, -1, -1, 0),
+               .type = ORACLE_FP32};
+  double o[8 * 16], lse[8];
+  (void)state;
+  problem_open(&p, 3, "mask_mod: kv_idx != 5\n");
+  for (int e = 0; e < 16; e++) {
+    put(&p.t[ATTNC_K], ORACLE_FP32, at(&p.t[ATTNC_K], 0, 0, 5, e), NAN);
+    put(&p.t[ATTNC_V], ORACLE_FP32, at(&p.t[ATTNC_V], 0, 0, 5, e), NAN);
+  }
+  assert_int_equal(solve(&p, NULL, 0, o, lse), ATTNC_OK);
+  for (int i = 0; i < 8 * 16; i++)
+    assert_true(isfinite(o[i]) && isfinite(lse[i / 16]));
+  problem_close(&p);
 }
 
 /* Two keys, by hand: scores 2 and 0 (scale 1/4, head_dim 16). */
@@ -837,6 +977,8 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reference_is_the_oracles),
+      cmocka_unit_test(expressions_are_the_oracles),
+      cmocka_unit_test(hidden_keys_have_no_value),
       cmocka_unit_test(reference_by_hand),
       cmocka_unit_test(reference_of_rows),
       cmocka_unit_test(every_16_bit_value),

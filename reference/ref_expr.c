@@ -1,0 +1,153 @@
+/* mask_mod and score_mod of the reference: scores in fp64, and plainly in fp32. */
+#include "reference/ref.h"
+
+#include "base/err.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct RefExprs {
+  ExprValue *values; /* room for every list */
+  bool *hidden;      /* by key */
+  ExprInput in;
+} RefExprs;
+
+/* The words of a tensor's `dtype`, but i32. */
+static const Dtype types[] = {DT_F32, DT_F32, DT_F16, DT_BF16};
+
+/* ---- what the call gives ---- */
+
+static attnc_status
+take_table(Ref *r, const attnc_args *args, int i, attnc_error *err)
+{
+  const SpecTable *t = &r->spec->tensors.at[i];
+  size_t slot = (size_t)ATTNC_SLOT_COUNT + (size_t)i;
+  attnc_tensor given;
+  ExprTable *to = &r->tables[i];
+  bool empty = false;
+  memset(&given, 0, sizeof given);
+  if (slot < args->n_tensors)
+    memcpy(&given, array_at(args->tensors, args->tensor_size, slot),
+           args->tensor_size < sizeof given ? args->tensor_size : sizeof given);
+  to->data = given.data;
+  for (int a = 0; a < t->axes.n; a++) {
+    const SpecAxis *axis = &t->axes.at[a];
+    to->length[a] = axis->name ? size_get(&r->n, axis->size) : axis->n;
+    to->stride[a] = given.stride[a];
+    empty = empty || to->length[a] == 0;
+  }
+  if (!to->data && !empty)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", t->name);
+  return ATTNC_OK;
+}
+
+static attnc_status
+take_scalar(Ref *r, const attnc_args *args, int i, attnc_error *err)
+{
+  const SpecScalar *s = &r->spec->scalars.at[i];
+  uint32_t slot = (uint32_t)(ATTNC_SCALAR_COUNT + i);
+  double given = slot < args->n_scalars ? args->scalars[slot] : (double)NAN;
+  r->scalars[i] = isnan(given) ? s->initial : given;
+  if (isnan(r->scalars[i]))
+    return err_set(err, ATTNC_ERR_USAGE, "reference: the number %s is missing", s->name);
+  TRY(scalar_check(s->name, r->scalars[i], false, err));
+  r->scalars[i] = (double)(float)r->scalars[i];
+  return ATTNC_OK;
+}
+
+/* Indices and sizes are i32 that do not wrap where sizes are those of kernels. */
+static attnc_status
+check_sizes(const Ref *r, attnc_error *err)
+{
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (size_get(&r->n, (SizeId)i) > SIZE_LIMIT)
+      return err_set(err, ATTNC_ERR_SHAPE,
+                     "reference: %s is above 2^30: expressions count to there",
+                     size_names[i]);
+  return ATTNC_OK;
+}
+
+attnc_status
+ref_take_declared(Ref *r, const attnc_args *args, attnc_error *err)
+{
+  if (!spec_has_expressions(r->spec))
+    return ATTNC_OK;
+  TRY(check_sizes(r, err));
+  for (int i = 0; i < r->spec->tensors.n; i++)
+    TRY(take_table(r, args, i, err));
+  for (int i = 0; i < r->spec->scalars.n; i++)
+    TRY(take_scalar(r, args, i, err));
+  return ATTNC_OK;
+}
+
+/* ---- of a thread ---- */
+
+static ExprValue
+element(const void *user, int tensor, const void *data, int64_t at)
+{
+  unsigned dtype = ((const Spec *)user)->tensors.at[tensor].dtype;
+  if (dtype == 0)
+    return (ExprValue){.i = ((const int32_t *)data)[at]};
+  return (ExprValue){.f = (double)ref_element(data, at, types[dtype])};
+}
+
+bool
+ref_exprs_open(Ref *r)
+{
+  const Spec *s = r->spec;
+  Arena *a = r->arena;
+  if (!spec_has_expressions(s))
+    return true;
+  RefExprs *x = r->exprs = NEW(a, RefExprs);
+  if (!x || !(x->hidden = ref_room(a, r->n.sk, 1, sizeof(bool))) ||
+      !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))))
+    return false;
+  x->in = (ExprInput){
+      .scalars = r->scalars, .tables = r->tables, .element = element, .user = s};
+  return true;
+}
+
+static ExprValue
+value_of(RefExprs *x, const ExprList *list)
+{
+  expr_eval_list(list, &x->in, x->values);
+  return x->values[list->n - 1];
+}
+
+static double
+changed(const Ref *r, RefExprs *x, double score, ExprWidth width)
+{
+  x->in.width = width;
+  x->in.score = score;
+  for (int i = 0; i < r->spec->score_mod.n; i++)
+    x->in.score = value_of(x, &r->spec->score_mod.lists[i]).f;
+  return x->in.score;
+}
+
+void
+ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
+{
+  RefExprs *x = r->exprs;
+  int32_t *var = x->in.var;
+  var[EXPR_B] = (int32_t)b;
+  var[EXPR_H] = (int32_t)h;
+  var[EXPR_HK] = (int32_t)(h / (r->n.h / r->n.hk));
+  var[EXPR_SQ] = (int32_t)r->n.sq;
+  var[EXPR_SK] = (int32_t)r->n.sk;
+  var[EXPR_Q_IDX] = (int32_t)q;
+  for (int64_t j = keys.from; j < keys.to; j++) {
+    var[EXPR_KV_IDX] = (int32_t)j;
+    x->in.width = EXPR_WIDE;
+    x->hidden[j] = r->spec->mask_mod.n && !value_of(x, r->spec->mask_mod.lists).i;
+    r->n_seen -= x->hidden[j];
+    r->s64[j] = x->hidden[j] ? (double)-INFINITY : changed(r, x, r->s64[j], EXPR_WIDE);
+    r->s32[j] =
+        x->hidden[j] ? -INFINITY : (float)changed(r, x, (double)r->s32[j], EXPR_NARROW);
+  }
+}
+
+bool
+ref_is_hidden(const Ref *r, int64_t key)
+{
+  return r->exprs && r->exprs->hidden[key];
+}
