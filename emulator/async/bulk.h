@@ -15,7 +15,8 @@
 #ifndef ATTNC_EMULATOR_BULK_H
 #define ATTNC_EMULATOR_BULK_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 enum { MBARS = 64 }; /* of a CTA */
 

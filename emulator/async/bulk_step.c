@@ -2,7 +2,6 @@
  * before they hand a copy to the engine of bulk.c, and how its bytes move. */
 #include "emulator/exec/atom.h"
 #include "emulator/async/bulk_part.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"
 

@@ -2,7 +2,6 @@
  * step: a and imm the address, b the count, the state, or the parity; d the state or, as
  * predicate, whether the phase is complete. */
 #include "emulator/async/bulk_part.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <inttypes.h>

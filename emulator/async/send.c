@@ -4,7 +4,6 @@
  * Conversion Instructions: Asynchronous copy", st.async, red.async. */
 #include "emulator/exec/atom.h"
 #include "emulator/async/bulk_part.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"
 

@@ -2,7 +2,6 @@
  * hands the copy to the engine, and how the bytes move when it lands. */
 #include "emulator/exec/atom.h"
 #include "emulator/async/bulk.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"
 #include "emulator/async/tma.h"

@@ -6,7 +6,8 @@
 #ifndef ATTNC_EMULATOR_LAYOUT_H
 #define ATTNC_EMULATOR_LAYOUT_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 enum { LAYOUT_LINE = 128, LAYOUT_UNKNOWN = -1 };
 

@@ -1,5 +1,4 @@
 #include "emulator/check/undefined.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <stdlib.h>

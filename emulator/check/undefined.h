@@ -14,7 +14,8 @@
 #ifndef ATTNC_EMULATOR_UNDEFINED_H
 #define ATTNC_EMULATOR_UNDEFINED_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 #include "emulator/exec/lanes.h"
 
 /* How a K_LANE instruction carries undefined bits: Insn.carry. */

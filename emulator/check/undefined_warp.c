@@ -2,7 +2,6 @@
  *
  * A group that waits for the others of its warp executes its instruction again when they
  * are there: before that nothing may change. */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/ldsm.h"
 #include "emulator/exec/steps.h"
 #include "emulator/check/undefined.h"

@@ -1,7 +1,8 @@
 /* Do the four warps of a warpgroup execute the same sequence of wgmma instructions, with
  * the same descriptors?  The warp that comes first to a step writes it down, the others
  * compare; a step that all have done is forgotten. */
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 #include <stdlib.h>
 #include <string.h>

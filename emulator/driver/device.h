@@ -10,7 +10,7 @@
 #define ATTNC_EMULATOR_DEV_H
 
 #include "abi/cuda_graph.h"
-#include "emulator/emu.h"
+#include "emulator/driver/settings.h"
 #include "emulator/export.h"
 #include "emulator/driver/past.h"
 

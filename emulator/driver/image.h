@@ -4,7 +4,7 @@
 #ifndef ATTNC_EMULATOR_IMAGE_H
 #define ATTNC_EMULATOR_IMAGE_H
 
-#include "emulator/emu.h"
+#include "emulator/driver/settings.h"
 
 typedef struct Image {
   const char *text; /* PTX, 0-terminated */

@@ -1,5 +1,4 @@
 #include "emulator/exec/atom.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <string.h>

@@ -1,6 +1,5 @@
 /* Cache policies, and what throws memory away or fills it: createpolicy, discard, st.bulk.
  */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/lanes.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"

@@ -1,5 +1,4 @@
 #include "emulator/exec/calls.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 #include "emulator/check/undefined.h"
 

@@ -16,7 +16,8 @@
 #ifndef ATTNC_EMULATOR_CALLS_H
 #define ATTNC_EMULATOR_CALLS_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 #include "emulator/check/undefined.h"
 
 typedef struct Calls { /* of a warp */

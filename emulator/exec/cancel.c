@@ -2,7 +2,6 @@
  * Launch Control".  The answer of 16 bytes is opaque: whether there was one, and x, y and z
  * of its first CTA. */
 #include "emulator/async/bulk_part.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"
 

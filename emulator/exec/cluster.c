@@ -1,6 +1,5 @@
 /* What CTAs of a cluster have in common: each other's shared memory by its address, and a
  * barrier (PTX ISA, "mapa", "barrier.cluster"). */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <stdio.h>

@@ -5,7 +5,6 @@
  * is seen by more than the first CTA.  A cluster that only reads again what it has read
  * before is idle; where all of them are, they may wait for one that has not started, and
  * another one starts, until the chip holds no more. */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <inttypes.h>

@@ -1,6 +1,5 @@
 #include "emulator/async/bulk.h"
 #include "emulator/exec/calls.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/lanes.h"
 #include "emulator/check/layout.h"
 #include "emulator/exec/steps.h"

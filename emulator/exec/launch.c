@@ -1,4 +1,5 @@
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 bool
 launch_fail(Launch *l, uint64_t place, CUresult r)

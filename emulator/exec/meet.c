@@ -1,6 +1,5 @@
 /* Where a CTA reads what others may write: the turn may end (crowd.c), and reads in vain
  * are counted. */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 enum { RECENT = 8 };

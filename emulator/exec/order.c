@@ -1,5 +1,6 @@
 /* In which order the clusters of a grid start: a policy, as the machine promises none. */
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 enum { ROUNDS = 4 };
 

@@ -4,7 +4,8 @@
  * The order that the settings name runs last: memory, and what later launches are held
  * against, is as after that one alone. */
 #include "emulator/check/findings.h"
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 #include "emulator/async/tensormap.h"
 #include "emulator/exec/undo.h"
 

@@ -1,7 +1,6 @@
 /* setmaxnreg: PTX ISA, "Miscellaneous instructions".  Registers go back and forth between
  * warps and a pool of the CTA; how many a warp has at its start is what an assembler takes
  * for a kernel that moves them: all that the directives allow. */
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* Execs between launches: a register file, shared memory and their shadows cost more to
  * make than a small launch takes.  The ones used last are kept, as many as the limit
  * allows. */
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 #include <stdlib.h>
 

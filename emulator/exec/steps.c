@@ -1,5 +1,4 @@
 #include "emulator/exec/steps.h"
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/lanes.h"
 
 Stop

@@ -3,7 +3,8 @@
 #ifndef ATTNC_EMULATOR_STEPS_H
 #define ATTNC_EMULATOR_STEPS_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 /* steps.c */
 extern Step step_pred, step_select, step_bfi, step_time, step_isspacep, step_nothing,

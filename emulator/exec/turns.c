@@ -1,7 +1,8 @@
 /* Whose turn it is among the warps of a cluster, until all have exited, or none can go on.
  */
 #include "emulator/async/bulk.h"
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 #include "emulator/exec/steps.h"
 
 #include <stdio.h>

@@ -3,7 +3,8 @@
 #ifndef ATTNC_EMULATOR_UNDO_H
 #define ATTNC_EMULATOR_UNDO_H
 
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 
 typedef struct Undo Undo;
 Undo *undo_new(const Alloc *, int n); /* NULL: out of memory */

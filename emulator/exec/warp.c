@@ -1,4 +1,3 @@
-#include "emulator/ptx/decode.h"
 #include "emulator/exec/steps.h"
 
 Stop

@@ -1,4 +1,5 @@
-#include "emulator/emu.h"
+#include "emulator/exec/machine.h"
+#include "emulator/check/report.h"
 #include "emulator/exec/steps.h"
 #include "emulator/check/undefined.h"
 

@@ -7,12 +7,11 @@
 #ifndef ATTNC_EMULATOR_DECODE_H
 #define ATTNC_EMULATOR_DECODE_H
 
-#include "emulator/emu.h"
+#include "emulator/ptx/insn.h"
+#include "emulator/check/shadow.h"
 #include "emulator/ptx/form.h"
 
-enum { DEC_OPNDS = 8, ROW_ZERO = 0, ROW_SINK = 2, ROW_FIRST = 4 };
-/* PRED_CLUSTER: %is_explicit_cluster.  PRED_CARRY: CC.CF, carry or borrow. */
-enum { PRED_TRUE, PRED_SINK, PRED_FALSE, PRED_CLUSTER, PRED_CARRY, PRED_FIRST };
+enum { DEC_OPNDS = 8 };
 
 typedef struct Res {
   const Opnd *o; /* NULL: left out */
@@ -144,31 +143,5 @@ void dec_hint(Dec *, const Res *policy);
 #define X(name) Build build_##name;
 BUILDERS(X)
 #undef X
-
-/* Arguments of forms. */
-enum { W_FENCE, W_COMMIT, W_WAIT };
-enum { P_AND, P_OR, P_XOR, P_NOT, P_MOV };
-/* of cvt: one value, two into one, a pair into a pair, two and random bits, four and those
- */
-enum { CVT_ONE, CVT_TWO, CVT_PAIR, CVT_RANDOM, CVT_FOUR };
-enum { C_ADD, C_SUB, C_MAD, C_ADD_IN, C_SUB_IN, C_MAD_IN };
-enum { B_SYNC, B_ARRIVE };
-enum { R_POPC, R_AND, R_OR };
-enum {
-  A_ADD,
-  A_MIN,
-  A_MAX,
-  A_AND,
-  A_OR,
-  A_XOR,
-  A_EXCH,
-  A_INC,
-  A_DEC,
-  A_CAS,
-  A_OPS,
-};
-enum { MB_ARRIVE, MB_NO_COMPLETE, MB_ARRIVE_EXPECT, MB_EXPECT, MB_COMPLETE };
-enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
-enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 
 #endif

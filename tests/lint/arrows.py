@@ -11,6 +11,12 @@ LIBC = {f"<{name}.h>" for name in LIBC} | {"<sys/*.h>", "<linux/*.h>"}
 PUBLIC = {"<attnc/*.h>"}
 BASE = {'"base/*.h"', '"code_id.h"'} | PUBLIC | LIBC
 
+# The emulator: a decoded kernel is all that others see of ptx/; its builders see the steps,
+# and which forms of arithmetic there are.  Nobody but driver/ itself knows of driver/.
+KERNEL = {'"emulator/ptx/insn.h"', '"emulator/ptx/ptx.h"', '"emulator/export.h"'}
+STEPS = {f'"emulator/exec/{name}.h"' for name in
+         "steps arith atom cvt fragment lanes mma product video wgmma".split()}
+
 # file pattern: what it may include.  The first pattern that matches a file decides.
 RULES = [
     ("include/attnc/*", PUBLIC | LIBC),
@@ -32,8 +38,16 @@ RULES = [
                                '"harness/random.h"', '"harness/signature.h"',
                                '"harness/timing.h"', "<jansson.h>"}),
     ("runtime/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"', "<jansson.h>"}),
-    ("emulator/*", BASE | {'"emulator/*"', '"abi/*"', "<immintrin.h>",
-                           "<cpuid.h>"}),
+    ("emulator/export.h", set()),
+    ("emulator/ptx/*", BASE | KERNEL | STEPS | {'"emulator/ptx/*"', '"abi/*"',
+                            '"emulator/check/shadow.h"', '"emulator/check/undefined.h"',
+                            '"emulator/async/tensormap.h"'}),
+    ("emulator/exec/*", BASE | KERNEL | {'"emulator/exec/*"', '"emulator/async/*"', '"abi/*"',
+                             '"emulator/check/*"', "<immintrin.h>", "<cpuid.h>"}),
+    ("emulator/async/*", BASE | KERNEL | {'"emulator/async/*"', '"emulator/exec/*"', '"abi/*"',
+                              '"emulator/check/*"'}),
+    ("emulator/check/*", BASE | KERNEL | {'"emulator/check/*"', '"emulator/exec/*"', '"abi/*"'}),
+    ("emulator/driver/*", BASE | {'"emulator/*"', '"abi/*"'}),
     ("emit/*", BASE | {'"emit/*"', '"rules_text.h"', "<jansson.h>"}),
     ("sass/cubin.c", BASE | {'"sass/*"', "<elf.h>"}),
     ("sass/*", BASE | {'"sass/*"'}),
@@ -86,8 +100,13 @@ def self_test():
     expect(check, "runtime/plan.c", '#include "compiler/gen.h"\n', 1)
     expect(check, "runtime/jit.c", '#include "compiler/gen.h"\n', 0)
     expect(check, "emulator/exec/access.c", '#include "compiler/target.h"\n#include <cuda.h>\n', 2)
-    expect(check, "emulator/cu.c", '#include "abi/cuda.h"\n', 0)
-    expect(check, "emulator/cu.c", '#include "runtime/drv.h"\n', 1)
+    expect(check, "emulator/driver/cu.c", '#include "abi/cuda.h"\n', 0)
+    expect(check, "emulator/driver/cu.c", '#include "runtime/drv.h"\n', 1)
+    expect(check, "emulator/exec/access.c", '#include "emulator/driver/device.h"\n', 1)
+    expect(check, "emulator/exec/access.c", '#include "emulator/ptx/decode.h"\n', 1)
+    expect(check, "emulator/ptx/decode_mem.c", '#include "emulator/exec/machine.h"\n', 1)
+    expect(check, "emulator/check/report.c", '#include "emulator/async/bulk.h"\n', 1)
+    expect(check, "emulator/driver/module.c", '#include "emulator/exec/launch.h"\n', 0)
     expect(check, "cli/run.c", '#include "runtime/plan.h"\n', 1)
     expect(check, "examples/hello.c", '#include "base/str.h"\n#include <attnc/attnc.h>\n', 1)
 

@@ -19,7 +19,7 @@ static const char *const names[] = {"f16", "bf16", "tf32", "e4m3", "e5m2",
                                     "f32", "u8",   "s8",   "s32"};
 static const int sizes[] = {2, 2, 4, 1, 1, 4, 1, 1, 4};
 
-typedef enum Scale { ZERO, ONE, PRED_FALSE, PRED_TRUE, PRED_NOT } Scale;
+typedef enum Scale { ZERO, ONE, BY_FALSE, BY_TRUE, BY_NOT } Scale;
 
 typedef struct Case {
   El a, b, d;
@@ -293,7 +293,7 @@ check(const Case *c)
       int row = (int)((acc(mc, t, i) - mc[0]) / 256),
           col = (int)((acc(mc, t, i) - mc[0]) % 256);
       memcpy(&u, buffer + IMAGE + t * ROW + i * (c->d == F16 ? 2 : 4), c->d == F16 ? 2 : 4);
-      float got, want = c->scale == ZERO || c->scale == PRED_FALSE ? 0 : mc[row][col];
+      float got, want = c->scale == ZERO || c->scale == BY_FALSE ? 0 : mc[row][col];
       memcpy(&got, &u, 4);
       got = c->d == F16 ? f16_of(u) : c->d == S32 ? (float)(int32_t)u : got;
       for (int k = 0; k < k_of(c); k++)
@@ -475,7 +475,7 @@ others(void **state)
   finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
   snprintf(before, sizeof before, "%s" FENCE "M:\n", apart);
   finds(&plain, before, COMMIT WAIT, "error[wgmma-warpgroup]");
-  const Case pred = {BF16, BF16, F32, .n = 64, .swa = 1, .swb = 1, .scale = PRED_TRUE};
+  const Case pred = {BF16, BF16, F32, .n = 64, .swa = 1, .swb = 1, .scale = BY_TRUE};
   finds(&pred, FENCE "setp.ne.u32 %p3, %r1, 9;\n", COMMIT WAIT, "error[wgmma-scale]");
   finds(&plain, FENCE "setp.ne.u32 %p4, %r1, 9; @%p4 ", COMMIT WAIT, "error[partial-warp]");
   finds(&plain, FENCE "st.shared.b32 [sh], %r1; bar.sync 0;\n", COMMIT WAIT,
