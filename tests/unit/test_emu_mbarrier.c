@@ -113,6 +113,10 @@ copies(void **state)
       two_stages,
       ASYNC(INIT("64") COPY "cp.async.mbarrier.arrive.shared.b64 [bar];\n" ARRIVE("bar")
                 TRY("W", "bar", "0") FIND),
+      /* the same, at a generic address */
+      ASYNC(INIT("64") COPY
+            "mov.u64 %rd8, bar; cvta.shared.u64 %rd8, %rd8;\n"
+            "cp.async.mbarrier.arrive.noinc.b64 [%rd8];\n" TRY("W", "bar", "0") FIND),
       /* warp 1 alone copies, both read */
       ASYNC(INIT("32") "@%p2 bra READ;\n" COPY LANDED("bar") "READ:\n" TRY(
           "W", "bar",
@@ -367,6 +371,8 @@ refused(void **state)
       {ASYNC("mbarrier.init.shared.b64 [bar];\n"), "too few operands"},
       {ASYNC("mbarrier.init.global.b64 [bar], 1;\n"), "global"},
       {ASYNC("cp.async.mbarrier.arrive.noinc.shared.b64 [p];\n"), "in another state space"},
+      {ASYNC("cp.async.mbarrier.arrive.noinc.b64 [bar];\n"),
+       "needs the state space of bar"},
       {ASYNC("mbarrier.arrive.shared::cluster.b64 %rd9, [bar];\n"), "expected '_'"},
   };
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {

@@ -151,7 +151,7 @@ def build_async(form, variants, row, sm):
         token = body.new("d")
         init(body, THREADS)
         body.emit(f"cp.async.ca.shared::cta.global [{body.own}], [{source}], 8;")
-        body.emit(f"{instance.name} [arrived];")
+        body.emit(f"{instance.name} {arrived(body, instance)};")
         if not instance.has("noinc"):
             body.emit(f"mbarrier.arrive.{SPACE}.b64 {token}, [arrived];")
         first_phase(body)
