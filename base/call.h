@@ -16,6 +16,8 @@
 enum {
   CALL_SLOTS = 16,         /* tensors of a call */
   CALL_STRIDES = 5,        /* of a tensor */
+  CALL_STEPS = 8,          /* launches and memsets of a kernel */
+  CALL_REGIONS = 16,       /* of workspace */
   CALL_REGION_ALIGN = 256, /* bytes, of a region from the start of the workspace */
 };
 

@@ -310,5 +310,8 @@ build_kernel(Build *b)
     t_fail(b->open, "%s was left open", b->open->prog->entry);
   if (!b->kernel.entries.n)
     t_fail(b->host, "a kernel without an entry");
+  if (b->kernel.steps.n > CALL_STEPS || b->kernel.regions.n > CALL_REGIONS)
+    t_fail(b->host, "%d steps and %d regions, a recipe has %d and %d", b->kernel.steps.n,
+           b->kernel.regions.n, CALL_STEPS, CALL_REGIONS);
   return &b->kernel;
 }

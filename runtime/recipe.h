@@ -27,9 +27,9 @@ enum {
   RECIPE_SCALARS = 8,
   RECIPE_PARAMS = 128, /* over all steps */
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
-  RECIPE_STEPS = 8,
-  RECIPE_REGIONS = 16, /* of workspace */
-  RECIPE_ENTRY = 128,  /* bytes of an entry's name, with the 0 */
+  RECIPE_STEPS = CALL_STEPS,
+  RECIPE_REGIONS = CALL_REGIONS,
+  RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
 };
 
 /* ---- axes: products of terms ---- */

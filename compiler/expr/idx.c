@@ -355,7 +355,8 @@ idx_print(Str *s, Idx x, LeafPrint *leaf)
     return;
   }
   const Node *n = x.node;
-  bool call = n->kind == NODE_MIN || n->kind == NODE_MAX;
+  bool call = n->kind == NODE_MIN || n->kind == NODE_MAX || n->kind == NODE_ASIDE ||
+              n->kind == NODE_ALONG;
   if (leaf_node(n)) {
     leaf(s, n);
     return;

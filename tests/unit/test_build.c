@@ -358,6 +358,23 @@ map_of_workspace(Bench *x)
   }
 }
 
+static void
+many_steps(Bench *x)
+{
+  const WorkRegion *r = b_region(x->b, .name = "r", .cols = 1);
+  entry(x, "one");
+  for (int i = 0; i < CALL_STEPS; i++)
+    b_memset(x->b, r, 0);
+}
+
+static void
+many_regions(Bench *x)
+{
+  entry(x, "one");
+  for (int i = 0; i <= CALL_REGIONS; i++)
+    b_region(x->b, .name = "r", .cols = 1);
+}
+
 static const struct {
   void (*build)(Bench *);
   const char *why;
@@ -372,6 +389,8 @@ static const struct {
     {of_the_host, "an index expression of two programs"},
     {never_waits, "is dependent and never waits"},
     {nothing, "a kernel without an entry"},
+    {many_steps, "9 steps and 1 regions"},
+    {many_regions, "1 steps and 17 regions"},
     {memset_inside, "a memset inside attnc_toy_one_sm_90a"},
     {no_columns, "region r has 0 columns"},
     {shrinks, "region r: an axis does not grow"},
