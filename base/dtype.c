@@ -3,7 +3,7 @@
 #include <string.h>
 
 const DtypeInfo dtype_info[DT_COUNT] = {
-#define X(id, name, bytes, map, mma) {name, mma, bytes},
+#define X(id, name, bytes, map, mma) {name, mma, #map, bytes},
     DTYPE_TABLE(X)
 #undef X
 };

@@ -19,7 +19,7 @@ typedef enum Dtype {
 } Dtype;
 
 typedef struct DtypeInfo {
-  const char *name, *mma;
+  const char *name, *mma, *map;
   int bytes;
 } DtypeInfo;
 extern const DtypeInfo dtype_info[DT_COUNT];

@@ -22,17 +22,19 @@ typedef enum Lay {
 enum { FROM_REGS = 1, FROM_SHARED = 2 };
 
 /* id, instruction; of one: its shape (of columns and depth), rows of the result, warps that
- * issue it together, least and most columns, bytes of depth; sizes of an element, as bits,
- * and those that it also reads across the rows of shared memory; places of the left and the
- * right operand; layout of the accumulator; is it in flight until it is waited for; what
- * multiplies in code that is no role's. */
+ * issue it together, least and most columns, bytes of depth; types that it multiplies, and
+ * those of them whose right operand it also reads across the rows of shared memory; places
+ * of the left and the right operand; layout of the accumulator; is it in flight until it is
+ * waited for; what multiplies in code that is no role's. */
+#define PRODUCT_TYPE(id) (1u << DT_##id)
+#define PRODUCT_HALVES   (PRODUCT_TYPE(F16) | PRODUCT_TYPE(BF16))
 #define PRODUCT_TABLE(X)                                                                   \
-  X(MMA_K8, "mma", "m16n%dk%d", 16, 1, 8, 8, 16, 2, 2, FROM_REGS, FROM_REGS, LAY_FRAG,     \
-    false, MMA_K8)                                                                         \
-  X(MMA_K16, "mma", "m16n%dk%d", 16, 1, 8, 8, 32, 2, 2, FROM_REGS, FROM_REGS, LAY_FRAG,    \
-    false, MMA_K16)                                                                        \
-  X(WGMMA, "wgmma", "m64n%dk%d", 64, 4, 8, 256, 32, 2, 2, FROM_REGS | FROM_SHARED,         \
-    FROM_SHARED, LAY_FRAG, true, MMA_K16)
+  X(MMA_K8, "mma", "m16n%dk%d", 16, 1, 8, 8, 16, PRODUCT_TYPE(F16), PRODUCT_TYPE(F16),     \
+    FROM_REGS, FROM_REGS, LAY_FRAG, false, MMA_K8)                                         \
+  X(MMA_K16, "mma", "m16n%dk%d", 16, 1, 8, 8, 32, PRODUCT_HALVES, PRODUCT_HALVES,          \
+    FROM_REGS, FROM_REGS, LAY_FRAG, false, MMA_K16)                                        \
+  X(WGMMA, "wgmma", "m64n%dk%d", 64, 4, 8, 256, 32, PRODUCT_HALVES, PRODUCT_HALVES,        \
+    FROM_REGS | FROM_SHARED, FROM_SHARED, LAY_FRAG, true, MMA_K16)
 
 typedef enum ProductKind {
 #define X(id, ...) id,
@@ -46,7 +48,7 @@ typedef struct ProductInfo {
   int rows, warps;
   int cols_least, cols_most; /* a multiple of the least */
   int depth_bytes;
-  unsigned sizes, across;
+  unsigned types, across;
   unsigned left, right;
   Lay acc;
   bool async;
@@ -65,7 +67,7 @@ product_depth(const ProductInfo *p, Dtype ty)
 static inline bool
 product_takes(const ProductInfo *p, Dtype ty, bool across)
 {
-  return ((across ? p->across : p->sizes) & (unsigned)dtype_bytes(ty)) != 0;
+  return ((across ? p->across : p->types) >> ty & 1u) != 0;
 }
 
 #endif

@@ -20,7 +20,6 @@ typedef struct Target {
   int smem_reserved; /* bytes the system takes from each block */
   int regs_sm;       /* 32-bit registers per multiprocessor */
   int threads_sm, blocks_sm;
-  bool mma_bf16;  /* products of bf16 */
   bool cp_async;  /* else copies go through registers */
   bool cvt_pair;  /* cvt of two fp32 numbers to a pair of 16 bits */
   bool max_nan;   /* max that is NaN where one of its numbers is */
@@ -34,6 +33,13 @@ typedef struct Target {
   int l2_clk;         /* bytes from the L2 cache */
   int sms;            /* multiprocessors of the part that is tuned for by default */
 } Target;
+
+/* How code multiplies there: that of a role, or of a kernel without roles. */
+static inline const ProductInfo *
+target_product(const Target *t, bool role)
+{
+  return &product_info[role ? t->product : product_info[t->product].alone];
+}
 
 extern const Target targets[];
 extern const int n_targets;

@@ -2,33 +2,16 @@
  * serialization. */
 #include "emit/emit_c.h"
 
+#include "base/dtype.h"
 #include "base/err.h"
 
 #include <string.h>
 
-static const struct {
-  const char *name, *type;
-  int bytes;
-} dtypes[] = {{"fp16", "FLOAT16", 2},
-              {"bf16", "BFLOAT16", 2},
-              {"fp32", "FLOAT32", 4},
-              {"e4m3", "UINT8", 1},
-              {"e5m2", "UINT8", 1}};
-
-static int
-dtype_index(const char *name)
-{
-  for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-    if (str_eq(dtypes[i].name, name))
-      return (int)i;
-  return -1;
-}
-
 int
 emit_c_bytes(const char *dtype)
 {
-  int i = dtype_index(dtype);
-  return i < 0 ? 0 : dtypes[i].bytes;
+  int i = dtype_find(dtype);
+  return i < 0 ? 0 : dtype_bytes((Dtype)i);
 }
 
 /* As runtime/launch_map.c has it. */
@@ -140,7 +123,7 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
   const char *name = json_string_value(json_object_get(tensor, "name"));
   const char *dtype = json_string_value(json_object_get(tensor, "dtype"));
   const json_t *dims = json_object_get(map, "dims"), *box = json_object_get(map, "box");
-  int ty = dtype ? dtype_index(dtype) : -1;
+  int ty = dtype ? dtype_find(dtype) : -1;
   if (!name || ty < 0)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
                    "--emit c: the recipe has a map of a tensor of an unknown dtype");
@@ -157,8 +140,8 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
              "                      CU_TENSOR_MAP_SWIZZLE_%s,\n"
              "                      CU_TENSOR_MAP_L2_PROMOTION_%s)) != CUDA_SUCCESS)\n"
              "    return r;\n",
-             p, p, dtypes[ty].type, dtypes[ty].bytes, json_array_size(box), name, other, p,
-             p, p, p, p, bytes_word(c, "", number(map, "swizzle", 0)),
+             p, p, dtype_info[ty].map, dtype_info[ty].bytes, json_array_size(box), name,
+             other, p, p, p, p, p, bytes_word(c, "", number(map, "swizzle", 0)),
              bytes_word(c, "L2_", number(map, "l2", 0)));
   return ATTNC_OK;
 }

@@ -51,15 +51,35 @@ float_of_half(uint16_t h)
   return float_of_bits(sign | bits_of_float((float)rest * 0x1p-24f));
 }
 
-/* Bits of significand after the first, and the exponent of the least normal number. */
+static float
+half_at(const void *data, int64_t i)
+{
+  return float_of_half(((const uint16_t *)data)[i]);
+}
+
+static float
+bf16_at(const void *data, int64_t i)
+{
+  return float_of_bits((uint32_t)((const uint16_t *)data)[i] << 16);
+}
+
+static float
+float_at(const void *data, int64_t i)
+{
+  return ((const float *)data)[i];
+}
+
+/* How an element is read; bits of significand after the first, the exponent of the least
+ * normal number, and the greatest.  A type without a row is refused. */
 typedef struct Format {
+  float (*at)(const void *data, int64_t i);
   int bits, emin;
   double max;
 } Format;
 static const Format formats[DT_COUNT] = {
-    [DT_F16] = {10, -14, 65504},
-    [DT_BF16] = {7, -126, 0x1.fep127},
-    [DT_F32] = {23, -126, 0x1.fffffep127},
+    [DT_F16] = {half_at, 10, -14, 65504},
+    [DT_BF16] = {bf16_at, 7, -126, 0x1.fep127},
+    [DT_F32] = {float_at, 23, -126, 0x1.fffffep127},
 };
 
 double
@@ -82,10 +102,7 @@ ref_rounded(float x, Dtype ty)
 float
 ref_element(const void *data, int64_t i, Dtype ty)
 {
-  if (ty == DT_F32)
-    return ((const float *)data)[i];
-  uint16_t u = ((const uint16_t *)data)[i];
-  return ty == DT_F16 ? float_of_half(u) : float_of_bits((uint32_t)u << 16);
+  return formats[ty].at(data, i);
 }
 
 /* ---- what is asked ---- */
@@ -125,6 +142,9 @@ check_tensors(Ref *r, bool outputs, attnc_error *err)
     attnc_tensor *x = &r->t[t.slot];
     t.align = dtype_bytes(t.dtype);
     r->ty[t.slot] = t.dtype;
+    if (!formats[t.dtype].at)
+      return err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: numbers of %s",
+                     dtype_name(t.dtype));
     if (!(t.access & ACCESS_IN) && !outputs)
       continue;
     if (!x->data && !tensor_is_empty(&t, &r->n))

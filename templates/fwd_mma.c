@@ -21,11 +21,12 @@ applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
   Dtype ty = s->dtype[ATTNC_Q];
+  const ProductInfo *p = target_product(c->target, false);
   const Rule rules[] = {
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
       {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
-      {ty != DT_F32, "fp32 has no mma of 16 bits"},
-      {ty != DT_BF16 || c->target->mma_bf16, "the target has no bf16 mma"},
+      {product_takes(p, ty, false) && product_takes(p, ty, true),
+       "the target's mma does not multiply this dtype"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

@@ -21,11 +21,13 @@ wgmma_applicable(const Case *c, Why *why)
 {
   const Spec *s = c->spec;
   Dtype ty = s->dtype[ATTNC_Q];
+  const ProductInfo *p = &product_info[WGMMA];
   const Rule rules[] = {
       {c->target->product == WGMMA, "the target has no wgmma"},
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
       {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
-      {ty != DT_F32, "fp32 has no wgmma of full precision"},
+      {product_takes(p, ty, false) && product_takes(p, ty, true),
+       "wgmma does not multiply this dtype in full precision"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

@@ -378,14 +378,16 @@ bf16_bits(Lo *lo, V x)
 V
 pack_pair(Lo *lo, Dtype ty, V low, V high)
 {
-  const Target *t = lo->p->target;
+  bool pairs = lo->p->target->cvt_pair;
   V in[2] = {high, low}; /* the second source lands in the low half */
-  if (ty == DT_BF16 && !t->mma_bf16) {
+  if (ty != DT_F16 && ty != DT_BF16)
+    lower_fail(lo, "a pair of %s has no lowering", dtype_name(ty));
+  if (ty == DT_BF16 && !pairs) {
     V upper = LLVMBuildShl(lo->b, bf16_bits(lo, high), k32(lo, 16), "");
     return LLVMBuildOr(lo->b, upper, bf16_bits(lo, low), "");
   }
   const char *text = ty == DT_BF16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;"
-                     : t->cvt_pair ? "cvt.rn.f16x2.f32 $0, $1, $2;"
+                     : pairs       ? "cvt.rn.f16x2.f32 $0, $1, $2;"
                                    : "{ .reg .b16 a, b; cvt.rn.f16.f32 b, $1; "
                                      "cvt.rn.f16.f32 a, $2; mov.b32 $0, {a, b}; }";
   return asm_1(lo, ASM_PURE, text, "=r,f,f", lo->i32, in, 2);

@@ -2,8 +2,6 @@
  * ref_fwd (a row a warp, eight columns a lane). */
 #include "compiler/llvm/llvm_lower.h"
 
-#include <stdio.h>
-
 static void
 store_one(Lo *lo, V address, V x, V want)
 {
@@ -87,82 +85,138 @@ lane_address(Lo *lo, const View *v, V row)
   return LLVMBuildAdd(lo->b, row_address(lo, v, row), col, "");
 }
 
+/* n registers from byte `at` on; zeros where nothing is wanted. */
 static void
-load_v4(Lo *lo, V address, int at, V want, V out[4])
+load_words(Lo *lo, V address, int at, int n, V want, V *out)
 {
-  char text[256];
+  Str text = str_new(lo->arena), how = str_new(lo->arena);
   V in[2] = {address, want};
-  snprintf(text, sizeof text,
-           "{ .reg .pred p; setp.ne.s32 p, $5, 0; mov.b32 $0, 0; mov.b32 $1, 0; "
-           "mov.b32 $2, 0; mov.b32 $3, 0; @p ld.global.v4.b32 {$0,$1,$2,$3}, [$4+%d]; }",
-           at);
-  asm_call(lo, ASM_EFFECT, text, "=&r,=&r,=&r,=&r,l,r", in, 2, lo->i32, out, 4);
+  str_printf(&text, "{ .reg .pred p; setp.ne.s32 p, $%d, 0; ", n + 1);
+  for (int i = 0; i < n; i++)
+    str_printf(&text, "mov.b32 $%d, 0; ", i);
+  str_printf(&text, "@p ld.global.v%d.b32 ", n);
+  asm_registers(&text, 0, n);
+  str_printf(&text, ", [$%d+%d]; }", n, at);
+  asm_constraint(&how, "=&r", n);
+  str_put(&how, ",l,r");
+  asm_call(lo, ASM_EFFECT, text.p, how.p, in, 2, lo->i32, out, n);
 }
 
-/* The two 16-bit elements of a register, as fp32. */
+/* ---- a register's elements, as fp32, and back ---- */
+
 static void
-unpack(Lo *lo, Dtype ty, V word, V out[2])
+from_f32(Lo *lo, V word, V *out)
 {
-  if (ty == DT_BF16) {
-    V low = LLVMBuildShl(lo->b, word, k32(lo, 16), "");
-    V high = LLVMBuildAnd(lo->b, word, k32(lo, (int32_t)0xffff0000), "");
-    out[0] = LLVMBuildBitCast(lo->b, low, lo->f32, "");
-    out[1] = LLVMBuildBitCast(lo->b, high, lo->f32, "");
-    return;
-  }
-  V in = word;
+  out[0] = LLVMBuildBitCast(lo->b, word, lo->f32, "");
+}
+
+static V
+to_f32(Lo *lo, Dtype ty, const V *x)
+{
+  (void)ty;
+  return LLVMBuildBitCast(lo->b, x[0], lo->i32, "");
+}
+
+static void
+from_bf16(Lo *lo, V word, V *out)
+{
+  V low = LLVMBuildShl(lo->b, word, k32(lo, 16), "");
+  V high = LLVMBuildAnd(lo->b, word, k32(lo, (int32_t)0xffff0000), "");
+  out[0] = LLVMBuildBitCast(lo->b, low, lo->f32, "");
+  out[1] = LLVMBuildBitCast(lo->b, high, lo->f32, "");
+}
+
+static void
+from_f16(Lo *lo, V word, V *out)
+{
   asm_call(lo, ASM_PURE,
            "{ .reg .b16 a, b; mov.b32 {a, b}, $2; cvt.f32.f16 $0, a; cvt.f32.f16 $1, b; }",
-           "=&f,=f,r", &in, 1, lo->f32, out, 2);
+           "=&f,=f,r", &word, 1, lo->f32, out, 2);
+}
+
+static V
+to_pair(Lo *lo, Dtype ty, const V *x)
+{
+  return pack_pair(lo, ty, x[0], x[1]);
+}
+
+/* Of a type without a row no lane tile is loaded or stored. */
+static const struct {
+  void (*from)(Lo *, V word, V *out);
+  V (*to)(Lo *, Dtype, const V *x);
+} words_of[DT_COUNT] = {
+    [DT_F16] = {from_f16, to_pair},
+    [DT_BF16] = {from_bf16, to_pair},
+    [DT_F32] = {from_f32, to_f32},
+};
+
+/* Registers of a lane's eight columns. */
+static int
+lane_words(Lo *lo, Dtype ty)
+{
+  if (!words_of[ty].from)
+    lower_fail(lo, "columns of %s have no lowering", dtype_name(ty));
+  return 8 * dtype_bytes(ty) / REG_BYTES;
+}
+
+/* A load or store has four of them at most. */
+enum { WORDS = CHUNK_BYTES / REG_BYTES };
+
+static int
+least(int a, int b)
+{
+  return a < b ? a : b;
 }
 
 void
 lower_load(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
-  int n;
-  V *out = lower_regs(lo, op->out, &n), word[4];
+  Dtype ty = v->x->ty;
+  int n, words = lane_words(lo, ty);
+  V *out = lower_regs(lo, op->out, &n), word[WORDS];
   V row = lane_row(lo, op->kind == OP_LOAD_ONE);
   V columns = has_columns(lo, v->x->cols);
   V want = bool_and(lo->b, columns, row_inside(lo, v, row));
   V address = lane_address(lo, v, row), bit = as_i32(lo, lo->b, want);
-  for (int half = 0; half < (v->x->ty == DT_F32 ? 2 : 1); half++) {
-    load_v4(lo, address, 16 * half, bit, word);
-    for (int i = 0; i < 4; i++) {
-      if (v->x->ty == DT_F32)
-        out[4 * half + i] = LLVMBuildBitCast(lo->b, word[i], lo->f32, "");
-      else
-        unpack(lo, v->x->ty, word[i], &out[2 * i]);
-    }
+  for (int i = 0; i < words; i += WORDS) {
+    int here = least(words - i, WORDS);
+    load_words(lo, address, i * REG_BYTES, here, bit, word);
+    for (int k = 0; k < here; k++)
+      words_of[ty].from(lo, word[k], out + (i + k) * dtype_in(ty, REG_BYTES));
   }
 }
 
 static void
-store_v4(Lo *lo, V address, int at, V *word, V want)
+store_words(Lo *lo, V address, int at, int n, const V *word, V want)
 {
-  char text[128];
-  V in[6] = {address, word[0], word[1], word[2], word[3], want};
-  snprintf(text, sizeof text,
-           "{ .reg .pred p; setp.ne.s32 p, $5, 0; @p st.global.v4.b32 [$0+%d], "
-           "{$1,$2,$3,$4}; }",
-           at);
-  asm_call(lo, ASM_EFFECT, text, "l,r,r,r,r,r", in, 6, lo->none, NULL, 0);
+  Str text = str_new(lo->arena), how = str_new(lo->arena);
+  V in[WORDS + 2] = {address};
+  for (int i = 0; i < n; i++)
+    in[1 + i] = word[i];
+  in[1 + n] = want;
+  str_printf(&text, "{ .reg .pred p; setp.ne.s32 p, $%d, 0; @p st.global.v%d.b32 [$0+%d], ",
+             n + 1, n, at);
+  asm_registers(&text, 1, n);
+  str_put(&text, "; }");
+  str_put(&how, "l");
+  asm_constraint(&how, "r", n + 1);
+  asm_call(lo, ASM_EFFECT, text.p, how.p, in, n + 2, lo->none, NULL, 0);
 }
 
 void
 lower_store(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
-  V *x = lo->vals[op->in[0]->id], word[8];
-  bool wide = v->x->ty == DT_F32;
+  Dtype ty = v->x->ty;
+  int words = lane_words(lo, ty);
+  V *x = lo->vals[op->in[0]->id], *word = NEW_N(lo->arena, V, words);
   V row = lane_row(lo, false);
   V columns = has_columns(lo, v->x->cols);
   V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
   V address = lane_address(lo, v, row);
-  for (int i = 0; i < (wide ? 8 : 4); i++)
-    word[i] = wide ? LLVMBuildBitCast(lo->b, x[i], lo->i32, "")
-                   : pack_pair(lo, v->x->ty, x[2 * i], x[2 * i + 1]);
-  store_v4(lo, address, 0, word, want);
-  if (wide)
-    store_v4(lo, address, 16, word + 4, want);
+  for (int i = 0; i < words; i++)
+    word[i] = words_of[ty].to(lo, ty, x + i * dtype_in(ty, REG_BYTES));
+  for (int i = 0; i < words; i += WORDS)
+    store_words(lo, address, i * REG_BYTES, least(words - i, WORDS), word + i, want);
 }

@@ -107,8 +107,7 @@ tile_warps(const Tb *t)
 const ProductInfo *
 tile_product(const Tb *t)
 {
-  const ProductInfo *p = &product_info[t->prog->target->product];
-  return tile_role(t) ? p : &product_info[p->alone];
+  return target_product(t->prog->target, tile_role(t) != NULL);
 }
 
 bool

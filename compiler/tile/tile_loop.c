@@ -254,7 +254,7 @@ t_role_begin(Tb *t, const RoleArgs *a)
               .teams = a->teams,
               .warps = a->warps,
               .regs = a->regs};
-  const ProductInfo *p = &product_info[t->prog->target->product];
+  const ProductInfo *p = target_product(t->prog->target, true);
   if (r->first + a->teams * a->warps > t->prog->warps || r->first % p->warps)
     t_fail(t, "role %s: warps %d … %d of %d", a->name, r->first,
            r->first + a->teams * a->warps - 1, t->prog->warps);

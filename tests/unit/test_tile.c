@@ -250,6 +250,12 @@ product_of_f16(Tb *t)
 }
 
 static void
+product_of_bf16(Tb *t)
+{
+  product_of(t, DT_BF16, DT_BF16);
+}
+
+static void
 product_of_fp32(Tb *t)
 {
   product_of(t, DT_F32, DT_F32);
@@ -402,6 +408,7 @@ test_misuse(void **state)
   (void)state;
   for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++)
     refused("sm_80", misuses[i].emit, misuses[i].says);
+  refused("sm_75", product_of_bf16, "mma has no bf16 · bf16");
   refused("sm_75", stages_without_copies, "ring v: 2 stages, sm_75 has no cp.async");
 }
 
