@@ -22,13 +22,22 @@ fwd_group(const Call *p)
 }
 
 bool
-fwd_refuse_keys(int bn, int stages, Why *why)
+fwd_refuse_keys(const Spec *p, int bn, int stages, Why *why)
 {
-  if (bn < 16 || bn % 16 || bn > 256)
-    return refused(why, "block_n %d is not a multiple of 16 up to 256", bn);
+  int step = dtype_in(p->dtype[ATTNC_V], STEP_BYTES); /* of depth, in P V */
+  int of = step > 16 ? step : 16;                     /* columns of S come in pairs of 8 */
+  if (bn < of || bn % of || bn > 256)
+    return refused(why, "block_n %d is not a multiple of %d up to 256", bn, of);
   if (stages < 1 || stages > 4)
     return refused(why, "num_stages %d is not in 1 … 4", stages);
   return false;
+}
+
+int
+fwd_left_regs(Dtype ty, int blocks, int cols)
+{
+  int step = dtype_in(ty, STEP_BYTES), steps = (cols + step - 1) / step;
+  return blocks * steps * 16 * STEP_BYTES / (32 * 4); /* bytes over the lanes of a warp */
 }
 
 bool

@@ -11,8 +11,10 @@ Tile fwd_mask(Tb *, const Mask *, Tile x, At, Visit);
 Idx fwd_group(const Call *);
 
 /* Rules of legality that templates share. */
-bool fwd_refuse_keys(int block_n, int num_stages, Why *);
+bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);
 bool fwd_refuse_shared(const Case *, int bytes, Why *);
+/* Registers a thread of a left operand of so many columns: `blocks` of 16 rows a warp. */
+int fwd_left_regs(Dtype, int blocks, int cols);
 
 /* Expected tiles, FULL and PARTIAL, of the whole grid: what cost models multiply. */
 typedef struct FwdTiles {

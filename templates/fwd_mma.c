@@ -80,6 +80,13 @@ shared_bytes(const Spec *p, const Sched *s)
   return layout_bytes(&l);
 }
 
+/* Blocks of rows of the product that a warp has. */
+static int
+warp_blocks(const Sched *s)
+{
+  return s->bm / (product_info[MMA_K16].rows * s->warps);
+}
+
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
  * few less than 166 together, or ptxas spills (13.0, sm_75). */
 static int
@@ -87,7 +94,8 @@ staged_regs(const Spec *p, const Sched *s)
 {
   SmemLayout l = layout(p, s);
   int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
-  return (most / (32 * s->warps) + 3) / 4 + s->bm / (16 * s->warps) * s->bn / 4 + 6;
+  int pw = fwd_left_regs(p->dtype[ATTNC_Q], warp_blocks(s), s->bn);
+  return (most / (32 * s->warps) + 3) / 4 + pw + 6;
 }
 
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
@@ -97,8 +105,8 @@ static int
 live_regs(const Spec *p, const Target *g, const Sched *s)
 {
   Band band = spec_band(p);
-  int mt = s->bm / (16 * s->warps);
-  int q = mma_of(s)->q_in_regs ? mt * ((p->head_dim + 15) / 16 * 16) / 4 : 0;
+  int mt = warp_blocks(s);
+  int q = mma_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
   int limits = 2 * mt * ((band.hi != INT_MAX) + (band.lo != INT_MIN));
   int staged = g->cp_async ? 0 : staged_regs(p, s);
   return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q + limits + staged;
@@ -110,13 +118,14 @@ static bool
 refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
+  const ProductInfo *p = target_product(g, false);
   int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, g, s);
   if (s->warps < 2 || s->warps > 16)
     return refused(why, "num_warps %d is not in 2 … 16", s->warps);
-  if (s->bm % (16 * s->warps) || s->bm / (16 * s->warps) > 4)
-    return refused(why, "block_m %d is not 1 to 4 times 16 rows for each of %d warps",
-                   s->bm, s->warps);
-  if (fwd_refuse_keys(s->bn, s->stages, why))
+  if (s->bm % (p->rows * s->warps) || warp_blocks(s) > 4)
+    return refused(why, "block_m %d is not 1 to 4 times %d rows for each of %d warps",
+                   s->bm, p->rows, s->warps);
+  if (fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
@@ -153,7 +162,8 @@ static double
 tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double kv = n * (d + dv) * 2, q = mma_of(s)->q_in_regs ? 0 : m * d * 2;
+  int bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]);
+  double kv = n * (d + dv) * bytes, q = mma_of(s)->q_in_regs ? 0 : m * d * bytes;
   Units demand = {.of = {
                       [UNIT_MMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n,

@@ -31,8 +31,8 @@ typedef struct Mine { /* what one warpgroup has of one block of work */
 static Smem
 team_rows(Tb *t, Smem s, int cols)
 {
-  Idx row = i_mul(i_team(t), 64);
-  return s_cols(s_rows(s, row, 64), cols);
+  Idx row = i_mul(i_team(t), wgmma_rows());
+  return s_cols(s_rows(s, row, wgmma_rows()), cols);
 }
 
 /* A part of the block of work, which may be past the end as a whole unless blocks (of a
@@ -149,9 +149,11 @@ static Tile
 narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
 {
   int bn = c->s->bn;
-  Idx end = i_sub(c->p->sq, 1), q = i_min(i_add(my->q0, 64 / c->part.pack - 1), end);
+  Idx end = i_sub(c->p->sq, 1),
+      q = i_min(i_add(my->q0, wgmma_rows() / c->part.pack - 1), end);
   Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
-  Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)), none = t_zero(t, 64, bn / 2);
+  Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)),
+       none = t_zero(t, wgmma_rows(), bn / 2);
   Tile *far = t_var(t, none);
   T_IF (t, i_lt(bn / 2, seen))
     *far = scores(t, my->q, s_rows(k, i_int(bn / 2), bn / 2));
@@ -264,13 +266,13 @@ finish(Tb *t, const Cta *c, Mine *my)
   Tile o = t_mul(t, *my->acc, inv);
   o = t_cvt(t, o, p->dt);
   t_put(t, my->q, o);
-  View out = rows(c, p->o, &my->w, my->q0, 64);
+  View out = rows(c, p->o, &my->w, my->q0, wgmma_rows());
   if (!c->s->tma_store)
     t_copy_out(t, out, my->q);
   else if (private)
     t_send_out(t, out, my->q);
   if (p->lse)
-    t_store_rows(t, rows(c, p->lse, &my->w, my->q0, 64), lse);
+    t_store_rows(t, rows(c, p->lse, &my->w, my->q0, wgmma_rows()), lse);
   if (!c->s->tma_store)
     t_fence_async(t); /* before TMA brings the next Q here */
   else if (private)
@@ -283,13 +285,13 @@ finish(Tb *t, const Cta *c, Mine *my)
 static Mine
 mine(Tb *t, const Cta *c, const Work *w)
 {
-  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), 64 / c->part.pack))};
+  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), wgmma_rows() / c->part.pack))};
   my.slot = t_take(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
-  my.sm = softmax_new(t, 64);
+  my.sm = softmax_new(t, wgmma_rows());
   my.sm.lazy = c->s->skip_rescale;
   my.sm.poly = c->s->poly_exp2;
-  Tile zero = t_zero(t, 64, c->p->dv);
+  Tile zero = t_zero(t, wgmma_rows(), c->p->dv);
   my.acc = t_var(t, zero);
   return my;
 }
@@ -370,7 +372,7 @@ partition(const Call *p, const Hopper *s)
 static void
 forward(Tb *t, const Call *p, const Hopper *s)
 {
-  int groups = s->bm / 64;
+  int groups = s->bm / wgmma_rows();
   Cta c = {.p = p, .s = s, .part = partition(p, s)};
   c.turn = s->pingpong ? t_turn(t, groups) : NULL;
   SmemLayout l = wgmma_layout(p->spec, s);
@@ -400,7 +402,7 @@ print(const Sched *sched, Str *out)
 {
   const Hopper *s = hopper_of(sched);
   str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn,
-             s->bm / 64, s->stages, s->overlap ? ", overlap" : "",
+             s->bm / wgmma_rows(), s->stages, s->overlap ? ", overlap" : "",
              s->pingpong ? ", pingpong" : "", s->p_in_smem ? ", P in shared memory" : "",
              s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
 }

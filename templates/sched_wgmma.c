@@ -59,7 +59,7 @@ plain(int bm, int bn, int depth)
                   .bm = bm,
                   .bn = bn,
                   .stages = depth,
-                  .warps = 4 + bm / 16,
+                  .warps = 4 + wgmma_warps() * (bm / wgmma_rows()),
                   .overlap = true,
                   .pingpong = bm > 64,
                   .scheduler = SCHED_GRID,
@@ -127,7 +127,7 @@ wgmma_layout(const Spec *p, const Hopper *s)
   for (int i = PART_Q; i <= PART_V; i++) {
     l.part[i].fill = FILL_TMA;
     l.part[i].stages = i == PART_Q ? s->q_stages : s->stages;
-    l.part[i].takers = s->bm / 16;
+    l.part[i].takers = wgmma_warps() * (s->bm / wgmma_rows());
     l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
   }
   if (s->p_in_smem) {
@@ -148,24 +148,26 @@ shared_bytes(const Spec *p, const Hopper *s)
 static int
 live_regs(const Spec *p, const Hopper *s)
 {
-  int pw = s->p_in_smem ? 0 : s->bn / 4;
+  int pw = s->p_in_smem ? 0 : fwd_left_regs(p->dtype[ATTNC_Q], 1, s->bn);
   return p->head_dim_v / 2 + s->bn / 2 + pw;
 }
 
 static bool
-refuse_shape(const Hopper *s, Why *why)
+refuse_shape(const Case *c, const Hopper *s, Why *why)
 {
-  if (s->bm != 64 && s->bm != 128 && s->bm != 192)
-    return refused(why, "block_m %d is not 64, 128 or 192: a warpgroup has 64 rows", s->bm);
-  if (s->warps != 4 + s->bm / 16)
+  int each = wgmma_rows(), teams = s->bm / each, warps = 4 + wgmma_warps() * teams;
+  if (s->bm % each || teams < 1 || teams > 3)
+    return refused(why, "block_m %d is not %d, %d or %d: a warpgroup has %d rows", s->bm,
+                   each, 2 * each, 3 * each, each);
+  if (s->warps != warps)
     return refused(why, "num_warps %d: block_m %d takes %d, four of which load", s->warps,
-                   s->bm, 4 + s->bm / 16);
-  if (fwd_refuse_keys(s->bn, s->stages, why))
+                   s->bm, warps);
+  if (fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
   if (s->q_stages < 1 || s->q_stages > 2)
     return refused(why, "q_stages %d is not 1 or 2", s->q_stages);
-  if (s->pingpong && s->bm == 64)
-    return refused(why, "pingpong takes two warpgroups: block_m 64 has one");
+  if (s->pingpong && teams == 1)
+    return refused(why, "pingpong takes two warpgroups: block_m %d has one", each);
   if (s->cluster != 1 && s->cluster != 2)
     return refused(why, "cluster %d is not 1 or 2", s->cluster);
   if (s->poly_exp2 < 0 || s->poly_exp2 > 16)
@@ -177,7 +179,7 @@ refuse_shape(const Hopper *s, Why *why)
   if (s->narrow_diagonal && s->bn % 32)
     return refused(why, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
                    s->bn);
-  if (!s->private_epilogue && (s->bm == 64 || !s->tma_store))
+  if (!s->private_epilogue && (teams == 1 || !s->tma_store))
     return refused(why, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return refused(why, "q_stages 2 has no use where a CTA has one block of queries");
@@ -191,7 +193,7 @@ all_known(const Case *c)
   for (int i = SPECIALIZE_B; i <= SPECIALIZE_SK; i++)
     if (!spec_specializes(c->spec, (Specialize)i))
       return false;
-  return ((double)c->sq / 64 + 1) * (double)c->h * (double)c->b < 1 << 16;
+  return ((double)c->sq / wgmma_rows() + 1) * (double)c->h * (double)c->b < 1 << 16;
 }
 
 bool
@@ -202,14 +204,14 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
-  if (refuse_shape(s, why))
+  if (refuse_shape(c, s, why))
     return true;
   if (s->scheduler == SCHED_EXACT && !all_known(c))
     return refused(why,
                    "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
-  if (s->pack_gqa && (group < 2 || s->bm % group || 64 % group))
-    return refused(why, "pack_gqa takes a pinned group_size that divides 64, not %d",
-                   group);
+  if (s->pack_gqa && (group < 2 || s->bm % group || wgmma_rows() % group))
+    return refused(why, "pack_gqa takes a pinned group_size that divides %d, not %d",
+                   wgmma_rows(), group);
   if (fwd_refuse_shared(c, smem, why))
     return true;
   if (regs > most)
@@ -226,14 +228,16 @@ static Units
 tile_clocks(const Case *c, const Hopper *s, bool masked)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
-  double kv = n * (d + dv) * 2, poly = s->poly_exp2 / 16.0, warps = m / 64 * 4;
+  double bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]), teams = m / wgmma_rows();
+  double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0,
+         warps = teams * wgmma_warps();
   double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip_rescale ? 0.2 : 1;
   Units demand = {.of = {
                       [UNIT_WGMMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n * (1 - poly),
                       [UNIT_FP32] = m * n * per + rescale * m * dv + warps * 32 * PER_TILE,
-                      [UNIT_SHARED] = m * d * 2 + (m / 64 + 1) * kv +
-                                      (s->p_in_smem ? 2 * m * n * 2 : 0),
+                      [UNIT_SHARED] = m * d * bytes + (teams + 1) * kv +
+                                      (s->p_in_smem ? 2 * m * n * bytes : 0),
                       [UNIT_L2] = kv / s->cluster,
                   }};
   return units_clocks(c->target, &demand);

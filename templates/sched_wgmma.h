@@ -40,6 +40,18 @@ SchedCost wgmma_cost(const Case *, const Sched *);
 Sched wgmma_initial(const Case *);
 SmemLayout wgmma_layout(const Spec *, const Hopper *);
 
+/* A team of those that compute. */
+static inline int
+wgmma_rows(void)
+{
+  return product_info[WGMMA].rows;
+}
+static inline int
+wgmma_warps(void)
+{
+  return product_info[WGMMA].warps;
+}
+
 /* Registers a thread of the loading and of the computing warpgroups (setmaxnreg): together
  * what the block was launched with. */
 int load_regs(const Spec *, const Hopper *);
