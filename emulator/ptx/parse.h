@@ -1,5 +1,6 @@
-/* parse.h: between parse.c (module: directives, variables, entries) and parse_body.c (the
- * braces of an entry: scopes, registers, statements, operands). */
+/* parse.h: what the parser's files share, each above the next: parse.c (modules, entries),
+ * parse_func.c (functions), parse_body.c (the braces of an entry: scopes, registers,
+ * statements, operands), parse_decl.c (types, variables, directives), parse_expr.c. */
 #ifndef ATTNC_EMULATOR_PARSE_H
 #define ATTNC_EMULATOR_PARSE_H
 

@@ -3,62 +3,6 @@
 
 #include <string.h>
 
-Ast *
-ptx_func(const Ptx *p, const char *name, int n)
-{
-  for (int i = 0; i < p->funcs.n; i++)
-    if ((int)strlen(p->funcs.at[i]->name) == n &&
-        !memcmp(p->funcs.at[i]->name, name, (size_t)n))
-      return p->funcs.at[i];
-  return NULL;
-}
-
-/* ---- parameters and results ---- */
-
-/* .reg .b32 x: a register of the body. */
-static Formal
-register_formal(Parse *s)
-{
-  RegDecl *d = NEW(s->ptx->arena, RegDecl);
-  Type type = parse_type(s, "the type of a register");
-  d->name = lex_name(&s->lex);
-  d->name_len = (int)strlen(d->name);
-  d->n = -1;
-  d->regs = NEW(s->ptx->arena, Reg);
-  *d->regs = (Reg){.type = type, .name = d->name, .row = -1};
-  d->next = s->formals;
-  s->formals = d;
-  return (Formal){.reg = d->regs};
-}
-
-static Formal
-formal(Parse *s)
-{
-  if (lex_take(&s->lex, ".reg"))
-    return register_formal(s);
-  lex_need(&s->lex, ".param");
-  Var *v = parse_var(s, SPACE_PARAM, false);
-  if (!v->bytes)
-    ptx_fail(s->ptx, v->line, "parameters of any size are not emulated");
-  v->in_frame = true;
-  return (Formal){.var = v};
-}
-
-void
-parse_formals(Parse *s, Proto *p, bool out)
-{
-  if (!lex_take(&s->lex, "(") || lex_take(&s->lex, ")"))
-    return;
-  do {
-    Formal f = formal(s);
-    if (out)
-      *vec_push(s->ptx->arena, &p->out) = f;
-    else
-      *vec_push(s->ptx->arena, &p->in) = f;
-  } while (lex_take(&s->lex, ","));
-  lex_need(&s->lex, ")");
-}
-
 /* ---- the function ---- */
 
 static Ast *
