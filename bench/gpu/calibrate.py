@@ -73,8 +73,9 @@ def keep(suite, row, found, clocks):
     expected = row.expected(context) if row.expected else None
     if expected == expected and expected is not None:  # NaN: the model has no answer
         context.update(expected=expected)
-    context.update({k: v for k, v in clocks.between(found["from"], found["to"]).items()
-                    if k == "power_w"})
+    if row.metric == "clock":  # the others are over before nvidia-smi has been asked twice
+        context.update({k: v for k, v in clocks.between(found["from"], found["to"]).items()
+                        if k == "power_w"})
     if "expected" in context:
         context["source"] = row.source
     suite.results.measure(row.subject, row.case, row.metric, row.unit, found["samples"],

@@ -11,6 +11,7 @@ import forward
 import process
 
 TOP, TINY_TOP = 16, 2
+STEP_SECONDS = "10"  # for one step of a candidate: one that hangs costs no case
 
 
 def run(suite):
@@ -30,7 +31,7 @@ def one(suite, case):
     with open(file, "w", encoding="utf-8") as f:
         json.dump(cases.spec(case), f)
     command = forward.tune_command(suite, file, case, TINY_TOP if suite.tiny else TOP)
-    said = process.run([*command, "--rank"], max(10, suite.left()),
+    said = process.run([*command, "--rank", "--timeout", STEP_SECONDS], max(10, suite.left()),
                        {"ATTNC_TUNE_DIR": os.path.join(suite.folder, "rank")})
     if said.code is None:
         suite.results.skip("attnc", case, said.why)

@@ -143,6 +143,43 @@ class Notation(common.Case):
         self.assertEqual(kept.data["skipped"][0]["why"], "too new")
 
 
+class Matrix(common.Case):
+    """The program of the matrix in parts: a part that breaks or hangs costs itself."""
+
+    def ran(self, ends):
+        place = self.folder()
+        program = os.path.join(place, "matrix")
+        with open(program, "w", encoding="utf-8") as f:
+            f.write(f"""#!{sys.executable}
+import sys, time
+case = open(sys.argv[-1]).readline().strip()
+print(f"pass    0.10 s  {{case}}", flush=True)
+if "seed=1" in case: {ends}
+""")
+        os.chmod(program, os.stat(program).st_mode | stat.S_IXUSR)
+        kept = results.Results("gpu", os.path.join(place, "r.json"), {}, {})
+        for name, value in (("PART", 2), ("PART_SECONDS", 1.5)):
+            self.addCleanup(setattr, correctness, name, getattr(correctness, name))
+            setattr(correctness, name, value)
+
+        class Suite:
+            results, folder, kind, sample = kept, place, "emu", True
+            where = common.where()
+            late, left = staticmethod(lambda: False), staticmethod(lambda: 60)
+        with kept.phase("correctness"):
+            correctness.by_matrix(Suite, program, [f"{{x}} sm_80 seed={n}" for n in (1, 2, 3)])
+        return [(c["pass"], c.get("why", "")) for c in kept.data["checks"]]
+
+    def test_one_that_breaks(self):
+        for code in (1, 3):
+            self.assertEqual(self.ran(f"print('spoiled', file=sys.stderr); sys.exit({code})"), [
+                (True, ""), (False, f"e2e_matrix: exit {code}: spoiled"), (True, "")])
+
+    def test_one_that_hangs(self):
+        self.assertEqual(self.ran("time.sleep(60)"), [
+            (True, ""), (False, "no end within 2 s"), (True, "")])
+
+
 class Peers(common.Case):
     def test_flash_attention_where_it_is_installed(self):
         made = []
