@@ -15,7 +15,8 @@ GROUP = 4
 # that is in neither table fails a test, and is then skipped by name here or measured.
 MEASURED = ("dtype", "head_dim", "causal", "window")
 NOT_MEASURED = ("attnc", "name", "doc", "head_dim_v", "group_size", "align", "softmax_scale",
-                "return_lse", "layout", "specialize", "schedule")
+                "return_lse", "layout", "specialize", "schedule", "mask_mod", "score_mod",
+                "tensors", "scalars")
 # What engines ask for, by the property that a spec would say it with.
 WANTED = {"window": "sliding window", "softcap": "capped scores", "alibi": "ALiBi",
           "documents": "document mask", "prefix": "prefix mask", "bias": "bias",
