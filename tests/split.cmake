@@ -8,7 +8,7 @@ file(MAKE_DIRECTORY ${SPLIT})
 foreach(lib attnc_llvm attnc-emu)
   file(CREATE_LINK ../lib/lib${lib}.so ${SPLIT}/lib${lib}.so SYMBOLIC)
 endforeach()
-library(attnc_split SHARED OBJECTS compiler reference runtime base LINK yaml
+library(attnc_split SHARED OBJECTS ${attnc_OBJECTS} LINK yaml
   SOURCES split/table.c split/split_fwd.c
     $<FILTER:$<TARGET_OBJECTS:o_templates>,EXCLUDE,/table\\.c\\.>)
 set_target_properties(attnc_split PROPERTIES OUTPUT_NAME attnc LIBRARY_OUTPUT_DIRECTORY ${SPLIT})
