@@ -1,6 +1,8 @@
 """Tuning: which of the legal schedules is the fastest for a problem, kept for later plans."""
 import ctypes as C
 import json
+import os
+import sys
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from . import _lib, errors
@@ -9,6 +11,18 @@ from .sizes import SizesLike, whole
 from .spec import SpecLike, _check, load_spec, problem, schedule as make_schedule
 
 LEVELS = ("estimate", "measure", "patient", "exhaustive")
+
+
+WORKER = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).attnc_tune_worker(None))"
+
+
+def worker():
+    """This interpreter, with the same library: a wheel has no command.  None leaves the choice
+    to the library: of $ATTNC_TUNE_WORKER, and in a program that embeds Python."""
+    if not sys.executable or os.environ.get("ATTNC_TUNE_WORKER"):
+        return None
+    words = [sys.executable, "-I", "-c", WORKER, _lib.library()._name]
+    return (C.c_char_p * (len(words) + 1))(*map(_lib.encode, words))
 
 
 class Progress:
@@ -32,7 +46,8 @@ def options(level, numbers, within, dry, resume, progress):
     if level not in LEVELS:
         raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry), resume=bool(resume),
-                            progress=progress.callback, within=make_schedule(within))
+                            progress=progress.callback, within=make_schedule(within),
+                            worker=worker())
     for name, value in numbers.items():
         if value is not None:
             kind = dict(_lib.TuneOptions._fields_)[name]

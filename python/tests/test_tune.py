@@ -1,4 +1,6 @@
 """attnc.tune on the emulated device: the best is kept, what is asked is done, it can be stopped."""
+import os
+import sys
 import tempfile
 
 import common
@@ -34,6 +36,16 @@ class Tune(common.Case):
                                                                    if k in best})
         self.assertEqual({stage for stage, _, _ in seen}, {"compile", "measure"})
         self.assertTrue(all(0 <= done <= total for _, done, total in seen))
+
+    def test_worker(self):
+        """It is this interpreter, unless the environment names another program."""
+        os.environ["ATTNC_TUNE_WORKER"] = "/nowhere"
+        self.addCleanup(os.environ.pop, "ATTNC_TUNE_WORKER", None)
+        with self.assertRaisesRegex(attnc.CacheError, "/nowhere"):
+            self.tune(dry=True)
+        del os.environ["ATTNC_TUNE_WORKER"]
+        self.assertEqual(sys.modules["attnc.tune"].worker()[0], os.fsencode(sys.executable))
+        self.assertEqual(self.tune(dry=True)["candidates"][0]["verdict"], "best")
 
     def test_asked(self):
         found = self.tune(dry=True, within={"num_warps": 4}, timeout=30, jobs=1)
