@@ -148,7 +148,7 @@ facts(void **state)
       &c);
   const Facts *f = &c.facts;
   assert_true(f->d == 40 && f->dv == 24 && f->scale == 0.25);
-  assert_true(f->causal && f->top_left && f->left == 7 && f->right == -1);
+  assert_true(f->causal && f->top_left && f->left == 7 && f->right == 0);
   assert_true(f->dtype[ATTNC_Q] == ORACLE_BF16 && f->dtype[ATTNC_V] == ORACLE_FP16);
   assert_true(f->dtype[ATTNC_O] == ORACLE_FP32 && f->dtype[ATTNC_LSE] == ORACLE_FP32);
   assert_true(f->heads_first[ATTNC_Q] && !f->heads_first[ATTNC_K]);
