@@ -58,8 +58,8 @@ number_of(const json_t *j, const char *key)
   return (int)json_integer_value(json_object_get(j, key));
 }
 
-/* What is on, in few letters: " overlap", " persistent", " poly_exp2=4"; what is off, none
- * or the first of its names is not said. */
+/* What is on, in few letters: " intra_wg_overlap", " persistent", " poly_exp2=4"; what is
+ * off, none or the first of its names is not said. */
 static void
 put_short(Str *s, const json_t *field, const json_t *value)
 {
@@ -69,7 +69,7 @@ put_short(Str *s, const json_t *field, const json_t *value)
     str_printf(s, " %s", str_eq(name, "q_in_regs") ? "qreg" : name);
   else if (json_is_string(value) && !json_equal(value, first))
     str_printf(s, " %s", json_string_value(value));
-  else if (json_is_integer(value) && json_integer_value(value) > number_of(field, "least"))
+  else if (json_is_integer(value) && json_integer_value(value) > number_of(field, "min"))
     str_printf(s, " %s=%lld", name, (long long)json_integer_value(value));
 }
 

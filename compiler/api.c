@@ -367,7 +367,7 @@ put_field(Str *s, const SchedField *f)
       [SK_INT] = "int", [SK_BOOL] = "bool", [SK_ENUM] = "enum"};
   str_printf(s, "{\"name\":\"%s\",\"kind\":\"%s\"", f->name, kinds[f->kind]);
   if (f->kind == SK_INT)
-    str_printf(s, ",\"least\":%d,\"most\":%d", f->least, f->most);
+    str_printf(s, ",\"min\":%d,\"max\":%d", f->min, f->max);
   for (const char *p = f->names, *comma = ",\"names\":["; p && *p; comma = ",") {
     size_t n = strcspn(p, " ");
     str_printf(s, "%s\"%.*s\"%s", comma, (int)n, p, p[n] ? "" : "]");
@@ -386,7 +386,7 @@ static void
 make_fields(void)
 {
   Arena *arena = arena_new(0);
-  const SchedField *list[SCHED_MOST];
+  const SchedField *list[SCHED_MAX];
   int n = sched_fields(list);
   if (!arena)
     return;

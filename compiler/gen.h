@@ -14,7 +14,7 @@
 
 /* Fills in what `want` (NULL: everything) leaves open: first the spec's pins for the
  * target, then the best legal schedule of the cost model for the problem's sizes (NULL: a
- * middling problem), else the template's default.  *source says which decided: "pinned",
+ * default problem), else the template's default.  *source says which decided: "pinned",
  * "model" or "default".  ATTNC_ERR_UNSUPPORTED names the limits that refuse a pinned or
  * wanted schedule, ATTNC_ERR_USAGE a name or value that no template has. */
 attnc_status gen_schedule(const Spec *, const ProblemCopy *, const Target *,

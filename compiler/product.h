@@ -12,10 +12,10 @@
 
 /* How the registers of a team hold a tile. */
 typedef enum Lay {
-  LAY_FRAG, /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
-  LAY_ROW,  /* one value a row, equal in the lanes that share it (or shares of it) */
-  LAY_LANE, /* a row a warp, eight columns a lane */
-  LAY_ONE   /* one value */
+  LAY_FRAG,     /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
+  LAY_ROW,      /* one value a row, equal in the lanes that share it (or shares of it) */
+  LAY_WARP_ROW, /* a row a warp, eight columns a lane */
+  LAY_SCALAR    /* one value */
 } Lay;
 
 /* Where an instruction takes an operand from. */

@@ -31,8 +31,8 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
 static const char *
 nearest(const char *name)
 {
-  const SchedField *list[SCHED_MOST];
-  const char *names[SCHED_MOST + 1] = {"template"};
+  const SchedField *list[SCHED_MAX];
+  const char *names[SCHED_MAX + 1] = {"template"};
   int n = sched_fields(list);
   for (int i = 0; i < n; i++)
     names[i + 1] = list[i]->name;
@@ -65,7 +65,7 @@ sched_check(const Schedule *w, attnc_error *err)
 
 /* What is asked of one template: values of its fields. */
 typedef struct Asked {
-  int n, field[SCHED_MOST], value[SCHED_MOST];
+  int n, field[SCHED_MAX], value[SCHED_MAX];
   const char *foreign; /* the first name that the template has not, or NULL */
 } Asked;
 
@@ -260,7 +260,7 @@ static attnc_status
 choose(Search *s, const char **source, attnc_error *err)
 {
   bool sized = s->c.sq > 0 && s->c.b > 0 && s->c.h > 0;
-  bool asked = sched_asks(s->want);
+  bool asked = sched_is_set(s->want);
   *source = asked ? "pinned" : sized ? "model" : "default";
   if (!asked && !sized && take_initial(s))
     return ATTNC_OK;

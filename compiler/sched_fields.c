@@ -59,11 +59,11 @@ sched_field(const char *name)
 }
 
 int
-sched_fields(const SchedField *list[SCHED_MOST])
+sched_fields(const SchedField *list[SCHED_MAX])
 {
   int n = 0;
   for (int i = 0; i < n_templates; i++)
-    for (int k = 0; k < sched_n_fields(template_table[i]) && n < SCHED_MOST; k++) {
+    for (int k = 0; k < sched_n_fields(template_table[i]) && n < SCHED_MAX; k++) {
       const SchedField *f = sched_field_of(template_table[i], k);
       bool there = false;
       for (int other = 0; other < n; other++)

@@ -12,7 +12,7 @@ int sched_find(const Template *, const char *name); /* -1: it has no such field 
 /* The field of that name, of attnc_schedule or of any template; NULL: there is none. */
 const SchedField *sched_field(const char *name);
 /* All of them: those of attnc_schedule, then the options in the order of the templates. */
-int sched_fields(const SchedField *list[SCHED_MOST]);
+int sched_fields(const SchedField *list[SCHED_MAX]);
 bool sched_has(const Template *, const char *name);
 /* All values of a schedule, by name. */
 Schedule sched_named(const Sched *);

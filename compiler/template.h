@@ -57,7 +57,7 @@ typedef struct SchedCost {
 typedef struct Case {
   const Spec *spec;
   const Target *target;
-  int64_t b, h, hk, sq, sk; /* hints; 0: unknown, a middling problem is assumed */
+  int64_t b, h, hk, sq, sk; /* hints; 0: unknown, the default problem size is assumed */
   int sms;
 } Case;
 

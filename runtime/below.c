@@ -246,7 +246,7 @@ trim(int corrupt)
 }
 
 void
-below_aside(const Below *b, const char *path)
+below_quarantine(const Below *b, const char *path)
 {
   char name[NAME_BYTES];
   struct timespec now;

@@ -28,7 +28,7 @@ int below_parent(const Below *, const char *path, const char **leaf, const char 
 /* A descriptor of the directory itself; -1 as above. */
 int below_dir(const Below *, const char *path, const char **why);
 
-/* BAD: there is something that no cache has written so: it is to be moved aside. */
+/* BAD: there is something that no cache has written so: it is to be quarantined. */
 typedef enum BelowRead { BELOW_READ, BELOW_ABSENT, BELOW_FAILED, BELOW_BAD } BelowRead;
 typedef struct BelowFile {
   Entry *entry;    /* READ: the whole file, unchecked */
@@ -39,7 +39,7 @@ BelowRead below_read(const Below *, const char *path, BelowFile *);
 
 /* Moves whatever is there to corrupt/, of which the oldest goes when there are too many;
  * removes it where that fails. */
-void below_aside(const Below *, const char *path);
+void below_quarantine(const Below *, const char *path);
 /* Removes a name of an open directory, with all below it.  False: it is still there. */
 bool below_remove(int at, const char *name);
 

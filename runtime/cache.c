@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "runtime/cache_keep.h"
+#include "runtime/cache_gc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -172,7 +172,7 @@ bad(Cache *c, const Below *b, const char *path, const char *why)
   if (first(c, TROUBLE_BAD))
     warn(c, "cache: %s is not used: %s", path, why);
   if (b->own && c->mode == CACHE_WRITE)
-    below_aside(b, path);
+    below_quarantine(b, path);
   return NULL;
 }
 
@@ -335,7 +335,7 @@ put_in_place(Cache *c, Way *w, const char *path)
     fail(w, "rename");
     if (errno != EISDIR && errno != ENOTEMPTY && errno != EEXIST)
       break;
-    below_aside(&c->own, path);
+    below_quarantine(&c->own, path);
   }
   c->io->unlinkat(w->tmp, w->temp, 0);
   return false;
@@ -385,12 +385,12 @@ make_room(Cache *c, size_t added)
   if ((seeded && bytes <= c->max_bytes) ||
       __atomic_exchange_n(&c->sweeping, 1, __ATOMIC_ACQUIRE))
     return;
-  Upkeep u = {0};
+  CacheUsage u = {0};
   if (!seeded)
-    keep_count(c->own.root, &u);
+    gc_count(c->own.root, &u);
   /* To nine tenths, so that the next entry does not sweep again. */
   if (seeded || u.bytes > c->max_bytes)
-    keep_room(c->own.root, c->max_bytes - c->max_bytes / 10, &u);
+    gc_evict(c->own.root, c->max_bytes - c->max_bytes / 10, &u);
   __atomic_store_n(&c->bytes, u.bytes, __ATOMIC_RELAXED);
   __atomic_add_fetch(&c->counters.evicted, u.evicted, __ATOMIC_RELAXED);
   __atomic_store_n(&c->seeded, 1, __ATOMIC_RELEASE);

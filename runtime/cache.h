@@ -2,7 +2,7 @@
  *
  *   DIR/entries/ab/cdef…   one file an entry (entry.h), named by its key
  *   DIR/tmp/…              being written; swept when an hour old
- *   DIR/corrupt/…          moved aside for inspection; the first to be evicted
+ *   DIR/corrupt/…          quarantined for inspection; the first to be evicted
  *
  * It never fails its caller: a file that cannot be read, or of which anything is doubtful,
  * is a miss, and one that cannot be written is not kept.  Each kind of trouble is told to
@@ -64,7 +64,7 @@ typedef struct CacheConfig {
   X(hits, "entries found in the directory")                                                \
   X(readonly_hits, "entries found in a read-only directory")                               \
   X(misses, "keys found nowhere")                                                          \
-  X(corrupt, "entries that were moved aside")                                              \
+  X(corrupt, "entries that were quarantined")                                              \
   X(read_errors, "files that could not be read")                                           \
   X(stored, "entries written")                                                             \
   X(store_errors, "entries that could not be written")                                     \

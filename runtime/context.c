@@ -3,7 +3,7 @@
 #include "base/call.h"
 #include "base/err.h"
 #include "base/fork.h"
-#include "runtime/cache_keep.h"
+#include "runtime/cache_gc.h"
 #include "runtime/settings.h"
 
 #include <errno.h>
@@ -63,7 +63,7 @@ fork_one(attnc_context *c, ForkStep step)
   memo_fork(c->memo, step);
   flights_fork(c->plans, step);
   flights_fork(c->kernels, step);
-  behind_fork(c->behind, step);
+  background_fork(c->background, step);
   if (step != FORK_PREPARE)
     pthread_mutex_unlock(&c->lock);
 }
@@ -114,9 +114,9 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
   TRY(cache_open(&config, &c->cache, e));
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
   c->kernels = flights_new(KEPT_KERNELS, retain_entry, release_entry);
-  c->behind = behind_new();
+  c->background = background_new();
   c->memo = memo_new();
-  if (!c->plans || !c->kernels || !c->behind || !c->memo)
+  if (!c->plans || !c->kernels || !c->background || !c->memo)
     return err_set(e, ATTNC_ERR_NOMEM, "attnc_context_create: out of memory");
   return ATTNC_OK;
 }
@@ -124,7 +124,7 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 static void
 context_free(attnc_context *c)
 {
-  behind_free(c->behind);
+  background_free(c->background);
   memo_free(c->memo);
   flights_free(c->plans);
   flights_free(c->kernels);
@@ -323,39 +323,40 @@ attnc_context_json(attnc_context *c)
 
 /* ---- looking after the cache ---- */
 
-typedef void Keep(const Cache *, int root, json_t *bad, Upkeep *);
+typedef void Keep(const Cache *, int root, json_t *bad, CacheUsage *);
 
 static void
-do_stat(const Cache *cache, int root, json_t *bad, Upkeep *u)
+do_stat(const Cache *cache, int root, json_t *bad, CacheUsage *u)
 {
   (void)cache;
   (void)bad;
-  keep_count(root, u);
+  gc_count(root, u);
 }
 
 static void
-do_verify(const Cache *cache, int root, json_t *bad, Upkeep *u)
+do_verify(const Cache *cache, int root, json_t *bad, CacheUsage *u)
 {
-  keep_verify(root, cache_dir(cache), bad, u);
+  gc_verify(root, cache_dir(cache), bad, u);
 }
 
 static void
-do_gc(const Cache *cache, int root, json_t *bad, Upkeep *u)
+do_gc(const Cache *cache, int root, json_t *bad, CacheUsage *u)
 {
   (void)bad;
-  keep_room(root, cache_max_bytes(cache), u);
+  gc_evict(root, cache_max_bytes(cache), u);
 }
 
 static void
-do_clear(const Cache *cache, int root, json_t *bad, Upkeep *u)
+do_clear(const Cache *cache, int root, json_t *bad, CacheUsage *u)
 {
   (void)cache;
   (void)bad;
-  keep_clear(root, u);
+  gc_clear(root, u);
 }
 
 static attnc_status
-upkeep_json(const Cache *cache, const Upkeep *u, json_t *bad, char **out, attnc_error *e)
+upkeep_json(const Cache *cache, const CacheUsage *u, json_t *bad, char **out,
+            attnc_error *e)
 {
   if (!out)
     return ATTNC_OK;
@@ -373,7 +374,7 @@ upkeep_json(const Cache *cache, const Upkeep *u, json_t *bad, char **out, attnc_
 static attnc_status
 keep(attnc_context *c, Keep *fn, char **json, attnc_error *e)
 {
-  Upkeep u = {0};
+  CacheUsage u = {0};
   const char *why;
   if (!c)
     return err_set(e, ATTNC_ERR_USAGE, "the context is NULL");

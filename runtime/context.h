@@ -7,7 +7,7 @@
 #define ATTNC_RUNTIME_CONTEXT_H
 
 #include "base/arena.h"
-#include "runtime/behind.h"
+#include "runtime/background.h"
 #include "runtime/cache.h"
 #include "runtime/drv.h"
 #include "runtime/flight.h"
@@ -34,7 +34,7 @@ struct attnc_context {
   int pid;
   Cache *cache;
   Flights *plans, *kernels;
-  Behind *behind;
+  Background *background;
   Memo *memo;
   uint64_t compiles, plan_hits; /* atomic */
 

@@ -48,7 +48,7 @@ request_fill(Request *r, attnc_context *ctx, const attnc_spec *spec, const attnc
 
 /* The driver, the device and its table. */
 static attnc_status
-ask_device(const Request *r, JitAsk *a, attnc_error *e)
+ask_device(const Request *r, JitRequest *a, attnc_error *e)
 {
   TRY(context_driver(r->ctx, &a->drv, e));
   TRY(drv_device(a->drv, r->problem.device - 1, &a->device, e));
@@ -57,17 +57,17 @@ ask_device(const Request *r, JitAsk *a, attnc_error *e)
 
 /* What jit.c is asked; points into the request. */
 static void
-ask_fill(Request *r, JitAsk *a)
+ask_fill(Request *r, JitRequest *a)
 {
   attnc_context *c = r->ctx;
-  *a = (JitAsk){.spec = r->spec,
-                .problem = &r->problem,
-                .want = &r->want,
-                .target = c->target,
-                .compile = c->compile,
-                .log = c->log,
-                .log_user = c->log_user,
-                .dump_dir = c->dump_dir};
+  *a = (JitRequest){.spec = r->spec,
+                    .problem = &r->problem,
+                    .want = &r->want,
+                    .target = c->target,
+                    .compile = c->compile,
+                    .log = c->log,
+                    .log_user = c->log_user,
+                    .dump_dir = c->dump_dir};
 }
 
 /* ---- the kernel ---- */
@@ -94,7 +94,7 @@ readable(Entry *x)
 }
 
 static attnc_status
-make_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *out,
+make_kernel(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *out,
             attnc_error *e)
 {
   if (!c->dumps)
@@ -116,7 +116,7 @@ make_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *o
 }
 
 static attnc_status
-get_kernel(attnc_context *c, const JitAsk *a, const JitAnswer *answer, Found *out,
+get_kernel(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *out,
            attnc_error *e)
 {
   FlightKey key;
@@ -148,7 +148,7 @@ edited_ptx(const attnc_context *c, char **text, attnc_error *e)
 }
 
 static attnc_status
-load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *found,
+load(attnc_context *c, const JitRequest *a, const JitResolved *answer, const Found *found,
      double start, attnc_plan **out, attnc_error *e)
 {
   char *edited;
@@ -176,7 +176,7 @@ load(attnc_context *c, const JitAsk *a, const JitAnswer *answer, const Found *fo
 }
 
 static attnc_status
-make_plan(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start,
+make_plan(attnc_context *c, const JitRequest *a, const JitResolved *answer, double start,
           attnc_plan **out, attnc_error *e)
 {
   Found found = {0};
@@ -189,7 +189,7 @@ make_plan(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double sta
 /* A plan is the kernel on a device with what the spec says beside it; where its schedule
  * came from is told in its JSON, so that it is another plan when that changes. */
 static FlightKey
-plan_key(const JitAsk *a, const JitAnswer *answer)
+plan_key(const JitRequest *a, const JitResolved *answer)
 {
   FlightKey key;
   Sha256 s;
@@ -215,7 +215,7 @@ hit(attnc_context *c, void *value, attnc_plan **out)
 
 /* Waits for whatever has to be done. */
 static attnc_status
-get_now(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start,
+get_now(attnc_context *c, const JitRequest *a, const JitResolved *answer, double start,
         attnc_plan **out, attnc_error *e)
 {
   FlightKey key = plan_key(a, answer);
@@ -235,7 +235,7 @@ get_now(attnc_context *c, const JitAsk *a, const JitAnswer *answer, double start
 
 /* Everything that jit_resolve looks at. */
 static FlightKey
-request_key(const JitAsk *a)
+request_key(const JitRequest *a)
 {
   FlightKey key;
   Sha256 s;
@@ -267,7 +267,7 @@ recall(attnc_context *c, const FlightKey *request, attnc_plan **out)
   return hit(c, value, out) == ATTNC_OK;
 }
 
-/* ---- behind ---- */
+/* ---- in the background ---- */
 
 static attnc_status resolve_and_get(Request *, double start, attnc_plan **, attnc_error *);
 
@@ -289,7 +289,7 @@ behind_drop(void *user)
 }
 
 static attnc_status
-start_behind(const Request *r, const JitAsk *a, const FlightKey *key, attnc_error *e)
+start_behind(const Request *r, const JitRequest *a, const FlightKey *key, attnc_error *e)
 {
   Request *own = malloc(sizeof *own);
   if (!own)
@@ -298,25 +298,26 @@ start_behind(const Request *r, const JitAsk *a, const FlightKey *key, attnc_erro
   own->problem.flags &= ~ATTNC_NOWAIT;
   own->problem.device = a->device->ordinal + 1; /* the thread has no current context */
   jit_spec_retain(own->spec);
-  return behind_start(r->ctx->behind, key,
-                      (Work){.run = behind_run, .drop = behind_drop, .user = own}, e);
+  return background_start(
+      r->ctx->background, key,
+      (BackgroundTask){.run = behind_run, .drop = behind_drop, .user = own}, e);
 }
 
 static attnc_status
-get_behind(const Request *r, const JitAsk *a, const JitAnswer *answer, attnc_plan **out,
-           attnc_error *e)
+get_background(const Request *r, const JitRequest *a, const JitResolved *answer,
+               attnc_plan **out, attnc_error *e)
 {
   FlightKey key = plan_key(a, answer);
   void *value;
   if (flight_peek(r->ctx->plans, &key, &value) == FLIGHT_HIT)
     return hit(r->ctx, value, out);
-  switch (behind_poll(r->ctx->behind, &key, e)) {
-  case BEHIND_FAILED:
+  switch (background_poll(r->ctx->background, &key, e)) {
+  case BACKGROUND_FAILED:
     return e->status;
-  case BEHIND_IDLE:
+  case BACKGROUND_IDLE:
     TRY(start_behind(r, a, &key, e));
     break;
-  case BEHIND_PENDING:
+  case BACKGROUND_PENDING:
     break;
   }
   return err_set(e, ATTNC_ERR_PENDING, "%s is being compiled", attnc_spec_name(r->spec));
@@ -327,8 +328,8 @@ get_behind(const Request *r, const JitAsk *a, const JitAnswer *answer, attnc_pla
 static attnc_status
 resolve_and_get(Request *r, double start, attnc_plan **out, attnc_error *e)
 {
-  JitAsk ask;
-  JitAnswer answer;
+  JitRequest ask;
+  JitResolved answer;
   ask_fill(r, &ask);
   TRY(ask_device(r, &ask, e));
   FlightKey request = request_key(&ask);
@@ -336,13 +337,13 @@ resolve_and_get(Request *r, double start, attnc_plan **out, attnc_error *e)
     return ATTNC_OK;
   TRY(jit_resolve(&ask, &answer, e));
   attnc_status status = r->problem.flags & ATTNC_NOWAIT
-                            ? get_behind(r, &ask, &answer, out, e)
+                            ? get_background(r, &ask, &answer, out, e)
                             : get_now(r->ctx, &ask, &answer, start, out, e);
   if (status == ATTNC_OK) {
     FlightKey plan = plan_key(&ask, &answer);
     memo_put(r->ctx->memo, &request, &plan);
   }
-  jit_answer_free(&answer);
+  jit_resolved_free(&answer);
   return status;
 }
 
@@ -374,7 +375,7 @@ attnc_plan_get(attnc_context *c, const attnc_spec *spec, const attnc_problem *pr
 /* A key needs no device where the context has a target: one that is absent, or of another
  * kind, is left out, and with it what was tuned on it. */
 static attnc_status
-ask_device_if_any(const Request *r, JitAsk *a, attnc_error *e)
+ask_device_if_any(const Request *r, JitRequest *a, attnc_error *e)
 {
   attnc_error error = {0};
   attnc_status status = ask_device(r, a, &error);
@@ -395,8 +396,8 @@ attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem 
                   const attnc_schedule *want, char **json, attnc_error *e)
 {
   Request r;
-  JitAsk ask;
-  JitAnswer answer;
+  JitRequest ask;
+  JitResolved answer;
   if (!json)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_key_explain: json is NULL");
   *json = NULL;
@@ -405,7 +406,7 @@ attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   TRY(ask_device_if_any(&r, &ask, e));
   TRY(jit_resolve(&ask, &answer, e));
   attnc_status status = key_json(&answer.fields, &answer.schedule, answer.source, json, e);
-  jit_answer_free(&answer);
+  jit_resolved_free(&answer);
   return status;
 }
 
@@ -415,7 +416,7 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
                   attnc_error *e)
 {
   Request r;
-  JitAsk ask;
+  JitRequest ask;
   TRY(request_fill(&r, c, spec, problem, schedule, e));
   if (!problem || !schedule || !schedule->template_name || !unit)
     return err_set(e, ATTNC_ERR_USAGE,

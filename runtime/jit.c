@@ -107,7 +107,7 @@ best_target(const Driver *d, const Device *device)
 }
 
 static attnc_status
-pick_target(const JitAsk *a, const Target **out, attnc_error *e)
+pick_target(const JitRequest *a, const Target **out, attnc_error *e)
 {
   if (!a->target) {
     *out = best_target(a->drv, a->device);
@@ -142,9 +142,9 @@ jit_keeps_pins(const attnc_spec *spec, const char *target, const Schedule *s)
 }
 
 typedef struct Tuning {
-  const JitAsk *ask;
+  const JitRequest *ask;
   const Target *target;
-  JitAnswer *out;
+  JitResolved *out;
   Sched *sched;
 } Tuning;
 
@@ -166,7 +166,7 @@ static bool
 accept_tuned(void *user, const TuneFound *found)
 {
   const Tuning *t = user;
-  const JitAsk *a = t->ask;
+  const JitRequest *a = t->ask;
   const char *ignored;
   attnc_error error = {0};
   const Pin *pin = spec_pin(a->spec, t->target->name, found->schedule.template_name);
@@ -186,7 +186,7 @@ accept_tuned(void *user, const TuneFound *found)
 
 /* The best schedule of the table that can be used. */
 static bool
-tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out, Sched *sched)
+tuned_schedule(const JitRequest *a, const Target *target, JitResolved *out, Sched *sched)
 {
   TuneFound found;
   TuneProblem p = jit_tune_problem(a->spec, a->problem);
@@ -195,7 +195,7 @@ tuned_schedule(const JitAsk *a, const Target *target, JitAnswer *out, Sched *sch
 }
 
 static attnc_status
-pick_schedule(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
+pick_schedule(const JitRequest *a, const Target *target, JitResolved *out, attnc_error *e)
 {
   Sched *sched = NEW(out->arena, Sched);
   if (sched_complete(a->want) || !tuned_schedule(a, target, out, sched))
@@ -229,7 +229,7 @@ entered_text(Arena *arena, const attnc_compile_options *o)
 }
 
 static attnc_status
-fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
+fill_key(const JitRequest *a, const Target *target, JitResolved *out, attnc_error *e)
 {
   Arena *arena = out->arena;
   Str values = str_new(arena);
@@ -256,7 +256,7 @@ fill_key(const JitAsk *a, const Target *target, JitAnswer *out, attnc_error *e)
 }
 
 static attnc_status
-resolve_here(const JitAsk *a, JitAnswer *out, attnc_error *e)
+resolve_here(const JitRequest *a, JitResolved *out, attnc_error *e)
 {
   const Target *target;
   TRY(pick_target(a, &target, e));
@@ -266,7 +266,7 @@ resolve_here(const JitAsk *a, JitAnswer *out, attnc_error *e)
 }
 
 attnc_status
-jit_resolve(const JitAsk *a, JitAnswer *out, attnc_error *e)
+jit_resolve(const JitRequest *a, JitResolved *out, attnc_error *e)
 {
   jmp_buf exhausted;
   memset(out, 0, sizeof *out);
@@ -282,12 +282,12 @@ jit_resolve(const JitAsk *a, JitAnswer *out, attnc_error *e)
   }
   arena_catch(out->arena, NULL);
   if (status != ATTNC_OK)
-    jit_answer_free(out);
+    jit_resolved_free(out);
   return status;
 }
 
 void
-jit_answer_free(JitAnswer *a)
+jit_resolved_free(JitResolved *a)
 {
   arena_free(a->arena);
   a->arena = NULL;
@@ -297,7 +297,8 @@ jit_answer_free(JitAnswer *a)
 
 /* DIR/NAME.TARGET.STAGE of every stage that was kept. */
 static attnc_status
-write_dumps(const JitAsk *a, const JitAnswer *answer, const attnc_kernel *k, attnc_error *e)
+write_dumps(const JitRequest *a, const JitResolved *answer, const attnc_kernel *k,
+            attnc_error *e)
 {
   if (!a->dump_dir)
     return ATTNC_OK;
@@ -317,7 +318,7 @@ write_dumps(const JitAsk *a, const JitAnswer *answer, const attnc_kernel *k, att
 }
 
 attnc_status
-jit_compile(const JitAsk *a, const JitAnswer *answer, Entry **out, attnc_error *e)
+jit_compile(const JitRequest *a, const JitResolved *answer, Entry **out, attnc_error *e)
 {
   attnc_kernel *k = NULL;
   size_t n = 0;

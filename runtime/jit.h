@@ -18,7 +18,7 @@
 
 #include <attnc/attnc.h>
 
-typedef struct JitAsk {
+typedef struct JitRequest {
   const attnc_spec *spec;
   const ProblemCopy *problem;
   const Schedule *want; /* NULL: open */
@@ -30,21 +30,21 @@ typedef struct JitAsk {
   void (*log)(void *user, int level, const char *message); /* NULL: silent */
   void *log_user;
   const char *dump_dir; /* where the dumps that `compile` names go; NULL: nowhere */
-} JitAsk;
+} JitRequest;
 
-typedef struct JitAnswer {
+typedef struct JitResolved {
   Arena *arena;
   const char *target, *source; /* exact, near, pinned, model, default */
   const struct Sched *sched;   /* the compiler's; in the arena */
   Schedule schedule;           /* the same, by name */
   KeyFields fields;
   unsigned char key[32];
-} JitAnswer;
+} JitResolved;
 
 /* On failure nothing is to be given back. */
-attnc_status jit_resolve(const JitAsk *, JitAnswer *, attnc_error *);
-void jit_answer_free(JitAnswer *);
-attnc_status jit_compile(const JitAsk *, const JitAnswer *, Entry **, attnc_error *);
+attnc_status jit_resolve(const JitRequest *, JitResolved *, attnc_error *);
+void jit_resolved_free(JitResolved *);
+attnc_status jit_compile(const JitRequest *, const JitResolved *, Entry **, attnc_error *);
 
 /* What a spec and an op are called in the tuning table; strings live with the spec. */
 TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *);

@@ -41,13 +41,13 @@ sched_value(const SchedField *f, const char *text, int *value)
     *value = !strcmp(text, "true");
     return *value || !strcmp(text, "false");
   }
-  for (int i = f->least; f->kind == SK_ENUM && i <= f->most; i++) {
+  for (int i = f->min; f->kind == SK_ENUM && i <= f->max; i++) {
     const char *name = name_at(f, i, &n);
     *value = i;
     if (name && strlen(text) == n && !strncmp(text, name, n))
       return true;
   }
-  if (f->kind != SK_INT || !whole_number(text, &v) || v < f->least || v > f->most)
+  if (f->kind != SK_INT || !whole_number(text, &v) || v < f->min || v > f->max)
     return false;
   *value = (int)v;
   return true;
@@ -75,7 +75,7 @@ sched_allowed(const SchedField *f, char *text, size_t n)
   else if (f->kind == SK_ENUM)
     snprintf(text, n, "one of %s", f->names);
   else
-    snprintf(text, n, "a number from %d to %d", f->least, f->most);
+    snprintf(text, n, "a number from %d to %d", f->min, f->max);
 }
 
 /* ---- named values ---- */
@@ -126,7 +126,7 @@ sched_set(Schedule *s, const char *name, const char *value)
     return false;
   int i = place(s, name, &there);
   if (!there) {
-    if (s->n == SCHED_MOST)
+    if (s->n == SCHED_MAX)
       return false;
     memmove(&s->at[i + 1], &s->at[i], (size_t)(s->n++ - i) * sizeof s->at[0]);
   }
@@ -137,7 +137,7 @@ sched_set(Schedule *s, const char *name, const char *value)
 }
 
 bool
-sched_asks(const Schedule *s)
+sched_is_set(const Schedule *s)
 {
   return *s->template_name || s->n;
 }

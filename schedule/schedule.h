@@ -1,10 +1,10 @@
 /* schedule.h: a schedule as named values, whoever knows what the names mean.
  *
  * attnc_schedule has members for what every template has and carries all else as text,
- * "overlap=true,cluster=2".  Inside, a Schedule holds both as one list sorted by name:
- * keys, tuning tables, recipes and JSON are made from it.  What names there are, of which
- * kind and meaning, templates declare in tables of SchedField (compiler/template.h); here
- * only the form of names and values is known.  Pure; owns nothing. */
+ * "intra_wg_overlap=true,cluster=2".  Inside, a Schedule holds both as one list sorted by
+ * name: keys, tuning tables, recipes and JSON are made from it.  What names there are, of
+ * which kind and meaning, templates declare in tables of SchedField (compiler/template.h);
+ * here only the form of names and values is known.  Pure; owns nothing. */
 #ifndef ATTNC_BASE_SCHEDULE_H
 #define ATTNC_BASE_SCHEDULE_H
 
@@ -21,18 +21,18 @@
 /* Values: INT the number, BOOL 0 or 1, ENUM from 0 in the order of the names. */
 typedef enum SchedKind { SK_INT, SK_BOOL, SK_ENUM } SchedKind;
 
-/* A row of a table of fields; X(name, kind, least, most, names, vary, example, what). */
+/* A row of a table of fields; X(name, kind, min, max, names, vary, example, what). */
 typedef struct SchedField {
   const char *name;
   SchedKind kind;
-  int least, most;
+  int min, max;
   const char *names; /* ENUM, separated by blanks */
   bool vary;         /* tuning tries it alone: a BOOL the other way, else as the example */
   const char *example, *what;
 } SchedField;
 enum { SCHED_KEEP, SCHED_VARY };
-#define SCHED_ROW(name, kind, least, most, names, vary, example, what)                     \
-  {#name, SK_##kind, least, most, names, SCHED_##vary, example, what},
+#define SCHED_ROW(name, kind, min, max, names, vary, example, what)                        \
+  {#name, SK_##kind, min, max, names, SCHED_##vary, example, what},
 
 /* The members of attnc_schedule. */
 #define SCHED_COMMON_TABLE(X)                                                              \
@@ -52,8 +52,8 @@ bool sched_value(const SchedField *, const char *text, int *value);
 enum {
   SCHED_NAME = 32,  /* bytes of a name, with its end */
   SCHED_VALUE = 24, /* of a value */
-  SCHED_MOST = 48,  /* values of a schedule */
-  SCHED_TEXT = SCHED_MOST * (SCHED_NAME + SCHED_VALUE)
+  SCHED_MAX = 48,   /* values of a schedule */
+  SCHED_TEXT = SCHED_MAX * (SCHED_NAME + SCHED_VALUE)
 };
 
 /* The value as it is written: 128, true, persistent. */
@@ -69,7 +69,7 @@ typedef struct SchedNamed {
 typedef struct Schedule {
   char template_name[SCHED_NAME]; /* "": open */
   int n;
-  SchedNamed at[SCHED_MOST]; /* sorted by name; zero behind the n-th */
+  SchedNamed at[SCHED_MAX]; /* sorted by name; zero behind the n-th */
 } Schedule;
 
 /* NULL: open. */
@@ -81,7 +81,7 @@ int sched_int(const Schedule *, const char *name);
  * too many. */
 bool sched_set(Schedule *, const char *name, const char *value);
 /* Is a field or the template set? */
-bool sched_asks(const Schedule *);
+bool sched_is_set(const Schedule *);
 /* Fields that `to` leaves open are taken from `from`. */
 void sched_merge(Schedule *to, const Schedule *from);
 /* Every field that `want` sets is so in `have`, and so is its template. */

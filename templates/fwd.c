@@ -4,7 +4,7 @@
 #include <math.h>
 
 Tile
-fwd_mask(Tb *t, const Mask *m, Tile x, At at, Visit j)
+fwd_mask(Tb *t, const Mask *m, Tile x, At at, TileIter j)
 {
   if (!j.masked)
     return x;

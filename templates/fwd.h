@@ -5,7 +5,7 @@
 #include "compiler/template.h"
 
 /* Scores of a tile, −inf where the mask hides them. */
-Tile fwd_mask(Tb *, const Mask *, Tile x, At, Visit);
+Tile fwd_mask(Tb *, const Mask *, Tile x, At, TileIter);
 /* How many query heads share a key head.  By it a head has its key head without a product:
  * h_idx * hk / h would need 64 bits from 46,342 heads on. */
 Idx fwd_group(const Call *);
@@ -21,7 +21,7 @@ typedef struct FwdTiles {
   double full, partial, blocks;
 } FwdTiles;
 FwdTiles fwd_tiles(const Case *, int bm, int bn);
-/* Sizes of the case, with a middling problem where nothing is known. */
+/* Sizes of the case, with the default problem size where nothing is known. */
 Case fwd_assume(const Case *);
 
 #endif

@@ -227,8 +227,8 @@ initial(const Case *c)
 typedef struct Cta {
   const Call *p;
   const Sched *s;
-  Work w;  /* which block: batch, heads, first query */
-  Walk kv; /* the key tiles that it sees */
+  WorkTile w; /* which block: batch, heads, first query */
+  Walk kv;    /* the key tiles that it sees */
   Ring *k, *v;
   Smem qs; /* Q in shared memory; O leaves through it */
   Opnd q;  /* qs, or registers */
@@ -237,52 +237,52 @@ typedef struct Cta {
 } Cta;
 
 static View
-keys(const Cta *c, const Tensor *x, Visit j)
+keys(const Cta *c, const Tensor *x, TileIter j)
 {
   View v = v_rows(x, c->w.b, c->w.hk, j.k0, c->s->bn);
-  return j.whole ? v_whole(v) : v;
+  return j.in_bounds ? v_in_bounds(v) : v;
 }
 
 static void
-fetch_k(Tb *t, const Cta *c, Visit j)
+fetch_k(Tb *t, const Cta *c, TileIter j)
 {
-  t_push(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
+  t_producer_load(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
 }
 
 static void
-fetch_v(Tb *t, const Cta *c, Visit j)
+fetch_v(Tb *t, const Cta *c, TileIter j)
 {
-  t_push(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
+  t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
 }
 
 /* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
  * way: once K(j) is here, V(j+n−1) may go where V(j−1) was, and so on. */
 static void
-step(Tb *t, Cta *c, Visit j)
+step(Tb *t, Cta *c, TileIter j)
 {
   int n = c->s->stages;
   At at = {.q = c->w.q0, .k = j.k0};
-  Tile shrink;
+  Tile correction;
 
-  Slot k = t_take(t, c->k);
+  Slot k = t_consumer_wait(t, c->k);
   fetch_v(t, c, w_ahead(&c->kv, j, n - 1));
   Tile x = t_dot(t, c->q, s_trans(k.s));
-  t_release(t, k);
-  Slot v = t_take(t, c->v);
+  t_consumer_release(t, k);
+  Slot v = t_consumer_wait(t, c->v);
   fetch_k(t, c, w_ahead(&c->kv, j, n));
   x = fwd_mask(t, &c->p->mask, x, at, j);
-  Tile w = softmax_step(t, &c->sm, x, j.masked, &shrink);
-  Tile o = t_mul(t, *c->acc, shrink);
+  Tile w = softmax_step(t, &c->sm, x, j.masked, &correction);
+  Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
   *c->acc = t_dot_acc(t, o, w, v.s);
-  t_release(t, v);
+  t_consumer_release(t, v);
 }
 
 /* Q, and the first tiles: K(0), V(0), K(1), V(1), … as far as there are stages. */
 static void
 start(Tb *t, Cta *c)
 {
-  Visit j = w_first(&c->kv);
+  TileIter j = w_first(&c->kv);
   t_copy(t, c->qs, v_rows(c->p->q, c->w.b, c->w.h, c->w.q0, c->s->bm));
   fetch_k(t, c, j);
   for (int i = 1; i < c->s->stages; i++) {
@@ -300,7 +300,7 @@ start(Tb *t, Cta *c)
 static void
 finish(Tb *t, Cta *c)
 {
-  Work w = c->w;
+  WorkTile w = c->w;
   Tile lse, inv = softmax_end(t, &c->sm, &lse);
   Tile o = t_mul(t, *c->acc, inv);
   o = t_cvt(t, o, c->p->dt);

@@ -13,17 +13,17 @@ typedef struct Cta {
   Partition part;
   Ring *q, *k, *v;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
-  Turn *turn;
+  OrderBarrier *order;
 } Cta;
 
-typedef struct Mine { /* what one warpgroup has of one block of work */
-  Work w;
+typedef struct Consumer { /* what one warpgroup has of one block of work */
+  WorkTile w;
   Idx q0; /* its first query */
   Slot slot;
   Smem q; /* its 64 rows of Q, which O takes in the end */
   Softmax sm;
   Tile *acc, *pw; /* O; the weights P of the tile before */
-} Mine;
+} Consumer;
 
 /* ---- the warp that loads ---- */
 
@@ -38,48 +38,48 @@ team_rows(Tb *t, Smem s, int cols)
 /* A part of the block of work, which may be past the end as a whole unless blocks (of a
  * cluster) come out even. */
 static View
-rows(const Cta *c, const Tensor *x, const Work *w, Idx row, int n)
+rows(const Cta *c, const Tensor *x, const WorkTile *w, Idx row, int n)
 {
   View v = v_rows(x, w->b, w->h, row, n);
   if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
-    v = v_ragged(v);
+    v = v_predicated(v);
   return c->s->pack_gqa ? v_pack(v, c->part.pack) : v;
 }
 
 /* A tensor without keys is mapped as one of a single row, which nobody may see. */
 static View
-keys(const Cta *c, const Tensor *x, const Work *w, Visit j)
+keys(const Cta *c, const Tensor *x, const WorkTile *w, TileIter j)
 {
   Idx row = i_max(j.k0, i_sub(1, c->p->sk));
   return v_rows(x, w->b, w->hk, row, c->s->bn);
 }
 
 static void
-fetch_k(Tb *t, const Cta *c, const Work *w, Visit j)
+fetch_k(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 {
-  t_push(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP);
+  t_producer_load(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP);
 }
 
 static void
-fetch_v(Tb *t, const Cta *c, const Work *w, Visit j)
+fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 {
-  t_push(t, c->v, .src = w_seen(keys(c, c->p->v, w, j), j), .hint = HINT_KEEP);
+  t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, w, j), j), .hint = HINT_KEEP);
 }
 
 /* What a block of work begins with. */
 static void
-load_first(Tb *t, const Cta *c, Work w)
+load_first(Tb *t, const Cta *c, WorkTile w)
 {
   Walk kv = partition_keys(&c->part, &w);
   fetch_k(t, c, &w, w_first(&kv));
-  t_push(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
+  t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
 }
 
 /* K runs one tile ahead of V, as those who compute take them. */
 static void
-load(Tb *t, const Cta *c, const Works *all, Idx i)
+load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
-  Work w = partition_work(t, &c->part, all, i);
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, w);
@@ -88,7 +88,7 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
     fetch_v(t, c, &w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
-    load_first(t, c, partition_work(t, &c->part, all, partition_next(all, i)));
+    load_first(t, c, partition_work_tile(t, &c->part, all, partition_next_tile(all, i)));
   fetch_v(t, c, &w, w_last(&kv));
 }
 
@@ -96,16 +96,16 @@ load(Tb *t, const Cta *c, const Works *all, Idx i)
 
 /* Scores become weights; m and l move on. */
 static Tile
-weigh(Tb *t, const Cta *c, Mine *my, Tile x, Visit j, Tile *shrink)
+weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
 {
   At at = {.q = my->q0, .k = j.k0, .pack = c->part.pack};
   x = fwd_mask(t, &c->p->mask, x, at, j);
-  return softmax_step(t, &my->sm, x, j.masked, shrink);
+  return softmax_step(t, &my->sm, x, j.masked, correction);
 }
 
 /* Weights as the next product's left operand: in registers, or through shared memory. */
 static void
-keep(Tb *t, const Cta *c, Mine *my, Tile w)
+keep(Tb *t, const Cta *c, Consumer *my, Tile w)
 {
   Tile half = t_cvt(t, w, c->p->dt);
   if (my->pw)
@@ -120,7 +120,7 @@ keep(Tb *t, const Cta *c, Mine *my, Tile w)
 }
 
 static Opnd
-left(Tb *t, const Cta *c, const Mine *my)
+left(Tb *t, const Cta *c, const Consumer *my)
 {
   if (!c->s->p_in_smem)
     return OP(*my->pw);
@@ -129,11 +129,11 @@ left(Tb *t, const Cta *c, const Mine *my)
 }
 
 static void
-rescale(Tb *t, const Cta *c, Mine *my, Tile shrink)
+rescale(Tb *t, const Cta *c, Consumer *my, Tile correction)
 {
-  Idx due = c->s->skip_rescale ? t_any_not1(t, shrink) : i_int(1);
+  Idx due = c->s->lazy_rescale ? t_any_not1(t, correction) : i_int(1);
   T_IF (t, due)
-    *my->acc = t_mul(t, *my->acc, shrink);
+    *my->acc = t_mul(t, *my->acc, correction);
 }
 
 static Tile
@@ -146,7 +146,7 @@ scores(Tb *t, Smem q, Smem k)
 /* The first half of the keys, and the second one where a row of this warpgroup sees it:
  * where none does, they are masked in any case. */
 static Tile
-narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
+narrow_scores(Tb *t, const Cta *c, const Consumer *my, Smem k, TileIter j)
 {
   int bn = c->s->bn;
   Idx end = i_sub(c->p->sq, 1),
@@ -157,95 +157,95 @@ narrow_scores(Tb *t, const Cta *c, const Mine *my, Smem k, Visit j)
   Tile *far = t_var(t, none);
   T_IF (t, i_lt(bn / 2, seen))
     *far = scores(t, my->q, s_rows(k, i_int(bn / 2), bn / 2));
-  return t_beside(t, near, *far);
+  return t_concat_cols(t, near, *far);
 }
 
 /* The first tile's scores. */
 static Tile
-first(Tb *t, const Cta *c, const Mine *my, Visit j)
+first(Tb *t, const Cta *c, const Consumer *my, TileIter j)
 {
-  Slot k = t_take(t, c->k);
+  Slot k = t_consumer_wait(t, c->k);
   bool narrow = c->s->narrow_diagonal && j.masked && c->p->mask.band.hi != INT_MAX;
   Tile x = narrow ? narrow_scores(t, c, my, k.s, j) : scores(t, my->q, k.s);
-  t_release(t, k);
+  t_consumer_release(t, k);
   return x;
 }
 
 /* Its weights.  Its PV belongs to the next step. */
 static void
-begin(Tb *t, const Cta *c, Mine *my, Tile x, Visit j)
+begin(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j)
 {
-  Tile shrink, w = weigh(t, c, my, x, j, &shrink);
+  Tile correction, w = weigh(t, c, my, x, j, &correction);
   keep(t, c, my, w);
 }
 
 /* S = Q·K(j)ᵀ beside O += P·V(j−1). */
 static void
-step(Tb *t, const Cta *c, Mine *my, Visit j)
+step(Tb *t, const Cta *c, Consumer *my, TileIter j)
 {
-  Tile shrink;
-  Slot k = t_take(t, c->k);
-  t_turn_take(t, c->turn);
+  Tile correction;
+  Slot k = t_consumer_wait(t, c->k);
+  t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s)); /* in flight */
-  Slot v = t_take(t, c->v);
+  Slot v = t_consumer_wait(t, c->v);
   *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s); /* in flight too */
-  t_turn_pass(t, c->turn);
+  t_order_arrive(t, c->order);
   x = t_wait(t, x); /* S is here, PV runs on */
-  t_release(t, k);
-  Tile w = weigh(t, c, my, x, j, &shrink);
+  t_consumer_release(t, k);
+  Tile w = weigh(t, c, my, x, j, &correction);
   *my->acc = t_wait(t, *my->acc);
-  t_release(t, v);
+  t_consumer_release(t, v);
   keep(t, c, my, w);
-  rescale(t, c, my, shrink);
+  rescale(t, c, my, correction);
 }
 
 static void
-last(Tb *t, const Cta *c, Mine *my)
+last(Tb *t, const Cta *c, Consumer *my)
 {
-  Slot v = t_take(t, c->v);
+  Slot v = t_consumer_wait(t, c->v);
   *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
   *my->acc = t_wait(t, *my->acc);
-  t_release(t, v);
+  t_consumer_release(t, v);
 }
 
 /* The last PV beside the first scores of the next block of work: after the last one, of one
  * that nobody needs, so that no branch stands around the products. */
 static void
-last_and_first(Tb *t, const Cta *c, Mine *my, Tile *next)
+last_and_first(Tb *t, const Cta *c, Consumer *my, Tile *next)
 {
-  Slot q = t_peek(t, c->q), k = t_take(t, c->k);
+  Slot q = t_consumer_peek(t, c->q), k = t_consumer_wait(t, c->k);
   Smem mine = team_rows(t, q.s, c->p->d);
-  t_turn_take(t, c->turn);
+  t_order_wait(t, c->order);
   Tile x = t_dot(t, mine, s_trans(k.s));
-  Slot v = t_take(t, c->v);
+  Slot v = t_consumer_wait(t, c->v);
   *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
-  t_turn_pass(t, c->turn);
+  t_order_arrive(t, c->order);
   *next = t_wait(t, x);
-  t_release(t, k);
+  t_consumer_release(t, k);
   *my->acc = t_wait(t, *my->acc);
-  t_release(t, v);
+  t_consumer_release(t, v);
 }
 
 /* One tile after the other: the other warpgroups are what fills the gaps. */
 static void
-plain(Tb *t, const Cta *c, Mine *my, Visit j)
+plain(Tb *t, const Cta *c, Consumer *my, TileIter j)
 {
-  Tile shrink;
-  Slot k = t_take(t, c->k);
-  t_turn_take(t, c->turn);
+  Tile correction;
+  Slot k = t_consumer_wait(t, c->k);
+  t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s));
-  t_turn_pass(t, c->turn);
+  t_order_arrive(t, c->order);
   x = t_wait(t, x);
-  t_release(t, k);
-  Tile w = weigh(t, c, my, x, j, &shrink);
+  t_consumer_release(t, k);
+  Tile w = weigh(t, c, my, x, j, &correction);
   keep(t, c, my, w);
-  rescale(t, c, my, shrink);
+  rescale(t, c, my, correction);
   last(t, c, my);
 }
 
 /* The rows of all warpgroups at once, when the last of them is there. */
 static void
-send_joined(Tb *t, const Cta *c, const Mine *my)
+send_joined(Tb *t, const Cta *c, const Consumer *my)
 {
   t_fence_async(t);
   t_sync_role(t);
@@ -258,7 +258,7 @@ send_joined(Tb *t, const Cta *c, const Mine *my)
 
 /* O leaves through the rows of Q, which this warpgroup alone reads. */
 static void
-finish(Tb *t, const Cta *c, Mine *my)
+finish(Tb *t, const Cta *c, Consumer *my)
 {
   const Call *p = c->p;
   bool private = c->s->private_epilogue;
@@ -279,17 +279,18 @@ finish(Tb *t, const Cta *c, Mine *my)
     t_out_wait(t);
   else
     send_joined(t, c, my);
-  t_release(t, my->slot);
+  t_consumer_release(t, my->slot);
 }
 
-static Mine
-mine(Tb *t, const Cta *c, const Work *w)
+static Consumer
+consumer(Tb *t, const Cta *c, const WorkTile *w)
 {
-  Mine my = {.w = *w, .q0 = i_add(w->q0, i_mul(i_team(t), wgmma_rows() / c->part.pack))};
-  my.slot = t_take(t, c->q);
+  Consumer my = {.w = *w,
+                 .q0 = i_add(w->q0, i_mul(i_team(t), wgmma_rows() / c->part.pack))};
+  my.slot = t_consumer_wait(t, c->q);
   my.q = team_rows(t, my.slot.s, c->p->d);
   my.sm = softmax_new(t, wgmma_rows());
-  my.sm.lazy = c->s->skip_rescale;
+  my.sm.lazy = c->s->lazy_rescale;
   my.sm.poly = c->s->poly_exp2;
   Tile zero = t_zero(t, wgmma_rows(), c->p->dv);
   my.acc = t_var(t, zero);
@@ -299,12 +300,12 @@ mine(Tb *t, const Cta *c, const Work *w)
 /* A block of work; *ready are the scores of its first tile if the block before made them.
  */
 static void
-compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
+compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
 {
-  Work w = partition_work(t, &c->part, all, i);
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv);
-  Mine my = mine(t, c, &w);
-  Visit j0 = w_first(&kv);
+  Consumer my = consumer(t, c, &w);
+  TileIter j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, j0);
   begin(t, c, &my, x, j0);
   T_FOR_TILES (t, j, &rest)
@@ -317,11 +318,11 @@ compute(Tb *t, const Cta *c, const Works *all, Idx i, Tile *ready)
 }
 
 static void
-compute_plain(Tb *t, const Cta *c, const Works *all, Idx i)
+compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
-  Work w = partition_work(t, &c->part, all, i);
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(&c->part, &w);
-  Mine my = mine(t, c, &w);
+  Consumer my = consumer(t, c, &w);
   T_FOR_TILES (t, j, &kv)
     plain(t, c, &my, j);
   finish(t, c, &my);
@@ -329,18 +330,18 @@ compute_plain(Tb *t, const Cta *c, const Works *all, Idx i)
 
 /* Turns at the tensor cores, block after block. */
 static void
-compute_all(Tb *t, const Cta *c, const Works *all)
+compute_all(Tb *t, const Cta *c, const TileScheduler *all)
 {
   Tile *ready = NULL;
-  t_turn_start(t, c->turn);
+  t_order_init(t, c->order);
   if (c->s->cross_tile) {
-    Slot q = t_peek(t, c->q), k = t_take(t, c->k);
+    Slot q = t_consumer_peek(t, c->q), k = t_consumer_wait(t, c->k);
     Tile x = scores(t, team_rows(t, q.s, c->p->d), k.s);
-    t_release(t, k);
+    t_consumer_release(t, k);
     ready = t_var(t, x);
   }
   T_FOR (t, i, all->span) {
-    if (c->s->overlap)
+    if (c->s->intra_wg_overlap)
       compute(t, c, all, i, ready);
     else
       compute_plain(t, c, all, i);
@@ -348,10 +349,10 @@ compute_all(Tb *t, const Cta *c, const Works *all)
 }
 
 static void
-load_all(Tb *t, const Cta *c, const Works *all)
+load_all(Tb *t, const Cta *c, const TileScheduler *all)
 {
   if (c->s->cross_tile)
-    load_first(t, c, partition_work(t, &c->part, all, all->span.lo));
+    load_first(t, c, partition_work_tile(t, &c->part, all, all->span.lo));
   T_FOR (t, i, all->span)
     load(t, c, all, i);
 }
@@ -374,14 +375,14 @@ forward(Tb *t, const Call *p, const Hopper *s)
 {
   int groups = s->bm / wgmma_rows();
   Cta c = {.p = p, .s = s, .part = partition(p, s)};
-  c.turn = s->pingpong ? t_turn(t, groups) : NULL;
+  c.order = s->pingpong ? t_order_barrier(t, groups) : NULL;
   SmemLayout l = wgmma_layout(p->spec, s);
   c.q = layout_ring(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
   if (s->p_in_smem)
     c.pw = layout_smem(t, &l, PART_P);
-  Works all = partition_works(t, &c.part);
+  TileScheduler all = partition_scheduler(t, &c.part);
   T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
     T_WARP (t, 0)
       load_all(t, &c, &all);
@@ -402,7 +403,7 @@ print(const Sched *sched, Str *out)
 {
   const Hopper *s = hopper_of(sched);
   str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn,
-             s->bm / wgmma_rows(), s->stages, s->overlap ? ", overlap" : "",
+             s->bm / wgmma_rows(), s->stages, s->intra_wg_overlap ? ", overlap" : "",
              s->pingpong ? ", pingpong" : "", s->p_in_smem ? ", P in shared memory" : "",
              s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
 }

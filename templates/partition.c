@@ -84,20 +84,20 @@ place(const Partition *p, Idx i)
 }
 
 Walk
-partition_keys(const Partition *p, const Work *w)
+partition_keys(const Partition *p, const WorkTile *w)
 {
   return w_keys(&p->call->mask, w->all, span(p), p->bn);
 }
 
-/* ---- exact schedules ---- */
+/* ---- lpt schedules ---- */
 
-/* The value of a size that an exact schedule takes to be constant. */
+/* The value of a size that an lpt schedule takes to be constant. */
 static int64_t
 known(Tb *t, Idx x)
 {
   int64_t k;
   if (!i_known(x, &k))
-    t_fail(t, "an exact schedule of sizes that are not constants");
+    t_fail(t, "an lpt schedule of sizes that are not constants");
   return k;
 }
 
@@ -105,7 +105,7 @@ known(Tb *t, Idx x)
 static double
 weight(Tb *t, const Partition *p, int64_t block)
 {
-  Work w = {.all = i_int(block * span(p))};
+  WorkTile w = {.all = i_int(block * span(p))};
   Walk kv = partition_keys(p, &w);
   int64_t from = known(t, kv.tiles.lo);
   return (double)(known(t, kv.tiles.hi) - from + 1);
@@ -130,7 +130,7 @@ tickets(Tb *t, const Partition *p)
 
 /* Blocks in the order of their numbers; list = where each CTA's share starts, then head and
  * block of each. */
-static Works
+static TileScheduler
 deal(Tb *t, const Partition *p)
 {
   int sms = t_target(t)->sms;
@@ -156,7 +156,7 @@ deal(Tb *t, const Partition *p)
   Idx me = i_div(i_cta(t, 0), p->cluster);
   Idx from = i_entry(table, me), to = i_entry(table, i_add(me, 1));
   t_grid(t, ctas * p->cluster, 1, 1);
-  return (Works){.span = {from, to, i_int(1)}, .list = table, .first = head};
+  return (TileScheduler){.span = {from, to, i_int(1)}, .list = table, .first = head};
 }
 
 /* ---- the blocks of this CTA ---- */
@@ -180,23 +180,23 @@ one_each(const Partition *p)
   return i_mul(of_batch, every);
 }
 
-Works
-partition_works(Tb *t, const Partition *p)
+TileScheduler
+partition_scheduler(Tb *t, const Partition *p)
 {
   bool persistent = p->scheduler == SCHED_PERSISTENT;
-  if (p->scheduler == SCHED_EXACT)
+  if (p->scheduler == SCHED_LPT)
     return deal(t, p);
   Idx mine = i_div(i_cta(t, 0), p->cluster), ctas = one_each(p);
   t_grid(t, persistent ? i_min(i_sms(p->call->host, p->cluster), ctas) : ctas, 1, 1);
   if (!persistent)
-    return (Works){.span = {mine, i_add(mine, 1), i_int(1)}};
+    return (TileScheduler){.span = {mine, i_add(mine, 1), i_int(1)}};
   Idx all = i_mul(blocks(p), heads(p)), step = i_div(i_ctas(t), p->cluster);
   all = i_mul(all, batches(p));
-  return (Works){.span = {mine, all, step}};
+  return (TileScheduler){.span = {mine, all, step}};
 }
 
 static Block
-listed(const Works *all, Idx i)
+listed(const TileScheduler *all, Idx i)
 {
   Idx at = i_add(i_mul(i, 2), all->first);
   Idx head = i_entry(all->list, at), block = i_entry(all->list, i_add(at, 1));
@@ -215,14 +215,14 @@ partition_aside(const Call *p, const Sched *s)
 }
 
 /* Along x head and batch are 0 unless there are more of them than y and z take. */
-Work
+WorkTile
 partition_alone(Tb *t, const Partition *p)
 {
   Idx m = blocks(p), i = i_cta(t, 0), head = i_div_rare(i, m), block = i_mod_rare(i, m);
   Idx batch = i_div_rare(head, p->call->h), rest = i_mod_rare(head, p->call->h);
   if (longest_first(p))
     block = i_sub(i_sub(m, 1), block);
-  Work w = {.b = i_add(batch, i_cta(t, 2))};
+  WorkTile w = {.b = i_add(batch, i_cta(t, 2))};
   w.h = i_add(rest, i_cta(t, 1));
   w.hk = i_div(w.h, fwd_group(p->call));
   w.q0 = i_mul(block, p->bm);
@@ -234,12 +234,12 @@ partition_alone(Tb *t, const Partition *p)
   return w;
 }
 
-Work
-partition_work(Tb *t, const Partition *p, const Works *all, Idx i)
+WorkTile
+partition_work_tile(Tb *t, const Partition *p, const TileScheduler *all, Idx i)
 {
   Block at = all->list ? listed(all, i) : place(p, i);
   Idx n = heads(p), rank = i_mod(i_cta(t, 0), p->cluster);
-  Work w = {.b = i_div(at.head, n)};
+  WorkTile w = {.b = i_div(at.head, n)};
   w.all = i_mul(at.block, span(p));
   w.q0 = i_add(w.all, i_mul(rank, queries(p)));
   w.h = i_mod(at.head, n);
@@ -248,7 +248,7 @@ partition_work(Tb *t, const Partition *p, const Works *all, Idx i)
 }
 
 Idx
-partition_next(const Works *all, Idx i)
+partition_next_tile(const TileScheduler *all, Idx i)
 {
   Idx rest = i_sub(i_sub(all->span.hi, 1), i); /* i + step may be past 2^31 */
   return i_add(i, i_min(all->span.step, rest));

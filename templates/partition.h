@@ -13,7 +13,7 @@
 typedef enum Scheduler {
   SCHED_GRID,       /* a CTA each */
   SCHED_PERSISTENT, /* each CTA strides over them: one CTA a multiprocessor */
-  SCHED_EXACT,      /* dealt at compile time, in their order, to whoever has least to do */
+  SCHED_LPT,        /* dealt at compile time, in their order, to whoever has least to do */
   SCHED_ASIDE,      /* a CTA each; heads along y and batches along z of the grid, as far as
                        those reach; a section is a head */
 } Scheduler;
@@ -29,25 +29,26 @@ typedef struct Partition {
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
  * query; `all` is the first query of its cluster. */
-typedef struct Work {
+typedef struct WorkTile {
   Idx b, h, hk, q0, all;
-} Work;
+} WorkTile;
 
 /* The blocks of this CTA, by number. */
-typedef struct Works {
+typedef struct TileScheduler {
   Span span;
-  const Table *list; /* of an exact schedule: head and block of each, from `first` on */
+  const Table *list; /* of an lpt schedule: head and block of each, from `first` on */
   int first;
-} Works;
+} TileScheduler;
 
 /* That of a template whose CTAs have one block each, of one head: SCHED_ASIDE. */
 Partition partition_aside(const Call *, const Sched *);
-Work partition_alone(Tb *, const Partition *); /* its block; declares the grid */
+WorkTile partition_alone(Tb *, const Partition *); /* its block; declares the grid */
 
-Works partition_works(Tb *, const Partition *); /* declares the grid */
-Work partition_work(Tb *, const Partition *, const Works *, Idx i);
-Idx partition_next(const Works *, Idx i); /* after the last: one that there is */
+TileScheduler partition_scheduler(Tb *, const Partition *); /* declares the grid */
+WorkTile partition_work_tile(Tb *, const Partition *, const TileScheduler *, Idx i);
+Idx partition_next_tile(const TileScheduler *,
+                        Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
-Walk partition_keys(const Partition *, const Work *);
+Walk partition_keys(const Partition *, const WorkTile *);
 
 #endif

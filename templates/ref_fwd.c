@@ -77,38 +77,39 @@ typedef struct Acc {
 } Acc;
 
 static void
-add(Tb *t, const Acc *acc, bool near, Tile shrink, Tile v, Tile weight)
+add(Tb *t, const Acc *acc, bool near, Tile correction, Tile v, Tile weight)
 {
-  Tile o = t_mul(t, *acc->o, shrink);
+  Tile o = t_mul(t, *acc->o, correction);
   if (!near) {
     *acc->o = t_fma(t, v, weight, o);
     return;
   }
   Tile x = t_mul(t, v, weight);
   Tile left = t_fms(t, v, weight, x);
-  *acc->lost = t_fma(t, *acc->lost, shrink, left);
+  *acc->lost = t_fma(t, *acc->lost, correction, left);
   *acc->o = softmax_add(t, o, x, acc->lost);
 }
 
 static void
-step(Tb *t, const Call *p, const Work *w, Softmax *sm, Tile q, const Acc *acc, Visit j)
+step(Tb *t, const Call *p, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc,
+     TileIter j)
 {
   At at = {.q = w->q0, .k = j.k0};
   View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
-  Tile shrink, k = t_load_one(t, j.whole ? v_whole(row) : row);
+  Tile correction, k = t_load_one(t, j.in_bounds ? v_in_bounds(row) : row);
   Tile x = t_row_dot(t, q, k);
   x = fwd_mask(t, &p->mask, x, at, j);
-  Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
+  Tile weight = softmax_step(t, sm, x, j.masked, &correction);
   row = v_rows(p->v, w->b, w->hk, j.k0, 1);
-  Tile v = t_load_one(t, w_seen(j.whole ? v_whole(row) : row, j));
-  add(t, acc, sm->near, shrink, v, weight);
+  Tile v = t_load_one(t, w_seen(j.in_bounds ? v_in_bounds(row) : row, j));
+  add(t, acc, sm->near, correction, v, weight);
 }
 
 static void
 forward(Tb *t, const Call *p, const Sched *s)
 {
   Partition part = partition_aside(p, s);
-  Work w = partition_alone(t, &part);
+  WorkTile w = partition_alone(t, &part);
   Walk kv = partition_keys(&part, &w);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
   Softmax sm = softmax_new(t, s->bm);

@@ -60,7 +60,7 @@ plain(int bm, int bn, int depth)
                   .bn = bn,
                   .stages = depth,
                   .warps = 4 + wgmma_warps() * (bm / wgmma_rows()),
-                  .overlap = true,
+                  .intra_wg_overlap = true,
                   .pingpong = bm > 64,
                   .scheduler = SCHED_GRID,
                   .cluster = 1,
@@ -127,7 +127,7 @@ wgmma_layout(const Spec *p, const Hopper *s)
   for (int i = PART_Q; i <= PART_V; i++) {
     l.part[i].fill = FILL_TMA;
     l.part[i].stages = i == PART_Q ? s->q_stages : s->stages;
-    l.part[i].takers = wgmma_warps() * (s->bm / wgmma_rows());
+    l.part[i].consumers = wgmma_warps() * (s->bm / wgmma_rows());
     l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
   }
   if (s->p_in_smem) {
@@ -172,10 +172,11 @@ refuse_shape(const Case *c, const Hopper *s, Why *why)
     return refused(why, "cluster %d is not 1 or 2", s->cluster);
   if (s->poly_exp2 < 0 || s->poly_exp2 > 16)
     return refused(why, "poly_exp2 %d is not in 0 … 16", s->poly_exp2);
-  if (s->cross_tile && (!s->overlap || s->q_stages < 2))
-    return refused(why, "cross_tile takes overlap and q_stages 2");
-  if (s->narrow_diagonal && (!s->overlap || s->cross_tile))
-    return refused(why, "narrow_diagonal takes overlap, and a first tile of its own");
+  if (s->cross_tile && (!s->intra_wg_overlap || s->q_stages < 2))
+    return refused(why, "cross_tile takes intra_wg_overlap and q_stages 2");
+  if (s->narrow_diagonal && (!s->intra_wg_overlap || s->cross_tile))
+    return refused(why,
+                   "narrow_diagonal takes intra_wg_overlap, and a first tile of its own");
   if (s->narrow_diagonal && s->bn % 32)
     return refused(why, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
                    s->bn);
@@ -206,9 +207,9 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
     most = 160;
   if (refuse_shape(c, s, why))
     return true;
-  if (s->scheduler == SCHED_EXACT && !all_known(c))
+  if (s->scheduler == SCHED_LPT && !all_known(c))
     return refused(why,
-                   "an exact schedule takes sizes that are specialised: b, h, hk, sq, sk");
+                   "an lpt schedule takes sizes that are specialised: b, h, hk, sq, sk");
   if (s->pack_gqa && (group < 2 || s->bm % group || wgmma_rows() % group))
     return refused(why, "pack_gqa takes a pinned group_size that divides %d, not %d",
                    wgmma_rows(), group);
@@ -231,7 +232,7 @@ tile_clocks(const Case *c, const Hopper *s, bool masked)
   double bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]), teams = m / wgmma_rows();
   double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0,
          warps = teams * wgmma_warps();
-  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->skip_rescale ? 0.2 : 1;
+  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->lazy_rescale ? 0.2 : 1;
   Units demand = {.of = {
                       [UNIT_WGMMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n * (1 - poly),
@@ -256,13 +257,13 @@ exposed(const Case *c, const Hopper *s, const Units *k)
 {
   double soft = larger(k->of[UNIT_MUFU], k->of[UNIT_FP32]), mma = k->of[UNIT_WGMMA];
   double less = mma < soft ? mma : soft;
-  double share = s->overlap && s->pingpong ? 0.12
-                 : s->overlap              ? 0.2
-                 : s->bm > 64              ? 0.35
-                                           : 0.85;
+  double share = s->intra_wg_overlap && s->pingpong ? 0.12
+                 : s->intra_wg_overlap              ? 0.2
+                 : s->bm > 64                       ? 0.35
+                                                    : 0.85;
   if (s->bm == 192 && !s->p_in_smem && c->spec->head_dim_v > 64)
     share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
-  double bubble = s->overlap ? (s->pingpong ? 70 : 110) : 220;
+  double bubble = s->intra_wg_overlap ? (s->pingpong ? 70 : 110) : 220;
   return share * less + bubble + (s->p_in_smem ? 250 : 0) + (s->stages > 1 ? 0 : 400);
 }
 

@@ -10,11 +10,11 @@
 #define HOPPER_OPTIONS(X)                                                                  \
   X(p_in_smem, BOOL, 0, 1, NULL, KEEP, "false",                                            \
     "Weights go through shared memory, not registers.")                                    \
-  X(overlap, BOOL, 0, 1, NULL, VARY, "true",                                               \
+  X(intra_wg_overlap, BOOL, 0, 1, NULL, VARY, "true",                                      \
     "QK of the next tile runs beside PV of this one.")                                     \
   X(pingpong, BOOL, 0, 1, NULL, VARY, "true",                                              \
     "Warpgroups take turns at the tensor cores.")                                          \
-  X(scheduler, ENUM, 0, 2, "grid persistent exact", KEEP, "persistent",                    \
+  X(scheduler, ENUM, 0, 2, "grid persistent lpt", KEEP, "persistent",                      \
     "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")         \
   X(cluster, INT, 1, 2, NULL, VARY, "2", "CTAs that share k and v by multicast.")          \
   X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
@@ -23,7 +23,7 @@
   X(q_stages, INT, 1, 2, NULL, KEEP, "2", "Blocks of q in shared memory.")                 \
   X(cross_tile, BOOL, 0, 1, NULL, VARY, "true",                                            \
     "A block's first QK runs beside the last PV before.")                                  \
-  X(skip_rescale, BOOL, 0, 1, NULL, VARY, "true",                                          \
+  X(lazy_rescale, BOOL, 0, 1, NULL, VARY, "true",                                          \
     "o is rescaled only when a maximum grows by 2^8.")                                     \
   X(poly_exp2, INT, 0, 16, NULL, VARY, "4", "Of 16 exp2, how many by polynomial.")         \
   X(narrow_diagonal, BOOL, 0, 1, NULL, VARY, "true",                                       \

@@ -19,7 +19,7 @@ softmax_new(Tb *t, int rows)
   s.g = t_var(t, g);
   Tile most = t_const(t, USUAL);
   s.most = t_var(t, most);
-  Tile l = t_shares(t, rows);
+  Tile l = t_thread_sums(t, rows);
   s.l = t_var(t, l);
   s.lost = t_var(t, l);
   return s;
@@ -38,8 +38,8 @@ usual_step(Tb *t, const Softmax *s, Tile x)
   Step n = {.high = t_row_max(t, x)};
   n.ch = t_mul(t, n.high, s->c);
   Tile fall = t_sub(t, *s->b, n.ch), none = t_const(t, 0);
-  Tile by = s->lazy ? t_sel_gt(t, fall, none, fall, -LAZY) : t_min(t, fall, none);
-  Tile b = s->lazy ? t_sel_gt(t, fall, *s->b, n.ch, -LAZY) : t_max(t, *s->b, n.ch);
+  Tile by = s->lazy ? t_select_gt(t, fall, none, fall, -LAZY) : t_min(t, fall, none);
+  Tile b = s->lazy ? t_select_gt(t, fall, *s->b, n.ch, -LAZY) : t_max(t, *s->b, n.ch);
   n.x = t_var(t, x);
   n.b = t_var(t, b);
   n.by = t_var(t, by);
@@ -52,8 +52,8 @@ left_out(Tb *t, const Softmax *s, const Step *n, Tile g)
 {
   Tile none = t_const(t, 0);
   Tile left = t_fms(t, n->high, s->c, n->ch);
-  left = t_sel_over(t, n->ch, none, left, 4 * USUAL);
-  return t_sel_over(t, g, left, none, 0);
+  left = t_select_abs_gt(t, n->ch, none, left, 4 * USUAL);
+  return t_select_abs_gt(t, g, left, none, 0);
 }
 
 /* The same with rows beyond USUAL, from here to the end of the block of work: such a row
@@ -66,19 +66,19 @@ far_step(Tb *t, Softmax *s, const Step *n)
   Tile none = t_const(t, 0), was = *s->g;
   Tile down = t_sub(t, was, n->high);
   down = t_mul(t, down, s->c);
-  Tile fall = t_sel_over(t, was, down, *n->by, 0);
+  Tile fall = t_select_abs_gt(t, was, down, *n->by, 0);
   double usual = s->near ? -1 : USUAL;
-  Tile g = t_sel_over(t, n->ch, n->high, none, usual);
-  g = t_sel_gt(t, fall, was, g, least);
-  Tile stay = t_sel_over(t, was, none, *n->b, 0);
+  Tile g = t_select_abs_gt(t, n->ch, n->high, none, usual);
+  g = t_select_gt(t, fall, was, g, least);
+  Tile stay = t_select_abs_gt(t, was, none, *n->b, 0);
   Tile nil = t_sub(t, n->high, n->high); /* 0, and NaN of a score of +inf */
-  Tile b = t_sel_over(t, n->ch, nil, n->ch, usual);
-  b = t_sel_gt(t, fall, stay, b, least);
+  Tile b = t_select_abs_gt(t, n->ch, nil, n->ch, usual);
+  b = t_select_gt(t, fall, stay, b, least);
   Tile left = left_out(t, s, n, g);
   Tile near = t_sub(t, *n->by, left);
   down = t_sub(t, was, g);
   Tile far = t_fms(t, down, s->c, b);
-  *n->by = t_sel_over(t, was, far, near, 0);
+  *n->by = t_select_abs_gt(t, was, far, near, 0);
   *n->x = t_sub(t, *n->x, g);
   *n->b = b;
   *s->g = g;
@@ -98,7 +98,7 @@ near_weights(Tb *t, const Softmax *s, Tile x, Tile e)
   low = t_fma(t, scale, rest, low);
   Tile left = t_fms(t, x, s->c, e);
   left = t_fma(t, x, low, left);
-  left = t_sel_gt(t, e, left, none, -200); /* x may be −inf */
+  left = t_select_gt(t, e, left, none, -200); /* x may be −inf */
   Tile ln2 = t_const(t, 0.6931471805599453);
   left = t_mul(t, left, ln2);
   Tile w = t_exp2_near(t, e);
@@ -119,14 +119,14 @@ softmax_add(Tb *t, Tile sum, Tile x, Tile *lost)
 }
 
 static void
-add_up(Tb *t, Softmax *s, Tile shrink, Tile sum)
+add_up(Tb *t, Softmax *s, Tile correction, Tile sum)
 {
   if (!s->near) {
-    *s->l = t_fma(t, *s->l, shrink, sum);
+    *s->l = t_fma(t, *s->l, correction, sum);
     return;
   }
-  Tile l = t_mul(t, *s->l, shrink);
-  *s->lost = t_mul(t, *s->lost, shrink);
+  Tile l = t_mul(t, *s->l, correction);
+  *s->lost = t_mul(t, *s->lost, correction);
   *s->l = softmax_add(t, l, sum, s->lost);
 }
 
@@ -138,21 +138,21 @@ any_far(Tb *t, const Softmax *s, const Step *n)
 {
   Tile none = t_const(t, 0), half = t_const(t, 0.5);
   Tile b = t_mul(t, *n->b, half), most = t_mul(t, *s->most, half);
-  return t_any_over(t, t_sel_gt(t, *n->b, b, none, NOTHING), most);
+  return t_any_abs_gt(t, t_select_gt(t, *n->b, b, none, NOTHING), most);
 }
 
 Tile
-softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *shrink)
+softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *correction)
 {
   Step n = usual_step(t, s, x);
-  T_RARE (t, s->near ? i_int(1) : t_any_over(t, *n.b, *s->most))
+  T_RARE (t, s->near ? i_int(1) : t_any_abs_gt(t, *n.b, *s->most))
     T_IF (t, masked && !s->near ? any_far(t, s, &n) : i_int(1))
       far_step(t, s, &n);
-  *shrink = s->near ? t_exp2_near(t, *n.by) : t_exp2(t, *n.by);
+  *correction = s->near ? t_exp2_near(t, *n.by) : t_exp2(t, *n.by);
   Tile e = t_fms(t, *n.x, s->c, *n.b);
   Tile w = s->near ? near_weights(t, s, *n.x, e) : t_exp2_mixed(t, e, s->poly);
-  Tile sum = t_row_part(t, w);
-  add_up(t, s, *shrink, sum);
+  Tile sum = t_row_thread_sum(t, w);
+  add_up(t, s, *correction, sum);
   *s->b = *n.b;
   return w;
 }
@@ -161,7 +161,7 @@ Tile
 softmax_end(Tb *t, Softmax *s, Tile *lse)
 {
   Tile l = s->near ? t_add(t, *s->l, *s->lost) : *s->l;
-  l = t_row_join(t, l);
+  l = t_row_allreduce(t, l);
   Tile r = t_rcp(t, l);
   if (s->near) { /* a step of Newton's */
     Tile one = t_const(t, 1);
@@ -169,7 +169,7 @@ softmax_end(Tb *t, Softmax *s, Tile *lse)
     off = t_mul(t, off, r);
     r = t_sub(t, r, off);
   }
-  Tile inv = t_sel0(t, l, r);
+  Tile inv = t_select_nonzero(t, l, r);
   Tile log = t_log2(t, l);
   log = t_add(t, log, *s->b);
   Tile ln2 = t_const(t, 0.6931471805599453);

@@ -36,15 +36,16 @@ typedef struct Softmax {
 
 Softmax softmax_new(Tb *, int rows);
 /* A lazy softmax takes any reference that keeps weights below 2^8, so that most steps have
- * a shrink of exactly 1, which costs nothing where who rescales looks (FlashAttention-4,
- * arXiv 2603.05451, section on rescaling).  Set lazy, near and poly before the first step.
+ * a correction of exactly 1, which costs nothing where who rescales looks
+ * (FlashAttention-4, arXiv 2603.05451, section on rescaling).  Set lazy, near and poly
+ * before the first step.
  */
 
 /* sum + x; *lost is added what its rounding leaves out (Knuth's TwoSum). */
 Tile softmax_add(Tb *, Tile sum, Tile x, Tile *lost);
-/* Scores become weights, where `masked` of rows that may have seen no key; *shrink is what
- * earlier sums must be multiplied by. */
-Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *shrink);
+/* Scores become weights, where `masked` of rows that may have seen no key; *correction is
+ * what earlier sums must be multiplied by. */
+Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *correction);
 /* 1 / l (0 for a row without keys); *lse is the natural logarithm of the row's sum. */
 Tile softmax_end(Tb *, Softmax *, Tile *lse);
 

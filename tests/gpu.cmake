@@ -1,5 +1,5 @@
 # The GPU suite (bench/gpu) without a GPU: its parts, and one dry run with tiny sizes, the emulator
-# in libcuda's place (gpu_clothes); slow, a second one that knows of the emulator.  A sanitized
+# in libcuda's place (gpu_emulated_driver); slow, a second one that knows of the emulator.  A sanitized
 # library cannot be loaded by an interpreter that is not.
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 set(gpu ${CMAKE_SOURCE_DIR}/bench/gpu)
@@ -13,7 +13,7 @@ endfunction()
 
 if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   gpu_test(suite ${Python3_EXECUTABLE})
-  gpu_test(clothes ${Python3_EXECUTABLE})
+  gpu_test(emulated_driver ${Python3_EXECUTABLE})
   gpu_test(fields ${Python3_EXECUTABLE})
   gpu_test(calibrate ${Python3_EXECUTABLE}) # assembles with ptxas where there is one
   gpu_test(first ${Python3_EXECUTABLE})
@@ -40,5 +40,5 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SAN
   set_tests_properties(gpu_tiny_report PROPERTIES FIXTURES_REQUIRED gpu_tiny_result
     PASS_REGULAR_EXPRESSION "less by")
   set_tests_properties(gpu_tiny_fields PROPERTIES FIXTURES_REQUIRED gpu_tiny_result
-    PASS_REGULAR_EXPRESSION "default, est_cycles.*overlap=false .* of 1 .*pack_gqa=true . refused")
+    PASS_REGULAR_EXPRESSION "default, est_cycles.*intra_wg_overlap=false .* of 1 .*pack_gqa=true . refused")
 endif()

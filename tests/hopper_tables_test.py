@@ -17,7 +17,7 @@ made = importlib.util.module_from_spec(SPEC)
 LOADER.exec_module(made)
 
 SCHEDULE = {"template": "fwd_wgmma", "block_m": 128, "block_n": 128, "num_warps": 8,
-            "num_stages": 2, "q_in_regs": 1, "overlap": True, "pingpong": False, "cluster": 2}
+            "num_stages": 2, "q_in_regs": 1, "intra_wg_overlap": True, "pingpong": False, "cluster": 2}
 
 
 def loop(tensor, **ops):
@@ -37,7 +37,7 @@ def answer(remarks=()):
 class Tables(unittest.TestCase):
     def test_schedules(self):
         row = made.schedules_table({(128, "causal", "bf16"): answer()})[-1]
-        self.assertEqual(row, "| 128 | causal | bf16 | fwd_wgmma | 128x128 w8 s2 overlap "
+        self.assertEqual(row, "| 128 | causal | bf16 | fwd_wgmma | 128x128 w8 s2 intra_wg_overlap "
                               "cluster=2 | 168 | 12 | none | 128x128 RS |")
         row = made.schedules_table({(64, "full", "fp16"): answer(["(C7513) wgmma"])})[-1]
         self.assertIn("| C7513 | 192x192 SS |", row)
@@ -65,9 +65,9 @@ class Tables(unittest.TestCase):
                 x.get("least", x)["classes"].update(mufu=2, move=3)
         lines = made.fields_table(made.FIELDS, [a] * len(made.FIELDS))
         self.assertEqual(len(lines), len(made.FIELDS) + 2)
-        self.assertEqual(lines[3], "| 128 causal 128x128 | `overlap=false` | 390 | 2, 3 | 7 "
+        self.assertEqual(lines[3], "| 128 causal 128x128 | `intra_wg_overlap=false` | 390 | 2, 3 | 7 "
                                    "| 1063 | 160 | 1000 | 12 | none |")
-        self.assertIn("; specialize: all sizes | `scheduler=exact` |", "".join(lines))
+        self.assertIn("; specialize: all sizes | `scheduler=lpt` |", "".join(lines))
 
     def test_peers(self):
         theirs = made.Peer(128, "causal", 128, 128, False, 480, 600, 3000)

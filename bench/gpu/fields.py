@@ -35,8 +35,8 @@ OTHERS = {
 # Where a value is not legal beside the default's other fields, or there is no room for it, these are
 # what is kept of the default with it, then nothing; the compiler chooses the rest.
 KEPT = (("block_m", "block_n"), ())
-CONSTANTS = ("b", "h", "hk", "sq", "sk")  # what scheduler=exact takes as constants of the kernel
-TINY = ("overlap=false", "pack_gqa=true", "skip_rescale=true")  # of a tiny run; one is refused
+CONSTANTS = ("b", "h", "hk", "sq", "sk")  # what scheduler=lpt takes as constants of the kernel
+TINY = ("intra_wg_overlap=false", "pack_gqa=true", "lazy_rescale=true")  # of a tiny run; one is refused
 TOP, ROUNDS = (24, 8), (20, 10)  # candidates of the tune, samples; the second with --quick
 COMPILES = 8        # at a time
 HANG_SECONDS = 20   # a first launch takes milliseconds
@@ -48,7 +48,7 @@ HELD = []
 
 
 class Variant(NamedTuple):
-    name: str             # the row of the report: "overlap=false"
+    name: str             # the row of the report: "intra_wg_overlap=false"
     schedule: Optional[dict]  # all of it, the template too; None: what a plan gets
     constant: bool = False
 
@@ -74,8 +74,8 @@ def others(field, now):
     elif field in OTHERS:
         found = OTHERS[field](now)
     else:
-        found = sorted({row["least"], int(row["example"]), row["most"]})
-    return [v for v in found if v != now and (isinstance(v, str) or v >= row["least"])]
+        found = sorted({row["min"], int(row["example"]), row["max"]})
+    return [v for v in found if v != now and (isinstance(v, str) or v >= row["min"])]
 
 
 def variants(default):
@@ -83,7 +83,7 @@ def variants(default):
     made = [(Variant(CONSTANT, default, True), None)]
     for field in default:
         for value in others(field, default[field]) if field != "template" else ():
-            constant = (field, value) == ("scheduler", "exact")
+            constant = (field, value) == ("scheduler", "lpt")
             made.append((Variant(f"{field}={text(value)}", {**default, field: value}, constant),
                          field))
     return made

@@ -67,7 +67,7 @@ row_address(Lo *lo, const View *v, V at)
 V
 row_inside(Lo *lo, const View *v, V at)
 {
-  if (v->whole)
+  if (v->in_bounds)
     return NULL;
   V row = tensor_row(lo, v, at), end = idx_value(lo, v->cut ? v->end : v->x->rows);
   return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");

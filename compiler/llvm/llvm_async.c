@@ -22,7 +22,7 @@ guarded(const Program *p)
 static void
 init_ring(Str *text, const Ring *r)
 {
-  int per_stage = r->takers * (r->cluster > 1 ? r->cluster : 1);
+  int per_stage = r->consumers * (r->cluster > 1 ? r->cluster : 1);
   for (int i = 0; i < r->mem.stages; i++) {
     str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
     str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
@@ -247,7 +247,7 @@ lower_take_tma(Lo *lo, const Op *op)
   wait_barrier(lo, barrier_at(lo, r->full_at, pos->stage), pos->parity);
   lo->stage[op->take] = pos->stage;
   lo->slot[op->take] = stage_bytes(lo, r, pos->stage);
-  if (op->kind == OP_TAKE)
+  if (op->kind == OP_CONSUMER_WAIT)
     advance(lo, r, pos);
 }
 

@@ -48,17 +48,17 @@ lower_sync(Lo *lo, const Op *op)
 
 /* A turn is a barrier of two teams: who waits for it, and who passes it on. */
 void
-lower_turn(Lo *lo, const Op *op)
+lower_order(Lo *lo, const Op *op)
 {
-  const Turn *t = op->turn;
+  const OrderBarrier *t = op->order;
   int threads = 64 * lo->role->warps;
   V mine = team_value(lo), last = k32(lo, t->teams - 1);
-  if (op->kind == OP_TURN_TAKE) {
+  if (op->kind == OP_ORDER_WAIT) {
     named(lo, "sync", LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar), ""), threads);
     return;
   }
   V is_last = LLVMBuildICmp(lo->hb, LLVMIntEQ, mine, last, "");
-  if (op->kind == OP_TURN_PASS) {
+  if (op->kind == OP_ORDER_ARRIVE) {
     V next = LLVMBuildAdd(lo->hb, mine, k32(lo, t->bar + 1), "");
     V id = LLVMBuildSelect(lo->hb, is_last, k32(lo, t->bar), next, "");
     named(lo, "arrive", id, threads);

@@ -67,7 +67,8 @@ moves(Lo *lo, const Region *r)
     const Ring *ring = lo->p->rings.at[i];
     const Staged *staged = &lo->staged[ring->id];
     RingPos *pos[2] = {&lo->fill[ring->id], &lo->take[ring->id]};
-    bool used[2] = {region_has(r, OP_PUSH, ring), region_has(r, OP_TAKE, ring)};
+    bool used[2] = {region_has(r, OP_PRODUCER_LOAD, ring),
+                    region_has(r, OP_CONSUMER_WAIT, ring)};
     if (ring->fill == FILL_COPY && ring->mem.stages > 1)
       add_move(&m, &lo->ring[ring->id]);
     for (int j = 0; (used[0] || used[1]) && j < staged->n; j++)

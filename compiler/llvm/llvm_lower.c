@@ -57,10 +57,10 @@ typedef void Lowering(Lo *, const Op *);
   X(ROLE, flow)                                                                            \
   X(WARP, flow)                                                                            \
   X(IF, flow)                                                                              \
-  X(PUSH, push)                                                                            \
-  X(TAKE, take)                                                                            \
-  X(PEEK, lower_take_tma)                                                                  \
-  X(RELEASE, release)                                                                      \
+  X(PRODUCER_LOAD, push)                                                                   \
+  X(CONSUMER_WAIT, take)                                                                   \
+  X(CONSUMER_PEEK, lower_take_tma)                                                         \
+  X(CONSUMER_RELEASE, release)                                                             \
   X(COPY, lower_copy)                                                                      \
   X(COPY_WAIT, lower_copy_wait)                                                            \
   X(COPY_OUT, lower_copy_out)                                                              \
@@ -71,12 +71,12 @@ typedef void Lowering(Lo *, const Op *);
   X(SYNC, lower_sync)                                                                      \
   X(SYNC_ROLE, lower_sync)                                                                 \
   X(FENCE_ASYNC, lower_fence_async)                                                        \
-  X(TURN_START, lower_turn)                                                                \
-  X(TURN_TAKE, lower_turn)                                                                 \
-  X(TURN_PASS, lower_turn)                                                                 \
+  X(ORDER_INIT, lower_order)                                                               \
+  X(ORDER_WAIT, lower_order)                                                               \
+  X(ORDER_ARRIVE, lower_order)                                                             \
   X(WAIT, lower_wait)                                                                      \
   X(ANY_NOT1, lower_any)                                                                   \
-  X(ANY_OVER, lower_any)                                                                   \
+  X(ANY_ABS_GT, lower_any)                                                                 \
   X(CONST, lower_const)                                                                    \
   X(SCALAR, lower_scalar)                                                                  \
   X(ADD, lower_elementwise)                                                                \
@@ -90,13 +90,13 @@ typedef void Lowering(Lo *, const Op *);
   X(EXP2_NEAR, lower_elementwise)                                                          \
   X(LOG2, lower_elementwise)                                                               \
   X(RCP, lower_elementwise)                                                                \
-  X(SEL0, lower_elementwise)                                                               \
-  X(SEL_GT, lower_elementwise)                                                             \
-  X(SEL_OVER, lower_elementwise)                                                           \
+  X(SELECT_NONZERO, lower_elementwise)                                                     \
+  X(SELECT_GT, lower_elementwise)                                                          \
+  X(SELECT_ABS_GT, lower_elementwise)                                                      \
   X(ROW_MAX, lower_row_max)                                                                \
-  X(ROW_PART, lower_row_part)                                                              \
-  X(ROW_JOIN, lower_row_join)                                                              \
-  X(BESIDE, lower_beside)                                                                  \
+  X(ROW_THREAD_SUM, lower_row_thread_sum)                                                  \
+  X(ROW_ALLREDUCE, lower_row_allreduce)                                                    \
+  X(CONCAT_COLS, lower_concat_cols)                                                        \
   X(CVT, lower_cvt)                                                                        \
   X(GET, lower_get)                                                                        \
   X(PUT, lower_put)                                                                        \

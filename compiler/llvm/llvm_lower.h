@@ -164,7 +164,7 @@ V row_inside(Lo *, const View *, V at);
 /* llvm_barrier.c */
 void team_barrier(Lo *);
 void lower_sync(Lo *, const Op *);
-void lower_turn(Lo *, const Op *);
+void lower_order(Lo *, const Op *);
 
 /* llvm_mem.c */
 void lower_push(Lo *, const Op *);
@@ -204,12 +204,12 @@ void lower_const(Lo *, const Op *);
 void lower_scalar(Lo *, const Op *);
 void lower_elementwise(Lo *, const Op *);
 void lower_row_max(Lo *, const Op *);
-void lower_row_part(Lo *, const Op *);
-void lower_row_join(Lo *, const Op *);
+void lower_row_thread_sum(Lo *, const Op *);
+void lower_row_allreduce(Lo *, const Op *);
 void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
 V pack_pair(Lo *, Dtype, V low, V high); /* two fp32 numbers as 16 bits, in one register */
-void lower_beside(Lo *, const Op *);
+void lower_concat_cols(Lo *, const Op *);
 void lower_any(Lo *, const Op *);
 void lower_mask(Lo *, const Op *);
 

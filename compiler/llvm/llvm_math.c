@@ -29,7 +29,7 @@ broadcast(Lo *lo, const Val *x, const Val *as, int i)
   V *regs = lo->vals[x->id];
   if (x->lay == as->lay)
     return regs[i];
-  if (x->lay == LAY_ONE || as->lay == LAY_LANE)
+  if (x->lay == LAY_SCALAR || as->lay == LAY_WARP_ROW)
     return regs[0];
   int per_m = as->cols / 8 * 4; /* FRAG: [m][n8][half][e] → row value [m][half] */
   return regs[2 * (i / per_m) + i % 4 / 2];
@@ -207,7 +207,7 @@ element_rcp(Lo *lo, const Op *op, const V *x)
 }
 
 static V
-element_sel0(Lo *lo, const Op *op, const V *x)
+element_select_nonzero(Lo *lo, const Op *op, const V *x)
 {
   (void)op;
   V hit = LLVMBuildFCmp(lo->b, LLVMRealOEQ, x[0], kf(lo, 0), "");
@@ -215,14 +215,14 @@ element_sel0(Lo *lo, const Op *op, const V *x)
 }
 
 static V
-element_sel_gt(Lo *lo, const Op *op, const V *x)
+element_select_gt(Lo *lo, const Op *op, const V *x)
 {
   V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, x[0], kf(lo, op->k), "");
   return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
 }
 
 static V
-element_sel_over(Lo *lo, const Op *op, const V *x)
+element_select_abs_gt(Lo *lo, const Op *op, const V *x)
 {
   V is = LLVMBuildFCmp(lo->b, LLVMRealOGT, fabs_(lo, x[0]), kf(lo, op->k), "");
   return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
@@ -231,13 +231,20 @@ element_sel_over(Lo *lo, const Op *op, const V *x)
 typedef V Element(Lo *, const Op *, const V *x);
 
 static Element *const elements[OP_COUNT] = {
-    [OP_ADD] = element_add,           [OP_SUB] = element_sub,
-    [OP_MUL] = element_mul,           [OP_MAX] = element_max,
-    [OP_MIN] = element_min,           [OP_FMA] = element_fma,
-    [OP_FMS] = element_fma,           [OP_EXP2] = element_exp2,
-    [OP_LOG2] = element_log2,         [OP_RCP] = element_rcp,
-    [OP_SEL0] = element_sel0,         [OP_SEL_GT] = element_sel_gt,
-    [OP_SEL_OVER] = element_sel_over, [OP_EXP2_NEAR] = element_exp2_near,
+    [OP_ADD] = element_add,
+    [OP_SUB] = element_sub,
+    [OP_MUL] = element_mul,
+    [OP_MAX] = element_max,
+    [OP_MIN] = element_min,
+    [OP_FMA] = element_fma,
+    [OP_FMS] = element_fma,
+    [OP_EXP2] = element_exp2,
+    [OP_LOG2] = element_log2,
+    [OP_RCP] = element_rcp,
+    [OP_SELECT_NONZERO] = element_select_nonzero,
+    [OP_SELECT_GT] = element_select_gt,
+    [OP_SELECT_ABS_GT] = element_select_abs_gt,
+    [OP_EXP2_NEAR] = element_exp2_near,
 };
 
 void
@@ -317,7 +324,7 @@ lower_row_max(Lo *lo, const Op *op)
 }
 
 void
-lower_row_part(Lo *lo, const Op *op)
+lower_row_thread_sum(Lo *lo, const Op *op)
 {
   int n;
   V *out = lower_regs(lo, op->out, &n);
@@ -326,7 +333,7 @@ lower_row_part(Lo *lo, const Op *op)
 }
 
 void
-lower_row_join(Lo *lo, const Op *op)
+lower_row_allreduce(Lo *lo, const Op *op)
 {
   int n;
   V *out = lower_regs(lo, op->out, &n);
@@ -352,7 +359,7 @@ lower_row_dot(Lo *lo, const Op *op)
 }
 
 void
-lower_beside(Lo *lo, const Op *op)
+lower_concat_cols(Lo *lo, const Op *op)
 {
   int n, a = op->in[0]->cols / 8 * 4, b = op->in[1]->cols / 8 * 4;
   V *out = lower_regs(lo, op->out, &n);
@@ -412,8 +419,9 @@ lower_any(Lo *lo, const Op *op)
   V any = NULL, k = op->in[1] ? lo->vals[op->in[1]->id][0] : kf(lo, 1);
   for (int i = 0; i < lower_count(op->in[0]); i++) {
     V x = lo->vals[op->in[0]->id][i];
-    V is = op->kind == OP_ANY_OVER ? LLVMBuildFCmp(lo->b, LLVMRealOGT, fabs_(lo, x), k, "")
-                                   : LLVMBuildFCmp(lo->b, LLVMRealUNE, x, k, "");
+    V is = op->kind == OP_ANY_ABS_GT
+               ? LLVMBuildFCmp(lo->b, LLVMRealOGT, fabs_(lo, x), k, "")
+               : LLVMBuildFCmp(lo->b, LLVMRealUNE, x, k, "");
     any = any ? LLVMBuildOr(lo->b, any, is, "") : is;
   }
   V bit = as_i32(lo, lo->b, any);

@@ -107,7 +107,7 @@ row_in_view(Lo *lo, const View *v, const Walkers *w, int i)
 static V
 row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
 {
-  if (v->whole)
+  if (v->in_bounds)
     return NULL;
   V row = LLVMBuildAdd(lo->b, w->row, k32(lo, i * w->step), "");
   V end = idx_value(lo, v->cut ? v->end : v->x->rows);

@@ -52,7 +52,7 @@ lower_count(const Val *v)
   switch (v->lay) {
   case LAY_FRAG:
     return val_tiles_m(v) * (v->cols / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
-  case LAY_LANE:
+  case LAY_WARP_ROW:
     return 8;
   case LAY_ROW:
     return val_row_values(v);

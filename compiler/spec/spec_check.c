@@ -28,15 +28,15 @@ spec_pin_fields(Arena *arena, int *n)
 {
   static const FieldType types[] = {
       [SK_INT] = FT_SCHED_INT, [SK_BOOL] = FT_SCHED_BOOL, [SK_ENUM] = FT_SCHED_ENUM};
-  const SchedField *list[SCHED_MOST];
+  const SchedField *list[SCHED_MAX];
   int count = sched_fields(list);
   Field *fields = NEW_N(arena, Field, N_PIN + count);
   memcpy(fields, own_pin_fields, sizeof own_pin_fields);
   for (int i = 0; i < count; i++)
     fields[N_PIN + i] = (Field){.key = list[i]->name,
                                 .type = types[list[i]->kind],
-                                .lo = list[i]->least,
-                                .hi = list[i]->most,
+                                .lo = list[i]->min,
+                                .hi = list[i]->max,
                                 .step = 1,
                                 .words = list[i]->names,
                                 .at = offsetof(Pin, how),
@@ -103,7 +103,7 @@ static const Keys spec_keys = {spec_fields, SPEC_FIELD_COUNT, spec_aliases, ""};
 /* ---- unknown keys ---- */
 
 enum {
-  MAX_KEYS = SPEC_FIELD_COUNT > N_PIN + SCHED_MOST ? SPEC_FIELD_COUNT : N_PIN + SCHED_MOST
+  MAX_KEYS = SPEC_FIELD_COUNT > N_PIN + SCHED_MAX ? SPEC_FIELD_COUNT : N_PIN + SCHED_MAX
 };
 
 static const char *
@@ -431,7 +431,7 @@ read_pin(SpecLoad *l, const DocNode *node, Pin *pins, int i)
   read_fields(l, l->pin_keys, node, &pins[i]);
   if (l->errors == before)
     take_template(l, node, &pins[i]);
-  if (l->errors == before && !sched_asks(&pins[i].how))
+  if (l->errors == before && !sched_is_set(&pins[i].how))
     spec_fault(l, node->place, SE_PINS_NOTHING, NULL, "a schedule that pins nothing");
   if (l->errors != before)
     return;

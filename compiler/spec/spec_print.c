@@ -144,7 +144,7 @@ put_open_text(Str *out, const char *key, const char *text)
 static void
 put_pin(Str *out, const Pin *p)
 {
-  const SchedField *list[SCHED_MOST];
+  const SchedField *list[SCHED_MAX];
   int n = sched_fields(list);
   str_printf(out, "{\"line\": %d", p->place.line);
   put_open_text(out, "arch", p->arch);

@@ -53,18 +53,18 @@ typedef struct Tensor {
 
 typedef struct View {
   const Tensor *x;
-  Idx b, h, row; /* its batch, head and first row (packed: position) */
-  int n;         /* rows */
-  bool whole;    /* no row is past the end: a promise */
-  int pack;      /* > 1: rows are (position, head of the group), `h` is the key head */
-  bool cut;      /* rows from `end` on count as past the end of the tensor, too */
+  Idx b, h, row;  /* its batch, head and first row (packed: position) */
+  int n;          /* rows */
+  bool in_bounds; /* no row is past the end: a promise */
+  int pack;       /* > 1: rows are (position, head of the group), `h` is the key head */
+  bool cut;       /* rows from `end` on count as past the end of the tensor, too */
   Idx end;
 } View;
 
 /* Rows past the end are zeros on the way in and not written on the way out. */
 View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
-View v_whole(View);
-View v_ragged(View); /* takes a promise back: some or all rows may be past the end */
+View v_in_bounds(View);
+View v_predicated(View); /* takes a promise back: some or all rows may be past the end */
 View v_pack(View, int group);
 View v_until(View, Idx end); /* end: at most the tensor's rows; on the way in */
 
@@ -110,25 +110,27 @@ typedef struct RingArgs {
   Fill fill;
   Dtype ty;
   int rows, cols, stages;
-  int takers;  /* FILL_TMA: warps that release each stage */
-  int cluster; /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
+  int consumers; /* FILL_TMA: warps that release each stage */
+  int cluster;   /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
 } RingArgs;
 int ring_bytes(const RingArgs *); /* what its stages and mbarriers take */
 Ring *t_ring_(Tb *, const RingArgs *);
 #define t_ring(t, ...) t_ring_((t), &(RingArgs){__VA_ARGS__})
 
-typedef struct PushArgs {
+typedef struct ProducerArgs {
   View src;
   const Idx *when; /* FILL_COPY: only if true, yet the stage counts; NULL: always */
   Hint hint;       /* FILL_TMA */
-} PushArgs;
-void t_push_(Tb *, Ring *, const PushArgs *);
-#define t_push(t, r, ...) t_push_((t), (r), &(PushArgs){__VA_ARGS__})
-Slot t_take(Tb *, Ring *);     /* the oldest filled stage, visible to the whole block */
-Slot t_peek(Tb *, Ring *);     /* FILL_TMA: the same stage, which t_take will still give */
-void t_release(Tb *, Slot);    /* I shall not read it again */
-void t_copy(Tb *, Smem, View); /* a copy that is in no ring … */
-void t_copy_wait(Tb *);        /* … has arrived, visible to the whole block */
+} ProducerArgs;
+void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
+#define t_producer_load(t, r, ...) t_producer_load_((t), (r), &(ProducerArgs){__VA_ARGS__})
+/* The oldest filled stage, visible to the whole block. */
+Slot t_consumer_wait(Tb *, Ring *);
+/* FILL_TMA: the same stage, which t_consumer_wait will still give. */
+Slot t_consumer_peek(Tb *, Ring *);
+void t_consumer_release(Tb *, Slot); /* I shall not read it again */
+void t_copy(Tb *, Smem, View);       /* a copy that is in no ring … */
+void t_copy_wait(Tb *);              /* … has arrived, visible to the whole block */
 void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */
 void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
 void t_out_wait(Tb *);             /* … it has been read */
@@ -142,15 +144,15 @@ void t_grid_trigger(Tb *); /* the step behind may begin: a hint, where the targe
 
 /* ---- barriers ---- */
 
-typedef struct Turn Turn; /* passed round between the teams of a role */
+typedef struct OrderBarrier OrderBarrier; /* passed round between the teams of a role */
 
 void t_sync(Tb *);        /* the team */
 void t_sync_role(Tb *);   /* all teams of the role */
 void t_fence_async(Tb *); /* my writes to shared memory, before TMA or wgmma sees them */
-Turn *t_turn(Tb *, int teams);
-void t_turn_start(Tb *, Turn *); /* once in each team: the first team's turn */
-void t_turn_take(Tb *, Turn *);  /* waits for my turn at the tensor cores */
-void t_turn_pass(Tb *, Turn *);  /* the next team's turn */
+OrderBarrier *t_order_barrier(Tb *, int teams);
+void t_order_init(Tb *, OrderBarrier *);   /* once in each team: the first team's turn */
+void t_order_wait(Tb *, OrderBarrier *);   /* waits for my turn at the tensor cores */
+void t_order_arrive(Tb *, OrderBarrier *); /* the next team's turn */
 
 /* ---- tiles: immutable values in the registers of the block ---- */
 
@@ -176,8 +178,8 @@ opnd_smem(Smem x)
 Tile t_zero(Tb *, int rows, int cols);       /* fp32 zeros in the accumulator layout */
 Tile t_zero_lanes(Tb *, int rows, int cols); /* the same in the layout of t_load */
 Tile t_rows(Tb *, int rows, double k);       /* one value a row */
-Tile t_shares(Tb *, int rows); /* zero row sums, of which each lane has a part */
-Tile t_const(Tb *, double k);  /* one value */
+Tile t_thread_sums(Tb *, int rows); /* zero row sums, of which each lane has a part */
+Tile t_const(Tb *, double k);       /* one value */
 /* A numeric argument of the call times k: the spec's constant where it is specialised. */
 Tile t_scalar(Tb *, int slot, double k);
 bool t_has_scalar(const Tb *, int slot); /* does the call have it? */
@@ -197,13 +199,13 @@ Tile t_exp2_mixed(Tb *, Tile, int poly);
 Tile t_exp2_near(Tb *, Tile); /* within an ulp of fp32 */
 Tile t_log2(Tb *, Tile);
 Tile t_rcp(Tb *, Tile);
-Tile t_sel0(Tb *, Tile c, Tile a);                       /* 0 where c is 0, else a */
-Tile t_sel_gt(Tb *, Tile c, Tile a, Tile b, double k);   /* a where c > k, else b */
-Tile t_sel_over(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
+Tile t_select_nonzero(Tb *, Tile c, Tile a);                  /* 0 where c is 0, else a */
+Tile t_select_gt(Tb *, Tile c, Tile a, Tile b, double k);     /* a where c > k, else b */
+Tile t_select_abs_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
 Tile t_row_max(Tb *, Tile);
-Tile t_row_part(Tb *, Tile);   /* each lane's share of the row sums */
-Tile t_row_join(Tb *, Tile);   /* shares added up */
-Tile t_cvt(Tb *, Tile, Dtype); /* to 16 bits: becomes a left operand */
+Tile t_row_thread_sum(Tb *, Tile); /* each lane's share of the row sums */
+Tile t_row_allreduce(Tb *, Tile);  /* shares added up */
+Tile t_cvt(Tb *, Tile, Dtype);     /* to 16 bits: becomes a left operand */
 
 Tile t_get(Tb *, Smem);       /* a left operand in registers */
 void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
@@ -220,10 +222,10 @@ opnd_itself(Opnd x)
 }
 #define I_OPND(x) _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
 
-Tile t_beside(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
-Tile t_wait(Tb *, Tile);             /* x, ready; itself if it is */
-Idx t_any_not1(Tb *, Tile);         /* does a lane of the warp hold a value that is not 1 */
-Idx t_any_over(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
+Tile t_concat_cols(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
+Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
+Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 1 */
+Idx t_any_abs_gt(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
 
 void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
 Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
@@ -267,40 +269,40 @@ typedef struct Walk {
   TileSpan tiles; /* 0 is that of `start` */
   Idx start, end; /* keys that some row of the block sees: none if end <= start */
   int bn;
-  bool even; /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
-  bool cut;  /* the highest tile may end behind `end`, before the tensor does */
-  bool lone; /* above the FULL ones there is one tile at most, the ragged last one */
+  bool even_k;        /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
+  bool cut;           /* the highest tile may end behind `end`, before the tensor does */
+  bool single_ragged; /* above the FULL ones: one tile at most, the ragged last one */
 } Walk;
 
 /* One tile of a walk. */
-typedef struct Visit {
-  Idx n, k0;   /* its index; its first key */
-  Idx is;      /* is there such a tile */
-  Idx partial; /* is it PARTIAL */
-  bool masked; /* it may be */
-  bool whole;  /* not the ragged last one */
-  bool cut;    /* may be the highest one of a walk that is cut */
-  bool open;   /* the loop over it is being built */
+typedef struct TileIter {
+  Idx n, k0;      /* its index; its first key */
+  Idx is;         /* is there such a tile */
+  Idx partial;    /* is it PARTIAL */
+  bool masked;    /* it may be */
+  bool in_bounds; /* not the ragged last one */
+  bool cut;       /* may be the highest one of a walk that is cut */
+  bool open;      /* the loop over it is being built */
   const Walk *walk;
-} Visit;
+} TileIter;
 
 Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
 Walk w_keys(const Mask *, Idx q0, int bm, int bn);
-Visit w_first(const Walk *);
+TileIter w_first(const Walk *);
 Walk w_rest(const Walk *);  /* all but the first */
 Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
-Visit w_ahead(const Walk *, Visit, int by); /* the tile `by` visits after this one */
-Visit w_last(const Walk *);
+TileIter w_ahead(const Walk *, TileIter, int by); /* the tile `by` visits after this one */
+TileIter w_last(const Walk *);
 /* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
  * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
-View w_seen(View, Visit);
+View w_seen(View, TileIter);
 
 /* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
  * stands in T_PARTIAL. */
 #define T_FOR_TILES(t, j, walk)                                                            \
-  for (Visit j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
-Visit t_tiles_begin(Tb *, const Walk *);
-void t_tiles_end(Tb *, Visit *);
+  for (TileIter j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
+TileIter t_tiles_begin(Tb *, const Walk *);
+void t_tiles_end(Tb *, TileIter *);
 
 /* ---- regions: roles, loops, branches ---- */
 
@@ -350,7 +352,7 @@ bool t_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
 int t_rare_begin(Tb *, Idx);
-int t_partial_begin(Tb *, Visit);
+int t_partial_begin(Tb *, TileIter);
 int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);

@@ -37,10 +37,11 @@ tile_decl(Tb *t, Smem s)
 /* ---- rings ---- */
 
 static void
-push_by_copy(Tb *t, Ring *r, Op *op, const PushArgs *a)
+push_by_copy(Tb *t, Ring *r, Op *op, const ProducerArgs *a)
 {
   if (r->pushed - r->barrier_released >= r->mem.stages)
-    t_fail(t, "push %s: no stage was released before the last barrier", r->mem.name);
+    t_fail(t, "producer_load %s: no stage was released before the last barrier",
+           r->mem.name);
   op->when = a->when ? *a->when : i_int(1);
   op->ahead = r->pushed - r->taken;
   r->pushed++;
@@ -49,22 +50,22 @@ push_by_copy(Tb *t, Ring *r, Op *op, const PushArgs *a)
 
 /* One lane pushes and other roles take: the barriers of the stages count, not this. */
 static void
-push_by_tma(Tb *t, const Ring *r, Op *op, const PushArgs *a)
+push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 {
   if (t->here->kind != OP_WARP && !(t->here->parent && tile_in(t, OP_WARP)))
-    t_fail(t, "push %s: TMA is one lane's work", r->mem.name);
+    t_fail(t, "producer_load %s: TMA is one lane's work", r->mem.name);
   if (a->when)
-    t_fail(t, "push %s: TMA has no condition", r->mem.name);
+    t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
   op->hint = a->hint;
   tile_map(t, &a->src, r->mem.rows / (r->cluster ? r->cluster : 1));
 }
 
 void
-t_push_(Tb *t, Ring *r, const PushArgs *a)
+t_producer_load_(Tb *t, Ring *r, const ProducerArgs *a)
 {
   fits(t, &r->mem, r->mem.rows, a->src);
-  Op *op = tile_op(t, OP_PUSH);
+  Op *op = tile_op(t, OP_PRODUCER_LOAD);
   op->ring = r;
   op->view = a->src;
   if (r->fill == FILL_TMA)
@@ -78,7 +79,7 @@ take_copied(Tb *t, Ring *r, Op *op)
 {
   int at = 0;
   if (r->pushed == r->taken)
-    t_fail(t, "take %s: nothing was pushed", r->mem.name);
+    t_fail(t, "consumer_wait %s: nothing was pushed", r->mem.name);
   while (at < t->groups.n && t->groups.at[at].ring != r)
     at++;
   op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
@@ -105,9 +106,9 @@ slot_of(const Op *op)
 }
 
 Slot
-t_take(Tb *t, Ring *r)
+t_consumer_wait(Tb *t, Ring *r)
 {
-  Op *op = take_word(t, r, OP_TAKE);
+  Op *op = take_word(t, r, OP_CONSUMER_WAIT);
   if (r->fill == FILL_COPY)
     take_copied(t, r, op);
   r->taken++;
@@ -115,25 +116,25 @@ t_take(Tb *t, Ring *r)
 }
 
 Slot
-t_peek(Tb *t, Ring *r)
+t_consumer_peek(Tb *t, Ring *r)
 {
   if (r->fill != FILL_TMA)
-    t_fail(t, "peek %s: only what TMA fills can be looked at twice", r->mem.name);
-  return slot_of(take_word(t, r, OP_PEEK));
+    t_fail(t, "consumer_peek %s: only what TMA fills can be looked at twice", r->mem.name);
+  return slot_of(take_word(t, r, OP_CONSUMER_PEEK));
 }
 
 void
-t_release(Tb *t, Slot slot)
+t_consumer_release(Tb *t, Slot slot)
 {
-  Op *op = tile_op(t, OP_RELEASE);
+  Op *op = tile_op(t, OP_CONSUMER_RELEASE);
   op->ring = slot.ring;
   op->take = slot.take;
   if (slot.ring->released == slot.ring->taken)
-    t_fail(t, "release %s: nothing is held", slot.ring->mem.name);
-  for (int i = 0; i < t->flights.n; i++)
-    if (t->flights.at[i].take[0] == slot.take || t->flights.at[i].take[1] == slot.take)
-      t_fail(t, "release %s: product %%%d is still reading it", slot.ring->mem.name,
-             t->flights.at[i].x->id);
+    t_fail(t, "consumer_release %s: nothing is held", slot.ring->mem.name);
+  for (int i = 0; i < t->in_flight.n; i++)
+    if (t->in_flight.at[i].take[0] == slot.take || t->in_flight.at[i].take[1] == slot.take)
+      t_fail(t, "consumer_release %s: product %%%d is still reading it",
+             slot.ring->mem.name, t->in_flight.at[i].x->id);
   op->fence = slot.ring->mem.touched;
   slot.ring->mem.touched = false;
   slot.ring->released++;
@@ -247,40 +248,40 @@ tile_bars(Tb *t, int n)
   return first;
 }
 
-Turn *
-t_turn(Tb *t, int teams)
+OrderBarrier *
+t_order_barrier(Tb *t, int teams)
 {
-  Turn *turn = NEW(t->arena, Turn);
-  turn->teams = teams;
-  turn->bar = teams > 1 ? tile_bars(t, teams) : 0;
-  return turn;
+  OrderBarrier *order = NEW(t->arena, OrderBarrier);
+  order->teams = teams;
+  order->bar = teams > 1 ? tile_bars(t, teams) : 0;
+  return order;
 }
 
 static void
-turn_word(Tb *t, OpKind kind, const Turn *turn)
+order_word(Tb *t, OpKind kind, const OrderBarrier *order)
 {
   const Role *r = tile_role(t);
-  if (!turn || turn->teams == 1)
+  if (!order || order->teams == 1)
     return;
-  if (!r || r->teams != turn->teams)
-    t_fail(t, "%s: %d teams take turns here", op_names[kind], turn->teams);
-  tile_op(t, kind)->turn = turn;
+  if (!r || r->teams != order->teams)
+    t_fail(t, "%s: %d teams take turns here", op_names[kind], order->teams);
+  tile_op(t, kind)->order = order;
 }
 
 void
-t_turn_start(Tb *t, Turn *turn)
+t_order_init(Tb *t, OrderBarrier *order)
 {
-  turn_word(t, OP_TURN_START, turn);
+  order_word(t, OP_ORDER_INIT, order);
 }
 
 void
-t_turn_take(Tb *t, Turn *turn)
+t_order_wait(Tb *t, OrderBarrier *order)
 {
-  turn_word(t, OP_TURN_TAKE, turn);
+  order_word(t, OP_ORDER_WAIT, order);
 }
 
 void
-t_turn_pass(Tb *t, Turn *turn)
+t_order_arrive(Tb *t, OrderBarrier *order)
 {
-  turn_word(t, OP_TURN_PASS, turn);
+  order_word(t, OP_ORDER_ARRIVE, order);
 }

@@ -125,22 +125,22 @@ v_rows(const Tensor *x, Idx b, Idx h, Idx row, int n)
   View v = {.x = x, .b = b, .h = h, .row = row, .n = n};
   int64_t rows;
   bool none = i_known(x->rows, &rows) && rows == 0;
-  v.whole = !none && i_multiple(x->rows, n) && i_multiple(row, n);
+  v.in_bounds = !none && i_multiple(x->rows, n) && i_multiple(row, n);
   return v;
 }
 
 View
-v_whole(View v)
+v_in_bounds(View v)
 {
-  v.whole = true;
+  v.in_bounds = true;
   v.cut = false;
   return v;
 }
 
 View
-v_ragged(View v)
+v_predicated(View v)
 {
-  v.whole = false;
+  v.in_bounds = false;
   return v;
 }
 
@@ -149,7 +149,7 @@ v_until(View v, Idx end)
 {
   v.cut = true;
   v.end = end;
-  v.whole = false;
+  v.in_bounds = false;
   return v;
 }
 
@@ -157,7 +157,7 @@ View
 v_pack(View v, int group)
 {
   v.pack = group;
-  v.whole = false;
+  v.in_bounds = false;
   return v;
 }
 
@@ -242,11 +242,11 @@ t_ring_(Tb *t, const RingArgs *a)
   declare(t, &r->mem, a->name, a->ty, a->rows, a->cols);
   r->mem.stages = a->stages;
   r->fill = a->fill;
-  r->takers = a->takers;
+  r->consumers = a->consumers;
   r->cluster = a->cluster;
   if (a->fill == FILL_TMA &&
-      (a->takers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
-    t_fail(t, "ring %s: %d takers, boxes of %d rows", a->name, a->takers, a->rows);
+      (a->consumers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
+    t_fail(t, "ring %s: %d consumers, boxes of %d rows", a->name, a->consumers, a->rows);
   r->id = t->prog->rings.n + 1;
   *vec_push(t->arena, &t->prog->rings) = r;
   return r;

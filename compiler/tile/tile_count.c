@@ -8,7 +8,7 @@ values(const Val *v)
   switch (v->lay) {
   case LAY_FRAG:
     return (int64_t)val_tiles_m(v) * (v->cols / 8) * 4;
-  case LAY_LANE:
+  case LAY_WARP_ROW:
     return 8;
   case LAY_ROW:
     return val_row_values(v);
@@ -175,10 +175,10 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(ROLE, nothing)                                                                         \
   X(WARP, nothing)                                                                         \
   X(IF, body)                                                                              \
-  X(PUSH, push)                                                                            \
-  X(TAKE, wait)                                                                            \
-  X(PEEK, nothing)                                                                         \
-  X(RELEASE, nothing)                                                                      \
+  X(PRODUCER_LOAD, push)                                                                   \
+  X(CONSUMER_WAIT, wait)                                                                   \
+  X(CONSUMER_PEEK, nothing)                                                                \
+  X(CONSUMER_RELEASE, nothing)                                                             \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \
@@ -189,12 +189,12 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \
-  X(TURN_START, nothing)                                                                   \
-  X(TURN_TAKE, barrier)                                                                    \
-  X(TURN_PASS, barrier)                                                                    \
+  X(ORDER_INIT, nothing)                                                                   \
+  X(ORDER_WAIT, barrier)                                                                   \
+  X(ORDER_ARRIVE, barrier)                                                                 \
   X(WAIT, nothing)                                                                         \
   X(ANY_NOT1, nothing)                                                                     \
-  X(ANY_OVER, nothing)                                                                     \
+  X(ANY_ABS_GT, nothing)                                                                   \
   X(CONST, nothing)                                                                        \
   X(SCALAR, nothing)                                                                       \
   X(ADD, one_each)                                                                         \
@@ -208,13 +208,13 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(EXP2_NEAR, near_exp2s)                                                                 \
   X(LOG2, one_each)                                                                        \
   X(RCP, one_each)                                                                         \
-  X(SEL0, one_each)                                                                        \
-  X(SEL_GT, one_each)                                                                      \
-  X(SEL_OVER, one_each)                                                                    \
+  X(SELECT_NONZERO, one_each)                                                              \
+  X(SELECT_GT, one_each)                                                                   \
+  X(SELECT_ABS_GT, one_each)                                                               \
   X(ROW_MAX, row_max)                                                                      \
-  X(ROW_PART, row_fold)                                                                    \
-  X(ROW_JOIN, row_join)                                                                    \
-  X(BESIDE, nothing)                                                                       \
+  X(ROW_THREAD_SUM, row_fold)                                                              \
+  X(ROW_ALLREDUCE, row_join)                                                               \
+  X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \
   X(PUT, nothing)                                                                          \

@@ -18,7 +18,7 @@ typedef struct Entry {
   Region *region;
   RingState *rings;
   VEC(Group) groups;
-  int n_vars, flights;
+  int n_vars, in_flight;
   struct Entry *outer;
 } Entry;
 
@@ -40,7 +40,7 @@ remember(Tb *t, Region *body)
   for (int i = 0; i < t->groups.n; i++)
     *vec_push(t->arena, &e->groups) = t->groups.at[i];
   e->n_vars = t->vars.n;
-  e->flights = t->flights.n;
+  e->in_flight = t->in_flight.n;
   e->outer = t->entry;
   t->entry = e;
   return e;
@@ -90,7 +90,7 @@ static Val *
 like(Tb *t, const Val *v)
 {
   Val *x = tile_val(t, v->rows, v->cols, v->ty, v->lay);
-  x->shares = v->shares;
+  x->per_thread = v->per_thread;
   return x;
 }
 
@@ -113,7 +113,7 @@ static bool
 same_type(const Val *a, const Val *b)
 {
   return a->rows == b->rows && a->cols == b->cols && a->ty == b->ty && a->lay == b->lay &&
-         a->shares == b->shares && a->flying == b->flying;
+         a->per_thread == b->per_thread && a->in_flight == b->in_flight;
 }
 
 static void
@@ -154,7 +154,7 @@ close_region(Tb *t)
   Entry *e = t->entry;
   if (!e || t->here != e->region)
     t_fail(t, "a region ends that was not begun");
-  if (t->flights.n != e->flights)
+  if (t->in_flight.n != e->in_flight)
     t_fail(t, "a product is in flight at the end of a %s", op_names[e->region->kind]);
   t->here = e->region->parent;
   leave_vars(t, e->region);
@@ -176,7 +176,7 @@ close_loop(Tb *t)
 static void
 nothing_flies(Tb *t, const char *what)
 {
-  if (t->flights.n)
+  if (t->in_flight.n)
     t_fail(t, "a product is in flight at the start of a %s", what);
 }
 
@@ -193,7 +193,7 @@ forget_barriers(Tb *t)
 /* ---- tiles ---- */
 
 static void
-open_tiles(Tb *t, const Walk *w, Visit *j)
+open_tiles(Tb *t, const Walk *w, TileIter *j)
 {
   const TileSpan *s = &w->tiles;
   int64_t lo, hi;
@@ -211,13 +211,13 @@ open_tiles(Tb *t, const Walk *w, Visit *j)
   j->partial =
       span_has(s, TILE_FULL) && j->masked ? span_partial(s, j->n) : i_int(j->masked);
   j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
-  j->whole = !j->masked || w->even;
+  j->in_bounds = !j->masked || w->even_k;
 }
 
-Visit
+TileIter
 t_tiles_begin(Tb *t, const Walk *w)
 {
-  Visit j = {.walk = w};
+  TileIter j = {.walk = w};
   if (tile_in(t, OP_LOOP))
     t_fail(t, "tiles inside tiles");
   if (span_has(&w->tiles, TILE_FULL) || span_has(&w->tiles, TILE_PARTIAL))
@@ -226,7 +226,7 @@ t_tiles_begin(Tb *t, const Walk *w)
 }
 
 void
-t_tiles_end(Tb *t, Visit *j)
+t_tiles_end(Tb *t, TileIter *j)
 {
   close_loop(t);
   j->open = false;
@@ -312,7 +312,7 @@ t_rare_begin(Tb *t, Idx cond)
 }
 
 int
-t_partial_begin(Tb *t, Visit j)
+t_partial_begin(Tb *t, TileIter j)
 {
   int how = t_if_begin(t, j.partial);
   if (how == IF_REGION)

@@ -84,12 +84,12 @@ static void
 print_val(Str *s, const Val *v)
 {
   static const char *const lay[] = {"", " rows", " lanes", " one"};
-  if (v->lay == LAY_ONE) {
+  if (v->lay == LAY_SCALAR) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;
   }
   str_printf(s, "%%%d = %s[%dx%d]%s%s", v->id, dtype_name(v->ty), v->rows, v->cols,
-             lay[v->lay], v->shares ? " shares" : "");
+             lay[v->lay], v->per_thread ? " per_thread" : "");
 }
 
 static void
@@ -120,7 +120,7 @@ print_view(Str *s, const View *v)
     str_put(s, " until ");
     print_idx(s, v->end);
   }
-  str_printf(s, "]%s", v->whole ? " whole" : "");
+  str_printf(s, "]%s", v->in_bounds ? " in_bounds" : "");
   if (v->pack > 1)
     str_printf(s, " of %d heads", v->pack);
 }
@@ -131,9 +131,9 @@ print_attributes(Str *s, const Op *op)
   int64_t k;
   if (op->poly)
     str_printf(s, "  %d of 16 by polynomial", op->poly);
-  if (op->kind == OP_SEL_GT)
+  if (op->kind == OP_SELECT_GT)
     str_printf(s, " above %.9g", op->k);
-  if (op->kind == OP_SEL_OVER)
+  if (op->kind == OP_SELECT_ABS_GT)
     str_printf(s, " beyond %.9g", op->k);
   if (op->kind == OP_CONST)
     str_printf(s, " %.9g", op->k);
@@ -145,7 +145,7 @@ print_attributes(Str *s, const Op *op)
     str_printf(s, "#%d", op->take);
   if (op->view.x)
     print_view(s, &op->view);
-  if ((op->kind == OP_TAKE || op->kind == OP_COPY_WAIT) && op->pending >= 0)
+  if ((op->kind == OP_CONSUMER_WAIT || op->kind == OP_COPY_WAIT) && op->pending >= 0)
     str_printf(s, "  %d pending", op->pending);
   if (op->kind == OP_WAIT)
     str_printf(s, "  %d pending", op->pending);
@@ -157,7 +157,7 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  ");
     print_idx(s, op->cond);
   }
-  if (op->kind == OP_PUSH && op->ring->fill == FILL_COPY) {
+  if (op->kind == OP_PRODUCER_LOAD && op->ring->fill == FILL_COPY) {
     str_printf(s, "  stage +%d", op->ahead);
     if (!i_known(op->when, &k)) {
       str_put(s, " when ");
@@ -311,5 +311,5 @@ tile_print_spans(const Program *p, const Walk *w, Str *s)
   print_names(s, p, used);
   str_put(s, "tiles ");
   print_span(s, &w->tiles);
-  str_printf(s, ", of %d keys, highest first%s\n", w->bn, w->even ? ", none ragged" : "");
+  str_printf(s, ", of %d keys, highest first%s\n", w->bn, w->even_k ? ", none ragged" : "");
 }

@@ -76,7 +76,7 @@ struct Ring {
   SmemDecl mem;
   int id;
   Fill fill;
-  int takers, cluster;
+  int consumers, cluster;
   int full_at, empty_at;       /* FILL_TMA: offsets of the mbarriers, by the plan */
   int pushed, taken, released; /* while building: counts along the straight line */
   int barrier_released;        /* of `released`, those before the last block barrier */
@@ -92,9 +92,9 @@ typedef struct Val {
   Dtype ty;
   Lay lay;
   int warps; /* of the team that holds it */
-  bool shares;
-  bool flying; /* a product that was not waited for */
-  bool same;   /* LANE: every warp holds the same row (t_load_one) */
+  bool per_thread;
+  bool in_flight; /* a product that was not waited for */
+  bool same;      /* LANE: every warp holds the same row (t_load_one) */
   const struct Region *home;
 } Val;
 
@@ -106,10 +106,10 @@ typedef struct Val {
   X(ROLE, "role")                                                                          \
   X(WARP, "warp")                                                                          \
   X(IF, "if")                                                                              \
-  X(PUSH, "push")                                                                          \
-  X(TAKE, "take")                                                                          \
-  X(PEEK, "peek")                                                                          \
-  X(RELEASE, "release")                                                                    \
+  X(PRODUCER_LOAD, "producer_load")                                                        \
+  X(CONSUMER_WAIT, "consumer_wait")                                                        \
+  X(CONSUMER_PEEK, "consumer_peek")                                                        \
+  X(CONSUMER_RELEASE, "consumer_release")                                                  \
   X(COPY, "copy")                                                                          \
   X(COPY_WAIT, "copy_wait")                                                                \
   X(COPY_OUT, "copy_out")                                                                  \
@@ -120,12 +120,12 @@ typedef struct Val {
   X(SYNC, "sync")                                                                          \
   X(SYNC_ROLE, "sync_role")                                                                \
   X(FENCE_ASYNC, "fence_async")                                                            \
-  X(TURN_START, "turn start")                                                              \
-  X(TURN_TAKE, "turn take")                                                                \
-  X(TURN_PASS, "turn pass")                                                                \
+  X(ORDER_INIT, "order init")                                                              \
+  X(ORDER_WAIT, "order wait")                                                              \
+  X(ORDER_ARRIVE, "order arrive")                                                          \
   X(WAIT, "wait")                                                                          \
   X(ANY_NOT1, "any_not1")                                                                  \
-  X(ANY_OVER, "any_over")                                                                  \
+  X(ANY_ABS_GT, "any_abs_gt")                                                              \
   X(CONST, "const")                                                                        \
   X(SCALAR, "scalar")                                                                      \
   X(ADD, "add")                                                                            \
@@ -139,13 +139,13 @@ typedef struct Val {
   X(EXP2_NEAR, "exp2_near")                                                                \
   X(LOG2, "log2")                                                                          \
   X(RCP, "rcp")                                                                            \
-  X(SEL0, "sel0")                                                                          \
-  X(SEL_GT, "sel_gt")                                                                      \
-  X(SEL_OVER, "sel_over")                                                                  \
+  X(SELECT_NONZERO, "select_nonzero")                                                      \
+  X(SELECT_GT, "select_gt")                                                                \
+  X(SELECT_ABS_GT, "select_abs_gt")                                                        \
   X(ROW_MAX, "row_max")                                                                    \
-  X(ROW_PART, "row_part")                                                                  \
-  X(ROW_JOIN, "row_join")                                                                  \
-  X(BESIDE, "beside")                                                                      \
+  X(ROW_THREAD_SUM, "row_thread_sum")                                                      \
+  X(ROW_ALLREDUCE, "row_allreduce")                                                        \
+  X(CONCAT_COLS, "concat_cols")                                                            \
   X(CVT, "cvt")                                                                            \
   X(GET, "get")                                                                            \
   X(PUT, "put")                                                                            \
@@ -181,20 +181,20 @@ typedef struct Op {
   int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
   Idx when;         /* PUSH */
-  double k;         /* CONST, SCALAR, SEL_GT, SEL_OVER */
+  double k;         /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
   int poly;         /* EXP2: of 16 registers */
   int slot;         /* SCALAR */
   const Mask *mask; /* MASK */
   At at;
   Hint hint; /* PUSH */
-  const Turn *turn;
+  const OrderBarrier *order;
   bool fence;          /* RELEASE: the team has read or written the stage by itself */
   bool tie;            /* CVT: not before the last wait */
-  Idx cond;            /* ANY_NOT1, ANY_OVER: the node that it defines */
+  Idx cond;            /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
   struct Region *body; /* regions */
 } Op;
 
-struct Turn {
+struct OrderBarrier {
   int bar, teams; /* first of its named barriers */
 };
 
@@ -241,11 +241,11 @@ typedef struct Group {
 } Group;
 
 /* A product in flight, while building. */
-typedef struct Flight {
+typedef struct InFlight {
   const Val *x;
   bool from_regs; /* its left operand is read from registers */
   int take[2];    /* the stages that it reads */
-} Flight;
+} InFlight;
 
 typedef struct Program {
   const char *entry; /* name of the kernel */
@@ -277,7 +277,7 @@ struct Tb {
   Region *here;
   VEC(Var *) vars;
   VEC(Group) groups;
-  VEC(Flight) flights;         /* products in flight, in order of issue */
+  VEC(InFlight) in_flight;     /* products in flight, in order of issue */
   bool waited;                 /* a product has been waited for */
   Val *last;                   /* result of the last word */
   int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */

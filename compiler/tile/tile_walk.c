@@ -81,7 +81,7 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   int64_t none;
   bool left = m->band.lo != INT_MIN;
   Walk w = {.bn = bn, .cut = m->band.hi != INT_MAX};
-  w.even = !left && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
+  w.even_k = !left && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
   w.start = start_of(m, q0);
   w.end = end_of(m, q1);
@@ -92,7 +92,7 @@ w_keys(const Mask *m, Idx q0, int bm, int bn)
   s->full_lo = s->lo;
   if (left)
     s->full_lo = i_min(i_cdiv(i_sub(start_of(m, q1), w.start), bn), s->full_hi);
-  w.lone = some(s->full_hi, s->hi) && !w.cut;
+  w.single_ragged = some(s->full_hi, s->hi) && !w.cut;
   return w;
 }
 
@@ -104,15 +104,15 @@ first_key(const Walk *w, Idx n)
 }
 
 /* Only where every tile is FULL is the first one known to be. */
-Visit
+TileIter
 w_first(const Walk *w)
 {
-  Visit v = {.walk = w, .is = i_int(1), .masked = span_has(&w->tiles, TILE_PARTIAL)};
+  TileIter v = {.walk = w, .is = i_int(1), .masked = span_has(&w->tiles, TILE_PARTIAL)};
   v.partial = i_int(v.masked);
   v.cut = w->cut;
   v.n = i_sub(w->tiles.hi, 1);
   v.k0 = first_key(w, v.n);
-  v.whole = w->even;
+  v.in_bounds = w->even_k;
   return v;
 }
 
@@ -121,11 +121,11 @@ w_rest(const Walk *w)
 {
   Walk r = *w;
   TileSpan *s = &r.tiles;
-  bool above = some(s->full_hi, s->hi) && !w->lone;
+  bool above = some(s->full_hi, s->hi) && !w->single_ragged;
   s->hi = i_sub(s->hi, 1);
   s->full_hi = above ? i_min(s->full_hi, s->hi) : s->hi;
   s->full_lo = some(s->lo, s->full_lo) ? i_min(s->full_lo, s->full_hi) : s->lo;
-  r.lone = r.cut = false;
+  r.single_ragged = r.cut = false;
   return r;
 }
 
@@ -140,12 +140,12 @@ w_plain(const Walk *w)
 
 /* Tiles are visited from the highest down, so only the first can be the ragged last one:
  * every tile ahead of another is whole. */
-Visit
-w_ahead(const Walk *w, Visit j, int by)
+TileIter
+w_ahead(const Walk *w, TileIter j, int by)
 {
   if (by == 0)
     return j;
-  Visit v = {.walk = w, .partial = i_int(1), .masked = true, .whole = true};
+  TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = true};
   v.cut = by < 0 && w->cut;
   v.n = i_sub(j.n, by);
   v.k0 = first_key(w, v.n);
@@ -153,10 +153,10 @@ w_ahead(const Walk *w, Visit j, int by)
   return v;
 }
 
-Visit
+TileIter
 w_last(const Walk *w)
 {
-  Visit v = {.walk = w, .is = i_int(1), .partial = i_int(1), .masked = true};
+  TileIter v = {.walk = w, .is = i_int(1), .partial = i_int(1), .masked = true};
   v.cut = w->cut;
   v.n = w->tiles.lo;
   v.k0 = first_key(w, v.n);
@@ -164,7 +164,7 @@ w_last(const Walk *w)
 }
 
 View
-w_seen(View v, Visit j)
+w_seen(View v, TileIter j)
 {
   return j.cut ? v_until(v, j.walk->end) : v;
 }

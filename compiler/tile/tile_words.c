@@ -8,7 +8,7 @@
 static void
 reachable(Tb *t, Tile x)
 {
-  if (x->flying)
+  if (x->in_flight)
     t_fail(t, "%%%d is in flight: it must be waited for", x->id);
   for (const Region *r = t->here; r; r = r->parent)
     if (r == x->home)
@@ -63,7 +63,7 @@ t_zero_lanes(Tb *t, int rows, int cols)
 {
   if (rows != t->prog->warps || cols > 256)
     t_fail(t, "a lane tile has a row a warp and up to 256 columns");
-  return constant(t, rows, cols, 0, LAY_LANE);
+  return constant(t, rows, cols, 0, LAY_WARP_ROW);
 }
 
 Tile
@@ -73,11 +73,11 @@ t_rows(Tb *t, int rows, double k)
 }
 
 Tile
-t_shares(Tb *t, int rows)
+t_thread_sums(Tb *t, int rows)
 {
   Op *op = tile_op(t, OP_CONST);
   Val *v = tile_val(t, rows, 1, DT_F32, LAY_ROW);
-  v->shares = rows != tile_warps(t);
+  v->per_thread = rows != tile_warps(t);
   op->out = v;
   return v;
 }
@@ -85,7 +85,7 @@ t_shares(Tb *t, int rows)
 Tile
 t_const(Tb *t, double k)
 {
-  return constant(t, 1, 1, k, LAY_ONE);
+  return constant(t, 1, 1, k, LAY_SCALAR);
 }
 
 bool
@@ -100,18 +100,18 @@ t_scalar(Tb *t, int slot, double k)
   if (!t_has_scalar(t, slot))
     t_fail(t, "the call has no %s", scalar_info[slot].name);
   if (!isnan(t->prog->scalar[slot]))
-    return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_ONE);
+    return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_SCALAR);
   tile_param(t, PARAM_SCALAR, slot, 0);
   Op *op = tile_op(t, OP_SCALAR);
   op->slot = slot;
   op->k = k;
-  return result(t, op, 1, 1, DT_F32, LAY_ONE);
+  return result(t, op, 1, 1, DT_F32, LAY_SCALAR);
 }
 
 Tile *
 t_var(Tb *t, Tile x)
 {
-  if (!x->flying)
+  if (!x->in_flight)
     reachable(t, x);
   Var *v = NEW(t->arena, Var);
   v->now = x;
@@ -127,10 +127,11 @@ t_var(Tb *t, Tile x)
 static Tile
 widest(Tb *t, Tile a, Tile b)
 {
-  static const int rank[] = {[LAY_FRAG] = 3, [LAY_LANE] = 3, [LAY_ROW] = 2, [LAY_ONE] = 1};
+  static const int rank[] = {
+      [LAY_FRAG] = 3, [LAY_WARP_ROW] = 3, [LAY_ROW] = 2, [LAY_SCALAR] = 1};
   Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
   Tile o = w == a ? b : a;
-  bool fits_rows = o->lay == LAY_ONE || o->rows == w->rows;
+  bool fits_rows = o->lay == LAY_SCALAR || o->rows == w->rows;
   bool fits_cols = o->lay != w->lay || o->cols == w->cols;
   if (!fits_rows || !fits_cols ||
       (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
@@ -152,8 +153,8 @@ elementwise(Tb *t, OpKind kind, int n, const Tile *in)
     op->in[i] = in[i];
   Val *v = tile_val(t, w->rows, w->cols, DT_F32, w->lay);
   for (int i = 0; i < n; i++) {
-    v->shares = v->shares || in[i]->shares;
-    v->same = in[i]->lay == LAY_LANE && in[i]->same && (i == 0 || v->same);
+    v->per_thread = v->per_thread || in[i]->per_thread;
+    v->same = in[i]->lay == LAY_WARP_ROW && in[i]->same && (i == 0 || v->same);
   }
   op->out = v;
   return v;
@@ -185,7 +186,7 @@ WORD1(t_exp2, OP_EXP2)
 WORD1(t_exp2_near, OP_EXP2_NEAR)
 WORD1(t_log2, OP_LOG2)
 WORD1(t_rcp, OP_RCP)
-WORD2(t_sel0, OP_SEL0)
+WORD2(t_select_nonzero, OP_SELECT_NONZERO)
 
 Tile
 t_exp2_mixed(Tb *t, Tile a, int poly)
@@ -206,30 +207,30 @@ select_where(Tb *t, OpKind kind, Tile c, Tile a, Tile b, double k)
 }
 
 Tile
-t_sel_gt(Tb *t, Tile c, Tile a, Tile b, double k)
+t_select_gt(Tb *t, Tile c, Tile a, Tile b, double k)
 {
-  return select_where(t, OP_SEL_GT, c, a, b, k);
+  return select_where(t, OP_SELECT_GT, c, a, b, k);
 }
 
 Tile
-t_sel_over(Tb *t, Tile c, Tile a, Tile b, double k)
+t_select_abs_gt(Tb *t, Tile c, Tile a, Tile b, double k)
 {
-  return select_where(t, OP_SEL_OVER, c, a, b, k);
+  return select_where(t, OP_SELECT_ABS_GT, c, a, b, k);
 }
 
 /* ---- rows ---- */
 
 static Tile
-per_row(Tb *t, OpKind kind, Tile x, bool shares)
+per_row(Tb *t, OpKind kind, Tile x, bool per_thread)
 {
   need_fp32(t, x, op_names[kind]);
-  if (x->lay == LAY_ROW && !x->shares)
+  if (x->lay == LAY_ROW && !x->per_thread)
     return x; /* one column already */
   if (x->lay != LAY_FRAG)
     t_fail(t, "%s of %%%d, which is no accumulator", op_names[kind], x->id);
   Op *op = emit1(t, kind, x);
   Val *v = tile_val(t, x->rows, 1, DT_F32, LAY_ROW);
-  v->shares = shares;
+  v->per_thread = per_thread;
   op->out = v;
   return v;
 }
@@ -241,17 +242,17 @@ t_row_max(Tb *t, Tile x)
 }
 
 Tile
-t_row_part(Tb *t, Tile x)
+t_row_thread_sum(Tb *t, Tile x)
 {
-  return per_row(t, OP_ROW_PART, x, true);
+  return per_row(t, OP_ROW_THREAD_SUM, x, true);
 }
 
 Tile
-t_row_join(Tb *t, Tile x)
+t_row_allreduce(Tb *t, Tile x)
 {
-  if (!x->shares)
+  if (!x->per_thread)
     return x;
-  Op *op = emit1(t, OP_ROW_JOIN, x);
+  Op *op = emit1(t, OP_ROW_ALLREDUCE, x);
   return result(t, op, x->rows, 1, DT_F32, LAY_ROW);
 }
 
@@ -263,24 +264,24 @@ t_cvt(Tb *t, Tile x, Dtype ty)
   need_fp32(t, x, "cvt");
   if (x->lay != LAY_FRAG || !product_takes(tile_product(t), ty, false))
     t_fail(t, "cvt: %%%d to %s", x->id, dtype_name(ty));
-  for (int i = 0; i < t->flights.n; i++)
-    if (t->flights.at[i].from_regs)
+  for (int i = 0; i < t->in_flight.n; i++)
+    if (t->in_flight.at[i].from_regs)
       t_fail(t, "cvt of %%%d while product %%%d reads its left operand from registers",
-             x->id, t->flights.at[i].x->id);
+             x->id, t->in_flight.at[i].x->id);
   Op *op = emit1(t, OP_CVT, x);
   op->tie = t->waited;
   return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
 }
 
 Tile
-t_beside(Tb *t, Tile a, Tile b)
+t_concat_cols(Tb *t, Tile a, Tile b)
 {
-  need_fp32(t, a, "beside");
-  need_fp32(t, b, "beside");
+  need_fp32(t, a, "concat_cols");
+  need_fp32(t, b, "concat_cols");
   if (a->lay != LAY_FRAG || b->lay != LAY_FRAG || a->rows != b->rows)
-    t_fail(t, "beside: %%%d has %d rows, %%%d has %d", a->id, a->rows, b->id, b->rows);
+    t_fail(t, "concat_cols: %%%d has %d rows, %%%d has %d", a->id, a->rows, b->id, b->rows);
   reachable(t, b);
-  Op *op = emit1(t, OP_BESIDE, a);
+  Op *op = emit1(t, OP_CONCAT_COLS, a);
   op->in[1] = b;
   return result(t, op, a->rows, a->cols + b->cols, DT_F32, LAY_FRAG);
 }
@@ -317,7 +318,7 @@ t_put(Tb *t, Smem s, Tile x)
 
 /* The product is in flight from here on. */
 static void
-take_off(Tb *t, Op *op)
+issue(Tb *t, Op *op)
 {
   const Val *x = op->out;
   const ProductInfo *p = op->product;
@@ -329,8 +330,8 @@ take_off(Tb *t, Op *op)
       cols % p->cols_least)
     t_fail(t, "%s: %s has no %dx%d", op_names[op->kind], p->name, x->rows, cols);
   Val *v = t->last;
-  v->flying = true;
-  *vec_push(t->arena, &t->flights) = (Flight){
+  v->in_flight = true;
+  *vec_push(t->arena, &t->in_flight) = (InFlight){
       .x = x, .from_regs = op->in[1] != NULL, .take = {op->left.take, op->smem.take}};
 }
 
@@ -338,19 +339,19 @@ Tile
 t_wait(Tb *t, Tile x)
 {
   int at = 0;
-  if (!x->flying)
+  if (!x->in_flight)
     return x;
-  while (at < t->flights.n && t->flights.at[at].x != x)
+  while (at < t->in_flight.n && t->in_flight.at[at].x != x)
     at++;
-  if (at == t->flights.n)
+  if (at == t->in_flight.n)
     t_fail(t, "wait: %%%d was waited for before", x->id);
   Op *op = tile_op(t, OP_WAIT);
   op->in[0] = x;
-  op->pending = t->flights.n - 1 - at;
+  op->pending = t->in_flight.n - 1 - at;
   t->waited = true;
-  for (int i = at + 1; i < t->flights.n; i++)
-    t->flights.at[i - at - 1] = t->flights.at[i];
-  t->flights.n -= at + 1;
+  for (int i = at + 1; i < t->in_flight.n; i++)
+    t->in_flight.at[i - at - 1] = t->in_flight.at[i];
+  t->in_flight.n -= at + 1;
   return result(t, op, x->rows, x->cols, x->ty, x->lay);
 }
 
@@ -358,7 +359,7 @@ static Idx
 any(Tb *t, OpKind kind, Tile x, Tile k)
 {
   need_fp32(t, x, op_names[kind]);
-  if (x->lay != LAY_ROW || x->shares)
+  if (x->lay != LAY_ROW || x->per_thread)
     t_fail(t, "%s of %%%d, which has no value a row", op_names[kind], x->id);
   Op *op = emit1(t, kind, x);
   op->in[1] = k;
@@ -373,12 +374,12 @@ t_any_not1(Tb *t, Tile x)
 }
 
 Idx
-t_any_over(Tb *t, Tile x, Tile k)
+t_any_abs_gt(Tb *t, Tile x, Tile k)
 {
-  if (k->lay != LAY_ONE)
-    t_fail(t, "any_over: %%%d is not one value", k->id);
+  if (k->lay != LAY_SCALAR)
+    t_fail(t, "any_abs_gt: %%%d is not one value", k->id);
   reachable(t, k);
-  return any(t, OP_ANY_OVER, x, k);
+  return any(t, OP_ANY_ABS_GT, x, k);
 }
 
 static Tile
@@ -410,7 +411,7 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
   op->product = p;
   op->out = result(t, op, rows, cols, DT_F32, p->acc);
   if (p->async)
-    take_off(t, op);
+    issue(t, op);
   return op->out;
 }
 
@@ -445,7 +446,7 @@ void
 t_store_rows(Tb *t, View v, Tile x)
 {
   need_fp32(t, x, "store_rows");
-  if (x->lay != LAY_ROW || x->shares || v.n != x->rows || v.x->ty != DT_F32)
+  if (x->lay != LAY_ROW || x->per_thread || v.n != x->rows || v.x->ty != DT_F32)
     t_fail(t, "store_rows: %%%d to %s", x->id, v.x->name);
   Op *op = emit1(t, OP_STORE_ROWS, x);
   op->view = v;
@@ -470,7 +471,7 @@ load(Tb *t, OpKind kind, View v)
     t_fail(t, "load: %d rows of %s", v.n, v.x->name);
   Op *op = tile_op(t, kind);
   op->view = v;
-  Val *x = tile_val(t, tile_warps(t), v.x->cols, DT_F32, LAY_LANE);
+  Val *x = tile_val(t, tile_warps(t), v.x->cols, DT_F32, LAY_WARP_ROW);
   x->same = kind == OP_LOAD_ONE;
   op->out = x;
   return x;
@@ -492,7 +493,7 @@ void
 t_store(Tb *t, View v, Tile x)
 {
   need_fp32(t, x, "store");
-  if (x->lay != LAY_LANE || v.n != x->rows || v.x->cols != x->cols)
+  if (x->lay != LAY_WARP_ROW || v.n != x->rows || v.x->cols != x->cols)
     t_fail(t, "store: %%%d to %s", x->id, v.x->name);
   Op *op = emit1(t, OP_STORE, x);
   op->view = v;
@@ -501,7 +502,7 @@ t_store(Tb *t, View v, Tile x)
 Tile
 t_row_dot(Tb *t, Tile a, Tile b)
 {
-  if (a->lay != LAY_LANE || b->lay != LAY_LANE || a->cols != b->cols)
+  if (a->lay != LAY_WARP_ROW || b->lay != LAY_WARP_ROW || a->cols != b->cols)
     t_fail(t, "row_dot: %%%d and %%%d", a->id, b->id);
   reachable(t, b);
   Op *op = emit1(t, OP_ROW_DOT, a);

@@ -30,7 +30,7 @@ bulk_free(Bulk *b)
     return;
   drop_all(b);
   free(b->at);
-  free(b->trusts);
+  free(b->arrives);
   free(b);
 }
 

@@ -25,12 +25,12 @@ typedef struct Pending {
 } Pending;
 
 /* An arrival that comes when the cp.async of its lane have landed. */
-typedef struct Trust {
+typedef struct PendingArrive {
   const Insn *insn;
   Warp *by;
   int lane, mbar;
   uint32_t upto, copies; /* ids of the last of them: of its Async, of the shadow */
-} Trust;
+} PendingArrive;
 
 /* Groups of one thread. */
 typedef struct Groups {
@@ -42,9 +42,9 @@ struct Bulk {
   uint64_t random;
   Mbar mbar[MBARS];
   int n_mbars;
-  Pending *at;        /* in order of issue */
-  int n, cap, n_read; /* n_read: stores that have been read, and may still be writing */
-  Trust *trusts;      /* in order of issue */
+  Pending *at;            /* in order of issue */
+  int n, cap, n_read;     /* n_read: stores that have been read, and may still be writing */
+  PendingArrive *arrives; /* in order of issue */
   int n_trusts, cap_trusts;
   uint32_t stores[MAX_WARPS]; /* numbers given */
   Groups groups[MAX_WARPS][LANES];
@@ -66,7 +66,7 @@ void mbar_scribble(const Mbar *);
 /* Where nothing is pending the phase is over. */
 void mbar_try_complete(Exec *, Mbar *);
 /* The cp.async of a lane land, and arrive. */
-void mbar_deliver_one(Exec *, Cta *, const Trust *);
+void mbar_deliver_one(Exec *, Cta *, const PendingArrive *);
 /* Does the warp know of its init? */
 void mbar_check_known(Exec *, Warp *, const Insn *, int lane, const Mbar *);
 uint64_t mbar_address(const Warp *, const Insn *, int lane);

@@ -156,7 +156,7 @@ mbar_check_known(Exec *x, Warp *w, const Insn *i, int lane, const Mbar *m)
 
 /* Lands them as late as this, and arrives. */
 void
-mbar_deliver_one(Exec *x, Cta *c, const Trust *t)
+mbar_deliver_one(Exec *x, Cta *c, const PendingArrive *t)
 {
   Mbar *m = &c->bulk->mbar[t->mbar];
   async_land(c->async, t->by->id, 1u << t->lane, t->upto);
@@ -177,10 +177,10 @@ mbar_deliver(Exec *x, Cta *c, int mbar)
 {
   Bulk *b = c->bulk;
   for (int k = 0; k < b->n_trusts; k++) {
-    Trust t = b->trusts[k];
+    PendingArrive t = b->arrives[k];
     if (mbar >= 0 && t.mbar != mbar)
       continue;
-    memmove(&b->trusts[k], &b->trusts[k + 1], (size_t)(--b->n_trusts - k) * sizeof t);
+    memmove(&b->arrives[k], &b->arrives[k + 1], (size_t)(--b->n_trusts - k) * sizeof t);
     mbar_deliver_one(x, c, &t);
     return true;
   }

@@ -73,8 +73,8 @@ static void
 check_use(Exec *x, Warp *w, const Insn *i, int lane, const Mbar *m)
 {
   if (w->cta != m->cta)
-    shadow_far_use(m->cta->shadow, (int)(i - x->kernel->code), cta_who(w, m->cta), lane,
-                   false);
+    shadow_remote_use(m->cta->shadow, (int)(i - x->kernel->code), cta_who(w, m->cta), lane,
+                      false);
   mbar_check_known(x, w, i, lane, m);
 }
 
@@ -189,22 +189,22 @@ step_mbar_count(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 /* ---- cp.async.mbarrier.arrive ---- */
 
 static bool
-keep(Bulk *b, const Trust *t)
+keep(Bulk *b, const PendingArrive *t)
 {
   if (b->n_trusts == b->cap_trusts) {
     int cap = b->cap_trusts ? 2 * b->cap_trusts : LANES;
-    Trust *p = realloc(b->trusts, (size_t)cap * sizeof *p);
+    PendingArrive *p = realloc(b->arrives, (size_t)cap * sizeof *p);
     if (!p)
       return false;
-    b->trusts = p;
+    b->arrives = p;
     b->cap_trusts = cap;
   }
-  b->trusts[b->n_trusts++] = *t;
+  b->arrives[b->n_trusts++] = *t;
   return true;
 }
 
 static Stop
-entrust(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
+arrive_on_copies(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
 {
   Stop s;
   Mbar *m = mbar_find(x, w, i, lane, mbar_address(w, i, lane), &s);
@@ -213,12 +213,12 @@ entrust(Exec *x, Warp *w, const Insn *i, int lane, uint32_t copies)
   check_use(x, w, i, lane, m);
   if (!i->mbar.noinc && m->pending++ == MBAR_COUNT_MAX)
     return mbar_misuse(x, w, i, lane, "more arrivals than an mbarrier counts", m->off);
-  Trust t = {.insn = i,
-             .by = w,
-             .lane = lane,
-             .mbar = mbar_number(m),
-             .upto = async_last(m->cta->async, w->id),
-             .copies = copies};
+  PendingArrive t = {.insn = i,
+                     .by = w,
+                     .lane = lane,
+                     .mbar = mbar_number(m),
+                     .upto = async_last(m->cta->async, w->id),
+                     .copies = copies};
   if (!bulk_lazy(m->cta->bulk))
     mbar_deliver_one(x, m->cta, &t);
   else if (!keep(m->cta->bulk, &t))
@@ -231,9 +231,9 @@ Stop
 step_copy_arrive(Exec *x, Warp *w, const Insn *i, uint32_t mask)
 {
   Stop s = GO;
-  uint32_t copies = shadow_copy_entrust(w->cta->shadow, w->id, mask);
+  uint32_t copies = shadow_copy_track(w->cta->shadow, w->id, mask);
   for (uint32_t m = mask; m && s == GO; m &= m - 1)
-    s = entrust(x, w, i, __builtin_ctz(m), copies);
+    s = arrive_on_copies(x, w, i, __builtin_ctz(m), copies);
   return s;
 }
 

@@ -23,7 +23,7 @@ key_of(const Exec *x, const Insn *i)
 }
 
 static void
-report(const Exec *x, const Warp *w, const Insn *i, ToldKind kind, const char *name,
+report(const Exec *x, const Warp *w, const Insn *i, FindingLogKind kind, const char *name,
        int lane, const char *what)
 {
   char place[200], line[3200];
@@ -32,7 +32,8 @@ report(const Exec *x, const Warp *w, const Insn *i, ToldKind kind, const char *n
   where(x, w, lane, place, sizeof place);
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s): %.*s", i->line, name, what,
            place, n > 150 ? 150 : n, text);
-  told_keep(x->launch->told, kind, kind == TOLD_FATAL ? 0 : key_of(x, i), x->place, line);
+  finding_log_add(x->launch->findings, kind, kind == FINDING_LOG_FATAL ? 0 : key_of(x, i),
+                  x->place, line);
 }
 
 Stop
@@ -47,7 +48,7 @@ report_fatal(Exec *x, const Warp *w, const Insn *i, CUresult result, const char 
   x->result = result;
   atomic_fetch_add(&x->launch->errors, 1);
   if (launch_fail(x->launch, x->place, result))
-    report(x, w, i, TOLD_FATAL, name, lane, what);
+    report(x, w, i, FINDING_LOG_FATAL, name, lane, what);
   return FATAL;
 }
 
@@ -58,13 +59,13 @@ report_error(Exec *x, const Warp *w, const Insn *i, const char *name, int lane,
   char what[2600];
   va_list ap;
   if (!x->launch->set.checks ||
-      !told_wants(x->launch->told, TOLD_ERROR, key_of(x, i), x->place))
+      !finding_log_wants(x->launch->findings, FINDING_LOG_ERROR, key_of(x, i), x->place))
     return;
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   atomic_fetch_add(&x->launch->errors, 1);
-  report(x, w, i, TOLD_ERROR, name, lane, what);
+  report(x, w, i, FINDING_LOG_ERROR, name, lane, what);
 }
 
 void
@@ -77,5 +78,5 @@ report_shadow(void *user, const ShadowFinding *f)
   snprintf(line, sizeof line, "ptx:%d: error[%s]: %s (%s, cta %d, warp %d, lane %d): %.*s",
            f->line, f->name, f->text, l->kernel->name, f->cta, f->warp, f->lane,
            n > 150 ? 150 : n, text);
-  told_keep(l->told, TOLD_SHADOW, f->key, f->place, line);
+  finding_log_add(l->findings, FINDING_LOG_SHADOW, f->key, f->place, line);
 }

@@ -179,7 +179,7 @@ shadow_free(Shadow *s)
   free(s->init);
   free(s->carried);
   free(s->times);
-  free(s->agents);
+  free(s->async_proxy);
   free(s->far);
   free(s->next);
   free(s->done);
@@ -201,7 +201,7 @@ size_t
 shadow_bytes(const Shadow *s)
 {
   size_t chunk = s->words ? sizeof *s->chunks + 4 * sizeof *s->words : 0;
-  chunk += s->agents ? sizeof *s->agents : 0;
+  chunk += s->async_proxy ? sizeof *s->async_proxy : 0;
   chunk += s->words_far ? sizeof *s->words_far : 0;
   chunk += s->carried ? sizeof *s->carried : 0;
   return sizeof *s + s->n_chunks * chunk +

@@ -9,8 +9,8 @@
  * - ShadowLaunch: one grid; instruction counters, findings (one per kind and pair of lines,
  *   capped).  Thread-safe.
  * - Shadow: one CTA after another on one host thread; those of a cluster know each other.
- *   A warp is known by its number; to the Shadow of another CTA as SHADOW_FAR(rank, warp).
- * Out of bounds and misaligned accesses are the core's: it must not tell them here.
+ *   A warp is known by its number; to the Shadow of another CTA as SHADOW_REMOTE(rank,
+ * warp). Out of bounds and misaligned accesses are the core's: it must not tell them here.
  * Nothing here stops the program; memory exhaustion turns checks off and is a finding. */
 #ifndef ATTNC_EMULATOR_SHADOW_H
 #define ATTNC_EMULATOR_SHADOW_H
@@ -98,7 +98,7 @@ typedef struct ShadowOther {
   char who[80]; /* "kernel k" */
   int line;     /* of the instruction; 0: unknown */
 } ShadowOther;
-typedef void ShadowTell(void *user, uint64_t number, int insn, ShadowOther *);
+typedef void ShadowDescribe(void *user, uint64_t number, int insn, ShadowOther *);
 
 /* The bytes [at, at + n) are touched by a copy, a memset, or (number 0) the host: the
  * number of one that touches them too and may still be running, one of them writes; 0:
@@ -126,7 +126,7 @@ typedef struct ShadowInfo {
   bool lax;
   bool orders; /* the kernel reads what other CTAs write with strong operations */
   ShadowSink *sink;
-  ShadowTell *tell;
+  ShadowDescribe *describe;
   void *user; /* of both */
 } ShadowInfo;
 
@@ -148,7 +148,7 @@ size_t shadow_bytes(const Shadow *);  /* of memory, about */
 ShadowCount *shadow_counts(Shadow *); /* [insns], of this thread */
 /* s[0 … n) are of one cluster, in order of rank, from now on; false: out of memory. */
 bool shadow_join(Shadow *const *s, int n);
-#define SHADOW_FAR(rank, warp) (32 * ((rank) + 1) + (warp))
+#define SHADOW_REMOTE(rank, warp) (32 * ((rank) + 1) + (warp))
 void shadow_cta_begin(Shadow *, int cta);
 /* Of findings that are alike those of the lowest place count; 0 until told. */
 void shadow_place(Shadow *, uint64_t place);
@@ -194,7 +194,7 @@ typedef struct ShadowAccess {
 } ShadowAccess;
 
 /* A warp of another CTA reaches into this one, which must not exit before. */
-void shadow_far_use(Shadow *, int insn, int warp, int lane, bool check_start);
+void shadow_remote_use(Shadow *, int insn, int warp, int lane, bool check_start);
 /* In bounds and aligned; off[l] is an offset into the CTA's shared memory.  Lanes that read
  * bytes which nobody has written, or which hold an undefined value. */
 uint32_t shadow_shared(Shadow *, const ShadowAccess *, const uint32_t *off);
@@ -208,8 +208,8 @@ void shadow_global(Shadow *, const ShadowAccess *, ShadowMem *, uint64_t base,
 typedef struct ShadowHeld ShadowHeld;
 bool shadow_orders(const Shadow *);
 ShadowHeld *shadow_hold(Shadow *, const ShadowMem *, uint64_t off);
-void shadow_tell(Shadow *, ShadowHeld *, const ShadowAccess *, int lane, uint64_t addr,
-                 uint64_t off);
+void shadow_notify(Shadow *, ShadowHeld *, const ShadowAccess *, int lane, uint64_t addr,
+                   uint64_t off);
 
 /* bar.sync and bar.arrive alike tell their arrival; when the barrier completes, released is
  * the set of warps that were waiting (not those that only arrived). */
@@ -235,7 +235,7 @@ void shadow_mbar_complete(Shadow *, int mbar);
 void shadow_mbar_wait(Shadow *, int mbar, int warp); /* a wait that succeeded */
 /* cp.async.mbarrier.arrive: the copies of the warp that these lanes, or all that issued
  * any, have entrusted to mbarriers so far; and their arrival. */
-uint32_t shadow_copy_entrust(Shadow *, int warp, uint32_t mask);
+uint32_t shadow_copy_track(Shadow *, int warp, uint32_t mask);
 void shadow_copy_arrive(Shadow *, int mbar, int warp, uint32_t copies);
 void shadow_mbar_fence(Shadow *, int warp); /* fence.mbarrier_init */
 void shadow_proxy_fence(Shadow *, int warp);

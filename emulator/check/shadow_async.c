@@ -18,7 +18,7 @@
 static Agent *
 agent_at(Shadow *s, uint32_t chunk)
 {
-  return &s->agents[chunk];
+  return &s->async_proxy[chunk];
 }
 
 bool
@@ -28,13 +28,13 @@ shadow_async_begin(Shadow *s)
     return true;
   if (!s->checks)
     return false;
-  if (!s->agents)
-    s->agents = malloc(((size_t)s->n_chunks + 1) * sizeof *s->agents);
-  if (!s->agents) {
+  if (!s->async_proxy)
+    s->async_proxy = malloc(((size_t)s->n_chunks + 1) * sizeof *s->async_proxy);
+  if (!s->async_proxy) {
     shadow_out_of_memory(s);
     return false;
   }
-  memset(s->agents, 0, ((size_t)s->n_chunks + 1) * sizeof *s->agents);
+  memset(s->async_proxy, 0, ((size_t)s->n_chunks + 1) * sizeof *s->async_proxy);
   s->async = true;
   return true;
 }

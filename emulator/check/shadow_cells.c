@@ -416,8 +416,8 @@ shadow_hold(Shadow *s, const ShadowMem *m, uint64_t off)
 }
 
 void
-shadow_tell(Shadow *s, ShadowHeld *held, const ShadowAccess *a, int lane, uint64_t addr,
-            uint64_t off)
+shadow_notify(Shadow *s, ShadowHeld *held, const ShadowAccess *a, int lane, uint64_t addr,
+              uint64_t off)
 {
   CellPage *p = &held->page;
   Cell *c = cell_at(p, off);

@@ -163,7 +163,7 @@ shadow_cluster_reset(Shadow *s)
   memset(s->uses, 0, n * SH_WARPS * sizeof *s->uses);
   memset(s->arrived, 0, sizeof s->arrived);
   memset(s->waited, 0, sizeof s->waited);
-  s->meetings = s->fences = 0;
+  s->cluster_phases = s->fences = 0;
   s->touched_far = s->sends = false;
 }
 
@@ -187,7 +187,7 @@ shadow_cluster_restart(Shadow *s)
 uint32_t
 shadow_meetings(const Shadow *s)
 {
-  return s->peers[0]->meetings & 3;
+  return s->peers[0]->cluster_phases & 3;
 }
 
 /* The mbarriers that this CTA has made known. */
@@ -208,8 +208,8 @@ shadow_cluster_arrive(Shadow *s, int warp, bool release)
     return;
   Shadow *first = s->peers[0];
   Clock to = clock_of(first, false);
-  s->arrived[warp] = first->meetings + 1;
-  tell_mbars(s, first->meetings + 1);
+  s->arrived[warp] = first->cluster_phases + 1;
+  tell_mbars(s, first->cluster_phases + 1);
   if (release || s->fences >> warp & 1)
     shadow_publish(s, warp, &to);
   s->fences &= ~(1u << warp);
@@ -224,7 +224,7 @@ shadow_cluster_complete(Shadow *s)
   Clock next = clock_of(first, false), done = clock_of(first, true);
   shadow_clock_raise(first, &done, &next);
   shadow_clock_clear(first, &next);
-  first->meetings++;
+  first->cluster_phases++;
   for (int i = 0; i < s->n_peers; i++)
     shadow_tick(s->peers[i]);
 }
@@ -237,7 +237,7 @@ shadow_cluster_wait(Shadow *s, int warp)
     return;
   Clock done = clock_of(s->peers[0], true);
   shadow_learn(s, warp, &done);
-  s->waited[warp] = s->peers[0]->meetings;
+  s->waited[warp] = s->peers[0]->cluster_phases;
 }
 
 /* ---- between start and exit ---- */
@@ -254,7 +254,7 @@ has_started(const Shadow *s, int warp)
 }
 
 void
-shadow_far_use(Shadow *s, int insn, int warp, int lane, bool check_start)
+shadow_remote_use(Shadow *s, int insn, int warp, int lane, bool check_start)
 {
   if (!s->checks)
     return;
@@ -297,7 +297,7 @@ static void
 check_sends(Shadow *s)
 {
   for (uint32_t c = 0; c < s->n_chunks; c++) {
-    const Agent *a = &s->agents[c];
+    const Agent *a = &s->async_proxy[c];
     if (sent_at_exit(s, a))
       continue;
     Report r = {SHADOW_EXIT, a->send_insn, -1, 0, -1, -1, -1, c * 16};
@@ -318,7 +318,7 @@ shadow_cta_exit(Shadow *s)
   for (int who = 0; s->checks && who < s->n_peers * SH_WARPS; who++) {
     if (!s->uses[who].time || known_at_exit(s, who))
       continue;
-    int warp = SHADOW_FAR(who / SH_WARPS, who % SH_WARPS);
+    int warp = SHADOW_REMOTE(who / SH_WARPS, who % SH_WARPS);
     Report r = {SHADOW_EXIT, s->uses[who].insn, -1, warp, -1, -1, s->cta, 0};
     shadow_report(
         s, &r,
@@ -420,7 +420,7 @@ shadow_far_access(Shadow *s, const ShadowAccess *a, const uint32_t *off)
     int lane = __builtin_ctz(m), w = a->warp;
     uint32_t at = off[lane], bytes = ((1u << a->bytes) - 1) << at % 16;
     FarWord *f = word_at(s, at);
-    shadow_far_use(s, a->insn, a->warp, lane, true);
+    shadow_remote_use(s, a->insn, a->warp, lane, true);
     if (s->async)
       shadow_async_touch(s, a, lane, at);
     unwritten |= (uint32_t)shadow_word_far(s, a, lane, at) << lane;

@@ -565,7 +565,7 @@ shadow_mem_span(ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, int
   return found;
 }
 
-/* Strong accesses of threads are told again as they happen: shadow_tell. */
+/* Strong accesses of threads are told again as they happen: shadow_notify. */
 static void
 between_ctas(Shadow *s, const ShadowAccess *a, const ShadowMem *m, uint64_t base,
              const uint64_t *off)

@@ -57,8 +57,8 @@ shadow_grid_report(Shadow *s, const ShadowAccess *a, int lane, uint64_t addr,
   char line[24] = "";
   uint64_t n = number % SHADOW_LAUNCHES;
   bool ahead = info->ahead && (info->ahead->bits[n / 64] >> n % 64 & 1);
-  if (info->tell)
-    info->tell(info->user, number, insn, &other);
+  if (info->describe)
+    info->describe(info->user, number, insn, &other);
   if (other.line)
     snprintf(line, sizeof line, " at line %d", other.line);
   Report r = {

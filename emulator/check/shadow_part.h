@@ -183,8 +183,8 @@ struct Shadow {
   Carried *carried; /* [n_chunks] */
   bool carries;     /* it is in use */
   ReaderTimes *times;
-  bool async;    /* agents and mbarriers are in use */
-  Agent *agents; /* [n_chunks] */
+  bool async;         /* agents and mbarriers are in use */
+  Agent *async_proxy; /* [n_chunks] */
   ShadowMbar mbar[SH_MBARS];
   int n_times, cap_times;
   int32_t free_times;
@@ -194,10 +194,10 @@ struct Shadow {
   uint32_t base; /* what `time` has counted before it started again */
   /* of a cluster: shadow_cluster.c */
   Shadow *peers[SH_CTAS];
-  int rank, n_peers;  /* 0: alone */
-  Known *far;         /* [warps, barriers, mbarriers twice][n_peers] */
-  Known *next, *done; /* of the first CTA: the cluster's barrier, [n_peers] */
-  uint32_t meetings;  /* of the first CTA: complete phases of it */
+  int rank, n_peers;       /* 0: alone */
+  Known *far;              /* [warps, barriers, mbarriers twice][n_peers] */
+  Known *next, *done;      /* of the first CTA: the cluster's barrier, [n_peers] */
+  uint32_t cluster_phases; /* of the first CTA: complete phases of it */
   uint32_t arrived[SH_WARPS], waited[SH_WARPS]; /* of a warp: phases + 1, complete phases */
   uint32_t fences;              /* warps that have fenced since they arrived */
   FarWord *words_far;           /* [n_chunks] */

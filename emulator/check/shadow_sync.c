@@ -156,7 +156,7 @@ all_waited(const CopyLanes *c, bool left)
 }
 
 uint32_t
-shadow_copy_entrust(Shadow *s, int warp, uint32_t mask)
+shadow_copy_track(Shadow *s, int warp, uint32_t mask)
 {
   CopyLanes *c = &s->copies[warp];
   for (uint32_t m = mask; m; m &= m - 1)

@@ -332,7 +332,7 @@ start(Device *d, const KernelWork *w, const Past *ahead, Turn *turn, Launch *l)
   turn_take(d, ahead, k->name, k, turn);
   *l = (Launch){.kernel = k,
                 .device = d,
-                .tell = report_tell,
+                .describe = report_describe,
                 .variable = report_variable,
                 .chip = d->chip,
                 .set = settings_get(),

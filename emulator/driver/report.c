@@ -10,7 +10,7 @@ report_line(const char *text)
 }
 
 void
-report_tell(void *user, uint64_t number, int insn, ShadowOther *other)
+report_describe(void *user, uint64_t number, int insn, ShadowOther *other)
 {
   const Launch *l = user;
   turn_tell(l->device, number, insn, other);

@@ -72,7 +72,7 @@ void turn_touch(Device *, const Turn *, uint64_t address, uint64_t n, bool write
 /* ---- report.c ---- */
 /* A line that is found outside of a launch, as the settings have it: findings.h. */
 void report_line(const char *text);
-ShadowTell report_tell;                                        /* Launch.tell */
+ShadowDescribe report_describe;                                /* Launch.tell */
 const char *report_variable(const Launch *, uint64_t address); /* Launch.variable */
 /* ---- work.c ---- */
 /* Who that number is. */

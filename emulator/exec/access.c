@@ -432,8 +432,8 @@ mem_sources(Exec *x, Warp *w, const Insn *i, uint32_t mask, const uint32_t *byte
 
 /* ---- many bytes for one lane ---- */
 
-/* Told in pieces of the largest width that fits where they lie.  Reductions are strong, of
- * the device's scope (PTX ISA, "cp.reduce.async.bulk"). */
+/* FindingLog in pieces of the largest width that fits where they lie.  Reductions are
+ * strong, of the device's scope (PTX ISA, "cp.reduce.async.bulk"). */
 static void
 tell_span(Exec *x, Warp *w, const Insn *i, int lane, const Alloc *m, uint64_t addr,
           uint64_t bytes, ShadowOp op)

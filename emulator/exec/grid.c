@@ -75,7 +75,7 @@ new_shadow(Launch *l)
                      .orders = orders_ctas(l),
                      .ctas = l->ctas,
                      .sink = report_shadow,
-                     .tell = l->tell,
+                     .describe = l->describe,
                      .user = l};
   ShadowLaunch *s = shadow_launch_new(&info);
   free(line);
@@ -98,10 +98,10 @@ launch_in_order(Launch *l)
   l->clusters = l->ctas / (uint64_t)launch_cluster_ctas(l);
   l->shadow = new_shadow(l);
   l->cost = calloc(l->ctas * COSTS, sizeof *l->cost);
-  l->told = told_new();
+  l->findings = finding_log_new();
   atomic_store(&l->failed, UINT64_MAX);
   l->by_turns = l->kernel->meets || l->cooperative || l->set.resident > 1;
-  if (l->shadow && l->cost && l->told) {
+  if (l->shadow && l->cost && l->findings) {
     if (l->by_turns)
       crowd_run(l);
     else
@@ -112,7 +112,7 @@ launch_in_order(Launch *l)
       stats_found(shadow_launch_errors(l->shadow) + atomic_load(&l->errors));
     else
       stats_launch(l, took);
-    told_report(l->told, atomic_load(&l->failed), l->set.tell);
+    finding_log_report(l->findings, atomic_load(&l->failed), l->set.tell);
     if (l->set.print)
       print_flush();
     l->waited = shadow_launch_waits(l->shadow) == l->ctas;
@@ -123,6 +123,6 @@ launch_in_order(Launch *l)
   if (l->shadow)
     shadow_launch_free(l->shadow);
   free(l->cost);
-  told_free(l->told);
+  finding_log_free(l->findings);
   return (CUresult)atomic_load(&l->result);
 }

@@ -10,7 +10,7 @@
 #include "base/fork.h"
 #include "emulator/async/async.h"
 #include "emulator/check/shadow.h"
-#include "emulator/check/told.h"
+#include "emulator/check/finding_log.h"
 #include "emulator/ptx/insn.h"
 #include "abi/cuda_more.h"
 
@@ -95,7 +95,7 @@ struct Launch {
   Kernel *kernel;
   Device *device;
   /* Of its device: who a launch number is; the variable at an address, NULL: none. */
-  ShadowTell *tell;
+  ShadowDescribe *describe;
   const char *(*variable)(const Launch *, uint64_t address);
   const Chip *chip;
   uint32_t per_sm; /* CTAs that a multiprocessor holds, by threads and shared memory */
@@ -127,7 +127,7 @@ struct Launch {
   atomic_int result;           /* CUresult of that; success: none has */
   float *cost;                 /* [ctas][COSTS], clocks */
   atomic_uint_fast64_t barriers, errors;
-  Told *told;
+  FindingLog *findings;
 };
 
 /* Of the cost model: the units, and the issue slots. */

@@ -131,7 +131,7 @@ struct Exec {
   bool fresh;       /* it has not run a cluster of this launch */
   uint8_t unit;     /* bytes of an element of what is written; 0: the instruction says */
   int left, latest; /* warps that have not exited; the one that had the last turn */
-  uint64_t place;   /* of its cluster among those whose findings are alike: told.h */
+  uint64_t place;   /* of its cluster among those whose findings are alike: finding_log.h */
   uint32_t idle,
       stuck; /* crowd.c: reads in vain, since anything happened, since anything else */
   const Insn *waits_at; /* the last of them */
@@ -185,7 +185,7 @@ Cta *cluster_find(Exec *, Warp *, const Insn *, int lane, uint64_t addr, bool fa
 static inline int
 cta_who(const Warp *w, const Cta *c)
 {
-  return w->cta == c ? w->id : SHADOW_FAR(w->cta->rank, w->id);
+  return w->cta == c ? w->id : SHADOW_REMOTE(w->cta->rank, w->id);
 }
 
 /* ---- registers.c ---- */

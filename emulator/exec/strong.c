@@ -28,13 +28,13 @@ strong_tell(Exec *x, Warp *w, const Insn *i, const StrongLane *at, ShadowOp op)
     return;
   int bytes = i->mem.bytes * i->mem.n;
   ShadowAccess a = mem_access(x, w, i, 1u << at->lane, op, bytes < 16 ? bytes : 16);
-  shadow_tell(w->cta->shadow, at->held, &a, at->lane, at->addr, at->off);
+  shadow_notify(w->cta->shadow, at->held, &a, at->lane, at->addr, at->off);
   if (bytes <= 16)
     return;
   const ShadowMem *m = mem_alloc(x, at->addr)->shadow; /* the other 16 bytes */
   ShadowHeld *held = shadow_hold(w->cta->shadow, m, at->off + 16);
   if (held)
-    shadow_tell(w->cta->shadow, held, &a, at->lane, at->addr + 16, at->off + 16);
+    shadow_notify(w->cta->shadow, held, &a, at->lane, at->addr + 16, at->off + 16);
 }
 
 Stop

@@ -104,11 +104,11 @@ typedef struct attnc_schedule {
   int block_n;               /* keys of a tile */
   int num_stages;            /* depth of the rings that hold tiles of k and v */
   int num_warps;             /* warps of a block of threads */
-  const char *options;       /* "overlap=true,cluster=2,scheduler=exact" */
+  const char *options;       /* "intra_wg_overlap=true,cluster=2,scheduler=lpt" */
 } attnc_schedule;
 
 /* The fields of schedules as JSON: a list, the members first, of {"name", "kind": "int",
- * "bool" or "enum", "least" and "most" of an int, "names" of an enum, "example", "what",
+ * "bool" or "enum", "min" and "max" of an int, "names" of an enum, "example", "what",
  * "templates": those that have it}.  Lives as long as the process. */
 ATTNC_API const char *attnc_schedule_fields(void);
 /* ATTNC_ERR_USAGE: a name or a value that no template has; whether a template takes them

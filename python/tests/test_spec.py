@@ -149,14 +149,14 @@ class Kernels(common.Case):
         fields = {n: best[n] for n in best if n == "template" or n in known}
         self.assertEqual(attnc.compile(CAUSAL, "sm_90a", schedule=fields).recipe["schedule"],
                          {n: v for n, v in fields.items() if n != "template"})
-        pins = {"scheduler": "grid", "poly_exp2": 2, "skip_rescale": True, "block_m": 128}
-        made = attnc.compile(CAUSAL, "sm_90a", schedule={**pins, "overlap": None})
+        pins = {"scheduler": "grid", "poly_exp2": 2, "lazy_rescale": True, "block_m": 128}
+        made = attnc.compile(CAUSAL, "sm_90a", schedule={**pins, "intra_wg_overlap": None})
         self.assertEqual({n: made.recipe["schedule"][n] for n in pins}, pins)
-        for field, value in (("overlap", "yes"), ("scheduler", "fast"), ("block_m", True),
+        for field, value in (("intra_wg_overlap", "yes"), ("scheduler", "fast"), ("block_m", True),
                              ("block_m", 64.0), ("cluster", "2"), ("block_m", 0),
                              ("poly_exp2", 17), ("poly_exp2", -1), ("q_in_regs", 3),
                              ("size", 8), ("options", "x"), ("template_name", "x"),
-                             ("overlap", "true"), ("block_m", "64,block_n=3")):
+                             ("intra_wg_overlap", "true"), ("block_m", "64,block_n=3")):
             self.raises(attnc.UsageError, field, attnc.compile, CAUSAL, "sm_90a",
                         schedule={field: value})
 

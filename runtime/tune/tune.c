@@ -131,17 +131,17 @@ check_problem(const Sweep *s, attnc_error *e)
 static attnc_status
 ask_default(Sweep *s, attnc_error *e)
 {
-  JitAnswer answer;
-  JitAsk ask = {.spec = s->spec,
-                .problem = &s->copy,
-                .target = s->ctx->target,
-                .drv = s->drv,
-                .device = s->device,
-                .compile = s->ctx->compile};
+  JitResolved answer;
+  JitRequest ask = {.spec = s->spec,
+                    .problem = &s->copy,
+                    .target = s->ctx->target,
+                    .drv = s->drv,
+                    .device = s->device,
+                    .compile = s->ctx->compile};
   TRY(jit_resolve(&ask, &answer, e));
   s->t->target = arena_strdup(s->t->arena, answer.target);
   s->initial = answer.schedule;
-  jit_answer_free(&answer);
+  jit_resolved_free(&answer);
   return ATTNC_OK;
 }
 

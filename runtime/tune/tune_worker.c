@@ -14,7 +14,7 @@
 
 enum { WARM_UP = 3 };
 
-typedef struct Work {
+typedef struct BackgroundTask {
   Arena *arena;
   FILE *in, *out;
   attnc_spec *spec;
@@ -28,12 +28,12 @@ typedef struct Work {
   attnc_plan **plans; /* by id; NULL: not loaded */
   int n_plans;
   json_t *answer; /* being filled in */
-} Work;
+} BackgroundTask;
 
 /* ---- speech ---- */
 
 static void
-say(const Work *w, json_t *j)
+say(const BackgroundTask *w, json_t *j)
 {
   json_dumpf(j, w->out, JSON_COMPACT | JSON_REAL_PRECISION(17));
   fputc('\n', w->out);
@@ -42,13 +42,13 @@ say(const Work *w, json_t *j)
 }
 
 static void
-say_stage(const Work *w, const char *name)
+say_stage(const BackgroundTask *w, const char *name)
 {
   say(w, json_pack("{s:s}", "stage", name));
 }
 
 static json_t *
-read_line(const Work *w)
+read_line(const BackgroundTask *w)
 {
   char *line = NULL;
   size_t room = 0;
@@ -60,7 +60,7 @@ read_line(const Work *w)
 
 /* What is printed by anybody else goes where errors go. */
 static attnc_status
-open_streams(Work *w, attnc_error *e)
+open_streams(BackgroundTask *w, attnc_error *e)
 {
   int in = dup(STDIN_FILENO), out = dup(STDOUT_FILENO);
   w->in = in >= 0 ? fdopen(in, "r") : NULL;
@@ -73,14 +73,14 @@ open_streams(Work *w, attnc_error *e)
 /* ---- the greeting ---- */
 
 static const char *
-text_of(const Work *w, const json_t *j, const char *key)
+text_of(const BackgroundTask *w, const json_t *j, const char *key)
 {
   const char *text = json_string_value(json_object_get(j, key));
   return text ? arena_strdup(w->arena, text) : NULL;
 }
 
 static attnc_status
-read_spec(Work *w, const json_t *hello, attnc_error *e)
+read_spec(BackgroundTask *w, const json_t *hello, attnc_error *e)
 {
   const json_t *text = json_object_get(hello, "spec");
   const json_t *sizes = json_object_get(hello, "sizes");
@@ -103,7 +103,7 @@ read_spec(Work *w, const json_t *hello, attnc_error *e)
 }
 
 static attnc_status
-start(Work *w, const json_t *hello, attnc_error *e)
+start(BackgroundTask *w, const json_t *hello, attnc_error *e)
 {
   TRY(read_spec(w, hello, e));
   const char *path = text_of(w, hello, "libcuda"), *arch = text_of(w, hello, "arch");
@@ -122,7 +122,7 @@ start(Work *w, const json_t *hello, attnc_error *e)
 
 /* A context of its own with the PTX instead of a compile, and no cache. */
 static attnc_status
-load_plan(Work *w, const json_t *job, attnc_plan **plan, attnc_error *e)
+load_plan(BackgroundTask *w, const json_t *job, attnc_plan **plan, attnc_error *e)
 {
   attnc_compile_options text = {
       .size = sizeof text,
@@ -156,7 +156,7 @@ load_plan(Work *w, const json_t *job, attnc_plan **plan, attnc_error *e)
 /* A kernel whose asynchronous instructions the driver's compiler serialised is no
  * candidate, however fast it is here: another driver may find another way to be slow. */
 static attnc_status
-judge_plan(const Work *w, const attnc_plan *plan, attnc_error *e)
+judge_plan(const BackgroundTask *w, const attnc_plan *plan, attnc_error *e)
 {
   json_t *j = json_loads(attnc_plan_json(plan), 0, NULL);
   const char *why = json_string_value(json_array_get(json_object_get(j, "diagnostics"), 0));
@@ -168,7 +168,7 @@ judge_plan(const Work *w, const attnc_plan *plan, attnc_error *e)
 }
 
 static attnc_status
-launch(Work *w, Execution *x, attnc_error *e)
+launch(BackgroundTask *w, Execution *x, attnc_error *e)
 {
   say_stage(w, "launch");
   tensors_poison(&w->host);
@@ -185,7 +185,7 @@ launch(Work *w, Execution *x, attnc_error *e)
 }
 
 static attnc_status
-verify(Work *w, attnc_error *e)
+verify(BackgroundTask *w, attnc_error *e)
 {
   say_stage(w, "verify");
   Verdict v;
@@ -197,7 +197,7 @@ verify(Work *w, attnc_error *e)
 }
 
 static attnc_status
-measure(const Work *w, Execution *x, const json_t *job, attnc_error *e)
+measure(const BackgroundTask *w, Execution *x, const json_t *job, attnc_error *e)
 {
   int samples = (int)json_integer_value(json_object_get(job, "repeat"));
   say_stage(w, "time");
@@ -217,7 +217,8 @@ measure(const Work *w, Execution *x, const json_t *job, attnc_error *e)
 
 /* `again`: the result is known to be right. */
 static attnc_status
-run_steps(Work *w, attnc_plan *plan, const json_t *job, bool again, attnc_error *e)
+run_steps(BackgroundTask *w, attnc_plan *plan, const json_t *job, bool again,
+          attnc_error *e)
 {
   Execution x;
   attnc_args args = device_tensors_args(&w->tensors, &w->host);
@@ -238,7 +239,8 @@ run_steps(Work *w, attnc_plan *plan, const json_t *job, bool again, attnc_error 
 }
 
 static attnc_status
-run_plan(Work *w, const json_t *job, attnc_plan **plan, bool again, attnc_error *e)
+run_plan(BackgroundTask *w, const json_t *job, attnc_plan **plan, bool again,
+         attnc_error *e)
 {
   if (!again) {
     TRY(load_plan(w, job, plan, e));
@@ -250,7 +252,7 @@ run_plan(Work *w, const json_t *job, attnc_plan **plan, bool again, attnc_error 
 /* After an error of the device nothing of its context can be trusted: the worker ends, and
  * says so in the answer. */
 static bool
-run_job(Work *w, const json_t *job)
+run_job(BackgroundTask *w, const json_t *job)
 {
   int id = (int)json_integer_value(json_object_get(job, "id"));
   attnc_error e = {0};
@@ -271,7 +273,7 @@ run_job(Work *w, const json_t *job)
 /* ---- the process ---- */
 
 static void
-finish(Work *w)
+finish(BackgroundTask *w)
 {
   for (int i = 0; i < w->n_plans; i++)
     attnc_plan_release(w->plans[i]);
@@ -287,7 +289,7 @@ finish(Work *w)
 }
 
 static attnc_status
-work(Work *w, attnc_error *e)
+work(BackgroundTask *w, attnc_error *e)
 {
   TRY(open_streams(w, e));
   json_t *job, *hello = read_line(w);
@@ -310,7 +312,7 @@ attnc_status
 attnc_tune_worker(attnc_error *out)
 {
   attnc_error e = {0};
-  Work w = {.arena = arena_new(0)};
+  BackgroundTask w = {.arena = arena_new(0)};
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* a hanging kernel does not outlive who waits for it */
   attnc_status st = w.arena ? work(&w, &e) : err_set(&e, ATTNC_ERR_NOMEM, "out of memory");
   finish(&w);

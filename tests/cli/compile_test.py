@@ -197,11 +197,11 @@ class Compile(Case):
     def test_a_broken_ptxas_is_told(self):
         folder = self.path("bin")
         os.mkdir(folder)
-        self.write("bin/ptxas", "#!/bin/sh\necho 'ptxas fatal: as planted' >&2\nexit 255\n")
+        self.write("bin/ptxas", "#!/bin/sh\necho 'ptxas fatal: as injected' >&2\nexit 255\n")
         os.chmod(self.path("bin/ptxas"), 0o755)
         r = self.attnc("compile", self.spec(), "--arch", "sm_80", "-o", self.path("out"),
                        "--emit", "cubin", env={"PATH": folder + ":/usr/bin:/bin"}, code=5)
-        self.assertIn("as planted", r.stderr)
+        self.assertIn("as injected", r.stderr)
 
 
 class Explain(Case):

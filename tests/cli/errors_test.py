@@ -89,9 +89,9 @@ class Usage(Case):
         spec = self.spec()
         for pin, text in (("block_m=48", "fwd_mma: block_m 48 is not 1 to 4 times 16 rows for each "
                                          "of 4 warps; ref_fwd: "),
-                          ("overlap=true", "fwd_wgmma: the target has no wgmma"),
-                          ("template=fwd_mma,overlap=true",
-                           "fwd_mma: it has no option 'overlap'")):
+                          ("intra_wg_overlap=true", "fwd_wgmma: the target has no wgmma"),
+                          ("template=fwd_mma,intra_wg_overlap=true",
+                           "fwd_mma: it has no option 'intra_wg_overlap'")):
             for command in ("run", "explain", "key"):
                 with self.subTest(pin=pin, command=command):
                     r = self.attnc(command, spec, "--arch", "sm_80", "--schedule", pin, code=4)

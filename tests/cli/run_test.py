@@ -276,7 +276,7 @@ class Wrong(Case):
         r = self.run_edited(lambda t: t[t.index("\n") + 1:], code=8)
         self.assertIn("does not begin with the mark", r["error"]["message"])
 
-    HANG = "{\n$planted:\n\tbra $planted;\n"
+    HANG = "{\n$injected:\n\tbra $injected;\n"
 
     def hang(self):
         env = self.edited(lambda t: t[:t.index(".entry")]

@@ -41,8 +41,8 @@ SCHEDULES = {
     "sm_75": (("fp16", ""), ("bf16", "template=ref_fwd"), ("fp32", "")),
     "sm_80": (("fp16", ""), ("bf16", "template=fwd_mma,block_m=128,num_warps=4,num_stages=2"),
               ("fp32", ""), ("fp16", "template=ref_fwd")),
-    "sm_90a": (("fp16", HOPPER + "block_m=64"), ("bf16", HOPPER + "skip_rescale=true"),
-               ("fp16", HOPPER + "overlap=false,skip_rescale=true,poly_exp2=4"),
+    "sm_90a": (("fp16", HOPPER + "block_m=64"), ("bf16", HOPPER + "lazy_rescale=true"),
+               ("fp16", HOPPER + "intra_wg_overlap=false,lazy_rescale=true,poly_exp2=4"),
                ("bf16", HOPPER + "poly_exp2=16,cross_tile=true,q_stages=2,scheduler=persistent")),
 }
 

@@ -62,7 +62,7 @@ typedef struct Result {
 typedef struct GateSpec {
   attnc_spec *fp16; /* of what it is in bf16: for targets without products of that */
   attnc_spec *spec;
-  CallAsked problem, large; /* middling sizes; 16k tokens, heads x head_dim 2048 */
+  CallAsked problem, large; /* default sizes; 16k tokens, heads x head_dim 2048 */
   const char *name;
   int head_dim;
 } GateSpec;
@@ -78,7 +78,7 @@ typedef struct Job {
   const char *target;
   bool pinned, may_refuse; /* a schedule of our own making need not be legal */
   attnc_schedule schedule;
-  char tag[48]; /* "default", "best 2", "overlap flipped", "product 17" */
+  char tag[48]; /* "default", "best 2", "intra_wg_overlap flipped", "product 17" */
 } Job;
 
 /* Compiles, and assembles if asked to.  `known` (may be NULL) finds the result of a kernel

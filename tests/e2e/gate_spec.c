@@ -16,7 +16,7 @@ whole(const json_t *o, const char *key)
   return (int)json_integer_value(json_object_get(o, key));
 }
 
-/* Values for specs that specialise: middling sizes, dense strides. */
+/* Values for specs that specialise: default sizes, dense strides. */
 static CallAsked
 problem(const attnc_spec *spec, int group)
 {

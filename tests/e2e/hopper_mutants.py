@@ -17,15 +17,15 @@ import sys
 import tempfile
 
 SETTINGS = ("async=lazy", "async=eager,sched=random,seed=5", "async=random,sched=rr,seed=2")
-BASE = ("num_stages=2,p_in_smem=false,overlap=true,pingpong=true,scheduler=persistent,cluster=1,"
-        "pack_gqa=false,tma_store=true,q_stages=1,cross_tile=false,skip_rescale=false,poly_exp2=0,"
+BASE = ("num_stages=2,p_in_smem=false,intra_wg_overlap=true,pingpong=true,scheduler=persistent,cluster=1,"
+        "pack_gqa=false,tma_store=true,q_stages=1,cross_tile=false,lazy_rescale=false,poly_exp2=0,"
         "narrow_diagonal=false,private_epilogue=true")
 # Blocks enough that a CTA has several: 2 * 16 * 9 of 132 multiprocessors.
 KERNELS = {
     "persistent": ("causal: true\n", "b9 h16/4 sq200 sk150", {}),
     "p_in_smem": ("", "b1 h2/1 sq130 sk200", {"p_in_smem": "true", "scheduler": "grid"}),
     "plain": ("", "b1 h2/1 sq130 sk200",
-              {"overlap": "false", "scheduler": "grid", "tma_store": "false"}),
+              {"intra_wg_overlap": "false", "scheduler": "grid", "tma_store": "false"}),
     "cross": ("", "b9 h16/4 sq200 sk150", {"cross_tile": "true", "q_stages": "2"}),
     "cluster": ("", "b1 h2/1 sq200 sk200", {"cluster": "2", "scheduler": "grid"}),
     "joined": ("causal: true\n", "b9 h16/4 sq200 sk190",

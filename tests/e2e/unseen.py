@@ -48,7 +48,7 @@ HOWS = {
         wgmma(128, 64, 2, scheduler="persistent", q_stages=2), wgmma(192, 64, 2),
         wgmma(64, 64, 2, pack_gqa=True), wgmma(64, 96, 2, narrow_diagonal=True),
         wgmma(128, 64, 2, pack_gqa=True, cluster=2, scheduler="persistent"),
-        wgmma(128, 176, 1, p_in_smem=True), wgmma(64, 16, 2, cluster=2, skip_rescale=True),
+        wgmma(128, 176, 1, p_in_smem=True), wgmma(64, 16, 2, cluster=2, lazy_rescale=True),
         wgmma(128, 112, 2, private_epilogue=False)],
 }
 

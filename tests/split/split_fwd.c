@@ -68,12 +68,12 @@ typedef struct Parts {
 /* ---- the first launch ---- */
 
 /* Two CTAs a block of queries: 2i and 2i + 1. */
-static Work
+static WorkTile
 block_of(Tb *t, const Call *p, int bm)
 {
   Idx blocks = i_cdiv(p->host->sq, bm), batches = call_size(p->host, SIZE_B);
   t_grid(t, i_mul(blocks, 2), p->host->h, batches);
-  Work w = {.b = i_cta(t, 2)};
+  WorkTile w = {.b = i_cta(t, 2)};
   w.h = i_cta(t, 1);
   w.hk = i_div(w.h, fwd_group(p));
   w.q0 = i_mul(i_div(i_cta(t, 0), 2), bm);
@@ -93,15 +93,15 @@ half_of(const Walk *all, Idx half)
 }
 
 static void
-step(Tb *t, const Call *p, const Work *w, Softmax *sm, Tile q, Tile *o, Visit j)
+step(Tb *t, const Call *p, const WorkTile *w, Softmax *sm, Tile q, Tile *o, TileIter j)
 {
   At at = {.q = w->q0, .k = j.k0};
-  Tile shrink, k = t_load_one(t, v_rows(p->k, w->b, w->hk, j.k0, 1));
+  Tile correction, k = t_load_one(t, v_rows(p->k, w->b, w->hk, j.k0, 1));
   Tile x = t_row_dot(t, q, k);
   x = fwd_mask(t, &p->mask, x, at, j);
-  Tile weight = softmax_step(t, sm, x, j.masked, &shrink);
+  Tile weight = softmax_step(t, sm, x, j.masked, &correction);
   Tile v = t_load_one(t, w_seen(v_rows(p->v, w->b, w->hk, j.k0, 1), j));
-  Tile before = t_mul(t, *o, shrink);
+  Tile before = t_mul(t, *o, correction);
   *o = t_fma(t, v, weight, before);
 }
 
@@ -110,7 +110,7 @@ static void
 partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
 {
   t_grid_trigger(t);
-  Work w = block_of(t, p, s->bm);
+  WorkTile w = block_of(t, p, s->bm);
   Idx half = i_mod(i_cta(t, 0), 2), at = i_add(w.b, i_mul(half, call_size(p, SIZE_B)));
   Walk all = w_keys(&p->mask, w.q0, s->bm, s->bn), kv = half_of(&all, half);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
@@ -129,7 +129,7 @@ partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
 
 /* Of the half from batch `at` on: O, and its rows' logarithms. */
 static Tile
-half(Tb *t, const Parts *parts, const Work *w, Idx at, int n, Tile *lse)
+half(Tb *t, const Parts *parts, const WorkTile *w, Idx at, int n, Tile *lse)
 {
   const Tensor *x = t_region(t, parts->o), *y = t_region(t, parts->lse);
   const Tensor *z = t_region(t, parts->zeros);
@@ -153,7 +153,7 @@ static void
 combine(Tb *t, const Call *p, const Sched *s, const Parts *parts)
 {
   Partition part = partition_aside(p, s);
-  Work w = partition_alone(t, &part);
+  WorkTile w = partition_alone(t, &part);
   Tile lse0, lse1, least = t_const(t, -1e30);
   Tile o0 = half(t, parts, &w, w.b, s->bm, &lse0);
   Tile o1 = half(t, parts, &w, i_add(w.b, call_size(p, SIZE_B)), s->bm, &lse1);
@@ -161,7 +161,7 @@ combine(Tb *t, const Call *p, const Sched *s, const Parts *parts)
   most = t_max(t, most, least); /* −inf would make NaN of −inf */
   Tile w0 = share(t, lse0, most), w1 = share(t, lse1, most);
   Tile sum = t_add(t, w0, w1);
-  Tile rcp = t_rcp(t, sum), inv = t_sel0(t, sum, rcp);
+  Tile rcp = t_rcp(t, sum), inv = t_select_nonzero(t, sum, rcp);
   Tile o = t_mul(t, o0, w0);
   o = t_fma(t, o1, w1, o);
   o = t_mul(t, o, inv);

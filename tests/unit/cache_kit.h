@@ -6,7 +6,7 @@
 #include "tests/unit/rt.h"
 
 #include "runtime/cache.h"
-#include "runtime/cache_keep.h"
+#include "runtime/cache_gc.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -349,12 +349,12 @@ map_of_workspace(Bench *x)
       b_region(x->b, .name = "r", .ty = DT_F16, .cols = 64, .rows = i_int(64));
   T_ENTRY (x->b, t, "one", .warps = 8) {
     Ring *ring = t_ring(t, .name = "ring", .fill = FILL_TMA, .ty = DT_F16, .rows = 64,
-                        .cols = 64, .stages = 1, .takers = 4);
+                        .cols = 64, .stages = 1, .consumers = 4);
     Idx zero = i_int(0);
     View v = v_rows(t_region(t, r), zero, zero, zero, 64);
     T_ROLE (t, .name = "load", .teams = 1, .warps = 4)
       T_WARP (t, 0)
-        t_push(t, ring, .src = v);
+        t_producer_load(t, ring, .src = v);
   }
 }
 

@@ -417,7 +417,7 @@ test_ten_thousand_faults(void **state)
   (void)state;
   char *dir = rt_scratch();
   const char *why;
-  Upkeep u = {0};
+  CacheUsage u = {0};
   json_t *bad = json_array();
   int calls = 0;
   injected = 0;
@@ -438,7 +438,7 @@ test_ten_thousand_faults(void **state)
   }
   fault.short_counts = false;
   int root = below_root(dir, true, &why);
-  keep_verify(root, dir, bad, &u);
+  gc_verify(root, dir, bad, &u);
   assert_int_equal(json_array_size(bad), 0);
   close(root);
   json_decref(bad);

@@ -518,12 +518,13 @@ schedules_are_read(void **state)
   assert_int_equal(back.num_warps, 8);
   assert_string_equal(back.options, "q_in_regs=true");
   json_decref(j);
-  assert_int_equal(schedule_parse("block_m=128,block_n=176,overlap=true,pingpong=false,"
-                                  "scheduler=exact,cluster=1,q_stages=2,poly_exp2=0",
-                                  arena, &s, &e),
-                   ATTNC_OK);
+  assert_int_equal(
+      schedule_parse("block_m=128,block_n=176,intra_wg_overlap=true,pingpong=false,"
+                     "scheduler=lpt,cluster=1,q_stages=2,poly_exp2=0",
+                     arena, &s, &e),
+      ATTNC_OK);
   j = schedule_json(&s);
-  assert_string_equal(schedule_text(j, arena), "? 128x176 overlap exact q_stages=2");
+  assert_string_equal(schedule_text(j, arena), "? 128x176 intra_wg_overlap lpt q_stages=2");
   assert_int_equal((int)json_object_size(j), 8);
   schedule_read(j, arena, &back);
   assert_int_equal(back.block_n, 176);
@@ -540,7 +541,7 @@ schedules_are_read(void **state)
                                     "block_m=64,",
                                     "num_warps=65",
                                     "poly_exp2=17",
-                                    "overlap=2",
+                                    "intra_wg_overlap=2",
                                     "scheduler=fast",
                                     "scheduler=1",
                                     "options=0",

@@ -198,15 +198,19 @@ static const Bad bads[] = {
      {.options = "scheduler=fast"},
      {0},
      ATTNC_ERR_USAGE,
-     "scheduler=fast is not one of grid persistent exact"},
+     "scheduler=fast is not one of grid persistent lpt"},
     {"sm_90a", {.options = "poly_exp2=17"}, {0}, ATTNC_ERR_USAGE, "a number from 0 to 16"},
     {"sm_90a",
-     {.options = "ovrlap=true"},
+     {.options = "intra_wg_ovrlap=true"},
      {0},
      ATTNC_ERR_USAGE,
-     "there is no field ovrlap; did you mean overlap?"},
+     "there is no field intra_wg_ovrlap; did you mean intra_wg_overlap?"},
     {"sm_90a", {.options = "blok_m=64"}, {0}, ATTNC_ERR_USAGE, "did you mean block_m?"},
-    {"sm_90a", {.options = "overlap"}, {0}, ATTNC_ERR_USAGE, "'overlap' is not name=value"},
+    {"sm_90a",
+     {.options = "intra_wg_overlap"},
+     {0},
+     ATTNC_ERR_USAGE,
+     "'intra_wg_overlap' is not name=value"},
     {"sm_80", {0}, {.dump = "tile,nope"}, ATTNC_ERR_USAGE, "no stage 'nope'"},
     {"sm_80", {0}, {.ptx_version = "6.4"}, ATTNC_ERR_UNSUPPORTED, "at least 7.0"},
     {"sm_80", {0}, {.ptx_version = "x"}, ATTNC_ERR_USAGE, "no PTX version"},
@@ -305,11 +309,11 @@ test_reasons(void **state)
        "no legal schedule on sm_80: fwd_mma: block_n 8 is not a multiple of 16 up to 256"},
       {"dtype: bf16",
        "sm_80",
-       {.options = "overlap=true"},
+       {.options = "intra_wg_overlap=true"},
        "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma"},
       {"dtype: fp32",
        "sm_80",
-       {.options = "overlap=true"},
+       {.options = "intra_wg_overlap=true"},
        "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma; fp32 has no wgmma "
        "of full precision"},
       {"dtype: bf16",
@@ -411,7 +415,7 @@ test_pins_beyond_the_space(void **state)
       {"sm_90a", " cluster=2 ", "cluster=2"},
       {"sm_90a", " poly_exp2=4 ", "poly_exp2=4"},
       {"sm_90a", " poly_exp2=0 ", "poly_exp2=0"},
-      {"sm_90a", " skip_rescale=true ", "skip_rescale=true"},
+      {"sm_90a", " lazy_rescale=true ", "lazy_rescale=true"},
       {"sm_90a", " tma_store=false ", "tma_store=false"},
       {"sm_90a", " block_n=32 ", "template=fwd_wgmma,block_n=32"},
       {"sm_80", " block_n=16 ", "template=fwd_mma,block_n=16"},
@@ -430,10 +434,10 @@ static void
 test_pins_turn_nothing_else_on(void **state)
 {
   static const char *const off[] = {
-      " skip_rescale=false ", " poly_exp2=0 ",           " cluster=1 ",
+      " lazy_rescale=false ", " poly_exp2=0 ",           " cluster=1 ",
       " cross_tile=false ",   " narrow_diagonal=false ", " pack_gqa=false "};
-  static const char *const on[] = {" overlap=true ", " pingpong=true ", " tma_store=true ",
-                                   " private_epilogue=true "};
+  static const char *const on[] = {" intra_wg_overlap=true ", " pingpong=true ",
+                                   " tma_store=true ", " private_epilogue=true "};
   static const char *const wants[] = {"template=fwd_wgmma,block_n=128",
                                       "block_m=128,num_stages=2",
                                       "template=fwd_wgmma,q_stages=2", "block_n=48"};
@@ -486,7 +490,7 @@ test_fields_json(void **state)
   size_t i, k;
   (void)state;
   assert_non_null(list);
-  const SchedField *fields[SCHED_MOST];
+  const SchedField *fields[SCHED_MAX];
   assert_int_equal(json_array_size(list), sched_fields(fields));
   json_array_foreach(list, i, field)
   {
@@ -500,7 +504,7 @@ test_fields_json(void **state)
     assert_int_equal(k, n);
     if (fields[i]->kind == SK_ENUM)
       assert_int_equal(json_array_size(json_object_get(field, "names")),
-                       fields[i]->most + 1);
+                       fields[i]->max + 1);
   }
   json_decref(list);
 }

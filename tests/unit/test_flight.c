@@ -1,6 +1,6 @@
 #include "tests/unit/rt.h"
 
-#include "runtime/behind.h"
+#include "runtime/background.h"
 #include "runtime/flight.h"
 
 #include <pthread.h>
@@ -183,18 +183,18 @@ drop_task(void *user)
 }
 
 static attnc_status
-start(Behind *b, int i, Task *t)
+start(Background *b, int i, Task *t)
 {
   FlightKey k = key(i);
-  return behind_start(b, &k, (Work){run_task, drop_task, t}, NULL);
+  return background_start(b, &k, (BackgroundTask){run_task, drop_task, t}, NULL);
 }
 
-static BehindState
-settle(Behind *b, int i, attnc_error *e)
+static BackgroundState
+settle(Background *b, int i, attnc_error *e)
 {
   FlightKey k = key(i);
-  BehindState s;
-  while ((s = behind_poll(b, &k, e)) == BEHIND_PENDING)
+  BackgroundState s;
+  while ((s = background_poll(b, &k, e)) == BACKGROUND_PENDING)
     usleep(500);
   return s;
 }
@@ -206,24 +206,24 @@ test_behind(void **state)
   Task ok = {.ms = 20}, twice = {0}, bad = {.answer = ATTNC_ERR_COMPILE};
   FlightKey k = key(1);
   (void)state;
-  Behind *b = behind_new();
-  assert_int_equal(behind_poll(b, &k, &e), BEHIND_IDLE);
+  Background *b = background_new();
+  assert_int_equal(background_poll(b, &k, &e), BACKGROUND_IDLE);
   assert_int_equal(start(b, 1, &ok), ATTNC_OK);
   assert_int_equal(start(b, 1, &twice), ATTNC_OK); /* queued already: dropped */
   assert_int_equal(twice.dropped, 1);
-  assert_int_equal(behind_poll(b, &k, &e), BEHIND_PENDING);
-  assert_int_equal(settle(b, 1, &e), BEHIND_IDLE);
+  assert_int_equal(background_poll(b, &k, &e), BACKGROUND_PENDING);
+  assert_int_equal(settle(b, 1, &e), BACKGROUND_IDLE);
   assert_int_equal(ok.ran, 1);
   assert_int_equal(ok.dropped, 1);
   assert_int_equal(twice.ran, 0);
   assert_int_equal(start(b, 2, &bad), ATTNC_OK);
-  assert_int_equal(settle(b, 2, &e), BEHIND_FAILED);
+  assert_int_equal(settle(b, 2, &e), BACKGROUND_FAILED);
   assert_int_equal(e.status, ATTNC_ERR_COMPILE);
   assert_string_equal(e.message, "as told");
   k = key(2);
-  assert_int_equal(behind_poll(b, &k, &e), BEHIND_IDLE);
-  behind_free(b);
-  behind_free(NULL);
+  assert_int_equal(background_poll(b, &k, &e), BACKGROUND_IDLE);
+  background_free(b);
+  background_free(NULL);
 }
 
 static void
@@ -232,13 +232,13 @@ test_behind_ends_with_work_queued(void **state)
   Task tasks[20];
   int ran = 0, dropped = 0;
   (void)state;
-  Behind *b = behind_new();
+  Background *b = background_new();
   for (int i = 0; i < 20; i++) {
     tasks[i] = (Task){.ms = 10, .answer = i % 2 ? ATTNC_ERR_IO : ATTNC_OK};
     assert_int_equal(start(b, i, &tasks[i]), ATTNC_OK);
   }
   usleep(15000);
-  behind_free(b);
+  background_free(b);
   for (int i = 0; i < 20; i++) {
     ran += tasks[i].ran;
     dropped += tasks[i].dropped;

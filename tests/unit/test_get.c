@@ -759,9 +759,9 @@ test_schedules_of_other_versions(void **state)
   u.bytes[sizeof u - 1] = 1;
   assert_int_equal(attnc_plan_get_with(c, spec, &big, &u.s, &p, &e), ATTNC_ERR_USAGE);
   assert_non_null(strstr(e.message, "does not know"));
-  u.s = (attnc_schedule){.size = sizeof u.s, .options = "overlap"};
+  u.s = (attnc_schedule){.size = sizeof u.s, .options = "intra_wg_overlap"};
   assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e), ATTNC_ERR_USAGE);
-  assert_non_null(strstr(e.message, "'overlap' is not name=value"));
+  assert_non_null(strstr(e.message, "'intra_wg_overlap' is not name=value"));
   u.s = (attnc_schedule){.size = sizeof u.s, .template_name = "nobodys"};
   assert_int_equal(attnc_tune_record(c, spec, &big, &u.s, 1, "ms", &e),
                    ATTNC_ERR_UNSUPPORTED);

@@ -83,7 +83,8 @@ test_explained(void **state)
   char hex[65], *text;
   Schedule how;
   (void)state;
-  assert_int_equal(sched_parse(&how, "template=t,block_m=64,overlap=true", NULL), ATTNC_OK);
+  assert_int_equal(sched_parse(&how, "template=t,block_m=64,intra_wg_overlap=true", NULL),
+                   ATTNC_OK);
   key_hash(&k, key);
   sha256_digest_hex(key, hex);
   assert_int_equal(key_json(&k, &how, "model", &text, NULL), ATTNC_OK);
@@ -94,7 +95,8 @@ test_explained(void **state)
   assert_string_equal(json_string_value(json_object_get(fields, #field)), k.field);
   KEY_TABLE(X)
 #undef X
-  json_t *said = json_pack("{s:s, s:i, s:b}", "template", "t", "block_m", 64, "overlap", 1);
+  json_t *said =
+      json_pack("{s:s, s:i, s:b}", "template", "t", "block_m", 64, "intra_wg_overlap", 1);
   assert_true(json_equal(json_object_get(j, "schedule"), said));
   json_decref(said);
   json_decref(j);

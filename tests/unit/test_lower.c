@@ -159,7 +159,7 @@ test_many_rings(void **state)
   Ring *r[RINGS];
   for (int i = 0; i < RINGS; i++) {
     r[i] = t_ring(t, .name = "k", .ty = DT_F16, .rows = 16, .cols = 64, .stages = 2);
-    t_push(t, r[i], .src = v_rows(&b.k, i_int(0), i_int(0), i_int(0), 16));
+    t_producer_load(t, r[i], .src = v_rows(&b.k, i_int(0), i_int(0), i_int(0), 16));
   }
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
@@ -167,9 +167,9 @@ test_many_rings(void **state)
   Walk w = w_keys(&m, i_int(0), 64, 16), all = w_plain(&w);
   T_FOR_TILES (t, j, &all)
     for (int i = 0; i < RINGS; i++) {
-      Slot s = t_take(t, r[i]);
-      t_push(t, r[i], .src = v_rows(&b.k, i_int(0), i_int(0), j.k0, 16));
-      t_release(t, s);
+      Slot s = t_consumer_wait(t, r[i]);
+      t_producer_load(t, r[i], .src = v_rows(&b.k, i_int(0), i_int(0), j.k0, 16));
+      t_consumer_release(t, s);
     }
   if (lower(&b, &ll) != ATTNC_OK)
     fail_msg("%s", b.err.message);
@@ -195,7 +195,7 @@ test_no_lowering(void **state)
   arena_free(b.arena);
 }
 
-/* An exact schedule of sizes that the compile does not know deals out no blocks. */
+/* An lpt schedule of sizes that the compile does not know deals out no blocks. */
 static void
 test_not_constant(void **state)
 {
@@ -212,10 +212,10 @@ test_not_constant(void **state)
   f.sk = tile_size(b.t, SIZE_SK);
   f.mask = (Mask){.band = spec_band(spec), .sq = f.sq, .sk = f.sk};
   Partition p = {
-      .call = &f, .bm = 128, .bn = 64, .pack = 1, .cluster = 1, .scheduler = SCHED_EXACT};
+      .call = &f, .bm = 128, .bn = 64, .pack = 1, .cluster = 1, .scheduler = SCHED_LPT};
   if (setjmp(b.fail) == 0) {
-    partition_works(b.t, &p);
-    fail_msg("an exact schedule of unknown sizes was made");
+    partition_scheduler(b.t, &p);
+    fail_msg("an lpt schedule of unknown sizes was made");
   }
   assert_int_equal(b.err.status, ATTNC_ERR_INTERNAL);
   assert_non_null(strstr(b.err.message, "not constants"));

@@ -55,17 +55,16 @@ test_values(void **state)
       {"number", SK_INT, 0, 16, NULL, SCHED_KEEP, "4", ""},
       {"size", SK_INT, 1, 4096, NULL, SCHED_KEEP, "64", ""},
       {"truth", SK_BOOL, 0, 1, NULL, SCHED_KEEP, "true", ""},
-      {"word", SK_ENUM, 0, 2, "grid persistent exact", SCHED_KEEP, "grid", ""},
+      {"word", SK_ENUM, 0, 2, "grid persistent lpt", SCHED_KEEP, "grid", ""},
   };
-  static const char *const bad[] = {"",     "-1",   "4097", "1x",
-                                    "0x10", " 1",   "+1",   "01",
-                                    "True", "yes",  "gri",  "persistent exact",
-                                    "- 1",  "grid "};
+  static const char *const bad[] = {"",    "-1",   "4097", "1x",  "0x10", " 1",
+                                    "+1",  "01",   "True", "yes", "gri",  "persistent lpt",
+                                    "- 1", "grid "};
   (void)state;
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     const SchedField *f = &fields[i];
     int back;
-    for (int v = f->least; v <= f->most; v++) {
+    for (int v = f->min; v <= f->max; v++) {
       char text[SCHED_VALUE];
       sched_text(f, v, text);
       if (!sched_value(f, text, &back) || back != v)
@@ -87,17 +86,18 @@ test_set_and_get(void **state)
 {
   Schedule s = {.n = 0};
   (void)state;
-  assert_false(sched_asks(&s));
-  assert_true(sched_set(&s, "overlap", "true"));
+  assert_false(sched_is_set(&s));
+  assert_true(sched_set(&s, "intra_wg_overlap", "true"));
   assert_true(sched_set(&s, "block_m", "128"));
   assert_true(sched_set(&s, "prefill.block_m", "64"));
-  assert_true(sched_set(&s, "overlap", "false"));
-  assert_string_equal(listed(&s, false), "block_m=128 overlap=false prefill.block_m=64");
-  assert_string_equal(sched_get(&s, "overlap"), "false");
+  assert_true(sched_set(&s, "intra_wg_overlap", "false"));
+  assert_string_equal(listed(&s, false),
+                      "block_m=128 intra_wg_overlap=false prefill.block_m=64");
+  assert_string_equal(sched_get(&s, "intra_wg_overlap"), "false");
   assert_int_equal(sched_int(&s, "block_m"), 128);
   assert_int_equal(sched_int(&s, "block_n"), 0);
   assert_null(sched_get(&s, "block"));
-  assert_true(sched_asks(&s));
+  assert_true(sched_is_set(&s));
   static const char *const bad[][2] = {{"", "1"},
                                        {"a", ""},
                                        {"A", "1"},
@@ -119,7 +119,7 @@ test_room(void **state)
 {
   Schedule s = {.n = 0};
   (void)state;
-  for (int i = 0; i < SCHED_MOST; i++)
+  for (int i = 0; i < SCHED_MAX; i++)
     assert_true(sched_set(&s, arena_printf(arena, "f%d", i), "1"));
   assert_false(sched_set(&s, "more", "1"));
   assert_true(sched_set(&s, "f7", "2"));
@@ -207,13 +207,14 @@ static void
 test_struct(void **state)
 {
   char options[SCHED_TEXT];
-  Schedule s = parsed("template=t,block_m=128,num_warps=4,overlap=true,cluster=2"), back;
+  Schedule s = parsed("template=t,block_m=128,num_warps=4,intra_wg_overlap=true,cluster=2"),
+           back;
   attnc_schedule out = sched_struct(&s, options);
   (void)state;
   assert_string_equal(out.template_name, "t");
   assert_int_equal(out.block_m, 128);
   assert_int_equal(out.block_n, 0);
-  assert_string_equal(out.options, "cluster=2,overlap=true");
+  assert_string_equal(out.options, "cluster=2,intra_wg_overlap=true");
   assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
   assert_memory_equal(&s, &back, sizeof s);
   Schedule odd = parsed("block_m=x,num_warps=0"); /* is not lost */
@@ -224,7 +225,7 @@ test_struct(void **state)
   out = sched_struct(&none, options);
   assert_null(out.template_name);
   assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
-  assert_false(sched_asks(&back));
+  assert_false(sched_is_set(&back));
 }
 
 /* A fully loaded schedule fits into the text. */
@@ -234,10 +235,10 @@ test_longest_struct(void **state)
   static char options[SCHED_TEXT];
   Schedule s = {.n = 0}, back;
   (void)state;
-  for (int i = 0; i < SCHED_MOST; i++)
+  for (int i = 0; i < SCHED_MAX; i++)
     sched_set(&s, arena_printf(arena, "abcdefghijklmnopqrstuvwxyz_%04d", i),
               "12345678901234567890123");
-  assert_int_equal(s.n, SCHED_MOST);
+  assert_int_equal(s.n, SCHED_MAX);
   attnc_schedule out = sched_struct(&s, options);
   assert_int_equal(sched_read(&back, &out, NULL), ATTNC_OK);
   assert_memory_equal(&s, &back, sizeof s);
@@ -266,7 +267,8 @@ test_bad_structs(void **state)
   assert_non_null(strstr(e.message, "size is not set"));
   refused((attnc_schedule){.block_m = -64}, "block_m is -64");
   refused((attnc_schedule){.num_warps = INT32_MIN}, "num_warps is");
-  refused((attnc_schedule){.options = "overlap"}, "'overlap' is not name=value");
+  refused((attnc_schedule){.options = "intra_wg_overlap"},
+          "'intra_wg_overlap' is not name=value");
   refused((attnc_schedule){.options = "a=1,"}, "'' is not name=value");
   refused((attnc_schedule){.block_m = 64, .options = "block_m=64"},
           "'block_m' is given twice");
@@ -285,8 +287,8 @@ test_a_later_version(void **state)
   Schedule out;
   attnc_error e = {0};
   (void)state;
-  later.s =
-      (attnc_schedule){.size = sizeof later, .block_m = 64, .options = "overlap=true"};
+  later.s = (attnc_schedule){
+      .size = sizeof later, .block_m = 64, .options = "intra_wg_overlap=true"};
   assert_int_equal(sched_read(&out, &later.s, &e), ATTNC_OK);
   assert_int_equal(out.n, 2);
   for (size_t i = sizeof(attnc_schedule); i < sizeof later; i++) {

@@ -440,7 +440,7 @@ access(Grid *g, const Event *e, int insn)
   ShadowHeld *held = shadow_hold(s, g->m, off[0]);
   assert_non_null(held);
   a.op = e->what == CAS_FAILS ? SHADOW_READ : a.op;
-  shadow_tell(s, held, &a, 0, off[0], off[0]);
+  shadow_notify(s, held, &a, 0, off[0], off[0]);
 }
 
 static void

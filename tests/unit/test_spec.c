@@ -322,11 +322,11 @@ pins(void **state)
 static void
 pins_of_every_value(void **state)
 {
-  const SchedField *list[SCHED_MOST];
+  const SchedField *list[SCHED_MAX];
   int n = sched_fields(list);
   (void)state;
   for (int i = 0; i < n; i++)
-    for (int v = list[i]->least; v <= list[i]->most; v += 1 + v / 8) {
+    for (int v = list[i]->min; v <= list[i]->max; v += 1 + v / 8) {
       char text[256], value[SCHED_VALUE];
       sched_text(list[i], v, value);
       snprintf(text, sizeof text, BASE "schedule: {%s: %s}\n", list[i]->name, value);
@@ -355,8 +355,8 @@ schedule_fields_are_one(void **state)
       const SchedField *f = &template_table[i]->options[k], *first = sched_field(f->name);
       int value;
       assert_int_equal(f->kind, first->kind);
-      assert_int_equal(f->least, first->least);
-      assert_int_equal(f->most, first->most);
+      assert_int_equal(f->min, first->min);
+      assert_int_equal(f->max, first->max);
       assert_string_equal(f->what, first->what);
       assert_int_equal(f->names != NULL, f->kind == SK_ENUM);
       if (f->names)
@@ -366,8 +366,8 @@ schedule_fields_are_one(void **state)
       for (int c = 0; c < SCHED_COMMON; c++)
         assert_string_not_equal(f->name, sched_common[c].name);
     }
-  const SchedField *list[SCHED_MOST];
-  assert_true(sched_fields(list) < SCHED_MOST); /* none was left out */
+  const SchedField *list[SCHED_MAX];
+  assert_true(sched_fields(list) < SCHED_MAX); /* none was left out */
 }
 
 static void

@@ -123,7 +123,7 @@ leaf(void *user, const Node *n)
 /* The class that the walk gives tile j of block i; −1: not visited.  `visit` is that of the
  * loop over it, whose condition says the same. */
 static int
-walk_class(const Walk *w, const Visit *visit, Sizes *s, int64_t j)
+walk_class(const Walk *w, const TileIter *visit, Sizes *s, int64_t j)
 {
   const TileSpan *t = &w->tiles;
   if (j < idx_eval(t->lo, leaf, s) || j >= idx_eval(t->hi, leaf, s))
@@ -148,7 +148,7 @@ check_walk(const Shape *s, bool known)
   Mask m = {.band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK)};
   Walk w = w_keys(&m, i_mul(i_cta(b.t, 0), s->bm), s->bm, s->bn);
   Sizes at = {.sq = s->sq, .sk = s->sk, .prog = b.t->prog};
-  Visit visit = {0};
+  TileIter visit = {0};
   T_FOR_TILES (b.t, j, &w)
     visit = j;
   for (int64_t i = 0; i * s->bm < s->sq; i++) {
@@ -217,7 +217,7 @@ static void
 nothing_pushed(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
-  t_take(t, r);
+  t_consumer_wait(t, r);
 }
 
 static const Tensor *
@@ -286,8 +286,8 @@ no_stage_free(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
   const Tensor *x = a_tensor(t);
-  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
-  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(64), 64));
+  t_producer_load(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
+  t_producer_load(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(64), 64));
 }
 
 static void
@@ -297,10 +297,10 @@ ring_not_as_found(Tb *t)
   const Tensor *x = a_tensor(t);
   Mask m = {.band = {INT_MIN, INT_MAX, true}, .sq = tile_size(t, SIZE_SQ), .sk = x->rows};
   Walk w = w_keys(&m, i_int(0), 64, 64);
-  t_push(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
+  t_producer_load(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
   T_FOR_TILES (t, j, &w) {
-    Slot s = t_take(t, r);
-    t_release(t, s);
+    Slot s = t_consumer_wait(t, r);
+    t_consumer_release(t, s);
   }
 }
 

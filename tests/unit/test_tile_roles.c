@@ -58,9 +58,9 @@ small(Tb *t)
 {
   Small s;
   s.q = t_ring(t, .name = "q", .fill = FILL_TMA, .ty = DT_F16, .rows = 128, .cols = 64,
-               .stages = 1, .takers = 8);
+               .stages = 1, .consumers = 8);
   s.k = t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 64,
-               .stages = 2, .takers = 8);
+               .stages = 2, .consumers = 8);
   return s;
 }
 
@@ -77,11 +77,11 @@ skip_loader(Tb *t)
 static Tile
 first_scores(Tb *t, Small *s, Slot *k)
 {
-  Slot q = t_take(t, s->q);
-  *k = t_take(t, s->k);
+  Slot q = t_consumer_wait(t, s->q);
+  *k = t_consumer_wait(t, s->k);
   s->own = s_rows(q.s, i_mul(i_team(t), 64), 64);
   Tile x = t_dot(t, s->own, s_trans(k->s));
-  t_release(t, q);
+  t_consumer_release(t, q);
   return x;
 }
 
@@ -92,8 +92,8 @@ read_in_flight(Tb *t)
   Slot k;
   skip_loader(t);
   T_ROLE (t, TEAMS) {
-    Slot q = t_take(t, s.q);
-    k = t_take(t, s.k);
+    Slot q = t_consumer_wait(t, s.q);
+    k = t_consumer_wait(t, s.k);
     Tile x = t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
     t_exp2(t, x);
   }
@@ -116,8 +116,8 @@ flies_out_of_loop(Tb *t)
   Walk w = a_walk(t);
   skip_loader(t);
   T_ROLE (t, TEAMS) {
-    Slot q = t_take(t, s.q);
-    Slot k = t_take(t, s.k);
+    Slot q = t_consumer_wait(t, s.q);
+    Slot k = t_consumer_wait(t, s.k);
     T_FOR_TILES (t, j, &w)
       t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
   }
@@ -129,7 +129,7 @@ converted_too_early(Tb *t)
   Small s = small(t);
   skip_loader(t);
   T_ROLE (t, TEAMS) {
-    Slot k = t_take(t, s.k);
+    Slot k = t_consumer_wait(t, s.k);
     Tile p = t_zero(t, 64, 64);
     Tile half = t_cvt(t, p, DT_F16);
     t_dot(t, half, k.s);
@@ -143,8 +143,8 @@ waited_twice(Tb *t)
   Small s = small(t);
   skip_loader(t);
   T_ROLE (t, TEAMS) {
-    Slot k = t_take(t, s.k);
-    Slot q = t_take(t, s.q);
+    Slot k = t_consumer_wait(t, s.k);
+    Slot q = t_consumer_wait(t, s.q);
     Tile x = t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
     t_wait(t, x);
     t_wait(t, x);
@@ -157,7 +157,7 @@ still_held(Tb *t)
   Small s = small(t);
   skip_loader(t);
   T_ROLE (t, TEAMS)
-    t_take(t, s.k);
+    t_consumer_wait(t, s.k);
 }
 
 static void
@@ -168,7 +168,7 @@ held_after_loop(Tb *t)
   skip_loader(t);
   T_ROLE (t, TEAMS)
     T_FOR_TILES (t, j, &w)
-      t_take(t, s.k);
+      t_consumer_wait(t, s.k);
 }
 
 static void
@@ -176,7 +176,7 @@ pushed_by_all(Tb *t)
 {
   Small s = small(t);
   T_ROLE (t, LOADER)
-    t_push(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64));
+    t_producer_load(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64));
 }
 
 static void
@@ -186,8 +186,8 @@ pushed_on_condition(Tb *t)
   Idx when = i_int(1);
   T_ROLE (t, LOADER)
     T_WARP (t, 0)
-      t_push(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64),
-             .when = &when);
+      t_producer_load(t, s.k, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64),
+                      .when = &when);
 }
 
 static void
@@ -223,17 +223,17 @@ no_such_warp(Tb *t)
 static void
 turn_of_others(Tb *t)
 {
-  Turn *turn = t_turn(t, 3);
+  OrderBarrier *turn = t_order_barrier(t, 3);
   skip_loader(t);
   T_ROLE (t, TEAMS)
-    t_turn_take(t, turn);
+    t_order_wait(t, turn);
 }
 
 static void
 too_many_barriers(Tb *t)
 {
   for (int i = 0; i < 8; i++)
-    t_turn(t, 2);
+    t_order_barrier(t, 2);
 }
 
 static void
@@ -246,12 +246,12 @@ static void
 wide_product(Tb *t)
 {
   Ring *k = t_ring(t, .name = "k", .fill = FILL_TMA, .ty = DT_F16, .rows = 64, .cols = 320,
-                   .stages = 1, .takers = 8);
+                   .stages = 1, .consumers = 8);
   skip_loader(t);
   T_ROLE (t, TEAMS) {
     Tile p = t_zero(t, 64, 64);
     Tile half = t_cvt(t, p, DT_F16);
-    Slot s = t_take(t, k);
+    Slot s = t_consumer_wait(t, k);
     t_dot(t, half, s.s);
   }
 }
@@ -262,8 +262,8 @@ half_a_warpgroup(Tb *t)
   Small s = small(t);
   skip_loader(t);
   T_ROLE (t, .name = "mma", .teams = 2, .warps = 2) {
-    Slot q = t_take(t, s.q);
-    Slot k = t_take(t, s.k);
+    Slot q = t_consumer_wait(t, s.q);
+    Slot k = t_consumer_wait(t, s.k);
     t_dot(t, s_rows(q.s, i_int(0), 64), s_trans(k.s));
   }
 }
@@ -306,7 +306,7 @@ static const struct {
     {sync_outside, "no roles here"},
     {wide_product, "wgmma has no 64x320"},
     {half_a_warpgroup, "wgmma is of 4 warps, the team has 2"},
-    {nobody_takes, "0 takers"},
+    {nobody_takes, "0 consumers"},
     {type_changes_in_branch, "changes its type in a if"},
 };
 
@@ -372,7 +372,7 @@ compare_rest(Band band, int64_t sq, int64_t sk)
   Walk w = w_keys(&m, i_mul(block, 32), 32, 16), r = w_rest(&w);
   for (int64_t k = 0; k * 32 < sq; k++) {
     int n = visits(&w, k, all, full), n_rest = visits(&r, k, rest, full_rest);
-    Visit first = w_first(&w), last = w_last(&w);
+    TileIter first = w_first(&w), last = w_last(&w);
     assert_int_equal(n_rest, n - 1);
     assert_int_equal(idx_eval(first.n, no_leaf, &k), all[0]);
     assert_int_equal(idx_eval(last.n, no_leaf, &k), all[n - 1]);

@@ -263,8 +263,9 @@ test_lines_of_other_versions(void **state)
 static void
 test_every_field_is_kept(void **state)
 {
-  Schedule s = schedule("template=fwd_wgmma,block_m=128,overlap=true,pingpong=false,"
-                        "scheduler=exact,poly_exp2=0,cluster=2,prefill.block_n=64");
+  Schedule s =
+      schedule("template=fwd_wgmma,block_m=128,intra_wg_overlap=true,pingpong=false,"
+               "scheduler=lpt,poly_exp2=0,cluster=2,prefill.block_n=64");
   TuneFound f;
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);

@@ -139,7 +139,7 @@ class Variants(common.Case):
             row = rows[field]
             wanted = ({True, False} if row["kind"] == "bool" else
                       set(row["names"]) if row["kind"] == "enum" else
-                      listed.get(field, {row["least"], int(row["example"]), row["most"]}))
+                      listed.get(field, {row["min"], int(row["example"]), row["max"]}))
             self.assertEqual(seen[field], wanted, field)
 
     def test_others_of_a_number(self):
@@ -161,7 +161,7 @@ class Variants(common.Case):
 
     def test_exact_has_its_sizes_as_constants(self):
         exact = next(a for a, _ in fields.variants(default_schedule())
-                     if a.name == "scheduler=exact")
+                     if a.name == "scheduler=lpt")
         _, plan, why = fields.planned(context, CASE, exact)
         self.assertIsNone(why)
         self.assertEqual(plan.info["requires"]["sizes"]["sq"], 256)
@@ -179,7 +179,7 @@ class Plans(common.Case):
         s = suite(self.folder(), late=late)
         with s.results.phase("fields"):
             found = fields.compiled(s, CASE, SimpleNamespace(plan=plan),
-                                    [(fields.Variant("overlap=false", {}), None)])
+                                    [(fields.Variant("intra_wg_overlap=false", {}), None)])
         return found, s.results.data
 
     def test_remarks_disqualify(self):
@@ -199,7 +199,7 @@ class Plans(common.Case):
     def test_what_there_is_no_time_for_is_skipped_by_name(self):
         found, data = self.compiled(None, late=True)
         self.assertEqual((found, data["skipped"][0]["subject"], data["skipped"][0]["why"]),
-                         ([], "overlap=false", "out of time"))
+                         ([], "intra_wg_overlap=false", "out of time"))
 
 
 class Right(common.Case):
@@ -246,13 +246,13 @@ class OnGpu(common.Case):
             setattr(module, name, value)
 
     def launching(self, plan, t):
-        """Without overlap it takes twice as long, and with skip_rescale it is wrong."""
+        """Without intra_wg_overlap it takes twice as long, and with lazy_rescale it is wrong."""
         s = plan.info["schedule"]
-        run = self.stream.call("launch", 1.0 if s["overlap"] else 2.0)
+        run = self.stream.call("launch", 1.0 if s["intra_wg_overlap"] else 2.0)
 
         def call():
             run()
-            return self.output[not s["skip_rescale"]]
+            return self.output[not s["lazy_rescale"]]
         call.plan = plan
         return call
 
@@ -266,25 +266,25 @@ class OnGpu(common.Case):
         data = self.run_phase(suite(self.folder()))
         self.assertEqual(data["phases"][0]["status"], "ok", data["phases"])
         rows = {m["subject"]: m for m in data["measurements"]}
-        self.assertGreaterEqual(rows.keys(), {"default", "specialize=sizes", "overlap=false",
-                                              "scheduler=exact", "cluster=2", "tma_store=false",
+        self.assertGreaterEqual(rows.keys(), {"default", "specialize=sizes", "intra_wg_overlap=false",
+                                              "scheduler=lpt", "cluster=2", "tma_store=false",
                                               "scheduler=grid q_stages=1", "tuned"})
         for m in rows.values():
             self.assertEqual((m["unit"], m["n"]), ("ms", 10))
-            slow = 1 if m["context"]["schedule"]["overlap"] else 2
+            slow = 1 if m["context"]["schedule"]["intra_wg_overlap"] else 2
             self.assertAlmostEqual(m["derived"]["ratio"], 1 / slow)
             self.assertAlmostEqual(m["derived"]["tflops"], cases.flops(CASE) * 1e-9 / slow)
         wrong = {c["subject"]: c["why"] for c in data["checks"] if not c["pass"]}
-        self.assertEqual(set(wrong) - {"tuned"}, {"skip_rescale=true"})
-        self.assertIn("not the default's output", wrong["skip_rescale=true"])
-        self.assertNotIn("skip_rescale=true", rows)
+        self.assertEqual(set(wrong) - {"tuned"}, {"lazy_rescale=true"})
+        self.assertIn("not the default's output", wrong["lazy_rescale=true"])
+        self.assertNotIn("lazy_rescale=true", rows)
         why = {x["subject"]: x["why"] for x in data["skipped"]}
         self.assertIn("group_size", why["pack_gqa=true"])
         text, plots = fields_report.fields_block(data)
         self.assertEqual(plots, {})
-        self.assertIn("| overlap=false | 0.500 × | 0.500 × of 1 |", text)
+        self.assertIn("| intra_wg_overlap=false | 0.500 × | 0.500 × of 1 |", text)
         self.assertIn("| pack_gqa=true | refused | – |", text)
-        self.assertIn("| skip_rescale=true | WRONG | – |", text)
+        self.assertIn("| lazy_rescale=true | WRONG | – |", text)
 
     def test_a_default_that_is_wrong_ends_its_case(self):
         peers.error = lambda case, t, o: 0.5
@@ -324,7 +324,7 @@ class Report(common.Case):
         with kept.phase("fields"):
             for s, ms in ((1024, 2.0), (4096, 8.0)):
                 case = cases.case("bf16", 128, s, True, 16)
-                for name, x in (("default", 4.0), ("overlap=false", ms)):
+                for name, x in (("default", 4.0), ("intra_wg_overlap=false", ms)):
                     row = kept.measure(name, case, "time", "ms", [x])
                     row["derived"] = {"tflops": 400.0, "ratio": 4.0 / x}
                 kept.skip("cluster=2", case, f"disqualified: {REMARK}")

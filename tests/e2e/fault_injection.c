@@ -1,6 +1,6 @@
-/* doctored: can a case of the matrix fail?  Kernels that are wrong in one place must be
- * refused, and for the right reason: another mask by one key, another scale, a store that
- * is lost, doubled or shifted, a function that is not the one. */
+/* fault_injection: can a case of the matrix fail?  Kernels that are wrong in one place must
+ * be refused, and for the right reason: another mask by one key, another scale, a store
+ * that is lost, doubled or shifted, a function that is not the one. */
 #include "tests/e2e/call.h"
 #include "tests/e2e/run.h"
 

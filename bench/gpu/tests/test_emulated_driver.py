@@ -18,7 +18,7 @@ PHASES = [n for n in phases.NAMES if n != "calibrate"]
 class Clothes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.place = tempfile.TemporaryDirectory(prefix="attnc-gpu-clothes-")
+        cls.place = tempfile.TemporaryDirectory(prefix="attnc-gpu-emulated-driver-")
         cls.addClassCleanup(cls.place.cleanup)
         where, at = common.where(), cls.place.name
         os.symlink(where.emulator, os.path.join(at, "libcuda.so.1"))

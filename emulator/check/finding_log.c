@@ -1,4 +1,4 @@
-#include "emulator/check/told.h"
+#include "emulator/check/finding_log.h"
 
 #include "emulator/check/findings.h"
 
@@ -9,29 +9,29 @@
 enum { MOST = 1024 };
 
 typedef struct Entry {
-  ToldKind kind;
+  FindingLogKind kind;
   uint64_t key, place, number; /* number: in the order in which they came */
   char *text;
 } Entry;
 
-struct Told {
+struct FindingLog {
   pthread_mutex_t lock;
   Entry *at;
   int n, cap;
   uint64_t number;
 };
 
-Told *
-told_new(void)
+FindingLog *
+finding_log_new(void)
 {
-  Told *t = calloc(1, sizeof *t);
+  FindingLog *t = calloc(1, sizeof *t);
   if (t)
     pthread_mutex_init(&t->lock, NULL);
   return t;
 }
 
 void
-told_free(Told *t)
+finding_log_free(FindingLog *t)
 {
   if (!t)
     return;
@@ -43,7 +43,7 @@ told_free(Told *t)
 }
 
 static Entry *
-find(const Told *t, ToldKind kind, uint64_t key)
+find(const FindingLog *t, FindingLogKind kind, uint64_t key)
 {
   for (int i = 0; i < t->n; i++)
     if (t->at[i].kind == kind && t->at[i].key == key)
@@ -52,7 +52,7 @@ find(const Told *t, ToldKind kind, uint64_t key)
 }
 
 bool
-told_wants(Told *t, ToldKind kind, uint64_t key, uint64_t place)
+finding_log_wants(FindingLog *t, FindingLogKind kind, uint64_t key, uint64_t place)
 {
   pthread_mutex_lock(&t->lock);
   const Entry *e = find(t, kind, key);
@@ -62,7 +62,7 @@ told_wants(Told *t, ToldKind kind, uint64_t key, uint64_t place)
 }
 
 static Entry *
-fresh(Told *t)
+fresh(FindingLog *t)
 {
   if (t->n == t->cap) {
     int cap = t->cap ? 2 * t->cap : 16;
@@ -77,7 +77,8 @@ fresh(Told *t)
 }
 
 void
-told_keep(Told *t, ToldKind kind, uint64_t key, uint64_t place, const char *text)
+finding_log_add(FindingLog *t, FindingLogKind kind, uint64_t key, uint64_t place,
+                const char *text)
 {
   char *copy = strdup(text);
   pthread_mutex_lock(&t->lock);
@@ -102,7 +103,7 @@ by_place(const void *a, const void *b)
 }
 
 void
-told_report(Told *t, uint64_t last, bool tell)
+finding_log_report(FindingLog *t, uint64_t last, bool tell)
 {
   if (t->n)
     qsort(t->at, (size_t)t->n, sizeof *t->at, by_place);

@@ -1,4 +1,4 @@
-#include "runtime/cache_keep.h"
+#include "runtime/cache_gc.h"
 
 #include "base/str.h"
 
@@ -102,7 +102,7 @@ each_entry(const Below *b, OnFile *fn, void *user)
 static void
 count_entry(void *user, const File *f)
 {
-  Upkeep *u = user;
+  CacheUsage *u = user;
   u->entries += !f->why;
   u->bytes += f->bytes;
 }
@@ -120,7 +120,7 @@ count_file(void *user, const File *f)
 }
 
 void
-keep_count(int root, Upkeep *u)
+gc_count(int root, CacheUsage *u)
 {
   const Below b = own(root);
   Count corrupt = {0}, temporary = {0};
@@ -138,7 +138,7 @@ keep_count(int root, Upkeep *u)
 static void
 remove_file(void *user, const File *f)
 {
-  Upkeep *u = user;
+  CacheUsage *u = user;
   u->removed += below_remove(f->at, f->name);
 }
 
@@ -212,7 +212,7 @@ remove_path(const Below *b, const char *path)
 }
 
 static void
-evict(const Below *b, uint64_t max_bytes, Upkeep *u)
+evict(const Below *b, uint64_t max_bytes, CacheUsage *u)
 {
   AgedList l = {0};
   uint64_t bytes = u->bytes;
@@ -230,27 +230,27 @@ evict(const Below *b, uint64_t max_bytes, Upkeep *u)
 }
 
 void
-keep_room(int root, uint64_t max_bytes, Upkeep *u)
+gc_evict(int root, uint64_t max_bytes, CacheUsage *u)
 {
   const Below b = own(root);
   each_in(&b, "corrupt", remove_file, u);
   each_in(&b, "tmp", remove_stale, u);
   each_entry(&b, remove_stranger, u);
-  keep_count(root, u);
+  gc_count(root, u);
   if (u->bytes > max_bytes) {
     evict(&b, max_bytes, u);
-    keep_count(root, u);
+    gc_count(root, u);
   }
 }
 
 void
-keep_clear(int root, Upkeep *u)
+gc_clear(int root, CacheUsage *u)
 {
   const Below b = own(root);
   each_entry(&b, remove_file, u);
   each_in(&b, "corrupt", remove_file, u);
   each_in(&b, "tmp", remove_file, u);
-  keep_count(root, u);
+  gc_count(root, u);
 }
 
 /* ---- verifying ---- */
@@ -299,13 +299,13 @@ check_entry(void *user, const File *f)
   json_array_append_new(c->bad,
                         json_pack("{s:o, s:s}", "path",
                                   json_sprintf("%s/%s", c->dir, f->path), "reason", why));
-  below_aside(c->below, f->path);
+  below_quarantine(c->below, f->path);
 }
 
 void
-keep_verify(int root, const char *dir, json_t *bad, Upkeep *u)
+gc_verify(int root, const char *dir, json_t *bad, CacheUsage *u)
 {
   const Below b = own(root);
   each_entry(&b, check_entry, &(Check){.below = &b, .dir = dir, .bad = bad});
-  keep_count(root, u);
+  gc_count(root, u);
 }

@@ -1,4 +1,4 @@
-#include "runtime/behind.h"
+#include "runtime/background.h"
 
 #include "base/err.h"
 
@@ -11,16 +11,16 @@ typedef enum State { WAITING, RUNNING, FAILED } State;
 typedef struct Job {
   FlightKey key;
   State state;
-  Work work;
+  BackgroundTask work;
   attnc_error error; /* FAILED */
   struct Job *next;
 } Job;
 
-struct Behind {
+struct Background {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   Job *jobs; /* oldest first */
-  pthread_t threads[BEHIND_THREADS];
+  pthread_t threads[BACKGROUND_THREADS];
   int n_threads, idle;
   bool stop;
 };
@@ -28,7 +28,7 @@ struct Behind {
 /* ---- with the lock held ---- */
 
 static Job **
-find(Behind *b, const FlightKey *key)
+find(Background *b, const FlightKey *key)
 {
   Job **p = &b->jobs;
   while (*p && memcmp(&(*p)->key, key, sizeof *key) != 0)
@@ -37,7 +37,7 @@ find(Behind *b, const FlightKey *key)
 }
 
 static Job *
-next_waiting(Behind *b)
+next_waiting(Background *b)
 {
   Job *j = b->jobs;
   while (j && j->state != WAITING)
@@ -46,7 +46,7 @@ next_waiting(Behind *b)
 }
 
 static void
-forget(Behind *b, const Job *job)
+forget(Background *b, const Job *job)
 {
   for (Job **p = &b->jobs; *p; p = &(*p)->next)
     if (*p == job) {
@@ -58,7 +58,7 @@ forget(Behind *b, const Job *job)
 /* ---- the threads ---- */
 
 static void
-run_one(Behind *b, Job *j)
+run_one(Background *b, Job *j)
 {
   j->state = RUNNING;
   pthread_mutex_unlock(&b->lock);
@@ -79,7 +79,7 @@ run_one(Behind *b, Job *j)
 static void *
 work(void *arg)
 {
-  Behind *b = arg;
+  Background *b = arg;
   pthread_mutex_lock(&b->lock);
   while (!b->stop) {
     Job *j = next_waiting(b);
@@ -98,9 +98,9 @@ work(void *arg)
 /* With the lock held.  One more thread if all are busy; without any there is no progress.
  */
 static bool
-staff(Behind *b)
+staff(Background *b)
 {
-  if (b->idle || b->n_threads == BEHIND_THREADS)
+  if (b->idle || b->n_threads == BACKGROUND_THREADS)
     return true;
   if (!pthread_create(&b->threads[b->n_threads], NULL, work, b))
     b->n_threads++;
@@ -109,10 +109,10 @@ staff(Behind *b)
 
 /* ---- the four verbs ---- */
 
-Behind *
-behind_new(void)
+Background *
+background_new(void)
 {
-  Behind *b = calloc(1, sizeof *b);
+  Background *b = calloc(1, sizeof *b);
   if (!b)
     return NULL;
   pthread_mutex_init(&b->lock, NULL);
@@ -121,7 +121,7 @@ behind_new(void)
 }
 
 void
-behind_free(Behind *b)
+background_free(Background *b)
 {
   if (!b)
     return;
@@ -142,26 +142,26 @@ behind_free(Behind *b)
   free(b);
 }
 
-BehindState
-behind_poll(Behind *b, const FlightKey *key, attnc_error *e)
+BackgroundState
+background_poll(Background *b, const FlightKey *key, attnc_error *e)
 {
-  BehindState state = BEHIND_IDLE;
+  BackgroundState state = BACKGROUND_IDLE;
   pthread_mutex_lock(&b->lock);
   Job **at = find(b, key), *j = *at;
   if (j && j->state == FAILED) {
-    state = BEHIND_FAILED;
+    state = BACKGROUND_FAILED;
     *e = j->error;
     *at = j->next;
     free(j);
   } else if (j) {
-    state = BEHIND_PENDING;
+    state = BACKGROUND_PENDING;
   }
   pthread_mutex_unlock(&b->lock);
   return state;
 }
 
 attnc_status
-behind_start(Behind *b, const FlightKey *key, Work w, attnc_error *e)
+background_start(Background *b, const FlightKey *key, BackgroundTask w, attnc_error *e)
 {
   Job *j = calloc(1, sizeof *j);
   bool started = false, known = false;
@@ -185,7 +185,7 @@ behind_start(Behind *b, const FlightKey *key, Work w, attnc_error *e)
 }
 
 void
-behind_fork(Behind *b, ForkStep step)
+background_fork(Background *b, ForkStep step)
 {
   if (step == FORK_CHILD) {
     b->n_threads = b->idle = 0;

@@ -1,31 +1,31 @@
-/* cache_keep.h: the upkeep of a cache directory: what is in it, is it sound, making room.
+/* cache_gc.h: the upkeep of a cache directory: what is in it, is it sound, making room.
  *
  * Works on a directory whether or not a Cache uses it, beside any number of processes that
  * read and write it: an entry that disappears meanwhile is no error, and a reader keeps
  * the file that it has open. */
-#ifndef ATTNC_RUNTIME_CACHE_KEEP_H
-#define ATTNC_RUNTIME_CACHE_KEEP_H
+#ifndef ATTNC_RUNTIME_CACHE_GC_H
+#define ATTNC_RUNTIME_CACHE_GC_H
 
 #include "runtime/below.h"
 
 #include <jansson.h>
 
-typedef struct Upkeep {
+typedef struct CacheUsage {
   uint64_t entries, bytes;     /* left after the work; bytes of all files, as allocated on
                                   disk, those in corrupt/ and tmp/ too */
   uint64_t corrupt, temporary; /* files in corrupt/ and tmp/ */
   uint64_t removed;            /* files, by this call */
   uint64_t evicted;            /* of those, entries */
-} Upkeep;
+} CacheUsage;
 
 /* `root` is a descriptor of the cache's directory. */
-void keep_count(int root, Upkeep *);
+void gc_count(int root, CacheUsage *);
 /* Drops corrupt and stale temporary files and what is in an entry's place and none, then
  * least recently used entries until at most max_bytes remain. */
-void keep_room(int root, uint64_t max_bytes, Upkeep *);
-/* Reads every entry; moves the bad ones aside, and what is no file, and appends {path,
+void gc_evict(int root, uint64_t max_bytes, CacheUsage *);
+/* Reads every entry; quarantines the bad ones, and what is no file, and appends {path,
  * reason} to `bad`. */
-void keep_verify(int root, const char *dir, json_t *bad, Upkeep *);
-void keep_clear(int root, Upkeep *);
+void gc_verify(int root, const char *dir, json_t *bad, CacheUsage *);
+void gc_clear(int root, CacheUsage *);
 
 #endif

@@ -3,7 +3,7 @@
 #include "tests/unit/cache_kit.h"
 
 static int
-kept(const Upkeep *u, json_t *bad, const char *path)
+kept(const CacheUsage *u, json_t *bad, const char *path)
 {
   for (size_t i = 0; i < json_array_size(bad); i++) {
     const char *p = json_string_value(json_object_get(json_array_get(bad, i), "path"));
@@ -30,7 +30,7 @@ test_upkeep_of_what_is_no_file(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       char *dir = rt_scratch(), path[512], command[1200];
       const char *why;
-      Upkeep u = {0};
+      CacheUsage u = {0};
       json_t *bad = json_array();
       Cache *c = open_cache(dir);
       put(c, 1);
@@ -42,16 +42,16 @@ test_upkeep_of_what_is_no_file(void **state)
       int root = below_root(dir, true, &why);
       alarm(30);
       if (way == 0) {
-        keep_verify(root, dir, bad, &u);
+        gc_verify(root, dir, bad, &u);
         assert_int_equal(json_array_size(bad), 1);
         assert_int_equal(kept(&u, bad, path), 1);
         assert_int_equal(u.corrupt, 1);
       } else if (way == 1) {
-        keep_room(root, 1 << 30, &u);
+        gc_evict(root, 1 << 30, &u);
         assert_int_equal(u.removed, 1);
         assert_int_equal(u.entries, 1);
       } else {
-        keep_clear(root, &u);
+        gc_clear(root, &u);
         assert_int_equal(u.removed, 2);
       }
       alarm(0);
@@ -81,7 +81,7 @@ test_directories_below_the_root(void **state)
   for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
     char *dir = rt_scratch(), path[512], command[1200];
     const char *why;
-    Upkeep u = {0};
+    CacheUsage u = {0};
     json_t *bad = json_array();
     Cache *c = open_cache(dir);
     put(c, 1);
@@ -99,7 +99,7 @@ test_directories_below_the_root(void **state)
     assert_int_equal(cache_counters(c).store_errors, 1);
     assert_int_equal(n_said, 2); /* each kind of trouble once */
     int root = below_root(dir, true, &why);
-    keep_verify(root, dir, bad, &u);
+    gc_verify(root, dir, bad, &u);
     assert_int_equal(json_array_size(bad), 1);
     put(c, 1);
     assert_string_equal(get(c, 1), "disk");
@@ -117,7 +117,7 @@ test_corrupt_has_a_bound(void **state)
   (void)state;
   char *dir = rt_scratch();
   const char *why;
-  Upkeep u = {0};
+  CacheUsage u = {0};
   Cache *c = open_cache(dir);
   for (int i = 0; i < BELOW_CORRUPT + 20; i++) {
     put(c, i);
@@ -126,7 +126,7 @@ test_corrupt_has_a_bound(void **state)
   }
   assert_int_equal(files_in(dir, "corrupt"), BELOW_CORRUPT);
   int root = below_root(dir, true, &why);
-  keep_count(root, &u);
+  gc_count(root, &u);
   assert_int_equal(u.entries, 0);
   assert_int_equal(u.bytes, BELOW_CORRUPT * 4096);
   close(root);
@@ -244,25 +244,25 @@ test_upkeep(void **state)
   struct timespec t[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
   utimensat(AT_FDCWD, path, t, 0);
   int root = below_root(dir, true, &why);
-  Upkeep u = {0};
-  keep_count(root, &u);
+  CacheUsage u = {0};
+  gc_count(root, &u);
   assert_int_equal(u.entries, 4);
   assert_int_equal(u.temporary, 2);
   json_t *bad = json_array();
-  keep_verify(root, dir, bad, &u);
+  gc_verify(root, dir, bad, &u);
   assert_int_equal(json_array_size(bad), 1);
   assert_string_equal(json_string_value(json_object_get(json_array_get(bad, 0), "reason")),
                       "the checksum is wrong");
   assert_int_equal(u.entries, 3);
   assert_int_equal(u.corrupt, 1);
   json_decref(bad);
-  u = (Upkeep){0};
-  keep_room(root, 1 << 30, &u);
+  u = (CacheUsage){0};
+  gc_evict(root, 1 << 30, &u);
   assert_int_equal(u.removed, 2); /* the corrupt one and the old temporary file */
   assert_int_equal(u.temporary, 1);
   assert_int_equal(u.entries, 3);
-  u = (Upkeep){0};
-  keep_clear(root, &u);
+  u = (CacheUsage){0};
+  gc_clear(root, &u);
   assert_int_equal(u.removed, 4);
   assert_int_equal(u.entries + u.corrupt + u.temporary, 0);
   close(root);
