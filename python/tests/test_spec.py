@@ -113,8 +113,8 @@ class SizesTest(common.Case):
                            (dict(b=1, h=1, sq=1, d=4), "unknown d"),
                            ("b99999999999999999999 h1 s1", "b is 9+, not 0 to"),
                            ("b-1 h1 s1", "b-1"), (dict(b=-1, h=1, sq=1), "b is -1"),
-                           (dict(b=1, h=1, sq=1.5), "sq: 1.5 is not a whole"),
-                           (dict(b=True, h=1, sq=1), "b: True is not a whole"),
+                           (dict(b=1, h=1, sq=1.5), "sq: 1.5 is not an integer"),
+                           (dict(b=True, h=1, sq=1), "b: True is not an integer"),
                            (sizes.Sizes(1, 1, 1, 1, 2 ** 64), "sk is 18446744073709551616")):
             self.raises(attnc.UsageError, why, sizes.sizes, wrong)
             self.raises(attnc.UsageError, why, attnc.schedules, CAUSAL, "sm_80", wrong)
