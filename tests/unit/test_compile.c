@@ -314,8 +314,8 @@ test_reasons(void **state)
       {"dtype: fp32",
        "sm_80",
        {.options = "intra_wg_overlap=true"},
-       "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma; fp32 has no wgmma "
-       "of full precision"},
+       "no legal schedule on sm_80: fwd_wgmma: the target has no wgmma; wgmma does not "
+       "multiply this dtype in full precision"},
       {"dtype: bf16",
        "sm_90a",
        {.options = "cluster=2,q_in_regs=true"},
