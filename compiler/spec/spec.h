@@ -39,6 +39,13 @@ typedef enum Specialize {
   SPECIALIZE_COUNT
 } Specialize;
 extern const char *const specialize_names[SPECIALIZE_COUNT];
+/* The same names in one string, for the page: a run-time scalar is a row of
+ * ATTNC_SCALAR_TABLE. */
+#define SPECIALIZE_SIZE_WORD(id, name, what)                  #name " "
+#define SPECIALIZE_SCALAR_WORD(id, name, ops, field, allowed) " " #field
+#define SPECIALIZE_WORDS                                                                   \
+  ATTNC_SIZE_TABLE(SPECIALIZE_SIZE_WORD)                                                   \
+  "strides" ATTNC_SCALAR_TABLE(SPECIALIZE_SCALAR_WORD)
 
 /* A pinned schedule of the spec: what it does not name is left to tuning. */
 typedef struct Pin {

@@ -366,8 +366,7 @@ read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static void
 read_scale(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
-  (void)f;
-  spec_value_scale(l, node, to);
+  spec_value_scale(l, node, f, to);
 }
 
 static void

@@ -14,11 +14,21 @@ spec_tensors_agree(const unsigned v[ATTNC_SLOT_COUNT])
   return true;
 }
 
+/* Of FT_SCALE: a number, or the one formula; NaN: the row has none. */
+static double
+scale_default(Member m)
+{
+  if (!m.f->initial)
+    return NAN;
+  return str_eq(m.f->initial, "1/sqrt(head_dim)") ? 1 / sqrt(m.s->head_dim)
+                                                  : spec_strtod(m.f->initial);
+}
+
 double
 spec_member_number(Member m)
 {
   double v = *(const double *)m.at;
-  return isnan(v) && m.f->initial ? 1 / sqrt(m.s->head_dim) : v;
+  return isnan(v) ? scale_default(m) : v;
 }
 
 static bool
@@ -56,8 +66,7 @@ spec_is_default(Member m)
   case FT_WINDOW:
     return pair[0] < 0 && pair[1] < 0;
   case FT_SCALE:
-    return isnan(*(const double *)m.at) ||
-           (m.f->initial && spec_member_number(m) == 1 / sqrt(m.s->head_dim));
+    return isnan(*(const double *)m.at) || spec_member_number(m) == scale_default(m);
   case FT_NAMES:
     return *words == 0;
   case FT_EXPRS:

@@ -139,11 +139,14 @@ typedef enum Look {
 } Look;
 Look spec_look(const char *);
 
+/* strtod in the C locale: a host application may have set another. */
+double spec_strtod(const char *);
+
 /* Scalars, reported and false where they are not what is due. */
 bool spec_value_text(SpecLoad *, const DocNode *, const char **out);
 bool spec_value_bool(SpecLoad *, const DocNode *, bool *out);
 bool spec_value_int(SpecLoad *, const DocNode *, const Field *, int *out);
-bool spec_value_scale(SpecLoad *, const DocNode *, double *out);
+bool spec_value_scale(SpecLoad *, const DocNode *, const Field *, double *out);
 /* Finite as fp32. */
 bool spec_value_real(SpecLoad *, const DocNode *, double *out);
 /* The index in `words`; aliases are suggested, never taken. */

@@ -169,9 +169,8 @@ spec_value_bool(SpecLoad *l, const DocNode *node, bool *out)
 
 /* ---- numbers ---- */
 
-/* The C locale's: a host application may have set another. */
-static double
-c_strtod(const char *s)
+double
+spec_strtod(const char *s)
 {
   locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
   double v = c ? strtod_l(s, NULL, c) : NAN;
@@ -211,7 +210,7 @@ number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help,
 static const char *
 as_integer(SpecLoad *l, const char *text, Look look)
 {
-  double v = look == LOOK_FLOAT ? c_strtod(text) : NAN;
+  double v = look == LOOK_FLOAT ? spec_strtod(text) : NAN;
   if (!(fabs(v) < 1e9) || v != floor(v))
     return NULL;
   return arena_printf(l->arena, "write `%d`", (int)v);
@@ -252,19 +251,19 @@ spec_value_int(SpecLoad *l, const DocNode *node, const Field *f, int *out)
   return int_fits(l, node, f, *out);
 }
 
-static const char default_scale[] = "leave it out for 1/sqrt(head_dim)";
-
 bool
-spec_value_scale(SpecLoad *l, const DocNode *node, double *out)
+spec_value_scale(SpecLoad *l, const DocNode *node, const Field *f, double *out)
 {
+  const char *help =
+      f->initial ? arena_printf(l->arena, "leave it out for %s", f->initial) : NULL;
   Look look = LOOK_WORD;
-  if (!number_form(l, node, "a number", default_scale, &look))
+  if (!number_form(l, node, "a number", help, &look))
     return false;
-  *out = look == LOOK_NONFINITE ? NAN : c_strtod(node->text);
+  *out = look == LOOK_NONFINITE ? NAN : spec_strtod(node->text);
   RuleFault fault; /* what a launch refuses */
   if (!isnan(*out) && rule_scalar(*out, 1, &fault))
     return true;
-  spec_fault(l, node->place, SE_NOT_POSITIVE, default_scale,
+  spec_fault(l, node->place, SE_NOT_POSITIVE, help,
              "%s is a normal number of fp32, above 0 and below 2^127, `%s` is not",
              subject(l, node), spec_shown(l, node->text));
   return false;
@@ -277,7 +276,7 @@ spec_value_real(SpecLoad *l, const DocNode *node, double *out)
   if (!number_form(l, node, "a number", "write `run_time` for none", &look))
     return false;
   RuleFault fault;
-  *out = look == LOOK_NONFINITE ? NAN : c_strtod(node->text);
+  *out = look == LOOK_NONFINITE ? NAN : spec_strtod(node->text);
   if (!isnan(*out) && rule_scalar(*out, 0, &fault))
     return true;
   spec_fault(l, node->place, SE_RANGE, NULL, "%s is finite as fp32, `%s` is not",

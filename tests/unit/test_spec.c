@@ -189,6 +189,31 @@ presence(void **state)
   attnc_spec_release(open);
 }
 
+/* The default of a number is what its row says: the row's own, or 1/sqrt(head_dim). */
+static void
+number_defaults(void **state)
+{
+  static const struct {
+    const char *initial;
+    double want;
+  } rows[] = {{NULL, NAN}, {"1", 1}, {"0.5", 0.5}, {"1/sqrt(head_dim)", 0.125}};
+  attnc_spec *open = load(BASE), *half = load(BASE "softmax_scale: 0.5\n");
+  (void)state;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const Field f = {.key = "number",
+                     .type = FT_SCALE,
+                     .initial = rows[i].initial,
+                     .at = offsetof(Spec, softmax_scale)};
+    double got = spec_member_number(spec_member(open, &f));
+    assert_true(got == rows[i].want || (isnan(got) && isnan(rows[i].want)));
+    assert_true(spec_is_default(spec_member(open, &f)));
+    assert_true(spec_member_number(spec_member(half, &f)) == 0.5);
+    assert_int_equal(spec_is_default(spec_member(half, &f)), rows[i].want == 0.5);
+  }
+  attnc_spec_release(open);
+  attnc_spec_release(half);
+}
+
 /* The hash is over the canonical text alone; the canonical text is a spec's but its name.
  */
 static void
@@ -592,6 +617,7 @@ main(void)
       cmocka_unit_test(masks_have_one_text),
       cmocka_unit_test(expressions_are_in_the_text),
       cmocka_unit_test(presence),
+      cmocka_unit_test(number_defaults),
       cmocka_unit_test(hash_of_canonical),
       cmocka_unit_test(fields_and_defaults),
       cmocka_unit_test(dtype_map),
