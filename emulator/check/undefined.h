@@ -9,7 +9,7 @@
  *
  * Reported is where such a value matters: stored to device memory, branched on, used as an
  * address, a mask or a size, handed to an atomic, to a barrier or to an engine.  An
- * instruction that undefined.c has no rule for reports whatever undefined it reads.  A
+ * instruction that undefined_rules.c has no rule for reports whatever undefined it reads. A
  * value that was reported counts as defined from then on. */
 #ifndef ATTNC_EMULATOR_UNDEFINED_H
 #define ATTNC_EMULATOR_UNDEFINED_H
@@ -127,6 +127,9 @@ void undefined_put_whole(Warp *, uint32_t row, bool wide, uint32_t lanes,
 /* Of the row in lanes that are not defined. */
 Origin undefined_origin(const Exec *, const Warp *, const Insn *, uint32_t row);
 Origin undefined_origin_pred(const Exec *, const Warp *, const Insn *, uint32_t pred);
+/* The same as undefined_use of a predicate. */
+void undefined_use_pred(Exec *, Warp *, const Insn *, uint32_t pred, uint32_t mask,
+                        const char *verb);
 /* Lanes that are active, and nobody knows whether their guard holds: reported. */
 void undefined_guard(Exec *, Warp *, const Insn *);
 
