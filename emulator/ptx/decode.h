@@ -1,9 +1,14 @@
 /* decode.h: what the builders of decode_*.c have in common.
  *
- * For each statement decode.c finds the form, checks every operand against it and resolves
- * it (Res), then calls the form's builder, which appends one instruction or a few. Operands
- * of the wrong kind, width or class end the decoding with the line's text.  Builders read
- * the modifiers from d->m. */
+ * For each statement decode_code.c finds the form, checks every operand against it and
+ * resolves it (Res), then calls the form's builder, which appends one instruction or a few.
+ * Operands of the wrong kind, width or class end the decoding with the line's text.
+ * Builders read the modifiers from d->m.
+ *
+ * Each file calls only those below it: decode.c the kernel, decode_functions.c what it may
+ * call, decode_code.c the statements of each, form.c the form of a statement,
+ * decode_forms.c the table of them, decode_….c the builders, decode_operand.c their
+ * operands, decode_emit.c instructions and rows. */
 #ifndef ATTNC_EMULATOR_DECODE_H
 #define ATTNC_EMULATOR_DECODE_H
 
@@ -27,12 +32,18 @@ typedef struct Res {
 typedef struct Const {
   uint64_t value;
   uint32_t row;
-  int16_t special;
+  int16_t fill; /* Fill.special */
   bool wide;
   struct Const *next;
 } Const;
 
-typedef struct Known Known;
+enum { KNOWN = 512 };
+typedef struct Known { /* a mnemonic seen in this kernel */
+  const char *op;
+  int n;
+  const Form *form;
+  Mods m;
+} Known;
 
 /* A function calls another; -1: any. */
 typedef struct CallEdge {
@@ -44,7 +55,7 @@ struct Dec {
   const Ast *ast;     /* of the entry, or of the function at hand */
   Function *function; /* at hand; NULL: the entry */
   Kernel *k;
-  Known *known;
+  Known *known; /* [KNOWN], by a hash of the mnemonic */
   const Stmt *st;
   const Form *form;
   Mods m;
@@ -66,40 +77,44 @@ struct Dec {
   Const *consts[256];
 };
 
+/* ---- decode_emit.c ---- */
 _Noreturn void dec_fail(Dec *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* An error unless the module's target (target.h) and version have it. */
 void dec_need(Dec *, const char *what, int target, int version);
+/* The same, of the first n characters. */
+void dec_need_n(Dec *, const char *what, int n, int target, int version);
 Insn *dec_emit(Dec *, InsnKind);
 Insn *dec_step(Dec *, Step *);
-uint32_t dec_const(Dec *, uint64_t value, bool wide);
+Insn *dec_lane(Dec *, int op, Type, uint32_t dst, bool wide, uint32_t a, uint32_t b);
+void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
+void dec_return(Dec *); /* from the function at hand, or the entry */
+/* A row of its own; name: of a register, or NULL. */
+uint32_t dec_row(Dec *, bool wide, const char *name);
 uint32_t dec_temp(Dec *, bool wide);
 uint32_t dec_temp_pred(Dec *);
+/* A row that is written when a warp starts; fill: as Fill.special. */
+uint32_t dec_fill(Dec *, uint64_t value, bool wide, int fill);
+uint32_t dec_const(Dec *, uint64_t value, bool wide);
 uint32_t dec_special(Dec *, Special);
+/* ---- decode_operand.c ---- */
+uint32_t dec_reg(Dec *, Reg *);
 /* A source of type `want`: register, number or special register. */
 uint32_t dec_source(Dec *, const Opnd *, Type want, bool wider);
 uint32_t dec_dest(Dec *, const Opnd *, Type want, bool wider);
 uint32_t dec_pred(Dec *, const Opnd *);
 uint64_t dec_int(Dec *, const Opnd *, uint64_t max);
+uint64_t dec_function_address(Dec *, const Ast *);
+/* The function that an alias names, or the function itself. */
+static inline const Ast *
+dec_aliased(const Ast *a)
+{
+  return a->alias ? a->alias : a;
+}
+/* The address of a place in the frame of the function at hand. */
+uint32_t dec_in_frame(Dec *, uint64_t at, bool wide);
 /* The address of a variable in its own space, and more. */
 uint32_t dec_address_of(Dec *, const Var *, uint64_t more, bool wide);
 int dec_target(Dec *, const char *label); /* statement */
-/* The instructions of an entry or a function. */
-void dec_code(Dec *, const Ast *);
-/* ---- decode_call.c ---- */
-enum { MAX_LOCAL = 512 << 10 };
-/* What the entry may call; before anything is laid out. */
-void dec_find_functions(Dec *);
-/* Their instructions, and how much stack a thread needs. */
-void dec_functions(Dec *);
-/* Lays out what an entry or function has in local memory; how many bytes. */
-uint64_t dec_frame(const Ast *, uint32_t *align);
-uint64_t dec_place(uint64_t *at, Var *);
-void dec_return(Dec *); /* from the function at hand, or the entry */
-uint64_t dec_function_address(Dec *, const Ast *);
-/* The address of a place in the frame of the function at hand. */
-uint32_t dec_in_frame(Dec *, uint64_t at, bool wide);
-Insn *dec_lane(Dec *, int op, Type, uint32_t dst, bool wide, uint32_t a, uint32_t b);
-void dec_list(Dec *, Insn *, const uint32_t *d, int n_d, const uint32_t *s, int n_s);
 Type dec_unsigned(int bits);
 Space dec_space(const Mods *);
 /* The ShadowScope that the modifiers name; none: the device. */
@@ -108,14 +123,20 @@ dec_scope(const Mods *m)
 {
   return mod_is(m, M_CTA) ? SHADOW_CTA : mod_is(m, M_CLUSTER) ? SHADOW_CLUSTER : SHADOW_GPU;
 }
-/* Of an operand that names a variable, as a number of type t. */
-uint32_t dec_address_row(Dec *, const Opnd *, Type t);
 /* Where a variable is that an address of this space names. */
 static inline Space
 dec_var_space(Space s)
 {
   return s == SPACE_CLUSTER ? SPACE_SHARED : s;
 }
+/* ---- decode_alu.c ---- */
+/* Of an operand that names a variable, as a number of type t. */
+uint32_t dec_address_row(Dec *, const Opnd *, Type t);
+/* ---- decode_call.c ---- */
+/* What the entry may call; before anything is laid out. */
+void dec_find_functions(Dec *);
+/* Of a parameter or result. */
+uint32_t dec_formal_bytes(const Formal *);
 /* ---- decode_mem.c ---- */
 /* A step at an address: a is its base, imm its offset. */
 Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
@@ -124,6 +145,17 @@ Insn *dec_mem(Dec *, Step *, const Res *addr, Space);
 void dec_meets(Dec *, Insn *, bool reads);
 /* The operand that a .L2::cache_hint brings, and only it. */
 void dec_hint(Dec *, const Res *policy);
+
+/* ---- decode_code.c ---- */
+/* The instructions of an entry or a function. */
+void dec_code(Dec *, const Ast *);
+/* ---- decode_functions.c ---- */
+enum { MAX_LOCAL = 512 << 10 };
+/* The instructions of what the entry may call, and how much stack a thread needs. */
+void dec_functions(Dec *);
+/* Lays out what an entry or function has in local memory; how many bytes. */
+uint64_t dec_frame(const Ast *, uint32_t *align);
+uint64_t dec_place(uint64_t *at, Var *);
 
 /* clang-format off */
 #define BUILDERS(X)                                                                      \

@@ -1,37 +1,5 @@
-#include "emulator/ptx/decode_alu.h"
+#include "emulator/ptx/decode_emit.h"
 #include "emulator/exec/steps.h"
-#include "emulator/check/undefined.h"
-
-Insn *
-emit_fn(Dec *d, ArFn *fn, uint32_t dst, bool wide, uint32_t a, uint32_t b, uint32_t c)
-{
-  Insn *i = dec_emit(d, K_LANE);
-  i->op.fn = fn;
-  i->d = dst;
-  i->a = a;
-  i->b = b;
-  i->c = c;
-  i->flags |= wide ? F_WIDE : 0;
-  return i;
-}
-
-Insn *
-emit_lane(Dec *d, LaneOp op, Type t, uint32_t dst, bool wide, uint32_t a, uint32_t b,
-          uint32_t c)
-{
-  ArFn *fn = lanes_find(op, t);
-  if (!fn)
-    dec_fail(d, "this operation is not there for .%s", type_info[t].name);
-  Insn *i = emit_fn(d, fn, dst, wide, a, b, c);
-  i->carry = undefined_carry(op, t);
-  return i;
-}
-
-Insn *
-dec_lane(Dec *d, int op, Type t, uint32_t dst, bool wide, uint32_t a, uint32_t b)
-{
-  return emit_lane(d, (LaneOp)op, t, dst, wide, a, b, 0);
-}
 
 void
 build_lane(Dec *d)

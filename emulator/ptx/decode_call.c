@@ -1,4 +1,4 @@
-/* Functions: which ones a kernel may call, where their variables are, calls and returns.
+/* Functions: which ones a kernel may call, calls and returns.
  *
  * A function is decoded once for each kernel that may call it, behind the entry's
  * instructions. Its registers are rows of its own; its .local and .param variables lie in a
@@ -12,16 +12,10 @@
 
 /* ---- which functions ---- */
 
-static const Ast *
-target_of(const Ast *a)
-{
-  return a->alias ? a->alias : a;
-}
-
 static void
 want(Dec *d, const Ast *a)
 {
-  a = target_of(a);
+  a = dec_aliased(a);
   if (!a->has_body || d->k->function_of[a->number] >= 0)
     return;
   d->k->function_of[a->number] = d->functions.n;
@@ -95,89 +89,10 @@ dec_find_functions(Dec *d)
     want_those_of(d, d->functions.at[i].ast);
 }
 
-uint64_t
-dec_function_address(Dec *d, const Ast *a)
-{
-  a = target_of(a);
-  if (!a->has_body)
-    dec_fail(d, "%s is in another module: there is no linker", a->name);
-  return FUNCTION_BASE + (uint64_t)a->number * FUNCTION_STEP;
-}
-
-/* ---- frames ---- */
-
-uint64_t
-dec_place(uint64_t *at, Var *v)
-{
-  *at = (*at + v->align - 1) / v->align * v->align;
-  v->offset = *at;
-  *at += v->bytes;
-  return v->offset;
-}
-
-static void
-place_formals(uint64_t *at, uint32_t *align, Formal *f, int n)
-{
-  for (int i = 0; i < n; i++)
-    if (f[i].var) {
-      dec_place(at, f[i].var);
-      *align = f[i].var->align > *align ? f[i].var->align : *align;
-    }
-}
-
-/* Arguments that are declared in scopes beside each other may share their place. */
-static uint64_t
-place_arguments(const Ast *a, uint64_t from)
-{
-  uint64_t most = from, end[256];
-  for (int scope = 0; scope < a->scopes.n; scope++) {
-    uint64_t at = scope && a->scopes.at[scope] < 256 ? end[a->scopes.at[scope]] : from;
-    if (scope && a->scopes.at[scope] >= 256)
-      at = most;
-    for (int i = 0; i < a->locals.n; i++)
-      if (a->locals.at[i]->in_frame && a->locals.at[i]->scope == scope)
-        dec_place(&at, a->locals.at[i]);
-    if (scope < 256)
-      end[scope] = at;
-    most = at > most ? at : most;
-  }
-  return most;
-}
-
-uint64_t
-dec_frame(const Ast *a, uint32_t *align)
-{
-  uint64_t at = 0;
-  *align = 16;
-  place_formals(&at, align, a->proto.out.at, a->proto.out.n);
-  place_formals(&at, align, a->proto.in.at, a->proto.in.n);
-  for (int i = 0; i < a->locals.n; i++) {
-    Var *v = a->locals.at[i];
-    if (v->space == SPACE_SHARED)
-      continue;
-    if (!v->in_frame)
-      dec_place(&at, v);
-    *align = v->align > *align ? v->align : *align;
-  }
-  return (place_arguments(a, at) + 15) / 16 * 16;
-}
-
-uint32_t
-dec_in_frame(Dec *d, uint64_t at, bool wide)
-{
-  uint32_t row = dec_temp(d, true);
-  dec_lane(d, L_ADD, T_U64, row, true, d->function->base, dec_const(d, at, true));
-  if (wide)
-    return row;
-  uint32_t low = dec_temp(d, false);
-  dec_lane(d, L_NARROW, T_U64, low, false, row, 0);
-  return low;
-}
-
 /* ---- arguments and results ---- */
 
-static uint32_t
-formal_bytes(const Formal *f)
+uint32_t
+dec_formal_bytes(const Formal *f)
 {
   return f->var ? (uint32_t)f->var->bytes : (type_info[f->reg->type].bits + 7u) / 8;
 }
@@ -192,7 +107,7 @@ formal_type(const Formal *f)
 static Place
 place_of(Dec *d, const Formal *f, const Opnd *o, bool written)
 {
-  Place p = {.bytes = formal_bytes(f)};
+  Place p = {.bytes = dec_formal_bytes(f)};
   if (o->kind == O_VAR && o->var->in_frame) {
     if (o->var->bytes != p.bytes)
       dec_fail(d, "%s has %llu bytes, the parameter %u", o->var->name,
@@ -324,8 +239,9 @@ call_system(Dec *d, const Parts *p, const Ast *a)
     dec_fail(d, "%s on the device is not emulated", a->name);
   bool right = a->proto.out.n == (s->out != 0);
   for (int i = 0; i < a->proto.in.n && right; i++)
-    right = i < 5 && formal_bytes(&a->proto.in.at[i]) == s->in[i];
-  if (!right || s->in[a->proto.in.n] || (s->out && formal_bytes(a->proto.out.at) != s->out))
+    right = i < 5 && dec_formal_bytes(&a->proto.in.at[i]) == s->in[i];
+  if (!right || s->in[a->proto.in.n] ||
+      (s->out && dec_formal_bytes(a->proto.out.at) != s->out))
     dec_fail(d, "%s has other parameters on the device", a->name);
   d->k->meets |= s->step == step_printf; /* texts come in one order */
   emit_call(d, s->step, p, &a->proto, -1);
@@ -341,7 +257,7 @@ build_call(Dec *d)
     call_register(d, &p);
     return;
   }
-  const Ast *a = target_of(p.to->func);
+  const Ast *a = dec_aliased(p.to->func);
   if (p.list)
     dec_fail(d, "too many operands");
   if (!a->has_body) {
@@ -351,12 +267,6 @@ build_call(Dec *d)
   int function = d->k->function_of[a->number];
   emit_call(d, step_call, &p, &p.to->func->proto, function);
   add_edge(d, function);
-}
-
-void
-dec_return(Dec *d)
-{
-  dec_step(d, d->function ? step_ret : step_exit);
 }
 
 void
@@ -390,107 +300,4 @@ build_stack(Dec *d)
   i->a = restores ? d->r[0].row : 0;
   i->flags |= d->r[0].wide ? F_WIDE : 0;
   d->k->deep = true;
-}
-
-/* ---- the functions ---- */
-
-static Place *
-formal_places(Dec *d, const Formal *f, int n)
-{
-  Place *p = NEW_N(d->ptx->arena, Place, n + 1);
-  for (int i = 0; i < n; i++) {
-    p[i].bytes = formal_bytes(&f[i]);
-    if (f[i].var)
-      p[i].at = (uint32_t)f[i].var->offset;
-    else
-      p[i].row =
-          dec_dest(d, &(Opnd){.kind = O_REG, .reg = f[i].reg}, f[i].reg->type, false);
-  }
-  return p;
-}
-
-static void
-decode_function(Dec *d, Function *f)
-{
-  const Ast *a = f->ast;
-  for (int i = 0; i < a->regs.n; i++)
-    for (int j = 0; j < a->regs.at[i].n; j++)
-      a->regs.at[i].at[j].row = -1;
-  uint64_t frame = dec_frame(a, &f->align);
-  if (frame > MAX_LOCAL)
-    ptx_fail(d->ptx, a->line, "%s has too many bytes of .local", a->name);
-  f->frame = frame ? (uint32_t)frame : 16;
-  d->function = f;
-  d->ptx->funcs.at[a->number]->used = true;
-  f->entry = d->code.n;
-  f->row = d->rows;
-  f->pred = d->preds;
-  f->base = dec_temp(d, true);
-  f->in = formal_places(d, a->proto.in.at, f->n_in = a->proto.in.n);
-  f->out = formal_places(d, a->proto.out.at, f->n_out = a->proto.out.n);
-  dec_code(d, a);
-  f->end_row = d->rows;
-  f->end_pred = d->preds;
-  d->code.at[f->entry].flags |= F_LEADER;
-}
-
-/* Bytes of the deepest calls from a function on; -1: it is among its own callers, or nobody
- * knows what is called. */
-typedef struct Depth {
-  int64_t bytes;
-  bool here, known;
-} Depth;
-
-static int64_t
-depth_of(Dec *d, Depth *depth, int function)
-{
-  Depth *own = &depth[function + 1];
-  if (own->here || own->known)
-    return own->known ? own->bytes : -1;
-  const Function *f = function < 0 ? NULL : &d->functions.at[function];
-  int64_t most = 0;
-  own->here = true;
-  for (int i = 0; i < d->edges.n && most >= 0; i++) {
-    const CallEdge *e = &d->edges.at[i];
-    if (e->from != function)
-      continue;
-    int64_t below = e->to < 0 ? -1 : depth_of(d, depth, e->to);
-    most = below < 0 ? -1 : below > most ? below : most;
-  }
-  own->here = false;
-  own->known = true;
-  own->bytes = most < 0 || !f ? most : most + f->frame + (f->align > 16 ? f->align : 0);
-  return own->bytes;
-}
-
-static void
-find_depth(Dec *d)
-{
-  Depth *depth = NEW_N(d->ptx->arena, Depth, d->functions.n + 1);
-  int64_t below = depth_of(d, depth, -1);
-  uint64_t all = 0;
-  for (int i = 0; i < d->functions.n; i++)
-    all += d->functions.at[i].frame + d->functions.at[i].align;
-  d->k->deep |= below < 0;
-  uint64_t most = d->k->local_bytes + (below < 0 ? all : (uint64_t)below);
-  if (most > MAX_LOCAL)
-    ptx_fail(d->ptx, d->ast->line, "too many bytes of .local in all functions");
-  d->k->local_bytes = (uint32_t)((most + 15) / 16 * 16);
-}
-
-void
-dec_functions(Dec *d)
-{
-  const Ast *entry = d->ast;
-  Kernel *k = d->k;
-  for (int i = 0; i < d->functions.n; i++)
-    decode_function(d, &d->functions.at[i]);
-  d->function = NULL;
-  d->ast = entry;
-  k->calls = d->sites.n || k->deep;
-  if (d->sites.n)
-    find_depth(d);
-  k->functions = d->functions.at;
-  k->n_functions = d->functions.n;
-  k->sites = d->sites.at;
 }

@@ -1,5 +1,5 @@
 /* Forms of arith.h: arithmetic and conversions of floating point. */
-#include "emulator/ptx/decode_alu.h"
+#include "emulator/ptx/decode_emit.h"
 #include "emulator/check/undefined.h"
 
 static const int8_t ar_types[TYPE_COUNT] = {

@@ -1,6 +1,6 @@
-/* decode_alu.h: instructions that are functions over whole rows. */
-#ifndef ATTNC_EMULATOR_DECODE_ALU_H
-#define ATTNC_EMULATOR_DECODE_ALU_H
+/* decode_emit.h: emits instructions that are functions over whole rows. */
+#ifndef ATTNC_EMULATOR_DECODE_EMIT_H
+#define ATTNC_EMULATOR_DECODE_EMIT_H
 
 #include "emulator/ptx/decode.h"
 #include "emulator/exec/lanes.h"
