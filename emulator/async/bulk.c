@@ -174,7 +174,7 @@ find_mbar(Exec *x, Warp *w, Cta *to, const BulkCopy *c, uint64_t addr, Stop *sto
         report_fatal(x, w, c->insn, CUDA_ERROR_LAUNCH_FAILED, "mbarrier-misuse", c->lane,
                      "the copy fills CTA %d of the cluster, its mbarrier is in CTA %d",
                      to->rank, at->rank);
-  if (addr % sizeof addr)
+  else if (addr % sizeof addr)
     *stop = report_fatal(x, w, c->insn, CUDA_ERROR_ILLEGAL_ADDRESS, "mbarrier-misuse",
                          c->lane, "no mbarrier can be at 0x%" PRIx64, addr);
   return *stop == GO ? mbar_at(x, w, to, c->insn, c->lane, off, stop) : NULL;

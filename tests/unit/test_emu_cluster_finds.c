@@ -199,11 +199,33 @@ all_cases(void **state)
     }
 }
 
+/* A copy whose mbarrier is misaligned, and in another CTA besides, is one finding. */
+static void
+counted_once(void **state)
+{
+  (void)state;
+  attncEmuStats s = {.size = sizeof s};
+  kit_set(modes[0]);
+  attncEmuResetStats();
+  CUresult r = kit_run(
+      PAIR(SEND_HEAD
+           "fence.proxy.async;\n" SYNC "and.pred %p4, %p1, %p2;\n"
+           "@%p4 cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes"
+           " [%r23], [%r10], %r25, [%r12+4];\n" WAIT("W", "%r12", "0") SYNC),
+      2, 64, 0, out, sizeof out);
+  attncEmuGetStats(&s);
+  const char *text = kit_findings();
+  assert_int_equal(r, CUDA_ERROR_LAUNCH_FAILED);
+  assert_non_null(strstr(text, "its mbarrier is in CTA 0"));
+  assert_int_equal(s.findings, 1);
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_cases),
+      cmocka_unit_test(counted_once),
   };
   kit_start("arch=sm_90,threads=2");
   return cmocka_run_group_tests(tests, NULL, NULL);
