@@ -3,6 +3,7 @@
 #define ATTNC_TEMPLATES_FWD_H
 
 #include "compiler/template.h"
+#include "compiler/tile/walk.h"
 
 /* Scores of a tile, −inf where the mask hides them. */
 Tile fwd_mask(Tb *, const Mask *, Tile x, At, TileIter);

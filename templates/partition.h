@@ -8,6 +8,7 @@
 #define ATTNC_TEMPLATES_PARTITION_H
 
 #include "compiler/template.h"
+#include "compiler/tile/walk.h"
 
 /* Who does the block of a number.  The first three are values of an option `scheduler`. */
 typedef enum Scheduler {

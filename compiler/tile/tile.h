@@ -5,11 +5,11 @@
  * fragment index, a swizzle or a count of outstanding copies.
  *
  * Two kinds of word.  Pure words (i_ index expressions, v_ views of tensors, s_ views of
- * shared memory, w_ walks over tiles) describe; they append nothing and nest freely.
- * Emitting words (t_) append one operation to the tile program in the order in which they
- * are called: at most one of them in an argument list or initialiser, since C leaves the
- * order of evaluation open (linted).  T_ROLE, T_WARP, T_FOR, T_FOR_TILES and T_IF open a
- * region of the program; plain C `if` and `for` decide while generating.
+ * shared memory, w_ walks over tiles: walk.h) describe; they append nothing and nest
+ * freely. Emitting words (t_) append one operation to the tile program in the order in
+ * which they are called: at most one of them in an argument list or initialiser, since C
+ * leaves the order of evaluation open (linted).  T_ROLE, T_WARP, T_FOR, T_FOR_TILES and
+ * T_IF open a region of the program; plain C `if` and `for` decide while generating.
  *
  * Team.  The warps that hold a tile together: all of a kernel without roles, else `warps`
  * of its role, which has `teams` such teams.  On a target with wgmma the products of a role
@@ -236,7 +236,7 @@ Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */
 /* One row of a tensor, the same for every warp. */
 Tile t_load_one(Tb *, View);
 
-/* ---- the mask decides the loops ---- */
+/* ---- the mask ---- */
 
 typedef struct Mask {
   Band band;
@@ -250,59 +250,6 @@ typedef struct At {
 } At;
 
 Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
-
-typedef enum TileClass { TILE_PARTIAL, TILE_FULL } TileClass;
-
-/* Key tiles [lo, hi), of which those in [full_lo, full_hi) are FULL and the others PARTIAL.
- */
-typedef struct TileSpan {
-  Idx lo, hi, full_lo, full_hi;
-} TileSpan;
-bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
-Idx span_partial(const TileSpan *, Idx n);  /* is tile n of it PARTIAL? */
-
-/* The key tiles that a block of queries sees, visited from the highest down.  They are
- * counted from the first key that some row sees, so that only the highest one holds keys
- * that none does, and those at its end (w_seen).  There is at least one tile, wholly masked
- * if need be, so that a block that sees no key comes out as o = 0, lse = −inf by itself. */
-typedef struct Walk {
-  TileSpan tiles; /* 0 is that of `start` */
-  Idx start, end; /* keys that some row of the block sees: none if end <= start */
-  int bn;
-  bool even_k;        /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
-  bool cut;           /* the highest tile may end behind `end`, before the tensor does */
-  bool single_ragged; /* above the FULL ones: one tile at most, the ragged last one */
-} Walk;
-
-/* One tile of a walk. */
-typedef struct TileIter {
-  Idx n, k0;      /* its index; its first key */
-  Idx is;         /* is there such a tile */
-  Idx partial;    /* is it PARTIAL */
-  bool masked;    /* it may be */
-  bool in_bounds; /* not the ragged last one */
-  bool cut;       /* may be the highest one of a walk that is cut */
-  bool open;      /* the loop over it is being built */
-  const Walk *walk;
-} TileIter;
-
-Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
-Walk w_keys(const Mask *, Idx q0, int bm, int bn);
-TileIter w_first(const Walk *);
-Walk w_rest(const Walk *);  /* all but the first */
-Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
-TileIter w_ahead(const Walk *, TileIter, int by); /* the tile `by` visits after this one */
-TileIter w_last(const Walk *);
-/* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
- * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
-View w_seen(View, TileIter);
-
-/* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
- * stands in T_PARTIAL. */
-#define T_FOR_TILES(t, j, walk)                                                            \
-  for (TileIter j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
-TileIter t_tiles_begin(Tb *, const Walk *);
-void t_tiles_end(Tb *, TileIter *);
 
 /* ---- regions: roles, loops, branches ---- */
 
@@ -324,10 +271,6 @@ typedef struct RoleArgs {
 /* if (c): there is no else.  Nothing is emitted where c is known to be false. */
 #define T_IF(t, c)                                                                         \
   for (int T_NAME(open_, __LINE__) = t_if_begin((t), (c)); T_NAME(open_, __LINE__);        \
-       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
-/* if the tile is PARTIAL. */
-#define T_PARTIAL(t, j)                                                                    \
-  for (int T_NAME(open_, __LINE__) = t_partial_begin((t), (j)); T_NAME(open_, __LINE__);   \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
 /* The same where c is hardly ever true: the code is out of the way of what always runs. */
 #define T_RARE(t, c)                                                                       \
@@ -352,7 +295,6 @@ bool t_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
 int t_rare_begin(Tb *, Idx);
-int t_partial_begin(Tb *, TileIter);
 int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);

@@ -12,7 +12,7 @@
 #include "base/call.h"
 #include "compiler/expr/idx_graph.h"
 #include "compiler/target.h"
-#include "compiler/tile/tile.h"
+#include "compiler/tile/walk.h"
 
 #include <attnc/attnc.h>
 

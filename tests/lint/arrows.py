@@ -30,7 +30,8 @@ RULES = [
     ("reference/*", BASE | {'"reference/*"', '"compiler/spec/*"'}),
     ("harness/*", BASE | {'"harness/*"', '"abi/cuda.h"', "<jansson.h>"}),
     ("templates/*", PUBLIC | LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile/tile.h"',
-                            '"compiler/spec/spec.h"', '"compiler/template.h"'}),
+                            '"compiler/tile/walk.h"', '"compiler/spec/spec.h"',
+                            '"compiler/template.h"'}),
     ("runtime/jit.c", BASE | {'"runtime/*"', '"schedule/*"', '"compiler/*"', '"templates/*"',
                               "<jansson.h>"}),
     ("runtime/tune/tune_worker.c", BASE | {'"schedule/*"', '"harness/*"', "<jansson.h>"}),
@@ -95,6 +96,8 @@ def self_test():
     expect(check, "compiler/spec/spec_yaml.c", "#include <yaml.h>\n", 0)
     expect(check, "compiler/gen.c", '#include "runtime/cache.h"\n', 1)
     expect(check, "templates/ref_fwd.c", '#include "compiler/gen.h"\n', 1)
+    expect(check, "templates/ref_fwd.c", '#include "compiler/tile/walk.h"\n', 0)
+    expect(check, "templates/ref_fwd.c", '#include "compiler/tile/tile_prog.h"\n', 1)
     expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 0, {"templates/fwd.h": ""})
     expect(check, "templates/ref_fwd.c", '#include "fwd.h"\n', 1)
     expect(check, "runtime/plan.c", '#include "compiler/gen.h"\n', 1)

@@ -1,0 +1,70 @@
+/* walk.h: the mask decides the loops: which key tiles a block of queries sees, and which of
+ * them need the mask.
+ *
+ * The w_ words are pure: they describe a walk in index expressions and append nothing. What
+ * appends is below them: the loop over a walk (T_FOR_TILES) and, within it, the branch for
+ * PARTIAL tiles (T_PARTIAL).  The arithmetic is in tile_walk.c, the loop in tile_loop.c. */
+#ifndef ATTNC_COMPILER_WALK_H
+#define ATTNC_COMPILER_WALK_H
+
+#include "compiler/tile/tile.h"
+
+typedef enum TileClass { TILE_PARTIAL, TILE_FULL } TileClass;
+
+/* Key tiles [lo, hi), of which those in [full_lo, full_hi) are FULL and the others PARTIAL.
+ */
+typedef struct TileSpan {
+  Idx lo, hi, full_lo, full_hi;
+} TileSpan;
+bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
+Idx span_partial(const TileSpan *, Idx n);  /* is tile n of it PARTIAL? */
+
+/* The key tiles that a block of queries sees, visited from the highest down.  They are
+ * counted from the first key that some row sees, so that only the highest one holds keys
+ * that none does, and those at its end (w_seen).  There is at least one tile, wholly masked
+ * if need be, so that a block that sees no key comes out as o = 0, lse = −inf by itself. */
+typedef struct Walk {
+  TileSpan tiles; /* 0 is that of `start` */
+  Idx start, end; /* keys that some row of the block sees: none if end <= start */
+  int bn;
+  bool even_k;        /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
+  bool cut;           /* the highest tile may end behind `end`, before the tensor does */
+  bool single_ragged; /* above the FULL ones: one tile at most, the ragged last one */
+} Walk;
+
+/* One tile of a walk. */
+typedef struct TileIter {
+  Idx n, k0;      /* its index; its first key */
+  Idx is;         /* is there such a tile */
+  Idx partial;    /* is it PARTIAL */
+  bool masked;    /* it may be */
+  bool in_bounds; /* not the ragged last one */
+  bool cut;       /* may be the highest one of a walk that is cut */
+  bool open;      /* the loop over it is being built */
+  const Walk *walk;
+} TileIter;
+
+Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
+Walk w_keys(const Mask *, Idx q0, int bm, int bn);
+TileIter w_first(const Walk *);
+Walk w_rest(const Walk *);  /* all but the first */
+Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
+TileIter w_ahead(const Walk *, TileIter, int by); /* the tile `by` visits after this one */
+TileIter w_last(const Walk *);
+/* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
+ * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
+View w_seen(View, TileIter);
+
+/* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
+ * stands in T_PARTIAL. */
+#define T_FOR_TILES(t, j, walk)                                                            \
+  for (TileIter j = t_tiles_begin((t), (walk)); j.open; t_tiles_end((t), &j))
+TileIter t_tiles_begin(Tb *, const Walk *);
+void t_tiles_end(Tb *, TileIter *);
+/* if (the tile is PARTIAL): there is no else. */
+#define T_PARTIAL(t, j)                                                                    \
+  for (int T_NAME(open_, __LINE__) = t_partial_begin((t), (j)); T_NAME(open_, __LINE__);   \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+int t_partial_begin(Tb *, TileIter);
+
+#endif
