@@ -6,6 +6,7 @@
 #include "compiler/space.h"
 #include "compiler/tile/tile_prog.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/ptx.h"
 
@@ -13,21 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const time_names[TIME_COUNT] = {
 #define X(id, name) name,
     TIME_TABLE(X)
 #undef X
 };
-
-static double
-now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static attnc_status
 target_named(const char *name, const Target **out, attnc_error *err)
@@ -107,14 +99,14 @@ check_values(const Spec *s, const ProblemCopy *p, attnc_error *err)
 static attnc_status
 compile(GenRequest *r, const attnc_compile_options *o, attnc_kernel **out, attnc_error *err)
 {
-  double t0 = now();
+  double t0 = clock_seconds();
   TRY(dump_bits(o ? o->dump : NULL, &r->dumps, err));
   TRY(entered(o, r, err));
   TRY(check_values(r->spec, r->problem, err));
   TRY(ptx_version_read(o ? o->ptx_version : NULL, gen_ptx_version(r->target, &r->sched),
                        &r->ptx, err));
   TRY(entered_version(r, err));
-  r->front += now() - t0;
+  r->front += clock_seconds() - t0;
   return gen_kernel(r, out, err);
 }
 
@@ -133,12 +125,12 @@ compile_chosen(const Spec *spec, const ProblemCopy *problem, const char *target,
                const Schedule *want, const attnc_compile_options *o, attnc_kernel **out,
                attnc_error *err)
 {
-  double t0 = now();
+  double t0 = clock_seconds();
   GenRequest r = {.spec = spec, .problem = problem};
   const char *source;
   TRY(target_named(target, &r.target, err));
   TRY(gen_schedule(spec, problem, r.target, want, &r.sched, &source, err));
-  r.front = now() - t0;
+  r.front = clock_seconds() - t0;
   return compile(&r, o, out, err);
 }
 

@@ -2,6 +2,7 @@
  * exhausted arena is caught. */
 #include "compiler/gen.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "compiler/backend.h"
@@ -11,7 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* As fast as O2 on what the lowering writes, 30–50 ms sooner: it hoists by itself. */
 static const char passes[] =
@@ -38,14 +38,6 @@ gen_ptx_version(const Target *target, const Sched *s)
 {
   (void)s; /* no template uses more than its target's first PTX version has */
   return target->ptx;
-}
-
-static double
-now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 typedef struct Gen {
@@ -173,9 +165,9 @@ llvm_stage(Gen *g)
       .progs = progs, .n = n, .ll = r->from_ll, .target = r->target, .ptx = r->ptx};
   LlvmResult out;
   const LlvmModule *m;
-  double t0 = now();
+  double t0 = clock_seconds();
   TRY(backend_open(&m, g->err));
-  k->seconds[TIME_LOAD] = now() - t0;
+  k->seconds[TIME_LOAD] = clock_seconds() - t0;
   q.level = r->sched.tmpl->codegen_level;
   q.passes = passes;
   q.keep_ll = r->dumps & (1u << DUMP_LL);
@@ -198,11 +190,11 @@ stages(Gen *g)
 {
   const GenRequest *r = g->req;
   attnc_kernel *k = g->k;
-  double t0 = now();
+  double t0 = clock_seconds();
   dump_front(g);
   tile_stage(g);
   k->seconds[TIME_FRONT] = r->front;
-  k->seconds[TIME_TILE] = now() - t0;
+  k->seconds[TIME_TILE] = clock_seconds() - t0;
   g->mark = kernel_mark(g->arena, r, g->kernel);
   TRY(check_entered(g));
   if (r->from_ptx)
@@ -213,7 +205,7 @@ stages(Gen *g)
   TRY(check_entry(g));
   keep(g, DUMP_PTX, k->ptx);
   k->json = kernel_json(g->arena, r, g->kernel, g->mark.hash, k->ptx, k->ptx_bytes);
-  k->seconds[TIME_TOTAL] = r->front + now() - t0 - k->seconds[TIME_LOAD];
+  k->seconds[TIME_TOTAL] = r->front + clock_seconds() - t0 - k->seconds[TIME_LOAD];
   return ATTNC_OK;
 }
 

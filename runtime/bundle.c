@@ -3,6 +3,7 @@
  *
  * Opening reads the manifest and checks every file in it; a plan checks the bytes that it
  * loads once more, so that nothing unlisted or changed since is ever run. */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MAX_MANIFEST = 16 << 20, MAX_FILE = 256 << 20, MAX_PATH = 4096 };
 
@@ -243,17 +243,9 @@ choose(const attnc_bundle *b, const char *name, Choice *c, attnc_error *e)
   return ATTNC_ERR_UNSUPPORTED;
 }
 
-static double
-seconds_since(const struct timespec *from)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)(now.tv_sec - from->tv_sec) + 1e-9 * (double)(now.tv_nsec - from->tv_nsec);
-}
-
 static attnc_status
-load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
-          attnc_plan **out, attnc_error *e)
+load_pair(const attnc_bundle *b, const Choice *c, double start, attnc_plan **out,
+          attnc_error *e)
 {
   char *json_text = NULL, *ptx_text = NULL;
   size_t json_n = 0, ptx_n = 0;
@@ -268,7 +260,7 @@ load_pair(const attnc_bundle *b, const Choice *c, const struct timespec *start,
                      .json_n = json_n,
                      .source = "bundle",
                      .layer = "bundle",
-                     .lookup = seconds_since(start)};
+                     .lookup = clock_seconds() - start};
     status = plan_load(b->drv, b->device, &text, out, e);
     free(ptx_text);
   }
@@ -280,11 +272,10 @@ attnc_status
 attnc_bundle_plan(attnc_bundle *b, const char *name, attnc_plan **out, attnc_error *e)
 {
   Choice c = {0};
-  struct timespec start;
   if (!b || !name || !out)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_plan: an argument is NULL");
   *out = NULL;
-  clock_gettime(CLOCK_MONOTONIC, &start);
+  double start = clock_seconds();
   TRY(choose(b, name, &c, e));
-  return load_pair(b, &c, &start, out, e);
+  return load_pair(b, &c, start, out, e);
 }

@@ -1,5 +1,6 @@
 #include "runtime/plan.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/ptx.h"
 #include "base/rules.h"
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Bytes of each of the driver's two logs that are kept. */
@@ -24,14 +24,6 @@ typedef struct Facts {
   int registers, local_bytes, static_shared; /* the largest over the entries */
   double load_seconds;
 } Facts;
-
-static double
-seconds_now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- does it fit ---- */
 
@@ -174,12 +166,12 @@ prepare(const attnc_plan *p, const Launch *l, CUfunction *f, Facts *facts, attnc
 static attnc_status
 load_here(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_error *e)
 {
-  double start = seconds_now();
+  double start = clock_seconds();
   TRY(load_module(p, text, log, e));
   for (int i = 0; i < p->recipe->n_steps; i++)
     if (p->recipe->steps[i].is_launch)
       TRY(prepare(p, &p->recipe->steps[i].launch, &p->functions[i], facts, e));
-  facts->load_seconds = seconds_now() - start;
+  facts->load_seconds = clock_seconds() - start;
   return ATTNC_OK;
 }
 

@@ -6,6 +6,7 @@
  * on purpose: their state is unknown. */
 #include "compiler/llvm/llvm_lower.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <llvm-c/Analysis.h>
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct Job {
   const LlvmRequest *req;
@@ -54,14 +54,6 @@ initialize(void)
   LLVMInitializeNVPTXTargetMC();
   LLVMInitializeNVPTXAsmPrinter();
   LLVMInstallFatalErrorHandler(on_fatal);
-}
-
-static double
-now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void
@@ -182,22 +174,22 @@ emit(Job *j)
 static attnc_status
 run(Job *j)
 {
-  double t0 = now();
+  double t0 = clock_seconds();
   TRY(make_machine(j));
   TRY(build(j));
-  double t1 = now();
+  double t1 = clock_seconds();
   if (j->req->keep_ll)
     j->res->ll = print_ir(j);
-  double t2 = now();
+  double t2 = clock_seconds();
   TRY(optimise(j));
-  double t3 = now();
+  double t3 = clock_seconds();
   if (j->req->keep_opt)
     j->res->opt = print_ir(j);
-  double t4 = now();
+  double t4 = clock_seconds();
   TRY(emit(j));
   j->res->lower = t1 - t0;
   j->res->passes = t3 - t2;
-  j->res->codegen = now() - t4;
+  j->res->codegen = clock_seconds() - t4;
   return ATTNC_OK;
 }
 

@@ -2,8 +2,9 @@
 #include "emulator/check/report.h"
 #include "emulator/exec/pool.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { HELP_NS = 50000 };
@@ -82,18 +83,10 @@ new_shadow(Launch *l)
   return s;
 }
 
-static double
-now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 CUresult
 launch_in_order(Launch *l)
 {
-  double start = now();
+  double start = clock_seconds();
   l->ctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
   l->clusters = l->ctas / (uint64_t)launch_cluster_ctas(l);
   l->shadow = new_shadow(l);
@@ -106,7 +99,7 @@ launch_in_order(Launch *l)
       crowd_run(l);
     else
       pool_run(helper_count(l), work, l);
-    double took = now() - start;
+    double took = clock_seconds() - start;
     l->kernel->cluster_ns = (uint64_t)(1e9 * took / (double)l->clusters) + 1;
     if (l->again)
       stats_found(shadow_launch_errors(l->shadow) + atomic_load(&l->errors));
