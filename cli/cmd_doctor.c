@@ -249,7 +249,7 @@ self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
                     NULL, e));
   TRY(cli_open(d->c, &t->device, &t->ctx, &o, e));
   TRY(tensors_new(&t->spec.info.call, &z, &t->host, e));
-  tensors_random(&t->host, 1);
+  TRY(tensors_random(&t->host, 1, e));
   tensors_poison(&t->host);
   Asked asked;
   cli_problem(&t->spec, &z, &asked);

@@ -57,7 +57,7 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
-    tensors_random(&o->host, (uint64_t)k->seed);
+    TRY(tensors_random(&o->host, (uint64_t)k->seed, e));
   tensors_poison(&o->host);
   return ATTNC_OK;
 }

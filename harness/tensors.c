@@ -67,27 +67,53 @@ tensors_free(Tensors *t)
   *t = (Tensors){0};
 }
 
+/* ---- on the host: numbers ---- */
+
 static void
-fill_random(const HostTensor *t, Random *r)
+write_f16(void *data, size_t i, float x)
 {
-  size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
-  for (size_t i = 0; i < n; i++) {
-    float x = (float)random_normal(r);
-    if (t->dtype == DT_F32)
-      ((float *)t->data)[i] = x;
-    else
-      ((uint16_t *)t->data)[i] = t->dtype == DT_F16 ? float_to_f16(x) : float_to_bf16(x);
-  }
+  ((uint16_t *)data)[i] = float_to_f16(x);
 }
 
-void
-tensors_random(Tensors *t, uint64_t seed)
+static void
+write_bf16(void *data, size_t i, float x)
+{
+  ((uint16_t *)data)[i] = float_to_bf16(x);
+}
+
+static void
+write_f32(void *data, size_t i, float x)
+{
+  ((float *)data)[i] = x;
+}
+
+/* Element i of a tensor of this type; NULL: there is no rounding to it. */
+typedef void (*Writer)(void *data, size_t i, float);
+static const Writer writers[DT_COUNT] = {
+    [DT_F16] = write_f16, [DT_BF16] = write_bf16, [DT_F32] = write_f32};
+
+static attnc_status
+fill_random(const HostTensor *t, Random *r, attnc_error *e)
+{
+  size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
+  const Writer write = writers[t->dtype];
+  if (!write)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s: no random numbers of type %s", t->name,
+                   dtype_name(t->dtype));
+  for (size_t i = 0; i < n; i++)
+    write(t->data, i, (float)random_normal(r));
+  return ATTNC_OK;
+}
+
+attnc_status
+tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
 {
   Random r;
   random_seed(&r, seed);
   for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     if (t->call.at[i].t.access & ACCESS_IN)
-      fill_random(&t->host[i], &r);
+      TRY(fill_random(&t->host[i], &r, e));
+  return ATTNC_OK;
 }
 
 void

@@ -36,8 +36,9 @@ typedef struct DeviceTensors {
 
 attnc_status tensors_new(const CallInfo *, const attnc_sizes *, Tensors *, attnc_error *);
 void tensors_free(Tensors *);
-/* Inputs: normal, of mean 0 and variance 1, from the seed. */
-void tensors_random(Tensors *, uint64_t seed);
+/* Inputs: normal, of mean 0 and variance 1, from the seed.  ATTNC_ERR_UNSUPPORTED for an
+ * input of a type that nothing here rounds to; it and those behind it are as they were. */
+attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
 /* Outputs: all bits set, which is a NaN in every dtype. */
 void tensors_poison(Tensors *);
 attnc_args tensors_args(Tensors *);

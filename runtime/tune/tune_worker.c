@@ -114,7 +114,8 @@ start(BackgroundTask *w, const json_t *hello, attnc_error *e)
   setenv("CUDA_CACHE_DISABLE", "1", 1);
   TRY(device_open_at(&w->device, path ? path : "", arch, ordinal, e));
   TRY(tensors_new(&w->call, &w->sizes, &w->host, e));
-  tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")));
+  TRY(tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")),
+                     e));
   return device_tensors_new(&w->device, &w->host, &w->tensors, e);
 }
 

@@ -431,6 +431,56 @@ random_is_seeded_and_normal(void **state)
   assert_true(random_bits(&a) != random_bits(&b));
 }
 
+/* An input of four numbers, with the four elements behind them, which are nobody's. */
+enum { FEW = 4 };
+static attnc_status
+random_of(Dtype dtype, unsigned char out[2 * FEW * 4], attnc_error *e)
+{
+  Tensors t = {0};
+  memset(out, 0xa5, 2 * FEW * 4);
+  t.call.at[ATTNC_K].t.access = ACCESS_IN;
+  t.host[ATTNC_K] = (HostTensor){.name = "k", .dtype = dtype, .data = out};
+  t.host[ATTNC_K].bytes = (size_t)(FEW * dtype_bytes(dtype));
+  return tensors_random(&t, 7, e);
+}
+
+static float
+element(Dtype dtype, const unsigned char *data, int i)
+{
+  uint16_t half;
+  float whole;
+  memcpy(&half, data + 2 * i, sizeof half);
+  if (dtype != DT_F32)
+    return dtype == DT_F16 ? f16_to_float(half) : bf16_to_float(half);
+  memcpy(&whole, data + 4 * i, sizeof whole);
+  return whole;
+}
+
+/* Of every type the same numbers, rounded, and not a byte too many; or a refusal that names
+ * the tensor and its type, and not a byte. */
+static void
+random_tensors_by_dtype(void **state)
+{
+  (void)state;
+  const double ulp[DT_COUNT] = {[DT_F16] = 0x1p-11, [DT_BF16] = 0x1p-8, [DT_F32] = 0x1p-24};
+  for (int d = 0; d < DT_COUNT; d++) {
+    unsigned char out[2 * FEW * 4];
+    attnc_error e = {0};
+    Random r;
+    bool can = ulp[d] > 0;
+    assert_int_equal(random_of(d, out, &e), can ? ATTNC_OK : ATTNC_ERR_UNSUPPORTED);
+    for (size_t i = can ? (size_t)(FEW * dtype_bytes(d)) : 0; i < sizeof out; i++)
+      assert_int_equal(out[i], 0xa5);
+    random_seed(&r, 7);
+    for (int i = 0; i < FEW && can; i++) {
+      double x = random_normal(&r);
+      assert_true(fabs(element(d, out, i) - x) <= ulp[d] * fabs(x));
+    }
+    if (!can && (!strstr(e.message, "k: ") || !strstr(e.message, dtype_name(d))))
+      fail_msg("%s", e.message);
+  }
+}
+
 static void
 halves_round_to_even(void **state)
 {
@@ -664,6 +714,7 @@ main(void)
       TEST(tensors_refuse_headers),
       TEST(tensors_survive_damage),
       TEST(random_is_seeded_and_normal),
+      TEST(random_tensors_by_dtype),
       TEST(halves_round_to_even),
       TEST(medians),
       TEST(rank_correlations),
