@@ -1,4 +1,4 @@
-/* cache_gc.h: the upkeep of a cache directory: what is in it, is it sound, making room.
+/* cache_gc.h: maintenance of a cache directory: what is in it, is it sound, making room.
  *
  * Works on a directory whether or not a Cache uses it, beside any number of processes that
  * read and write it: an entry that disappears meanwhile is no error, and a reader keeps

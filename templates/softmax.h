@@ -4,20 +4,20 @@
  * scale and log2 e folded into one multiplier c, which is positive.
  *
  * Reference.  Each row has one, r = c·g + b in units of log2: weights are 2^(c·x − r), the
- * row's sum l and O are relative to 2^r, and a step that moves r shrinks both by the power
- * of 2 of the difference, which is exactly 1 where r stays.  In a usual row g is 0 and b is
- * c·m rounded, m the highest score: weights are 2^(c·x − b), one fused multiply-add and one
- * exp2 an element, exact but for the last rounding whatever b's rounding was.  That
- * rounding is what the highest weight differs from 1 by: 2^(1/4) at most up to |b| = 2^22;
- * far beyond it would overflow 16 bits.  A row beyond is far: g is m and b is 0, so that
- * x − m is taken before the multiplication.  Where a warp finds a far row, by a vote, it
- * takes the far step, and from there to the end of its block of work: only that step moves
- * rows from one form to the other and back.
+ * row's sum l and O are relative to 2^r, and a step that moves r multiplies both by the
+ * correction, the power of 2 of the difference, which is exactly 1 where r stays.  In a
+ * usual row g is 0 and b is c·m rounded, m the highest score: weights are 2^(c·x − b), one
+ * fused multiply-add and one exp2 an element, exact but for the last rounding whatever b's
+ * rounding was.  That rounding is what the highest weight differs from 1 by: 2^(1/4) at
+ * most up to |b| = 2^22; far beyond it would overflow 16 bits.  A row beyond is far: g is m
+ * and b is 0, so that x − m is taken before the multiplication.  Where a warp finds a far
+ * row, by a vote, it takes the far step, and from there to the end of its block of work:
+ * only that step moves rows from one form to the other and back.
  *
  * Scores that are no numbers.  Those of −inf weigh nothing: b starts finite, so that they
  * never meet −inf.  One of +inf or NaN makes its row NaN, as it does in the reference.
  *
- * The sum l is kept as shares of each lane and joined once, at the end. */
+ * The sum l is kept in parts, one a lane, and reduced once, at the end. */
 #ifndef ATTNC_TEMPLATES_SOFTMAX_H
 #define ATTNC_TEMPLATES_SOFTMAX_H
 

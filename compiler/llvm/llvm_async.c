@@ -205,11 +205,11 @@ slide(Lo *lo, const View *v, V row, int rows, V *outer)
 /* Waits until the stage is empty, tells its barrier how much will come, and starts the
  * copies: one for each panel. */
 void
-lower_push_tma(Lo *lo, const Op *op)
+lower_producer_load_tma(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   const View *v = &op->view;
-  RingPos *pos = &lo->fill[r->id];
+  RingPos *pos = &lo->produce[r->id];
   int panels = view_panels(v), rows = r->mem.rows / (r->cluster > 1 ? r->cluster : 1);
   V in[8], full = barrier_at(lo, r->full_at, pos->stage);
   wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
@@ -240,24 +240,24 @@ lower_push_tma(Lo *lo, const Op *op)
 }
 
 void
-lower_take_tma(Lo *lo, const Op *op)
+lower_consumer_wait_tma(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
-  RingPos *pos = &lo->take[r->id];
+  RingPos *pos = &lo->consume[r->id];
   wait_barrier(lo, barrier_at(lo, r->full_at, pos->stage), pos->parity);
-  lo->stage[op->take] = pos->stage;
-  lo->slot[op->take] = stage_bytes(lo, r, pos->stage);
+  lo->stage[op->wait_id] = pos->stage;
+  lo->slot[op->wait_id] = stage_bytes(lo, r, pos->stage);
   if (op->kind == OP_CONSUMER_WAIT)
     advance(lo, r, pos);
 }
 
 /* One lane a warp arrives; in a cluster at the barriers of both blocks. */
 void
-lower_release(Lo *lo, const Op *op)
+lower_consumer_release(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   V in[2];
-  in[0] = barrier_at(lo, r->empty_at, lo->stage[op->take]);
+  in[0] = barrier_at(lo, r->empty_at, lo->stage[op->wait_id]);
   in[1] = lane_value(lo, LANE_LANE);
   if (op->fence) /* the warp has read or written it by itself */
     effect(lo, "bar.warp.sync -1;", "", NULL, 0);
@@ -319,8 +319,8 @@ lower_send_out(Lo *lo, const Op *op)
   team_barrier(lo);
   V row = LLVMBuildShl(lo->b, idx_value(lo, op->smem.row), k32(lo, 7), "");
   in[0] = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), row, "");
-  if (op->smem.take && lo->slot[op->smem.take])
-    in[0] = LLVMBuildAdd(lo->b, in[0], lo->slot[op->smem.take], "");
+  if (op->smem.wait_id && lo->slot[op->smem.wait_id])
+    in[0] = LLVMBuildAdd(lo->b, in[0], lo->slot[op->smem.wait_id], "");
   in[1] = map_value(lo, v, op->smem.rows);
   coordinates(lo, v, idx_value(lo, v->row), in + 2);
   in[5] = lane_value(lo, LANE_TID);

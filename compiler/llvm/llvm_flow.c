@@ -46,7 +46,7 @@ region_has(const Region *r, OpKind kind, const Ring *ring)
   return false;
 }
 
-/* Stage and parity of where it is filled, and of where it is taken. */
+/* Stage and parity of where it is filled, and of where it is read. */
 enum { MOVES_OF_A_RING = 4 };
 
 static void
@@ -66,7 +66,7 @@ moves(Lo *lo, const Region *r)
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *ring = lo->p->rings.at[i];
     const Staged *staged = &lo->staged[ring->id];
-    RingPos *pos[2] = {&lo->fill[ring->id], &lo->take[ring->id]};
+    RingPos *pos[2] = {&lo->produce[ring->id], &lo->consume[ring->id]};
     bool used[2] = {region_has(r, OP_PRODUCER_LOAD, ring),
                     region_has(r, OP_CONSUMER_WAIT, ring)};
     if (ring->fill == FILL_COPY && ring->mem.stages > 1)
@@ -298,7 +298,7 @@ lower_if(Lo *lo, const Region *r)
     hardly_ever(lo, branch);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b);
   LLVMPositionBuilderAtEnd(lo->b, yes);
-  Moves m = moves(lo, r); /* a branch may push and take: the positions are merged */
+  Moves m = moves(lo, r); /* a branch may produce and consume: the positions are merged */
   V *was = NEW_N(lo->arena, V, m.n);
   for (int i = 0; i < m.n; i++)
     was[i] = *m.at[i];
@@ -319,15 +319,15 @@ lower_if(Lo *lo, const Region *r)
 /* ---- roles ---- */
 
 /* Positions of a role in rings that others fill or empty: a fresh empty barrier lets the
- * first push of each stage pass, which is parity 1. */
+ * first load of each stage pass, which is parity 1. */
 static void
 reset_rings(Lo *lo)
 {
   for (int i = 0; i < lo->p->rings.n; i++) {
     const Ring *r = lo->p->rings.at[i];
     V stage = r->mem.stages > 1 ? k32(lo, 0) : NULL;
-    lo->fill[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 1)};
-    lo->take[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 0)};
+    lo->produce[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 1)};
+    lo->consume[r->id] = (RingPos){.stage = stage, .parity = k32(lo, 0)};
   }
 }
 

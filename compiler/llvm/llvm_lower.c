@@ -14,21 +14,21 @@ flow(Lo *lo, const Op *op)
 }
 
 static void
-push(Lo *lo, const Op *op)
+producer_load(Lo *lo, const Op *op)
 {
   if (op->ring->fill == FILL_TMA)
-    lower_push_tma(lo, op);
+    lower_producer_load_tma(lo, op);
   else
-    lower_push(lo, op);
+    lower_producer_load(lo, op);
 }
 
 static void
-take(Lo *lo, const Op *op)
+consumer_wait(Lo *lo, const Op *op)
 {
   if (op->ring->fill == FILL_TMA)
-    lower_take_tma(lo, op);
+    lower_consumer_wait_tma(lo, op);
   else
-    lower_take(lo, op);
+    lower_consumer_wait(lo, op);
 }
 
 /* FILL_COPY: the next barrier of the block frees the stage. */
@@ -36,7 +36,7 @@ static void
 release(Lo *lo, const Op *op)
 {
   if (op->ring->fill == FILL_TMA)
-    lower_release(lo, op);
+    lower_consumer_release(lo, op);
 }
 
 static void
@@ -57,9 +57,9 @@ typedef void Lowering(Lo *, const Op *);
   X(ROLE, flow)                                                                            \
   X(WARP, flow)                                                                            \
   X(IF, flow)                                                                              \
-  X(PRODUCER_LOAD, push)                                                                   \
-  X(CONSUMER_WAIT, take)                                                                   \
-  X(CONSUMER_PEEK, lower_take_tma)                                                         \
+  X(PRODUCER_LOAD, producer_load)                                                          \
+  X(CONSUMER_WAIT, consumer_wait)                                                          \
+  X(CONSUMER_PEEK, lower_consumer_wait_tma)                                                \
   X(CONSUMER_RELEASE, release)                                                             \
   X(COPY, lower_copy)                                                                      \
   X(COPY_WAIT, lower_copy_wait)                                                            \
@@ -246,11 +246,11 @@ tables(Lo *lo)
   lo->none = LLVMVoidTypeInContext(lo->cx);
   lo->vals = NEW_N(lo->arena, V *, p->n_vals + 1);
   lo->ring = NEW_N(lo->arena, V, p->rings.n + 1);
-  lo->slot = NEW_N(lo->arena, V, p->n_takes + 1);
-  lo->stage = NEW_N(lo->arena, V, p->n_takes + 1);
+  lo->slot = NEW_N(lo->arena, V, p->n_waits + 1);
+  lo->stage = NEW_N(lo->arena, V, p->n_waits + 1);
   lo->staged = NEW_N(lo->arena, Staged, p->rings.n + 1);
-  lo->fill = NEW_N(lo->arena, RingPos, p->rings.n + 1);
-  lo->take = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->produce = NEW_N(lo->arena, RingPos, p->rings.n + 1);
+  lo->consume = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
   lo->any = NEW_N(lo->arena, V, p->n_any + 1);
   lo->table = NEW_N(lo->arena, V, p->idx.tables.n + 1);

@@ -82,11 +82,11 @@ typedef struct Lo {
   V *any;           /* by id: what a vote found */
   V *table;         /* by id: the constant array, NULL before its first use */
   V **vals;         /* by id: registers */
-  V *ring;        /* by ring id: byte offset of the stage that is taken next (FILL_COPY) */
-  Staged *staged; /* by ring id (FILL_COPY without cp.async) */
-  RingPos *fill, *take; /* by ring id (FILL_TMA) */
-  V *slot;              /* by take id: byte offset of that stage */
-  V *stage;             /* by take id: its number (FILL_TMA), NULL: the only one */
+  V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
+  Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
+  RingPos *produce, *consume; /* by ring id (FILL_TMA) */
+  V *slot;                    /* by id of the consumer_wait: byte offset of that stage */
+  V *stage; /* by id of the consumer_wait: its number (FILL_TMA), NULL: the only one */
   NodeMemo *node;
   Memo memo[MEMO_MAX];
   int n_memo;
@@ -167,8 +167,8 @@ void lower_sync(Lo *, const Op *);
 void lower_order(Lo *, const Op *);
 
 /* llvm_mem.c */
-void lower_push(Lo *, const Op *);
-void lower_take(Lo *, const Op *);
+void lower_producer_load(Lo *, const Op *);
+void lower_consumer_wait(Lo *, const Op *);
 void lower_copy(Lo *, const Op *);
 void lower_copy_wait(Lo *, const Op *);
 void lower_copy_out(Lo *, const Op *);
@@ -176,9 +176,9 @@ V ring_advance(Lo *, const Ring *, V pos, int n);
 /* llvm_async.c: mbarriers, TMA */
 void lower_setup(Lo *); /* at the start of a kernel */
 void lower_end(Lo *);   /* at its end */
-void lower_push_tma(Lo *, const Op *);
-void lower_take_tma(Lo *, const Op *);
-void lower_release(Lo *, const Op *);
+void lower_producer_load_tma(Lo *, const Op *);
+void lower_consumer_wait_tma(Lo *, const Op *);
+void lower_consumer_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);
 void lower_fence_async(Lo *, const Op *);

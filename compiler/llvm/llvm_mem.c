@@ -312,8 +312,8 @@ prepare(Lo *lo, const View *v)
   idx_value(lo, v->cut ? v->end : v->x->rows);
 }
 
-/* Without cp.async: the loads now, and the stores when the stage is taken, so that what is
- * between them hides the way.  What is not there is zeros. */
+/* Without cp.async: the loads now, and the stores when the stage is waited for, so that
+ * what is between them hides the way.  What is not there is zeros. */
 static void
 push_staged(Lo *lo, const Op *op)
 {
@@ -348,7 +348,7 @@ staged(const Lo *lo, const Ring *r)
 }
 
 void
-lower_push(Lo *lo, const Op *op)
+lower_producer_load(Lo *lo, const Op *op)
 {
   if (staged(lo, op->ring)) {
     push_staged(lo, op);
@@ -360,7 +360,7 @@ lower_push(Lo *lo, const Op *op)
   } else {
     prepare(lo, &op->view);
     V when = idx_value(lo, op->when);
-    LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "push");
+    LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "load");
     LLVMBasicBlockRef on = LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "on");
     LLVMBuildCondBr(lo->b, when, yes, on);
     LLVMPositionBuilderAtEnd(lo->b, yes);
@@ -372,14 +372,14 @@ lower_push(Lo *lo, const Op *op)
 }
 
 void
-lower_take(Lo *lo, const Op *op)
+lower_consumer_wait(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   if (staged(lo, r))
     take_staged(lo, op);
   else if (op->pending >= 0)
     wait_group(lo, op->pending);
-  lo->slot[op->take] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
+  lo->slot[op->wait_id] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
   lo->ring[r->id] = ring_advance(lo, r, lo->ring[r->id], 1);
 }
 
@@ -421,8 +421,8 @@ static V
 out_of(Lo *lo, const Smem *s)
 {
   V from = lane_value(lo, LANE_CDST);
-  if (s->take && lo->slot[s->take])
-    from = LLVMBuildAdd(lo->b, from, lo->slot[s->take], "");
+  if (s->wait_id && lo->slot[s->wait_id])
+    from = LLVMBuildAdd(lo->b, from, lo->slot[s->wait_id], "");
   if (smem_from_start(s))
     return from;
   V at = LLVMBuildShl(lo->b, idx_value(lo, s->row), k32(lo, 7), "");

@@ -12,7 +12,7 @@ enum { PANEL_STEPS = PANEL_BYTES / STEP_BYTES };
 static V
 at_stage(Lo *lo, V pattern, const Smem *s)
 {
-  V stage = s->take ? lo->slot[s->take] : NULL;
+  V stage = s->wait_id ? lo->slot[s->wait_id] : NULL;
   if (stage)
     pattern = LLVMBuildAdd(lo->b, pattern, stage, "");
   if (smem_from_start(s))

@@ -43,7 +43,7 @@ descriptor(Lo *lo, const Smem *s, bool mn)
     at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
   at = LLVMBuildLShr(hb, at, k32(lo, 4), "");
   at = LLVMBuildOr(hb, at, k32(lo, (int64_t)lead << 16), "");
-  V stage = s->take ? lo->stage[s->take] : NULL;
+  V stage = s->wait_id ? lo->stage[s->wait_id] : NULL;
   if (stage) {
     V on = LLVMBuildMul(lo->b, stage, k32(lo, s->mem->bytes / UNIT), "");
     at = LLVMBuildAdd(lo->b, at, on, "");

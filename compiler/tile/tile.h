@@ -78,16 +78,16 @@ typedef struct Ring Ring;
 typedef struct Smem {
   const SmemDecl *mem;
   int rows, cols;
-  bool trans; /* the mathematics reads it transposed; nothing moves */
-  int take;   /* id of the take that gave this stage of a ring, 0: no ring */
-  Idx row;    /* its first row in the box that was declared; a multiple of 8 */
+  bool trans;  /* the mathematics reads it transposed; nothing moves */
+  int wait_id; /* id of the consumer_wait that gave this stage of a ring, 0: no ring */
+  Idx row;     /* its first row in the box that was declared; a multiple of 8 */
 } Smem;
 
 /* One stage of a ring in hand. */
 typedef struct Slot {
   Smem s;
   Ring *ring;
-  int take;
+  int wait_id;
 } Slot;
 
 /* Parts of a row: what a thread copies, what a step of a product reads, what a panel has.
@@ -102,7 +102,7 @@ int s_bytes(Dtype, int rows, int cols); /* what a box takes */
 Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
 /* Who fills the stages: the threads of the block by cp.async, or one lane by TMA. */
 typedef enum Fill { FILL_COPY, FILL_TMA } Fill;
-/* What the L2 cache shall do with the lines of a push. */
+/* What the L2 cache shall do with the lines of a producer_load. */
 typedef enum Hint { HINT_NONE, HINT_ONCE, HINT_KEEP } Hint;
 
 typedef struct RingArgs {
@@ -204,7 +204,7 @@ Tile t_select_gt(Tb *, Tile c, Tile a, Tile b, double k);     /* a where c > k, 
 Tile t_select_abs_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
 Tile t_row_max(Tb *, Tile);
 Tile t_row_thread_sum(Tb *, Tile); /* each lane's share of the row sums */
-Tile t_row_allreduce(Tb *, Tile);  /* shares added up */
+Tile t_row_allreduce(Tb *, Tile);  /* the lanes' parts added up */
 Tile t_cvt(Tb *, Tile, Dtype);     /* to 16 bits: becomes a left operand */
 
 Tile t_get(Tb *, Smem);       /* a left operand in registers */

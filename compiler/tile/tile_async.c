@@ -39,16 +39,16 @@ tile_decl(Tb *t, Smem s)
 static void
 push_by_copy(Tb *t, Ring *r, Op *op, const ProducerArgs *a)
 {
-  if (r->pushed - r->barrier_released >= r->mem.stages)
+  if (r->produced - r->barrier_released >= r->mem.stages)
     t_fail(t, "producer_load %s: no stage was released before the last barrier",
            r->mem.name);
   op->when = a->when ? *a->when : i_int(1);
-  op->ahead = r->pushed - r->taken;
-  r->pushed++;
+  op->ahead = r->produced - r->consumed;
+  r->produced++;
   vec_push(t->arena, &t->groups)->ring = r;
 }
 
-/* One lane pushes and other roles take: the barriers of the stages count, not this. */
+/* One lane produces and other roles consume: the barriers of the stages count, not this. */
 static void
 push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 {
@@ -78,8 +78,8 @@ static void
 take_copied(Tb *t, Ring *r, Op *op)
 {
   int at = 0;
-  if (r->pushed == r->taken)
-    t_fail(t, "consumer_wait %s: nothing was pushed", r->mem.name);
+  if (r->produced == r->consumed)
+    t_fail(t, "consumer_wait %s: nothing was loaded", r->mem.name);
   while (at < t->groups.n && t->groups.at[at].ring != r)
     at++;
   op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
@@ -92,7 +92,7 @@ take_word(Tb *t, Ring *r, OpKind kind)
 {
   Op *op = tile_op(t, kind);
   op->ring = r;
-  op->take = ++t->prog->n_takes;
+  op->wait_id = ++t->prog->n_waits;
   op->pending = -1;
   return op;
 }
@@ -101,8 +101,9 @@ static Slot
 slot_of(const Op *op)
 {
   Ring *r = op->ring;
-  Smem s = {.mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .take = op->take};
-  return (Slot){.s = s, .ring = r, .take = op->take};
+  Smem s = {
+      .mem = &r->mem, .rows = r->mem.rows, .cols = r->mem.cols, .wait_id = op->wait_id};
+  return (Slot){.s = s, .ring = r, .wait_id = op->wait_id};
 }
 
 Slot
@@ -111,7 +112,7 @@ t_consumer_wait(Tb *t, Ring *r)
   Op *op = take_word(t, r, OP_CONSUMER_WAIT);
   if (r->fill == FILL_COPY)
     take_copied(t, r, op);
-  r->taken++;
+  r->consumed++;
   return slot_of(op);
 }
 
@@ -128,11 +129,12 @@ t_consumer_release(Tb *t, Slot slot)
 {
   Op *op = tile_op(t, OP_CONSUMER_RELEASE);
   op->ring = slot.ring;
-  op->take = slot.take;
-  if (slot.ring->released == slot.ring->taken)
+  op->wait_id = slot.wait_id;
+  if (slot.ring->released == slot.ring->consumed)
     t_fail(t, "consumer_release %s: nothing is held", slot.ring->mem.name);
   for (int i = 0; i < t->in_flight.n; i++)
-    if (t->in_flight.at[i].take[0] == slot.take || t->in_flight.at[i].take[1] == slot.take)
+    if (t->in_flight.at[i].wait_id[0] == slot.wait_id ||
+        t->in_flight.at[i].wait_id[1] == slot.wait_id)
       t_fail(t, "consumer_release %s: product %%%d is still reading it",
              slot.ring->mem.name, t->in_flight.at[i].x->id);
   op->fence = slot.ring->mem.touched;

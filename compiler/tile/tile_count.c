@@ -75,7 +75,7 @@ fragments(const Program *p, const Op *op, TileCount *c)
 }
 
 static void
-push(const Program *p, const Op *op, TileCount *c)
+producer_load(const Program *p, const Op *op, TileCount *c)
 {
   c->cp_async += op->ring->fill == FILL_COPY ? copies(p, &op->ring->mem) : 0;
 }
@@ -129,7 +129,7 @@ row_fold(const Program *p, const Op *op, TileCount *c)
 }
 
 static void
-row_join(const Program *p, const Op *op, TileCount *c)
+row_allreduce(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
   c->shuffles += 2 * values(op->out);
@@ -139,7 +139,7 @@ static void
 row_max(const Program *p, const Op *op, TileCount *c)
 {
   row_fold(p, op, c);
-  row_join(p, op, c);
+  row_allreduce(p, op, c);
 }
 
 static void
@@ -175,7 +175,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(ROLE, nothing)                                                                         \
   X(WARP, nothing)                                                                         \
   X(IF, body)                                                                              \
-  X(PRODUCER_LOAD, push)                                                                   \
+  X(PRODUCER_LOAD, producer_load)                                                          \
   X(CONSUMER_WAIT, wait)                                                                   \
   X(CONSUMER_PEEK, nothing)                                                                \
   X(CONSUMER_RELEASE, nothing)                                                             \
@@ -213,7 +213,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(SELECT_ABS_GT, one_each)                                                               \
   X(ROW_MAX, row_max)                                                                      \
   X(ROW_THREAD_SUM, row_fold)                                                              \
-  X(ROW_ALLREDUCE, row_join)                                                               \
+  X(ROW_ALLREDUCE, row_allreduce)                                                          \
   X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \

@@ -25,8 +25,8 @@ typedef struct Entry {
 static RingState
 ring_state(const Ring *r)
 {
-  int filled = r->fill == FILL_COPY ? r->pushed - r->taken : 0;
-  return (RingState){.filled = filled, .held = r->taken - r->released};
+  int filled = r->fill == FILL_COPY ? r->produced - r->consumed : 0;
+  return (RingState){.filled = filled, .held = r->consumed - r->released};
 }
 
 static Entry *
@@ -186,7 +186,7 @@ forget_barriers(Tb *t)
 {
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
-    r->barrier_released = r->pushed - r->mem.stages;
+    r->barrier_released = r->produced - r->mem.stages;
   }
 }
 

@@ -96,8 +96,8 @@ static void
 print_smem(Str *s, const Smem *m)
 {
   str_printf(s, " %s", m->mem->name);
-  if (m->take)
-    str_printf(s, "#%d", m->take);
+  if (m->wait_id)
+    str_printf(s, "#%d", m->wait_id);
   int64_t row;
   if (!i_known(m->row, &row) || row) {
     str_put(s, "@");
@@ -141,8 +141,8 @@ print_attributes(Str *s, const Op *op)
     str_printf(s, " %d * %.9g", op->slot, op->k);
   if (op->ring)
     str_printf(s, " %s", op->ring->mem.name);
-  if (op->take)
-    str_printf(s, "#%d", op->take);
+  if (op->wait_id)
+    str_printf(s, "#%d", op->wait_id);
   if (op->view.x)
     print_view(s, &op->view);
   if ((op->kind == OP_CONSUMER_WAIT || op->kind == OP_COPY_WAIT) && op->pending >= 0)

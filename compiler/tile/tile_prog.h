@@ -35,7 +35,7 @@ typedef struct Param {
 } Param;
 
 /* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
- * panel of 128 bytes.  Where views are cut, a box slides: see lower_push_tma. */
+ * panel of 128 bytes.  Where views are cut, a box slides: see lower_producer_load_tma. */
 static inline int
 map_dim(const View *v, int rows)
 {
@@ -69,7 +69,7 @@ struct SmemDecl {
   int id;
   bool copied;  /* filled by t_copy, and … */
   bool ready;   /* … waited for */
-  bool touched; /* by loads and stores of the team's own since it was taken */
+  bool touched; /* by loads and stores of the team's own since it was waited for */
 };
 
 struct Ring {
@@ -77,9 +77,9 @@ struct Ring {
   int id;
   Fill fill;
   int consumers, cluster;
-  int full_at, empty_at;       /* FILL_TMA: offsets of the mbarriers, by the plan */
-  int pushed, taken, released; /* while building: counts along the straight line */
-  int barrier_released;        /* of `released`, those before the last block barrier */
+  int full_at, empty_at;            /* FILL_TMA: offsets of the mbarriers, by the plan */
+  int produced, consumed, released; /* while building: counts along the straight line */
+  int barrier_released;             /* of `released`, those before the last block barrier */
 };
 
 /* ---- values ---- */
@@ -177,13 +177,13 @@ typedef struct Op {
   const ProductInfo *product; /* DOT, DOT_ACC */
   View view;
   Ring *ring;
-  int take;         /* TAKE, RELEASE: id of the take */
-  int pending;      /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
-  int ahead;        /* PUSH: stages filled and not yet taken when it is issued */
-  Idx when;         /* PUSH */
-  double k;         /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
-  int poly;         /* EXP2: of 16 registers */
-  int slot;         /* SCALAR */
+  int wait_id; /* CONSUMER_WAIT, CONSUMER_RELEASE: id of the wait */
+  int pending; /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
+  int ahead;   /* PRODUCER_LOAD: stages filled and not yet waited for when it is issued */
+  Idx when;    /* PUSH */
+  double k;    /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
+  int poly;    /* EXP2: of 16 registers */
+  int slot;    /* SCALAR */
   const Mask *mask; /* MASK */
   At at;
   Hint hint; /* PUSH */
@@ -244,7 +244,7 @@ typedef struct Group {
 typedef struct InFlight {
   const Val *x;
   bool from_regs; /* its left operand is read from registers */
-  int take[2];    /* the stages that it reads */
+  int wait_id[2]; /* the stages that it reads */
 } InFlight;
 
 typedef struct Program {
@@ -265,7 +265,7 @@ typedef struct Program {
   int bars;       /* named barriers in use; 0 is the whole block's */
   int n_any;
   int smem_bytes; /* by the plan */
-  int n_vals, n_takes, n_regions;
+  int n_vals, n_waits, n_regions;
   double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
 } Program;
 

@@ -24,9 +24,9 @@ tile_verify(Tb *t)
     t_fail(t, "a region was left open");
   for (int i = 0; i < t->prog->rings.n; i++) {
     const Ring *r = t->prog->rings.at[i];
-    if (r->taken != r->released)
+    if (r->consumed != r->released)
       t_fail(t, "ring %s: %d stages are still held at the end", r->mem.name,
-             r->taken - r->released);
+             r->consumed - r->released);
   }
   if (t->prog->smem_bytes > t->prog->target->smem_block)
     t_fail(t, "%d bytes of shared memory, %s has %d", t->prog->smem_bytes,

@@ -331,8 +331,10 @@ issue(Tb *t, Op *op)
     t_fail(t, "%s: %s has no %dx%d", op_names[op->kind], p->name, x->rows, cols);
   Val *v = t->last;
   v->in_flight = true;
-  *vec_push(t->arena, &t->in_flight) = (InFlight){
-      .x = x, .from_regs = op->in[1] != NULL, .take = {op->left.take, op->smem.take}};
+  *vec_push(t->arena, &t->in_flight) =
+      (InFlight){.x = x,
+                 .from_regs = op->in[1] != NULL,
+                 .wait_id = {op->left.wait_id, op->smem.wait_id}};
 }
 
 Tile

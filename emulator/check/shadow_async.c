@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- agents ---- */
+/* ---- the async proxy ---- */
 
 static Agent *
 agent_at(Shadow *s, uint32_t chunk)

@@ -1,10 +1,10 @@
 /* Device memory: which bytes were ever written, and which CTA of this launch touched what.
  *
- * A tag is kept for each 16 bytes: launch 10, meetings of the cluster 2, CTA 20, bytes 16,
- * instruction 15, STRONG 1.  Of several CTAs that write different bytes of the same 16 the
- * last is remembered.  What CTAs of one cluster did before and after they met at its
- * barrier is ordered.  Where a kernel orders its CTAs otherwise, the tags are for the
- * launches that follow, and shadow_cells.c judges. */
+ * A tag is kept for each 16 bytes: launch 10, phases of the cluster's barrier 2, CTA 20,
+ * bytes 16, instruction 15, STRONG 1.  Of several CTAs that write different bytes of the
+ * same 16 the last is remembered.  What CTAs of one cluster did before and after they met
+ * at its barrier is ordered.  Where a kernel orders its CTAs otherwise, the tags are for
+ * the launches that follow, and shadow_cells.c judges. */
 #include "emulator/check/shadow_part.h"
 
 #include <stdlib.h>

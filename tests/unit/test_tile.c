@@ -214,7 +214,7 @@ outside_loop(Tb *t)
 }
 
 static void
-nothing_pushed(Tb *t)
+nothing_loaded(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 1);
   t_consumer_wait(t, r);
@@ -369,7 +369,7 @@ static const struct {
   const char *says;
 } misuses[] = {
     {outside_loop, "must be a variable"},
-    {nothing_pushed, "nothing was pushed"},
+    {nothing_loaded, "nothing was loaded"},
     {product_of_fp32, "mma has no fp32 · fp32"},
     {product_of_two_types, "mma has no fp16 · bf16"},
     {deeper_on_the_right, "dot: 64x64 · 32x64"},
