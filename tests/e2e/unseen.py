@@ -44,7 +44,8 @@ HOWS = {
         (64, 48, 2, 4, False), (64, 96, 2, 4, True)),
     "sm_90a": [
         wgmma(64, 48, 2), wgmma(64, 64, 1, scheduler="persistent", q_stages=2, cross_tile=True),
-        wgmma(128, 80, 2, scheduler="persistent", cluster=2), wgmma(64, 32, 3, overlap=False),
+        wgmma(128, 80, 2, scheduler="persistent", cluster=2),
+        wgmma(64, 32, 3, intra_wg_overlap=False),
         wgmma(128, 64, 2, scheduler="persistent", q_stages=2), wgmma(192, 64, 2),
         wgmma(64, 64, 2, pack_gqa=True), wgmma(64, 96, 2, narrow_diagonal=True),
         wgmma(128, 64, 2, pack_gqa=True, cluster=2, scheduler="persistent"),
