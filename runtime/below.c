@@ -182,7 +182,7 @@ below_read(const Below *b, const char *path, BelowFile *out)
   return got;
 }
 
-/* ---- moving aside, removing ---- */
+/* ---- quarantine, removing ---- */
 
 static bool
 remove_tree(int at, const char *name, int depth)

@@ -325,7 +325,7 @@ write_temp(Cache *c, Way *w, const Entry *x)
   return !w->failed;
 }
 
-/* A directory in the entry's place, which no rename replaces, goes aside. */
+/* A directory in the entry's place, which no rename replaces, is quarantined. */
 static bool
 put_in_place(Cache *c, Way *w, const char *path)
 {

@@ -165,7 +165,7 @@ repeat(Buffer *u, size_t size, const uint32_t *bits, size_t n)
 /* Dead memory of inputs holds NaN of both signs and infinity, in turn; outputs what no
  * kernel writes. */
 static void
-plant(Call *c, int slot)
+fill_with_traps(Call *c, int slot)
 {
   const Bits *x = &special[c->facts.dtype[slot]];
   const uint32_t traps[] = {x->nan, x->inf, x->nan | x->sign, x->inf | x->sign};
@@ -228,7 +228,7 @@ call_build(Call *c, const Case *from, const attnc_spec *spec)
     return false;
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     if (c->home[slot] >= 0)
-      plant(c, slot);
+      fill_with_traps(c, slot);
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
     if (c->home[slot] >= 0 && !facts_output(slot))
       fill(c, slot, &r);

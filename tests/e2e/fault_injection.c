@@ -66,7 +66,7 @@ static const char changed[] =
 
 /* `text` with one word replaced in the statement; malloc'd, NULL if it is not there. */
 static char *
-doctor(const char *text, const char *find, Put put, const char *from, const char *to)
+inject(const char *text, const char *find, Put put, const char *from, const char *to)
 {
   for (const char *s = strstr(text, find); s; s = strstr(s + 1, find)) {
     size_t n = strcspn(s, ";") + 1, before = (size_t)(s - text);
@@ -93,7 +93,7 @@ refused(const char *what, const Case *c, const char *ptx, const char *says)
   char why[2400] = "";
   if (!session_open(&s, device_emulator(), c->target, why, sizeof why) ||
       run_case(&s, c, why, sizeof why) != RUN_PASS ||
-      !session_doctor(&s, ptx, why, sizeof why)) {
+      !session_inject(&s, ptx, why, sizeof why)) {
     printf("FAIL  %s: right, it does not pass: %s\n", what, why);
     return false;
   }
@@ -139,7 +139,7 @@ change(size_t i)
   char why[600] = "";
   char *ptx = case_ptx(&c, why, sizeof why);
   char *text =
-      ptx ? doctor(ptx, changes[i].find, changes[i].put, changes[i].from, changes[i].to)
+      ptx ? inject(ptx, changes[i].find, changes[i].put, changes[i].from, changes[i].to)
           : NULL;
   bool ok = text && refused(changes[i].find, &c, text, changes[i].says);
   if (!text)

@@ -71,7 +71,7 @@ session_open(Session *s, const char *lib, const char *target, char *why, size_t 
 }
 
 bool
-session_doctor(Session *s, const char *ptx, char *why, size_t n)
+session_inject(Session *s, const char *ptx, char *why, size_t n)
 {
   attnc_context_release(s->context);
   s->context = NULL;

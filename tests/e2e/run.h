@@ -22,7 +22,7 @@ typedef enum Outcome { RUN_PASS, RUN_FAIL, RUN_SKIP, RUN_BROKEN } Outcome;
 bool session_open(Session *, const char *lib, const char *target, char *why, size_t n);
 void session_close(Session *);
 /* From here on the kernels of the session are this PTX text, whatever the case says. */
-bool session_doctor(Session *, const char *ptx, char *why, size_t n);
+bool session_inject(Session *, const char *ptx, char *why, size_t n);
 /* The PTX of a case, malloc'd; NULL, and why. */
 char *case_ptx(const Case *, char *why, size_t n);
 /* RUN_SKIP: this device cannot run the target; RUN_BROKEN: it failed and the device is of

@@ -84,7 +84,7 @@ test_put_and_get(void **state)
 }
 
 static void
-test_corrupt_entries_are_moved_aside(void **state)
+test_corrupt_entries_are_quarantined(void **state)
 {
   (void)state;
   char *dir = rt_scratch();
@@ -135,7 +135,7 @@ test_what_is_not_a_file_is_a_miss(void **state)
   assert_int_equal(rename(path, other), 0);
   assert_int_equal(symlink(other, path), 0); /* links are not followed */
   assert_null(get(c, 1));
-  assert_int_equal(access(path, F_OK), -1); /* moved aside */
+  assert_int_equal(access(path, F_OK), -1); /* quarantined */
   assert_int_equal(mkdir(path, 0700), 0);
   assert_null(get(c, 1));
   put(c, 1);
@@ -577,7 +577,7 @@ main(void)
       cmocka_unit_test(test_every_flipped_bit_is_seen),
       cmocka_unit_test(test_every_other_length_is_seen),
       cmocka_unit_test(test_put_and_get),
-      cmocka_unit_test(test_corrupt_entries_are_moved_aside),
+      cmocka_unit_test(test_corrupt_entries_are_quarantined),
       cmocka_unit_test(test_truncated_files_are_misses),
       cmocka_unit_test(test_what_is_not_a_file_is_a_miss),
       cmocka_unit_test(test_a_fifo_is_a_miss),
