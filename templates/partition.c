@@ -1,6 +1,5 @@
 #include "templates/partition.h"
 
-#include "templates/deal.h"
 #include "templates/fwd.h"
 
 #include <limits.h>
@@ -112,8 +111,8 @@ weight(Tb *t, const Partition *p, int64_t block)
 }
 
 /* The order of place(). */
-static Tickets
-tickets(Tb *t, const Partition *p)
+Tickets
+partition_tickets(Tb *t, const Partition *p)
 {
   Idx all = i_mul(heads(p), batches(p));
   Tickets x = {.heads = known(t, all), .section = 1, .step = 1};
@@ -140,7 +139,7 @@ deal(Tb *t, const Partition *p)
   int ctas = n * p->cluster < sms ? n : sms / p->cluster, head = ctas + 1;
   int32_t *list = NEW_N(a, int32_t, head + 2 * n), *next = NEW_N(a, int32_t, ctas);
   int32_t *owner = NEW_N(a, int32_t, n);
-  Tickets order = tickets(t, p);
+  Tickets order = partition_tickets(t, p);
   deal_owners(&order, ctas, owner);
   for (int i = 0; i < n; i++)
     list[owner[i] + 1]++;

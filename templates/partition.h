@@ -9,6 +9,7 @@
 
 #include "compiler/template.h"
 #include "compiler/tile/walk.h"
+#include "templates/deal.h"
 
 /* Who does the block of a number.  The first three are values of an option `scheduler`. */
 typedef enum Scheduler {
@@ -51,5 +52,8 @@ Idx partition_next_tile(const TileScheduler *,
                         Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
 Walk partition_keys(const Partition *, const WorkTile *);
+/* The same blocks by number as the host deals them: every size is a constant.  A block
+ * weighs its key tiles and one more. */
+Tickets partition_tickets(Tb *, const Partition *);
 
 #endif

@@ -1,7 +1,10 @@
-/* Dealing of blocks: the same as dealing them one by one, and how evenly the kernels' own
- * order comes out. */
-#include "templates/deal.h"
+/* Dealing of blocks: the same as dealing them one by one, how evenly the kernels' own order
+ * comes out, and that kernels take their blocks in the order in which the host lists them.
+ */
+#include "compiler/tile/tile_prog.h"
+#include "templates/partition.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,16 +17,20 @@
 
 enum { MOST = 4096 };
 
+typedef struct Item {
+  int64_t head, block;
+} Item;
+
 /* All blocks in ticket order, one by one; how many there are. */
 static int
-listed(const Tickets *t, double *weight)
+listed(const Tickets *t, Item *item)
 {
   int n = 0;
   for (int64_t first = 0; first < t->heads; first += t->section)
     for (int64_t i = 0; i < t->blocks; i++)
       for (int64_t h = first; h < first + t->section && h < t->heads; h++) {
-        int64_t block = t->last_first ? t->blocks - 1 - i : i;
-        weight[n++] = t->weight[block / t->step];
+        assert_true(n < MOST);
+        item[n++] = (Item){h, t->last_first ? t->blocks - 1 - i : i};
       }
   return n;
 }
@@ -40,19 +47,20 @@ largest(const double *load, int n)
 static void
 check_same(const Tickets *t, int workers)
 {
-  static double weight[MOST];
+  static Item item[MOST];
   double free_first[64] = {0}, stride[64] = {0}, sum = 0;
   int32_t owner[MOST];
-  int n = listed(t, weight);
+  int n = listed(t, item);
   deal_owners(t, workers, owner);
   for (int i = 0; i < n; i++) {
     int to = 0;
+    double weight = t->weight[item[i].block / t->step];
     for (int k = 1; k < workers; k++)
       to = free_first[k] < free_first[to] ? k : to;
     assert_int_equal(owner[i], to);
-    free_first[to] += weight[i];
-    stride[i % workers] += weight[i];
-    sum += weight[i];
+    free_first[to] += weight;
+    stride[i % workers] += weight;
+    sum += weight;
   }
   Dealt first = deal_first_free(t, workers), by = deal_stride(t, workers);
   assert_true(first.busiest == largest(free_first, workers));
@@ -152,6 +160,189 @@ test_even(void **state)
   }
 }
 
+/* ---- the order of the kernels, against the host's ---- */
+
+typedef struct Shape {
+  int64_t size[SIZE_COUNT];
+  Band band;
+  int d, bm, pack, cluster;
+  bool group_size; /* the spec pins it */
+} Shape;
+
+typedef struct Side {
+  Tb *tb;
+  Spec spec;
+  Call call;
+  Partition p;
+} Side;
+
+typedef struct Bench {
+  Arena *arena;
+  jmp_buf fail;
+  attnc_error err;
+  Side host, kernel; /* sizes are constants; parameters */
+} Bench;
+
+static void
+side(Bench *b, const Shape *s, bool constants, Side *x)
+{
+  const int64_t *n = s->size;
+  Tb *t = x->tb = tile_new(b->arena, &b->fail, &b->err, target_find("sm_90a"), 4);
+  for (int i = 0; i < SIZE_COUNT && constants; i++)
+    t->known[i] = n[i];
+  x->spec.group_size = s->group_size ? (int)(n[SIZE_H] / n[SIZE_HK]) : 0;
+  Call *c = &x->call;
+  *c = (Call){.host = c, .tb = t, .spec = &x->spec, .d = s->d, .dv = s->d, .dt = DT_F16};
+  c->h = tile_size(t, SIZE_H);
+  c->hk = tile_size(t, SIZE_HK);
+  c->sq = tile_size(t, SIZE_SQ);
+  c->sk = tile_size(t, SIZE_SK);
+  c->mask = (Mask){.band = s->band, .sq = c->sq, .sk = c->sk};
+  x->p = (Partition){.call = c,
+                     .bm = s->bm,
+                     .bn = 64,
+                     .pack = s->pack,
+                     .cluster = s->cluster,
+                     .scheduler = constants ? SCHED_LPT : SCHED_GRID};
+}
+
+static Shape
+random_shape(int turn)
+{
+  static const Band bands[] = {
+      {INT_MIN, INT_MAX, true}, {INT_MIN, 0, true}, {-700, 0, false}, {-300, 200, true}};
+  int group = 1 << rand() % 4, hk = 1 + rand() % 5, queries = 1 + rand() % 1500;
+  int keys = rand() % 40000; /* 32 MB: 131,072 keys of head_dim 64, 32,768 of 256 */
+  Shape s = {.band = bands[turn % 4], .d = 64 << rand() % 3, .bm = 64 << rand() % 2};
+  s.pack = rand() % 2 ? group : 1;
+  s.cluster = 1 + rand() % 2;
+  s.group_size = s.pack > 1 || rand() % 2;
+  s.size[SIZE_B] = 1 + rand() % 3;
+  s.size[SIZE_H] = (int64_t)hk * group;
+  s.size[SIZE_HK] = hk;
+  s.size[SIZE_SQ] = s.pack > 1 ? queries / group + 1 : queries;
+  s.size[SIZE_SK] = turn % 3 ? keys : keys / 16;
+  return s;
+}
+
+typedef struct Where {
+  const Program *prog;
+  const int64_t *size;
+  int64_t cta;
+} Where;
+
+static int64_t
+leaf(void *user, const Node *n)
+{
+  const Where *at = user;
+  if (n->kind == NODE_CTA) {
+    assert_int_equal(n->n, 0);
+    return at->cta;
+  }
+  assert_int_equal(n->kind, NODE_PARAM);
+  assert_int_equal(at->prog->params.at[n->n].kind, PARAM_SIZE);
+  return at->size[at->prog->params.at[n->n].slot];
+}
+
+/* CTA after CTA: the blocks of the list, each cluster the next one. */
+static void
+check_kernel(Side *x, const Shape *s, const Item *item, int n)
+{
+  TileScheduler all = partition_scheduler(x->tb, &x->p);
+  WorkTile w = partition_work_tile(x->tb, &x->p, &all, all.span.lo);
+  Where at = {.prog = x->tb->prog, .size = s->size};
+  int64_t group = s->size[SIZE_H] / s->size[SIZE_HK], heads = s->size[SIZE_H];
+  heads = s->pack > 1 ? s->size[SIZE_HK] : heads;
+  assert_int_equal(idx_eval(x->tb->prog->grid[0], leaf, &at), n * s->cluster);
+  for (; at.cta < n * s->cluster; at.cta++) {
+    Item want = item[at.cta / s->cluster];
+    int64_t first = want.block * (s->bm / s->pack) * s->cluster, h = want.head % heads;
+    assert_int_equal(idx_eval(w.b, leaf, &at), want.head / heads);
+    assert_int_equal(idx_eval(w.h, leaf, &at), h);
+    assert_int_equal(idx_eval(w.hk, leaf, &at), s->pack > 1 ? h : h / group);
+    assert_int_equal(idx_eval(w.all, leaf, &at), first);
+    first += at.cta % s->cluster * (s->bm / s->pack);
+    assert_int_equal(idx_eval(w.q0, leaf, &at), first);
+  }
+}
+
+/* The shares of an lpt schedule: each worker's blocks, in the order of the list. */
+static void
+check_dealt(Side *x, const Tickets *t, const Item *item, int n)
+{
+  int32_t owner[MOST];
+  TileScheduler all = partition_scheduler(x->tb, &x->p);
+  const int32_t *list = all.list->at, *at = list + all.first;
+  int workers = all.first - 1;
+  deal_owners(t, workers, owner);
+  assert_int_equal(list[0], 0);
+  assert_int_equal(list[workers], n);
+  for (int w = 0; w < workers; w++) {
+    assert_ptr_equal(at, list + all.first + 2 * list[w]);
+    for (int i = 0; i < n; i++)
+      if (owner[i] == w) {
+        assert_int_equal(*at++, item[i].head);
+        assert_int_equal(*at++, item[i].block);
+      }
+  }
+}
+
+/* Every block of every head once. */
+static void
+check_all(const Tickets *t, const Item *item, int n)
+{
+  bool seen[MOST] = {false};
+  assert_int_equal(n, t->heads * t->blocks);
+  for (int i = 0; i < n; i++) {
+    int64_t at = item[i].head * t->blocks + item[i].block;
+    assert_in_range(at, 0, n - 1);
+    assert_false(seen[at]);
+    seen[at] = true;
+  }
+}
+
+/* How many kinds of section were met: one for all heads, several of several heads, of one
+ * head each. */
+typedef struct Met {
+  int whole, parted, alone;
+} Met;
+
+static void
+check_order(const Shape *s, Met *met)
+{
+  static Item item[MOST];
+  Bench b = {.arena = arena_new(0)};
+  if (setjmp(b.fail))
+    fail_msg("%s", b.err.message);
+  side(&b, s, true, &b.host);
+  side(&b, s, false, &b.kernel);
+  Tickets t = partition_tickets(b.host.tb, &b.host.p);
+  int n = listed(&t, item);
+  check_all(&t, item, n);
+  check_kernel(&b.kernel, s, item, n);
+  check_dealt(&b.host, &t, item, n);
+  if (t.last_first) {
+    met->whole += t.section >= t.heads;
+    met->parted += t.section > 1 && t.section < t.heads;
+    met->alone += t.section == 1 && t.heads > 1;
+  }
+  arena_free(b.arena);
+}
+
+static void
+test_same_order(void **state)
+{
+  (void)state;
+  Met met = {0};
+  srand(2);
+  for (int turn = 0; turn < 400; turn++) {
+    Shape s = random_shape(turn);
+    check_order(&s, &met);
+  }
+  printf("sections: one %d, several %d, of a head %d\n", met.whole, met.parted, met.alone);
+  assert_true(met.whole > 20 && met.parted > 20 && met.alone > 20);
+}
+
 int
 main(void)
 {
@@ -159,6 +350,7 @@ main(void)
       cmocka_unit_test(test_one_by_one),
       cmocka_unit_test(test_many),
       cmocka_unit_test(test_even),
+      cmocka_unit_test(test_same_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
