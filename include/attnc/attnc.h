@@ -1,14 +1,17 @@
-/* attnc.h: specs, compilation, plans: the whole of attnc.
+/* attnc.h: specs, compilation, tuning, plans: the whole interface of libattnc.
  *
- * A spec (YAML text) says what is computed.  attnc_compile turns it into a kernel for one
- * target: a pure function, no driver, no disk.  A context owns the caches; attnc_plan_get
- * looks a kernel up there, compiles it on a miss, loads it on a device and hands out a
- * plan, which attnc_rt.h launches.
+ * A spec (YAML text) says what is computed.  attnc_compile turns a spec into a kernel for
+ * one target: a pure function that uses no driver and no disk.  A context owns the caches;
+ * attnc_plan_get looks a kernel up in them, compiles it on a miss, loads it on a device and
+ * returns a plan, which attnc_launch (attnc_rt.h) launches.
  *
- * Threads.  Specs and kernels are immutable once made and may be shared; a context may be
- * used from many threads; one compile runs per key however many ask for it.
- * Ownership.  _load, _create, _get and _compile make something that its _release gives
- * back; _release accepts NULL.  Strings returned live as long as their object. */
+ * Threads.  Specs and kernels are immutable and may be shared between threads.  A context
+ * may be used from many threads; concurrent requests for one key share one compile.
+ * Ownership.  An object that a function named _load, _create, _get or _compile returns is
+ * released by the caller with the _release function of its type, which accepts NULL.  A
+ * returned const char * belongs to the object it was asked of and lives as long.
+ * Errors.  As in attnc_rt.h; a function that fails sets the pointer to the new object to
+ * NULL, unless its comment says otherwise. */
 #ifndef ATTNC_H
 #define ATTNC_H
 
@@ -46,107 +49,114 @@ ATTNC_API size_t attnc_diags_format(const attnc_diags *, int color, char *buf, s
 
 /* ---- specs ---- */
 
-/* Parse and check `n` bytes of YAML.  On ATTNC_ERR_SPEC every error found is in diags
- * (which may be NULL) and *spec is NULL. */
+/* Parse and check `n` bytes of YAML (UTF-8); `name` is the file name for diagnostics.  On
+ * ATTNC_ERR_SPEC diags (which may be NULL) has every error found, and *spec is NULL. */
 ATTNC_API attnc_status attnc_spec_load(const char *text, size_t n, const char *name,
                                        attnc_spec **, attnc_diags *);
 ATTNC_API void attnc_spec_release(attnc_spec *);
 ATTNC_API const char *attnc_spec_name(const attnc_spec *);
-ATTNC_API const char *attnc_spec_canonical(const attnc_spec *); /* what spec_hash is over */
-ATTNC_API const char *attnc_spec_hash(const attnc_spec *);      /* 64 hex digits */
-/* The spec as JSON, defaults filled in: what the command line and bindings read. */
+ATTNC_API const char *attnc_spec_canonical(const attnc_spec *); /* what is hashed */
+ATTNC_API const char *attnc_spec_hash(const attnc_spec *);      /* SHA-256, 64 hex digits */
+/* The spec as JSON with its defaults filled in, for the command line and bindings. */
 ATTNC_API const char *attnc_spec_json(const attnc_spec *);
-/* The call of an op as JSON: {op, sizes, tensors: [{name, slot, dtype, access, axes (names
- * of sizes, and lengths that the spec knows), contiguous, align, shape (the axes in the
- * order of the layout)}], scalars: [{name, slot, default, positive, constant}]}.  NULL: no
- * such op. */
+/* The tensors and scalars of a call of `op` (ATTNC_OP_…) as JSON: {op, sizes, tensors:
+ * [{name, slot, dtype, access, axes (names of sizes, and lengths that the spec knows),
+ * contiguous, align, shape (the axes in the order of the layout)}], scalars: [{name, slot,
+ * default, positive, constant}]}.  NULL: there is no such op. */
 ATTNC_API const char *attnc_spec_signature(const attnc_spec *, int op);
-/* Can this run on `target` ("sm_80")?  ATTNC_ERR_UNSUPPORTED, and every reason in diags. */
+/* Whether a template can compile the spec for `target` ("sm_80"): ATTNC_OK, or
+ * ATTNC_ERR_UNSUPPORTED with every reason in diags (which may be NULL). */
 ATTNC_API attnc_status attnc_spec_check(const attnc_spec *, const char *target,
                                         attnc_diags *);
 /* The JSON Schema (draft-07) of spec version 1. */
 ATTNC_API const char *attnc_spec_schema(void);
 /* Names of the targets, NULL-terminated. */
 ATTNC_API const char *const *attnc_targets(void);
-/* Their kernels run on devices of the compute capability and, unless `exact`, of all above
- * it, whose driver is of that CUDA version or later; a device takes its exact target, else
- * the highest that it runs.  JSON, a list of {"name": "sm_80", "capability": "8.0",
- * "exact": false, "ptx": "7.0", "cuda": "11.0"}, which lives as long as the process. */
+/* The targets as JSON, a list of {"name": "sm_80", "capability": "8.0", "exact": false,
+ * "ptx": "7.0", "cuda": "11.0"}; the text lives as long as the process.  A kernel of a
+ * target runs on devices of that compute capability and, unless `exact`, of every higher
+ * one, with a driver of that CUDA version or later.  The target of a device is the exact
+ * one of its capability, else the highest one whose kernels the device runs. */
 ATTNC_API const char *attnc_target_table(void);
-/* ATTNC_ERR_UNSUPPORTED, and which target to take instead, for a name that is none. */
+/* ATTNC_OK: `name` is a target.  Otherwise ATTNC_ERR_UNSUPPORTED, and the message says
+ * which target to use instead. */
 ATTNC_API attnc_status attnc_target_check(const char *name, attnc_error *);
 
 /* ---- problems and schedules ---- */
 
-/* What a plan is asked for.  Sizes are hints for the choice of a schedule (0, or no sizes:
- * open), and the values of names listed in the spec's `specialize`. */
+/* The call that a plan is requested for.  Sizes that the spec's `specialize` names become
+ * constants of the kernel; the other sizes only guide the choice of a schedule, and may be
+ * 0 (unknown), or all absent (sizes NULL). */
 typedef struct attnc_problem {
   size_t size;
   int op;     /* ATTNC_OP_FWD */
   int device; /* ordinal + 1; 0: the device of the current context, else device 0 */
   const attnc_sizes *sizes;
   const attnc_tensor
-      *tensors;       /* by slot: their strides, read where `specialize` has them */
+      *tensors;       /* by slot: strides in elements, read if `specialize` has `strides` */
   size_t tensor_size; /* sizeof(attnc_tensor) */
   uint32_t n_tensors, flags;
 } attnc_problem;
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
 
-/* How it is computed.  0, NULL, and an option that is not named, leave it to attnc.  What
- * every template has is a member; all else are options, named values that templates
- * declare: attnc_schedule_fields has them all.  The command line and specs name members and
- * options alike. */
+/* How a kernel computes its spec.  attnc chooses every member that is 0 or NULL and every
+ * option that is not named.  The members are what all templates have; options are named
+ * values that templates declare.  attnc_schedule_fields lists both. */
 typedef struct attnc_schedule {
   size_t size;
   const char *template_name; /* "ref_fwd", "fwd_mma", "fwd_wgmma" */
-  int block_m;               /* rows of q of a tile */
+  int block_m;               /* queries of a tile */
   int block_n;               /* keys of a tile */
-  int num_stages;            /* depth of the rings that hold tiles of k and v */
-  int num_warps;             /* warps of a block of threads */
+  int num_stages;            /* tiles of k, and of v, that shared memory holds */
+  int num_warps;             /* warps of a CTA */
   const char *options;       /* "intra_wg_overlap=true,cluster=2,scheduler=lpt" */
 } attnc_schedule;
 
 /* The fields of schedules as JSON: a list, the members first, of {"name", "kind": "int",
  * "bool" or "enum", "min" and "max" of an int, "names" of an enum, "example", "what",
- * "templates": those that have it}.  Lives as long as the process. */
+ * "templates": those that have the field}.  The text lives as long as the process. */
 ATTNC_API const char *attnc_schedule_fields(void);
-/* ATTNC_ERR_USAGE: a name or a value that no template has; whether a template takes them
- * together is seen when a kernel is asked for. */
+/* ATTNC_ERR_USAGE: a name or a value that no template has.  Whether a template accepts the
+ * values together is checked when a kernel is compiled. */
 ATTNC_API attnc_status attnc_schedule_check(const attnc_schedule *, attnc_error *);
 
 /* ---- compile: pure ---- */
 
-/* Values in `problem` matter only where `specialize` names them; NULL otherwise.  schedule
- * NULL: the spec's pins, else the template's default for the target. */
+/* Compile a spec for a target.  Only those values of `problem` are read that the spec's
+ * `specialize` names; problem may be NULL if there are none.  schedule NULL: the pins of
+ * the spec, else the default of the template for the target. */
 ATTNC_API attnc_status attnc_compile(const attnc_spec *, const attnc_problem *,
                                      const char *target, const attnc_schedule *,
                                      attnc_kernel **, attnc_error *);
 ATTNC_API void attnc_kernel_release(attnc_kernel *);
 ATTNC_API const char *attnc_kernel_ptx(const attnc_kernel *, size_t *bytes);
 ATTNC_API const char *attnc_kernel_json(const attnc_kernel *);
-/* Text of a stage, kept when asked for by attnc_options.dump or the command line:
- * "spec" "spans" "sched" "tile" "ll" "opt" "ptx"; NULL if it was not. */
+/* Text of a stage of the compiler: "spec" "spans" "sched" "tile" "ll" "opt" "ptx"; NULL
+ * unless attnc_compile_options.dump named the stage. */
 ATTNC_API const char *attnc_kernel_dump(const attnc_kernel *, const char *stage);
-/* Seconds spent: "front" (spec to schedule), "tile" (words, verify, plan), "lower" (to
- * IR), "passes", "codegen", "load" (of the LLVM module, once a process), "total". */
+/* Seconds that the compile spent in a stage: "front" (spec to schedule), "tile" (tile
+ * program, its checks, shared memory), "lower" (to LLVM IR), "passes", "codegen", "load"
+ * (of libattnc_llvm.so, once a process), "total". */
 ATTNC_API double attnc_kernel_seconds(const attnc_kernel *, const char *stage);
 
 typedef struct attnc_compile_options {
   size_t size;
   const char *dump; /* comma-separated stages to keep; NULL: none; "all" */
-  const char *from; /* "ll" or "ptx": enter here with `text` instead of generating */
+  const char *from; /* "ll" or "ptx": start from `text`, IR or PTX, instead of generating */
   const char *text;
-  const char *ptx_version; /* "7.0"; NULL: the lowest that has what is used */
+  const char *ptx_version; /* "7.0"; NULL: the lowest that the kernel's instructions need */
 } attnc_compile_options;
+/* attnc_compile with options. */
 ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_problem *,
                                           const char *target, const attnc_schedule *,
                                           const attnc_compile_options *, attnc_kernel **,
                                           attnc_error *);
 
 /* The legal schedules for this problem and target, best first by the cost model, as a JSON
- * array of {template, the fields that it uses, shared, regs, blocks_per_sm, cost}; `all`
- * adds the refused ones with their "reason".  The caller frees it with attnc_text_free. */
+ * array of {template, the fields of that template, shared (bytes), regs (a thread's),
+ * blocks_per_sm, cost}; all != 0 adds the illegal ones with their "reason".  The caller
+ * frees *json with attnc_text_free. */
 ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
                                        const char *target, int all, char **json,
                                        attnc_error *);
@@ -189,27 +199,34 @@ ATTNC_API void attnc_context_release(attnc_context *);
 /* Counters and settings as JSON (hits, misses, corrupt, bytes, where things are). */
 ATTNC_API const char *attnc_context_json(attnc_context *);
 
+/* A plan for the problem, from memory, from the disk cache or compiled, and loaded on the
+ * problem's device, with the schedule of the tuning table, the cost model, the
+ * spec's pins or the default.  The caller owns one reference (attnc_plan_release).
+ * ATTNC_ERR_PENDING, with ATTNC_NOWAIT: the kernel is being compiled in the background;
+ * call again. */
 ATTNC_API attnc_status attnc_plan_get(attnc_context *, const attnc_spec *,
                                       const attnc_problem *, attnc_plan **, attnc_error *);
-/* The same with a schedule of the caller's, which must be legal. */
+/* attnc_plan_get with the caller's schedule, which must be legal for the target. */
 ATTNC_API attnc_status attnc_plan_get_with(attnc_context *, const attnc_spec *,
                                            const attnc_problem *, const attnc_schedule *,
                                            attnc_plan **, attnc_error *);
-/* What attnc_plan_get_with would come to, without compiling: the key of the cache entry,
- * the labelled fields that it is the hash of, the schedule and its source (exact, near,
- * model, default, pinned), as JSON.  A device that is absent or does not run the context's
- * target is left out, and with it what was tuned on it. */
+/* What attnc_plan_get_with would look up, as JSON, without compiling: the key of the cache
+ * entry, the labelled fields that the key is the hash of, the schedule and its source
+ * (exact, near, model, default, pinned).  If the device is absent or does not run the
+ * context's target, neither the device nor its tuning records are considered.  The caller
+ * frees *json with attnc_text_free. */
 ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          char **json, attnc_error *);
 
 /* ---- the reference: fp64 on the CPU ---- */
 
-/* Host tensors of the spec's dtypes, aligned to their elements; arguments as for a launch
- * with host pointers in the inputs' slots.  outputs: by slot, where each output of the op
- * goes as double, contiguous in the order of its axes (o: [b, h, sq, d]); NULL, or past
- * n_outputs: not wanted.  rows: NULL for all, else n_rows query indices, and n_rows stands
- * for sq. */
+/* The op computed in fp64.  The arguments are those of a launch, with host pointers in the
+ * slots of the inputs: tensors of the spec's dtypes, aligned to their elements.  outputs:
+ * by slot, the caller's buffer of double for each output of the op, contiguous in the order
+ * of its axes (o: [b, h, sq, dv]); an output whose pointer is NULL or whose slot is not
+ * below n_outputs is not computed.  rows: NULL for all queries, else n_rows query indices;
+ * the axis sq of the buffers then has length n_rows. */
 ATTNC_API attnc_status attnc_reference(const attnc_spec *, int op, const attnc_args *,
                                        const int64_t *rows, size_t n_rows,
                                        double *const *outputs, uint32_t n_outputs,
@@ -217,27 +234,30 @@ ATTNC_API attnc_status attnc_reference(const attnc_spec *, int op, const attnc_a
 
 /* The accuracy contract, evaluated on host copies of a launch's outputs. */
 typedef struct attnc_output_verdict {
-  double max_error; /* absolute, against fp64 */
-  double bound;     /* of the row with that */
-  int64_t bad_rows; /* beyond their bound */
+  double max_error; /* largest absolute difference from fp64 */
+  double bound;     /* the largest allowed error of the row with max_error */
+  int64_t bad_rows; /* rows whose error is above their bound */
 } attnc_output_verdict;
 typedef struct attnc_verdict {
   size_t size;
   int pass;
   int slot; /* of the output whose row is the worst, relative to its bound */
   int64_t rows, bad_rows;
-  int64_t b, h, q;               /* that row */
-  attnc_output_verdict *outputs; /* the caller's, by slot; NULL: not wanted */
+  int64_t b, h, q;               /* batch, head and query of that row */
+  attnc_output_verdict *outputs; /* array of the caller's, by slot; may be NULL */
   size_t output_size;            /* sizeof(attnc_output_verdict) */
-  size_t n_outputs;              /* slots that there is room for */
+  size_t n_outputs;              /* elements of `outputs` */
 } attnc_verdict;
+/* Compares outputs of a launch with the reference.  host: the arguments of the launch, with
+ * host copies in the slots of inputs and outputs.  ATTNC_OK whether they pass or not: see
+ * attnc_verdict.pass.  Of a large problem a sample of the queries is compared. */
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 
 /* ---- tuning ---- */
 
-/* How much is tried: of the legal schedules, in the order of the cost model, a few, a
- * quarter, a half, all. */
+/* How many of the legal schedules are tried, in the order of the cost model: id, name,
+ * percent of them, and at least so many. */
 #define ATTNC_TUNE_LEVEL_TABLE(X)                                                          \
   X(ESTIMATE, "estimate", 0, 4)                                                            \
   X(MEASURE, "measure", 25, 16)                                                            \
@@ -267,23 +287,24 @@ typedef struct attnc_tune_options {
   int repeat; /* launches timed of a candidate; 0: 20.  The emulator has no clock: there a
                  candidate is launched once, and its est_cycles are its value */
   int dry;    /* 1: nothing is recorded */
-  int resume; /* 1: what earlier sweeps measured of the same kernels on the same device and
-                 sizes is taken as it is.  Each result is kept for that at once, so that a
-                 sweep may be killed */
-  /* Of `shards` machines, or runs, this is `shard`, from 0: it measures the default and its
-   * part of the candidates, and records no best.  Once the files of all are concatenated, a
-   * sweep that resumes has all that they measured.  0 shards: one. */
+  int resume; /* 1: results of earlier sweeps for the same kernels, device and sizes are
+                 used instead of measuring again.  Each result is stored at once,
+                 so that a sweep that was killed can be resumed */
+  /* A sweep that is split over `shards` runs or machines (0: not split): this is number
+   * `shard`, from 0, measures the default and its part of the candidates, and records no
+   * best.  A sweep with resume = 1 on the concatenated files of all has every result. */
   int shard, shards;
   double timeout; /* seconds that each step of a candidate may take; 0: 60 */
-  double budget;  /* seconds after which none but the default is begun; 0: none */
+  double budget;  /* seconds after which only the default is begun; 0: no limit */
   uint64_t seed;  /* of the random inputs */
-  const attnc_schedule *within; /* only schedules that have these values; NULL: all */
-  /* The program that runs candidates and its arguments, NULL-terminated: one that calls
+  const attnc_schedule *within; /* only schedules with these values are tried; NULL: all */
+  /* The program that runs candidates and its arguments, NULL-terminated; the program calls
    * attnc_tune_worker.  NULL: $ATTNC_TUNE_WORKER, else the command `attnc` beside the
    * library, in ../bin or in ../../bin, with the argument tune-worker. */
   const char *const *worker;
-  /* Called from the thread that called attnc_tune, at least five times a second; another
-   * value than 0 stops the sweep.  It must not call back into the same context. */
+  /* Called from the thread that called attnc_tune, at least five times a second; a
+   * return value other than 0 stops the sweep.  It must not call back into the same
+   * context. */
   int (*progress)(void *user, const attnc_tune_progress *);
   void *user;
   /* For tests of the tuner: candidates with a fault, "wrong,oversized,hang,crash". */
@@ -291,9 +312,9 @@ typedef struct attnc_tune_options {
 } attnc_tune_options;
 
 enum {
-  ATTNC_TUNED_NOT_REACHED, /* the sweep ended before */
-  ATTNC_TUNED_REFUSED,     /* by the compiler */
-  ATTNC_TUNED_REJECTED,    /* wrong, crashed, or too slow to answer */
+  ATTNC_TUNED_NOT_REACHED, /* the sweep ended before its turn */
+  ATTNC_TUNED_REFUSED,     /* the compiler refused it */
+  ATTNC_TUNED_REJECTED,    /* its result was wrong, it crashed, or it timed out */
   ATTNC_TUNED_MEASURED,
   ATTNC_TUNED_BEST
 };
@@ -302,14 +323,14 @@ enum {
 typedef struct attnc_tuned {
   size_t size;
   int state;                      /* ATTNC_TUNED_… */
-  int is_default;                 /* what a plan uses where nothing is tuned */
-  int resumed;                    /* measured by an earlier sweep */
-  int samples;                    /* launches that `value` is of */
-  int registers, spilled_bytes;   /* a thread's, as the driver says; 0 on the emulator */
+  int is_default;                 /* 1: the schedule of plans without tuning */
+  int resumed;                    /* 1: measured by an earlier sweep */
+  int samples;                    /* launches that `value` is the median of */
+  int registers, spilled_bytes;   /* of a thread, from the driver; 0 on the emulator */
   const attnc_schedule *schedule; /* with every field of its template */
   const char *reason;             /* why it was refused or rejected; else NULL */
-  const char *injected;           /* its fault; NULL: none */
-  double cost;                    /* by the cost model; NaN: none */
+  const char *injected;           /* name of the injected fault; NULL: none */
+  double cost;                    /* of the cost model; NaN: it has none */
   double value;                   /* median ms, or est_cycles */
   double spread;                  /* median absolute deviation, ms */
   double max_error, bound;        /* of the output, against the reference */
@@ -317,16 +338,16 @@ typedef struct attnc_tuned {
 
 typedef struct attnc_tuning attnc_tuning;
 
-/* Finds the fastest schedule for a problem, all of whose sizes are given, on its device,
- * and records it in the tuning table, which every later plan consults.
+/* Finds the fastest schedule for a problem on its device and records it in the tuning
+ * table, which every later plan consults.  All sizes of the problem must be given.
  *
  * The legal schedules are compiled in threads and run in another process (the worker), one
- * at a time, on random inputs in packed tensors: a candidate that crashes or does not end
- * is rejected, and the next ones run in a new worker.  Each is verified against the
+ * at a time, on random inputs in packed tensors.  A candidate that crashes or does not end
+ * is rejected, and the next candidates run in a new worker.  Each is verified against the
  * reference before it is timed (by events around each launch, with warm caches); those that
  * are clearly slower than the best are timed no further, and the best are timed in turns at
- * the end.  The default schedule is always one of the candidates, so that what is recorded
- * is never slower than it.
+ * the end.  The default schedule is always a candidate, so that the recorded schedule is
+ * never slower than the default.
  *
  * *out is what was found out, to be given back with attnc_tuning_release; it is set as well
  * where candidates were tried and the status is ATTNC_ERR_CHECK (none of them passed),
@@ -345,17 +366,18 @@ ATTNC_API const attnc_tuned *attnc_tuning_get(const attnc_tuning *, size_t i);
  * candidates}. */
 ATTNC_API const char *attnc_tuning_json(const attnc_tuning *);
 
-/* What a worker does: reads what attnc_tune sends on the standard input and answers on the
- * standard output, until its input ends.  A program that is its own worker gives
- * {"/proc/self/exe", "--worker", NULL} to attnc_tune, and calls this where it sees the
- * argument.  ATTNC_ERR_USAGE: nothing that attnc_tune of this version sends. */
+/* The worker of attnc_tune: reads requests from standard input and answers on standard
+ * output until the input ends.  A program that is its own worker passes
+ * {"/proc/self/exe", "--worker", NULL} as attnc_tune_options.worker and calls this function
+ * if it was started with --worker.  ATTNC_ERR_USAGE: the input is not what attnc_tune of
+ * this version sends. */
 ATTNC_API attnc_status attnc_tune_worker(attnc_error *);
 
-/* Keep `schedule` as the best known for the context's device, the spec and the shape bucket
- * of the problem: one line appended to the tuning table, which every later plan consults.
- * It names its template; a field that it leaves open is then chosen for each plan, as in a
- * pin. value and unit are the measure: "ms" on a GPU, "est_cycles" on the emulator, whose
- * device name no real device consults. */
+/* Records `schedule` as the best known for the context's device, the spec and the shape
+ * bucket of the problem: appends one line to the tuning table, which every later plan
+ * consults.  schedule must name its template; a field that it leaves open is chosen for
+ * each plan, as with a pin of a spec.  value is the measured time in `unit`: "ms" on a GPU,
+ * "est_cycles" on the emulator, whose records no GPU uses. */
 ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          double value, const char *unit, attnc_error *);

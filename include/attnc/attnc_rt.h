@@ -1,27 +1,27 @@
-/* attnc_rt.h: load and launch attention kernels that were compiled before.
+/* attnc_rt.h: load and launch compiled attention kernels.
  *
  * This half of attnc needs libcuda (or the emulator in its place) and nothing else: no
- * LLVM, no YAML, no toolkit.  It reads a directory written by `attnc compile -o DIR`, or
- * the kernels that libattnc hands it, and launches them on the caller's stream.
+ * LLVM, no YAML, no CUDA toolkit.  It launches kernels of a directory that
+ * `attnc compile -o DIR` wrote, or plans of libattnc (attnc.h), on the caller's stream.
  *
  * Promises.  attnc_launch allocates nothing, takes no lock, compiles nothing and does not
  * synchronise; a plan may be launched from many threads and streams at once.  No function
- * exits, aborts or prints.  Every pointer handed in stays the caller's unless a function
- * says otherwise; every object made here is given back with its _release function, which
- * accepts NULL.
+ * exits, aborts or prints.  The caller keeps ownership of every pointer that it passes,
+ * unless a function says otherwise; an object that a function creates is released with the
+ * _release function of its type, which accepts NULL.
  *
  * Errors.  A function that can fail returns attnc_status and, where an attnc_error is
  * given (it may be NULL), fills it with the call that failed and the reason.
  *
- * NULL where a pointer is needed is ATTNC_ERR_USAGE; a function that returns text answers
- * NULL, one that counts or measures 0.
+ * A required pointer that is NULL is ATTNC_ERR_USAGE; functions that return text then
+ * return NULL, and functions that return a count, a size or a time return 0.
  *
- * Growing.  Structs that cross the border begin with `size_t size`, set by the caller to
- * sizeof; zero in any other field is its default.  Fields and enumerators are appended
- * only, never moved, and no struct is part of another: the caller's is copied by its own
- * size.  A shorter one, of an older header, is served: what it lacks is zero.  A longer one
- * is served while what this library does not know is zero in it, and refused otherwise.
- * Arrays of structs travel with the size of their element. */
+ * Compatibility.  Structs of the interface begin with `size_t size`, which the caller sets
+ * to sizeof; zero in any other field means its default.  Fields and enumerators are only
+ * appended, never moved, and no struct contains another.  The library copies `size` bytes:
+ * a shorter struct, of an older header, is accepted, and the fields that it lacks are zero;
+ * a longer struct is accepted if all bytes that this library does not know are zero, and
+ * refused otherwise.  Arrays of structs are passed with the size of an element. */
 #ifndef ATTNC_RT_H
 #define ATTNC_RT_H
 
@@ -74,10 +74,11 @@ ATTNC_API const char *attnc_status_name(attnc_status);   /* "ATTNC_ERR_SHAPE" */
 ATTNC_API const char *attnc_status_string(attnc_status); /* the sentence */
 ATTNC_API int attnc_version(void); /* major * 10000 + minor * 100 + patch */
 
-/* Where the reason of a failure is put.  Caller-owned, fixed size, never allocates. */
+/* The reason of a failure.  Owned by the caller, of fixed size; filling it allocates
+ * nothing. */
 typedef struct attnc_error {
   attnc_status status;
-  int driver_code;   /* CUresult of the failing call, 0 if it was not one */
+  int driver_code;   /* CUresult of the driver call that failed; 0: none did */
   char message[504]; /* "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX: …", always ends in 0 */
 } attnc_error;
 
@@ -100,11 +101,11 @@ enum {
   X(SQ, sq, "queries")                                                                     \
   X(SK, sk, "keys")
 
-/* Tensors of a call, by slot: ATTNC_<id>, name, its access in each op that has it, dtype
- * ("" is what the spec's `dtype` says of it), axes in the order of its strides (names of
- * sizes; d and dv are the spec's head_dim and head_dim_v), whether its strides are the
- * caller's (else it is contiguous and they are not read), the field of the spec that it is
- * there with ("" is always), alignment in bytes of its address and of its strides. */
+/* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
+ * dtype ("": the spec's `dtype` decides); axes in the order of the strides (names of sizes;
+ * d and dv are the spec's head_dim and head_dim_v); STRIDED: the caller gives the strides,
+ * CONTIGUOUS: they are not read; the spec field that must be set for the call to have the
+ * tensor ("": it always has); alignment in bytes of the address and of the strides. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
   X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
@@ -118,9 +119,10 @@ enum {
       ATTNC_SLOT_COUNT
 };
 
-/* Numbers of a call, by slot: ATTNC_<id>, name, the ops that have it, the field of the spec
- * that is its default, what it must be (POSITIVE: finite, above zero and normal as fp32;
- * ANY: finite).  Where the spec's `specialize` names it, it is a constant of the kernel. */
+/* Scalars of a call, by slot: ATTNC_<id>; name; the ops that have the scalar; the spec
+ * field whose value is its default; the values allowed (POSITIVE: finite, above zero and
+ * normal as fp32; ANY: finite).  A scalar that the spec's `specialize` names is a constant
+ * of the kernel. */
 #define ATTNC_SCALAR_TABLE(X)                                                              \
   X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)
 enum {
@@ -132,11 +134,11 @@ enum {
 
 /* ---- a call ---- */
 
-/* Device memory and strides in elements, in the order of the tensor's axes, whatever the
- * layout is called.  The stride of the last axis must be 1, those past it are reserved (0).
- * Addresses and strides * element size are multiples of the tensor's alignment.  The stride
- * of an axis of length 0 or 1 is not looked at; no address of an output may stand for two
- * of its elements. */
+/* An address in device memory, and strides in elements in the order of the tensor's axes
+ * (ATTNC_TENSOR_TABLE), whatever the layout of the spec.  The stride of the last axis must
+ * be 1; those past it are reserved and 0.  The address, and each stride times the element
+ * size, must be a multiple of the tensor's alignment in bytes.  The stride of an axis of
+ * length 0 or 1 is ignored.  Elements of an output must not overlap. */
 typedef struct attnc_tensor {
   void *data;
   int64_t stride[5];
@@ -153,7 +155,7 @@ typedef struct attnc_args {
   size_t size;
   const attnc_sizes *sizes;
   const attnc_tensor *tensors; /* by slot; slots past n_tensors are absent */
-  size_t tensor_size;          /* sizeof(attnc_tensor): the step from one to the next */
+  size_t tensor_size;          /* sizeof(attnc_tensor): bytes of an element of `tensors` */
   uint32_t n_tensors, n_scalars;
   const double *scalars; /* by scalar slot; NaN, or past n_scalars: the spec's value */
   void *workspace;       /* device memory, at least attnc_plan_workspace bytes */
@@ -164,43 +166,48 @@ typedef struct attnc_plan attnc_plan;
 typedef struct attnc_launch_state attnc_launch_state;
 typedef struct attnc_bundle attnc_bundle;
 
-/* A directory of `attnc compile -o DIR`, opened for the caller's current context (or the
- * primary context of device 0, when none is current).  The kernels are checked against
- * MANIFEST.sha256 and the best one for the device is loaded by attnc_bundle_plan: the
- * exact target, else the highest plain one that is not above the device. */
+/* Opens a directory that `attnc compile -o DIR` wrote, for the caller's current CUDA
+ * context (or the primary context of device 0 if none is current).  attnc_bundle_plan
+ * checks the kernels of a spec against MANIFEST.sha256 and loads the best one for the
+ * device: that of the device's exact target, else that of the highest target that the
+ * device runs. */
 ATTNC_API attnc_status attnc_bundle_open(const char *dir, attnc_bundle **, attnc_error *);
 ATTNC_API attnc_status attnc_bundle_plan(attnc_bundle *, const char *spec_name,
                                          attnc_plan **, attnc_error *);
 ATTNC_API void attnc_bundle_release(attnc_bundle *);
 
-/* One more owner; attnc_plan_release drops one, the last unloads the kernel. */
+/* Plans are reference-counted: attnc_plan_retain adds a reference, attnc_plan_release drops
+ * one, and the last release unloads the kernel. */
 ATTNC_API void attnc_plan_retain(attnc_plan *);
 ATTNC_API void attnc_plan_release(attnc_plan *);
 
-/* Workspace for any launch whose sizes are at most `max`. */
+/* Bytes of workspace that suffice for every launch whose sizes are at most `max`. */
 ATTNC_API attnc_status attnc_plan_workspace(const attnc_plan *, const attnc_sizes *max,
                                             size_t *bytes);
-/* The slot of a tensor, or of a scalar, of the call by its name; -1 if it has none.  What a
- * spec declares of its own has slots behind those of the tables. */
+/* The slot of a tensor, or of a scalar, of the call by name; -1: the call has none of that
+ * name.  Tensors and scalars that the spec declares follow those of the tables. */
 ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);
 ATTNC_API int attnc_plan_scalar(const attnc_plan *, const char *scalar_name);
 
-/* What a plan is, as JSON text that lives as long as the plan: the kernel's recipe
- * (schema attnc.kernel/3) and where its schedule came from (`source`: exact, near, model,
- * default, pinned), registers, spilled bytes, notes of the driver's log, "diagnostics":
- * those of them by which its compiler says that it serialised asynchronous matrix
- * instructions (C7500 to C7520; empty for a kernel as it should be), and "seconds": {lookup
- * (up to the driver's load call, without the compile), compile, load (the driver's part)}
- * with "layer": memory, disk, readonly or miss. */
+/* A description of the plan as JSON, which lives as long as the plan: the kernel's recipe
+ * (schema attnc.kernel/3), where its schedule is from (`source`: exact, near, model,
+ * default, pinned), registers and spilled bytes of a thread, notes of the driver's log,
+ * "diagnostics": those notes that say that the driver's compiler serialised asynchronous
+ * matrix instructions (C7500 to C7520; empty for a kernel as it should be), and "seconds":
+ * {lookup (up to the driver's load call, without the compile), compile, load (the driver's
+ * part)} with "layer": memory, disk, readonly or miss. */
 ATTNC_API const char *attnc_plan_json(const attnc_plan *);
 
 /* Caller-owned memory that keeps packed parameters and encoded tensor maps from one launch
  * to the next; a call with other arguments encodes only the maps that they change.  It must
- * hold attnc_plan_state_bytes, be 64-byte aligned, start zeroed, and belong to one thread
- * at a time.  NULL at launch is allowed and slower. */
+ * have attnc_plan_state_bytes bytes, be 64-byte aligned, be zeroed before its first launch,
+ * and be used by one thread at a time.  attnc_launch accepts NULL, which is slower. */
 ATTNC_API size_t attnc_plan_state_bytes(const attnc_plan *);
 
-/* Enqueue on `stream` (a CUstream; NULL: the default stream) of the current context. */
+/* Enqueues the kernel on `stream` (a CUstream; NULL: the default stream) of the current
+ * context, which must be that of the plan.  The device memory of tensors and workspace must
+ * stay allocated until the launch has run; attnc_args and the host arrays that it points to
+ * are read before the function returns. */
 ATTNC_API attnc_status attnc_launch(const attnc_plan *, const attnc_args *, void *stream,
                                     attnc_launch_state *, attnc_error *);
 
