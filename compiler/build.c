@@ -149,6 +149,7 @@ b_entry_begin(Build *b, const char *name, const EntryArgs *e)
     if (str_eq(b->kernel.entries.at[i]->prog->entry, t->prog->entry))
       t_fail(t, "%s is opened twice", t->prog->entry);
   b->open = t;
+  b->several = name != NULL;
   *vec_push(a->arena, &b->kernel.entries) = t;
   return t;
 }
@@ -161,6 +162,8 @@ b_entry_end(Tb *t)
   *s = (KernelStep){.launch = t->prog};
   tile_plan(t);
   tile_verify(t);
+  if (b->several)
+    tile_drop_params(t);
   if (!t->prog->has_grid)
     t_fail(t, "%s has no grid", t->prog->entry);
   if (t->prog->dependent && !t->prog->waits)

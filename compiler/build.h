@@ -47,7 +47,8 @@ typedef struct EntryArgs {
   for (Tb *t = b_entry_begin((b), (name), &(EntryArgs){__VA_ARGS__}); t; t = b_entry_end(t))
 Tb *b_entry_begin(Build *, const char *name, const EntryArgs *);
 Tb *b_entry_end(Tb *); /* NULL */
-/* The call as this entry sees it, whose parameters it thereby has. */
+/* The call as this entry sees it.  An entry without a name thereby has all parameters of
+ * the call, one of several those that its operations read. */
 const Call *t_call(Tb *);
 
 /* Blocks of the entry along x, y and z, by expressions of the host.  Above 2^31 - 1 along

@@ -99,7 +99,8 @@ struct Build {
   BuildArgs args;
   Tb *host; /* whose graph holds the expressions that a launch evaluates */
   const Call *call;
-  Tb *open; /* the entry that is being built */
+  Tb *open;     /* the entry that is being built */
+  bool several; /* it is one of several */
   Kernel kernel;
 };
 Build *build_new(const BuildArgs *);

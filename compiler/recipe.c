@@ -169,8 +169,11 @@ launch(Json *j, const KernelStep *step)
   field(j, "entry", p->entry);
   str_put(&j->s, "\"params\":[");
   for (int i = 0; i < p->params.n; i++) {
-    str_put(&j->s, i ? "," : "");
-    param(j, &p->params.at[i]);
+    const Param *x = &p->params.at[i];
+    if (x->place < 0)
+      continue;
+    str_put(&j->s, x->place ? "," : "");
+    param(j, x);
   }
   str_put(&j->s, "],\"grid\":[");
   for (int i = 0; i < 3; i++) {
@@ -315,8 +318,9 @@ check_entry(Arena *a, const Program *prog, const PtxPair *pair, attnc_error *e)
 {
   unsigned *bytes = NEW_N(a, unsigned, prog->params.n + 1);
   for (int i = 0; i < prog->params.n; i++)
-    bytes[i] = param_bytes(&prog->params.at[i]);
-  return ptx_check_entry(pair, prog->entry, bytes, prog->params.n, e);
+    if (prog->params.at[i].place >= 0)
+      bytes[prog->params.at[i].place] = param_bytes(&prog->params.at[i]);
+  return ptx_check_entry(pair, prog->entry, bytes, prog->n_places, e);
 }
 
 attnc_status

@@ -15,13 +15,22 @@ idx_builder(Lo *lo, Idx x)
   return x.node && late(lo, x.node) ? lo->b : lo->hb;
 }
 
+static V
+param_at(Lo *lo, int i)
+{
+  int place = lo->p->params.at[i].place;
+  if (place < 0)
+    lower_fail(lo, "parameter %d is read and has no place", i);
+  return LLVMGetParam(lo->fn, (unsigned)place);
+}
+
 V
 param_value(Lo *lo, ParamKind kind, int slot, int dim)
 {
   for (int i = 0; i < lo->p->params.n; i++) {
     const Param *p = &lo->p->params.at[i];
     if (p->kind == kind && p->slot == slot && p->dim == dim)
-      return LLVMGetParam(lo->fn, (unsigned)i);
+      return param_at(lo, i);
   }
   return NULL;
 }
@@ -147,7 +156,7 @@ node_new(Lo *lo, const Node *n)
   static const char *const cta[] = {"mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
                                     "mov.u32 $0, %ctaid.z;"};
   if (n->kind == NODE_PARAM)
-    return LLVMGetParam(lo->fn, (unsigned)n->n);
+    return param_at(lo, n->n);
   if (n->kind == NODE_CTA)
     return special(lo, cta[n->n]);
   if (n->kind == NODE_CTAS)

@@ -214,11 +214,12 @@ static void
 declare_kernel(Lo *lo)
 {
   const Program *p = lo->p;
-  LLVMTypeRef *types = NEW_N(lo->arena, LLVMTypeRef, p->params.n + 1);
+  LLVMTypeRef *types = NEW_N(lo->arena, LLVMTypeRef, p->n_places + 1);
   char threads[32];
   for (int i = 0; i < p->params.n; i++)
-    types[i] = param_type(lo, &p->params.at[i]);
-  LLVMTypeRef type = LLVMFunctionType(lo->none, types, (unsigned)p->params.n, 0);
+    if (p->params.at[i].place >= 0)
+      types[p->params.at[i].place] = param_type(lo, &p->params.at[i]);
+  LLVMTypeRef type = LLVMFunctionType(lo->none, types, (unsigned)p->n_places, 0);
   lo->fn = LLVMAddFunction(lo->m, p->entry, type);
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
@@ -229,7 +230,7 @@ declare_kernel(Lo *lo)
   register_attributes(lo);
   for (int i = 0; i < p->params.n; i++)
     if (p->params.at[i].kind == PARAM_MAP)
-      map_attributes(lo, (unsigned)i);
+      map_attributes(lo, (unsigned)p->params.at[i].place);
   text_attribute(lo, "denormal-fp-math-f32", "preserve-sign,preserve-sign");
   lo->smem = shared_memory(lo);
 }

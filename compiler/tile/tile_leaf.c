@@ -60,7 +60,8 @@ tile_param(Tb *t, ParamKind kind, int slot, int dim)
   n.wide = kind == PARAM_STRIDE || kind == PARAM_TENSOR || kind == PARAM_WORKSPACE;
   Idx x = leaf(t, &n);
   Param *q = vec_push(t->arena, &p->params);
-  *q = (Param){.kind = kind, .slot = slot, .dim = dim, .node = x.node};
+  *q = (Param){
+      .kind = kind, .slot = slot, .dim = dim, .node = x.node, .place = p->n_places++};
   return x;
 }
 

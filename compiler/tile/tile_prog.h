@@ -32,6 +32,7 @@ typedef struct Param {
   int slot; /* of a tensor or scalar, SizeId, or number of a region of workspace */
   int dim;  /* STRIDE: 0 batch, 1 head, 2 row; MAP: map_dim() */
   const Node *node;
+  int place; /* in the signature of the entry; -1: none, nobody reads it */
 } Param;
 
 /* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
@@ -254,6 +255,7 @@ typedef struct Program {
   Region *top;
   IdxGraph idx; /* its owner is the Tb */
   VEC(Param) params;
+  int n_places; /* of the signature */
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   VEC(Role *) roles;
@@ -302,6 +304,8 @@ void tile_leaf_print(Str *, const Node *);   /* for idx_print */
 
 /* Passes. */
 void tile_verify(Tb *);
+/* Takes their places from the parameters that no operation reads. */
+void tile_drop_params(Tb *);
 void tile_plan(Tb *);
 typedef struct TileCount {
   int64_t mma, ldmatrix, ex2, fp32, cp_async, shuffles, barriers; /* per warp */

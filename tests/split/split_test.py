@@ -108,6 +108,10 @@ class Doors(unittest.TestCase):
         self.assertEqual([s["launch"]["entry"] for s in (one, two)], ENTRIES)
         self.assertEqual(one["launch"]["grid"][0], {"mul": [2, {"ceil_div": ["sq", 4]}]})
         self.assertNotIn("serialization", two["launch"])
+        tensors = [{p["tensor"] for p in s["launch"]["params"] if "tensor" in p}
+                   for s in (one, two)]
+        self.assertEqual(tensors, [{0, 1, 2}, {3, 4}])  # each entry has what it reads
+        self.assertFalse({"sk", "hk"} & {p.get("size") for p in two["launch"]["params"]})
         recipe = json.loads(self.read("two.sm_90.json"))
         self.assertTrue(recipe["steps"][2]["launch"]["serialization"])
         self.assertNotIn("serialization", recipe["steps"][1]["launch"])

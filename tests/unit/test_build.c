@@ -212,6 +212,47 @@ test_steps(void **state)
   bench_close(&x);
 }
 
+/* Of an entry that looks at the call, and at two regions: sizes and the region that it
+ * reads, in one row; the only entry of a kernel has all. */
+static void
+test_places(void **state)
+{
+  Bench x;
+  (void)state;
+  bench_open(&x, "sm_80");
+  if (setjmp(x.fail))
+    fail_msg("%s", x.err.message);
+  const RegionArgs rows = {.ty = DT_F32, .h = x.host->h, .rows = x.host->sq, .cols = 1};
+  const WorkRegion *read = b_region_(x.b, &rows), *other = b_region_(x.b, &rows);
+  Idx none = i_int(0);
+  T_ENTRY (x.b, t, "one", .warps = 4) {
+    t_grid(t, 1, 1, 1);
+    t_call(t);
+    t_region(t, other);
+    View v = v_rows(t_region(t, read), none, none, none, 4);
+    Tile sums = t_load_rows(t, v);
+    t_store_rows(t, v, sums);
+  }
+  T_ENTRY (x.b, t, NULL, .warps = 4) {
+    t_grid(t, 1, 1, 1);
+    t_call(t);
+  }
+  const Kernel *k = build_kernel(x.b);
+  const Program *p = k->steps.at[0].launch, *all = k->steps.at[1].launch;
+  int places = 0;
+  for (int i = 0; i < p->params.n; i++) {
+    const Param *q = &p->params.at[i];
+    bool reads = (q->kind == PARAM_SIZE && (q->slot == SIZE_H || q->slot == SIZE_SQ)) ||
+                 (q->kind == PARAM_WORKSPACE && q->slot == 0);
+    assert_int_equal(q->place, reads ? places++ : -1);
+  }
+  assert_int_equal(places, 3);
+  assert_int_equal(p->n_places, 3);
+  assert_int_equal(all->n_places, all->params.n);
+  assert_in_range(all->params.n, 12, 40);
+  bench_close(&x);
+}
+
 /* Where the target has no dependent launches nobody waits, and the recipe says nothing. */
 static void
 test_not_dependent(void **state)
@@ -422,9 +463,8 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_axes),
-      cmocka_unit_test(test_steps),
-      cmocka_unit_test(test_not_dependent),
+      cmocka_unit_test(test_axes),   cmocka_unit_test(test_steps),
+      cmocka_unit_test(test_places), cmocka_unit_test(test_not_dependent),
       cmocka_unit_test(test_misuse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

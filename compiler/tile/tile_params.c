@@ -1,0 +1,72 @@
+/* Which parameters an entry reads: those that no operation reaches have no place in its
+ * signature.  A single entry keeps all of the call's, in one order for every schedule. */
+#include "compiler/tile/tile_prog.h"
+
+typedef struct Reach {
+  Program *prog;
+  bool *seen; /* nodes, by id */
+} Reach;
+
+static void
+reach_idx(Reach *r, Idx x)
+{
+  if (!x.node || r->seen[x.node->id])
+    return;
+  r->seen[x.node->id] = true;
+  reach_idx(r, x.node->a);
+  reach_idx(r, x.node->b);
+}
+
+static void
+reach_view(Reach *r, const View *v)
+{
+  const Tensor *x = v->x;
+  if (!x)
+    return;
+  for (int i = 0; i < r->prog->params.n; i++) {
+    const Param *p = &r->prog->params.at[i];
+    if (p->kind == (x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR) && p->slot == x->slot)
+      r->seen[p->node->id] = true;
+  }
+  const Idx parts[] = {x->rows, x->stride[0], x->stride[1], x->stride[2],
+                       v->b,    v->h,         v->row,       v->end};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    reach_idx(r, parts[i]);
+}
+
+static void
+reach_region(Reach *r, const Region *region)
+{
+  const Idx parts[] = {region->cond,         region->loop.lo,     region->loop.hi,
+                       region->loop.step,    region->span.lo,     region->span.hi,
+                       region->span.full_lo, region->span.full_hi};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    reach_idx(r, parts[i]);
+  for (const Op *op = region->first; op; op = op->next) {
+    const Idx own[] = {op->when, op->at.q, op->at.k, op->smem.row, op->left.row};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+      reach_idx(r, own[i]);
+    reach_view(r, &op->view);
+    if (op->mask) {
+      reach_idx(r, op->mask->sq);
+      reach_idx(r, op->mask->sk);
+    }
+    if (op->body)
+      reach_region(r, op->body);
+  }
+}
+
+void
+tile_drop_params(Tb *t)
+{
+  Program *p = t->prog;
+  Reach r = {.prog = p, .seen = NEW_N(t->arena, bool, p->idx.nodes.n + 1)};
+  reach_region(&r, p->top);
+  p->n_places = 0;
+  for (int i = 0; i < p->params.n; i++) {
+    Param *x = &p->params.at[i];
+    /* A map or a scalar is made by the word that reads it. */
+    bool read = x->kind == PARAM_MAP || x->kind == PARAM_SCALAR || r.seen[x->node->id];
+    x->place = read ? p->n_places++ : -1;
+  }
+}
