@@ -463,7 +463,7 @@ random_tensors_by_dtype(void **state)
 {
   (void)state;
   const double ulp[DT_COUNT] = {[DT_F16] = 0x1p-11, [DT_BF16] = 0x1p-8, [DT_F32] = 0x1p-24};
-  for (int d = 0; d < DT_COUNT; d++) {
+  for (Dtype d = 0; d < DT_COUNT; d++) {
     unsigned char out[2 * FEW * 4];
     attnc_error e = {0};
     Random r;
