@@ -118,28 +118,9 @@ apply_real(ExprOp op, double a, double b)
 
 /* ---- bool ---- */
 
+/* With NaN only != holds; an i32 is a double without loss. */
 static bool
-compare_whole(ExprOp op, int32_t a, int32_t b)
-{
-  switch (op) {
-  case EXPR_OP_EQ:
-    return a == b;
-  case EXPR_OP_NE:
-    return a != b;
-  case EXPR_OP_LT:
-    return a < b;
-  case EXPR_OP_LE:
-    return a <= b;
-  case EXPR_OP_GT:
-    return a > b;
-  default: /* GE */
-    return a >= b;
-  }
-}
-
-/* With NaN only != holds. */
-static bool
-compare_real(ExprOp op, double a, double b)
+compare(ExprOp op, double a, double b)
 {
   switch (op) {
   case EXPR_OP_EQ:
@@ -173,8 +154,7 @@ expr_apply(ExprOp op, ExprType type, const ExprValue *v, ExprWidth width)
   switch (expr_ops[op].rule) {
   case WANT_ORDER:
   case WANT_EQUAL:
-    return (ExprValue){.i = real ? compare_real(op, v[0].f, v[1].f)
-                                 : compare_whole(op, v[0].i, b)};
+    return (ExprValue){.i = real ? compare(op, v[0].f, v[1].f) : compare(op, v[0].i, b)};
   case WANT_LOGIC:
     return (ExprValue){.i = op == EXPR_OP_NOT  ? !v[0].i
                             : op == EXPR_OP_OR ? v[0].i | b
