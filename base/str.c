@@ -2,6 +2,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,4 +179,14 @@ str_whole(const char **p, int64_t *out)
   *p = end;
   *out = v;
   return true;
+}
+
+double
+str_real(const char *text)
+{
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  double v = c ? strtod_l(text, NULL, c) : (double)NAN;
+  if (c)
+    freelocale(c);
+  return v;
 }

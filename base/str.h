@@ -27,6 +27,8 @@ bool str_starts(const char *s, const char *prefix);
 /* A whole number at *p, in digits and with nothing else than `-` before them; *p is then
  * behind it.  Nothing that a person would not write: no `+5`, no `-0`, no blanks. */
 bool str_whole(const char **p, int64_t *out);
+/* strtod in the C locale: a host application may have set another.  NaN: out of memory. */
+double str_real(const char *text);
 /* The closest of `n` candidates in edit distance, NULL if none is close: "did you mean". */
 const char *str_nearest(const char *word, const char *const *candidates, int n);
 

@@ -169,8 +169,6 @@ void expr_parse(ExprGraph *, const char *text, ExprKind, ExprParse *);
 void expr_print(const ExprGraph *, const Expr *, Str *);
 /* The fewest digits that read back as the same f32. */
 void expr_print_float(float, Str *);
-/* A number of C's form, in every locale. */
-double expr_read_number(const char *text);
 
 /* ---- meaning ---- */
 

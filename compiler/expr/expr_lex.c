@@ -168,7 +168,7 @@ read_number(Arena *a, ExprParse *p, Token *t)
                "`%s` is no number", shown);
     return;
   }
-  double v = expr_read_number(t->text);
+  double v = str_real(t->text);
   t->real = (float)v;
   if (isinf(t->real))
     expr_fault(a, p, EXPR_ERR_NUMBER, t->at, t->n, "write `inf` where that is meant",

@@ -9,16 +9,6 @@
 
 /* ---- numbers, as in the C locale: a host application may have set another ---- */
 
-double
-expr_read_number(const char *text)
-{
-  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  double v = c ? strtod_l(text, NULL, c) : (double)NAN;
-  if (c)
-    freelocale(c);
-  return v;
-}
-
 void
 expr_print_float(float f, Str *out)
 {

@@ -21,7 +21,7 @@ scale_default(Member m)
   if (!m.f->initial)
     return NAN;
   return str_eq(m.f->initial, "1/sqrt(head_dim)") ? 1 / sqrt(m.s->head_dim)
-                                                  : spec_strtod(m.f->initial);
+                                                  : str_real(m.f->initial);
 }
 
 double

@@ -139,9 +139,6 @@ typedef enum Look {
 } Look;
 Look spec_look(const char *);
 
-/* strtod in the C locale: a host application may have set another. */
-double spec_strtod(const char *);
-
 /* Scalars, reported and false where they are not what is due. */
 bool spec_value_text(SpecLoad *, const DocNode *, const char **out);
 bool spec_value_bool(SpecLoad *, const DocNode *, bool *out);

@@ -5,7 +5,6 @@
 #include "base/rules.h"
 
 #include <ctype.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,16 +168,6 @@ spec_value_bool(SpecLoad *l, const DocNode *node, bool *out)
 
 /* ---- numbers ---- */
 
-double
-spec_strtod(const char *s)
-{
-  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  double v = c ? strtod_l(s, NULL, c) : NAN;
-  if (c)
-    freelocale(c);
-  return v;
-}
-
 /* Refuses every form that is no plain number; *look is what remains, help is for words. */
 static bool
 number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help, Look *look)
@@ -210,7 +199,7 @@ number_form(SpecLoad *l, const DocNode *node, const char *due, const char *help,
 static const char *
 as_integer(SpecLoad *l, const char *text, Look look)
 {
-  double v = look == LOOK_FLOAT ? spec_strtod(text) : NAN;
+  double v = look == LOOK_FLOAT ? str_real(text) : NAN;
   if (!(fabs(v) < 1e9) || v != floor(v))
     return NULL;
   return arena_printf(l->arena, "write `%d`", (int)v);
@@ -259,7 +248,7 @@ spec_value_scale(SpecLoad *l, const DocNode *node, const Field *f, double *out)
   Look look = LOOK_WORD;
   if (!number_form(l, node, "a number", help, &look))
     return false;
-  *out = look == LOOK_NONFINITE ? NAN : spec_strtod(node->text);
+  *out = look == LOOK_NONFINITE ? NAN : str_real(node->text);
   RuleFault fault; /* what a launch refuses */
   if (!isnan(*out) && rule_scalar(*out, 1, &fault))
     return true;
@@ -276,7 +265,7 @@ spec_value_real(SpecLoad *l, const DocNode *node, double *out)
   if (!number_form(l, node, "a number", "write `run_time` for none", &look))
     return false;
   RuleFault fault;
-  *out = look == LOOK_NONFINITE ? NAN : spec_strtod(node->text);
+  *out = look == LOOK_NONFINITE ? NAN : str_real(node->text);
   if (!isnan(*out) && rule_scalar(*out, 0, &fault))
     return true;
   spec_fault(l, node->place, SE_RANGE, NULL, "%s is finite as fp32, `%s` is not",
