@@ -249,12 +249,12 @@ void expr_conjuncts(ExprGraph *, const Expr *, ExprSet *);
 /* And-ed again, in normal form. */
 const Expr *expr_all(ExprGraph *, const ExprSet *);
 
-/* Keys that a row sees, where they are one range: kv_idx from `first` to `last` (i32,
- * without kv_idx in them; NULL: unbounded). */
+/* Keys that a row sees: none outside `first` … `last` (i32, without kv_idx in them; NULL:
+ * unbounded). */
 typedef struct ExprRows {
   const Expr *first, *last;
 } ExprRows;
-/* Of a mask in normal form; false: no such limits are known. */
+/* Of a mask in normal form; true: all keys between them are seen. */
 bool expr_rows(ExprGraph *, const Expr *mask, ExprRows *);
 
 /* A conjunct that is exactly a bound of a band: kv_idx − position from below (left) or from

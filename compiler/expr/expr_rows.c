@@ -34,21 +34,89 @@ of_row(Norm *n, const Expr *condition, ExprRows *out)
   out->last = chosen(n, condition, NULL, none, INT32_MAX);
 }
 
+/* The node of a bound, divided by `by`, rounded down; NULL: the sum may wrap. */
+static const Expr *
+limit_node(Norm *n, const Linear *l, int64_t by)
+{
+  if (!linear_is_exact(n, l) || by > INT32_MAX)
+    return NULL;
+  const Expr *e = linear_node(n, l);
+  return by == 1 ? e
+                 : expr_op(n->g, EXPR_OP_FLOOR_DIV, e, expr_int(n->g, (int32_t)by), NULL);
+}
+
 /* k * kv_idx + rest >= 0; false: the bound may wrap. */
 static bool
 of_sum(Norm *n, const Linear *l, int64_t k, ExprRows *out)
 {
-  const Expr *kv = expr_var(n->g, EXPR_KV_IDX);
-  Linear bound = linear_without(n, l, kv, k > 0 ? -1 : 1);
+  Linear bound = linear_without(n, l, expr_var(n->g, EXPR_KV_IDX), k > 0 ? -1 : 1);
   int64_t by = k > 0 ? k : -k;
   bound.c += k > 0 ? by - 1 : 0; /* rounded up */
-  if (!linear_is_exact(n, &bound) || by > INT32_MAX)
-    return false;
-  const Expr *e = linear_node(n, &bound);
-  if (by > 1)
-    e = expr_op(n->g, EXPR_OP_FLOOR_DIV, e, expr_int(n->g, (int32_t)by), NULL);
+  const Expr *e = limit_node(n, &bound, by);
   *(k > 0 ? &out->first : &out->last) = e;
-  return true;
+  return e;
+}
+
+/* kv_idx + offset, divided by a constant; NULL: it is not that. */
+static const Expr *
+key_block(Norm *n, const Expr *atom, Linear *offset, int64_t *by)
+{
+  if (atom->op != EXPR_OP_FLOOR_DIV || atom->arg[1]->op != EXPR_OP_CONST ||
+      atom->arg[1]->i < 1)
+    return NULL;
+  Linear in = linear_of(n, atom->arg[0]);
+  const Expr *kv = expr_var(n->g, EXPR_KV_IDX);
+  *by = atom->arg[1]->i;
+  *offset = linear_without(n, &in, kv, 1);
+  for (int i = 0; i < offset->n; i++)
+    if (offset->at[i].atom->vars & KV)
+      return NULL;
+  return linear_factor(&in, kv) == 1 && linear_is_exact(n, &in) ? atom : NULL;
+}
+
+/* k * (kv_idx + offset) // by + rest >= 0, of k = 1 or -1. */
+static bool
+of_block(Norm *n, const Linear *l, const Expr *block, int64_t k, ExprRows *out)
+{
+  Linear offset, none = {0}, bound = linear_without(n, l, block, k > 0 ? -1 : 1);
+  int64_t by;
+  key_block(n, block, &offset, &by);
+  bound = linear_sum(n, &none, &bound, by);
+  if (k < 0)
+    bound.c += by - 1; /* the block's last key */
+  bound = linear_sum(n, &bound, &offset, -1);
+  const Expr *e = limit_node(n, &bound, 1);
+  *(k > 0 ? &out->first : &out->last) = e;
+  return e;
+}
+
+/* l >= 0, where `block` is NULL or the only atom that has the key in it, k times. */
+static bool
+of_bound(Norm *n, const Linear *l, const Expr *block, int64_t k, ExprRows *out)
+{
+  return block ? (k == 1 || k == -1) && of_block(n, l, block, k, out)
+               : of_sum(n, l, k, out);
+}
+
+/* The atom that has the key in it: *block is NULL where it is kv_idx itself.  Returns its
+ * factor; 0: there is none, or several. */
+static int64_t
+key_factor(Norm *n, const Linear *l, const Expr **block)
+{
+  int64_t k = 0;
+  *block = NULL;
+  for (int i = 0; i < l->n; i++) {
+    const Expr *atom = l->at[i].atom;
+    Linear offset;
+    int64_t by;
+    if (!(atom->vars & KV))
+      continue;
+    if (k || (atom->op != EXPR_OP_VAR && !key_block(n, atom, &offset, &by)))
+      return 0;
+    *block = atom->op == EXPR_OP_VAR ? NULL : atom;
+    k = l->at[i].k;
+  }
+  return k;
 }
 
 static bool
@@ -62,14 +130,12 @@ of_comparison(Norm *n, const Expr *e, ExprRows *out)
     return false;
   Linear l =
       linear_sum(n, e->op == EXPR_OP_LE ? &b : &a, e->op == EXPR_OP_LE ? &a : &b, -1);
-  int64_t k = linear_factor(&l, expr_var(n->g, EXPR_KV_IDX));
-  for (int i = 0; i < l.n; i++)
-    if (l.at[i].atom->op != EXPR_OP_VAR && l.at[i].atom->vars & KV)
-      return false;
-  if (!k || !of_sum(n, &l, k, out))
+  const Expr *block;
+  int64_t k = key_factor(n, &l, &block);
+  if (!k || !of_bound(n, &l, block, k, out))
     return false;
   Linear none = {0}, turned = linear_sum(n, &none, &l, -1);
-  return !equal || ((k == 1 || k == -1) && of_sum(n, &turned, -k, out));
+  return !equal || (of_bound(n, &turned, block, -k, out) && (k == 1 || k == -1));
 }
 
 static bool limits(Norm *, const Expr *, ExprRows *);
@@ -79,23 +145,42 @@ static bool
 of_or(Norm *n, const Expr *e, ExprRows *out)
 {
   ExprRows r[2] = {{0}};
+  bool known = true;
   for (int i = 0; i < 2; i++) {
     ExprRows other = {0};
-    if (e->arg[i]->vars & KV || !limits(n, e->arg[1 - i], &other))
+    if (e->arg[i]->vars & KV)
       continue;
+    known = limits(n, e->arg[1 - i], &other);
     out->first = chosen(n, e->arg[i], NULL, other.first, INT32_MIN);
     out->last = chosen(n, e->arg[i], NULL, other.last, INT32_MAX);
-    return true;
+    return known;
   }
   for (int i = 0; i < 2; i++)
-    if (!limits(n, e->arg[i], &r[i]))
-      return false;
+    known = limits(n, e->arg[i], &r[i]) && known;
   out->first = either(n, EXPR_OP_MIN, r[0].first, r[1].first);
   out->last = either(n, EXPR_OP_MAX, r[0].last, r[1].last);
   bool above = !r[0].last && !r[1].last, below = !r[0].first && !r[1].first;
-  return above || below;
+  return known && (above || below);
 }
 
+/* Of a choice by the key: no key outside both. */
+static bool
+of_choice(Norm *n, const Expr *e, ExprRows *out)
+{
+  ExprRows a = {0}, b = {0};
+  bool known = limits(n, e->arg[1], &a);
+  known = limits(n, e->arg[2], &b) && known;
+  if (e->arg[0]->vars & KV) {
+    out->first = either(n, EXPR_OP_MIN, a.first, b.first);
+    out->last = either(n, EXPR_OP_MAX, a.last, b.last);
+    return false;
+  }
+  out->first = chosen(n, e->arg[0], a.first, b.first, INT32_MIN);
+  out->last = chosen(n, e->arg[0], a.last, b.last, INT32_MAX);
+  return known;
+}
+
+/* No key outside them is seen; true: every key between them is. */
 static bool
 limits(Norm *n, const Expr *e, ExprRows *out)
 {
@@ -105,20 +190,17 @@ limits(Norm *n, const Expr *e, ExprRows *out)
     return true;
   }
   switch (e->op) {
-  case EXPR_OP_AND:
-    if (!limits(n, e->arg[0], &a) || !limits(n, e->arg[1], &b))
-      return false;
+  case EXPR_OP_AND: {
+    bool known = limits(n, e->arg[0], &a);
+    known = limits(n, e->arg[1], &b) && known;
     out->first = both(n, EXPR_OP_MAX, a.first, b.first);
     out->last = both(n, EXPR_OP_MIN, a.last, b.last);
-    return true;
+    return known;
+  }
   case EXPR_OP_OR:
     return of_or(n, e, out);
   case EXPR_OP_COND:
-    if (e->arg[0]->vars & KV || !limits(n, e->arg[1], &a) || !limits(n, e->arg[2], &b))
-      return false;
-    out->first = chosen(n, e->arg[0], a.first, b.first, INT32_MIN);
-    out->last = chosen(n, e->arg[0], a.last, b.last, INT32_MAX);
-    return true;
+    return of_choice(n, e, out);
   default:
     return of_comparison(n, e, out);
   }
@@ -132,13 +214,12 @@ expr_rows(ExprGraph *g, const Expr *mask, ExprRows *out)
   *out = (ExprRows){0};
   if (mask->op == EXPR_OP_CONST && mask->i)
     return true;
-  if (!limits(&n, mask, out))
-    return false;
+  bool known = limits(&n, mask, out);
   if (out->first)
     out->first = expr_normal(g, out->first);
   if (out->last)
     out->last = expr_normal(g, out->last);
-  return true;
+  return known;
 }
 
 /* ---- bounds of a band ---- */

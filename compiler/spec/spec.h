@@ -97,6 +97,13 @@ typedef struct SpecExprs {
   int n;
 } SpecExprs;
 
+/* What mask_mod says of whole rows (expr_rows): no key outside the limits is seen. */
+typedef struct SpecKeys {
+  const Expr *first, *last;   /* NULL: unbounded */
+  ExprList of_first, of_last; /* to evaluate each */
+  bool one_range;             /* every key between them is seen */
+} SpecKeys;
+
 struct attnc_spec {
   Arena *arena;
   int refs; /* atomic */
@@ -110,6 +117,7 @@ struct attnc_spec {
   Align align;
   int window[2];       /* left, right, inclusive; -1: unbounded */
   SpecExprs mask_mod;  /* none, or what of the masks is no band; and-ed with it */
+  SpecKeys keys;       /* of mask_mod, where there is one */
   SpecExprs score_mod; /* applied in order */
   SpecTables tensors;
   SpecScalars scalars;
@@ -155,6 +163,11 @@ typedef struct Band {
   bool bottom_right;
 } Band;
 Band spec_band(const Spec *);
+/* Does the mask hide nothing; may it hide keys before the first, behind the last that a row
+ * sees? */
+bool mask_is_full(const Spec *);
+bool mask_cuts_left(const Spec *);
+bool mask_cuts_right(const Spec *);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);
 

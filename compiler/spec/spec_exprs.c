@@ -234,6 +234,18 @@ with_lists(const ExprGraph *g, const Expr *const *at, int n)
   return (SpecExprs){at, lists, n};
 }
 
+static SpecKeys
+keys_of(ExprGraph *g, const Expr *mask)
+{
+  ExprRows rows;
+  SpecKeys k = {.one_range = expr_rows(g, mask, &rows)};
+  k.first = rows.first;
+  k.last = rows.last;
+  k.of_first = expr_list(g, &k.first, k.first != NULL, g->arena);
+  k.of_last = expr_list(g, &k.last, k.last != NULL, g->arena);
+  return k;
+}
+
 static void
 take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
 {
@@ -255,6 +267,7 @@ take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
   if (*mask == expr_bool(g, true))
     return;
   s->mask_mod = with_lists(g, mask, 1);
+  s->keys = keys_of(g, *mask);
   if (l->mask_mod)
     check_length(l, g, l->mask_mod, *mask, EXPR_IS_MASK);
 }

@@ -154,3 +154,22 @@ spec_band(const Spec *s)
     b.hi = 0;
   return b;
 }
+
+bool
+mask_is_full(const Spec *s)
+{
+  Band b = spec_band(s);
+  return b.lo == INT_MIN && b.hi == INT_MAX && !s->mask_mod.n;
+}
+
+bool
+mask_cuts_left(const Spec *s)
+{
+  return spec_band(s).lo != INT_MIN || s->keys.first;
+}
+
+bool
+mask_cuts_right(const Spec *s)
+{
+  return spec_band(s).hi != INT_MAX || s->keys.last;
+}

@@ -138,6 +138,8 @@ random_sum(Random *r, ExprGraph *g)
   const Expr *sum = expr_var(g, vars[random_below(r, 8)]);
   for (int i = random_below(r, 4); i > 0; i--) {
     const Expr *term = expr_var(g, vars[random_below(r, 8)]);
+    if (random_below(r, 6) == 0)
+      term = expr_op(g, EXPR_OP_FLOOR_DIV, term, expr_int(g, 1 + random_below(r, 5)), NULL);
     if (random_below(r, 3) == 0)
       term = expr_op(g, EXPR_OP_MUL, term, expr_int(g, random_below(r, 7) - 3), NULL);
     ExprOp op = random_below(r, 2) ? EXPR_OP_ADD : EXPR_OP_SUB;
