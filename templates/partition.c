@@ -48,6 +48,16 @@ longest_first(const Partition *p)
   return p->call->mask.band.hi != INT_MAX;
 }
 
+/* Keys of a head that are read at one time: what a row sees of a window on both sides. */
+static Idx
+keys_at_once(const Call *f)
+{
+  Band band = f->mask.band;
+  int64_t width = (int64_t)band.hi - band.lo + 1;
+  bool open = band.lo == INT_MIN || width > INT_MAX;
+  return open ? f->sk : i_min(f->sk, i_max(1, width));
+}
+
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
  * here is larger than the number of heads of all batches. */
 static Idx
@@ -55,7 +65,7 @@ section(const Partition *p)
 {
   const Call *f = p->call;
   int row = (f->d + f->dv) * dtype_bytes(f->dt);
-  Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, f->sk)));
+  Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, keys_at_once(f))));
   Idx some = i_min(fit, i_mul(f->hk, batches(p)));
   return p->pack > 1 ? some : i_mul(some, fwd_group(f));
 }

@@ -2,8 +2,9 @@
  *
  * The blocks of a call are numbered.  Without a diagonal: the blocks of queries of a head
  * follow each other, then the heads.  With one: the longest first, inside sections of heads
- * whose K and V fit into the L2 cache together.  A cluster's CTAs have adjacent blocks of a
- * head, and walk over the same key tiles. */
+ * whose K and V, what a row sees of them, fit into the L2 cache together.  A cluster's CTAs
+ * have adjacent blocks of a head, and walk over the same key tiles.
+ */
 #ifndef ATTNC_TEMPLATES_PARTITION_H
 #define ATTNC_TEMPLATES_PARTITION_H
 

@@ -103,17 +103,15 @@ test_many(void **state)
 }
 
 /* 16 k tokens, heads x head_dim 2048, tiles as the kernels for sm_90a have them.  A block
- * weighs its key tiles and, of beginning and ending it, 1.5. */
+ * weighs its key tiles and one more, as partition_tickets has it. */
 typedef struct Tiling {
   int d, bm, bn;
   double free_first; /* mean over busiest of every problem at least, */
   double stride;     /* and by a stride at the worst, causal on 132 */
 } Tiling;
 
-/* At head_dim 256 two kinds of problem are below 0.97: a window of 4096 at 16 k, where
- * sections are of two heads, and 1 k on 108, where a worker has nine blocks. */
 static const Tiling tilings[] = {
-    {64, 128, 192, 0.99, 0.96}, {128, 128, 128, 0.98, 0.86}, {256, 128, 80, 0.96, 0.70}};
+    {64, 128, 192, 0.99, 0.96}, {128, 128, 128, 0.98, 0.86}, {256, 128, 80, 0.97, 0.70}};
 
 static int64_t
 least(int64_t a, int64_t b)
@@ -125,14 +123,15 @@ least(int64_t a, int64_t b)
 static Tickets
 problem(const Tiling *x, int s, int window, double *weight)
 {
-  int64_t heads = 2048 / x->d * (16384 / s), fit = (32 << 20) / (4 * x->d * s);
+  int64_t heads = 2048 / x->d * (16384 / s), seen = window ? least(window, s) : s;
+  int64_t fit = (32 << 20) / (4 * x->d * seen);
   Tickets t = {.heads = heads, .blocks = s / x->bm, .step = 1, .weight = weight};
   t.last_first = true;
   t.section = least(fit < 1 ? 1 : fit, heads);
   for (int64_t i = 0; i < t.blocks; i++) {
     int64_t from = window && i * x->bm > window ? i * x->bm - window : 0;
     int64_t keys = (i + 1) * x->bm - from;
-    weight[i] = (double)((keys + x->bn - 1) / x->bn) + 1.5;
+    weight[i] = (double)((keys + x->bn - 1) / x->bn) + 1;
   }
   return t;
 }
@@ -210,9 +209,9 @@ static Shape
 random_shape(int turn)
 {
   static const Band bands[] = {
-      {INT_MIN, INT_MAX, true}, {INT_MIN, 0, true}, {-700, 0, false}, {-300, 200, true}};
+      {INT_MIN, INT_MAX, true}, {INT_MIN, 0, true}, {-20000, 0, false}, {-300, 200, true}};
   int group = 1 << rand() % 4, hk = 1 + rand() % 5, queries = 1 + rand() % 1500;
-  int keys = rand() % 40000; /* 32 MB: 131,072 keys of head_dim 64, 32,768 of 256 */
+  int keys = rand() % 60000; /* 32 MB: 131,072 keys of head_dim 64, 32,768 of 256 */
   Shape s = {.band = bands[turn % 4], .d = 64 << rand() % 3, .bm = 64 << rand() % 2};
   s.pack = rand() % 2 ? group : 1;
   s.cluster = 1 + rand() % 2;
@@ -335,7 +334,7 @@ test_same_order(void **state)
   (void)state;
   Met met = {0};
   srand(2);
-  for (int turn = 0; turn < 400; turn++) {
+  for (int turn = 0; turn < 700; turn++) {
     Shape s = random_shape(turn);
     check_order(&s, &met);
   }
