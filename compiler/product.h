@@ -15,7 +15,7 @@ typedef enum Lay {
   LAY_FRAG,     /* accumulator layout of m16n8: rows over the warps in blocks of 16 */
   LAY_ROW,      /* one value a row, equal in the lanes that have it, or a part in each
                    (per_thread) */
-  LAY_WARP_ROW, /* a row a warp, eight columns a lane */
+  LAY_WARP_ROW, /* a row a warp, eight columns of each 256 a lane */
   LAY_SCALAR    /* one value */
 } Lay;
 

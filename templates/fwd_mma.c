@@ -27,6 +27,8 @@ applicable(const Case *c, Why *why)
       {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype"},
+      {s->head_dim <= 256 && s->head_dim_v <= 256,
+       "head_dim or head_dim_v above 256 does not fit a warp's registers"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

@@ -1,6 +1,6 @@
 /* ref_fwd: one row of queries a warp, one key at a time, everything in fp32 registers.
  * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
- * multiple of 8 up to 256, no shared memory, no tensor cores.  Loads where it uses. */
+ * multiple of 8 up to 512, no shared memory, no tensor cores.  Loads where it uses. */
 #include "templates/fwd.h"
 #include "templates/partition.h"
 #include "templates/softmax.h"

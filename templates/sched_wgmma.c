@@ -28,6 +28,9 @@ wgmma_applicable(const Case *c, Why *why)
       {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "wgmma does not multiply this dtype in full precision"},
+      {s->head_dim <= 256, "head_dim above 256: q and k do not fit shared memory"},
+      {s->head_dim_v <= p->cols_most,
+       "head_dim_v above 256: a warpgroup's product has no more columns"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

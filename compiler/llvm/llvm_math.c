@@ -347,11 +347,11 @@ lower_row_allreduce(Lo *lo, const Op *op)
 void
 lower_row_dot(Lo *lo, const Op *op)
 {
-  int n;
+  int n, columns = lower_count(op->in[0]);
   V *out = lower_regs(lo, op->out, &n), *a = lo->vals[op->in[0]->id],
     *b = lo->vals[op->in[1]->id];
   V x = LLVMBuildFMul(lo->b, a[0], b[0], "");
-  for (int i = 1; i < 8; i++)
+  for (int i = 1; i < columns; i++)
     x = fma_(lo, a[i], b[i], x);
   for (int mask = 16; mask; mask /= 2)
     x = fadd_(lo, x, shuffle_xor(lo, x, mask));

@@ -1,5 +1,5 @@
 /* Straight between registers and global memory: one value a row, and the lane layout of
- * ref_fwd (a row a warp, eight columns a lane). */
+ * ref_fwd (a row a warp, eight columns of each 256 a lane). */
 #include "compiler/llvm/llvm_lower.h"
 
 static void
@@ -65,10 +65,12 @@ lower_load_rows(Lo *lo, const Op *op)
 
 /* ---- the lane layout ---- */
 
+/* Does the lane have columns of this group of 256? */
 static V
-has_columns(Lo *lo, int cols)
+has_columns(Lo *lo, int cols, int group)
 {
-  return LLVMBuildICmp(lo->b, LLVMIntULT, lane_value(lo, LANE_LANE), k32(lo, cols / 8), "");
+  int lanes = (cols - WARP_COLS * group) / LANE_COLS;
+  return LLVMBuildICmp(lo->b, LLVMIntULT, lane_value(lo, LANE_LANE), k32(lo, lanes), "");
 }
 
 static V
@@ -150,7 +152,7 @@ static const struct {
     [DT_F32] = {from_f32, to_f32},
 };
 
-/* Registers of a lane's eight columns. */
+/* Registers of eight of a lane's columns. */
 static int
 lane_words(Lo *lo, Dtype ty)
 {
@@ -168,22 +170,34 @@ least(int a, int b)
   return a < b ? a : b;
 }
 
+/* The eight columns of a group, from byte `at` of the lane's address on. */
+static void
+load_group(Lo *lo, Dtype ty, V address, int at, V bit, V *out)
+{
+  V word[WORDS];
+  for (int i = 0, words = lane_words(lo, ty); i < words; i += WORDS) {
+    int here = least(words - i, WORDS);
+    load_words(lo, address, at + i * REG_BYTES, here, bit, word);
+    for (int k = 0; k < here; k++)
+      words_of[ty].from(lo, word[k], out + (i + k) * dtype_in(ty, REG_BYTES));
+  }
+}
+
 void
 lower_load(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
   Dtype ty = v->x->ty;
-  int n, words = lane_words(lo, ty);
-  V *out = lower_regs(lo, op->out, &n), word[WORDS];
-  V row = lane_row(lo, op->kind == OP_LOAD_ONE);
-  V columns = has_columns(lo, v->x->cols);
-  V want = bool_and(lo->b, columns, row_inside(lo, v, row));
-  V address = lane_address(lo, v, row), bit = as_i32(lo, lo->b, want);
-  for (int i = 0; i < words; i += WORDS) {
-    int here = least(words - i, WORDS);
-    load_words(lo, address, i * REG_BYTES, here, bit, word);
-    for (int k = 0; k < here; k++)
-      words_of[ty].from(lo, word[k], out + (i + k) * dtype_in(ty, REG_BYTES));
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  V row = lane_row(lo, op->kind == OP_LOAD_ONE), address = NULL;
+  for (int g = 0; g < lane_groups(v->x->cols); g++) {
+    V columns = has_columns(lo, v->x->cols, g);
+    V want = bool_and(lo->b, columns, row_inside(lo, v, row));
+    if (!address)
+      address = lane_address(lo, v, row);
+    load_group(lo, ty, address, g * WARP_COLS * dtype_bytes(ty), as_i32(lo, lo->b, want),
+               out + g * LANE_COLS);
   }
 }
 
@@ -204,19 +218,29 @@ store_words(Lo *lo, V address, int at, int n, const V *word, V want)
   asm_call(lo, ASM_EFFECT, text.p, how.p, in, n + 2, lo->none, NULL, 0);
 }
 
+static void
+store_group(Lo *lo, Dtype ty, V address, int at, V want, const V *x)
+{
+  int words = lane_words(lo, ty);
+  V *word = NEW_N(lo->arena, V, words);
+  for (int i = 0; i < words; i++)
+    word[i] = words_of[ty].to(lo, ty, x + i * dtype_in(ty, REG_BYTES));
+  for (int i = 0; i < words; i += WORDS)
+    store_words(lo, address, at + i * REG_BYTES, least(words - i, WORDS), word + i, want);
+}
+
 void
 lower_store(Lo *lo, const Op *op)
 {
   const View *v = &op->view;
   Dtype ty = v->x->ty;
-  int words = lane_words(lo, ty);
-  V *x = lo->vals[op->in[0]->id], *word = NEW_N(lo->arena, V, words);
-  V row = lane_row(lo, false);
-  V columns = has_columns(lo, v->x->cols);
-  V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
-  V address = lane_address(lo, v, row);
-  for (int i = 0; i < words; i++)
-    word[i] = words_of[ty].to(lo, ty, x + i * dtype_in(ty, REG_BYTES));
-  for (int i = 0; i < words; i += WORDS)
-    store_words(lo, address, i * REG_BYTES, least(words - i, WORDS), word + i, want);
+  V row = lane_row(lo, false), address = NULL;
+  for (int g = 0; g < lane_groups(v->x->cols); g++) {
+    V columns = has_columns(lo, v->x->cols, g);
+    V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
+    if (!address)
+      address = lane_address(lo, v, row);
+    store_group(lo, ty, address, g * WARP_COLS * dtype_bytes(ty), want,
+                lo->vals[op->in[0]->id] + g * LANE_COLS);
+  }
 }

@@ -53,7 +53,7 @@ lower_count(const Val *v)
   case LAY_FRAG:
     return val_tiles_m(v) * (v->cols / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
   case LAY_WARP_ROW:
-    return 8;
+    return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:
     return val_row_values(v);
   default:

@@ -66,6 +66,12 @@ typedef struct Field {
   Identity identity;
   const char *doc, *example;
 } Field;
+/* The number above hi that an INT takes, as written; NULL: none. */
+static inline const char *
+spec_int_more(const Field *f)
+{
+  return f->type == FT_INT ? f->words : NULL;
+}
 enum {
   SPEC_FIELD_COUNT = 0
 #define SPEC_FIELD(...) +1

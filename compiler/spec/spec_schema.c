@@ -67,11 +67,27 @@ put_per_tensor(Str *out, const char *words, bool all)
 }
 
 static void
-put_integer(Str *out, const Field *f)
+put_range(Str *out, const Field *f)
 {
-  str_printf(out, "\"type\": \"integer\", \"minimum\": %d, \"maximum\": %d", f->lo, f->hi);
+  str_printf(out, "\"minimum\": %d, \"maximum\": %d", f->lo, f->hi);
   if (f->step > 1)
     str_printf(out, ", \"multipleOf\": %d", f->step);
+}
+
+static void
+put_integer(Str *out, const Field *f)
+{
+  str_put(out, "\"type\": \"integer\", ");
+  put_range(out, f);
+}
+
+/* Of which the field may have one more, above the others. */
+static void
+put_integer_or(Str *out, const Field *f)
+{
+  str_put(out, "\"type\": \"integer\", \"anyOf\": [{");
+  put_range(out, f);
+  str_printf(out, "}, {\"const\": %s}]", f->words);
 }
 
 static void put_fields(Str *out, const Field *fields, int n, const char *indent);
@@ -134,7 +150,10 @@ put_type(Str *out, const Field *f)
     break;
   case FT_INT:
   case FT_SCHED_INT:
-    put_integer(out, f);
+    if (spec_int_more(f))
+      put_integer_or(out, f);
+    else
+      put_integer(out, f);
     break;
   case FT_BOOL:
   case FT_SCHED_BOOL:

@@ -209,9 +209,13 @@ static bool
 int_fits(SpecLoad *l, const DocNode *node, const Field *f, int v)
 {
   const char *key = spec_shown(l, node->key ? node->key : f->key);
+  const char *more = spec_int_more(f);
+  if (more && v == atoi(more))
+    return true;
   if (v < f->lo || v > f->hi) {
-    spec_fault(l, node->place, SE_RANGE, NULL, "`%s` is from %d to %d, not %s", key, f->lo,
-               f->hi, spec_shown(l, node->text));
+    spec_fault(l, node->place, SE_RANGE, NULL, "`%s` is from %d to %d%s%s, not %s", key,
+               f->lo, f->hi, more ? ", or " : "", more ? more : "",
+               spec_shown(l, node->text));
     return false;
   }
   if (v % f->step == 0)

@@ -229,7 +229,8 @@ Idx t_any_abs_gt(Tb *, Tile, Tile k); /* … one beyond k (one value) on either 
 
 void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
 Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
-/* The slow road of ref_fwd: a row a warp, eight columns a lane, fp32 in registers. */
+/* The slow road of ref_fwd: a row a warp, eight columns of each 256 a lane, fp32 in
+ * registers. */
 Tile t_load(Tb *, View);
 void t_store(Tb *, View, Tile);
 Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */

@@ -326,6 +326,15 @@ int tile_bars(Tb *, int n);                  /* first of n named barriers */
 void tile_map(Tb *, const View *, int rows); /* declares the view's tensor map */
 
 /* Shapes that words and lowering share. */
+
+/* Of a lane tile a lane has eight columns of each 256. */
+enum { LANE_COLS = 8, WARP_COLS = 32 * LANE_COLS, LANE_COLS_MOST = 2 * WARP_COLS };
+
+static inline int
+lane_groups(int cols)
+{
+  return (cols + WARP_COLS - 1) / WARP_COLS;
+}
 static inline int
 val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
 {

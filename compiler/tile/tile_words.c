@@ -61,8 +61,8 @@ t_zero(Tb *t, int rows, int cols)
 Tile
 t_zero_lanes(Tb *t, int rows, int cols)
 {
-  if (rows != t->prog->warps || cols > 256)
-    t_fail(t, "a lane tile has a row a warp and up to 256 columns");
+  if (rows != t->prog->warps || cols > LANE_COLS_MOST)
+    t_fail(t, "a lane tile has a row a warp and up to %d columns", LANE_COLS_MOST);
   return constant(t, rows, cols, 0, LAY_WARP_ROW);
 }
 
@@ -469,7 +469,7 @@ t_load_rows(Tb *t, View v)
 static Tile
 load(Tb *t, OpKind kind, View v)
 {
-  if (v.x->cols > 256 || (kind == OP_LOAD && v.n != tile_warps(t)))
+  if (v.x->cols > LANE_COLS_MOST || (kind == OP_LOAD && v.n != tile_warps(t)))
     t_fail(t, "load: %d rows of %s", v.n, v.x->name);
   Op *op = tile_op(t, kind);
   op->view = v;

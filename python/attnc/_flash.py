@@ -14,7 +14,7 @@ from .sizes import Sizes
 from .spec import Spec
 
 KEPT_LAUNCHES = 512  #: prepared launches a thread keeps, one for each shape
-HEAD_DIM_MIN, HEAD_DIM_MAX, HEAD_DIM_STEP = 16, 256, 8
+HEAD_DIM_MIN, HEAD_DIM_MAX, HEAD_DIM_STEP = 8, 256, 8
 DTYPES = ("fp16", "bf16")
 
 _lock = threading.RLock()

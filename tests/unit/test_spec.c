@@ -299,19 +299,27 @@ dtype_map(void **state)
   }
 }
 
-/* Every head_dim of the promise, and none between. */
+/* Every head_dim and head_dim_v of the promise, and none between. */
 static void
 head_dims(void **state)
 {
   (void)state;
-  for (int d = 0; d <= 300; d++) {
+  for (int d = 0; d <= 600; d++) {
     char text[128];
     attnc_spec *s = NULL;
+    bool is_v = d >= 8 && d <= 512 && d % 8 == 0, is = is_v && (d <= 256 || d == 512);
     snprintf(text, sizeof text, "attnc: 1\nname: x\ndtype: fp16\nhead_dim: %d\n", d);
     attnc_status status = attnc_spec_load(text, strlen(text), "t", &s, NULL);
-    assert_int_equal(status, d >= 16 && d <= 256 && d % 8 == 0 ? ATTNC_OK : ATTNC_ERR_SPEC);
+    assert_int_equal(status, is ? ATTNC_OK : ATTNC_ERR_SPEC);
     if (s)
       assert_int_equal(s->head_dim, d);
+    attnc_spec_release(s);
+    snprintf(text, sizeof text,
+             "attnc: 1\nname: x\ndtype: fp16\nhead_dim: 64\nhead_dim_v: %d\n", d);
+    status = attnc_spec_load(text, strlen(text), "t", &s, NULL);
+    assert_int_equal(status, is_v ? ATTNC_OK : ATTNC_ERR_SPEC);
+    if (s)
+      assert_int_equal(s->head_dim_v, d);
     attnc_spec_release(s);
   }
 }

@@ -276,7 +276,8 @@ type_text(const Field *f, char buf[128])
   if (fixed[f->type])
     return fixed[f->type];
   if (f->type == FT_INT && f->step > 1)
-    snprintf(buf, 128, "integer, %d to %d, multiple of %d", f->lo, f->hi, f->step);
+    snprintf(buf, 128, "integer, %d to %d, multiple of %d%s%s", f->lo, f->hi, f->step,
+             spec_int_more(f) ? "; or " : "", spec_int_more(f) ? spec_int_more(f) : "");
   else if (number)
     snprintf(buf, 128, "integer, %d to %d", f->lo, f->hi);
   else
