@@ -14,7 +14,8 @@
 #include <stdbool.h>
 
 enum {
-  CALL_SLOTS = 16,         /* tensors of a call */
+  CALL_SLOTS = 64,         /* tensors of a call, those that a spec declares with them */
+  CALL_SCALARS = 32,       /* numbers of a call, likewise */
   CALL_STRIDES = 5,        /* of a tensor */
   CALL_STEPS = 8,          /* launches and memsets of a kernel */
   CALL_REGIONS = 16,       /* of workspace */
@@ -73,7 +74,8 @@ typedef struct TensorInfo {
 } TensorInfo;
 extern const TensorInfo tensor_info[ATTNC_SLOT_COUNT];
 int tensor_find(const char *name); /* the slot, -1: there is none of that name */
-/* Does the spec's `dtype` say its type, and `layout` the order of its axes? */
+/* Does the spec's `dtype` say its type, and `layout` the order of its axes?  Of a tensor
+ * that a spec declares they do not. */
 bool tensor_is_typed(int slot);
 
 typedef enum Access { ACCESS_NONE, ACCESS_IN, ACCESS_OUT, ACCESS_INOUT } Access;
@@ -94,6 +96,8 @@ typedef struct CallTensor {
   int align;       /* bytes, of its address and of its strides */
   int n_axes;
   CallAxis axes[CALL_STRIDES];
+  bool table; /* expressions read it: an axis that is a size may be longer, what is behind
+                 is not read */
 } CallTensor;
 
 int64_t axis_length(const CallAxis *, const attnc_sizes *);

@@ -40,7 +40,7 @@ tensor_find(const char *name)
 bool
 tensor_is_typed(int slot)
 {
-  return tensor_info[slot].dtype[0] == 0;
+  return slot < ATTNC_SLOT_COUNT && tensor_info[slot].dtype[0] == 0;
 }
 
 const char *

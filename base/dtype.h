@@ -10,7 +10,8 @@
   X(BF16, "bf16", 2, BFLOAT16, "bf16")                                                     \
   X(F32, "fp32", 4, FLOAT32, "tf32")                                                       \
   X(E4M3, "e4m3", 1, UINT8, "e4m3")                                                        \
-  X(E5M2, "e5m2", 1, UINT8, "e5m2")
+  X(E5M2, "e5m2", 1, UINT8, "e5m2")                                                        \
+  X(I32, "i32", 4, INT32, "s32")
 typedef enum Dtype {
 #define X(id, ...) DT_##id,
   DTYPE_TABLE(X)

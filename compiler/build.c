@@ -62,6 +62,31 @@ tensor(Tb *t, const CallTensor *c)
   return x;
 }
 
+static Lookup
+lookup(Tb *t, const CallTensor *c)
+{
+  Lookup x = {.name = c->name, .slot = c->slot, .ty = c->dtype, .n_axes = c->n_axes};
+  tile_param(t, PARAM_TENSOR, c->slot, 0);
+  for (int i = 0; i < c->n_axes; i++) {
+    bool last = i == c->n_axes - 1;
+    x.length[i] = axis(t, &c->axes[i]);
+    x.stride[i] = last ? i_int(1) : tile_stride(t, c->slot, i);
+  }
+  return x;
+}
+
+static const Lookup *
+lookups(Tb *t, const Spec *s)
+{
+  const Signature *call = s->call[ATTNC_OP_FWD];
+  Lookup *all = NEW_N(t->arena, Lookup, s->tables.n + 1);
+  for (int i = 0; i < s->tables.n; i++)
+    for (int j = 0; j < call->n_tensors; j++)
+      if (call->tensors[j].slot == s->tables.at[i].slot && spec_reads_table(s, i))
+        all[i] = lookup(t, &call->tensors[j]);
+  return all;
+}
+
 static const Call *
 call_of(Tb *t, const Spec *s, const Call *host)
 {
@@ -78,7 +103,9 @@ call_of(Tb *t, const Spec *s, const Call *host)
   c->sq = tile_size(t, SIZE_SQ);
   c->sk = tile_size(t, SIZE_SK);
   for (int i = 0; i < call->n_tensors; i++)
-    c->at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+    if (!call->tensors[i].table)
+      c->at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+  c->tables = lookups(t, s);
   c->q = c->at[ATTNC_Q];
   c->k = c->at[ATTNC_K];
   c->v = c->at[ATTNC_V];

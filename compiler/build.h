@@ -25,7 +25,10 @@ typedef struct Call {
   Tb *tb;
   const Spec *spec;
   const Tensor *at[ATTNC_SLOT_COUNT]; /* by slot; NULL: not of this call */
-  const Tensor *q, *k, *v, *o, *lse;  /* of them */
+  /* What expressions read, by the index that their loads have (spec->tables); one that
+   * none reads has no name and no parameters. */
+  const Lookup *tables;
+  const Tensor *q, *k, *v, *o, *lse; /* of them */
   int d, dv;
   Dtype dt; /* of q, k and v where they are equal */
   Mask mask;

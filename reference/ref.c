@@ -124,6 +124,8 @@ choose_scalars(Ref *r, const attnc_args *args, attnc_error *err)
     double given = (uint32_t)s->slot < args->n_scalars ? args->scalars[s->slot] : NAN;
     if (!isnan(given))
       TRY(scalar_check(s->name, given, s->positive, err));
+    if (isnan(given) && isnan(s->initial))
+      return err_set(err, ATTNC_ERR_USAGE, "reference: the number %s is missing", s->name);
     r->scalar[s->slot] = isnan(given) ? s->initial : (double)(float)given;
     if (s->constant && (float)r->scalar[s->slot] != (float)s->initial)
       return err_set(err, ATTNC_ERR_USAGE,
@@ -142,7 +144,7 @@ check_tensors(Ref *r, bool outputs, attnc_error *err)
     attnc_tensor *x = &r->t[t.slot];
     t.align = dtype_bytes(t.dtype);
     r->ty[t.slot] = t.dtype;
-    if (!formats[t.dtype].at)
+    if (!formats[t.dtype].at && t.dtype != DT_I32)
       return err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: numbers of %s",
                      dtype_name(t.dtype));
     if (!(t.access & ACCESS_IN) && !outputs)
@@ -175,13 +177,12 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
     return err_set(err, ATTNC_ERR_USAGE, "reference: scalars is NULL");
   *r = (Ref){.spec = s, .call = s->call[op], .band = spec_band(s)};
   TRY(sizes_take(&r->n, args.sizes, err));
-  TRY(tensors_take(r->t, ATTNC_SLOT_COUNT, args.tensors, args.tensor_size, args.n_tensors,
-                   err));
+  TRY(tensors_take(r->t, CALL_SLOTS, args.tensors, args.tensor_size, args.n_tensors, err));
   r->n_rows = r->n.sq;
   TRY(check_sizes(s, &r->n, err));
   TRY(choose_scalars(r, &args, err));
-  TRY(ref_take_declared(r, &args, err));
-  return check_tensors(r, outputs, err);
+  TRY(check_tensors(r, outputs, err));
+  return ref_take_tables(r, err);
 }
 
 /* NULL when the product is beyond memory. */

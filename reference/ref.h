@@ -20,13 +20,13 @@ typedef struct Ref {
   const Spec *spec;
   const Signature *call;
   attnc_sizes n;
-  attnc_tensor t[ATTNC_SLOT_COUNT];
-  Dtype ty[ATTNC_SLOT_COUNT];
-  double scalar[ATTNC_SCALAR_COUNT];
+  attnc_tensor t[CALL_SLOTS];
+  Dtype ty[CALL_SLOTS];
+  double scalar[CALL_SCALARS];
   Band band;
-  /* What expressions read: slots behind the fixed ones, in the order of declaration. */
-  ExprTable tables[SPEC_TABLES];
-  double scalars[SPEC_SCALARS];
+  /* What expressions read, by the index that their nodes have. */
+  ExprTable tables[CALL_SLOTS];
+  double numbers[CALL_SCALARS];
   const int64_t *rows; /* NULL: all */
   int64_t n_rows;
   size_t row_bytes; /* of `per_row` for each row: the caller's */
@@ -78,8 +78,8 @@ void *ref_room(Arena *, int64_t n, int64_t m, size_t size);
 
 /* ---- expressions (ref_expr.c) ---- */
 
-/* Tables and numbers of the call that the spec declares. */
-attnc_status ref_take_declared(Ref *, const attnc_args *, attnc_error *);
+/* What expressions read of a call whose tensors and numbers were checked. */
+attnc_status ref_take_tables(Ref *, attnc_error *);
 /* Of a thread, in its arena; false: no memory.  Sets `exprs`. */
 bool ref_exprs_open(Ref *);
 /* Scaled scores of a row in s64 and s32: changed by score_mod, −inf where mask_mod hides

@@ -12,47 +12,20 @@ typedef struct RefExprs {
   ExprInput in;
 } RefExprs;
 
-/* The words of a tensor's `dtype`, but i32. */
-static const Dtype types[] = {DT_F32, DT_F32, DT_F16, DT_BF16};
-
 /* ---- what the call gives ---- */
 
-static attnc_status
-take_table(Ref *r, const attnc_args *args, int i, attnc_error *err)
+static void
+take_table(Ref *r, int i)
 {
-  const SpecTable *t = &r->spec->tensors.at[i];
-  size_t slot = (size_t)ATTNC_SLOT_COUNT + (size_t)i;
-  attnc_tensor given;
+  const SpecTable *t = &r->spec->tables.at[i];
+  const attnc_tensor *given = &r->t[t->slot];
   ExprTable *to = &r->tables[i];
-  bool empty = false;
-  memset(&given, 0, sizeof given);
-  if (slot < args->n_tensors)
-    memcpy(&given, array_at(args->tensors, args->tensor_size, slot),
-           args->tensor_size < sizeof given ? args->tensor_size : sizeof given);
-  to->data = given.data;
+  to->data = given->data;
   for (int a = 0; a < t->axes.n; a++) {
     const SpecAxis *axis = &t->axes.at[a];
     to->length[a] = axis->name ? size_get(&r->n, axis->size) : axis->n;
-    to->stride[a] = given.stride[a];
-    empty = empty || to->length[a] == 0;
+    to->stride[a] = given->stride[a];
   }
-  if (!to->data && !empty)
-    return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", t->name);
-  return ATTNC_OK;
-}
-
-static attnc_status
-take_scalar(Ref *r, const attnc_args *args, int i, attnc_error *err)
-{
-  const SpecScalar *s = &r->spec->scalars.at[i];
-  uint32_t slot = (uint32_t)(ATTNC_SCALAR_COUNT + i);
-  double given = slot < args->n_scalars ? args->scalars[slot] : (double)NAN;
-  r->scalars[i] = isnan(given) ? s->initial : given;
-  if (isnan(r->scalars[i]))
-    return err_set(err, ATTNC_ERR_USAGE, "reference: the number %s is missing", s->name);
-  TRY(scalar_check(s->name, r->scalars[i], false, err));
-  r->scalars[i] = (double)(float)r->scalars[i];
-  return ATTNC_OK;
 }
 
 /* Indices and sizes are i32 that do not wrap where sizes are those of kernels. */
@@ -68,15 +41,15 @@ check_sizes(const Ref *r, attnc_error *err)
 }
 
 attnc_status
-ref_take_declared(Ref *r, const attnc_args *args, attnc_error *err)
+ref_take_tables(Ref *r, attnc_error *err)
 {
   if (!spec_has_expressions(r->spec))
     return ATTNC_OK;
   TRY(check_sizes(r, err));
-  for (int i = 0; i < r->spec->tensors.n; i++)
-    TRY(take_table(r, args, i, err));
-  for (int i = 0; i < r->spec->scalars.n; i++)
-    TRY(take_scalar(r, args, i, err));
+  for (int i = 0; i < r->spec->tables.n; i++)
+    take_table(r, i);
+  for (int i = 0; i < r->spec->numbers.n; i++)
+    r->numbers[i] = (double)(float)r->scalar[r->spec->numbers.at[i].slot];
   return ATTNC_OK;
 }
 
@@ -85,10 +58,10 @@ ref_take_declared(Ref *r, const attnc_args *args, attnc_error *err)
 static ExprValue
 element(const void *user, int tensor, const void *data, int64_t at)
 {
-  unsigned dtype = ((const Spec *)user)->tensors.at[tensor].dtype;
-  if (dtype == 0)
+  Dtype ty = spec_table_dtype(&((const Spec *)user)->tables.at[tensor]);
+  if (ty == DT_I32)
     return (ExprValue){.i = ((const int32_t *)data)[at]};
-  return (ExprValue){.f = (double)ref_element(data, at, types[dtype])};
+  return (ExprValue){.f = (double)ref_element(data, at, ty)};
 }
 
 bool
@@ -103,7 +76,7 @@ ref_exprs_open(Ref *r)
       !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))))
     return false;
   x->in = (ExprInput){
-      .scalars = r->scalars, .tables = r->tables, .element = element, .user = s};
+      .scalars = r->numbers, .tables = r->tables, .element = element, .user = s};
   return true;
 }
 

@@ -233,6 +233,17 @@ get_now(attnc_context *c, const JitRequest *a, const JitResolved *answer, double
 
 /* ---- the memo ---- */
 
+/* Up to the last tensor of which something is given. */
+static size_t
+given_tensors(const ProblemCopy *p)
+{
+  static const attnc_tensor none;
+  size_t n = CALL_SLOTS;
+  while (n > 0 && !memcmp(&p->tensors[n - 1], &none, sizeof none))
+    n--;
+  return n;
+}
+
 /* Everything that jit_resolve looks at. */
 static FlightKey
 request_key(const JitRequest *a)
@@ -248,7 +259,7 @@ request_key(const JitRequest *a)
   sha256_field(&s, "spec", spec, strlen(spec));
   sha256_field(&s, "want", w, offsetof(Schedule, at) + (size_t)w->n * sizeof w->at[0]);
   sha256_field(&s, "sizes", &p->sizes, sizeof p->sizes);
-  sha256_field(&s, "tensors", p->tensors, sizeof p->tensors);
+  sha256_field(&s, "tensors", p->tensors, given_tensors(p) * sizeof *p->tensors);
   sha256_field(&s, "numbers", numbers, sizeof numbers);
   sha256_field(&s, "tuned", &stamp, sizeof stamp);
   sha256_end(&s, key.bytes);

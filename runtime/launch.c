@@ -76,10 +76,23 @@ scalar_of(const LaunchArgs *a, int slot)
   return (uint32_t)slot < a->n_scalars ? a->scalars[slot] : NAN;
 }
 
+/* Some have no default. */
+static attnc_status
+check_given(const Recipe *r, const LaunchArgs *a, attnc_error *e)
+{
+  for (int i = 0; i < RECIPE_SCALARS; i++) {
+    const RecipeScalar *s = &r->scalars[i];
+    if (s->name && isnan(s->initial) && isnan(scalar_of(a, i)))
+      return err_set(e, ATTNC_ERR_USAGE, "scalar %s (slot %d) is missing", s->name, i);
+  }
+  return ATTNC_OK;
+}
+
 /* A value for what the kernel has as a constant must be that constant. */
 static attnc_status
 check_scalars(const Recipe *r, const LaunchArgs *a, attnc_error *e)
 {
+  TRY(check_given(r, a, e));
   for (uint32_t i = 0; i < a->n_scalars; i++) {
     double v = a->scalars[i];
     float stored = (float)v; /* what the kernel is given */

@@ -5,6 +5,7 @@
 #include "runtime/recipe_read.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,11 +86,11 @@ read_scalar(Reader *rd, json_t *v)
   TRY(read_int(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
   TRY(read_bool(rd, v, "positive", &s.positive));
   TRY(read_bool(rd, v, "constant", &s.fixed));
-  if (!json_is_number(initial))
+  if (!json_is_number(initial) && (s.fixed || !json_is_null(initial)))
     return read_bad(rd, "'default': expected a number");
   if (rd->r->scalars[slot].name)
     return read_bad(rd, "slot %d is taken", slot);
-  s.initial = json_number_value(initial);
+  s.initial = json_is_null(initial) ? NAN : json_number_value(initial);
   rd->r->scalars[slot] = s;
   return ATTNC_OK;
 }

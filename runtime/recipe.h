@@ -24,8 +24,8 @@
 
 enum {
   RECIPE_SLOTS = CALL_SLOTS, /* tensors of a call */
-  RECIPE_SCALARS = 8,
-  RECIPE_PARAMS = 128, /* over all steps */
+  RECIPE_SCALARS = CALL_SCALARS,
+  RECIPE_PARAMS = 256, /* over all steps */
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
   RECIPE_STEPS = CALL_STEPS,
   RECIPE_REGIONS = CALL_REGIONS,
@@ -156,9 +156,9 @@ typedef struct RecipeRegion {
 
 typedef struct RecipeScalar {
   const char *name; /* NULL: not an argument of this kernel */
-  double initial;
-  bool fixed;    /* a constant of the kernel, equal to `initial` */
-  bool positive; /* finite and above zero, else the result has no meaning */
+  double initial;   /* NaN: the call must give it */
+  bool fixed;       /* a constant of the kernel, equal to `initial` */
+  bool positive;    /* finite and above zero, else the result has no meaning */
 } RecipeScalar;
 
 typedef struct Recipe {

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <math.h>
 #include <string.h>
 
 static const ScalarDefault *
@@ -26,7 +27,8 @@ put_in_text(const SpecDefaults *d, const Recipe *r)
     const char *name = json_string_value(json_object_get(scalar, "name"));
     const ScalarDefault *o = name ? find(d, name) : NULL;
     if (o)
-      failed |= json_object_set_new(scalar, "default", json_real(o->initial));
+      failed |= json_object_set_new(
+          scalar, "default", isnan(o->initial) ? json_null() : json_real(o->initial));
   }
   return failed | json_object_set_new(r->json, "name", json_string(d->name));
 }

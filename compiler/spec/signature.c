@@ -77,6 +77,33 @@ add_scalar(const Spec *s, int slot, Signature *to)
                         .constant = spec_is_constant(s, info->field)};
 }
 
+static void
+add_table(const SpecTable *table, Signature *to)
+{
+  CallTensor *t = &to->tensors[to->n_tensors++];
+  Dtype ty = spec_table_dtype(table);
+  *t = (CallTensor){.name = table->name,
+                    .slot = table->slot,
+                    .dtype = ty,
+                    .access = ACCESS_IN,
+                    .align = dtype_bytes(ty),
+                    .n_axes = table->axes.n,
+                    .table = true};
+  for (int i = 0; i < t->n_axes; i++) {
+    const SpecAxis *a = &table->axes.at[i];
+    t->axes[i] = (CallAxis){.size = a->size, .n = a->name ? 0 : a->n};
+  }
+}
+
+static void
+add_number(const SpecScalar *number, Signature *to)
+{
+  to->scalars[to->n_scalars++] = (SignatureScalar){.name = number->name,
+                                                   .slot = number->slot,
+                                                   .initial = number->initial,
+                                                   .constant = number->constant};
+}
+
 void
 signature_make(const Spec *s, int op, Signature *to)
 {
@@ -85,6 +112,10 @@ signature_make(const Spec *s, int op, Signature *to)
     add_tensor(s, i, to);
   for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
     add_scalar(s, i, to);
+  for (int i = 0; i < s->tensors.n; i++)
+    add_table(&s->tensors.at[i], to);
+  for (int i = 0; i < s->scalars.n; i++)
+    add_number(&s->scalars.at[i], to);
 }
 
 /* ---- as JSON ---- */
@@ -110,6 +141,15 @@ put_shape(const CallTensor *t, const Spec *spec, Str *s)
   str_put(s, "]");
 }
 
+static bool
+is_monotone(const Spec *s, const CallTensor *t)
+{
+  for (int i = 0; i < s->tables.n; i++)
+    if (s->tables.at[i].slot == t->slot)
+      return s->tables.at[i].monotone;
+  return false;
+}
+
 static void
 put_tensor(const CallTensor *t, const Spec *spec, Str *s)
 {
@@ -122,6 +162,8 @@ put_tensor(const CallTensor *t, const Spec *spec, Str *s)
              t->align);
   if (spec)
     put_shape(t, spec, s);
+  if (spec && t->table)
+    str_printf(s, ",\"longer\":true%s", is_monotone(spec, t) ? ",\"monotone\":true" : "");
   str_put(s, "}");
 }
 
@@ -143,7 +185,9 @@ signature_put_scalars(const Signature *x, bool defaults, Str *s)
   for (int i = 0; i < x->n_scalars; i++) {
     const SignatureScalar *v = &x->scalars[i];
     str_printf(s, "%s{\"name\":\"%s\",\"slot\":%d", i ? "," : "", v->name, v->slot);
-    if (defaults || v->constant)
+    if ((defaults || v->constant) && isnan(v->initial))
+      str_put(s, ",\"default\":null");
+    else if (defaults || v->constant)
       str_printf(s, ",\"default\":%.17g", v->initial);
     str_printf(s, ",\"positive\":%s,\"constant\":%s}", v->positive ? "true" : "false",
                v->constant ? "true" : "false");

@@ -74,6 +74,7 @@ typedef struct SpecTable {
   unsigned dtype; /* i32, fp32, fp16, bf16 */
   SpecAxes axes;
   bool monotone; /* along its last axis elements do not decrease */
+  int slot;
 } SpecTable;
 typedef struct SpecTables {
   const SpecTable *at;
@@ -84,9 +85,11 @@ typedef struct SpecTables {
 typedef struct SpecScalar {
   const char *name;
   double initial;
+  bool constant; /* of the kernel: `specialize` names it */
+  int slot;
 } SpecScalar;
 typedef struct SpecScalars {
-  const SpecScalar *at;
+  SpecScalar *at;
   int n;
 } SpecScalars;
 
@@ -119,9 +122,12 @@ struct attnc_spec {
   SpecExprs mask_mod;  /* none, or what of the masks is no band; and-ed with it */
   SpecKeys keys;       /* of mask_mod, where there is one */
   SpecExprs score_mod; /* applied in order */
-  SpecTables tensors;
+  SpecTables tensors;  /* that are declared */
   SpecScalars scalars;
-  const ExprGraph *graph; /* of the expressions; names as declared */
+  /* What expressions read, by the index that the graph's nodes have. */
+  SpecTables tables;
+  SpecScalars numbers;
+  const ExprGraph *graph; /* of the expressions */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
@@ -168,6 +174,9 @@ Band spec_band(const Spec *);
 bool mask_is_full(const Spec *);
 bool mask_cuts_left(const Spec *);
 bool mask_cuts_right(const Spec *);
+Dtype spec_table_dtype(const SpecTable *);
+/* Does an expression read the table, by its index in `tables`? */
+bool spec_reads_table(const Spec *, int table);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);
 

@@ -369,21 +369,50 @@ read_scale(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   spec_value_scale(l, node, f, to);
 }
 
+/* Read when the names are known. */
 static void
 read_names(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
-  unsigned *bits = to;
   (void)f;
-  if (!spec_value_is(l, node, DOC_LIST, "a list of names"))
+  (void)to;
+  l->specialize = node;
+}
+
+/* A number that the spec declares becomes a constant; true: it was one already. */
+static bool
+make_constant(SpecLoad *l, const DocNode *n, SpecScalar *s)
+{
+  bool again = s->constant;
+  s->constant = true;
+  if (isnan(s->initial))
+    spec_fault(l, n->place, SE_NULL_VALUE, "give it a number in `scalars`",
+               "`%s` is `run_time`: it has no value that could be a constant", s->name);
+  return again;
+}
+
+/* Names of sizes and fields, and of numbers that the spec declares. */
+static void
+read_specialize(SpecLoad *l)
+{
+  Spec *s = l->spec;
+  int n_words = SPECIALIZE_COUNT + s->scalars.n;
+  const char **words = NEW_N(l->arena, const char *, n_words);
+  memcpy(words, specialize_names, sizeof specialize_names);
+  for (int i = 0; i < s->scalars.n; i++)
+    words[SPECIALIZE_COUNT + i] = s->scalars.at[i].name;
+  l->within = "specialize";
+  if (!l->specialize || !spec_value_is(l, l->specialize, DOC_LIST, "a list of names"))
     return;
-  for (const DocNode *n = node->first; n; n = n->next) {
+  for (const DocNode *n = l->specialize->first; n; n = n->next) {
     int i = 0;
-    if (!spec_value_word(l, n, specialize_names, SPECIALIZE_COUNT, &i))
+    if (!spec_value_word(l, n, words, n_words, &i))
       continue;
-    if (*bits & 1u << i)
-      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice",
-                 specialize_names[i]);
-    *bits |= 1u << i;
+    bool fixed = i < SPECIALIZE_COUNT;
+    bool again = fixed ? s->specialize >> i & 1u
+                       : make_constant(l, n, &s->scalars.at[i - SPECIALIZE_COUNT]);
+    if (again)
+      spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice", words[i]);
+    s->specialize |= fixed ? 1u << i : 0;
   }
 }
 
@@ -524,6 +553,7 @@ read_tables(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     if (!spec_name_is_free(l, n) || !spec_value_is(l, n, DOC_MAP, "a map"))
       continue;
     at[tables->n].name = n->key;
+    at[tables->n].slot = ATTNC_SLOT_COUNT + tables->n;
     read_fields(l, &table_keys, n, &at[tables->n++]);
   }
 }
@@ -539,8 +569,9 @@ read_scalars(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   for (const DocNode *n = node->first; n; n = n->next) {
     if (!spec_name_is_free(l, n))
       continue;
-    SpecScalar *s = &at[scalars->n++];
-    *s = (SpecScalar){.name = n->key, .initial = NAN};
+    SpecScalar *s = &at[scalars->n];
+    *s = (SpecScalar){
+        .name = n->key, .initial = NAN, .slot = ATTNC_SCALAR_COUNT + scalars->n++};
     if (n->kind != DOC_SCALAR || !str_eq(n->text, "run_time"))
       spec_value_real(l, n, &s->initial);
   }
@@ -672,6 +703,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   read_fields(l, &spec_keys, root, s);
   l->pin_keys = NULL;
   take_defaults(s);
+  read_specialize(l);
   if (!l->errors)
     warn(l, root);
   spec_read_exprs(l);

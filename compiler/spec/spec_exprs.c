@@ -85,6 +85,8 @@ taken_by(const Spec *s, const char *name)
   for (int i = 0; i < EXPR_OPS; i++)
     if (expr_ops[i].form == FORM_CALL && str_eq(expr_ops[i].text, name))
       return "a function of expressions";
+  if (str_eq(name, "stream") || str_eq(name, "workspace"))
+    return "an argument of every launch";
   if (str_eq(name, "true") || str_eq(name, "false") || str_eq(name, "inf"))
     return "a constant of expressions";
   for (int i = 0; i < s->tensors.n; i++)
@@ -115,19 +117,23 @@ spec_name_is_free(SpecLoad *l, const DocNode *node)
   return !what;
 }
 
+/* What expressions may read, in this order. */
 static const ExprNames *
-names_of(const Spec *s)
+names_of(Spec *s)
 {
+  s->tables = s->tensors;
+  s->numbers = s->scalars;
   ExprNames *names = NEW(s->arena, ExprNames);
-  ExprTensor *tensors = NEW_N(s->arena, ExprTensor, SPEC_TABLES);
-  const char **scalars = NEW_N(s->arena, const char *, SPEC_SCALARS);
-  for (int i = 0; i < s->tensors.n; i++) {
-    const SpecTable *t = &s->tensors.at[i];
-    tensors[i] = (ExprTensor){t->name, t->dtype ? EXPR_F32 : EXPR_I32, t->axes.n};
+  ExprTensor *tensors = NEW_N(s->arena, ExprTensor, s->tables.n + 1);
+  const char **scalars = NEW_N(s->arena, const char *, s->numbers.n + 1);
+  for (int i = 0; i < s->tables.n; i++) {
+    const SpecTable *t = &s->tables.at[i];
+    ExprType type = spec_table_dtype(t) == DT_I32 ? EXPR_I32 : EXPR_F32;
+    tensors[i] = (ExprTensor){t->name, type, t->axes.n};
   }
-  for (int i = 0; i < s->scalars.n; i++)
-    scalars[i] = s->scalars.at[i].name;
-  *names = (ExprNames){tensors, s->tensors.n, scalars, s->scalars.n};
+  for (int i = 0; i < s->numbers.n; i++)
+    scalars[i] = s->numbers.at[i].name;
+  *names = (ExprNames){tensors, s->tables.n, scalars, s->numbers.n};
   return names;
 }
 

@@ -46,6 +46,15 @@ int_is_default(Member m)
   return spec_member_int(m) == (same ? spec_member_int(spec_member(m.s, same)) : 0);
 }
 
+static bool
+has_constants(const SpecScalars *all)
+{
+  for (int i = 0; i < all->n; i++)
+    if (all->at[i].constant)
+      return true;
+  return false;
+}
+
 bool
 spec_is_default(Member m)
 {
@@ -68,7 +77,7 @@ spec_is_default(Member m)
   case FT_SCALE:
     return isnan(*(const double *)m.at) || spec_member_number(m) == scale_default(m);
   case FT_NAMES:
-    return *words == 0;
+    return *words == 0 && !has_constants(&m.s->scalars);
   case FT_EXPRS:
     return ((const SpecExprs *)m.at)->n == 0;
   case FT_TABLES:
@@ -135,6 +144,31 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
         pin_fits(s->pins[i].template_name, template_name))
       return &s->pins[i];
   return NULL;
+}
+
+Dtype
+spec_table_dtype(const SpecTable *t)
+{
+  static const Dtype types[] = {DT_I32, DT_F32, DT_F16, DT_BF16}; /* the field's words */
+  return types[t->dtype];
+}
+
+static bool
+reads(const SpecExprs *all, int table)
+{
+  for (int i = 0; i < all->n; i++)
+    for (int j = 0; j < all->lists[i].n; j++) {
+      const Expr *e = all->lists[i].at[j];
+      if (e->op == EXPR_OP_LOAD && e->i == table)
+        return true;
+    }
+  return false;
+}
+
+bool
+spec_reads_table(const Spec *s, int table)
+{
+  return reads(&s->mask_mod, table) || reads(&s->score_mod, table);
 }
 
 bool

@@ -111,7 +111,7 @@ typedef struct SpecLoad {
   size_t n;
   Spec *spec;
   const struct Keys *pin_keys;
-  const DocNode *mask_mod, *score_mod; /* read when all names are known */
+  const DocNode *mask_mod, *score_mod, *specialize; /* read when all names are known */
   const char *within; /* the field that is being read, for messages on elements */
   int errors;
   struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */

@@ -120,11 +120,13 @@ static void
 put_names(Member m, Str *out, bool json)
 {
   const char *comma = "", *quote = json ? "\"" : "";
+  const SpecScalars *declared = &m.s->scalars;
   str_put(out, "[");
-  for (int i = 0; i < SPECIALIZE_COUNT; i++) {
-    if (!(*(const unsigned *)m.at >> i & 1u))
+  for (int i = 0; i < SPECIALIZE_COUNT + declared->n; i++) {
+    const SpecScalar *s = i < SPECIALIZE_COUNT ? NULL : &declared->at[i - SPECIALIZE_COUNT];
+    if (!(s ? s->constant : *(const unsigned *)m.at >> i & 1u))
       continue;
-    str_printf(out, "%s%s%s%s", comma, quote, specialize_names[i], quote);
+    str_printf(out, "%s%s%s%s", comma, quote, s ? s->name : specialize_names[i], quote);
     comma = ", ";
   }
   str_put(out, "]");
@@ -223,7 +225,8 @@ put_tables(Member m, Str *out, bool json)
   str_put(out, tables->n ? "}" : "null");
 }
 
-/* Their numbers are arguments of a call, no part of the kernel. */
+/* Their numbers are arguments of a call, no part of the kernel but where they are
+ * constants of it. */
 static void
 put_scalars(Member m, Str *out, bool json)
 {
@@ -232,7 +235,7 @@ put_scalars(Member m, Str *out, bool json)
   for (int i = 0; i < scalars->n; i++) {
     const SpecScalar *s = &scalars->at[i];
     str_printf(out, "%s%s%s%s: ", i ? ", " : "{", quote, s->name, quote);
-    if (!json)
+    if (!json && !s->constant)
       str_put(out, "run_time");
     else if (isnan(s->initial))
       str_put(out, "null");

@@ -106,13 +106,15 @@ put_exprs(Str *out)
                "\"items\": {\"type\": \"string\"}}]");
 }
 
+#define DECLARED_NAME "^[a-z_][a-z0-9_]{0,63}$"
+
 /* A map of names, whose values are `what`. */
 static void
 put_declarations(Str *out, int most, const char *what)
 {
   str_printf(out,
              "\"type\": \"object\", \"minProperties\": 1, \"maxProperties\": %d, "
-             "\"propertyNames\": {\"pattern\": \"^[a-z_][a-z0-9_]{0,63}$\"}, "
+             "\"propertyNames\": {\"pattern\": \"" DECLARED_NAME "\"}, "
              "\"additionalProperties\": {%s}",
              most, what);
 }
@@ -173,8 +175,9 @@ put_type(Str *out, const Field *f)
     break;
   case FT_NAMES:
     str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
+    str_put(out, "\"anyOf\": [{");
     put_list(out, specialize_names, SPECIALIZE_COUNT);
-    str_put(out, "}");
+    str_put(out, "}, {\"pattern\": \"" DECLARED_NAME "\"}]}");
     break;
   case FT_PINS:
     put_pins(out);

@@ -51,6 +51,16 @@ typedef struct Tensor {
   Idx stride[3]; /* of batch, head and row, in elements */
 } Tensor;
 
+/* A table that expressions read.  Of an axis that is a size of the call the length is that
+ * size; what is behind is not read. */
+typedef struct Lookup {
+  const char *name;
+  int slot;
+  Dtype ty; /* i32, fp32, fp16, bf16 */
+  int n_axes;
+  Idx length[EXPR_AXES], stride[EXPR_AXES]; /* in elements; that of the last axis is 1 */
+} Lookup;
+
 typedef struct View {
   const Tensor *x;
   Idx b, h, row;  /* its batch, head and first row (packed: position) */

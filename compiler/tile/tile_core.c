@@ -32,7 +32,7 @@ tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, in
   t->prog->warps = warps;
   t->prog->top = NEW(arena, Region);
   t->prog->bars = 1;
-  for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
+  for (int i = 0; i < CALL_SCALARS; i++)
     t->prog->scalar[i] = NAN;
   t->scalars = ~0u; /* who builds by hand has them all */
   for (int i = 0; i < SIZE_COUNT; i++)

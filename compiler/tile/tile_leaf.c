@@ -102,10 +102,20 @@ t_table(Tb *t, const int32_t *at, int n)
   return idx_table(&t->prog->idx, at, n);
 }
 
+/* Of a table its axes have no names of their own. */
+static void
+put_stride(Str *s, const Param *p)
+{
+  static const char *const dims[] = {"b", "h", "s"};
+  if (p->slot < ATTNC_SLOT_COUNT)
+    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
+  else
+    str_printf(s, "tensor%d.stride.%d", p->slot, p->dim);
+}
+
 void
 tile_leaf_print(Str *s, const Node *n)
 {
-  static const char *const dims[] = {"b", "h", "s"};
   if (n->kind == NODE_CTA) {
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
@@ -131,7 +141,7 @@ tile_leaf_print(Str *s, const Node *n)
   if (p->kind == PARAM_SIZE)
     str_put(s, size_names[p->slot]);
   else if (p->kind == PARAM_STRIDE)
-    str_printf(s, "%s.stride.%s", tensor_info[p->slot].name, dims[p->dim]);
+    put_stride(s, p);
   else
     str_printf(s, "param%d", n->n);
 }

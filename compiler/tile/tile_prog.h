@@ -268,7 +268,7 @@ typedef struct Program {
   int n_any;
   int smem_bytes; /* by the plan */
   int n_vals, n_waits, n_regions;
-  double scalar[ATTNC_SCALAR_COUNT]; /* constants of specialised scalars, else NaN */
+  double scalar[CALL_SCALARS]; /* constants of specialised scalars, else NaN */
 } Program;
 
 struct Tb {

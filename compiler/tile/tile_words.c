@@ -98,7 +98,8 @@ Tile
 t_scalar(Tb *t, int slot, double k)
 {
   if (!t_has_scalar(t, slot))
-    t_fail(t, "the call has no %s", scalar_info[slot].name);
+    t_fail(t, "the call has no %s",
+           slot < ATTNC_SCALAR_COUNT ? scalar_info[slot].name : "such number");
   if (!isnan(t->prog->scalar[slot]))
     return constant(t, 1, 1, t->prog->scalar[slot] * k, LAY_SCALAR);
   tile_param(t, PARAM_SCALAR, slot, 0);

@@ -135,6 +135,55 @@ expressions_are_in_the_text(void **state)
   attnc_spec_release(s);
 }
 
+/* What the n-th of a list in the signature says. */
+static void
+says(const json_t *list, size_t n, const char *want)
+{
+  json_t *due = json_loads(want, 0, NULL), *has = json_array_get(list, n);
+  assert_non_null(due);
+  if (!json_equal(has, due)) {
+    char *text = json_dumps(has, 0);
+    fail_msg("%s\nis not %s", text, want);
+  }
+  json_decref(due);
+}
+
+static void
+what_is_declared_is_in_the_signature(void **state)
+{
+  (void)state;
+  attnc_spec *s = load(BASE "specialize: [cap, sk]\nscalars: {gain: run_time, cap: 0.5}\n"
+                            "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
+                            "t: {dtype: bf16, axes: [h, 32]}}\n");
+  json_t *j = json_loads(attnc_spec_signature(s, ATTNC_OP_FWD), 0, NULL);
+  const json_t *tensors = json_object_get(j, "tensors");
+  const json_t *scalars = json_object_get(j, "scalars");
+  assert_int_equal((int)json_array_size(tensors), 6);
+  says(tensors, 4,
+       "{\"name\":\"doc\",\"slot\":5,\"dtype\":\"i32\",\"access\":\"in\","
+       "\"axes\":[\"b\",\"sk\"],\"contiguous\":false,\"align\":4,"
+       "\"shape\":[\"b\",\"sk\"],\"longer\":true,\"monotone\":true}");
+  says(tensors, 5,
+       "{\"name\":\"t\",\"slot\":6,\"dtype\":\"bf16\",\"access\":\"in\","
+       "\"axes\":[\"h\",32],\"contiguous\":false,\"align\":2,"
+       "\"shape\":[\"h\",32],\"longer\":true}");
+  assert_int_equal((int)json_array_size(scalars), 3);
+  says(scalars, 1,
+       "{\"name\":\"gain\",\"slot\":1,\"default\":null,\"positive\":false,"
+       "\"constant\":false}");
+  says(scalars, 2,
+       "{\"name\":\"cap\",\"slot\":2,\"default\":0.5,\"positive\":false,"
+       "\"constant\":true}");
+  json_decref(j);
+  assert_string_equal(
+      attnc_spec_canonical(s),
+      "attnc: 1\ndtype: bf16\nhead_dim: 64\nscalars: {gain: run_time, cap: 0.5}\n"
+      "specialize: [sk, cap]\n"
+      "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
+      "t: {dtype: bf16, axes: [h, 32]}}\n");
+  attnc_spec_release(s);
+}
+
 static void
 canonical_text(void **state)
 {
@@ -624,6 +673,7 @@ main(void)
       cmocka_unit_test(canonical_text),
       cmocka_unit_test(masks_have_one_text),
       cmocka_unit_test(expressions_are_in_the_text),
+      cmocka_unit_test(what_is_declared_is_in_the_signature),
       cmocka_unit_test(presence),
       cmocka_unit_test(number_defaults),
       cmocka_unit_test(hash_of_canonical),
