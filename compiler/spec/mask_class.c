@@ -35,7 +35,7 @@ static ExprRange
 loads(const void *user, int tensor, const ExprRange *index)
 {
   const MaskProblem *p = user;
-  const SpecTable *t = &p->spec->tensors.at[tensor];
+  const SpecTable *t = &p->spec->tables.at[tensor];
   int n = t->axes.n;
   if (!p->tables || t->dtype)
     return EXPR_ANY;
