@@ -10,17 +10,20 @@ Needs libattnc.so and nothing else; numpy and torch are used where their tensors
 """
 import typing as _typing
 
+from . import expr
 from .context import Context
 from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
-                     Diagnostic, NoDeviceError, PendingError, ShapeError, SpecError,
-                     UnsupportedError, UsageError)
+                     Diagnostic, ExpressionError, NoDeviceError, PendingError, ShapeError,
+                     SpecError, UnsupportedError, UsageError)
 from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, set_context)
+from .flex import flex_attention, flex_spec
 from .launch import Launch
 from .plan import Plan
 from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedule_fields, schedules, schema, targets
+from .trace import table
 from .tune import tune
 from .verify import Verdict, verify
 

@@ -79,6 +79,17 @@ def integers(x):
     return x.tolist()
 
 
+def as_int32(x):
+    """A copy; TypeError where the values may be other numbers, ValueError where one does not
+    fit."""
+    if x.dtype.kind not in "biu":
+        raise TypeError(f"{x.dtype} has numbers that int32 has not")
+    y = x.astype(numpy.int32)
+    if (y != x).any():
+        raise ValueError("it has numbers that int32 has not")
+    return y
+
+
 def needs_grad(q, k, v):
     return False
 

@@ -94,6 +94,19 @@ def integers(x):
     return x.tolist()
 
 
+def as_int32(x):
+    """A copy; TypeError where the values may be other numbers and cannot be looked at without
+    waiting for the device, ValueError where one does not fit."""
+    if x.dtype == torch.int64 and x.device.type != "cpu":
+        raise TypeError("convert it, .to(torch.int32), where its values fit")
+    if x.dtype not in (torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool):
+        raise TypeError(f"{x.dtype} has numbers that int32 has not")
+    y = x.to(torch.int32)
+    if x.dtype == torch.int64 and bool((y != x).any()):
+        raise ValueError("it has numbers that int32 has not")
+    return y
+
+
 def needs_grad(q, k, v):
     return (q.requires_grad or k.requires_grad or v.requires_grad) and torch.is_grad_enabled()
 

@@ -39,6 +39,10 @@ class UsageError(AttncError, ValueError):
     """A call or its arguments are not as documented."""
 
 
+class ExpressionError(UsageError):
+    """A mask_mod or score_mod does what no expression can say."""
+
+
 class SpecError(AttncError, ValueError):
     """The spec is not valid; `diagnostics` has every reason."""
 

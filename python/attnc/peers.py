@@ -24,7 +24,7 @@ PLANNED = "nothing is planned before a call: leave it out"
 SPLIT = "keys are not split over multiprocessors yet: leave it out"
 ROTATE = "rotary embedding is not part of a call: rotate q and k before it"
 SINK = "attention sinks are not supported yet"
-EXPRESSION = "masks and scores by expression are not supported yet"
+EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
 CAPPED = "capped scores are not supported yet"
 LENGTHS = ("padded sequences of several lengths are not supported: pack the rows and call "
            "flash_attn_varlen_func")
@@ -123,6 +123,10 @@ ARGUMENTS = {
     "block_sparse_tensors": (NONE, SPARSE),
     "gather_kv_indices": (NONE, SPARSE),
     "return_lse": ((None, False), "return_attn_probs=True returns (out, softmax_lse, S_dmask)"),
+    # FlexAttention
+    "block_mask": (NONE, "give what it was made of, mask_mod=block_mask.mask_mod"),
+    "kernel_options": (NONE, PLANNED),
+    "return_aux": (NONE, "return_lse=True returns (out, lse)"),
     # vLLM
     "q_v": (NONE, LATENT),
     "return_softmax_lse": ((None, False),

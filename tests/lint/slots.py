@@ -12,6 +12,7 @@ LISTS = {"qkv", "qkvo"}
 ALLOWED = {
     ("cli/run_print.c", "q"): "the query of a verdict's worst row",
     ("python/attnc/_lib.py", "q"): "the same, a member of attnc_verdict",
+    ("python/attnc/trace.py", "q"): "an axis of tables",
 }
 STRING = re.compile(r'"((?:\\.|[^"\\\n])*)"')
 

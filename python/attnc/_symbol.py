@@ -1,0 +1,153 @@
+"""Symbolic numbers: the class, constants, and what of Python has no expression.  expr.py has the
+functions, and makes them the operators and methods of Symbol.
+"""
+import math
+import numbers
+import struct
+import threading
+
+from .errors import ExpressionError
+
+LEAST, MOST = -2 ** 31, 2 ** 31 - 1  #: of i32
+MAX_WORDS = 2048  #: of one expression
+LEAF = 14  #: binds tighter than every operator
+FUNCTIONS, METHODS = {}, {}  #: by the names that numpy, torch and Symbols have; of expr.py
+
+_active = threading.local()
+
+
+def fault(message):
+    """The error to raise.  trace() raises the first one even where numpy or torch put another
+    in its place."""
+    error = ExpressionError(message)
+    found = getattr(_active, "faults", None)
+    if found is not None:
+        found.append(error)
+    return error
+
+
+class Symbol:
+    """A number or truth value that only a launch knows.  text: its expression."""
+
+    __slots__ = ("text", "type", "lo", "hi", "level", "words")
+    __hash__ = None
+    __array_priority__ = 1000
+
+    def __init__(self, text, type, lo=LEAST, hi=MOST, level=LEAF, words=1):
+        self.text, self.type, self.level, self.words = text, type, level, words
+        fits = type == "i32" and LEAST <= lo and hi <= MOST  # else it may wrap
+        self.lo, self.hi = (lo, hi) if fits else (LEAST, MOST)
+        if words > MAX_WORDS:
+            raise fault(f"the expression has more than {MAX_WORDS} words; a part that is used "
+                        f"twice stands in it twice: {shown(self)}")
+
+    def __repr__(self):
+        return f"<attnc.Symbol {self.type} {shown(self)}>"
+
+    # ---- what an expression cannot say ----
+
+    def __bool__(self):
+        raise fault(f"`{shown(self)}` has no value while it is traced: `if`, `and`, `or`, `not`, "
+                    "`in`, bool() and a < b < c have no expression; write &, |, ~ and "
+                    "attnc.expr.where(condition, then, else)")
+
+    def _no_number(self, what, instead):
+        raise fault(f"`{shown(self)}` has no value while it is traced: {what} has no "
+                    f"expression{instead}")
+
+    def __int__(self):
+        self._no_number("int()", "; write attnc.expr.i32(x)")
+
+    def __float__(self):
+        self._no_number("float()", "; write attnc.expr.f32(x)")
+
+    def __index__(self):
+        self._no_number("an index of a list, tuple or array that was not captured",
+                        "; a table is a variable that the function captures, by itself or in a "
+                        "list, or a name of `tensors`")
+
+    def __iter__(self):
+        self._no_number("iterating", "")
+
+    def __len__(self):
+        self._no_number("len()", "")
+
+    def __getitem__(self, index):
+        self._no_number("an index of a number", "; only tables have one")
+
+    def __round__(self, digits=None):
+        self._no_number("round()", "; write attnc.expr.floor(x + 0.5)")
+
+    def __array__(self, *args, **kw):
+        self._no_number("an array of it", "")
+
+    def __getattr__(self, name):
+        if name.startswith("__"):  # a protocol that somebody asks for
+            raise AttributeError(name)
+        raise fault(f"`.{name}` of `{shown(self)}` has no expression; there are "
+                    f"{', '.join(sorted(METHODS))}")
+
+    # ---- other packages' functions ----
+
+    def __array_ufunc__(self, ufunc, method, *args, **kw):
+        if method != "__call__" or kw:
+            raise fault(f"numpy.{ufunc.__name__} with {method if not kw else ', '.join(kw)} has "
+                        "no expression")
+        return function_of("numpy", ufunc.__name__)(*args)
+
+    def __array_function__(self, function, types, args, kw):
+        return function_of("numpy", function.__name__)(*args, **kw)
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kw=None):
+        return function_of("torch", function.__name__)(*args, **(kw or {}))
+
+
+def function_of(package, name):
+    """Ours for a package's function or method of that name."""
+    plain = name.strip("_")
+    found = FUNCTIONS.get(plain) or METHODS.get(plain)
+    if found is None:
+        raise fault(f"{package}.{name} has no expression; there are "
+                    f"{', '.join(sorted(FUNCTIONS))}")
+    return found
+
+
+def shown(x):
+    return x.text if len(x.text) <= 60 else x.text[:57] + "…"
+
+
+# ---- constants and conversions ----
+
+
+def _whole(value):
+    if not LEAST <= value <= MOST:
+        raise fault(f"{value} does not fit i32")
+    return Symbol(str(value), "i32", value, value, LEAF if value >= 0 else 12,
+                  1 if value >= 0 else 2)
+
+
+def _real(value):
+    if math.isnan(value):
+        raise fault("NaN is no constant of an expression")
+    try:
+        struct.pack("<f", value)
+    except OverflowError:
+        raise fault(f"{value!r} does not fit f32") from None
+    text = repr(float(value))
+    return Symbol(text, "f32", level=12 if text[0] == "-" else LEAF, words=1 + (text[0] == "-"))
+
+
+def symbol(x):
+    """A Symbol of a Symbol or of a number."""
+    if isinstance(x, Symbol):
+        return x
+    if isinstance(x, bool) or type(x).__name__ == "bool_" or (
+            type(x).__module__ == "numpy" and type(x).__name__ == "bool"):
+        return Symbol("true" if x else "false", "bool")
+    if isinstance(x, numbers.Integral):
+        return _whole(int(x))
+    if isinstance(x, numbers.Real):
+        return _real(float(x))
+    raise fault(f"a {type(x).__module__}.{type(x).__name__} is no number that an expression can "
+                "have; a table is read by an index for each of its axes")
