@@ -103,7 +103,7 @@ attnc_status cli_sizes(const Cli *, const LoadedSpec *, attnc_sizes *, attnc_err
 typedef struct Asked {
   attnc_problem problem;
   attnc_sizes sizes;
-  attnc_tensor tensors[ATTNC_SLOT_COUNT];
+  attnc_tensor tensors[CALL_SLOTS];
 } Asked;
 /* For these sizes, packed strides of the spec's layout. */
 void cli_problem(const LoadedSpec *, const attnc_sizes *, Asked *);

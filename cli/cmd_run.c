@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,6 +38,56 @@ input_sizes(const OneRun *o, const char *path, attnc_sizes *z, attnc_error *e)
   return st == ATTNC_OK ? st : err_set(e, st, "%.300s: %s", path, why.message);
 }
 
+/* As JSON has numbers; NaN: it is none. */
+static double
+number_of(const char *text, size_t n)
+{
+  json_t *j = json_loadb(text, n, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+  double v = json_is_number(j) ? json_number_value(j) : (double)NAN;
+  json_decref(j);
+  return v;
+}
+
+/* "name=x" of --scalar, n bytes of it. */
+static attnc_status
+take_number(const CallInfo *call, const char *word, size_t n, double *scalars,
+            attnc_error *e)
+{
+  const char *equals = memchr(word, '=', n);
+  size_t name = equals ? (size_t)(equals - word) : 0;
+  if (!equals)
+    return err_set(e, ATTNC_ERR_USAGE, "--scalar: '%.*s': name=number is expected", (int)n,
+                   word);
+  for (int i = 0; i < CALL_SCALARS; i++) {
+    const char *its = call->numbers[i].name;
+    if (!its || strlen(its) != name || strncmp(its, word, name) != 0)
+      continue;
+    scalars[i] = number_of(equals + 1, n - name - 1);
+    return !isnan(scalars[i])
+               ? ATTNC_OK
+               : err_set(e, ATTNC_ERR_USAGE, "--scalar: %s: '%.*s' is no number", its,
+                         (int)(n - name - 1), equals + 1);
+  }
+  return err_set(e, ATTNC_ERR_USAGE, "--scalar: the call has no number %.*s", (int)name,
+                 word);
+}
+
+static attnc_status
+take_numbers(const Run *k, const CallInfo *call, double *scalars, attnc_error *e)
+{
+  const char *text = k->c->opt.value[OPT_SCALAR];
+  for (const char *p = text; p && *p; p += *p == ',') {
+    size_t n = strcspn(p, ",");
+    TRY(take_number(call, p, n, scalars, e));
+    p += n;
+  }
+  for (int i = 0; i < CALL_SCALARS; i++)
+    if (call->numbers[i].name && isnan(call->numbers[i].initial) && isnan(scalars[i]))
+      return err_set(e, ATTNC_ERR_USAGE, "%s has no value in the spec: --scalar %s=…",
+                     call->numbers[i].name, call->numbers[i].name);
+  return ATTNC_OK;
+}
+
 static attnc_status
 make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
@@ -54,6 +105,7 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   TRY(tensors_new(&o->spec.info.call, &z, &o->host,
                   e)); /* refuses what 64 bits do not hold */
   r->all_rows = z.b * z.h * z.sq;
+  TRY(take_numbers(k, &o->host.call, o->host.scalars, e));
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else

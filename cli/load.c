@@ -219,8 +219,8 @@ cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
                                .sizes = &a->sizes,
                                .tensors = a->tensors,
                                .tensor_size = sizeof *a->tensors,
-                               .n_tensors = ATTNC_SLOT_COUNT};
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+                               .n_tensors = (uint32_t)s->info.call.n_slots};
+  for (int slot = 0; slot < s->info.call.n_slots; slot++)
     signature_pack(&s->info.call.at[slot], z, a->tensors[slot].stride);
 }
 

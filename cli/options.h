@@ -120,7 +120,10 @@ extern const Command command_table[CMD_COUNT];
     "try only schedules with these values: template=fwd_mma,block_m=64,…")                 \
   X(DEVICE, "device", 0, "auto|emu|cuda", CMD_DEVICE,                                      \
     "auto: a GPU where a driver finds one, else the emulator")                             \
-  X(INPUT, "input", 0, "FILE", CMD_BIT(RUN), "read q, k, v from a safetensors file")       \
+  X(INPUT, "input", 0, "FILE", CMD_BIT(RUN),                                               \
+    "read the inputs of the call, q, k, v, …, from a safetensors file")                    \
+  X(SCALAR, "scalar", 0, "N=X,…", CMD_BIT(RUN),                                            \
+    "numbers of the call, as in softmax_scale=0.1,cap=50; else the spec's")                \
   X(OUTPUT, "output", 'o', "FILE", CMD_BIT(RUN), "write o and lse as safetensors")         \
   X(VERIFY, "verify", 0, NULL, CMD_BIT(RUN),                                               \
     "compare with the fp64 reference; exit 1 if it differs")                               \

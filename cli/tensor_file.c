@@ -5,11 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const StDtype st_dtypes[DT_COUNT] = {[DT_F16] = ST_F16,
-                                            [DT_BF16] = ST_BF16,
-                                            [DT_F32] = ST_F32,
-                                            [DT_E4M3] = ST_U8,
-                                            [DT_E5M2] = ST_U8};
+static const StDtype st_dtypes[DT_COUNT] = {
+    [DT_F16] = ST_F16, [DT_BF16] = ST_BF16, [DT_F32] = ST_F32,
+    [DT_E4M3] = ST_U8, [DT_E5M2] = ST_U8,   [DT_I32] = ST_I32};
 
 static attnc_status
 find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_error *e)
@@ -38,11 +36,24 @@ put_shape(const int64_t *shape, int rank, char *text, size_t room)
   }
 }
 
+/* An axis of a table that is a size of the call may be longer. */
+static bool
+fits(const ShapedTensor *x, const int64_t *have, const int64_t *want)
+{
+  for (int i = 0; i < x->t.n_axes; i++) {
+    bool longer = x->t.table && !x->shape[i].n && have[i] > want[i];
+    if (have[i] != want[i] && !longer)
+      return false;
+  }
+  return true;
+}
+
 static attnc_status
-same_shape(const StTensor *have, const HostTensor *want, attnc_error *e)
+same_shape(const ShapedTensor *x, const StTensor *have, const HostTensor *want,
+           attnc_error *e)
 {
   char its[128] = "", due[128] = "";
-  if (!memcmp(have->shape, want->shape, (size_t)want->rank * sizeof *want->shape))
+  if (fits(x, have->shape, want->shape))
     return ATTNC_OK;
   put_shape(have->shape, have->rank, its, sizeof its);
   put_shape(want->shape, want->rank, due, sizeof due);
@@ -50,11 +61,11 @@ same_shape(const StTensor *have, const HostTensor *want, attnc_error *e)
                  due);
 }
 
-/* A size is that of the first input that has it. */
+/* A size is that of the first input that has it and may not be longer. */
 static void
 take_sizes(const ShapedTensor *x, const StTensor *t, bool known[SIZE_COUNT], attnc_sizes *z)
 {
-  for (int i = 0; i < t->rank; i++) {
+  for (int i = 0; i < t->rank && !x->t.table; i++) {
     SizeId size = x->shape[i].size;
     if (x->shape[i].n || known[size])
       continue;
@@ -66,32 +77,50 @@ take_sizes(const ShapedTensor *x, const StTensor *t, bool known[SIZE_COUNT], att
 attnc_status
 tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_error *e)
 {
-  const StTensor *t[ATTNC_SLOT_COUNT] = {NULL};
+  const StTensor *t[CALL_SLOTS] = {NULL};
   bool known[SIZE_COUNT] = {false};
   *z = (attnc_sizes){.size = sizeof *z};
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < s->call.n_slots; i++)
     if (s->call.at[i].t.access & ACCESS_IN) {
       TRY(find_input(&s->call.at[i], f, &t[i], e));
       take_sizes(&s->call.at[i], t[i], known, z);
     }
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < s->call.n_slots; i++)
     if (t[i]) {
       HostTensor want = tensor_shaped(&s->call.at[i], z);
-      TRY(same_shape(t[i], &want, e));
+      TRY(same_shape(&s->call.at[i], t[i], &want, e));
     }
   return ATTNC_OK;
+}
+
+/* Rows of the last axis, of a tensor that may be longer along any. */
+static void
+copy_box(HostTensor *to, const StTensor *from)
+{
+  size_t element = (size_t)dtype_bytes(to->dtype);
+  size_t row = (size_t)to->shape[to->rank - 1] * element;
+  int64_t at[CALL_STRIDES] = {0};
+  for (size_t done = 0; done < to->bytes; done += row) {
+    int64_t first = 0;
+    for (int i = 0; i < to->rank; i++)
+      first = first * from->shape[i] + at[i];
+    memcpy((char *)to->data + done, (const char *)from->data + (size_t)first * element,
+           row);
+    for (int i = to->rank - 2; i >= 0 && ++at[i] == to->shape[i]; i--)
+      at[i] = 0;
+  }
 }
 
 attnc_status
 tensors_from_file(const StFile *f, Tensors *t, attnc_error *e)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+  for (int i = 0; i < t->call.n_slots; i++) {
     if (!(t->call.at[i].t.access & ACCESS_IN))
       continue;
     const StTensor *in = st_find(f, t->host[i].name);
-    if (!in || in->bytes != t->host[i].bytes)
+    if (!in || !fits(&t->call.at[i], in->shape, t->host[i].shape))
       return err_set(e, ATTNC_ERR_INTERNAL, "%s: not of the file's sizes", t->host[i].name);
-    memcpy(t->host[i].data, in->data, in->bytes);
+    copy_box(&t->host[i], in);
   }
   return ATTNC_OK;
 }
@@ -111,9 +140,9 @@ as_file(const HostTensor *h)
 attnc_status
 tensors_to_file(const Tensors *t, const char *path, attnc_error *e)
 {
-  StTensor out[ATTNC_SLOT_COUNT];
+  StTensor out[CALL_SLOTS];
   int n = 0;
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < t->call.n_slots; i++)
     if (t->call.at[i].t.access & ACCESS_OUT)
       out[n++] = as_file(&t->host[i]);
   return st_write(path, out, n, e);

@@ -24,6 +24,144 @@ text_of(const json_t *o, const char *key)
   return s ? s : "";
 }
 
+/* ---- names ---- */
+
+/* Words that C, C++ or the headers of either give a meaning of their own; only in small
+ * letters, as names of specs are. */
+static const char *const taken_words[] = {"alignas",
+                                          "alignof",
+                                          "and",
+                                          "and_eq",
+                                          "asm",
+                                          "auto",
+                                          "bitand",
+                                          "bitor",
+                                          "bool",
+                                          "break",
+                                          "case",
+                                          "catch",
+                                          "char",
+                                          "char16_t",
+                                          "char32_t",
+                                          "char8_t",
+                                          "class",
+                                          "co_await",
+                                          "co_return",
+                                          "co_yield",
+                                          "compl",
+                                          "concept",
+                                          "const",
+                                          "const_cast",
+                                          "consteval",
+                                          "constexpr",
+                                          "constinit",
+                                          "continue",
+                                          "decltype",
+                                          "default",
+                                          "delete",
+                                          "do",
+                                          "double",
+                                          "dynamic_cast",
+                                          "else",
+                                          "enum",
+                                          "explicit",
+                                          "export",
+                                          "extern",
+                                          "false",
+                                          "float",
+                                          "for",
+                                          "friend",
+                                          "goto",
+                                          "i386",
+                                          "if",
+                                          "inline",
+                                          "int",
+                                          "linux",
+                                          "long",
+                                          "mutable",
+                                          "namespace",
+                                          "new",
+                                          "noexcept",
+                                          "not",
+                                          "not_eq",
+                                          "nullptr",
+                                          "operator",
+                                          "or",
+                                          "or_eq",
+                                          "private",
+                                          "protected",
+                                          "public",
+                                          "register",
+                                          "reinterpret_cast",
+                                          "requires",
+                                          "restrict",
+                                          "return",
+                                          "short",
+                                          "signed",
+                                          "sizeof",
+                                          "static",
+                                          "static_assert",
+                                          "static_cast",
+                                          "struct",
+                                          "switch",
+                                          "template",
+                                          "this",
+                                          "thread_local",
+                                          "throw",
+                                          "true",
+                                          "try",
+                                          "typedef",
+                                          "typeid",
+                                          "typename",
+                                          "typeof",
+                                          "typeof_unqual",
+                                          "union",
+                                          "unix",
+                                          "unsigned",
+                                          "using",
+                                          "virtual",
+                                          "void",
+                                          "volatile",
+                                          "wchar_t",
+                                          "while",
+                                          "workspace_bytes",
+                                          "xor",
+                                          "xor_eq"};
+
+/* Is `name` the member of the arguments that has the strides of a tensor? */
+static bool
+is_strides(const json_t *tensors, const char *name)
+{
+  size_t i;
+  json_t *t;
+  json_array_foreach((json_t *)(uintptr_t)tensors, i, t)
+  {
+    size_t n = strlen(text_of(t, "name"));
+    if (!strncmp(name, text_of(t, "name"), n) && str_eq(name + n, "_stride"))
+      return true;
+  }
+  return false;
+}
+
+static attnc_status
+check_names(const json_t *recipe, const char *list, attnc_error *e)
+{
+  size_t i;
+  json_t *x;
+  json_array_foreach(json_object_get(recipe, list), i, x)
+  {
+    const char *name = text_of(x, "name");
+    bool taken =
+        !strncmp(name, "__", 2) || is_strides(json_object_get(recipe, "tensors"), name);
+    for (size_t w = 0; w < sizeof taken_words / sizeof *taken_words; w++)
+      taken = taken || str_eq(name, taken_words[w]);
+    if (taken)
+      return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                     "--emit c: %s cannot be the name of an argument in C", name);
+  }
+  return ATTNC_OK;
+}
+
 /* ---- the arguments ---- */
 
 static void
@@ -48,6 +186,10 @@ put_args(EmitC *c, const json_t *recipe)
     double value = json_number_value(json_object_get(t, "default"));
     if (json_is_true(json_object_get(t, "constant")))
       continue;
+    if (json_is_null(json_object_get(t, "default"))) {
+      str_printf(&c->args, "  float %s; /* the spec has none: not NaN */\n", name);
+      continue;
+    }
     str_printf(&c->args, "  float %s; /* the spec's is %s_%s; NaN stands for it */\n", name,
                c->name, name);
     str_printf(&c->defaults, "#define %s_%s ((float)%.17g)\n", c->name, name, value);
@@ -106,6 +248,8 @@ put_kernel(EmitC *c, const json_t *recipe, const char *ptx, attnc_error *e)
   const char *target = text_of(recipe, "target");
   if (c->n == EMIT_C_TARGETS)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "--emit c: there are too many targets");
+  TRY(check_names(recipe, "tensors", e));
+  TRY(check_names(recipe, "scalars", e));
   put_args(c, recipe);
   put_ptx(c, target, ptx);
   TRY(emit_c_steps(c, recipe, target, e));
@@ -136,8 +280,9 @@ put_header(const EmitC *c, Str *s)
       "/* %s.h: written by attnc.  Attention kernel %s over the CUDA Driver API.\n"
       " *\n"
       " * Load once for the current context, launch from any thread, unload when done.\n"
-      " * Strides are in elements, of (b, h, s, d); that of d is 1, and that of an axis "
-      "of\n"
+      " * Strides are in elements, of (b, h, s, d), of other tensors in the order of "
+      "their\n"
+      " * axes; that of the last is 1, and that of an axis of\n"
       " * length 0 or 1 is not looked at.  What attnc_launch refuses, sizes, addresses,\n"
       " * strides and scalars that the kernel was not made for, is\n"
       " * CUDA_ERROR_INVALID_VALUE, and nothing is launched; a device that no target fits\n"

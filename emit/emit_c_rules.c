@@ -61,9 +61,13 @@ emit_c_scalars(EmitC *c, const json_t *recipe)
     const char *name = text_of(s, "name");
     if (json_is_true(json_object_get(s, "constant")))
       continue;
-    str_printf(&c->body, "  const float %s = a->%s == a->%s ? a->%s : (float)%.17g;\n",
-               name, name, name, name, json_number_value(json_object_get(s, "default")));
-    put_rule(c, arena_printf(c->arena, "rule_scalar(%s, %d, &fault)", name,
+    if (json_is_null(json_object_get(s, "default")))
+      str_printf(&c->body, "  const float %s_value = a->%s;\n", name, name);
+    else
+      str_printf(&c->body,
+                 "  const float %s_value = a->%s == a->%s ? a->%s : (float)%.17g;\n", name,
+                 name, name, name, json_number_value(json_object_get(s, "default")));
+    put_rule(c, arena_printf(c->arena, "rule_scalar(%s_value, %d, &fault)", name,
                              json_is_true(json_object_get(s, "positive"))));
   }
 }

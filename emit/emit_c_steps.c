@@ -156,8 +156,10 @@ source_of(EmitC *c, const json_t *recipe, const json_t *p)
   if ((of = json_object_get(p, "size")))
     return arena_printf(c->arena, "a->%s", json_string_value(of));
   if ((of = json_object_get(p, "scalar")))
-    return text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
-                   "name");
+    return arena_printf(
+        c->arena, "%s_value",
+        text_of(in_slot(json_object_get(recipe, "scalars"), json_integer_value(of)),
+                "name"));
   return NULL;
 }
 

@@ -4,6 +4,7 @@
 #include "base/str.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 static int
@@ -35,9 +36,10 @@ read_tensor(const json_t *j, Arena *arena, CallInfo *to)
 {
   int slot = (int)json_integer_value(json_object_get(j, "slot"));
   const char *dtype = json_string_value(json_object_get(j, "dtype"));
-  if (slot < 0 || slot >= ATTNC_SLOT_COUNT || !dtype)
+  if (slot < 0 || slot >= CALL_SLOTS || !dtype)
     return;
   ShapedTensor *x = &to->at[slot];
+  to->n_slots = slot >= to->n_slots ? slot + 1 : to->n_slots;
   x->t.name = arena_strdup(arena, json_string_value(json_object_get(j, "name")));
   x->t.slot = slot;
   x->t.dtype = (Dtype)dtype_find(dtype);
@@ -47,6 +49,20 @@ read_tensor(const json_t *j, Arena *arena, CallInfo *to)
   x->t.align = (int)json_integer_value(json_object_get(j, "align"));
   x->t.n_axes = read_axes(json_object_get(j, "axes"), x->t.axes);
   read_axes(json_object_get(j, "shape"), x->shape);
+  x->t.table = json_is_true(json_object_get(j, "longer"));
+  x->monotone = json_is_true(json_object_get(j, "monotone"));
+}
+
+static void
+read_number(const json_t *j, Arena *arena, CallInfo *to)
+{
+  int slot = (int)json_integer_value(json_object_get(j, "slot"));
+  const json_t *initial = json_object_get(j, "default");
+  if (slot < 0 || slot >= CALL_SCALARS)
+    return;
+  to->numbers[slot] = (CallNumber){
+      .name = arena_strdup(arena, json_string_value(json_object_get(j, "name"))),
+      .initial = json_is_number(initial) ? json_number_value(initial) : (double)NAN};
 }
 
 attnc_status
@@ -58,6 +74,7 @@ signature_read(const attnc_spec *spec, int op, Arena *arena, CallInfo *to, attnc
   if (!j)
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_spec_signature: not JSON");
   json_array_foreach(json_object_get(j, "tensors"), i, t) read_tensor(t, arena, to);
+  json_array_foreach(json_object_get(j, "scalars"), i, t) read_number(t, arena, to);
   json_decref(j);
   return ATTNC_OK;
 }
@@ -76,17 +93,23 @@ signature_pack(const ShapedTensor *x, const attnc_sizes *z, int64_t stride[CALL_
   memcpy(file.axes, x->shape, sizeof file.axes);
   tensor_pack(&file, z, packed);
   memset(stride, 0, CALL_STRIDES * sizeof *stride);
-  for (int i = 0; i < x->t.n_axes; i++)
-    for (int j = 0; j < x->t.n_axes; j++)
-      if (same_axis(&x->t.axes[i], &x->shape[j]))
-        stride[i] = packed[j];
+  bool taken[CALL_STRIDES] = {false}; /* an axis may stand twice in a tensor */
+  for (int i = 0; i < x->t.n_axes; i++) {
+    int j = 0;
+    while (j < x->t.n_axes && (taken[j] || !same_axis(&x->t.axes[i], &x->shape[j])))
+      j++;
+    if (j == x->t.n_axes)
+      continue;
+    taken[j] = true;
+    stride[i] = packed[j];
+  }
 }
 
 const char *
 signature_names(const CallInfo *call, Access access, Arena *arena)
 {
   Str s = str_new(arena);
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < call->n_slots; i++)
     if (call->at[i].t.access & access)
       str_printf(&s, "%s%s", s.n ? ", " : "", call->at[i].t.name);
   return s.p;

@@ -1,5 +1,5 @@
-/* signature.h: the tensors of a spec's call, from attnc_spec_signature: what files, random
- * inputs and outputs are made from. */
+/* signature.h: the tensors and numbers of a spec's call, from attnc_spec_signature: what
+ * files, random inputs and outputs are made from. */
 #ifndef ATTNC_HARNESS_SIGNATURE_H
 #define ATTNC_HARNESS_SIGNATURE_H
 
@@ -9,10 +9,18 @@
 typedef struct ShapedTensor {
   CallTensor t;                 /* without a name: no tensor of the call */
   CallAxis shape[CALL_STRIDES]; /* its axes in the order of files */
+  bool monotone;                /* along its last axis elements do not decrease */
 } ShapedTensor;
 
+typedef struct CallNumber {
+  const char *name; /* NULL: no number of the call */
+  double initial;   /* NaN: the call must give it */
+} CallNumber;
+
 typedef struct CallInfo {
-  ShapedTensor at[ATTNC_SLOT_COUNT]; /* by slot */
+  ShapedTensor at[CALL_SLOTS]; /* by slot */
+  int n_slots;                 /* one past the last */
+  CallNumber numbers[CALL_SCALARS];
 } CallInfo;
 
 /* Texts are in the arena. */

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,9 @@ tensors_new(const CallInfo *call, const attnc_sizes *z, Tensors *t, attnc_error 
 {
   attnc_status st = ATTNC_OK;
   *t = (Tensors){.sizes = *z, .call = *call};
-  for (int i = 0; i < ATTNC_SLOT_COUNT && st == ATTNC_OK; i++)
+  for (int i = 0; i < CALL_SCALARS; i++)
+    t->scalars[i] = NAN;
+  for (int i = 0; i < call->n_slots && st == ATTNC_OK; i++)
     if (call->at[i].t.name)
       st = tensor_new(t, i, e);
   if (st != ATTNC_OK)
@@ -62,7 +65,7 @@ tensors_new(const CallInfo *call, const attnc_sizes *z, Tensors *t, attnc_error 
 void
 tensors_free(Tensors *t)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     free(t->host[i].data);
   *t = (Tensors){0};
 }
@@ -87,21 +90,48 @@ write_f32(void *data, size_t i, float x)
   ((float *)data)[i] = x;
 }
 
+static void
+write_i32(void *data, size_t i, float x)
+{
+  ((int32_t *)data)[i] = (int32_t)x;
+}
+
 /* Element i of a tensor of this type; NULL: there is no rounding to it. */
 typedef void (*Writer)(void *data, size_t i, float);
-static const Writer writers[DT_COUNT] = {
-    [DT_F16] = write_f16, [DT_BF16] = write_bf16, [DT_F32] = write_f32};
+static const Writer writers[DT_COUNT] = {[DT_F16] = write_f16,
+                                         [DT_BF16] = write_bf16,
+                                         [DT_F32] = write_f32,
+                                         [DT_I32] = write_i32};
+
+enum { IDS = 8, RUN = 32 }; /* ids; elements of a monotone row between two rises */
+
+/* The element behind `last` of a row; NaN: it is the row's first. */
+static float
+draw(const ShapedTensor *x, Random *r, float last)
+{
+  if (x->monotone && isnan(last))
+    return 0;
+  if (x->monotone)
+    return last + (random_bits(r) % RUN == 0 ? 1.0f : 0);
+  if (x->t.dtype == DT_I32)
+    return (float)(random_bits(r) % IDS);
+  return (float)random_normal(r);
+}
 
 static attnc_status
-fill_random(const HostTensor *t, Random *r, attnc_error *e)
+fill_random(const ShapedTensor *x, const HostTensor *t, Random *r, attnc_error *e)
 {
   size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
+  size_t row = (size_t)t->shape[t->rank - 1];
   const Writer write = writers[t->dtype];
+  float last = 0;
   if (!write)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s: no random numbers of type %s", t->name,
                    dtype_name(t->dtype));
-  for (size_t i = 0; i < n; i++)
-    write(t->data, i, (float)random_normal(r));
+  for (size_t i = 0; i < n; i++) {
+    last = draw(x, r, i % row ? last : (float)NAN);
+    write(t->data, i, last);
+  }
   return ATTNC_OK;
 }
 
@@ -110,16 +140,16 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
 {
   Random r;
   random_seed(&r, seed);
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < t->call.n_slots; i++)
     if (t->call.at[i].t.access & ACCESS_IN)
-      TRY(fill_random(&t->host[i], &r, e));
+      TRY(fill_random(&t->call.at[i], &t->host[i], &r, e));
   return ATTNC_OK;
 }
 
 void
 tensors_poison(Tensors *t)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     if (t->call.at[i].t.access == ACCESS_OUT)
       memset(t->host[i].data, 0xff, t->host[i].bytes);
 }
@@ -131,7 +161,9 @@ tensors_args(Tensors *t)
                       .sizes = &t->sizes,
                       .tensors = t->view,
                       .tensor_size = sizeof *t->view,
-                      .n_tensors = ATTNC_SLOT_COUNT};
+                      .n_tensors = (uint32_t)t->call.n_slots,
+                      .scalars = t->scalars,
+                      .n_scalars = CALL_SCALARS};
 }
 
 attnc_status
@@ -164,7 +196,7 @@ attnc_status
 device_tensors_new(const Device *d, const Tensors *t, DeviceTensors *out, attnc_error *e)
 {
   *out = (DeviceTensors){.device = d};
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+  for (int i = 0; i < CALL_SLOTS; i++) {
     if (!t->host[i].name)
       continue;
     attnc_status st = device_alloc(d, t->host[i].bytes, &out->at[i], e);
@@ -179,7 +211,7 @@ device_tensors_new(const Device *d, const Tensors *t, DeviceTensors *out, attnc_
 void
 device_tensors_free(DeviceTensors *t)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     if (t->at[i])
       t->device->cuMemFree_v2(t->at[i]);
   *t = (DeviceTensors){0};
@@ -188,7 +220,7 @@ device_tensors_free(DeviceTensors *t)
 attnc_status
 device_tensors_upload(const DeviceTensors *t, const Tensors *h, attnc_error *e)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     if (h->host[i].bytes)
       TRY(device_result(
           t->device, "cuMemcpyHtoD_v2",
@@ -199,7 +231,7 @@ device_tensors_upload(const DeviceTensors *t, const Tensors *h, attnc_error *e)
 attnc_status
 device_tensors_download(const DeviceTensors *t, Tensors *h, attnc_error *e)
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     if (h->host[i].bytes && h->call.at[i].t.access & ACCESS_OUT)
       TRY(device_result(
           t->device, "cuMemcpyDtoH_v2",
@@ -211,11 +243,13 @@ attnc_args
 device_tensors_args(DeviceTensors *t, const Tensors *h)
 {
   memcpy(t->view, h->view, sizeof t->view);
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     t->view[i].data = (void *)(uintptr_t)t->at[i];
   return (attnc_args){.size = sizeof(attnc_args),
                       .sizes = &h->sizes,
                       .tensors = t->view,
                       .tensor_size = sizeof *t->view,
-                      .n_tensors = ATTNC_SLOT_COUNT};
+                      .n_tensors = (uint32_t)h->call.n_slots,
+                      .scalars = h->scalars,
+                      .n_scalars = CALL_SCALARS};
 }

@@ -24,20 +24,23 @@ HostTensor tensor_shaped(const ShapedTensor *, const attnc_sizes *);
 typedef struct Tensors {
   attnc_sizes sizes;
   CallInfo call;
-  HostTensor host[ATTNC_SLOT_COUNT];   /* by slot; data is owned */
-  attnc_tensor view[ATTNC_SLOT_COUNT]; /* what attnc_args point at */
+  HostTensor host[CALL_SLOTS];   /* by slot; data is owned */
+  attnc_tensor view[CALL_SLOTS]; /* what attnc_args point at */
+  double scalars[CALL_SCALARS];  /* NaN: the spec's */
 } Tensors;
 
 typedef struct DeviceTensors {
   const Device *device;
-  CUdeviceptr at[ATTNC_SLOT_COUNT];
-  attnc_tensor view[ATTNC_SLOT_COUNT];
+  CUdeviceptr at[CALL_SLOTS];
+  attnc_tensor view[CALL_SLOTS];
 } DeviceTensors;
 
 attnc_status tensors_new(const CallInfo *, const attnc_sizes *, Tensors *, attnc_error *);
 void tensors_free(Tensors *);
-/* Inputs: normal, of mean 0 and variance 1, from the seed.  ATTNC_ERR_UNSUPPORTED for an
- * input of a type that nothing here rounds to; it and those behind it are as they were. */
+/* Inputs: normal, of mean 0 and variance 1, from the seed; of whole numbers 0 to 7, as ids
+ * are; of a monotone tensor rows that begin at 0 and rise now and then.
+ * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
+ * behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
 /* Outputs: all bits set, which is a NaN in every dtype. */
 void tensors_poison(Tensors *);

@@ -4,7 +4,8 @@ import torch
 
 from .arrays import View
 
-DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32",
+          torch.int32: "i32"}
 NATIVE = {name: dtype for dtype, name in DTYPES.items()}
 DEVICES = ("cpu", "cuda")
 FRAMEWORK, VECTOR = "torch", "torch.tensor({}, dtype=torch.int32, device=q.device)"

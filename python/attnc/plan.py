@@ -46,17 +46,25 @@ class Plan(Shared):
 
     # ---- on the device ----
 
-    def prepare(self, q, k, v, o, lse=None, *, softmax_scale: Optional[float] = None,
-                **numbers: Optional[float]) -> Launch:
+    def prepare(self, q, k, v, o, lse=None, **more) -> Launch:
         """A Launch for tensors like these, which are on the plan's device.
 
-        lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.
+        lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.  more: as
+        of a call of the plan.
         """
-        views = self._views(dict(q=q, k=k, v=v, o=o, lse=lse))
+        tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
+        views = self._views(tensors)
         if any(x.device[0] == "cpu" for x in views.values()):
             raise errors.UsageError("prepare: tensors must be on the device; host tensors can "
                                     "be given to a call of the plan")
-        return self._prepare(views, dict(numbers, softmax_scale=softmax_scale))
+        return self._prepare(views, numbers)
+
+    def _given(self, tensors, more):
+        """Tensors and numbers of a call by name."""
+        for name in (n for n, x in tensors.items() if x is not None):
+            self._row(name)
+        others, numbers = self.spec.signature.split(more)
+        return {**tensors, **others}, numbers
 
     def _row(self, name):
         row = self.spec.signature.tensors.get(name)
@@ -94,20 +102,21 @@ class Plan(Shared):
     # ---- a call ----
 
     @uncompiled
-    def __call__(self, q, k, v, o=None, lse=None, *, softmax_scale: Optional[float] = None,
-                 stream: Optional[int] = None, **numbers: Optional[float]):
+    def __call__(self, q, k, v, o=None, lse=None, *, stream: Optional[int] = None, **more):
         """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.
 
-        o and lse are made, as q's framework does, where they are not given.  numbers: those
-        that the spec declares, its own where None.  stream: a
+        o and lse are made, as q's framework does, where they are not given.  more: by name
+        the other tensors that the call has, and its numbers, of which the spec's own are
+        taken where they are left out or None: softmax_scale=0.1, doc=ids.  stream: a
         CUstream as an integer; None: torch's current stream, else the default one.  On a
         GPU this returns at once.  Host tensors run on the emulated device and are waited
         for; what the emulator finds wrong is a CheckError.
         """
         found, device = arrays.ops(q), arrays.view(q, stream).device
-        inputs = dict(q=q, k=k, v=v)
-        numbers["softmax_scale"] = softmax_scale
-        outputs = self._outputs(inputs, dict(o=o, lse=lse))
+        tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
+        call = self.spec.signature
+        inputs = {n: tensors[n] for n in call.inputs if tensors.get(n) is not None}
+        outputs = self._outputs(inputs, tensors)
         if stream is None:
             stream = found.stream(device) if found else 0
         tensors = {**inputs, **outputs}
@@ -121,8 +130,6 @@ class Plan(Shared):
     def _outputs(self, inputs, given):
         """Every output by its name, made like the inputs where it is not given."""
         call, like = self.spec.signature, next(iter(inputs.values()))
-        for name in (n for n, x in given.items() if x is not None):
-            self._row(name)
         wanted = {name: given.get(name) for name in call.outputs}
         if any(x is None for x in wanted.values()):
             found = arrays.ops(like)

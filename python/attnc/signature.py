@@ -20,13 +20,18 @@ class Signature:
         self.slots = 1 + max(t["slot"] for t in self.tensors.values())
 
     def sizes(self, views) -> Sizes:
-        """From the shapes of the inputs; ShapeError names what does not agree."""
+        """From the shapes of the inputs; ShapeError names what does not agree.  A table that
+        expressions read may be longer than the call."""
         known = {}
         for name in self.inputs:
+            if name not in views:
+                raise errors.UsageError(f"{name} is missing")
             axes, shape = self.tensors[name]["shape"], views[name].shape
             if len(shape) != len(axes):
                 raise errors.ShapeError(f"{name} has {len(shape)} axes; [{_listed(axes)}] are "
                                         "needed", "ATTNC_ERR_SHAPE")
+            if self.tensors[name].get("longer"):
+                continue
             for axis, n in zip(axes, shape):
                 if isinstance(axis, int) and n != axis:
                     raise errors.ShapeError(f"{name}: a row has {n} elements, not {axis}",
@@ -34,7 +39,17 @@ class Signature:
                 if known.setdefault(axis, n) != n:
                     raise errors.ShapeError(f"{axis}: {known[axis]} and {n} do not agree",
                                             "ATTNC_ERR_SHAPE")
-        return Sizes(*(known[name] for name in Sizes._fields))
+        sizes = Sizes(*(known[name] for name in Sizes._fields))
+        for name in (n for n in self.inputs if self.tensors[n].get("longer")):
+            self._check_table(name, views[name].shape, self.shape(name, sizes))
+        return sizes
+
+    def _check_table(self, name, shape, due):
+        for axis, n, least in zip(self.tensors[name]["shape"], shape, due):
+            if n < least or (n != least and isinstance(axis, int)):
+                raise errors.ShapeError(f"{name} has shape {list(shape)}; {list(due)} is needed"
+                                        ", or longer along an axis that is a size of the call",
+                                        "ATTNC_ERR_SHAPE")
 
     def shape(self, name, sizes):
         values = sizes._asdict()
@@ -50,8 +65,8 @@ class Signature:
         if view.strides[-1] != 1 and view.nbytes:
             raise errors.ShapeError(f"{name}: elements of a row are not one after another",
                                     "ATTNC_ERR_SHAPE")
-        by_axis = dict(zip(row["shape"], view.strides))
-        strides = [by_axis[axis] for axis in row["axes"]]
+        left = list(zip(row["shape"], view.strides))  # an axis may stand twice in a tensor
+        strides = [left.pop([a for a, _ in left].index(axis))[1] for axis in row["axes"]]
         strides[-1] = 1
         return _lib.Tensor(data=view.address, stride=tuple(strides))
 
@@ -62,6 +77,17 @@ class Signature:
             made[self.tensors[name]["slot"]] = self.struct(name, view)
         return made
 
+    def split(self, given):
+        """What a call is given by name, as its tensors and its numbers; what is None is not
+        given.  UsageError names what the call does not have."""
+        known = {n: x for n, x in given.items() if x is not None}
+        for name in known:
+            if name not in self.tensors and name not in self.scalars:
+                raise errors.UsageError(f"{name}: the call has nothing of that name; it has "
+                                        f"{', '.join((*self.tensors, *self.scalars))}")
+        return ({n: x for n, x in known.items() if n in self.tensors},
+                {n: x for n, x in known.items() if n in self.scalars})
+
     def numbers(self, given):
         """{name: number or None} as scalars by slot: NaN is the spec's own."""
         found = [float("nan")] * (1 + max((s["slot"] for s in self.scalars.values()), default=-1))
@@ -71,6 +97,9 @@ class Signature:
                                         f"{', '.join(self.scalars)}")
             if value is not None:
                 found[self.scalars[name]["slot"]] = value
+        for name, row in self.scalars.items():
+            if row["default"] is None and given.get(name) is None:
+                raise errors.UsageError(f"{name} is missing: the spec has no value of it")
         return found
 
 

@@ -1,6 +1,6 @@
 """The accuracy contract, on host tensors: is this output of attention right?"""
 import ctypes as C
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Tuple
 
 from . import _lib, arrays, errors
 from .signature import FORWARD
@@ -21,22 +21,22 @@ class Verdict(NamedTuple):
     worst: Tuple[int, int, int]  #: (b, h, q_idx) of the worst row, relative to its bound
 
 
-def verify(spec: SpecLike, q, k, v, o, lse=None, *,
-           softmax_scale: Optional[float] = None) -> Verdict:
+def verify(spec: SpecLike, q, k, v, o, lse=None, **more) -> Verdict:
     """Compares o, and lse where the spec returns it, with the fp64 reference, on the CPU.
 
-    Host tensors in the spec's layout.  A wrong result is a Verdict that did not pass, not an
+    Host tensors in the spec's layout; more: the call's other tensors and numbers by name.  A wrong result is a Verdict that did not pass, not an
     exception.
     """
     spec = load_spec(spec)
     call = spec.signature
-    given = dict(q=q, k=k, v=v, o=o, lse=lse)
+    tensors, numbers = call.split(more)
+    given = dict(q=q, k=k, v=v, o=o, lse=lse, **tensors)
     views = {n: arrays.view(x) for n, x in given.items() if x is not None}
     if any(x.device[0] != "cpu" for x in views.values()):
         raise errors.UsageError("verify: tensors must be on the host")
     args = _lib.call_args(sizes_struct(call.sizes(views)),
                           call.structs({n: x for n, x in views.items() if n in call.tensors}),
-                          call.numbers(dict(softmax_scale=softmax_scale)))
+                          call.numbers(numbers))
     outputs = (_lib.OutputVerdict * call.slots)()
     verdict = _lib.Verdict(outputs=outputs, output_size=C.sizeof(_lib.OutputVerdict),
                            n_outputs=len(outputs))

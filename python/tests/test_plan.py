@@ -89,6 +89,33 @@ class Host(common.Case):
         oracle.check(self, o, q, k, v, 0.5, True, (-1, -1))
         self.assertTrue((wide[..., 1::2] == 0).all())
 
+    def test_what_a_spec_declares(self):
+        spec = {**CAUSAL, "tensors": {"doc": {"dtype": "i32", "axes": ["b", "kv"]},
+                                      "pair": {"dtype": "fp32", "axes": ["h", 3, 3]}},
+                "scalars": {"gain": 0.5, "cap": "run_time"}}
+        plan = self.context.plan(spec, SIZES)
+        q, k, v = tensors()
+        doc, pair = np.zeros((2, 72), np.int32), np.zeros((4, 3, 3), np.float32)
+        longer = np.zeros((3, 100), np.int32)
+        plan(q, k, v, doc=np.zeros((72, 2), np.int32).T, pair=pair, cap=2)
+        for x in (doc, longer, longer[:, :72]):
+            o = plan(q, k, v, doc=x, pair=pair, cap=2)
+            verdict = attnc.verify(plan.spec, q, k, v, o, doc=x, pair=pair, cap=2)
+            self.assertTrue(verdict.passed)
+        good = dict(doc=doc, pair=pair, cap=1)
+        usage, shape = attnc.UsageError, attnc.ShapeError
+        for kind, why, more in (
+                (usage, "doc is missing", dict(doc=None)),
+                (usage, "cap is missing: the spec has no value", dict(cap=None)),
+                (usage, "docs: the call has nothing of that name; it has q, k, v, o, doc, pair, "
+                        "softmax_scale, gain, cap", dict(docs=doc)),
+                (usage, "doc is fp32, not i32", dict(doc=doc.astype(np.float32))),
+                (shape, r"doc has 1 axes; \[b, sk\] are needed", dict(doc=doc[0])),
+                (shape, r"doc has shape \[2, 71\]; \[2, 72\] is needed", dict(doc=doc[:, :71])),
+                (shape, r"pair has shape \[4, 3, 4\]; \[4, 3, 3\] is needed",
+                 dict(pair=np.zeros((4, 3, 4), np.float32)))):
+            self.raises(kind, why, plan, q, k, v, **{**good, **more})
+
     def test_outputs_that_cannot_be_written(self):
         """Refused by name, nothing written: an immutable object's bytes, a file's pages."""
         plan = self.context.plan({**CAUSAL, "return_lse": True}, SIZES)

@@ -102,7 +102,7 @@ check_strides(const Sweep *s, attnc_error *e)
   if (!jit_specializes_strides(s->spec))
     return ATTNC_OK;
   TRY(signature_read(s->spec, s->copy.op, s->t->arena, &call, e));
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < call.n_slots; i++)
     if (call.at[i].t.name && !call.at[i].t.contiguous &&
         !is_packed(&call.at[i], &s->copy.sizes, &s->copy.tensors[i]))
       return err_set(e, ATTNC_ERR_UNSUPPORTED,

@@ -5,6 +5,7 @@
 #include "harness/execute.h"
 #include "schedule/schedule_json.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,9 @@ start(BackgroundTask *w, const json_t *hello, attnc_error *e)
   TRY(tensors_new(&w->call, &w->sizes, &w->host, e));
   TRY(tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")),
                      e));
+  for (int i = 0; i < CALL_SCALARS; i++)
+    if (w->call.numbers[i].name && isnan(w->call.numbers[i].initial))
+      w->host.scalars[i] = 1; /* any: times do not depend on it */
   return device_tensors_new(&w->device, &w->host, &w->tensors, e);
 }
 
@@ -141,7 +145,7 @@ load_plan(BackgroundTask *w, const json_t *job, attnc_plan **plan, attnc_error *
                            .sizes = &w->sizes,
                            .tensors = w->host.view,
                            .tensor_size = sizeof *w->host.view,
-                           .n_tensors = ATTNC_SLOT_COUNT};
+                           .n_tensors = (uint32_t)w->call.n_slots};
   Schedule named = {.n = 0};
   char options[SCHED_TEXT];
   attnc_context *ctx;

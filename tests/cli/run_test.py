@@ -98,6 +98,43 @@ class Right(Case):
         self.check("bshd", True, 4, 1, 1, 70)
 
 
+class Declared(Case):
+    """Tensors and numbers that a spec declares, by their names."""
+
+    SPEC = ("attnc: 1\nname: t\ndtype: bf16\nhead_dim: 16\n"
+            "tensors: {doc: {dtype: i32, axes: [b, kv]}, t: {dtype: fp32, axes: [h, 3]}}\n"
+            "scalars: {gain: 0.5, cap: run_time}\n")
+
+    def given(self, doc=(1, 5), t=(2, 3), kind="I32"):
+        one = ("BF16", [1, 5, 2, 16], bf16([0.25] * 160))
+        n = math.prod(doc)
+        return self.write("in.st", safetensors({
+            "q": one, "k": one, "v": one, "t": ("F32", list(t), bytes(4 * math.prod(t))),
+            "doc": (kind, list(doc), struct.pack(f"<{n}i", *range(n)))}))
+
+    def test_files_and_numbers(self):
+        run = ["run", self.spec(self.SPEC), *EMU, "--verify", "--input"]
+        self.attnc(*run, self.given(), "--scalar", "cap=2.5")
+        self.attnc(*run, self.given(doc=(3, 9)), "--scalar", "softmax_scale=0.5,cap=1,gain=-1")
+        for args, code, why in (
+                ([], 2, "cap has no value in the spec: --scalar cap="),
+                (["--scalar", "cap=1,gain"], 2, "'gain': name=number is expected"),
+                (["--scalar", "cap=1,gains=2"], 2, "the call has no number gains"),
+                (["--scalar", "cap=2x"], 2, "cap: '2x' is no number"),
+                (["--scalar", "cap=1,softmax_scale=-1"], 2, "softmax_scale is -1")):
+            self.assertIn(why, self.attnc(*run, self.given(), *args, code=code).stderr)
+        for given, code, why in (
+                (dict(doc=(1, 4)), 4, "doc is [1, 4], not [1, 5]"),
+                (dict(t=(2, 4)), 4, "t is [2, 4], not [2, 3]"),
+                (dict(kind="F32"), 2, "doc is F32, the spec's I32")):
+            r = self.attnc(*run, self.given(**given), "--scalar", "cap=1", code=code)
+            self.assertIn(why, r.stderr)
+
+    def test_random(self):
+        self.attnc("run", self.spec(self.SPEC), *EMU, "--verify", "--scalar", "cap=1", "--shape",
+                   "b2 h2 s33")
+
+
 class Run(Case):
     def test_text(self):
         text = self.attnc("run", self.spec(), *EMU, "--verify", "--shape", "b1 h2 s100").stdout
@@ -439,6 +476,13 @@ int main(int argc, char **argv)
 
 
 class GeneratedC(Case):
+    def test_names_that_c_has_not(self):
+        for name in ("for", "int", "class", "linux", "q_stride", "workspace_bytes", "__x"):
+            spec = self.spec(CAUSAL + f"scalars: {{{name}: 1.0}}\n")
+            r = self.attnc("compile", spec, "--arch", "sm_80", "--emit", "c", "-o",
+                           self.path("out"), code=4)
+            self.assertIn(f"{name} cannot be the name of an argument in C", r.stderr)
+
     def test_same_result_without_attnc(self):
         """--emit c, built against the driver's declarations and linked with the emulator."""
         self.attnc("compile", self.spec(), "--arch", "sm_80,sm_90", "--emit", "c", "-o",

@@ -16,11 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { D = 64, B = 2, H = 4, HK = 2, SQ = 70, SK = 90, TENSORS = 5, AXES = 5 };
+enum { D = 64, B = 2, H = 4, HK = 2, SQ = 70, SK = 90, TENSORS = 6, AXES = 5 };
 enum { BYTES = B * H * SK * D * 2 };
 
 static const char spec_text[] =
-    "attnc: 1\nname: k\ndtype: bf16\nhead_dim: 64\ncausal: true\nreturn_lse: true\n";
+    "attnc: 1\nname: k\ndtype: bf16\nhead_dim: 64\ncausal: true\nreturn_lse: true\n"
+    "tensors: {doc: {dtype: i32, axes: [b, kv]}}\nscalars: {gain: run_time, cap: 1.0}\n";
 static const char *const targets[] = {"sm_80", "sm_90a"};
 static char dir[] = "/tmp/attnc-emitted-XXXXXX";
 
@@ -31,8 +32,9 @@ typedef struct Args {
     CUdeviceptr data;
     long long stride[AXES];
   } q, k, v, o;
-  CUdeviceptr lse;
-  float softmax_scale;
+  CUdeviceptr lse, doc;
+  long long doc_stride[AXES];
+  float softmax_scale, gain, cap;
   CUdeviceptr workspace;
   size_t workspace_bytes;
 } Args;
@@ -113,11 +115,18 @@ typedef struct Call {
   int64_t size[5]; /* b, h, hk, sq, sk */
   CUdeviceptr data[TENSORS];
   int64_t stride[TENSORS][AXES];
-  double scale;
+  double scale, gain;
 } Call;
 
 /* What of a good call is changed; none: nothing. */
-typedef enum Part { PART_NONE, PART_SIZE, PART_DATA, PART_STRIDE, PART_SCALE } Part;
+typedef enum Part {
+  PART_NONE,
+  PART_SIZE,
+  PART_DATA,
+  PART_STRIDE,
+  PART_SCALE,
+  PART_GAIN
+} Part;
 typedef struct Edit {
   Part part;
   int at, axis;
@@ -176,6 +185,16 @@ static const struct {
     {"heads of o in one place", false, {{PART_STRIDE, 3, 1, .value = 0}}},
     {"heads of o that overlap", false, {{PART_STRIDE, 3, 1, .value = D / 2}}},
     {"heads of k in one place", true, {{PART_STRIDE, 1, 1, .value = 0}}},
+    {"doc NULL", false, {{PART_DATA, 5, .null = true}}},
+    {"doc aligned to an element", true, {{PART_DATA, 5, .value = 4}}},
+    {"doc not aligned", false, {{PART_DATA, 5, .value = 2}}},
+    {"rows of doc further apart", true, {{PART_STRIDE, 5, 0, .value = SK + 3}}},
+    {"rows of doc in one place", true, {{PART_STRIDE, 5, 0, .value = 0}}},
+    {"columns of doc apart", false, {{PART_STRIDE, 5, 1, .value = 2}}},
+    {"a third stride of doc", false, {{PART_STRIDE, 5, 2, .value = 1}}},
+    {"another gain", true, {{PART_GAIN, .scale = -3}}},
+    {"no gain, and the spec has none", false, {{PART_GAIN, .scale = NAN}}},
+    {"gain infinite", false, {{PART_GAIN, .scale = INFINITY}}},
 };
 
 static void
@@ -195,6 +214,9 @@ apply(const Edit *e, Call *c)
     break;
   case PART_SCALE:
     c->scale = e->scale;
+    break;
+  case PART_GAIN:
+    c->gain = e->scale;
   }
 }
 
@@ -203,6 +225,7 @@ by_attnc(const attnc_plan *p, const Call *c, char *why, size_t n)
 {
   attnc_tensor t[TENSORS];
   attnc_error e = {0};
+  const double numbers[] = {c->scale, c->gain}; /* cap is the spec's */
   const attnc_sizes sizes = {sizeof sizes, c->size[0], c->size[1],
                              c->size[2],   c->size[3], c->size[4]};
   for (int i = 0; i < TENSORS; i++) {
@@ -214,8 +237,8 @@ by_attnc(const attnc_plan *p, const Call *c, char *why, size_t n)
                   .tensors = t,
                   .tensor_size = sizeof *t,
                   .n_tensors = TENSORS,
-                  .scalars = &c->scale,
-                  .n_scalars = 1};
+                  .scalars = numbers,
+                  .n_scalars = 2};
   attnc_status s = attnc_launch(p, &a, NULL, NULL, &e);
   snprintf(why, n, "%s", e.message);
   return s == ATTNC_OK;
@@ -232,7 +255,10 @@ by_emitted(const Kernel *k, const Call *c)
             .sq = c->size[3],
             .sk = c->size[4],
             .lse = c->data[4],
-            .softmax_scale = (float)c->scale};
+            .doc = c->data[5],
+            .softmax_scale = (float)c->scale,
+            .gain = (float)c->gain,
+            .cap = NAN};
   a.q.data = c->data[0];
   a.k.data = c->data[1];
   a.v.data = c->data[2];
@@ -242,6 +268,7 @@ by_emitted(const Kernel *k, const Call *c)
     a.k.stride[d] = c->stride[1][d];
     a.v.stride[d] = c->stride[2][d];
     a.o.stride[d] = c->stride[3][d];
+    a.doc_stride[d] = c->stride[5][d];
   }
   return emitted_launch(k, &a, NULL) == CUDA_SUCCESS;
 }
@@ -271,7 +298,7 @@ fill(Bench *b)
 static void
 good(const Bench *b, Call *c)
 {
-  *c = (Call){.size = {B, H, HK, SQ, SK}, .scale = 0.125};
+  *c = (Call){.size = {B, H, HK, SQ, SK}, .scale = 0.125, .gain = 2};
   for (int i = 0; i < TENSORS; i++) {
     int64_t heads = i == 1 || i == 2 ? HK : H, rows = i == 1 || i == 2 ? SK : SQ;
     const int64_t stride[AXES] = {D * heads * rows, D, D * heads, 1, 0};
@@ -279,6 +306,8 @@ good(const Bench *b, Call *c)
     if (i < 4)
       memcpy(c->stride[i], stride, sizeof stride);
   }
+  c->stride[5][0] = SK;
+  c->stride[5][1] = 1;
 }
 
 static bool
