@@ -314,7 +314,7 @@ attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdi
   int64_t sampled[SAMPLED_ROWS];
   err_clear(err);
   TRY(check_verdict(&asked, verdict, err));
-  TRY(ref_open(&r, spec, op, host, true, err));
+  TRY(ref_open(&r, spec, op, host, REF_ALL, err));
   double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
                 (spec->head_dim + spec->head_dim_v);
   r.row_bytes = sizeof(RowError);

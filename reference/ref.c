@@ -117,14 +117,14 @@ check_sizes(const Spec *s, const attnc_sizes *n, attnc_error *err)
 /* A number of the call, as launches take it: fp32, by slot, its default where it has none.
  */
 static attnc_status
-choose_scalars(Ref *r, const attnc_args *args, attnc_error *err)
+choose_scalars(Ref *r, const attnc_args *args, bool needed, attnc_error *err)
 {
   for (int i = 0; i < r->call->n_scalars; i++) {
     const SignatureScalar *s = &r->call->scalars[i];
     double given = (uint32_t)s->slot < args->n_scalars ? args->scalars[s->slot] : NAN;
     if (!isnan(given))
       TRY(scalar_check(s->name, given, s->positive, err));
-    if (isnan(given) && isnan(s->initial))
+    if (needed && isnan(given) && isnan(s->initial))
       return err_set(err, ATTNC_ERR_USAGE, "reference: the number %s is missing", s->name);
     r->scalar[s->slot] = isnan(given) ? s->initial : (double)(float)given;
     if (s->constant && (float)r->scalar[s->slot] != (float)s->initial)
@@ -137,7 +137,7 @@ choose_scalars(Ref *r, const attnc_args *args, attnc_error *err)
 
 /* Outputs only where they are judged; data aligned to elements is enough here. */
 static attnc_status
-check_tensors(Ref *r, bool outputs, attnc_error *err)
+check_tensors(Ref *r, RefNeed need, attnc_error *err)
 {
   for (int i = 0; i < r->call->n_tensors; i++) {
     CallTensor t = r->call->tensors[i];
@@ -147,7 +147,8 @@ check_tensors(Ref *r, bool outputs, attnc_error *err)
     if (!formats[t.dtype].at && t.dtype != DT_I32)
       return err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: numbers of %s",
                      dtype_name(t.dtype));
-    if (!(t.access & ACCESS_IN) && !outputs)
+    if ((need == REF_INPUTS && !(t.access & ACCESS_IN)) ||
+        (need == REF_NOTHING && !x->data))
       continue;
     if (!x->data && !tensor_is_empty(&t, &r->n))
       return err_set(err, ATTNC_ERR_USAGE, "reference: tensor %s is missing", t.name);
@@ -163,7 +164,7 @@ check_tensors(Ref *r, bool outputs, attnc_error *err)
 }
 
 attnc_status
-ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
+ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
          attnc_error *err)
 {
   attnc_args args;
@@ -180,8 +181,8 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, bool outputs,
   TRY(tensors_take(r->t, CALL_SLOTS, args.tensors, args.tensor_size, args.n_tensors, err));
   r->n_rows = r->n.sq;
   TRY(check_sizes(s, &r->n, err));
-  TRY(choose_scalars(r, &args, err));
-  TRY(check_tensors(r, outputs, err));
+  TRY(choose_scalars(r, &args, need != REF_NOTHING, err));
+  TRY(check_tensors(r, need, err));
   return ref_take_tables(r, err);
 }
 
@@ -474,7 +475,7 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
 {
   Ref r;
   err_clear(err);
-  TRY(ref_open(&r, spec, op, args, false, err));
+  TRY(ref_open(&r, spec, op, args, REF_INPUTS, err));
   for (size_t i = 0; rows && i < n_rows; i++)
     if (rows[i] < 0 || rows[i] >= r.n.sq)
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);

@@ -46,8 +46,14 @@ typedef struct Range {
   int64_t from, to; /* keys [from, to) */
 } Range;
 
-/* Checks the arguments; `outputs` must be there as well. */
-attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, bool outputs,
+/* Checks the arguments; of what must be there. */
+typedef enum RefNeed {
+  REF_NOTHING, /* a tensor without data, and a number without a value (NaN), are not looked
+                  at */
+  REF_INPUTS,
+  REF_ALL /* inputs and outputs */
+} RefNeed;
+attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, RefNeed,
                       attnc_error *);
 /* Calls `head` once for every query head, from several threads, then returns. */
 typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);
@@ -86,6 +92,9 @@ bool ref_exprs_open(Ref *);
  * the key, which is marked in `hidden`. */
 void ref_exprs_apply(Ref *, Range keys, int64_t b, int64_t h, int64_t q);
 bool ref_is_hidden(const Ref *, int64_t key);
+/* Does query q see key k?  After ref_exprs_open. */
+bool ref_sees(Ref *, int64_t b, int64_t h, int64_t q, int64_t k);
+bool ref_table_is_empty(const Ref *, int table);
 float ref_element(const void *data, int64_t i, Dtype);
 
 #endif

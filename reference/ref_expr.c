@@ -97,10 +97,9 @@ changed(const Ref *r, RefExprs *x, double score, ExprWidth width)
   return x->in.score;
 }
 
-void
-ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
+static void
+set_row(const Ref *r, RefExprs *x, int64_t b, int64_t h, int64_t q)
 {
-  RefExprs *x = r->exprs;
   int32_t *var = x->in.var;
   var[EXPR_B] = (int32_t)b;
   var[EXPR_H] = (int32_t)h;
@@ -108,8 +107,15 @@ ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
   var[EXPR_SQ] = (int32_t)r->n.sq;
   var[EXPR_SK] = (int32_t)r->n.sk;
   var[EXPR_Q_IDX] = (int32_t)q;
+}
+
+void
+ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
+{
+  RefExprs *x = r->exprs;
+  set_row(r, x, b, h, q);
   for (int64_t j = keys.from; j < keys.to; j++) {
-    var[EXPR_KV_IDX] = (int32_t)j;
+    x->in.var[EXPR_KV_IDX] = (int32_t)j;
     x->in.width = EXPR_WIDE;
     x->hidden[j] = r->spec->mask_mod.n && !value_of(x, r->spec->mask_mod.lists).i;
     r->n_seen -= x->hidden[j];
@@ -123,4 +129,27 @@ bool
 ref_is_hidden(const Ref *r, int64_t key)
 {
   return r->exprs && r->exprs->hidden[key];
+}
+
+bool
+ref_sees(Ref *r, int64_t b, int64_t h, int64_t q, int64_t k)
+{
+  Range keys = ref_visible(r, q);
+  if (k < keys.from || k >= keys.to)
+    return false;
+  if (!r->spec->mask_mod.n)
+    return true;
+  set_row(r, r->exprs, b, h, q);
+  r->exprs->in.var[EXPR_KV_IDX] = (int32_t)k;
+  r->exprs->in.width = EXPR_WIDE;
+  return value_of(r->exprs, r->spec->mask_mod.lists).i;
+}
+
+bool
+ref_table_is_empty(const Ref *r, int table)
+{
+  for (int i = 0; i < r->spec->tables.at[table].axes.n; i++)
+    if (!r->tables[table].length[i])
+      return true;
+  return false;
 }

@@ -43,6 +43,8 @@ loads(const void *user, int tensor, const ExprRange *index)
   for (int i = 0; i < n; i++)
     if (!x->length[i])
       return (ExprRange){0, 0};
+  if (!x->data)
+    return EXPR_ANY;
   for (int i = 0; i < n; i++)
     if (index[i].lo != index[i].hi && (i < n - 1 || !t->monotone))
       return EXPR_ANY;
@@ -133,4 +135,32 @@ mask_tile_class(const MaskProblem *p, ExprRange q, ExprRange k)
   if (!r.hi)
     return MASK_EMPTY;
   return full && (r.lo || p->spec->keys.one_range) ? MASK_FULL : MASK_PARTIAL;
+}
+
+/* ---- all tiles ---- */
+
+static ExprRange
+part(int64_t i, int n, int64_t size)
+{
+  return (ExprRange){i * n, (i + 1) * n < size ? (i + 1) * n - 1 : size - 1};
+}
+
+void
+mask_tiles(MaskTile *class_of, void *user, int64_t sq, int64_t sk, int bm, int bn,
+           attnc_tile_counts *c, char *map)
+{
+  static const char shown[] = {[MASK_EMPTY] = ' ', [MASK_PARTIAL] = '+', [MASK_FULL] = '#'};
+  for (int64_t i = 0; i < c->q_tiles; i++) {
+    int64_t of[] = {0, 0, 0};
+    for (int64_t j = 0; j < c->kv_tiles; j++) {
+      MaskClass its = class_of(user, part(i, bm, sq), part(j, bn, sk));
+      of[its]++;
+      if (map)
+        map[i * c->kv_tiles + j] = shown[its];
+    }
+    c->empty += of[MASK_EMPTY];
+    c->partial += of[MASK_PARTIAL];
+    c->full += of[MASK_FULL];
+    c->visited += of[MASK_PARTIAL] + of[MASK_FULL] ? of[MASK_PARTIAL] + of[MASK_FULL] : 1;
+  }
 }

@@ -9,6 +9,8 @@
 
 #include "compiler/spec/spec.h"
 
+#include <attnc/attnc.h>
+
 typedef enum MaskClass { MASK_EMPTY, MASK_PARTIAL, MASK_FULL } MaskClass;
 
 /* One problem, or a part of its batch and heads. */
@@ -16,7 +18,7 @@ typedef struct MaskProblem {
   const Spec *spec;
   int64_t sq, sk;
   ExprRange b, h, hk;      /* inclusive */
-  const ExprTable *tables; /* i32 elements are int32_t; NULL: their contents are unknown */
+  const ExprTable *tables; /* i32 elements are int32_t; NULL, or without data: unknown */
   ExprRange *ranges;       /* by mask_problem */
 } MaskProblem;
 
@@ -24,5 +26,15 @@ typedef struct MaskProblem {
 MaskProblem mask_problem(const Spec *, int64_t sq, int64_t sk, Arena *);
 /* Queries q.lo … q.hi and keys k.lo … k.hi, inclusive, all below sq and sk. */
 MaskClass mask_tile_class(const MaskProblem *, ExprRange q, ExprRange k);
+
+/* Tiles of bm queries by bn keys, from the first ones on. */
+typedef MaskClass MaskTile(void *user, ExprRange q, ExprRange k);
+/* q_tiles and kv_tiles are given; counts each tile's class, and puts its character into the
+ * map, if there is one (attnc_tiles). */
+void mask_tiles(MaskTile *, void *user, int64_t sq, int64_t sk, int bm, int bn,
+                attnc_tile_counts *, char *map);
+
+/* How a loop over keys follows from the mask, and why so: sentences, each a line. */
+void mask_why(const Spec *, Str *);
 
 #endif

@@ -110,6 +110,12 @@ attnc_spec_json(const attnc_spec *s)
 }
 
 const char *
+attnc_spec_why(const attnc_spec *s)
+{
+  return s ? s->why : NULL;
+}
+
+const char *
 attnc_spec_signature(const attnc_spec *s, int op)
 {
   return s && op >= 0 && op < ATTNC_OP_COUNT ? s->call_json[op] : NULL;

@@ -136,8 +136,8 @@ struct attnc_spec {
   int n_pins;
   const char *canonical;
   char hash[65];
-  const char *json;
-  const char *text; /* as it was loaded */
+  const char *json, *why; /* attnc_spec_why */
+  const char *text;       /* as it was loaded */
   size_t text_n;
   const struct Signature *call[ATTNC_OP_COUNT]; /* of each op */
   const char *call_json[ATTNC_OP_COUNT];        /* what attnc_spec_signature says */

@@ -1,6 +1,7 @@
 /* The texts of a checked spec, from the field table: canonical (what spec_hash is over) and
  * JSON.  A field's type says how its value is written, its row whether it is. */
 #include "compiler/spec/signature.h"
+#include "compiler/spec/mask_class.h"
 #include "compiler/spec/spec_load.h"
 
 #include "base/hash.h"
@@ -327,6 +328,14 @@ print_call(Spec *s, int op)
   s->call_json[op] = text.p;
 }
 
+static const char *
+why(const Spec *s)
+{
+  Str text = str_new(s->arena);
+  mask_why(s, &text);
+  return text.p;
+}
+
 void
 spec_print(Spec *s)
 {
@@ -335,6 +344,7 @@ spec_print(Spec *s)
   str_put(&text, s->canonical);
   sha256_hex(text.p, text.n, s->hash);
   s->json = json(s);
+  s->why = why(s);
   for (int op = 0; op < ATTNC_OP_COUNT; op++)
     print_call(s, op);
 }

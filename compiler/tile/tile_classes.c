@@ -1,6 +1,7 @@
 /* attnc_tiles: the classes of all tiles of a problem, by evaluating on the CPU the very
  * index expressions that the kernel's loops are made of. */
 #include "compiler/sched.h"
+#include "compiler/spec/mask_class.h"
 #include "compiler/tile/tile_prog.h"
 
 #include "base/err.h"
@@ -60,9 +61,27 @@ picture_row(Picture *p, const Walk *w, int64_t i)
   c->empty += c->kv_tiles - seen;
 }
 
+static MaskClass
+class_of(void *user, ExprRange q, ExprRange k)
+{
+  return mask_tile_class(user, q, k);
+}
+
+/* Of batch 0 and head 0; what tables hold is not known. */
+static void
+draw_expressions(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
+{
+  MaskProblem x = mask_problem(spec, n->sq, n->sk, p->arena);
+  mask_tiles(class_of, &x, n->sq, n->sk, bm, bn, p->out, p->map);
+}
+
 static void
 draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
 {
+  if (spec->mask_mod.n) {
+    draw_expressions(p, spec, n, bm, bn);
+    return;
+  }
   Mask m = {.band = spec_band(spec), .sq = i_int(n->sq), .sk = i_int(n->sk)};
   p->tb = tile_new(p->arena, &p->fail, p->err, NULL, 1);
   Walk w = w_keys(&m, i_mul(i_cta(p->tb, 0), bm), bm, bn);

@@ -59,6 +59,9 @@ ATTNC_API const char *attnc_spec_canonical(const attnc_spec *); /* what is hashe
 ATTNC_API const char *attnc_spec_hash(const attnc_spec *);      /* SHA-256, 64 hex digits */
 /* The spec as JSON with its defaults filled in, for the command line and bindings. */
 ATTNC_API const char *attnc_spec_json(const attnc_spec *);
+/* How loops over keys follow from the spec's mask, and why so: text, each sentence a line.
+ */
+ATTNC_API const char *attnc_spec_why(const attnc_spec *);
 /* The tensors and scalars of a call of `op` (ATTNC_OP_…) as JSON: {op, sizes, tensors:
  * [{name, slot, dtype, access, axes (names of sizes, and lengths that the spec knows),
  * contiguous, align, shape (the axes in the order of the layout)}], scalars: [{name, slot,
@@ -178,6 +181,20 @@ ATTNC_API attnc_status attnc_tiles(const attnc_spec *, const attnc_sizes *, int 
                                    int block_n, attnc_tile_counts *, char *map,
                                    size_t map_bytes, attnc_error *);
 
+/* How the tiles of a call's mask are counted. */
+typedef struct attnc_tile_choice {
+  size_t size;
+  int block_m, block_n;
+  int64_t b, h; /* of one batch and one query head */
+  int exact; /* 0: as loops decide, by intervals; 1: by trying every query with every key */
+} attnc_tile_choice;
+/* attnc_tiles of one batch and head of a call, with what its tables hold: `args` has the
+ * sizes and the tensors that the mask reads, on the host.  All tiles begin at multiples of
+ * their size.  A table without data is one of which nothing is known; with `exact` that is
+ * ATTNC_ERR_USAGE. */
+ATTNC_API attnc_status attnc_tiles_of(const attnc_spec *, const attnc_args *,
+                                      const attnc_tile_choice *, attnc_tile_counts *,
+                                      char *map, size_t map_bytes, attnc_error *);
 /* ---- contexts and plans ---- */
 
 typedef struct attnc_options {

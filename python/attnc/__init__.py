@@ -23,6 +23,7 @@ from .launch import Launch
 from .plan import Plan
 from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedule_fields, schedules, schema, targets
+from .tiles import Tiles, tiles
 from .trace import table
 from .tune import tune
 from .verify import Verdict, verify

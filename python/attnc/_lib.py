@@ -51,6 +51,8 @@ CompileOptions = struct("CompileOptions", SIZE, ("dump", text), ("from_", text),
                         ("text", text), ("ptx_version", text))
 TileCounts = struct("TileCounts", SIZE, *((name, i64) for name in (
     "q_tiles", "kv_tiles", "empty", "partial", "full", "visited")))
+TileChoice = struct("TileChoice", SIZE, ("block_m", i32), ("block_n", i32), ("b", i64),
+                    ("h", i64), ("exact", i32))
 Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
                  ("compile", C.POINTER(CompileOptions)), ("target", text))
@@ -81,7 +83,8 @@ EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
 C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
            "attnc_sizes": Sizes, "attnc_args": Args, "attnc_problem": Problem,
            "attnc_schedule": Schedule, "attnc_compile_options": CompileOptions,
-           "attnc_tile_counts": TileCounts, "attnc_options": Options,
+           "attnc_tile_counts": TileCounts, "attnc_tile_choice": TileChoice,
+           "attnc_options": Options,
            "attnc_output_verdict": OutputVerdict, "attnc_verdict": Verdict,
            "attnc_tune_progress": TuneProgress, "attnc_tune_options": TuneOptions,
            "attnc_tuned": Tuned, "attncEmuStats": EmuStats}
@@ -124,6 +127,7 @@ FUNCTIONS = {
     "attnc_spec_canonical": (text, pointer),
     "attnc_spec_hash": (text, pointer),
     "attnc_spec_json": (text, pointer),
+    "attnc_spec_why": (text, pointer),
     "attnc_spec_signature": (text, pointer, i32),
     "attnc_spec_check": (status, pointer, text, pointer),
     "attnc_spec_schema": (text,),
@@ -144,6 +148,8 @@ FUNCTIONS = {
     "attnc_text_free": (None, pointer),
     "attnc_tiles": (status, pointer, ref(Sizes), i32, i32, ref(TileCounts), text, size_t,
                     error),
+    "attnc_tiles_of": (status, pointer, ref(Args), ref(TileChoice), ref(TileCounts), text,
+                       size_t, error),
     "attnc_context_create": (status, ref(Options), out, error),
     "attnc_context_release": (None, pointer),
     "attnc_context_json": (text, pointer),

@@ -56,7 +56,8 @@ class Spec:
     `attnc.load_spec`, which takes any of the three.
 
     Attributes: name, hash (64 hex digits, over what is computed), canonical (the text that
-    the hash is over), fields (the spec as a dict, defaults filled in).
+    the hash is over), fields (the spec as a dict, defaults filled in), why (how loops over
+    keys follow from the mask: sentences, each a line).
     """
 
     def __init__(self, text: str, name: str = "<text>"):
@@ -73,6 +74,7 @@ class Spec:
         self.name: str = self.fields["name"]
         self.hash: str = self.fields["hash"]
         self.canonical: str = self.fields["canonical"]
+        self.why: str = _lib.decode(lib.attnc_spec_why(handle))
         self.signature = Signature(_lib.decode(lib.attnc_spec_signature(handle, FORWARD)))
 
     @classmethod

@@ -15,6 +15,60 @@ from attnc import _lib, sizes
 SPECS = sorted(glob.glob(os.path.join(common.SOURCE, "specs", "*.attn.yaml")))
 
 
+class Tiles(common.Case):
+    def spec(self, **mask):
+        return attnc.load_spec({"attnc": 1, "name": "x", "dtype": "fp16", "head_dim": 64, **mask})
+
+    def test_pictures(self):
+        """As loops decide, and as they are; FULL tiles of two parts, which only pairs know."""
+        for mask, decided, exact in [
+                ({"causal": True}, ["+  ", "#+ ", "##+"], None),
+                ({"mask_mod": "kv_idx < 64 * h"}, ["   "] * 3, None),
+                ({"mask_mod": "kv_idx < 4 || q_idx - kv_idx <= 122"}, ["###", "+##", "++#"],
+                 None),
+                ({"mask_mod": "kv_idx < 4 || q_idx - kv_idx <= 124"}, ["###", "+##", "++#"],
+                 ["###", "###", "++#"]),
+                ({"mask_mod": "kv_idx % 2 < 2"}, ["###"] * 3, None)]:
+            spec = self.spec(**mask)
+            for rows, how in (decided, False), (exact or decided, True):
+                found = attnc.tiles(spec, "b1 h2 s192", exact=how)
+                self.assertEqual(found.rows, tuple(rows), mask)
+                text = "".join(rows)
+                self.assertEqual(found[:5], (3, 3, *map(text.count, " +#")))
+        self.assertEqual(attnc.tiles(self.spec(mask_mod="kv_idx < 64 * h"), "b1 h2 s192", h=1).rows,
+                         ("#  ",) * 3)
+        self.assertEqual(attnc.tiles(self.spec(causal=True), "b1 h2 s96", 64, 32).rows,
+                         ("++ ", "##+"))
+
+    def test_refused(self):
+        table = self.spec(tensors={"doc": {"dtype": "i32", "axes": ["b", "kv"]}},
+                          mask_mod="doc[b, kv_idx] == 0")
+        self.assertEqual(attnc.tiles(table, "b1 h2 s64").rows, ("+",))
+        for said, call in [
+                ("tensor doc is missing", lambda: attnc.tiles(table, "b1 h2 s64", exact=True)),
+                ("number gain is missing", lambda: attnc.tiles(self.spec(
+                    scalars={"gain": "run_time"}, mask_mod="kv_idx < gain"), "b1 h2 s64",
+                    exact=True)),
+                ("no head 2", lambda: attnc.tiles(table, "b1 h2 s64", h=2)),
+                ("at least one row", lambda: attnc.tiles(table, "b1 h2 s64", 0)),
+                ("docs: the call has no input", lambda: attnc.tiles(table, "b1 h2 s64", docs=1))]:
+            self.raises(attnc.UsageError, said, call)
+
+    def test_why(self):
+        for mask, said in [
+                ({}, "there is no mask"), ({"causal": True}, "not behind q_idx [+] sk - sq: a bound"),
+                ({"window": [3, -1]}, "not before q_idx [+] sk - sq - 3: a bound"),
+                ({"mask_mod": "q_idx >= kv_idx || kv_idx < 77"},
+                 r"one range(.|\n)*not behind max.q_idx, 76.: a limit"),
+                ({"mask_mod": "(q_idx & kv_idx) == 0"}, "asked of a tile: "),
+                ({"mask_mod": "doc[q_idx] == doc[kv_idx]",
+                  "tensors": {"doc": {"dtype": "i32", "axes": ["kv"]}}},
+                 "doc: not declared monotone"),
+                ({"mask_mod": "doc[q_idx] == doc[kv_idx]",
+                  "tensors": {"doc": {"dtype": "fp32", "axes": ["kv"]}}}, "an element is f32")]:
+            self.assertRegex(self.spec(**mask).why, said)
+
+
 class Specs(common.Case):
     def test_every_spec_of_the_tree(self):
         self.assertGreater(len(SPECS), 9)

@@ -104,6 +104,19 @@ pointers_of_calls(void **state)
   REFUSED(attnc_tiles(all.spec, NULL, 64, 64, &counts, NULL, 0, NULL));
   REFUSED(attnc_tiles(all.spec, &all.sizes, 64, 64, NULL, NULL, 0, NULL));
   REFUSED(attnc_tiles(all.spec, &all.sizes, 0, 64, &counts, NULL, 0, NULL));
+  attnc_tile_choice x = {.size = sizeof x, .block_m = 64, .block_n = 64}, bad = x;
+  REFUSED(attnc_tiles_of(NULL, &all.args, &x, &counts, NULL, 0, NULL));
+  REFUSED(attnc_tiles_of(all.spec, NULL, &x, &counts, NULL, 0, NULL));
+  REFUSED(attnc_tiles_of(all.spec, &all.args, NULL, &counts, NULL, 0, NULL));
+  REFUSED(attnc_tiles_of(all.spec, &all.args, &x, NULL, NULL, 0, NULL));
+  bad.block_n = 0;
+  REFUSED(attnc_tiles_of(all.spec, &all.args, &bad, &counts, NULL, 0, NULL));
+  bad.block_n = 64;
+  bad.exact = 2;
+  REFUSED(attnc_tiles_of(all.spec, &all.args, &bad, &counts, NULL, 0, NULL));
+  bad.exact = 0;
+  bad.h = all.sizes.h;
+  REFUSED(attnc_tiles_of(all.spec, &all.args, &bad, &counts, NULL, 0, NULL));
   REFUSED(attnc_reference(NULL, ATTNC_OP_FWD, &all.args, NULL, 0, NULL, 0, NULL));
   REFUSED(attnc_reference(all.spec, ATTNC_OP_FWD, NULL, NULL, 0, NULL, 0, NULL));
   REFUSED(attnc_verify(NULL, ATTNC_OP_FWD, &all.args, &verdict, NULL));
@@ -160,6 +173,7 @@ texts_of_nothing(void **state)
   assert_null(attnc_spec_canonical(NULL));
   assert_null(attnc_spec_hash(NULL));
   assert_null(attnc_spec_json(NULL));
+  assert_null(attnc_spec_why(NULL));
   assert_null(attnc_kernel_ptx(NULL, &bytes));
   assert_int_equal(bytes, 0);
   assert_non_null(attnc_kernel_ptx(all.kernel, NULL));
