@@ -111,7 +111,11 @@ call_of(Tb *t, const Spec *s, const Call *host)
   c->v = c->at[ATTNC_V];
   c->o = c->at[ATTNC_O];
   c->lse = c->at[ATTNC_LSE];
-  c->mask = (Mask){.band = spec_band(s), .sq = c->sq, .sk = c->sk};
+  c->mods = (Mods){.spec = s, .sq = c->sq, .sk = c->sk, .tables = c->tables};
+  c->mask = (Mask){.band = spec_band(s),
+                   .sq = c->sq,
+                   .sk = c->sk,
+                   .mods = s->mask_mod.n ? &c->mods : NULL};
   return c;
 }
 

@@ -32,6 +32,7 @@ typedef struct Call {
   int d, dv;
   Dtype dt; /* of q, k and v where they are equal */
   Mask mask;
+  Mods mods; /* what mask and scores read */
   Idx h, hk, sq, sk;
 } Call;
 Idx call_size(const Call *, SizeId); /* any other size */

@@ -82,8 +82,8 @@ dump_spans(Gen *g)
     if (!t->call)
       continue;
     Str text = str_new(g->arena);
-    Idx q0 = i_mul(i_cta(t, 0), s->bm);
-    Walk w = w_keys(&t->call->mask, q0, s->bm, s->bn);
+    WalkRows rows = {.q0 = i_mul(i_cta(t, 0), s->bm), .n = s->bm};
+    Walk w = w_keys(t, &t->call->mask, &rows, s->bn);
     tile_print_spans(t->prog, &w, &text);
     keep(g, DUMP_SPANS, text.p);
     return;

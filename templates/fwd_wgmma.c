@@ -70,7 +70,7 @@ fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 static void
 load_first(Tb *t, const Cta *c, WorkTile w)
 {
-  Walk kv = partition_keys(&c->part, &w);
+  Walk kv = partition_keys(t, &c->part, &w);
   fetch_k(t, c, &w, w_first(&kv));
   t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
 }
@@ -80,7 +80,7 @@ static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
+  Walk kv = partition_keys(t, &c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, w);
   T_FOR_TILES (t, j, &ahead) {
@@ -303,7 +303,7 @@ static void
 compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(&c->part, &w), rest = w_rest(&kv);
+  Walk kv = partition_keys(t, &c->part, &w), rest = w_rest(&kv);
   Consumer my = consumer(t, c, &w);
   TileIter j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, j0);
@@ -321,7 +321,7 @@ static void
 compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(&c->part, &w);
+  Walk kv = partition_keys(t, &c->part, &w);
   Consumer my = consumer(t, c, &w);
   T_FOR_TILES (t, j, &kv)
     plain(t, c, &my, j);

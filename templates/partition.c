@@ -93,9 +93,13 @@ place(const Partition *p, Idx i)
 }
 
 Walk
-partition_keys(const Partition *p, const WorkTile *w)
+partition_keys(Tb *t, const Partition *p, const WorkTile *w)
 {
-  return w_keys(&p->call->mask, w->all, span(p), p->bn);
+  WalkRows rows = {.q0 = w->all, .b = w->b, .h = w->h, .hk = w->hk, .n = span(p)};
+  rows.heads = p->pack;
+  if (p->pack > 1 && p->call->mask.mods)
+    rows.h = i_mul(w->hk, p->pack);
+  return w_keys(t, &p->call->mask, &rows, p->bn);
 }
 
 /* ---- lpt schedules ---- */
@@ -115,7 +119,7 @@ static double
 weight(Tb *t, const Partition *p, int64_t block)
 {
   WorkTile w = {.all = i_int(block * span(p))};
-  Walk kv = partition_keys(p, &w);
+  Walk kv = partition_keys(t, p, &w);
   int64_t from = known(t, kv.tiles.lo);
   return (double)(known(t, kv.tiles.hi) - from + 1);
 }

@@ -52,7 +52,7 @@ WorkTile partition_work_tile(Tb *, const Partition *, const TileScheduler *, Idx
 Idx partition_next_tile(const TileScheduler *,
                         Idx i); /* after the last: one that there is */
 /* The key tiles of a block. */
-Walk partition_keys(const Partition *, const WorkTile *);
+Walk partition_keys(Tb *, const Partition *, const WorkTile *);
 /* The same blocks by number as the host deals them: every size is a constant.  A block
  * weighs its key tiles and one more. */
 Tickets partition_tickets(Tb *, const Partition *);

@@ -204,10 +204,12 @@ typedef struct ExprInput {
 } ExprInput;
 
 /* The nodes below roots, each once, operands before users. */
+typedef struct ExprRange ExprRange;
 typedef struct ExprList {
   const Expr *const *at;
   int n;
-  int *where; /* by Expr.id, -1: not among them */
+  int *where;             /* by Expr.id, -1: not among them */
+  const ExprRange *known; /* of each, by expr_known_ranges; NULL: nobody asked */
 } ExprList;
 ExprList expr_list(const ExprGraph *, const Expr *const *roots, int n, Arena *);
 /* All values of the list, by its order. */
@@ -219,9 +221,9 @@ int64_t expr_nearest(int64_t index, int64_t length);
 /* ---- intervals ---- */
 
 /* Of i32; a bool is 0 to 1; of f32 nothing is known. */
-typedef struct ExprRange {
+struct ExprRange {
   int64_t lo, hi;
-} ExprRange;
+};
 #define EXPR_ANY ((ExprRange){INT32_MIN, INT32_MAX})
 
 typedef ExprRange ExprLoads(const void *user, int tensor, const ExprRange *index);
@@ -238,6 +240,10 @@ ExprRange expr_interval(const ExprGraph *, const Expr *, const ExprBox *);
 void expr_interval_list(const ExprList *, const ExprBox *, ExprRange *ranges);
 /* A node's, from those of its operands. */
 ExprRange expr_range_of(const Expr *, const ExprBox *, const ExprRange *arg);
+
+/* Of nodes in normal form and whatever a call has: an index is below its size, which says
+ * more of sums than their operands' intervals do. */
+void expr_known_ranges(ExprGraph *, ExprList *);
 
 /* ---- normal form, limits, cost ---- */
 

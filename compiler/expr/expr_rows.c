@@ -3,6 +3,33 @@
 
 #define KV (1u << EXPR_KV_IDX)
 
+enum { MOST_FACTOR = 1 << 24 }; /* of a sum that is bounded: far from 2^63 */
+
+/* ---- sums that do not wrap ---- */
+
+void
+expr_known_ranges(ExprGraph *g, ExprList *list)
+{
+  Norm n;
+  ExprRange *out = NEW_N(g->arena, ExprRange, list->n + 1);
+  norm_open(&n, g);
+  for (int i = 0; i < list->n; i++) {
+    const Expr *e = list->at[i];
+    ExprRange arg[EXPR_AXES] = {{0, 0}}, sum;
+    for (int k = 0; k < e->n; k++)
+      arg[k] = out[list->where[e->arg[k]->id]];
+    out[i] = expr_range_of(e, &n.box, arg);
+    if (e->type != EXPR_I32)
+      continue;
+    Linear l = linear_of(&n, e);
+    if (!linear_is_exact(&n, &l) || !linear_range(&n, &l, &sum))
+      continue;
+    out[i].lo = sum.lo > out[i].lo ? sum.lo : out[i].lo;
+    out[i].hi = sum.hi < out[i].hi ? sum.hi : out[i].hi;
+  }
+  list->known = out;
+}
+
 /* ---- limits of a row ---- */
 
 static const Expr *
@@ -34,15 +61,56 @@ of_row(Norm *n, const Expr *condition, ExprRows *out)
   out->last = chosen(n, condition, NULL, none, INT32_MAX);
 }
 
+/* As linear_is_exact, where a quotient is bounded by what its dividend can be as a sum. */
+static bool
+fits(Norm *n, const Linear *l)
+{
+  int64_t lo = l->c, hi = l->c;
+  for (int i = 0; i < l->n; i++) {
+    const Expr *x = l->at[i].atom;
+    ExprRange r = norm_range(n, x), sum;
+    int64_t k = l->at[i].k;
+    if (k > MOST_FACTOR || k < -MOST_FACTOR)
+      return false;
+    if (x->op == EXPR_OP_FLOOR_DIV) {
+      Linear in = linear_of(n, x->arg[0]);
+      ExprRange arg[2] = {norm_range(n, x->arg[0]), norm_range(n, x->arg[1])};
+      if (linear_is_exact(n, &in) && linear_range(n, &in, &sum))
+        arg[0] = sum;
+      r = expr_range_of(x, &n->box, arg);
+    }
+    lo += k * (k > 0 ? r.lo : r.hi);
+    hi += k * (k > 0 ? r.hi : r.lo);
+  }
+  return linear_is_exact(n, l) || (lo >= INT32_MIN && hi <= INT32_MAX);
+}
+
+enum { NO_KEY = 1 << 30 }; /* is one of an index as large */
+
+/* atom + c where that may wrap: a bound of keys is the same for any atom below 0 if c is
+ * negative, and above every key if c is positive.  NULL: it is another sum. */
+static const Expr *
+clamped(Norm *n, const Linear *l)
+{
+  bool less = l->c < 0;
+  if (l->n != 1 || l->at[0].k != 1 || l->c >= NO_KEY || l->c <= -NO_KEY)
+    return NULL;
+  const Expr *edge = expr_int(n->g, less ? 0 : NO_KEY), *c = expr_int(n->g, (int32_t)l->c);
+  ExprOp op = less ? EXPR_OP_MAX : EXPR_OP_MIN;
+  const Expr *atom = expr_op(n->g, op, l->at[0].atom, edge, NULL);
+  return expr_op(n->g, EXPR_OP_ADD, atom, c, NULL);
+}
+
 /* The node of a bound, divided by `by`, rounded down; NULL: the sum may wrap. */
 static const Expr *
 limit_node(Norm *n, const Linear *l, int64_t by)
 {
-  if (!linear_is_exact(n, l) || by > INT32_MAX)
+  if (by > INT32_MAX)
     return NULL;
-  const Expr *e = linear_node(n, l);
-  return by == 1 ? e
-                 : expr_op(n->g, EXPR_OP_FLOOR_DIV, e, expr_int(n->g, (int32_t)by), NULL);
+  if (by == 1)
+    return fits(n, l) ? linear_node(n, l) : clamped(n, l);
+  const Expr *e = fits(n, l) ? linear_node(n, l) : NULL, *k = expr_int(n->g, (int32_t)by);
+  return e ? expr_op(n->g, EXPR_OP_FLOOR_DIV, e, k, NULL) : NULL;
 }
 
 /* k * kv_idx + rest >= 0; false: the bound may wrap. */
@@ -122,14 +190,15 @@ key_factor(Norm *n, const Linear *l, const Expr **block)
 static bool
 of_comparison(Norm *n, const Expr *e, ExprRows *out)
 {
-  bool equal = e->op == EXPR_OP_EQ;
-  if ((!equal && e->op != EXPR_OP_LE && e->op != EXPR_OP_GE) || e->arg[0]->type != EXPR_I32)
+  bool equal = e->op == EXPR_OP_EQ, strict = e->op == EXPR_OP_LT || e->op == EXPR_OP_GT;
+  bool up = e->op == EXPR_OP_LE || e->op == EXPR_OP_LT;
+  if (!(equal || strict || up || e->op == EXPR_OP_GE) || e->arg[0]->type != EXPR_I32)
     return false;
   Linear a = linear_of(n, e->arg[0]), b = linear_of(n, e->arg[1]);
   if (!linear_is_exact(n, &a) || !linear_is_exact(n, &b))
     return false;
-  Linear l =
-      linear_sum(n, e->op == EXPR_OP_LE ? &b : &a, e->op == EXPR_OP_LE ? &a : &b, -1);
+  Linear l = linear_sum(n, up ? &b : &a, up ? &a : &b, -1);
+  l.c -= strict;
   const Expr *block;
   int64_t k = key_factor(n, &l, &block);
   if (!k || !of_bound(n, &l, block, k, out))

@@ -48,7 +48,7 @@ idx_share(IdxGraph *g, const Node *want)
   for (int i = 0; i < g->nodes.n; i++) {
     const Node *n = g->nodes.at[i];
     if (n->kind == want->kind && n->n == want->n && n->wide == want->wide &&
-        same(n->a, want->a) && same(n->b, want->b))
+        same(n->a, want->a) && same(n->b, want->b) && same(n->c, want->c))
       return (Idx){.node = n};
   }
   Node *n = NEW(g->arena, Node);
@@ -231,6 +231,41 @@ idx_or(Idx a, Idx b)
   return same(a, b) ? a : binary(NODE_OR, a, b, true);
 }
 
+Idx
+idx_and(Idx a, Idx b)
+{
+  if (!a.node)
+    return a.k ? b : i_int(0);
+  if (!b.node)
+    return b.k ? a : i_int(0);
+  return same(a, b) ? a : binary(NODE_AND, a, b, true);
+}
+
+Idx
+idx_not(Idx a)
+{
+  if (!a.node)
+    return i_int(!a.k);
+  if (a.node->kind == NODE_NOT)
+    return a.node->a;
+  return binary(NODE_NOT, a, i_int(0), true);
+}
+
+Idx
+idx_select(Idx c, Idx a, Idx b)
+{
+  if (!c.node)
+    return c.k ? a : b;
+  if (same(a, b))
+    return a;
+  int deepest = depth(a) > depth(b) ? depth(a) : depth(b);
+  Node n = {.kind = NODE_SELECT, .a = a, .b = b, .c = c};
+  n.nonneg = nonneg(a) && nonneg(b);
+  n.wide = (a.node && a.node->wide) || (b.node && b.node->wide);
+  n.depth = depth(c) > deepest ? depth(c) : deepest;
+  return idx_share(a.node ? graph_of(a, c) : graph_of(c, b), &n);
+}
+
 bool
 i_known(Idx x, int64_t *k)
 {
@@ -292,7 +327,7 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
   if (!x.node)
     return x.k;
   const Node *n = x.node;
-  if (leaf_node(n))
+  if (leaf_node(n) || n->kind == NODE_ELEMENT)
     return leaf(user, n);
   int64_t a = idx_eval(n->a, leaf, user), b = idx_eval(n->b, leaf, user);
   if (n->kind == NODE_ENTRY) {
@@ -314,6 +349,12 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
     return a > b ? a : b;
   case NODE_OR:
     return a || b;
+  case NODE_AND:
+    return a && b;
+  case NODE_NOT:
+    return !a;
+  case NODE_SELECT:
+    return idx_eval(n->c, leaf, user) ? a : b;
   case NODE_ASIDE:
     return a <= GRID_ASIDE && b <= GRID_ASIDE ? a : 1;
   case NODE_ALONG:
@@ -328,8 +369,8 @@ idx_simple(Idx x)
 {
   if (!x.node || leaf_node(x.node))
     return true;
-  const Node *a = x.node->a.node, *b = x.node->b.node;
-  return (!a || leaf_node(a)) && (!b || leaf_node(b));
+  const Node *a = x.node->a.node, *b = x.node->b.node, *c = x.node->c.node;
+  return (!a || leaf_node(a)) && (!b || leaf_node(b)) && (!c || leaf_node(c));
 }
 
 /* A part of an expression: itself if it is short, else its name. */
@@ -361,14 +402,31 @@ idx_print(Str *s, Idx x, LeafPrint *leaf)
     leaf(s, n);
     return;
   }
-  if (n->kind == NODE_ENTRY) {
-    str_printf(s, "table%d[", n->n);
+  if (n->kind == NODE_ENTRY || n->kind == NODE_ELEMENT) {
+    if (n->kind == NODE_ENTRY)
+      str_printf(s, "table%d[", n->n);
+    else
+      print_part(s, n->b, leaf), str_put(s, "[");
     print_part(s, n->a, leaf);
     str_put(s, "]");
     return;
   }
+  if (n->kind == NODE_NOT) {
+    str_put(s, "not ");
+    print_part(s, n->a, leaf);
+    return;
+  }
   str_put(s, call ? text[n->kind] : "");
   str_put(s, "(");
+  if (n->kind == NODE_SELECT) {
+    print_part(s, n->c, leaf);
+    str_put(s, " ? ");
+    print_part(s, n->a, leaf);
+    str_put(s, " : ");
+    print_part(s, n->b, leaf);
+    str_put(s, ")");
+    return;
+  }
   print_part(s, n->a, leaf);
   str_printf(s, call ? ", " : " %s ", text[n->kind]);
   print_part(s, n->b, leaf);

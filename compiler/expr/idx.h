@@ -44,6 +44,10 @@ idx_itself(Idx x)
 #define i_lt(a, b)       idx_lt(I(a), I(b))
 #define i_le(a, b)       i_lt(a, i_add(b, 1))
 #define i_or(a, b)       idx_or(I(a), I(b)) /* of conditions */
+#define i_and(a, b)      idx_and(I(a), I(b))
+#define i_not(a)         idx_not(I(a))
+#define i_select(c, a, b)                                                                  \
+  idx_select(I(c), I(a), I(b)) /* a where the condition is true, else b */
 Idx idx_add(Idx, Idx);
 Idx idx_sub(Idx, Idx);
 Idx idx_mul(Idx, Idx);
@@ -54,6 +58,9 @@ Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
 Idx idx_or(Idx, Idx);
+Idx idx_and(Idx, Idx);
+Idx idx_not(Idx);
+Idx idx_select(Idx c, Idx a, Idx b);
 /* The product of two sizes, which 32 bits may not hold.  Every other expression fits: no
  * size is above 2^30, no number of blocks above 2^31 - 1, and a window's bound is at most
  * 2^30. */

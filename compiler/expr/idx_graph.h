@@ -25,9 +25,13 @@
   X(MAX, "max", 2)                                                                         \
   X(LT, "<", 2)                                                                            \
   X(OR, "or", 2)                                                                           \
+  X(AND, "and", 2)                                                                         \
+  X(NOT, "not", 1)                                                                         \
+  X(SELECT, "?", 3)                                                                        \
   X(ASIDE, "aside", 2)                                                                     \
   X(ALONG, "along", 2)                                                                     \
-  X(ENTRY, "entry", 1)
+  X(ENTRY, "entry", 1)                                                                     \
+  X(ELEMENT, "element", 3)
 
 typedef enum NodeKind {
 #define X(id, text, n) NODE_##id,
@@ -42,8 +46,10 @@ struct Node {
   NodeKind kind;
   int id; /* order of birth */
   Idx a, b;
+  Idx c;     /* SELECT: the condition; ELEMENT: 0 where there is none */
   int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY: its op;
-                ENTRY: id of the table; DIV: 1: rare; SMS: the multiple */
+                ENTRY: id of the table; ELEMENT: slot of the tensor, whose pointer is
+                b, and its place in it a; DIV: 1: rare; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
@@ -74,7 +80,8 @@ const Table *idx_table(IdxGraph *, const int32_t *, int n); /* copies the number
 Idx idx_beside(NodeKind, Idx one, Idx other);
 /* Blocks that a grid takes along y and z (CUDA programming guide, compute capabilities). */
 enum { GRID_ASIDE = 65535 };
-/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP. */
+/* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP and
+ * of an ELEMENT. */
 int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);
 /* One level of an expression; parts that are not simple by their names, i1, i2, … */
 typedef void LeafPrint(Str *, const Node *);

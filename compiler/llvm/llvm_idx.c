@@ -109,6 +109,8 @@ compute(Lo *lo, const Node *n, V x, V y)
     return LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
   case NODE_OR:
     return LLVMBuildOr(b, x, y, "");
+  case NODE_AND:
+    return LLVMBuildAnd(b, x, y, "");
   default:
     lower_fail(lo, "index expression %d has no lowering", (int)n->kind);
   }
@@ -141,6 +143,29 @@ entry_value(Lo *lo, const Node *n)
   return LLVMBuildLoad2(b, lo->i32, at, "");
 }
 
+/* A table without elements has no place to read. */
+static V
+element_value(Lo *lo, const Node *n)
+{
+  LLVMBuilderRef at = late(lo, n) ? lo->b : lo->hb, b = lo->b;
+  V place = to64(at, lo, idx_value(lo, n->a)), in[2];
+  V base = LLVMBuildPtrToInt(at, idx_value(lo, n->b), lo->i64, "");
+  place = LLVMBuildShl(at, place, k64(lo, 2), "");
+  in[0] = LLVMBuildAdd(at, base, place, "");
+  if (!n->c.node) {
+    V p = LLVMBuildIntToPtr(at, in[0], LLVMPointerTypeInContext(lo->cx, 1), "");
+    return LLVMBuildLoad2(at, lo->i32, p, "");
+  }
+  in[1] = as_i32(lo, at, idx_value(lo, n->c));
+  lo->b = at;
+  V x = asm_1(lo, ASM_PURE,
+              "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.b32 $0, 0; "
+              "@p ld.global.nc.b32 $0, [$1]; }",
+              "=&r,l,r", lo->i32, in, 2);
+  lo->b = b;
+  return x;
+}
+
 /* Which of its role's teams this thread is in. */
 V
 team_value(Lo *lo)
@@ -169,12 +194,19 @@ node_new(Lo *lo, const Node *n)
     return lo->loop_var[n->n];
   if (n->kind == NODE_ENTRY)
     return entry_value(lo, n);
+  if (n->kind == NODE_ELEMENT)
+    return element_value(lo, n);
   LLVMBuilderRef b = late(lo, n) ? lo->b : lo->hb;
-  V x = idx_value(lo, n->a), y = idx_value(lo, n->b);
+  V x = idx_value(lo, n->a);
+  if (n->kind == NODE_NOT)
+    return LLVMBuildNot(b, x, "");
+  V y = idx_value(lo, n->b);
   if (n->wide || LLVMTypeOf(x) != LLVMTypeOf(y)) {
     x = to64(b, lo, x);
     y = to64(b, lo, y);
   }
+  if (n->kind == NODE_SELECT)
+    return LLVMBuildSelect(b, idx_value(lo, n->c), x, y, "");
   return compute(lo, n, x, y);
 }
 

@@ -232,12 +232,22 @@ bounds_to_fields(Spec *s, ExprGraph *g, const Bounds *from, ExprSet *rest)
 }
 
 static SpecExprs
-with_lists(const ExprGraph *g, const Expr *const *at, int n)
+with_lists(ExprGraph *g, const Expr *const *at, int n)
 {
   ExprList *lists = NEW_N(g->arena, ExprList, n + 1);
-  for (int i = 0; i < n; i++)
+  for (int i = 0; i < n; i++) {
     lists[i] = expr_list(g, &at[i], 1, g->arena);
+    expr_known_ranges(g, &lists[i]);
+  }
   return (SpecExprs){at, lists, n};
+}
+
+static ExprList
+list_of(ExprGraph *g, const Expr *e)
+{
+  ExprList list = expr_list(g, &e, e != NULL, g->arena);
+  expr_known_ranges(g, &list);
+  return list;
 }
 
 static SpecKeys
@@ -247,8 +257,8 @@ keys_of(ExprGraph *g, const Expr *mask)
   SpecKeys k = {.one_range = expr_rows(g, mask, &rows)};
   k.first = rows.first;
   k.last = rows.last;
-  k.of_first = expr_list(g, &k.first, k.first != NULL, g->arena);
-  k.of_last = expr_list(g, &k.last, k.last != NULL, g->arena);
+  k.of_first = list_of(g, k.first);
+  k.of_last = list_of(g, k.last);
   return k;
 }
 

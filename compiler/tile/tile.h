@@ -36,6 +36,10 @@ _Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 
 Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
 Idx i_ctas(Tb *);          /* blocks along axis 0 */
 Idx i_team(Tb *);          /* which team of its role this is */
+/* An i32 element of a table, the nearest where an index is out of range; 0 of an empty
+ * axis. */
+struct Lookup;
+Idx i_element(Tb *, const struct Lookup *, const Idx *index);
 /* A list of numbers that the kernel carries; the numbers are copied. */
 const Table *t_table(Tb *, const int32_t *, int n);
 
@@ -249,9 +253,17 @@ Tile t_load_one(Tb *, View);
 
 /* ---- the mask ---- */
 
+/* The expressions of a spec in one call. */
+typedef struct Mods {
+  const Spec *spec;
+  Idx sq, sk;
+  const Lookup *tables; /* by the index that loads have */
+} Mods;
+
 typedef struct Mask {
   Band band;
   Idx sq, sk;
+  const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
 } Mask;
 
 /* Where a tile of scores lies: first query, first key. */

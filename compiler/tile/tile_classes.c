@@ -84,7 +84,8 @@ draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
   }
   Mask m = {.band = spec_band(spec), .sq = i_int(n->sq), .sk = i_int(n->sk)};
   p->tb = tile_new(p->arena, &p->fail, p->err, NULL, 1);
-  Walk w = w_keys(&m, i_mul(i_cta(p->tb, 0), bm), bm, bn);
+  WalkRows rows = {.q0 = i_mul(i_cta(p->tb, 0), bm), .n = bm};
+  Walk w = w_keys(p->tb, &m, &rows, bn);
   for (int64_t i = 0; i < p->out->q_tiles; i++)
     picture_row(p, &w, i);
 }

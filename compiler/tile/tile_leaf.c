@@ -74,6 +74,24 @@ tile_size(Tb *t, SizeId name)
 }
 
 Idx
+i_element(Tb *t, const Lookup *x, const Idx *index)
+{
+  Idx at = i_int(0), some = i_int(1);
+  int64_t k;
+  for (int i = 0; i < x->n_axes; i++) {
+    Idx last = i_sub(x->length[i], 1), nearest = i_max(0, i_min(index[i], last));
+    at = i_add(at, i_mul64(nearest, x->stride[i]));
+    some = i_and(some, i_lt(0, x->length[i]));
+  }
+  if (i_known(some, &k) && !k)
+    return i_int(0);
+  Node n = {.kind = NODE_ELEMENT, .a = at, .c = some, .n = x->slot};
+  n.b = tile_param(t, PARAM_TENSOR, x->slot, 0);
+  n.depth = at.node ? at.node->depth : 0;
+  return leaf(t, &n);
+}
+
+Idx
 tile_sms(Tb *t, int multiple)
 {
   Node n = {.kind = NODE_SMS, .n = multiple, .nonneg = true};

@@ -207,9 +207,8 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   j->n = body->var;
   j->k0 = i_add(i_mul(j->n, w->bn), w->start);
   j->is = i_int(1);
-  j->masked = span_has(s, TILE_PARTIAL);
-  j->partial =
-      span_has(s, TILE_FULL) && j->masked ? span_partial(s, j->n) : i_int(j->masked);
+  j->masked = w_has(w, TILE_PARTIAL);
+  j->partial = w_partial(w, j->n);
   j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
   j->in_bounds = !j->masked || w->even_k;
 }
@@ -220,7 +219,7 @@ t_tiles_begin(Tb *t, const Walk *w)
   TileIter j = {.walk = w};
   if (tile_in(t, OP_LOOP))
     t_fail(t, "tiles inside tiles");
-  if (span_has(&w->tiles, TILE_FULL) || span_has(&w->tiles, TILE_PARTIAL))
+  if (w_has(w, TILE_FULL) || w_has(w, TILE_PARTIAL))
     open_tiles(t, w, &j);
   return j;
 }

@@ -15,6 +15,7 @@ reach_idx(Reach *r, Idx x)
   r->seen[x.node->id] = true;
   reach_idx(r, x.node->a);
   reach_idx(r, x.node->b);
+  reach_idx(r, x.node->c);
 }
 
 static void

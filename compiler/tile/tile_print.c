@@ -12,6 +12,7 @@ use(Idx x, const Node **used)
   used[x.node->id] = x.node;
   use(x.node->a, used);
   use(x.node->b, used);
+  use(x.node->c, used);
 }
 
 static void

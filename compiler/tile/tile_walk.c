@@ -5,6 +5,7 @@
  * where the mask is aligned bottom-right.  Tiles begin with the first key that row q0, the
  * block's first, sees, and are wanted up to the end that q1, its last, sees; a tile is FULL
  * if its last key is below the end of q0 and its first at or after the start of q1. */
+#include "compiler/tile/tile_interval.h"
 #include "compiler/tile/tile_prog.h"
 
 #include <limits.h>
@@ -66,7 +67,7 @@ span_has(const TileSpan *s, TileClass cls)
 }
 
 /* Plain compares: what is computed of them instead costs each tile more. */
-Idx
+static Idx
 span_partial(const TileSpan *s, Idx n)
 {
   Idx above = i_lt(i_sub(s->full_hi, 1), n), below = i_lt(n, s->full_lo);
@@ -75,23 +76,116 @@ span_partial(const TileSpan *s, Idx n)
   return i_or(above, below);
 }
 
+/* ---- what mask_mod adds ---- */
+
+/* Limits of all rows of the block by mask_mod, where it has them. */
+typedef struct Cuts {
+  bool left, right;
+  IdxBounds first, last;
+} Cuts;
+
+struct WalkTest {
+  Tb *t;
+  const Spec *spec;
+  IdxBox box; /* but for the key */
+  Idx sk;
+};
+
+static IdxRange
+one(Idx x)
+{
+  return (IdxRange){x, x};
+}
+
+static IdxBox
+box_of(const Mask *m, const WalkRows *r, Idx q1)
+{
+  IdxBox box = {.spec = NULL};
+  box.var[EXPR_Q_IDX] = (IdxRange){r->q0, q1};
+  box.var[EXPR_SQ] = one(m->sq);
+  box.var[EXPR_SK] = one(m->sk);
+  box.var[EXPR_B] = one(r->b);
+  box.var[EXPR_H] = one(r->h);
+  if (r->heads > 1)
+    box.var[EXPR_H].hi = i_add(r->h, r->heads - 1);
+  box.var[EXPR_HK] = one(r->hk);
+  if (m->mods) {
+    box.spec = m->mods->spec;
+    box.tables = m->mods->tables;
+  }
+  return box;
+}
+
+static Cuts
+cuts_of(Tb *t, const Mask *m, const IdxBox *box)
+{
+  Cuts c = {.left = false};
+  const SpecKeys *keys = m->mods ? &m->mods->spec->keys : NULL;
+  if (keys && keys->first) {
+    c.left = true;
+    c.first = i_bounds(t, &keys->of_first, box);
+  }
+  if (keys && keys->last) {
+    c.right = true;
+    c.last = i_bounds(t, &keys->of_last, box);
+  }
+  return c;
+}
+
+/* The first key of a row: by the band, or where mask_mod has a limit, by that. */
+static Idx
+first_of(const Mask *m, const Cuts *c, Idx q, Idx limit)
+{
+  Idx start = start_of(m, q);
+  return c->left ? i_min(i_max(start, limit), m->sk) : start;
+}
+
+/* One past the last key; what is behind `limit` may be 2^31. */
+static Idx
+behind(const Mask *m, const Cuts *c, Idx q, Idx limit)
+{
+  Idx end = end_of(m, q);
+  return c->right ? i_max(0, i_add(i_min(i_sub(end, 1), limit), 1)) : end;
+}
+
+static const struct WalkTest *
+test_of(Tb *t, const Mask *m, const IdxBox *box)
+{
+  struct WalkTest *x = NEW(t->arena, struct WalkTest);
+  *x = (struct WalkTest){.t = t, .spec = m->mods->spec, .box = *box, .sk = m->sk};
+  return x;
+}
+
+/* ---- the walk ---- */
+
 Walk
-w_keys(const Mask *m, Idx q0, int bm, int bn)
+w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
 {
   int64_t none;
   bool left = m->band.lo != INT_MIN;
   Walk w = {.bn = bn, .cut = m->band.hi != INT_MAX};
-  w.even_k = !left && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
-  Idx q1 = i_sub(i_min(i_add(q0, bm), m->sq), 1);
-  w.start = start_of(m, q0);
-  w.end = end_of(m, q1);
+  Idx q1 = i_sub(i_min(i_add(r->q0, r->n), m->sq), 1);
+  IdxBox box = box_of(m, r, q1);
+  Cuts c = cuts_of(t, m, &box);
+  if (m->mods && !m->mods->spec->keys.one_range)
+    w.test = test_of(t, m, &box);
+  w.cut = w.cut || c.right;
+  left = left || c.left;
+  w.even_k =
+      (!left || w.test) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
+  w.start = first_of(m, &c, r->q0, c.first.lo);
+  if (w.test)
+    w.start = i_mul(i_div(w.start, bn), bn);
+  w.end = behind(m, &c, q1, c.last.hi);
   TileSpan *s = &w.tiles;
   s->lo = i_int(0);
   s->hi = i_max(i_cdiv(from_start(&w, w.end), bn), 1);
-  s->full_hi = i_min(i_div(from_start(&w, end_of(m, q0)), bn), s->hi);
+  s->full_hi = i_min(i_div(from_start(&w, behind(m, &c, r->q0, c.last.lo)), bn), s->hi);
   s->full_lo = s->lo;
-  if (left)
-    s->full_lo = i_min(i_cdiv(i_sub(start_of(m, q1), w.start), bn), s->full_hi);
+  if (left) {
+    Idx from = i_sub(first_of(m, &c, q1, c.first.hi), w.start);
+    s->full_lo = i_min(i_cdiv(from, bn), s->full_hi);
+  }
   w.single_ragged = some(s->full_hi, s->hi) && !w.cut;
   return w;
 }
@@ -103,11 +197,43 @@ first_key(const Walk *w, Idx n)
   return i_add(i_mul(n, w->bn), w->start);
 }
 
+static IdxBounds
+tested(const Walk *w, Idx n)
+{
+  const struct WalkTest *x = w->test;
+  IdxBox box = x->box;
+  Idx k0 = first_key(w, n), end = i_add(k0, w->bn - 1), last = i_sub(x->sk, 1);
+  box.var[EXPR_KV_IDX] = (IdxRange){k0, i_min(end, last)};
+  return i_bounds(x->t, &x->spec->mask_mod.lists[0], &box);
+}
+
+bool
+w_has(const Walk *w, TileClass cls)
+{
+  return w->test || span_has(&w->tiles, cls);
+}
+
+Idx
+w_partial(const Walk *w, Idx n)
+{
+  bool partial = span_has(&w->tiles, TILE_PARTIAL);
+  if (!span_has(&w->tiles, TILE_FULL))
+    return i_int(1);
+  Idx by_span = partial ? span_partial(&w->tiles, n) : i_int(0);
+  return w->test ? i_or(by_span, i_not(tested(w, n).yes)) : by_span;
+}
+
+Idx
+w_empty(const Walk *w, Idx n)
+{
+  return tested(w, n).no;
+}
+
 /* Only where every tile is FULL is the first one known to be. */
 TileIter
 w_first(const Walk *w)
 {
-  TileIter v = {.walk = w, .is = i_int(1), .masked = span_has(&w->tiles, TILE_PARTIAL)};
+  TileIter v = {.walk = w, .is = i_int(1), .masked = w_has(w, TILE_PARTIAL)};
   v.partial = i_int(v.masked);
   v.cut = w->cut;
   v.n = i_sub(w->tiles.hi, 1);
@@ -135,6 +261,7 @@ w_plain(const Walk *w)
   Walk r = *w;
   r.tiles.full_lo = r.tiles.lo;
   r.tiles.full_hi = r.tiles.hi;
+  r.test = NULL;
   return r;
 }
 

@@ -17,7 +17,12 @@ typedef struct TileSpan {
   Idx lo, hi, full_lo, full_hi;
 } TileSpan;
 bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
-Idx span_partial(const TileSpan *, Idx n);  /* is tile n of it PARTIAL? */
+
+/* The queries of a block: n from q0 on, of batch b, of `heads` heads from h on. */
+typedef struct WalkRows {
+  Idx q0, b, h, hk;
+  int n, heads; /* heads 0: one */
+} WalkRows;
 
 /* The key tiles that a block of queries sees, visited from the highest down.  They are
  * counted from the first key that some row sees, so that only the highest one holds keys
@@ -30,6 +35,9 @@ typedef struct Walk {
   bool even_k;        /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
   bool cut;           /* the highest tile may end behind `end`, before the tensor does */
   bool single_ragged; /* above the FULL ones: one tile at most, the ragged last one */
+  /* A row's keys are not one range: tiles begin at multiples of bn, and the class of each
+   * is asked of the mask's intervals besides.  NULL: they are. */
+  const struct WalkTest *test;
 } Walk;
 
 /* One tile of a walk. */
@@ -45,7 +53,10 @@ typedef struct TileIter {
 } TileIter;
 
 Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
-Walk w_keys(const Mask *, Idx q0, int bm, int bn);
+Walk w_keys(Tb *, const Mask *, const WalkRows *, int bn);
+bool w_has(const Walk *, TileClass); /* may it have such a tile? */
+Idx w_partial(const Walk *, Idx n);  /* is tile n PARTIAL, or not known to be FULL? */
+Idx w_empty(const Walk *, Idx n); /* is tile n of a walk with a test known to be EMPTY? */
 TileIter w_first(const Walk *);
 Walk w_rest(const Walk *);  /* all but the first */
 Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */

@@ -19,7 +19,11 @@ const KitMask kit_masks[] = {
     {"top_left", "causal: true\nalign: top_left\n", true, true},
     {"window", "window: [70, 20]\n", true, true},
     {"prefix", "mask_mod: q_idx >= kv_idx || kv_idx < 77\n", true, true},
-    {"prefix_h", "mask_mod: q_idx >= kv_idx || kv_idx < 40 * h\n", true, true},
+    {"prefix_h", "mask_mod: q_idx >= kv_idx || kv_idx < 40 + h\n", true, true},
+    {"prefix_of_b",
+     "tensors: {prefix: {dtype: i32, axes: [b]}}\n"
+     "mask_mod: \"q_idx >= kv_idx || kv_idx < prefix[b]\"\n",
+     true, true},
     {"chunk", "causal: true\nmask_mod: (q_idx + sk - sq) // 96 == kv_idx // 96\n", true,
      true},
     {"chunk64", "mask_mod: q_idx // 64 == kv_idx // 64\n", true, true},
@@ -51,11 +55,11 @@ const KitMask kit_masks[] = {
      true, false},
     {"shared",
      DOC
-     "mask_mod: \"q_idx >= kv_idx && (doc[b, q_idx] == doc[b, kv_idx] || kv_idx < 50)\"\n",
+     "mask_mod: \"q_idx >= kv_idx && (doc[b, q_idx] == doc[b, kv_idx] || kv_idx < 64)\"\n",
      true, false},
     {"unsorted", ANY "mask_mod: \"doc[b, q_idx] == doc[b, kv_idx]\"\n", false, false},
     {"odd_keys", "mask_mod: kv_idx % 2 == 1\n", false, false},
-    {"products", "mask_mod: q_idx * kv_idx < 5000\n", true, false},
+    {"products", "mask_mod: q_idx * kv_idx < 5000\n", false, false},
     {"bits", "mask_mod: (q_idx & kv_idx) == 0\n", false, false},
     {"rows_2d",
      "mask_mod: abs(q_idx // 16 - kv_idx // 16) <= 2 && abs(q_idx % 16 - kv_idx % 16) "
@@ -110,8 +114,8 @@ kit_tables(const Spec *s, int64_t b, int64_t h, int64_t sq, int64_t sk, uint64_t
   int64_t n[SIZE_COUNT] = {[SIZE_B] = b, [SIZE_H] = h, [SIZE_HK] = h};
   n[SIZE_SQ] = sq;
   n[SIZE_SK] = sk;
-  for (int i = 0; i < s->tensors.n; i++) {
-    const SpecAxes *axes = &s->tensors.at[i].axes;
+  for (int i = 0; i < s->tables.n; i++) {
+    const SpecAxes *axes = &s->tables.at[i].axes;
     ExprTable *x = &t.at[i];
     int64_t all = 1;
     for (int a = axes->n - 1; a >= 0; a--) {
@@ -120,7 +124,8 @@ kit_tables(const Spec *s, int64_t b, int64_t h, int64_t sq, int64_t sk, uint64_t
       all *= x->length[a];
     }
     int64_t row = x->length[axes->n - 1];
-    x->data = elements(all, row ? row : 1, s->tensors.at[i].monotone, &seed, arena);
+    t.count[i] = all;
+    x->data = elements(all, row ? row : 1, s->tables.at[i].monotone, &seed, arena);
   }
   return t;
 }

@@ -18,6 +18,7 @@ Spec *kit_spec(const KitMask *); /* fails the test where it is refused */
  * elements that do not decrease along the last axis where it is `monotone`. */
 typedef struct KitTables {
   ExprTable at[SPEC_TABLES];
+  int64_t count[SPEC_TABLES]; /* elements */
 } KitTables;
 KitTables kit_tables(const Spec *, int64_t b, int64_t h, int64_t sq, int64_t sk,
                      uint64_t seed, Arena *);

@@ -64,7 +64,7 @@ dead(Idx x, const Bench *b)
 {
   if (!x.node)
     return false;
-  return dies(x.node, b) || dead(x.node->a, b) || dead(x.node->b, b);
+  return dies(x.node, b) || dead(x.node->a, b) || dead(x.node->b, b) || dead(x.node->c, b);
 }
 
 static int64_t

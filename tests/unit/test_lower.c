@@ -164,7 +164,7 @@ test_many_rings(void **state)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  Walk w = w_keys(&m, i_int(0), 64, 16), all = w_plain(&w);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 16), all = w_plain(&w);
   T_FOR_TILES (t, j, &all)
     for (int i = 0; i < RINGS; i++) {
       Slot s = t_consumer_wait(t, r[i]);

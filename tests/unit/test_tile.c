@@ -146,7 +146,8 @@ check_walk(const Shape *s, bool known)
     b.t->known[SIZE_SK] = s->sk;
   }
   Mask m = {.band = s->band, .sq = tile_size(b.t, SIZE_SQ), .sk = tile_size(b.t, SIZE_SK)};
-  Walk w = w_keys(&m, i_mul(i_cta(b.t, 0), s->bm), s->bm, s->bn);
+  WalkRows rows = {.q0 = i_mul(i_cta(b.t, 0), s->bm), .n = s->bm};
+  Walk w = w_keys(b.t, &m, &rows, s->bn);
   Sizes at = {.sq = s->sq, .sk = s->sk, .prog = b.t->prog};
   TileIter visit = {0};
   T_FOR_TILES (b.t, j, &w)
@@ -206,7 +207,7 @@ outside_loop(Tb *t)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 64);
   Tile inner = NULL;
   T_FOR_TILES (t, j, &w)
     inner = t_zero(t, 64, 64);
@@ -296,7 +297,7 @@ ring_not_as_found(Tb *t)
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
   const Tensor *x = a_tensor(t);
   Mask m = {.band = {INT_MIN, INT_MAX, true}, .sq = tile_size(t, SIZE_SQ), .sk = x->rows};
-  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 64);
   t_producer_load(t, r, .src = v_rows(x, i_int(0), i_int(0), i_int(0), 64));
   T_FOR_TILES (t, j, &w) {
     Slot s = t_consumer_wait(t, r);
@@ -332,7 +333,7 @@ type_changes(Tb *t)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 64);
   Tile zero = t_zero(t, 64, 64);
   Tile *v = t_var(t, zero);
   T_FOR_TILES (t, j, &w)
@@ -345,7 +346,7 @@ left_open(Tb *t)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  Walk w = w_keys(&m, i_int(0), 64, 64);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 64);
   T_FOR_TILES (t, j, &w)
     break;
 }

@@ -42,7 +42,7 @@ a_walk(Tb *t)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  return w_keys(&m, i_int(0), 128, 64);
+  return w_keys(t, &m, &(WalkRows){.n = 128}, 64);
 }
 
 /* ---- a kernel in small, and its faults ---- */
@@ -369,7 +369,8 @@ compare_rest(Band band, int64_t sq, int64_t sk)
   bench_open(&b);
   Idx block = i_cta(b.t, 0);
   Mask m = {.band = band, .sq = i_int(sq), .sk = i_int(sk)};
-  Walk w = w_keys(&m, i_mul(block, 32), 32, 16), r = w_rest(&w);
+  Walk w = w_keys(b.t, &m, &(WalkRows){.q0 = i_mul(block, 32), .n = 32}, 16),
+       r = w_rest(&w);
   for (int64_t k = 0; k * 32 < sq; k++) {
     int n = visits(&w, k, all, full), n_rest = visits(&r, k, rest, full_rest);
     TileIter first = w_first(&w), last = w_last(&w);
