@@ -30,9 +30,9 @@ typedef struct Cli {
 } Cli;
 
 typedef int CommandRun(Cli *);
-CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_key, cmd_doctor,
-    cmd_cache, cmd_targets, cmd_schema, cmd_bench, cmd_completion, cmd_help, cmd_version,
-    cmd_tune_worker;
+CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_tiles, cmd_key,
+    cmd_doctor, cmd_cache, cmd_targets, cmd_schema, cmd_bench, cmd_completion, cmd_help,
+    cmd_version, cmd_tune_worker;
 
 /* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
 int cli_fail(const Cli *, attnc_status, const char *fmt, ...)

@@ -1,6 +1,7 @@
 /* cmd_explain.c: `attnc explain`: how a spec will be computed, and why so. */
 #include "cli/cli.h"
 #include "cli/explain_ptx.h"
+#include "cli/mask_picture.h"
 #include "sass/ptxas.h"
 #include "cli/sass_print.h"
 #include "cli/table.h"
@@ -11,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { PICTURE_ROWS = 32, PICTURE_COLS = 64 };
 
 #define STAGE_TABLE(X) X("spec") X("spans") X("sched") X("tile") X("ll") X("opt") X("ptx")
 static const char *const stage_names[] = {
@@ -37,6 +36,7 @@ typedef struct Explain {
   int block_m, block_n;
   attnc_tile_counts tiles;
   bool has_tiles;
+  MaskPicture picture;
   Assembled sass;
   bool has_sass;
   Sass *kernels; /* with --sass-stats */
@@ -123,6 +123,9 @@ compile(Explain *x, attnc_error *e)
     x->tiles.size = sizeof x->tiles;
     TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0,
                     e));
+    TRY(mask_picture_open(&x->picture, x->c, &x->spec, &x->sizes, x->block_m, x->block_n,
+                          e));
+    TRY(mask_write_svg(&x->picture, e));
   }
   return assemble(x, e);
 }
@@ -139,39 +142,6 @@ find_out(Explain *x, attnc_error *e)
   TRY(read_key(x, e));
   TRY(read_schedules(x, e));
   return compile(x, e);
-}
-
-/* ---- the picture ---- */
-
-static int
-zoom(int64_t tiles, int room)
-{
-  return tiles > room ? (int)((tiles + room - 1) / room) : 1;
-}
-
-/* The mask in characters; where there are too many tiles, of blocks that are larger by a
- * whole factor. */
-static attnc_status
-put_picture(const Explain *x, Str *s, attnc_error *e)
-{
-  int fm = zoom(x->tiles.q_tiles, PICTURE_ROWS), fn = zoom(x->tiles.kv_tiles, PICTURE_COLS);
-  attnc_tile_counts n = {.size = sizeof n};
-  int bm = x->block_m * fm, bn = x->block_n * fn;
-  TRY(attnc_tiles(x->spec.spec, &x->sizes, bm, bn, &n, NULL, 0, e));
-  size_t bytes = (size_t)(n.q_tiles * n.kv_tiles);
-  char *map = arena_alloc(x->c->arena, bytes + 1);
-  TRY(attnc_tiles(x->spec.spec, &x->sizes, bm, bn, &n, map, bytes, e));
-  str_printf(s, "\nMask, %d queries by %d keys a character (. empty, + partial, # full):\n",
-             bm, bn);
-  for (int64_t row = 0; row < n.q_tiles; row++) {
-    str_put(s, "  ");
-    for (int64_t col = 0; col < n.kv_tiles; col++) {
-      char at = map[row * n.kv_tiles + col];
-      str_put(s, at == ' ' ? "." : at == '#' ? "#" : "+");
-    }
-    str_put(s, "\n");
-  }
-  return ATTNC_OK;
 }
 
 /* ---- schedules ---- */
@@ -352,10 +322,12 @@ print_text(const Explain *x)
   put_line(&s, "sizes", shape.p);
   put_line(&s, "target", x->target);
   put_chosen(x, &s);
-  if (x->has_tiles)
+  if (x->has_tiles) {
     put_tiles(x, &s);
+    mask_put_why(&x->picture, &s);
+  }
   put_line(&s, "key", key ? key : "?");
-  if (x->has_tiles && put_picture(x, &s, &e) != ATTNC_OK)
+  if (x->has_tiles && mask_put_picture(&x->picture, &s, &e) != ATTNC_OK)
     return cli_error(x->c, &e);
   if (options_has(&x->c->opt, OPT_ALL))
     put_schedules(x, &s);
@@ -404,6 +376,8 @@ print_json(const Explain *x)
                   (json_int_t)x->tiles.empty, "partial", (json_int_t)x->tiles.partial,
                   "full", (json_int_t)x->tiles.full, "visited",
                   (json_int_t)x->tiles.visited));
+  if (x->has_tiles)
+    json_object_set_new(j, "mask", mask_json(&x->picture));
   if (options_has(&x->c->opt, OPT_ALL))
     json_object_set(j, "schedules", x->schedules);
   if (x->c->opt.value[OPT_DUMP])
@@ -435,6 +409,7 @@ cmd_explain(Cli *c)
   json_decref(x->schedules);
   json_decref(x->key);
   json_decref(x->spec_json);
+  mask_picture_close(&x->picture);
   free(x->sass.cubin);
   attnc_kernel_release(x->kernel);
   cli_unload(&x->spec);

@@ -15,6 +15,7 @@ static CommandRun *const runs[CMD_COUNT] = {
     [CMD_RUN] = cmd_run,
     [CMD_TUNE] = cmd_tune,
     [CMD_EXPLAIN] = cmd_explain,
+    [CMD_TILES] = cmd_tiles,
     [CMD_KEY] = cmd_key,
     [CMD_DOCTOR] = cmd_doctor,
     [CMD_CACHE] = cmd_cache,

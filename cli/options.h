@@ -43,6 +43,10 @@
     "attnc explain mine.attn.yaml --arch sm_90 --all\n"                                    \
     "attnc explain mine.attn.yaml --dump=tile,ptx\n"                                       \
     "attnc explain anybodys.ptx --arch sm_90a")                                            \
+  X(TILES, "tiles", "SPEC…", 1, -1, NULL,                                                  \
+    "which tiles a mask hides, as loops decide and as it is, and why",                     \
+    "attnc tiles specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"           \
+    "attnc tiles mine.attn.yaml --tile 128x64 --head 3 --svg mask.svg")                    \
   X(KEY, "key", "SPEC", 1, 1, NULL, "print the key of a kernel's cache entry",             \
     "attnc key mine.attn.yaml --arch sm_80\n"                                              \
     "attnc key mine.attn.yaml --arch sm_80 --explain")                                     \
@@ -91,7 +95,7 @@ extern const Command command_table[CMD_COUNT];
 #define CMD_ALL     (~0u)
 #define CMD_SHAPED                                                                         \
   (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |     \
-   CMD_BIT(BENCH))
+   CMD_BIT(TILES) | CMD_BIT(BENCH))
 #define CMD_PINNED (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
 #define CMD_DEVICE                                                                         \
   (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(DOCTOR) |      \
@@ -130,7 +134,15 @@ extern const Command command_table[CMD_COUNT];
   X(BRIEF, "brief", 0, NULL, CMD_BIT(RUN), "one line a spec")                              \
   X(REPEAT, "repeat", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(BENCH),               \
     "measurements to take, on a GPU or of the compiler (20)")                              \
-  X(SEED, "seed", 0, "N", CMD_BIT(RUN) | CMD_BIT(TUNE), "of the random tensors (1)")       \
+  X(SEED, "seed", 0, "N",                                                                  \
+    CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(TILES) | CMD_BIT(EXPLAIN),                      \
+    "of the random tensors (1)")                                                           \
+  X(TILE, "tile", 0, "MxN", CMD_BIT(TILES), "queries and keys of a tile (64x64)")          \
+  X(BATCH, "batch", 0, "N", CMD_BIT(TILES) | CMD_BIT(EXPLAIN), "whose mask it is (0)")     \
+  X(HEAD, "head", 0, "N", CMD_BIT(TILES) | CMD_BIT(EXPLAIN),                               \
+    "the query head whose mask it is (0)")                                                 \
+  X(SVG, "svg", 0, "FILE", CMD_BIT(TILES) | CMD_BIT(EXPLAIN),                              \
+    "write the picture of the mask, with all its tiles")                                   \
   X(STATS, "stats", 0, NULL, CMD_BIT(RUN), "the emulator's counters")                      \
   X(PROFILE, "profile", 0, NULL, CMD_BIT(RUN),                                             \
     "the emulator's counts for each PTX instruction")                                      \

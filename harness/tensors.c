@@ -103,16 +103,17 @@ static const Writer writers[DT_COUNT] = {[DT_F16] = write_f16,
                                          [DT_F32] = write_f32,
                                          [DT_I32] = write_i32};
 
-enum { IDS = 8, RUN = 32 }; /* ids; elements of a monotone row between two rises */
+enum { IDS = 8 }; /* whole numbers of a row; of a monotone one, about */
 
 /* The element behind `last` of a row; NaN: it is the row's first. */
 static float
-draw(const ShapedTensor *x, Random *r, float last)
+draw(const ShapedTensor *x, Random *r, size_t row, float last)
 {
+  size_t run = row / IDS > 1 ? row / IDS : 1;
   if (x->monotone && isnan(last))
     return 0;
   if (x->monotone)
-    return last + (random_bits(r) % RUN == 0 ? 1.0f : 0);
+    return last + (random_bits(r) % run == 0 ? 1.0f : 0);
   if (x->t.dtype == DT_I32)
     return (float)(random_bits(r) % IDS);
   return (float)random_normal(r);
@@ -129,10 +130,19 @@ fill_random(const ShapedTensor *x, const HostTensor *t, Random *r, attnc_error *
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s: no random numbers of type %s", t->name,
                    dtype_name(t->dtype));
   for (size_t i = 0; i < n; i++) {
-    last = draw(x, r, i % row ? last : (float)NAN);
+    last = draw(x, r, row, i % row ? last : (float)NAN);
     write(t->data, i, last);
   }
   return ATTNC_OK;
+}
+
+/* A table's numbers are the same whatever else the call has. */
+static attnc_status
+fill_table(Tensors *t, int slot, uint64_t seed, attnc_error *e)
+{
+  Random r;
+  random_seed(&r, seed + (uint64_t)(slot + 1) * 0x9e3779b97f4a7c15u);
+  return fill_random(&t->call.at[slot], &t->host[slot], &r, e);
 }
 
 attnc_status
@@ -141,9 +151,30 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
   Random r;
   random_seed(&r, seed);
   for (int i = 0; i < t->call.n_slots; i++)
-    if (t->call.at[i].t.access & ACCESS_IN)
+    if (t->call.at[i].t.table)
+      TRY(fill_table(t, i, seed, e));
+    else if (t->call.at[i].t.access & ACCESS_IN)
       TRY(fill_random(&t->call.at[i], &t->host[i], &r, e));
   return ATTNC_OK;
+}
+
+attnc_status
+tensors_tables(const CallInfo *call, const attnc_sizes *z, uint64_t seed, Tensors *t,
+               attnc_error *e)
+{
+  attnc_status st = ATTNC_OK;
+  *t = (Tensors){.sizes = *z, .call = *call};
+  for (int i = 0; i < CALL_SCALARS; i++)
+    t->scalars[i] = NAN;
+  for (int i = 0; i < call->n_slots && st == ATTNC_OK; i++)
+    if (call->at[i].t.name && call->at[i].t.table) {
+      st = tensor_new(t, i, e);
+      if (st == ATTNC_OK)
+        st = fill_table(t, i, seed, e);
+    }
+  if (st != ATTNC_OK)
+    tensors_free(t);
+  return st;
 }
 
 void

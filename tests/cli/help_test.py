@@ -6,7 +6,7 @@ import subprocess
 
 from common import SOURCE, Case, main
 
-COMMANDS = ("check compile run tune explain key doctor cache targets schema bench completion "
+COMMANDS = ("check compile run tune explain tiles key doctor cache targets schema bench completion "
             "help version").split()
 GOLDEN = os.path.join(SOURCE, "tests", "cli", "golden")
 PAGE = os.path.join(SOURCE, "docs", "cli.md")
