@@ -38,7 +38,11 @@ typedef struct Call {
 Idx call_size(const Call *, SizeId); /* any other size */
 
 typedef struct EntryArgs {
-  int warps;   /* of a block */
+  int warps; /* of a block */
+  /* So many of them, 1, 2 or 4, have the same rows of a tile, each a part of its columns;
+   * 0:
+   * 1.  The kernel has no roles, and what the warps exchange takes room (t_exchange). */
+  int warps_n;
   int cluster; /* blocks along x that reach each other's shared memory; 0: 1 */
   /* May begin before the step ahead of it has ended (programmatic dependent launch), where
    * the target has that.  It calls t_grid_wait in every role that looks at memory, before

@@ -12,9 +12,22 @@
 
 /* ---- options, applicable, space, cost ---- */
 
-#define OPTIONS(X) X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")
+#define OPTIONS(X)                                                                         \
+  X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
+  X(warps_n, INT, 1, 4, NULL, KEEP, "2",                                                   \
+    "Warps that have the same rows: parts of a tile's keys, and of head_dim_v.")
 SCHED_TYPE(Mma, OPTIONS, mma_of, sched_of)
 static const SchedField options[] = {OPTIONS(SCHED_ROW)};
+
+/* Of head_dim 512: 32 rows of q, k and v, and room to exchange. */
+enum { ROOM_WIDE = 99 << 10 };
+
+/* Has O, or S, more columns than one warp can have of it? */
+static bool
+wide(const Spec *s)
+{
+  return s->head_dim > 256 || s->head_dim_v > 256;
+}
 
 static bool
 applicable(const Case *c, Why *why)
@@ -27,8 +40,8 @@ applicable(const Case *c, Why *why)
       {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype"},
-      {s->head_dim <= 256 && s->head_dim_v <= 256,
-       "head_dim or head_dim_v above 256 does not fit a warp's registers"},
+      {!wide(s) || c->target->smem_block >= ROOM_WIDE,
+       "head_dim or head_dim_v above 256 takes 99 KB of shared memory"},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
@@ -37,6 +50,11 @@ extern const Template fwd_mma;
 
 static const SpaceAxis rows = {
     {"block_m", "num_warps"}, 5, {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}}};
+/* Where it has, warps share rows. */
+static const SpaceAxis rows_shared = {{"block_m", "num_warps", "warps_n"},
+                                      4,
+                                      {{64, 8, 2}, {32, 4, 2}, {64, 8, 4}, {32, 4, 4}}};
+static const SpaceAxis keys_shared = {{"block_n"}, 2, {{32}, {64}}};
 static const SpaceAxis keys_ahead = {{"block_n"}, 4, {{32}, {64}, {96}, {128}}};
 static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128}, {16}}};
 static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
@@ -46,16 +64,17 @@ static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
 static const SpaceAxis *const *
 axes(const Case *c)
 {
-  static const SpaceAxis *const copies[] = {&rows, &keys_ahead, &stages, &q_place, NULL};
-  static const SpaceAxis *const through_registers[] = {&rows, &keys_at_once, &q_place,
-                                                       NULL};
-  return c->target->cp_async ? copies : through_registers;
+  static const SpaceAxis *const all[2][2][5] = {
+      {{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
+      {{&rows_shared, &keys_shared, &q_place},
+       {&rows_shared, &keys_shared, &stages, &q_place}}};
+  return all[wide(c->spec)][c->target->cp_async];
 }
 
 static Sched
 plain(void)
 {
-  return sched_of((Mma){.tmpl = &fwd_mma, .stages = 1});
+  return sched_of((Mma){.tmpl = &fwd_mma, .stages = 1, .warps_n = 1});
 }
 
 static int
@@ -72,6 +91,8 @@ layout(const Spec *p, const Sched *s)
                            [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
                            [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
   l.part[PART_K].stages = l.part[PART_V].stages = s->stages;
+  if (mma_of(s)->warps_n > 1)
+    l.part[PART_EXCHANGE] = layout_exchange(p, mma_of(s)->warps_n, s->bm, s->bn);
   return l;
 }
 
@@ -86,7 +107,15 @@ shared_bytes(const Spec *p, const Sched *s)
 static int
 warp_blocks(const Sched *s)
 {
-  return s->bm / (product_info[MMA_K16].rows * s->warps);
+  return s->bm * mma_of(s)->warps_n / (product_info[MMA_K16].rows * s->warps);
+}
+
+/* Of so many columns of a tile those that a warp has. */
+static int
+warp_cols(const Sched *s, int cols)
+{
+  int n = mma_of(s)->warps_n;
+  return n == 1 ? cols : ((cols + n - 1) / n + 15) / 16 * 16;
 }
 
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
@@ -111,7 +140,9 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   int q = mma_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
   int limits = 2 * mt * ((band.hi != INT_MAX) + (band.lo != INT_MIN));
   int staged = g->cp_async ? 0 : staged_regs(p, s);
-  return mt * p->head_dim_v / 2 + mt * s->bn / 2 + q + limits + staged;
+  int whole = mma_of(s)->warps_n > 1 ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0;
+  int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);
+  return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged;
 }
 
 enum { LIVE_MAX = 166 };
@@ -121,14 +152,21 @@ refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
   const ProductInfo *p = target_product(g, false);
-  int smem = shared_bytes(c->spec, s), regs = live_regs(c->spec, g, s);
+  int smem, regs, n = mma_of(s)->warps_n;
   if (s->warps < 2 || s->warps > 16)
     return refused(why, "num_warps %d is not in 2 … 16", s->warps);
-  if (s->bm % (p->rows * s->warps) || warp_blocks(s) > 4)
+  if (n < 1 || n == 3 || n > 4 || s->warps % n)
+    return refused(why, "warps_n %d is not 1, 2 or 4 of %d warps", n, s->warps);
+  if (s->bm % (p->rows * s->warps / n) || warp_blocks(s) < 1 || warp_blocks(s) > 4)
     return refused(why, "block_m %d is not 1 to 4 times %d rows for each of %d warps",
-                   s->bm, p->rows, s->warps);
+                   s->bm, p->rows, s->warps / n);
   if (fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
+  if (n > 1 && s->bn != 16 * n) /* with 32 keys ptxas 13.0 spilled 8 to 16 bytes */
+    return refused(why, "block_n %d is not %d: 16 keys for each of the %d warps of a row",
+                   s->bn, 16 * n, n);
+  smem = shared_bytes(c->spec, s);
+  regs = live_regs(c->spec, g, s);
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
                    g->name);
@@ -165,12 +203,14 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   int bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]);
-  double kv = n * (d + dv) * bytes, q = mma_of(s)->q_in_regs ? 0 : m * d * bytes;
+  int share = mma_of(s)->warps_n; /* of K and V a warp reads its part, of Q its rows */
+  double kv = n * (d + dv) * bytes, q = mma_of(s)->q_in_regs ? 0 : share * m * d * bytes;
+  double p = share > 1 ? (share + 1) * m * n * bytes : 0;
   Units demand = {.of = {
                       [UNIT_MMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n,
                       [UNIT_FP32] = m * n * (masked ? 8 : 5.5) + m * dv,
-                      [UNIT_SHARED] = s->warps * kv + kv + q,
+                      [UNIT_SHARED] = s->warps * kv / share + kv + q + p,
                       [UNIT_L2] = kv,
                   }};
   Units unit = units_clocks(c->target, &demand);
@@ -178,6 +218,7 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   double warps = (double)s->warps * ctas;
   double hidden = warps >= 16 ? 0.8 : warps >= 8 ? 0.65 : 0.45;
   double bubble = s->stages > 1 ? 120 : 350; /* a barrier and the first bytes of a tile */
+  bubble += share > 1 ? 120 : 0;             /* two more, and what is exchanged */
   return longest + (1 - hidden) * rest + bubble / ctas;
 }
 
@@ -198,6 +239,21 @@ cost(const Case *c, const Sched *s)
   return r;
 }
 
+static Sched
+first_legal(const Case *c, const Mma *wish, int n)
+{
+  Sched s = {0};
+  for (int i = 0; i < n; i++) {
+    Mma m = wish[i];
+    m.tmpl = &fwd_mma;
+    m.warps_n = m.warps_n ? m.warps_n : 1;
+    s = sched_of(m);
+    if (!refuse(c, &s, NULL))
+      break;
+  }
+  return s;
+}
+
 /* As FlashAttention-2's tables, within this register model: 128 rows where they fit. */
 static Sched
 initial(const Case *c)
@@ -214,14 +270,12 @@ initial(const Case *c)
       {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_in_regs = false},
       {.bm = 64, .bn = 16, .stages = 1, .warps = 4, .q_in_regs = false},
   };
-  Sched s = sched_of(wish[9]);
-  for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
-    s = sched_of(wish[i]);
-    if (!refuse(c, &s, NULL))
-      break;
-  }
-  s.tmpl = &fwd_mma;
-  return s;
+  static const Mma shared[] = {
+      {.bm = 64, .bn = 32, .stages = 1, .warps = 8, .warps_n = 2},
+      {.bm = 32, .bn = 32, .stages = 1, .warps = 4, .warps_n = 2},
+  };
+  return wide(c->spec) ? first_legal(c, shared, (int)(sizeof shared / sizeof *shared))
+                       : first_legal(c, wish, (int)(sizeof wish / sizeof *wish));
 }
 
 /* ---- emit ---- */
@@ -276,6 +330,7 @@ step(Tb *t, Cta *c, TileIter j)
   Tile w = softmax_step(t, &c->sm, x, j.masked, &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
+  w = t_allgather_cols(t, w);
   *c->acc = t_dot_acc(t, o, w, v.s);
   t_consumer_release(t, v);
 }
@@ -323,6 +378,8 @@ forward(Tb *t, const Call *p, const Sched *s)
   c.qs = layout_smem(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
+  if (mma_of(s)->warps_n > 1)
+    t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
   start(t, &c);
   c.sm = softmax_new(t, s->bm);
   Tile zero = t_zero(t, s->bm, p->dv);
@@ -336,7 +393,7 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   (void)call;
-  T_ENTRY (b, t, NULL, .warps = s->warps)
+  T_ENTRY (b, t, NULL, .warps = s->warps, .warps_n = mma_of(s)->warps_n)
     forward(t, t_call(t), s);
 }
 
@@ -346,6 +403,8 @@ print(const Sched *s, Str *out)
   str_printf(out, "fwd_mma %dx%d, %d warps, %d stage%s, Q in %s", s->bm, s->bn, s->warps,
              s->stages, s->stages == 1 ? "" : "s",
              mma_of(s)->q_in_regs ? "registers" : "shared memory");
+  if (mma_of(s)->warps_n > 1)
+    str_printf(out, ", %d warps a row", mma_of(s)->warps_n);
 }
 
 const Template fwd_mma = {

@@ -7,6 +7,17 @@ layout_rows(const Spec *p, int slot, int rows, int cols)
       .name = tensor_info[slot].name, .ty = p->dtype[slot], .rows = rows, .cols = cols};
 }
 
+RingArgs
+layout_exchange(const Spec *p, int warps_n, int rows, int cols)
+{
+  int bytes = exchange_bytes(warps_n, rows, cols, p->dtype[ATTNC_Q]);
+  int lines = (bytes + PANEL_BYTES - 1) / PANEL_BYTES;
+  return (RingArgs){.name = "exchange",
+                    .ty = DT_F32,
+                    .rows = (lines + 7) / 8 * 8,
+                    .cols = dtype_in(DT_F32, PANEL_BYTES)};
+}
+
 int
 layout_box(const SmemLayout *l, int i)
 {

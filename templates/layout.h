@@ -5,8 +5,9 @@
 
 #include "compiler/template.h"
 
-/* Boxes of the forward's tensors and of the weights P. */
-enum { PART_Q, PART_K, PART_V, PART_P, LAYOUT_PARTS };
+/* Boxes of the forward's tensors and of the weights P, and room to exchange (t_exchange).
+ */
+enum { PART_Q, PART_K, PART_V, PART_P, PART_EXCHANGE, LAYOUT_PARTS };
 
 typedef struct SmemLayout {
   /* A part of no rows is not of this schedule, one of no stages is in no ring. */
@@ -15,6 +16,8 @@ typedef struct SmemLayout {
 
 /* Rows of one of the call's tensors, as many columns wide as `like` has. */
 RingArgs layout_rows(const Spec *, int slot, int rows, int cols);
+/* Room for warps that share rows, of weights of rows x cols. */
+RingArgs layout_exchange(const Spec *, int warps_n, int rows, int cols);
 int layout_bytes(const SmemLayout *);    /* with the mbarriers of its rings */
 int layout_box(const SmemLayout *, int); /* bytes of a part, or of one stage of it */
 Ring *layout_ring(Tb *, const SmemLayout *, int part);

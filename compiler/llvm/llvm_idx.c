@@ -344,6 +344,15 @@ warp_number(Lo *lo)
 }
 
 static V
+warp_m(Lo *lo)
+{
+  V warp = lane_value(lo, LANE_WARP);
+  for (int n = lo->p->warps_n; n > 1; n /= 2)
+    warp = shr_k(lo, warp, 1);
+  return warp;
+}
+
+static V
 lane_new(Lo *lo, Lane what)
 {
   switch (what) {
@@ -355,6 +364,10 @@ lane_new(Lo *lo, Lane what)
     return band_k(lo, lane_value(lo, LANE_TID), 31);
   case LANE_WARP:
     return shr_k(lo, lane_value(lo, LANE_TID), 5);
+  case LANE_WARP_M:
+    return warp_m(lo);
+  case LANE_WARP_N:
+    return band_k(lo, lane_value(lo, LANE_WARP), lo->p->warps_n - 1);
   case LANE_SMEM:
     return LLVMBuildPtrToInt(lo->hb, lo->smem, lo->i32, "");
   case LANE_CHUNK:
@@ -399,8 +412,8 @@ pattern_offset(Lo *lo, char kind, int mt)
     chunk = shr_k(lo, lane, 4);
   }
   if (kind == 'a')
-    row =
-        sum(lo, row, LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, 16 * mt), ""));
+    row = sum(lo, row,
+              LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_M), k32(lo, 16 * mt), ""));
   V column = shl_k(lo, xor_(lo, chunk, low), 4);
   return sum(lo, shl_k(lo, row, 7), column);
 }
@@ -414,5 +427,35 @@ lane_pattern(Lo *lo, char kind, int mt, int ks)
     return have;
   V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * STEP_BYTES));
   V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
+  return memo_keep(lo, &key, made);
+}
+
+V
+first_column(Lo *lo, const Val *x)
+{
+  if (x->warps_n == 1)
+    return NULL;
+  return LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_N), k32(lo, val_cols(x)), "");
+}
+
+/* Columns are rows of the box ('k'), or pairs of 8 along its panels ('v'). */
+V
+lane_columns(Lo *lo, char kind, int cols, int ks, int rows)
+{
+  MemoKey key = {.what = MEMO_COLUMNS, .n = kind, .mt = cols, .ks = ks, .pack = rows};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V warp = lane_value(lo, LANE_WARP_N);
+  if (kind == 'k') {
+    V at = LLVMBuildMul(lo->hb, warp, k32(lo, cols * PANEL_BYTES), "");
+    return memo_keep(lo, &key, sum(lo, lane_pattern(lo, kind, 0, ks), at));
+  }
+  V pair = LLVMBuildMul(lo->hb, warp, k32(lo, cols / 16), "");
+  pair = sum(lo, pair, k32(lo, ks));
+  V within = shl_k(lo, band_k(lo, pair, PANEL_STEPS - 1), 5);
+  V panel = LLVMBuildMul(lo->hb, shr_k(lo, pair, 2), k32(lo, rows * PANEL_BYTES), "");
+  V offset = xor_(lo, pattern_offset(lo, kind, 0), within);
+  V made = sum(lo, sum(lo, lane_value(lo, LANE_SMEM), offset), panel);
   return memo_keep(lo, &key, made);
 }

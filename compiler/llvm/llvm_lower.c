@@ -96,6 +96,7 @@ typedef void Lowering(Lo *, const Op *);
   X(ROW_MAX, lower_row_max)                                                                \
   X(ROW_THREAD_SUM, lower_row_thread_sum)                                                  \
   X(ROW_ALLREDUCE, lower_row_allreduce)                                                    \
+  X(ALLGATHER_COLS, lower_allgather_cols)                                                  \
   X(CONCAT_COLS, lower_concat_cols)                                                        \
   X(CVT, lower_cvt)                                                                        \
   X(GET, lower_get)                                                                        \

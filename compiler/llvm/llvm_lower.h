@@ -20,11 +20,13 @@
 typedef LLVMValueRef V;
 
 enum { MEMO_MAX = 512 };
+enum { PANEL_STEPS = PANEL_BYTES / STEP_BYTES };
 
 /* What the memo keeps, and which members of the key tell one from another. */
 typedef enum Memoised {
   MEMO_LANE,        /* n: Lane */
   MEMO_PATTERN,     /* n: kind of pattern; mt, ks */
+  MEMO_COLUMNS,     /* n: kind of pattern; mt: columns a warp; ks; pack: rows of the box */
   MEMO_VIEW_BASE,   /* x, batch, head, pack */
   MEMO_THREAD_BASE, /* x, batch, head, pack */
   MEMO_ROW_PITCH,   /* x */
@@ -132,23 +134,30 @@ V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */
 V param_value(Lo *, ParamKind, int slot, int dim);  /* NULL: the program has none */
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
 typedef enum Lane {
-  LANE_TID,   /* of the team */
-  LANE_LANE,  /* tid % 32 */
-  LANE_WARP,  /* tid / 32 */
-  LANE_WARPS, /* the warp's number in the block, uniform to ptxas */
-  LANE_SMEM,  /* address of shared memory */
-  LANE_CHUNK, /* tid % 8 */
-  LANE_CROW,  /* tid / 8 */
-  LANE_CDST,  /* shared memory + where this thread's 16 bytes of a copy go */
-  LANE_ROW,   /* lane / 4 */
-  LANE_COL,   /* 2 · (lane % 4) */
-  LANE_PUT    /* shared memory + place of an element pair of FRAG */
+  LANE_TID,    /* of the team */
+  LANE_LANE,   /* tid % 32 */
+  LANE_WARP,   /* tid / 32 */
+  LANE_WARP_M, /* which rows the warp has, of those of all … */
+  LANE_WARP_N, /* … and which columns, where several have the same rows */
+  LANE_WARPS,  /* the warp's number in the block, uniform to ptxas */
+  LANE_SMEM,   /* address of shared memory */
+  LANE_CHUNK,  /* tid % 8 */
+  LANE_CROW,   /* tid / 8 */
+  LANE_CDST,   /* shared memory + where this thread's 16 bytes of a copy go */
+  LANE_ROW,    /* lane / 4 */
+  LANE_COL,    /* 2 · (lane % 4) */
+  LANE_PUT     /* shared memory + place of an element pair of FRAG */
 } Lane;
 V lane_value(Lo *, Lane);
 V team_value(Lo *); /* which of its role's teams this thread is in */
 /* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
  * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
 V lane_pattern(Lo *, char kind, int mt, int ks);
+/* That of a right operand ('v', 'k') in a box of so many rows, for the warp's own columns
+ * of the result; cols: how many it has.  Of 'v' ks is a pair of 8 columns. */
+V lane_columns(Lo *, char kind, int cols, int ks, int rows);
+/* The first of this warp's columns of a tile; NULL: 0. */
+V first_column(Lo *, const Val *);
 V memo_find(const Lo *, const MemoKey *); /* NULL: not there */
 V memo_keep(Lo *, const MemoKey *, V);
 
@@ -160,6 +169,11 @@ V row_pitch(Lo *, const Tensor *);        /* bytes from one row to the next, i64
 /* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
 V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
 V row_inside(Lo *, const View *, V at);
+
+/* llvm_exchange.c: between warps that have the same rows */
+/* Of each row of the operand all warps' values, folded in the order of the warps. */
+void exchange_rows(Lo *, const Op *, V *x, V (*fold)(Lo *, V, V));
+void lower_allgather_cols(Lo *, const Op *);
 
 /* llvm_barrier.c */
 void team_barrier(Lo *);

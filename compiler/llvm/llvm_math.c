@@ -31,7 +31,7 @@ broadcast(Lo *lo, const Val *x, const Val *as, int i)
     return regs[i];
   if (x->lay == LAY_SCALAR || as->lay == LAY_WARP_ROW)
     return regs[0];
-  int per_m = as->cols / 8 * 4; /* FRAG: [m][n8][half][e] → row value [m][half] */
+  int per_m = val_cols(as) / 8 * 4; /* FRAG: [m][n8][half][e] → row value [m][half] */
   return regs[2 * (i / per_m) + i % 4 / 2];
 }
 
@@ -294,8 +294,8 @@ shuffle_xor(Lo *lo, V x, int mask)
 static V
 fold_row(Lo *lo, const Val *x, int m, int half, V (*fold)(Lo *, V, V))
 {
-  V *regs = lo->vals[x->id] + m * (x->cols / 8) * 4 + 2 * half;
-  int n = x->cols / 8 * 2, chains = val_row_values(x) >= 4 ? 1 : 2;
+  V *regs = lo->vals[x->id] + m * (val_cols(x) / 8) * 4 + 2 * half;
+  int n = val_cols(x) / 8 * 2, chains = val_row_values(x) >= 4 ? 1 : 2;
   V chain[2] = {NULL, NULL};
   for (int i = 0; i < n; i++) {
     V v = regs[i / 2 * 4 + i % 2];
@@ -321,6 +321,7 @@ lower_row_max(Lo *lo, const Op *op)
     x = greater(lo, x, shuffle_xor(lo, x, 1));
     out[i] = greater(lo, x, shuffle_xor(lo, x, 2));
   }
+  exchange_rows(lo, op, out, greater);
 }
 
 void
@@ -342,6 +343,7 @@ lower_row_allreduce(Lo *lo, const Op *op)
     x = fadd_(lo, x, shuffle_xor(lo, x, 1));
     out[i] = fadd_(lo, x, shuffle_xor(lo, x, 2));
   }
+  exchange_rows(lo, op, out, fadd_);
 }
 
 void
@@ -445,7 +447,7 @@ static V
 query_of(Lo *lo, const Op *op, int r)
 {
   const Val *x = op->out;
-  V row = lane_value(lo, LANE_WARP);
+  V row = lane_value(lo, x->lay == LAY_FRAG ? LANE_WARP_M : LANE_WARP);
   if (x->lay == LAY_FRAG) {
     row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(x)), "");
     row = LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
@@ -491,7 +493,9 @@ origin(Lo *lo, const Op *op)
   k = asm_1(lo, ASM_EFFECT, "", "=r,0", lo->i32, &k, 1);
   if (op->out->lay != LAY_FRAG)
     return k;
-  return LLVMBuildAdd(lo->b, k, lane_value(lo, LANE_COL), "");
+  k = LLVMBuildAdd(lo->b, k, lane_value(lo, LANE_COL), "");
+  V first = first_column(lo, op->out);
+  return first ? LLVMBuildAdd(lo->b, k, first, "") : k;
 }
 
 static Limits
@@ -521,7 +525,7 @@ limits(Lo *lo, const Op *op, V from, V end, int r)
 void
 lower_mask(Lo *lo, const Op *op)
 {
-  int n, n8s = op->out->cols / 8;
+  int n, n8s = val_cols(op->out) / 8;
   V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
   bool frag = op->out->lay == LAY_FRAG;
   V from = origin(lo, op);

@@ -202,12 +202,13 @@ there_chunks(const View *v, int panel)
   return in_panel(v->x->cols / dtype_in(v->x->ty, CHUNK_BYTES) - PANEL_CHUNKS * panel);
 }
 
-/* Pieces of a panel's row that are written: whole steps, what is past the tensor's columns
- * with zeros, as a product must not meet what is not a number. */
+/* Pieces of a panel's row that are written: whole steps, of each of the warps that have
+ * parts of the columns, what is past the tensor's columns with zeros, as a product must not
+ * meet what is not a number. */
 static int
-used_chunks(const View *v, int panel)
+used_chunks(const Lo *lo, const View *v, int panel)
 {
-  int bytes = round_up(v->x->cols * dtype_bytes(v->x->ty), STEP_BYTES);
+  int bytes = round_up(v->x->cols * dtype_bytes(v->x->ty), STEP_BYTES * lo->p->warps_n);
   return in_panel(bytes / CHUNK_BYTES - PANEL_CHUNKS * panel);
 }
 
@@ -215,7 +216,7 @@ static void
 copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
            PieceFn *fn, V *reg)
 {
-  int used = used_chunks(v, panel), there = there_chunks(v, panel);
+  int used = used_chunks(lo, v, panel), there = there_chunks(v, panel);
   V cols_used = used < PANEL_CHUNKS ? chunk_below(lo, used) : NULL;
   V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
   Piece p = {.dst = dst, .src = w->src, .src_at = panel * PANEL_BYTES};

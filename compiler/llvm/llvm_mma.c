@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PANEL_STEPS = PANEL_BYTES / STEP_BYTES };
-
 /* The pattern in the stage of its ring, from its first row on. */
 static V
 at_stage(Lo *lo, V pattern, const Smem *s)
@@ -45,18 +43,27 @@ load_left(Lo *lo, const Smem *s, int mt, int m, int ks, V out[4])
   ldmatrix(lo, address, panel_at(s->mem, ks) + m * 16 * PANEL_BYTES, false, out);
 }
 
+/* Of the columns of the result that the warp has. */
+static V
+right_pattern(Lo *lo, const Val *x, const Smem *s, char kind, int ks)
+{
+  if (x->warps_n == 1)
+    return lane_pattern(lo, kind, 0, ks);
+  return lane_columns(lo, kind, val_cols(x), ks, s->mem->rows);
+}
+
 /* Two B operands (16 columns of the result) of one k-step: {b0, b1} of the first eight
  * columns, {b2, b3} of the others.  Across the rows of the box, its elements are of 16 bits
  * and a step of depth is 16 rows. */
 static void
-load_right(Lo *lo, const Smem *s, int n16, int ks, V out[4])
+load_right(Lo *lo, const Val *x, const Smem *s, int n16, int ks, V out[4])
 {
   if (s->trans) { /* columns of the result are rows of the box */
-    V address = at_stage(lo, lane_pattern(lo, 'k', 0, ks % PANEL_STEPS), s);
+    V address = at_stage(lo, right_pattern(lo, x, s, 'k', ks % PANEL_STEPS), s);
     ldmatrix(lo, address, panel_at(s->mem, ks) + n16 * 16 * PANEL_BYTES, false, out);
     return;
   }
-  V address = at_stage(lo, lane_pattern(lo, 'v', 0, n16 % PANEL_STEPS), s);
+  V address = at_stage(lo, right_pattern(lo, x, s, 'v', n16 % PANEL_STEPS), s);
   ldmatrix(lo, address, panel_at(s->mem, n16) + ks * 16 * PANEL_BYTES, true, out);
 }
 
@@ -122,7 +129,7 @@ k_step(Lo *lo, const Mma *p, int ks)
   for (int m = 0; m < p->mt; m++)
     left(lo, p, m, ks, a + 4 * m);
   for (int n16 = 0; n16 < (p->n8 + 1) / 2; n16++) {
-    load_right(lo, &p->op->smem, n16, ks, b);
+    load_right(lo, p->op->out, &p->op->smem, n16, ks, b);
     for (int e = 0; e < 2 && 2 * n16 + e < p->n8; e++)
       for (int m = 0; m < p->mt; m++)
         mma(lo, p, p->out + (m * p->n8 + 2 * n16 + e) * 4, a + 4 * m, b + 2 * e);
@@ -135,7 +142,7 @@ lower_product(Lo *lo, const Op *op)
   int n;
   Mma p = {.op = op, .out = lower_regs(lo, op->out, &n)};
   p.mt = val_tiles_m(op->out);
-  p.n8 = op->out->cols / 8;
+  p.n8 = val_cols(op->out) / 8;
   p.each = STEP_BYTES / op->product->depth_bytes;
   p.n_a = 4 / p.each;
   p.n_b = 2 / p.each;
@@ -156,6 +163,23 @@ lower_get(Lo *lo, const Op *op)
       load_left(lo, &op->smem, mt, m, ks, out + (m * steps + ks) * 4);
 }
 
+/* Where the warp's n8-th 8 columns are in a row of a panel, n8 below 8; and, where it has
+ * not the first columns, in which panel from that of its first ones on. */
+static V
+put_at(Lo *lo, const Val *x, const SmemDecl *d, int n8)
+{
+  if (x->warps_n == 1)
+    return LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), k32(lo, n8 * CHUNK_BYTES), "");
+  V at = LLVMBuildLShr(lo->b, first_column(lo, x), k32(lo, 3), "");
+  at = LLVMBuildAdd(lo->b, at, k32(lo, n8), "");
+  V chunk = LLVMBuildAnd(lo->b, at, k32(lo, PANEL_BYTES / CHUNK_BYTES - 1), "");
+  V place = LLVMBuildShl(lo->b, chunk, k32(lo, 4), "");
+  place = LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), place, "");
+  V panel = LLVMBuildLShr(lo->b, at, k32(lo, 3), "");
+  panel = LLVMBuildMul(lo->b, panel, k32(lo, d->rows * PANEL_BYTES), "");
+  return LLVMBuildAdd(lo->b, place, panel, "");
+}
+
 /* Rows g and g + 8 of each block, a pair of columns a lane: 8 rows x 4 lanes hit 32
  * different banks. */
 void
@@ -163,15 +187,14 @@ lower_put(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
   const SmemDecl *d = op->smem.mem;
-  int mt = val_tiles_m(x), n8s = x->cols / 8;
+  int mt = val_tiles_m(x), n8s = val_cols(x) / 8;
   V warp =
-      LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP), k32(lo, 16 * PANEL_BYTES * mt), "");
+      LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, 16 * PANEL_BYTES * mt), "");
   V base = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), warp, "");
   base = at_stage(lo, base, &op->smem);
   char text[64];
   for (int n8 = 0; n8 < n8s; n8++) {
-    V place =
-        LLVMBuildXor(lo->b, lane_value(lo, LANE_PUT), k32(lo, n8 % 8 * CHUNK_BYTES), "");
+    V place = put_at(lo, x, d, n8 % 8);
     V address = LLVMBuildAdd(lo->b, base, place, "");
     for (int i = 0; i < 2 * mt; i++) {
       int at = d->offset + n8 / 8 * d->rows * PANEL_BYTES + i * 8 * PANEL_BYTES;

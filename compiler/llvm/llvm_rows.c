@@ -26,10 +26,10 @@ load_one(Lo *lo, V address, V want, V *out)
 static V
 first_row(Lo *lo, const Val *x)
 {
-  V warp = lane_value(lo, LANE_WARP);
   if (x->rows == x->warps)
-    return warp;
-  V first = LLVMBuildMul(lo->b, warp, k32(lo, 8 * val_row_values(x)), "");
+    return lane_value(lo, LANE_WARP);
+  V first =
+      LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, 8 * val_row_values(x)), "");
   return LLVMBuildAdd(lo->b, first, lane_value(lo, LANE_ROW), "");
 }
 
@@ -41,6 +41,10 @@ lower_store_rows(Lo *lo, const Op *op)
   bool lanes = x->rows == x->warps;
   V writer = LLVMBuildICmp(lo->b, LLVMIntEQ, lane_value(lo, lanes ? LANE_LANE : LANE_COL),
                            k32(lo, 0), "");
+  if (lo->p->warps_n > 1) { /* of those that have the rows, one */
+    V first = LLVMBuildICmp(lo->b, LLVMIntEQ, lane_value(lo, LANE_WARP_N), k32(lo, 0), "");
+    writer = LLVMBuildAnd(lo->b, writer, first, "");
+  }
   V mine = first_row(lo, x);
   for (int i = 0; i < val_row_values(x); i++) {
     V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");

@@ -51,7 +51,7 @@ lower_count(const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
-    return val_tiles_m(v) * (v->cols / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
+    return val_tiles_m(v) * (val_cols(v) / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
   case LAY_WARP_ROW:
     return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:

@@ -149,6 +149,11 @@ void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier 
 void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
 void t_out_wait(Tb *);             /* … it has been read */
 
+/* Room through which warps that have the same rows exchange what they have of them: bytes
+ * for `rows` x `cols` of a tile that t_allgather_cols makes whole; 0 for one warp. */
+int exchange_bytes(int warps_n, int rows, int cols, Dtype);
+void t_exchange(Tb *, Smem);
+
 /* ---- the launch ahead, and the one behind (EntryArgs.dependent in compiler/build.h) ----
  */
 
@@ -216,10 +221,15 @@ Tile t_rcp(Tb *, Tile);
 Tile t_select_nonzero(Tb *, Tile c, Tile a);                  /* 0 where c is 0, else a */
 Tile t_select_gt(Tb *, Tile c, Tile a, Tile b, double k);     /* a where c > k, else b */
 Tile t_select_abs_gt(Tb *, Tile c, Tile a, Tile b, double k); /* a where |c| > k, else b */
+/* Of rows whose columns several warps have (EntryArgs.warps_n) all of these are of the
+ * whole rows: the warps exchange what they have, with a barrier of the block. */
 Tile t_row_max(Tb *, Tile);
 Tile t_row_thread_sum(Tb *, Tile); /* each lane's share of the row sums */
 Tile t_row_allreduce(Tb *, Tile);  /* the lanes' parts added up */
 Tile t_cvt(Tb *, Tile, Dtype);     /* to 16 bits: becomes a left operand */
+/* All columns in each of the warps that have parts of them, itself where a warp has all: a
+ * left operand has its whole depth. */
+Tile t_allgather_cols(Tb *, Tile);
 
 Tile t_get(Tb *, Smem);       /* a left operand in registers */
 void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */

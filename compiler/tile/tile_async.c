@@ -4,6 +4,8 @@
 static void
 barrier_passed(Tb *t)
 {
+  for (int i = 0; i < EXCHANGE_PARTS; i++)
+    t->exchanged[i] = false;
   for (int i = 0; i < t->prog->rings.n; i++)
     t->prog->rings.at[i]->barrier_released = t->prog->rings.at[i]->released;
 }

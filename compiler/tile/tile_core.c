@@ -30,6 +30,7 @@ tile_new(Arena *arena, jmp_buf *fail, attnc_error *err, const Target *target, in
   t->prog->idx = (IdxGraph){.arena = arena, .owner = t, .fail = graph_fault};
   t->prog->target = target;
   t->prog->warps = warps;
+  t->prog->warps_n = 1;
   t->prog->top = NEW(arena, Region);
   t->prog->bars = 1;
   for (int i = 0; i < CALL_SCALARS; i++)
@@ -75,7 +76,8 @@ tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
   v->cols = cols;
   v->ty = ty;
   v->lay = lay;
-  v->warps = tile_warps(t);
+  v->warps = tile_warps(t) / tile_warps_n(t);
+  v->warps_n = lay == LAY_FRAG ? tile_warps_n(t) : 1;
   v->home = t->here;
   return v;
 }
@@ -102,6 +104,12 @@ int
 tile_warps(const Tb *t)
 {
   return t->here->role ? t->here->role->warps : t->prog->warps;
+}
+
+int
+tile_warps_n(const Tb *t)
+{
+  return t->here->role ? 1 : t->prog->warps_n;
 }
 
 const ProductInfo *

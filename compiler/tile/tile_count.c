@@ -7,9 +7,9 @@ values(const Val *v)
 {
   switch (v->lay) {
   case LAY_FRAG:
-    return (int64_t)val_tiles_m(v) * (v->cols / 8) * 4;
+    return (int64_t)val_tiles_m(v) * (val_cols(v) / 8) * 4;
   case LAY_WARP_ROW:
-    return 8;
+    return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:
     return val_row_values(v);
   default:
@@ -22,14 +22,14 @@ count_product(const Op *op, TileCount *c)
 {
   const Val *o = op->out;
   const ProductInfo *p = op->product;
-  int m = val_tiles_m(o), steps = op_steps(op);
+  int m = val_tiles_m(o), cols = val_cols(o), steps = op_steps(op);
   int64_t each = (int64_t)steps * STEP_BYTES / p->depth_bytes;
   if (p->async)
     c->wgmma += each;
   else
-    c->mma += m * (o->cols / p->cols_most) * each;
+    c->mma += m * (cols / p->cols_most) * each;
   if (!(p->right & FROM_SHARED))
-    c->ldmatrix += (int64_t)(round_up(o->cols, 16) / 16) * steps;
+    c->ldmatrix += (int64_t)(round_up(cols, 16) / 16) * steps;
   if (!op->in[1] && !(p->left & FROM_SHARED))
     c->ldmatrix += (int64_t)m * steps;
 }
@@ -133,6 +133,7 @@ row_allreduce(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
   c->shuffles += 2 * values(op->out);
+  c->barriers += op->smem.mem != NULL; /* several warps have the rows */
 }
 
 static void
@@ -146,8 +147,7 @@ static void
 row_dot(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
-  (void)op;
-  c->fp32 += 8;
+  c->fp32 += values(op->in[0]);
   c->shuffles += 5;
 }
 
@@ -214,6 +214,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(ROW_MAX, row_max)                                                                      \
   X(ROW_THREAD_SUM, row_fold)                                                              \
   X(ROW_ALLREDUCE, row_allreduce)                                                          \
+  X(ALLGATHER_COLS, barrier)                                                               \
   X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \

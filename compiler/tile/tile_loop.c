@@ -91,6 +91,7 @@ like(Tb *t, const Val *v)
 {
   Val *x = tile_val(t, v->rows, v->cols, v->ty, v->lay);
   x->per_thread = v->per_thread;
+  x->warps_n = v->warps_n;
   return x;
 }
 
@@ -113,7 +114,8 @@ static bool
 same_type(const Val *a, const Val *b)
 {
   return a->rows == b->rows && a->cols == b->cols && a->ty == b->ty && a->lay == b->lay &&
-         a->per_thread == b->per_thread && a->in_flight == b->in_flight;
+         a->warps_n == b->warps_n && a->per_thread == b->per_thread &&
+         a->in_flight == b->in_flight;
 }
 
 static void
@@ -180,10 +182,13 @@ nothing_flies(Tb *t, const char *what)
     t_fail(t, "a product is in flight at the start of a %s", what);
 }
 
-/* Inside a loop no stage is known to be free until a barrier has been passed. */
+/* Inside a loop no stage is known to be free, nor what was exchanged to have been read,
+ * until a barrier has been passed. */
 static void
 forget_barriers(Tb *t)
 {
+  for (int i = 0; i < EXCHANGE_PARTS; i++)
+    t->exchanged[i] = t->exchange.mem != NULL;
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
     r->barrier_released = r->produced - r->mem.stages;
@@ -248,6 +253,8 @@ t_role_begin(Tb *t, const RoleArgs *a)
   Role *r = NEW(t->arena, Role);
   if (t->here != t->prog->top || t->vars.n)
     t_fail(t, "role %s: roles stand at the top, and share no variables", a->name);
+  if (t->prog->warps_n > 1)
+    t_fail(t, "role %s: warps share rows in a kernel without roles alone", a->name);
   *r = (Role){.name = a->name,
               .first = warps_taken(t->prog),
               .teams = a->teams,

@@ -91,6 +91,8 @@ print_val(Str *s, const Val *v)
   }
   str_printf(s, "%%%d = %s[%dx%d]%s%s", v->id, dtype_name(v->ty), v->rows, v->cols,
              lay[v->lay], v->per_thread ? " per_thread" : "");
+  if (v->warps_n > 1)
+    str_printf(s, " over %d warps", v->warps_n);
 }
 
 static void

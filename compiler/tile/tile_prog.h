@@ -92,7 +92,8 @@ typedef struct Val {
   int rows, cols;
   Dtype ty;
   Lay lay;
-  int warps; /* of the team that holds it */
+  int warps;   /* of the team that holds it: among them are its rows dealt out, … */
+  int warps_n; /* … and so many have the same rows, each a part of their columns */
   bool per_thread;
   bool in_flight; /* a product that was not waited for */
   bool same;      /* LANE: every warp holds the same row (t_load_one) */
@@ -146,6 +147,7 @@ typedef struct Val {
   X(ROW_MAX, "row_max")                                                                    \
   X(ROW_THREAD_SUM, "row_thread_sum")                                                      \
   X(ROW_ALLREDUCE, "row_allreduce")                                                        \
+  X(ALLGATHER_COLS, "allgather_cols")                                                      \
   X(CONCAT_COLS, "concat_cols")                                                            \
   X(CVT, "cvt")                                                                            \
   X(GET, "get")                                                                            \
@@ -251,6 +253,7 @@ typedef struct InFlight {
 typedef struct Program {
   const char *entry; /* name of the kernel */
   int warps;
+  int warps_n; /* of them have the same rows */
   const Target *target;
   Region *top;
   IdxGraph idx; /* its owner is the Tb */
@@ -271,6 +274,9 @@ typedef struct Program {
   double scalar[CALL_SCALARS]; /* constants of specialised scalars, else NaN */
 } Program;
 
+/* Parts of the room of t_exchange: a value a row of each warp, and a tile of 16 bits. */
+typedef enum ExchangePart { EXCHANGE_ROWS, EXCHANGE_COLS, EXCHANGE_PARTS } ExchangePart;
+
 struct Tb {
   Arena *arena;
   jmp_buf *fail;
@@ -279,15 +285,17 @@ struct Tb {
   Region *here;
   VEC(Var *) vars;
   VEC(Group) groups;
-  VEC(InFlight) in_flight;     /* products in flight, in order of issue */
-  bool waited;                 /* a product has been waited for */
-  Val *last;                   /* result of the last word */
-  int64_t known[SIZE_COUNT];   /* specialised sizes, -1: run-time */
-  unsigned scalars;            /* that the call has: bits 1u << slot */
-  const attnc_tensor *strides; /* specialised, by slot; NULL: run-time */
-  struct Entry *entry;         /* the innermost open region */
-  struct Build *build;         /* of whose kernel it is an entry; NULL: built by hand */
-  const struct Call *call;     /* as the entry sees it; NULL: it does not look */
+  VEC(InFlight) in_flight;        /* products in flight, in order of issue */
+  bool waited;                    /* a product has been waited for */
+  Val *last;                      /* result of the last word */
+  int64_t known[SIZE_COUNT];      /* specialised sizes, -1: run-time */
+  unsigned scalars;               /* that the call has: bits 1u << slot */
+  const attnc_tensor *strides;    /* specialised, by slot; NULL: run-time */
+  Smem exchange;                  /* room of t_exchange */
+  bool exchanged[EXCHANGE_PARTS]; /* a warp may still read the part: no barrier since */
+  struct Entry *entry;            /* the innermost open region */
+  struct Build *build;            /* of whose kernel it is an entry; NULL: built by hand */
+  const struct Call *call;        /* as the entry sees it; NULL: it does not look */
 };
 
 Tb *tile_new(Arena *, jmp_buf *fail, attnc_error *, const Target *, int warps);
@@ -298,9 +306,14 @@ Idx tile_loop_var(Tb *, const Region *);
 Idx tile_any(Tb *, int id);
 Idx tile_sms(Tb *, int multiple);            /* of the host */
 const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */
-int tile_warps(const Tb *);                  /* of the team */
+int tile_warps(const Tb *);                  /* of the team … */
+int tile_warps_n(const Tb *);                /* … that have the same rows */
 const ProductInfo *tile_product(const Tb *); /* how the team multiplies */
 void tile_leaf_print(Str *, const Node *);   /* for idx_print */
+
+/* Gives the operation its part of the room of t_exchange, where the team's warps have parts
+ * of its operand's columns. */
+void tile_exchange(Tb *, Op *, ExchangePart);
 
 /* Passes. */
 void tile_verify(Tb *);
@@ -331,6 +344,11 @@ void tile_map(Tb *, const View *, int rows); /* declares the view's tensor map *
 enum { LANE_COLS = 8, WARP_COLS = 32 * LANE_COLS, LANE_COLS_MOST = 2 * WARP_COLS };
 
 static inline int
+round_up(int x, int m)
+{
+  return (x + m - 1) / m * m;
+}
+static inline int
 lane_groups(int cols)
 {
   return (cols + WARP_COLS - 1) / WARP_COLS;
@@ -339,6 +357,13 @@ static inline int
 val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
 {
   return v->rows / (16 * v->warps);
+}
+/* Columns that a warp has: of those of several warps whole pairs of 8, the last warps' past
+ * the end of a tile whose columns do not come out even. */
+static inline int
+val_cols(const Val *v)
+{
+  return v->warps_n == 1 ? v->cols : round_up((v->cols + v->warps_n - 1) / v->warps_n, 16);
 }
 static inline int
 val_steps(const Val *v) /* of a left operand */
@@ -356,15 +381,15 @@ tile_entry_regs(const Program *p)
 {
   return 65536 / (32 * p->warps) / 8 * 8;
 }
+static inline int
+tile_exchange_rows(int warps_n, int rows) /* bytes of EXCHANGE_ROWS */
+{
+  return warps_n * rows * dtype_bytes(DT_F32);
+}
 static inline bool
 smem_from_start(const Smem *s) /* its rows are the first ones */
 {
   return !s->row.node && s->row.k == 0;
-}
-static inline int
-round_up(int x, int m)
-{
-  return (x + m - 1) / m * m;
 }
 /* The depth of a product whose right operand is this, or of a left one that has so many
  * columns, in whole steps. */

@@ -14,6 +14,8 @@ verify_region(Tb *t, const Region *r)
       t_fail(t, "%%%d is empty", op->out->id);
     if (op->out && op->out->lay == LAY_FRAG && op->out->rows % (16 * op->out->warps))
       t_fail(t, "%%%d: %d rows over %d warps", op->out->id, op->out->rows, op->out->warps);
+    if (op->left.mem == NULL && op->in[1] && op->product && op->in[1]->warps_n > 1)
+      t_fail(t, "%%%d: a left operand of which a warp has a part", op->in[1]->id);
   }
 }
 
@@ -31,5 +33,9 @@ tile_verify(Tb *t)
   if (t->prog->smem_bytes > t->prog->target->smem_block)
     t_fail(t, "%d bytes of shared memory, %s has %d", t->prog->smem_bytes,
            t->prog->target->name, t->prog->target->smem_block);
+  if (t->prog->warps_n != 1 && t->prog->warps_n != 2 && t->prog->warps_n != 4)
+    t_fail(t, "%d warps have the same rows: not 1, 2 or 4", t->prog->warps_n);
+  if (t->prog->warps % t->prog->warps_n)
+    t_fail(t, "%d of %d warps have the same rows", t->prog->warps_n, t->prog->warps);
   verify_region(t, t->prog->top);
 }

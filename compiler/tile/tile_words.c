@@ -53,7 +53,7 @@ constant(Tb *t, int rows, int cols, double k, Lay lay)
 Tile
 t_zero(Tb *t, int rows, int cols)
 {
-  if (rows % (16 * tile_warps(t)))
+  if (rows % (16 * (tile_warps(t) / tile_warps_n(t))))
     t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
   return constant(t, rows, cols, 0, LAY_FRAG);
 }
@@ -133,7 +133,7 @@ widest(Tb *t, Tile a, Tile b)
   Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
   Tile o = w == a ? b : a;
   bool fits_rows = o->lay == LAY_SCALAR || o->rows == w->rows;
-  bool fits_cols = o->lay != w->lay || o->cols == w->cols;
+  bool fits_cols = o->lay != w->lay || (o->cols == w->cols && o->warps_n == w->warps_n);
   if (!fits_rows || !fits_cols ||
       (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
     t_fail(t, "%%%d and %%%d have different shapes", a->id, b->id);
@@ -230,6 +230,8 @@ per_row(Tb *t, OpKind kind, Tile x, bool per_thread)
   if (x->lay != LAY_FRAG)
     t_fail(t, "%s of %%%d, which is no accumulator", op_names[kind], x->id);
   Op *op = emit1(t, kind, x);
+  if (!per_thread)
+    tile_exchange(t, op, EXCHANGE_ROWS);
   Val *v = tile_val(t, x->rows, 1, DT_F32, LAY_ROW);
   v->per_thread = per_thread;
   op->out = v;
@@ -254,6 +256,7 @@ t_row_allreduce(Tb *t, Tile x)
   if (!x->per_thread)
     return x;
   Op *op = emit1(t, OP_ROW_ALLREDUCE, x);
+  tile_exchange(t, op, EXCHANGE_ROWS);
   return result(t, op, x->rows, 1, DT_F32, LAY_ROW);
 }
 
@@ -279,12 +282,26 @@ t_concat_cols(Tb *t, Tile a, Tile b)
 {
   need_fp32(t, a, "concat_cols");
   need_fp32(t, b, "concat_cols");
-  if (a->lay != LAY_FRAG || b->lay != LAY_FRAG || a->rows != b->rows)
+  if (a->lay != LAY_FRAG || b->lay != LAY_FRAG || a->rows != b->rows || a->warps_n > 1)
     t_fail(t, "concat_cols: %%%d has %d rows, %%%d has %d", a->id, a->rows, b->id, b->rows);
   reachable(t, b);
   Op *op = emit1(t, OP_CONCAT_COLS, a);
   op->in[1] = b;
   return result(t, op, a->rows, a->cols + b->cols, DT_F32, LAY_FRAG);
+}
+
+Tile
+t_allgather_cols(Tb *t, Tile x)
+{
+  if (x->warps_n == 1)
+    return x;
+  if (x->lay != LAY_FRAG || dtype_in(x->ty, REG_BYTES) != 2)
+    t_fail(t, "allgather_cols: %%%d is no left operand", x->id);
+  Op *op = emit1(t, OP_ALLGATHER_COLS, x);
+  tile_exchange(t, op, EXCHANGE_COLS);
+  Tile whole = result(t, op, x->rows, x->cols, x->ty, LAY_FRAG);
+  t->last->warps_n = 1;
+  return whole;
 }
 
 static void
@@ -303,7 +320,9 @@ t_get(Tb *t, Smem s)
   Op *op = tile_op(t, OP_GET);
   op->smem = s;
   int cols = round_up(s.cols, dtype_in(s.mem->ty, STEP_BYTES));
-  return result(t, op, s.rows, cols, s.mem->ty, LAY_FRAG);
+  Tile x = result(t, op, s.rows, cols, s.mem->ty, LAY_FRAG);
+  t->last->warps_n = 1;
+  return x;
 }
 
 void
@@ -402,6 +421,11 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
   if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != p->acc))
     t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
+  if (a.tile && a.tile->warps_n > 1)
+    t_fail(t, "%s: a warp has a part of the columns of %%%d", op_names[kind], a.tile->id);
+  if (b.trans && cols % (16 * tile_warps_n(t)) && tile_warps_n(t) > 1)
+    t_fail(t, "%s: %d columns are not pairs of 8 for each of %d warps", op_names[kind],
+           cols, tile_warps_n(t));
   if (a.tile)
     reachable(t, a.tile);
   else
@@ -459,7 +483,7 @@ t_store_rows(Tb *t, View v, Tile x)
 Tile
 t_load_rows(Tb *t, View v)
 {
-  int warps = tile_warps(t);
+  int warps = tile_warps(t) / tile_warps_n(t);
   if (v.x->cols != 1 || v.x->ty != DT_F32 || (v.n != warps && v.n % (16 * warps)))
     t_fail(t, "load_rows: %d rows of %s", v.n, v.x->name);
   Op *op = tile_op(t, OP_LOAD_ROWS);

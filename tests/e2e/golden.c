@@ -36,6 +36,10 @@ static const struct {
     {"mma_d256_three_spans",
      "{dtype: bf16, head_dim: 256, window: [100, 30], return_lse: true} h2 sq512 sk512 "
      "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=false"},
+    {"mma_d512_shared_rows",
+     "{dtype: bf16, head_dim: 512, causal: true, return_lse: true} h2 sq512 sk512 "
+     "template=fwd_mma,block_m=32,block_n=32,num_stages=1,num_warps=4,q_in_regs=false,"
+     "warps_n=2"},
     {"mma_d64_specialised",
      "{dtype: bf16, head_dim: 64, return_lse: true, specialize: [b, h, hk, sq, sk, "
      "strides]} h2 sq512 sk512 "

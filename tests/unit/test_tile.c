@@ -365,10 +365,109 @@ scalar_of_another_call(Tb *t)
   t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
 }
 
+/* Pairs of the four warps have the same 16 of 32 rows. */
+static void
+share_rows(Tb *t, int cols)
+{
+  int bytes = exchange_bytes(2, 32, cols, DT_F16);
+  t->prog->warps_n = 2;
+  t_exchange(t, t_smem(t, "exchange", DT_F32, round_up(bytes, 1024) / 128, 32));
+}
+
+static void
+no_room_to_exchange(Tb *t)
+{
+  t->prog->warps_n = 2;
+  Tile x = t_zero(t, 32, 64);
+  t_row_max(t, x);
+}
+
+static void
+too_little_room(Tb *t)
+{
+  share_rows(t, 32);
+  Tile x = t_cvt(t, t_zero(t, 32, 128), DT_F16);
+  t_allgather_cols(t, x);
+}
+
+static void
+exchanged_twice(Tb *t)
+{
+  share_rows(t, 64);
+  Tile x = t_zero(t, 32, 64);
+  t_row_max(t, x);
+  t_row_max(t, x);
+}
+
+/* Each part's exchange is a barrier that the other one needs. */
+static void
+exchanged_in_turn(Tb *t)
+{
+  share_rows(t, 64);
+  Tile x = t_zero(t, 32, 64), half = t_cvt(t, x, DT_F16);
+  for (int i = 0; i < 3; i++) {
+    t_row_max(t, x);
+    t_allgather_cols(t, half);
+  }
+  t_fail(t, "each in its turn is right");
+}
+
+static void
+exchanged_in_a_loop(Tb *t)
+{
+  Mask m = {.band = {INT_MIN, INT_MAX, true},
+            .sq = tile_size(t, SIZE_SQ),
+            .sk = tile_size(t, SIZE_SK)};
+  Walk w = w_keys(&m, i_int(0), 32, 64);
+  share_rows(t, 64);
+  T_FOR_TILES (t, j, &w)
+    t_row_max(t, t_zero(t, 32, 64));
+}
+
+static void
+exchanged_in_a_branch(Tb *t)
+{
+  share_rows(t, 64);
+  T_IF (t, i_lt(i_cta(t, 0), 3))
+    t_row_max(t, t_zero(t, 32, 64));
+}
+
+static void
+a_part_of_the_depth(Tb *t)
+{
+  share_rows(t, 64);
+  Smem v = t_smem(t, "v", DT_F16, 64, 64);
+  Tile w = t_cvt(t, t_zero(t, 32, 64), DT_F16);
+  t_dot(t, w, v);
+}
+
+static void
+keys_that_do_not_come_out_even(Tb *t)
+{
+  share_rows(t, 64);
+  Smem q = t_smem(t, "q", DT_F16, 32, 64), k = t_smem(t, "k", DT_F16, 48, 64);
+  t_dot(t, q, s_trans(k));
+}
+
+static void
+three_warps_a_row(Tb *t)
+{
+  t->prog->warps_n = 3;
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {no_room_to_exchange, "has no room to exchange"},
+    {too_little_room, "has no room to exchange"},
+    {exchanged_twice, "no barrier since the last exchange"},
+    {exchanged_in_turn, "each in its turn is right"},
+    {exchanged_in_a_loop, "no barrier since the last exchange"},
+    {exchanged_in_a_branch, "is a barrier, in a branch"},
+    {a_part_of_the_depth, "a warp has a part of the columns"},
+    {keys_that_do_not_come_out_even, "48 columns are not pairs of 8 for each of 2 warps"},
+    {three_warps_a_row, "3 warps have the same rows"},
     {outside_loop, "must be a variable"},
     {nothing_loaded, "nothing was loaded"},
     {product_of_fp32, "mma has no fp32 · fp32"},
@@ -437,14 +536,36 @@ test_counts(void **state)
   }
 }
 
+/* 32 x 40 of two by two warps: each has 32 of the columns, whole pairs of 8, of which the
+ * second's are mostly past the end; 64 deep. */
+static void
+test_shared_rows(void **state)
+{
+  (void)state;
+  Bench b;
+  bench_open(&b, "sm_80", 4);
+  share_rows(b.t, 64);
+  Smem v = t_smem(b.t, "v", DT_F16, 64, 40);
+  Tile w = t_cvt(b.t, t_zero(b.t, 32, 64), DT_F16);
+  w = t_allgather_cols(b.t, w);
+  Tile o = t_dot(b.t, w, v);
+  assert_int_equal(w->warps_n, 1);
+  assert_int_equal(o->warps_n, 2);
+  assert_int_equal(val_tiles_m(o), 1);
+  assert_int_equal(val_cols(o), 32);
+  assert_int_equal(tile_count(b.t->prog, -1).mma, 4 * 4);
+  tile_plan(b.t);
+  tile_verify(b.t);
+  arena_free(b.arena);
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_folding),
-      cmocka_unit_test(test_walks),
-      cmocka_unit_test(test_misuse),
-      cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_folding),     cmocka_unit_test(test_walks),
+      cmocka_unit_test(test_misuse),      cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_shared_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

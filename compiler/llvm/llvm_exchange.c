@@ -1,0 +1,100 @@
+/* Between warps that have the same rows of a tile, each a part of its columns: through
+ * shared memory, with a barrier of the team between what they write and what they read.
+ *
+ * A row's values are fp32, [warp][row].  A left operand goes as it stands in registers,
+ * four of each lane for a block of 16 rows and 16 columns, [block of rows][pair of 8
+ * columns] [lane]: no bank is met twice, and no swizzle is needed. */
+#include "compiler/llvm/llvm_lower.h"
+
+#include <stdio.h>
+
+static V
+room(Lo *lo, const Op *op, V at)
+{
+  V base = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), at, "");
+  return LLVMBuildAdd(lo->b, base, k32(lo, op->smem.mem->offset), "");
+}
+
+/* Of the four lanes that have a row, the first. */
+static void
+put_row(Lo *lo, V address, int at, V x)
+{
+  char text[112];
+  V in[3] = {address, x, lane_value(lo, LANE_COL)};
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.eq.s32 p, $2, 0; @p st.shared.f32 [$0+%d], $1; }", at);
+  asm_call(lo, ASM_EFFECT, text, "r,f,r", in, 3, lo->none, NULL, 0);
+}
+
+static V
+get_row(Lo *lo, V address, int at)
+{
+  char text[48];
+  snprintf(text, sizeof text, "ld.shared.f32 $0, [$1+%d];", at);
+  return asm_1(lo, ASM_EFFECT, text, "=f,r", lo->f32, &address, 1);
+}
+
+void
+exchange_rows(Lo *lo, const Op *op, V *x, V (*fold)(Lo *, V, V))
+{
+  const Val *v = op->out;
+  int n = lo->p->warps_n, values = val_row_values(v),
+      stride = v->rows * dtype_bytes(DT_F32);
+  if (!op->smem.mem)
+    return;
+  V row = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, 8 * values), "");
+  row = LLVMBuildAdd(lo->b, row, lane_value(lo, LANE_ROW), "");
+  V all = room(lo, op, LLVMBuildShl(lo->b, row, k32(lo, 2), ""));
+  V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, stride), "");
+  mine = LLVMBuildAdd(lo->b, all, mine, "");
+  for (int i = 0; i < values; i++)
+    put_row(lo, mine, 8 * i * dtype_bytes(DT_F32), x[i]);
+  team_barrier(lo);
+  for (int i = 0; i < values; i++) {
+    x[i] = get_row(lo, all, 8 * i * dtype_bytes(DT_F32));
+    for (int w = 1; w < n; w++)
+      x[i] = fold(lo, x[i], get_row(lo, all, 8 * i * dtype_bytes(DT_F32) + w * stride));
+  }
+}
+
+static void
+put_fragment(Lo *lo, V address, int at, const V x[4])
+{
+  char text[64];
+  V in[5] = {address, x[0], x[1], x[2], x[3]};
+  snprintf(text, sizeof text, "st.shared.v4.b32 [$0+%d], {$1,$2,$3,$4};", at);
+  asm_call(lo, ASM_EFFECT, text, "r,r,r,r,r", in, 5, lo->none, NULL, 0);
+}
+
+static void
+get_fragment(Lo *lo, V address, int at, V out[4])
+{
+  char text[64];
+  snprintf(text, sizeof text, "ld.shared.v4.b32 {$0,$1,$2,$3}, [$4+%d];", at);
+  asm_call(lo, ASM_EFFECT, text, "=r,=r,=r,=r,r", &address, 1, lo->i32, out, 4);
+}
+
+enum { FRAGMENT = 32 * 4 * REG_BYTES }; /* of a warp */
+
+void
+lower_allgather_cols(Lo *lo, const Op *op)
+{
+  const Val *x = op->in[0];
+  int n, mt = val_tiles_m(x), own = val_steps(op->out) / x->warps_n,
+         steps = own * x->warps_n;
+  V *out = lower_regs(lo, op->out, &n);
+  V block =
+      LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, mt * steps * FRAGMENT), "");
+  V lane = LLVMBuildShl(lo->b, lane_value(lo, LANE_LANE), k32(lo, 4), "");
+  V all = room(lo, op, LLVMBuildAdd(lo->b, block, lane, ""));
+  V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, own * FRAGMENT), "");
+  int at = tile_exchange_rows(x->warps_n, x->rows);
+  mine = LLVMBuildAdd(lo->b, all, mine, "");
+  for (int m = 0; m < mt; m++)
+    for (int ks = 0; ks < own; ks++)
+      put_fragment(lo, mine, at + (m * steps + ks) * FRAGMENT,
+                   lo->vals[x->id] + (m * own + ks) * 4);
+  team_barrier(lo);
+  for (int i = 0; i < mt * steps; i++)
+    get_fragment(lo, all, at + i * FRAGMENT, out + 4 * i);
+}
