@@ -77,7 +77,7 @@ typedef struct Rule {
 bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
 
 /* An axis of a space: fields that change together, and the n values that they take. */
-enum { AXIS_FIELDS = 3, AXIS_VALUES = 12 };
+enum { AXIS_FIELDS = 4, AXIS_VALUES = 12 };
 typedef struct SpaceAxis {
   const char *field[AXIS_FIELDS]; /* NULL behind the last */
   int n, value[AXIS_VALUES][AXIS_FIELDS];

@@ -50,11 +50,11 @@ extern const Template fwd_mma;
 
 static const SpaceAxis rows = {
     {"block_m", "num_warps"}, 5, {{64, 4}, {128, 4}, {128, 8}, {32, 2}, {64, 2}}};
-/* Where it has, warps share rows. */
-static const SpaceAxis rows_shared = {{"block_m", "num_warps", "warps_n"},
-                                      4,
-                                      {{64, 8, 2}, {32, 4, 2}, {64, 8, 4}, {32, 4, 4}}};
-static const SpaceAxis keys_shared = {{"block_n"}, 2, {{32}, {64}}};
+/* Where it has, warps share rows, each with 16 keys of a tile. */
+static const SpaceAxis shared = {
+    {"block_m", "block_n", "num_warps", "warps_n"},
+    4,
+    {{64, 32, 8, 2}, {32, 32, 4, 2}, {64, 64, 8, 4}, {32, 64, 4, 4}}};
 static const SpaceAxis keys_ahead = {{"block_n"}, 4, {{32}, {64}, {96}, {128}}};
 static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128}, {16}}};
 static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
@@ -66,8 +66,7 @@ axes(const Case *c)
 {
   static const SpaceAxis *const all[2][2][5] = {
       {{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
-      {{&rows_shared, &keys_shared, &q_place},
-       {&rows_shared, &keys_shared, &stages, &q_place}}};
+      {{&shared, &q_place}, {&shared, &stages, &q_place}}};
   return all[wide(c->spec)][c->target->cp_async];
 }
 
@@ -270,11 +269,11 @@ initial(const Case *c)
       {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_in_regs = false},
       {.bm = 64, .bn = 16, .stages = 1, .warps = 4, .q_in_regs = false},
   };
-  static const Mma shared[] = {
+  static const Mma sharing[] = {
       {.bm = 64, .bn = 32, .stages = 1, .warps = 8, .warps_n = 2},
       {.bm = 32, .bn = 32, .stages = 1, .warps = 4, .warps_n = 2},
   };
-  return wide(c->spec) ? first_legal(c, shared, (int)(sizeof shared / sizeof *shared))
+  return wide(c->spec) ? first_legal(c, sharing, (int)(sizeof sharing / sizeof *sharing))
                        : first_legal(c, wish, (int)(sizeof wish / sizeof *wish));
 }
 

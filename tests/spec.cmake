@@ -9,6 +9,7 @@ endfunction()
 spec_unit(bad_specs)
 spec_unit(spec)
 spec_unit(spec_docs)
+spec_unit(support)
 spec_unit(ref oracle.c)
 
 add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>

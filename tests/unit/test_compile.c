@@ -514,10 +514,12 @@ static void
 test_spaces(void **state)
 {
   Sched *seen = calloc(8192, sizeof *seen);
+  attnc_spec *specs[] = {spec("dtype: fp16\nhead_dim: 128"),
+                         spec("dtype: fp16\nhead_dim: 512")};
   (void)state;
-  for (int i = 0; i < n_templates * n_targets; i++) {
-    Case c = {.target = &targets[i / n_templates]};
-    const Template *t = template_table[i % n_templates];
+  for (int i = 0; i < 2 * n_templates * n_targets; i++) {
+    Case c = {.spec = specs[i % 2], .target = &targets[i / 2 / n_templates]};
+    const Template *t = template_table[i / 2 % n_templates];
     int n = 0;
     for (; space_point(t, &c, n, &seen[n]); n++)
       for (int k = 0; k < n; k++)
@@ -527,6 +529,8 @@ test_spaces(void **state)
     assert_true(n >= space_core(t, &c) && n < 8192);
   }
   free(seen);
+  attnc_spec_release(specs[0]);
+  attnc_spec_release(specs[1]);
 }
 
 /* Counts of the picture are those of the definition, for a case worked out by hand. */
