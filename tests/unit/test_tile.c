@@ -418,7 +418,7 @@ exchanged_in_a_loop(Tb *t)
   Mask m = {.band = {INT_MIN, INT_MAX, true},
             .sq = tile_size(t, SIZE_SQ),
             .sk = tile_size(t, SIZE_SK)};
-  Walk w = w_keys(&m, i_int(0), 32, 64);
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 32}, 64);
   share_rows(t, 64);
   T_FOR_TILES (t, j, &w)
     t_row_max(t, t_zero(t, 32, 64));
