@@ -43,6 +43,10 @@ reach_region(Reach *r, const Region *region)
                        region->span.full_lo, region->span.full_hi};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
+  for (int i = 0; region->seek && i <= region->ahead; i++)
+    reach_idx(r, region->next[i]);
+  if (region->seek)
+    reach_region(r, region->seek);
   for (const Op *op = region->first; op; op = op->next) {
     const Idx own[] = {op->when, op->at.q, op->at.k, op->smem.row, op->left.row};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
