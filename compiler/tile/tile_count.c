@@ -171,7 +171,6 @@ typedef void Counting(const Program *, const Op *, TileCount *);
 /* Every operation and how it is counted: one that is forgotten does not compile. */
 #define COUNTINGS(X)                                                                       \
   X(LOOP, nothing)                                                                         \
-  X(SEEK, nothing)                                                                         \
   X(FOR, nothing)                                                                          \
   X(ROLE, nothing)                                                                         \
   X(WARP, nothing)                                                                         \
@@ -180,6 +179,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CONSUMER_WAIT, wait)                                                                   \
   X(CONSUMER_PEEK, nothing)                                                                \
   X(CONSUMER_RELEASE, nothing)                                                             \
+  X(STAGE_WORD, nothing)                                                                   \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \
@@ -187,6 +187,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(OUT_WAIT, nothing)                                                                     \
   X(GRID_WAIT, nothing)                                                                    \
   X(GRID_TRIGGER, nothing)                                                                 \
+  X(TICKET, nothing)                                                                       \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \

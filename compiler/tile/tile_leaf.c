@@ -40,17 +40,17 @@ tile_any(Tb *t, int id)
 }
 
 Idx
-tile_loop_var(Tb *t, const Region *r)
+tile_found(Tb *t)
 {
-  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
+  Node n = {.kind = NODE_FOUND, .n = ++t->prog->n_found, .nonneg = true, .depth = LATE};
   return leaf(t, &n);
 }
 
 Idx
-tile_ahead(const Region *r, int by)
+tile_loop_var(Tb *t, const Region *r)
 {
-  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .nonneg = true, .depth = r->id};
-  return by ? idx_share(r->var.node->graph, &n) : r->var;
+  Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
+  return leaf(t, &n);
 }
 
 Idx
@@ -145,14 +145,16 @@ tile_leaf_print(Str *s, const Node *n)
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
   }
-  if (n->kind == NODE_LOOP || n->kind == NODE_AHEAD) {
+  if (n->kind == NODE_LOOP) {
     str_printf(s, "j%d", n->n);
-    if (n->kind == NODE_AHEAD)
-      str_printf(s, "+%lld", (long long)n->a.k);
     return;
   }
   if (n->kind == NODE_ANY) {
     str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind == NODE_FOUND) {
+    str_printf(s, "found%d", n->n);
     return;
   }
   if (n->kind == NODE_SMS) {

@@ -57,20 +57,18 @@ use_region(const Region *r, const Node **used)
       use(op->view.end, used);
     }
     use(op->when, used);
+    use(op->word, used);
+    use(op->bound, used);
     use(op->at.q, used);
     use(op->at.k, used);
     use(op->left.row, used);
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->cond};
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->next, b->cond};
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
-      for (int i = 0; b->seek && i <= b->ahead; i++)
-        use(b->next[i], used);
-      if (b->seek)
-        use(b->seek->cond, used);
       use_region(b, used);
     }
   }
@@ -160,6 +158,18 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  fence");
   if (op->hint)
     str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
+  if (op->kind == OP_PRODUCER_LOAD && op->ring->word) {
+    str_put(s, "  word ");
+    print_idx(s, op->word);
+  }
+  if (op->kind == OP_TICKET) {
+    str_put(s, "  modulo ");
+    print_idx(s, op->bound);
+  }
+  if (op->found.node) {
+    str_put(s, "  ");
+    print_idx(s, op->found);
+  }
   if (op->cond.node) {
     str_put(s, "  ");
     print_idx(s, op->cond);
@@ -216,8 +226,8 @@ print_head(Str *s, const Region *r)
     print_idx(s, r->loop.lo);
     str_put(s, " below ");
     print_idx(s, r->loop.hi);
-    str_put(s, " by ");
-    print_idx(s, r->loop.step);
+    str_put(s, r->has_next ? " then " : " by ");
+    print_idx(s, r->has_next ? r->next : r->loop.step);
   }
 }
 
@@ -242,44 +252,8 @@ print_span(Str *s, const TileSpan *span)
 }
 
 static void
-print_seek(Str *s, const Region *r)
-{
-  str_printf(s, " not EMPTY: j%d where ", r->id);
-  print_idx(s, r->cond);
-}
-
-static void
-print_found(Str *s, const Region *r)
-{
-  print_idx(s, r->found);
-  str_put(s, " = first tile from ");
-  print_idx(s, r->span.hi);
-  str_put(s, " down to ");
-  print_idx(s, r->span.lo);
-  print_seek(s, r);
-  str_put(s, "\n");
-}
-
-/* Tiles of a walk with a test. */
-static void
-print_listed(Str *s, const Region *r)
-{
-  str_put(s, ", from ");
-  for (int i = 0; i <= r->ahead; i++) {
-    str_put(s, i ? ", " : "");
-    print_idx(s, r->next[i]);
-  }
-  str_put(s, " on, those");
-  print_seek(s, r->seek);
-}
-
-static void
 print_loop(Str *s, const Region *r, int depth)
 {
-  if (r->kind == OP_SEEK) {
-    print_found(s, r);
-    return;
-  }
   if (r->kind != OP_LOOP) {
     print_head(s, r);
     print_carries(s, r, false);
@@ -291,8 +265,6 @@ print_loop(Str *s, const Region *r, int depth)
   str_printf(s, "for tiles j%d in ", r->id);
   print_span(s, &r->span);
   str_put(s, r->once ? ", once" : ", high to low");
-  if (r->seek)
-    print_listed(s, r);
   print_carries(s, r, false);
   print_carries(s, r, true);
   str_put(s, "\n");
