@@ -4,14 +4,25 @@
 #include <math.h>
 
 Tile
-fwd_mask(Tb *t, const Mask *m, Tile x, At at, TileIter j)
+fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j)
 {
+  if (!spec_score_is_plain(p->spec)) {
+    Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+    x = t_mul(t, x, scale);
+    x = t_score(t, &p->mods, x, at);
+  }
   if (!j.masked)
     return x;
   Tile *seen = t_var(t, x);
   T_PARTIAL (t, j)
-    *seen = t_mask(t, m, *seen, at);
+    *seen = t_mask(t, &p->mask, *seen, at);
   return *seen;
+}
+
+bool
+fwd_may_hide(const Call *p, TileIter j)
+{
+  return j.masked || !spec_score_is_plain(p->spec);
 }
 
 Idx

@@ -5,8 +5,11 @@
 #include "compiler/template.h"
 #include "compiler/tile/walk.h"
 
-/* Scores of a tile, −inf where the mask hides them. */
-Tile fwd_mask(Tb *, const Mask *, Tile x, At, TileIter);
+/* Scores of a tile after all that the spec makes of them, −inf where the mask hides them.
+ * Where score_mod changes them they are scaled, else softmax_scale is still to come. */
+Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter);
+/* May a row have no score but −inf in this tile? */
+bool fwd_may_hide(const Call *, TileIter);
 /* How many query heads share a key head.  By it a head has its key head without a product:
  * h_idx * hk / h would need 64 bits from 46,342 heads on. */
 Idx fwd_group(const Call *);

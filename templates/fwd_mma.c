@@ -37,7 +37,6 @@ applicable(const Case *c, Why *why)
   const ProductInfo *p = target_product(c->target, false);
   const Rule rules[] = {
       {spec_one_dtype(s), "q, k, v and o must have one dtype"},
-      {!spec_has_expressions(s), "mask_mod and score_mod are not computed yet"},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype"},
       {!wide(s) || c->target->smem_block >= ROOM_WIDE,
@@ -316,7 +315,7 @@ static void
 step(Tb *t, Cta *c, TileIter j)
 {
   int n = c->s->stages;
-  At at = {.q = c->w.q0, .k = j.k0};
+  At at = {.q = c->w.q0, .k = j.k0, .b = c->w.b, .h = c->w.h, .hk = c->w.hk};
   Tile correction;
 
   Slot k = t_consumer_wait(t, c->k);
@@ -325,8 +324,8 @@ step(Tb *t, Cta *c, TileIter j)
   t_consumer_release(t, k);
   Slot v = t_consumer_wait(t, c->v);
   fetch_k(t, c, w_ahead(&c->kv, j, n));
-  x = fwd_mask(t, &c->p->mask, x, at, j);
-  Tile w = softmax_step(t, &c->sm, x, j.masked, &correction);
+  x = fwd_scores(t, c->p, x, at, j);
+  Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
   w = t_allgather_cols(t, w);
@@ -380,7 +379,7 @@ forward(Tb *t, const Call *p, const Sched *s)
   if (mma_of(s)->warps_n > 1)
     t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
   start(t, &c);
-  c.sm = softmax_new(t, s->bm);
+  c.sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
   Tile zero = t_zero(t, s->bm, p->dv);
   c.acc = t_var(t, zero);
   T_FOR_TILES (t, j, &c.kv)

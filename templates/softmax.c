@@ -8,11 +8,18 @@ static const double LAZY = 8;           /* a lazy reference is this much too low
 static const double USUAL = 0x1p22;     /* |b| of a usual row at most */
 static const double NOTHING = -FLT_MAX; /* b where no key was seen */
 
-Softmax
-softmax_new(Tb *t, int rows)
+/* What scores are still to be multiplied by, times k. */
+static Tile
+scale_times(Tb *t, const Softmax *s, double k)
 {
-  Softmax s = {.lazy = false};
-  s.c = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1.4426950408889634); /* log2 e */
+  return s->scaled ? t_const(t, k) : t_scalar(t, ATTNC_SOFTMAX_SCALE, k);
+}
+
+Softmax
+softmax_new(Tb *t, int rows, bool scaled)
+{
+  Softmax s = {.scaled = scaled};
+  s.c = scale_times(t, &s, 1.4426950408889634); /* log2 e */
   Tile b = t_rows(t, rows, NOTHING);
   s.b = t_var(t, b);
   Tile g = t_rows(t, rows, 0);
@@ -91,7 +98,7 @@ static Tile
 near_weights(Tb *t, const Softmax *s, Tile x, Tile e)
 {
   const double log2e = 1.4426950408889634, high = (float)log2e;
-  Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1), none = t_const(t, 0);
+  Tile scale = scale_times(t, s, 1), none = t_const(t, 0);
   Tile k = t_const(t, high);
   Tile rest = t_const(t, log2e - high);
   Tile low = t_fms(t, scale, k, s->c);
@@ -174,7 +181,7 @@ softmax_end(Tb *t, Softmax *s, Tile *lse)
   log = t_add(t, log, *s->b);
   Tile ln2 = t_const(t, 0.6931471805599453);
   log = t_mul(t, log, ln2);
-  Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+  Tile scale = scale_times(t, s, 1);
   *lse = t_fma(t, *s->g, scale, log);
   return inv;
 }

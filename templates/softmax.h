@@ -24,7 +24,8 @@
 #include "compiler/tile/tile.h"
 
 typedef struct Softmax {
-  Tile c;      /* softmax_scale · log2 e */
+  bool scaled; /* scores come multiplied by softmax_scale */
+  Tile c;      /* softmax_scale · log2 e, or log2 e of scaled scores */
   Tile *g, *b; /* the row's reference is c·g + b */
   Tile *most;  /* a row whose |b| is above is far; below 0 after the first far step */
   Tile *l;     /* row sum */
@@ -34,7 +35,7 @@ typedef struct Softmax {
   int poly;    /* of 16 exp2, by polynomial */
 } Softmax;
 
-Softmax softmax_new(Tb *, int rows);
+Softmax softmax_new(Tb *, int rows, bool scaled);
 /* A lazy softmax takes any reference that keeps weights below 2^8, so that most steps have
  * a correction of exactly 1, which costs nothing where who rescales looks
  * (FlashAttention-4, arXiv 2603.05451, section on rescaling).  Set lazy, near and poly

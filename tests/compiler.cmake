@@ -15,6 +15,15 @@ unit(expr OBJECTS base compiler templates)
 if(TARGET test_expr)
   target_sources(test_expr PRIVATE unit/expr_random.c)
 endif()
+if(TARGET attnc_llvm AND TARGET attnc_emu)
+  add_executable(test_expr_lower unit/test_expr_lower.c unit/expr_random.c
+    $<TARGET_OBJECTS:o_base> $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
+  target_link_libraries(test_expr_lower PRIVATE attnc_emu plain yaml PkgConfig::CMOCKA)
+  add_dependencies(test_expr_lower attnc_llvm)
+  rotating(expr_lower 125 COMMAND $<TARGET_FILE:test_expr_lower> --shard {shard} LABELS unit)
+  set_tests_properties(expr_lower expr_lower_all PROPERTIES
+    ENVIRONMENT "ATTNC_LLVM=${CMAKE_BINARY_DIR}/lib/libattnc_llvm.so;LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lsan.supp:print_suppressions=0")
+endif()
 add_executable(fuzz_expr fuzz/fuzz_expr.c unit/expr_random.c $<TARGET_OBJECTS:o_base>
   $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
 target_link_libraries(fuzz_expr PRIVATE plain yaml)

@@ -54,9 +54,6 @@ e2e_test(e2e_bare bare)
 e2e_program(captured NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_captured captured ARGS sm_80)
 e2e_test(e2e_captured_hopper captured ARGS sm_90a)
-e2e_program(dealt NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
-e2e_test(e2e_dealt dealt ARGS 5)
-e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
 
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
@@ -148,6 +145,8 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   e2e_script(e2e_hopper 25 hopper.py)
   e2e_script(e2e_hopper_mutants 20 hopper_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
+  rotating(e2e_mods 12 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/mods.py
+    $<TARGET_FILE:attnc_cli> --shard {shard} LABELS e2e)
   add_test(NAME e2e_extremes COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/extremes.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_extremes PROPERTIES LABELS e2e)

@@ -82,7 +82,6 @@ typedef struct Lo {
   const Role *role; /* NULL: none */
   V *loop_var;      /* by region id */
   V *any;           /* by id: what a vote found */
-  V *found;         /* by id: the number that an operation found */
   V *table;         /* by id: the constant array, NULL before its first use */
   V **vals;         /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
@@ -193,14 +192,12 @@ void lower_setup(Lo *); /* at the start of a kernel */
 void lower_end(Lo *);   /* at its end */
 void lower_producer_load_tma(Lo *, const Op *);
 void lower_consumer_wait_tma(Lo *, const Op *);
-void lower_stage_word(Lo *, const Op *);
 void lower_consumer_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);
 void lower_fence_async(Lo *, const Op *);
 void lower_grid_wait(Lo *, const Op *);
 void lower_grid_trigger(Lo *, const Op *);
-void lower_ticket(Lo *, const Op *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);
@@ -227,7 +224,33 @@ void lower_row_dot(Lo *, const Op *);
 void lower_cvt(Lo *, const Op *);
 V pack_pair(Lo *, Dtype, V low, V high); /* two fp32 numbers as 16 bits, in one register */
 void lower_concat_cols(Lo *, const Op *);
+V f32_exp2_near(Lo *, V x); /* to an ulp; of what is below 127 */
+V f32_call(Lo *, const char *intrinsic, V *in, int n_in); /* "llvm.fma" and its like */
 void lower_any(Lo *, const Op *);
+
+/* llvm_place.c: where a thread's elements of a tile of scores are */
+V place_query(Lo *, const Op *, int r);        /* of row r of the thread, its index */
+V place_head(Lo *, const Op *, int r);         /* … its query head */
+V place_origin(Lo *, const Op *);              /* of the thread's first column, the key */
+int place_columns(const Val *);                /* of a row */
+int place_column(int c);                       /* keys from the first column to column c */
+int place_register(const Val *, int r, int c); /* which of the tile's registers it is */
+
+/* llvm_expr.c: expressions, step by step: those of rows when they are opened, then column
+ * by column, and in a column element by element. */
+typedef struct Exprs Exprs;
+Exprs *exprs_open(Lo *, const Op *, V from); /* from: place_origin */
+LLVMBuilderRef exprs_outer(const Exprs *);   /* where what moves with no tile belongs */
+void exprs_column(Exprs *, int c);
+void exprs_element(Exprs *, int r, V score); /* of the column at hand */
+V exprs_root(Exprs *, ExprRoot, int r);      /* NULL: there is none */
+void lower_score(Lo *, const Op *);
+/* llvm_expr_ops.c: one operator.  nonneg: of each operand, whether it is proved. */
+V expr_operator(Lo *, const Expr *, V *x, const bool *nonneg, bool near);
+/* llvm_expr_real.c: one of f32 */
+V expr_real(Lo *, const Expr *, V *x);
+V expr_real_near(Lo *, const Expr *, V *x);
+/* llvm_mask.c */
 void lower_mask(Lo *, const Op *);
 
 #endif

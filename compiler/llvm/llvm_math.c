@@ -1,8 +1,7 @@
-/* Arithmetic on registers: elementwise with broadcast, rows, masks, conversions. */
+/* Arithmetic on registers: elementwise with broadcast, rows, conversions. */
 #include "compiler/llvm/llvm_lower.h"
 
-#include <limits.h>
-#include <math.h>
+#include <string.h>
 
 void
 lower_const(Lo *lo, const Op *op)
@@ -35,11 +34,11 @@ broadcast(Lo *lo, const Val *x, const Val *as, int i)
   return regs[2 * (i / per_m) + i % 4 / 2];
 }
 
-static V
-intrinsic(Lo *lo, const char *name, size_t n, V *in, int n_in)
+V
+f32_call(Lo *lo, const char *name, V *in, int n_in)
 {
   LLVMTypeRef f32 = lo->f32;
-  unsigned id = LLVMLookupIntrinsicID(name, n);
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   V fn = LLVMGetIntrinsicDeclaration(lo->m, id, &f32, 1);
   LLVMTypeRef type = LLVMIntrinsicGetType(lo->cx, id, &f32, 1);
   return LLVMBuildCall2(lo->b, type, fn, in, (unsigned)n_in, "");
@@ -49,7 +48,7 @@ static V
 fma_(Lo *lo, V a, V b, V c)
 {
   V in[3] = {a, b, c};
-  return intrinsic(lo, "llvm.fma", 8, in, 3);
+  return f32_call(lo, "llvm.fma", in, 3);
 }
 
 /* NaN where one of them is: max.NaN. */
@@ -57,7 +56,7 @@ static V
 fmax_(Lo *lo, V a, V b)
 {
   V in[2] = {a, b};
-  return intrinsic(lo, "llvm.maximum", 12, in, 2);
+  return f32_call(lo, "llvm.maximum", in, 2);
 }
 
 /* NaN where one of them is, as far as the target has that in one instruction: else the
@@ -66,20 +65,20 @@ static V
 greater(Lo *lo, V a, V b)
 {
   V in[2] = {a, b};
-  return lo->p->target->max_nan ? fmax_(lo, a, b) : intrinsic(lo, "llvm.maxnum", 11, in, 2);
+  return lo->p->target->max_nan ? fmax_(lo, a, b) : f32_call(lo, "llvm.maxnum", in, 2);
 }
 
 static V
 fmin_(Lo *lo, V a, V b)
 {
   V in[2] = {a, b};
-  return intrinsic(lo, "llvm.minnum", 11, in, 2);
+  return f32_call(lo, "llvm.minnum", in, 2);
 }
 
 static V
 fabs_(Lo *lo, V x)
 {
-  return intrinsic(lo, "llvm.fabs", 9, &x, 1);
+  return f32_call(lo, "llvm.fabs", &x, 1);
 }
 
 /* 2^x without the special function unit: Cody and Waite's reduction and a polynomial of
@@ -107,8 +106,8 @@ polynomial(Lo *lo, V x)
 /* 2^x to an ulp: x is rounded to a whole number by adding 1.5 · 2^23, what is left of it is
  * within 1/2: a polynomial of degree 6, relative error 2^-28 (Chebyshev's of 2^x there).
  * What is below −127 becomes 0, NaN stays. */
-static V
-near_polynomial(Lo *lo, V x)
+V
+f32_exp2_near(Lo *lo, V x)
 {
   static const double c[] = {0.00015461444696461719,
                              0.0013400428177419153,
@@ -189,7 +188,7 @@ static V
 element_exp2_near(Lo *lo, const Op *op, const V *x)
 {
   (void)op;
-  return near_polynomial(lo, x[0]);
+  return f32_exp2_near(lo, x[0]);
 }
 
 static V
@@ -432,111 +431,4 @@ lower_any(Lo *lo, const Op *op)
                   "selp.b32 $0, 1, 0, p; }",
                   "=r,r", lo->i32, &bit, 1);
   lo->any[op->cond.node->n] = voted;
-}
-
-/* ---- masks ---- */
-
-/* Limits of one row, relative to the tile's first key and this lane's first column:
- * column c of the lane is kept iff lo <= c < hi. */
-typedef struct Limits {
-  V hi, from; /* from NULL: no lower one */
-} Limits;
-
-/* Row r of this thread, and with a packed group its position, in the whole tensor. */
-static V
-query_of(Lo *lo, const Op *op, int r)
-{
-  const Val *x = op->out;
-  V row = lane_value(lo, x->lay == LAY_FRAG ? LANE_WARP_M : LANE_WARP);
-  if (x->lay == LAY_FRAG) {
-    row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(x)), "");
-    row = LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
-  }
-  LLVMBuilderRef b = idx_builder(lo, op->at.q);
-  V first = idx_value(lo, op->at.q);
-  if (op->at.pack > 1) {
-    row = LLVMBuildAdd(lo->hb, row, k32(lo, 8 * r), "");
-    row = LLVMBuildUDiv(lo->hb, row, k32(lo, op->at.pack), "");
-    return LLVMBuildAdd(b, first, row, "");
-  }
-  row = LLVMBuildAdd(b, first, row, "");
-  return r ? LLVMBuildAdd(b, row, k32(lo, 8 * r), "") : row;
-}
-
-static V
-smaller(Lo *lo, V a, V b)
-{
-  V c = LLVMBuildICmp(lo->b, LLVMIntSLT, a, b, "");
-  return LLVMBuildSelect(lo->b, c, a, b, "");
-}
-
-static V
-masked(Lo *lo, V x, V hi, V from, int col)
-{
-  V c = k32(lo, col);
-  V keep = LLVMBuildICmp(lo->b, LLVMIntSLT, c, hi, "");
-  x = LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
-  if (!from)
-    return x;
-  keep = LLVMBuildICmp(lo->b, LLVMIntSGE, c, from, "");
-  return LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
-}
-
-/* What all rows share: the first key of the tile and this lane's column.  LLVM must not see
- * that it moves with the loop: its strength reduction would give each row's limits a
- * variable of its own, stepped on every trip, and spend most of the code generator's time
- * on it. */
-static V
-origin(Lo *lo, const Op *op)
-{
-  V k = idx_value(lo, op->at.k);
-  k = asm_1(lo, ASM_EFFECT, "", "=r,0", lo->i32, &k, 1);
-  if (op->out->lay != LAY_FRAG)
-    return k;
-  k = LLVMBuildAdd(lo->b, k, lane_value(lo, LANE_COL), "");
-  V first = first_column(lo, op->out);
-  return first ? LLVMBuildAdd(lo->b, k, first, "") : k;
-}
-
-static Limits
-limits(Lo *lo, const Op *op, V from, V end, int r)
-{
-  const Mask *m = op->mask;
-  Limits l = {.hi = end};
-  if (m->band.hi == INT_MAX && m->band.lo == INT_MIN)
-    return l;
-  V q = query_of(lo, op, r);
-  if (m->band.bottom_right) {
-    V sk = idx_value(lo, m->sk), sq = idx_value(lo, m->sq);
-    LLVMBuilderRef b = idx_builder(lo, op->at.q);
-    V shift = LLVMBuildSub(lo->hb, sk, sq, "");
-    q = LLVMBuildAdd(b, q, shift, "");
-  }
-  q = LLVMBuildSub(lo->b, q, from, "");
-  if (m->band.hi != INT_MAX) {
-    V hi = LLVMBuildAdd(lo->b, q, k32(lo, (int64_t)m->band.hi + 1), "");
-    l.hi = smaller(lo, hi, end);
-  }
-  if (m->band.lo != INT_MIN)
-    l.from = LLVMBuildAdd(lo->b, q, k32(lo, m->band.lo), "");
-  return l;
-}
-
-void
-lower_mask(Lo *lo, const Op *op)
-{
-  int n, n8s = val_cols(op->out) / 8;
-  V *out = lower_regs(lo, op->out, &n), *x = lo->vals[op->in[0]->id];
-  bool frag = op->out->lay == LAY_FRAG;
-  V from = origin(lo, op);
-  V end = LLVMBuildSub(lo->b, idx_value(lo, op->mask->sk), from, "");
-  for (int r = 0; r < val_row_values(op->out); r++) {
-    Limits l = limits(lo, op, from, end, r);
-    if (!frag)
-      out[r] = masked(lo, x[r], l.hi, l.from, 0);
-    for (int i = 0; frag && i < 2 * n8s; i++) {
-      int reg = (r / 2 * n8s + i / 2) * 4 + r % 2 * 2 + i % 2;
-      out[reg] = masked(lo, x[reg], l.hi, l.from, i / 2 * 8 + i % 2);
-    }
-  }
 }

@@ -107,6 +107,13 @@ typedef struct SpecKeys {
   bool one_range;             /* every key between them is seen */
 } SpecKeys;
 
+/* mask_mod in the parts that tiles compute: keys from `first` to `last` of a row (i32,
+ * without kv_idx in them; NULL: unbounded), and what is asked of each key (NULL: nothing).
+ */
+typedef struct SpecMask {
+  const Expr *first, *last, *rest;
+} SpecMask;
+
 struct attnc_spec {
   Arena *arena;
   int refs; /* atomic */
@@ -118,9 +125,10 @@ struct attnc_spec {
    * where window[0] is bounded, else -1. */
   bool causal;
   Align align;
-  int window[2];       /* left, right, inclusive; -1: unbounded */
-  SpecExprs mask_mod;  /* none, or what of the masks is no band; and-ed with it */
-  SpecKeys keys;       /* of mask_mod, where there is one */
+  int window[2];      /* left, right, inclusive; -1: unbounded */
+  SpecExprs mask_mod; /* none, or what of the masks is no band; and-ed with it */
+  SpecKeys keys;      /* of mask_mod, where there is one */
+  SpecMask mask;
   SpecExprs score_mod; /* applied in order */
   SpecTables tensors;  /* that are declared */
   SpecScalars scalars;
@@ -179,5 +187,7 @@ Dtype spec_table_dtype(const SpecTable *);
 bool spec_reads_table(const Spec *, int table);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);
+/* Are scores scaled products and nothing else? */
+bool spec_score_is_plain(const Spec *);
 
 #endif

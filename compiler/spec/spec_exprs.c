@@ -262,6 +262,32 @@ keys_of(ExprGraph *g, const Expr *mask)
   return k;
 }
 
+static const Expr *
+tighter(ExprGraph *g, ExprOp op, const Expr *a, const Expr *b)
+{
+  return a && b ? expr_normal(g, expr_op(g, op, a, b, NULL)) : a ? a : b;
+}
+
+/* Conjuncts that limit rows are taken out of what is asked of each element. */
+static SpecMask
+mask_parts(ExprGraph *g, const ExprSet *conjuncts)
+{
+  SpecMask parts = {NULL, NULL, NULL};
+  ExprSet rest = {0};
+  for (int i = 0; i < conjuncts->n; i++) {
+    ExprRows rows;
+    if (!expr_rows(g, conjuncts->at[i], &rows)) {
+      *vec_push(g->arena, &rest) = conjuncts->at[i];
+      continue;
+    }
+    parts.first = tighter(g, EXPR_OP_MAX, parts.first, rows.first);
+    parts.last = tighter(g, EXPR_OP_MIN, parts.last, rows.last);
+  }
+  if (rest.n)
+    parts.rest = expr_all(g, &rest);
+  return parts;
+}
+
 static void
 take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
 {
@@ -284,6 +310,7 @@ take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
     return;
   s->mask_mod = with_lists(g, mask, 1);
   s->keys = keys_of(g, *mask);
+  s->mask = mask_parts(g, &rest);
   if (l->mask_mod)
     check_length(l, g, l->mask_mod, *mask, EXPR_IS_MASK);
 }

@@ -177,6 +177,12 @@ spec_has_expressions(const Spec *s)
   return s->mask_mod.n || s->score_mod.n;
 }
 
+bool
+spec_score_is_plain(const Spec *s)
+{
+  return !s->score_mod.n;
+}
+
 Band
 spec_band(const Spec *s)
 {

@@ -126,7 +126,6 @@ typedef struct RingArgs {
   int rows, cols, stages;
   int consumers; /* FILL_TMA: warps that release each stage */
   int cluster;   /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
-  bool word;     /* FILL_TMA: a number goes with each stage */
 } RingArgs;
 int ring_bytes(const RingArgs *); /* what its stages and mbarriers take */
 Ring *t_ring_(Tb *, const RingArgs *);
@@ -136,7 +135,6 @@ typedef struct ProducerArgs {
   View src;
   const Idx *when; /* FILL_COPY: only if true, yet the stage counts; NULL: always */
   Hint hint;       /* FILL_TMA */
-  const Idx *word; /* of the stage, if the ring has words; without `src` it goes alone */
 } ProducerArgs;
 void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
 #define t_producer_load(t, r, ...) t_producer_load_((t), (r), &(ProducerArgs){__VA_ARGS__})
@@ -144,7 +142,6 @@ void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
 Slot t_consumer_wait(Tb *, Ring *);
 /* FILL_TMA: the same stage, which t_consumer_wait will still give. */
 Slot t_consumer_peek(Tb *, Ring *);
-Idx t_stage_word(Tb *, Slot);        /* the number that goes with the stage */
 void t_consumer_release(Tb *, Slot); /* I shall not read it again */
 void t_copy(Tb *, Smem, View);       /* a copy that is in no ring … */
 void t_copy_wait(Tb *);              /* … has arrived, visible to the whole block */
@@ -264,11 +261,13 @@ Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */
 /* One row of a tensor, the same for every warp. */
 Tile t_load_one(Tb *, View);
 
-/* ---- the mask ---- */
+/* ---- masks and scores ---- */
 
-/* The expressions of a spec in one call. */
+/* The expressions of a spec in one call, which computes them (compiler/tile/tile_expr.h).
+ */
 typedef struct Mods {
   const Spec *spec;
+  bool near; /* functions of f32 are right to a few ulp: for kernels of fp32 */
   Idx sq, sk;
   const Lookup *tables; /* by the index that loads have */
 } Mods;
@@ -279,13 +278,15 @@ typedef struct Mask {
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
 } Mask;
 
-/* Where a tile of scores lies: first query, first key. */
+/* Where a tile of scores lies: first query, first key, batch and heads. */
 typedef struct At {
-  Idx q, k;
-  int pack; /* > 1: row r is query q + r / pack */
+  Idx q, k, b;
+  Idx h, hk; /* query head (of packed rows: nobody asks), key head */
+  int pack;  /* > 1: row r is query q + r / pack of head hk · pack + r % pack */
 } At;
 
-Tile t_mask(Tb *, const Mask *, Tile x, At); /* −inf where masked */
+Tile t_mask(Tb *, const Mask *, Tile x, At);  /* −inf where masked */
+Tile t_score(Tb *, const Mods *, Tile x, At); /* scaled scores after every score_mod */
 
 /* ---- regions: roles, loops, branches ---- */
 
@@ -319,11 +320,9 @@ typedef struct RoleArgs {
     for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                   \
          T_NAME(for_, __LINE__).fresh = false)
 
-/* Of step 0: t_for_next says in the loop's body, once, what comes after i. */
 typedef struct Span {
   Idx lo, hi, step;
 } Span;
-void t_for_next(Tb *, Idx);
 typedef struct ForState {
   Idx i;
   bool open, fresh, region;

@@ -114,6 +114,37 @@ two_each(const Program *p, const Op *op, TileCount *c)
   c->fp32 += 2 * values(op->out);
 }
 
+/* What does not move with the tile is computed outside of the loop. */
+static void
+count_steps(const ExprSteps *s, const Val *x, TileCount *c)
+{
+  int columns = x->lay == LAY_FRAG ? x->cols / 8 * 2 : 1;
+  for (int i = 0; i < s->step.n; i++) {
+    const ExprStep *step = &s->step.at[i];
+    int cost = step->kind == STEP_NODE ? expr_ops[step->e->op].cost : 0;
+    if (step->grade == GRADE_BOTH)
+      c->fp32 += cost * values(x);
+    else if (step->grade == GRADE_COLUMN)
+      c->fp32 += cost * columns;
+  }
+}
+
+static void
+score(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += values(op->out); /* the scale */
+  count_steps(op->steps, op->out, c);
+}
+
+static void
+mask(const Program *p, const Op *op, TileCount *c)
+{
+  two_each(p, op, c);
+  if (op->steps)
+    count_steps(op->steps, op->out, c);
+}
+
 static void
 half_each(const Program *p, const Op *op, TileCount *c)
 {
@@ -179,7 +210,6 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CONSUMER_WAIT, wait)                                                                   \
   X(CONSUMER_PEEK, nothing)                                                                \
   X(CONSUMER_RELEASE, nothing)                                                             \
-  X(STAGE_WORD, nothing)                                                                   \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \
@@ -187,7 +217,6 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(OUT_WAIT, nothing)                                                                     \
   X(GRID_WAIT, nothing)                                                                    \
   X(GRID_TRIGGER, nothing)                                                                 \
-  X(TICKET, nothing)                                                                       \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \
@@ -223,7 +252,8 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(PUT, nothing)                                                                          \
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
-  X(MASK, two_each)                                                                        \
+  X(SCORE, score)                                                                          \
+  X(MASK, mask)                                                                            \
   X(STORE_ROWS, nothing)                                                                   \
   X(LOAD_ROWS, one_each)                                                                   \
   X(LOAD, one_each)                                                                        \

@@ -19,16 +19,22 @@ reach_idx(Reach *r, Idx x)
 }
 
 static void
+reach_pointer(Reach *r, ParamKind kind, int slot)
+{
+  for (int i = 0; i < r->prog->params.n; i++) {
+    const Param *p = &r->prog->params.at[i];
+    if (p->kind == kind && p->slot == slot)
+      r->seen[p->node->id] = true;
+  }
+}
+
+static void
 reach_view(Reach *r, const View *v)
 {
   const Tensor *x = v->x;
   if (!x)
     return;
-  for (int i = 0; i < r->prog->params.n; i++) {
-    const Param *p = &r->prog->params.at[i];
-    if (p->kind == (x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR) && p->slot == x->slot)
-      r->seen[p->node->id] = true;
-  }
+  reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
   const Idx parts[] = {x->rows, x->stride[0], x->stride[1], x->stride[2],
                        v->b,    v->h,         v->row,       v->end};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -36,16 +42,37 @@ reach_view(Reach *r, const View *v)
 }
 
 static void
+reach_lookup(Reach *r, const Lookup *x)
+{
+  reach_pointer(r, PARAM_TENSOR, x->slot);
+  for (int i = 0; i < x->n_axes; i++) {
+    reach_idx(r, x->length[i]);
+    reach_idx(r, x->stride[i]);
+  }
+}
+
+static void
+reach_steps(Reach *r, const Op *op)
+{
+  const ExprSteps *s = op->steps;
+  const Idx parts[] = {op->at.b, op->at.h, op->at.hk, s->mods->sq, s->mods->sk};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    reach_idx(r, parts[i]);
+  for (int i = 0; i < s->step.n; i++)
+    if (s->step.at[i].kind == STEP_BASE)
+      reach_lookup(r, &s->mods->tables[s->step.at[i].e->i]);
+}
+
+static void
 reach_region(Reach *r, const Region *region)
 {
-  const Idx parts[] = {region->cond,      region->loop.lo,      region->loop.hi,
-                       region->loop.step, region->next,         region->span.lo,
-                       region->span.hi,   region->span.full_lo, region->span.full_hi};
+  const Idx parts[] = {region->cond,         region->loop.lo,     region->loop.hi,
+                       region->loop.step,    region->span.lo,     region->span.hi,
+                       region->span.full_lo, region->span.full_hi};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
   for (const Op *op = region->first; op; op = op->next) {
-    const Idx own[] = {op->when,     op->at.q, op->at.k, op->smem.row,
-                       op->left.row, op->word, op->bound};
+    const Idx own[] = {op->when, op->at.q, op->at.k, op->smem.row, op->left.row};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
       reach_idx(r, own[i]);
     reach_view(r, &op->view);
@@ -53,6 +80,8 @@ reach_region(Reach *r, const Region *region)
       reach_idx(r, op->mask->sq);
       reach_idx(r, op->mask->sk);
     }
+    if (op->steps)
+      reach_steps(r, op);
     if (op->body)
       reach_region(r, op->body);
   }

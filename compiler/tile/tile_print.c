@@ -57,15 +57,18 @@ use_region(const Region *r, const Node **used)
       use(op->view.end, used);
     }
     use(op->when, used);
-    use(op->word, used);
-    use(op->bound, used);
     use(op->at.q, used);
     use(op->at.k, used);
+    if (op->steps) {
+      use(op->at.b, used);
+      use(op->at.h, used);
+      use(op->at.hk, used);
+    }
     use(op->left.row, used);
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->next, b->cond};
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->cond};
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
@@ -131,6 +134,26 @@ print_view(Str *s, const View *v)
 }
 
 static void
+print_mods(Str *s, const Spec *spec, const SpecExprs *mods)
+{
+  for (int i = 0; i < mods->n; i++) {
+    str_put(s, i ? "; " : " by ");
+    expr_print(spec->graph, mods->at[i], s);
+  }
+}
+
+static void
+print_steps(Str *s, const Op *op)
+{
+  const Spec *spec = op->steps->mods->spec;
+  str_put(s, ", b ");
+  print_idx(s, op->at.b);
+  str_put(s, ", h ");
+  print_idx(s, op->at.h);
+  print_mods(s, spec, op->kind == OP_SCORE ? &spec->score_mod : &spec->mask_mod);
+}
+
+static void
 print_attributes(Str *s, const Op *op)
 {
   int64_t k;
@@ -158,18 +181,6 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  fence");
   if (op->hint)
     str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
-  if (op->kind == OP_PRODUCER_LOAD && op->ring->word) {
-    str_put(s, "  word ");
-    print_idx(s, op->word);
-  }
-  if (op->kind == OP_TICKET) {
-    str_put(s, "  modulo ");
-    print_idx(s, op->bound);
-  }
-  if (op->found.node) {
-    str_put(s, "  ");
-    print_idx(s, op->found);
-  }
   if (op->cond.node) {
     str_put(s, "  ");
     print_idx(s, op->cond);
@@ -181,12 +192,14 @@ print_attributes(Str *s, const Op *op)
       print_idx(s, op->when);
     }
   }
-  if (op->kind == OP_MASK) {
+  if (op->kind == OP_MASK || op->steps) {
     str_put(s, "  q ");
     print_idx(s, op->at.q);
     str_put(s, ", k ");
     print_idx(s, op->at.k);
   }
+  if (op->steps)
+    print_steps(s, op);
 }
 
 static void print_region(Str *, const Region *, int depth);
@@ -226,8 +239,8 @@ print_head(Str *s, const Region *r)
     print_idx(s, r->loop.lo);
     str_put(s, " below ");
     print_idx(s, r->loop.hi);
-    str_put(s, r->has_next ? " then " : " by ");
-    print_idx(s, r->has_next ? r->next : r->loop.step);
+    str_put(s, " by ");
+    print_idx(s, r->loop.step);
   }
 }
 

@@ -464,6 +464,20 @@ t_mask(Tb *t, const Mask *mask, Tile x, At at)
   *own = *mask;
   op->mask = own;
   op->at = at;
+  if (mask->mods)
+    op->steps = tile_mask_steps(t, mask->mods, at.pack);
+  return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+}
+
+Tile
+t_score(Tb *t, const Mods *mods, Tile x, At at)
+{
+  need_fp32(t, x, "score");
+  if (!mods->spec->score_mod.n)
+    t_fail(t, "score: the spec has no score_mod");
+  Op *op = emit1(t, OP_SCORE, x);
+  op->steps = tile_score_steps(t, mods, at.pack);
+  op->at = at;
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
 }
 

@@ -95,11 +95,11 @@ half_of(const Walk *all, Idx half)
 static void
 step(Tb *t, const Call *p, const WorkTile *w, Softmax *sm, Tile q, Tile *o, TileIter j)
 {
-  At at = {.q = w->q0, .k = j.k0};
+  At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
   Tile correction, k = t_load_one(t, v_rows(p->k, w->b, w->hk, j.k0, 1));
   Tile x = t_row_dot(t, q, k);
-  x = fwd_mask(t, &p->mask, x, at, j);
-  Tile weight = softmax_step(t, sm, x, j.masked, &correction);
+  x = fwd_scores(t, p, x, at, j);
+  Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
   Tile v = t_load_one(t, w_seen(v_rows(p->v, w->b, w->hk, j.k0, 1), j));
   Tile before = t_mul(t, *o, correction);
   *o = t_fma(t, v, weight, before);
@@ -112,10 +112,10 @@ partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
   t_grid_trigger(t);
   WorkTile w = block_of(t, p, s->bm);
   Idx half = i_mod(i_cta(t, 0), 2), at = i_add(w.b, i_mul(half, call_size(p, SIZE_B)));
-  WalkRows own = {.q0 = w.q0, .b = w.b, .h = w.h, .hk = w.hk, .n = s->bm};
-  Walk all = w_keys(t, &p->mask, &own, s->bn), kv = half_of(&all, half);
+  WalkRows rows = {.q0 = w.q0, .b = w.b, .h = w.h, .hk = w.hk, .n = s->bm};
+  Walk all = w_keys(t, &p->mask, &rows, s->bn), kv = half_of(&all, half);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
-  Softmax sm = softmax_new(t, s->bm);
+  Softmax sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
   Tile zero = t_zero_lanes(t, s->bm, p->dv);
   Tile *o = t_var(t, zero);
   T_FOR_TILES (t, j, &kv)

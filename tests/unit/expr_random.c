@@ -71,6 +71,10 @@ random_leaf(Random *r, ExprGraph *g, ExprType type, bool with_score)
 static ExprType
 operand_type(Random *r, ExprOp op, ExprType type)
 {
+  if (r->whole && expr_ops[op].rule == WANT_ORDER)
+    return EXPR_I32;
+  if (r->whole && expr_ops[op].rule == WANT_EQUAL)
+    return random_below(r, 4) ? EXPR_I32 : EXPR_BOOL;
   switch (expr_ops[op].rule) {
   case WANT_REAL:
   case WANT_TO_I32:
@@ -120,7 +124,7 @@ random_expr(Random *r, ExprGraph *g, ExprType type, int depth, bool with_score)
   ExprOp op;
   do
     op = (ExprOp)random_below(r, EXPR_OPS);
-  while (!gives(op, type));
+  while (!gives(op, type) || (r->whole && expr_ops[op].rule == WANT_TO_I32));
   ExprType of = operand_type(r, op, type);
   const Expr *arg[3] = {NULL};
   for (int i = 0; i < expr_ops[op].n; i++) {

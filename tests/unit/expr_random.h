@@ -6,6 +6,7 @@
 
 typedef struct Random {
   uint64_t seed;
+  bool whole; /* expressions have no f32 in them */
 } Random;
 uint64_t random_next(Random *);
 int random_below(Random *, int n);

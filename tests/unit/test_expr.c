@@ -390,7 +390,7 @@ refuse(const ExprGraph *g, const Expr *e, const char *what, const char *other)
 static void
 printing_and_normal_form_keep_the_value(void **state)
 {
-  Random r = {seed};
+  Random r = {.seed = seed};
   (void)state;
   printf("seed %llu, %ld runs\n", (unsigned long long)seed, runs);
   for (long i = 0; i < runs; i++) {
@@ -427,7 +427,7 @@ printing_and_normal_form_keep_the_value(void **state)
 static void
 intervals_hold_every_value(void **state)
 {
-  Random r = {seed + 1};
+  Random r = {.seed = seed + 1};
   long narrow = 0;
   (void)state;
   for (long i = 0; i < runs / 4; i++) {
@@ -474,7 +474,7 @@ limit_of(const ExprGraph *g, const Expr *e, const ExprInput *in, int64_t open)
 static void
 row_limits_are_those_of_the_mask(void **state)
 {
-  Random r = {seed + 2};
+  Random r = {.seed = seed + 2};
   long found = 0;
   (void)state;
   for (long i = 0; i < runs / 4; i++) {

@@ -384,8 +384,7 @@ static const char semantics[] =
     "Scores are fp32: a product beyond their range is infinite. A score of -inf weighs\n"
     "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n"
     "`score_mod` changes scaled scores; what expressions mean is on\n"
-    "[their page](../docs/expressions.md). No template computes them yet: `attnc check` "
-    "says so.\n";
+    "[their page](../docs/expressions.md).\n";
 
 static void
 readme_is_committed(void **state)

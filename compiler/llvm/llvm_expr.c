@@ -1,0 +1,286 @@
+/* Expressions over the elements of a tile that a thread holds: each step once, once a row,
+ * a column, an element, as its grade says.  Elements are taken column by column, so that
+ * what belongs to a column lives no longer than the column, and a thread has few rows. */
+#include "compiler/llvm/llvm_lower.h"
+
+#include <math.h>
+
+struct Exprs {
+  Lo *lo;
+  const Op *op;
+  const ExprSteps *s;
+  LLVMBuilderRef outer;
+  V **row;     /* by step: of GRADE_ROW its rows' values, of NEITHER one */
+  V *now;      /* by step: of the column and element at hand */
+  V from, key; /* of the first column; of the column at hand */
+  V score;     /* of the element at hand, NULL: it has none */
+};
+
+static V
+value(const Exprs *x, int step, int r)
+{
+  switch (x->s->step.at[step].grade) {
+  case GRADE_NEITHER:
+    return x->row[step][0];
+  case GRADE_ROW:
+    return x->row[step][r];
+  default:
+    return x->now[step];
+  }
+}
+
+static V
+variable(Exprs *x, ExprVar v, int r)
+{
+  Lo *lo = x->lo;
+  const At *at = &x->op->at;
+  switch (v) {
+  case EXPR_Q_IDX:
+    return place_query(lo, x->op, r);
+  case EXPR_KV_IDX:
+    return x->key;
+  case EXPR_SQ:
+    return idx_value(lo, x->s->mods->sq);
+  case EXPR_SK:
+    return idx_value(lo, x->s->mods->sk);
+  case EXPR_B:
+    return idx_value(lo, at->b);
+  case EXPR_H:
+    return place_head(lo, x->op, r);
+  case EXPR_HK:
+    return idx_value(lo, at->hk);
+  default: /* SCORE */
+    if (!x->score)
+      lower_fail(lo, "score where there is none");
+    return x->score;
+  }
+}
+
+static V
+constant(Lo *lo, const Expr *e)
+{
+  if (e->type == EXPR_F32)
+    return kf(lo, (double)e->f);
+  return e->type == EXPR_I32 ? k32(lo, e->i) : LLVMConstInt(lo->i1, e->i != 0, 0);
+}
+
+static V
+number(Exprs *x, const Expr *e)
+{
+  int slot = x->s->mods->spec->numbers.at[e->i].slot;
+  double known = x->lo->p->scalar[slot];
+  return isnan(known) ? param_value(x->lo, PARAM_SCALAR, slot, 0) : kf(x->lo, known);
+}
+
+/* ---- loads ---- */
+
+static const Lookup *
+table_of(const Exprs *x, const Expr *load)
+{
+  return &x->s->mods->tables[load->i];
+}
+
+/* Bytes from the first element of an axis to the one at the index, or the nearest. */
+static V
+term(Exprs *x, const ExprStep *s, int r)
+{
+  Lo *lo = x->lo;
+  const Lookup *t = table_of(x, s->e);
+  V index = value(x, s->arg[0], r);
+  if (!s->inside) {
+    V last = LLVMBuildSub(lo->b, idx_value(lo, t->length[s->axis]), k32(lo, 1), "");
+    index = pick(lo->b, LLVMIntSLT, index, last);
+  }
+  if (!s->nonneg)
+    index = pick(lo->b, LLVMIntSGT, index, k32(lo, 0));
+  V stride = idx_value64(lo, t->stride[s->axis]), at = to64(lo->b, lo, index);
+  at = LLVMBuildMul(lo->b, at, stride, "");
+  return LLVMBuildMul(lo->b, at, k64(lo, dtype_bytes(t->ty)), "");
+}
+
+/* Has every axis an element?  NULL: it is known to have. */
+static V
+some_elements(Lo *lo, const ExprStep *s, const Lookup *t)
+{
+  V all = NULL;
+  for (int i = 0; i < t->n_axes; i++) {
+    if (!(s->may_be_empty >> i & 1u))
+      continue;
+    V length = idx_value(lo, t->length[i]);
+    all = bool_and(lo->b, all, LLVMBuildICmp(lo->b, LLVMIntSGT, length, k32(lo, 0), ""));
+  }
+  return all;
+}
+
+/* The bits of an element, in the low end of a register; 0 of an empty tensor, whose memory
+ * is not touched.  Nobody writes a table while a kernel runs. */
+static V
+load_bits(Lo *lo, const ExprStep *s, const Lookup *t, V address)
+{
+  bool half = dtype_bytes(t->ty) == 2;
+  V in[2] = {address, some_elements(lo, s, t)};
+  if (!in[1])
+    return asm_1(lo, ASM_PURE,
+                 half ? "{ .reg .b16 x; ld.global.nc.b16 x, [$1]; cvt.u32.u16 $0, x; }"
+                      : "ld.global.nc.b32 $0, [$1];",
+                 "=r,l", lo->i32, in, 1);
+  in[1] = as_i32(lo, lo->b, in[1]);
+  return asm_1(lo, ASM_PURE,
+               half ? "{ .reg .pred p; .reg .b16 x; setp.ne.s32 p, $2, 0; mov.b16 x, 0; "
+                      "@p ld.global.nc.b16 x, [$1]; cvt.u32.u16 $0, x; }"
+                    : "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.b32 $0, 0; "
+                      "@p ld.global.nc.b32 $0, [$1]; }",
+               "=&r,l,r", lo->i32, in, 2);
+}
+
+static V
+load(Exprs *x, const ExprStep *s, V address)
+{
+  Lo *lo = x->lo;
+  const Lookup *t = table_of(x, s->e);
+  V bits = load_bits(lo, s, t, address);
+  switch (t->ty) {
+  case DT_I32:
+    return bits;
+  case DT_F32:
+    return LLVMBuildBitCast(lo->b, bits, lo->f32, "");
+  case DT_BF16:
+    return LLVMBuildBitCast(lo->b, LLVMBuildShl(lo->b, bits, k32(lo, 16), ""), lo->f32, "");
+  case DT_F16:
+    return asm_1(lo, ASM_PURE, "{ .reg .b16 a, b; mov.b32 {a, b}, $1; cvt.f32.f16 $0, a; }",
+                 "=f,r", lo->f32, &bits, 1);
+  default:
+    lower_fail(lo, "table %s of %s has no lowering", t->name, dtype_name(t->ty));
+  }
+}
+
+/* ---- steps ---- */
+
+static V
+node(Exprs *x, const ExprStep *s, int r)
+{
+  V arg[EXPR_AXES];
+  bool nonneg[EXPR_AXES];
+  switch (s->e->op) {
+  case EXPR_OP_CONST:
+    return constant(x->lo, s->e);
+  case EXPR_OP_VAR:
+    return variable(x, (ExprVar)s->e->i, r);
+  case EXPR_OP_SCALAR:
+    return number(x, s->e);
+  case EXPR_OP_LOAD:
+    return load(x, s, value(x, s->arg[0], r));
+  default:
+    break;
+  }
+  for (int k = 0; k < s->e->n; k++) {
+    arg[k] = value(x, s->arg[k], r);
+    nonneg[k] = x->s->step.at[s->arg[k]].nonneg;
+  }
+  return expr_operator(x->lo, s->e, arg, nonneg, x->s->mods->near);
+}
+
+static V
+compute(Exprs *x, int step, int r)
+{
+  const ExprStep *s = &x->s->step.at[step];
+  switch (s->kind) {
+  case STEP_NODE:
+    return node(x, s, r);
+  case STEP_BASE:
+    return param_value(x->lo, PARAM_TENSOR, table_of(x, s->e)->slot, 0);
+  case STEP_TERM:
+    return term(x, s, r);
+  case STEP_SUM:
+    return LLVMBuildAdd(x->lo->b, value(x, s->arg[0], r), value(x, s->arg[1], r), "");
+  }
+  lower_fail(x->lo, "a step of kind %d has no lowering", (int)s->kind);
+}
+
+/* Outside of the loop over tiles, unless where the block is changes inside of it. */
+static LLVMBuilderRef
+outer(Lo *lo, const At *at)
+{
+  const Idx parts[] = {at->q, at->b, at->h, at->hk};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (idx_builder(lo, parts[i]) == lo->b)
+      return lo->b;
+  return lo->hb;
+}
+
+static void
+compute_rows(Exprs *x)
+{
+  Lo *lo = x->lo;
+  LLVMBuilderRef here = lo->b;
+  int rows = val_row_values(x->op->out);
+  for (int i = 0; i < x->s->step.n; i++) {
+    ExprGrade grade = x->s->step.at[i].grade;
+    int n = grade == GRADE_NEITHER ? 1 : grade == GRADE_ROW ? rows : 0;
+    lo->b = x->outer;
+    x->row[i] = NEW_N(lo->arena, V, n + 1);
+    for (int r = 0; r < n; r++)
+      x->row[i][r] = compute(x, i, r);
+    lo->b = here;
+  }
+}
+
+Exprs *
+exprs_open(Lo *lo, const Op *op, V from)
+{
+  Exprs *x = NEW(lo->arena, Exprs);
+  *x = (Exprs){.lo = lo, .op = op, .s = op->steps, .from = from};
+  x->outer = outer(lo, &op->at);
+  x->row = NEW_N(lo->arena, V *, x->s->step.n + 1);
+  x->now = NEW_N(lo->arena, V, x->s->step.n + 1);
+  compute_rows(x);
+  return x;
+}
+
+LLVMBuilderRef
+exprs_outer(const Exprs *x)
+{
+  return x->outer;
+}
+
+void
+exprs_column(Exprs *x, int c)
+{
+  Lo *lo = x->lo;
+  x->key = LLVMBuildAdd(lo->b, x->from, k32(lo, place_column(c)), "");
+  for (int i = 0; i < x->s->step.n; i++)
+    if (x->s->step.at[i].grade == GRADE_COLUMN)
+      x->now[i] = compute(x, i, 0);
+}
+
+void
+exprs_element(Exprs *x, int r, V score)
+{
+  x->score = score;
+  for (int i = 0; i < x->s->step.n; i++)
+    if (x->s->step.at[i].grade == GRADE_BOTH)
+      x->now[i] = compute(x, i, r);
+}
+
+V
+exprs_root(Exprs *x, ExprRoot root, int r)
+{
+  int step = x->s->root[root];
+  return step < 0 ? NULL : value(x, step, r);
+}
+
+void
+lower_score(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n), *in = lo->vals[op->in[0]->id];
+  Exprs *x = exprs_open(lo, op, place_origin(lo, op));
+  for (int c = 0; c < place_columns(op->out); c++) {
+    exprs_column(x, c);
+    for (int r = 0; r < val_row_values(op->out); r++) {
+      int reg = place_register(op->out, r, c);
+      exprs_element(x, r, in[reg]);
+      out[reg] = exprs_root(x, ROOT_SCORE, r);
+    }
+  }
+}

@@ -1,0 +1,188 @@
+#include "compiler/tile/tile_expr.h"
+
+#include "compiler/tile/tile_prog.h"
+
+#include <math.h>
+
+typedef struct Steps {
+  Tb *t;
+  ExprSteps *out;
+  const Spec *spec;
+  int *step;        /* of a node, by its id: −1 none yet */
+  int score;        /* the step that `score` stands for; −1: what the tile holds */
+  unsigned of_rows; /* variables that differ from row to row */
+} Steps;
+
+static const unsigned OF_COLUMNS = 1u << EXPR_KV_IDX, OF_SCORE = 1u << EXPR_SCORE;
+
+static Steps
+open_steps(Tb *t, const Mods *m, int pack)
+{
+  Steps s = {.t = t, .out = NEW(t->arena, ExprSteps), .spec = m->spec, .score = -1};
+  int n = m->spec->graph->nodes.n;
+  s.step = NEW_N(t->arena, int, n + 1);
+  for (int i = 0; i < n; i++)
+    s.step[i] = -1;
+  s.of_rows = 1u << EXPR_Q_IDX | (pack > 1 ? 1u << EXPR_H : 0);
+  s.out->mods = m;
+  for (int i = 0; i < EXPR_ROOTS; i++)
+    s.out->root[i] = -1;
+  return s;
+}
+
+static int
+add(Steps *s, ExprStep step)
+{
+  *vec_push(s->t->arena, &s->out->step) = step;
+  return s->out->step.n - 1;
+}
+
+/* ---- grades ---- */
+
+/* expr_grade, but that packed rows are of several heads. */
+static ExprGrade
+grade_of(const Steps *s, const Expr *e)
+{
+  bool row = e->vars & (s->of_rows | OF_SCORE), column = e->vars & (OF_COLUMNS | OF_SCORE);
+  return row ? (column ? GRADE_BOTH : GRADE_ROW) : column ? GRADE_COLUMN : GRADE_NEITHER;
+}
+
+static ExprGrade
+of_both(ExprGrade a, ExprGrade b)
+{
+  return a == b || b == GRADE_NEITHER ? a : a == GRADE_NEITHER ? b : GRADE_BOTH;
+}
+
+/* ---- loads ---- */
+
+/* Of batches, heads and queries there is one at least, or no kernel runs. */
+static unsigned
+may_be_empty(const Steps *s, int table)
+{
+  const SpecAxes *axes = &s->spec->tables.at[table].axes;
+  unsigned bits = 0;
+  for (int i = 0; i < axes->n; i++) {
+    const SpecAxis *a = &axes->at[i];
+    bool some = a->name ? a->size == SIZE_B || a->size == SIZE_H || a->size == SIZE_HK ||
+                              a->size == SIZE_SQ
+                        : a->n > 0;
+    bits |= some ? 0 : 1u << i;
+  }
+  return bits;
+}
+
+/* The index of the batch or a head, of the axis that has as many elements; a constant. */
+static bool
+is_inside(const Expr *index, const SpecTable *table, int axis)
+{
+  static const struct {
+    ExprVar var;
+    SizeId size;
+  } same[] = {{EXPR_B, SIZE_B}, {EXPR_H, SIZE_H}, {EXPR_HK, SIZE_HK}};
+  const SpecAxis *a = &table->axes.at[axis];
+  if (index->op == EXPR_OP_CONST)
+    return !a->name && index->i >= 0 && index->i < a->n;
+  for (size_t i = 0; a->name && i < sizeof same / sizeof *same; i++)
+    if (index->op == EXPR_OP_VAR && index->i == (int)same[i].var && a->size == same[i].size)
+      return true;
+  return false;
+}
+
+static int
+add_term(Steps *s, const Expr *e, int axis)
+{
+  int index = s->step[e->arg[axis]->id];
+  ExprStep term = {.kind = STEP_TERM, .e = e, .axis = axis, .arg = {index}};
+  term.grade = s->out->step.at[index].grade;
+  term.nonneg = s->out->step.at[index].nonneg;
+  term.inside = is_inside(e->arg[axis], &s->spec->tables.at[e->i], axis);
+  return add(s, term);
+}
+
+static int
+add_load(Steps *s, const Expr *e)
+{
+  int at = add(s, (ExprStep){.kind = STEP_BASE, .e = e, .grade = GRADE_NEITHER});
+  for (ExprGrade g = GRADE_NEITHER; g < GRADES; g++)
+    for (int axis = 0; axis < e->n; axis++) {
+      int index = s->step[e->arg[axis]->id];
+      if (s->out->step.at[index].grade != g)
+        continue;
+      ExprStep sum = {.kind = STEP_SUM, .e = e};
+      sum.grade = of_both(s->out->step.at[at].grade, g);
+      sum.arg[0] = at;
+      sum.arg[1] = add_term(s, e, axis);
+      at = add(s, sum);
+    }
+  ExprStep load = {.e = e, .arg = {at}, .grade = s->out->step.at[at].grade};
+  load.may_be_empty = may_be_empty(s, e->i);
+  return add(s, load);
+}
+
+/* ---- nodes ---- */
+
+static void
+declare_scalar(Steps *s, const Expr *e)
+{
+  int slot = s->spec->numbers.at[e->i].slot;
+  if (isnan(s->t->prog->scalar[slot]))
+    tile_param(s->t, PARAM_SCALAR, slot, 0);
+}
+
+static int
+add_node(Steps *s, const Expr *e, const ExprRange *range)
+{
+  if (e->op == EXPR_OP_VAR && e->i == EXPR_SCORE && s->score >= 0)
+    return s->score;
+  if (e->op == EXPR_OP_LOAD)
+    return add_load(s, e);
+  if (e->op == EXPR_OP_SCALAR)
+    declare_scalar(s, e);
+  ExprStep step = {.e = e, .grade = grade_of(s, e), .nonneg = range->lo >= 0};
+  for (int i = 0; i < e->n; i++)
+    step.arg[i] = s->step[e->arg[i]->id];
+  return add(s, step);
+}
+
+/* The step of the list's last node. */
+static int
+add_list(Steps *s, const ExprList *list)
+{
+  ExprBox box = expr_any_box();
+  ExprRange *ranges = NEW_N(s->t->arena, ExprRange, list->n);
+  expr_interval_list(list, &box, ranges);
+  for (int i = 0; i < list->n; i++) {
+    const Expr *e = list->at[i];
+    if (s->step[e->id] < 0 || e->vars & OF_SCORE)
+      s->step[e->id] = add_node(s, e, &ranges[i]);
+  }
+  return s->step[list->at[list->n - 1]->id];
+}
+
+const ExprSteps *
+tile_score_steps(Tb *t, const Mods *m, int pack)
+{
+  const SpecExprs *mods = &m->spec->score_mod;
+  Steps s = open_steps(t, m, pack);
+  for (int i = 0; i < mods->n; i++)
+    s.score = add_list(&s, &mods->lists[i]);
+  s.out->root[ROOT_SCORE] = s.score;
+  return s.out;
+}
+
+const ExprSteps *
+tile_mask_steps(Tb *t, const Mods *m, int pack)
+{
+  const SpecMask *mask = &m->spec->mask;
+  const Expr *const part[] = {mask->first, mask->last, mask->rest};
+  if (!m->spec->mask_mod.n)
+    return NULL;
+  Steps s = open_steps(t, m, pack);
+  for (int i = 0; i < 3; i++) {
+    if (!part[i])
+      continue;
+    ExprList list = expr_list(m->spec->graph, &part[i], 1, t->arena);
+    s.out->root[ROOT_FIRST + i] = add_list(&s, &list);
+  }
+  return s.out;
+}

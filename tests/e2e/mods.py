@@ -1,0 +1,110 @@
+"""mask_mod and score_mod in kernels: each template against the fp64 reference, with the hazards
+that others met.
+
+    mods.py ATTNC [--shard I/N]
+
+Passed: exit 0 of `attnc run --verify`: no finding of the emulator, every row within its bound."""
+import os
+import subprocess
+import sys
+import tempfile
+
+DOC = "doc: {dtype: i32, axes: [b, kv]}"
+# name: (fields, shape)
+CASES = {
+    "prefix": ('mask_mod: "kv_idx <= q_idx || kv_idx < 21"', "b1 h2/1 sq70 sk90"),
+    "chunks": ('mask_mod: "q_idx // 24 == kv_idx // 24"', "b1 h2/1 sq70 sk90"),
+    "dilated": ('mask_mod: "(q_idx - kv_idx) % 3 == 0 && abs(q_idx - kv_idx) < 40"',
+                "b1 h2/1 sq70 sk90"),
+    "rows and elements": ('causal: true\nmask_mod: ["kv_idx > q_idx - 30 + 8 * h", '
+                          '"(kv_idx ^ q_idx) % 3 != 0"]', "b2 h4/2 sq90 sk70"),
+    "documents": (f'causal: true\ntensors: {{{DOC}}}\nmask_mod: "doc[b, q_idx] % 3 == '
+                  'doc[b, kv_idx] % 3"', "b2 h2/1 sq70 sk70"),
+    "heads": ('mask_mod: "h % 2 == 0 ? kv_idx < 40 : kv_idx >= 50 - b"', "b2 h4/2 sq70 sk90"),
+    "softcap": ('causal: true\nscore_mod: "30 * tanh(score / 30)"', "b1 h2/1 sq70 sk90"),
+    "softcap by a scalar, at saturation":
+        ('scalars: {cap: 0.25}\nsoftmax_scale: 40\nscore_mod: "cap * tanh(score / cap)"',
+         "b1 h2/1 sq70 sk90"),
+    "alibi": ("tensors: {slope: {dtype: fp32, axes: [h]}}\nscore_mod: "
+              '"score - abs(slope[h]) * abs(q_idx + sk - sq - kv_idx)"', "b2 h4/2 sq70 sk90"),
+    "bias, any broadcast": ("tensors: {most: {dtype: fp16, axes: [b, h, q, kv]}, "
+                            "some: {dtype: bf16, axes: [q, kv]}, one: {dtype: fp32, axes: [kv]}}\n"
+                            'score_mod: "score + most[b, h, q_idx, kv_idx] + some[q_idx, kv_idx] '
+                            '* one[kv_idx]"', "b2 h4/2 sq70 sk90"),
+    "several mods, in order": ('scalars: {gain: 0.5}\nscore_mod: ["score * score", "score - gain", '
+                               '"score < 1 ? score : 1 + log2(score)"]', "b1 h2/1 sq70 sk90"),
+    "all functions": ('score_mod: "score / 3 + sigmoid(score) - exp(-abs(score)) + log2(1 + '
+                      'score * score) + sqrt(abs(score) + h) + exp2(min(score, 2)) + relu(score) + '
+                      'floor(score) + tanh(score)"', "b1 h4/2 sq70 sk90"),
+    # Hazards (a window off by one, empty rows, -inf - -inf, broadcast, empty tables).
+    "window, inclusive at both ends":
+        ('mask_mod: "abs(q_idx + sk - sq - kv_idx) <= 5 && kv_idx != 1000"', "b1 h1 sq40 sk70"),
+    "top-left and bottom-right at once":
+        ('align: top_left\ncausal: true\nmask_mod: "kv_idx >= q_idx + sk - sq - 9 && kv_idx != 3"',
+         "b1 h1 sq40 sk44"),
+    "more queries than keys, rows without a key":
+        ('causal: true\nmask_mod: "kv_idx % 2 == 0 || q_idx > 60"', "b1 h2/1 sq90 sk40"),
+    "no row has a key": ('mask_mod: "kv_idx > sk + q_idx"', "b1 h2/1 sq20 sk40"),
+    "the first tile is hidden, keys only in the last": ('mask_mod: "kv_idx < 3 && kv_idx != q_idx"',
+                                                         "b1 h2/1 sq40 sk200"),
+    "the last tile is hidden": ('mask_mod: "kv_idx % 200 > 190 || kv_idx == q_idx"',
+                                "b1 h2/1 sq40 sk200"),
+    "scores of -inf hide keys": ('score_mod: "kv_idx % 3 == 0 || q_idx == 5 ? -inf : score"',
+                                 "b1 h2/1 sq40 sk70"),
+    "scores of -inf, whole rows": ('score_mod: "q_idx % 2 == 0 ? -inf : score"',
+                                   "b1 h2/1 sq40 sk200"),
+    "scores of +inf and NaN": ('score_mod: "q_idx == 3 && kv_idx == 7 ? inf : q_idx == 5 && '
+                               'kv_idx == 9 ? inf - inf : score"', "b1 h2/1 sq40 sk70"),
+    "scores beyond exp2": ('score_mod: "score * 1e6"', "b1 h2/1 sq40 sk70"),
+    "no keys": (f'tensors: {{{DOC}}}\nmask_mod: "doc[b, kv_idx] == doc[b, q_idx]"',
+                "b1 h2/1 sq20 sk0"),
+    "indices out of range": ("tensors: {t: {dtype: fp16, axes: [h, 7]}, u: {dtype: fp32, axes: [q]}}"
+                             '\nscore_mod: "score + t[h + 1, kv_idx - q_idx] * u[q_idx - kv_idx * '
+                             '100]"', "b1 h4/2 sq70 sk90"),
+    "a scalar that is a constant": ('scalars: {cap: 3.0}\nspecialize: [cap]\n'
+                                    'score_mod: "cap * tanh(score / cap)"', "b1 h2/1 sq40 sk70"),
+    "wraps": ('mask_mod: "(kv_idx * 1000003 * (q_idx + 77777) >> 3 & 1) == 1"',
+              "b1 h2/1 sq40 sk70"),
+}
+HOPPER = "template=fwd_wgmma,block_n=64,"
+# arch, dtype, head_dim, schedule, more fields
+RUNS = (
+    ("sm_80", "fp32", 16, "template=ref_fwd", ""),
+    ("sm_75", "fp16", 24, "template=fwd_mma", ""),
+    ("sm_80", "bf16", 32, "template=fwd_mma,block_m=128,num_warps=4,block_n=64,num_stages=2", ""),
+    ("sm_90a", "bf16", 64, HOPPER + "block_m=64", ""),
+    ("sm_90a", "fp16", 64, HOPPER + "block_m=128,lazy_rescale=true,scheduler=persistent,"
+     "cross_tile=true,q_stages=2", ""),
+    ("sm_90a", "fp16", 32, HOPPER + "block_m=128,pack_gqa=true,intra_wg_overlap=false",
+     "group_size: 2\n"),
+)
+
+
+def run(attnc, folder, name, fields, shape, how):
+    arch, dtype, dim, schedule, more = how
+    if more and "h4/2" not in shape:
+        shape = shape.replace("h2/1", "h2").replace("h1 ", "h2/1 ").replace("h2 ", "h2/1 ")
+    spec = os.path.join(folder, "spec.yaml")
+    with open(spec, "w", encoding="utf-8") as f:
+        f.write(f"attnc: 1\nname: mods\ndtype: {dtype}\nhead_dim: {dim}\nreturn_lse: true\n"
+                f"{more}{fields}\n")
+    said = subprocess.run([attnc, "run", spec, "--shape", shape, "--verify", "--arch", arch,
+                           "--schedule", schedule, "--device", "emu", "--no-cache", "-q", "--brief"],
+                          capture_output=True, text=True)
+    if said.returncode:
+        print(f"{name}, {arch} {schedule} {shape}\n{fields}\n{said.stdout}{said.stderr}")
+    return said.returncode == 0
+
+
+def main():
+    attnc = sys.argv[1]
+    i, n = map(int, (sys.argv[3] if len(sys.argv) > 3 else "0/1").split("/"))
+    cases = [(name, *case, how) for how in RUNS for name, case in CASES.items()][i::n]
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = sum(not run(attnc, folder, *case) for case in cases)
+    print(f"{len(cases)} cases, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
