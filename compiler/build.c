@@ -214,20 +214,33 @@ t_call(Tb *t)
   return t->call;
 }
 
-void
-t_grid_(Tb *t, Idx x, Idx y, Idx z)
+static void
+set_grid(Tb *t, const Idx axes[3], Idx *grid, bool *has)
 {
-  const Idx axes[3] = {x, y, z};
-  if (t->prog->has_grid)
+  if (*has)
     t_fail(t, "%s has two grids", t->prog->entry);
   for (int i = 0; i < 3; i++) {
     if (axes[i].node && t->build && axes[i].node->graph != &t->build->host->prog->idx)
       t_fail(t, "a grid of %s is no expression of the host", t->prog->entry);
     if (!axes[i].node && (axes[i].k < 1 || axes[i].k > INT_MAX))
       t_fail(t, "%s: %lld blocks along %c", t->prog->entry, (long long)axes[i].k, "xyz"[i]);
-    t->prog->grid[i] = axes[i];
+    grid[i] = axes[i];
   }
-  t->prog->has_grid = true;
+  *has = true;
+}
+
+void
+t_grid_(Tb *t, Idx x, Idx y, Idx z)
+{
+  const Idx axes[3] = {x, y, z};
+  set_grid(t, axes, t->prog->grid, &t->prog->has_grid);
+}
+
+void
+t_grid_without_workspace_(Tb *t, Idx x, Idx y, Idx z)
+{
+  const Idx axes[3] = {x, y, z};
+  set_grid(t, axes, t->prog->grid_without_workspace, &t->prog->has_grid_without_workspace);
 }
 
 /* ---- workspace ---- */
@@ -259,6 +272,18 @@ check_axis(const Build *b, const RegionArgs *a, Idx axis)
     t_fail(b->host, "region %s: an axis does not grow with the sizes of the call", a->name);
 }
 
+static void
+check_zero(const Build *b, const RegionArgs *a)
+{
+  int ahead = b->kernel.regions.n;
+  if (!a->zero)
+    return;
+  if (a->b.node || a->h.node || a->rows.node)
+    t_fail(b->host, "region %s is zero and its size depends on the call's", a->name);
+  if (ahead && !b->kernel.regions.at[ahead - 1]->args.zero)
+    t_fail(b->host, "region %s is zero and stands behind one that is not", a->name);
+}
+
 static Idx
 or_one(Idx x)
 {
@@ -275,6 +300,7 @@ b_region_(Build *b, const RegionArgs *a)
   r->args.rows = or_one(a->rows);
   if (a->cols < 1)
     t_fail(b->host, "region %s has %d columns", a->name, a->cols);
+  check_zero(b, &r->args);
   check_axis(b, a, r->args.b);
   check_axis(b, a, r->args.h);
   check_axis(b, a, r->args.rows);
@@ -340,6 +366,44 @@ t_region(Tb *t, const WorkRegion *r)
   return x;
 }
 
+Idx
+t_ticket_(Tb *t, const WorkRegion *r, Idx n)
+{
+  if (!r->args.zero || r->bytes.node || r->bytes.k != 4)
+    t_fail(t, "ticket: %s is no counter of four bytes that are zero", r->args.name);
+  if (!tile_in(t, OP_WARP))
+    t_fail(t, "ticket: one lane draws");
+  Op *op = tile_op(t, OP_TICKET);
+  op->view = v_rows(t_region(t, r), i_int(0), i_int(0), i_int(0), 1);
+  op->bound = n;
+  op->found = tile_found(t);
+  return op->found;
+}
+
+static bool
+has_workspace(const Program *p)
+{
+  for (int i = 0; i < p->params.n; i++)
+    if (p->params.at[i].kind == PARAM_WORKSPACE && p->params.at[i].place >= 0)
+      return true;
+  return false;
+}
+
+/* A launch without workspace has a grid for each entry that is given some, and fills none.
+ */
+static void
+check_grids(const Build *b)
+{
+  int with = 0, without = 0;
+  for (int i = 0; i < b->kernel.steps.n; i++) {
+    const Program *p = b->kernel.steps.at[i].launch;
+    with += !p || (has_workspace(p) && !p->has_grid_without_workspace);
+    without += p && p->has_grid_without_workspace;
+  }
+  if (with && without)
+    t_fail(b->host, "%d steps need workspace, and %d have a grid without", with, without);
+}
+
 const Kernel *
 build_kernel(Build *b)
 {
@@ -350,5 +414,6 @@ build_kernel(Build *b)
   if (b->kernel.steps.n > CALL_STEPS || b->kernel.regions.n > CALL_REGIONS)
     t_fail(b->host, "%d steps and %d regions, a recipe has %d and %d", b->kernel.steps.n,
            b->kernel.regions.n, CALL_STEPS, CALL_REGIONS);
+  check_grids(b);
   return &b->kernel;
 }

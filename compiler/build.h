@@ -64,18 +64,28 @@ const Call *t_call(Tb *);
  * count the work that a smaller grid shares in as many bits. */
 #define t_grid(t, x, y, z) t_grid_((t), I(x), I(y), I(z))
 void t_grid_(Tb *, Idx x, Idx y, Idx z);
+/* The grid of a launch without workspace, which is then allowed: t_ticket gives 0 in it.
+ * Of all entries that have workspace, or of none. */
+#define t_grid_without_workspace(t, x, y, z)                                               \
+  t_grid_without_workspace_((t), I(x), I(y), I(z))
+void t_grid_without_workspace_(Tb *, Idx x, Idx y, Idx z);
 
 /* ---- workspace ---- */
 
 /* Memory of the caller's, by which the entries of one launch reach each other: regions,
  * each from a multiple of 256 bytes on, of a size by expressions of the host that grow with
- * the call's sizes.  What a region holds when the first entry begins is not known.  Of
- * rows x cols elements for each b and h, packed; an axis left out is 1. */
+ * the call's sizes.  What a region holds when the first entry begins is not known, unless
+ * it is `zero`.  Of rows x cols elements for each b and h, packed; an axis left out is 1.
+ */
 typedef struct RegionArgs {
   const char *name;
   Dtype ty;
   Idx b, h, rows;
   int cols;
+  /* All bytes are 0 when the first entry begins: the caller makes them so once, and the
+   * kernel leaves them so at the end of each launch.  Of a constant size, and ahead of all
+   * other regions: where they lie must not depend on the sizes of a call. */
+  bool zero;
 } RegionArgs;
 typedef struct WorkRegion WorkRegion;
 #define b_region(b, ...) b_region_((b), &(RegionArgs){__VA_ARGS__})
@@ -84,6 +94,11 @@ const WorkRegion *b_region_(Build *, const RegionArgs *);
 void b_memset(Build *, const WorkRegion *, int byte);
 /* The region as a tensor of this entry, for the ordinary loads and stores. */
 const Tensor *t_region(Tb *, const WorkRegion *);
+/* Draws from the counter that a `zero` region of four bytes is: 0, 1, … n - 1 over all CTAs
+ * of the launch, and from 0 again, so that n drawings leave it at 0.  0 where the launch
+ * has no workspace.  One lane draws; nothing else is ordered by it. */
+#define t_ticket(t, region, n) t_ticket_((t), (region), I(n))
+Idx t_ticket_(Tb *, const WorkRegion *, Idx n);
 
 /* ---- expressions of the host ---- */
 

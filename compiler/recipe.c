@@ -162,6 +162,17 @@ param(Json *j, const Param *p)
 }
 
 static void
+grid(Json *j, const char *name, const Idx *axes)
+{
+  str_printf(&j->s, "\"%s\":[", name);
+  for (int i = 0; i < 3; i++) {
+    str_put(&j->s, i ? "," : "");
+    recipe_axis(&j->s, axes[i]);
+  }
+  str_put(&j->s, "],");
+}
+
+static void
 launch(Json *j, const KernelStep *step)
 {
   const Program *p = step->launch;
@@ -175,12 +186,11 @@ launch(Json *j, const KernelStep *step)
     str_put(&j->s, x->place ? "," : "");
     param(j, x);
   }
-  str_put(&j->s, "],\"grid\":[");
-  for (int i = 0; i < 3; i++) {
-    str_put(&j->s, i ? "," : "");
-    recipe_axis(&j->s, p->grid[i]);
-  }
-  str_printf(&j->s, "],\"block\":[%d,1,1],\"cluster\":[%d,1,1],%s\"shared\":%d}}",
+  str_put(&j->s, "],");
+  grid(j, "grid", p->grid);
+  if (p->has_grid_without_workspace)
+    grid(j, "grid_without_workspace", p->grid_without_workspace);
+  str_printf(&j->s, "\"block\":[%d,1,1],\"cluster\":[%d,1,1],%s\"shared\":%d}}",
              32 * p->warps, p->cluster, p->dependent ? "\"serialization\":true," : "",
              p->smem_bytes);
 }
@@ -203,7 +213,7 @@ workspace(Json *j)
     field(j, "name", r->args.name);
     str_put(&j->s, "\"bytes\":");
     recipe_axis(&j->s, r->bytes);
-    str_put(&j->s, "}");
+    str_put(&j->s, r->args.zero ? ",\"zero\":true}" : "}");
   }
   str_put(&j->s, "],");
 }

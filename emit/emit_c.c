@@ -250,6 +250,8 @@ put_kernel(EmitC *c, const json_t *recipe, const char *ptx, attnc_error *e)
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "--emit c: there are too many targets");
   TRY(check_names(recipe, "tensors", e));
   TRY(check_names(recipe, "scalars", e));
+  long long zeroed = emit_c_zeroed(recipe);
+  c->zeroed = zeroed > c->zeroed ? zeroed : c->zeroed;
   put_args(c, recipe);
   put_ptx(c, target, ptx);
   TRY(emit_c_steps(c, recipe, target, e));
@@ -271,6 +273,21 @@ emit_c_kernel(EmitC *c, const attnc_kernel *kernel, attnc_error *e)
 }
 
 /* ---- the files ---- */
+
+/* What of a workspace the caller has to see to. */
+static void
+put_zeroed(const EmitC *c, Str *s)
+{
+  if (!c->zeroed)
+    return;
+  str_printf(
+      s,
+      "/* The first bytes of a workspace that must be zero before its first launch, and\n"
+      " * again after anything else wrote there: counters, which every launch leaves at\n"
+      " * zero.  Without workspace, blocks are dealt as a grid deals them. */\n"
+      "enum { %s_zeroed = %lld };\n",
+      c->name, c->zeroed);
+}
 
 static void
 put_header(const EmitC *c, Str *s)
@@ -294,17 +311,18 @@ put_header(const EmitC *c, Str *s)
       "  int target;   /* index of the target chosen */\n  int sm_count;\n} %s_kernel;\n\n",
       c->name, c->name, c->name, c->name, c->defaults.p, c->defaults.n ? "\n" : "", c->name,
       c->args.p, c->name, c->name, c->most_entries, c->name);
+  put_zeroed(c, s);
   str_printf(
       s,
       "CUresult %s_load(%s_kernel *);\n"
       "/* Bytes of workspace that a launch of these sizes needs, or of smaller ones.\n"
-      " * Its content may be anything; two launches at a time need one each. */\n"
+      " * Its content may be anything%s; two launches at a time need one each. */\n"
       "CUresult %s_workspace(const %s_kernel *, const %s_args *, size_t *);\n"
       "CUresult %s_launch(const %s_kernel *, const %s_args *, CUstream);\n"
       "CUresult %s_unload(%s_kernel *);\n\n"
       "#ifdef __cplusplus\n}\n#endif\n#endif\n",
-      c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name,
-      c->name);
+      c->name, c->name, c->zeroed ? ", but for what is said above" : "", c->name, c->name,
+      c->name, c->name, c->name, c->name, c->name, c->name);
 }
 
 static void

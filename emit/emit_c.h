@@ -23,10 +23,11 @@ typedef struct EmitC {
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS];
   int entries[EMIT_C_TARGETS], most_entries;
-  bool maps;    /* some kernel has tensor maps */
-  Str args;     /* members of NAME_args */
-  Str defaults; /* macros with the values of scalars that the spec has */
-  Str body;     /* PTX and launch functions */
+  bool maps;        /* some kernel has tensor maps */
+  long long zeroed; /* bytes of workspace: the most of any target */
+  Str args;         /* members of NAME_args */
+  Str defaults;     /* macros with the values of scalars that the spec has */
+  Str body;         /* PTX and launch functions */
 } EmitC;
 
 void emit_c_start(EmitC *, Arena *, const char *name);
@@ -58,6 +59,8 @@ void emit_c_call(EmitC *, const json_t *launch, size_t step, size_t function);
 
 /* ---- emit_c_steps.c ---- */
 
+/* The first bytes of workspace that must be zero before the first launch. */
+long long emit_c_zeroed(const json_t *recipe);
 /* workspace_TARGET and launch_TARGET. */
 attnc_status emit_c_steps(EmitC *, const json_t *recipe, const char *target, attnc_error *);
 

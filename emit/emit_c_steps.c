@@ -119,6 +119,18 @@ put_workspace(EmitC *c, const json_t *recipe, const char *target, attnc_error *e
   return ATTNC_OK;
 }
 
+/* May it be launched without the workspace that it has a use for? */
+static bool
+runs_without(const json_t *recipe)
+{
+  size_t i;
+  json_t *step;
+  json_array_foreach(json_object_get(recipe, "steps"), i,
+                     step) if (json_object_get(json_object_get(step, "launch"),
+                                               "grid_without_workspace")) return true;
+  return false;
+}
+
 static attnc_status
 check_workspace(EmitC *c, const json_t *recipe, attnc_error *e)
 {
@@ -126,13 +138,36 @@ check_workspace(EmitC *c, const json_t *recipe, attnc_error *e)
   if (!json_array_size(json_object_get(recipe, "workspace")))
     return ATTNC_OK;
   TRY(put_regions(c, recipe, e));
+  const char *wanted = runs_without(recipe) ? "a->workspace != 0" : "end > 0";
   str_printf(&c->body,
-             "  if (end > 0 && (a->workspace == 0 || end == LLONG_MAX ||\n"
+             "  if (%s && (a->workspace == 0 || end == LLONG_MAX ||\n"
              "                  a->workspace_bytes < (unsigned long long)end ||\n"
              "                  a->workspace %% %lld != 0))\n"
              "    return CUDA_ERROR_INVALID_VALUE;\n",
-             (long long)json_integer_value(align));
+             wanted, (long long)json_integer_value(align));
   return ATTNC_OK;
+}
+
+/* Of the first regions, whose sizes are constants; 0: none need to be zero. */
+long long
+emit_c_zeroed(const json_t *recipe)
+{
+  const json_t *list = json_object_get(recipe, "workspace");
+  long long end = 0;
+  size_t i, k;
+  json_t *region, *factor;
+  json_array_foreach((json_t *)(uintptr_t)list, i, region)
+  {
+    const json_t *bytes = json_object_get(region, "bytes");
+    const json_t *mul = json_object_get(bytes, "mul");
+    long long size = (long long)json_integer_value(bytes);
+    if (!json_is_true(json_object_get(region, "zero")))
+      break;
+    json_array_foreach((json_t *)(uintptr_t)mul, k, factor) size =
+        (k ? size : 1) * (long long)json_integer_value(factor);
+    end = (end + CALL_REGION_ALIGN - 1) / CALL_REGION_ALIGN * CALL_REGION_ALIGN + size;
+  }
+  return end;
 }
 
 /* ---- parameters ---- */
@@ -151,7 +186,10 @@ source_of(EmitC *c, const json_t *recipe, const json_t *p)
         text_of(in_slot(tensors, json_integer_value(json_array_get(of, 0))), "name"),
         (long long)json_integer_value(json_array_get(of, 1)));
   if ((of = json_object_get(p, "workspace")))
-    return arena_printf(c->arena, "(a->workspace + (CUdeviceptr)at%lld)",
+    return arena_printf(c->arena,
+                        runs_without(recipe)
+                            ? "(a->workspace ? a->workspace + (CUdeviceptr)at%lld : 0)"
+                            : "(a->workspace + (CUdeviceptr)at%lld)",
                         (long long)json_integer_value(of));
   if ((of = json_object_get(p, "size")))
     return arena_printf(c->arena, "a->%s", json_string_value(of));
@@ -224,9 +262,15 @@ static attnc_status
 put_grid(EmitC *c, const json_t *launch, size_t step, attnc_error *e)
 {
   const json_t *grid = json_object_get(launch, "grid");
+  const json_t *without = json_object_get(launch, "grid_without_workspace");
   str_printf(&c->body, "  long long grid%zu[3] = {", step);
   for (size_t i = 0; i < 3; i++) {
     str_put(&c->body, i ? ", " : "");
+    if (without) {
+      str_put(&c->body, "a->workspace == 0 ? ");
+      TRY(put_axis(&c->body, json_array_get(without, i), "least", e));
+      str_put(&c->body, " : ");
+    }
     TRY(put_axis(&c->body, json_array_get(grid, i), "least", e));
   }
   str_printf(&c->body,

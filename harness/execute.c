@@ -5,6 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Counters are zero before the first launch. */
+static attnc_status
+workspace_new(const Device *d, const attnc_plan *plan, size_t bytes, CUdeviceptr *out,
+              attnc_error *e)
+{
+  size_t zeroed = attnc_plan_zeroed_bytes(plan);
+  TRY(device_alloc(d, bytes, out, e));
+  if (!zeroed)
+    return ATTNC_OK;
+  return device_result(d, "cuMemsetD8", d->cuMemsetD8_v2(*out, 0, zeroed), e);
+}
+
 attnc_status
 execution_new(const Device *d, attnc_plan *plan, const attnc_args *args, Execution *x,
               attnc_error *e)
@@ -15,7 +27,7 @@ execution_new(const Device *d, attnc_plan *plan, const attnc_args *args, Executi
     return err_set(e, ATTNC_ERR_SHAPE,
                    "the sizes are too large for the kernel's workspace");
   if (bytes)
-    TRY(device_alloc(d, bytes, &x->workspace, e));
+    TRY(workspace_new(d, plan, bytes, &x->workspace, e));
   x->args.workspace = (void *)(uintptr_t)x->workspace;
   x->args.workspace_bytes = bytes;
   size_t n = (attnc_plan_state_bytes(plan) + 63) / 64 * 64;

@@ -152,9 +152,32 @@ attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
   return ATTNC_OK;
 }
 
+size_t
+attnc_plan_zeroed_bytes(const attnc_plan *p)
+{
+  const attnc_sizes none = {.size = sizeof none}; /* they have a constant size */
+  size_t end = 0;
+  Workspace w;
+  if (!p || lay_out(p, &none, &w, NULL) != ATTNC_OK)
+    return 0;
+  for (int i = 0; i < p->recipe->n_regions; i++)
+    if (p->recipe->regions[i].zero)
+      end = w.at[i] + w.bytes[i];
+  return end;
+}
+
+/* A launch for which workspace is wanted and not given, where there is a grid for that. */
+static bool
+without_workspace(const attnc_plan *p, const LaunchArgs *a)
+{
+  return p->recipe->runs_without && !a->workspace;
+}
+
 static attnc_status
 check_workspace(const attnc_plan *p, const LaunchArgs *a, size_t need, attnc_error *e)
 {
+  if (without_workspace(p, a))
+    return ATTNC_OK;
   if (need && (!a->workspace || a->workspace_bytes < need))
     return err_set(e, ATTNC_ERR_USAGE, "a workspace of %zu bytes is needed, %zu are given",
                    need, a->workspace ? a->workspace_bytes : (size_t)0);
@@ -182,16 +205,18 @@ too_many_blocks(const attnc_plan *p, const Launch *l, const attnc_sizes *s,
 }
 
 static attnc_status
-pack_grid(const attnc_plan *p, const Launch *l, const attnc_sizes *s, Grid *g,
+pack_grid(const attnc_plan *p, const Launch *l, const LaunchArgs *a, Grid *g,
           attnc_error *e)
 {
+  const attnc_sizes *s = &a->sizes;
+  const Axis *grid = without_workspace(p, a) && l->runs_without ? l->grid_without : l->grid;
   unsigned *out[3] = {&g->x, &g->y, &g->z};
   for (int i = 0; i < 3; i++) {
     int64_t v = 0;
-    const Axis *over = axis_above(&l->grid[i], s, p->device.sms, grid_limit[i]);
+    const Axis *over = axis_above(&grid[i], s, p->device.sms, grid_limit[i]);
     if (over)
       return too_many_blocks(p, l, s, over, i, e);
-    axis_value(&l->grid[i], s, p->device.sms, &v);
+    axis_value(&grid[i], s, p->device.sms, &v);
     *out[i] = (unsigned)v;
   }
   return ATTNC_OK;
@@ -221,7 +246,8 @@ pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, const Works
     out->ptr = (CUdeviceptr)(uintptr_t)a->tensors[q->slot].data;
     return ATTNC_OK;
   case PARAM_WORKSPACE:
-    out->ptr = (CUdeviceptr)(uintptr_t)a->workspace + w->at[q->region];
+    out->ptr = (CUdeviceptr)(uintptr_t)a->workspace;
+    out->ptr += without_workspace(p, a) ? 0 : w->at[q->region];
     return ATTNC_OK;
   case PARAM_STRIDE:
     return pack_int(q, a->tensors[q->slot].stride[q->dim], out, e);
@@ -279,7 +305,7 @@ pack_grids(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty,
     if (!p->recipe->steps[i].is_launch)
       continue;
     const Launch *l = &p->recipe->steps[i].launch;
-    TRY(pack_grid(p, l, &a->sizes, &out->grids[i], e));
+    TRY(pack_grid(p, l, a, &out->grids[i], e));
     TRY(check_cluster(p, l, &out->grids[i], e));
     *empty = *empty && grid_empty(&out->grids[i]);
   }

@@ -191,15 +191,31 @@ grows(const Axis *a)
   return true;
 }
 
-static attnc_status
-read_region(Reader *rd, json_t *v, RecipeRegion *r)
+static bool
+constant(const Axis *a)
 {
-  static const char *const keys[] = {"name", "bytes", NULL};
+  for (int i = 0; i < a->n; i++)
+    if (a->terms[i].kind != TERM_CONST)
+      return false;
+  return true;
+}
+
+static attnc_status
+read_region(Reader *rd, json_t *v, bool first, RecipeRegion *r)
+{
+  static const char *const keys[] = {"name", "bytes", "zero", NULL};
+  json_t *zero = json_object_get(v, "zero");
   TRY(read_object(rd, v, keys));
   TRY(read_text(rd, v, "name", &r->name));
   TRY(read_axis(rd, json_object_get(v, "bytes"), 0, &r->bytes));
-  return grows(&r->bytes) ? ATTNC_OK
-                          : read_bad(rd, "'bytes': does not grow with the sizes");
+  if (!grows(&r->bytes))
+    return read_bad(rd, "'bytes': does not grow with the sizes");
+  if (zero && !json_is_boolean(zero))
+    return read_bad(rd, "'zero': expected true or false");
+  r->zero = json_is_true(zero);
+  if (r->zero && (!first || !constant(&r->bytes)))
+    return read_bad(rd, "'zero': expected a constant size, ahead of regions that are not");
+  return ATTNC_OK;
 }
 
 /* Before schema 3 there were offsets instead of regions; no kernel had any. */
@@ -222,7 +238,8 @@ read_workspace(Reader *rd, json_t *v, int schema)
     return read_no_memory(rd);
   for (int i = 0; i < n; i++) {
     snprintf(rd->at, sizeof rd->at, "workspace[%d]", i);
-    TRY(read_region(rd, json_array_get(v, (size_t)i), &all[i]));
+    bool first = !i || all[i - 1].zero;
+    TRY(read_region(rd, json_array_get(v, (size_t)i), first, &all[i]));
   }
   r->regions = all;
   r->n_regions = n;

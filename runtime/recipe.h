@@ -122,7 +122,8 @@ typedef struct Launch {
   const char *entry;
   const Param *params;
   int n_params;
-  Axis grid[3];
+  Axis grid[3], grid_without[3]; /* the latter: of a launch without workspace, … */
+  bool runs_without;             /* … where there is one */
   unsigned block[3];
   unsigned cluster[3]; /* blocks; divides the grid */
   unsigned shared;     /* bytes of dynamic shared memory */
@@ -150,6 +151,9 @@ enum { REGION_ALIGN = CALL_REGION_ALIGN };
 typedef struct RecipeRegion {
   const char *name;
   Axis bytes;
+  /* All bytes are 0 before a launch and after it: the caller makes them so once.  Such
+   * regions have a constant size and are the first ones. */
+  bool zero;
 } RecipeRegion;
 
 /* ---- the whole ---- */
@@ -180,6 +184,7 @@ typedef struct Recipe {
   int64_t strides[RECIPE_SLOTS][CALL_STRIDES]; /* specialised */
   const RecipeRegion *regions;
   int n_regions;
+  bool runs_without; /* a launch may be given no workspace though there are regions */
   Step *steps;
   int n_steps, n_params, n_maps; /* params and maps: over all steps */
 } Recipe;

@@ -157,12 +157,22 @@ read_block(Reader *rd, json_t *list, const char *what, int64_t hi, unsigned out[
 }
 
 static attnc_status
-read_grid(Reader *rd, json_t *list, Launch *l)
+read_grid(Reader *rd, json_t *v, const char *name, Axis *grid)
 {
-  TRY(read_array(rd, list, "grid", 3, 3));
+  json_t *list = json_object_get(v, name);
+  TRY(read_array(rd, list, name, 3, 3));
   for (size_t i = 0; i < 3; i++)
-    TRY(read_axis(rd, json_array_get(list, i), 0, &l->grid[i]));
+    TRY(read_axis(rd, json_array_get(list, i), 0, &grid[i]));
   return ATTNC_OK;
+}
+
+static attnc_status
+read_grids(Reader *rd, json_t *v, Launch *l)
+{
+  TRY(read_grid(rd, v, "grid", l->grid));
+  l->runs_without = json_object_get(v, "grid_without_workspace") != NULL;
+  return l->runs_without ? read_grid(rd, v, "grid_without_workspace", l->grid_without)
+                         : ATTNC_OK;
 }
 
 /* Cluster and serialization, both absent as a rule. */
@@ -186,15 +196,16 @@ read_attributes(Reader *rd, json_t *v, Launch *l)
 static attnc_status
 read_launch(Reader *rd, json_t *v, int step, Launch *l)
 {
-  static const char *const keys[] = {"entry",   "params", "grid",          "block",
-                                     "cluster", "shared", "serialization", NULL};
+  static const char *const keys[] = {"entry", "params",  "grid",   "grid_without_workspace",
+                                     "block", "cluster", "shared", "serialization",
+                                     NULL};
   int shared = 0;
   snprintf(rd->at, sizeof rd->at, "steps[%d].launch", step);
   TRY(read_object(rd, v, keys));
   TRY(read_text(rd, v, "entry", &l->entry));
   if (!*l->entry || strlen(l->entry) >= RECIPE_ENTRY)
     return read_bad(rd, "'entry': expected a name");
-  TRY(read_grid(rd, json_object_get(v, "grid"), l));
+  TRY(read_grids(rd, v, l));
   TRY(read_block(rd, json_object_get(v, "block"), "block", 1024, l->block));
   TRY(read_attributes(rd, v, l));
   TRY(read_int(rd, v, "shared", 0, INT_MAX, &shared));
@@ -228,6 +239,31 @@ read_step(Reader *rd, json_t *v, int i, Step *s)
                 : read_memset(rd, set, i, &s->memset);
 }
 
+static bool
+has_workspace(const Launch *l)
+{
+  for (int i = 0; i < l->n_params; i++)
+    if (l->params[i].kind == PARAM_WORKSPACE)
+      return true;
+  return false;
+}
+
+/* Every step or none can do without workspace. */
+static attnc_status
+check_without(Reader *rd)
+{
+  int with = 0, without = 0;
+  for (int i = 0; i < rd->r->n_steps; i++) {
+    const Step *s = &rd->r->steps[i];
+    with += !s->is_launch || (has_workspace(&s->launch) && !s->launch.runs_without);
+    without += s->launch.runs_without;
+  }
+  rd->r->runs_without = without > 0;
+  if (with && without)
+    return read_bad(rd, "steps: some have a grid without workspace and others need some");
+  return ATTNC_OK;
+}
+
 attnc_status
 read_steps(Reader *rd, json_t *list)
 {
@@ -241,5 +277,5 @@ read_steps(Reader *rd, json_t *list)
     TRY(read_step(rd, json_array_get(list, (size_t)i), i, &rd->r->steps[i]));
   }
   rd->at[0] = 0;
-  return ATTNC_OK;
+  return check_without(rd);
 }

@@ -66,13 +66,15 @@ fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
   t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, w, j), j), .hint = HINT_KEEP);
 }
 
-/* What a block of work begins with. */
+/* What a block of work begins with.  Where tickets are drawn its number goes with Q. */
 static void
-load_first(Tb *t, const Cta *c, WorkTile w)
+load_first(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(t, &c->part, &w);
   fetch_k(t, c, &w, w_first(&kv));
-  t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE);
+  t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE,
+                  .word = all->draws ? &i : NULL);
 }
 
 /* K runs one tile ahead of V, as those who compute take them. */
@@ -82,13 +84,14 @@ load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(t, &c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
-    load_first(t, c, w);
+    load_first(t, c, all, i);
   T_FOR_TILES (t, j, &ahead) {
     fetch_k(t, c, &w, j);
     fetch_v(t, c, &w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
-    load_first(t, c, partition_work_tile(t, &c->part, all, partition_next_tile(all, i)));
+    load_first(t, c, all, partition_next_tile(all, i));
+  partition_draw(t, &c->part, all); /* late, or this CTA would hold what others could do */
   fetch_v(t, c, &w, w_last(&kv));
 }
 
@@ -333,6 +336,16 @@ compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   finish(t, c, &my);
 }
 
+/* The number of the next block, or of none. */
+static void
+next_block(Tb *t, const Cta *c, const TileScheduler *all)
+{
+  if (!all->draws)
+    return;
+  Slot q = t_consumer_peek(t, c->q);
+  t_for_next(t, t_stage_word(t, q));
+}
+
 /* Turns at the tensor cores, block after block. */
 static void
 compute_all(Tb *t, const Cta *c, const TileScheduler *all)
@@ -350,6 +363,7 @@ compute_all(Tb *t, const Cta *c, const TileScheduler *all)
       compute(t, c, all, i, ready);
     else
       compute_plain(t, c, all, i);
+    next_block(t, c, all);
   }
 }
 
@@ -357,29 +371,32 @@ static void
 load_all(Tb *t, const Cta *c, const TileScheduler *all)
 {
   if (c->s->cross_tile)
-    load_first(t, c, partition_work_tile(t, &c->part, all, all->span.lo));
+    load_first(t, c, all, all->span.lo);
   T_FOR (t, i, all->span)
     load(t, c, all, i);
+  if (all->draws)
+    t_producer_load(t, c->q, .word = &all->span.hi);
 }
 
 /* ---- the kernel ---- */
 
 static Partition
-partition(const Call *p, const Hopper *s)
+partition(const Call *p, const Hopper *s, const WorkRegion *tickets)
 {
   return (Partition){.call = p,
                      .bm = s->bm,
                      .bn = s->bn,
                      .pack = s->pack_gqa ? p->spec->group_size : 1,
                      .cluster = s->cluster,
-                     .scheduler = (Scheduler)s->scheduler};
+                     .scheduler = (Scheduler)s->scheduler,
+                     .tickets = tickets};
 }
 
 static void
-forward(Tb *t, const Call *p, const Hopper *s)
+forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
 {
   int groups = s->bm / wgmma_rows();
-  Cta c = {.p = p, .s = s, .part = partition(p, s)};
+  Cta c = {.p = p, .s = s, .part = partition(p, s, tickets)};
   c.order = s->pingpong ? t_order_barrier(t, groups) : NULL;
   SmemLayout l = wgmma_layout(p->spec, s);
   c.q = layout_ring(t, &l, PART_Q);
@@ -399,8 +416,9 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   (void)call;
+  const WorkRegion *tickets = partition_counter(b, (Scheduler)hopper_of(s)->scheduler);
   T_ENTRY (b, t, NULL, .warps = s->warps, .cluster = hopper_of(s)->cluster)
-    forward(t, t_call(t), hopper_of(s));
+    forward(t, t_call(t), hopper_of(s), tickets);
 }
 
 static void
@@ -410,7 +428,9 @@ print(const Sched *sched, Str *out)
   str_printf(out, "fwd_wgmma %dx%d, %d warpgroups, %d stages%s%s%s%s", s->bm, s->bn,
              s->bm / wgmma_rows(), s->stages, s->intra_wg_overlap ? ", overlap" : "",
              s->pingpong ? ", pingpong" : "", s->p_in_smem ? ", P in shared memory" : "",
-             s->scheduler == SCHED_PERSISTENT ? ", persistent" : "");
+             s->scheduler == SCHED_PERSISTENT ? ", persistent"
+             : s->scheduler == SCHED_DYNAMIC  ? ", dynamic"
+                                              : "");
 }
 
 static const SchedField options[] = {HOPPER_OPTIONS(SCHED_ROW)};

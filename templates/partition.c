@@ -196,16 +196,40 @@ one_each(const Partition *p)
 TileScheduler
 partition_scheduler(Tb *t, const Partition *p)
 {
-  bool persistent = p->scheduler == SCHED_PERSISTENT;
+  bool dynamic = p->scheduler == SCHED_DYNAMIC;
+  bool persistent = p->scheduler == SCHED_PERSISTENT || dynamic;
   if (p->scheduler == SCHED_LPT)
     return deal(t, p);
   Idx mine = i_div(i_cta(t, 0), p->cluster), ctas = one_each(p);
   t_grid(t, persistent ? i_min(i_sms(p->call->host, p->cluster), ctas) : ctas, 1, 1);
+  if (dynamic)
+    t_grid_without_workspace(t, ctas, 1, 1);
   if (!persistent)
     return (TileScheduler){.span = {mine, i_add(mine, 1), i_int(1)}};
   Idx all = i_mul(blocks(p), heads(p)), step = i_div(i_ctas(t), p->cluster);
   all = i_mul(all, batches(p));
-  return (TileScheduler){.span = {mine, all, step}};
+  return (TileScheduler){.span = {mine, all, dynamic ? i_int(0) : step}, .draws = dynamic};
+}
+
+const WorkRegion *
+partition_counter(Build *b, Scheduler scheduler)
+{
+  if (scheduler != SCHED_DYNAMIC)
+    return NULL;
+  return b_region(b, .name = "tickets", .ty = DT_F32, .cols = 1, .zero = true);
+}
+
+/* The first blocks are given out by the CTAs' own numbers, so that nobody waits for a
+ * ticket before it begins.  Each CTA draws until its number is past the end: as many
+ * drawings as there are blocks, behind which the counter is 0 again.  Without workspace
+ * every block has a CTA, and the ticket is 0: past the end. */
+void
+partition_draw(Tb *t, const Partition *p, const TileScheduler *all)
+{
+  if (!all->draws)
+    return;
+  Idx ticket = t_ticket(t, p->tickets, all->span.hi);
+  t_for_next(t, i_add(ticket, i_ctas(t)));
 }
 
 static Block

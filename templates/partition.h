@@ -12,11 +12,14 @@
 #include "compiler/tile/walk.h"
 #include "templates/deal.h"
 
-/* Who does the block of a number.  The first three are values of an option `scheduler`. */
+/* Who does the block of a number.  All but the last are values of an option `scheduler`.
+ */
 typedef enum Scheduler {
   SCHED_GRID,       /* a CTA each */
   SCHED_PERSISTENT, /* each CTA strides over them: one CTA a multiprocessor */
   SCHED_LPT,        /* dealt at compile time, in their order, to whoever has least to do */
+  SCHED_DYNAMIC,    /* each CTA begins with the block of its number, and draws tickets for
+                       more; without workspace it has that one */
   SCHED_ASIDE,      /* a CTA each; heads along y and batches along z of the grid, as far as
                        those reach; a section is a head */
 } Scheduler;
@@ -28,6 +31,7 @@ typedef struct Partition {
   int pack;    /* heads of a group whose rows stand side by side, or 1 */
   int cluster; /* CTAs that share key tiles, or 1 */
   Scheduler scheduler;
+  const WorkRegion *tickets; /* partition_counter */
 } Partition;
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
@@ -36,18 +40,25 @@ typedef struct WorkTile {
   Idx b, h, hk, q0, all;
 } WorkTile;
 
-/* The blocks of this CTA, by number. */
+/* The blocks of this CTA, by number: T_FOR over `span`.  Where tickets are drawn, one lane
+ * does so with partition_draw, a block ahead, and sends what it drew to the others with the
+ * next block's Q; after its last block it sends the end of the span. */
 typedef struct TileScheduler {
   Span span;
   const Table *list; /* of an lpt schedule: head and block of each, from `first` on */
   int first;
+  bool draws;
 } TileScheduler;
 
 /* That of a template whose CTAs have one block each, of one head: SCHED_ASIDE. */
 Partition partition_aside(const Call *, const Sched *);
 WorkTile partition_alone(Tb *, const Partition *); /* its block; declares the grid */
 
+/* The counter of a dynamic scheduler; NULL for others. */
+const WorkRegion *partition_counter(Build *, Scheduler);
 TileScheduler partition_scheduler(Tb *, const Partition *); /* declares the grid */
+/* In the loop of who draws: the number of its next block, or one past the end. */
+void partition_draw(Tb *, const Partition *, const TileScheduler *);
 WorkTile partition_work_tile(Tb *, const Partition *, const TileScheduler *, Idx i);
 Idx partition_next_tile(const TileScheduler *,
                         Idx i); /* after the last: one that there is */

@@ -41,7 +41,8 @@ static const SpaceAxis keys = {
     {"block_n"}, 9, {{128}, {176}, {64}, {80}, {96}, {112}, {144}, {160}, {192}}};
 static const SpaceAxis stages = {{"num_stages"}, 2, {{2}, {3}}};
 static const SpaceAxis p_place = {{"p_in_smem"}, 2, {{false}, {true}}};
-static const SpaceAxis scheduler = {{"scheduler"}, 2, {{SCHED_GRID}, {SCHED_PERSISTENT}}};
+static const SpaceAxis scheduler = {
+    {"scheduler"}, 3, {{SCHED_GRID}, {SCHED_PERSISTENT}, {SCHED_DYNAMIC}}};
 static const SpaceAxis q_stages = {{"q_stages"}, 2, {{1}, {2}}};
 
 /* What the cost model can tell apart. */
@@ -132,6 +133,7 @@ wgmma_layout(const Spec *p, const Hopper *s)
     l.part[i].consumers = wgmma_warps() * (s->bm / wgmma_rows());
     l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
   }
+  l.part[PART_Q].word = s->scheduler == SCHED_DYNAMIC;
   if (s->p_in_smem) {
     l.part[PART_P] = layout_rows(p, ATTNC_Q, s->bm, s->bn);
     l.part[PART_P].name = "p";
@@ -182,6 +184,8 @@ refuse_shape(const Case *c, const Hopper *s, Why *why)
   if (s->narrow_diagonal && s->bn % 32)
     return refused(why, "narrow_diagonal takes a block_n of a multiple of 32, not %d",
                    s->bn);
+  if (s->scheduler == SCHED_DYNAMIC && (s->cluster > 1 || s->cross_tile))
+    return refused(why, "a dynamic schedule takes cluster 1, and no cross_tile");
   if (!s->private_epilogue && (teams == 1 || !s->tma_store))
     return refused(why, "private_epilogue=false takes two warpgroups and tma_store");
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
@@ -292,6 +296,9 @@ wgmma_cost(const Case *c, const Sched *sched)
   double work = n.full * (units_longest(&full) + exposed(c, s, &full) / ctas) +
                 n.partial * (units_longest(&part) + exposed(c, s, &part) / ctas);
   double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
+  if (s->scheduler ==
+      SCHED_DYNAMIC) /* which block it is comes with Q, and its place after */
+    begin += 200;
   if (s->cross_tile)
     begin -= 400;
   if (!s->private_epilogue) /* the first waits for the last */

@@ -14,8 +14,9 @@
     "QK of the next tile runs beside PV of this one.")                                     \
   X(pingpong, BOOL, 0, 1, NULL, VARY, "true",                                              \
     "Warpgroups take turns at the tensor cores.")                                          \
-  X(scheduler, ENUM, 0, 2, "grid persistent lpt", KEEP, "persistent",                      \
-    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA.")         \
+  X(scheduler, ENUM, 0, 3, "grid persistent lpt dynamic", KEEP, "persistent",              \
+    "Blocks of work: one a CTA; as a CTA strides over them; a list for each CTA; to "      \
+    "whoever is free.")                                                                    \
   X(cluster, INT, 1, 2, NULL, VARY, "2", "CTAs that share k and v by multicast.")          \
   X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
   X(tma_store, BOOL, 0, 1, NULL, VARY, "true",                                             \

@@ -54,6 +54,9 @@ e2e_test(e2e_bare bare)
 e2e_program(captured NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_captured captured ARGS sm_80)
 e2e_test(e2e_captured_hopper captured ARGS sm_90a)
+e2e_program(dealt NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
+e2e_test(e2e_dealt dealt ARGS 5)
+e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
 
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)

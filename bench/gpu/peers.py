@@ -52,7 +52,7 @@ def launching(plan, t):
     o = t.torch.full_like(t.q, float("nan"))
     launch = plan.prepare(t.q, t.k, t.v, o)
     if launch.workspace_bytes:
-        scratch = t.torch.empty(launch.workspace_bytes, dtype=t.torch.uint8, device=DEVICE)
+        scratch = t.torch.zeros(launch.workspace_bytes, dtype=t.torch.uint8, device=DEVICE)
         launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
     stream = t.torch.cuda.current_stream().cuda_stream
 

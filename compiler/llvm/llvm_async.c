@@ -202,21 +202,60 @@ slide(Lo *lo, const View *v, V row, int rows, V *outer)
   return past;
 }
 
-/* Waits until the stage is empty, tells its barrier how much will come, and starts the
- * copies: one for each panel. */
+/* Whoever sees the stage's phase complete sees its word: the arrival behind it releases. */
+static void
+store_word(Lo *lo, const Op *op, V stage)
+{
+  V in[2];
+  if (!op->ring->word)
+    return;
+  in[0] = barrier_at(lo, op->ring->word_at, stage);
+  in[1] = idx_value(lo, op->word);
+  effect(lo, "st.shared::cta.b32 [$0], $1;", "r,r", in, 2);
+}
+
 void
-lower_producer_load_tma(Lo *lo, const Op *op)
+lower_stage_word(Lo *lo, const Op *op)
+{
+  V at = barrier_at(lo, op->ring->word_at, lo->stage[op->wait_id]);
+  lo->found[op->found.node->n] =
+      asm_1(lo, ASM_MEMORY, "ld.shared::cta.b32 $0, [$1];", "=r,r", lo->i32, &at, 1);
+}
+
+/* Waits until the stage is empty, and tells its barrier how much will come. */
+static V
+open_stage(Lo *lo, const Op *op, int bytes)
+{
+  const Ring *r = op->ring;
+  const RingPos *pos = &lo->produce[r->id];
+  V full = barrier_at(lo, r->full_at, pos->stage);
+  wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
+  store_word(lo, op, pos->stage);
+  const char *expect = arena_printf(
+      lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
+      bytes);
+  effect(lo, bytes ? expect : "mbarrier.arrive.release.cta.shared::cta.b64 _, [$0];", "r",
+         &full, 1);
+  return full;
+}
+
+/* A word goes alone. */
+static void
+load_nothing(Lo *lo, const Op *op)
+{
+  open_stage(lo, op, 0);
+  advance(lo, op->ring, &lo->produce[op->ring->id]);
+}
+
+/* Starts the copies, one for each panel. */
+static void
+load_panels(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   const View *v = &op->view;
   RingPos *pos = &lo->produce[r->id];
   int panels = view_panels(v), rows = r->mem.rows / (r->cluster > 1 ? r->cluster : 1);
-  V in[8], full = barrier_at(lo, r->full_at, pos->stage);
-  wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
-  const char *expect = arena_printf(
-      lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
-      panels * r->mem.rows * PANEL_BYTES);
-  effect(lo, expect, "r", &full, 1);
+  V in[8], full = open_stage(lo, op, panels * r->mem.rows * PANEL_BYTES);
   V dst = lane_value(lo, LANE_SMEM), stage = stage_bytes(lo, r, pos->stage);
   if (stage)
     dst = LLVMBuildAdd(lo->b, dst, stage, "");
@@ -237,6 +276,15 @@ lower_producer_load_tma(Lo *lo, const Op *op)
   for (int p = 0; p < panels; p++)
     load_panel(lo, op, p, in);
   advance(lo, r, pos);
+}
+
+void
+lower_producer_load_tma(Lo *lo, const Op *op)
+{
+  if (op->view.x)
+    load_panels(lo, op);
+  else
+    load_nothing(lo, op);
 }
 
 void
@@ -305,6 +353,21 @@ lower_grid_trigger(Lo *lo, const Op *op)
   (void)op; /* for whatever is behind */
   if (lo->p->target->dependent)
     effect(lo, "griddepcontrol.launch_dependents;", "", NULL, 0);
+}
+
+/* inc is 0 again behind its bound: the last drawing leaves the counter as the first found
+ * it.  Written out, since LLVM 22 prints its own atomics without order and scope. */
+void
+lower_ticket(Lo *lo, const Op *op)
+{
+  V in[2];
+  in[0] = param_value(lo, PARAM_WORKSPACE, op->view.x->slot, 0);
+  in[1] = LLVMBuildSub(lo->b, idx_value(lo, op->bound), k32(lo, 1), "");
+  const char *text = lo->p->has_grid_without_workspace
+                         ? "{ .reg .pred p; mov.b32 $0, 0; setp.ne.u64 p, $1, 0; "
+                           "@p atom.relaxed.gpu.global.inc.u32 $0, [$1], $2; }"
+                         : "atom.relaxed.gpu.global.inc.u32 $0, [$1], $2;";
+  lo->found[op->found.node->n] = asm_1(lo, ASM_MEMORY, text, "=&r,l,r", lo->i32, in, 2);
 }
 
 /* The team's first thread sends one box for each panel. */

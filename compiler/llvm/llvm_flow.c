@@ -228,6 +228,15 @@ counts_up(const Span *s)
   return idx_nonneg(s->lo) && idx_nonneg(s->hi) && idx_nonneg(s->step);
 }
 
+/* What comes behind i, and where the loop ends. */
+static V
+behind(Lo *lo, const Region *r, V i, V *end)
+{
+  V step = r->has_next ? NULL : idx_value(lo, r->loop.step);
+  *end = idx_value(lo, r->loop.hi);
+  return step ? LLVMBuildAdd(lo->b, i, step, "") : idx_value(lo, r->next);
+}
+
 /* A block of work a trip: what it needs is computed at its start, and not kept. */
 static void
 lower_for(Lo *lo, const Region *r)
@@ -240,8 +249,7 @@ lower_for(Lo *lo, const Region *r)
   keep_whole(lo, r);
   lower_region(lo, r);
   hoist_here(lo);
-  V step = idx_value(lo, r->loop.step), end = idx_value(lo, r->loop.hi);
-  V next = LLVMBuildAdd(lo->b, l.n_phi, step, "");
+  V end, next = behind(lo, r, l.n_phi, &end);
   V more =
       LLVMBuildICmp(lo->b, counts_up(&r->loop) ? LLVMIntULT : LLVMIntSLT, next, end, "");
   close_loop(lo, &l, next, more);

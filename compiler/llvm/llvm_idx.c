@@ -190,6 +190,8 @@ node_new(Lo *lo, const Node *n)
     return team_value(lo);
   if (n->kind == NODE_ANY)
     return lo->any[n->n];
+  if (n->kind == NODE_FOUND)
+    return lo->found[n->n];
   if (n->kind == NODE_LOOP)
     return lo->loop_var[n->n];
   if (n->kind == NODE_ENTRY)

@@ -61,6 +61,7 @@ typedef void Lowering(Lo *, const Op *);
   X(CONSUMER_WAIT, consumer_wait)                                                          \
   X(CONSUMER_PEEK, lower_consumer_wait_tma)                                                \
   X(CONSUMER_RELEASE, release)                                                             \
+  X(STAGE_WORD, lower_stage_word)                                                          \
   X(COPY, lower_copy)                                                                      \
   X(COPY_WAIT, lower_copy_wait)                                                            \
   X(COPY_OUT, lower_copy_out)                                                              \
@@ -68,6 +69,7 @@ typedef void Lowering(Lo *, const Op *);
   X(OUT_WAIT, lower_out_wait)                                                              \
   X(GRID_WAIT, lower_grid_wait)                                                            \
   X(GRID_TRIGGER, lower_grid_trigger)                                                      \
+  X(TICKET, lower_ticket)                                                                  \
   X(SYNC, lower_sync)                                                                      \
   X(SYNC_ROLE, lower_sync)                                                                 \
   X(FENCE_ASYNC, lower_fence_async)                                                        \
@@ -256,6 +258,7 @@ tables(Lo *lo)
   lo->consume = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
   lo->any = NEW_N(lo->arena, V, p->n_any + 1);
+  lo->found = NEW_N(lo->arena, V, p->n_found + 1);
   lo->table = NEW_N(lo->arena, V, p->idx.tables.n + 1);
   lo->node = NEW_N(lo->arena, NodeMemo, p->idx.nodes.n + 1);
   for (int i = 0; i <= p->rings.n; i++)

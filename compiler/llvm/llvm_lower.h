@@ -82,6 +82,7 @@ typedef struct Lo {
   const Role *role; /* NULL: none */
   V *loop_var;      /* by region id */
   V *any;           /* by id: what a vote found */
+  V *found;         /* by id: the number that an operation found */
   V *table;         /* by id: the constant array, NULL before its first use */
   V **vals;         /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
@@ -192,12 +193,14 @@ void lower_setup(Lo *); /* at the start of a kernel */
 void lower_end(Lo *);   /* at its end */
 void lower_producer_load_tma(Lo *, const Op *);
 void lower_consumer_wait_tma(Lo *, const Op *);
+void lower_stage_word(Lo *, const Op *);
 void lower_consumer_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);
 void lower_fence_async(Lo *, const Op *);
 void lower_grid_wait(Lo *, const Op *);
 void lower_grid_trigger(Lo *, const Op *);
+void lower_ticket(Lo *, const Op *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);

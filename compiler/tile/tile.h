@@ -126,6 +126,7 @@ typedef struct RingArgs {
   int rows, cols, stages;
   int consumers; /* FILL_TMA: warps that release each stage */
   int cluster;   /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
+  bool word;     /* FILL_TMA: a number goes with each stage */
 } RingArgs;
 int ring_bytes(const RingArgs *); /* what its stages and mbarriers take */
 Ring *t_ring_(Tb *, const RingArgs *);
@@ -135,6 +136,7 @@ typedef struct ProducerArgs {
   View src;
   const Idx *when; /* FILL_COPY: only if true, yet the stage counts; NULL: always */
   Hint hint;       /* FILL_TMA */
+  const Idx *word; /* of the stage, if the ring has words; without `src` it goes alone */
 } ProducerArgs;
 void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
 #define t_producer_load(t, r, ...) t_producer_load_((t), (r), &(ProducerArgs){__VA_ARGS__})
@@ -142,6 +144,7 @@ void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
 Slot t_consumer_wait(Tb *, Ring *);
 /* FILL_TMA: the same stage, which t_consumer_wait will still give. */
 Slot t_consumer_peek(Tb *, Ring *);
+Idx t_stage_word(Tb *, Slot);        /* the number that goes with the stage */
 void t_consumer_release(Tb *, Slot); /* I shall not read it again */
 void t_copy(Tb *, Smem, View);       /* a copy that is in no ring … */
 void t_copy_wait(Tb *);              /* … has arrived, visible to the whole block */
@@ -320,9 +323,11 @@ typedef struct RoleArgs {
     for (Idx i = T_NAME(for_, __LINE__).i; T_NAME(for_, __LINE__).fresh;                   \
          T_NAME(for_, __LINE__).fresh = false)
 
+/* Of step 0: t_for_next says in the loop's body, once, what comes after i. */
 typedef struct Span {
   Idx lo, hi, step;
 } Span;
+void t_for_next(Tb *, Idx);
 typedef struct ForState {
   Idx i;
   bool open, fresh, region;

@@ -60,13 +60,20 @@ push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
   op->hint = a->hint;
-  tile_map(t, &a->src, r->mem.rows / (r->cluster ? r->cluster : 1));
+  if (a->word)
+    op->word = *a->word;
+  if (a->src.x)
+    tile_map(t, &a->src, r->mem.rows / (r->cluster ? r->cluster : 1));
 }
 
 void
 t_producer_load_(Tb *t, Ring *r, const ProducerArgs *a)
 {
-  fits(t, &r->mem, r->mem.rows, a->src);
+  if (r->word != (a->word != NULL))
+    t_fail(t, "producer_load %s: %s", r->mem.name,
+           r->word ? "a stage without its word" : "the ring has no words");
+  if (a->src.x || !r->word)
+    fits(t, &r->mem, r->mem.rows, a->src);
   Op *op = tile_op(t, OP_PRODUCER_LOAD);
   op->ring = r;
   op->view = a->src;
@@ -126,6 +133,18 @@ t_consumer_peek(Tb *t, Ring *r)
   return slot_of(take_word(t, r, OP_CONSUMER_PEEK));
 }
 
+Idx
+t_stage_word(Tb *t, Slot slot)
+{
+  if (!slot.ring->word)
+    t_fail(t, "stage_word %s: the ring has no words", slot.ring->mem.name);
+  Op *op = tile_op(t, OP_STAGE_WORD);
+  op->ring = slot.ring;
+  op->wait_id = slot.wait_id;
+  op->found = tile_found(t);
+  return op->found;
+}
+
 void
 t_consumer_release(Tb *t, Slot slot)
 {
@@ -139,7 +158,7 @@ t_consumer_release(Tb *t, Slot slot)
         t->in_flight.at[i].wait_id[1] == slot.wait_id)
       t_fail(t, "consumer_release %s: product %%%d is still reading it",
              slot.ring->mem.name, t->in_flight.at[i].x->id);
-  op->fence = slot.ring->mem.touched;
+  op->fence = slot.ring->mem.touched || slot.ring->word;
   slot.ring->mem.touched = false;
   slot.ring->released++;
 }

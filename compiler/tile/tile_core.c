@@ -228,13 +228,17 @@ t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
   return (Smem){.mem = d, .rows = rows, .cols = cols};
 }
 
-enum { MBARRIERS = 16 }; /* bytes of a stage's two, FILL_TMA: full and empty */
+enum {
+  MBARRIERS = 16, /* bytes of a stage's two, FILL_TMA: full and empty */
+  WORD = 8        /* of its word, with what keeps mbarriers aligned */
+};
 
 int
 ring_bytes(const RingArgs *a)
 {
   int box = s_bytes(a->ty, a->rows, a->cols);
-  return a->stages * (box + (a->fill == FILL_TMA ? MBARRIERS : 0));
+  int barriers = a->fill == FILL_TMA ? MBARRIERS : 0, word = a->word ? WORD : 0;
+  return a->stages * (box + barriers + word);
 }
 
 Ring *
@@ -252,9 +256,12 @@ t_ring_(Tb *t, const RingArgs *a)
   r->fill = a->fill;
   r->consumers = a->consumers;
   r->cluster = a->cluster;
+  r->word = a->word;
   if (a->fill == FILL_TMA &&
       (a->consumers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
     t_fail(t, "ring %s: %d consumers, boxes of %d rows", a->name, a->consumers, a->rows);
+  if (a->word && (a->fill != FILL_TMA || a->cluster > 1))
+    t_fail(t, "ring %s: words go with stages of one block that TMA fills", a->name);
   r->id = t->prog->rings.n + 1;
   *vec_push(t->arena, &t->prog->rings) = r;
   return r;
@@ -276,6 +283,8 @@ tile_plan(Tb *t)
     r->full_at = at;
     r->empty_at = at + MBARRIERS / 2 * r->mem.stages;
     at += MBARRIERS * r->mem.stages;
+    r->word_at = at;
+    at += r->word ? WORD * r->mem.stages : 0;
   }
   t->prog->smem_bytes = at;
 }

@@ -210,6 +210,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CONSUMER_WAIT, wait)                                                                   \
   X(CONSUMER_PEEK, nothing)                                                                \
   X(CONSUMER_RELEASE, nothing)                                                             \
+  X(STAGE_WORD, nothing)                                                                   \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \
@@ -217,6 +218,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(OUT_WAIT, nothing)                                                                     \
   X(GRID_WAIT, nothing)                                                                    \
   X(GRID_TRIGGER, nothing)                                                                 \
+  X(TICKET, nothing)                                                                       \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \

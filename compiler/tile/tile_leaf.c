@@ -40,6 +40,13 @@ tile_any(Tb *t, int id)
 }
 
 Idx
+tile_found(Tb *t)
+{
+  Node n = {.kind = NODE_FOUND, .n = ++t->prog->n_found, .nonneg = true, .depth = LATE};
+  return leaf(t, &n);
+}
+
+Idx
 tile_loop_var(Tb *t, const Region *r)
 {
   Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
@@ -144,6 +151,10 @@ tile_leaf_print(Str *s, const Node *n)
   }
   if (n->kind == NODE_ANY) {
     str_printf(s, "any%d", n->n);
+    return;
+  }
+  if (n->kind == NODE_FOUND) {
+    str_printf(s, "found%d", n->n);
     return;
   }
   if (n->kind == NODE_SMS) {

@@ -357,9 +357,27 @@ t_for_begin(Tb *t, Span s)
   return f;
 }
 
+static bool
+asks_for_next(const Region *r)
+{
+  int64_t step;
+  return r->kind == OP_FOR && i_known(r->loop.step, &step) && step == 0;
+}
+
+void
+t_for_next(Tb *t, Idx next)
+{
+  if (!asks_for_next(t->here) || t->here->has_next)
+    t_fail(t, "for_next: no loop that asks for it is open here");
+  t->here->next = next;
+  t->here->has_next = true;
+}
+
 void
 t_for_end(Tb *t, ForState *f)
 {
+  if (f->region && asks_for_next(t->here) && !t->here->has_next)
+    t_fail(t, "a loop of step 0 does not say what comes next");
   if (f->region)
     close_loop(t);
   f->open = false;

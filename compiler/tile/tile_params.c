@@ -66,13 +66,14 @@ reach_steps(Reach *r, const Op *op)
 static void
 reach_region(Reach *r, const Region *region)
 {
-  const Idx parts[] = {region->cond,         region->loop.lo,     region->loop.hi,
-                       region->loop.step,    region->span.lo,     region->span.hi,
-                       region->span.full_lo, region->span.full_hi};
+  const Idx parts[] = {region->cond,      region->loop.lo,      region->loop.hi,
+                       region->loop.step, region->next,         region->span.lo,
+                       region->span.hi,   region->span.full_lo, region->span.full_hi};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
   for (const Op *op = region->first; op; op = op->next) {
-    const Idx own[] = {op->when, op->at.q, op->at.k, op->smem.row, op->left.row};
+    const Idx own[] = {op->when,     op->at.q, op->at.k, op->smem.row,
+                       op->left.row, op->word, op->bound};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
       reach_idx(r, own[i]);
     reach_view(r, &op->view);

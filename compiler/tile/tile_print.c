@@ -57,6 +57,8 @@ use_region(const Region *r, const Node **used)
       use(op->view.end, used);
     }
     use(op->when, used);
+    use(op->word, used);
+    use(op->bound, used);
     use(op->at.q, used);
     use(op->at.k, used);
     if (op->steps) {
@@ -68,7 +70,7 @@ use_region(const Region *r, const Node **used)
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->cond};
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->next, b->cond};
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
@@ -181,6 +183,18 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  fence");
   if (op->hint)
     str_put(s, op->hint == HINT_ONCE ? "  once" : "  keep");
+  if (op->kind == OP_PRODUCER_LOAD && op->ring->word) {
+    str_put(s, "  word ");
+    print_idx(s, op->word);
+  }
+  if (op->kind == OP_TICKET) {
+    str_put(s, "  modulo ");
+    print_idx(s, op->bound);
+  }
+  if (op->found.node) {
+    str_put(s, "  ");
+    print_idx(s, op->found);
+  }
   if (op->cond.node) {
     str_put(s, "  ");
     print_idx(s, op->cond);
@@ -239,8 +253,8 @@ print_head(Str *s, const Region *r)
     print_idx(s, r->loop.lo);
     str_put(s, " below ");
     print_idx(s, r->loop.hi);
-    str_put(s, " by ");
-    print_idx(s, r->loop.step);
+    str_put(s, r->has_next ? " then " : " by ");
+    print_idx(s, r->has_next ? r->next : r->loop.step);
   }
 }
 

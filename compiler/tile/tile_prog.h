@@ -79,7 +79,9 @@ struct Ring {
   int id;
   Fill fill;
   int consumers, cluster;
-  int full_at, empty_at;            /* FILL_TMA: offsets of the mbarriers, by the plan */
+  bool word;             /* a number goes with each stage */
+  int full_at, empty_at; /* FILL_TMA: offsets of the mbarriers, by the plan … */
+  int word_at;           /* … and of the words, as far apart */
   int produced, consumed, released; /* while building: counts along the straight line */
   int barrier_released;             /* of `released`, those before the last block barrier */
 };
@@ -113,6 +115,7 @@ typedef struct Val {
   X(CONSUMER_WAIT, "consumer_wait")                                                        \
   X(CONSUMER_PEEK, "consumer_peek")                                                        \
   X(CONSUMER_RELEASE, "consumer_release")                                                  \
+  X(STAGE_WORD, "stage_word")                                                              \
   X(COPY, "copy")                                                                          \
   X(COPY_WAIT, "copy_wait")                                                                \
   X(COPY_OUT, "copy_out")                                                                  \
@@ -120,6 +123,7 @@ typedef struct Val {
   X(OUT_WAIT, "out_wait")                                                                  \
   X(GRID_WAIT, "grid wait")                                                                \
   X(GRID_TRIGGER, "grid trigger")                                                          \
+  X(TICKET, "ticket")                                                                      \
   X(SYNC, "sync")                                                                          \
   X(SYNC_ROLE, "sync_role")                                                                \
   X(FENCE_ASYNC, "fence_async")                                                            \
@@ -197,6 +201,9 @@ typedef struct Op {
   bool fence;          /* RELEASE: the team has read or written the stage by itself */
   bool tie;            /* CVT: not before the last wait */
   Idx cond;            /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
+  Idx found;           /* STAGE_WORD, TICKET: likewise */
+  Idx word;            /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
+  Idx bound;           /* TICKET: drawings that leave the counter at 0 */
   struct Region *body; /* regions */
 } Op;
 
@@ -225,6 +232,8 @@ typedef struct Region {
   bool rare;    /* IF: hardly ever true */
   bool partial; /* IF: in PARTIAL tiles */
   Span loop;    /* FOR */
+  Idx next;     /* FOR of step 0: after the loop's variable */
+  bool has_next;
   Op *first, *last;
   int id;        /* 0: the kernel itself */
   TileSpan span; /* of a loop; visited from hi - 1 down to lo */
@@ -265,13 +274,13 @@ typedef struct Program {
   VEC(SmemDecl *) smem;
   VEC(Ring *) rings;
   VEC(Role *) roles;
-  Idx grid[3]; /* of the host */
-  bool has_grid;
+  Idx grid[3], grid_without_workspace[3]; /* of the host */
+  bool has_grid, has_grid_without_workspace;
   int cluster;    /* blocks, along x */
   bool dependent; /* may begin before the step ahead of it has ended */
   bool waits;     /* … and waits for it */
   int bars;       /* named barriers in use; 0 is the whole block's */
-  int n_any;
+  int n_any, n_found;
   int smem_bytes; /* by the plan */
   int n_vals, n_waits, n_regions;
   double scalar[CALL_SCALARS]; /* constants of specialised scalars, else NaN */
@@ -307,6 +316,7 @@ Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 Idx tile_any(Tb *, int id);
+Idx tile_found(Tb *);                        /* a number that the last operation finds */
 Idx tile_sms(Tb *, int multiple);            /* of the host */
 const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */
 int tile_warps(const Tb *);                  /* of the team … */

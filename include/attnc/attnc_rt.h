@@ -158,7 +158,9 @@ typedef struct attnc_args {
   size_t tensor_size;          /* sizeof(attnc_tensor): bytes of an element of `tensors` */
   uint32_t n_tensors, n_scalars;
   const double *scalars; /* by scalar slot; NaN, or past n_scalars: the spec's value */
-  void *workspace;       /* device memory, at least attnc_plan_workspace bytes */
+  void *workspace;       /* device memory, at least attnc_plan_workspace bytes.  NULL: none,
+                            which a kernel that wants no more than counters does without,
+                            its blocks then dealt as a grid deals them */
   size_t workspace_bytes;
 } attnc_args;
 
@@ -181,9 +183,16 @@ ATTNC_API void attnc_bundle_release(attnc_bundle *);
 ATTNC_API void attnc_plan_retain(attnc_plan *);
 ATTNC_API void attnc_plan_release(attnc_plan *);
 
-/* Bytes of workspace that suffice for every launch whose sizes are at most `max`. */
+/* Bytes of workspace that suffice for every launch whose sizes are at most `max`.  Launches
+ * that may run at the same time need one each. */
 ATTNC_API attnc_status attnc_plan_workspace(const attnc_plan *, const attnc_sizes *max,
                                             size_t *bytes);
+/* The first bytes of a workspace that must be zero before the plan's first launch with it,
+ * whatever the sizes: counters, which every launch leaves at zero, so that later launches
+ * and replays of a graph need nothing more.  They have to be zeroed again after anything
+ * else wrote there, another plan's launch too, and after a launch that failed.  0: what a
+ * workspace holds does not matter. */
+ATTNC_API size_t attnc_plan_zeroed_bytes(const attnc_plan *);
 /* The slot of a tensor, or of a scalar, of the call by name; -1: the call has none of that
  * name.  Tensors and scalars that the spec declares follow those of the tables. */
 ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);

@@ -158,6 +158,12 @@ class Memory:
     def read(self, host):
         self.driver.call("cuMemcpyDtoH_v2", host, self.address, self.nbytes)
 
+    def zero(self, nbytes):
+        """The first so many bytes."""
+        if nbytes:
+            self.driver.call("cuMemcpyHtoD_v2", self.address, C.create_string_buffer(nbytes),
+                             nbytes)
+
     def free(self):
         self.driver.call("cuMemFree_v2", self.address)
 

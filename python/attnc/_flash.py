@@ -200,7 +200,7 @@ class _Prepared:
             launch = self.launch = self.plan.prepare(q, k, v, out, lse,
                                                      softmax_scale=self.scale)
         if launch.workspace_bytes:
-            scratch = ops.scratch(launch.workspace_bytes, q)
+            scratch = ops.scratch(launch.workspace_bytes, q, self.plan.zeroed_bytes)
             launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
         outputs = (out,) if lse is None else (out, lse)
         launch(*(x.data_ptr() for x in (q, k, v, *outputs)), stream=ops.stream(self.device))

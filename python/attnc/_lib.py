@@ -113,6 +113,7 @@ FUNCTIONS = {
     "attnc_plan_slot": (i32, pointer, text),
     "attnc_plan_scalar": (i32, pointer, text),
     "attnc_plan_json": (text, pointer),
+    "attnc_plan_zeroed_bytes": (size_t, pointer),
     "attnc_plan_state_bytes": (size_t, pointer),
     "attnc_launch": (status, pointer, pointer, pointer, pointer, pointer),
     # attnc.h

@@ -122,9 +122,13 @@ def stream(device):
     return torch.cuda.current_stream(index).cuda_stream
 
 
-def scratch(nbytes, like):
-    """Device memory of the caching allocator: safe to drop once the launch is enqueued."""
-    return torch.empty(nbytes, dtype=torch.uint8, device=like.device)
+def scratch(nbytes, like, zeroed=0):
+    """Device memory of the caching allocator: safe to drop once the launch is enqueued.
+    zeroed: so many of its first bytes are zero."""
+    made = torch.empty(nbytes, dtype=torch.uint8, device=like.device)
+    if zeroed:
+        made[:zeroed].zero_()
+    return made
 
 
 def key(x):

@@ -67,7 +67,8 @@ class Launch:
                         "its arguments are addresses; prepare another")
 
     def use_workspace(self, address: int, nbytes: int) -> None:
-        """Device memory for the kernel's own use: at least `workspace_bytes`."""
+        """Device memory for the kernel's own use: at least `workspace_bytes`, of which the
+        first `plan.zeroed_bytes` are zero before its first launch."""
         self._args.workspace, self._args.workspace_bytes = address, nbytes
 
     def _again(self, status, stream):

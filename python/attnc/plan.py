@@ -22,7 +22,8 @@ class Plan(Shared):
     """Made by Context.plan.  Immutable, may be called from many threads.
 
     Attributes: spec, context, device (ordinal), info (dict: recipe, registers, spills, where
-    the schedule came from, seconds).
+    the schedule came from, seconds), zeroed_bytes (the first bytes of a workspace that must be
+    zero before its first launch; launches leave them so).
     """
 
     PICKLE = ("its kernel is loaded on a device of this process; pickle its spec, and ask a "
@@ -33,6 +34,7 @@ class Plan(Shared):
         self.context, self.spec, self.device, self._handle = context, spec, device, handle
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
+        self.zeroed_bytes: int = lib.attnc_plan_zeroed_bytes(handle)
 
     def workspace(self, sizes: SizesLike) -> int:
         """Bytes of device memory that a launch of these sizes, or less, needs besides its
@@ -149,7 +151,8 @@ class Plan(Shared):
             if not scratch:
                 raise errors.UsageError(f"{launch.workspace_bytes} bytes of workspace are "
                                         "needed: prepare a launch and use_workspace")
-            memory = scratch.scratch(launch.workspace_bytes, next(iter(tensors.values())))
+            memory = scratch.scratch(launch.workspace_bytes, next(iter(tensors.values())),
+                                     self.zeroed_bytes)
             launch.use_workspace(memory.data_ptr(), launch.workspace_bytes)
         launch.relaunch(stream)
 
@@ -175,6 +178,7 @@ class Plan(Shared):
                                     for n, x in views.items()}, numbers)
             if launch.workspace_bytes:
                 own = stack.enter_context(_driver.Memory(driver, launch.workspace_bytes))
+                own.zero(self.zeroed_bytes)
                 launch.use_workspace(own.address, own.nbytes)
             launch.relaunch()
             driver.synchronize()

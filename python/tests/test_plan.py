@@ -418,6 +418,24 @@ os.environ["ATTNC_EMU"] = ""
 attnc.Context("emu")
 """)
 
+    def test_tickets(self):
+        """A kernel that counts: its plan says so, a call zeroes its workspace, and a prepared
+        launch does without."""
+        self.run_python(f"""
+import attnc, numpy as np
+c = attnc.Context("emu", emulator="arch=sm_90")
+spec = {{**{CAUSAL!r}, "schedule": {{"template": "fwd_wgmma", "scheduler": "dynamic"}}}}
+other = {{**{CAUSAL!r}, "schedule": {{"template": "fwd_wgmma", "scheduler": "grid"}}}}
+q, k, v = (np.random.default_rng(3).standard_normal((1, 70, 2, 32)).astype(np.float16)
+           for _ in range(3))
+plan, grid = (c.plan(x, "b1 h2 sq70 sk70") for x in (spec, other))
+assert (plan.zeroed_bytes, plan.workspace("b1 h2 sq70 sk70")) == (4, 4)
+assert (grid.zeroed_bytes, grid.workspace("b1 h2 sq70 sk70")) == (0, 0)
+assert plan.info["workspace"] == [{{"name": "tickets", "bytes": {{"mul": [4]}}, "zero": True}}]
+for _ in range(2):
+    np.testing.assert_array_equal(plan(q, k, v), grid(q, k, v))
+""")
+
 
 def map_of(slot, rows, heads):
     return {"type": "map", "tensor": slot, "box": [32, 64, 1, 1], "swizzle": 64, "l2": 256,

@@ -19,10 +19,14 @@
 enum { D = 64, B = 2, H = 4, HK = 2, SQ = 70, SK = 90, TENSORS = 6, AXES = 5 };
 enum { BYTES = B * H * SK * D * 2 };
 
-static const char spec_text[] =
-    "attnc: 1\nname: k\ndtype: bf16\nhead_dim: 64\ncausal: true\nreturn_lse: true\n"
-    "tensors: {doc: {dtype: i32, axes: [b, kv]}}\nscalars: {gain: run_time, cap: 1.0}\n";
+#define SPEC                                                                               \
+  "attnc: 1\nname: k\ndtype: bf16\nhead_dim: 64\ncausal: true\nreturn_lse: true\n"         \
+  "tensors: {doc: {dtype: i32, axes: [b, kv]}}\nscalars: {gain: run_time, cap: 1.0}\n"
+/* The second kernel has a use for workspace, and can do without. */
 static const char *const targets[] = {"sm_80", "sm_90a"};
+static const char *const specs[] = {
+    SPEC, SPEC "schedule: {template: fwd_wgmma, scheduler: dynamic}\n"};
+enum { WORKSPACE = 4 };
 static char dir[] = "/tmp/attnc-emitted-XXXXXX";
 
 /* As the header that is written has them. */
@@ -64,12 +68,14 @@ write_file(const char *name, const char *text)
 }
 
 static void
-write_kernel(EmitC *c, const attnc_spec *spec, const char *target)
+write_kernel(EmitC *c, const char *text, const char *target)
 {
   attnc_kernel *k = NULL;
+  attnc_spec *spec = NULL;
   attnc_error e = {0};
   char name[64];
-  if (attnc_compile(spec, NULL, target, NULL, &k, &e) != ATTNC_OK ||
+  if (attnc_spec_load(text, strlen(text), "k", &spec, NULL) != ATTNC_OK ||
+      attnc_compile(spec, NULL, target, NULL, &k, &e) != ATTNC_OK ||
       emit_c_kernel(c, k, &e) != ATTNC_OK)
     die(e.message);
   snprintf(name, sizeof name, "k.%s.ptx", target);
@@ -77,6 +83,7 @@ write_kernel(EmitC *c, const attnc_spec *spec, const char *target)
   snprintf(name, sizeof name, "k.%s.json", target);
   write_file(name, attnc_kernel_json(k));
   attnc_kernel_release(k);
+  attnc_spec_release(spec);
 }
 
 static void
@@ -86,20 +93,16 @@ make_files(const char *cc)
                                "#define X(need, name, args) CUresult name args;\n"
                                "CUDA_ENTRY_TABLE(X)\n#undef X\n";
   Arena *arena = arena_new(0);
-  attnc_spec *spec = NULL;
   EmitC c;
   char command[1024];
-  if (attnc_spec_load(spec_text, strlen(spec_text), "k", &spec, NULL) != ATTNC_OK)
-    die("the spec is refused");
   emit_c_start(&c, arena, "k");
   for (int i = 0; i < 2; i++)
-    write_kernel(&c, spec, targets[i]);
+    write_kernel(&c, specs[i], targets[i]);
   Str source = str_new(arena), header = str_new(arena);
   emit_c_finish(&c, &source, &header);
   write_file("k.c", source.p);
   write_file("k.h", header.p);
   write_file("cuda.h", cuda_h);
-  attnc_spec_release(spec);
   arena_free(arena);
   snprintf(command, sizeof command,
            "cd %s && sha256sum k.*.json k.*.ptx > MANIFEST.sha256 && %s -std=c11 -Wall "
@@ -116,6 +119,7 @@ typedef struct Call {
   CUdeviceptr data[TENSORS];
   int64_t stride[TENSORS][AXES];
   double scale, gain;
+  CUdeviceptr workspace; /* 0: none */
 } Call;
 
 /* What of a good call is changed; none: nothing. */
@@ -238,7 +242,9 @@ by_attnc(const attnc_plan *p, const Call *c, char *why, size_t n)
                   .tensor_size = sizeof *t,
                   .n_tensors = TENSORS,
                   .scalars = numbers,
-                  .n_scalars = 2};
+                  .n_scalars = 2,
+                  .workspace = (void *)(uintptr_t)c->workspace,
+                  .workspace_bytes = c->workspace ? WORKSPACE : 0};
   attnc_status s = attnc_launch(p, &a, NULL, NULL, &e);
   snprintf(why, n, "%s", e.message);
   return s == ATTNC_OK;
@@ -258,7 +264,9 @@ by_emitted(const Kernel *k, const Call *c)
             .doc = c->data[5],
             .softmax_scale = (float)c->scale,
             .gain = (float)c->gain,
-            .cap = NAN};
+            .cap = NAN,
+            .workspace = c->workspace,
+            .workspace_bytes = c->workspace ? WORKSPACE : 0};
   a.q.data = c->data[0];
   a.k.data = c->data[1];
   a.v.data = c->data[2];
@@ -279,7 +287,7 @@ typedef struct Bench {
   Device d;
   Kernel kernel;
   attnc_plan *plan;
-  CUdeviceptr data[TENSORS];
+  CUdeviceptr data[TENSORS], workspace;
   uint16_t *got[2][2]; /* o and lse, of each */
   uint16_t *q;
 } Bench;
@@ -314,11 +322,13 @@ static bool
 read_back(Bench *b, int which)
 {
   uint16_t *q = malloc(BYTES);
+  unsigned counter = 1;
   char text[2000];
   bool ok = q && !b->d.cuCtxSynchronize() && !device_findings(&b->d, text, sizeof text) &&
             !b->d.cuMemcpyDtoH_v2(b->got[which][0], b->data[3], BYTES) &&
             !b->d.cuMemcpyDtoH_v2(b->got[which][1], b->data[4], BYTES) &&
-            !b->d.cuMemcpyDtoH_v2(q, b->data[0], BYTES) && !memcmp(q, b->q, BYTES);
+            !b->d.cuMemcpyDtoH_v2(q, b->data[0], BYTES) && !memcmp(q, b->q, BYTES) &&
+            !b->d.cuMemcpyDtoH_v2(&counter, b->workspace, WORKSPACE) && !counter;
   free(q);
   return ok;
 }
@@ -340,6 +350,7 @@ run_cases(Bench *b, const char *target)
     good(b, &c);
     apply(&cases[i].edit[0], &c);
     apply(&cases[i].edit[1], &c);
+    c.workspace = i % 2 ? b->workspace : 0;
     fill(b);
     bool x = by_attnc(b->plan, &c, why, sizeof why), x_ok = read_back(b, 0);
     fill(b);
@@ -383,6 +394,9 @@ open_bench(Bench *b, const char *target)
   for (int i = 0; i < TENSORS; i++)
     if (b->d.cuMemAlloc_v2(&b->data[i], BYTES))
       die("no device memory");
+  if (b->d.cuMemAlloc_v2(&b->workspace, WORKSPACE) ||
+      b->d.cuMemsetD8_v2(b->workspace, 0, WORKSPACE))
+    die("no workspace");
 }
 
 static int

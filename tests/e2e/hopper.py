@@ -34,7 +34,7 @@ REFUSED = ("no legal schedule", "is specialised: the problem must give it")
 FACTORS = {
     "block_m": (64, 128, 192), "block_n": (16, 32, 48, 64, 80, 96, 112, 128, 160, 176, 192),
     "num_stages": (1, 2, 3), "p_in_smem": (False, True), "intra_wg_overlap": (True, False),
-    "pingpong": (True, False), "scheduler": ("grid", "persistent", "lpt"), "cluster": (1, 2),
+    "pingpong": (True, False), "scheduler": ("grid", "persistent", "lpt", "dynamic"), "cluster": (1, 2),
     "pack_gqa": (False, True), "tma_store": (True, False), "q_stages": (1, 2),
     "cross_tile": (False, True), "lazy_rescale": (False, True), "poly_exp2": (0, 3, 16),
     "narrow_diagonal": (False, True), "private_epilogue": (True, False),

@@ -30,6 +30,7 @@ KERNELS = {
     "cluster": ("", "b1 h2/1 sq200 sk200", {"cluster": "2", "scheduler": "grid"}),
     "joined": ("causal: true\n", "b9 h16/4 sq200 sk190",
                {"private_epilogue": "false", "narrow_diagonal": "true"}),
+    "dynamic": ("causal: true\n", "b9 h16/4 sq200 sk150", {"scheduler": "dynamic"}),
 }
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
@@ -54,6 +55,10 @@ RULES = (  # what, the statement, what takes its place
     ("no bulk wait", r"cp\.async\.bulk\.wait_group[^;]*;", ""),
     ("no cluster barrier", r"barrier\.cluster\.\w+\.?[^;]*;", ""),
     ("no setmaxnreg", r"setmaxnreg\.inc[^;]*;", ""),
+    ("no word", r"st\.shared::cta\.b32 [^;]*;", ""),
+    ("no ticket", GUARD + r"atom\.relaxed[^;]*;", ""),
+    ("a ticket of the CTA's own", r"(atom\.relaxed\.)gpu", r"\1cta"),
+    ("no end of the tickets", r"(atom\.relaxed\.gpu\.global\.)inc", r"\1add"),
 )
 
 
@@ -70,8 +75,8 @@ def mutants(ptx):
     """(name, text); the n-th of a kind by its place in the kernel."""
     for what, pattern, change in RULES:
         for n, m in enumerate(re.finditer(pattern, ptx)):
-            if change == "":
-                new = ""
+            if isinstance(change, str):
+                new = m.expand(change)
             elif change is None:
                 new = turned(m)
             else:

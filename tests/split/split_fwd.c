@@ -112,8 +112,8 @@ partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
   t_grid_trigger(t);
   WorkTile w = block_of(t, p, s->bm);
   Idx half = i_mod(i_cta(t, 0), 2), at = i_add(w.b, i_mul(half, call_size(p, SIZE_B)));
-  WalkRows rows = {.q0 = w.q0, .b = w.b, .h = w.h, .hk = w.hk, .n = s->bm};
-  Walk all = w_keys(t, &p->mask, &rows, s->bn), kv = half_of(&all, half);
+  WalkRows own = {.q0 = w.q0, .b = w.b, .h = w.h, .hk = w.hk, .n = s->bm};
+  Walk all = w_keys(t, &p->mask, &own, s->bn), kv = half_of(&all, half);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
   Softmax sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
   Tile zero = t_zero_lanes(t, s->bm, p->dv);

@@ -253,6 +253,40 @@ test_places(void **state)
   bench_close(&x);
 }
 
+/* A counter is drawn from by one lane, and an entry that draws has the region. */
+static Idx
+drawn(Tb *t, const WorkRegion *r)
+{
+  Idx found = i_int(0);
+  T_ROLE (t, .name = "one", .teams = 1, .warps = 4)
+    T_WARP (t, 0)
+      found = t_ticket(t, r, 7);
+  return found;
+}
+
+static void
+test_tickets(void **state)
+{
+  Bench x;
+  (void)state;
+  bench_open(&x, "sm_90a");
+  if (setjmp(x.fail))
+    fail_msg("%s", x.err.message);
+  const WorkRegion *r =
+      b_region(x.b, .name = "tickets", .ty = DT_F32, .cols = 1, .zero = true);
+  b_region(x.b, .name = "rows", .ty = DT_F32, .cols = 1, .rows = x.host->sq);
+  T_ENTRY (x.b, t, "one", .warps = 4) {
+    t_grid(t, i_sms(x.host, 1), 1, 1);
+    t_grid_without_workspace(t, call_size(x.host, SIZE_B), 1, 1);
+    assert_int_equal(drawn(t, r).node->kind, NODE_FOUND);
+  }
+  const Program *p = build_kernel(x.b)->steps.at[0].launch;
+  assert_true(p->has_grid_without_workspace);
+  assert_int_equal(p->n_places, 1);
+  assert_int_equal(p->params.at[0].kind, PARAM_WORKSPACE);
+  bench_close(&x);
+}
+
 /* Where the target has no dependent launches nobody waits, and the recipe says nothing. */
 static void
 test_not_dependent(void **state)
@@ -400,6 +434,49 @@ map_of_workspace(Bench *x)
 }
 
 static void
+zero_of_a_size(Bench *x)
+{
+  b_region(x->b, .name = "r", .cols = 1, .rows = x->host->sq, .zero = true);
+}
+
+static void
+zero_behind(Bench *x)
+{
+  b_region(x->b, .name = "r", .cols = 1);
+  b_region(x->b, .name = "z", .cols = 1, .zero = true);
+}
+
+static void
+no_counter(Bench *x)
+{
+  const WorkRegion *r = b_region(x->b, .name = "r", .ty = DT_F32, .cols = 1);
+  T_ENTRY (x->b, t, "one", .warps = 4)
+    drawn(t, r);
+}
+
+static void
+all_draw(Bench *x)
+{
+  const WorkRegion *r = b_region(x->b, .name = "r", .ty = DT_F32, .cols = 1, .zero = true);
+  T_ENTRY (x->b, t, "one", .warps = 4)
+    t_ticket(t, r, 7);
+}
+
+static void
+half_without(Bench *x)
+{
+  const WorkRegion *r = b_region(x->b, .name = "r", .ty = DT_F32, .cols = 1, .zero = true);
+  T_ENTRY (x->b, t, "one", .warps = 4) {
+    t_grid(t, 1, 1, 1);
+    t_grid_without_workspace(t, 1, 1, 1);
+  }
+  T_ENTRY (x->b, u, "two", .warps = 4) {
+    t_grid(u, 1, 1, 1);
+    drawn(u, r);
+  }
+}
+
+static void
 many_steps(Bench *x)
 {
   const WorkRegion *r = b_region(x->b, .name = "r", .cols = 1);
@@ -438,6 +515,11 @@ static const struct {
     {region_of_an_entry, "region r: an axis is no expression of the host"},
     {rows_of_the_device, "what an entry does not have"},
     {map_of_workspace, "r: workspace has no tensor map"},
+    {zero_of_a_size, "region r is zero and its size depends"},
+    {zero_behind, "region z is zero and stands behind"},
+    {no_counter, "ticket: r is no counter"},
+    {all_draw, "ticket: one lane draws"},
+    {half_without, "1 steps need workspace, and 1 have a grid without"},
 };
 
 static void
@@ -465,7 +547,7 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_axes),   cmocka_unit_test(test_steps),
       cmocka_unit_test(test_places), cmocka_unit_test(test_not_dependent),
-      cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_misuse), cmocka_unit_test(test_tickets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

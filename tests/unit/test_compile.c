@@ -198,7 +198,7 @@ static const Bad bads[] = {
      {.options = "scheduler=fast"},
      {0},
      ATTNC_ERR_USAGE,
-     "scheduler=fast is not one of grid persistent lpt"},
+     "scheduler=fast is not one of grid persistent lpt dynamic"},
     {"sm_90a", {.options = "poly_exp2=17"}, {0}, ATTNC_ERR_USAGE, "a number from 0 to 16"},
     {"sm_90a",
      {.options = "intra_wg_ovrlap=true"},

@@ -555,6 +555,59 @@ test_workspace_refused(void **state)
   }
 }
 
+#define COUNTED                                                                            \
+  "[{\"name\":\"first\",\"bytes\":4,\"zero\":true},{\"name\":\"second\",\"bytes\":8,"      \
+  "\"zero\":true}%s]"
+#define STEPS_WITHOUT_WORKSPACE                                                            \
+  "[{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[{\"type\":\"ptr\",\"workspace\":1},"  \
+  "{\"type\":\"ptr\",\"tensor\":3}],\"grid\":[\"sm_count\",1,1],"                          \
+  "\"grid_without_workspace\":[{\"mul\":[{\"size\":\"b\"},1000]},1,1],\"block\":[32,1,1]," \
+  "\"shared\":0}}]"
+
+static attnc_plan *
+counted(const char *more)
+{
+  char json[4096];
+  snprintf(json, sizeof json,
+           RT_RECIPE_OF("sm_80", "false", RT_TENSORS, RT_SCALARS, RT_REQUIRES, COUNTED,
+                        STEPS_WITHOUT_WORKSPACE),
+           more);
+  return load_ptx(RT_PTX_OF(".param .u64 w, .param .u64 o"), json);
+}
+
+/* With workspace and without; what of it is zero does not depend on what else there is. */
+static void
+test_launch_without_workspace(void **state)
+{
+  static _Alignas(256) unsigned char memory[512];
+  Call c;
+  size_t bytes = 0;
+  attnc_error e = {0};
+  (void)state;
+  call_fill(&c);
+  attnc_plan *p = counted(""), *more = counted(",{\"name\":\"third\",\"bytes\":64}");
+  assert_int_equal(attnc_plan_workspace(p, &c.n, &bytes), ATTNC_OK);
+  assert_int_equal(bytes, 264);
+  assert_int_equal(attnc_plan_zeroed_bytes(p), 264);
+  assert_int_equal(attnc_plan_zeroed_bytes(more), 264);
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  assert_int_equal(stub.stub_launch_at(0).grid[0], 1000 * c.n.b);
+  assert_int_equal(stub.stub_launch_at(0).values[0], 0);
+  c.a.workspace_bytes = 264; /* of no memory */
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  assert_int_equal(stub.stub_launch_at(1).values[0], 0);
+  c.a.workspace = memory;
+  c.a.workspace_bytes = 263;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "a workspace of 264 bytes is needed, 263 are given"));
+  c.a.workspace_bytes = 264;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
+  assert_int_equal(stub.stub_launch_at(2).grid[0], 108);
+  assert_int_equal(stub.stub_launch_at(2).values[0], (uintptr_t)memory + 256);
+  attnc_plan_release(p);
+  attnc_plan_release(more);
+}
+
 static void
 test_driver_errors(void **state)
 {
@@ -780,6 +833,7 @@ main(void)
       TEST(test_state_repacks_what_changed),
       TEST(test_workspace_and_memset),
       TEST(test_workspace_refused),
+      TEST(test_launch_without_workspace),
       TEST(test_driver_errors),
       TEST(test_load_errors),
       TEST(test_misfits),

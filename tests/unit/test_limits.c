@@ -52,7 +52,7 @@ leaf(void *user, const Node *n)
     return b->ctas;
   if (n->kind == NODE_TEAM)
     return b->team;
-  if (n->kind == NODE_ANY)
+  if (n->kind == NODE_ANY || n->kind == NODE_FOUND) /* past the end it is unsigned */
     return 1;
   const Param *p = &b->t->prog->params.at[n->n];
   return p->kind == PARAM_SIZE ? b->n[p->slot] : 1;
@@ -107,7 +107,7 @@ enter(const Region *r, Bench *b)
         hi = value(to, b);
       }
       int64_t step = tiles ? 1 : value(in->loop.step, b), last = hi - 1;
-      if (hi > lo && !tiles)
+      if (hi > lo && !tiles && step) /* of step 0: any number may come next */
         last = lo + (hi - 1 - lo) / step * step;
       b->var[in->id] = hi <= lo ? -1 : b->right ? last : lo;
     }
@@ -224,6 +224,8 @@ static const struct {
     {"sm_80", "dtype: fp32\ncausal: true\n", {.bm = 0}},
     {"sm_90a", "", {.scheduler = SCHED_GRID}},
     {"sm_90a", "", {.scheduler = SCHED_PERSISTENT}},
+    {"sm_90a", "", {.scheduler = SCHED_DYNAMIC}},
+    {"sm_90a", "causal: true\n", {.scheduler = SCHED_DYNAMIC}},
     {"sm_90a", "", {.scheduler = SCHED_PERSISTENT, .cluster = 2}},
     {"sm_90a", "causal: true\n", {.scheduler = SCHED_PERSISTENT, .cluster = 2}},
     {"sm_90a", "causal: true\n", {.scheduler = SCHED_PERSISTENT, .cross_tile = true}},

@@ -284,10 +284,104 @@ type_changes_in_branch(Tb *t)
     *v = t_rows(t, 12, 1);
 }
 
+static Ring *
+ring_of_words(Tb *t, Fill fill, int cluster)
+{
+  return t_ring(t, .name = "w", .fill = fill, .ty = DT_F16, .rows = 64, .cols = 64,
+                .stages = 1, .consumers = 4, .cluster = cluster, .word = true);
+}
+
+static void
+words_without_tma(Tb *t)
+{
+  ring_of_words(t, FILL_COPY, 1);
+}
+
+static void
+words_of_a_cluster(Tb *t)
+{
+  ring_of_words(t, FILL_TMA, 2);
+}
+
+static void
+load(Tb *t, Ring *r, const Idx *word)
+{
+  Idx zero = i_int(0);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_producer_load(t, r, .src = v_rows(a_tensor(t), zero, zero, zero, 64), .word = word);
+}
+
+static void
+stage_without_word(Tb *t)
+{
+  load(t, ring_of_words(t, FILL_TMA, 1), NULL);
+}
+
+static void
+word_for_none(Tb *t)
+{
+  Idx zero = i_int(0);
+  load(t, small(t).k, &zero);
+}
+
+static void
+word_of_none(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    t_stage_word(t, t_consumer_peek(t, s.k));
+}
+
+static void
+loop_without_next(Tb *t)
+{
+  Span s = {i_cta(t, 0), i_int(9), i_int(0)};
+  T_FOR (t, i, s)
+    (void)i;
+}
+
+static void
+two_nexts(Tb *t)
+{
+  Span s = {i_cta(t, 0), i_int(9), i_int(0)};
+  T_FOR (t, i, s) {
+    t_for_next(t, i_add(i, 1));
+    t_for_next(t, i_add(i, 2));
+  }
+}
+
+static void
+next_of_a_count(Tb *t)
+{
+  Span s = {i_cta(t, 0), i_int(9), i_int(1)};
+  T_FOR (t, i, s)
+    t_for_next(t, i_add(i, 1));
+}
+
+static void
+next_in_a_branch(Tb *t)
+{
+  Span s = {i_cta(t, 0), i_int(9), i_int(0)};
+  T_FOR (t, i, s)
+    T_IF (t, i_lt(i, 3))
+      t_for_next(t, i_add(i, 1));
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {words_without_tma, "words go with stages"},
+    {words_of_a_cluster, "words go with stages"},
+    {stage_without_word, "a stage without its word"},
+    {word_for_none, "the ring has no words"},
+    {word_of_none, "stage_word k: the ring has no words"},
+    {loop_without_next, "does not say what comes next"},
+    {two_nexts, "no loop that asks for it"},
+    {next_of_a_count, "no loop that asks for it"},
+    {next_in_a_branch, "no loop that asks for it"},
     {read_in_flight, "is in flight: it must be waited for"},
     {released_in_flight, "is still reading it"},
     {flies_out_of_loop, "in flight at the end of a for tiles"},
