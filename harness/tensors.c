@@ -105,22 +105,37 @@ static const Writer writers[DT_COUNT] = {[DT_F16] = write_f16,
 
 enum { IDS = 8 }; /* whole numbers of a row; of a monotone one, about */
 
-/* The element behind `last` of a row; NaN: it is the row's first. */
+/* A row of a monotone table: along a size of the call ids, which rise by one; along a
+ * number offsets, from 0 to sk. */
 static float
-draw(const ShapedTensor *x, Random *r, size_t row, float last)
+risen(const ShapedTensor *x, Random *r, size_t at, size_t row, int64_t sk, float last)
 {
   size_t run = row / IDS > 1 ? row / IDS : 1;
-  if (x->monotone && isnan(last))
+  double most = (double)sk, rise;
+  if (at == 0)
     return 0;
-  if (x->monotone)
+  if (!x->shape[x->t.n_axes - 1].n)
     return last + (random_bits(r) % run == 0 ? 1.0f : 0);
+  rise = (double)(random_bits(r) >> 11) * 0x1p-53 * 2 * most / (double)(row - 1);
+  if (at == row - 1 || (double)last + rise > most)
+    return (float)most;
+  return floorf(last + (float)rise);
+}
+
+/* Element `at` of a row, behind `last`. */
+static float
+draw(const ShapedTensor *x, Random *r, size_t at, size_t row, int64_t sk, float last)
+{
+  if (x->monotone)
+    return risen(x, r, at, row, sk, last);
   if (x->t.dtype == DT_I32)
     return (float)(random_bits(r) % IDS);
   return (float)random_normal(r);
 }
 
 static attnc_status
-fill_random(const ShapedTensor *x, const HostTensor *t, Random *r, attnc_error *e)
+fill_random(const ShapedTensor *x, const HostTensor *t, int64_t sk, Random *r,
+            attnc_error *e)
 {
   size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
   size_t row = (size_t)t->shape[t->rank - 1];
@@ -130,7 +145,7 @@ fill_random(const ShapedTensor *x, const HostTensor *t, Random *r, attnc_error *
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s: no random numbers of type %s", t->name,
                    dtype_name(t->dtype));
   for (size_t i = 0; i < n; i++) {
-    last = draw(x, r, row, i % row ? last : (float)NAN);
+    last = draw(x, r, i % row, row, sk, last);
     write(t->data, i, last);
   }
   return ATTNC_OK;
@@ -142,7 +157,7 @@ fill_table(Tensors *t, int slot, uint64_t seed, attnc_error *e)
 {
   Random r;
   random_seed(&r, seed + (uint64_t)(slot + 1) * 0x9e3779b97f4a7c15u);
-  return fill_random(&t->call.at[slot], &t->host[slot], &r, e);
+  return fill_random(&t->call.at[slot], &t->host[slot], t->sizes.sk, &r, e);
 }
 
 attnc_status
@@ -154,7 +169,7 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
     if (t->call.at[i].t.table)
       TRY(fill_table(t, i, seed, e));
     else if (t->call.at[i].t.access & ACCESS_IN)
-      TRY(fill_random(&t->call.at[i], &t->host[i], &r, e));
+      TRY(fill_random(&t->call.at[i], &t->host[i], t->sizes.sk, &r, e));
   return ATTNC_OK;
 }
 

@@ -38,9 +38,10 @@ typedef struct DeviceTensors {
 attnc_status tensors_new(const CallInfo *, const attnc_sizes *, Tensors *, attnc_error *);
 void tensors_free(Tensors *);
 /* Inputs: normal, of mean 0 and variance 1, from the seed; of whole numbers 0 to 7, as ids
- * are; of a monotone tensor rows that begin at 0 and rise some eight times.
- * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
- * behind it are as they were. */
+ * are; of a monotone tensor rows that begin at 0 and, along a size of the call, rise by one
+ * some eight times, as the documents of tokens do; along a number they end at sk, as
+ * offsets do. ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it
+ * and those behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
 /* Only the tables that a spec declares, made and filled as by tensors_random. */
 attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, uint64_t seed, Tensors *,

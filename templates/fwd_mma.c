@@ -371,7 +371,8 @@ forward(Tb *t, const Call *p, const Sched *s)
   Cta c = {.p = p, .s = s};
   Partition part = partition_aside(p, s);
   c.w = partition_alone(t, &part);
-  c.kv = partition_keys(t, &part, &c.w);
+  Walk keys = partition_keys(t, &part, &c.w);
+  c.kv = t_walk(t, &keys, s->stages);
   SmemLayout l = layout(p->spec, s);
   c.qs = layout_smem(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);

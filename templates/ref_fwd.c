@@ -109,7 +109,8 @@ forward(Tb *t, const Call *p, const Sched *s)
 {
   Partition part = partition_aside(p, s);
   WorkTile w = partition_alone(t, &part);
-  Walk kv = partition_keys(t, &part, &w);
+  Walk keys = partition_keys(t, &part, &w);
+  Walk kv = t_walk(t, &keys, 0);
   Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
   Softmax sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
   sm.near = p->v->ty == DT_F32;

@@ -118,6 +118,16 @@ if(TARGET e2e_gate AND NOT ATTNC_SANITIZE)
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
 
+# The tables and pictures of docs/masks.md against what is found now.
+if(TARGET attnc_cli AND NOT ATTNC_SANITIZE)
+  rotating(docs_masks 20 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_SOURCE_DIR}/scripts/mask-tables --check {shard} LABELS e2e
+    PROPERTIES ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>")
+  add_test(NAME mask_tables COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/mask_tables_test.py)
+  set_tests_properties(mask_tables PROPERTIES LABELS e2e
+    ENVIRONMENT "ATTNC=$<TARGET_FILE:attnc_cli>")
+endif()
 # The tables of docs/hopper.md: what makes them, and the page against what is made now.
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 add_test(NAME hopper_tables

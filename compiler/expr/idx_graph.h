@@ -17,6 +17,7 @@
   X(TEAM, "team", 0)                                                                       \
   X(ANY, "any", 0)                                                                         \
   X(FOUND, "found", 0)                                                                     \
+  X(AHEAD, "ahead", 0)                                                                     \
   X(LOOP, "loop", 0)                                                                       \
   X(ADD, "+", 2)                                                                           \
   X(SUB, "-", 2)                                                                           \
@@ -48,9 +49,10 @@ struct Node {
   int id; /* order of birth */
   Idx a, b;
   Idx c;     /* SELECT: the condition; ELEMENT: 0 where there is none */
-  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; ANY, FOUND: its
-                op; ENTRY: id of the table; ELEMENT: slot of the tensor, whose pointer is b,
-                and its place in it a; DIV: 1: rare; SMS: the multiple */
+  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; AHEAD: the same,
+                and a: how many visits; ANY, FOUND: its op; ENTRY: id of the table;
+                ELEMENT: slot of the tensor, whose pointer is b, and its place in it a;
+                DIV: 1: rare; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */

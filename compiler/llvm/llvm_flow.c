@@ -207,6 +207,77 @@ lower_tiles(Lo *lo, const Region *r)
   close_loop(lo, &l, next, more);
 }
 
+static V
+as_bit(Lo *lo, V c)
+{
+  if (LLVMTypeOf(c) == lo->i1)
+    return c;
+  return LLVMBuildICmp(lo->b, LLVMIntNE, c, LLVMConstNull(LLVMTypeOf(c)), "");
+}
+
+/* From `from` down to the first tile that is not EMPTY, or below span.lo. */
+static V
+find_tile(Lo *lo, const Region *r, V from)
+{
+  LLVMBasicBlockRef at = new_block(lo, "seek"), ask = new_block(lo, "ask"),
+                    done = new_block(lo, "found"), pre;
+  V least = idx_value(lo, r->span.lo);
+  int outer = lo->loop_id;
+  pre = LLVMGetInsertBlock(lo->b);
+  LLVMBuildBr(lo->b, at);
+  LLVMPositionBuilderAtEnd(lo->b, at);
+  V n = phi_of(lo, lo->i32, from, pre);
+  V in = LLVMBuildICmp(lo->b, LLVMIntSLE, least, n, "");
+  LLVMBuildCondBr(lo->b, in, ask, done);
+  LLVMPositionBuilderAtEnd(lo->b, ask);
+  lo->loop_id = r->id;
+  lo->loop_var[r->id] = n;
+  lo->late++;
+  V empty = as_bit(lo, idx_value(lo, r->cond));
+  V next = LLVMBuildSub(lo->b, n, k32(lo, 1), "");
+  LLVMBasicBlockRef back = LLVMGetInsertBlock(lo->b);
+  no_unrolling(lo, LLVMBuildCondBr(lo->b, empty, at, done));
+  LLVMAddIncoming(n, &next, &back, 1);
+  LLVMPositionBuilderAtEnd(lo->b, done);
+  lo->loop_id = outer;
+  lo->late++;
+  return n;
+}
+
+static void
+lower_seek(Lo *lo, const Region *r)
+{
+  V from = idx_value(lo, r->span.hi);
+  lo->any[r->found.node->n] = find_tile(lo, r, from);
+}
+
+/* Tiles that `seek` finds, `ahead` of them known in advance. */
+static void
+lower_listed(Lo *lo, const Region *r)
+{
+  Loop l = {.r = r};
+  V next[WALK_AHEAD + 2], *ahead = lo->ahead[r->id];
+  for (int i = 0; i <= r->ahead; i++)
+    next[i] = idx_value(lo, r->queue[i]);
+  V least = idx_value(lo, r->span.lo);
+  V any = LLVMBuildICmp(lo->b, LLVMIntSLE, least, next[0], "");
+  open_loop(lo, &l, any, next[0]);
+  for (int i = 1; i <= r->ahead; i++)
+    ahead[i] = phi_of(lo, lo->i32, next[i], l.pre);
+  int outer = lo->loop_id;
+  lo->loop_id = r->id;
+  lower_region(lo, r);
+  lo->loop_id = outer;
+  V last = r->ahead ? ahead[r->ahead] : l.n_phi;
+  V after = find_tile(lo, r->seek, LLVMBuildSub(lo->b, last, k32(lo, 1), ""));
+  LLVMBasicBlockRef latch = LLVMGetInsertBlock(lo->b);
+  V now = r->ahead ? ahead[1] : after;
+  for (int i = 1; i <= r->ahead; i++)
+    LLVMAddIncoming(ahead[i], i < r->ahead ? &ahead[i + 1] : &after, &latch, 1);
+  V more = LLVMBuildICmp(lo->b, LLVMIntSLE, least, now, "");
+  close_loop(lo, &l, now, more);
+}
+
 /* Scores that one block of work leaves to the next stay whole: a mask known at compile time
  * would have LLVM drop the columns that it hides, and a product that is kept in part
  * serialises all of them (C7511). */
@@ -298,9 +369,7 @@ static void
 lower_if(Lo *lo, const Region *r)
 {
   LLVMBasicBlockRef yes = new_block(lo, "then"), on = new_block(lo, "on");
-  V c = idx_value(lo, r->cond);
-  if (LLVMTypeOf(c) != lo->i1)
-    c = LLVMBuildICmp(lo->b, LLVMIntNE, c, LLVMConstNull(LLVMTypeOf(c)), "");
+  V c = as_bit(lo, idx_value(lo, r->cond));
   V branch = LLVMBuildCondBr(lo->b, c, yes, on);
   if (r->rare)
     hardly_ever(lo, branch);
@@ -410,9 +479,14 @@ lower_flow(Lo *lo, const Region *r)
   case OP_IF:
     lower_if(lo, r);
     break;
+  case OP_SEEK:
+    lower_seek(lo, r);
+    break;
   case OP_LOOP:
     if (r->once)
       lower_once(lo, r);
+    else if (r->seek)
+      lower_listed(lo, r);
     else
       lower_tiles(lo, r);
     hoist_here(lo);

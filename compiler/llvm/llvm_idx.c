@@ -194,6 +194,8 @@ node_new(Lo *lo, const Node *n)
     return lo->found[n->n];
   if (n->kind == NODE_LOOP)
     return lo->loop_var[n->n];
+  if (n->kind == NODE_AHEAD)
+    return lo->ahead[n->n][n->a.k];
   if (n->kind == NODE_ENTRY)
     return entry_value(lo, n);
   if (n->kind == NODE_ELEMENT)

@@ -202,6 +202,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
 /* Every operation and how it is counted: one that is forgotten does not compile. */
 #define COUNTINGS(X)                                                                       \
   X(LOOP, nothing)                                                                         \
+  X(SEEK, nothing)                                                                         \
   X(FOR, nothing)                                                                          \
   X(ROLE, nothing)                                                                         \
   X(WARP, nothing)                                                                         \

@@ -54,6 +54,13 @@ tile_loop_var(Tb *t, const Region *r)
 }
 
 Idx
+tile_ahead(const Region *r, int by)
+{
+  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .nonneg = true, .depth = r->id};
+  return by ? idx_share(r->var.node->graph, &n) : r->var;
+}
+
+Idx
 tile_param(Tb *t, ParamKind kind, int slot, int dim)
 {
   Program *p = t->prog;
@@ -145,8 +152,10 @@ tile_leaf_print(Str *s, const Node *n)
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
   }
-  if (n->kind == NODE_LOOP) {
+  if (n->kind == NODE_LOOP || n->kind == NODE_AHEAD) {
     str_printf(s, "j%d", n->n);
+    if (n->kind == NODE_AHEAD)
+      str_printf(s, "+%lld", (long long)n->a.k);
     return;
   }
   if (n->kind == NODE_ANY) {

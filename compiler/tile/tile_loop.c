@@ -197,6 +197,55 @@ forget_barriers(Tb *t)
 
 /* ---- tiles ---- */
 
+/* The search of a walk with a test. */
+static Region *
+seek_region(Tb *t, const Walk *w, Idx from)
+{
+  Region *r = NEW(t->arena, Region);
+  *r = (Region){.id = ++t->prog->n_regions, .parent = t->here, .kind = OP_SEEK};
+  r->role = t->here->role;
+  r->span.lo = w->tiles.lo;
+  r->span.hi = from;
+  r->var = tile_loop_var(t, r);
+  r->cond = w_empty(w, r->var);
+  return r;
+}
+
+static Idx
+seek(Tb *t, const Walk *w, Idx from)
+{
+  Op *op = tile_op(t, OP_SEEK);
+  op->body = seek_region(t, w, from);
+  op->body->found = tile_any(t, ++t->prog->n_any);
+  return op->body->found;
+}
+
+Walk
+t_walk(Tb *t, const Walk *w, int ahead)
+{
+  Walk r = *w;
+  if (!w->test)
+    return r;
+  if (ahead > WALK_AHEAD)
+    t_fail(t, "a walk is known %d tiles ahead at most", WALK_AHEAD);
+  r.ahead = ahead;
+  Idx first = seek(t, w, i_sub(w->tiles.hi, 1));
+  r.queue[0] = i_max(first, w->tiles.lo);
+  for (int i = 1; i <= ahead; i++)
+    r.queue[i] = seek(t, w, i_sub(r.queue[i - 1], 1));
+  return r;
+}
+
+/* Of a walk with a test: which tiles are visited is found on the way. */
+static void
+listed(Tb *t, const Walk *w, Region *body)
+{
+  body->seek = seek_region(t, w, i_int(0));
+  body->ahead = w->ahead;
+  for (int i = 0; i <= w->ahead; i++)
+    body->queue[i] = w->queue[i];
+}
+
 static void
 open_tiles(Tb *t, const Walk *w, TileIter *j)
 {
@@ -206,8 +255,11 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   Region *body = open_region(t, OP_LOOP);
   forget_barriers(t);
   body->span = *s;
-  body->once = i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
+  body->once = !w->test && i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
   body->var = body->once ? s->lo : tile_loop_var(t, body);
+  if (w->test)
+    listed(t, w, body);
+  j->loop = body;
   j->open = true;
   j->n = body->var;
   j->k0 = i_add(i_mul(j->n, w->bn), w->start);

@@ -71,6 +71,10 @@ reach_region(Reach *r, const Region *region)
                        region->span.hi,   region->span.full_lo, region->span.full_hi};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
+  for (int i = 0; region->seek && i <= region->ahead; i++)
+    reach_idx(r, region->queue[i]);
+  if (region->seek)
+    reach_region(r, region->seek);
   for (const Op *op = region->first; op; op = op->next) {
     const Idx own[] = {op->when,     op->at.q, op->at.k, op->smem.row,
                        op->left.row, op->word, op->bound};

@@ -74,6 +74,10 @@ use_region(const Region *r, const Node **used)
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
+      for (int i = 0; b->seek && i <= b->ahead; i++)
+        use(b->queue[i], used);
+      if (b->seek)
+        use(b->seek->cond, used);
       use_region(b, used);
     }
   }
@@ -279,8 +283,44 @@ print_span(Str *s, const TileSpan *span)
 }
 
 static void
+print_seek(Str *s, const Region *r)
+{
+  str_printf(s, " not EMPTY: j%d where ", r->id);
+  print_idx(s, r->cond);
+}
+
+static void
+print_found(Str *s, const Region *r)
+{
+  print_idx(s, r->found);
+  str_put(s, " = first tile from ");
+  print_idx(s, r->span.hi);
+  str_put(s, " down to ");
+  print_idx(s, r->span.lo);
+  print_seek(s, r);
+  str_put(s, "\n");
+}
+
+/* Tiles of a walk with a test. */
+static void
+print_listed(Str *s, const Region *r)
+{
+  str_put(s, ", from ");
+  for (int i = 0; i <= r->ahead; i++) {
+    str_put(s, i ? ", " : "");
+    print_idx(s, r->queue[i]);
+  }
+  str_put(s, " on, those");
+  print_seek(s, r->seek);
+}
+
+static void
 print_loop(Str *s, const Region *r, int depth)
 {
+  if (r->kind == OP_SEEK) {
+    print_found(s, r);
+    return;
+  }
   if (r->kind != OP_LOOP) {
     print_head(s, r);
     print_carries(s, r, false);
@@ -292,6 +332,8 @@ print_loop(Str *s, const Region *r, int depth)
   str_printf(s, "for tiles j%d in ", r->id);
   print_span(s, &r->span);
   str_put(s, r->once ? ", once" : ", high to low");
+  if (r->seek)
+    print_listed(s, r);
   print_carries(s, r, false);
   print_carries(s, r, true);
   str_put(s, "\n");

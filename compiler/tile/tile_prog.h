@@ -107,6 +107,7 @@ typedef struct Val {
 
 #define OP_TABLE(X)                                                                        \
   X(LOOP, "for tiles")                                                                     \
+  X(SEEK, "seek tile")                                                                     \
   X(FOR, "for")                                                                            \
   X(ROLE, "role")                                                                          \
   X(WARP, "warp")                                                                          \
@@ -225,7 +226,7 @@ typedef struct Role {
 
 typedef struct Region {
   struct Region *parent;
-  OpKind kind;  /* LOOP, FOR, ROLE, WARP, IF */
+  OpKind kind;  /* LOOP, SEEK, FOR, ROLE, WARP, IF */
   Role *role;   /* in which it lies; NULL: none */
   int warp;     /* WARP */
   Idx cond;     /* IF */
@@ -239,6 +240,14 @@ typedef struct Region {
   TileSpan span; /* of a loop; visited from hi - 1 down to lo */
   Idx var;       /* the tile index */
   bool once;     /* exactly one trip: no loop (FOR, tiles) */
+  /* LOOP over a walk with a test: visited are queue[0] and what `seek` finds below it, of
+   * which `ahead` are known in advance. */
+  const struct Region *seek;
+  Idx queue[WALK_AHEAD + 1];
+  int ahead;
+  /* SEEK: from span.hi down, not below span.lo, to the first for which `cond` is false; it
+   * defines `found`: below span.lo if there is none. */
+  Idx found;
   Carry *carry;
   int n_carry;
 } Region;
@@ -315,6 +324,7 @@ Idx tile_size(Tb *, SizeId);
 Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
+Idx tile_ahead(const Region *, int by); /* in a loop over a walk with a test */
 Idx tile_any(Tb *, int id);
 Idx tile_found(Tb *);                        /* a number that the last operation finds */
 Idx tile_sms(Tb *, int multiple);            /* of the host */

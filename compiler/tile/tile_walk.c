@@ -186,7 +186,7 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
     Idx from = i_sub(first_of(m, &c, q1, c.first.hi), w.start);
     s->full_lo = i_min(i_cdiv(from, bn), s->full_hi);
   }
-  w.single_ragged = some(s->full_hi, s->hi) && !w.cut;
+  w.single_ragged = some(s->full_hi, s->hi) && !w.cut && !w.test;
   return w;
 }
 
@@ -236,7 +236,7 @@ w_first(const Walk *w)
   TileIter v = {.walk = w, .is = i_int(1), .masked = w_has(w, TILE_PARTIAL)};
   v.partial = i_int(v.masked);
   v.cut = w->cut;
-  v.n = i_sub(w->tiles.hi, 1);
+  v.n = w->test ? w->queue[0] : i_sub(w->tiles.hi, 1);
   v.k0 = first_key(w, v.n);
   v.in_bounds = w->even_k;
   return v;
@@ -247,6 +247,9 @@ w_rest(const Walk *w)
 {
   Walk r = *w;
   TileSpan *s = &r.tiles;
+  for (int i = 0; i < w->ahead; i++)
+    r.queue[i] = w->queue[i + 1];
+  r.ahead = w->ahead - 1;
   bool above = some(s->full_hi, s->hi) && !w->single_ragged;
   s->hi = i_sub(s->hi, 1);
   s->full_hi = above ? i_min(s->full_hi, s->hi) : s->hi;
@@ -274,7 +277,7 @@ w_ahead(const Walk *w, TileIter j, int by)
     return j;
   TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = true};
   v.cut = by < 0 && w->cut;
-  v.n = i_sub(j.n, by);
+  v.n = !w->test ? i_sub(j.n, by) : j.loop ? tile_ahead(j.loop, by) : w->queue[by];
   v.k0 = first_key(w, v.n);
   v.is = i_le(w->tiles.lo, v.n);
   return v;

@@ -24,6 +24,8 @@ typedef struct WalkRows {
   int n, heads; /* heads 0: one */
 } WalkRows;
 
+enum { WALK_AHEAD = 4 }; /* tiles that a template looks ahead */
+
 /* The key tiles that a block of queries sees, visited from the highest down.  They are
  * counted from the first key that some row sees, so that only the highest one holds keys
  * that none does, and those at its end (w_seen).  There is at least one tile, wholly masked
@@ -35,20 +37,24 @@ typedef struct Walk {
   bool even_k;        /* sk is proved a multiple of bn, and start is 0: no tile is ragged */
   bool cut;           /* the highest tile may end behind `end`, before the tensor does */
   bool single_ragged; /* above the FULL ones: one tile at most, the ragged last one */
-  /* A row's keys are not one range: tiles begin at multiples of bn, and the class of each
-   * is asked of the mask's intervals besides.  NULL: they are. */
+  /* A row's keys are not one range: tiles begin at multiples of bn, the class of each is
+   * asked of the mask's intervals besides, and those that are EMPTY are left out, but for
+   * a first one of a block without any other.  NULL: they are one range. */
   const struct WalkTest *test;
+  Idx queue[WALK_AHEAD + 1]; /* the first tiles to be visited, below lo if there are less */
+  int ahead;                 /* so many behind the first */
 } Walk;
 
 /* One tile of a walk. */
 typedef struct TileIter {
-  Idx n, k0;      /* its index; its first key */
-  Idx is;         /* is there such a tile */
-  Idx partial;    /* is it PARTIAL */
-  bool masked;    /* it may be */
-  bool in_bounds; /* not the ragged last one */
-  bool cut;       /* may be the highest one of a walk that is cut */
-  bool open;      /* the loop over it is being built */
+  Idx n, k0;                 /* its index; its first key */
+  Idx is;                    /* is there such a tile */
+  Idx partial;               /* is it PARTIAL */
+  bool masked;               /* it may be */
+  bool in_bounds;            /* not the ragged last one */
+  bool cut;                  /* may be the highest one of a walk that is cut */
+  bool open;                 /* the loop over it is being built */
+  const struct Region *loop; /* this one; NULL: it stands before its loop */
   const Walk *walk;
 } TileIter;
 
@@ -65,6 +71,10 @@ TileIter w_last(const Walk *);
 /* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
  * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
 View w_seen(View, TileIter);
+
+/* The walk, ready to be visited: where it has a test, its first tiles are found.  `ahead`
+ * of w_ahead is at most so many visits, in the loop too. */
+Walk t_walk(Tb *, const Walk *, int ahead);
 
 /* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
  * stands in T_PARTIAL. */
