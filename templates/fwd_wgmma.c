@@ -25,6 +25,19 @@ typedef struct Consumer { /* what one warpgroup has of one block of work */
   Tile *acc, *pw; /* O; the weights P of the tile before */
 } Consumer;
 
+/* Every tile between a block's first and last key, PARTIAL where a row's keys are not one
+ * range: both roles count them. */
+static Walk
+walk_of(Tb *t, const Cta *c, const WorkTile *w)
+{
+  Walk kv = partition_keys(t, &c->part, w);
+  if (kv.test) {
+    kv.test = NULL;
+    kv.tiles.full_lo = kv.tiles.full_hi = kv.tiles.lo;
+  }
+  return kv;
+}
+
 /* ---- the warp that loads ---- */
 
 /* This warpgroup's rows of what all have. */
@@ -71,7 +84,7 @@ static void
 load_first(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(t, &c->part, &w);
+  Walk kv = walk_of(t, c, &w);
   fetch_k(t, c, &w, w_first(&kv));
   t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE,
                   .word = all->draws ? &i : NULL);
@@ -82,7 +95,7 @@ static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(t, &c->part, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
+  Walk kv = walk_of(t, c, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, all, i);
   T_FOR_TILES (t, j, &ahead) {
@@ -311,7 +324,7 @@ static void
 compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(t, &c->part, &w), rest = w_rest(&kv);
+  Walk kv = walk_of(t, c, &w), rest = w_rest(&kv);
   Consumer my = consumer(t, c, &w);
   TileIter j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, j0);
@@ -329,7 +342,7 @@ static void
 compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = partition_keys(t, &c->part, &w);
+  Walk kv = walk_of(t, c, &w);
   Consumer my = consumer(t, c, &w);
   T_FOR_TILES (t, j, &kv)
     plain(t, c, &my, j);

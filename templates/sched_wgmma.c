@@ -213,6 +213,8 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
     most = 160;
   if (refuse_shape(c, s, why))
     return true;
+  if (s->scheduler == SCHED_LPT && c->spec->mask_mod.n)
+    return refused(why, "an lpt schedule takes a mask without mask_mod");
   if (s->scheduler == SCHED_LPT && !all_known(c))
     return refused(why,
                    "an lpt schedule takes sizes that are specialised: b, h, hk, sq, sk");
