@@ -72,6 +72,7 @@ int tally_code(const Tally *);
 #define INFO_PINS(key)
 #define INFO_EXPRS(key)
 #define INFO_TABLES(key)
+#define INFO_BIAS(key)
 #define INFO_SCALARS(key)
 typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)

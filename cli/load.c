@@ -80,6 +80,7 @@ read_window(const json_t *j, int64_t out[2])
 #define READ_PINS(value, key)
 #define READ_EXPRS(value, key)
 #define READ_TABLES(value, key)
+#define READ_BIAS(value, key)
 #define READ_SCALARS(value, key)
 
 static attnc_status

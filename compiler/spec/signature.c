@@ -44,12 +44,44 @@ access_of(const char *list, int op)
 }
 
 static void
+add_table(const SpecTable *table, int align, Signature *to)
+{
+  CallTensor *t = &to->tensors[to->n_tensors++];
+  *t = (CallTensor){.name = table->name,
+                    .slot = table->slot,
+                    .dtype = spec_table_dtype(table),
+                    .access = ACCESS_IN,
+                    .align = align,
+                    .n_axes = table->axes.n,
+                    .table = true};
+  for (int i = 0; i < t->n_axes; i++) {
+    const SpecAxis *a = &table->axes.at[i];
+    t->axes[i] = (CallAxis){.size = a->size, .n = a->name ? 0 : a->n};
+  }
+}
+
+/* NULL: the tensor is none that expressions read. */
+static const SpecTable *
+table_in(const Spec *s, int slot)
+{
+  for (int i = 0; i < s->tables.n; i++)
+    if (s->tables.at[i].slot == slot)
+      return &s->tables.at[i];
+  return NULL;
+}
+
+static void
 add_tensor(const Spec *s, int slot, Signature *to)
 {
+  const SpecTable *table = table_in(s, slot);
   const TensorInfo *info = &tensor_info[slot];
   Access access = access_of(info->access, to->op);
   if (access == ACCESS_NONE || (info->field[0] && !spec_has(s, info->field)))
     return;
+  if (table) {
+    add_table(table, info->align, to);
+    return;
+  }
   CallTensor *t = &to->tensors[to->n_tensors++];
   *t = (CallTensor){.name = info->name,
                     .slot = slot,
@@ -78,24 +110,6 @@ add_scalar(const Spec *s, int slot, Signature *to)
 }
 
 static void
-add_table(const SpecTable *table, Signature *to)
-{
-  CallTensor *t = &to->tensors[to->n_tensors++];
-  Dtype ty = spec_table_dtype(table);
-  *t = (CallTensor){.name = table->name,
-                    .slot = table->slot,
-                    .dtype = ty,
-                    .access = ACCESS_IN,
-                    .align = dtype_bytes(ty),
-                    .n_axes = table->axes.n,
-                    .table = true};
-  for (int i = 0; i < t->n_axes; i++) {
-    const SpecAxis *a = &table->axes.at[i];
-    t->axes[i] = (CallAxis){.size = a->size, .n = a->name ? 0 : a->n};
-  }
-}
-
-static void
 add_number(const SpecScalar *number, Signature *to)
 {
   to->scalars[to->n_scalars++] = (SignatureScalar){.name = number->name,
@@ -113,7 +127,7 @@ signature_make(const Spec *s, int op, Signature *to)
   for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
     add_scalar(s, i, to);
   for (int i = 0; i < s->tensors.n; i++)
-    add_table(&s->tensors.at[i], to);
+    add_table(&s->tensors.at[i], dtype_bytes(spec_table_dtype(&s->tensors.at[i])), to);
   for (int i = 0; i < s->scalars.n; i++)
     add_number(&s->scalars.at[i], to);
 }
@@ -144,10 +158,8 @@ put_shape(const CallTensor *t, const Spec *spec, Str *s)
 static bool
 is_monotone(const Spec *s, const CallTensor *t)
 {
-  for (int i = 0; i < s->tables.n; i++)
-    if (s->tables.at[i].slot == t->slot)
-      return s->tables.at[i].monotone;
-  return false;
+  const SpecTable *table = table_in(s, t->slot);
+  return table && table->monotone;
 }
 
 static void

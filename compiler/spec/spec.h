@@ -18,6 +18,7 @@
 
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
+typedef enum Alibi { ALIBI_NONE, ALIBI_H, ALIBI_BH } Alibi;
 
 /* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
  * its strides, and behind them the run-time scalars of spec_fields.def, as
@@ -76,6 +77,10 @@ typedef struct SpecTable {
   bool monotone; /* along its last axis elements do not decrease */
   int slot;
 } SpecTable;
+typedef struct SpecBias {
+  SpecAxes axes;  /* none: no bias */
+  unsigned dtype; /* fp32, fp16, bf16 */
+} SpecBias;
 typedef struct SpecTables {
   const SpecTable *at;
   int n;
@@ -122,15 +127,24 @@ struct attnc_spec {
   int head_dim, head_dim_v;
   int group_size; /* h / hk when pinned, 0: any */
   /* The band: what of all masks is one.  causal: nothing to the right; then window[1] is 0
-   * where window[0] is bounded, else -1. */
+   * where window[0] is bounded, else -1.  With prefix_len it is no bound, as keys before
+   * the prefix's end are seen besides. */
   bool causal;
   Align align;
-  int window[2];      /* left, right, inclusive; -1: unbounded */
-  SpecExprs mask_mod; /* none, or what of the masks is no band; and-ed with it */
-  SpecKeys keys;      /* of mask_mod, where there is one */
+  int window[2]; /* left, right, inclusive; -1: unbounded */
+  /* Sugar over expressions (spec_sugar.c): the fields are what the canonical text has, what
+   * they mean is in mask_mod and score_mod. */
+  bool prefix_len;
+  int attention_chunk; /* 0: none */
+  double softcap;      /* NaN: none */
+  Alibi alibi_slopes;
+  SpecBias bias;
+  SpecExprs mask_mod;            /* none, or what of the masks is no band; and-ed with it */
+  SpecKeys keys;                 /* of mask_mod, where there is one */
   SpecMask mask;
-  SpecExprs score_mod; /* applied in order */
-  SpecTables tensors;  /* that are declared */
+  SpecExprs score_mod;           /* applied in order */
+  SpecExprs own_mask, own_score; /* of them what no field says */
+  SpecTables tensors;            /* that are declared */
   SpecScalars scalars;
   /* What expressions read, by the index that the graph's nodes have. */
   SpecTables tables;

@@ -410,6 +410,10 @@ read_specialize(SpecLoad *l)
     bool fixed = i < SPECIALIZE_COUNT;
     bool again = fixed ? s->specialize >> i & 1u
                        : make_constant(l, n, &s->scalars.at[i - SPECIALIZE_COUNT]);
+    if (i > (int)SPECIALIZE_STRIDES && fixed && isnan(spec_number(s, words[i])))
+      spec_fault(l, n->place, SE_NEEDS,
+                 arena_printf(l->arena, "give `%s` a value", words[i]),
+                 "the spec has no `%s`", words[i]);
     if (again)
       spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice", words[i]);
     s->specialize |= fixed ? 1u << i : 0;
@@ -582,7 +586,38 @@ static void
 read_exprs(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
   (void)f;
-  *(to == &l->spec->mask_mod ? &l->mask_mod : &l->score_mod) = node;
+  *(to == &l->spec->own_mask ? &l->mask_mod : &l->score_mod) = node;
+}
+
+static const Keys bias_keys = {spec_bias_fields, SPEC_BIAS_FIELD_COUNT, no_aliases,
+                               " of `bias`"};
+
+/* Sizes of the call but hk, in the order of their table. */
+static void
+check_bias(SpecLoad *l, const DocNode *node, const SpecAxes *axes)
+{
+  bool good = true;
+  for (int i = 0; i < axes->n; i++) {
+    const SpecAxis *a = &axes->at[i];
+    good = good && a->name && a->size != SIZE_HK && (!i || a->size > a[-1].size);
+  }
+  if (!good)
+    spec_fault(l, node->place, SE_WORD, "for example `[h, q, kv]`",
+               "the axes of `bias` are some of b, h, q, kv, in this order");
+}
+
+static void
+read_bias(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  SpecBias *b = to;
+  int before = l->errors;
+  (void)f;
+  if (!spec_value_is(l, node, DOC_MAP, "`{axes: […], dtype: …}`"))
+    return;
+  read_fields(l, &bias_keys, node, b);
+  for (const DocNode *n = node->first; n && l->errors == before; n = n->next)
+    if (str_eq(n->key, "axes"))
+      check_bias(l, n, &b->axes);
 }
 
 static Reader *const readers[FT_COUNT] = {
@@ -603,6 +638,7 @@ static Reader *const readers[FT_COUNT] = {
     [FT_TABLES] = read_tables,
     [FT_SCALARS] = read_scalars,
     [FT_AXES] = read_axes,
+    [FT_BIAS] = read_bias,
     [FT_ARCH] = read_arch,
     [FT_SCHED_INT] = read_sched_int,
     [FT_SCHED_BOOL] = read_sched_bool,
@@ -673,12 +709,21 @@ warn(SpecLoad *l, const DocNode *root)
   const Spec *s = l->spec;
   const DocNode *align = value_of(root, "align"), *window = value_of(root, "window");
   bool bounded = s->window[0] >= 0 || s->window[1] >= 0;
-  if (align && s->align == ALIGN_TOP_LEFT && !s->causal && !bounded)
+  if (align && s->align == ALIGN_TOP_LEFT && !s->causal && !bounded && !s->attention_chunk)
     spec_warn(l, align->key_place, SE_ALIGN_UNUSED, NULL,
-              "`align` has no effect without `causal` or `window`");
-  if (window && s->causal && s->window[1] > 0)
+              "`align` has no effect without `causal`, `window` or `attention_chunk`");
+  if (window && s->causal && !s->prefix_len && s->window[1] > 0)
     spec_warn(l, window->place, SE_WINDOW_UNUSED, "write 0 for the right bound",
               "`causal` hides the keys to the right that the window lets in");
+}
+
+static void
+check_needs(SpecLoad *l, const DocNode *root)
+{
+  const DocNode *prefix = value_of(root, "prefix_len");
+  if (prefix && l->spec->prefix_len && !l->spec->causal)
+    spec_fault(l, prefix->key_place, SE_NEEDS, "add `causal: true`, or write a `mask_mod`",
+               "`prefix_len` has no meaning without `causal`");
 }
 
 void
@@ -704,6 +749,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   l->pin_keys = NULL;
   take_defaults(s);
   read_specialize(l);
+  check_needs(l, root);
   if (!l->errors)
     warn(l, root);
   spec_read_exprs(l);

@@ -121,8 +121,8 @@ spec_name_is_free(SpecLoad *l, const DocNode *node)
 static const ExprNames *
 names_of(Spec *s)
 {
-  s->tables = s->tensors;
-  s->numbers = s->scalars;
+  spec_collect_tables(s);
+  spec_collect_numbers(s);
   ExprNames *names = NEW(s->arena, ExprNames);
   ExprTensor *tensors = NEW_N(s->arena, ExprTensor, s->tables.n + 1);
   const char **scalars = NEW_N(s->arena, const char *, s->numbers.n + 1);
@@ -207,27 +207,27 @@ static void
 bounds_of_fields(const Spec *s, Bounds *to)
 {
   bool corner = s->align == ALIGN_BOTTOM_RIGHT;
-  if (s->causal)
+  if (s->causal && !s->prefix_len)
     tighten(to, (ExprBound){true, corner, 0});
   for (int side = 0; side < 2; side++)
     if (s->window[side] >= 0)
       tighten(to, (ExprBound){side == 1, corner, s->window[side]});
 }
 
-/* Of one alignment, the bottom-right where there is any; the other's bounds are masks. */
+/* Of one alignment, the other's are masks. */
 static void
-bounds_to_fields(Spec *s, ExprGraph *g, const Bounds *from, ExprSet *rest)
+bounds_to_fields(Spec *s, ExprGraph *g, const Bounds *from, int corner, ExprSet *rest)
 {
-  int corner = from->at[1][0] >= 0 || from->at[1][1] >= 0;
   int left = (int)from->at[corner][0], right = (int)from->at[corner][1];
-  for (int side = 0; corner && side < 2; side++)
-    if (from->at[0][side] >= 0)
+  for (int side = 0; side < 2; side++)
+    if (from->at[!corner][side] >= 0)
       *vec_push(s->arena, rest) =
-          expr_of_bound(g, (ExprBound){side == 1, false, from->at[0][side]});
-  bool any = left >= 0 || right >= 0;
-  s->align = any && !corner ? ALIGN_TOP_LEFT : ALIGN_BOTTOM_RIGHT;
-  s->causal = right == 0;
+          expr_of_bound(g, (ExprBound){side == 1, !corner, from->at[!corner][side]});
   s->window[0] = left;
+  s->window[1] = right;
+  if (s->prefix_len)
+    return; /* `causal` is no bound then */
+  s->causal = right == 0;
   s->window[1] = left < 0 && right == 0 ? -1 : right;
 }
 
@@ -288,45 +288,108 @@ mask_parts(ExprGraph *g, const ExprSet *conjuncts)
   return parts;
 }
 
+/* What all masks come to, part by part. */
+typedef struct Masks {
+  Bounds bounds;
+  ExprSet rest;
+  int chunk[2]; /* of each alignment, as in Bounds; 0: none */
+} Masks;
+
 static void
-take_masks(SpecLoad *l, ExprGraph *g, const ExprSet *masks)
+take_part(const Spec *s, ExprGraph *g, const Expr *e, Masks *to)
 {
-  Spec *s = l->spec;
-  Bounds bounds = {{{-1, -1}, {-1, -1}}};
-  ExprSet parts = {0}, rest = {0};
-  bounds_of_fields(s, &bounds);
-  expr_conjuncts(g, expr_all(g, masks), &parts);
-  for (int i = 0; i < parts.n; i++) {
-    ExprBound b;
-    if (expr_is_bound(g, parts.at[i], &b))
-      tighten(&bounds, b);
-    else
-      *vec_push(l->arena, &rest) = parts.at[i];
-  }
-  bounds_to_fields(s, g, &bounds, &rest);
-  const Expr **mask = NEW(l->arena, const Expr *);
-  *mask = expr_all(g, &rest);
-  if (*mask == expr_bool(g, true))
+  ExprBound b;
+  if (expr_is_bound(g, e, &b)) {
+    tighten(&to->bounds, b);
     return;
-  s->mask_mod = with_lists(g, mask, 1);
-  s->keys = keys_of(g, *mask);
-  s->mask = mask_parts(g, &rest);
-  if (l->mask_mod)
-    check_length(l, g, l->mask_mod, *mask, EXPR_IS_MASK);
+  }
+  for (int corner = 1; corner >= 0; corner--) {
+    int n = to->chunk[corner] ? 0 : spec_is_chunk(s, g, e, corner);
+    to->chunk[corner] += n;
+    if (n)
+      return;
+  }
+  *vec_push(g->arena, &to->rest) = e;
+}
+
+/* The alignment whose bounds and chunk are fields: that of prefix_len; else bottom-right
+ * where anything is. */
+static int
+corner_of(const Spec *s, const Masks *m)
+{
+  if (s->prefix_len)
+    return s->align == ALIGN_BOTTOM_RIGHT;
+  return m->bounds.at[1][0] >= 0 || m->bounds.at[1][1] >= 0 || m->chunk[1];
+}
+
+static const SpecExprs *
+one_mask(ExprGraph *g, const Expr *mask)
+{
+  const Expr **at = NEW(g->arena, const Expr *);
+  SpecExprs *e = NEW(g->arena, SpecExprs);
+  *at = mask;
+  *e = mask == expr_bool(g, true) ? (SpecExprs){0} : with_lists(g, at, 1);
+  return e;
+}
+
+/* The fields as the canonical text has them, and the masks that are none. */
+static void
+masks_to_fields(Spec *s, ExprGraph *g, Masks *m)
+{
+  int corner = corner_of(s, m);
+  bounds_to_fields(s, g, &m->bounds, corner, &m->rest);
+  if (m->chunk[!corner])
+    *vec_push(s->arena, &m->rest) = spec_sugar_chunk(s, g, m->chunk[!corner], !corner);
+  s->attention_chunk = m->chunk[corner];
+  bool aligned = s->causal || s->window[0] >= 0 || s->window[1] >= 0 || m->chunk[corner];
+  s->align = aligned && !corner ? ALIGN_TOP_LEFT : ALIGN_BOTTOM_RIGHT;
 }
 
 static void
-take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *scores)
+take_masks(SpecLoad *l, ExprGraph *g, ExprSet *masks)
 {
-  const Expr **at = NEW_N(l->arena, const Expr *, scores->n + 1);
-  int n = 0;
-  for (int i = 0; i < scores->n; i++) {
-    if (scores->at[i] == expr_var(g, EXPR_SCORE))
+  Spec *s = l->spec;
+  Masks m = {.bounds = {{{-1, -1}, {-1, -1}}}};
+  ExprSet parts = {0};
+  bool corner = s->align == ALIGN_BOTTOM_RIGHT;
+  const Expr *prefix = s->prefix_len ? spec_sugar_prefix(s, g) : NULL;
+  bounds_of_fields(s, &m.bounds);
+  if (s->attention_chunk)
+    *vec_push(l->arena, masks) = spec_sugar_chunk(s, g, s->attention_chunk, corner);
+  expr_conjuncts(g, expr_all(g, masks), &parts);
+  for (int i = 0; i < parts.n; i++)
+    if (parts.at[i] != prefix)
+      take_part(s, g, parts.at[i], &m);
+  masks_to_fields(s, g, &m);
+  s->own_mask = *one_mask(g, expr_all(g, &m.rest));
+  if (s->attention_chunk)
+    *vec_push(l->arena, &m.rest) =
+        spec_sugar_chunk(s, g, s->attention_chunk, s->align == ALIGN_BOTTOM_RIGHT);
+  if (prefix)
+    *vec_push(l->arena, &m.rest) = prefix;
+  s->mask_mod = *one_mask(g, expr_all(g, &m.rest));
+  if (s->mask_mod.n)
+    s->keys = keys_of(g, s->mask_mod.at[0]);
+  s->mask = mask_parts(g, &m.rest);
+  if (l->mask_mod && s->own_mask.n)
+    check_length(l, g, l->mask_mod, s->own_mask.at[0], EXPR_IS_MASK);
+}
+
+static void
+take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *own)
+{
+  Spec *s = l->spec;
+  ExprSet all = {0};
+  spec_sugar_scores(s, g, &all);
+  int sugar = all.n;
+  for (int i = 0; i < own->n; i++) {
+    if (own->at[i] == expr_var(g, EXPR_SCORE))
       continue;
-    at[n++] = scores->at[i];
-    check_length(l, g, l->score_mod, scores->at[i], EXPR_IS_SCORE);
+    *vec_push(l->arena, &all) = own->at[i];
+    check_length(l, g, l->score_mod, own->at[i], EXPR_IS_SCORE);
   }
-  l->spec->score_mod = with_lists(g, at, n);
+  s->score_mod = with_lists(g, all.at, all.n);
+  s->own_score = with_lists(g, all.at + sugar, all.n - sugar);
 }
 
 void

@@ -80,6 +80,8 @@ spec_is_default(Member m)
     return *words == 0 && !has_constants(&m.s->scalars);
   case FT_EXPRS:
     return ((const SpecExprs *)m.at)->n == 0;
+  case FT_BIAS:
+    return ((const SpecBias *)m.at)->axes.n == 0;
   case FT_TABLES:
     return ((const SpecTables *)m.at)->n == 0;
   case FT_SCALARS:
@@ -190,7 +192,7 @@ spec_band(const Spec *s)
   Band b = {.lo = left < 0 || left >= SIZE_LIMIT ? INT_MIN : -left,
             .hi = right < 0 || right >= SIZE_LIMIT ? INT_MAX : right,
             .bottom_right = s->align == ALIGN_BOTTOM_RIGHT};
-  if (s->causal && b.hi > 0)
+  if (s->causal && !s->prefix_len && b.hi > 0)
     b.hi = 0;
   return b;
 }

@@ -44,6 +44,7 @@ typedef enum FieldType {
   FT_TABLES,
   FT_SCALARS,
   FT_AXES, /* of a declared tensor */
+  FT_BIAS,
   FT_ARCH,
   FT_SCHED_INT, /* the three of a schedule's fields */
   FT_SCHED_BOOL,
@@ -82,9 +83,15 @@ enum {
 #define TABLE_FIELD(...) +1
 #include "compiler/spec/spec_fields.def"
 #undef TABLE_FIELD
+  ,
+  SPEC_BIAS_FIELD_COUNT = 0
+#define BIAS_FIELD(...) +1
+#include "compiler/spec/spec_fields.def"
+#undef BIAS_FIELD
 };
 extern const Field spec_fields[SPEC_FIELD_COUNT];
 extern const Field spec_table_fields[SPEC_TABLE_FIELD_COUNT]; /* keys of a tensor */
+extern const Field spec_bias_fields[SPEC_BIAS_FIELD_COUNT];
 extern const int n_spec_fields;
 const Field *spec_field(const char *key); /* NULL: there is none */
 /* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
@@ -193,6 +200,19 @@ bool spec_name_is_free(SpecLoad *, const DocNode *named);
 /* Expressions, when all else is read: parsed, checked, in normal form; masks and band are
  * one. */
 void spec_read_exprs(SpecLoad *);
+
+/* ---- sugar (spec_sugar.c) ---- */
+
+/* Fills `tables` and `numbers`, which the texts and the spec's own expressions read. */
+void spec_collect_tables(Spec *);
+void spec_collect_numbers(Spec *);
+/* Adds what softcap, alibi_slopes and bias make of a score, in this order. */
+void spec_sugar_scores(const Spec *, ExprGraph *, ExprSet *);
+/* Chunks of so many positions; the chunk of a mask that is exactly one, 0: it is none. */
+const Expr *spec_sugar_chunk(const Spec *, ExprGraph *, int chunk, bool bottom_right);
+int spec_is_chunk(const Spec *, ExprGraph *, const Expr *, bool bottom_right);
+/* Causal, or before the end of the prefix. */
+const Expr *spec_sugar_prefix(const Spec *, ExprGraph *);
 
 /* Fills load->spec from the document. */
 void spec_check_document(SpecLoad *, const DocNode *root);

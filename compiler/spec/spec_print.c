@@ -226,6 +226,22 @@ put_tables(Member m, Str *out, bool json)
   str_put(out, tables->n ? "}" : "null");
 }
 
+static void
+put_bias(Member m, Str *out, bool json)
+{
+  const SpecBias *b = m.at;
+  const char *quote = json ? "\"" : "";
+  if (!b->axes.n) {
+    str_put(out, "null");
+    return;
+  }
+  str_printf(out, "{%saxes%s: ", quote, quote);
+  put_axes(&b->axes, quote, out);
+  str_printf(out, ", %sdtype%s: ", quote, quote);
+  put_word(&spec_bias_fields[1], b->dtype, out, json);
+  str_put(out, "}");
+}
+
 /* Their numbers are arguments of a call, no part of the kernel but where they are
  * constants of it. */
 static void
@@ -253,6 +269,7 @@ static Writer *const writers[FT_COUNT] = {
     [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window, [FT_SCALE] = put_scale,
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,   [FT_PINS] = put_pins,
     [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables, [FT_SCALARS] = put_scalars,
+    [FT_BIAS] = put_bias,
 };
 
 /* ---- canonical text ---- */

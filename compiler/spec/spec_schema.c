@@ -198,6 +198,9 @@ put_type(Str *out, const Field *f)
   case FT_AXES:
     put_axes(out, f);
     break;
+  case FT_BIAS:
+    str_put(out, "\"$ref\": \"#/definitions/bias\"");
+    break;
   case FT_COUNT:
     break;
   }
@@ -282,6 +285,11 @@ put_schema(Str *out, Arena *arena)
   put_required(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   str_put(out, ",\n      ");
   put_fields(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT, "      ");
+  str_put(out, "\n    },\n    \"bias\": {\n      \"type\": \"object\",\n"
+               "      \"additionalProperties\": false,\n      ");
+  put_required(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
+  str_put(out, ",\n      ");
+  put_fields(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT, "      ");
   str_put(out, "\n    }\n  }\n}\n");
 }
 

@@ -102,8 +102,9 @@ enum {
   X(SK, sk, "keys")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
- * dtype ("": the spec's `dtype` decides); axes in the order of the strides (names of sizes;
- * d and dv are the spec's head_dim and head_dim_v); STRIDED: the caller gives the strides,
+ * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
+ * the order of the strides (names of sizes; d and dv are the spec's head_dim and head_dim_v;
+ * "field": that field says them); STRIDED: the caller gives the strides,
  * CONTIGUOUS: they are not read; the spec field that must be set for the call to have the
  * tensor ("": it always has); alignment in bytes of the address and of the strides. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
@@ -111,7 +112,10 @@ enum {
   X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
   X(V, "v", "fwd:in", "", "b hk sk dv", STRIDED, "", 16)                                   \
   X(O, "o", "fwd:out", "", "b h sq dv", STRIDED, "", 16)                                   \
-  X(LSE, "lse", "fwd:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)
+  X(LSE, "lse", "fwd:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)                 \
+  X(ALIBI_SLOPES, "alibi_slopes", "fwd:in", "fp32", "field", STRIDED, "alibi_slopes", 4)   \
+  X(BIAS, "bias", "fwd:in", "field", "field", STRIDED, "bias", 16)                         \
+  X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)
@@ -124,7 +128,8 @@ enum {
  * normal as fp32; ANY: finite).  A scalar that the spec's `specialize` names is a constant
  * of the kernel. */
 #define ATTNC_SCALAR_TABLE(X)                                                              \
-  X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)
+  X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)                        \
+  X(SOFTCAP, "softcap", "fwd", softcap, POSITIVE)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_SCALAR_TABLE(X)

@@ -110,11 +110,7 @@ value_differs(const attnc_spec *a, const attnc_spec *b, const char *key)
 static bool
 is_computed(const attnc_spec *s)
 {
-  json_t *j = json_loads(attnc_spec_json(s), 0, NULL);
-  bool computed = json_is_null(json_object_get(j, "mask_mod")) &&
-                  json_is_null(json_object_get(j, "score_mod"));
-  json_decref(j);
-  return computed;
+  return attnc_spec_check(s, "sm_80", NULL) == ATTNC_OK;
 }
 
 static void
@@ -139,7 +135,8 @@ compare(attnc_context *c, const Row *r, attnc_spec *a, attnc_spec *b, bool other
 static const char *
 beside(const Row *r)
 {
-  return str_eq(r->key, "align") ? "causal: true\n" : "";
+  bool needs = str_eq(r->key, "align") || str_eq(r->key, "prefix_len");
+  return needs ? "causal: true\n" : "";
 }
 
 static void

@@ -135,12 +135,13 @@ expressions_are_in_the_text(void **state)
   attnc_spec_release(s);
 }
 
-/* What the n-th of a list in the signature says. */
+/* What the n-th of a list in the signature says, of this slot. */
 static void
-says(const json_t *list, size_t n, const char *want)
+says(const json_t *list, size_t n, int slot, const char *want)
 {
   json_t *due = json_loads(want, 0, NULL), *has = json_array_get(list, n);
   assert_non_null(due);
+  json_object_set_new(due, "slot", json_integer(slot));
   if (!json_equal(has, due)) {
     char *text = json_dumps(has, 0);
     fail_msg("%s\nis not %s", text, want);
@@ -159,20 +160,20 @@ what_is_declared_is_in_the_signature(void **state)
   const json_t *tensors = json_object_get(j, "tensors");
   const json_t *scalars = json_object_get(j, "scalars");
   assert_int_equal((int)json_array_size(tensors), 6);
-  says(tensors, 4,
-       "{\"name\":\"doc\",\"slot\":5,\"dtype\":\"i32\",\"access\":\"in\","
+  says(tensors, 4, ATTNC_SLOT_COUNT,
+       "{\"name\":\"doc\",\"dtype\":\"i32\",\"access\":\"in\","
        "\"axes\":[\"b\",\"sk\"],\"contiguous\":false,\"align\":4,"
        "\"shape\":[\"b\",\"sk\"],\"longer\":true,\"monotone\":true}");
-  says(tensors, 5,
-       "{\"name\":\"t\",\"slot\":6,\"dtype\":\"bf16\",\"access\":\"in\","
+  says(tensors, 5, ATTNC_SLOT_COUNT + 1,
+       "{\"name\":\"t\",\"dtype\":\"bf16\",\"access\":\"in\","
        "\"axes\":[\"h\",32],\"contiguous\":false,\"align\":2,"
        "\"shape\":[\"h\",32],\"longer\":true}");
   assert_int_equal((int)json_array_size(scalars), 3);
-  says(scalars, 1,
-       "{\"name\":\"gain\",\"slot\":1,\"default\":null,\"positive\":false,"
+  says(scalars, 1, ATTNC_SCALAR_COUNT,
+       "{\"name\":\"gain\",\"default\":null,\"positive\":false,"
        "\"constant\":false}");
-  says(scalars, 2,
-       "{\"name\":\"cap\",\"slot\":2,\"default\":0.5,\"positive\":false,"
+  says(scalars, 2, ATTNC_SCALAR_COUNT + 1,
+       "{\"name\":\"cap\",\"default\":0.5,\"positive\":false,"
        "\"constant\":true}");
   json_decref(j);
   assert_string_equal(
@@ -182,6 +183,62 @@ what_is_declared_is_in_the_signature(void **state)
       "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
       "t: {dtype: bf16, axes: [h, 32]}}\n");
   attnc_spec_release(s);
+}
+
+/* Fields that are sugar are what masks come to, and masks that are one are the field. */
+static void
+sugar_has_one_text(void **state)
+{
+#define BR(n) "(q_idx + sk - sq) // " #n " == kv_idx // " #n
+#define TL(n) "q_idx // " #n " == kv_idx // " #n
+  static const struct {
+    const char *spec, *want; /* behind the base, in alphabetical order */
+  } cases[] = {
+      {"mask_mod: " BR(64) "\n", "attention_chunk: 64\n"},
+      {"mask_mod: " TL(64) "\n", "align: top_left\nattention_chunk: 64\n"},
+      {"mask_mod: q_idx == kv_idx\n", "align: top_left\nattention_chunk: 1\n"},
+      {"causal: true\nmask_mod: " TL(64) "\n", "causal: true\nmask_mod: \"" TL(64) "\"\n"},
+      {"causal: true\nalign: top_left\nmask_mod: " TL(64) "\n",
+       "align: top_left\nattention_chunk: 64\ncausal: true\n"},
+      {"attention_chunk: 48\nmask_mod: [" BR(32) ", " TL(64) "]\n",
+       "attention_chunk: 32\nmask_mod: \"" TL(
+           64) " && kv_idx // 48 == (q_idx + sk - sq) // 48\"\n"},
+      {"align: top_left\nattention_chunk: 64\nmask_mod: q_idx + sk - sq >= kv_idx\n",
+       "causal: true\nmask_mod: \"" TL(64) "\"\n"},
+      {"causal: true\nprefix_len: true\nwindow: [-1, 0]\n",
+       "causal: true\nprefix_len: true\nwindow: [-1, 0]\n"},
+      {"causal: true\nprefix_len: true\nmask_mod: q_idx + sk - sq >= kv_idx\n",
+       "causal: true\nprefix_len: true\nwindow: [-1, 0]\n"},
+      {"causal: true\nalign: top_left\nprefix_len: true\nwindow: [9, 2]\n"
+       "mask_mod: [q_idx + sk - sq >= kv_idx, " BR(8) "]\n",
+       "align: top_left\ncausal: true\n"
+       "mask_mod: \"kv_idx // 8 == (q_idx + sk - sq) // 8 && kv_idx <= q_idx + sk - sq\"\n"
+       "prefix_len: true\nwindow: [9, 2]\n"},
+      {"alibi_slopes: bh\nbias: {axes: [q], dtype: bf16}\nscore_mod: score + 1.0\n",
+       "alibi_slopes: bh\nbias: {axes: [q], dtype: bf16}\nscore_mod: \"score + 1.0\"\n"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[512];
+    snprintf(text, sizeof text, BASE "%s", cases[i].spec);
+    attnc_spec *a = load(text);
+    snprintf(text, sizeof text, BASE "%s", cases[i].want);
+    attnc_spec *b = load(text);
+    snprintf(text, sizeof text, "name: x\n%s", attnc_spec_canonical(a));
+    attnc_spec *c = load(text);
+    assert_string_equal(attnc_spec_canonical(a), attnc_spec_canonical(b));
+    assert_string_equal(attnc_spec_canonical(a), attnc_spec_canonical(c));
+    for (const char *line = cases[i].want; *line; line = strchr(line, '\n') + 1) {
+      snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n") + 1, line);
+      if (!strstr(attnc_spec_canonical(a), text))
+        fail_msg("%s\nis not in\n%s", text, attnc_spec_canonical(a));
+    }
+    attnc_spec_release(a);
+    attnc_spec_release(b);
+    attnc_spec_release(c);
+  }
+#undef BR
+#undef TL
 }
 
 static void
@@ -674,6 +731,7 @@ main(void)
       cmocka_unit_test(masks_have_one_text),
       cmocka_unit_test(expressions_are_in_the_text),
       cmocka_unit_test(what_is_declared_is_in_the_signature),
+      cmocka_unit_test(sugar_has_one_text),
       cmocka_unit_test(presence),
       cmocka_unit_test(number_defaults),
       cmocka_unit_test(hash_of_canonical),

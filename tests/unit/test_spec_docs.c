@@ -80,6 +80,8 @@ schema_has_the_tables_keys(void **state)
              n_pins);
   check_keys(json_object_get(json_object_get(schema, "definitions"), "tensor"),
              spec_table_fields, SPEC_TABLE_FIELD_COUNT);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "bias"),
+             spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
@@ -108,7 +110,10 @@ with_field(char out[512], const char *key, const char *value)
     if (strncmp(line, key, n) != 0 || line[n] != ':')
       used += (size_t)snprintf(out + used, 512 - used, "%.*s\n", (int)strcspn(line, "\n"),
                                line);
-  snprintf(out + used, 512 - used, "%s: %s\n", key, value);
+  snprintf(out + used, 512 - used, "%s: %s\n%s", key, value,
+           str_eq(key, "prefix_len") && str_eq(value, "true")
+               ? "causal: true\n"
+               : ""); /* means nothing without */
 }
 
 static void
@@ -269,6 +274,7 @@ type_text(const Field *f, char buf[128])
       [FT_TABLES] = "map of names",
       [FT_SCALARS] = "map of names and numbers",
       [FT_AXES] = "list of axes",
+      [FT_BIAS] = "map",
   };
   const char *also =
       f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";
@@ -377,13 +383,19 @@ static const char semantics[] =
     "With `i = q_idx + sk - sq` (`align: bottom_right`) or `i = q_idx` (`top_left`), a "
     "query\n"
     "sees the key `kv_idx` when `kv_idx <= i` (`causal`), `kv_idx >= i - left` and\n"
-    "`kv_idx <= i + right` (`window`, unless -1), and every `mask_mod` holds. A query that "
-    "sees no key\n"
+    "`kv_idx <= i + right` (`window`, unless -1), `i // n == kv_idx // n` "
+    "(`attention_chunk`), and\n"
+    "every `mask_mod` holds. With `prefix_len` the keys before it are seen whatever "
+    "`causal` "
+    "says.\n"
+    "A query that sees no key\n"
     "gives o = 0 and lse = -inf. Query head `x` reads key head `x / (h / hk)`.\n"
     "\n"
     "Scores are fp32: a product beyond their range is infinite. A score of -inf weighs\n"
     "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n"
-    "`score_mod` changes scaled scores; what expressions mean is on\n"
+    "Scaled scores are changed by `softcap`, then `alibi_slopes`, `bias` and `score_mod`; "
+    "the\n"
+    "LSE is that of what comes of it. What expressions mean is on\n"
     "[their page](../docs/expressions.md).\n";
 
 static void
@@ -399,6 +411,8 @@ readme_is_committed(void **state)
   put_fields(&out, spec_fields, n_spec_fields);
   str_put(&out, "\n## A tensor of `tensors`\n\n");
   put_fields(&out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
+  str_put(&out, "\n## `bias`\n\n");
+  put_fields(&out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   str_put(&out, "\n## `schedule`\n\n");
   put_fields(&out, pins, n_pins);
   str_put(&out, semantics);

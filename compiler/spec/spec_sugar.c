@@ -1,0 +1,177 @@
+/* Fields that are sugar over expressions: each is a text that is read as a mask_mod or
+ * score_mod of the spec would be, so that there is one meaning and one lowering of both. */
+#include "compiler/spec/spec_load.h"
+
+#include <string.h>
+
+/* ---- what the texts read ---- */
+
+/* Indices of `dtype` in SpecTable. */
+enum { WORD_I32, WORD_FP32 };
+
+static SpecTable
+alibi_slopes(const Spec *s)
+{
+  const SpecAxis b = {.name = "b", .size = SIZE_B}, h = {.name = "h", .size = SIZE_H};
+  SpecTable t = {.name = "alibi_slopes", .dtype = WORD_FP32};
+  if (s->alibi_slopes == ALIBI_BH)
+    t.axes.at[t.axes.n++] = b;
+  t.axes.at[t.axes.n++] = h;
+  return t;
+}
+
+static SpecTable
+bias(const Spec *s)
+{
+  return (SpecTable){
+      .name = "bias", .dtype = WORD_FP32 + s->bias.dtype, .axes = s->bias.axes};
+}
+
+static SpecTable
+prefix_len(const Spec *s)
+{
+  (void)s;
+  return (SpecTable){.name = "prefix_len",
+                     .dtype = WORD_I32,
+                     .axes = {.at = {{.name = "b", .size = SIZE_B}}, .n = 1}};
+}
+
+static const struct {
+  int slot;
+  SpecTable (*make)(const Spec *);
+} own_tables[] = {
+    {ATTNC_ALIBI_SLOPES, alibi_slopes}, {ATTNC_BIAS, bias}, {ATTNC_PREFIX_LEN, prefix_len}};
+
+/* Those of fields first, in the order of their slots. */
+void
+spec_collect_tables(Spec *s)
+{
+  enum { OWN = sizeof own_tables / sizeof *own_tables };
+  SpecTable *at = NEW_N(s->arena, SpecTable, OWN + s->tensors.n);
+  int n = 0;
+  for (int i = 0; i < OWN; i++)
+    if (spec_has(s, tensor_info[own_tables[i].slot].field)) {
+      at[n] = own_tables[i].make(s);
+      at[n++].slot = own_tables[i].slot;
+    }
+  for (int i = 0; i < s->tensors.n; i++)
+    at[n++] = s->tensors.at[i];
+  s->tables = (SpecTables){at, n};
+}
+
+void
+spec_collect_numbers(Spec *s)
+{
+  SpecScalar *at = NEW_N(s->arena, SpecScalar, 1 + s->scalars.n);
+  int n = 0;
+  if (spec_has(s, "softcap"))
+    at[n++] = (SpecScalar){.name = "softcap",
+                           .initial = s->softcap,
+                           .constant = spec_is_constant(s, "softcap"),
+                           .slot = ATTNC_SOFTCAP};
+  for (int i = 0; i < s->scalars.n; i++)
+    at[n++] = s->scalars.at[i];
+  s->numbers = (SpecScalars){at, n};
+}
+
+/* ---- scores ---- */
+
+static void
+put_index(Str *out, const SpecAxis *a, const char *comma)
+{
+  static const char *const variables[] = {[SIZE_B] = "b",
+                                          [SIZE_H] = "h",
+                                          [SIZE_HK] = "hk",
+                                          [SIZE_SQ] = "q_idx",
+                                          [SIZE_SK] = "kv_idx"};
+  str_printf(out, "%s%s", comma, variables[a->size]);
+}
+
+/* Its element for this pair. */
+static const char *
+element_of(const Spec *s, const char *table)
+{
+  Str out = str_new(s->arena);
+  str_printf(&out, "%s[", table);
+  for (int i = 0; i < s->tables.n; i++)
+    for (int a = 0; str_eq(s->tables.at[i].name, table) && a < s->tables.at[i].axes.n; a++)
+      put_index(&out, &s->tables.at[i].axes.at[a], a ? ", " : "");
+  str_put(&out, "]");
+  return out.p;
+}
+
+/* A text of our own. */
+static const Expr *
+read(ExprGraph *g, const char *text, ExprKind kind)
+{
+  ExprParse p;
+  expr_parse(g, text, kind, &p);
+  return p.root ? expr_normal(g, p.root) : NULL;
+}
+
+static void
+add(ExprGraph *g, const char *text, ExprKind kind, ExprSet *to)
+{
+  const Expr *e = read(g, text, kind);
+  if (e)
+    *vec_push(g->arena, to) = e;
+}
+
+/* In the order in which they are applied, before score_mod. */
+void
+spec_sugar_scores(const Spec *s, ExprGraph *g, ExprSet *to)
+{
+  if (spec_has(s, "softcap"))
+    add(g, "softcap * tanh(score / softcap)", EXPR_IS_SCORE, to);
+  if (spec_has(s, "alibi_slopes"))
+    add(g,
+        arena_printf(s->arena, "score - %s * abs(q_idx + sk - sq - kv_idx)",
+                     element_of(s, "alibi_slopes")),
+        EXPR_IS_SCORE, to);
+  if (spec_has(s, "bias"))
+    add(g, arena_printf(s->arena, "score + %s", element_of(s, "bias")), EXPR_IS_SCORE, to);
+}
+
+/* ---- masks ---- */
+
+static const char *
+position(bool bottom_right)
+{
+  return bottom_right ? "(q_idx + sk - sq)" : "q_idx";
+}
+
+const Expr *
+spec_sugar_chunk(const Spec *s, ExprGraph *g, int chunk, bool bottom_right)
+{
+  return read(g,
+              arena_printf(s->arena, "%s // %d == kv_idx // %d", position(bottom_right),
+                           chunk, chunk),
+              EXPR_IS_MASK);
+}
+
+/* The only constant that a chunk of this form can have; 0: it has not the form. */
+static int
+divisor_of(const Expr *e)
+{
+  for (int i = 0; e->op == EXPR_OP_EQ && i < e->n; i++)
+    if (e->arg[i]->op == EXPR_OP_FLOOR_DIV && e->arg[i]->arg[1]->op == EXPR_OP_CONST)
+      return e->arg[i]->arg[1]->i;
+  return e->op == EXPR_OP_EQ ? 1 : 0; /* x // 1 is x */
+}
+
+int
+spec_is_chunk(const Spec *s, ExprGraph *g, const Expr *e, bool bottom_right)
+{
+  int n = divisor_of(e);
+  return n > 0 && n <= SIZE_LIMIT && e == spec_sugar_chunk(s, g, n, bottom_right) ? n : 0;
+}
+
+const Expr *
+spec_sugar_prefix(const Spec *s, ExprGraph *g)
+{
+  return read(g,
+              arena_printf(s->arena, "%s >= kv_idx || kv_idx < %s",
+                           position(s->align == ALIGN_BOTTOM_RIGHT),
+                           element_of(s, "prefix_len")),
+              EXPR_IS_MASK);
+}
