@@ -10,7 +10,8 @@ spec_unit(bad_specs)
 spec_unit(spec)
 spec_unit(spec_docs)
 spec_unit(support)
-spec_unit(ref oracle.c)
+spec_unit(ref oracle.c unit/ref_kit.c)
+spec_unit(ref_mods oracle.c unit/ref_kit.c)
 
 add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>
   $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)

@@ -103,8 +103,8 @@ enum {
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
- * the order of the strides (names of sizes; d and dv are the spec's head_dim and head_dim_v;
- * "field": that field says them); STRIDED: the caller gives the strides,
+ * the order of the strides (names of sizes; d and dv are the spec's head_dim and
+ * head_dim_v; "field": that field says them); STRIDED: the caller gives the strides,
  * CONTIGUOUS: they are not read; the spec field that must be set for the call to have the
  * tensor ("": it always has); alignment in bytes of the address and of the strides. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \

@@ -49,8 +49,10 @@ class Tables(common.Case):
         self.assertIsInstance(errors.make(len(names), "later"), errors.AttncError)
 
     def test_signature(self):
-        """Every row of the header's tables that a call has."""
-        call = attnc.load_spec(dict(common.CAUSAL, return_lse=True)).signature
+        """Every row of the header's tables: a call of a spec with all fields has them."""
+        fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
+                      prefix_len=True, softcap=2.0)
+        call = attnc.load_spec({**common.CAUSAL, **fields}).signature
         for table, rows in (("TENSOR", call.tensors), ("SCALAR", call.scalars)):
             text = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",
                              header("attnc_rt.h")).group(1)
