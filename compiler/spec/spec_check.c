@@ -720,10 +720,13 @@ warn(SpecLoad *l, const DocNode *root)
 static void
 check_needs(SpecLoad *l, const DocNode *root)
 {
-  const DocNode *prefix = value_of(root, "prefix_len");
-  if (prefix && l->spec->prefix_len && !l->spec->causal)
-    spec_fault(l, prefix->key_place, SE_NEEDS, "add `causal: true`, or write a `mask_mod`",
-               "`prefix_len` has no meaning without `causal`");
+  for (const DocNode *n = root->first; n; n = n->next) {
+    const Field *other = spec_field_needs(n->key);
+    if (other && spec_has(l->spec, n->key) && !spec_has(l->spec, other->key))
+      spec_fault(l, n->key_place, SE_NEEDS,
+                 arena_printf(l->arena, "add `%s: %s`", other->key, other->example),
+                 "`%s` has no meaning without `%s`", n->key, other->key);
+  }
 }
 
 void

@@ -54,6 +54,20 @@ spec_field(const char *key)
   return NULL;
 }
 
+const Field *
+spec_field_needs(const char *key)
+{
+  static const char *const pairs[][2] = {
+#define SPEC_NEEDS(key, other) {#key, #other},
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_NEEDS
+  };
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+    if (str_eq(pairs[i][0], key))
+      return spec_field(pairs[i][1]);
+  return NULL;
+}
+
 const char *
 spec_word(const Field *f, int n, size_t *len)
 {

@@ -94,6 +94,8 @@ extern const Field spec_table_fields[SPEC_TABLE_FIELD_COUNT]; /* keys of a tenso
 extern const Field spec_bias_fields[SPEC_BIAS_FIELD_COUNT];
 extern const int n_spec_fields;
 const Field *spec_field(const char *key); /* NULL: there is none */
+/* What a field means nothing without; NULL: nothing. */
+const Field *spec_field_needs(const char *key);
 /* The keys of `schedule`: its own, then the fields of schedules; in the arena. */
 const Field *spec_pin_fields(Arena *, int *n);
 

@@ -135,8 +135,16 @@ compare(attnc_context *c, const Row *r, attnc_spec *a, attnc_spec *b, bool other
 static const char *
 beside(const Row *r)
 {
-  bool needs = str_eq(r->key, "align") || str_eq(r->key, "prefix_len");
-  return needs ? "causal: true\n" : "";
+  static const char *const others[] = {
+      "align",
+#define SPEC_NEEDS(key, other) #key,
+#include "compiler/spec/spec_fields.def"
+#undef SPEC_NEEDS
+  };
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (str_eq(r->key, others[i]))
+      return "causal: true\n";
+  return "";
 }
 
 static void

@@ -110,10 +110,10 @@ with_field(char out[512], const char *key, const char *value)
     if (strncmp(line, key, n) != 0 || line[n] != ':')
       used += (size_t)snprintf(out + used, 512 - used, "%.*s\n", (int)strcspn(line, "\n"),
                                line);
-  snprintf(out + used, 512 - used, "%s: %s\n%s", key, value,
-           str_eq(key, "prefix_len") && str_eq(value, "true")
-               ? "causal: true\n"
-               : ""); /* means nothing without */
+  used += (size_t)snprintf(out + used, 512 - used, "%s: %s\n", key, value);
+  const Field *other = spec_field_needs(key);
+  if (other && !str_eq(value, spec_field(key)->initial))
+    snprintf(out + used, 512 - used, "%s: %s\n", other->key, other->example);
 }
 
 static void

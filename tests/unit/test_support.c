@@ -241,7 +241,8 @@ put_dims(Str *out)
 static const char *
 beside(const Field *f)
 {
-  return strcmp(f->key, "align") == 0 ? "causal: true\n" : "";
+  bool none = strcmp(f->key, "align") != 0 && !spec_field_needs(f->key);
+  return none ? "" : "causal: true\n";
 }
 
 /* What changes the kernel and has no table of its own. */
