@@ -139,8 +139,8 @@ struct attnc_spec {
   double softcap;      /* NaN: none */
   Alibi alibi_slopes;
   SpecBias bias;
-  SpecExprs mask_mod;            /* none, or what of the masks is no band; and-ed with it */
-  SpecKeys keys;                 /* of mask_mod, where there is one */
+  SpecExprs mask_mod; /* none, or what of the masks is no band; and-ed with it */
+  SpecKeys keys;      /* of mask_mod, where there is one */
   SpecMask mask;
   SpecExprs score_mod;           /* applied in order */
   SpecExprs own_mask, own_score; /* of them what no field says */
