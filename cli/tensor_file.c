@@ -100,7 +100,7 @@ copy_box(HostTensor *to, const StTensor *from)
   size_t element = (size_t)dtype_bytes(to->dtype);
   size_t row = (size_t)to->shape[to->rank - 1] * element;
   int64_t at[CALL_STRIDES] = {0};
-  for (size_t done = 0; done < to->bytes; done += row) {
+  for (size_t done = 0; done < to->bytes; done += (size_t)to->row * element) {
     int64_t first = 0;
     for (int i = 0; i < to->rank; i++)
       first = first * from->shape[i] + at[i];

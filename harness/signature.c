@@ -85,12 +85,22 @@ same_axis(const CallAxis *a, const CallAxis *b)
   return a->n == b->n && a->size == b->size;
 }
 
+int64_t
+signature_row(const ShapedTensor *x, const attnc_sizes *z)
+{
+  int64_t n = axis_length(&x->shape[x->t.n_axes - 1], z);
+  int64_t step = x->t.align / dtype_bytes(x->t.dtype);
+  return x->t.table && x->t.n_axes > 1 && step > 1 ? (n + step - 1) / step * step : n;
+}
+
 void
 signature_pack(const ShapedTensor *x, const attnc_sizes *z, int64_t stride[CALL_STRIDES])
 {
   CallTensor file = x->t; /* its axes as in files */
   int64_t packed[CALL_STRIDES];
   memcpy(file.axes, x->shape, sizeof file.axes);
+  if (signature_row(x, z))
+    file.axes[x->t.n_axes - 1] = (CallAxis){.n = signature_row(x, z)};
   tensor_pack(&file, z, packed);
   memset(stride, 0, CALL_STRIDES * sizeof *stride);
   bool taken[CALL_STRIDES] = {false}; /* an axis may stand twice in a tensor */

@@ -25,7 +25,10 @@ typedef struct CallInfo {
 
 /* Texts are in the arena. */
 attnc_status signature_read(const attnc_spec *, int op, Arena *, CallInfo *, attnc_error *);
-/* Strides in the order of the tensor's axes, packed as its shape says. */
+/* Elements from one row of the last axis to the next, in memory of ours: those of the axis,
+ * but of a table whose rows must be aligned so many more that they are. */
+int64_t signature_row(const ShapedTensor *, const attnc_sizes *);
+/* Strides in the order of the tensor's axes, packed as its shape says but for that. */
 void signature_pack(const ShapedTensor *, const attnc_sizes *,
                     int64_t stride[CALL_STRIDES]);
 /* "q, k, v": the names of those that are read (ACCESS_IN) or written. */

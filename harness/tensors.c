@@ -17,6 +17,7 @@ tensor_shaped(const ShapedTensor *x, const attnc_sizes *z)
   HostTensor t = {.name = x->t.name, .dtype = x->t.dtype, .rank = x->t.n_axes};
   for (int i = 0; i < t.rank; i++)
     t.shape[i] = axis_length(&x->shape[i], z);
+  t.row = signature_row(x, z);
   return t;
 }
 
@@ -24,9 +25,11 @@ static bool
 bytes_of(HostTensor *t)
 {
   size_t bytes = (size_t)dtype_bytes(t->dtype);
-  for (int i = 0; i < t->rank; i++)
-    if (__builtin_mul_overflow(bytes, (size_t)t->shape[i], &bytes))
+  for (int i = 0; i < t->rank; i++) {
+    int64_t n = i < t->rank - 1 ? t->shape[i] : t->row;
+    if (__builtin_mul_overflow(bytes, (size_t)n, &bytes))
       return false;
+  }
   t->bytes = bytes;
   return bytes < (size_t)1 << 46;
 }
@@ -138,7 +141,7 @@ fill_random(const ShapedTensor *x, const HostTensor *t, int64_t sk, Random *r,
             attnc_error *e)
 {
   size_t n = t->bytes / (size_t)dtype_bytes(t->dtype);
-  size_t row = (size_t)t->shape[t->rank - 1];
+  size_t row = (size_t)t->row;
   const Writer write = writers[t->dtype];
   float last = 0;
   if (!write)

@@ -14,6 +14,7 @@ typedef struct HostTensor {
   Dtype dtype;
   int rank;
   int64_t shape[CALL_STRIDES]; /* in the order of files */
+  int64_t row;                 /* elements from row to row: signature_row */
   void *data;
   size_t bytes;
 } HostTensor;

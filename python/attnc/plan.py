@@ -129,6 +129,11 @@ class Plan(Shared):
         made = tuple(outputs.values())
         return made if len(made) > 1 else made[0]
 
+    def _aligned(self, name, x):
+        """The tensor, or a copy with the rows that the kernel wants."""
+        short, found = self.spec.signature.padding(name, arrays.view(x)), arrays.ops(x)
+        return x if short is None or not found else found.pad_last(x, short)
+
     def _outputs(self, inputs, given):
         """Every output by its name, made like the inputs where it is not given."""
         call, like = self.spec.signature, next(iter(inputs.values()))
@@ -145,6 +150,7 @@ class Plan(Shared):
         return wanted
 
     def _on_device(self, tensors, numbers, stream):
+        tensors = {n: self._aligned(n, x) for n, x in tensors.items()}
         launch = self._prepare(self._views(tensors, stream), numbers)
         if launch.workspace_bytes:
             scratch = arrays.ops(next(iter(tensors.values())))
@@ -166,7 +172,7 @@ class Plan(Shared):
             raise errors.UsageError("tensors on the host need the emulated device, "
                                     f"Context('emu'); this plan is of {driver.path}")
         views = self._views(tensors)  # what is wrong is said before anything is written
-        packed = {n: _host_tensor(n, x, views[n]) for n, x in tensors.items()}
+        packed = {n: self._aligned(n, _host_tensor(n, x, views[n])) for n, x in tensors.items()}
         views = {n: arrays.view(x) for n, x in packed.items()}
         with contextlib.ExitStack() as stack:
             stack.enter_context(driver.current(self.device))

@@ -3,6 +3,7 @@ types, axes and slots.  Nothing of a call is known here by heart."""
 import json
 
 from . import _lib, errors
+from .arrays import BYTES
 from .sizes import Sizes
 
 FORWARD = 0  # ATTNC_OP_FWD
@@ -54,6 +55,15 @@ class Signature:
     def shape(self, name, sizes):
         values = sizes._asdict()
         return tuple(values.get(axis, axis) for axis in self.tensors[name]["shape"])
+
+    def padding(self, name, view):
+        """Where rows of a table do not lie as far apart as kernels want them: how many elements
+        behind each make it so.  None: nothing has to be done."""
+        row = self.tensors[name]
+        step = row["align"] // BYTES[row["dtype"]]
+        if not row.get("longer") or all(s % step == 0 for s in view.strides[:-1]):
+            return None
+        return -view.shape[-1] % step
 
     def struct(self, name, view):
         """The attnc_tensor of a view; ShapeError where its elements lie as no call takes them."""

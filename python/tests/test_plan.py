@@ -116,6 +116,23 @@ class Host(common.Case):
                  dict(pair=np.zeros((4, 3, 4), np.float32)))):
             self.raises(kind, why, plan, q, k, v, **{**good, **more})
 
+    def test_fields_with_tensors(self):
+        """Rows of a bias are copied to where they are aligned."""
+        fields = dict(softcap=4.0, alibi_slopes="bh", prefix_len=True,
+                      bias=dict(axes=["h", "q", "kv"], dtype="fp16"))
+        sizes = attnc.sizes.sizes("b2 h4/2 sq40 sk75")
+        plan = self.context.plan({**CAUSAL, **fields}, sizes)
+        q, k, v = tensors(sizes)
+        rng = np.random.default_rng(1)
+        more = dict(alibi_slopes=rng.random((2, 4), np.float32) / 8, softcap=3.0,
+                    prefix_len=np.array([0, 70], np.int32))
+        wide = rng.standard_normal((4, 50, 80)).astype(np.float16)
+        for bias in (np.ascontiguousarray(wide[:, :40, :75]), wide):
+            o = plan(q, k, v, bias=bias, **more)
+            self.assertTrue(attnc.verify(plan.spec, q, k, v, o, bias=bias, **more).passed)
+            worse = dict(more, prefix_len=np.array([0, 0], np.int32))
+            self.assertFalse(attnc.verify(plan.spec, q, k, v, o, bias=bias, **worse).passed)
+
     def test_outputs_that_cannot_be_written(self):
         """Refused by name, nothing written: an immutable object's bytes, a file's pages."""
         plan = self.context.plan({**CAUSAL, "return_lse": True}, SIZES)

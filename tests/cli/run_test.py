@@ -130,6 +130,17 @@ class Declared(Case):
             r = self.attnc(*run, self.given(**given), "--scalar", "cap=1", code=code)
             self.assertIn(why, r.stderr)
 
+    def test_bias(self):
+        """Rows of 75 elements are copied to aligned ones, from a file and at random."""
+        spec = self.spec("attnc: 1\nname: t\ndtype: bf16\nhead_dim: 16\n"
+                         "bias: {axes: [q, kv], dtype: fp16}\nalibi_slopes: h\n")
+        one = ("BF16", [1, 75, 2, 16], bf16([0.25] * 2400))
+        given = self.write("in.st", safetensors({
+            "q": one, "k": one, "v": one, "alibi_slopes": ("F32", [2], bytes(8)),
+            "bias": ("F16", [75, 75], struct.pack("<5625e", *(i % 7 for i in range(5625))))}))
+        self.attnc("run", spec, *EMU, "--verify", "--input", given)
+        self.attnc("run", spec, *EMU, "--verify", "--shape", "b1 h2 s75")
+
     def test_random(self):
         self.attnc("run", self.spec(self.SPEC), *EMU, "--verify", "--scalar", "cap=1", "--shape",
                    "b2 h2 s33")

@@ -441,8 +441,8 @@ random_of(Dtype dtype, unsigned char out[2 * FEW * 4], attnc_error *e)
   t.call.at[ATTNC_K].t.access = ACCESS_IN;
   t.call.at[ATTNC_K].t.dtype = dtype;
   t.call.n_slots = ATTNC_K + 1;
-  t.host[ATTNC_K] =
-      (HostTensor){.name = "k", .dtype = dtype, .data = out, .rank = 1, .shape = {FEW}};
+  t.host[ATTNC_K] = (HostTensor){
+      .name = "k", .dtype = dtype, .data = out, .rank = 1, .shape = {FEW}, .row = FEW};
   t.host[ATTNC_K].bytes = (size_t)(FEW * dtype_bytes(dtype));
   return tensors_random(&t, 7, e);
 }
@@ -473,7 +473,7 @@ random_ids(void **state)
   t.call.at[0].t.dtype = DT_I32;
   t.host[0] = (HostTensor){.name = "doc", .dtype = DT_I32, .data = out, .rank = 2};
   t.host[0].shape[0] = ROWS;
-  t.host[0].shape[1] = ROW;
+  t.host[0].shape[1] = t.host[0].row = ROW;
   t.host[0].bytes = sizeof out;
   bool seen[8] = {false};
   assert_int_equal(tensors_random(&t, 7, &e), ATTNC_OK);
