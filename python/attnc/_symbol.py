@@ -1,6 +1,7 @@
 """Symbolic numbers: the class, constants, and what of Python has no expression.  expr.py has the
 functions, and makes them the operators and methods of Symbol.
 """
+import inspect
 import math
 import numbers
 import struct
@@ -90,27 +91,32 @@ class Symbol:
     # ---- other packages' functions ----
 
     def __array_ufunc__(self, ufunc, method, *args, **kw):
-        if method != "__call__" or kw:
-            raise fault(f"numpy.{ufunc.__name__} with {method if not kw else ', '.join(kw)} has "
-                        "no expression")
-        return function_of("numpy", ufunc.__name__)(*args)
+        if method != "__call__":
+            raise fault(f"numpy.{ufunc.__name__}.{method} has no expression")
+        return call("numpy", ufunc.__name__, args, kw)
 
     def __array_function__(self, function, types, args, kw):
-        return function_of("numpy", function.__name__)(*args, **kw)
+        return call("numpy", function.__name__, args, kw)
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kw=None):
-        return function_of("torch", function.__name__)(*args, **(kw or {}))
+        return call("torch", function.__name__, args, kw or {})
 
 
-def function_of(package, name):
-    """Ours for a package's function or method of that name."""
+def call(package, name, args, kw):
+    """Ours for a package's function or method of that name; arguments that say nothing are left
+    out, as inplace=False."""
     plain = name.strip("_")
     found = FUNCTIONS.get(plain) or METHODS.get(plain)
     if found is None:
         raise fault(f"{package}.{name} has no expression; there are "
                     f"{', '.join(sorted(FUNCTIONS))}")
-    return found
+    kw = {n: x for n, x in kw.items() if x is not None and x is not False}
+    try:
+        inspect.signature(found).bind(*args, **kw)
+    except TypeError as e:
+        raise fault(f"{package}.{name}, so called, has no expression: {e}") from None
+    return found(*args, **kw)
 
 
 def shown(x):

@@ -19,6 +19,27 @@ WINDOW = numpy.array(5, numpy.int32)
 SEEN = numpy.zeros((B, SQ, SK), bool)
 
 
+def tensors(seed, sq=SQ, sk=SK, d=32, dv=32):
+    rng = numpy.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(numpy.float16)
+            for shape in ((B, H, sq, d), (B, HK, sk, d), (B, HK, sk, dv))]
+
+
+def by_numpy(q, k, v, score=None, mask=None, scale=None):
+    """(out, LSE) in float64: the functions are called on arrays of all indices."""
+    at = numpy.ix_(*(numpy.arange(n) for n in (B, H, q.shape[2], k.shape[2])))
+    k, v = (numpy.repeat(x, H // HK, 1).astype(float) for x in (k, v))
+    s = numpy.einsum("bhqd,bhkd->bhqk", q.astype(float), k) * (scale or q.shape[3] ** -0.5)
+    s = score(s, *at) if score else s
+    s = numpy.where(mask(*at), s, -numpy.inf) if mask else s
+    top = numpy.maximum(s.max(-1, keepdims=True), -1e30)
+    p = numpy.exp(s - top)
+    total = p.sum(-1, keepdims=True)
+    with numpy.errstate(divide="ignore"):
+        lse = (numpy.log(total) + top)[..., 0]
+    return numpy.einsum("bhqk,bhkd->bhqd", p / numpy.maximum(total, 1e-300), v), lse
+
+
 def mods(q=Q, k=K, **given):
     """What the canonical text says of them."""
     lines = attnc.flex_spec(q, k, k, **given).canonical.splitlines()
@@ -179,6 +200,41 @@ class Flex(common.Case):
              "causal": True}).canonical)
         one, two = (attnc.flex_spec(Q, K, K, "score * gain", scalars={"gain": x}) for x in (1, 2))
         self.assertIs(one, two)
+
+    def check(self, score=None, mask=None, seed=1, **given):
+        shape = {n: given.pop(n) for n in ("sq", "sk", "d", "dv") if n in given}
+        q, k, v = tensors(seed, **shape)
+        out, lse = attnc.flex_attention(q, k, v, score, mask_mod=mask, return_lse=True, **given)
+        wanted, its_lse = by_numpy(q, k, v, score, mask, given.get("scale"))
+        self.assertEqual(out.dtype, numpy.float16)
+        numpy.testing.assert_allclose(out, wanted, atol=4e-3)
+        numpy.testing.assert_allclose(lse, its_lse, atol=1e-4)
+
+    def test_runs(self):
+        """On the emulated device, against the same functions on arrays of all indices."""
+        slopes = (2.0 ** -numpy.arange(1, H + 1)).astype(numpy.float32)
+        kept = numpy.arange(SK, dtype=numpy.int64) % 5 > 1
+        self.check(lambda s, b, h, q, k: 20 * numpy.tanh(s / 20) - slopes[h] * numpy.abs(q - k),
+                   lambda b, h, q, k: (DOC[q] == DOC[k]) | (k < 3))
+        self.check(None, lambda b, h, q, k: kept[k] & (q - k >= 10 * h), seed=2)  # rows without keys
+        self.check(lambda s, b, h, q, k: s + BIAS[h, numpy.clip(k - q, -15, 15) + 15] * (b + 1),
+                   seed=3, sq=40, sk=70, d=20, dv=24, scale=0.3)
+        self.check(None, packed, seed=4)
+
+    def test_runs_as_text(self):
+        q, k, v = tensors(5)
+        table = numpy.linspace(-1, 1, SK).astype(numpy.float32)
+        given = dict(mask_mod=["q_idx >= kv_idx", "kv_idx % 2 == 0"], tensors={"table": table})
+        for gain in (0.5, -2.0):  # one kernel
+            out = attnc.flex_attention(q, k, v, "score + gain * table[kv_idx]",
+                                       scalars={"gain": gain}, **given)
+            wanted, _ = by_numpy(q, k, v, lambda s, b, h, i, j: s + gain * table[j],
+                                 lambda b, h, i, j: (i >= j) & (j % 2 == 0))
+            numpy.testing.assert_allclose(out, wanted, atol=4e-3)
+        turned = [x.swapaxes(1, 2) for x in (q, k, v)]  # and strides of the caller's
+        again = attnc.flex_attention(*turned, "score + gain * table[kv_idx]",
+                                     scalars={"gain": gain}, layout="bshd", **given)
+        numpy.testing.assert_array_equal(again.swapaxes(1, 2), out)
 
     def test_arguments(self):
         for error, said, call in [

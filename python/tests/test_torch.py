@@ -245,6 +245,68 @@ class Recorded(common.Case):
             self.assertIn(qkv[:, :, i].data_ptr(), values)
 
 
+DOC = torch.arange(7).repeat_interleave(10)
+OFFSETS = torch.arange(0, 71, 10)
+GLOBAL = torch.arange(70) == 5
+SLOPES = 2.0 ** -torch.arange(1, 5)
+GAIN = torch.tensor(0.3)
+
+
+class Flex(common.Case):
+    """flex_attention on functions that torch's own takes, compared with it."""
+
+    def setUp(self):
+        torch.manual_seed(0)
+        warnings.simplefilter("ignore")
+        self.q = torch.randn(2, 4, 70, 32).half()
+        self.k, self.v = (torch.randn(2, 2, 70, 32).half() for _ in "kv")
+
+    def same(self, score, mask):
+        from torch.nn.attention import flex_attention as torchs
+        block_mask = mask and torchs.create_block_mask(mask, None, None, 70, 70, device="cpu")
+        wanted, its_lse = torchs.flex_attention(
+            self.q.float(), self.k.float(), self.v.float(), score_mod=score,
+            block_mask=block_mask, enable_gqa=True, return_lse=True)
+        out, lse = attnc.flex_attention(self.q, self.k, self.v, score, mask_mod=mask,
+                                        enable_gqa=True, return_lse=True)
+        torch.testing.assert_close(out.float(), wanted, atol=4e-3, rtol=0)
+        torch.testing.assert_close(lse, its_lse, atol=1e-4, rtol=0)
+
+    def test_as_torchs(self):
+        from torch.nn.attention.flex_attention import and_masks, or_masks
+
+        def causal(b, h, q, k):
+            return q >= k
+
+        def capped(s, b, h, q, k):
+            return 20 * torch.tanh(s / 20) - SLOPES[h] * (q - k).abs()
+
+        def activated(s, b, h, q, k):
+            more = torch.where(q > k, s, 0.0).clamp(min=-1, max=2).float()
+            return torch.log(torch.nn.functional.relu(s) + 1.0) + GAIN * more
+
+        self.same(None, and_masks(causal, lambda b, h, q, k: DOC[q] == DOC[k]))
+        self.same(capped, or_masks(causal, lambda b, h, q, k: GLOBAL[q] | GLOBAL[k]))
+        self.same(activated, lambda b, h, q, k: (k >= OFFSETS[DOC[q]])
+                  & torch.logical_and(q >= k, torch.ge(k, 0)))
+
+    def test_refused_by_name(self):
+        hidden = [torch.ones(3)].__getitem__
+        for function, said in [
+                (lambda s, b, h, q, k: torch.erf(s), "torch.erf has no expression"),
+                (lambda s, b, h, q, k: torch.nn.functional.gelu(s), "gelu by the error function"),
+                (lambda s, b, h, q, k: s.logsumexp(0), r"`\.logsumexp` of `score`"),
+                (lambda s, b, h, q, k: torch.sum(s, dim=0), "torch.sum has no expression"),
+                (lambda s, b, h, q, k: torch.where(s > 1), "torch.where, so called, has no"),
+                (lambda s, b, h, q, k: s.to(torch.float64), "float64 has no expression"),
+                (lambda s, b, h, q, k: s + hidden(0)[q], "`q_idx` has no value"),
+                (lambda s, b, h, q, k: s + torch.ones(3), "is no number")]:
+            self.raises(attnc.ExpressionError, said, attnc.flex_attention, self.q, self.k, self.v,
+                        function)
+        with self.assertRaisesRegex(NotImplementedError, "requires_grad"):
+            attnc.flex_attention(self.q.requires_grad_(), self.k, self.v)
+
+
 @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
 class Gpu(Shared, common.Case):
     device = "cuda"
