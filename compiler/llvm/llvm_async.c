@@ -299,7 +299,17 @@ lower_consumer_wait_tma(Lo *lo, const Op *op)
     advance(lo, r, pos);
 }
 
-/* One lane a warp arrives; in a cluster at the barriers of both blocks. */
+/* One lane a warp arrives; in a cluster at the barriers of both blocks.
+ *
+ * What the other CTA waits for there is the end of this warp's reads, and a stage that only
+ * products read is read by the async proxy: wgmma.wait_group has told that those reads are
+ * complete (PTX ISA, "wgmma.wait_group"), and the arrival stands behind it.  A release adds
+ * nothing to that: it orders what threads read and write (PTX ISA, "Memory Consistency
+ * Model"), and nobody in the other CTA asks for any of this warp's.  So the default scope
+ * of mbarrier.arrive does, .cta, which a remote address takes too; that of the cluster
+ * makes ptxas 13.0 wait for all memory (MEMBAR.ALL.GPU) twice a tile.  Where threads have
+ * read or written the stage themselves, the order is theirs, and of the scope of the
+ * cluster. */
 void
 lower_consumer_release(Lo *lo, const Op *op)
 {
@@ -311,9 +321,11 @@ lower_consumer_release(Lo *lo, const Op *op)
     effect(lo, "bar.warp.sync -1;", "", NULL, 0);
   if (r->cluster > 1)
     effect(lo,
-           "{ .reg .pred p; .reg .b32 a; setp.lt.u32 p, $1, 2; mapa.shared::cluster.u32 a, "
-           "$0, "
-           "$1; @p mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a]; }",
+           arena_printf(lo->arena,
+                        "{ .reg .pred p; .reg .b32 a; setp.lt.u32 p, $1, 2; "
+                        "mapa.shared::cluster.u32 a, $0, $1; "
+                        "@p mbarrier.arrive.release.%s.shared::cluster.b64 _, [a]; }",
+                        op->fence ? "cluster" : "cta"),
            "r,r", in, 2);
   else
     effect(lo,
