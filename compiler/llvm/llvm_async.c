@@ -24,31 +24,34 @@ init_ring(Str *text, const Ring *r)
 {
   int per_stage = r->consumers * (r->cluster > 1 ? r->cluster : 1);
   for (int i = 0; i < r->mem.stages; i++) {
-    str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
-    str_printf(text, "@p mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
+    str_printf(text, "mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
+    str_printf(text, "mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
                per_stage);
   }
 }
 
-/* One thread makes the mbarriers; nobody goes on before they are seen. */
+/* One thread makes the mbarriers; nobody goes on before they are seen.  One branch around
+ * all of it: ptxas 13.0 makes one of each guarded mbarrier.init, with a fence and its count
+ * computed again.  In a cluster the fence is the release, and the barrier needs none (PTX
+ * ISA, "fence.mbarrier_init"); a release there waits for all memory. */
 void
 lower_setup(Lo *lo)
 {
   if (!guarded(lo->p))
     return;
   Str text = str_new(lo->arena);
-  str_put(&text, "{ .reg .pred p; setp.eq.u32 p, $0, 0; ");
+  str_put(&text, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bra MADE_${:uid}; ");
   for (int i = 0; i < lo->p->rings.n; i++)
     if (lo->p->rings.at[i]->fill == FILL_TMA)
       init_ring(&text, lo->p->rings.at[i]);
-  str_put(&text, "@p fence.mbarrier_init.release.cluster; }");
+  str_put(&text, "fence.mbarrier_init.release.cluster; MADE_${:uid}: }");
   V in[2];
   in[0] = lane_value(lo, LANE_TID);
   in[1] = lane_value(lo, LANE_SMEM);
   effect(lo, text.p, "r,r", in, 2);
   if (lo->p->cluster > 1)
     effect(lo,
-           "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;",
+           "barrier.cluster.arrive.relaxed.aligned; barrier.cluster.wait.acquire.aligned;",
            "", NULL, 0);
   else
     effect(lo, "bar.sync 0;", "", NULL, 0);
