@@ -24,6 +24,7 @@ typedef struct Target {
   bool cvt_pair;  /* cvt of two fp32 numbers to a pair of 16 bits */
   bool max_nan;   /* max that is NaN where one of its numbers is */
   bool dependent; /* a launch may begin before the one ahead of it has ended */
+  bool stmatrix;  /* a warp stores four 8 x 8 matrices at once */
   /* Peak rates, per clock and multiprocessor: */
   int mma_macs_clk;   /* multiply-adds of mma.sync, dense and of 16 bits */
   int wgmma_macs_clk; /* of wgmma; 0: it has none */

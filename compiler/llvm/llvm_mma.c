@@ -182,8 +182,8 @@ put_at(Lo *lo, const Val *x, const SmemDecl *d, int n8)
 
 /* Rows g and g + 8 of each block, a pair of columns a lane: 8 rows x 4 lanes hit 32
  * different banks. */
-void
-lower_put(Lo *lo, const Op *op)
+static void
+put_pairs(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
   const SmemDecl *d = op->smem.mem;
@@ -203,4 +203,42 @@ lower_put(Lo *lo, const Op *op)
       asm_call(lo, ASM_EFFECT, text, "r,r", in, 2, lo->none, NULL, 0);
     }
   }
+}
+
+/* n matrices of 8 x 8: rows g of eight columns, rows g + 8, and the same of the next eight.
+ */
+static void
+stmatrix(Lo *lo, V address, int at, const V *regs, int n)
+{
+  V in[5] = {address};
+  memcpy(in + 1, regs, (size_t)n * sizeof *in);
+  Str text = str_new(lo->arena), how = str_new(lo->arena);
+  str_printf(&text, "stmatrix.sync.aligned.m8n8.x%d.shared.b16 [$0+%d], ", n, at);
+  asm_registers(&text, 1, n);
+  str_put(&text, ";");
+  asm_constraint(&how, "r", 1 + n);
+  asm_call(lo, ASM_EFFECT, text.p, how.p, in, 1 + n, lo->none, NULL, 0);
+}
+
+/* What lanes address is what load_left reads (PTX ISA, "stmatrix"). */
+static void
+put_matrices(Lo *lo, const Op *op)
+{
+  const Val *x = op->in[0];
+  int mt = val_tiles_m(x), n8s = x->cols / 8;
+  for (int n8 = 0; n8 < n8s; n8 += 2) {
+    V address = at_stage(lo, lane_pattern(lo, 'a', mt, n8 / 2 % PANEL_STEPS), &op->smem);
+    for (int m = 0; m < mt; m++)
+      stmatrix(lo, address, panel_at(op->smem.mem, n8 / 2) + m * 16 * PANEL_BYTES,
+               lo->vals[x->id] + (m * n8s + n8) * 2, n8 + 1 < n8s ? 4 : 2);
+  }
+}
+
+void
+lower_put(Lo *lo, const Op *op)
+{
+  if (lo->p->target->stmatrix && op->in[0]->warps_n == 1)
+    put_matrices(lo, op);
+  else
+    put_pairs(lo, op);
 }
