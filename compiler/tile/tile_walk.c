@@ -229,14 +229,16 @@ w_empty(const Walk *w, Idx n)
   return tested(w, n).no;
 }
 
-/* Only where every tile is FULL is the first one known to be. */
+/* Under a diagonal hardly a block's first tile is FULL; elsewhere that is for the sizes to
+ * say. */
 TileIter
 w_first(const Walk *w)
 {
   TileIter v = {.walk = w, .is = i_int(1), .masked = w_has(w, TILE_PARTIAL)};
-  v.partial = i_int(v.masked);
+  bool known = w->cut || w->test || !v.masked;
   v.cut = w->cut;
   v.n = w->test ? w->queue[0] : i_sub(w->tiles.hi, 1);
+  v.partial = known ? i_int(v.masked) : span_partial(&w->tiles, v.n);
   v.k0 = first_key(w, v.n);
   v.in_bounds = w->even_k;
   return v;
