@@ -9,8 +9,9 @@ new_block(Lo *lo, const char *name)
   return LLVMAppendBasicBlockInContext(lo->cx, lo->fn, name);
 }
 
-void
-hoist_here(Lo *lo)
+/* What is computed from here on is hoisted to here; quotients stay. */
+static void
+hoist_anew(Lo *lo)
 {
   LLVMBasicBlockRef next = new_block(lo, "");
   V br = LLVMBuildBr(lo->b, next);
@@ -19,6 +20,13 @@ hoist_here(Lo *lo)
   lo->epoch++;
   lo->late++;
   lo->n_memo = 0;
+}
+
+void
+hoist_here(Lo *lo)
+{
+  hoist_anew(lo);
+  lo->quotients = lo->epoch;
 }
 
 static V
@@ -489,7 +497,7 @@ lower_flow(Lo *lo, const Region *r)
       lower_listed(lo, r);
     else
       lower_tiles(lo, r);
-    hoist_here(lo);
+    hoist_anew(lo);
     break;
   default:
     lower_fail(lo, "operation %d opens no region", (int)r->kind);

@@ -214,6 +214,16 @@ node_new(Lo *lo, const Node *n)
   return compute(lo, n, x, y);
 }
 
+/* A division takes two dozen instructions, a register over a loop is cheaper: where it is
+ * there.  Warps that multiply by themselves have none to spare (fwd_mma on sm_75 and sm_86
+ * spilled for it); a warpgroup keeps it in a uniform register. */
+static bool
+known_still(const Lo *lo, const Node *n, int tag)
+{
+  return lo->role && n->kind == NODE_DIV && n->b.node && !late(lo, n) &&
+         tag >= lo->quotients;
+}
+
 V
 idx_value(Lo *lo, Idx x)
 {
@@ -223,7 +233,7 @@ idx_value(Lo *lo, Idx x)
     lower_fail(lo, "an index expression of another program");
   NodeMemo *memo = &lo->node[x.node->id];
   int tag = late(lo, x.node) ? -lo->late : lo->epoch;
-  if (memo->value && memo->tag == tag)
+  if (memo->value && (memo->tag == tag || known_still(lo, x.node, memo->tag)))
     return memo->value;
   memo->value = node_new(lo, x.node);
   memo->tag = tag;

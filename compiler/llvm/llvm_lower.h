@@ -86,6 +86,15 @@ typedef struct Lo {
   V *found;                   /* by id: the number that an operation found */
   V *table;                   /* by id: the constant array, NULL before its first use */
   V **vals;                   /* by id: registers */
+  int quotients; /* the first epoch whose quotients are still known */
+  int loop_id;   /* the open tile loop, 0: none */
+  int late; /* counts the places after which what was computed in a loop is forgotten */
+  const Role *role; /* NULL: none */
+  V *loop_var;      /* by region id */
+  V *any;           /* by id: what a vote found */
+  V *found;         /* by id: the number that an operation found */
+  V *table;         /* by id: the constant array, NULL before its first use */
+  V **vals;         /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
   Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
   RingPos *produce, *consume; /* by ring id (FILL_TMA) */
