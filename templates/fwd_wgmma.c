@@ -23,6 +23,7 @@ typedef struct Consumer { /* what one warpgroup has of one block of work */
   Smem q; /* its 64 rows of Q, which O takes in the end */
   Softmax sm;
   Tile *acc, *pw; /* O; the weights P of the tile before */
+  Idx begun;      /* has O a value? */
 } Consumer;
 
 /* Every tile between a block's first and last key, PARTIAL where a row's keys are not one
@@ -209,7 +210,7 @@ step(Tb *t, const Cta *c, Consumer *my, TileIter j)
   t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s)); /* in flight */
   Slot v = t_consumer_wait(t, c->v);
-  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s); /* in flight too */
+  *my->acc = t_dot_acc_if(t, *my->acc, my->begun, left(t, c, my), v.s); /* in flight too */
   t_order_arrive(t, c->order);
   x = t_wait(t, x); /* S is here, PV runs on */
   t_consumer_release(t, k);
@@ -224,7 +225,7 @@ static void
 last(Tb *t, const Cta *c, Consumer *my)
 {
   Slot v = t_consumer_wait(t, c->v);
-  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
+  *my->acc = t_dot_acc_if(t, *my->acc, my->begun, left(t, c, my), v.s);
   *my->acc = t_wait(t, *my->acc);
   t_consumer_release(t, v);
 }
@@ -239,7 +240,7 @@ last_and_first(Tb *t, const Cta *c, Consumer *my, Tile *next)
   t_order_wait(t, c->order);
   Tile x = t_dot(t, mine, s_trans(k.s));
   Slot v = t_consumer_wait(t, c->v);
-  *my->acc = t_dot_acc(t, *my->acc, left(t, c, my), v.s);
+  *my->acc = t_dot_acc_if(t, *my->acc, my->begun, left(t, c, my), v.s);
   t_order_arrive(t, c->order);
   *next = t_wait(t, x);
   t_consumer_release(t, k);
@@ -303,6 +304,22 @@ finish(Tb *t, const Cta *c, Consumer *my)
   t_consumer_release(t, my->slot);
 }
 
+/* May O be without a value until its first PV?  Zeros take an instruction for each of its
+ * registers and block of work.  (192x192, weights in shared memory, head_dim 64, causal:
+ * ptxas 13.0 then spills 32 bytes.) */
+static bool
+starts_unset(const Hopper *s)
+{
+  return s->bm < 192 || !s->p_in_smem;
+}
+
+/* In the step of tile n of a walk: has one before it given O a value? */
+static Idx
+begun(const Cta *c, const Walk *kv, Idx n)
+{
+  return starts_unset(c->s) ? i_lt(n, i_sub(kv->tiles.hi, 1)) : i_int(1);
+}
+
 static Consumer
 consumer(Tb *t, const Cta *c, const WorkTile *w)
 {
@@ -313,8 +330,9 @@ consumer(Tb *t, const Cta *c, const WorkTile *w)
   my.sm = softmax_new(t, wgmma_rows(), !spec_score_is_plain(c->p->spec));
   my.sm.lazy = c->s->lazy_rescale;
   my.sm.poly = c->s->poly_exp2;
-  Tile zero = t_zero(t, wgmma_rows(), c->p->dv);
-  my.acc = t_var(t, zero);
+  Tile o = starts_unset(c->s) ? t_unset(t, wgmma_rows(), c->p->dv)
+                              : t_zero(t, wgmma_rows(), c->p->dv);
+  my.acc = t_var(t, o);
   return my;
 }
 
@@ -329,8 +347,11 @@ compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
   TileIter j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, j0);
   begin(t, c, &my, x, j0);
-  T_FOR_TILES (t, j, &rest)
+  T_FOR_TILES (t, j, &rest) {
+    my.begun = begun(c, &rest, j.n);
     step(t, c, &my, j);
+  }
+  my.begun = begun(c, &kv, kv.tiles.lo);
   if (ready)
     last_and_first(t, c, &my, ready);
   else
@@ -344,8 +365,10 @@ compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = walk_of(t, c, &w);
   Consumer my = consumer(t, c, &w);
-  T_FOR_TILES (t, j, &kv)
+  T_FOR_TILES (t, j, &kv) {
+    my.begun = begun(c, &kv, j.n);
     plain(t, c, &my, j);
+  }
   finish(t, c, &my);
 }
 

@@ -80,6 +80,7 @@ typedef void Lowering(Lo *, const Op *);
   X(WAIT, lower_wait)                                                                      \
   X(ANY_NOT1, lower_any)                                                                   \
   X(ANY_ABS_GT, lower_any)                                                                 \
+  X(UNSET, lower_unset)                                                                    \
   X(CONST, lower_const)                                                                    \
   X(SCALAR, lower_scalar)                                                                  \
   X(ADD, lower_elementwise)                                                                \

@@ -77,8 +77,9 @@ typedef struct Lo {
   LLVMTypeRef i1, i16, i32, i64, f32, none;
   V fn, smem;
   int epoch;
-  int loop_id; /* the open tile loop, 0: none */
-  int late;    /* counts the places after which what was computed in a loop is forgotten */
+  int quotients; /* the first epoch whose quotients are still known */
+  int loop_id;   /* the open tile loop, 0: none */
+  int late; /* counts the places after which what was computed in a loop is forgotten */
   const Role *role;           /* NULL: none */
   V *loop_var;                /* by region id */
   V (*ahead)[WALK_AHEAD + 1]; /* by region id: the tiles of a walk with a test, from 1 on */
@@ -86,15 +87,6 @@ typedef struct Lo {
   V *found;                   /* by id: the number that an operation found */
   V *table;                   /* by id: the constant array, NULL before its first use */
   V **vals;                   /* by id: registers */
-  int quotients; /* the first epoch whose quotients are still known */
-  int loop_id;   /* the open tile loop, 0: none */
-  int late; /* counts the places after which what was computed in a loop is forgotten */
-  const Role *role; /* NULL: none */
-  V *loop_var;      /* by region id */
-  V *any;           /* by id: what a vote found */
-  V *found;         /* by id: the number that an operation found */
-  V *table;         /* by id: the constant array, NULL before its first use */
-  V **vals;         /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
   Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
   RingPos *produce, *consume; /* by ring id (FILL_TMA) */
@@ -228,6 +220,7 @@ void lower_put(Lo *, const Op *);
 
 /* llvm_math.c */
 void lower_const(Lo *, const Op *);
+void lower_unset(Lo *, const Op *);
 void lower_scalar(Lo *, const Op *);
 void lower_elementwise(Lo *, const Op *);
 void lower_row_max(Lo *, const Op *);

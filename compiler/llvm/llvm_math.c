@@ -13,6 +13,15 @@ lower_const(Lo *lo, const Op *op)
 }
 
 void
+lower_unset(Lo *lo, const Op *op)
+{
+  int n;
+  V *out = lower_regs(lo, op->out, &n);
+  for (int i = 0; i < n; i++)
+    out[i] = LLVMGetUndef(lo->f32);
+}
+
+void
 lower_scalar(Lo *lo, const Op *op)
 {
   int n;

@@ -58,6 +58,7 @@ typedef struct Wgmma {
   int n, steps;
   bool acc;                /* has an accumulator */
   int left_at, a_at, b_at; /* operand numbers: registers of A; descriptors */
+  int set_at;              /* that of whether the accumulator is set; 0: it is */
   Operand a, b;
 } Wgmma;
 
@@ -93,7 +94,10 @@ step(Str *s, const Wgmma *p, int ks)
     str_put(s, ", b");
   else
     str_printf(s, ", $%d", p->b_at);
-  str_printf(s, ", %d, 1, 1", p->acc || ks ? 1 : 0);
+  if (p->set_at && !ks)
+    str_put(s, ", set, 1, 1");
+  else
+    str_printf(s, ", %d, 1, 1", p->acc || ks ? 1 : 0);
   if (!p->op->in[1])
     str_printf(s, ", %d", p->a.mn);
   str_printf(s, ", %d; ", p->b.mn);
@@ -104,6 +108,8 @@ product_text(Lo *lo, const Wgmma *p)
 {
   Str s = str_new(lo->arena);
   str_put(&s, "wgmma.fence.sync.aligned; { .reg .b64 a, b; ");
+  if (p->set_at)
+    str_printf(&s, ".reg .pred set; setp.ne.b32 set, $%d, 0; ", p->set_at);
   for (int ks = 0; ks < p->steps; ks++)
     step(&s, p, ks);
   str_put(&s, "} wgmma.commit_group.sync.aligned;");
@@ -123,7 +129,7 @@ lower_wgmma(Lo *lo, const Op *op)
   Wgmma p = {.op = op, .acc = op->in[0] != NULL};
   V *out = lower_regs(lo, op->out, &p.n);
   p.steps = op_steps(op);
-  V *in = NEW_N(lo->arena, V, p.n + LEFT_REGS * p.steps + 2);
+  V *in = NEW_N(lo->arena, V, p.n + LEFT_REGS * p.steps + 3);
   int n_in = 0;
   Str how = str_new(lo->arena);
   asm_constraint(&how, "=&f", p.n);
@@ -146,6 +152,11 @@ lower_wgmma(Lo *lo, const Op *op)
   p.b = (Operand){.mn = !op->smem.trans, .d = op->smem.mem};
   in[n_in++] = descriptor(lo, &op->smem, !op->smem.trans);
   asm_constraint(&how, "l", 1);
+  if (op->set) {
+    p.set_at = p.n + n_in;
+    in[n_in++] = as_i32(lo, lo->b, idx_value(lo, *op->set));
+    asm_constraint(&how, "r", 1);
+  }
   asm_call(lo, ASM_MEMORY, product_text(lo, &p), how.p, in, n_in, lo->f32, out, p.n);
 }
 

@@ -200,6 +200,7 @@ opnd_smem(Smem x)
 Tile t_zero(Tb *, int rows, int cols);       /* fp32 zeros in the accumulator layout */
 Tile t_zero_lanes(Tb *, int rows, int cols); /* the same in the layout of t_load */
 Tile t_rows(Tb *, int rows, double k);       /* one value a row */
+Tile t_unset(Tb *, int rows, int cols);      /* no value yet, for t_dot_acc_if alone */
 Tile t_thread_sums(Tb *, int rows); /* zero row sums, of which each lane has a part */
 Tile t_const(Tb *, double k);       /* one value */
 /* A numeric argument of the call times k: the spec's constant where it is specialised. */
@@ -240,8 +241,11 @@ void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
  * flight where the team's products are wgmma's: t_wait gives the value. */
 Tile t_dot_(Tb *, Opnd a, Smem b);
 Tile t_dot_acc_(Tb *, Tile acc, Opnd a, Smem b);
-#define t_dot(t, a, b)          t_dot_((t), I_OPND(a), (b))
-#define t_dot_acc(t, acc, a, b) t_dot_acc_((t), (acc), I_OPND(a), (b))
+/* acc + a·b where acc is `set`, else a·b: wgmma's alone. */
+Tile t_dot_acc_if_(Tb *, Tile acc, Idx set, Opnd a, Smem b);
+#define t_dot(t, a, b)                  t_dot_((t), I_OPND(a), (b))
+#define t_dot_acc(t, acc, a, b)         t_dot_acc_((t), (acc), I_OPND(a), (b))
+#define t_dot_acc_if(t, acc, set, a, b) t_dot_acc_if_((t), (acc), (set), I_OPND(a), (b))
 static inline Opnd
 opnd_itself(Opnd x)
 {

@@ -229,6 +229,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(WAIT, nothing)                                                                         \
   X(ANY_NOT1, nothing)                                                                     \
   X(ANY_ABS_GT, nothing)                                                                   \
+  X(UNSET, nothing)                                                                        \
   X(CONST, nothing)                                                                        \
   X(SCALAR, nothing)                                                                       \
   X(ADD, one_each)                                                                         \

@@ -59,6 +59,8 @@ use_region(const Region *r, const Node **used)
     use(op->when, used);
     use(op->word, used);
     use(op->bound, used);
+    if (op->set)
+      use(*op->set, used);
     use(op->at.q, used);
     use(op->at.k, used);
     if (op->steps) {
@@ -209,6 +211,10 @@ print_attributes(Str *s, const Op *op)
       str_put(s, " when ");
       print_idx(s, op->when);
     }
+  }
+  if (op->set) {
+    str_put(s, "  if ");
+    print_idx(s, *op->set);
   }
   if (op->kind == OP_MASK || op->steps) {
     str_put(s, "  q ");

@@ -99,6 +99,7 @@ typedef struct Val {
   int warps_n; /* … and so many have the same rows, each a part of their columns */
   bool per_thread;
   bool in_flight; /* a product that was not waited for */
+  bool unset;     /* without a value */
   bool same;      /* LANE: every warp holds the same row (t_load_one) */
   const struct Region *home;
 } Val;
@@ -134,6 +135,7 @@ typedef struct Val {
   X(WAIT, "wait")                                                                          \
   X(ANY_NOT1, "any_not1")                                                                  \
   X(ANY_ABS_GT, "any_abs_gt")                                                              \
+  X(UNSET, "unset")                                                                        \
   X(CONST, "const")                                                                        \
   X(SCALAR, "scalar")                                                                      \
   X(ADD, "add")                                                                            \
@@ -191,9 +193,10 @@ typedef struct Op {
   int pending; /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;   /* PRODUCER_LOAD: stages filled and not yet waited for when it is issued */
   Idx when;    /* PUSH */
-  double k;    /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
-  int poly;    /* EXP2: of 16 registers */
-  int slot;    /* SCALAR */
+  const Idx *set;                /* DOT_ACC: is there an accumulator?  NULL: there is */
+  double k;                      /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
+  int poly;                      /* EXP2: of 16 registers */
+  int slot;                      /* SCALAR */
   const Mask *mask;              /* MASK */
   const struct ExprSteps *steps; /* SCORE; MASK: of its mask_mod, or NULL */
   At at;

@@ -6,7 +6,7 @@
 /* ---- checks that every word shares ---- */
 
 static void
-reachable(Tb *t, Tile x)
+stands_here(Tb *t, Tile x)
 {
   if (x->in_flight)
     t_fail(t, "%%%d is in flight: it must be waited for", x->id);
@@ -14,6 +14,14 @@ reachable(Tb *t, Tile x)
     if (r == x->home)
       return;
   t_fail(t, "%%%d is used outside the loop that made it: it must be a variable", x->id);
+}
+
+static void
+reachable(Tb *t, Tile x)
+{
+  if (x->unset)
+    t_fail(t, "%%%d has no value yet", x->id);
+  stands_here(t, x);
 }
 
 static Op *
@@ -56,6 +64,18 @@ t_zero(Tb *t, int rows, int cols)
   if (rows % (16 * (tile_warps(t) / tile_warps_n(t))))
     t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
   return constant(t, rows, cols, 0, LAY_FRAG);
+}
+
+Tile
+t_unset(Tb *t, int rows, int cols)
+{
+  if (rows % (16 * tile_warps(t)))
+    t_fail(t, "%d rows are not a multiple of 16 a warp", rows);
+  Op *op = tile_op(t, OP_UNSET);
+  Val *v = tile_val(t, rows, cols, DT_F32, LAY_FRAG);
+  v->unset = true;
+  op->out = v;
+  return v;
 }
 
 Tile
@@ -113,7 +133,7 @@ Tile *
 t_var(Tb *t, Tile x)
 {
   if (!x->in_flight)
-    reachable(t, x);
+    stands_here(t, x);
   Var *v = NEW(t->arena, Var);
   v->now = x;
   v->home = t->here;
@@ -404,9 +424,11 @@ t_any_abs_gt(Tb *t, Tile x, Tile k)
   return any(t, OP_ANY_ABS_GT, x, k);
 }
 
+/* set: NULL, or whether acc has a value. */
 static Tile
-product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
+product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
 {
+  OpKind kind = acc ? OP_DOT_ACC : OP_DOT;
   const ProductInfo *p = tile_product(t);
   int rows = a.tile ? a.tile->rows : a.smem.rows;
   Dtype ty = a.tile ? a.tile->ty : a.smem.mem->ty;
@@ -431,7 +453,13 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
   else
     readable(t, a.smem);
   readable(t, b);
-  Op *op = acc ? emit1(t, kind, acc) : tile_op(t, kind);
+  if (acc && set)
+    stands_here(t, acc);
+  else if (acc)
+    reachable(t, acc);
+  Op *op = tile_op(t, kind);
+  op->in[0] = acc;
+  op->set = set;
   op->in[1] = a.tile;
   op->left = a.smem;
   op->smem = b;
@@ -445,14 +473,28 @@ product(Tb *t, OpKind kind, Tile acc, Opnd a, Smem b)
 Tile
 t_dot_(Tb *t, Opnd a, Smem b)
 {
-  return product(t, OP_DOT, NULL, a, b);
+  return product(t, NULL, NULL, a, b);
 }
 
 Tile
 t_dot_acc_(Tb *t, Tile acc, Opnd a, Smem b)
 {
   need_fp32(t, acc, "dot_acc");
-  return product(t, OP_DOT_ACC, acc, a, b);
+  return product(t, acc, NULL, a, b);
+}
+
+Tile
+t_dot_acc_if_(Tb *t, Tile acc, Idx set, Opnd a, Smem b)
+{
+  int64_t known;
+  if (!tile_product(t)->async)
+    t_fail(t, "dot_acc_if: %s adds to an accumulator in any case", tile_product(t)->name);
+  need_fp32(t, acc, "dot_acc_if");
+  if (i_known(set, &known) && known)
+    return product(t, acc, NULL, a, b);
+  Idx *own = NEW(t->arena, Idx);
+  *own = set;
+  return product(t, acc, own, a, b);
 }
 
 Tile
