@@ -455,10 +455,19 @@ three_warps_a_row(Tb *t)
   t->prog->warps_n = 3;
 }
 
+static void
+product_on_condition(Tb *t)
+{
+  Smem k = t_smem(t, "k", DT_F16, 64, 64);
+  Tile none = t_unset(t, 64, 64);
+  t_dot_acc_if(t, none, i_int(0), k, k);
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {product_on_condition, "mma adds to an accumulator in any case"},
     {no_room_to_exchange, "has no room to exchange"},
     {too_little_room, "has no room to exchange"},
     {exchanged_twice, "no barrier since the last exchange"},

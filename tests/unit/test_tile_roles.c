@@ -369,10 +369,35 @@ next_in_a_branch(Tb *t)
       t_for_next(t, i_add(i, 1));
 }
 
+static void
+used_without_a_value(Tb *t)
+{
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Tile none = t_unset(t, 64, 64);
+    t_exp2(t, none);
+  }
+}
+
+static void
+added_to_without_a_value(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot k = t_consumer_wait(t, s.k);
+    Tile none = t_unset(t, 64, 64), zero = t_zero(t, 64, 64);
+    Tile half = t_cvt(t, zero, DT_F16);
+    t_dot_acc_if(t, none, i_int(1), half, k.s); /* it is said to have one */
+  }
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {used_without_a_value, "has no value yet"},
+    {added_to_without_a_value, "has no value yet"},
     {words_without_tma, "words go with stages"},
     {words_of_a_cluster, "words go with stages"},
     {stage_without_word, "a stage without its word"},
