@@ -96,6 +96,12 @@ put_loops(const Sass *s, Str *out)
   }
   if (!n)
     str_put(out, "  no loop has tensor-core instructions\n");
+  if (s->by_products)
+    str_printf(out, "  from start to end by products: %d the shortest way\n",
+               s->by_products);
+  if (s->by_copies)
+    str_printf(out, "  from start to end by tensor copies: %d the shortest way\n",
+               s->by_copies);
 }
 
 void
@@ -164,8 +170,9 @@ kernel_json(const Sass *s, Arena *arena)
   json_t *loops = json_array();
   for (int i = 0; i < s->n_loops; i++)
     json_array_append_new(loops, loop_json(&s->loops[i], arena));
-  return json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", s->name, "instructions",
-                   s->counts.total, "ops", ops_json(&s->counts, arena), "classes",
+  return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o}", "name", s->name, "instructions",
+                   s->counts.total, "by_products", s->by_products, "by_copies",
+                   s->by_copies, "ops", ops_json(&s->counts, arena), "classes",
                    classes_json(&s->counts), "loops", loops);
 }
 

@@ -80,6 +80,10 @@ typedef struct Sass {
   SassCounts counts; /* of the whole kernel, without the padding */
   SassLoop *loops;
   int n_loops, n_main;
+  /* The fewest instructions from the kernel's start to its end, on a way by tensor-core
+   * instructions and on one by tensor copies (UTMALDG), 0: there is none.  Of a kernel that
+   * walks over blocks of work: what a warp executes outside its main loop for one. */
+  int by_products, by_copies;
 } Sass;
 
 /* All in the arena.  ATTNC_ERR_INTERNAL: code whose branches are not understood. */

@@ -438,6 +438,101 @@ count_loops(const Flow *f, Sass *s)
     s->n_main += s->loops[i].main;
 }
 
+/* ---- ways through the kernel ---- */
+
+static int
+length(const Block *b)
+{
+  return b->end - b->first;
+}
+
+static bool
+leaves(const Flow *f, const Block *b)
+{
+  return opcode(cubin_instruction(f->k, b->end - 1)) == OP_EXIT;
+}
+
+/* From the start to the end of each block; blocks in reverse postorder, without edges back.
+ */
+static void
+from_start(const Flow *f, int *cost)
+{
+  for (int b = 0; b < f->n_b; b++)
+    cost[b] = INT_MAX;
+  cost[0] = length(&f->b[0]);
+  for (int i = 0; i < f->n_walk; i++) {
+    const Block *from = &f->b[f->walk[i]];
+    for (int s = 0; s < from->n_next && cost[f->walk[i]] < INT_MAX; s++) {
+      const Block *to = &f->b[from->next[s]];
+      int through = cost[f->walk[i]] + length(to);
+      if (to->order > from->order && through < cost[from->next[s]])
+        cost[from->next[s]] = through;
+    }
+  }
+}
+
+/* Behind each block, to an EXIT. */
+static void
+to_end(const Flow *f, int *cost)
+{
+  for (int b = 0; b < f->n_b; b++)
+    cost[b] = INT_MAX;
+  for (int i = f->n_walk - 1; i >= 0; i--) {
+    const Block *b = &f->b[f->walk[i]];
+    if (leaves(f, b))
+      cost[f->walk[i]] = 0;
+    for (int s = 0; s < b->n_next; s++) {
+      int to = b->next[s];
+      if (f->b[to].order > b->order && cost[to] < INT_MAX &&
+          cost[to] + length(&f->b[to]) < cost[f->walk[i]])
+        cost[f->walk[i]] = cost[to] + length(&f->b[to]);
+    }
+  }
+}
+
+static bool
+is_product(int kind, const char *name)
+{
+  (void)name;
+  return sass_class(kind) == SASS_TENSOR;
+}
+
+static bool
+is_copy(int kind, const char *name)
+{
+  static const char copy[] = "UTMALDG";
+  (void)kind;
+  return !strncmp(name, copy, sizeof copy - 1);
+}
+
+static bool
+block_has(const Flow *f, const Block *b, bool (*is)(int, const char *))
+{
+  bool found = false;
+  for (int i = b->first; i < b->end && !found; i++) {
+    int kind = sass_find(cubin_instruction(f->k, i), f->sm);
+    found = is(kind, sass_name(kind, f->arena));
+  }
+  return found;
+}
+
+static int
+way_by(const Flow *f, bool (*is)(int, const char *))
+{
+  int *before = NEW_N(f->arena, int, f->n_b), *behind = NEW_N(f->arena, int, f->n_b);
+  int least = 0;
+  from_start(f, before);
+  to_end(f, behind);
+  for (int i = 0; i < f->n_walk; i++) {
+    int b = f->walk[i];
+    if (before[b] == INT_MAX || behind[b] == INT_MAX || !block_has(f, &f->b[b], is))
+      continue;
+    if (!least || before[b] + behind[b] < least)
+      least = before[b] + behind[b];
+  }
+  return least;
+}
+
 attnc_status
 sass_read(const CubinKernel *k, int sm, Arena *arena, Sass *out, attnc_error *e)
 {
@@ -455,5 +550,7 @@ sass_read(const CubinKernel *k, int sm, Arena *arena, Sass *out, attnc_error *e)
   find_aside(&f);
   find_loops(&f, out);
   count_loops(&f, out);
+  out->by_products = way_by(&f, is_product);
+  out->by_copies = way_by(&f, is_copy);
   return ATTNC_OK;
 }
