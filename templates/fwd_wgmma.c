@@ -313,11 +313,12 @@ starts_unset(const Hopper *s)
   return s->bm < 192 || !s->p_in_smem;
 }
 
-/* In the step of tile n of a walk: has one before it given O a value? */
+/* In the step of tile n of a walk: has one before it given O a value?  Tiles come from the
+ * highest down, and each has its step. */
 static Idx
 begun(const Cta *c, const Walk *kv, Idx n)
 {
-  return starts_unset(c->s) ? i_lt(n, i_sub(kv->tiles.hi, 1)) : i_int(1);
+  return starts_unset(c->s) ? i_lt(n, w_first(kv).n) : i_int(1);
 }
 
 static Consumer
