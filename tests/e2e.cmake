@@ -116,6 +116,8 @@ set_tests_properties(gate_can_fail PROPERTIES LABELS unit)
 if(TARGET e2e_gate AND NOT ATTNC_SANITIZE)
   rotating(e2e_gate 10 COMMAND $<TARGET_FILE:e2e_gate> --specs {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
+  rotating(e2e_gate_dims 90 COMMAND $<TARGET_FILE:e2e_gate> --dims {shard} LABELS e2e
+    PROPERTIES PROCESSORS 2)
 endif()
 
 # The tables and pictures of docs/masks.md against what is found now.

@@ -4,6 +4,8 @@
  *                         default schedules on every target against the baselines; for
  *                         sm_90a the cost model's best six too, and the default with each
  *                         boolean field the other way.  Of every n-th spec, from the i-th
+ *   e2e_gate --dims i/n   the default schedules of every head_dim on every target, the i-th
+ *                         of n parts (from 0)
  *   e2e_gate --shard i/n [FIELD=VALUE]
  *                         every legal schedule of every spec for sm_90a, or those with that
  *                         field, the i-th of n parts (from 0): a line for each that is at
@@ -294,6 +296,39 @@ product(Gate *g, const char *shard, const char *only)
   return code;
 }
 
+/* No baseline is kept of them. */
+static int
+dims(Gate *g, const char *shard)
+{
+  static GateSpec specs[SPECS_MAX];
+  int i = -1, n = 0, all = 0;
+  if (!read_shard(shard, &i, &n))
+    return fprintf(stderr, "--dims i/n needs 0 <= i < n\n"), 2;
+  if (!g->version)
+    return printf("SKIPPED: ptxas is not found\n"), 77;
+  int n_specs = gate_dims(specs, &g->bad);
+  for (int s = 0; s < n_specs; s++)
+    for (const char *const *t = attnc_targets(); *t; t++)
+      if (all++ % n == i)
+        snprintf(add_job(g, &specs[s], *t)->tag, sizeof g->jobs.at->tag, "default");
+  Result *r = do_jobs(g, n == 1);
+  for (int k = 0; r && k < g->jobs.n; k++) {
+    const Job *j = &g->jobs.at[k];
+    printf("%-10s %-7s %-40s %4d registers %3d spilled\n", j->spec->name, j->target,
+           r[k].schedule, r[k].regs, r[k].spills);
+    if (judge(g, j, &r[k]) && r[k].spills > 0)
+      fault(g, j, &r[k], "spills", "");
+  }
+  printf("%d of %d default schedules of %d specs, %d faults\n", g->jobs.n, all, n_specs,
+         g->bad);
+  free(r);
+  for (int s = 0; s < n_specs; s++) {
+    attnc_spec_release(specs[s].spec);
+    attnc_spec_release(specs[s].fp16);
+  }
+  return !r || g->bad ? 1 : 0;
+}
+
 static int
 everyday(Gate *g, bool update)
 {
@@ -335,9 +370,12 @@ run(Gate *g, int argc, char **argv, bool update)
   if (argc == 3 && str_eq(argv[1], "--specs") && !update &&
       read_shard(argv[2], &g->shard, &g->shards))
     return everyday(g, false);
+  if (argc == 3 && str_eq(argv[1], "--dims"))
+    return dims(g, argv[2]);
   if (argc == 1)
     return everyday(g, update);
-  fprintf(stderr, "usage: e2e_gate [--specs i/n | --shard i/n [FIELD=VALUE]]\n");
+  fprintf(stderr,
+          "usage: e2e_gate [--specs i/n | --dims i/n | --shard i/n [FIELD=VALUE]]\n");
   return 2;
 }
 

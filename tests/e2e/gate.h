@@ -70,6 +70,8 @@ typedef struct GateSpec {
 /* All of specs/: how many.  A refused one is told and
  * counted in *bad. */
 int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
+/* Specs of every head_dim, with head_dim_v from 8 to 512, instead. */
+int gate_dims(GateSpec specs[SPECS_MAX], int *bad);
 
 typedef struct Job {
   const GateSpec *spec;

@@ -59,14 +59,10 @@ as_fp16(char *text, size_t n, const char *path)
   return spec;
 }
 
+/* The text is changed. */
 static bool
-load(const char *path, GateSpec *s)
+load_text(char *text, size_t n, const char *path, GateSpec *s)
 {
-  static char text[TEXT_MAX];
-  FILE *f = fopen(path, "rb");
-  size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-  if (f)
-    fclose(f);
   if (attnc_spec_load(text, n, path, &s->spec, NULL))
     return false;
   json_t *o = json_loads(attnc_spec_json(s->spec), 0, NULL);
@@ -79,6 +75,17 @@ load(const char *path, GateSpec *s)
   json_decref(o);
   s->fp16 = as_fp16(text, n, path);
   return s->fp16 != NULL;
+}
+
+static bool
+load(const char *path, GateSpec *s)
+{
+  static char text[TEXT_MAX];
+  FILE *f = fopen(path, "rb");
+  size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+  if (f)
+    fclose(f);
+  return load_text(text, n, path, s);
 }
 
 int
@@ -94,5 +101,31 @@ gate_specs(GateSpec specs[SPECS_MAX], int *bad)
     else
       *bad += printf("FAIL  %s is refused\n", found.gl_pathv[i]) > 0;
   globfree(&found);
+  return n;
+}
+
+/* Each head_dim twice, with the same head_dim_v and with another one, under a mask. */
+static bool
+load_dims(int d, bool other, GateSpec *s)
+{
+  static const char *const masks[] = {"", "causal: true\n", "window: [100, 30]\n"};
+  char text[256];
+  int dv = other ? (5 * d + 128) % 512 / 8 * 8 + 8 : d;
+  int n = snprintf(text, sizeof text,
+                   "attnc: 1\nname: d%d_v%d\ndtype: bf16\nhead_dim: %d\nhead_dim_v: %d\n%s",
+                   d, dv, d, dv, masks[(d / 8 + other) % 3]);
+  return load_text(text, (size_t)n, "dims", s);
+}
+
+int
+gate_dims(GateSpec specs[SPECS_MAX], int *bad)
+{
+  int n = 0;
+  for (int d = 8; d <= 512; d = d == 256 ? 512 : d + 8)
+    for (int other = 0; other < 2; other++)
+      if (load_dims(d, other, &specs[n]))
+        n++;
+      else
+        *bad += printf("FAIL  head_dim %d is refused\n", d) > 0;
   return n;
 }
