@@ -1,21 +1,68 @@
 /* cmd_check.c: `attnc check`: everything that is wrong with specs, and what each target
- * cannot do.  Without --arch a spec that at least one target supports is fine. */
+ * cannot do.  Without --arch, or with `--arch all`, a spec that at least one target
+ * supports is fine; with it each target has a line that says by which template, and why by
+ * no faster one. */
 #include "cli/cli.h"
 
 #include "base/err.h"
 
 #include <stdio.h>
 
+#define NO_TARGET "A0410" /* the template takes nothing there (compiler/template.h) */
+
 typedef struct Check {
   Cli *c;
   const char **targets;
-  bool asked; /* --arch was given: every target must support the spec */
+  bool told;  /* --arch was given: a line for each target */
+  bool asked; /* … that named targets: each must support the spec */
   json_t *list;
 } Check;
 
+/* "  sm_75   ref_fwd", and below it what other templates say, but for those that take
+ * nothing on the target. */
+static void
+put_templates(const char *target, json_t *templates, Str *line)
+{
+  const json_t *t, *why;
+  size_t i, n;
+  const char *chosen = "not supported";
+  json_array_foreach(templates, i, t)
+  {
+    if (json_is_true(json_object_get(t, "chosen")))
+      chosen = json_string_value(json_object_get(t, "template"));
+  }
+  str_printf(line, "  %-7s %s\n", target, chosen);
+  json_array_foreach(templates, i, t)
+  {
+    const json_t *first = json_array_get(json_object_get(t, "reasons"), 0);
+    const char *code = json_string_value(json_object_get(first, "code"));
+    json_array_foreach(json_object_get(t, "reasons"), n, why)
+    {
+      if (!str_eq(code, NO_TARGET))
+        str_printf(line, "          %s %s: %s\n",
+                   json_string_value(json_object_get(why, "code")),
+                   json_string_value(json_object_get(t, "template")),
+                   json_string_value(json_object_get(why, "message")));
+    }
+  }
+}
+
+/* NULL: there was no memory. */
+static json_t *
+templates_of(const attnc_spec *spec, const char *target)
+{
+  char *text = NULL;
+  if (attnc_spec_templates(spec, target, &text, NULL) != ATTNC_OK)
+    return NULL;
+  json_t *list = json_loads(text, 0, NULL);
+  attnc_text_free(text);
+  return list;
+}
+
 /* One target: its reasons to stderr where it was asked for, and into the JSON. */
 static attnc_status
-check_target(const Check *k, const attnc_spec *spec, const char *target, json_t *out)
+check_target(const Check *k, const attnc_spec *spec, const char *target, json_t *out,
+             Str *lines)
 {
   attnc_diags *diags;
   attnc_status st = attnc_diags_create(&diags);
@@ -24,8 +71,12 @@ check_target(const Check *k, const attnc_spec *spec, const char *target, json_t 
   st = attnc_spec_check(spec, target, diags);
   if (st != ATTNC_OK && k->asked)
     cli_diags_print(k->c, diags);
-  json_array_append_new(out, json_pack("{s:s, s:b, s:o}", "name", target, "supported",
-                                       st == ATTNC_OK, "reasons", cli_diags_json(diags)));
+  json_t *templates = templates_of(spec, target);
+  if (k->told && templates)
+    put_templates(target, templates, lines);
+  json_array_append_new(out, json_pack("{s:s, s:b, s:o, s:o*}", "name", target, "supported",
+                                       st == ATTNC_OK, "reasons", cli_diags_json(diags),
+                                       "templates", templates));
   attnc_diags_release(diags);
   return st;
 }
@@ -35,9 +86,9 @@ check_targets(const Check *k, const LoadedSpec *s, json_t *targets, Str *line)
 {
   int good = 0, bad = 0;
   str_printf(line, "%s: %s:", s->path, s->info.name);
-  Str refused = str_new(k->c->arena);
+  Str refused = str_new(k->c->arena), lines = str_new(k->c->arena);
   for (int i = 0; k->targets[i]; i++) {
-    attnc_status st = check_target(k, s->spec, k->targets[i], targets);
+    attnc_status st = check_target(k, s->spec, k->targets[i], targets, &lines);
     if (st != ATTNC_OK && st != ATTNC_ERR_UNSUPPORTED)
       return err_exit_code(st);
     str_printf(st == ATTNC_OK ? line : &refused, " %s", k->targets[i]);
@@ -47,7 +98,7 @@ check_targets(const Check *k, const LoadedSpec *s, json_t *targets, Str *line)
   bool ok = k->asked ? !bad : good > 0;
   if (bad)
     str_printf(line, "%s not supported on%s", good ? ";" : "", refused.p);
-  str_put(line, "\n");
+  str_printf(line, "\n%s", lines.p);
   return ok ? 0 : err_exit_code(ATTNC_ERR_UNSUPPORTED);
 }
 
@@ -84,9 +135,10 @@ check_one(const Check *k, const char *path)
 int
 cmd_check(Cli *c)
 {
-  Check k = {.c = c, .asked = options_has(&c->opt, OPT_ARCH_LIST)};
+  const char *list = c->opt.value[OPT_ARCH_LIST];
+  Check k = {.c = c, .told = list != NULL, .asked = list && !str_eq(list, "all")};
   attnc_error e;
-  if (cli_targets(c, c->opt.value[OPT_ARCH_LIST], &k.targets, &e) != ATTNC_OK)
+  if (cli_targets(c, list, &k.targets, &e) != ATTNC_OK)
     return cli_error(c, &e);
   k.list = json_array();
   Tally tally = {0};

@@ -105,7 +105,7 @@ extern const Command command_table[CMD_COUNT];
  * A name may stand in several rows for disjoint commands. */
 #define OPTION_TABLE(X)                                                                    \
   X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE),                        \
-    "targets: sm_80, sm_90, sm_90a, sm_120, …; check: all unless given")                   \
+    "targets: sm_80, sm_90, sm_90a, sm_120, …, or all; check: all unless given")           \
   X(ARCH, "arch", 0, "A",                                                                  \
     CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(BENCH),       \
     "target: what the emulator emulates (sm_80), or what to compile for on a GPU")         \

@@ -155,7 +155,7 @@ cli_targets(const Cli *c, const char *text, const char ***out, attnc_error *e)
 {
   const char *const *known = attnc_targets();
   int n = 0, count = 1;
-  if (!text) {
+  if (!text || str_eq(text, "all")) {
     while (known[n])
       n++;
     *out = NEW_N(c->arena, const char *, n + 1);

@@ -266,7 +266,7 @@ list_template(List *l, const Template *t)
   if (!t->applicable(&l->c, NULL))
     return;
   for (int n = 0; space_point(t, &l->c, n, &s); n++) {
-    Why why = {""};
+    Why why = {.text = ""};
     bool illegal = t->refuse(&l->c, &s, &why);
     if (illegal && !l->all)
       continue;

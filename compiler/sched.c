@@ -134,13 +134,23 @@ refused(Why *w, const char *fmt, ...)
   return true;
 }
 
+static void
+broken(Why *w, const Rule *r)
+{
+  refused(w, "%s", r->why);
+  if (!w || w->n == WHY_MOST)
+    return;
+  w->at[w->n].reason = r->reason;
+  w->at[w->n++].why = r->why;
+}
+
 bool
 rules_hold(const Rule *rules, int n, Why *why)
 {
   bool all = true;
   for (int i = 0; i < n; i++) {
     if (!rules[i].ok)
-      refused(why, "%s", rules[i].why);
+      broken(why, &rules[i]);
     all = all && rules[i].ok;
   }
   return all;

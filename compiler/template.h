@@ -61,10 +61,30 @@ typedef struct Case {
   int sms;
 } Case;
 
+/* What a template does not take: id, code (410 is printed A0410), meaning.  Codes are
+ * public: appended, never given another meaning. */
+#define REASON_TABLE(X)                                                                    \
+  X(TARGET, 410, "the target lacks what the template is made of")                          \
+  X(DTYPE, 411, "dtypes that the template does not multiply on the target")                \
+  X(DIMS, 412, "a head_dim or head_dim_v that does not fit")                               \
+  X(FIELD, 413, "a field of the spec that the template does not compute")
+typedef enum Reason {
+#define X(id, code, meaning) REASON_##id,
+  REASON_TABLE(X)
+#undef X
+      REASON_COUNT
+} Reason;
+
 /* Why not, in words; several reasons are joined.  Of fixed size, so that a refusal can
- * never be lost for want of memory. */
+ * never be lost for want of memory.  What rules_hold notes is there one by one as well. */
+enum { WHY_MOST = 8 };
 typedef struct Why {
   char text[256];
+  int n;
+  struct {
+    Reason reason;
+    const char *why;
+  } at[WHY_MOST];
 } Why;
 /* Notes a reason (why NULL: nobody asks) and is true: `return refused(why, "…", …);`. */
 bool refused(Why *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -73,6 +93,7 @@ bool refused(Why *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 typedef struct Rule {
   bool ok;
   const char *why;
+  Reason reason;
 } Rule;
 bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
 

@@ -36,11 +36,11 @@ applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const ProductInfo *p = target_product(c->target, false);
   const Rule rules[] = {
-      {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
-       "the target's mma does not multiply this dtype"},
+       "the target's mma does not multiply this dtype", REASON_DTYPE},
       {!wide(s) || c->target->smem_block >= ROOM_WIDE,
-       "head_dim or head_dim_v above 256 takes 99 KB of shared memory"},
+       "head_dim or head_dim_v above 256 takes 99 KB of shared memory", REASON_DIMS},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

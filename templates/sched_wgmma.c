@@ -23,13 +23,14 @@ wgmma_applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const ProductInfo *p = &product_info[WGMMA];
   const Rule rules[] = {
-      {c->target->product == WGMMA, "the target has no wgmma"},
-      {spec_one_dtype(s), "q, k, v and o must have one dtype"},
+      {c->target->product == WGMMA, "the target has no wgmma", REASON_TARGET},
+      {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
-       "wgmma does not multiply this dtype in full precision"},
-      {s->head_dim <= 256, "head_dim above 256: q and k do not fit shared memory"},
+       "wgmma does not multiply this dtype in full precision", REASON_DTYPE},
+      {s->head_dim <= 256, "head_dim above 256: q and k do not fit shared memory",
+       REASON_DIMS},
       {s->head_dim_v <= p->cols_most,
-       "head_dim_v above 256: a warpgroup's product has no more columns"},
+       "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

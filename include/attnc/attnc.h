@@ -71,6 +71,12 @@ ATTNC_API const char *attnc_spec_signature(const attnc_spec *, int op);
  * ATTNC_ERR_UNSUPPORTED with every reason in diags (which may be NULL). */
 ATTNC_API attnc_status attnc_spec_check(const attnc_spec *, const char *target,
                                         attnc_diags *);
+/* What each template says to the spec on `target`, in the order of preference, as a JSON
+ * array of {template, takes, chosen (by attnc_compile without a schedule), reasons: [{code
+ * ("A0412"), message}]: why it does not take it}.  The caller frees *json with
+ * attnc_text_free. */
+ATTNC_API attnc_status attnc_spec_templates(const attnc_spec *, const char *target,
+                                            char **json, attnc_error *);
 /* The JSON Schema (draft-07) of spec version 1. */
 ATTNC_API const char *attnc_spec_schema(void);
 /* Names of the targets, NULL-terminated. */

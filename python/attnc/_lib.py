@@ -131,6 +131,7 @@ FUNCTIONS = {
     "attnc_spec_why": (text, pointer),
     "attnc_spec_signature": (text, pointer, i32),
     "attnc_spec_check": (status, pointer, text, pointer),
+    "attnc_spec_templates": (status, pointer, text, out, error),
     "attnc_spec_schema": (text,),
     "attnc_targets": (ref(text),),
     "attnc_compile": (status, pointer, ref(Problem), text, ref(Schedule), out, error),

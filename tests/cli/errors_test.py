@@ -253,6 +253,29 @@ class Specs(Case):
             self.assertFalse(target["supported"])
             self.assertTrue(target["reasons"])
 
+    def test_every_target(self):
+        """By which template, and why by no faster one: a line a target, codes below."""
+        spec = self.spec("attnc: 1\nname: wide\ndtype: bf16\nhead_dim: 512\n")
+        r = self.attnc("check", spec, "--arch", "all")
+        lines = r.stdout.splitlines()
+        self.assertIn("  sm_75   ref_fwd", lines)
+        self.assertIn("          A0411 fwd_mma: the target's mma does not multiply this dtype", lines)
+        self.assertIn("  sm_80   fwd_mma", lines)
+        self.assertNotIn("A0410", r.stdout)  # nobody asks for wgmma on sm_80
+        j = self.json("check", spec, "--arch", "all")
+        hopper, = (t for t in j["specs"][0]["targets"] if t["name"] == "sm_90a")
+        said = {t["template"]: t for t in hopper["templates"]}
+        self.assertEqual([t["code"] for t in said["fwd_wgmma"]["reasons"]], ["A0412", "A0412"])
+        self.assertTrue(said["fwd_mma"]["chosen"])
+        self.assertFalse(said["ref_fwd"]["chosen"])
+        # What some target supports is fine; what one that is named does not is not.
+        pinned = self.spec("attnc: 1\nname: pinned\ndtype: bf16\nhead_dim: 64\n"
+                           "schedule: {template: fwd_wgmma}\n", "pinned.attn.yaml")
+        r = self.attnc("check", pinned, "--arch", "all")
+        self.assertIn("  sm_80   not supported", r.stdout)
+        self.assertIn("  sm_90a  fwd_wgmma", r.stdout)
+        self.attnc("check", pinned, "--arch", "sm_80", code=4)
+
 
 class Color(Case):
     def on_a_terminal(self, *args, **env):

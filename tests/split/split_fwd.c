@@ -12,7 +12,8 @@
 static bool
 applicable(const Case *c, Why *why)
 {
-  const Rule rules[] = {{c->spec->dtype[ATTNC_V] != DT_F32, "v must have 16 bits"}};
+  const Rule rules[] = {
+      {c->spec->dtype[ATTNC_V] != DT_F32, "v must have 16 bits", REASON_DTYPE}};
   return rules_hold(rules, 1, why);
 }
 

@@ -347,7 +347,7 @@ test_reasons(void **state)
 static void
 test_refused(void **state)
 {
-  Why why = {""};
+  Why why = {.text = ""};
   (void)state;
   assert_true(refused(NULL, "a"));
   assert_true(refused(&why, "a %d", 1));

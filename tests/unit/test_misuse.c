@@ -83,6 +83,9 @@ pointers_of_specs(void **state)
   REFUSED(attnc_spec_load(NULL, 5, NULL, &spec, NULL));
   REFUSED(attnc_spec_check(NULL, "sm_80", NULL));
   REFUSED(attnc_spec_check(all.spec, NULL, NULL));
+  REFUSED(attnc_spec_templates(NULL, "sm_80", &json, NULL));
+  REFUSED(attnc_spec_templates(all.spec, "sm_80", NULL, NULL));
+  REFUSED(attnc_spec_templates(all.spec, NULL, &json, NULL));
   REFUSED(attnc_compile(NULL, NULL, "sm_80", NULL, &kernel, NULL));
   REFUSED(attnc_compile(all.spec, NULL, "sm_80", NULL, NULL, NULL));
   REFUSED(attnc_compile(all.spec, NULL, NULL, NULL, &kernel, NULL));

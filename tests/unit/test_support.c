@@ -76,17 +76,29 @@ put_takers(Str *out, Takers bits)
     str_put(out, "**none**");
 }
 
+static const struct {
+  int code;
+  const char *meaning;
+} codes[REASON_COUNT] = {
+#define X(id, code, meaning) [REASON_##id] = {code, meaning},
+    REASON_TABLE(X)
+#undef X
+};
+
 static void
 put_reasons(Str *out, const attnc_spec *s, const Target *t)
 {
   Case c = sched_case(s, NULL, t);
   const char *gap = "";
   for (int i = 0; i < n_templates; i++) {
-    Why why = {""};
+    Why why = {.text = ""};
     if (!(on_target(t) >> i & 1u) || template_table[i]->applicable(&c, &why))
       continue;
-    str_printf(out, "%s`%s`: %s", gap, template_table[i]->name, why.text);
-    gap = "; ";
+    for (int k = 0; k < why.n; k++) {
+      str_printf(out, "%s`%s` A%04d: %s", gap, template_table[i]->name,
+                 codes[why.at[k].reason].code, why.at[k].why);
+      gap = "; ";
+    }
   }
 }
 
@@ -348,6 +360,9 @@ the_page_is_what_the_templates_say(void **state)
                 "[specs/README.md](../specs/README.md); fields that are not\npart of the "
                 "kernel (`layout`, `schedule` …) are left out.\n\n");
   put_features(&out);
+  str_put(&out, "\n## Codes\n\n| code | meaning |\n|---|---|\n");
+  for (int i = 0; i < REASON_COUNT; i++)
+    str_printf(&out, "| A%04d | %s |\n", codes[i].code, codes[i].meaning);
   bool same = golden_same("docs/support.md", out.p);
   arena_free(arena);
   assert_true(same);
@@ -371,7 +386,7 @@ defaults_are_legal(void **state)
         for (int t = 0; t < n_targets; t++)
           for (int n = 0; n < n_templates; n++) {
             Case c = sched_case(s, NULL, &targets[t]);
-            Why why = {""};
+            Why why = {.text = ""};
             if (!template_table[n]->applicable(&c, NULL))
               continue;
             Sched initial = template_table[n]->initial(&c);
