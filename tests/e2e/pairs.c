@@ -38,7 +38,7 @@ typedef struct Value {
 
 /* Name; values: in braces what is added to the spec, behind it words.  In the order in
  * which a case has them.  Lengths are around the edges of tiles. */
-#define HEAD_DIMS "{16|24|40|64|72|80|96|112|128|160|192|256}"
+#define HEAD_DIMS "{8|16|24|40|64|72|80|96|112|128|136|160|192|200|256}"
 #define EDGES     "{0|1|15|16|33|64|100}"
 typedef struct Factor {
   const char *name;
@@ -47,7 +47,8 @@ typedef struct Factor {
 static Factor factors[] = {
     {"dtype", {{"dtype: fp16", ""}, {"dtype: bf16", ""}, {"dtype: fp32", ""}}},
     {"head_dim",
-     {{"head_dim: 16", ""},
+     {{"head_dim: 8", ""},
+      {"head_dim: 16", ""},
       {"head_dim: 24", ""},
       {"head_dim: 40", ""},
       {"head_dim: 64", ""},
@@ -56,10 +57,14 @@ static Factor factors[] = {
       {"head_dim: 96", ""},
       {"head_dim: 112", ""},
       {"head_dim: 128", ""},
+      {"head_dim: 136", ""},
       {"head_dim: 160", ""},
       {"head_dim: 192", ""},
-      {"head_dim: 256", ""}}},
-    {"head_dim_v", {{"", ""}, {"head_dim_v: " HEAD_DIMS, ""}}},
+      {"head_dim: 200", ""},
+      {"head_dim: 256", ""},
+      {"head_dim: 512", ""}}},
+    {"head_dim_v",
+     {{"", ""}, {"head_dim_v: " HEAD_DIMS, ""}, {"head_dim_v: {264|392|512}", ""}}},
     {"mask",
      {{"", ""},
       {"causal: true", ""},
@@ -74,7 +79,9 @@ static Factor factors[] = {
       {"specialize: [strides]", ""},
       {"specialize: [b, h, hk, sq, sk, strides]", ""}}},
     {"heads",
-     {{"", "b{2|1} h{3|2|1}"}, {"", "b{2|1} h{8/2|4/1}"}, {"", "b{2|1} h{7/1|3/1|2/1}"}}},
+     {{"", "b{2|1} h{3|2|1}"},
+      {"", "b{2|1} h{8/2|4/1|8/1}"},
+      {"", "b{2|1} h{7/1|3/1|2/1}"}}},
     {"sq",
      {{"", "sq0"},
       {"", "sq1"},
