@@ -6,7 +6,7 @@ way for tensors that were seen before and need nothing but new memory and new ad
 import operator
 import os
 import threading
-from typing import Dict
+from typing import Dict, NamedTuple, Tuple
 
 from . import arrays, errors
 from .context import Context
@@ -58,12 +58,28 @@ def context_of(kind):
     return _contexts[kind]
 
 
-def spec_of(dtype, head_dim, causal, window, return_lse):
-    key = (dtype, head_dim, causal, window, return_lse)
+class Options(NamedTuple):
+    """What a dense problem is, but for its tensors.  alibi: the axes of the slopes, "none", "h"
+    or "bh"."""
+
+    scale: float
+    causal: bool
+    window: Tuple[int, int]
+    softcap: float  #: 0: none
+    alibi: str
+    want_lse: bool
+
+
+def spec_of(dtype, head_dim, options):
+    """The numbers of a call are no part of the kernel."""
+    capped = options.softcap > 0
+    key = (dtype, head_dim, capped, *options[1:3], *options[4:])
     if key not in _specs:
         _specs[key] = Spec.from_dict({
             "attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
-            "causal": causal, "window": list(window), "return_lse": return_lse})
+            "causal": options.causal, "window": list(options.window),
+            "alibi_slopes": options.alibi, "return_lse": options.want_lse,
+            **({"softcap": 1.0} if capped else {})})
     return _specs[key]
 
 
@@ -124,6 +140,29 @@ def scale_of(softmax_scale, head_dim):
     return float(softmax_scale)
 
 
+def softcap_of(softcap):
+    """0: none."""
+    if softcap is None or isinstance(softcap, bool) or not softcap >= 0:
+        raise ValueError(f"softcap={softcap!r}: a number above 0 is needed, or 0 for none")
+    return float(softcap)
+
+
+def slopes_of(ops, alibi_slopes, b, h):
+    """(slopes as kernels take them, their axes)."""
+    if alibi_slopes is None:
+        return None, "none"
+    if arrays.ops(alibi_slopes) is not ops:
+        raise TypeError(f"alibi_slopes: a tensor of {ops.FRAMEWORK} is needed, as q is, not "
+                        f"{type(alibi_slopes).__module__}.{type(alibi_slopes).__name__}")
+    at = ops.view(alibi_slopes)
+    if at.dtype != "fp32":
+        raise TypeError(f"alibi_slopes is {at.dtype}: float32 is needed")
+    if at.shape not in ((h,), (b, h)):
+        raise ValueError(f"alibi_slopes has shape {tuple(at.shape)}: ({h},) or ({b}, {h}), of "
+                         "heads, or of batches and heads, is needed")
+    return ops.contiguous(alibi_slopes), "h" if len(at.shape) == 1 else "bh"
+
+
 def whole(name, value):
     """An int of what is a whole number, numpy's and torch's too; TypeError names another."""
     try:
@@ -180,30 +219,31 @@ class _Prepared:
     """What is known of a call once its shapes are: how to run it, and how to allocate for it."""
 
     def __init__(self, ops, q, k, v, options):
-        scale, causal, window, want_lse = options
         dtype, self.device = dtype_of(ops, q, k, v)
         kind, index = self.device
         (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
-        sizes = Sizes(b, h, hk, sq, sk)
-        self.shape, self.lse_shape, self.scale = tuple(q.shape), (b, h, sq), scale
-        self.plan = context_of(kind).plan(spec_of(dtype, d, causal, window, want_lse), sizes,
-                                        device=index)
+        self.shape, self.lse_shape = tuple(q.shape), (b, h, sq)
+        self.numbers = {"softmax_scale": options.scale}
+        if options.softcap:
+            self.numbers["softcap"] = options.softcap
+        self.plan = context_of(kind).plan(spec_of(dtype, d, options), Sizes(b, h, hk, sq, sk),
+                                          device=index)
         self.sees_all = 0 < sk >= sq  # every row sees a key, whatever causal and window say
         self.launch = None
 
-    def run(self, ops, q, k, v, out, lse):
+    def run(self, ops, tensors):
+        """tensors: all of the call, by name."""
         if self.device[0] == "cpu":
-            self.plan(q, k, v, out, lse, softmax_scale=self.scale)
+            self.plan(**tensors, **self.numbers)
             return
         launch = self.launch
         if launch is None:
-            launch = self.launch = self.plan.prepare(q, k, v, out, lse,
-                                                     softmax_scale=self.scale)
+            launch = self.launch = self.plan.prepare(**tensors, **self.numbers)
         if launch.workspace_bytes:
-            scratch = ops.scratch(launch.workspace_bytes, q, self.plan.zeroed_bytes)
+            scratch = ops.scratch(launch.workspace_bytes, tensors["o"], self.plan.zeroed_bytes)
             launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
-        outputs = (out,) if lse is None else (out, lse)
-        launch(*(x.data_ptr() for x in (q, k, v, *outputs)), stream=ops.stream(self.device))
+        addresses = (tensors[name].data_ptr() for name in self.plan.spec.signature.tensors)
+        launch(*addresses, stream=ops.stream(self.device))
 
 
 def prepared(ops, q, k, v, options, out):
@@ -221,13 +261,14 @@ def prepared(ops, q, k, v, options, out):
     return found
 
 
-def attend(ops, q, k, v, options, out=None, out_lse=None):
+def attend(ops, q, k, v, options, out=None, out_lse=None, slopes=None):
     """Attention of usable [b, s, h, d] tensors: (out, lse or None).  The LSE is written into
     `out_lse` [h, sq] if that is given."""
     out = ops.empty(q.shape, q) if out is None else out
     call = prepared(ops, q, k, v, options, out)
-    lse = ops.empty_fp32(call.lse_shape, q) if options[-1] else None
-    call.run(ops, q, k, v, out, lse)
+    lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None
+    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes)
+    call.run(ops, {name: x for name, x in tensors.items() if x is not None})
     if lse is not None and not call.sees_all:
         ops.minus_to_plus_inf(lse)
     if out_lse is not None:

@@ -10,8 +10,9 @@ is padded with zeros.
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
 from . import arrays
-from ._flash import (attend, check_shapes, direct, dtype_of, keep_direct, ops_of, prepared,
-                     result_of, scale_of, set_context, truth, usable, whole, window_of)
+from ._flash import (Options, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
+                     prepared, result_of, scale_of, set_context, slopes_of, softcap_of, truth,
+                     usable, whole, window_of)
 from .peers import drop_in, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
@@ -30,25 +31,28 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     softmax_lse (b, h, sq) fp32, +inf for a row that sees no key, and S_dmask empty, as
     FlashAttention's is without dropout.
 
-    dropout_p, softcap, alibi_slopes other than their defaults, and tensors that require a
-    gradient, raise NotImplementedError.
+    softcap: above 0, scores become softcap tanh(score / softcap).  alibi_slopes: fp32 (h,) or
+    (b, h); scores less slope |i + sk - sq - j|.
+
+    dropout_p other than 0, and tensors that require a gradient, raise NotImplementedError.
     """
     key, call = (None, None) if alibi_slopes is not None else direct(
         q, k, v, (softmax_scale, causal, window_size, return_attn_probs, dropout_p, softcap))
     result = call and call(q, k, v, return_attn_probs)
     if result is not None:
         return result
-    refuse(dropout_p=dropout_p, softcap=softcap, alibi_slopes=alibi_slopes)
+    refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
     head_dim = q.shape[-1]
     causal = truth("causal", causal)
-    options = (scale_of(softmax_scale, head_dim), causal,
-               window_of(window_size, causal, q.shape[1], k.shape[1]),
-               truth("return_attn_probs", return_attn_probs))
+    slopes, alibi = slopes_of(ops, alibi_slopes, q.shape[0], q.shape[2])
+    options = Options(scale_of(softmax_scale, head_dim), causal,
+                      window_of(window_size, causal, q.shape[1], k.shape[1]),
+                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs))
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
-    out, lse = attend(ops, q, k, v, options)
+    out, lse = attend(ops, q, k, v, options, slopes=slopes)
     if key and all(x is y for x, y in zip(given, (q, k, v))):
         keep_direct(key, ops, prepared(ops, q, k, v, options, out))
     return result_of(ops, out, lse, head_dim, return_attn_probs)
@@ -106,25 +110,26 @@ def _uniform(bounds):
     return n if all(b == (i * n, (i + 1) * n) for i, b in enumerate(bounds)) and n else None
 
 
-def _varlen(ops, q, k, v, options, at_q, at_k):
+def _varlen(ops, q, k, v, options, at_q, at_k, slopes):
     """(out, lse [h, total_q]) of usable (total, h, d) tensors: one launch where all sequences
     are of one length, else one for each."""
     total, h, d = q.shape
-    want_lse = options[-1]
+    want_lse = options.want_lse
     n, m = _uniform(at_q), _uniform(at_k)
     if n and m and n * len(at_q) == total:
         b = len(at_q)
         q, k, v = (x[:b * s].reshape(b, s, *x.shape[1:]) for x, s in ((q, n), (k, m), (v, m)))
-        out, lse = attend(ops, q, k, v, options)
+        out, lse = attend(ops, q, k, v, options, slopes=slopes)
         if want_lse:
             lse = lse.swapaxes(0, 1).reshape(h, total)
         return out.reshape(total, h, d), lse
     out = ops.empty(q.shape, q) if at_q[-1][1] == total else ops.zeros(q.shape, q)
     lse = ops.zeros_fp32((h, total), q) if want_lse else None
-    for (a, b), (c, e) in zip(at_q, at_k):
+    for i, ((a, b), (c, e)) in enumerate(zip(at_q, at_k)):
         if a < b:
             attend(ops, q[a:b][None], k[c:e][None], v[c:e][None], options, out[a:b][None],
-                    lse[:, a:b] if want_lse else None)
+                   lse[:, a:b] if want_lse else None,
+                   slopes[i:i + 1] if options.alibi == "bh" else slopes)
     return out, lse
 
 
@@ -143,8 +148,7 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     are read on the host, which waits for the device.  block_table raises
     NotImplementedError, as does what flash_attn_func refuses.
     """
-    refuse(dropout_p=dropout_p, softcap=softcap, alibi_slopes=alibi_slopes,
-           block_table=block_table)
+    refuse(dropout_p=dropout_p, block_table=block_table)
     ops = ops_of(q, k, v)
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
         raise ValueError("q, k and v must have 3 axes: rows, heads, head_dim")
@@ -157,12 +161,13 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     check_shapes(q[None], k[None], v[None])
     head_dim = q.shape[-1]
     causal = truth("causal", causal)
-    options = (scale_of(softmax_scale, head_dim), causal,
-               window_of(window_size, causal, max_seqlen_q, max_seqlen_k),
-               truth("return_attn_probs", return_attn_probs))
+    slopes, alibi = slopes_of(ops, alibi_slopes, len(at_q), q.shape[1])
+    options = Options(scale_of(softmax_scale, head_dim), causal,
+                      window_of(window_size, causal, max_seqlen_q, max_seqlen_k),
+                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs))
     dtype_of(ops, q, k, v)
     q, k, v = (usable(ops, x) for x in (q, k, v))
-    out, lse = _varlen(ops, q, k, v, options, at_q, at_k)
+    out, lse = _varlen(ops, q, k, v, options, at_q, at_k, slopes)
     return result_of(ops, out, lse, head_dim, return_attn_probs)
 
 

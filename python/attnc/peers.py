@@ -25,7 +25,6 @@ SPLIT = "keys are not split over multiprocessors yet: leave it out"
 ROTATE = "rotary embedding is not part of a call: rotate q and k before it"
 SINK = "attention sinks are not supported yet"
 EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
-CAPPED = "capped scores are not supported yet"
 LENGTHS = ("padded sequences of several lengths are not supported: pack the rows and call "
            "flash_attn_varlen_func")
 PARALLEL = "context parallelism is not supported: call it on all keys"
@@ -92,8 +91,6 @@ ARGUMENTS = {
     "dropout_p": ((None, 0), "dropout is not supported yet: give 0.0, as for inference "
                              "(FlashAttention 3 has softmax_scale in this place: give it by "
                              "name)"),
-    "softcap": ((None, 0), CAPPED),
-    "alibi_slopes": (NONE, "ALiBi is not supported yet"),
     "block_table": (NONE, DECODE),
     # FlashAttention 3 and 4
     "qv": (NONE, LATENT),
@@ -140,11 +137,11 @@ ARGUMENTS = {
     "cp_tot_seqused_k": (NONE, PARALLEL),
     # FlashInfer
     "sm_scale": (NONE, "it is called softmax_scale here"),
-    "logits_soft_cap": ((None, 0), CAPPED),
+    "logits_soft_cap": ((None, 0), "it is called softcap here"),
     "window_left": ((None, -1), "it is window_size=(window_left, -1) here"),
     "kv_layout": ((None, "NHD"), "[batch, seqlen, heads, head_dim] is what k and v are: "
                                  "k.transpose(1, 2) makes it of HND without a copy"),
-    "pos_encoding_mode": ((None, "NONE"), ROTATE),
+    "pos_encoding_mode": ((None, "NONE"), ROTATE + "; \"ALIBI\" is alibi_slopes here"),
     "rope_scale": (NONE, ROTATE),
     "rope_theta": (NONE, ROTATE),
     "custom_mask": (NONE, EXPRESSION),

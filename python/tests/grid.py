@@ -12,6 +12,8 @@ GRID = {
     "lengths": ((113, 203), (128, 217), (108, 256), (256, 128), (203, 113), (128, 128),
                 (127, 128), (1, 128), (64, 1), (255, 250)),
     "softmax_scale": (None, None, 0.3, 0.02),
+    "softcap": (0.0, 0.0, 15.0),
+    "alibi": (None, None, "h", "bh"),
     "return_attn_probs": (True, False),
     "form": ("plain", "plain", "kvpacked", "qkvpacked", "strided", "varlen"),
 }
@@ -37,5 +39,6 @@ def text(case):
              f"d{case['head_dim']}"]
     words += ["causal"] if case["causal"] else []
     words += [f"window{list(case['window'])}", f"scale {case['softmax_scale']}"]
+    words += [f"softcap {case['softcap']}", f"alibi {case['alibi']}"]
     words += ["lse"] if case["return_attn_probs"] else []
     return " ".join(words)

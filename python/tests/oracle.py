@@ -43,11 +43,17 @@ def mask(sq, sk, causal, window):
     return seen
 
 
-def scores(q, k, scale, seen, kind):
+def scores(q, k, scale, seen, kind, softcap=0.0, slopes=None):
     """[b, h, sq, sk] of [b, s, h, d] inputs, -inf where nothing is seen."""
     group = q.shape[2] // k.shape[2]
     k = np.repeat(k, group, axis=2)
     s = np.einsum("bqhd,bkhd->bhqk", q.astype(kind), k.astype(kind)) * kind(scale)
+    if softcap:
+        s = kind(softcap) * np.tanh(s / kind(softcap))
+    if slopes is not None:
+        (sq, sk), rows = s.shape[2:], np.broadcast_to(slopes, s.shape[:2]).astype(kind)
+        distance = np.abs(np.arange(sq)[:, None] + sk - sq - np.arange(sk))
+        s = s - rows[:, :, None, None] * distance.astype(kind)
     return np.where(seen, s, kind(-np.inf))
 
 
@@ -64,7 +70,7 @@ def output(w, total, v, group):
     return np.divide(o, total, out=np.zeros_like(o), where=total > 0).swapaxes(1, 2)
 
 
-def attention(q, k, v, scale, causal, window):
+def attention(q, k, v, scale, causal, window, softcap=0.0, slopes=None):
     """(o [b, sq, h, d], lse [b, h, sq], bound [b, 1, h, 1]) in float64.  The bound on a head's
     error: twice the largest error of the plain computation, which has scores and sums in
     fp32 and rounds its weights and its output to the dtype, and one ulp of that output."""
@@ -72,20 +78,21 @@ def attention(q, k, v, scale, causal, window):
     q, k, v = wide(q), wide(k), wide(v)
     group = q.shape[2] // k.shape[2]
     seen = mask(q.shape[1], k.shape[1], causal, window)
-    w, total, top = weights(scores(q, k, scale, seen, np.float64))
+    w, total, top = weights(scores(q, k, scale, seen, np.float64, softcap, slopes))
     o = output(w, total, v, group)
     with np.errstate(divide="ignore"):
         lse = (np.log(total) + np.where(np.isinf(top), 0, top))[..., 0]
-    w, total, _ = weights(scores(q, k, scale, seen, np.float32))
+    w, total, _ = weights(scores(q, k, scale, seen, np.float32, softcap, slopes))
     plain = wide(to(dtype, output(wide(to(dtype, w)).astype(np.float32), total, v, group)))
     error = np.abs(plain - o).max(axis=(1, 3), keepdims=True, initial=0)
     size = np.abs(o).max(axis=(1, 3), keepdims=True, initial=0)
     return o, lse, 2 * error + ULP[dtype] * np.maximum(size, 2.0 ** -14)
 
 
-def check(case, got, q, k, v, scale, causal, window, lse=None, what=""):
+def check(case, got, q, k, v, scale, causal, window, lse=None, what="", softcap=0.0,
+          slopes=None):
     """Fails the test case unless `got`, and FlashAttention's `lse`, are right."""
-    o, want_lse, bound = attention(q, k, v, scale, causal, window)
+    o, want_lse, bound = attention(q, k, v, scale, causal, window, softcap, slopes)
     case.assertEqual(got.shape, o.shape, what)
     case.assertEqual(got.dtype, q.dtype, what)
     error = np.abs(wide(got) - o)

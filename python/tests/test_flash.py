@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import unittest
+from unittest import mock
 
 import common
 
@@ -41,9 +42,17 @@ def inputs(case, rng):
             for s, n in ((sq, h), (sk, hk), (sk, hk))]
 
 
-def options(case):
-    return {n: case[n] for n in ("softmax_scale", "causal", "return_attn_probs")} | {
-        "window_size": case["window"]}
+def slopes(case, b):
+    """Those of ALiBi's paper, for each batch others."""
+    h = case["heads"][0]
+    rows = np.exp2(-8 * np.arange(1, h + 1) / h).astype(np.float32)
+    return {None: None, "h": rows,
+            "bh": rows * np.arange(1, b + 1, dtype=np.float32)[:, None]}[case["alibi"]]
+
+
+def options(case, b):
+    return {n: case[n] for n in ("softmax_scale", "causal", "return_attn_probs", "softcap")} | {
+        "window_size": case["window"], "alibi_slopes": slopes(case, b)}
 
 
 def seen_window(case, sq, sk):
@@ -75,10 +84,11 @@ class Grid(common.Case):
             self.assertEqual((s_dmask.shape, s_dmask.dtype), ((0,), q.dtype))
         scale = case["softmax_scale"] or case["head_dim"] ** -0.5
         oracle.check(self, out, q, k, v, scale, case["causal"],
-                     seen_window(case, q.shape[1], k.shape[1]), lse)
+                     seen_window(case, q.shape[1], k.shape[1]), lse, softcap=case["softcap"],
+                     slopes=slopes(case, q.shape[0]))
 
     def run_plain(self, case, q, k, v):
-        self.check(case, attnc.flash_attn_func(q, k, v, **options(case)), q, k, v)
+        self.check(case, attnc.flash_attn_func(q, k, v, **options(case, len(q))), q, k, v)
 
     def run_strided(self, case, q, k, v):
         """[b, h, s, d] in memory for q, every other row of something larger for k, elements
@@ -86,18 +96,18 @@ class Grid(common.Case):
         q = np.ascontiguousarray(q.swapaxes(1, 2)).swapaxes(1, 2)
         k = np.repeat(k, 2, axis=1)[:, ::2]
         v = np.repeat(v, 2, axis=3)[..., ::2]
-        self.check(case, attnc.flash_attn_func(q, k, v, **options(case)), q, k, v)
+        self.check(case, attnc.flash_attn_func(q, k, v, **options(case, len(q))), q, k, v)
 
     def run_kvpacked(self, case, q, k, v):
         kv = np.stack([k, v], axis=2)
-        self.check(case, attnc.flash_attn_kvpacked_func(q, kv, **options(case)), q, k, v)
+        self.check(case, attnc.flash_attn_kvpacked_func(q, kv, **options(case, len(q))), q, k, v)
 
     def run_qkvpacked(self, case, q, k, v):
         """One length and one number of heads: those of q."""
         h, sq = q.shape[2], q.shape[1]
         k, v = (np.resize(x, (x.shape[0], sq, h, x.shape[3])) for x in (k, v))
         qkv = np.stack([q, k, v], axis=2)
-        self.check(case, attnc.flash_attn_qkvpacked_func(qkv, **options(case)), q, k, v)
+        self.check(case, attnc.flash_attn_qkvpacked_func(qkv, **options(case, len(q))), q, k, v)
 
     def run_varlen(self, case, q, k, v):
         """Three sequences of the tensors' rows, then each of them alone.  The window is cut
@@ -106,15 +116,17 @@ class Grid(common.Case):
         rows_q, rows_k = (sq // 3, 0, sq - sq // 3), (sk // 2, sk - sk // 2, 0)
         at_q, at_k = cu(rows_q), cu(rows_k)
         result = attnc.flash_attn_varlen_func(q[0], k[0], v[0], at_q, at_k, max(rows_q),
-                                              max(rows_k), **options(case))
+                                              max(rows_k), **options(case, 3))
         out, lse = (result[0], result[1]) if case["return_attn_probs"] else (result, None)
         self.assertEqual(out.shape, q[0].shape)
         window = seen_window(case, max(rows_q), max(rows_k))
+        its = slopes(case, 3)
         for i in range(3):
             a, b, c, e = at_q[i], at_q[i + 1], at_k[i], at_k[i + 1]
             oracle.check(self, out[None, a:b], q[:, a:b], k[:, c:e], v[:, c:e],
                          case["softmax_scale"] or case["head_dim"] ** -0.5, case["causal"],
-                         window, None if lse is None else lse[None, :, a:b])
+                         window, None if lse is None else lse[None, :, a:b],
+                         softcap=case["softcap"], slopes=its[i] if case["alibi"] == "bh" else its)
 
 
 class Functions(common.Case):
@@ -151,8 +163,7 @@ class Functions(common.Case):
             "flash_attn_varlen_qkvpacked_func": (rows, at, 24),
         }
         self.assertEqual(calls.keys(), SIGNATURES.keys())
-        wrong = {"dropout_p": 0.1, "softcap": 30.0, "alibi_slopes": np.ones(4, np.float32),
-                 "softmax_scale": -1.0}
+        wrong = {"dropout_p": 0.1, "softmax_scale": -1.0}
         for name, args in calls.items():
             function = getattr(attnc, name)
             function(*args, deterministic=True)
@@ -166,6 +177,31 @@ class Functions(common.Case):
                 self.assertNotIn("array", str(e))
             self.raises(TypeError, f"{name}.. has no argument 'casual'; did you mean causal",
                         function, *args, casual=True)
+
+    def test_softcap_and_alibi_slopes(self):
+        slopes = np.array([0.5, 0.25, -0.125, 0], np.float32)
+        plan = attnc.Context.plan
+        made = []
+        with mock.patch.object(attnc.Context, "plan",
+                               lambda *a, **kw: made.append(plan(*a, **kw)) or made[-1]):
+            for softcap, rows in (7.0, None), (9.0, None), (0.0, slopes), (5.0, slopes[::-1]), (
+                    5.0, np.stack([slopes, 2 * slopes])):
+                out, lse, _ = attnc.flash_attn_func(self.q, self.k, self.v, softcap=softcap,
+                                                    alibi_slopes=rows, return_attn_probs=True)
+                oracle.check(self, out, self.q, self.k, self.v, 32 ** -0.5, False, (-1, -1), lse,
+                             softcap=softcap, slopes=rows)
+        kernels = [p.spec.hash for p in made]
+        self.assertEqual(kernels[0], kernels[1])  # the number is no part of it
+        self.assertEqual(len(set(kernels)), 4)
+        for error, said, given in [
+                (ValueError, "softcap=-1", {"softcap": -1}),
+                (ValueError, "softcap=nan", {"softcap": float("nan")}),
+                (ValueError, "softcap=True", {"softcap": True}),
+                (TypeError, "alibi_slopes is float64", {"alibi_slopes": np.ones(4)}),
+                (TypeError, "alibi_slopes: a tensor of numpy", {"alibi_slopes": [1.0] * 4}),
+                (ValueError, r"shape \(2,\): \(4,\) or \(2, 4\)",
+                 {"alibi_slopes": np.ones(2, np.float32)})]:
+            self.raises(error, said, attnc.flash_attn_func, self.q, self.k, self.v, **given)
 
     def test_arguments_as_good_as_none(self):
         """What other libraries' callers spell out and attnc does anyway."""
