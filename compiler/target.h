@@ -31,7 +31,7 @@ typedef struct Target {
   int mufu_clk;       /* ex2 */
   int fp32_clk;       /* fp32 lanes */
   int shared_clk;     /* bytes of shared memory */
-  int l2_clk;         /* bytes from the L2 cache */
+  int l2_clk;         /* bytes from the L2 cache, all multiprocessors reading */
   int sms;            /* multiprocessors of the part that is tuned for by default */
 } Target;
 

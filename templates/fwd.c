@@ -1,8 +1,5 @@
 #include "templates/fwd.h"
 
-#include <limits.h>
-#include <math.h>
-
 Tile
 fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j)
 {
@@ -59,51 +56,4 @@ fwd_refuse_shared(const Case *c, int bytes, Why *why)
     return false;
   return refused(why, "needs %d bytes of shared memory, %s has %d a block", bytes, g->name,
                  g->smem_block);
-}
-
-Case
-fwd_assume(const Case *c)
-{
-  Case k = *c;
-  k.b = c->b ? c->b : 2;
-  k.h = c->h ? c->h : 16;
-  k.hk = c->hk ? c->hk : k.h;
-  k.sq = c->sq ? c->sq : 2048;
-  k.sk = c->sk ? c->sk : k.sq;
-  k.sms = c->sms ? c->sms : 108;
-  return k;
-}
-
-static double
-clamp(double x, double lo, double hi)
-{
-  return x < lo ? lo : x > hi ? hi : x;
-}
-
-/* Per block of queries by the same bounds as w_keys (tile_walk.c), in doubles. */
-FwdTiles
-fwd_tiles(const Case *c, int bm, int bn)
-{
-  FwdTiles n = {0};
-  Band band = spec_band(c->spec);
-  double shift = band.bottom_right ? (double)c->sk - (double)c->sq : 0, sk = (double)c->sk;
-  double sq = (double)c->sq, weight = floor(sq / bm / 16) + 1; /* a sample is enough */
-  for (double q0 = 0; q0 < sq; q0 += weight * bm) {
-    double q1 = q0 + bm - 1;
-    double hi1 = band.hi == INT_MAX ? sk : clamp(q1 + shift + band.hi + 1, 0, sk);
-    double hi0 = band.hi == INT_MAX ? sk : clamp(q0 + shift + band.hi + 1, 0, sk);
-    double lo0 = band.lo == INT_MIN ? 0 : clamp(q0 + shift + band.lo, 0, sk);
-    double lo1 = band.lo == INT_MIN ? 0 : clamp(q1 + shift + band.lo, 0, sk);
-    double seen = (hi1 - lo0) / bn, full = (hi0 - lo1) / bn;
-    seen = clamp(seen + 0.5, 1, sk / bn + 1);
-    full = clamp(full - 0.5, 0, seen);
-    n.full += weight * full;
-    n.partial += weight * (seen - full);
-    n.blocks += weight;
-  }
-  double heads = (double)c->b * (double)c->h;
-  n.full *= heads;
-  n.partial *= heads;
-  n.blocks *= heads;
-  return n;
 }

@@ -1,4 +1,4 @@
-/* fwd.h: what forward templates have in common: the mask, and what a cost model counts. */
+/* fwd.h: what forward templates have in common: the mask, and rules of legality. */
 #ifndef ATTNC_TEMPLATES_FWD_H
 #define ATTNC_TEMPLATES_FWD_H
 
@@ -19,13 +19,5 @@ bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);
 bool fwd_refuse_shared(const Case *, int bytes, Why *);
 /* Registers a thread of a left operand of so many columns: `blocks` of 16 rows a warp. */
 int fwd_left_regs(Dtype, int blocks, int cols);
-
-/* Expected tiles, FULL and PARTIAL, of the whole grid: what cost models multiply. */
-typedef struct FwdTiles {
-  double full, partial, blocks;
-} FwdTiles;
-FwdTiles fwd_tiles(const Case *, int bm, int bn);
-/* Sizes of the case, with the default problem size where nothing is known. */
-Case fwd_assume(const Case *);
 
 #endif

@@ -420,13 +420,10 @@ load_all(Tb *t, const Cta *c, const TileScheduler *all)
 static Partition
 partition(const Call *p, const Hopper *s, const WorkRegion *tickets)
 {
-  return (Partition){.call = p,
-                     .bm = s->bm,
-                     .bn = s->bn,
-                     .pack = s->pack_gqa ? p->spec->group_size : 1,
-                     .cluster = s->cluster,
-                     .scheduler = (Scheduler)s->scheduler,
-                     .tickets = tickets};
+  Partition x = wgmma_partition(p->spec, s);
+  x.call = p;
+  x.tickets = tickets;
+  return x;
 }
 
 static void

@@ -48,14 +48,20 @@ longest_first(const Partition *p)
   return p->call->mask.band.hi != INT_MAX;
 }
 
-/* Keys of a head that are read at one time: what a row sees of a window on both sides. */
-static Idx
-keys_at_once(const Call *f)
+/* Keys of a head that are read at one time at most: what a row sees. */
+static int
+keys_at_once(Band band)
 {
-  Band band = f->mask.band;
   int64_t width = (int64_t)band.hi - band.lo + 1;
   bool open = band.lo == INT_MIN || width > INT_MAX;
-  return open ? f->sk : i_min(f->sk, i_max(1, width));
+  return open ? INT_MAX : width < 1 ? 1 : (int)width;
+}
+
+/* Heads of one key whose K and V fill a section of the L2 cache. */
+static int
+section_rows(int d, int dv, Dtype ty)
+{
+  return L2_SECTION / ((d + dv) * dtype_bytes(ty));
 }
 
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
@@ -64,8 +70,9 @@ static Idx
 section(const Partition *p)
 {
   const Call *f = p->call;
-  int row = (f->d + f->dv) * dtype_bytes(f->dt);
-  Idx fit = i_max(1, i_div(L2_SECTION / row, i_max(1, keys_at_once(f))));
+  int seen = keys_at_once(f->mask.band), rows = section_rows(f->d, f->dv, f->dt);
+  Idx keys = seen < INT_MAX ? i_min(f->sk, seen) : f->sk;
+  Idx fit = i_max(1, i_div(rows, i_max(1, keys)));
   Idx some = i_min(fit, i_mul(f->hk, batches(p)));
   return p->pack > 1 ? some : i_mul(some, fwd_group(f));
 }
@@ -90,6 +97,42 @@ place(const Partition *p, Idx i)
   Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
   Idx head = i_add(first, i_mod(rest, here));
   return (Block){head, block};
+}
+
+static int64_t
+larger(int64_t a, int64_t b)
+{
+  return a > b ? a : b;
+}
+
+static int64_t
+smaller(int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
+/* section() in numbers. */
+static int64_t
+section_of(const Case *c, const Partition *p)
+{
+  const Spec *s = c->spec;
+  int rows = section_rows(s->head_dim, s->head_dim_v, s->dtype[ATTNC_K]);
+  int64_t keys = smaller(c->sk, keys_at_once(spec_band(s)));
+  int64_t some = smaller(larger(1, rows / larger(1, keys)), c->hk * c->b);
+  return p->pack > 1 ? some : some * larger(1, c->h / c->hk);
+}
+
+/* No more than 2^31 heads, so that no number of a block is past 2^63. */
+Tickets
+partition_order(const Case *c, const Partition *p)
+{
+  int64_t every = c->b * (p->pack > 1 ? c->hk : c->h);
+  Tickets x = {.heads = smaller(every, INT_MAX), .section = 1, .step = 1};
+  x.blocks = (c->sq + span(p) - 1) / span(p);
+  x.last_first = spec_band(c->spec).hi != INT_MAX;
+  if (x.last_first && p->scheduler != SCHED_ASIDE)
+    x.section = smaller(section_of(c, p), x.heads);
+  return x;
 }
 
 Walk

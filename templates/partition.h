@@ -3,8 +3,7 @@
  * The blocks of a call are numbered.  Without a diagonal: the blocks of queries of a head
  * follow each other, then the heads.  With one: the longest first, inside sections of heads
  * whose K and V, what a row sees of them, fit into the L2 cache together.  A cluster's CTAs
- * have adjacent blocks of a head, and walk over the same key tiles.
- */
+ * have adjacent blocks of a head, and walk over the same key tiles. */
 #ifndef ATTNC_TEMPLATES_PARTITION_H
 #define ATTNC_TEMPLATES_PARTITION_H
 
@@ -67,5 +66,8 @@ Walk partition_keys(Tb *, const Partition *, const WorkTile *);
 /* The same blocks by number as the host deals them: every size is a constant.  A block
  * weighs its key tiles and one more. */
 Tickets partition_tickets(Tb *, const Partition *);
+/* The same order of a case, whose sizes are all known, without weights; `call` is not asked
+ * for.  SCHED_ASIDE: of a head. */
+Tickets partition_order(const Case *, const Partition *);
 
 #endif

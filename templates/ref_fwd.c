@@ -1,6 +1,7 @@
 /* ref_fwd: one row of queries a warp, one key at a time, everything in fp32 registers.
  * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
  * multiple of 8 up to 512, no shared memory, no tensor cores.  Loads where it uses. */
+#include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
 #include "templates/softmax.h"
@@ -56,10 +57,10 @@ refuse(const Case *c, const Sched *s, Why *why)
 static SchedCost
 cost(const Case *c, const Sched *s)
 {
-  Case k = fwd_assume(c);
-  FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
+  Case k = cost_assume(c);
+  Partition p = partition_aside(NULL, s);
   SchedCost r = {.regs = 48, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
-  r.cycles = 60.0 / 4 * s->warps * (n.full + n.partial) / k.sms;
+  r.cycles = 60.0 / 4 * s->warps * cost_tiles(&k, &p) / k.sms;
   return r;
 }
 

@@ -1,16 +1,13 @@
 #include "templates/sched_wgmma.h"
 
+#include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/units.h"
 
 #include <limits.h>
 #include <math.h>
 
-enum {
-  PER_TILE =
-      90,      /* instructions of a warp and tile whatever its size: addresses, barriers */
-  OTHERS = 32, /* registers besides O, S and P: ptxas 13.0 never spilled with them */
-};
+enum { OTHERS = 32 }; /* registers besides O, S and P: ptxas 13.0 never spilled with them */
 
 extern const Template fwd_wgmma;
 
@@ -142,6 +139,16 @@ wgmma_layout(const Spec *p, const Hopper *s)
   return l;
 }
 
+Partition
+wgmma_partition(const Spec *p, const Hopper *s)
+{
+  return (Partition){.bm = s->bm,
+                     .bn = s->bn,
+                     .pack = s->pack_gqa ? p->group_size : 1,
+                     .cluster = s->cluster,
+                     .scheduler = (Scheduler)s->scheduler};
+}
+
 static int
 shared_bytes(const Spec *p, const Hopper *s)
 {
@@ -232,48 +239,85 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 
 /* ---- what they cost ---- */
 
-/* What one tile of a block asks of each unit.  Each warpgroup reads K, V and its Q from
- * shared memory, into which TMA writes K and V; a cluster shares the way from L2. */
-static Units
-tile_clocks(const Case *c, const Hopper *s, bool masked)
+/* What fields change of COST_BLOCK, in clocks, estimated.  Of a ticket: which block it is
+ * comes with Q, and its place is computed after. */
+enum { CROSS_TILE = -400, JOINED_END = 200, TICKET = 200 };
+
+/* Instructions of a warp and tile whatever its size: addresses, barriers. */
+enum { PER_TILE = 90 };
+
+/* While products run, each other instruction of a warp keeps them waiting on its quarter of
+ * a multiprocessor, an exponential longer: clocks, fitted to the six figures that
+ * FlashAttention-3's paper has for head_dim 64, 128 and 256 (16 k, H100; within 5 %). */
+static const double PER_INSTRUCTION = 0.4, PER_EXP2 = 4.5;
+enum { QUARTERS = 4 * 32 }; /* lanes of a warp on each */
+
+/* What nobody hides: bubbles of barriers and of starting products, and of the softmax a
+ * share where nothing else runs beside it.  Of 12 % and 9 … 12 % that FlashAttention-3's
+ * paper and the simulation have for kernels without the one or the other. */
+typedef struct Idle {
+  double share, clocks;
+} Idle;
+static const Idle idle[2][2] = {/* [intra_wg_overlap][pingpong] */
+                                {{0.66, 220}, {0.33, 220}},
+                                {{0.33, 110}, {0, 70}}};
+enum { THROUGH_SMEM = 250, ONE_STAGE = 400 }; /* clocks of p_in_smem, num_stages 1 */
+
+static double
+idle_clocks(const Case *c, const Hopper *s, const Units *k)
+{
+  Idle x = idle[s->intra_wg_overlap][s->pingpong];
+  double soft = fmax(k->of[UNIT_MUFU], k->of[UNIT_FP32]);
+  if (s->bm == 192 && !s->p_in_smem && c->spec->head_dim_v > 64)
+    x.share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
+  return x.share * fmin(k->of[UNIT_WGMMA], soft) + x.clocks +
+         (s->p_in_smem ? THROUGH_SMEM : 0) + (s->stages > 1 ? 0 : ONE_STAGE);
+}
+
+/* One tile, where `ctas` CTAs share the multiprocessor: one fills the gaps of the other.
+ * Each warpgroup reads K, V and its Q from shared memory, into which TMA writes K and V.
+ * Maxima and conversions have half the rate of other instructions. */
+static double
+tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
 {
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   double bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]), teams = m / wgmma_rows();
-  double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0,
-         warps = teams * wgmma_warps();
-  double per = (masked ? 7.2 : 5.2) + 7 * poly, rescale = s->lazy_rescale ? 0.2 : 1;
+  double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0;
+  double per = (masked ? 5.5 : 3.5) + 8 * poly, rescale = s->lazy_rescale ? 0.2 : 1;
+  double instructions =
+      m * n * per + rescale * m * dv + teams * wgmma_warps() * 32 * PER_TILE;
   Units demand = {.of = {
                       [UNIT_WGMMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n * (1 - poly),
-                      [UNIT_FP32] = m * n * per + rescale * m * dv + warps * 32 * PER_TILE,
+                      [UNIT_FP32] = instructions + m * n * 1.5,
                       [UNIT_SHARED] = m * d * bytes + (teams + 1) * kv +
                                       (s->p_in_smem ? 2 * m * n * bytes : 0),
-                      [UNIT_L2] = kv / s->cluster,
                   }};
-  return units_clocks(c->target, &demand);
+  Units k = units_clocks(c->target, &demand);
+  double waits = PER_INSTRUCTION * instructions + PER_EXP2 * demand.of[UNIT_MUFU];
+  double products = k.of[UNIT_WGMMA] + waits / QUARTERS;
+  return fmax(products, units_longest(&k)) + idle_clocks(c, s, &k) / ctas;
 }
 
-static double
-larger(double a, double b)
+/* A cluster shares what it fetches from L2.  A CTA begins with its first Q and K and ends
+ * when O has left; from one block to the next Q is waited for where it has no second place:
+ * O leaves through its rows. */
+static BlockClocks
+block_clocks(const Case *c, const Hopper *s, int ctas)
 {
-  return a > b ? a : b;
-}
-
-/* What of the softmax nobody hides, and the bubbles of barriers and of starting products.
- */
-static double
-exposed(const Case *c, const Hopper *s, const Units *k)
-{
-  double soft = larger(k->of[UNIT_MUFU], k->of[UNIT_FP32]), mma = k->of[UNIT_WGMMA];
-  double less = mma < soft ? mma : soft;
-  double share = s->intra_wg_overlap && s->pingpong ? 0.12
-                 : s->intra_wg_overlap              ? 0.2
-                 : s->bm > 64                       ? 0.35
-                                                    : 0.85;
-  if (s->bm == 192 && !s->p_in_smem && c->spec->head_dim_v > 64)
-    share = 1; /* FlashAttention-4's notes: 300 TFLOP/s at head_dim 96 instead of 600 */
-  double bubble = s->intra_wg_overlap ? (s->pingpong ? 70 : 110) : 220;
-  return share * less + bubble + (s->p_in_smem ? 250 : 0) + (s->stages > 1 ? 0 : 400);
+  const Spec *p = c->spec;
+  double row = (double)dtype_bytes(p->dtype[ATTNC_Q]) / c->target->l2_clk;
+  double q = s->bm * p->head_dim * row, o = s->bm * p->head_dim_v * row;
+  double k = p->head_dim * row / s->cluster, v = p->head_dim_v * row / s->cluster;
+  bool waits = s->scheduler != SCHED_GRID && s->q_stages == 1;
+  double block = COST_BLOCK + (waits ? o + COST_TMA + q : 0);
+  block += (s->cross_tile ? CROSS_TILE : 0) + (s->private_epilogue ? 0 : JOINED_END);
+  block += s->scheduler == SCHED_DYNAMIC ? TICKET : 0;
+  return (BlockClocks){.full = tile_clocks(c, s, false, ctas),
+                       .partial = tile_clocks(c, s, true, ctas),
+                       .key = k + v,
+                       .block = block / ctas,
+                       .start = (COST_LAUNCH + COST_TMA + q + s->bn * k + o) / ctas};
 }
 
 /* Two blocks share a multiprocessor where registers were not moved between warpgroups. */
@@ -289,27 +333,13 @@ SchedCost
 wgmma_cost(const Case *c, const Sched *sched)
 {
   const Hopper *s = hopper_of(sched);
-  Case k = fwd_assume(c);
+  Case k = cost_assume(c);
+  Partition p = wgmma_partition(c->spec, s);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = moves_registers(s) ? mma_regs(c->spec, s) : live_regs(c->spec, s) + OTHERS;
   r.ctas_sm = resident(c, s, r.smem, r.regs);
-  FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
-  Units full = tile_clocks(&k, s, false), part = tile_clocks(&k, s, true);
-  double ctas = r.ctas_sm; /* one fills the gaps of the other */
-  double work = n.full * (units_longest(&full) + exposed(c, s, &full) / ctas) +
-                n.partial * (units_longest(&part) + exposed(c, s, &part) / ctas);
-  double begin = s->scheduler == SCHED_GRID ? 2200 : s->q_stages > 1 ? 900 : 1200;
-  if (s->scheduler ==
-      SCHED_DYNAMIC) /* which block it is comes with Q, and its place after */
-    begin += 200;
-  if (s->cross_tile)
-    begin -= 400;
-  if (!s->private_epilogue) /* the first waits for the last */
-    begin += 200;
-  double each = (work / n.blocks + begin / ctas) * ctas;
-  double rounds = n.blocks / (k.sms * ctas), whole = floor(rounds + 0.999);
-  bool sorted = spec_band(c->spec).hi != INT_MAX; /* the last wave is of short blocks */
-  r.cycles = each * (sorted ? rounds + 0.3 : rounds < 1 ? 1 : whole);
+  BlockClocks clocks = block_clocks(&k, s, cost_resident(&k, &p, r.ctas_sm));
+  r.cycles = cost_clocks(&k, &p, &clocks);
   return r;
 }
 

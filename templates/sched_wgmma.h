@@ -40,6 +40,7 @@ bool wgmma_refuse(const Case *, const Sched *, Why *);
 SchedCost wgmma_cost(const Case *, const Sched *);
 Sched wgmma_initial(const Case *);
 SmemLayout wgmma_layout(const Spec *, const Hopper *);
+Partition wgmma_partition(const Spec *, const Hopper *); /* without the call */
 
 /* A team of those that compute. */
 static inline int

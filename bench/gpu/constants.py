@@ -61,9 +61,10 @@ CONSTANTS = (
     Constant("L2", "bytes a clock", Rate("L2 bytes/clk"), copied(1)),
     Constant("L2", "bytes a clock", Rate("L2 bytes/clk", True), copied(1)),
     Constant("L2, of a cluster of two", "bytes a clock", Rate("L2 bytes/clk", True), copied(2)),
-    Constant("a block's start, at least", "clocks",
-             Literal("templates/sched_wgmma.c", r"s->scheduler == SCHED_GRID \? (\d+)"),
-             lambda of: of("latency", "relaunch", of="a CTA") + of("latency", "TMA")),
+    Constant("a CTA behind another", "clocks", Literal("templates/cost.h", r"COST_LAUNCH = (\d+)"),
+             lambda of: of("latency", "relaunch", of="a CTA")),
+    Constant("first bytes of TMA", "clocks", Literal("templates/cost.h", r"COST_TMA = (\d+)"),
+             lambda of: of("latency", "TMA")),
 )
 
 

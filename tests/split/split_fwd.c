@@ -5,6 +5,7 @@
  * key tiles: O of a half, divided by its own sums, and their logarithm go to workspace.
  * `combine` weighs the halves by those logarithms and adds them up.  Beside them a region
  * that a memset fills, which `combine` adds to every row's logarithm: it must be zero. */
+#include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
 #include "templates/softmax.h"
@@ -47,10 +48,10 @@ refuse(const Case *c, const Sched *s, Why *why)
 static SchedCost
 cost(const Case *c, const Sched *s)
 {
-  Case k = fwd_assume(c);
-  FwdTiles n = fwd_tiles(&k, s->bm, s->bn);
+  Case k = cost_assume(c);
+  Partition p = partition_aside(NULL, s);
   SchedCost r = {.regs = 48, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
-  r.cycles = 80.0 / 4 * s->warps * (n.full + n.partial) / k.sms;
+  r.cycles = 80.0 / 4 * s->warps * cost_tiles(&k, &p) / k.sms;
   return r;
 }
 

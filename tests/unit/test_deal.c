@@ -2,6 +2,7 @@
  * comes out, and that kernels take their blocks in the order in which the host lists them.
  */
 #include "compiler/tile/tile_prog.h"
+#include "templates/cost.h"
 #include "templates/partition.h"
 
 #include <limits.h>
@@ -190,6 +191,11 @@ side(Bench *b, const Shape *s, bool constants, Side *x)
   for (int i = 0; i < SIZE_COUNT && constants; i++)
     t->known[i] = n[i];
   x->spec.group_size = s->group_size ? (int)(n[SIZE_H] / n[SIZE_HK]) : 0;
+  x->spec.head_dim = x->spec.head_dim_v = s->d;
+  x->spec.dtype[ATTNC_K] = DT_F16;
+  x->spec.align = s->band.bottom_right ? ALIGN_BOTTOM_RIGHT : ALIGN_TOP_LEFT;
+  x->spec.window[0] = s->band.lo == INT_MIN ? -1 : -s->band.lo;
+  x->spec.window[1] = s->band.hi == INT_MAX ? -1 : s->band.hi;
   Call *c = &x->call;
   *c = (Call){.host = c, .tb = t, .spec = &x->spec, .d = s->d, .dv = s->d, .dt = DT_F16};
   c->h = tile_size(t, SIZE_H);
@@ -210,13 +216,15 @@ random_shape(int turn)
 {
   static const Band bands[] = {
       {INT_MIN, INT_MAX, true}, {INT_MIN, 0, true}, {-20000, 0, false}, {-300, 200, true}};
-  int group = 1 << rand() % 4, hk = 1 + rand() % 5, queries = 1 + rand() % 1500;
+  bool few = turn % 25 == 0; /* heads, of many blocks */
+  int group = 1 << rand() % 4, hk = few ? 1 : 1 + rand() % 5;
+  int queries = few ? 2100 + rand() % 4000 : 1 + rand() % 1500;
   int keys = rand() % 60000; /* 32 MB: 131,072 keys of head_dim 64, 32,768 of 256 */
   Shape s = {.band = bands[turn % 4], .d = 64 << rand() % 3, .bm = 64 << rand() % 2};
   s.pack = rand() % 2 ? group : 1;
   s.cluster = 1 + rand() % 2;
   s.group_size = s.pack > 1 || rand() % 2;
-  s.size[SIZE_B] = 1 + rand() % 3;
+  s.size[SIZE_B] = few ? 1 : 1 + rand() % 3;
   s.size[SIZE_H] = (int64_t)hk * group;
   s.size[SIZE_HK] = hk;
   s.size[SIZE_SQ] = s.pack > 1 ? queries / group + 1 : queries;
@@ -300,6 +308,31 @@ check_all(const Tickets *t, const Item *item, int n)
   }
 }
 
+/* What cost models deal: the same blocks in the same order, of as many tiles; of many
+ * blocks a head a sample. */
+static void
+check_case(const Side *x, const Shape *s, const Tickets *t)
+{
+  const int64_t *n = s->size;
+  Case c = {.spec = &x->spec,
+            .b = n[SIZE_B],
+            .h = n[SIZE_H],
+            .hk = n[SIZE_HK],
+            .sq = n[SIZE_SQ],
+            .sk = n[SIZE_SK]};
+  Tickets own = partition_order(&c, &x->p);
+  assert_int_equal(own.heads, t->heads);
+  assert_int_equal(own.section, t->section);
+  assert_int_equal(own.blocks, t->blocks);
+  assert_int_equal(own.last_first, t->last_first);
+  double tiles = 0, counted = cost_tiles(&c, &x->p);
+  for (int64_t i = 0; i < t->blocks; i++)
+    tiles += (t->weight[i] - 1) * (double)t->heads * s->cluster;
+  double off = t->blocks > 32 ? tiles / 20 : 0;
+  if (counted < tiles - off || counted > tiles + off)
+    fail_msg("%g tiles instead of %g in %d blocks", counted, tiles, (int)t->blocks);
+}
+
 /* How many kinds of section were met: one for all heads, several of several heads, of one
  * head each. */
 typedef struct Met {
@@ -318,6 +351,7 @@ check_order(const Shape *s, Met *met)
   Tickets t = partition_tickets(b.host.tb, &b.host.p);
   int n = listed(&t, item);
   check_all(&t, item, n);
+  check_case(&b.host, s, &t);
   check_kernel(&b.kernel, s, item, n);
   check_dealt(&b.host, &t, item, n);
   if (t.last_first) {

@@ -221,7 +221,7 @@ class Kept(common.Case):
         self.assertEqual(len(compared), len(constants.CONSTANTS))
         self.assertEqual(compared["MUFU", "sm_90"], (16, 128 / 65))
         self.assertEqual(compared["FFMA", "sm_90"], (128, 128 / 65))
-        self.assertEqual(compared["mma.sync", "sm_90"], (1024, 4 * 2048 / 65))
+        self.assertEqual(compared["mma.sync", "sm_90"], (1280, 4 * 2048 / 65))
         self.assertEqual(compared["wgmma", "sm_90a"], (2048, 64 * 256 * 16 / 65))
         self.assertEqual(compared["L2, of a cluster of two", "sm_90a"][1], 65 / 2)
         self.assertIn("| MUFU | compiler/target.def, sm_90 | 16 |", constants.text(data))

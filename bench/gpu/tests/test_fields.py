@@ -150,7 +150,7 @@ class Variants(common.Case):
             self.assertEqual(fields.others("poly_exp2", 4), [0, 16])
 
     def test_the_compiler_says_what_a_value_takes(self):
-        default = {**default_schedule(), "q_stages": 2}
+        default = {**default_schedule(), "q_stages": 2, "scheduler": "persistent"}
         wanted = [v for v in fields.variants(default) if v[0].name == "scheduler=grid"]
         s = suite(self.folder())
         with s.results.phase("fields"):
@@ -268,7 +268,7 @@ class OnGpu(common.Case):
         rows = {m["subject"]: m for m in data["measurements"]}
         self.assertGreaterEqual(rows.keys(), {"default", "specialize=sizes", "intra_wg_overlap=false",
                                               "scheduler=lpt", "cluster=2", "tma_store=false",
-                                              "scheduler=grid q_stages=1", "tuned"})
+                                              "scheduler=persistent", "tuned"})
         for m in rows.values():
             self.assertEqual((m["unit"], m["n"]), ("ms", 10))
             slow = 1 if m["context"]["schedule"]["intra_wg_overlap"] else 2

@@ -14,7 +14,7 @@ pack = importlib.util.module_from_spec(spec)
 loader.exec_module(pack)
 pack.print = lambda *_: None
 NAMES = ["bench/gpu/first", "bench/gpu/run", "bench/gpu/micro/work.py", "compiler/target.def",
-         "templates/sched_wgmma.c", "tests/conformance/golden/golden",
+         "templates/cost.h", "tests/conformance/golden/golden",
          "tests/e2e/cases.txt", "tests/e2e/matrix.c", "emulator/ptx/ops.def",
          "python/attnc/__init__.py"]
 
