@@ -373,6 +373,9 @@ t_ticket_(Tb *t, const WorkRegion *r, Idx n)
     t_fail(t, "ticket: %s is no counter of four bytes that are zero", r->args.name);
   if (!tile_in(t, OP_WARP))
     t_fail(t, "ticket: one lane draws");
+  if (t->prog->dependent && !t->prog->waits)
+    t_fail(t,
+           "ticket: the launch ahead may still be drawing, and nobody has waited for it");
   Op *op = tile_op(t, OP_TICKET);
   op->view = v_rows(t_region(t, r), i_int(0), i_int(0), i_int(0), 1);
   op->bound = n;

@@ -463,6 +463,14 @@ all_draw(Bench *x)
 }
 
 static void
+draws_early(Bench *x)
+{
+  const WorkRegion *r = b_region(x->b, .name = "r", .ty = DT_F32, .cols = 1, .zero = true);
+  T_ENTRY (x->b, t, "one", .warps = 4, .dependent = true)
+    drawn(t, r);
+}
+
+static void
 half_without(Bench *x)
 {
   const WorkRegion *r = b_region(x->b, .name = "r", .ty = DT_F32, .cols = 1, .zero = true);
@@ -519,6 +527,7 @@ static const struct {
     {zero_behind, "region z is zero and stands behind"},
     {no_counter, "ticket: r is no counter"},
     {all_draw, "ticket: one lane draws"},
+    {draws_early, "the launch ahead may still be drawing"},
     {half_without, "1 steps need workspace, and 1 have a grid without"},
 };
 
