@@ -239,7 +239,7 @@ class _Prepared:
         launch = self.launch
         if launch is None:
             launch = self.launch = self.plan.prepare(**tensors, **self.numbers)
-        if launch.workspace_bytes:
+        if launch.workspace_bytes and not self.plan.runs_without_workspace:
             scratch = ops.scratch(launch.workspace_bytes, tensors["o"], self.plan.zeroed_bytes)
             launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
         addresses = (tensors[name].data_ptr() for name in self.plan.spec.signature.tensors)
@@ -315,7 +315,8 @@ def direct(q, k, v, options):
 
 
 def keep_direct(key, ops, call):
-    if call.device[0] == "cuda" and not call.launch.workspace_bytes:
+    if call.device[0] == "cuda" and (not call.launch.workspace_bytes or
+                                     call.plan.runs_without_workspace):
         if len(_kept.direct) >= KEPT_LAUNCHES:
             del _kept.direct[next(iter(_kept.direct))]
         _kept.direct[key] = _Direct(ops, call)

@@ -23,7 +23,8 @@ class Plan(Shared):
 
     Attributes: spec, context, device (ordinal), info (dict: recipe, registers, spills, where
     the schedule came from, seconds), zeroed_bytes (the first bytes of a workspace that must be
-    zero before its first launch; launches leave them so).
+    zero before its first launch; launches leave them so), runs_without_workspace (what it is for
+    is counters alone, and launches may do without).
     """
 
     PICKLE = ("its kernel is loaded on a device of this process; pickle its spec, and ask a "
@@ -35,6 +36,8 @@ class Plan(Shared):
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
         self.zeroed_bytes: int = lib.attnc_plan_zeroed_bytes(handle)
+        self.runs_without_workspace = any("grid_without_workspace" in step.get("launch", {})
+                                          for step in self.info["steps"])
 
     def workspace(self, sizes: SizesLike) -> int:
         """Bytes of device memory that a launch of these sizes, or less, needs besides its
@@ -152,7 +155,7 @@ class Plan(Shared):
     def _on_device(self, tensors, numbers, stream):
         tensors = {n: self._aligned(n, x) for n, x in tensors.items()}
         launch = self._prepare(self._views(tensors, stream), numbers)
-        if launch.workspace_bytes:
+        if launch.workspace_bytes and not self.runs_without_workspace:
             scratch = arrays.ops(next(iter(tensors.values())))
             if not scratch:
                 raise errors.UsageError(f"{launch.workspace_bytes} bytes of workspace are "

@@ -447,6 +447,7 @@ q, k, v = (np.random.default_rng(3).standard_normal((1, 70, 2, 32)).astype(np.fl
            for _ in range(3))
 plan, grid = (c.plan(x, "b1 h2 sq70 sk70") for x in (spec, other))
 assert (plan.zeroed_bytes, plan.workspace("b1 h2 sq70 sk70")) == (4, 4)
+assert plan.runs_without_workspace and not grid.runs_without_workspace
 assert (grid.zeroed_bytes, grid.workspace("b1 h2 sq70 sk70")) == (0, 0)
 assert plan.info["workspace"] == [{{"name": "tickets", "bytes": {{"mul": [4]}}, "zero": True}}]
 for _ in range(2):
