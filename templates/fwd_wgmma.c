@@ -26,19 +26,6 @@ typedef struct Consumer { /* what one warpgroup has of one block of work */
   Idx begun;      /* has O a value? */
 } Consumer;
 
-/* Every tile between a block's first and last key, PARTIAL where a row's keys are not one
- * range: both roles count them. */
-static Walk
-walk_of(Tb *t, const Cta *c, const WorkTile *w)
-{
-  Walk kv = partition_keys(t, &c->part, w);
-  if (kv.test) {
-    kv.test = NULL;
-    kv.tiles.full_lo = kv.tiles.full_hi = kv.tiles.lo;
-  }
-  return kv;
-}
-
 /* ---- the warp that loads ---- */
 
 /* This warpgroup's rows of what all have. */
@@ -68,10 +55,13 @@ keys(const Cta *c, const Tensor *x, const WorkTile *w, TileIter j)
   return v_rows(x, w->b, w->hk, row, c->s->bn);
 }
 
+/* Where the mask leaves tiles out, K's stage says which one it is. */
 static void
-fetch_k(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
+fetch_k(Tb *t, const Cta *c, const WorkTile *w, const Walk *kv, TileIter j)
 {
-  t_producer_load(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP);
+  Idx word = kv->test ? w_word(kv, j) : i_int(0);
+  t_producer_load(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP,
+                  .word = kv->test ? &word : NULL);
 }
 
 static void
@@ -82,13 +72,21 @@ fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 
 /* What a block of work begins with.  Where tickets are drawn its number goes with Q. */
 static void
-load_first(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+load_first(Tb *t, const Cta *c, const TileScheduler *all, Idx i, const Walk *kv)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = walk_of(t, c, &w);
-  fetch_k(t, c, &w, w_first(&kv));
+  fetch_k(t, c, &w, kv, w_first(kv));
   t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE,
                   .word = all->draws ? &i : NULL);
+}
+
+/* What a block of work begins with where it is begun in the one before. */
+static void
+load_next(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+{
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
+  Walk kv = partition_keys(t, &c->part, &w);
+  load_first(t, c, all, i, &kv);
 }
 
 /* K runs one tile ahead of V, as those who compute take them. */
@@ -96,15 +94,17 @@ static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = walk_of(t, c, &w), rest = w_rest(&kv), ahead = w_plain(&rest);
+  Walk keys = partition_keys(t, &c->part, &w);
+  Walk kv = t_walk(t, &keys, 2), rest = w_rest(&kv);
+  Walk ahead = kv.test ? rest : w_plain(&rest);
   if (!c->s->cross_tile)
-    load_first(t, c, all, i);
+    load_first(t, c, all, i, &kv);
   T_FOR_TILES (t, j, &ahead) {
-    fetch_k(t, c, &w, j);
-    fetch_v(t, c, &w, w_ahead(&kv, j, -1));
+    fetch_k(t, c, &w, &ahead, j);
+    fetch_v(t, c, &w, w_ahead(&ahead, j, -1));
   }
   if (c->s->cross_tile)
-    load_first(t, c, all, partition_next_tile(all, i));
+    load_next(t, c, all, partition_next_tile(all, i));
   partition_draw(t, &c->part, all); /* late, or this CTA would hold what others could do */
   fetch_v(t, c, &w, w_last(&kv));
 }
@@ -184,11 +184,12 @@ narrow_scores(Tb *t, const Cta *c, const Consumer *my, Smem k, TileIter j)
 
 /* The first tile's scores. */
 static Tile
-first(Tb *t, const Cta *c, const Consumer *my, TileIter j)
+first(Tb *t, const Cta *c, const Consumer *my, Walk *kv, TileIter *j)
 {
   Slot k = t_consumer_wait(t, c->k);
-  bool narrow = c->s->narrow_diagonal && j.masked && c->p->mask.band.hi != INT_MAX;
-  Tile x = narrow ? narrow_scores(t, c, my, k.s, j) : scores(t, my->q, k.s);
+  bool narrow = c->s->narrow_diagonal && j->masked && mask_cuts_right(c->p->spec);
+  *j = t_told(t, kv, k, *j);
+  Tile x = narrow ? narrow_scores(t, c, my, k.s, *j) : scores(t, my->q, k.s);
   t_consumer_release(t, k);
   return x;
 }
@@ -203,10 +204,11 @@ begin(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j)
 
 /* S = Q·K(j)ᵀ beside O += P·V(j−1). */
 static void
-step(Tb *t, const Cta *c, Consumer *my, TileIter j)
+step(Tb *t, const Cta *c, Consumer *my, Walk *kv, TileIter j)
 {
   Tile correction;
   Slot k = t_consumer_wait(t, c->k);
+  j = t_told(t, kv, k, j);
   t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s)); /* in flight */
   Slot v = t_consumer_wait(t, c->v);
@@ -250,10 +252,11 @@ last_and_first(Tb *t, const Cta *c, Consumer *my, Tile *next)
 
 /* One tile after the other: the other warpgroups are what fills the gaps. */
 static void
-plain(Tb *t, const Cta *c, Consumer *my, TileIter j)
+plain(Tb *t, const Cta *c, Consumer *my, Walk *kv, TileIter j)
 {
   Tile correction;
   Slot k = t_consumer_wait(t, c->k);
+  j = t_told(t, kv, k, j);
   t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s));
   t_order_arrive(t, c->order);
@@ -306,11 +309,12 @@ finish(Tb *t, const Cta *c, Consumer *my)
 
 /* May O be without a value until its first PV?  Zeros take an instruction for each of its
  * registers and block of work.  (192x192, weights in shared memory, head_dim 64, causal:
- * ptxas 13.0 then spills 32 bytes.) */
+ * ptxas 13.0 then spills 32 bytes.)  Not where tiles are told: which is the first is not
+ * known by its number. */
 static bool
-starts_unset(const Hopper *s)
+starts_unset(const Cta *c)
 {
-  return s->bm < 192 || !s->p_in_smem;
+  return mask_is_one_range(c->p->spec) && (c->s->bm < 192 || !c->s->p_in_smem);
 }
 
 /* In the step of tile n of a walk: has one before it given O a value?  Tiles come from the
@@ -318,7 +322,7 @@ starts_unset(const Hopper *s)
 static Idx
 begun(const Cta *c, const Walk *kv, Idx n)
 {
-  return starts_unset(c->s) ? i_lt(n, w_first(kv).n) : i_int(1);
+  return starts_unset(c) ? i_lt(n, w_first(kv).n) : i_int(1);
 }
 
 static Consumer
@@ -331,7 +335,7 @@ consumer(Tb *t, const Cta *c, const WorkTile *w)
   my.sm = softmax_new(t, wgmma_rows(), !spec_score_is_plain(c->p->spec));
   my.sm.lazy = c->s->lazy_rescale;
   my.sm.poly = c->s->poly_exp2;
-  Tile o = starts_unset(c->s) ? t_unset(t, wgmma_rows(), c->p->dv)
+  Tile o = starts_unset(c) ? t_unset(t, wgmma_rows(), c->p->dv)
                               : t_zero(t, wgmma_rows(), c->p->dv);
   my.acc = t_var(t, o);
   return my;
@@ -343,14 +347,15 @@ static void
 compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = walk_of(t, c, &w), rest = w_rest(&kv);
+  Walk keys = partition_keys(t, &c->part, &w), kv = w_told(&keys), rest = w_rest(&kv);
   Consumer my = consumer(t, c, &w);
   TileIter j0 = w_first(&kv);
-  Tile x = ready ? *ready : first(t, c, &my, j0);
+  Tile x = ready ? *ready : first(t, c, &my, &kv, &j0);
+  rest.more = kv.more;
   begin(t, c, &my, x, j0);
   T_FOR_TILES (t, j, &rest) {
     my.begun = begun(c, &rest, j.n);
-    step(t, c, &my, j);
+    step(t, c, &my, &rest, j);
   }
   my.begun = begun(c, &kv, kv.tiles.lo);
   if (ready)
@@ -364,11 +369,11 @@ static void
 compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk kv = walk_of(t, c, &w);
+  Walk keys = partition_keys(t, &c->part, &w), kv = w_told(&keys);
   Consumer my = consumer(t, c, &w);
   T_FOR_TILES (t, j, &kv) {
     my.begun = begun(c, &kv, j.n);
-    plain(t, c, &my, j);
+    plain(t, c, &my, &kv, j);
   }
   finish(t, c, &my);
 }
@@ -408,7 +413,7 @@ static void
 load_all(Tb *t, const Cta *c, const TileScheduler *all)
 {
   if (c->s->cross_tile)
-    load_first(t, c, all, all->span.lo);
+    load_next(t, c, all, all->span.lo);
   T_FOR (t, i, all->span)
     load(t, c, all, i);
   if (all->draws)

@@ -7,7 +7,10 @@
 #include <limits.h>
 #include <math.h>
 
-enum { OTHERS = 32 }; /* registers besides O, S and P: ptxas 13.0 never spilled with them */
+enum {
+  EACH = 32,   /* what expressions that each element is asked for hold beside S */
+  OTHERS = 32, /* registers besides O, S and P: ptxas 13.0 never spilled with them */
+};
 
 extern const Template fwd_wgmma;
 
@@ -83,9 +86,7 @@ wgmma_plain(void)
 static bool
 busy_loader(const Spec *p, const Hopper *s)
 {
-  Band band = spec_band(p);
-  bool masked = band.lo != INT_MIN || band.hi != INT_MAX;
-  return s->bm < 192 && (masked || s->scheduler != SCHED_GRID || s->cluster > 1);
+  return s->bm < 192 && (!mask_is_full(p) || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
 /* One warpgroup that computes leaves no more to a thread than it may have anyway. */
@@ -95,11 +96,15 @@ moves_registers(const Hopper *s)
   return s->bm > 64;
 }
 
+/* Of the loading lane, and of those who compute: together what the block begins with.
+ * Expressions of a mask take most. */
 int
 load_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
+  if (p->mask_mod.n)
+    return 56;
   return s->bm == 192 ? 32 : busy_loader(p, s) ? 40 : 24;
 }
 
@@ -108,6 +113,8 @@ mma_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
+  if (p->mask_mod.n)
+    return s->bm == 192 ? 152 : 224;
   return s->bm == 192 ? 160 : busy_loader(p, s) ? 232 : 240;
 }
 
@@ -132,6 +139,7 @@ wgmma_layout(const Spec *p, const Hopper *s)
     l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
   }
   l.part[PART_Q].word = s->scheduler == SCHED_DYNAMIC;
+  l.part[PART_K].word = !mask_is_one_range(p);
   if (s->p_in_smem) {
     l.part[PART_P] = layout_rows(p, ATTNC_Q, s->bm, s->bn);
     l.part[PART_P].name = "p";
@@ -161,7 +169,8 @@ static int
 live_regs(const Spec *p, const Hopper *s)
 {
   int pw = s->p_in_smem ? 0 : fwd_left_regs(p->dtype[ATTNC_Q], 1, s->bn);
-  return p->head_dim_v / 2 + s->bn / 2 + pw;
+  int each = p->mask.rest || p->score_mod.n ? EACH : 0;
+  return p->head_dim_v / 2 + s->bn / 2 + pw + each;
 }
 
 static bool
@@ -221,6 +230,11 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
     most = 160;
   if (refuse_shape(c, s, why))
     return true;
+  if (c->spec->mask_mod.n && s->narrow_diagonal)
+    return refused(why, "narrow_diagonal takes a mask without mask_mod");
+  if (!mask_is_one_range(c->spec) && (s->cross_tile || s->cluster > 1 || s->pack_gqa))
+    return refused(why,
+                   "a mask of several ranges takes no cross_tile, cluster 2, pack_gqa");
   if (s->scheduler == SCHED_LPT && c->spec->mask_mod.n)
     return refused(why, "an lpt schedule takes a mask without mask_mod");
   if (s->scheduler == SCHED_LPT && !all_known(c))
@@ -351,12 +365,11 @@ wgmma_initial(const Case *c)
                                 {128, 96, 2},  {128, 80, 2},  {128, 64, 2},  {128, 64, 1},
                                 {128, 32, 1},  {64, 32, 1},   {64, 16, 1}};
   const Spec *p = c->spec;
-  Band band = spec_band(p);
   Sched s = hopper_sched(plain(64, 16, 1));
   for (size_t i = 0; i < sizeof wish / sizeof *wish; i++) {
     s = hopper_sched(plain(wish[i][0], wish[i][1], wish[i][2]));
     bool wide = wish[i][1] > 128; /* pays where few tiles are masked */
-    if (wide && (band.hi != INT_MAX || band.lo != INT_MIN))
+    if (wide && !mask_is_full(p))
       continue;
     if (!wgmma_refuse(c, &s, NULL))
       break;

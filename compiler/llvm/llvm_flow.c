@@ -264,7 +264,7 @@ static void
 lower_listed(Lo *lo, const Region *r)
 {
   Loop l = {.r = r};
-  V next[WALK_AHEAD + 2], *ahead = lo->ahead[r->id];
+  V next[WALK_AHEAD + 2], *ahead = lo->ahead[r->id] + 1, before = idx_value(lo, r->before);
   for (int i = 0; i <= r->ahead; i++)
     next[i] = idx_value(lo, r->queue[i]);
   V least = idx_value(lo, r->span.lo);
@@ -272,6 +272,7 @@ lower_listed(Lo *lo, const Region *r)
   open_loop(lo, &l, any, next[0]);
   for (int i = 1; i <= r->ahead; i++)
     ahead[i] = phi_of(lo, lo->i32, next[i], l.pre);
+  ahead[-1] = phi_of(lo, lo->i32, before, l.pre);
   int outer = lo->loop_id;
   lo->loop_id = r->id;
   lower_region(lo, r);
@@ -282,8 +283,27 @@ lower_listed(Lo *lo, const Region *r)
   V now = r->ahead ? ahead[1] : after;
   for (int i = 1; i <= r->ahead; i++)
     LLVMAddIncoming(ahead[i], i < r->ahead ? &ahead[i + 1] : &after, &latch, 1);
+  LLVMAddIncoming(ahead[-1], &l.n_phi, &latch, 1);
   V more = LLVMBuildICmp(lo->b, LLVMIntSLE, least, now, "");
   close_loop(lo, &l, now, more);
+  V visited = phi_of(lo, lo->i32, before, l.pre);
+  LLVMAddIncoming(visited, &l.n_phi, &latch, 1);
+  lo->any[r->visited.node->n] = visited;
+}
+
+/* Tiles that another role chooses. */
+static void
+lower_told(Lo *lo, const Region *r)
+{
+  Loop l = {.r = r};
+  V first = as_bit(lo, idx_value(lo, r->entered));
+  open_loop(lo, &l, first, k32(lo, 0));
+  int outer = lo->loop_id;
+  lo->loop_id = r->id;
+  lower_region(lo, r);
+  V more = as_bit(lo, idx_value(lo, r->more));
+  lo->loop_id = outer;
+  close_loop(lo, &l, k32(lo, 0), more);
 }
 
 /* Scores that one block of work leaves to the next stay whole: a mask known at compile time
@@ -493,6 +513,8 @@ lower_flow(Lo *lo, const Region *r)
   case OP_LOOP:
     if (r->once)
       lower_once(lo, r);
+    else if (r->told)
+      lower_told(lo, r);
     else if (r->seek)
       lower_listed(lo, r);
     else

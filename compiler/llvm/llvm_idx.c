@@ -195,7 +195,7 @@ node_new(Lo *lo, const Node *n)
   if (n->kind == NODE_LOOP)
     return lo->loop_var[n->n];
   if (n->kind == NODE_AHEAD)
-    return lo->ahead[n->n][n->a.k];
+    return lo->ahead[n->n][n->a.k + 1];
   if (n->kind == NODE_ENTRY)
     return entry_value(lo, n);
   if (n->kind == NODE_ELEMENT)

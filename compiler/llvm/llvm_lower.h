@@ -82,7 +82,7 @@ typedef struct Lo {
   int late; /* counts the places after which what was computed in a loop is forgotten */
   const Role *role;           /* NULL: none */
   V *loop_var;                /* by region id */
-  V (*ahead)[WALK_AHEAD + 1]; /* by region id: the tiles of a walk with a test, from 1 on */
+  V (*ahead)[WALK_AHEAD + 2]; /* by region id: tiles of a walk with a test, from −1 on */
   V *any;                     /* by id: what a vote found */
   V *found;                   /* by id: the number that an operation found */
   V *table;                   /* by id: the constant array, NULL before its first use */

@@ -199,6 +199,8 @@ bool mask_cuts_right(const Spec *);
 Dtype spec_table_dtype(const SpecTable *);
 /* Does an expression read the table, by its index in `tables`? */
 bool spec_reads_table(const Spec *, int table);
+/* Are a row's keys one range, whose limits are known? */
+bool mask_is_one_range(const Spec *);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);
 /* Are scores scaled products and nothing else? */

@@ -205,6 +205,12 @@ mask_is_full(const Spec *s)
 }
 
 bool
+mask_is_one_range(const Spec *s)
+{
+  return !s->mask_mod.n || s->keys.one_range;
+}
+
+bool
 mask_cuts_left(const Spec *s)
 {
   return spec_band(s).lo != INT_MIN || s->keys.first;

@@ -54,6 +54,12 @@ tile_loop_var(Tb *t, const Region *r)
 }
 
 Idx
+tile_visited(const Region *r)
+{
+  return r->visited;
+}
+
+Idx
 tile_ahead(const Region *r, int by)
 {
   Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .nonneg = true, .depth = r->id};

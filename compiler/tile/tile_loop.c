@@ -236,10 +236,17 @@ t_walk(Tb *t, const Walk *w, int ahead)
   return r;
 }
 
-/* Of a walk with a test: which tiles are visited is found on the way. */
+/* Of a walk with a test: which tiles are visited is found on the way, or told. */
 static void
 listed(Tb *t, const Walk *w, Region *body)
 {
+  body->told = w->told;
+  body->entered = w->more;
+  if (w->told)
+    return;
+  body->before = w->before;
+  body->visited = tile_any(t, ++t->prog->n_any);
+  walk_loop(w, body);
   body->seek = seek_region(t, w, i_int(0));
   body->ahead = w->ahead;
   for (int i = 0; i <= w->ahead; i++)
@@ -282,8 +289,23 @@ t_tiles_begin(Tb *t, const Walk *w)
 }
 
 void
+tile_more(Tb *t, Walk *w, const Region *loop, Idx more)
+{
+  if (loop && (loop != t->here || t->here->has_more))
+    t_fail(t, "a tile is told in its own loop, once");
+  if (!loop) {
+    w->more = more;
+    return;
+  }
+  t->here->more = more;
+  t->here->has_more = true;
+}
+
+void
 t_tiles_end(Tb *t, TileIter *j)
 {
+  if (t->here->told && !t->here->has_more)
+    t_fail(t, "a loop over tiles that are told asks for none");
   close_loop(t);
   j->open = false;
 }

@@ -73,6 +73,9 @@ reach_region(Reach *r, const Region *region)
     reach_idx(r, parts[i]);
   for (int i = 0; region->seek && i <= region->ahead; i++)
     reach_idx(r, region->queue[i]);
+  reach_idx(r, region->before);
+  reach_idx(r, region->entered);
+  reach_idx(r, region->more);
   if (region->seek)
     reach_region(r, region->seek);
   for (const Op *op = region->first; op; op = op->next) {

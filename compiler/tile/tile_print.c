@@ -80,6 +80,8 @@ use_region(const Region *r, const Node **used)
         use(b->queue[i], used);
       if (b->seek)
         use(b->seek->cond, used);
+      use(b->entered, used);
+      use(b->more, used);
       use_region(b, used);
     }
   }
@@ -340,6 +342,12 @@ print_loop(Str *s, const Region *r, int depth)
   str_put(s, r->once ? ", once" : ", high to low");
   if (r->seek)
     print_listed(s, r);
+  if (r->told) {
+    str_put(s, ", as they are told: the first if ");
+    print_idx(s, r->entered);
+    str_put(s, ", another while ");
+    print_idx(s, r->more);
+  }
   print_carries(s, r, false);
   print_carries(s, r, true);
   str_put(s, "\n");

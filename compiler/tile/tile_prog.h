@@ -246,6 +246,10 @@ typedef struct Region {
   /* LOOP over a walk with a test: visited are queue[0] and what `seek` finds below it, of
    * which `ahead` are known in advance. */
   const struct Region *seek;
+  bool told, has_more; /* LOOP: a trip is made while `more`, the first if `entered` */
+  Idx entered, more;
+  Idx before,
+      visited; /* LOOP with `seek`: the tile visited before queue[0]; the last one */
   Idx queue[WALK_AHEAD + 1];
   int ahead;
   /* SEEK: from span.hi down, not below span.lo, to the first for which `cond` is false; it
@@ -327,7 +331,13 @@ Idx tile_size(Tb *, SizeId);
 Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
-Idx tile_ahead(const Region *, int by); /* in a loop over a walk with a test */
+/* Of a loop over a walk with a test: the tile of so many visits from this one on (from −1
+ * on); behind it, the last one that was visited. */
+Idx tile_ahead(const Region *, int by);
+Idx tile_visited(const Region *);
+void walk_loop(const Walk *, const Region *); /* the loop over it is this */
+/* In a loop over a walk that is told, and before it: is there another tile? */
+void tile_more(Tb *, Walk *, const Region *, Idx more);
 Idx tile_any(Tb *, int id);
 Idx tile_found(Tb *);                        /* a number that the last operation finds */
 Idx tile_sms(Tb *, int multiple);            /* of the host */

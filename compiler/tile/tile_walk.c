@@ -89,6 +89,7 @@ struct WalkTest {
   const Spec *spec;
   IdxBox box; /* but for the key */
   Idx sk;
+  const struct Region *loop; /* the last one over it */
 };
 
 static IdxRange
@@ -148,7 +149,7 @@ behind(const Mask *m, const Cuts *c, Idx q, Idx limit)
   return c->right ? i_max(0, i_add(i_min(i_sub(end, 1), limit), 1)) : end;
 }
 
-static const struct WalkTest *
+static struct WalkTest *
 test_of(Tb *t, const Mask *m, const IdxBox *box)
 {
   struct WalkTest *x = NEW(t->arena, struct WalkTest);
@@ -174,12 +175,14 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   w.even_k =
       (!left || w.test) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   w.start = first_of(m, &c, r->q0, c.first.lo);
+  Idx first = w.test ? i_div(w.start, bn) : i_int(0);
   if (w.test)
-    w.start = i_mul(i_div(w.start, bn), bn);
+    w.start = i_int(0);
   w.end = behind(m, &c, q1, c.last.hi);
   TileSpan *s = &w.tiles;
-  s->lo = i_int(0);
-  s->hi = i_max(i_cdiv(from_start(&w, w.end), bn), 1);
+  s->lo = first;
+  Idx tiles = i_cdiv(from_start(&w, w.end), bn);
+  s->hi = i_max(tiles, i_add(first, 1));
   s->full_hi = i_min(i_div(from_start(&w, behind(m, &c, r->q0, c.last.lo)), bn), s->hi);
   s->full_lo = s->lo;
   if (left) {
@@ -252,6 +255,7 @@ w_rest(const Walk *w)
   for (int i = 0; i < w->ahead; i++)
     r.queue[i] = w->queue[i + 1];
   r.ahead = w->ahead - 1;
+  r.before = w->queue[0];
   bool above = some(s->full_hi, s->hi) && !w->single_ragged;
   s->hi = i_sub(s->hi, 1);
   s->full_hi = above ? i_min(s->full_hi, s->hi) : s->hi;
@@ -290,9 +294,53 @@ w_last(const Walk *w)
 {
   TileIter v = {.walk = w, .is = i_int(1), .partial = i_int(1), .masked = true};
   v.cut = w->cut;
-  v.n = w->tiles.lo;
+  v.n = w->test ? tile_visited(w->test->loop) : w->tiles.lo;
   v.k0 = first_key(w, v.n);
   return v;
+}
+
+/* ---- tiles that are told ---- */
+
+enum { WORD_LAST = 1, WORD_PARTIAL = 2, WORD_TILE = 4 };
+
+Walk
+w_told(const Walk *w)
+{
+  Walk r = *w;
+  r.told = w->test != NULL;
+  r.more = i_int(1);
+  return r;
+}
+
+Idx
+w_word(const Walk *w, TileIter j)
+{
+  Idx partial = i_select(j.partial, WORD_PARTIAL, 0);
+  Idx last = i_select(w_ahead(w, j, 1).is, 0, WORD_LAST);
+  Idx flags = i_add(partial, last);
+  return i_add(i_mul(j.n, WORD_TILE), flags);
+}
+
+void
+walk_loop(const Walk *w, const struct Region *loop)
+{
+  if (w->test)
+    w->test->loop = loop;
+}
+
+TileIter
+t_told(Tb *t, Walk *w, Slot stage, TileIter j)
+{
+  if (!w->told)
+    return j;
+  Idx word = t_stage_word(t, stage), flags = i_mod(word, WORD_TILE);
+  Idx more = i_not(i_lt(0, i_mod(word, WORD_PARTIAL)));
+  j.n = i_div(word, WORD_TILE);
+  j.k0 = first_key(w, j.n);
+  if (j.loop)
+    j.partial = i_lt(WORD_LAST, flags);
+  tile_more(t, w, j.loop, more);
+  return j;
 }
 
 View

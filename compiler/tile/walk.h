@@ -40,9 +40,12 @@ typedef struct Walk {
   /* A row's keys are not one range: tiles begin at multiples of bn, the class of each is
    * asked of the mask's intervals besides, and those that are EMPTY are left out, but for
    * a first one of a block without any other.  NULL: they are one range. */
-  const struct WalkTest *test;
+  struct WalkTest *test;
   Idx queue[WALK_AHEAD + 1]; /* the first tiles to be visited, below lo if there are less */
   int ahead;                 /* so many behind the first */
+  Idx before;                /* w_rest: the tile that was visited before them */
+  bool told;                 /* which tiles are visited comes with their stages, and … */
+  Idx more;                  /* … is there another one */
 } Walk;
 
 /* One tile of a walk. */
@@ -75,6 +78,15 @@ View w_seen(View, TileIter);
 /* The walk, ready to be visited: where it has a test, its first tiles are found.  `ahead`
  * of w_ahead is at most so many visits, in the loop too. */
 Walk t_walk(Tb *, const Walk *, int ahead);
+
+/* A walk with a test, for who is told each tile by the word that goes with a stage: its
+ * number, whether it is PARTIAL, whether it is the last.  A word says `last` where w_ahead
+ * reaches one visit further. */
+Walk w_told(const Walk *);
+Idx w_word(const Walk *, TileIter);
+/* The tile that came with the stage: that of this trip of a loop over the walk, or the
+ * first one, before w_rest. */
+TileIter t_told(Tb *, Walk *, Slot, TileIter);
 
 /* for (every tile of the walk): one body for both classes; what PARTIAL tiles alone need
  * stands in T_PARTIAL. */
