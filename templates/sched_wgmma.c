@@ -232,9 +232,8 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)
     return refused(why, "narrow_diagonal takes a mask without mask_mod");
-  if (!mask_is_one_range(c->spec) && (s->cross_tile || s->cluster > 1 || s->pack_gqa))
-    return refused(why,
-                   "a mask of several ranges takes no cross_tile, cluster 2, pack_gqa");
+  if (!mask_is_one_range(c->spec) && (s->cross_tile || s->cluster > 1))
+    return refused(why, "a mask of several ranges takes cluster 1, and no cross_tile");
   if (s->scheduler == SCHED_LPT && c->spec->mask_mod.n)
     return refused(why, "an lpt schedule takes a mask without mask_mod");
   if (s->scheduler == SCHED_LPT && !all_known(c))

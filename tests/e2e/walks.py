@@ -1,0 +1,117 @@
+"""Walks of masks in kernels: each template against the fp64 reference, and are the tiles that
+it multiplies those that the mask shows?
+
+    walks.py ATTNC [--shard I/N]
+
+Passed: exit 0 of `attnc run --verify`: no finding of the emulator, every row within its bound;
+and where the tiles of a mask can all be proved, as many products were executed as `attnc tiles`
+counts in truth."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+DOC = "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}}\n"
+SAME = '"doc[b, q_idx] == doc[b, kv_idx]"'
+# name: (fields, all tiles of 64 are proved)
+CASES = {
+    "prefix": ("mask_mod: q_idx >= kv_idx || kv_idx < 77", True),
+    "prefix of a batch": ("tensors: {prefix: {dtype: i32, axes: [b]}}\n"
+                          'mask_mod: "q_idx >= kv_idx || kv_idx < 20 * prefix[b]"', False),
+    "chunks": ("mask_mod: q_idx // 64 == kv_idx // 64", True),
+    "chunks of positions": ("causal: true\nmask_mod: (q_idx + sk - sq) // 96 == kv_idx // 96", False),
+    "min and max": ("mask_mod: kv_idx <= min(q_idx + 40, 130) && kv_idx >= max(q_idx - 60, 10)",
+                    False),
+    "by head": ('mask_mod: "h % 2 == 0 ? kv_idx <= q_idx : kv_idx >= q_idx"', False),
+    "sinks": ("causal: true\nmask_mod: kv_idx < 4 || q_idx + sk - sq - kv_idx <= 60", True),
+    "global and local": ("mask_mod: kv_idx < 5 || q_idx < 5 || abs(q_idx - kv_idx) <= 40", True),
+    "every other block": ("mask_mod: q_idx // 64 % 2 == kv_idx // 64 % 2", True),
+    "dilated blocks": ("mask_mod: kv_idx // 64 % 3 == 0 && kv_idx <= q_idx", True),
+    "not here": ("mask_mod: kv_idx // 64 != q_idx // 64", True),
+    "no keys": ("mask_mod: kv_idx // 64 % 2 == 0 && kv_idx > q_idx + sk", True),
+    "holes at both ends": ("mask_mod: kv_idx // 32 % 4 == 1", False),
+    "documents": (DOC + "mask_mod: " + SAME, True),
+    "packed documents": (DOC + "causal: true\nalign: top_left\nmask_mod: " + SAME, True),
+    "unsorted documents": (DOC.replace(", monotone: true", "") + "causal: true\nmask_mod: " + SAME,
+                           False),
+}
+MMA, WGMMA = "template=fwd_mma,", "template=fwd_wgmma,block_n=64,"
+# arch, schedule
+RUNS = (
+    ("sm_80", "template=ref_fwd"),
+    ("sm_80", MMA + "block_m=64,block_n=64,num_warps=4,num_stages=2"),
+    ("sm_80", MMA + "block_m=64,block_n=32,num_warps=2,num_stages=3"),
+    ("sm_75", MMA + "block_m=64,block_n=32,num_warps=4"),
+    ("sm_90a", WGMMA + "block_m=64"),
+    ("sm_90a", WGMMA + "block_m=64,num_stages=1,intra_wg_overlap=false,scheduler=persistent"),
+    ("sm_90a", WGMMA + "block_m=128,num_stages=3,lazy_rescale=true"),
+    ("sm_90a", WGMMA + "block_m=128,scheduler=dynamic,p_in_smem=true"),
+    ("sm_90a", WGMMA + "block_m=192,scheduler=persistent"),
+    ("sm_90a", WGMMA + "block_m=128,pack_gqa=true"),
+)
+RAGGED, WHOLE = "b2 h2 sq150 sk230", "b1 h2 sq256 sk384"
+DIM = 32
+
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def right(attnc, spec, arch, schedule, shape):
+    if "pack_gqa" in schedule:
+        shape = shape.replace("h2", "h4/2")
+    run = said(attnc, "run", spec, "--shape", shape, "--verify", "--arch", arch, "--schedule", schedule,
+               "--device", "emu", "--no-cache", "-q", "--stats", "--json")
+    if run.returncode:
+        return f"{run.stdout[-600:]}{run.stderr}", None
+    return "", json.loads(run.stdout)["results"][0]
+
+
+def products(stats, rows):
+    """Tiles of 64 keys: the multiplications of both products by those of one tile."""
+    return stats["macs"] / (2 * rows * 64 * DIM)
+
+
+def wanted(attnc, spec, rows):
+    """What a walk visits, of two heads: each block has one tile at least."""
+    tiles = json.loads(said(attnc, "tiles", spec, "--json", "--tile", f"{rows}x64", "--shape",
+                            WHOLE).stdout)["specs"][0]
+    found = tiles["decided"]["visited"], tiles["truth"]["visited"]
+    if "truth" in tiles and found[0] < found[1]:
+        raise SystemExit(f"{spec}: a tile is left out that is seen")
+    return 2 * sum(max(1, len(row.replace(" ", ""))) for row in tiles["rows"])
+
+
+def check(attnc, folder, name, arch, schedule):
+    fields, proved = CASES[name]
+    spec = os.path.join(folder, "spec.yaml")
+    group = "group_size: 2\n" if "pack_gqa" in schedule else ""
+    with open(spec, "w", encoding="utf-8") as f:
+        f.write(f"attnc: 1\nname: walks\ndtype: fp16\nhead_dim: {DIM}\nreturn_lse: true\n"
+                f"{group}{fields}\n")
+    fault, result = right(attnc, spec, arch, schedule, RAGGED)
+    counted = "block_n=64" in schedule and "block_m=192" not in schedule
+    if not fault and proved and counted and "pack_gqa" not in schedule:
+        rows = 128 if "block_m=128" in schedule else 64
+        fault, result = right(attnc, spec, arch, schedule, WHOLE)
+        have, want = products(result["stats"], rows), wanted(attnc, spec, rows)
+        if not fault and have != want:
+            fault = f"{have} tiles were multiplied, not {want}"
+    if fault:
+        print(f"{name}, {arch} {schedule}\n{fields}\n{fault}")
+    return not fault
+
+
+def main():
+    attnc = sys.argv[1]
+    i, n = map(int, (sys.argv[3] if len(sys.argv) > 3 else "0/1").split("/"))
+    cases = [(name, *how) for how in RUNS for name in CASES][i::n]
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = sum(not check(attnc, folder, *case) for case in cases)
+    print(f"{len(cases)} cases, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
