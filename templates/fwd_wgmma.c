@@ -101,7 +101,7 @@ load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
     load_first(t, c, all, i, &kv);
   T_FOR_TILES (t, j, &ahead) {
     fetch_k(t, c, &w, &ahead, j);
-    fetch_v(t, c, &w, w_ahead(&ahead, j, -1));
+    fetch_v(t, c, &w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
     load_next(t, c, all, partition_next_tile(all, i));
@@ -336,7 +336,7 @@ consumer(Tb *t, const Cta *c, const WorkTile *w)
   my.sm.lazy = c->s->lazy_rescale;
   my.sm.poly = c->s->poly_exp2;
   Tile o = starts_unset(c) ? t_unset(t, wgmma_rows(), c->p->dv)
-                              : t_zero(t, wgmma_rows(), c->p->dv);
+                           : t_zero(t, wgmma_rows(), c->p->dv);
   my.acc = t_var(t, o);
   return my;
 }
