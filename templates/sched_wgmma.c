@@ -263,7 +263,7 @@ enum { PER_TILE = 90 };
  * a multiprocessor, an exponential longer: clocks, fitted to the six figures that
  * FlashAttention-3's paper has for head_dim 64, 128 and 256 (16 k, H100; within 5 %). */
 static const double PER_INSTRUCTION = 0.4, PER_EXP2 = 4.5;
-enum { QUARTERS = 4 * 32 }; /* lanes of a warp on each */
+enum { ISSUED = 4 * 32 }; /* lanes a clock: a warp on each quarter */
 
 /* What nobody hides: bubbles of barriers and of starting products, and of the softmax a
  * share where nothing else runs beside it.  Of 12 % and 9 … 12 % that FlashAttention-3's
@@ -308,7 +308,7 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
                   }};
   Units k = units_clocks(c->target, &demand);
   double waits = PER_INSTRUCTION * instructions + PER_EXP2 * demand.of[UNIT_MUFU];
-  double products = k.of[UNIT_WGMMA] + waits / QUARTERS;
+  double products = k.of[UNIT_WGMMA] + waits / ISSUED;
   return fmax(products, units_longest(&k)) + idle_clocks(c, s, &k) / ctas;
 }
 
