@@ -1,8 +1,8 @@
 /* The accuracy contract: a result is right when no element is further from the fp64
  * reference than twice the largest error that the plain computation makes in the same head,
  * plus one ulp of the output type; the LSE the same way, plus four roundings of fp32 and
- * what tensor cores lose of the scores, or within 1e-3; rows that see no key exactly 0 and
- * -inf.
+ * what tensor cores lose of the scores, or within 1e-3; rows that see no key exactly 0 and,
+ * without a sink, -inf.
  *
  * Where the reference is NaN the result must be, where it is infinite it must be that or
  * NaN (a weight that underflows times infinity).  It need not be finite where the plain
@@ -74,7 +74,8 @@ typedef struct RowError {
   double ulp;       /* of the element with that */
   double lse;       /* |lse - reference|, and … */
   double lse_slack; /* … what rounding is worth at its magnitude */
-  bool empty;       /* the row sees no key */
+  bool empty;       /* the row sees no key, … */
+  bool no_lse;      /* … and there is nothing else whose logarithm it were */
 } RowError;
 
 /* Largest errors of the plain computation in a head. */
@@ -197,7 +198,7 @@ judge_row(const RowError *e, const Plain *plain, bool empty)
 {
   double bound = empty ? 0 : 2 * plain->o + e->ulp;
   double relative = 2 * plain->lse + e->lse_slack;
-  double lse_bound = empty ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
+  double lse_bound = e->no_lse ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
   bool o_good = e->excess <= (empty ? 0 : 2 * plain->o), lse_good = e->lse <= lse_bound;
   double o_ratio = ratio(e->excess + e->ulp, bound), lse_ratio = ratio(e->lse, lse_bound);
   return (Judge){.v = {.rows = 1,
@@ -246,6 +247,7 @@ judge_head(Ref *r, void *user, int64_t b, int64_t h)
     double lse = ref_row(r, b, h, q);
     errors[i] = row_error(r, b, h, q, lse, &plain);
     errors[i].empty = r->n_seen == 0;
+    errors[i].no_lse = errors[i].empty && lse == -INFINITY;
   }
   for (int64_t i = 0; i < r->n_rows; i++) {
     Judge one = judge_row(&errors[i], &plain, errors[i].empty);

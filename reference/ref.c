@@ -290,19 +290,29 @@ scale(Ref *r, Range keys)
   }
 }
 
+/* The one more logit of a row of this head; without one it weighs nothing. */
+static double
+sink_of(const Ref *r, int64_t h)
+{
+  const attnc_tensor *t = &r->t[ATTNC_SINK];
+  return r->spec->sink_logit.n
+             ? (double)ref_element(t->data, h * t->stride[0], r->ty[ATTNC_SINK])
+             : (double)-INFINITY;
+}
+
 /* Scores → unnormalised probabilities, in place; returns max + ln(sum), sums in l.  Scores
  * of −inf weigh nothing, even where there are no others. */
 static double
-softmax(Ref *r, Range keys, double *l64, float *l32)
+softmax(Ref *r, Range keys, double sink, double *l64, float *l32)
 {
-  double *s = r->s64, m64 = -INFINITY;
-  float *f = r->s32, m32 = -INFINITY;
+  double *s = r->s64, m64 = sink;
+  float *f = r->s32, m32 = (float)sink;
   for (int64_t j = keys.from; j < keys.to; j++) {
     m64 = s[j] > m64 || isnan(s[j]) ? s[j] : m64;
     m32 = f[j] > m32 || isnan(f[j]) ? f[j] : m32;
   }
-  *l64 = 0;
-  *l32 = 0;
+  *l64 = sink == -INFINITY ? 0 : exp(sink - m64);
+  *l32 = sink == -INFINITY ? 0 : expf((float)sink - m32);
   for (int64_t j = keys.from; j < keys.to; j++) {
     s[j] = s[j] == -INFINITY ? 0 : exp(s[j] - m64);
     f[j] = f[j] == -INFINITY ? 0 : expf(f[j] - m32);
@@ -328,6 +338,13 @@ add_seen(Ref *r, Range keys)
   }
 }
 
+/* A natural logarithm to the base of the spec. */
+static double
+in_base(const Ref *r, double natural)
+{
+  return r->spec->lse_base == LSE_BASE_2 ? natural * 1.4426950408889634 : natural;
+}
+
 /* Fills o64 (the reference), o32 (plain, rounded) and lse32; returns the LSE. */
 double
 ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
@@ -338,7 +355,8 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
   r->lse32 = -INFINITY;
   r->n_seen = keys.to - keys.from;
-  if (keys.from == keys.to)
+  double sink = sink_of(r, h);
+  if (keys.from == keys.to && sink == -INFINITY)
     return -INFINITY;
   for (int i = 0; i < d; i++)
     r->q[i] = ref_at(r, ATTNC_Q, b, h, q, i);
@@ -349,13 +367,14 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   scale(r, keys);
   if (r->exprs)
     ref_exprs_apply(r, keys, b, h, q);
-  double lse = softmax(r, keys, &l64, &l32);
+  double lse = softmax(r, keys, sink, &l64, &l32);
   add_seen(r, keys);
   for (int i = 0; i < dv; i++) {
     r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
     r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);
   }
-  return lse;
+  r->lse32 *= (float)in_base(r, 1);
+  return in_base(r, lse);
 }
 
 double

@@ -16,6 +16,15 @@ fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j)
   return *seen;
 }
 
+Tile
+fwd_end(Tb *t, const Call *p, Softmax *s, int rows, At at, Tile *lse)
+{
+  SoftmaxEnd e = {.base_2 = p->spec->lse_base == LSE_BASE_2};
+  if (p->spec->sink_logit.n)
+    e.sink = t_sink(t, &p->mods, rows, at);
+  return softmax_end(t, s, &e, lse);
+}
+
 bool
 fwd_may_hide(const Call *p, TileIter j)
 {

@@ -4,10 +4,13 @@
 
 #include "compiler/template.h"
 #include "compiler/tile/walk.h"
+#include "templates/softmax.h"
 
 /* Scores of a tile after all that the spec makes of them, −inf where the mask hides them.
  * Where score_mod changes them they are scaled, else softmax_scale is still to come. */
 Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter);
+/* softmax_end with what the spec says of it; `at` is where the rows lie. */
+Tile fwd_end(Tb *, const Call *, Softmax *, int rows, At, Tile *lse);
 /* May a row have no score but −inf in this tile? */
 bool fwd_may_hide(const Call *, TileIter);
 /* How many query heads share a key head.  By it a head has its key head without a product:

@@ -376,7 +376,8 @@ static void
 finish(Tb *t, Cta *c)
 {
   WorkTile w = c->w;
-  Tile lse, inv = softmax_end(t, &c->sm, &lse);
+  At at = {.q = w.q0, .b = w.b, .h = w.h, .hk = w.hk};
+  Tile lse, inv = fwd_end(t, c->p, &c->sm, c->s->bm, at, &lse);
   Tile o = t_mul(t, *c->acc, inv);
   o = t_cvt(t, o, c->p->dt);
   t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */

@@ -287,7 +287,8 @@ finish(Tb *t, const Cta *c, Consumer *my)
 {
   const Call *p = c->p;
   bool private = c->s->private_epilogue;
-  Tile lse, inv = softmax_end(t, &my->sm, &lse);
+  At at = {.q = my->q0, .b = my->w.b, .h = my->w.h, .hk = my->w.hk, .pack = c->part.pack};
+  Tile lse, inv = fwd_end(t, p, &my->sm, wgmma_rows(), at, &lse);
   Tile o = t_mul(t, *my->acc, inv);
   o = t_cvt(t, o, p->dt);
   t_put(t, my->q, o);

@@ -120,7 +120,8 @@ forward(Tb *t, const Call *p, const Sched *s)
   acc.lost = t_var(t, zero);
   T_FOR_TILES (t, j, &kv)
     step(t, p, &w, &sm, q, &acc, j);
-  Tile inv = softmax_end(t, &sm, &lse);
+  At at = {.q = w.q0, .b = w.b, .h = w.h, .hk = w.hk};
+  Tile inv = fwd_end(t, p, &sm, s->bm, at, &lse);
   Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;
   o = t_mul(t, o, inv);
   t_store(t, v_rows(p->o, w.b, w.h, w.q0, s->bm), o);

@@ -164,11 +164,10 @@ softmax_step(Tb *t, Softmax *s, Tile x, bool masked, Tile *correction)
   return w;
 }
 
-Tile
-softmax_end(Tb *t, Softmax *s, Tile *lse)
+/* 1 / l, to an ulp where weights are near; of 0, 0. */
+static Tile
+reciprocal(Tb *t, const Softmax *s, Tile l)
 {
-  Tile l = s->near ? t_add(t, *s->l, *s->lost) : *s->l;
-  l = t_row_allreduce(t, l);
   Tile r = t_rcp(t, l);
   if (s->near) { /* a step of Newton's */
     Tile one = t_const(t, 1);
@@ -176,12 +175,60 @@ softmax_end(Tb *t, Softmax *s, Tile *lse)
     off = t_mul(t, off, r);
     r = t_sub(t, r, off);
   }
-  Tile inv = t_select_nonzero(t, l, r);
-  Tile log = t_log2(t, l);
-  log = t_add(t, log, *s->b);
-  Tile ln2 = t_const(t, 0.6931471805599453);
-  log = t_mul(t, log, ln2);
-  Tile scale = scale_times(t, s, 1);
+  return t_select_nonzero(t, l, r);
+}
+
+static Tile
+power(Tb *t, const Softmax *s, Tile x)
+{
+  return s->near ? t_exp2_near(t, x) : t_exp2(t, x);
+}
+
+/* The row with its sink: its reference is the higher one of what it was and the sink's
+ * logit, so that l and O shrink to it and nothing overflows. */
+typedef struct WithSink {
+  Tile l, shrink;
+  Tile above; /* how far what it was is above the sink, in log2 */
+} WithSink;
+
+static WithSink
+with_sink(Tb *t, const Softmax *s, Tile l, Tile sink)
+{
+  WithSink n;
+  Tile scale = scale_times(t, s, 1), none = t_const(t, 0);
+  Tile log2e = t_const(t, 1.4426950408889634);
+  Tile over = t_fms(t, *s->g, scale, sink); /* the difference, then its rounding */
+  n.above = t_fma(t, over, log2e, *s->b);
+  Tile below = t_sub(t, none, n.above);
+  Tile own = t_min(t, n.above, none), its = t_min(t, below, none);
+  n.shrink = power(t, s, own);
+  Tile weight = power(t, s, its);
+  n.l = t_fma(t, l, n.shrink, weight);
+  return n;
+}
+
+Tile
+softmax_end(Tb *t, Softmax *s, const SoftmaxEnd *e, Tile *lse)
+{
+  const double unit = e->base_2 ? 1 : 0.6931471805599453; /* of log2 */
+  const double natural = e->base_2 ? 1.4426950408889634 : 1;
+  Tile l = s->near ? t_add(t, *s->l, *s->lost) : *s->l;
+  l = t_row_allreduce(t, l);
+  WithSink n = {.l = l};
+  if (e->sink)
+    n = with_sink(t, s, l, e->sink);
+  Tile inv = reciprocal(t, s, n.l);
+  Tile log_l = t_log2(t, n.l);
+  Tile log = t_add(t, log_l, *s->b);
+  Tile k = t_const(t, unit);
+  log = t_mul(t, log, k);
+  Tile scale = scale_times(t, s, natural);
   *lse = t_fma(t, *s->g, scale, log);
-  return inv;
+  if (!e->sink)
+    return inv;
+  Tile of_sink = t_const(t, natural);
+  of_sink = t_mul(t, e->sink, of_sink);
+  of_sink = t_fma(t, log_l, k, of_sink);
+  *lse = t_select_gt(t, n.above, *lse, of_sink, 0);
+  return t_mul(t, inv, n.shrink);
 }

@@ -47,7 +47,12 @@ Tile softmax_add(Tb *, Tile sum, Tile x, Tile *lost);
 /* Scores become weights, where `masked` of rows that may have seen no key; *correction is
  * what earlier sums must be multiplied by. */
 Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *correction);
-/* 1 / l (0 for a row without keys); *lse is the natural logarithm of the row's sum. */
-Tile softmax_end(Tb *, Softmax *, Tile *lse);
+/* 1 / l (0 for a row without keys); *lse is the logarithm of the row's sum.  A sink (NULL:
+ * none) is one more logit of the row, in natural units. */
+typedef struct SoftmaxEnd {
+  Tile sink;
+  bool base_2; /* of the logarithm; else e */
+} SoftmaxEnd;
+Tile softmax_end(Tb *, Softmax *, const SoftmaxEnd *, Tile *lse);
 
 #endif

@@ -108,6 +108,7 @@ typedef void Lowering(Lo *, const Op *);
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
   X(SCORE, lower_score)                                                                    \
+  X(SINK, lower_score)                                                                     \
   X(MASK, lower_mask)                                                                      \
   X(STORE_ROWS, lower_store_rows)                                                          \
   X(LOAD_ROWS, lower_load_rows)                                                            \

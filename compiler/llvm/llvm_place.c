@@ -21,12 +21,14 @@ place_register(const Val *x, int r, int c)
                             : r;
 }
 
-/* The first row of this thread in its team's tile. */
+/* The first row of this thread in its team's tile, of which a warp has one, or blocks of
+ * 16. */
 static V
 first_row(Lo *lo, const Val *x)
 {
-  V row = lane_value(lo, x->lay == LAY_FRAG ? LANE_WARP_M : LANE_WARP);
-  if (x->lay != LAY_FRAG)
+  bool blocks = x->lay == LAY_FRAG || (x->lay == LAY_ROW && x->rows != x->warps);
+  V row = lane_value(lo, blocks ? LANE_WARP_M : LANE_WARP);
+  if (!blocks)
     return row;
   row = LLVMBuildMul(lo->hb, row, k32(lo, 16 * val_tiles_m(x)), "");
   return LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");

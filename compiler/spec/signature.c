@@ -46,12 +46,13 @@ access_of(const char *list, int op)
 static void
 add_table(const SpecTable *table, int align, Signature *to)
 {
+  int bytes = dtype_bytes(spec_table_dtype(table));
   CallTensor *t = &to->tensors[to->n_tensors++];
   *t = (CallTensor){.name = table->name,
                     .slot = table->slot,
                     .dtype = spec_table_dtype(table),
                     .access = ACCESS_IN,
-                    .align = align,
+                    .align = align > bytes ? align : bytes,
                     .n_axes = table->axes.n,
                     .table = true};
   for (int i = 0; i < t->n_axes; i++) {
@@ -127,7 +128,7 @@ signature_make(const Spec *s, int op, Signature *to)
   for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
     add_scalar(s, i, to);
   for (int i = 0; i < s->tensors.n; i++)
-    add_table(&s->tensors.at[i], dtype_bytes(spec_table_dtype(&s->tensors.at[i])), to);
+    add_table(&s->tensors.at[i], 1, to);
   for (int i = 0; i < s->scalars.n; i++)
     add_number(&s->scalars.at[i], to);
 }

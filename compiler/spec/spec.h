@@ -19,6 +19,7 @@
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 typedef enum Alibi { ALIBI_NONE, ALIBI_H, ALIBI_BH } Alibi;
+typedef enum LseBase { LSE_BASE_E, LSE_BASE_2 } LseBase;
 
 /* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
  * its strides, and behind them the run-time scalars of spec_fields.def, as
@@ -139,11 +140,13 @@ struct attnc_spec {
   double softcap;      /* NaN: none */
   Alibi alibi_slopes;
   SpecBias bias;
+  unsigned sink;      /* 0: none; of fp32, fp16, bf16 */
   SpecExprs mask_mod; /* none, or what of the masks is no band; and-ed with it */
   SpecKeys keys;      /* of mask_mod, where there is one */
   SpecMask mask;
   SpecExprs score_mod;           /* applied in order */
   SpecExprs own_mask, own_score; /* of them what no field says */
+  SpecExprs sink_logit;          /* none, or one more logit of each row */
   SpecTables tensors;            /* that are declared */
   SpecScalars scalars;
   /* What expressions read, by the index that the graph's nodes have. */
@@ -152,6 +155,7 @@ struct attnc_spec {
   const ExprGraph *graph; /* of the expressions */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
+  LseBase lse_base;
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
   unsigned specialize;             /* bits 1u << Specialize */
   const Pin *pins;

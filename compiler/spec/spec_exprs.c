@@ -392,6 +392,15 @@ take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *own)
   s->own_score = with_lists(g, all.at + sugar, all.n - sugar);
 }
 
+static void
+take_sink(Spec *s, ExprGraph *g)
+{
+  const Expr **at = NEW(g->arena, const Expr *);
+  *at = spec_sugar_sink(s, g);
+  if (*at)
+    s->sink_logit = with_lists(g, at, 1);
+}
+
 void
 spec_read_exprs(SpecLoad *l)
 {
@@ -407,4 +416,5 @@ spec_read_exprs(SpecLoad *l)
     return;
   take_masks(l, g, &masks);
   take_scores(l, g, &scores);
+  take_sink(l->spec, g);
 }

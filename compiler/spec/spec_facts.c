@@ -170,7 +170,8 @@ reads(const SpecExprs *all, int table)
 bool
 spec_reads_table(const Spec *s, int table)
 {
-  return reads(&s->mask_mod, table) || reads(&s->score_mod, table);
+  return reads(&s->mask_mod, table) || reads(&s->score_mod, table) ||
+         reads(&s->sink_logit, table);
 }
 
 bool

@@ -213,6 +213,7 @@ void spec_sugar_scores(const Spec *, ExprGraph *, ExprSet *);
 /* Chunks of so many positions; the chunk of a mask that is exactly one, 0: it is none. */
 const Expr *spec_sugar_chunk(const Spec *, ExprGraph *, int chunk, bool bottom_right);
 int spec_is_chunk(const Spec *, ExprGraph *, const Expr *, bool bottom_right);
+const Expr *spec_sugar_sink(const Spec *, ExprGraph *); /* NULL: none */
 /* Causal, or before the end of the prefix. */
 const Expr *spec_sugar_prefix(const Spec *, ExprGraph *);
 

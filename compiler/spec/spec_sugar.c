@@ -36,11 +36,21 @@ prefix_len(const Spec *s)
                      .axes = {.at = {{.name = "b", .size = SIZE_B}}, .n = 1}};
 }
 
+static SpecTable
+sink(const Spec *s)
+{
+  return (SpecTable){.name = "sink",
+                     .dtype = WORD_FP32 + s->sink - 1,
+                     .axes = {.at = {{.name = "h", .size = SIZE_H}}, .n = 1}};
+}
+
 static const struct {
   int slot;
   SpecTable (*make)(const Spec *);
-} own_tables[] = {
-    {ATTNC_ALIBI_SLOPES, alibi_slopes}, {ATTNC_BIAS, bias}, {ATTNC_PREFIX_LEN, prefix_len}};
+} own_tables[] = {{ATTNC_ALIBI_SLOPES, alibi_slopes},
+                  {ATTNC_BIAS, bias},
+                  {ATTNC_PREFIX_LEN, prefix_len},
+                  {ATTNC_SINK, sink}};
 
 /* Those of fields first, in the order of their slots. */
 void
@@ -130,6 +140,12 @@ spec_sugar_scores(const Spec *s, ExprGraph *g, ExprSet *to)
         EXPR_IS_SCORE, to);
   if (spec_has(s, "bias"))
     add(g, arena_printf(s->arena, "score + %s", element_of(s, "bias")), EXPR_IS_SCORE, to);
+}
+
+const Expr *
+spec_sugar_sink(const Spec *s, ExprGraph *g)
+{
+  return spec_has(s, "sink") ? read(g, element_of(s, "sink"), EXPR_IS_SCORE) : NULL;
 }
 
 /* ---- masks ---- */

@@ -257,6 +257,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
   X(SCORE, score)                                                                          \
+  X(SINK, one_each)                                                                        \
   X(MASK, mask)                                                                            \
   X(STORE_ROWS, nothing)                                                                   \
   X(LOAD_ROWS, one_each)                                                                   \

@@ -171,6 +171,14 @@ tile_score_steps(Tb *t, const Mods *m, int pack)
 }
 
 const ExprSteps *
+tile_sink_steps(Tb *t, const Mods *m, int pack)
+{
+  Steps s = open_steps(t, m, pack);
+  s.out->root[ROOT_SCORE] = add_list(&s, &m->spec->sink_logit.lists[0]);
+  return s.out;
+}
+
+const ExprSteps *
 tile_mask_steps(Tb *t, const Mods *m, int pack)
 {
   const SpecMask *mask = &m->spec->mask;

@@ -42,6 +42,8 @@ typedef struct ExprSteps {
 
 /* pack: of the rows' At. */
 const ExprSteps *tile_score_steps(Tb *, const Mods *, int pack);
+/* The logit of the spec's sink, as a score. */
+const ExprSteps *tile_sink_steps(Tb *, const Mods *, int pack);
 const ExprSteps *tile_mask_steps(Tb *, const Mods *, int pack); /* NULL: no mask_mod */
 
 #endif

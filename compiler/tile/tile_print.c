@@ -160,7 +160,10 @@ print_steps(Str *s, const Op *op)
   print_idx(s, op->at.b);
   str_put(s, ", h ");
   print_idx(s, op->at.h);
-  print_mods(s, spec, op->kind == OP_SCORE ? &spec->score_mod : &spec->mask_mod);
+  print_mods(s, spec,
+             op->kind == OP_SCORE  ? &spec->score_mod
+             : op->kind == OP_SINK ? &spec->sink_logit
+                                   : &spec->mask_mod);
 }
 
 static void

@@ -163,6 +163,7 @@ typedef struct Val {
   X(DOT, "dot")                                                                            \
   X(DOT_ACC, "dot_acc")                                                                    \
   X(SCORE, "score")                                                                        \
+  X(SINK, "sink")                                                                          \
   X(MASK, "mask")                                                                          \
   X(STORE_ROWS, "store_rows")                                                              \
   X(LOAD_ROWS, "load_rows")                                                                \
@@ -198,7 +199,7 @@ typedef struct Op {
   int poly;                      /* EXP2: of 16 registers */
   int slot;                      /* SCALAR */
   const Mask *mask;              /* MASK */
-  const struct ExprSteps *steps; /* SCORE; MASK: of its mask_mod, or NULL */
+  const struct ExprSteps *steps; /* SCORE, SINK; MASK: of its mask_mod, or NULL */
   At at;
   Hint hint; /* PUSH */
   const OrderBarrier *order;

@@ -523,6 +523,18 @@ t_score(Tb *t, const Mods *mods, Tile x, At at)
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
 }
 
+Tile
+t_sink(Tb *t, const Mods *mods, int rows, At at)
+{
+  if (!mods->spec->sink_logit.n)
+    t_fail(t, "sink: the spec has none");
+  Tile none = t_rows(t, rows, 0);
+  Op *op = emit1(t, OP_SINK, none);
+  op->steps = tile_sink_steps(t, mods, at.pack);
+  op->at = at;
+  return result(t, op, rows, 1, DT_F32, LAY_ROW);
+}
+
 /* ---- straight to and from tensors ---- */
 
 void

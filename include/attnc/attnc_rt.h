@@ -106,7 +106,8 @@ enum {
  * the order of the strides (names of sizes; d and dv are the spec's head_dim and
  * head_dim_v; "field": that field says them); STRIDED: the caller gives the strides,
  * CONTIGUOUS: they are not read; the spec field that must be set for the call to have the
- * tensor ("": it always has); alignment in bytes of the address and of the strides. */
+ * tensor ("": it always has); alignment in bytes of the address and of the strides, an
+ * element's at least. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
   X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
@@ -115,7 +116,8 @@ enum {
   X(LSE, "lse", "fwd:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)                 \
   X(ALIBI_SLOPES, "alibi_slopes", "fwd:in", "fp32", "field", STRIDED, "alibi_slopes", 4)   \
   X(BIAS, "bias", "fwd:in", "field", "field", STRIDED, "bias", 16)                         \
-  X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)
+  X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)              \
+  X(SINK, "sink", "fwd:in", "field", "h", STRIDED, "sink", 1)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

@@ -51,7 +51,7 @@ class Tables(common.Case):
     def test_signature(self):
         """Every row of the header's tables: a call of a spec with all fields has them."""
         fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
-                      prefix_len=True, softcap=2.0)
+                      prefix_len=True, softcap=2.0, sink="fp32")
         call = attnc.load_spec({**common.CAUSAL, **fields}).signature
         for table, rows in (("TENSOR", call.tensors), ("SCALAR", call.scalars)):
             text = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",

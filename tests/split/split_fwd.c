@@ -13,9 +13,13 @@
 static bool
 applicable(const Case *c, Why *why)
 {
+  const Spec *s = c->spec;
   const Rule rules[] = {
-      {c->spec->dtype[ATTNC_V] != DT_F32, "v must have 16 bits", REASON_DTYPE}};
-  return rules_hold(rules, 1, why);
+      {s->dtype[ATTNC_V] != DT_F32, "v must have 16 bits", REASON_DTYPE},
+      {!s->sink_logit.n, "a sink would be added to each half", REASON_FIELD},
+      {s->lse_base == LSE_BASE_E, "halves are put together by natural logarithms",
+       REASON_FIELD}};
+  return rules_hold(rules, 3, why);
 }
 
 extern const Template split_fwd;
@@ -122,7 +126,7 @@ partial(Tb *t, const Call *p, const Sched *s, const Parts *parts)
   Tile *o = t_var(t, zero);
   T_FOR_TILES (t, j, &kv)
     step(t, p, &w, &sm, q, o, j);
-  Tile inv = softmax_end(t, &sm, &lse);
+  Tile inv = fwd_end(t, p, &sm, s->bm, (At){.q = w.q0}, &lse);
   Tile x = t_mul(t, *o, inv);
   t_store(t, v_rows(t_region(t, parts->o), at, w.h, w.q0, s->bm), x);
   t_store_rows(t, v_rows(t_region(t, parts->lse), at, w.h, w.q0, s->bm), lse);

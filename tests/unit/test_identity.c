@@ -135,15 +135,15 @@ compare(attnc_context *c, const Row *r, attnc_spec *a, attnc_spec *b, bool other
 static const char *
 beside(const Row *r)
 {
-  static const char *const others[] = {
-      "align",
-#define SPEC_NEEDS(key, other) #key,
+  static const char *const others[][2] = {
+      {"align", "causal: true\n"},
+#define SPEC_NEEDS(key, other) {#key, #other ": true\n"},
 #include "compiler/spec/spec_fields.def"
 #undef SPEC_NEEDS
   };
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (str_eq(r->key, others[i]))
-      return "causal: true\n";
+    if (str_eq(r->key, others[i][0]))
+      return others[i][1];
   return "";
 }
 

@@ -270,6 +270,84 @@ fields_are_the_oracles(void **state)
     check_mod_case(i / 3, lengths[i % 3][0], lengths[i % 3][1], (OracleType)(i % 3));
 }
 
+/* ---- a sink, and the base of the LSE ---- */
+
+static float sinks[MOD_H];
+
+/* What a sink makes of the oracle's rows. */
+static void
+add_sinks(Problem *p, bool base_2)
+{
+  const OracleCase *c = &p->c;
+  double *o = p->o, *lse = p->lse;
+  for (int b = 0; b < c->b; b++)
+    for (int h = 0; h < c->h; h++)
+      for (int i = 0; i < c->sq; i++, lse++) {
+        long double with = (long double)sinks[h], was = (long double)*lse;
+        long double top = was > with ? was : with;
+        long double sum =
+            top == -INFINITY ? top : top + logl(expl(was - top) + expl(with - top));
+        long double part = sum == -INFINITY ? 0 : expl(was - sum);
+        for (int e = 0; e < c->dv; e++, o++)
+          *o = (double)((long double)*o * part);
+        *lse = (double)(base_2 ? sum / logl(2) : sum);
+      }
+  write_right_outputs(p);
+}
+
+static void
+check_sinks(const float values[MOD_H], bool causal, bool base_2, OracleType type)
+{
+  Problem p = {.c = ORACLE(MOD_B, MOD_H, 2, 41, 33, 32, 16, causal, false, -1, -1, 0),
+               .type = type};
+  problem_open(&p, type,
+               base_2 ? "return_lse: true\nsink: fp32\nlse_base: 2\n"
+                      : "return_lse: true\nsink: fp32\n");
+  memcpy(sinks, values, sizeof sinks);
+  p.t[ATTNC_SINK] = (attnc_tensor){.data = sinks, .stride = {1}};
+  problem_solve(&p);
+  add_sinks(&p, base_2);
+  check_reference(&p);
+  assert_true(verify(&p).pass);
+  *lse_at(&p, 1, 1, 40) += 1;
+  set_output(&p, 0, 0, 40, 3, 2);
+  assert_int_equal(verify(&p).bad_rows, 2);
+  p.t[ATTNC_SINK].data = NULL;
+  problem_close(&p);
+}
+
+/* Rows 0 to 7 of a causal problem see no key: of them the LSE is the sink. */
+static void
+sinks_are_one_more_logit(void **state)
+{
+  static const float usual[MOD_H] = {0.5f, -3, 2.25f, 0};
+  static const float extreme[MOD_H] = {-INFINITY, 90, -90, 1e-30f};
+  (void)state;
+  for (int i = 0; i < 6; i++) {
+    check_sinks(usual, i % 2, i % 3 == 1, (OracleType)(i % 3));
+    check_sinks(extreme, i % 2, i % 3 == 2, (OracleType)(i % 3));
+  }
+}
+
+/* A sink that is no number makes its rows none. */
+static void
+sinks_may_be_no_numbers(void **state)
+{
+  Problem p = {.c = ORACLE(1, 2, 2, 5, 5, 16, 16, true, false, -1, -1, 0)};
+  float values[] = {NAN, INFINITY};
+  double o[2 * 5 * 16], lse[2 * 5];
+  (void)state;
+  problem_open(&p, 9, "return_lse: true\nsink: fp32\n");
+  p.t[ATTNC_SINK] = (attnc_tensor){.data = values, .stride = {1}};
+  assert_int_equal(solve(&p, NULL, 0, o, lse), ATTNC_OK);
+  for (int i = 0; i < 2 * 5 * 16; i++)
+    assert_true(isnan(o[i]));
+  for (int i = 0; i < 2 * 5; i++)
+    assert_true(isnan(lse[i]));
+  p.t[ATTNC_SINK].data = NULL;
+  problem_close(&p);
+}
+
 /* What a mask hides is not read: not even NaN reaches a row. */
 static void
 hidden_keys_have_no_value(void **state)
@@ -295,6 +373,8 @@ main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(expressions_are_the_oracles),
       cmocka_unit_test(fields_are_the_oracles),
+      cmocka_unit_test(sinks_are_one_more_logit),
+      cmocka_unit_test(sinks_may_be_no_numbers),
       cmocka_unit_test(hidden_keys_have_no_value),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

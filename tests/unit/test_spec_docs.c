@@ -395,7 +395,9 @@ static const char semantics[] =
     "nothing, even where its row has no other; one of +inf or NaN makes its row NaN.\n"
     "Scaled scores are changed by `softcap`, then `alibi_slopes`, `bias` and `score_mod`; "
     "the\n"
-    "LSE is that of what comes of it. What expressions mean is on\n"
+    "LSE is that of what comes of it, and of `sink[h]`, one more logit of each row, "
+    "where there\n"
+    "is one: a row without a key then has its LSE. What expressions mean is on\n"
     "[their page](../docs/expressions.md).\n";
 
 static void

@@ -253,8 +253,13 @@ put_dims(Str *out)
 static const char *
 beside(const Field *f)
 {
-  bool none = strcmp(f->key, "align") != 0 && !spec_field_needs(f->key);
-  return none ? "" : "causal: true\n";
+  static char line[64];
+  const Field *other =
+      strcmp(f->key, "align") == 0 ? spec_field("causal") : spec_field_needs(f->key);
+  if (!other)
+    return "";
+  snprintf(line, sizeof line, "%s: %s\n", other->key, other->example);
+  return line;
 }
 
 /* What changes the kernel and has no table of its own. */
