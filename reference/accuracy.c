@@ -23,6 +23,10 @@ static const double LSE_BOUND = 1e-3, LSE_ROUNDINGS = 0x1p-22;
 /* Tensor cores add 8 products (mma.sync of 16-bit types on sm_80) or more to the fp32 sum
  * at once and round toward zero: docs/emulator-unproven.md, "The tensor cores". */
 static const double PRODUCTS_AT_ONCE = 8, TOWARD_ZERO = 0x1p-23;
+/* Beside a sink that is far above its scores a row is next to nothing, and kernels have no
+ * subnormal numbers: weights below 2^-126 are 0, of however many keys and whatever values.
+ */
+static const double FLUSHED = 0x1p-96;
 /* Of queries: 16 warps of fwd_mma with 64 each; fwd_wgmma's clusters have at most 384. */
 enum { BLOCK_ROWS = 1024 };
 
@@ -157,6 +161,8 @@ row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, Plain *plain)
     double got = ref_at(r, ATTNC_O, b, h, q, i), want = r->o64[i];
     double error = element_error(r, q, i, got);
     double one = lse == -INFINITY ? 0 : ref_ulp(want, r->ty[ATTNC_O]);
+    if (one > 0 && one < FLUSHED && r->spec->sink_logit.n)
+      one = FLUSHED;
     keep_largest(&plain->o, distance(r->o32[i], want));
     if (error > e.error)
       e.error = error;
