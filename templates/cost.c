@@ -88,7 +88,7 @@ static void
 blocks_of(const Case *c, const Partition *p, Blocks *x)
 {
   Band band = spec_band(c->spec);
-  bool alike = band.lo == INT_MIN && band.hi == INT_MAX;
+  bool alike = mask_is_full(c->spec);
   Tickets *t = &x->order;
   *t = partition_order(c, p);
   t->step = alike ? t->blocks : step_of(t->blocks);

@@ -8,7 +8,6 @@
 #include "templates/softmax.h"
 #include "templates/units.h"
 
-#include <limits.h>
 #include <math.h>
 
 /* ---- options, applicable, space, cost ---- */
@@ -134,10 +133,9 @@ staged_regs(const Spec *p, const Sched *s)
 static int
 live_regs(const Spec *p, const Target *g, const Sched *s)
 {
-  Band band = spec_band(p);
   int mt = warp_blocks(s);
   int q = mma_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
-  int limits = 2 * mt * ((band.hi != INT_MAX) + (band.lo != INT_MIN));
+  int limits = 2 * mt * (mask_cuts_right(p) + mask_cuts_left(p));
   int staged = g->cp_async ? 0 : staged_regs(p, s);
   int whole = mma_of(s)->warps_n > 1 ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0;
   int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);

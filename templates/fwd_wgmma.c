@@ -5,8 +5,6 @@
 #include "templates/sched_wgmma.h"
 #include "templates/softmax.h"
 
-#include <limits.h>
-
 typedef struct Cta {
   const Call *p;
   const Hopper *s;

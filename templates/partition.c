@@ -45,7 +45,7 @@ batches(const Partition *p)
 static bool
 longest_first(const Partition *p)
 {
-  return p->call->mask.band.hi != INT_MAX;
+  return mask_cuts_right(p->call->spec);
 }
 
 /* Keys of a head that are read at one time at most: what a row sees. */
@@ -129,7 +129,7 @@ partition_order(const Case *c, const Partition *p)
   int64_t every = c->b * (p->pack > 1 ? c->hk : c->h);
   Tickets x = {.heads = smaller(every, INT_MAX), .section = 1, .step = 1};
   x.blocks = (c->sq + span(p) - 1) / span(p);
-  x.last_first = spec_band(c->spec).hi != INT_MAX;
+  x.last_first = mask_cuts_right(c->spec);
   if (x.last_first && p->scheduler != SCHED_ASIDE)
     x.section = smaller(section_of(c, p), x.heads);
   return x;

@@ -4,7 +4,6 @@
 #include "templates/fwd.h"
 #include "templates/units.h"
 
-#include <limits.h>
 #include <math.h>
 
 enum {

@@ -30,6 +30,8 @@ KERNELS = {
     "cluster": ("", "b1 h2/1 sq200 sk200", {"cluster": "2", "scheduler": "grid"}),
     "joined": ("causal: true\n", "b9 h16/4 sq200 sk190",
                {"private_epilogue": "false", "narrow_diagonal": "true"}),
+    "listed": ("mask_mod: kv_idx // 32 % 3 != 1 && kv_idx <= q_idx + 70\n", "b1 h2/1 sq130 sk200",
+               {"scheduler": "grid"}),
     "dynamic": ("causal: true\n", "b9 h16/4 sq200 sk150", {"scheduler": "dynamic"}),
 }
 GUARD = r"(?:@p )?"

@@ -71,10 +71,10 @@ const int kit_masks_n = sizeof kit_masks / sizeof *kit_masks;
 Spec *
 kit_spec(const KitMask *m)
 {
-  char text[1024];
+  char text[4096];
   attnc_spec *s = NULL;
   snprintf(text, sizeof text,
-           "attnc: 1\nname: %s\ndtype: fp16\nhead_dim: 64\ngroup_size: 1\n%s", m->name,
+           "attnc: 1\nname: m%s\ndtype: fp16\nhead_dim: 64\ngroup_size: 1\n%s", m->name,
            m->yaml);
   if (attnc_spec_load(text, strlen(text), m->name, &s, NULL) != ATTNC_OK)
     fail_msg("%s", text);
