@@ -80,7 +80,16 @@ table_of(const Exprs *x, const Expr *load)
   return &x->s->mods->tables[load->i];
 }
 
-/* Bytes from the first element of an axis to the one at the index, or the nearest. */
+/* Bytes from one element of the axis to the next, where they are a constant; else 0. */
+static int64_t
+step_bytes(const Lookup *t, int axis)
+{
+  int64_t bytes = t->stride[axis].node ? 0 : t->stride[axis].k * dtype_bytes(t->ty);
+  return bytes == (int32_t)bytes ? bytes : 0;
+}
+
+/* Bytes from the first element of an axis to the one at the index, or the nearest: as i64,
+ * or, of a constant step, the index itself, which `moved` multiplies. */
 static V
 term(Exprs *x, const ExprStep *s, int r)
 {
@@ -93,9 +102,26 @@ term(Exprs *x, const ExprStep *s, int r)
   }
   if (!s->nonneg)
     index = pick(lo->b, LLVMIntSGT, index, k32(lo, 0));
+  if (step_bytes(t, s->axis))
+    return index;
   V stride = idx_value64(lo, t->stride[s->axis]), at = to64(lo->b, lo, index);
   at = LLVMBuildMul(lo->b, at, stride, "");
   return LLVMBuildMul(lo->b, at, k64(lo, dtype_bytes(t->ty)), "");
+}
+
+/* An address and a term.  A product and a sum in one, which LLVM must not see either: with
+ * one a column its strength reduction takes most of the code generator's time. */
+static V
+moved(Exprs *x, V address, int step, int r)
+{
+  Lo *lo = x->lo;
+  const ExprStep *s = &x->s->step.at[step];
+  int64_t bytes = step_bytes(table_of(x, s->e), s->axis);
+  V by = value(x, step, r);
+  if (!bytes)
+    return LLVMBuildAdd(lo->b, address, by, "");
+  V in[3] = {by, k32(lo, bytes), address};
+  return asm_1(lo, ASM_PURE, "mad.wide.s32 $0, $1, $2, $3;", "=l,r,n,l", lo->i64, in, 3);
 }
 
 /* Has every axis an element?  NULL: it is known to have. */
@@ -192,7 +218,7 @@ compute(Exprs *x, int step, int r)
   case STEP_TERM:
     return term(x, s, r);
   case STEP_SUM:
-    return LLVMBuildAdd(x->lo->b, value(x, s->arg[0], r), value(x, s->arg[1], r), "");
+    return moved(x, value(x, s->arg[0], r), s->arg[1], r);
   }
   lower_fail(x->lo, "a step of kind %d has no lowering", (int)s->kind);
 }
