@@ -3,11 +3,8 @@
 Tile
 fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j)
 {
-  if (!spec_score_is_plain(p->spec)) {
-    Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
-    x = t_mul(t, x, scale);
+  if (!spec_score_is_plain(p->spec))
     x = t_score(t, &p->mods, x, at);
-  }
   if (!j.masked)
     return x;
   Tile *seen = t_var(t, x);

@@ -13,7 +13,7 @@ struct Exprs {
   V **row;     /* by step: of GRADE_ROW its rows' values, of NEITHER one */
   V *now;      /* by step: of the column and element at hand */
   V from, key; /* of the first column; of the column at hand */
-  V score;     /* of the element at hand, NULL: it has none */
+  V score;     /* of the element at hand, before softmax_scale; NULL: it has none */
 };
 
 static V
@@ -49,10 +49,8 @@ variable(Exprs *x, ExprVar v, int r)
     return place_head(lo, x->op, r);
   case EXPR_HK:
     return idx_value(lo, at->hk);
-  default: /* SCORE */
-    if (!x->score)
-      lower_fail(lo, "score where there is none");
-    return x->score;
+  default:
+    lower_fail(lo, "variable %d has no step of its own", (int)v);
   }
 }
 
@@ -65,9 +63,8 @@ constant(Lo *lo, const Expr *e)
 }
 
 static V
-number(Exprs *x, const Expr *e)
+number(Exprs *x, int slot)
 {
-  int slot = x->s->mods->spec->numbers.at[e->i].slot;
   double known = x->lo->p->scalar[slot];
   return isnan(known) ? param_value(x->lo, PARAM_SCALAR, slot, 0) : kf(x->lo, known);
 }
@@ -193,7 +190,7 @@ node(Exprs *x, const ExprStep *s, int r)
   case EXPR_OP_VAR:
     return variable(x, (ExprVar)s->e->i, r);
   case EXPR_OP_SCALAR:
-    return number(x, s->e);
+    return number(x, x->s->mods->spec->numbers.at[s->e->i].slot);
   case EXPR_OP_LOAD:
     return load(x, s, value(x, s->arg[0], r));
   default:
@@ -207,12 +204,43 @@ node(Exprs *x, const ExprStep *s, int r)
 }
 
 static V
+raw(const Exprs *x)
+{
+  if (!x->score)
+    lower_fail(x->lo, "score where there is none");
+  return x->score;
+}
+
+static V
+multiply_add(Exprs *x, const ExprStep *s, int r)
+{
+  V in[3];
+  for (int k = 0; k < 3; k++)
+    in[k] = value(x, s->arg[k], r);
+  return f32_call(x->lo, "llvm.fma", in, 3);
+}
+
+static V
 compute(Exprs *x, int step, int r)
 {
   const ExprStep *s = &x->s->step.at[step];
   switch (s->kind) {
   case STEP_NODE:
     return node(x, s, r);
+  case STEP_RAW:
+    return raw(x);
+  case STEP_NUMBER:
+    return kf(x->lo, s->k);
+  case STEP_SCALE:
+    return number(x, ATTNC_SOFTMAX_SCALE);
+  case STEP_PRODUCT:
+    return expr_product(x->lo, value(x, s->arg[0], r), value(x, s->arg[1], r), s->small);
+  case STEP_INVERSE:
+    return expr_inverse(x->lo, value(x, s->arg[0], r));
+  case STEP_TANH_PART:
+    return expr_tanh_part(x->lo, value(x, s->arg[0], r));
+  case STEP_TANH:
+    return multiply_add(x, s, r);
   case STEP_BASE:
     return param_value(x->lo, PARAM_TENSOR, table_of(x, s->e)->slot, 0);
   case STEP_TERM:
@@ -242,6 +270,8 @@ compute_rows(Exprs *x)
   int rows = val_row_values(x->op->out);
   for (int i = 0; i < x->s->step.n; i++) {
     ExprGrade grade = x->s->step.at[i].grade;
+    if (!x->s->step.at[i].used)
+      continue;
     int n = grade == GRADE_NEITHER ? 1 : grade == GRADE_ROW ? rows : 0;
     lo->b = x->outer;
     x->row[i] = NEW_N(lo->arena, V, n + 1);
@@ -275,7 +305,7 @@ exprs_column(Exprs *x, int c)
   Lo *lo = x->lo;
   x->key = LLVMBuildAdd(lo->b, x->from, k32(lo, place_column(c)), "");
   for (int i = 0; i < x->s->step.n; i++)
-    if (x->s->step.at[i].grade == GRADE_COLUMN)
+    if (x->s->step.at[i].used && x->s->step.at[i].grade == GRADE_COLUMN)
       x->now[i] = compute(x, i, 0);
 }
 
@@ -284,7 +314,7 @@ exprs_element(Exprs *x, int r, V score)
 {
   x->score = score;
   for (int i = 0; i < x->s->step.n; i++)
-    if (x->s->step.at[i].grade == GRADE_BOTH)
+    if (x->s->step.at[i].used && x->s->step.at[i].grade == GRADE_BOTH)
       x->now[i] = compute(x, i, r);
 }
 

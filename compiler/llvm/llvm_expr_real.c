@@ -51,12 +51,27 @@ inverse_of_more(Lo *lo, V x)
   return approximate(lo, "rcp.approx.ftz.f32 $0, $1;", more(lo, x, 1));
 }
 
-/* 1 − 2 / (1 + e^2x): 1 and −1 are exact from where e^2x is infinite or 0. */
-static V
-tanh_(Lo *lo, V x)
+/* tanh x is 1 − 2 / (1 + e^2x): 1 and −1 are exact from where e^2x is infinite or 0. */
+V
+expr_tanh_part(Lo *lo, V x)
 {
-  V part = inverse_of_more(lo, power_of_2(lo, times(lo, x, 2 * LOG2E)));
-  return fma_(lo, part, kf(lo, -2), kf(lo, 1));
+  return inverse_of_more(lo, power_of_2(lo, x));
+}
+
+/* Of a number above 2^126 it is subnormal, and counts. */
+V
+expr_inverse(Lo *lo, V x)
+{
+  return approximate(lo, "rcp.approx.f32 $0, $1;", x);
+}
+
+V
+expr_product(Lo *lo, V x, V y, bool small)
+{
+  V in[2] = {x, y};
+  if (!small)
+    return LLVMBuildFMul(lo->b, x, y, "");
+  return asm_1(lo, ASM_PURE, "mul.f32 $0, $1, $2;", "=f,f,f", lo->f32, in, 2);
 }
 
 /* By a constant whose inverse is an ordinary number: one product. */
@@ -101,8 +116,6 @@ expr_real(Lo *lo, const Expr *e, V *x)
     return power_of_2(lo, x[0]);
   case EXPR_OP_LOG2:
     return approximate(lo, "lg2.approx.ftz.f32 $0, $1;", x[0]);
-  case EXPR_OP_TANH:
-    return tanh_(lo, x[0]);
   case EXPR_OP_SIGMOID:
     return inverse_of_more(lo, power_of_2(lo, times(lo, x[0], -LOG2E)));
   case EXPR_OP_SQRT:

@@ -256,6 +256,9 @@ V expr_operator(Lo *, const Expr *, V *x, const bool *nonneg, bool near);
 /* llvm_expr_real.c: one of f32 */
 V expr_real(Lo *, const Expr *, V *x);
 V expr_real_near(Lo *, const Expr *, V *x);
+V expr_inverse(Lo *, V x);                  /* 1 / x */
+V expr_product(Lo *, V x, V y, bool small); /* small: it may be subnormal, and counts */
+V expr_tanh_part(Lo *, V x);                /* 1 / (1 + 2^x) */
 /* llvm_mask.c */
 void lower_mask(Lo *, const Op *);
 

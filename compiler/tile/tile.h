@@ -293,7 +293,7 @@ typedef struct At {
 } At;
 
 Tile t_mask(Tb *, const Mask *, Tile x, At);   /* −inf where masked */
-Tile t_score(Tb *, const Mods *, Tile x, At);  /* scaled scores after every score_mod */
+Tile t_score(Tb *, const Mods *, Tile x, At);  /* x · softmax_scale after every score_mod */
 Tile t_sink(Tb *, const Mods *, int rows, At); /* the sink's logit, one a row */
 
 /* ---- regions: roles, loops, branches ---- */

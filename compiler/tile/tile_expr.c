@@ -9,7 +9,7 @@ typedef struct Steps {
   ExprSteps *out;
   const Spec *spec;
   int *step;        /* of a node, by its id: −1 none yet */
-  int score;        /* the step that `score` stands for; −1: what the tile holds */
+  int score;        /* the step that `score` stands for; −1: none yet */
   unsigned of_rows; /* variables that differ from row to row */
 } Steps;
 
@@ -119,6 +119,125 @@ add_load(Steps *s, const Expr *e)
   return add(s, load);
 }
 
+/* ---- products ---- */
+
+static const ExprStep *
+step_at(const Steps *s, int step)
+{
+  return &s->out->step.at[step];
+}
+
+static int
+number(Steps *s, double k)
+{
+  return add(s, (ExprStep){.kind = STEP_NUMBER, .k = k, .grade = GRADE_NEITHER});
+}
+
+static int
+product(Steps *s, int a, int b)
+{
+  ExprStep step = {.kind = STEP_PRODUCT, .arg = {a, b}};
+  step.grade = of_both(step_at(s, a)->grade, step_at(s, b)->grade);
+  step.small = step_at(s, a)->small || step_at(s, b)->small;
+  return add(s, step);
+}
+
+static int
+inverse(Steps *s, int a)
+{
+  const ExprStep *of = step_at(s, a);
+  bool constant = of->kind == STEP_NODE && of->e->op == EXPR_OP_CONST;
+  double k = constant ? (double)of->e->f : 0;
+  if (fabs(k) >= 0x1p-126 && fabs(k) <= 0x1p126)
+    return number(s, 1 / k);
+  ExprStep step = {.kind = STEP_INVERSE, .arg = {a}, .grade = of->grade, .small = true};
+  return add(s, step);
+}
+
+static int
+scale(Steps *s)
+{
+  if (isnan(s->t->prog->scalar[ATTNC_SOFTMAX_SCALE]))
+    tile_param(s->t, PARAM_SCALAR, ATTNC_SOFTMAX_SCALE, 0);
+  return add(s, (ExprStep){.kind = STEP_SCALE, .grade = GRADE_NEITHER});
+}
+
+static int
+raw(Steps *s)
+{
+  return add(s, (ExprStep){.kind = STEP_RAW, .grade = GRADE_BOTH});
+}
+
+/* The score that no mod has changed yet. */
+static int
+scaled(Steps *s)
+{
+  int x = raw(s);
+  return product(s, x, scale(s));
+}
+
+/* Which operand of a product, or divisor of a quotient, is computed less often than it; −1:
+ * none. */
+static int
+factor_of(const Steps *s, const Expr *e)
+{
+  bool quotient = e->op == EXPR_OP_DIV;
+  if (s->out->mods->near || (!quotient && e->op != EXPR_OP_MUL) || e->type != EXPR_F32)
+    return -1;
+  for (int i = 1; i >= quotient; i--)
+    if (step_at(s, s->step[e->arg[i]->id])->grade != grade_of(s, e))
+      return i;
+  return -1;
+}
+
+/* tanh of an expression: its factors, and 2 log2 e, as one product. */
+static int
+tanh_of(Steps *s, const Expr *e)
+{
+  static const double TWICE_LOG2E = 2.8853900817779268;
+  int by = number(s, TWICE_LOG2E), i = factor_of(s, e);
+  if (i >= 0) {
+    int factor = s->step[e->arg[i]->id];
+    by = product(s, by, e->op == EXPR_OP_DIV ? inverse(s, factor) : factor);
+    e = e->arg[1 - i];
+  }
+  bool first = e->op == EXPR_OP_VAR && e->i == EXPR_SCORE && s->score < 0;
+  int x = first ? raw(s) : s->step[e->id];
+  if (first)
+    by = product(s, by, scale(s));
+  ExprStep part = {.kind = STEP_TANH_PART, .arg = {product(s, x, by)}};
+  part.grade = step_at(s, part.arg[0])->grade;
+  ExprStep step = {.kind = STEP_TANH, .grade = part.grade};
+  step.arg[0] = add(s, part);
+  step.arg[1] = number(s, -2);
+  step.arg[2] = number(s, 1);
+  return add(s, step);
+}
+
+static int
+times_tanh(Steps *s, int factor, int tanh)
+{
+  ExprStep step = *step_at(s, tanh);
+  step.arg[1] = product(s, factor, number(s, -2));
+  step.arg[2] = factor;
+  return add(s, step);
+}
+
+/* Of an operation that has a better form than its own; −1: it has none. */
+static int
+add_better(Steps *s, const Expr *e)
+{
+  if (e->op == EXPR_OP_TANH && !s->out->mods->near)
+    return tanh_of(s, e->arg[0]);
+  int i = factor_of(s, e);
+  if (i < 0)
+    return -1;
+  int factor = s->step[e->arg[i]->id], x = s->step[e->arg[1 - i]->id];
+  if (e->op == EXPR_OP_DIV)
+    return product(s, x, inverse(s, factor));
+  return step_at(s, x)->kind == STEP_TANH ? times_tanh(s, factor, x) : -1;
+}
+
 /* ---- nodes ---- */
 
 static void
@@ -132,10 +251,13 @@ declare_scalar(Steps *s, const Expr *e)
 static int
 add_node(Steps *s, const Expr *e, const ExprRange *range)
 {
-  if (e->op == EXPR_OP_VAR && e->i == EXPR_SCORE && s->score >= 0)
-    return s->score;
+  if (e->op == EXPR_OP_VAR && e->i == EXPR_SCORE)
+    return s->score >= 0 ? s->score : scaled(s);
   if (e->op == EXPR_OP_LOAD)
     return add_load(s, e);
+  int better = add_better(s, e);
+  if (better >= 0)
+    return better;
   if (e->op == EXPR_OP_SCALAR)
     declare_scalar(s, e);
   ExprStep step = {.e = e, .grade = grade_of(s, e), .nonneg = range->lo >= 0};
@@ -159,6 +281,29 @@ add_list(Steps *s, const ExprList *list)
   return s->step[list->at[list->n - 1]->id];
 }
 
+static int
+n_args(const ExprStep *s)
+{
+  static const int args[] = {
+      [STEP_TERM] = 1,    [STEP_SUM] = 2,       [STEP_PRODUCT] = 2,
+      [STEP_INVERSE] = 1, [STEP_TANH_PART] = 1, [STEP_TANH] = 3,
+  };
+  if (s->kind != STEP_NODE)
+    return args[s->kind];
+  return s->e->op == EXPR_OP_LOAD ? 1 : s->e->n;
+}
+
+static void
+mark_used(ExprSteps *s)
+{
+  for (int i = 0; i < EXPR_ROOTS; i++)
+    if (s->root[i] >= 0)
+      s->step.at[s->root[i]].used = true;
+  for (int i = s->step.n - 1; i >= 0; i--)
+    for (int k = 0; s->step.at[i].used && k < n_args(&s->step.at[i]); k++)
+      s->step.at[s->step.at[i].arg[k]].used = true;
+}
+
 const ExprSteps *
 tile_score_steps(Tb *t, const Mods *m, int pack)
 {
@@ -167,6 +312,7 @@ tile_score_steps(Tb *t, const Mods *m, int pack)
   for (int i = 0; i < mods->n; i++)
     s.score = add_list(&s, &mods->lists[i]);
   s.out->root[ROOT_SCORE] = s.score;
+  mark_used(s.out);
   return s.out;
 }
 
@@ -192,5 +338,6 @@ tile_mask_steps(Tb *t, const Mods *m, int pack)
     ExprList list = expr_list(m->spec->graph, &part[i], 1, t->arena);
     s.out->root[ROOT_FIRST + i] = add_list(&s, &list);
   }
+  mark_used(s.out);
   return s.out;
 }

@@ -11,21 +11,34 @@
 #include "compiler/tile/tile.h"
 
 /* A load is several steps: the address of its tensor, to which what each index moves it by
- * is added, what is computed least often first. */
+ * is added, what is computed least often first.  So is what is divided by something that is
+ * computed less often: a product with its inverse; and tanh, whose factors on both sides,
+ * softmax_scale with them, are one product before it and a multiply-add behind it.  (Not in
+ * kernels whose functions are near.) */
 typedef enum StepKind {
-  STEP_NODE, /* of a load: from the address arg[0] */
-  STEP_BASE, /* address of the tensor's first element */
-  STEP_TERM, /* bytes from it, by the index arg[0] of an axis */
-  STEP_SUM   /* of address arg[0] and bytes arg[1] */
+  STEP_NODE,      /* of a load: from the address arg[0] */
+  STEP_BASE,      /* address of the tensor's first element */
+  STEP_TERM,      /* bytes from it, by the index arg[0] of an axis */
+  STEP_SUM,       /* of address arg[0] and bytes arg[1] */
+  STEP_RAW,       /* f32, as the following: what the tile holds, before softmax_scale */
+  STEP_NUMBER,    /* k */
+  STEP_SCALE,     /* softmax_scale */
+  STEP_PRODUCT,   /* arg[0] · arg[1] */
+  STEP_INVERSE,   /* 1 / arg[0] */
+  STEP_TANH_PART, /* 1 / (1 + 2^arg[0]) */
+  STEP_TANH       /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
 } StepKind;
 
 typedef struct ExprStep {
   StepKind kind;
-  const Expr *e; /* of all steps of a load: the load */
+  const Expr *e; /* NODE; of all steps of a load: the load; else NULL */
+  double k;      /* NUMBER */
   int axis;      /* TERM */
   int arg[EXPR_AXES];
   ExprGrade grade;
+  bool used;             /* a root needs it */
   bool nonneg;           /* of an i32: proved */
+  bool small;            /* PRODUCT, INVERSE: it may be subnormal, and counts */
   bool inside;           /* TERM: the index is proved to be below the axis' length */
   unsigned may_be_empty; /* of a load, NODE: bits 1u << axis */
 } ExprStep;

@@ -233,7 +233,9 @@ argument(const Bench *b, const Case *c, const Param *p, const CUdeviceptr *table
     return table_pitch(c, table);
   if (p->kind == PARAM_SCALAR) {
     int32_t bits;
-    memcpy(&bits, &c->scalar[p->slot - ATTNC_SCALAR_COUNT], 4);
+    const float one = 1; /* softmax_scale */
+    int own = p->slot - ATTNC_SCALAR_COUNT;
+    memcpy(&bits, own < 0 ? &one : &c->scalar[own], 4);
     return bits;
   }
   int cols = b->o.cols;
