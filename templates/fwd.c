@@ -35,6 +35,28 @@ fwd_group(const Call *p)
   return group ? i_int(group) : i_div(p->h, p->hk);
 }
 
+/* ptxas 13.0 has so many loads' results on their way, whatever the registers; and with so
+ * many in all there is a legal schedule left for every head_dim: what is above spills. */
+enum { LOADS_AHEAD = 12, MOD_REGS = 24 };
+
+int
+fwd_mod_regs(const Spec *p, int rows)
+{
+  const ExprCost *a = &p->mask_cost, *b = &p->score_cost;
+  int limits = (p->mask.first != NULL) + (p->mask.last != NULL);
+  int of_row = a->kept[GRADE_ROW] + b->kept[GRADE_ROW] + limits;
+  int once = a->kept[GRADE_NEITHER] + b->kept[GRADE_NEITHER];
+  int regs = rows * of_row + once + (a->loads || b->loads ? LOADS_AHEAD : 0);
+  return regs < MOD_REGS ? regs : MOD_REGS;
+}
+
+double
+fwd_mod_slots(const Spec *p, bool masked)
+{
+  double slots = p->score_cost.slots[GRADE_BOTH];
+  return slots + (masked ? p->mask_cost.slots[GRADE_BOTH] : 0);
+}
+
 bool
 fwd_refuse_keys(const Spec *p, int bn, int stages, Why *why)
 {

@@ -17,6 +17,12 @@ bool fwd_may_hide(const Call *, TileIter);
  * h_idx * hk / h would need 64 bits from 46,342 heads on. */
 Idx fwd_group(const Call *);
 
+/* Registers a thread with so many rows of what expressions keep from tile to tile, and of
+ * what they load. */
+int fwd_mod_regs(const Spec *, int rows);
+/* Instructions an element of a tile that expressions take. */
+double fwd_mod_slots(const Spec *, bool masked);
+
 /* Rules of legality that templates share. */
 bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);
 bool fwd_refuse_shared(const Case *, int bytes, Why *);

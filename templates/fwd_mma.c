@@ -139,7 +139,9 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   int staged = g->cp_async ? 0 : staged_regs(p, s);
   int whole = mma_of(s)->warps_n > 1 ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0;
   int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);
-  return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged;
+  /* With copies on their way head_dim 256 has none left: expressions spill there. */
+  int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : 0;
+  return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged + mods;
 }
 
 enum { LIVE_MAX = 166 };
@@ -216,10 +218,11 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   double kv = n * (d + dv) * bytes, q = mma_of(s)->q_in_regs ? 0 : share * m * d * bytes;
   double p = share > 1 ? (share + 1) * m * n * bytes : 0;
   double idle = fmax(1, 4.0 / (s->warps * ctas)); /* a warp has a quarter's units */
+  double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked);
   Units demand = {.of = {
                       [UNIT_MMA] = idle * m * n * (d + dv),
                       [UNIT_MUFU] = idle * m * n,
-                      [UNIT_FP32] = idle * (m * n * (masked ? 8 : 5.5) + m * dv),
+                      [UNIT_FP32] = idle * (m * n * (per + mods) + m * dv),
                       [UNIT_SHARED] = s->warps * kv / share + kv + q + p,
                       [UNIT_L2] = kv,
                   }};

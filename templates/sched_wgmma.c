@@ -7,7 +7,7 @@
 #include <math.h>
 
 enum {
-  EACH = 32,   /* what expressions that each element is asked for hold beside S */
+  EACH = 32,   /* what a mask that each element is asked for holds beside S, and its walk */
   OTHERS = 32, /* registers besides O, S and P: ptxas 13.0 never spilled with them */
 };
 
@@ -168,8 +168,10 @@ static int
 live_regs(const Spec *p, const Hopper *s)
 {
   int pw = s->p_in_smem ? 0 : fwd_left_regs(p->dtype[ATTNC_Q], 1, s->bn);
-  int each = p->mask.rest || p->score_mod.n ? EACH : 0;
-  return p->head_dim_v / 2 + s->bn / 2 + pw + each;
+  int mods = fwd_mod_regs(p, 2);
+  if (p->mask.rest && mods < EACH)
+    mods = EACH;
+  return p->head_dim_v / 2 + s->bn / 2 + pw + mods;
 }
 
 static bool
@@ -295,7 +297,9 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   double bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]), teams = m / wgmma_rows();
   double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0;
-  double per = (masked ? 5.5 : 3.5) + 8 * poly, rescale = s->lazy_rescale ? 0.2 : 1;
+  double mods = fwd_mod_slots(c->spec, masked);
+  double per = (masked ? 5.5 : 3.5) + 8 * poly + mods;
+  double rescale = s->lazy_rescale ? 0.2 : 1;
   double instructions =
       m * n * per + rescale * m * dv + teams * wgmma_warps() * 32 * PER_TILE;
   Units demand = {.of = {

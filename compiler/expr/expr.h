@@ -283,7 +283,11 @@ typedef enum ExprGrade {
 ExprGrade expr_grade(const Expr *);
 typedef struct ExprCost {
   int nodes[GRADES], slots[GRADES]; /* leaves are no nodes */
+  /* Registers of what is computed once, or once a row, and read for columns and elements;
+   * the loads of these. */
+  int kept[GRADES], loads;
 } ExprCost;
-ExprCost expr_cost(const ExprGraph *, const Expr *);
+/* Of n expressions together, each part once. */
+ExprCost expr_cost(const ExprGraph *, const Expr *const *roots, int n);
 
 #endif

@@ -336,14 +336,39 @@ expr_grade(const Expr *e)
   return row ? (column ? GRADE_BOTH : GRADE_ROW) : column ? GRADE_COLUMN : GRADE_NEITHER;
 }
 
+enum { ADDRESS_REGS = 2 };
+
+/* What of its operands e keeps while it is computed again and again.  Of a load that is one
+ * address for all indices of a grade. */
+static void
+keep_operands(const ExprList *list, const Expr *e, bool *kept, ExprCost *cost)
+{
+  bool address[GRADES] = {false};
+  for (int i = 0; i < e->n; i++) {
+    const Expr *x = e->arg[i];
+    ExprGrade grade = expr_grade(x);
+    bool *had = e->op == EXPR_OP_LOAD ? &address[grade] : &kept[list->where[x->id]];
+    bool often = grade == GRADE_COLUMN || grade == GRADE_BOTH;
+    if (often || *had || x->op == EXPR_OP_CONST)
+      continue;
+    *had = true;
+    cost->kept[grade] += e->op == EXPR_OP_LOAD ? ADDRESS_REGS : 1;
+  }
+}
+
 ExprCost
-expr_cost(const ExprGraph *g, const Expr *e)
+expr_cost(const ExprGraph *g, const Expr *const *roots, int n)
 {
   ExprCost cost = {0};
-  ExprList list = expr_list(g, &e, 1, g->arena);
+  ExprList list = expr_list(g, roots, n, g->arena);
+  bool *kept = NEW_N(g->arena, bool, list.n + 1);
   for (int i = 0; i < list.n; i++) {
     const Expr *node = list.at[i];
     ExprGrade grade = expr_grade(node);
+    if (grade == GRADE_COLUMN || grade == GRADE_BOTH) {
+      keep_operands(&list, node, kept, &cost);
+      cost.loads += node->op == EXPR_OP_LOAD;
+    }
     if (expr_ops[node->op].cost == 0)
       continue;
     cost.nodes[grade]++;

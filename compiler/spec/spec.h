@@ -153,6 +153,8 @@ struct attnc_spec {
   SpecTables tables;
   SpecScalars numbers;
   const ExprGraph *graph; /* of the expressions */
+  ExprCost mask_cost;     /* of what is asked of each key (mask.rest) */
+  ExprCost score_cost;    /* of score_mod */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
   LseBase lse_base;

@@ -417,4 +417,6 @@ spec_read_exprs(SpecLoad *l)
   take_masks(l, g, &masks);
   take_scores(l, g, &scores);
   take_sink(l->spec, g);
+  l->spec->mask_cost = expr_cost(g, &l->spec->mask.rest, l->spec->mask.rest != NULL);
+  l->spec->score_cost = expr_cost(g, l->spec->score_mod.at, l->spec->score_mod.n);
 }

@@ -292,8 +292,8 @@ typedef struct At {
   int pack;  /* > 1: row r is query q + r / pack of head hk · pack + r % pack */
 } At;
 
-Tile t_mask(Tb *, const Mask *, Tile x, At);   /* −inf where masked */
-Tile t_score(Tb *, const Mods *, Tile x, At);  /* x · softmax_scale after every score_mod */
+Tile t_mask(Tb *, const Mask *, Tile x, At);  /* −inf where masked */
+Tile t_score(Tb *, const Mods *, Tile x, At); /* x · softmax_scale after every score_mod */
 Tile t_sink(Tb *, const Mods *, int rows, At); /* the sink's logit, one a row */
 
 /* ---- regions: roles, loops, branches ---- */

@@ -321,6 +321,7 @@ tile_sink_steps(Tb *t, const Mods *m, int pack)
 {
   Steps s = open_steps(t, m, pack);
   s.out->root[ROOT_SCORE] = add_list(&s, &m->spec->sink_logit.lists[0]);
+  mark_used(s.out);
   return s.out;
 }
 

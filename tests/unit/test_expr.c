@@ -349,7 +349,7 @@ costs_are_by_grade(void **state)
   (void)state;
   const Expr *e =
       parsed(g, "score + cap * 2 * f32(q_idx) + f32(kv_idx) * gain", EXPR_IS_SCORE);
-  ExprCost c = expr_cost(g, e);
+  ExprCost c = expr_cost(g, &e, 1);
   assert_int_equal(c.nodes[GRADE_NEITHER], 1);
   assert_int_equal(c.nodes[GRADE_ROW], 2);
   assert_int_equal(c.nodes[GRADE_COLUMN], 2);
