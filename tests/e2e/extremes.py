@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 KEYS, DIM = 333, 16
+SINK = 6e4  # where there is one: above some rows, below others
 ROOT = 1.5e4  # what keys are multiplied by: fp16 ends at 6.5e4
 SIZES = (1.0, 1e3, 1e5, 2.9e6, 4.2e6, 6e6, 1.3e7, 1e8, 4e8, 2e9, 1e10)
 FACTORS = (1, 1.5, -1, .25, 1e-3, 0, 2, -1e-3)
@@ -86,7 +87,7 @@ def tensors(rng):
             k += ([x * ROOT, 0] if math.isfinite(x) else [0, x]) + rest
     v = [rng.gauss(0, 1) for _ in k]
     return {"q": ([len(SERIES), len(rows), 1, DIM], q), "k": ([len(SERIES), KEYS, 1, DIM], k),
-            "v": ([len(SERIES), KEYS, 1, DIM], v)}
+            "v": ([len(SERIES), KEYS, 1, DIM], v), "sink": ([1], [SINK])}
 
 
 def offset(rng):
@@ -102,18 +103,18 @@ def offset(rng):
     return {"q": ([3, 64, 1, d], q), "k": ([3, 300, 1, d], k), "v": ([3, 300, 1, d], v)}
 
 
-def run(attnc, folder, target, dtype, causal, schedule, inputs=None):
+def run(attnc, folder, target, dtype, causal, schedule, inputs=None, more=""):
     spec = os.path.join(folder, "s.attn.yaml")
     shape = f"head_dim: {DIM}\nsoftmax_scale: 1.0\n" if not inputs else "head_dim: 128\n"
     with open(spec, "w") as f:
         f.write(f"attnc: 1\nname: extremes\ndtype: {dtype}\n{shape}"
-                f"causal: {str(causal).lower()}\nreturn_lse: true\n")
+                f"causal: {str(causal).lower()}\nreturn_lse: true\n{more}")
     command = [attnc, "run", spec, "--no-cache", "--device", "emu", "--arch", target, "--input",
                os.path.join(folder, inputs or dtype), "--verify"]
     command += ["--schedule", schedule] if schedule else []
     r = subprocess.run(command, capture_output=True, text=True)
     if r.returncode:
-        print(f"FAIL  {dtype} {target} {schedule or 'default'}{' causal' if causal else ''}: "
+        print(f"FAIL  {dtype} {target} {schedule or 'default'}{' causal' if causal else ''} {more}: "
               f"exit {r.returncode}\n{r.stdout[-600:]}{r.stderr[-300:]}")
     return r.returncode == 0
 
@@ -129,6 +130,9 @@ def main(attnc):
                 good = run(attnc, folder, target, dtype, False, schedule) and good
             dtype, schedule = schedules[0]
             good = run(attnc, folder, target, dtype, True, schedule) and good
+            dtype, schedule = schedules[1]
+            good = run(attnc, folder, target, dtype, True, schedule,
+                       more=f"sink: {dtype}\nlse_base: 2\n") and good
             good = run(attnc, folder, target, "bf16", False, "", "offset") and good
     return int(not good)
 
