@@ -54,7 +54,8 @@ typedef struct Result {
   char schedule[128]; /* one word */
   char why[240];      /* BROKEN, ILLEGAL: the reason; DONE: the first remark, or "" */
   int regs, spills, stack, lines;
-  int n_parts; /* parts[0] is the kernel */
+  int least_spills; /* where it spills: and if no more than one block need fit; else 0 */
+  int n_parts;      /* parts[0] is the kernel */
   Part parts[PARTS_MAX];
   int head_dim, block_n, num_warps; /* of the schedule */
 } Result;
