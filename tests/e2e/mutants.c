@@ -34,6 +34,10 @@ static const char *const kernels[] = {
     "seed=13",
     "{dtype: fp16, head_dim: 64, causal: true, return_lse: true}"
     " h2/1 sq70 sk100 template=ref_fwd seed=14",
+    "{dtype: bf16, head_dim: 8, head_dim_v: 264, causal: true, return_lse: true}"
+    " h1 sq40 sk100 "
+    "template=fwd_mma,block_m=32,block_n=32,num_stages=1,num_warps=4,q_in_regs=false,"
+    "warps_n=2 seed=26",
     "{dtype: bf16, head_dim: 64, causal: true, return_lse: true}"
     " h1 sq150 sk330 "
     "template=fwd_mma,block_m=64,block_n=64,num_stages=1,num_warps=4,q_in_regs=false "
@@ -83,7 +87,7 @@ static const char *const kernels[] = {
     "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=true "
     "seed=25",
 };
-enum { QUICK = 4, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = CASE_TEXT + 128 };
+enum { QUICK = 5, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = CASE_TEXT + 128 };
 
 /* How warps are interleaved and when copies arrive: what one order hides another shows. */
 static const char *const policies[] = {

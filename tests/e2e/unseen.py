@@ -25,10 +25,11 @@ SIZES = ((1, 2, 2, 100, 130), (1, 2, 1, 77, 33), (2, 4, 2, 65, 257), (1, 4, 1, 1
          (1, 4, 2, 130, 70), (1, 2, 1, 200, 200), (1, 1, 1, 33, 1), (1, 2, 2, 64, 64),
          (2, 2, 1, 150, 9))
 DIMS = ((64, 64), (16, 16), (40, 24), (128, 128), (64, 128))
+SHARED_DIMS = ((16, 264), (512, 24), (8, 328))  # of warps that share rows
 
 
 def mma(*tiles):
-    names = ("block_m", "block_n", "num_stages", "num_warps", "q_in_regs")
+    names = ("block_m", "block_n", "num_stages", "num_warps", "q_in_regs", "warps_n")
     return [dict(zip(names, t), template="fwd_mma") for t in tiles]
 
 
@@ -41,7 +42,8 @@ HOWS = {
     "sm_75": mma((64, 32, 1, 4, False), (64, 16, 1, 4, True), (128, 32, 1, 8, False)),
     "sm_80": [{"template": "ref_fwd", "num_warps": 4, "block_m": 4}] + mma(
         (64, 64, 2, 4, True), (64, 32, 1, 4, False), (32, 32, 3, 2, False), (128, 64, 1, 8, True),
-        (64, 48, 2, 4, False), (64, 96, 2, 4, True)),
+        (64, 48, 2, 4, False), (64, 96, 2, 4, True), (32, 32, 1, 4, False, 2),
+        (32, 64, 1, 4, False, 4)),
     "sm_90a": [
         wgmma(64, 48, 2), wgmma(64, 64, 1, scheduler="persistent", q_stages=2, cross_tile=True),
         wgmma(128, 80, 2, scheduler="persistent", cluster=2),
@@ -130,7 +132,8 @@ def run(name, cases, verbose):
     for i in range(cases):
         how = dict(HOWS[name][i % len(HOWS[name])])
         size = rng.choice([s for s in SIZES if not how.get("pack_gqa") or s[1] > s[2]])
-        d, dv = rng.choice(DIMS if how.get("block_n", 0) < 90 else DIMS[:3])
+        d, dv = rng.choice(SHARED_DIMS if how.get("warps_n") else
+                           DIMS if how.get("block_n", 0) < 90 else DIMS[:3])
         spec = dict(attnc=1, name="case", dtype="fp16", head_dim=d, head_dim_v=dv,
                     return_lse=True, **MASKS[i % len(MASKS)])
         if how.get("pack_gqa") or rng.random() < 0.3:
