@@ -214,12 +214,14 @@ tanh_of(Steps *s, const Expr *e)
   return add(s, step);
 }
 
+/* It may have a factor already: that of the mod before. */
 static int
 times_tanh(Steps *s, int factor, int tanh)
 {
   ExprStep step = *step_at(s, tanh);
-  step.arg[1] = product(s, factor, number(s, -2));
-  step.arg[2] = factor;
+  bool plain = step_at(s, step.arg[2])->kind == STEP_NUMBER;
+  step.arg[1] = product(s, factor, step.arg[1]);
+  step.arg[2] = plain ? factor : product(s, factor, step.arg[2]);
   return add(s, step);
 }
 

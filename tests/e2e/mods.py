@@ -33,6 +33,9 @@ CASES = {
                             '* one[kv_idx]"', "b2 h4/2 sq70 sk90"),
     "several mods, in order": ('scalars: {gain: 0.5}\nscore_mod: ["score * score", "score - gain", '
                                '"score < 1 ? score : 1 + log2(score)"]', "b1 h2/1 sq70 sk90"),
+    "factors of the tanh of the mod before":
+        ('softcap: 1.5\nscalars: {gain: 0.75}\nscore_mod: ["score * gain", "2.0 * tanh(score)", '
+         '"score / gain", "tanh(score) * 3.0"]', "b1 h2/1 sq70 sk90"),
     "all functions": ('score_mod: "score / 3 + sigmoid(score) - exp(-abs(score)) + log2(1 + '
                       'score * score) + sqrt(abs(score) + h) + exp2(min(score, 2)) + relu(score) + '
                       'floor(score) + tanh(score)"', "b1 h4/2 sq70 sk90"),
