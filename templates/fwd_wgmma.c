@@ -87,6 +87,14 @@ load_next(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   load_first(t, c, all, i, &kv);
 }
 
+/* Stages of V through which O leaves. */
+static void
+lend(Tb *t, const Cta *c)
+{
+  for (int i = 0; i < wgmma_o_stages(c->s); i++)
+    t_producer_lend(t, c->v);
+}
+
 /* K runs one tile ahead of V, as those who compute take them. */
 static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
@@ -97,6 +105,9 @@ load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   Walk ahead = kv.test ? rest : w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, all, i, &kv);
+  if (c->s->o_in_v) /* that of the block before; behind what this one begins with */
+    T_IF (t, i_lt(all->span.lo, i))
+      lend(t, c);
   T_FOR_TILES (t, j, &ahead) {
     fetch_k(t, c, &w, &ahead, j);
     fetch_v(t, c, &w, w_ahead(&kv, j, -1));
@@ -279,16 +290,53 @@ send_joined(Tb *t, const Cta *c, const Consumer *my)
   }
 }
 
+/* O of the block, and its LSE. */
+static Tile
+ended(Tb *t, const Cta *c, Consumer *my, Tile *lse)
+{
+  At at = {.q = my->q0, .b = my->w.b, .h = my->w.h, .hk = my->w.hk, .pack = c->part.pack};
+  Tile inv = fwd_end(t, c->p, &my->sm, wgmma_rows(), at, lse);
+  Tile o = t_mul(t, *my->acc, inv);
+  return t_cvt(t, o, c->p->dt);
+}
+
+/* O leaves through stages of V that the loader has lent, a second one where the first has
+ * no room for all warpgroups. */
+static void
+finish_in_v(Tb *t, const Cta *c, Consumer *my)
+{
+  const Call *p = c->p;
+  int each = c->s->bn / wgmma_rows();
+  bool two = wgmma_o_stages(c->s) > 1;
+  Tile lse, o = ended(t, c, my, &lse);
+  Slot first = t_consumer_wait(t, c->v), second = first, mine = first;
+  if (two) {
+    second = t_consumer_wait(t, c->v);
+    mine = t_consumer_either(t, i_le(each, i_team(t)), first, second);
+  }
+  Idx row = i_mul(i_mod(i_team(t), each), wgmma_rows());
+  Smem out = s_rows(mine.s, row, wgmma_rows());
+  t_put(t, out, o);
+  t_send_out(t, rows(c, p->o, &my->w, my->q0, wgmma_rows()), out);
+  if (p->lse)
+    t_store_rows(t, rows(c, p->lse, &my->w, my->q0, wgmma_rows()), lse);
+  t_out_wait(t);
+  t_consumer_release(t, first);
+  if (two)
+    t_consumer_release(t, second);
+}
+
 /* O leaves through the rows of Q, which this warpgroup alone reads. */
 static void
 finish(Tb *t, const Cta *c, Consumer *my)
 {
+  if (c->s->o_in_v) {
+    finish_in_v(t, c, my);
+    return;
+  }
   const Call *p = c->p;
   bool private = c->s->private_epilogue;
-  At at = {.q = my->q0, .b = my->w.b, .h = my->w.h, .hk = my->w.hk, .pack = c->part.pack};
-  Tile lse, inv = fwd_end(t, p, &my->sm, wgmma_rows(), at, &lse);
-  Tile o = t_mul(t, *my->acc, inv);
-  o = t_cvt(t, o, p->dt);
+  Tile lse, o = ended(t, c, my, &lse);
   t_put(t, my->q, o);
   View out = rows(c, p->o, &my->w, my->q0, wgmma_rows());
   if (!c->s->tma_store)
@@ -357,6 +405,8 @@ compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
     step(t, c, &my, &rest, j);
   }
   my.begun = begun(c, &kv, kv.tiles.lo);
+  if (c->s->o_in_v) /* nobody reads Q any more */
+    t_consumer_release(t, my.slot);
   if (ready)
     last_and_first(t, c, &my, ready);
   else
@@ -374,6 +424,8 @@ compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
     my.begun = begun(c, &kv, j.n);
     plain(t, c, &my, &kv, j);
   }
+  if (c->s->o_in_v)
+    t_consumer_release(t, my.slot);
   finish(t, c, &my);
 }
 
@@ -417,6 +469,9 @@ load_all(Tb *t, const Cta *c, const TileScheduler *all)
     load(t, c, all, i);
   if (all->draws)
     t_producer_load(t, c->q, .word = &all->span.hi);
+  if (c->s->o_in_v)
+    T_IF (t, i_lt(all->span.lo, all->span.hi))
+      lend(t, c);
 }
 
 /* ---- the kernel ---- */

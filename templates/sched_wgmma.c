@@ -124,13 +124,21 @@ most_regs(const Spec *p, const Hopper *s)
   return moves_registers(s) ? mma_regs(p, s) : 248;
 }
 
+int
+wgmma_o_stages(const Hopper *s)
+{
+  int teams = s->bm / wgmma_rows(), each = s->bn / wgmma_rows();
+  return each ? (teams + each - 1) / each : INT_MAX;
+}
+
 SmemLayout
 wgmma_layout(const Spec *p, const Hopper *s)
 {
   int d = p->head_dim, dv = p->head_dim_v;
-  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, d > dv ? d : dv),
-                           [PART_K] = layout_rows(p, ATTNC_K, s->bn, d),
-                           [PART_V] = layout_rows(p, ATTNC_V, s->bn, dv)}};
+  SmemLayout l = {
+      .part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, d > dv || s->o_in_v ? d : dv),
+               [PART_K] = layout_rows(p, ATTNC_K, s->bn, d),
+               [PART_V] = layout_rows(p, ATTNC_V, s->bn, dv)}};
   for (int i = PART_Q; i <= PART_V; i++) {
     l.part[i].fill = FILL_TMA;
     l.part[i].stages = i == PART_Q ? s->q_stages : s->stages;
@@ -206,6 +214,13 @@ refuse_shape(const Case *c, const Hopper *s, Why *why)
     return refused(why, "a dynamic schedule takes cluster 1, and no cross_tile");
   if (!s->private_epilogue && (teams == 1 || !s->tma_store))
     return refused(why, "private_epilogue=false takes two warpgroups and tma_store");
+  if (s->o_in_v && (!s->tma_store || !s->private_epilogue || s->cross_tile))
+    return refused(why, "o_in_v takes tma_store, private_epilogue and no cross_tile");
+  if (s->o_in_v && s->scheduler == SCHED_GRID)
+    return refused(why, "o_in_v has no use where a CTA has one block of queries");
+  if (s->o_in_v && wgmma_o_stages(s) > (s->stages < 2 ? s->stages : 2))
+    return refused(why, "o_in_v: %d rows do not fit into two stages of %d keys", s->bm,
+                   s->bn);
   if (s->q_stages > 1 && s->scheduler == SCHED_GRID)
     return refused(why, "q_stages 2 has no use where a CTA has one block of queries");
   return false;

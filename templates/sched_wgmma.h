@@ -30,7 +30,9 @@
   X(narrow_diagonal, BOOL, 0, 1, NULL, VARY, "true",                                       \
     "Narrower products where the diagonal cuts a tile.")                                   \
   X(private_epilogue, BOOL, 0, 1, NULL, VARY, "true",                                      \
-    "Each warpgroup sends its rows of o by itself.")
+    "Each warpgroup sends its rows of o by itself.")                                       \
+  X(o_in_v, BOOL, 0, 1, NULL, VARY, "true",                                                \
+    "o leaves through stages of v, and the next q loads meanwhile.")
 SCHED_TYPE(Hopper, HOPPER_OPTIONS, hopper_of, hopper_sched)
 
 bool wgmma_applicable(const Case *, Why *);
@@ -41,6 +43,8 @@ SchedCost wgmma_cost(const Case *, const Sched *);
 Sched wgmma_initial(const Case *);
 SmemLayout wgmma_layout(const Spec *, const Hopper *);
 Partition wgmma_partition(const Spec *, const Hopper *); /* without the call */
+/* How many stages of V a block's rows of O take. */
+int wgmma_o_stages(const Hopper *);
 
 /* A team of those that compute. */
 static inline int

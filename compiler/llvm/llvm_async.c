@@ -281,6 +281,28 @@ load_panels(Lo *lo, const Op *op)
   advance(lo, r, pos);
 }
 
+/* The consumers wait for it as for a stage that was filled: one arrival, no bytes. */
+void
+lower_producer_lend(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  RingPos *pos = &lo->produce[r->id];
+  V full = barrier_at(lo, r->full_at, pos->stage);
+  wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
+  effect(lo, "mbarrier.arrive.release.cta.shared::cta.b64 _, [$0];", "r", &full, 1);
+  advance(lo, r, pos);
+}
+
+void
+lower_consumer_either(Lo *lo, const Op *op)
+{
+  V second = idx_value(lo, op->when);
+  lo->stage[op->wait_id] =
+      LLVMBuildSelect(lo->b, second, lo->stage[op->of[1]], lo->stage[op->of[0]], "");
+  lo->slot[op->wait_id] =
+      LLVMBuildSelect(lo->b, second, lo->slot[op->of[1]], lo->slot[op->of[0]], "");
+}
+
 void
 lower_producer_load_tma(Lo *lo, const Op *op)
 {

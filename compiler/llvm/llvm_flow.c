@@ -75,7 +75,8 @@ moves(Lo *lo, const Region *r)
     const Ring *ring = lo->p->rings.at[i];
     const Staged *staged = &lo->staged[ring->id];
     RingPos *pos[2] = {&lo->produce[ring->id], &lo->consume[ring->id]};
-    bool used[2] = {region_has(r, OP_PRODUCER_LOAD, ring),
+    bool used[2] = {region_has(r, OP_PRODUCER_LOAD, ring) ||
+                        region_has(r, OP_PRODUCER_LEND, ring),
                     region_has(r, OP_CONSUMER_WAIT, ring)};
     if (ring->fill == FILL_COPY && ring->mem.stages > 1)
       add_move(&m, &lo->ring[ring->id]);

@@ -59,8 +59,10 @@ typedef void Lowering(Lo *, const Op *);
   X(WARP, flow)                                                                            \
   X(IF, flow)                                                                              \
   X(PRODUCER_LOAD, producer_load)                                                          \
+  X(PRODUCER_LEND, lower_producer_lend)                                                    \
   X(CONSUMER_WAIT, consumer_wait)                                                          \
   X(CONSUMER_PEEK, lower_consumer_wait_tma)                                                \
+  X(CONSUMER_EITHER, lower_consumer_either)                                                \
   X(CONSUMER_RELEASE, release)                                                             \
   X(STAGE_WORD, lower_stage_word)                                                          \
   X(COPY, lower_copy)                                                                      \

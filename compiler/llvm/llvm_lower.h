@@ -194,8 +194,10 @@ V ring_advance(Lo *, const Ring *, V pos, int n);
 void lower_setup(Lo *); /* at the start of a kernel */
 void lower_end(Lo *);   /* at its end */
 void lower_producer_load_tma(Lo *, const Op *);
+void lower_producer_lend(Lo *, const Op *);
 void lower_consumer_wait_tma(Lo *, const Op *);
 void lower_stage_word(Lo *, const Op *);
+void lower_consumer_either(Lo *, const Op *);
 void lower_consumer_release(Lo *, const Op *);
 void lower_send_out(Lo *, const Op *);
 void lower_out_wait(Lo *, const Op *);

@@ -140,11 +140,15 @@ typedef struct ProducerArgs {
 } ProducerArgs;
 void t_producer_load_(Tb *, Ring *, const ProducerArgs *);
 #define t_producer_load(t, r, ...) t_producer_load_((t), (r), &(ProducerArgs){__VA_ARGS__})
+/* FILL_TMA: the next stage, once it is empty, is the consumers' to write; it counts. */
+void t_producer_lend(Tb *, Ring *);
 /* The oldest filled stage, visible to the whole block. */
 Slot t_consumer_wait(Tb *, Ring *);
 /* FILL_TMA: the same stage, which t_consumer_wait will still give. */
 Slot t_consumer_peek(Tb *, Ring *);
-Idx t_stage_word(Tb *, Slot);        /* the number that goes with the stage */
+Idx t_stage_word(Tb *, Slot); /* the number that goes with the stage */
+/* `second` or else `first`, of two stages that are held: to use, not to release. */
+Slot t_consumer_either(Tb *, Idx is_second, Slot first, Slot second);
 void t_consumer_release(Tb *, Slot); /* I shall not read it again */
 void t_copy(Tb *, Smem, View);       /* a copy that is in no ring … */
 void t_copy_wait(Tb *);              /* … has arrived, visible to the whole block */

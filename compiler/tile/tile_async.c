@@ -50,12 +50,18 @@ push_by_copy(Tb *t, Ring *r, Op *op, const ProducerArgs *a)
   vec_push(t->arena, &t->groups)->ring = r;
 }
 
+static void
+one_lane(Tb *t, const Ring *r, const char *word)
+{
+  if (t->here->kind != OP_WARP && !(t->here->parent && tile_in(t, OP_WARP)))
+    t_fail(t, "%s %s: TMA is one lane's work", word, r->mem.name);
+}
+
 /* One lane produces and other roles consume: the barriers of the stages count, not this. */
 static void
 push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 {
-  if (t->here->kind != OP_WARP && !(t->here->parent && tile_in(t, OP_WARP)))
-    t_fail(t, "producer_load %s: TMA is one lane's work", r->mem.name);
+  one_lane(t, r, "producer_load");
   if (a->when)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
@@ -81,6 +87,15 @@ t_producer_load_(Tb *t, Ring *r, const ProducerArgs *a)
     push_by_tma(t, r, op, a);
   else
     push_by_copy(t, r, op, a);
+}
+
+void
+t_producer_lend(Tb *t, Ring *r)
+{
+  if (r->fill != FILL_TMA)
+    t_fail(t, "producer_lend %s: only stages that mbarriers guard are lent", r->mem.name);
+  one_lane(t, r, "producer_lend");
+  tile_op(t, OP_PRODUCER_LEND)->ring = r;
 }
 
 static void
@@ -143,6 +158,19 @@ t_stage_word(Tb *t, Slot slot)
   op->wait_id = slot.wait_id;
   op->found = tile_found(t);
   return op->found;
+}
+
+Slot
+t_consumer_either(Tb *t, Idx is_second, Slot first, Slot second)
+{
+  if (first.ring != second.ring || first.ring->fill != FILL_TMA)
+    t_fail(t, "consumer_either %s: two stages of one ring that TMA fills",
+           first.ring->mem.name);
+  Op *op = take_word(t, first.ring, OP_CONSUMER_EITHER);
+  op->of[0] = first.wait_id;
+  op->of[1] = second.wait_id;
+  op->when = is_second;
+  return slot_of(op);
 }
 
 void

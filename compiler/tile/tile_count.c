@@ -216,8 +216,10 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(WARP, nothing)                                                                         \
   X(IF, body)                                                                              \
   X(PRODUCER_LOAD, producer_load)                                                          \
+  X(PRODUCER_LEND, nothing)                                                                \
   X(CONSUMER_WAIT, wait)                                                                   \
   X(CONSUMER_PEEK, nothing)                                                                \
+  X(CONSUMER_EITHER, nothing)                                                              \
   X(CONSUMER_RELEASE, nothing)                                                             \
   X(STAGE_WORD, nothing)                                                                   \
   X(COPY, copy)                                                                            \

@@ -114,8 +114,10 @@ typedef struct Val {
   X(WARP, "warp")                                                                          \
   X(IF, "if")                                                                              \
   X(PRODUCER_LOAD, "producer_load")                                                        \
+  X(PRODUCER_LEND, "producer_lend")                                                        \
   X(CONSUMER_WAIT, "consumer_wait")                                                        \
   X(CONSUMER_PEEK, "consumer_peek")                                                        \
+  X(CONSUMER_EITHER, "consumer_either")                                                    \
   X(CONSUMER_RELEASE, "consumer_release")                                                  \
   X(STAGE_WORD, "stage_word")                                                              \
   X(COPY, "copy")                                                                          \
@@ -191,6 +193,7 @@ typedef struct Op {
   View view;
   Ring *ring;
   int wait_id; /* CONSUMER_WAIT, CONSUMER_RELEASE: id of the wait */
+  int of[2];   /* CONSUMER_EITHER: ids of the waits; when: is it the second */
   int pending; /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;   /* PRODUCER_LOAD: stages filled and not yet waited for when it is issued */
   Idx when;    /* PUSH */

@@ -38,6 +38,7 @@ FACTORS = {
     "pack_gqa": (False, True), "tma_store": (True, False), "q_stages": (1, 2),
     "cross_tile": (False, True), "lazy_rescale": (False, True), "poly_exp2": (0, 3, 16),
     "narrow_diagonal": (False, True), "private_epilogue": (True, False),
+    "o_in_v": (False, True),
 }
 
 

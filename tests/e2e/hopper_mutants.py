@@ -19,7 +19,7 @@ import tempfile
 SETTINGS = ("async=lazy", "async=eager,sched=random,seed=5", "async=random,sched=rr,seed=2")
 BASE = ("num_stages=2,p_in_smem=false,intra_wg_overlap=true,pingpong=true,scheduler=persistent,cluster=1,"
         "pack_gqa=false,tma_store=true,q_stages=1,cross_tile=false,lazy_rescale=false,poly_exp2=0,"
-        "narrow_diagonal=false,private_epilogue=true")
+        "narrow_diagonal=false,private_epilogue=true,o_in_v=false")
 # Blocks enough that a CTA has several: 2 * 16 * 9 of 132 multiprocessors.
 KERNELS = {
     "persistent": ("causal: true\n", "b9 h16/4 sq200 sk150", {}),

@@ -434,8 +434,8 @@ static void
 test_pins_turn_nothing_else_on(void **state)
 {
   static const char *const off[] = {
-      " lazy_rescale=false ", " poly_exp2=0 ",           " cluster=1 ",
-      " cross_tile=false ",   " narrow_diagonal=false ", " pack_gqa=false "};
+      " lazy_rescale=false ",    " poly_exp2=0 ",    " cluster=1 ",   " cross_tile=false ",
+      " narrow_diagonal=false ", " pack_gqa=false ", " o_in_v=false "};
   static const char *const on[] = {" intra_wg_overlap=true ", " pingpong=true ",
                                    " tma_store=true ", " private_epilogue=true "};
   static const char *const wants[] = {"template=fwd_wgmma,block_n=128",

@@ -370,6 +370,26 @@ next_in_a_branch(Tb *t)
 }
 
 static void
+lent_by_all(Tb *t)
+{
+  Small s = small(t);
+  T_ROLE (t, LOADER)
+    t_producer_lend(t, s.k);
+}
+
+static void
+either_of_two_rings(Tb *t)
+{
+  Small s = small(t);
+  skip_loader(t);
+  T_ROLE (t, TEAMS) {
+    Slot q = t_consumer_wait(t, s.q), k = q;
+    k = t_consumer_wait(t, s.k);
+    t_consumer_either(t, i_team(t), q, k);
+  }
+}
+
+static void
 used_without_a_value(Tb *t)
 {
   skip_loader(t);
@@ -396,6 +416,8 @@ static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {lent_by_all, "TMA is one lane's work"},
+    {either_of_two_rings, "two stages of one ring"},
     {used_without_a_value, "has no value yet"},
     {added_to_without_a_value, "has no value yet"},
     {words_without_tma, "words go with stages"},
