@@ -340,7 +340,7 @@ block_clocks(const Case *c, const Hopper *s, int ctas)
   double row = (double)dtype_bytes(p->dtype[ATTNC_Q]) / c->target->l2_clk;
   double q = s->bm * p->head_dim * row, o = s->bm * p->head_dim_v * row;
   double k = p->head_dim * row / s->cluster, v = p->head_dim_v * row / s->cluster;
-  bool waits = s->scheduler != SCHED_GRID && s->q_stages == 1;
+  bool waits = s->scheduler != SCHED_GRID && s->q_stages == 1 && !s->o_in_v;
   double block = COST_BLOCK + (waits ? o + COST_TMA + q : 0);
   block += (s->cross_tile ? CROSS_TILE : 0) + (s->private_epilogue ? 0 : JOINED_END);
   block += s->scheduler == SCHED_DYNAMIC ? TICKET : 0;
