@@ -4,6 +4,7 @@
 #include "templates/fwd.h"
 #include "templates/units.h"
 
+#include <limits.h>
 #include <math.h>
 
 enum {
