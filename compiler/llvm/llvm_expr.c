@@ -241,6 +241,8 @@ compute(Exprs *x, int step, int r)
     return expr_tanh_part(x->lo, value(x, s->arg[0], r));
   case STEP_TANH:
     return multiply_add(x, s, r);
+  case STEP_SIZE:
+    return expr_size(x->lo, value(x, s->arg[0], r));
   case STEP_BASE:
     return param_value(x->lo, PARAM_TENSOR, table_of(x, s->e)->slot, 0);
   case STEP_TERM:

@@ -65,12 +65,21 @@ expr_inverse(Lo *lo, V x)
   return approximate(lo, "rcp.approx.f32 $0, $1;", x);
 }
 
+/* A product and a sum of it may become one instruction. */
+static V
+fusible(V x)
+{
+  if (LLVMIsAInstruction(x))
+    LLVMSetFastMathFlags(x, LLVMFastMathAllowContract);
+  return x;
+}
+
 V
 expr_product(Lo *lo, V x, V y, bool small)
 {
   V in[2] = {x, y};
   if (!small)
-    return LLVMBuildFMul(lo->b, x, y, "");
+    return fusible(LLVMBuildFMul(lo->b, x, y, ""));
   return asm_1(lo, ASM_PURE, "mul.f32 $0, $1, $2;", "=f,f,f", lo->f32, in, 2);
 }
 
@@ -86,16 +95,22 @@ quotient(Lo *lo, const Expr *e, V *x)
 }
 
 V
+expr_size(Lo *lo, V x)
+{
+  return fabs_(lo, LLVMBuildSIToFP(lo->b, x, lo->f32, ""));
+}
+
+V
 expr_real(Lo *lo, const Expr *e, V *x)
 {
   V two[2] = {x[0], kf(lo, 0)};
   switch (e->op) {
   case EXPR_OP_ADD:
-    return LLVMBuildFAdd(lo->b, x[0], x[1], "");
+    return fusible(LLVMBuildFAdd(lo->b, x[0], x[1], ""));
   case EXPR_OP_SUB:
-    return LLVMBuildFSub(lo->b, x[0], x[1], "");
+    return fusible(LLVMBuildFSub(lo->b, x[0], x[1], ""));
   case EXPR_OP_MUL:
-    return LLVMBuildFMul(lo->b, x[0], x[1], "");
+    return fusible(LLVMBuildFMul(lo->b, x[0], x[1], ""));
   case EXPR_OP_DIV:
     return quotient(lo, e, x);
   case EXPR_OP_NEG:

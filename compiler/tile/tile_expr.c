@@ -225,10 +225,24 @@ times_tanh(Steps *s, int factor, int tanh)
   return add(s, step);
 }
 
+/* f32(abs(x)) is abs(f32(x)), and that of an operand costs nothing; −1: it is something
+ * else, or what is abs(x) may be −2^31. */
+static int
+size_of(Steps *s, const Expr *e)
+{
+  const Expr *x = e->arg[0];
+  if (x->op != EXPR_OP_ABS || !step_at(s, s->step[x->id])->nonneg)
+    return -1;
+  int of = s->step[x->arg[0]->id];
+  return add(s, (ExprStep){.kind = STEP_SIZE, .arg = {of}, .grade = step_at(s, of)->grade});
+}
+
 /* Of an operation that has a better form than its own; −1: it has none. */
 static int
 add_better(Steps *s, const Expr *e)
 {
+  if (e->op == EXPR_OP_F32)
+    return size_of(s, e);
   if (e->op == EXPR_OP_TANH && !s->out->mods->near)
     return tanh_of(s, e->arg[0]);
   int i = factor_of(s, e);
@@ -287,8 +301,8 @@ static int
 n_args(const ExprStep *s)
 {
   static const int args[] = {
-      [STEP_TERM] = 1,    [STEP_SUM] = 2,       [STEP_PRODUCT] = 2,
-      [STEP_INVERSE] = 1, [STEP_TANH_PART] = 1, [STEP_TANH] = 3,
+      [STEP_TERM] = 1,      [STEP_SUM] = 2,  [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
+      [STEP_TANH_PART] = 1, [STEP_TANH] = 3, [STEP_SIZE] = 1,
   };
   if (s->kind != STEP_NODE)
     return args[s->kind];

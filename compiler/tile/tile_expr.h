@@ -26,7 +26,8 @@ typedef enum StepKind {
   STEP_PRODUCT,   /* arg[0] · arg[1] */
   STEP_INVERSE,   /* 1 / arg[0] */
   STEP_TANH_PART, /* 1 / (1 + 2^arg[0]) */
-  STEP_TANH       /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
+  STEP_TANH,      /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
+  STEP_SIZE       /* |arg[0]| as f32, of an i32 that is not −2^31 */
 } StepKind;
 
 typedef struct ExprStep {
