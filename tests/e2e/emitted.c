@@ -227,24 +227,29 @@ apply(const Edit *e, Call *c)
 static bool
 by_attnc(const attnc_plan *p, const Call *c, char *why, size_t n)
 {
-  attnc_tensor t[TENSORS];
+  enum { SLOTS = ATTNC_SLOT_COUNT + 1, SCALARS = ATTNC_SCALAR_COUNT + 2 };
+  static const char *const names[TENSORS] = {"q", "k", "v", "o", "lse", "doc"};
+  attnc_tensor t[SLOTS] = {{0}};
+  double numbers[SCALARS];
   attnc_error e = {0};
-  const double numbers[] = {c->scale, c->gain}; /* cap is the spec's */
   const attnc_sizes sizes = {sizeof sizes, c->size[0], c->size[1],
                              c->size[2],   c->size[3], c->size[4]};
   for (int i = 0; i < TENSORS; i++) {
-    t[i].data = (void *)(uintptr_t)c->data[i];
-    memcpy(t[i].stride, c->stride[i], sizeof t[i].stride);
+    attnc_tensor *x = &t[attnc_plan_slot(p, names[i])];
+    x->data = (void *)(uintptr_t)c->data[i];
+    memcpy(x->stride, c->stride[i], sizeof x->stride);
   }
+  for (int i = 0; i < SCALARS; i++)
+    numbers[i] = NAN; /* cap is the spec's */
+  numbers[attnc_plan_scalar(p, "softmax_scale")] = c->scale;
+  numbers[attnc_plan_scalar(p, "gain")] = c->gain;
   attnc_args a = {.size = sizeof a,
                   .sizes = &sizes,
                   .tensors = t,
                   .tensor_size = sizeof *t,
-                  .n_tensors = TENSORS,
+                  .n_tensors = SLOTS,
                   .scalars = numbers,
-                  .n_scalars = 2,
-                  .workspace = (void *)(uintptr_t)c->workspace,
-                  .workspace_bytes = c->workspace ? WORKSPACE : 0};
+                  .n_scalars = SCALARS};
   attnc_status s = attnc_launch(p, &a, NULL, NULL, &e);
   snprintf(why, n, "%s", e.message);
   return s == ATTNC_OK;
