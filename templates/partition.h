@@ -40,8 +40,8 @@ typedef struct WorkTile {
 } WorkTile;
 
 /* The blocks of this CTA, by number: T_FOR over `span`.  Where tickets are drawn, one lane
- * does so with partition_draw, a block ahead, and sends what it drew to the others with the
- * next block's Q; after its last block it sends the end of the span. */
+ * does so with partition_draw, shortly before its block ends, and sends each block's number
+ * to the others with its Q; behind the last one it sends the end of the span. */
 typedef struct TileScheduler {
   Span span;
   const Table *list; /* of an lpt schedule: head and block of each, from `first` on */

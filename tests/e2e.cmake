@@ -78,7 +78,8 @@ e2e_test(e2e_many_heads matrix SLOW ARGS
 # Each launch under 20 orders of CTAs: the same bits.
 e2e_test(e2e_orders matrix ARGS
   "{dtype: bf16, head_dim: 32, causal: true} b1 h2 sq200 sk200 sm_80 template=fwd_mma"
-  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=grid")
+  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=grid"
+  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=dynamic seed=4")
 if(TEST e2e_orders)
   set_tests_properties(e2e_orders PROPERTIES ENVIRONMENT "ATTNC_EMU=orders=20")
 endif()
