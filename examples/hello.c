@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { B = 1, H = 8, HK = 2, S = 256, D = 64, N = B * H * S * D };
+enum { TENSORS = ATTNC_LSE + 1 }; /* of this call: q, k, v, o and lse */
 
 /* [attention] */
 static const char text[] =
@@ -61,10 +62,9 @@ static float lse[B * H * S];
 
 /* Tensors in host memory, and the same on the device. */
 static int
-make_tensors(attnc_tensor host[ATTNC_SLOT_COUNT], attnc_tensor device[ATTNC_SLOT_COUNT])
+make_tensors(attnc_tensor host[TENSORS], attnc_tensor device[TENSORS])
 {
-  const size_t bytes[ATTNC_SLOT_COUNT] = {sizeof q, sizeof k, sizeof v, sizeof o,
-                                          sizeof lse};
+  const size_t bytes[TENSORS] = {sizeof q, sizeof k, sizeof v, sizeof o, sizeof lse};
   uint32_t state = 1;
   for (size_t i = 0; i < N; i++)
     q[i] = some_bf16(&state);
@@ -77,7 +77,7 @@ make_tensors(attnc_tensor host[ATTNC_SLOT_COUNT], attnc_tensor device[ATTNC_SLOT
   host[ATTNC_V] = tensor(v, HK);
   host[ATTNC_O] = tensor(o, H);
   host[ATTNC_LSE] = (attnc_tensor){lse, {0}};
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++) {
+  for (int i = 0; i < TENSORS; i++) {
     device[i] = host[i];
     device[i].data = (void *)(uintptr_t)device_copy(host[i].data, bytes[i]);
     if (!device[i].data)
@@ -98,11 +98,11 @@ compare(const attnc_args *host)
 {
   attnc_spec *spec;
   attnc_error e = {0};
-  attnc_output_verdict outputs[ATTNC_SLOT_COUNT];
+  attnc_output_verdict outputs[TENSORS];
   attnc_verdict verdict = {.size = sizeof verdict,
                            .outputs = outputs,
                            .output_size = sizeof *outputs,
-                           .n_outputs = ATTNC_SLOT_COUNT};
+                           .n_outputs = TENSORS};
   attnc_status status = attnc_spec_load(text, strlen(text), "hello", &spec, NULL);
   if (status != ATTNC_OK)
     return report("spec", status, &e);
@@ -120,14 +120,14 @@ main(void)
 {
   attnc_error e = {0};
   attnc_sizes sizes = {sizeof sizes, B, H, HK, S, S};
-  attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
+  attnc_tensor host[TENSORS], device[TENSORS];
   if (device_open() || make_tensors(host, device))
     return 6;
   attnc_args args = {.size = sizeof args,
                      .sizes = &sizes,
                      .tensors = device,
                      .tensor_size = sizeof *device,
-                     .n_tensors = ATTNC_SLOT_COUNT};
+                     .n_tensors = TENSORS};
   attnc_status status = attend(&args, &e);
   if (status != ATTNC_OK)
     return report("attention", status, &e);
