@@ -115,7 +115,7 @@ target_link_libraries(test_gate PRIVATE PkgConfig::CMOCKA)
 add_test(NAME gate_can_fail COMMAND test_gate)
 set_tests_properties(gate_can_fail PROPERTIES LABELS unit)
 if(TARGET e2e_gate AND NOT ATTNC_SANITIZE)
-  rotating(e2e_gate 10 COMMAND $<TARGET_FILE:e2e_gate> --specs {shard} LABELS e2e
+  rotating(e2e_gate 30 COMMAND $<TARGET_FILE:e2e_gate> --specs {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
   rotating(e2e_gate_dims 90 COMMAND $<TARGET_FILE:e2e_gate> --dims {shard} LABELS e2e
     PROPERTIES PROCESSORS 2)

@@ -66,6 +66,7 @@ typedef struct GateSpec {
   CallAsked problem, large; /* default sizes; 16k tokens, heads x head_dim 2048 */
   const char *name;
   int head_dim;
+  bool expressions; /* it has a mask_mod or a score_mod, its own or of a field */
 } GateSpec;
 
 /* All of specs/: how many.  A refused one is told and
@@ -106,6 +107,7 @@ typedef struct Baseline Baseline;
 Baseline *baseline_read(void);
 void baseline_free(Baseline *);
 const char *baseline_assembler(const Baseline *);
+bool baseline_has(const Baseline *, const Job *);
 /* What is worse than it was, as a sentence; false: nothing.  Other figures than ever are a
  * note.  `same`: by the same assembler, else only schedules and lines are compared. */
 bool baseline_worse(const Baseline *, const Job *, const Result *, bool same, char *why,

@@ -258,6 +258,12 @@ baseline_worse(const Baseline *b, const Job *j, const Result *r, bool same, char
 }
 
 bool
+baseline_has(const Baseline *b, const Job *j)
+{
+  return kernel_of(b, j) != NULL;
+}
+
+bool
 baseline_note(const Baseline *b, const Job *j, const Result *r, char *why, size_t n)
 {
   const Kernel *was = kernel_of(b, j);

@@ -16,6 +16,21 @@ whole(const json_t *o, const char *key)
   return (int)json_integer_value(json_object_get(o, key));
 }
 
+static bool
+has_expressions(const json_t *spec)
+{
+  static const char *const fields[] = {"mask_mod",       "score_mod", "softcap",
+                                       "alibi_slopes",   "bias",      "prefix_len",
+                                       "attention_chunk"};
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    const json_t *v = json_object_get(spec, fields[i]);
+    const char *word = json_string_value(v);
+    if (v && !json_is_null(v) && !json_is_false(v) && !(word && strcmp(word, "none") == 0))
+      return true;
+  }
+  return false;
+}
+
 /* Values for specs that specialise: default sizes, dense strides. */
 static CallAsked
 problem(const attnc_spec *spec, int group)
@@ -68,6 +83,7 @@ load_text(char *text, size_t n, const char *path, GateSpec *s)
   json_t *o = json_loads(attnc_spec_json(s->spec), 0, NULL);
   s->name = attnc_spec_name(s->spec);
   s->head_dim = whole(o, "head_dim");
+  s->expressions = has_expressions(o);
   s->problem = problem(s->spec, whole(o, "group_size"));
   s->large = larger(s->problem, s->head_dim);
   asked_problem(&s->problem);

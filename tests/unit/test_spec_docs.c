@@ -345,18 +345,24 @@ put_specs(Str *out)
 {
   int n = 0;
   char **names = golden_list("specs", ".attn.yaml", &n);
-  str_put(out, "| spec | dtype | head_dim | mask | what it is |\n|---|---|---|---|---|\n");
+  str_put(out, "| spec | dtype | head_dim | mask | scores | what it is "
+               "|\n|---|---|---|---|---|---|\n");
   for (int i = 0; i < n; i++) {
     attnc_spec *s = load_named(names[i]);
     str_printf(out, "| [%s](%s.attn.yaml) | %s | %d", names[i], names[i],
                dtype_name(s->dtype[ATTNC_Q]), s->head_dim);
     if (s->head_dim_v != s->head_dim)
       str_printf(out, "/%d", s->head_dim_v);
-    str_printf(out, " | %s", s->causal ? "causal" : s->window[0] < 0 ? "none" : "");
-    if (s->window[0] >= 0)
+    bool window = s->window[0] >= 0;
+    str_printf(out, " | %s", s->causal ? "causal" : "");
+    if (window)
       str_printf(out, "%swindow [%d, %d]", s->causal ? ", " : "", s->window[0],
                  s->window[1]);
-    str_printf(out, "%s | %s |\n", s->align == ALIGN_TOP_LEFT ? ", top-left" : "", s->doc);
+    if (s->mask_mod.n)
+      str_printf(out, "%s`mask_mod`", s->causal || window ? ", " : "");
+    str_printf(out, "%s%s | %s | %s |\n", mask_is_full(s) ? "none" : "",
+               s->align == ALIGN_TOP_LEFT ? ", top-left" : "",
+               s->score_mod.n ? "`score_mod`" : "", s->doc);
     attnc_spec_release(s);
   }
   golden_list_free(names, n);
