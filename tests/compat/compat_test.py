@@ -21,9 +21,9 @@ LEFT_OUT = shutil.ignore_patterns("build", ".git", "out", "__pycache__")
 # (file, the row behind which another one goes, that row): tables, and nothing else.
 PATCHES = [
     ("include/attnc/attnc_rt.h", r'X\(SK, sk, "keys"\)', 'X(EXTRAS, extras, "of a test")'),
-    ("include/attnc/attnc_rt.h", r'X\(LSE, "lse", [^\n]*?\d\)',
+    ("include/attnc/attnc_rt.h", r'X\(SINK, "sink", [^\n]*?\d\)',
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
-    ("include/attnc/attnc_rt.h", r'X\(SOFTMAX_SCALE, "softmax_scale", [^\n]*?POSITIVE\)',
+    ("include/attnc/attnc_rt.h", r'X\(SOFTCAP, "softcap", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),
     ("templates/sched_wgmma.h", r'X\(private_epilogue, BOOL[^)]*?"\)',
      'X(another, BOOL, 0, 1, NULL, KEEP, "false", "Of a test.")'),
