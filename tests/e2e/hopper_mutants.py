@@ -57,7 +57,6 @@ RULES = (  # what, the statement, what takes its place
     ("no bulk wait", r"cp\.async\.bulk\.wait_group[^;]*;", ""),
     ("no cluster barrier", r"barrier\.cluster\.\w+\.?[^;]*;", ""),
     ("no setmaxnreg", r"setmaxnreg\.inc[^;]*;", ""),
-    ("added to nothing", r"setp\.ne\.b32 set, [^;]*;", "setp.eq.b32 set, 0, 0;"),
     ("added to never", r"setp\.ne\.b32 set, [^;]*;", "setp.ne.b32 set, 0, 0;"),
     ("no word", r"st\.shared::cta\.b32 [^;]*;", ""),
     ("no ticket", GUARD + r"atom\.relaxed[^;]*;", ""),
