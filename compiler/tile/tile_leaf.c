@@ -39,6 +39,14 @@ tile_any(Tb *t, int id)
   return leaf(t, &n);
 }
 
+/* Below every tile where there is none. */
+Idx
+tile_sought(Tb *t)
+{
+  Node n = {.kind = NODE_ANY, .n = ++t->prog->n_any, .depth = LATE};
+  return leaf(t, &n);
+}
+
 Idx
 tile_found(Tb *t)
 {
@@ -62,7 +70,7 @@ tile_visited(const Region *r)
 Idx
 tile_ahead(const Region *r, int by)
 {
-  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .nonneg = true, .depth = r->id};
+  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .depth = r->id};
   return by ? idx_share(r->var.node->graph, &n) : r->var;
 }
 

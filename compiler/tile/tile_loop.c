@@ -216,7 +216,7 @@ seek(Tb *t, const Walk *w, Idx from)
 {
   Op *op = tile_op(t, OP_SEEK);
   op->body = seek_region(t, w, from);
-  op->body->found = tile_any(t, ++t->prog->n_any);
+  op->body->found = tile_sought(t);
   return op->body->found;
 }
 
@@ -269,7 +269,7 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   j->loop = body;
   j->open = true;
   j->n = body->var;
-  j->k0 = i_add(i_mul(j->n, w->bn), w->start);
+  j->k0 = walk_first_key(w, j->n);
   j->is = i_int(1);
   j->masked = w_has(w, TILE_PARTIAL);
   j->partial = w_partial(w, j->n);

@@ -340,9 +340,11 @@ Idx tile_loop_var(Tb *, const Region *);
 Idx tile_ahead(const Region *, int by);
 Idx tile_visited(const Region *);
 void walk_loop(const Walk *, const Region *); /* the loop over it is this */
+Idx walk_first_key(const Walk *, Idx n);      /* of tile n */
 /* In a loop over a walk that is told, and before it: is there another tile? */
 void tile_more(Tb *, Walk *, const Region *, Idx more);
 Idx tile_any(Tb *, int id);
+Idx tile_sought(Tb *);                       /* the tile that a search finds */
 Idx tile_found(Tb *);                        /* a number that the last operation finds */
 Idx tile_sms(Tb *, int multiple);            /* of the host */
 const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */

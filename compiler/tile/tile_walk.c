@@ -193,9 +193,8 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   return w;
 }
 
-/* The first key of tile n. */
-static Idx
-first_key(const Walk *w, Idx n)
+Idx
+walk_first_key(const Walk *w, Idx n)
 {
   return i_add(i_mul(n, w->bn), w->start);
 }
@@ -205,7 +204,7 @@ tested(const Walk *w, Idx n)
 {
   const struct WalkTest *x = w->test;
   IdxBox box = x->box;
-  Idx k0 = first_key(w, n), end = i_add(k0, w->bn - 1), last = i_sub(x->sk, 1);
+  Idx k0 = walk_first_key(w, n), end = i_add(k0, w->bn - 1), last = i_sub(x->sk, 1);
   box.var[EXPR_KV_IDX] = (IdxRange){k0, i_min(end, last)};
   return i_bounds(x->t, &x->spec->mask_mod.lists[0], &box);
 }
@@ -242,7 +241,7 @@ w_first(const Walk *w)
   v.cut = w->cut;
   v.n = w->test ? w->queue[0] : i_sub(w->tiles.hi, 1);
   v.partial = known ? i_int(v.masked) : span_partial(&w->tiles, v.n);
-  v.k0 = first_key(w, v.n);
+  v.k0 = walk_first_key(w, v.n);
   v.in_bounds = w->even_k;
   return v;
 }
@@ -284,7 +283,7 @@ w_ahead(const Walk *w, TileIter j, int by)
   TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = true};
   v.cut = by < 0 && w->cut;
   v.n = !w->test ? i_sub(j.n, by) : j.loop ? tile_ahead(j.loop, by) : w->queue[by];
-  v.k0 = first_key(w, v.n);
+  v.k0 = walk_first_key(w, v.n);
   v.is = i_le(w->tiles.lo, v.n);
   return v;
 }
@@ -295,30 +294,8 @@ w_last(const Walk *w)
   TileIter v = {.walk = w, .is = i_int(1), .partial = i_int(1), .masked = true};
   v.cut = w->cut;
   v.n = w->test ? tile_visited(w->test->loop) : w->tiles.lo;
-  v.k0 = first_key(w, v.n);
+  v.k0 = walk_first_key(w, v.n);
   return v;
-}
-
-/* ---- tiles that are told ---- */
-
-enum { WORD_LAST = 1, WORD_PARTIAL = 2, WORD_TILE = 4 };
-
-Walk
-w_told(const Walk *w)
-{
-  Walk r = *w;
-  r.told = w->test != NULL;
-  r.more = i_int(1);
-  return r;
-}
-
-Idx
-w_word(const Walk *w, TileIter j)
-{
-  Idx partial = i_select(j.partial, WORD_PARTIAL, 0);
-  Idx last = i_select(w_ahead(w, j, 1).is, 0, WORD_LAST);
-  Idx flags = i_add(partial, last);
-  return i_add(i_mul(j.n, WORD_TILE), flags);
 }
 
 void
@@ -326,21 +303,6 @@ walk_loop(const Walk *w, const struct Region *loop)
 {
   if (w->test)
     w->test->loop = loop;
-}
-
-TileIter
-t_told(Tb *t, Walk *w, Slot stage, TileIter j)
-{
-  if (!w->told)
-    return j;
-  Idx word = t_stage_word(t, stage), flags = i_mod(word, WORD_TILE);
-  Idx more = i_not(i_lt(0, i_mod(word, WORD_PARTIAL)));
-  j.n = i_div(word, WORD_TILE);
-  j.k0 = first_key(w, j.n);
-  if (j.loop)
-    j.partial = i_lt(WORD_LAST, flags);
-  tile_more(t, w, j.loop, more);
-  return j;
 }
 
 View

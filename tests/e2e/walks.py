@@ -35,6 +35,7 @@ CASES = {
     "not here": ("mask_mod: kv_idx // 64 != q_idx // 64", True),
     "no keys": ("mask_mod: kv_idx // 64 % 2 == 0 && kv_idx > q_idx + sk", True),
     "holes at both ends": ("mask_mod: kv_idx // 32 % 4 == 1", False),
+    "rows without keys": ("mask_mod: q_idx // 16 == kv_idx // 32 + 1", False),
     "documents": (DOC + "mask_mod: " + SAME, True),
     "packed documents": (DOC + "causal: true\nalign: top_left\nmask_mod: " + SAME, True),
     "unsorted documents": (DOC.replace(", monotone: true", "") + "causal: true\nmask_mod: " + SAME,
