@@ -100,7 +100,8 @@ add_scalar(const Spec *s, int slot, Signature *to)
   const ScalarInfo *info = &scalar_info[slot];
   size_t n;
   double initial = spec_number(s, info->field);
-  if (!op_word_in(info->ops, to->op, &n) || isnan(initial))
+  bool given = spec_has(s, info->field) || !isnan(initial);
+  if (!op_word_in(info->ops, to->op, &n) || !given)
     return;
   to->scalars[to->n_scalars++] =
       (SignatureScalar){.name = info->name,

@@ -13,6 +13,7 @@
 #include "schedule/schedule.h"
 #include "base/str.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -120,6 +121,9 @@ typedef struct SpecMask {
   const Expr *first, *last, *rest;
 } SpecMask;
 
+/* Of a number that every call gives: the spec has none. */
+#define SPEC_RUN_TIME ((double)INFINITY)
+
 struct attnc_spec {
   Arena *arena;
   int refs; /* atomic */
@@ -137,7 +141,7 @@ struct attnc_spec {
    * they mean is in mask_mod and score_mod. */
   bool prefix_len;
   int attention_chunk; /* 0: none */
-  double softcap;      /* NaN: none */
+  double softcap;      /* NaN: none; SPEC_RUN_TIME */
   Alibi alibi_slopes;
   SpecBias bias;
   unsigned sink;      /* 0: none; of fp32, fp16, bf16 */

@@ -366,7 +366,10 @@ read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static void
 read_scale(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
-  spec_value_scale(l, node, f, to);
+  if (!f->initial && node->kind == DOC_SCALAR && str_eq(node->text, "run_time"))
+    *(double *)to = SPEC_RUN_TIME;
+  else
+    spec_value_scale(l, node, f, to);
 }
 
 /* Read when the names are known. */
@@ -378,6 +381,13 @@ read_names(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   l->specialize = node;
 }
 
+static void
+refuse_constant(SpecLoad *l, const DocNode *n, const char *name, const char *help)
+{
+  spec_fault(l, n->place, SE_NULL_VALUE, help,
+             "`%s` is `run_time`: it has no value that could be a constant", name);
+}
+
 /* A number that the spec declares becomes a constant; true: it was one already. */
 static bool
 make_constant(SpecLoad *l, const DocNode *n, SpecScalar *s)
@@ -385,9 +395,19 @@ make_constant(SpecLoad *l, const DocNode *n, SpecScalar *s)
   bool again = s->constant;
   s->constant = true;
   if (isnan(s->initial))
-    spec_fault(l, n->place, SE_NULL_VALUE, "give it a number in `scalars`",
-               "`%s` is `run_time`: it has no value that could be a constant", s->name);
+    refuse_constant(l, n, s->name, "give it a number in `scalars`");
   return again;
+}
+
+/* Of a field that is the run-time number `name`. */
+static void
+check_constant(SpecLoad *l, const DocNode *n, const char *name)
+{
+  if (!spec_has(l->spec, name) && isnan(spec_number(l->spec, name)))
+    spec_fault(l, n->place, SE_NEEDS, arena_printf(l->arena, "give `%s` a value", name),
+               "the spec has no `%s`", name);
+  else if (isnan(spec_number(l->spec, name)))
+    refuse_constant(l, n, name, arena_printf(l->arena, "give `%s` a number", name));
 }
 
 /* Names of sizes and fields, and of numbers that the spec declares. */
@@ -410,10 +430,8 @@ read_specialize(SpecLoad *l)
     bool fixed = i < SPECIALIZE_COUNT;
     bool again = fixed ? s->specialize >> i & 1u
                        : make_constant(l, n, &s->scalars.at[i - SPECIALIZE_COUNT]);
-    if (i > (int)SPECIALIZE_STRIDES && fixed && isnan(spec_number(s, words[i])))
-      spec_fault(l, n->place, SE_NEEDS,
-                 arena_printf(l->arena, "give `%s` a value", words[i]),
-                 "the spec has no `%s`", words[i]);
+    if (i > (int)SPECIALIZE_STRIDES && fixed)
+      check_constant(l, n, words[i]);
     if (again)
       spec_fault(l, n->place, SE_REPEATED, NULL, "`%s` is listed twice", words[i]);
     s->specialize |= fixed ? 1u << i : 0;

@@ -102,7 +102,8 @@ double
 spec_number(const Spec *s, const char *key)
 {
   const Field *f = spec_field(key);
-  return f && f->type == FT_SCALE ? spec_member_number(spec_member(s, f)) : NAN;
+  double v = f && f->type == FT_SCALE ? spec_member_number(spec_member(s, f)) : NAN;
+  return isinf(v) ? NAN : v;
 }
 
 bool

@@ -110,9 +110,10 @@ static void
 put_scale(Member m, Str *out, bool json)
 {
   double v = spec_member_number(m);
-  (void)json;
   if (isnan(v))
     str_put(out, "null");
+  else if (isinf(v))
+    str_put(out, json ? "\"run_time\"" : "run_time");
   else
     put_number(out, v);
 }

@@ -171,7 +171,10 @@ put_type(Str *out, const Field *f)
     str_put(out, "}");
     break;
   case FT_SCALE:
-    str_put(out, "\"type\": \"number\", \"exclusiveMinimum\": 0");
+    str_put(out, f->initial
+                     ? "\"type\": \"number\", \"exclusiveMinimum\": 0"
+                     : "\"oneOf\": [{\"type\": \"number\", \"exclusiveMinimum\": 0}, "
+                       "{\"const\": \"run_time\"}]");
     break;
   case FT_NAMES:
     str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");

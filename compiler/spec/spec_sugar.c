@@ -76,7 +76,7 @@ spec_collect_numbers(Spec *s)
   int n = 0;
   if (spec_has(s, "softcap"))
     at[n++] = (SpecScalar){.name = "softcap",
-                           .initial = s->softcap,
+                           .initial = spec_number(s, "softcap"),
                            .constant = spec_is_constant(s, "softcap"),
                            .slot = ATTNC_SOFTCAP};
   for (int i = 0; i < s->scalars.n; i++)
