@@ -35,9 +35,10 @@ fwd_group(const Call *p)
   return group ? i_int(group) : i_div(p->h, p->hk);
 }
 
-/* ptxas 13.0 has so many loads' results on their way, whatever the registers; and with so
- * many in all there is a legal schedule left for every head_dim: what is above spills. */
-enum { LOADS_AHEAD = 12, MOD_REGS = 24 };
+/* ptxas 13.0 has so many loads' results on their way, whatever the registers, and besides
+ * so many addresses that such results tell; and with so many registers in all, addresses
+ * aside, there is a legal schedule left for every head_dim: what is above spills. */
+enum { LOADS_AHEAD = 12, CHAINED = 24, MOD_REGS = 24 };
 
 int
 fwd_mod_regs(const Spec *p, int rows)
@@ -47,7 +48,8 @@ fwd_mod_regs(const Spec *p, int rows)
   int of_row = a->kept[GRADE_ROW] + b->kept[GRADE_ROW] + limits;
   int once = a->kept[GRADE_NEITHER] + b->kept[GRADE_NEITHER];
   int regs = rows * of_row + once + (a->loads || b->loads ? LOADS_AHEAD : 0);
-  return regs < MOD_REGS ? regs : MOD_REGS;
+  int chained = a->chained || b->chained ? CHAINED : 0;
+  return (regs < MOD_REGS ? regs : MOD_REGS) + chained;
 }
 
 double

@@ -180,6 +180,8 @@ live_regs(const Spec *p, const Hopper *s)
   int mods = fwd_mod_regs(p, 2);
   if (p->mask.rest && mods < EACH)
     mods = EACH;
+  if (p->mask.rest && p->mask_cost.loads)
+    mods += 4;
   return p->head_dim_v / 2 + s->bn / 2 + pw + mods;
 }
 

@@ -284,8 +284,8 @@ ExprGrade expr_grade(const Expr *);
 typedef struct ExprCost {
   int nodes[GRADES], slots[GRADES]; /* leaves are no nodes */
   /* Registers of what is computed once, or once a row, and read for columns and elements;
-   * the loads of these. */
-  int kept[GRADES], loads;
+   * the loads of these, and those of them whose place another load tells. */
+  int kept[GRADES], loads, chained;
 } ExprCost;
 /* Of n expressions together, each part once. */
 ExprCost expr_cost(const ExprGraph *, const Expr *const *roots, int n);

@@ -356,6 +356,26 @@ keep_operands(const ExprList *list, const Expr *e, bool *kept, ExprCost *cost)
   }
 }
 
+/* Whether a load for each column or element is below e, itself included. */
+static bool
+loads_below(const Expr *e)
+{
+  ExprGrade grade = expr_grade(e);
+  bool found = e->op == EXPR_OP_LOAD && (grade == GRADE_COLUMN || grade == GRADE_BOTH);
+  for (int i = 0; i < e->n && !found; i++)
+    found = loads_below(e->arg[i]);
+  return found;
+}
+
+static bool
+is_chained(const Expr *e)
+{
+  bool found = false;
+  for (int i = 0; i < e->n && e->op == EXPR_OP_LOAD && !found; i++)
+    found = loads_below(e->arg[i]);
+  return found;
+}
+
 ExprCost
 expr_cost(const ExprGraph *g, const Expr *const *roots, int n)
 {
@@ -368,6 +388,7 @@ expr_cost(const ExprGraph *g, const Expr *const *roots, int n)
     if (grade == GRADE_COLUMN || grade == GRADE_BOTH) {
       keep_operands(&list, node, kept, &cost);
       cost.loads += node->op == EXPR_OP_LOAD;
+      cost.chained += is_chained(node);
     }
     if (expr_ops[node->op].cost == 0)
       continue;
