@@ -379,7 +379,7 @@ t_ticket_(Tb *t, const WorkRegion *r, Idx n)
   Op *op = tile_op(t, OP_TICKET);
   op->view = v_rows(t_region(t, r), i_int(0), i_int(0), i_int(0), 1);
   op->bound = n;
-  op->found = tile_found(t);
+  op->found = tile_found(t, true);
   return op->found;
 }
 

@@ -257,7 +257,7 @@ static void
 lower_seek(Lo *lo, const Region *r)
 {
   V from = idx_value(lo, r->span.hi);
-  lo->any[r->found.node->n] = find_tile(lo, r, from);
+  lo->found[r->found.node->n] = find_tile(lo, r, from);
 }
 
 /* Tiles that `seek` finds, `ahead` of them known in advance. */
@@ -289,7 +289,7 @@ lower_listed(Lo *lo, const Region *r)
   close_loop(lo, &l, now, more);
   V visited = phi_of(lo, lo->i32, before, l.pre);
   LLVMAddIncoming(visited, &l.n_phi, &latch, 1);
-  lo->any[r->visited.node->n] = visited;
+  lo->found[r->visited.node->n] = visited;
 }
 
 /* Tiles that another role chooses. */

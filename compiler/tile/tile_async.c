@@ -156,7 +156,7 @@ t_stage_word(Tb *t, Slot slot)
   Op *op = tile_op(t, OP_STAGE_WORD);
   op->ring = slot.ring;
   op->wait_id = slot.wait_id;
-  op->found = tile_found(t);
+  op->found = tile_found(t, true);
   return op->found;
 }
 

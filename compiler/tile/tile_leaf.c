@@ -39,18 +39,10 @@ tile_any(Tb *t, int id)
   return leaf(t, &n);
 }
 
-/* Below every tile where there is none. */
 Idx
-tile_sought(Tb *t)
+tile_found(Tb *t, bool nonneg)
 {
-  Node n = {.kind = NODE_ANY, .n = ++t->prog->n_any, .depth = LATE};
-  return leaf(t, &n);
-}
-
-Idx
-tile_found(Tb *t)
-{
-  Node n = {.kind = NODE_FOUND, .n = ++t->prog->n_found, .nonneg = true, .depth = LATE};
+  Node n = {.kind = NODE_FOUND, .n = ++t->prog->n_found, .nonneg = nonneg, .depth = LATE};
   return leaf(t, &n);
 }
 

@@ -216,7 +216,7 @@ seek(Tb *t, const Walk *w, Idx from)
 {
   Op *op = tile_op(t, OP_SEEK);
   op->body = seek_region(t, w, from);
-  op->body->found = tile_sought(t);
+  op->body->found = tile_found(t, false); /* below every tile: there is none */
   return op->body->found;
 }
 
@@ -245,7 +245,7 @@ listed(Tb *t, const Walk *w, Region *body)
   if (w->told)
     return;
   body->before = w->before;
-  body->visited = tile_any(t, ++t->prog->n_any);
+  body->visited = tile_found(t, true);
   walk_loop(w, body);
   body->seek = seek_region(t, w, i_int(0));
   body->ahead = w->ahead;

@@ -344,8 +344,7 @@ Idx walk_first_key(const Walk *, Idx n);      /* of tile n */
 /* In a loop over a walk that is told, and before it: is there another tile? */
 void tile_more(Tb *, Walk *, const Region *, Idx more);
 Idx tile_any(Tb *, int id);
-Idx tile_sought(Tb *);                       /* the tile that a search finds */
-Idx tile_found(Tb *);                        /* a number that the last operation finds */
+Idx tile_found(Tb *, bool nonneg);           /* a number that an operation finds */
 Idx tile_sms(Tb *, int multiple);            /* of the host */
 const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */
 int tile_warps(const Tb *);                  /* of the team … */
