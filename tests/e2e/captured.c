@@ -6,29 +6,14 @@
  * launch itself does with them, bit by bit; and a graph whose edges are too few is found
  * out. */
 #include "tests/e2e/call.h"
+#include "tests/e2e/graph.h"
 #include "tests/e2e/run.h"
 
-#include "abi/cuda_graph.h"
-
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FUNCTIONS(X)                                                                       \
-  X(cuStreamBeginCapture_v2, (CUstream, CUstreamCaptureMode))                              \
-  X(cuStreamEndCapture, (CUstream, CUgraph *))                                             \
-  X(cuStreamWaitEvent, (CUstream, CUevent, unsigned))                                      \
-  X(cuGraphInstantiateWithFlags, (CUgraphExec *, CUgraph, unsigned long long))             \
-  X(cuGraphLaunch, (CUgraphExec, CUstream))                                                \
-  X(cuGraphExecDestroy, (CUgraphExec))                                                     \
-  X(cuGraphDestroy, (CUgraph))
-
-static struct {
-#define X(name, args) CUresult(*name) args;
-  FUNCTIONS(X)
-#undef X
-} graph;
+static GraphCalls graph;
 
 static Session session;
 static Call call;
@@ -54,14 +39,9 @@ ok(CUresult r, const char *what)
 static void
 find_functions(void)
 {
-  void *p;
-#define X(name, args)                                                                      \
-  p = dlsym(session.device.lib, #name);                                                    \
-  if (!p)                                                                                  \
-    die(#name, "is missing");                                                              \
-  memcpy(&graph.name, &p, sizeof p);
-  FUNCTIONS(X)
-#undef X
+  const char *missing = graph_calls(&graph, session.device.lib);
+  if (missing)
+    die(missing, "is missing");
 }
 
 static void

@@ -8,11 +8,9 @@
  * products (each block once), nothing found, and the counter at zero in the end.  A counter
  * that was not zero is found out by the result. */
 #include "tests/e2e/call.h"
+#include "tests/e2e/graph.h"
 #include "tests/e2e/run.h"
 
-#include "abi/cuda_graph.h"
-
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,19 +22,7 @@
   "template=fwd_wgmma,block_m=64,block_n=16,num_stages=2,num_warps=8,pingpong=false"
 enum { COUNTER = 4 };
 
-#define FUNCTIONS(X)                                                                       \
-  X(cuStreamBeginCapture_v2, (CUstream, CUstreamCaptureMode))                              \
-  X(cuStreamEndCapture, (CUstream, CUgraph *))                                             \
-  X(cuGraphInstantiateWithFlags, (CUgraphExec *, CUgraph, unsigned long long))             \
-  X(cuGraphLaunch, (CUgraphExec, CUstream))                                                \
-  X(cuGraphExecDestroy, (CUgraphExec))                                                     \
-  X(cuGraphDestroy, (CUgraph))
-
-static struct {
-#define X(name, args) CUresult(*name) args;
-  FUNCTIONS(X)
-#undef X
-} more;
+static GraphCalls graph;
 
 /* One of two calls with memory of their own. */
 typedef struct Side {
@@ -71,14 +57,9 @@ ok(CUresult r, const char *what)
 static void
 find_functions(void)
 {
-  void *p;
-#define X(name, args)                                                                      \
-  p = dlsym(session.device.lib, #name);                                                    \
-  if (!p)                                                                                  \
-    die(#name, "is missing");                                                              \
-  memcpy(&more.name, &p, sizeof p);
-  FUNCTIONS(X)
-#undef X
+  const char *missing = graph_calls(&graph, session.device.lib);
+  if (missing)
+    die(missing, "is missing");
 }
 
 static void
@@ -238,18 +219,18 @@ graph_replays(void)
   CUgraphExec x;
   Side *s = &sides[0];
   configure("ctas=random,async=random,sched=random,seed=7");
-  OK(more.cuStreamBeginCapture_v2(s->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+  OK(graph.cuStreamBeginCapture_v2(s->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
   launch(s, true, s->stream);
   launch(s, true, s->stream);
-  OK(more.cuStreamEndCapture(s->stream, &g));
-  OK(more.cuGraphInstantiateWithFlags(&x, g, 0));
+  OK(graph.cuStreamEndCapture(s->stream, &g));
+  OK(graph.cuGraphInstantiateWithFlags(&x, g, 0));
   for (int turn = 0; turn < 3; turn++) {
     clear(s);
-    OK(more.cuGraphLaunch(x, s->stream));
+    OK(graph.cuGraphLaunch(x, s->stream));
     check(s);
   }
-  OK(more.cuGraphExecDestroy(x));
-  OK(more.cuGraphDestroy(g));
+  OK(graph.cuGraphExecDestroy(x));
+  OK(graph.cuGraphDestroy(g));
 }
 
 /* One plan in flight twice, with a workspace each. */

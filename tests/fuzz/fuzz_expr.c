@@ -7,6 +7,7 @@
  * Whatever the text: there is a node, or there are faults with a place within it and words
  * that can be printed; and a node is what its text is read as, and its normal form's too.
  */
+#include "tests/fuzz/fuzz_args.h"
 #include "tests/unit/expr_random.h"
 
 #include <stdio.h>
@@ -204,16 +205,11 @@ int
 main(int argc, char **argv)
 {
   static Fuzz f;
-  long runs = 20000;
-  f.r.seed = 1;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (strcmp(argv[i], "--runs") == 0)
-      runs = atol(argv[i + 1]);
-    else if (strcmp(argv[i], "--seed") == 0)
-      f.r.seed = (uint64_t)atoll(argv[i + 1]);
-    else
-      return broken(&f, "usage: fuzz_expr [--runs N] [--seed N]");
-  }
+  FuzzArgs args = {.runs = 20000, .seed = 1};
+  if (!fuzz_args(&args, argc, argv) || args.keep)
+    return broken(&f, "usage: fuzz_expr [--runs N] [--seed N]");
+  long runs = args.runs;
+  f.r.seed = args.seed;
   for (long i = 0; i < runs; i++) {
     make_text(&f);
     if (run_one(&f)) {

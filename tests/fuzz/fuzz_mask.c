@@ -8,6 +8,7 @@
  * masks are made of: bands, blocks, periods, neighbourhoods, documents.  Tables have random
  * contents, sorted where they are declared so, shorter and longer than the indices. */
 #include "compiler/spec/mask_class.h"
+#include "tests/fuzz/fuzz_args.h"
 #include "tests/unit/expr_random.h"
 
 #include <limits.h>
@@ -298,16 +299,11 @@ int
 main(int argc, char **argv)
 {
   static Fuzz f;
-  long runs = 1500;
-  f.r.seed = 1;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (strcmp(argv[i], "--runs") == 0)
-      runs = atol(argv[i + 1]);
-    else if (strcmp(argv[i], "--seed") == 0)
-      f.r.seed = (uint64_t)atoll(argv[i + 1]);
-    else
-      return fprintf(stderr, "usage: fuzz_mask [--runs N] [--seed N]\n"), 1;
-  }
+  FuzzArgs args = {.runs = 1500, .seed = 1};
+  if (!fuzz_args(&args, argc, argv) || args.keep)
+    return fprintf(stderr, "usage: fuzz_mask [--runs N] [--seed N]\n"), 1;
+  long runs = args.runs;
+  f.r.seed = args.seed;
   unsigned long long seed = f.r.seed;
   for (long i = 0; i < runs; i++)
     if (run_one(&f)) {

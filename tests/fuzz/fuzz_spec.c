@@ -9,6 +9,7 @@
  */
 #include "base/diag.h"
 #include "base/file.h"
+#include "tests/fuzz/fuzz_args.h"
 #include "tests/golden.h"
 
 #include <attnc/attnc.h>
@@ -312,18 +313,12 @@ int
 main(int argc, char **argv)
 {
   static Fuzz f;
-  long runs = 20000;
-  f.seed = 1;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (strcmp(argv[i], "--runs") == 0)
-      runs = atol(argv[i + 1]);
-    else if (strcmp(argv[i], "--seed") == 0)
-      f.seed = (uint64_t)atoll(argv[i + 1]);
-    else if (strcmp(argv[i], "--keep") == 0)
-      f.keep = argv[i + 1];
-    else
-      return broken("usage: fuzz_spec [--runs N] [--seed N] [--keep FILE]");
-  }
+  FuzzArgs args = {.runs = 20000, .seed = 1};
+  if (!fuzz_args(&args, argc, argv))
+    return broken("usage: fuzz_spec [--runs N] [--seed N] [--keep FILE]");
+  long runs = args.runs;
+  f.seed = args.seed;
+  f.keep = args.keep;
   add_folder(&f, "specs");
   f.n_good = f.n_corpus;
   add_folder(&f, "tests/bad");
