@@ -2,7 +2,8 @@
  * reference than twice the largest error that the plain computation makes in the same head,
  * plus one ulp of the output type; the LSE the same way, plus four roundings of fp32 and
  * what tensor cores lose of the scores, or within 1e-3; rows that see no key exactly 0 and,
- * without a sink, -inf.
+ * without a sink, -inf.  To both comes what it is worth that the functions of a score_mod
+ * are off by what docs/expressions.md allows them (ref_slack.c).
  *
  * Where the reference is NaN the result must be, where it is infinite it must be that or
  * NaN (a weight that underflows times infinity).  It need not be finite where the plain
@@ -74,8 +75,8 @@ sample_rows(int64_t sq, int64_t rows[SAMPLED_ROWS])
 /* What is kept of a row until the head's plain error is known. */
 typedef struct RowError {
   double error;     /* largest of an element */
-  double excess;    /* largest of error - ulp: at most twice the plain error when right */
-  double ulp;       /* of the element with that */
+  double excess;    /* largest of error - own: at most twice the plain error when right */
+  double own;       /* an ulp, and what functions are worth, of the element with that */
   double lse;       /* |lse - reference|, and … */
   double lse_slack; /* … what rounding is worth at its magnitude */
   bool empty;       /* the row sees no key, … */
@@ -163,19 +164,21 @@ row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, Plain *plain)
     double one = lse == -INFINITY ? 0 : ref_ulp(want, r->ty[ATTNC_O]);
     if (one > 0 && one < FLUSHED && r->spec->sink_logit.n)
       one = FLUSHED;
+    if (r->o_slack)
+      one += r->o_slack[i];
     keep_largest(&plain->o, distance(r->o32[i], want));
     if (error > e.error)
       e.error = error;
     if (error - one > e.excess) {
       e.excess = error - one;
-      e.ulp = one;
+      e.own = one;
     }
   }
   if (r->spec->return_lse) {
     float got = ref_at(r, ATTNC_LSE, b, h, q, 0);
     bool excused = isfinite(lse) && !isfinite(got) && !isfinite(r->lse32);
     e.lse = excused ? 0 : distance(got, lse);
-    e.lse_slack = lse_slack(r, q, lse);
+    e.lse_slack = lse_slack(r, q, lse) + r->lse_slack;
     keep_largest(&plain->lse, distance(r->lse32, lse));
   }
   return e;
@@ -198,15 +201,15 @@ ratio(double error, double bound)
                         : INFINITY;
 }
 
-/* Rows that see nothing have e->ulp 0 and no use for the head's bound. */
+/* Rows that see nothing have e->own 0 and no use for the head's bound. */
 static Judge
 judge_row(const RowError *e, const Plain *plain, bool empty)
 {
-  double bound = empty ? 0 : 2 * plain->o + e->ulp;
+  double bound = empty ? 0 : 2 * plain->o + e->own;
   double relative = 2 * plain->lse + e->lse_slack;
   double lse_bound = e->no_lse ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
   bool o_good = e->excess <= (empty ? 0 : 2 * plain->o), lse_good = e->lse <= lse_bound;
-  double o_ratio = ratio(e->excess + e->ulp, bound), lse_ratio = ratio(e->lse, lse_bound);
+  double o_ratio = ratio(e->excess + e->own, bound), lse_ratio = ratio(e->lse, lse_bound);
   return (Judge){.v = {.rows = 1,
                        .bad_rows = !o_good || !lse_good,
                        .slot = o_ratio >= lse_ratio ? ATTNC_O : ATTNC_LSE},
@@ -326,6 +329,7 @@ attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdi
   double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
                 (spec->head_dim + spec->head_dim_v);
   r.row_bytes = sizeof(RowError);
+  r.judged = true;
   if (macs > LARGE_MACS && r.n.sq > SAMPLED_ROWS) {
     sample_rows(r.n.sq, sampled);
     r.rows = sampled;

@@ -197,6 +197,15 @@ ref_room(Arena *a, int64_t n, int64_t m, size_t size)
 }
 
 static bool
+take_slack(Ref *r)
+{
+  if (!r->judged || !ref_has_functions(r->spec))
+    return true;
+  return (r->score_error = ref_room(r->arena, r->n.sk, 1, sizeof(double))) &&
+         (r->o_slack = ref_room(r->arena, r->spec->head_dim_v, 1, sizeof(double)));
+}
+
+static bool
 take_memory(Ref *r)
 {
   int d = r->spec->head_dim, dv = r->spec->head_dim_v;
@@ -209,7 +218,8 @@ take_memory(Ref *r)
          (r->q = ref_room(a, d, 1, sizeof(float))) &&
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
          (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
-         (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && ref_exprs_open(r);
+         (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && take_slack(r) &&
+         ref_exprs_open(r);
 }
 
 /* ---- one row ---- */
@@ -354,6 +364,9 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   memset(r->o64, 0, (size_t)dv * sizeof *r->o64);
   memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
   r->lse32 = -INFINITY;
+  r->lse_slack = 0;
+  for (int i = 0; r->o_slack && i < dv; i++)
+    r->o_slack[i] = 0;
   r->n_seen = keys.to - keys.from;
   double sink = sink_of(r, h);
   if (keys.from == keys.to && sink == -INFINITY)
@@ -373,6 +386,9 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
     r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
     r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);
   }
+  if (r->score_error)
+    ref_row_slack(r, keys, l64);
+  r->lse_slack = in_base(r, r->lse_slack);
   r->lse32 *= (float)in_base(r, 1);
   return in_base(r, lse);
 }

@@ -30,6 +30,7 @@ typedef struct Ref {
   const int64_t *rows; /* NULL: all */
   int64_t n_rows;
   size_t row_bytes; /* of `per_row` for each row: the caller's */
+  bool judged;      /* rows have slacks */
   /* Of a thread. */
   Arena *arena;
   void *per_row;
@@ -40,6 +41,9 @@ typedef struct Ref {
   float lse32;            /* and its LSE */
   struct RefExprs *exprs; /* NULL: the spec has none */
   int64_t n_seen;         /* keys of the row */
+  /* What functions of score_mod may be off by; NULL: it has none, or nobody asks. */
+  double *score_error;        /* by key */
+  double *o_slack, lse_slack; /* of the row: what that is worth */
 } Ref;
 
 typedef struct Range {
@@ -96,5 +100,15 @@ bool ref_is_hidden(const Ref *, int64_t key);
 bool ref_sees(Ref *, int64_t b, int64_t h, int64_t q, int64_t k);
 bool ref_table_is_empty(const Ref *, int table);
 float ref_element(const void *data, int64_t i, Dtype);
+
+/* ---- what functions may be off by (ref_slack.c) ---- */
+
+bool ref_has_functions(const Spec *);
+/* Of the last value of a list whose values are known, where `score` is off by `before`;
+ * errors: room for one of each. */
+double ref_score_error(const Ref *, const ExprList *, const ExprValue *values,
+                       double before, double *errors);
+/* Of the row in s64 (weights, whose sum is l64) and o64: adds to its slacks. */
+void ref_row_slack(Ref *, Range keys, double l64);
 
 #endif

@@ -7,7 +7,8 @@
 #include <string.h>
 
 typedef struct RefExprs {
-  ExprValue *values; /* room for every list */
+  ExprValue *values; /* room for every list, … */
+  double *errors;    /* … and for their errors */
   bool *hidden;      /* by key */
   ExprInput in;
 } RefExprs;
@@ -73,7 +74,8 @@ ref_exprs_open(Ref *r)
     return true;
   RefExprs *x = r->exprs = NEW(a, RefExprs);
   if (!x || !(x->hidden = ref_room(a, r->n.sk, 1, sizeof(bool))) ||
-      !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))))
+      !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))) ||
+      !(x->errors = ref_room(a, s->graph->nodes.n, 1, sizeof(double))))
     return false;
   x->in = (ExprInput){
       .scalars = r->numbers, .tables = r->tables, .element = element, .user = s};
@@ -87,14 +89,29 @@ value_of(RefExprs *x, const ExprList *list)
   return x->values[list->n - 1];
 }
 
+/* error: what the result may be off by; NULL: nobody asks. */
 static double
-changed(const Ref *r, RefExprs *x, double score, ExprWidth width)
+changed(const Ref *r, RefExprs *x, double score, ExprWidth width, double *error)
 {
   x->in.width = width;
   x->in.score = score;
-  for (int i = 0; i < r->spec->score_mod.n; i++)
-    x->in.score = value_of(x, &r->spec->score_mod.lists[i]).f;
+  for (int i = 0; i < r->spec->score_mod.n; i++) {
+    const ExprList *list = &r->spec->score_mod.lists[i];
+    x->in.score = value_of(x, list).f;
+    if (error)
+      *error = ref_score_error(r, list, x->values, *error, x->errors);
+  }
   return x->in.score;
+}
+
+/* In fp64, with its error. */
+static double
+changed_wide(const Ref *r, RefExprs *x, int64_t key)
+{
+  double *error = r->score_error ? &r->score_error[key] : NULL;
+  if (error)
+    *error = 0;
+  return changed(r, x, r->s64[key], EXPR_WIDE, error);
 }
 
 static void
@@ -119,9 +136,9 @@ ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
     x->in.width = EXPR_WIDE;
     x->hidden[j] = r->spec->mask_mod.n && !value_of(x, r->spec->mask_mod.lists).i;
     r->n_seen -= x->hidden[j];
-    r->s64[j] = x->hidden[j] ? (double)-INFINITY : changed(r, x, r->s64[j], EXPR_WIDE);
-    r->s32[j] =
-        x->hidden[j] ? -INFINITY : (float)changed(r, x, (double)r->s32[j], EXPR_NARROW);
+    r->s64[j] = x->hidden[j] ? (double)-INFINITY : changed_wide(r, x, j);
+    r->s32[j] = x->hidden[j] ? -INFINITY
+                             : (float)changed(r, x, (double)r->s32[j], EXPR_NARROW, NULL);
   }
 }
 

@@ -145,6 +145,7 @@ typedef struct Mods {
   OracleCase c;
   bool per_batch;    /* slopes */
   double cap;        /* 0: none */
+  double off;        /* of the cap's tanh: what it is wrong by, relative to it */
   int64_t stride[4]; /* all 0: no bias */
   bool alibi, prefix;
   int chunk; /* 0: none */
@@ -168,7 +169,8 @@ mod_score(const void *user, OracleAt a, long double x)
   const Mods *m = user;
   const int64_t *st = m->stride;
   if (m->cap > 0)
-    x = (long double)(float)m->cap * tanhl(x / (long double)(float)m->cap); /* an fp32 */
+    x = (long double)(float)m->cap * tanhl(x / (long double)(float)m->cap) /* an fp32 */
+        * (1 + (long double)(a.kv_idx % 2 ? m->off : -m->off));
   if (m->alibi)
     x -= (long double)slopes[(m->per_batch ? a.b * MOD_H : 0) + a.h] *
          abs(a.q_idx + m->c.sk - m->c.sq - a.kv_idx);
@@ -268,6 +270,36 @@ fields_are_the_oracles(void **state)
   (void)state;
   for (size_t i = 0; i < 3 * sizeof mod_cases / sizeof *mod_cases; i++)
     check_mod_case(i / 3, lengths[i % 3][0], lengths[i % 3][1], (OracleType)(i % 3));
+}
+
+/* ---- what functions may be off by ---- */
+
+/* Outputs of scores whose tanh is off by so much, judged. */
+static Found
+judge_off(double off, OracleType type)
+{
+  Mods m = {.cap = 1.5, .off = off};
+  Problem p = {.c = ORACLE(MOD_B, MOD_H, 2, 33, 41, 32, 16, true, false, -1, -1, 0),
+               .type = type};
+  m.c = p.c;
+  problem_open(&p, 1, "return_lse: true\nsoftcap: 1.5\n");
+  p.c.score = mod_score;
+  p.c.user = &m;
+  problem_solve(&p);
+  Found f = verify(&p);
+  problem_close(&p);
+  return f;
+}
+
+/* What docs/expressions.md allows a tanh of fp32 is 2^-21 of it. */
+static void
+functions_have_what_they_are_allowed(void **state)
+{
+  (void)state;
+  Found right = judge_off(0, ORACLE_FP32), allowed = judge_off(0x1p-21, ORACLE_FP32);
+  assert_true(right.pass && allowed.pass);
+  assert_false(judge_off(0x1p-17, ORACLE_FP32).pass);
+  assert_true(judge_off(0x1p-21, ORACLE_BF16).pass);
 }
 
 /* ---- a sink, and the base of the LSE ---- */
@@ -376,6 +408,7 @@ main(void)
       cmocka_unit_test(sinks_are_one_more_logit),
       cmocka_unit_test(sinks_may_be_no_numbers),
       cmocka_unit_test(hidden_keys_have_no_value),
+      cmocka_unit_test(functions_have_what_they_are_allowed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
