@@ -84,6 +84,7 @@ extern const char *const access_names[];
 typedef struct CallAxis {
   SizeId size;
   int64_t n; /* its length where that is no size of the call; else 0 */
+  int more;  /* elements above the size */
 } CallAxis;
 
 /* A tensor of a call: of a spec's signature, of a recipe. */
@@ -100,6 +101,8 @@ typedef struct CallTensor {
                  is not read */
 } CallTensor;
 
+/* "sq", "b+1": a size and so many more, in n bytes; false: it is none. */
+bool axis_read(const char *word, size_t n, CallAxis *);
 int64_t axis_length(const CallAxis *, const attnc_sizes *);
 /* A tensor without elements has no data to point to. */
 bool tensor_is_empty(const CallTensor *, const attnc_sizes *);

@@ -60,10 +60,27 @@ op_word_in(const char *list, int op, size_t *len)
 
 /* ---- shapes ---- */
 
+bool
+axis_read(const char *word, size_t n, CallAxis *a)
+{
+  const char *plus = memchr(word, '+', n);
+  size_t name = plus ? (size_t)(plus - word) : n;
+  *a = (CallAxis){0};
+  if (plus && (n != name + 2 || plus[1] < '1' || plus[1] > '9'))
+    return false;
+  a->more = plus ? plus[1] - '0' : 0;
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (strlen(size_names[i]) == name && !strncmp(size_names[i], word, name)) {
+      a->size = (SizeId)i;
+      return true;
+    }
+  return false;
+}
+
 int64_t
 axis_length(const CallAxis *a, const attnc_sizes *s)
 {
-  return a->n ? a->n : size_get(s, a->size);
+  return a->n ? a->n : size_get(s, a->size) + a->more;
 }
 
 static RuleTensor

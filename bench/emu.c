@@ -93,7 +93,8 @@ tensor(const Driver *d, unsigned seed)
   return (void *)(uintptr_t)p;
 }
 
-static const attnc_sizes sizes = {sizeof sizes, B, H, H, S, S};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = B, .h = H, .hk = H, .sq = S, .sk = S};
 
 static attnc_plan *
 make_plan(const char *path, attnc_context **ctx, attnc_spec **spec)

@@ -74,6 +74,7 @@ int tally_code(const Tally *);
 #define INFO_TABLES(key)
 #define INFO_BIAS(key)
 #define INFO_SCALARS(key)
+#define INFO_TENSORS(key)
 typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)
 #include "compiler/spec/spec_fields.def"

@@ -244,7 +244,7 @@ static attnc_status
 self_test_steps(Doctor *d, SelfTest *t, attnc_error *e)
 {
   attnc_options o;
-  attnc_sizes z = {sizeof z, 1, 2, 1, 100, 100};
+  attnc_sizes z = {.size = sizeof z, .b = 1, .h = 2, .hk = 1, .sq = 100, .sk = 100};
   TRY(cli_load_text(d->c, "self-test", self_test_spec, strlen(self_test_spec), &t->spec,
                     NULL, e));
   TRY(cli_open(d->c, &t->device, &t->ctx, &o, e));

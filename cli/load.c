@@ -82,6 +82,7 @@ read_window(const json_t *j, int64_t out[2])
 #define READ_TABLES(value, key)
 #define READ_BIAS(value, key)
 #define READ_SCALARS(value, key)
+#define READ_TENSORS(value, key)
 
 static attnc_status
 spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
@@ -192,7 +193,8 @@ check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
 attnc_status
 cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
 {
-  Problem p = {.sizes = {sizeof p.sizes, 1, 8, 0, 256, 256}};
+  Problem p = {
+      .sizes = {.size = sizeof p.sizes, .b = 1, .h = 8, .hk = 0, .sq = 256, .sk = 256}};
   const char *line;
   int group = s->info.group_size;
   if (group > 8)

@@ -171,7 +171,10 @@ put_args(EmitC *c, const json_t *recipe)
   json_t *t;
   if (c->args.n)
     return;
-  str_put(&c->args, "  long long b, h, hk, sq, sk;\n");
+  for (int s = 0; s < SIZE_COUNT; s++)
+    if (emit_c_has_size(recipe, (SizeId)s))
+      str_printf(&c->args, "%s%s", s ? ", " : "  long long ", size_names[s]);
+  str_put(&c->args, ";\n");
   json_array_foreach(json_object_get(recipe, "tensors"), i, t)
   {
     const char *name = text_of(t, "name");

@@ -7,6 +7,7 @@
 #ifndef ATTNC_CLI_EMIT_C_H
 #define ATTNC_CLI_EMIT_C_H
 
+#include "base/call.h"
 #include "base/str.h"
 
 #include <attnc/attnc.h>
@@ -36,6 +37,8 @@ void emit_c_finish(EmitC *, Str *source, Str *header);
 
 /* ---- emit_c_rules.c: what is checked, in this order; grids are between ---- */
 
+/* Has the kernel's call this size?  Those behind sk are there with a tensor's axis. */
+bool emit_c_has_size(const json_t *recipe, SizeId);
 /* Declares `fault`. */
 void emit_c_sizes(EmitC *, const json_t *recipe);
 /* A variable for each scalar that is no constant. */

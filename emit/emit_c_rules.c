@@ -29,6 +29,22 @@ put_rule(EmitC *c, const char *rule)
 
 /* ---- sizes ---- */
 
+bool
+emit_c_has_size(const json_t *recipe, SizeId size)
+{
+  size_t i, k;
+  json_t *t, *axis;
+  json_array_foreach(json_object_get(recipe, "tensors"), i, t)
+  {
+    json_array_foreach(json_object_get(t, "axes"), k, axis)
+    {
+      if (json_is_string(axis) && !strcmp(json_string_value(axis), size_names[size]))
+        return true;
+    }
+  }
+  return size <= SIZE_SK;
+}
+
 void
 emit_c_sizes(EmitC *c, const json_t *recipe)
 {
@@ -36,15 +52,18 @@ emit_c_sizes(EmitC *c, const json_t *recipe)
   const json_t *sizes = json_object_get(r, "sizes");
   Str constant = str_new(c->arena);
   str_put(&c->body, "  RuleFault fault;\n  const int64_t size[] = {");
+  int n = 0;
   for (int i = 0; i < SIZE_COUNT; i++) {
-    str_printf(&c->body, "%sa->%s", i ? ", " : "", size_names[i]);
-    str_printf(&constant, "%s%lld", i ? ", " : "", number_of(sizes, size_names[i], -1));
+    if (!emit_c_has_size(recipe, (SizeId)i))
+      continue;
+    str_printf(&c->body, "%sa->%s", n ? ", " : "", size_names[i]);
+    str_printf(&constant, "%s%lld", n++ ? ", " : "", number_of(sizes, size_names[i], -1));
   }
   str_printf(
       &c->body,
       "};\n  static const int64_t constant[] = {%s};\n"
       "  static const RuleSizes sizes = {%d, %d, %d, %lldLL, %lldLL, 0, constant};\n",
-      constant.p, SIZE_COUNT, SIZE_H, SIZE_HK, number_of(r, "max_size", INT64_MAX),
+      constant.p, n, SIZE_H, SIZE_HK, number_of(r, "max_size", INT64_MAX),
       number_of(r, "group_size", 0));
   put_rule(c, "rule_sizes(&sizes, size, &fault)");
 }

@@ -56,11 +56,14 @@ main(int argc, char **argv)
     q[i] = (uint16_t)(ONE + i % 67);
   const attnc_tensor tensors[] = {on_device(q, sizeof q, H), on_device(k, sizeof k, HK),
                                   on_device(v, sizeof v, HK), on_device(o, sizeof o, H)};
-  const attnc_args args = {.size = sizeof args,
-                           .sizes = &(attnc_sizes){sizeof(attnc_sizes), B, H, HK, S, S},
-                           .tensors = tensors,
-                           .tensor_size = sizeof(attnc_tensor),
-                           .n_tensors = 4};
+  const attnc_args args = {
+      .size = sizeof args,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = B, .h = H, .hk = HK, .sq = S, .sk = S},
+      .tensors = tensors,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = 4};
   if (attend(argv[1], argv[2], &args, &e) != ATTNC_OK) {
     fprintf(stderr, "%s: %s\n", attnc_status_name(e.status), e.message);
     return 1;

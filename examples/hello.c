@@ -119,7 +119,7 @@ int
 main(void)
 {
   attnc_error e = {0};
-  attnc_sizes sizes = {sizeof sizes, B, H, HK, S, S};
+  attnc_sizes sizes = {.size = sizeof sizes, .b = B, .h = H, .hk = HK, .sq = S, .sk = S};
   attnc_tensor host[TENSORS], device[TENSORS];
   if (device_open() || make_tensors(host, device))
     return 6;

@@ -44,7 +44,8 @@ tune(attnc_context *context, const attnc_spec *spec, const attnc_sizes *sizes,
 int
 main(void)
 {
-  const attnc_sizes sizes = {sizeof sizes, 1, 2, 1, 128, 128};
+  const attnc_sizes sizes = {
+      .size = sizeof sizes, .b = 1, .h = 2, .hk = 1, .sq = 128, .sk = 128};
   attnc_error e = {0};
   attnc_spec *spec = NULL;
   attnc_context *context = NULL;

@@ -24,9 +24,9 @@ read_axes(const json_t *list, CallAxis axes[CALL_STRIDES])
   int n = (int)json_array_size(list);
   for (int i = 0; i < n && i < CALL_STRIDES; i++) {
     const json_t *v = json_array_get(list, (size_t)i);
-    int size = index_of(v, size_names, SIZE_COUNT);
-    axes[i] = (CallAxis){.size = (SizeId)(size < 0 ? 0 : size),
-                         .n = (int64_t)json_integer_value(v)};
+    axes[i] = (CallAxis){.n = (int64_t)json_integer_value(v)};
+    if (json_is_string(v))
+      axis_read(json_string_value(v), json_string_length(v), &axes[i]);
   }
   return n < CALL_STRIDES ? n : CALL_STRIDES;
 }

@@ -21,10 +21,10 @@ read_axes(Reader *rd, json_t *list, CallTensor *t)
   t->n_axes = (int)json_array_size(list);
   for (int i = 0; i < t->n_axes; i++) {
     json_t *v = json_array_get(list, (size_t)i);
-    if (json_is_string(v))
-      TRY(read_size(rd, v, &t->axes[i].size));
-    else
+    if (!json_is_string(v))
       TRY(read_int_in(rd, v, "axes", 1, INT_MAX, &t->axes[i].n));
+    else if (!axis_read(json_string_value(v), json_string_length(v), &t->axes[i]))
+      return read_bad(rd, "expected a size: one of the call's");
   }
   return ATTNC_OK;
 }

@@ -36,6 +36,8 @@ applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const ProductInfo *p = target_product(c->target, false);
   const Rule rules[] = {
+      {!spec_has_seqlens(s), "sequences of lengths of their own are not computed",
+       REASON_FIELD},
       {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype", REASON_DTYPE},

@@ -13,9 +13,11 @@ static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 static bool
 applicable(const Case *c, Why *why)
 {
-  (void)c;
-  (void)why;
-  return true;
+  const Rule rules[] = {
+      {!spec_has_seqlens(c->spec), "sequences of lengths of their own are not computed",
+       REASON_FIELD},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
 extern const Template ref_fwd;

@@ -24,6 +24,8 @@ wgmma_applicable(const Case *c, Why *why)
   const ProductInfo *p = &product_info[WGMMA];
   const Rule rules[] = {
       {c->target->product == WGMMA, "the target has no wgmma", REASON_TARGET},
+      {!spec_has_seqlens(s), "sequences of lengths of their own are not computed",
+       REASON_FIELD},
       {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "wgmma does not multiply this dtype in full precision", REASON_DTYPE},

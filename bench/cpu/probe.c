@@ -53,7 +53,8 @@ ask(attnc_context *context, const attnc_spec *spec, const char *comma)
 {
   const attnc_problem problem = {
       .size = sizeof problem,
-      .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 32, 8, 4096, 4096}};
+      .sizes = &(attnc_sizes){
+          .size = sizeof(attnc_sizes), .b = 1, .h = 32, .hk = 8, .sq = 4096, .sk = 4096}};
   attnc_plan *plan;
   char layer[32], lookup[32];
   double start = now();

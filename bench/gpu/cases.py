@@ -17,12 +17,12 @@ MEASURED = ("dtype", "head_dim", "causal", "window")
 NOT_MEASURED = ("attnc", "name", "doc", "head_dim_v", "group_size", "align", "softmax_scale",
                 "return_lse", "layout", "specialize", "schedule", "mask_mod", "score_mod",
                 "tensors", "scalars", "softcap", "alibi_slopes", "bias", "sink", "prefix_len",
-                "attention_chunk", "lse_base")
+                "attention_chunk", "lse_base", "seqlens")
 # What engines ask for, by the property that a spec would say it with.
 WANTED = {"window": "sliding window", "softcap": "capped scores",
           "alibi_slopes": "ALiBi", "mask_mod": "document mask", "prefix_len": "prefix mask",
           "bias": "bias", "sink": "attention sinks", "page_table": "paged keys and values",
-          "cu_seqlens": "sequences packed without padding"}
+          "seqlens": "sequences of lengths of their own"}
 WANTED_OPS = {"bwd": "backward", "decode": "decoding with split keys"}
 
 

@@ -25,11 +25,44 @@ read_axes(const Spec *s, const char *list, CallTensor *t)
   for (const char *p = list; *p; p += strspn(p, " ")) {
     size_t n = strcspn(p, " ");
     CallAxis *a = &t->axes[t->n_axes++];
-    for (int i = 0; !spec_axis(s, p, n, &a->n) && i < SIZE_COUNT; i++)
-      if (strlen(size_names[i]) == n && !strncmp(size_names[i], p, n))
-        a->size = (SizeId)i;
+    if (!spec_axis(s, p, n, &a->n))
+      axis_read(p, n, a);
     p += n;
   }
+}
+
+/* Index of an axis; -1: the tensor has none of this size. */
+static int
+axis_of(const CallTensor *t, SizeId size)
+{
+  for (int i = 0; i < t->n_axes; i++)
+    if (!t->axes[i].n && !t->axes[i].more && t->axes[i].size == size)
+      return i;
+  return -1;
+}
+
+/* Rows of all sequences in one axis, where those of each had their own. */
+static void
+pack_rows(CallTensor *t, SizeId rows, SizeId total)
+{
+  int b = axis_of(t, SIZE_B), at = axis_of(t, rows);
+  t->axes[at].size = total;
+  t->n_axes--;
+  for (int i = b; i < t->n_axes; i++)
+    t->axes[i] = t->axes[i + 1];
+  t->axes[t->n_axes] = (CallAxis){0};
+}
+
+/* What sequences of lengths of their own make of the axes of the table. */
+static void
+apply_seqlens(const Spec *s, CallTensor *t)
+{
+  if (axis_of(t, SIZE_SQ) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_Q))
+    pack_rows(t, SIZE_SQ, SIZE_TOTAL_Q);
+  if (axis_of(t, SIZE_SK) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_K))
+    pack_rows(t, SIZE_SK, SIZE_TOTAL_K);
+  else if (axis_of(t, SIZE_SK) >= 0 && spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX))
+    t->axes[axis_of(t, SIZE_B)].size = SIZE_BC;
 }
 
 static Access
@@ -77,7 +110,7 @@ add_tensor(const Spec *s, int slot, Signature *to)
   const SpecTable *table = table_in(s, slot);
   const TensorInfo *info = &tensor_info[slot];
   Access access = access_of(info->access, to->op);
-  if (access == ACCESS_NONE || (info->field[0] && !spec_has(s, info->field)))
+  if (access == ACCESS_NONE || !spec_has_tensor(s, slot))
     return;
   if (table) {
     add_table(table, info->align, to);
@@ -92,6 +125,7 @@ add_tensor(const Spec *s, int slot, Signature *to)
                     .contiguous = !info->strided,
                     .align = info->align};
   read_axes(s, info->axes, t);
+  apply_seqlens(s, t);
 }
 
 static void
@@ -141,19 +175,23 @@ put_axis(const CallAxis *a, const char *comma, Str *s)
 {
   if (a->n)
     str_printf(s, "%s%lld", comma, (long long)a->n);
+  else if (a->more)
+    str_printf(s, "%s\"%s+%d\"", comma, size_names[a->size], a->more);
   else
     str_printf(s, "%s\"%s\"", comma, size_names[a->size]);
 }
 
-/* The layout names the order of axes (b, h, s, d); tensors without one are as their table
- * row says. */
+/* The layout names the order of axes (b, h, s, d); packed tensors are (rows, h, d) whatever
+ * the layout; tensors without one are as their table row says. */
 static void
 put_shape(const CallTensor *t, const Spec *spec, Str *s)
 {
-  bool swap = tensor_is_typed(t->slot) && spec->layout[t->slot] == LAYOUT_BSHD;
+  bool typed = tensor_is_typed(t->slot), packed = typed && t->n_axes == 3;
+  bool swap = packed || (typed && spec->layout[t->slot] == LAYOUT_BSHD);
+  int h = t->n_axes - 3, rows = h + 1;
   str_put(s, ",\"shape\":[");
   for (int i = 0; i < t->n_axes; i++)
-    put_axis(&t->axes[swap && i == 1 ? 2 : swap && i == 2 ? 1 : i], i ? "," : "", s);
+    put_axis(&t->axes[swap && i == h ? rows : swap && i == rows ? h : i], i ? "," : "", s);
   str_put(s, "]");
 }
 

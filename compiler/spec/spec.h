@@ -57,8 +57,8 @@ typedef struct Pin {
   Place place;
 } Pin;
 
-/* An axis of a declared tensor: a size of the call (q and kv are sq and sk), or a number.
- */
+/* An axis of a declared tensor: a size of the call (q and kv are sq and sk, tq and tk
+ * total_q and total_k), or a number. */
 typedef struct SpecAxis {
   const char *name; /* NULL: n */
   SizeId size;
@@ -162,6 +162,7 @@ struct attnc_spec {
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
   LseBase lse_base;
+  unsigned seqlens; /* bits 1u << word of the field; asked for by spec_has_tensor */
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
   unsigned specialize;             /* bits 1u << Specialize */
   const Pin *pins;
@@ -182,6 +183,12 @@ bool spec_specializes(const Spec *, Specialize);
  * default, NaN where it has none; is it a run-time scalar that `specialize` names? */
 bool spec_has(const Spec *, const char *key);
 double spec_number(const Spec *, const char *key);
+/* Has its call the tensor of this slot of the table? */
+bool spec_has_tensor(const Spec *, int slot);
+/* Have its sequences lengths of their own? */
+bool spec_has_seqlens(const Spec *);
+/* Has its call the size?  Only of those behind sk is that a question. */
+bool spec_has_size(const Spec *, SizeId);
 bool spec_is_constant(const Spec *, const char *key);
 /* Do all tensors that `dtype` speaks of have the same? */
 bool spec_one_dtype(const Spec *);

@@ -438,6 +438,24 @@ read_specialize(SpecLoad *l)
   }
 }
 
+/* Tensors of the call, as bits of the field's words. */
+static void
+read_tensors(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[MAX_WORDS];
+  unsigned *listed = to;
+  int n = split_words(l, f, words), i = 0;
+  if (!spec_value_is(l, node, DOC_LIST, "a list of tensors"))
+    return;
+  for (const DocNode *x = node->first; x; x = x->next) {
+    if (!spec_value_word(l, x, words, n, &i))
+      continue;
+    if (*listed >> i & 1u)
+      spec_fault(l, x->place, SE_REPEATED, NULL, "`%s` is listed twice", words[i]);
+    *listed |= 1u << i;
+  }
+}
+
 static void
 read_arch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
@@ -525,7 +543,8 @@ static const Keys table_keys = {spec_table_fields, SPEC_TABLE_FIELD_COUNT, no_al
 static void
 read_axis(SpecLoad *l, const Field *f, const DocNode *node, SpecAxis *to)
 {
-  static const SizeId sizes_of[] = {SIZE_B, SIZE_H, SIZE_HK, SIZE_SQ, SIZE_SK};
+  static const SizeId sizes_of[] = {SIZE_B,  SIZE_H,       SIZE_HK,     SIZE_SQ,
+                                    SIZE_SK, SIZE_TOTAL_Q, SIZE_TOTAL_K};
   const char *words[MAX_WORDS];
   int n = split_words(l, f, words), i = 0;
   if (node->kind == DOC_SCALAR && spec_look(node->text) != LOOK_WORD)
@@ -610,18 +629,23 @@ read_exprs(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static const Keys bias_keys = {spec_bias_fields, SPEC_BIAS_FIELD_COUNT, no_aliases,
                                " of `bias`"};
 
-/* Sizes of the call but hk, in the order of their table. */
+/* Sizes of the call but hk, in the order of a score's axes. */
 static void
 check_bias(SpecLoad *l, const DocNode *node, const SpecAxes *axes)
 {
+  static const int order[SIZE_COUNT] = {
+      [SIZE_B] = 1,  [SIZE_H] = 2,       [SIZE_SQ] = 3,
+      [SIZE_SK] = 4, [SIZE_TOTAL_Q] = 3, [SIZE_TOTAL_K] = 4};
+  int before = 0;
   bool good = true;
   for (int i = 0; i < axes->n; i++) {
     const SpecAxis *a = &axes->at[i];
-    good = good && a->name && a->size != SIZE_HK && (!i || a->size > a[-1].size);
+    good = good && a->name && order[a->size] > before;
+    before = order[a->size];
   }
   if (!good)
     spec_fault(l, node->place, SE_WORD, "for example `[h, q, kv]`",
-               "the axes of `bias` are some of b, h, q, kv, in this order");
+               "the axes of `bias` are some of b, h, q or tq, kv or tk, in this order");
 }
 
 static void
@@ -657,6 +681,7 @@ static Reader *const readers[FT_COUNT] = {
     [FT_SCALARS] = read_scalars,
     [FT_AXES] = read_axes,
     [FT_BIAS] = read_bias,
+    [FT_TENSORS] = read_tensors,
     [FT_ARCH] = read_arch,
     [FT_SCHED_INT] = read_sched_int,
     [FT_SCHED_BOOL] = read_sched_bool,
@@ -771,6 +796,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   take_defaults(s);
   read_specialize(l);
   check_needs(l, root);
+  spec_check_seqlens(l, root);
   if (!l->errors)
     warn(l, root);
   spec_read_exprs(l);

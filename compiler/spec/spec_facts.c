@@ -78,6 +78,8 @@ spec_is_default(Member m)
     return isnan(*(const double *)m.at) || spec_member_number(m) == scale_default(m);
   case FT_NAMES:
     return *words == 0 && !has_constants(&m.s->scalars);
+  case FT_TENSORS:
+    return *words == 0;
   case FT_EXPRS:
     return ((const SpecExprs *)m.at)->n == 0;
   case FT_BIAS:
@@ -96,6 +98,34 @@ spec_has(const Spec *s, const char *key)
 {
   const Field *f = spec_field(key);
   return f && !spec_is_default(spec_member(s, f));
+}
+
+bool
+spec_has_tensor(const Spec *s, int slot)
+{
+  const Field *f = spec_field(tensor_info[slot].field);
+  if (!f || f->type != FT_TENSORS)
+    return !f || spec_has(s, f->key);
+  unsigned listed = *(const unsigned *)spec_member(s, f).at;
+  for (unsigned i = 0; listed >> i; i++)
+    if (listed >> i & 1u && is_word(f, i, tensor_info[slot].name))
+      return true;
+  return false;
+}
+
+bool
+spec_has_seqlens(const Spec *s)
+{
+  return s->seqlens != 0;
+}
+
+bool
+spec_has_size(const Spec *s, SizeId size)
+{
+  static const int brought_by[SIZE_COUNT] = {[SIZE_TOTAL_Q] = ATTNC_CU_SEQLENS_Q,
+                                             [SIZE_TOTAL_K] = ATTNC_CU_SEQLENS_K,
+                                             [SIZE_BC] = ATTNC_CACHE_BATCH_IDX};
+  return !brought_by[size] || spec_has_tensor(s, brought_by[size]);
 }
 
 double

@@ -45,6 +45,7 @@ typedef enum FieldType {
   FT_SCALARS,
   FT_AXES, /* of a declared tensor */
   FT_BIAS,
+  FT_TENSORS, /* names of tensors of the call */
   FT_ARCH,
   FT_SCHED_INT, /* the three of a schedule's fields */
   FT_SCHED_BOOL,
@@ -216,6 +217,9 @@ int spec_is_chunk(const Spec *, ExprGraph *, const Expr *, bool bottom_right);
 const Expr *spec_sugar_sink(const Spec *, ExprGraph *); /* NULL: none */
 /* Causal, or before the end of the prefix. */
 const Expr *spec_sugar_prefix(const Spec *, ExprGraph *);
+
+/* Of what `seqlens` names, and what needs it (spec_seqlens.c). */
+void spec_check_seqlens(SpecLoad *, const DocNode *root);
 
 /* Fills load->spec from the document. */
 void spec_check_document(SpecLoad *, const DocNode *root);

@@ -135,6 +135,22 @@ put_names(Member m, Str *out, bool json)
 }
 
 static void
+put_tensors(Member m, Str *out, bool json)
+{
+  const char *comma = "";
+  unsigned listed = *(const unsigned *)m.at;
+  str_put(out, "[");
+  for (unsigned i = 0; listed >> i; i++) {
+    if (!(listed >> i & 1u))
+      continue;
+    str_put(out, comma);
+    put_word(m.f, i, out, json);
+    comma = ", ";
+  }
+  str_put(out, "]");
+}
+
+static void
 put_open_text(Str *out, const char *key, const char *text)
 {
   str_printf(out, ", \"%s\": ", key);
@@ -265,12 +281,12 @@ put_scalars(Member m, Str *out, bool json)
 
 typedef void Writer(Member, Str *, bool json);
 static Writer *const writers[FT_COUNT] = {
-    [FT_VERSION] = put_version,    [FT_NAME] = put_text,     [FT_TEXT] = put_text,
-    [FT_DTYPES] = put_per_tensor,  [FT_INT] = put_int,       [FT_BOOL] = put_bool,
-    [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window, [FT_SCALE] = put_scale,
-    [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,   [FT_PINS] = put_pins,
-    [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables, [FT_SCALARS] = put_scalars,
-    [FT_BIAS] = put_bias,
+    [FT_VERSION] = put_version,    [FT_NAME] = put_text,       [FT_TEXT] = put_text,
+    [FT_DTYPES] = put_per_tensor,  [FT_INT] = put_int,         [FT_BOOL] = put_bool,
+    [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window,   [FT_SCALE] = put_scale,
+    [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,     [FT_PINS] = put_pins,
+    [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables,   [FT_SCALARS] = put_scalars,
+    [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors,
 };
 
 /* ---- canonical text ---- */
@@ -336,7 +352,8 @@ print_call(Spec *s, int op)
   signature_make(s, op, x);
   str_printf(&text, "{\"op\":\"%s\",\"sizes\":[", op_words[op]);
   for (int i = 0; i < SIZE_COUNT; i++)
-    str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
+    if (spec_has_size(s, (SizeId)i))
+      str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
   str_put(&text, "],");
   signature_put_tensors(x, s, &text);
   str_put(&text, ",");

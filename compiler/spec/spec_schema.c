@@ -182,6 +182,11 @@ put_type(Str *out, const Field *f)
     put_list(out, specialize_names, SPECIALIZE_COUNT);
     str_put(out, "}, {\"pattern\": \"" DECLARED_NAME "\"}]}");
     break;
+  case FT_TENSORS:
+    str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
+    put_words(out, f->words);
+    str_put(out, "}");
+    break;
   case FT_PINS:
     put_pins(out);
     break;

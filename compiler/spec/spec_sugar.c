@@ -89,11 +89,10 @@ spec_collect_numbers(Spec *s)
 static void
 put_index(Str *out, const SpecAxis *a, const char *comma)
 {
-  static const char *const variables[] = {[SIZE_B] = "b",
-                                          [SIZE_H] = "h",
-                                          [SIZE_HK] = "hk",
-                                          [SIZE_SQ] = "q_idx",
-                                          [SIZE_SK] = "kv_idx"};
+  static const char *const variables[] = {
+      [SIZE_B] = "b",           [SIZE_H] = "h",       [SIZE_HK] = "hk",
+      [SIZE_SQ] = "q_idx",      [SIZE_SK] = "kv_idx", [SIZE_TOTAL_Q] = "q_idx",
+      [SIZE_TOTAL_K] = "kv_idx"};
   str_printf(out, "%s%s", comma, variables[a->size]);
 }
 

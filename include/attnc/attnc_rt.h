@@ -93,21 +93,29 @@ enum {
       ATTNC_OP_COUNT
 };
 
-/* Sizes of a call: id, member of attnc_sizes, meaning. */
+/* Sizes of a call: id, member of attnc_sizes, meaning.  Those from total_q on are 0 where
+ * no tensor of the call has such an axis. */
 #define ATTNC_SIZE_TABLE(X)                                                                \
   X(B, b, "batches")                                                                       \
   X(H, h, "query heads, a multiple of hk")                                                 \
   X(HK, hk, "key heads")                                                                   \
-  X(SQ, sq, "queries")                                                                     \
-  X(SK, sk, "keys")
+  X(SQ, sq, "queries, the most of a sequence")                                             \
+  X(SK, sk, "keys, the most of a sequence")                                                \
+  X(TOTAL_Q, total_q, "queries of all sequences, where cu_seqlens_q packs them")           \
+  X(TOTAL_K, total_k, "keys of all sequences, where cu_seqlens_k packs them")              \
+  X(BC, bc, "batches of k and v, where cache_batch_idx chooses among them")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
- * the order of the strides (names of sizes; d and dv are the spec's head_dim and
- * head_dim_v; "field": that field says them); STRIDED: the caller gives the strides,
- * CONTIGUOUS: they are not read; the spec field that must be set for the call to have the
- * tensor ("": it always has); alignment in bytes of the address and of the strides, an
- * element's at least. */
+ * the order of the strides (names of sizes, "b+1" is one more; d and dv are the spec's
+ * head_dim and head_dim_v; "field": that field says them); STRIDED: the caller gives the
+ * strides, CONTIGUOUS: they are not read; the spec field that must be set for the call to
+ * have the tensor ("": it always has), and name it where it is a list of tensors; alignment
+ * in bytes of the address and of the strides, an element's at least.
+ *
+ * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
+ * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
+ * theirs are bc instead of b. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
   X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
@@ -117,7 +125,13 @@ enum {
   X(ALIBI_SLOPES, "alibi_slopes", "fwd:in", "fp32", "field", STRIDED, "alibi_slopes", 4)   \
   X(BIAS, "bias", "fwd:in", "field", "field", STRIDED, "bias", 16)                         \
   X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)              \
-  X(SINK, "sink", "fwd:in", "field", "h", STRIDED, "sink", 1)
+  X(SINK, "sink", "fwd:in", "field", "h", STRIDED, "sink", 1)                              \
+  X(CU_SEQLENS_Q, "cu_seqlens_q", "fwd:in", "i32", "b+1", STRIDED, "seqlens", 4)           \
+  X(CU_SEQLENS_K, "cu_seqlens_k", "fwd:in", "i32", "b+1", STRIDED, "seqlens", 4)           \
+  X(SEQUSED_Q, "seqused_q", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
+  X(SEQUSED_K, "seqused_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
+  X(LEFTPAD_K, "leftpad_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
+  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

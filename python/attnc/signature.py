@@ -18,6 +18,7 @@ class Signature:
         self.scalars = {s["name"]: s for s in said["scalars"]}
         self.inputs = tuple(n for n, t in self.tensors.items() if t["access"] != "out")
         self.outputs = tuple(n for n, t in self.tensors.items() if t["access"] != "in")
+        self.size_names = tuple(said["sizes"])
         self.slots = 1 + max(t["slot"] for t in self.tensors.values())
 
     def sizes(self, views) -> Sizes:
@@ -40,7 +41,7 @@ class Signature:
                 if known.setdefault(axis, n) != n:
                     raise errors.ShapeError(f"{axis}: {known[axis]} and {n} do not agree",
                                             "ATTNC_ERR_SHAPE")
-        sizes = Sizes(*(known[name] for name in Sizes._fields))
+        sizes = Sizes(**{name: known[name] for name in self.size_names})
         for name in (n for n in self.inputs if self.tensors[n].get("longer")):
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes

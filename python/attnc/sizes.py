@@ -1,4 +1,5 @@
-"""Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys."""
+"""Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys; of packed
+sequences total_q and total_k rows besides, bc batches of a cache."""
 import operator
 import re
 from typing import Mapping, NamedTuple, Union
@@ -6,7 +7,7 @@ from typing import Mapping, NamedTuple, Union
 from .errors import UsageError
 
 MAX = 2 ** 63 - 1  # of the C type; what a kernel takes at most is the library's to say
-WORD = re.compile(r"(b|h|sq|sk|s)([0-9]+)(?:/([0-9]+))?$")
+WORD = re.compile(r"(b|h|sq|sk|s|total_q|total_k|bc)([0-9]+)(?:/([0-9]+))?$")
 
 
 def whole(name, value):
@@ -27,16 +28,21 @@ class Sizes(NamedTuple):
     hk: int
     sq: int
     sk: int
+    total_q: int = 0
+    total_k: int = 0
+    bc: int = 0
 
     def __str__(self):
-        return f"b{self.b} h{self.h}/{self.hk} sq{self.sq} sk{self.sk}"
+        more = "".join(f" {n}{x}" for n, x in zip(self._fields[5:], self[5:]) if x)
+        return f"b{self.b} h{self.h}/{self.hk} sq{self.sq} sk{self.sk}{more}"
 
 
 SizesLike = Union[Sizes, str, Mapping[str, int]]
 
 
 def parse(notation):
-    """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256."""
+    """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256;
+    total_q300, total_k300 and bc8 are words too."""
     seen = {}
     for word in notation.split():
         m = WORD.match(word)
@@ -61,6 +67,7 @@ def sizes(source: SizesLike) -> Sizes:
         values = parse(source) if isinstance(source, str) else dict(source)
     values.setdefault("hk", values.get("h"))
     values.setdefault("sk", values.get("sq"))
+    values = {**Sizes._field_defaults, **values}
     wrong = [n for n in Sizes._fields if values.get(n) is None]
     extra = sorted(values.keys() - set(Sizes._fields))
     if wrong or extra:

@@ -151,15 +151,18 @@ class Specs(common.Case):
 
 class SizesTest(common.Case):
     def test_notation(self):
-        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024))
-        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256))
-        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3))
-        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5))
+        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024, 0, 0, 0))
+        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256, 0, 0, 0))
+        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3, 0, 0, 0))
+        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5, 0, 0, 0))
+        packed = sizes.sizes("b2 h8/2 s5 total_q7 total_k9 bc4")
+        self.assertEqual(packed, (2, 8, 2, 5, 5, 7, 9, 4))
+        self.assertEqual(sizes.sizes(str(packed)), packed)
 
         class Whole:  # numpy's and torch's integers are of this kind
             def __index__(self):
                 return 7
-        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7))
+        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7, 0, 0, 0))
 
     def test_what_is_wrong(self):
         for wrong, why in (("b2 x4", "x4"), ("b2 b3 h1 s1", "twice"), ("h4 s1", "no b"),

@@ -232,8 +232,12 @@ by_attnc(const attnc_plan *p, const Call *c, char *why, size_t n)
   attnc_tensor t[SLOTS] = {{0}};
   double numbers[SCALARS];
   attnc_error e = {0};
-  const attnc_sizes sizes = {sizeof sizes, c->size[0], c->size[1],
-                             c->size[2],   c->size[3], c->size[4]};
+  const attnc_sizes sizes = {.size = sizeof sizes,
+                             .b = c->size[0],
+                             .h = c->size[1],
+                             .hk = c->size[2],
+                             .sq = c->size[3],
+                             .sk = c->size[4]};
   for (int i = 0; i < TENSORS; i++) {
     attnc_tensor *x = &t[attnc_plan_slot(p, names[i])];
     x->data = (void *)(uintptr_t)c->data[i];

@@ -35,7 +35,8 @@ static const struct {
 };
 enum { N_KERNELS = sizeof kernels / sizeof *kernels };
 
-static const attnc_sizes sizes = {sizeof sizes, 1, H, 1, SQ, SK};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = 1, .h = H, .hk = 1, .sq = SQ, .sk = SK};
 
 static uint64_t state;
 

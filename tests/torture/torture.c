@@ -38,7 +38,8 @@ enum {
   STUCK_SECONDS = 120,
 };
 
-static const attnc_sizes sizes = {sizeof sizes, 1, 1, 1, S, S};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = 1, .h = 1, .hk = 1, .sq = S, .sk = S};
 
 /* In memory that all processes share; atomic. */
 typedef struct Tally {

@@ -125,7 +125,8 @@ problem_open(Problem *p, uint64_t seed, const char *more)
   p->t[ATTNC_LSE].data = calloc(rows + 1, sizeof(float));
   p->o = calloc(rows * (size_t)c->dv + 1, sizeof *p->o);
   p->lse = calloc(rows + 1, sizeof *p->lse);
-  p->sizes = (attnc_sizes){sizeof p->sizes, c->b, c->h, c->hk, c->sq, c->sk};
+  p->sizes = (attnc_sizes){
+      .size = sizeof p->sizes, .b = c->b, .h = c->h, .hk = c->hk, .sq = c->sq, .sk = c->sk};
   p->args = (attnc_args){.size = sizeof p->args,
                          .sizes = &p->sizes,
                          .tensors = p->t,

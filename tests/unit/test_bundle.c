@@ -197,11 +197,14 @@ test_launch_from_a_bundle(void **state)
   assert_non_null(strstr(attnc_plan_json(p), "\"device\": \"Stub 1\""));
   for (int i = 0; i < 5; i++)
     t[i] = (attnc_tensor){memory, {0, 0, 64, 1, 0}};
-  attnc_args a = {.size = sizeof a,
-                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 1, 1, 1, 1},
-                  .tensors = t,
-                  .tensor_size = sizeof(attnc_tensor),
-                  .n_tensors = 5};
+  attnc_args a = {
+      .size = sizeof a,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = 1, .h = 1, .hk = 1, .sq = 1, .sk = 1},
+      .tensors = t,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = 5};
   assert_int_equal(attnc_launch(p, &a, NULL, NULL, NULL), ATTNC_OK);
   assert_int_equal(stub.stub_launches(), 1);
   attnc_plan_release(p);
@@ -238,11 +241,14 @@ test_maps_and_clusters_from_a_bundle(void **state)
   attnc_bundle_release(b);
   for (int i = 0; i < 5; i++)
     t[i] = (attnc_tensor){memory, {300 * 256, 64, 256, 1, 0}};
-  attnc_args a = {.size = sizeof a,
-                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 2, 4, 2, 300, 300},
-                  .tensors = t,
-                  .tensor_size = sizeof(attnc_tensor),
-                  .n_tensors = 5};
+  attnc_args a = {
+      .size = sizeof a,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = 2, .h = 4, .hk = 2, .sq = 300, .sk = 300},
+      .tensors = t,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = 5};
   attnc_launch_state *s = aligned_alloc(64, attnc_plan_state_bytes(p));
   memset(s, 0, attnc_plan_state_bytes(p));
   for (int i = 0; i < 2; i++)

@@ -57,7 +57,8 @@ use(const Run *r)
   assert_int_equal(drv->cuCtxSetCurrent(r->context), CUDA_SUCCESS);
 }
 
-static const attnc_sizes sizes = {sizeof sizes, 1, H, H, S, S};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = 1, .h = H, .hk = H, .sq = S, .sk = S};
 
 static void
 prepare(Run *r, int device)

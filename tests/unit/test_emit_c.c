@@ -156,7 +156,7 @@ fill(Args *a, attnc_tensor *t, attnc_sizes *n, attnc_args *args)
     if (strides[i])
       memcpy(strides[i], stride, sizeof stride);
   }
-  *n = (attnc_sizes){sizeof *n, 2, 8, 2, 300, 400};
+  *n = (attnc_sizes){.size = sizeof *n, .b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400};
   static const double scale = 0.5f;
   *args = (attnc_args){.size = sizeof *args,
                        .sizes = n,

@@ -39,7 +39,8 @@ make_spec(int i)
   return attnc_spec_load(text, (size_t)n, "f", &spec, NULL) == ATTNC_OK ? spec : NULL;
 }
 
-static const attnc_sizes sizes = {sizeof sizes, 1, H, H, S, S};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = 1, .h = H, .hk = H, .sq = S, .sk = S};
 
 static attnc_status
 plan_for(attnc_context *c, const attnc_spec *spec, uint32_t flags, attnc_plan **p,

@@ -576,7 +576,9 @@ test_nowait_and_waiting(void **state)
 /* ---- tuning ---- */
 
 static const attnc_problem big = {
-    .size = sizeof big, .sizes = &(attnc_sizes){sizeof(attnc_sizes), 2, 8, 8, 4096, 4096}};
+    .size = sizeof big,
+    .sizes = &(attnc_sizes){
+        .size = sizeof(attnc_sizes), .b = 2, .h = 8, .hk = 8, .sq = 4096, .sk = 4096}};
 
 static attnc_plan *
 get_for(attnc_context *c, int64_t sq)
@@ -584,7 +586,7 @@ get_for(attnc_context *c, int64_t sq)
   attnc_plan *p = NULL;
   attnc_error e = {0};
   attnc_problem problem = big;
-  const attnc_sizes n = {sizeof n, 2, 8, 8, sq, sq};
+  const attnc_sizes n = {.size = sizeof n, .b = 2, .h = 8, .hk = 8, .sq = sq, .sk = sq};
   problem.sizes = &n;
   if (attnc_plan_get(c, spec, &problem, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
@@ -667,7 +669,8 @@ test_records_that_are_refused(void **state)
         cases[i].status);
     assert_non_null(strstr(e.message, cases[i].says));
   }
-  negative.sizes = &(attnc_sizes){sizeof(attnc_sizes), 2, 8, 8, -1, 4096};
+  negative.sizes = &(attnc_sizes){
+      .size = sizeof(attnc_sizes), .b = 2, .h = 8, .hk = 8, .sq = -1, .sk = 4096};
   s.template_name = "fake";
   assert_int_not_equal(attnc_tune_record(c, spec, &negative, &s, 1, "ms", &e), ATTNC_OK);
   assert_source(c, 4096, "model");

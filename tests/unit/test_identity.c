@@ -77,8 +77,10 @@ key_of(attnc_context *c, const attnc_spec *s, char key[65])
                          .block_n = 1,
                          .num_stages = 1,
                          .num_warps = 4};
-  attnc_problem p = {.size = sizeof p,
-                     .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 64, 128}};
+  attnc_problem p = {
+      .size = sizeof p,
+      .sizes = &(attnc_sizes){
+          .size = sizeof(attnc_sizes), .b = 1, .h = 8, .hk = 2, .sq = 64, .sk = 128}};
   attnc_error e = {0};
   char *text = NULL;
   attnc_tensor tensors[4] = {0};

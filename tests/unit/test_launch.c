@@ -76,7 +76,7 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){.n = {sizeof c->n, 2, 8, 2, 300, 400},
+  *c = (Call){.n = {.size = sizeof c->n, .b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400},
               .a = {.size = sizeof c->a,
                     .sizes = &c->n,
                     .tensor_size = sizeof *c->t,
@@ -299,9 +299,10 @@ static void
 test_axes_of_length_one(void **state)
 {
   static const int64_t odd[] = {449, -3, 0, INT64_MIN, INT64_MAX};
-  static const attnc_sizes sizes[] = {{sizeof *sizes, 1, 8, 2, 300, 400},
-                                      {sizeof *sizes, 2, 1, 1, 300, 400},
-                                      {sizeof *sizes, 2, 8, 2, 1, 1}};
+  static const attnc_sizes sizes[] = {
+      {.size = sizeof *sizes, .b = 1, .h = 8, .hk = 2, .sq = 300, .sk = 400},
+      {.size = sizeof *sizes, .b = 2, .h = 1, .hk = 1, .sq = 300, .sk = 400},
+      {.size = sizeof *sizes, .b = 2, .h = 8, .hk = 2, .sq = 1, .sk = 1}};
   attnc_error e = {0};
   (void)state;
   attnc_plan *p = load(RT_RECIPE);

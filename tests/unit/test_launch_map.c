@@ -89,7 +89,7 @@ static void
 call_fill(Call *c)
 {
   static _Alignas(256) char memory[256];
-  *c = (Call){.n = {sizeof c->n, 2, 8, 2, 300, 400},
+  *c = (Call){.n = {.size = sizeof c->n, .b = 2, .h = 8, .hk = 2, .sq = 300, .sk = 400},
               .a = {.size = sizeof c->a,
                     .sizes = &c->n,
                     .tensor_size = sizeof *c->t,

@@ -154,11 +154,14 @@ launch(const attnc_plan *p, const attnc_tensor *t, int64_t sk)
 {
   attnc_error e = {0};
   char text[2048];
-  attnc_args a = {.size = sizeof a,
-                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), B, H, HK, S, sk},
-                  .tensors = t,
-                  .tensor_size = sizeof(attnc_tensor),
-                  .n_tensors = 4};
+  attnc_args a = {
+      .size = sizeof a,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = B, .h = H, .hk = HK, .sq = S, .sk = sk},
+      .tensors = t,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = 4};
   assert_int_equal(cu.cuMemsetD8_v2(o_at, 0xff, sizeof o), 0);
   if (attnc_launch(p, &a, NULL, NULL, &e) != ATTNC_OK)
     fail_msg("%s", e.message);

@@ -32,7 +32,8 @@ setup(void **state)
   const attnc_options o = {
       .size = sizeof o, .libcuda = EMULATOR, .cache = 1, .target = "sm_80"};
   (void)state;
-  all.sizes = (attnc_sizes){sizeof all.sizes, 1, 1, 1, S, S};
+  all.sizes =
+      (attnc_sizes){.size = sizeof all.sizes, .b = 1, .h = 1, .hk = 1, .sq = S, .sk = S};
   for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
     all.tensors[i] = (attnc_tensor){memory[i], {S * D, S * D, D, 1, 0}};
   all.args = (attnc_args){.size = sizeof all.args,
@@ -412,8 +413,12 @@ absurd_sizes(void **state)
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    attnc_sizes n = {sizeof n,    cases[i].b,  cases[i].h,
-                     cases[i].hk, cases[i].sq, cases[i].sk};
+    attnc_sizes n = {.size = sizeof n,
+                     .b = cases[i].b,
+                     .h = cases[i].h,
+                     .hk = cases[i].hk,
+                     .sq = cases[i].sq,
+                     .sk = cases[i].sk};
     attnc_problem p = {.size = sizeof p, .sizes = &n};
     attnc_tile_counts t = {.size = sizeof t};
     char *json = NULL;

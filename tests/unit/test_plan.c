@@ -62,9 +62,10 @@ get(attnc_context *c, const attnc_spec *spec, const attnc_schedule *want)
 {
   attnc_plan *p = NULL;
   attnc_error e = {0};
-  attnc_problem problem = {.size = sizeof problem,
-                           .sizes =
-                               &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024}};
+  attnc_problem problem = {
+      .size = sizeof problem,
+      .sizes = &(attnc_sizes){
+          .size = sizeof(attnc_sizes), .b = 1, .h = 8, .hk = 2, .sq = 1024, .sk = 1024}};
   if (attnc_plan_get_with(c, spec, &problem, want, &p, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return p;
@@ -88,11 +89,14 @@ launch(const attnc_plan *p, int slots)
   attnc_error e = {0};
   for (int i = 0; i < 5; i++)
     t[i] = (attnc_tensor){memory, {8 * 1024 * 128, 128, 8 * 128, 1, 0}};
-  attnc_args a = {.size = sizeof a,
-                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024},
-                  .tensors = t,
-                  .tensor_size = sizeof(attnc_tensor),
-                  .n_tensors = (uint32_t)slots};
+  attnc_args a = {
+      .size = sizeof a,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = 1, .h = 8, .hk = 2, .sq = 1024, .sk = 1024},
+      .tensors = t,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = (uint32_t)slots};
   if (attnc_launch(p, &a, NULL, NULL, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
 }
@@ -141,13 +145,16 @@ test_a_constant_scale(void **state)
   attnc_plan *p = get(c, spec, NULL);
   for (int i = 0; i < 4; i++)
     t[i] = (attnc_tensor){memory, {64 * 128, 64, 128, 1, 0}};
-  attnc_args a = {.size = sizeof a,
-                  .sizes = &(attnc_sizes){sizeof(attnc_sizes), 1, 2, 2, 64, 64},
-                  .tensors = t,
-                  .tensor_size = sizeof(attnc_tensor),
-                  .n_tensors = 4,
-                  .scalars = &scale,
-                  .n_scalars = 1};
+  attnc_args a = {
+      .size = sizeof a,
+      .sizes =
+          &(attnc_sizes){
+              .size = sizeof(attnc_sizes), .b = 1, .h = 2, .hk = 2, .sq = 64, .sk = 64},
+      .tensors = t,
+      .tensor_size = sizeof(attnc_tensor),
+      .n_tensors = 4,
+      .scalars = &scale,
+      .n_scalars = 1};
   assert_int_equal(attnc_launch(p, &a, NULL, NULL, &e), ATTNC_OK);
   scale = 0.5f;
   assert_int_equal(attnc_launch(p, &a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
@@ -205,10 +212,11 @@ get_behind(attnc_context *c, const attnc_spec *spec)
 {
   attnc_plan *p = NULL;
   attnc_error e = {0};
-  attnc_problem problem = {.size = sizeof problem,
-                           .flags = ATTNC_NOWAIT,
-                           .sizes =
-                               &(attnc_sizes){sizeof(attnc_sizes), 1, 8, 2, 1024, 1024}};
+  attnc_problem problem = {
+      .size = sizeof problem,
+      .flags = ATTNC_NOWAIT,
+      .sizes = &(attnc_sizes){
+          .size = sizeof(attnc_sizes), .b = 1, .h = 8, .hk = 2, .sq = 1024, .sk = 1024}};
   attnc_status status = ATTNC_ERR_PENDING;
   for (int i = 0; i < 30000 && status == ATTNC_ERR_PENDING; i++) {
     status = attnc_plan_get(c, spec, &problem, &p, &e);

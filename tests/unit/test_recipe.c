@@ -120,7 +120,8 @@ test_axes_above(void **state)
   const char *const both[] = {plain, shared};
   (void)state;
   for (int i = 0; i < 2; i++) {
-    attnc_sizes s = {sizeof s, 1 << 14, 1 << 15, 1, 128, 77};
+    attnc_sizes s = {
+        .size = sizeof s, .b = 1 << 14, .h = 1 << 15, .hk = 1, .sq = 128, .sk = 77};
     assert_string_equal(above(both[i], &s), "2 * ceil(sq 128 / 64) * h 32768 * b 16384");
     s.b--;
     assert_string_equal(above(both[i], &s), "");
@@ -135,7 +136,7 @@ test_axes_above(void **state)
 static void
 test_axes(void **state)
 {
-  attnc_sizes s = {sizeof s, 2, 8, 4, 1000, 77};
+  attnc_sizes s = {.size = sizeof s, .b = 2, .h = 8, .hk = 4, .sq = 1000, .sk = 77};
   (void)state;
   assert_int_equal(axis("7", &s, 108), 7);
   assert_int_equal(axis("\"sm_count\"", &s, 108), 108);
@@ -348,7 +349,7 @@ test_the_documented_recipe(void **state)
 {
   static char text[16384];
   FILE *f = fopen(SOURCE_DIR "/docs/recipe.md", "r");
-  attnc_sizes s = {sizeof s, 2, 8, 2, 1000, 4096};
+  attnc_sizes s = {.size = sizeof s, .b = 2, .h = 8, .hk = 2, .sq = 1000, .sk = 4096};
   int64_t v = 0;
   (void)state;
   assert_non_null(f);
@@ -438,7 +439,7 @@ test_mutations_never_crash(void **state)
   const char *runs = getenv("ATTNC_TEST_FUZZ");
   long count = runs ? atol(runs) : 60000, accepted = 0;
   uint64_t seed = 88172645463325252u;
-  attnc_sizes s = {sizeof s, 1, 2, 1, 128, 128};
+  attnc_sizes s = {.size = sizeof s, .b = 1, .h = 2, .hk = 1, .sq = 128, .sk = 128};
   for (long i = 0; i < count; i++) {
     char text[sizeof recipe + 64];
     size_t n = sizeof recipe - 1;

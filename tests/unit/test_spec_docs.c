@@ -275,6 +275,7 @@ type_text(const Field *f, char buf[128])
       [FT_SCALARS] = "map of names and numbers",
       [FT_AXES] = "list of axes",
       [FT_BIAS] = "map",
+      [FT_TENSORS] = "list of tensors",
   };
   const char *also =
       f->type == FT_DTYPES || f->type == FT_LAYOUTS ? ", or {q, k, v, o}" : "";

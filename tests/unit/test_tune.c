@@ -9,7 +9,8 @@
 static const char text[] =
     "attnc: 1\nname: tuned\ndtype: fp16\nhead_dim: 128\ncausal: true\n"
     "softmax_scale: 0.3\nschedule: {block_n: 64}\n";
-static const attnc_sizes sizes = {sizeof sizes, 1, 2, 1, 64, 64};
+static const attnc_sizes sizes = {
+    .size = sizeof sizes, .b = 1, .h = 2, .hk = 1, .sq = 64, .sk = 64};
 static const attnc_problem problem = {.size = sizeof problem, .sizes = &sizes};
 static const char *const self[] = {"/proc/self/exe", "--worker", NULL};
 

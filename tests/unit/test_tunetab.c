@@ -30,7 +30,10 @@ teardown(void **state)
 static TuneProblem
 problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
 {
-  return (TuneProblem){"abc", "fwd", {sizeof(attnc_sizes), b, h, h, sq, sk}};
+  return (TuneProblem){
+      "abc",
+      "fwd",
+      {.size = sizeof(attnc_sizes), .b = b, .h = h, .hk = h, .sq = sq, .sk = sk}};
 }
 
 static Schedule
@@ -96,7 +99,7 @@ static void
 test_buckets(void **state)
 {
   int bucket[3];
-  attnc_sizes s = {sizeof s, 4, 32, 8, 4096, 0};
+  attnc_sizes s = {.size = sizeof s, .b = 4, .h = 32, .hk = 8, .sq = 4096, .sk = 0};
   (void)state;
   tune_bucket(&s, bucket);
   assert_int_equal(bucket[0], 7);

@@ -1,0 +1,81 @@
+/* `seqlens`: the tensors that it may not name together, and what means nothing without
+ * one of them. */
+#include "compiler/spec/spec_load.h"
+
+#include <string.h>
+
+static const DocNode *
+value_of(const DocNode *map, const char *key)
+{
+  for (const DocNode *n = map ? map->first : NULL; n; n = n->next)
+    if (n->key && str_eq(n->key, key))
+      return n;
+  return NULL;
+}
+
+/* NULL: the list has no such word. */
+static const DocNode *
+word_in(const DocNode *list, const char *word)
+{
+  for (const DocNode *n = list ? list->first : NULL; n; n = n->next)
+    if (n->kind == DOC_SCALAR && str_eq(n->text, word))
+      return n;
+  return NULL;
+}
+
+/* Two tensors that exclude each other, and why. */
+static const struct {
+  int slot, other;
+  const char *why;
+} apart[] = {
+    {ATTNC_CU_SEQLENS_K, ATTNC_CACHE_BATCH_IDX,
+     "packed keys have no batches to choose from"},
+};
+
+static void
+check_mixes(SpecLoad *l, const DocNode *list)
+{
+  for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) {
+    const char *one = tensor_info[apart[i].slot].name;
+    const char *other = tensor_info[apart[i].other].name;
+    if (word_in(list, one) && word_in(list, other))
+      spec_fault(l, word_in(list, other)->place, SE_APART,
+                 arena_printf(l->arena, "remove `%s` or `%s`", one, other),
+                 "`%s` and `%s` exclude each other: %s", one, other, apart[i].why);
+  }
+}
+
+/* Words that are sizes of packed rows and of a cache, as axes and as constants of a kernel;
+ * the tensor that brings each. */
+static const struct {
+  const char *word;
+  int slot;
+} brought[] = {{"tq", ATTNC_CU_SEQLENS_Q},
+               {"tk", ATTNC_CU_SEQLENS_K},
+               {"total_q", ATTNC_CU_SEQLENS_Q},
+               {"total_k", ATTNC_CU_SEQLENS_K},
+               {"bc", ATTNC_CACHE_BATCH_IDX}};
+
+static void
+check_brought(SpecLoad *l, const DocNode *list)
+{
+  for (size_t i = 0; i < sizeof brought / sizeof *brought; i++) {
+    const DocNode *n = word_in(list, brought[i].word);
+    const char *tensor = tensor_info[brought[i].slot].name;
+    if (n && !spec_has_tensor(l->spec, brought[i].slot))
+      spec_fault(l, n->place, SE_NEEDS,
+                 arena_printf(l->arena, "add `seqlens: [%s]`", tensor),
+                 "`%s` has no meaning without `%s`", n->text, tensor);
+  }
+}
+
+void
+spec_check_seqlens(SpecLoad *l, const DocNode *root)
+{
+  const DocNode *tables = value_of(root, "tensors");
+  check_mixes(l, value_of(root, "seqlens"));
+  check_brought(l, value_of(root, "specialize"));
+  check_brought(l, value_of(value_of(root, "bias"), "axes"));
+  for (const DocNode *n = tables ? tables->first : NULL; n; n = n->next)
+    check_brought(l, value_of(n, "axes"));
+}
