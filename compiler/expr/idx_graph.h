@@ -50,9 +50,9 @@ struct Node {
   Idx a, b;
   Idx c;     /* SELECT: the condition; ELEMENT: 0 where there is none */
   int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; AHEAD: the same,
-                and a: how many visits; ANY, FOUND: its op; ENTRY: id of the table;
-                ELEMENT: slot of the tensor, whose pointer is b, and its place in it a;
-                DIV: 1: rare; SMS: the multiple */
+                a: how many visits, b: what of that tile; ANY, FOUND: its op; ENTRY: id of the
+                table;     ELEMENT: slot of the tensor, whose pointer is b, and its place in it
+                a;     DIV: 1: rare; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */

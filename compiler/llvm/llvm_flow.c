@@ -1,14 +1,6 @@
 /* Loops, roles and branches: blocks and phis, from what the regions carry. */
 #include "compiler/llvm/llvm_lower.h"
 
-#include <llvm-c/DebugInfo.h>
-
-static LLVMBasicBlockRef
-new_block(Lo *lo, const char *name)
-{
-  return LLVMAppendBasicBlockInContext(lo->cx, lo->fn, name);
-}
-
 /* What is computed from here on is hoisted to here; quotients stay. */
 static void
 hoist_anew(Lo *lo)
@@ -27,14 +19,6 @@ hoist_here(Lo *lo)
 {
   hoist_anew(lo);
   lo->quotients = lo->epoch;
-}
-
-static V
-phi_of(Lo *lo, LLVMTypeRef type, V from, LLVMBasicBlockRef block)
-{
-  V phi = LLVMBuildPhi(lo->b, type, "");
-  LLVMAddIncoming(phi, &from, &block, 1);
-  return phi;
 }
 
 /* ---- what of the rings a region moves ---- */
@@ -157,19 +141,6 @@ close_moves(Lo *lo, const Loop *l, LLVMBasicBlockRef latch)
   }
 }
 
-static void
-no_unrolling(Lo *lo, V branch)
-{
-  LLVMMetadataRef text = LLVMMDStringInContext2(lo->cx, "llvm.loop.unroll.disable", 24);
-  LLVMMetadataRef disable = LLVMMDNodeInContext2(lo->cx, &text, 1);
-  LLVMMetadataRef temp = LLVMTemporaryMDNode(lo->cx, NULL, 0);
-  LLVMMetadataRef both[2] = {temp, disable};
-  LLVMMetadataRef loop = LLVMMDNodeInContext2(lo->cx, both, 2);
-  LLVMMetadataReplaceAllUsesWith(temp, loop); /* the node is its own first operand */
-  unsigned kind = LLVMGetMDKindIDInContext(lo->cx, "llvm.loop", 9);
-  LLVMSetMetadata(branch, kind, LLVMMetadataAsValue(lo->cx, loop));
-}
-
 /* Opens: a trip is made while `more`; the counter starts at `start`. */
 static void
 open_loop(Lo *lo, Loop *l, V more, V start)
@@ -216,80 +187,57 @@ lower_tiles(Lo *lo, const Region *r)
   close_loop(lo, &l, next, more);
 }
 
-static V
-as_bit(Lo *lo, V c)
-{
-  if (LLVMTypeOf(c) == lo->i1)
-    return c;
-  return LLVMBuildICmp(lo->b, LLVMIntNE, c, LLVMConstNull(LLVMTypeOf(c)), "");
-}
-
-/* From `from` down to the first tile that is not EMPTY, or below span.lo. */
-static V
-find_tile(Lo *lo, const Region *r, V from)
-{
-  LLVMBasicBlockRef at = new_block(lo, "seek"), ask = new_block(lo, "ask"),
-                    done = new_block(lo, "found"), pre;
-  V least = idx_value(lo, r->span.lo);
-  int outer = lo->loop_id;
-  pre = LLVMGetInsertBlock(lo->b);
-  LLVMBuildBr(lo->b, at);
-  LLVMPositionBuilderAtEnd(lo->b, at);
-  V n = phi_of(lo, lo->i32, from, pre);
-  V in = LLVMBuildICmp(lo->b, LLVMIntSLE, least, n, "");
-  LLVMBuildCondBr(lo->b, in, ask, done);
-  LLVMPositionBuilderAtEnd(lo->b, ask);
-  lo->loop_id = r->id;
-  lo->loop_var[r->id] = n;
-  lo->late++;
-  V empty = as_bit(lo, idx_value(lo, r->cond));
-  V next = LLVMBuildSub(lo->b, n, k32(lo, 1), "");
-  LLVMBasicBlockRef back = LLVMGetInsertBlock(lo->b);
-  no_unrolling(lo, LLVMBuildCondBr(lo->b, empty, at, done));
-  LLVMAddIncoming(n, &next, &back, 1);
-  LLVMPositionBuilderAtEnd(lo->b, done);
-  lo->loop_id = outer;
-  lo->late++;
-  return n;
-}
-
+/* What of a search its loop carries. */
 static void
-lower_seek(Lo *lo, const Region *r)
+carry_search(Lo *lo, Seek *from, V *phi, LLVMBasicBlockRef pre)
 {
-  V from = idx_value(lo, r->span.hi);
-  lo->found[r->found.node->n] = find_tile(lo, r, from);
+  for (int i = 0; i < seek_state(from); i++)
+    phi[i] = from->state[i] = phi_of(lo, lo->i32, from->state[i], pre);
 }
 
-/* Tiles that `seek` finds, `ahead` of them known in advance. */
+/* Words of the tiles that are known, from that of the last trip on. */
+static void
+carry_words(Lo *lo, const Region *r, const Loop *l)
+{
+  Seek *mine = &lo->seek[r->id], *from = &lo->seek[r->seek->id];
+  V *word = mine->word + 1, before = from->found[r->skip ? r->skip - 1 : 0];
+  word[-1] = phi_of(lo, lo->i32, before, l->pre);
+  word[0] = l->n_phi;
+  for (int i = 1; i <= r->ahead; i++)
+    word[i] = phi_of(lo, lo->i32, from->found[r->skip + i], l->pre);
+}
+
+/* Tiles that a search finds, `ahead` of them known in advance. */
 static void
 lower_listed(Lo *lo, const Region *r)
 {
   Loop l = {.r = r};
-  V next[WALK_AHEAD + 2], *ahead = lo->ahead[r->id] + 1, before = idx_value(lo, r->before);
-  for (int i = 0; i <= r->ahead; i++)
-    next[i] = idx_value(lo, r->queue[i]);
-  V least = idx_value(lo, r->span.lo);
-  V any = LLVMBuildICmp(lo->b, LLVMIntSLE, least, next[0], "");
-  open_loop(lo, &l, any, next[0]);
-  for (int i = 1; i <= r->ahead; i++)
-    ahead[i] = phi_of(lo, lo->i32, next[i], l.pre);
-  ahead[-1] = phi_of(lo, lo->i32, before, l.pre);
+  Seek *mine = &lo->seek[r->id], *from = &lo->seek[r->seek->id];
+  V *word = mine->word + 1, phi[SEEK_STATE], first = from->found[r->skip];
+  mine->end = seek_end(lo, r->seek);
+  V any = LLVMBuildICmp(lo->b, LLVMIntSLE, mine->end, first, "");
+  open_loop(lo, &l, any, first);
+  carry_words(lo, r, &l);
+  carry_search(lo, from, phi, l.pre);
+  lo->loop_var[r->id] = seek_tile(lo, l.n_phi);
   int outer = lo->loop_id;
   lo->loop_id = r->id;
   lower_region(lo, r);
   lo->loop_id = outer;
-  V last = r->ahead ? ahead[r->ahead] : l.n_phi;
-  V after = find_tile(lo, r->seek, LLVMBuildSub(lo->b, last, k32(lo, 1), ""));
+  V after = seek_next(lo, r->seek);
   LLVMBasicBlockRef latch = LLVMGetInsertBlock(lo->b);
-  V now = r->ahead ? ahead[1] : after;
+  V now = r->ahead ? word[1] : after;
   for (int i = 1; i <= r->ahead; i++)
-    LLVMAddIncoming(ahead[i], i < r->ahead ? &ahead[i + 1] : &after, &latch, 1);
-  LLVMAddIncoming(ahead[-1], &l.n_phi, &latch, 1);
-  V more = LLVMBuildICmp(lo->b, LLVMIntSLE, least, now, "");
+    LLVMAddIncoming(word[i], i < r->ahead ? &word[i + 1] : &after, &latch, 1);
+  LLVMAddIncoming(word[-1], &l.n_phi, &latch, 1);
+  for (int i = 0; i < seek_state(from); i++)
+    LLVMAddIncoming(phi[i], &from->state[i], &latch, 1);
+  V more = LLVMBuildICmp(lo->b, LLVMIntSLE, mine->end, now, "");
+  V before = from->found[r->skip ? r->skip - 1 : 0];
   close_loop(lo, &l, now, more);
   V visited = phi_of(lo, lo->i32, before, l.pre);
   LLVMAddIncoming(visited, &l.n_phi, &latch, 1);
-  lo->found[r->visited.node->n] = visited;
+  lo->found[r->visited.node->n] = seek_tile(lo, visited);
 }
 
 /* Tiles that another role chooses. */
@@ -380,18 +328,6 @@ merge_carry(Lo *lo, const Carry *c, LLVMBasicBlockRef before, LLVMBasicBlockRef 
     out[j] = phi_of(lo, LLVMTypeOf(init[j]), init[j], before);
     LLVMAddIncoming(out[j], &yield[j], &after, 1);
   }
-}
-
-/* What LLVM is told of how often a branch is taken. */
-static void
-hardly_ever(Lo *lo, V branch)
-{
-  LLVMMetadataRef weights[3] = {LLVMMDStringInContext2(lo->cx, "branch_weights", 14),
-                                LLVMValueAsMetadata(k32(lo, 1)),
-                                LLVMValueAsMetadata(k32(lo, 1 << 20))};
-  LLVMMetadataRef node = LLVMMDNodeInContext2(lo->cx, weights, 3);
-  unsigned kind = LLVMGetMDKindIDInContext(lo->cx, "prof", 4);
-  LLVMSetMetadata(branch, kind, LLVMMetadataAsValue(lo->cx, node));
 }
 
 static void

@@ -175,6 +175,30 @@ team_value(Lo *lo)
   return LLVMBuildUDiv(lo->hb, warp, k32(lo, r->warps), "");
 }
 
+/* ---- tiles of a walk with a test ---- */
+
+V
+seek_tile(Lo *lo, V word)
+{
+  return LLVMBuildAShr(lo->b, word, k32(lo, 1), "");
+}
+
+static V
+tile_fact(Lo *lo, const Node *n)
+{
+  const Seek *s = &lo->seek[n->n];
+  V word = s->word[n->a.k + 1];
+  switch ((TileFact)n->b.k) {
+  case TILE_NUMBER:
+    return seek_tile(lo, word);
+  case TILE_IS_PARTIAL:
+    return LLVMBuildTrunc(lo->b, word, lo->i1, "");
+  case TILE_IS_THERE:
+    return LLVMBuildICmp(lo->b, LLVMIntSLE, s->end, word, "");
+  }
+  lower_fail(lo, "fact %d of a tile has no lowering", (int)n->b.k);
+}
+
 static V
 node_new(Lo *lo, const Node *n)
 {
@@ -195,7 +219,7 @@ node_new(Lo *lo, const Node *n)
   if (n->kind == NODE_LOOP)
     return lo->loop_var[n->n];
   if (n->kind == NODE_AHEAD)
-    return lo->ahead[n->n][n->a.k + 1];
+    return tile_fact(lo, n);
   if (n->kind == NODE_ENTRY)
     return entry_value(lo, n);
   if (n->kind == NODE_ELEMENT)

@@ -262,7 +262,7 @@ tables(Lo *lo)
   lo->produce = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->consume = NEW_N(lo->arena, RingPos, p->rings.n + 1);
   lo->loop_var = NEW_N(lo->arena, V, p->n_regions + 1);
-  lo->ahead = arena_alloc(lo->arena, sizeof *lo->ahead * (size_t)(p->n_regions + 1));
+  lo->seek = NEW_N(lo->arena, Seek, p->n_regions + 1);
   lo->any = NEW_N(lo->arena, V, p->n_any + 1);
   lo->found = NEW_N(lo->arena, V, p->n_found + 1);
   lo->table = NEW_N(lo->arena, V, p->idx.tables.n + 1);

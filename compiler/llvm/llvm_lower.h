@@ -80,13 +80,13 @@ typedef struct Lo {
   int quotients; /* the first epoch whose quotients are still known */
   int loop_id;   /* the open tile loop, 0: none */
   int late; /* counts the places after which what was computed in a loop is forgotten */
-  const Role *role;           /* NULL: none */
-  V *loop_var;                /* by region id */
-  V (*ahead)[WALK_AHEAD + 2]; /* by region id: tiles of a walk with a test, from −1 on */
-  V *any;                     /* by id: what a vote found */
-  V *found;                   /* by id: the number that an operation found */
-  V *table;                   /* by id: the constant array, NULL before its first use */
-  V **vals;                   /* by id: registers */
+  const Role *role;  /* NULL: none */
+  V *loop_var;       /* by region id */
+  struct Seek *seek; /* by region id: of a walk with a test (llvm_seek.c) */
+  V *any;            /* by id: what a vote found */
+  V *found;          /* by id: the number that an operation found */
+  V *table;          /* by id: the constant array, NULL before its first use */
+  V **vals;          /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
   Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
   RingPos *produce, *consume; /* by ring id (FILL_TMA) */
@@ -113,9 +113,30 @@ V kf(Lo *, double);
 V to64(LLVMBuilderRef, Lo *, V);
 V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
 V as_i32(Lo *, LLVMBuilderRef, V bit);
+/* llvm_block.c */
+LLVMBasicBlockRef new_block(Lo *, const char *name);
+V phi_of(Lo *, LLVMTypeRef, V from, LLVMBasicBlockRef);
+V as_bit(Lo *, V); /* an i1, of what may be an integer */
+void no_unrolling(Lo *, V branch);
+void hardly_ever(Lo *, V branch);
 /* llvm_flow.c: loops, roles, branches */
 void lower_flow(Lo *, const Region *);
 void hoist_here(Lo *); /* the current block becomes the hoist block */
+
+/* llvm_seek.c: walks with a test.  A tile is a word: its number, and whether it is PARTIAL.
+ */
+enum { SEEK_STATE = 4 };
+typedef struct Seek {
+  bool lanes; /* whole warps search: 32 tiles at once */
+  V state[SEEK_STATE];
+  V found[WALK_AHEAD + 1]; /* SEEK: words of its finds */
+  V word[WALK_AHEAD + 2];  /* LOOP: of the tiles from −1 on */
+  V end;                   /* LOOP: words below it are of no tile */
+} Seek;
+void lower_seek(Lo *, const Region *);
+V seek_next(Lo *, const Region *seek); /* the word of the next one */
+int seek_state(const Seek *);          /* how much of it there is */
+V seek_end(Lo *, const Region *seek);
 
 /* llvm_asm.c: inline PTX.  `pure` statements may be moved and shared. */
 typedef enum AsmKind { ASM_PURE, ASM_EFFECT, ASM_MEMORY } AsmKind;
@@ -131,6 +152,7 @@ void asm_constraint(Str *, const char *what, int n);
 /* llvm_idx.c: scalars */
 V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
 V idx_value64(Lo *, Idx);
+V seek_tile(Lo *, V word);             /* the number of a tile, of its word (llvm_seek.c) */
 bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */

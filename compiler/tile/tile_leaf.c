@@ -60,10 +60,12 @@ tile_visited(const Region *r)
 }
 
 Idx
-tile_ahead(const Region *r, int by)
+tile_ahead(const Region *r, int by, TileFact what)
 {
-  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .n = r->id, .depth = r->id};
-  return by ? idx_share(r->var.node->graph, &n) : r->var;
+  Node n = {.kind = NODE_AHEAD, .a = i_int(by), .b = i_int(what), .n = r->id};
+  n.depth = r->id;
+  n.nonneg = what != TILE_NUMBER;
+  return by || what ? idx_share(r->var.node->graph, &n) : r->var;
 }
 
 Idx
@@ -154,6 +156,7 @@ put_stride(Str *s, const Param *p)
 void
 tile_leaf_print(Str *s, const Node *n)
 {
+  static const char *const facts[] = {"", " is PARTIAL", " is there"};
   if (n->kind == NODE_CTA) {
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;
@@ -161,7 +164,7 @@ tile_leaf_print(Str *s, const Node *n)
   if (n->kind == NODE_LOOP || n->kind == NODE_AHEAD) {
     str_printf(s, "j%d", n->n);
     if (n->kind == NODE_AHEAD)
-      str_printf(s, "+%lld", (long long)n->a.k);
+      str_printf(s, "+%lld%s", (long long)n->a.k, facts[n->b.k]);
     return;
   }
   if (n->kind == NODE_ANY) {

@@ -197,27 +197,23 @@ forget_barriers(Tb *t)
 
 /* ---- tiles ---- */
 
-/* The search of a walk with a test. */
-static Region *
-seek_region(Tb *t, const Walk *w, Idx from)
+/* The search of a walk with a test.  What a tile is comes with it, and is asked once. */
+static const Region *
+seek(Tb *t, const Walk *w, int n)
 {
-  Region *r = NEW(t->arena, Region);
+  Op *op = tile_op(t, OP_SEEK);
+  Region *r = op->body = NEW(t->arena, Region);
   *r = (Region){.id = ++t->prog->n_regions, .parent = t->here, .kind = OP_SEEK};
   r->role = t->here->role;
   r->span.lo = w->tiles.lo;
-  r->span.hi = from;
+  r->span.hi = i_sub(w->tiles.hi, 1);
   r->var = tile_loop_var(t, r);
   r->cond = w_empty(w, r->var);
+  r->is_partial = w_partial(w, r->var);
+  r->n_found = n;
+  for (int i = 0; i < n; i++) /* but the first may be below every tile: there is none */
+    r->found[i] = tile_found(t, i == 0);
   return r;
-}
-
-static Idx
-seek(Tb *t, const Walk *w, Idx from)
-{
-  Op *op = tile_op(t, OP_SEEK);
-  op->body = seek_region(t, w, from);
-  op->body->found = tile_found(t, false); /* below every tile: there is none */
-  return op->body->found;
 }
 
 Walk
@@ -229,10 +225,7 @@ t_walk(Tb *t, const Walk *w, int ahead)
   if (ahead > WALK_AHEAD)
     t_fail(t, "a walk is known %d tiles ahead at most", WALK_AHEAD);
   r.ahead = ahead;
-  Idx first = seek(t, w, i_sub(w->tiles.hi, 1));
-  r.queue[0] = i_max(first, w->tiles.lo);
-  for (int i = 1; i <= ahead; i++)
-    r.queue[i] = seek(t, w, i_sub(r.queue[i - 1], 1));
+  r.seek = seek(t, w, ahead + 1);
   return r;
 }
 
@@ -244,13 +237,13 @@ listed(Tb *t, const Walk *w, Region *body)
   body->entered = w->more;
   if (w->told)
     return;
-  body->before = w->before;
+  if (!w->seek)
+    t_fail(t, "a walk with a test that t_walk has not made ready");
   body->visited = tile_found(t, true);
   walk_loop(w, body);
-  body->seek = seek_region(t, w, i_int(0));
+  body->seek = w->seek;
+  body->skip = w->skip;
   body->ahead = w->ahead;
-  for (int i = 0; i <= w->ahead; i++)
-    body->queue[i] = w->queue[i];
 }
 
 static void
@@ -272,7 +265,7 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   j->k0 = walk_first_key(w, j->n);
   j->is = i_int(1);
   j->masked = w_has(w, TILE_PARTIAL);
-  j->partial = w_partial(w, j->n);
+  j->partial = body->seek ? tile_ahead(body, 0, TILE_IS_PARTIAL) : w_partial(w, j->n);
   j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
   j->in_bounds = !j->masked || w->even_k;
 }

@@ -68,12 +68,10 @@ reach_region(Reach *r, const Region *region)
 {
   const Idx parts[] = {region->cond,      region->loop.lo,      region->loop.hi,
                        region->loop.step, region->next,         region->span.lo,
-                       region->span.hi,   region->span.full_lo, region->span.full_hi};
+                       region->span.hi,   region->span.full_lo, region->span.full_hi,
+                       region->is_partial};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
-  for (int i = 0; region->seek && i <= region->ahead; i++)
-    reach_idx(r, region->queue[i]);
-  reach_idx(r, region->before);
   reach_idx(r, region->entered);
   reach_idx(r, region->more);
   if (region->seek)

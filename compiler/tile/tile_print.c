@@ -72,14 +72,11 @@ use_region(const Region *r, const Node **used)
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step, b->next, b->cond};
+      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step,
+                         b->next,    b->cond,    b->is_partial};
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
-      for (int i = 0; b->seek && i <= b->ahead; i++)
-        use(b->queue[i], used);
-      if (b->seek)
-        use(b->seek->cond, used);
       use(b->entered, used);
       use(b->more, used);
       use_region(b, used);
@@ -293,22 +290,28 @@ print_span(Str *s, const TileSpan *span)
     print_range(s, span->full_lo, span->full_hi);
 }
 
+/* Those from `first` on of what a search finds. */
 static void
-print_seek(Str *s, const Region *r)
+print_found(Str *s, const Region *r, int first, int n)
 {
-  str_printf(s, " not EMPTY: j%d where ", r->id);
-  print_idx(s, r->cond);
+  for (int i = first; i < first + n; i++) {
+    str_put(s, i > first ? ", " : "");
+    print_idx(s, r->found[i]);
+  }
 }
 
 static void
-print_found(Str *s, const Region *r)
+print_seek(Str *s, const Region *r)
 {
-  print_idx(s, r->found);
-  str_put(s, " = first tile from ");
+  print_found(s, r, 0, r->n_found);
+  str_put(s, " = first tiles from ");
   print_idx(s, r->span.hi);
   str_put(s, " down to ");
   print_idx(s, r->span.lo);
-  print_seek(s, r);
+  str_printf(s, ", j%d EMPTY where ", r->id);
+  print_idx(s, r->cond);
+  str_put(s, ", PARTIAL where ");
+  print_idx(s, r->is_partial);
   str_put(s, "\n");
 }
 
@@ -317,19 +320,15 @@ static void
 print_listed(Str *s, const Region *r)
 {
   str_put(s, ", from ");
-  for (int i = 0; i <= r->ahead; i++) {
-    str_put(s, i ? ", " : "");
-    print_idx(s, r->queue[i]);
-  }
-  str_put(s, " on, those");
-  print_seek(s, r->seek);
+  print_found(s, r->seek, r->skip, r->ahead + 1);
+  str_printf(s, " on, as j%d is found", r->seek->id);
 }
 
 static void
 print_loop(Str *s, const Region *r, int depth)
 {
   if (r->kind == OP_SEEK) {
-    print_found(s, r);
+    print_seek(s, r);
     return;
   }
   if (r->kind != OP_LOOP) {

@@ -247,18 +247,19 @@ typedef struct Region {
   TileSpan span; /* of a loop; visited from hi - 1 down to lo */
   Idx var;       /* the tile index */
   bool once;     /* exactly one trip: no loop (FOR, tiles) */
-  /* LOOP over a walk with a test: visited are queue[0] and what `seek` finds below it, of
-   * which `ahead` are known in advance. */
+  /* LOOP over a walk with a test: visited is what `seek` has found, but for the first
+   * `skip`, and goes on to find, of which `ahead` are known in advance. */
   const struct Region *seek;
+  int skip, ahead;
   bool told, has_more; /* LOOP: a trip is made while `more`, the first if `entered` */
   Idx entered, more;
-  Idx before,
-      visited; /* LOOP with `seek`: the tile visited before queue[0]; the last one */
-  Idx queue[WALK_AHEAD + 1];
-  int ahead;
-  /* SEEK: from span.hi down, not below span.lo, to the first for which `cond` is false; it
-   * defines `found`: below span.lo if there is none. */
-  Idx found;
+  Idx visited; /* LOOP with `seek`: the last one */
+  /* SEEK: from span.hi down, not below span.lo, those for which `cond` is false, and
+   * whether each of them `is_partial`.  The first few are `found`: below span.lo where
+   * there are no more; but the first is span.lo then, and PARTIAL. */
+  Idx is_partial;
+  Idx found[WALK_AHEAD + 1];
+  int n_found;
   Carry *carry;
   int n_carry;
 } Region;
@@ -336,8 +337,9 @@ Idx tile_stride(Tb *, int slot, int dim);
 Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 /* Of a loop over a walk with a test: the tile of so many visits from this one on (from −1
- * on); behind it, the last one that was visited. */
-Idx tile_ahead(const Region *, int by);
+ * on), and what of it; behind it, the last one that was visited. */
+typedef enum TileFact { TILE_NUMBER, TILE_IS_PARTIAL, TILE_IS_THERE } TileFact;
+Idx tile_ahead(const Region *, int by, TileFact);
 Idx tile_visited(const Region *);
 void walk_loop(const Walk *, const Region *); /* the loop over it is this */
 Idx walk_first_key(const Walk *, Idx n);      /* of tile n */

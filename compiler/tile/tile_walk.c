@@ -239,7 +239,7 @@ w_first(const Walk *w)
   TileIter v = {.walk = w, .is = i_int(1), .masked = w_has(w, TILE_PARTIAL)};
   bool known = w->cut || w->test || !v.masked;
   v.cut = w->cut;
-  v.n = w->test ? w->queue[0] : i_sub(w->tiles.hi, 1);
+  v.n = w->seek ? w->seek->found[w->skip] : i_sub(w->tiles.hi, 1);
   v.partial = known ? i_int(v.masked) : span_partial(&w->tiles, v.n);
   v.k0 = walk_first_key(w, v.n);
   v.in_bounds = w->even_k;
@@ -251,10 +251,8 @@ w_rest(const Walk *w)
 {
   Walk r = *w;
   TileSpan *s = &r.tiles;
-  for (int i = 0; i < w->ahead; i++)
-    r.queue[i] = w->queue[i + 1];
   r.ahead = w->ahead - 1;
-  r.before = w->queue[0];
+  r.skip = w->skip + 1;
   bool above = some(s->full_hi, s->hi) && !w->single_ragged;
   s->hi = i_sub(s->hi, 1);
   s->full_hi = above ? i_min(s->full_hi, s->hi) : s->hi;
@@ -282,9 +280,11 @@ w_ahead(const Walk *w, TileIter j, int by)
     return j;
   TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = true};
   v.cut = by < 0 && w->cut;
-  v.n = !w->test ? i_sub(j.n, by) : j.loop ? tile_ahead(j.loop, by) : w->queue[by];
+  v.n = !w->test ? i_sub(j.n, by)
+        : j.loop ? tile_ahead(j.loop, by, TILE_NUMBER)
+                 : w->seek->found[w->skip + by];
   v.k0 = walk_first_key(w, v.n);
-  v.is = i_le(w->tiles.lo, v.n);
+  v.is = w->test && j.loop ? tile_ahead(j.loop, by, TILE_IS_THERE) : i_le(w->tiles.lo, v.n);
   return v;
 }
 

@@ -41,9 +41,8 @@ typedef struct Walk {
    * asked of the mask's intervals besides, and those that are EMPTY are left out, but for
    * a first one of a block without any other.  NULL: they are one range. */
   struct WalkTest *test;
-  Idx queue[WALK_AHEAD + 1]; /* the first tiles to be visited, below lo if there are less */
-  int ahead;                 /* so many behind the first */
-  Idx before;                /* w_rest: the tile that was visited before them */
+  const struct Region *seek; /* t_walk: the search that finds them; … */
+  int skip, ahead;           /* … its finds that the walk begins behind, and has ahead */
   bool told;                 /* which tiles are visited comes with their stages, and … */
   Idx more;                  /* … is there another one */
 } Walk;

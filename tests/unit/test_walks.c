@@ -93,7 +93,8 @@ class_of(const Bench *b, const Walk *w, const TileIter *j)
     return -1;
   if (w->test && value(b, w_empty(w, j->n)))
     return -1;
-  return value(b, j->partial) ? 1 : 2;
+  Idx partial = w->test ? w_partial(w, j->n) : j->partial;
+  return value(b, partial) ? 1 : 2;
 }
 
 static void
@@ -173,8 +174,9 @@ check(const KitMask *kit, int64_t sq, int64_t sk, int bm, int bn, bool known)
   Walk w = w_keys(b.t, &m, &rows, bn);
   if (kit->name[0] && (w.test == NULL) != kit->one_range)
     fail_msg("%s: %s test", kit->name, w.test ? "a" : "no");
+  Walk ready = t_walk(b.t, &w, 0);
   TileIter visit = {0};
-  T_FOR_TILES (b.t, j, &w)
+  T_FOR_TILES (b.t, j, &ready)
     visit = j;
   for (int head = 0; head < HEADS; head++) {
     b.call.h = b.call.hk = b.call.b = head;
