@@ -2,12 +2,12 @@
 #ifndef ATTNC_TESTS_ASKED_H
 #define ATTNC_TESTS_ASKED_H
 
-#include <attnc/attnc.h>
+#include "tests/e2e/facts.h"
 
 typedef struct CallAsked {
   attnc_problem problem;
   attnc_sizes sizes;
-  attnc_tensor tensors[ATTNC_SLOT_COUNT];
+  attnc_tensor tensors[FACTS_SLOTS];
 } CallAsked;
 /* Points the problem into its own struct, as is needed after a copy. */
 const attnc_problem *asked_problem(CallAsked *);

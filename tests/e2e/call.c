@@ -21,22 +21,50 @@ make_odd(const Shape *x, int64_t st[5])
       st[i] = odd[i];
 }
 
+static size_t
+element(const Call *c, int slot)
+{
+  return (size_t)facts_bytes(c->facts.tensor[slot].type);
+}
+
+/* Of a table: dense as far as its alignment lets it, or with a gap along every axis but the
+ * last; the elements that it spans are returned. */
+static int64_t
+table_strides(const Call *c, int slot, int64_t st[5])
+{
+  const TensorFacts *t = &c->facts.tensor[slot];
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
+  const int64_t length[] = {x.b, x.h, x.s, x.d};
+  int64_t step = 1, size = (int64_t)element(c, slot);
+  int64_t unit = t->align > size && !t->contiguous ? t->align / size : 1;
+  bool padded = c->c.memory == MEMORY_PADDED && !t->contiguous;
+  memset(st, 0, 5 * sizeof *st);
+  for (int i = t->rank - 1; i >= 0; i--) {
+    st[i] = step;
+    step = step * length[i] + (padded ? 1 + (c->c.seed + (unsigned)i) % 3 : 0);
+    step = (step + unit - 1) / unit * unit;
+  }
+  return step;
+}
+
 /* Of (b, h, s); the elements that the tensor spans are returned. */
 static int64_t
 strides(const Call *c, int slot, int64_t st[5])
 {
+  if (!facts_is_main(slot))
+    return table_strides(c, slot, st);
   const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   int64_t gap = 0, plane = 0, dead = 0;
   unsigned draw = c->c.seed + (unsigned)slot;
-  bool heads_first = c->facts.heads_first[slot];
-  if (c->c.memory == MEMORY_PADDED && facts_strided(slot)) {
+  bool heads_first = c->facts.tensor[slot].heads_first;
+  if (c->c.memory == MEMORY_PADDED) {
     gap = 8 * (1 + draw % 3);
     plane = 8 * (1 + draw % 2);
     dead = DEAD_ROWS;
     heads_first = draw % 2 != 0;
   }
   memset(st, 0, 5 * sizeof *st);
-  st[3] = x.rank > 3;
+  st[3] = 1;
   if (heads_first) {
     st[2] = x.d + gap;
     st[1] = (x.s + dead) * st[2];
@@ -47,15 +75,9 @@ strides(const Call *c, int slot, int64_t st[5])
     st[0] = (x.s + dead) * st[2];
   }
   int64_t n = x.b * st[0];
-  if (c->c.memory == MEMORY_PADDED && facts_strided(slot))
+  if (c->c.memory == MEMORY_PADDED)
     make_odd(&x, st);
   return n;
-}
-
-static size_t
-element(const Call *c, int slot)
-{
-  return (size_t)facts_bytes(c->facts.dtype[slot]);
 }
 
 /* ---- buffers ---- */
@@ -84,7 +106,8 @@ static bool
 alone(Call *c, int slot)
 {
   int64_t n = strides(c, slot, c->host[slot].stride);
-  if (!buffer_new(c, n, c->host[slot].stride[2], element(c, slot)))
+  int64_t row = facts_is_main(slot) ? c->host[slot].stride[2] : 1;
+  if (!buffer_new(c, n, row, element(c, slot)))
     return false;
   place(c, slot, 0);
   return true;
@@ -116,10 +139,11 @@ packed(Call *c, int first)
 static int
 first_packed(const Call *c)
 {
-  const OracleType *t = c->facts.dtype;
-  if (c->c.memory != MEMORY_PACKED || t[ATTNC_K] != t[ATTNC_V])
+  const TensorFacts *t = c->facts.tensor;
+  bool alike = t[ATTNC_Q].type == t[ATTNC_K].type;
+  if (c->c.memory != MEMORY_PACKED || t[ATTNC_K].type != t[ATTNC_V].type)
     return -1;
-  return c->c.sizes.sq == c->c.sizes.sk && t[ATTNC_Q] == t[ATTNC_K] ? ATTNC_Q : ATTNC_K;
+  return c->c.sizes.sq == c->c.sizes.sk && alike ? ATTNC_Q : ATTNC_K;
 }
 
 static bool
@@ -127,10 +151,11 @@ place_all(Call *c)
 {
   int first = first_packed(c);
   bool ok = true;
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+  for (int slot = 0; slot < FACTS_SLOTS; slot++)
     if (slot == first)
       ok = ok && packed(c, first);
-    else if (c->facts.present[slot] && !(first >= 0 && slot > first && slot <= ATTNC_V))
+    else if (c->facts.tensor[slot].present &&
+             !(first >= 0 && slot > first && slot <= ATTNC_V))
       ok = ok && alone(c, slot);
   return ok;
 }
@@ -153,6 +178,8 @@ static const Bits special[] = {
     [ORACLE_FP16] = {0x7fff, 0x7c00, 0x7c95, 0x8000},
     [ORACLE_BF16] = {0x7fff, 0x7f80, 0x7f95, 0x8000},
     [ORACLE_FP32] = {0x7fffffff, 0x7f800000, 0x7f959595, 0x80000000},
+    [FACTS_I32] = {0x7fffffff, 0x7f800000, 0x7f959595,
+                   0x80000000}, /* huge, of both signs */
 };
 
 static void
@@ -167,20 +194,43 @@ repeat(Buffer *u, size_t size, const uint32_t *bits, size_t n)
 static void
 fill_with_traps(Call *c, int slot)
 {
-  const Bits *x = &special[c->facts.dtype[slot]];
+  const Bits *x = &special[c->facts.tensor[slot].type];
   const uint32_t traps[] = {x->nan, x->inf, x->nan | x->sign, x->inf | x->sign};
   Buffer *u = &c->buffers[c->home[slot]];
-  if (facts_output(slot))
+  if (c->facts.tensor[slot].output)
     repeat(u, element(c, slot), &x->untouched, 1);
   else
     repeat(u, element(c, slot), traps, 4);
 }
 
 static void
-put_number(OracleType type, unsigned char *to, float f)
+put_number(int type, unsigned char *to, float f)
 {
   uint16_t half = type == ORACLE_BF16 ? bf16_of(f) : f16_of(f);
-  memcpy(to, type == ORACLE_FP32 ? (const void *)&f : &half, (size_t)facts_bytes(type));
+  int32_t whole = (int32_t)f;
+  const void *from = type == FACTS_I32     ? (const void *)&whole
+                     : type == ORACLE_FP32 ? (const void *)&f
+                                           : &half;
+  memcpy(to, from, (size_t)facts_bytes(type));
+}
+
+/* Slopes are small, a bias and a sink may hide (-inf), a prefix may be below 0 and beyond
+ * the keys, a monotone table has runs of one length, another i32 is one of four. */
+static float
+number_for(const Call *c, int slot, int64_t i, Random *r)
+{
+  const TensorFacts *t = &c->facts.tensor[slot];
+  uint32_t most = (uint32_t)c->c.sizes.sk + 8;
+  if (slot == ATTNC_PREFIX_LEN)
+    return (float)random_below(r, most) - 4;
+  if (t->monotone)
+    return (float)(i / (5 + c->c.seed % 60));
+  if (t->type == FACTS_I32)
+    return (float)random_below(r, 4);
+  float x = random_normal(r);
+  if ((slot == ATTNC_BIAS || slot == ATTNC_SINK) && random_below(r, 16) == 0)
+    return -INFINITY;
+  return slot == ATTNC_ALIBI_SLOPES ? x / 8 : x;
 }
 
 static void
@@ -193,7 +243,8 @@ fill(const Call *c, int slot, Random *r)
       for (int64_t s = 0; s < x.s; s++) {
         unsigned char *p = at(c, slot, b, h, s);
         for (int64_t d = 0; d < x.d; d++)
-          put_number(c->facts.dtype[slot], p + (size_t)d * size, random_normal(r));
+          put_number(c->facts.tensor[slot].type, p + (size_t)d * size,
+                     number_for(c, slot, h + s + d, r));
       }
 }
 
@@ -201,7 +252,7 @@ fill(const Call *c, int slot, Random *r)
 static attnc_args
 args_of(Call *c, const attnc_tensor *tensors)
 {
-  uint32_t n = ATTNC_SLOT_COUNT;
+  uint32_t n = FACTS_SLOTS;
   while (n && c->home[n - 1] < 0)
     n--;
   return (attnc_args){.size = sizeof(attnc_args),
@@ -222,15 +273,15 @@ call_build(Call *c, const Case *from, const attnc_spec *spec)
   c->c = *from;
   c->sizes = from->sizes;
   memcpy(c->scalars, from->scalars, sizeof c->scalars);
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+  for (int slot = 0; slot < FACTS_SLOTS; slot++)
     c->home[slot] = -1;
   if (!facts_read(spec, &c->facts) || !place_all(c))
     return false;
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+  for (int slot = 0; slot < FACTS_SLOTS; slot++)
     if (c->home[slot] >= 0)
       fill_with_traps(c, slot);
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-    if (c->home[slot] >= 0 && !facts_output(slot))
+  for (int slot = 0; slot < FACTS_SLOTS; slot++)
+    if (c->home[slot] >= 0 && !c->facts.tensor[slot].output)
       fill(c, slot, &r);
   for (int i = 0; i < c->n_buffers; i++)
     memcpy(c->buffers[i].sent, c->buffers[i].host, c->buffers[i].bytes);
@@ -266,7 +317,7 @@ asked_problem(CallAsked *a)
                                .sizes = &a->sizes,
                                .tensors = a->tensors,
                                .tensor_size = sizeof *a->tensors,
-                               .n_tensors = ATTNC_SLOT_COUNT};
+                               .n_tensors = FACTS_SLOTS};
   return &a->problem;
 }
 
@@ -293,7 +344,7 @@ call_upload(Call *c, const Device *d, char *why, size_t n)
       return false;
     }
   }
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+  for (int slot = 0; slot < FACTS_SLOTS; slot++)
     if (c->home[slot] >= 0)
       c->device[slot].data =
           (void *)(uintptr_t)(c->buffers[c->home[slot]].at + c->start[slot]);
@@ -335,7 +386,7 @@ written(const Call *c, int slot, unsigned char *copy, char *why, size_t n)
 {
   const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   const Buffer *u = &c->buffers[c->home[slot]];
-  const void *no = &special[c->facts.dtype[slot]].untouched;
+  const void *no = &special[c->facts.tensor[slot].type].untouched;
   size_t size = element(c, slot);
   for (int64_t b = 0; b < x.b; b++)
     for (int64_t h = 0; h < x.h; h++)
@@ -344,7 +395,7 @@ written(const Call *c, int slot, unsigned char *copy, char *why, size_t n)
         for (int64_t d = 0; d < x.d; d++)
           if (memcmp(p + (size_t)d * size, no, size) == 0) {
             snprintf(why, n, "%s[b%lld, h%lld, s%lld, d%lld] was not written",
-                     slot_names[slot], (long long)b, (long long)h, (long long)s,
+                     c->facts.tensor[slot].name, (long long)b, (long long)h, (long long)s,
                      (long long)d);
             return false;
           }
@@ -363,7 +414,7 @@ same(const Call *c, int buffer, const unsigned char *copy, char *why, size_t n)
   for (size_t j = 0; j < u->bytes; j++)
     if (copy[j] != u->sent[j]) {
       snprintf(why, n, "byte %lld from the start of %s was written",
-               (long long)j - (long long)c->start[slot], slot_names[slot]);
+               (long long)j - (long long)c->start[slot], c->facts.tensor[slot].name);
       return false;
     }
   return true;
@@ -380,8 +431,8 @@ call_intact(const Call *c, char *why, size_t n)
       return false;
     }
     memcpy(copy, c->buffers[i].host, c->buffers[i].bytes);
-    for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-      if (c->home[slot] == i && facts_output(slot))
+    for (int slot = 0; slot < FACTS_SLOTS; slot++)
+      if (c->home[slot] == i && c->facts.tensor[slot].output)
         ok = ok && written(c, slot, copy, why, n);
     ok = ok && same(c, i, copy, why, n);
     free(copy);

@@ -2,7 +2,8 @@
  * that no kernel has business with.
  *
  * Every buffer is one allocation: a guard, the tensor (or the packed tensors), a guard.
- * Inputs are random-normal; gaps between their rows, dead rows behind them and both guards
+ * Inputs are random-normal, and what else their names ask for (call.c); gaps between their
+ * rows, dead rows behind them and both guards
  * hold NaN and infinity, so that a value which is read there is seen in the result. Outputs
  * start as a NaN that no arithmetic makes; afterwards every element must be written, and
  * nothing else: gaps and guards are compared bit by bit, inputs whole.  A Call belongs to
@@ -25,11 +26,11 @@ typedef struct Buffer {
 typedef struct Call {
   Case c;
   Facts facts;
-  Buffer buffers[ATTNC_SLOT_COUNT];
+  Buffer buffers[FACTS_SLOTS];
   int n_buffers;
-  int home[ATTNC_SLOT_COUNT];     /* the buffer of a tensor, -1: absent */
-  size_t start[ATTNC_SLOT_COUNT]; /* byte of its first element in the buffer */
-  attnc_tensor host[ATTNC_SLOT_COUNT], device[ATTNC_SLOT_COUNT];
+  int home[FACTS_SLOTS];     /* the buffer of a tensor, -1: absent */
+  size_t start[FACTS_SLOTS]; /* byte of its first element in the buffer */
+  attnc_tensor host[FACTS_SLOTS], device[FACTS_SLOTS];
   attnc_sizes sizes;
   attnc_args host_args, device_args; /* point into the Call */
   double scalars[ATTNC_SCALAR_COUNT];

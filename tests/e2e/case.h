@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { CASE_TEXT = 1280, CASE_PART = 640 };
+enum { CASE_TEXT = 1536, CASE_PART = 768 };
 
 /* How tensors lie: [b, s, h, d] or as `layout` says, without gaps; with gaps behind every
  * row, head, plane and batch; q, k, v in one buffer where sq = sk, else k and v in one. */

@@ -1,6 +1,6 @@
 /* facts.h: what a spec says, read from its JSON by code of the tests' own: shapes, dtypes
- * and layouts of its tensors, and the mask and scale for the oracle.  A field that no test
- * computes with needs nothing here. */
+ * and layouts of the tensors of a call, and the mask and scale for the oracle.  A field
+ * that no test computes with needs nothing here. */
 #ifndef ATTNC_TESTS_FACTS_H
 #define ATTNC_TESTS_FACTS_H
 
@@ -10,14 +10,31 @@
 
 #include <stdbool.h>
 
+/* Tensors that a spec declares have slots behind the fixed ones. */
+enum { FACTS_DECLARED = 4, FACTS_SLOTS = ATTNC_SLOT_COUNT + FACTS_DECLARED };
+enum { FACTS_I32 = ORACLE_FP32 + 1 }; /* of tables alone: no type of the oracle's */
+
+/* Lengths of the axes of a tensor of a call, 1 past its rank. */
+typedef struct Shape {
+  int64_t b, h, s, d;
+  int rank;
+} Shape;
+
+/* A tensor of a call.  Axes: a size's name, or a length. */
+typedef struct TensorFacts {
+  char name[32], axis[4][8];
+  int rank, align; /* of strides, in bytes */
+  int type;        /* OracleType or FACTS_I32 */
+  bool present, output, contiguous, heads_first, monotone;
+} TensorFacts;
+
 typedef struct Facts {
   int d, dv;
-  OracleType dtype[ATTNC_SLOT_COUNT];
-  bool heads_first[ATTNC_SLOT_COUNT]; /* layout bhsd */
-  bool present[ATTNC_SLOT_COUNT];
+  TensorFacts tensor[FACTS_SLOTS];
   bool causal, top_left;
   int left, right; /* window, -1: unbounded */
   double scale;
+  bool plain; /* nothing else changes masks, scores and results */
 } Facts;
 
 extern const char *const slot_names[ATTNC_SLOT_COUNT];
@@ -25,15 +42,10 @@ extern const char *const slot_names[ATTNC_SLOT_COUNT];
 /* false: a field is not as it must be. */
 bool facts_read(const attnc_spec *, Facts *);
 
-/* Lengths of the axes of a tensor of a call, 1 past its rank. */
-typedef struct Shape {
-  int64_t b, h, s, d;
-  int rank;
-} Shape;
 Shape facts_shape(const Facts *, const attnc_sizes *, int slot);
-bool facts_output(int slot);
-bool facts_strided(int slot); /* else contiguous in the order of its axes */
-int facts_bytes(OracleType);  /* of an element */
+/* Has the tensor axes b, h, s, d of which the layout decides? */
+bool facts_is_main(int slot);
+int facts_bytes(int type); /* of an element */
 /* Multiply-adds of both products, without regard to the mask. */
 double facts_macs(const Facts *, const attnc_sizes *);
 

@@ -106,7 +106,7 @@ typedef struct Bench {
   Case c;
   Call call;
   attnc_spec *spec;
-  unsigned char *right[ATTNC_SLOT_COUNT]; /* every buffer after the whole kernel */
+  unsigned char *right[FACTS_SLOTS]; /* every buffer after the whole kernel */
   char *ptx;
   bool verbose;
 } Bench;
@@ -297,7 +297,7 @@ kernel(const char *notation, Listed *list, int n_list, bool verbose)
     t.faults = 1;
   }
   free(b.ptx);
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < FACTS_SLOTS; i++)
     free(b.right[i]);
   attnc_spec_release(b.spec);
   call_free(&b.call, &b.device);

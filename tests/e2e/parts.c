@@ -149,15 +149,16 @@ facts(void **state)
   const Facts *f = &c.facts;
   assert_true(f->d == 40 && f->dv == 24 && f->scale == 0.25);
   assert_true(f->causal && f->top_left && f->left == 7 && f->right == 0);
-  assert_true(f->dtype[ATTNC_Q] == ORACLE_BF16 && f->dtype[ATTNC_V] == ORACLE_FP16);
-  assert_true(f->dtype[ATTNC_O] == ORACLE_FP32 && f->dtype[ATTNC_LSE] == ORACLE_FP32);
-  assert_true(f->heads_first[ATTNC_Q] && !f->heads_first[ATTNC_K]);
-  assert_true(f->present[ATTNC_O] && !f->present[ATTNC_LSE]);
+  assert_true(f->tensor[ATTNC_Q].type == ORACLE_BF16 &&
+              f->tensor[ATTNC_V].type == ORACLE_FP16);
+  assert_true(f->tensor[ATTNC_O].type == ORACLE_FP32 && !f->tensor[ATTNC_LSE].present);
+  assert_true(f->tensor[ATTNC_Q].heads_first && !f->tensor[ATTNC_K].heads_first);
+  assert_true(f->tensor[ATTNC_O].present && f->plain);
   assert_true(c.home[ATTNC_LSE] == -1 && c.device_args.n_tensors == ATTNC_O + 1);
   call_free(&c, NULL);
   build("{dtype: fp32, head_dim: 16, return_lse: true}", &c);
-  assert_true(c.facts.dtype[ATTNC_K] == ORACLE_FP32 && c.facts.scale == 0.25);
-  assert_true(!c.facts.causal && c.facts.left == -1 && c.facts.present[ATTNC_LSE]);
+  assert_true(c.facts.tensor[ATTNC_K].type == ORACLE_FP32 && c.facts.scale == 0.25);
+  assert_true(!c.facts.causal && c.facts.left == -1 && c.facts.tensor[ATTNC_LSE].present);
   call_free(&c, NULL);
 }
 
@@ -204,7 +205,7 @@ write_all(Call *c, int slot)
 {
   const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
   const int64_t *st = c->host[slot].stride;
-  int64_t each = facts_bytes(c->facts.dtype[slot]);
+  int64_t each = facts_bytes(c->facts.tensor[slot].type);
   for (int64_t b = 0; b < x.b; b++)
     for (int64_t h = 0; h < x.h; h++)
       for (int64_t s = 0; s < x.s; s++)
@@ -229,7 +230,7 @@ traps(void **state)
     build(cases[i], &c);
     assert_false(call_intact(&c, why, sizeof why)); /* nothing was written */
     for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-      if (facts_output(slot) && c.home[slot] >= 0)
+      if (c.facts.tensor[slot].output && c.home[slot] >= 0)
         write_all(&c, slot);
     assert_true(call_intact(&c, why, sizeof why));
     for (int b = 0; b < c.n_buffers; b++) { /* one byte too many, at either end, or in q */
@@ -265,7 +266,7 @@ placement(void **state)
       const int64_t *st = c.host[slot].stride;
       const Shape x = facts_shape(&c.facts, &c.c.sizes, slot);
       int64_t last = (x.b - 1) * st[0] + (x.h - 1) * st[1] + (x.s - 1) * st[2] + x.d - 1;
-      size_t each = (size_t)facts_bytes(c.facts.dtype[slot]);
+      size_t each = (size_t)facts_bytes(c.facts.tensor[slot].type);
       assert_true(c.start[slot] + (size_t)last * each <
                   c.buffers[c.home[slot]].bytes - 512);
       assert_true(c.start[slot] % 16 == 0);
