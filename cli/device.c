@@ -4,29 +4,36 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+/* DIR/FILE, where DIR is that of another file; false if there is none. */
+static bool
+beside(const char *other, const char *file, char path[PATH_MAX])
+{
+  const char *slash = strrchr(other, '/');
+  if (!slash)
+    return false;
+  int n = snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - other), other, file);
+  return n > 0 && n < PATH_MAX && access(path, R_OK) == 0;
+}
+
 bool
 device_beside(const char *file, char path[PATH_MAX])
 {
-  static const char *const places[] = {"", "../lib/", "../lib/attnc/"};
   char self[PATH_MAX];
+  Dl_info library;
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (n <= 0)
-    return false;
-  self[n] = 0;
-  char *slash = strrchr(self, '/');
-  if (!slash)
-    return false;
-  slash[1] = 0;
-  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-    int len = snprintf(path, PATH_MAX, "%s%s%s", self, places[i], file);
-    if (len > 0 && len < PATH_MAX && access(path, R_OK) == 0)
+  if (n > 0) {
+    self[n] = 0;
+    if (beside(self, file, path))
       return true;
   }
-  return false;
+  const void *of_library = dlsym(RTLD_DEFAULT, "attnc_spec_load");
+  return of_library && dladdr(of_library, &library) && library.dli_fname &&
+         beside(library.dli_fname, file, path);
 }
 
 static attnc_status
@@ -35,7 +42,7 @@ open_emulator(Device *d, const char *arch, attnc_error *e)
   char path[PATH_MAX];
   if (!device_beside("libattnc-emu.so", path))
     return err_set(e, ATTNC_ERR_NO_DEVICE,
-                   "no libattnc-emu.so beside this program, nor in ../lib");
+                   "no libattnc-emu.so beside this program, nor beside libattnc");
   return device_open_at(d, path, arch, 0, e);
 }
 

@@ -7,10 +7,7 @@
 #include <string.h>
 
 /* The exit codes that are no attnc_status: the others come from its table. */
-static const struct {
-  int code;
-  const char *text;
-} exit_codes[] = {
+const ExitCode exit_codes[N_EXIT_CODES] = {
     {0, "success"},
     {1, "a check failed: wrong result, or a finding of the emulator"},
     {2, "the command line is wrong"},
@@ -24,7 +21,6 @@ static const struct {
     {124, "a time limit was reached"},
     {130, "interrupted"},
 };
-enum { N_EXIT_CODES = sizeof exit_codes / sizeof *exit_codes };
 
 static void
 put_padded(Str *s, const char *text, int width)
@@ -34,7 +30,7 @@ put_padded(Str *s, const char *text, int width)
     str_put(s, " ");
 }
 
-static void
+void
 option_left(const Option *o, Str *s)
 {
   if (o->letter)

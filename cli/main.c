@@ -73,10 +73,26 @@ print_help(const Cli *c, int command)
   return 0;
 }
 
+static int
+print_man(Cli *c)
+{
+  attnc_error e;
+  Str s = str_new(c->arena);
+  if (c->opt.n_args || c->json) {
+    err_set(&e, ATTNC_ERR_USAGE, "attnc help --man: it is of all commands, and text");
+    return cli_error(c, &e);
+  }
+  options_man(&s);
+  cli_print(s.p);
+  return 0;
+}
+
 int
 cmd_help(Cli *c)
 {
   attnc_error e;
+  if (options_has(&c->opt, OPT_MAN))
+    return print_man(c);
   int command = c->opt.n_args ? command_named(c->opt.args[0], &e) : -1;
   return c->opt.n_args && command < 0 ? cli_error(c, &e) : print_help(c, command);
 }

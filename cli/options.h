@@ -71,8 +71,8 @@
     "print a shell's completion script",                                                   \
     "attnc completion bash > /etc/bash_completion.d/attnc")                                \
   X(HELP, "help", "[COMMAND]", 0, 1, NULL, "what --help prints",                           \
-    "attnc help\n"                                                                         \
-    "attnc help run")                                                                      \
+    "attnc help run\n"                                                                     \
+    "attnc help --man > attnc.1")                                                          \
   X(VERSION, "version", "", 0, 0, NULL, "what --version prints", "attnc version --json")   \
   X(TUNE_WORKER, "tune-worker", "", 0, 0, NULL, NULL, NULL) /* hidden: no text */
 
@@ -173,6 +173,7 @@ extern const Command command_table[CMD_COUNT];
   X(SASS_STATS, "sass-stats", 0, NULL, CMD_BIT(EXPLAIN),                                   \
     "machine instructions of the kernel and of its main loops, by ptxas")                  \
   X(EXPLAIN, "explain", 0, NULL, CMD_BIT(KEY), "the fields that the key is the hash of")   \
+  X(MAN, "man", 0, NULL, CMD_BIT(HELP), "print the manual page, for man")                  \
   X(JSON, "json", 0, NULL, CMD_ALL, "print one JSON object instead of text")               \
   X(COLOR, "color", 0, "auto|always|never", CMD_ALL,                                       \
     "colour messages (auto: on a terminal, unless NO_COLOR is set)")                       \
@@ -195,6 +196,13 @@ typedef struct Option {
   const char *text;
 } Option;
 extern const Option option_table[OPT_COUNT];
+
+typedef struct ExitCode {
+  int code;
+  const char *text;
+} ExitCode;
+enum { N_EXIT_CODES = 12 };
+extern const ExitCode exit_codes[N_EXIT_CODES];
 
 typedef struct Options {
   int command;                  /* CommandId, or -1: none given */
@@ -220,6 +228,9 @@ bool command_visible(int command);
 /* --help of a command, or of attnc itself (-1), as text and as JSON. */
 void options_help(int command, Str *);
 void options_help_json(int command, Str *);
+/* "-j, --jobs N", as help has it on the left. */
+void option_left(const Option *, Str *);
+void options_man(Str *); /* the manual page attnc(1), for man */
 /* The completion script of a shell, false if there is none for it. */
 bool options_completion(const char *shell, Str *);
 

@@ -17,17 +17,29 @@ static const LlvmModule *module; /* guarded by lock, set once */
 static char path[4096];
 
 static const char name[] = "libattnc_llvm.so";
+static const char installed[] = ATTNC_PLUGIN_DIR "/libattnc_llvm.so";
 
-static void
-beside_us(char *out, size_t n)
+/* The first that is there of: in attnc/ beside this library, beside it, where it was to be
+ * installed (what is beside a program that is linked statically is the program's).  False:
+ * none is, and `out` is where it would be beside the library. */
+static bool
+find_module(char *out, size_t n)
 {
+  static const char *const places[] = {"attnc/", ""};
   Dl_info here;
-  const char *slash;
-  out[0] = 0;
-  if (!dladdr((const void *)&lock, &here) || !here.dli_fname ||
-      !(slash = strrchr(here.dli_fname, '/')))
-    return;
-  snprintf(out, n, "%.*s/%s", (int)(slash - here.dli_fname), here.dli_fname, name);
+  const char *slash = NULL;
+  if (dladdr((const void *)&lock, &here) && here.dli_fname)
+    slash = strrchr(here.dli_fname, '/');
+  for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
+    snprintf(out, n, "%.*s/%s%s", (int)(slash - here.dli_fname), here.dli_fname, places[i],
+             name);
+    if (access(out, F_OK) == 0)
+      return true;
+  }
+  if (access(installed, F_OK) != 0)
+    return false;
+  snprintf(out, n, "%s", installed);
+  return true;
 }
 
 static void *
@@ -56,10 +68,10 @@ open_module(attnc_error *err)
 {
   char beside[4096];
   const char *where = env_get(ENV_LLVM);
-  beside_us(beside, sizeof beside);
+  beside[0] = 0;
   /* The one that is there, as the user or the folder has it: if it cannot be opened, for
    * want of memory perhaps, that is the reason, and no other is taken in its place. */
-  if (!where && access(beside, F_OK) == 0)
+  if (!where && find_module(beside, sizeof beside))
     where = beside;
   void *h = try_open(where ? where : name);
   if (!h)

@@ -2,7 +2,7 @@
  * compiler, no LLVM, no YAML on this machine.
  *
  *   attnc compile specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90 -o kernels
- *   cc bundle.c -lattnc_rt -ldl && ./a.out kernels llama3_8b_prefill
+ *   cc bundle.c $(pkg-config --cflags --libs attnc_rt) && ./a.out kernels llama3_8b_prefill
  *
  * Takes kernels for bf16 and head_dim 128.  The values are all 1, so that every row of the
  * output must be 1, whatever the scores are. */

@@ -1,7 +1,7 @@
 /* hello.c: attention from a spec in the program's text: compiled when it runs (or found in
  * the cache), launched on device 0, compared with the fp64 reference.
  *
- *   cc hello.c -lattnc -ldl && ./a.out
+ *   cc hello.c $(pkg-config --cflags --libs attnc) && ./a.out
  *   ATTNC_LIBCUDA=libattnc-emu.so ./a.out       without a GPU */
 #include "device.h"
 

@@ -1,6 +1,6 @@
 /* tune.c: the fastest schedule for one problem on device 0, kept for every later plan.
  *
- *   cc tune.c -lattnc && ./a.out
+ *   cc tune.c $(pkg-config --cflags --libs attnc) && ./a.out
  *   ATTNC_LIBCUDA=libattnc-emu.so ./a.out       without a GPU */
 #include <attnc/attnc.h>
 

@@ -18,8 +18,9 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(HERE)
-LIBRARIES = ("libattnc.so", "libattnc_llvm.so", "libattnc-emu.so")
+LIBRARIES = ("libattnc.so", "libattnc_rt.so.0", "libattnc_llvm.so", "libattnc-emu.so")
 PORTABLE = os.path.join(TREE, "build", "portable", "attnc-portable")
+INSTALLED = os.path.join(HERE, "attnc", "lib")  # a link to the libraries, where it was installed
 
 
 def project():
@@ -32,9 +33,16 @@ def read(*path):
         return f.read()
 
 
+def library(folder, name):
+    """Its path; the plugin of an installed attnc lies in a folder of its own."""
+    path = os.path.join(folder, "attnc", name)
+    return path if os.path.exists(path) else os.path.join(folder, name)
+
+
 def library_folder(settings):
-    folder = (settings or {}).get("libraries") or os.environ.get("ATTNC_LIBRARIES") or PORTABLE
-    missing = [n for n in LIBRARIES if not os.path.exists(os.path.join(folder, n))]
+    folder = (settings or {}).get("libraries") or os.environ.get("ATTNC_LIBRARIES") or (
+        INSTALLED if os.path.exists(INSTALLED) else PORTABLE)
+    missing = [n for n in LIBRARIES if not os.path.exists(library(folder, n))]
     if missing:
         raise SystemExit(f"attnc: {folder} has no {', '.join(missing)}: build it "
                          "(scripts/build portable), or name the folder of the libraries "
@@ -74,7 +82,7 @@ def package(folder):
     source = os.path.join(HERE, "attnc")
     files = {f"attnc/{n}": read(source, n) for n in sorted(os.listdir(source))
              if n.endswith((".py", "py.typed"))}
-    return files | {f"attnc/lib/{n}": read(folder, n) for n in LIBRARIES}
+    return files | {f"attnc/lib/{n}": read(library(folder, n)) for n in LIBRARIES}
 
 
 def digest(data):
@@ -97,7 +105,7 @@ def write_wheel(directory, files, tag):
         for name, data in files.items():
             entry = zipfile.ZipInfo(name)  # of 1980: the same bytes whenever it is built
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (0o755 if name.endswith(".so") else 0o644) << 16
+            entry.external_attr = (0o755 if ".so" in name else 0o644) << 16
             z.writestr(entry, data)
     return wheel
 

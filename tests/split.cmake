@@ -11,7 +11,10 @@ endforeach()
 library(attnc_split SHARED OBJECTS ${attnc_OBJECTS} LINK yaml
   SOURCES split/table.c split/split_fwd.c
     $<FILTER:$<TARGET_OBJECTS:o_templates>,EXCLUDE,/table\\.c\\.>)
-set_target_properties(attnc_split PROPERTIES OUTPUT_NAME attnc LIBRARY_OUTPUT_DIRECTORY ${SPLIT})
+exports(attnc_split attnc.map)
+target_link_libraries(attnc_split PUBLIC attnc_rt)
+set_target_properties(attnc_split PROPERTIES OUTPUT_NAME attnc SOVERSION ${ATTNC_ABI}
+  LIBRARY_OUTPUT_DIRECTORY ${SPLIT})
 add_dependencies(attnc_split attnc_llvm attnc_emu)
 
 # split_test(NAME COMMAND …)

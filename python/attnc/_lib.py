@@ -202,7 +202,7 @@ def candidates():
     files += [os.path.join(build, name, sub, "libattnc.so")
               for name in BUILDS for sub in ("lib", "")]
     found = [(os.path.realpath(f), True) for f in files if os.path.exists(f)]
-    return [*found[:1], ("libattnc.so", False)]
+    return [*found[:1], ("libattnc.so.0", False)]
 
 
 def declare(lib, functions):

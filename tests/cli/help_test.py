@@ -61,6 +61,20 @@ class Help(Case):
             self.assertEqual(self.attnc(*args).stdout, self.attnc(*same).stdout)
         self.assertIn("one argument too many", self.attnc("help", "run", "run", code=2).stderr)
 
+    def test_manual_page(self):
+        """Every command and option of the table is on it, and nothing that roff takes for a request."""
+        page = self.attnc("help", "--man").stdout
+        for c in self.json("--help")["commands"]:
+            self.assertIn(f".SS attnc {c['name']}", page)
+            for o in c["options"]:
+                self.assertIn(f"\\-\\-{o['name']}".replace("-", "\\-").replace("\\\\", "\\"), page)
+        requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
+        self.assertEqual(requests, {".TH", ".SH", ".SS", ".TP", ".PP", ".nf", ".fi", ".RS", ".RE"})
+        self.assertNotIn("tune-worker", page)
+        for wrong in (["run"], ["--json"]):
+            self.assertIn("all commands", self.attnc("help", "--man", *wrong, code=2).stderr +
+                          self.attnc("help", "--man", *wrong, code=2).stdout)
+
     def test_hidden_things_stay_hidden(self):
         everything = "".join(self.attnc(c, "--help").stdout for c in COMMANDS)
         everything += self.attnc("--help").stdout

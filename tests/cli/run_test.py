@@ -367,7 +367,8 @@ class Doctor(Case):
         """The program and some of its libraries in folders of their own."""
         lib = os.path.dirname(os.path.realpath(LIB))
         for folder, files in (("bin", [os.path.realpath(ATTNC)]), ("lib", [
-                os.path.join(lib, n) for n in ("libattnc.so", "libattnc-emu.so", *libraries)])):
+                os.path.join(lib, n) for n in ("libattnc.so.0", "libattnc_rt.so.0", "libattnc-emu.so",
+                                               *libraries)])):
             os.makedirs(self.path(folder))
             for f in files:
                 shutil.copy(f, self.path(folder))

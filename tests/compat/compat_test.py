@@ -76,7 +76,7 @@ class Compat(unittest.TestCase):
         subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-Wall", "-Werror", "-I",
                         os.path.join(tree, "include"), "-o", out,
                         os.path.join(SOURCE, "tests", "compat", "client.c"), "-L",
-                        os.path.join(BUILD, "lib"), "-lattnc", "-ldl"], check=True)
+                        os.path.join(BUILD, "lib"), "-lattnc", "-lattnc_rt", "-ldl"], check=True)
         return out
 
     def run_client(self, client, library, spec=SPEC):

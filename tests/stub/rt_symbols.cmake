@@ -13,7 +13,7 @@ foreach(name attnc_bundle_open attnc_bundle_plan attnc_bundle_release attnc_laun
     attnc_plan_json attnc_plan_release attnc_plan_retain attnc_plan_slot
     attnc_plan_state_bytes attnc_plan_workspace attnc_plan_zeroed_bytes attnc_status_name
     attnc_status_string attnc_version)
-  if(NOT offered MATCHES " T ${name}\n")
+  if(NOT offered MATCHES " T ${name}(@@[A-Za-z0-9_.]+)?\n")
     message(FATAL_ERROR "libattnc_rt does not offer ${name}")
   endif()
 endforeach()
