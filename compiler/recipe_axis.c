@@ -1,6 +1,6 @@
 /* Expressions of the host as the axes of a recipe, which runtime/axis.c evaluates: products
- * of constants, sizes, ceil_div(size, constant), minima, multiprocessors, and the pair of
- * sizes that stands aside or along. */
+ * of constants, sizes, ceil_div(size, constant), minima, sums, multiprocessors, and the
+ * pair of sizes that stands aside or along. */
 #include "compiler/kernel.h"
 
 #include "compiler/tile/tile_prog.h"
@@ -87,14 +87,17 @@ ceil_div(Str *s, const Node *n)
   str_printf(s, "{\"ceil_div\":[\"%s\",%lld]}", size_names[size], (long long)n->b.k);
 }
 
+/* Of a minimum or a sum of several its members. */
 static void
-smallest(Str *s, Idx x, bool first)
+members(Str *s, Idx x, const Node *whole, bool first)
 {
-  if (x.node && x.node->kind == NODE_MIN) {
-    smallest(s, x.node->a, first);
-    smallest(s, x.node->b, false);
+  if (x.node && x.node->kind == whole->kind) {
+    members(s, x.node->a, whole, first);
+    members(s, x.node->b, whole, false);
     return;
   }
+  if (!x.node && x.k < 0)
+    cannot(whole, "a constant is negative or too large");
   str_put(s, first ? "" : ",");
   recipe_axis(s, x);
 }
@@ -126,8 +129,9 @@ factor(Str *s, const Node *n)
     ceil_div(s, n);
     break;
   case NODE_MIN:
-    str_put(s, "{\"min\":[");
-    smallest(s, x, true);
+  case NODE_ADD:
+    str_put(s, n->kind == NODE_MIN ? "{\"min\":[" : "{\"add\":[");
+    members(s, x, n, true);
     str_put(s, "]}");
     break;
   case NODE_ASIDE:

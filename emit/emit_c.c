@@ -432,6 +432,8 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "/* Of sizes; what is too much to count is the most there is. */\n"
                   "static long long\ntimes(long long a, long long b)\n{\n"
                   "  return a > 0 && b > LLONG_MAX / a ? LLONG_MAX : a * b;\n}\n\n"
+                  "static long long\nplus(long long a, long long b)\n{\n"
+                  "  return b > LLONG_MAX - a ? LLONG_MAX : a + b;\n}\n\n"
                   "static long long\nsmaller(long long a, long long b)\n{\n"
                   "  return a < b ? a : b;\n}\n\n"
                   "/* Where a region of workspace lies, which begins behind `end`. */\n"

@@ -78,6 +78,8 @@ put_axis(Str *s, const json_t *v, const char *least, attnc_error *e)
                json_string_value(json_array_get(of, 1)));
   else if ((of = json_object_get(v, "mul")))
     return put_nested(s, "times", of, least, e);
+  else if ((of = json_object_get(v, "add")) && json_array_size(of) > 0)
+    return put_nested(s, "plus", of, least, e);
   else if ((of = json_object_get(v, "min")) && json_array_size(of) > 0)
     return put_nested(s, least, of, least, e);
   else

@@ -13,10 +13,28 @@ beside(const Term *t, const attnc_sizes *s, int64_t *out)
   return fit || !along || !__builtin_mul_overflow(one, other, out);
 }
 
+/* The least of an axis' members, or their sum. */
+static bool
+members_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
+{
+  bool sum = t->kind == TERM_ADD;
+  int64_t all = sum ? 0 : INT64_MAX, one;
+  for (int i = 0; i < t->n_of; i++) {
+    if (!axis_value(&t->of[i], s, sms, &one))
+      return false;
+    if (!sum)
+      all = one < all ? one : all;
+    else if (__builtin_add_overflow(all, one, &all))
+      return false;
+  }
+  *out = all;
+  return true;
+}
+
 static bool
 term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
 {
-  int64_t least = INT64_MAX, one;
+  int64_t one;
   switch (t->kind) {
   case TERM_CONST:
     *out = t->value;
@@ -32,13 +50,8 @@ term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
     *out = sms < t->value ? t->value : sms / t->value * t->value;
     return true;
   case TERM_MIN:
-    for (int i = 0; i < t->n_of; i++) {
-      if (!axis_value(&t->of[i], s, sms, &one))
-        return false;
-      least = one < least ? one : least;
-    }
-    *out = least;
-    return true;
+  case TERM_ADD:
+    return members_value(t, s, sms, out);
   case TERM_ASIDE:
   case TERM_ALONG:
     return beside(t, s, out);

@@ -39,6 +39,7 @@ typedef enum TermKind {
   TERM_SIZE,
   TERM_CEIL_DIV,
   TERM_MIN,
+  TERM_ADD,
   TERM_SMS,
   TERM_ASIDE, /* the size where it and `other` fit a grid's y and z, else 1 */
   TERM_ALONG  /* 1 there, else their product */
@@ -50,7 +51,7 @@ typedef struct Term {
   SizeId other;  /* ASIDE, ALONG */
   int64_t value; /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
                     a multiple of, at least 1 */
-  struct Axis *of; /* MIN */
+  struct Axis *of; /* MIN, ADD */
   int n_of;
 } Term;
 typedef struct Axis {

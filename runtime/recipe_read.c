@@ -118,10 +118,10 @@ read_size(Reader *rd, json_t *v, SizeId *out)
 /* ---- axes ---- */
 
 static attnc_status
-read_min(Reader *rd, json_t *list, int depth, Term *t)
+read_members(Reader *rd, json_t *list, TermKind kind, int depth, Term *t)
 {
-  TRY(read_array(rd, list, "min", 1, MAX_TERMS));
-  t->kind = TERM_MIN;
+  TRY(read_array(rd, list, kind == TERM_MIN ? "min" : "add", 1, MAX_TERMS));
+  t->kind = kind;
   t->n_of = (int)json_array_size(list);
   t->of = NEW_N(rd->r->arena, Axis, t->n_of);
   if (!t->of)
@@ -166,8 +166,8 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
     return read_bad(
-        rd, "expected a factor: an integer, size, ceil_div, min, aside, along, sms or "
-            "sm_count");
+        rd, "expected a factor: an integer, size, ceil_div, min, add, aside, along, sms "
+            "or sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;
     return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);
@@ -179,7 +179,9 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   if ((of = json_object_get(v, "ceil_div")))
     return read_ceil_div(rd, of, t);
   if ((of = json_object_get(v, "min")))
-    return read_min(rd, of, depth, t);
+    return read_members(rd, of, TERM_MIN, depth, t);
+  if ((of = json_object_get(v, "add")))
+    return read_members(rd, of, TERM_ADD, depth, t);
   if ((of = json_object_get(v, "aside")))
     return read_beside(rd, of, TERM_ASIDE, t);
   if ((of = json_object_get(v, "along")))

@@ -100,6 +100,12 @@ sum(Bench *x)
 }
 
 static Idx
+behind(Bench *x)
+{
+  return i_sub(x->host->sq, 1);
+}
+
+static Idx
 stride(Bench *x)
 {
   return x->host->q->stride[0];
@@ -132,7 +138,11 @@ static const struct {
     {one, "{\"mul\":[1]}", NULL},
     {rounded_down, NULL, "a recipe cannot say (sq / 64): of quotients"},
     {of_sizes, NULL, "cannot say (((h + hk) + -1) / hk): of quotients"},
-    {sum, NULL, "cannot say ((sq * h) + sk): there is no such factor"},
+    {sum,
+     "{\"mul\":[{\"add\":[{\"mul\":[{\"size\":\"sq\"},{\"size\":\"h\"}]},"
+     "{\"mul\":[{\"size\":\"sk\"}]}]}]}",
+     NULL},
+    {behind, NULL, "a constant is negative or too large"},
     {stride, NULL, "cannot say q.stride.b: it is no size"},
     {huge, NULL, "a constant is negative or too large"},
     {of_products, NULL, "these are no sizes"},

@@ -168,6 +168,14 @@ test_axes(void **state)
     for (int k = 0; k < 3; k++)
       assert_int_equal(axis(beside[k], &s, 1), many[i][2 + k]);
   }
+  /* Blocks of a packed batch. */
+  s.h = 3;
+  s.b = 5;
+  const char *packed = "{\"mul\":[{\"add\":[{\"ceil_div\":[\"sq\",128]},{\"size\":\"b\"}]},"
+                       "{\"size\":\"h\"}]}";
+  assert_int_equal(axis(packed, &s, 1), 39);
+  s.b = INT64_MAX;
+  assert_int_equal(axis(packed, &s, 1), -1);
   s.sq = 0;
   assert_int_equal(axis(persistent, &s, 133), 0);
   assert_int_equal(axis("{\"ceil_div\":[\"sq\",128]}", &s, 1), 0);
