@@ -32,33 +32,43 @@ specialise(Tb *t, const BuildArgs *a)
 static Idx
 axis(Tb *t, const CallAxis *a)
 {
-  return a->n ? i_int(a->n) : tile_size(t, a->size);
+  return a->n ? i_int(a->n) : i_add(tile_size(t, a->size), a->more);
+}
+
+/* Of a tensor of heads, rows and, unless a row has one element, its elements: is there a
+ * batch before them? */
+static int
+batches(const CallTensor *c)
+{
+  SizeId first = c->axes[0].size;
+  return !c->axes[0].n && (first == SIZE_B || first == SIZE_BC);
 }
 
 static void
-pack(Tb *t, const CallTensor *c, Tensor *x)
+pack(Tb *t, const CallTensor *c, int batch, Tensor *x)
 {
-  Idx step = axis(t, &c->axes[2]);
+  Idx step = axis(t, &c->axes[batch + 1]);
   x->stride[2] = i_int(1);
   x->stride[1] = step;
-  x->stride[0] = i_mul64(axis(t, &c->axes[1]), step);
+  x->stride[0] = batch ? i_mul64(axis(t, &c->axes[1]), step) : i_int(0);
 }
 
-/* Axes are b, heads, rows and, unless a row has one element, its elements. */
 static const Tensor *
 tensor(Tb *t, const CallTensor *c)
 {
   Tensor *x = NEW(t->arena, Tensor);
+  int batch = batches(c);
   *x = (Tensor){.name = c->name,
                 .slot = c->slot,
                 .ty = c->dtype,
-                .cols = c->n_axes > 3 ? (int)c->axes[3].n : 1,
-                .rows = axis(t, &c->axes[2])};
+                .packed = !batch,
+                .cols = c->n_axes > batch + 2 ? (int)c->axes[batch + 2].n : 1,
+                .rows = axis(t, &c->axes[batch + 1])};
   tile_param(t, PARAM_TENSOR, c->slot, 0);
   if (c->contiguous)
-    pack(t, c, x);
-  for (int i = 0; !c->contiguous && i < 3; i++)
-    x->stride[i] = tile_stride(t, c->slot, i);
+    pack(t, c, batch, x);
+  for (int i = 0; !c->contiguous && i < 2 + batch; i++)
+    x->stride[1 - batch + i] = tile_stride(t, c->slot, i);
   return x;
 }
 
@@ -87,6 +97,20 @@ lookups(Tb *t, const Spec *s)
   return all;
 }
 
+static void
+add_tensor(Tb *t, const CallTensor *x, Call *c)
+{
+  if (x->table)
+    return;
+  if (x->dtype != DT_I32) {
+    c->at[x->slot] = tensor(t, x);
+    return;
+  }
+  Lookup *list = NEW(t->arena, Lookup);
+  *list = lookup(t, x);
+  c->lengths[x->slot] = list;
+}
+
 static const Call *
 call_of(Tb *t, const Spec *s, const Call *host)
 {
@@ -103,8 +127,7 @@ call_of(Tb *t, const Spec *s, const Call *host)
   c->sq = tile_size(t, SIZE_SQ);
   c->sk = tile_size(t, SIZE_SK);
   for (int i = 0; i < call->n_tensors; i++)
-    if (!call->tensors[i].table)
-      c->at[call->tensors[i].slot] = tensor(t, &call->tensors[i]);
+    add_tensor(t, &call->tensors[i], c);
   c->tables = lookups(t, s);
   c->q = c->at[ATTNC_Q];
   c->k = c->at[ATTNC_K];

@@ -7,8 +7,8 @@
  *
  * There are two kinds of index expression, and they never meet: a word that is given both
  * ends the compile.  Those of an entry are arithmetic of the device.  Those of the host
- * are written into the recipe and evaluated at every launch, in 64 bits: products of
- * sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along and i_aside.
+ * are written into the recipe and evaluated at every launch, in 64 bits: products and sums
+ * of sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along and i_aside.
  * The grid of an entry is three of them.  An expression that a recipe cannot say ends the
  * compile with its text. */
 #ifndef ATTNC_COMPILER_BUILD_H
@@ -29,6 +29,8 @@ typedef struct Call {
    * none reads has no name and no parameters. */
   const Lookup *tables;
   const Tensor *q, *k, *v, *o, *lse; /* of them */
+  /* By slot: where sequences begin and how long they are; NULL: not of this call. */
+  const Lookup *lengths[ATTNC_SLOT_COUNT];
   int d, dv;
   Dtype dt; /* of q, k and v where they are equal */
   Mask mask;

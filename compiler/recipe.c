@@ -111,30 +111,33 @@ in_slot(const Json *j, int slot)
 
 /* A box of one panel's columns and so many rows of one head; packed: of the positions and
  * all heads of a group; or one that slides over the rows.  Axes are (b, heads, rows,
- * columns). */
+ * columns), the first of them none where sequences stand one behind the other. */
 static void
 map(Json *j, const Param *p)
 {
   const CallTensor *t = in_slot(j, p->slot);
-  const char *heads = size_names[t->axes[1].size], *rows = size_names[t->axes[2].size];
-  int pack = map_pack(p), box = dtype_in(t->dtype, PANEL_BYTES);
+  int batch = t->n_axes - 3, pack = map_pack(p), box = dtype_in(t->dtype, PANEL_BYTES);
+  const CallAxis *own = t->axes + batch;
+  const char *heads = size_names[own[0].size], *rows = size_names[own[1].size];
   str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%lld}", p->slot,
-             (long long)t->axes[3].n);
+             (long long)own[2].n);
   if (pack > 1)
-    str_printf(&j->s, ",{\"n\":%d,\"stride\":1}", pack);
-  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":2", rows);
+    str_printf(&j->s, ",{\"n\":%d,\"stride\":%d}", pack, batch);
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":%d", rows, batch + 1);
   if (map_slides(p))
     str_printf(&j->s, ",\"slide\":%d", map_rows(p));
-  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":1",
-             pack > 1 ? size_names[SIZE_HK] : heads);
+  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":%d",
+             pack > 1 ? size_names[SIZE_HK] : heads, batch);
   if (pack > 1)
     str_printf(&j->s, ",\"times\":%d", pack);
-  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":0}],\"box\":[%d",
-             size_names[t->axes[0].size], box);
+  str_put(&j->s, "}");
+  if (batch)
+    str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":0}", size_names[t->axes[0].size]);
+  str_printf(&j->s, "],\"box\":[%d", box);
   if (pack > 1)
     str_printf(&j->s, ",%d", pack);
-  str_printf(&j->s, ",%d%s,1,1],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack,
-             map_slides(p) ? ",1" : "");
+  str_printf(&j->s, ",%d%s,1%s],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack,
+             map_slides(p) ? ",1" : "", batch ? ",1" : "");
 }
 
 static void

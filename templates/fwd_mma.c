@@ -36,8 +36,6 @@ applicable(const Case *c, Why *why)
   Dtype ty = s->dtype[ATTNC_Q];
   const ProductInfo *p = target_product(c->target, false);
   const Rule rules[] = {
-      {!spec_has_seqlens(s), "sequences of lengths of their own are not computed",
-       REASON_FIELD},
       {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype", REASON_DTYPE},
@@ -302,7 +300,7 @@ initial(const Case *c)
 /* ---- emit ---- */
 
 typedef struct Cta {
-  const Call *p;
+  const Call *p; /* as the block's sequence sees it */
   const Sched *s;
   WorkTile w; /* which block: batch, heads, first query */
   Walk kv;    /* the key tiles that it sees */
@@ -316,8 +314,14 @@ typedef struct Cta {
 static View
 keys(const Cta *c, const Tensor *x, TileIter j)
 {
-  View v = v_rows(x, c->w.b, c->w.hk, j.k0, c->s->bn);
+  View v = seq_keys(&c->w.seq, x, c->w.hk, j.k0, c->s->bn);
   return j.in_bounds ? v_in_bounds(v) : v;
+}
+
+static View
+queries(const Cta *c, const Tensor *x)
+{
+  return seq_queries(&c->w.seq, x, c->w.h, c->w.q0, c->s->bm);
 }
 
 static void
@@ -361,7 +365,7 @@ static void
 start(Tb *t, Cta *c)
 {
   TileIter j = w_first(&c->kv);
-  t_copy(t, c->qs, v_rows(c->p->q, c->w.b, c->w.h, c->w.q0, c->s->bm));
+  t_copy(t, c->qs, queries(c, c->p->q));
   fetch_k(t, c, j);
   for (int i = 1; i < c->s->stages; i++) {
     fetch_v(t, c, w_ahead(&c->kv, j, i - 1));
@@ -384,32 +388,41 @@ finish(Tb *t, Cta *c)
   Tile o = t_mul(t, *c->acc, inv);
   o = t_cvt(t, o, c->p->dt);
   t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */
-  t_copy_out(t, v_rows(c->p->o, w.b, w.h, w.q0, c->s->bm), c->qs);
+  t_copy_out(t, queries(c, c->p->o), c->qs);
   if (c->p->lse)
-    t_store_rows(t, v_rows(c->p->lse, w.b, w.h, w.q0, c->s->bm), lse);
+    t_store_rows(t, queries(c, c->p->lse), lse);
+}
+
+static void
+block(Tb *t, const Partition *part, Cta *c)
+{
+  const Sched *s = c->s;
+  Walk keys = partition_keys(t, part, &c->w);
+  c->kv = t_walk(t, &keys, s->stages);
+  start(t, c);
+  c->sm = softmax_new(t, s->bm, !spec_score_is_plain(c->p->spec));
+  Tile zero = t_zero(t, s->bm, c->p->dv);
+  c->acc = t_var(t, zero);
+  T_FOR_TILES (t, j, &c->kv)
+    step(t, c, j);
+  finish(t, c);
 }
 
 static void
 forward(Tb *t, const Call *p, const Sched *s)
 {
-  Cta c = {.p = p, .s = s};
+  Cta c = {.s = s};
   Partition part = partition_aside(p, s);
   c.w = partition_alone(t, &part);
-  Walk keys = partition_keys(t, &part, &c.w);
-  c.kv = t_walk(t, &keys, s->stages);
+  c.p = c.w.seq.call;
   SmemLayout l = layout(p->spec, s);
   c.qs = layout_smem(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
   if (mma_of(s)->warps_n > 1)
     t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
-  start(t, &c);
-  c.sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
-  Tile zero = t_zero(t, s->bm, p->dv);
-  c.acc = t_var(t, zero);
-  T_FOR_TILES (t, j, &c.kv)
-    step(t, &c, j);
-  finish(t, &c);
+  T_WORK(t, c.w.is)
+  block(t, &part, &c);
 }
 
 static void

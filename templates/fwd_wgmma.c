@@ -39,18 +39,27 @@ team_rows(Tb *t, Smem s, int cols)
 static View
 rows(const Cta *c, const Tensor *x, const WorkTile *w, Idx row, int n)
 {
-  View v = v_rows(x, w->b, w->h, row, n);
-  if (!i_multiple(c->p->sq, c->s->bm * c->s->cluster))
+  View v = seq_queries(&w->seq, x, w->h, row, n);
+  if (!i_multiple(w->seq.call->sq, c->s->bm * c->s->cluster))
     v = v_predicated(v);
   return c->s->pack_gqa ? v_pack(v, c->part.pack) : v;
 }
 
-/* A tensor without keys is mapped as one of a single row, which nobody may see. */
+/* A tensor without keys is mapped as one of a single row, which nobody may see.  Behind the
+ * end of a sequence K has what it has: those scores are replaced. */
 static View
 keys(const Cta *c, const Tensor *x, const WorkTile *w, TileIter j)
 {
-  Idx row = i_max(j.k0, i_sub(1, c->p->sk));
-  return v_rows(x, w->b, w->hk, row, c->s->bn);
+  Idx row = i_max(j.k0, i_sub(1, x->rows));
+  return v_uncut(seq_keys(&w->seq, x, w->hk, row, c->s->bn));
+}
+
+/* Is there a block of work that is nobody's? */
+static bool
+may_be_none(const WorkTile *w)
+{
+  int64_t k;
+  return !i_known(w->is, &k);
 }
 
 /* Where the mask leaves tiles out, K's stage says which one it is. */
@@ -70,12 +79,12 @@ fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 
 /* What a block of work begins with.  Where tickets are drawn its number goes with Q. */
 static void
-load_first(Tb *t, const Cta *c, const TileScheduler *all, Idx i, const Walk *kv)
+load_first(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx i,
+           const Walk *kv)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
-  fetch_k(t, c, &w, kv, w_first(kv));
-  t_producer_load(t, c->q, .src = rows(c, c->p->q, &w, w.q0, c->s->bm), .hint = HINT_ONCE,
-                  .word = all->draws ? &i : NULL);
+  fetch_k(t, c, w, kv, w_first(kv));
+  View q = v_uncut(rows(c, c->p->q, w, w->q0, c->s->bm));
+  t_producer_load(t, c->q, .src = q, .hint = HINT_ONCE, .word = all->draws ? &i : NULL);
 }
 
 /* What a block of work begins with where it is begun in the one before. */
@@ -84,7 +93,7 @@ load_next(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = partition_work_tile(t, &c->part, all, i);
   Walk kv = partition_keys(t, &c->part, &w);
-  load_first(t, c, all, i, &kv);
+  load_first(t, c, all, &w, i, &kv);
 }
 
 /* Stages of V through which O leaves. */
@@ -97,25 +106,41 @@ lend(Tb *t, const Cta *c)
 
 /* K runs one tile ahead of V, as those who compute take them. */
 static void
-load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+load_tiles(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx i)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk keys = partition_keys(t, &c->part, &w);
+  Walk keys = partition_keys(t, &c->part, w);
   Walk kv = t_walk(t, &keys, 2), rest = w_rest(&kv);
   Walk ahead = kv.test ? rest : w_plain(&rest);
   if (!c->s->cross_tile)
-    load_first(t, c, all, i, &kv);
+    load_first(t, c, all, w, i, &kv);
   if (c->s->o_in_v) /* that of the block before; behind what this one begins with */
     T_IF (t, i_lt(all->span.lo, i))
       lend(t, c);
   T_FOR_TILES (t, j, &ahead) {
-    fetch_k(t, c, &w, &ahead, j);
-    fetch_v(t, c, &w, w_ahead(&kv, j, -1));
+    fetch_k(t, c, w, &ahead, j);
+    fetch_v(t, c, w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
     load_next(t, c, all, partition_next_tile(all, i));
-  partition_draw(t, &c->part, all); /* late, or this CTA would hold what others could do */
-  fetch_v(t, c, &w, w_last(&kv));
+  if (!may_be_none(w))
+    partition_draw(t, &c->part, all); /* late, or this CTA would hold others' work */
+  fetch_v(t, c, w, w_last(&kv));
+}
+
+/* Where tickets are drawn the number of a block goes with its Q, and of one that is none
+ * alone. */
+static void
+load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+{
+  WorkTile w = partition_work_tile(t, &c->part, all, i);
+  T_WORK(t, w.is)
+  load_tiles(t, c, all, &w, i);
+  if (!may_be_none(&w))
+    return;
+  if (all->draws)
+    T_IF (t, i_not(w.is))
+      t_producer_load(t, c->q, .word = &i);
+  partition_draw(t, &c->part, all);
 }
 
 /* ---- the warpgroups that compute ---- */
@@ -130,7 +155,7 @@ weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
            .h = my->w.h,
            .hk = my->w.hk,
            .pack = c->part.pack};
-  x = fwd_scores(t, c->p, x, at, j);
+  x = fwd_scores(t, my->w.seq.call, x, at, j);
   return softmax_step(t, &my->sm, x, fwd_may_hide(c->p, j), correction);
 }
 
@@ -180,9 +205,10 @@ static Tile
 narrow_scores(Tb *t, const Cta *c, const Consumer *my, Smem k, TileIter j)
 {
   int bn = c->s->bn;
-  Idx end = i_sub(c->p->sq, 1),
+  const Call *own = my->w.seq.call;
+  Idx end = i_sub(own->sq, 1),
       q = i_min(i_add(my->q0, wgmma_rows() / c->part.pack - 1), end);
-  Idx seen = i_sub(w_end(&c->p->mask, q), j.k0);
+  Idx seen = i_sub(w_end(&own->mask, q), j.k0);
   Tile near = scores(t, my->q, s_rows(k, i_int(0), bn / 2)),
        none = t_zero(t, wgmma_rows(), bn / 2);
   Tile *far = t_var(t, none);
@@ -295,7 +321,7 @@ static Tile
 ended(Tb *t, const Cta *c, Consumer *my, Tile *lse)
 {
   At at = {.q = my->q0, .b = my->w.b, .h = my->w.h, .hk = my->w.hk, .pack = c->part.pack};
-  Tile inv = fwd_end(t, c->p, &my->sm, wgmma_rows(), at, lse);
+  Tile inv = fwd_end(t, my->w.seq.call, &my->sm, wgmma_rows(), at, lse);
   Tile o = t_mul(t, *my->acc, inv);
   return t_cvt(t, o, c->p->dt);
 }
@@ -326,6 +352,23 @@ finish_in_v(Tb *t, const Cta *c, Consumer *my)
     t_consumer_release(t, second);
 }
 
+/* O out of shared memory.  A box that TMA sends knows no end of a sequence: where one is
+ * inside, threads send the rows. */
+static void
+send(Tb *t, const Cta *c, const Consumer *my)
+{
+  const Seq *own = &my->w.seq;
+  View out = rows(c, c->p->o, &my->w, my->q0, wgmma_rows());
+  Idx behind = i_add(my->q0, wgmma_rows() / c->part.pack);
+  Idx whole = own->q_own ? i_le(behind, own->call->sq) : i_int(1);
+  T_IF (t, whole)
+    t_send_out(t, v_uncut(out), my->q);
+  T_IF (t, i_not(whole)) {
+    t_copy_out(t, out, my->q);
+    t_fence_async(t);
+  }
+}
+
 /* O leaves through the rows of Q, which this warpgroup alone reads. */
 static void
 finish(Tb *t, const Cta *c, Consumer *my)
@@ -342,7 +385,7 @@ finish(Tb *t, const Cta *c, Consumer *my)
   if (!c->s->tma_store)
     t_copy_out(t, out, my->q);
   else if (private)
-    t_send_out(t, out, my->q);
+    send(t, c, my);
   if (p->lse)
     t_store_rows(t, rows(c, p->lse, &my->w, my->q0, wgmma_rows()), lse);
   if (!c->s->tma_store)
@@ -391,11 +434,10 @@ consumer(Tb *t, const Cta *c, const WorkTile *w)
 /* A block of work; *ready are the scores of its first tile if the block before made them.
  */
 static void
-compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
+compute(Tb *t, const Cta *c, const WorkTile *w, Tile *ready)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk keys = partition_keys(t, &c->part, &w), kv = w_told(&keys), rest = w_rest(&kv);
-  Consumer my = consumer(t, c, &w);
+  Walk keys = partition_keys(t, &c->part, w), kv = w_told(&keys), rest = w_rest(&kv);
+  Consumer my = consumer(t, c, w);
   TileIter j0 = w_first(&kv);
   Tile x = ready ? *ready : first(t, c, &my, &kv, &j0);
   rest.more = kv.more;
@@ -415,11 +457,10 @@ compute(Tb *t, const Cta *c, const TileScheduler *all, Idx i, Tile *ready)
 }
 
 static void
-compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+compute_plain(Tb *t, const Cta *c, const WorkTile *w)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
-  Walk keys = partition_keys(t, &c->part, &w), kv = w_told(&keys);
-  Consumer my = consumer(t, c, &w);
+  Walk keys = partition_keys(t, &c->part, w), kv = w_told(&keys);
+  Consumer my = consumer(t, c, w);
   T_FOR_TILES (t, j, &kv) {
     my.begun = begun(c, &kv, j.n);
     plain(t, c, &my, &kv, j);
@@ -427,6 +468,18 @@ compute_plain(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
   if (c->s->o_in_v)
     t_consumer_release(t, my.slot);
   finish(t, c, &my);
+}
+
+/* A block that is none has its stage all the same where numbers come with them. */
+static void
+skip(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w)
+{
+  if (!all->draws)
+    return;
+  T_IF (t, i_not(w->is)) {
+    Slot q = t_consumer_wait(t, c->q);
+    t_consumer_release(t, q);
+  }
 }
 
 /* The number of the next block, or of none. */
@@ -452,10 +505,15 @@ compute_all(Tb *t, const Cta *c, const TileScheduler *all)
     ready = t_var(t, x);
   }
   T_FOR (t, i, all->span) {
-    if (c->s->intra_wg_overlap)
-      compute(t, c, all, i, ready);
-    else
-      compute_plain(t, c, all, i);
+    WorkTile w = partition_work_tile(t, &c->part, all, i);
+    T_WORK(t, w.is)
+    {
+      if (c->s->intra_wg_overlap)
+        compute(t, c, &w, ready);
+      else
+        compute_plain(t, c, &w);
+    }
+    skip(t, c, all, &w);
     next_block(t, c, all);
   }
 }

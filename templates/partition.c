@@ -23,10 +23,14 @@ span(const Partition *p)
   return queries(p) * p->cluster;
 }
 
+/* Of a head: of one batch, or of all where they are packed. */
 static Idx
 blocks(const Partition *p)
 {
-  return i_cdiv(p->call->sq, span(p));
+  if (!seq_packs_queries(p->call))
+    return i_cdiv(p->call->sq, span(p));
+  Idx whole = i_cdiv(call_size(p->call, SIZE_TOTAL_Q), span(p));
+  return i_add(whole, call_size(p->call, SIZE_B));
 }
 
 static Idx
@@ -35,10 +39,11 @@ heads(const Partition *p)
   return p->pack > 1 ? p->call->hk : p->call->h;
 }
 
+/* Those that numbers of blocks count. */
 static Idx
 batches(const Partition *p)
 {
-  return call_size(p->call, SIZE_B);
+  return seq_packs_queries(p->call) ? i_int(1) : call_size(p->call, SIZE_B);
 }
 
 /* Blocks of different lengths: those with most keys are the last of a head. */
@@ -87,9 +92,9 @@ static Block
 place(const Partition *p, Idx i)
 {
   Idx m = blocks(p);
-  if (!longest_first(p)) {
+  if (!longest_first(p) || seq_packs_queries(p->call)) {
     Idx head = i_div(i, m), block = i_mod(i, m);
-    return (Block){head, block};
+    return (Block){head, longest_first(p) ? i_sub(i_sub(m, 1), block) : block};
   }
   Idx all = i_mul(heads(p), batches(p)), some = section(p);
   Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
@@ -142,7 +147,7 @@ partition_keys(Tb *t, const Partition *p, const WorkTile *w)
   rows.heads = p->pack;
   if (p->pack > 1 && p->call->mask.mods)
     rows.h = i_mul(w->hk, p->pack);
-  return w_keys(t, &p->call->mask, &rows, p->bn);
+  return w_keys(t, &w->seq.call->mask, &rows, p->bn);
 }
 
 /* ---- lpt schedules ---- */
@@ -161,7 +166,7 @@ known(Tb *t, Idx x)
 static double
 weight(Tb *t, const Partition *p, int64_t block)
 {
-  WorkTile w = {.all = i_int(block * span(p))};
+  WorkTile w = {.all = i_int(block * span(p)), .seq = {.call = p->call}};
   Walk kv = partition_keys(t, p, &w);
   int64_t from = known(t, kv.tiles.lo);
   return (double)(known(t, kv.tiles.hi) - from + 1);
@@ -294,9 +299,37 @@ partition_aside(const Call *p, const Sched *s)
                      .scheduler = SCHED_ASIDE};
 }
 
+/* Which of the blocks of its sequence the block is, of b's, or where they are packed of
+ * whoever has the block of this number; and is there one? */
+static void
+place_rows(Tb *t, const Partition *p, Idx block, WorkTile *w)
+{
+  const Lookup *first = p->call->lengths[ATTNC_CU_SEQLENS_Q];
+  if (first) {
+    w->b = t_sequence(t, first, call_size(p->call, SIZE_B), block, span(p));
+    Idx before = i_add(i_div(i_length(t, first, w->b), span(p)), w->b);
+    block = i_sub(block, before);
+  }
+  w->seq = sequence(t, p->call, w->b);
+  w->all = i_mul(block, span(p));
+  w->is = seq_has_queries(p->call) ? i_lt(w->all, w->seq.call->sq) : i_int(1);
+}
+
+/* Packed: blocks of a head along x, heads along y. */
+static WorkTile
+alone_packed(Tb *t, const Partition *p)
+{
+  Idx i = i_cta(t, 0), m = blocks(p);
+  WorkTile w = {.h = i_cta(t, 1)};
+  place_rows(t, p, longest_first(p) ? i_sub(i_sub(m, 1), i) : i, &w);
+  Partition host = of_host(p);
+  t_grid(t, blocks(&host), heads(&host), 1);
+  return w;
+}
+
 /* Along x head and batch are 0 unless there are more of them than y and z take. */
-WorkTile
-partition_alone(Tb *t, const Partition *p)
+static WorkTile
+alone_batched(Tb *t, const Partition *p)
 {
   Idx m = blocks(p), i = i_cta(t, 0), head = i_div_rare(i, m), block = i_mod_rare(i, m);
   Idx batch = i_div_rare(head, p->call->h), rest = i_mod_rare(head, p->call->h);
@@ -304,9 +337,7 @@ partition_alone(Tb *t, const Partition *p)
     block = i_sub(i_sub(m, 1), block);
   WorkTile w = {.b = i_add(batch, i_cta(t, 2))};
   w.h = i_add(rest, i_cta(t, 1));
-  w.hk = i_div(w.h, fwd_group(p->call));
-  w.q0 = i_mul(block, p->bm);
-  w.all = w.q0;
+  place_rows(t, p, block, &w);
   Partition host = of_host(p);
   Idx h = heads(&host), b = batches(&host);
   Idx each = blocks(&host), x = i_mul(each, i_along(h, b)), y = i_aside(h, b);
@@ -315,14 +346,26 @@ partition_alone(Tb *t, const Partition *p)
 }
 
 WorkTile
+partition_alone(Tb *t, const Partition *p)
+{
+  WorkTile w = seq_packs_queries(p->call) ? alone_packed(t, p) : alone_batched(t, p);
+  w.hk = i_div(w.h, fwd_group(p->call));
+  w.q0 = w.all;
+  return w;
+}
+
+WorkTile
 partition_work_tile(Tb *t, const Partition *p, const TileScheduler *all, Idx i)
 {
   Block at = all->list ? listed(all, i) : place(p, i);
   Idx n = heads(p), rank = i_mod(i_cta(t, 0), p->cluster);
-  WorkTile w = {.b = i_div(at.head, n)};
-  w.all = i_mul(at.block, span(p));
+  WorkTile w = {.b = i_int(0), .h = at.head};
+  if (!seq_packs_queries(p->call)) {
+    w.b = i_div(at.head, n);
+    w.h = i_mod(at.head, n);
+  }
+  place_rows(t, p, at.block, &w);
   w.q0 = i_add(w.all, i_mul(rank, queries(p)));
-  w.h = i_mod(at.head, n);
   w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
   return w;
 }

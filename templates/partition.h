@@ -3,13 +3,19 @@
  * The blocks of a call are numbered.  Without a diagonal: the blocks of queries of a head
  * follow each other, then the heads.  With one: the longest first, inside sections of heads
  * whose K and V, what a row sees of them, fit into the L2 cache together.  A cluster's CTAs
- * have adjacent blocks of a head, and walk over the same key tiles. */
+ * have adjacent blocks of a head, and walk over the same key tiles.
+ *
+ * Where sequences have fewer queries than the call's sq, blocks past their ends are
+ * nobody's work.  Where they stand one behind the other, numbers run through all of a
+ * head's sequences (t_sequence), from the last down where there is a diagonal, and each
+ * sequence has a block or two that are nobody's. */
 #ifndef ATTNC_TEMPLATES_PARTITION_H
 #define ATTNC_TEMPLATES_PARTITION_H
 
 #include "compiler/template.h"
 #include "compiler/tile/walk.h"
 #include "templates/deal.h"
+#include "templates/sequence.h"
 
 /* Who does the block of a number.  All but the last are values of an option `scheduler`.
  */
@@ -34,9 +40,12 @@ typedef struct Partition {
 } Partition;
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
- * query; `all` is the first query of its cluster. */
+ * query; `all` is the first query of its cluster.  T_WORK (t, w.is) stands around what is
+ * done of it. */
 typedef struct WorkTile {
   Idx b, h, hk, q0, all;
+  Idx is; /* is there such a block? */
+  Seq seq;
 } WorkTile;
 
 /* The blocks of this CTA, by number: T_FOR over `span`.  Where tickets are drawn, one lane

@@ -13,11 +13,9 @@ static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 static bool
 applicable(const Case *c, Why *why)
 {
-  const Rule rules[] = {
-      {!spec_has_seqlens(c->spec), "sequences of lengths of their own are not computed",
-       REASON_FIELD},
-  };
-  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  (void)c;
+  (void)why;
+  return true;
 }
 
 extern const Template ref_fwd;
@@ -93,18 +91,42 @@ add(Tb *t, const Acc *acc, bool near, Tile correction, Tile v, Tile weight)
 }
 
 static void
-step(Tb *t, const Call *p, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc,
-     TileIter j)
+step(Tb *t, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc, TileIter j)
 {
+  const Call *p = w->seq.call;
   At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
-  View row = v_rows(p->k, w->b, w->hk, j.k0, 1);
+  View row = seq_keys(&w->seq, p->k, w->hk, j.k0, 1);
   Tile correction, k = t_load_one(t, j.in_bounds ? v_in_bounds(row) : row);
   Tile x = t_row_dot(t, q, k);
   x = fwd_scores(t, p, x, at, j);
   Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
-  row = v_rows(p->v, w->b, w->hk, j.k0, 1);
+  row = seq_keys(&w->seq, p->v, w->hk, j.k0, 1);
   Tile v = t_load_one(t, w_seen(j.in_bounds ? v_in_bounds(row) : row, j));
   add(t, acc, sm->near, correction, v, weight);
+}
+
+static void
+block(Tb *t, const Partition *part, const WorkTile *w)
+{
+  const Call *p = w->seq.call;
+  int bm = part->bm;
+  Walk keys = partition_keys(t, part, w);
+  Walk kv = t_walk(t, &keys, 0);
+  Tile lse, q = t_load(t, seq_queries(&w->seq, p->q, w->h, w->q0, bm));
+  Softmax sm = softmax_new(t, bm, !spec_score_is_plain(p->spec));
+  sm.near = p->v->ty == DT_F32;
+  Tile zero = t_zero_lanes(t, bm, p->dv);
+  Acc acc = {.o = t_var(t, zero)};
+  acc.lost = t_var(t, zero);
+  T_FOR_TILES (t, j, &kv)
+    step(t, w, &sm, q, &acc, j);
+  At at = {.q = w->q0, .b = w->b, .h = w->h, .hk = w->hk};
+  Tile inv = fwd_end(t, p, &sm, bm, at, &lse);
+  Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;
+  o = t_mul(t, o, inv);
+  t_store(t, seq_queries(&w->seq, p->o, w->h, w->q0, bm), o);
+  if (p->lse)
+    t_store_rows(t, seq_queries(&w->seq, p->lse, w->h, w->q0, bm), lse);
 }
 
 static void
@@ -112,23 +134,8 @@ forward(Tb *t, const Call *p, const Sched *s)
 {
   Partition part = partition_aside(p, s);
   WorkTile w = partition_alone(t, &part);
-  Walk keys = partition_keys(t, &part, &w);
-  Walk kv = t_walk(t, &keys, 0);
-  Tile lse, q = t_load(t, v_rows(p->q, w.b, w.h, w.q0, s->bm));
-  Softmax sm = softmax_new(t, s->bm, !spec_score_is_plain(p->spec));
-  sm.near = p->v->ty == DT_F32;
-  Tile zero = t_zero_lanes(t, s->bm, p->dv);
-  Acc acc = {.o = t_var(t, zero)};
-  acc.lost = t_var(t, zero);
-  T_FOR_TILES (t, j, &kv)
-    step(t, p, &w, &sm, q, &acc, j);
-  At at = {.q = w.q0, .b = w.b, .h = w.h, .hk = w.hk};
-  Tile inv = fwd_end(t, p, &sm, s->bm, at, &lse);
-  Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;
-  o = t_mul(t, o, inv);
-  t_store(t, v_rows(p->o, w.b, w.h, w.q0, s->bm), o);
-  if (p->lse)
-    t_store_rows(t, v_rows(p->lse, w.b, w.h, w.q0, s->bm), lse);
+  T_WORK(t, w.is)
+  block(t, &part, &w);
 }
 
 static void

@@ -24,8 +24,6 @@ wgmma_applicable(const Case *c, Why *why)
   const ProductInfo *p = &product_info[WGMMA];
   const Rule rules[] = {
       {c->target->product == WGMMA, "the target has no wgmma", REASON_TARGET},
-      {!spec_has_seqlens(s), "sequences of lengths of their own are not computed",
-       REASON_FIELD},
       {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "wgmma does not multiply this dtype in full precision", REASON_DTYPE},
@@ -88,7 +86,8 @@ wgmma_plain(void)
 static bool
 busy_loader(const Spec *p, const Hopper *s)
 {
-  return s->bm < 192 && (!mask_is_full(p) || s->scheduler != SCHED_GRID || s->cluster > 1);
+  bool walks = !mask_is_full(p) || spec_has_seqlens(p);
+  return s->bm < 192 && (walks || s->scheduler != SCHED_GRID || s->cluster > 1);
 }
 
 /* One warpgroup that computes leaves no more to a thread than it may have anyway. */
@@ -241,6 +240,27 @@ all_known(const Case *c)
   return ((double)c->sq / wgmma_rows() + 1) * (double)c->h * (double)c->b < 1 << 16;
 }
 
+/* What takes blocks of work that may be none, and end anywhere. */
+static bool
+refuse_seqlens(const Case *c, const Hopper *s, Why *why)
+{
+  if (!spec_has_seqlens(c->spec))
+    return false;
+  if (s->scheduler == SCHED_LPT)
+    return refused(why, "an lpt schedule takes sequences of one length, not seqlens");
+  if (s->cross_tile)
+    return refused(why, "cross_tile takes blocks that all have work, which seqlens do not "
+                        "promise");
+  if (s->o_in_v)
+    return refused(why,
+                   "o_in_v sends whole boxes of O: a sequence of seqlens may end in one");
+  if (!s->private_epilogue)
+    return refused(why,
+                   "a joined epilogue sends whole boxes of O: a sequence of seqlens may "
+                   "end in one");
+  return false;
+}
+
 bool
 wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 {
@@ -249,7 +269,7 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
-  if (refuse_shape(c, s, why))
+  if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why))
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)
     return refused(why, "narrow_diagonal takes a mask without mask_mod");

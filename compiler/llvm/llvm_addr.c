@@ -4,7 +4,12 @@
 MemoKey
 view_key(Memoised what, const View *v)
 {
-  return (MemoKey){.what = what, .x = v->x, .batch = v->b, .head = v->h, .pack = v->pack};
+  return (MemoKey){.what = what,
+                   .x = v->x,
+                   .batch = v->b,
+                   .head = v->h,
+                   .origin = v->origin,
+                   .pack = v->pack};
 }
 
 V
@@ -15,6 +20,7 @@ view_base(Lo *lo, const View *v)
   if (have)
     return have;
   LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
+  b = b == lo->b ? b : idx_builder(lo, v->origin);
   ParamKind kind = v->x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR;
   V base = param_value(lo, kind, v->x->slot, 0);
   V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
@@ -23,6 +29,11 @@ view_base(Lo *lo, const View *v)
   V by_b = LLVMBuildMul(b, batch, idx_value64(lo, v->x->stride[0]), "");
   V by_h = LLVMBuildMul(b, head, idx_value64(lo, v->x->stride[1]), "");
   V at = LLVMBuildAdd(b, by_b, by_h, "");
+  if (v->origin.node || v->origin.k) {
+    V by_row = idx_value64(lo, v->x->stride[2]);
+    by_row = LLVMBuildMul(b, idx_value64(lo, v->origin), by_row, "");
+    at = LLVMBuildAdd(b, at, by_row, "");
+  }
   at = LLVMBuildMul(b, at, k64(lo, dtype_bytes(v->x->ty)), "");
   base = LLVMBuildAdd(b, base, at, "");
   return b == lo->hb ? memo_keep(lo, &key, base) : base;

@@ -136,7 +136,7 @@ map_value(Lo *lo, const View *v, int rows)
 }
 
 /* {column, row, head, batch}, or {column, 0, position, key head, batch}; the column is
- * written into the text. */
+ * written into the text, the batch left out of it where the tensor has none. */
 static int
 coordinates(Lo *lo, const View *v, V row, V *out)
 {
@@ -152,8 +152,15 @@ coordinates(Lo *lo, const View *v, V row, V *out)
 static const char *
 coordinate_text(Lo *lo, const View *v, int col, int n, const char *more)
 {
-  return arena_printf(lo->arena, "{%d, %s%s$%d, $%d, $%d}", col, v->pack > 1 ? "0, " : "",
-                      more, n, n + 1, n + 2);
+  const char *batch = v->x->packed ? "" : arena_printf(lo->arena, ", $%d", n + 2);
+  return arena_printf(lo->arena, "{%d, %s%s$%d, $%d%s}", col, v->pack > 1 ? "0, " : "",
+                      more, n, n + 1, batch);
+}
+
+static int
+dimensions(const View *v)
+{
+  return 4 - v->x->packed + (v->pack > 1 || v->cut);
 }
 
 /* CUTLASS's names of the L2 policies: EVICT_FIRST, EVICT_LAST. */
@@ -182,11 +189,20 @@ load_panel(Lo *lo, const Op *op, int panel, V *in)
       "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
       "s "
       "[$0+%d], [$1, %s], [$5]%s%s;",
-      v->pack > 1 || v->cut ? 5 : 4, many ? ".multicast::cluster" : "",
-      op->hint ? ".L2::cache_hint" : "", r->mem.offset + panel * r->mem.rows * PANEL_BYTES,
+      dimensions(v), many ? ".multicast::cluster" : "", op->hint ? ".L2::cache_hint" : "",
+      r->mem.offset + panel * r->mem.rows * PANEL_BYTES,
       coordinate_text(lo, v, panel * width, 2, v->cut ? "$7, " : ""), many ? ", 3" : "",
       op->hint ? ", $6" : "");
   effect(lo, text, v->cut ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, v->cut ? 8 : 7);
+}
+
+/* Of the tensor, whose map knows no view. */
+static V
+map_row(Lo *lo, const View *v, V row)
+{
+  if (!v->origin.node && !v->origin.k)
+    return row;
+  return LLVMBuildAdd(lo->b, idx_value(lo, v->origin), row, "");
 }
 
 /* How many of the box's last rows are past the end of a view that is cut.  Its map has rows
@@ -271,6 +287,7 @@ load_panels(Lo *lo, const Op *op)
   }
   if (v->cut)
     in[7] = slide(lo, v, row, rows, &row);
+  row = map_row(lo, v, row);
   in[0] = dst;
   in[1] = map_value(lo, v, rows);
   coordinates(lo, v, row, in + 2);
@@ -422,7 +439,7 @@ lower_send_out(Lo *lo, const Op *op)
   if (op->smem.wait_id && lo->slot[op->smem.wait_id])
     in[0] = LLVMBuildAdd(lo->b, in[0], lo->slot[op->smem.wait_id], "");
   in[1] = map_value(lo, v, op->smem.rows);
-  coordinates(lo, v, idx_value(lo, v->row), in + 2);
+  coordinates(lo, v, map_row(lo, v, idx_value(lo, v->row)), in + 2);
   in[5] = lane_value(lo, LANE_TID);
   Str text = str_new(lo->arena);
   str_put(&text, "{ .reg .pred p; setp.eq.u32 p, $5, 0; ");
@@ -430,7 +447,7 @@ lower_send_out(Lo *lo, const Op *op)
     str_printf(&text,
                "@p cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group [$1, %s], "
                "[$0+%d]; ",
-               v->pack > 1 ? 5 : 4, coordinate_text(lo, v, p * width, 2, ""),
+               dimensions(v), coordinate_text(lo, v, p * width, 2, ""),
                d->offset + p * d->rows * PANEL_BYTES);
   str_put(&text, "@p cp.async.bulk.commit_group; }");
   effect(lo, text.p, "r,l,r,r,r,r", in, 6);

@@ -77,6 +77,18 @@ table_of(const Exprs *x, const Expr *load)
   return &x->s->mods->tables[load->i];
 }
 
+/* The address of its first element. */
+static V
+base(Exprs *x, const Lookup *t)
+{
+  Lo *lo = x->lo;
+  V at = param_value(lo, PARAM_TENSOR, t->slot, 0);
+  if (!t->first.node && !t->first.k)
+    return at;
+  V by = LLVMBuildMul(lo->b, idx_value64(lo, t->first), k64(lo, dtype_bytes(t->ty)), "");
+  return LLVMBuildAdd(lo->b, at, by, "");
+}
+
 /* Bytes from one element of the axis to the next, where they are a constant; else 0. */
 static int64_t
 step_bytes(const Lookup *t, int axis)
@@ -244,7 +256,7 @@ compute(Exprs *x, int step, int r)
   case STEP_SIZE:
     return expr_size(x->lo, value(x, s->arg[0], r));
   case STEP_BASE:
-    return param_value(x->lo, PARAM_TENSOR, table_of(x, s->e)->slot, 0);
+    return base(x, table_of(x, s->e));
   case STEP_TERM:
     return term(x, s, r);
   case STEP_SUM:

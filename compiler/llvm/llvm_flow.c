@@ -340,6 +340,8 @@ lower_if(Lo *lo, const Region *r)
     hardly_ever(lo, branch);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b);
   LLVMPositionBuilderAtEnd(lo->b, yes);
+  if (r->work)
+    hoist_here(lo);
   Moves m = moves(lo, r); /* a branch may produce and consume: the positions are merged */
   V *was = NEW_N(lo->arena, V, m.n);
   for (int i = 0; i < m.n; i++)
@@ -356,6 +358,8 @@ lower_if(Lo *lo, const Region *r)
     LLVMAddIncoming(*m.at[i], &now, &after, 1);
   }
   lo->late++;
+  if (r->work)
+    hoist_here(lo);
 }
 
 /* ---- roles ---- */

@@ -73,6 +73,7 @@ typedef void Lowering(Lo *, const Op *);
   X(GRID_WAIT, lower_grid_wait)                                                            \
   X(GRID_TRIGGER, lower_grid_trigger)                                                      \
   X(TICKET, lower_ticket)                                                                  \
+  X(SEQUENCE, lower_sequence)                                                              \
   X(SYNC, lower_sync)                                                                      \
   X(SYNC_ROLE, lower_sync)                                                                 \
   X(FENCE_ASYNC, lower_fence_async)                                                        \

@@ -27,8 +27,8 @@ typedef enum Memoised {
   MEMO_LANE,        /* n: Lane */
   MEMO_PATTERN,     /* n: kind of pattern; mt, ks */
   MEMO_COLUMNS,     /* n: kind of pattern; mt: columns a warp; ks; pack: rows of the box */
-  MEMO_VIEW_BASE,   /* x, batch, head, pack */
-  MEMO_THREAD_BASE, /* x, batch, head, pack */
+  MEMO_VIEW_BASE,   /* x, batch, head, origin, pack */
+  MEMO_THREAD_BASE, /* x, batch, head, origin, pack */
   MEMO_ROW_PITCH,   /* x */
   MEMO_STEP_PITCH,  /* x; n: rows of a step */
   MEMO_CHUNK_BELOW  /* n: chunks */
@@ -40,7 +40,7 @@ typedef struct MemoKey {
   Memoised what;
   int n, mt, ks, pack;
   const Tensor *x;
-  Idx batch, head;
+  Idx batch, head, origin;
 } MemoKey;
 
 typedef struct Memo {
@@ -227,6 +227,8 @@ void lower_fence_async(Lo *, const Op *);
 void lower_grid_wait(Lo *, const Op *);
 void lower_grid_trigger(Lo *, const Op *);
 void lower_ticket(Lo *, const Op *);
+/* llvm_sequence.c */
+void lower_sequence(Lo *, const Op *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);

@@ -40,6 +40,9 @@ Idx i_team(Tb *);          /* which team of its role this is */
  * axis. */
 struct Lookup;
 Idx i_element(Tb *, const struct Lookup *, const Idx *index);
+/* An element of an i32 table of one axis that is 0 or more: what callers promise of lengths
+ * and of where they begin.  The index is in range. */
+Idx i_length(Tb *, const struct Lookup *, Idx index);
 /* A list of numbers that the kernel carries; the numbers are copied. */
 const Table *t_table(Tb *, const int32_t *, int n);
 
@@ -53,6 +56,7 @@ typedef struct Tensor {
   int cols;      /* elements of a row; 1 for lse */
   Idx rows;      /* sq or sk */
   Idx stride[3]; /* of batch, head and row, in elements */
+  bool packed;   /* it has no batch: sequences stand one behind the other */
 } Tensor;
 
 /* A table that expressions read.  Of an axis that is a size of the call the length is that
@@ -63,15 +67,18 @@ typedef struct Lookup {
   Dtype ty; /* i32, fp32, fp16, bf16 */
   int n_axes;
   Idx length[EXPR_AXES], stride[EXPR_AXES]; /* in elements; that of the last axis is 1 */
+  Idx first;                                /* elements of the tensor before its first */
 } Lookup;
 
 typedef struct View {
   const Tensor *x;
-  Idx b, h, row;  /* its batch, head and first row (packed: position) */
-  int n;          /* rows */
-  bool in_bounds; /* no row is past the end: a promise */
-  int pack;       /* > 1: rows are (position, head of the group), `h` is the key head */
-  bool cut;       /* rows from `end` on count as past the end of the tensor, too */
+  Idx b, h;
+  Idx origin, row; /* the row of the tensor from which rows are counted; the first row
+                      (packed heads: position) */
+  int n;           /* rows */
+  bool in_bounds;  /* no row is past the end: a promise */
+  int pack;        /* > 1: rows are (position, head of the group), `h` is the key head */
+  bool cut;        /* rows from `end` on count as past the end of the tensor, too */
   Idx end;
 } View;
 
@@ -80,7 +87,11 @@ View v_rows(const Tensor *, Idx b, Idx h, Idx row, int n);
 View v_in_bounds(View);
 View v_predicated(View); /* takes a promise back: some or all rows may be past the end */
 View v_pack(View, int group);
-View v_until(View, Idx end); /* end: at most the tensor's rows; on the way in */
+View v_until(View, Idx end); /* end: at most the tensor's rows */
+View v_uncut(View);          /* takes v_until back: rows behind the end come as they are */
+/* Counts rows from this row of the tensor on.  The tensor's end is then not the view's,
+ * which v_until or v_in_bounds says. */
+View v_from(View, Idx origin);
 
 /* ---- shared memory ---- */
 
@@ -167,6 +178,14 @@ void t_exchange(Tb *, Smem);
 /* All that the step ahead did is done and seen; first in whoever looks at its results. */
 void t_grid_wait(Tb *);
 void t_grid_trigger(Tb *); /* the step behind may begin: a hint, where the target has it */
+
+/* ---- sequences of a packed batch ---- */
+
+/* Blocks of so many rows are numbered through a batch of n sequences, of which `first` says
+ * each one's first row: those of sequence b from first[b] / rows + b on, which leaves each
+ * one enough, and some none.  The sequence that has the block of a number: the last one
+ * whose blocks begin there or before. */
+Idx t_sequence(Tb *, const Lookup *first, Idx n, Idx block, int rows);
 
 /* ---- barriers ---- */
 
@@ -287,6 +306,7 @@ typedef struct Mask {
   Band band;
   Idx sq, sk;
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
+  bool cut;         /* K and V may have rows behind the sk keys */
 } Mask;
 
 /* Where a tile of scores lies: first query, first key, batch and heads. */
@@ -325,6 +345,10 @@ typedef struct RoleArgs {
 #define T_RARE(t, c)                                                                       \
   for (int T_NAME(open_, __LINE__) = t_rare_begin((t), (c)); T_NAME(open_, __LINE__);      \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
+/* if (c): a block of work that there is; whatever it needs is computed inside. */
+#define T_WORK(t, c)                                                                       \
+  for (int T_NAME(open_, __LINE__) = t_work_begin((t), (c)); T_NAME(open_, __LINE__);      \
+       T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
 /* for (i = lo; i < hi; i += step) */
 #define T_FOR(t, i, span)                                                                  \
   for (ForState T_NAME(for_, __LINE__) = t_for_begin((t), (span));                         \
@@ -346,6 +370,7 @@ bool t_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
 int t_rare_begin(Tb *, Idx);
+int t_work_begin(Tb *, Idx);
 int t_if_end(Tb *, int);
 ForState t_for_begin(Tb *, Span);
 void t_for_end(Tb *, ForState *);

@@ -72,9 +72,17 @@ push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
     tile_map(t, &a->src, r->mem.rows / (r->cluster ? r->cluster : 1));
 }
 
+static void
+still_open(Tb *t, const Ring *r)
+{
+  if (r->closed)
+    t_fail(t, "ring %s: a block of work has left stages filled", r->mem.name);
+}
+
 void
 t_producer_load_(Tb *t, Ring *r, const ProducerArgs *a)
 {
+  still_open(t, r);
   if (r->word != (a->word != NULL))
     t_fail(t, "producer_load %s: %s", r->mem.name,
            r->word ? "a stage without its word" : "the ring has no words");
@@ -114,6 +122,7 @@ take_copied(Tb *t, Ring *r, Op *op)
 static Op *
 take_word(Tb *t, Ring *r, OpKind kind)
 {
+  still_open(t, r);
   Op *op = tile_op(t, kind);
   op->ring = r;
   op->wait_id = ++t->prog->n_waits;

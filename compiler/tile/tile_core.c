@@ -162,6 +162,21 @@ v_until(View v, Idx end)
 }
 
 View
+v_uncut(View v)
+{
+  v.cut = false;
+  return v;
+}
+
+View
+v_from(View v, Idx origin)
+{
+  v.origin = origin;
+  v.in_bounds = false;
+  return v;
+}
+
+View
 v_pack(View v, int group)
 {
   v.pack = group;

@@ -230,6 +230,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(GRID_WAIT, nothing)                                                                    \
   X(GRID_TRIGGER, nothing)                                                                 \
   X(TICKET, nothing)                                                                       \
+  X(SEQUENCE, nothing)                                                                     \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \

@@ -47,6 +47,13 @@ tile_found(Tb *t, bool nonneg)
 }
 
 Idx
+tile_found_early(Tb *t, int depth)
+{
+  Node n = {.kind = NODE_FOUND, .n = ++t->prog->n_found, .nonneg = true, .depth = depth};
+  return leaf(t, &n);
+}
+
+Idx
 tile_loop_var(Tb *t, const Region *r)
 {
   Node n = {.kind = NODE_LOOP, .n = r->id, .nonneg = true, .depth = r->id};
@@ -98,7 +105,7 @@ tile_size(Tb *t, SizeId name)
 Idx
 i_element(Tb *t, const Lookup *x, const Idx *index)
 {
-  Idx at = i_int(0), some = i_int(1);
+  Idx at = x->first, some = i_int(1);
   int64_t k;
   for (int i = 0; i < x->n_axes; i++) {
     Idx last = i_sub(x->length[i], 1), nearest = i_max(0, i_min(index[i], last));
@@ -110,6 +117,21 @@ i_element(Tb *t, const Lookup *x, const Idx *index)
   Node n = {.kind = NODE_ELEMENT, .a = at, .c = some, .n = x->slot};
   n.b = tile_param(t, PARAM_TENSOR, x->slot, 0);
   n.depth = at.node ? at.node->depth : 0;
+  return leaf(t, &n);
+}
+
+Idx
+i_length(Tb *t, const Lookup *x, Idx index)
+{
+  if (x->n_axes != 1 || x->ty != DT_I32)
+    t_fail(t, "%s is no list of lengths", x->name);
+  Node n = {.kind = NODE_ELEMENT,
+            .a = i_add(x->first, i_mul64(index, x->stride[0])),
+            .c = i_int(1),
+            .n = x->slot,
+            .nonneg = true};
+  n.b = tile_param(t, PARAM_TENSOR, x->slot, 0);
+  n.depth = index.node ? index.node->depth : 0;
   return leaf(t, &n);
 }
 

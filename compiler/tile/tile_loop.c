@@ -165,14 +165,36 @@ close_region(Tb *t)
   return e;
 }
 
+/* Copies in flight are those that the region found. */
+static void
+groups_as_found(Tb *t, const Entry *e)
+{
+  t->groups.n = 0;
+  for (int i = 0; i < e->groups.n; i++)
+    *vec_push(t->arena, &t->groups) = e->groups.at[i];
+}
+
 static void
 close_loop(Tb *t)
 {
   rings_as_found(t, t->entry);
-  Entry *e = close_region(t);
-  t->groups.n = 0;
-  for (int i = 0; i < e->groups.n; i++)
-    *vec_push(t->arena, &t->groups) = e->groups.at[i];
+  groups_as_found(t, close_region(t));
+}
+
+/* A block of work may leave stages filled, as a kernel may that ends with it: nobody fills
+ * or empties those rings behind it. */
+static void
+close_work(Tb *t)
+{
+  for (int i = 0; i < t->prog->rings.n; i++) {
+    Ring *r = t->prog->rings.at[i];
+    RingState now = ring_state(r), found = t->entry->rings[i];
+    if (now.held != found.held)
+      t_fail(t, "a block of work leaves ring %s with %d stages held, found %d", r->mem.name,
+             now.held, found.held);
+    r->closed = r->closed || now.filled != found.filled;
+  }
+  groups_as_found(t, close_region(t));
 }
 
 static void
@@ -385,6 +407,17 @@ t_rare_begin(Tb *t, Idx cond)
 }
 
 int
+t_work_begin(Tb *t, Idx cond)
+{
+  if (tile_in(t, OP_LOOP))
+    t_fail(t, "a block of work inside tiles");
+  int how = t_if_begin(t, cond);
+  if (how == IF_REGION)
+    t->here->work = true;
+  return how;
+}
+
+int
 t_partial_begin(Tb *t, TileIter j)
 {
   int how = t_if_begin(t, j.partial);
@@ -396,10 +429,14 @@ t_partial_begin(Tb *t, TileIter j)
 int
 t_if_end(Tb *t, int how)
 {
-  if (how == IF_REGION) {
-    rings_as_found(t, t->entry);
-    close_region(t);
+  if (how != IF_REGION)
+    return 0;
+  if (t->here->work) {
+    close_work(t);
+    return 0;
   }
+  rings_as_found(t, t->entry);
+  close_region(t);
   return 0;
 }
 

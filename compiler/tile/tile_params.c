@@ -35,8 +35,8 @@ reach_view(Reach *r, const View *v)
   if (!x)
     return;
   reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
-  const Idx parts[] = {x->rows, x->stride[0], x->stride[1], x->stride[2],
-                       v->b,    v->h,         v->row,       v->end};
+  const Idx parts[] = {x->rows, x->stride[0], x->stride[1], x->stride[2], v->b,
+                       v->h,    v->origin,    v->row,       v->end};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
 }
@@ -45,6 +45,7 @@ static void
 reach_lookup(Reach *r, const Lookup *x)
 {
   reach_pointer(r, PARAM_TENSOR, x->slot);
+  reach_idx(r, x->first);
   for (int i = 0; i < x->n_axes; i++) {
     reach_idx(r, x->length[i]);
     reach_idx(r, x->stride[i]);
@@ -61,6 +62,14 @@ reach_steps(Reach *r, const Op *op)
   for (int i = 0; i < s->step.n; i++)
     if (s->step.at[i].kind == STEP_BASE)
       reach_lookup(r, &s->mods->tables[s->step.at[i].e->i]);
+}
+
+static void
+reach_search(Reach *r, const SequenceSearch *s)
+{
+  reach_lookup(r, s->first);
+  reach_idx(r, s->n);
+  reach_idx(r, s->block);
 }
 
 static void
@@ -88,6 +97,8 @@ reach_region(Reach *r, const Region *region)
     }
     if (op->steps)
       reach_steps(r, op);
+    if (op->search)
+      reach_search(r, op->search);
     if (op->body)
       reach_region(r, op->body);
   }

@@ -53,12 +53,17 @@ use_region(const Region *r, const Node **used)
     if (op->view.x) {
       use(op->view.b, used);
       use(op->view.h, used);
+      use(op->view.origin, used);
       use(op->view.row, used);
       use(op->view.end, used);
     }
     use(op->when, used);
     use(op->word, used);
     use(op->bound, used);
+    if (op->search) {
+      use(op->search->n, used);
+      use(op->search->block, used);
+    }
     if (op->set)
       use(*op->set, used);
     use(op->at.q, used);
@@ -129,6 +134,10 @@ print_view(Str *s, const View *v)
   str_put(s, ", h ");
   print_idx(s, v->h);
   str_put(s, ", rows ");
+  if (v->origin.node || v->origin.k) {
+    print_idx(s, v->origin);
+    str_put(s, " + ");
+  }
   print_idx(s, v->row);
   str_printf(s, " +%d", v->n);
   if (v->cut) {
@@ -161,6 +170,16 @@ print_steps(Str *s, const Op *op)
              op->kind == OP_SCORE  ? &spec->score_mod
              : op->kind == OP_SINK ? &spec->sink_logit
                                    : &spec->mask_mod);
+}
+
+static void
+print_search(Str *s, const SequenceSearch *search)
+{
+  str_put(s, " ");
+  print_idx(s, search->block);
+  str_printf(s, " of %d rows, of ", search->rows);
+  print_idx(s, search->n);
+  str_printf(s, " by %s%s", search->first->name, search->alone ? ", alone" : "");
 }
 
 static void
@@ -199,6 +218,8 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  modulo ");
     print_idx(s, op->bound);
   }
+  if (op->search)
+    print_search(s, op->search);
   if (op->found.node) {
     str_put(s, "  ");
     print_idx(s, op->found);
@@ -258,7 +279,10 @@ print_head(Str *s, const Region *r)
   } else if (r->kind == OP_WARP) {
     str_printf(s, "one lane of warp %d", r->warp);
   } else if (r->kind == OP_IF) {
-    str_put(s, r->rare ? "rarely if " : r->partial ? "if PARTIAL: " : "if ");
+    str_put(s, r->rare      ? "rarely if "
+               : r->partial ? "if PARTIAL: "
+               : r->work    ? "work if "
+                            : "if ");
     print_idx(s, r->cond);
   } else {
     str_printf(s, "for j%d from ", r->id);

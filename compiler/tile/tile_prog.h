@@ -84,6 +84,7 @@ struct Ring {
   int word_at;           /* … and of the words, as far apart */
   int produced, consumed, released; /* while building: counts along the straight line */
   int barrier_released;             /* of `released`, those before the last block barrier */
+  bool closed; /* a block of work has left stages filled: nothing comes behind */
 };
 
 /* ---- values ---- */
@@ -128,6 +129,7 @@ typedef struct Val {
   X(GRID_WAIT, "grid wait")                                                                \
   X(GRID_TRIGGER, "grid trigger")                                                          \
   X(TICKET, "ticket")                                                                      \
+  X(SEQUENCE, "sequence of block")                                                         \
   X(SYNC, "sync")                                                                          \
   X(SYNC_ROLE, "sync_role")                                                                \
   X(FENCE_ASYNC, "fence_async")                                                            \
@@ -182,6 +184,14 @@ typedef enum OpKind {
 } OpKind;
 extern const char *const op_names[OP_COUNT];
 
+/* The search for the sequence that has a block of rows (t_sequence). */
+typedef struct SequenceSearch {
+  const Lookup *first; /* row of each sequence's first */
+  Idx n, block;        /* sequences; number of the block */
+  int rows;            /* of a block */
+  bool alone;          /* by one lane, not by whole warps */
+} SequenceSearch;
+
 typedef struct Op {
   struct Op *next;
   OpKind kind;
@@ -206,10 +216,11 @@ typedef struct Op {
   At at;
   Hint hint; /* PUSH */
   const OrderBarrier *order;
-  bool fence;          /* RELEASE: the team has read or written the stage by itself */
-  bool tie;            /* CVT: not before the last wait */
-  Idx cond;            /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
-  Idx found;           /* STAGE_WORD, TICKET: likewise */
+  bool fence; /* RELEASE: the team has read or written the stage by itself */
+  bool tie;   /* CVT: not before the last wait */
+  Idx cond;   /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
+  Idx found;  /* STAGE_WORD, TICKET, SEQUENCE: likewise */
+  const SequenceSearch *search; /* SEQUENCE */
   Idx word;            /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
   Idx bound;           /* TICKET: drawings that leave the counter at 0 */
   struct Region *body; /* regions */
@@ -239,6 +250,7 @@ typedef struct Region {
   Idx cond;     /* IF */
   bool rare;    /* IF: hardly ever true */
   bool partial; /* IF: in PARTIAL tiles */
+  bool work;    /* IF: a block of work, which may be none */
   Span loop;    /* FOR */
   Idx next;     /* FOR of step 0: after the loop's variable */
   bool has_next;
@@ -346,11 +358,12 @@ Idx walk_first_key(const Walk *, Idx n);      /* of tile n */
 /* In a loop over a walk that is told, and before it: is there another tile? */
 void tile_more(Tb *, Walk *, const Region *, Idx more);
 Idx tile_any(Tb *, int id);
-Idx tile_found(Tb *, bool nonneg);           /* a number that an operation finds */
-Idx tile_sms(Tb *, int multiple);            /* of the host */
-const Role *tile_role(const Tb *);           /* NULL: the kernel has none here */
-int tile_warps(const Tb *);                  /* of the team … */
-int tile_warps_n(const Tb *);                /* … that have the same rows */
+Idx tile_found(Tb *, bool nonneg);     /* a number that an operation finds */
+Idx tile_found_early(Tb *, int depth); /* … before all that depends on it is hoisted */
+Idx tile_sms(Tb *, int multiple);      /* of the host */
+const Role *tile_role(const Tb *);     /* NULL: the kernel has none here */
+int tile_warps(const Tb *);            /* of the team … */
+int tile_warps_n(const Tb *);          /* … that have the same rows */
 const ProductInfo *tile_product(const Tb *); /* how the team multiplies */
 void tile_leaf_print(Str *, const Node *);   /* for idx_print */
 

@@ -164,7 +164,7 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
 {
   int64_t none;
   bool left = m->band.lo != INT_MIN;
-  Walk w = {.bn = bn, .cut = m->band.hi != INT_MAX};
+  Walk w = {.bn = bn, .cut = m->cut || m->band.hi != INT_MAX};
   Idx q1 = i_sub(i_min(i_add(r->q0, r->n), m->sq), 1);
   IdxBox box = box_of(m, r, q1);
   Cuts c = cuts_of(t, m, &box);

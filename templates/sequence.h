@@ -1,0 +1,33 @@
+/* sequence.h: the sequences of a batch, each with its own number of queries and keys.
+ *
+ * A block of work belongs to one of them, and sees the call as if it were of that sequence
+ * alone: `call` has the sequence's own sq and sk, the mask and the expressions with them,
+ * and tables that begin with its own rows.  Views of q, k, v, o and LSE count rows from the
+ * sequence's first one and end with its last: what is behind is another sequence's, or
+ * nobody's, is zeros on the way in and not written on the way out.
+ *
+ * Where no field of the spec gives sequences lengths of their own, all of it is what the
+ * call has, and nothing is computed. */
+#ifndef ATTNC_TEMPLATES_SEQUENCE_H
+#define ATTNC_TEMPLATES_SEQUENCE_H
+
+#include "compiler/template.h"
+
+typedef struct Seq {
+  const Call *call;
+  Idx q_row, k_row;  /* its first row in q, o and LSE, in k and v */
+  Idx q_b, k_b;      /* its batch in them */
+  bool q_own, k_own; /* has it an end of its own in them? */
+} Seq;
+
+Seq sequence(Tb *, const Call *, Idx b);
+/* n rows of q, o or LSE, of k or v, from the sequence's row `row` on. */
+View seq_queries(const Seq *, const Tensor *, Idx h, Idx row, int n);
+View seq_keys(const Seq *, const Tensor *, Idx hk, Idx row, int n);
+
+/* Do sequences stand one behind the other in q, in k? */
+bool seq_packs_queries(const Call *);
+/* May a sequence have fewer queries than the call's sq? */
+bool seq_has_queries(const Call *);
+
+#endif
