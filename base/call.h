@@ -83,8 +83,10 @@ extern const char *const access_names[];
 
 typedef struct CallAxis {
   SizeId size;
-  int64_t n; /* its length where that is no size of the call; else 0 */
-  int more;  /* elements above the size */
+  int64_t n;  /* its length where that is no size of the call; else 0 */
+  int more;   /* elements above the size: "b+1" */
+  int64_t by; /* above 1: as long as there are blocks of so many in the size, the last one
+                 begun: "sk/32" */
 } CallAxis;
 
 /* A tensor of a call: of a spec's signature, of a recipe. */
@@ -101,9 +103,12 @@ typedef struct CallTensor {
                  is not read */
 } CallTensor;
 
-/* "sq", "b+1": a size and so many more, in n bytes; false: it is none. */
-bool axis_read(const char *word, size_t n, CallAxis *);
 int64_t axis_length(const CallAxis *, const attnc_sizes *);
+/* "sq", "b+1", "sk/32" of n bytes; false: it is none of these. */
+bool axis_read(const char *word, size_t n, CallAxis *);
+/* The other way, where it is a size: the room is enough for each. */
+enum { AXIS_TEXT = 40 };
+void axis_print(const CallAxis *, char text[AXIS_TEXT]);
 /* A tensor without elements has no data to point to. */
 bool tensor_is_empty(const CallTensor *, const attnc_sizes *);
 /* Strides without gaps, in the order of the axes. */

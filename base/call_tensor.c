@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/rules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { STRIDED = true, CONTIGUOUS = false, POSITIVE = true, ANY = false };
@@ -60,27 +61,62 @@ op_word_in(const char *list, int op, size_t *len)
 
 /* ---- shapes ---- */
 
+/* -1: it is no size of a call. */
+static int
+find_size(const char *text, size_t n)
+{
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (strlen(size_names[i]) == n && !strncmp(size_names[i], text, n))
+      return i;
+  return -1;
+}
+
+/* Digits alone, n of them; 0: it is no such number, or is above the sizes of calls. */
+static int64_t
+read_count(const char *text, size_t n)
+{
+  int64_t value = 0;
+  for (size_t i = 0; i < n && value <= CALL_MAX_SIZE; i++) {
+    if (text[i] < '0' || text[i] > '9')
+      return 0;
+    value = value * 10 + (text[i] - '0');
+  }
+  return value <= CALL_MAX_SIZE ? value : 0;
+}
+
 bool
 axis_read(const char *word, size_t n, CallAxis *a)
 {
-  const char *plus = memchr(word, '+', n);
-  size_t name = plus ? (size_t)(plus - word) : n;
-  *a = (CallAxis){0};
-  if (plus && (n != name + 2 || plus[1] < '1' || plus[1] > '9'))
-    return false;
-  a->more = plus ? plus[1] - '0' : 0;
-  for (int i = 0; i < SIZE_COUNT; i++)
-    if (strlen(size_names[i]) == name && !strncmp(size_names[i], word, name)) {
-      a->size = (SizeId)i;
-      return true;
-    }
-  return false;
+  size_t name = 0;
+  while (name < n && word[name] != '+' && word[name] != '/')
+    name++;
+  int size = find_size(word, name);
+  int64_t number = name < n ? read_count(word + name + 1, n - name - 1) : 0;
+  *a = (CallAxis){.size = (SizeId)(size < 0 ? 0 : size)};
+  if (name < n && word[name] == '+')
+    a->more = (int)number;
+  else
+    a->by = number;
+  return size >= 0 && (name == n || (number > 0 && a->by != 1 && a->more < 10));
 }
 
 int64_t
 axis_length(const CallAxis *a, const attnc_sizes *s)
 {
-  return a->n ? a->n : size_get(s, a->size) + a->more;
+  int64_t n = a->n ? a->n : size_get(s, a->size) + a->more;
+  return a->by > 1 ? n / a->by + (n % a->by != 0) : n;
+}
+
+void
+axis_print(const CallAxis *a, char text[AXIS_TEXT])
+{
+  const char *name = size_names[a->size];
+  if (a->by > 1)
+    snprintf(text, AXIS_TEXT, "%s/%lld", name, (long long)a->by);
+  else if (a->more)
+    snprintf(text, AXIS_TEXT, "%s+%d", name, a->more);
+  else
+    snprintf(text, AXIS_TEXT, "%s", name);
 }
 
 static RuleTensor

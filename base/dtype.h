@@ -11,7 +11,8 @@
   X(F32, "fp32", 4, FLOAT32, "tf32")                                                       \
   X(E4M3, "e4m3", 1, UINT8, "e4m3")                                                        \
   X(E5M2, "e5m2", 1, UINT8, "e5m2")                                                        \
-  X(I32, "i32", 4, INT32, "s32")
+  X(I32, "i32", 4, INT32, "s32")                                                           \
+  X(U32, "u32", 4, UINT32, "u32")
 typedef enum Dtype {
 #define X(id, ...) DT_##id,
   DTYPE_TABLE(X)

@@ -32,7 +32,10 @@ specialise(Tb *t, const BuildArgs *a)
 static Idx
 axis(Tb *t, const CallAxis *a)
 {
-  return a->n ? i_int(a->n) : i_add(tile_size(t, a->size), a->more);
+  if (a->n)
+    return i_int(a->n);
+  Idx size = tile_size(t, a->size);
+  return a->by > 1 ? i_cdiv(size, a->by) : i_add(size, a->more);
 }
 
 /* Of a tensor of heads, rows and, unless a row has one element, its elements: is there a

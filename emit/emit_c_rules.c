@@ -93,6 +93,19 @@ emit_c_scalars(EmitC *c, const json_t *recipe)
 
 /* ---- tensors ---- */
 
+/* Of an axis that is a size of the call. */
+static void
+put_length(const CallAxis *a, Str *s)
+{
+  const char *name = size_names[a->size];
+  if (a->by > 1)
+    str_printf(s, "(a->%s + %lld) / %lld", name, (long long)a->by - 1, (long long)a->by);
+  else if (a->more)
+    str_printf(s, "a->%s + %d", name, a->more);
+  else
+    str_printf(s, "a->%s", name);
+}
+
 static void
 put_lengths(EmitC *c, const json_t *tensor, const char *name)
 {
@@ -102,8 +115,10 @@ put_lengths(EmitC *c, const json_t *tensor, const char *name)
   json_array_foreach(json_object_get(tensor, "axes"), i, axis)
   {
     str_put(&c->body, i ? ", " : "");
-    if (json_is_string(axis))
-      str_printf(&c->body, "a->%s", json_string_value(axis));
+    CallAxis a;
+    if (json_is_string(axis) &&
+        axis_read(json_string_value(axis), json_string_length(axis), &a))
+      put_length(&a, &c->body);
     else
       str_printf(&c->body, "%lld", (long long)json_integer_value(axis));
   }

@@ -82,7 +82,7 @@ signature_read(const attnc_spec *spec, int op, Arena *arena, CallInfo *to, attnc
 static bool
 same_axis(const CallAxis *a, const CallAxis *b)
 {
-  return a->n == b->n && a->size == b->size;
+  return a->n == b->n && a->size == b->size && a->by == b->by;
 }
 
 int64_t

@@ -99,12 +99,20 @@ write_i32(void *data, size_t i, float x)
   ((int32_t *)data)[i] = (int32_t)x;
 }
 
+/* All bits of a word are drawn: 24 of a float's are its own, the rest are made of them. */
+static void
+write_u32(void *data, size_t i, float x)
+{
+  ((uint32_t *)data)[i] = (uint32_t)x * 0x9e3779b1u;
+}
+
 /* Element i of a tensor of this type; NULL: there is no rounding to it. */
 typedef void (*Writer)(void *data, size_t i, float);
 static const Writer writers[DT_COUNT] = {[DT_F16] = write_f16,
                                          [DT_BF16] = write_bf16,
                                          [DT_F32] = write_f32,
-                                         [DT_I32] = write_i32};
+                                         [DT_I32] = write_i32,
+                                         [DT_U32] = write_u32};
 
 enum { IDS = 8 }; /* whole numbers of a row; of a monotone one, about */
 
@@ -133,6 +141,8 @@ draw(const ShapedTensor *x, Random *r, size_t at, size_t row, int64_t sk, float 
     return risen(x, r, at, row, sk, last);
   if (x->t.dtype == DT_I32)
     return (float)(random_bits(r) % IDS);
+  if (x->t.dtype == DT_U32)
+    return (float)(random_bits(r) >> 40);
   return (float)random_normal(r);
 }
 

@@ -144,7 +144,7 @@ check_tensors(Ref *r, RefNeed need, attnc_error *err)
     attnc_tensor *x = &r->t[t.slot];
     t.align = dtype_bytes(t.dtype);
     r->ty[t.slot] = t.dtype;
-    if (!formats[t.dtype].at && t.dtype != DT_I32)
+    if (!formats[t.dtype].at && t.dtype != DT_I32 && t.dtype != DT_U32)
       return err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: numbers of %s",
                      dtype_name(t.dtype));
     if ((need == REF_INPUTS && !(t.access & ACCESS_IN)) ||

@@ -23,8 +23,7 @@ take_table(Ref *r, int i)
   ExprTable *to = &r->tables[i];
   to->data = given->data;
   for (int a = 0; a < t->axes.n; a++) {
-    const SpecAxis *axis = &t->axes.at[a];
-    to->length[a] = axis->name ? size_get(&r->n, axis->size) : axis->n;
+    to->length[a] = spec_axis_length(&t->axes.at[a], &r->n);
     to->stride[a] = given->stride[a];
   }
 }
@@ -60,7 +59,7 @@ static ExprValue
 element(const void *user, int tensor, const void *data, int64_t at)
 {
   Dtype ty = spec_table_dtype(&((const Spec *)user)->tables.at[tensor]);
-  if (ty == DT_I32)
+  if (ty == DT_I32 || ty == DT_U32)
     return (ExprValue){.i = ((const int32_t *)data)[at]};
   return (ExprValue){.f = (double)ref_element(data, at, ty)};
 }

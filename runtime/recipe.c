@@ -24,7 +24,7 @@ read_axes(Reader *rd, json_t *list, CallTensor *t)
     if (!json_is_string(v))
       TRY(read_int_in(rd, v, "axes", 1, INT_MAX, &t->axes[i].n));
     else if (!axis_read(json_string_value(v), json_string_length(v), &t->axes[i]))
-      return read_bad(rd, "expected a size: one of the call's");
+      return read_bad(rd, "expected a size: one of the call's, b+1, sk/32");
   }
   return ATTNC_OK;
 }

@@ -176,6 +176,7 @@ load(Exprs *x, const ExprStep *s, V address)
   V bits = load_bits(lo, s, t, address);
   switch (t->ty) {
   case DT_I32:
+  case DT_U32:
     return bits;
   case DT_F32:
     return LLVMBuildBitCast(lo->b, bits, lo->f32, "");

@@ -90,7 +90,7 @@ add_table(const SpecTable *table, int align, Signature *to)
                     .table = true};
   for (int i = 0; i < t->n_axes; i++) {
     const SpecAxis *a = &table->axes.at[i];
-    t->axes[i] = (CallAxis){.size = a->size, .n = a->name ? 0 : a->n};
+    t->axes[i] = (CallAxis){.size = a->size, .n = a->name ? 0 : a->n, .by = a->by};
   }
 }
 
@@ -173,12 +173,12 @@ signature_make(const Spec *s, int op, Signature *to)
 static void
 put_axis(const CallAxis *a, const char *comma, Str *s)
 {
+  char text[AXIS_TEXT];
+  axis_print(a, text);
   if (a->n)
     str_printf(s, "%s%lld", comma, (long long)a->n);
-  else if (a->more)
-    str_printf(s, "%s\"%s+%d\"", comma, size_names[a->size], a->more);
   else
-    str_printf(s, "%s\"%s\"", comma, size_names[a->size]);
+    str_printf(s, "%s\"%s\"", comma, text);
 }
 
 /* The layout names the order of axes (b, h, s, d); packed tensors are (rows, h, d) whatever

@@ -20,6 +20,8 @@
 typedef enum Align { ALIGN_BOTTOM_RIGHT, ALIGN_TOP_LEFT } Align;
 typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 typedef enum Alibi { ALIBI_NONE, ALIBI_H, ALIBI_BH } Alibi;
+/* Of all keys, or of the last sq of them, before which all are seen. */
+typedef enum MaskBits { MASK_BITS_NONE, MASK_BITS_ALL, MASK_BITS_NEW } MaskBits;
 typedef enum LseBase { LSE_BASE_E, LSE_BASE_2 } LseBase;
 
 /* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
@@ -63,6 +65,7 @@ typedef struct SpecAxis {
   const char *name; /* NULL: n */
   SizeId size;
   int n;
+  int by; /* of a size, above 1: its blocks of so many, as CallAxis has it */
 } SpecAxis;
 typedef struct SpecAxes {
   SpecAxis at[EXPR_AXES];
@@ -74,7 +77,7 @@ enum { SPEC_TABLES = 8, SPEC_SCALARS = 8 }; /* that a spec may declare */
 /* A tensor that expressions read. */
 typedef struct SpecTable {
   const char *name;
-  unsigned dtype; /* i32, fp32, fp16, bf16 */
+  unsigned dtype; /* i32, fp32, fp16, bf16, u32 */
   SpecAxes axes;
   bool monotone; /* along its last axis elements do not decrease */
   int slot;
@@ -141,6 +144,7 @@ struct attnc_spec {
    * they mean is in mask_mod and score_mod. */
   bool prefix_len;
   int attention_chunk; /* 0: none */
+  unsigned mask_bits;  /* MaskBits */
   double softcap;      /* NaN: none; SPEC_RUN_TIME */
   Alibi alibi_slopes;
   SpecBias bias;
@@ -214,6 +218,8 @@ bool mask_is_full(const Spec *);
 bool mask_cuts_left(const Spec *);
 bool mask_cuts_right(const Spec *);
 Dtype spec_table_dtype(const SpecTable *);
+/* Of its length: the call's, or a constant. */
+int64_t spec_axis_length(const SpecAxis *, const attnc_sizes *);
 /* Does an expression read the table, by its index in `tables`? */
 bool spec_reads_table(const Spec *, int table);
 /* Are a row's keys one range, whose limits are known? */

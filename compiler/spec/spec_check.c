@@ -6,6 +6,7 @@
 #include "compiler/target.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -263,6 +264,20 @@ read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   int n = split_words(l, f, words), index = 0;
   if (spec_value_word(l, node, words, n, &index))
     *(unsigned *)to = (unsigned)index;
+}
+
+/* false, true, or behind them a word of its row. */
+static void
+read_switch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  const char *words[2 + MAX_WORDS] = {"false", "true"};
+  int n = 2 + split_words(l, f, words + 2), index = 0;
+  bool on = false;
+  if (node->kind == DOC_SCALAR && spec_look(node->text) != LOOK_WORD)
+    index = spec_value_bool(l, node, &on) && on;
+  else if (!spec_value_word(l, node, words, n, &index))
+    return;
+  *(unsigned *)to = (unsigned)index;
 }
 
 /* The fields of schedules are kept as text. */
@@ -540,17 +555,44 @@ read_pins(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static const Keys table_keys = {spec_table_fields, SPEC_TABLE_FIELD_COUNT, no_aliases,
                                 " of a tensor"};
 
+/* `kv/32` is the name before the slash, and the number behind it; false, reported: there is
+ * no such number. */
+static bool
+axis_parts(SpecLoad *l, DocNode *node, int *by)
+{
+  const char *slash = node->kind == DOC_SCALAR ? strchr(node->text, '/') : NULL;
+  char *end;
+  if (!slash)
+    return true;
+  long n = slash[1] >= '1' && slash[1] <= '9' ? strtol(slash + 1, &end, 10) : 0;
+  if (n < 2 || n > SIZE_LIMIT || *end) {
+    spec_fault(l, node->place, SE_RANGE, "for example `kv/32`, of 32 keys an element",
+               "a size of `axes` is divided by 2 to %d, which `%s` is not", (int)SIZE_LIMIT,
+               spec_shown(l, node->text));
+    return false;
+  }
+  if (slash > node->text && node->text[0] == 't') {
+    spec_fault(l, node->place, SE_RANGE, "for example `kv/32`",
+               "packed axes have no blocks, `%s`", spec_shown(l, node->text));
+    return false;
+  }
+  *by = (int)n;
+  node->text = arena_strndup(l->arena, node->text, (size_t)(slash - node->text));
+  return true;
+}
+
 static void
 read_axis(SpecLoad *l, const Field *f, const DocNode *node, SpecAxis *to)
 {
   static const SizeId sizes_of[] = {SIZE_B,  SIZE_H,       SIZE_HK,     SIZE_SQ,
                                     SIZE_SK, SIZE_TOTAL_Q, SIZE_TOTAL_K};
   const char *words[MAX_WORDS];
-  int n = split_words(l, f, words), i = 0;
+  int n = split_words(l, f, words), i = 0, by = 0;
+  DocNode size = *node;
   if (node->kind == DOC_SCALAR && spec_look(node->text) != LOOK_WORD)
     spec_value_int(l, node, f, &to->n);
-  else if (spec_value_word(l, node, words, n, &i))
-    *to = (SpecAxis){.name = words[i], .size = sizes_of[i]};
+  else if (axis_parts(l, &size, &by) && spec_value_word(l, &size, words, n, &i))
+    *to = (SpecAxis){.name = words[i], .size = sizes_of[i], .by = by};
 }
 
 static void
@@ -640,7 +682,7 @@ check_bias(SpecLoad *l, const DocNode *node, const SpecAxes *axes)
   bool good = true;
   for (int i = 0; i < axes->n; i++) {
     const SpecAxis *a = &axes->at[i];
-    good = good && a->name && order[a->size] > before;
+    good = good && a->name && !a->by && order[a->size] > before;
     before = order[a->size];
   }
   if (!good)
@@ -669,6 +711,7 @@ static Reader *const readers[FT_COUNT] = {
     [FT_DTYPES] = read_per_tensor,
     [FT_INT] = read_int,
     [FT_BOOL] = read_bool,
+    [FT_SWITCH] = read_switch,
 
     [FT_ENUM] = read_enum,
     [FT_WINDOW] = read_window,

@@ -128,7 +128,8 @@ names_of(Spec *s)
   const char **scalars = NEW_N(s->arena, const char *, s->numbers.n + 1);
   for (int i = 0; i < s->tables.n; i++) {
     const SpecTable *t = &s->tables.at[i];
-    ExprType type = spec_table_dtype(t) == DT_I32 ? EXPR_I32 : EXPR_F32;
+    Dtype dtype = spec_table_dtype(t);
+    ExprType type = dtype == DT_I32 || dtype == DT_U32 ? EXPR_I32 : EXPR_F32;
     tensors[i] = (ExprTensor){t->name, type, t->axes.n};
   }
   for (int i = 0; i < s->numbers.n; i++)
@@ -353,12 +354,13 @@ take_masks(SpecLoad *l, ExprGraph *g, ExprSet *masks)
   ExprSet parts = {0};
   bool corner = s->align == ALIGN_BOTTOM_RIGHT;
   const Expr *prefix = s->prefix_len ? spec_sugar_prefix(s, g) : NULL;
+  const Expr *bits = spec_sugar_bits(s, g);
   bounds_of_fields(s, &m.bounds);
   if (s->attention_chunk)
     *vec_push(l->arena, masks) = spec_sugar_chunk(s, g, s->attention_chunk, corner);
   expr_conjuncts(g, expr_all(g, masks), &parts);
   for (int i = 0; i < parts.n; i++)
-    if (parts.at[i] != prefix)
+    if (parts.at[i] != prefix && parts.at[i] != bits)
       take_part(s, g, parts.at[i], &m);
   masks_to_fields(s, g, &m);
   s->own_mask = *one_mask(g, expr_all(g, &m.rest));
@@ -367,6 +369,8 @@ take_masks(SpecLoad *l, ExprGraph *g, ExprSet *masks)
         spec_sugar_chunk(s, g, s->attention_chunk, s->align == ALIGN_BOTTOM_RIGHT);
   if (prefix)
     *vec_push(l->arena, &m.rest) = prefix;
+  if (bits)
+    *vec_push(l->arena, &m.rest) = bits;
   s->mask_mod = *one_mask(g, expr_all(g, &m.rest));
   if (s->mask_mod.n)
     s->keys = keys_of(g, s->mask_mod.at[0]);

@@ -67,6 +67,8 @@ spec_is_default(Member m)
     return int_is_default(m);
   case FT_BOOL:
     return *(const bool *)m.at == str_eq(m.f->initial, "true");
+  case FT_SWITCH:
+    return *words == 0;
   case FT_ENUM:
     return is_word(m.f, *words, m.f->initial);
   case FT_DTYPES:
@@ -182,8 +184,15 @@ spec_pin(const Spec *s, const char *target, const char *template_name)
 Dtype
 spec_table_dtype(const SpecTable *t)
 {
-  static const Dtype types[] = {DT_I32, DT_F32, DT_F16, DT_BF16}; /* the field's words */
+  /* The field's words. */
+  static const Dtype types[] = {DT_I32, DT_F32, DT_F16, DT_BF16, DT_U32};
   return types[t->dtype];
+}
+
+int64_t
+spec_axis_length(const SpecAxis *a, const attnc_sizes *s)
+{
+  return axis_length(&(CallAxis){.size = a->size, .n = a->name ? 0 : a->n, .by = a->by}, s);
 }
 
 static bool

@@ -34,6 +34,7 @@ typedef enum FieldType {
   FT_DTYPES,
   FT_INT,
   FT_BOOL,
+  FT_SWITCH, /* false, true, or behind them its words */
   FT_ENUM,
   FT_WINDOW,
   FT_SCALE,
@@ -217,6 +218,7 @@ int spec_is_chunk(const Spec *, ExprGraph *, const Expr *, bool bottom_right);
 const Expr *spec_sugar_sink(const Spec *, ExprGraph *); /* NULL: none */
 /* Causal, or before the end of the prefix. */
 const Expr *spec_sugar_prefix(const Spec *, ExprGraph *);
+const Expr *spec_sugar_bits(const Spec *, ExprGraph *); /* NULL: none */
 
 /* Of what `seqlens` names, and what needs it (spec_seqlens.c). */
 void spec_check_seqlens(SpecLoad *, const DocNode *root);

@@ -79,6 +79,17 @@ put_enum(Member m, Str *out, bool json)
   put_word(m.f, *(const unsigned *)m.at, out, json);
 }
 
+/* The words of a switch are not its own two. */
+static void
+put_switch(Member m, Str *out, bool json)
+{
+  unsigned v = *(const unsigned *)m.at;
+  if (v < 2)
+    str_put(out, v ? "true" : "false");
+  else
+    put_word(m.f, v - 2, out, json);
+}
+
 static void
 put_per_tensor(Member m, Str *out, bool json)
 {
@@ -216,7 +227,9 @@ put_axes(const SpecAxes *axes, const char *quote, Str *out)
   for (int i = 0; i < axes->n; i++) {
     const SpecAxis *a = &axes->at[i];
     str_put(out, i ? ", " : "");
-    if (a->name)
+    if (a->by)
+      str_printf(out, "%s%s/%d%s", quote, a->name, a->by, quote);
+    else if (a->name)
       str_printf(out, "%s%s%s", quote, a->name, quote);
     else
       str_printf(out, "%d", a->n);
@@ -286,7 +299,7 @@ static Writer *const writers[FT_COUNT] = {
     [FT_ENUM] = put_enum,          [FT_WINDOW] = put_window,   [FT_SCALE] = put_scale,
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,     [FT_PINS] = put_pins,
     [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables,   [FT_SCALARS] = put_scalars,
-    [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors,
+    [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors, [FT_SWITCH] = put_switch,
 };
 
 /* ---- canonical text ---- */

@@ -127,9 +127,29 @@ put_axes(Str *out, const Field *f)
       "\"type\": \"array\", \"minItems\": 1, \"maxItems\": %d, \"items\": {\"oneOf\": [{",
       EXPR_AXES);
   put_words(out, f->words);
-  str_put(out, "}, {");
+  str_put(out, "}, {\"type\": \"string\", \"pattern\": \"^(");
+  for (const char *p = f->words; *p; p++)
+    str_printf(out, "%c", *p == ' ' ? '|' : *p);
+  str_put(out, ")/[1-9][0-9]*$\"}, {");
   put_integer(out, f);
   str_put(out, "}]}");
+}
+
+static void
+put_scale(Str *out, const Field *f)
+{
+  str_put(out, f->initial ? "\"type\": \"number\", \"exclusiveMinimum\": 0"
+                          : "\"oneOf\": [{\"type\": \"number\", \"exclusiveMinimum\": 0}, "
+                            "{\"const\": \"run_time\"}]");
+}
+
+static void
+put_names(Str *out)
+{
+  str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
+  str_put(out, "\"anyOf\": [{");
+  put_list(out, specialize_names, SPECIALIZE_COUNT);
+  str_put(out, "}, {\"pattern\": \"" DECLARED_NAME "\"}]}");
 }
 
 static void
@@ -161,6 +181,11 @@ put_type(Str *out, const Field *f)
   case FT_SCHED_BOOL:
     str_put(out, "\"type\": \"boolean\"");
     break;
+  case FT_SWITCH:
+    str_put(out, "\"oneOf\": [{\"type\": \"boolean\"}, {");
+    put_words(out, f->words);
+    str_put(out, "}]");
+    break;
   case FT_ENUM:
   case FT_SCHED_ENUM:
     put_words(out, f->words);
@@ -171,16 +196,10 @@ put_type(Str *out, const Field *f)
     str_put(out, "}");
     break;
   case FT_SCALE:
-    str_put(out, f->initial
-                     ? "\"type\": \"number\", \"exclusiveMinimum\": 0"
-                     : "\"oneOf\": [{\"type\": \"number\", \"exclusiveMinimum\": 0}, "
-                       "{\"const\": \"run_time\"}]");
+    put_scale(out, f);
     break;
   case FT_NAMES:
-    str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
-    str_put(out, "\"anyOf\": [{");
-    put_list(out, specialize_names, SPECIALIZE_COUNT);
-    str_put(out, "}, {\"pattern\": \"" DECLARED_NAME "\"}]}");
+    put_names(out);
     break;
   case FT_TENSORS:
     str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
@@ -219,7 +238,7 @@ static bool
 is_json(FieldType t)
 {
   return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_SCHED_BOOL ||
-         t == FT_SCHED_INT || t == FT_WINDOW || t == FT_SCALE;
+         t == FT_SWITCH || t == FT_SCHED_INT || t == FT_WINDOW || t == FT_SCALE;
 }
 
 static bool

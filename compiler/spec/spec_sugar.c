@@ -7,7 +7,7 @@
 /* ---- what the texts read ---- */
 
 /* Indices of `dtype` in SpecTable. */
-enum { WORD_I32, WORD_FP32 };
+enum { WORD_I32, WORD_FP32, WORD_U32 = 4 };
 
 static SpecTable
 alibi_slopes(const Spec *s)
@@ -44,13 +44,34 @@ sink(const Spec *s)
                      .axes = {.at = {{.name = "h", .size = SIZE_H}}, .n = 1}};
 }
 
+/* By the names that declared tensors have for them, which are in the order of the sizes. */
+static SpecAxis
+axis_of(const Spec *s, SizeId size, int by)
+{
+  size_t n;
+  const char *name = spec_word(&spec_table_fields[1], (int)size, &n);
+  return (SpecAxis){.name = arena_strndup(s->arena, name, n), .size = size, .by = by};
+}
+
+static SpecTable
+mask_bits(const Spec *s)
+{
+  SizeId of = s->mask_bits == MASK_BITS_NEW ? SIZE_SQ : SIZE_SK;
+  SpecTable t = {.name = "mask_bits", .dtype = WORD_U32, .axes = {.n = 3}};
+  t.axes.at[0] = axis_of(s, SIZE_B, 0);
+  t.axes.at[1] = axis_of(s, SIZE_SQ, 0);
+  t.axes.at[2] = axis_of(s, of, 32);
+  return t;
+}
+
 static const struct {
   int slot;
   SpecTable (*make)(const Spec *);
 } own_tables[] = {{ATTNC_ALIBI_SLOPES, alibi_slopes},
                   {ATTNC_BIAS, bias},
                   {ATTNC_PREFIX_LEN, prefix_len},
-                  {ATTNC_SINK, sink}};
+                  {ATTNC_SINK, sink},
+                  {ATTNC_MASK_BITS, mask_bits}};
 
 /* Those of fields first, in the order of their slots. */
 void
@@ -189,4 +210,15 @@ spec_sugar_prefix(const Spec *s, ExprGraph *g)
                            position(s->align == ALIGN_BOTTOM_RIGHT),
                            element_of(s, "prefix_len")),
               EXPR_IS_MASK);
+}
+
+const Expr *
+spec_sugar_bits(const Spec *s, ExprGraph *g)
+{
+  static const char *const texts[] = {
+      [MASK_BITS_ALL] = "(mask_bits[b, q_idx, kv_idx // 32] >> kv_idx & 1) == 1",
+      [MASK_BITS_NEW] =
+          "kv_idx < sk - sq || (mask_bits[b, q_idx, (kv_idx - (sk - sq)) // 32] "
+          ">> (kv_idx - (sk - sq)) & 1) == 1"};
+  return s->mask_bits ? read(g, texts[s->mask_bits], EXPR_IS_MASK) : NULL;
 }

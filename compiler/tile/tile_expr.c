@@ -82,7 +82,7 @@ is_inside(const Expr *index, const SpecTable *table, int axis)
   const SpecAxis *a = &table->axes.at[axis];
   if (index->op == EXPR_OP_CONST)
     return !a->name && index->i >= 0 && index->i < a->n;
-  for (size_t i = 0; a->name && i < sizeof same / sizeof *same; i++)
+  for (size_t i = 0; a->name && !a->by && i < sizeof same / sizeof *same; i++)
     if (index->op == EXPR_OP_VAR && index->i == (int)same[i].var && a->size == same[i].size)
       return true;
   return false;

@@ -107,11 +107,12 @@ enum {
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
- * the order of the strides (names of sizes, "b+1" is one more; d and dv are the spec's
- * head_dim and head_dim_v; "field": that field says them); STRIDED: the caller gives the
- * strides, CONTIGUOUS: they are not read; the spec field that must be set for the call to
- * have the tensor ("": it always has), and name it where it is a list of tensors; alignment
- * in bytes of the address and of the strides, an element's at least.
+ * the order of the strides (names of sizes, "b+1" is one more, "sk/32" the blocks of 32,
+ * the last one begun; d and dv are the spec's head_dim and head_dim_v; "field": that field
+ * says them); STRIDED: the caller gives the strides, CONTIGUOUS: they are not read; the
+ * spec field that must be set for the call to have the tensor ("": it always has), and name
+ * it where it is a list of tensors; alignment in bytes of the address and of the strides,
+ * an element's at least.
  *
  * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
  * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
@@ -131,7 +132,8 @@ enum {
   X(SEQUSED_Q, "seqused_q", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(SEQUSED_K, "seqused_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(LEFTPAD_K, "leftpad_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
-  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)
+  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)       \
+  X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

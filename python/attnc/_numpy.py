@@ -1,6 +1,6 @@
 """numpy's part: views of host arrays, and what the drop-in functions do to them.
 
-float16 is fp16, float32 is fp32, int32 is i32; bf16 is ml_dtypes' bfloat16 or, since numpy has
+float16 is fp16, float32 is fp32, int32 is i32, uint32 is u32; bf16 is ml_dtypes' bfloat16 or, since numpy has
 none of its own, uint16: its bits.
 """
 import numpy
@@ -9,7 +9,7 @@ from .arrays import View
 from .errors import UsageError
 
 DTYPES = {"float16": "fp16", "bfloat16": "bf16", "uint16": "bf16", "float32": "fp32",
-          "int32": "i32"}
+          "int32": "i32", "uint32": "u32"}
 FRAMEWORK, VECTOR = "numpy", "numpy.array({}, numpy.int32)"
 NATIVE = {"fp16": numpy.float16, "bf16": numpy.uint16, "fp32": numpy.float32}
 

@@ -6,6 +6,8 @@ from .arrays import View
 
 DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32",
           torch.int32: "i32"}
+if hasattr(torch, "uint32"):
+    DTYPES[torch.uint32] = "u32"
 NATIVE = {name: dtype for dtype, name in DTYPES.items()}
 DEVICES = ("cpu", "cuda")
 FRAMEWORK, VECTOR = "torch", "torch.tensor({}, dtype=torch.int32, device=q.device)"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Tuple
 from . import _dlpack
 from .errors import ShapeError, UsageError
 
-BYTES = {"fp16": 2, "bf16": 2, "fp32": 4, "i32": 4}
+BYTES = {"fp16": 2, "bf16": 2, "fp32": 4, "i32": 4, "u32": 4}
 
 
 class View(NamedTuple):
@@ -20,7 +20,7 @@ class View(NamedTuple):
     address: int
     shape: Tuple[int, ...]
     strides: Tuple[int, ...]  #: in elements
-    dtype: str  #: "fp16", "bf16", "fp32", "i32", or the framework's own name of another
+    dtype: str  #: "fp16", "bf16", "fp32", "i32", "u32", or the framework's own name of another
     device: Tuple[str, int]  #: ("cpu", 0), ("cuda", ordinal)
     keep: Any
     readonly: str = ""  #: why it may not be written; empty if it may

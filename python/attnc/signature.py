@@ -55,7 +55,7 @@ class Signature:
 
     def shape(self, name, sizes):
         values = sizes._asdict()
-        return tuple(values.get(axis, axis) for axis in self.tensors[name]["shape"])
+        return tuple(_length(axis, values) for axis in self.tensors[name]["shape"])
 
     def padding(self, name, view):
         """Where rows of a table do not lie as far apart as kernels want them: how many elements
@@ -112,6 +112,16 @@ class Signature:
             if row["default"] is None and given.get(name) is None:
                 raise errors.UsageError(f"{name} is missing: the spec has no value of it")
         return found
+
+
+def _length(axis, sizes):
+    """Of "sk" its value, of "b+1" one more, of "sk/32" how many blocks of 32 are begun, of a
+    number itself."""
+    name, slash, by = str(axis).partition("/")
+    size, _, more = name.partition("+")
+    if size not in sizes:
+        return axis
+    return -(-sizes[size] // int(by)) if slash else sizes[size] + int(more or 0)
 
 
 def _listed(axes):

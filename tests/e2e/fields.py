@@ -21,7 +21,9 @@ FIELDS = {
     "window": ("window: [20, 5]", "window: [-1, 9]", "window: [33, -1]"),
     "chunk": ("attention_chunk: 7", "attention_chunk: 64"),
     "mask": ('mask_mod: "kv_idx % 3 != 1 || q_idx < 20"',
-             'mask_mod: "doc[b, q_idx] == doc[b, kv_idx]"'),
+             'mask_mod: "doc[b, q_idx] == doc[b, kv_idx]"',
+             'mask_mod: "(words[h, kv_idx // 24] >> q_idx & 1) == 1"'),
+    "bits": ("mask_bits: true", "mask_bits: new"),
     "softcap": ("softcap: 1.5", "softcap: 20.0\nspecialize: [softcap]"),
     "alibi": ("alibi_slopes: h", "alibi_slopes: bh"),
     "bias": ("bias: {axes: [b, h, q, kv], dtype: bf16}", "bias: {axes: [h, kv], dtype: fp32}",
@@ -31,7 +33,8 @@ FIELDS = {
     "lse": ("return_lse: true", "return_lse: true\nlse_base: 2"),
     "layout": ("layout: bhsd",),
 }
-DECLARED = "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}}\nscalars: {gain: 0.75}\n"
+DECLARED = ("tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
+            "words: {dtype: u32, axes: [h, kv/24]}}\nscalars: {gain: 0.75}\n")
 SHAPES = ("b2 h4/2 sq70 sk90", "b1 h3/1 sq90 sk70", "b2 h2 sq1 sk101", "b1 h4/1 sq33 sk33")
 
 

@@ -139,6 +139,8 @@ expressions_are_the_oracles(void **state)
 enum { MOD_B = 2, MOD_H = 4, MOD_MOST = 41 };
 static float slopes[MOD_B * MOD_H], biases[MOD_B * MOD_H * MOD_MOST * 48];
 static int32_t prefixes[MOD_B];
+enum { MOD_WORDS = 3 }; /* of a row, one more than is read */
+static uint32_t bits[MOD_B * MOD_MOST * MOD_WORDS];
 
 /* Strides of `bias` by b, h, q, kv; 0: it has not that axis. */
 typedef struct Mods {
@@ -150,7 +152,16 @@ typedef struct Mods {
   bool alibi, prefix;
   int chunk; /* 0: none */
   bool top_left;
+  enum { NO_BITS, ALL_BITS, NEW_BITS } bits;
 } Mods;
+
+static bool
+bit_is_set(const Mods *m, OracleAt a)
+{
+  int at = a.kv_idx - (m->bits == NEW_BITS ? m->c.sk - m->c.sq : 0);
+  const uint32_t *row = &bits[(a.b * MOD_MOST + a.q_idx) * MOD_WORDS];
+  return at < 0 || row[at / 32] >> at % 32 & 1;
+}
 
 static bool
 mod_sees(const void *user, OracleAt a)
@@ -158,6 +169,8 @@ mod_sees(const void *user, OracleAt a)
   const Mods *m = user;
   int at = a.q_idx + (m->top_left ? 0 : m->c.sk - m->c.sq);
   if (m->prefix && !(a.kv_idx <= at || a.kv_idx < prefixes[a.b]))
+    return false;
+  if (m->bits && !bit_is_set(m, a))
     return false;
   double chunk = m->chunk ? floor((double)at / m->chunk) : 0;
   return !m->chunk || (int)chunk == a.kv_idx / m->chunk;
@@ -201,6 +214,10 @@ static const struct {
      true},
     {"attention_chunk: 8\n", {.chunk = 8}, false},
     {"attention_chunk: 5\n", {.chunk = 5, .top_left = true}, true},
+    {"mask_bits: true\n", {.bits = ALL_BITS}, false},
+    {"mask_bits: true\nattention_chunk: 9\n", {.bits = ALL_BITS, .chunk = 9}, true},
+    {"mask_bits: new\n", {.bits = NEW_BITS}, false},
+    {"mask_bits: new\nprefix_len: true\n", {.bits = NEW_BITS, .prefix = true}, true},
     {"prefix_len: true\n", {.prefix = true}, true},
     {"prefix_len: true\nattention_chunk: 16\nsoftcap: 2.5\n"
      "alibi_slopes: h\nbias: {axes: [b, q, kv], dtype: fp32}\n",
@@ -233,6 +250,8 @@ fill_mods(uint64_t seed, int sk)
     biases[i] = oracle_random(&seed) % 16 ? (float)oracle_normal(&seed) : -INFINITY;
   for (int i = 0; i < MOD_B; i++)
     prefixes[i] = i ? sk + 3 : 7;
+  for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
+    bits[i] = (uint32_t)oracle_random(&seed);
 }
 
 static void
@@ -256,10 +275,13 @@ check_mod_case(size_t i, int sq, int sk, OracleType type)
       .data = slopes, .stride = {m.per_batch ? MOD_H : 1, m.per_batch ? 1 : 0}};
   p.t[ATTNC_BIAS] = bias_tensor(m.stride);
   p.t[ATTNC_PREFIX_LEN] = (attnc_tensor){.data = prefixes, .stride = {1}};
+  p.t[ATTNC_MASK_BITS] =
+      (attnc_tensor){.data = bits, .stride = {MOD_MOST * MOD_WORDS, MOD_WORDS, 1}};
   problem_solve(&p);
   check_reference(&p);
   assert_true(verify(&p).pass);
   p.t[ATTNC_ALIBI_SLOPES].data = p.t[ATTNC_BIAS].data = p.t[ATTNC_PREFIX_LEN].data = NULL;
+  p.t[ATTNC_MASK_BITS].data = NULL;
   problem_close(&p);
 }
 

@@ -287,9 +287,12 @@ type_text(const Field *f, char buf[128])
              spec_int_more(f) ? "; or " : "", spec_int_more(f) ? spec_int_more(f) : "");
   else if (number)
     snprintf(buf, 128, "integer, %d to %d", f->lo, f->hi);
+  else if (f->type == FT_SWITCH)
+    snprintf(buf, 128, "true, false, %s", f->words);
   else
     snprintf(buf, 128, "%s%s", f->words, also);
-  for (char *p = buf; !number && p < buf + strlen(f->words); p++)
+  bool slashes = !number && f->type != FT_SWITCH;
+  for (char *p = buf; slashes && p < buf + strlen(f->words); p++)
     if (*p == ' ')
       *p = '/';
   return buf;
