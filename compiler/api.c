@@ -255,6 +255,7 @@ typedef struct Entry {
 typedef struct List {
   Arena *arena;
   Case c;
+  CaseMemo memo;
   int all;
   VEC(Entry) v;
 } List;
@@ -425,6 +426,8 @@ attnc_schedules(const attnc_spec *spec, const attnc_problem *problem, const char
   jmp_buf full;
   if (!l.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "list of schedules");
+  l.memo.arena = l.arena;
+  l.c.memo = &l.memo;
   if (setjmp(full) == 0) {
     arena_catch(l.arena, &full);
     *json = list_json(&l);

@@ -171,6 +171,7 @@ typedef struct Refusal {
 
 typedef struct Search {
   Case c;
+  CaseMemo memo;
   const Schedule *want;
   Arena *arena;
   Sched best;
@@ -307,6 +308,8 @@ gen_schedule(const Spec *spec, const ProblemCopy *problem, const Target *target,
   Search s = {.c = sched_case(spec, problem, target), .want = &w, .arena = arena_new(0)};
   if (!s.arena)
     return err_set(err, ATTNC_ERR_NOMEM, "search of a schedule");
+  s.memo.arena = s.arena;
+  s.c.memo = &s.memo;
   attnc_status st = choose_caught(&s, source, err);
   if (st == ATTNC_OK)
     *out = s.best;

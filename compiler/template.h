@@ -54,11 +54,18 @@ typedef struct SchedCost {
 } SchedCost;
 
 /* Everything that `space` and `cost` may look at. */
+/* What cost models keep of a case from one schedule to the next (templates/cost.c). */
+typedef struct CaseMemo {
+  Arena *arena;
+  struct MaskCount *counts;
+} CaseMemo;
+
 typedef struct Case {
   const Spec *spec;
   const Target *target;
   int64_t b, h, hk, sq, sk; /* hints; 0: unknown, the default problem size is assumed */
   int sms;
+  CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */
 } Case;
 
 /* What a template does not take: id, code (410 is printed A0410), meaning.  Codes are

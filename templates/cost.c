@@ -1,5 +1,7 @@
 #include "templates/cost.h"
 
+#include "compiler/spec/mask_class.h"
+
 #include <limits.h>
 #include <math.h>
 
@@ -62,6 +64,79 @@ tiles_of(const Case *c, const Band *band, int bn, double q0, double q1)
   return (Tiles){full, all - full, clamp(sk - first, 0, all * bn)};
 }
 
+/* ---- the tiles of a block under a mask_mod ---- */
+
+/* Blocks of a head, parts of their keys and then tiles that are classified, at most: a
+ * class is asked of the mask's intervals, as in kernels, and a search has some forty cuts
+ * into tiles. */
+enum { MASK_GROUPS = 16, MASK_KEYS = 32 };
+
+/* Of one cut: rows of a block, keys of a tile. */
+typedef struct MaskCount {
+  double rows;
+  int bn;
+  Tiles of[MASK_GROUPS];
+  struct MaskCount *next;
+} MaskCount;
+
+static bool
+counts_mask(const Case *c)
+{
+  return c->memo && c->spec->mask_mod.n && c->sq <= SIZE_LIMIT && c->sk <= SIZE_LIMIT;
+}
+
+/* One of each of MASK_KEYS equal parts, spread within them by the golden ratio, so that a
+ * period of the mask is not met at one phase alone. */
+static int64_t
+sampled(int64_t i, int64_t some, int64_t n)
+{
+  double within = n > some ? fmod((double)i * 0.6180339887, 1) : 0;
+  return (int64_t)(((double)i + within) * (double)n / (double)some);
+}
+
+/* Key tiles first … first + n - 1 of rows q. */
+static MaskClass
+class_of(const MaskProblem *x, int bn, ExprRange q, int64_t first, int64_t n)
+{
+  ExprRange k = {first * bn, least((first + n) * bn, x->sk) - 1};
+  return mask_tile_class(x, q, k);
+}
+
+/* By class: parts of the keys that are of one as a whole, and of the others' tiles a
+ * sample. */
+static void
+count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3])
+{
+  int64_t n = (x->sk + bn - 1) / bn, part = (n + MASK_KEYS - 1) / MASK_KEYS, open = 0;
+  int64_t first[MASK_KEYS];
+  int parts = 0;
+  for (int64_t j = 0; j < n; j += part) {
+    int64_t here = least(part, n - j);
+    MaskClass its = part > 1 ? class_of(x, bn, q, j, here) : MASK_PARTIAL;
+    if (its != MASK_PARTIAL) {
+      of[its] += (double)here;
+      continue;
+    }
+    first[parts++] = j;
+    open += here; /* all but the last part are whole */
+  }
+  int64_t some = least(open, MASK_KEYS);
+  for (int64_t i = 0; i < some; i++) {
+    int64_t at = sampled(i, some, open);
+    of[class_of(x, bn, q, first[at / part] + at % part, 1)] += (double)open / (double)some;
+  }
+}
+
+static Tiles
+tiles_of_mask(const MaskProblem *x, int bn, ExprRange q)
+{
+  double of[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
+  count_classes(x, bn, q, of);
+  double seen = of[MASK_FULL] + of[MASK_PARTIAL];
+  double partial = seen < 1 ? 1 - of[MASK_FULL] : of[MASK_PARTIAL]; /* one at least */
+  return (Tiles){of[MASK_FULL], partial, fmin(seen * bn, (double)x->sk)};
+}
+
 /* ---- the blocks of a problem ---- */
 
 typedef struct Blocks {
@@ -69,6 +144,36 @@ typedef struct Blocks {
   int n;         /* groups */
   Tiles of[GROUPS];
 } Blocks;
+
+/* Rows of the block in the middle of group i, that there are. */
+static ExprRange
+middle_rows(const Case *c, const Tickets *t, int i, double rows)
+{
+  int64_t first = i * t->step, at = first + least(t->step, t->blocks - first) / 2;
+  int64_t q0 = (int64_t)((double)at * rows), q1 = (int64_t)((double)(at + 1) * rows);
+  return (ExprRange){q0, least(q1, c->sq) - 1};
+}
+
+/* Each group is that of another head, in turn: what differs by head comes in its share. */
+static const MaskCount *
+mask_count(const Case *c, const Tickets *t, int n, double rows, int bn)
+{
+  for (const MaskCount *m = c->memo->counts; m; m = m->next)
+    if (m->rows == rows && m->bn == bn)
+      return m;
+  Arena *a = c->memo->arena;
+  MaskCount *m = NEW(a, MaskCount);
+  *m = (MaskCount){.rows = rows, .bn = bn, .next = c->memo->counts};
+  MaskProblem x = mask_problem(c->spec, c->sq, c->sk, a);
+  for (int i = 0; i < n; i++) {
+    int64_t h = i % c->h, hk = h / (c->h / c->hk);
+    x.h = (ExprRange){h, h};
+    x.hk = (ExprRange){hk, hk};
+    m->of[i] = tiles_of_mask(&x, bn, middle_rows(c, t, i, rows));
+  }
+  c->memo->counts = m;
+  return m;
+}
 
 static int64_t
 groups_of(int64_t blocks, int64_t step)
@@ -78,9 +183,9 @@ groups_of(int64_t blocks, int64_t step)
 
 /* Steps are odd: the middle block is the mean. */
 static int64_t
-step_of(int64_t blocks)
+step_of(int64_t blocks, int groups)
 {
-  int64_t step = (blocks + GROUPS - 1) / GROUPS;
+  int64_t step = (blocks + groups - 1) / groups;
   return step + (step % 2 == 0);
 }
 
@@ -91,15 +196,15 @@ blocks_of(const Case *c, const Partition *p, Blocks *x)
   bool alike = mask_is_full(c->spec);
   Tickets *t = &x->order;
   *t = partition_order(c, p);
-  t->step = alike ? t->blocks : step_of(t->blocks);
+  t->step = alike ? t->blocks : step_of(t->blocks, counts_mask(c) ? MASK_GROUPS : GROUPS);
   x->n = (int)groups_of(t->blocks, t->step);
   if (x->n == 1) /* whoever comes first: all weigh the same */
     t->section = t->heads;
   double rows = (double)p->bm / p->pack * p->cluster;
+  const MaskCount *m = counts_mask(c) ? mask_count(c, t, x->n, rows, p->bn) : NULL;
   for (int i = 0; i < x->n; i++) {
-    int64_t first = i * t->step, at = first + least(t->step, t->blocks - first) / 2;
-    double q0 = (double)at * rows, q1 = fmin(q0 + rows, (double)c->sq) - 1;
-    x->of[i] = tiles_of(c, &band, p->bn, q0, q1);
+    ExprRange q = middle_rows(c, t, i, rows);
+    x->of[i] = m ? m->of[i] : tiles_of(c, &band, p->bn, (double)q.lo, (double)q.hi);
   }
 }
 

@@ -31,7 +31,7 @@ RULES = [
     ("harness/*", BASE | {'"harness/*"', '"abi/cuda.h"', "<jansson.h>"}),
     ("templates/*", PUBLIC | LIBC | {'"base/*.h"', '"templates/*"', '"compiler/tile/tile.h"',
                             '"compiler/tile/walk.h"', '"compiler/spec/spec.h"',
-                            '"compiler/template.h"'}),
+                            '"compiler/spec/mask_class.h"', '"compiler/template.h"'}),
     ("runtime/jit.c", BASE | {'"runtime/*"', '"schedule/*"', '"compiler/*"', '"templates/*"',
                               "<jansson.h>"}),
     ("runtime/tune/tune_worker.c", BASE | {'"schedule/*"', '"harness/*"', "<jansson.h>"}),

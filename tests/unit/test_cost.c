@@ -300,6 +300,68 @@ test_order(void **state)
   }
 }
 
+/* ---- tiles of masks ---- */
+
+/* Masks whose tiles intervals tell, at their own sizes: exactly where blocks and keys are
+ * few, by a sample where they are many. */
+static const struct {
+  const char *mask;
+  int64_t sq, sk;
+  double off; /* relative */
+} masks[] = {
+    {"(q_idx - kv_idx) % 3 == 0 && abs(q_idx - kv_idx) < 40", 1024, 1024, 0.001},
+    {"kv_idx <= q_idx || kv_idx < 512", 960, 2000, 0.001},
+    {"q_idx // 256 % 2 == kv_idx // 256 % 2", 16384, 16384, 0.01},
+    {"kv_idx <= q_idx || kv_idx < 512", 16384, 16384, 0.01},
+    {"kv_idx < 64 || abs(q_idx - kv_idx) < 256", 4096, 4096, 0.01},
+    {"kv_idx > q_idx + sk", 1024, 2048, 0.001}, /* no key: one tile a block */
+    {"h % 2 == 0 ? kv_idx < 64 : kv_idx < 256", 1024, 2048,
+     0.001}, /* head 0's are 1.6 less */
+};
+
+/* Tiles of a head as attnc_tiles counts them, or as the model does. */
+static void
+count_mask(size_t i, double *counted, double *model)
+{
+  char yaml[200];
+  attnc_spec *spec = NULL;
+  CaseMemo memo = {.arena = arena_new(0)};
+  attnc_tile_counts n = {.size = sizeof n};
+  attnc_sizes z = {
+      .size = sizeof z, .b = 1, .h = 2, .hk = 2, .sq = masks[i].sq, .sk = masks[i].sk};
+  snprintf(yaml, sizeof yaml,
+           "attnc: 1\nname: a\nhead_dim: 64\ndtype: bf16\nmask_mod: \"%s\"\n",
+           masks[i].mask);
+  assert_int_equal(attnc_spec_load(yaml, strlen(yaml), "a", &spec, NULL), ATTNC_OK);
+  assert_int_equal(attnc_tiles(spec, &z, 64, 64, &n, NULL, 0, NULL), ATTNC_OK);
+  Case c = {.spec = spec, .target = target_find("sm_80"), .sms = 108, .memo = &memo};
+  c.b = 1;
+  c.h = c.hk = 2;
+  c.sq = z.sq;
+  c.sk = z.sk;
+  Partition p = {.bm = 64, .bn = 64, .pack = 1, .cluster = 1, .scheduler = SCHED_ASIDE};
+  *counted = (double)n.visited;
+  *model = cost_tiles(&c, &p) / 2;
+  assert_true(cost_tiles(&c, &p) / 2 == *model); /* what is kept is the same */
+  arena_free(memo.arena);
+  attnc_spec_release(spec);
+}
+
+static void
+test_masks(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+    double counted, model;
+    count_mask(i, &counted, &model);
+    if (strchr(masks[i].mask, '?')) /* of head 1: 4 tiles a block, not 1 */
+      counted *= (1 + 4) / 2.0;
+    printf("%-60s %.0f tiles of a head, the model's %.0f\n", masks[i].mask, counted, model);
+    if (model < counted * (1 - masks[i].off) || model > counted * (1 + masks[i].off))
+      fail_msg("%s: %.1f tiles, the model has %.1f", masks[i].mask, counted, model);
+  }
+}
+
 int
 main(void)
 {
@@ -307,6 +369,7 @@ main(void)
       cmocka_unit_test(test_pairs),
       cmocka_unit_test(test_cells),
       cmocka_unit_test(test_order),
+      cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
