@@ -1,10 +1,10 @@
 #include "templates/fwd.h"
 
 Tile
-fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j)
+fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j, const TableTile *beside)
 {
   if (!spec_score_is_plain(p->spec))
-    x = t_score(t, &p->mods, x, at);
+    x = t_score_beside(t, &p->mods, x, at, beside);
   if (!j.masked)
     return x;
   Tile *seen = t_var(t, x);

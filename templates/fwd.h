@@ -7,8 +7,9 @@
 #include "templates/softmax.h"
 
 /* Scores of a tile after all that the spec makes of them, −inf where the mask hides them.
- * Where score_mod changes them they are scaled, else softmax_scale is still to come. */
-Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter);
+ * Where score_mod changes them they are scaled, else softmax_scale is still to come.  NULL:
+ * no table has a tile beside them. */
+Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter, const TableTile *);
 /* softmax_end with what the spec says of it; `at` is where the rows lie. */
 Tile fwd_end(Tb *, const Call *, Softmax *, int rows, At, Tile *lse);
 /* May a row have no score but −inf in this tile? */

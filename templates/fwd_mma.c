@@ -81,23 +81,39 @@ largest(int a, int b)
   return a > b ? a : b;
 }
 
+/* The load whose table comes tile by tile, with V; NULL: there is none, or each element is
+ * read where it stands: cp.async alone brings what is not aligned, warps that share rows
+ * have parts of the columns, and tiles that begin with a row's first key begin anywhere. */
+static const Expr *
+beside(const Spec *p, const Target *g, const Sched *s)
+{
+  bool aligned = !mask_cuts_left(p) || !mask_is_one_range(p);
+  bool copied = g->cp_async && mma_of(s)->warps_n == 1;
+  return aligned && copied ? spec_score_tile(p) : NULL;
+}
+
 static SmemLayout
-layout(const Spec *p, const Sched *s)
+layout(const Spec *p, const Target *g, const Sched *s)
 {
   SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm,
                                                   largest(p->head_dim, p->head_dim_v)),
                            [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
                            [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
   l.part[PART_K].stages = l.part[PART_V].stages = s->stages;
+  const Expr *table = beside(p, g, s);
+  if (table) {
+    l.part[PART_TABLE] = layout_table(p, table, s->bm, s->bn);
+    l.part[PART_TABLE].stages = s->stages;
+  }
   if (mma_of(s)->warps_n > 1)
     l.part[PART_EXCHANGE] = layout_exchange(p, mma_of(s)->warps_n, s->bm, s->bn);
   return l;
 }
 
 static int
-shared_bytes(const Spec *p, const Sched *s)
+shared_bytes(const Spec *p, const Target *g, const Sched *s)
 {
-  SmemLayout l = layout(p, s);
+  SmemLayout l = layout(p, g, s);
   return layout_bytes(&l);
 }
 
@@ -119,9 +135,9 @@ warp_cols(const Sched *s, int cols)
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
  * few less than 166 together, or ptxas spills (13.0, sm_75). */
 static int
-staged_regs(const Spec *p, const Sched *s)
+staged_regs(const Spec *p, const Target *g, const Sched *s)
 {
-  SmemLayout l = layout(p, s);
+  SmemLayout l = layout(p, g, s);
   int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
   int pw = fwd_left_regs(p->dtype[ATTNC_Q], warp_blocks(s), s->bn);
   return (most / (32 * s->warps) + 3) / 4 + pw + 6;
@@ -136,7 +152,7 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   int mt = warp_blocks(s);
   int q = mma_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
   int limits = 2 * mt * (mask_cuts_right(p) + mask_cuts_left(p));
-  int staged = g->cp_async ? 0 : staged_regs(p, s);
+  int staged = g->cp_async ? 0 : staged_regs(p, g, s);
   int whole = mma_of(s)->warps_n > 1 ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0;
   int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);
   /* With copies on their way head_dim 256 has none left: expressions spill there. */
@@ -164,7 +180,7 @@ refuse(const Case *c, const Sched *s, Why *why)
   if (n > 1 && s->bn != 16 * n) /* with 32 keys ptxas 13.0 spilled 8 to 16 bytes */
     return refused(why, "block_n %d is not %d: 16 keys for each of the %d warps of a row",
                    s->bn, 16 * n, n);
-  smem = shared_bytes(c->spec, s);
+  smem = shared_bytes(c->spec, c->target, s);
   regs = live_regs(c->spec, g, s);
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
@@ -198,6 +214,7 @@ resident(const Case *c, const Sched *s, int smem, int regs)
  * what the less busy units do is not hidden behind the busiest, by who else is resident.
  * Fitted to the simulation that cost.h names: within 16 % of it for 28 kernels, sm_80. */
 enum { BUBBLE = 160, ONE_STAGE = 50 };
+enum { LOADED = 7 };     /* slots of a load where it stands, above one from its tile */
 enum { EXCHANGE = 120 }; /* two barriers more where warps share rows, estimated */
 static const double SHOWS_OF_MANY = 0.1, SHOWS_OF_EIGHT_WARPS = 0.17, SHOWS_OF_FEW = 0.3;
 
@@ -219,12 +236,18 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   double p = share > 1 ? (share + 1) * m * n * bytes : 0;
   double idle = fmax(1, 4.0 / (s->warps * ctas)); /* a warp has a quarter's units */
   double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked);
+  const Expr *load = beside(c->spec, c->target, s);
+  double table = 0;
+  if (load) {
+    table = m * n * dtype_bytes(spec_table_dtype(&c->spec->tables.at[load->i]));
+    mods -= LOADED;
+  }
   Units demand = {.of = {
                       [UNIT_MMA] = idle * m * n * (d + dv),
                       [UNIT_MUFU] = idle * m * n,
                       [UNIT_FP32] = idle * (m * n * (per + mods) + m * dv),
-                      [UNIT_SHARED] = s->warps * kv / share + kv + q + p,
-                      [UNIT_L2] = kv,
+                      [UNIT_SHARED] = s->warps * kv / share + kv + q + p + 2 * table,
+                      [UNIT_L2] = kv + table,
                   }};
   Units unit = units_clocks(c->target, &demand);
   double longest = units_longest(&unit), rest = units_sum(&unit) - longest;
@@ -250,7 +273,7 @@ cost(const Case *c, const Sched *s)
 {
   Case k = cost_assume(c);
   Partition p = partition_aside(NULL, s);
-  SchedCost r = {.smem = shared_bytes(c->spec, s)};
+  SchedCost r = {.smem = shared_bytes(c->spec, c->target, s)};
   r.regs = least(255, live_regs(c->spec, c->target, s) + 64);
   r.ctas_sm = resident(c, s, r.smem, r.regs);
   BlockClocks clocks = block_clocks(&k, s, cost_resident(&k, &p, r.ctas_sm));
@@ -305,6 +328,9 @@ typedef struct Cta {
   WorkTile w; /* which block: batch, heads, first query */
   Walk kv;    /* the key tiles that it sees */
   Ring *k, *v;
+  Ring *table; /* of what score_mod reads for each query and key; NULL: none has one */
+  const Tensor *rows;
+  const Expr *load;
   Smem qs; /* Q in shared memory; O leaves through it */
   Opnd q;  /* qs, or registers */
   Softmax sm;
@@ -330,10 +356,61 @@ fetch_k(Tb *t, const Cta *c, TileIter j)
   t_producer_load(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
 }
 
+/* Batches, heads: an axis that the table has not is stepped over in place. */
+static const Tensor *
+table_rows(Tb *t, const Call *p, const Expr *load, int cols)
+{
+  const Lookup *x = &p->tables[load->i];
+  Tensor *r = NEW(t_arena(t), Tensor);
+  *r = (Tensor){.name = x->name, .slot = x->slot, .ty = x->ty, .cols = cols, .rows = p->sq};
+  for (int i = 0; i < load->n - 1; i++) {
+    const Expr *index = load->arg[i];
+    int dim = index->i == EXPR_B ? 0 : index->i == EXPR_Q_IDX ? 2 : 1;
+    r->stride[dim] = x->stride[i];
+  }
+  return r;
+}
+
+static bool
+by_key_head(const Expr *load)
+{
+  for (int i = 0; i < load->n; i++)
+    if (load->arg[i]->i == EXPR_HK)
+      return true;
+  return false;
+}
+
+static void
+fetch_table(Tb *t, const Cta *c, TileIter j)
+{
+  if (!c->table)
+    return;
+  Idx h = by_key_head(c->load) ? c->w.hk : c->w.h;
+  bool aligned = c->rows->slot == ATTNC_BIAS; /* as its signature says */
+  View v = v_cols(v_rows(c->rows, c->w.b, h, c->w.q0, c->s->bm), j.k0, aligned);
+  if (!j.in_bounds)
+    v = v_cols_until(v, c->p->sk);
+  t_producer_load(t, c->table, .src = v, .when = &j.is);
+}
+
+/* With its tile of the table, which is there when it is: that is the older copy. */
 static void
 fetch_v(Tb *t, const Cta *c, TileIter j)
 {
+  fetch_table(t, c, j);
   t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
+}
+
+static Tile
+scores(Tb *t, const Cta *c, Tile x, At at, TileIter j)
+{
+  if (!c->table)
+    return fwd_scores(t, c->p, x, at, j, NULL);
+  Slot slot = t_consumer_wait(t, c->table);
+  TableTile tile = {.load = c->load, .s = slot.s};
+  x = fwd_scores(t, c->p, x, at, j, &tile);
+  t_consumer_release(t, slot);
+  return x;
 }
 
 /* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
@@ -351,7 +428,7 @@ step(Tb *t, Cta *c, TileIter j)
   t_consumer_release(t, k);
   Slot v = t_consumer_wait(t, c->v);
   fetch_k(t, c, w_ahead(&c->kv, j, n));
-  x = fwd_scores(t, c->p, x, at, j);
+  x = scores(t, c, x, at, j);
   Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
@@ -415,10 +492,15 @@ forward(Tb *t, const Call *p, const Sched *s)
   Partition part = partition_aside(p, s);
   c.w = partition_alone(t, &part);
   c.p = c.w.seq.call;
-  SmemLayout l = layout(p->spec, s);
+  SmemLayout l = layout(p->spec, t_target(t), s);
   c.qs = layout_smem(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
+  c.load = beside(p->spec, t_target(t), s);
+  if (c.load) {
+    c.table = layout_ring(t, &l, PART_TABLE);
+    c.rows = table_rows(t, p, c.load, s->bn);
+  }
   if (mma_of(s)->warps_n > 1)
     t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
   T_WORK(t, c.w.is)

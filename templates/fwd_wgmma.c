@@ -155,7 +155,7 @@ weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
            .h = my->w.h,
            .hk = my->w.hk,
            .pack = c->part.pack};
-  x = fwd_scores(t, my->w.seq.call, x, at, j);
+  x = fwd_scores(t, my->w.seq.call, x, at, j, NULL);
   return softmax_step(t, &my->sm, x, fwd_may_hide(c->p, j), correction);
 }
 

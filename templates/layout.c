@@ -8,6 +8,13 @@ layout_rows(const Spec *p, int slot, int rows, int cols)
 }
 
 RingArgs
+layout_table(const Spec *p, const Expr *load, int rows, int cols)
+{
+  const SpecTable *x = &p->tables.at[load->i];
+  return (RingArgs){.name = x->name, .ty = spec_table_dtype(x), .rows = rows, .cols = cols};
+}
+
+RingArgs
 layout_exchange(const Spec *p, int warps_n, int rows, int cols)
 {
   int bytes = exchange_bytes(warps_n, rows, cols, p->dtype[ATTNC_Q]);

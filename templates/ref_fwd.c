@@ -98,7 +98,7 @@ step(Tb *t, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc, TileIter j)
   View row = seq_keys(&w->seq, p->k, w->hk, j.k0, 1);
   Tile correction, k = t_load_one(t, j.in_bounds ? v_in_bounds(row) : row);
   Tile x = t_row_dot(t, q, k);
-  x = fwd_scores(t, p, x, at, j);
+  x = fwd_scores(t, p, x, at, j, NULL);
   Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
   row = seq_keys(&w->seq, p->v, w->hk, j.k0, 1);
   Tile v = t_load_one(t, w_seen(j.in_bounds ? v_in_bounds(row) : row, j));

@@ -14,6 +14,7 @@ struct Exprs {
   V *now;      /* by step: of the column and element at hand */
   V from, key; /* of the first column; of the column at hand */
   V score;     /* of the element at hand, before softmax_scale; NULL: it has none */
+  V beside;    /* of the element at hand, of the table that has a tile; NULL: none has */
 };
 
 static V
@@ -169,11 +170,8 @@ load_bits(Lo *lo, const ExprStep *s, const Lookup *t, V address)
 }
 
 static V
-load(Exprs *x, const ExprStep *s, V address)
+from_bits(Lo *lo, const Lookup *t, V bits)
 {
-  Lo *lo = x->lo;
-  const Lookup *t = table_of(x, s->e);
-  V bits = load_bits(lo, s, t, address);
   switch (t->ty) {
   case DT_I32:
   case DT_U32:
@@ -188,6 +186,13 @@ load(Exprs *x, const ExprStep *s, V address)
   default:
     lower_fail(lo, "table %s of %s has no lowering", t->name, dtype_name(t->ty));
   }
+}
+
+static V
+load(Exprs *x, const ExprStep *s, V address)
+{
+  const Lookup *t = table_of(x, s->e);
+  return from_bits(x->lo, t, load_bits(x->lo, s, t, address));
 }
 
 /* ---- steps ---- */
@@ -260,6 +265,8 @@ compute(Exprs *x, int step, int r)
     return base(x, table_of(x, s->e));
   case STEP_TERM:
     return term(x, s, r);
+  case STEP_TILE:
+    return from_bits(x->lo, table_of(x, s->e), x->beside);
   case STEP_SUM:
     return moved(x, value(x, s->arg[0], r), s->arg[1], r);
   }
@@ -340,16 +347,59 @@ exprs_root(Exprs *x, ExprRoot root, int r)
   return step < 0 ? NULL : value(x, step, r);
 }
 
+/* ---- a tile of a table beside that of the scores ---- */
+
+/* What of it the columns at hand take: of 16 bits a step of a left operand, 16 columns; of
+ * 32 bits pairs of columns. */
+typedef struct Beside {
+  const Smem *s;
+  int bytes; /* of an element; 0: there is no tile */
+  V (*reg)[4];
+} Beside;
+
+static Beside
+beside(Lo *lo, const Op *op)
+{
+  Beside x = {.s = &op->smem};
+  if (op->smem.mem)
+    x.bytes = dtype_bytes(op->smem.mem->ty);
+  x.reg = arena_alloc(lo->arena, sizeof *x.reg * (size_t)val_row_values(op->out));
+  return x;
+}
+
+static void
+beside_column(Lo *lo, const Op *op, const Beside *x, int c)
+{
+  int mt = val_tiles_m(op->out), rows = val_row_values(op->out);
+  for (int m = 0; x->bytes == 2 && c % 4 == 0 && m < mt; m++)
+    load_left(lo, x->s, mt, m, c / 4, x->reg[m]);
+  for (int r = 0; x->bytes == 4 && c % 2 == 0 && r < rows; r++)
+    load_pair(lo, x->s, mt, r, c / 2, x->reg[r]);
+}
+
+/* The element's bits, in the low end of a register; NULL: there is no tile. */
+static V
+beside_element(Lo *lo, const Beside *x, int r, int c)
+{
+  if (x->bytes != 2)
+    return x->bytes ? x->reg[r][c % 2] : NULL;
+  V pair = x->reg[r / 2][c / 2 % 2 * 2 + r % 2];
+  return c % 2 ? LLVMBuildLShr(lo->b, pair, k32(lo, 16), "") : pair;
+}
+
 void
 lower_score(Lo *lo, const Op *op)
 {
   int n;
   V *out = lower_regs(lo, op->out, &n), *in = lo->vals[op->in[0]->id];
   Exprs *x = exprs_open(lo, op, place_origin(lo, op));
+  Beside tile = beside(lo, op);
   for (int c = 0; c < place_columns(op->out); c++) {
     exprs_column(x, c);
+    beside_column(lo, op, &tile, c);
     for (int r = 0; r < val_row_values(op->out); r++) {
       int reg = place_register(op->out, r, c);
+      x->beside = beside_element(lo, &tile, r, c);
       exprs_element(x, r, in[reg]);
       out[reg] = exprs_root(x, ROOT_SCORE, r);
     }

@@ -435,6 +435,17 @@ lane_value(Lo *lo, Lane what)
   return memo_keep(lo, &key, made);
 }
 
+/* Of a lane's pairs of 32 bits: rows and columns as FRAG has them (llvm_lower.h). */
+static V
+pair_offset(Lo *lo, int mt)
+{
+  V row = lane_value(lo, LANE_ROW), quad = band_k(lo, lane_value(lo, LANE_LANE), 3);
+  V chunk = xor_(lo, shr_k(lo, quad, 1), row);
+  V half = shl_k(lo, band_k(lo, quad, 1), 3), within = sum(lo, shl_k(lo, chunk, 4), half);
+  V first = LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_M), k32(lo, 16 * mt), "");
+  return sum(lo, shl_k(lo, sum(lo, first, row), 7), within);
+}
+
 /* Byte offset inside a panel of the row that this lane addresses, and its chunk bit:
  * 'a', 'v': row lane % 16, chunk lane / 16; 'k': row (lane / 16) · 8 + lane % 8, chunk
  * (lane / 8) % 2 (PTX ISA, ldmatrix: lanes 8i … 8i + 7 address the rows of matrix i). */
@@ -463,7 +474,8 @@ lane_pattern(Lo *lo, char kind, int mt, int ks)
   V have = memo_find(lo, &key);
   if (have)
     return have;
-  V offset = xor_(lo, pattern_offset(lo, kind, mt), k32(lo, ks * STEP_BYTES));
+  V lane = kind == 'p' ? pair_offset(lo, mt) : pattern_offset(lo, kind, mt);
+  V offset = xor_(lo, lane, k32(lo, ks * STEP_BYTES));
   V made = sum(lo, lane_value(lo, LANE_SMEM), offset);
   return memo_keep(lo, &key, made);
 }

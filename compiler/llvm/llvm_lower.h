@@ -176,7 +176,8 @@ typedef enum Lane {
 V lane_value(Lo *, Lane);
 V team_value(Lo *); /* which of its role's teams this thread is in */
 /* Address pattern of ldmatrix for k-step ks (0 … 3 within a panel); kind 'a' (left
- * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are). */
+ * operand, mt blocks of rows a warp), 'v' (rows are the depth), 'k' (columns are); 'p': of
+ * pairs of 32 bits where the accumulator has them, ks of a panel's four times 8 columns. */
 V lane_pattern(Lo *, char kind, int mt, int ks);
 /* That of a right operand ('v', 'k') in a box of so many rows, for the warp's own columns
  * of the result; cols: how many it has.  Of 'v' ks is a pair of 8 columns. */
@@ -241,6 +242,10 @@ void lower_store(Lo *, const Op *);
 
 /* llvm_mma.c */
 void lower_product(Lo *, const Op *);
+/* A step of a left operand from panels: 16 rows, of each lane four registers. */
+void load_left(Lo *, const Smem *, int mt, int m, int ks, V out[4]);
+/* Two elements of 32 bits side by side, of row r of the thread and columns 8 · n8 on. */
+void load_pair(Lo *, const Smem *, int mt, int r, int n8, V out[2]);
 void lower_get(Lo *, const Op *);
 void lower_put(Lo *, const Op *);
 

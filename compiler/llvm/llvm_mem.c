@@ -15,6 +15,8 @@ typedef struct Walkers {
   V src;           /* its address, i64 */
   V pitch;         /* to its next row, i64 */
   V when;          /* NULL or whether there is a source at all */
+  V left; /* NULL or bytes of its row that there are from its chunk on, of the first panel
+           */
 } Walkers;
 
 /* Address of this thread's chunk in row 0 of (b, h): hoisted. */
@@ -59,6 +61,21 @@ places(const Lo *lo, const View *v)
   return w;
 }
 
+/* Where each row's part begins, and where it ends. */
+static void
+from_column(Lo *lo, const View *v, Walkers *w)
+{
+  int64_t bytes = dtype_bytes(v->x->ty);
+  V by = LLVMBuildMul(lo->b, idx_value64(lo, v->col), k64(lo, bytes), "");
+  w->src = LLVMBuildAdd(lo->b, w->src, by, "");
+  if (!v->ragged)
+    return;
+  V col = idx_value(lo, v->col), end = idx_value(lo, v->behind);
+  V left = LLVMBuildMul(lo->b, LLVMBuildSub(lo->b, end, col, ""), k32(lo, bytes), "");
+  V chunk = LLVMBuildShl(lo->hb, lane_value(lo, LANE_CHUNK), k32(lo, 4), "");
+  w->left = LLVMBuildSub(lo->b, left, chunk, "");
+}
+
 static Walkers
 walkers(Lo *lo, const View *v)
 {
@@ -70,6 +87,8 @@ walkers(Lo *lo, const View *v)
   w.src = LLVMBuildAdd(b, thread_base(lo, v), first, "");
   V row32 = idx_value(lo, v->row);
   w.row = LLVMBuildAdd(b, row32, lane_value(lo, LANE_CROW), "");
+  if (v->part)
+    from_column(lo, v, &w);
   return w;
 }
 
@@ -122,10 +141,20 @@ typedef struct Piece {
   V dst, src;
   int dst_at, src_at;
   V want, have;
+  V bytes;  /* NULL or how many of its 16 there are */
+  int each; /* bytes of an element */
 } Piece;
 
 /* What is done with the pieces of a copy; `reg`: four registers of each. */
 typedef void PieceFn(Lo *, const Piece *, V reg[4]);
+
+/* How many bytes of the piece there are; NULL: all. */
+static V
+piece_bytes(Lo *lo, const Piece *p)
+{
+  V all = p->bytes ? p->bytes : k32(lo, CHUNK_BYTES);
+  return p->have ? LLVMBuildSelect(lo->b, p->have, all, k32(lo, 0), "") : p->bytes;
+}
 
 static void
 cp_async(Lo *lo, const Piece *p, V reg[4])
@@ -135,15 +164,16 @@ cp_async(Lo *lo, const Piece *p, V reg[4])
   int n = 2;
   const char *constraints = "r,l";
   (void)reg;
-  if (p->have) {
-    in[n] = LLVMBuildSelect(lo->b, p->have, k32(lo, 16), k32(lo, 0), "");
+  V bytes = piece_bytes(lo, p);
+  if (bytes) {
+    in[n] = bytes;
     snprintf(size, sizeof size, ", $%d", n++);
     constraints = "r,l,r";
   }
   if (p->want) {
     in[n] = as_i32(lo, lo->b, p->want);
     snprintf(guard, sizeof guard, "$%d", n++);
-    constraints = p->have ? "r,l,r,r" : "r,l,r";
+    constraints = bytes ? "r,l,r,r" : "r,l,r";
   }
   if (p->want)
     snprintf(text, sizeof text,
@@ -154,6 +184,32 @@ cp_async(Lo *lo, const Piece *p, V reg[4])
     snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%d], [$1+%d], 16%s;",
              p->dst_at, p->src_at, size);
   asm_call(lo, ASM_EFFECT, text, constraints, in, n, lo->none, NULL, 0);
+}
+
+/* At once, element by element: of rows that begin anywhere. */
+static void
+gather_piece(Lo *lo, const Piece *p, V reg[4])
+{
+  V bytes = piece_bytes(lo, p), want = p->want ? p->want : LLVMConstInt(lo->i1, 1, 0);
+  V in[4] = {p->dst, p->src, bytes ? bytes : k32(lo, CHUNK_BYTES)};
+  int bits = 8 * p->each, n = CHUNK_BYTES / p->each;
+  Str text = str_new(lo->arena);
+  (void)reg;
+  in[3] = as_i32(lo, lo->b, want);
+  str_put(&text, "{ .reg .pred p, q; .reg .b32 w0, w1, w2, w3; setp.ne.s32 q, $3, 0; ");
+  for (int i = 0; i < n; i++) {
+    str_printf(&text, ".reg .b%d x%d; mov.b%d x%d, 0; ", bits, i, bits, i);
+    str_printf(&text, "setp.gt.and.s32 p, $2, %d, q; ", i * p->each);
+    str_printf(&text, "@p ld.global.b%d x%d, [$1+%d]; ", bits, i, p->src_at + i * p->each);
+  }
+  for (int i = 0; i < 4; i++) {
+    if (p->each == 2)
+      str_printf(&text, "mov.b32 w%d, {x%d, x%d}; ", i, 2 * i, 2 * i + 1);
+    else
+      str_printf(&text, "mov.b32 w%d, x%d; ", i, i);
+  }
+  str_printf(&text, "@q st.shared.v4.b32 [$0+%d], {w0, w1, w2, w3}; }", p->dst_at);
+  asm_call(lo, ASM_EFFECT, text.p, "r,l,r,r", in, 4, lo->none, NULL, 0);
 }
 
 static void
@@ -212,6 +268,14 @@ used_chunks(const Lo *lo, const View *v, int panel)
   return in_panel(bytes / CHUNK_BYTES - PANEL_CHUNKS * panel);
 }
 
+/* 0 … 16. */
+static V
+within_chunk(Lo *lo, V bytes)
+{
+  return pick(lo->b, LLVMIntSGT, pick(lo->b, LLVMIntSLT, bytes, k32(lo, CHUNK_BYTES)),
+              k32(lo, 0));
+}
+
 static void
 copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
            PieceFn *fn, V *reg)
@@ -220,6 +284,9 @@ copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, in
   V cols_used = used < PANEL_CHUNKS ? chunk_below(lo, used) : NULL;
   V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
   Piece p = {.dst = dst, .src = w->src, .src_at = panel * PANEL_BYTES};
+  p.each = dtype_bytes(v->x->ty);
+  if (w->left)
+    p.bytes = within_chunk(lo, LLVMBuildSub(lo->b, w->left, k32(lo, p.src_at), ""));
   for (int i = 0; used && i < w->iters; i++) {
     p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
     if (w->src) {
@@ -250,11 +317,38 @@ registers_of(Lo *lo, const SmemDecl *d, const Walkers *w, int *n)
   return NEW_N(lo->arena, V, *n);
 }
 
+/* Rows that begin anywhere: by cp.async where all of their parts are aligned as it takes
+ * them, else element by element, which is slow and stands aside. */
+static void
+copy_part(Lo *lo, const View *v, const SmemDecl *d, V stage)
+{
+  int n;
+  Walkers w = walkers(lo, v);
+  V *reg = registers_of(lo, d, &w, &n);
+  V bits = LLVMBuildOr(lo->b, w.src, row_pitch(lo, v->x), "");
+  bits = LLVMBuildAnd(lo->b, bits, k64(lo, CHUNK_BYTES - 1), "");
+  V astray = LLVMBuildICmp(lo->b, LLVMIntNE, bits, k64(lo, 0), "");
+  LLVMBasicBlockRef slow = new_block(lo, "gather"), fast = new_block(lo, "copy"),
+                    on = new_block(lo, "on");
+  hardly_ever(lo, LLVMBuildCondBr(lo->b, astray, slow, fast));
+  LLVMPositionBuilderAtEnd(lo->b, slow);
+  copy_in(lo, v, d, &w, stage, gather_piece, reg);
+  LLVMBuildBr(lo->b, on);
+  LLVMPositionBuilderAtEnd(lo->b, fast);
+  copy_in(lo, v, d, &w, stage, cp_async, reg);
+  LLVMBuildBr(lo->b, on);
+  LLVMPositionBuilderAtEnd(lo->b, on);
+}
+
 /* At once, whatever the target has. */
 static void
 copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage)
 {
   int n;
+  if (v->part && !v->aligned) {
+    copy_part(lo, v, d, stage);
+    return;
+  }
   Walkers w = walkers(lo, v);
   copy_in(lo, v, d, &w, stage, lo->p->target->cp_async ? cp_async : move_piece,
           registers_of(lo, d, &w, &n));

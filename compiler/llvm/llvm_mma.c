@@ -36,11 +36,21 @@ panel_at(const SmemDecl *d, int step)
 }
 
 /* The A operand of block m, k-step ks, from shared memory. */
-static void
+void
 load_left(Lo *lo, const Smem *s, int mt, int m, int ks, V out[4])
 {
   V address = at_stage(lo, lane_pattern(lo, 'a', mt, ks % PANEL_STEPS), s);
   ldmatrix(lo, address, panel_at(s->mem, ks) + m * 16 * PANEL_BYTES, false, out);
+}
+
+void
+load_pair(Lo *lo, const Smem *s, int mt, int r, int n8, V out[2])
+{
+  char text[64];
+  V address = at_stage(lo, lane_pattern(lo, 'p', mt, n8 % PANEL_STEPS), s);
+  snprintf(text, sizeof text, "ld.shared.v2.b32 {$0,$1}, [$2+%d];",
+           panel_at(s->mem, n8) + r * 8 * PANEL_BYTES);
+  asm_call(lo, ASM_EFFECT, text, "=r,=r,r", &address, 1, lo->i32, out, 2);
 }
 
 /* Of the columns of the result that the warp has. */

@@ -222,6 +222,10 @@ Dtype spec_table_dtype(const SpecTable *);
 int64_t spec_axis_length(const SpecAxis *, const attnc_sizes *);
 /* Does an expression read the table, by its index in `tables`? */
 bool spec_reads_table(const Spec *, int table);
+/* The load of score_mod that reads an element of its own for each query and key, so that a
+ * tile of scores has a tile of the table beside it: its last axes are q and kv, those
+ * before are b and one of heads.  The first one of several; NULL: there is none. */
+const Expr *spec_score_tile(const Spec *);
 /* Are a row's keys one range, whose limits are known? */
 bool mask_is_one_range(const Spec *);
 /* Whether anything but a band and a scale decides what is computed. */

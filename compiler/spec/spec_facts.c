@@ -262,3 +262,41 @@ mask_cuts_right(const Spec *s)
 {
   return spec_band(s).hi != INT_MAX || s->keys.last;
 }
+
+/* ---- tables that have a tile beside that of the scores ---- */
+
+static bool
+is_var_of(const Expr *e, ExprVar var, const SpecAxis *axis, SizeId size)
+{
+  return e->op == EXPR_OP_VAR && e->i == (int)var && axis->name && axis->size == size;
+}
+
+static bool
+has_tile(const Spec *s, const Expr *e)
+{
+  const SpecAxis *axis = s->tables.at[e->i].axes.at;
+  int n = e->n, at = 0;
+  if (n < 2 || !is_var_of(e->arg[n - 2], EXPR_Q_IDX, &axis[n - 2], SIZE_SQ) ||
+      !is_var_of(e->arg[n - 1], EXPR_KV_IDX, &axis[n - 1], SIZE_SK))
+    return false;
+  if (at < n - 2 && is_var_of(e->arg[at], EXPR_B, &axis[at], SIZE_B))
+    at++;
+  if (at < n - 2 && (is_var_of(e->arg[at], EXPR_H, &axis[at], SIZE_H) ||
+                     is_var_of(e->arg[at], EXPR_HK, &axis[at], SIZE_HK)))
+    at++;
+  return at == n - 2;
+}
+
+const Expr *
+spec_score_tile(const Spec *s)
+{
+  if (spec_has_seqlens(s)) /* queries and keys of a sequence begin anywhere */
+    return NULL;
+  for (int i = 0; i < s->score_mod.n; i++)
+    for (int k = 0; k < s->score_mod.lists[i].n; k++) {
+      const Expr *e = s->score_mod.lists[i].at[k];
+      if (e->op == EXPR_OP_LOAD && has_tile(s, e))
+        return e;
+    }
+  return NULL;
+}

@@ -80,6 +80,10 @@ typedef struct View {
   int pack;        /* > 1: rows are (position, head of the group), `h` is the key head */
   bool cut;        /* rows from `end` on count as past the end of the tensor, too */
   Idx end;
+  bool part;    /* of each row the elements from `col` on, as many as x->cols … */
+  bool ragged;  /* … of which those from `behind` on count as past the end */
+  bool aligned; /* each row's part begins at a multiple of 16 bytes: a promise */
+  Idx col, behind;
 } View;
 
 /* Rows past the end are zeros on the way in and not written on the way out. */
@@ -92,6 +96,9 @@ View v_uncut(View);          /* takes v_until back: rows behind the end come as 
 /* Counts rows from this row of the tensor on.  The tensor's end is then not the view's,
  * which v_until or v_in_bounds says. */
 View v_from(View, Idx origin);
+/* Of FILL_COPY, on targets with cp.async.  What is not aligned comes element by element. */
+View v_cols(View, Idx col, bool aligned);
+View v_cols_until(View, Idx behind);
 
 /* ---- shared memory ---- */
 
@@ -318,6 +325,13 @@ typedef struct At {
 
 Tile t_mask(Tb *, const Mask *, Tile x, At);  /* −inf where masked */
 Tile t_score(Tb *, const Mods *, Tile x, At); /* x · softmax_scale after every score_mod */
+/* The elements of a table that one load of the score_mod reads in this tile, in shared
+ * memory: spec_score_tile. */
+typedef struct TableTile {
+  const Expr *load;
+  Smem s;
+} TableTile;
+Tile t_score_beside(Tb *, const Mods *, Tile x, At, const TableTile *);
 Tile t_sink(Tb *, const Mods *, int rows, At); /* the sink's logit, one a row */
 
 /* ---- regions: roles, loops, branches ---- */

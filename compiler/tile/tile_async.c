@@ -30,6 +30,14 @@ fits(Tb *t, const SmemDecl *d, int rows, View v)
     t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
 }
 
+/* A part of rows that begins anywhere: only threads copy it. */
+static void
+whole_rows(Tb *t, View v, const char *word)
+{
+  if (v.part || v.ragged)
+    t_fail(t, "%s %s: of a part of its rows", word, v.x->name);
+}
+
 SmemDecl *
 tile_decl(Tb *t, Smem s)
 {
@@ -44,6 +52,8 @@ push_by_copy(Tb *t, Ring *r, Op *op, const ProducerArgs *a)
   if (r->produced - r->barrier_released >= r->mem.stages)
     t_fail(t, "producer_load %s: no stage was released before the last barrier",
            r->mem.name);
+  if (a->src.part && !t->prog->target->cp_async)
+    whole_rows(t, a->src, "producer_load");
   op->when = a->when ? *a->when : i_int(1);
   op->ahead = r->produced - r->consumed;
   r->produced++;
@@ -62,6 +72,7 @@ static void
 push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 {
   one_lane(t, r, "producer_load");
+  whole_rows(t, a->src, "producer_load");
   if (a->when)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
@@ -109,9 +120,13 @@ t_producer_lend(Tb *t, Ring *r)
 static void
 take_copied(Tb *t, Ring *r, Op *op)
 {
-  int at = 0;
+  int at = 0, flying = 0;
   if (r->produced == r->consumed)
     t_fail(t, "consumer_wait %s: nothing was loaded", r->mem.name);
+  for (int i = 0; i < t->groups.n; i++)
+    flying += t->groups.at[i].ring == r;
+  if (flying < r->produced - r->consumed)
+    return; /* the oldest came with a younger copy that was waited for */
   while (at < t->groups.n && t->groups.at[at].ring != r)
     at++;
   op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
@@ -207,6 +222,7 @@ t_copy(Tb *t, Smem s, View v)
 {
   SmemDecl *d = tile_decl(t, s);
   fits(t, d, d->rows, v);
+  whole_rows(t, v, "copy");
   Op *op = tile_op(t, OP_COPY);
   op->smem = s;
   op->view = v;
@@ -232,6 +248,7 @@ void
 t_copy_out(Tb *t, View v, Smem s)
 {
   fits(t, s.mem, s.rows, v);
+  whole_rows(t, v, "copy_out");
   Op *op = tile_op(t, OP_COPY_OUT);
   tile_decl(t, s)->touched = true;
   op->smem = s;
@@ -243,6 +260,7 @@ void
 t_send_out(Tb *t, View v, Smem s)
 {
   fits(t, s.mem, s.rows, v);
+  whole_rows(t, v, "send_out");
   if (!tile_role(t))
     t_fail(t, "send_out %s: only a team of a role sends", v.x->name);
   Op *op = tile_op(t, OP_SEND_OUT);

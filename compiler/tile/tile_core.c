@@ -177,6 +177,23 @@ v_from(View v, Idx origin)
 }
 
 View
+v_cols(View v, Idx col, bool aligned)
+{
+  v.part = true;
+  v.aligned = aligned;
+  v.col = col;
+  return v;
+}
+
+View
+v_cols_until(View v, Idx behind)
+{
+  v.ragged = true;
+  v.behind = behind;
+  return v;
+}
+
+View
 v_pack(View v, int group)
 {
   v.pack = group;

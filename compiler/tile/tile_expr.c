@@ -11,6 +11,7 @@ typedef struct Steps {
   int *step;        /* of a node, by its id: −1 none yet */
   int score;        /* the step that `score` stands for; −1: none yet */
   unsigned of_rows; /* variables that differ from row to row */
+  const Expr *beside;
 } Steps;
 
 static const unsigned OF_COLUMNS = 1u << EXPR_KV_IDX, OF_SCORE = 1u << EXPR_SCORE;
@@ -269,6 +270,8 @@ add_node(Steps *s, const Expr *e, const ExprRange *range)
 {
   if (e->op == EXPR_OP_VAR && e->i == EXPR_SCORE)
     return s->score >= 0 ? s->score : scaled(s);
+  if (e == s->beside)
+    return add(s, (ExprStep){.kind = STEP_TILE, .e = e, .grade = GRADE_BOTH});
   if (e->op == EXPR_OP_LOAD)
     return add_load(s, e);
   int better = add_better(s, e);
@@ -302,7 +305,7 @@ n_args(const ExprStep *s)
 {
   static const int args[] = {
       [STEP_TERM] = 1,      [STEP_SUM] = 2,  [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
-      [STEP_TANH_PART] = 1, [STEP_TANH] = 3, [STEP_SIZE] = 1,
+      [STEP_TANH_PART] = 1, [STEP_TANH] = 3, [STEP_SIZE] = 1,    [STEP_TILE] = 0,
   };
   if (s->kind != STEP_NODE)
     return args[s->kind];
@@ -321,10 +324,11 @@ mark_used(ExprSteps *s)
 }
 
 const ExprSteps *
-tile_score_steps(Tb *t, const Mods *m, int pack)
+tile_score_steps(Tb *t, const Mods *m, int pack, const Expr *beside)
 {
   const SpecExprs *mods = &m->spec->score_mod;
   Steps s = open_steps(t, m, pack);
+  s.beside = beside;
   for (int i = 0; i < mods->n; i++)
     s.score = add_list(&s, &mods->lists[i]);
   s.out->root[ROOT_SCORE] = s.score;

@@ -27,7 +27,8 @@ typedef enum StepKind {
   STEP_INVERSE,   /* 1 / arg[0] */
   STEP_TANH_PART, /* 1 / (1 + 2^arg[0]) */
   STEP_TANH,      /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
-  STEP_SIZE       /* |arg[0]| as f32, of an i32 that is not −2^31 */
+  STEP_SIZE,      /* |arg[0]| as f32, of an i32 that is not −2^31 */
+  STEP_TILE       /* of a load: what the tile of its table beside the scores holds */
 } StepKind;
 
 typedef struct ExprStep {
@@ -54,8 +55,9 @@ typedef struct ExprSteps {
   int root[EXPR_ROOTS];
 } ExprSteps;
 
-/* pack: of the rows' At. */
-const ExprSteps *tile_score_steps(Tb *, const Mods *, int pack);
+/* pack: of the rows' At; beside: the load whose elements stand in shared memory, or NULL.
+ */
+const ExprSteps *tile_score_steps(Tb *, const Mods *, int pack, const Expr *beside);
 /* The logit of the spec's sink, as a score. */
 const ExprSteps *tile_sink_steps(Tb *, const Mods *, int pack);
 const ExprSteps *tile_mask_steps(Tb *, const Mods *, int pack); /* NULL: no mask_mod */

@@ -35,8 +35,8 @@ reach_view(Reach *r, const View *v)
   if (!x)
     return;
   reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
-  const Idx parts[] = {x->rows, x->stride[0], x->stride[1], x->stride[2], v->b,
-                       v->h,    v->origin,    v->row,       v->end};
+  const Idx parts[] = {x->rows,   x->stride[0], x->stride[1], x->stride[2], v->b,     v->h,
+                       v->origin, v->row,       v->end,       v->col,       v->behind};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
 }

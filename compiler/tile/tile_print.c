@@ -56,6 +56,8 @@ use_region(const Region *r, const Node **used)
       use(op->view.origin, used);
       use(op->view.row, used);
       use(op->view.end, used);
+      use(op->view.col, used);
+      use(op->view.behind, used);
     }
     use(op->when, used);
     use(op->word, used);
@@ -143,6 +145,15 @@ print_view(Str *s, const View *v)
   if (v->cut) {
     str_put(s, " until ");
     print_idx(s, v->end);
+  }
+  if (v->part) {
+    str_put(s, ", columns ");
+    print_idx(s, v->col);
+    str_printf(s, " +%d%s", v->x->cols, v->aligned ? " aligned" : "");
+  }
+  if (v->ragged) {
+    str_put(s, " until ");
+    print_idx(s, v->behind);
   }
   str_printf(s, "]%s", v->in_bounds ? " in_bounds" : "");
   if (v->pack > 1)

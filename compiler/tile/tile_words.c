@@ -511,16 +511,35 @@ t_mask(Tb *t, const Mask *mask, Tile x, At at)
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
 }
 
+static void
+need_beside(Tb *t, Tile x, const TableTile *beside)
+{
+  const Smem *s = &beside->s;
+  if (x->lay != LAY_FRAG || x->warps_n > 1 || s->rows != x->rows || s->cols != x->cols)
+    t_fail(t, "score: %s is no tile of a table beside %%%d", s->mem->name, x->id);
+  tile_decl(t, *s)->touched = true;
+}
+
 Tile
-t_score(Tb *t, const Mods *mods, Tile x, At at)
+t_score_beside(Tb *t, const Mods *mods, Tile x, At at, const TableTile *beside)
 {
   need_fp32(t, x, "score");
   if (!mods->spec->score_mod.n)
     t_fail(t, "score: the spec has no score_mod");
+  if (beside)
+    need_beside(t, x, beside);
   Op *op = emit1(t, OP_SCORE, x);
-  op->steps = tile_score_steps(t, mods, at.pack);
+  op->steps = tile_score_steps(t, mods, at.pack, beside ? beside->load : NULL);
   op->at = at;
+  if (beside)
+    op->smem = beside->s;
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+}
+
+Tile
+t_score(Tb *t, const Mods *mods, Tile x, At at)
+{
+  return t_score_beside(t, mods, x, at, NULL);
 }
 
 Tile

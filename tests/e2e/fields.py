@@ -27,7 +27,8 @@ FIELDS = {
     "softcap": ("softcap: 1.5", "softcap: 20.0\nspecialize: [softcap]"),
     "alibi": ("alibi_slopes: h", "alibi_slopes: bh"),
     "bias": ("bias: {axes: [b, h, q, kv], dtype: bf16}", "bias: {axes: [h, kv], dtype: fp32}",
-             "bias: {axes: [q, kv], dtype: fp16}", "bias: {axes: [b, q], dtype: fp32}"),
+             "bias: {axes: [q, kv], dtype: fp16}", "bias: {axes: [b, q], dtype: fp32}",
+             "bias: {axes: [h, q, kv], dtype: fp32}", "bias: {axes: [b, q, kv], dtype: bf16}"),
     "score": ('score_mod: "score * gain - 0.125 * f32(h)"',),
     "sink": ("sink: fp32", "sink: fp16"),
     "lse": ("return_lse: true", "return_lse: true\nlse_base: 2"),
@@ -35,7 +36,8 @@ FIELDS = {
 }
 DECLARED = ("tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
             "words: {dtype: u32, axes: [h, kv/24]}}\nscalars: {gain: 0.75}\n")
-SHAPES = ("b2 h4/2 sq70 sk90", "b1 h3/1 sq90 sk70", "b2 h2 sq1 sk101", "b1 h4/1 sq33 sk33")
+SHAPES = ("b2 h4/2 sq70 sk90", "b2 h4/2 sq80 sk104", "b1 h3/1 sq90 sk70",
+          "b2 h2 sq1 sk101", "b1 h4/1 sq33 sk33")
 
 
 def spec_of(rng, target, template):

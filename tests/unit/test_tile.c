@@ -463,10 +463,30 @@ product_on_condition(Tb *t)
   t_dot_acc_if(t, none, i_int(0), k, k);
 }
 
+static void
+part_of_rows(Tb *t)
+{
+  Tensor x = {.name = "x", .ty = DT_F16, .cols = 64, .rows = tile_size(t, SIZE_SQ)};
+  View v = v_rows(&x, i_int(0), i_int(0), i_int(0), 64);
+  t_copy(t, t_smem(t, "box", DT_F16, 64, 64), v_cols(v, i_int(8), true));
+}
+
+static void
+table_of_another_shape(Tb *t)
+{
+  Spec spec = {.score_mod = {.n = 1}};
+  Mods mods = {.spec = &spec};
+  TableTile table = {.s = t_smem(t, "table", DT_F16, 64, 32)};
+  Tile x = t_zero(t, 64, 64);
+  t_score_beside(t, &mods, x, (At){.k = i_int(0)}, &table);
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {part_of_rows, "copy x: of a part of its rows"},
+    {table_of_another_shape, "table is no tile of a table"},
     {product_on_condition, "mma adds to an accumulator in any case"},
     {no_room_to_exchange, "has no room to exchange"},
     {too_little_room, "has no room to exchange"},
