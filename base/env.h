@@ -12,6 +12,10 @@
   X(CACHE_READONLY, "ATTNC_CACHE_READONLY", "", "more caches to read, colon-separated")    \
   X(CACHE_MAX, "ATTNC_CACHE_MAX_SIZE", "2G", "bytes the disk cache may take")              \
   X(TUNE_DIR, "ATTNC_TUNE_DIR", "$XDG_DATA_HOME/attnc/tune", "where tuning tables are")    \
+  X(TUNE_READONLY, "ATTNC_TUNE_READONLY", "share/attnc/tune beside the library",           \
+    "more tuning tables to read, colon-separated directories")                             \
+  X(TUNE_TABLE, "ATTNC_TUNE_TABLE", "",                                                    \
+    "the only tuning table to read, a file; it is never written")                          \
   X(TUNE_WORKER, "ATTNC_TUNE_WORKER", "attnc beside the library",                          \
     "program that tuning runs candidates in")                                              \
   X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")      \

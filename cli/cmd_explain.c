@@ -178,6 +178,7 @@ why_chosen(const Explain *x, int place, int legal)
   static const char *const words[][2] = {
       {"exact", "the tuning table's for these sizes"},
       {"near", "the tuning table's for sizes near these"},
+      {"family", "the tuning table's for another device of its family"},
       {"model", "the cost model's"},
       {"default", "the template's default"},
   };

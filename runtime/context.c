@@ -57,9 +57,8 @@ static void
 fork_one(attnc_context *c, ForkStep step)
 {
   if (step == FORK_PREPARE)
-    pthread_mutex_lock(&c->lock); /* before those of its tables, which it guards */
-  for (int i = 0; i < c->n_tables; i++)
-    tune_fork(c->tables[i], step);
+    pthread_mutex_lock(&c->lock);
+  tune_fork(c->table, step);
   memo_fork(c->memo, step);
   flights_fork(c->plans, step);
   flights_fork(c->kernels, step);
@@ -106,12 +105,29 @@ release_entry(void *entry)
   entry_release(entry);
 }
 
+static void
+on_table(void *user, const char *message)
+{
+  context_log(user, 3, "%s", message);
+}
+
+static attnc_status
+open_table(attnc_context *c, attnc_error *e)
+{
+  TuneConfig config = {.dir = c->tune_dir,
+                       .readonly = c->tune_readonly,
+                       .pinned = c->tune_table,
+                       .told = {on_table, c}};
+  return tune_open(&config, &c->table, e);
+}
+
 static attnc_status
 create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 {
   CacheConfig config = {0};
   TRY(settings_read(c, o, &config, e));
   TRY(cache_open(&config, &c->cache, e));
+  TRY(open_table(c, e));
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
   c->kernels = flights_new(KEPT_KERNELS, retain_entry, release_entry);
   c->background = background_new();
@@ -129,8 +145,7 @@ context_free(attnc_context *c)
   flights_free(c->plans);
   flights_free(c->kernels);
   cache_close(c->cache);
-  for (int i = 0; i < c->n_tables; i++)
-    tune_close(c->tables[i]);
+  tune_close(c->table);
   drv_close(c->drv);
   for (Text *t = c->texts, *next; t; t = next) {
     next = t->next;
@@ -180,7 +195,7 @@ attnc_context_release(attnc_context *c)
   context_free(c);
 }
 
-/* ---- the driver and the tables ---- */
+/* ---- the driver ---- */
 
 attnc_status
 context_driver(attnc_context *c, const Driver **out, attnc_error *e)
@@ -201,41 +216,6 @@ context_driver(attnc_context *c, const Driver **out, attnc_error *e)
   }
   *out = d;
   return ATTNC_OK;
-}
-
-static TuneTable *
-find_table(const attnc_context *c, const char *device)
-{
-  for (int i = 0; i < c->n_tables; i++)
-    if (!strcmp(tune_device(c->tables[i]), device))
-      return c->tables[i];
-  return NULL;
-}
-
-static void
-on_table(void *user, const char *message)
-{
-  context_log(user, 3, "%s", message);
-}
-
-attnc_status
-context_table(attnc_context *c, const char *device, TuneTable **out, attnc_error *e)
-{
-  attnc_status status = ATTNC_OK;
-  *out = NULL;
-  if (!c->tune_dir)
-    return ATTNC_OK;
-  pthread_mutex_lock(&c->lock);
-  *out = find_table(c, device);
-  if (!*out && c->n_tables < MAX_TABLES) {
-    status = tune_open(c->tune_dir, device, out, e); /* memory only: nothing is read yet */
-    if (status == ATTNC_OK) {
-      tune_listen(*out, on_table, c);
-      c->tables[c->n_tables++] = *out;
-    }
-  }
-  pthread_mutex_unlock(&c->lock);
-  return status;
 }
 
 /* ---- as JSON ---- */
@@ -275,6 +255,16 @@ cache_json(const Cache *cache)
   return o;
 }
 
+/* Null, or the pinned table: the hash says whether two processes have the same. */
+static json_t *
+table_json(const TuneTable *t)
+{
+  int n;
+  const char *hash = tune_pinned_hash(t);
+  return hash ? json_pack("{s:s, s:s}", "path", tune_layers(t, &n)->path, "sha256", hash)
+              : json_null();
+}
+
 static char *
 describe(attnc_context *c)
 {
@@ -286,6 +276,7 @@ describe(attnc_context *c)
   json_object_set_new(root, "cache", cache_json(c->cache));
   json_object_set_new(root, "tune_dir",
                       c->tune_dir ? json_string(c->tune_dir) : json_null());
+  json_object_set_new(root, "tune_table", table_json(c->table));
   json_object_set_new(root, "plans", json_integer((json_int_t)flights_count(c->plans)));
   json_object_set_new(root, "kernels", json_integer((json_int_t)flights_count(c->kernels)));
   json_object_set_new(root, "plan_hits", json_integer((json_int_t)hits));

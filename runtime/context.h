@@ -1,8 +1,8 @@
 /* context.h: what a process keeps: the driver, the caches, the tables.
  *
  * Settings are read from the options and the environment once, when the context is made,
- * and are constant afterwards.  The driver and the tuning tables are opened at first need,
- * so that a context serves to look after the cache on a machine without a device. */
+ * and are constant afterwards.  The driver is opened at first need, so that a context
+ * serves to look after the cache and the tuning tables on a machine without a device. */
 #ifndef ATTNC_RUNTIME_CONTEXT_H
 #define ATTNC_RUNTIME_CONTEXT_H
 
@@ -17,7 +17,7 @@
 #include <pthread.h>
 
 /* Values kept in memory: plans hold modules on a device, kernels about 100 KB each. */
-enum { KEPT_PLANS = 512, KEPT_KERNELS = 64, MAX_TABLES = 64 };
+enum { KEPT_PLANS = 512, KEPT_KERNELS = 64 };
 
 typedef struct Text {
   struct Text *next;
@@ -26,9 +26,10 @@ typedef struct Text {
 
 struct attnc_context {
   Arena *arena; /* of the settings; constant once made */
-  const char *libcuda, *target, *tune_dir, *load_ptx, *dump_dir;
-  const attnc_compile_options *compile; /* NULL: none */
-  bool dumps;                           /* entries are not read: a hit has none */
+  const char *libcuda, *target, *load_ptx, *dump_dir;
+  const char *tune_dir, *tune_readonly, *tune_table; /* as TuneConfig has them */
+  const attnc_compile_options *compile;              /* NULL: none */
+  bool dumps; /* entries are not read: a hit has none */
   void (*log)(void *user, int level, const char *message);
   void *log_user;
   int pid;
@@ -36,22 +37,18 @@ struct attnc_context {
   Flights *plans, *kernels;
   Background *background;
   Memo *memo;
+  TuneTable *table;
   uint64_t compiles, plan_hits; /* atomic */
 
   struct attnc_context *next; /* of all, for forks */
 
   pthread_mutex_t lock; /* of what follows */
   const Driver *drv;    /* NULL: not opened yet */
-  TuneTable *tables[MAX_TABLES];
-  int n_tables;
-  Text *texts; /* of attnc_context_json; newest first */
+  Text *texts;          /* of attnc_context_json; newest first */
 };
 
 /* The driver, opened at the first call. */
 attnc_status context_driver(attnc_context *, const Driver **, attnc_error *);
-/* The table of a device's name; *out is NULL where there is no directory for tables. */
-attnc_status context_table(attnc_context *, const char *device, TuneTable **out,
-                           attnc_error *);
 void context_log(const attnc_context *, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -52,7 +52,8 @@ ask_device(const Request *r, JitRequest *a, attnc_error *e)
 {
   TRY(context_driver(r->ctx, &a->drv, e));
   TRY(drv_device(a->drv, r->problem.device - 1, &a->device, e));
-  return context_table(r->ctx, a->device->name, &a->tune, e);
+  a->tune = r->ctx->table;
+  return ATTNC_OK;
 }
 
 /* What jit.c is asked; points into the request. */
@@ -436,11 +437,7 @@ attnc_tune_record(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   TRY(jit_check(&r.want, e));
   ask_fill(&r, &ask);
   TRY(ask_device(&r, &ask, e));
-  if (!ask.tune)
-    return err_set(e, ATTNC_ERR_IO,
-                   "there is no directory for tuning tables: set "
-                   "ATTNC_TUNE_DIR");
-  TuneProblem p = jit_tune_problem(spec, &r.problem);
+  TuneProblem p = jit_tune_problem(spec, &r.problem, ask.drv, ask.device);
   TuneMeasure measure = {.value = value, .unit = unit, .level = ATTNC_TUNE_MEASURE};
   return tune_record(ask.tune, &p, &r.want, &measure, e);
 }

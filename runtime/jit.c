@@ -30,10 +30,14 @@ jit_spec_retain(const attnc_spec *spec)
 }
 
 TuneProblem
-jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p)
+jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p, const Driver *drv,
+                 const Device *device)
 {
-  return (TuneProblem){
-      .spec_hash = spec->hash, .op = op_words[ATTNC_OP_FWD], .sizes = p->sizes};
+  return (TuneProblem){.spec_hash = spec->hash,
+                       .op = op_words[ATTNC_OP_FWD],
+                       .name = spec->name,
+                       .sizes = p->sizes,
+                       .device = {device->name, device->cc, device->sms, drv->emulated}};
 }
 
 SpecDefaults
@@ -156,8 +160,9 @@ tuning_says(const Tuning *t, const TuneFound *found, const char *what)
   char text[640];
   if (!t->ask->log)
     return;
-  snprintf(text, sizeof text, "tuning table: %s %s of value %g for %s: %s", found->source,
-           found->schedule.template_name, found->value, t->ask->spec->name, what);
+  snprintf(text, sizeof text, "tuning table: %s %s of value %g on %s for %s: %s",
+           found->source, found->schedule.template_name, found->value, found->device,
+           t->ask->spec->name, what);
   t->ask->log(t->ask->log_user, 3, text);
 }
 
@@ -189,9 +194,11 @@ static bool
 tuned_schedule(const JitRequest *a, const Target *target, JitResolved *out, Sched *sched)
 {
   TuneFound found;
-  TuneProblem p = jit_tune_problem(a->spec, a->problem);
+  if (!a->tune)
+    return false;
+  TuneProblem p = jit_tune_problem(a->spec, a->problem, a->drv, a->device);
   Tuning t = {.ask = a, .target = target, .out = out, .sched = sched};
-  return a->tune && tune_find(a->tune, &p, accept_tuned, &t, &found);
+  return tune_find(a->tune, &p, accept_tuned, &t, &found);
 }
 
 static attnc_status

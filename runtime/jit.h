@@ -34,7 +34,7 @@ typedef struct JitRequest {
 
 typedef struct JitResolved {
   Arena *arena;
-  const char *target, *source; /* exact, near, pinned, model, default */
+  const char *target, *source; /* exact, near, family, pinned, model, default */
   const struct Sched *sched;   /* the compiler's; in the arena */
   Schedule schedule;           /* the same, by name */
   KeyFields fields;
@@ -46,8 +46,10 @@ attnc_status jit_resolve(const JitRequest *, JitResolved *, attnc_error *);
 void jit_resolved_free(JitResolved *);
 attnc_status jit_compile(const JitRequest *, const JitResolved *, Entry **, attnc_error *);
 
-/* What a spec and an op are called in the tuning table; strings live with the spec. */
-TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *);
+/* What a spec, an op and a device are called in the tuning table; strings live with them.
+ */
+TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *, const Driver *,
+                             const Device *);
 /* Everything that the key leaves to the spec; lives with it. */
 SpecDefaults jit_spec_defaults(const attnc_spec *);
 /* The caller's problem, copied and checked. */

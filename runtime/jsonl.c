@@ -40,41 +40,46 @@ is_sound(const char *line, size_t n)
 /* ---- reading ---- */
 
 static void
-read_line(const char *line, size_t n, int number, JsonlLine *each, void *user)
+read_line(const char *text, size_t n, int number, JsonlEach *each, void *user)
 {
-  json_t *json = NULL;
-  const char *why = NULL;
+  JsonlLine line = {.number = number, .text = text, .n = n};
   if (!n)
     return; /* what a writer leaves that saw half of another's line */
-  if (!is_sound(line, n))
-    why = "its checksum is not that of its text";
-  else if (!(json = json_loadb(line, n, JSON_REJECT_DUPLICATES, NULL)))
-    why = "not JSON";
-  each(user, number, json, why);
+  json_t *json = NULL;
+  if (!is_sound(text, n))
+    line.why = "its checksum is not that of its text";
+  else if (!(json = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL)))
+    line.why = "not JSON";
+  line.json = json;
+  each(user, &line);
   json_decref(json);
 }
 
-attnc_status
-jsonl_read(const char *path, JsonlLine *each, void *user, int64_t *bytes, attnc_error *e)
+size_t
+jsonl_parse(const char *text, size_t n, JsonlEach *each, void *user)
 {
-  char *text = NULL;
-  size_t n = 0;
+  const char *p = text;
   int number = 1;
-  if (bytes)
-    *bytes = 0;
-  attnc_status status = file_read(path, MAX_FILE, &text, &n, e);
-  if (status != ATTNC_OK)
-    return access(path, F_OK) == 0 ? status : ATTNC_OK;
-  for (const char *p = text, *end = text + n; p < end; number++) {
+  for (const char *end = text + n; p < end; number++) {
     const char *stop = memchr(p, '\n', (size_t)(end - p));
     if (!stop)
       break; /* being written, or torn */
     read_line(p, (size_t)(stop - p), number, each, user);
     p = stop + 1;
   }
+  return (size_t)(p - text);
+}
+
+attnc_status
+jsonl_read(const char *path, JsonlEach *each, void *user, attnc_error *e)
+{
+  char *text = NULL;
+  size_t n = 0;
+  attnc_status status = file_read(path, MAX_FILE, &text, &n, e);
+  if (status != ATTNC_OK)
+    return access(path, F_OK) == 0 ? status : ATTNC_OK;
+  jsonl_parse(text, n, each, user);
   free(text);
-  if (bytes)
-    *bytes = (int64_t)n;
   return ATTNC_OK;
 }
 
@@ -124,6 +129,18 @@ append(const char *path, const char *line, size_t n, attnc_error *e)
 }
 
 attnc_status
+jsonl_append_text(const char *path, const char *text, size_t n, attnc_error *e)
+{
+  char line[MAX_LINE];
+  if (n + 2 > sizeof line)
+    return err_set(e, ATTNC_ERR_USAGE, "%s: the line is too long", path);
+  line[0] = '\n';
+  memcpy(line + 1, text, n);
+  line[n + 1] = '\n';
+  return append(path, line, n + 2, e);
+}
+
+attnc_status
 jsonl_append(const char *path, json_t *json, attnc_error *e)
 {
   char line[MAX_LINE], sum[SUM_DIGITS + 1];
@@ -133,9 +150,9 @@ jsonl_append(const char *path, json_t *json, attnc_error *e)
     return err_set(e, ATTNC_ERR_NOMEM, "%s: out of memory", path);
   size_t open = strlen(text) - 1; /* without the last brace */
   line_sum(text, open, sum);
-  int n = snprintf(line, sizeof line, "\n%.*s,\"sum\":\"%s\"}\n", (int)open, text, sum);
+  int n = snprintf(line, sizeof line, "%.*s,\"sum\":\"%s\"}", (int)open, text, sum);
   free(text);
   if (n < 0 || (size_t)n >= sizeof line)
     return err_set(e, ATTNC_ERR_USAGE, "%s: the line is too long", path);
-  return append(path, line, (size_t)n, e);
+  return jsonl_append_text(path, line, (size_t)n, e);
 }

@@ -9,15 +9,24 @@
 #include <attnc/attnc_rt.h>
 
 #include <jansson.h>
-#include <stdint.h>
+#include <stddef.h>
 
-/* The line of that number, from 1; json is NULL where `why` says what is wrong with it. */
-typedef void JsonlLine(void *user, int number, const json_t *json, const char *why);
-/* Every line that is ended; *bytes (may be NULL): of the file.  A file that is absent is an
- * empty one. */
-attnc_status jsonl_read(const char *path, JsonlLine *, void *user, int64_t *bytes,
-                        attnc_error *);
+typedef struct JsonlLine {
+  int number;       /* from 1 */
+  const char *text; /* without its end */
+  size_t n;
+  const json_t *json; /* NULL where `why` says what is wrong with it */
+  const char *why;
+} JsonlLine;
+typedef void JsonlEach(void *user, const JsonlLine *);
+
+/* Every line that is ended; the bytes of those, below n where the last line is torn. */
+size_t jsonl_parse(const char *text, size_t n, JsonlEach *, void *user);
+/* The same of a file; one that is absent is an empty one. */
+attnc_status jsonl_read(const char *path, JsonlEach *, void *user, attnc_error *);
 /* Takes the reference; NULL is a text that is not UTF-8. */
 attnc_status jsonl_append(const char *path, json_t *, attnc_error *);
+/* A line that was read: as it is. */
+attnc_status jsonl_append_text(const char *path, const char *text, size_t n, attnc_error *);
 
 #endif

@@ -5,9 +5,11 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static attnc_status
 no_memory(attnc_error *e)
@@ -61,6 +63,31 @@ user_dir(Arena *arena, const char *xdg, const char *fallback, const char *leaf,
   return *out ? ATTNC_OK : no_memory(e);
 }
 
+/* share/attnc/tune of the prefix that the library is installed in, under lib or
+ * lib/<machine>; NULL where it is not. */
+static attnc_status
+shared_tables(Arena *arena, const char **out, attnc_error *e)
+{
+  static const char *const above[] = {"..", "../.."};
+  Dl_info info;
+  *out = NULL;
+  if (!dladdr(&env_table, &info) || !info.dli_fname)
+    return ATTNC_OK;
+  const char *slash = strrchr(info.dli_fname, '/');
+  int dir = slash ? (int)(slash + 1 - info.dli_fname) : 0;
+  for (size_t i = 0; i < sizeof above / sizeof *above; i++) {
+    const char *path =
+        arena_printf(arena, "%.*s%s/share/attnc/tune", dir, info.dli_fname, above[i]);
+    if (!path)
+      return no_memory(e);
+    if (access(path, R_OK) == 0) {
+      *out = path;
+      break;
+    }
+  }
+  return ATTNC_OK;
+}
+
 static attnc_status
 tune_dir(attnc_context *c, const attnc_options *o, attnc_error *e)
 {
@@ -68,6 +95,18 @@ tune_dir(attnc_context *c, const attnc_options *o, attnc_error *e)
   return dir ? copy(c->arena, dir, &c->tune_dir, e)
              : user_dir(c->arena, "XDG_DATA_HOME", ".local/share", "attnc/tune",
                         &c->tune_dir, e);
+}
+
+/* The tables that came with the library, and the one that stands for all. */
+static attnc_status
+tune_layers_of(attnc_context *c, const attnc_options *o, attnc_error *e)
+{
+  const char *table = o->tune_table ? o->tune_table : env_get(ENV_TUNE_TABLE);
+  const char *readonly = o->tune_readonly ? o->tune_readonly : env_get(ENV_TUNE_READONLY);
+  TRY(copy(c->arena, table, &c->tune_table, e));
+  if (!readonly)
+    return shared_tables(c->arena, &c->tune_readonly, e);
+  return copy(c->arena, readonly, &c->tune_readonly, e);
 }
 
 /* ---- the cache ---- */
@@ -159,6 +198,7 @@ settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, att
   TRY(copy(c->arena, o->target, &c->target, e));
   TRY(copy(c->arena, env_get(ENV_LOAD_PTX), &c->load_ptx, e));
   TRY(tune_dir(c, o, e));
+  TRY(tune_layers_of(c, o, e));
   TRY(compile_options(c, o->compile, e));
   return cache_settings(c, o, config, e);
 }

@@ -214,6 +214,13 @@ typedef struct attnc_options {
   void *log_user;
   const attnc_compile_options *compile;
   const char *target; /* compile for this supported target, not the device's best */
+  /* More directories of tuning tables, read before tune_dir and never written, separated by
+   * colons.  NULL: $ATTNC_TUNE_READONLY, else share/attnc/tune of the library's prefix. */
+  const char *tune_readonly;
+  /* A file of records, the only tuning table: read when the context is created, never
+   * written, so that every process that is given it chooses alike.  NULL:
+   * $ATTNC_TUNE_TABLE, else none.  ATTNC_ERR_IO: it cannot be read. */
+  const char *tune_table;
 } attnc_options;
 
 ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,
@@ -235,9 +242,9 @@ ATTNC_API attnc_status attnc_plan_get_with(attnc_context *, const attnc_spec *,
                                            attnc_plan **, attnc_error *);
 /* What attnc_plan_get_with would look up, as JSON, without compiling: the key of the cache
  * entry, the labelled fields that the key is the hash of, the schedule and its source
- * (exact, near, model, default, pinned).  If the device is absent or does not run the
- * context's target, neither the device nor its tuning records are considered.  The caller
- * frees *json with attnc_text_free. */
+ * (exact, near, family, model, default, pinned).  If the device is absent or does not run
+ * the context's target, neither the device nor its tuning records are considered.  The
+ * caller frees *json with attnc_text_free. */
 ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          char **json, attnc_error *);
@@ -404,6 +411,39 @@ ATTNC_API attnc_status attnc_tune_worker(attnc_error *);
 ATTNC_API attnc_status attnc_tune_record(attnc_context *, const attnc_spec *,
                                          const attnc_problem *, const attnc_schedule *,
                                          double value, const char *unit, attnc_error *);
+
+/* ---- tuning tables ---- */
+
+/* The records that are meant: of a device's name, of a spec, of the bucket of shapes that
+ * the sizes are in; NULL: any. */
+typedef struct attnc_tune_filter {
+  size_t size;
+  const char *device, *spec_hash;
+  const attnc_sizes *sizes;
+} attnc_tune_filter;
+/* None of these needs a driver; texts are freed with attnc_text_free, a filter that is NULL
+ * means all.  A table's text is lines of JSON, one a record; concatenating two merges them.
+ *
+ * _list: what the layers of the context have together, {"schema": "attnc.tune_list/1",
+ * layers, skipped, sha256, records}: `sha256` is that of _export's text, by which machines
+ * that should choose alike can be compared.  _export: the records that count, as a table of
+ * their own.  _import appends to the user's tables what they do not have, trials as well;
+ * *json says how much ("added", "known", "skipped", "notes"); text that is torn or not
+ * understood is left out and told.  _merge: what counts of a text, sorted, each record once
+ * and no line that forgets, so that it does not matter in which order files of different
+ * problems were put together.  _forget: the records do not count any more, not those of
+ * the layers that are only read either ("forgotten" in *json).  ATTNC_ERR_USAGE of _import
+ * and _forget: the context has a pinned table. */
+ATTNC_API attnc_status attnc_tune_list(attnc_context *, const attnc_tune_filter *,
+                                       char **json, attnc_error *);
+ATTNC_API attnc_status attnc_tune_export(attnc_context *, const attnc_tune_filter *,
+                                         char **lines, attnc_error *);
+ATTNC_API attnc_status attnc_tune_import(attnc_context *, const char *lines, size_t n,
+                                         char **json, attnc_error *);
+ATTNC_API attnc_status attnc_tune_merge(const char *lines, size_t n, char **merged,
+                                        char **json, attnc_error *);
+ATTNC_API attnc_status attnc_tune_forget(attnc_context *, const attnc_tune_filter *,
+                                         char **json, attnc_error *);
 
 /* ---- the disk cache ---- */
 

@@ -25,6 +25,7 @@ from .sizes import Sizes
 from .spec import Kernel, Spec, compile, load_spec, schedule_fields, schedules, schema, targets
 from .tiles import Tiles, tiles
 from .trace import table
+from .tables import tune_export, tune_forget, tune_import, tune_list, tune_merge
 from .tune import tune
 from .verify import Verdict, verify
 

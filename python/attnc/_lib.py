@@ -56,13 +56,16 @@ TileChoice = struct("TileChoice", SIZE, ("block_m", i32), ("block_n", i32), ("b"
                     ("h", i64), ("exact", i32))
 Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
-                 ("compile", C.POINTER(CompileOptions)), ("target", text))
+                 ("compile", C.POINTER(CompileOptions)), ("target", text),
+                 ("tune_readonly", text), ("tune_table", text))
 OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
                        ("bad_rows", i64))
 Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
                  *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")),
                  ("outputs", C.POINTER(OutputVerdict)), ("output_size", size_t),
                  ("n_outputs", size_t))
+TuneFilter = struct("TuneFilter", SIZE, ("device", text), ("spec_hash", text),
+                    ("sizes", C.POINTER(Sizes)))
 TuneProgress = struct("TuneProgress", SIZE, ("stage", text), ("done", i32), ("total", i32),
                       ("seconds", f64), ("schedule", C.POINTER(Schedule)))
 PROGRESS = C.CFUNCTYPE(i32, pointer, C.POINTER(TuneProgress))
@@ -87,7 +90,8 @@ C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
            "attnc_tile_counts": TileCounts, "attnc_tile_choice": TileChoice,
            "attnc_options": Options,
            "attnc_output_verdict": OutputVerdict, "attnc_verdict": Verdict,
-           "attnc_tune_progress": TuneProgress, "attnc_tune_options": TuneOptions,
+           "attnc_tune_filter": TuneFilter, "attnc_tune_progress": TuneProgress,
+           "attnc_tune_options": TuneOptions,
            "attnc_tuned": Tuned, "attncEmuStats": EmuStats}
 
 NOWAIT = 1
@@ -169,6 +173,11 @@ FUNCTIONS = {
     "attnc_tuning_get": (ref(Tuned), pointer, size_t),
     "attnc_tuning_json": (text, pointer),
     "attnc_tune_worker": (status, error),
+    "attnc_tune_list": (status, pointer, ref(TuneFilter), out, error),
+    "attnc_tune_export": (status, pointer, ref(TuneFilter), out, error),
+    "attnc_tune_import": (status, pointer, text, size_t, out, error),
+    "attnc_tune_merge": (status, text, size_t, out, out, error),
+    "attnc_tune_forget": (status, pointer, ref(TuneFilter), out, error),
     "attnc_tune_record": (status, pointer, pointer, ref(Problem), ref(Schedule), f64, text,
                           error),
     "attnc_cache_stat": (status, pointer, out, error),

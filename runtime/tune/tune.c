@@ -153,7 +153,9 @@ prepare(Sweep *s, attnc_error *e)
   TRY(check_problem(s, e));
   TRY(context_driver(s->ctx, &s->drv, e));
   TRY(drv_device(s->drv, s->copy.device - 1, &s->device, e));
-  TRY(context_table(s->ctx, s->device->name, &s->table, e));
+  s->table = s->ctx->table;
+  if (!s->options.dry)
+    TRY(tune_writable(s->table, e));
   t->sizes = s->copy.sizes;
   t->name = arena_strdup(t->arena, attnc_spec_name(s->spec));
   t->device = arena_strdup(t->arena, s->device->name);
@@ -201,11 +203,8 @@ record(Sweep *s, attnc_error *e)
     t->kept = "one shard of several";
     return ATTNC_OK;
   }
-  if (!s->table)
-    return err_set(e, ATTNC_ERR_IO,
-                   "there is no directory for tuning tables: set ATTNC_TUNE_DIR");
   const Candidate *best = &t->at[t->best];
-  TuneProblem p = jit_tune_problem(s->spec, &s->copy);
+  TuneProblem p = jit_tune_problem(s->spec, &s->copy, s->drv, s->device);
   TuneMeasure m = {.value = best->told.value, .unit = t->unit, .level = t->level};
   TuneFound found;
   if (tune_find(s->table, &p, outranks, s, &found)) {

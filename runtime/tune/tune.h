@@ -92,7 +92,7 @@ typedef struct Sweep {
   Schedule oversized; /* a refused one; no template: none */
   const Driver *drv;
   const Device *device;
-  TuneTable *table; /* NULL: none */
+  TuneTable *table; /* of the context */
   attnc_tuning *t;
   Space space;
   double start;

@@ -19,15 +19,14 @@
 static const char *
 trials_path(const Sweep *s)
 {
-  const char *table = tune_path(s->table), *end = strrchr(table, '.');
-  return arena_printf(s->t->arena, "%.*s.trials.jsonl", (int)(end - table), table);
+  return tune_path(s->table, s->device->name, ".trials.jsonl", s->t->arena);
 }
 
 /* What all trials of a sweep have in common. */
 static json_t *
 problem_json(const Sweep *s)
 {
-  TuneProblem p = jit_tune_problem(s->spec, &s->copy);
+  TuneProblem p = jit_tune_problem(s->spec, &s->copy, s->drv, s->device);
   json_t *sizes = json_object();
   for (int i = 0; i < SIZE_COUNT; i++)
     json_object_set_new(sizes, size_names[i],
@@ -69,7 +68,7 @@ void
 trial_keep(Sweep *s, const Candidate *c)
 {
   attnc_error e = {0};
-  if (!s->table || s->options.dry || c->fault)
+  if (s->options.dry || c->fault)
     return;
   attnc_status st = file_mkdirs(s->ctx->tune_dir, &e);
   if (st == ATTNC_OK)
@@ -121,22 +120,21 @@ take_trial(Candidate *c, const json_t *line)
 }
 
 static void
-on_line(void *user, int number, const json_t *line, const char *why)
+on_line(void *user, const JsonlLine *line)
 {
-  (void)number; /* a line that is torn is a trial that is run again */
   Resume *r = user;
-  const char *hash = why ? NULL : json_string_value(json_object_get(line, "ptx"));
-  if (!hash || !same_problem(r->problem, line))
-    return;
+  const char *hash = json_string_value(json_object_get(line->json, "ptx"));
+  if (!hash || !same_problem(r->problem, line->json))
+    return; /* a line that is torn is a trial that is run again */
   for (int i = 0; i < r->sweep->t->n_tried; i++)
     if (!strcmp(hash, r->hashes[i]))
-      take_trial(&r->sweep->t->at[i], line);
+      take_trial(&r->sweep->t->at[i], line->json);
 }
 
 attnc_status
 trials_resume(Sweep *s, attnc_error *e)
 {
-  if (!s->options.resume || !s->table)
+  if (!s->options.resume || tune_writable(s->table, NULL) != ATTNC_OK)
     return ATTNC_OK;
   const int n = s->t->n_tried;
   Resume r = {.sweep = s, .hashes = arena_alloc(s->t->arena, (size_t)n * sizeof *r.hashes)};
@@ -145,7 +143,7 @@ trials_resume(Sweep *s, attnc_error *e)
       ptx_hash(&s->t->at[i], r.hashes[i]);
   const char *path = trials_path(s);
   r.problem = problem_json(s);
-  attnc_status st = jsonl_read(path, on_line, &r, NULL, e);
+  attnc_status st = jsonl_read(path, on_line, &r, e);
   json_decref(r.problem);
   return st;
 }

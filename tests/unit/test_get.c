@@ -621,7 +621,7 @@ test_tuned_schedules_are_consulted(void **state)
   assert_source(c, 8192, "near");
   assert_source(c, 128, "model"); /* too far */
   attnc_plan *p = get_on(c, 1, NULL);
-  assert_told(p, "source", "model"); /* another device's name */
+  assert_told(p, "source", "family"); /* another device's name */
   attnc_plan_release(p);
   fake.pinned_m = 128; /* a pin is not tuned away */
   assert_source(c, 4096, "pinned");
@@ -702,8 +702,8 @@ test_hits_and_rejections_are_told(void **state)
   assert_source(c, 4096, "model"); /* a hit: what is said before it is looked at below */
   char *json = NULL;
   assert_int_equal(attnc_key_explain(c, spec, &big, NULL, &json, &e), ATTNC_OK);
-  assert_string_equal(said, "tuning table: exact fake of value 1 for by_hand: block_m 100 "
-                            "is not a multiple of 16");
+  assert_string_equal(said, "tuning table: exact fake of value 1 on Stub 0 for by_hand: "
+                            "block_m 100 is not a multiple of 16");
   free(json);
   attnc_context_release(c);
 }

@@ -300,7 +300,7 @@ static const struct {
      &(attnc_compile_options){.size = sizeof(attnc_compile_options)},
      sizeof(attnc_compile_options), sizeof(attnc_compile_options), with_compile_options},
     {"attnc_options", &(attnc_options){.size = sizeof(attnc_options), .cache = 1},
-     sizeof(attnc_options), sizeof(attnc_options), with_options},
+     sizeof(attnc_options), offsetof(attnc_options, tune_readonly), with_options},
 };
 
 static void

@@ -2,20 +2,46 @@
 
 #include "base/hash.h"
 #include "schedule/schedule.h"
+#include "runtime/jsonl.h"
 #include "runtime/tunetab.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#define H200 "NVIDIA H200 (test/1)"
+
 static char *dir;
+static char file[600]; /* of the table */
 static TuneTable *table;
+
+static const char *
+path_of(const char *device)
+{
+  static char path[600];
+  Arena *arena = arena_new(0);
+  snprintf(path, sizeof path, "%s", tune_path(table, device, ".jsonl", arena));
+  arena_free(arena);
+  return path;
+}
+
+static TuneTable *
+opened(TuneConfig config)
+{
+  TuneTable *t = NULL;
+  attnc_error e = {0};
+  if (tune_open(&config, &t, &e) != ATTNC_OK)
+    fail_msg("%s", e.message);
+  return t;
+}
 
 static int
 setup(void **state)
 {
   (void)state;
   dir = rt_scratch();
-  return tune_open(dir, "NVIDIA H200 (test/1)", &table, NULL) != ATTNC_OK;
+  table = opened((TuneConfig){.dir = dir});
+  snprintf(file, sizeof file, "%s", path_of(H200));
+  return 0;
 }
 
 static int
@@ -33,7 +59,9 @@ problem(int64_t b, int64_t h, int64_t sq, int64_t sk)
   return (TuneProblem){
       "abc",
       "fwd",
-      {.size = sizeof(attnc_sizes), .b = b, .h = h, .hk = h, .sq = sq, .sk = sk}};
+      "mine",
+      {.size = sizeof(attnc_sizes), .b = b, .h = h, .hk = h, .sq = sq, .sk = sk},
+      {H200, 90, 132, false}};
 }
 
 static Schedule
@@ -168,25 +196,22 @@ static void
 test_another_device_has_its_own(void **state)
 {
   (void)state;
-  TuneTable *other = NULL;
   TuneFound f;
   TuneProblem p = problem(2, 16, 4096, 4096);
   record(&p, 128);
-  assert_int_equal(tune_open(dir, "attnc emulated sm_80", &other, NULL), ATTNC_OK);
-  assert_false(tune_find(other, &p, NULL, NULL, &f));
-  assert_string_not_equal(tune_path(other), tune_path(table));
-  tune_close(other);
+  p.device = (TuneDevice){"attnc emulated sm_80", 80, 108, true};
+  assert_false(tune_find(table, &p, NULL, NULL, &f));
+  assert_string_not_equal(path_of(p.device.name), file);
   /* A name that makes the same file does not share its lines. */
-  assert_int_equal(tune_open(dir, "NVIDIA H200 (test?1)", &other, NULL), ATTNC_OK);
-  assert_string_equal(tune_path(other), tune_path(table));
-  assert_false(tune_find(other, &p, NULL, NULL, &f));
-  tune_close(other);
+  p.device = (TuneDevice){"NVIDIA H200 (test?1)", 80, 132, false};
+  assert_string_equal(path_of(p.device.name), file);
+  assert_false(tune_find(table, &p, NULL, NULL, &f));
 }
 
 static void
 append(const char *text)
 {
-  FILE *f = fopen(tune_path(table), "a");
+  FILE *f = fopen(file, "a");
   fputs(text, f);
   fclose(f);
 }
@@ -198,24 +223,23 @@ test_unsound_lines_are_skipped(void **state)
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);
   record(&p, 128);
-  FILE *f = fopen(tune_path(table), "r");
+  FILE *f = fopen(file, "r");
   assert_non_null(fgets(line, sizeof line, f));
   fclose(f);
   /* Each byte changed: the first line's schedule, or none. */
   for (size_t i = 0; line[i] != '\n'; i++) {
     char was = line[i];
     line[i] = was == '6' ? '7' : '6';
-    f = fopen(tune_path(table), "w");
+    f = fopen(file, "w");
     fputs(line, f);
     fclose(f);
-    TuneTable *t = NULL;
+    TuneTable *t = opened((TuneConfig){.dir = dir});
     TuneFound found;
-    assert_int_equal(tune_open(dir, "NVIDIA H200 (test/1)", &t, NULL), ATTNC_OK);
     assert_false(tune_find(t, &p, NULL, NULL, &found));
     tune_close(t);
     line[i] = was;
   }
-  f = fopen(tune_path(table), "w");
+  f = fopen(file, "w");
   fputs(line, f);
   fclose(f);
   append("\n\nnot json\n{\"schema\":\"attnc.tune/1\"}\n{\"a\":");
@@ -297,7 +321,7 @@ test_two_processes_append(void **state)
   }
   /* Whole lines, every one; an empty one more is what a line leaves that was seen half. */
   char line[4096];
-  FILE *f = fopen(tune_path(table), "r");
+  FILE *f = fopen(file, "r");
   int lines = 0;
   while (fgets(line, sizeof line, f))
     if (strcmp(line, "\n") != 0) {
@@ -371,7 +395,8 @@ test_absurd_lines_are_skipped(void **state)
   enum { LINES = sizeof lines / sizeof *lines };
   char text[1024], hex[65], line[1100];
   (void)state;
-  tune_listen(table, on_told, told);
+  tune_close(table);
+  table = opened((TuneConfig){.dir = dir, .told = {on_told, told}});
   n_told = 0;
   TuneProblem p = problem(2, 16, 4096, 4096);
   for (int i = 0; i < LINES; i++) {
@@ -401,7 +426,7 @@ test_a_fifo_is_no_table(void **state)
   (void)state;
   TuneProblem p = problem(2, 16, 4096, 4096);
   Schedule s = schedule("template=fwd_mma");
-  assert_int_equal(mkfifo(tune_path(table), 0600), 0);
+  assert_int_equal(mkfifo(file, 0600), 0);
   alarm(30);
   assert_string_equal(find(p), "");
   assert_int_equal(
@@ -416,17 +441,135 @@ test_a_directory_that_cannot_be_made(void **state)
 {
   attnc_error e = {0};
   Schedule s = schedule("template=fwd_mma,block_m=64");
-  TuneTable *t = NULL;
   TuneFound f;
   TuneProblem p = problem(1, 1, 128, 128);
   (void)state;
-  assert_int_equal(tune_open("/dev/null/tune", "x", &t, NULL), ATTNC_OK);
+  TuneTable *t = opened((TuneConfig){.dir = "/dev/null/tune"});
   assert_false(tune_find(t, &p, NULL, NULL, &f));
   assert_int_equal(tune_record(t, &p, &s, &(TuneMeasure){1, "ms", ATTNC_TUNE_MEASURE}, &e),
                    ATTNC_ERR_IO);
   assert_non_null(strstr(e.message, "/dev/null"));
   tune_close(t);
   tune_close(NULL);
+}
+
+/* ---- layers ---- */
+
+static char *
+text_of(const char *path)
+{
+  static char text[1 << 16];
+  FILE *f = fopen(path, "r");
+  assert_non_null(f);
+  text[fread(text, 1, sizeof text - 1, f)] = 0;
+  fclose(f);
+  return text;
+}
+
+/* The table's directory becomes one that is only read, and another the user's. */
+static char *
+move_up(const char *second)
+{
+  char both[1200];
+  char *user = rt_scratch();
+  snprintf(both, sizeof both, "%s:%s", dir, second);
+  tune_close(table);
+  table = opened((TuneConfig){.dir = user, .readonly = both});
+  return user;
+}
+
+static void
+test_layers_are_one_table(void **state)
+{
+  TuneProblem p = problem(2, 16, 4096, 4096);
+  (void)state;
+  record_level(&p, 64, 0.5, ATTNC_TUNE_PATIENT);
+  record_level(&p, 128, 0.7, ATTNC_TUNE_PATIENT);
+  char *user = move_up("/nowhere");
+  assert_string_equal(find(p), "exact 64");
+  record_level(&p, 128, 0.4, ATTNC_TUNE_MEASURE); /* less was tried for it */
+  assert_string_equal(find(p), "exact 64");
+  record_level(&p, 64, 0.8, ATTNC_TUNE_PATIENT); /* replaces the system's */
+  assert_string_equal(find(p), "exact 128");
+  record_level(&p, 32, 0.6, ATTNC_TUNE_PATIENT);
+  assert_string_equal(find(p), "exact 32");
+  /* As one file, which is pinned, it says the same. */
+  char pinned[600];
+  snprintf(pinned, sizeof pinned, "%s/pinned", user);
+  FILE *f = fopen(pinned, "w");
+  fputs(text_of(file), f);
+  fputs(text_of(path_of(H200)), f);
+  fclose(f);
+  TuneTable *other = table;
+  table = opened((TuneConfig){.dir = user, .pinned = pinned});
+  assert_string_equal(find(p), "exact 32");
+  f = fopen(pinned, "w"); /* what is there later changes nothing */
+  fclose(f);
+  assert_string_equal(find(p), "exact 32");
+  attnc_error e = {0};
+  Schedule s = schedule("template=fwd_mma");
+  assert_int_equal(tune_record(table, &p, &s, &(TuneMeasure){1, "ms", 1}, &e),
+                   ATTNC_ERR_USAGE);
+  assert_non_null(strstr(e.message, "is pinned to"));
+  assert_int_equal(strlen(tune_pinned_hash(table)), 64);
+  tune_close(other);
+  rt_remove(user);
+  TuneTable *none = NULL;
+  assert_int_equal(tune_open(&(TuneConfig){.pinned = "/nowhere"}, &none, &e), ATTNC_ERR_IO);
+  assert_null(none);
+}
+
+/* A line that forgets hides those above it, of the layers below as well, and no others. */
+static void
+test_forget(void **state)
+{
+  TuneProblem p = problem(2, 16, 4096, 4096), q = problem(2, 16, 1024, 1024);
+  attnc_error e = {0};
+  (void)state;
+  record(&p, 64);
+  record(&q, 32);
+  char *user = move_up("");
+  record(&p, 128);
+  assert_int_equal(jsonl_append(path_of(H200), tune_line_forget(H200, "abc", &p.sizes), &e),
+                   ATTNC_OK);
+  assert_string_equal(find(p), "near 32");
+  record(&p, 96);
+  assert_string_equal(find(p), "exact 96");
+  assert_int_equal(jsonl_append(path_of(H200), tune_line_forget("another", NULL, NULL), &e),
+                   ATTNC_OK);
+  assert_int_equal(jsonl_append(path_of(H200), tune_line_forget(H200, "abd", NULL), &e),
+                   ATTNC_OK);
+  assert_string_equal(find(p), "exact 96");
+  assert_int_equal(jsonl_append(path_of(H200), tune_line_forget(H200, NULL, NULL), &e),
+                   ATTNC_OK);
+  assert_string_equal(find(p), "");
+  assert_string_equal(find(q), "");
+  rt_remove(user);
+}
+
+/* Another device's record counts where its multiprocessors had as much to do. */
+static void
+test_family(void **state)
+{
+  TuneProblem big = problem(2, 64, 4096, 4096), small = problem(1, 64, 4096, 4096);
+  (void)state;
+  record_value(&small, 64, 0.5);
+  record_value(&big, 128, 0.5);
+  small.device = (TuneDevice){"half a Hopper", 90, 66, false};
+  assert_string_equal(find(small), "family 128"); /* twice the heads on twice as many */
+  big.device = small.device;
+  assert_string_equal(find(big), "family 128"); /* an octave away */
+  TuneProblem other = small;
+  other.device.capability = 80;
+  assert_string_equal(find(other), "");
+  other.device = (TuneDevice){"emulated", 90, 66, true};
+  assert_string_equal(find(other), "");
+  other.device = (TuneDevice){"unknown", 90, 0, false};
+  assert_string_equal(find(other), "");
+  TuneProblem near = problem(1, 64, 1024, 4096); /* its own comes first, however far */
+  near.device = small.device;
+  record_value(&near, 32, 9);
+  assert_string_equal(find(small), "near 32");
 }
 
 int
@@ -446,6 +589,9 @@ main(void)
       TEST(test_a_fifo_is_no_table),
       TEST(test_the_best_counts),
       TEST(test_absurd_lines_are_skipped),
+      TEST(test_layers_are_one_table),
+      TEST(test_forget),
+      TEST(test_family),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
