@@ -32,7 +32,8 @@ typedef struct Cli {
 typedef int CommandRun(Cli *);
 CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_tiles, cmd_key,
     cmd_doctor, cmd_cache, cmd_targets, cmd_schema, cmd_bench, cmd_completion, cmd_help,
-    cmd_version, cmd_tune_worker;
+    cmd_version, cmd_tune_worker, cmd_tune_list, cmd_tune_export, cmd_tune_import,
+    cmd_tune_merge, cmd_tune_forget;
 
 /* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
 int cli_fail(const Cli *, attnc_status, const char *fmt, ...)
@@ -102,6 +103,9 @@ void cli_diags_print(const Cli *, const attnc_diags *);
 /* The sizes to use: --shape over the line of shapes.txt beside the spec over b1 h8 s256.
  * ATTNC_ERR_USAGE where --shape says another dtype, head_dim or mask than the spec. */
 attnc_status cli_sizes(const Cli *, const LoadedSpec *, attnc_sizes *, attnc_error *);
+/* The same with `shape` in the place of --shape; NULL: none. */
+attnc_status cli_sizes_of(const Cli *, const LoadedSpec *, const char *shape, attnc_sizes *,
+                          attnc_error *);
 /* What a plan is asked for, with what it points to: filled in place, never copied. */
 typedef struct Asked {
   attnc_problem problem;

@@ -80,7 +80,7 @@ help_all(Str *s)
   for (int i = 0; i < CMD_COUNT; i++)
     if (command_visible(i)) {
       str_put(s, "  ");
-      put_padded(s, command_table[i].name, 12);
+      put_padded(s, command_table[i].name, 13);
       str_printf(s, "%s\n", command_table[i].text);
     }
   help_options(-1, s);
@@ -195,20 +195,41 @@ options_help_json(int command, Str *s)
 /* ---- completion ---- */
 
 static void
+second_words(int command, Str *s)
+{
+  size_t n = strlen(command_table[command].name);
+  for (int i = 0; i < CMD_COUNT; i++) {
+    const char *name = command_table[i].name;
+    if (!strncmp(name, command_table[command].name, n) && name[n] == ' ')
+      str_printf(s, "%s ", name + n + 1);
+  }
+}
+
+static void
 words_of(int command, Str *s)
 {
   for (int i = 0; i < OPT_COUNT; i++)
     if (option_table[i].text && option_applies((OptionId)i, command))
       str_printf(s, "--%s ", option_table[i].name);
-  if (command >= 0 && command_table[command].words)
+  if (command < 0)
+    return;
+  second_words(command, s);
+  if (command_table[command].words)
     str_put(s, command_table[command].words);
+}
+
+/* Rows of a second word, "tune list", are told with the first one's words. */
+static bool
+is_first_word(int command)
+{
+  return command_visible(command) && !strchr(command_table[command].name, ' ');
 }
 
 static void
 command_names(Str *s)
 {
   for (int i = 0; i < CMD_COUNT; i++)
-    if (command_visible(i))
+    if (is_first_word(i))
       str_printf(s, "%s ", command_table[i].name);
 }
 
@@ -253,7 +274,7 @@ completion_bash(Str *s)
   bash_schedule(s);
   str_put(s, "  case ${COMP_WORDS[1]} in\n");
   for (int i = 0; i < CMD_COUNT; i++)
-    if (command_visible(i)) {
+    if (is_first_word(i)) {
       str_printf(s, "  %s) words='", command_table[i].name);
       words_of(i, s);
       str_put(s, "' ;;\n");
@@ -283,7 +304,7 @@ completion_zsh(Str *s)
   field_names(s, "");
   str_put(s, "\n  return\nfi\ncase $words[2] in\n");
   for (int i = 0; i < CMD_COUNT; i++)
-    if (command_visible(i)) {
+    if (is_first_word(i)) {
       str_printf(s, "%s) compadd -- ", command_table[i].name);
       words_of(i, s);
       str_put(s, ";;\n");
@@ -308,14 +329,14 @@ static void
 completion_fish(Str *s)
 {
   for (int i = 0; i < CMD_COUNT; i++)
-    if (command_visible(i)) {
+    if (is_first_word(i)) {
       str_printf(s, "complete -c attnc -n __fish_use_subcommand -a %s -d ",
                  command_table[i].name);
       fish_quote(s, command_table[i].text);
       str_put(s, "\n");
     }
   for (int i = 0; i < CMD_COUNT; i++) {
-    if (!command_visible(i))
+    if (!is_first_word(i))
       continue;
     const char *in = command_table[i].name;
     for (int o = 0; o < OPT_COUNT; o++) {
@@ -331,9 +352,11 @@ completion_fish(Str *s)
       }
       str_put(s, "\n");
     }
-    if (command_table[i].words)
+    Str words = str_new(s->arena);
+    second_words(i, &words);
+    if (command_table[i].words || words.n)
       str_printf(s, "complete -c attnc -n '__fish_seen_subcommand_from %s' -f -a '%s'\n",
-                 in, command_table[i].words);
+                 in, words.n ? words.p : command_table[i].words);
   }
 }
 

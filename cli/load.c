@@ -194,6 +194,13 @@ check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
 attnc_status
 cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
 {
+  return cli_sizes_of(c, s, c->opt.value[OPT_SHAPE], out, e);
+}
+
+attnc_status
+cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *out,
+             attnc_error *e)
+{
   Problem p = {
       .sizes = {.size = sizeof p.sizes, .b = 1, .h = 8, .hk = 0, .sq = 256, .sk = 256}};
   const char *line;
@@ -203,8 +210,8 @@ cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
   TRY(shape_beside(c, s, &line, e));
   if (line)
     TRY(problem_parse(line, &p, e));
-  if (c->opt.value[OPT_SHAPE])
-    TRY(problem_parse(c->opt.value[OPT_SHAPE], &p, e));
+  if (shape)
+    TRY(problem_parse(shape, &p, e));
   TRY(check_agreement(&p, &s->info, e));
   if (!p.sizes.hk)
     p.sizes.hk = group && p.sizes.h % group == 0 ? p.sizes.h / group : p.sizes.h;

@@ -14,6 +14,11 @@ static CommandRun *const runs[CMD_COUNT] = {
     [CMD_COMPILE] = cmd_compile,
     [CMD_RUN] = cmd_run,
     [CMD_TUNE] = cmd_tune,
+    [CMD_TUNE_LIST] = cmd_tune_list,
+    [CMD_TUNE_EXPORT] = cmd_tune_export,
+    [CMD_TUNE_IMPORT] = cmd_tune_import,
+    [CMD_TUNE_MERGE] = cmd_tune_merge,
+    [CMD_TUNE_FORGET] = cmd_tune_forget,
     [CMD_EXPLAIN] = cmd_explain,
     [CMD_TILES] = cmd_tiles,
     [CMD_KEY] = cmd_key,
@@ -93,7 +98,10 @@ cmd_help(Cli *c)
   attnc_error e;
   if (options_has(&c->opt, OPT_MAN))
     return print_man(c);
-  int command = c->opt.n_args ? command_named(c->opt.args[0], &e) : -1;
+  const char *const *words = c->opt.args;
+  const char *name =
+      c->opt.n_args == 2 ? arena_printf(c->arena, "%s %s", words[0], words[1]) : words[0];
+  int command = c->opt.n_args ? command_named(name, &e) : -1;
   return c->opt.n_args && command < 0 ? cli_error(c, &e) : print_help(c, command);
 }
 

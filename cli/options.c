@@ -107,6 +107,20 @@ command_named(const char *name, attnc_error *e)
   return -1;
 }
 
+/* "list" behind tune: the row of "tune list"; -1: there is none. */
+static int
+command_within(int command, const char *word)
+{
+  const char *first = command_table[command].name;
+  size_t n = strlen(first);
+  for (int i = 0; i < CMD_COUNT; i++) {
+    const char *name = command_table[i].name;
+    if (str_starts(name, first) && name[n] == ' ' && str_eq(name + n + 1, word))
+      return i;
+  }
+  return -1;
+}
+
 typedef struct Cursor {
   int argc, at;
   char **argv;
@@ -175,6 +189,7 @@ options_parse(int argc, char **argv, Arena *arena, Options *out, attnc_error *e)
   out->args = NEW_N(arena, const char *, argc + 1);
   Cursor c = {argc, 1, argv};
   bool ended = false;
+  int second;
   while (c.at < argc) {
     const char *arg = argv[c.at];
     if (!ended && str_eq(arg, "--")) {
@@ -185,6 +200,10 @@ options_parse(int argc, char **argv, Arena *arena, Options *out, attnc_error *e)
     } else if (out->command < 0) {
       if ((out->command = command_named(arg, e)) < 0)
         return ATTNC_ERR_USAGE;
+      c.at++;
+    } else if (!ended && !out->n_args &&
+               (second = command_within(out->command, arg)) >= 0) {
+      out->command = second;
       c.at++;
     } else {
       out->args[out->n_args++] = arg;

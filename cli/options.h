@@ -33,10 +33,27 @@
     "attnc run mine.attn.yaml --shape \"b2 h8/2 sq128 sk256\" --verify --stats\n"          \
     "attnc run mine.attn.yaml --input in.safetensors --output out.safetensors\n"           \
     "attnc run specs/*.attn.yaml --brief --verify")                                        \
-  X(TUNE, "tune", "SPEC", 1, 1, NULL,                                                      \
+  X(TUNE, "tune", "SPEC…", 1, -1, NULL,                                                    \
     "compile, verify and time every legal schedule; keep the best",                        \
     "attnc tune specs/llama3_8b_prefill.attn.yaml --shape \"b1 h32/8 s4096\"\n"            \
-    "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank")                       \
+    "attnc tune mine.attn.yaml --shape \"b1 h8 s1024\" -j 4 --rank\n"                      \
+    "attnc tune specs/*.attn.yaml --shapes specs/shapes.txt --csv all.csv")                \
+  X(TUNE_LIST, "tune list", "[SPEC]", 0, 1, NULL,                                          \
+    "the records of the tuning tables that count",                                         \
+    "attnc tune list\n"                                                                    \
+    "attnc tune list mine.attn.yaml --on \"NVIDIA H200\" --json")                          \
+  X(TUNE_EXPORT, "tune export", "[SPEC]", 0, 1, NULL,                                      \
+    "write them as a table of their own", "attnc tune export -o tuned.jsonl")              \
+  X(TUNE_IMPORT, "tune import", "FILE…", 1, -1, NULL,                                      \
+    "add the lines of tables to the user's own", "attnc tune import tuned.jsonl")          \
+  X(TUNE_MERGE, "tune merge", "FILE…", 1, -1, NULL,                                        \
+    "write one table of several, each record once",                                        \
+    "attnc tune merge shard-*.jsonl -o tuned.jsonl")                                       \
+  X(TUNE_FORGET, "tune forget", "[SPEC]", 0, 1, NULL,                                      \
+    "have records count no more, those of the system's tables as well",                    \
+    "attnc tune forget mine.attn.yaml\n"                                                   \
+    "attnc tune forget --on \"NVIDIA H200\"\n"                                             \
+    "attnc tune forget --all")                                                             \
   X(EXPLAIN, "explain", "SPEC|FILE.ptx", 1, 1, NULL,                                       \
     "mask, tile classes, schedule, shared memory, registers and cost of a spec",           \
     "attnc explain specs/mistral_7b_window.attn.yaml --shape \"b1 h32/8 s8192\"\n"         \
@@ -70,7 +87,7 @@
   X(COMPLETION, "completion", "bash|zsh|fish", 1, 1, "bash zsh fish",                      \
     "print a shell's completion script",                                                   \
     "attnc completion bash > /etc/bash_completion.d/attnc")                                \
-  X(HELP, "help", "[COMMAND]", 0, 1, NULL, "what --help prints",                           \
+  X(HELP, "help", "[COMMAND]", 0, 2, NULL, "what --help prints",                           \
     "attnc help run\n"                                                                     \
     "attnc help --man > attnc.1")                                                          \
   X(VERSION, "version", "", 0, 0, NULL, "what --version prints", "attnc version --json")   \
@@ -96,7 +113,8 @@ extern const Command command_table[CMD_COUNT];
 #define CMD_SHAPED                                                                         \
   (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |     \
    CMD_BIT(TILES) | CMD_BIT(BENCH))
-#define CMD_PINNED (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
+#define CMD_RECORDS (CMD_BIT(TUNE_LIST) | CMD_BIT(TUNE_EXPORT) | CMD_BIT(TUNE_FORGET))
+#define CMD_PINNED  (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
 #define CMD_DEVICE                                                                         \
   (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(DOCTOR) |      \
    CMD_BIT(BENCH))
@@ -150,6 +168,8 @@ extern const Command command_table[CMD_COUNT];
   X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")         \
   X(LEVEL, "level", 0, "L", CMD_BIT(TUNE),                                                 \
     "how much is tried: estimate, measure, patient, exhaustive (exhaustive)")              \
+  X(SHAPES, "shapes", 0, "FILE", CMD_BIT(TUNE),                                            \
+    "tune at each line of sizes, which may begin with a spec's name")                      \
   X(TOP, "top", 0, "N", CMD_BIT(TUNE), "try only the N best by the cost model (all)")      \
   X(BUDGET, "budget", 0, "S", CMD_BIT(TUNE),                                               \
     "seconds after which no further schedule is begun (none)")                             \
@@ -158,6 +178,9 @@ extern const Command command_table[CMD_COUNT];
   X(SHARD, "shard", 0, "I/N", CMD_BIT(TUNE),                                               \
     "measure part I of N, from 0, for a run with --resume; auto: of a job array")          \
   X(DRY_RUN, "dry-run", 0, NULL, CMD_BIT(TUNE), "keep nothing")                            \
+  X(CSV, "csv", 0, "FILE", CMD_BIT(TUNE), "write every candidate as a row")                \
+  X(SWEEP_SVG, "svg", 0, "FILE", CMD_BIT(TUNE),                                            \
+    "write pictures: by block_m and block_n, and in the cost model's order")               \
   X(RANK, "rank", 0, NULL, CMD_BIT(TUNE),                                                  \
     "rank correlation of the cost model with what was measured")                           \
   X(TIMEOUT, "timeout", 0, "S", CMD_BIT(RUN),                                              \
@@ -166,6 +189,12 @@ extern const Command command_table[CMD_COUNT];
     "seconds that each step of a candidate may take (60)")                                 \
   X(INJECT, "inject", 0, "KIND", CMD_BIT(TUNE), NULL)                                      \
   X(ALL, "all", 0, NULL, CMD_BIT(EXPLAIN), "every schedule, the refused ones with why")    \
+  X(ON, "on", 0, "NAME", CMD_RECORDS, "only records of devices of this name")              \
+  X(OF_SHAPE, "shape", 0, "SIZES", CMD_RECORDS,                                            \
+    "only records for sizes like these: \"b2 h8 sq128 sk256\"")                            \
+  X(FORGET_ALL, "all", 0, NULL, CMD_BIT(TUNE_FORGET), "all records of all devices")        \
+  X(TABLE_OUT, "output", 'o', "FILE", CMD_BIT(TUNE_EXPORT) | CMD_BIT(TUNE_MERGE),          \
+    "where to write (standard output)")                                                    \
   X(DUMP, "dump", 0, "LIST", CMD_BIT(EXPLAIN),                                             \
     "print stages: spec,spans,sched,tile,ll,opt,ptx")                                      \
   X(SASS, "sass", 0, NULL, CMD_BIT(EXPLAIN),                                               \

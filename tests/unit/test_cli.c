@@ -106,7 +106,7 @@ options_refuse(void **state)
       {"schema", "x", "-q", "one argument too many: x"},
       {"key", "--json", "-q", "attnc key needs SPEC"},
       {"-x", "a", "b", "unknown option -x"},
-      {"tune", "a", "b", "one argument too many: b"},
+      {"key", "a", "b", "one argument too many: b"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     Options o;
