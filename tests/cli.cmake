@@ -44,5 +44,8 @@ if(TARGET attnc_cli AND Python3_FOUND)
     cli_test(run)
     cli_test(tune)
     cli_test(tune_tables)
+    if(NOT ATTNC_SANITIZE) # which no interpreter loads
+      cli_test(tune_agree)
+    endif()
   endif()
 endif()

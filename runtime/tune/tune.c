@@ -112,14 +112,30 @@ check_strides(const Sweep *s, attnc_error *e)
   return ATTNC_OK;
 }
 
+/* Those that every call has, and those that an axis of this one has. */
+static attnc_status
+check_sizes(const Sweep *s, attnc_error *e)
+{
+  CallInfo call;
+  for (int i = 0; i <= SIZE_SK; i++)
+    if (size_get(&s->copy.sizes, (SizeId)i) <= 0)
+      return err_set(e, ATTNC_ERR_USAGE, "attnc_tune: the problem does not say %s",
+                     size_names[i]);
+  TRY(signature_read(s->spec, s->copy.op, s->t->arena, &call, e));
+  for (int i = 0; i < call.n_slots; i++)
+    for (int k = 0; call.at[i].t.name && k < call.at[i].t.n_axes; k++)
+      if (axis_length(&call.at[i].t.axes[k], &s->copy.sizes) <= 0)
+        return err_set(e, ATTNC_ERR_USAGE,
+                       "attnc_tune: the problem does not say how long axis %d of %s is", k,
+                       call.at[i].t.name);
+  return ATTNC_OK;
+}
+
 static attnc_status
 check_problem(const Sweep *s, attnc_error *e)
 {
   const attnc_context *c = s->ctx;
-  for (int i = 0; i < SIZE_COUNT; i++)
-    if (size_get(&s->copy.sizes, (SizeId)i) <= 0)
-      return err_set(e, ATTNC_ERR_USAGE, "attnc_tune: the problem does not say %s",
-                     size_names[i]);
+  TRY(check_sizes(s, e));
   if (c->load_ptx || (c->compile && c->compile->from))
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune: %s stands in the place of every candidate",
