@@ -291,7 +291,8 @@ static const struct {
   size_t size, least; /* of this version, of the first */
   attnc_status (*give)(void *);
 } structs[] = {
-    {"attnc_sizes", &all.sizes, sizeof all.sizes, sizeof all.sizes, with_sizes},
+    {"attnc_sizes", &all.sizes, sizeof all.sizes, offsetof(attnc_sizes, total_q),
+     with_sizes},
     {"attnc_args", &all.args, sizeof all.args, sizeof all.args, with_args},
     {"attnc_problem", &all.problem, sizeof all.problem, sizeof all.problem, with_problem},
     {"attnc_schedule", &all.schedule, sizeof all.schedule, sizeof all.schedule,
