@@ -110,6 +110,9 @@ add_line(const Cli *c, TuneList *l, const char *line, int number, attnc_error *e
   Problem p = {.sizes = {.size = sizeof p.sizes}};
   if (problem_parse(sizes, &p, &why) != ATTNC_OK)
     return err_set(e, ATTNC_ERR_USAGE, "%.200s:%d: %s", file, number, why.message);
+  if (!p.sizes.b || !p.sizes.h || !p.sizes.sq || !p.sizes.sk)
+    return err_set(e, ATTNC_ERR_USAGE, "%.200s:%d: b, h, sq and sk are needed", file,
+                   number);
   for (int i = 0; i < l->specs.n; i++) {
     const LoadedSpec *spec = &l->specs.at[i];
     if (named && !str_eq(spec->info.name, name))

@@ -25,7 +25,7 @@ level_count(int level, int space)
       ATTNC_TUNE_LEVEL_TABLE(X)
 #undef X
   };
-  int share = (space * levels[level].percent + 99) / 100, least = levels[level].least;
+  int share = space * levels[level].percent / 100, least = levels[level].least;
   int count = share > least ? share : least;
   return count < space ? count : space;
 }
