@@ -102,13 +102,15 @@ from_lane(Lo *lo, V x, V lane)
                in, 2);
 }
 
-/* The lanes' tiles from `top` down: which are to be visited, by lane. */
+/* The lanes' tiles from `top` down: which are to be visited, by lane.  A lane below the
+ * least tile asks about that one: what a number of a tile indexes relies on its bounds. */
 static V
 ask_lanes(Lo *lo, const Region *r, V top, V *word)
 {
   V empty, n = LLVMBuildSub(lo->b, top, lane_value(lo, LANE_LANE), "");
-  *word = ask(lo, r, n, &empty);
-  V in = LLVMBuildICmp(lo->b, LLVMIntSLE, idx_value(lo, r->span.lo), n, "");
+  V least = idx_value(lo, r->span.lo);
+  V in = LLVMBuildICmp(lo->b, LLVMIntSLE, least, n, "");
+  *word = ask(lo, r, LLVMBuildSelect(lo->b, in, n, least, ""), &empty);
   V visit = LLVMBuildAnd(lo->b, in, LLVMBuildNot(lo->b, empty, ""), "");
   V bit = as_i32(lo, lo->b, visit);
   return asm_1(lo, ASM_EFFECT,
