@@ -61,12 +61,12 @@ e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 if(TARGET e2e_matrix)
-  rotating(e2e_matrix 10 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
+  rotating(e2e_matrix 26 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
 # All pairs again of fwd_mma on sm_75, which copies and multiplies in its own way.
 if(TARGET e2e_matrix)
-  rotating(e2e_turing 8 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} --cases
+  rotating(e2e_turing 16 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} --cases
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/turing.txt LABELS e2e PROPERTIES PROCESSORS 2)
 endif()
 # More batches or heads than a grid has along y or z.
@@ -179,6 +179,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
     LABELS e2e)
   rotating(e2e_mods 12 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/mods.py
     $<TARGET_FILE:attnc_cli> --shard {shard} LABELS e2e)
+  add_test(NAME e2e_hazards COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hazards.py $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_hazards PROPERTIES LABELS e2e COST 60)
   add_test(NAME e2e_extremes COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/extremes.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_extremes PROPERTIES LABELS e2e)

@@ -38,14 +38,21 @@ def run(suite):
 
 # ---- which cases ----
 
+MODIFIERS = ("mask_mod", "prefix_len", "attention_chunk", "softcap", "alibi_slopes", "bias",
+             "score_mod", "sink", "lse_base")
+
+
 def values(text):
-    """What a case has that others may lack: template with dtype, mask, head_dim; and its target."""
+    """What a case has that others may lack: template with dtype, mask, head_dim, modifiers; and its
+    target."""
     p = notation.parts(text)
-    fields = p["fields"].strip("{}")
-    own = {m[1]: m[2] for m in re.finditer(r"(\w+): (\[[^]]*\]|[^,]+)", fields)}
+    own = {}
+    for m in re.finditer(r"(\w+): (\[[^]]*\]|[^,]+)", p["fields"].strip("{}")):
+        own.setdefault(m[1], m[2])  # a tensor that is declared has a dtype too, behind the spec's
     template = re.match(r"template=(\w+)", p["schedule"])[1]
     mask = "window" if "window" in own else "causal" if own.get("causal") == "true" else "full"
-    return {p["target"], *((template, x) for x in (own["dtype"], mask, own["head_dim"]))}
+    has = [own["dtype"], mask, own["head_dim"], *(x for x in MODIFIERS if x in own)]
+    return {p["target"], *((template, x) for x in has)}
 
 
 def runs_on(text, capability):
