@@ -268,12 +268,12 @@ votes(const Flow *f, const Block *b)
 }
 
 /* A block that a branch behind a vote leads into or around, and all that is only reached
- * through it. */
+ * through it.  The way back of a loop leads around nothing. */
 static void
 set_aside(Flow *f, int from, int first)
 {
   int other = f->b[from].next[f->b[from].next[0] == first];
-  if (f->b[first].ways != 1 || f->b[other].ways < 2)
+  if (f->b[first].ways != 1 || f->b[other].ways < 2 || dominates(f, other, from))
     return;
   for (int i = 0; i < f->n_walk; i++)
     if (dominates(f, first, f->walk[i]))
