@@ -9,6 +9,7 @@ typedef struct Cta {
   const Call *p;
   const Hopper *s;
   Partition part;
+  const WorkTile *only; /* where this is the one block of the CTA; NULL: there are more */
   Ring *q, *k, *v;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
   OrderBarrier *order;
@@ -23,6 +24,12 @@ typedef struct Consumer { /* what one warpgroup has of one block of work */
   Tile *acc, *pw; /* O; the weights P of the tile before */
   Idx begun;      /* has O a value? */
 } Consumer;
+
+static WorkTile
+work_tile(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
+{
+  return c->only ? *c->only : partition_work_tile(t, &c->part, all, i);
+}
 
 /* ---- the warp that loads ---- */
 
@@ -91,7 +98,7 @@ load_first(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx
 static void
 load_next(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
+  WorkTile w = work_tile(t, c, all, i);
   Walk kv = partition_keys(t, &c->part, &w);
   load_first(t, c, all, &w, i, &kv);
 }
@@ -132,7 +139,7 @@ load_tiles(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx
 static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
-  WorkTile w = partition_work_tile(t, &c->part, all, i);
+  WorkTile w = work_tile(t, c, all, i);
   T_WORK(t, w.is)
   load_tiles(t, c, all, &w, i);
   if (!may_be_none(&w))
@@ -505,7 +512,7 @@ compute_all(Tb *t, const Cta *c, const TileScheduler *all)
     ready = t_var(t, x);
   }
   T_FOR (t, i, all->span) {
-    WorkTile w = partition_work_tile(t, &c->part, all, i);
+    WorkTile w = work_tile(t, c, all, i);
     T_WORK(t, w.is)
     {
       if (c->s->intra_wg_overlap)
@@ -544,6 +551,29 @@ partition(const Call *p, const Hopper *s, const WorkRegion *tickets)
 }
 
 static void
+roles(Tb *t, const Cta *c, const TileScheduler *all)
+{
+  const Spec *spec = c->p->spec;
+  int groups = c->s->bm / wgmma_rows();
+  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(spec, c->s))
+    T_WARP (t, 0)
+      load_all(t, c, all);
+  T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(spec, c->s))
+    compute_all(t, c, all);
+}
+
+/* A CTA of one block finds out first whether there is one. */
+static void
+only_block(Tb *t, Cta *c, const TileScheduler *all)
+{
+  WorkTile w = partition_work_tile(t, &c->part, all, all->span.lo), only = w;
+  only.is = i_int(1);
+  c->only = &only;
+  T_WORK(t, w.is)
+  roles(t, c, all);
+}
+
+static void
 forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
 {
   int groups = s->bm / wgmma_rows();
@@ -556,11 +586,10 @@ forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
   if (s->p_in_smem)
     c.pw = layout_smem(t, &l, PART_P);
   TileScheduler all = partition_scheduler(t, &c.part);
-  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(p->spec, s))
-    T_WARP (t, 0)
-      load_all(t, &c, &all);
-  T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(p->spec, s))
-    compute_all(t, &c, &all);
+  if (s->scheduler == SCHED_GRID)
+    only_block(t, &c, &all);
+  else
+    roles(t, &c, &all);
 }
 
 static void

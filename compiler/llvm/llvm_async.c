@@ -37,8 +37,9 @@ init_ring(Str *text, const Ring *r)
 void
 lower_setup(Lo *lo)
 {
-  if (!guarded(lo->p))
+  if (!guarded(lo->p) || lo->set_up)
     return;
+  lo->set_up = true;
   Str text = str_new(lo->arena);
   str_put(&text, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bra MADE_${:uid}; ");
   for (int i = 0; i < lo->p->rings.n; i++)

@@ -393,6 +393,7 @@ static void
 lower_role(Lo *lo, const Region *r)
 {
   const Role *role = r->role;
+  lower_setup(lo);
   LLVMBasicBlockRef mine = new_block(lo, role->name), on = new_block(lo, "on");
   V warp = lane_value(lo, LANE_WARPS);
   V at = LLVMBuildSub(lo->b, warp, k32(lo, role->first), "");

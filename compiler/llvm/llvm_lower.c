@@ -283,7 +283,6 @@ lower_kernel(Lo *lo)
   lo->hb = LLVMCreateBuilderInContext(lo->cx);
   LLVMPositionBuilderAtEnd(lo->b, LLVMAppendBasicBlockInContext(lo->cx, lo->fn, "entry"));
   hoist_here(lo);
-  lower_setup(lo);
   lower_region(lo, lo->p->top);
   lower_end(lo);
   LLVMBuildRetVoid(lo->b);

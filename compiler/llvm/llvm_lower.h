@@ -81,6 +81,7 @@ typedef struct Lo {
   int loop_id;   /* the open tile loop, 0: none */
   int late; /* counts the places after which what was computed in a loop is forgotten */
   const Role *role;  /* NULL: none */
+  bool set_up;       /* lower_setup is done */
   V *loop_var;       /* by region id */
   struct Seek *seek; /* by region id: of a walk with a test (llvm_seek.c) */
   V *any;            /* by id: what a vote found */
@@ -214,8 +215,8 @@ void lower_copy_wait(Lo *, const Op *);
 void lower_copy_out(Lo *, const Op *);
 V ring_advance(Lo *, const Ring *, V pos, int n);
 /* llvm_async.c: mbarriers, TMA */
-void lower_setup(Lo *); /* at the start of a kernel */
-void lower_end(Lo *);   /* at its end */
+void lower_setup(Lo *); /* before the first role; then nothing */
+void lower_end(Lo *);   /* at the end of a kernel */
 void lower_producer_load_tma(Lo *, const Op *);
 void lower_producer_lend(Lo *, const Op *);
 void lower_consumer_wait_tma(Lo *, const Op *);

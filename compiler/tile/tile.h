@@ -359,7 +359,9 @@ typedef struct RoleArgs {
 #define T_RARE(t, c)                                                                       \
   for (int T_NAME(open_, __LINE__) = t_rare_begin((t), (c)); T_NAME(open_, __LINE__);      \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))
-/* if (c): a block of work that there is; whatever it needs is computed inside. */
+/* if (c): a block of work that there is.  Whatever it needs is computed inside, and c is
+ * the same for all of the block of threads, so that barriers may stand there.  Rings may be
+ * left with stages filled, if it is the last that looks at them. */
 #define T_WORK(t, c)                                                                       \
   for (int T_NAME(open_, __LINE__) = t_work_begin((t), (c)); T_NAME(open_, __LINE__);      \
        T_NAME(open_, __LINE__) = t_if_end((t), T_NAME(open_, __LINE__)))

@@ -32,7 +32,7 @@ tile_exchange(Tb *t, Op *op, ExchangePart part)
   if (!t->exchange.mem ||
       exchange_bytes(warps_n, x->rows, cols, x->ty) > t->exchange.mem->bytes)
     t_fail(t, "%s of %%%d has no room to exchange", op_names[op->kind], x->id);
-  if (t->here->kind == OP_IF && t->here->parent)
+  if (t->here->kind == OP_IF && !t->here->work)
     t_fail(t, "%s of %%%d is a barrier, in a branch", op_names[op->kind], x->id);
   if (t->exchanged[part])
     t_fail(t, "%s of %%%d: no barrier since the last exchange", op_names[op->kind], x->id);

@@ -336,11 +336,19 @@ warps_taken(const Program *p)
   return r->first + r->teams * r->warps;
 }
 
+/* Or in the block of work that the whole kernel is. */
+static bool
+at_top(const Tb *t)
+{
+  const Region *top = t->prog->top;
+  return t->here == top || (t->here->work && t->here->parent == top);
+}
+
 bool
 t_role_begin(Tb *t, const RoleArgs *a)
 {
   Role *r = NEW(t->arena, Role);
-  if (t->here != t->prog->top || t->vars.n)
+  if (!at_top(t) || t->vars.n)
     t_fail(t, "role %s: roles stand at the top, and share no variables", a->name);
   if (t->prog->warps_n > 1)
     t_fail(t, "role %s: warps share rows in a kernel without roles alone", a->name);

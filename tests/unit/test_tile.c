@@ -481,12 +481,95 @@ table_of_another_shape(Tb *t)
   t_score_beside(t, &mods, x, (At){.k = i_int(0)}, &table);
 }
 
+/* ---- of blocks of work and sequences ---- */
+
+static Lookup
+lengths(Tb *t, int axes)
+{
+  Lookup x = {.name = "cu_seqlens_q",
+              .slot = ATTNC_CU_SEQLENS_Q,
+              .ty = DT_I32,
+              .n_axes = axes,
+              .length = {i_add(tile_size(t, SIZE_B), 1)},
+              .stride = {i_int(1), i_int(1)}};
+  return x;
+}
+
+static void
+filled_and_gone_on(Tb *t)
+{
+  Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
+  View v = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64);
+  T_WORK(t, i_lt(i_cta(t, 0), 3))
+  t_producer_load(t, r, .src = v);
+  t_producer_load(t, r, .src = v);
+}
+
+static void
+work_holds(Tb *t)
+{
+  Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
+  View v = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64);
+  T_WORK(t, i_lt(i_cta(t, 0), 3))
+  {
+    t_producer_load(t, r, .src = v);
+    t_consumer_wait(t, r);
+  }
+}
+
+static void
+in_tiles(Tb *t, bool work)
+{
+  const Tensor *x = a_tensor(t);
+  Mask m = {.band = {INT_MIN, INT_MAX, true}, .sq = tile_size(t, SIZE_SQ), .sk = x->rows};
+  Walk w = w_keys(t, &m, &(WalkRows){.n = 64}, 64);
+  Lookup first = lengths(t, 1);
+  T_FOR_TILES (t, j, &w) {
+    if (!work)
+      t_sequence(t, &first, tile_size(t, SIZE_B), i_int(3), 64);
+    T_WORK(t, i_lt(i_cta(t, 0), 3))
+    t_zero(t, 64, 64);
+  }
+}
+
+static void
+work_in_tiles(Tb *t)
+{
+  in_tiles(t, true);
+}
+
+static void
+sequence_in_tiles(Tb *t)
+{
+  in_tiles(t, false);
+}
+
+static void
+sequence_by_a_table(Tb *t)
+{
+  Lookup first = lengths(t, 2);
+  t_sequence(t, &first, tile_size(t, SIZE_B), i_cta(t, 0), 64);
+}
+
+static void
+length_of_a_table(Tb *t)
+{
+  Lookup first = lengths(t, 2);
+  i_length(t, &first, i_cta(t, 0));
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
     {part_of_rows, "copy x: of a part of its rows"},
     {table_of_another_shape, "table is no tile of a table"},
+    {filled_and_gone_on, "ring k: a block of work has left stages filled"},
+    {work_holds, "a block of work leaves ring k with 1 stages held, found 0"},
+    {work_in_tiles, "a block of work inside tiles"},
+    {sequence_in_tiles, "a block is found outside of tiles"},
+    {sequence_by_a_table, "blocks of 64 rows by cu_seqlens_q"},
+    {length_of_a_table, "cu_seqlens_q is no list of lengths"},
     {product_on_condition, "mma adds to an accumulator in any case"},
     {no_room_to_exchange, "has no room to exchange"},
     {too_little_room, "has no room to exchange"},
