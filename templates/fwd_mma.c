@@ -503,8 +503,8 @@ forward(Tb *t, const Call *p, const Sched *s)
   }
   if (mma_of(s)->warps_n > 1)
     t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
-  T_WORK(t, c.w.is)
-  block(t, &part, &c);
+  T_WORK (t, c.w.is)
+    block(t, &part, &c);
 }
 
 static void

@@ -140,8 +140,8 @@ static void
 load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = work_tile(t, c, all, i);
-  T_WORK(t, w.is)
-  load_tiles(t, c, all, &w, i);
+  T_WORK (t, w.is)
+    load_tiles(t, c, all, &w, i);
   if (!may_be_none(&w))
     return;
   if (all->draws)
@@ -513,8 +513,7 @@ compute_all(Tb *t, const Cta *c, const TileScheduler *all)
   }
   T_FOR (t, i, all->span) {
     WorkTile w = work_tile(t, c, all, i);
-    T_WORK(t, w.is)
-    {
+    T_WORK (t, w.is) {
       if (c->s->intra_wg_overlap)
         compute(t, c, &w, ready);
       else
@@ -569,8 +568,8 @@ only_block(Tb *t, Cta *c, const TileScheduler *all)
   WorkTile w = partition_work_tile(t, &c->part, all, all->span.lo), only = w;
   only.is = i_int(1);
   c->only = &only;
-  T_WORK(t, w.is)
-  roles(t, c, all);
+  T_WORK (t, w.is)
+    roles(t, c, all);
 }
 
 static void

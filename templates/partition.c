@@ -315,15 +315,14 @@ place_rows(Tb *t, const Partition *p, Idx block, WorkTile *w)
   w->is = seq_has_queries(p->call) ? i_lt(w->all, w->seq.call->sq) : i_int(1);
 }
 
-/* Packed: blocks of a head along x, heads along y. */
+/* Packed: blocks of a head, then of the next one, along x. */
 static WorkTile
 alone_packed(Tb *t, const Partition *p)
 {
-  Idx i = i_cta(t, 0), m = blocks(p);
-  WorkTile w = {.h = i_cta(t, 1)};
-  place_rows(t, p, longest_first(p) ? i_sub(i_sub(m, 1), i) : i, &w);
-  Partition host = of_host(p);
-  t_grid(t, blocks(&host), heads(&host), 1);
+  Block at = place(p, i_cta(t, 0));
+  WorkTile w = {.h = at.head};
+  place_rows(t, p, at.block, &w);
+  t_grid(t, one_each(p), 1, 1);
   return w;
 }
 

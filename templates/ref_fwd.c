@@ -134,8 +134,8 @@ forward(Tb *t, const Call *p, const Sched *s)
 {
   Partition part = partition_aside(p, s);
   WorkTile w = partition_alone(t, &part);
-  T_WORK(t, w.is)
-  block(t, &part, &w);
+  T_WORK (t, w.is)
+    block(t, &part, &w);
 }
 
 static void

@@ -500,8 +500,8 @@ filled_and_gone_on(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
   View v = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64);
-  T_WORK(t, i_lt(i_cta(t, 0), 3))
-  t_producer_load(t, r, .src = v);
+  T_WORK (t, i_lt(i_cta(t, 0), 3))
+    t_producer_load(t, r, .src = v);
   t_producer_load(t, r, .src = v);
 }
 
@@ -510,8 +510,7 @@ work_holds(Tb *t)
 {
   Ring *r = t_ring(t, .name = "k", .ty = DT_F16, .rows = 64, .cols = 64, .stages = 2);
   View v = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64);
-  T_WORK(t, i_lt(i_cta(t, 0), 3))
-  {
+  T_WORK (t, i_lt(i_cta(t, 0), 3)) {
     t_producer_load(t, r, .src = v);
     t_consumer_wait(t, r);
   }
@@ -527,8 +526,8 @@ in_tiles(Tb *t, bool work)
   T_FOR_TILES (t, j, &w) {
     if (!work)
       t_sequence(t, &first, tile_size(t, SIZE_B), i_int(3), 64);
-    T_WORK(t, i_lt(i_cta(t, 0), 3))
-    t_zero(t, 64, 64);
+    T_WORK (t, i_lt(i_cta(t, 0), 3))
+      t_zero(t, 64, 64);
   }
 }
 
