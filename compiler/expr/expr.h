@@ -272,6 +272,13 @@ typedef struct ExprBound {
 bool expr_is_bound(ExprGraph *, const Expr *, ExprBound *);
 const Expr *expr_of_bound(ExprGraph *, ExprBound);
 
+/* A bit of packed words: `(t[…, x // 32] >> x & 1) == 1`, where x is kv_idx and what does not
+ * depend on it. */
+typedef struct ExprBit {
+  const Expr *load, *at; /* the word's load; x */
+} ExprBit;
+bool expr_is_bit(const Expr *, ExprBit *);
+
 /* How often a node is computed: once, once a row, a column, an element. */
 typedef enum ExprGrade {
   GRADE_NEITHER,

@@ -376,12 +376,31 @@ is_chained(const Expr *e)
   return found;
 }
 
+/* Nodes that are no instructions of their own, as a word is loaded for many elements. */
+static bool *
+inside_bits(const ExprGraph *g, const ExprList *list)
+{
+  bool *inside = NEW_N(g->arena, bool, list->n + 1);
+  ExprBit bit;
+  for (int i = 0; i < list->n; i++) {
+    const Expr *e = list->at[i];
+    if (!expr_is_bit(e, &bit))
+      continue;
+    inside[list->where[bit.load->id]] = true;
+    inside[list->where[bit.load->arg[bit.load->n - 1]->id]] = true;
+    for (const Expr *x = e->arg[e->arg[0]->op == EXPR_OP_CONST]; x != bit.load;
+         x = x->arg[x->arg[0]->op == EXPR_OP_CONST])
+      inside[list->where[x->id]] = true;
+  }
+  return inside;
+}
+
 ExprCost
 expr_cost(const ExprGraph *g, const Expr *const *roots, int n)
 {
   ExprCost cost = {0};
   ExprList list = expr_list(g, roots, n, g->arena);
-  bool *kept = NEW_N(g->arena, bool, list.n + 1);
+  bool *kept = NEW_N(g->arena, bool, list.n + 1), *inside = inside_bits(g, &list);
   for (int i = 0; i < list.n; i++) {
     const Expr *node = list.at[i];
     ExprGrade grade = expr_grade(node);
@@ -390,7 +409,7 @@ expr_cost(const ExprGraph *g, const Expr *const *roots, int n)
       cost.loads += node->op == EXPR_OP_LOAD;
       cost.chained += is_chained(node);
     }
-    if (expr_ops[node->op].cost == 0)
+    if (expr_ops[node->op].cost == 0 || inside[i])
       continue;
     cost.nodes[grade]++;
     cost.slots[grade] += expr_ops[node->op].cost;

@@ -5,16 +5,25 @@
 
 #include <math.h>
 
+/* Bits of a row, of the columns from `first` on; shifted so that bit i is column first + i
+ * of this lane. */
+typedef struct Word {
+  V bits; /* NULL: none yet */
+  int first;
+} Word;
+
 struct Exprs {
   Lo *lo;
   const Op *op;
   const ExprSteps *s;
   LLVMBuilderRef outer;
-  V **row;     /* by step: of GRADE_ROW its rows' values, of NEITHER one */
-  V *now;      /* by step: of the column and element at hand */
-  V from, key; /* of the first column; of the column at hand */
-  V score;     /* of the element at hand, before softmax_scale; NULL: it has none */
-  V beside;    /* of the element at hand, of the table that has a tile; NULL: none has */
+  V **row;           /* by step: of GRADE_ROW its rows' values, of NEITHER one */
+  V *now;            /* by step: of the column and element at hand */
+  V from, key;       /* of the first column; of the column at hand */
+  int column;        /* that at hand */
+  struct Word *word; /* by step and row: of a STEP_BIT */
+  V score;           /* of the element at hand, before softmax_scale; NULL: it has none */
+  V beside; /* of the element at hand, of the table that has a tile; NULL: none has */
 };
 
 static V
@@ -195,6 +204,68 @@ load(Exprs *x, const ExprStep *s, V address)
   return from_bits(x->lo, t, load_bits(x->lo, s, t, address));
 }
 
+/* ---- bits of packed words ---- */
+
+enum { WORD_BITS = 32, WORD_SHIFT = 5 };
+
+/* Word `at`, or the nearest. */
+static V
+load_word(Exprs *x, const ExprStep *s, V address, V at)
+{
+  Lo *lo = x->lo;
+  const Lookup *t = table_of(x, s->e);
+  V last = LLVMBuildSub(lo->b, idx_value(lo, t->length[s->axis]), k32(lo, 1), "");
+  at = pick(lo->b, LLVMIntSLT, at, last);
+  if (!s->nonneg)
+    at = pick(lo->b, LLVMIntSGT, at, k32(lo, 0));
+  V in[3] = {at, k32(lo, dtype_bytes(t->ty)), address};
+  address = asm_1(lo, ASM_PURE, "mad.wide.s32 $0, $1, $2, $3;", "=l,r,n,l", lo->i64, in, 3);
+  return load_bits(lo, s, t, address);
+}
+
+/* Do the tile's columns of this warp begin with the first bit of a word? */
+static bool
+is_aligned(const Exprs *x, const ExprStep *s)
+{
+  const Val *out = x->op->out;
+  bool warps = first_column(x->lo, out) == NULL || val_cols(out) % WORD_BITS == 0;
+  return s->whole && warps;
+}
+
+/* Of 32 columns from that at hand on, of which this lane has some: two words, where they
+ * are not one. */
+static V
+row_bits(Exprs *x, const ExprStep *s, int r)
+{
+  Lo *lo = x->lo;
+  V address = value(x, s->arg[0], r), at = value(x, s->arg[1], r);
+  bool shared = x->op->out->lay == LAY_FRAG;
+  if (shared)
+    at = LLVMBuildSub(lo->b, at, lane_value(lo, LANE_COL), "");
+  V word = LLVMBuildAShr(lo->b, at, k32(lo, WORD_SHIFT), "");
+  V bits = load_word(x, s, address, word);
+  if (!is_aligned(x, s)) {
+    V next = LLVMBuildAdd(lo->b, word, k32(lo, 1), "");
+    V in[3] = {bits, load_word(x, s, address, next), at};
+    bits =
+        asm_1(lo, ASM_PURE, "shf.r.wrap.b32 $0, $1, $2, $3;", "=r,r,r,r", lo->i32, in, 3);
+  }
+  return shared ? LLVMBuildLShr(lo->b, bits, lane_value(lo, LANE_COL), "") : bits;
+}
+
+/* Tested one by one against constants, so that ptxas moves many to predicates at once. */
+static V
+bit(Exprs *x, int step, int r)
+{
+  Lo *lo = x->lo;
+  Word *w = &x->word[step * val_row_values(x->op->out) + r];
+  int at = place_column(x->column);
+  if (!w->bits || at >= w->first + WORD_BITS)
+    *w = (Word){row_bits(x, &x->s->step.at[step], r), at};
+  V one = LLVMBuildAnd(lo->b, w->bits, k32(lo, (int32_t)(1u << (at - w->first))), "");
+  return LLVMBuildICmp(lo->b, LLVMIntNE, one, k32(lo, 0), "");
+}
+
 /* ---- steps ---- */
 
 static V
@@ -267,6 +338,8 @@ compute(Exprs *x, int step, int r)
     return term(x, s, r);
   case STEP_TILE:
     return from_bits(x->lo, table_of(x, s->e), x->beside);
+  case STEP_BIT:
+    return bit(x, step, r);
   case STEP_SUM:
     return moved(x, value(x, s->arg[0], r), s->arg[1], r);
   }
@@ -311,6 +384,7 @@ exprs_open(Lo *lo, const Op *op, V from)
   x->outer = outer(lo, &op->at);
   x->row = NEW_N(lo->arena, V *, x->s->step.n + 1);
   x->now = NEW_N(lo->arena, V, x->s->step.n + 1);
+  x->word = NEW_N(lo->arena, Word, x->s->step.n * val_row_values(op->out) + 1);
   compute_rows(x);
   return x;
 }
@@ -325,6 +399,7 @@ void
 exprs_column(Exprs *x, int c)
 {
   Lo *lo = x->lo;
+  x->column = c;
   x->key = LLVMBuildAdd(lo->b, x->from, k32(lo, place_column(c)), "");
   for (int i = 0; i < x->s->step.n; i++)
     if (x->s->step.at[i].used && x->s->step.at[i].grade == GRADE_COLUMN)

@@ -8,8 +8,11 @@ typedef struct Steps {
   Tb *t;
   ExprSteps *out;
   const Spec *spec;
-  int *step;        /* of a node, by its id: −1 none yet */
+  int *step;            /* of a node, by its id: −1 none yet */
+  const ExprList *list; /* being added */
+  const ExprRange *range;
   int score;        /* the step that `score` stands for; −1: none yet */
+  bool words;       /* tiles begin where packed words of 32 keys do */
   unsigned of_rows; /* variables that differ from row to row */
   const Expr *beside;
 } Steps;
@@ -17,14 +20,15 @@ typedef struct Steps {
 static const unsigned OF_COLUMNS = 1u << EXPR_KV_IDX, OF_SCORE = 1u << EXPR_SCORE;
 
 static Steps
-open_steps(Tb *t, const Mods *m, int pack)
+open_steps(Tb *t, const Mods *m, const At *at)
 {
   Steps s = {.t = t, .out = NEW(t->arena, ExprSteps), .spec = m->spec, .score = -1};
   int n = m->spec->graph->nodes.n;
   s.step = NEW_N(t->arena, int, n + 1);
   for (int i = 0; i < n; i++)
     s.step[i] = -1;
-  s.of_rows = 1u << EXPR_Q_IDX | (pack > 1 ? 1u << EXPR_H : 0);
+  s.of_rows = 1u << EXPR_Q_IDX | (at->pack > 1 ? 1u << EXPR_H : 0);
+  s.words = i_multiple(at->k, 32);
   s.out->mods = m;
   for (int i = 0; i < EXPR_ROOTS; i++)
     s.out->root[i] = -1;
@@ -100,12 +104,13 @@ add_term(Steps *s, const Expr *e, int axis)
   return add(s, term);
 }
 
+/* By the indices of the first n axes. */
 static int
-add_load(Steps *s, const Expr *e)
+add_address(Steps *s, const Expr *e, int n)
 {
   int at = add(s, (ExprStep){.kind = STEP_BASE, .e = e, .grade = GRADE_NEITHER});
   for (ExprGrade g = GRADE_NEITHER; g < GRADES; g++)
-    for (int axis = 0; axis < e->n; axis++) {
+    for (int axis = 0; axis < n; axis++) {
       int index = s->step[e->arg[axis]->id];
       if (s->out->step.at[index].grade != g)
         continue;
@@ -115,18 +120,45 @@ add_load(Steps *s, const Expr *e)
       sum.arg[1] = add_term(s, e, axis);
       at = add(s, sum);
     }
+  return at;
+}
+
+static int
+add_load(Steps *s, const Expr *e)
+{
+  int at = add_address(s, e, e->n);
   ExprStep load = {.e = e, .arg = {at}, .grade = s->out->step.at[at].grade};
   load.may_be_empty = may_be_empty(s, e->i);
   return add(s, load);
 }
-
-/* ---- products ---- */
 
 static const ExprStep *
 step_at(const Steps *s, int step)
 {
   return &s->out->step.at[step];
 }
+
+/* −1: it is none, or its index may wrap. */
+static int
+bit_of(Steps *s, const Expr *e)
+{
+  ExprBit bit;
+  if (!expr_is_bit(e, &bit))
+    return -1;
+  ExprRange at = s->range[s->list->where[bit.at->id]];
+  if (at.lo <= INT32_MIN || grade_of(s, bit.at) != GRADE_COLUMN)
+    return -1;
+  ExprStep step = {.kind = STEP_BIT, .e = bit.load, .axis = bit.load->n - 1};
+  step.arg[0] = add_address(s, bit.load, step.axis);
+  step.arg[1] = s->step[bit.at->id];
+  step.grade = of_both(step_at(s, step.arg[0])->grade, GRADE_COLUMN);
+  step.nonneg = at.lo >= 0;
+  step.whole = bit.at->op == EXPR_OP_VAR && s->words;
+  step.may_be_empty = may_be_empty(s, bit.load->i);
+  return add(s, step);
+}
+
+/* ---- products ---- */
 
 static int
 number(Steps *s, double k)
@@ -244,6 +276,8 @@ add_better(Steps *s, const Expr *e)
 {
   if (e->op == EXPR_OP_F32)
     return size_of(s, e);
+  if (e->type == EXPR_BOOL)
+    return bit_of(s, e);
   if (e->op == EXPR_OP_TANH && !s->out->mods->near)
     return tanh_of(s, e->arg[0]);
   int i = factor_of(s, e);
@@ -292,6 +326,8 @@ add_list(Steps *s, const ExprList *list)
   ExprBox box = expr_any_box();
   ExprRange *ranges = NEW_N(s->t->arena, ExprRange, list->n);
   expr_interval_list(list, &box, ranges);
+  s->list = list;
+  s->range = ranges;
   for (int i = 0; i < list->n; i++) {
     const Expr *e = list->at[i];
     if (s->step[e->id] < 0 || e->vars & OF_SCORE)
@@ -304,8 +340,9 @@ static int
 n_args(const ExprStep *s)
 {
   static const int args[] = {
-      [STEP_TERM] = 1,      [STEP_SUM] = 2,  [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
-      [STEP_TANH_PART] = 1, [STEP_TANH] = 3, [STEP_SIZE] = 1,    [STEP_TILE] = 0,
+      [STEP_TERM] = 1,    [STEP_SUM] = 2,       [STEP_PRODUCT] = 2,
+      [STEP_INVERSE] = 1, [STEP_TANH_PART] = 1, [STEP_TANH] = 3,
+      [STEP_SIZE] = 1,    [STEP_TILE] = 0,      [STEP_BIT] = 2,
   };
   if (s->kind != STEP_NODE)
     return args[s->kind];
@@ -324,10 +361,10 @@ mark_used(ExprSteps *s)
 }
 
 const ExprSteps *
-tile_score_steps(Tb *t, const Mods *m, int pack, const Expr *beside)
+tile_score_steps(Tb *t, const Mods *m, const At *at, const Expr *beside)
 {
   const SpecExprs *mods = &m->spec->score_mod;
-  Steps s = open_steps(t, m, pack);
+  Steps s = open_steps(t, m, at);
   s.beside = beside;
   for (int i = 0; i < mods->n; i++)
     s.score = add_list(&s, &mods->lists[i]);
@@ -337,22 +374,22 @@ tile_score_steps(Tb *t, const Mods *m, int pack, const Expr *beside)
 }
 
 const ExprSteps *
-tile_sink_steps(Tb *t, const Mods *m, int pack)
+tile_sink_steps(Tb *t, const Mods *m, const At *at)
 {
-  Steps s = open_steps(t, m, pack);
+  Steps s = open_steps(t, m, at);
   s.out->root[ROOT_SCORE] = add_list(&s, &m->spec->sink_logit.lists[0]);
   mark_used(s.out);
   return s.out;
 }
 
 const ExprSteps *
-tile_mask_steps(Tb *t, const Mods *m, int pack)
+tile_mask_steps(Tb *t, const Mods *m, const At *at)
 {
   const SpecMask *mask = &m->spec->mask;
   const Expr *const part[] = {mask->first, mask->last, mask->rest};
   if (!m->spec->mask_mod.n)
     return NULL;
-  Steps s = open_steps(t, m, pack);
+  Steps s = open_steps(t, m, at);
   for (int i = 0; i < 3; i++) {
     if (!part[i])
       continue;

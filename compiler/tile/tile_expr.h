@@ -12,7 +12,8 @@
 
 /* A load is several steps: the address of its tensor, to which what each index moves it by
  * is added, what is computed least often first.  So is what is divided by something that is
- * computed less often: a product with its inverse; and tanh, whose factors on both sides,
+ * computed less often: a product with its inverse; a bit of packed words, of which one is
+ * loaded for all columns of a row that are in it; and tanh, whose factors on both sides,
  * softmax_scale with them, are one product before it and a multiply-add behind it.  (Not in
  * kernels whose functions are near.) */
 typedef enum StepKind {
@@ -28,21 +29,23 @@ typedef enum StepKind {
   STEP_TANH_PART, /* 1 / (1 + 2^arg[0]) */
   STEP_TANH,      /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
   STEP_SIZE,      /* |arg[0]| as f32, of an i32 that is not −2^31 */
-  STEP_TILE       /* of a load: what the tile of its table beside the scores holds */
+  STEP_TILE,      /* of a load: what the tile of its table beside the scores holds */
+  STEP_BIT        /* bool: bit arg[1] of the words that begin at address arg[0] */
 } StepKind;
 
 typedef struct ExprStep {
   StepKind kind;
-  const Expr *e; /* NODE; of all steps of a load: the load; else NULL */
+  const Expr *e; /* NODE; of all steps of a load, and BIT: the load; else NULL */
   double k;      /* NUMBER */
-  int axis;      /* TERM */
+  int axis;      /* TERM, BIT */
   int arg[EXPR_AXES];
   ExprGrade grade;
   bool used;             /* a root needs it */
   bool nonneg;           /* of an i32: proved */
   bool small;            /* PRODUCT, INVERSE: it may be subnormal, and counts */
   bool inside;           /* TERM: the index is proved to be below the axis' length */
-  unsigned may_be_empty; /* of a load, NODE: bits 1u << axis */
+  bool whole;            /* BIT: arg[1] is 0 modulo 32 where a tile begins */
+  unsigned may_be_empty; /* of a load, NODE, BIT: bits 1u << axis */
 } ExprStep;
 
 /* Steps that are wanted for themselves: of a score the last mod, of a mask the limits of
@@ -55,11 +58,10 @@ typedef struct ExprSteps {
   int root[EXPR_ROOTS];
 } ExprSteps;
 
-/* pack: of the rows' At; beside: the load whose elements stand in shared memory, or NULL.
- */
-const ExprSteps *tile_score_steps(Tb *, const Mods *, int pack, const Expr *beside);
+/* At: of the tile; beside: the load whose elements stand in shared memory, or NULL. */
+const ExprSteps *tile_score_steps(Tb *, const Mods *, const At *, const Expr *beside);
 /* The logit of the spec's sink, as a score. */
-const ExprSteps *tile_sink_steps(Tb *, const Mods *, int pack);
-const ExprSteps *tile_mask_steps(Tb *, const Mods *, int pack); /* NULL: no mask_mod */
+const ExprSteps *tile_sink_steps(Tb *, const Mods *, const At *);
+const ExprSteps *tile_mask_steps(Tb *, const Mods *, const At *); /* NULL: no mask_mod */
 
 #endif

@@ -507,7 +507,7 @@ t_mask(Tb *t, const Mask *mask, Tile x, At at)
   op->mask = own;
   op->at = at;
   if (mask->mods)
-    op->steps = tile_mask_steps(t, mask->mods, at.pack);
+    op->steps = tile_mask_steps(t, mask->mods, &at);
   return result(t, op, x->rows, x->cols, DT_F32, x->lay);
 }
 
@@ -529,7 +529,7 @@ t_score_beside(Tb *t, const Mods *mods, Tile x, At at, const TableTile *beside)
   if (beside)
     need_beside(t, x, beside);
   Op *op = emit1(t, OP_SCORE, x);
-  op->steps = tile_score_steps(t, mods, at.pack, beside ? beside->load : NULL);
+  op->steps = tile_score_steps(t, mods, &at, beside ? beside->load : NULL);
   op->at = at;
   if (beside)
     op->smem = beside->s;
@@ -549,7 +549,7 @@ t_sink(Tb *t, const Mods *mods, int rows, At at)
     t_fail(t, "sink: the spec has none");
   Tile none = t_rows(t, rows, 0);
   Op *op = emit1(t, OP_SINK, none);
-  op->steps = tile_sink_steps(t, mods, at.pack);
+  op->steps = tile_sink_steps(t, mods, &at);
   op->at = at;
   return result(t, op, rows, 1, DT_F32, LAY_ROW);
 }

@@ -20,6 +20,23 @@ CASES = {
                           '"(kv_idx ^ q_idx) % 3 != 0"]', "b2 h4/2 sq90 sk70"),
     "documents": (f'causal: true\ntensors: {{{DOC}}}\nmask_mod: "doc[b, q_idx] % 3 == '
                   'doc[b, kv_idx] % 3"', "b2 h2/1 sq70 sk70"),
+    "bits of packed words": ('tensors: {w: {dtype: u32, axes: [b, q, kv/32]}}\nmask_mod: '
+                             '"(w[b, q_idx, kv_idx // 32] >> kv_idx & 1) == 1"',
+                             "b2 h2/1 sq70 sk150"),
+    "bits of packed words, in a window":
+        ('window: [50, 9]\ntensors: {w: {dtype: u32, axes: [b, q, kv/32]}}\nmask_mod: '
+         '"(1 & w[b, q_idx, kv_idx >> 5] >> (kv_idx & 31)) != 0"', "b1 h2/1 sq70 sk150"),
+    "bits of packed words, from an offset":
+        ('tensors: {w: {dtype: u32, axes: [h, kv/32]}}\nmask_mod: '
+         '"(w[h, (kv_idx + 13) // 32] >> (kv_idx + 13) % 32 & 1) == 1"', "b1 h4/2 sq70 sk150"),
+    "bits behind both ends of their words":
+        ('tensors: {w: {dtype: u32, axes: [q, 2]}}\nmask_mod: "kv_idx < q_idx || '
+         '(w[q_idx, (kv_idx - 45 + b) // 32] >> (kv_idx - 45 + b) & 1) == 1"', "b2 h2/1 sq70 sk170"),
+    "bits of words that are not of their own index":
+        ('tensors: {w: {dtype: u32, axes: [q, kv/32]}}\nmask_mod: '
+         '"(w[q_idx, kv_idx // 32] >> kv_idx + 1 & 1) == 1"', "b1 h2/1 sq70 sk90"),
+    "bits of no words": ('tensors: {w: {dtype: u32, axes: [b, kv/32]}}\nmask_mod: '
+                         '"(w[b, kv_idx // 32] >> kv_idx & 1) == 0"', "b1 h2/1 sq20 sk0"),
     "heads": ('mask_mod: "h % 2 == 0 ? kv_idx < 40 : kv_idx >= 50 - b"', "b2 h4/2 sq70 sk90"),
     "softcap": ('causal: true\nscore_mod: "30 * tanh(score / 30)"', "b1 h2/1 sq70 sk90"),
     "softcap by a scalar, at saturation":
