@@ -164,12 +164,22 @@ fill_random(const ShapedTensor *x, const HostTensor *t, int64_t sk, Random *r,
   return ATTNC_OK;
 }
 
-/* A table's numbers are the same whatever else the call has. */
+/* FNV-1a. */
+static uint64_t
+hash_of(const char *name)
+{
+  uint64_t h = 0xcbf29ce484222325u;
+  for (; *name; name++)
+    h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+  return h;
+}
+
+/* A table's numbers are the same whatever else the call, or a call of a later version, has. */
 static attnc_status
 fill_table(Tensors *t, int slot, uint64_t seed, attnc_error *e)
 {
   Random r;
-  random_seed(&r, seed + (uint64_t)(slot + 1) * 0x9e3779b97f4a7c15u);
+  random_seed(&r, seed + hash_of(t->host[slot].name));
   return fill_random(&t->call.at[slot], &t->host[slot], t->sizes.sk, &r, e);
 }
 

@@ -59,7 +59,7 @@ expr_is_bit(const Expr *e, ExprBit *to)
       either(left_of(last, EXPR_OP_FLOOR_DIV, 32), left_of(last, EXPR_OP_SHR, 5));
   const Expr *rest = either(left_of(by, EXPR_OP_MOD, 32), beside(by, EXPR_OP_BIT_AND, 31));
   *to = (ExprBit){load, x};
-  if (!x || (x != by && x != rest) || !moves_by_one(x) || expr_grade(x) != GRADE_COLUMN)
+  if (!x || (x != by && x != rest) || !moves_by_one(x) || x->vars >> EXPR_Q_IDX & 1)
     return false;
   for (int i = 0; i < load->n - 1; i++)
     if (has_key(load->arg[i]))
