@@ -174,7 +174,8 @@ hash_of(const char *name)
   return h;
 }
 
-/* A table's numbers are the same whatever else the call, or a call of a later version, has. */
+/* A table's numbers are the same whatever else the call, or a call of a later version, has.
+ */
 static attnc_status
 fill_table(Tensors *t, int slot, uint64_t seed, attnc_error *e)
 {

@@ -272,8 +272,8 @@ typedef struct ExprBound {
 bool expr_is_bound(ExprGraph *, const Expr *, ExprBound *);
 const Expr *expr_of_bound(ExprGraph *, ExprBound);
 
-/* A bit of packed words: `(t[…, x // 32] >> x & 1) == 1`, where x is kv_idx and what does not
- * depend on it. */
+/* A bit of packed words: `(t[…, x // 32] >> x & 1) == 1`, where x is kv_idx and what does
+ * not depend on it. */
 typedef struct ExprBit {
   const Expr *load, *at; /* the word's load; x */
 } ExprBit;
