@@ -71,6 +71,41 @@ class Tune(common.Case):
         with self.assertRaises(KeyboardInterrupt):
             self.tune(progress=interrupt)
 
+    def test_tables(self):
+        """What one context tuned, another has from its table, and forgets."""
+        self.tune()
+        table = attnc.tune_export(context=self.context)
+        there = attnc.Context("emu", tune_dir=os.path.join(self.folder.name, "there"))
+        told = attnc.tune_import(table + "torn", context=there)
+        self.assertEqual((told["added"], told["known"]), (1, 0))
+        self.assertIn("torn", told["notes"][-1])
+        mine, theirs = (attnc.tune_list(context=c) for c in (self.context, there))
+        self.assertEqual(mine["sha256"], theirs["sha256"])
+        self.assertEqual(there.plan(CAUSAL, SIZES).info["source"], "exact")
+        merged, told = attnc.tune_merge(table, table.rstrip("\n"), "no line")
+        self.assertEqual((merged, told["lines"], told["skipped"]), (table, 1, 1))
+        self.assertEqual(attnc.tune_list(CAUSAL, "b1 h9 s4096", context=there)["records"], [])
+        self.assertEqual(attnc.tune_forget(CAUSAL, SIZES, device="other", context=there), 0)
+        self.assertEqual(attnc.tune_forget(CAUSAL, SIZES, context=there), 1)
+        self.assertNotEqual(there.plan(CAUSAL, SIZES).info["source"], "exact")
+
+    def test_pinned_table(self):
+        self.tune()
+        path = os.path.join(self.folder.name, "pinned")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(attnc.tune_export(context=self.context))
+        pinned = attnc.Context("emu", tune_table=path)
+        os.remove(path)  # it was read
+        self.assertEqual(pinned.plan(CAUSAL, SIZES).info["source"], "exact")
+        self.assertEqual(len(pinned.info["tune_table"]["sha256"]), 64)
+        for refused in (lambda: attnc.tune(CAUSAL, SIZES, context=pinned, top=1),
+                        lambda: attnc.tune_import("", context=pinned),
+                        lambda: attnc.tune_forget(context=pinned)):
+            with self.assertRaisesRegex(attnc.UsageError, "pinned"):
+                refused()
+        with self.assertRaisesRegex(attnc.CacheError, "pinned"):
+            attnc.Context("emu", tune_table=path)
+
 
 if __name__ == "__main__":
     common.main()

@@ -36,7 +36,10 @@ class WhatRunDoes(common.Case):
         self.assertIn("the tuning table's for these sizes",
                       self.attnc("explain", self.spec(), *size).stdout)
         self.assertIn("exact", self.attnc("key", self.spec(), *size, "--explain").stdout)
-        self.assertEqual(self.sources(*size, "--arch", "sm_86")[0], "model")  # another device
+        self.assertEqual(self.sources(*size, "--arch", "sm_90")[0], "model")  # another device
+        self.assertEqual(self.sources(*size, "--arch", "sm_86")[0], "family")
+        self.assertIn("another device of its family",
+                      self.attnc("explain", self.spec(), *size, "--arch", "sm_86").stdout)
 
     def test_targets(self):
         rows = {t["name"]: t for t in self.json("targets")["targets"]}
