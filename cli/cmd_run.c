@@ -104,8 +104,9 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   r->shape = shape.p;
   TRY(tensors_new(&o->spec.info.call, &z, &o->host,
                   e)); /* refuses what 64 bits do not hold */
-  r->all_rows = z.b * z.h * z.sq;
+  r->all_rows = z.h * (z.total_q ? z.total_q : z.b * z.sq);
   TRY(take_numbers(k, &o->host.call, o->host.scalars, e));
+  o->host.seqlens = k->c->opt.value[OPT_SEQLENS];
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
@@ -258,6 +259,8 @@ prepare(Run *k, attnc_error *e)
     return err_set(e, ATTNC_ERR_USAGE, "--input and --output take one spec");
   if (o->value[OPT_INPUT] && o->value[OPT_SHAPE])
     return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
+  if (o->value[OPT_INPUT] && o->value[OPT_SEQLENS])
+    return err_set(e, ATTNC_ERR_USAGE, "lengths come from --input: no --seqlens beside it");
   k->width = names_width(o);
   interrupt_after(limit);
   return o->value[OPT_ARCH] ? attnc_target_check(o->value[OPT_ARCH], e) : ATTNC_OK;

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "harness/seqlens.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -191,6 +192,27 @@ check_agreement(const Problem *p, const SpecInfo *s, attnc_error *e)
   return ATTNC_OK;
 }
 
+/* Lengths are the shape, or fit into one that was given. */
+static attnc_status
+take_seqlens(const Cli *c, const CallInfo *call, attnc_sizes *z, attnc_error *e)
+{
+  const char *text = c->opt.value[OPT_SEQLENS];
+  attnc_sizes own = *z;
+  if (text) {
+    TRY(seqlens_check(call, text, e));
+    seqlens_shape(text, &own);
+    if (c->opt.value[OPT_SHAPE] && (own.b != z->b || own.sq > z->sq || own.sk > z->sk))
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "--seqlens: %lld sequences of up to %lld queries and %lld keys do not "
+                     "fit the shape",
+                     (long long)own.b, (long long)own.sq, (long long)own.sk);
+    if (!c->opt.value[OPT_SHAPE])
+      *z = own;
+  }
+  seqlens_sizes(call, text, z);
+  return ATTNC_OK;
+}
+
 attnc_status
 cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
 {
@@ -219,7 +241,9 @@ cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *
     return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
                    (long long)p.sizes.h, (long long)p.sizes.hk);
   *out = p.sizes;
-  return ATTNC_OK;
+  return seqlens_are_in(&s->info.call) || c->opt.value[OPT_SEQLENS]
+             ? take_seqlens(c, &s->info.call, out, e)
+             : ATTNC_OK;
 }
 
 void

@@ -153,6 +153,9 @@ problem_print(const attnc_sizes *z, Str *s)
     str_printf(s, " s%lld", (long long)z->sq);
   else
     str_printf(s, " sq%lld sk%lld", (long long)z->sq, (long long)z->sk);
+  for (int i = SIZE_SK + 1; i < SIZE_COUNT; i++)
+    if (size_get(z, (SizeId)i))
+      str_printf(s, " %s%lld", size_names[i], (long long)size_get(z, (SizeId)i));
 }
 
 const char *

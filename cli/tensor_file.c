@@ -69,8 +69,19 @@ take_sizes(const ShapedTensor *x, const StTensor *t, bool known[SIZE_COUNT], att
     SizeId size = x->shape[i].size;
     if (x->shape[i].n || known[size])
       continue;
-    size_set(z, size, t->shape[i]);
+    size_set(z, size, t->shape[i] - x->shape[i].more);
     known[size] = true;
+  }
+}
+
+/* Of packed rows the length of the longest sequence, by its offsets. */
+static void
+take_longest(const StTensor *offsets, int64_t *longest)
+{
+  for (int64_t i = 0; offsets && i + 1 < offsets->shape[0]; i++) {
+    int32_t at[2]; /* the file's are not aligned */
+    memcpy(at, (const char *)offsets->data + (size_t)i * sizeof *at, sizeof at);
+    *longest = (int64_t)at[1] - at[0] > *longest ? (int64_t)at[1] - at[0] : *longest;
   }
 }
 
@@ -85,6 +96,8 @@ tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_err
       TRY(find_input(&s->call.at[i], f, &t[i], e));
       take_sizes(&s->call.at[i], t[i], known, z);
     }
+  take_longest(t[ATTNC_CU_SEQLENS_Q], &z->sq);
+  take_longest(t[ATTNC_CU_SEQLENS_K], &z->sk);
   for (int i = 0; i < s->call.n_slots; i++)
     if (t[i]) {
       HostTensor want = tensor_shaped(&s->call.at[i], z);

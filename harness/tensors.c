@@ -1,6 +1,7 @@
 #include "harness/tensors.h"
 
 #include "harness/random.h"
+#include "harness/seqlens.h"
 
 #include "base/err.h"
 
@@ -194,6 +195,10 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
       TRY(fill_table(t, i, seed, e));
     else if (t->call.at[i].t.access & ACCESS_IN)
       TRY(fill_random(&t->call.at[i], &t->host[i], t->sizes.sk, &r, e));
+  if (seqlens_are_in(&t->call)) {
+    seqlens_fill(t);
+    seqlens_kill(t);
+  }
   return ATTNC_OK;
 }
 
@@ -206,11 +211,13 @@ tensors_tables(const CallInfo *call, const attnc_sizes *z, uint64_t seed, Tensor
   for (int i = 0; i < CALL_SCALARS; i++)
     t->scalars[i] = NAN;
   for (int i = 0; i < call->n_slots && st == ATTNC_OK; i++)
-    if (call->at[i].t.name && call->at[i].t.table) {
+    if (call->at[i].t.name && (call->at[i].t.table || seqlens_have(i))) {
       st = tensor_new(t, i, e);
-      if (st == ATTNC_OK)
+      if (st == ATTNC_OK && call->at[i].t.table)
         st = fill_table(t, i, seed, e);
     }
+  if (st == ATTNC_OK)
+    seqlens_fill(t);
   if (st != ATTNC_OK)
     tensors_free(t);
   return st;
@@ -246,6 +253,8 @@ tensors_verify(Tensors *t, const attnc_spec *spec, Verdict *v, attnc_error *e)
                          .n_outputs = ATTNC_SLOT_COUNT}};
   attnc_status status = attnc_verify(spec, ATTNC_OP_FWD, &args, &v->all, e);
   v->all.outputs = NULL; /* the verdict is copied */
+  if (status == ATTNC_OK && seqlens_are_in(&t->call))
+    status = seqlens_unwritten(t, e);
   return status;
 }
 

@@ -28,6 +28,7 @@ typedef struct Tensors {
   HostTensor host[CALL_SLOTS];   /* by slot; data is owned */
   attnc_tensor view[CALL_SLOTS]; /* what attnc_args point at */
   double scalars[CALL_SCALARS];  /* NaN: the spec's */
+  const char *seqlens; /* lengths of sequences as harness/seqlens.h has them; NULL: drawn */
 } Tensors;
 
 typedef struct DeviceTensors {
@@ -41,10 +42,12 @@ void tensors_free(Tensors *);
 /* Inputs: normal, of mean 0 and variance 1, from the seed; of whole numbers 0 to 7, as ids
  * are; of a monotone tensor rows that begin at 0 and, along a size of the call, rise by one
  * some eight times, as the documents of tokens do; along a number they end at sk, as
- * offsets do. ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it
- * and those behind it are as they were. */
+ * offsets do; of `seqlens` lengths, and NaN in the rows of no sequence.
+ * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
+ * behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
-/* Only the tables that a spec declares, made and filled as by tensors_random. */
+/* Only what masks may read, the tables of a spec and its `seqlens`, made and filled as by
+ * tensors_random. */
 attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, uint64_t seed, Tensors *,
                             attnc_error *);
 /* Outputs: all bits set, which is a NaN in every dtype. */

@@ -74,6 +74,7 @@ sample_rows(int64_t sq, int64_t rows[SAMPLED_ROWS])
 
 /* What is kept of a row until the head's plain error is known. */
 typedef struct RowError {
+  int64_t q;
   double error;     /* largest of an element */
   double excess;    /* largest of error - own: at most twice the plain error when right */
   double own;       /* an ulp, and what functions are worth, of the element with that */
@@ -118,7 +119,7 @@ static bool
 tainted(const Ref *r, int64_t q, int i)
 {
   int64_t first = q < BLOCK_ROWS ? 0 : q - BLOCK_ROWS + 1;
-  int64_t last = q + BLOCK_ROWS > r->n.sq ? r->n.sq - 1 : q + BLOCK_ROWS - 1;
+  int64_t last = q + BLOCK_ROWS > r->seq.sq ? r->seq.sq - 1 : q + BLOCK_ROWS - 1;
   Range own = r->exprs && r->spec->mask_mod.n ? (Range){0, 0} : ref_visible(r, q);
   int64_t done = 0;
   for (int64_t row = first; row <= last; row++) {
@@ -155,11 +156,11 @@ lse_slack(const Ref *r, int64_t q, double lse)
 }
 
 static RowError
-row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, Plain *plain)
+row_error(Ref *r, int64_t h, int64_t q, double lse, Plain *plain)
 {
   RowError e = {.excess = -INFINITY};
   for (int i = 0; i < r->spec->head_dim_v; i++) {
-    double got = ref_at(r, ATTNC_O, b, h, q, i), want = r->o64[i];
+    double got = ref_of_query(r, ATTNC_O, h, q, i), want = r->o64[i];
     double error = element_error(r, q, i, got);
     double one = lse == -INFINITY ? 0 : ref_ulp(want, r->ty[ATTNC_O]);
     if (one > 0 && one < FLUSHED && r->spec->sink_logit.n)
@@ -175,7 +176,7 @@ row_error(Ref *r, int64_t b, int64_t h, int64_t q, double lse, Plain *plain)
     }
   }
   if (r->spec->return_lse) {
-    float got = ref_at(r, ATTNC_LSE, b, h, q, 0);
+    float got = ref_of_query(r, ATTNC_LSE, h, q, 0);
     bool excused = isfinite(lse) && !isfinite(got) && !isfinite(r->lse32);
     e.lse = excused ? 0 : distance(got, lse);
     e.lse_slack = lse_slack(r, q, lse) + r->lse_slack;
@@ -245,24 +246,48 @@ merge(Judge *all, const Judge *one)
   }
 }
 
+/* Rows of the head that are checked: how many, in per_row. */
+static int64_t
+rows_of_head(Ref *r, int64_t b, int64_t h, Plain *plain)
+{
+  RowError *errors = r->per_row;
+  int64_t n = 0;
+  for (int64_t i = 0; i < r->n_rows; i++) {
+    int64_t q = ref_row_index(r, i);
+    if (q < 0)
+      continue;
+    double lse = ref_row(r, b, h, q);
+    errors[n] = row_error(r, h, q, lse, plain);
+    errors[n].q = q;
+    errors[n].empty = r->n_seen == 0;
+    errors[n].no_lse = errors[n].empty && lse == -INFINITY;
+    n++;
+  }
+  return n;
+}
+
 static void
 judge_head(Ref *r, void *user, int64_t b, int64_t h)
 {
   Judge *judge = (Judge *)user + b * r->n.h + h;
-  RowError *errors = r->per_row;
+  const RowError *errors = r->per_row;
+  int64_t sampled[SAMPLED_ROWS], all = r->n_rows;
   Plain plain = {0};
-  for (int64_t i = 0; i < r->n_rows; i++) {
-    int64_t q = ref_row_index(r, i);
-    double lse = ref_row(r, b, h, q);
-    errors[i] = row_error(r, b, h, q, lse, &plain);
-    errors[i].empty = r->n_seen == 0;
-    errors[i].no_lse = errors[i].empty && lse == -INFINITY;
+  if (r->sampled && r->seq.sq > SAMPLED_ROWS) {
+    sample_rows(r->seq.sq, sampled);
+    for (int i = 0; i < SAMPLED_ROWS; i++)
+      sampled[i] += r->seq.q_first;
+    r->rows = sampled;
+    r->n_rows = SAMPLED_ROWS;
   }
-  for (int64_t i = 0; i < r->n_rows; i++) {
+  int64_t n = rows_of_head(r, b, h, &plain);
+  r->rows = NULL;
+  r->n_rows = all;
+  for (int64_t i = 0; i < n; i++) {
     Judge one = judge_row(&errors[i], &plain, errors[i].empty);
     one.v.b = b;
     one.v.h = h;
-    one.v.q = ref_row_index(r, i);
+    one.v.q = errors[i].q;
     merge(judge, &one);
   }
 }
@@ -322,19 +347,13 @@ attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdi
   Ref r;
   attnc_verdict asked;
   Judge all = {.v = {.size = sizeof all.v}};
-  int64_t sampled[SAMPLED_ROWS];
   err_clear(err);
   TRY(check_verdict(&asked, verdict, err));
   TRY(ref_open(&r, spec, op, host, REF_ALL, err));
-  double macs = (double)r.n.b * (double)r.n.h * (double)r.n.sq * (double)r.n.sk *
-                (spec->head_dim + spec->head_dim_v);
+  double macs = ref_pairs(&r) * (spec->head_dim + spec->head_dim_v);
   r.row_bytes = sizeof(RowError);
   r.judged = true;
-  if (macs > LARGE_MACS && r.n.sq > SAMPLED_ROWS) {
-    sample_rows(r.n.sq, sampled);
-    r.rows = sampled;
-    r.n_rows = SAMPLED_ROWS;
-  }
+  r.sampled = macs > LARGE_MACS;
   Arena *arena = arena_new(0);
   attnc_status status = judge_all(&r, arena, &all, err);
   arena_free(arena);

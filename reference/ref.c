@@ -179,11 +179,19 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
   *r = (Ref){.spec = s, .call = s->call[op], .band = spec_band(s)};
   TRY(sizes_take(&r->n, args.sizes, err));
   TRY(tensors_take(r->t, CALL_SLOTS, args.tensors, args.tensor_size, args.n_tensors, err));
-  r->n_rows = r->n.sq;
+  r->n_rows = ref_is_packed(r) ? r->n.total_q : r->n.sq;
   TRY(check_sizes(s, &r->n, err));
   TRY(choose_scalars(r, &args, need != REF_NOTHING, err));
   TRY(check_tensors(r, need, err));
+  TRY(ref_take_sequences(r, err));
   return ref_take_tables(r, err);
+}
+
+void
+ref_enter(Ref *r, int64_t b)
+{
+  r->seq = ref_sequence(r, b);
+  ref_enter_tables(r);
 }
 
 /* NULL when the product is beyond memory. */
@@ -224,24 +232,39 @@ take_memory(Ref *r)
 
 /* ---- one row ---- */
 
-float
-ref_at(const Ref *r, int slot, int64_t b, int64_t h, int64_t s, int64_t d)
+/* Of a tensor whose axes are b, heads, rows and elements; packed rows have no b. */
+static float
+element(const Ref *r, int slot, bool packed, int64_t b, int64_t h, int64_t row, int64_t d)
 {
   const attnc_tensor *t = &r->t[slot];
-  int64_t i = b * t->stride[0] + h * t->stride[1] + s * t->stride[2] + d * t->stride[3];
+  const int64_t *st = t->stride + !packed;
+  int64_t i = (packed ? 0 : b * t->stride[0]) + h * st[0] + row * st[1] + d * st[2];
   return ref_element(t->data, i, r->ty[slot]);
 }
 
+float
+ref_of_query(const Ref *r, int slot, int64_t h, int64_t q, int64_t d)
+{
+  return element(r, slot, ref_is_packed(r), r->seq.b, h, r->seq.q_first + q, d);
+}
+
+static float
+of_key(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
+{
+  return element(r, slot, spec_has_tensor(r->spec, ATTNC_CU_SEQLENS_K), r->seq.kb, hk,
+                 r->seq.k_first + r->seq.k_pad + j, d);
+}
+
 static void
-load_key_head(Ref *r, int64_t b, int64_t hk)
+load_key_head(Ref *r, int64_t hk)
 {
   int d = r->spec->head_dim, dv = r->spec->head_dim_v;
-  for (int64_t j = 0; j < r->n.sk; j++) {
+  for (int64_t j = 0; j < r->seq.sk; j++) {
     float *block = r->keys + j / KEYS * KEYS * d + j % KEYS;
     for (int i = 0; i < d; i++)
-      block[i * KEYS] = ref_at(r, ATTNC_K, b, hk, j, i);
+      block[i * KEYS] = of_key(r, ATTNC_K, hk, j, i);
     for (int i = 0; i < dv; i++)
-      r->values[j * dv + i] = ref_at(r, ATTNC_V, b, hk, j, i);
+      r->values[j * dv + i] = of_key(r, ATTNC_V, hk, j, i);
   }
 }
 
@@ -275,10 +298,10 @@ add_values(const float *restrict v, int64_t n, int dv, const double *restrict p6
 Range
 ref_visible(const Ref *r, int64_t q)
 {
-  int64_t at = q + (r->band.bottom_right ? r->n.sk - r->n.sq : 0);
+  int64_t at = q + (r->band.bottom_right ? r->seq.sk - r->seq.sq : 0);
   int64_t from = r->band.lo == INT_MIN ? 0 : at + r->band.lo;
-  int64_t to = r->band.hi == INT_MAX ? r->n.sk : at + r->band.hi + 1;
-  Range keys = {from < 0 ? 0 : from, to > r->n.sk ? r->n.sk : to};
+  int64_t to = r->band.hi == INT_MAX ? r->seq.sk : at + r->band.hi + 1;
+  Range keys = {from < 0 ? 0 : from, to > r->seq.sk ? r->seq.sk : to};
   return keys.from < keys.to ? keys : (Range){0, 0};
 }
 
@@ -372,7 +395,7 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   if (keys.from == keys.to && sink == -INFINITY)
     return -INFINITY;
   for (int i = 0; i < d; i++)
-    r->q[i] = ref_at(r, ATTNC_Q, b, h, q, i);
+    r->q[i] = ref_of_query(r, ATTNC_Q, h, q, i);
   for (int64_t j = keys.from / KEYS * KEYS; j < keys.to; j += KEYS)
     score_block(r->keys + j * d, r->q, d, r->s64 + j, r->s32 + j);
   double l64;
@@ -410,7 +433,8 @@ ref_magnitude(const Ref *r, Range keys)
 int64_t
 ref_row_index(const Ref *r, int64_t i)
 {
-  return r->rows ? r->rows[i] : i;
+  int64_t q = (r->rows ? r->rows[i] : i) - r->seq.q_first;
+  return q >= 0 && q < r->seq.sq ? q : -1;
 }
 
 /* ---- all heads ---- */
@@ -432,8 +456,10 @@ work(void *user)
   if (take_memory(&r))
     while ((unit = __atomic_fetch_add(&team->next, 1, __ATOMIC_RELAXED)) < team->units) {
       int64_t b = unit / r.n.h, h = unit % r.n.h, key_head = b * r.n.hk + h / group;
-      if (key_head != loaded)
-        load_key_head(&r, b, h / group);
+      if (key_head != loaded) {
+        ref_enter(&r, b);
+        load_key_head(&r, h / group);
+      }
       loaded = key_head;
       team->head(&r, team->user, b, h);
       __atomic_fetch_add(&team->done, 1, __ATOMIC_RELEASE);
@@ -446,8 +472,7 @@ work(void *user)
 static int
 helpers(const Ref *r, int64_t units)
 {
-  double macs = (double)r->n.b * (double)r->n.h * (double)r->n_rows * (double)r->n.sk *
-                (r->spec->head_dim + r->spec->head_dim_v);
+  double macs = ref_pairs(r) * (r->spec->head_dim + r->spec->head_dim_v);
   long most = sysconf(_SC_NPROCESSORS_ONLN);
   if (most > MAX_THREADS)
     most = MAX_THREADS;
@@ -488,9 +513,12 @@ write_head(Ref *r, void *user, int64_t b, int64_t h)
 {
   const Written *to = user;
   int dv = r->spec->head_dim_v;
-  int64_t base = (b * r->n.h + h) * r->n_rows;
+  int64_t base = ((ref_is_packed(r) ? 0 : b * r->n.h) + h) * r->n_rows;
   for (int64_t i = 0; i < r->n_rows; i++) {
-    double l = ref_row(r, b, h, ref_row_index(r, i));
+    int64_t q = ref_row_index(r, i);
+    if (q < 0)
+      continue;
+    double l = ref_row(r, b, h, q);
     if (to->o)
       memcpy(to->o + (base + i) * dv, r->o64, (size_t)dv * sizeof *to->o);
     if (to->lse)
@@ -512,10 +540,10 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
   err_clear(err);
   TRY(ref_open(&r, spec, op, args, REF_INPUTS, err));
   for (size_t i = 0; rows && i < n_rows; i++)
-    if (rows[i] < 0 || rows[i] >= r.n.sq)
+    if (rows[i] < 0 || rows[i] >= r.n_rows)
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);
   r.rows = rows;
-  r.n_rows = rows ? (int64_t)n_rows : r.n.sq;
+  r.n_rows = rows ? (int64_t)n_rows : r.n_rows;
   Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
   return ref_each_head(&r, write_head, &to, err);
 }

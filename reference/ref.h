@@ -16,6 +16,15 @@
 
 #include <attnc/attnc.h>
 
+/* A sequence: how many queries and keys it has, and where they stand.  Of a call without
+ * `seqlens` as many as its sizes say. */
+typedef struct RefSeq {
+  int64_t b, sq, sk;
+  int64_t q_first, k_first; /* rows of the tensors where it begins; */
+  int64_t k_pad;            /* so many rows before its first key */
+  int64_t kb;               /* its batch of k and v */
+} RefSeq;
+
 typedef struct Ref {
   const Spec *spec;
   const Signature *call;
@@ -27,11 +36,13 @@ typedef struct Ref {
   /* What expressions read, by the index that their nodes have. */
   ExprTable tables[CALL_SLOTS];
   double numbers[CALL_SCALARS];
-  const int64_t *rows; /* NULL: all */
+  const int64_t *rows; /* of q; NULL: all */
   int64_t n_rows;
+  bool sampled;     /* of a sequence of many rows some are judged */
   size_t row_bytes; /* of `per_row` for each row: the caller's */
   bool judged;      /* rows have slacks */
   /* Of a thread. */
+  RefSeq seq; /* in hand */
   Arena *arena;
   void *per_row;
   float *keys, *values; /* of the key head: blocks [d][64] of keys, values [sk][dv] */
@@ -63,7 +74,8 @@ attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, RefNeed,
 typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);
 attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
 
-int64_t ref_row_index(const Ref *, int64_t i); /* the query of the i-th row */
+/* The query of the i-th row of q, -1: it is none of the sequence. */
+int64_t ref_row_index(const Ref *, int64_t i);
 /* The keys that the band lets row q see; of these a mask_mod may hide more. */
 Range ref_visible(const Ref *, int64_t q);
 /* Fills o64, o32, lse32 and n_seen; returns the LSE. */
@@ -77,7 +89,8 @@ ref_value(const Ref *r, int64_t key, int i)
 {
   return r->values[key * r->spec->head_dim_v + i];
 }
-float ref_at(const Ref *, int slot, int64_t b, int64_t h, int64_t s, int64_t d);
+/* An element of q, o or lse of the sequence in hand. */
+float ref_of_query(const Ref *, int slot, int64_t h, int64_t q, int64_t d);
 
 /* The distance of neighbouring numbers of the type at x. */
 double ref_ulp(double x, Dtype);
@@ -86,10 +99,23 @@ float ref_rounded(float, Dtype);
 /* n * m elements of zeroed memory; NULL when there are not that many. */
 void *ref_room(Arena *, int64_t n, int64_t m, size_t size);
 
+/* ---- sequences (ref_seq.c) ---- */
+
+/* What the call's `seqlens` say, checked; what has no data says nothing. */
+attnc_status ref_take_sequences(Ref *, attnc_error *);
+RefSeq ref_sequence(const Ref *, int64_t b);
+/* Makes a sequence the one in hand. */
+void ref_enter(Ref *, int64_t b);
+/* Are rows of all sequences in one axis of q? */
+bool ref_is_packed(const Ref *);
+double ref_pairs(const Ref *); /* a query and a key, over all heads */
+
 /* ---- expressions (ref_expr.c) ---- */
 
 /* What expressions read of a call whose tensors and numbers were checked. */
 attnc_status ref_take_tables(Ref *, attnc_error *);
+/* Packed axes of tables: as long as the sequence in hand. */
+void ref_enter_tables(Ref *);
 /* Of a thread, in its arena; false: no memory.  Sets `exprs`. */
 bool ref_exprs_open(Ref *);
 /* Scaled scores of a row in s64 and s32: changed by score_mod, −inf where mask_mod hides

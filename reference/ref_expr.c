@@ -28,6 +28,33 @@ take_table(Ref *r, int i)
   }
 }
 
+/* The sequence's rows of a packed axis. */
+static void
+enter_axis(const Ref *r, const SpecTable *t, int a, ExprTable *to)
+{
+  SizeId size = t->axes.at[a].size;
+  bool queries = size == SIZE_TOTAL_Q;
+  if (!t->axes.at[a].name || (!queries && size != SIZE_TOTAL_K) || !to->data)
+    return;
+  int64_t first = queries ? r->seq.q_first : r->seq.k_first;
+  int bytes = dtype_bytes(spec_table_dtype(t));
+  to->data = (const char *)to->data + first * to->stride[a] * bytes;
+  to->length[a] = queries ? r->seq.sq : r->seq.sk;
+}
+
+void
+ref_enter_tables(Ref *r)
+{
+  const SpecTables *all = &r->spec->tables;
+  if (!spec_has_expressions(r->spec))
+    return;
+  for (int i = 0; i < all->n; i++) {
+    take_table(r, i);
+    for (int a = 0; a < all->at[i].axes.n; a++)
+      enter_axis(r, &all->at[i], a, &r->tables[i]);
+  }
+}
+
 /* Indices and sizes are i32 that do not wrap where sizes are those of kernels. */
 static attnc_status
 check_sizes(const Ref *r, attnc_error *err)
@@ -120,8 +147,8 @@ set_row(const Ref *r, RefExprs *x, int64_t b, int64_t h, int64_t q)
   var[EXPR_B] = (int32_t)b;
   var[EXPR_H] = (int32_t)h;
   var[EXPR_HK] = (int32_t)(h / (r->n.h / r->n.hk));
-  var[EXPR_SQ] = (int32_t)r->n.sq;
-  var[EXPR_SK] = (int32_t)r->n.sk;
+  var[EXPR_SQ] = (int32_t)r->seq.sq;
+  var[EXPR_SK] = (int32_t)r->seq.sk;
   var[EXPR_Q_IDX] = (int32_t)q;
 }
 

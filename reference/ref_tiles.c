@@ -21,13 +21,13 @@ static void
 decide(Ref *r, int64_t b, int64_t h, const attnc_tile_choice *x, attnc_tile_counts *c,
        char *map)
 {
-  MaskProblem p = mask_problem(r->spec, r->n.sq, r->n.sk, r->arena);
+  MaskProblem p = mask_problem(r->spec, r->seq.sq, r->seq.sk, r->arena);
   int64_t hk = h / (r->n.h / r->n.hk);
   p.b = (ExprRange){b, b};
   p.h = (ExprRange){h, h};
   p.hk = (ExprRange){hk, hk};
   p.tables = r->tables;
-  mask_tiles(decided, &p, r->n.sq, r->n.sk, x->block_m, x->block_n, c, map);
+  mask_tiles(decided, &p, r->seq.sq, r->seq.sk, x->block_m, x->block_n, c, map);
 }
 
 /* ---- as they are ---- */
@@ -100,8 +100,8 @@ take_map(const Ref *r, const attnc_tile_choice *x, attnc_tile_counts *c, const c
          size_t map_bytes, attnc_error *err)
 {
   *c = (attnc_tile_counts){.size = sizeof *c,
-                           .q_tiles = (r->n.sq + x->block_m - 1) / x->block_m,
-                           .kv_tiles = (r->n.sk + x->block_n - 1) / x->block_n};
+                           .q_tiles = (r->seq.sq + x->block_m - 1) / x->block_m,
+                           .kv_tiles = (r->seq.sk + x->block_n - 1) / x->block_n};
   if (map && (uint64_t)(c->q_tiles * c->kv_tiles) > map_bytes)
     return err_set(err, ATTNC_ERR_USAGE, "the map needs %lld bytes",
                    (long long)(c->q_tiles * c->kv_tiles));
@@ -125,7 +125,7 @@ count(Ref *r, const attnc_tile_choice *x, attnc_tile_counts *c, char *map, attnc
   if (!x->exact)
     decide(r, x->b, x->h, x, c, map);
   else if (ref_exprs_open(r))
-    mask_tiles(tried, &pairs, r->n.sq, r->n.sk, x->block_m, x->block_n, c, map);
+    mask_tiles(tried, &pairs, r->seq.sq, r->seq.sk, x->block_m, x->block_n, c, map);
   else
     st = err_set(err, ATTNC_ERR_NOMEM, "tiles of a call");
   arena_free(r->arena);
@@ -143,6 +143,7 @@ attnc_tiles_of(const attnc_spec *spec, const attnc_args *args,
   err_clear(err);
   TRY(ref_open(&r, spec, ATTNC_OP_FWD, args, REF_NOTHING, err));
   TRY(take_choice(&x, choice, &r.n, err));
+  ref_enter(&r, x.b);
   TRY(check_reads(&r, x.exact, err));
   TRY(take_map(&r, &x, &c, map, map_bytes, err));
   TRY(struct_give(out, &c, sizeof c, SIZE_UPTO(attnc_tile_counts, visited),

@@ -256,7 +256,9 @@ ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
  * by slot, the caller's buffer of double for each output of the op, contiguous in the order
  * of its axes (o: [b, h, sq, dv]); an output whose pointer is NULL or whose slot is not
  * below n_outputs is not computed.  rows: NULL for all queries, else n_rows query indices;
- * the axis sq of the buffers then has length n_rows. */
+ * the axis sq of the buffers then has length n_rows.  With cu_seqlens_q they are rows of
+ * the packed q, and the axis is total_q.  What is the row of no sequence is left as it is.
+ * ATTNC_ERR_SHAPE names an element of `seqlens` that no call may have. */
 ATTNC_API attnc_status attnc_reference(const attnc_spec *, int op, const attnc_args *,
                                        const int64_t *rows, size_t n_rows,
                                        double *const *outputs, uint32_t n_outputs,
@@ -280,7 +282,8 @@ typedef struct attnc_verdict {
 } attnc_verdict;
 /* Compares outputs of a launch with the reference.  host: the arguments of the launch, with
  * host copies in the slots of inputs and outputs.  ATTNC_OK whether they pass or not: see
- * attnc_verdict.pass.  Of a large problem a sample of the queries is compared. */
+ * attnc_verdict.pass.  Of a large problem a sample of the queries is compared; rows of no
+ * sequence are not looked at. */
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 

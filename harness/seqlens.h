@@ -1,0 +1,27 @@
+/* seqlens.h: sequences of lengths of their own for calls of ours: which lengths, what the
+ * tensors that say them hold, and the rows that are of no sequence. */
+#ifndef ATTNC_HARNESS_SEQLENS_H
+#define ATTNC_HARNESS_SEQLENS_H
+
+#include "harness/tensors.h"
+
+/* Is it a slot of a tensor that `seqlens` may name? */
+bool seqlens_have(int slot);
+/* Have the call's sequences lengths of their own? */
+bool seqlens_are_in(const CallInfo *);
+/* Lengths as text: "3,0,17" queries and as many keys; "3/20,0/5" queries and keys. */
+attnc_status seqlens_check(const CallInfo *, const char *text, attnc_error *);
+/* b, sq and sk of the text. */
+void seqlens_shape(const char *text, attnc_sizes *);
+/* The sizes that b, sq and sk leave open: total_q, total_k, bc.  Lengths are those of the
+ * text, which fit; NULL: drawn from the sizes alone, the first the longest. */
+void seqlens_sizes(const CallInfo *, const char *text, attnc_sizes *);
+/* Fills the tensors of `seqlens` of a call of such sizes; text: t->seqlens. */
+void seqlens_fill(Tensors *);
+/* Rows of q, k and v that are of no sequence become NaN. */
+void seqlens_kill(Tensors *);
+/* Rows of outputs that are of no sequence hold the poison still; ATTNC_ERR_CHECK names one
+ * that does not. */
+attnc_status seqlens_unwritten(const Tensors *, attnc_error *);
+
+#endif

@@ -1,0 +1,119 @@
+/* Sequences of lengths of their own: what the tensors of `seqlens` say of each, checked
+ * where they are numbers of the host. */
+#include "reference/ref.h"
+
+#include "base/err.h"
+
+/* ---- what they say ---- */
+
+static bool
+is_given(const Ref *r, int slot)
+{
+  return spec_has_tensor(r->spec, slot) && r->t[slot].data;
+}
+
+/* Element i of a tensor of `seqlens`, `absent` where the call has it not. */
+static int64_t
+number(const Ref *r, int slot, int64_t i, int64_t absent)
+{
+  return is_given(r, slot) ? ((const int32_t *)r->t[slot].data)[i] : absent;
+}
+
+/* Rows of a sequence in a tensor. */
+typedef struct Rows {
+  int64_t first, n;
+} Rows;
+
+static Rows
+rows_of(const Ref *r, int offsets, int64_t b, int64_t longest)
+{
+  int64_t first = number(r, offsets, b, 0);
+  return (Rows){first, number(r, offsets, b + 1, longest) - first};
+}
+
+RefSeq
+ref_sequence(const Ref *r, int64_t b)
+{
+  Rows q = rows_of(r, ATTNC_CU_SEQLENS_Q, b, r->n.sq);
+  Rows k = rows_of(r, ATTNC_CU_SEQLENS_K, b, r->n.sk);
+  int64_t pad = number(r, ATTNC_LEFTPAD_K, b, 0);
+  return (RefSeq){.b = b,
+                  .sq = number(r, ATTNC_SEQUSED_Q, b, q.n),
+                  .sk = number(r, ATTNC_SEQUSED_K, b, k.n) - pad,
+                  .q_first = q.first,
+                  .k_first = k.first,
+                  .k_pad = pad,
+                  .kb = number(r, ATTNC_CACHE_BATCH_IDX, b, b)};
+}
+
+/* ---- what they must be ---- */
+
+static attnc_status
+check_offsets(const Ref *r, int slot, int64_t total, int64_t longest, attnc_error *err)
+{
+  const char *name = tensor_info[slot].name;
+  if (!is_given(r, slot))
+    return ATTNC_OK;
+  if (number(r, slot, 0, 0) != 0)
+    return err_set(err, ATTNC_ERR_SHAPE, "reference: %s[0] is %lld, not 0", name,
+                   (long long)number(r, slot, 0, 0));
+  for (int64_t b = 0; b < r->n.b; b++) {
+    long long at = number(r, slot, b, 0), end = number(r, slot, b + 1, 0);
+    if (end < at || end > total)
+      return err_set(
+          err, ATTNC_ERR_SHAPE,
+          "reference: %s[%lld] is %lld, not from %lld to the %lld rows there are", name,
+          (long long)b + 1, end, at, (long long)total);
+    if (end - at > longest)
+      return err_set(err, ATTNC_ERR_SHAPE,
+                     "reference: %s[%lld] and the next leave %lld rows, more than the %lld "
+                     "of the longest sequence",
+                     name, (long long)b, end - at, (long long)longest);
+  }
+  return ATTNC_OK;
+}
+
+static attnc_status
+check_within(const Ref *r, int slot, int64_t b, int64_t most, attnc_error *err)
+{
+  int64_t n = number(r, slot, b, 0);
+  if (!is_given(r, slot) || (n >= 0 && n <= most))
+    return ATTNC_OK;
+  return err_set(err, ATTNC_ERR_SHAPE, "reference: %s[%lld] is %lld, not from 0 to %lld",
+                 tensor_info[slot].name, (long long)b, (long long)n, (long long)most);
+}
+
+attnc_status
+ref_take_sequences(Ref *r, attnc_error *err)
+{
+  TRY(check_offsets(r, ATTNC_CU_SEQLENS_Q, r->n.total_q, r->n.sq, err));
+  TRY(check_offsets(r, ATTNC_CU_SEQLENS_K, r->n.total_k, r->n.sk, err));
+  for (int64_t b = 0; b < r->n.b; b++) {
+    int64_t q = rows_of(r, ATTNC_CU_SEQLENS_Q, b, r->n.sq).n;
+    int64_t k = rows_of(r, ATTNC_CU_SEQLENS_K, b, r->n.sk).n;
+    TRY(check_within(r, ATTNC_SEQUSED_Q, b, q, err));
+    TRY(check_within(r, ATTNC_SEQUSED_K, b, k, err));
+    TRY(check_within(r, ATTNC_LEFTPAD_K, b, number(r, ATTNC_SEQUSED_K, b, k), err));
+    TRY(check_within(r, ATTNC_CACHE_BATCH_IDX, b, r->n.bc - 1, err));
+  }
+  return ATTNC_OK;
+}
+
+/* ---- of all ---- */
+
+bool
+ref_is_packed(const Ref *r)
+{
+  return spec_has_tensor(r->spec, ATTNC_CU_SEQLENS_Q);
+}
+
+double
+ref_pairs(const Ref *r)
+{
+  double n = 0;
+  for (int64_t b = 0; b < r->n.b; b++) {
+    RefSeq s = ref_sequence(r, b);
+    n += (double)s.sq * (double)s.sk;
+  }
+  return n * (double)r->n.h;
+}
