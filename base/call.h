@@ -51,6 +51,12 @@ typedef enum SizeId {
 extern const char *const size_names[SIZE_COUNT];
 int64_t size_get(const attnc_sizes *, SizeId);
 void size_set(attnc_sizes *, SizeId, int64_t);
+/* Of those behind sk only what is not 0 is a size of the call. */
+static inline bool
+size_is_there(const attnc_sizes *s, SizeId id)
+{
+  return id <= SIZE_SK || size_get(s, id) != 0;
+}
 
 attnc_status sizes_take(attnc_sizes *to, const attnc_sizes *from, attnc_error *);
 

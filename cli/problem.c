@@ -153,9 +153,13 @@ problem_print(const attnc_sizes *z, Str *s)
     str_printf(s, " s%lld", (long long)z->sq);
   else
     str_printf(s, " sq%lld sk%lld", (long long)z->sq, (long long)z->sk);
-  for (int i = SIZE_SK + 1; i < SIZE_COUNT; i++)
-    if (size_get(z, (SizeId)i))
-      str_printf(s, " %s%lld", size_names[i], (long long)size_get(z, (SizeId)i));
+  const struct {
+    const char *name;
+    int64_t n;
+  } more[] = {{"total_q", z->total_q}, {"total_k", z->total_k}, {"bc", z->bc}};
+  for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+    if (more[i].n)
+      str_printf(s, " %s%lld", more[i].name, (long long)more[i].n);
 }
 
 const char *

@@ -282,8 +282,9 @@ greeting(const Sweep *s)
   const char *text = jit_spec_text(s->spec, &n, &file);
   json_t *sizes = json_object();
   for (int i = 0; i < SIZE_COUNT; i++)
-    json_object_set_new(sizes, size_names[i],
-                        json_integer(size_get(&s->copy.sizes, (SizeId)i)));
+    if (size_is_there(&s->copy.sizes, (SizeId)i))
+      json_object_set_new(sizes, size_names[i],
+                          json_integer(size_get(&s->copy.sizes, (SizeId)i)));
   json_t *j = json_pack("{s:i, s:s%, s:i, s:o, s:s, s:i, s:s, s:I}", "attnc",
                         attnc_version(), "spec", text, n, "op", s->copy.op, "sizes", sizes,
                         "libcuda", s->drv->path, "ordinal", s->device->ordinal, "target",

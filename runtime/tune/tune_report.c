@@ -118,7 +118,9 @@ tuning_object(const attnc_tuning *t)
   for (int i = 0; i < t->n; i++)
     json_array_append_new(list, candidate_json(t->order[i], t->unit));
   for (int i = 0; i < SIZE_COUNT; i++)
-    json_object_set_new(sizes, size_names[i], json_integer(size_get(&t->sizes, (SizeId)i)));
+    if (size_is_there(&t->sizes, (SizeId)i))
+      json_object_set_new(sizes, size_names[i],
+                          json_integer(size_get(&t->sizes, (SizeId)i)));
   json_t *j = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:b}", "schema",
                         "attnc.tune/1", "name", t->name, "sizes", sizes, "target",
                         t->target, "device", t->device, "unit", t->unit, "level",

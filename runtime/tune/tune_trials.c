@@ -29,8 +29,9 @@ problem_json(const Sweep *s)
   TuneProblem p = jit_tune_problem(s->spec, &s->copy, s->drv, s->device);
   json_t *sizes = json_object();
   for (int i = 0; i < SIZE_COUNT; i++)
-    json_object_set_new(sizes, size_names[i],
-                        json_integer(size_get(&s->copy.sizes, (SizeId)i)));
+    if (size_is_there(&s->copy.sizes, (SizeId)i))
+      json_object_set_new(sizes, size_names[i],
+                          json_integer(size_get(&s->copy.sizes, (SizeId)i)));
   return json_pack("{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:s}", "schema", SCHEMA, "device",
                    s->device->name, "driver", s->drv->version, "spec_hash", p.spec_hash,
                    "op", p.op, "sizes", sizes, "target", s->t->target, "unit", s->t->unit);

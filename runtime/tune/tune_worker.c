@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "harness/execute.h"
+#include "harness/seqlens.h"
 #include "schedule/schedule_json.h"
 
 #include <math.h>
