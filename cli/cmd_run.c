@@ -4,6 +4,7 @@
 #include "cli/tensor_file.h"
 
 #include "base/err.h"
+#include "harness/seqlens.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -104,13 +105,13 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   r->shape = shape.p;
   TRY(tensors_new(&o->spec.info.call, &z, &o->host,
                   e)); /* refuses what 64 bits do not hold */
-  r->all_rows = z.h * (z.total_q ? z.total_q : z.b * z.sq);
   TRY(take_numbers(k, &o->host.call, o->host.scalars, e));
   o->host.seqlens = k->c->opt.value[OPT_SEQLENS];
   if (path)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
     TRY(tensors_random(&o->host, (uint64_t)k->seed, e));
+  r->all_rows = z.h * seqlens_queries(&o->host);
   tensors_poison(&o->host);
   return ATTNC_OK;
 }

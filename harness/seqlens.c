@@ -207,6 +207,17 @@ rows_of(const Tensors *t, bool keys, int64_t i)
   return (Rows){batch, first + pad, first + used};
 }
 
+int64_t
+seqlens_queries(const Tensors *t)
+{
+  int64_t n = 0;
+  for (int64_t i = 0; i < t->sizes.b; i++) {
+    Rows r = rows_of(t, false, i);
+    n += r.to - r.from;
+  }
+  return n;
+}
+
 static bool
 is_of_keys(int slot)
 {

@@ -18,6 +18,8 @@ void seqlens_shape(const char *text, attnc_sizes *);
 void seqlens_sizes(const CallInfo *, const char *text, attnc_sizes *);
 /* Fills the tensors of `seqlens` of a call of such sizes; text: t->seqlens. */
 void seqlens_fill(Tensors *);
+/* Of all sequences, with `seqlens` or without. */
+int64_t seqlens_queries(const Tensors *);
 /* Rows of q, k and v that are of no sequence become NaN. */
 void seqlens_kill(Tensors *);
 /* Rows of outputs that are of no sequence hold the poison still; ATTNC_ERR_CHECK names one
