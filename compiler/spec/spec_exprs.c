@@ -148,13 +148,16 @@ read_one(SpecLoad *l, ExprGraph *g, const DocNode *node, ExprKind kind)
 {
   const char *text = NULL;
   ExprParse p;
-  if (!spec_value_text(l, node, &text))
+  bool named = node->kind == DOC_MAP;
+  if (named ? !(text = spec_mod_text(l, node, kind)) : !spec_value_text(l, node, &text))
     return NULL;
   expr_parse(g, text, kind, &p);
   for (int i = 0; i < p.faults.n; i++) {
     const ExprFault *f = &p.faults.at[i];
-    spec_fault(l, spec_place_within(l, node, f->at, f->width),
-               (SpecError)(SE_EXPR_TOKEN + (int)f->what), f->help, "%s", f->message);
+    if (named && i && str_eq(f->message, f[-1].message))
+      continue; /* a parameter that stands there twice */
+    Place at = named ? node->place : spec_place_within(l, node, f->at, f->width);
+    spec_fault(l, at, (SpecError)(SE_EXPR_TOKEN + (int)f->what), f->help, "%s", f->message);
   }
   return p.root ? expr_normal(g, p.root) : NULL;
 }

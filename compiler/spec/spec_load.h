@@ -201,6 +201,17 @@ Place spec_place_within(const SpecLoad *, const DocNode *, size_t at, size_t wid
 
 /* A name that is declared, of a tensor or a scalar; false, reported: it may not be. */
 bool spec_name_is_free(SpecLoad *, const DocNode *named);
+/* A row of specs/mods/mods.def. */
+typedef struct SpecMod {
+  const char *name;
+  ExprKind kind;
+  const char *parameters, *example, *text, *doc, *source;
+} SpecMod;
+extern const SpecMod spec_mods[];
+extern const int n_spec_mods;
+/* The text that a map `{use: NAME, with: {…}}` stands for; NULL, reported: for none. */
+const char *spec_mod_text(SpecLoad *, const DocNode *, ExprKind);
+
 /* Expressions, when all else is read: parsed, checked, in normal form; masks and band are
  * one. */
 void spec_read_exprs(SpecLoad *);

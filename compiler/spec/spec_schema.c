@@ -100,10 +100,13 @@ put_pins(Str *out)
 }
 
 static void
-put_exprs(Str *out)
+put_exprs(Str *out, const Field *f)
 {
-  str_put(out, "\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, "
-               "\"items\": {\"type\": \"string\"}}]");
+  const char *mod = f->at == offsetof(Spec, own_mask) ? "mask" : "score";
+  str_printf(out,
+             "\"oneOf\": [{\"$ref\": \"#/definitions/%s_mod\"}, {\"type\": \"array\", "
+             "\"minItems\": 1, \"items\": {\"$ref\": \"#/definitions/%s_mod\"}}]",
+             mod, mod);
 }
 
 #define DECLARED_NAME "^[a-z_][a-z0-9_]{0,63}$"
@@ -119,6 +122,22 @@ put_declarations(Str *out, int most, const char *what)
              most, what);
 }
 
+/* A size in blocks, of axes that are not packed. */
+static void
+put_blocks(Str *out, const char *words)
+{
+  const char *bar = "";
+  str_put(out, "}, {\"type\": \"string\", \"pattern\": \"^(");
+  for (size_t n; *words; words += n + (words[n] == ' ')) {
+    n = strcspn(words, " ");
+    if (words[0] == 't')
+      continue;
+    str_printf(out, "%s%.*s", bar, (int)n, words);
+    bar = "|";
+  }
+  str_put(out, ")/([2-9]|[1-9][0-9]{1,9})$\"");
+}
+
 static void
 put_axes(Str *out, const Field *f)
 {
@@ -127,10 +146,9 @@ put_axes(Str *out, const Field *f)
       "\"type\": \"array\", \"minItems\": 1, \"maxItems\": %d, \"items\": {\"oneOf\": [{",
       EXPR_AXES);
   put_words(out, f->words);
-  str_put(out, "}, {\"type\": \"string\", \"pattern\": \"^(");
-  for (const char *p = f->words; *p; p++)
-    str_printf(out, "%c", *p == ' ' ? '|' : *p);
-  str_put(out, ")/[1-9][0-9]*$\"}, {");
+  if (f == &spec_table_fields[1])
+    put_blocks(out, f->words);
+  str_put(out, "}, {");
   put_integer(out, f);
   str_put(out, "}]}");
 }
@@ -213,7 +231,7 @@ put_type(Str *out, const Field *f)
     put_list(out, attnc_targets(), n_targets);
     break;
   case FT_EXPRS:
-    put_exprs(out);
+    put_exprs(out, f);
     break;
   case FT_TABLES:
     put_declarations(out, SPEC_TABLES, "\"$ref\": \"#/definitions/tensor\"");
@@ -290,6 +308,27 @@ put_required(Str *out, const Field *fields, int n)
   str_put(out, "]");
 }
 
+/* A text, or a mod by its name. */
+static void
+put_mods(Str *out, const char *name, ExprKind kind)
+{
+  const char *comma = "";
+  str_printf(out,
+             "    \"%s\": {\"oneOf\": [{\"type\": \"string\"}, {\n      \"type\": "
+             "\"object\", \"additionalProperties\": false, \"required\": [\"use\"],\n"
+             "      \"properties\": {\n        \"use\": {\"enum\": [",
+             name);
+  for (int i = 0; i < n_spec_mods; i++) {
+    if (spec_mods[i].kind != kind)
+      continue;
+    str_printf(out, "%s\"%s\"", comma, spec_mods[i].name);
+    comma = ", ";
+  }
+  str_put(out, "]},\n        \"with\": {\"type\": \"object\", \"additionalProperties\": "
+               "{\"oneOf\": [{\"type\": \"number\"}, {\"type\": \"string\", "
+               "\"pattern\": \"" DECLARED_NAME "\"}]}}\n      }\n    }]}");
+}
+
 /* ---- the whole ---- */
 
 static void
@@ -317,7 +356,11 @@ put_schema(Str *out, Arena *arena)
   put_required(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   str_put(out, ",\n      ");
   put_fields(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT, "      ");
-  str_put(out, "\n    }\n  }\n}\n");
+  str_put(out, "\n    },\n");
+  put_mods(out, "mask_mod", EXPR_IS_MASK);
+  str_put(out, ",\n");
+  put_mods(out, "score_mod", EXPR_IS_SCORE);
+  str_put(out, "\n  }\n}\n");
 }
 
 /* Made once, kept for the life of the process. */

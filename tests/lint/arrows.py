@@ -26,6 +26,7 @@ RULES = [
     ("schedule/*", BASE | {'"schedule/*"', "<jansson.h>"}),
     ("compiler/llvm/*", BASE | {'"compiler/*"', "<llvm-c/*.h>"}),
     ("compiler/spec/spec_yaml.c", BASE | {'"compiler/spec/*"', "<yaml.h>"}),
+    ("compiler/spec/spec_mods.c", BASE | {'"compiler/spec/*"', '"specs/mods/mods.def"'}),
     ("compiler/*", BASE | {'"compiler/*"', '"schedule/*"', "<jansson.h>"}),
     ("reference/*", BASE | {'"reference/*"', '"compiler/spec/*"'}),
     ("harness/*", BASE | {'"harness/*"', '"abi/cuda.h"', "<jansson.h>"}),

@@ -270,7 +270,7 @@ type_text(const Field *f, char buf[128])
       [FT_NAMES] = "list of names",
       [FT_PINS] = "map or list of maps",
       [FT_ARCH] = "a target",
-      [FT_EXPRS] = "expression, or list of them",
+      [FT_EXPRS] = "expression, mod, or list of them",
       [FT_TABLES] = "map of names",
       [FT_SCALARS] = "map of names and numbers",
       [FT_AXES] = "list of axes",
@@ -411,6 +411,52 @@ static const char semantics[] =
     "[their page](../docs/expressions.md).\n";
 
 static void
+put_mods(Str *out)
+{
+  str_put(
+      out,
+      "\n## Named mods\n\nTexts that specs use by their names: `mask_mod: {use: "
+      "same_block, with: {n: 64}}`, also as\nelements of a list. What a parameter has is a "
+      "number, or the name of a tensor or scalar of\n`tensors` and `scalars`. The text is "
+      "read in their place, so that hash and kernel are its own.\nThey stand in "
+      "[mods.def](mods/mods.def).\n\n| name | field | with | meaning | from |\n"
+      "|---|---|---|---|---|\n");
+  for (int i = 0; i < n_spec_mods; i++) {
+    const SpecMod *m = &spec_mods[i];
+    str_printf(out, "| `%s` | `%s` | `%s` | %s | %s |\n", m->name,
+               m->kind == EXPR_IS_MASK ? "mask_mod" : "score_mod", m->example, m->doc,
+               m->source);
+  }
+}
+
+/* Each by its example, alone and as an element of a list: the same spec twice. */
+static void
+mods_load(void **state)
+{
+  static const char *const forms[] = {"%s: {use: %s, with: %s}\n",
+                                      "%s: [{use: %s, with: %s}]\n"};
+  (void)state;
+  for (int i = 0; i < n_spec_mods; i++) {
+    const SpecMod *m = &spec_mods[i];
+    char hash[2][65];
+    for (int k = 0; k < 2; k++) {
+      char text[1024];
+      int n = snprintf(text, sizeof text, "%s",
+                       "attnc: 1\nname: x\ndtype: bf16\nhead_dim: 64\n"
+                       "tensors: {document: {dtype: i32, axes: [b, kv]}}\n");
+      snprintf(text + n, sizeof text - (size_t)n, forms[k],
+               m->kind == EXPR_IS_MASK ? "mask_mod" : "score_mod", m->name, m->example);
+      attnc_spec *s = NULL;
+      if (attnc_spec_load(text, strlen(text), m->name, &s, NULL) != ATTNC_OK)
+        fail_msg("%s is refused:\n%s", m->name, text);
+      memcpy(hash[k], attnc_spec_hash(s), 65);
+      attnc_spec_release(s);
+    }
+    assert_string_equal(hash[0], hash[1]);
+  }
+}
+
+static void
 readme_is_committed(void **state)
 {
   int n_pins;
@@ -427,6 +473,7 @@ readme_is_committed(void **state)
   put_fields(&out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   str_put(&out, "\n## `schedule`\n\n");
   put_fields(&out, pins, n_pins);
+  put_mods(&out);
   str_put(&out, semantics);
   str_put(&out, "\n## The specs here\n\n");
   put_specs(&out);
@@ -453,6 +500,7 @@ main(void)
       cmocka_unit_test(other_names_are_suggested),
       cmocka_unit_test(specs_canonical_texts),
       cmocka_unit_test(specs_have_shapes),
+      cmocka_unit_test(mods_load),
       cmocka_unit_test(readme_is_committed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
