@@ -197,21 +197,31 @@ list_json(const Tune *t)
                    "elsewhere", t->list.elsewhere);
 }
 
-/* The exit code: of a list that of its problems together. */
+/* Of a list that of its problems together, unless it was interrupted. */
+static int
+exit_code(const Tune *t)
+{
+  Tally tally = {0};
+  for (int i = 0; i < t->list.items.n && i <= t->now; i++) {
+    attnc_status st = t->list.items.at[i].status;
+    if (st == ATTNC_ERR_CANCELLED)
+      return err_exit_code(st);
+    tally_add(&tally, err_exit_code(st));
+  }
+  return tally_code(&tally);
+}
+
 static int
 tell(Tune *t)
 {
-  Tally tally = {0};
   attnc_error e = {0};
   const TuneItem *one = t->list.items.at;
-  for (int i = 0; i < t->list.items.n && i <= t->now; i++)
-    tally_add(&tally, err_exit_code(t->list.items.at[i].status));
   if (!t->list.many && !one->tuning)
     return cli_error(t->c, &one->error);
   if (t->c->json)
     cli_json(t->list.many ? list_json(t) : tune_item_json(t->c, one));
   if (tune_write_files(t->c, &t->list, &e) == ATTNC_OK)
-    return tally_code(&tally);
+    return exit_code(t);
   cli_warn(t->c, "%s", e.message);
   return err_exit_code(e.status);
 }

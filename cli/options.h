@@ -178,7 +178,7 @@ extern const Command command_table[CMD_COUNT];
   X(RESUME, "resume", 0, NULL, CMD_BIT(TUNE),                                              \
     "take what earlier, unfinished sweeps measured of the same kernels")                   \
   X(SHARD, "shard", 0, "I/N", CMD_BIT(TUNE),                                               \
-    "measure part I of N, from 0, for a run with --resume; auto: of a job array")          \
+    "part I of N, from 0: of a list, else of the candidates; auto: the launcher's")        \
   X(DRY_RUN, "dry-run", 0, NULL, CMD_BIT(TUNE), "keep nothing")                            \
   X(CSV, "csv", 0, "FILE", CMD_BIT(TUNE), "write every candidate as a row")                \
   X(SWEEP_SVG, "svg", 0, "FILE", CMD_BIT(TUNE),                                            \

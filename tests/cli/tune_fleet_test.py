@@ -1,10 +1,12 @@
 """A list of problems: what it prints and writes, how far it says it is, and its parts on a
 fleet: by the variables of each launcher and the job files of examples/fleet, merged, as one."""
 import csv
+import json
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import xml.etree.ElementTree as xml
 
@@ -71,6 +73,30 @@ class Output(Lists):
         r = self.attnc("tune", *self.specs, "--shape", "b1 h1 s64", *EMU, *TOP, "--csv",
                        "/nowhere/a.csv", code=8)
         self.assertIn("/nowhere/a.csv", r.stderr)
+
+    def test_one_of_several_fails(self):
+        """It does not end the list; Ctrl-C does, and what was kept before stays."""
+        self.spec(CAUSAL + "schedule: {template: fwd_mma, block_m: 100}\n", "other.attn.yaml")
+        two = [*self.specs, "--shape", "b1 h1 s64", *EMU]
+        j = self.json("tune", *two, *TOP, "--csv", "a.csv", "--svg", "a.svg", code=9)
+        self.assertTrue(j["problems"][0]["recorded"])
+        self.assertIn("block_m", j["problems"][1]["error"])
+        self.assertEqual(self.read("a.csv").count(b"\r\n"), 4)
+        xml.parse(self.path("a.svg"))
+        p = subprocess.Popen([ATTNC, "tune", self.specs[0], "--shapes",
+                              self.write("two", "b1 h1 s32\nb1 h1 s128\n"), *EMU, "--top", "1",
+                              "--inject", "hang", "--timeout", "8", "--json"], cwd=self.dir,
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env={**self.env, "ATTNC_EMU": "fuel=1000000000000000"})
+        for line in p.stderr:  # the first is kept when its hanging candidate was given up
+            if "kept" in line:
+                break
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130, err)
+        self.assertIn("interrupted", err)
+        j = json.loads(out)
+        self.assertEqual([x.get("recorded") for x in j["problems"]], [True, False])
 
     def test_refused(self):
         for text, says in (("b1 q4\n", "shapes:1: q4"), ("other b1 h1 s32\n", "no sizes for causal"),

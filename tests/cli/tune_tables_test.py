@@ -2,6 +2,7 @@
 pinned table; what is torn, foreign or cannot be written."""
 import json
 import os
+import shutil
 import subprocess
 
 import tables
@@ -120,6 +121,25 @@ class Layers(Tables):
         self.assertEqual(self.read("system/attnc_emulated_sm_80.jsonl"), before)
         kinds = [x["kind"] for x in self.json("tune", "list", env=env)["layers"]]
         self.assertEqual(kinds, ["system", "system", "user"])
+
+    def test_beside_the_library(self):
+        """Tables that are installed with the library are the system's, unless others are named."""
+        prefix = self.path("prefix")
+        lib = os.path.realpath(os.path.join(os.path.dirname(ATTNC), "..", "lib"))
+        os.makedirs(f"{prefix}/bin")
+        os.makedirs(f"{prefix}/lib/machine")
+        shutil.copy(ATTNC, f"{prefix}/bin/attnc")
+        for name in os.listdir(lib):
+            if name.startswith(("libattnc.so", "libattnc_rt.so", "libattnc-emu.so")):
+                shutil.copy(f"{lib}/{name}", f"{prefix}/lib/machine", follow_symlinks=False)
+        tables.write(f"{prefix}/share/attnc/tune", DEVICE, self.record(32, 1.0))
+        env = {**self.env, "LD_LIBRARY_PATH": f"{prefix}/lib/machine"}
+        listed = [f"{prefix}/bin/attnc", "tune", "list", "--json"]
+        for more, n in (({}, 1), ({"ATTNC_TUNE_READONLY": "/nowhere"}, 0)):
+            out = subprocess.run(listed, env={**env, **more}, check=True, stdout=subprocess.PIPE)
+            j = json.loads(out.stdout)
+            self.assertEqual(len(j["records"]), n, j)
+            self.assertEqual(j["layers"][0]["kind"], "system")
 
     def test_pinned(self):
         """Whatever else there is, and whoever asks, the pinned table decides."""
