@@ -116,6 +116,31 @@ class Host(common.Case):
                  dict(pair=np.zeros((4, 3, 4), np.float32)))):
             self.raises(kind, why, plan, q, k, v, **{**good, **more})
 
+    def test_packed_masks(self):
+        """Bits of all keys, and of the last ones, from a mask of booleans."""
+        rng = np.random.default_rng(2)
+        for said, keys in (("true", 72), ("new", 40)):
+            plan = self.context.plan({**CAUSAL, "mask_bits": True if said == "true" else said},
+                                     SIZES)
+            q, k, v = tensors()
+            seen = rng.random((2, 40, keys)) < .5
+            wide = np.zeros((2, 40, -(-keys // 32) * 32), bool)
+            wide[..., :keys] = seen
+            bits = np.packbits(wide, axis=-1, bitorder="little").view(np.uint32)
+            o = plan(q, k, v, mask_bits=bits)
+            self.assertTrue(attnc.verify(plan.spec, q, k, v, o, mask_bits=bits).passed)
+            self.assertFalse(attnc.verify(plan.spec, q, k, v, o, mask_bits=~bits).passed)
+            whole = np.ones((2, 40, 72), np.int32)
+            whole[..., 72 - keys:] = seen
+            text = {**CAUSAL, "tensors": {"seen": {"dtype": "i32", "axes": ["b", "q", "kv"]}},
+                    "mask_mod": "seen[b, q_idx, kv_idx] != 0"}
+            self.assertTrue(attnc.verify(text, q, k, v, o, seen=whole).passed)
+            words = -(-keys // 32)
+            self.raises(attnc.ShapeError, rf"mask_bits has shape \[2, 40, {words - 1}\]; "
+                        rf"\[2, 40, {words}\] is needed", plan, q, k, v, mask_bits=bits[..., :-1])
+            self.raises(attnc.UsageError, "mask_bits is i32, not u32", plan, q, k, v,
+                        mask_bits=bits.view(np.int32))
+
     def test_fields_with_tensors(self):
         """Rows of a bias are copied to where they are aligned."""
         fields = dict(softcap=4.0, alibi_slopes="bh", prefix_len=True,

@@ -130,6 +130,23 @@ class Declared(Case):
             r = self.attnc(*run, self.given(**given), "--scalar", "cap=1", code=code)
             self.assertIn(why, r.stderr)
 
+    def test_packed_bits(self):
+        """Words of 32 keys, in a file that has more of them than the call."""
+        spec = self.spec("attnc: 1\nname: t\ndtype: bf16\nhead_dim: 16\nmask_bits: true\n")
+
+        def given(words, kind="U32"):
+            one, n = ("BF16", [1, 40, 2, 16], bf16([0.25] * 1280)), 40 * words
+            return self.write("in.st", safetensors({
+                "q": one, "k": one, "v": one,
+                "mask_bits": (kind, [1, 40, words], struct.pack(f"<{n}I", *range(n)))}))
+        run = ["run", spec, *EMU, "--verify", "--input"]
+        for words in (2, 3):
+            self.attnc(*run, given(words))
+        self.assertIn("mask_bits is [1, 40, 1], not [1, 40, 2]",
+                      self.attnc(*run, given(1), code=4).stderr)
+        self.assertIn("mask_bits is I32, the spec's U32",
+                      self.attnc(*run, given(2, "I32"), code=2).stderr)
+
     def test_bias(self):
         """Rows of 75 elements are copied to aligned ones, from a file and at random."""
         spec = self.spec("attnc: 1\nname: t\ndtype: bf16\nhead_dim: 16\n"
