@@ -56,6 +56,13 @@ rule_runs(int made_for, int exact, int cc)
   return exact ? made_for == cc : made_for <= cc;
 }
 
+/* And its machine code, on those of its generation from its own on. */
+static inline int
+rule_runs_cubin(int made_for, int exact, int cc)
+{
+  return exact ? made_for == cc : made_for <= cc && made_for / 10 == cc / 10;
+}
+
 /* Of those that run on a device the greatest suits it best. */
 static inline int
 rule_suits(int made_for, int exact)

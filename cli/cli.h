@@ -31,9 +31,9 @@ typedef struct Cli {
 
 typedef int CommandRun(Cli *);
 CommandRun cmd_check, cmd_compile, cmd_run, cmd_tune, cmd_explain, cmd_tiles, cmd_key,
-    cmd_doctor, cmd_cache, cmd_targets, cmd_schema, cmd_bench, cmd_completion, cmd_help,
-    cmd_version, cmd_tune_worker, cmd_tune_list, cmd_tune_export, cmd_tune_import,
-    cmd_tune_merge, cmd_tune_forget;
+    cmd_doctor, cmd_cache, cmd_pack, cmd_device, cmd_targets, cmd_schema, cmd_bench,
+    cmd_completion, cmd_help, cmd_version, cmd_tune_worker, cmd_tune_list, cmd_tune_export,
+    cmd_tune_import, cmd_tune_merge, cmd_tune_forget;
 
 /* "attnc: error: …" on stderr, the JSON object with --json; the exit code of the status. */
 int cli_fail(const Cli *, attnc_status, const char *fmt, ...)

@@ -1,5 +1,6 @@
-/* cmd_compile.c: `attnc compile`: kernels as files, NAME.TARGET.ptx with its recipe
- * NAME.TARGET.json, which attnc_bundle_open launches from. */
+/* cmd_compile.c: `attnc compile`: kernels as files, NAME.TARGET.ptx, NAME.TARGET.cubin or
+ * both with their recipe NAME.TARGET.json, which attnc_bundle_open launches from. */
+#include "cli/assemble.h"
 #include "cli/cli.h"
 #include "emit/emit_c.h"
 #include "cli/files.h"
@@ -106,36 +107,32 @@ prepare(Compile *k, attnc_error *e)
 }
 
 static attnc_status
-write_cubin(Compile *k, const char *base, const char *target, const char *ptx, size_t n,
-            attnc_error *e)
-{
-  Assembled a;
-  attnc_status st = ptxas_run(ptx, n, target, k->c->arena, &a, e);
-  if (st == ATTNC_OK)
-    st = output_write(&k->dir, arena_printf(k->c->arena, "%s.cubin", base), a.cubin,
-                      a.bytes, e);
-  free(a.cubin);
-  return st;
-}
-
-static attnc_status
-write_kernel(Compile *k, const char *base, const char *target, const attnc_kernel *kernel,
+write_kernel(Compile *k, const char *base, const KernelFiles *f, const char *ll,
              attnc_error *e)
 {
   Arena *a = k->c->arena;
-  size_t n;
-  const char *ptx = attnc_kernel_ptx(kernel, &n), *json = attnc_kernel_json(kernel);
-  const char *ll = attnc_kernel_dump(kernel, "ll");
   if (k->emit[EMIT_PTX])
-    TRY(output_write(&k->dir, arena_printf(a, "%s.ptx", base), ptx, n, e));
+    TRY(output_write(&k->dir, arena_printf(a, "%s.ptx", base), f->ptx, f->ptx_n, e));
   if (k->emit[EMIT_JSON])
-    TRY(output_write(&k->dir, arena_printf(a, "%s.json", base), json, strlen(json), e));
+    TRY(output_write(&k->dir, arena_printf(a, "%s.json", base), f->json, f->json_n, e));
   if (k->emit[EMIT_LL]) {
     if (!ll)
       return err_set(e, ATTNC_ERR_USAGE, "--emit ll: there is none with --from=ptx");
     TRY(output_write(&k->dir, arena_printf(a, "%s.ll", base), ll, strlen(ll), e));
   }
-  return k->emit[EMIT_CUBIN] ? write_cubin(k, base, target, ptx, n, e) : ATTNC_OK;
+  if (k->emit[EMIT_CUBIN])
+    TRY(output_write(&k->dir, arena_printf(a, "%s.cubin", base), f->cubin, f->cubin_n, e));
+  return ATTNC_OK;
+}
+
+/* C has the images that are asked for by name beside it, PTX where none is. */
+static attnc_status
+write_c_kernel(const Compile *k, EmitC *c_file, const KernelFiles *f, attnc_error *e)
+{
+  const EmitImages images = {.ptx = k->emit[EMIT_PTX] || !f->cubin ? f->ptx : NULL,
+                             .cubin = f->cubin,
+                             .cubin_n = f->cubin_n};
+  return emit_c_kernel(c_file, f->json, &images, e);
 }
 
 static void
@@ -190,9 +187,12 @@ compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_fil
   TRY(attnc_compile_with(s->spec, &asked.problem, target, k->pinned ? &k->want : NULL,
                          &k->options, &kernel, e));
   const char *base = arena_printf(k->c->arena, "%s.%s", s->info.name, target);
-  attnc_status st = write_kernel(k, base, target, kernel, e);
+  KernelFiles f;
+  attnc_status st = kernel_files(kernel, target, k->emit[EMIT_CUBIN], k->c->arena, &f, e);
+  if (st == ATTNC_OK)
+    st = write_kernel(k, base, &f, attnc_kernel_dump(kernel, "ll"), e);
   if (st == ATTNC_OK && k->emit[EMIT_C])
-    st = emit_c_kernel(c_file, kernel, e);
+    st = write_c_kernel(k, c_file, &f, e);
   if (st == ATTNC_OK)
     report(k, s, target, kernel, NULL);
   attnc_kernel_release(kernel);

@@ -74,6 +74,17 @@
     "look at the disk cache, check it, make it smaller, empty it",                         \
     "attnc cache stat\n"                                                                   \
     "attnc cache verify --json")                                                           \
+  X(PACK, "pack", "create SPEC…|verify PACK|ls PACK|unpack PACK", 2, -1,                   \
+    "create verify ls unpack",                                                             \
+    "kernels in one file that attnc_rt.h launches from: make it, check it, look into it",  \
+    "attnc pack create specs/llama3_8b_prefill.attn.yaml --arch sm_80,sm_90a -o "          \
+    "llama.attncpack\n"                                                                    \
+    "attnc pack create mine.attn.yaml --arch sm_90a --emit cubin -o mine.attncpack\n"      \
+    "attnc pack verify mine.attncpack --public-key attnc.pub\n"                            \
+    "attnc pack unpack mine.attncpack -o kernels")                                         \
+  X(DEVICE, "device", "dump", 1, 1, "dump",                                                \
+    "describe the device that is here, for packs that are made elsewhere",                 \
+    "attnc device dump > h200.json")                                                       \
   X(TARGETS, "targets", "", 0, 0, NULL,                                                    \
     "the targets that kernels are compiled for, and the devices that they run on",         \
     "attnc targets\n"                                                                      \
@@ -112,22 +123,31 @@ extern const Command command_table[CMD_COUNT];
 #define CMD_ALL     (~0u)
 #define CMD_SHAPED                                                                         \
   (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) |     \
-   CMD_BIT(TILES) | CMD_BIT(BENCH))
+   CMD_BIT(TILES) | CMD_BIT(BENCH) | CMD_BIT(PACK))
 #define CMD_RECORDS (CMD_BIT(TUNE_LIST) | CMD_BIT(TUNE_EXPORT) | CMD_BIT(TUNE_FORGET))
 #define CMD_PINNED  (CMD_BIT(COMPILE) | CMD_BIT(RUN) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY))
-#define CMD_DEVICE                                                                         \
+#define CMD_ON_DEVICE                                                                      \
   (CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(DOCTOR) |      \
-   CMD_BIT(BENCH))
+   CMD_BIT(BENCH) | CMD_BIT(DEVICE))
 
 /* id, name, letter (0: none), value (NULL: a flag), commands, what it does (NULL: hidden).
  * A name may stand in several rows for disjoint commands. */
 #define OPTION_TABLE(X)                                                                    \
-  X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE),                        \
+  X(ARCH_LIST, "arch", 0, "A,…", CMD_BIT(CHECK) | CMD_BIT(COMPILE) | CMD_BIT(PACK),        \
     "targets: sm_80, sm_90, sm_90a, sm_120, …, or all; check: all unless given")           \
   X(ARCH, "arch", 0, "A",                                                                  \
     CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(BENCH),       \
     "target: what the emulator emulates (sm_80), or what to compile for on a GPU")         \
   X(OUTPUT_DIR, "output", 'o', "DIR", CMD_BIT(COMPILE), "where to write (required)")       \
+  X(OUTPUT_PACK, "output", 'o', "PATH", CMD_BIT(PACK),                                     \
+    "the pack to create, the directory to unpack into")                                    \
+  X(EMIT_PACK, "emit", 0, "LIST", CMD_BIT(PACK),                                           \
+    "images to pack: ptx,cubin (ptx, and cubin where there is a ptxas)")                   \
+  X(DEVICE_FILE, "device", 0, "FILE", CMD_BIT(PACK),                                       \
+    "of attnc device dump: its tuning table decides, and is in the pack")                  \
+  X(PUBLIC_KEY, "public-key", 0, "KEY", CMD_BIT(PACK),                                     \
+    "minisign's, or the file with it: whose signature there must be")                      \
+  X(SIGNATURE, "signature", 0, "FILE", CMD_BIT(PACK), "minisign's (PACK.minisig)")         \
   X(EMIT, "emit", 0, "LIST", CMD_BIT(COMPILE),                                             \
     "what to write: ptx,json,ll,cubin,c (ptx,json)")                                       \
   X(FROM, "from", 0, "ll|ptx", CMD_BIT(COMPILE),                                           \
@@ -140,7 +160,7 @@ extern const Command command_table[CMD_COUNT];
     "pin the schedule: template=fwd_mma,block_m=64,block_n=64,num_stages=2,…")             \
   X(WITHIN, "schedule", 0, "S", CMD_BIT(TUNE),                                             \
     "try only schedules with these values: template=fwd_mma,block_m=64,…")                 \
-  X(DEVICE, "device", 0, "auto|emu|cuda", CMD_DEVICE,                                      \
+  X(DEVICE, "device", 0, "auto|emu|cuda", CMD_ON_DEVICE,                                   \
     "auto: a GPU where a driver finds one, else the emulator")                             \
   X(INPUT, "input", 0, "FILE", CMD_BIT(RUN),                                               \
     "read the inputs of the call, q, k, v, …, from a safetensors file")                    \

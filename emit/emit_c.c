@@ -223,6 +223,21 @@ put_ptx(EmitC *c, const char *target, const char *ptx)
   str_put(&c->body, "    \"\";\n\n");
 }
 
+/* The cubin as words, so that it is aligned as they are; the hosts of GPUs are
+ * little-endian. */
+static void
+put_cubin(EmitC *c, const char *target, const char *cubin, size_t n)
+{
+  str_printf(&c->body, "static const unsigned long long cubin_%s[] = {", target);
+  for (size_t i = 0; i < n; i += 8) {
+    unsigned long long word = 0;
+    for (size_t b = 0; b < 8 && i + b < n; b++)
+      word |= (unsigned long long)(unsigned char)cubin[i + b] << (8 * b);
+    str_printf(&c->body, "%s0x%llxu,", i % 32 ? " " : "\n  ", word);
+  }
+  str_put(&c->body, "\n};\n\n");
+}
+
 /* The entries of a target, in the order of their steps. */
 static void
 put_entries(EmitC *c, const json_t *steps, const char *target)
@@ -246,7 +261,7 @@ put_entries(EmitC *c, const json_t *steps, const char *target)
 }
 
 static attnc_status
-put_kernel(EmitC *c, const json_t *recipe, const char *ptx, attnc_error *e)
+put_kernel(EmitC *c, const json_t *recipe, const EmitImages *images, attnc_error *e)
 {
   const char *target = text_of(recipe, "target");
   if (c->n == EMIT_C_TARGETS)
@@ -256,21 +271,26 @@ put_kernel(EmitC *c, const json_t *recipe, const char *ptx, attnc_error *e)
   long long zeroed = emit_c_zeroed(recipe);
   c->zeroed = zeroed > c->zeroed ? zeroed : c->zeroed;
   put_args(c, recipe);
-  put_ptx(c, target, ptx);
+  if (images->ptx)
+    put_ptx(c, target, images->ptx);
+  if (images->cubin)
+    put_cubin(c, target, images->cubin, images->cubin_n);
   TRY(emit_c_steps(c, recipe, target, e));
   put_entries(c, json_object_get(recipe, "steps"), target);
+  c->ptx[c->n] = images->ptx;
+  c->cubin[c->n] = images->cubin;
   c->exact[c->n] = json_is_true(json_object_get(recipe, "exact"));
   c->targets[c->n++] = arena_strdup(c->arena, target);
   return ATTNC_OK;
 }
 
 attnc_status
-emit_c_kernel(EmitC *c, const attnc_kernel *kernel, attnc_error *e)
+emit_c_kernel(EmitC *c, const char *json, const EmitImages *images, attnc_error *e)
 {
-  json_t *recipe = json_loads(attnc_kernel_json(kernel), 0, NULL);
+  json_t *recipe = json_loads(json, 0, NULL);
   if (!recipe)
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_kernel_json: not JSON");
-  attnc_status st = put_kernel(c, recipe, attnc_kernel_ptx(kernel, NULL), e);
+  attnc_status st = put_kernel(c, recipe, images, e);
   json_decref(recipe);
   return st;
 }
@@ -335,7 +355,8 @@ put_table(const EmitC *c, Str *s)
              "typedef CUresult Launch(const %s_kernel *, const %s_args *, CUstream);\n"
              "typedef long long Workspace(const %s_kernel *, const %s_args *);\n"
              "static const struct {\n  int cc, exact, n;\n"
-             "  const char *ptx;\n  const Entry *entries;\n  Launch *launch;\n"
+             "  const void *cubin, *ptx; /* either may be 0 */\n  const Entry *entries;\n  "
+             "Launch *launch;\n"
              "  Workspace *workspace;\n} targets[] = {\n",
              c->name, c->name, c->name, c->name);
   for (int i = 0; i < c->n; i++) {
@@ -343,20 +364,28 @@ put_table(const EmitC *c, Str *s)
     int cc = 0;
     for (const char *p = t + 3; *p >= '0' && *p <= '9'; p++)
       cc = cc * 10 + (*p - '0');
-    str_printf(s, "  {%d, %d, %d, ptx_%s, entries_%s, launch_%s, workspace_%s},\n", cc,
-               c->exact[i], c->entries[i], t, t, t, t);
+    str_printf(s, "  {%d, %d, %d, %s%s, %s%s, entries_%s, launch_%s, workspace_%s},\n", cc,
+               c->exact[i], c->entries[i], c->cubin[i] ? "cubin_" : "0",
+               c->cubin[i] ? t : "", c->ptx[i] ? "ptx_" : "0", c->ptx[i] ? t : "", t, t, t);
   }
   str_put(s, "};\nenum { N_TARGETS = sizeof targets / sizeof *targets };\n\n");
 }
 
-/* The best target for a device: its own, else the highest plain one below it. */
+/* The best target for a device: its own, else the highest plain one below it, of those that
+ * have an image for it. */
 static const char choose_text[] =
+    "static int\n"
+    "runs_cubin(int i, int cc)\n"
+    "{\n"
+    "  return targets[i].cubin && rule_runs_cubin(targets[i].cc, targets[i].exact, cc);\n"
+    "}\n\n"
     "static int\n"
     "choose(int cc)\n"
     "{\n"
     "  int best = -1;\n"
     "  for (int i = 0; i < N_TARGETS; i++) {\n"
-    "    if (!rule_runs(targets[i].cc, targets[i].exact, cc))\n"
+    "    if (!(targets[i].ptx && rule_runs(targets[i].cc, targets[i].exact, cc)) &&\n"
+    "        !runs_cubin(i, cc))\n"
     "      continue;\n"
     "    if (best < 0 || rule_suits(targets[i].cc, targets[i].exact) >\n"
     "                        rule_suits(targets[best].cc, targets[best].exact))\n"
@@ -397,7 +426,11 @@ put_load(const EmitC *c, Str *s)
       "    return r;\n"
       "  if ((k->target = choose(major * 10 + minor)) < 0)\n"
       "    return CUDA_ERROR_NO_BINARY_FOR_GPU;\n"
-      "  r = cuModuleLoadDataEx(&k->module, targets[k->target].ptx, 0, 0, 0);\n"
+      "  r = CUDA_ERROR_NO_BINARY_FOR_GPU;\n"
+      "  if (runs_cubin(k->target, major * 10 + minor))\n"
+      "    r = cuModuleLoadDataEx(&k->module, targets[k->target].cubin, 0, 0, 0);\n"
+      "  if (r != CUDA_SUCCESS && targets[k->target].ptx)\n"
+      "    r = cuModuleLoadDataEx(&k->module, targets[k->target].ptx, 0, 0, 0);\n"
       "  if (r != CUDA_SUCCESS)\n    return r;\n"
       "  for (int i = 0; i < targets[k->target].n && r == CUDA_SUCCESS; i++)\n"
       "    r = get_entry(&k->functions[i], k->module, &targets[k->target].entries[i]);\n"

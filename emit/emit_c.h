@@ -1,5 +1,5 @@
-/* emit_c.h: a kernel as C: one source with the PTX of every target and a header with a
- * launcher typed for the spec, over the plain CUDA Driver API (cuda.h).
+/* emit_c.h: a kernel as C: one source with the PTX of every target, its cubin or both, and
+ * a header with a launcher typed for the spec, over the plain CUDA Driver API (cuda.h).
  *
  * The launcher is written from the launch recipe: it checks what the recipe requires,
  * evaluates the grid and launches every step; nothing of attnc is needed to use it.  A
@@ -22,7 +22,7 @@ typedef struct EmitC {
   const char *name;
   int n;
   const char *targets[EMIT_C_TARGETS];
-  bool exact[EMIT_C_TARGETS];
+  bool exact[EMIT_C_TARGETS], ptx[EMIT_C_TARGETS], cubin[EMIT_C_TARGETS];
   int entries[EMIT_C_TARGETS], most_entries;
   bool maps;        /* some kernel has tensor maps */
   long long zeroed; /* bytes of workspace: the most of any target */
@@ -31,8 +31,14 @@ typedef struct EmitC {
   Str body;         /* PTX and launch functions */
 } EmitC;
 
+/* What of a kernel is in the C: either may be NULL.  A cubin is loaded before the PTX. */
+typedef struct EmitImages {
+  const char *ptx, *cubin;
+  size_t cubin_n;
+} EmitImages;
+
 void emit_c_start(EmitC *, Arena *, const char *name);
-attnc_status emit_c_kernel(EmitC *, const attnc_kernel *, attnc_error *);
+attnc_status emit_c_kernel(EmitC *, const char *json, const EmitImages *, attnc_error *);
 void emit_c_finish(EmitC *, Str *source, Str *header);
 
 /* ---- emit_c_rules.c: what is checked, in this order; grids are between ---- */

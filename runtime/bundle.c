@@ -1,156 +1,75 @@
-/* Bundles: a directory of kernels, NAME.TARGET.json and NAME.TARGET.ptx, and the list of
- * all its files with their SHA-256 in MANIFEST.sha256, as sha256sum writes it.
- *
- * Opening reads the manifest and checks every file in it; a plan checks the bytes that it
- * loads once more, so that nothing unlisted or changed since is ever run. */
+/* Bundles: kernels as files, NAME.TARGET.json with NAME.TARGET.ptx, NAME.TARGET.cubin or
+ * both, in a directory or in a pack (bundle_files.h). */
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/file.h"
-#include "base/hash.h"
 #include "base/rules.h"
 #include "base/str.h"
+#include "runtime/bundle_files.h"
 #include "runtime/plan.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_MANIFEST = 16 << 20, MAX_FILE = 256 << 20, MAX_PATH = 4096 };
-
-typedef struct Listed {
-  const char *name;
-  char hash[65];
-} Listed;
-
 struct attnc_bundle {
   Arena *arena;
-  const char *dir;
-  VEC(Listed) files;
+  BundleFiles files;
   const Driver *drv;
   const Device *device;
 };
 
-/* ---- the manifest ---- */
+/* ---- open and release ---- */
 
-static bool
-is_hex64(const char *s)
+static attnc_bundle *
+bundle_new(attnc_error *e)
 {
-  for (int i = 0; i < 64; i++)
-    if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
-      return false;
-  return true;
-}
-
-/* "HASH  name" or, for sha256sum --binary, "HASH *name". */
-static attnc_status
-read_line(attnc_bundle *b, const char *line, size_t n, int number, attnc_error *e)
-{
-  if (n < 67 || !is_hex64(line) || line[64] != ' ' || (line[65] != ' ' && line[65] != '*'))
-    return err_set(e, ATTNC_ERR_IO, "%s/MANIFEST.sha256:%d: not a line of sha256sum",
-                   b->dir, number);
-  const char *name = line + 66;
-  if (memchr(name, '/', n - 66) || name[0] == '.' || memchr(name, 0, n - 66))
-    return err_set(e, ATTNC_ERR_IO,
-                   "%s/MANIFEST.sha256:%d: not the name of a file beside it", b->dir,
-                   number);
-  Listed *f = vec_push(b->arena, &b->files);
-  if (f)
-    f->name = arena_strndup(b->arena, name, n - 66);
-  if (!f || !f->name)
-    return err_set(e, ATTNC_ERR_NOMEM, "%s: out of memory", b->dir);
-  memcpy(f->hash, line, 64);
-  return ATTNC_OK;
-}
-
-static attnc_status
-read_lines(attnc_bundle *b, const char *text, size_t n, attnc_error *e)
-{
-  const char *end = text + n;
-  int number = 1;
-  for (const char *p = text; p < end; number++) {
-    const char *stop = memchr(p, '\n', (size_t)(end - p));
-    size_t length = (size_t)((stop ? stop : end) - p);
-    if (length)
-      TRY(read_line(b, p, length, number, e));
-    p += length + 1;
+  Arena *arena = arena_new(0);
+  attnc_bundle *b = arena ? NEW(arena, attnc_bundle) : NULL;
+  if (b) {
+    b->arena = arena;
+    return b;
   }
-  if (!b->files.n)
-    return err_set(e, ATTNC_ERR_IO, "%s/MANIFEST.sha256: lists no file", b->dir);
-  return ATTNC_OK;
+  arena_free(arena);
+  err_set(e, ATTNC_ERR_NOMEM, "bundle: out of memory");
+  return NULL;
 }
 
+/* Of a bundle whose files were opened with that status. */
 static attnc_status
-file_path(const attnc_bundle *b, const char *name, char path[MAX_PATH], attnc_error *e)
+bundle_done(attnc_bundle *b, attnc_status status, attnc_bundle **out, attnc_error *e)
 {
-  int n = snprintf(path, MAX_PATH, "%s/%s", b->dir, name);
-  if (n < 0 || n >= MAX_PATH)
-    return err_set(e, ATTNC_ERR_IO, "%s: the path is too long", b->dir);
-  return ATTNC_OK;
-}
-
-/* A listed file's text, which is what the manifest says; the caller frees it. */
-static attnc_status
-read_listed(const attnc_bundle *b, const Listed *f, char **text, size_t *n, attnc_error *e)
-{
-  char path[MAX_PATH], hash[65];
-  TRY(file_path(b, f->name, path, e));
-  TRY(file_read(path, MAX_FILE, text, n, e));
-  sha256_hex(*text, *n, hash);
-  if (!strcmp(hash, f->hash))
-    return ATTNC_OK;
-  free(*text);
-  return err_set(e, ATTNC_ERR_IO, "%s: is not the file that MANIFEST.sha256 lists", path);
-}
-
-static attnc_status
-read_manifest(attnc_bundle *b, attnc_error *e)
-{
-  char path[MAX_PATH], *text;
-  size_t n;
-  TRY(file_path(b, "MANIFEST.sha256", path, e));
-  TRY(file_read(path, MAX_MANIFEST, &text, &n, e));
-  attnc_status status = read_lines(b, text, n, e);
-  free(text);
-  for (int i = 0; status == ATTNC_OK && i < b->files.n; i++) {
-    status = read_listed(b, &b->files.at[i], &text, &n, e);
-    if (status == ATTNC_OK)
-      free(text);
-  }
+  if (status == ATTNC_OK)
+    status = drv_open(NULL, &b->drv, e);
+  if (status == ATTNC_OK)
+    status = drv_device(b->drv, -1, &b->device, e);
+  if (status == ATTNC_OK)
+    *out = b;
+  else
+    attnc_bundle_release(b);
   return status;
 }
 
-/* ---- open and release ---- */
-
-static attnc_status
-open_here(attnc_bundle *b, attnc_error *e)
+attnc_status
+attnc_bundle_open(const char *path, attnc_bundle **out, attnc_error *e)
 {
-  TRY(read_manifest(b, e));
-  TRY(drv_open(NULL, &b->drv, e));
-  return drv_device(b->drv, -1, &b->device, e);
+  if (!path || !out)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_open: an argument is NULL");
+  *out = NULL;
+  attnc_bundle *b = bundle_new(e);
+  if (!b)
+    return ATTNC_ERR_NOMEM;
+  return bundle_done(b, bundle_files_open(&b->files, b->arena, path, e), out, e);
 }
 
 attnc_status
-attnc_bundle_open(const char *dir, attnc_bundle **out, attnc_error *e)
+attnc_bundle_open_memory(const void *pack, size_t bytes, attnc_bundle **out, attnc_error *e)
 {
-  if (!dir || !out)
-    return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_open: an argument is NULL");
+  if (!pack || !out)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_bundle_open_memory: an argument is NULL");
   *out = NULL;
-  Arena *arena = arena_new(0);
-  attnc_bundle *b = arena ? NEW(arena, attnc_bundle) : NULL;
-  const char *copy = b ? arena_strdup(arena, dir) : NULL;
-  if (!copy) {
-    arena_free(arena);
-    return err_set(e, ATTNC_ERR_NOMEM, "%s: out of memory", dir);
-  }
-  b->arena = arena;
-  b->dir = copy;
-  attnc_status status = open_here(b, e);
-  if (status != ATTNC_OK) {
-    attnc_bundle_release(b);
-    return status;
-  }
-  *out = b;
-  return ATTNC_OK;
+  attnc_bundle *b = bundle_new(e);
+  if (!b)
+    return ATTNC_ERR_NOMEM;
+  return bundle_done(b, bundle_files_view(&b->files, b->arena, pack, bytes, e), out, e);
 }
 
 void
@@ -159,6 +78,7 @@ attnc_bundle_release(attnc_bundle *b)
   if (!b)
     return;
   drv_close(b->drv);
+  bundle_files_close(&b->files);
   arena_free(b->arena);
 }
 
@@ -167,8 +87,8 @@ attnc_bundle_release(attnc_bundle *b)
 /* The best of the kernels of one name: an exact target before a plain one, then the
  * higher; `refusal` keeps why one did not fit. */
 typedef struct Choice {
-  const Listed *json, *ptx;
-  int rank; /* 0: none yet */
+  const PackFile *json, *ptx, *cubin; /* one of the latter two may be NULL */
+  int rank;                           /* 0: none yet */
   bool seen;
   attnc_error refusal;
 } Choice;
@@ -182,48 +102,63 @@ is_recipe_of(const char *file, const char *name)
          str_eq(file + length - 5, ".json");
 }
 
-/* The PTX beside a recipe, which must be the one that the recipe speaks of. */
+/* The file beside a recipe, which must be the one that the recipe speaks of. */
 static attnc_status
-find_ptx(const attnc_bundle *b, const Listed *json, const char *hash, const Listed **out,
-         attnc_error *e)
+find_image(const attnc_bundle *b, const PackFile *json, const char *end, const char *hash,
+           const PackFile **out, attnc_error *e)
 {
-  size_t stem = strlen(json->name) - 4;
-  *out = NULL;
-  for (int i = 0; i < b->files.n; i++) {
-    const char *name = b->files.at[i].name;
-    if (!strncmp(name, json->name, stem) && str_eq(name + stem, "ptx"))
-      *out = &b->files.at[i];
+  *out = bundle_files_beside(&b->files, json, end);
+  if (!*out || (hash && !strcmp((*out)->hash, hash)))
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_IO, "%s/%s: is not the %s that %s was made with",
+                 b->files.name, (*out)->name, str_eq(end, ".ptx") ? "PTX" : "cubin",
+                 json->name);
+}
+
+static attnc_status
+find_images(const attnc_bundle *b, const PackFile *json, const Recipe *r, Choice *out,
+            attnc_error *e)
+{
+  *out = (Choice){.json = json};
+  TRY(find_image(b, json, ".ptx", r->ptx_sha256, &out->ptx, e));
+  TRY(find_image(b, json, ".cubin", r->cubin_sha256, &out->cubin, e));
+  if (out->ptx || out->cubin)
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_IO,
+                 "%s: MANIFEST.sha256 lists %s but not its PTX, nor its cubin",
+                 b->files.name, json->name);
+}
+
+/* Takes the kernel of a recipe if it is better than what there is. */
+static attnc_status
+weigh(const attnc_bundle *b, const PackFile *json, const Recipe *r, Choice *c,
+      attnc_error *e)
+{
+  Choice this;
+  TRY(find_images(b, json, r, &this, e));
+  const PlanImages there = {.ptx = this.ptx, .cubin = this.cubin};
+  int rank = rule_suits(r->cc, r->exact);
+  c->seen = true;
+  if (rank > c->rank && plan_fits(r, &there, b->drv, b->device, &c->refusal) == ATTNC_OK) {
+    c->json = json;
+    c->ptx = this.ptx;
+    c->cubin = this.cubin;
+    c->rank = rank;
   }
-  if (!*out)
-    return err_set(e, ATTNC_ERR_IO, "%s: MANIFEST.sha256 lists %s but not its PTX", b->dir,
-                   json->name);
-  if (strcmp((*out)->hash, hash) != 0)
-    return err_set(e, ATTNC_ERR_IO, "%s/%s: is not the PTX that %s was made with", b->dir,
-                   (*out)->name, json->name);
   return ATTNC_OK;
 }
 
 static attnc_status
-consider(const attnc_bundle *b, const Listed *f, Choice *c, attnc_error *e)
+consider(const attnc_bundle *b, const PackFile *json, Choice *c, attnc_error *e)
 {
-  char *text;
-  size_t n;
+  BundleText text;
   Recipe *r = NULL;
-  TRY(read_listed(b, f, &text, &n, e));
-  attnc_status status = recipe_parse(text, n, &r, e);
-  free(text);
+  TRY(bundle_files_read(&b->files, json, &text, e));
+  attnc_status status = recipe_parse(text.bytes, text.n, &r, e);
+  bundle_text_free(&text);
   if (status != ATTNC_OK)
     return status;
-  const Listed *ptx;
-  int rank = rule_suits(r->cc, r->exact);
-  status = find_ptx(b, f, r->ptx_sha256, &ptx, e);
-  c->seen = true;
-  if (status == ATTNC_OK && rank > c->rank &&
-      plan_fits(r, b->drv, b->device, &c->refusal) == ATTNC_OK) {
-    c->json = f;
-    c->ptx = ptx;
-    c->rank = rank;
-  }
+  status = weigh(b, json, r, c, e);
   recipe_free(r);
   return status;
 }
@@ -231,40 +166,53 @@ consider(const attnc_bundle *b, const Listed *f, Choice *c, attnc_error *e)
 static attnc_status
 choose(const attnc_bundle *b, const char *name, Choice *c, attnc_error *e)
 {
-  for (int i = 0; i < b->files.n; i++)
-    if (is_recipe_of(b->files.at[i].name, name))
-      TRY(consider(b, &b->files.at[i], c, e));
+  for (int i = 0; i < b->files.files.n; i++)
+    if (is_recipe_of(b->files.files.at[i].name, name))
+      TRY(consider(b, &b->files.files.at[i], c, e));
   if (c->json)
     return ATTNC_OK;
   if (!c->seen)
-    return err_set(e, ATTNC_ERR_USAGE, "%s: no kernel is named %s", b->dir, name);
+    return err_set(e, ATTNC_ERR_USAGE, "%s: no kernel is named %s", b->files.name, name);
   if (e)
     *e = c->refusal;
   return ATTNC_ERR_UNSUPPORTED;
 }
 
+/* What was chosen, in memory. */
+typedef struct Loaded {
+  BundleText json, ptx, cubin;
+} Loaded;
+
 static attnc_status
-load_pair(const attnc_bundle *b, const Choice *c, double start, attnc_plan **out,
-          attnc_error *e)
+read_chosen(const attnc_bundle *b, const Choice *c, Loaded *l, attnc_error *e)
 {
-  char *json_text = NULL, *ptx_text = NULL;
-  size_t json_n = 0, ptx_n = 0;
-  attnc_status status = read_listed(b, c->json, &json_text, &json_n, e);
-  if (status != ATTNC_OK)
-    return status;
-  status = read_listed(b, c->ptx, &ptx_text, &ptx_n, e);
+  *l = (Loaded){0};
+  TRY(bundle_files_read(&b->files, c->json, &l->json, e));
+  if (c->ptx)
+    TRY(bundle_files_read(&b->files, c->ptx, &l->ptx, e));
+  return c->cubin ? bundle_files_read(&b->files, c->cubin, &l->cubin, e) : ATTNC_OK;
+}
+
+static attnc_status
+load_chosen(const attnc_bundle *b, const Choice *c, double start, attnc_plan **out,
+            attnc_error *e)
+{
+  Loaded l;
+  attnc_status status = read_chosen(b, c, &l, e);
   if (status == ATTNC_OK) {
-    PlanText text = {.ptx = ptx_text,
-                     .what = c->ptx->name,
-                     .json = json_text,
-                     .json_n = json_n,
+    PlanText text = {.ptx = l.ptx.bytes,
+                     .cubin = l.cubin.bytes,
+                     .what = c->ptx ? c->ptx->name : NULL,
+                     .json = l.json.bytes,
+                     .json_n = l.json.n,
                      .source = "bundle",
-                     .layer = "bundle",
+                     .layer = b->files.pack ? "pack" : "bundle",
                      .lookup = clock_seconds() - start};
     status = plan_load(b->drv, b->device, &text, out, e);
-    free(ptx_text);
   }
-  free(json_text);
+  bundle_text_free(&l.json);
+  bundle_text_free(&l.ptx);
+  bundle_text_free(&l.cubin);
   return status;
 }
 
@@ -277,5 +225,5 @@ attnc_bundle_plan(attnc_bundle *b, const char *name, attnc_plan **out, attnc_err
   *out = NULL;
   double start = clock_seconds();
   TRY(choose(b, name, &c, e));
-  return load_pair(b, &c, start, out, e);
+  return load_chosen(b, &c, start, out, e);
 }

@@ -28,8 +28,10 @@ struct attnc_context {
   Arena *arena; /* of the settings; constant once made */
   const char *libcuda, *target, *load_ptx, *dump_dir;
   const char *tune_dir, *tune_readonly, *tune_table; /* as TuneConfig has them */
-  const attnc_compile_options *compile;              /* NULL: none */
-  bool dumps; /* entries are not read: a hit has none */
+  const Device *elsewhere;              /* of attnc_options.device; NULL: none, … */
+  const Driver *elsewhere_drv;          /* … of which nothing is called */
+  const attnc_compile_options *compile; /* NULL: none */
+  bool dumps;                           /* entries are not read: a hit has none */
   void (*log)(void *user, int level, const char *message);
   void *log_user;
   int pid;

@@ -390,6 +390,12 @@ static attnc_status
 ask_device_if_any(const Request *r, JitRequest *a, attnc_error *e)
 {
   attnc_error error = {0};
+  if (r->ctx->elsewhere) {
+    a->drv = r->ctx->elsewhere_drv;
+    a->device = r->ctx->elsewhere;
+    a->tune = r->ctx->table;
+    return ATTNC_OK;
+  }
   attnc_status status = ask_device(r, a, &error);
   if (r->ctx->target && (status == ATTNC_ERR_NO_DEVICE ||
                          (status == ATTNC_OK && !jit_runs_on(r->ctx->target, a->device)))) {

@@ -23,6 +23,8 @@ typedef struct JitLog {
 typedef struct Facts {
   int registers, local_bytes, static_shared; /* the largest over the entries */
   double load_seconds;
+  const char *image;    /* what was loaded: cubin, ptx */
+  attnc_error no_cubin; /* the driver's reason why not the cubin */
 } Facts;
 
 /* ---- does it fit ---- */
@@ -49,17 +51,43 @@ missing_entry(const Recipe *r, const Driver *d)
                                                    : NULL;
 }
 
+static attnc_status
+driver_is(const Recipe *r, int least, const Driver *d, attnc_error *e)
+{
+  if (least <= d->version)
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                 "%s needs a driver for CUDA %d.%d; %s is for CUDA %d.%d", r->name,
+                 least / 1000, least % 1000 / 10, d->path, d->version / 1000,
+                 d->version % 1000 / 10);
+}
+
+/* Does the device take the kernel's cubin? */
+static attnc_status
+cubin_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e)
+{
+  if (d->emulated)
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "%s has a cubin for %s and no PTX, which %s runs", r->name, r->target,
+                   device->name);
+  if (!rule_runs_cubin(r->cc, r->exact, device->cc))
+    return err_set(e, ATTNC_ERR_UNSUPPORTED,
+                   "%s has a cubin for %s, which %s, sm_%d, does not run, and no PTX",
+                   r->name, r->target, device->name, device->cc);
+  return driver_is(r, r->cubin_driver, d, e);
+}
+
 attnc_status
-plan_fits(const Recipe *r, const Driver *d, const Device *device, attnc_error *e)
+plan_fits(const Recipe *r, const PlanImages *there, const Driver *d, const Device *device,
+          attnc_error *e)
 {
   if (!rule_runs(r->cc, r->exact, device->cc))
     return err_set(e, ATTNC_ERR_UNSUPPORTED, "%s is made for %s%s; %s is sm_%d", r->name,
                    r->target, r->exact ? " alone" : " and later", device->name, device->cc);
-  if (r->min_driver > d->version)
-    return err_set(e, ATTNC_ERR_UNSUPPORTED,
-                   "%s needs a driver for CUDA %d.%d; %s is for CUDA %d.%d", r->name,
-                   r->min_driver / 1000, r->min_driver % 1000 / 10, d->path,
-                   d->version / 1000, d->version % 1000 / 10);
+  if (!there->ptx)
+    TRY(cubin_fits(r, d, device, e));
+  else if (!there->cubin || cubin_fits(r, d, device, NULL) != ATTNC_OK)
+    TRY(driver_is(r, r->min_driver, d, e));
   const char *missing = missing_entry(r, d);
   if (missing)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
@@ -105,6 +133,8 @@ check_pair(const Recipe *r, const PlanText *text, attnc_error *e)
     snprintf(name, sizeof name, "the PTX of %.120s", r->name);
     pair.what = name;
   }
+  if (!text->ptx)
+    return ATTNC_OK;
   TRY(ptx_check_mark(&pair, r->mark, e));
   for (int i = 0; i < r->n_steps; i++)
     if (r->steps[i].is_launch)
@@ -115,7 +145,7 @@ check_pair(const Recipe *r, const PlanText *text, attnc_error *e)
 /* ---- loading ---- */
 
 static attnc_status
-load_module(attnc_plan *p, const PlanText *text, JitLog *log, attnc_error *e)
+load_image(attnc_plan *p, const void *image, JitLog *log, attnc_error *e)
 {
   CUjit_option options[] = {CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
                             CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
@@ -123,12 +153,27 @@ load_module(attnc_plan *p, const PlanText *text, JitLog *log, attnc_error *e)
   /* By the driver's convention an integer travels as the pointer itself. */
   void *values[] = {log->info, (void *)(uintptr_t)LOG_BYTES, log->error,
                     (void *)(uintptr_t)LOG_BYTES, (void *)(uintptr_t)1};
-  CUresult code = p->drv->cuModuleLoadDataEx(&p->module, text->ptx, 5, options, values);
+  CUresult code = p->drv->cuModuleLoadDataEx(&p->module, image, 5, options, values);
   log->info[LOG_BYTES - 1] = log->error[LOG_BYTES - 1] = 0;
   if (code == CUDA_SUCCESS)
     return ATTNC_OK;
   p->module = NULL;
   return drv_fail(p->drv, code, "cuModuleLoadDataEx", log->error, e);
+}
+
+/* The cubin where the device takes it, else the PTX. */
+static attnc_status
+load_module(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_error *e)
+{
+  facts->image = "cubin";
+  if (!text->ptx)
+    return load_image(p, text->cubin, log, e);
+  if (text->cubin && cubin_fits(p->recipe, p->drv, &p->device, NULL) == ATTNC_OK &&
+      load_image(p, text->cubin, log, &facts->no_cubin) == ATTNC_OK)
+    return ATTNC_OK;
+  memset(log, 0, sizeof *log); /* of a cubin that was refused */
+  facts->image = "ptx";
+  return load_image(p, text->ptx, log, e);
 }
 
 static attnc_status
@@ -167,7 +212,7 @@ static attnc_status
 load_here(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_error *e)
 {
   double start = clock_seconds();
-  TRY(load_module(p, text, log, e));
+  TRY(load_module(p, text, log, facts, e));
   for (int i = 0; i < p->recipe->n_steps; i++)
     if (p->recipe->steps[i].is_launch)
       TRY(prepare(p, &p->recipe->steps[i].launch, &p->functions[i], facts, e));
@@ -254,6 +299,9 @@ describe(attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
   keep_lines(p, notes, log->error, &spills);
   if (text->note)
     json_array_append_new(notes, json_string(text->note));
+  if (*facts->no_cubin.message)
+    append(notes, facts->no_cubin.message);
+  json_object_set_new(root, "image", json_string(facts->image));
   json_object_set_new(root, "source", json_string(text->source));
   json_object_set_new(root, "layer", json_string(text->layer));
   json_object_set_new(root, "device", json_string(p->device.name));
@@ -356,8 +404,9 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
   Recipe *r;
   TRY(recipe_parse(text->json, text->json_n, &r, e));
   attnc_status status = text->defaults ? spec_defaults_put(text->defaults, r, e) : ATTNC_OK;
+  const PlanImages there = {.ptx = text->ptx, .cubin = text->cubin};
   if (status == ATTNC_OK)
-    status = plan_fits(r, d, device, e);
+    status = plan_fits(r, &there, d, device, e);
   if (status == ATTNC_OK)
     status = check_pair(r, text, e);
   attnc_plan *p = status == ATTNC_OK ? plan_new(d, device, r) : NULL;

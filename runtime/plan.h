@@ -1,6 +1,7 @@
 /* plan.h: a kernel loaded on a device.
  *
- * plan_load takes PTX text and a recipe, loads the module into the device's primary
+ * plan_load takes PTX text, or the cubin that an assembler made of it, or both, and a
+ * recipe, loads the module into the device's primary
  * context, resolves every entry, allows it its shared memory and forces the code onto the
  * device (cuFuncLoad where the driver has it), so that a launch never loads anything, not
  * even while a stream is captured.  What the driver's compiler said is kept in the plan's
@@ -33,9 +34,11 @@ struct attnc_plan {
   bool compiled;       /* the driver's compiler ran, and said so in its log */
 };
 
-/* What is loaded, and what the plan's JSON says of where it came from. */
+/* What is loaded, and what the plan's JSON says of where it came from.  A cubin that the
+ * device takes is loaded before the PTX, which is there for others, or NULL. */
 typedef struct PlanText {
-  const char *ptx;  /* ends in 0 */
+  const char *ptx; /* ends in 0 */
+  const void *cubin;
   const char *what; /* names it in errors; NULL: by the recipe's name */
   const char *json;
   size_t json_n;
@@ -47,13 +50,19 @@ typedef struct PlanText {
   double lookup, compile; /* seconds before the load */
 } PlanText;
 
+/* What there is of a kernel. */
+typedef struct PlanImages {
+  bool ptx, cubin;
+} PlanImages;
+
 attnc_status plan_load(const Driver *, const Device *, const PlanText *, attnc_plan **,
                        attnc_error *);
 
 /* Diagnostics of an earlier load of the same text, for a plan that nobody else has yet. */
 attnc_status plan_diagnose(attnc_plan *, json_t *strings, attnc_error *);
 
-/* NULL if the kernel can run there, else ATTNC_ERR_UNSUPPORTED with the reason. */
-attnc_status plan_fits(const Recipe *, const Driver *, const Device *, attnc_error *);
+/* Can the kernel run there?  ATTNC_ERR_UNSUPPORTED says why not. */
+attnc_status plan_fits(const Recipe *, const PlanImages *, const Driver *, const Device *,
+                       attnc_error *);
 
 #endif

@@ -280,6 +280,16 @@ read_schema(Reader *rd, json_t *root, int *schema)
                  "kernel recipe: schema '%.60s' is not attnc.kernel/3", text);
 }
 
+/* The machine code that an assembler made of the PTX: {"sha256", "min_driver", …}. */
+static attnc_status
+read_cubin(Reader *rd, json_t *cubin)
+{
+  if (!cubin)
+    return ATTNC_OK;
+  TRY(read_text(rd, cubin, "sha256", &rd->r->cubin_sha256));
+  return read_int(rd, cubin, "min_driver", 0, INT_MAX, &rd->r->cubin_driver);
+}
+
 static attnc_status
 read_root(Reader *rd, json_t *root)
 {
@@ -294,6 +304,7 @@ read_root(Reader *rd, json_t *root)
   if (!json_object_get(root, "mark"))
     return read_bad(rd, "'mark': is missing: compile the kernel again with this version");
   TRY(read_text(rd, root, "mark", &r->mark));
+  TRY(read_cubin(rd, json_object_get(root, "cubin")));
   TRY(read_target(rd, root));
   TRY(read_tensors(rd, json_object_get(root, "tensors")));
   TRY(read_scalars(rd, json_object_get(root, "scalars")));

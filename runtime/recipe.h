@@ -171,6 +171,8 @@ typedef struct Recipe {
   json_t *json; /* the whole text, for attnc_plan_json */
   const char *name, *op, *target, *ptx_sha256;
   const char *mark;                 /* of the PTX (base/ptx.h) */
+  const char *cubin_sha256;         /* NULL: it was made with none */
+  int cubin_driver;                 /* cuDriverGetVersion, at least */
   bool exact;                       /* runs on the target's own capability only */
   int cc;                           /* of the target: 80 */
   int min_driver;                   /* cuDriverGetVersion */

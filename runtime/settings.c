@@ -7,6 +7,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,6 +164,39 @@ cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config,
   return ATTNC_OK;
 }
 
+/* ---- a device that is elsewhere ---- */
+
+static int
+number_of(const json_t *o, const char *key)
+{
+  return (int)json_integer_value(json_object_get(o, key));
+}
+
+static attnc_status
+elsewhere(attnc_context *c, const char *text, attnc_error *e)
+{
+  json_t *root = text ? json_loads(text, 0, NULL) : NULL;
+  const char *schema = json_string_value(json_object_get(root, "schema"));
+  const char *name = json_string_value(json_object_get(root, "name"));
+  Device *device = NEW(c->arena, Device);
+  Driver *drv = NEW(c->arena, Driver);
+  bool good = schema && str_eq(schema, "attnc.device/1") && name && device && drv;
+  if (good) {
+    snprintf(device->name, sizeof device->name, "%s", name);
+    device->cc = number_of(root, "capability");
+    device->sms = number_of(root, "multiprocessors");
+    drv->path = "the driver of another machine";
+    drv->version = number_of(root, "driver");
+    drv->emulated = json_is_true(json_object_get(root, "emulated"));
+    c->elsewhere = device;
+    c->elsewhere_drv = drv;
+  }
+  json_decref(root);
+  return good || !text ? ATTNC_OK
+                       : err_set(e, ATTNC_ERR_USAGE,
+                                 "attnc_options.device: not what attnc device dump prints");
+}
+
 /* ---- compile options ---- */
 
 static attnc_status
@@ -196,6 +231,7 @@ settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, att
   c->log_user = o->log_user;
   TRY(copy(c->arena, o->libcuda, &c->libcuda, e));
   TRY(copy(c->arena, o->target, &c->target, e));
+  TRY(elsewhere(c, o->device, e));
   TRY(copy(c->arena, env_get(ENV_LOAD_PTX), &c->load_ptx, e));
   TRY(tune_dir(c, o, e));
   TRY(tune_layers_of(c, o, e));

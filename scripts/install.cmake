@@ -25,7 +25,7 @@ install(EXPORT attnc NAMESPACE attnc:: FILE attncTargets.cmake DESTINATION ${pac
 configure_package_config_file(scripts/attncConfig.cmake.in gen/attncConfig.cmake
   INSTALL_DESTINATION ${packages} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(gen/attncConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/gen/attncConfig.cmake
+install(FILES scripts/attncPack.cmake ${PROJECT_BINARY_DIR}/gen/attncConfig.cmake
   ${PROJECT_BINARY_DIR}/gen/attncConfigVersion.cmake DESTINATION ${packages})
 foreach(name attnc attnc_rt)
   file(RELATIVE_PATH to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})

@@ -9,6 +9,9 @@ if(TARGET attnc)
     $<TARGET_OBJECTS:o_base>)
   add_dependencies(test_cli code_id)
   target_link_libraries(test_cli PRIVATE attnc plain PkgConfig::CMOCKA)
+  if(ATTNC_SODIUM_FOUND)
+    target_link_libraries(test_cli PRIVATE PkgConfig::ATTNC_SODIUM)
+  endif()
   target_compile_definitions(test_cli PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     BUILD_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME cli COMMAND test_cli)
@@ -52,5 +55,11 @@ if(TARGET attnc_cli AND Python3_FOUND)
     if(NOT ATTNC_SANITIZE) # which no interpreter loads
       cli_test(tune_agree)
     endif()
+  endif()
+  if(TARGET attnc_emu AND TARGET attnc_rt AND NOT ATTNC_SANITIZE)
+    cli_test(pack)
+    set_property(TEST cli_pack APPEND PROPERTY ENVIRONMENT "RT=$<TARGET_FILE:attnc_rt>"
+      "STUB=$<TARGET_FILE:cuda_stub>" "EMU=$<TARGET_FILE:attnc_emu>"
+      "BUNDLE=${CMAKE_BINARY_DIR}/bin/example_bundle")
   endif()
 endif()

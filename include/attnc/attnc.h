@@ -221,6 +221,9 @@ typedef struct attnc_options {
    * written, so that every process that is given it chooses alike.  NULL:
    * $ATTNC_TUNE_TABLE, else none.  ATTNC_ERR_IO: it cannot be read. */
   const char *tune_table;
+  /* What `attnc device dump` printed where another device is: attnc_key_explain is of that
+   * one, its tuning records among them.  NULL: of the device that is here. */
+  const char *device;
 } attnc_options;
 
 ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,

@@ -191,12 +191,16 @@ typedef struct attnc_plan attnc_plan;
 typedef struct attnc_launch_state attnc_launch_state;
 typedef struct attnc_bundle attnc_bundle;
 
-/* Opens a directory that `attnc compile -o DIR` wrote, for the caller's current CUDA
- * context (or the primary context of device 0 if none is current).  attnc_bundle_plan
- * checks the kernels of a spec against MANIFEST.sha256 and loads the best one for the
- * device: that of the device's exact target, else that of the highest target that the
- * device runs. */
-ATTNC_API attnc_status attnc_bundle_open(const char *dir, attnc_bundle **, attnc_error *);
+/* Opens a directory that `attnc compile -o DIR` wrote, or a pack of `attnc pack create`,
+ * for the caller's current CUDA context (or the primary context of device 0 if none is
+ * current). attnc_bundle_plan checks the kernels of a spec against MANIFEST.sha256 and
+ * loads the best one for the device: that of the device's exact target, else that of the
+ * highest target that the device runs; its cubin where the device takes it, else its PTX.
+ */
+ATTNC_API attnc_status attnc_bundle_open(const char *path, attnc_bundle **, attnc_error *);
+/* The same of a pack in memory, which stays there until the bundle is released. */
+ATTNC_API attnc_status attnc_bundle_open_memory(const void *pack, size_t bytes,
+                                                attnc_bundle **, attnc_error *);
 ATTNC_API attnc_status attnc_bundle_plan(attnc_bundle *, const char *spec_name,
                                          attnc_plan **, attnc_error *);
 ATTNC_API void attnc_bundle_release(attnc_bundle *);

@@ -57,7 +57,7 @@ TileChoice = struct("TileChoice", SIZE, ("block_m", i32), ("block_n", i32), ("b"
 Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
                  ("compile", C.POINTER(CompileOptions)), ("target", text),
-                 ("tune_readonly", text), ("tune_table", text))
+                 ("tune_readonly", text), ("tune_table", text), ("device", text))
 OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
                        ("bad_rows", i64))
 Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
@@ -110,6 +110,7 @@ FUNCTIONS = {
     "attnc_status_string": (text, status),
     "attnc_version": (i32,),
     "attnc_bundle_open": (status, text, out, error),
+    "attnc_bundle_open_memory": (status, pointer, size_t, out, error),
     "attnc_bundle_plan": (status, pointer, text, out, error),
     "attnc_bundle_release": (None, pointer),
     "attnc_plan_retain": (None, pointer),

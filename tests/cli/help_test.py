@@ -6,7 +6,7 @@ import subprocess
 
 from common import SOURCE, Case, main
 
-COMMANDS = ("check compile run tune explain tiles key doctor cache targets schema bench completion "
+COMMANDS = ("check compile run tune explain tiles key doctor cache pack device targets schema bench completion "
             "help version").split()
 TABLES = [f"tune {word}" for word in "list export import merge forget".split()]
 at = COMMANDS.index("tune") + 1

@@ -76,7 +76,8 @@ write_kernel(EmitC *c, const char *text, const char *target)
   char name[64];
   if (attnc_spec_load(text, strlen(text), "k", &spec, NULL) != ATTNC_OK ||
       attnc_compile(spec, NULL, target, NULL, &k, &e) != ATTNC_OK ||
-      emit_c_kernel(c, k, &e) != ATTNC_OK)
+      emit_c_kernel(c, attnc_kernel_json(k),
+                    &(EmitImages){.ptx = attnc_kernel_ptx(k, NULL)}, &e) != ATTNC_OK)
     die(e.message);
   snprintf(name, sizeof name, "k.%s.ptx", target);
   write_file(name, attnc_kernel_ptx(k, NULL));

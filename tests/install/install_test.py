@@ -99,6 +99,16 @@ class Prefix(unittest.TestCase):
         run("cmake", "--build", build)
         self.programs(build)
 
+    def test_embedded_pack(self):
+        folder = os.path.join(self.copied(), "embed")
+        build, pack = os.path.join(folder, "build"), os.path.join(folder, "llama.attncpack")
+        run(self.path("bin", "attnc"), "pack", "create", SPEC, "--arch", "sm_80", "-o", pack)
+        run("cmake", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "--build", build)
+        os.unlink(pack)
+        said = run(os.path.join(build, "embed"), ATTNC_LIBCUDA=self.library("libattnc-emu.so"))
+        self.assertIn('"layer": "pack"', said)
+
     def test_pages(self):
         """Every relative link of an installed page leads to something."""
         root, pages = self.path("share", "doc", "attnc"), 0

@@ -57,8 +57,10 @@ RULES = [
                           "<jansson.h>"}),
     ("cli/load.c", BASE | {'"cli/*"', '"compiler/spec/spec_fields.def"', '"harness/seqlens.h"',
                          "<jansson.h>"}),
+    ("cli/minisign.c", BASE | {'"cli/*"', "<sodium.h>"}),
     ("cli/*", BASE | {'"cli/*"', '"harness/*"', '"emit/*"', '"sass/*"', '"schedule/*"', '"abi/cuda.h"',
                       "<jansson.h>"}),
+    ("examples/embed/*", PUBLIC | LIBC | {'"llama.h"'}), # of attnc_embed_pack
     ("examples/*", PUBLIC | LIBC | {'"examples/*"'}),
     ("bench/*", PUBLIC | LIBC | {'"bench/*"', "<jansson.h>"}),
 ]

@@ -1,5 +1,6 @@
 #include "tests/stub/stub.h"
 
+#include <elf.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,9 +16,14 @@ struct CUctx_st {
   int device;
 };
 struct CUmod_st {
-  char *ptx;
+  char *ptx; /* or a cubin, of n bytes */
+  size_t n;
   struct CUfunc_st *functions;
 };
+typedef struct Image {
+  char *bytes;
+  size_t n;
+} Image;
 struct CUfunc_st {
   struct CUfunc_st *next; /* of the same module */
   char entry[64];
@@ -51,6 +57,8 @@ static struct {
   StubLaunch launches[STUB_LAUNCHES];
   int n_launches, modules, primaries[DEVICES], cc[DEVICES], version, load_ms;
   unsigned opt_in;
+  Image images[STUB_IMAGES];
+  int n_images;
   char info[4096], error[4096];
 } now = {.cc = {80, 80}, .version = 13000};
 static struct CUctx_st primary[DEVICES] = {{0}, {1}};
@@ -75,6 +83,8 @@ stub_reset(void)
   pthread_mutex_lock(&lock);
   int modules = now.modules, primaries[DEVICES];
   memcpy(primaries, now.primaries, sizeof primaries);
+  for (int i = 0; i < now.n_images; i++)
+    free(now.images[i].bytes);
   memset(&now, 0, sizeof now);
   now.modules = modules;
   memcpy(now.primaries, primaries, sizeof primaries);
@@ -338,6 +348,49 @@ fill_log(CUjit_option option, void *value)
   if (option == CU_JIT_ERROR_LOG_BUFFER)
     snprintf(value, 4096, "%s", now.error);
 }
+
+static bool
+is_elf(const void *image)
+{
+  return !memcmp(image, ELFMAG, SELFMAG);
+}
+
+/* A driver is not told how many they are either. */
+static size_t
+image_bytes(const void *image)
+{
+  const Elf64_Ehdr *head = image;
+  if (!is_elf(image))
+    return strlen(image);
+  size_t n = sizeof *head;
+  const Elf64_Shdr *section = (const void *)((const char *)image + head->e_shoff);
+  if (head->e_shoff)
+    n = head->e_shoff + (size_t)head->e_shnum * sizeof *section;
+  for (int i = 0; i < head->e_shnum; i++)
+    if (section[i].sh_type != SHT_NOBITS && section[i].sh_offset + section[i].sh_size > n)
+      n = section[i].sh_offset + section[i].sh_size;
+  const size_t segments = head->e_phoff + (size_t)head->e_phnum * sizeof(Elf64_Phdr);
+  return segments > n ? segments : n;
+}
+
+static char *
+copy_of(const void *image, size_t n)
+{
+  char *copy = malloc(n + 1);
+  memcpy(copy, image, n);
+  copy[n] = 0;
+  return copy;
+}
+
+STUB const void *
+stub_image_at(int i, size_t *n)
+{
+  if (i < 0 || i >= now.n_images)
+    return NULL;
+  *n = now.images[i].n;
+  return now.images[i].bytes;
+}
+
 CUresult
 cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *options,
                    void **values)
@@ -349,8 +402,13 @@ cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *o
   if (!depth)
     return CUDA_ERROR_INVALID_CONTEXT;
   *out = calloc(1, sizeof **out);
-  (*out)->ptx = strdup(image);
+  (*out)->n = image_bytes(image);
+  (*out)->ptx = copy_of(image, (*out)->n);
   pthread_mutex_lock(&lock);
+  if (now.n_images < STUB_IMAGES) {
+    now.images[now.n_images].bytes = copy_of(image, (*out)->n);
+    now.images[now.n_images++].n = (*out)->n;
+  }
   now.modules++;
   pthread_mutex_unlock(&lock);
   return CUDA_SUCCESS;
@@ -391,14 +449,16 @@ cuModuleGetFunction(CUfunction *out, CUmodule m, const char *name)
   char head[96];
   CALL(cuModuleGetFunction);
   snprintf(head, sizeof head, ".entry %s(", name);
-  const char *at = strstr(m->ptx, head);
+  const char *at =
+      is_elf(m->ptx) ? memmem(m->ptx, m->n, name, strlen(name)) : strstr(m->ptx, head);
   if (!at)
     return CUDA_ERROR_NOT_FOUND;
   struct CUfunc_st *f = calloc(1, sizeof *f);
   f->next = m->functions;
   m->functions = f;
   snprintf(f->entry, sizeof f->entry, "%s", name);
-  read_params(f, at);
+  if (!is_elf(m->ptx))
+    read_params(f, at);
   *out = f;
   return CUDA_SUCCESS;
 }

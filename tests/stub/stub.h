@@ -3,8 +3,8 @@
  * It exports every function of CUDA_ENTRY_TABLE and counts the calls of each.  Memory is
  * host memory, events measure nothing, and a launch is written down: entry, grid, block,
  * shared memory, stream, and the parameters, whose sizes it takes from the PTX text as a
- * driver does.  A tensor map is its arguments, checked as the driver's reference says.  Any
- * call can be made to fail.  Two devices of capability 8.0. */
+ * driver does; of a cubin none.  A tensor map is its arguments, checked as the driver's
+ * reference says.  Any call can be made to fail.  Two devices of capability 8.0. */
 #ifndef ATTNC_TESTS_STUB_H
 #define ATTNC_TESTS_STUB_H
 
@@ -45,6 +45,10 @@ StubLaunch stub_launch_at(int i);
 void stub_logs(const char *info, const char *error);
 void stub_version(int version);
 void stub_cc(int device, int cc);
+/* The i-th image that was loaded since the last reset, i below STUB_IMAGES: its bytes, a
+ * text's up to its 0, an ELF file's up to its last section; NULL: there is none. */
+enum { STUB_IMAGES = 16 };
+const void *stub_image_at(int i, size_t *n);
 /* Milliseconds that cuModuleLoadDataEx takes. */
 void stub_load_ms(int ms);
 int stub_modules(void);            /* loaded and not unloaded */

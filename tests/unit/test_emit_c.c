@@ -83,9 +83,8 @@ write_sources(void)
   EmitC c;
   attnc_error e = {0};
   Str source = str_new(arena), header = str_new(arena);
-  const attnc_kernel kernel = {.ptx = ptx, .json = recipe, .ptx_bytes = sizeof ptx - 1};
   emit_c_start(&c, arena, "by_hand");
-  if (emit_c_kernel(&c, &kernel, &e) != ATTNC_OK)
+  if (emit_c_kernel(&c, recipe, &(EmitImages){.ptx = ptx}, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   emit_c_finish(&c, &source, &header);
   rt_write(dir, "by_hand.c", source.p, source.n);

@@ -697,8 +697,9 @@ test_old_driver(void **state)
   Driver older = *old;
   older.version = 10020;
   assert_int_equal(plan_load(old, &old->devices[0], &text, &p, &e), ATTNC_OK);
-  assert_int_equal(plan_fits(p->recipe, &older, &old->devices[0], &e),
-                   ATTNC_ERR_UNSUPPORTED);
+  assert_int_equal(
+      plan_fits(p->recipe, &(PlanImages){.ptx = true}, &older, &old->devices[0], &e),
+      ATTNC_ERR_UNSUPPORTED);
   assert_non_null(strstr(e.message, "for CUDA 11.0;"));
   assert_non_null(strstr(e.message, "is for CUDA 10.2"));
   attnc_plan_release(p);

@@ -548,7 +548,7 @@ too_old(const char *json, const char *says)
   Device device = old->devices[0];
   device.cc = 90;
   assert_int_equal(recipe_parse(json, strlen(json), &r, &e), ATTNC_OK);
-  attnc_status status = plan_fits(r, old, &device, &e);
+  attnc_status status = plan_fits(r, &(PlanImages){.ptx = true}, old, &device, &e);
   if (status != (says ? ATTNC_ERR_UNSUPPORTED : ATTNC_OK) ||
       (says && !strstr(e.message, says)))
     fail_msg("%s: %s", attnc_status_name(status), e.message);
