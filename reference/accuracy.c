@@ -2,7 +2,7 @@
  * reference than twice the largest error that the plain computation makes in the same head,
  * plus one ulp of the output type; the LSE the same way, plus four roundings of fp32 and
  * what tensor cores lose of the scores, or within 1e-3; rows that see no key exactly 0 and,
- * without a sink, -inf.  To both comes what it is worth that the functions of a score_mod
+ * without a sink, -inf.  To both comes what it is worth that the operations of a score_mod
  * are off by what docs/expressions.md allows them (ref_slack.c).
  *
  * Where the reference is NaN the result must be, where it is infinite it must be that or
@@ -77,7 +77,7 @@ typedef struct RowError {
   int64_t q;
   double error;     /* largest of an element */
   double excess;    /* largest of error - own: at most twice the plain error when right */
-  double own;       /* an ulp, and what functions are worth, of the element with that */
+  double own;       /* an ulp, and what a score_mod is worth, of the element with that */
   double lse;       /* |lse - reference|, and … */
   double lse_slack; /* … what rounding is worth at its magnitude */
   bool empty;       /* the row sees no key, … */

@@ -207,7 +207,7 @@ ref_room(Arena *a, int64_t n, int64_t m, size_t size)
 static bool
 take_slack(Ref *r)
 {
-  if (!r->judged || !ref_has_functions(r->spec))
+  if (!r->judged || !r->spec->score_mod.n)
     return true;
   return (r->score_error = ref_room(r->arena, r->n.sk, 1, sizeof(double))) &&
          (r->o_slack = ref_room(r->arena, r->spec->head_dim_v, 1, sizeof(double)));

@@ -52,7 +52,7 @@ typedef struct Ref {
   float lse32;            /* and its LSE */
   struct RefExprs *exprs; /* NULL: the spec has none */
   int64_t n_seen;         /* keys of the row */
-  /* What functions of score_mod may be off by; NULL: it has none, or nobody asks. */
+  /* What score_mod may be off by; NULL: there is none, or nobody asks. */
   double *score_error;        /* by key */
   double *o_slack, lse_slack; /* of the row: what that is worth */
 } Ref;
@@ -127,9 +127,10 @@ bool ref_sees(Ref *, int64_t b, int64_t h, int64_t q, int64_t k);
 bool ref_table_is_empty(const Ref *, int table);
 float ref_element(const void *data, int64_t i, Dtype);
 
-/* ---- what functions may be off by (ref_slack.c) ---- */
+/* ---- what roundings and functions may be off by (ref_slack.c) ---- */
 
-bool ref_has_functions(const Spec *);
+/* Of a score that was scaled. */
+double ref_scaled_error(double score);
 /* Of the last value of a list whose values are known, where `score` is off by `before`;
  * errors: room for one of each. */
 double ref_score_error(const Ref *, const ExprList *, const ExprValue *values,

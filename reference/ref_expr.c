@@ -136,7 +136,7 @@ changed_wide(const Ref *r, RefExprs *x, int64_t key)
 {
   double *error = r->score_error ? &r->score_error[key] : NULL;
   if (error)
-    *error = 0;
+    *error = ref_scaled_error(r->s64[key]);
   return changed(r, x, r->s64[key], EXPR_WIDE, error);
 }
 

@@ -1,10 +1,11 @@
-/* What the functions of a score_mod may be off by, as docs/expressions.md promises them,
- * and what that is worth in a row.
+/* What the roundings and functions of a score_mod may be off by, as docs/expressions.md
+ * promises them, and what that is worth in a row.
  *
- * The plain computation rounds each function once, kernels come within the promise: so the
- * promise is part of the contract, as an error of every score, carried through the
- * operators behind the function by their derivatives.  What is no derivative (a comparison,
- * floor, a conversion to i32) carries nothing. */
+ * The plain computation rounds each function once, kernels come within the promise; and of
+ * a few rows the plain computation's roundings may all be small by chance, where others'
+ * are not.  So the promise is part of the contract, as an error of every score, carried
+ * through the operators behind it by their derivatives.  What is no derivative (a
+ * comparison, floor, a conversion to i32) carries nothing. */
 #include "reference/ref.h"
 
 #include <math.h>
@@ -16,18 +17,32 @@ typedef struct Promise {
   double of_result, absolute, of_operand;
 } Promise;
 
+/* One rounding to nearest. */
+static const double ROUNDING = 0x1p-24;
+#define EXACTLY_ROUNDED                                                                    \
+  [EXPR_OP_ADD] = {0x1p-24, 0, 0}, [EXPR_OP_SUB] = {0x1p-24, 0, 0},                        \
+  [EXPR_OP_MUL] = {0x1p-24, 0, 0}
+
 /* "How kernels compute f32", in the order of its table. */
 static const Promise approximate[EXPR_OPS] = {
-    [EXPR_OP_DIV] = {0x1p-21, 0, 0},       [EXPR_OP_EXP2] = {0x1p-21, 0, 0},
-    [EXPR_OP_EXP] = {0x1p-21, 0, 0x1p-23}, [EXPR_OP_LOG2] = {0x1p-22, 0x1p-22, 0},
-    [EXPR_OP_TANH] = {0, 0x1p-21, 0},      [EXPR_OP_SIGMOID] = {0x1p-21, 0, 0x1p-23},
+    EXACTLY_ROUNDED,
+    [EXPR_OP_DIV] = {0x1p-21, 0, 0},
+    [EXPR_OP_EXP2] = {0x1p-21, 0, 0},
+    [EXPR_OP_EXP] = {0x1p-21, 0, 0x1p-23},
+    [EXPR_OP_LOG2] = {0x1p-22, 0x1p-22, 0},
+    [EXPR_OP_TANH] = {0, 0x1p-21, 0},
+    [EXPR_OP_SIGMOID] = {0x1p-21, 0, 0x1p-23},
     [EXPR_OP_SQRT] = {0x1p-22, 0, 0},
 };
 /* "Kernels whose V is fp32". */
 static const Promise near[EXPR_OPS] = {
-    [EXPR_OP_DIV] = {0x1p-21, 0, 0},  [EXPR_OP_EXP2] = {0x1p-21, 0, 0},
-    [EXPR_OP_EXP] = {0x1p-21, 0, 0},  [EXPR_OP_LOG2] = {0x1p-21, 0x1p-21, 0},
-    [EXPR_OP_TANH] = {0x1p-21, 0, 0}, [EXPR_OP_SIGMOID] = {0x1p-21, 0, 0},
+    EXACTLY_ROUNDED,
+    [EXPR_OP_DIV] = {0x1p-21, 0, 0},
+    [EXPR_OP_EXP2] = {0x1p-21, 0, 0},
+    [EXPR_OP_EXP] = {0x1p-21, 0, 0},
+    [EXPR_OP_LOG2] = {0x1p-21, 0x1p-21, 0},
+    [EXPR_OP_TANH] = {0x1p-21, 0, 0},
+    [EXPR_OP_SIGMOID] = {0x1p-21, 0, 0},
     [EXPR_OP_SQRT] = {0x1p-21, 0, 0},
 };
 
@@ -35,12 +50,6 @@ static const Promise *
 promises(const Ref *r)
 {
   return r->ty[ATTNC_V] == DT_F32 ? near : approximate;
-}
-
-static bool
-is_function(ExprOp op)
-{
-  return near[op].of_result > 0;
 }
 
 /* What errors e of the operands x are worth in the result r. */
@@ -115,14 +124,10 @@ ref_score_error(const Ref *r, const ExprList *list, const ExprValue *values, dou
   return errors[list->n - 1];
 }
 
-bool
-ref_has_functions(const Spec *s)
+double
+ref_scaled_error(double score)
 {
-  for (int i = 0; i < s->score_mod.n; i++)
-    for (int k = 0; k < s->score_mod.lists[i].n; k++)
-      if (is_function(s->score_mod.lists[i].at[k]->op))
-        return true;
-  return false;
+  return isfinite(score) ? fabs(score) * ROUNDING : 0;
 }
 
 /* ---- of a row ---- */

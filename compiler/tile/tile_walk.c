@@ -175,6 +175,8 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   w.even_k =
       (!left || w.test) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   w.start = first_of(m, &c, r->q0, c.first.lo);
+  if (w.test && w.even_k) /* a block behind all keys visits a tile that there is */
+    w.start = i_min(w.start, i_sub(m->sk, 1));
   Idx first = w.test ? i_div(w.start, bn) : i_int(0);
   if (w.test)
     w.start = i_int(0);
