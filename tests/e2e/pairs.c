@@ -8,6 +8,8 @@
  *                            named as one that no case can have
  *   e2e_pairs --legal FILE   the library takes every case, and together they use every
  *                            schedule that is legal in any of them
+ *   e2e_pairs --mend FILE    after a change of what is legal: cases that have a schedule
+ *                            which is not get another, and schedules that none has a case
  *
  * A case is text: each factor gives a piece of it, by one of its values, and a piece may
  * have alternatives, `a|b`, of which one is drawn.  What goes together is asked of
@@ -507,6 +509,20 @@ write_never(FILE *f, const Cover *k)
 }
 
 static int
+write_list(const char *path, const Cover *k, char lines[][CASE_TEXT], int n)
+{
+  FILE *f = fopen(path, "w");
+  if (!f)
+    return perror(path), 2;
+  fprintf(f, "# Written by `e2e_pairs --write`: every pair of values of two factors, but "
+             "for\n# those that no case can have.\n");
+  write_never(f, k);
+  for (int i = 0; i < n; i++)
+    fprintf(f, "%s\n", lines[i]);
+  return fclose(f) ? 2 : 0;
+}
+
+static int
 write_cases(const char *path)
 {
   static Cover k;
@@ -530,18 +546,11 @@ write_cases(const char *path)
   while (n < MOST_CASES && legal_unused_case(legal, &c))
     memcpy(lines[n++], c.text, sizeof c.text);
   used = n;
-  FILE *f = fopen(path, "w");
-  if (!f)
-    return perror(path), 2;
-  fprintf(f, "# Written by `e2e_pairs --write`: every pair of values of two factors, but "
-             "for\n# those that no case can have.\n");
-  write_never(f, &k);
-  for (int i = 0; i < n; i++)
-    fprintf(f, "%s\n", lines[i]);
+  int failed = write_list(path, &k, lines, n);
   fprintf(stderr, "%s: all pairs after %d cases, every schedule after %d, %d unused\n",
           path, covered, used, legal_unused(legal, false));
   legal_free(legal);
-  return fclose(f) ? 2 : 0;
+  return failed;
 }
 
 /* ---- the check ---- */
@@ -616,6 +625,35 @@ check_cases(const char *path)
 }
 
 static int
+mend_cases(const char *path)
+{
+  static Cover k;
+  static char lines[MOST_CASES][CASE_TEXT];
+  Case *cases, c;
+  char why[300];
+  int n = case_read(path, &cases, why, sizeof why), changed = 0, bad = 0;
+  Legal *legal = legal_new();
+  if (n < 0 || n > MOST_CASES || read_never(path, &k))
+    return fprintf(stderr, "%s\n", n < 0 ? why : path), 2;
+  for (int i = 0; i < n; i++) {
+    if (!legal_has(legal, &cases[i])) {
+      changed++;
+      if (!legal_pick(legal, &cases[i]))
+        bad += fprintf(stderr, "has no legal schedule: %s\n", cases[i].text) > 0;
+    }
+    memcpy(lines[i], cases[i].text, sizeof lines[i]);
+  }
+  free(cases);
+  int all = n;
+  while (all < MOST_CASES && legal_unused_case(legal, &c))
+    memcpy(lines[all++], c.text, sizeof c.text);
+  bad += write_list(path, &k, lines, all);
+  fprintf(stderr, "%s: %d cases have another schedule, %d more\n", path, changed, all - n);
+  legal_free(legal);
+  return bad ? 2 : 0;
+}
+
+static int
 check_legal(const char *path)
 {
   Case *cases;
@@ -663,7 +701,9 @@ main(int argc, char **argv)
     return check_cases(argv[2]);
   if (argc == 3 && strcmp(argv[1], "--legal") == 0)
     return check_legal(argv[2]);
+  if (argc == 3 && strcmp(argv[1], "--mend") == 0)
+    return mend_cases(argv[2]);
   fprintf(stderr, "usage: e2e_pairs --write FILE [VALUE…] | --check FILE [VALUE…] | "
-                  "--legal FILE\n");
+                  "--legal FILE | --mend FILE\n");
   return 2;
 }
