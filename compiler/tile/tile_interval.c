@@ -312,30 +312,49 @@ logic(const Operands *o)
 
 /* ---- nodes ---- */
 
+enum { LEAST_BLOCK = 16, LEAST_SHIFT = 4 };
+
 static bool
 anything(ExprRange r)
 {
   return r.lo == INT32_MIN && r.hi == INT32_MAX;
 }
 
-/* A monotone row of a table lies between its end points; of any other element, and of rows
- * that differ, nothing is known. */
+/* Is the index the number of a block, so that rows or keys of a tile may be in one? */
+static bool
+is_block(const Expr *index)
+{
+  const Expr *by = index->n == 2 ? index->arg[1] : NULL;
+  if (!by || by->op != EXPR_OP_CONST)
+    return false;
+  return (index->op == EXPR_OP_FLOOR_DIV && by->i >= LEAST_BLOCK) ||
+         (index->op == EXPR_OP_SHR && by->i >= LEAST_SHIFT && by->i < 31);
+}
+
+/* A monotone row of a table lies between its end points; of blocks of which a tile has one,
+ * as the kernel finds, the element is known; of any other element, and of rows that differ,
+ * nothing is. */
 static IdxBounds
 element(Tb *t, const Operands *o, const IdxBox *box)
 {
   const Expr *e = o->e;
-  Idx first[EXPR_AXES], last[EXPR_AXES];
-  bool points = true;
+  Idx first[EXPR_AXES], last[EXPR_AXES], one = i_int(1);
+  bool points = true, blocks = false;
   for (int i = 0; i < e->n; i++) {
     bool point = o->x[i].point, ends = i == e->n - 1 && box->spec->tables.at[e->i].monotone;
-    if (!box->tables || (!point && !ends))
+    bool block = !point && !ends && is_block(e->arg[i]);
+    if (!box->tables || (!point && !ends && !block))
       return constants(o->whole);
-    points = points && point;
+    points = points && (point || block);
     first[i] = o->x[i].lo;
     last[i] = o->x[i].hi;
+    if (block)
+      one = i_and(one, at_most(last[i], first[i]));
+    blocks = blocks || block;
   }
   Idx lo = i_element(t, &box->tables[e->i], first);
-  return range(lo, points ? lo : i_element(t, &box->tables[e->i], last));
+  Idx hi = points ? lo : i_element(t, &box->tables[e->i], last);
+  return blocks ? select_range(one, range(lo, hi), constants(o->whole)) : range(lo, hi);
 }
 
 static IdxBounds

@@ -38,6 +38,12 @@ CASES = {
     "rows without keys": ("mask_mod: q_idx // 16 == kv_idx // 32 + 1", False),
     "documents": (DOC + "mask_mod: " + SAME, True),
     "packed documents": (DOC + "causal: true\nalign: top_left\nmask_mod: " + SAME, True),
+    "blocks of a table": ("tensors: {kind: {dtype: i32, axes: [b, q/64, kv/64]}}\nmask_mod: "
+                          '"kind[b, q_idx // 64, kv_idx // 64] % 3 != 1"', True),
+    "blocks of a table, whole and in part":
+        ("tensors: {kind: {dtype: i32, axes: [h, q/128, kv/64]}}\nmask_mod: "
+         '"kind[h, q_idx // 128, kv_idx >> 6] >= 4 || kind[h, q_idx // 128, kv_idx >> 6] >= 2 && '
+         'q_idx + sk - sq >= kv_idx"', False),
     "unsorted documents": (DOC.replace(", monotone: true", "") + "causal: true\nmask_mod: " + SAME,
                            False),
 }

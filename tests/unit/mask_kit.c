@@ -58,6 +58,11 @@ const KitMask kit_masks[] = {
      "mask_mod: \"q_idx >= kv_idx && (doc[b, q_idx] == doc[b, kv_idx] || kv_idx < 64)\"\n",
      true, false},
     {"unsorted", ANY "mask_mod: \"doc[b, q_idx] == doc[b, kv_idx]\"\n", false, false},
+    {"kinds",
+     "tensors: {kind: {dtype: i32, axes: [b, h, q/64, kv/64]}}\nmask_mod: \"kind[b, h, "
+     "q_idx // 64, kv_idx // 64] >= 3 || kind[b, h, q_idx // 64, kv_idx // 64] >= 1 && "
+     "q_idx >= kv_idx\"\n",
+     false, false},
     {"odd_keys", "mask_mod: kv_idx % 2 == 1\n", false, false},
     {"products", "mask_mod: q_idx * kv_idx < 5000\n", false, false},
     {"bits", "mask_mod: (q_idx & kv_idx) == 0\n", false, false},
@@ -86,7 +91,8 @@ kit_spec(const KitMask *m)
 static int64_t
 kit_axis(const SpecAxis *a, const int64_t n[SIZE_COUNT])
 {
-  return a->name ? n[a->size] : a->n;
+  int64_t by = a->by > 1 ? a->by : 1;
+  return a->name ? (n[a->size] + by - 1) / by : a->n;
 }
 
 /* Runs of equal elements, as documents are. */
