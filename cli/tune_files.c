@@ -244,7 +244,7 @@ put_heat(Str *s, const Sweep *v, double y)
   for (int k = 0; k < n_ns; k++)
     put_label(s, LEFT + w * (k + 0.5), y + HEIGHT + 16, "middle", "%d", ns[k]);
   put_label(s, LEFT + HEAT / 2.0, y + HEIGHT + 36, "middle", "block_n");
-  put_label(s, 8, y + HEIGHT / 2.0, "start", "block_m");
+  put_label(s, LEFT - 6, y - 6, "end", "block_m");
 }
 
 static double
