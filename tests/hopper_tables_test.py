@@ -57,6 +57,13 @@ class Tables(unittest.TestCase):
         self.assertNotIn("HGMMA", "".join(lines))
         self.assertIn("5.50 by the model, 3.05 ours", lines[-1])
 
+    def test_variants(self):
+        lines = made.variants_table({"plain": answer(), "softcap": answer()})
+        self.assertEqual(lines[-1], "| softcap | 390 | 6.96 | +0 | 1063 | 18.98 | 168 | 12 |")
+        names = [name for name, _ in made.VARIANTS]
+        self.assertEqual(names[0], "plain")
+        self.assertEqual(len(set(names)), len(names))
+
     def test_fields(self):
         a = answer()
         for k in a["sass"]["kernels"]:
