@@ -54,7 +54,7 @@ put_command(Str *s, int command)
   const Command *c = &command_table[command];
   str_put(s, ".SS attnc ");
   put_text(s, c->name);
-  str_put(s, " ");
+  str_put(s, *c->usage ? " " : "");
   put_text(s, c->usage);
   str_put(s, "\n");
   put_text(s, c->text);

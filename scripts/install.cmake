@@ -102,7 +102,7 @@ install(DIRECTORY include schema specs python DESTINATION . COMPONENT portable
   EXCLUDE_FROM_ALL PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE)
 install(FILES LICENSE DESTINATION . COMPONENT portable EXCLUDE_FROM_ALL)
 # Terms of what is inside the libraries: they ask to travel with them.
-foreach(package llvm-22-dev libyaml-dev libjansson-dev zlib1g-dev libzstd-dev libstdc++-12-dev)
+foreach(package llvm-22-dev libyaml-dev libjansson-dev zlib1g-dev libzstd-dev libstdc++-12-dev libsodium-dev)
   install(FILES /usr/share/doc/${package}/copyright DESTINATION licenses RENAME ${package}
     COMPONENT portable EXCLUDE_FROM_ALL OPTIONAL)
 endforeach()
