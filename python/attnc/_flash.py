@@ -1,6 +1,6 @@
 """What the drop-in functions are made of: contexts, checks of arguments, prepared launches.
 
-`attend` runs one dense problem.  Launches are kept per thread and shape; `direct` is the short
+`attend` runs one problem, dense or packed.  Launches are kept per thread and shape; `direct` is the short
 way for tensors that were seen before and need nothing but new memory and new addresses.
 """
 import operator
@@ -59,8 +59,8 @@ def context_of(kind):
 
 
 class Options(NamedTuple):
-    """What a dense problem is, but for its tensors.  alibi: the axes of the slopes, "none", "h"
-    or "bh"."""
+    """What a problem is, but for its tensors.  alibi: the axes of the slopes, "none", "h" or "bh".
+    seqlens: the tensors that give each sequence its own length."""
 
     scale: float
     causal: bool
@@ -68,6 +68,16 @@ class Options(NamedTuple):
     softcap: float  #: 0: none
     alibi: str
     want_lse: bool
+    seqlens: Tuple[str, ...] = ()
+
+
+class Sequences(NamedTuple):
+    """Packed sequences: b of them, the longest's queries and keys, and their tensors by name."""
+
+    b: int
+    sq: int
+    sk: int
+    tensors: Dict[str, object]
 
 
 def spec_of(dtype, head_dim, options):
@@ -79,6 +89,7 @@ def spec_of(dtype, head_dim, options):
             "attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
             "causal": options.causal, "window": list(options.window),
             "alibi_slopes": options.alibi, "return_lse": options.want_lse,
+            "seqlens": list(options.seqlens),
             **({"softcap": 1.0} if capped else {})})
     return _specs[key]
 
@@ -199,7 +210,7 @@ def window_of(window_size, causal, sq, sk):
     return left, right
 
 
-# ---- one dense problem ----
+# ---- one problem ----
 
 
 def usable(ops, x):
@@ -218,18 +229,27 @@ def usable(ops, x):
 class _Prepared:
     """What is known of a call once its shapes are: how to run it, and how to allocate for it."""
 
-    def __init__(self, ops, q, k, v, options):
+    def __init__(self, ops, q, k, v, options, sequences=None):
         dtype, self.device = dtype_of(ops, q, k, v)
         kind, index = self.device
-        (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
-        self.shape, self.lse_shape = tuple(q.shape), (b, h, sq)
         self.numbers = {"softmax_scale": options.scale}
         if options.softcap:
             self.numbers["softcap"] = options.softcap
-        self.plan = context_of(kind).plan(spec_of(dtype, d, options), Sizes(b, h, hk, sq, sk),
+        if sequences:
+            sizes, self.lse_shape = self._packed(q, k, sequences)
+        else:
+            (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
+            sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
+        self.plan = context_of(kind).plan(spec_of(dtype, q.shape[-1], options), sizes,
                                           device=index)
-        self.sees_all = 0 < sk >= sq  # every row sees a key, whatever causal and window say
+        # Every row sees a key, whatever causal and window say.
+        self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
         self.launch = None
+
+    def _packed(self, q, k, sequences):
+        (total_q, h, _), (total_k, hk, _) = q.shape, k.shape
+        self.numbers.update(sq=sequences.sq, sk=sequences.sk)
+        return Sizes(sequences.b, h, hk, sequences.sq, sequences.sk, total_q, total_k), (h, total_q)
 
     def run(self, ops, tensors):
         """tensors: all of the call, by name."""
@@ -246,33 +266,32 @@ class _Prepared:
         launch(*addresses, stream=ops.stream(self.device))
 
 
-def prepared(ops, q, k, v, options, out):
+def prepared(ops, q, k, v, options, out, sequences=None):
     """From this thread's table; the key is all that a launch is packed from."""
     try:
         table = _kept.table
     except AttributeError:
         table = _kept.table = {}
-    key = (*ops.key(q), *ops.key(k), *ops.key(v), ops.strides(out), options)
+    key = (*ops.key(q), *ops.key(k), *ops.key(v), ops.strides(out), options,
+           sequences and sequences[:3])
     found = table.get(key)
     if found is None:
         if len(table) >= KEPT_LAUNCHES:
             del table[next(iter(table))]
-        found = table[key] = _Prepared(ops, q, k, v, options)
+        found = table[key] = _Prepared(ops, q, k, v, options, sequences)
     return found
 
 
-def attend(ops, q, k, v, options, out=None, out_lse=None, slopes=None):
-    """Attention of usable [b, s, h, d] tensors: (out, lse or None).  The LSE is written into
-    `out_lse` [h, sq] if that is given."""
-    out = ops.empty(q.shape, q) if out is None else out
-    call = prepared(ops, q, k, v, options, out)
+def attend(ops, q, k, v, options, slopes=None, sequences=None):
+    """Attention of usable [b, s, h, d] tensors, or of packed [total, h, d]: (out, lse or None)."""
+    out = ops.empty(q.shape, q)
+    call = prepared(ops, q, k, v, options, out, sequences)
     lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None
-    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes)
+    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes,
+                   **(sequences.tensors if sequences else {}))
     call.run(ops, {name: x for name, x in tensors.items() if x is not None})
     if lse is not None and not call.sees_all:
         ops.minus_to_plus_inf(lse)
-    if out_lse is not None:
-        ops.copy(out_lse, lse[0])
     return out, lse
 
 

@@ -80,6 +80,22 @@ def integers(x):
     return x.tolist()
 
 
+def row_counts(mask):
+    """How many are true in each row of a mask, int32."""
+    return mask.sum(axis=-1, dtype=numpy.int32)
+
+
+def true_indices(mask):
+    """Where a mask is true, as one axis."""
+    return numpy.flatnonzero(mask)
+
+
+def offsets(lengths):
+    """0 and the running sum, int32."""
+    return numpy.concatenate([numpy.zeros(1, numpy.int32),
+                              numpy.cumsum(lengths, dtype=numpy.int32)])
+
+
 def as_int32(x):
     """A copy; TypeError where the values may be other numbers, ValueError where one does not
     fit."""

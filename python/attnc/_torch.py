@@ -97,6 +97,18 @@ def integers(x):
     return x.tolist()
 
 
+def row_counts(mask):
+    return mask.sum(dim=-1, dtype=torch.int32)
+
+
+def true_indices(mask):
+    return torch.nonzero(mask.flatten(), as_tuple=False).flatten()
+
+
+def offsets(lengths):
+    return torch.nn.functional.pad(torch.cumsum(lengths, dim=0, dtype=torch.int32), (1, 0))
+
+
 def as_int32(x):
     """A copy; TypeError where the values may be other numbers and cannot be looked at without
     waiting for the device, ValueError where one does not fit."""

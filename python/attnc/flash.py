@@ -10,7 +10,7 @@ is padded with zeros.
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
 from . import arrays
-from ._flash import (Options, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
+from ._flash import (Options, Sequences, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
                      prepared, result_of, scale_of, set_context, slopes_of, softcap_of, truth,
                      usable, whole, window_of)
 from .peers import drop_in, refuse
@@ -81,93 +81,91 @@ def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=Fal
 # ---- sequences of several lengths, one after another ----
 
 
-def _bounds(ops, name, cu_seqlens, total):
-    """[(start, end)] of each sequence."""
-    if arrays.ops(cu_seqlens) is not ops:
+def _vector(ops, q, name, x, n):
+    """An int32 vector of the call, of n numbers (None: any), where q is."""
+    if arrays.ops(x) is not ops:
         raise TypeError(f"{name}: an int32 vector of {ops.FRAMEWORK} is needed, as q is, not "
-                        f"{type(cu_seqlens).__module__}.{type(cu_seqlens).__name__}: "
-                        f"{ops.VECTOR.format(name)}")
-    if len(cu_seqlens.shape) != 1:
-        raise TypeError(f"{name}: a vector is needed, not {len(cu_seqlens.shape)} axes")
-    try:
-        at = ops.integers(cu_seqlens)
-    except TypeError as e:
-        raise TypeError(f"{name}: {e}") from None
-    if len(at) < 2 or at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
+                        f"{type(x).__module__}.{type(x).__name__}: {ops.VECTOR.format(name)}")
+    at = ops.view(x)
+    if len(at.shape) != 1:
+        raise TypeError(f"{name}: a vector is needed, not {len(at.shape)} axes")
+    if at.dtype != "i32":
+        raise TypeError(f"{name}: int32 is needed, not {at.dtype}")
+    if at.device != ops.view(q).device:
+        raise ValueError(f"{name} must be on the device of q")
+    if n is not None and at.shape[0] != n:
+        raise ValueError(f"{name} has {at.shape[0]} numbers, not {n}")
+    return ops.contiguous(x)
+
+
+def _offsets(ops, q, name, cu_seqlens, total, longest):
+    """The vector, and how many sequences it tells; numbers on a GPU are not looked at, which would
+    wait for it."""
+    x = _vector(ops, q, name, cu_seqlens, None)
+    n = x.shape[0] - 1
+    if n < 1:
+        raise ValueError(f"{name} must have two numbers or more")
+    if ops.view(x).device[0] == "cpu":
+        _check_offsets(name, ops.integers(x), total, longest)
+    return x, n
+
+
+def _check_offsets(name, at, total, longest):
+    if at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
         raise ValueError(f"{name} must rise from 0 to at most {total}, with two numbers or more")
-    return list(zip(at, at[1:]))
+    most = max(b - a for a, b in zip(at, at[1:]))
+    if most > longest:
+        raise ValueError(f"max_seqlen_{name[-1]}={longest}, but a sequence has {most}")
 
 
-def _check_longest(name, longest, bounds):
-    most = max(b - a for a, b in bounds)
-    if most > whole(name, longest):
-        raise ValueError(f"{name}={longest}, but a sequence has {most}")
-
-
-def _uniform(bounds):
-    """The length that all sequences have, one after another from 0, or None."""
-    n = bounds[0][1]
-    return n if all(b == (i * n, (i + 1) * n) for i, b in enumerate(bounds)) and n else None
-
-
-def _varlen(ops, q, k, v, options, at_q, at_k, slopes):
-    """(out, lse [h, total_q]) of usable (total, h, d) tensors: one launch where all sequences
-    are of one length, else one for each."""
-    total, h, d = q.shape
-    want_lse = options.want_lse
-    n, m = _uniform(at_q), _uniform(at_k)
-    if n and m and n * len(at_q) == total:
-        b = len(at_q)
-        q, k, v = (x[:b * s].reshape(b, s, *x.shape[1:]) for x, s in ((q, n), (k, m), (v, m)))
-        out, lse = attend(ops, q, k, v, options, slopes=slopes)
-        if want_lse:
-            lse = lse.swapaxes(0, 1).reshape(h, total)
-        return out.reshape(total, h, d), lse
-    out = ops.empty(q.shape, q) if at_q[-1][1] == total else ops.zeros(q.shape, q)
-    lse = ops.zeros_fp32((h, total), q) if want_lse else None
-    for i, ((a, b), (c, e)) in enumerate(zip(at_q, at_k)):
-        if a < b:
-            attend(ops, q[a:b][None], k[c:e][None], v[c:e][None], options, out[a:b][None],
-                   lse[:, a:b] if want_lse else None,
-                   slopes[i:i + 1] if options.alibi == "bh" else slopes)
-    return out, lse
+def _sequences(ops, q, k, cu, longest, used):
+    """Of what a call gives for queries and for keys: offsets, the longest, how many rows count."""
+    tensors, n = {}, []
+    for side, x, at, most in zip("qk", (q, k), cu, longest):
+        name = f"cu_seqlens_{side}"
+        tensors[name], its = _offsets(ops, q, name, at, x.shape[0], most)
+        n.append(its)
+    if n[0] != n[1]:
+        raise ValueError(f"cu_seqlens_q has {n[0]} sequences, cu_seqlens_k {n[1]}")
+    for side, x in zip("qk", used):
+        if x is not None:
+            tensors[f"seqused_{side}"] = _vector(ops, q, f"seqused_{side}", x, n[0])
+    return Sequences(n[0], *longest, tensors)
 
 
 @drop_in
 def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
                            dropout_p=0.0, softmax_scale=None, causal=False,
                            window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
-                           deterministic=False, return_attn_probs=False, block_table=None):
-    """flash_attn_func of each sequence of packed tensors.
+                           deterministic=False, return_attn_probs=False, block_table=None, *,
+                           seqused_q=None, seqused_k=None):
+    """flash_attn_func of each sequence of packed tensors, in one launch.
 
     q: (total_q, h, d); k, v: (total_k, hk, d); cu_seqlens_q, cu_seqlens_k: int32, sequence i
-    is rows cu[i] … cu[i + 1], from 0 on; rows past the last one are zeros.  softmax_lse is
-    (h, total_q).
+    is rows cu[i] … cu[i + 1], from 0 on; rows of no sequence are not written.  softmax_lse is
+    (h, total_q).  max_seqlen_q and max_seqlen_k are at least the longest sequence's.
+    seqused_q, seqused_k (FlashAttention 3): int32 (b,), how many rows of each count.
 
-    Sequences are dense launches over slices, one launch if all have one length; the offsets
-    are read on the host, which waits for the device.  block_table raises
-    NotImplementedError, as does what flash_attn_func refuses.
+    Nothing waits for a GPU: what offsets and lengths there are is not looked at.
+    block_table raises NotImplementedError, as does what flash_attn_func refuses.
     """
     refuse(dropout_p=dropout_p, block_table=block_table)
     ops = ops_of(q, k, v)
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
         raise ValueError("q, k and v must have 3 axes: rows, heads, head_dim")
-    at_q = _bounds(ops, "cu_seqlens_q", cu_seqlens_q, q.shape[0])
-    at_k = _bounds(ops, "cu_seqlens_k", cu_seqlens_k, k.shape[0])
-    if len(at_q) != len(at_k):
-        raise ValueError(f"cu_seqlens_q has {len(at_q)} sequences, cu_seqlens_k {len(at_k)}")
-    _check_longest("max_seqlen_q", max_seqlen_q, at_q)
-    _check_longest("max_seqlen_k", max_seqlen_k, at_k)
+    longest = whole("max_seqlen_q", max_seqlen_q), whole("max_seqlen_k", max_seqlen_k)
+    sequences = _sequences(ops, q, k, (cu_seqlens_q, cu_seqlens_k), longest,
+                           (seqused_q, seqused_k))
     check_shapes(q[None], k[None], v[None])
     head_dim = q.shape[-1]
     causal = truth("causal", causal)
-    slopes, alibi = slopes_of(ops, alibi_slopes, len(at_q), q.shape[1])
+    slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[1])
     options = Options(scale_of(softmax_scale, head_dim), causal,
-                      window_of(window_size, causal, max_seqlen_q, max_seqlen_k),
-                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs))
+                      window_of(window_size, causal, *longest), softcap_of(softcap), alibi,
+                      truth("return_attn_probs", return_attn_probs), tuple(sequences.tensors))
     dtype_of(ops, q, k, v)
     q, k, v = (usable(ops, x) for x in (q, k, v))
-    out, lse = _varlen(ops, q, k, v, options, at_q, at_k, slopes)
+    out, lse = attend(ops, q, k, v, options, slopes, sequences)
     return result_of(ops, out, lse, head_dim, return_attn_probs)
 
 

@@ -25,8 +25,8 @@ SPLIT = "keys are not split over multiprocessors yet: leave it out"
 ROTATE = "rotary embedding is not part of a call: rotate q and k before it"
 SINK = "attention sinks are not supported yet"
 EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
-LENGTHS = ("padded sequences of several lengths are not supported: pack the rows and call "
-           "flash_attn_varlen_func")
+LENGTHS = ("call flash_attn_varlen_func, which takes seqused_q and seqused_k, or a plan of a spec "
+           "with `seqlens`")
 PARALLEL = "context parallelism is not supported: call it on all keys"
 
 # name: instead

@@ -57,12 +57,13 @@ class Plan(Shared):
         lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.  more: as
         of a call of the plan.
         """
+        longest = _longest(more)
         tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
         views = self._views(tensors)
         if any(x.device[0] == "cpu" for x in views.values()):
             raise errors.UsageError("prepare: tensors must be on the device; host tensors can "
                                     "be given to a call of the plan")
-        return self._prepare(views, numbers)
+        return self._prepare(views, numbers, longest)
 
     def _given(self, tensors, more):
         """Tensors and numbers of a call by name."""
@@ -93,11 +94,11 @@ class Plan(Shared):
                 f"{n} on {x.device[0]}:{x.device[1]}" for n, x in views.items()))
         return views
 
-    def _prepare(self, views, numbers=None):
+    def _prepare(self, views, numbers=None, longest=None):
         call = self.spec.signature
         for name in call.tensors.keys() - views.keys():
             raise errors.UsageError(f"{name} is missing")
-        sizes = call.sizes(views)
+        sizes = call.sizes(views, longest)
         for name in call.outputs:
             if views[name].shape != call.shape(name, sizes):
                 raise errors.ShapeError(f"{name} has shape {list(views[name].shape)}, not "
@@ -112,23 +113,25 @@ class Plan(Shared):
 
         o and lse are made, as q's framework does, where they are not given.  more: by name
         the other tensors that the call has, and its numbers, of which the spec's own are
-        taken where they are left out or None: softmax_scale=0.1, doc=ids.  stream: a
+        taken where they are left out or None: softmax_scale=0.1, doc=ids; of packed sequences
+        sq and sk, the longest, which are all rows where they are left out.  stream: a
         CUstream as an integer; None: torch's current stream, else the default one.  On a
         GPU this returns at once.  Host tensors run on the emulated device and are waited
         for; what the emulator finds wrong is a CheckError.
         """
         found, device = arrays.ops(q), arrays.view(q, stream).device
+        longest = _longest(more)
         tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
         call = self.spec.signature
         inputs = {n: tensors[n] for n in call.inputs if tensors.get(n) is not None}
-        outputs = self._outputs(inputs, tensors)
+        outputs = self._outputs(inputs, tensors, longest)
         if stream is None:
             stream = found.stream(device) if found else 0
         tensors = {**inputs, **outputs}
         if device[0] == "cpu":
-            self._on_host(tensors, numbers)
+            self._on_host(tensors, numbers, longest)
         else:
-            self._on_device(tensors, numbers, stream)
+            self._on_device(tensors, numbers, longest, stream)
         made = tuple(outputs.values())
         return made if len(made) > 1 else made[0]
 
@@ -137,7 +140,7 @@ class Plan(Shared):
         short, found = self.spec.signature.padding(name, arrays.view(x)), arrays.ops(x)
         return x if short is None or not found else found.pad_last(x, short)
 
-    def _outputs(self, inputs, given):
+    def _outputs(self, inputs, given, longest):
         """Every output by its name, made like the inputs where it is not given."""
         call, like = self.spec.signature, next(iter(inputs.values()))
         wanted = {name: given.get(name) for name in call.outputs}
@@ -146,15 +149,15 @@ class Plan(Shared):
             if not found:
                 raise errors.UsageError(f"{', '.join(wanted)} must be given: "
                                         f"{type(like).__name__} is neither torch's nor numpy's")
-            sizes = call.sizes({n: arrays.view(x) for n, x in inputs.items()})
+            sizes = call.sizes({n: arrays.view(x) for n, x in inputs.items()}, longest)
             for name in (n for n, x in wanted.items() if x is None):
                 wanted[name] = found.made(call.shape(name, sizes), call.tensors[name]["dtype"],
                                           tuple(inputs.values()))
         return wanted
 
-    def _on_device(self, tensors, numbers, stream):
+    def _on_device(self, tensors, numbers, longest, stream):
         tensors = {n: self._aligned(n, x) for n, x in tensors.items()}
-        launch = self._prepare(self._views(tensors, stream), numbers)
+        launch = self._prepare(self._views(tensors, stream), numbers, longest)
         if launch.workspace_bytes and not self.runs_without_workspace:
             scratch = arrays.ops(next(iter(tensors.values())))
             if not scratch:
@@ -167,7 +170,7 @@ class Plan(Shared):
 
     # ---- host tensors ----
 
-    def _on_host(self, tensors, numbers):
+    def _on_host(self, tensors, numbers, longest):
         """Copies in, launches, copies out.  Needs the emulated device: on a GPU it would
         hide transfers that cost more than the attention."""
         driver, call = self.context.driver, self.spec.signature
@@ -184,7 +187,7 @@ class Plan(Shared):
             for name in call.inputs:
                 memory[name].write(views[name].address)
             launch = self._prepare({n: x._replace(address=memory[n].address)
-                                    for n, x in views.items()}, numbers)
+                                    for n, x in views.items()}, numbers, longest)
             if launch.workspace_bytes:
                 own = stack.enter_context(_driver.Memory(driver, launch.workspace_bytes))
                 own.zero(self.zeroed_bytes)
@@ -197,6 +200,11 @@ class Plan(Shared):
             if packed[name] is not tensors[name]:
                 arrays.ops(packed[name]).copy(tensors[name], packed[name])
         _refuse_findings(driver)
+
+
+def _longest(more):
+    """Takes sq and sk out of what a call is given by name."""
+    return {name: more.pop(name) for name in ("sq", "sk") if name in more}
 
 
 def _host_tensor(name, x, at):

@@ -4,7 +4,7 @@ import json
 
 from . import _lib, errors
 from .arrays import BYTES
-from .sizes import Sizes
+from .sizes import Sizes, whole
 
 FORWARD = 0  # ATTNC_OP_FWD
 
@@ -21,9 +21,10 @@ class Signature:
         self.size_names = tuple(said["sizes"])
         self.slots = 1 + max(t["slot"] for t in self.tensors.values())
 
-    def sizes(self, views) -> Sizes:
+    def sizes(self, views, longest=None) -> Sizes:
         """From the shapes of the inputs; ShapeError names what does not agree.  A table that
-        expressions read may be longer than the call."""
+        expressions read may be longer than the call.  longest: sq and sk, which shapes of packed
+        sequences do not say; all rows of them where they are not given."""
         known = {}
         for name in self.inputs:
             if name not in views:
@@ -38,13 +39,24 @@ class Signature:
                 if isinstance(axis, int) and n != axis:
                     raise errors.ShapeError(f"{name}: a row has {n} elements, not {axis}",
                                             "ATTNC_ERR_SHAPE")
-                if known.setdefault(axis, n) != n:
-                    raise errors.ShapeError(f"{axis}: {known[axis]} and {n} do not agree",
+                axis, more = _size_of(axis)
+                if known.setdefault(axis, n - more) != n - more:
+                    raise errors.ShapeError(f"{axis}: {known[axis]} and {n - more} do not agree",
                                             "ATTNC_ERR_SHAPE")
+        self._take_longest(known, longest or {})
         sizes = Sizes(**{name: known[name] for name in self.size_names})
         for name in (n for n in self.inputs if self.tensors[n].get("longer")):
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes
+
+    def _take_longest(self, known, longest):
+        for name, total in (("sq", "total_q"), ("sk", "total_k")):
+            given = longest.get(name)
+            if name not in known and total in known:
+                known[name] = known[total] if given is None else whole(name, given)
+            elif given is not None and given != known[name]:
+                raise errors.ShapeError(f"{name} is {known[name]} by the shapes, not {given}",
+                                        "ATTNC_ERR_SHAPE")
 
     def _check_table(self, name, shape, due):
         for axis, n, least in zip(self.tensors[name]["shape"], shape, due):
@@ -122,6 +134,12 @@ def _length(axis, sizes):
     if size not in sizes:
         return axis
     return -(-sizes[size] // int(by)) if slash else sizes[size] + int(more or 0)
+
+
+def _size_of(axis):
+    """("b", 1) of "b+1"."""
+    name, _, more = str(axis).partition("+")
+    return (name, int(more)) if more else (axis, 0)
 
 
 def _listed(axes):

@@ -1,5 +1,5 @@
-"""The Python blocks of docs/python.md, run in order in one program; and `attnc.overhead` on
-the recording driver."""
+"""The Python blocks of docs/python.md and docs/sequences.md, those of a page in order in
+one program; and `attnc.overhead` on the recording driver."""
 import os
 import re
 import shutil
@@ -18,14 +18,20 @@ LOOP = os.path.join(common.SOURCE, "bench", "cpu", "loop.c")
 
 
 class Page(common.Case):
-    def test_blocks(self):
-        with open(PAGE, encoding="utf-8") as f:
+    def run_blocks(self, page, least):
+        with open(page, encoding="utf-8") as f:
             blocks = re.findall(r"^```python\n(.*?)^```", f.read(), re.S | re.M)
-        self.assertGreater(len(blocks), 4)
+        self.assertGreaterEqual(len(blocks), least)
         world = {}
         for i, block in enumerate(blocks):
             with self.subTest(block=i):
-                exec(compile(block, f"{PAGE} block {i}", "exec"), world)
+                exec(compile(block, f"{page} block {i}", "exec"), world)
+
+    def test_blocks(self):
+        self.run_blocks(PAGE, 5)
+
+    def test_blocks_of_sequences(self):
+        self.run_blocks(os.path.join(common.SOURCE, "docs", "sequences.md"), 1)
 
     def test_names(self):
         """Every exception of the binding is in the page's table or is its base."""

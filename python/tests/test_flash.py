@@ -15,6 +15,7 @@ import common
 
 np = common.need("numpy")
 import attnc
+from attnc import bert_padding
 import grid
 import oracle
 from attnc import peers
@@ -29,7 +30,8 @@ SIGNATURES = {
     "flash_attn_func": f"(q, k, v, {TAIL})",
     "flash_attn_kvpacked_func": f"(q, kv, {TAIL})",
     "flash_attn_qkvpacked_func": f"(qkv, {TAIL})",
-    "flash_attn_varlen_func": f"(q, k, v, {CU}, {TAIL}, block_table=None)",
+    "flash_attn_varlen_func": f"(q, k, v, {CU}, {TAIL}, block_table=None, *, "
+                              "seqused_q=None, seqused_k=None)",
     "flash_attn_varlen_kvpacked_func": f"(q, kv, {CU}, {TAIL})",
     "flash_attn_varlen_qkvpacked_func": f"(qkv, cu_seqlens, max_seqlen, {TAIL})",
 }
@@ -316,7 +318,47 @@ class Functions(common.Case):
         out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, 20, 40)
         self.check(out[None, :20], q[None, :20], k[None, :40], v[None, :40])
         self.check(out[None, 20:30], q[None, 20:30], k[None, 40:60], v[None, 40:60])
-        self.assertTrue((out[30:] == 0).all())
+
+    def test_seqused(self):
+        """FlashAttention 3's keywords: rows that do not count are neither read nor written."""
+        q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
+        q, k, v = q.copy(), k.copy(), v.copy()
+        used_q, used_k = np.array([20, 0], np.int32), np.array([33, 7], np.int32)
+        q[20:24], k[33:40], v[33:40] = np.nan, np.nan, np.inf
+        out, lse, _ = attnc.flash_attn_varlen_func(
+            q, k, v, cu([24, 24]), cu([40, 40]), 24, 40, causal=True, return_attn_probs=True,
+            seqused_q=used_q, seqused_k=used_k)
+        self.check(out[None, :20], q[None, :20], k[None, :33], v[None, :33], True,
+                   lse=lse[None, :, :20])
+        good = dict(cu_seqlens_q=cu([24, 24]), cu_seqlens_k=cu([40, 40]), max_seqlen_q=24,
+                    max_seqlen_k=40)
+        for kind, why, wrong in ((ValueError, "seqused_k has 3 numbers, not 2",
+                                  {"seqused_k": np.zeros(3, np.int32)}),
+                                 (TypeError, "seqused_q: int32", {"seqused_q": np.zeros(2)}),
+                                 (TypeError, "seqused_q: .* not builtins.int", {"seqused_q": 3})):
+            self.raises(kind, why, attnc.flash_attn_varlen_func, q, k, v, **good, **wrong)
+
+    def test_bert_padding(self):
+        """Rows without padding and back, and attention of them against that of each sequence."""
+        rng = np.random.default_rng(7)
+        x = rng.standard_normal((3, 20, 4, 32)).astype(np.float16)
+        lengths = np.array([20, 3, 11])
+        mask = np.arange(20) < lengths[:, None]
+        rows, at, offsets, longest, used = bert_padding.unpad_input(x, mask)
+        self.assertEqual((offsets.dtype, longest, rows.shape), (np.int32, 20, (34, 4, 32)))
+        np.testing.assert_array_equal(offsets, [0, 20, 23, 34])
+        np.testing.assert_array_equal(used, lengths)
+        out = attnc.flash_attn_varlen_func(rows, rows, rows, offsets, offsets, longest, longest)
+        padded = bert_padding.pad_input(out, at, 3, 20)
+        for i, n in enumerate(lengths):
+            y = x[i:i + 1, :n]
+            self.check(padded[i:i + 1, :n], y, y, y)
+            self.assertTrue((padded[i, n:] == 0).all())
+        kept = bert_padding.unpad_input(x, mask, ~mask & (np.arange(20) < 12))
+        np.testing.assert_array_equal(kept[2], [0, 20, 32, 44])
+        np.testing.assert_array_equal(kept[4], lengths)
+        self.raises(ValueError, "attention_mask has shape", bert_padding.unpad_input, x, mask[:2])
+        self.raises(TypeError, "hidden_states must be", bert_padding.pad_input, [1], at, 3, 20)
 
     def test_small_head_dims(self):
         for d in (1, 7, 8, 12):
