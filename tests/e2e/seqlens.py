@@ -1,0 +1,145 @@
+"""Sequences of lengths of their own: each kind and mix of `seqlens` with masks, modifiers, dims,
+dtypes, layouts, targets and schedules, so that every two values meet in some case.
+
+    seqlens.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+
+Lengths are 0, 1, one less and one more than a tile, all equal, one long among many short. Rows of
+no sequence hold NaN and infinity; afterwards those of O and the LSE must hold what they held. A
+case that fails prints its spec. --pairs runs nothing: which pairs no case has.
+Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
+import argparse
+import itertools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+NAMES = ("cu_seqlens_q", "cu_seqlens_k", "seqused_q", "seqused_k", "leftpad_k", "cache_batch_idx")
+MIXES = tuple(m for n in range(1, 7) for m in itertools.combinations(NAMES, n)
+              if not {"cu_seqlens_k", "cache_batch_idx"} <= set(m))
+FACTORS = {
+    "mix": MIXES,
+    "lengths": ("3/20,0/5,17/0,9", "1/1,1/40,40/1", "31/33,32/32,33/31,0/0", "63/65,65/63,64/64",
+                "40,40,40", "130,1,3,0,2,0,5"),
+    "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
+             "causal: true\nwindow: [9, 0]", "attention_chunk: 16\ncausal: true",
+             "causal: true\nprefix_len: true", 'mask_mod: "{q} == {k}"',
+             'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"'),
+    "score": ("", "softcap: 1.5", "alibi_slopes: h", "alibi_slopes: bh",
+              "bias: {{axes: [h, {qa}, {ka}], dtype: fp16}}", "bias: {{axes: [{qa}], dtype: fp32}}",
+              "bias: {{axes: [b, h, {ka}], dtype: bf16}}",
+              'score_mod: "score + 0.5 * f32({k}) - f32(sk - sq) / 64"'),
+    "more": ("return_lse: true", "return_lse: true\nlse_base: 2", "sink: fp32\nreturn_lse: true",
+             ""),
+    "axes": ("padded", "packed"),
+    "dims": ("head_dim: 32", "head_dim: 64", "head_dim: 64\nhead_dim_v: 32", "head_dim: 128"),
+    "dtype": ("fp16", "bf16"),
+    "layout": ("bshd", "bhsd"),
+    "heads": ("h4/2", "h2", "h3/1"),
+    "room": (0, 3),
+    "how": (("sm_80", "template=ref_fwd"), ("sm_75", "template=fwd_mma"),
+            ("sm_80", "template=fwd_mma"), ("sm_120", "template=fwd_mma,block_m=64,num_warps=4"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64"),
+            ("sm_90a", "template=fwd_wgmma,block_m=128,scheduler=persistent"),
+            ("sm_90a", "template=fwd_wgmma,scheduler=dynamic,block_m=64")),
+}
+TRIES = 60  # of which the case is taken that has most pairs which none had
+
+
+def possible(case):
+    packed = {"cu_seqlens_q", "cu_seqlens_k"} & set(case["mix"])
+    if case["axes"] == "packed" and not packed:
+        return False
+    return not (case["how"][0] == "sm_75" and case["dtype"] == "bf16")
+
+
+def pairs_of(case):
+    at = [(name, FACTORS[name].index(value)) for name, value in case.items()]
+    return set(itertools.combinations(at, 2))
+
+
+def cases(n, seed):
+    """n cases, and the pairs that none of them has."""
+    rng, found, made = random.Random(seed), set(), []
+    while len(made) < n:
+        tries = [{name: rng.choice(values) for name, values in FACTORS.items()}
+                 for _ in range(TRIES)]
+        best = max(filter(possible, tries), key=lambda c: len(pairs_of(c) - found), default=None)
+        if best:
+            found |= pairs_of(best)
+            made.append(best)
+    return made, found
+
+
+def missing(found):
+    left = []
+    for (a, one), (b, other) in itertools.combinations(FACTORS.items(), 2):
+        for (i, x), (j, y) in itertools.product(enumerate(one), enumerate(other)):
+            case = {name: values[0] for name, values in FACTORS.items()}
+            case.update({"mix": NAMES[:1]}, **{a: x, b: y})
+            if ((a, i), (b, j)) not in found and possible(case):
+                left.append((a, x, b, y))
+    return left
+
+
+def spec_of(case):
+    packed = case["axes"] == "packed"
+    qa = "tq" if packed and "cu_seqlens_q" in case["mix"] else "q"
+    ka = "tk" if packed and "cu_seqlens_k" in case["mix"] else "kv"
+    names = dict(q="row[b, q_idx]", k="key[b, kv_idx]", qa=qa, ka=ka)
+    text = [f"attnc: 1\nname: seqlens\ndtype: {case['dtype']}\n{case['dims']}\n"
+            f"layout: {case['layout']}\nseqlens: [{', '.join(case['mix'])}]"]
+    text += [case[x].format(**names) for x in ("mask", "score")] + [case["more"]]
+    declared = [f"{name}: {{dtype: i32, axes: [b, {axis}], monotone: true}}"
+                for name, axis in (("row", qa), ("key", ka)) if f"{name}[" in "".join(text)]
+    if declared:
+        text.append(f"tensors: {{{', '.join(declared)}}}")
+    return "\n".join(text) + "\n"
+
+
+def shape_of(case):
+    pairs = [(x.split("/") * 2)[:2] for x in case["lengths"].split(",")]
+    sq, sk = (max(int(p[i]) for p in pairs) + case["room"] for i in (0, 1))
+    return f"b{len(pairs)} {case['heads']} sq{sq} sk{sk}"
+
+
+def run(attnc, folder, case, seed):
+    path = os.path.join(folder, "seqlens.attn.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec_of(case))
+    target, schedule = case["how"]
+    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--schedule",
+               schedule, "--shape", shape_of(case), "--seqlens", case["lengths"], "--seed",
+               str(seed), "--verify", "-q"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        print(f"FAIL  exit {r.returncode}: {' '.join(command[4:])}\n{spec_of(case)}"
+              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
+    return r.returncode == 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--cases", type=int, default=640)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    all_cases, found = cases(a.cases, a.seed)
+    left = missing(found)
+    print(f"{len(all_cases)} cases, {len(found)} pairs, {len(left)} that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
