@@ -63,7 +63,9 @@ typedef struct CaseMemo {
 typedef struct Case {
   const Spec *spec;
   const Target *target;
-  int64_t b, h, hk, sq, sk; /* hints; 0: unknown, the default problem size is assumed */
+  /* Hints; 0: unknown, the default problem size is assumed.  Of a packed batch whose rows
+   * are known sq and sk are the mean of its sequences. */
+  int64_t b, h, hk, sq, sk;
   int sms;
   CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */
 } Case;
