@@ -40,6 +40,17 @@ KERNELS = {
     "o_in_one_v": ("causal: true\n", "b9 h16/4 sq300 sk300",
                    {"o_in_v": "true", "block_n": "128", "num_stages": "1"}),
 }
+# Sequences of lengths of their own: whole boxes of O, boxes that end inside, blocks that are none.
+LENGTHS = {
+    "packed": "130/200,0/7,64/64,200/131,1/90",
+    "padded": "130/200,0/7,64/64,70/9,1/90",
+}
+KERNELS |= {
+    "packed": ("causal: true\nseqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b5 h2/1 sq200 sk200",
+               {"scheduler": "grid"}),
+    "padded": ("seqlens: [seqused_q, seqused_k, leftpad_k]\n", "b5 h2/1 sq200 sk200",
+               {"scheduler": "grid"}),
+}
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
@@ -72,6 +83,17 @@ RULES = (  # what, the statement, what takes its place
     ("no end of the tickets", r"(atom\.relaxed\.gpu\.global\.)inc", r"\1add"),
 )
 
+OF_LENGTHS = (  # of kernels with LENGTHS alone; of their loads V's have the most coordinates
+    ("no slide", r"(bulk\.tensor\.%dd\.shared[^;]*\{\d+, )%%r\d+", r"\g<1>0"),
+    ("O behind the end", r"setp\.ne\.s32 p, [^;]*; (?=@p ld\.shared\.v4)",
+     "setp.eq.s32 p, 0, 0; "),
+    ("LSE behind the end", r"setp\.ne\.s32 p, [^;]*; (?=@p st\.global\.f32)",
+     "setp.eq.s32 p, 0, 0; "),
+    ("whole boxes of O alone", r"@%%p\d+ bra\s+(\$L\w+);\s+bra\.uni\s+\$L\w+;\s+\1:"
+     r"(?=(?:(?!\$L)[\s\S])*?bulk\.tensor[^;]*global\.shared)", r"bra.uni \1;\n\1:"),
+    ("no box of O", r"@p cp\.async\.bulk\.tensor[^;]*global\.shared[^;]*;", ""),
+)
+
 
 def turned(match):
     """The parity, the other way round; a register is turned in one of its own."""
@@ -82,9 +104,17 @@ def turned(match):
             match.group(3) + " }")
 
 
-def mutants(ptx):
+def rules(ptx, lengths):
+    if not lengths:
+        return RULES
+    most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx))
+    return RULES + tuple((what, pattern.replace("%d", most).replace("%%", "%"), change)
+                         for what, pattern, change in OF_LENGTHS)
+
+
+def mutants(ptx, lengths):
     """(name, text); the n-th of a kind by its place in the kernel."""
-    for what, pattern, change in RULES:
+    for what, pattern, change in rules(ptx, lengths):
         for n, m in enumerate(re.finditer(pattern, ptx)):
             if isinstance(change, str):
                 new = m.expand(change)
@@ -105,6 +135,7 @@ class Kernel:
         with open(self.spec, "w", encoding="utf-8") as f:
             f.write(f"attnc: 1\nname: {name}\ndtype: bf16\nhead_dim: 64\nreturn_lse: true\n{mask}")
         self.args = ["--arch", "sm_90a", "--shape", self.size, "--schedule", pins]
+        self.lengths = ["--seqlens", LENGTHS[name]] if name in LENGTHS else []
         out = subprocess.run([attnc, "compile", self.spec, *self.args, "--emit", "ptx", "-o",
                               os.path.join(folder, name)],
                              capture_output=True, text=True)
@@ -127,7 +158,7 @@ class Kernel:
         for setting in SETTINGS:
             env = dict(os.environ, ATTNC_EMU=setting + ",fuel=40000000", ATTNC_LOAD_PTX=path)
             r = subprocess.run([self.attnc, "run", self.spec, *self.args, "--device", "emu",
-                                "--verify", "--no-cache", "-q", "--timeout", "120"],
+                                "--verify", "--no-cache", "-q", "--timeout", "120", *self.lengths],
                                capture_output=True, text=True, env=env)
             if r.returncode:
                 return True
@@ -154,7 +185,7 @@ def main():
         work = []
         for name in [o.kernel] if o.kernel else KERNELS:
             k = Kernel(o.attnc, folder, name)
-            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx)]]
+            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx, k.lengths)]]
         first, step = map(int, o.shard.split("/"))
         work = work[first::step]
         found = list(pool.map(lambda w: w[0].found(w[1].replace(" ", "-"), w[2]), work))
