@@ -19,7 +19,7 @@ RT, STUB, EMU, BUNDLE = (os.environ[n] for n in ("RT", "STUB", "EMU", "BUNDLE"))
 LLAMA = os.path.join(SOURCE, "specs", "llama3_8b_prefill.attn.yaml")
 GPT2 = os.path.join(SOURCE, "specs", "gpt2.attn.yaml")
 PTXAS = shutil.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas")
-OK, ERR_UNSUPPORTED, ERR_IO = 0, 3, 11
+OK, ERR_USAGE, ERR_IO = 0, 1, 11
 
 
 class Error(C.Structure):
@@ -96,6 +96,16 @@ class Packs(Case):
         self.write("bad", bytes(bad))
         self.assertIn("checksum", self.attnc("pack", "verify", self.path("bad"), code=8).stderr)
         self.assertIn("checksum", self.driver.from_path(self.path("bad"))[1])
+
+    def test_pointers(self):
+        """NULLs, and memory that is no pack: refused, and nothing is opened."""
+        rt, bundle, e = self.driver.rt, C.c_void_p(), Error()
+        for pack, out in ((None, C.byref(bundle)), (b"attncP1\n", None)):
+            self.assertEqual(rt.attnc_bundle_open_memory(pack, C.c_size_t(8), out, C.byref(e)),
+                             ERR_USAGE)
+        for data in (b"", b"attncP1", b"attncP1\n", b"attncP1\n" + bytes(56), b"\x7fELF" * 64):
+            status, text, images = self.driver.from_memory(data)
+            self.assertEqual((status, images), (ERR_IO, []), text)
 
     def test_looked_into(self):
         self.pack("--arch", "sm_80", "--emit", "ptx")
