@@ -57,6 +57,10 @@ class Prefix(unittest.TestCase):
     def library(self, *parts):
         return self.path(self.libraries, *parts)
 
+    def where(self):
+        """As CMake is told of the prefix."""
+        return f"-DCMAKE_PREFIX_PATH={self.prefix}"
+
     def copied(self):
         """examples/ in a folder of its own."""
         folder = tempfile.mkdtemp(dir=self.dir)
@@ -95,7 +99,7 @@ class Prefix(unittest.TestCase):
     def test_find_package(self):
         folder = os.path.join(self.copied(), "find_package")
         build = os.path.join(folder, "build")
-        run("cmake", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "-S", folder, "-B", build, self.where())
         run("cmake", "--build", build)
         self.programs(build)
 
@@ -103,7 +107,7 @@ class Prefix(unittest.TestCase):
         folder = os.path.join(self.copied(), "embed")
         build, pack = os.path.join(folder, "build"), os.path.join(folder, "llama.attncpack")
         run(self.path("bin", "attnc"), "pack", "create", SPEC, "--arch", "sm_80", "-o", pack)
-        run("cmake", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "-S", folder, "-B", build, self.where())
         run("cmake", "--build", build)
         os.unlink(pack)
         said = run(os.path.join(build, "embed"), ATTNC_LIBCUDA=self.library("libattnc-emu.so"))
@@ -155,6 +159,10 @@ class Prefix(unittest.TestCase):
 class Lib64(Prefix):
     """Built for a system whose libraries are in lib64."""
     libraries = "lib64"
+
+    def where(self):
+        """On Debian CMake looks for packages in lib, not in lib64."""
+        return f"-Dattnc_DIR={self.library('cmake', 'attnc')}"
 
     @classmethod
     def build(cls):
