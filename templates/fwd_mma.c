@@ -133,14 +133,15 @@ warp_cols(const Sched *s, int cols)
 }
 
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
- * few less than 166 together, or ptxas spills (13.0, sm_75). */
+ * few less than 166 together, or ptxas spills (13.0, sm_75); and two less where a sequence
+ * has an end and a first row of its own. */
 static int
 staged_regs(const Spec *p, const Target *g, const Sched *s)
 {
   SmemLayout l = layout(p, g, s);
   int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
   int pw = fwd_left_regs(p->dtype[ATTNC_Q], warp_blocks(s), s->bn);
-  return (most / (32 * s->warps) + 3) / 4 + pw + 6;
+  return (most / (32 * s->warps) + 3) / 4 + pw + (spec_has_seqlens(p) ? 8 : 6);
 }
 
 /* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
