@@ -104,7 +104,7 @@ step(Tb *t, const Call *p, const WorkTile *w, Softmax *sm, Tile q, Tile *o, Tile
   At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
   Tile correction, k = t_load_one(t, v_rows(p->k, w->b, w->hk, j.k0, 1));
   Tile x = t_row_dot(t, q, k);
-  x = fwd_scores(t, p, x, at, j);
+  x = fwd_scores(t, p, x, at, j, NULL);
   Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
   Tile v = t_load_one(t, w_seen(v_rows(p->v, w->b, w->hk, j.k0, 1), j));
   Tile before = t_mul(t, *o, correction);
