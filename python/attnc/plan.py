@@ -14,6 +14,7 @@ from . import _driver, _lib, arrays, errors
 from .copies import Shared
 from .launch import Launch
 from .peers import uncompiled
+from .signature import take_longest
 from .sizes import SizesLike, sizes as make_sizes
 from .spec import sizes_struct
 
@@ -57,7 +58,7 @@ class Plan(Shared):
         lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.  more: as
         of a call of the plan.
         """
-        longest = _longest(more)
+        longest = take_longest(more)
         tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
         views = self._views(tensors)
         if any(x.device[0] == "cpu" for x in views.values()):
@@ -120,7 +121,7 @@ class Plan(Shared):
         for; what the emulator finds wrong is a CheckError.
         """
         found, device = arrays.ops(q), arrays.view(q, stream).device
-        longest = _longest(more)
+        longest = take_longest(more)
         tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
         call = self.spec.signature
         inputs = {n: tensors[n] for n in call.inputs if tensors.get(n) is not None}
@@ -200,11 +201,6 @@ class Plan(Shared):
             if packed[name] is not tensors[name]:
                 arrays.ops(packed[name]).copy(tensors[name], packed[name])
         _refuse_findings(driver)
-
-
-def _longest(more):
-    """Takes sq and sk out of what a call is given by name."""
-    return {name: more.pop(name) for name in ("sq", "sk") if name in more}
 
 
 def _host_tensor(name, x, at):

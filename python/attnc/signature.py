@@ -142,5 +142,10 @@ def _size_of(axis):
     return (name, int(more)) if more else (axis, 0)
 
 
+def take_longest(more):
+    """Takes sq and sk out of what a call is given by name."""
+    return {name: more.pop(name) for name in ("sq", "sk") if name in more}
+
+
 def _listed(axes):
     return ", ".join(str(axis) for axis in axes)

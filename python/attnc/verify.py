@@ -3,7 +3,7 @@ import ctypes as C
 from typing import NamedTuple, Tuple
 
 from . import _lib, arrays, errors
-from .signature import FORWARD
+from .signature import FORWARD, take_longest
 from .spec import SpecLike, load_spec, sizes_struct
 
 CHECK = [name for name, _ in errors.STATUSES].index("ATTNC_ERR_CHECK")
@@ -24,17 +24,18 @@ class Verdict(NamedTuple):
 def verify(spec: SpecLike, q, k, v, o, lse=None, **more) -> Verdict:
     """Compares o, and lse where the spec returns it, with the fp64 reference, on the CPU.
 
-    Host tensors in the spec's layout; more: the call's other tensors and numbers by name.  A wrong result is a Verdict that did not pass, not an
-    exception.
+    Host tensors in the spec's layout; more: the call's other tensors and numbers by name, and of
+    packed sequences sq and sk as a plan takes them.  A wrong result is a Verdict that did not
+    pass, not an exception.
     """
-    spec = load_spec(spec)
+    spec, longest = load_spec(spec), take_longest(more)
     call = spec.signature
     tensors, numbers = call.split(more)
     given = dict(q=q, k=k, v=v, o=o, lse=lse, **tensors)
     views = {n: arrays.view(x) for n, x in given.items() if x is not None}
     if any(x.device[0] != "cpu" for x in views.values()):
         raise errors.UsageError("verify: tensors must be on the host")
-    args = _lib.call_args(sizes_struct(call.sizes(views)),
+    args = _lib.call_args(sizes_struct(call.sizes(views, longest)),
                           call.structs({n: x for n, x in views.items() if n in call.tensors}),
                           call.numbers(numbers))
     outputs = (_lib.OutputVerdict * call.slots)()

@@ -1,0 +1,141 @@
+"""Sequences of lengths of their own from Python: a graph that is captured once and replayed with
+other lengths, and a launch that asks the device nothing."""
+import contextlib
+import ctypes as C
+import unittest
+
+import common
+
+np = common.need("numpy")
+import attnc
+from attnc import _driver, arrays
+
+SETS = 50
+PACKED = ["cu_seqlens_q", "cu_seqlens_k"]
+PADDED = ["seqused_q", "seqused_k", "leftpad_k"]
+B, H, HK, D, MOST, TOTAL = 5, 4, 2, 64, 90, 200
+SPEC = {"attnc": 1, "name": "lengths", "dtype": "fp16", "head_dim": D, "causal": True,
+        "return_lse": True}
+
+
+def packed_lengths(rng):
+    n = rng.integers(0, MOST + 1, B)
+    n[rng.integers(B)] = rng.choice((0, 1, 63, 64, 65, MOST))
+    while n.sum() > TOTAL:
+        n[n.argmax()] //= 2
+    at = np.concatenate([[0], n.cumsum()]).astype(np.int32)
+    live = np.arange(TOTAL) < at[-1]
+    return {"cu_seqlens_q": at, "cu_seqlens_k": at}, live, live
+
+
+def padded_lengths(rng):
+    used_q, used_k = (rng.integers(0, MOST + 1, B).astype(np.int32) for _ in range(2))
+    pad = (used_k * rng.random(B)).astype(np.int32)
+    row = np.arange(MOST)
+    return (dict(seqused_q=used_q, seqused_k=used_k, leftpad_k=pad), row < used_q[:, None],
+            (row < used_k[:, None]) & (row >= pad[:, None]))
+
+
+class Graph:
+    """What was launched on a stream while it was captured."""
+
+    def __init__(self, driver, launch):
+        self.driver, self.stream, made = driver, C.c_void_p(), C.c_void_p()
+        self.exec = C.c_void_p()
+        driver.call("cuStreamCreate", C.byref(self.stream), 1)
+        driver.call("cuStreamBeginCapture_v2", self.stream, 0)
+        launch.relaunch(self.stream.value)
+        driver.call("cuStreamEndCapture", self.stream, C.byref(made))
+        driver.call("cuGraphInstantiateWithFlags", C.byref(self.exec), made, C.c_ulonglong(0))
+        driver.call("cuGraphDestroy", made)
+
+    def replay(self):
+        self.driver.call("cuGraphLaunch", self.exec, self.stream)
+        self.driver.call("cuStreamSynchronize", self.stream)
+
+    def close(self):
+        self.driver.call("cuGraphExecDestroy", self.exec)
+        self.driver.call("cuStreamDestroy_v2", self.stream)
+
+
+class Captured(common.Case):
+    def replays(self, target, seqlens, lengths, shape):
+        rng = np.random.default_rng(len(seqlens))
+        spec = attnc.load_spec({**SPEC, "seqlens": seqlens})
+        longest = dict(sq=MOST, sk=MOST)
+        tensors = {n: rng.standard_normal((*shape, heads, D)).astype(np.float16)
+                   for n, heads in (("q", H), ("k", HK), ("v", HK), ("o", H))}
+        rows = (H, TOTAL) if len(shape) == 1 else (B, H, MOST)
+        tensors.update(lse=np.zeros(rows, np.float32), **lengths(rng)[0])
+        plan = attnc.Context("emu", emulator="arch=sm_90", target=target).plan(spec, f"b{B} h{H}/{HK} s{MOST}")
+        driver = plan.context.driver
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(driver.current())
+            memory = {n: stack.enter_context(_driver.Memory(driver, x.nbytes))
+                      for n, x in tensors.items()}
+            launch = plan._prepare({n: arrays.view(x)._replace(address=memory[n].address)
+                                    for n, x in tensors.items()}, {}, longest)
+            self.assertTrue(not launch.workspace_bytes or plan.runs_without_workspace)
+            graph = Graph(driver, launch)
+            for i in range(SETS):
+                with self.subTest(target=target, set=i):
+                    self.one(graph, memory, spec, tensors, lengths(rng), longest, rng)
+            graph.close()
+            self.assertEqual(driver.findings(), [])
+
+    def one(self, graph, memory, spec, tensors, drawn, longest, rng):
+        told, live_q, live_k = drawn
+        tensors.update(told)
+        for name, live in (("q", live_q), ("k", live_k), ("v", live_k)):
+            tensors[name][...] = rng.standard_normal(tensors[name].shape)
+            tensors[name][~live] = rng.choice((np.nan, np.inf))
+        tensors["o"].view(np.uint16)[...] = 0x7c95
+        tensors["lse"].view(np.uint32)[...] = 0x7f959595
+        for name, x in tensors.items():
+            memory[name].write(arrays.view(x).address)
+        graph.replay()
+        for name in ("o", "lse"):
+            memory[name].read(arrays.view(tensors[name]).address)
+        verdict = attnc.verify(spec, **tensors, **(longest if "cu_seqlens_q" in told else {}))
+        self.assertTrue(verdict.passed, verdict)
+        self.assertTrue((tensors["o"].view(np.uint16)[~live_q] == 0x7c95).all())
+        lse = np.moveaxis(tensors["lse"], -1, -2 if live_q.ndim == 2 else 0)
+        self.assertTrue((lse[~live_q].view(np.uint32) == 0x7f959595).all())
+
+    def test_packed(self):
+        for target in ("sm_80", "sm_90a"):
+            self.replays(target, PACKED, packed_lengths, (TOTAL,))
+
+    def test_padded(self):
+        self.replays("sm_90a", PADDED, padded_lengths, (B, MOST))
+
+
+@unittest.skipUnless(common.STUB, "no recording driver")
+class Asks(common.Case):
+    READS = (b"cuMemcpyDtoH_v2", b"cuStreamSynchronize", b"cuCtxSynchronize", b"cuEventSynchronize")
+
+    def test_nothing(self):
+        """One launch, and no call that reads the device or waits for it."""
+        stub = common.stub()
+        for seqlens, shape in ((PACKED, (TOTAL,)), (PADDED, (B, MOST))):
+            plan = attnc.Context(common.STUB, cache="off").plan(
+                {**SPEC, "seqlens": seqlens}, f"b{B} h{H}/{HK} s{MOST}")
+            host = {n: np.zeros((*shape, heads, D), np.float16)
+                    for n, heads in (("q", H), ("k", HK), ("v", HK), ("o", H))}
+            host["lse"] = np.zeros((H, TOTAL) if len(shape) == 1 else (B, H, MOST), np.float32)
+            for name in seqlens:
+                host[name] = np.zeros(B + name.startswith("cu_"), np.int32)
+            with plan.context.driver.current():
+                stub.stub_reset()
+                views = {n: arrays.view(x)._replace(address=4096 * (i + 1))
+                         for i, (n, x) in enumerate(host.items())}
+                launch = plan._prepare(views, {}, dict(sq=MOST, sk=MOST))
+                launch.relaunch()
+                launch(*(1 << 20 for _ in views))
+                self.assertEqual(stub.stub_launches(), 2)
+                for name in self.READS:
+                    self.assertEqual(stub.stub_calls(name), 0, name)
+
+
+if __name__ == "__main__":
+    common.main()
