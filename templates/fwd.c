@@ -36,9 +36,17 @@ fwd_group(const Call *p)
 }
 
 /* ptxas 13.0 has so many loads' results on their way, whatever the registers, and besides
- * so many addresses that such results tell; and with so many registers in all, addresses
- * aside, there is a legal schedule left for every head_dim: what is above spills. */
-enum { LOADS_AHEAD = 12, CHAINED = 24, MOD_REGS = 24 };
+ * so many addresses that such results tell, and so many of each table more that a score
+ * reads beside the two; and with so many registers in all, addresses aside, there is a
+ * legal schedule left for every head_dim: what is above spills. */
+enum { LOADS_AHEAD = 12, CHAINED = 24, BESIDE = 16, MOD_REGS = 24 };
+
+int
+fwd_beside_regs(const Spec *p)
+{
+  const ExprCost *b = &p->score_cost;
+  return b->chained && b->loads > 2 ? BESIDE * (b->loads - 2) : 0;
+}
 
 int
 fwd_mod_regs(const Spec *p, int rows)
@@ -49,7 +57,7 @@ fwd_mod_regs(const Spec *p, int rows)
   int once = a->kept[GRADE_NEITHER] + b->kept[GRADE_NEITHER];
   int regs = rows * of_row + once + (a->loads || b->loads ? LOADS_AHEAD : 0);
   int chained = a->chained || b->chained ? CHAINED : 0;
-  return (regs < MOD_REGS ? regs : MOD_REGS) + chained;
+  return (regs < MOD_REGS ? regs : MOD_REGS) + chained + fwd_beside_regs(p);
 }
 
 double

@@ -21,6 +21,8 @@ Idx fwd_group(const Call *);
 /* Registers a thread with so many rows of what expressions keep from tile to tile, and of
  * what they load. */
 int fwd_mod_regs(const Spec *, int rows);
+/* Of them those of tables beside a load and the one that tells its place. */
+int fwd_beside_regs(const Spec *);
 /* Instructions an element of a tile that expressions take. */
 double fwd_mod_slots(const Spec *, bool masked);
 

@@ -157,7 +157,7 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   int whole = mma_of(s)->warps_n > 1 ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0;
   int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);
   /* With copies on their way head_dim 256 has none left: expressions spill there. */
-  int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : 0;
+  int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : fwd_beside_regs(p);
   return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged + mods;
 }
 
