@@ -290,8 +290,6 @@ has_tile(const Spec *s, const Expr *e)
 const Expr *
 spec_score_tile(const Spec *s)
 {
-  if (spec_has_seqlens(s)) /* queries and keys of a sequence begin anywhere */
-    return NULL;
   for (int i = 0; i < s->score_mod.n; i++)
     for (int k = 0; k < s->score_mod.lists[i].n; k++) {
       const Expr *e = s->score_mod.lists[i].at[k];
