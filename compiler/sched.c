@@ -7,6 +7,7 @@
 #include "compiler/space.h"
 #include "compiler/spec/signature.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -205,17 +206,46 @@ reasons(const Search *s)
 
 /* ---- the search ---- */
 
-static void
-consider(Search *s, const Sched *x, Why *first)
+/* Clocks of a schedule, infinite where it is not legal. */
+static double
+clocks_of(const Search *s, const Sched *x, Why *first)
 {
   if (x->tmpl->refuse(&s->c, x, *first->text ? NULL : first))
-    return;
-  double cycles = x->tmpl->cost(&s->c, x).cycles;
-  if (s->found && s->cycles <= cycles)
-    return;
+    return INFINITY;
+  return x->tmpl->cost(&s->c, x).cycles;
+}
+
+static void
+take(Search *s, const Sched *x, double cycles)
+{
   s->found = true;
   s->best = *x;
   s->cycles = cycles;
+}
+
+/* The n-th schedule of the core, the template's own default before it, as `a` asks for it:
+ * changed by it, or one that has it; false where it has not. */
+static bool
+candidate(const Search *s, const Template *t, const Asked *a, bool change, int n, Sched *x)
+{
+  if (n == 0)
+    *x = t->initial(&s->c);
+  else
+    space_point(t, &s->c, n - 1, x);
+  if (!change)
+    return has_all(x, a);
+  *x = changed(x, a);
+  return true;
+}
+
+/* Is it to be taken, though the model finds both alike? */
+static bool
+preferred(const Search *s, const Sched *x, double cycles)
+{
+  int more = x->bm * x->bn - s->best.bm * s->best.bn;
+  if (!s->found || (x->tmpl->alike > 0 && more))
+    return !s->found || more > 0;
+  return cycles < s->cycles;
 }
 
 /* The template's schedules that have what is asked for; where no legal one has it, each is
@@ -223,14 +253,19 @@ consider(Search *s, const Sched *x, Why *first)
 static void
 search_space(Search *s, const Template *t, const Asked *a, bool change, Why *why)
 {
-  Sched x = t->initial(&s->c), y;
-  int most = space_core(t, &s->c);
-  for (int n = 0; n <= most && (n == 0 || space_point(t, &s->c, n - 1, &x)); n++)
-    if (change) {
-      y = changed(&x, a);
-      consider(s, &y, why);
-    } else if (has_all(&x, a)) {
-      consider(s, &x, why);
+  Sched x;
+  int n = 1 + space_core(t, &s->c);
+  double *cycles = NEW_N(s->arena, double, n), least = INFINITY;
+  for (int i = 0; i < n; i++) {
+    bool asked = candidate(s, t, a, change, i, &x);
+    cycles[i] = asked ? clocks_of(s, &x, why) : INFINITY;
+    least = cycles[i] < least ? cycles[i] : least;
+  }
+  for (int i = 0; i < n; i++)
+    if (isfinite(cycles[i]) && cycles[i] <= least * (1 + t->alike)) {
+      candidate(s, t, a, change, i, &x);
+      if (preferred(s, &x, cycles[i]))
+        take(s, &x, cycles[i]);
     }
 }
 
@@ -252,7 +287,9 @@ search_template(Search *s, const Template *t, Refusal *r)
   r->near = NEAR_REFUSED;
   if (a.n == sched_n_fields(t)) { /* taken as it is, if it is legal */
     Sched x = changed(&(Sched){.tmpl = t}, &a);
-    consider(s, &x, &r->why);
+    double cycles = clocks_of(s, &x, &r->why);
+    if (isfinite(cycles))
+      take(s, &x, cycles);
     return;
   }
   search_space(s, t, &a, false, &r->why);

@@ -2,6 +2,8 @@
 
 #include "compiler/sched_fields.h"
 
+#include <string.h>
+
 int
 space_core(const Template *t, const Case *c)
 {
@@ -23,14 +25,25 @@ set_axes(const Template *t, const Case *c, int n, Sched *s)
   }
 }
 
-/* Changes the n-th of the options that tuning varies; false past the last. */
 static bool
-vary(int n, Sched *s)
+on_axis(const Template *t, const Case *c, const char *name)
+{
+  for (const SpaceAxis *const *axis = t->axes(c); *axis; axis++)
+    for (int k = 0; k < AXIS_FIELDS && (*axis)->field[k]; k++)
+      if (!strcmp((*axis)->field[k], name))
+        return true;
+  return false;
+}
+
+/* Changes the n-th of the options that tuning varies and no axis has; false past the last.
+ */
+static bool
+vary(const Case *c, int n, Sched *s)
 {
   const Template *t = s->tmpl;
   for (int i = 0; i < t->n_options; i++) {
     const SchedField *f = &t->options[i];
-    if (!f->vary || n--)
+    if (!f->vary || on_axis(t, c, f->name) || n--)
       continue;
     if (f->kind == SK_BOOL)
       s->option[i] = !s->option[i];
@@ -48,5 +61,5 @@ space_point(const Template *t, const Case *c, int n, Sched *s)
   *s = t->plain();
   s->tmpl = t;
   set_axes(t, c, n, s);
-  return n < core || vary(n / core - 1, s);
+  return n < core || vary(c, n / core - 1, s);
 }

@@ -127,6 +127,10 @@ typedef struct Template {
   /* True for a schedule that is not legal; notes the limit that refuses it. */
   bool (*refuse)(const Case *, const Sched *, Why *);
   SchedCost (*cost)(const Case *, const Sched *);
+  /* Clocks that differ by no larger share are the same to its model: of those schedules the
+   * one of the largest tile is chosen, which has the fewest instructions and barriers a
+   * score. */
+  double alike;
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
   /* The kernel for a schedule that `refuse` lets through; the call is the host's. */
   void (*emit)(Build *, const Call *, const Sched *);

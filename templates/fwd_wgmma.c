@@ -625,6 +625,7 @@ const Template fwd_wgmma = {
     .plain = wgmma_plain,
     .refuse = wgmma_refuse,
     .cost = wgmma_cost,
+    .alike = 0.008,
     .initial = wgmma_initial,
     .emit = emit,
     .print = print,

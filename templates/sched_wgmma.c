@@ -42,18 +42,40 @@ static const SpaceAxis keys = {
     {"block_n"}, 9, {{128}, {176}, {64}, {80}, {96}, {112}, {144}, {160}, {192}}};
 static const SpaceAxis stages = {{"num_stages"}, 2, {{2}, {3}}};
 static const SpaceAxis p_place = {{"p_in_smem"}, 2, {{false}, {true}}};
-static const SpaceAxis scheduler = {
-    {"scheduler"}, 3, {{SCHED_GRID}, {SCHED_PERSISTENT}, {SCHED_DYNAMIC}}};
-static const SpaceAxis q_stages = {{"q_stages"}, 2, {{1}, {2}}};
+
+/* Who has which blocks, and where O leaves and the next Q arrives meanwhile: one axis, of
+ * those that are not refused in any case.  A pair of CTAs only where all blocks are alike:
+ * tickets are drawn by one CTA. */
+static const SpaceAxis dealing = {{"scheduler", "q_stages", "o_in_v"},
+                                  7,
+                                  {{SCHED_GRID, 1, false},
+                                   {SCHED_PERSISTENT, 1, false},
+                                   {SCHED_PERSISTENT, 2, false},
+                                   {SCHED_PERSISTENT, 1, true},
+                                   {SCHED_DYNAMIC, 1, false},
+                                   {SCHED_DYNAMIC, 2, false},
+                                   {SCHED_DYNAMIC, 1, true}}};
+static const SpaceAxis dealing_alike = {{"scheduler", "q_stages", "o_in_v", "cluster"},
+                                        10,
+                                        {{SCHED_GRID, 1, false, 1},
+                                         {SCHED_PERSISTENT, 1, false, 1},
+                                         {SCHED_PERSISTENT, 2, false, 1},
+                                         {SCHED_PERSISTENT, 1, true, 1},
+                                         {SCHED_PERSISTENT, 1, false, 2},
+                                         {SCHED_PERSISTENT, 2, false, 2},
+                                         {SCHED_PERSISTENT, 1, true, 2},
+                                         {SCHED_DYNAMIC, 1, false, 1},
+                                         {SCHED_DYNAMIC, 2, false, 1},
+                                         {SCHED_DYNAMIC, 1, true, 1}}};
 
 /* What the cost model can tell apart. */
 const SpaceAxis *const *
 wgmma_axes(const Case *c)
 {
-  static const SpaceAxis *const all[] = {&rows,      &keys,     &stages, &p_place,
-                                         &scheduler, &q_stages, NULL};
-  (void)c;
-  return all;
+  static const SpaceAxis *const any[] = {&rows, &keys, &stages, &p_place, &dealing, NULL};
+  static const SpaceAxis *const full[] = {&rows,    &keys,          &stages,
+                                          &p_place, &dealing_alike, NULL};
+  return mask_is_full(c->spec) ? full : any;
 }
 
 static Hopper
@@ -294,8 +316,12 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 /* ---- what they cost ---- */
 
 /* What fields change of COST_BLOCK, in clocks, estimated.  Of a ticket: which block it is
- * comes with Q, and its place is computed after. */
-enum { CROSS_TILE = -400, JOINED_END = 200, TICKET = 200 };
+ * comes with Q, and its place is computed after.  Of O through V: stages change hands. */
+enum { CROSS_TILE = -400, JOINED_END = 200, TICKET = 200, LENT = 100 };
+
+/* Of a pair of CTAs, a tile: a stage is free when both have read it, so that each waits for
+ * the slower one, and says so across the cluster.  Estimated. */
+enum { PAIRED = 60 };
 
 /* Instructions of a warp and tile whatever its size: addresses, barriers. */
 enum { PER_TILE = 90 };
@@ -352,12 +378,27 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
   Units k = units_clocks(c->target, &demand);
   double waits = PER_INSTRUCTION * instructions + PER_EXP2 * demand.of[UNIT_MUFU];
   double products = k.of[UNIT_WGMMA] + waits / ISSUED;
-  return fmax(products, units_longest(&k)) + idle_clocks(c, s, &k) / ctas;
+  return fmax(products, units_longest(&k)) + idle_clocks(c, s, &k) / ctas +
+         (s->cluster > 1 ? PAIRED : 0);
+}
+
+/* What a block waits for, of what was loaded for it, where a CTA has others before it.  Q
+ * has no second place: O leaves through its rows.  O leaves through all stages of V: the
+ * first tile of V comes behind it, beside this block's first scores. */
+static double
+waits_between(const Hopper *s, double q, double o, double v, double tile)
+{
+  if (s->scheduler == SCHED_GRID)
+    return 0;
+  if (s->o_in_v) {
+    bool all = wgmma_o_stages(s) == s->stages;
+    return LENT + (all ? fmax(0, o + COST_TMA + v - tile) : 0);
+  }
+  return s->q_stages == 1 ? o + COST_TMA + q : 0;
 }
 
 /* A cluster shares what it fetches from L2.  A CTA begins with its first Q and K and ends
- * when O has left; from one block to the next Q is waited for where it has no second place:
- * O leaves through its rows. */
+ * when O has left. */
 static BlockClocks
 block_clocks(const Case *c, const Hopper *s, int ctas)
 {
@@ -365,11 +406,11 @@ block_clocks(const Case *c, const Hopper *s, int ctas)
   double row = (double)dtype_bytes(p->dtype[ATTNC_Q]) / c->target->l2_clk;
   double q = s->bm * p->head_dim * row, o = s->bm * p->head_dim_v * row;
   double k = p->head_dim * row / s->cluster, v = p->head_dim_v * row / s->cluster;
-  bool waits = s->scheduler != SCHED_GRID && s->q_stages == 1 && !s->o_in_v;
-  double block = COST_BLOCK + (waits ? o + COST_TMA + q : 0);
+  double full = tile_clocks(c, s, false, ctas);
+  double block = COST_BLOCK + waits_between(s, q, o, s->bn * v, full);
   block += (s->cross_tile ? CROSS_TILE : 0) + (s->private_epilogue ? 0 : JOINED_END);
   block += s->scheduler == SCHED_DYNAMIC ? TICKET : 0;
-  return (BlockClocks){.full = tile_clocks(c, s, false, ctas),
+  return (BlockClocks){.full = full,
                        .partial = tile_clocks(c, s, true, ctas),
                        .key = k + v,
                        .block = block / ctas,

@@ -80,11 +80,13 @@ set(e2e_lent "b17 h8/2 sq65 sk100 sm_90a template=fwd_wgmma")
 set(e2e_lent_much "b9 h16/4 sq200 sk200 sm_90a template=fwd_wgmma")
 e2e_test(e2e_lent matrix ARGS
   "{dtype: bf16, head_dim: 16, causal: true, return_lse: true} ${e2e_lent},block_m=128,block_n=64,num_stages=2,scheduler=persistent,q_stages=1,o_in_v=true"
-  "{dtype: fp16, head_dim: 16} ${e2e_lent},block_m=128,block_n=128,num_stages=1,scheduler=dynamic,q_stages=2,o_in_v=true seed=2")
+  "{dtype: fp16, head_dim: 16} ${e2e_lent},block_m=128,block_n=128,num_stages=1,scheduler=dynamic,q_stages=2,o_in_v=true seed=2"
+  "{dtype: bf16, head_dim: 16} ${e2e_lent},block_m=64,block_n=80,num_stages=2,scheduler=persistent,q_stages=1,cluster=2,o_in_v=true seed=3")
 e2e_test(e2e_lent_all matrix SLOW ARGS
   "{dtype: bf16, head_dim: 64, causal: true} ${e2e_lent_much},block_m=128,block_n=64,num_stages=2,scheduler=dynamic,q_stages=1,o_in_v=true"
   "{dtype: bf16, head_dim: 16, causal: true} ${e2e_lent_much},block_m=192,block_n=128,num_stages=3,scheduler=persistent,o_in_v=true seed=2"
-  "{dtype: bf16, head_dim: 16, window: [60, 0]} ${e2e_lent_much},block_m=64,block_n=64,num_stages=1,scheduler=persistent,intra_wg_overlap=false,o_in_v=true seed=3")
+  "{dtype: bf16, head_dim: 16, window: [60, 0]} ${e2e_lent_much},block_m=64,block_n=64,num_stages=1,scheduler=persistent,intra_wg_overlap=false,o_in_v=true seed=3"
+  "{dtype: bf16, head_dim: 64} ${e2e_lent_much},block_m=128,block_n=80,num_stages=2,scheduler=persistent,q_stages=1,cluster=2,o_in_v=true seed=4")
 # Each launch under 20 orders of CTAs: the same bits.
 e2e_test(e2e_orders matrix ARGS
   "{dtype: bf16, head_dim: 32, causal: true} b1 h2 sq200 sk200 sm_80 template=fwd_mma"

@@ -513,7 +513,7 @@ test_fields_json(void **state)
 static void
 test_spaces(void **state)
 {
-  Sched *seen = calloc(8192, sizeof *seen);
+  Sched *seen = calloc(16384, sizeof *seen);
   attnc_spec *specs[] = {spec("dtype: fp16\nhead_dim: 128"),
                          spec("dtype: fp16\nhead_dim: 512")};
   (void)state;
@@ -526,7 +526,7 @@ test_spaces(void **state)
         if (k / 500 == n / 500 && !memcmp(&seen[k], &seen[n], sizeof *seen))
           fail_msg("%s on %s: points %d and %d are the same", t->name, c.target->name, k,
                    n);
-    assert_true(n >= space_core(t, &c) && n < 8192);
+    assert_true(n >= space_core(t, &c) && n < 16384);
   }
   free(seen);
   attnc_spec_release(specs[0]);
