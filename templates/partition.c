@@ -87,20 +87,45 @@ typedef struct Block {
   Idx head, block;
 } Block;
 
+/* Where a CTA has many blocks, b is what all their numbers are divided by. */
+static Idx
+div_by(const Partition *p, Idx a, Idx b)
+{
+  bool often = p->scheduler == SCHED_PERSISTENT || p->scheduler == SCHED_DYNAMIC;
+  return often ? i_div_often(a, b) : i_div(a, b);
+}
+
+static Idx
+mod_by(const Partition *p, Idx a, Idx b)
+{
+  return idx_rest(a, b, div_by(p, a, b));
+}
+
+/* Heads of the section that begins with `first`: the last one may have fewer. */
+static Idx
+heads_here(const Partition *p, Idx first, Idx some, Idx all)
+{
+  if (p->scheduler == SCHED_GRID)
+    return i_max(1, i_min(some, i_sub(all, first)));
+  Idx whole = i_mul(i_div(i_max(0, i_sub(all, 1)), some), some);
+  Idx last = i_max(1, i_sub(all, whole));
+  return i_select(i_le(i_add(first, some), all), some, last);
+}
+
 /* The grid's check at launch bounds heads x blocks, and with it every product here. */
 static Block
 place(const Partition *p, Idx i)
 {
   Idx m = blocks(p);
   if (!longest_first(p) || seq_packs_queries(p->call)) {
-    Idx head = i_div(i, m), block = i_mod(i, m);
+    Idx head = div_by(p, i, m), block = mod_by(p, i, m);
     return (Block){head, longest_first(p) ? i_sub(i_sub(m, 1), block) : block};
   }
   Idx all = i_mul(heads(p), batches(p)), some = section(p);
-  Idx each = i_mul(some, m), first = i_mul(i_div(i, each), some);
-  Idx here = i_min(some, i_sub(all, first)), rest = i_mod(i, each);
-  Idx down = i_div(rest, here), block = i_sub(m, i_add(down, 1));
-  Idx head = i_add(first, i_mod(rest, here));
+  Idx each = i_mul(some, m), first = i_mul(div_by(p, i, each), some);
+  Idx here = heads_here(p, first, some, all), rest = mod_by(p, i, each);
+  Idx down = div_by(p, rest, here), block = i_sub(m, i_add(down, 1));
+  Idx head = i_add(first, mod_by(p, rest, here));
   return (Block){head, block};
 }
 
@@ -360,12 +385,12 @@ partition_work_tile(Tb *t, const Partition *p, const TileScheduler *all, Idx i)
   Idx n = heads(p), rank = i_mod(i_cta(t, 0), p->cluster);
   WorkTile w = {.b = i_int(0), .h = at.head};
   if (!seq_packs_queries(p->call)) {
-    w.b = i_div(at.head, n);
-    w.h = i_mod(at.head, n);
+    w.b = div_by(p, at.head, n);
+    w.h = mod_by(p, at.head, n);
   }
   place_rows(t, p, at.block, &w);
   w.q0 = i_add(w.all, i_mul(rank, queries(p)));
-  w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
+  w.hk = p->pack > 1 ? w.h : div_by(p, w.h, fwd_group(p->call));
   return w;
 }
 

@@ -148,14 +148,26 @@ idx_div(Idx a, Idx b)
   return binary(NODE_DIV, a, b, nonneg(a) && nonneg(b));
 }
 
-Idx
-idx_div_rare(Idx a, Idx b)
+static Idx
+div_as(DivKind how, Idx a, Idx b)
 {
   if (!a.node || !b.node) /* a shift, or a product */
     return idx_div(a, b);
-  Node n = {.kind = NODE_DIV, .a = a, .b = b, .n = 1, .nonneg = true};
+  Node n = {.kind = NODE_DIV, .a = a, .b = b, .n = (int)how, .nonneg = true};
   n.depth = depth(a) > depth(b) ? depth(a) : depth(b);
   return idx_share(graph_of(a, b), &n);
+}
+
+Idx
+idx_div_rare(Idx a, Idx b)
+{
+  return div_as(DIV_RARE, a, b);
+}
+
+Idx
+idx_div_often(Idx a, Idx b)
+{
+  return div_as(DIV_OFTEN, a, b);
 }
 
 Idx

@@ -39,13 +39,16 @@ idx_itself(Idx x)
 /* The same, a branch instead of the division where it is 0: a >= 0, b > 0, and a is hardly
  * ever as large as b. */
 #define i_div_rare(a, b) idx_div_rare(I(a), I(b))
-#define i_min(a, b)      idx_min(I(a), I(b))
-#define i_max(a, b)      idx_max(I(a), I(b))
-#define i_lt(a, b)       idx_lt(I(a), I(b))
-#define i_le(a, b)       i_lt(a, i_add(b, 1))
-#define i_or(a, b)       idx_or(I(a), I(b)) /* of conditions */
-#define i_and(a, b)      idx_and(I(a), I(b))
-#define i_not(a)         idx_not(I(a))
+/* The same, b one number for the whole entry, by which many are divided: its reciprocal is
+ * computed once, where a role begins.  a >= 0, b > 0. */
+#define i_div_often(a, b) idx_div_often(I(a), I(b))
+#define i_min(a, b)       idx_min(I(a), I(b))
+#define i_max(a, b)       idx_max(I(a), I(b))
+#define i_lt(a, b)        idx_lt(I(a), I(b))
+#define i_le(a, b)        i_lt(a, i_add(b, 1))
+#define i_or(a, b)        idx_or(I(a), I(b)) /* of conditions */
+#define i_and(a, b)       idx_and(I(a), I(b))
+#define i_not(a)          idx_not(I(a))
 #define i_select(c, a, b)                                                                  \
   idx_select(I(c), I(a), I(b)) /* a where the condition is true, else b */
 Idx idx_add(Idx, Idx);
@@ -54,6 +57,7 @@ Idx idx_mul(Idx, Idx);
 Idx idx_div(Idx, Idx);
 Idx idx_cdiv(Idx, Idx);
 Idx idx_div_rare(Idx, Idx);
+Idx idx_div_often(Idx, Idx);
 Idx idx_min(Idx, Idx);
 Idx idx_max(Idx, Idx);
 Idx idx_lt(Idx, Idx);
@@ -68,8 +72,9 @@ Idx idx_select(Idx c, Idx a, Idx b);
 Idx idx_mul64(Idx, Idx);
 bool i_known(Idx, int64_t *k);   /* is it a constant, and which */
 bool i_multiple(Idx, int64_t m); /* is it proved to be a multiple of m */
-#define i_mod(a, b)      idx_rest(I(a), I(b), i_div(a, b))
-#define i_mod_rare(a, b) idx_rest(I(a), I(b), i_div_rare(a, b))
+#define i_mod(a, b)       idx_rest(I(a), I(b), i_div(a, b))
+#define i_mod_rare(a, b)  idx_rest(I(a), I(b), i_div_rare(a, b))
+#define i_mod_often(a, b) idx_rest(I(a), I(b), i_div_often(a, b))
 Idx idx_rest(Idx a, Idx b, Idx quotient); /* a - b * quotient, 0 … b - 1 */
 /* Entry i of a list of numbers; 0 outside it on the CPU. */
 typedef struct Table Table;

@@ -42,6 +42,12 @@ typedef enum NodeKind {
       NODE_COUNT
 } NodeKind;
 
+typedef enum DivKind {
+  DIV_PLAIN,
+  DIV_RARE,  /* a is hardly ever as large as b */
+  DIV_OFTEN, /* by a number of the whole entry */
+} DivKind;
+
 typedef struct IdxGraph IdxGraph;
 struct Node {
   IdxGraph *graph;
@@ -52,7 +58,7 @@ struct Node {
   int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; AHEAD: the same,
                 a: how many visits, b: what of that tile; ANY, FOUND: its op; ENTRY: id of the
                 table;     ELEMENT: slot of the tensor, whose pointer is b, and its place in it
-                a;     DIV: 1: rare; SMS: the multiple */
+                a;     DIV: a DivKind; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */

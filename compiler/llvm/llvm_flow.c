@@ -7,6 +7,7 @@ hoist_anew(Lo *lo)
 {
   LLVMBasicBlockRef next = new_block(lo, "");
   V br = LLVMBuildBr(lo->b, next);
+  lo->hoist_at = br;
   LLVMPositionBuilderBefore(lo->hb, br);
   LLVMPositionBuilderAtEnd(lo->b, next);
   lo->epoch++;
@@ -388,6 +389,16 @@ set_registers(Lo *lo, const Role *r)
   asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
 }
 
+/* What is divided once for all of a role is divided here. */
+static void
+role_begins(Lo *lo)
+{
+  lo->role_at = lo->hoist_at;
+  lo->role_epoch = lo->epoch;
+  for (int i = 0; i <= lo->p->idx.nodes.n; i++)
+    lo->reciprocal[i] = lo->quotient[i] = NULL;
+}
+
 /* if (warp is one of mine) { body } and on: the roles stand one behind the other. */
 static void
 lower_role(Lo *lo, const Region *r)
@@ -404,6 +415,7 @@ lower_role(Lo *lo, const Region *r)
   reset_rings(lo);
   set_registers(lo, role);
   hoist_here(lo);
+  role_begins(lo);
   lower_region(lo, r);
   LLVMBuildBr(lo->b, on);
   LLVMPositionBuilderAtEnd(lo->b, on);

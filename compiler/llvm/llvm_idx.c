@@ -2,6 +2,8 @@
  * invariant, and remembered. */
 #include "compiler/llvm/llvm_lower.h"
 
+#include <limits.h>
+
 /* Does it change in the innermost tile loop, or is it what an operation found? */
 static bool
 late(const Lo *lo, const Node *n)
@@ -74,6 +76,93 @@ rare_div(Lo *lo, LLVMBuilderRef at, V x, V y)
   return q;
 }
 
+/* Does it depend on parameters alone? */
+static bool
+of_entry(Idx x)
+{
+  if (!x.node || x.node->kind == NODE_PARAM)
+    return true;
+  const Node *n = x.node;
+  bool leaf = n->kind <= NODE_LOOP || n->kind == NODE_ENTRY || n->kind == NODE_ELEMENT;
+  return !leaf && of_entry(n->a) && of_entry(n->b) && of_entry(n->c);
+}
+
+/* Is there a place before the loops where its reciprocal is computed? */
+static bool
+has_reciprocal(const Lo *lo, Idx b)
+{
+  if (!lo->role || !b.node || b.node->wide)
+    return false;
+  if (b.node->kind == NODE_SELECT && !of_entry(b))
+    return has_reciprocal(lo, b.node->a) && has_reciprocal(lo, b.node->b);
+  return of_entry(b);
+}
+
+/* What `make` computes of x, where the role begins. */
+static V
+where_role_begins(Lo *lo, V (*make)(Lo *, Idx), Idx x)
+{
+  int epoch = lo->epoch, quotients = lo->quotients;
+  LLVMPositionBuilderBefore(lo->hb, lo->role_at);
+  lo->epoch = lo->role_epoch; /* what was computed later is not known there */
+  lo->quotients = INT_MAX;
+  V v = make(lo, x);
+  lo->epoch = epoch;
+  lo->quotients = quotients;
+  LLVMPositionBuilderBefore(lo->hb, lo->hoist_at);
+  return v;
+}
+
+/* LLVM must not see a division: of one of two reciprocals it would make the reciprocal of
+ * one of two numbers, behind the choice. */
+static V
+reciprocal_new(Lo *lo, Idx x)
+{
+  V y = idx_value(lo, x);
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  V r = asm_1(lo, ASM_PURE, "div.u32 $0, 0xffffffff, $1;", "=r,r", lo->i32, &y, 1);
+  lo->b = b;
+  return r;
+}
+
+static V
+reciprocal(Lo *lo, LLVMBuilderRef at, Idx b)
+{
+  const Node *n = b.node;
+  if (n->kind == NODE_SELECT && !of_entry(b)) {
+    V c = idx_value(lo, n->c), x = reciprocal(lo, at, n->a), y = reciprocal(lo, at, n->b);
+    return LLVMBuildSelect(at, c, x, y, "");
+  }
+  if (!lo->reciprocal[n->id])
+    lo->reciprocal[n->id] = where_role_begins(lo, reciprocal_new, b);
+  return lo->reciprocal[n->id];
+}
+
+/* With r = floor((2^32 - 1) / y) the high half of x · r is the quotient or one less, for x
+ * below 2^31: x / y - x · r / 2^32 < x / 2^32 · (1 + 1 / y) <= 1. */
+static V
+often_div(Lo *lo, LLVMBuilderRef at, const Node *n, V x, V y)
+{
+  V r = reciprocal(lo, at, n->b);
+  V x64 = LLVMBuildZExt(at, x, lo->i64, ""), r64 = LLVMBuildZExt(at, r, lo->i64, "");
+  V high = LLVMBuildLShr(at, LLVMBuildMul(at, x64, r64, ""), k64(lo, 32), "");
+  V q = LLVMBuildTrunc(at, high, lo->i32, "");
+  V rest = LLVMBuildSub(at, x, LLVMBuildMul(at, q, y, ""), "");
+  V less = LLVMBuildICmp(at, LLVMIntUGE, rest, y, "");
+  return LLVMBuildAdd(at, q, LLVMBuildZExt(at, less, lo->i32, ""), "");
+}
+
+static V
+quotient(Lo *lo, LLVMBuilderRef at, const Node *n, V x, V y)
+{
+  if (n->n == DIV_RARE)
+    return rare_div(lo, at, x, y);
+  if (n->n == DIV_OFTEN && has_reciprocal(lo, n->b))
+    return often_div(lo, at, n, x, y);
+  return floor_div(at, x, y, n->n || (idx_nonneg(n->a) && idx_nonneg(n->b)));
+}
+
 V
 pick(LLVMBuilderRef b, LLVMIntPredicate p, V x, V y)
 {
@@ -99,8 +188,7 @@ compute(Lo *lo, const Node *n, V x, V y)
   case NODE_MUL:
     return LLVMBuildMul(b, x, y, "");
   case NODE_DIV:
-    return n->n ? rare_div(lo, b, x, y)
-                : floor_div(b, x, y, idx_nonneg(n->a) && idx_nonneg(n->b));
+    return quotient(lo, b, n, x, y);
   case NODE_MIN:
     return pick(b, LLVMIntSLT, x, y);
   case NODE_MAX:
@@ -248,6 +336,22 @@ known_still(const Lo *lo, const Node *n, int tag)
          tag >= lo->quotients;
 }
 
+/* A division of the entry's numbers: once, where the role begins. */
+static bool
+of_role(const Lo *lo, const Node *n)
+{
+  return lo->role && lo->epoch != lo->role_epoch && n->kind == NODE_DIV && n->b.node &&
+         of_entry((Idx){.node = n});
+}
+
+static V
+role_quotient(Lo *lo, const Node *n)
+{
+  if (!lo->quotient[n->id])
+    lo->quotient[n->id] = where_role_begins(lo, idx_value, (Idx){.node = n});
+  return lo->quotient[n->id];
+}
+
 V
 idx_value(Lo *lo, Idx x)
 {
@@ -255,6 +359,8 @@ idx_value(Lo *lo, Idx x)
     return x.k == (int32_t)x.k ? k32(lo, x.k) : k64(lo, x.k);
   if (x.node->graph != &lo->p->idx)
     lower_fail(lo, "an index expression of another program");
+  if (of_role(lo, x.node))
+    return role_quotient(lo, x.node);
   NodeMemo *memo = &lo->node[x.node->id];
   int tag = late(lo, x.node) ? -lo->late : lo->epoch;
   if (memo->value && (memo->tag == tag || known_still(lo, x.node, memo->tag)))

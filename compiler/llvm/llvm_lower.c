@@ -268,6 +268,8 @@ tables(Lo *lo)
   lo->found = NEW_N(lo->arena, V, p->n_found + 1);
   lo->table = NEW_N(lo->arena, V, p->idx.tables.n + 1);
   lo->node = NEW_N(lo->arena, NodeMemo, p->idx.nodes.n + 1);
+  lo->reciprocal = NEW_N(lo->arena, V, p->idx.nodes.n + 1);
+  lo->quotient = NEW_N(lo->arena, V, p->idx.nodes.n + 1);
   for (int i = 0; i <= p->rings.n; i++)
     lo->ring[i] = k32(lo, 0);
 }

@@ -74,20 +74,24 @@ typedef struct Lo {
   LLVMModuleRef m;
   LLVMBuilderRef b;  /* where code is appended */
   LLVMBuilderRef hb; /* before the terminator of the hoist block */
+  V hoist_at;        /* that terminator */
   LLVMTypeRef i1, i16, i32, i64, f32, none;
   V fn, smem;
   int epoch;
   int quotients; /* the first epoch whose quotients are still known */
   int loop_id;   /* the open tile loop, 0: none */
   int late; /* counts the places after which what was computed in a loop is forgotten */
-  const Role *role;  /* NULL: none */
-  bool set_up;       /* lower_setup is done */
-  V *loop_var;       /* by region id */
-  struct Seek *seek; /* by region id: of a walk with a test (llvm_seek.c) */
-  V *any;            /* by id: what a vote found */
-  V *found;          /* by id: the number that an operation found */
-  V *table;          /* by id: the constant array, NULL before its first use */
-  V **vals;          /* by id: registers */
+  const Role *role; /* NULL: none */
+  V role_at;      /* where it begins: what is computed before this is known in all of it */
+  int role_epoch; /* the epoch there */
+  V *reciprocal, *quotient; /* by node id: computed there; NULL: not */
+  bool set_up;              /* lower_setup is done */
+  V *loop_var;              /* by region id */
+  struct Seek *seek;        /* by region id: of a walk with a test (llvm_seek.c) */
+  V *any;                   /* by id: what a vote found */
+  V *found;                 /* by id: the number that an operation found */
+  V *table;                 /* by id: the constant array, NULL before its first use */
+  V **vals;                 /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
   Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
   RingPos *produce, *consume; /* by ring id (FILL_TMA) */
