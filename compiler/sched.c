@@ -238,12 +238,21 @@ candidate(const Search *s, const Template *t, const Asked *a, bool change, int n
   return true;
 }
 
+/* Clocks that differ by no larger share are alike.  Not those of expressions, whose
+ * registers a larger tile takes: ptxas then moves them. */
+static double
+alike(const Search *s, const Template *t)
+{
+  const Spec *p = s->c.spec;
+  return spec_score_is_plain(p) && !p->mask_mod.n ? t->alike : 0;
+}
+
 /* Is it to be taken, though the model finds both alike? */
 static bool
 preferred(const Search *s, const Sched *x, double cycles)
 {
   int more = x->bm * x->bn - s->best.bm * s->best.bn;
-  if (!s->found || (x->tmpl->alike > 0 && more))
+  if (!s->found || (alike(s, x->tmpl) > 0 && more))
     return !s->found || more > 0;
   return cycles < s->cycles;
 }
@@ -262,7 +271,7 @@ search_space(Search *s, const Template *t, const Asked *a, bool change, Why *why
     least = cycles[i] < least ? cycles[i] : least;
   }
   for (int i = 0; i < n; i++)
-    if (isfinite(cycles[i]) && cycles[i] <= least * (1 + t->alike)) {
+    if (isfinite(cycles[i]) && cycles[i] <= least * (1 + alike(s, t))) {
       candidate(s, t, a, change, i, &x);
       if (preferred(s, &x, cycles[i]))
         take(s, &x, cycles[i]);
