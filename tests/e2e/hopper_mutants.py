@@ -44,12 +44,16 @@ KERNELS = {
 LENGTHS = {
     "packed": "130/200,0/7,64/64,200/131,1/90",
     "padded": "130/200,0/7,64/64,70/9,1/90",
+    # Tickets of blocks that are none, behind and before others of the same CTA.
+    "drawn": "64/64,0/7,65/9,1/5,33/70,0/0,70/3,5/64,2/66,0/1",
 }
 KERNELS |= {
     "packed": ("causal: true\nseqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b5 h2/1 sq200 sk200",
                {"scheduler": "grid"}),
     "padded": ("seqlens: [seqused_q, seqused_k, leftpad_k]\n", "b5 h2/1 sq200 sk200",
                {"scheduler": "grid"}),
+    "drawn": ("seqlens: [seqused_q, seqused_k]\n", "b10 h16/4 sq70 sk70",
+              {"scheduler": "dynamic"}),
 }
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
