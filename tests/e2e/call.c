@@ -180,6 +180,7 @@ static const Bits special[] = {
     [ORACLE_FP32] = {0x7fffffff, 0x7f800000, 0x7f959595, 0x80000000},
     [FACTS_I32] = {0x7fffffff, 0x7f800000, 0x7f959595,
                    0x80000000}, /* huge, of both signs */
+    [FACTS_U32] = {0x7fffffff, 0x7f800000, 0x7f959595, 0x80000000},
 };
 
 static void
@@ -208,7 +209,7 @@ put_number(int type, unsigned char *to, float f)
 {
   uint16_t half = type == ORACLE_BF16 ? bf16_of(f) : f16_of(f);
   int32_t whole = (int32_t)f;
-  const void *from = type == FACTS_I32     ? (const void *)&whole
+  const void *from = type >= FACTS_I32     ? (const void *)&whole
                      : type == ORACLE_FP32 ? (const void *)&f
                                            : &half;
   memcpy(to, from, (size_t)facts_bytes(type));
@@ -227,6 +228,8 @@ number_for(const Call *c, int slot, int64_t i, Random *r)
     return (float)(i / (5 + c->c.seed % 60));
   if (t->type == FACTS_I32)
     return (float)random_below(r, 4);
+  if (t->type == FACTS_U32) /* words of bits */
+    return (float)random_below(r, 1u << 24);
   float x = random_normal(r);
   if ((slot == ATTNC_BIAS || slot == ATTNC_SINK) && random_below(r, 16) == 0)
     return -INFINITY;

@@ -12,16 +12,18 @@ const char *const slot_names[ATTNC_SLOT_COUNT] = {
 
 /* ---- shapes ---- */
 
-/* A size by its name; what begins with a digit is a length. */
+/* A size by the name that the axis begins with; what begins with a digit is a length. */
 static int64_t
 length_of(const attnc_sizes *z, const char *axis)
 {
+  size_t n = strcspn(axis, "/+");
+  int64_t size = atoll(axis), by = axis[n] ? atoll(axis + n + 1) : 1;
 #define X(id, member, what)                                                                \
-  if (strcmp(#member, axis) == 0)                                                          \
-    return z->member;
+  if (strlen(#member) == n && strncmp(#member, axis, n) == 0)                              \
+    size = z->member;
   ATTNC_SIZE_TABLE(X)
 #undef X
-  return atoll(axis);
+  return axis[n] == '+' ? size + by : (size + by - 1) / by;
 }
 
 Shape
@@ -83,8 +85,9 @@ word(const char *p, char *to, size_t n)
 static int
 type_of(const char *tensor)
 {
-  static const char *const names[] = {"\"fp16\"", "\"bf16\"", "\"fp32\"", "\"i32\""};
-  for (int t = 0; t <= FACTS_I32; t++)
+  static const char *const names[] = {"\"fp16\"", "\"bf16\"", "\"fp32\"", "\"i32\"",
+                                      "\"u32\""};
+  for (int t = 0; t <= FACTS_U32; t++)
     if (is(tensor, "dtype", names[t]))
       return t;
   return -1;
@@ -162,7 +165,7 @@ facts_read(const attnc_spec *spec, Facts *f)
 int
 facts_bytes(int type)
 {
-  return type == ORACLE_FP32 || type == FACTS_I32 ? 4 : 2;
+  return type >= ORACLE_FP32 ? 4 : 2;
 }
 
 double

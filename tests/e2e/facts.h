@@ -12,7 +12,7 @@
 
 /* Tensors that a spec declares have slots behind the fixed ones. */
 enum { FACTS_DECLARED = 4, FACTS_SLOTS = ATTNC_SLOT_COUNT + FACTS_DECLARED };
-enum { FACTS_I32 = ORACLE_FP32 + 1 }; /* of tables alone: no type of the oracle's */
+enum { FACTS_I32 = ORACLE_FP32 + 1, FACTS_U32 }; /* of tables: no types of the oracle's */
 
 /* Lengths of the axes of a tensor of a call, 1 past its rank. */
 typedef struct Shape {
@@ -20,11 +20,12 @@ typedef struct Shape {
   int rank;
 } Shape;
 
-/* A tensor of a call.  Axes: a size's name, or a length. */
+/* A tensor of a call.  Axes: a size's name, so many of a size in one ("sk/32"), a size and
+ * more ("b+1"), or a length. */
 typedef struct TensorFacts {
-  char name[32], axis[4][8];
+  char name[32], axis[4][16];
   int rank, align; /* of strides, in bytes */
-  int type;        /* OracleType or FACTS_I32 */
+  int type;        /* OracleType, FACTS_I32 or FACTS_U32 */
   bool present, output, contiguous, heads_first, monotone;
 } TensorFacts;
 

@@ -19,9 +19,9 @@ whole(const json_t *o, const char *key)
 static bool
 has_expressions(const json_t *spec)
 {
-  static const char *const fields[] = {"mask_mod",       "score_mod", "softcap",
-                                       "alibi_slopes",   "bias",      "prefix_len",
-                                       "attention_chunk"};
+  static const char *const fields[] = {"mask_mod",        "score_mod", "softcap",
+                                       "alibi_slopes",    "bias",      "prefix_len",
+                                       "attention_chunk", "mask_bits"};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     const json_t *v = json_object_get(spec, fields[i]);
     const char *word = json_string_value(v);
@@ -32,20 +32,23 @@ has_expressions(const json_t *spec)
 }
 
 /* Values for specs that specialise: default sizes, dense strides. */
-static CallAsked
-problem(const attnc_spec *spec, int group)
+static bool
+problem(const attnc_spec *spec, int group, CallAsked *p)
 {
   Case c;
   Call shape;
-  CallAsked p = {0};
   char why[80];
   if (!case_parse("{} b1 h8/2 s1024", &c, why, sizeof why))
-    return p;
+    return false;
   c.sizes.h = group ? 2 * group : c.sizes.h;
-  if (call_build(&shape, &c, spec))
-    call_problem(&shape, &p);
+  c.sizes.bc = c.sizes.b;
+  c.sizes.total_q = c.sizes.b * c.sizes.sq;
+  c.sizes.total_k = c.sizes.b * c.sizes.sk;
+  bool built = call_build(&shape, &c, spec);
+  if (built)
+    call_problem(&shape, p);
   call_free(&shape, NULL);
-  return p;
+  return built;
 }
 
 /* Sizes are hints but for what a spec specialises, and the strides stay those of the
@@ -57,6 +60,8 @@ larger(CallAsked p, int head_dim)
   int64_t heads = 2048 / head_dim / group * group;
   p.sizes.b = 2;
   p.sizes.sq = p.sizes.sk = 8192;
+  p.sizes.total_q = p.sizes.total_k = p.sizes.b * p.sizes.sq;
+  p.sizes.bc = p.sizes.b;
   p.sizes.h = heads > group ? heads : group;
   p.sizes.hk = p.sizes.h / group;
   return p;
@@ -84,11 +89,13 @@ load_text(char *text, size_t n, const char *path, GateSpec *s)
   s->name = attnc_spec_name(s->spec);
   s->head_dim = whole(o, "head_dim");
   s->expressions = has_expressions(o);
-  s->problem = problem(s->spec, whole(o, "group_size"));
+  bool built = problem(s->spec, whole(o, "group_size"), &s->problem);
+  json_decref(o);
+  if (!built)
+    return false;
   s->large = larger(s->problem, s->head_dim);
   asked_problem(&s->problem);
   asked_problem(&s->large);
-  json_decref(o);
   s->fp16 = as_fp16(text, n, path);
   return s->fp16 != NULL;
 }
