@@ -11,6 +11,13 @@ def _ops(x, name):
     return found
 
 
+def _check(ops, name, x):
+    """x is of the framework that hidden_states is of."""
+    if arrays.ops(x) is not ops:
+        raise TypeError(f"{name} must be a tensor of {ops.FRAMEWORK}, as hidden_states is, not "
+                        f"{type(x).__module__}.{type(x).__name__}")
+
+
 def unpad_input(hidden_states, attention_mask, unused_mask=None):
     """(rows, indices, cu_seqlens, max_seqlen, seqused) of hidden_states (batch, seqlen, ...).
 
@@ -22,7 +29,10 @@ def unpad_input(hidden_states, attention_mask, unused_mask=None):
     ops = _ops(hidden_states, "hidden_states")
     b, s = hidden_states.shape[:2]
     for name, mask in (("attention_mask", attention_mask), ("unused_mask", unused_mask)):
-        if mask is not None and tuple(mask.shape) != (b, s):
+        if name == "unused_mask" and mask is None:
+            continue
+        _check(ops, name, mask)
+        if tuple(mask.shape) != (b, s):
             raise ValueError(f"{name} has shape {list(mask.shape)}, not [{b}, {s}]")
     counted = attention_mask != 0
     kept = counted if unused_mask is None else counted | (unused_mask != 0)
@@ -37,6 +47,7 @@ def pad_input(hidden_states, indices, batch, seqlen):
     """(batch, seqlen, ...): row i of hidden_states (total, ...) stands at indices[i], others are
     zeros."""
     ops = _ops(hidden_states, "hidden_states")
+    _check(ops, "indices", indices)
     rest = hidden_states.shape[1:]
     out = ops.zeros((batch * seqlen, *rest), hidden_states)
     out[indices] = hidden_states
