@@ -133,20 +133,26 @@ warp_cols(const Sched *s, int cols)
 }
 
 /* What a thread has of the larger tile of K and V on its way through registers, beside P: a
- * few less than 166 together, or ptxas spills (13.0, sm_75); and two less where a sequence
- * has an end and a first row of its own. */
+ * few less than 166 together, or ptxas spills (13.0, sm_75). */
 static int
 staged_regs(const Spec *p, const Target *g, const Sched *s)
 {
   SmemLayout l = layout(p, g, s);
   int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
   int pw = fwd_left_regs(p->dtype[ATTNC_Q], warp_blocks(s), s->bn);
-  return (most / (32 * s->warps) + 3) / 4 + pw + (spec_has_seqlens(p) ? 8 : 6);
+  return (most / (32 * s->warps) + 3) / 4 + pw + 6;
 }
 
-/* Registers a thread of O, S, (if kept there) Q, and of the limits that a mask sets to its
- * rows.  Up to 166 never spilled on sm_80, 86, 89, 90 and 120 alike (ptxas 13.0); a window
- * at head_dim 96, 128x64 on 4 warps, is 168 and spilled 24 bytes. */
+/* A sequence's end and first row: more where copies on their way have them too. */
+static int
+seqlens_regs(const Spec *p, const Target *g)
+{
+  return !spec_has_seqlens(p) ? 0 : g->cp_async ? 4 : 2;
+}
+
+/* Registers a thread of O, S, (if kept there) Q, of the limits that a mask sets to its
+ * rows, and of a sequence.  Up to 166 never spilled on sm_80, 86, 89, 90 and 120 alike
+ * (ptxas 13.0); a window at head_dim 96, 128x64 on 4 warps, is 168 and spilled 24 bytes. */
 static int
 live_regs(const Spec *p, const Target *g, const Sched *s)
 {
@@ -158,7 +164,8 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   int scores = largest(mt * warp_cols(s, s->bn) / 2, whole);
   /* With copies on their way head_dim 256 has none left: expressions spill there. */
   int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : fwd_beside_regs(p);
-  return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged + mods;
+  return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged + mods +
+         seqlens_regs(p, g);
 }
 
 enum { LIVE_MAX = 166 };

@@ -195,6 +195,19 @@ shared_bytes(const Spec *p, const Hopper *s)
   return layout_bytes(&l);
 }
 
+/* Registers a thread of what is beside O, S and P where threads may send O's rows, since a
+ * sequence ends among them: three for each 16 bytes, and two for each limit of a mask.
+ * None where a CTA has one block: all is dead by then.  (ptxas 13.0: 192x128 and 192x112
+ * of head_dim 64, 128x160 of 128, 128x96 of 192 and 128x48 of 256 spilled without.) */
+static int
+sent_regs(const Spec *p, const Hopper *s)
+{
+  bool own = spec_has_tensor(p, ATTNC_CU_SEQLENS_Q) || spec_has_tensor(p, ATTNC_SEQUSED_Q);
+  if (!own || s->scheduler == SCHED_GRID)
+    return 0;
+  return 3 * p->head_dim_v / 16 + 2 * (mask_cuts_right(p) + mask_cuts_left(p));
+}
+
 /* Registers a thread of O, S and P, as kernels measured with ptxas show them to count. */
 static int
 live_regs(const Spec *p, const Hopper *s)
@@ -205,7 +218,7 @@ live_regs(const Spec *p, const Hopper *s)
     mods = EACH;
   if (p->mask.rest && p->mask_cost.loads)
     mods += 4;
-  return p->head_dim_v / 2 + s->bn / 2 + pw + mods;
+  return p->head_dim_v / 2 + s->bn / 2 + pw + mods + sent_regs(p, s);
 }
 
 static bool
