@@ -109,7 +109,7 @@ heads_here(const Partition *p, Idx first, Idx some, Idx all)
     return i_max(1, i_min(some, i_sub(all, first)));
   Idx whole = i_mul(i_div(i_max(0, i_sub(all, 1)), some), some);
   Idx last = i_max(1, i_sub(all, whole));
-  return i_select(i_le(i_add(first, some), all), some, last);
+  return i_select(i_lt(i_sub(all, some), first), last, some); /* first + some may not fit */
 }
 
 /* The grid's check at launch bounds heads x blocks, and with it every product here. */
