@@ -30,6 +30,24 @@ init_ring(Str *text, const Ring *r)
   }
 }
 
+/* The tensor maps are on their way while the mbarriers are made, or the first copy by each
+ * would wait for its own.  How many operands, which are $2, $3 … */
+static int
+prefetch_maps(Lo *lo, Str *text, Str *constraints, V *in)
+{
+  int n = 0;
+  for (int i = 0; i < lo->p->params.n; i++) {
+    const Param *p = &lo->p->params.at[i];
+    if (p->kind != PARAM_MAP || p->place < 0)
+      continue;
+    str_printf(text, "prefetch.tensormap [$%d]; ", 2 + n);
+    str_put(constraints, ",l");
+    V map = param_value(lo, PARAM_MAP, p->slot, p->dim);
+    in[n++] = LLVMBuildPtrToInt(lo->b, map, lo->i64, "");
+  }
+  return n;
+}
+
 /* One thread makes the mbarriers; nobody goes on before they are seen.  One branch around
  * all of it: ptxas 13.0 makes one of each guarded mbarrier.init, with a fence and its count
  * computed again.  In a cluster the fence is the release, and the barrier needs none (PTX
@@ -40,16 +58,18 @@ lower_setup(Lo *lo)
   if (!guarded(lo->p) || lo->set_up)
     return;
   lo->set_up = true;
-  Str text = str_new(lo->arena);
+  Str text = str_new(lo->arena), in_regs = str_new(lo->arena);
+  V *in = NEW_N(lo->arena, V, 2 + lo->p->params.n);
+  in[0] = lane_value(lo, LANE_TID);
+  in[1] = lane_value(lo, LANE_SMEM);
+  str_put(&in_regs, "r,r");
   str_put(&text, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bra MADE_${:uid}; ");
+  int n = 2 + prefetch_maps(lo, &text, &in_regs, in + 2);
   for (int i = 0; i < lo->p->rings.n; i++)
     if (lo->p->rings.at[i]->fill == FILL_TMA)
       init_ring(&text, lo->p->rings.at[i]);
   str_put(&text, "fence.mbarrier_init.release.cluster; MADE_${:uid}: }");
-  V in[2];
-  in[0] = lane_value(lo, LANE_TID);
-  in[1] = lane_value(lo, LANE_SMEM);
-  effect(lo, text.p, "r,r", in, 2);
+  effect(lo, text.p, in_regs.p, in, n);
   if (lo->p->cluster > 1)
     effect(lo,
            "barrier.cluster.arrive.relaxed.aligned; barrier.cluster.wait.acquire.aligned;",
