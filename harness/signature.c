@@ -51,6 +51,7 @@ read_tensor(const json_t *j, Arena *arena, CallInfo *to)
   read_axes(json_object_get(j, "shape"), x->shape);
   x->t.table = json_is_true(json_object_get(j, "longer"));
   x->monotone = json_is_true(json_object_get(j, "monotone"));
+  x->of_mask = json_is_true(json_object_get(j, "mask"));
 }
 
 static void

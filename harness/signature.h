@@ -10,6 +10,7 @@ typedef struct ShapedTensor {
   CallTensor t;                 /* without a name: no tensor of the call */
   CallAxis shape[CALL_STRIDES]; /* its axes in the order of files */
   bool monotone;                /* along its last axis elements do not decrease */
+  bool of_mask;                 /* the mask reads it */
 } ShapedTensor;
 
 typedef struct CallNumber {

@@ -211,9 +211,9 @@ tensors_tables(const CallInfo *call, const attnc_sizes *z, uint64_t seed, Tensor
   for (int i = 0; i < CALL_SCALARS; i++)
     t->scalars[i] = NAN;
   for (int i = 0; i < call->n_slots && st == ATTNC_OK; i++)
-    if (call->at[i].t.name && (call->at[i].t.table || seqlens_have(i))) {
+    if (call->at[i].t.name && (call->at[i].of_mask || seqlens_have(i))) {
       st = tensor_new(t, i, e);
-      if (st == ATTNC_OK && call->at[i].t.table)
+      if (st == ATTNC_OK && call->at[i].of_mask)
         st = fill_table(t, i, seed, e);
     }
   if (st == ATTNC_OK)

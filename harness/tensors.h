@@ -46,7 +46,7 @@ void tensors_free(Tensors *);
  * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
  * behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
-/* Only what masks may read, the tables of a spec and its `seqlens`, made and filled as by
+/* Only what the mask reads, its tables and `seqlens`, made and filled as by
  * tensors_random. */
 attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, uint64_t seed, Tensors *,
                             attnc_error *);

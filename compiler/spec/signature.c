@@ -195,11 +195,12 @@ put_shape(const CallTensor *t, const Spec *spec, Str *s)
   str_put(s, "]");
 }
 
-static bool
-is_monotone(const Spec *s, const CallTensor *t)
+static void
+put_table(const SpecTable *table, const Spec *spec, Str *s)
 {
-  const SpecTable *table = table_in(s, t->slot);
-  return table && table->monotone;
+  bool mask = spec_mask_reads(spec, (int)(table - spec->tables.at));
+  str_printf(s, ",\"longer\":true%s%s", table->monotone ? ",\"monotone\":true" : "",
+             mask ? ",\"mask\":true" : "");
 }
 
 static void
@@ -215,7 +216,7 @@ put_tensor(const CallTensor *t, const Spec *spec, Str *s)
   if (spec)
     put_shape(t, spec, s);
   if (spec && t->table)
-    str_printf(s, ",\"longer\":true%s", is_monotone(spec, t) ? ",\"monotone\":true" : "");
+    put_table(table_in(spec, t->slot), spec, s);
   str_put(s, "}");
 }
 

@@ -28,8 +28,8 @@ typedef struct Signature {
 
 void signature_make(const Spec *, int op, Signature *);
 /* `"tensors":[…]` of a recipe; for the spec's own text (not NULL) each has its `shape`
- * besides: its axes in the order of the spec's layout; and a table `longer`, and `monotone`
- * where it is. */
+ * besides: its axes in the order of the spec's layout; and a table `longer`,
+ * `monotone` where it is, and `mask` where the mask reads it. */
 void signature_put_tensors(const Signature *, const Spec *, Str *);
 /* `"scalars":[…]`; without `defaults` only those that are constants have theirs. */
 void signature_put_scalars(const Signature *, bool defaults, Str *);

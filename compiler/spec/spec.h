@@ -220,8 +220,9 @@ bool mask_cuts_right(const Spec *);
 Dtype spec_table_dtype(const SpecTable *);
 /* Of its length: the call's, or a constant. */
 int64_t spec_axis_length(const SpecAxis *, const attnc_sizes *);
-/* Does an expression read the table, by its index in `tables`? */
+/* Does an expression read the table, by its index in `tables`; does the mask? */
 bool spec_reads_table(const Spec *, int table);
+bool spec_mask_reads(const Spec *, int table);
 /* The load of score_mod that reads an element of its own for each query and key, so that a
  * tile of scores has a tile of the table beside it: its last axes are q and kv, those
  * before are b and one of heads.  The first one of several; NULL: there is none. */

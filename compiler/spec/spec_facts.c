@@ -208,9 +208,15 @@ reads(const SpecExprs *all, int table)
 }
 
 bool
+spec_mask_reads(const Spec *s, int table)
+{
+  return reads(&s->mask_mod, table);
+}
+
+bool
 spec_reads_table(const Spec *s, int table)
 {
-  return reads(&s->mask_mod, table) || reads(&s->score_mod, table) ||
+  return spec_mask_reads(s, table) || reads(&s->score_mod, table) ||
          reads(&s->sink_logit, table);
 }
 
