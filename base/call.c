@@ -140,6 +140,35 @@ sizes_check(const attnc_sizes *s, const SizeRules *rules, attnc_error *e)
   return rule_sizes(&r, size, &f) ? ATTNC_OK : size_fault(&r, size, &f, e);
 }
 
+static bool
+tensor_has(const CallTensor *t, SizeId id)
+{
+  for (int i = 0; t->name && i < t->n_axes; i++)
+    if (!t->axes[i].n && t->axes[i].size == id)
+      return true;
+  return false;
+}
+
+bool
+size_is_had(const CallTensor *t, int n, SizeId id)
+{
+  bool had = id <= SIZE_SK;
+  for (int i = 0; i < n && !had; i++)
+    had = tensor_has(&t[i], id);
+  return had;
+}
+
+attnc_status
+sizes_check_had(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e)
+{
+  for (int i = SIZE_SK + 1; i < SIZE_COUNT; i++)
+    if (size_get(s, (SizeId)i) && !size_is_had(t, n, (SizeId)i))
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "%s is %lld; it must be 0: no tensor of the call has such an axis",
+                     size_names[i], (long long)size_get(s, (SizeId)i));
+  return ATTNC_OK;
+}
+
 /* ---- tensors ---- */
 
 attnc_status

@@ -109,6 +109,12 @@ typedef struct CallTensor {
                  is not read */
 } CallTensor;
 
+/* Is it a size of the call?  Those up to sk always are, one behind it where a tensor has
+ * such an axis. */
+bool size_is_had(const CallTensor *, int n, SizeId);
+/* ATTNC_ERR_SHAPE: one is not 0 that the call with these tensors does not have. */
+attnc_status sizes_check_had(const attnc_sizes *, const CallTensor *, int n, attnc_error *);
+
 int64_t axis_length(const CallAxis *, const attnc_sizes *);
 /* "sq", "b+1", "sk/32" of n bytes; false: it is none of these. */
 bool axis_read(const char *word, size_t n, CallAxis *);

@@ -400,6 +400,8 @@ attnc_status
 gen_problem(const Spec *s, const attnc_problem *from, ProblemCopy *to, attnc_error *err)
 {
   TRY(problem_take(to, from, s->group_size, err));
+  TRY(sizes_check_had(&to->sizes, s->call[to->op]->tensors, s->call[to->op]->n_tensors,
+                      err));
   return spec_specializes(s, SPECIALIZE_STRIDES) ? check_strides(s, to, err) : ATTNC_OK;
 }
 

@@ -38,7 +38,10 @@ emit_c_has_size(const json_t *recipe, SizeId size)
   {
     json_array_foreach(json_object_get(t, "axes"), k, axis)
     {
-      if (json_is_string(axis) && !strcmp(json_string_value(axis), size_names[size]))
+      CallAxis a;
+      if (json_is_string(axis) &&
+          axis_read(json_string_value(axis), json_string_length(axis), &a) &&
+          a.size == size)
         return true;
     }
   }

@@ -108,10 +108,11 @@ ref_element(const void *data, int64_t i, Dtype ty)
 /* ---- what is asked ---- */
 
 static attnc_status
-check_sizes(const Spec *s, const attnc_sizes *n, attnc_error *err)
+check_sizes(const Spec *s, const Signature *call, const attnc_sizes *n, attnc_error *err)
 {
   const SizeRules rules = {.most = INT32_MAX, .group = s->group_size};
-  return sizes_check(n, &rules, err);
+  TRY(sizes_check(n, &rules, err));
+  return sizes_check_had(n, call->tensors, call->n_tensors, err);
 }
 
 /* A number of the call, as launches take it: fp32, by slot, its default where it has none.
@@ -180,7 +181,7 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
   TRY(sizes_take(&r->n, args.sizes, err));
   TRY(tensors_take(r->t, CALL_SLOTS, args.tensors, args.tensor_size, args.n_tensors, err));
   r->n_rows = ref_is_packed(r) ? r->n.total_q : r->n.sq;
-  TRY(check_sizes(s, &r->n, err));
+  TRY(check_sizes(s, r->call, &r->n, err));
   TRY(choose_scalars(r, &args, need != REF_NOTHING, err));
   TRY(check_tensors(r, need, err));
   TRY(ref_take_sequences(r, err));

@@ -45,7 +45,8 @@ check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
 {
   const SizeRules rules = {
       .most = r->max_size, .group = r->group_size, .constant = r->sizes};
-  return sizes_check(s, &rules, e);
+  TRY(sizes_check(s, &rules, e));
+  return sizes_check_had(s, r->tensors, r->n_slots, e);
 }
 
 /* ---- checks: tensors and scalars ---- */
@@ -147,6 +148,7 @@ attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
     return ATTNC_ERR_USAGE;
   TRY(sizes_take(&n, max, NULL));
   TRY(sizes_check(&n, &rules, NULL));
+  TRY(sizes_check_had(&n, p->recipe->tensors, p->recipe->n_slots, NULL));
   TRY(lay_out(p, &n, &w, NULL));
   *bytes = w.all;
   return ATTNC_OK;

@@ -119,6 +119,8 @@ read_fixed_sizes(Reader *rd, json_t *v)
     int i = read_name(key, size_names, SIZE_COUNT);
     if (i < 0)
       return read_bad(rd, "'sizes': unknown size '%.40s'", key);
+    if (!size_is_had(rd->r->tensors, rd->r->n_slots, (SizeId)i))
+      return read_bad(rd, "'sizes': no tensor has the axis '%s'", key);
     TRY(read_int_in(rd, value, key, 0, INT64_MAX, &rd->r->sizes[i]));
   }
   return ATTNC_OK;

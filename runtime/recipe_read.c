@@ -105,12 +105,15 @@ read_name(const char *name, const char *const *names, int n)
   return -1;
 }
 
+/* The tensors are read before what is told in sizes: one that no call has would be 0. */
 attnc_status
 read_size(Reader *rd, json_t *v, SizeId *out)
 {
   int i = read_name(json_string_value(v), size_names, SIZE_COUNT);
   if (i < 0)
     return read_bad(rd, "expected a size: one of the call's");
+  if (!size_is_had(rd->r->tensors, rd->r->n_slots, (SizeId)i))
+    return read_bad(rd, "'%s': no tensor has such an axis", size_names[i]);
   *out = (SizeId)i;
   return ATTNC_OK;
 }

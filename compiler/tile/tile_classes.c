@@ -2,6 +2,7 @@
  * index expressions that the kernel's loops are made of. */
 #include "compiler/sched.h"
 #include "compiler/spec/mask_class.h"
+#include "compiler/spec/signature.h"
 #include "compiler/tile/tile_prog.h"
 
 #include "base/err.h"
@@ -118,6 +119,8 @@ attnc_tiles(const attnc_spec *spec, const attnc_sizes *sizes, int bm, int bn,
   TRY(sizes_take(&n, sizes, err));
   const SizeRules rules = {.most = CALL_MAX_SIZE, .group = spec->group_size, .hints = true};
   TRY(sizes_check(&n, &rules, err));
+  const Signature *call = spec->call[ATTNC_OP_FWD];
+  TRY(sizes_check_had(&n, call->tensors, call->n_tensors, err));
   counts.q_tiles = (n.sq + bm - 1) / bm;
   counts.kv_tiles = (n.sk + bn - 1) / bn;
   TRY(counts_give(out, &counts, err));

@@ -116,6 +116,21 @@ class Host(common.Case):
                  dict(pair=np.zeros((4, 3, 4), np.float32)))):
             self.raises(kind, why, plan, q, k, v, **{**good, **more})
 
+    def test_sizes_of_no_tensor(self):
+        """What no tensor of the call has as an axis is 0, wherever sizes are given."""
+        spec = attnc.Spec.from_dict(CAUSAL)
+        packed = attnc.Spec.from_dict({**CAUSAL, "seqlens": ["cu_seqlens_q", "cu_seqlens_k"]})
+        plan = self.context.plan(spec, SIZES)
+        for word, whose in (("total_q80", spec), ("total_k9", spec), ("bc2", spec), ("bc2", packed)):
+            said = f"b2 h4/2 sq40 sk72 {word}"
+            why = r"(total_q|total_k|bc) is \d+; it must be 0: no tensor of the call has such an axis"
+            self.raises(attnc.ShapeError, why, self.context.plan, whose, said)
+            self.raises(attnc.ShapeError, why, attnc.compile, whose, "sm_80", sizes=said)
+            self.raises(attnc.ShapeError, why, attnc.tiles, whose, said)
+            if whose is spec:
+                self.raises(attnc.ShapeError, "no workspace for", plan.workspace, said)
+        self.context.plan(packed, "b2 h4/2 sq40 sk72 total_q80 total_k9")
+
     def test_packed_masks(self):
         """Bits of all keys, and of the last ones, from a mask of booleans."""
         rng = np.random.default_rng(2)

@@ -31,6 +31,15 @@ has_expressions(const json_t *spec)
   return false;
 }
 
+/* Sizes that only tensors of sequences have are 0 where there are none. */
+static void
+keep_had(const Facts *f, attnc_sizes *z)
+{
+  z->total_q = f->tensor[ATTNC_CU_SEQLENS_Q].present ? z->b * z->sq : 0;
+  z->total_k = f->tensor[ATTNC_CU_SEQLENS_K].present ? z->b * z->sk : 0;
+  z->bc = f->tensor[ATTNC_CACHE_BATCH_IDX].present ? z->b : 0;
+}
+
 /* Values for specs that specialise: default sizes, dense strides. */
 static bool
 problem(const attnc_spec *spec, int group, CallAsked *p)
@@ -45,8 +54,10 @@ problem(const attnc_spec *spec, int group, CallAsked *p)
   c.sizes.total_q = c.sizes.b * c.sizes.sq;
   c.sizes.total_k = c.sizes.b * c.sizes.sk;
   bool built = call_build(&shape, &c, spec);
-  if (built)
+  if (built) {
     call_problem(&shape, p);
+    keep_had(&shape.facts, &p->sizes);
+  }
   call_free(&shape, NULL);
   return built;
 }
@@ -60,8 +71,9 @@ larger(CallAsked p, int head_dim)
   int64_t heads = 2048 / head_dim / group * group;
   p.sizes.b = 2;
   p.sizes.sq = p.sizes.sk = 8192;
-  p.sizes.total_q = p.sizes.total_k = p.sizes.b * p.sizes.sq;
-  p.sizes.bc = p.sizes.b;
+  p.sizes.total_q = p.sizes.total_q ? p.sizes.b * p.sizes.sq : 0;
+  p.sizes.total_k = p.sizes.total_k ? p.sizes.b * p.sizes.sk : 0;
+  p.sizes.bc = p.sizes.bc ? p.sizes.b : 0;
   p.sizes.h = heads > group ? heads : group;
   p.sizes.hk = p.sizes.h / group;
   return p;

@@ -164,6 +164,9 @@ FAULT(no_scalars, c->a.n_scalars = 1)
 FAULT(negative, c->n.sk = -1)
 FAULT(ratio, c->n.hk = 3)
 FAULT(no_heads, c->n.hk = 0)
+FAULT(packed_queries, c->n.total_q = 300)
+FAULT(packed_keys, c->n.total_k = 1)
+FAULT(batches_of_a_cache, c->n.bc = 2)
 FAULT(few_tensors, c->a.n_tensors = 4)
 FAULT(null_tensor, c->t[1].data = NULL)
 FAULT(odd_pointer, c->t[2].data = (char *)c->t[2].data + 8)
@@ -189,6 +192,9 @@ static const Fault faults[] = {
     {"negative size", negative, ATTNC_ERR_SHAPE, "sk is -1"},
     {"h % hk", ratio, ATTNC_ERR_SHAPE, "not a multiple of hk"},
     {"hk 0", no_heads, ATTNC_ERR_SHAPE, "not a multiple of hk"},
+    {"total_q", packed_queries, ATTNC_ERR_SHAPE, "total_q is 300; it must be 0: no tensor"},
+    {"total_k", packed_keys, ATTNC_ERR_SHAPE, "total_k is 1; it must be 0"},
+    {"bc", batches_of_a_cache, ATTNC_ERR_SHAPE, "bc is 2; it must be 0"},
     {"missing tensor", few_tensors, ATTNC_ERR_USAGE, "lse"},
     {"NULL tensor", null_tensor, ATTNC_ERR_USAGE, "k (slot 1) is NULL"},
     {"pointer", odd_pointer, ATTNC_ERR_ALIGN, "v: the address"},
