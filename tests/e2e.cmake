@@ -112,10 +112,15 @@ e2e_program(recipes NEEDS attnc attnc_llvm attnc_emu MORE $<TARGET_OBJECTS:o_bas
 e2e_test(e2e_recipes recipes ARGS 100)
 e2e_test(e2e_recipes_all recipes SLOW PROCESSORS 2 ARGS 2400 20261129)
 # C that is written from a recipe, beside attnc_launch.
-e2e_program(emitted NEEDS attnc attnc_llvm attnc_emu rules_text MORE $<TARGET_OBJECTS:o_base>
-  ${CMAKE_SOURCE_DIR}/emit/emit_c.c ${CMAKE_SOURCE_DIR}/emit/emit_c_launch.c
+set(e2e_emit ${CMAKE_SOURCE_DIR}/emit/emit_c.c ${CMAKE_SOURCE_DIR}/emit/emit_c_launch.c
   ${CMAKE_SOURCE_DIR}/emit/emit_c_rules.c ${CMAKE_SOURCE_DIR}/emit/emit_c_steps.c)
+e2e_program(emitted NEEDS attnc attnc_llvm attnc_emu rules_text MORE $<TARGET_OBJECTS:o_base>
+  ${e2e_emit})
 e2e_test(e2e_emitted emitted ARGS ${CMAKE_C_COMPILER})
+# Calls with more than q, k, v and o, through it and through a bundle.
+e2e_program(emitted_calls NEEDS attnc attnc_llvm attnc_emu rules_text MORE
+  $<TARGET_OBJECTS:o_base> $<TARGET_OBJECTS:o_harness> ${e2e_emit})
+e2e_test(e2e_emitted_calls emitted_calls ARGS ${CMAKE_C_COMPILER})
 e2e_program(gate NEEDS attnc attnc_llvm MORE e2e/gate_spec.c e2e/gate_job.c e2e/gate_pool.c
   e2e/gate_base.c ${CMAKE_SOURCE_DIR}/cli/schedule.c $<TARGET_OBJECTS:o_base>)
 if(TARGET e2e_gate)
