@@ -18,7 +18,8 @@
  * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
  * more than MOVES_MAX moves a FULL tile on sm_90a (two more where weights go through shared
  * memory), and be no worse than tests/baseline.txt and tests/opcodes.txt say it was;
- * ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.
+ * ATTNC_UPDATE=1 rewrites them, and the diff is reviewed.  What is at fault all the same is
+ * listed in `known`, with its reason.
  * Without ptxas lines of PTX and schedules alone are compared; the exit status is 77. */
 #include "tests/e2e/gate.h"
 
@@ -206,6 +207,38 @@ judge(Gate *g, const Job *j, const Result *r)
   return false;
 }
 
+/* Default schedules that are at fault and stay so, each with its reason.  One that is no
+ * longer at fault must go. */
+typedef struct Known {
+  const char *spec, *target, *fault;
+} Known;
+static const Known known[] = {
+    /* both of fp16, which the specs are not; the one schedule of head_dim 256 there */
+    {"gemma3_4b_images", TURING, "spills"},
+    {"t5_base_decoder", TURING, "spills"},
+    /* score_mod loads between the products: numbers are moved where loads are waited for */
+    {"sandwich_bias", HOPPER, "moves"},
+    {"graphormer_spatial", HOPPER, "moves"},
+    {"graphormer_edge", HOPPER, "moves"},
+};
+
+static void
+judge_known(Gate *g, const Job *j, const Result *r, const char *what, bool at_fault,
+            const char *text)
+{
+  bool is_known = false;
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    is_known =
+        is_known || (str_eq(known[i].spec, j->spec->name) &&
+                     str_eq(known[i].target, j->target) && str_eq(known[i].fault, what));
+  if (at_fault && is_known)
+    printf("note  %s %s: %s, as is known\n", j->spec->name, j->target, text);
+  else if (at_fault)
+    fault(g, j, r, text, "");
+  else if (is_known && g->version)
+    fault(g, j, r, what, "is a known fault, and is none any more");
+}
+
 static void
 judge_moves(Gate *g, const Job *j, const Result *r)
 {
@@ -214,11 +247,9 @@ judge_moves(Gate *g, const Job *j, const Result *r)
   if (!full || !str_eq(j->target, HOPPER) || !r->parts[full].n[COLUMN_warpgroup])
     return;
   int most = strstr(r->schedule, ":p_in_smem") ? MOVES_MAX + 2 : MOVES_MAX;
-  if (r->parts[full].n[COLUMN_mov] <= most * tiles)
-    return;
   snprintf(text, sizeof text, "%d moves in the loop of %d FULL tiles",
            r->parts[full].n[COLUMN_mov], tiles);
-  fault(g, j, r, text, "");
+  judge_known(g, j, r, "moves", r->parts[full].n[COLUMN_mov] > most * tiles, text);
 }
 
 static void
@@ -230,8 +261,7 @@ judge_default(Gate *g, const Baseline *b, const Job *j, const Result *r)
          r->schedule, r->regs, r->spills, r->lines);
   if (!judge(g, j, r))
     return;
-  if (r->spills > 0)
-    fault(g, j, r, "spills", "");
+  judge_known(g, j, r, "spills", r->spills > 0, "spills");
   judge_moves(g, j, r);
   if (j->spec->expressions && !baseline_has(b, j))
     return;
