@@ -73,6 +73,14 @@ class Tiles(common.Case):
         self.assertEqual(len(picture(text)), 32)
         self.assertIn("Mask, 2048 queries by 1024 keys a character", text)
 
+    def test_what_the_mask_does_not_read(self):
+        """A bias of 2^40 numbers is not drawn; a table of the mask beside it is."""
+        large = ("--shape", "b64 h64 s16384", "--tile", "128x128")
+        bias = "bias: {axes: [b, h, q, kv], dtype: fp32}\n"
+        for spec in (SINKS, DOCUMENTS):
+            plain = self.attnc("tiles", self.spec(spec), *large).stdout
+            self.assertEqual(self.attnc("tiles", self.spec(spec + bias), *large).stdout, plain)
+
     def test_svg(self):
         self.attnc("tiles", self.spec(SINKS), *SMALL, "--svg", "mask.svg")
         svg = self.read("mask.svg").decode()
