@@ -6,6 +6,7 @@
  *   e2e_emitted_calls CC */
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "emit/emit_c.h"
 #include "harness/device.h"
 #include "harness/seqlens.h"
@@ -78,10 +79,9 @@ static void
 write_file(const char *name, const char *text)
 {
   char path[256];
+  attnc_error e = {0};
   snprintf(path, sizeof path, "%s/%s", dir, name);
-  FILE *f = fopen(path, "wb");
-  if (!f || fputs(text, f) < 0 || fclose(f))
-    die("a file cannot be written");
+  must(file_write_stream(path, text, strlen(text), &e), &e);
 }
 
 /* A caller of the emitted functions: fills the members of k_args that the call has. */
