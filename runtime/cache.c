@@ -1,9 +1,11 @@
 #include "runtime/cache.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "runtime/cache_gc.h"
+#include "runtime/stats.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { MAX_LAYERS = 8, RENEW_SECONDS = 3600, TEMP_TRIES = 8 };
@@ -25,7 +28,8 @@ struct Cache {
   Below own; /* its root is -1 where it is not used */
   Below layers[MAX_LAYERS];
   int n_layers;
-  CacheCounters counters;      /* atomic, each */
+  attnc_stats *stats, own_stats;
+  int lock_ms;
   uint64_t bytes;              /* atomic: on disk, as far as this process knows */
   int seeded, sweeping, temps; /* atomic */
   unsigned warned;             /* atomic: bits 1u << Trouble that were told */
@@ -41,6 +45,14 @@ real_openat(int dir, const char *path, int flags, mode_t mode)
   return openat(dir, path, flags, mode);
 }
 
+/* Of the open file, not of the process: threads and contexts of one process exclude each
+ * other too. */
+static int
+real_lock(int fd, struct flock *l)
+{
+  return fcntl(fd, F_OFD_SETLK, l);
+}
+
 const CacheIo cache_io = {
     .openat = real_openat,
     .fstat = fstat,
@@ -52,13 +64,8 @@ const CacheIo cache_io = {
     .mkdirat = mkdirat,
     .renameat = renameat,
     .unlinkat = unlinkat,
+    .lock = real_lock,
 };
-
-static void
-count(uint64_t *counter)
-{
-  __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
-}
 
 static void warn(const Cache *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void
@@ -131,6 +138,8 @@ cache_open(const CacheConfig *config, Cache **out, attnc_error *e)
   c->io = config->io ? config->io : &cache_io;
   c->log = config->log;
   c->log_user = config->log_user;
+  c->stats = config->stats ? config->stats : &c->own_stats;
+  c->lock_ms = config->lock_ms ? config->lock_ms : LOCK_MS;
   c->own = (Below){.io = c->io, .root = -1, .own = true};
   open_root(c);
   open_layers(c, config->readonly);
@@ -168,7 +177,7 @@ entry_path(const unsigned char key[32], char path[PATH_BYTES])
 static Entry *
 bad(Cache *c, const Below *b, const char *path, const char *why)
 {
-  count(&c->counters.corrupt);
+  stats_add(c->stats, corrupt, 1);
   if (first(c, TROUBLE_BAD))
     warn(c, "cache: %s is not used: %s", path, why);
   if (b->own && c->mode == CACHE_WRITE)
@@ -179,7 +188,7 @@ bad(Cache *c, const Below *b, const char *path, const char *why)
 static Entry *
 unread(Cache *c, const char *path, const char *why)
 {
-  count(&c->counters.read_errors);
+  stats_add(c->stats, read_errors, 1);
   if (first(c, TROUBLE_READ))
     warn(c, "cache: read %s: %s", path, why);
   return NULL;
@@ -234,15 +243,15 @@ cache_get(Cache *c, const unsigned char key[32], const char **layer)
   const char *which = "disk";
   Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key, true) : NULL;
   if (x)
-    count(&c->counters.hits);
+    stats_add(c->stats, disk_hits, 1);
   for (int i = 0; !x && i < c->n_layers; i++) {
     x = layer_get(c, &c->layers[i], key, true);
     which = "readonly";
     if (x)
-      count(&c->counters.readonly_hits);
+      stats_add(c->stats, readonly_hits, 1);
   }
   if (!x)
-    count(&c->counters.misses);
+    stats_add(c->stats, misses, 1);
   if (layer)
     *layer = which;
   return x;
@@ -392,7 +401,7 @@ make_room(Cache *c, size_t added)
   if (seeded || u.bytes > c->max_bytes)
     gc_evict(c->own.root, c->max_bytes - c->max_bytes / 10, &u);
   __atomic_store_n(&c->bytes, u.bytes, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&c->counters.evicted, u.evicted, __ATOMIC_RELAXED);
+  stats_add(c->stats, evicted, u.evicted);
   __atomic_store_n(&c->seeded, 1, __ATOMIC_RELEASE);
   __atomic_store_n(&c->sweeping, 0, __ATOMIC_RELEASE);
 }
@@ -404,25 +413,109 @@ cache_put(Cache *c, const Entry *x)
     return;
   Way w = store(c, x);
   if (w.failed) {
-    count(&c->counters.store_errors);
+    stats_add(c->stats, store_errors, 1);
     if (first(c, TROUBLE_STORE))
       warn(c, "cache %s: %s: %s; kernels are kept in memory only", c->dir, w.failed, w.why);
     return;
   }
-  count(&c->counters.stored);
+  stats_add(c->stats, stored, 1);
   make_room(c, x->n);
+}
+
+/* ---- locks ---- */
+
+/* One file for all keys, which is never removed: a lock on a file that somebody has
+ * unlinked meanwhile excludes nobody.  Each key has its own byte of it. */
+static off_t
+lock_at(const unsigned char key[32])
+{
+  uint64_t at = 0;
+  for (int i = 0; i < 8; i++)
+    at = at << 8 | key[i];
+  return (off_t)(at >> 2);
+}
+
+/* The server of a network file system may not answer at all, and a lock of it may be good
+ * for one machine alone; nfs(5), "local_lock". */
+static bool
+has_locks(int root)
+{
+  enum { NFS = 0x6969 }; /* statfs(2) */
+  struct statfs fs;
+  return !fstatfs(root, &fs) && fs.f_type != NFS;
+}
+
+typedef enum Try { TRY_OURS, TRY_TAKEN, TRY_NO_LOCKS } Try;
+
+static Try
+try_lock(Cache *c, const CacheLock *l)
+{
+  struct flock want = {
+      .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = l->at, .l_len = 1};
+  return !c->io->lock(l->fd, &want)           ? TRY_OURS
+         : errno == EAGAIN || errno == EACCES ? TRY_TAKEN
+                                              : TRY_NO_LOCKS;
+}
+
+static Try
+wait_for_lock(Cache *c, const CacheLock *l)
+{
+  enum { MOST_MS = 32 };
+  const double start = clock_seconds();
+  Try got = TRY_TAKEN;
+  stats_add(c->stats, lock_waits, 1);
+  for (long ms = 1; got == TRY_TAKEN; ms = ms < MOST_MS ? 2 * ms : ms) {
+    if (clock_seconds() - start > c->lock_ms / 1e3) {
+      stats_add(c->stats, lock_timeouts, 1);
+      break;
+    }
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+    got = try_lock(c, l);
+  }
+  stats_since(c->stats, lock_us, start);
+  return got;
+}
+
+CacheLock
+cache_lock(Cache *c, const unsigned char key[32])
+{
+  CacheLock l = {.fd = -1, .at = lock_at(key)};
+  if (c->own.root < 0 || c->mode != CACHE_WRITE || !has_locks(c->own.root))
+    return l;
+  l.fd = c->io->openat(c->own.root, "locks",
+                       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (l.fd < 0)
+    return l;
+  Try got = try_lock(c, &l);
+  l.look_again = got != TRY_NO_LOCKS;
+  if (got == TRY_TAKEN)
+    got = wait_for_lock(c, &l);
+  if (got != TRY_OURS) {
+    c->io->close(l.fd);
+    l.fd = -1;
+  }
+  return l;
+}
+
+/* Closing alone would not do where a fork has left a copy of the descriptor. */
+void
+cache_unlock(Cache *c, CacheLock *l)
+{
+  struct flock none = {
+      .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = l->at, .l_len = 1};
+  if (l->fd < 0)
+    return;
+  c->io->lock(l->fd, &none);
+  c->io->close(l->fd);
+  l->fd = -1;
 }
 
 /* ---- asking ---- */
 
-CacheCounters
+attnc_stats
 cache_counters(const Cache *c)
 {
-  CacheCounters k;
-#define X(name, text) k.name = __atomic_load_n(&c->counters.name, __ATOMIC_RELAXED);
-  CACHE_COUNTER_TABLE(X)
-#undef X
-  return k;
+  return stats_read(c->stats);
 }
 
 const char *

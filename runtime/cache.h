@@ -3,12 +3,14 @@
  *   DIR/entries/ab/cdef…   one file an entry (entry.h), named by its key
  *   DIR/tmp/…              being written; swept when an hour old
  *   DIR/corrupt/…          quarantined for inspection; the first to be evicted
+ *   DIR/locks              empty; a byte of it is locked while a key is compiled
  *
  * It never fails its caller: a file that cannot be read, or of which anything is doubtful,
  * is a miss, and one that cannot be written is not kept.  Each kind of trouble is told to
- * the log once, all are counted.  No lock is taken, in the process or on disk: an entry is
- * written to a temporary file, synced and renamed, so that readers see all of it or
- * nothing, and two writers of a key write the same kernel.
+ * the log once, all are counted.  An entry is written to a temporary file, synced and
+ * renamed, so that readers see all of it or nothing, and two writers of a key write the
+ * same kernel.  Nothing of that needs a lock; cache_lock spares processes that want the
+ * same key at the same moment all compiles but one, where the file system has locks.
  *
  * A directory that others may write to, or that belongs to another user, is refused, and so
  * is all of that kind below it (below.h), since what is in it is run.  Further directories
@@ -20,8 +22,9 @@
 
 #include "runtime/entry.h"
 
-#include <attnc/attnc_rt.h>
+#include <attnc/attnc.h>
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -39,7 +42,8 @@
   X(int, futimens, (int fd, const struct timespec[2]))                                     \
   X(int, mkdirat, (int dir, const char *path, mode_t))                                     \
   X(int, renameat, (int dir, const char *from, int to_dir, const char *to))                \
-  X(int, unlinkat, (int dir, const char *path, int flags))
+  X(int, unlinkat, (int dir, const char *path, int flags))                                 \
+  X(int, lock, (int fd, struct flock *))
 
 typedef struct CacheIo {
 #define X(type, name, args) type(*name) args;
@@ -58,23 +62,9 @@ typedef struct CacheConfig {
   const CacheIo *io;                                       /* NULL: cache_io */
   void (*log)(void *user, int level, const char *message); /* NULL: silent */
   void *log_user;
+  attnc_stats *stats; /* where it counts; NULL: for itself */
+  int lock_ms;        /* that a lock is waited for; 0: LOCK_MS */
 } CacheConfig;
-
-#define CACHE_COUNTER_TABLE(X)                                                             \
-  X(hits, "entries found in the directory")                                                \
-  X(readonly_hits, "entries found in a read-only directory")                               \
-  X(misses, "keys found nowhere")                                                          \
-  X(corrupt, "entries that were quarantined")                                              \
-  X(read_errors, "files that could not be read")                                           \
-  X(stored, "entries written")                                                             \
-  X(store_errors, "entries that could not be written")                                     \
-  X(evicted, "entries removed to keep within the size")
-
-typedef struct CacheCounters {
-#define X(name, text) uint64_t name;
-  CACHE_COUNTER_TABLE(X)
-#undef X
-} CacheCounters;
 
 typedef struct Cache Cache;
 
@@ -87,7 +77,19 @@ Entry *cache_get(Cache *, const unsigned char key[32], const char **layer);
 /* As cache_get, of what is no kernel: neither counted nor renewed. */
 Entry *cache_peek(Cache *, const unsigned char key[32]);
 void cache_put(Cache *, const Entry *);
-CacheCounters cache_counters(const Cache *);
+
+/* Keeps other processes from compiling the key at the same time.  It waits for who has the
+ * lock, for so long as somebody may be thought to compile, and then goes on without.  A
+ * process that ends, however it does, has no lock any more. */
+enum { LOCK_MS = 30000 };
+typedef struct CacheLock {
+  int fd; /* -1: none was to be had */
+  off_t at;
+  bool look_again; /* who had the lock before may have stored the key */
+} CacheLock;
+CacheLock cache_lock(Cache *, const unsigned char key[32]);
+void cache_unlock(Cache *, CacheLock *);
+attnc_stats cache_counters(const Cache *);
 const char *cache_dir(const Cache *);
 CacheMode cache_mode(const Cache *);
 uint64_t cache_max_bytes(const Cache *);

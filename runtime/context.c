@@ -126,6 +126,7 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 {
   CacheConfig config = {0};
   TRY(settings_read(c, o, &config, e));
+  config.stats = &c->stats;
   TRY(cache_open(&config, &c->cache, e));
   TRY(open_table(c, e));
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
@@ -243,15 +244,11 @@ cache_json(const Cache *cache)
 {
   static const char *const modes[] = {"off", "ro", "rw"};
   const char *refusal = cache_refusal(cache);
-  CacheCounters k = cache_counters(cache);
   json_t *o = json_object();
   json_object_set_new(o, "dir", json_string(cache_dir(cache)));
   json_object_set_new(o, "mode", json_string(modes[cache_mode(cache)]));
   json_object_set_new(o, "refused", refusal ? json_string(refusal) : json_null());
   json_object_set_new(o, "max_bytes", json_integer((json_int_t)cache_max_bytes(cache)));
-#define X(name, text) json_object_set_new(o, #name, json_integer((json_int_t)k.name));
-  CACHE_COUNTER_TABLE(X)
-#undef X
   return o;
 }
 
@@ -268,8 +265,6 @@ table_json(const TuneTable *t)
 static char *
 describe(attnc_context *c)
 {
-  uint64_t compiles = __atomic_load_n(&c->compiles, __ATOMIC_RELAXED);
-  uint64_t hits = __atomic_load_n(&c->plan_hits, __ATOMIC_RELAXED);
   json_t *root = json_object();
   json_object_set_new(root, "version", json_integer(attnc_version()));
   json_object_set_new(root, "driver", driver_json(c));
@@ -279,8 +274,7 @@ describe(attnc_context *c)
   json_object_set_new(root, "tune_table", table_json(c->table));
   json_object_set_new(root, "plans", json_integer((json_int_t)flights_count(c->plans)));
   json_object_set_new(root, "kernels", json_integer((json_int_t)flights_count(c->kernels)));
-  json_object_set_new(root, "plan_hits", json_integer((json_int_t)hits));
-  json_object_set_new(root, "compiles", json_integer((json_int_t)compiles));
+  json_object_set_new(root, "stats", stats_json(&c->stats));
   char *text = json_dumps(root, JSON_INDENT(2));
   json_decref(root);
   return text;

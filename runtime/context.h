@@ -13,6 +13,8 @@
 #include "runtime/flight.h"
 #include "runtime/jit.h"
 #include "runtime/memo.h"
+#include "runtime/miss.h"
+#include "runtime/stats.h"
 
 #include <pthread.h>
 
@@ -40,13 +42,14 @@ struct attnc_context {
   Background *background;
   Memo *memo;
   TuneTable *table;
-  uint64_t compiles, plan_hits; /* atomic */
+  attnc_stats stats; /* atomic, each */
 
   struct attnc_context *next; /* of all, for forks */
 
   pthread_mutex_t lock; /* of what follows */
   const Driver *drv;    /* NULL: not opened yet */
   Text *texts;          /* of attnc_context_json; newest first */
+  Misses misses;
 };
 
 /* The driver, opened at the first call. */

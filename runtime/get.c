@@ -1,5 +1,5 @@
 /* attnc_plan_get, walked: the request is resolved to a key (jit.c), the plan looked for in
- * memory, its kernel in memory and on disk, compiled where it is nowhere, stored, loaded.
+ * memory, its kernel got (kernel.h), loaded.
  *
  * Two single flights, one inside the other: a plan is loaded once a device, and its kernel
  * made once for all devices that share it. */
@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "schedule/schedule.h"
 #include "base/str.h"
-#include "runtime/context.h"
+#include "runtime/kernel.h"
 #include "runtime/ptxas_notes.h"
 
 #include <stdlib.h>
@@ -71,72 +71,6 @@ ask_fill(Request *r, JitRequest *a)
                     .dump_dir = c->dump_dir};
 }
 
-/* ---- the kernel ---- */
-
-/* What became of a look for a kernel. */
-typedef struct Found {
-  Entry *entry; /* a reference */
-  const char *layer;
-  double compile; /* seconds */
-} Found;
-
-/* What a version of attnc with another reader wrote is no hit. */
-static Entry *
-readable(Entry *x)
-{
-  Recipe *r;
-  if (!x || recipe_parse(x->json, x->json_n, &r, NULL) == ATTNC_OK) {
-    if (x)
-      recipe_free(r);
-    return x;
-  }
-  entry_release(x);
-  return NULL;
-}
-
-static attnc_status
-make_kernel(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *out,
-            attnc_error *e)
-{
-  if (!c->dumps)
-    out->entry = readable(cache_get(c->cache, answer->key, &out->layer));
-  if (out->entry) {
-    context_log(c, 3, "hit: %s for %s is in the cache (%s)", attnc_spec_name(a->spec),
-                answer->target, out->layer);
-    return ATTNC_OK;
-  }
-  double start = clock_seconds();
-  out->layer = "miss";
-  TRY(jit_compile(a, answer, &out->entry, e));
-  out->compile = clock_seconds() - start;
-  __atomic_add_fetch(&c->compiles, 1, __ATOMIC_RELAXED);
-  context_log(c, 2, "compiled %s for %s: %s, %.0f ms", attnc_spec_name(a->spec),
-              answer->target, answer->fields.schedule, out->compile * 1e3);
-  cache_put(c->cache, out->entry);
-  return ATTNC_OK;
-}
-
-static attnc_status
-get_kernel(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *out,
-           attnc_error *e)
-{
-  FlightKey key;
-  void *value = NULL;
-  memcpy(key.bytes, answer->key, sizeof key.bytes);
-  FlightTurn turn = flight_begin(c->kernels, &key, &value, e);
-  if (turn == FLIGHT_FAILED)
-    return e->status;
-  if (turn == FLIGHT_HIT) {
-    out->entry = value;
-    out->layer = "memory";
-    return ATTNC_OK;
-  }
-  attnc_status status = make_kernel(c, a, answer, out, e);
-  e->status = status;
-  flight_end(c->kernels, &key, status == ATTNC_OK ? out->entry : NULL, e);
-  return status;
-}
-
 /* ---- the plan ---- */
 
 /* ATTNC_LOAD_PTX: the text of that file, which the caller frees; else *text is NULL. */
@@ -165,7 +99,13 @@ load(attnc_context *c, const JitRequest *a, const JitResolved *answer, const Fou
                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
                    .compile = found->compile,
                    .lookup = clock_seconds() - start - found->compile};
+  double loading = clock_seconds();
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
+  stats_since(&c->stats, load_us, loading);
+  if (status == ATTNC_OK)
+    stats_add(&c->stats, loads, 1);
+  else
+    stats_add(&c->stats, load_errors, 1);
   if (status == ATTNC_OK)
     status = ptxas_notes_settle(c, text.ptx, *out, e);
   if (status != ATTNC_OK) {
@@ -181,7 +121,7 @@ make_plan(attnc_context *c, const JitRequest *a, const JitResolved *answer, doub
           attnc_plan **out, attnc_error *e)
 {
   Found found = {0};
-  TRY(get_kernel(c, a, answer, &found, e));
+  TRY(kernel_get(c, a, answer, &found, e));
   attnc_status status = load(c, a, answer, &found, start, out, e);
   entry_release(found.entry);
   return status;
@@ -207,7 +147,7 @@ plan_key(const JitRequest *a, const JitResolved *answer)
 static attnc_status
 hit(attnc_context *c, void *value, attnc_plan **out)
 {
-  __atomic_add_fetch(&c->plan_hits, 1, __ATOMIC_RELAXED);
+  stats_add(&c->stats, plan_hits, 1);
   *out = value;
   context_log(c, 3, "hit: %s for %s is loaded on device %d", (*out)->recipe->name,
               (*out)->recipe->target, (*out)->device.ordinal);

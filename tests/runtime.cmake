@@ -11,7 +11,7 @@ stub(cuda_stub_old cuFuncLoad=stub_hidden cuLaunchKernelEx=stub_hidden2
   cuTensorMapEncodeTiled=stub_hidden3)
 stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
 
-foreach(name recipe drv launch launch_map bundle key cache cache_gc flight tunetab settings get verdict)
+foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock flight tunetab settings get operate verdict)
   unit(${name} OBJECTS runtime base LABELS runtime)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE unit/fake_compiler.c)

@@ -229,8 +229,46 @@ typedef struct attnc_options {
 ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,
                                             attnc_error *);
 ATTNC_API void attnc_context_release(attnc_context *);
-/* Counters and settings as JSON (hits, misses, corrupt, bytes, where things are). */
+/* Settings, devices and counters as JSON: where things are, and what is in attnc_stats. */
 ATTNC_API const char *attnc_context_json(attnc_context *);
+
+/* What a context counts, from its creation on: name, meaning.  A name that ends in _us is
+ * of microseconds.  Rows are appended only. */
+#define ATTNC_STATS_TABLE(X)                                                               \
+  X(plan_hits, "requests whose plan was loaded already")                                   \
+  X(kernel_hits, "kernels that were in memory and not loaded on that device")              \
+  X(disk_hits, "kernels found in the directory of the cache")                              \
+  X(readonly_hits, "kernels found in a directory that is only read")                       \
+  X(misses, "kernels found in no cache")                                                   \
+  X(compiles, "kernels compiled")                                                          \
+  X(compile_errors, "compiles that failed")                                                \
+  X(compile_us, "time spent compiling")                                                    \
+  X(loads, "plans loaded on a device")                                                     \
+  X(load_errors, "loads that failed")                                                      \
+  X(load_us, "time spent loading, in which a driver may compile PTX")                      \
+  X(stored, "entries written to the cache")                                                \
+  X(store_errors, "entries that could not be written")                                     \
+  X(corrupt, "entries that were damaged, and not used")                                    \
+  X(read_errors, "entries that could not be read")                                         \
+  X(evicted, "entries removed to keep within the size")                                    \
+  X(lock_waits, "times that another process had the lock of a kernel")                     \
+  X(lock_us, "time spent waiting for one")                                                 \
+  X(lock_hits, "kernels that another process had stored by the end of the wait")           \
+  X(lock_timeouts, "waits given up, after which the kernel was compiled here too")
+
+typedef struct attnc_stats {
+  size_t size;
+#define X(name, text) uint64_t name;
+  ATTNC_STATS_TABLE(X)
+#undef X
+} attnc_stats;
+/* Fills *stats, whose size the caller has set; each counter by itself is exact, and none
+ * waits for another. */
+ATTNC_API attnc_status attnc_context_stats(attnc_context *, attnc_stats *, attnc_error *);
+/* The counters in the text format of Prometheus: attnc_disk_hits_total, and
+ * attnc_compile_seconds_total of compile_us.  Returns the bytes that the text needs without
+ * its final 0, as snprintf does; of a size that this library cannot read, 0. */
+ATTNC_API size_t attnc_stats_prometheus(const attnc_stats *, char *buf, size_t n);
 
 /* A plan for the problem, from memory, from the disk cache or compiled, and loaded on the
  * problem's device, with the schedule of the tuning table, the cost model, the

@@ -78,6 +78,12 @@ Tuned = struct("Tuned", SIZE, *((name, i32) for name in (
     "state", "is_default", "resumed", "samples", "registers", "spilled_bytes")),
                ("schedule", C.POINTER(Schedule)), ("reason", text), ("injected", text),
                *((name, f64) for name in ("cost", "value", "spread", "max_error", "bound")))
+# Rows of ATTNC_STATS_TABLE.
+Stats = struct("Stats", SIZE, *((name, u64) for name in (
+    "plan_hits", "kernel_hits", "disk_hits", "readonly_hits", "misses", "compiles",
+    "compile_errors", "compile_us", "loads", "load_errors", "load_us", "stored",
+    "store_errors", "corrupt", "read_errors", "evicted", "lock_waits", "lock_us",
+    "lock_hits", "lock_timeouts")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
@@ -88,7 +94,7 @@ C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
            "attnc_sizes": Sizes, "attnc_args": Args, "attnc_problem": Problem,
            "attnc_schedule": Schedule, "attnc_compile_options": CompileOptions,
            "attnc_tile_counts": TileCounts, "attnc_tile_choice": TileChoice,
-           "attnc_options": Options,
+           "attnc_options": Options, "attnc_stats": Stats,
            "attnc_output_verdict": OutputVerdict, "attnc_verdict": Verdict,
            "attnc_tune_filter": TuneFilter, "attnc_tune_progress": TuneProgress,
            "attnc_tune_options": TuneOptions,
@@ -161,6 +167,8 @@ FUNCTIONS = {
     "attnc_context_create": (status, ref(Options), out, error),
     "attnc_context_release": (None, pointer),
     "attnc_context_json": (text, pointer),
+    "attnc_context_stats": (status, pointer, ref(Stats), error),
+    "attnc_stats_prometheus": (size_t, ref(Stats), pointer, size_t),
     "attnc_plan_get": (status, pointer, pointer, ref(Problem), out, error),
     "attnc_plan_get_with": (status, pointer, pointer, ref(Problem), ref(Schedule), out,
                             error),

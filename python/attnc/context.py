@@ -73,8 +73,27 @@ class Context(Shared):
 
     @property
     def info(self) -> Dict[str, Any]:
-        """Counters and settings: hits, misses, compiles, where things are."""
+        """Settings, devices and counters: where things are, and what stats() says."""
         return json.loads(_lib.library().attnc_context_json(self._handle))
+
+    def stats(self) -> Dict[str, int]:
+        """What it has counted: hits of each layer, misses, compiles, loads and the times that
+        they took, in microseconds; ATTNC_STATS_TABLE in attnc.h says what each is."""
+        s = self._stats()
+        return {name: getattr(s, name) for name, _ in s._fields_ if name != "size"}
+
+    def prometheus(self) -> str:
+        """stats() in the text format that Prometheus reads."""
+        s, lib = self._stats(), _lib.library()
+        room = lib.attnc_stats_prometheus(s, None, 0) + 1
+        buffer = C.create_string_buffer(room)
+        lib.attnc_stats_prometheus(s, buffer, room)
+        return buffer.value.decode()
+
+    def _stats(self):
+        s, error = _lib.Stats(), _lib.Error()
+        _check(_lib.library().attnc_context_stats(self._handle, s, error), error)
+        return s
 
     def plan(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
              schedule: Optional[Mapping[str, Any]] = None,

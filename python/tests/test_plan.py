@@ -252,6 +252,22 @@ class Host(common.Case):
         e = self.raises(attnc.ShapeError, "sk is 71", plan, q, k[:, :71], v[:, :71])
         self.assertEqual(e.status, "ATTNC_ERR_SHAPE")
 
+    def test_stats(self):
+        """Counters as a dict, by the names of the C table, and as Prometheus' text."""
+        with tempfile.TemporaryDirectory() as folder:
+            c = attnc.Context("emu", cache="rw", cache_dir=folder)
+            for _ in range(3):
+                c.plan(CAUSAL, "b1 h1 s16")
+            s = c.stats()
+            self.assertEqual((s["misses"], s["compiles"], s["loads"], s["stored"],
+                              s["plan_hits"]), (1, 1, 1, 1, 2))
+            self.assertGreater(s["compile_us"], 0)
+            self.assertEqual(s, c.info["stats"])
+            text = c.prometheus()
+            self.assertIn("\nattnc_plan_hits_total 2\n", text)
+            self.assertEqual(text.count("# TYPE "), len(s))
+            self.assertTrue(text.endswith("\n"))
+
     def test_schedules_and_info(self):
         best = attnc.schedules(CAUSAL, "sm_80", SIZES)[-1]
         fields = {n: best[n] for n in ("template", "block_m", "block_n", "num_stages",

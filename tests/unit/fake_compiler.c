@@ -218,7 +218,9 @@ gen_compile(const Spec *s, const ProblemCopy *p, const Target *target, const Sch
   (void)target;
   (void)sched;
   __atomic_add_fetch(&fake.compiles, 1, __ATOMIC_RELAXED);
-  nanosleep(&(struct timespec){.tv_nsec = fake.delay_ms * 1000000L}, NULL);
+  nanosleep(&(struct timespec){.tv_sec = fake.delay_ms / 1000,
+                               .tv_nsec = fake.delay_ms % 1000 * 1000000L},
+            NULL);
   if (fake.fail != ATTNC_OK)
     return err_set(e, fake.fail, "the fake compiler was told to fail");
   attnc_kernel *k = calloc(1, sizeof *k);

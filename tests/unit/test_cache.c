@@ -70,8 +70,8 @@ test_put_and_get(void **state)
   assert_string_equal(get(c, 1), "disk");
   assert_null(get(c, 2));
   put(c, 1);
-  CacheCounters k = cache_counters(c);
-  assert_int_equal(k.hits, 1);
+  attnc_stats k = cache_counters(c);
+  assert_int_equal(k.disk_hits, 1);
   assert_int_equal(k.misses, 2);
   assert_int_equal(k.stored, 2);
   assert_int_equal(files_in(dir, "tmp"), 0);
@@ -365,6 +365,11 @@ static int
 f_unlinkat(int d, const char *p, int f)
 {
   return fails("unlinkat") ? -1 : unlinkat(d, p, f);
+}
+static int
+f_lock(int fd, struct flock *l)
+{
+  return fails("lock") ? -1 : cache_io.lock(fd, l);
 }
 static const CacheIo faulty = {
 #define X(type, name, args) .name = f_##name,
