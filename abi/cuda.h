@@ -328,6 +328,12 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CU_STREAM_CAPTURE_STATUS_ACTIVE, 1)                                                    \
   X(CU_STREAM_CAPTURE_STATUS_INVALIDATED, 2)
 
+/* CUstreamCaptureMode */
+#define CUDA_CAPTURE_MODE_TABLE(X)                                                         \
+  X(CU_STREAM_CAPTURE_MODE_GLOBAL, 0)                                                      \
+  X(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 1)                                                \
+  X(CU_STREAM_CAPTURE_MODE_RELAXED, 2)
+
 /* CUtensorMapDataType, as far as elements of attention have it */
 #define CUDA_TENSOR_MAP_DATA_TYPE_TABLE(X)                                                 \
   X(CU_TENSOR_MAP_DATA_TYPE_UINT8, 0)                                                      \
@@ -395,6 +401,7 @@ typedef enum { CUDA_DEVICE_ATTRIBUTE_TABLE(X) } CUdevice_attribute;
 typedef enum { CUDA_FUNC_ATTRIBUTE_TABLE(X) } CUfunction_attribute;
 typedef enum { CUDA_JIT_OPTION_TABLE(X) } CUjit_option;
 typedef enum { CUDA_CAPTURE_TABLE(X) } CUstreamCaptureStatus;
+typedef enum { CUDA_CAPTURE_MODE_TABLE(X) } CUstreamCaptureMode;
 typedef enum { CUDA_TENSOR_MAP_DATA_TYPE_TABLE(X) } CUtensorMapDataType;
 typedef enum { CUDA_TENSOR_MAP_INTERLEAVE_TABLE(X) } CUtensorMapInterleave;
 typedef enum { CUDA_TENSOR_MAP_SWIZZLE_TABLE(X) } CUtensorMapSwizzle;

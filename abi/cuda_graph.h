@@ -31,12 +31,6 @@ typedef size_t (*CUoccupancyB2DSize)(int block);
   X(CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, 12)                                                   \
   X(CU_GRAPH_NODE_TYPE_CONDITIONAL, 13)
 
-/* CUstreamCaptureMode */
-#define CUDA_CAPTURE_MODE_TABLE(X)                                                         \
-  X(CU_STREAM_CAPTURE_MODE_GLOBAL, 0)                                                      \
-  X(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 1)                                                \
-  X(CU_STREAM_CAPTURE_MODE_RELAXED, 2)
-
 /* CUstreamUpdateCaptureDependencies_flags */
 #define CUDA_CAPTURE_UPDATE_TABLE(X)                                                       \
   X(CU_STREAM_ADD_CAPTURE_DEPENDENCIES, 0)                                                 \
@@ -94,7 +88,6 @@ enum { KERNEL_PORT_DEFAULT, KERNEL_PORT_PROGRAMMATIC, KERNEL_PORT_LAUNCH_ORDER }
 #ifndef CUDA_ABI_TABLES_ONLY
 #define X(name, value) name = value,
 typedef enum { CUDA_NODE_TYPE_TABLE(X) } CUgraphNodeType;
-typedef enum { CUDA_CAPTURE_MODE_TABLE(X) } CUstreamCaptureMode;
 typedef enum { CUDA_GRAPH_UPDATE_TABLE(X) } CUgraphExecUpdateResult;
 typedef enum { CUDA_INSTANTIATE_RESULT_TABLE(X) } CUgraphInstantiateResult;
 enum { CUDA_CAPTURE_UPDATE_TABLE(X) };

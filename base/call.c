@@ -213,6 +213,7 @@ problem_take(ProblemCopy *to, const attnc_problem *from, int64_t group, attnc_er
   to->op = p.op;
   to->device = p.device;
   to->flags = p.flags;
+  to->stream = p.stream;
   if (p.sizes)
     TRY(sizes_take(&to->sizes, p.sizes, e));
   TRY(sizes_check(&to->sizes, &rules, e));

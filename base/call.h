@@ -166,6 +166,7 @@ typedef struct ProblemCopy {
   uint32_t flags;
   attnc_sizes sizes; /* 0: open */
   attnc_tensor tensors[CALL_SLOTS];
+  void *stream;
 } ProblemCopy;
 
 /* NULL is a problem of which everything is open.  Refuses what no version knows: ops,

@@ -93,6 +93,9 @@ resolve(Driver *d, void *handle, attnc_error *e)
                    d->path, #name);
   CUDA_ENTRY_TABLE(X)
 #undef X
+#define X(name, args) *(void **)&d->name = dlsym(handle, #name);
+  CUDA_LOAD_ENTRY_TABLE(X)
+#undef X
 #define X(type, name, args) *(void **)&d->name = dlsym(handle, #name);
   EMU_ENTRY_TABLE(X)
 #undef X

@@ -2,7 +2,8 @@
  *
  * drv_open loads the driver library named by its path (NULL: $ATTNC_LIBCUDA, else
  * libcuda.so.1), resolves CUDA_ENTRY_TABLE with dlsym, calls cuInit and lists the devices.
- * A required entry point that is missing refuses the library; an optional one is NULL.
+ * A required entry point that is missing refuses the library; an optional one, as all of
+ * CUDA_LOAD_ENTRY_TABLE are, is NULL.
  * The emulator's own functions (attnc_emu.h) are resolved where they are present.
  *
  * There is one Driver per path in a process, counted by references and immutable once
@@ -14,7 +15,7 @@
 #ifndef ATTNC_RUNTIME_DRV_H
 #define ATTNC_RUNTIME_DRV_H
 
-#include "abi/cuda.h"
+#include "abi/cuda_load.h"
 
 #include <attnc/attnc_emu.h>
 #include <attnc/attnc_rt.h>
@@ -45,6 +46,9 @@ typedef struct Driver {
   int n_devices;
 #define X(need, name, args) CUresult(*name) args;
   CUDA_ENTRY_TABLE(X)
+#undef X
+#define X(name, args) CUresult(*name) args;
+  CUDA_LOAD_ENTRY_TABLE(X)
 #undef X
 #define X(type, name, args) type(*name) args;
   EMU_ENTRY_TABLE(X)

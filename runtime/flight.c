@@ -12,6 +12,7 @@ typedef struct Slot {
   attnc_error error; /* LOST */
   uint64_t asked;    /* stamp of the last time */
   int waiters;
+  bool kept;
   struct Slot *next;
 } Slot;
 
@@ -19,7 +20,8 @@ struct Flights {
   pthread_mutex_t lock;
   pthread_cond_t landed;
   Slot *slots;   /* LOST ones are not in the list */
-  size_t n, max; /* LANDED ones */
+  size_t n, max; /* LANDED ones; so many that are not kept */
+  size_t n_kept;
   uint64_t clock;
   void (*retain)(void *);
   void (*release)(void *);
@@ -122,10 +124,11 @@ static void *
 make_room(Flights *f)
 {
   Slot *oldest = NULL;
-  if (f->n <= f->max)
+  if (f->n - f->n_kept <= f->max)
     return NULL;
   for (Slot *s = f->slots; s; s = s->next)
-    if (s->state == LANDED && !s->waiters && (!oldest || s->asked < oldest->asked))
+    if (s->state == LANDED && !s->waiters && !s->kept &&
+        (!oldest || s->asked < oldest->asked))
       oldest = s;
   if (!oldest)
     return NULL;
@@ -190,6 +193,21 @@ flight_end(Flights *f, const FlightKey *key, void *value, const attnc_error *err
   pthread_mutex_unlock(&f->lock);
   if (dropped)
     f->release(dropped);
+}
+
+bool
+flight_keep(Flights *f, const void *value)
+{
+  pthread_mutex_lock(&f->lock);
+  Slot *s = f->slots;
+  while (s && s->value != value)
+    s = s->next;
+  if (s && !s->kept) {
+    s->kept = true;
+    f->n_kept++;
+  }
+  pthread_mutex_unlock(&f->lock);
+  return s != NULL;
 }
 
 size_t

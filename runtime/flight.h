@@ -6,8 +6,8 @@
  * next who asks tries anew.
  *
  * The lock is held for the table alone, never while a value is made or dropped.  Beyond
- * `max` values the least recently asked for is dropped; a value handed out is a reference
- * of the caller's and stays. */
+ * `max` values the least recently asked for is dropped, unless it is kept; a value handed
+ * out is a reference of the caller's and stays. */
 #ifndef ATTNC_RUNTIME_FLIGHT_H
 #define ATTNC_RUNTIME_FLIGHT_H
 
@@ -35,6 +35,8 @@ FlightTurn flight_begin(Flights *, const FlightKey *, void **value, attnc_error 
 FlightTurn flight_peek(Flights *, const FlightKey *, void **value);
 /* value NULL: failed, for the reason in the error.  Takes its own reference. */
 void flight_end(Flights *, const FlightKey *, void *value, const attnc_error *);
+/* Is never dropped from now on.  False: the value is not in the table (any more). */
+bool flight_keep(Flights *, const void *value);
 size_t flights_count(Flights *); /* values held */
 /* In a child nobody is in flight. */
 void flights_fork(Flights *, ForkStep);

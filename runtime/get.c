@@ -248,6 +248,7 @@ start_behind(const Request *r, const JitRequest *a, const FlightKey *key, attnc_
     return err_set(e, ATTNC_ERR_NOMEM, "attnc_plan_get: out of memory");
   *own = *r;
   own->problem.flags &= ~ATTNC_NOWAIT;
+  own->problem.stream = NULL;                   /* the thread is of no stream */
   own->problem.device = a->device->ordinal + 1; /* the thread has no current context */
   jit_spec_retain(own->spec);
   return background_start(
@@ -275,6 +276,37 @@ get_background(const Request *r, const JitRequest *a, const JitResolved *answer,
   return err_set(e, ATTNC_ERR_PENDING, "%s is being compiled", attnc_spec_name(r->spec));
 }
 
+/* ---- while a stream is captured ---- */
+
+/* The default stream cannot be. */
+static attnc_status
+capturing(const Request *r, const Driver *d, bool *out, attnc_error *e)
+{
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUstream stream = r->problem.stream;
+  enum { LEGACY = 1 }; /* CU_STREAM_LEGACY */
+  if (stream && (uintptr_t)stream != LEGACY && d->cuStreamIsCapturing)
+    TRY(DRV(d, e, cuStreamIsCapturing, stream, &status));
+  *out = status != CU_STREAM_CAPTURE_STATUS_NONE;
+  return ATTNC_OK;
+}
+
+/* Only what is loaded already. */
+static attnc_status
+get_loaded(const Request *r, const JitRequest *a, const JitResolved *answer,
+           attnc_plan **out, attnc_error *e)
+{
+  FlightKey key = plan_key(a, answer);
+  void *value;
+  if (flight_peek(r->ctx->plans, &key, &value) == FLIGHT_HIT)
+    return hit(r->ctx, value, out);
+  stats_add(&r->ctx->stats, not_prepared, 1);
+  return err_set(e, ATTNC_ERR_NOT_PREPARED,
+                 "%s is not loaded, and the stream is being captured: attnc_prepare, with "
+                 "the same problem, before the capture begins",
+                 attnc_spec_name(r->spec));
+}
+
 /* ---- the public face ---- */
 
 static attnc_status
@@ -288,9 +320,13 @@ resolve_and_get(Request *r, double start, attnc_plan **out, attnc_error *e)
   if (recall(r->ctx, &request, out))
     return ATTNC_OK;
   TRY(jit_resolve(&ask, &answer, e));
-  attnc_status status = r->problem.flags & ATTNC_NOWAIT
-                            ? get_background(r, &ask, &answer, out, e)
-                            : get_now(r->ctx, &ask, &answer, start, out, e);
+  bool captured;
+  attnc_status status = capturing(r, ask.drv, &captured, e);
+  if (status == ATTNC_OK)
+    status = captured ? get_loaded(r, &ask, &answer, out, e)
+             : r->problem.flags & ATTNC_NOWAIT
+                 ? get_background(r, &ask, &answer, out, e)
+                 : get_now(r->ctx, &ask, &answer, start, out, e);
   if (status == ATTNC_OK) {
     FlightKey plan = plan_key(&ask, &answer);
     memo_put(r->ctx->memo, &request, &plan);
@@ -322,6 +358,20 @@ attnc_plan_get(attnc_context *c, const attnc_spec *spec, const attnc_problem *pr
                attnc_plan **out, attnc_error *e)
 {
   return attnc_plan_get_with(c, spec, problem, NULL, out, e);
+}
+
+attnc_status
+attnc_prepare(attnc_context *c, const attnc_spec *spec, const attnc_problem *problem,
+              const attnc_schedule *want, attnc_error *e)
+{
+  bool kept = false;
+  while (!kept) { /* others may have asked for so many since that it was dropped */
+    attnc_plan *plan;
+    TRY(attnc_plan_get_with(c, spec, problem, want, &plan, e));
+    kept = flight_keep(c->plans, plan);
+    attnc_plan_release(plan);
+  }
+  return ATTNC_OK;
 }
 
 /* A key needs no device where the context has a target: one that is absent, or of another

@@ -337,15 +337,34 @@ plan_diagnose(attnc_plan *p, json_t *strings, attnc_error *e)
 
 /* ---- making and giving back ---- */
 
+/* A thread may make and drop plans while another captures a stream: a load that is not said
+ * to be relaxed would end that capture, or be refused (CUDA Driver API,
+ * cuThreadExchangeStreamCaptureMode).  Called twice, it is as before. */
+static void
+exchange_mode(const Driver *d, CUstreamCaptureMode *mode)
+{
+  if (d->cuThreadExchangeStreamCaptureMode)
+    d->cuThreadExchangeStreamCaptureMode(mode);
+}
+
+static void
+unload(const attnc_plan *p)
+{
+  CUcontext popped;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (!p->module || p->drv->cuCtxPushCurrent_v2(p->context) != CUDA_SUCCESS)
+    return;
+  exchange_mode(p->drv, &mode);
+  p->drv->cuModuleUnload(p->module);
+  exchange_mode(p->drv, &mode);
+  p->drv->cuCtxPopCurrent_v2(&popped);
+}
+
 static void
 plan_free(attnc_plan *p)
 {
   if (p->context && p->pid == (int)getpid()) {
-    CUcontext popped;
-    if (p->module && p->drv->cuCtxPushCurrent_v2(p->context) == CUDA_SUCCESS) {
-      p->drv->cuModuleUnload(p->module);
-      p->drv->cuCtxPopCurrent_v2(&popped);
-    }
+    unload(p);
     p->drv->cuDevicePrimaryCtxRelease_v2(p->device.handle);
   }
   recipe_free(p->recipe);
@@ -378,6 +397,7 @@ load_on_device(attnc_plan *p, const PlanText *text, attnc_error *e)
   JitLog *log = calloc(1, sizeof *log);
   Facts facts = {0};
   CUcontext popped;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
   if (!log)
     return err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory");
   attnc_status status =
@@ -385,7 +405,9 @@ load_on_device(attnc_plan *p, const PlanText *text, attnc_error *e)
   if (status == ATTNC_OK)
     status = DRV(p->drv, e, cuCtxPushCurrent_v2, p->context);
   if (status == ATTNC_OK) {
+    exchange_mode(p->drv, &mode);
     status = load_here(p, text, log, &facts, e);
+    exchange_mode(p->drv, &mode);
     p->drv->cuCtxPopCurrent_v2(&popped);
   }
   if (status == ATTNC_OK) {

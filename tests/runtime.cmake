@@ -8,7 +8,8 @@ endfunction()
 stub(cuda_stub)
 # Has none of what only later drivers have.
 stub(cuda_stub_old cuFuncLoad=stub_hidden cuLaunchKernelEx=stub_hidden2
-  cuTensorMapEncodeTiled=stub_hidden3)
+  cuTensorMapEncodeTiled=stub_hidden3 cuThreadExchangeStreamCaptureMode=stub_hidden4
+  cuLinkCreate_v2=stub_hidden5)
 stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
 
 foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock flight tunetab settings get operate verdict)

@@ -105,6 +105,10 @@ typedef struct attnc_problem {
       *tensors;       /* by slot: strides in elements, read if `specialize` has `strides` */
   size_t tensor_size; /* sizeof(attnc_tensor) */
   uint32_t n_tensors, flags;
+  /* The stream that the plan is wanted for (a CUstream), or NULL.  While it is being
+   * captured nothing is compiled or loaded: a plan that is not there yet is
+   * ATTNC_ERR_NOT_PREPARED, and the capture goes on. */
+  void *stream;
 } attnc_problem;
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
@@ -254,7 +258,8 @@ ATTNC_API const char *attnc_context_json(attnc_context *);
   X(lock_waits, "times that another process had the lock of a kernel")                     \
   X(lock_us, "time spent waiting for one")                                                 \
   X(lock_hits, "kernels that another process had stored by the end of the wait")           \
-  X(lock_timeouts, "waits given up, after which the kernel was compiled here too")
+  X(lock_timeouts, "waits given up, after which the kernel was compiled here too")         \
+  X(not_prepared, "requests for a stream under capture whose plan was not loaded")
 
 typedef struct attnc_stats {
   size_t size;
@@ -281,6 +286,13 @@ ATTNC_API attnc_status attnc_plan_get(attnc_context *, const attnc_spec *,
 ATTNC_API attnc_status attnc_plan_get_with(attnc_context *, const attnc_spec *,
                                            const attnc_problem *, const attnc_schedule *,
                                            attnc_plan **, attnc_error *);
+/* attnc_plan_get_with for later: the plan is loaded, and the context keeps it as long as it
+ * lives itself, so that the same request finds it, while a stream is captured too.  Which
+ * plan a request comes to may change when a tuning table does; with
+ * attnc_options.tune_table it does not.  schedule may be NULL. */
+ATTNC_API attnc_status attnc_prepare(attnc_context *, const attnc_spec *,
+                                     const attnc_problem *, const attnc_schedule *,
+                                     attnc_error *);
 /* What attnc_plan_get_with would look up, as JSON, without compiling: the key of the cache
  * entry, the labelled fields that the key is the hash of, the schedule and its source
  * (exact, near, family, model, default, pinned).  If the device is absent or does not run

@@ -13,8 +13,8 @@ import typing as _typing
 from . import expr
 from .context import Context
 from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
-                     Diagnostic, ExpressionError, NoDeviceError, PendingError, ShapeError,
-                     SpecError, UnsupportedError, UsageError)
+                     Diagnostic, ExpressionError, NoDeviceError, NotPreparedError, PendingError,
+                     ShapeError, SpecError, UnsupportedError, UsageError)
 from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, set_context)

@@ -241,7 +241,7 @@ class _Prepared:
             (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
             sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
         self.plan = context_of(kind).plan(spec_of(dtype, q.shape[-1], options), sizes,
-                                          device=index)
+                                          device=index, stream=ops.stream(self.device))
         # Every row sees a key, whatever causal and window say.
         self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
         self.launch = None

@@ -44,7 +44,7 @@ Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(T
               ("workspace_bytes", size_t))
 Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", C.POINTER(Sizes)),
                  ("tensors", C.POINTER(Tensor)), ("tensor_size", size_t), ("n_tensors", u32),
-                 ("flags", u32))
+                 ("flags", u32), ("stream", pointer))
 Schedule = struct("Schedule", SIZE, ("template_name", text),
                   *((name, i32) for name in ("block_m", "block_n", "num_stages", "num_warps")),
                   ("options", text))
@@ -83,7 +83,7 @@ Stats = struct("Stats", SIZE, *((name, u64) for name in (
     "plan_hits", "kernel_hits", "disk_hits", "readonly_hits", "misses", "compiles",
     "compile_errors", "compile_us", "loads", "load_errors", "load_us", "stored",
     "store_errors", "corrupt", "read_errors", "evicted", "lock_waits", "lock_us",
-    "lock_hits", "lock_timeouts")))
+    "lock_hits", "lock_timeouts", "not_prepared")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
@@ -172,6 +172,7 @@ FUNCTIONS = {
     "attnc_plan_get": (status, pointer, pointer, ref(Problem), out, error),
     "attnc_plan_get_with": (status, pointer, pointer, ref(Problem), ref(Schedule), out,
                             error),
+    "attnc_prepare": (status, pointer, pointer, ref(Problem), ref(Schedule), error),
     "attnc_key_explain": (status, pointer, pointer, ref(Problem), ref(Schedule), out, error),
     "attnc_reference": (status, pointer, i32, ref(Args), ref(i64), size_t, ref(ref(f64)), u32,
                         error),

@@ -97,16 +97,19 @@ class Context(Shared):
 
     def plan(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
              schedule: Optional[Mapping[str, Any]] = None,
-             strides: Optional[Mapping[str, Any]] = None, nowait: bool = False) -> Plan:
+             strides: Optional[Mapping[str, Any]] = None, nowait: bool = False,
+             stream: int = 0) -> Plan:
         """A kernel for `spec`, loaded on device `device`: found in a cache, or compiled.
 
         sizes: hints for the choice of a schedule, and the values of what the spec
         specialises; a plan serves every other size too.  schedule: the caller's own, which
-        must be legal.  nowait: PendingError instead of waiting for a compile.
+        must be legal.  nowait: PendingError instead of waiting for a compile.  stream: the
+        CUstream that the plan is for, as an integer: while it is being captured, a plan that
+        is not loaded is NotPreparedError, and nothing is compiled.
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()
-        asked = problem(spec, sizes, device, strides, nowait)
+        asked = problem(spec, sizes, device, strides, nowait, stream)
         if schedule is None:
             status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
                                         error)
@@ -115,6 +118,16 @@ class Context(Shared):
                                              make_schedule(schedule), C.byref(handle), error)
         _check(status, error)
         return Plan(self, spec, handle, device)
+
+    def prepare(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
+                schedule: Optional[Mapping[str, Any]] = None,
+                strides: Optional[Mapping[str, Any]] = None) -> None:
+        """plan() for later: what it would answer is loaded, and kept as long as the context,
+        so that the same request finds it, while a stream is captured too."""
+        spec, error = load_spec(spec), _lib.Error()
+        _check(_lib.library().attnc_prepare(
+            self._handle, spec._handle, problem(spec, sizes, device, strides),
+            None if schedule is None else make_schedule(schedule), error), error)
 
     def explain_key(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
                     schedule: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:

@@ -79,6 +79,10 @@ class PendingError(AttncError):
     """Being compiled in the background; ask again."""
 
 
+class NotPreparedError(DeviceError):
+    """The kernel is not loaded, and the stream is being captured: prepare it before."""
+
+
 class CheckError(AttncError):
     """A result failed verification, or the emulator saw a kernel do something wrong."""
 
@@ -100,7 +104,7 @@ STATUSES = (
     ("ATTNC_ERR_CACHE", CacheError),
     ("ATTNC_ERR_NOMEM", MemoryError),
     ("ATTNC_ERR_PENDING", PendingError),
-    ("ATTNC_ERR_NOT_PREPARED", DeviceError),
+    ("ATTNC_ERR_NOT_PREPARED", NotPreparedError),
     ("ATTNC_ERR_CHECK", CheckError),
     ("ATTNC_ERR_TIMEOUT", AttncError),
     ("ATTNC_ERR_CANCELLED", AttncError),

@@ -101,7 +101,8 @@ def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, tensors=None, scal
     q, k, v = (_flash.usable(ops, x) for x in (q, k, v))
     spec = _made(_fields(dtype, (q.shape[-1], v.shape[-1]), layout,
                          _flash.truth("return_lse", return_lse), mods))
-    plan = _flash.context_of(device[0]).plan(spec, Sizes(*lengths.values()), device=device[1])
+    plan = _flash.context_of(device[0]).plan(spec, Sizes(*lengths.values()), device=device[1],
+                                             stream=ops.stream(device))
     numbers = mods.get("scalars", {})
     made = plan(q, k, v, softmax_scale=_flash.scale_of(scale, head_dim), **data, **numbers)
     out, *lse = made if isinstance(made, tuple) else (made,)

@@ -122,9 +122,11 @@ def load_spec(source: SpecLike) -> Spec:
     return Spec.from_file(source)
 
 
-def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False):
+def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False,
+            stream=0):
     """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
-    (b, h, s, d) in elements, …} for specs that specialise them."""
+    (b, h, s, d) in elements, …} for specs that specialise them; stream: the CUstream that
+    the plan is for, as an integer, 0: of none in particular."""
     at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
     if device is not None and not 0 < at < 2 ** 31:
         raise errors.UsageError(f"there is no device {device}")
@@ -138,7 +140,7 @@ def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=
             tensors[spec.signature.tensors[name]["slot"]].stride[i] = value
     p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0,
                      tensors=tensors, tensor_size=C.sizeof(_lib.Tensor),
-                     n_tensors=len(tensors))
+                     n_tensors=len(tensors), stream=stream)
     if sizes is not None:
         p.sizes = C.pointer(sizes_struct(make_sizes(sizes)))
     return p

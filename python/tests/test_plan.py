@@ -268,6 +268,35 @@ class Host(common.Case):
             self.assertEqual(text.count("# TYPE "), len(s))
             self.assertTrue(text.endswith("\n"))
 
+    def test_prepare(self):
+        """What was prepared is there for the same request, and an option's fault is told."""
+        c = attnc.Context("emu", cache="off")
+        c.prepare(CAUSAL, "b1 h1 s16")
+        before = c.stats()
+        c.plan(CAUSAL, "b1 h1 s16", stream=0)
+        self.assertEqual((before["loads"], c.stats()["loads"]), (1, 1))
+        self.assertEqual(c.stats()["plan_hits"], before["plan_hits"] + 1)
+        with self.assertRaises(attnc.UnsupportedError):
+            c.prepare(CAUSAL, "b1 h1 s16", schedule={"template": "none"})
+
+    def test_captured(self):
+        """A plan for a stream under capture: the loaded one is given, another refused, and the
+        capture goes on."""
+        c = attnc.Context("emu", cache="off")
+        driver = c.driver.lib
+        stream, graph = C.c_void_p(), C.c_void_p()
+        c.prepare(CAUSAL, "b1 h1 s16")
+        with c.driver.current():
+            self.assertEqual(driver.cuStreamCreate(C.byref(stream), 1), 0)
+            self.assertEqual(driver.cuStreamBeginCapture_v2(stream, 0), 0)
+            c.plan(CAUSAL, "b1 h1 s16", stream=stream.value)
+            with self.assertRaisesRegex(attnc.NotPreparedError, "attnc_prepare"):
+                c.plan(CAUSAL, "b1 h1 s16", schedule={"num_stages": 1}, stream=stream.value)
+            self.assertEqual(driver.cuStreamEndCapture(stream, C.byref(graph)), 0)
+            self.assertEqual(driver.cuGraphDestroy(graph), 0)
+            self.assertEqual(driver.cuStreamDestroy_v2(stream), 0)
+        self.assertEqual(c.stats()["not_prepared"], 1)
+
     def test_schedules_and_info(self):
         best = attnc.schedules(CAUSAL, "sm_80", SIZES)[-1]
         fields = {n: best[n] for n in ("template", "block_m", "block_n", "num_stages",

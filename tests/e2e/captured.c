@@ -18,6 +18,8 @@ static GraphCalls graph;
 static Session session;
 static Call call;
 static attnc_plan *plan;
+static attnc_spec *spec;
+static CallAsked asked;
 static CUstream stream, other;
 static CUevent event;
 
@@ -49,9 +51,7 @@ open_all(const char *target)
 {
   char why[1000] = "", text[200];
   static Case c;
-  attnc_spec *spec = NULL;
   attnc_error e = {0};
-  CallAsked asked;
   snprintf(text, sizeof text,
            "{dtype: bf16, head_dim: 64, causal: true, return_lse: true} h4/2 sq130 sk200 "
            "%s seed=3",
@@ -64,7 +64,6 @@ open_all(const char *target)
   call_problem(&call, &asked);
   if (attnc_plan_get(session.context, spec, &asked.problem, &plan, &e))
     die("attnc_plan_get", e.message);
-  attnc_spec_release(spec);
   find_functions();
   OK(session.device.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
   OK(session.device.cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
@@ -195,6 +194,33 @@ missing_edge(bool ordered)
   OK(graph.cuGraphDestroy(g));
 }
 
+/* A plan that is asked for while its stream is captured, loaded and not, and one that is
+ * loaded meanwhile for another stream: the capture goes on. */
+static void
+planned(void)
+{
+  CUgraph g;
+  attnc_plan *p = NULL;
+  attnc_error e = {0};
+  attnc_problem for_stream = asked.problem, elsewhere = asked.problem;
+  attnc_schedule want = {.size = sizeof want, .num_stages = 1};
+  for_stream.stream = stream;
+  elsewhere.stream = other;
+  OK(graph.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+  if (attnc_plan_get(session.context, spec, &for_stream, &p, &e) || p != plan)
+    die("a plan that is loaded", e.message);
+  attnc_plan_release(p);
+  if (attnc_plan_get_with(session.context, spec, &for_stream, &want, &p, &e) !=
+      ATTNC_ERR_NOT_PREPARED)
+    die("a plan that is not loaded", "was given");
+  if (attnc_plan_get_with(session.context, spec, &elsewhere, &want, &p, &e))
+    die("a plan for another stream", e.message);
+  attnc_plan_release(p);
+  launch(stream);
+  OK(graph.cuStreamEndCapture(stream, &g));
+  OK(graph.cuGraphDestroy(g));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -202,6 +228,7 @@ main(int argc, char **argv)
     die("usage", "e2e_captured TARGET");
   open_all(argv[1]);
   same_as_eager();
+  planned();
   missing_edge(true);
   missing_edge(false);
   OK(session.device.cuStreamDestroy_v2(stream));
@@ -209,6 +236,7 @@ main(int argc, char **argv)
   OK(session.device.cuEventDestroy_v2(event));
   call_free(&call, &session.device);
   attnc_plan_release(plan);
+  attnc_spec_release(spec);
   session_close(&session);
   puts("the graph does what the launch does");
   return 0;

@@ -41,11 +41,17 @@ enum {
 #define X(need, name, args) F_##name,
   CUDA_ENTRY_TABLE(X)
 #undef X
-      FUNCTIONS
+#define X(name, args) F_##name,
+      CUDA_LOAD_ENTRY_TABLE(X)
+#undef X
+          FUNCTIONS
 };
 static const char *const function_names[] = {
 #define X(need, name, args) #name,
     CUDA_ENTRY_TABLE(X)
+#undef X
+#define X(name, args) #name,
+        CUDA_LOAD_ENTRY_TABLE(X)
 #undef X
 };
 
@@ -60,10 +66,13 @@ static struct {
   Image images[STUB_IMAGES];
   int n_images;
   char info[4096], error[4096];
-} now = {.cc = {80, 80}, .version = 13000};
+  CUstreamCaptureStatus capturing;
+  int loaded_in_mode;
+} now = {.cc = {80, 80}, .version = 13000, .loaded_in_mode = -1};
 static struct CUctx_st primary[DEVICES] = {{0}, {1}};
 static _Thread_local CUcontext stack[STACK];
 static _Thread_local int depth;
+static _Thread_local CUstreamCaptureMode thread_mode;
 
 /* ---- controls ---- */
 
@@ -89,6 +98,7 @@ stub_reset(void)
   now.modules = modules;
   memcpy(now.primaries, primaries, sizeof primaries);
   now.version = 13000;
+  now.loaded_in_mode = -1;
   now.cc[0] = now.cc[1] = 80;
   pthread_mutex_unlock(&lock);
 }
@@ -178,10 +188,24 @@ stub_load_ms(int ms)
   now.load_ms = ms;
 }
 
+STUB void
+stub_capturing(CUstreamCaptureStatus status)
+{
+  now.capturing = status;
+}
+STUB int
+stub_loaded_in_mode(void)
+{
+  LOCKED(int, now.loaded_in_mode);
+}
+
 /* ---- the driver's functions ---- */
 
 #define X(need, name, args) STUB CUresult name args;
 CUDA_ENTRY_TABLE(X)
+#undef X
+#define X(name, args) STUB CUresult name args;
+CUDA_LOAD_ENTRY_TABLE(X)
 #undef X
 
 CUresult
@@ -410,7 +434,77 @@ cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *o
     now.images[now.n_images++].n = (*out)->n;
   }
   now.modules++;
+  now.loaded_in_mode = thread_mode;
   pthread_mutex_unlock(&lock);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+  CUstreamCaptureMode before = thread_mode;
+  CALL(cuThreadExchangeStreamCaptureMode);
+  thread_mode = *mode;
+  *mode = before;
+  return CUDA_SUCCESS;
+}
+
+/* The linker's cubin is an ELF header with the PTX behind it, from "cubin of " on. */
+struct CUlinkState_st {
+  CUjit_option options[16];
+  void *values[16];
+  unsigned n;
+  char *cubin;
+  size_t bytes;
+};
+CUresult
+cuLinkCreate_v2(unsigned n, CUjit_option *options, void **values, CUlinkState *out)
+{
+  CALL(cuLinkCreate_v2);
+  if (!depth || n > 16)
+    return depth ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_CONTEXT;
+  *out = calloc(1, sizeof **out);
+  memcpy((*out)->options, options, n * sizeof *options);
+  memcpy((*out)->values, values, n * sizeof *values);
+  (*out)->n = n;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t n,
+                 const char *name, unsigned n_options, CUjit_option *options, void **values)
+{
+  (void)name;
+  (void)options;
+  (void)values;
+  for (unsigned i = 0; i < state->n; i++)
+    fill_log(state->options[i], state->values[i]);
+  nanosleep(&(struct timespec){.tv_nsec = now.load_ms * 1000000L}, NULL);
+  CALL(cuLinkAddData_v2);
+  if (type != CU_JIT_INPUT_PTX || n_options || !n || ((char *)data)[n - 1])
+    return CUDA_ERROR_INVALID_VALUE;
+  const Elf64_Ehdr head = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3},
+                           .e_phoff = sizeof head,
+                           .e_phnum = (Elf64_Half)((n + 9) / sizeof(Elf64_Phdr) + 1)};
+  state->bytes = head.e_phoff + head.e_phnum * sizeof(Elf64_Phdr);
+  state->cubin = calloc(1, state->bytes);
+  memcpy(state->cubin, &head, sizeof head);
+  memcpy(state->cubin + sizeof head, "cubin of ", 9);
+  memcpy(state->cubin + sizeof head + 9, data, n);
+  return CUDA_SUCCESS;
+}
+CUresult
+cuLinkComplete(CUlinkState state, void **cubin, size_t *n)
+{
+  CALL(cuLinkComplete);
+  *cubin = state->cubin;
+  *n = state->bytes;
+  return CUDA_SUCCESS;
+}
+CUresult
+cuLinkDestroy(CUlinkState state)
+{
+  CALL(cuLinkDestroy);
+  free(state->cubin);
+  free(state);
   return CUDA_SUCCESS;
 }
 CUresult
@@ -577,7 +671,7 @@ cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
 {
   CALL(cuStreamIsCapturing);
   (void)stream;
-  *status = CU_STREAM_CAPTURE_STATUS_NONE;
+  *status = now.capturing;
   return CUDA_SUCCESS;
 }
 CUresult

@@ -8,7 +8,7 @@
 #ifndef ATTNC_TESTS_STUB_H
 #define ATTNC_TESTS_STUB_H
 
-#include "abi/cuda.h"
+#include "abi/cuda_load.h"
 
 #include <stdbool.h>
 
@@ -45,6 +45,10 @@ StubLaunch stub_launch_at(int i);
 void stub_logs(const char *info, const char *error);
 void stub_version(int version);
 void stub_cc(int device, int cc);
+/* What cuStreamIsCapturing says of every stream. */
+void stub_capturing(CUstreamCaptureStatus status);
+/* The mode that was this thread's at the last load of an image; -1: none was loaded. */
+int stub_loaded_in_mode(void);
 /* The i-th image that was loaded since the last reset, i below STUB_IMAGES: its bytes, a
  * text's up to its 0, an ELF file's up to its last section; NULL: there is none. */
 enum { STUB_IMAGES = 16 };

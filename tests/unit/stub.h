@@ -16,7 +16,10 @@
   X(void, stub_logs, (const char *, const char *))                                         \
   X(void, stub_version, (int))                                                             \
   X(void, stub_cc, (int, int))                                                             \
+  X(void, stub_capturing, (CUstreamCaptureStatus))                                         \
+  X(int, stub_loaded_in_mode, (void))                                                      \
   X(void, stub_load_ms, (int))                                                             \
+  X(CUresult, cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode *))                  \
   X(int, stub_modules, (void))                                                             \
   X(int, stub_primaries, (int))                                                            \
   X(unsigned, stub_shared_opt_in, (void))                                                  \

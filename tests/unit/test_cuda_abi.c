@@ -7,6 +7,7 @@
 
 #define CUDA_ABI_TABLES_ONLY
 #include "abi/cuda_graph.h"
+#include "abi/cuda_load.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,6 +39,12 @@ _Static_assert(CU_TENSOR_MAP_NUM_QWORDS * 8 == CUDA_TENSOR_MAP_BYTES, "bytes of 
 CUDA_ENTRY_TABLE(X)
 #undef X
 
+#define X(name, args)                                                                      \
+  _Static_assert(__builtin_types_compatible_p(__typeof__(&name), CUresult(*) args),        \
+                 #name #args);
+CUDA_LOAD_ENTRY_TABLE(X)
+#undef X
+
 /* cuda.h declares the newest version of a function alone, its companion all of them. */
 #define X(name, value) _Static_assert((long long)name == value, #name " is " #value);
 CUDA_PROC_FLAG_TABLE(X)
@@ -60,6 +67,7 @@ CUDA_ACCESS_TABLE(X)
 CUDA_POOL_ATTRIBUTE_TABLE(X)
 CUDA_NODE_TYPE_TABLE(X)
 CUDA_CAPTURE_MODE_TABLE(X)
+CUDA_JIT_INPUT_TABLE(X)
 CUDA_CAPTURE_UPDATE_TABLE(X)
 CUDA_DEPENDENCY_TABLE(X)
 CUDA_GRAPH_UPDATE_TABLE(X)

@@ -70,6 +70,28 @@ test_values_are_kept_and_dropped(void **state)
 }
 
 static void
+test_kept_ones_are_not_dropped(void **state)
+{
+  (void)state;
+  memset(refs, 0, sizeof refs);
+  Flights *f = flights_new(2, retain, release);
+  for (int i = 0; i < 3; i++) {
+    fly(f, i);
+    assert_true(flight_keep(f, &refs[i]));
+    assert_true(flight_keep(f, &refs[i]));
+  }
+  for (int i = 3; i < 9; i++) /* two are held beside them */
+    fly(f, i);
+  assert_int_equal(flights_count(f), 5);
+  for (int i = 0; i < 9; i++)
+    assert_int_equal(peek(f, i), i < 3 || i > 6 ? FLIGHT_HIT : FLIGHT_BUSY);
+  assert_false(flight_keep(f, &refs[3]));
+  flights_free(f);
+  for (int i = 0; i < 9; i++)
+    assert_int_equal(refs[i], 0);
+}
+
+static void
 test_a_failure_is_told_and_forgotten(void **state)
 {
   FlightKey k = key(5);
@@ -252,6 +274,7 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_values_are_kept_and_dropped),
+      cmocka_unit_test(test_kept_ones_are_not_dropped),
       cmocka_unit_test(test_a_failure_is_told_and_forgotten),
       cmocka_unit_test(test_one_at_a_time),
       cmocka_unit_test(test_behind),

@@ -208,6 +208,102 @@ test_prometheus(void **state)
   assert_int_equal(small[100], 'x');
 }
 
+/* ---- while a stream is captured ---- */
+
+static attnc_status
+get_for(attnc_context *c, void *stream, unsigned flags, attnc_error *e)
+{
+  attnc_plan *p = NULL;
+  attnc_problem problem = {.size = sizeof problem, .stream = stream, .flags = flags};
+  attnc_status status = attnc_plan_get(c, spec, &problem, &p, e);
+  attnc_plan_release(p);
+  return status;
+}
+
+static void
+test_not_prepared(void **state)
+{
+  static const CUstreamCaptureStatus captured[] = {CU_STREAM_CAPTURE_STATUS_ACTIVE,
+                                                   CU_STREAM_CAPTURE_STATUS_INVALIDATED};
+  int stream;
+  (void)state;
+  attnc_context *c = context();
+  attnc_error e = {0};
+  for (size_t i = 0; i < 2; i++)
+    for (unsigned flags = 0; flags <= ATTNC_NOWAIT; flags++) {
+      stub.stub_capturing(captured[i]);
+      assert_int_equal(get_for(c, &stream, flags, &e), ATTNC_ERR_NOT_PREPARED);
+      assert_non_null(strstr(e.message, "by_hand is not loaded"));
+    }
+  assert_int_equal(fake.compiles, 0);
+  assert_int_equal(stub.stub_calls("cuModuleLoadDataEx"), 0);
+  assert_int_equal(stub.stub_calls("cuDevicePrimaryCtxRetain"), 1); /* stub_use's */
+  assert_int_equal(stats_of(c).not_prepared, 4);
+  assert_int_equal(attnc_prepare(c, spec, NULL, NULL, &e), ATTNC_OK);
+  int asked = stub.stub_calls("cuStreamIsCapturing");
+  assert_int_equal(get_for(c, &stream, 0, &e), ATTNC_OK);
+  assert_int_equal(stub.stub_calls("cuStreamIsCapturing"),
+                   asked); /* the request is known */
+  attnc_context_release(c);
+}
+
+/* By another request, one that has not been seen: a schedule that says what is chosen. */
+static void
+test_prepared_by_another_request(void **state)
+{
+  int stream;
+  (void)state;
+  attnc_context *c = context();
+  attnc_sizes sizes = {.size = sizeof sizes, .b = 1};
+  attnc_problem problem = {.size = sizeof problem, .sizes = &sizes, .stream = &stream};
+  attnc_plan *p = NULL;
+  assert_int_equal(attnc_prepare(c, spec, NULL, NULL, NULL), ATTNC_OK);
+  stub.stub_capturing(CU_STREAM_CAPTURE_STATUS_ACTIVE);
+  assert_int_equal(attnc_plan_get(c, spec, &problem, &p, NULL), ATTNC_OK);
+  attnc_plan_release(p);
+  assert_int_equal(stats_of(c).plan_hits, 1);
+  assert_int_equal(stats_of(c).loads, 1);
+  attnc_context_release(c);
+}
+
+/* Streams that are not captured: none named, the default one, a stream of no capture. */
+static void
+test_not_captured(void **state)
+{
+  int stream;
+  (void)state;
+  attnc_context *c = context();
+  assert_int_equal(get_for(c, &stream, 0, NULL), ATTNC_OK);
+  fake.revision++;
+  stub.stub_capturing(CU_STREAM_CAPTURE_STATUS_ACTIVE);
+  assert_int_equal(get_for(c, NULL, 0, NULL), ATTNC_OK);
+  fake.revision++;
+  assert_int_equal(get_for(c, (void *)1 /* CU_STREAM_LEGACY */, 0, NULL), ATTNC_OK);
+  assert_int_equal(stub.stub_calls("cuStreamIsCapturing"), 1);
+  fake.revision++;
+  attnc_error e = {0};
+  stub.stub_fail("cuStreamIsCapturing", 1, CUDA_ERROR_INVALID_HANDLE);
+  assert_int_equal(get_for(c, &stream, 0, &e), ATTNC_ERR_DEVICE);
+  assert_int_equal(e.driver_code, CUDA_ERROR_INVALID_HANDLE);
+  attnc_context_release(c);
+}
+
+/* A load disturbs no capture of another thread, and the thread is afterwards as it was. */
+static void
+test_loads_are_relaxed(void **state)
+{
+  (void)state;
+  attnc_context *c = context();
+  assert_int_equal(stub.stub_loaded_in_mode(), -1);
+  attnc_plan_release(get(c));
+  assert_int_equal(stub.stub_loaded_in_mode(), CU_STREAM_CAPTURE_MODE_RELAXED);
+  assert_int_equal(stub.stub_calls("cuThreadExchangeStreamCaptureMode"), 2);
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  stub.cuThreadExchangeStreamCaptureMode(&mode);
+  assert_int_equal(mode, CU_STREAM_CAPTURE_MODE_GLOBAL);
+  attnc_context_release(c);
+}
+
 /* ---- why it is a miss ---- */
 
 static void
@@ -241,6 +337,10 @@ main(void)
       GET_TEST(test_stats),
       GET_TEST(test_stats_of_other_versions),
       GET_TEST(test_prometheus),
+      GET_TEST(test_not_prepared),
+      GET_TEST(test_prepared_by_another_request),
+      GET_TEST(test_not_captured),
+      GET_TEST(test_loads_are_relaxed),
       GET_TEST(test_a_miss_says_why),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
