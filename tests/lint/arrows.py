@@ -39,7 +39,7 @@ RULES = [
     ("runtime/tune/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"',
                                '"harness/random.h"', '"harness/signature.h"',
                                '"harness/timing.h"', "<jansson.h>"}),
-    ("runtime/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"', "<jansson.h>"}),
+    ("runtime/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"', '"abi/cuda_load.h"', "<jansson.h>"}),
     ("emulator/export.h", set()),
     ("emulator/ptx/*", BASE | KERNEL | STEPS | {'"emulator/ptx/*"', '"abi/*"',
                             '"emulator/check/shadow.h"', '"emulator/check/undefined.h"',
