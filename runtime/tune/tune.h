@@ -11,8 +11,7 @@
 #define ATTNC_RUNTIME_TUNE_TUNE_H
 
 #include "runtime/context.h"
-
-#include <sys/types.h>
+#include "runtime/process.h"
 
 /* What can be wrong with a candidate on purpose. */
 #define FAULT_TABLE(X)                                                                     \
@@ -62,8 +61,7 @@ struct attnc_tuning {
 /* The worker process, as its parent sees it. */
 typedef struct Worker {
   struct Sweep *sweep;
-  pid_t pid;    /* 0: none runs */
-  int fd;       /* a socket: its standard input and output */
+  Process process;
   int count;    /* of workers so far */
   char *buffer; /* of answers; malloc'd */
   size_t used, room;

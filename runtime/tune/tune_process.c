@@ -1,10 +1,10 @@
 /* The parent's side of the worker process.
  *
- * Speech is one JSON object a line over a socket that is the worker's standard input and
- * output.  A greeting (version, spec, sizes, device) is answered by {"ready"} or {"error"};
- * a request (id, schedule, PTX, repeat) by stages ("load", "launch", "verify", "time") as
- * they begin and a result.  The time limit is per stage.  A request without PTX times again
- * what the worker has loaded. */
+ * Speech is one JSON object a line over the socket of process.h.  A greeting (version,
+ * spec, sizes, device) is answered by {"ready"} or {"error"}; a request (id, schedule, PTX,
+ * repeat) by stages ("load", "launch", "verify", "time") as they begin and a result.  The
+ * time limit is per stage.  A request without PTX times again what the worker has
+ * loaded. */
 #include "runtime/tune/tune.h"
 
 #include "base/clock.h"
@@ -13,25 +13,13 @@
 #include "base/str.h"
 #include "schedule/schedule_json.h"
 
-#include <dlfcn.h>
-#include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ;
 
 enum { LAST_SECONDS = 10 };
-
-/* How the speech with a worker went on. */
-typedef enum Talk { TALK_OK, TALK_TIMEOUT, TALK_ENDED, TALK_STOPPED } Talk;
 
 /* What a wait is for, as the caller is told. */
 typedef struct Wait {
@@ -42,23 +30,8 @@ typedef struct Wait {
 
 /* ---- the program ---- */
 
-/* The command beside the library; false where there is none. */
-static bool
-command_beside(char path[PATH_MAX])
-{
-  static const char *const places[] = {"attnc", "../bin/attnc", "../../bin/attnc"};
-  Dl_info info;
-  if (!dladdr(&fault_names, &info) || !info.dli_fname)
-    return false;
-  const char *slash = strrchr(info.dli_fname, '/');
-  int dir = slash ? (int)(slash + 1 - info.dli_fname) : 0;
-  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-    int n = snprintf(path, PATH_MAX, "%.*s%s", dir, info.dli_fname, places[i]);
-    if (n > 0 && n < PATH_MAX && access(path, X_OK) == 0)
-      return true;
-  }
-  return false;
-}
+/* Of what the caller does not name. */
+static const char *const places[] = {"attnc", "../bin/attnc", "../../bin/attnc"};
 
 /* What to spawn: the caller's argv, or the command's in `own`. */
 static attnc_status
@@ -72,7 +45,7 @@ worker_argv(const Sweep *s, char path[PATH_MAX], const char *own[3],
                       : err_set(e, ATTNC_ERR_USAGE, "attnc_tune: worker is empty");
   if (chosen)
     snprintf(path, PATH_MAX, "%s", chosen);
-  else if (!command_beside(path))
+  else if (!process_beside(places, sizeof places / sizeof *places, path, PATH_MAX))
     return err_set(e, ATTNC_ERR_IO,
                    "attnc_tune: no command attnc beside the library: set "
                    "ATTNC_TUNE_WORKER, or attnc_tune_options.worker");
@@ -85,87 +58,22 @@ worker_argv(const Sweep *s, char path[PATH_MAX], const char *own[3],
 
 /* ---- the process ---- */
 
-/* A group of its own, so that a terminal's Ctrl-C is the parent's to handle; no signal is
- * blocked or ignored, whatever this thread does with its own. */
-static int
-spawn_with(pid_t *pid, int fd, const char *const *argv)
-{
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t how;
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  int rc = posix_spawn_file_actions_init(&files);
-  if (rc)
-    return rc;
-  rc = posix_spawnattr_init(&how);
-  if (!rc) {
-    posix_spawn_file_actions_adddup2(&files, fd, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&files, fd, STDOUT_FILENO);
-    posix_spawnattr_setsigmask(&how, &none);
-    posix_spawnattr_setsigdefault(&how, &all);
-    posix_spawnattr_setpgroup(&how, 0);
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                       POSIX_SPAWN_SETPGROUP);
-    rc = posix_spawnp(pid, argv[0], &files, &how, (char *const *)(uintptr_t)argv, environ);
-    posix_spawnattr_destroy(&how);
-  }
-  posix_spawn_file_actions_destroy(&files);
-  return rc;
-}
-
 static attnc_status
 spawn(Worker *w, attnc_error *e)
 {
-  char path[PATH_MAX], reason[128];
+  char path[PATH_MAX];
   const char *own[3], *const *argv;
-  int pair[2];
   TRY(worker_argv(w->sweep, path, own, &argv, e));
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-    return err_set(e, ATTNC_ERR_IO, "attnc_tune: socketpair: %s",
-                   strerror_r(errno, reason, sizeof reason));
-  int rc = spawn_with(&w->pid, pair[1], argv);
-  close(pair[1]);
-  if (rc) {
-    w->pid = 0;
-    close(pair[0]);
-    return err_set(e, ATTNC_ERR_IO, "attnc_tune: the worker %.300s: %s", argv[0],
-                   strerror_r(rc, reason, sizeof reason));
-  }
-  w->fd = pair[0];
+  TRY(process_start(&w->process, argv, -1, "attnc_tune", e));
   w->used = 0;
   w->count++;
   return ATTNC_OK;
 }
 
-/* Ends the worker, which may be beyond listening; its wait status.  One that is to end by
- * itself has a few seconds for that. */
-static int
-put_down(Worker *w, bool by_force)
-{
-  const struct timespec pause = {0, 10000000};
-  const double until = clock_seconds() + LAST_SECONDS;
-  int status = 0;
-  if (!w->pid)
-    return 0;
-  close(w->fd);
-  pid_t gone = 0;
-  while (!by_force && (gone = waitpid(w->pid, &status, WNOHANG)) == 0 &&
-         clock_seconds() < until)
-    nanosleep(&pause, NULL);
-  if (!gone) {
-    kill(w->pid, SIGKILL);
-    while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-      continue;
-  }
-  w->pid = 0;
-  return status;
-}
-
 void
 worker_end(Worker *w)
 {
-  put_down(w, true);
+  process_end(&w->process, 0);
   free(w->buffer);
   w->buffer = NULL;
   w->used = w->room = 0;
@@ -182,12 +90,9 @@ wait_for(const Worker *w, short events, double until, const Wait *wait)
       return TALK_STOPPED;
     if (left <= 0)
       return TALK_TIMEOUT;
-    struct pollfd p = {.fd = w->fd, .events = events};
-    int rc = poll(&p, 1, left > 0.2 ? 200 : (int)(left * 1000) + 1);
-    if (rc > 0)
-      return TALK_OK;
-    if (rc < 0 && errno != EINTR)
-      return TALK_ENDED;
+    Talk talk = process_wait(&w->process, events, left > 0.2 ? 0.2 : left);
+    if (talk != TALK_TIMEOUT)
+      return talk;
   }
 }
 
@@ -204,11 +109,11 @@ tell(const Worker *w, json_t *message, const Wait *wait)
   while (talk == TALK_OK && at < n) {
     if ((talk = wait_for(w, POLLOUT, until, wait)) != TALK_OK)
       break;
-    ssize_t put = send(w->fd, text + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (put > 0)
-      at += (size_t)put;
-    else if (put < 0 && errno != EAGAIN && errno != EINTR)
+    ssize_t put = process_send(&w->process, text + at, n - at);
+    if (put < 0)
       talk = TALK_ENDED;
+    else
+      at += (size_t)put;
   }
   free(text);
   return talk;
@@ -247,10 +152,10 @@ hear(Worker *w, json_t **message, const Wait *wait)
       return talk;
     if (!make_room(w))
       return TALK_ENDED;
-    ssize_t got = recv(w->fd, w->buffer + w->used, w->room - w->used, MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
+    ssize_t got = process_receive(&w->process, w->buffer + w->used, w->room - w->used);
+    if (got < 0)
       return TALK_ENDED;
-    w->used += got > 0 ? (size_t)got : 0;
+    w->used += (size_t)got;
   }
 }
 
@@ -258,17 +163,16 @@ hear(Worker *w, json_t **message, const Wait *wait)
 static attnc_status
 explain(Worker *w, Talk talk, const char *stage, attnc_error *e)
 {
-  int status = put_down(w, talk == TALK_TIMEOUT || talk == TALK_STOPPED);
+  char how[64];
+  bool by_force = talk == TALK_TIMEOUT || talk == TALK_STOPPED;
+  int status = process_end(&w->process, by_force ? 0 : LAST_SECONDS);
   if (talk == TALK_STOPPED)
     return err_set(e, ATTNC_ERR_CANCELLED, "%s: stopped by the caller", stage);
   if (talk == TALK_TIMEOUT)
     return err_set(e, ATTNC_ERR_TIMEOUT, "%s: no end within %g s, killed", stage,
                    w->sweep->options.timeout);
-  if (WIFSIGNALED(status))
-    return err_set(e, ATTNC_ERR_DEVICE, "%s: the worker died of signal %d (SIG%s)", stage,
-                   WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
-  return err_set(e, ATTNC_ERR_DEVICE, "%s: the worker ended with %d", stage,
-                 WEXITSTATUS(status));
+  process_how(status, how, sizeof how);
+  return err_set(e, ATTNC_ERR_DEVICE, "%s: the worker %s", stage, how);
 }
 
 /* ---- the greeting ---- */
@@ -303,12 +207,12 @@ static attnc_status
 ready(Worker *w, const Wait *wait, attnc_error *e)
 {
   json_t *answer = NULL;
-  if (w->pid)
+  if (w->process.pid)
     return ATTNC_OK;
   TRY(spawn(w, e));
   json_t *hello = greeting(w->sweep);
   if (!hello) {
-    put_down(w, true);
+    process_end(&w->process, 0);
     return err_set(e, ATTNC_ERR_USAGE, "attnc_tune: the driver's path is not UTF-8");
   }
   Talk talk = tell(w, hello, wait);
@@ -322,7 +226,7 @@ ready(Worker *w, const Wait *wait, attnc_error *e)
     int code = (int)json_integer_value(json_object_get(answer, "status"));
     status = err_set(e, code ? (attnc_status)code : ATTNC_ERR_USAGE, "the worker: %s",
                      why ? why : "what it answers is none");
-    put_down(w, true);
+    process_end(&w->process, 0);
   }
   json_decref(answer);
   return status;
@@ -401,7 +305,7 @@ converse(Worker *w, Candidate *c, int samples, Wait *wait, char stage[32])
     json_decref(answer);
     c->worker = ends ? 0 : w->count;
     if (ends)
-      put_down(w, false);
+      process_end(&w->process, LAST_SECONDS);
     break;
   }
   return talk;
