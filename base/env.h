@@ -18,6 +18,12 @@
     "the only tuning table to read, a file; it is never written")                          \
   X(TUNE_WORKER, "ATTNC_TUNE_WORKER", "attnc beside the library",                          \
     "program that tuning runs candidates in")                                              \
+  X(CC, "ATTNC_CC", "0",                                                                   \
+    "where kernels are compiled: 0 (in the process), 1 (in attnc-cc), or its path")        \
+  X(CC_LIMITS, "ATTNC_CC_LIMITS", "seconds=120,memory=4G,compiles=500,workers=2",          \
+    "limits of attnc-cc")                                                                  \
+  X(CC_FAULT, "ATTNC_CC_FAULT", "",                                                        \
+    "for tests: attnc-cc fails, as abort, exit, garbage, hang or memory, or as KIND:NAME") \
   X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")      \
   X(LLVM, "ATTNC_LLVM", "", "path of libattnc_llvm.so")                                    \
   X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \

@@ -94,6 +94,28 @@ about_ptxas(Doctor *d)
     tell(d, "no", "ptxas", "not found; needed for --sass and --emit cubin only");
 }
 
+/* The program of another process to compile in, and whether it is used. */
+static void
+about_cc(Doctor *d)
+{
+  const char *chosen = env_get(ENV_CC);
+  bool used = chosen && !str_eq(chosen, "0");
+  attnc_options o = {.size = sizeof o, .cache = 1, .cc = used ? NULL : "1"};
+  attnc_context *ctx;
+  attnc_error e;
+  attnc_status st = attnc_context_create(&o, &ctx, &e);
+  if (st != ATTNC_OK) {
+    tell(d, used ? "bad" : "no", "attnc-cc", "%s", e.message);
+    fail(d, used ? st : ATTNC_OK);
+    return;
+  }
+  json_t *j = json_loads(attnc_context_json(ctx), 0, NULL);
+  tell(d, "ok", "attnc-cc", "%s%s", json_string_value(json_object_get(j, "cc")),
+       used ? "" : "; not used: kernels are compiled in the process");
+  json_decref(j);
+  attnc_context_release(ctx);
+}
+
 /* What `python3` finds, and which library that loads. */
 static void
 about_python(Doctor *d)
@@ -315,6 +337,7 @@ cmd_doctor(Cli *c)
   about_device(&d, "gpu", "cuda");
   about_device(&d, "emulator", "emu");
   about_ptxas(&d);
+  about_cc(&d);
   about_python(&d);
   about_cache(&d);
   self_test(&d);

@@ -3,6 +3,7 @@
  *   DIR/entries/ab/cdef…   one file an entry (entry.h), named by its key
  *   DIR/tmp/…              being written; swept when an hour old
  *   DIR/corrupt/…          quarantined for inspection; the first to be evicted
+ *   DIR/failed/…           requests that were given up (cc_failed.h); kept for a week
  *   DIR/locks              empty; a byte of it is locked while a key is compiled
  *
  * It never fails its caller: a file that cannot be read, or of which anything is doubtful,

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STALE_SECONDS = 3600, NAME_BYTES = 96 };
+enum { STALE_SECONDS = 3600, KEPT_SECONDS = 7 * 86400, NAME_BYTES = 96 };
 
 static Below
 own(int root)
@@ -123,14 +123,15 @@ void
 gc_count(int root, CacheUsage *u)
 {
   const Below b = own(root);
-  Count corrupt = {0}, temporary = {0};
+  Count corrupt = {0}, temporary = {0}, failed = {0};
   u->entries = u->bytes = 0;
   each_entry(&b, count_entry, u);
   each_in(&b, "corrupt", count_file, &corrupt);
   each_in(&b, "tmp", count_file, &temporary);
+  each_in(&b, "failed", count_file, &failed);
   u->corrupt = corrupt.n;
   u->temporary = temporary.n;
-  u->bytes += corrupt.bytes + temporary.bytes;
+  u->bytes += corrupt.bytes + temporary.bytes + failed.bytes;
 }
 
 /* ---- making room ---- */
@@ -155,6 +156,14 @@ static void
 remove_stale(void *user, const File *f)
 {
   if (time(NULL) - f->stamp > STALE_SECONDS)
+    remove_file(user, f);
+}
+
+/* A request that was given up, which nobody looked at. */
+static void
+remove_old(void *user, const File *f)
+{
+  if (f->why || time(NULL) - f->stamp > KEPT_SECONDS)
     remove_file(user, f);
 }
 
@@ -235,6 +244,7 @@ gc_evict(int root, uint64_t max_bytes, CacheUsage *u)
   const Below b = own(root);
   each_in(&b, "corrupt", remove_file, u);
   each_in(&b, "tmp", remove_stale, u);
+  each_in(&b, "failed", remove_old, u);
   each_entry(&b, remove_stranger, u);
   gc_count(root, u);
   if (u->bytes > max_bytes) {
@@ -250,6 +260,7 @@ gc_clear(int root, CacheUsage *u)
   each_entry(&b, remove_file, u);
   each_in(&b, "corrupt", remove_file, u);
   each_in(&b, "tmp", remove_file, u);
+  each_in(&b, "failed", remove_file, u);
   gc_count(root, u);
 }
 

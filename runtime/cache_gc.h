@@ -12,7 +12,7 @@
 
 typedef struct CacheUsage {
   uint64_t entries, bytes;     /* left after the work; bytes of all files, as allocated on
-                                  disk, those in corrupt/ and tmp/ too */
+                                  disk, those in corrupt/, failed/ and tmp/ too */
   uint64_t corrupt, temporary; /* files in corrupt/ and tmp/ */
   uint64_t removed;            /* files, by this call */
   uint64_t evicted;            /* of those, entries */

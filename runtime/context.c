@@ -58,6 +58,7 @@ fork_one(attnc_context *c, ForkStep step)
 {
   if (step == FORK_PREPARE)
     pthread_mutex_lock(&c->lock);
+  cc_fork(c->cc, step);
   tune_fork(c->table, step);
   memo_fork(c->memo, step);
   flights_fork(c->plans, step);
@@ -122,6 +123,18 @@ open_table(attnc_context *c, attnc_error *e)
 }
 
 static attnc_status
+open_cc(attnc_context *c, attnc_error *e)
+{
+  CcConfig config = {.program = c->cc_program,
+                     .limits = c->cc_limits,
+                     .cache = c->cache,
+                     .log = c->log,
+                     .log_user = c->log_user,
+                     .stats = &c->stats};
+  return c->cc_program ? cc_new(&config, &c->cc, e) : ATTNC_OK;
+}
+
+static attnc_status
 create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
 {
   CacheConfig config = {0};
@@ -129,6 +142,7 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
   config.stats = &c->stats;
   TRY(cache_open(&config, &c->cache, e));
   TRY(open_table(c, e));
+  TRY(open_cc(c, e));
   c->plans = flights_new(KEPT_PLANS, retain_plan, release_plan);
   c->kernels = flights_new(KEPT_KERNELS, retain_entry, release_entry);
   c->background = background_new();
@@ -145,6 +159,7 @@ context_free(attnc_context *c)
   memo_free(c->memo);
   flights_free(c->plans);
   flights_free(c->kernels);
+  cc_free(c->cc);
   cache_close(c->cache);
   tune_close(c->table);
   drv_close(c->drv);
@@ -269,6 +284,7 @@ describe(attnc_context *c)
   json_object_set_new(root, "version", json_integer(attnc_version()));
   json_object_set_new(root, "driver", driver_json(c));
   json_object_set_new(root, "cache", cache_json(c->cache));
+  json_object_set_new(root, "cc", c->cc ? json_string(cc_program(c->cc)) : json_null());
   json_object_set_new(root, "tune_dir",
                       c->tune_dir ? json_string(c->tune_dir) : json_null());
   json_object_set_new(root, "tune_table", table_json(c->table));

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "runtime/background.h"
 #include "runtime/cache.h"
+#include "runtime/cc.h"
 #include "runtime/drv.h"
 #include "runtime/flight.h"
 #include "runtime/jit.h"
@@ -33,12 +34,15 @@ struct attnc_context {
   const Device *elsewhere;              /* of attnc_options.device; NULL: none, … */
   const Driver *elsewhere_drv;          /* … of which nothing is called */
   const attnc_compile_options *compile; /* NULL: none */
-  bool dumps;                           /* entries are not read: a hit has none */
+  const char *cc_program;               /* as attnc_options.cc; NULL: in the process */
+  CcLimits cc_limits;
+  bool dumps; /* entries are not read: a hit has none */
   void (*log)(void *user, int level, const char *message);
   void *log_user;
   int pid;
   Cache *cache;
   Flights *plans, *kernels;
+  Cc *cc; /* NULL: kernels are compiled here */
   Background *background;
   Memo *memo;
   TuneTable *table;

@@ -29,6 +29,18 @@ jit_spec_retain(const attnc_spec *spec)
   __atomic_add_fetch(&((attnc_spec *)spec)->refs, 1, __ATOMIC_RELAXED);
 }
 
+const char *
+jit_code_id(void)
+{
+  return gen_code_id;
+}
+
+const char *
+jit_llvm_version(void)
+{
+  return gen_llvm_version;
+}
+
 TuneProblem
 jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p, const Driver *drv,
                  const Device *device)
@@ -302,41 +314,57 @@ jit_resolved_free(JitResolved *a)
 
 /* ---- compiling ---- */
 
-/* DIR/NAME.TARGET.STAGE of every stage that was kept. */
-static attnc_status
-write_dumps(const JitRequest *a, const JitResolved *answer, const attnc_kernel *k,
-            attnc_error *e)
+static const char *const time_names[TIME_COUNT] = {
+#define X(id, name) name,
+    TIME_TABLE(X)
+#undef X
+};
+
+static json_t *
+take_notes(const attnc_kernel *k)
 {
+  json_t *seconds = json_object(), *dumps = json_object();
+  for (int i = 0; i < TIME_COUNT; i++)
+    json_object_set_new(seconds, time_names[i], json_real(k->seconds[i]));
+  for (int i = 0; i < DUMP_COUNT; i++)
+    if (k->dump[i])
+      json_object_set_new(dumps, dump_names[i], json_string(k->dump[i]));
+  return json_pack("{s:o, s:o}", "seconds", seconds, "dumps", dumps);
+}
+
+attnc_status
+jit_write_dumps(const JitRequest *a, const JitResolved *answer, const json_t *notes,
+                attnc_error *e)
+{
+  const char *stage;
+  json_t *text;
   if (!a->dump_dir)
     return ATTNC_OK;
   TRY(file_mkdirs(a->dump_dir, e));
-  for (int i = 0; i < DUMP_COUNT; i++) {
-    const char *text = attnc_kernel_dump(k, dump_names[i]);
+  json_object_foreach(json_object_get(notes, "dumps"), stage, text)
+  {
     char path[4096];
-    if (!text)
-      continue;
     int n = snprintf(path, sizeof path, "%s/%s.%s.%s", a->dump_dir, a->spec->name,
-                     answer->target, dump_names[i]);
+                     answer->target, stage);
     if (n < 0 || (size_t)n >= sizeof path)
       return err_set(e, ATTNC_ERR_IO, "%s: the path is too long", a->dump_dir);
-    TRY(file_write(path, text, strlen(text), e));
+    TRY(file_write(path, json_string_value(text), json_string_length(text), e));
   }
   return ATTNC_OK;
 }
 
 attnc_status
-jit_compile(const JitRequest *a, const JitResolved *answer, Entry **out, attnc_error *e)
+jit_compile(const JitRequest *a, const JitResolved *answer, Entry **out, json_t **notes,
+            attnc_error *e)
 {
   attnc_kernel *k = NULL;
   size_t n = 0;
+  *notes = NULL;
   TRY(gen_compile(a->spec, a->problem, target_find(answer->target), answer->sched,
                   a->compile, &k, e));
   const char *ptx = attnc_kernel_ptx(k, &n);
-  attnc_status status = write_dumps(a, answer, k, e);
-  if (status == ATTNC_OK) {
-    *out = entry_make(answer->key, a->spec->canonical, attnc_kernel_json(k), ptx, n);
-    status = *out ? ATTNC_OK : no_memory(e);
-  }
+  *out = entry_make(answer->key, a->spec->canonical, attnc_kernel_json(k), ptx, n);
+  *notes = *out ? take_notes(k) : NULL;
   attnc_kernel_release(k);
-  return status;
+  return *out ? ATTNC_OK : no_memory(e);
 }

@@ -2,8 +2,9 @@
  *
  * jit_resolve turns a request into the name of a kernel: target, schedule and where it
  * came from, the fields of the key and their hash.  jit_compile makes the bytes of that
- * kernel's entry.  Both are pure but for the tuning table that resolve consults and the
- * dumps that compile writes when it is asked to. */
+ * kernel's entry.  Both are pure but for the tuning table that resolve consults; what a
+ * compile tells besides are its notes, as JSON, so that they come from another process as
+ * they come from here: {"seconds": {stage: number}, "dumps": {stage: text}}. */
 #ifndef ATTNC_RUNTIME_JIT_H
 #define ATTNC_RUNTIME_JIT_H
 
@@ -17,6 +18,7 @@
 #include "runtime/tunetab.h"
 
 #include <attnc/attnc.h>
+#include <jansson.h>
 
 typedef struct JitRequest {
   const attnc_spec *spec;
@@ -44,7 +46,16 @@ typedef struct JitResolved {
 /* On failure nothing is to be given back. */
 attnc_status jit_resolve(const JitRequest *, JitResolved *, attnc_error *);
 void jit_resolved_free(JitResolved *);
-attnc_status jit_compile(const JitRequest *, const JitResolved *, Entry **, attnc_error *);
+/* *notes is the caller's to give back, and NULL where the compile fails. */
+attnc_status jit_compile(const JitRequest *, const JitResolved *, Entry **, json_t **notes,
+                         attnc_error *);
+/* DIR/NAME.TARGET.STAGE of every dump in the notes, where the request says to which DIR. */
+attnc_status jit_write_dumps(const JitRequest *, const JitResolved *, const json_t *notes,
+                             attnc_error *);
+
+/* What the compiler is: two of them of the same make the same of the same request. */
+const char *jit_code_id(void);
+const char *jit_llvm_version(void);
 
 /* What a spec, an op and a device are called in the tuning table; strings live with them.
  */

@@ -1,9 +1,11 @@
 #include "runtime/kernel.h"
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/hash.h"
 #include "runtime/miss.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a version of attnc with another reader wrote is no hit. */
@@ -20,13 +22,48 @@ readable(Entry *x)
   return NULL;
 }
 
+/* Where the time went: milliseconds by stage. */
+static void
+tell_stages(const attnc_context *c, const JitRequest *a, const json_t *notes)
+{
+  char text[300];
+  const char *stage;
+  json_t *seconds;
+  int n = 0;
+  if (!c->log)
+    return;
+  json_object_foreach(json_object_get(notes, "seconds"), stage, seconds) n +=
+      snprintf(text + n, sizeof text - (size_t)n, " %s %.1f", stage,
+               json_number_value(seconds) * 1e3);
+  if (n)
+    context_log(c, 3, "compiling %s took, in ms:%s", attnc_spec_name(a->spec), text);
+}
+
+/* Here or in another process. */
+static attnc_status
+make_entry(const attnc_context *c, const JitRequest *a, const JitResolved *answer,
+           Entry **out, attnc_error *e)
+{
+  json_t *notes;
+  TRY(c->cc ? cc_compile(c->cc, a, answer, out, &notes, e)
+            : jit_compile(a, answer, out, &notes, e));
+  attnc_status status = jit_write_dumps(a, answer, notes, e);
+  tell_stages(c, a, notes);
+  json_decref(notes);
+  if (status != ATTNC_OK) {
+    entry_release(*out);
+    *out = NULL;
+  }
+  return status;
+}
+
 static attnc_status
 compile(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *out,
         attnc_error *e)
 {
   double start = clock_seconds();
   out->layer = "miss";
-  attnc_status status = jit_compile(a, answer, &out->entry, e);
+  attnc_status status = make_entry(c, a, answer, &out->entry, e);
   out->compile = clock_seconds() - start;
   stats_since(&c->stats, compile_us, start);
   if (status != ATTNC_OK) {

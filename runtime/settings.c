@@ -224,6 +224,22 @@ compile_options(attnc_context *c, const attnc_compile_options *theirs, attnc_err
   return copy(c->arena, dir ? dir : env_table[ENV_DUMP_DIR].initial, &c->dump_dir, e);
 }
 
+/* ---- where kernels are compiled ---- */
+
+static attnc_status
+compile_where(attnc_context *c, const attnc_options *o, attnc_error *e)
+{
+  const char *program = o->cc ? o->cc : env_get(ENV_CC);
+  const char *limits = o->cc_limits ? o->cc_limits : env_get(ENV_CC_LIMITS);
+  TRY(cc_limits_read(limits, &c->cc_limits, e));
+  if (!program || str_eq(program, "0"))
+    return ATTNC_OK;
+  if (!str_eq(program, "1") && !strchr(program, '/'))
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "ATTNC_CC, attnc_options.cc: '%.100s' is not 0, 1 or a path", program);
+  return copy(c->arena, program, &c->cc_program, e);
+}
+
 attnc_status
 settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, attnc_error *e)
 {
@@ -236,5 +252,6 @@ settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, att
   TRY(tune_dir(c, o, e));
   TRY(tune_layers_of(c, o, e));
   TRY(compile_options(c, o->compile, e));
+  TRY(compile_where(c, o, e));
   return cache_settings(c, o, config, e);
 }

@@ -5,10 +5,11 @@ set(plugins ${libdir}/attnc)
 
 # ---- programs and libraries ----
 
-set(shipped attnc_cli attnc attnc_rt attnc_emu)
+set(shipped attnc_cli attnc_cc attnc attnc_rt attnc_emu)
 install(TARGETS attnc attnc_rt EXPORT attnc LIBRARY DESTINATION ${libdir})
 install(TARGETS attnc_cli attnc_emu RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   LIBRARY DESTINATION ${libdir})
+install(TARGETS attnc_cc RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/attnc)
 if(TARGET attnc_llvm)
   list(APPEND shipped attnc_llvm)
   install(TARGETS attnc_llvm LIBRARY DESTINATION ${plugins})

@@ -228,11 +228,30 @@ typedef struct attnc_options {
   /* What `attnc device dump` printed where another device is: attnc_key_explain is of that
    * one, its tuning records among them.  NULL: of the device that is here. */
   const char *device;
+  /* Where kernels are compiled: "0" in this process, "1" in attnc-cc of the installation,
+   * else in the program of this path, which calls attnc_compile_worker.  NULL: $ATTNC_CC,
+   * else "0".  Whatever LLVM does there, dying included, is an error of one kernel here.
+   * ATTNC_ERR_IO: there is no such program. */
+  const char *cc;
+  /* Its limits, "seconds=120,memory=4G,compiles=500,workers=2": seconds of a compile, bytes
+   * of address space of a process, compiles before it is replaced, processes at once.
+   * What is not named has the value shown.  NULL: $ATTNC_CC_LIMITS. */
+  const char *cc_limits;
 } attnc_options;
 
 ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,
                                             attnc_error *);
 ATTNC_API void attnc_context_release(attnc_context *);
+/* The worker of a context whose kernels are compiled elsewhere (attnc_options.cc): reads
+ * requests from standard input and answers on standard output until the input ends; the
+ * program attnc-cc does nothing else.  It limits its own memory and time.  ATTNC_ERR_IO: it
+ * has no input and output. */
+ATTNC_API attnc_status attnc_compile_worker(attnc_error *);
+/* Compiles in this process, on whose account it then is, a request that such a worker died
+ * of: the n bytes of the file that the error names.  The caller frees *ptx with
+ * attnc_text_free. */
+ATTNC_API attnc_status attnc_compile_replay(const char *request, size_t n, char **ptx,
+                                            attnc_error *);
 /* Settings, devices and counters as JSON: where things are, and what is in attnc_stats. */
 ATTNC_API const char *attnc_context_json(attnc_context *);
 
@@ -259,7 +278,12 @@ ATTNC_API const char *attnc_context_json(attnc_context *);
   X(lock_us, "time spent waiting for one")                                                 \
   X(lock_hits, "kernels that another process had stored by the end of the wait")           \
   X(lock_timeouts, "waits given up, after which the kernel was compiled here too")         \
-  X(not_prepared, "requests for a stream under capture whose plan was not loaded")
+  X(not_prepared, "requests for a stream under capture whose plan was not loaded")         \
+  X(cc_started, "processes attnc-cc that were started")                                    \
+  X(cc_compiled, "compiles that one of them answered")                                     \
+  X(cc_died, "of them that ended before they answered, or were too late")                  \
+  X(cc_failed, "compiles given up, as what compiled them died of it")                      \
+  X(cc_remembered, "compiles refused, as they were given up a while ago")
 
 typedef struct attnc_stats {
   size_t size;

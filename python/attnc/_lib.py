@@ -57,7 +57,8 @@ TileChoice = struct("TileChoice", SIZE, ("block_m", i32), ("block_n", i32), ("b"
 Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cache", i32),
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
                  ("compile", C.POINTER(CompileOptions)), ("target", text),
-                 ("tune_readonly", text), ("tune_table", text), ("device", text))
+                 ("tune_readonly", text), ("tune_table", text), ("device", text),
+                 ("cc", text), ("cc_limits", text))
 OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
                        ("bad_rows", i64))
 Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
@@ -83,7 +84,8 @@ Stats = struct("Stats", SIZE, *((name, u64) for name in (
     "plan_hits", "kernel_hits", "disk_hits", "readonly_hits", "misses", "compiles",
     "compile_errors", "compile_us", "loads", "load_errors", "load_us", "stored",
     "store_errors", "corrupt", "read_errors", "evicted", "lock_waits", "lock_us",
-    "lock_hits", "lock_timeouts", "not_prepared")))
+    "lock_hits", "lock_timeouts", "not_prepared", "cc_started", "cc_compiled", "cc_died",
+    "cc_failed", "cc_remembered")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",
@@ -174,6 +176,8 @@ FUNCTIONS = {
                             error),
     "attnc_prepare": (status, pointer, pointer, ref(Problem), ref(Schedule), error),
     "attnc_key_explain": (status, pointer, pointer, ref(Problem), ref(Schedule), out, error),
+    "attnc_compile_worker": (status, error),
+    "attnc_compile_replay": (status, text, size_t, out, error),
     "attnc_reference": (status, pointer, i32, ref(Args), ref(i64), size_t, ref(ref(f64)), u32,
                         error),
     "attnc_verify": (status, pointer, i32, ref(Args), ref(Verdict), error),

@@ -44,6 +44,8 @@ class Context(Shared):
     emulator: the emulator's settings, "arch=sm_86,threads=1"; arch only before its first use.
     cache: "off", "ro" or "rw"; None: $ATTNC_CACHE.  cache_dir, tune_dir: None: the defaults.
     tune_table: a file, the only tuning table then: read now and never written.
+    cc: "1": compile in another process, attnc-cc, "0" in this one, else its path; None:
+        $ATTNC_CC.
     target: compile for this target, not the device's best.
     log: called as log(level, message), from any thread.
 
@@ -55,7 +57,7 @@ class Context(Shared):
     def __init__(self, device: str = "auto", *, emulator: Optional[str] = None,
                  cache: Optional[str] = None, cache_dir: Optional[str] = None,
                  tune_dir: Optional[str] = None, tune_table: Optional[str] = None,
-                 target: Optional[str] = None,
+                 target: Optional[str] = None, cc: Optional[str] = None,
                  log: Optional[Callable[[int, str], None]] = None):
         if cache not in CACHES:
             raise errors.UsageError(f"cache: {cache!r} is not one of off, ro, rw")
@@ -66,7 +68,8 @@ class Context(Shared):
         options = _lib.Options(
             libcuda=_lib.encode(self.driver.path), cache_dir=_lib.encode(cache_dir),
             cache=CACHES[cache], tune_dir=_lib.encode(tune_dir), log=self._log,
-            target=_lib.encode(target), tune_table=_lib.encode(tune_table))
+            target=_lib.encode(target), tune_table=_lib.encode(tune_table),
+            cc=_lib.encode(cc))
         lib, self._handle, error = _lib.library(), C.c_void_p(), _lib.Error()
         _check(lib.attnc_context_create(options, C.byref(self._handle), error), error)
         weakref.finalize(self, lib.attnc_context_release, self._handle).atexit = False

@@ -141,7 +141,8 @@ load_plan(BackgroundTask *w, const json_t *job, attnc_plan **plan, attnc_error *
                      .libcuda = w->device.path,
                      .cache = 1,
                      .compile = &text,
-                     .target = w->target};
+                     .target = w->target,
+                     .cc = "0"};
   attnc_problem problem = {.size = sizeof problem,
                            .op = w->op,
                            .device = (int)w->device.ordinal + 1,

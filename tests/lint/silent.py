@@ -11,13 +11,17 @@ PATTERNS = [
     ("reads the environment", re.compile(r"\b(secure_)?getenv\s*\(")),
 ]
 # What the table of base/env.h cannot hold: names that are not ours.
-ENVIRONMENT = {"base/env.c": r".*", "runtime/settings.c": r'getenv\(xdg\).*getenv\("HOME"\)'}
+ENVIRONMENT = {"base/env.c": r".*", "runtime/settings.c": r'getenv\(xdg\).*getenv\("HOME"\)',
+               "runtime/cc_failed.c": r'getenv\("TMPDIR"\)'}
 
 
 # What kernels print and what is found goes there where ATTNC_EMU asks for it: printf=stdout,
 # findings=stderr.
-ASKED_FOR = {"emulator/exec/print.c": r"\bstdout\b", "emulator/check/findings.c": r"\bstderr\b"}
-PERMITTED = {"reads the environment": ENVIRONMENT, "prints": ASKED_FOR}
+ASKED_FOR = {"emulator/exec/print.c": r"\bstdout\b", "emulator/check/findings.c": r"\bstderr\b",
+             "runtime/cc_worker.c": r'fputs\("(\\n)?LLVM ERROR: .*, stderr\)'}
+# How a process attnc-cc dies where ATTNC_CC_FAULT asks for it.
+ENDS = {"runtime/cc_worker.c": r"\A +(abort\(\)|_exit\(3\));\Z"}
+PERMITTED = {"reads the environment": ENVIRONMENT, "prints": ASKED_FOR, "ends the process": ENDS}
 
 
 def permitted(path, what, line):
@@ -47,6 +51,7 @@ def self_test():
     expect(check, "compiler/a.h", "printf(m);\nputs(m);\n", 2)
     expect(check, "runtime/a.c", 'getenv("HOME");\n', 1)
     expect(check, "base/env.c", "getenv(name);\n", 0)
+    expect(check, "runtime/cc_worker.c", "  abort();\n  fputs(m, stderr);\n", 1)
     expect(check, "emulator/exec/print.c", "fflush(stdout);\nperror(m);\n", 1)
     expect(check, "cli/a.c", "printf(m);\nexit(1);\n", 0)
 

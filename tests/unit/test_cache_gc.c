@@ -240,9 +240,15 @@ test_upkeep(void **state)
   damage(dir, 3, 500);
   rt_write(dir, "tmp/young", "x", 1);
   rt_write(dir, "tmp/old", "x", 1);
-  snprintf(path, sizeof path, "%s/tmp/old", dir);
+  snprintf(path, sizeof path, "%s/failed", dir);
+  mkdir(path, 0700);
+  rt_write(dir, "failed/young", "x", 1);
+  rt_write(dir, "failed/old", "x", 1);
   struct timespec t[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
-  utimensat(AT_FDCWD, path, t, 0);
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/%s/old", dir, i ? "failed" : "tmp");
+    utimensat(AT_FDCWD, path, t, 0);
+  }
   int root = below_root(dir, true, &why);
   CacheUsage u = {0};
   gc_count(root, &u);
@@ -258,12 +264,12 @@ test_upkeep(void **state)
   json_decref(bad);
   u = (CacheUsage){0};
   gc_evict(root, 1 << 30, &u);
-  assert_int_equal(u.removed, 2); /* the corrupt one and the old temporary file */
+  assert_int_equal(u.removed, 3); /* the corrupt one and the two old files */
   assert_int_equal(u.temporary, 1);
   assert_int_equal(u.entries, 3);
   u = (CacheUsage){0};
   gc_clear(root, &u);
-  assert_int_equal(u.removed, 4);
+  assert_int_equal(u.removed, 5);
   assert_int_equal(u.entries + u.corrupt + u.temporary, 0);
   close(root);
   cache_close(c);

@@ -3,9 +3,9 @@
 #include "runtime/settings.h"
 
 static const char *const variables[] = {
-    "ATTNC_CACHE",          "ATTNC_CACHE_DIR", "ATTNC_CACHE_MAX_SIZE",
-    "ATTNC_CACHE_READONLY", "ATTNC_TUNE_DIR",  "XDG_CACHE_HOME",
-    "XDG_DATA_HOME",        "ATTNC_DUMP",      "ATTNC_DUMP_DIR"};
+    "ATTNC_CACHE",    "ATTNC_CACHE_DIR", "ATTNC_CACHE_MAX_SIZE", "ATTNC_CACHE_READONLY",
+    "ATTNC_TUNE_DIR", "XDG_CACHE_HOME",  "XDG_DATA_HOME",        "ATTNC_DUMP",
+    "ATTNC_DUMP_DIR", "ATTNC_CC",        "ATTNC_CC_LIMITS"};
 
 typedef struct Read {
   attnc_context c;
@@ -51,6 +51,11 @@ test_defaults(void **state)
   assert_int_equal(r.config.max_bytes, 2ull << 30);
   assert_null(r.config.readonly);
   assert_null(r.c.compile);
+  assert_null(r.c.cc_program); /* kernels are compiled in the process */
+  assert_int_equal(r.c.cc_limits.seconds, 120);
+  assert_int_equal(r.c.cc_limits.memory, 4ull << 30);
+  assert_int_equal(r.c.cc_limits.compiles, 500);
+  assert_int_equal(r.c.cc_limits.workers, 2);
   done(&r);
   setenv("XDG_CACHE_HOME", "/c", 1);
   setenv("XDG_DATA_HOME", "relative", 1); /* to be ignored, says its specification */
@@ -76,7 +81,9 @@ test_environment_then_options(void **state)
                      .cache_dir = "/opt",
                      .cache = 1,
                      .tune_dir = "/t",
-                     .compile = &compile};
+                     .compile = &compile,
+                     .cc = "0",
+                     .cc_limits = "workers=7"};
   (void)state;
   setenv("ATTNC_CACHE_DIR", "/env", 1);
   setenv("ATTNC_TUNE_DIR", "/env/tune", 1);
@@ -84,6 +91,8 @@ test_environment_then_options(void **state)
   setenv("ATTNC_CACHE_READONLY", "/a:/b", 1);
   setenv("ATTNC_CACHE_MAX_SIZE", "3M", 1);
   setenv("ATTNC_DUMP", "tile,ptx", 1);
+  setenv("ATTNC_CC", "/opt/attnc-cc", 1);
+  setenv("ATTNC_CC_LIMITS", "memory=2G,seconds=30", 1);
   read_settings(&r, NULL);
   assert_string_equal(r.config.dir, "/env");
   assert_string_equal(r.c.tune_dir, "/env/tune");
@@ -92,6 +101,9 @@ test_environment_then_options(void **state)
   assert_int_equal(r.config.max_bytes, 3 << 20);
   assert_string_equal(r.c.compile->dump, "tile,ptx");
   assert_string_equal(r.c.dump_dir, ".");
+  assert_string_equal(r.c.cc_program, "/opt/attnc-cc");
+  assert_int_equal(r.c.cc_limits.memory, 2ull << 30);
+  assert_int_equal(r.c.cc_limits.seconds, 30);
   assert_true(r.c.dumps);
   done(&r);
   setenv("ATTNC_DUMP_DIR", "/d", 1);
@@ -102,6 +114,8 @@ test_environment_then_options(void **state)
   assert_string_equal(r.c.compile->ptx_version, "7.1");
   assert_string_equal(r.c.compile->dump, "tile,ptx");
   assert_string_equal(r.c.dump_dir, "/d");
+  assert_null(r.c.cc_program);
+  assert_int_equal(r.c.cc_limits.workers, 7);
   done(&r);
 }
 
