@@ -64,7 +64,7 @@ tensor(Tb *t, const CallTensor *c)
   *x = (Tensor){.name = c->name,
                 .slot = c->slot,
                 .ty = c->dtype,
-                .packed = !batch,
+                .no_batch = !batch,
                 .cols = c->n_axes > batch + 2 ? (int)c->axes[batch + 2].n : 1,
                 .rows = axis(t, &c->axes[batch + 1])};
   tile_param(t, PARAM_TENSOR, c->slot, 0);

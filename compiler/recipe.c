@@ -109,35 +109,54 @@ in_slot(const Json *j, int slot)
   return NULL; /* no parameter is of a tensor that the call has not */
 }
 
+/* Heads or batches; packed: the groups of heads. */
+static void
+outer_dim(Json *j, const CallTensor *t, int axis, int pack)
+{
+  SizeId size = pack > 1 ? SIZE_HK : t->axes[axis].size;
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":%d", size_names[size], axis);
+  if (pack > 1)
+    str_printf(&j->s, ",\"times\":%d", pack);
+  str_put(&j->s, "}");
+}
+
+/* Columns, rows, and whatever axes there are before them: heads, batches. */
+static void
+map_dims(Json *j, const CallTensor *t, const Param *p)
+{
+  int pack = map_pack(p), rows = t->n_axes - 2;
+  const CallAxis *cols = &t->axes[rows + 1];
+  if (cols->n)
+    str_printf(&j->s, "{\"n\":%lld}", (long long)cols->n);
+  else
+    str_printf(&j->s, "{\"size\":\"%s\"}", size_names[cols->size]);
+  if (pack > 1)
+    str_printf(&j->s, ",{\"n\":%d,\"stride\":%d}", pack, rows - 1);
+  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":%d", size_names[t->axes[rows].size],
+             rows);
+  if (map_slides(p))
+    str_printf(&j->s, ",\"slide\":%d", map_rows(p));
+  str_put(&j->s, "}");
+  for (int i = rows - 1; i >= 0; i--)
+    outer_dim(j, t, i, i == rows - 1 ? pack : 1);
+}
+
 /* A box of one panel's columns and so many rows of one head; packed: of the positions and
- * all heads of a group; or one that slides over the rows.  Axes are (b, heads, rows,
- * columns), the first of them none where sequences stand one behind the other. */
+ * all heads of a group; or one that slides over the rows. */
 static void
 map(Json *j, const Param *p)
 {
   const CallTensor *t = in_slot(j, p->slot);
-  int batch = t->n_axes - 3, pack = map_pack(p), box = dtype_in(t->dtype, PANEL_BYTES);
-  const CallAxis *own = t->axes + batch;
-  const char *heads = size_names[own[0].size], *rows = size_names[own[1].size];
-  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[{\"n\":%lld}", p->slot,
-             (long long)own[2].n);
-  if (pack > 1)
-    str_printf(&j->s, ",{\"n\":%d,\"stride\":%d}", pack, batch);
-  str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":%d", rows, batch + 1);
-  if (map_slides(p))
-    str_printf(&j->s, ",\"slide\":%d", map_rows(p));
-  str_printf(&j->s, "},{\"size\":\"%s\",\"stride\":%d",
-             pack > 1 ? size_names[SIZE_HK] : heads, batch);
-  if (pack > 1)
-    str_printf(&j->s, ",\"times\":%d", pack);
-  str_put(&j->s, "}");
-  if (batch)
-    str_printf(&j->s, ",{\"size\":\"%s\",\"stride\":0}", size_names[t->axes[0].size]);
-  str_printf(&j->s, "],\"box\":[%d", box);
+  int pack = map_pack(p);
+  str_printf(&j->s, "{\"type\":\"map\",\"tensor\":%d,\"dims\":[", p->slot);
+  map_dims(j, t, p);
+  str_printf(&j->s, "],\"box\":[%d", dtype_in(t->dtype, PANEL_BYTES));
   if (pack > 1)
     str_printf(&j->s, ",%d", pack);
-  str_printf(&j->s, ",%d%s,1%s],\"swizzle\":128,\"l2\":256}", map_rows(p) / pack,
-             map_slides(p) ? ",1" : "", batch ? ",1" : "");
+  str_printf(&j->s, ",%d%s", map_rows(p) / pack, map_slides(p) ? ",1" : "");
+  for (int i = 0; i < t->n_axes - 2; i++)
+    str_put(&j->s, ",1");
+  str_put(&j->s, "],\"swizzle\":128,\"l2\":256}");
 }
 
 static void

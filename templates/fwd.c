@@ -60,11 +60,19 @@ fwd_mod_regs(const Spec *p, int rows)
   return (regs < MOD_REGS ? regs : MOD_REGS) + chained + fwd_beside_regs(p);
 }
 
+enum { LOADED = 7 }; /* slots of a load where it stands, above one from its tile */
+
 double
-fwd_mod_slots(const Spec *p, bool masked)
+fwd_mod_slots(const Spec *p, bool masked, const Expr *beside)
 {
-  double slots = p->score_cost.slots[GRADE_BOTH];
+  double slots = p->score_cost.slots[GRADE_BOTH] - (beside ? LOADED : 0);
   return slots + (masked ? p->mask_cost.slots[GRADE_BOTH] : 0);
+}
+
+int
+fwd_table_bytes(const Spec *p, const Expr *load)
+{
+  return dtype_bytes(spec_table_dtype(&p->tables.at[load->i]));
 }
 
 bool

@@ -23,8 +23,10 @@ Idx fwd_group(const Call *);
 int fwd_mod_regs(const Spec *, int rows);
 /* Of them those of tables beside a load and the one that tells its place. */
 int fwd_beside_regs(const Spec *);
-/* Instructions an element of a tile that expressions take. */
-double fwd_mod_slots(const Spec *, bool masked);
+/* Instructions an element of a tile that expressions take; `beside`: the load whose table
+ * has a tile beside it, or NULL. */
+double fwd_mod_slots(const Spec *, bool masked, const Expr *beside);
+int fwd_table_bytes(const Spec *, const Expr *load); /* of an element */
 
 /* Rules of legality that templates share. */
 bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);

@@ -1,6 +1,7 @@
 /* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages, or
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
+#include "templates/beside.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/layout.h"
@@ -222,7 +223,6 @@ resident(const Case *c, const Sched *s, int smem, int regs)
  * what the less busy units do is not hidden behind the busiest, by who else is resident.
  * Fitted to the simulation that cost.h names: within 16 % of it for 28 kernels, sm_80. */
 enum { BUBBLE = 160, ONE_STAGE = 50 };
-enum { LOADED = 7 };     /* slots of a load where it stands, above one from its tile */
 enum { EXCHANGE = 120 }; /* two barriers more where warps share rows, estimated */
 static const double SHOWS_OF_MANY = 0.1, SHOWS_OF_EIGHT_WARPS = 0.17, SHOWS_OF_FEW = 0.3;
 
@@ -243,13 +243,9 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   double kv = n * (d + dv) * bytes, q = mma_of(s)->q_in_regs ? 0 : share * m * d * bytes;
   double p = share > 1 ? (share + 1) * m * n * bytes : 0;
   double idle = fmax(1, 4.0 / (s->warps * ctas)); /* a warp has a quarter's units */
-  double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked);
   const Expr *load = beside(c->spec, c->target, s);
-  double table = 0;
-  if (load) {
-    table = m * n * dtype_bytes(spec_table_dtype(&c->spec->tables.at[load->i]));
-    mods -= LOADED;
-  }
+  double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked, load);
+  double table = load ? m * n * fwd_table_bytes(c->spec, load) : 0;
   Units demand = {.of = {
                       [UNIT_MMA] = idle * m * n * (d + dv),
                       [UNIT_MUFU] = idle * m * n,
@@ -336,9 +332,7 @@ typedef struct Cta {
   WorkTile w; /* which block: batch, heads, first query */
   Walk kv;    /* the key tiles that it sees */
   Ring *k, *v;
-  Ring *table; /* of what score_mod reads for each query and key; NULL: none has one */
-  const Tensor *rows;
-  const Expr *load;
+  Beside beside;
   Smem qs; /* Q in shared memory; O leaves through it */
   Opnd q;  /* qs, or registers */
   Softmax sm;
@@ -364,41 +358,15 @@ fetch_k(Tb *t, const Cta *c, TileIter j)
   t_producer_load(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
 }
 
-/* Batches, heads: an axis that the table has not is stepped over in place. */
-static const Tensor *
-table_rows(Tb *t, const Call *p, const Expr *load, int cols)
-{
-  const Lookup *x = &p->tables[load->i];
-  Tensor *r = NEW(t_arena(t), Tensor);
-  *r = (Tensor){.name = x->name, .slot = x->slot, .ty = x->ty, .cols = cols, .rows = p->sq};
-  for (int i = 0; i < load->n - 1; i++) {
-    const Expr *index = load->arg[i];
-    int dim = index->i == EXPR_B ? 0 : index->i == EXPR_Q_IDX ? 2 : 1;
-    r->stride[dim] = x->stride[i];
-  }
-  return r;
-}
-
-static bool
-by_key_head(const Expr *load)
-{
-  for (int i = 0; i < load->n; i++)
-    if (load->arg[i]->i == EXPR_HK)
-      return true;
-  return false;
-}
-
 static void
 fetch_table(Tb *t, const Cta *c, TileIter j)
 {
-  if (!c->table)
+  if (!c->beside.load)
     return;
-  Idx h = by_key_head(c->load) ? c->w.hk : c->w.h;
-  bool aligned = c->rows->slot == ATTNC_BIAS; /* as its signature says */
-  View v = v_cols(v_rows(c->rows, c->w.b, h, c->w.q0, c->s->bm), j.k0, aligned);
+  View v = beside_view(&c->beside, &c->w, j.k0, c->s->bm);
   if (!j.in_bounds)
     v = v_cols_until(v, c->p->sk);
-  t_producer_load(t, c->table, .src = v, .when = &j.is);
+  t_producer_load(t, c->beside.ring, .src = v, .when = &j.is);
 }
 
 /* With its tile of the table, which is there when it is: that is the older copy. */
@@ -407,18 +375,6 @@ fetch_v(Tb *t, const Cta *c, TileIter j)
 {
   fetch_table(t, c, j);
   t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
-}
-
-static Tile
-scores(Tb *t, const Cta *c, Tile x, At at, TileIter j)
-{
-  if (!c->table)
-    return fwd_scores(t, c->p, x, at, j, NULL);
-  Slot slot = t_consumer_wait(t, c->table);
-  TableTile tile = {.load = c->load, .s = slot.s};
-  x = fwd_scores(t, c->p, x, at, j, &tile);
-  t_consumer_release(t, slot);
-  return x;
 }
 
 /* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
@@ -436,7 +392,7 @@ step(Tb *t, Cta *c, TileIter j)
   t_consumer_release(t, k);
   Slot v = t_consumer_wait(t, c->v);
   fetch_k(t, c, w_ahead(&c->kv, j, n));
-  x = scores(t, c, x, at, j);
+  x = beside_scores(t, &c->beside, c->p, x, at, j, i_int(0), c->s->bm);
   Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
@@ -504,11 +460,7 @@ forward(Tb *t, const Call *p, const Sched *s)
   c.qs = layout_smem(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
-  c.load = beside(p->spec, t_target(t), s);
-  if (c.load) {
-    c.table = layout_ring(t, &l, PART_TABLE);
-    c.rows = table_rows(t, p, c.load, s->bn);
-  }
+  c.beside = beside_new(t, p, beside(p->spec, t_target(t), s), &l);
   if (mma_of(s)->warps_n > 1)
     t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
   T_WORK (t, c.w.is)

@@ -1,7 +1,7 @@
 /* fwd_wgmma: one warp feeds Q, K and V by TMA; warpgroups of 64 queries each compute.
  * Shah et al., FlashAttention-3 (2024): inside a warpgroup QKᵀ of the next tile runs beside
  * PV of this one, and the warpgroups take turns at the tensor cores. */
-#include "templates/fwd.h"
+#include "templates/beside.h"
 #include "templates/sched_wgmma.h"
 #include "templates/softmax.h"
 
@@ -11,6 +11,7 @@ typedef struct Cta {
   Partition part;
   const WorkTile *only; /* where this is the one block of the CTA; NULL: there are more */
   Ring *q, *k, *v;
+  Beside beside;
   Smem pw; /* P on its way to the tensor cores, where registers cannot hold it */
   OrderBarrier *order;
 } Cta;
@@ -78,6 +79,16 @@ fetch_k(Tb *t, const Cta *c, const WorkTile *w, const Walk *kv, TileIter j)
                   .word = kv->test ? &word : NULL);
 }
 
+/* The tile of the table.  Without keys its map, too, has one that nobody may see. */
+static void
+fetch_table(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
+{
+  if (!c->beside.load)
+    return;
+  Idx col = i_max(j.k0, i_sub(1, c->p->sk));
+  t_producer_load(t, c->beside.ring, .src = beside_view(&c->beside, w, col, c->s->bm));
+}
+
 static void
 fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 {
@@ -111,7 +122,7 @@ lend(Tb *t, const Cta *c)
     t_producer_lend(t, c->v);
 }
 
-/* K runs one tile ahead of V, as those who compute take them. */
+/* K and the table run one tile ahead of V, as those who compute take them. */
 static void
 load_tiles(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx i)
 {
@@ -120,11 +131,13 @@ load_tiles(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx
   Walk ahead = kv.test ? rest : w_plain(&rest);
   if (!c->s->cross_tile)
     load_first(t, c, all, w, i, &kv);
+  fetch_table(t, c, w, w_first(&kv));
   if (c->s->o_in_v) /* that of the block before; behind what this one begins with */
     T_IF (t, i_lt(all->span.lo, i))
       lend(t, c);
   T_FOR_TILES (t, j, &ahead) {
     fetch_k(t, c, w, &ahead, j);
+    fetch_table(t, c, w, j);
     fetch_v(t, c, w, w_ahead(&kv, j, -1));
   }
   if (c->s->cross_tile)
@@ -162,7 +175,8 @@ weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
            .h = my->w.h,
            .hk = my->w.hk,
            .pack = c->part.pack};
-  x = fwd_scores(t, my->w.seq.call, x, at, j, NULL);
+  Idx row = i_mul(i_team(t), wgmma_rows());
+  x = beside_scores(t, &c->beside, my->w.seq.call, x, at, j, row, wgmma_rows());
   return softmax_step(t, &my->sm, x, fwd_may_hide(c->p, j), correction);
 }
 
@@ -582,6 +596,7 @@ forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
   c.q = layout_ring(t, &l, PART_Q);
   c.k = layout_ring(t, &l, PART_K);
   c.v = layout_ring(t, &l, PART_V);
+  c.beside = beside_new(t, p, wgmma_beside(p->spec, s), &l);
   if (s->p_in_smem)
     c.pw = layout_smem(t, &l, PART_P);
   TileScheduler all = partition_scheduler(t, &c.part);

@@ -35,6 +35,20 @@ wgmma_applicable(const Case *c, Why *why)
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
+/* TMA takes rows that are multiples of 16 bytes apart, which `bias` promises. */
+static const Expr *
+tile_of_bias(const Spec *p)
+{
+  const Expr *load = spec_score_tile(p);
+  return load && p->tables.at[load->i].slot == ATTNC_BIAS ? load : NULL;
+}
+
+const Expr *
+wgmma_beside(const Spec *p, const Hopper *s)
+{
+  return s->pack_gqa ? NULL : tile_of_bias(p);
+}
+
 static const SpaceAxis rows = {{"block_m", "num_warps", "pingpong"},
                                3,
                                {{128, 12, true}, {192, 16, true}, {64, 8, false}}};
@@ -68,14 +82,15 @@ static const SpaceAxis dealing_alike = {{"scheduler", "q_stages", "o_in_v", "clu
                                          {SCHED_DYNAMIC, 2, false, 1},
                                          {SCHED_DYNAMIC, 1, true, 1}}};
 
-/* What the cost model can tell apart. */
+/* What the cost model can tell apart.  Of keys with a table beside them a pair of CTAs
+ * shares the lesser part. */
 const SpaceAxis *const *
 wgmma_axes(const Case *c)
 {
   static const SpaceAxis *const any[] = {&rows, &keys, &stages, &p_place, &dealing, NULL};
   static const SpaceAxis *const full[] = {&rows,    &keys,          &stages,
                                           &p_place, &dealing_alike, NULL};
-  return mask_is_full(c->spec) ? full : any;
+  return mask_is_full(c->spec) && !tile_of_bias(c->spec) ? full : any;
 }
 
 static Hopper
@@ -119,14 +134,21 @@ moves_registers(const Hopper *s)
   return s->bm > 64;
 }
 
-/* Of the loading lane, and of those who compute: together what the block begins with.
- * Expressions of a mask take most. */
+/* Expressions of a mask take most, and half of each tile's keys with a table beside (192
+ * rows, 32 registers: ptxas 13.0 spilled 8 bytes). */
+static bool
+crowded_loader(const Spec *p, const Hopper *s)
+{
+  return p->mask_mod.n || (s->cluster > 1 && wgmma_beside(p, s));
+}
+
+/* Of the loading lane, and of those who compute: together what the block begins with. */
 int
 load_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
-  if (p->mask_mod.n)
+  if (crowded_loader(p, s))
     return 56;
   return s->bm == 192 ? 32 : busy_loader(p, s) ? 40 : 24;
 }
@@ -136,7 +158,7 @@ mma_regs(const Spec *p, const Hopper *s)
 {
   if (!moves_registers(s))
     return 0;
-  if (p->mask_mod.n)
+  if (crowded_loader(p, s))
     return s->bm == 192 ? 152 : 224;
   return s->bm == 192 ? 160 : busy_loader(p, s) ? 232 : 240;
 }
@@ -158,16 +180,21 @@ wgmma_o_stages(const Hopper *s)
 SmemLayout
 wgmma_layout(const Spec *p, const Hopper *s)
 {
+  const Expr *table = wgmma_beside(p, s);
   int d = p->head_dim, dv = p->head_dim_v;
   SmemLayout l = {
       .part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, d > dv || s->o_in_v ? d : dv),
                [PART_K] = layout_rows(p, ATTNC_K, s->bn, d),
                [PART_V] = layout_rows(p, ATTNC_V, s->bn, dv)}};
-  for (int i = PART_Q; i <= PART_V; i++) {
-    l.part[i].fill = FILL_TMA;
-    l.part[i].stages = i == PART_Q ? s->q_stages : s->stages;
-    l.part[i].consumers = wgmma_warps() * (s->bm / wgmma_rows());
-    l.part[i].cluster = i == PART_Q ? 1 : s->cluster;
+  if (table)
+    l.part[PART_TABLE] = layout_table(p, table, s->bm, s->bn);
+  static const int ring[] = {PART_Q, PART_K, PART_V, PART_TABLE};
+  for (int i = 0; i < (table ? 4 : 3); i++) {
+    RingArgs *r = &l.part[ring[i]];
+    r->fill = FILL_TMA;
+    r->stages = ring[i] == PART_Q ? s->q_stages : s->stages;
+    r->consumers = wgmma_warps() * (s->bm / wgmma_rows());
+    r->cluster = ring[i] == PART_K || ring[i] == PART_V ? s->cluster : 1;
   }
   l.part[PART_Q].word = s->scheduler == SCHED_DYNAMIC;
   l.part[PART_K].word = !mask_is_one_range(p);
@@ -376,7 +403,9 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
   double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
   double bytes = dtype_bytes(c->spec->dtype[ATTNC_Q]), teams = m / wgmma_rows();
   double kv = n * (d + dv) * bytes, poly = s->poly_exp2 / 16.0;
-  double mods = fwd_mod_slots(c->spec, masked);
+  const Expr *load = wgmma_beside(c->spec, s);
+  double mods = fwd_mod_slots(c->spec, masked, load);
+  double table = load ? m * n * fwd_table_bytes(c->spec, load) : 0;
   double per = (masked ? 5.5 : 3.5) + 8 * poly + mods;
   double rescale = s->lazy_rescale ? 0.2 : 1;
   double instructions =
@@ -386,7 +415,7 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
                       [UNIT_MUFU] = m * n * (1 - poly),
                       [UNIT_FP32] = instructions + m * n * 1.5,
                       [UNIT_SHARED] = m * d * bytes + (teams + 1) * kv +
-                                      (s->p_in_smem ? 2 * m * n * bytes : 0),
+                                      (s->p_in_smem ? 2 * m * n * bytes : 0) + 2 * table,
                   }};
   Units k = units_clocks(c->target, &demand);
   double waits = PER_INSTRUCTION * instructions + PER_EXP2 * demand.of[UNIT_MUFU];
@@ -419,13 +448,15 @@ block_clocks(const Case *c, const Hopper *s, int ctas)
   double row = (double)dtype_bytes(p->dtype[ATTNC_Q]) / c->target->l2_clk;
   double q = s->bm * p->head_dim * row, o = s->bm * p->head_dim_v * row;
   double k = p->head_dim * row / s->cluster, v = p->head_dim_v * row / s->cluster;
+  const Expr *load = wgmma_beside(p, s);
+  double table = load ? s->bm * fwd_table_bytes(p, load) / (double)c->target->l2_clk : 0;
   double full = tile_clocks(c, s, false, ctas);
   double block = COST_BLOCK + waits_between(s, q, o, s->bn * v, full);
   block += (s->cross_tile ? CROSS_TILE : 0) + (s->private_epilogue ? 0 : JOINED_END);
   block += s->scheduler == SCHED_DYNAMIC ? TICKET : 0;
   return (BlockClocks){.full = full,
                        .partial = tile_clocks(c, s, true, ctas),
-                       .key = k + v,
+                       .key = k + v + table,
                        .block = block / ctas,
                        .start = (COST_LAUNCH + COST_TMA + q + s->bn * k + o) / ctas};
 }

@@ -42,6 +42,9 @@ bool wgmma_refuse(const Case *, const Sched *, Why *);
 SchedCost wgmma_cost(const Case *, const Sched *);
 Sched wgmma_initial(const Case *);
 SmemLayout wgmma_layout(const Spec *, const Hopper *);
+/* The load whose table comes tile by tile, with K; NULL: there is none, or TMA cannot bring
+ * it, and each element is read where it stands. */
+const Expr *wgmma_beside(const Spec *, const Hopper *);
 Partition wgmma_partition(const Spec *, const Hopper *); /* without the call */
 /* How many stages of V a block's rows of O take. */
 int wgmma_o_stages(const Hopper *);

@@ -156,8 +156,9 @@ map_value(Lo *lo, const View *v, int rows)
   return LLVMBuildPtrToInt(lo->b, map, lo->i64, "");
 }
 
-/* {column, row, head, batch}, or {column, 0, position, key head, batch}; the column is
- * written into the text, the batch left out of it where the tensor has none. */
+/* {column, row, head, batch}, or {column, 0, position, key head, batch}.  Of whole rows the
+ * column is written into the text; heads and batches are left out of it where the tensor
+ * has none. */
 static int
 coordinates(Lo *lo, const View *v, V row, V *out)
 {
@@ -173,15 +174,17 @@ coordinates(Lo *lo, const View *v, V row, V *out)
 static const char *
 coordinate_text(Lo *lo, const View *v, int col, int n, const char *more)
 {
-  const char *batch = v->x->packed ? "" : arena_printf(lo->arena, ", $%d", n + 2);
-  return arena_printf(lo->arena, "{%d, %s%s$%d, $%d%s}", col, v->pack > 1 ? "0, " : "",
-                      more, n, n + 1, batch);
+  const char *head = v->x->no_head ? "" : arena_printf(lo->arena, ", $%d", n + 1);
+  const char *batch = v->x->no_batch ? "" : arena_printf(lo->arena, ", $%d", n + 2);
+  const char *at = v->part ? "$7" : arena_printf(lo->arena, "%d", col);
+  return arena_printf(lo->arena, "{%s, %s%s$%d%s%s}", at, v->pack > 1 ? "0, " : "", more, n,
+                      head, batch);
 }
 
 static int
 dimensions(const View *v)
 {
-  return 4 - v->x->packed + (v->pack > 1 || v->cut);
+  return 4 - v->x->no_batch - v->x->no_head + (v->pack > 1 || v->cut);
 }
 
 /* CUTLASS's names of the L2 policies: EVICT_FIRST, EVICT_LAST. */
@@ -198,13 +201,16 @@ cluster_rank(Lo *lo)
 }
 
 /* $0 where to, $1 the map, $2 row, $3 head, $4 batch, $5 the barrier, $6 what L2 shall do,
- * $7 how far a box has slid. */
+ * $7 how far a box has slid, or the column where rows have parts. */
 static void
 load_panel(Lo *lo, const Op *op, int panel, V *in)
 {
   const View *v = &op->view;
   const Ring *r = op->ring;
   int width = dtype_in(v->x->ty, PANEL_BYTES), many = r->cluster > 1;
+  bool more = v->cut || v->part;
+  if (v->part)
+    in[7] = LLVMBuildAdd(lo->b, idx_value(lo, v->col), k32(lo, panel * width), "");
   const char *text = arena_printf(
       lo->arena,
       "cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%"
@@ -214,7 +220,7 @@ load_panel(Lo *lo, const Op *op, int panel, V *in)
       r->mem.offset + panel * r->mem.rows * PANEL_BYTES,
       coordinate_text(lo, v, panel * width, 2, v->cut ? "$7, " : ""), many ? ", 3" : "",
       op->hint ? ", $6" : "");
-  effect(lo, text, v->cut ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, v->cut ? 8 : 7);
+  effect(lo, text, more ? "r,l,r,r,r,r,l,r" : "r,l,r,r,r,r,l", in, more ? 8 : 7);
 }
 
 /* Of the tensor, whose map knows no view. */

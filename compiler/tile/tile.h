@@ -56,7 +56,8 @@ typedef struct Tensor {
   int cols;      /* elements of a row; 1 for lse */
   Idx rows;      /* sq or sk */
   Idx stride[3]; /* of batch, head and row, in elements */
-  bool packed;   /* it has no batch: sequences stand one behind the other */
+  bool no_batch; /* it has no such axis: sequences stand one behind the other, or … */
+  bool no_head;  /* … all have the same, as of a table */
 } Tensor;
 
 /* A table that expressions read.  Of an axis that is a size of the call the length is that
@@ -96,7 +97,8 @@ View v_uncut(View);          /* takes v_until back: rows behind the end come as 
 /* Counts rows from this row of the tensor on.  The tensor's end is then not the view's,
  * which v_until or v_in_bounds says. */
 View v_from(View, Idx origin);
-/* Of FILL_COPY, on targets with cp.async.  What is not aligned comes element by element. */
+/* Of rings.  By cp.async what is not aligned comes element by element; by TMA `col` may be
+ * any, and the end is the tensor's. */
 View v_cols(View, Idx col, bool aligned);
 View v_cols_until(View, Idx behind);
 

@@ -30,7 +30,7 @@ fits(Tb *t, const SmemDecl *d, int rows, View v)
     t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
 }
 
-/* A part of rows that begins anywhere: only threads copy it. */
+/* A part of rows: rings alone are filled with it. */
 static void
 whole_rows(Tb *t, View v, const char *word)
 {
@@ -72,7 +72,9 @@ static void
 push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 {
   one_lane(t, r, "producer_load");
-  whole_rows(t, a->src, "producer_load");
+  if (a->src.ragged || (a->src.part && (a->src.cut || a->src.pack > 1)))
+    t_fail(t, "producer_load %s: the map of %s ends with the tensor", r->mem.name,
+           a->src.x->name);
   if (a->when)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);

@@ -96,6 +96,12 @@ HAZARDS = {
         Hazard("bias: {axes: [q], dtype: fp32}", 40, 70,
                score=lambda i, j: -INF if i % 3 == 0 else 0.0,
                tables={"bias": ("fp32", [40], [-INF if i % 3 == 0 else 0. for i in range(40)])}),
+    "a bias of -inf for whole rows, by pairs":
+        Hazard("bias: {axes: [q, kv], dtype: fp16}", 40, 200,
+               score=lambda i, j: -INF if i % 3 == 0 or j < 70 else 0.125 * (j % 9),
+               tables={"bias": ("fp16", [40, 200],
+                                [-INF if i % 3 == 0 or j < 70 else 0.125 * (j % 9)
+                                 for i in range(40) for j in range(200)])}),
     "a bias of -inf for all keys of a tile":
         Hazard("bias: {axes: [kv], dtype: fp32}", 40, 200,
                score=lambda i, j: -INF if j < 130 else 0.0,

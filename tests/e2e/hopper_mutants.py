@@ -34,6 +34,8 @@ KERNELS = {
                {"private_epilogue": "false", "narrow_diagonal": "true"}),
     "listed": ("mask_mod: kv_idx // 32 % 3 != 1 && kv_idx <= q_idx + 70\n", "b1 h2/1 sq130 sk200",
                {"scheduler": "grid"}),
+    "biased": ("bias: {axes: [h, q, kv], dtype: fp16}\n", "b1 h2/1 sq130 sk250",
+               {"scheduler": "grid"}),
     "dynamic": ("causal: true\n", "b9 h16/4 sq200 sk150", {"scheduler": "dynamic"}),
     # O leaves through two stages of V; through the only one, by blocks of one to three tiles.
     "o_in_v": ("causal: true\n", "b9 h16/4 sq200 sk150", {"o_in_v": "true"}),
@@ -81,6 +83,7 @@ RULES = (  # what, the statement, what takes its place
     ("no setmaxnreg", r"setmaxnreg\.inc[^;]*;", ""),
     ("added to nothing", r"setp\.ne\.b32 set, [^;]*;", "setp.eq.b32 set, 0, 0;"),
     ("added to never", r"setp\.ne\.b32 set, [^;]*;", "setp.ne.b32 set, 0, 0;"),
+    ("the first columns of a table", r"(bulk\.tensor\.\dd\.shared[^;]*, \{)%r\d+", r"\g<1>0"),
     ("no word", r"st\.shared::cta\.b32 [^;]*;", ""),
     ("no ticket", GUARD + r"atom\.relaxed[^;]*;", ""),
     ("a ticket of the CTA's own", r"(atom\.relaxed\.)gpu", r"\1cta"),

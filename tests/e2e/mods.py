@@ -48,6 +48,15 @@ CASES = {
                             "some: {dtype: bf16, axes: [q, kv]}, one: {dtype: fp32, axes: [kv]}}\n"
                             'score_mod: "score + most[b, h, q_idx, kv_idx] + some[q_idx, kv_idx] '
                             '* one[kv_idx]"', "b2 h4/2 sq70 sk90"),
+    "a bias of pairs": ("causal: true\nbias: {axes: [b, h, q, kv], dtype: bf16}",
+                        "b2 h4/2 sq150 sk190"),
+    "a bias of pairs, in a window": ("window: [70, 9]\nbias: {axes: [h, q, kv], dtype: fp16}",
+                                     "b2 h4/2 sq150 sk190"),
+    "a bias of pairs, tiles left out, and more behind it":
+        ('mask_mod: "kv_idx // 32 % 3 != 1"\nbias: {axes: [q, kv], dtype: fp32}\n'
+         'tensors: {most: {dtype: fp16, axes: [b, hk, q, kv]}}\n'
+         'score_mod: "score * 0.5 + most[b, hk, q_idx, kv_idx]"', "b2 h4/2 sq90 sk190"),
+    "a bias of pairs, no keys": ("bias: {axes: [b, q, kv], dtype: fp16}", "b1 h2/1 sq20 sk0"),
     "several mods, in order": ('scalars: {gain: 0.5}\nscore_mod: ["score * score", "score - gain", '
                                '"score < 1 ? score : 1 + log2(score)"]', "b1 h2/1 sq70 sk90"),
     "factors of the tanh of the mod before":

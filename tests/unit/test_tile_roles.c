@@ -334,6 +334,18 @@ word_of_none(Tb *t)
     t_stage_word(t, t_consumer_peek(t, s.k));
 }
 
+/* By TMA a row's part ends where the tensor does. */
+static void
+part_until(Tb *t)
+{
+  Small s = small(t);
+  Idx zero = i_int(0);
+  View v = v_cols(v_rows(a_tensor(t), zero, zero, zero, 64), i_int(16), true);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_producer_load(t, s.k, .src = v_cols_until(v, i_int(40)));
+}
+
 static void
 loop_without_next(Tb *t)
 {
@@ -417,6 +429,7 @@ static const struct {
   const char *says;
 } misuses[] = {
     {lent_by_all, "TMA is one lane's work"},
+    {part_until, "producer_load k: the map of k ends with the tensor"},
     {either_of_two_rings, "two stages of one ring"},
     {used_without_a_value, "has no value yet"},
     {added_to_without_a_value, "has no value yet"},
