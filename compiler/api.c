@@ -249,7 +249,8 @@ typedef struct Entry {
   Sched s;
   SchedCost cost;
   const char *why;
-  int n; /* of the space */
+  int n;    /* of the space */
+  int rank; /* by template: first those that are meant for such sizes */
 } Entry;
 
 typedef struct List {
@@ -260,23 +261,6 @@ typedef struct List {
   VEC(Entry) v;
 } List;
 
-static void
-list_template(List *l, const Template *t)
-{
-  Sched s;
-  if (!t->applicable(&l->c, NULL))
-    return;
-  for (int n = 0; space_point(t, &l->c, n, &s); n++) {
-    Why why = {.text = ""};
-    bool illegal = t->refuse(&l->c, &s, &why);
-    if (illegal && !l->all)
-      continue;
-    const char *text = illegal ? arena_strdup(l->arena, why.text) : NULL;
-    *vec_push(l->arena, &l->v) =
-        (Entry){.s = s, .cost = t->cost(&l->c, &s), .why = text, .n = n};
-  }
-}
-
 static int
 template_rank(const Template *t)
 {
@@ -286,20 +270,43 @@ template_rank(const Template *t)
   return i;
 }
 
+static bool
+meant(const Template *t, const Case *c)
+{
+  return !t->meant || t->meant(c);
+}
+
+static void
+list_template(List *l, const Template *t)
+{
+  Sched s;
+  if (!t->applicable(&l->c, NULL) || (!meant(t, &l->c) && !l->all))
+    return;
+  for (int n = 0; space_point(t, &l->c, n, &s); n++) {
+    Why why = {.text = ""};
+    bool illegal = t->refuse(&l->c, &s, &why);
+    if (illegal && !l->all)
+      continue;
+    const char *text = illegal ? arena_strdup(l->arena, why.text) : NULL;
+    *vec_push(l->arena, &l->v) =
+        (Entry){.s = s,
+                .cost = t->cost(&l->c, &s),
+                .why = text,
+                .n = n,
+                .rank = template_rank(t) + (meant(t, &l->c) ? 0 : n_templates)};
+  }
+}
+
 /* Legal before refused, then by template, then by estimated cycles; ties by the tiles, so
  * that the order never depends on the sort. */
 static int
 compare(const void *pa, const void *pb)
 {
   const Entry *a = pa, *b = pb;
-  const double ka[] = {a->why != NULL, template_rank(a->s.tmpl),
-                       a->cost.cycles, a->s.bm,
-                       a->s.bn,        a->s.warps,
-                       a->s.stages};
-  const double kb[] = {b->why != NULL, template_rank(b->s.tmpl),
-                       b->cost.cycles, b->s.bm,
-                       b->s.bn,        b->s.warps,
-                       b->s.stages};
+  const double ka[] = {a->why != NULL, a->rank,    a->cost.cycles, a->s.bm,
+                       a->s.bn,        a->s.warps, a->s.stages};
+  const double kb[] = {b->why != NULL, b->rank,    b->cost.cycles, b->s.bm,
+                       b->s.bn,        b->s.warps, b->s.stages};
   for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
     if (ka[i] < kb[i] || ka[i] > kb[i])
       return ka[i] < kb[i] ? -1 : 1;

@@ -200,7 +200,8 @@ b_entry_begin(Build *b, const char *name, const EntryArgs *e)
   t->build = b;
   t->prog->entry = symbol(b, name);
   t->prog->cluster = e->cluster > 1 ? e->cluster : 1;
-  t->prog->warps_n = e->warps_n ? e->warps_n : 1;
+  t->prog->by_keys = e->warps_k > 1;
+  t->prog->warps_n = e->warps_k ? e->warps_k : e->warps_n ? e->warps_n : 1;
   t->prog->dependent = e->dependent && a->target->dependent;
   specialise(t, a);
   if (b->open)

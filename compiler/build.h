@@ -45,6 +45,11 @@ typedef struct EntryArgs {
    * 0:
    * 1.  The kernel has no roles, and what the warps exchange takes room (t_exchange). */
   int warps_n;
+  /* So many of them, 2 or 4, have the same rows, and each its own keys; 0: 1.  Of scores a
+   * warp has a part of the columns, of rings the rows that they are made of, and their
+   * maxima, sums and products with V are its own, until t_merge_cols adds them up.  A warp
+   * waits for no other one between t_copy_wait and t_share_rows.  Instead of warps_n. */
+  int warps_k;
   int cluster; /* blocks along x that reach each other's shared memory; 0: 1 */
   /* May begin before the step ahead of it has ended (programmatic dependent launch), where
    * the target has that.  It calls t_grid_wait in every role that looks at memory, before

@@ -284,6 +284,11 @@ search_template(Search *s, const Template *t, Refusal *r)
   *r = (Refusal){.near = NEAR_COUNT};
   if (*s->want->template_name && !str_eq(s->want->template_name, t->name))
     return;
+  bool named = *s->want->template_name;
+  if (!named && t->meant && !t->meant(&s->c)) {
+    refused(&r->why, "it is not meant for such sizes");
+    return;
+  }
   Asked a = asked_of(t, s->want);
   if (a.foreign) {
     r->near = NEAR_FIELDS;
@@ -313,7 +318,7 @@ take_initial(Search *s)
 {
   for (int i = 0; i < n_templates; i++) {
     const Template *t = template_table[i];
-    if (!t->applicable(&s->c, NULL))
+    if ((t->meant && !t->meant(&s->c)) || !t->applicable(&s->c, NULL))
       continue;
     s->best = t->initial(&s->c);
     return !t->refuse(&s->c, &s->best, NULL);

@@ -32,6 +32,8 @@ typedef struct Target {
   int fp32_clk;       /* fp32 lanes */
   int shared_clk;     /* bytes of shared memory */
   int l2_clk;         /* bytes from the L2 cache, all multiprocessors reading */
+  double mem_clk;     /* bytes from device memory … */
+  int mem_flight;     /* … and KB of them on their way, for that rate, under load */
   int sms;            /* multiprocessors of the part that is tuned for by default */
 } Target;
 

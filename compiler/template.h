@@ -120,6 +120,9 @@ typedef struct Template {
   int n_options;
   /* Can it take this spec on this target? */
   bool (*applicable)(const Case *, Why *);
+  /* Is it meant for what is known of the sizes?  Where not, it is taken only if it is asked
+   * for.  NULL: for all. */
+  bool (*meant)(const Case *);
   /* Its space (space.h): the axes that it has in this case, NULL behind the last, and a
    * schedule with the values of all fields that are on none of them. */
   const SpaceAxis *const *(*axes)(const Case *);

@@ -17,7 +17,12 @@ layout_table(const Spec *p, const Expr *load, int rows, int cols)
 RingArgs
 layout_exchange(const Spec *p, int warps_n, int rows, int cols)
 {
-  int bytes = exchange_bytes(warps_n, rows, cols, p->dtype[ATTNC_Q]);
+  return layout_room(exchange_bytes(warps_n, rows, cols, p->dtype[ATTNC_Q]));
+}
+
+RingArgs
+layout_room(int bytes)
+{
   int lines = (bytes + PANEL_BYTES - 1) / PANEL_BYTES;
   return (RingArgs){.name = "exchange",
                     .ty = DT_F32,

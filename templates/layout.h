@@ -21,6 +21,8 @@ RingArgs layout_rows(const Spec *, int slot, int rows, int cols);
 RingArgs layout_table(const Spec *, const Expr *load, int rows, int cols);
 /* Room for warps that share rows, of weights of rows x cols. */
 RingArgs layout_exchange(const Spec *, int warps_n, int rows, int cols);
+/* Room of so many bytes to exchange what it may be. */
+RingArgs layout_room(int bytes);
 int layout_bytes(const SmemLayout *);    /* with the mbarriers of its rings */
 int layout_box(const SmemLayout *, int); /* bytes of a part, or of one stage of it */
 Ring *layout_ring(Tb *, const SmemLayout *, int part);

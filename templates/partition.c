@@ -356,7 +356,7 @@ static WorkTile
 alone_batched(Tb *t, const Partition *p)
 {
   Idx m = blocks(p), i = i_cta(t, 0), head = i_div_rare(i, m), block = i_mod_rare(i, m);
-  Idx batch = i_div_rare(head, p->call->h), rest = i_mod_rare(head, p->call->h);
+  Idx batch = i_div_rare(head, heads(p)), rest = i_mod_rare(head, heads(p));
   if (longest_first(p))
     block = i_sub(i_sub(m, 1), block);
   WorkTile w = {.b = i_add(batch, i_cta(t, 2))};
@@ -373,7 +373,7 @@ WorkTile
 partition_alone(Tb *t, const Partition *p)
 {
   WorkTile w = seq_packs_queries(p->call) ? alone_packed(t, p) : alone_batched(t, p);
-  w.hk = i_div(w.h, fwd_group(p->call));
+  w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
   w.q0 = w.all;
   return w;
 }

@@ -184,6 +184,75 @@ power(Tb *t, const Softmax *s, Tile x)
   return s->near ? t_exp2_near(t, x) : t_exp2(t, x);
 }
 
+/* ---- of warps that have keys of their own ---- */
+
+/* A row's reference c·g + b, and its sum relative to that: 0 where it saw no key. */
+typedef struct Part {
+  Tile g, b, l;
+} Part;
+
+/* In log2, how far x's reference is above that of y.  The differences first, or what they
+ * have in common would round what they have not. */
+static Tile
+above(Tb *t, const Softmax *s, const Part *x, const Part *y)
+{
+  Tile g = t_sub(t, x->g, y->g);
+  Tile b = t_sub(t, x->b, y->b);
+  return t_fma(t, g, s->c, b);
+}
+
+static Part
+peer(Tb *t, const SharedRows *all, int warp)
+{
+  Part x = {.g = t_peer_rows(t, all, 0, warp)};
+  x.b = t_peer_rows(t, all, 1, warp);
+  x.l = t_peer_rows(t, all, 2, warp);
+  return x;
+}
+
+/* The higher reference of the two, and the sum of both.  One that saw no key has a
+ * reference that means nothing, and is not asked. */
+static Part
+both(Tb *t, const Softmax *s, const Part *x, const Part *y)
+{
+  Part r;
+  Tile none = t_const(t, 0);
+  Tile one = t_const(t, 1);
+  Tile up = above(t, s, y, x);
+  up = t_select_gt(t, x->l, up, one, 0);
+  up = t_select_gt(t, y->l, up, none, 0);
+  r.g = t_select_gt(t, up, y->g, x->g, 0);
+  r.b = t_select_gt(t, up, y->b, x->b, 0);
+  Tile down = t_sub(t, none, up);
+  down = t_min(t, down, none);
+  up = t_min(t, up, none);
+  Tile of_x = t_exp2(t, down);
+  Tile of_y = t_exp2(t, up);
+  of_y = t_mul(t, y->l, of_y);
+  r.l = t_fma(t, x->l, of_x, of_y);
+  return r;
+}
+
+Tile
+softmax_merge(Tb *t, Softmax *s, int warps)
+{
+  Part own = {.g = *s->g, .b = *s->b, .l = t_row_allreduce(t, *s->l)};
+  SharedRows all = {.n = 3, .of = {own.g, own.b, own.l}};
+  t_share_rows(t, &all);
+  Part sum = peer(t, &all, 0);
+  for (int w = 1; w < warps; w++) {
+    Part next = peer(t, &all, w);
+    sum = both(t, s, &sum, &next);
+  }
+  Tile none = t_const(t, 0);
+  Tile by = above(t, s, &own, &sum);
+  by = t_select_gt(t, own.l, by, none, 0);
+  *s->g = sum.g;
+  *s->b = sum.b;
+  *s->l = sum.l;
+  return t_exp2(t, by);
+}
+
 /* The row with its sink: its reference is the higher one of what it was and the sink's
  * logit, so that l and O shrink to it and nothing overflows. */
 typedef struct WithSink {

@@ -47,6 +47,10 @@ Tile softmax_add(Tb *, Tile sum, Tile x, Tile *lost);
 /* Scores become weights, where `masked` of rows that may have seen no key; *correction is
  * what earlier sums must be multiplied by. */
 Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *correction);
+/* Warps that have keys of their own each have a part of the rows' weights: one reference
+ * and one sum for all of them, by EntryArgs.warps_k warps in their order, the same in each.
+ * What each warp's O is to be multiplied by before they are added up. */
+Tile softmax_merge(Tb *, Softmax *, int warps);
 /* 1 / l (0 for a row without keys); *lse is the logarithm of the row's sum.  A sink (NULL:
  * none) is one more logit of the row, in natural units. */
 typedef struct SoftmaxEnd {

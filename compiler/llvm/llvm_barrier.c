@@ -35,6 +35,12 @@ team_barrier(Lo *lo)
           32 * r->warps);
 }
 
+void
+warp_barrier(Lo *lo)
+{
+  barrier(lo, "bar.warp.sync -1;", "", NULL, 0);
+}
+
 /* The team, or all teams of the role. */
 void
 lower_sync(Lo *lo, const Op *op)

@@ -3,7 +3,10 @@
  *
  * A row's values are fp32, [warp][row].  A left operand goes as it stands in registers,
  * four of each lane for a block of 16 rows and 16 columns, [block of rows][pair of 8
- * columns] [lane]: no bank is met twice, and no swizzle is needed. */
+ * columns] [lane]: no bank is met twice, and no swizzle is needed.
+ *
+ * Warps that have keys of their own share rows' values as [value][warp][row], and sums as
+ * [warp][8 columns][lane], four numbers each, one block of 16 rows after the other. */
 #include "compiler/llvm/llvm_lower.h"
 
 #include <stdio.h>
@@ -34,6 +37,15 @@ get_row(Lo *lo, V address, int at)
   return asm_1(lo, ASM_EFFECT, text, "=f,r", lo->f32, &address, 1);
 }
 
+/* The first row of a thread that has so many values of ROW. */
+static V
+rows_room(Lo *lo, const Op *op, int values)
+{
+  V row = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, 8 * values), "");
+  row = LLVMBuildAdd(lo->b, row, lane_value(lo, LANE_ROW), "");
+  return room(lo, op, LLVMBuildShl(lo->b, row, k32(lo, 2), ""));
+}
+
 void
 exchange_rows(Lo *lo, const Op *op, V *x, V (*fold)(Lo *, V, V))
 {
@@ -42,9 +54,7 @@ exchange_rows(Lo *lo, const Op *op, V *x, V (*fold)(Lo *, V, V))
       stride = v->rows * dtype_bytes(DT_F32);
   if (!op->smem.mem)
     return;
-  V row = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, 8 * values), "");
-  row = LLVMBuildAdd(lo->b, row, lane_value(lo, LANE_ROW), "");
-  V all = room(lo, op, LLVMBuildShl(lo->b, row, k32(lo, 2), ""));
+  V all = rows_room(lo, op, values);
   V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, stride), "");
   mine = LLVMBuildAdd(lo->b, all, mine, "");
   for (int i = 0; i < values; i++)
@@ -97,4 +107,88 @@ lower_allgather_cols(Lo *lo, const Op *op)
   team_barrier(lo);
   for (int i = 0; i < mt * steps; i++)
     get_fragment(lo, all, at + i * FRAGMENT, out + 4 * i);
+}
+
+/* ---- between warps that have keys of their own ---- */
+
+void
+lower_share_rows(Lo *lo, const Op *op)
+{
+  const Val *v = op->in[0];
+  int values = val_row_values(v), warp = v->rows * dtype_bytes(DT_F32);
+  V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, warp), "");
+  mine = LLVMBuildAdd(lo->b, rows_room(lo, op, values), mine, "");
+  for (int k = 0; k < SHARED_ROWS && op->in[k]; k++)
+    for (int i = 0; i < values; i++)
+      put_row(lo, mine, k * lo->p->warps_n * warp + 8 * i * dtype_bytes(DT_F32),
+              lo->vals[op->in[k]->id][i]);
+  team_barrier(lo);
+}
+
+void
+lower_peer_rows(Lo *lo, const Op *op)
+{
+  int n, warp = op->out->rows * dtype_bytes(DT_F32);
+  V *out = lower_regs(lo, op->out, &n), all = rows_room(lo, op, n);
+  for (int i = 0; i < n; i++)
+    out[i] = get_row(lo, all,
+                     (op->value * lo->p->warps_n + op->peer) * warp +
+                         8 * i * dtype_bytes(DT_F32));
+}
+
+static void
+put_sums(Lo *lo, V address, int at, const V x[4])
+{
+  char text[64];
+  V in[5] = {address, x[0], x[1], x[2], x[3]};
+  snprintf(text, sizeof text, "st.shared.v4.f32 [$0+%d], {$1,$2,$3,$4};", at);
+  asm_call(lo, ASM_EFFECT, text, "r,f,f,f,f", in, 5, lo->none, NULL, 0);
+}
+
+static void
+add_sums(Lo *lo, V address, int at, V sum[4])
+{
+  char text[64];
+  V x[4];
+  snprintf(text, sizeof text, "ld.shared.v4.f32 {$0,$1,$2,$3}, [$4+%d];", at);
+  asm_call(lo, ASM_EFFECT, text, "=f,=f,=f,=f,r", &address, 1, lo->f32, x, 4);
+  for (int i = 0; i < 4; i++)
+    sum[i] = sum[i] ? LLVMBuildFAdd(lo->b, sum[i], x[i], "") : x[i];
+}
+
+/* Of columns past the tile's end a warp reads the last ones again: nobody writes them. */
+static V
+sums_of(Lo *lo, const Op *op, V lane, int i)
+{
+  const Val *x = op->out;
+  int last = x->cols / 8 - 1;
+  V at = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, val_cols(x) / 8), "");
+  at = LLVMBuildAdd(lo->b, at, k32(lo, i), "");
+  if (val_cols(x) * x->warps_n > x->cols)
+    at = pick(lo->b, LLVMIntSLT, at, k32(lo, last));
+  return LLVMBuildAdd(lo->b, lane, LLVMBuildMul(lo->b, at, k32(lo, FRAGMENT), ""), "");
+}
+
+void
+lower_merge_cols(Lo *lo, const Op *op)
+{
+  const Val *x = op->in[0];
+  int n, n8 = x->cols / 8, mt = val_tiles_m(x), own = val_cols(op->out) / 8;
+  int warp = n8 * FRAGMENT;
+  V *out = lower_regs(lo, op->out, &n), *in = lo->vals[x->id];
+  V lane = room(lo, op, LLVMBuildShl(lo->b, lane_value(lo, LANE_LANE), k32(lo, 4), ""));
+  V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, warp), "");
+  mine = LLVMBuildAdd(lo->b, lane, mine, "");
+  for (int m = 0; m < mt; m++) {
+    if (m) /* the block before has been read */
+      team_barrier(lo);
+    for (int i = 0; i < n8; i++)
+      put_sums(lo, mine, i * FRAGMENT, in + 4 * (m * n8 + i));
+    team_barrier(lo);
+    for (int i = 0; i < own; i++) {
+      V from = sums_of(lo, op, lane, i);
+      for (int w = 0; w < lo->p->warps_n; w++)
+        add_sums(lo, from, w * warp, out + 4 * (m * own + i));
+    }
+  }
 }

@@ -594,7 +594,8 @@ first_column(Lo *lo, const Val *x)
   return LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_N), k32(lo, val_cols(x)), "");
 }
 
-/* Columns are rows of the box ('k'), or pairs of 8 along its panels ('v'). */
+/* Columns are rows of the box ('k'), or pairs of 8 along its panels ('v'); of 'd' they are
+ * rows of the box that a warp has of a product's depth. */
 V
 lane_columns(Lo *lo, char kind, int cols, int ks, int rows)
 {
@@ -603,9 +604,10 @@ lane_columns(Lo *lo, char kind, int cols, int ks, int rows)
   if (have)
     return have;
   V warp = lane_value(lo, LANE_WARP_N);
-  if (kind == 'k') {
+  if (kind == 'k' || kind == 'd') {
     V at = LLVMBuildMul(lo->hb, warp, k32(lo, cols * PANEL_BYTES), "");
-    return memo_keep(lo, &key, sum(lo, lane_pattern(lo, kind, 0, ks), at));
+    V first = lane_pattern(lo, kind == 'd' ? 'v' : kind, 0, ks);
+    return memo_keep(lo, &key, sum(lo, first, at));
   }
   V pair = LLVMBuildMul(lo->hb, warp, k32(lo, cols / 16), "");
   pair = sum(lo, pair, k32(lo, ks));

@@ -104,6 +104,9 @@ typedef void Lowering(Lo *, const Op *);
   X(ROW_THREAD_SUM, lower_row_thread_sum)                                                  \
   X(ROW_ALLREDUCE, lower_row_allreduce)                                                    \
   X(ALLGATHER_COLS, lower_allgather_cols)                                                  \
+  X(SHARE_ROWS, lower_share_rows)                                                          \
+  X(PEER_ROWS, lower_peer_rows)                                                            \
+  X(MERGE_COLS, lower_merge_cols)                                                          \
   X(CONCAT_COLS, lower_concat_cols)                                                        \
   X(CVT, lower_cvt)                                                                        \
   X(GET, lower_get)                                                                        \

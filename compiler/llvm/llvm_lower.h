@@ -28,10 +28,12 @@ typedef enum Memoised {
   MEMO_PATTERN,     /* n: kind of pattern; mt, ks */
   MEMO_COLUMNS,     /* n: kind of pattern; mt: columns a warp; ks; pack: rows of the box */
   MEMO_VIEW_BASE,   /* x, batch, head, origin, pack */
-  MEMO_THREAD_BASE, /* x, batch, head, origin, pack */
+  MEMO_THREAD_BASE, /* x, batch, head, origin, pack; n: rows a warp has of a stage, or 0 */
   MEMO_ROW_PITCH,   /* x */
   MEMO_STEP_PITCH,  /* x; n: rows of a step */
-  MEMO_CHUNK_BELOW  /* n: chunks */
+  MEMO_CHUNK_BELOW, /* n: chunks */
+  MEMO_OWN_ROW,     /* n: rows a warp has of a stage */
+  MEMO_OWN_PLACE    /* n: likewise */
 } Memoised;
 
 /* An index expression is its node, or its constant where it has none: both tell heads and
@@ -185,7 +187,8 @@ V team_value(Lo *); /* which of its role's teams this thread is in */
  * pairs of 32 bits where the accumulator has them, ks of a panel's four times 8 columns. */
 V lane_pattern(Lo *, char kind, int mt, int ks);
 /* That of a right operand ('v', 'k') in a box of so many rows, for the warp's own columns
- * of the result; cols: how many it has.  Of 'v' ks is a pair of 8 columns. */
+ * of the result; cols: how many it has.  Of 'v' ks is a pair of 8 columns; 'd' is 'v' for
+ * the warp's own `cols` rows of the depth. */
 V lane_columns(Lo *, char kind, int cols, int ks, int rows);
 /* The first of this warp's columns of a tile; NULL: 0. */
 V first_column(Lo *, const Val *);
@@ -205,9 +208,13 @@ V row_inside(Lo *, const View *, V at);
 /* Of each row of the operand all warps' values, folded in the order of the warps. */
 void exchange_rows(Lo *, const Op *, V *x, V (*fold)(Lo *, V, V));
 void lower_allgather_cols(Lo *, const Op *);
+void lower_share_rows(Lo *, const Op *);
+void lower_peer_rows(Lo *, const Op *);
+void lower_merge_cols(Lo *, const Op *);
 
 /* llvm_barrier.c */
 void team_barrier(Lo *);
+void warp_barrier(Lo *);
 void lower_sync(Lo *, const Op *);
 void lower_order(Lo *, const Op *);
 

@@ -11,6 +11,7 @@
 /* What a copy has: the threads' first row, and how far on the next one is. */
 typedef struct Walkers {
   int step, iters; /* rows between one and the next of a thread; how many */
+  int own;         /* rows of a stage that each warp has to itself; 0: the team has all */
   V row;           /* this thread's row of the view, i32 */
   V src;           /* its address, i64 */
   V pitch;         /* to its next row, i64 */
@@ -19,15 +20,48 @@ typedef struct Walkers {
            */
 } Walkers;
 
-/* Address of this thread's chunk in row 0 of (b, h): hoisted. */
+/* This thread's first row; own: Walkers. */
 static V
-thread_base(Lo *lo, const View *v)
+copy_row(Lo *lo, int own)
 {
-  MemoKey key = view_key(MEMO_THREAD_BASE, v);
+  MemoKey key = {.what = MEMO_OWN_ROW, .n = own};
+  if (!own)
+    return lane_value(lo, LANE_CROW);
   V have = memo_find(lo, &key);
   if (have)
     return have;
-  V row = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CROW), lo->i64, "");
+  V row = LLVMBuildLShr(lo->hb, lane_value(lo, LANE_LANE), k32(lo, 3), "");
+  V first = LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_N), k32(lo, own), "");
+  return memo_keep(lo, &key, LLVMBuildAdd(lo->hb, first, row, ""));
+}
+
+/* Where its 16 bytes of that row go: chunk ^= row % 8. */
+static V
+copy_place(Lo *lo, int own)
+{
+  MemoKey key = {.what = MEMO_OWN_PLACE, .n = own};
+  if (!own)
+    return lane_value(lo, LANE_CDST);
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V row = copy_row(lo, own), low = LLVMBuildAnd(lo->hb, row, k32(lo, 7), "");
+  V chunk = LLVMBuildXor(lo->hb, lane_value(lo, LANE_CHUNK), low, "");
+  V at = LLVMBuildShl(lo->hb, row, k32(lo, 7), "");
+  at = LLVMBuildOr(lo->hb, at, LLVMBuildShl(lo->hb, chunk, k32(lo, 4), ""), "");
+  return memo_keep(lo, &key, LLVMBuildAdd(lo->hb, lane_value(lo, LANE_SMEM), at, ""));
+}
+
+/* Address of this thread's chunk in row 0 of (b, h): hoisted. */
+static V
+thread_base(Lo *lo, const View *v, int own)
+{
+  MemoKey key = view_key(MEMO_THREAD_BASE, v);
+  key.n = own;
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V row = LLVMBuildZExt(lo->hb, copy_row(lo, own), lo->i64, "");
   V col = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CHUNK), lo->i64, "");
   V at = LLVMBuildMul(lo->hb, row, row_pitch(lo, v->x), "");
   at = LLVMBuildAdd(lo->hb, at, LLVMBuildShl(lo->hb, col, k64(lo, 4), ""), "");
@@ -52,12 +86,13 @@ team_warps(const Lo *lo)
   return lo->role ? lo->role->warps : lo->p->warps;
 }
 
-/* Without sources. */
+/* Without sources; own: a copy into a ring of whose stages each warp fills its rows. */
 static Walkers
-places(const Lo *lo, const View *v)
+places(const Lo *lo, const View *v, bool own)
 {
-  Walkers w = {.step = 4 * team_warps(lo)};
-  w.iters = (v->n + w.step - 1) / w.step;
+  Walkers w = {.step = own ? 4 : 4 * team_warps(lo),
+               .own = own ? v->n / lo->p->warps_n : 0};
+  w.iters = ((own ? w.own : v->n) + w.step - 1) / w.step;
   return w;
 }
 
@@ -77,16 +112,18 @@ from_column(Lo *lo, const View *v, Walkers *w)
 }
 
 static Walkers
-walkers(Lo *lo, const View *v)
+walkers(Lo *lo, const View *v, bool own)
 {
-  Walkers w = places(lo, v);
+  Walkers w = places(lo, v, own);
+  if (v->pack > 1) /* rows are no arithmetic series */
+    return w;
   LLVMBuilderRef b = idx_builder(lo, v->row);
   w.pitch = step_pitch(lo, v->x, w.step);
   V row = idx_value64(lo, v->row);
   V first = LLVMBuildMul(b, row, row_pitch(lo, v->x), "");
-  w.src = LLVMBuildAdd(b, thread_base(lo, v), first, "");
+  w.src = LLVMBuildAdd(b, thread_base(lo, v, w.own), first, "");
   V row32 = idx_value(lo, v->row);
-  w.row = LLVMBuildAdd(b, row32, lane_value(lo, LANE_CROW), "");
+  w.row = LLVMBuildAdd(b, row32, copy_row(lo, w.own), "");
   if (v->part)
     from_column(lo, v, &w);
   return w;
@@ -117,7 +154,7 @@ in_panel(int x)
 static V
 row_in_view(Lo *lo, const View *v, const Walkers *w, int i)
 {
-  if ((i + 1) * w->step <= v->n)
+  if (w->own || (i + 1) * w->step <= v->n)
     return NULL;
   return LLVMBuildICmp(lo->hb, LLVMIntSLT, lane_value(lo, LANE_CROW),
                        k32(lo, v->n - i * w->step), "");
@@ -276,20 +313,45 @@ within_chunk(Lo *lo, V bytes)
               k32(lo, 0));
 }
 
+/* The chunk of row i of a thread, where rows are (position, head). */
+static V
+packed_source(Lo *lo, const View *v, const Walkers *w, int i, V *inside)
+{
+  V row = LLVMBuildAdd(lo->b, copy_row(lo, w->own), k32(lo, i * w->step), "");
+  V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
+  *inside = row_inside(lo, v, row);
+  return LLVMBuildAdd(lo->b, row_address(lo, v, row), column, "");
+}
+
+/* Rows that are four apart swap the halves of a panel's row. */
+static V
+swapped(Lo *lo, const Walkers *w, V dst, int i)
+{
+  bool odd = w->own && i % 2;
+  return odd ? LLVMBuildXor(lo->b, dst, k32(lo, PANEL_BYTES / 2), "") : dst;
+}
+
 static void
 copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
            PieceFn *fn, V *reg)
 {
   int used = used_chunks(lo, v, panel), there = there_chunks(v, panel);
   V cols_used = used < PANEL_CHUNKS ? chunk_below(lo, used) : NULL;
-  V cols_there = w->src && there < used ? chunk_below(lo, there) : NULL;
-  Piece p = {.dst = dst, .src = w->src, .src_at = panel * PANEL_BYTES};
+  bool sources = w->src || v->pack > 1;
+  V cols_there = sources && there < used ? chunk_below(lo, there) : NULL;
+  Piece p = {.src = w->src, .src_at = panel * PANEL_BYTES};
   p.each = dtype_bytes(v->x->ty);
   if (w->left)
     p.bytes = within_chunk(lo, LLVMBuildSub(lo->b, w->left, k32(lo, p.src_at), ""));
   for (int i = 0; used && i < w->iters; i++) {
     p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
-    if (w->src) {
+    p.dst = swapped(lo, w, dst, i);
+    if (v->pack > 1) {
+      V inside;
+      p.src = packed_source(lo, v, w, i, &inside);
+      p.have = bool_and(lo->b, cols_there, inside);
+    } else if (w->src) {
       p.have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
       p.have = bool_and(lo->b, p.have, w->when);
       p.src = i ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
@@ -303,7 +365,7 @@ static void
 copy_in(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V stage, PieceFn *fn,
         V *reg)
 {
-  V dst = lane_value(lo, LANE_CDST);
+  V dst = copy_place(lo, w->own);
   if (stage)
     dst = LLVMBuildAdd(lo->b, dst, stage, "");
   for (int p = 0; p < d->panels; p++)
@@ -323,7 +385,7 @@ static void
 copy_part(Lo *lo, const View *v, const SmemDecl *d, V stage)
 {
   int n;
-  Walkers w = walkers(lo, v);
+  Walkers w = walkers(lo, v, false);
   V *reg = registers_of(lo, d, &w, &n);
   V bits = LLVMBuildOr(lo->b, w.src, row_pitch(lo, v->x), "");
   bits = LLVMBuildAnd(lo->b, bits, k64(lo, CHUNK_BYTES - 1), "");
@@ -342,14 +404,14 @@ copy_part(Lo *lo, const View *v, const SmemDecl *d, V stage)
 
 /* At once, whatever the target has. */
 static void
-copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage)
+copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage, bool own)
 {
   int n;
   if (v->part && !v->aligned) {
     copy_part(lo, v, d, stage);
     return;
   }
-  Walkers w = walkers(lo, v);
+  Walkers w = walkers(lo, v, own);
   copy_in(lo, v, d, &w, stage, lo->p->target->cp_async ? cp_async : move_piece,
           registers_of(lo, d, &w, &n));
 }
@@ -361,14 +423,25 @@ commit(Lo *lo)
     asm_call(lo, ASM_MEMORY, "cp.async.commit_group;", "", NULL, 0, lo->none, NULL, 0);
 }
 
+/* What arrived is visible to whoever is to read it: of a ring of whose stages each warp has
+ * its rows, that is the warp. */
 static void
-wait_group(Lo *lo, int pending)
+arrive(Lo *lo, bool own)
+{
+  if (own)
+    warp_barrier(lo);
+  else
+    team_barrier(lo);
+}
+
+static void
+wait_group(Lo *lo, int pending, bool own)
 {
   char text[48];
   snprintf(text, sizeof text, "cp.async.wait_group %d;", pending);
   if (lo->p->target->cp_async)
     asm_call(lo, ASM_MEMORY, text, "", NULL, 0, lo->none, NULL, 0);
-  team_barrier(lo);
+  arrive(lo, own);
 }
 
 /* ---- rings ---- */
@@ -394,7 +467,7 @@ push_now(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   V stage = r->mem.stages > 1 ? ring_advance(lo, r, lo->ring[r->id], op->ahead) : NULL;
-  copy_now(lo, &op->view, &r->mem, stage);
+  copy_now(lo, &op->view, &r->mem, stage, lo->p->by_keys);
 }
 
 /* Everything that the copy's addresses need and that outlives it is made before the
@@ -402,8 +475,8 @@ push_now(Lo *lo, const Op *op)
 static void
 prepare(Lo *lo, const View *v)
 {
-  walkers(lo, v);
-  lane_value(lo, LANE_CDST);
+  Walkers w = walkers(lo, v, lo->p->by_keys);
+  copy_place(lo, w.own);
   idx_value(lo, v->cut ? v->end : v->x->rows);
 }
 
@@ -413,7 +486,7 @@ static void
 push_staged(Lo *lo, const Op *op)
 {
   Staged *s = &lo->staged[op->ring->id];
-  Walkers w = walkers(lo, &op->view);
+  Walkers w = walkers(lo, &op->view, lo->p->by_keys);
   if (!s->reg)
     s->reg = registers_of(lo, &op->ring->mem, &w, &s->n);
   for (int i = 0; i < s->n; i++)
@@ -429,11 +502,11 @@ static void
 take_staged(Lo *lo, const Op *op)
 {
   Staged *s = &lo->staged[op->ring->id];
-  Walkers w = places(lo, s->view);
+  Walkers w = places(lo, s->view, lo->p->by_keys);
   copy_in(lo, s->view, &op->ring->mem, &w, NULL, store_piece, s->reg);
   for (int i = 0; i < s->n; i++)
     s->reg[i] = NULL;
-  team_barrier(lo);
+  arrive(lo, lo->p->by_keys);
 }
 
 static bool
@@ -473,7 +546,7 @@ lower_consumer_wait(Lo *lo, const Op *op)
   if (staged(lo, r))
     take_staged(lo, op);
   else if (op->pending >= 0)
-    wait_group(lo, op->pending);
+    wait_group(lo, op->pending, lo->p->by_keys);
   lo->slot[op->wait_id] = r->mem.stages > 1 ? lo->ring[r->id] : NULL;
   lo->ring[r->id] = ring_advance(lo, r, lo->ring[r->id], 1);
 }
@@ -481,14 +554,14 @@ lower_consumer_wait(Lo *lo, const Op *op)
 void
 lower_copy(Lo *lo, const Op *op)
 {
-  copy_now(lo, &op->view, op->smem.mem, NULL);
+  copy_now(lo, &op->view, op->smem.mem, NULL, false);
   commit(lo);
 }
 
 void
 lower_copy_wait(Lo *lo, const Op *op)
 {
-  wait_group(lo, op->pending);
+  wait_group(lo, op->pending, false);
 }
 
 /* ---- out ---- */
@@ -559,7 +632,7 @@ lower_copy_out(Lo *lo, const Op *op)
     copy_out_packed(lo, op, from);
     return;
   }
-  Walkers w = walkers(lo, v);
+  Walkers w = walkers(lo, v, false);
   for (int p = 0; p < d->panels; p++) {
     int there = there_chunks(v, p);
     V cols = there < PANEL_CHUNKS ? chunk_below(lo, there) : NULL, dst = w.src;

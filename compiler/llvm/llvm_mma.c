@@ -64,17 +64,22 @@ right_pattern(Lo *lo, const Val *x, const Smem *s, char kind, int ks)
 
 /* Two B operands (16 columns of the result) of one k-step: {b0, b1} of the first eight
  * columns, {b2, b3} of the others.  Across the rows of the box, its elements are of 16 bits
- * and a step of depth is 16 rows. */
+ * and a step of depth is 16 rows, from the warp's own first one on where it has a part. */
 static void
-load_right(Lo *lo, const Val *x, const Smem *s, int n16, int ks, V out[4])
+load_right(Lo *lo, const Op *op, int n16, int ks, V out[4])
 {
+  const Val *x = op->out;
+  const Smem *s = &op->smem;
   if (s->trans) { /* columns of the result are rows of the box */
     V address = at_stage(lo, right_pattern(lo, x, s, 'k', ks % PANEL_STEPS), s);
     ldmatrix(lo, address, panel_at(s->mem, ks) + n16 * 16 * PANEL_BYTES, false, out);
     return;
   }
-  V address = at_stage(lo, right_pattern(lo, x, s, 'v', n16 % PANEL_STEPS), s);
-  ldmatrix(lo, address, panel_at(s->mem, n16) + ks * 16 * PANEL_BYTES, true, out);
+  V pattern = val_part_depth(op->in[1]) ? lane_columns(lo, 'd', val_cols(op->in[1]),
+                                                       n16 % PANEL_STEPS, s->mem->rows)
+                                        : right_pattern(lo, x, s, 'v', n16 % PANEL_STEPS);
+  ldmatrix(lo, at_stage(lo, pattern, s), panel_at(s->mem, n16) + ks * 16 * PANEL_BYTES,
+           true, out);
 }
 
 typedef struct Mma {
@@ -129,7 +134,7 @@ left(Lo *lo, const Mma *p, int m, int ks, V a[4])
   if (!tile)
     load_left(lo, &p->op->left, p->mt, m, ks, a);
   else
-    memcpy(a, lo->vals[tile->id] + (m * val_steps(tile) + ks) * 4, 4 * sizeof *a);
+    memcpy(a, lo->vals[tile->id] + (m * op_steps(p->op) + ks) * 4, 4 * sizeof *a);
 }
 
 static void
@@ -139,7 +144,7 @@ k_step(Lo *lo, const Mma *p, int ks)
   for (int m = 0; m < p->mt; m++)
     left(lo, p, m, ks, a + 4 * m);
   for (int n16 = 0; n16 < (p->n8 + 1) / 2; n16++) {
-    load_right(lo, p->op->out, &p->op->smem, n16, ks, b);
+    load_right(lo, p->op, n16, ks, b);
     for (int e = 0; e < 2 && 2 * n16 + e < p->n8; e++)
       for (int m = 0; m < p->mt; m++)
         mma(lo, p, p->out + (m * p->n8 + 2 * n16 + e) * 4, a + 4 * m, b + 2 * e);

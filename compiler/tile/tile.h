@@ -134,6 +134,10 @@ Smem s_rows(Smem, Idx row, int n);      /* n rows of it from `row` on */
 int s_bytes(Dtype, int rows, int cols); /* what a box takes */
 
 Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
+/* The memory of a ring, of what was declared behind it, and more if it needs more: for when
+ * a barrier of the block stands behind all that was read of them, and nothing is on its
+ * way. */
+Smem t_smem_over(Tb *, const Ring *first, const char *name, Dtype, int rows, int cols);
 /* Who fills the stages: the threads of the block by cp.async, or one lane by TMA. */
 typedef enum Fill { FILL_COPY, FILL_TMA } Fill;
 /* What the L2 cache shall do with the lines of a producer_load. */
@@ -179,6 +183,8 @@ void t_out_wait(Tb *);             /* … it has been read */
 /* Room through which warps that have the same rows exchange what they have of them: bytes
  * for `rows` x `cols` of a tile that t_allgather_cols makes whole; 0 for one warp. */
 int exchange_bytes(int warps_n, int rows, int cols, Dtype);
+int share_bytes(int warps_k, int rows); /* of t_share_rows … */
+int merge_bytes(int warps_k, int cols); /* … and room of t_merge_cols */
 void t_exchange(Tb *, Smem);
 
 /* ---- the launch ahead, and the one behind (EntryArgs.dependent in compiler/build.h) ----
@@ -266,6 +272,18 @@ Tile t_cvt(Tb *, Tile, Dtype);     /* to 16 bits: becomes a left operand */
 /* All columns in each of the warps that have parts of them, itself where a warp has all: a
  * left operand has its whole depth. */
 Tile t_allgather_cols(Tb *, Tile);
+
+/* Of warps that have keys of their own (EntryArgs.warps_k): up to three values a row of
+ * each, for all of them, with a barrier of the block … */
+typedef struct SharedRows {
+  int n;
+  Tile of[3];
+} SharedRows;
+void t_share_rows(Tb *, const SharedRows *);
+Tile t_peer_rows(Tb *, const SharedRows *, int value, int warp); /* … those of one warp */
+/* The sum over the warps, in their order, of which each has a part of the columns; through
+ * room for 16 rows of each warp, with barriers of the block. */
+Tile t_merge_cols(Tb *, Tile, Smem room);
 
 Tile t_get(Tb *, Smem);       /* a left operand in registers */
 void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */

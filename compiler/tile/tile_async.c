@@ -1,26 +1,41 @@
 /* The words that move data and order teams: rings, copies, barriers, turns. */
 #include "compiler/tile/tile_prog.h"
 
+/* What was released before may be filled again: by the warp alone where rings are its own.
+ */
 static void
-barrier_passed(Tb *t)
+stages_free(Tb *t)
 {
-  for (int i = 0; i < EXCHANGE_PARTS; i++)
-    t->exchanged[i] = false;
   for (int i = 0; i < t->prog->rings.n; i++)
     t->prog->rings.at[i]->barrier_released = t->prog->rings.at[i]->released;
 }
 
-/* Drops the groups up to index `last`, which have arrived and are visible. */
+void
+tile_barrier_passed(Tb *t)
+{
+  for (int i = 0; i < EXCHANGE_PARTS; i++)
+    t->exchanged[i] = false;
+  stages_free(t);
+}
+
+/* Drops the groups up to index `last`, which have arrived and are visible: to the block, or
+ * to the warp that copied them. */
 static void
-arrived(Tb *t, int last)
+arrived(Tb *t, int last, bool block)
 {
   for (int i = 0; i <= last; i++)
-    if (t->groups.at[i].dest)
+    if (t->groups.at[i].dest && block)
       t->groups.at[i].dest->ready = true;
+    else if (t->groups.at[i].dest)
+      t_fail(t, "consumer_wait: %s was copied before, and is not waited for",
+             t->groups.at[i].dest->name);
   for (int i = last + 1; i < t->groups.n; i++)
     t->groups.at[i - last - 1] = t->groups.at[i];
   t->groups.n -= last + 1;
-  barrier_passed(t);
+  if (block)
+    tile_barrier_passed(t);
+  else
+    stages_free(t);
 }
 
 static void
@@ -133,7 +148,7 @@ take_copied(Tb *t, Ring *r, Op *op)
     at++;
   op->pending = at < t->groups.n ? t->groups.n - 1 - at : -1;
   if (op->pending >= 0)
-    arrived(t, at);
+    arrived(t, at, !t->prog->by_keys);
 }
 
 static Op *
@@ -243,7 +258,7 @@ t_copy_wait(Tb *t)
     t_fail(t, "copy_wait: no copy is on its way");
   Op *op = tile_op(t, OP_COPY_WAIT);
   op->pending = t->groups.n - 1 - last;
-  arrived(t, last);
+  arrived(t, last, true);
 }
 
 void
@@ -255,7 +270,7 @@ t_copy_out(Tb *t, View v, Smem s)
   tile_decl(t, s)->touched = true;
   op->smem = s;
   op->view = v;
-  barrier_passed(t);
+  tile_barrier_passed(t);
 }
 
 void

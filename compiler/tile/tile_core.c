@@ -77,7 +77,7 @@ tile_val(Tb *t, int rows, int cols, Dtype ty, Lay lay)
   v->ty = ty;
   v->lay = lay;
   v->warps = tile_warps(t) / tile_warps_n(t);
-  v->warps_n = lay == LAY_FRAG ? tile_warps_n(t) : 1;
+  v->warps_n = lay == LAY_FRAG && !t->prog->by_keys ? tile_warps_n(t) : 1;
   v->home = t->here;
   return v;
 }
@@ -252,12 +252,25 @@ declare(Tb *t, SmemDecl *d, const char *name, Dtype ty, int rows, int cols)
   *vec_push(t->arena, &t->prog->smem) = d;
 }
 
-Smem
-t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
+static Smem
+box(Tb *t, const SmemDecl *over, const char *name, Dtype ty, int rows, int cols)
 {
   SmemDecl *d = NEW(t->arena, SmemDecl);
   declare(t, d, name, ty, rows, cols);
+  d->over = over;
   return (Smem){.mem = d, .rows = rows, .cols = cols};
+}
+
+Smem
+t_smem(Tb *t, const char *name, Dtype ty, int rows, int cols)
+{
+  return box(t, NULL, name, ty, rows, cols);
+}
+
+Smem
+t_smem_over(Tb *t, const Ring *first, const char *name, Dtype ty, int rows, int cols)
+{
+  return box(t, &first->mem, name, ty, rows, cols);
 }
 
 enum {
@@ -299,15 +312,32 @@ t_ring_(Tb *t, const RingArgs *a)
   return r;
 }
 
+/* Boxes over others end where they do, or behind all that there is. */
+static int
+place_over(Tb *t, int at)
+{
+  for (int i = 0; i < t->prog->smem.n; i++) {
+    SmemDecl *d = t->prog->smem.at[i];
+    if (!d->over)
+      continue;
+    d->offset = d->over->offset;
+    at = d->offset + d->bytes > at ? d->offset + d->bytes : at;
+  }
+  return at;
+}
+
 void
 tile_plan(Tb *t)
 {
   int at = 0;
   for (int i = 0; i < t->prog->smem.n; i++) {
     SmemDecl *d = t->prog->smem.at[i];
+    if (d->over)
+      continue;
     d->offset = at;
     at += d->bytes * d->stages;
   }
+  at = place_over(t, at);
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
     if (r->fill != FILL_TMA)

@@ -194,7 +194,8 @@ static void
 wait(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
-  c->barriers += op->pending >= 0;
+  bool own = op->ring && p->by_keys; /* a barrier of the warp alone */
+  c->barriers += op->pending >= 0 && !own;
 }
 
 static void
@@ -203,6 +204,14 @@ barrier(const Program *p, const Op *op, TileCount *c)
   (void)p;
   (void)op;
   c->barriers++;
+}
+
+/* Each warp adds up what all have of its columns. */
+static void
+merge(const Program *p, const Op *op, TileCount *c)
+{
+  c->barriers++;
+  c->fp32 += (p->warps_n - 1) * values(op->out);
 }
 
 typedef void Counting(const Program *, const Op *, TileCount *);
@@ -261,6 +270,9 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(ROW_THREAD_SUM, row_fold)                                                              \
   X(ROW_ALLREDUCE, row_allreduce)                                                          \
   X(ALLGATHER_COLS, barrier)                                                               \
+  X(SHARE_ROWS, barrier)                                                                   \
+  X(PEER_ROWS, nothing)                                                                    \
+  X(MERGE_COLS, merge)                                                                     \
   X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \

@@ -27,7 +27,7 @@ tile_exchange(Tb *t, Op *op, ExchangePart part)
 {
   const Val *x = op->in[0];
   int warps_n = tile_warps_n(t), cols = part == EXCHANGE_COLS ? x->cols : 0;
-  if (warps_n == 1)
+  if (warps_n == 1 || t->prog->by_keys)
     return;
   if (!t->exchange.mem ||
       exchange_bytes(warps_n, x->rows, cols, x->ty) > t->exchange.mem->bytes)
@@ -39,4 +39,86 @@ tile_exchange(Tb *t, Op *op, ExchangePart part)
   op->smem = t->exchange;
   for (int i = 0; i < EXCHANGE_PARTS; i++)
     t->exchanged[i] = i == (int)part;
+}
+
+/* ---- between warps that have keys of their own ---- */
+
+int
+share_bytes(int warps_k, int rows)
+{
+  return SHARED_ROWS * tile_exchange_rows(warps_k, rows);
+}
+
+int
+merge_bytes(int warps_k, int cols)
+{
+  return warps_k * 16 * cols * dtype_bytes(DT_F32);
+}
+
+static void
+need_own_keys(Tb *t, const char *word)
+{
+  if (!t->prog->by_keys)
+    t_fail(t, "%s: the warps have no keys of their own", word);
+  if (t->here->kind == OP_IF && !t->here->work)
+    t_fail(t, "%s is a barrier, in a branch", word);
+  if (tile_in(t, OP_LOOP))
+    t_fail(t, "%s is a barrier, in a loop over tiles", word);
+}
+
+void
+t_share_rows(Tb *t, const SharedRows *x)
+{
+  need_own_keys(t, "share_rows");
+  if (x->n < 1 || x->n > SHARED_ROWS)
+    t_fail(t, "share_rows: %d values a row", x->n);
+  for (int i = 0; i < x->n; i++)
+    if (x->of[i]->lay != LAY_ROW || x->of[i]->per_thread ||
+        x->of[i]->rows != x->of[0]->rows)
+      t_fail(t, "share_rows: %%%d has no value a row", x->of[i]->id);
+  if (!t->exchange.mem ||
+      share_bytes(tile_warps_n(t), x->of[0]->rows) > t->exchange.mem->bytes)
+    t_fail(t, "share_rows of %%%d has no room to exchange", x->of[0]->id);
+  if (t->exchanged[EXCHANGE_ROWS])
+    t_fail(t, "share_rows of %%%d: no barrier since the last exchange", x->of[0]->id);
+  Op *op = tile_op(t, OP_SHARE_ROWS);
+  for (int i = 0; i < x->n; i++)
+    op->in[i] = x->of[i];
+  op->smem = t->exchange;
+  tile_barrier_passed(t);
+  t->exchanged[EXCHANGE_ROWS] = true;
+}
+
+Tile
+t_peer_rows(Tb *t, const SharedRows *x, int value, int warp)
+{
+  need_own_keys(t, "peer_rows");
+  if (value < 0 || value >= x->n || warp < 0 || warp >= tile_warps_n(t))
+    t_fail(t, "peer_rows: value %d of warp %d", value, warp);
+  if (!t->exchanged[EXCHANGE_ROWS])
+    t_fail(t, "peer_rows: nothing is shared");
+  Op *op = tile_op(t, OP_PEER_ROWS);
+  op->value = value;
+  op->peer = warp;
+  op->smem = t->exchange;
+  op->out = tile_val(t, x->of[value]->rows, 1, DT_F32, LAY_ROW);
+  return op->out;
+}
+
+Tile
+t_merge_cols(Tb *t, Tile x, Smem room)
+{
+  need_own_keys(t, "merge_cols");
+  if (x->lay != LAY_FRAG || x->ty != DT_F32 || x->warps_n > 1)
+    t_fail(t, "merge_cols of %%%d, which is no sum of a warp's own", x->id);
+  if (merge_bytes(tile_warps_n(t), x->cols) > room.mem->bytes)
+    t_fail(t, "merge_cols of %%%d: %s is too small", x->id, room.mem->name);
+  Op *op = tile_op(t, OP_MERGE_COLS);
+  op->in[0] = x;
+  op->smem = room;
+  Val *v = tile_val(t, x->rows, x->cols, DT_F32, LAY_FRAG);
+  v->warps_n = tile_warps_n(t);
+  op->out = v;
+  tile_barrier_passed(t);
+  return v;
 }

@@ -205,11 +205,13 @@ nothing_flies(Tb *t, const char *what)
 }
 
 /* Inside a loop no stage is known to be free, nor what was exchanged to have been read,
- * until a barrier has been passed. */
+ * until a barrier has been passed.  Warps that have keys of their own exchange nothing in a
+ * loop over tiles. */
 static void
-forget_barriers(Tb *t)
+forget_barriers(Tb *t, const Region *loop)
 {
-  for (int i = 0; i < EXCHANGE_PARTS; i++)
+  bool none = t->prog->by_keys && loop->kind == OP_LOOP;
+  for (int i = 0; i < EXCHANGE_PARTS && !none; i++)
     t->exchanged[i] = t->exchange.mem != NULL;
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
@@ -275,7 +277,7 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   int64_t lo, hi;
   nothing_flies(t, "loop");
   Region *body = open_region(t, OP_LOOP);
-  forget_barriers(t);
+  forget_barriers(t, body);
   body->span = *s;
   body->once = !w->test && i_known(s->lo, &lo) && i_known(s->hi, &hi) && hi == lo + 1;
   body->var = body->once ? s->lo : tile_loop_var(t, body);
@@ -461,7 +463,7 @@ t_for_begin(Tb *t, Span s)
   }
   nothing_flies(t, "loop");
   Region *body = open_region(t, OP_FOR);
-  forget_barriers(t);
+  forget_barriers(t, body);
   body->loop = s;
   body->var = tile_loop_var(t, body);
   f.i = body->var;

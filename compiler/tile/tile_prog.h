@@ -69,8 +69,9 @@ struct SmemDecl {
   int bytes;  /* one stage */
   int offset; /* filled by the plan */
   int id;
-  bool copied;  /* filled by t_copy, and … */
-  bool ready;   /* … waited for */
+  const struct SmemDecl *over; /* the memory of this one and those behind it; NULL: own */
+  bool copied;                 /* filled by t_copy, and … */
+  bool ready;                  /* … waited for */
   bool touched; /* by loads and stores of the team's own since it was waited for */
 };
 
@@ -160,6 +161,9 @@ typedef struct Val {
   X(ROW_THREAD_SUM, "row_thread_sum")                                                      \
   X(ROW_ALLREDUCE, "row_allreduce")                                                        \
   X(ALLGATHER_COLS, "allgather_cols")                                                      \
+  X(SHARE_ROWS, "share_rows")                                                              \
+  X(PEER_ROWS, "peer_rows")                                                                \
+  X(MERGE_COLS, "merge_cols")                                                              \
   X(CONCAT_COLS, "concat_cols")                                                            \
   X(CVT, "cvt")                                                                            \
   X(GET, "get")                                                                            \
@@ -210,6 +214,7 @@ typedef struct Op {
   const Idx *set;                /* DOT_ACC: is there an accumulator?  NULL: there is */
   double k;                      /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
   int poly;                      /* EXP2: of 16 registers */
+  int value, peer;               /* PEER_ROWS: which of what it shares, which warp */
   int slot;                      /* SCALAR */
   const Mask *mask;              /* MASK */
   const struct ExprSteps *steps; /* SCORE, SINK; MASK: of its mask_mod, or NULL */
@@ -298,7 +303,8 @@ typedef struct InFlight {
 typedef struct Program {
   const char *entry; /* name of the kernel */
   int warps;
-  int warps_n; /* of them have the same rows */
+  int warps_n;  /* of them have the same rows … */
+  bool by_keys; /* … and each its own keys: sums are a warp's, until they are merged */
   const Target *target;
   Region *top;
   IdxGraph idx; /* its owner is the Tb */
@@ -321,6 +327,7 @@ typedef struct Program {
 
 /* Parts of the room of t_exchange: a value a row of each warp, and a tile of 16 bits. */
 typedef enum ExchangePart { EXCHANGE_ROWS, EXCHANGE_COLS, EXCHANGE_PARTS } ExchangePart;
+enum { SHARED_ROWS = 3 }; /* values a row of each warp that t_share_rows takes */
 
 struct Tb {
   Arena *arena;
@@ -370,6 +377,8 @@ void tile_leaf_print(Str *, const Node *);   /* for idx_print */
 /* Gives the operation its part of the room of t_exchange, where the team's warps have parts
  * of its operand's columns. */
 void tile_exchange(Tb *, Op *, ExchangePart);
+
+void tile_barrier_passed(Tb *); /* a barrier of the block */
 
 /* Passes. */
 void tile_verify(Tb *);
@@ -426,6 +435,12 @@ val_steps(const Val *v) /* of a left operand */
 {
   return v->cols / dtype_in(v->ty, STEP_BYTES);
 }
+/* Does each warp multiply with the part of the depth that it has? */
+static inline bool
+val_part_depth(const Val *left)
+{
+  return left && left->warps_n > 1;
+}
 static inline int
 val_row_values(const Val *v) /* values of ROW that a thread holds */
 {
@@ -456,10 +471,11 @@ smem_depth(const Smem *right)
   return right->trans ? round_up(right->cols, step) : right->rows;
 }
 static inline int
-op_steps(const Op *product)
+op_steps(const Op *product) /* of a warp */
 {
   const Smem *right = &product->smem;
-  return smem_depth(right) / dtype_in(right->mem->ty, STEP_BYTES);
+  int depth = val_part_depth(product->in[1]) ? val_cols(product->in[1]) : smem_depth(right);
+  return depth / dtype_in(right->mem->ty, STEP_BYTES);
 }
 
 #endif

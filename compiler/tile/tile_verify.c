@@ -14,7 +14,7 @@ verify_region(Tb *t, const Region *r)
       t_fail(t, "%%%d is empty", op->out->id);
     if (op->out && op->out->lay == LAY_FRAG && op->out->rows % (16 * op->out->warps))
       t_fail(t, "%%%d: %d rows over %d warps", op->out->id, op->out->rows, op->out->warps);
-    if (op->left.mem == NULL && op->in[1] && op->product && op->in[1]->warps_n > 1)
+    if (op->product && !t->prog->by_keys && val_part_depth(op->in[1]))
       t_fail(t, "%%%d: a left operand of which a warp has a part", op->in[1]->id);
   }
 }

@@ -41,6 +41,15 @@ result(Tb *t, Op *op, int rows, int cols, Dtype ty, Lay lay)
   return op->out;
 }
 
+/* The same elements of it, of another value. */
+static Tile
+like(Tb *t, Op *op, Tile x, Dtype ty)
+{
+  Tile y = result(t, op, x->rows, x->cols, ty, x->lay);
+  t->last->warps_n = x->warps_n;
+  return y;
+}
+
 static void
 need_fp32(Tb *t, Tile x, const char *word)
 {
@@ -173,6 +182,7 @@ elementwise(Tb *t, OpKind kind, int n, const Tile *in)
   for (int i = 0; i < n; i++)
     op->in[i] = in[i];
   Val *v = tile_val(t, w->rows, w->cols, DT_F32, w->lay);
+  v->warps_n = w->warps_n;
   for (int i = 0; i < n; i++) {
     v->per_thread = v->per_thread || in[i]->per_thread;
     v->same = in[i]->lay == LAY_WARP_ROW && in[i]->same && (i == 0 || v->same);
@@ -294,7 +304,7 @@ t_cvt(Tb *t, Tile x, Dtype ty)
              x->id, t->in_flight.at[i].x->id);
   Op *op = emit1(t, OP_CVT, x);
   op->tie = t->waited;
-  return result(t, op, x->rows, x->cols, ty, LAY_FRAG);
+  return like(t, op, x, ty);
 }
 
 Tile
@@ -443,8 +453,10 @@ product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
   if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != p->acc))
     t_fail(t, "%s: %%%d is not %dx%d", op_names[kind], acc->id, rows, cols);
-  if (a.tile && a.tile->warps_n > 1)
-    t_fail(t, "%s: a warp has a part of the columns of %%%d", op_names[kind], a.tile->id);
+  bool own = t->prog->by_keys && !b.trans; /* a warp multiplies with its own keys */
+  if (own != val_part_depth(a.tile))
+    t_fail(t, "%s: a warp has %s of the left operand", op_names[kind],
+           own ? "all columns" : "a part of the columns");
   if (b.trans && cols % (16 * tile_warps_n(t)) && tile_warps_n(t) > 1)
     t_fail(t, "%s: %d columns are not pairs of 8 for each of %d warps", op_names[kind],
            cols, tile_warps_n(t));
@@ -465,6 +477,8 @@ product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
   op->smem = b;
   op->product = p;
   op->out = result(t, op, rows, cols, DT_F32, p->acc);
+  if (t->prog->by_keys && b.trans)
+    t->last->warps_n = tile_warps_n(t);
   if (p->async)
     issue(t, op);
   return op->out;
@@ -508,7 +522,7 @@ t_mask(Tb *t, const Mask *mask, Tile x, At at)
   op->at = at;
   if (mask->mods)
     op->steps = tile_mask_steps(t, mask->mods, &at);
-  return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+  return like(t, op, x, DT_F32);
 }
 
 static void
@@ -533,7 +547,7 @@ t_score_beside(Tb *t, const Mods *mods, Tile x, At at, const TableTile *beside)
   op->at = at;
   if (beside)
     op->smem = beside->s;
-  return result(t, op, x->rows, x->cols, DT_F32, x->lay);
+  return like(t, op, x, DT_F32);
 }
 
 Tile

@@ -449,6 +449,89 @@ keys_that_do_not_come_out_even(Tb *t)
   t_dot(t, q, s_trans(k));
 }
 
+/* The four warps have the same 16 rows, and keys of their own. */
+static void
+own_keys(Tb *t, int rows)
+{
+  t->prog->warps_n = 4;
+  t->prog->by_keys = true;
+  t_exchange(t, t_smem(t, "exchange", DT_F32, rows, 32));
+}
+
+static void
+shared_without_keys(Tb *t)
+{
+  share_rows(t, 64);
+  t_share_rows(t, &(SharedRows){.n = 1, .of = {t_rows(t, 32, 0)}});
+}
+
+static void
+shared_in_no_room(Tb *t)
+{
+  own_keys(t, 8);
+  t_share_rows(t, &(SharedRows){.n = 1, .of = {t_rows(t, 32, 0)}});
+}
+
+static void
+shared_twice(Tb *t)
+{
+  own_keys(t, 16);
+  SharedRows all = {.n = 1, .of = {t_rows(t, 16, 0)}};
+  t_share_rows(t, &all);
+  t_share_rows(t, &all);
+}
+
+static void
+shared_sums_of_lanes(Tb *t)
+{
+  own_keys(t, 16);
+  t_share_rows(t, &(SharedRows){.n = 1, .of = {t_thread_sums(t, 16)}});
+}
+
+static void
+of_a_fifth_warp(Tb *t)
+{
+  own_keys(t, 16);
+  SharedRows all = {.n = 1, .of = {t_rows(t, 16, 0)}};
+  t_share_rows(t, &all);
+  t_peer_rows(t, &all, 0, 4);
+}
+
+static void
+of_peers_unshared(Tb *t)
+{
+  own_keys(t, 16);
+  SharedRows all = {.n = 1, .of = {t_rows(t, 16, 0)}};
+  t_peer_rows(t, &all, 0, 1);
+}
+
+static void
+merged_in_little_room(Tb *t)
+{
+  own_keys(t, 16);
+  Tile x = t_zero(t, 16, 64);
+  t_merge_cols(t, x, t_smem(t, "sums", DT_F32, 64, 32));
+}
+
+static void
+merged_in_a_branch(Tb *t)
+{
+  own_keys(t, 16);
+  Tile x = t_zero(t, 16, 64);
+  Smem room = t_smem(t, "sums", DT_F32, 128, 32);
+  T_IF (t, i_lt(i_cta(t, 0), 3))
+    t_merge_cols(t, x, room);
+}
+
+static void
+all_of_the_depth(Tb *t)
+{
+  own_keys(t, 16);
+  Smem v = t_smem(t, "v", DT_F16, 64, 64);
+  Tile w = t_cvt(t, t_zero(t, 16, 64), DT_F16);
+  t_dot(t, w, v);
+}
+
 static void
 three_warps_a_row(Tb *t)
 {
@@ -578,6 +661,15 @@ static const struct {
     {exchanged_in_a_branch, "is a barrier, in a branch"},
     {a_part_of_the_depth, "a warp has a part of the columns"},
     {keys_that_do_not_come_out_even, "48 columns are not pairs of 8 for each of 2 warps"},
+    {shared_without_keys, "the warps have no keys of their own"},
+    {shared_in_no_room, "has no room to exchange"},
+    {shared_twice, "no barrier since the last exchange"},
+    {shared_sums_of_lanes, "has no value a row"},
+    {of_a_fifth_warp, "value 0 of warp 4"},
+    {of_peers_unshared, "nothing is shared"},
+    {merged_in_little_room, "sums is too small"},
+    {merged_in_a_branch, "is a barrier, in a branch"},
+    {all_of_the_depth, "a warp has all columns of the left operand"},
     {three_warps_a_row, "3 warps have the same rows"},
     {outside_loop, "must be a variable"},
     {nothing_loaded, "nothing was loaded"},

@@ -1,0 +1,152 @@
+"""decode_mma: few rows against masks, modifiers, sequences, dims, dtypes, layouts, targets and
+schedules, so that every two values meet in some case.
+
+    decode.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+
+Numbers of keys are 0, 1, one less and one more than what a warp, a tile has. Rows of no
+sequence hold NaN and infinity; afterwards those of O and the LSE must hold what they held. A case
+that fails prints its spec; one whose schedule no kernel can have is counted as refused.
+--pairs runs nothing: which pairs no case has.
+Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right; and no
+more than one case of 20 is refused."""
+import argparse
+import itertools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+FACTORS = {
+    "mix": ((), ("seqused_k",), ("seqused_q", "seqused_k"), ("cu_seqlens_q", "seqused_k"),
+            ("seqused_k", "leftpad_k"), ("seqused_k", "cache_batch_idx"), ("cu_seqlens_k",),
+            ("cu_seqlens_q", "cu_seqlens_k")),
+    "sq": (1, 2, 5, 17, 64),
+    "keys": ((0, 1), (15, 16, 17), (31, 33, 32), (63, 64, 65), (127, 129, 128), (255, 257),
+             (300, 7, 130, 0)),
+    "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
+             "causal: true\nwindow: [90, 0]", "attention_chunk: 16\ncausal: true",
+             "causal: true\nprefix_len: true", 'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"',
+             'mask_mod: "kv_idx < 4 || kv_idx > sk - 60"'),
+    "score": ("", "softcap: 1.5", "alibi_slopes: h", "bias: {axes: [h, q, kv], dtype: fp16}",
+              "bias: {axes: [b, h, kv], dtype: bf16}",
+              'score_mod: "score + 0.01 * f32(kv_idx) - f32(h) / 4"'),
+    "more": ("return_lse: true", "return_lse: true\nlse_base: 2", "sink: fp32\nreturn_lse: true",
+             ""),
+    "dims": ("head_dim: 64", "head_dim: 80", "head_dim: 96", "head_dim: 128", "head_dim: 192",
+             "head_dim: 256", "head_dim: 192\nhead_dim_v: 128", "head_dim: 64\nhead_dim_v: 128",
+             "head_dim: 40\nhead_dim_v: 72"),
+    "dtype": ("fp16", "bf16"),
+    "layout": ("bshd", "bhsd"),
+    "heads": ("h4/4", "h4/2\ngroup_size: 2", "h8/1\ngroup_size: 8", "h5/1\ngroup_size: 5",
+              "h32/2\ngroup_size: 16", "h12/1\ngroup_size: 12", "h20/1\ngroup_size: 20", "h6/2"),
+    "target": ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120"),
+    "how": ("", "block_m=16", "block_m=32", "num_warps=2", "q_in_regs=false", "num_stages=1",
+            "block_n=128", "pack_gqa=false"),
+}
+TRIES = 60  # of which the case is taken that has most pairs which none had
+REFUSED = "no legal schedule"
+
+
+def possible(case):
+    """Rules that a template has, so that few cases are refused: O of 32 rows fits no warp's
+    registers from head_dim 192 on, nor 128 keys of it 99 KB."""
+    wide = max(int(x.split(": ")[1]) for x in case["dims"].split("\n"))
+    if case["target"] == "sm_75":
+        return case["dtype"] == "fp16" and wide < 256 and case["how"] != "block_n=128"
+    small = case["target"] in ("sm_86", "sm_89", "sm_120")
+    return not (wide >= 192 and (case["how"] == "block_m=32" or
+                                 small and case["how"] == "block_n=128"))
+
+
+def pairs_of(case):
+    at = [(name, FACTORS[name].index(value)) for name, value in case.items()]
+    return set(itertools.combinations(at, 2))
+
+
+def cases(n, seed):
+    """n cases, and the pairs that none of them has."""
+    rng, found, made = random.Random(seed), set(), []
+    while len(made) < n:
+        tries = [{name: rng.choice(values) for name, values in FACTORS.items()}
+                 for _ in range(TRIES)]
+        best = max(filter(possible, tries), key=lambda c: len(pairs_of(c) - found), default=None)
+        if best:
+            found |= pairs_of(best)
+            made.append(best)
+    return made, found
+
+
+def missing(found):
+    left = []
+    for (a, one), (b, other) in itertools.combinations(FACTORS.items(), 2):
+        for (i, x), (j, y) in itertools.product(enumerate(one), enumerate(other)):
+            case = {name: values[0] for name, values in FACTORS.items()}
+            case.update({"target": "sm_80"}, **{a: x, b: y})
+            if ((a, i), (b, j)) not in found and possible(case):
+                left.append((a, x, b, y))
+    return left
+
+
+def spec_of(case):
+    text = [f"attnc: 1\nname: decode\ndtype: {case['dtype']}\n{case['dims']}\n"
+            f"layout: {case['layout']}"]
+    if case["mix"]:
+        text.append(f"seqlens: [{', '.join(case['mix'])}]")
+    text += [case["mask"], case["score"], case["more"]] + case["heads"].split("\n")[1:]
+    return "\n".join(text) + "\n"
+
+
+def problem_of(case):
+    """--shape, --seqlens."""
+    heads, keys = case["heads"].split("\n")[0], case["keys"]
+    sq, sk = case["sq"], max(keys)
+    shape = f"b{len(keys)} {heads} sq{sq} sk{sk}"
+    if not case["mix"]:
+        return ["--shape", shape]
+    own_q = {"cu_seqlens_q", "seqused_q"} & set(case["mix"])
+    queries = [sq if i % 2 == 0 or not own_q else sq // 2 for i in range(len(keys))]
+    return ["--shape", shape, "--seqlens", ",".join(f"{q}/{k}" for q, k in zip(queries, keys))]
+
+
+def run(attnc, folder, case, seed):
+    path = os.path.join(folder, "decode.attn.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec_of(case))
+    schedule = ",".join(["template=decode_mma"] + [case["how"]] * bool(case["how"]))
+    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", case["target"],
+               "--schedule", schedule, *problem_of(case), "--seed", str(seed), "--verify", "-q"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode and REFUSED in r.stderr:
+        return REFUSED
+    if r.returncode:
+        print(f"FAIL  exit {r.returncode}: {' '.join(command[4:])}\n{spec_of(case)}"
+              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
+    return r.returncode == 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--cases", type=int, default=640)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    all_cases, found = cases(a.cases, a.seed)
+    left = missing(found)
+    print(f"{len(all_cases)} cases, {len(found)} pairs, {len(left)} that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
+    refused = good.count(REFUSED)
+    print(f"{good.count(True)} of {len(good)} right, {refused} refused")
+    return int(False in good or refused * 20 > len(good) + 19)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
