@@ -311,6 +311,7 @@ enum { CUDA_TENSOR_MAP_BYTES = 128, CUDA_TENSOR_MAP_ALIGN = 64 };
   X(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, 6)                                                 \
   X(CU_JIT_OPTIMIZATION_LEVEL, 7)                                                          \
   X(CU_JIT_TARGET_FROM_CUCONTEXT, 8)                                                       \
+  X(CU_JIT_TARGET, 9)                                                                      \
   X(CU_JIT_GENERATE_DEBUG_INFO, 11)                                                        \
   X(CU_JIT_LOG_VERBOSE, 12)                                                                \
   X(CU_JIT_GENERATE_LINE_INFO, 13)                                                         \

@@ -26,6 +26,8 @@
     "for tests: attnc-cc fails, as abort, exit, garbage, hang or memory, or as KIND:NAME") \
   X(LOAD_PTX, "ATTNC_LOAD_PTX", "", "run this PTX file instead of the generated one")      \
   X(LLVM, "ATTNC_LLVM", "", "path of libattnc_llvm.so")                                    \
+  X(ASSEMBLER, "ATTNC_ASSEMBLER", "driver",                                                \
+    "who makes the cubins that are cached: driver, nvjitlink, ptxas, or none; a list")     \
   X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \
   X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")        \
   X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                            \

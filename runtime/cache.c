@@ -212,7 +212,7 @@ renew(const Below *b, const char *path)
 
 /* One layer's answer. */
 static Entry *
-layer_get(Cache *c, const Below *b, const unsigned char key[32], bool used)
+layer_get(Cache *c, const Below *b, const unsigned char key[32])
 {
   char path[PATH_BYTES];
   BelowFile file;
@@ -232,7 +232,7 @@ layer_get(Cache *c, const Below *b, const unsigned char key[32], bool used)
     entry_release(file.entry);
     return bad(c, b, path, why);
   }
-  if (used && b->own && c->mode == CACHE_WRITE && time(NULL) - file.stamp > RENEW_SECONDS)
+  if (b->own && c->mode == CACHE_WRITE && time(NULL) - file.stamp > RENEW_SECONDS)
     renew(b, path);
   return file.entry;
 }
@@ -241,11 +241,11 @@ Entry *
 cache_get(Cache *c, const unsigned char key[32], const char **layer)
 {
   const char *which = "disk";
-  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key, true) : NULL;
+  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key) : NULL;
   if (x)
     stats_add(c->stats, disk_hits, 1);
   for (int i = 0; !x && i < c->n_layers; i++) {
-    x = layer_get(c, &c->layers[i], key, true);
+    x = layer_get(c, &c->layers[i], key);
     which = "readonly";
     if (x)
       stats_add(c->stats, readonly_hits, 1);
@@ -260,9 +260,9 @@ cache_get(Cache *c, const unsigned char key[32], const char **layer)
 Entry *
 cache_peek(Cache *c, const unsigned char key[32])
 {
-  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key, false) : NULL;
+  Entry *x = c->own.root >= 0 ? layer_get(c, &c->own, key) : NULL;
   for (int i = 0; !x && i < c->n_layers; i++)
-    x = layer_get(c, &c->layers[i], key, false);
+    x = layer_get(c, &c->layers[i], key);
   return x;
 }
 

@@ -75,7 +75,7 @@ void cache_close(Cache *);
 /* The entry of the key, a reference of the caller's, or NULL.  *layer (may be NULL) is
  * "disk" or "readonly". */
 Entry *cache_get(Cache *, const unsigned char key[32], const char **layer);
-/* As cache_get, of what is no kernel: neither counted nor renewed. */
+/* As cache_get, not counted. */
 Entry *cache_peek(Cache *, const unsigned char key[32]);
 void cache_put(Cache *, const Entry *);
 

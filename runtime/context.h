@@ -7,6 +7,7 @@
 #define ATTNC_RUNTIME_CONTEXT_H
 
 #include "base/arena.h"
+#include "runtime/assembler.h"
 #include "runtime/background.h"
 #include "runtime/cache.h"
 #include "runtime/cc.h"
@@ -36,6 +37,8 @@ struct attnc_context {
   const attnc_compile_options *compile; /* NULL: none */
   const char *cc_program;               /* as attnc_options.cc; NULL: in the process */
   CcLimits cc_limits;
+  const Assembler *assemblers[ASSEMBLERS]; /* the first that is there makes cubins */
+  int n_assemblers;
   bool dumps; /* entries are not read: a hit has none */
   void (*log)(void *user, int level, const char *message);
   void *log_user;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "schedule/schedule.h"
 #include "base/str.h"
+#include "runtime/cubin.h"
 #include "runtime/kernel.h"
 #include "runtime/ptxas_notes.h"
 
@@ -99,8 +100,13 @@ load(attnc_context *c, const JitRequest *a, const JitResolved *answer, const Fou
                    .note = edited ? "the PTX is that of ATTNC_LOAD_PTX" : NULL,
                    .compile = found->compile,
                    .lookup = clock_seconds() - start - found->compile};
+  Cubin cubin;
+  cubin_start(&cubin, c, text.ptx);
+  if (!edited && c->n_assemblers)
+    text.made = &cubin.plan;
   double loading = clock_seconds();
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
+  cubin_end(&cubin);
   stats_since(&c->stats, load_us, loading);
   if (status == ATTNC_OK)
     stats_add(&c->stats, loads, 1);

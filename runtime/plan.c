@@ -161,6 +161,17 @@ load_image(attnc_plan *p, const void *image, JitLog *log, attnc_error *e)
   return drv_fail(p->drv, code, "cuModuleLoadDataEx", log->error, e);
 }
 
+/* Where it is loaded, what its assembler said stands in for what the driver did not. */
+static bool
+load_made(attnc_plan *p, PlanCubin *made, JitLog *log)
+{
+  if (!made || p->drv->emulated || !made->get(made, p) ||
+      load_image(p, made->image, log, &made->refused) != ATTNC_OK)
+    return false;
+  snprintf(log->info, sizeof log->info, "%s", made->log ? made->log : "");
+  return true;
+}
+
 /* The cubin where the device takes it, else the PTX. */
 static attnc_status
 load_module(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_error *e)
@@ -171,6 +182,10 @@ load_module(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attn
   if (text->cubin && cubin_fits(p->recipe, p->drv, &p->device, NULL) == ATTNC_OK &&
       load_image(p, text->cubin, log, &facts->no_cubin) == ATTNC_OK)
     return ATTNC_OK;
+  if (!text->cubin && load_made(p, text->made, log))
+    return ATTNC_OK;
+  if (text->made)
+    facts->no_cubin = text->made->refused;
   memset(log, 0, sizeof *log); /* of a cubin that was refused */
   facts->image = "ptx";
   return load_image(p, text->ptx, log, e);
@@ -293,8 +308,9 @@ describe(attnc_plan *p, const PlanText *text, JitLog *log, const Facts *facts)
   json_t *root = json_copy(p->recipe->json), *notes = json_array();
   long spills = 0;
   p->diagnostics = json_array();
-  p->compiled =
-      log->info[0] != 0; /* verbose: it is silent only when it has nothing to do */
+  p->from_cubin = !strcmp(facts->image, "cubin");
+  /* Verbose: it is silent only when it has nothing to do. */
+  p->compiled = !p->from_cubin && log->info[0];
   keep_lines(p, notes, log->info, &spills);
   keep_lines(p, notes, log->error, &spills);
   if (text->note)

@@ -31,14 +31,27 @@ struct attnc_plan {
   CUfunction functions[RECIPE_STEPS]; /* of each step that launches */
   char *json;
   json_t *diagnostics; /* strings */
+  bool from_cubin;     /* machine code was loaded, not PTX */
   bool compiled;       /* the driver's compiler ran, and said so in its log */
 };
+
+/* Machine code for this very device.  plan_load asks for it with the device's context
+ * current, not on the emulated device, which runs PTX alone. */
+typedef struct PlanCubin {
+  /* Fills the image and what its assembler said, or NULL; false: there is none. */
+  bool (*get)(struct PlanCubin *, const attnc_plan *);
+  const void *image;
+  const char *log;
+  attnc_error
+      refused; /* by plan_load: why the driver did not load it; no message: it did */
+} PlanCubin;
 
 /* What is loaded, and what the plan's JSON says of where it came from.  A cubin that the
  * device takes is loaded before the PTX, which is there for others, or NULL. */
 typedef struct PlanText {
   const char *ptx; /* ends in 0 */
   const void *cubin;
+  PlanCubin *made;  /* asked for where there is no cubin; NULL: nobody has any */
   const char *what; /* names it in errors; NULL: by the recipe's name */
   const char *json;
   size_t json_n;

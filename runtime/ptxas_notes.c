@@ -58,7 +58,7 @@ ptxas_notes_settle(attnc_context *c, const char *ptx, attnc_plan *p, attnc_error
   attnc_status status = ATTNC_OK;
   if (p->compiled && json_array_size(p->diagnostics))
     keep(c, ptx, p);
-  else if (!p->compiled && p->recipe->exact)
+  else if (!p->compiled && !p->from_cubin && p->recipe->exact)
     status = recall(c, ptx, p, e);
   json_array_foreach(p->diagnostics, i, line) context_log(
       c, 1, "%s for %s: %s", p->recipe->name, p->recipe->target, json_string_value(line));

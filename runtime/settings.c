@@ -197,6 +197,23 @@ elsewhere(attnc_context *c, const char *text, attnc_error *e)
                                  "attnc_options.device: not what attnc device dump prints");
 }
 
+/* ---- assemblers ---- */
+
+static attnc_status
+assemblers(attnc_context *c, const attnc_options *o, attnc_error *e)
+{
+  const char *text = o->assembler ? o->assembler : env_get(ENV_ASSEMBLER), *bad;
+  int n;
+  c->n_assemblers = assemblers_read(text ? text : env_table[ENV_ASSEMBLER].initial,
+                                    c->assemblers, &bad, &n);
+  if (c->n_assemblers >= 0)
+    return ATTNC_OK;
+  c->n_assemblers = 0;
+  return err_set(e, ATTNC_ERR_USAGE,
+                 "%s: '%.*s' is not one of driver, nvjitlink, ptxas and none",
+                 o->assembler ? "attnc_options.assembler" : "ATTNC_ASSEMBLER", n, bad);
+}
+
 /* ---- compile options ---- */
 
 static attnc_status
@@ -248,6 +265,7 @@ settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, att
   TRY(copy(c->arena, o->libcuda, &c->libcuda, e));
   TRY(copy(c->arena, o->target, &c->target, e));
   TRY(elsewhere(c, o->device, e));
+  TRY(assemblers(c, o, e));
   TRY(copy(c->arena, env_get(ENV_LOAD_PTX), &c->load_ptx, e));
   TRY(tune_dir(c, o, e));
   TRY(tune_layers_of(c, o, e));

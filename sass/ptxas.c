@@ -26,7 +26,8 @@ program_in(Arena *arena, const char *dir, size_t n)
 const char *
 ptxas_find(Arena *arena)
 {
-  const char *path = getenv("PATH"), *home = getenv("CUDA_HOME"), *found = NULL;
+  const char *path = secure_getenv("PATH"), *home = secure_getenv("CUDA_HOME"),
+             *found = NULL;
   const char *named = env_get(ENV_PTXAS);
   if (named)
     return access(named, X_OK) == 0 ? arena_strdup(arena, named) : NULL;
@@ -147,7 +148,7 @@ ptxas_run(const char *ptx, size_t n, const char *target, Arena *arena, Assembled
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
                    "no ptxas: not in $ATTNC_PTXAS, on PATH, in $CUDA_HOME/bin or in "
                    "/usr/local/cuda/bin");
-  const char *tmp = getenv("TMPDIR");
+  const char *tmp = secure_getenv("TMPDIR");
   char *dir = arena_printf(arena, "%s/attnc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(dir))
     return err_set(e, ATTNC_ERR_IO, "mkdtemp %s: %s", dir, strerror(errno));

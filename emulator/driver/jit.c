@@ -30,6 +30,8 @@ read_one(Jit *j, CUjit_option option, void **value)
   case CU_JIT_GENERATE_LINE_INFO:
   case CU_JIT_CACHE_MODE:
     return true;
+  case CU_JIT_TARGET: /* of the device that there is, and no other */
+    return false;
   }
   return false;
 }

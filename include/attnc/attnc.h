@@ -237,6 +237,10 @@ typedef struct attnc_options {
    * of address space of a process, compiles before it is replaced, processes at once.
    * What is not named has the value shown.  NULL: $ATTNC_CC_LIMITS. */
   const char *cc_limits;
+  /* Who makes the cubins that are kept in the cache and loaded instead of PTX: "driver",
+   * "nvjitlink", "ptxas" or "none"; of a list, the first that is there.  NULL:
+   * $ATTNC_ASSEMBLER, else driver. */
+  const char *assembler;
 } attnc_options;
 
 ATTNC_API attnc_status attnc_context_create(const attnc_options *, attnc_context **,
@@ -283,7 +287,12 @@ ATTNC_API const char *attnc_context_json(attnc_context *);
   X(cc_compiled, "compiles that one of them answered")                                     \
   X(cc_died, "of them that ended before they answered, or were too late")                  \
   X(cc_failed, "compiles given up, as what compiled them died of it")                      \
-  X(cc_remembered, "compiles refused, as they were given up a while ago")
+  X(cc_remembered, "compiles refused, as they were given up a while ago")                  \
+  X(cubin_hits, "cubins found in the cache")                                               \
+  X(assembled, "cubins made of PTX")                                                       \
+  X(assemble_errors, "cubins that could not be made: PTX was loaded")                      \
+  X(assemble_us, "time spent making them")                                                 \
+  X(cubins_refused, "cubins that the driver did not load: PTX was")
 
 typedef struct attnc_stats {
   size_t size;

@@ -58,7 +58,7 @@ Options = struct("Options", SIZE, ("libcuda", text), ("cache_dir", text), ("cach
                  ("tune_dir", text), ("log", LOG), ("log_user", pointer),
                  ("compile", C.POINTER(CompileOptions)), ("target", text),
                  ("tune_readonly", text), ("tune_table", text), ("device", text),
-                 ("cc", text), ("cc_limits", text))
+                 ("cc", text), ("cc_limits", text), ("assembler", text))
 OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
                        ("bad_rows", i64))
 Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
@@ -85,7 +85,8 @@ Stats = struct("Stats", SIZE, *((name, u64) for name in (
     "compile_errors", "compile_us", "loads", "load_errors", "load_us", "stored",
     "store_errors", "corrupt", "read_errors", "evicted", "lock_waits", "lock_us",
     "lock_hits", "lock_timeouts", "not_prepared", "cc_started", "cc_compiled", "cc_died",
-    "cc_failed", "cc_remembered")))
+    "cc_failed", "cc_remembered",
+    "cubin_hits", "assembled", "assemble_errors", "assemble_us", "cubins_refused")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",

@@ -35,6 +35,7 @@ RULES = [
                             '"compiler/spec/mask_class.h"', '"compiler/template.h"'}),
     ("runtime/jit.c", BASE | {'"runtime/*"', '"schedule/*"', '"compiler/*"', '"templates/*"',
                               "<jansson.h>"}),
+    ("runtime/assembler.c", BASE | {'"runtime/*"', '"sass/ptxas.h"'}),
     ("runtime/tune/tune_worker.c", BASE | {'"schedule/*"', '"harness/*"', "<jansson.h>"}),
     ("runtime/tune/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"',
                                '"harness/random.h"', '"harness/signature.h"',

@@ -9,7 +9,9 @@
 #include <jansson.h>
 #include <sys/wait.h>
 
-static char *dir; /* of cache and tuning tables */
+static char *dir;                                          /* of cache and tuning tables */
+static const char *assembler = "none";                     /* of the next contexts */
+static void (*log_of_contexts)(void *, int, const char *); /* their log; NULL: listen */
 static attnc_spec *spec;
 static int n_compiled;               /* atomic: messages of a compile */
 static _Thread_local char said[600]; /* the last message */
@@ -38,6 +40,7 @@ setup(void **state)
   stub_use(0);
   memset(&fake, 0, sizeof fake);
   n_compiled = 0;
+  assembler = "none";
   dir = rt_scratch();
   spec = fake_spec("by_hand", "head_dim: 64\n");
   return 0;
@@ -69,8 +72,9 @@ context_with(int cache, const char *target)
                      .cache_dir = dir,
                      .cache = cache,
                      .tune_dir = tune,
-                     .log = listen,
-                     .target = target};
+                     .log = log_of_contexts ? log_of_contexts : listen,
+                     .target = target,
+                     .assembler = assembler};
   if (attnc_context_create(&o, &c, &e) != ATTNC_OK)
     fail_msg("%s", e.message);
   return c;

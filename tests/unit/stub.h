@@ -13,6 +13,7 @@
   X(int, stub_calls, (const char *))                                                       \
   X(int, stub_launches, (void))                                                            \
   X(StubLaunch, stub_launch_at, (int))                                                     \
+  X(const void *, stub_image_at, (int, size_t *))                                          \
   X(void, stub_logs, (const char *, const char *))                                         \
   X(void, stub_version, (int))                                                             \
   X(void, stub_cc, (int, int))                                                             \
