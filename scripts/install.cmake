@@ -39,6 +39,7 @@ endforeach()
 set(data ${CMAKE_INSTALL_DATADIR}/attnc)
 install(DIRECTORY schema specs python DESTINATION ${data}
   PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE)
+install(DIRECTORY share/tune DESTINATION ${data} PATTERN README.md EXCLUDE)
 install(FILES LICENSE DESTINATION ${data}) # the wheel of python/ has it in it
 # Pages lie beside each other as in the tree, so that their links lead somewhere.
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -518,11 +518,12 @@ typedef struct attnc_tune_filter {
  * that should choose alike can be compared.  _export: the records that count, as a table of
  * their own.  _import appends to the user's tables what they do not have, trials as well;
  * *json says how much ("added", "known", "skipped", "notes"); text that is torn or not
- * understood is left out and told.  _merge: what counts of a text, sorted, each record once
- * and no line that forgets, so that it does not matter in which order files of different
- * problems were put together.  _forget: the records do not count any more, not those of
- * the layers that are only read either ("forgotten" in *json).  ATTNC_ERR_USAGE of _import
- * and _forget: the context has a pinned table. */
+ * understood is left out and told, and lines that forget are not followed.  _merge: what
+ * counts of a text, sorted, each line once, so that it does not matter in which order files
+ * of different problems were put together; lines that forget stand first, so that merged
+ * shards, one behind the other, say what the shards did.  _forget: the records do not count
+ * any more, not those of the layers that are only read either ("forgotten" in *json).
+ * ATTNC_ERR_USAGE of _import and _forget: the context has a pinned table. */
 ATTNC_API attnc_status attnc_tune_list(attnc_context *, const attnc_tune_filter *,
                                        char **json, attnc_error *);
 ATTNC_API attnc_status attnc_tune_export(attnc_context *, const attnc_tune_filter *,

@@ -39,13 +39,21 @@ static bool
 is_meant(const TuneLine *x, const attnc_tune_filter *f)
 {
   int bucket[3];
-  if (x->gone || x->kind == TUNE_FORGET)
+  if (x->gone)
     return false;
   if (f->sizes)
     tune_bucket(f->sizes, bucket);
   return (!f->device || str_eq(f->device, x->device)) &&
          (!f->spec_hash || str_eq(f->spec_hash, x->spec_hash)) &&
          (!f->sizes || (!x->any_bucket && !memcmp(bucket, x->bucket, sizeof bucket)));
+}
+
+/* Those that forget stand first: what they hid of this table is gone, and what stands
+ * before it where it is put behind others is still to go. */
+static int
+place_of(const TuneLine *x)
+{
+  return x->kind == TUNE_FORGET ? 0 : x->kind == TUNE_RECORD ? 1 : 2;
 }
 
 /* By problem, those of one problem as they came: lines of different problems do not bear on
@@ -60,7 +68,7 @@ by_problem(const void *a, const void *b)
                                   {x->op, y->op},
                                   {x->ptx, y->ptx}};
   if (x->kind != y->kind)
-    return x->kind < y->kind ? -1 : 1;
+    return place_of(x) - place_of(y);
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (strcmp(texts[i][0], texts[i][1]) != 0)
       return strcmp(texts[i][0], texts[i][1]);
@@ -80,14 +88,15 @@ drop_repeated(Tables *t)
 }
 
 static attnc_status
-choose(Tables *t, const attnc_tune_filter *f, attnc_error *e)
+choose(Tables *t, const attnc_tune_filter *f, bool forgets, attnc_error *e)
 {
   if (t->s)
     t->at = calloc((size_t)t->s->lines.n + 1, sizeof *t->at);
   if (!t->at)
     return no_memory(e);
   for (int i = 0; i < t->s->lines.n; i++)
-    if (is_meant(&t->s->lines.at[i], f))
+    if ((forgets || t->s->lines.at[i].kind != TUNE_FORGET) &&
+        is_meant(&t->s->lines.at[i], f))
       t->at[t->n++] = &t->s->lines.at[i];
   qsort(t->at, (size_t)t->n, sizeof *t->at, by_problem);
   drop_repeated(t);
@@ -131,11 +140,11 @@ open_tables(Tables *t, attnc_context *c, const attnc_tune_filter *filter, attnc_
   *t = (Tables){.s = NULL};
   TRY(take_filter(&f, filter, e));
   t->s = tune_texts(c->table);
-  return choose(t, &f, e);
+  return choose(t, &f, false, e);
 }
 
 static attnc_status
-parse_tables(Tables *t, const char *text, size_t n, attnc_error *e)
+parse_tables(Tables *t, const char *text, size_t n, bool forgets, attnc_error *e)
 {
   attnc_tune_filter all = {.size = sizeof all};
   size_t rest;
@@ -143,7 +152,7 @@ parse_tables(Tables *t, const char *text, size_t n, attnc_error *e)
   t->s = tune_snapshot_parse(text, n, "given", &rest, (TuneTold){on_note, t->notes});
   if (rest)
     on_note(t->notes, "the last line is torn, and left out");
-  return choose(t, &all, e);
+  return choose(t, &all, forgets, e);
 }
 
 /* c: of the snapshot; NULL: it was parsed. */
@@ -262,7 +271,7 @@ attnc_tune_merge(const char *lines, size_t n, char **merged, char **json, attnc_
   Tables t;
   if (!lines || !merged || !json)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_merge: a text or a result is NULL");
-  attnc_status st = parse_tables(&t, lines, n, e);
+  attnc_status st = parse_tables(&t, lines, n, true, e);
   if (st == ATTNC_OK)
     st = lines_of(&t, merged, e);
   if (st == ATTNC_OK) {
@@ -358,7 +367,7 @@ attnc_tune_import(attnc_context *c, const char *lines, size_t n, char **json,
   if (!lines)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_import: there is no text");
   TRY(tune_writable(c->table, e));
-  attnc_status st = parse_tables(&t, lines, n, e);
+  attnc_status st = parse_tables(&t, lines, n, false, e);
   if (st == ATTNC_OK)
     st = import(c, &t, json, e);
   close_tables(&t, NULL);

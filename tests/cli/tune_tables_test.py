@@ -2,6 +2,7 @@
 pinned table; what is torn, foreign or cannot be written."""
 import json
 import os
+import random
 import shutil
 import subprocess
 
@@ -82,6 +83,33 @@ class Whole(Tables):
         self.attnc("tune", "forget", "--all", env=there)
         self.assertEqual(self.json("tune", "import", "out.jsonl", env=there)["added"], 2)
         self.assertEqual(self.chosen(env=there), ("exact", 32))
+
+    def test_merged_shards_say_what_the_shards_do(self):
+        """Random tables, lines that forget among them, cut in two: their merges one behind the
+        other count as the whole does, and so do the merges of those."""
+        rng = random.Random(5)
+        near = {**SIZES, "sq": 1024}
+        forgets = [{"schema": "attnc.forget/1", "device": DEVICE, **more} for more in (
+            {}, {"spec_hash": self.hash}, {"bucket": tables.bucket(near)}, {"spec_hash": "other"})]
+
+        def merged(text):
+            return self.attnc("tune", "merge", "-", stdin=text).stdout
+
+        def counts(text):
+            return sorted(x for x in merged(text).splitlines() if "attnc.forget/1" not in x)
+
+        seen = set()
+        for _ in range(12):
+            lines = [tables.sealed(rng.choice(forgets) if rng.random() < 0.2 else self.record(
+                rng.choice((32, 64)), rng.randrange(1, 9), rng.choice((SIZES, near)),
+                level=rng.choice(("measure", "patient")))) for _ in range(rng.randrange(2, 14))]
+            cut = rng.randrange(len(lines))
+            whole, first, second = "".join(lines), "".join(lines[:cut]), "".join(lines[cut:])
+            for text in (merged(first) + second, first + merged(second),
+                         merged(first) + merged(second), merged(whole)):
+                self.assertEqual(counts(text), counts(whole), whole)
+            seen.add((bool(counts(whole)), "attnc.forget/1" in second))
+        self.assertIn((True, True), seen)
 
     def test_merge(self):
         """The order of files of different problems does not matter, nor how often each comes."""

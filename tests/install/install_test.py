@@ -3,6 +3,7 @@
 install_test.py SOURCE BUILD        the prefix of this build; pkg-config, find_package
 install_test.py SOURCE BUILD --all  and a prefix whose libraries are in lib64, and FetchContent
 """
+import json
 import os
 import re
 import shutil
@@ -85,6 +86,14 @@ class Prefix(unittest.TestCase):
         out = run(self.path("bin", "attnc"), "tune", SPEC, "--shape", "b1 h4/1 s32", "--top", "1",
                   "--device", "emu", "--dry-run")
         self.assertNotIn("no command attnc", out)
+
+    def test_system_tables(self):
+        """The layer of tables that was installed is found from the library."""
+        said = json.loads(run(self.path("bin", "attnc"), "tune", "list", "--json"))
+        layer = said["layers"][0]
+        self.assertEqual(layer["kind"], "system")
+        self.assertEqual(os.path.realpath(layer["path"]),
+                         os.path.realpath(self.path("share", "attnc", "tune")))
 
     def test_pkg_config(self):
         folder = os.path.join(self.copied(), "pkg-config")
