@@ -22,6 +22,7 @@ struct Exprs {
   V from, key;       /* of the first column; of the column at hand */
   int column;        /* that at hand */
   struct Word *word; /* by step and row: of a STEP_BIT */
+  V *first;          /* by step and row: of a STEP_ALONG at the first column */
   V score;           /* of the element at hand, before softmax_scale; NULL: it has none */
   V beside; /* of the element at hand, of the table that has a tile; NULL: none has */
 };
@@ -309,6 +310,18 @@ multiply_add(Exprs *x, const ExprStep *s, int r)
   return f32_call(x->lo, "llvm.fma", in, 3);
 }
 
+/* A sum with a constant, from the second column on. */
+static V
+along(Exprs *x, int step, int r)
+{
+  Lo *lo = x->lo;
+  const ExprStep *s = &x->s->step.at[step];
+  V *first = &x->first[step * val_row_values(x->op->out) + r];
+  if (x->column == 0)
+    return *first = LLVMBuildSIToFP(lo->b, value(x, s->arg[0], r), lo->f32, "");
+  return LLVMBuildFAdd(lo->b, *first, kf(lo, s->k * place_column(x->column)), "");
+}
+
 static V
 compute(Exprs *x, int step, int r)
 {
@@ -332,6 +345,8 @@ compute(Exprs *x, int step, int r)
     return multiply_add(x, s, r);
   case STEP_SIZE:
     return expr_size(x->lo, value(x, s->arg[0], r));
+  case STEP_ALONG:
+    return along(x, step, r);
   case STEP_BASE:
     return base(x, table_of(x, s->e));
   case STEP_TERM:
@@ -385,6 +400,7 @@ exprs_open(Lo *lo, const Op *op, V from)
   x->row = NEW_N(lo->arena, V *, x->s->step.n + 1);
   x->now = NEW_N(lo->arena, V, x->s->step.n + 1);
   x->word = NEW_N(lo->arena, Word, x->s->step.n * val_row_values(op->out) + 1);
+  x->first = NEW_N(lo->arena, V, x->s->step.n * val_row_values(op->out) + 1);
   compute_rows(x);
   return x;
 }

@@ -97,7 +97,8 @@ quotient(Lo *lo, const Expr *e, V *x)
 V
 expr_size(Lo *lo, V x)
 {
-  return fabs_(lo, LLVMBuildSIToFP(lo->b, x, lo->f32, ""));
+  bool real = LLVMTypeOf(x) == lo->f32;
+  return fabs_(lo, real ? x : LLVMBuildSIToFP(lo->b, x, lo->f32, ""));
 }
 
 V

@@ -302,7 +302,7 @@ V expr_real_near(Lo *, const Expr *, V *x);
 V expr_inverse(Lo *, V x);                  /* 1 / x */
 V expr_product(Lo *, V x, V y, bool small); /* small: it may be subnormal, and counts */
 V expr_tanh_part(Lo *, V x);                /* 1 / (1 + 2^x) */
-V expr_size(Lo *, V x);                     /* |x| as f32, of an i32 */
+V expr_size(Lo *, V x);                     /* |x| as f32, of an i32 or f32 */
 /* llvm_mask.c */
 void lower_mask(Lo *, const Op *);
 

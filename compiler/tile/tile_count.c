@@ -117,7 +117,7 @@ two_each(const Program *p, const Op *op, TileCount *c)
 /* Instructions, of which the special function unit's count fourfold. */
 static const int step_costs[] = {
     [STEP_SUM] = 1,  [STEP_PRODUCT] = 1, [STEP_INVERSE] = 4, [STEP_TANH_PART] = 9,
-    [STEP_TANH] = 1, [STEP_SIZE] = 4,    [STEP_TILE] = 1,
+    [STEP_TANH] = 1, [STEP_SIZE] = 4,    [STEP_TILE] = 1,    [STEP_ALONG] = 1,
 };
 
 /* What does not move with the tile is computed outside of the loop. */

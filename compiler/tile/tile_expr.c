@@ -258,6 +258,42 @@ times_tanh(Steps *s, int factor, int tanh)
   return add(s, step);
 }
 
+/* By how much a sum grows with each key; 0: it does not, or is no sum of kv_idx and what
+ * has nothing to do with it. */
+static int
+growth(const Expr *e)
+{
+  int of[2] = {0, 0};
+  if (e->op == EXPR_OP_VAR)
+    return e->i == EXPR_KV_IDX;
+  if (e->op != EXPR_OP_ADD && e->op != EXPR_OP_SUB && e->op != EXPR_OP_NEG)
+    return 0;
+  for (int i = 0; i < e->n; i++) {
+    of[i] = growth(e->arg[i]);
+    if (!of[i] && e->arg[i]->vars & (OF_COLUMNS | OF_SCORE))
+      return 0;
+  }
+  return e->op == EXPR_OP_ADD   ? of[0] + of[1]
+         : e->op == EXPR_OP_SUB ? of[0] - of[1]
+                                : -of[0];
+}
+
+/* Of an element's sum that grows with the keys, converted at the row's first key of the
+ * tile and so far on: a sum each instead of a conversion.  Exact up to 2^24 − 256, since no
+ * tile has more than 256 keys; above it two roundings instead of one, each of half an ulp.
+ * −1: it is something else, or may wrap. */
+static int
+along_of(Steps *s, const Expr *x)
+{
+  int by = growth(x);
+  if (!by || grade_of(s, x) != GRADE_BOTH ||
+      s->range[s->list->where[x->id]].lo <= INT32_MIN)
+    return -1;
+  ExprStep step = {.kind = STEP_ALONG, .k = by, .grade = GRADE_BOTH};
+  step.arg[0] = s->step[x->id];
+  return add(s, step);
+}
+
 /* f32(abs(x)) is abs(f32(x)), and that of an operand costs nothing; −1: it is something
  * else, or what is abs(x) may be −2^31. */
 static int
@@ -266,7 +302,8 @@ size_of(Steps *s, const Expr *e)
   const Expr *x = e->arg[0];
   if (x->op != EXPR_OP_ABS || !step_at(s, s->step[x->id])->nonneg)
     return -1;
-  int of = s->step[x->arg[0]->id];
+  int of = along_of(s, x->arg[0]);
+  of = of < 0 ? s->step[x->arg[0]->id] : of;
   return add(s, (ExprStep){.kind = STEP_SIZE, .arg = {of}, .grade = step_at(s, of)->grade});
 }
 
@@ -274,8 +311,10 @@ size_of(Steps *s, const Expr *e)
 static int
 add_better(Steps *s, const Expr *e)
 {
-  if (e->op == EXPR_OP_F32)
-    return size_of(s, e);
+  if (e->op == EXPR_OP_F32) {
+    int size = size_of(s, e);
+    return size < 0 ? along_of(s, e->arg[0]) : size;
+  }
   if (e->type == EXPR_BOOL)
     return bit_of(s, e);
   if (e->op == EXPR_OP_TANH && !s->out->mods->near)
@@ -340,9 +379,9 @@ static int
 n_args(const ExprStep *s)
 {
   static const int args[] = {
-      [STEP_TERM] = 1,    [STEP_SUM] = 2,       [STEP_PRODUCT] = 2,
-      [STEP_INVERSE] = 1, [STEP_TANH_PART] = 1, [STEP_TANH] = 3,
-      [STEP_SIZE] = 1,    [STEP_TILE] = 0,      [STEP_BIT] = 2,
+      [STEP_TERM] = 1,      [STEP_SUM] = 2,   [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
+      [STEP_TANH_PART] = 1, [STEP_TANH] = 3,  [STEP_SIZE] = 1,    [STEP_TILE] = 0,
+      [STEP_BIT] = 2,       [STEP_ALONG] = 1,
   };
   if (s->kind != STEP_NODE)
     return args[s->kind];

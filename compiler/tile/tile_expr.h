@@ -28,7 +28,8 @@ typedef enum StepKind {
   STEP_INVERSE,   /* 1 / arg[0] */
   STEP_TANH_PART, /* 1 / (1 + 2^arg[0]) */
   STEP_TANH,      /* arg[0] · arg[1] + arg[2]: of the part, −2 f and f */
-  STEP_SIZE,      /* |arg[0]| as f32, of an i32 that is not −2^31 */
+  STEP_SIZE,      /* |arg[0]| as f32, of an i32 that is not −2^31, or of an f32 */
+  STEP_ALONG,     /* arg[0] as f32, of an i32 that grows by k with each key: see along_of */
   STEP_TILE,      /* of a load: what the tile of its table beside the scores holds */
   STEP_BIT        /* bool: bit arg[1] of the words that begin at address arg[0] */
 } StepKind;
@@ -36,7 +37,7 @@ typedef enum StepKind {
 typedef struct ExprStep {
   StepKind kind;
   const Expr *e; /* NODE; of all steps of a load, and BIT: the load; else NULL */
-  double k;      /* NUMBER */
+  double k;      /* NUMBER, ALONG */
   int axis;      /* TERM, BIT */
   int arg[EXPR_AXES];
   ExprGrade grade;

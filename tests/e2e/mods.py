@@ -48,6 +48,12 @@ CASES = {
                             "some: {dtype: bf16, axes: [q, kv]}, one: {dtype: fp32, axes: [kv]}}\n"
                             'score_mod: "score + most[b, h, q_idx, kv_idx] + some[q_idx, kv_idx] '
                             '* one[kv_idx]"', "b2 h4/2 sq70 sk90"),
+    "distances up to 2^24 are exact": # a whole one off is half a logit
+        ('score_mod: "score + 0.5 * (f32(q_idx + 16776000 - kv_idx) - 16776000.0) + 0.25 * '
+         '(abs(kv_idx - 16776000 - h) - 16776000.0)"', "b1 h2/1 sq70 sk90"),
+    "distances beyond 2^24, either way, and of two keys":
+        ('score_mod: "score - 1e-7 * abs(q_idx + 33554433 - kv_idx) + 1e-7 * f32(h + kv_idx - '
+         '33554433 - q_idx) - 0.125 * abs(kv_idx + kv_idx - q_idx)"', "b1 h2/1 sq70 sk90"),
     "a bias of pairs": ("causal: true\nbias: {axes: [b, h, q, kv], dtype: bf16}",
                         "b2 h4/2 sq150 sk190"),
     "a bias of pairs, in a window": ("window: [70, 9]\nbias: {axes: [h, q, kv], dtype: fp16}",
