@@ -169,6 +169,22 @@ sizes_check_had(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e
   return ATTNC_OK;
 }
 
+attnc_status
+sizes_check_pages(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e)
+{
+  RuleFault f;
+  if (!size_is_had(t, n, SIZE_MAX_PAGES) ||
+      rule_pages(s->sk, s->page_size, s->max_pages, &f))
+    return ATTNC_OK;
+  if (f.what == RULE_PAGE_SIZE)
+    return err_set(e, ATTNC_ERR_SHAPE, "page_size is 0; a page has at least one row");
+  return err_set(
+      e, ATTNC_ERR_SHAPE,
+      "sk is %lld, more than the %lld rows of max_pages, %lld, of page_size, %lld",
+      (long long)s->sk, (long long)(s->max_pages * s->page_size), (long long)s->max_pages,
+      (long long)s->page_size);
+}
+
 /* ---- tensors ---- */
 
 attnc_status

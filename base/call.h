@@ -115,6 +115,11 @@ bool size_is_had(const CallTensor *, int n, SizeId);
 /* ATTNC_ERR_SHAPE: one is not 0 that the call with these tensors does not have. */
 attnc_status sizes_check_had(const attnc_sizes *, const CallTensor *, int n, attnc_error *);
 
+/* Of a call of exact sizes, where k and v are pages: they have rows, and sk is within those
+ * of a sequence. */
+attnc_status sizes_check_pages(const attnc_sizes *, const CallTensor *, int n,
+                               attnc_error *);
+
 int64_t axis_length(const CallAxis *, const attnc_sizes *);
 /* "sq", "b+1", "sk/32" of n bytes; false: it is none of these. */
 bool axis_read(const char *word, size_t n, CallAxis *);

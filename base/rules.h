@@ -19,6 +19,8 @@ typedef enum RuleBroken {
   RULE_HEADS,         /* h is not a multiple of hk */
   RULE_GROUP,         /* h / hk is pinned to another number */
   RULE_SIZE_CONSTANT, /* a constant of the kernel is another */
+  RULE_PAGE_SIZE,     /* a page without rows */
+  RULE_PAGES,         /* more keys than a sequence's pages have */
   RULE_SCALAR,        /* none that a kernel can multiply by */
   RULE_SCALAR_FINITE, /* not finite as fp32 */
   RULE_NULL,
@@ -115,6 +117,17 @@ rule_sizes(const RuleSizes *r, const int64_t *size, RuleFault *f)
   for (int i = 0; r->constant && i < r->n; i++)
     if (r->constant[i] >= 0 && size[i] != r->constant[i])
       return rule_broken(f, RULE_SIZE_CONSTANT, i, 0);
+  return 1;
+}
+
+/* Of a call whose k and v are pages. */
+static inline int
+rule_pages(int64_t sk, int64_t page_size, int64_t max_pages, RuleFault *f)
+{
+  if (page_size < 1)
+    return rule_broken(f, RULE_PAGE_SIZE, 0, 0);
+  if (sk / page_size + (sk % page_size != 0) > max_pages)
+    return rule_broken(f, RULE_PAGES, 0, 0);
   return 1;
 }
 

@@ -241,7 +241,7 @@ cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *
     return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
                    (long long)p.sizes.h, (long long)p.sizes.hk);
   *out = p.sizes;
-  return seqlens_are_in(&s->info.call) || c->opt.value[OPT_SEQLENS]
+  return seqlens_leave_open(&s->info.call) || c->opt.value[OPT_SEQLENS]
              ? take_seqlens(c, &s->info.call, out, e)
              : ATTNC_OK;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Word { W_B, W_H, W_SQ, W_SK, W_S, W_D, W_WINDOW, W_COUNT } Word;
+typedef enum Word { W_B, W_H, W_SQ, W_SK, W_S, W_D, W_WINDOW, W_PAGE, W_COUNT } Word;
 
 /* prefix, separator of a second number (0: there is none), least value */
 static const struct {
@@ -13,9 +13,10 @@ static const struct {
   char second;
   int64_t least;
 } words[W_COUNT] = {
-    [W_B] = {"b", 0, 0},         [W_H] = {"h", '/', 1}, [W_SQ] = {"sq", 0, 0},
-    [W_SK] = {"sk", 0, 0},       [W_S] = {"s", 0, 0},   [W_D] = {"d", '/', 1},
-    [W_WINDOW] = {"w", ',', -1},
+    [W_B] = {"b", 0, 0},         [W_H] = {"h", '/', 1},
+    [W_SQ] = {"sq", 0, 0},       [W_SK] = {"sk", 0, 0},
+    [W_S] = {"s", 0, 0},         [W_D] = {"d", '/', 1},
+    [W_WINDOW] = {"w", ',', -1}, [W_PAGE] = {"page_size", 0, 1},
 };
 
 static bool
@@ -67,6 +68,9 @@ store(Problem *p, Word w, const int64_t v[2])
   case W_D:
     p->head_dim = (int)v[0];
     p->head_dim_v = (int)(v[1] == -2 ? v[0] : v[1]);
+    break;
+  case W_PAGE:
+    p->sizes.page_size = v[0];
     break;
   case W_WINDOW:
     p->has_window = true;
@@ -156,7 +160,9 @@ problem_print(const attnc_sizes *z, Str *s)
   const struct {
     const char *name;
     int64_t n;
-  } more[] = {{"total_q", z->total_q}, {"total_k", z->total_k}, {"bc", z->bc}};
+  } more[] = {
+      {"total_q", z->total_q}, {"total_k", z->total_k},     {"bc", z->bc},
+      {"pages", z->pages},     {"page_size", z->page_size}, {"max_pages", z->max_pages}};
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (more[i].n)
       str_printf(s, " %s%lld", more[i].name, (long long)more[i].n);

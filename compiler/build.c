@@ -44,7 +44,7 @@ static int
 batches(const CallTensor *c)
 {
   SizeId first = c->axes[0].size;
-  return !c->axes[0].n && (first == SIZE_B || first == SIZE_BC);
+  return !c->axes[0].n && (first == SIZE_B || first == SIZE_BC || first == SIZE_PAGES);
 }
 
 static void

@@ -16,7 +16,8 @@ typedef enum Lay {
   LAY_ROW,      /* one value a row, equal in the lanes that have it, or a part in each
                    (per_thread) */
   LAY_WARP_ROW, /* a row a warp, eight columns of each 256 a lane */
-  LAY_SCALAR    /* one value */
+  LAY_SCALAR,   /* one value */
+  LAY_COPY_ROW  /* one value a row, in a lane of the warp that copies it */
 } Lay;
 
 /* Where an instruction takes an operand from. */

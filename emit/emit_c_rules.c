@@ -69,6 +69,8 @@ emit_c_sizes(EmitC *c, const json_t *recipe)
       constant.p, n, SIZE_H, SIZE_HK, number_of(r, "max_size", INT64_MAX),
       number_of(r, "group_size", 0));
   put_rule(c, "rule_sizes(&sizes, size, &fault)");
+  if (emit_c_has_size(recipe, SIZE_MAX_PAGES))
+    put_rule(c, "rule_pages(a->sk, a->page_size, a->max_pages, &fault)");
 }
 
 /* ---- scalars ---- */

@@ -1,5 +1,6 @@
 #include "harness/seqlens.h"
 
+#include "harness/pages.h"
 #include "harness/random.h"
 
 #include "base/err.h"
@@ -27,6 +28,12 @@ seqlens_are_in(const CallInfo *call)
     if (seqlens_have(slot) && has(call, slot))
       return true;
   return false;
+}
+
+bool
+seqlens_leave_open(const CallInfo *call)
+{
+  return seqlens_are_in(call) || pages_are_in(call);
 }
 
 /* ---- lengths as text ---- */
@@ -155,6 +162,7 @@ seqlens_sizes(const CallInfo *call, const char *text, attnc_sizes *z)
     z->total_q += has(call, ATTNC_CU_SEQLENS_Q) ? n.q_room : 0;
     z->total_k += has(call, ATTNC_CU_SEQLENS_K) ? n.k_room : 0;
   }
+  pages_sizes(call, z);
 }
 
 static void
@@ -190,11 +198,7 @@ number(const Tensors *t, int slot, int64_t i, int64_t absent)
 }
 
 /* The rows of a tensor that are sequence i's. */
-typedef struct Rows {
-  int64_t batch, from, to;
-} Rows;
-
-static Rows
+static SequenceRows
 rows_of(const Tensors *t, bool keys, int64_t i)
 {
   int offsets = keys ? ATTNC_CU_SEQLENS_K : ATTNC_CU_SEQLENS_Q;
@@ -204,7 +208,13 @@ rows_of(const Tensors *t, bool keys, int64_t i)
   bool packed = has(&t->call, offsets);
   int64_t batch = packed ? 0 : keys ? number(t, ATTNC_CACHE_BATCH_IDX, i, i) : i;
   int64_t pad = keys ? number(t, ATTNC_LEFTPAD_K, i, 0) : 0;
-  return (Rows){batch, first + pad, first + used};
+  return (SequenceRows){batch, first + pad, first + used};
+}
+
+SequenceRows
+seqlens_rows(const Tensors *t, int64_t i)
+{
+  return rows_of(t, true, i);
 }
 
 int64_t
@@ -212,7 +222,7 @@ seqlens_queries(const Tensors *t)
 {
   int64_t n = 0;
   for (int64_t i = 0; i < t->sizes.b; i++) {
-    Rows r = rows_of(t, false, i);
+    SequenceRows r = rows_of(t, false, i);
     n += r.to - r.from;
   }
   return n;
@@ -224,15 +234,18 @@ is_of_keys(int slot)
   return slot == ATTNC_K || slot == ATTNC_V;
 }
 
-static bool
-is_live(const Tensors *t, int slot, int64_t batch, int64_t row)
+/* Is a row, of so many in a batch or page, some sequence's? */
+static void
+mark_live(const Tensors *t, int slot, int64_t rows, bool *live)
 {
+  bool paged = is_of_keys(slot) && pages_are_in(&t->call);
   for (int64_t i = 0; i < t->sizes.b; i++) {
-    Rows r = rows_of(t, is_of_keys(slot), i);
-    if (r.batch == batch && row >= r.from && row < r.to)
-      return true;
+    SequenceRows r = rows_of(t, is_of_keys(slot), i);
+    for (int64_t row = r.from; row < r.to; row++) {
+      int64_t batch = paged ? pages_id(t, slot, r.batch, row) : r.batch;
+      live[batch * rows + (paged ? row % rows : row)] = true;
+    }
   }
-  return false;
 }
 
 /* Axes of a tensor of rows: batches (1 where they are packed), heads, rows, and the
@@ -261,11 +274,16 @@ static attnc_status
 each_dead(const Tensors *t, int slot, Dead *what, attnc_error *e)
 {
   Box b = box_of(t, slot);
-  for (int64_t batch = 0; batch < b.n[0]; batch++)
-    for (int64_t row = 0; row < b.n[2]; row++)
-      if (!is_live(t, slot, batch, row))
-        TRY(what(t, slot, &b, batch, row, e));
-  return ATTNC_OK;
+  attnc_status st = ATTNC_OK;
+  bool *live = calloc((size_t)(b.n[0] * b.n[2]) + 1, sizeof *live);
+  if (!live)
+    return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
+  mark_live(t, slot, b.n[2], live);
+  for (int64_t i = 0; i < b.n[0] * b.n[2] && st == ATTNC_OK; i++)
+    if (!live[i])
+      st = what(t, slot, &b, i / b.n[2], i % b.n[2], e);
+  free(live);
+  return st;
 }
 
 static unsigned char *

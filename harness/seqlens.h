@@ -7,19 +7,29 @@
 
 /* Is it a slot of a tensor that `seqlens` may name? */
 bool seqlens_have(int slot);
-/* Have the call's sequences lengths of their own? */
+/* Have the call's sequences lengths, or pages, of their own: are there sizes which
+ * seqlens_sizes says? */
+bool seqlens_leave_open(const CallInfo *);
+/* Have they lengths of their own? */
 bool seqlens_are_in(const CallInfo *);
 /* Lengths as text: "3,0,17" queries and as many keys; "3/20,0/5" queries and keys. */
 attnc_status seqlens_check(const CallInfo *, const char *text, attnc_error *);
 /* b, sq and sk of the text. */
 void seqlens_shape(const char *text, attnc_sizes *);
-/* The sizes that b, sq and sk leave open: total_q, total_k, bc.  Lengths are those of the
- * text, which fit; NULL: drawn from the sizes alone, the first the longest. */
+/* The sizes that b, sq and sk leave open: total_q, total_k, bc, and those of pages. Lengths
+ * are those of the text, which fit; NULL: drawn from the sizes alone, the first the
+ * longest. */
 void seqlens_sizes(const CallInfo *, const char *text, attnc_sizes *);
 /* Fills the tensors of `seqlens` of a call of such sizes; text: t->seqlens. */
 void seqlens_fill(Tensors *);
 /* Of all sequences, with `seqlens` or without. */
 int64_t seqlens_queries(const Tensors *);
+/* The rows of keys of sequence i: its batch of k and v, or row of the table of their pages,
+ * and rows [from, to) of those. */
+typedef struct SequenceRows {
+  int64_t batch, from, to;
+} SequenceRows;
+SequenceRows seqlens_rows(const Tensors *, int64_t i);
 /* Rows of q, k and v that are of no sequence become NaN. */
 void seqlens_kill(Tensors *);
 /* Rows of outputs that are of no sequence hold the poison still; ATTNC_ERR_CHECK names one

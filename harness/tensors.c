@@ -1,5 +1,6 @@
 #include "harness/tensors.h"
 
+#include "harness/pages.h"
 #include "harness/random.h"
 #include "harness/seqlens.h"
 
@@ -195,10 +196,12 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
       TRY(fill_table(t, i, seed, e));
     else if (t->call.at[i].t.access & ACCESS_IN)
       TRY(fill_random(&t->call.at[i], &t->host[i], t->sizes.sk, &r, e));
-  if (seqlens_are_in(&t->call)) {
+  if (seqlens_are_in(&t->call))
     seqlens_fill(t);
+  if (pages_are_in(&t->call))
+    pages_fill(t, seed);
+  if (seqlens_leave_open(&t->call))
     seqlens_kill(t);
-  }
   return ATTNC_OK;
 }
 

@@ -42,7 +42,8 @@ void tensors_free(Tensors *);
 /* Inputs: normal, of mean 0 and variance 1, from the seed; of whole numbers 0 to 7, as ids
  * are; of a monotone tensor rows that begin at 0 and, along a size of the call, rise by one
  * some eight times, as the documents of tokens do; along a number they end at sk, as
- * offsets do; of `seqlens` lengths, and NaN in the rows of no sequence.
+ * offsets do; of `seqlens` lengths, of page tables pages (harness/pages.h), and NaN in the
+ * rows of no sequence.
  * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
  * behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);

@@ -112,7 +112,8 @@ check_sizes(const Spec *s, const Signature *call, const attnc_sizes *n, attnc_er
 {
   const SizeRules rules = {.most = INT32_MAX, .group = s->group_size};
   TRY(sizes_check(n, &rules, err));
-  return sizes_check_had(n, call->tensors, call->n_tensors, err);
+  TRY(sizes_check_had(n, call->tensors, call->n_tensors, err));
+  return sizes_check_pages(n, call->tensors, call->n_tensors, err);
 }
 
 /* A number of the call, as launches take it: fp32, by slot, its default where it has none.
@@ -252,6 +253,10 @@ ref_of_query(const Ref *r, int slot, int64_t h, int64_t q, int64_t d)
 static float
 of_key(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
 {
+  int64_t at = r->seq.k_pad + j, rows = r->n.page_size;
+  if (r->spec->page_table)
+    return element(r, slot, false, ref_page(r, slot, r->seq.kb, at / rows), hk, at % rows,
+                   d);
   return element(r, slot, spec_has_tensor(r->spec, ATTNC_CU_SEQLENS_K), r->seq.kb, hk,
                  r->seq.k_first + r->seq.k_pad + j, d);
 }

@@ -22,7 +22,7 @@ typedef struct RefSeq {
   int64_t b, sq, sk;
   int64_t q_first, k_first; /* rows of the tensors where it begins; */
   int64_t k_pad;            /* so many rows before its first key */
-  int64_t kb;               /* its batch of k and v */
+  int64_t kb; /* its batch of k and v; where they are pages its row of the table */
 } RefSeq;
 
 typedef struct Ref {
@@ -108,6 +108,8 @@ RefSeq ref_sequence(const Ref *, int64_t b);
 void ref_enter(Ref *, int64_t b);
 /* Are rows of all sequences in one axis of q? */
 bool ref_is_packed(const Ref *);
+/* Page i of a row of the table of k's or v's pages. */
+int64_t ref_page(const Ref *, int slot, int64_t row, int64_t i);
 double ref_pairs(const Ref *); /* a query and a key, over all heads */
 
 /* ---- expressions (ref_expr.c) ---- */

@@ -46,6 +46,20 @@ ref_sequence(const Ref *r, int64_t b)
                   .kb = number(r, ATTNC_CACHE_BATCH_IDX, b, b)};
 }
 
+static int
+table_of(const Ref *r, int slot)
+{
+  bool own = slot == ATTNC_V && spec_has_tensor(r->spec, ATTNC_PAGE_TABLE_V);
+  return own ? ATTNC_PAGE_TABLE_V : ATTNC_PAGE_TABLE;
+}
+
+int64_t
+ref_page(const Ref *r, int slot, int64_t row, int64_t i)
+{
+  const attnc_tensor *t = &r->t[table_of(r, slot)];
+  return ((const int32_t *)t->data)[row * t->stride[0] + i];
+}
+
 /* ---- what they must be ---- */
 
 static attnc_status
@@ -83,6 +97,25 @@ check_within(const Ref *r, int slot, int64_t b, int64_t most, attnc_error *err)
                  tensor_info[slot].name, (long long)b, (long long)n, (long long)most);
 }
 
+/* Of the pages that hold keys that count; what else a table has is nobody's. */
+static attnc_status
+check_pages(const Ref *r, int slot, int64_t b, attnc_error *err)
+{
+  RefSeq s = ref_sequence(r, b);
+  int64_t rows = r->n.page_size, end = s.k_pad + s.sk;
+  if (!r->spec->page_table || !r->t[table_of(r, slot)].data)
+    return ATTNC_OK;
+  for (int64_t i = s.k_pad / rows; s.sk > 0 && i * rows < end; i++) {
+    long long id = ref_page(r, slot, s.kb, i);
+    if (id < 0 || id >= r->n.pages)
+      return err_set(err, ATTNC_ERR_SHAPE,
+                     "reference: %s[%lld, %lld] is %lld, not from 0 to %lld",
+                     tensor_info[table_of(r, slot)].name, (long long)s.kb, (long long)i, id,
+                     (long long)r->n.pages - 1);
+  }
+  return ATTNC_OK;
+}
+
 attnc_status
 ref_take_sequences(Ref *r, attnc_error *err)
 {
@@ -95,6 +128,8 @@ ref_take_sequences(Ref *r, attnc_error *err)
     TRY(check_within(r, ATTNC_SEQUSED_K, b, k, err));
     TRY(check_within(r, ATTNC_LEFTPAD_K, b, number(r, ATTNC_SEQUSED_K, b, k), err));
     TRY(check_within(r, ATTNC_CACHE_BATCH_IDX, b, r->n.bc - 1, err));
+    TRY(check_pages(r, ATTNC_K, b, err));
+    TRY(check_pages(r, ATTNC_V, b, err));
   }
   return ATTNC_OK;
 }

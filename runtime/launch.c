@@ -46,7 +46,8 @@ check_sizes(const Recipe *r, const attnc_sizes *s, attnc_error *e)
   const SizeRules rules = {
       .most = r->max_size, .group = r->group_size, .constant = r->sizes};
   TRY(sizes_check(s, &rules, e));
-  return sizes_check_had(s, r->tensors, r->n_slots, e);
+  TRY(sizes_check_had(s, r->tensors, r->n_slots, e));
+  return sizes_check_pages(s, r->tensors, r->n_slots, e);
 }
 
 /* ---- checks: tensors and scalars ---- */

@@ -144,11 +144,14 @@ staged_regs(const Spec *p, const Target *g, const Sched *s)
   return (most / (32 * s->warps) + 3) / 4 + pw + 6;
 }
 
-/* A sequence's end and first row: more where copies on their way have them too. */
+/* A sequence's end and first row: more where copies on their way have them too; and where
+ * pages are what finds them, the offsets of those that are being copied and, without
+ * cp.async, of those that were: 128x128 on 8 warps of sm_75 spilled with less. */
 static int
 seqlens_regs(const Spec *p, const Target *g)
 {
-  return !spec_has_seqlens(p) ? 0 : g->cp_async ? 4 : 2;
+  int own = spec_has_seqlens(p) || p->page_table ? (g->cp_async ? 4 : 2) : 0;
+  return own + (!p->page_table ? 0 : g->cp_async ? 6 : 16);
 }
 
 /* Registers a thread of O, S, (if kept there) Q, of the limits that a mask sets to its
@@ -315,6 +318,9 @@ initial(const Case *c)
       {.bm = 32, .bn = 32, .stages = 1, .warps = 2, .q_in_regs = false},
       {.bm = 32, .bn = 16, .stages = 1, .warps = 2, .q_in_regs = false},
       {.bm = 64, .bn = 16, .stages = 1, .warps = 4, .q_in_regs = false},
+      /* Of head_dim 256, where expressions and pages leave O no registers but half. */
+      {.bm = 64, .bn = 32, .stages = 1, .warps = 8, .warps_n = 2},
+      {.bm = 32, .bn = 32, .stages = 1, .warps = 4, .warps_n = 2},
   };
   static const Mma sharing[] = {
       {.bm = 64, .bn = 32, .stages = 1, .warps = 8, .warps_n = 2},
@@ -332,6 +338,7 @@ typedef struct Cta {
   WorkTile w; /* which block: batch, heads, first query */
   Walk kv;    /* the key tiles that it sees */
   Ring *k, *v;
+  Tile *ids; /* of pages of the last tile of K that was fetched; NULL: there are none */
   Beside beside;
   Smem qs; /* Q in shared memory; O leaves through it */
   Opnd q;  /* qs, or registers */
@@ -352,10 +359,19 @@ queries(const Cta *c, const Tensor *x)
   return seq_queries(&c->w.seq, x, c->w.h, c->w.q0, c->s->bm);
 }
 
-static void
-fetch_k(Tb *t, const Cta *c, TileIter j)
+/* Of rows in pages these are known before they are copied. */
+static Tile
+page_ids(Tb *t, const Cta *c, const Tensor *x, TileIter j)
 {
-  t_producer_load(t, c->k, .src = keys(c, c->p->k, j), .when = &j.is);
+  return seq_has_pages(c->p) ? t_page_ids(t, keys(c, x, j), j.is) : NULL;
+}
+
+static void
+fetch_k(Tb *t, const Cta *c, TileIter j, Tile ids)
+{
+  t_producer_load(t, c->k, .src = v_page_ids(keys(c, c->p->k, j), ids), .when = &j.is);
+  if (ids && c->ids)
+    *c->ids = ids;
 }
 
 static void
@@ -371,10 +387,18 @@ fetch_table(Tb *t, const Cta *c, TileIter j)
 
 /* With its tile of the table, which is there when it is: that is the older copy. */
 static void
-fetch_v(Tb *t, const Cta *c, TileIter j)
+fetch_v(Tb *t, const Cta *c, TileIter j, Tile ids)
 {
   fetch_table(t, c, j);
-  t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, j), j), .when = &j.is);
+  View v = v_page_ids(w_seen(keys(c, c->p->v, j), j), ids);
+  t_producer_load(t, c->v, .src = v, .when = &j.is);
+}
+
+/* The pages of V's tile are those of K's, which is fetched next before it, or its own. */
+static Tile
+v_ids(Tb *t, const Cta *c, TileIter j)
+{
+  return c->ids ? *c->ids : page_ids(t, c, c->p->v, j);
 }
 
 /* S = QKᵀ, online softmax, O += PV for one tile of keys, while later tiles are on their
@@ -383,15 +407,18 @@ static void
 step(Tb *t, Cta *c, TileIter j)
 {
   int n = c->s->stages;
+  TileIter jv = w_ahead(&c->kv, j, n - 1), jk = w_ahead(&c->kv, j, n);
   At at = {.q = c->w.q0, .k = j.k0, .b = c->w.b, .h = c->w.h, .hk = c->w.hk};
   Tile correction;
 
+  Tile of_v = v_ids(t, c, jv);
+  Tile of_k = page_ids(t, c, c->p->k, jk);
   Slot k = t_consumer_wait(t, c->k);
-  fetch_v(t, c, w_ahead(&c->kv, j, n - 1));
+  fetch_v(t, c, jv, of_v);
   Tile x = t_dot(t, c->q, s_trans(k.s));
   t_consumer_release(t, k);
   Slot v = t_consumer_wait(t, c->v);
-  fetch_k(t, c, w_ahead(&c->kv, j, n));
+  fetch_k(t, c, jk, of_k);
   x = beside_scores(t, &c->beside, c->p, x, at, j, i_int(0), c->s->bm);
   Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
@@ -406,11 +433,17 @@ static void
 start(Tb *t, Cta *c)
 {
   TileIter j = w_first(&c->kv);
+  Tile ids = page_ids(t, c, c->p->k, j);
+  if (seq_shares_pages(c->p))
+    c->ids = t_var(t, ids);
   t_copy(t, c->qs, queries(c, c->p->q));
-  fetch_k(t, c, j);
+  fetch_k(t, c, j, ids);
   for (int i = 1; i < c->s->stages; i++) {
-    fetch_v(t, c, w_ahead(&c->kv, j, i - 1));
-    fetch_k(t, c, w_ahead(&c->kv, j, i));
+    TileIter jv = w_ahead(&c->kv, j, i - 1), jk = w_ahead(&c->kv, j, i);
+    Tile of_v = v_ids(t, c, jv);
+    Tile of_k = page_ids(t, c, c->p->k, jk);
+    fetch_v(t, c, jv, of_v);
+    fetch_k(t, c, jk, of_k);
   }
   c->q = OP(s_cols(c->qs, c->p->d));
   if (mma_of(c->s)->q_in_regs) {

@@ -31,6 +31,8 @@ wgmma_applicable(const Case *c, Why *why)
        REASON_DIMS},
       {s->head_dim_v <= p->cols_most,
        "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
+      {!s->page_table, "page_table: tensor maps have rows a pitch apart, not in pages",
+       REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

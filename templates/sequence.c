@@ -80,8 +80,20 @@ own_call(Tb *t, const Call *p, Idx sq, Idx sk, Idx q_first, Idx k_first)
   own->sk = own->mods.sk = own->mask.sk = sk;
   own->tables = own->mods.tables = own_tables(t, own, q_first, k_first);
   own->mask.mods = p->mask.mods ? &own->mods : NULL;
-  own->mask.cut = has_keys(p);
+  own->mask.cut = has_keys(p) || seq_has_pages(p);
   return own;
+}
+
+bool
+seq_has_pages(const Call *p)
+{
+  return p->lengths[ATTNC_PAGE_TABLE] != NULL;
+}
+
+bool
+seq_shares_pages(const Call *p)
+{
+  return seq_has_pages(p) && !p->lengths[ATTNC_PAGE_TABLE_V];
 }
 
 Seq
@@ -96,7 +108,7 @@ sequence(Tb *t, const Call *p, Idx b)
   s.q_b = seq_packs_queries(p) ? i_int(0) : b;
   s.k_b =
       p->lengths[ATTNC_CU_SEQLENS_K] ? i_int(0) : length(t, p, ATTNC_CACHE_BATCH_IDX, b, b);
-  if (!s.q_own && !s.k_own)
+  if (!s.q_own && !s.k_own && !seq_has_pages(p))
     return s;
   Idx sq = between(t, p, ATTNC_CU_SEQLENS_Q, b, p->sq);
   Idx sk = between(t, p, ATTNC_CU_SEQLENS_K, b, p->sk);
@@ -124,5 +136,11 @@ seq_queries(const Seq *s, const Tensor *x, Idx h, Idx row, int n)
 View
 seq_keys(const Seq *s, const Tensor *x, Idx hk, Idx row, int n)
 {
-  return from(v_rows(x, s->k_b, hk, row, n), s->k_row, s->k_own, s->call->sk);
+  const Call *p = s->call;
+  if (!seq_has_pages(p))
+    return from(v_rows(x, s->k_b, hk, row, n), s->k_row, s->k_own, p->sk);
+  const Lookup *own = x == p->v ? p->lengths[ATTNC_PAGE_TABLE_V] : NULL;
+  View v = from(v_rows(x, i_int(0), hk, row, n), s->k_row, true, p->sk);
+  return v_paged(v, own ? own : p->lengths[ATTNC_PAGE_TABLE], s->k_b,
+                 call_size(p, SIZE_PAGE_SIZE));
 }

@@ -16,7 +16,7 @@
 typedef struct Seq {
   const Call *call;
   Idx q_row, k_row;  /* its first row in q, o and LSE, in k and v */
-  Idx q_b, k_b;      /* its batch in them */
+  Idx q_b, k_b;      /* its batch in them, of k and v in pages its row of their table */
   bool q_own, k_own; /* has it an end of its own in them? */
 } Seq;
 
@@ -24,6 +24,9 @@ Seq sequence(Tb *, const Call *, Idx b);
 /* n rows of q, o or LSE, of k or v, from the sequence's row `row` on. */
 View seq_queries(const Seq *, const Tensor *, Idx h, Idx row, int n);
 View seq_keys(const Seq *, const Tensor *, Idx hk, Idx row, int n);
+/* Are k and v in pages; are those of v the same? */
+bool seq_has_pages(const Call *);
+bool seq_shares_pages(const Call *);
 
 /* Do sequences stand one behind the other in q, in k? */
 bool seq_packs_queries(const Call *);

@@ -17,7 +17,7 @@ MEASURED = ("dtype", "head_dim", "causal", "window")
 NOT_MEASURED = ("attnc", "name", "doc", "head_dim_v", "group_size", "align", "softmax_scale",
                 "return_lse", "layout", "specialize", "schedule", "mask_mod", "score_mod",
                 "tensors", "scalars", "softcap", "alibi_slopes", "bias", "sink", "prefix_len",
-                "attention_chunk", "lse_base", "seqlens", "mask_bits")
+                "attention_chunk", "lse_base", "seqlens", "mask_bits", "page_table")
 # What engines ask for, by the property that a spec would say it with.
 WANTED = {"window": "sliding window", "softcap": "capped scores",
           "alibi_slopes": "ALiBi", "mask_mod": "document mask", "prefix_len": "prefix mask",

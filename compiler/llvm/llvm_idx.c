@@ -142,9 +142,8 @@ reciprocal(Lo *lo, LLVMBuilderRef at, Idx b)
 /* With r = floor((2^32 - 1) / y) the high half of x · r is the quotient or one less, for x
  * below 2^31: x / y - x · r / 2^32 < x / 2^32 · (1 + 1 / y) <= 1. */
 static V
-often_div(Lo *lo, LLVMBuilderRef at, const Node *n, V x, V y)
+often_div(Lo *lo, LLVMBuilderRef at, V r, V x, V y)
 {
-  V r = reciprocal(lo, at, n->b);
   V x64 = LLVMBuildZExt(at, x, lo->i64, ""), r64 = LLVMBuildZExt(at, r, lo->i64, "");
   V high = LLVMBuildLShr(at, LLVMBuildMul(at, x64, r64, ""), k64(lo, 32), "");
   V q = LLVMBuildTrunc(at, high, lo->i32, "");
@@ -153,13 +152,31 @@ often_div(Lo *lo, LLVMBuilderRef at, const Node *n, V x, V y)
   return LLVMBuildAdd(at, q, LLVMBuildZExt(at, less, lo->i32, ""), "");
 }
 
+/* Where nothing is known before the loops but what is hoisted, there. */
+static V
+hoisted_reciprocal(Lo *lo, Idx y)
+{
+  MemoKey key = {.what = MEMO_RECIPROCAL, .batch = y};
+  V have = memo_find(lo, &key);
+  return have ? have : memo_keep(lo, &key, reciprocal_new(lo, y));
+}
+
+V
+quotient_often(Lo *lo, V x, Idx y)
+{
+  if (!y.node)
+    return LLVMBuildUDiv(lo->b, x, k32(lo, y.k), "");
+  V r = has_reciprocal(lo, y) ? reciprocal(lo, lo->b, y) : hoisted_reciprocal(lo, y);
+  return often_div(lo, lo->b, r, x, idx_value(lo, y));
+}
+
 static V
 quotient(Lo *lo, LLVMBuilderRef at, const Node *n, V x, V y)
 {
   if (n->n == DIV_RARE)
     return rare_div(lo, at, x, y);
   if (n->n == DIV_OFTEN && has_reciprocal(lo, n->b))
-    return often_div(lo, at, n, x, y);
+    return often_div(lo, at, reciprocal(lo, at, n->b), x, y);
   return floor_div(at, x, y, n->n || (idx_nonneg(n->a) && idx_nonneg(n->b)));
 }
 

@@ -33,7 +33,12 @@ typedef enum Memoised {
   MEMO_STEP_PITCH,  /* x; n: rows of a step */
   MEMO_CHUNK_BELOW, /* n: chunks */
   MEMO_OWN_ROW,     /* n: rows a warp has of a stage */
-  MEMO_OWN_PLACE    /* n: likewise */
+  MEMO_OWN_PLACE,   /* n: likewise */
+  MEMO_CHUNK_BASE,  /* x, head */
+  MEMO_PAGE_PITCH,  /* x */
+  MEMO_RECIPROCAL,  /* batch */
+  MEMO_KEPT_ROW,    /* n: rows a warp has of a stage */
+  MEMO_PAGE_LIST    /* x; batch: row of its table */
 } Memoised;
 
 /* An index expression is its node, or its constant where it has none: both tell heads and
@@ -164,6 +169,8 @@ bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */
 V param_value(Lo *, ParamKind, int slot, int dim);  /* NULL: the program has none */
+/* x / y for numbers of a thread, y one for the whole entry: 0 <= x < 2^31, y > 0. */
+V quotient_often(Lo *, V x, Idx y);
 /* Parts of addresses that depend on the thread; hoisted, remembered. */
 typedef enum Lane {
   LANE_TID,    /* of the team */
@@ -203,6 +210,15 @@ V row_pitch(Lo *, const Tensor *);        /* bytes from one row to the next, i64
 /* Address of a row, packed or not, and whether the tensor has it (NULL: it has). */
 V row_address(Lo *, const View *, V at); /* at: which of the view's rows */
 V row_inside(Lo *, const View *, V at);
+
+/* llvm_pages.c: rows that are in pages */
+void lower_page_ids(Lo *, const Op *);
+V page_row_address(Lo *, const View *, V at); /* as row_address */
+/* Of a copy: bytes to the rows that the lane keeps, i64, one of each register of ids; and
+ * of those the one that this thread has in a pass. */
+V *page_kept_offsets(Lo *, const View *, V when, int *n);
+V page_pass_offset(Lo *, V *kept, int pass);
+void page_prepare(Lo *, const View *); /* what outlives a branch in which they stand */
 
 /* llvm_exchange.c: between warps that have the same rows */
 /* Of each row of the operand all warps' values, folded in the order of the warps. */

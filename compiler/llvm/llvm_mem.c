@@ -16,8 +16,9 @@ typedef struct Walkers {
   V src;           /* its address, i64 */
   V pitch;         /* to its next row, i64 */
   V when;          /* NULL or whether there is a source at all */
-  V left; /* NULL or bytes of its row that there are from its chunk on, of the first panel
-           */
+  V *kept; /* of rows in pages, or NULL: page_kept_offsets; src is that of their head */
+  V left;  /* NULL or bytes of its row that there are from its chunk on, of the first panel
+            */
 } Walkers;
 
 /* This thread's first row; own: Walkers. */
@@ -69,6 +70,22 @@ thread_base(Lo *lo, const View *v, int own)
   return memo_keep(lo, &key, at);
 }
 
+/* The same of rows in pages, before what the table says. */
+static V
+chunk_base(Lo *lo, const View *v)
+{
+  const View first = {.x = v->x, .b = i_int(0), .h = v->h};
+  MemoKey key = {.what = MEMO_CHUNK_BASE, .x = v->x, .head = v->h};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V col = LLVMBuildZExt(lo->hb, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  V base = view_base(lo, &first);
+  LLVMBuilderRef b = idx_builder(lo, v->h);
+  V at = LLVMBuildAdd(b, base, LLVMBuildShl(lo->hb, col, k64(lo, 4), ""), "");
+  return b == lo->hb ? memo_keep(lo, &key, at) : at;
+}
+
 static V
 step_pitch(Lo *lo, const Tensor *x, int step)
 {
@@ -111,10 +128,26 @@ from_column(Lo *lo, const View *v, Walkers *w)
   w->left = LLVMBuildSub(lo->b, left, chunk, "");
 }
 
+/* when: NULL, or whether there are any that are not looked up else. */
+static Walkers
+page_walkers(Lo *lo, const View *v, bool own, const Idx *when)
+{
+  int n;
+  Walkers w = places(lo, v, own);
+  w.when = when && when->node ? as_bit(lo, idx_value(lo, *when)) : NULL;
+  w.src = chunk_base(lo, v);
+  V first = idx_value(lo, v->row), row = copy_row(lo, w.own);
+  w.row = LLVMBuildAdd(lo->b, first, row, "");
+  w.kept = page_kept_offsets(lo, v, w.when, &n);
+  return w;
+}
+
 static Walkers
 walkers(Lo *lo, const View *v, bool own)
 {
   Walkers w = places(lo, v, own);
+  if (v->pages)
+    return page_walkers(lo, v, own, NULL);
   if (v->pack > 1) /* rows are no arithmetic series */
     return w;
   LLVMBuilderRef b = idx_builder(lo, v->row);
@@ -332,21 +365,22 @@ swapped(Lo *lo, const Walkers *w, V dst, int i)
   return odd ? LLVMBuildXor(lo->b, dst, k32(lo, PANEL_BYTES / 2), "") : dst;
 }
 
+/* Passes `from` to `to` of a panel, whose rows are a pitch apart; `at`: of the first. */
 static void
-copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, int panel,
-           PieceFn *fn, V *reg)
+copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, const Piece *at,
+           int panel, int from, int to, PieceFn *fn, V *reg)
 {
   int used = used_chunks(lo, v, panel), there = there_chunks(v, panel);
   V cols_used = used < PANEL_CHUNKS ? chunk_below(lo, used) : NULL;
   bool sources = w->src || v->pack > 1;
   V cols_there = sources && there < used ? chunk_below(lo, there) : NULL;
-  Piece p = {.src = w->src, .src_at = panel * PANEL_BYTES};
+  Piece p = {.src = at->src, .src_at = panel * PANEL_BYTES};
   p.each = dtype_bytes(v->x->ty);
   if (w->left)
     p.bytes = within_chunk(lo, LLVMBuildSub(lo->b, w->left, k32(lo, p.src_at), ""));
-  for (int i = 0; used && i < w->iters; i++) {
+  for (int i = from; used && i < to; i++) {
     p.want = bool_and(lo->b, cols_used, row_in_view(lo, v, w, i));
-    p.dst = swapped(lo, w, dst, i);
+    p.dst = swapped(lo, w, at->dst, i);
     if (v->pack > 1) {
       V inside;
       p.src = packed_source(lo, v, w, i, &inside);
@@ -354,10 +388,23 @@ copy_panel(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, in
     } else if (w->src) {
       p.have = bool_and(lo->b, cols_there, row_in_tensor(lo, v, w, i));
       p.have = bool_and(lo->b, p.have, w->when);
-      p.src = i ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
+      p.src = i > from ? LLVMBuildAdd(lo->b, p.src, w->pitch, "") : p.src;
     }
     p.dst_at = d->offset + (panel * d->rows + i * w->step) * PANEL_BYTES;
     fn(lo, &p, reg + 4 * (panel * w->iters + i));
+  }
+}
+
+/* Rows in pages lie anywhere: of each pass all panels. */
+static void
+copy_pages(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V dst, PieceFn *fn,
+           V *reg)
+{
+  for (int i = 0; i < w->iters; i++) {
+    V row = page_pass_offset(lo, w->kept, i);
+    const Piece at = {.dst = dst, .src = LLVMBuildAdd(lo->b, w->src, row, "")};
+    for (int p = 0; p < d->panels; p++)
+      copy_panel(lo, v, d, w, &at, p, i, i + 1, fn, reg);
   }
 }
 
@@ -368,8 +415,13 @@ copy_in(Lo *lo, const View *v, const SmemDecl *d, const Walkers *w, V stage, Pie
   V dst = copy_place(lo, w->own);
   if (stage)
     dst = LLVMBuildAdd(lo->b, dst, stage, "");
+  if (w->kept) {
+    copy_pages(lo, v, d, w, dst, fn, reg);
+    return;
+  }
+  const Piece at = {.dst = dst, .src = w->src};
   for (int p = 0; p < d->panels; p++)
-    copy_panel(lo, v, d, w, dst, p, fn, reg);
+    copy_panel(lo, v, d, w, &at, p, 0, w->iters, fn, reg);
 }
 
 static V *
@@ -475,7 +527,13 @@ push_now(Lo *lo, const Op *op)
 static void
 prepare(Lo *lo, const View *v)
 {
-  Walkers w = walkers(lo, v, lo->p->by_keys);
+  bool own = lo->p->by_keys;
+  Walkers w = v->pages ? places(lo, v, own) : walkers(lo, v, own);
+  if (v->pages) {
+    copy_row(lo, w.own);
+    chunk_base(lo, v);
+    page_prepare(lo, v);
+  }
   copy_place(lo, w.own);
   idx_value(lo, v->cut ? v->end : v->x->rows);
 }
@@ -486,13 +544,15 @@ static void
 push_staged(Lo *lo, const Op *op)
 {
   Staged *s = &lo->staged[op->ring->id];
-  Walkers w = walkers(lo, &op->view, lo->p->by_keys);
+  const View *v = &op->view;
+  bool own = lo->p->by_keys;
+  Walkers w = v->pages ? page_walkers(lo, v, own, &op->when) : walkers(lo, v, own);
   if (!s->reg)
     s->reg = registers_of(lo, &op->ring->mem, &w, &s->n);
   for (int i = 0; i < s->n; i++)
     s->reg[i] = k32(lo, 0);
   s->view = &op->view;
-  if (op->when.node)
+  if (op->when.node && !w.when)
     w.when = idx_value(lo, op->when);
   if (op->when.node || op->when.k)
     copy_in(lo, &op->view, &op->ring->mem, &w, NULL, load_piece, s->reg);

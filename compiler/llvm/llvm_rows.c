@@ -88,7 +88,8 @@ lane_address(Lo *lo, const View *v, V row)
 {
   V lane = LLVMBuildZExt(lo->b, lane_value(lo, LANE_LANE), lo->i64, "");
   V col = LLVMBuildMul(lo->b, lane, k64(lo, 8 * dtype_bytes(v->x->ty)), "");
-  return LLVMBuildAdd(lo->b, row_address(lo, v, row), col, "");
+  V first = v->pages ? page_row_address(lo, v, row) : row_address(lo, v, row);
+  return LLVMBuildAdd(lo->b, first, col, "");
 }
 
 /* n registers from byte `at` on; zeros where nothing is wanted. */

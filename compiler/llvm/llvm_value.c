@@ -56,6 +56,8 @@ lower_count(const Val *v)
     return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:
     return val_row_values(v);
+  case LAY_COPY_ROW:
+    return val_copy_values(v);
   default:
     return 1;
   }

@@ -53,10 +53,33 @@ pack_rows(CallTensor *t, SizeId rows, SizeId total)
   t->axes[t->n_axes] = (CallAxis){0};
 }
 
-/* What sequences of lengths of their own make of the axes of the table. */
+static void
+put_size(CallTensor *t, SizeId size, SizeId by)
+{
+  int at = axis_of(t, size);
+  if (at >= 0)
+    t->axes[at].size = by;
+}
+
+/* Of k, v and the tables that say where their rows are: pages, in tables for each batch, or
+ * for those among which batches choose. */
+static void
+apply_pages(const Spec *s, CallTensor *t)
+{
+  bool rows = axis_of(t, SIZE_SK) >= 0;
+  if (rows)
+    put_size(t, SIZE_B, SIZE_PAGES);
+  put_size(t, SIZE_SK, SIZE_PAGE_SIZE);
+  if (axis_of(t, SIZE_MAX_PAGES) >= 0 && spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX))
+    put_size(t, SIZE_B, SIZE_BC);
+}
+
+/* What sequences of lengths of their own, and pages, make of the axes of the table. */
 static void
 apply_seqlens(const Spec *s, CallTensor *t)
 {
+  if (s->page_table)
+    apply_pages(s, t);
   if (axis_of(t, SIZE_SQ) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_Q))
     pack_rows(t, SIZE_SQ, SIZE_TOTAL_Q);
   if (axis_of(t, SIZE_SK) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_K))

@@ -22,6 +22,8 @@ typedef enum Layout { LAYOUT_BSHD, LAYOUT_BHSD } Layout;
 typedef enum Alibi { ALIBI_NONE, ALIBI_H, ALIBI_BH } Alibi;
 /* Of all keys, or of the last sq of them, before which all are seen. */
 typedef enum MaskBits { MASK_BITS_NONE, MASK_BITS_ALL, MASK_BITS_NEW } MaskBits;
+/* Where the pages of k and v are: in one table, in one of each. */
+typedef enum PageTable { PAGE_TABLE_NONE, PAGE_TABLE_ONE, PAGE_TABLE_KV } PageTable;
 typedef enum LseBase { LSE_BASE_E, LSE_BASE_2 } LseBase;
 
 /* Names that `specialize` may list: the sizes of a call (SPECIALIZE_B is SIZE_B and so on),
@@ -166,7 +168,8 @@ struct attnc_spec {
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
   LseBase lse_base;
-  unsigned seqlens; /* bits 1u << word of the field; asked for by spec_has_tensor */
+  unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
+  unsigned page_table; /* PageTable */
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
   unsigned specialize;             /* bits 1u << Specialize */
   const Pin *pins;

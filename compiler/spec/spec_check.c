@@ -270,8 +270,8 @@ read_enum(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 static void
 read_switch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
-  const char *words[2 + MAX_WORDS] = {"false", "true"};
-  int n = 2 + split_words(l, f, words + 2), index = 0;
+  const char *words[SWITCH_WORDS + MAX_WORDS] = {"false", "true"};
+  int n = SWITCH_WORDS + split_words(l, f, words + SWITCH_WORDS), index = 0;
   bool on = false;
   if (node->kind == DOC_SCALAR && spec_look(node->text) != LOOK_WORD)
     index = spec_value_bool(l, node, &on) && on;

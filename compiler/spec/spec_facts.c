@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 bool
@@ -102,10 +103,24 @@ spec_has(const Spec *s, const char *key)
   return f && !spec_is_default(spec_member(s, f));
 }
 
+/* Of "key:word" of a switch: is it that word? */
+static bool
+says_word(const Spec *s, const char *field, const char *colon)
+{
+  char key[64];
+  snprintf(key, sizeof key, "%.*s", (int)(colon - field), field);
+  const Field *f = spec_field(key);
+  unsigned at = f ? *(const unsigned *)spec_member(s, f).at : 0;
+  return at >= SWITCH_WORDS && is_word(f, at - SWITCH_WORDS, colon + 1);
+}
+
 bool
 spec_has_tensor(const Spec *s, int slot)
 {
-  const Field *f = spec_field(tensor_info[slot].field);
+  const char *field = tensor_info[slot].field, *colon = strchr(field, ':');
+  if (colon)
+    return says_word(s, field, colon);
+  const Field *f = spec_field(field);
   if (!f || f->type != FT_TENSORS)
     return !f || spec_has(s, f->key);
   unsigned listed = *(const unsigned *)spec_member(s, f).at;
@@ -124,9 +139,10 @@ spec_has_seqlens(const Spec *s)
 bool
 spec_has_size(const Spec *s, SizeId size)
 {
-  static const int brought_by[SIZE_COUNT] = {[SIZE_TOTAL_Q] = ATTNC_CU_SEQLENS_Q,
-                                             [SIZE_TOTAL_K] = ATTNC_CU_SEQLENS_K,
-                                             [SIZE_BC] = ATTNC_CACHE_BATCH_IDX};
+  static const int brought_by[SIZE_COUNT] = {
+      [SIZE_TOTAL_Q] = ATTNC_CU_SEQLENS_Q, [SIZE_TOTAL_K] = ATTNC_CU_SEQLENS_K,
+      [SIZE_BC] = ATTNC_CACHE_BATCH_IDX,   [SIZE_PAGES] = ATTNC_PAGE_TABLE,
+      [SIZE_PAGE_SIZE] = ATTNC_PAGE_TABLE, [SIZE_MAX_PAGES] = ATTNC_PAGE_TABLE};
   return !brought_by[size] || spec_has_tensor(s, brought_by[size]);
 }
 

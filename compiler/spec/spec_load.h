@@ -27,6 +27,9 @@ typedef struct SpecErrorInfo {
 } SpecErrorInfo;
 extern const SpecErrorInfo spec_errors[SE_COUNT];
 
+/* Values of a switch are false, true, and its words. */
+enum { SWITCH_WORDS = 2 };
+
 typedef enum FieldType {
   FT_VERSION,
   FT_NAME,
@@ -34,7 +37,7 @@ typedef enum FieldType {
   FT_DTYPES,
   FT_INT,
   FT_BOOL,
-  FT_SWITCH, /* false, true, or behind them its words */
+  FT_SWITCH, /* false, true, or from SWITCH_WORDS on its words */
   FT_ENUM,
   FT_WINDOW,
   FT_SCALE,

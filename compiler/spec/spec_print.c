@@ -84,10 +84,10 @@ static void
 put_switch(Member m, Str *out, bool json)
 {
   unsigned v = *(const unsigned *)m.at;
-  if (v < 2)
+  if (v < SWITCH_WORDS)
     str_put(out, v ? "true" : "false");
   else
-    put_word(m.f, v - 2, out, json);
+    put_word(m.f, v - SWITCH_WORDS, out, json);
 }
 
 static void

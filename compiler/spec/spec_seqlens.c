@@ -1,5 +1,5 @@
-/* `seqlens`: the tensors that it may not name together, and what means nothing without
- * one of them. */
+/* `seqlens` and `page_table`: the tensors that they may not bring together, and what means
+ * nothing without one of them. */
 #include "compiler/spec/spec_load.h"
 
 #include <string.h>
@@ -32,6 +32,16 @@ static const struct {
      "packed keys have no batches to choose from"},
 };
 
+/* A table says where keys are, and so do offsets. */
+static void
+check_pages(SpecLoad *l, const DocNode *list)
+{
+  const DocNode *n = word_in(list, tensor_info[ATTNC_CU_SEQLENS_K].name);
+  if (n && l->spec->page_table)
+    spec_fault(l, n->place, SE_APART, "`seqused_k` says how many keys of its pages count",
+               "`%s` and `page_table` exclude each other: pages are not packed", n->text);
+}
+
 static void
 check_mixes(SpecLoad *l, const DocNode *list)
 {
@@ -50,11 +60,10 @@ check_mixes(SpecLoad *l, const DocNode *list)
 static const struct {
   const char *word;
   int slot;
-} brought[] = {{"tq", ATTNC_CU_SEQLENS_Q},
-               {"tk", ATTNC_CU_SEQLENS_K},
-               {"total_q", ATTNC_CU_SEQLENS_Q},
-               {"total_k", ATTNC_CU_SEQLENS_K},
-               {"bc", ATTNC_CACHE_BATCH_IDX}};
+} brought[] = {{"tq", ATTNC_CU_SEQLENS_Q},      {"tk", ATTNC_CU_SEQLENS_K},
+               {"total_q", ATTNC_CU_SEQLENS_Q}, {"total_k", ATTNC_CU_SEQLENS_K},
+               {"bc", ATTNC_CACHE_BATCH_IDX},   {"pages", ATTNC_PAGE_TABLE},
+               {"page_size", ATTNC_PAGE_TABLE}, {"max_pages", ATTNC_PAGE_TABLE}};
 
 static void
 check_brought(SpecLoad *l, const DocNode *list)
@@ -62,10 +71,12 @@ check_brought(SpecLoad *l, const DocNode *list)
   for (size_t i = 0; i < sizeof brought / sizeof *brought; i++) {
     const DocNode *n = word_in(list, brought[i].word);
     const char *tensor = tensor_info[brought[i].slot].name;
+    bool pages = brought[i].slot == ATTNC_PAGE_TABLE;
     if (n && !spec_has_tensor(l->spec, brought[i].slot))
-      spec_fault(l, n->place, SE_NEEDS,
-                 arena_printf(l->arena, "add `seqlens: [%s]`", tensor),
-                 "`%s` has no meaning without `%s`", n->text, tensor);
+      spec_fault(
+          l, n->place, SE_NEEDS,
+          arena_printf(l->arena, pages ? "add `%s: true`" : "add `seqlens: [%s]`", tensor),
+          "`%s` has no meaning without `%s`", n->text, tensor);
   }
 }
 
@@ -74,6 +85,7 @@ spec_check_seqlens(SpecLoad *l, const DocNode *root)
 {
   const DocNode *tables = value_of(root, "tensors");
   check_mixes(l, value_of(root, "seqlens"));
+  check_pages(l, value_of(root, "seqlens"));
   check_brought(l, value_of(root, "specialize"));
   check_brought(l, value_of(value_of(root, "bias"), "axes"));
   for (const DocNode *n = tables ? tables->first : NULL; n; n = n->next)

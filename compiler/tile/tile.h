@@ -81,6 +81,10 @@ typedef struct View {
   int pack;        /* > 1: rows are (position, head of the group), `h` is the key head */
   bool cut;        /* rows from `end` on count as past the end of the tensor, too */
   Idx end;
+  const Lookup *pages; /* NULL, or x is pages, rows are of a sequence, and its row
+                          `table_row` lists the pages in which they are, … */
+  Idx table_row, page_size;
+  const struct Val *ids; /* … of which these are known; NULL: they are looked up */
   bool part;    /* of each row the elements from `col` on, as many as x->cols … */
   bool ragged;  /* … of which those from `behind` on count as past the end */
   bool aligned; /* each row's part begins at a multiple of 16 bytes: a promise */
@@ -97,6 +101,11 @@ View v_uncut(View);          /* takes v_until back: rows behind the end come as 
 /* Counts rows from this row of the tensor on.  The tensor's end is then not the view's,
  * which v_until or v_in_bounds says. */
 View v_from(View, Idx origin);
+/* Its rows are counted through the pages that row `b` of the table lists, of page_size rows
+ * each.  Rows past the end are in no page: what the table has of them is not read.  Of
+ * loads, and of FILL_COPY. */
+View v_paged(View, const Lookup *table, Idx b, Idx page_size);
+View v_page_ids(View, const struct Val *ids); /* by t_page_ids, of the same rows or more */
 /* Of rings.  By cp.async what is not aligned comes element by element; by TMA `col` may be
  * any, and the end is the tensor's. */
 View v_cols(View, Idx col, bool aligned);
@@ -174,8 +183,12 @@ Idx t_stage_word(Tb *, Slot); /* the number that goes with the stage */
 /* `second` or else `first`, of two stages that are held: to use, not to release. */
 Slot t_consumer_either(Tb *, Idx is_second, Slot first, Slot second);
 void t_consumer_release(Tb *, Slot); /* I shall not read it again */
-void t_copy(Tb *, Smem, View);       /* a copy that is in no ring … */
-void t_copy_wait(Tb *);              /* … has arrived, visible to the whole block */
+/* The ids of the pages of a paged view's rows, as the threads that will copy them need
+ * them, if `is`: a load for 32 rows of a warp, in flight until they are needed, so that
+ * they are there when the copy is due. */
+const struct Val *t_page_ids(Tb *, View, Idx is);
+void t_copy(Tb *, Smem, View);     /* a copy that is in no ring … */
+void t_copy_wait(Tb *);            /* … has arrived, visible to the whole block */
 void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */
 void t_send_out(Tb *, View, Smem); /* the same by TMA: in flight until … */
 void t_out_wait(Tb *);             /* … it has been read */

@@ -59,6 +59,28 @@ tile_decl(Tb *t, Smem s)
   return t->prog->smem.at[s.mem->id - 1];
 }
 
+/* Whose rows are in pages is for loads and FILL_COPY. */
+static void
+no_pages(Tb *t, View v, const char *word)
+{
+  if (v.pages)
+    t_fail(t, "%s %s: its rows are in pages", word, v.x->name);
+}
+
+Tile
+t_page_ids(Tb *t, View v, Idx is)
+{
+  if (!v.pages || v.pages->n_axes != 2 || v.pages->ty != DT_I32)
+    t_fail(t, "page_ids %s: no table lists its pages", v.x->name);
+  if (!v.in_bounds && !v.cut)
+    t_fail(t, "page_ids %s: its rows have no end", v.x->name);
+  Op *op = tile_op(t, OP_PAGE_IDS);
+  op->view = v;
+  op->when = is;
+  op->out = tile_val(t, v.n, 1, DT_I32, LAY_COPY_ROW);
+  return op->out;
+}
+
 /* ---- rings ---- */
 
 static void
@@ -70,6 +92,7 @@ push_by_copy(Tb *t, Ring *r, Op *op, const ProducerArgs *a)
   if (a->src.part && !t->prog->target->cp_async)
     whole_rows(t, a->src, "producer_load");
   op->when = a->when ? *a->when : i_int(1);
+  op->in[0] = a->src.ids;
   op->ahead = r->produced - r->consumed;
   r->produced++;
   vec_push(t->arena, &t->groups)->ring = r;
@@ -90,6 +113,7 @@ push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
   if (a->src.ragged || (a->src.part && (a->src.cut || a->src.pack > 1)))
     t_fail(t, "producer_load %s: the map of %s ends with the tensor", r->mem.name,
            a->src.x->name);
+  no_pages(t, a->src, "producer_load by TMA");
   if (a->when)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
@@ -240,6 +264,7 @@ t_copy(Tb *t, Smem s, View v)
   SmemDecl *d = tile_decl(t, s);
   fits(t, d, d->rows, v);
   whole_rows(t, v, "copy");
+  no_pages(t, v, "copy");
   Op *op = tile_op(t, OP_COPY);
   op->smem = s;
   op->view = v;
@@ -266,6 +291,7 @@ t_copy_out(Tb *t, View v, Smem s)
 {
   fits(t, s.mem, s.rows, v);
   whole_rows(t, v, "copy_out");
+  no_pages(t, v, "copy_out");
   Op *op = tile_op(t, OP_COPY_OUT);
   tile_decl(t, s)->touched = true;
   op->smem = s;
@@ -278,6 +304,7 @@ t_send_out(Tb *t, View v, Smem s)
 {
   fits(t, s.mem, s.rows, v);
   whole_rows(t, v, "send_out");
+  no_pages(t, v, "send_out");
   if (!tile_role(t))
     t_fail(t, "send_out %s: only a team of a role sends", v.x->name);
   Op *op = tile_op(t, OP_SEND_OUT);

@@ -162,6 +162,22 @@ v_until(View v, Idx end)
 }
 
 View
+v_paged(View v, const Lookup *table, Idx b, Idx page_size)
+{
+  v.pages = table;
+  v.table_row = b;
+  v.page_size = page_size;
+  return v;
+}
+
+View
+v_page_ids(View v, Tile ids)
+{
+  v.ids = ids;
+  return v;
+}
+
+View
 v_uncut(View v)
 {
   v.cut = false;

@@ -12,6 +12,8 @@ values(const Val *v)
     return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:
     return val_row_values(v);
+  case LAY_COPY_ROW:
+    return val_copy_values(v);
   default:
     return 1;
   }
@@ -231,6 +233,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CONSUMER_EITHER, nothing)                                                              \
   X(CONSUMER_RELEASE, nothing)                                                             \
   X(STAGE_WORD, nothing)                                                                   \
+  X(PAGE_IDS, one_each)                                                                    \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \

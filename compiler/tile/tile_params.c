@@ -29,19 +29,6 @@ reach_pointer(Reach *r, ParamKind kind, int slot)
 }
 
 static void
-reach_view(Reach *r, const View *v)
-{
-  const Tensor *x = v->x;
-  if (!x)
-    return;
-  reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
-  const Idx parts[] = {x->rows,   x->stride[0], x->stride[1], x->stride[2], v->b,     v->h,
-                       v->origin, v->row,       v->end,       v->col,       v->behind};
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-    reach_idx(r, parts[i]);
-}
-
-static void
 reach_lookup(Reach *r, const Lookup *x)
 {
   reach_pointer(r, PARAM_TENSOR, x->slot);
@@ -50,6 +37,22 @@ reach_lookup(Reach *r, const Lookup *x)
     reach_idx(r, x->length[i]);
     reach_idx(r, x->stride[i]);
   }
+}
+
+static void
+reach_view(Reach *r, const View *v)
+{
+  const Tensor *x = v->x;
+  if (!x)
+    return;
+  reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
+  const Idx parts[] = {x->rows,   x->stride[0], x->stride[1], x->stride[2], v->b,
+                       v->h,      v->origin,    v->row,       v->end,       v->col,
+                       v->behind, v->table_row, v->page_size};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    reach_idx(r, parts[i]);
+  if (v->pages)
+    reach_lookup(r, v->pages);
 }
 
 static void

@@ -58,6 +58,8 @@ use_region(const Region *r, const Node **used)
       use(op->view.end, used);
       use(op->view.col, used);
       use(op->view.behind, used);
+      use(op->view.table_row, used);
+      use(op->view.page_size, used);
     }
     use(op->when, used);
     use(op->word, used);
@@ -103,7 +105,7 @@ indent(Str *s, int depth)
 static void
 print_val(Str *s, const Val *v)
 {
-  static const char *const lay[] = {"", " rows", " lanes", " one"};
+  static const char *const lay[] = {"", " rows", " lanes", " one", " of a copy"};
   if (v->lay == LAY_SCALAR) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;
@@ -145,6 +147,13 @@ print_view(Str *s, const View *v)
   if (v->cut) {
     str_put(s, " until ");
     print_idx(s, v->end);
+  }
+  if (v->pages) {
+    str_put(s, ", pages of ");
+    print_idx(s, v->page_size);
+    str_printf(s, " by %s[", v->pages->name);
+    print_idx(s, v->table_row);
+    str_put(s, "]");
   }
   if (v->part) {
     str_put(s, ", columns ");

@@ -122,6 +122,7 @@ typedef struct Val {
   X(CONSUMER_EITHER, "consumer_either")                                                    \
   X(CONSUMER_RELEASE, "consumer_release")                                                  \
   X(STAGE_WORD, "stage_word")                                                              \
+  X(PAGE_IDS, "page_ids")                                                                  \
   X(COPY, "copy")                                                                          \
   X(COPY_WAIT, "copy_wait")                                                                \
   X(COPY_OUT, "copy_out")                                                                  \
@@ -210,7 +211,7 @@ typedef struct Op {
   int of[2];   /* CONSUMER_EITHER: ids of the waits; when: is it the second */
   int pending; /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;   /* PRODUCER_LOAD: stages filled and not yet waited for when it is issued */
-  Idx when;    /* PUSH */
+  Idx when;    /* PUSH, PAGE_IDS */
   const Idx *set;                /* DOT_ACC: is there an accumulator?  NULL: there is */
   double k;                      /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
   int poly;                      /* EXP2: of 16 registers */
@@ -440,6 +441,20 @@ static inline bool
 val_part_depth(const Val *left)
 {
   return left && left->warps_n > 1;
+}
+/* Passes of a copy of so many rows, of which a warp takes four in each; and registers of 32
+ * rows, a lane each, of those that are its. */
+enum { COPY_WARP_ROWS = 4 };
+static inline int
+copy_passes(int rows, int warps)
+{
+  return (rows + COPY_WARP_ROWS * warps - 1) / (COPY_WARP_ROWS * warps);
+}
+static inline int
+val_copy_values(const Val *v)
+{
+  int passes = 32 / COPY_WARP_ROWS;
+  return (copy_passes(v->rows, v->warps) + passes - 1) / passes;
 }
 static inline int
 val_row_values(const Val *v) /* values of ROW that a thread holds */

@@ -103,7 +103,11 @@ enum {
   X(SK, sk, "keys, the most of a sequence")                                                \
   X(TOTAL_Q, total_q, "queries of all sequences, where cu_seqlens_q packs them")           \
   X(TOTAL_K, total_k, "keys of all sequences, where cu_seqlens_k packs them")              \
-  X(BC, bc, "batches of k and v, where cache_batch_idx chooses among them")
+  X(BC, bc, "batches of k and v, where cache_batch_idx chooses among them")                \
+  X(PAGES, pages, "pages of k and v, where page_table chooses among them")                 \
+  X(PAGE_SIZE, page_size, "rows of a page")                                                \
+  X(MAX_PAGES, max_pages,                                                                  \
+    "pages of a sequence, the most; sk is max_pages * page_size at most")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
@@ -111,12 +115,13 @@ enum {
  * the last one begun; d and dv are the spec's head_dim and head_dim_v; "field": that field
  * says them); STRIDED: the caller gives the strides, CONTIGUOUS: they are not read; the
  * spec field that must be set for the call to have the tensor ("": it always has), and name
- * it where it is a list of tensors; alignment in bytes of the address and of the strides,
- * an element's at least.
+ * it where it is a list of tensors ("key:word": that must be this word); alignment in bytes
+ * of the address and of the strides, an element's at least.
  *
  * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
  * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
- * theirs are bc instead of b. */
+ * theirs are bc instead of b.  With page_table k and v are pages: b is pages and sk is
+ * page_size, and it is the tables that cache_batch_idx gives bc rows. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
   X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
@@ -133,7 +138,10 @@ enum {
   X(SEQUSED_K, "seqused_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(LEFTPAD_K, "leftpad_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)       \
-  X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)
+  X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)             \
+  X(PAGE_TABLE, "page_table", "fwd:in", "i32", "b max_pages", STRIDED, "page_table", 4)    \
+  X(PAGE_TABLE_V, "page_table_v", "fwd:in", "i32", "b max_pages", STRIDED,                 \
+    "page_table:kv", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

@@ -37,7 +37,8 @@ Diag = struct("Diag", ("error", i32), ("code", i32), ("file", text), ("line", i3
 Error = struct("Error", ("status", i32), ("driver_code", i32), ("message", C.c_char * 504))
 Tensor = struct("Tensor", ("data", pointer), ("stride", i64 * 5))
 Sizes = struct("Sizes", SIZE, *((name, i64) for name in (
-    "b", "h", "hk", "sq", "sk", "total_q", "total_k", "bc")))
+    "b", "h", "hk", "sq", "sk", "total_q", "total_k", "bc", "pages", "page_size",
+    "max_pages")))
 Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(Tensor)),
               ("tensor_size", size_t), ("n_tensors", u32), ("n_scalars", u32),
               ("scalars", C.POINTER(f64)), ("workspace", pointer),

@@ -24,7 +24,7 @@ class Signature:
     def sizes(self, views, longest=None) -> Sizes:
         """From the shapes of the inputs; ShapeError names what does not agree.  A table that
         expressions read may be longer than the call.  longest: sq and sk, which shapes of packed
-        sequences do not say; all rows of them where they are not given."""
+        sequences, and of pages, do not say; all rows of them where they are not given."""
         known = {}
         for name in self.inputs:
             if name not in views:
@@ -50,10 +50,13 @@ class Signature:
         return sizes
 
     def _take_longest(self, known, longest):
-        for name, total in (("sq", "total_q"), ("sk", "total_k")):
+        rows = {"sq": known.get("total_q"), "sk": known.get("total_k")}
+        if "max_pages" in known:
+            rows["sk"] = known["max_pages"] * known["page_size"]
+        for name, total in rows.items():
             given = longest.get(name)
-            if name not in known and total in known:
-                known[name] = known[total] if given is None else whole(name, given)
+            if name not in known and total is not None:
+                known[name] = total if given is None else whole(name, given)
             elif given is not None and given != known[name]:
                 raise errors.ShapeError(f"{name} is {known[name]} by the shapes, not {given}",
                                         "ATTNC_ERR_SHAPE")

@@ -1,5 +1,6 @@
 """Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys; of packed
-sequences total_q and total_k rows besides, bc batches of a cache."""
+sequences total_q and total_k rows besides, bc batches of a cache; of a paged one pages of page_size
+rows, max_pages of a sequence."""
 import operator
 import re
 from typing import Mapping, NamedTuple, Union
@@ -7,7 +8,7 @@ from typing import Mapping, NamedTuple, Union
 from .errors import UsageError
 
 MAX = 2 ** 63 - 1  # of the C type; what a kernel takes at most is the library's to say
-WORD = re.compile(r"(b|h|sq|sk|s|total_q|total_k|bc)([0-9]+)(?:/([0-9]+))?$")
+WORD = re.compile(r"(b|h|sq|sk|s|total_q|total_k|bc|pages|page_size|max_pages)([0-9]+)(?:/([0-9]+))?$")
 
 
 def whole(name, value):
@@ -31,6 +32,9 @@ class Sizes(NamedTuple):
     total_q: int = 0
     total_k: int = 0
     bc: int = 0
+    pages: int = 0
+    page_size: int = 0
+    max_pages: int = 0
 
     def __str__(self):
         more = "".join(f" {n}{x}" for n, x in zip(self._fields[5:], self[5:]) if x)
@@ -42,7 +46,7 @@ SizesLike = Union[Sizes, str, Mapping[str, int]]
 
 def parse(notation):
     """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256;
-    total_q300, total_k300 and bc8 are words too."""
+    total_q300, total_k300, bc8, pages9, page_size16 and max_pages3 are words too."""
     seen = {}
     for word in notation.split():
         m = WORD.match(word)

@@ -115,7 +115,7 @@ start(BackgroundTask *w, const json_t *hello, attnc_error *e)
   /* The driver's cache remembers a compile, not what was said of it. */
   setenv("CUDA_CACHE_DISABLE", "1", 1);
   TRY(device_open_at(&w->device, path ? path : "", arch, ordinal, e));
-  if (seqlens_are_in(&w->call))
+  if (seqlens_leave_open(&w->call))
     seqlens_sizes(&w->call, NULL, &w->sizes);
   TRY(tensors_new(&w->call, &w->sizes, &w->host, e));
   TRY(tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")),
