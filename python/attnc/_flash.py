@@ -69,15 +69,21 @@ class Options(NamedTuple):
     alibi: str
     want_lse: bool
     seqlens: Tuple[str, ...] = ()
+    paged: bool = False  #: k and v are pages
 
 
 class Sequences(NamedTuple):
-    """Packed sequences: b of them, the longest's queries and keys, and their tensors by name."""
+    """Sequences of lengths of their own: b of them, the longest's queries and keys, and the tensors
+    by name that say where they are and how long."""
 
     b: int
     sq: int
     sk: int
     tensors: Dict[str, object]
+
+    def lengths(self):
+        """The names that the spec's `seqlens` has."""
+        return tuple(name for name in self.tensors if name != "page_table")
 
 
 def spec_of(dtype, head_dim, options):
@@ -89,7 +95,7 @@ def spec_of(dtype, head_dim, options):
             "attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
             "causal": options.causal, "window": list(options.window),
             "alibi_slopes": options.alibi, "return_lse": options.want_lse,
-            "seqlens": list(options.seqlens),
+            "seqlens": list(options.seqlens), "page_table": options.paged,
             **({"softcap": 1.0} if capped else {})})
     return _specs[key]
 
@@ -131,6 +137,10 @@ def check_shapes(q, k, v):
                          f"v {tuple(v.shape)}")
     if b == 0:
         raise ValueError("batch size must be positive")
+    check_heads(h, hk, d)
+
+
+def check_heads(h, hk, d):
     if d == 0:
         raise ValueError("head_dim must be positive")
     if hk == 0 or h % hk:
@@ -236,7 +246,7 @@ class _Prepared:
         if options.softcap:
             self.numbers["softcap"] = options.softcap
         if sequences:
-            sizes, self.lse_shape = self._packed(q, k, sequences)
+            sizes, self.lse_shape = self._sequences(q, k, sequences)
         else:
             (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
             sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
@@ -246,10 +256,21 @@ class _Prepared:
         self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
         self.launch = None
 
-    def _packed(self, q, k, sequences):
-        (total_q, h, _), (total_k, hk, _) = q.shape, k.shape
+    def _sequences(self, q, k, sequences):
+        """Sizes, and the shape of the LSE."""
+        at, sizes = sequences.tensors, dict(b=sequences.b, h=q.shape[-2], hk=k.shape[-2],
+                                            sq=sequences.sq, sk=sequences.sk)
         self.numbers.update(sq=sequences.sq, sk=sequences.sk)
-        return Sizes(sequences.b, h, hk, sequences.sq, sequences.sk, total_q, total_k), (h, total_q)
+        for side, x in zip("qk", (q, k)):
+            if f"cu_seqlens_{side}" in at:
+                sizes[f"total_{side}"] = x.shape[0]
+        if "page_table" in at:
+            sizes.update(pages=k.shape[0], page_size=k.shape[1], max_pages=at["page_table"].shape[1])
+        if "cache_batch_idx" in at:
+            sizes["bc"] = (at["page_table"] if "page_table" in at else k).shape[0]
+        rows = (sizes["total_q"],) if "total_q" in sizes else (sequences.sq,)
+        batches = () if "total_q" in sizes else (sequences.b,)
+        return Sizes(**sizes), (*batches, q.shape[-2], *rows)
 
     def run(self, ops, tensors):
         """tensors: all of the call, by name."""
@@ -273,7 +294,7 @@ def prepared(ops, q, k, v, options, out, sequences=None):
     except AttributeError:
         table = _kept.table = {}
     key = (*ops.key(q), *ops.key(k), *ops.key(v), ops.strides(out), options,
-           sequences and sequences[:3])
+           sequences and (*sequences[:3], *((n, *ops.key(x)) for n, x in sequences.tensors.items())))
     found = table.get(key)
     if found is None:
         if len(table) >= KEPT_LAUNCHES:
@@ -283,7 +304,8 @@ def prepared(ops, q, k, v, options, out, sequences=None):
 
 
 def attend(ops, q, k, v, options, slopes=None, sequences=None):
-    """Attention of usable [b, s, h, d] tensors, or of packed [total, h, d]: (out, lse or None)."""
+    """Attention of usable [b, s, h, d] tensors, of packed [total, h, d], or of pages: (out, lse or
+    None)."""
     out = ops.empty(q.shape, q)
     call = prepared(ops, q, k, v, options, out, sequences)
     lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None

@@ -80,6 +80,11 @@ def integers(x):
     return x.tolist()
 
 
+def int32s(n, value, like):
+    """n times the number, where `like` is."""
+    return numpy.full(n, value, numpy.int32)
+
+
 def row_counts(mask):
     """How many are true in each row of a mask, int32."""
     return mask.sum(axis=-1, dtype=numpy.int32)

@@ -97,6 +97,11 @@ def integers(x):
     return x.tolist()
 
 
+def int32s(n, value, like):
+    """n times the number, where `like` is."""
+    return torch.full((n,), value, dtype=torch.int32, device=like.device)
+
+
 def row_counts(mask):
     return mask.sum(dim=-1, dtype=torch.int32)
 

@@ -9,11 +9,11 @@ is padded with zeros.
 
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
-from . import arrays
-from ._flash import (Options, Sequences, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
+from ._flash import (Options, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
                      prepared, result_of, scale_of, set_context, slopes_of, softcap_of, truth,
                      usable, whole, window_of)
-from .peers import drop_in, refuse
+from ._sequences import Cache, cached, packed, packed_over_pages
+from .peers import APPEND, drop_in, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
 
@@ -81,58 +81,6 @@ def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=Fal
 # ---- sequences of several lengths, one after another ----
 
 
-def _vector(ops, q, name, x, n):
-    """An int32 vector of the call, of n numbers (None: any), where q is."""
-    if arrays.ops(x) is not ops:
-        raise TypeError(f"{name}: an int32 vector of {ops.FRAMEWORK} is needed, as q is, not "
-                        f"{type(x).__module__}.{type(x).__name__}: {ops.VECTOR.format(name)}")
-    at = ops.view(x)
-    if len(at.shape) != 1:
-        raise TypeError(f"{name}: a vector is needed, not {len(at.shape)} axes")
-    if at.dtype != "i32":
-        raise TypeError(f"{name}: int32 is needed, not {at.dtype}")
-    if at.device != ops.view(q).device:
-        raise ValueError(f"{name} must be on the device of q")
-    if n is not None and at.shape[0] != n:
-        raise ValueError(f"{name} has {at.shape[0]} numbers, not {n}")
-    return ops.contiguous(x)
-
-
-def _offsets(ops, q, name, cu_seqlens, total, longest):
-    """The vector, and how many sequences it tells; numbers on a GPU are not looked at, which would
-    wait for it."""
-    x = _vector(ops, q, name, cu_seqlens, None)
-    n = x.shape[0] - 1
-    if n < 1:
-        raise ValueError(f"{name} must have two numbers or more")
-    if ops.view(x).device[0] == "cpu":
-        _check_offsets(name, ops.integers(x), total, longest)
-    return x, n
-
-
-def _check_offsets(name, at, total, longest):
-    if at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
-        raise ValueError(f"{name} must rise from 0 to at most {total}, with two numbers or more")
-    most = max(b - a for a, b in zip(at, at[1:]))
-    if most > longest:
-        raise ValueError(f"max_seqlen_{name[-1]}={longest}, but a sequence has {most}")
-
-
-def _sequences(ops, q, k, cu, longest, used):
-    """Of what a call gives for queries and for keys: offsets, the longest, how many rows count."""
-    tensors, n = {}, []
-    for side, x, at, most in zip("qk", (q, k), cu, longest):
-        name = f"cu_seqlens_{side}"
-        tensors[name], its = _offsets(ops, q, name, at, x.shape[0], most)
-        n.append(its)
-    if n[0] != n[1]:
-        raise ValueError(f"cu_seqlens_q has {n[0]} sequences, cu_seqlens_k {n[1]}")
-    for side, x in zip("qk", used):
-        if x is not None:
-            tensors[f"seqused_{side}"] = _vector(ops, q, f"seqused_{side}", x, n[0])
-    return Sequences(n[0], *longest, tensors)
-
-
 @drop_in
 def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
                            dropout_p=0.0, softmax_scale=None, causal=False,
@@ -145,24 +93,32 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     is rows cu[i] … cu[i + 1], from 0 on; rows of no sequence are not written.  softmax_lse is
     (h, total_q).  max_seqlen_q and max_seqlen_k are at least the longest sequence's.
     seqused_q, seqused_k (FlashAttention 3): int32 (b,), how many rows of each count.
+    block_table: int32 (b, max_pages), the pages that a sequence has; k and v are then pages,
+    (pages, page_size, hk, d), and seqused_k, or else the differences of cu_seqlens_k, says how
+    many rows count; cu_seqlens_k may be None beside seqused_k.
 
-    Nothing waits for a GPU: what offsets and lengths there are is not looked at.
-    block_table raises NotImplementedError, as does what flash_attn_func refuses.
+    Nothing waits for a GPU: what offsets, lengths and pages there are is not looked at.
+    What flash_attn_func refuses raises NotImplementedError.
     """
-    refuse(dropout_p=dropout_p, block_table=block_table)
+    refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
-    if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
-        raise ValueError("q, k and v must have 3 axes: rows, heads, head_dim")
+    paged = block_table is not None
+    if len(q.shape) != 3 or not len(k.shape) == len(v.shape) == (4 if paged else 3):
+        raise ValueError("q, k and v must have 3 axes: rows, heads, head_dim; with block_table k and "
+                         "v have 4: pages, rows, heads, head_dim")
     longest = whole("max_seqlen_q", max_seqlen_q), whole("max_seqlen_k", max_seqlen_k)
-    sequences = _sequences(ops, q, k, (cu_seqlens_q, cu_seqlens_k), longest,
-                           (seqused_q, seqused_k))
-    check_shapes(q[None], k[None], v[None])
+    at = (cu_seqlens_q, cu_seqlens_k), longest, (seqused_q, seqused_k)
+    if paged:
+        sequences = packed_over_pages(ops, q, k, v, *at, block_table)
+    else:
+        sequences = packed(ops, q, k, *at)
+        check_shapes(q[None], k[None], v[None])
     head_dim = q.shape[-1]
     causal = truth("causal", causal)
     slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[1])
     options = Options(scale_of(softmax_scale, head_dim), causal,
                       window_of(window_size, causal, *longest), softcap_of(softcap), alibi,
-                      truth("return_attn_probs", return_attn_probs), tuple(sequences.tensors))
+                      truth("return_attn_probs", return_attn_probs), sequences.lengths(), paged)
     dtype_of(ops, q, k, v)
     q, k, v = (usable(ops, x) for x in (q, k, v))
     out, lse = attend(ops, q, k, v, options, slopes, sequences)
@@ -192,3 +148,51 @@ def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
         qkv[:, 0], qkv[:, 1], qkv[:, 2], cu_seqlens, cu_seqlens, max_seqlen, max_seqlen,
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic,
         return_attn_probs)
+
+
+# ---- a cache, dense or of pages ----
+
+
+@drop_in
+def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None,
+                            cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None,
+                            block_table=None, softmax_scale=None, causal=False,
+                            window_size=(-1, -1), softcap=0.0, rotary_interleaved=True,
+                            alibi_slopes=None, num_splits=0, return_softmax_lse=False, *,
+                            page_table=None, cu_seqlens_q=None, max_seqlen_q=None):
+    """flash_attn_func of q (b, sq, h, d) and the keys and values that a cache has of each sequence.
+
+    k_cache, v_cache: (b, sk, hk, d); with cache_batch_idx, int32 (b,), batches of (bc, sk, hk, d).
+    block_table, int32 (b, max_pages): the pages of each sequence, of (pages, page_size, hk, d), any
+    page_size; with cache_batch_idx as well, rows of the table.  cache_seqlens: a number, or int32
+    (b,), how many rows of each sequence's count; None: all.  cache_leftpad, int32 (b,): of these the
+    first so many do not.  By FlashAttention 3's keywords page_table is block_table, and with
+    cu_seqlens_q and max_seqlen_q q is (total_q, h, d).
+
+    causal and window_size are aligned at each sequence's last query and last key.  Returns out, of
+    q's shape; with return_softmax_lse (out, softmax_lse), fp32 (b, h, sq) or (h, total_q), +inf for
+    a row that sees no key.
+
+    k, v and rotary_cos, rotary_sin (of new tokens) raise NotImplementedError, and num_splits above 1;
+    rotary_interleaved is theirs.  A cache is never copied: a head_dim that is no multiple of 8, and
+    rows that lie otherwise than kernels take them, raise ValueError.  Nothing waits for a GPU: what
+    lengths and pages there are is not looked at.
+    """
+    if k is not None or v is not None:
+        raise NotImplementedError(f"k and v of new tokens are not supported: {APPEND}")
+    refuse(rotary_cos=rotary_cos, rotary_sin=rotary_sin, num_splits=num_splits)
+    if block_table is not None and page_table is not None:
+        raise TypeError("block_table and page_table are one: give either")
+    ops = ops_of(q, k_cache, v_cache)
+    sequences = cached(ops, q, k_cache, v_cache, Cache(
+        cache_seqlens, cache_batch_idx, cache_leftpad,
+        page_table if block_table is None else block_table, cu_seqlens_q, max_seqlen_q))
+    causal = truth("causal", causal)
+    slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[-2])
+    options = Options(scale_of(softmax_scale, q.shape[-1]), causal,
+                      window_of(window_size, causal, sequences.sq, sequences.sk),
+                      softcap_of(softcap), alibi, truth("return_softmax_lse", return_softmax_lse),
+                      sequences.lengths(), "page_table" in sequences.tensors)
+    dtype_of(ops, q, k_cache, v_cache)
+    out, lse = attend(ops, usable(ops, q), k_cache, v_cache, options, slopes, sequences)
+    return (out, lse) if return_softmax_lse else out

@@ -13,16 +13,17 @@ from typing import Any, Callable, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PAGED = ("keys and values in pages are not supported yet: gather them into tensors, "
-         "k_pages[page_table].flatten(…), and call {}")
-DECODE = PAGED.format("flash_attn_func on what is in use, k_cache[:, :length]")
+PAGED = "of keys and values in pages, call {}"
+DECODE = PAGED.format("flash_attn_with_kvcache, which takes block_table and cache_seqlens")
+APPEND = ("new tokens are not appended in the call yet: write their keys and values into the cache "
+          "before it, and count them in cache_seqlens")
 MERGE = "parts of the keys are not merged yet: call flash_attn_func on all keys at once"
 SPARSE = "no block-sparse masks yet: causal and window_size are what a mask can be"
 LATENT = "multi-head latent attention is not supported yet: expand it to q, k and v"
 QUANTISED = "fp8 and fp4 are not supported yet: give fp16 or bf16"
 PLANNED = "nothing is planned before a call: leave it out"
 SPLIT = "keys are not split over multiprocessors yet: leave it out"
-ROTATE = "rotary embedding is not part of a call: rotate q and k before it"
+ROTATE = "rotary embedding is not part of a call yet: rotate q and k before it"
 SINK = "attention sinks are not supported yet"
 EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
 LENGTHS = ("call flash_attn_varlen_func, which takes seqused_q and seqused_k, or a plan of a spec "
@@ -32,7 +33,6 @@ PARALLEL = "context parallelism is not supported: call it on all keys"
 # name: instead
 FUNCTIONS = {
     # FlashAttention, vLLM
-    "flash_attn_with_kvcache": DECODE,
     "flash_attn_combine": MERGE,
     "get_scheduler_metadata": PLANNED,
     "sparse_attn_func": SPARSE,
@@ -40,7 +40,7 @@ FUNCTIONS = {
     "flash_mla_with_kvcache": LATENT,
     "get_mla_metadata": PLANNED,
     "merge_attn_states": MERGE,
-    "reshape_and_cache_flash": PAGED.format("flash_attn_func"),
+    "reshape_and_cache_flash": APPEND,
     "is_fa_version_supported": "there is one version: attnc.load_spec(…).check(target) says "
                                "what a target can do",
     "fa_version_unsupported_reason": "there is one version: attnc.load_spec(…).check(target) "
@@ -55,31 +55,31 @@ FUNCTIONS = {
         "base e, not 2",
     "BatchPrefillWithRaggedKVCacheWrapper": "call flash_attn_varlen_func: qo_indptr and "
                                             "kv_indptr are its cu_seqlens_q and cu_seqlens_k",
-    "BatchPrefillWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
+    "BatchPrefillWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func with block_table"),
     "BatchDecodeWithPagedKVCacheWrapper": DECODE,
     "CUDAGraphBatchDecodeWithPagedKVCacheWrapper": DECODE,
     "BatchDecodeMlaWithPagedKVCacheWrapper": LATENT,
     "BatchMLAPagedAttentionWrapper": LATENT,
-    "BatchAttention": PAGED.format("flash_attn_varlen_func"),
+    "BatchAttention": PAGED.format("flash_attn_varlen_func with block_table"),
     "BatchAttentionWithAttentionSinkWrapper": SINK,
     "BatchPrefillWithSharedPrefixPagedKVCacheWrapper": MERGE,
     "BatchDecodeWithSharedPrefixPagedKVCacheWrapper": MERGE,
     "MultiLevelCascadeAttentionWrapper": MERGE,
-    "PODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
-    "BatchPODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func"),
+    "PODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func with block_table"),
+    "BatchPODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func with block_table"),
     "BlockSparseAttentionWrapper": SPARSE,
     "VariableBlockSparseAttentionWrapper": SPARSE,
     "merge_state": MERGE,
     "merge_state_in_place": MERGE,
     "merge_states": MERGE,
-    "append_paged_kv_cache": PAGED.format("flash_attn_func"),
+    "append_paged_kv_cache": APPEND,
     "append_paged_mla_kv_cache": LATENT,
     "fast_decode_plan": PLANNED,
     "cudnn_batch_decode_with_kv_cache": DECODE,
-    "cudnn_batch_prefill_with_kv_cache": PAGED.format("flash_attn_varlen_func"),
+    "cudnn_batch_prefill_with_kv_cache": PAGED.format("flash_attn_varlen_func with block_table"),
     "trtllm_batch_decode_with_kv_cache": DECODE,
-    "trtllm_batch_context_with_kv_cache": PAGED.format("flash_attn_varlen_func"),
-    "trtllm_fmha_v2_prefill": PAGED.format("flash_attn_varlen_func"),
+    "trtllm_batch_context_with_kv_cache": PAGED.format("flash_attn_varlen_func with block_table"),
+    "trtllm_fmha_v2_prefill": PAGED.format("flash_attn_varlen_func with block_table"),
     "xqa": DECODE,
     "xqa_mla": LATENT,
 }
@@ -106,7 +106,8 @@ ARGUMENTS = {
     "seqused_k": (NONE, LENGTHS),
     "leftpad_k": (NONE, LENGTHS),
     "cache_leftpad": (NONE, LENGTHS),
-    "cu_seqlens_k_new": (NONE, DECODE),
+    "cu_seqlens_k_new": (NONE, APPEND),
+    "rotary_seqlens": (NONE, ROTATE),
     "cache_seqlens": (NONE, DECODE),
     "cache_batch_idx": (NONE, DECODE),
     "page_table": (NONE, DECODE),

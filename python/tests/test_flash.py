@@ -32,6 +32,12 @@ SIGNATURES = {
     "flash_attn_qkvpacked_func": f"(qkv, {TAIL})",
     "flash_attn_varlen_func": f"(q, k, v, {CU}, {TAIL}, block_table=None, *, "
                               "seqused_q=None, seqused_k=None)",
+    "flash_attn_with_kvcache":
+        "(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None, "
+        "cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None, block_table=None, "
+        "softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, "
+        "rotary_interleaved=True, alibi_slopes=None, num_splits=0, return_softmax_lse=False, *, "
+        "page_table=None, cu_seqlens_q=None, max_seqlen_q=None)",
     "flash_attn_varlen_kvpacked_func": f"(q, kv, {CU}, {TAIL})",
     "flash_attn_varlen_qkvpacked_func": f"(qkv, cu_seqlens, max_seqlen, {TAIL})",
 }
@@ -218,7 +224,7 @@ class Functions(common.Case):
 
     def test_functions_of_others(self):
         """They can be imported; a call is refused with what to do instead."""
-        from attnc import BatchDecodeWithPagedKVCacheWrapper, flash_attn_with_kvcache
+        from attnc import BatchDecodeWithPagedKVCacheWrapper, append_paged_kv_cache
         self.assertGreater(len(peers.FUNCTIONS), 30)
         for name in peers.FUNCTIONS:
             function = getattr(attnc, name)
@@ -226,7 +232,7 @@ class Functions(common.Case):
             self.raises(NotImplementedError, name, getattr(attnc.flash, name))
             self.raises(NotImplementedError, f"{name} is not supported: .{{20}}", function, self.q,
                         causal=True)
-        self.raises(NotImplementedError, "k_cache", flash_attn_with_kvcache)
+        self.raises(NotImplementedError, "new tokens", append_paged_kv_cache)
         self.raises(NotImplementedError, "pages", BatchDecodeWithPagedKVCacheWrapper, None, "NHD")
         self.raises(AttributeError, "no attribute 'flash_attn'", getattr, attnc, "flash_attn")
 
@@ -245,8 +251,11 @@ class Functions(common.Case):
         q, k, v = self.q.reshape(48, 4, 32), self.k.reshape(80, 2, 32), self.v.reshape(80, 2, 32)
         calls = {"flash_attn_func": (self.q, self.k, self.v),
                  "flash_attn_varlen_func": (q, k, v, at, cu([40, 40]), 24, 40)}
-        self.raises(NotImplementedError, "block_table", attnc.flash_attn_varlen_func,
+        self.raises(ValueError, "k and v have 4", attnc.flash_attn_varlen_func,
                     *calls["flash_attn_varlen_func"], block_table=np.zeros((1, 1), np.int32))
+        self.raises(NotImplementedError, "block_table.*flash_attn_with_kvcache",
+                    attnc.flash_attn_func, *calls["flash_attn_func"],
+                    block_table=np.zeros((1, 1), np.int32))
         self.raises(NotImplementedError, "softmax_scale", attnc.flash_attn_func,
                     *calls["flash_attn_func"], softmax_scale=float("nan"))
         wide = np.zeros((1, 4, 1, 264), np.float16)

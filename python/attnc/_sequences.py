@@ -1,0 +1,205 @@
+"""Sequences of a call of the drop-in functions: what their offsets, lengths and page tables say, checked
+as far as nothing waits for a GPU."""
+from typing import NamedTuple
+
+from . import arrays
+from ._flash import Sequences, check_heads, usable, whole
+
+
+def vector(ops, q, name, x, n):
+    """An int32 vector of the call, of n numbers (None: any), where q is."""
+    if arrays.ops(x) is not ops:
+        raise TypeError(f"{name}: an int32 vector of {ops.FRAMEWORK} is needed, as q is, not "
+                        f"{type(x).__module__}.{type(x).__name__}: {ops.VECTOR.format(name)}")
+    at = ops.view(x)
+    if len(at.shape) != 1:
+        raise TypeError(f"{name}: a vector is needed, not {len(at.shape)} axes")
+    if at.dtype != "i32":
+        raise TypeError(f"{name}: int32 is needed, not {at.dtype}")
+    if at.device != ops.view(q).device:
+        raise ValueError(f"{name} must be on the device of q")
+    if n is not None and at.shape[0] != n:
+        raise ValueError(f"{name} has {at.shape[0]} numbers, not {n}")
+    return ops.contiguous(x)
+
+
+def _offsets(ops, q, name, cu_seqlens, total, longest):
+    """The vector, and how many sequences it tells; numbers on a GPU are not looked at, which would
+    wait for it."""
+    x = vector(ops, q, name, cu_seqlens, None)
+    n = x.shape[0] - 1
+    if n < 1:
+        raise ValueError(f"{name} must have two numbers or more")
+    if ops.view(x).device[0] == "cpu":
+        _check_offsets(name, ops.integers(x), total, longest)
+    return x, n
+
+
+def _check_offsets(name, at, total, longest):
+    if at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
+        raise ValueError(f"{name} must rise from 0 to at most {total}, with two numbers or more")
+    most = max(b - a for a, b in zip(at, at[1:]))
+    if most > longest:
+        raise ValueError(f"max_seqlen_{name[-1]}={longest}, but a sequence has {most}")
+
+
+def packed(ops, q, k, cu, longest, used):
+    """Of what a call gives for queries and for keys: offsets, the longest, how many rows count."""
+    tensors, n = {}, []
+    for side, x, at, most in zip("qk", (q, k), cu, longest):
+        name = f"cu_seqlens_{side}"
+        tensors[name], its = _offsets(ops, q, name, at, x.shape[0], most)
+        n.append(its)
+    if n[0] != n[1]:
+        raise ValueError(f"cu_seqlens_q has {n[0]} sequences, cu_seqlens_k {n[1]}")
+    for side, x in zip("qk", used):
+        if x is not None:
+            tensors[f"seqused_{side}"] = vector(ops, q, f"seqused_{side}", x, n[0])
+    return Sequences(n[0], *longest, tensors)
+
+
+# ---- caches ----
+
+
+class Cache(NamedTuple):
+    """How flash_attn_with_kvcache was told which keys are a sequence's."""
+
+    seqlens: object
+    batch_idx: object
+    leftpad: object
+    table: object
+    cu_seqlens_q: object
+    max_seqlen_q: object
+
+
+def _within(ops, name, x, most):
+    if ops.view(x).device[0] == "cpu" and any(not 0 <= n <= most for n in ops.integers(x)):
+        raise ValueError(f"{name} has a number that is not from 0 to {most}")
+    return x
+
+
+def _table_of(ops, q, table, rows):
+    """int32 (rows, max_pages), where q is; rows None: any."""
+    if arrays.ops(table) is not ops:
+        raise TypeError(f"block_table: an int32 tensor of {ops.FRAMEWORK} is needed, as q is, not "
+                        f"{type(table).__module__}.{type(table).__name__}")
+    at = ops.view(table)
+    if at.dtype != "i32":
+        raise TypeError(f"block_table: int32 is needed, not {at.dtype}")
+    if len(at.shape) != 2 or (rows is not None and at.shape[0] != rows):
+        raise ValueError(f"block_table has shape {tuple(at.shape)}, not "
+                         f"({'batches' if rows is None else rows}, pages of each)")
+    if at.device != ops.view(q).device:
+        raise ValueError("block_table must be on the device of q")
+    return ops.packed(table)
+
+
+def _check_pages(ops, sequences, k):
+    """That the pages of keys that count are pages; of a table on a GPU nothing is looked at."""
+    at, size = sequences.tensors, k.shape[1]
+    if ops.view(at["page_table"]).device[0] != "cpu":
+        return
+    lists = at["page_table"].tolist()
+    numbers = {n: ops.integers(x) for n, x in at.items() if n != "page_table"}
+    for b in range(sequences.b):
+        end = numbers.get("seqused_k", [sequences.sk] * sequences.b)[b]
+        first = numbers.get("leftpad_k", [0] * sequences.b)[b]
+        row = numbers.get("cache_batch_idx", range(sequences.b))[b]
+        for i in range(first // size, -(-end // size) if first < end else 0):
+            if not 0 <= lists[row][i] < k.shape[0]:
+                raise ValueError(f"block_table[{row}, {i}] is {lists[row][i]}, not one of the "
+                                 f"{k.shape[0]} pages")
+
+
+def _check_cache(ops, q, k, v):
+    """A cache is taken as it lies: copies of it would cost more than the attention."""
+    if not len(k.shape) == len(v.shape) == 4:
+        raise ValueError("a cache has 4 axes: batches or pages, rows, heads, head_dim")
+    if tuple(v.shape) != tuple(k.shape) or q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"shapes do not agree: q {tuple(q.shape)}, k {tuple(k.shape)}, "
+                         f"v {tuple(v.shape)}")
+    check_heads(q.shape[-2], k.shape[-2], q.shape[-1])
+    if any(usable(ops, x) is not x for x in (k, v)):
+        raise ValueError("a cache is not copied: a head_dim that is a multiple of 8, whole rows, "
+                         "addresses and strides of multiples of 16 bytes are needed")
+
+
+def packed_over_pages(ops, q, k, v, cu, longest, used, table):
+    """Packed queries over pages: of keys the lengths are told, or are the differences of offsets."""
+    _check_cache(ops, q, k, v)
+    at, b = _offsets(ops, q, "cu_seqlens_q", cu[0], q.shape[0], longest[0])
+    table = _table_of(ops, q, table, b)
+    room = table.shape[1] * k.shape[1]
+    if longest[1] > room:
+        raise ValueError(f"max_seqlen_k={longest[1]}, but block_table has pages of {room} rows")
+    tensors = {"cu_seqlens_q": at}
+    if used[0] is not None:
+        tensors["seqused_q"] = vector(ops, q, "seqused_q", used[0], b)
+    if used[1] is not None:
+        keys = vector(ops, q, "seqused_k", used[1], b)
+    elif cu[1] is None:
+        raise ValueError("seqused_k or cu_seqlens_k must say how many rows of the pages count")
+    else:
+        offsets = vector(ops, q, "cu_seqlens_k", cu[1], b + 1)
+        keys = ops.contiguous(offsets[1:] - offsets[:-1])
+    tensors["seqused_k"] = _within(ops, "seqused_k", keys, longest[1])
+    tensors["page_table"] = table
+    sequences = Sequences(b, *longest, tensors)
+    _check_pages(ops, sequences, k)
+    return sequences
+
+
+def _queries(ops, q, cache, tensors):
+    """How many sequences there are, and the longest's queries."""
+    if cache.cu_seqlens_q is None:
+        if len(q.shape) != 4:
+            raise ValueError("q must have 4 axes: batch, seqlen, heads, head_dim; with cu_seqlens_q 3")
+        if q.shape[0] == 0:
+            raise ValueError("batch size must be positive")
+        return q.shape[:2]
+    if len(q.shape) != 3 or cache.max_seqlen_q is None:
+        raise ValueError("with cu_seqlens_q q has 3 axes, rows, heads, head_dim, and max_seqlen_q is "
+                         "needed")
+    longest = whole("max_seqlen_q", cache.max_seqlen_q)
+    tensors["cu_seqlens_q"], b = _offsets(ops, q, "cu_seqlens_q", cache.cu_seqlens_q, q.shape[0],
+                                          longest)
+    return b, longest
+
+
+def _lengths(ops, q, given, b, room):
+    try:
+        n = whole("cache_seqlens", given) if not hasattr(given, "shape") or given.shape == () else None
+    except TypeError:
+        n = None  # a vector of another framework, which is said
+    if n is None:
+        return _within(ops, "cache_seqlens", vector(ops, q, "cache_seqlens", given, b), room)
+    if not 0 <= n <= room:
+        raise ValueError(f"cache_seqlens={n} is not from 0 to {room}")
+    return ops.int32s(b, n, q)
+
+
+def cached(ops, q, k, v, cache):
+    """Of a cache, dense or of pages."""
+    tensors = {}
+    b, sq = _queries(ops, q, cache, tensors)
+    _check_cache(ops, q, k, v)
+    chosen, paged = cache.batch_idx is not None, cache.table is not None
+    table = _table_of(ops, q, cache.table, None if chosen else b) if paged else None
+    room = table.shape[1] * k.shape[1] if paged else k.shape[1]
+    if not paged and not chosen and k.shape[0] != b:
+        raise ValueError(f"the cache has {k.shape[0]} batches, q has {b}")
+    if cache.seqlens is not None:
+        tensors["seqused_k"] = _lengths(ops, q, cache.seqlens, b, room)
+    if cache.leftpad is not None:
+        at = vector(ops, q, "cache_leftpad", cache.leftpad, b)
+        tensors["leftpad_k"] = _within(ops, "cache_leftpad", at, room)
+    if chosen:
+        at = vector(ops, q, "cache_batch_idx", cache.batch_idx, b)
+        most = (table if paged else k).shape[0] - 1
+        tensors["cache_batch_idx"] = _within(ops, "cache_batch_idx", at, most)
+    if paged:
+        tensors["page_table"] = table
+    sequences = Sequences(b, sq, room, tensors)
+    if paged:
+        _check_pages(ops, sequences, k)
+    return sequences
