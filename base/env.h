@@ -11,6 +11,8 @@
   X(CACHE_DIR, "ATTNC_CACHE_DIR", "$XDG_CACHE_HOME/attnc", "where the disk cache is")      \
   X(CACHE_READONLY, "ATTNC_CACHE_READONLY", "", "more caches to read, colon-separated")    \
   X(CACHE_MAX, "ATTNC_CACHE_MAX_SIZE", "2G", "bytes the disk cache may take")              \
+  X(CACHE_ZSTD, "ATTNC_CACHE_ZSTD", "3",                                                   \
+    "level at which entries are compressed, where libzstd.so.1 is; 0: not at all")         \
   X(TUNE_DIR, "ATTNC_TUNE_DIR", "$XDG_DATA_HOME/attnc/tune", "where tuning tables are")    \
   X(TUNE_READONLY, "ATTNC_TUNE_READONLY", "share/attnc/tune beside the library",           \
     "more tuning tables to read, colon-separated directories")                             \

@@ -29,7 +29,7 @@ struct Cache {
   Below layers[MAX_LAYERS];
   int n_layers;
   attnc_stats *stats, own_stats;
-  int lock_ms;
+  int lock_ms, level;
   uint64_t bytes;              /* atomic: on disk, as far as this process knows */
   int seeded, sweeping, temps; /* atomic */
   unsigned warned;             /* atomic: bits 1u << Trouble that were told */
@@ -139,6 +139,7 @@ cache_open(const CacheConfig *config, Cache **out, attnc_error *e)
   c->log = config->log;
   c->log_user = config->log_user;
   c->stats = config->stats ? config->stats : &c->own_stats;
+  c->level = config->level;
   c->lock_ms = config->lock_ms ? config->lock_ms : LOCK_MS;
   c->own = (Below){.io = c->io, .root = -1, .own = true};
   open_root(c);
@@ -227,10 +228,10 @@ layer_get(Cache *c, const Below *b, const unsigned char key[32])
   case BELOW_READ:
     break;
   }
-  const char *why = entry_check(file.entry, key);
+  const char *why = entry_open(&file.entry, key);
   if (why) {
     entry_release(file.entry);
-    return bad(c, b, path, why);
+    return why == entry_needs_zstd ? unread(c, path, why) : bad(c, b, path, why);
   }
   if (b->own && c->mode == CACHE_WRITE && time(NULL) - file.stamp > RENEW_SECONDS)
     renew(b, path);
@@ -318,12 +319,12 @@ open_temp(Cache *c, Way *w)
 }
 
 static bool
-write_temp(Cache *c, Way *w, const Entry *x)
+write_temp(Cache *c, Way *w, const unsigned char *bytes, size_t n)
 {
   int fd = open_temp(c, w);
   if (fd < 0)
     return fail(w, "create");
-  if (write_all(c->io, fd, x->bytes, x->n))
+  if (write_all(c->io, fd, bytes, n))
     fail(w, "write");
   else if (c->io->fsync(fd))
     fail(w, "fsync");
@@ -369,14 +370,14 @@ make_dirs(Cache *c, Way *w, const char *path)
   return !w->failed;
 }
 
-/* The way that it took; failed: it did not get there. */
+/* The way that it took; failed: it did not get there.  key: of the entry in the bytes. */
 static Way
-store(Cache *c, const Entry *x)
+store(Cache *c, const unsigned char key[32], const unsigned char *bytes, size_t n)
 {
   char path[PATH_BYTES];
   Way w = {.tmp = -1, .shard = -1};
-  entry_path(x->key, path);
-  if (make_dirs(c, &w, path) && write_temp(c, &w, x) && put_in_place(c, &w, path))
+  entry_path(key, path);
+  if (make_dirs(c, &w, path) && write_temp(c, &w, bytes, n) && put_in_place(c, &w, path))
     w.failed = NULL;
   if (w.tmp >= 0)
     c->io->close(w.tmp);
@@ -411,7 +412,11 @@ cache_put(Cache *c, const Entry *x)
 {
   if (c->own.root < 0 || c->mode != CACHE_WRITE)
     return;
-  Way w = store(c, x);
+  Entry *packed = entry_packed(x, c->level);
+  const Entry *file = packed ? packed : x;
+  const size_t n = file->n;
+  Way w = store(c, x->key, file->bytes, n);
+  entry_release(packed);
   if (w.failed) {
     stats_add(c->stats, store_errors, 1);
     if (first(c, TROUBLE_STORE))
@@ -419,7 +424,7 @@ cache_put(Cache *c, const Entry *x)
     return;
   }
   stats_add(c->stats, stored, 1);
-  make_room(c, x->n);
+  make_room(c, n);
 }
 
 /* ---- locks ---- */

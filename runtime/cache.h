@@ -64,6 +64,7 @@ typedef struct CacheConfig {
   void (*log)(void *user, int level, const char *message); /* NULL: silent */
   void *log_user;
   attnc_stats *stats; /* where it counts; NULL: for itself */
+  int level;          /* of zstd, that entries are written with; 0: not packed */
   int lock_ms;        /* that a lock is waited for; 0: LOCK_MS */
 } CacheConfig;
 

@@ -16,10 +16,12 @@ typedef struct CacheUsage {
   uint64_t corrupt, temporary; /* files in corrupt/ and tmp/ */
   uint64_t removed;            /* files, by this call */
   uint64_t evicted;            /* of those, entries */
+  uint64_t packed, contents;   /* of gc_stat: compressed entries; bytes of all, unpacked */
 } CacheUsage;
 
 /* `root` is a descriptor of the cache's directory. */
 void gc_count(int root, CacheUsage *);
+void gc_stat(int root, CacheUsage *);
 /* Drops corrupt and stale temporary files and what is in an entry's place and none, then
  * least recently used entries until at most max_bytes remain. */
 void gc_evict(int root, uint64_t max_bytes, CacheUsage *);

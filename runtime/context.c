@@ -331,7 +331,7 @@ do_stat(const Cache *cache, int root, json_t *bad, CacheUsage *u)
 {
   (void)cache;
   (void)bad;
-  gc_count(root, u);
+  gc_stat(root, u);
 }
 
 static void
@@ -366,6 +366,10 @@ upkeep_json(const Cache *cache, const CacheUsage *u, json_t *bad, char **out,
       (json_int_t)u->entries, "bytes", (json_int_t)u->bytes, "max_bytes",
       (json_int_t)cache_max_bytes(cache), "corrupt", (json_int_t)u->corrupt, "temporary",
       (json_int_t)u->temporary, "removed", (json_int_t)u->removed, "bad", bad);
+  if (u->contents) {
+    json_object_set_new(root, "compressed", json_integer((json_int_t)u->packed));
+    json_object_set_new(root, "contents", json_integer((json_int_t)u->contents));
+  }
   *out = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
   json_decref(root);
   return *out ? ATTNC_OK : err_set(e, ATTNC_ERR_NOMEM, "cache: out of memory");

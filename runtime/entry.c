@@ -1,11 +1,16 @@
 #include "runtime/entry.h"
 
 #include "base/hash.h"
+#include "runtime/zstd.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char magic[8] = {'a', 't', 't', 'n', 'c', 'E', '1', '\n'};
+static const char packed_magic[8] = {'a', 't', 't', 'n', 'c', 'Z', '1', '\n'};
+const char entry_needs_zstd[] = "it is compressed, and there is no libzstd.so.1";
+enum { PACKED_BYTES = 8, PACKED_KEY = 16, PACKED_SUM = 48 };
 enum { VERSION = 1, AT_VERSION = 8, AT_KEY = 16, AT_LENGTHS = 48, AT_SUM = 72 };
 
 static void
@@ -24,13 +29,14 @@ get64(const unsigned char *p)
   return v;
 }
 
+/* Over all but the 32 bytes from `at` on, where it stands. */
 static void
-checksum(const Entry *x, unsigned char sum[32])
+checksum(const Entry *x, size_t at, unsigned char sum[32])
 {
   Sha256 s;
   sha256_start(&s);
-  sha256_add(&s, x->bytes, AT_SUM);
-  sha256_add(&s, x->bytes + ENTRY_HEADER, x->n - ENTRY_HEADER);
+  sha256_add(&s, x->bytes, at);
+  sha256_add(&s, x->bytes + at + 32, x->n - at - 32);
   sha256_end(&s, sum);
 }
 
@@ -88,7 +94,7 @@ entry_make(const unsigned char key[32], const char *spec, const char *json, cons
   unsigned char *p = put_text(x->bytes + ENTRY_HEADER, spec, spec_n);
   p = put_text(p, json, json_n);
   put_text(p, ptx, ptx_n);
-  checksum(x, x->bytes + AT_SUM);
+  checksum(x, AT_SUM, x->bytes + AT_SUM);
   point(x);
   return x;
 }
@@ -120,10 +126,10 @@ check_texts(Entry *x)
   return NULL;
 }
 
-const char *
-entry_check(Entry *x, const unsigned char key[32])
+/* All but the checksum. */
+static const char *
+check_form(Entry *x, const unsigned char key[32])
 {
-  unsigned char sum[32];
   if (x->n < ENTRY_HEADER + 3)
     return "shorter than a header";
   if (memcmp(x->bytes, magic, sizeof magic) != 0)
@@ -133,13 +139,100 @@ entry_check(Entry *x, const unsigned char key[32])
   memcpy(x->key, x->bytes + AT_KEY, 32);
   if (key && memcmp(x->key, key, 32) != 0)
     return "the entry of another key";
-  const char *why = check_lengths(x);
+  return check_lengths(x);
+}
+
+static bool
+sum_is(const Entry *x, size_t at)
+{
+  unsigned char sum[32];
+  checksum(x, at, sum);
+  return !memcmp(sum, x->bytes + at, 32);
+}
+
+const char *
+entry_check(Entry *x, const unsigned char key[32])
+{
+  const char *why = check_form(x, key);
   if (why)
     return why;
-  checksum(x, sum);
-  if (memcmp(sum, x->bytes + AT_SUM, 32) != 0)
+  if (!sum_is(x, AT_SUM))
     return "the checksum is wrong";
   return check_texts(x);
+}
+
+/* ---- packed ---- */
+
+Entry *
+entry_packed(const Entry *x, int level)
+{
+  if (!level || x->n <= ENTRY_PACKED)
+    return NULL;
+  Entry *p = entry_room(x->n);
+  size_t n = !p ? 0
+                : zstd_pack(p->bytes + ENTRY_PACKED, x->n - ENTRY_PACKED - 1, x->bytes,
+                            x->n, level);
+  if (!n) {
+    entry_release(p);
+    return NULL;
+  }
+  p->n = ENTRY_PACKED + n;
+  memcpy(p->bytes, packed_magic, sizeof packed_magic);
+  put64(p->bytes + PACKED_BYTES, x->n);
+  memcpy(p->bytes + PACKED_KEY, x->key, 32);
+  checksum(p, PACKED_SUM, p->bytes + PACKED_SUM);
+  return p;
+}
+
+static bool
+is_packed(const unsigned char *head)
+{
+  return !memcmp(head, packed_magic, sizeof packed_magic);
+}
+
+uint64_t
+entry_bytes(const unsigned char *head, uint64_t file_bytes)
+{
+  return is_packed(head) ? get64(head + PACKED_BYTES) : file_bytes;
+}
+
+/* Of bytes whose checksum was right. */
+static const char *
+unpack(const Entry *from, Entry **out, const unsigned char key[32])
+{
+  if (!zstd_there())
+    return entry_needs_zstd;
+  const uint64_t n = get64(from->bytes + PACKED_BYTES);
+  Entry *x = n <= ENTRY_MAX ? entry_room((size_t)n) : NULL;
+  if (!x)
+    return "there is no room for it";
+  const char *why = zstd_unpack(x->bytes, x->n, from->bytes + ENTRY_PACKED,
+                                from->n - ENTRY_PACKED) != x->n
+                        ? "the frame does not unpack to what it should"
+                        : check_form(x, key);
+  if (!why)
+    why = check_texts(x);
+  if (why)
+    entry_release(x);
+  else
+    *out = x;
+  return why;
+}
+
+const char *
+entry_open(Entry **x, const unsigned char key[32])
+{
+  Entry *from = *x;
+  if (from->n < ENTRY_PACKED || !is_packed(from->bytes))
+    return entry_check(from, key);
+  if (key && memcmp(from->bytes + PACKED_KEY, key, 32) != 0)
+    return "the entry of another key";
+  if (!sum_is(from, PACKED_SUM))
+    return "the checksum is wrong";
+  const char *why = unpack(from, x, key);
+  if (!why)
+    entry_release(from);
+  return why;
 }
 
 void

@@ -139,6 +139,21 @@ cache_mode_of(const attnc_options *o, CacheMode *out, attnc_error *e)
 }
 
 static attnc_status
+zstd_level(int *out, attnc_error *e)
+{
+  enum { MOST = 19 }; /* those above take more memory than a kernel is worth */
+  const char *text = env_get(ENV_CACHE_ZSTD);
+  char *end;
+  text = text ? text : env_table[ENV_CACHE_ZSTD].initial;
+  long level = strtol(text, &end, 10);
+  if (end == text || *end || level < 0 || level > MOST)
+    return err_set(e, ATTNC_ERR_USAGE, "ATTNC_CACHE_ZSTD: '%s' is not a level of 0 to %d",
+                   text, MOST);
+  *out = (int)level;
+  return ATTNC_OK;
+}
+
+static attnc_status
 cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config,
                attnc_error *e)
 {
@@ -159,6 +174,7 @@ cache_settings(attnc_context *c, const attnc_options *o, CacheConfig *config,
   if (!settings_size(max, &config->max_bytes))
     return err_set(e, ATTNC_ERR_USAGE, "ATTNC_CACHE_MAX_SIZE: '%s' is not a size like 2G",
                    max);
+  TRY(zstd_level(&config->level, e));
   config->log = o->log;
   config->log_user = o->log_user;
   return ATTNC_OK;

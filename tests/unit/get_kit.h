@@ -41,6 +41,7 @@ setup(void **state)
   memset(&fake, 0, sizeof fake);
   n_compiled = 0;
   assembler = "none";
+  setenv("ATTNC_CACHE_ZSTD", "0", 1); /* tests look into entries */
   dir = rt_scratch();
   spec = fake_spec("by_hand", "head_dim: 64\n");
   return 0;
@@ -55,6 +56,7 @@ teardown(void **state)
   unsetenv("ATTNC_LOAD_PTX");
   unsetenv("ATTNC_DUMP");
   unsetenv("ATTNC_DUMP_DIR");
+  unsetenv("ATTNC_CACHE_ZSTD");
   /* Whatever was loaded or retained has been given back. */
   return stub.stub_modules() || stub.stub_primaries(0) || stub.stub_primaries(1) ||
          fake_specs();
