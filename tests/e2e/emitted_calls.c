@@ -31,6 +31,8 @@ static const struct {
           "cache_batch_idx]\n",
      "3/40,0/9,20/64"},
     {"lengths", HEAD "dtype: fp16\nseqlens: [seqused_q, seqused_k]\n", "33/90,70/1,0/0"},
+    {"pages", HEAD "dtype: fp16\ncausal: true\npage_table: kv\nseqlens: [seqused_k]\n",
+     "20/40,20/9,20/64"},
     {"bits", HEAD "dtype: fp16\nmask_bits: new\n", NULL},
 };
 static const char *const targets[] = {"sm_80", "sm_90a"};

@@ -31,10 +31,21 @@ has_expressions(const json_t *spec)
   return false;
 }
 
-/* Sizes that only tensors of sequences have are 0 where there are none. */
+enum { PAGE = 16 }; /* rows of a page */
+
+static void
+put_pages(attnc_sizes *z, bool are)
+{
+  z->page_size = are ? PAGE : 0;
+  z->max_pages = are ? (z->sk + PAGE - 1) / PAGE : 0;
+  z->pages = z->b * z->max_pages;
+}
+
+/* Sizes that only tensors of sequences and pages have are 0 where there are none. */
 static void
 keep_had(const Facts *f, attnc_sizes *z)
 {
+  put_pages(z, f->tensor[ATTNC_PAGE_TABLE].present);
   z->total_q = f->tensor[ATTNC_CU_SEQLENS_Q].present ? z->b * z->sq : 0;
   z->total_k = f->tensor[ATTNC_CU_SEQLENS_K].present ? z->b * z->sk : 0;
   z->bc = f->tensor[ATTNC_CACHE_BATCH_IDX].present ? z->b : 0;
@@ -53,6 +64,7 @@ problem(const attnc_spec *spec, int group, CallAsked *p)
   c.sizes.bc = c.sizes.b;
   c.sizes.total_q = c.sizes.b * c.sizes.sq;
   c.sizes.total_k = c.sizes.b * c.sizes.sk;
+  put_pages(&c.sizes, true);
   bool built = call_build(&shape, &c, spec);
   if (built) {
     call_problem(&shape, p);
@@ -74,6 +86,7 @@ larger(CallAsked p, int head_dim)
   p.sizes.total_q = p.sizes.total_q ? p.sizes.b * p.sizes.sq : 0;
   p.sizes.total_k = p.sizes.total_k ? p.sizes.b * p.sizes.sk : 0;
   p.sizes.bc = p.sizes.bc ? p.sizes.b : 0;
+  put_pages(&p.sizes, p.sizes.page_size > 0);
   p.sizes.h = heads > group ? heads : group;
   p.sizes.hk = p.sizes.h / group;
   return p;
