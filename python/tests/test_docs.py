@@ -1,5 +1,5 @@
-"""The Python blocks of docs/python.md and docs/sequences.md, those of a page in order in
-one program; and `attnc.overhead` on the recording driver."""
+"""The Python blocks of docs/python.md, docs/sequences.md and docs/pages.md, those of a page in
+order in one program; and `attnc.overhead` on the recording driver."""
 import os
 import re
 import shutil
@@ -32,6 +32,9 @@ class Page(common.Case):
 
     def test_blocks_of_sequences(self):
         self.run_blocks(os.path.join(common.SOURCE, "docs", "sequences.md"), 1)
+
+    def test_blocks_of_pages(self):
+        self.run_blocks(os.path.join(common.SOURCE, "docs", "pages.md"), 1)
 
     def test_names(self):
         """Every exception of the binding is in the page's table or is its base."""

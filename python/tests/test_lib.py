@@ -51,9 +51,10 @@ class Tables(common.Case):
     def test_signature(self):
         """Every row of the header's tables: a call of a spec with all fields has them."""
         fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
-                      prefix_len=True, softcap=2.0, sink="fp32", mask_bits="new")
+                      prefix_len=True, softcap=2.0, sink="fp32", mask_bits="new",
+                      page_table="kv")
         field = attnc.schema()["properties"]["seqlens"]
-        apart = ["cache_batch_idx"]  # with cu_seqlens_k
+        apart = ["cu_seqlens_k"]  # with page_table
         fields["seqlens"] = [n for n in field["items"]["enum"] if n not in apart]
         call = attnc.load_spec({**common.CAUSAL, **fields}).signature
         for table, rows in (("TENSOR", call.tensors), ("SCALAR", call.scalars)):
@@ -62,7 +63,7 @@ class Tables(common.Case):
             named = re.findall(r'X\(\w+, "(\w+)"', text)
             self.assertEqual([n for n in named if n not in apart], list(rows))
             self.assertEqual([named[row["slot"]] for row in rows.values()], list(rows))
-        sizes = re.findall(r'X\(\w+, (\w+), "', re.search(
+        sizes = re.findall(r'X\(\w+, (\w+),[\s\\]*"', re.search(
             r"#define ATTNC_SIZE_TABLE\(X\)((?:.*\\\n)*.*)", header("attnc_rt.h")).group(1))
         self.assertEqual(sizes, list(attnc.Sizes._fields))
 
