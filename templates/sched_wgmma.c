@@ -224,15 +224,16 @@ shared_bytes(const Spec *p, const Hopper *s)
   return layout_bytes(&l);
 }
 
-/* Registers a thread of what is beside O, S and P where threads may send O's rows, since a
- * sequence ends among them: three for each 16 bytes, and two for each limit of a mask.
- * None where a CTA has one block: all is dead by then.  (ptxas 13.0: 192x128 and 192x112
- * of head_dim 64, 128x160 of 128, 128x96 of 192 and 128x48 of 256 spilled without.) */
+/* Registers a thread of a sequence's end and first rows, block after block, and of O's rows
+ * that threads send where it ends among them: none where a CTA has one block, as all is
+ * dead by then, or where there are two warpgroups, which have enough.  (ptxas 13.0 spills 4
+ * to 68 bytes of 192x112 and 192x128 of head_dim 64, 192x96 of 96 and 192x64 of 128
+ * without.) */
 static int
-sent_regs(const Spec *p, const Hopper *s)
+own_regs(const Spec *p, const Hopper *s)
 {
   bool own = spec_has_tensor(p, ATTNC_CU_SEQLENS_Q) || spec_has_tensor(p, ATTNC_SEQUSED_Q);
-  if (!own || s->scheduler == SCHED_GRID)
+  if (!own || s->scheduler == SCHED_GRID || s->bm < 192)
     return 0;
   return 3 * p->head_dim_v / 16 + 2 * (mask_cuts_right(p) + mask_cuts_left(p));
 }
@@ -247,7 +248,7 @@ live_regs(const Spec *p, const Hopper *s)
     mods = EACH;
   if (p->mask.rest && p->mask_cost.loads)
     mods += 4;
-  return p->head_dim_v / 2 + s->bn / 2 + pw + mods + sent_regs(p, s);
+  return p->head_dim_v / 2 + s->bn / 2 + pw + mods + own_regs(p, s);
 }
 
 static bool

@@ -657,28 +657,62 @@ out_of(Lo *lo, const Smem *s)
   return LLVMBuildAdd(lo->b, from, at, "");
 }
 
+/* Of one row of this thread's, its pieces in all panels; there: NULL or whether at all. */
+static void
+move_row(Lo *lo, const Op *op, V src, int src_at, V dst, V there)
+{
+  const SmemDecl *d = op->smem.mem;
+  V column = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
+  dst = LLVMBuildAdd(lo->b, dst, LLVMBuildShl(lo->b, column, k64(lo, 4), ""), "");
+  for (int p = 0; p < d->panels; p++) {
+    int chunks = there_chunks(&op->view, p);
+    V cols = chunks < PANEL_CHUNKS ? chunk_below(lo, chunks) : NULL;
+    V want = bool_and(lo->b, there, cols);
+    if (chunks)
+      move_out(lo, src, d->offset + p * d->rows * PANEL_BYTES + src_at, dst,
+               p * PANEL_BYTES, want);
+  }
+}
+
 /* Rows of (position, head) are no arithmetic series: each has its address computed. */
 static void
 copy_out_packed(Lo *lo, const Op *op, V from)
 {
-  const SmemDecl *d = op->smem.mem;
   const View *v = &op->view;
   int step = 4 * team_warps(lo);
-  V chunk = LLVMBuildZExt(lo->b, lane_value(lo, LANE_CHUNK), lo->i64, "");
-  V column = LLVMBuildShl(lo->b, chunk, k64(lo, 4), "");
   for (int i = 0; i * step < v->n; i++) {
     V row = LLVMBuildAdd(lo->b, lane_value(lo, LANE_CROW), k32(lo, i * step), "");
-    V there = row_inside(lo, v, row), dst = row_address(lo, v, row);
-    dst = LLVMBuildAdd(lo->b, dst, column, "");
-    for (int p = 0; p < d->panels; p++) {
-      int chunks = there_chunks(v, p);
-      V cols = chunks < PANEL_CHUNKS ? chunk_below(lo, chunks) : NULL;
-      V want = bool_and(lo->b, there, cols);
-      if (chunks)
-        move_out(lo, from, d->offset + (p * d->rows + i * step) * PANEL_BYTES, dst,
-                 p * PANEL_BYTES, want);
-    }
+    V there = row_inside(lo, v, row);
+    move_row(lo, op, from, i * step * PANEL_BYTES, row_address(lo, v, row), there);
   }
+}
+
+/* The same in a loop, where a sequence ends among the rows.  Of rows side by side ptxas
+ * 13.0 loads many before it stores the first, three registers for each 16 bytes, and spills
+ * where a CTA has O and S of another block besides. */
+static void
+copy_out_rolled(Lo *lo, const Op *op, V from)
+{
+  const View *v = &op->view;
+  int step = 4 * team_warps(lo);
+  V mine = lane_value(lo, LANE_CROW);
+  row_inside(lo, v, mine); /* what they need is known in front of the loop */
+  row_address(lo, v, mine);
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b), loop = new_block(lo, "rows"),
+                    on = new_block(lo, "on");
+  LLVMBuildBr(lo->b, loop);
+  LLVMPositionBuilderAtEnd(lo->b, loop);
+  V i = phi_of(lo, lo->i32, k32(lo, 0), before), row = LLVMBuildAdd(lo->b, mine, i, "");
+  V src = LLVMBuildAdd(lo->b, from, LLVMBuildShl(lo->b, i, k32(lo, 7), ""), "");
+  V there = row_inside(lo, v, row);
+  if (v->n % step)
+    there = bool_and(lo->b, there, LLVMBuildICmp(lo->b, LLVMIntULT, row, k32(lo, v->n), ""));
+  move_row(lo, op, src, 0, row_address(lo, v, row), there);
+  V next = LLVMBuildAdd(lo->b, i, k32(lo, step), "");
+  V more = LLVMBuildICmp(lo->b, LLVMIntULT, next, k32(lo, v->n), "");
+  LLVMAddIncoming(i, &next, &loop, 1);
+  no_unrolling(lo, LLVMBuildCondBr(lo->b, more, loop, on));
+  LLVMPositionBuilderAtEnd(lo->b, on);
 }
 
 void
@@ -688,8 +722,8 @@ lower_copy_out(Lo *lo, const Op *op)
   const View *v = &op->view;
   team_barrier(lo);
   V from = out_of(lo, &op->smem);
-  if (v->pack > 1) {
-    copy_out_packed(lo, op, from);
+  if (v->cut || v->pack > 1) {
+    (v->cut ? copy_out_rolled : copy_out_packed)(lo, op, from);
     return;
   }
   Walkers w = walkers(lo, v, false);
