@@ -393,6 +393,23 @@ t_region(Tb *t, const WorkRegion *r)
   return x;
 }
 
+const Lookup *
+t_region_words(Tb *t, const WorkRegion *r, int col)
+{
+  Lookup *x = NEW(t->arena, Lookup);
+  if (r->args.ty != DT_I32 || col < 0 || col >= r->args.cols)
+    t_fail(t, "region %s has no column %d of i32", r->args.name, col);
+  tile_param(t, PARAM_WORKSPACE, r->number, 0);
+  *x = (Lookup){.name = r->args.name,
+                .slot = r->number,
+                .workspace = true,
+                .ty = DT_I32,
+                .n_axes = 1,
+                .first = i_int(col)};
+  x->stride[0] = i_int(r->args.cols);
+  return x;
+}
+
 Idx
 t_ticket_(Tb *t, const WorkRegion *r, Idx n)
 {

@@ -101,6 +101,8 @@ const WorkRegion *b_region_(Build *, const RegionArgs *);
 void b_memset(Build *, const WorkRegion *, int byte);
 /* The region as a tensor of this entry, for the ordinary loads and stores. */
 const Tensor *t_region(Tb *, const WorkRegion *);
+/* A column of an i32 region, for i_length and t_store_word: an element a row. */
+const Lookup *t_region_words(Tb *, const WorkRegion *, int col);
 /* Draws from the counter that a `zero` region of four bytes is: 0, 1, … n - 1 over all CTAs
  * of the launch, and from 0 again, so that n drawings leave it at 0.  0 where the launch
  * has no workspace.  One lane draws; nothing else is ordered by it. */

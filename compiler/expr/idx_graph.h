@@ -15,6 +15,7 @@
   X(SMS, "sms", 0)                                                                         \
   X(CTAS, "ctas", 0)                                                                       \
   X(TEAM, "team", 0)                                                                       \
+  X(THREAD, "thread", 0)                                                                   \
   X(ANY, "any", 0)                                                                         \
   X(FOUND, "found", 0)                                                                     \
   X(AHEAD, "ahead", 0)                                                                     \

@@ -317,6 +317,8 @@ node_new(Lo *lo, const Node *n)
     return special(lo, "mov.u32 $0, %nctaid.x;");
   if (n->kind == NODE_TEAM)
     return team_value(lo);
+  if (n->kind == NODE_THREAD)
+    return lane_value(lo, LANE_TID);
   if (n->kind == NODE_ANY)
     return lo->any[n->n];
   if (n->kind == NODE_FOUND)

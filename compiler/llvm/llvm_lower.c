@@ -75,6 +75,11 @@ typedef void Lowering(Lo *, const Op *);
   X(GRID_TRIGGER, lower_grid_trigger)                                                      \
   X(TICKET, lower_ticket)                                                                  \
   X(SEQUENCE, lower_sequence)                                                              \
+  X(BINS, lower_bins)                                                                      \
+  X(BINS_ADD, lower_bins_add)                                                              \
+  X(BINS_SCAN, lower_bins_scan)                                                            \
+  X(BINS_TAKE, lower_bins_take)                                                            \
+  X(STORE_WORD, lower_store_word)                                                          \
   X(SYNC, lower_sync)                                                                      \
   X(SYNC_ROLE, lower_sync)                                                                 \
   X(FENCE_ASYNC, lower_fence_async)                                                        \

@@ -258,6 +258,12 @@ void lower_grid_trigger(Lo *, const Op *);
 void lower_ticket(Lo *, const Op *);
 /* llvm_sequence.c */
 void lower_sequence(Lo *, const Op *);
+/* llvm_bins.c */
+void lower_bins(Lo *, const Op *);
+void lower_bins_add(Lo *, const Op *);
+void lower_bins_scan(Lo *, const Op *);
+void lower_bins_take(Lo *, const Op *);
+void lower_store_word(Lo *, const Op *);
 /* llvm_wgmma.c */
 void lower_wgmma(Lo *, const Op *);
 void lower_wait(Lo *, const Op *);

@@ -706,7 +706,8 @@ copy_out_rolled(Lo *lo, const Op *op, V from)
   V src = LLVMBuildAdd(lo->b, from, LLVMBuildShl(lo->b, i, k32(lo, 7), ""), "");
   V there = row_inside(lo, v, row);
   if (v->n % step)
-    there = bool_and(lo->b, there, LLVMBuildICmp(lo->b, LLVMIntULT, row, k32(lo, v->n), ""));
+    there =
+        bool_and(lo->b, there, LLVMBuildICmp(lo->b, LLVMIntULT, row, k32(lo, v->n), ""));
   move_row(lo, op, src, 0, row_address(lo, v, row), there);
   V next = LLVMBuildAdd(lo->b, i, k32(lo, step), "");
   V more = LLVMBuildICmp(lo->b, LLVMIntULT, next, k32(lo, v->n), "");

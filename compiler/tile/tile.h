@@ -36,6 +36,10 @@ _Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 
 Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
 Idx i_ctas(Tb *);          /* blocks along axis 0 */
 Idx i_team(Tb *);          /* which team of its role this is */
+/* Which thread of its block, in an entry without roles.  What depends on it is no number of
+ * the block's: it is for lists that a block makes (below), for t_sequence, and for T_FOR
+ * with as many trips for each thread of a warp. */
+Idx i_thread(Tb *);
 /* An i32 element of a table, the nearest where an index is out of range; 0 of an empty
  * axis. */
 struct Lookup;
@@ -65,7 +69,8 @@ typedef struct Tensor {
 typedef struct Lookup {
   const char *name;
   int slot;
-  Dtype ty; /* i32, fp32, fp16, bf16 */
+  Dtype ty;       /* i32, fp32, fp16, bf16 */
+  bool workspace; /* it is a region of workspace, `slot` its number (compiler/build.h) */
   int n_axes;
   Idx length[EXPR_AXES], stride[EXPR_AXES]; /* in elements; that of the last axis is 1 */
   Idx first;                                /* elements of the tensor before its first */
@@ -214,6 +219,23 @@ void t_grid_trigger(Tb *); /* the step behind may begin: a hint, where the targe
  * one enough, and some none.  The sequence that has the block of a number: the last one
  * whose blocks begin there or before. */
 Idx t_sequence(Tb *, const Lookup *first, Idx n, Idx block, int rows);
+
+/* ---- lists that a block of threads makes, sorted by counting ---- */
+
+/* n counters of each warp, all 0: n * warps is a multiple of 128 for each warp.  With
+ * barriers of the block, as t_bins_scan has them: neither stands in a loop or a branch. */
+typedef struct Bins Bins;
+Bins *t_bins(Tb *, int n);
+/* Of the threads of which `when` is true: so many more in the bin. */
+void t_bins_add(Tb *, const Bins *, Idx bin, Idx by, Idx when);
+/* Each counter becomes the sum of those before it: of lower bins, and of the same bin those
+ * of lower warps.  The sum of all. */
+Idx t_bins_scan(Tb *, const Bins *);
+/* The next place in the bin, of each thread of which `when` is true.  A warp that takes as
+ * it has added has its places in the order of its trips and lanes. */
+Idx t_bins_take(Tb *, const Bins *, Idx bin, Idx when);
+/* Element `at` of a column of an i32 region, by each thread of which `when` is true. */
+void t_store_word(Tb *, const Lookup *, Idx at, Idx value, Idx when);
 
 /* ---- barriers ---- */
 

@@ -216,6 +216,14 @@ merge(const Program *p, const Op *op, TileCount *c)
   c->fp32 += (p->warps_n - 1) * values(op->out);
 }
 
+static void
+scan(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->barriers += 3;
+  c->shuffles += 11 + 6 * (op->bins->n / BINS_TRIP);
+}
+
 typedef void Counting(const Program *, const Op *, TileCount *);
 
 /* Every operation and how it is counted: one that is forgotten does not compile. */
@@ -243,6 +251,11 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(GRID_TRIGGER, nothing)                                                                 \
   X(TICKET, nothing)                                                                       \
   X(SEQUENCE, nothing)                                                                     \
+  X(BINS, barrier)                                                                         \
+  X(BINS_ADD, nothing)                                                                     \
+  X(BINS_SCAN, scan)                                                                       \
+  X(BINS_TAKE, nothing)                                                                    \
+  X(STORE_WORD, nothing)                                                                   \
   X(SYNC, barrier)                                                                         \
   X(SYNC_ROLE, barrier)                                                                    \
   X(FENCE_ASYNC, nothing)                                                                  \

@@ -33,6 +33,15 @@ i_team(Tb *t)
 }
 
 Idx
+i_thread(Tb *t)
+{
+  Node n = {.kind = NODE_THREAD, .nonneg = true};
+  if (tile_role(t))
+    t_fail(t, "a thread of the block is counted in an entry without roles");
+  return leaf(t, &n);
+}
+
+Idx
 tile_any(Tb *t, int id)
 {
   Node n = {.kind = NODE_ANY, .n = id, .nonneg = true, .depth = LATE};
@@ -130,7 +139,7 @@ i_length(Tb *t, const Lookup *x, Idx index)
             .c = i_int(1),
             .n = x->slot,
             .nonneg = true};
-  n.b = tile_param(t, PARAM_TENSOR, x->slot, 0);
+  n.b = tile_param(t, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot, 0);
   n.depth = index.node ? index.node->depth : 0;
   return leaf(t, &n);
 }
@@ -202,7 +211,7 @@ tile_leaf_print(Str *s, const Node *n)
     return;
   }
   if (n->kind != NODE_PARAM) {
-    str_put(s, n->kind == NODE_TEAM ? "team" : "ctas");
+    str_put(s, n->kind == NODE_TEAM ? "team" : n->kind == NODE_CTAS ? "ctas" : "thread");
     return;
   }
   const Tb *t = n->graph->owner;

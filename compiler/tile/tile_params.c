@@ -31,7 +31,7 @@ reach_pointer(Reach *r, ParamKind kind, int slot)
 static void
 reach_lookup(Reach *r, const Lookup *x)
 {
-  reach_pointer(r, PARAM_TENSOR, x->slot);
+  reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
   reach_idx(r, x->first);
   for (int i = 0; i < x->n_axes; i++) {
     reach_idx(r, x->length[i]);
@@ -89,8 +89,8 @@ reach_region(Reach *r, const Region *region)
   if (region->seek)
     reach_region(r, region->seek);
   for (const Op *op = region->first; op; op = op->next) {
-    const Idx own[] = {op->when,     op->at.q, op->at.k, op->smem.row,
-                       op->left.row, op->word, op->bound};
+    const Idx own[] = {op->when,     op->at.q, op->at.k,  op->smem.row,
+                       op->left.row, op->word, op->bound, op->at_word};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
       reach_idx(r, own[i]);
     reach_view(r, &op->view);
@@ -102,6 +102,8 @@ reach_region(Reach *r, const Region *region)
       reach_steps(r, op);
     if (op->search)
       reach_search(r, op->search);
+    if (op->list)
+      reach_lookup(r, op->list);
     if (op->body)
       reach_region(r, op->body);
   }

@@ -64,6 +64,7 @@ use_region(const Region *r, const Node **used)
     use(op->when, used);
     use(op->word, used);
     use(op->bound, used);
+    use(op->at_word, used);
     if (op->search) {
       use(op->search->n, used);
       use(op->search->block, used);
@@ -203,6 +204,26 @@ print_search(Str *s, const SequenceSearch *search)
 }
 
 static void
+print_list(Str *s, const Op *op)
+{
+  bool add = op->kind == OP_BINS_ADD, take = op->kind == OP_BINS_TAKE;
+  bool store = op->kind == OP_STORE_WORD;
+  if (op->bins)
+    str_printf(s, "  of %d", op->bins->n);
+  if (store)
+    str_printf(s, "  %s", op->list->name);
+  if (!add && !take && !store)
+    return;
+  str_put(s, store ? "[" : ", bin ");
+  print_idx(s, op->at_word);
+  str_put(s, store ? "] = " : add ? ", " : "");
+  if (!take)
+    print_idx(s, op->word);
+  str_put(s, " when ");
+  print_idx(s, op->when);
+}
+
+static void
 print_attributes(Str *s, const Op *op)
 {
   int64_t k;
@@ -240,6 +261,7 @@ print_attributes(Str *s, const Op *op)
   }
   if (op->search)
     print_search(s, op->search);
+  print_list(s, op);
   if (op->found.node) {
     str_put(s, "  ");
     print_idx(s, op->found);

@@ -132,6 +132,11 @@ typedef struct Val {
   X(GRID_TRIGGER, "grid trigger")                                                          \
   X(TICKET, "ticket")                                                                      \
   X(SEQUENCE, "sequence of block")                                                         \
+  X(BINS, "bins")                                                                          \
+  X(BINS_ADD, "bins add")                                                                  \
+  X(BINS_SCAN, "bins scan")                                                                \
+  X(BINS_TAKE, "bins take")                                                                \
+  X(STORE_WORD, "store_word")                                                              \
   X(SYNC, "sync")                                                                          \
   X(SYNC_ROLE, "sync_role")                                                                \
   X(FENCE_ASYNC, "fence_async")                                                            \
@@ -197,6 +202,18 @@ typedef struct SequenceSearch {
   bool alone;          /* by one lane, not by whole warps */
 } SequenceSearch;
 
+/* Counters, bin by bin, of each bin one for each warp of the block; behind them room for a
+ * sum of each warp. */
+struct Bins {
+  const SmemDecl *mem;
+  int n, warps;
+};
+enum {
+  BINS_MOST = 1024,
+  BINS_TRIP = 128, /* counters that a warp adds up at once, four a lane */
+  BINS_SUMS = 8    /* rows of shared memory for the sums */
+};
+
 typedef struct Op {
   struct Op *next;
   OpKind kind;
@@ -225,10 +242,14 @@ typedef struct Op {
   bool fence; /* RELEASE: the team has read or written the stage by itself */
   bool tie;   /* CVT: not before the last wait */
   Idx cond;   /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
-  Idx found;  /* STAGE_WORD, TICKET, SEQUENCE: likewise */
+  Idx found;  /* STAGE_WORD, TICKET, SEQUENCE, BINS_SCAN, BINS_TAKE: likewise */
   const SequenceSearch *search; /* SEQUENCE */
-  Idx word;            /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
-  Idx bound;           /* TICKET: drawings that leave the counter at 0 */
+  const Bins *bins;             /* BINS, BINS_ADD, BINS_SCAN, BINS_TAKE */
+  const Lookup *list;           /* STORE_WORD */
+  Idx at_word; /* BINS_ADD, BINS_TAKE: the bin; STORE_WORD: the element.  What is added or
+                  stored is `word`, `when` says by whom. */
+  Idx word;    /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
+  Idx bound;   /* TICKET: drawings that leave the counter at 0 */
   struct Region *body; /* regions */
 } Op;
 

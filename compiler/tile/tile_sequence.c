@@ -1,6 +1,15 @@
 /* Which sequence of a packed batch a block of rows belongs to. */
 #include "compiler/tile/tile_prog.h"
 
+/* Does each thread look for a block of its own? */
+static bool
+by_thread(Idx x)
+{
+  const Node *n = x.node;
+  return n &&
+         (n->kind == NODE_THREAD || by_thread(n->a) || by_thread(n->b) || by_thread(n->c));
+}
+
 Idx
 t_sequence(Tb *t, const Lookup *first, Idx n, Idx block, int rows)
 {
@@ -10,8 +19,8 @@ t_sequence(Tb *t, const Lookup *first, Idx n, Idx block, int rows)
   if (first->n_axes != 1 || first->ty != DT_I32 || rows < 1)
     t_fail(t, "sequence: blocks of %d rows by %s", rows, first->name);
   SequenceSearch *s = NEW(t->arena, SequenceSearch);
-  *s = (SequenceSearch){
-      .first = first, .n = n, .block = block, .rows = rows, .alone = tile_in(t, OP_WARP)};
+  *s = (SequenceSearch){.first = first, .n = n, .block = block, .rows = rows};
+  s->alone = tile_in(t, OP_WARP) || by_thread(block);
   tile_param(t, PARAM_TENSOR, first->slot, 0);
   Op *op = tile_op(t, OP_SEQUENCE);
   op->search = s;

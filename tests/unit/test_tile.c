@@ -640,10 +640,42 @@ length_of_a_table(Tb *t)
   i_length(t, &first, i_cta(t, 0));
 }
 
+static void
+bins_that_are_uneven(Tb *t)
+{
+  t_bins(t, 100);
+}
+
+static void
+bins_in_a_branch(Tb *t)
+{
+  T_IF (t, i_lt(i_cta(t, 0), 3))
+    t_bins(t, 128);
+}
+
+static void
+places_in_a_branch(Tb *t)
+{
+  const Bins *bins = t_bins(t, 128);
+  T_IF (t, i_lt(i_thread(t), 3))
+    t_bins_take(t, bins, i_int(0), i_int(1));
+}
+
+static void
+word_of_a_tensor(Tb *t)
+{
+  Lookup first = lengths(t, 1);
+  t_store_word(t, &first, i_int(0), i_int(0), i_int(1));
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {bins_that_are_uneven, "100 are no multiple of 128"},
+    {bins_in_a_branch, "the whole block meets here"},
+    {places_in_a_branch, "all threads of a warp stand here"},
+    {word_of_a_tensor, "cu_seqlens_q is no i32 region"},
     {part_of_rows, "copy x: of a part of its rows"},
     {table_of_another_shape, "table is no tile of a table"},
     {filled_and_gone_on, "ring k: a block of work has left stages filled"},
