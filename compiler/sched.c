@@ -12,12 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where a packed batch says how many rows it has, its sequences are taken to be of the mean
- * length, not all of the longest. */
 static int64_t
-mean_length(int64_t total, int64_t b, int64_t longest)
+mean_length(int64_t total, int64_t b)
 {
-  return total > 0 && b > 0 ? (total + b - 1) / b : longest;
+  return total > 0 && b > 0 ? (total + b - 1) / b : 0;
 }
 
 Case
@@ -28,8 +26,10 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
     c.b = p->sizes.b;
     c.h = p->sizes.h;
     c.hk = p->sizes.hk;
-    c.sq = mean_length(p->sizes.total_q, c.b, p->sizes.sq);
-    c.sk = mean_length(p->sizes.total_k, c.b, p->sizes.sk);
+    c.sq = p->sizes.sq;
+    c.sk = p->sizes.sk;
+    c.mean_q = mean_length(p->sizes.total_q, c.b);
+    c.mean_k = mean_length(p->sizes.total_k, c.b);
   }
   c.sms = t->sms;
   return c;

@@ -1,9 +1,11 @@
 #include "templates/cost.h"
 
 #include "compiler/spec/mask_class.h"
+#include "templates/lengths.h"
 
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* Blocks of a head are taken in groups, so many at most; a group's middle one counts for
  * all of it. */
@@ -145,18 +147,39 @@ typedef struct Blocks {
   Tiles of[GROUPS];
 } Blocks;
 
-/* Rows of the block in the middle of group i, that there are. */
-static ExprRange
-middle_rows(const Case *c, const Tickets *t, int i, double rows)
+/* The block in the middle of a group: its rows that there are, and the case as its sequence
+ * has it. */
+typedef struct Middle {
+  Case c;
+  ExprRange rows;
+} Middle;
+
+static int64_t
+blocks_in(const Lengths *l, int i, double rows)
+{
+  return (int64_t)ceil(ceil((double)l->of[i].q / rows) * l->each);
+}
+
+/* Of sequences one behind the other. */
+static Middle
+middle_of(const Case *c, const Lengths *l, const Tickets *t, int i, double rows)
 {
   int64_t first = i * t->step, at = first + least(t->step, t->blocks - first) / 2;
+  Middle m = {.c = *c};
+  int s = 0;
+  for (; s < l->n - 1 && at >= blocks_in(l, s, rows); s++)
+    at -= blocks_in(l, s, rows);
+  m.c.sq = l->of[s].q;
+  m.c.sk = l->of[s].k;
+  at %= (int64_t)fmax(1, ceil((double)m.c.sq / rows));
   int64_t q0 = (int64_t)((double)at * rows), q1 = (int64_t)((double)(at + 1) * rows);
-  return (ExprRange){q0, least(q1, c->sq) - 1};
+  m.rows = (ExprRange){q0, least(q1, m.c.sq) - 1};
+  return m;
 }
 
 /* Each group is that of another head, in turn: what differs by head comes in its share. */
 static const MaskCount *
-mask_count(const Case *c, const Tickets *t, int n, double rows, int bn)
+mask_count(const Case *c, const Lengths *l, const Tickets *t, int n, double rows, int bn)
 {
   for (const MaskCount *m = c->memo->counts; m; m = m->next)
     if (m->rows == rows && m->bn == bn)
@@ -164,12 +187,13 @@ mask_count(const Case *c, const Tickets *t, int n, double rows, int bn)
   Arena *a = c->memo->arena;
   MaskCount *m = NEW(a, MaskCount);
   *m = (MaskCount){.rows = rows, .bn = bn, .next = c->memo->counts};
-  MaskProblem x = mask_problem(c->spec, c->sq, c->sk, a);
   for (int i = 0; i < n; i++) {
+    Middle of = middle_of(c, l, t, i, rows);
+    MaskProblem x = mask_problem(c->spec, of.c.sq, of.c.sk, a);
     int64_t h = i % c->h, hk = h / (c->h / c->hk);
     x.h = (ExprRange){h, h};
     x.hk = (ExprRange){hk, hk};
-    m->of[i] = tiles_of_mask(&x, bn, middle_rows(c, t, i, rows));
+    m->of[i] = tiles_of_mask(&x, bn, of.rows);
   }
   c->memo->counts = m;
   return m;
@@ -189,23 +213,51 @@ step_of(int64_t blocks, int groups)
   return step + (step % 2 == 0);
 }
 
+/* Where sequences have lengths of their own a head's blocks are those of all of them, one
+ * behind the other, and what the lists of items.h sort. */
+static void
+order_by_lengths(const Lengths *l, const Partition *p, double rows, Tickets *t, int64_t b)
+{
+  t->heads /= b;
+  t->section = p->listed ? t->heads : 1;
+  t->last_first = t->last_first && !p->listed;
+  t->blocks = 0;
+  for (int i = 0; i < l->n; i++)
+    t->blocks += blocks_in(l, i, rows);
+}
+
+static int
+most_tiles_first(const void *a, const void *b)
+{
+  const Tiles *x = a, *y = b;
+  double of_x = x->full + x->partial, of_y = y->full + y->partial;
+  return (of_x < of_y) - (of_x > of_y);
+}
+
 static void
 blocks_of(const Case *c, const Partition *p, Blocks *x)
 {
   Band band = spec_band(c->spec);
-  bool alike = mask_is_full(c->spec);
+  bool own = spec_has_lengths(c->spec), alike = mask_is_full(c->spec) && !own;
+  double rows = (double)p->bm / p->pack * p->cluster;
   Tickets *t = &x->order;
+  Lengths l = own ? lengths_assumed(c)
+                  : (Lengths){.n = 1, .each = 1, .of = {{.q = c->sq, .k = c->sk}}};
   *t = partition_order(c, p);
+  if (own)
+    order_by_lengths(&l, p, rows, t, c->b);
   t->step = alike ? t->blocks : step_of(t->blocks, counts_mask(c) ? MASK_GROUPS : GROUPS);
   x->n = (int)groups_of(t->blocks, t->step);
   if (x->n == 1) /* whoever comes first: all weigh the same */
     t->section = t->heads;
-  double rows = (double)p->bm / p->pack * p->cluster;
-  const MaskCount *m = counts_mask(c) ? mask_count(c, t, x->n, rows, p->bn) : NULL;
+  const MaskCount *m = counts_mask(c) ? mask_count(c, &l, t, x->n, rows, p->bn) : NULL;
   for (int i = 0; i < x->n; i++) {
-    ExprRange q = middle_rows(c, t, i, rows);
-    x->of[i] = m ? m->of[i] : tiles_of(c, &band, p->bn, (double)q.lo, (double)q.hi);
+    Middle of = middle_of(c, &l, t, i, rows);
+    x->of[i] = m ? m->of[i]
+                 : tiles_of(&of.c, &band, p->bn, (double)of.rows.lo, (double)of.rows.hi);
   }
+  if (p->listed)
+    qsort(x->of, (size_t)x->n, sizeof *x->of, most_tiles_first);
 }
 
 double
@@ -224,16 +276,10 @@ cost_tiles(const Case *c, const Partition *p)
 
 /* ---- dealt ---- */
 
-static bool
-one_block_each(const Partition *p)
-{
-  return p->scheduler == SCHED_GRID || p->scheduler == SCHED_ASIDE;
-}
-
 int
 cost_resident(const Case *c, const Partition *p, int fit)
 {
-  if (!one_block_each(p))
+  if (!partition_one_each(p))
     return 1;
   Tickets t = partition_order(c, p);
   double each = ceil((double)t.heads * (double)t.blocks * p->cluster / c->sms);
@@ -250,12 +296,43 @@ tiles_clocks(const Tiles *x, const BlockClocks *k)
   return fmax(computed, fetched) + HIDDEN_COUNTS * fmin(computed, fetched);
 }
 
+/* Of a grid that has blocks for the longest of all sequences, or where they are packed one
+ * more for each, those that are nobody's. */
+static double
+empty_blocks(const Case *c, const Partition *p, const Tickets *t)
+{
+  double rows = (double)p->bm / p->pack * p->cluster;
+  if (spec_has_tensor(c->spec, ATTNC_CU_SEQLENS_Q))
+    return (double)t->heads * (double)c->b / 2;
+  double all = ceil((double)c->sq / rows) * (double)c->b;
+  return (double)t->heads * fmax(0, all - (double)t->blocks);
+}
+
+/* The launch that lists blocks looks at 256 of a head at once, and at each twice. */
+static double
+lists_clocks(const Case *c, const Partition *p)
+{
+  double rows = (double)p->bm / p->pack * p->cluster;
+  double slots = ceil((double)c->sq / rows) * (double)c->b;
+  return COST_ITEMS + COST_ITEMS_MORE * floor(slots / 256);
+}
+
+/* What sequences of lengths of their own cost besides. */
+static double
+lengths_clocks(const Case *c, const Partition *p, const Tickets *t, const BlockClocks *k,
+               int workers)
+{
+  if (!spec_has_lengths(c->spec))
+    return 0;
+  return p->listed ? lists_clocks(c, p) : empty_blocks(c, p, t) * k->empty / workers;
+}
+
 /* A multiprocessor of several CTAs is one worker: they share what it does. */
 double
 cost_clocks(const Case *c, const Partition *p, const BlockClocks *k)
 {
   Blocks x;
-  double weight[GROUPS], once = one_block_each(p) ? 0 : k->start;
+  double weight[GROUPS], once = partition_one_each(p) ? 0 : k->start;
   blocks_of(c, p, &x);
   for (int i = 0; i < x.n; i++)
     weight[i] = tiles_clocks(&x.of[i], k) + k->block + k->start - once;
@@ -263,5 +340,5 @@ cost_clocks(const Case *c, const Partition *p, const BlockClocks *k)
   int workers = c->sms < p->cluster ? 1 : c->sms / p->cluster;
   bool strides = p->scheduler == SCHED_PERSISTENT;
   Dealt d = strides ? deal_stride(&x.order, workers) : deal_first_free(&x.order, workers);
-  return once + d.busiest;
+  return once + d.busiest + lengths_clocks(c, p, &x.order, k, workers);
 }

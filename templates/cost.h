@@ -14,12 +14,18 @@
  */
 enum { COST_BLOCK = 900, COST_LAUNCH = 700, COST_TMA = 750, COST_GLOBAL = 600 };
 
+/* Of a launch that lists blocks (items.h), estimated: the gap between two launches, and
+ * some six loads that wait for each other; and its instructions for each 256 blocks more.
+ */
+enum { COST_ITEMS = 6000, COST_ITEMS_MORE = 1000 };
+
 /* Clocks that a block takes of its multiprocessor, which others may share with it. */
 typedef struct BlockClocks {
   double full, partial; /* a key tile of each class, computed */
   double key;           /* a key of a tile, fetched beside: the longer of both counts */
   double block;         /* beginning and ending a block */
   double start;         /* starting a CTA, which goes on to its next block without it */
+  double empty;         /* a block that is nobody's: finding out */
 } BlockClocks;
 
 /* Sizes of the case, with the default problem size where nothing is known. */

@@ -4,6 +4,7 @@
 #include "templates/beside.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
+#include "templates/items.h"
 #include "templates/layout.h"
 #include "templates/partition.h"
 #include "templates/softmax.h"
@@ -16,7 +17,8 @@
 #define OPTIONS(X)                                                                         \
   X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
   X(warps_n, INT, 1, 4, NULL, KEEP, "2",                                                   \
-    "Warps that have the same rows: parts of a tile's keys, and of head_dim_v.")
+    "Warps that have the same rows: parts of a tile's keys, and of head_dim_v.")           \
+  ITEMS_OPTION(X)
 SCHED_TYPE(Mma, OPTIONS, mma_of, sched_of)
 static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 
@@ -59,15 +61,19 @@ static const SpaceAxis keys_ahead = {{"block_n"}, 4, {{32}, {64}, {96}, {128}}};
 static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128}, {16}}};
 static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
 static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
+static const SpaceAxis order = {{"device_items"}, 2, {{false}, {true}}};
 
 /* Without cp.async there is one stage, and room for 16 keys alone. */
 static const SpaceAxis *const *
 axes(const Case *c)
 {
-  static const SpaceAxis *const all[2][2][5] = {
-      {{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
-      {{&shared, &q_place}, {&shared, &stages, &q_place}}};
-  return all[wide(c->spec)][c->target->cp_async];
+  static const SpaceAxis *const all[2][2][2][6] = {
+      {{{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
+       {{&shared, &q_place}, {&shared, &stages, &q_place}}},
+      {{{&rows, &keys_at_once, &q_place, &order},
+        {&rows, &keys_ahead, &stages, &q_place, &order}},
+       {{&shared, &q_place, &order}, {&shared, &stages, &q_place, &order}}}};
+  return all[spec_has_lengths(c->spec)][wide(c->spec)][c->target->cp_async];
 }
 
 static Sched
@@ -192,6 +198,8 @@ refuse(const Case *c, const Sched *s, Why *why)
   if (n > 1 && s->bn != 16 * n) /* with 32 keys ptxas 13.0 spilled 8 to 16 bytes */
     return refused(why, "block_n %d is not %d: 16 keys for each of the %d warps of a row",
                    s->bn, 16 * n, n);
+  if (items_refuse(c->spec, mma_of(s)->device_items, why))
+    return true;
   smem = shared_bytes(c->spec, c->target, s);
   regs = live_regs(c->spec, g, s);
   if (s->stages > 1 && !g->cp_async)
@@ -272,7 +280,8 @@ block_clocks(const Case *c, const Sched *s, int ctas)
   return (BlockClocks){.full = tile_clocks(c, s, false, ctas),
                        .partial = tile_clocks(c, s, true, ctas),
                        .block = COST_BLOCK / (double)ctas,
-                       .start = (COST_LAUNCH + COST_GLOBAL + q + k + o) / ctas};
+                       .start = (COST_LAUNCH + COST_GLOBAL + q + k + o) / ctas,
+                       .empty = (COST_LAUNCH + COST_GLOBAL) / (double)ctas};
 }
 
 static SchedCost
@@ -280,6 +289,7 @@ cost(const Case *c, const Sched *s)
 {
   Case k = cost_assume(c);
   Partition p = partition_aside(NULL, s);
+  p.listed = mma_of(s)->device_items;
   SchedCost r = {.smem = shared_bytes(c->spec, c->target, s)};
   r.regs = least(255, live_regs(c->spec, c->target, s) + 64);
   r.ctas_sm = resident(c, s, r.smem, r.regs);
@@ -483,10 +493,11 @@ block(Tb *t, const Partition *part, Cta *c)
 }
 
 static void
-forward(Tb *t, const Call *p, const Sched *s)
+forward(Tb *t, const Call *p, const Sched *s, const WorkItems *items)
 {
   Cta c = {.s = s};
   Partition part = partition_aside(p, s);
+  part.items = items;
   c.w = partition_alone(t, &part);
   c.p = c.w.seq.call;
   SmemLayout l = layout(p->spec, t_target(t), s);
@@ -503,9 +514,11 @@ forward(Tb *t, const Call *p, const Sched *s)
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  (void)call;
-  T_ENTRY (b, t, NULL, .warps = s->warps, .warps_n = mma_of(s)->warps_n)
-    forward(t, t_call(t), s);
+  Partition host = partition_aside(call, s);
+  const WorkItems *items = items_entry(b, &host, mma_of(s)->device_items);
+  const char *name = items ? "forward" : NULL;
+  T_ENTRY (b, t, name, .warps = s->warps, .warps_n = mma_of(s)->warps_n)
+    forward(t, t_call(t), s, items);
 }
 
 static void
@@ -516,6 +529,8 @@ print(const Sched *s, Str *out)
              mma_of(s)->q_in_regs ? "registers" : "shared memory");
   if (mma_of(s)->warps_n > 1)
     str_printf(out, ", %d warps a row", mma_of(s)->warps_n);
+  if (mma_of(s)->device_items)
+    str_put(out, ", longest blocks first");
 }
 
 const Template fwd_mma = {

@@ -555,11 +555,12 @@ load_all(Tb *t, const Cta *c, const TileScheduler *all)
 /* ---- the kernel ---- */
 
 static Partition
-partition(const Call *p, const Hopper *s, const WorkRegion *tickets)
+partition(const Call *p, const Hopper *s, const WorkRegion *tickets, const WorkItems *items)
 {
   Partition x = wgmma_partition(p->spec, s);
   x.call = p;
   x.tickets = tickets;
+  x.items = items;
   return x;
 }
 
@@ -587,10 +588,10 @@ only_block(Tb *t, Cta *c, const TileScheduler *all)
 }
 
 static void
-forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
+forward(Tb *t, const Call *p, const Hopper *s, const Partition *part)
 {
   int groups = s->bm / wgmma_rows();
-  Cta c = {.p = p, .s = s, .part = partition(p, s, tickets)};
+  Cta c = {.p = p, .s = s, .part = *part};
   c.order = s->pingpong ? t_order_barrier(t, groups) : NULL;
   SmemLayout l = wgmma_layout(p->spec, s);
   c.q = layout_ring(t, &l, PART_Q);
@@ -602,17 +603,25 @@ forward(Tb *t, const Call *p, const Hopper *s, const WorkRegion *tickets)
   TileScheduler all = partition_scheduler(t, &c.part);
   if (s->scheduler == SCHED_GRID)
     only_block(t, &c, &all);
-  else
+  else if (!part->items)
     roles(t, &c, &all);
+  else /* the list may be shorter than there are CTAs */
+    T_WORK (t, i_lt(all.span.lo, all.span.hi))
+      roles(t, &c, &all);
 }
 
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  (void)call;
-  const WorkRegion *tickets = partition_counter(b, (Scheduler)hopper_of(s)->scheduler);
-  T_ENTRY (b, t, NULL, .warps = s->warps, .cluster = hopper_of(s)->cluster)
-    forward(t, t_call(t), hopper_of(s), tickets);
+  const Hopper *own = hopper_of(s);
+  const WorkRegion *tickets = partition_counter(b, (Scheduler)own->scheduler);
+  Partition host = partition(call, own, tickets, NULL);
+  const WorkItems *items = items_entry(b, &host, own->device_items);
+  const char *name = items ? "forward" : NULL;
+  T_ENTRY (b, t, name, .warps = s->warps, .cluster = own->cluster) {
+    Partition part = partition(t_call(t), own, tickets, items);
+    forward(t, t_call(t), own, &part);
+  }
 }
 
 static void
@@ -625,6 +634,8 @@ print(const Sched *sched, Str *out)
              s->scheduler == SCHED_PERSISTENT ? ", persistent"
              : s->scheduler == SCHED_DYNAMIC  ? ", dynamic"
                                               : "");
+  if (s->device_items)
+    str_put(out, ", longest blocks first");
 }
 
 static const SchedField options[] = {HOPPER_OPTIONS(SCHED_ROW)};

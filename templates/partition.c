@@ -39,11 +39,41 @@ heads(const Partition *p)
   return p->pack > 1 ? p->call->hk : p->call->h;
 }
 
-/* Those that numbers of blocks count. */
+/* Those whose blocks follow each other in numbers, head by head. */
 static Idx
 batches(const Partition *p)
 {
-  return seq_packs_queries(p->call) ? i_int(1) : call_size(p->call, SIZE_B);
+  bool one = p->items || seq_packs_queries(p->call);
+  return one ? i_int(1) : call_size(p->call, SIZE_B);
+}
+
+Idx
+partition_slots(const Partition *p)
+{
+  Idx each = blocks(p);
+  return seq_packs_queries(p->call) ? each : i_mul(each, call_size(p->call, SIZE_B));
+}
+
+/* Of a head those that are numbered: in a list that is no longer than that. */
+static Idx
+numbered(Tb *t, const Partition *p)
+{
+  return p->items ? i_length(t, t_region_words(t, p->items->count, 0), i_int(0))
+                  : blocks(p);
+}
+
+/* All that are. */
+static Idx
+every_block(Tb *t, const Partition *p)
+{
+  Idx of_head = numbered(t, p), of_batch = i_mul(of_head, heads(p));
+  return i_mul(of_batch, batches(p));
+}
+
+bool
+partition_one_each(const Partition *p)
+{
+  return p->scheduler == SCHED_GRID || p->scheduler == SCHED_ASIDE;
 }
 
 /* Blocks of different lengths: those with most keys are the last of a head. */
@@ -114,19 +144,18 @@ heads_here(const Partition *p, Idx first, Idx some, Idx all)
 
 /* The grid's check at launch bounds heads x blocks, and with it every product here. */
 static Block
-place(const Partition *p, Idx i)
+place(Tb *t, const Partition *p, Idx i)
 {
-  Idx m = blocks(p);
-  if (!longest_first(p) || seq_packs_queries(p->call)) {
+  Idx m = p->items ? i_max(1, numbered(t, p)) : blocks(p);
+  if (!p->items && (!longest_first(p) || seq_packs_queries(p->call))) {
     Idx head = div_by(p, i, m), block = mod_by(p, i, m);
     return (Block){head, longest_first(p) ? i_sub(i_sub(m, 1), block) : block};
   }
   Idx all = i_mul(heads(p), batches(p)), some = section(p);
   Idx each = i_mul(some, m), first = i_mul(div_by(p, i, each), some);
   Idx here = heads_here(p, first, some, all), rest = mod_by(p, i, each);
-  Idx down = div_by(p, rest, here), block = i_sub(m, i_add(down, 1));
-  Idx head = i_add(first, mod_by(p, rest, here));
-  return (Block){head, block};
+  Idx down = div_by(p, rest, here), head = i_add(first, mod_by(p, rest, here));
+  return (Block){head, p->items ? down : i_sub(m, i_add(down, 1))};
 }
 
 static int64_t
@@ -233,7 +262,7 @@ deal(Tb *t, const Partition *p)
   for (int i = 0; i < ctas; i++)
     list[i + 1] += list[i];
   for (int i = 0; i < n; i++) {
-    Block where = place(p, i_int(i));
+    Block where = place(t, p, i_int(i));
     int32_t *at = list + head + 2 * (list[owner[i]] + next[owner[i]]++);
     at[0] = (int32_t)known(t, where.head);
     at[1] = (int32_t)known(t, where.block);
@@ -261,9 +290,8 @@ static Idx
 one_each(const Partition *p)
 {
   Partition host = of_host(p);
-  Idx of_head = i_mul(blocks(&host), p->cluster), every = batches(&host);
-  Idx of_batch = i_mul(of_head, heads(&host));
-  return i_mul(of_batch, every);
+  Idx of_head = i_mul(partition_slots(&host), p->cluster);
+  return i_mul(of_head, heads(&host));
 }
 
 TileScheduler
@@ -275,12 +303,11 @@ partition_scheduler(Tb *t, const Partition *p)
     return deal(t, p);
   Idx mine = i_div(i_cta(t, 0), p->cluster), ctas = one_each(p);
   t_grid(t, persistent ? i_min(i_sms(p->call->host, p->cluster), ctas) : ctas, 1, 1);
-  if (dynamic)
+  if (dynamic && !p->items)
     t_grid_without_workspace(t, ctas, 1, 1);
   if (!persistent)
     return (TileScheduler){.span = {mine, i_add(mine, 1), i_int(1)}};
-  Idx all = i_mul(blocks(p), heads(p)), step = i_div(i_ctas(t), p->cluster);
-  all = i_mul(all, batches(p));
+  Idx all = every_block(t, p), step = i_div(i_ctas(t), p->cluster);
   return (TileScheduler){.span = {mine, all, dynamic ? i_int(0) : step}, .draws = dynamic};
 }
 
@@ -324,8 +351,16 @@ partition_aside(const Call *p, const Sched *s)
                      .scheduler = SCHED_ASIDE};
 }
 
+/* The block from row w->all of sequence w->b on; and is there one? */
+static void
+in_sequence(Tb *t, const Partition *p, WorkTile *w)
+{
+  w->seq = sequence(t, p->call, w->b);
+  w->is = seq_has_queries(p->call) ? i_lt(w->all, w->seq.call->sq) : i_int(1);
+}
+
 /* Which of the blocks of its sequence the block is, of b's, or where they are packed of
- * whoever has the block of this number; and is there one? */
+ * whoever has the block of this number. */
 static void
 place_rows(Tb *t, const Partition *p, Idx block, WorkTile *w)
 {
@@ -335,18 +370,43 @@ place_rows(Tb *t, const Partition *p, Idx block, WorkTile *w)
     Idx before = i_add(i_div(i_length(t, first, w->b), span(p)), w->b);
     block = i_sub(block, before);
   }
-  w->seq = sequence(t, p->call, w->b);
   w->all = i_mul(block, span(p));
-  w->is = seq_has_queries(p->call) ? i_lt(w->all, w->seq.call->sq) : i_int(1);
+  in_sequence(t, p, w);
 }
 
-/* Packed: blocks of a head, then of the next one, along x. */
-static WorkTile
-alone_packed(Tb *t, const Partition *p)
+/* The n-th of the list, which a CTA that has several blocks does not ask past its end. */
+static void
+listed_rows(Tb *t, const Partition *p, Idx n, Idx i, WorkTile *w)
 {
-  Block at = place(p, i_cta(t, 0));
+  w->b = i_length(t, t_region_words(t, p->items->list, ITEM_B), n);
+  w->all = i_length(t, t_region_words(t, p->items->list, ITEM_ROW), n);
+  in_sequence(t, p, w);
+  w->is = partition_one_each(p) ? i_lt(i, every_block(t, p)) : i_int(1);
+}
+
+WorkTile
+partition_slot(Tb *t, const Partition *p, Idx slot)
+{
+  WorkTile w = {.h = i_int(0), .hk = i_int(0)};
+  if (!seq_packs_queries(p->call)) {
+    w.b = i_div(slot, blocks(p));
+    slot = i_mod(slot, blocks(p));
+  }
+  place_rows(t, p, slot, &w);
+  return w;
+}
+
+/* Packed: blocks of a head, then of the next one, along x; or as the list has them. */
+static WorkTile
+alone_numbered(Tb *t, const Partition *p)
+{
+  Idx i = i_cta(t, 0);
+  Block at = place(t, p, i);
   WorkTile w = {.h = at.head};
-  place_rows(t, p, at.block, &w);
+  if (p->items)
+    listed_rows(t, p, at.block, i, &w);
+  else
+    place_rows(t, p, at.block, &w);
   t_grid(t, one_each(p), 1, 1);
   return w;
 }
@@ -372,7 +432,8 @@ alone_batched(Tb *t, const Partition *p)
 WorkTile
 partition_alone(Tb *t, const Partition *p)
 {
-  WorkTile w = seq_packs_queries(p->call) ? alone_packed(t, p) : alone_batched(t, p);
+  bool numbers = p->items || seq_packs_queries(p->call);
+  WorkTile w = numbers ? alone_numbered(t, p) : alone_batched(t, p);
   w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
   w.q0 = w.all;
   return w;
@@ -381,14 +442,17 @@ partition_alone(Tb *t, const Partition *p)
 WorkTile
 partition_work_tile(Tb *t, const Partition *p, const TileScheduler *all, Idx i)
 {
-  Block at = all->list ? listed(all, i) : place(p, i);
+  Block at = all->list ? listed(all, i) : place(t, p, i);
   Idx n = heads(p), rank = i_mod(i_cta(t, 0), p->cluster);
   WorkTile w = {.b = i_int(0), .h = at.head};
-  if (!seq_packs_queries(p->call)) {
+  if (!p->items && !seq_packs_queries(p->call)) {
     w.b = div_by(p, at.head, n);
     w.h = mod_by(p, at.head, n);
   }
-  place_rows(t, p, at.block, &w);
+  if (p->items)
+    listed_rows(t, p, at.block, i, &w);
+  else
+    place_rows(t, p, at.block, &w);
   w.q0 = i_add(w.all, i_mul(rank, queries(p)));
   w.hk = p->pack > 1 ? w.h : div_by(p, w.h, fwd_group(p->call));
   return w;

@@ -8,7 +8,8 @@
  * Where sequences have fewer queries than the call's sq, blocks past their ends are
  * nobody's work.  Where they stand one behind the other, numbers run through all of a
  * head's sequences (t_sequence), from the last down where there is a diagonal, and each
- * sequence has a block or two that are nobody's. */
+ * sequence has a block or two that are nobody's.  With a list (items.h) the n-th block is
+ * the list's, of all heads of a section before the next one. */
 #ifndef ATTNC_TEMPLATES_PARTITION_H
 #define ATTNC_TEMPLATES_PARTITION_H
 
@@ -29,6 +30,13 @@ typedef enum Scheduler {
                        those reach; a section is a head */
 } Scheduler;
 
+/* A list of blocks of work that is made on the device (items.h): their number, and of each
+ * its batch and the first row of its cluster. */
+enum { ITEM_B, ITEM_ROW, ITEM_WORDS };
+typedef struct WorkItems {
+  const WorkRegion *count, *list;
+} WorkItems;
+
 /* What a template says of its blocks. */
 typedef struct Partition {
   const Call *call;
@@ -37,6 +45,8 @@ typedef struct Partition {
   int cluster; /* CTAs that share key tiles, or 1 */
   Scheduler scheduler;
   const WorkRegion *tickets; /* partition_counter */
+  const WorkItems *items;    /* NULL: blocks have the batch's order */
+  bool listed;               /* for cost models, who have no list: there is one */
 } Partition;
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
@@ -47,6 +57,8 @@ typedef struct WorkTile {
   Idx is; /* is there such a block? */
   Seq seq;
 } WorkTile;
+
+bool partition_one_each(const Partition *); /* a CTA has one block */
 
 /* The blocks of this CTA, by number: T_FOR over `span`.  Where tickets are drawn, one lane
  * does so with partition_draw, shortly before its block ends, and sends each block's number
@@ -70,6 +82,9 @@ void partition_draw(Tb *, const Partition *, const TileScheduler *);
 WorkTile partition_work_tile(Tb *, const Partition *, const TileScheduler *, Idx i);
 Idx partition_next_tile(const TileScheduler *,
                         Idx i); /* after the last: one that there is */
+/* Blocks of a head, of all batches, and that of a number, of head 0: `is` there one? */
+Idx partition_slots(const Partition *);
+WorkTile partition_slot(Tb *, const Partition *, Idx slot);
 /* The key tiles of a block. */
 Walk partition_keys(Tb *, const Partition *, const WorkTile *);
 /* The same blocks by number as the host deals them: every size is a constant.  A block

@@ -84,15 +84,20 @@ static const SpaceAxis dealing_alike = {{"scheduler", "q_stages", "o_in_v", "clu
                                          {SCHED_DYNAMIC, 2, false, 1},
                                          {SCHED_DYNAMIC, 1, true, 1}}};
 
+static const SpaceAxis order = {{"device_items"}, 2, {{false}, {true}}};
+
 /* What the cost model can tell apart.  Of keys with a table beside them a pair of CTAs
  * shares the lesser part. */
 const SpaceAxis *const *
 wgmma_axes(const Case *c)
 {
-  static const SpaceAxis *const any[] = {&rows, &keys, &stages, &p_place, &dealing, NULL};
-  static const SpaceAxis *const full[] = {&rows,    &keys,          &stages,
-                                          &p_place, &dealing_alike, NULL};
-  return mask_is_full(c->spec) && !tile_of_bias(c->spec) ? full : any;
+  bool alike = mask_is_full(c->spec) && !tile_of_bias(c->spec);
+  static const SpaceAxis *const all[2][2][7] = {
+      {{&rows, &keys, &stages, &p_place, &dealing},
+       {&rows, &keys, &stages, &p_place, &dealing_alike}},
+      {{&rows, &keys, &stages, &p_place, &dealing, &order},
+       {&rows, &keys, &stages, &p_place, &dealing_alike, &order}}};
+  return all[spec_has_lengths(c->spec)][alike];
 }
 
 static Hopper
@@ -214,7 +219,8 @@ wgmma_partition(const Spec *p, const Hopper *s)
                      .bn = s->bn,
                      .pack = s->pack_gqa ? p->group_size : 1,
                      .cluster = s->cluster,
-                     .scheduler = (Scheduler)s->scheduler};
+                     .scheduler = (Scheduler)s->scheduler,
+                     .listed = s->device_items};
 }
 
 static int
@@ -334,7 +340,8 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
-  if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why))
+  if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why) ||
+      items_refuse(c->spec, s->device_items, why))
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)
     return refused(why, "narrow_diagonal takes a mask without mask_mod");
@@ -442,6 +449,15 @@ waits_between(const Hopper *s, double q, double o, double v, double tile)
   return s->q_stages == 1 ? o + COST_TMA + q : 0;
 }
 
+/* A block that is nobody's starts its CTA, or is a trip of one that has several. */
+static double
+empty_clocks(const Hopper *s, int ctas)
+{
+  if (s->scheduler == SCHED_GRID)
+    return (COST_LAUNCH + COST_GLOBAL) / (double)ctas;
+  return COST_GLOBAL + (s->scheduler == SCHED_DYNAMIC ? TICKET : 0);
+}
+
 /* A cluster shares what it fetches from L2.  A CTA begins with its first Q and K and ends
  * when O has left. */
 static BlockClocks
@@ -461,7 +477,8 @@ block_clocks(const Case *c, const Hopper *s, int ctas)
                        .partial = tile_clocks(c, s, true, ctas),
                        .key = k + v + table,
                        .block = block / ctas,
-                       .start = (COST_LAUNCH + COST_TMA + q + s->bn * k + o) / ctas};
+                       .start = (COST_LAUNCH + COST_TMA + q + s->bn * k + o) / ctas,
+                       .empty = empty_clocks(s, ctas)};
 }
 
 /* Two blocks share a multiprocessor where registers were not moved between warpgroups. */

@@ -194,6 +194,7 @@ double spec_number(const Spec *, const char *key);
 bool spec_has_tensor(const Spec *, int slot);
 /* Have its sequences lengths of their own? */
 bool spec_has_seqlens(const Spec *);
+bool spec_has_lengths(const Spec *); /* may sequences have fewer queries or keys? */
 /* Has its call the size?  Only of those behind sk is that a question. */
 bool spec_has_size(const Spec *, SizeId);
 bool spec_is_constant(const Spec *, const char *key);

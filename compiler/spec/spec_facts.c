@@ -137,6 +137,17 @@ spec_has_seqlens(const Spec *s)
 }
 
 bool
+spec_has_lengths(const Spec *s)
+{
+  static const int slots[] = {ATTNC_CU_SEQLENS_Q, ATTNC_CU_SEQLENS_K, ATTNC_SEQUSED_Q,
+                              ATTNC_SEQUSED_K, ATTNC_LEFTPAD_K};
+  for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+    if (spec_has_tensor(s, slots[i]))
+      return true;
+  return false;
+}
+
+bool
 spec_has_size(const Spec *s, SizeId size)
 {
   static const int brought_by[SIZE_COUNT] = {

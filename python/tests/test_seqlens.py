@@ -58,10 +58,48 @@ class Graph:
         self.driver.call("cuStreamDestroy_v2", self.stream)
 
 
+class Items:
+    """The list of blocks in a launch's workspace, and what is behind it."""
+    BEHIND = 4096
+
+    def __init__(self, plan, launch, driver, stack, schedule):
+        self.rows, self.keys = schedule["block_m"], schedule["block_n"]
+        self.at = 256 if plan.zeroed_bytes else 0  # behind the tickets
+        self.bytes = launch.workspace_bytes
+        self.host = np.full(self.bytes + self.BEHIND, 0x95, np.uint8)
+        self.host[:plan.zeroed_bytes] = 0
+        self.memory = stack.enter_context(_driver.Memory(driver, self.host.nbytes))
+        self.memory.write(arrays.view(self.host).address)
+        launch.use_workspace(self.memory.address, self.bytes)
+
+    def tiles(self, sq, sk, row):
+        """Of causal: those that the last row of the block sees; one at least."""
+        return max(1, -(-max(0, min(row + self.rows, sq) + sk - sq) // self.keys))
+
+    def wanted(self, tensors):
+        """Each block that there is, those with most tiles first, then in the batch's order."""
+        if "cu_seqlens_q" in tensors:
+            sq, sk = (np.diff(tensors[f"cu_seqlens_{x}"]) for x in "qk")
+        else:
+            sq = tensors["seqused_q"]
+            sk = np.maximum(0, tensors["seqused_k"] - tensors["leftpad_k"])
+        blocks = [(b, row) for b in range(len(sq)) for row in range(0, sq[b], self.rows)]
+        return sorted(blocks, key=lambda x: -self.tiles(sq[x[0]], sk[x[0]], x[1]))
+
+    def check(self, test, tensors):
+        self.memory.read(arrays.view(self.host).address)
+        words = self.host.view(np.int32)[self.at // 4:]
+        listed = words[64:64 + 2 * words[0]].reshape(-1, 2)
+        test.assertEqual([tuple(x) for x in listed], self.wanted(tensors))
+        test.assertTrue((self.host[self.bytes:] == 0x95).all())
+        test.assertFalse(self.host[:self.at and 4].any())
+
+
 class Captured(common.Case):
-    def replays(self, target, seqlens, lengths, shape):
+    def replays(self, target, seqlens, lengths, shape, sets=SETS, **schedule):
         rng = np.random.default_rng(len(seqlens))
-        spec = attnc.load_spec({**SPEC, "seqlens": seqlens})
+        spec = attnc.load_spec({**SPEC, "seqlens": seqlens,
+                                **({"schedule": schedule} if schedule else {})})
         longest = dict(sq=MOST, sk=MOST)
         tensors = {n: rng.standard_normal((*shape, heads, D)).astype(np.float16)
                    for n, heads in (("q", H), ("k", HK), ("v", HK), ("o", H))}
@@ -75,11 +113,14 @@ class Captured(common.Case):
                       for n, x in tensors.items()}
             launch = plan._prepare({n: arrays.view(x)._replace(address=memory[n].address)
                                     for n, x in tensors.items()}, {}, longest)
-            self.assertTrue(not launch.workspace_bytes or plan.runs_without_workspace)
+            self.assertTrue(schedule or not launch.workspace_bytes or plan.runs_without_workspace)
+            items = Items(plan, launch, driver, stack, schedule) if schedule else None
             graph = Graph(driver, launch)
-            for i in range(SETS):
-                with self.subTest(target=target, set=i):
+            for i in range(sets):
+                with self.subTest(target=target, set=i, **schedule):
                     self.one(graph, memory, spec, tensors, lengths(rng), longest, rng)
+                    if items:
+                        items.check(self, tensors)
             graph.close()
             self.assertEqual(driver.findings(), [])
 
@@ -108,6 +149,15 @@ class Captured(common.Case):
 
     def test_padded(self):
         self.replays("sm_90a", PADDED, padded_lengths, (B, MOST))
+
+    def test_listed(self):
+        """Blocks in a list that the first launch makes anew each time."""
+        mma = dict(template="fwd_mma", block_m=32, block_n=16, num_warps=2, device_items=True)
+        wgmma = dict(template="fwd_wgmma", block_m=64, block_n=16, device_items=True)
+        for seqlens, lengths, shape in ((PACKED, packed_lengths, (TOTAL,)),
+                                        (PADDED, padded_lengths, (B, MOST))):
+            self.replays("sm_80", seqlens, lengths, shape, 8, **mma)
+            self.replays("sm_90a", seqlens, lengths, shape, 4, scheduler="dynamic", **wgmma)
 
 
 @unittest.skipUnless(common.STUB, "no recording driver")

@@ -3,6 +3,7 @@
 #include "compiler/template.h"
 #include "compiler/spec/spec.h"
 #include "templates/cost.h"
+#include "templates/lengths.h"
 #include "templates/sched_wgmma.h"
 
 #include <setjmp.h>
@@ -140,6 +141,91 @@ test_pairs(void **state)
     if (by < x->by)
       fail_msg("%s: %.3f, %.2f at least", x->why, by, x->by);
   }
+}
+
+/* ---- sequences of lengths of their own ---- */
+
+static attnc_spec *
+spec_of_lengths(const char *seqlens, const char *more)
+{
+  char yaml[256];
+  attnc_spec *spec = NULL;
+  snprintf(yaml, sizeof yaml,
+           "attnc: 1\nname: a\nhead_dim: 128\ndtype: bf16\nseqlens: [%s]\n%s", seqlens,
+           more);
+  assert_int_equal(attnc_spec_load(yaml, strlen(yaml), "a", &spec, NULL), ATTNC_OK);
+  return spec;
+}
+
+static double
+mean_of(const Lengths *l, bool of_q)
+{
+  double sum = 0;
+  for (int i = 0; i < l->n; i++)
+    sum += (double)(of_q ? l->of[i].q : l->of[i].k);
+  return sum / l->n;
+}
+
+/* A quarter of the longest, or what hints say; and all alike where a size has no lengths.
+ */
+static void
+test_lengths(void **state)
+{
+  (void)state;
+  attnc_spec *spec = spec_of_lengths("cu_seqlens_q, seqused_k", "");
+  for (int64_t b = 4; b <= 200; b += 28) {
+    Case c = {.spec = spec, .b = b, .sq = 4000, .sk = 8000};
+    Lengths l = lengths_assumed(&c);
+    assert_true(mean_of(&l, true) > 900 && mean_of(&l, true) < 1060);
+    assert_true(mean_of(&l, false) > 1800 && mean_of(&l, false) < 2120);
+    assert_true(l.n * l.each > (double)b - 0.001 && l.n * l.each < (double)b + 0.001);
+    c.mean_q = 2000;
+    l = lengths_assumed(&c);
+    assert_true(mean_of(&l, true) > 1980 && mean_of(&l, true) < 2020);
+    c.mean_q = 4000;
+    l = lengths_assumed(&c);
+    assert_true(mean_of(&l, true) == 4000);
+  }
+  attnc_spec_release(spec);
+  spec = spec_of_lengths("seqused_q", "");
+  Case c = {.spec = spec, .b = 7, .sq = 4000, .sk = 8000};
+  Lengths l = lengths_assumed(&c);
+  assert_true(mean_of(&l, false) == 8000);
+  attnc_spec_release(spec);
+}
+
+static double
+clocks_of_lengths(const attnc_spec *spec, int64_t s, Scheduler scheduler, bool items)
+{
+  Sched x = wgmma(128, 128, 2, scheduler, 1);
+  Hopper h = *hopper_of(&x);
+  h.device_items = items;
+  h.q_stages = scheduler == SCHED_GRID ? 1 : 2;
+  x = hopper_sched(h);
+  Case c = {.spec = spec, .target = target_find("sm_90a"), .b = 16, .h = 16, .hk = 16};
+  c.sq = c.sk = s;
+  c.sms = c.target->sms;
+  assert_false(x.tmpl->refuse(&c, &x, NULL));
+  return x.tmpl->cost(&c, &x).cycles;
+}
+
+/* Strides over a batch leave much to somebody; a list costs a launch, which short sequences
+ * do not earn, but where it spares a grid that is mostly nobody's. */
+static void
+test_items(void **state)
+{
+  (void)state;
+  attnc_spec *packed = spec_of_lengths("cu_seqlens_q, cu_seqlens_k", "causal: true\n");
+  attnc_spec *padded = spec_of_lengths("seqused_q, seqused_k", "");
+  Scheduler strides = SCHED_PERSISTENT;
+  assert_true(clocks_of_lengths(packed, 4096, strides, true) * 1.02 <
+              clocks_of_lengths(packed, 4096, strides, false));
+  assert_true(clocks_of_lengths(padded, 4096, SCHED_GRID, true) * 1.02 <
+              clocks_of_lengths(padded, 4096, SCHED_GRID, false));
+  assert_true(clocks_of_lengths(packed, 128, SCHED_GRID, true) >
+              clocks_of_lengths(packed, 128, SCHED_GRID, false));
+  attnc_spec_release(packed);
+  attnc_spec_release(padded);
 }
 
 /* ---- a simulation's figures, TFLOP/s; nobody measured them ---- */
@@ -366,10 +452,9 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pairs),
-      cmocka_unit_test(test_cells),
-      cmocka_unit_test(test_order),
-      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_pairs), cmocka_unit_test(test_lengths),
+      cmocka_unit_test(test_items), cmocka_unit_test(test_cells),
+      cmocka_unit_test(test_order), cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
