@@ -268,9 +268,21 @@ class _Prepared:
             sizes.update(pages=k.shape[0], page_size=k.shape[1], max_pages=at["page_table"].shape[1])
         if "cache_batch_idx" in at:
             sizes["bc"] = (at["page_table"] if "page_table" in at else k).shape[0]
+        self.totals = {n: x for n, x in sizes.items() if n.startswith("total_")}
         rows = (sizes["total_q"],) if "total_q" in sizes else (sequences.sq,)
         batches = () if "total_q" in sizes else (sequences.b,)
         return Sizes(**sizes), (*batches, q.shape[-2], *rows)
+
+    def resize(self, q, k):
+        """Packed tensors of other rows: the plan and what is prepared serve any."""
+        totals = {n: x.shape[0] for n, x in (("total_q", q), ("total_k", k)) if n in self.totals}
+        if self.totals == totals:
+            return
+        self.totals = totals
+        if "total_q" in totals:
+            self.lse_shape = self.lse_shape[0], totals["total_q"]
+        if self.launch:
+            self.launch.resize(**totals)
 
     def run(self, ops, tensors):
         """tensors: all of the call, by name."""
@@ -287,19 +299,28 @@ class _Prepared:
         launch(*addresses, stream=ops.stream(self.device))
 
 
+def key_of(ops, sequences, side, x):
+    """What of a tensor a launch is packed from: of packed ones whatever their rows."""
+    packed = sequences and f"cu_seqlens_{side}" in sequences.tensors
+    return ops.key_of_rows(x) if packed else ops.key(x)
+
+
 def prepared(ops, q, k, v, options, out, sequences=None):
     """From this thread's table; the key is all that a launch is packed from."""
     try:
         table = _kept.table
     except AttributeError:
         table = _kept.table = {}
-    key = (*ops.key(q), *ops.key(k), *ops.key(v), ops.strides(out), options,
+    key = (*key_of(ops, sequences, "q", q), *key_of(ops, sequences, "k", k),
+           *key_of(ops, sequences, "k", v), ops.strides(out), options,
            sequences and (*sequences[:3], *((n, *ops.key(x)) for n, x in sequences.tensors.items())))
     found = table.get(key)
     if found is None:
         if len(table) >= KEPT_LAUNCHES:
             del table[next(iter(table))]
         found = table[key] = _Prepared(ops, q, k, v, options, sequences)
+    if sequences:
+        found.resize(q, k)
     return found
 
 

@@ -125,5 +125,10 @@ def key(x):
     return x.shape, x.strides, x.dtype.name
 
 
+def key_of_rows(x):
+    """The same of packed [rows, heads, head_dim], of any number of rows."""
+    return x.shape[1:], x.strides, x.dtype.name
+
+
 def strides(x):
     return x.strides

@@ -155,5 +155,10 @@ def key(x):
     return x.shape, x.stride(), x.dtype, x.device
 
 
+def key_of_rows(x):
+    """The same of packed [rows, heads, head_dim], of any number of rows."""
+    return x.shape[1:], x.stride(), x.dtype, x.device
+
+
 def strides(x):
     return x.stride()

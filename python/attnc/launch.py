@@ -66,6 +66,17 @@ class Launch:
         raise TypeError("attnc.Launch cannot be copied or pickled: it belongs to one thread, and "
                         "its arguments are addresses; prepare another")
 
+    def resize(self, **sizes: int) -> None:
+        """Other sizes for the calls to come, as resize(total_q=96, total_k=96) of packed
+        sequences whose rows are more or fewer now; strides stay, and only what depends on
+        these sizes is packed anew.  `workspace_bytes` may grow."""
+        self.sizes = self.sizes._replace(**sizes)
+        own = self._args.sizes.contents
+        for name, n in sizes.items():
+            setattr(own, name, n)
+        if self.workspace_bytes:
+            self.workspace_bytes = self.plan.workspace(self.sizes)
+
     def use_workspace(self, address: int, nbytes: int) -> None:
         """Device memory for the kernel's own use: at least `workspace_bytes`, of which the
         first `plan.zeroed_bytes` are zero before its first launch."""

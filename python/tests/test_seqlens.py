@@ -18,13 +18,13 @@ SPEC = {"attnc": 1, "name": "lengths", "dtype": "fp16", "head_dim": D, "causal":
         "return_lse": True}
 
 
-def packed_lengths(rng):
+def packed_lengths(rng, total=TOTAL):
     n = rng.integers(0, MOST + 1, B)
     n[rng.integers(B)] = rng.choice((0, 1, 63, 64, 65, MOST))
-    while n.sum() > TOTAL:
+    while n.sum() > total:
         n[n.argmax()] //= 2
     at = np.concatenate([[0], n.cumsum()]).astype(np.int32)
-    live = np.arange(TOTAL) < at[-1]
+    live = np.arange(total) < at[-1]
     return {"cu_seqlens_q": at, "cu_seqlens_k": at}, live, live
 
 
@@ -158,6 +158,53 @@ class Captured(common.Case):
                                         (PADDED, padded_lengths, (B, MOST))):
             self.replays("sm_80", seqlens, lengths, shape, 8, **mma)
             self.replays("sm_90a", seqlens, lengths, shape, 4, scheduler="dynamic", **wgmma)
+
+
+class Resized(common.Case):
+    """What was prepared for some rows serves others: more, fewer, the same again."""
+    TOTALS = (130, 200, 77, 200, 1, 130)
+
+    def serves(self, target, **schedule):
+        rng = np.random.default_rng(7)
+        spec = attnc.load_spec({**SPEC, "seqlens": PACKED, "schedule": schedule})
+        plan = attnc.Context("emu", emulator="arch=sm_90", target=target).plan(
+            spec, f"b{B} h{H}/{HK} s{MOST}")
+        driver, launch, workspace = plan.context.driver, None, None
+        longest = dict(sq=MOST, sk=MOST)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(driver.current())
+            for total in self.TOTALS:
+                told, live, _ = packed_lengths(rng, total)
+                tensors = {n: rng.standard_normal((total, heads, D)).astype(np.float16)
+                           for n, heads in (("q", H), ("k", HK), ("v", HK), ("o", H))}
+                for name in "qkv":
+                    tensors[name][~live] = np.nan
+                tensors.update(lse=np.zeros((H, total), np.float32), **told)
+                memory = {n: stack.enter_context(_driver.Memory(driver, x.nbytes))
+                          for n, x in tensors.items()}
+                for name, x in tensors.items():
+                    memory[name].write(arrays.view(x).address)
+                launch = launch or plan._prepare(
+                    {n: arrays.view(x)._replace(address=memory[n].address)
+                     for n, x in tensors.items()}, {}, longest)
+                launch.resize(total_q=total, total_k=total)
+                if launch.workspace_bytes:
+                    workspace = stack.enter_context(_driver.Memory(driver, launch.workspace_bytes))
+                    workspace.zero(plan.zeroed_bytes)
+                    launch.use_workspace(workspace.address, workspace.nbytes)
+                launch(*(memory[n].address for n in spec.signature.tensors))
+                driver.synchronize()
+                for name in ("o", "lse"):
+                    memory[name].read(arrays.view(tensors[name]).address)
+                with self.subTest(target=target, total=total):
+                    verdict = attnc.verify(spec, **tensors, **longest)
+                    self.assertTrue(verdict.passed, verdict)
+                    self.assertEqual(driver.findings(), [])
+
+    def test_totals(self):
+        self.serves("sm_80", template="fwd_mma")
+        self.serves("sm_90a", template="fwd_wgmma", device_items=False)
+        self.serves("sm_90a", template="fwd_wgmma", block_m=64, device_items=True)
 
 
 @unittest.skipUnless(common.STUB, "no recording driver")
