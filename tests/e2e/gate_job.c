@@ -56,14 +56,24 @@ count_loop(const SassLoop *l, Result *r)
   count_part(&l->counts, &r->parts[r->n_parts++]);
 }
 
+/* Of several entries the longest, which has the products. */
+static const CubinKernel *
+longest(const Cubin *c)
+{
+  const CubinKernel *most = c->kernels;
+  for (int i = 1; i < c->n; i++)
+    most = c->kernels[i].n > most->n ? &c->kernels[i] : most;
+  return most;
+}
+
 static void
 count(const Assembled *a, Arena *arena, Result *r)
 {
   Cubin c;
   Sass s;
   attnc_error e = {0};
-  if (cubin_read(a->cubin, a->bytes, arena, &c, &e) || c.n != 1 ||
-      sass_read(&c.kernels[0], c.sm, arena, &s, &e)) {
+  if (cubin_read(a->cubin, a->bytes, arena, &c, &e) || c.n < 1 ||
+      sass_read(longest(&c), c.sm, arena, &s, &e)) {
     broken(r, "its machine code is not understood: ", e.message);
     return;
   }
@@ -102,11 +112,13 @@ spills_of_one_block(const Job *j, const char *ptx, Arena *arena)
   static const char how[] = ".minnctapersm 1\n";
   Assembled a;
   attnc_error e = {0};
-  const char *at = strstr(ptx, ".reqntid"), *next = at ? strchr(at, '\n') : NULL;
+  const char *at, *from = ptx;
   Str text = str_new(arena);
-  if (!next)
+  for (; (at = strstr(from, ".reqntid")) && (at = strchr(at, '\n')); from = at + 1)
+    str_printf(&text, "%.*s%s", (int)(at + 1 - from), from, how);
+  if (from == ptx)
     return -1;
-  str_printf(&text, "%.*s%s%s", (int)(next + 1 - ptx), ptx, how, next + 1);
+  str_put(&text, from);
   if (ptxas_run(text.p, text.n, j->target, arena, &a, &e))
     return -1;
   free(a.cubin);

@@ -48,8 +48,8 @@ LENGTHS = {
     "padded": "130/200,0/7,64/64,70/9,1/90",
     # Tickets of blocks that are none, behind and before others of the same CTA.
     "drawn": "64/64,0/7,65/9,1/5,33/70,0/0,70/3,5/64,2/66,0/1",
-    # A list of some eighty blocks, three warps' worth, of which CTAs have several.
-    "sorted": ",".join(["64/64,0/7,165/9,1/5,33/170,0/0,170/3,5/64"] * 9),
+    # A list of which each warp has two trips, and CTAs several blocks.
+    "sorted": ",".join(["64/64,0/7,165/9,1/5,33/170,0/0,170/3,5/64"] * 9 + ["1/3"] * 228),
 }
 KERNELS |= {
     "packed": ("causal: true\nseqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b5 h2/1 sq200 sk200",
@@ -58,7 +58,7 @@ KERNELS |= {
                {"scheduler": "grid"}),
     "drawn": ("seqlens: [seqused_q, seqused_k]\n", "b10 h16/4 sq70 sk70",
               {"scheduler": "dynamic"}),
-    "sorted": ("seqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b72 h4/2 sq170 sk170",
+    "sorted": ("seqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b300 h1 sq170 sk170",
                {"scheduler": "dynamic", "device_items": "true"}),
 }
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
