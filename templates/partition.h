@@ -47,6 +47,9 @@ typedef struct Partition {
   const WorkRegion *tickets; /* partition_counter */
   const WorkItems *items;    /* NULL: blocks have the batch's order */
   bool listed;               /* for cost models, who have no list: there is one */
+  /* Of SCHED_ASIDE: so many CTAs have parts of a block's keys at most, by the call's sizes
+   * as the entry and as the host knows them; constants 0: one. */
+  Idx splits, splits_of_host;
 } Partition;
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
@@ -55,6 +58,9 @@ typedef struct Partition {
 typedef struct WorkTile {
   Idx b, h, hk, q0, all;
   Idx is; /* is there such a block? */
+  /* Which of the blocks of all heads and batches, of one of them; which part of its keys.
+   */
+  Idx head, block, split;
   Seq seq;
 } WorkTile;
 
@@ -73,6 +79,10 @@ typedef struct TileScheduler {
 /* That of a template whose CTAs have one block each, of one head: SCHED_ASIDE. */
 Partition partition_aside(const Call *, const Sched *);
 WorkTile partition_alone(Tb *, const Partition *); /* its block; declares the grid */
+
+/* How many heads of all batches there are, and blocks of one of them. */
+Idx partition_heads(const Partition *);
+Idx partition_blocks(const Partition *);
 
 /* The counter of a dynamic scheduler; NULL for others. */
 const WorkRegion *partition_counter(Build *, Scheduler);

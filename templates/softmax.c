@@ -186,36 +186,33 @@ power(Tb *t, const Softmax *s, Tile x)
 
 /* ---- of warps that have keys of their own ---- */
 
-/* A row's reference c·g + b, and its sum relative to that: 0 where it saw no key. */
-typedef struct Part {
-  Tile g, b, l;
-} Part;
-
 /* In log2, how far x's reference is above that of y.  The differences first, or what they
  * have in common would round what they have not. */
 static Tile
-above(Tb *t, const Softmax *s, const Part *x, const Part *y)
+above(Tb *t, const Softmax *s, const SoftmaxPart *x, const SoftmaxPart *y)
 {
   Tile g = t_sub(t, x->g, y->g);
   Tile b = t_sub(t, x->b, y->b);
   return t_fma(t, g, s->c, b);
 }
 
-static Part
+static SoftmaxPart
 peer(Tb *t, const SharedRows *all, int warp)
 {
-  Part x = {.g = t_peer_rows(t, all, 0, warp)};
+  SoftmaxPart x = {.g = t_peer_rows(t, all, 0, warp)};
   x.b = t_peer_rows(t, all, 1, warp);
   x.l = t_peer_rows(t, all, 2, warp);
   return x;
 }
 
-/* The higher reference of the two, and the sum of both.  One that saw no key has a
- * reference that means nothing, and is not asked. */
-static Part
-both(Tb *t, const Softmax *s, const Part *x, const Part *y)
+/* The higher reference of the two, and the sum of both; what sums relative to each are
+ * multiplied by.  One that saw no key, whose l is 0, has a reference that means nothing,
+ * and is not asked. */
+static SoftmaxPart
+both(Tb *t, const Softmax *s, const SoftmaxPart *x, const SoftmaxPart *y, Tile *of_x,
+     Tile *of_y)
 {
-  Part r;
+  SoftmaxPart r;
   Tile none = t_const(t, 0);
   Tile one = t_const(t, 1);
   Tile up = above(t, s, y, x);
@@ -226,30 +223,44 @@ both(Tb *t, const Softmax *s, const Part *x, const Part *y)
   Tile down = t_sub(t, none, up);
   down = t_min(t, down, none);
   up = t_min(t, up, none);
-  Tile of_x = t_exp2(t, down);
-  Tile of_y = t_exp2(t, up);
-  of_y = t_mul(t, y->l, of_y);
-  r.l = t_fma(t, x->l, of_x, of_y);
+  *of_x = t_exp2(t, down);
+  *of_y = t_exp2(t, up);
+  Tile l = t_mul(t, y->l, *of_y);
+  r.l = t_fma(t, x->l, *of_x, l);
   return r;
+}
+
+static void
+keep(Softmax *s, const SoftmaxPart *x)
+{
+  *s->g = x->g;
+  *s->b = x->b;
+  *s->l = x->l;
+}
+
+void
+softmax_add_part(Tb *t, Softmax *s, const SoftmaxPart *x, Tile *own, Tile *its)
+{
+  SoftmaxPart was = {*s->g, *s->b, *s->l}, sum = both(t, s, &was, x, own, its);
+  keep(s, &sum);
 }
 
 Tile
 softmax_merge(Tb *t, Softmax *s, int warps)
 {
-  Part own = {.g = *s->g, .b = *s->b, .l = t_row_allreduce(t, *s->l)};
+  SoftmaxPart own = {.g = *s->g, .b = *s->b, .l = t_row_allreduce(t, *s->l)};
   SharedRows all = {.n = 3, .of = {own.g, own.b, own.l}};
   t_share_rows(t, &all);
-  Part sum = peer(t, &all, 0);
+  SoftmaxPart sum = peer(t, &all, 0);
   for (int w = 1; w < warps; w++) {
-    Part next = peer(t, &all, w);
-    sum = both(t, s, &sum, &next);
+    Tile of_sum, of_next;
+    SoftmaxPart next = peer(t, &all, w);
+    sum = both(t, s, &sum, &next, &of_sum, &of_next);
   }
   Tile none = t_const(t, 0);
   Tile by = above(t, s, &own, &sum);
   by = t_select_gt(t, own.l, by, none, 0);
-  *s->g = sum.g;
-  *s->b = sum.b;
-  *s->l = sum.l;
+  keep(s, &sum);
   return t_exp2(t, by);
 }
 

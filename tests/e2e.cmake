@@ -91,7 +91,8 @@ e2e_test(e2e_lent_all matrix SLOW ARGS
 e2e_test(e2e_orders matrix ARGS
   "{dtype: bf16, head_dim: 32, causal: true} b1 h2 sq200 sk200 sm_80 template=fwd_mma"
   "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=grid"
-  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=dynamic seed=4")
+  "{dtype: bf16, head_dim: 64, causal: true} b1 h2 sq300 sk300 sm_90a template=fwd_wgmma,scheduler=dynamic seed=4"
+  "{dtype: bf16, head_dim: 64, group_size: 2, return_lse: true} b1 h2/1 sq3 sk400 sm_80 template=decode_mma,split_keys=64,block_n=64")
 if(TEST e2e_orders)
   set_tests_properties(e2e_orders PROPERTIES ENVIRONMENT "ATTNC_EMU=orders=20")
 endif()
@@ -193,6 +194,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_decode 64 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
+  add_test(NAME e2e_semaphores COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/semaphores.py $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_semaphores PROPERTIES LABELS e2e)
   add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
   set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)

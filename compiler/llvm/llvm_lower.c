@@ -113,6 +113,9 @@ typedef void Lowering(Lo *, const Op *);
   X(SHARE_ROWS, lower_share_rows)                                                          \
   X(PEER_ROWS, lower_peer_rows)                                                            \
   X(MERGE_COLS, lower_merge_cols)                                                          \
+  X(STORE_PART, lower_store_part)                                                          \
+  X(LOAD_PART, lower_load_part)                                                            \
+  X(LAST, lower_last)                                                                      \
   X(CONCAT_COLS, lower_concat_cols)                                                        \
   X(CVT, lower_cvt)                                                                        \
   X(GET, lower_get)                                                                        \

@@ -227,6 +227,10 @@ void lower_allgather_cols(Lo *, const Op *);
 void lower_share_rows(Lo *, const Op *);
 void lower_peer_rows(Lo *, const Op *);
 void lower_merge_cols(Lo *, const Op *);
+/* llvm_parts.c: between CTAs that have parts of the keys */
+void lower_store_part(Lo *, const Op *);
+void lower_load_part(Lo *, const Op *);
+void lower_last(Lo *, const Op *);
 
 /* llvm_barrier.c */
 void team_barrier(Lo *);

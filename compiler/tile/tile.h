@@ -320,6 +320,16 @@ Tile t_peer_rows(Tb *, const SharedRows *, int value, int warp); /* … those of
  * room for 16 rows of each warp, with barriers of the block. */
 Tile t_merge_cols(Tb *, Tile, Smem room);
 
+/* What t_merge_cols gave, as the threads hold it, in one row of a region of workspace: for
+ * the same threads of any CTA.  part_cols: fp32 numbers of it. */
+int part_cols(int warps_k, int rows, int cols);
+void t_store_part(Tb *, View, Tile);
+Tile t_load_part(Tb *, View, int rows, int cols);
+/* Is this the last of n CTAs that come to the counter, which is 0 before the first and
+ * behind the last?  It then sees whatever the others stored before they came.  Of 1 it is,
+ * and nothing is asked.  With barriers of the block. */
+Idx t_last(Tb *, View counter, Idx n);
+
 Tile t_get(Tb *, Smem);       /* a left operand in registers */
 void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
 /* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes.  In

@@ -208,6 +208,14 @@ barrier(const Program *p, const Op *op, TileCount *c)
   c->barriers++;
 }
 
+static void
+two_barriers(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  (void)op;
+  c->barriers += 2;
+}
+
 /* Each warp adds up what all have of its columns. */
 static void
 merge(const Program *p, const Op *op, TileCount *c)
@@ -289,6 +297,9 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(SHARE_ROWS, barrier)                                                                   \
   X(PEER_ROWS, nothing)                                                                    \
   X(MERGE_COLS, merge)                                                                     \
+  X(STORE_PART, nothing)                                                                   \
+  X(LOAD_PART, nothing)                                                                    \
+  X(LAST, two_barriers)                                                                    \
   X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \

@@ -56,10 +56,16 @@ merge_bytes(int warps_k, int cols)
 }
 
 static void
-need_own_keys(Tb *t, const char *word)
+need_own_keys_of(Tb *t, const char *word)
 {
   if (!t->prog->by_keys)
     t_fail(t, "%s: the warps have no keys of their own", word);
+}
+
+static void
+need_own_keys(Tb *t, const char *word)
+{
+  need_own_keys_of(t, word);
   if (t->here->kind == OP_IF && !t->here->work)
     t_fail(t, "%s is a barrier, in a branch", word);
   if (tile_in(t, OP_LOOP))
@@ -121,4 +127,63 @@ t_merge_cols(Tb *t, Tile x, Smem room)
   op->out = v;
   tile_barrier_passed(t);
   return v;
+}
+
+/* ---- between CTAs that have parts of the keys ---- */
+
+int
+part_cols(int warps_k, int rows, int cols)
+{
+  Val x = {.rows = rows, .cols = cols, .warps = 1, .warps_n = warps_k};
+  return rows * val_cols(&x) * warps_k;
+}
+
+static void
+need_part(Tb *t, const View *v, int rows, int cols)
+{
+  need_own_keys_of(t, "part");
+  if (!v->x->workspace || v->x->ty != DT_F32 || v->n != 1 ||
+      v->x->cols != part_cols(tile_warps_n(t), rows, cols))
+    t_fail(t, "part: %dx%d in a row of %s", rows, cols, v->x->name);
+}
+
+void
+t_store_part(Tb *t, View v, Tile x)
+{
+  need_part(t, &v, x->rows, x->cols);
+  if (x->lay != LAY_FRAG || x->ty != DT_F32 || x->warps_n != tile_warps_n(t))
+    t_fail(t, "store_part: %%%d is no sum over the warps", x->id);
+  Op *op = tile_op(t, OP_STORE_PART);
+  op->in[0] = x;
+  op->view = v;
+}
+
+Tile
+t_load_part(Tb *t, View v, int rows, int cols)
+{
+  need_part(t, &v, rows, cols);
+  Op *op = tile_op(t, OP_LOAD_PART);
+  op->view = v;
+  Val *x = tile_val(t, rows, cols, DT_F32, LAY_FRAG);
+  x->warps_n = tile_warps_n(t);
+  op->out = x;
+  return x;
+}
+
+Idx
+t_last(Tb *t, View counter, Idx n)
+{
+  need_own_keys(t, "last");
+  if (!counter.x->workspace || counter.x->cols != 1 || counter.n != 1)
+    t_fail(t, "last: %s has no counters", counter.x->name);
+  if (!t->exchange.mem || t->exchanged[EXCHANGE_ROWS])
+    t_fail(t, "last: the room to exchange is not free");
+  Op *op = tile_op(t, OP_LAST);
+  op->view = counter;
+  op->bound = n;
+  op->smem = t->exchange;
+  op->found = tile_found(t, true);
+  tile_barrier_passed(t);
+  t->exchanged[EXCHANGE_ROWS] = true;
+  return op->found;
 }

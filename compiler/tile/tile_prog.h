@@ -170,6 +170,9 @@ typedef struct Val {
   X(SHARE_ROWS, "share_rows")                                                              \
   X(PEER_ROWS, "peer_rows")                                                                \
   X(MERGE_COLS, "merge_cols")                                                              \
+  X(STORE_PART, "store_part")                                                              \
+  X(LOAD_PART, "load_part")                                                                \
+  X(LAST, "last")                                                                          \
   X(CONCAT_COLS, "concat_cols")                                                            \
   X(CVT, "cvt")                                                                            \
   X(GET, "get")                                                                            \

@@ -263,6 +263,20 @@ w_rest(const Walk *w)
   return r;
 }
 
+/* Tiles of each class are where they were. */
+Walk
+w_between(const Walk *w, Idx lo, Idx hi)
+{
+  Walk r = *w;
+  const TileSpan *s = &w->tiles;
+  bool no_left = s->lo.node == s->full_lo.node && s->lo.k == s->full_lo.k;
+  r.tiles.lo = lo;
+  r.tiles.hi = hi;
+  r.tiles.full_lo = no_left ? lo : s->full_lo;
+  r.single_ragged = false;
+  return r;
+}
+
 Walk
 w_plain(const Walk *w)
 {

@@ -66,7 +66,8 @@ bool w_has(const Walk *, TileClass); /* may it have such a tile? */
 Idx w_partial(const Walk *, Idx n);  /* is tile n PARTIAL, or not known to be FULL? */
 Idx w_empty(const Walk *, Idx n); /* is tile n of a walk with a test known to be EMPTY? */
 TileIter w_first(const Walk *);
-Walk w_rest(const Walk *);  /* all but the first */
+Walk w_rest(const Walk *);                    /* all but the first */
+Walk w_between(const Walk *, Idx lo, Idx hi); /* tiles lo to hi - 1 of it: at least one */
 Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
 TileIter w_ahead(const Walk *, TileIter, int by); /* the tile `by` visits after this one */
 TileIter w_last(const Walk *);

@@ -23,7 +23,7 @@ FACTORS = {
             ("cu_seqlens_q", "cu_seqlens_k")),
     "sq": (1, 2, 5, 17, 64),
     "keys": ((0, 1), (15, 16, 17), (31, 33, 32), (63, 64, 65), (127, 129, 128), (255, 257),
-             (300, 7, 130, 0)),
+             (300, 7, 130, 0), (511, 513, 1025), (4097, 640)),
     "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
              "causal: true\nwindow: [90, 0]", "attention_chunk: 16\ncausal: true",
              "causal: true\nprefix_len: true", 'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"',
@@ -43,6 +43,7 @@ FACTORS = {
     "target": ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120"),
     "how": ("", "block_m=16", "block_m=32", "num_warps=2", "q_in_regs=false", "num_stages=1",
             "block_n=128", "pack_gqa=false"),
+    "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512"),
 }
 TRIES = 60  # of which the case is taken that has most pairs which none had
 REFUSED = "no legal schedule"
@@ -113,7 +114,8 @@ def run(attnc, folder, case, seed):
     path = os.path.join(folder, "decode.attn.yaml")
     with open(path, "w", encoding="utf-8") as f:
         f.write(spec_of(case))
-    schedule = ",".join(["template=decode_mma"] + [case["how"]] * bool(case["how"]))
+    asked = [x for x in (case["how"], case["split"]) if x]
+    schedule = ",".join(["template=decode_mma", *asked])
     command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", case["target"],
                "--schedule", schedule, *problem_of(case), "--seed", str(seed), "--verify", "-q"]
     r = subprocess.run(command, capture_output=True, text=True)

@@ -1,0 +1,323 @@
+/* Schedules of decode_mma: which are legal, what they take and cost. */
+#include "templates/sched_decode.h"
+
+#include "templates/cost.h"
+#include "templates/fwd.h"
+#include "templates/units.h"
+
+#include <limits.h>
+#include <math.h>
+
+bool
+decode_applicable(const Case *c, Why *why)
+{
+  const Spec *s = c->spec;
+  Dtype ty = s->dtype[ATTNC_Q];
+  const ProductInfo *p = target_product(c->target, false);
+  const Rule rules[] = {
+      {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
+      {product_takes(p, ty, false) && product_takes(p, ty, true),
+       "the target's mma does not multiply this dtype", REASON_DTYPE},
+      {s->head_dim <= 256 && s->head_dim_v <= 256,
+       "head_dim or head_dim_v above 256: O does not fit a warp's registers", REASON_DIMS},
+      {c->target->cp_async || (s->head_dim <= 192 && s->head_dim_v <= 192),
+       "head_dim or head_dim_v above 192: no registers for copies on their way",
+       REASON_DIMS},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+}
+
+/* Query heads whose rows can stand in one block. */
+static int
+group_of(const Spec *p)
+{
+  return p->group_size > 1 && p->group_size <= ROWS_MOST ? p->group_size : 1;
+}
+
+/* A block has all rows of a key head. */
+bool
+decode_meant(const Case *c)
+{
+  return c->b > 0 && c->h > 0 && c->sq > 0 && c->sq * group_of(c->spec) <= ROWS_MOST;
+}
+
+extern const Template decode_mma;
+
+static const SpaceAxis block_rows = {{"block_m"}, 2, {{16}, {32}}};
+static const SpaceAxis key_tiles = {
+    {"block_n", "num_warps"}, 4, {{64, 4}, {128, 4}, {32, 2}, {64, 2}}};
+static const SpaceAxis stages = {{"num_stages"}, 4, {{1}, {2}, {3}, {4}}};
+static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
+static const SpaceAxis packed = {{"pack_gqa"}, 2, {{false}, {true}}};
+static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
+
+/* Without cp.async there is one stage. */
+const SpaceAxis *const *
+decode_axes(const Case *c)
+{
+  static const SpaceAxis *const all[2][7] = {
+      {&block_rows, &key_tiles, &q_place, &packed, &split},
+      {&block_rows, &key_tiles, &stages, &q_place, &packed, &split}};
+  return all[c->target->cp_async];
+}
+
+Sched
+decode_plain(void)
+{
+  return decode_sched((Decode){.tmpl = &decode_mma, .stages = 1});
+}
+
+static int
+larger(int a, int b)
+{
+  return a > b ? a : b;
+}
+
+SmemLayout
+decode_layout(const Spec *p, const Sched *s)
+{
+  int wide = larger(p->head_dim, p->head_dim_v);
+  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, wide),
+                           [PART_EXCHANGE] = layout_room(share_bytes(s->warps, s->bm)),
+                           [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
+                           [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
+  l.part[PART_K].stages = l.part[PART_V].stages = s->stages;
+  return l;
+}
+
+RingArgs
+decode_merge_room(const Spec *p, const Sched *s)
+{
+  return layout_room(merge_bytes(s->warps, p->head_dim_v));
+}
+
+static int
+shared_bytes(const Spec *p, const Sched *s)
+{
+  SmemLayout l = decode_layout(p, s);
+  RingArgs room = decode_merge_room(p, s);
+  int rings = s->stages * (layout_box(&l, PART_K) + layout_box(&l, PART_V));
+  int more = s_bytes(room.ty, room.rows, room.cols) - rings;
+  return layout_bytes(&l) + (more > 0 ? more : 0);
+}
+
+/* Blocks of 16 rows, of which every warp has all. */
+static int
+row_blocks(const Sched *s)
+{
+  return s->bm / product_info[MMA_K16].rows;
+}
+
+/* Without cp.async a thread has the larger of its parts of K and V on their way, beside P.
+ */
+static int
+staged_regs(const Spec *p, const Sched *s)
+{
+  SmemLayout l = decode_layout(p, s);
+  int most = larger(layout_box(&l, PART_K), layout_box(&l, PART_V));
+  return most / (32 * s->warps) / 4;
+}
+
+/* Registers a thread of O, S, (if kept there) Q, of the limits that a mask sets to its
+ * rows, and of expressions. */
+static int
+live_regs(const Spec *p, const Target *g, const Sched *s)
+{
+  int mt = row_blocks(s), of = s->bn / s->warps;
+  int q = decode_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
+  int limits = 2 * mt * (mask_cuts_right(p) + mask_cuts_left(p));
+  int o = mt * ((p->head_dim_v + 15) / 16 * 8), scores = mt * of / 2;
+  int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : fwd_beside_regs(p);
+  return o + scores + q + limits + mods + (g->cp_async ? 0 : staged_regs(p, s));
+}
+
+enum { LIVE_MAX = 166 }; /* as in fwd_mma */
+
+static bool
+refuse_rows(const Case *c, const Sched *s, Why *why)
+{
+  int group = c->spec->group_size;
+  if (s->bm != 16 && s->bm != ROWS_MOST)
+    return refused(why, "block_m %d is not 16 or %d", s->bm, ROWS_MOST);
+  if (s->warps != 2 && s->warps != 4)
+    return refused(why, "num_warps %d is not 2 or 4", s->warps);
+  if (s->bn != 16 * s->warps && s->bn != 32 * s->warps)
+    return refused(why, "block_n %d is not 16 or 32 keys for each of %d warps", s->bn,
+                   s->warps);
+  if (decode_of(s)->split_keys % s->bn)
+    return refused(why, "split_keys %d is not a multiple of block_n %d",
+                   decode_of(s)->split_keys, s->bn);
+  if (decode_of(s)->pack_gqa && (group < 2 || group > s->bm))
+    return refused(why, "pack_gqa takes a pinned group_size of 2 … %d", s->bm);
+  return false;
+}
+
+bool
+decode_refuse(const Case *c, const Sched *s, Why *why)
+{
+  const Target *g = c->target;
+  if (refuse_rows(c, s, why) || fwd_refuse_keys(c->spec, s->bn, s->stages, why))
+    return true;
+  if (s->stages > 1 && !g->cp_async)
+    return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
+                   g->name);
+  if (fwd_refuse_shared(c, shared_bytes(c->spec, s), why))
+    return true;
+  int regs = live_regs(c->spec, g, s);
+  if (regs > LIVE_MAX)
+    return refused(why,
+                   "O, S, Q and row limits take %d registers a thread, %d is the limit",
+                   regs, LIVE_MAX);
+  return false;
+}
+
+static int
+smaller(int a, int b)
+{
+  return a < b ? a : b;
+}
+
+static int
+resident(const Case *c, const Sched *s, int smem, int regs)
+{
+  const Target *g = c->target;
+  int by_smem = g->smem_sm / (smem + g->smem_reserved);
+  int by_regs = g->regs_sm / (regs * 32 * s->warps);
+  int by_threads = g->threads_sm / (32 * s->warps);
+  return larger(1, smaller(smaller(by_smem, by_regs), smaller(by_threads, g->blocks_sm)));
+}
+
+/* Clocks of a warp's way through a tile: its products, softmax and waits one behind the
+ * other, of `n` warps on each quarter of a multiprocessor.  Fitted to a simulation of such
+ * kernels by the stall counts of ptxas 13.0, sm_80, head_dim 64 to 512: within 15 %.  With
+ * few stages the way of a tile's bytes is seen besides, but for what stands beside it. */
+static double
+way(const Case *c, const Sched *s, double n)
+{
+  double wide = c->spec->head_dim + c->spec->head_dim_v;
+  double clocks = (250 + 3 * wide) * (s->bm > 16 ? 1.45 : 1);
+  clocks *= s->bn / s->warps > 16 ? 1.7 : 1;
+  double seen = s->stages == 1   ? 2 * COST_GLOBAL - clocks / 2
+                : s->stages == 2 ? COST_GLOBAL - clocks
+                                 : 0;
+  return (clocks + fmax(0, seen)) * (1 + 0.5 * fmax(0, n - 1));
+}
+
+/* Bytes on their way to a multiprocessor while a tile is computed. */
+static double
+in_flight(const Sched *s, double tile, int ctas)
+{
+  return (s->stages - 0.5) * tile * ctas;
+}
+
+static double
+memory_clocks(const Target *g, const Sched *s, double tile, int ctas)
+{
+  double wanted = 1024.0 * g->mem_flight;
+  return tile / g->mem_clk * fmax(1, wanted / in_flight(s, tile, ctas));
+}
+
+/* Of two that the memory feeds equally the one whose warps have more time. */
+static const double LESS_COUNTS = 0.1;
+
+/* Clocks of a tile of one of so many CTAs that share a multiprocessor. */
+static double
+tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
+{
+  double m = s->bm, n = s->bn, d = c->spec->head_dim, dv = c->spec->head_dim_v;
+  double kv = n * (d + dv) * dtype_bytes(c->spec->dtype[ATTNC_Q]);
+  double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked, NULL);
+  double q = decode_of(s)->q_in_regs ? 0 : s->warps * m * d * 2;
+  Units demand = {.of = {
+                      [UNIT_MMA] = m * n * (d + dv),
+                      [UNIT_MUFU] = m * n,
+                      [UNIT_FP32] = m * n * (per + mods) + s->warps * m * dv,
+                      [UNIT_SHARED] = 2 * kv + q,
+                      [UNIT_L2] = kv,
+                  }};
+  Units unit = units_clocks(c->target, &demand);
+  double busy = fmax(units_longest(&unit), memory_clocks(c->target, s, kv, ctas));
+  double warps = way(c, s, s->warps * ctas / 4.0) / ctas;
+  return fmax(busy, warps) + LESS_COUNTS * fmin(busy, warps);
+}
+
+Partition
+decode_partition(const Call *call, const Spec *p, const Sched *s)
+{
+  Partition part = partition_aside(call, s);
+  bool packs = decode_of(s)->pack_gqa && p->group_size > 1 && p->group_size <= s->bm;
+  part.pack = packs ? p->group_size : 1;
+  return part;
+}
+
+/* A block's start waits for Q and its first tile, and its end for the merge of warps; where
+ * keys are split for parts on their way to memory, the counter, and back. */
+enum { BLOCK_WAITS = 1500, PART_WAITS = 2500 };
+
+/* Each part costs what a batch of so many keys would.  Of more heads than a grid has parts
+ * make no difference. */
+static Case
+split_case(const Case *c, const Sched *s)
+{
+  Case k = *c;
+  int64_t each = decode_of(s)->split_keys, parts = each ? (c->sk + each - 1) / each : 1;
+  parts = parts < 1 ? 1 : parts > PARTS_MOST ? PARTS_MOST : parts;
+  if ((double)c->b * (double)c->h * (double)parts > INT_MAX)
+    return k;
+  k.b *= parts;
+  k.sk = (c->sk + parts - 1) / parts;
+  return k;
+}
+
+SchedCost
+decode_cost(const Case *c, const Sched *s)
+{
+  Case k = *c;
+  k.sq = c->sq ? c->sq : 1;
+  k.sk = c->sk ? c->sk : 8192;
+  k = cost_assume(&k);
+  if (c->spec->group_size && !c->hk)
+    k.hk = k.h / c->spec->group_size > 0 ? k.h / c->spec->group_size : 1;
+  k = split_case(&k, s);
+  Partition p = decode_partition(NULL, c->spec, s);
+  SchedCost r = {.smem = shared_bytes(c->spec, s)};
+  r.regs = smaller(255, live_regs(c->spec, c->target, s) + 64);
+  r.ctas_sm = resident(c, s, r.smem, r.regs);
+  int ctas = cost_resident(&k, &p, r.ctas_sm);
+  double waits = BLOCK_WAITS + (decode_of(s)->split_keys ? PART_WAITS : 0);
+  BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
+                        .partial = tile_clocks(&k, s, true, ctas),
+                        .block = waits / (double)ctas,
+                        .start = (COST_LAUNCH + COST_GLOBAL) / (double)ctas};
+  r.cycles = cost_clocks(&k, &p, &clocks);
+  return r;
+}
+
+/* Rings as deep as the memory's latency asks for, at the head_dim that is usual: spike's
+ * table of designs that ptxas takes without spills. */
+Sched
+decode_initial(const Case *c)
+{
+  static const Decode wish[] = {
+      {.bm = 16, .bn = 64, .stages = 4, .warps = 4, .q_in_regs = true},
+      {.bm = 16, .bn = 64, .stages = 2, .warps = 4, .q_in_regs = true},
+      {.bm = 16, .bn = 64, .stages = 2, .warps = 4},
+      {.bm = 16, .bn = 32, .stages = 2, .warps = 2},
+      {.bm = 16, .bn = 64, .stages = 1, .warps = 4, .q_in_regs = true},
+      {.bm = 16, .bn = 64, .stages = 1, .warps = 4},
+      {.bm = 16, .bn = 32, .stages = 1, .warps = 2},
+  };
+  int n = (int)(sizeof wish / sizeof *wish), group = group_of(c->spec);
+  Sched s = {0};
+  for (int i = 0; i < n; i++) {
+    Decode x = wish[i];
+    x.tmpl = &decode_mma;
+    x.pack_gqa = group > 1;
+    x.split_keys = 512;
+    x.bm = group > 16 ? ROWS_MOST : 16;
+    s = decode_sched(x);
+    if (!decode_refuse(c, &s, NULL))
+      break;
+  }
+  return s;
+}

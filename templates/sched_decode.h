@@ -1,0 +1,33 @@
+/* sched_decode.h: what schedules decode_mma has, what they take and cost.  The template
+ * itself is decode_mma.c. */
+#ifndef ATTNC_TEMPLATES_SCHED_DECODE_H
+#define ATTNC_TEMPLATES_SCHED_DECODE_H
+
+#include "templates/layout.h"
+#include "templates/partition.h"
+
+#define DECODE_OPTIONS(X)                                                                  \
+  X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
+  X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
+  X(split_keys, INT, 0, 65536, NULL, KEEP, "512",                                          \
+    "Keys of a row that a CTA has, doubled as often as makes 32 parts; 0: all.")
+SCHED_TYPE(Decode, DECODE_OPTIONS, decode_of, decode_sched)
+
+enum {
+  ROWS_MOST = 32,  /* of a block */
+  PARTS_MOST = 32, /* of a row's keys */
+};
+
+bool decode_applicable(const Case *, Why *);
+bool decode_meant(const Case *);
+const SpaceAxis *const *decode_axes(const Case *);
+Sched decode_plain(void);
+bool decode_refuse(const Case *, const Sched *, Why *);
+SchedCost decode_cost(const Case *, const Sched *);
+Sched decode_initial(const Case *);
+SmemLayout decode_layout(const Spec *, const Sched *);
+Partition decode_partition(const Call *, const Spec *, const Sched *);
+/* What the warps merge O through: the memory of the rings, and more where that is less. */
+RingArgs decode_merge_room(const Spec *, const Sched *);
+
+#endif
