@@ -33,6 +33,8 @@
   X(PTXAS, "ATTNC_PTXAS", "", "ptxas to use, not one of PATH, CUDA_HOME, /usr/local/cuda") \
   X(DUMP, "ATTNC_DUMP", "", "stages to dump: spec,spans,sched,tile,ll,opt,ptx,all")        \
   X(DUMP_DIR, "ATTNC_DUMP_DIR", ".", "where dumps are written")                            \
+  X(TRACE, "ATTNC_TRACE", "",                                                              \
+    "file that compiles, loads and launches are appended to, for Chrome's trace viewer")   \
   X(LOG, "ATTNC_LOG", "", "info or debug: what the command line logs on stderr")
 
 typedef enum EnvVar {

@@ -161,6 +161,7 @@ context_free(attnc_context *c)
   flights_free(c->kernels);
   cc_free(c->cc);
   cache_close(c->cache);
+  trace_release(c->trace);
   tune_close(c->table);
   drv_close(c->drv);
   for (Text *t = c->texts, *next; t; t = next) {

@@ -17,6 +17,7 @@
 #include "runtime/memo.h"
 #include "runtime/miss.h"
 #include "runtime/stats.h"
+#include "runtime/trace.h"
 
 #include <pthread.h>
 
@@ -50,6 +51,7 @@ struct attnc_context {
   Memo *memo;
   TuneTable *table;
   attnc_stats stats; /* atomic, each */
+  Trace *trace;      /* NULL: none */
 
   struct attnc_context *next; /* of all, for forks */
 

@@ -75,6 +75,7 @@ assemble(Cubin *c, const Assembler *by, const attnc_plan *p, const char *arch,
   double start = clock_seconds();
   attnc_status status = by->run(p->drv, c->ptx, strlen(c->ptx), arch, &made, &e);
   stats_since(&c->ctx->stats, assemble_us, start);
+  trace_span(c->ctx->trace, "assemble", p->recipe->name, c->id, start);
   if (status != ATTNC_OK) {
     stats_add(&c->ctx->stats, assemble_errors, 1);
     context_log(c->ctx, 1, "%s for %s: %s: %s; the driver is given the PTX",

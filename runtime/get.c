@@ -102,11 +102,13 @@ load(attnc_context *c, const JitRequest *a, const JitResolved *answer, const Fou
                    .lookup = clock_seconds() - start - found->compile};
   Cubin cubin;
   cubin_start(&cubin, c, text.ptx);
+  text.trace = c->trace;
   if (!edited && c->n_assemblers)
     text.made = &cubin.plan;
   double loading = clock_seconds();
   attnc_status status = plan_load(a->drv, a->device, &text, out, e);
   cubin_end(&cubin);
+  trace_span(c->trace, "load", attnc_spec_name(a->spec), answer->target, loading);
   stats_since(&c->stats, load_us, loading);
   if (status == ATTNC_OK)
     stats_add(&c->stats, loads, 1);

@@ -66,6 +66,7 @@ compile(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found 
   attnc_status status = make_entry(c, a, answer, &out->entry, e);
   out->compile = clock_seconds() - start;
   stats_since(&c->stats, compile_us, start);
+  trace_span(c->trace, "compile", attnc_spec_name(a->spec), answer->fields.schedule, start);
   if (status != ATTNC_OK) {
     stats_add(&c->stats, compile_errors, 1);
     return status;
@@ -109,7 +110,9 @@ make(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found *ou
     return ATTNC_OK;
   miss_tell(c, attnc_spec_name(a->spec), &answer->fields);
   attnc_status status = ATTNC_OK;
+  double start = clock_seconds();
   CacheLock lock = cache_lock(c->cache, answer->key);
+  trace_span(c->trace, "lock", attnc_spec_name(a->spec), answer->target, start);
   if (!lock.look_again || !hit_after_all(c, a, answer, out))
     status = compile(c, a, answer, out, e);
   cache_unlock(c->cache, &lock);

@@ -1,6 +1,7 @@
 #include "runtime/launch.h"
 
 #include "base/call.h"
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <limits.h>
@@ -424,6 +425,35 @@ launch_extended(const attnc_plan *p, int step, const Grid *g, CUstream stream,
 }
 
 static attnc_status
+launch_plain(const attnc_plan *p, int step, const Grid *g, CUstream stream, void **pointers,
+             attnc_error *e)
+{
+  const Launch *l = &p->recipe->steps[step].launch;
+  return DRV(p->drv, e, cuLaunchKernel, p->functions[step], g->x, g->y, g->z, l->block[0],
+             l->block[1], l->block[2], l->shared, stream, pointers, NULL);
+}
+
+static attnc_status
+launch_traced(const attnc_plan *p, int step, const Grid *g, CUstream stream,
+              void **pointers, attnc_error *e)
+{
+  const Launch *l = &p->recipe->steps[step].launch;
+  const double start = clock_seconds();
+  attnc_status status =
+      (l->extended ? launch_extended : launch_plain)(p, step, g, stream, pointers, e);
+  trace_span(p->trace, "launch", p->recipe->name, l->entry, start);
+  return status;
+}
+
+LaunchHow *
+launch_how(const attnc_plan *p, int step)
+{
+  return p->trace                                 ? launch_traced
+         : p->recipe->steps[step].launch.extended ? launch_extended
+                                                  : NULL;
+}
+
+static attnc_status
 run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *values,
            CUstream stream, attnc_error *e)
 {
@@ -437,10 +467,9 @@ run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *val
     pointers[i] =
         q->map ? (void *)(uintptr_t)&packed->maps[q->index] : (void *)(uintptr_t)&values[i];
   }
-  if (l->extended)
-    return launch_extended(p, step, g, stream, pointers, e);
-  return DRV(p->drv, e, cuLaunchKernel, p->functions[step], g->x, g->y, g->z, l->block[0],
-             l->block[1], l->block[2], l->shared, stream, pointers, NULL);
+  LaunchHow *how = p->how[step];
+  return how ? how(p, step, g, stream, pointers, e)
+             : launch_plain(p, step, g, stream, pointers, e);
 }
 
 static attnc_status

@@ -17,10 +17,6 @@ typedef union Value {
   float f32;
 } Value;
 
-typedef struct Grid {
-  unsigned x, y, z; /* any of them 0: nothing to launch */
-} Grid;
-
 /* What a tensor map was encoded from, beside the recipe; no padding, for memcmp. */
 typedef struct MapShape {
   void *address;                                  /* NULL: nothing is encoded */
@@ -52,6 +48,10 @@ struct attnc_launch_state {
   uint64_t serial;  /* of the plan that packed; 0: nothing packed */
   LaunchArgs args;  /* that were packed */
 };
+
+/* How a step of the plan is launched, once the plan has its trace; NULL: by cuLaunchKernel.
+ */
+LaunchHow *launch_how(const attnc_plan *, int step);
 
 /* The tensor map of a parameter of that kind, encoded unless the one that is there was made
  * from the same. */

@@ -5,6 +5,7 @@
 #include "base/ptx.h"
 #include "base/rules.h"
 #include "base/str.h"
+#include "runtime/launch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,8 +230,10 @@ load_here(attnc_plan *p, const PlanText *text, JitLog *log, Facts *facts, attnc_
   double start = clock_seconds();
   TRY(load_module(p, text, log, facts, e));
   for (int i = 0; i < p->recipe->n_steps; i++)
-    if (p->recipe->steps[i].is_launch)
+    if (p->recipe->steps[i].is_launch) {
       TRY(prepare(p, &p->recipe->steps[i].launch, &p->functions[i], facts, e));
+      p->how[i] = launch_how(p, i);
+    }
   facts->load_seconds = clock_seconds() - start;
   return ATTNC_OK;
 }
@@ -384,6 +387,7 @@ plan_free(attnc_plan *p)
     p->drv->cuDevicePrimaryCtxRelease_v2(p->device.handle);
   }
   recipe_free(p->recipe);
+  trace_release(p->trace);
   drv_close(p->drv);
   json_decref(p->diagnostics);
   free(p->json);
@@ -452,6 +456,7 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
     recipe_free(r);
     return status == ATTNC_OK ? err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory") : status;
   }
+  p->trace = trace_retain(text->trace);
   status = load_on_device(p, text, e);
   if (status != ATTNC_OK) {
     plan_free(p);

@@ -18,6 +18,15 @@
 #include "runtime/drv.h"
 #include "runtime/spec_defaults.h"
 #include "runtime/recipe.h"
+#include "runtime/trace.h"
+
+typedef struct Grid {
+  unsigned x, y, z; /* any of them 0: nothing to launch */
+} Grid;
+
+/* A launch that is more than a call of cuLaunchKernel. */
+typedef attnc_status LaunchHow(const attnc_plan *, int step, const Grid *, CUstream,
+                               void **pointers, attnc_error *);
 
 struct attnc_plan {
   int refs; /* atomic */
@@ -29,6 +38,8 @@ struct attnc_plan {
   CUmodule module;
   Recipe *recipe;
   CUfunction functions[RECIPE_STEPS]; /* of each step that launches */
+  LaunchHow *how[RECIPE_STEPS];       /* NULL: by cuLaunchKernel */
+  Trace *trace;                       /* NULL: none */
   char *json;
   json_t *diagnostics; /* strings */
   bool from_cubin;     /* machine code was loaded, not PTX */
@@ -51,6 +62,7 @@ typedef struct PlanCubin {
 typedef struct PlanText {
   const char *ptx; /* ends in 0 */
   const void *cubin;
+  Trace *trace;     /* of the plan's launches; NULL: none */
   PlanCubin *made;  /* asked for where there is no cubin; NULL: nobody has any */
   const char *what; /* names it in errors; NULL: by the recipe's name */
   const char *json;

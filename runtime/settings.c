@@ -282,6 +282,7 @@ settings_read(attnc_context *c, const attnc_options *o, CacheConfig *config, att
   TRY(copy(c->arena, o->target, &c->target, e));
   TRY(elsewhere(c, o->device, e));
   TRY(assemblers(c, o, e));
+  TRY(trace_open(env_get(ENV_TRACE), &c->trace, e));
   TRY(copy(c->arena, env_get(ENV_LOAD_PTX), &c->load_ptx, e));
   TRY(tune_dir(c, o, e));
   TRY(tune_layers_of(c, o, e));

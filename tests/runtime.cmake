@@ -12,7 +12,7 @@ stub(cuda_stub_old cuFuncLoad=stub_hidden cuLaunchKernelEx=stub_hidden2
   cuLinkCreate_v2=stub_hidden5)
 stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
 
-foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock cache_zstd flight tunetab settings get operate cubin verdict)
+foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock cache_zstd flight tunetab settings get operate cubin trace verdict)
   unit(${name} OBJECTS runtime base LABELS runtime)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE unit/fake_compiler.c)
