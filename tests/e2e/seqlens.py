@@ -42,8 +42,14 @@ FACTORS = {
             ("sm_80", "template=fwd_mma"), ("sm_120", "template=fwd_mma,block_m=64,num_warps=4"),
             ("sm_90a", "template=fwd_wgmma,block_m=64"),
             ("sm_90a", "template=fwd_wgmma,block_m=128,scheduler=persistent"),
-            ("sm_90a", "template=fwd_wgmma,scheduler=dynamic,block_m=64")),
+            ("sm_90a", "template=fwd_wgmma,scheduler=dynamic,block_m=64"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,cluster=2"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,pack_gqa=true"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,p_in_smem=true,tma_store=false"),
+            ("sm_80", "template=fwd_mma,device_items=true"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,scheduler=dynamic,device_items=true")),
 }
+GROUPED = "h4/2"  # two heads a group, as pack_gqa has them
 TRIES = 60  # of which the case is taken that has most pairs which none had
 
 
@@ -51,7 +57,14 @@ def possible(case):
     packed = {"cu_seqlens_q", "cu_seqlens_k"} & set(case["mix"])
     if case["axes"] == "packed" and not packed:
         return False
-    return not (case["how"][0] == "sm_75" and case["dtype"] == "bf16")
+    target, schedule = case["how"]
+    if "cluster=2" in schedule and case["mask"].startswith("mask_mod"):
+        return False  # a mask of several ranges takes no cluster
+    if "pack_gqa" in schedule and case["heads"] != GROUPED:
+        return False
+    if "device_items" in schedule and set(case["mix"]) == {"cache_batch_idx"}:
+        return False  # it gives no lengths
+    return not (target == "sm_75" and case["dtype"] == "bf16")
 
 
 def pairs_of(case):
@@ -85,11 +98,12 @@ def missing(found):
 
 def spec_of(case):
     packed = case["axes"] == "packed"
+    group = "group_size: 2\n" if "pack_gqa" in case["how"][1] else ""
     qa = "tq" if packed and "cu_seqlens_q" in case["mix"] else "q"
     ka = "tk" if packed and "cu_seqlens_k" in case["mix"] else "kv"
     names = dict(q="row[b, q_idx]", k="key[b, kv_idx]", qa=qa, ka=ka)
     text = [f"attnc: 1\nname: seqlens\ndtype: {case['dtype']}\n{case['dims']}\n"
-            f"layout: {case['layout']}\nseqlens: [{', '.join(case['mix'])}]"]
+            f"layout: {case['layout']}\n{group}seqlens: [{', '.join(case['mix'])}]"]
     text += [case[x].format(**names) for x in ("mask", "score")] + [case["more"]]
     declared = [f"{name}: {{dtype: i32, axes: [b, {axis}], monotone: true}}"
                 for name, axis in (("row", qa), ("key", ka)) if f"{name}[" in "".join(text)]
@@ -122,7 +136,7 @@ def run(attnc, folder, case, seed):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=640)
+    p.add_argument("--cases", type=int, default=720)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--pairs", action="store_true")
