@@ -24,6 +24,10 @@ if(TARGET attnc_llvm AND TARGET attnc_emu)
   set_tests_properties(expr_lower expr_lower_all PROPERTIES
     ENVIRONMENT "ATTNC_LLVM=${CMAKE_BINARY_DIR}/lib/libattnc_llvm.so;LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lsan.supp:print_suppressions=0")
 endif()
+if(TARGET attnc_llvm AND TARGET attnc_emu)
+  compiler_unit(divide)
+  target_link_libraries(test_divide PRIVATE attnc_emu)
+endif()
 add_executable(fuzz_expr fuzz/fuzz_expr.c unit/expr_random.c $<TARGET_OBJECTS:o_base>
   $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
 target_link_libraries(fuzz_expr PRIVATE plain yaml)
