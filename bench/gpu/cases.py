@@ -1,8 +1,11 @@
 """What is measured: cases, the work in one, the spec that says it, and features by name.
 
 A case is a flat dict, the same for every subject: dtype, d, b, h, hk, sq, sk, causal, window
-([left, right], inclusive, −1 unbounded; absent without one).  Pure: no device, no torch.
+([left, right], inclusive, −1 unbounded; absent without one).  A Variant is a spec with a field that
+no peer has in common, and the same spec without it.  Pure: no device, no torch.
 """
+from typing import NamedTuple
+
 TOKENS, WIDTH = 16384, 2048      # b × s, and h × d: as the FlashAttention papers measure
 HEAD_DIMS, LENGTHS = (128, 64, 256), (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (1024, 4096, 16384)
@@ -11,30 +14,86 @@ FIELD_LENGTHS = (4096, 16384, 1024)
 WINDOW = [1023, 0]
 GROUP = 4
 
+
+class Variant(NamedTuple):
+    """name: of the field, for people.  base: fields of the plain spec that it is compared with;
+    fields: what it has besides.  shape, words: of the command line, for its time; small: sizes
+    that are cheap to verify."""
+    name: str
+    base: dict
+    fields: dict
+    shape: str = "b1 h16 s4096"
+    words: tuple = ()
+    small: str = "b2 h4/2 sq130 sk200"
+
+    def spec(self):
+        return {"attnc": 1, "name": "variant", "dtype": "bf16", **self.base, **self.fields}
+
+    def plain(self):
+        return self._replace(name="plain", fields={}, words=())
+
+    def case(self):
+        return {"variant": self.name, "d": self.base["head_dim"],
+                "causal": self.base.get("causal", False)}
+
+
+CAUSAL, FULL = {"head_dim": 128, "causal": True}, {"head_dim": 128}
+DOCUMENTS = {"tensors": {"document": {"dtype": "i32", "axes": ["b", "kv"], "monotone": True}},
+             "mask_mod": "document[b, q_idx] == document[b, kv_idx]"}
+BUCKETS = {"tensors": {"relative": {"dtype": "fp32", "axes": ["h", 32]},
+                       "bucket": {"dtype": "i32", "axes": [129]}},
+           "score_mod": "score + relative[h, bucket[min(max(q_idx - kv_idx, 0), 128)]]"}
+# Sequences of one length, packed or padded: the work of the plain call, so that what is beside it is
+# what the lengths cost.  Verified with lengths that are drawn.
+ALIKE = ("--seqlens", "2048,2048,2048,2048")
+BATCH, SELF = "b4 h16 s2048", "b3 h4/2 s130"
+VARIANTS = (
+    Variant("softcap", CAUSAL, {"softcap": 50.0}),
+    Variant("seqlens packed", CAUSAL, {"seqlens": ["cu_seqlens_q", "cu_seqlens_k"]}, BATCH, ALIKE,
+            SELF),
+    Variant("seqlens padded", FULL, {"seqlens": ["seqused_q", "seqused_k"]}, BATCH, ALIKE),
+    Variant("page_table", CAUSAL, {"page_table": True, "seqlens": ["seqused_k"]},
+            f"{BATCH} page_size16", ALIKE, "b2 h4/2 sq60 sk150 page_size16"),
+    Variant("mask_mod documents", {**CAUSAL, "align": "top_left"}, DOCUMENTS, small=SELF),
+    Variant("mask_mod", FULL, {"mask_mod": "q_idx // 512 >= kv_idx // 512"}),
+    Variant("score_mod", CAUSAL, BUCKETS, small=SELF),
+    Variant("sink", CAUSAL, {"sink": "bf16"}),
+    Variant("alibi_slopes", CAUSAL, {"alibi_slopes": "h"}),
+    Variant("bias of heads", FULL, {"bias": {"axes": ["h", "q", "kv"], "dtype": "bf16"}},
+            "b4 h16 s1024"),
+    Variant("bias of all", FULL, {"bias": {"axes": ["q", "kv"], "dtype": "bf16"}}, "b4 h16 s1024"),
+    Variant("mask_bits", FULL, {"mask_bits": True}, "b4 h16 s1024"),
+    Variant("mask_bits new", FULL, {"mask_bits": "new"}, "b16 h16 sq64 sk4096", (),
+            "b2 h4/2 sq60 sk200"),
+    Variant("prefix_len", CAUSAL, {"prefix_len": True}),
+    Variant("attention_chunk", CAUSAL, {"attention_chunk": 1024}),
+    Variant("head_dim 512", {"head_dim": 512, "causal": True}, {}, "b1 h4 s4096"),
+    Variant("head_dim_v", {"head_dim": 192, "causal": True}, {"head_dim_v": 128}),
+    Variant("return_lse", CAUSAL, {"return_lse": True}),
+    Variant("lse_base", CAUSAL, {"return_lse": True, "lse_base": 2}),
+    Variant("scalars", CAUSAL, {"scalars": {"gain": 0.5}, "score_mod": "score * gain"}),
+)
+
 # Properties of the spec's schema that this suite measures, or need not: the schema growing one
-# that is in neither table fails a test, and is then skipped by name here or measured.
+# that is in no table fails a test, and is then skipped by name here or measured.
 MEASURED = ("dtype", "head_dim", "causal", "window")
-NOT_MEASURED = ("attnc", "name", "doc", "head_dim_v", "group_size", "align", "softmax_scale",
-                "return_lse", "layout", "specialize", "schedule", "mask_mod", "score_mod",
-                "tensors", "scalars", "softcap", "alibi_slopes", "bias", "sink", "prefix_len",
-                "attention_chunk", "lse_base", "seqlens", "mask_bits", "page_table")
+VARIED = frozenset(name for v in VARIANTS for name in v.fields)
+NOT_MEASURED = ("attnc", "name", "doc", "group_size", "align", "softmax_scale", "layout",
+                "specialize", "schedule")
 # What engines ask for, by the property that a spec would say it with.
-WANTED = {"window": "sliding window", "softcap": "capped scores",
-          "alibi_slopes": "ALiBi", "mask_mod": "document mask", "prefix_len": "prefix mask",
-          "bias": "bias", "sink": "attention sinks", "page_table": "paged keys and values",
-          "seqlens": "sequences of lengths of their own"}
+WANTED = {"block_list": "lists of blocks"}
 WANTED_OPS = {"bwd": "backward", "decode": "decoding with split keys"}
 
 
 def features(schema):
-    """(properties to measure, {name: why not}) of a spec schema."""
+    """(properties of `forward`, {name: why not}) of a spec schema."""
     known = set(schema["properties"])
     missing = {f"{name} ({text})": "the spec has no such field yet"
                for name, text in WANTED.items() if name not in known}
     missing.update({f"{op} ({text})": "there is no such operation yet"
                     for op, text in WANTED_OPS.items()})
     missing.update({name: "this suite has no case for it yet"
-                    for name in known - set(MEASURED) - set(NOT_MEASURED)})
+                    for name in known - set(MEASURED) - VARIED - set(NOT_MEASURED)})
     return {name for name in MEASURED if name in known}, missing
 
 

@@ -89,11 +89,12 @@ def build(suite):
         return None
     out = os.path.join(suite.folder, "e2e_matrix")
     folder = os.path.dirname(suite.where.library)
+    launching = os.path.exists(os.path.join(folder, "libattnc_rt.so"))  # what libattnc leaves to it
     said = process.run(
         [compiler, "-O2", "-std=gnu11", "-D_GNU_SOURCE", f'-DSOURCE_DIR="{ROOT}"',
          f'-DBUILD_DIR="{suite.where.path}"', "-I", ROOT, "-I", os.path.join(ROOT, "include"),
          *(os.path.join(ROOT, s) for s in SOURCES), "-o", out, f"-L{folder}", "-lattnc",
-         f"-Wl,-rpath,{folder}", "-lm", "-ldl", "-lpthread"])
+         *["-lattnc_rt"] * launching, f"-Wl,-rpath,{folder}", "-lm", "-ldl", "-lpthread"])
     if said.code:
         suite.results.note("correctness: e2e_matrix does not compile here, so the command line's "
                            f"cases alone: {said.why}")

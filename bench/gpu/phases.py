@@ -31,9 +31,11 @@ PHASES = (
           "TFLOP/s beside cuDNN and FlashAttention"),
     Phase("latency", "latency", 0.8, 0, (),
           "spec to first result, cold and warm; launches; a sweep of schedules"),
-    Phase("rank", "rank", 0.85, 100, ("--quick",),
+    Phase("variants", "variants", 0.82, 60, (),
+          "each other field of the spec: is it right, and its time beside the call without it"),
+    Phase("rank", "rank", 0.85, 70, ("--quick",),
           "the cost model's order of schedules beside the measured one"),
-    Phase("fields", "fields", 1.0, 120, ("--quick",),
+    Phase("fields", "fields", 1.0, 100, ("--quick",),
           "each field of fwd_wgmma's schedule at its other values, beside the default"),
 )
 FIRST = tuple(p for p in PHASES if p.seconds)

@@ -6,7 +6,8 @@ from kit import gpu_report
 from kit.tables import table
 
 # Blocks of the report that are short enough, by phase.
-SHOWN = (("calibrate", "gpu.calibrate"), ("forward", "gpu.behind"), ("rank", "gpu.rank"))
+SHOWN = (("calibrate", "gpu.calibrate"), ("forward", "gpu.behind"), ("variants", "gpu.variants"),
+         ("rank", "gpu.rank"))
 MOST = 10  # failures that are printed
 
 

@@ -60,3 +60,13 @@ def rank_block(data):
             for m in data["measurements"] if m["metric"] == "rank_correlation"]
     head = ("head_dim", "mask", "length", "schedules", "rank correlation")
     return table(head, rows, "llrrr") if rows else "", {}
+
+
+def variants_block(data):
+    """Each field of the spec, and how many times the plain call's time it takes."""
+    rows = [(m["case"]["variant"], f"d{m['case']['d']}",
+             "causal" if m["case"]["causal"] else "full", m["case"]["shape"], digits(m["median"]),
+             m["unit"], digits(m["derived"]["of_plain"]) if "derived" in m else "–")
+            for m in data["measurements"] if m["phase"] == "variants"]
+    head = ("field", "head_dim", "mask", "shape", "measured", "unit", "of the plain call")
+    return table(head, rows, "llllrlr") if rows else "", {}

@@ -4,7 +4,7 @@ is behind, and what users wait for.
 Throughput is any measurement with `derived.tflops`; the length of its case is `sq`, and b is
 left out of what it is called, since all cases have the same number of tokens.
 """
-from .calibrate_report import calibrate_block, rank_block
+from .calibrate_report import calibrate_block, rank_block, variants_block
 from .cpu_report import memory_block, rows_of
 from .fields_report import fields_block
 from .stats import geomean
@@ -162,6 +162,7 @@ BLOCKS = {f"gpu.{phase}": ((phase,), throughput_block(phase))
     "gpu.fields": (("fields",), fields_block),
     "gpu.calibrate": (("calibrate",), calibrate_block),
     "gpu.rank": (("rank",), rank_block),
+    "gpu.variants": (("variants",), variants_block),
     "gpu.peak": (("memory",), peak_block),
     "gpu.checks": (ALL, checks_block),
     "gpu.skipped": (ALL, skipped_block)}

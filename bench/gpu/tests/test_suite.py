@@ -73,18 +73,31 @@ class Cases(common.Case):
         with open(os.path.join(common.ROOT, "schema", "attention-spec-v1.schema.json"),
                   encoding="utf-8") as f:
             schema = json.load(f)
-        known = set(cases.MEASURED) | set(cases.NOT_MEASURED)
+        known = {*cases.MEASURED, *cases.VARIED, *cases.NOT_MEASURED}
         self.assertEqual(set(schema["properties"]) - known, set(),
-                         "bench/gpu/cases.py: measure the new field, or say that it is not")
+                         "bench/gpu/cases.py: a row of VARIANTS for the new field, or say why not")
+        self.assertEqual(known - set(schema["properties"]), set())
         has, missing = cases.features(schema)
         self.assertEqual(has, set(cases.MEASURED))
-        self.assertFalse(set(cases.WANTED) & set(has) - {"window"})
-        self.assertNotIn("page_table (paged keys and values)", missing)
-        del schema["properties"]["page_table"]
-        schema["properties"]["rope"] = {}
-        _, other = cases.features(schema)
-        self.assertIn("page_table (paged keys and values)", other)
-        self.assertIn("rope", other)  # known to the spec, and still without a case here
+        self.assertFalse(set(cases.WANTED) & known)
+        for name, text in cases.WANTED.items():
+            self.assertIn(f"{name} ({text})", missing)
+        schema["properties"]["new_field"] = {}
+        _, later = cases.features(schema)
+        self.assertIn("new_field", later)  # known to the spec, and still without a case here
+
+    def test_variants_are_valid_and_differ_from_the_plain_call(self):
+        import attnc
+        common.where()
+        names = [v.name for v in cases.VARIANTS]
+        self.assertEqual(len(names), len(set(names)))
+        for v in cases.VARIANTS:
+            for spec in (v.spec(), v.plain().spec()):
+                attnc.load_spec(spec).check("sm_90a")
+            for shape in (v.shape, v.small):
+                attnc.sizes.sizes(shape)
+            self.assertTrue(v.fields or v.base["head_dim"] > 256, v.name)
+            self.assertEqual(v.plain().plain(), v.plain())
 
     def test_specs_are_valid(self):
         import attnc
