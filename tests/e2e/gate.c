@@ -1,11 +1,11 @@
 /* gate: what an assembler makes of every spec.
  *
- *   e2e_gate [--specs i/n]
+ *   e2e_gate [--specs i/n | NAME…]
  *                         default schedules on every target against the baselines; for
  *                         sm_90a the cost model's best six too, and the default with each
- *                         boolean field the other way.  Of every n-th spec, from the i-th.
- *                         Of a spec with expressions the default schedules alone, and
- *                         where the baselines have none, no baseline
+ *                         boolean field the other way.  Of every n-th spec, from the i-th,
+ *                         or of those.  Of a spec with expressions the default schedules
+ *                         alone, and where the baselines have none, no baseline
  *   e2e_gate --dims i/n   the default schedules of every head_dim on every target, the i-th
  *                         of n parts (from 0).  At fault is what spills although ptxas is
  *                         told that one block a multiprocessor is enough
@@ -18,10 +18,10 @@
  * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
  * more than MOVES_MAX moves a FULL tile on sm_90a (two more where weights go through shared
  * memory, one where expressions have values of their own there), and be no worse than
- * tests/baseline.txt and tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, and
- * the diff is reviewed.  What is at fault all the same is listed in `known`, with its
- * reason. Without ptxas lines of PTX and schedules alone are compared; the exit status
- * is 77. */
+ * tests/baseline.txt and tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, or
+ * those specs' rows of them, and the diff is reviewed.  What is at fault all the same is
+ * listed in `known`, with its reason.  Without ptxas lines of PTX and schedules alone are
+ * compared; the exit status is 77. */
 #include "tests/e2e/gate.h"
 
 #include "cli/cli.h"
@@ -42,7 +42,8 @@ typedef struct Gate {
   const char *version; /* of ptxas, NULL: there is none */
   GateSpec specs[SPECS_MAX];
   int n_specs, bad, notes, workers;
-  int shard, shards; /* of the everyday jobs */
+  int shard, shards;        /* of the everyday jobs */
+  const char *const *names; /* of their specs; NULL: of all */
   VEC(Job) jobs;
 } Gate;
 
@@ -59,11 +60,30 @@ add_job(Gate *g, const GateSpec *s, const char *target)
   return j;
 }
 
+static const GateSpec *
+find_spec(const Gate *g, const char *name)
+{
+  for (int i = 0; i < g->n_specs; i++)
+    if (str_eq(g->specs[i].name, name))
+      return &g->specs[i];
+  return NULL;
+}
+
+/* Is it one of those that are asked for? */
+static bool
+asked(const Gate *g, int i)
+{
+  for (const char *const *name = g->names; name && *name; name++)
+    if (str_eq(g->specs[i].name, *name))
+      return true;
+  return !g->names && i % g->shards == g->shard;
+}
+
 static void
 add_defaults(Gate *g)
 {
-  for (int i = g->shard; i < g->n_specs; i += g->shards)
-    for (const char *const *t = attnc_targets(); *t; t++)
+  for (int i = 0; i < g->n_specs; i++)
+    for (const char *const *t = attnc_targets(); *t && asked(g, i); t++)
       if (attnc_spec_check(g->specs[i].spec, *t, NULL))
         printf("note  %s does not run on %s\n", g->specs[i].name, *t);
       else
@@ -373,27 +393,33 @@ dims(Gate *g, const char *shard)
   return !r || g->bad ? 1 : 0;
 }
 
+/* Some rows by another assembler than the others would compare with nothing. */
+static bool
+write_rows(const Gate *g, Baseline *b, const Result *r, int n)
+{
+  if (g->names && !str_eq(g->version, baseline_assembler(b)))
+    return fprintf(stderr, "ptxas is %s, the baseline's was %s\n", g->version,
+                   baseline_assembler(b)),
+           false;
+  baseline_put(b, g->version, g->jobs.at, r, n);
+  return baseline_write(b) || (fprintf(stderr, "the baselines cannot be written\n"), false);
+}
+
 static int
 everyday(Gate *g, bool update)
 {
   add_defaults(g);
   int defaults = g->jobs.n;
-  for (int i = g->shard; i < g->n_specs && !update && g->version; i += g->shards) {
-    if (g->specs[i].expressions)
+  for (int i = 0; i < g->n_specs && !update && g->version; i++) {
+    if (g->specs[i].expressions || !asked(g, i))
       continue;
     add_best(g, &g->specs[i]);
     add_flips(g, &g->specs[i]);
   }
   Result *r = do_jobs(g, false);
-  Baseline *b = baseline_read();
-  if (!r || !b)
+  Baseline *b = update && !g->names ? baseline_new() : baseline_read();
+  if (!r || !b || (update && !write_rows(g, b, r, defaults)))
     return 1;
-  if (update && !baseline_write(g->version, g->jobs.at, r, defaults))
-    return fprintf(stderr, "the baselines cannot be written\n"), 1;
-  if (update) {
-    baseline_free(b);
-    b = baseline_read();
-  }
   if (g->version && !str_eq(g->version, baseline_assembler(b)))
     printf("note  ptxas is %s, the baseline's was %s\n", g->version, baseline_assembler(b));
   for (int i = 0; i < g->jobs.n; i++)
@@ -418,11 +444,15 @@ run(Gate *g, int argc, char **argv, bool update)
     return everyday(g, false);
   if (argc == 3 && str_eq(argv[1], "--dims"))
     return dims(g, argv[2]);
-  if (argc == 1)
-    return everyday(g, update);
-  fprintf(stderr,
-          "usage: e2e_gate [--specs i/n | --dims i/n | --shard i/n [FIELD=VALUE]]\n");
-  return 2;
+  for (int i = 1; i < argc; i++)
+    if (!find_spec(g, argv[i]))
+      return fprintf(stderr,
+                     "there is no spec %s\nusage: e2e_gate "
+                     "[--specs i/n | --dims i/n | --shard i/n [FIELD=VALUE] | NAME…]\n",
+                     argv[i]),
+             2;
+  g->names = argc > 1 ? (const char *const *)argv + 1 : NULL;
+  return everyday(g, update);
 }
 
 /* "V13.0.88" */

@@ -105,6 +105,7 @@ int gate_tiles(const Result *, int part);
 
 typedef struct Baseline Baseline;
 Baseline *baseline_read(void);
+Baseline *baseline_new(void); /* without rows */
 void baseline_free(Baseline *);
 const char *baseline_assembler(const Baseline *);
 bool baseline_has(const Baseline *, const Job *);
@@ -113,7 +114,9 @@ bool baseline_has(const Baseline *, const Job *);
 bool baseline_worse(const Baseline *, const Job *, const Result *, bool same, char *why,
                     size_t n);
 bool baseline_note(const Baseline *, const Job *, const Result *, char *why, size_t n);
-bool baseline_write(const char *assembler, const Job *, const Result *, int n);
+/* All rows of the jobs' specs are these instead. */
+void baseline_put(Baseline *, const char *assembler, const Job *, const Result *, int n);
+bool baseline_write(const Baseline *);
 /* Whether counts of instructions are kept for a target. */
 bool baseline_counts(const char *target);
 

@@ -81,9 +81,15 @@ read_lines(const char *path, Baseline *b, void (*take)(Baseline *, const char *)
 }
 
 Baseline *
+baseline_new(void)
+{
+  return calloc(1, sizeof(Baseline));
+}
+
+Baseline *
 baseline_read(void)
 {
-  Baseline *b = calloc(1, sizeof *b);
+  Baseline *b = baseline_new();
   if (b) {
     read_lines(KERNELS, b, read_kernel);
     read_lines(OPCODES, b, read_count);
@@ -103,10 +109,71 @@ baseline_assembler(const Baseline *b)
   return b->assembler;
 }
 
+/* ---- replacing rows ---- */
+
+static void
+drop(Baseline *b, const char *spec)
+{
+  int kernels = 0, counts = 0;
+  for (int i = 0; i < b->n_kernels; i++)
+    if (strcmp(b->kernels[i].spec, spec) != 0)
+      b->kernels[kernels++] = b->kernels[i];
+  for (int i = 0; i < b->n_counts; i++)
+    if (strcmp(b->counts[i].spec, spec) != 0)
+      b->counts[counts++] = b->counts[i];
+  b->n_kernels = kernels;
+  b->n_counts = counts;
+}
+
+/* Specs are in the order of their names, a spec's rows in that in which they come. */
+static void
+put_kernel(Baseline *b, const Job *j, const Result *r)
+{
+  Kernel k = {.regs = r->regs, .spills = r->spills, .lines = r->lines};
+  int at = b->n_kernels;
+  if (b->n_kernels == ROWS_MAX)
+    return;
+  snprintf(k.spec, sizeof k.spec, "%s", j->spec->name);
+  snprintf(k.target, sizeof k.target, "%s", j->target);
+  snprintf(k.schedule, sizeof k.schedule, "%s", r->schedule);
+  for (; at > 0 && strcmp(b->kernels[at - 1].spec, k.spec) > 0; at--)
+    b->kernels[at] = b->kernels[at - 1];
+  b->kernels[at] = k;
+  b->n_kernels++;
+}
+
+static void
+put_count(Baseline *b, const Job *j, int part, const Part *counts)
+{
+  Count c = {.part = part, .counts = *counts};
+  int at = b->n_counts;
+  if (b->n_counts == ROWS_MAX)
+    return;
+  snprintf(c.spec, sizeof c.spec, "%s", j->spec->name);
+  snprintf(c.target, sizeof c.target, "%s", j->target);
+  for (; at > 0 && strcmp(b->counts[at - 1].spec, c.spec) > 0; at--)
+    b->counts[at] = b->counts[at - 1];
+  b->counts[at] = c;
+  b->n_counts++;
+}
+
+void
+baseline_put(Baseline *b, const char *assembler, const Job *jobs, const Result *r, int n)
+{
+  snprintf(b->assembler, sizeof b->assembler, "%s", assembler);
+  for (int i = 0; i < n; i++)
+    drop(b, jobs[i].spec->name);
+  for (int i = 0; i < n; i++) {
+    put_kernel(b, &jobs[i], &r[i]);
+    for (int p = 0; p < r[i].n_parts && baseline_counts(jobs[i].target); p++)
+      put_count(b, &jobs[i], p, &r[i].parts[p]);
+  }
+}
+
 /* ---- writing ---- */
 
 static bool
-write_kernels(const char *assembler, const Job *jobs, const Result *r, int n)
+write_kernels(const Baseline *b)
 {
   FILE *f = fopen(KERNELS, "w");
   if (!f)
@@ -115,15 +182,15 @@ write_kernels(const char *assembler, const Job *jobs, const Result *r, int n)
       f,
       "# Default schedules: spec, target, schedule, registers, spilled bytes, lines of\n"
       "# PTX.  ATTNC_UPDATE=1 rewrites it.\nassembler %s\n",
-      assembler);
-  for (int i = 0; i < n; i++)
-    fprintf(f, "%s %s %s %d %d %d\n", jobs[i].spec->name, jobs[i].target, r[i].schedule,
-            r[i].regs, r[i].spills, r[i].lines);
+      b->assembler);
+  for (const Kernel *k = b->kernels; k < b->kernels + b->n_kernels; k++)
+    fprintf(f, "%s %s %s %d %d %d\n", k->spec, k->target, k->schedule, k->regs, k->spills,
+            k->lines);
   return fclose(f) == 0;
 }
 
 static bool
-write_counts(const Job *jobs, const Result *r, int n)
+write_counts(const Baseline *b)
 {
   FILE *f = fopen(OPCODES, "w");
   if (!f)
@@ -137,20 +204,19 @@ write_counts(const Job *jobs, const Result *r, int n)
   for (int i = 0; i < COLUMNS; i++)
     fprintf(f, " %s", column_names[i]);
   fprintf(f, "\n");
-  for (int i = 0; i < n; i++)
-    for (int p = 0; p < r[i].n_parts && baseline_counts(jobs[i].target); p++) {
-      fprintf(f, "%s %s %d %d", jobs[i].spec->name, jobs[i].target, p, r[i].parts[p].all);
-      for (int c = 0; c < COLUMNS; c++)
-        fprintf(f, " %d", r[i].parts[p].n[c]);
-      fprintf(f, "\n");
-    }
+  for (const Count *c = b->counts; c < b->counts + b->n_counts; c++) {
+    fprintf(f, "%s %s %d %d", c->spec, c->target, c->part, c->counts.all);
+    for (int i = 0; i < COLUMNS; i++)
+      fprintf(f, " %d", c->counts.n[i]);
+    fprintf(f, "\n");
+  }
   return fclose(f) == 0;
 }
 
 bool
-baseline_write(const char *assembler, const Job *jobs, const Result *r, int n)
+baseline_write(const Baseline *b)
 {
-  return write_kernels(assembler, jobs, r, n) && write_counts(jobs, r, n);
+  return write_kernels(b) && write_counts(b);
 }
 
 /* ---- loops ---- */

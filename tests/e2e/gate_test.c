@@ -38,17 +38,29 @@ result(void)
                   .num_warps = 12};
 }
 
+/* The baselines of these kernels alone, from the files. */
+static Baseline *
+written(const Job *jobs, const Result *r, int n)
+{
+  mkdir(SOURCE_DIR, 0700);
+  mkdir(SOURCE_DIR "/tests", 0700);
+  Baseline *b = baseline_new();
+  assert_non_null(b);
+  baseline_put(b, "V1", jobs, r, n);
+  assert_true(baseline_write(b));
+  baseline_free(b);
+  b = baseline_read();
+  assert_non_null(b);
+  return b;
+}
+
 /* Is it worse than what was written just before?  Says so with these words. */
 static void
 expect(const Result *now, bool same, const char *words)
 {
   char why[200] = "";
   Result was = result();
-  mkdir(SOURCE_DIR, 0700);
-  mkdir(SOURCE_DIR "/tests", 0700);
-  assert_true(baseline_write("V1", &job, &was, 1));
-  Baseline *b = baseline_read();
-  assert_non_null(b);
+  Baseline *b = written(&job, &was, 1);
   assert_string_equal(baseline_assembler(b), "V1");
   assert_int_equal(baseline_worse(b, &job, now, same, why, sizeof why), words != NULL);
   if (words)
@@ -110,13 +122,56 @@ test_a_kernel_that_is_new(void **state)
   Job j = {.spec = &other, .target = "sm_90a"};
   Result was = result();
   char why[200];
-  assert_true(baseline_write("V1", &job, &was, 1));
-  Baseline *b = baseline_read();
+  Baseline *b = written(&job, &was, 1);
   assert_true(baseline_worse(b, &j, &was, true, why, sizeof why));
   assert_string_equal(why, "is not in the baseline");
   was.regs--;
   assert_true(baseline_note(b, &job, &was, why, sizeof why));
   baseline_free(b);
+}
+
+static const char *const files[] = {SOURCE_DIR "/tests/baseline.txt",
+                                    SOURCE_DIR "/tests/opcodes.txt"};
+
+static void
+read_files(char text[2][8000])
+{
+  for (int i = 0; i < 2; i++) {
+    FILE *f = fopen(files[i], "r");
+    assert_non_null(f);
+    text[i][fread(text[i], 1, sizeof text[i] - 1, f)] = 0;
+    fclose(f);
+  }
+}
+
+/* Rows of one spec are replaced, where they were; the others stay what they were. */
+static void
+test_rows_of_one_spec(void **state)
+{
+  (void)state;
+  enum { N = 6 };
+  static char some[2][8000], whole[2][8000];
+  GateSpec specs[] = {{.name = "a"}, {.name = "m"}, {.name = "z"}};
+  Job jobs[N];
+  Result r[N];
+  for (int i = 0; i < N; i++) {
+    jobs[i] = (Job){.spec = &specs[i / 2], .target = i % 2 ? "sm_90a" : "sm_80"};
+    r[i] = result();
+    r[i].regs += 10 * i;
+  }
+  Baseline *b = written(jobs, r, N);
+  for (int i = 2; i < 4; i++) {
+    r[i].regs = 100 + i;
+    r[i].n_parts = 2;
+  }
+  baseline_put(b, "V1", jobs + 2, r + 2, 2);
+  assert_true(baseline_write(b));
+  read_files(some);
+  baseline_free(b);
+  baseline_free(written(jobs, r, N));
+  read_files(whole);
+  for (int i = 0; i < 2; i++)
+    assert_string_equal(some[i], whole[i]);
 }
 
 static void
@@ -138,6 +193,7 @@ main(void)
       cmocka_unit_test(test_the_same_is_no_worse),
       cmocka_unit_test(test_each_that_is_worse),
       cmocka_unit_test(test_a_kernel_that_is_new),
+      cmocka_unit_test(test_rows_of_one_spec),
       cmocka_unit_test(test_full_tiles),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
