@@ -3,6 +3,7 @@
  *
  *   e2e_emitted CC */
 #include "base/arena.h"
+#include "base/file.h"
 #include "emit/emit_c.h"
 #include "tests/e2e/device.h"
 
@@ -61,10 +62,10 @@ static void
 write_file(const char *name, const char *text)
 {
   char path[256];
+  attnc_error e = {0};
   snprintf(path, sizeof path, "%s/%s", dir, name);
-  FILE *f = fopen(path, "wb");
-  if (!f || fputs(text, f) < 0 || fclose(f))
-    die("a file cannot be written");
+  if (file_write_stream(path, text, strlen(text), &e) != ATTNC_OK)
+    die(e.message);
 }
 
 static void

@@ -6,6 +6,7 @@
  * time; the manifest then lists the file as it is.  Whatever comes of it, a refusal, an
  * error of the device or a wrong result, the process that loads and launches it lives on:
  * each mutant has a child of its own, which ends by itself and in time. */
+#include "base/file.h"
 #include "base/hash.h"
 #include "tests/e2e/device.h"
 
@@ -210,10 +211,10 @@ static void
 write_file(const char *name, const char *text)
 {
   char path[256];
+  attnc_error e = {0};
   snprintf(path, sizeof path, "%s/%s", dir, name);
-  FILE *f = fopen(path, "wb");
-  if (!f || fputs(text, f) < 0 || fclose(f))
-    die("a file cannot be written");
+  if (file_write_stream(path, text, strlen(text), &e) != ATTNC_OK)
+    die(e.message);
 }
 
 static void
