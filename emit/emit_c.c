@@ -411,7 +411,9 @@ put_load(const EmitC *c, Str *s)
   str_printf(
       s,
       "CUresult\n%s_load(%s_kernel *k)\n{\n"
-      "  CUdevice device;\n  CUresult r;\n  int major, minor;\n"
+      "  CUdevice device;\n  CUmodule module = 0;\n  CUresult r;\n  int major, minor;\n"
+      "  if (!k)\n    return CUDA_ERROR_INVALID_VALUE;\n"
+      "  k->module = 0; /* not loaded, until all of it is */\n"
       "  if ((r = cuCtxGetDevice(&device)) != CUDA_SUCCESS ||\n"
       "      (r = cuDeviceGetAttribute(&major, "
       "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,\n"
@@ -428,24 +430,36 @@ put_load(const EmitC *c, Str *s)
       "    return CUDA_ERROR_NO_BINARY_FOR_GPU;\n"
       "  r = CUDA_ERROR_NO_BINARY_FOR_GPU;\n"
       "  if (runs_cubin(k->target, major * 10 + minor))\n"
-      "    r = cuModuleLoadDataEx(&k->module, targets[k->target].cubin, 0, 0, 0);\n"
+      "    r = cuModuleLoadDataEx(&module, targets[k->target].cubin, 0, 0, 0);\n"
       "  if (r != CUDA_SUCCESS && targets[k->target].ptx)\n"
-      "    r = cuModuleLoadDataEx(&k->module, targets[k->target].ptx, 0, 0, 0);\n"
+      "    r = cuModuleLoadDataEx(&module, targets[k->target].ptx, 0, 0, 0);\n"
       "  if (r != CUDA_SUCCESS)\n    return r;\n"
       "  for (int i = 0; i < targets[k->target].n && r == CUDA_SUCCESS; i++)\n"
-      "    r = get_entry(&k->functions[i], k->module, &targets[k->target].entries[i]);\n"
-      "  if (r != CUDA_SUCCESS)\n    cuModuleUnload(k->module);\n"
+      "    r = get_entry(&k->functions[i], module, &targets[k->target].entries[i]);\n"
+      "  if (r == CUDA_SUCCESS)\n    k->module = module;\n"
+      "  else\n    cuModuleUnload(module);\n"
       "  return r;\n}\n\n",
       c->name, c->name);
+}
+
+static void
+put_uses(const EmitC *c, Str *s)
+{
   str_printf(
       s,
       "CUresult\n%s_workspace(const %s_kernel *k, const %s_args *a, size_t *bytes)\n{\n"
-      "  const long long n = targets[k->target].workspace(k, a);\n"
+      "  const long long n = k && k->module && a && bytes\n"
+      "                          ? targets[k->target].workspace(k, a)\n"
+      "                          : LLONG_MAX;\n"
       "  if (n == LLONG_MAX)\n    return CUDA_ERROR_INVALID_VALUE;\n"
       "  *bytes = (size_t)n;\n  return CUDA_SUCCESS;\n}\n\n"
       "CUresult\n%s_launch(const %s_kernel *k, const %s_args *a, CUstream stream)\n{\n"
-      "  return targets[k->target].launch(k, a, stream);\n}\n\n"
-      "CUresult\n%s_unload(%s_kernel *k)\n{\n  return cuModuleUnload(k->module);\n}\n",
+      "  return k && k->module && a ? targets[k->target].launch(k, a, stream)\n"
+      "                             : CUDA_ERROR_INVALID_VALUE;\n}\n\n"
+      "CUresult\n%s_unload(%s_kernel *k)\n{\n"
+      "  const CUresult r =\n"
+      "      k && k->module ? cuModuleUnload(k->module) : CUDA_ERROR_INVALID_VALUE;\n"
+      "  if (r == CUDA_SUCCESS)\n    k->module = 0;\n  return r;\n}\n",
       c->name, c->name, c->name, c->name, c->name, c->name, c->name, c->name);
 }
 
@@ -498,4 +512,5 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
   str_put(source, choose_text);
   str_put(source, entry_text);
   put_load(c, source);
+  put_uses(c, source);
 }

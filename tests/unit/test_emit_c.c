@@ -308,11 +308,50 @@ test_the_same_refusals(void **state)
   assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
 }
 
+static bool
+unloaded(Compiled *k, const Args *a)
+{
+  size_t need;
+  return by_hand_launch(k, a, NULL) == CUDA_ERROR_INVALID_VALUE &&
+         by_hand_workspace(k, a, &need) == CUDA_ERROR_INVALID_VALUE &&
+         by_hand_unload(k) == CUDA_ERROR_INVALID_VALUE;
+}
+
+/* A pointer that is missing; a kernel whose load failed, or that was unloaded. */
+static void
+test_what_is_not_there(void **state)
+{
+  Compiled k;
+  Args a;
+  attnc_tensor t[5];
+  attnc_sizes n;
+  attnc_args args;
+  size_t need;
+  (void)state;
+  fill(&a, t, &n, &args);
+  assert_int_equal(by_hand_load(NULL), CUDA_ERROR_INVALID_VALUE);
+  assert_true(unloaded(NULL, &a));
+  for (int i = 1; i <= 2; i++) { /* the first entry, the second */
+    memset(&k, 0xff, sizeof k);
+    stub.stub_fail("cuModuleGetFunction", i, CUDA_ERROR_NOT_FOUND);
+    assert_int_equal(by_hand_load(&k), CUDA_ERROR_NOT_FOUND);
+    assert_true(unloaded(&k, &a));
+  }
+  assert_int_equal(stub.stub_modules(), 0);
+  assert_int_equal(by_hand_load(&k), CUDA_SUCCESS);
+  assert_int_equal(by_hand_launch(&k, NULL, NULL), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(by_hand_workspace(&k, NULL, &need), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(by_hand_workspace(&k, &a, NULL), CUDA_ERROR_INVALID_VALUE);
+  assert_int_equal(by_hand_unload(&k), CUDA_SUCCESS);
+  assert_true(unloaded(&k, &a));
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_the_same_call, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),
       cmocka_unit_test_setup_teardown(test_workspace_refused, setup, teardown),
       cmocka_unit_test_setup_teardown(test_the_same_refusals, setup, teardown),
   };
