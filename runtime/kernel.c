@@ -39,10 +39,9 @@ tell_stages(const attnc_context *c, const JitRequest *a, const json_t *notes)
     context_log(c, 3, "compiling %s took, in ms:%s", attnc_spec_name(a->spec), text);
 }
 
-/* Here or in another process. */
-static attnc_status
-make_entry(const attnc_context *c, const JitRequest *a, const JitResolved *answer,
-           Entry **out, attnc_error *e)
+attnc_status
+kernel_make(const attnc_context *c, const JitRequest *a, const JitResolved *answer,
+            Entry **out, attnc_error *e)
 {
   json_t *notes;
   TRY(c->cc ? cc_compile(c->cc, a, answer, out, &notes, e)
@@ -63,7 +62,7 @@ compile(attnc_context *c, const JitRequest *a, const JitResolved *answer, Found 
 {
   double start = clock_seconds();
   out->layer = "miss";
-  attnc_status status = make_entry(c, a, answer, &out->entry, e);
+  attnc_status status = kernel_make(c, a, answer, &out->entry, e);
   out->compile = clock_seconds() - start;
   stats_since(&c->stats, compile_us, start);
   trace_span(c->trace, "compile", attnc_spec_name(a->spec), answer->fields.schedule, start);

@@ -20,4 +20,8 @@ typedef struct Found {
 attnc_status kernel_get(attnc_context *, const JitRequest *, const JitResolved *, Found *,
                         attnc_error *);
 
+/* Compiled, in this process or in another, as the context has it; dumps are written. */
+attnc_status kernel_make(const attnc_context *, const JitRequest *, const JitResolved *,
+                         Entry **, attnc_error *);
+
 #endif

@@ -295,7 +295,7 @@ attnc_tuning_release(attnc_tuning *t)
   if (!t)
     return;
   for (int i = 0; i < t->n; i++)
-    attnc_kernel_release(t->at[i].kernel);
+    entry_release(t->at[i].entry);
   free(t->json);
   arena_free(t->arena);
   free(t);

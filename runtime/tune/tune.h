@@ -34,8 +34,8 @@ typedef struct Candidate {
   Schedule named;          /* the same, by name */
   int id;                  /* its place in attnc_tuning.at */
   Fault fault;
-  attnc_kernel *kernel;
-  const char *ptx; /* NULL: not compiled */
+  Entry *entry;
+  const char *ptx; /* NULL: not compiled; of the entry, or with the fault */
   attnc_error error;
   bool confirmed; /* its value is of the last rounds, in turns with the other best */
   int worker;     /* the worker that has it loaded; 0: none */

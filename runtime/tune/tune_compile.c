@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "runtime/kernel.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,14 +56,28 @@ typedef struct Pool {
   atomic_bool stop;
 } Pool;
 
+/* Here or in another process, as kernels of the context are. */
+static attnc_status
+make_entry(const Pool *p, Candidate *c)
+{
+  const Sweep *s = p->sweep;
+  JitRequest a = {.spec = s->spec,
+                  .problem = &s->copy,
+                  .want = &c->named,
+                  .target = s->t->target,
+                  .compile = &p->how};
+  JitResolved answer;
+  TRY(jit_resolve(&a, &answer, &c->error));
+  attnc_status st = kernel_make(s->ctx, &a, &answer, &c->entry, &c->error);
+  jit_resolved_free(&answer);
+  return st;
+}
+
 static void
 compile_one(const Pool *p, Candidate *c)
 {
-  const Sweep *s = p->sweep;
-  attnc_status st = attnc_compile_with(s->spec, s->problem, s->t->target, &c->schedule,
-                                       &p->how, &c->kernel, &c->error);
-  if (st == ATTNC_OK) {
-    c->ptx = attnc_kernel_ptx(c->kernel, NULL);
+  if (make_entry(p, c) == ATTNC_OK) {
+    c->ptx = c->entry->ptx;
     return;
   }
   c->told.state = ATTNC_TUNED_REFUSED;

@@ -468,6 +468,31 @@ strides(void **state)
   attnc_spec_release(s);
 }
 
+/* Candidates of a context that compiles in attnc-cc are compiled there, to the same. */
+static void
+compiled_elsewhere(void **state)
+{
+  (void)state;
+  attnc_tune_options o = {.top = 3, .dry = 1, .inject = "oversized"};
+  attnc_tuning *here = tune(o, ATTNC_OK);
+  attnc_context_release(ctx);
+  attnc_options there = {.size = sizeof there,
+                         .libcuda = EMULATOR,
+                         .cache_dir = dir,
+                         .cache = 1,
+                         .tune_dir = dir,
+                         .cc = "1"};
+  assert_int_equal(attnc_context_create(&there, &ctx, NULL), ATTNC_OK);
+  attnc_tuning *t = tune(o, ATTNC_OK);
+  attnc_stats stats = {.size = sizeof stats};
+  attnc_context_stats(ctx, &stats, NULL);
+  assert_int_equal(stats.cc_compiled, 3);
+  same_values(t, here);
+  assert_int_equal(injected(t, "oversized")->state, ATTNC_TUNED_REFUSED);
+  attnc_tuning_release(here);
+  attnc_tuning_release(t);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -475,12 +500,19 @@ main(int argc, char **argv)
     return attnc_tune_worker(NULL) != ATTNC_OK;
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(found_and_used), TEST(levels),
-      TEST(within),         TEST(faults_are_rejected),
-      TEST(stopped),        TEST(workers),
-      TEST(refused),        TEST(hanging_is_stopped),
-      TEST(strides),        TEST(less_replaces_nothing),
-      TEST(goes_on),        TEST(shards_meet),
+      TEST(found_and_used),
+      TEST(levels),
+      TEST(within),
+      TEST(faults_are_rejected),
+      TEST(stopped),
+      TEST(workers),
+      TEST(refused),
+      TEST(hanging_is_stopped),
+      TEST(strides),
+      TEST(less_replaces_nothing),
+      TEST(goes_on),
+      TEST(shards_meet),
+      TEST(compiled_elsewhere),
   };
   return cmocka_run_group_tests_name("tune", tests, NULL, NULL);
 }
