@@ -82,6 +82,14 @@ class Prefix(unittest.TestCase):
         for name in ("libattnc.so.0", "libattnc_rt.so.0", "attnc/libattnc_llvm.so"):
             self.assertIn(self.path("bin", "..", self.libraries, name), said)
 
+    def test_compiled_elsewhere(self):
+        """attnc-cc is found relative to the library, and finds libattnc itself."""
+        out = run(self.path("bin", "attnc"), "run", SPEC, "--shape", "b1 h4/1 s64", "--device",
+                  "emu", "--verify", ATTNC_CC="1", ATTNC_LOG="debug")
+        self.assertIn("PASS", out)
+        self.assertIn("/libexec/attnc/attnc-cc is process", out)
+        self.assertIn(self.prefix, out)
+
     def test_tune_finds_its_worker(self):
         out = run(self.path("bin", "attnc"), "tune", SPEC, "--shape", "b1 h4/1 s32", "--top", "1",
                   "--device", "emu", "--dry-run")
@@ -104,6 +112,7 @@ class Prefix(unittest.TestCase):
         for name in ("hello", "bundle"):
             self.assertNotIn("libattnc", run("ldd", os.path.join(folder, name)))
         self.programs(folder, ATTNC_LLVM=self.library("attnc", "libattnc_llvm.so"))
+        self.programs(folder, ATTNC_CC=self.path("libexec", "attnc", "attnc-cc"))
 
     def test_find_package(self):
         folder = os.path.join(self.copied(), "find_package")

@@ -6,6 +6,8 @@
  *   torture threads N  16 threads in one context, then 12 in two contexts on two devices
  *                      beside upkeep of their cache: N launches each; built with the
  *                      preset tsan it is what ThreadSanitizer looks at
+ *   torture cc N       16 threads whose kernels are compiled by attnc-cc, of which one is
+ *                      killed now and then: N launches; with tsan as well
  *   torture helpers N  4 threads on two devices launch kernels of many CTAs with changing
  *                      numbers of host threads, while the process forks: N launches each
  *
@@ -14,6 +16,7 @@
 
 #include <attnc/attnc.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -47,6 +50,7 @@ typedef struct Tally {
 } Tally;
 static Tally *tally;
 static uint16_t expected[KEYS][N];
+static const char *cc = "0"; /* where contexts compile */
 static char dir[] = "/tmp/attnc-torture-XXXXXX";
 
 static void
@@ -79,7 +83,9 @@ make_context(int cache)
                      .libcuda = EMULATOR,
                      .cache = cache,
                      .cache_dir = dir,
-                     .tune_dir = dir};
+                     .tune_dir = dir,
+                     .cc = cc,
+                     .cc_limits = "workers=3,compiles=20"};
   if (attnc_context_create(&o, &c, &e) != ATTNC_OK)
     complain("context", e.message);
   return c;
@@ -308,6 +314,24 @@ typedef struct Worker {
   int number, device, launches;
 } Worker;
 
+/* What reads and writes the tuning table beside those that look up in it. */
+static void
+tune_key(attnc_context *c, int key)
+{
+  static const attnc_schedule schedule = {.size = sizeof schedule,
+                                          .template_name = "ref_fwd"};
+  attnc_problem problem = {.size = sizeof problem, .device = 1, .sizes = &sizes};
+  attnc_spec *spec = make_spec(key);
+  char *json = NULL, *list = NULL;
+  if (attnc_tune_record(c, spec, &problem, &schedule, 1 + key, "est_cycles", NULL) ||
+      attnc_key_explain(c, spec, &problem, NULL, &json, NULL) ||
+      attnc_tune_list(c, NULL, &list, NULL))
+    complain("tuning table", "could not be used");
+  attnc_text_free(json);
+  attnc_text_free(list);
+  attnc_spec_release(spec);
+}
+
 static void *
 work(void *arg)
 {
@@ -326,6 +350,8 @@ work(void *arg)
     if (i % 8 == 4 && attnc_cache_stat(w->c, &json, NULL) != ATTNC_OK)
       complain("cache_stat", "failed");
     attnc_text_free(json);
+    if (i % 16 == 2)
+      tune_key(w->c, (w->number + i) % 12);
   }
   close_run(&r);
   return NULL;
@@ -383,6 +409,79 @@ run_threads(int launches)
   attnc_context_release(two[0]);
   attnc_context_release(two[1]);
   printf("threads: ");
+}
+
+/* ---- compiling elsewhere ---- */
+
+/* Ends a child of this process, the first of the first thread that has one. */
+static void
+kill_one(void)
+{
+  int pid = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  for (struct dirent *t; tasks && !pid && (t = readdir(tasks)) != NULL;) {
+    char path[100];
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/children", t->d_name);
+    FILE *f = fopen(path, "r");
+    if (f && fscanf(f, "%d", &pid) != 1)
+      pid = 0;
+    if (f)
+      fclose(f);
+  }
+  if (tasks)
+    closedir(tasks);
+  if (pid > 0 && !kill(pid, SIGKILL))
+    count(&tally->killed);
+}
+
+/* At moments up to six times as far apart as a plan by a new process takes. */
+static void *
+kill_workers(void *arg)
+{
+  const double *seconds = arg;
+  unsigned seed = 15;
+  while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+    usleep((useconds_t)(*seconds * 6e3 * (rand_r(&seed) % 1000)));
+    kill_one();
+  }
+  return NULL;
+}
+
+static double
+seconds_of_a_plan(void)
+{
+  struct timespec a, b;
+  attnc_plan *p = NULL;
+  attnc_context *c = make_context(1);
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  if (get(c, 0, 0, 0, &p, NULL) != ATTNC_OK)
+    complain("plan", "none by attnc-cc");
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  attnc_plan_release(p);
+  attnc_context_release(c);
+  return (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
+}
+
+/* Nothing is kept in the cache, so that each of the contexts compiles every key. */
+static void
+run_cc(int launches)
+{
+  pthread_t killer;
+  expect(12);
+  cc = "1";
+  double seconds = seconds_of_a_plan();
+  if (pthread_create(&killer, NULL, kill_workers, &seconds))
+    complain("thread", "not started");
+  for (int i = 0; i < 4; i++) {
+    attnc_context *c = make_context(1);
+    run_workers(16, &c, 1, 2, launches / 4 + 1);
+    attnc_context_release(c);
+  }
+  __atomic_store_n(&over, 1, __ATOMIC_RELAXED);
+  pthread_join(killer, NULL);
+  if (waitpid(-1, NULL, WNOHANG) >= 0)
+    complain("attnc-cc", "a process is left");
+  printf("cc: %d processes killed, ", tally->killed);
 }
 
 /* ---- helpers ---- */
@@ -507,6 +606,8 @@ main(int argc, char **argv)
     run_storm(launches);
   else if (!strcmp(argv[1], "threads"))
     run_threads(launches);
+  else if (!strcmp(argv[1], "cc"))
+    run_cc(launches);
   else if (!strcmp(argv[1], "helpers"))
     run_helpers(launches);
   else
