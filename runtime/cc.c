@@ -218,9 +218,11 @@ give_up(Compile *k, CcOutcome outcome, const CcEnd *end, attnc_error *e)
   else
     err_set(e, ATTNC_ERR_COMPILE, "compiling %s for %s, attnc-cc %s%s%s", name, target,
             end->how, *end->said ? ": " : "", end->said);
-  pthread_mutex_lock(&cc->lock);
-  cc_failed_add(cc->failed, k->answer->key, k->json, e);
-  pthread_mutex_unlock(&cc->lock);
+  if (!end->killed || outcome == CC_LATE) { /* else it was not the compile's doing */
+    pthread_mutex_lock(&cc->lock);
+    cc_failed_add(cc->failed, k->answer->key, k->json, e);
+    pthread_mutex_unlock(&cc->lock);
+  }
   tell(cc, 1, "%s", e->message);
   return e->status;
 }

@@ -434,14 +434,14 @@ kill_one(void)
     count(&tally->killed);
 }
 
-/* At moments up to six times as far apart as a plan by a new process takes. */
+/* At moments up to twenty times as far apart as a plan by a new process takes. */
 static void *
 kill_workers(void *arg)
 {
   const double *seconds = arg;
   unsigned seed = 15;
   while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
-    usleep((useconds_t)(*seconds * 6e3 * (rand_r(&seed) % 1000)));
+    usleep((useconds_t)(*seconds * 2e4 * (rand_r(&seed) % 1000)));
     kill_one();
   }
   return NULL;
