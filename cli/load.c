@@ -83,6 +83,7 @@ read_window(const json_t *j, int64_t out[2])
 #define READ_TABLES(value, key)
 #define READ_BIAS(value, key)
 #define READ_SWITCH(value, key)
+#define READ_BLOCKS(value, key)
 #define READ_SCALARS(value, key)
 #define READ_TENSORS(value, key)
 

@@ -114,6 +114,34 @@ add_tensor(Tb *t, const CallTensor *x, Call *c)
   c->lengths[x->slot] = list;
 }
 
+/* That of a slot among the tables. */
+static Lookup
+table_of(const Spec *s, const Lookup *tables, int slot)
+{
+  int i = 0;
+  while (s->tables.at[i].slot != slot)
+    i++;
+  return tables[i];
+}
+
+/* NULL: the call has none. */
+static const BlockLists *
+block_lists(Tb *t, const Spec *s, const Lookup *tables)
+{
+  static const int n[] = {ATTNC_FULL_KV_NUM_BLOCKS, ATTNC_KV_NUM_BLOCKS};
+  static const int at[] = {ATTNC_FULL_KV_INDICES, ATTNC_KV_INDICES};
+  if (!spec_has_lists(s))
+    return NULL;
+  BlockLists *l = NEW(t->arena, BlockLists);
+  l->rows = s->block_list.rows[0];
+  l->keys = s->block_list.rows[1];
+  for (int i = 0; i < LIST_KINDS; i++) {
+    l->n[i] = table_of(s, tables, n[i]);
+    l->at[i] = table_of(s, tables, at[i]);
+  }
+  return l;
+}
+
 static const Call *
 call_of(Tb *t, const Spec *s, const Call *host)
 {
@@ -143,7 +171,9 @@ call_of(Tb *t, const Spec *s, const Call *host)
   c->mask = (Mask){.band = spec_band(s),
                    .sq = c->sq,
                    .sk = c->sk,
-                   .mods = s->mask_mod.n ? &c->mods : NULL};
+                   .mods = s->mask_mod.n ? &c->mods : NULL,
+                   .lists = block_lists(t, s, c->tables)};
+  c->end = mask_of_end(&c->mask);
   return c;
 }
 

@@ -34,6 +34,7 @@ typedef struct Call {
   int d, dv;
   Dtype dt; /* of q, k and v where they are equal */
   Mask mask;
+  Mask end;  /* of tiles that are seen whole */
   Mods mods; /* what mask and scores read */
   Idx h, hk, sq, sk;
 } Call;

@@ -244,7 +244,8 @@ static double
 alike(const Search *s, const Template *t)
 {
   const Spec *p = s->c.spec;
-  return spec_score_is_plain(p) && !p->mask_mod.n ? t->alike : 0;
+  bool plain = spec_score_is_plain(p) && !p->mask_mod.n && !spec_has_lists(p);
+  return plain ? t->alike : 0;
 }
 
 /* Is it to be taken, though the model finds both alike? */

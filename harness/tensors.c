@@ -1,5 +1,6 @@
 #include "harness/tensors.h"
 
+#include "harness/lists.h"
 #include "harness/pages.h"
 #include "harness/random.h"
 #include "harness/seqlens.h"
@@ -202,6 +203,11 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
     pages_fill(t, seed);
   if (seqlens_leave_open(&t->call))
     seqlens_kill(t);
+  if (lists_are_in(&t->call)) {
+    lists_fill(t, seed);
+    if (!pages_are_in(&t->call))
+      lists_kill(t);
+  }
   return ATTNC_OK;
 }
 
@@ -221,6 +227,8 @@ tensors_tables(const CallInfo *call, const attnc_sizes *z, uint64_t seed, Tensor
     }
   if (st == ATTNC_OK)
     seqlens_fill(t);
+  if (st == ATTNC_OK && lists_are_in(call))
+    lists_fill(t, seed);
   if (st != ATTNC_OK)
     tensors_free(t);
   return st;

@@ -113,11 +113,23 @@ overflowed(double got, double want, Dtype ty)
          (got > 0) == (want > 0);
 }
 
+/* A block of rows is of one row of blocks: that in hand. */
+static bool
+tainted_by_lists(const Ref *r, int i)
+{
+  for (int64_t j = 0; j < r->seq.sk; j++)
+    if (ref_block(r, j) != REF_BLOCK_UNSEEN && !isfinite(ref_value(r, j, i)))
+      return true;
+  return false;
+}
+
 /* Can row q's block see a key that q does not, whose V is no finite number in column i?
  * Ranges of later rows end no earlier, so each key is looked at once. */
 static bool
 tainted(const Ref *r, int64_t q, int i)
 {
+  if (r->lists)
+    return tainted_by_lists(r, i);
   int64_t first = q < BLOCK_ROWS ? 0 : q - BLOCK_ROWS + 1;
   int64_t last = q + BLOCK_ROWS > r->seq.sq ? r->seq.sq - 1 : q + BLOCK_ROWS - 1;
   Range own = r->exprs && r->spec->mask_mod.n ? (Range){0, 0} : ref_visible(r, q);

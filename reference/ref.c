@@ -229,7 +229,7 @@ take_memory(Ref *r)
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
          (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
          (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && take_slack(r) &&
-         ref_exprs_open(r);
+         ref_exprs_open(r) && ref_lists_open(r);
 }
 
 /* ---- one row ---- */
@@ -301,14 +301,21 @@ add_values(const float *restrict v, int64_t n, int dv, const double *restrict p6
     }
 }
 
+/* What the band has of it. */
 Range
-ref_visible(const Ref *r, int64_t q)
+ref_in_band(const Ref *r, int64_t q)
 {
   int64_t at = q + (r->band.bottom_right ? r->seq.sk - r->seq.sq : 0);
   int64_t from = r->band.lo == INT_MIN ? 0 : at + r->band.lo;
   int64_t to = r->band.hi == INT_MAX ? r->seq.sk : at + r->band.hi + 1;
   Range keys = {from < 0 ? 0 : from, to > r->seq.sk ? r->seq.sk : to};
   return keys.from < keys.to ? keys : (Range){0, 0};
+}
+
+Range
+ref_visible(const Ref *r, int64_t q)
+{
+  return spec_has_lists(r->spec) ? (Range){0, r->seq.sk} : ref_in_band(r, q);
 }
 
 /* A score is an fp32 number: beyond their range it is infinite. */

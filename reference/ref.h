@@ -50,7 +50,8 @@ typedef struct Ref {
   double *s64, *o64;      /* o64: the reference's row */
   float *s32, *o32;       /* o32: the plain computation's, rounded */
   float lse32;            /* and its LSE */
-  struct RefExprs *exprs; /* NULL: the spec has none */
+  struct RefExprs *exprs; /* NULL: nothing is asked of each key */
+  struct RefLists *lists; /* NULL: the call lists no blocks */
   int64_t n_seen;         /* keys of the row */
   /* What score_mod may be off by; NULL: there is none, or nobody asks. */
   double *score_error;        /* by key */
@@ -76,8 +77,10 @@ attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
 
 /* The query of the i-th row of q, -1: it is none of the sequence. */
 int64_t ref_row_index(const Ref *, int64_t i);
-/* The keys that the band lets row q see; of these a mask_mod may hide more. */
+/* The keys that the band lets row q see; of these a mask_mod may hide more.  All of them
+ * where blocks are listed: each key is asked then. */
 Range ref_visible(const Ref *, int64_t q);
+Range ref_in_band(const Ref *, int64_t q); /* of the band, whatever else there is */
 /* Fills o64, o32, lse32 and n_seen; returns the LSE. */
 double ref_row(Ref *, int64_t b, int64_t h, int64_t q);
 /* After ref_row, of the key with the largest weight: what its score's terms come to without
@@ -128,6 +131,16 @@ bool ref_is_hidden(const Ref *, int64_t key);
 bool ref_sees(Ref *, int64_t b, int64_t h, int64_t q, int64_t k);
 bool ref_table_is_empty(const Ref *, int table);
 float ref_element(const void *data, int64_t i, Dtype);
+
+/* ---- lists of blocks (ref_lists.c) ---- */
+
+typedef enum RefBlock { REF_BLOCK_UNSEEN, REF_BLOCK_PARTIAL, REF_BLOCK_FULL } RefBlock;
+/* Of a thread, in its arena; false: no memory. */
+bool ref_lists_open(Ref *);
+/* The row of blocks of a query becomes the one in hand. */
+void ref_lists_enter(Ref *, int64_t b, int64_t h, int64_t q);
+/* Of the row of blocks in hand, the one that has the key; PARTIAL: nothing is listed. */
+RefBlock ref_block(const Ref *, int64_t key);
 
 /* ---- what roundings and functions may be off by (ref_slack.c) ---- */
 

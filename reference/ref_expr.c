@@ -13,6 +13,13 @@ typedef struct RefExprs {
   ExprInput in;
 } RefExprs;
 
+/* Is something asked of each key? */
+static bool
+asks_keys(const Spec *s)
+{
+  return spec_has_expressions(s) || spec_has_lists(s);
+}
+
 /* ---- what the call gives ---- */
 
 static void
@@ -46,7 +53,7 @@ void
 ref_enter_tables(Ref *r)
 {
   const SpecTables *all = &r->spec->tables;
-  if (!spec_has_expressions(r->spec))
+  if (!asks_keys(r->spec))
     return;
   for (int i = 0; i < all->n; i++) {
     take_table(r, i);
@@ -70,7 +77,7 @@ check_sizes(const Ref *r, attnc_error *err)
 attnc_status
 ref_take_tables(Ref *r, attnc_error *err)
 {
-  if (!spec_has_expressions(r->spec))
+  if (!asks_keys(r->spec))
     return ATTNC_OK;
   TRY(check_sizes(r, err));
   for (int i = 0; i < r->spec->tables.n; i++)
@@ -96,7 +103,7 @@ ref_exprs_open(Ref *r)
 {
   const Spec *s = r->spec;
   Arena *a = r->arena;
-  if (!spec_has_expressions(s))
+  if (!asks_keys(s))
     return true;
   RefExprs *x = r->exprs = NEW(a, RefExprs);
   if (!x || !(x->hidden = ref_room(a, r->n.sk, 1, sizeof(bool))) ||
@@ -152,15 +159,30 @@ set_row(const Ref *r, RefExprs *x, int64_t b, int64_t h, int64_t q)
   var[EXPR_Q_IDX] = (int32_t)q;
 }
 
+/* Does the mask let the row in hand see key j, which its band is asked of, too? */
+static bool
+seen(const Ref *r, RefExprs *x, Range band, int64_t j)
+{
+  RefBlock block = ref_block(r, j);
+  if (block != REF_BLOCK_PARTIAL)
+    return block == REF_BLOCK_FULL;
+  if (j < band.from || j >= band.to)
+    return false;
+  x->in.var[EXPR_KV_IDX] = (int32_t)j;
+  x->in.width = EXPR_WIDE;
+  return !r->spec->mask_mod.n || value_of(x, r->spec->mask_mod.lists).i;
+}
+
 void
 ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
 {
   RefExprs *x = r->exprs;
+  Range band = ref_in_band(r, q);
+  ref_lists_enter(r, b, h, q);
   set_row(r, x, b, h, q);
   for (int64_t j = keys.from; j < keys.to; j++) {
     x->in.var[EXPR_KV_IDX] = (int32_t)j;
-    x->in.width = EXPR_WIDE;
-    x->hidden[j] = r->spec->mask_mod.n && !value_of(x, r->spec->mask_mod.lists).i;
+    x->hidden[j] = !seen(r, x, band, j);
     r->n_seen -= x->hidden[j];
     r->s64[j] = x->hidden[j] ? (double)-INFINITY : changed_wide(r, x, j);
     r->s32[j] = x->hidden[j] ? -INFINITY
@@ -177,15 +199,12 @@ ref_is_hidden(const Ref *r, int64_t key)
 bool
 ref_sees(Ref *r, int64_t b, int64_t h, int64_t q, int64_t k)
 {
-  Range keys = ref_visible(r, q);
-  if (k < keys.from || k >= keys.to)
-    return false;
-  if (!r->spec->mask_mod.n)
-    return true;
+  Range band = ref_in_band(r, q);
+  if (!r->exprs)
+    return k >= band.from && k < band.to;
+  ref_lists_enter(r, b, h, q);
   set_row(r, r->exprs, b, h, q);
-  r->exprs->in.var[EXPR_KV_IDX] = (int32_t)k;
-  r->exprs->in.width = EXPR_WIDE;
-  return value_of(r->exprs, r->spec->mask_mod.lists).i;
+  return seen(r, r->exprs, band, k);
 }
 
 bool

@@ -54,11 +54,11 @@ tried(void *user, ExprRange q, ExprRange k)
 /* ---- arguments ---- */
 
 static bool
-reads(const Spec *s, ExprOp op, int i)
+reads_number(const Spec *s, int i)
 {
   const ExprList *list = s->mask_mod.n ? &s->mask_mod.lists[0] : NULL;
   for (int k = 0; list && k < list->n; k++)
-    if (list->at[k]->op == op && list->at[k]->i == i)
+    if (list->at[k]->op == EXPR_OP_SCALAR && list->at[k]->i == i)
       return true;
   return false;
 }
@@ -68,12 +68,12 @@ static attnc_status
 check_reads(const Ref *r, bool exact, attnc_error *err)
 {
   for (int i = 0; i < r->spec->tables.n; i++)
-    if (exact && reads(r->spec, EXPR_OP_LOAD, i) && !r->tables[i].data &&
+    if (exact && spec_mask_reads(r->spec, i) && !r->tables[i].data &&
         !ref_table_is_empty(r, i))
       return err_set(err, ATTNC_ERR_USAGE, "tiles: tensor %s is missing",
                      r->spec->tables.at[i].name);
   for (int i = 0; i < r->spec->numbers.n; i++)
-    if (exact && reads(r->spec, EXPR_OP_SCALAR, i) && isnan(r->numbers[i]))
+    if (exact && reads_number(r->spec, i) && isnan(r->numbers[i]))
       return err_set(err, ATTNC_ERR_USAGE, "tiles: the number %s is missing",
                      r->spec->numbers.at[i].name);
   return ATTNC_OK;
@@ -124,7 +124,7 @@ count(Ref *r, const attnc_tile_choice *x, attnc_tile_counts *c, char *map, attnc
   attnc_status st = ATTNC_OK;
   if (!x->exact)
     decide(r, x->b, x->h, x, c, map);
-  else if (ref_exprs_open(r))
+  else if (ref_exprs_open(r) && ref_lists_open(r))
     mask_tiles(tried, &pairs, r->seq.sq, r->seq.sk, x->block_m, x->block_n, c, map);
   else
     st = err_set(err, ATTNC_ERR_NOMEM, "tiles of a call");

@@ -84,7 +84,8 @@ typedef struct MaskCount {
 static bool
 counts_mask(const Case *c)
 {
-  return c->memo && c->spec->mask_mod.n && c->sq <= SIZE_LIMIT && c->sk <= SIZE_LIMIT;
+  return c->memo && c->spec->mask_mod.n && !spec_has_lists(c->spec) &&
+         c->sq <= SIZE_LIMIT && c->sk <= SIZE_LIMIT;
 }
 
 /* One of each of MASK_KEYS equal parts, spread within them by the golden ratio, so that a
@@ -137,6 +138,21 @@ tiles_of_mask(const MaskProblem *x, int bn, ExprRange q)
   double seen = of[MASK_FULL] + of[MASK_PARTIAL];
   double partial = seen < 1 ? 1 - of[MASK_FULL] : of[MASK_PARTIAL]; /* one at least */
   return (Tiles){of[MASK_FULL], partial, fmin(seen * bn, (double)x->sk)};
+}
+
+/* ---- the tiles of a block whose lists the call has ---- */
+
+/* What lists hold is not known: a share of all blocks, of which one of a row is masked
+ * where the spec has masks. */
+static const double LISTED = 0.25;
+
+static Tiles
+tiles_of_lists(const Case *c, int bn)
+{
+  double all = ceil((double)c->sk / bn), seen = fmax(1, LISTED * all);
+  bool masked = mask_hides_in_blocks(c->spec);
+  double partial = masked ? fmin(seen, (double)c->spec->block_list.rows[1] / bn) : 0;
+  return (Tiles){seen - partial, partial, fmin(seen * bn, (double)c->sk)};
 }
 
 /* ---- the blocks of a problem ---- */
@@ -238,7 +254,8 @@ static void
 blocks_of(const Case *c, const Partition *p, Blocks *x)
 {
   Band band = spec_band(c->spec);
-  bool own = spec_has_lengths(c->spec), alike = mask_is_full(c->spec) && !own;
+  bool own = spec_has_lengths(c->spec), lists = spec_has_lists(c->spec);
+  bool alike = (mask_is_full(c->spec) || lists) && !own;
   double rows = (double)p->bm / p->pack * p->cluster;
   Tickets *t = &x->order;
   Lengths l = own ? lengths_assumed(c)
@@ -254,7 +271,9 @@ blocks_of(const Case *c, const Partition *p, Blocks *x)
   for (int i = 0; i < x->n; i++) {
     Middle of = middle_of(c, &l, t, i, rows);
     x->of[i] = m ? m->of[i]
-                 : tiles_of(&of.c, &band, p->bn, (double)of.rows.lo, (double)of.rows.hi);
+               : lists
+                   ? tiles_of_lists(c, p->bn)
+                   : tiles_of(&of.c, &band, p->bn, (double)of.rows.lo, (double)of.rows.hi);
   }
   if (p->listed)
     qsort(x->of, (size_t)x->n, sizeof *x->of, most_tiles_first);

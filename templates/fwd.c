@@ -1,5 +1,16 @@
 #include "templates/fwd.h"
 
+/* −inf where the mask hides a score: in a tile of a block that is listed to be seen whole
+ * where the keys have ended. */
+static void
+hide(Tb *t, const Call *p, Tile *x, At at, TileIter j)
+{
+  T_IF (t, i_not(j.whole))
+    *x = t_mask(t, &p->mask, *x, at);
+  T_IF (t, j.whole)
+    *x = t_mask(t, &p->end, *x, at);
+}
+
 Tile
 fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j, const TableTile *beside)
 {
@@ -9,7 +20,7 @@ fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j, const TableTile *bes
     return x;
   Tile *seen = t_var(t, x);
   T_PARTIAL (t, j)
-    *seen = t_mask(t, &p->mask, *seen, at);
+    hide(t, p, seen, at, j);
   return *seen;
 }
 
@@ -73,6 +84,34 @@ int
 fwd_table_bytes(const Spec *p, const Expr *load)
 {
   return dtype_bytes(spec_table_dtype(&p->tables.at[load->i]));
+}
+
+bool
+fwd_takes(const Spec *s, Why *why)
+{
+  const Rule rules[] = {
+      {!spec_has_lists(s) || !spec_has_seqlens(s),
+       "block_list takes sequences of one length, not seqlens", REASON_FIELD},
+      {!spec_has_lists(s) || !spec_has_tensor(s, ATTNC_PAGE_TABLE),
+       "block_list takes k and v in one piece, not page_table", REASON_FIELD},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+}
+
+bool
+fwd_refuse_lists(const Spec *p, const Sched *s, Why *why)
+{
+  const int *rows = p->block_list.rows;
+  if (!spec_has_lists(p))
+    return false;
+  if (rows[0] % s->bm)
+    return refused(why,
+                   "block_m %d does not divide the %d queries of a block of block_list",
+                   s->bm, rows[0]);
+  if (rows[1] % s->bn)
+    return refused(why, "block_n %d does not divide the %d keys of a block of block_list",
+                   s->bn, rows[1]);
+  return false;
 }
 
 bool

@@ -29,6 +29,9 @@ double fwd_mod_slots(const Spec *, bool masked, const Expr *beside);
 int fwd_table_bytes(const Spec *, const Expr *load); /* of an element */
 
 /* Rules of legality that templates share. */
+bool fwd_takes(const Spec *, Why *);
+/* Does a tile, or a block of rows, lie in two blocks of the call's lists? */
+bool fwd_refuse_lists(const Spec *, const Sched *, Why *);
 bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);
 bool fwd_refuse_shared(const Case *, int bytes, Why *);
 /* Registers a thread of a left operand of so many columns: `blocks` of 16 rows a warp. */

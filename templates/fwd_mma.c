@@ -45,7 +45,8 @@ applicable(const Case *c, Why *why)
       {!wide(s) || c->target->smem_block >= ROOM_WIDE,
        "head_dim or head_dim_v above 256 takes 99 KB of shared memory", REASON_DIMS},
   };
-  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  return fwd_takes(s, why) && takes;
 }
 
 extern const Template fwd_mma;
@@ -193,7 +194,7 @@ refuse(const Case *c, const Sched *s, Why *why)
   if (s->bm % (p->rows * s->warps / n) || warp_blocks(s) < 1 || warp_blocks(s) > 4)
     return refused(why, "block_m %d is not 1 to 4 times %d rows for each of %d warps",
                    s->bm, p->rows, s->warps / n);
-  if (fwd_refuse_keys(c->spec, s->bn, s->stages, why))
+  if (fwd_refuse_keys(c->spec, s->bn, s->stages, why) || fwd_refuse_lists(c->spec, s, why))
     return true;
   if (n > 1 && s->bn != 16 * n) /* with 32 keys ptxas 13.0 spilled 8 to 16 bytes */
     return refused(why, "block_n %d is not %d: 16 keys for each of the %d warps of a row",
@@ -359,8 +360,7 @@ typedef struct Cta {
 static View
 keys(const Cta *c, const Tensor *x, TileIter j)
 {
-  View v = seq_keys(&c->w.seq, x, c->w.hk, j.k0, c->s->bn);
-  return j.in_bounds ? v_in_bounds(v) : v;
+  return w_tile(seq_keys(&c->w.seq, x, c->w.hk, j.k0, c->s->bn), j);
 }
 
 static View

@@ -13,9 +13,7 @@ static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 static bool
 applicable(const Case *c, Why *why)
 {
-  (void)c;
-  (void)why;
-  return true;
+  return fwd_takes(c->spec, why);
 }
 
 extern const Template ref_fwd;
@@ -39,7 +37,6 @@ plain(void)
 static bool
 refuse(const Case *c, const Sched *s, Why *why)
 {
-  (void)c;
   if (s->bm != s->warps)
     return refused(why, "block_m must be num_warps (%d): a row a warp", s->warps);
   if (s->warps < 1 || s->warps > 32)
@@ -50,7 +47,7 @@ refuse(const Case *c, const Sched *s, Why *why)
     return refused(why, "num_stages must be 1: nothing is staged");
   if (ref_of(s)->q_in_regs)
     return refused(why, "q_in_regs has no meaning here: Q is never elsewhere");
-  return false;
+  return fwd_refuse_lists(c->spec, s, why);
 }
 
 /* About 60 instructions a key and row, one issued a clock by each of four schedulers. */
@@ -95,13 +92,13 @@ step(Tb *t, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc, TileIter j)
 {
   const Call *p = w->seq.call;
   At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
-  View row = seq_keys(&w->seq, p->k, w->hk, j.k0, 1);
-  Tile correction, k = t_load_one(t, j.in_bounds ? v_in_bounds(row) : row);
+  View row = w_tile(seq_keys(&w->seq, p->k, w->hk, j.k0, 1), j);
+  Tile correction, k = t_load_one(t, row);
   Tile x = t_row_dot(t, q, k);
   x = fwd_scores(t, p, x, at, j, NULL);
   Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
-  row = seq_keys(&w->seq, p->v, w->hk, j.k0, 1);
-  Tile v = t_load_one(t, w_seen(j.in_bounds ? v_in_bounds(row) : row, j));
+  row = w_tile(seq_keys(&w->seq, p->v, w->hk, j.k0, 1), j);
+  Tile v = t_load_one(t, w_seen(row, j));
   add(t, acc, sm->near, correction, v, weight);
 }
 

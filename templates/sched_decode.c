@@ -23,6 +23,8 @@ decode_applicable(const Case *c, Why *why)
       {c->target->cp_async || (s->head_dim <= 192 && s->head_dim_v <= 192),
        "head_dim or head_dim_v above 192: no registers for copies on their way",
        REASON_DIMS},
+      {!spec_has_lists(s), "block_list has no walk of single rows: fwd_mma takes it",
+       REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

@@ -34,7 +34,8 @@ wgmma_applicable(const Case *c, Why *why)
       {!s->page_table, "page_table: tensor maps have rows a pitch apart, not in pages",
        REASON_FIELD},
   };
-  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  return fwd_takes(s, why) && takes;
 }
 
 /* TMA takes rows that are multiples of 16 bytes apart, which `bias` promises. */
@@ -141,12 +142,13 @@ moves_registers(const Hopper *s)
   return s->bm > 64;
 }
 
-/* Expressions of a mask take most, and half of each tile's keys with a table beside (192
- * rows, 32 registers: ptxas 13.0 spilled 8 bytes). */
+/* Expressions of a mask take most, lists of blocks, and half of each tile's keys with a
+ * table beside (192 rows, 32 registers: ptxas 13.0 spilled 8 bytes). */
 static bool
 crowded_loader(const Spec *p, const Hopper *s)
 {
-  return p->mask_mod.n || (s->cluster > 1 && wgmma_beside(p, s));
+  bool asks = p->mask_mod.n || spec_has_lists(p);
+  return asks || (s->cluster > 1 && wgmma_beside(p, s));
 }
 
 /* Of the loading lane, and of those who compute: together what the block begins with. */
@@ -332,6 +334,22 @@ refuse_seqlens(const Case *c, const Hopper *s, Why *why)
   return false;
 }
 
+/* Lists are of one head each, and no band says what is on a diagonal. */
+static bool
+refuse_lists(const Case *c, const Sched *sched, Why *why)
+{
+  const Hopper *s = hopper_of(sched);
+  if (!spec_has_lists(c->spec))
+    return false;
+  if (s->pack_gqa)
+    return refused(why, "pack_gqa takes heads of one mask: block_list has one for each");
+  if (s->narrow_diagonal)
+    return refused(why, "narrow_diagonal takes a mask without block_list");
+  if (s->scheduler == SCHED_LPT)
+    return refused(why, "an lpt schedule takes a mask without block_list");
+  return fwd_refuse_lists(c->spec, sched, why);
+}
+
 bool
 wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 {
@@ -340,7 +358,7 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   int regs = live_regs(c->spec, s), most = most_regs(c->spec, s) - OTHERS;
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
-  if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why) ||
+  if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why) || refuse_lists(c, sched, why) ||
       items_refuse(c->spec, s->device_items, why))
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)

@@ -81,6 +81,7 @@ own_call(Tb *t, const Call *p, Idx sq, Idx sk, Idx q_first, Idx k_first)
   own->tables = own->mods.tables = own_tables(t, own, q_first, k_first);
   own->mask.mods = p->mask.mods ? &own->mods : NULL;
   own->mask.cut = has_keys(p) || seq_has_pages(p);
+  own->end = mask_of_end(&own->mask);
   return own;
 }
 

@@ -208,6 +208,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_pages_hazards COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --hazards)
   set_tests_properties(e2e_pages_pairs e2e_pages_hazards PROPERTIES LABELS e2e)
+  rotating(e2e_blocks 20 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/blocks.py $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  add_test(NAME e2e_blocks_pairs COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/blocks.py - --pairs)
+  set_tests_properties(e2e_blocks_pairs PROPERTIES LABELS e2e)
   rotating(e2e_mods 12 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/mods.py
     $<TARGET_FILE:attnc_cli> --shard {shard} LABELS e2e)
   add_test(NAME e2e_hazards COMMAND ${Python3_EXECUTABLE} -B

@@ -62,6 +62,7 @@ VARIANTS = (
     Variant("bias of heads", FULL, {"bias": {"axes": ["h", "q", "kv"], "dtype": "bf16"}},
             "b4 h16 s1024"),
     Variant("bias of all", FULL, {"bias": {"axes": ["q", "kv"], "dtype": "bf16"}}, "b4 h16 s1024"),
+    Variant("block_list", CAUSAL, {"block_list": {"block": [128, 128]}}),
     Variant("mask_bits", FULL, {"mask_bits": True}, "b4 h16 s1024"),
     Variant("mask_bits new", FULL, {"mask_bits": "new"}, "b16 h16 sq64 sk4096", (),
             "b2 h4/2 sq60 sk200"),
@@ -81,7 +82,7 @@ VARIED = frozenset(name for v in VARIANTS for name in v.fields)
 NOT_MEASURED = ("attnc", "name", "doc", "group_size", "align", "softmax_scale", "layout",
                 "specialize", "schedule")
 # What engines ask for, by the property that a spec would say it with.
-WANTED = {"block_list": "lists of blocks"}
+WANTED = {}
 WANTED_OPS = {"bwd": "backward", "decode": "decoding with split keys"}
 
 

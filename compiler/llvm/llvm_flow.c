@@ -216,11 +216,12 @@ lower_listed(Lo *lo, const Region *r)
   Seek *mine = &lo->seek[r->id], *from = &lo->seek[r->seek->id];
   V *word = mine->word + 1, phi[SEEK_STATE], first = from->found[r->skip];
   mine->end = seek_end(lo, r->seek);
+  mine->of = r->seek;
   V any = LLVMBuildICmp(lo->b, LLVMIntSLE, mine->end, first, "");
   open_loop(lo, &l, any, first);
   carry_words(lo, r, &l);
   carry_search(lo, from, phi, l.pre);
-  lo->loop_var[r->id] = seek_tile(lo, l.n_phi);
+  lo->loop_var[r->id] = seek_tile(lo, r->seek, l.n_phi);
   int outer = lo->loop_id;
   lo->loop_id = r->id;
   lower_region(lo, r);
@@ -238,7 +239,7 @@ lower_listed(Lo *lo, const Region *r)
   close_loop(lo, &l, now, more);
   V visited = phi_of(lo, lo->i32, before, l.pre);
   LLVMAddIncoming(visited, &l.n_phi, &latch, 1);
-  lo->found[r->visited.node->n] = seek_tile(lo, visited);
+  lo->found[r->visited.node->n] = seek_tile(lo, r->seek, visited);
 }
 
 /* Tiles that another role chooses. */

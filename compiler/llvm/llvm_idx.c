@@ -282,10 +282,24 @@ team_value(Lo *lo)
 
 /* ---- tiles of a walk with a test ---- */
 
+/* Bits of a word below its number. */
 V
-seek_tile(Lo *lo, V word)
+seek_flags(Lo *lo, const Region *seek)
 {
-  return LLVMBuildAShr(lo->b, word, k32(lo, 1), "");
+  return k32(lo, seek->has_whole ? 2 : 1);
+}
+
+V
+seek_tile(Lo *lo, const Region *seek, V word)
+{
+  return LLVMBuildAShr(lo->b, word, seek_flags(lo, seek), "");
+}
+
+V
+seek_whole(Lo *lo, V word)
+{
+  V bit = LLVMBuildLShr(lo->b, word, k32(lo, 1), "");
+  return LLVMBuildTrunc(lo->b, bit, lo->i1, "");
 }
 
 static V
@@ -295,9 +309,11 @@ tile_fact(Lo *lo, const Node *n)
   V word = s->word[n->a.k + 1];
   switch ((TileFact)n->b.k) {
   case TILE_NUMBER:
-    return seek_tile(lo, word);
+    return seek_tile(lo, s->of, word);
   case TILE_IS_PARTIAL:
     return LLVMBuildTrunc(lo->b, word, lo->i1, "");
+  case TILE_IS_WHOLE:
+    return seek_whole(lo, word);
   case TILE_IS_THERE:
     return LLVMBuildICmp(lo->b, LLVMIntSLE, s->end, word, "");
   }

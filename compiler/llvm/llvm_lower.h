@@ -125,6 +125,9 @@ V kf(Lo *, double);
 V to64(LLVMBuilderRef, Lo *, V);
 V bool_and(LLVMBuilderRef, V a, V b); /* NULL is true */
 V as_i32(Lo *, LLVMBuilderRef, V bit);
+V seek_flags(Lo *, const Region *seek); /* how many bits of a tile's word are flags */
+V seek_tile(Lo *, const Region *seek, V word); /* its number */
+V seek_whole(Lo *, V word);                    /* is it whole, where that is told */
 /* llvm_block.c */
 LLVMBasicBlockRef new_block(Lo *, const char *name);
 V phi_of(Lo *, LLVMTypeRef, V from, LLVMBasicBlockRef);
@@ -135,8 +138,8 @@ void hardly_ever(Lo *, V branch);
 void lower_flow(Lo *, const Region *);
 void hoist_here(Lo *); /* the current block becomes the hoist block */
 
-/* llvm_seek.c: walks with a test.  A tile is a word: its number, and whether it is PARTIAL.
- */
+/* llvm_seek.c: walks with a test.  A tile is a word: its number, whether it is whole where
+ * lists tell that, and whether it is PARTIAL. */
 enum { SEEK_STATE = 4 };
 typedef struct Seek {
   bool lanes; /* whole warps search: 32 tiles at once */
@@ -144,6 +147,7 @@ typedef struct Seek {
   V found[WALK_AHEAD + 1]; /* SEEK: words of its finds */
   V word[WALK_AHEAD + 2];  /* LOOP: of the tiles from −1 on */
   V end;                   /* LOOP: words below it are of no tile */
+  const Region *of;        /* LOOP: the search */
 } Seek;
 void lower_seek(Lo *, const Region *);
 V seek_next(Lo *, const Region *seek); /* the word of the next one */
@@ -164,7 +168,6 @@ void asm_constraint(Str *, const char *what, int n);
 /* llvm_idx.c: scalars */
 V idx_value(Lo *, Idx); /* i32, or i64 where a stride takes part */
 V idx_value64(Lo *, Idx);
-V seek_tile(Lo *, V word);             /* the number of a tile, of its word (llvm_seek.c) */
 bool idx_nonneg(Idx);                  /* proved */
 LLVMBuilderRef idx_builder(Lo *, Idx); /* where code that depends on it belongs */
 V pick(LLVMBuilderRef, LLVMIntPredicate, V x, V y); /* x where it is, else y */

@@ -17,19 +17,20 @@ seek_state(const Seek *s)
 }
 
 static V
-number_of(Lo *lo, V n)
+number_of(Lo *lo, const Region *r, V n)
 {
-  return LLVMBuildShl(lo->b, n, k32(lo, 1), "");
+  return LLVMBuildShl(lo->b, n, seek_flags(lo, r), "");
 }
 
 V
 seek_end(Lo *lo, const Region *r)
 {
   V least = idx_value(lo, r->span.lo);
-  return LLVMBuildShl(idx_builder(lo, r->span.lo), least, k32(lo, 1), "");
+  return LLVMBuildShl(idx_builder(lo, r->span.lo), least, seek_flags(lo, r), "");
 }
 
-/* Tile n's word; *empty: it is not to be visited. */
+/* The word of tile n, or of the tile at place n of lists; *empty: it is not to be visited.
+ */
 static V
 ask(Lo *lo, const Region *r, V n, V *empty)
 {
@@ -39,9 +40,14 @@ ask(Lo *lo, const Region *r, V n, V *empty)
   lo->late++;
   *empty = as_bit(lo, idx_value(lo, r->cond));
   V partial = as_i32(lo, lo->b, as_bit(lo, idx_value(lo, r->is_partial)));
+  V word = number_of(lo, r, r->listed ? idx_value(lo, r->tile) : n);
+  if (r->has_whole) {
+    V whole = as_i32(lo, lo->b, as_bit(lo, idx_value(lo, r->is_whole)));
+    word = LLVMBuildOr(lo->b, word, LLVMBuildShl(lo->b, whole, k32(lo, 1), ""), "");
+  }
   lo->loop_id = outer;
   lo->late++;
-  return LLVMBuildOr(lo->b, number_of(lo, n), partial, "");
+  return LLVMBuildOr(lo->b, word, partial, "");
 }
 
 static V
@@ -53,7 +59,7 @@ next_alone(Lo *lo, const Region *r)
   V empty, least = idx_value(lo, r->span.lo);
   LLVMBuildBr(lo->b, at);
   LLVMPositionBuilderAtEnd(lo->b, at);
-  V n = phi_of(lo, lo->i32, s->state[NEXT_TILE], pre), none = number_of(lo, n);
+  V n = phi_of(lo, lo->i32, s->state[NEXT_TILE], pre), none = number_of(lo, r, n);
   V some = LLVMBuildICmp(lo->b, LLVMIntSLE, least, n, "");
   LLVMBuildCondBr(lo->b, some, in, done);
   LLVMPositionBuilderAtEnd(lo->b, in);
@@ -155,7 +161,7 @@ fill(Lo *lo, const Region *r, LLVMBasicBlockRef full, V *phi)
   LLVMBuildBr(lo->b, full);
   come_from(some, phi, gathered);
   LLVMPositionBuilderAtEnd(lo->b, none);
-  V below = number_of(lo, LLVMBuildSub(lo->b, least, k32(lo, 1), ""));
+  V below = number_of(lo, r, LLVMBuildSub(lo->b, least, k32(lo, 1), ""));
   V ended[SEEK_STATE] = {top, k32(lo, 0), k32(lo, INT32_MAX), below};
   LLVMBuildBr(lo->b, full);
   come_from(none, phi, ended);
@@ -197,19 +203,35 @@ alone(const Region *r)
   return r != NULL;
 }
 
+/* The first tile: where there is none, one that is visited all the same, PARTIAL: the
+ * lowest, or of lists one behind all keys, of which nothing is seen. */
+static V
+first_word(Lo *lo, const Region *r, V word)
+{
+  V end = seek_end(lo, r);
+  if (!r->listed) {
+    V one = LLVMBuildOr(idx_builder(lo, r->span.lo), end, k32(lo, 1), "");
+    return pick(lo->b, LLVMIntSGT, word, one);
+  }
+  V none = number_of(lo, r, idx_value(lo, r->none));
+  none = LLVMBuildOr(lo->b, none, k32(lo, r->has_whole ? 3 : 1), "");
+  V is = LLVMBuildICmp(lo->b, LLVMIntSLE, end, word, "");
+  return LLVMBuildSelect(lo->b, is, word, none, "");
+}
+
 void
 lower_seek(Lo *lo, const Region *r)
 {
   Seek *s = &lo->seek[r->id];
-  V end = seek_end(lo, r);
-  V one = LLVMBuildOr(idx_builder(lo, r->span.lo), end, k32(lo, 1), "");
   s->lanes = !alone(r);
   for (int i = 0; i < SEEK_STATE; i++)
     s->state[i] = k32(lo, 0);
   s->state[NEXT_TILE] = idx_value(lo, r->span.hi);
   for (int i = 0; i < r->n_found; i++) {
     V word = seek_next(lo, r);
-    s->found[i] = i ? word : pick(lo->b, LLVMIntSGT, word, one);
-    lo->found[r->found[i].node->n] = seek_tile(lo, s->found[i]);
+    s->found[i] = i ? word : first_word(lo, r, word);
+    lo->found[r->found[i].node->n] = seek_tile(lo, r, s->found[i]);
   }
+  if (r->has_whole)
+    lo->found[r->first_whole.node->n] = seek_whole(lo, s->found[0]);
 }

@@ -122,9 +122,76 @@ box_of(const MaskProblem *p, ExprRange q, ExprRange k)
   return box;
 }
 
+/* ---- blocks that a call lists ---- */
+
+/* NULL: it is not known. */
+static const ExprTable *
+list_of(const MaskProblem *p, int slot)
+{
+  const SpecTables *all = &p->spec->tables;
+  for (int i = 0; i < all->n; i++)
+    if (all->at[i].slot == slot && p->tables && p->tables[i].data)
+      return &p->tables[i];
+  return NULL;
+}
+
+/* Is the block in the list of such a slot, of its first `most` entries? */
+static bool
+is_listed(const ExprTable *n, const ExprTable *at, const int64_t row[3], int64_t block,
+          int64_t most, int64_t *length)
+{
+  const int32_t *entries = at->data;
+  int64_t first = 0, where = 0;
+  for (int i = 0; i < 3; i++) {
+    where += row[i] * n->stride[i];
+    first += row[i] * at->stride[i];
+  }
+  int64_t have = ((const int32_t *)n->data)[where];
+  *length = have < 0 ? 0 : have < most ? have : most;
+  for (int64_t i = 0; i < *length; i++)
+    if (entries[first + i * at->stride[3]] == block)
+      return true;
+  return false;
+}
+
+/* Of a block of queries and a block of keys. */
+static MaskClass
+block_class(const MaskProblem *p, int64_t i, int64_t j)
+{
+  const ExprTable *full_n = list_of(p, ATTNC_FULL_KV_NUM_BLOCKS),
+                  *full = list_of(p, ATTNC_FULL_KV_INDICES),
+                  *n = list_of(p, ATTNC_KV_NUM_BLOCKS), *at = list_of(p, ATTNC_KV_INDICES);
+  if (!full_n || !full || !n || !at)
+    return MASK_PARTIAL;
+  int keys = p->spec->block_list.rows[1];
+  int64_t row[3] = {p->b.lo, p->h.lo, i}, most = (p->sk + keys - 1) / keys, many;
+  if (is_listed(full_n, full, row, j, most, &many))
+    return MASK_FULL;
+  if (!is_listed(n, at, row, j, most - many, &many))
+    return MASK_EMPTY;
+  return mask_hides_in_blocks(p->spec) ? MASK_PARTIAL : MASK_FULL;
+}
+
+/* Of all blocks that the box has a part of. */
+static MaskClass
+listed_class(const MaskProblem *p, ExprRange q, ExprRange k)
+{
+  const int *rows = p->spec->block_list.rows;
+  bool all = true, any = false;
+  for (int64_t i = q.lo / rows[0]; i <= q.hi / rows[0]; i++)
+    for (int64_t j = k.lo / rows[1]; j <= k.hi / rows[1]; j++) {
+      MaskClass its = block_class(p, i, j);
+      all = all && its == MASK_FULL;
+      any = any || its != MASK_EMPTY;
+    }
+  return all ? MASK_FULL : any ? MASK_PARTIAL : MASK_EMPTY;
+}
+
 MaskClass
 mask_tile_class(const MaskProblem *p, ExprRange q, ExprRange k)
 {
+  if (spec_has_lists(p->spec))
+    return listed_class(p, q, k);
   ExprBox box = box_of(p, q, k);
   const SpecExprs *mod = &p->spec->mask_mod;
   Limits n = limits_of(p, &box);

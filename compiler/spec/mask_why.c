@@ -64,10 +64,34 @@ put_unknown(const Spec *s, Str *out)
   }
 }
 
+/* Whose loop is the user's own. */
+static void
+put_lists(const Spec *s, Str *out)
+{
+  str_printf(
+      out,
+      "the tiles of the blocks of %d queries and %d keys that the call lists, in the "
+      "order of its lists: those of full_kv_indices are seen whole, those of "
+      "kv_indices %s\n",
+      s->block_list.rows[0], s->block_list.rows[1],
+      mask_hides_in_blocks(s) ? "by the masks of the spec" : "too: there are no masks");
+  str_put(out, "what is listed is the call's: schedules are chosen for a quarter of all "
+               "blocks\n");
+  put_band(s, out);
+  if (!s->mask_mod.n)
+    return;
+  put_expr(s, "asked of each key: ", s->mask_mod.at[0], out);
+  str_put(out, "\n");
+}
+
 void
 mask_why(const Spec *s, Str *out)
 {
-  bool one = !s->mask_mod.n || s->keys.one_range;
+  bool one = mask_is_one_range(s);
+  if (spec_has_lists(s)) {
+    put_lists(s, out);
+    return;
+  }
   if (mask_is_full(s)) {
     str_put(out, "every key of every row: there is no mask\n");
     return;

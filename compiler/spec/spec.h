@@ -88,6 +88,10 @@ typedef struct SpecBias {
   SpecAxes axes;  /* none: no bias */
   unsigned dtype; /* fp32, fp16, bf16 */
 } SpecBias;
+/* Rows of a block: queries, keys; 0: no lists. */
+typedef struct SpecBlocks {
+  int rows[2];
+} SpecBlocks;
 typedef struct SpecTables {
   const SpecTable *at;
   int n;
@@ -147,7 +151,8 @@ struct attnc_spec {
   bool prefix_len;
   int attention_chunk; /* 0: none */
   unsigned mask_bits;  /* MaskBits */
-  double softcap;      /* NaN: none; SPEC_RUN_TIME */
+  SpecBlocks block_list;
+  double softcap; /* NaN: none; SPEC_RUN_TIME */
   Alibi alibi_slopes;
   SpecBias bias;
   unsigned sink;      /* 0: none; of fp32, fp16, bf16 */
@@ -216,22 +221,26 @@ typedef struct Band {
   bool bottom_right;
 } Band;
 Band spec_band(const Spec *);
+/* Does the call list the blocks that are seen? */
+bool spec_has_lists(const Spec *);
+/* Do masks hide keys of blocks that are seen? */
+bool mask_hides_in_blocks(const Spec *);
 /* Does the mask hide nothing; may it hide keys before the first, behind the last that a row
- * sees? */
+ * sees?  In tiles of blocks that lists name. */
 bool mask_is_full(const Spec *);
 bool mask_cuts_left(const Spec *);
 bool mask_cuts_right(const Spec *);
 Dtype spec_table_dtype(const SpecTable *);
 /* Of its length: the call's, or a constant. */
 int64_t spec_axis_length(const SpecAxis *, const attnc_sizes *);
-/* Does an expression read the table, by its index in `tables`; does the mask? */
+/* Does an expression read the table, by its index in `tables`, or a walk; does the mask? */
 bool spec_reads_table(const Spec *, int table);
 bool spec_mask_reads(const Spec *, int table);
 /* The load of score_mod that reads an element of its own for each query and key, so that a
  * tile of scores has a tile of the table beside it: its last axes are q and kv, those
  * before are b and one of heads.  The first one of several; NULL: there is none. */
 const Expr *spec_score_tile(const Spec *);
-/* Are a row's keys one range, whose limits are known? */
+/* Are a row's keys one range, whose limits are known?  Those of lists are not. */
 bool mask_is_one_range(const Spec *);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);

@@ -363,19 +363,34 @@ read_per_tensor(SpecLoad *l, const Field *f, const DocNode *node, void *at)
 _Static_assert(sizeof(Dtype) == sizeof(unsigned) && sizeof(Layout) == sizeof(unsigned),
                "fields over tensors are arrays of one type");
 
+/* `due` is what it takes, `help` what to write. */
 static void
-read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+two_of(SpecLoad *l, const Field *f, const DocNode *node, const char *due, const char *help,
+       int out[2])
 {
-  int *out = to, i = 0;
-  if (!spec_value_is(l, node, DOC_LIST, "`[left, right]`"))
+  int i = 0;
+  if (!spec_value_is(l, node, DOC_LIST, due))
     return;
   if (node->n != 2) {
-    spec_fault(l, node->place, SE_LENGTH, "write `[left, right]`, -1 for unbounded",
-               "`%s` has two elements, not %d", f->key, node->n);
+    spec_fault(l, node->place, SE_LENGTH, help, "`%s` has two elements, not %d", f->key,
+               node->n);
     return;
   }
   for (const DocNode *n = node->first; n; n = n->next)
     spec_value_int(l, n, f, &out[i++]);
+}
+
+static void
+read_window(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  two_of(l, f, node, "`[left, right]`", "write `[left, right]`, -1 for unbounded", to);
+}
+
+static void
+read_pair(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  two_of(l, f, node, "`[queries, keys]`",
+         arena_printf(l->arena, "for example `%s`", f->example), to);
 }
 
 static void
@@ -704,6 +719,17 @@ read_bias(SpecLoad *l, const Field *f, const DocNode *node, void *to)
       check_bias(l, n, &b->axes);
 }
 
+static const Keys blocks_keys = {spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT, no_aliases,
+                                 " of `block_list`"};
+
+static void
+read_blocks(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  if (spec_value_is(l, node, DOC_MAP, "`{block: [queries, keys]}`"))
+    read_fields(l, &blocks_keys, node, to);
+}
+
 static Reader *const readers[FT_COUNT] = {
     [FT_VERSION] = read_version,
     [FT_NAME] = read_name,
@@ -724,6 +750,8 @@ static Reader *const readers[FT_COUNT] = {
     [FT_SCALARS] = read_scalars,
     [FT_AXES] = read_axes,
     [FT_BIAS] = read_bias,
+    [FT_BLOCKS] = read_blocks,
+    [FT_PAIR] = read_pair,
     [FT_TENSORS] = read_tensors,
     [FT_ARCH] = read_arch,
     [FT_SCHED_INT] = read_sched_int,

@@ -87,6 +87,8 @@ spec_is_default(Member m)
     return ((const SpecExprs *)m.at)->n == 0;
   case FT_BIAS:
     return ((const SpecBias *)m.at)->axes.n == 0;
+  case FT_BLOCKS:
+    return ((const SpecBlocks *)m.at)->rows[0] == 0;
   case FT_TABLES:
     return ((const SpecTables *)m.at)->n == 0;
   case FT_SCALARS:
@@ -234,10 +236,16 @@ reads(const SpecExprs *all, int table)
   return false;
 }
 
+static bool
+is_list(int slot)
+{
+  return slot < ATTNC_SLOT_COUNT && str_eq(tensor_info[slot].field, "block_list");
+}
+
 bool
 spec_mask_reads(const Spec *s, int table)
 {
-  return reads(&s->mask_mod, table);
+  return reads(&s->mask_mod, table) || is_list(s->tables.at[table].slot);
 }
 
 bool
@@ -272,16 +280,28 @@ spec_band(const Spec *s)
 }
 
 bool
-mask_is_full(const Spec *s)
+spec_has_lists(const Spec *s)
+{
+  return s->block_list.rows[0] != 0;
+}
+
+bool
+mask_hides_in_blocks(const Spec *s)
 {
   Band b = spec_band(s);
-  return b.lo == INT_MIN && b.hi == INT_MAX && !s->mask_mod.n;
+  return b.lo != INT_MIN || b.hi != INT_MAX || s->mask_mod.n;
+}
+
+bool
+mask_is_full(const Spec *s)
+{
+  return !mask_hides_in_blocks(s) && !spec_has_lists(s);
 }
 
 bool
 mask_is_one_range(const Spec *s)
 {
-  return !s->mask_mod.n || s->keys.one_range;
+  return !spec_has_lists(s) && (!s->mask_mod.n || s->keys.one_range);
 }
 
 bool

@@ -49,6 +49,8 @@ typedef enum FieldType {
   FT_SCALARS,
   FT_AXES, /* of a declared tensor */
   FT_BIAS,
+  FT_BLOCKS,
+  FT_PAIR,    /* of whole numbers, in a map */
   FT_TENSORS, /* names of tensors of the call */
   FT_ARCH,
   FT_SCHED_INT, /* the three of a schedule's fields */
@@ -93,10 +95,16 @@ enum {
 #define BIAS_FIELD(...) +1
 #include "compiler/spec/spec_fields.def"
 #undef BIAS_FIELD
+  ,
+  SPEC_BLOCKS_FIELD_COUNT = 0
+#define BLOCKS_FIELD(...) +1
+#include "compiler/spec/spec_fields.def"
+#undef BLOCKS_FIELD
 };
 extern const Field spec_fields[SPEC_FIELD_COUNT];
 extern const Field spec_table_fields[SPEC_TABLE_FIELD_COUNT]; /* keys of a tensor */
 extern const Field spec_bias_fields[SPEC_BIAS_FIELD_COUNT];
+extern const Field spec_blocks_fields[SPEC_BLOCKS_FIELD_COUNT];
 extern const int n_spec_fields;
 const Field *spec_field(const char *key); /* NULL: there is none */
 /* What a field means nothing without; NULL: nothing. */

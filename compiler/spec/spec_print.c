@@ -272,6 +272,17 @@ put_bias(Member m, Str *out, bool json)
   str_put(out, "}");
 }
 
+static void
+put_blocks(Member m, Str *out, bool json)
+{
+  const SpecBlocks *b = m.at;
+  const char *quote = json ? "\"" : "";
+  if (b->rows[0])
+    str_printf(out, "{%sblock%s: [%d, %d]}", quote, quote, b->rows[0], b->rows[1]);
+  else
+    str_put(out, "null");
+}
+
 /* Their numbers are arguments of a call, no part of the kernel but where they are
  * constants of it. */
 static void
@@ -300,6 +311,7 @@ static Writer *const writers[FT_COUNT] = {
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,     [FT_PINS] = put_pins,
     [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables,   [FT_SCALARS] = put_scalars,
     [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors, [FT_SWITCH] = put_switch,
+    [FT_BLOCKS] = put_blocks,
 };
 
 /* ---- canonical text ---- */

@@ -171,6 +171,22 @@ put_names(Str *out)
 }
 
 static void
+put_switch(Str *out, const char *words)
+{
+  str_put(out, "\"oneOf\": [{\"type\": \"boolean\"}, {");
+  put_words(out, words);
+  str_put(out, "}]");
+}
+
+static void
+put_set(Str *out, const char *words)
+{
+  str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
+  put_words(out, words);
+  str_put(out, "}");
+}
+
+static void
 put_type(Str *out, const Field *f)
 {
   switch (f->type) {
@@ -200,15 +216,14 @@ put_type(Str *out, const Field *f)
     str_put(out, "\"type\": \"boolean\"");
     break;
   case FT_SWITCH:
-    str_put(out, "\"oneOf\": [{\"type\": \"boolean\"}, {");
-    put_words(out, f->words);
-    str_put(out, "}]");
+    put_switch(out, f->words);
     break;
   case FT_ENUM:
   case FT_SCHED_ENUM:
     put_words(out, f->words);
     break;
   case FT_WINDOW:
+  case FT_PAIR:
     str_put(out, "\"type\": \"array\", \"minItems\": 2, \"maxItems\": 2, \"items\": {");
     put_integer(out, f);
     str_put(out, "}");
@@ -220,9 +235,7 @@ put_type(Str *out, const Field *f)
     put_names(out);
     break;
   case FT_TENSORS:
-    str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
-    put_words(out, f->words);
-    str_put(out, "}");
+    put_set(out, f->words);
     break;
   case FT_PINS:
     put_pins(out);
@@ -246,6 +259,9 @@ put_type(Str *out, const Field *f)
   case FT_BIAS:
     str_put(out, "\"$ref\": \"#/definitions/bias\"");
     break;
+  case FT_BLOCKS:
+    str_put(out, "\"$ref\": \"#/definitions/block_list\"");
+    break;
   case FT_COUNT:
     break;
   }
@@ -256,7 +272,8 @@ static bool
 is_json(FieldType t)
 {
   return t == FT_VERSION || t == FT_INT || t == FT_BOOL || t == FT_SCHED_BOOL ||
-         t == FT_SWITCH || t == FT_SCHED_INT || t == FT_WINDOW || t == FT_SCALE;
+         t == FT_SWITCH || t == FT_SCHED_INT || t == FT_WINDOW || t == FT_PAIR ||
+         t == FT_SCALE;
 }
 
 static bool
@@ -329,6 +346,20 @@ put_mods(Str *out, const char *name, ExprKind kind)
                "\"pattern\": \"" DECLARED_NAME "\"}]}}\n      }\n    }]}");
 }
 
+/* A map of so many keys. */
+static void
+put_map(Str *out, const char *name, const Field *fields, int n)
+{
+  str_printf(out,
+             "    \"%s\": {\n      \"type\": \"object\",\n"
+             "      \"additionalProperties\": false,\n      ",
+             name);
+  put_required(out, fields, n);
+  str_put(out, ",\n      ");
+  put_fields(out, fields, n, "      ");
+  str_put(out, "\n    },\n");
+}
+
 /* ---- the whole ---- */
 
 static void
@@ -346,17 +377,10 @@ put_schema(Str *out, Arena *arena)
                "      \"additionalProperties\": false,\n      ");
   const Field *pins = spec_pin_fields(arena, &n);
   put_fields(out, pins, n, "      ");
-  str_put(out, "\n    },\n    \"tensor\": {\n      \"type\": \"object\",\n"
-               "      \"additionalProperties\": false,\n      ");
-  put_required(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
-  str_put(out, ",\n      ");
-  put_fields(out, spec_table_fields, SPEC_TABLE_FIELD_COUNT, "      ");
-  str_put(out, "\n    },\n    \"bias\": {\n      \"type\": \"object\",\n"
-               "      \"additionalProperties\": false,\n      ");
-  put_required(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
-  str_put(out, ",\n      ");
-  put_fields(out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT, "      ");
   str_put(out, "\n    },\n");
+  put_map(out, "tensor", spec_table_fields, SPEC_TABLE_FIELD_COUNT);
+  put_map(out, "bias", spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
+  put_map(out, "block_list", spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
   put_mods(out, "mask_mod", EXPR_IS_MASK);
   str_put(out, ",\n");
   put_mods(out, "score_mod", EXPR_IS_SCORE);

@@ -64,6 +64,50 @@ mask_bits(const Spec *s)
   return t;
 }
 
+/* Lists of blocks: how many of a row of blocks, … */
+static SpecTable
+list_lengths(const Spec *s, const char *name)
+{
+  SpecTable t = {.name = name, .dtype = WORD_I32, .axes = {.n = 3}};
+  t.axes.at[0] = axis_of(s, SIZE_B, 0);
+  t.axes.at[1] = axis_of(s, SIZE_H, 0);
+  t.axes.at[2] = axis_of(s, SIZE_SQ, s->block_list.rows[0]);
+  return t;
+}
+
+/* … and which. */
+static SpecTable
+list_entries(const Spec *s, const char *name)
+{
+  SpecTable t = list_lengths(s, name);
+  t.axes.at[t.axes.n++] = axis_of(s, SIZE_SK, s->block_list.rows[1]);
+  return t;
+}
+
+static SpecTable
+kv_num_blocks(const Spec *s)
+{
+  return list_lengths(s, "kv_num_blocks");
+}
+
+static SpecTable
+kv_indices(const Spec *s)
+{
+  return list_entries(s, "kv_indices");
+}
+
+static SpecTable
+full_kv_num_blocks(const Spec *s)
+{
+  return list_lengths(s, "full_kv_num_blocks");
+}
+
+static SpecTable
+full_kv_indices(const Spec *s)
+{
+  return list_entries(s, "full_kv_indices");
+}
+
 static const struct {
   int slot;
   SpecTable (*make)(const Spec *);
@@ -71,7 +115,11 @@ static const struct {
                   {ATTNC_BIAS, bias},
                   {ATTNC_PREFIX_LEN, prefix_len},
                   {ATTNC_SINK, sink},
-                  {ATTNC_MASK_BITS, mask_bits}};
+                  {ATTNC_MASK_BITS, mask_bits},
+                  {ATTNC_KV_NUM_BLOCKS, kv_num_blocks},
+                  {ATTNC_KV_INDICES, kv_indices},
+                  {ATTNC_FULL_KV_NUM_BLOCKS, full_kv_num_blocks},
+                  {ATTNC_FULL_KV_INDICES, full_kv_indices}};
 
 /* Those of fields first, in the order of their slots. */
 void

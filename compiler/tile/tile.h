@@ -76,6 +76,15 @@ typedef struct Lookup {
   Idx first;                                /* elements of the tensor before its first */
 } Lookup;
 
+/* Lists of blocks that the call has (`block_list`): of each batch, head and row of blocks
+ * how many there are, and which.  Blocks of the one list are seen whole, of the other as
+ * the mask says. */
+typedef enum ListKind { LIST_FULL, LIST_PARTIAL, LIST_KINDS } ListKind;
+typedef struct BlockLists {
+  int rows, keys; /* of a block */
+  Lookup n[LIST_KINDS], at[LIST_KINDS];
+} BlockLists;
+
 typedef struct View {
   const Tensor *x;
   Idx b, h;
@@ -379,7 +388,10 @@ typedef struct Mask {
   Idx sq, sk;
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
   bool cut;         /* K and V may have rows behind the sk keys */
+  const BlockLists *lists; /* of the blocks that are seen at all; NULL: all of them are */
 } Mask;
+/* The same mask of a tile that is seen whole: the end of the keys alone hides any. */
+Mask mask_of_end(const Mask *);
 
 /* Where a tile of scores lies: first query, first key, batch and heads. */
 typedef struct At {

@@ -79,7 +79,7 @@ draw_expressions(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int
 static void
 draw(Picture *p, const Spec *spec, const attnc_sizes *n, int bm, int bn)
 {
-  if (spec->mask_mod.n) {
+  if (spec->mask_mod.n || spec_has_lists(spec)) {
     draw_expressions(p, spec, n, bm, bn);
     return;
   }

@@ -187,7 +187,7 @@ put_stride(Str *s, const Param *p)
 void
 tile_leaf_print(Str *s, const Node *n)
 {
-  static const char *const facts[] = {"", " is PARTIAL", " is there"};
+  static const char *const facts[] = {"", " is PARTIAL", " is there", " is whole"};
   if (n->kind == NODE_CTA) {
     str_printf(s, "cta.%c", "xyz"[n->n]);
     return;

@@ -221,6 +221,20 @@ forget_barriers(Tb *t, const Region *loop)
 
 /* ---- tiles ---- */
 
+/* Of lists: what the place has. */
+static void
+seek_lists(Tb *t, const Walk *w, Region *r)
+{
+  ListTile at = list_tile(w->listed, r->var);
+  r->listed = true;
+  r->tile = at.tile;
+  r->has_whole = w_has_whole(w);
+  r->is_whole = at.whole;
+  r->none = i_cdiv(w->listed->sk, w->bn);
+  if (r->has_whole)
+    r->first_whole = tile_found(t, true);
+}
+
 /* The search of a walk with a test.  What a tile is comes with it, and is asked once. */
 static const Region *
 seek(Tb *t, const Walk *w, int n)
@@ -235,6 +249,8 @@ seek(Tb *t, const Walk *w, int n)
   r->cond = w_empty(w, r->var);
   r->is_partial = w_partial(w, r->var);
   r->n_found = n;
+  if (w->listed)
+    seek_lists(t, w, r);
   for (int i = 0; i < n; i++) /* but the first may be below every tile: there is none */
     r->found[i] = tile_found(t, i == 0);
   return r;
@@ -290,6 +306,8 @@ open_tiles(Tb *t, const Walk *w, TileIter *j)
   j->is = i_int(1);
   j->masked = w_has(w, TILE_PARTIAL);
   j->partial = body->seek ? tile_ahead(body, 0, TILE_IS_PARTIAL) : w_partial(w, j->n);
+  if (body->seek && w_has_whole(w))
+    j->whole = tile_ahead(body, 0, TILE_IS_WHOLE);
   j->cut = j->masked && w->cut; /* a FULL one ends before `end` */
   j->in_bounds = !j->masked || w->even_k;
 }

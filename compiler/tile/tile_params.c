@@ -78,10 +78,11 @@ reach_search(Reach *r, const SequenceSearch *s)
 static void
 reach_region(Reach *r, const Region *region)
 {
-  const Idx parts[] = {region->cond,      region->loop.lo,      region->loop.hi,
-                       region->loop.step, region->next,         region->span.lo,
-                       region->span.hi,   region->span.full_lo, region->span.full_hi,
-                       region->is_partial};
+  const Idx parts[] = {region->cond,       region->loop.lo,      region->loop.hi,
+                       region->loop.step,  region->next,         region->span.lo,
+                       region->span.hi,    region->span.full_lo, region->span.full_hi,
+                       region->is_partial, region->tile,         region->is_whole,
+                       region->none};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
   reach_idx(r, region->entered);

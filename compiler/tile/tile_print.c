@@ -82,8 +82,8 @@ use_region(const Region *r, const Node **used)
     use(op->smem.row, used);
     if (op->body) {
       const Region *b = op->body;
-      const Idx idx[] = {b->loop.lo, b->loop.hi, b->loop.step,
-                         b->next,    b->cond,    b->is_partial};
+      const Idx idx[] = {b->loop.lo,    b->loop.hi, b->loop.step, b->next, b->cond,
+                         b->is_partial, b->tile,    b->is_whole,  b->none};
       use_span(&b->span, used);
       for (size_t i = 0; i < sizeof idx / sizeof *idx; i++)
         use(idx[i], used);
@@ -378,6 +378,16 @@ print_seek(Str *s, const Region *r)
   print_idx(s, r->cond);
   str_put(s, ", PARTIAL where ");
   print_idx(s, r->is_partial);
+  if (r->has_whole) {
+    str_put(s, ", whole where ");
+    print_idx(s, r->is_whole);
+  }
+  if (r->listed) {
+    str_put(s, ", its tile ");
+    print_idx(s, r->tile);
+    str_put(s, ", or ");
+    print_idx(s, r->none);
+  }
   str_put(s, "\n");
 }
 

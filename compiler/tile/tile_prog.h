@@ -13,6 +13,7 @@
 #include "compiler/expr/idx_graph.h"
 #include "compiler/target.h"
 #include "compiler/tile/tile_expr.h"
+#include "compiler/tile/tile_interval.h"
 #include "compiler/tile/walk.h"
 
 #include <attnc/attnc.h>
@@ -300,6 +301,12 @@ typedef struct Region {
    * whether each of them `is_partial`.  The first few are `found`: below span.lo where
    * there are no more; but the first is span.lo then, and PARTIAL. */
   Idx is_partial;
+  /* Of places in lists: the tile of each, whether the end of the keys alone hides any of
+   * it, which may be known of all (`has_whole`), and the tile behind all keys that is first
+   * where there is none. */
+  bool listed, has_whole;
+  Idx tile, is_whole, none;
+  Idx first_whole; /* that of the first one */
   Idx found[WALK_AHEAD + 1];
   int n_found;
   Carry *carry;
@@ -382,9 +389,37 @@ Idx tile_param(Tb *, ParamKind, int slot, int dim);
 Idx tile_loop_var(Tb *, const Region *);
 /* Of a loop over a walk with a test: the tile of so many visits from this one on (from −1
  * on), and what of it; behind it, the last one that was visited. */
-typedef enum TileFact { TILE_NUMBER, TILE_IS_PARTIAL, TILE_IS_THERE } TileFact;
+typedef enum TileFact {
+  TILE_NUMBER,
+  TILE_IS_PARTIAL,
+  TILE_IS_THERE,
+  TILE_IS_WHOLE
+} TileFact;
 Idx tile_ahead(const Region *, int by, TileFact);
 Idx tile_visited(const Region *);
+struct WalkTest {
+  Tb *t;
+  const Spec *spec;
+  IdxBox box; /* but for the key */
+  Idx sk;
+  const struct Region *loop; /* the last one over it */
+};
+/* A row of blocks whose lists are walked (tile_lists.c). */
+typedef struct ListRow {
+  Tb *t;
+  const BlockLists *lists;
+  Idx at[EXPR_AXES]; /* batch, head, row of blocks */
+  Idx full;          /* blocks in the list of those seen whole */
+  Idx blocks, sk;    /* of keys that there are; keys */
+  int bn, each;      /* keys of a tile, tiles of a block */
+  bool masks;        /* has the spec masks of its own? */
+} ListRow;
+/* What is at place n of the lists. */
+typedef struct ListTile {
+  Idx tile, empty, partial, whole;
+} ListTile;
+Walk walk_lists(Tb *, const Mask *, const WalkRows *, int bn);
+ListTile list_tile(const ListRow *, Idx n);
 void walk_loop(const Walk *, const Region *); /* the loop over it is this */
 Idx walk_first_key(const Walk *, Idx n);      /* of tile n */
 /* In a loop over a walk that is told, and before it: is there another tile? */

@@ -84,14 +84,6 @@ typedef struct Cuts {
   IdxBounds first, last;
 } Cuts;
 
-struct WalkTest {
-  Tb *t;
-  const Spec *spec;
-  IdxBox box; /* but for the key */
-  Idx sk;
-  const struct Region *loop; /* the last one over it */
-};
-
 static IdxRange
 one(Idx x)
 {
@@ -163,6 +155,8 @@ Walk
 w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
 {
   int64_t none;
+  if (m->lists)
+    return walk_lists(t, m, r, bn);
   bool left = m->band.lo != INT_MIN;
   Walk w = {.bn = bn, .cut = m->cut || m->band.hi != INT_MAX};
   Idx q1 = i_sub(i_min(i_add(r->q0, r->n), m->sq), 1);
@@ -220,6 +214,8 @@ w_has(const Walk *w, TileClass cls)
 Idx
 w_partial(const Walk *w, Idx n)
 {
+  if (w->listed)
+    return list_tile(w->listed, n).partial;
   bool partial = span_has(&w->tiles, TILE_PARTIAL);
   if (!span_has(&w->tiles, TILE_FULL))
     return i_int(1);
@@ -230,7 +226,13 @@ w_partial(const Walk *w, Idx n)
 Idx
 w_empty(const Walk *w, Idx n)
 {
-  return tested(w, n).no;
+  return w->listed ? list_tile(w->listed, n).empty : tested(w, n).no;
+}
+
+bool
+w_has_whole(const Walk *w)
+{
+  return w->listed && w->listed->masks;
 }
 
 /* Under a diagonal hardly a block's first tile is FULL; elsewhere that is for the sizes to
@@ -244,6 +246,8 @@ w_first(const Walk *w)
   v.n = w->seek ? w->seek->found[w->skip] : i_sub(w->tiles.hi, 1);
   v.partial = known ? i_int(v.masked) : span_partial(&w->tiles, v.n);
   v.k0 = walk_first_key(w, v.n);
+  if (w->seek && !w->skip)
+    v.whole = w->seek->first_whole;
   v.in_bounds = w->even_k;
   return v;
 }
@@ -284,17 +288,18 @@ w_plain(const Walk *w)
   r.tiles.full_lo = r.tiles.lo;
   r.tiles.full_hi = r.tiles.hi;
   r.test = NULL;
+  r.listed = NULL;
   return r;
 }
 
 /* Tiles are visited from the highest down, so only the first can be the ragged last one:
- * every tile ahead of another is whole. */
+ * every tile ahead of another is whole; but lists have any order. */
 TileIter
 w_ahead(const Walk *w, TileIter j, int by)
 {
   if (by == 0)
     return j;
-  TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = true};
+  TileIter v = {.walk = w, .partial = i_int(1), .masked = true, .in_bounds = !w->listed};
   v.cut = by < 0 && w->cut;
   v.n = !w->test ? i_sub(j.n, by)
         : j.loop ? tile_ahead(j.loop, by, TILE_NUMBER)
@@ -319,6 +324,12 @@ walk_loop(const Walk *w, const struct Region *loop)
 {
   if (w->test)
     w->test->loop = loop;
+}
+
+View
+w_tile(View v, TileIter j)
+{
+  return j.in_bounds ? v_in_bounds(v) : j.walk->listed ? v_predicated(v) : v;
 }
 
 View

@@ -41,6 +41,9 @@ typedef struct Walk {
    * asked of the mask's intervals besides, and those that are EMPTY are left out, but for
    * a first one of a block without any other.  NULL: they are one range. */
   struct WalkTest *test;
+  /* Its tiles are those of blocks that the call lists, and `tiles` counts their places in
+   * the lists: PARTIAL ones have the highest.  It has a test, too. */
+  const struct ListRow *listed;
   const struct Region *seek; /* t_walk: the search that finds them; … */
   int skip, ahead;           /* … its finds that the walk begins behind, and has ahead */
   bool told;                 /* which tiles are visited comes with their stages, and … */
@@ -49,10 +52,11 @@ typedef struct Walk {
 
 /* One tile of a walk. */
 typedef struct TileIter {
-  Idx n, k0;                 /* its index; its first key */
-  Idx is;                    /* is there such a tile */
-  Idx partial;               /* is it PARTIAL */
-  bool masked;               /* it may be */
+  Idx n, k0;   /* its index; its first key */
+  Idx is;      /* is there such a tile */
+  Idx partial; /* is it PARTIAL */
+  Idx whole;   /* and is that for the end of the keys alone: it is of a block seen whole */
+  bool masked; /* it may be */
   bool in_bounds;            /* not the ragged last one */
   bool cut;                  /* may be the highest one of a walk that is cut */
   bool open;                 /* the loop over it is being built */
@@ -65,12 +69,17 @@ Walk w_keys(Tb *, const Mask *, const WalkRows *, int bn);
 bool w_has(const Walk *, TileClass); /* may it have such a tile? */
 Idx w_partial(const Walk *, Idx n);  /* is tile n PARTIAL, or not known to be FULL? */
 Idx w_empty(const Walk *, Idx n); /* is tile n of a walk with a test known to be EMPTY? */
+/* May a tile be PARTIAL for the end of the keys alone, though the spec has masks? */
+bool w_has_whole(const Walk *);
 TileIter w_first(const Walk *);
 Walk w_rest(const Walk *);                    /* all but the first */
 Walk w_between(const Walk *, Idx lo, Idx hi); /* tiles lo to hi - 1 of it: at least one */
 Walk w_plain(const Walk *); /* all FULL, for who does not look at their class */
 TileIter w_ahead(const Walk *, TileIter, int by); /* the tile `by` visits after this one */
 TileIter w_last(const Walk *);
+/* The rows of K or V that are a tile, as far as they are there: all, where that is known.
+ * Lists may begin with a tile behind all keys. */
+View w_tile(View, TileIter);
 /* Rows of V that no row of the block sees are zeros: a weight of 0 does not make nothing of
  * a NaN or an infinity.  (K needs no such care: masked scores are replaced.) */
 View w_seen(View, TileIter);

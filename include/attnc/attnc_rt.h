@@ -141,7 +141,12 @@ enum {
   X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)             \
   X(PAGE_TABLE, "page_table", "fwd:in", "i32", "b max_pages", STRIDED, "page_table", 4)    \
   X(PAGE_TABLE_V, "page_table_v", "fwd:in", "i32", "b max_pages", STRIDED,                 \
-    "page_table:kv", 4)
+    "page_table:kv", 4)                                                                    \
+  X(KV_NUM_BLOCKS, "kv_num_blocks", "fwd:in", "i32", "field", STRIDED, "block_list", 4)    \
+  X(KV_INDICES, "kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list", 4)          \
+  X(FULL_KV_NUM_BLOCKS, "full_kv_num_blocks", "fwd:in", "i32", "field", STRIDED,           \
+    "block_list", 4)                                                                       \
+  X(FULL_KV_INDICES, "full_kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

@@ -63,6 +63,11 @@ def copy(to, source):
     to[...] = source
 
 
+def broadcast(x, shape):
+    """A view of that shape, whose axes of length 1 have a stride of 0."""
+    return numpy.broadcast_to(x, shape)
+
+
 def pad_last(x, n):
     """A copy with `n` zeros behind each row."""
     return numpy.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, n)])

@@ -83,6 +83,11 @@ def copy(to, source):
     to.copy_(source)
 
 
+def broadcast(x, shape):
+    """A view of that shape, whose axes of length 1 have a stride of 0."""
+    return x.expand(shape)
+
+
 def pad_last(x, n):
     return torch.nn.functional.pad(x, (0, n))
 

@@ -2,12 +2,12 @@
 
 The function, its arguments and their meaning are FlexAttention's of torch where they have the
 same name: tensors are [batch, heads, seqlen, head_dim], `scale` is the factor of the scores,
-the LSE is to base e.  The mask is given as `mask_mod`, not as a block mask: which tiles it
-hides follows from the expression.
+the LSE is to base e.  The mask is given as `mask_mod`: which tiles it hides follows from the
+expression.  Whose mask is a table that no expression is short enough for gives its block mask.
 """
 import json
 
-from . import _flash, arrays
+from . import _flash, arrays, blocks
 from .errors import UsageError
 from .peers import drop_in
 from .sizes import Sizes
@@ -43,14 +43,16 @@ def _listed(mods):
     return mods if isinstance(mods, (list, tuple)) else () if mods is None else (mods,)
 
 
-def _traced(lengths, score_mod, mask_mod, tensors, scalars):
+def _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars):
     """(fields of a spec, {name: array})."""
     tracer = Tracer(lengths, tensors, scalars)
-    fields = {"mask_mod": [tracer.mask(m) for m in _listed(mask_mod)],
-              "score_mod": [tracer.score(m) for m in _listed(score_mod)]}
+    lists = ({}, {}, []) if block_mask is None else blocks.take(block_mask, **lengths)
+    masks = [*_listed(mask_mod), *lists[2]]
+    fields = {"mask_mod": [tracer.mask(m) for m in masks],
+              "score_mod": [tracer.score(m) for m in _listed(score_mod)], **lists[0]}
     fields["tensors"], data = tracer.tensors()
     fields["scalars"] = {name: float(x) for name, x in tracer.scalars.items()}
-    return {name: x for name, x in fields.items() if x}, data
+    return {name: x for name, x in fields.items() if x}, {**data, **lists[1]}
 
 
 def _made(fields):
@@ -67,27 +69,29 @@ def _fields(dtype, dims, layout, return_lse, mods):
             "head_dim_v": dims[1], "layout": layout, "return_lse": return_lse, **mods}
 
 
-def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, tensors=None, scalars=None,
-              return_lse=False, layout="bhsd"):
+def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensors=None,
+              scalars=None, return_lse=False, layout="bhsd"):
     """The Spec that flex_attention computes with these arguments: its `fields` have what
     functions were traced to."""
     ops, lengths = _flash.ops_of(q, k, v), _lengths(layout, q, k, v)
-    mods, _ = _traced(lengths, score_mod, mask_mod, tensors, scalars)
+    mods, _ = _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars)
     q, v = _flash.usable(ops, q), _flash.usable(ops, v)
     return _made(_fields(_flash.dtype_of(ops, q, k, v)[0], (q.shape[-1], v.shape[-1]), layout,
                          return_lse, mods))
 
 
 @drop_in
-def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, tensors=None, scalars=None,
-                   scale=None, return_lse=False, layout="bhsd"):
+def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensors=None,
+                   scalars=None, scale=None, return_lse=False, layout="bhsd"):
     """softmax(score_mod(q k^T scale) where mask_mod) v, as torch's FlexAttention has it.
 
     q: (b, h, sq, d); k: (b, hk, sk, d); v: (b, hk, sk, dv), h a multiple of hk; fp16 or bf16;
     layout="bshd": (b, sq, h, d) and so on.  score_mod, mask_mod: an expression in text
     (docs/expressions.md), a function score_mod(score, b, h, q_idx, kv_idx) or mask_mod(b, h,
     q_idx, kv_idx), or a list of them: scores go through all in order, a key is seen where all
-    masks hold.  tensors: {name: array or attnc.table(…)}, what texts read, and what is to be
+    masks hold.  block_mask: which blocks of queries and keys are looked at, FlexAttention's
+    BlockMask or any object with its tensors: those of kv_indices by mask_mod and by its own
+    mask_mod, those of full_kv_indices whole.  tensors: {name: array or attnc.table(…)}, what texts read, and what is to be
     known of tables that functions capture.  scalars: {name: number} that are no part of the
     kernel.
 
@@ -95,7 +99,7 @@ def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, tensors=None, scal
     ExpressionError: a function does what no expression can say.
     """
     ops, lengths = _flash.ops_of(q, k, v), _lengths(layout, q, k, v)
-    mods, data = _traced(lengths, score_mod, mask_mod, tensors, scalars)
+    mods, data = _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars)
     dtype, device = _flash.dtype_of(ops, q, k, v)
     wide, head_dim = v.shape[-1], q.shape[-1]
     q, k, v = (_flash.usable(ops, x) for x in (q, k, v))

@@ -122,7 +122,7 @@ ARGUMENTS = {
     "gather_kv_indices": (NONE, SPARSE),
     "return_lse": ((None, False), "return_attn_probs=True returns (out, softmax_lse, S_dmask)"),
     # FlexAttention
-    "block_mask": (NONE, "give what it was made of, mask_mod=block_mask.mask_mod"),
+    "block_mask": (NONE, EXPRESSION + ", and block masks"),
     "kernel_options": (NONE, PLANNED),
     "return_aux": (NONE, "return_lse=True returns (out, lse)"),
     # vLLM

@@ -243,7 +243,7 @@ class Flex(common.Case):
                 (ValueError, "shapes do not agree", lambda: attnc.flex_attention(Q, K, LONG)),
                 (ValueError, "heads of q, 4", lambda: attnc.flex_attention(
                     Q, K[:, [0, 1, 1]], K[:, [0, 1, 1]])),
-                (NotImplementedError, "block_mask.*mask_mod=block_mask.mask_mod",
+                (attnc.UsageError, "block_mask has no kv_num_blocks",
                  lambda: attnc.flex_attention(Q, K, K, block_mask=object())),
                 (TypeError, "no argument 'tensor'; did you mean tensors",
                  lambda: attnc.flex_attention(Q, K, K, tensor={})),

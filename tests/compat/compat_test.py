@@ -22,7 +22,7 @@ LEFT_OUT = shutil.ignore_patterns("build", ".git", "out", "__pycache__")
 PATCHES = [
     ("include/attnc/attnc_rt.h", r'X\(MAX_PAGES, max_pages,[\s\\]*"[^"]*"\)',
      'X(EXTRAS, extras, "of a test")'),
-    ("include/attnc/attnc_rt.h", r'X\(PAGE_TABLE_V, "page_table_v", [^)]*?4\)',
+    ("include/attnc/attnc_rt.h", r'X\(FULL_KV_INDICES, "full_kv_indices", [^\n]*?\d\)',
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
     ("include/attnc/attnc_rt.h", r'X\(SOFTCAP, "softcap", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),

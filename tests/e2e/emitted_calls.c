@@ -34,6 +34,7 @@ static const struct {
     {"pages", HEAD "dtype: fp16\ncausal: true\npage_table: kv\nseqlens: [seqused_k]\n",
      "20/40,20/9,20/64"},
     {"bits", HEAD "dtype: fp16\nmask_bits: new\n", NULL},
+    {"blocks", HEAD "dtype: bf16\ncausal: true\nblock_list: {block: [64, 64]}\n", NULL},
 };
 static const char *const targets[] = {"sm_80", "sm_90a"};
 enum {

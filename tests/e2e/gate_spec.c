@@ -21,7 +21,7 @@ has_expressions(const json_t *spec)
 {
   static const char *const fields[] = {"mask_mod",        "score_mod", "softcap",
                                        "alibi_slopes",    "bias",      "prefix_len",
-                                       "attention_chunk", "mask_bits"};
+                                       "attention_chunk", "mask_bits", "block_list"};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     const json_t *v = json_object_get(spec, fields[i]);
     const char *word = json_string_value(v);

@@ -173,7 +173,8 @@ emit_one(Bench *b, const attnc_spec *spec, int i, const Case *c, Smem box)
 {
   Tb *t = b->t;
   Mods *m = mods_of(b, spec);
-  Mask mask = {spec_band(spec), m->sq, m->sk, spec->mask_mod.n ? m : NULL, false};
+  Mask mask = {.band = spec_band(spec), .sq = m->sq, .sk = m->sk};
+  mask.mods = spec->mask_mod.n ? m : NULL;
   At at = {.q = i_int(c->first_query),
            .k = i_int(c->first_key),
            .b = i_cta(t, 1),

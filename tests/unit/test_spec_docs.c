@@ -82,6 +82,8 @@ schema_has_the_tables_keys(void **state)
              spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   check_keys(json_object_get(json_object_get(schema, "definitions"), "bias"),
              spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "block_list"),
+             spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
@@ -275,6 +277,7 @@ type_text(const Field *f, char buf[128])
       [FT_SCALARS] = "map of names and numbers",
       [FT_AXES] = "list of axes",
       [FT_BIAS] = "map",
+      [FT_BLOCKS] = "map",
       [FT_TENSORS] = "list of tensors",
   };
   const char *also =
@@ -287,11 +290,13 @@ type_text(const Field *f, char buf[128])
              spec_int_more(f) ? "; or " : "", spec_int_more(f) ? spec_int_more(f) : "");
   else if (number)
     snprintf(buf, 128, "integer, %d to %d", f->lo, f->hi);
+  else if (f->type == FT_PAIR)
+    snprintf(buf, 128, "two integers, %d to %d, multiples of %d", f->lo, f->hi, f->step);
   else if (f->type == FT_SWITCH)
     snprintf(buf, 128, "true, false, %s", f->words);
   else
     snprintf(buf, 128, "%s%s", f->words, also);
-  bool slashes = !number && f->type != FT_SWITCH;
+  bool slashes = !number && f->type != FT_SWITCH && f->type != FT_PAIR;
   for (char *p = buf; slashes && p < buf + strlen(f->words); p++)
     if (*p == ' ')
       *p = '/';
@@ -364,6 +369,8 @@ put_specs(Str *out)
                  s->window[1]);
     if (s->mask_mod.n)
       str_printf(out, "%s`mask_mod`", s->causal || window ? ", " : "");
+    if (spec_has_lists(s))
+      str_printf(out, "%s`block_list`", mask_hides_in_blocks(s) ? ", " : "");
     str_printf(out, "%s%s | %s | %s |\n", mask_is_full(s) ? "none" : "",
                s->align == ALIGN_TOP_LEFT ? ", top-left" : "",
                s->score_mod.n ? "`score_mod`" : "", s->doc);
@@ -471,6 +478,8 @@ readme_is_committed(void **state)
   put_fields(&out, spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   str_put(&out, "\n## `bias`\n\n");
   put_fields(&out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
+  str_put(&out, "\n## `block_list`\n\n");
+  put_fields(&out, spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
   str_put(&out, "\n## `schedule`\n\n");
   put_fields(&out, pins, n_pins);
   put_mods(&out);

@@ -1,0 +1,100 @@
+"""Lists of blocks (`block_list`) with masks, modifiers, dims, dtypes, layouts, targets and
+schedules, so that every two values meet in some case.
+
+    blocks.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+
+`attnc run` draws the lists: rows of blocks with no block, with one kind alone, with both; in
+rising order or in any; sometimes an entry is no block. Entries behind the lengths are numbers of
+no block, and keys and values of blocks that no list of their heads names are NaN. A case that
+fails prints its spec. --pairs runs nothing: which pairs no case has.
+Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import factors
+
+FACTORS = {
+    "block": ((64, 64), (128, 128), (128, 64), (64, 128), (192, 96), (256, 32)),
+    "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [40, 25]",
+             "causal: true\nprefix_len: true", "attention_chunk: 48",
+             'mask_mod: "doc[b, q_idx] == doc[b, kv_idx]"',
+             'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"', "mask_bits: true"),
+    "score": ("", "softcap: 1.5", "alibi_slopes: h", "bias: {axes: [h, q, kv], dtype: fp16}",
+              "bias: {axes: [b, kv], dtype: fp32}", 'score_mod: "score + 0.5 * f32(h)"'),
+    "more": ("return_lse: true", "return_lse: true\nlse_base: 2", "sink: fp32\nreturn_lse: true",
+             "", "return_lse: true\nspecialize: [sq, sk]"),
+    "dims": ("head_dim: 32", "head_dim: 64", "head_dim: 64\nhead_dim_v: 32", "head_dim: 128"),
+    "dtype": ("fp16", "bf16"),
+    "layout": ("bshd", "bhsd"),
+    "shape": ("b2 h4/2 sq70 sk90", "b1 h2 sq200 sk300", "b2 h2/1 sq128 sk256", "b1 h3/1 sq1 sk400",
+              "b1 h1 sq260 sk77", "b1 h2 sq65 sk1"),
+    "how": (("sm_80", "template=ref_fwd", 4, 1), ("sm_75", "template=fwd_mma", 32, 16),
+            ("sm_80", "template=fwd_mma", 32, 16), ("sm_80", "template=fwd_mma,num_stages=2", 32, 16),
+            ("sm_120", "template=fwd_mma,block_m=64,num_warps=4,block_n=32", 64, 32),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,block_n=32,scheduler=grid", 64, 32),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,block_n=64,scheduler=persistent", 64, 64),
+            ("sm_90a", "template=fwd_wgmma,block_m=128,block_n=64,scheduler=dynamic", 128, 64),
+            ("sm_90a", "template=fwd_wgmma,block_m=192,block_n=96", 192, 96),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,block_n=64,intra_wg_overlap=false", 64, 64),
+            ("sm_90a", "template=fwd_wgmma,block_m=128,block_n=128,scheduler=persistent,o_in_v=true",
+             128, 128)),
+}
+
+
+def possible(case):
+    (rows, keys), (target, schedule, bm, bn) = case["block"], case["how"]
+    wide = "bm=192" in schedule or bm == 192
+    return not (rows % bm or keys % bn or (target == "sm_75" and case["dtype"] == "bf16")
+                or (wide and "128" in case["dims"]))
+
+
+def spec_of(case):
+    rows, keys = case["block"]
+    text = [f"attnc: 1\nname: blocks\ndtype: {case['dtype']}\n{case['dims']}\n"
+            f"layout: {case['layout']}\nblock_list: {{block: [{rows}, {keys}]}}"]
+    text += [case[x] for x in ("mask", "score", "more")]
+    if "doc[" in case["mask"]:
+        text.append("tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}}")
+    return "\n".join(filter(None, text)) + "\n"
+
+
+def run(attnc, folder, case, seed):
+    path = os.path.join(folder, "blocks.attn.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec_of(case))
+    target, schedule = case["how"][:2]
+    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--schedule",
+               schedule, "--shape", case["shape"], "--seed", str(seed), "--verify", "-q"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        print(f"FAIL  exit {r.returncode}: {' '.join(command[4:])}\n{spec_of(case)}"
+              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
+    return r.returncode == 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--cases", type=int, default=160)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{len(cases)} cases, {len(left)} pairs that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run(a.attnc, folder, cases[i], i) for i in range(first, a.cases, step)]
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
