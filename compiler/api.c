@@ -280,11 +280,14 @@ static void
 list_template(List *l, const Template *t)
 {
   Sched s;
-  if (!t->applicable(&l->c, NULL) || (!meant(t, &l->c) && !l->all))
+  bool suits = meant(t, &l->c);
+  if (!t->applicable(&l->c, NULL))
     return;
   for (int n = 0; space_point(t, &l->c, n, &s); n++) {
     Why why = {.text = ""};
     bool illegal = t->refuse(&l->c, &s, &why);
+    illegal =
+        illegal || (!suits && refused(&why, "%s is not meant for such sizes", t->name));
     if (illegal && !l->all)
       continue;
     const char *text = illegal ? arena_strdup(l->arena, why.text) : NULL;
@@ -293,7 +296,7 @@ list_template(List *l, const Template *t)
                 .cost = t->cost(&l->c, &s),
                 .why = text,
                 .n = n,
-                .rank = template_rank(t) + (meant(t, &l->c) ? 0 : n_templates)};
+                .rank = template_rank(t) + (suits ? 0 : n_templates)};
   }
 }
 
