@@ -299,9 +299,9 @@ class _Prepared:
         launch(*addresses, stream=ops.stream(self.device))
 
 
-def key_of(ops, sequences, side, x):
-    """What of a tensor a launch is packed from: of packed ones whatever their rows."""
-    packed = sequences and f"cu_seqlens_{side}" in sequences.tensors
+def key_of(ops, sequences, offsets, x):
+    """What of a tensor a launch is packed from: of one packed by these offsets whatever its rows."""
+    packed = sequences and offsets in sequences.tensors
     return ops.key_of_rows(x) if packed else ops.key(x)
 
 
@@ -311,8 +311,8 @@ def prepared(ops, q, k, v, options, out, sequences=None):
         table = _kept.table
     except AttributeError:
         table = _kept.table = {}
-    key = (*key_of(ops, sequences, "q", q), *key_of(ops, sequences, "k", k),
-           *key_of(ops, sequences, "k", v), ops.strides(out), options,
+    key = (*key_of(ops, sequences, "cu_seqlens_q", q), *key_of(ops, sequences, "cu_seqlens_k", k),
+           *key_of(ops, sequences, "cu_seqlens_k", v), ops.strides(out), options,
            sequences and (*sequences[:3], *((n, *ops.key(x)) for n, x in sequences.tensors.items())))
     found = table.get(key)
     if found is None:
