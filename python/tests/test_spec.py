@@ -151,13 +151,16 @@ class Specs(common.Case):
 
 class SizesTest(common.Case):
     def test_notation(self):
-        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024, 0, 0, 0))
-        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256, 0, 0, 0))
-        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3, 0, 0, 0))
-        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5, 0, 0, 0))
+        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024) + (0,) * 6)
+        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256) + (0,) * 6)
+        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3) + (0,) * 6)
+        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5) + (0,) * 6)
         packed = sizes.sizes("b2 h8/2 s5 total_q7 total_k9 bc4")
-        self.assertEqual(packed, (2, 8, 2, 5, 5, 7, 9, 4))
+        self.assertEqual(packed, (2, 8, 2, 5, 5, 7, 9, 4, 0, 0, 0))
         self.assertEqual(sizes.sizes(str(packed)), packed)
+        paged = sizes.sizes("b2 h8/2 s5 pages7 page_size16 max_pages3")
+        self.assertEqual(paged, (2, 8, 2, 5, 5, 0, 0, 0, 7, 16, 3))
+        self.assertEqual(sizes.sizes(str(paged)), paged)
 
         class Whole:  # numpy's and torch's integers are of this kind
             def __index__(self):

@@ -56,6 +56,18 @@ place_of(const TuneLine *x)
   return x->kind == TUNE_FORGET ? 0 : x->kind == TUNE_RECORD ? 1 : 2;
 }
 
+/* Trials have no bucket: one kernel may be measured at several sizes. */
+static int
+by_sizes(const attnc_sizes *x, const attnc_sizes *y)
+{
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    int64_t a = size_get(x, (SizeId)i), b = size_get(y, (SizeId)i);
+    if (a != b)
+      return a < b ? -1 : 1;
+  }
+  return 0;
+}
+
 /* By problem, those of one problem as they came: lines of different problems do not bear on
  * each other. */
 static int
@@ -72,7 +84,8 @@ by_problem(const void *a, const void *b)
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (strcmp(texts[i][0], texts[i][1]) != 0)
       return strcmp(texts[i][0], texts[i][1]);
-  int c = memcmp(x->bucket, y->bucket, sizeof x->bucket);
+  int c = x->kind == TUNE_TRIAL ? by_sizes(&x->sizes, &y->sizes)
+                                : memcmp(x->bucket, y->bucket, sizeof x->bucket);
   return c ? c : x < y ? -1 : x > y;
 }
 

@@ -47,7 +47,7 @@ class Output(Lists):
         for row, c in zip(rows, (c for p in j["problems"] for c in p["candidates"])):
             self.assertEqual(float(row["value"]), c["est_cycles"])
             self.assertEqual(int(row["block_m"]), c["schedule"]["block_m"])
-            self.assertIn("warps_n=1", row["options"])
+            self.assertIn("pack_gqa=false", row["options"])
         self.check_picture(j)
         self.assertEqual(len(self.json("tune", "list")["records"]), N)
 
