@@ -165,7 +165,7 @@ class SizesTest(common.Case):
         class Whole:  # numpy's and torch's integers are of this kind
             def __index__(self):
                 return 7
-        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7, 0, 0, 0))
+        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7) + (0,) * 6)
 
     def test_what_is_wrong(self):
         for wrong, why in (("b2 x4", "x4"), ("b2 b3 h1 s1", "twice"), ("h4 s1", "no b"),

@@ -47,7 +47,9 @@ class Output(Lists):
         for row, c in zip(rows, (c for p in j["problems"] for c in p["candidates"])):
             self.assertEqual(float(row["value"]), c["est_cycles"])
             self.assertEqual(int(row["block_m"]), c["schedule"]["block_m"])
-            self.assertIn("pack_gqa=false", row["options"])
+            for option in row["options"].split(","):
+                name, value = option.split("=")
+                self.assertEqual(value, json.dumps(c["schedule"][name]).strip('"'))
         self.check_picture(j)
         self.assertEqual(len(self.json("tune", "list")["records"]), N)
 
