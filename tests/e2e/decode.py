@@ -10,12 +10,12 @@ that fails prints its spec; one whose schedule no kernel can have is counted as 
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right; and no
 more than one case of 20 is refused."""
 import argparse
-import itertools
 import os
-import random
 import subprocess
 import sys
 import tempfile
+
+import factors
 
 FACTORS = {
     "mix": ((), ("seqused_k",), ("seqused_q", "seqused_k"), ("cu_seqlens_q", "seqused_k"),
@@ -45,7 +45,6 @@ FACTORS = {
             "block_n=128", "pack_gqa=false"),
     "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512"),
 }
-TRIES = 60  # of which the case is taken that has most pairs which none had
 REFUSED = "no legal schedule"
 
 
@@ -58,35 +57,6 @@ def possible(case):
     small = case["target"] in ("sm_86", "sm_89", "sm_120")
     return not (wide >= 192 and (case["how"] == "block_m=32" or
                                  small and case["how"] == "block_n=128"))
-
-
-def pairs_of(case):
-    at = [(name, FACTORS[name].index(value)) for name, value in case.items()]
-    return set(itertools.combinations(at, 2))
-
-
-def cases(n, seed):
-    """n cases, and the pairs that none of them has."""
-    rng, found, made = random.Random(seed), set(), []
-    while len(made) < n:
-        tries = [{name: rng.choice(values) for name, values in FACTORS.items()}
-                 for _ in range(TRIES)]
-        best = max(filter(possible, tries), key=lambda c: len(pairs_of(c) - found), default=None)
-        if best:
-            found |= pairs_of(best)
-            made.append(best)
-    return made, found
-
-
-def missing(found):
-    left = []
-    for (a, one), (b, other) in itertools.combinations(FACTORS.items(), 2):
-        for (i, x), (j, y) in itertools.product(enumerate(one), enumerate(other)):
-            case = {name: values[0] for name, values in FACTORS.items()}
-            case.update({"target": "sm_80"}, **{a: x, b: y})
-            if ((a, i), (b, j)) not in found and possible(case):
-                left.append((a, x, b, y))
-    return left
 
 
 def spec_of(case):
@@ -135,9 +105,8 @@ def main():
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, found = cases(a.cases, a.seed)
-    left = missing(found)
-    print(f"{len(all_cases)} cases, {len(found)} pairs, {len(left)} that none has")
+    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
     if a.pairs:
         for x in left:
             print(x)

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+import factors
+
 NAMES = ("seqused_k", "leftpad_k", "cache_batch_idx", "cu_seqlens_q", "seqused_q")
 MIXES = tuple(m for n in range(6) for m in itertools.combinations(NAMES, n))
 FACTORS = {
@@ -45,7 +47,6 @@ FACTORS = {
             ("sm_75", "template=decode_mma"), ("sm_80", "template=decode_mma"),
             ("sm_90a", "template=decode_mma")),
 }
-TRIES = 60  # of which the case is taken that has most pairs which none had
 
 # What goes wrong in pages, each by itself: name, page_size, fields, shape, lengths.
 PLAIN = "page_table: true\nseqlens: [seqused_k]\nreturn_lse: true"
@@ -79,35 +80,6 @@ def possible(case):
     if case["table"] == "false" and "page_size" in case["more"]:
         return False
     return not ("strides" in case["more"] and "cu_seqlens_q" in case["mix"])
-
-
-def pairs_of(case):
-    at = [(name, FACTORS[name].index(value)) for name, value in case.items()]
-    return set(itertools.combinations(at, 2))
-
-
-def cases(n, seed):
-    """n cases, and the pairs that none of them has."""
-    rng, found, made = random.Random(seed), set(), []
-    while len(made) < n:
-        tries = [{name: rng.choice(values) for name, values in FACTORS.items()}
-                 for _ in range(TRIES)]
-        best = max(filter(possible, tries), key=lambda c: len(pairs_of(c) - found), default=None)
-        if best:
-            found |= pairs_of(best)
-            made.append(best)
-    return made, found
-
-
-def missing(found):
-    left = []
-    for (a, one), (b, other) in itertools.combinations(FACTORS.items(), 2):
-        for (i, x), (j, y) in itertools.product(enumerate(one), enumerate(other)):
-            case = {name: values[0] for name, values in FACTORS.items()}
-            case.update({a: x, b: y})
-            if ((a, i), (b, j)) not in found and possible(case):
-                left.append((a, x, b, y))
-    return left
 
 
 def spec_of(case):
@@ -182,9 +154,8 @@ def main():
     p.add_argument("--hazards", action="store_true")
     p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, found = cases(a.cases, a.seed)
-    left = missing(found)
-    print(f"{len(all_cases)} cases, {len(found)} pairs, {len(left)} that none has")
+    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
     if a.pairs:
         for x in left:
             print(x)

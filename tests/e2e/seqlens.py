@@ -10,10 +10,11 @@ Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every 
 import argparse
 import itertools
 import os
-import random
 import subprocess
 import sys
 import tempfile
+
+import factors
 
 NAMES = ("cu_seqlens_q", "cu_seqlens_k", "seqused_q", "seqused_k", "leftpad_k", "cache_batch_idx")
 MIXES = tuple(m for n in range(1, 7) for m in itertools.combinations(NAMES, n)
@@ -50,7 +51,6 @@ FACTORS = {
             ("sm_90a", "template=fwd_wgmma,block_m=64,scheduler=dynamic,device_items=true")),
 }
 GROUPED = "h4/2"  # two heads a group, as pack_gqa has them
-TRIES = 60  # of which the case is taken that has most pairs which none had
 
 
 def possible(case):
@@ -65,35 +65,6 @@ def possible(case):
     if "device_items" in schedule and set(case["mix"]) == {"cache_batch_idx"}:
         return False  # it gives no lengths
     return not (target == "sm_75" and case["dtype"] == "bf16")
-
-
-def pairs_of(case):
-    at = [(name, FACTORS[name].index(value)) for name, value in case.items()]
-    return set(itertools.combinations(at, 2))
-
-
-def cases(n, seed):
-    """n cases, and the pairs that none of them has."""
-    rng, found, made = random.Random(seed), set(), []
-    while len(made) < n:
-        tries = [{name: rng.choice(values) for name, values in FACTORS.items()}
-                 for _ in range(TRIES)]
-        best = max(filter(possible, tries), key=lambda c: len(pairs_of(c) - found), default=None)
-        if best:
-            found |= pairs_of(best)
-            made.append(best)
-    return made, found
-
-
-def missing(found):
-    left = []
-    for (a, one), (b, other) in itertools.combinations(FACTORS.items(), 2):
-        for (i, x), (j, y) in itertools.product(enumerate(one), enumerate(other)):
-            case = {name: values[0] for name, values in FACTORS.items()}
-            case.update({"mix": NAMES[:1]}, **{a: x, b: y})
-            if ((a, i), (b, j)) not in found and possible(case):
-                left.append((a, x, b, y))
-    return left
 
 
 def spec_of(case):
@@ -141,9 +112,8 @@ def main():
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, found = cases(a.cases, a.seed)
-    left = missing(found)
-    print(f"{len(all_cases)} cases, {len(found)} pairs, {len(left)} that none has")
+    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
     if a.pairs:
         for x in left:
             print(x)
