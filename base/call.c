@@ -230,6 +230,10 @@ problem_take(ProblemCopy *to, const attnc_problem *from, int64_t group, attnc_er
   to->device = p.device;
   to->flags = p.flags;
   to->stream = p.stream;
+  if (p.mean_q < 0 || p.mean_k < 0)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_problem: mean_q or mean_k is negative");
+  to->mean_q = p.mean_q;
+  to->mean_k = p.mean_k;
   if (p.sizes)
     TRY(sizes_take(&to->sizes, p.sizes, e));
   TRY(sizes_check(&to->sizes, &rules, e));

@@ -172,6 +172,7 @@ typedef struct ProblemCopy {
   attnc_sizes sizes; /* 0: open */
   attnc_tensor tensors[CALL_SLOTS];
   void *stream;
+  int64_t mean_q, mean_k; /* 0: open */
 } ProblemCopy;
 
 /* NULL is a problem of which everything is open.  Refuses what no version knows: ops,

@@ -115,12 +115,17 @@ typedef struct Asked {
 } Asked;
 /* For these sizes, packed strides of the spec's layout. */
 void cli_problem(const LoadedSpec *, const attnc_sizes *, Asked *);
+/* Of a problem as --seqlens says. */
+void cli_assume(const Cli *, Asked *);
 /* "template=fwd_mma,block_m=64,…" into *out; strings stay in the arena.  *given: is there a
  * --schedule at all. */
 attnc_status cli_schedule(const Cli *, attnc_schedule *out, bool *given, attnc_error *);
 attnc_status schedule_parse(const char *text, Arena *, attnc_schedule *, attnc_error *);
 /* "fwd_mma 128x64 w4 s2", from JSON of attnc_schedules or a kernel's schedule. */
 const char *schedule_text(const json_t *, Arena *);
+/* "assumed: 3/20 0/5", queries and keys of each sequence, from JSON of attnc_key_explain;
+ * NULL: none are. */
+const char *lengths_text(const json_t *, Arena *);
 /* The schedule in a kernel's or a plan's JSON, the template's name in it; borrowed. */
 json_t *recipe_schedule(json_t *recipe);
 json_t *schedule_json(const attnc_schedule *);

@@ -138,6 +138,7 @@ find_out(Explain *x, attnc_error *e)
   TRY(cli_load(x->c, x->c->opt.args[0], &x->spec, NULL, e));
   TRY(cli_sizes(x->c, &x->spec, &x->sizes, e));
   cli_problem(&x->spec, &x->sizes, &x->asked);
+  cli_assume(x->c, &x->asked);
   x->spec_json = json_loads(attnc_spec_json(x->spec.spec), 0, NULL);
   TRY(read_key(x, e));
   TRY(read_schedules(x, e));
@@ -247,10 +248,13 @@ amount(const Explain *x, const json_t *row, const char *key, const char *unit)
 static void
 put_chosen(const Explain *x, Str *s)
 {
+  const char *lengths = lengths_text(json_object_get(x->key, "lengths"), x->c->arena);
   int place, legal;
   const json_t *row = chosen_row(x, &place, &legal);
   put_line(s, "schedule", schedule_text(x->chosen, x->c->arena));
   put_line(s, "  why", why_chosen(x, place, legal));
+  if (lengths)
+    put_line(s, "lengths", lengths);
   put_line(s, "shared", amount(x, row, "shared", " bytes"));
   put_line(s, "registers", amount(x, row, "regs", " a thread, by the model"));
   put_line(s, "cost", amount(x, row, "cost", " cycles, by the model"));
@@ -366,6 +370,7 @@ print_json(const Explain *x)
                 attnc_spec_canonical(x->spec.spec), "why", why_chosen(x, place, legal));
   json_object_set(j, "kernel", x->recipe);
   json_object_set(j, "source", json_object_get(x->key, "source"));
+  json_object_set(j, "lengths", json_object_get(x->key, "lengths"));
   if (row)
     json_object_set(j, "model", (json_t *)(uintptr_t)row);
   json_object_set(j, "key", json_object_get(x->key, "key"));

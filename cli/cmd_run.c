@@ -137,6 +137,7 @@ make_plan(Run *k, OneRun *o, RunResult *r, attnc_error *e)
   Asked asked;
   const attnc_problem *p = &asked.problem;
   cli_problem(&o->spec, &o->host.sizes, &asked);
+  cli_assume(k->c, &asked);
   if (k->pinned)
     TRY(attnc_plan_get_with(k->ctx, o->spec.spec, p, &k->want, &o->plan, e));
   else

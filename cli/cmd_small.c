@@ -74,6 +74,7 @@ print_key(const Cli *c, const char *text)
 {
   json_t *j = json_loads(text, 0, NULL), *fields = json_object_get(j, "fields"), *value;
   const char *name, *key = json_string_value(json_object_get(j, "key"));
+  const char *lengths = lengths_text(json_object_get(j, "lengths"), c->arena);
   if (!key) {
     json_decref(j);
     return cli_fail(c, ATTNC_ERR_INTERNAL, "attnc_key_explain: no key in its JSON");
@@ -88,6 +89,8 @@ print_key(const Cli *c, const char *text)
     size_t i;
     json_t *field;
     printf("  %-16s %s\n", "source", json_string_value(json_object_get(j, "source")));
+    if (lengths)
+      printf("  %-16s %s\n", "lengths", lengths);
     json_object_foreach(fields, name, value)
         printf("  %-16s %s\n", name, json_string_value(value));
     json_array_foreach(fields, i, field)

@@ -78,6 +78,7 @@ read_options(Tune *t, attnc_error *e)
   to->dry = options_has(o, OPT_DRY_RUN);
   to->resume = options_has(o, OPT_RESUME);
   to->inject = o->value[OPT_INJECT];
+  to->seqlens = o->value[OPT_SEQLENS];
   if (!o->value[OPT_WITHIN])
     return ATTNC_OK;
   to->within = &t->within;
@@ -174,6 +175,7 @@ tune_item(Tune *t, TuneItem *x)
 {
   Asked asked;
   cli_problem(x->spec, &x->sizes, &asked);
+  cli_assume(t->c, &asked);
   t->options.budget = share_of_budget(t);
   t->stage = NULL;
   x->status =

@@ -204,7 +204,7 @@ take_seqlens(const Cli *c, const CallInfo *call, attnc_sizes *z, attnc_error *e)
     seqlens_shape(text, &own);
     if (c->opt.value[OPT_SHAPE] && (own.b != z->b || own.sq > z->sq || own.sk > z->sk))
       return err_set(e, ATTNC_ERR_SHAPE,
-                     "--seqlens: %lld sequences of up to %lld queries and %lld keys do not "
+                     "seqlens: %lld sequences of up to %lld queries and %lld keys do not "
                      "fit the shape",
                      (long long)own.b, (long long)own.sq, (long long)own.sk);
     if (!c->opt.value[OPT_SHAPE])
@@ -260,6 +260,14 @@ cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
     signature_pack(&s->info.call.at[slot], z, a->tensors[slot].stride);
 }
 
+void
+cli_assume(const Cli *c, Asked *a)
+{
+  const char *text = c->opt.value[OPT_SEQLENS];
+  if (text)
+    seqlens_means(text, &a->problem.mean_q, &a->problem.mean_k);
+}
+
 /* ---- contexts ---- */
 
 /* May be called from a thread of the library. */
@@ -304,6 +312,7 @@ cli_plan_key(const Cli *c, const LoadedSpec *s, const attnc_sizes *z,
   if (arch)
     TRY(attnc_target_check(arch, e));
   cli_problem(s, z, &asked);
+  cli_assume(c, &asked);
   attnc_status st = device_open(&d, c->opt.value[OPT_DEVICE], arch, e);
   if (st != ATTNC_OK && c->opt.value[OPT_DEVICE])
     return st;

@@ -48,7 +48,8 @@ mask_picture_open(MaskPicture *p, const Cli *c, const LoadedSpec *spec,
   TRY(options_int(&c->opt, OPT_BATCH, 0, 0, n->b - 1, &p->b, e));
   TRY(options_int(&c->opt, OPT_HEAD, 0, 0, n->h - 1, &p->h, e));
   TRY(options_int(&c->opt, OPT_SEED, 1, 0, INT64_MAX, &seed, e));
-  TRY(tensors_tables(&spec->info.call, n, (uint64_t)seed, &p->tables, e));
+  TRY(tensors_tables(&spec->info.call, n, c->opt.value[OPT_SEQLENS], (uint64_t)seed,
+                     &p->tables, e));
   attnc_status st = fill(p, e);
   if (st != ATTNC_OK)
     mask_picture_close(p);

@@ -164,7 +164,8 @@ extern const Command command_table[CMD_COUNT];
     "auto: a GPU where a driver finds one, else the emulator")                             \
   X(INPUT, "input", 0, "FILE", CMD_BIT(RUN),                                               \
     "read the inputs of the call, q, k, v, …, from a safetensors file")                    \
-  X(SEQLENS, "seqlens", 0, "N,…", CMD_BIT(RUN),                                            \
+  X(SEQLENS, "seqlens", 0, "N,…",                                                          \
+    CMD_BIT(RUN) | CMD_BIT(TUNE) | CMD_BIT(EXPLAIN) | CMD_BIT(KEY) | CMD_BIT(TILES),       \
     "lengths of the sequences, 3,0,17, or with keys 3/20,0/5 (drawn)")                     \
   X(SCALAR, "scalar", 0, "N=X,…", CMD_BIT(RUN),                                            \
     "numbers of the call, as in softmax_scale=0.1,cap=50; else the spec's")                \

@@ -172,3 +172,19 @@ cli_targets(const Cli *c, const char *text, const char ***out, attnc_error *e)
   }
   return ATTNC_OK;
 }
+
+const char *
+lengths_text(const json_t *lengths, Arena *arena)
+{
+  const json_t *of = json_object_get(lengths, "of"), *one;
+  double each = json_number_value(json_object_get(lengths, "each"));
+  Str s = str_new(arena);
+  size_t i;
+  str_put(&s, "assumed:");
+  if (each > 1)
+    str_printf(&s, " %.4g each of", each);
+  json_array_foreach(of, i, one)
+      str_printf(&s, " %lld/%lld", (long long)json_integer_value(json_array_get(one, 0)),
+                 (long long)json_integer_value(json_array_get(one, 1)));
+  return of ? s.p : NULL;
+}

@@ -179,7 +179,10 @@ attnc_status
 tune_list_read(const Cli *c, const Shard *shard, TuneList *l, attnc_error *e)
 {
   const char *shape = c->opt.value[OPT_SHAPE], *file = c->opt.value[OPT_SHAPES];
-  if (!shape == !file)
+  const char *lengths = c->opt.value[OPT_SEQLENS];
+  if (lengths && file)
+    return err_set(e, ATTNC_ERR_USAGE, "--seqlens: lengths of one batch, not of --shapes");
+  if (!lengths && !shape == !file)
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc tune needs --shape, as in \"b1 h32/8 s4096\", or --shapes FILE");
   l->many = file || c->opt.n_args > 1;
@@ -187,7 +190,7 @@ tune_list_read(const Cli *c, const Shard *shard, TuneList *l, attnc_error *e)
   for (int i = 0; i < c->opt.n_args; i++) {
     LoadedSpec *spec = &l->specs.at[l->specs.n++];
     TRY(cli_load(c, c->opt.args[i], spec, NULL, e));
-    if (shape)
+    if (!file)
       TRY(add_item(c, l, spec, shape, e));
   }
   if (file)

@@ -13,8 +13,10 @@
 #include <string.h>
 
 static int64_t
-mean_length(int64_t total, int64_t b)
+mean_length(int64_t said, int64_t total, int64_t b)
 {
+  if (said)
+    return said;
   return total > 0 && b > 0 ? (total + b - 1) / b : 0;
 }
 
@@ -28,8 +30,8 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
     c.hk = p->sizes.hk;
     c.sq = p->sizes.sq;
     c.sk = p->sizes.sk;
-    c.mean_q = mean_length(p->sizes.total_q, c.b);
-    c.mean_k = mean_length(p->sizes.total_k, c.b);
+    c.mean_q = mean_length(p->mean_q, p->sizes.total_q, c.b);
+    c.mean_k = mean_length(p->mean_k, p->sizes.total_k, c.b);
   }
   c.sms = t->sms;
   return c;

@@ -65,7 +65,7 @@ typedef struct Case {
   const Target *target;
   /* Hints; 0: unknown, the default problem size is assumed. */
   int64_t b, h, hk, sq, sk;
-  int64_t mean_q, mean_k; /* rows of a sequence, of a packed batch whose rows are known */
+  int64_t mean_q, mean_k; /* rows of a sequence, where they are known */
   int sms;
   CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */
 } Case;

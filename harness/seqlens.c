@@ -2,6 +2,7 @@
 
 #include "harness/pages.h"
 #include "harness/random.h"
+#include "harness/tensors.h"
 
 #include "base/err.h"
 #include "base/str.h"
@@ -56,11 +57,11 @@ seqlens_check(const CallInfo *call, const char *text, attnc_error *e)
 {
   int64_t q, k;
   if (!seqlens_are_in(call))
-    return err_set(e, ATTNC_ERR_USAGE, "--seqlens: the spec has no `seqlens`");
+    return err_set(e, ATTNC_ERR_USAGE, "seqlens: the spec has no `seqlens`");
   for (const char *p = text;; p++) {
     if (!take_pair(&p, &q, &k) || (*p && *p != ','))
       return err_set(e, ATTNC_ERR_USAGE,
-                     "--seqlens: %.60s: lengths are 3,0,17, or with keys 3/20,0/5", text);
+                     "seqlens: %.60s: lengths are 3,0,17, or with keys 3/20,0/5", text);
     if (!*p)
       return ATTNC_OK;
   }
@@ -88,6 +89,17 @@ seqlens_shape(const char *text, attnc_sizes *z)
     z->sq = q > z->sq ? q : z->sq;
     z->sk = k > z->sk ? k : z->sk;
   }
+}
+
+void
+seqlens_means(const char *text, int64_t *q, int64_t *k)
+{
+  int64_t n = 0, at[2], sum[2] = {0, 0};
+  for (; pair_of(text, n, &at[0], &at[1]); n++)
+    for (int i = 0; i < 2; i++)
+      sum[i] += at[i];
+  *q = sum[0] > n ? (sum[0] + n - 1) / n : 1;
+  *k = sum[1] > n ? (sum[1] + n - 1) / n : 1;
 }
 
 /* ---- one sequence ---- */
@@ -163,6 +175,28 @@ seqlens_sizes(const CallInfo *call, const char *text, attnc_sizes *z)
     z->total_k += has(call, ATTNC_CU_SEQLENS_K) ? n.k_room : 0;
   }
   pages_sizes(call, z);
+}
+
+attnc_status
+seqlens_fit(const CallInfo *call, const char *text, attnc_sizes *z, attnc_error *e)
+{
+  attnc_sizes own = *z;
+  TRY(seqlens_check(call, text, e));
+  seqlens_shape(text, &own);
+  if (own.b != z->b || own.sq > z->sq || own.sk > z->sk)
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "seqlens: %lld sequences of up to %lld queries and %lld keys do not "
+                   "fit the sizes",
+                   (long long)own.b, (long long)own.sq, (long long)own.sk);
+  own = *z;
+  seqlens_sizes(call, text, &own);
+  for (int i = SIZE_SK + 1; i < SIZE_COUNT; i++)
+    if (size_get(z, (SizeId)i) && size_get(z, (SizeId)i) != size_get(&own, (SizeId)i))
+      return err_set(e, ATTNC_ERR_SHAPE, "seqlens: %s is %lld, with these lengths %lld",
+                     size_names[i], (long long)size_get(z, (SizeId)i),
+                     (long long)size_get(&own, (SizeId)i));
+  *z = own;
+  return ATTNC_OK;
 }
 
 static void

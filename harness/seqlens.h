@@ -3,7 +3,9 @@
 #ifndef ATTNC_HARNESS_SEQLENS_H
 #define ATTNC_HARNESS_SEQLENS_H
 
-#include "harness/tensors.h"
+#include "harness/signature.h"
+
+struct Tensors; /* harness/tensors.h */
 
 /* Is it a slot of a tensor that `seqlens` may name? */
 bool seqlens_have(int slot);
@@ -16,24 +18,29 @@ bool seqlens_are_in(const CallInfo *);
 attnc_status seqlens_check(const CallInfo *, const char *text, attnc_error *);
 /* b, sq and sk of the text. */
 void seqlens_shape(const char *text, attnc_sizes *);
+/* Queries and keys of a sequence of the text, in the mean, 1 at least. */
+void seqlens_means(const char *text, int64_t *q, int64_t *k);
 /* The sizes that b, sq and sk leave open: total_q, total_k, bc, and those of pages. Lengths
  * are those of the text, which fit; NULL: drawn from the sizes alone, the first the
  * longest. */
 void seqlens_sizes(const CallInfo *, const char *text, attnc_sizes *);
+/* The text must fit b, sq and sk, and the sizes that these leave open be 0, or what
+ * seqlens_sizes says, which they become. */
+attnc_status seqlens_fit(const CallInfo *, const char *text, attnc_sizes *, attnc_error *);
 /* Fills the tensors of `seqlens` of a call of such sizes; text: t->seqlens. */
-void seqlens_fill(Tensors *);
+void seqlens_fill(struct Tensors *);
 /* Of all sequences, with `seqlens` or without. */
-int64_t seqlens_queries(const Tensors *);
+int64_t seqlens_queries(const struct Tensors *);
 /* The rows of keys of sequence i: its batch of k and v, or row of the table of their pages,
  * and rows [from, to) of those. */
 typedef struct SequenceRows {
   int64_t batch, from, to;
 } SequenceRows;
-SequenceRows seqlens_rows(const Tensors *, int64_t i);
+SequenceRows seqlens_rows(const struct Tensors *, int64_t i);
 /* Rows of q, k and v that are of no sequence become NaN. */
-void seqlens_kill(Tensors *);
+void seqlens_kill(struct Tensors *);
 /* Rows of outputs that are of no sequence hold the poison still; ATTNC_ERR_CHECK names one
  * that does not. */
-attnc_status seqlens_unwritten(const Tensors *, attnc_error *);
+attnc_status seqlens_unwritten(const struct Tensors *, attnc_error *);
 
 #endif

@@ -212,11 +212,11 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
 }
 
 attnc_status
-tensors_tables(const CallInfo *call, const attnc_sizes *z, uint64_t seed, Tensors *t,
-               attnc_error *e)
+tensors_tables(const CallInfo *call, const attnc_sizes *z, const char *lengths,
+               uint64_t seed, Tensors *t, attnc_error *e)
 {
   attnc_status st = ATTNC_OK;
-  *t = (Tensors){.sizes = *z, .call = *call};
+  *t = (Tensors){.sizes = *z, .call = *call, .seqlens = lengths};
   for (int i = 0; i < CALL_SCALARS; i++)
     t->scalars[i] = NAN;
   for (int i = 0; i < call->n_slots && st == ATTNC_OK; i++)

@@ -47,10 +47,10 @@ void tensors_free(Tensors *);
  * ATTNC_ERR_UNSUPPORTED for an input of a type that nothing here rounds to; it and those
  * behind it are as they were. */
 attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
-/* Only what the mask reads, its tables and `seqlens`, made and filled as by
- * tensors_random. */
-attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, uint64_t seed, Tensors *,
-                            attnc_error *);
+/* Only what the mask reads, its tables and `seqlens`, of such lengths, made and filled as
+ * by tensors_random. */
+attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, const char *lengths,
+                            uint64_t seed, Tensors *, attnc_error *);
 /* Outputs: all bits set, which is a NaN in every dtype. */
 void tensors_poison(Tensors *);
 attnc_args tensors_args(Tensors *);

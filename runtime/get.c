@@ -203,11 +203,13 @@ request_key(const JitRequest *a)
   const Schedule *w = a->want;
   const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
   const int numbers[] = {a->device->ordinal, p->op};
+  const int64_t means[] = {p->mean_q, p->mean_k};
   int64_t stamp = a->tune ? tune_stamp(a->tune) : 0;
   sha256_start(&s);
   sha256_field(&s, "spec", spec, strlen(spec));
   sha256_field(&s, "want", w, offsetof(Schedule, at) + (size_t)w->n * sizeof w->at[0]);
   sha256_field(&s, "sizes", &p->sizes, sizeof p->sizes);
+  sha256_field(&s, "means", means, sizeof means);
   sha256_field(&s, "tensors", p->tensors, given_tensors(p) * sizeof *p->tensors);
   sha256_field(&s, "numbers", numbers, sizeof numbers);
   sha256_field(&s, "tuned", &stamp, sizeof stamp);
@@ -421,7 +423,8 @@ attnc_key_explain(attnc_context *c, const attnc_spec *spec, const attnc_problem 
   ask_fill(&r, &ask);
   TRY(ask_device_if_any(&r, &ask, e));
   TRY(jit_resolve(&ask, &answer, e));
-  attnc_status status = key_json(&answer.fields, &answer.schedule, answer.source, json, e);
+  attnc_status status = key_json(&answer.fields, &answer.schedule, answer.source,
+                                 jit_lengths(&ask, &answer), json, e);
   jit_resolved_free(&answer);
   return status;
 }

@@ -12,6 +12,7 @@
 #include "compiler/spec/spec.h"
 #include "compiler/target.h"
 #include "compiler/template.h"
+#include "templates/lengths.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -310,6 +311,20 @@ jit_resolved_free(JitResolved *a)
 {
   arena_free(a->arena);
   a->arena = NULL;
+}
+
+json_t *
+jit_lengths(const JitRequest *a, const JitResolved *r)
+{
+  Case c = sched_case(a->spec, a->problem, target_find(r->target));
+  if (!spec_has_lengths(a->spec) || !c.b || !c.sq || !c.sk)
+    return json_null();
+  Lengths l = lengths_assumed(&c);
+  json_t *of = json_array();
+  for (int i = 0; i < l.n; i++)
+    json_array_append_new(
+        of, json_pack("[I, I]", (json_int_t)l.of[i].q, (json_int_t)l.of[i].k));
+  return json_pack("{s:f, s:o}", "each", l.each, "of", of);
 }
 
 /* ---- compiling ---- */

@@ -46,6 +46,10 @@ typedef struct JitResolved {
 /* On failure nothing is to be given back. */
 attnc_status jit_resolve(const JitRequest *, JitResolved *, attnc_error *);
 void jit_resolved_free(JitResolved *);
+/* The lengths that the cost model takes the sequences to have (templates/lengths.h):
+ * {"each": how many sequences one stands for, "of": [[queries, keys], …]}; null where they
+ * have none of their own, or the problem leaves b, sq or sk open. */
+json_t *jit_lengths(const JitRequest *, const JitResolved *);
 /* *notes is the caller's to give back, and NULL where the compile fails. */
 attnc_status jit_compile(const JitRequest *, const JitResolved *, Entry **, json_t **notes,
                          attnc_error *);

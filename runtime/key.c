@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "schedule/schedule_json.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static const char *
@@ -26,8 +25,8 @@ key_hash(const KeyFields *k, unsigned char key[32])
 }
 
 attnc_status
-key_json(const KeyFields *k, const Schedule *schedule, const char *source, char **out,
-         attnc_error *e)
+key_json(const KeyFields *k, const Schedule *schedule, const char *source, json_t *lengths,
+         char **out, attnc_error *e)
 {
   unsigned char key[32];
   char hex[65];
@@ -38,6 +37,7 @@ key_json(const KeyFields *k, const Schedule *schedule, const char *source, char 
   json_object_set_new(root, "source", json_string(source));
   sched_write_json(how, schedule);
   json_object_set_new(root, "schedule", how);
+  json_object_set_new(root, "lengths", lengths);
 #define X(field, text) json_object_set_new(fields, #field, json_string(or_empty(k->field)));
   KEY_TABLE(X)
 #undef X

@@ -9,6 +9,7 @@
 #include "schedule/schedule.h"
 
 #include <attnc/attnc_rt.h>
+#include <jansson.h>
 
 /* field, what it is */
 #define KEY_TABLE(X)                                                                       \
@@ -34,9 +35,10 @@ typedef struct KeyFields {
 } KeyFields;
 
 void key_hash(const KeyFields *, unsigned char key[32]);
-/* {"key": hex, "source": of the schedule, "schedule": {template, fields}, "fields": {label:
- * value, …}} in the table's order; malloc'd. */
-attnc_status key_json(const KeyFields *, const Schedule *, const char *source, char **json,
-                      attnc_error *);
+/* {"key": hex, "source": of the schedule, "schedule": {template, fields}, "lengths": as
+ * jit_lengths, whose reference is taken, "fields": {label: value, …}} in the table's order;
+ * malloc'd. */
+attnc_status key_json(const KeyFields *, const Schedule *, const char *source,
+                      json_t *lengths, char **json, attnc_error *);
 
 #endif

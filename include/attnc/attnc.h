@@ -109,6 +109,9 @@ typedef struct attnc_problem {
    * captured nothing is compiled or loaded: a plan that is not there yet is
    * ATTNC_ERR_NOT_PREPARED, and the capture goes on. */
   void *stream;
+  /* Where sequences have lengths of their own: rows of one in the mean, which the choice of
+   * a schedule assumes.  0: as total_q and total_k say, else a quarter of sq, of sk. */
+  int64_t mean_q, mean_k;
 } attnc_problem;
 
 #define ATTNC_NOWAIT 1u /* flags: ATTNC_ERR_PENDING instead of waiting for a compile */
@@ -428,6 +431,10 @@ typedef struct attnc_tune_options {
   void *user;
   /* For tests of the tuner: candidates with a fault, "wrong,oversized,hang,crash". */
   const char *inject;
+  /* Lengths of the sequences that candidates run on, "3,0,17" or, with keys, "3/20,0/5":
+   * b of them, at most sq and sk.  Sizes that are 0, total_q and the like, and the
+   * problem's means become those of these lengths.  NULL: they are drawn. */
+  const char *seqlens;
 } attnc_tune_options;
 
 enum {

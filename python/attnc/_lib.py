@@ -45,7 +45,7 @@ Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(T
               ("workspace_bytes", size_t))
 Problem = struct("Problem", SIZE, ("op", i32), ("device", i32), ("sizes", C.POINTER(Sizes)),
                  ("tensors", C.POINTER(Tensor)), ("tensor_size", size_t), ("n_tensors", u32),
-                 ("flags", u32), ("stream", pointer))
+                 ("flags", u32), ("stream", pointer), ("mean_q", i64), ("mean_k", i64))
 Schedule = struct("Schedule", SIZE, ("template_name", text),
                   *((name, i32) for name in ("block_m", "block_n", "num_stages", "num_warps")),
                   ("options", text))
@@ -75,7 +75,7 @@ TuneOptions = struct("TuneOptions", SIZE, *((name, i32) for name in (
     "level", "top", "jobs", "repeat", "dry", "resume", "shard", "shards")), ("timeout", f64), ("budget", f64),
                      ("seed", u64), ("within", C.POINTER(Schedule)),
                      ("worker", C.POINTER(text)), ("progress", PROGRESS), ("user", pointer),
-                     ("inject", text))
+                     ("inject", text), ("seqlens", text))
 Tuned = struct("Tuned", SIZE, *((name, i32) for name in (
     "state", "is_default", "resumed", "samples", "registers", "spilled_bytes")),
                ("schedule", C.POINTER(Schedule)), ("reason", text), ("injected", text),

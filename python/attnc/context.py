@@ -7,7 +7,7 @@ import ctypes as C
 import json
 import os
 import weakref
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from . import _driver, _lib, errors
 from .copies import Shared
@@ -101,18 +101,20 @@ class Context(Shared):
     def plan(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
              schedule: Optional[Mapping[str, Any]] = None,
              strides: Optional[Mapping[str, Any]] = None, nowait: bool = False,
-             stream: int = 0) -> Plan:
+             stream: int = 0, mean_lengths: Optional[Tuple[int, int]] = None) -> Plan:
         """A kernel for `spec`, loaded on device `device`: found in a cache, or compiled.
 
         sizes: hints for the choice of a schedule, and the values of what the spec
         specialises; a plan serves every other size too.  schedule: the caller's own, which
         must be legal.  nowait: PendingError instead of waiting for a compile.  stream: the
         CUstream that the plan is for, as an integer: while it is being captured, a plan that
-        is not loaded is NotPreparedError, and nothing is compiled.
+        is not loaded is NotPreparedError, and nothing is compiled.  mean_lengths: queries and
+        keys of a sequence in the mean, where sequences have lengths of their own; None: as
+        total_q and total_k say, else a quarter of the longest's is assumed.
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()
-        asked = problem(spec, sizes, device, strides, nowait, stream)
+        asked = problem(spec, sizes, device, strides, nowait, stream, mean_lengths)
         if schedule is None:
             status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
                                         error)
@@ -124,20 +126,24 @@ class Context(Shared):
 
     def prepare(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
                 schedule: Optional[Mapping[str, Any]] = None,
-                strides: Optional[Mapping[str, Any]] = None) -> None:
+                strides: Optional[Mapping[str, Any]] = None,
+                mean_lengths: Optional[Tuple[int, int]] = None) -> None:
         """plan() for later: what it would answer is loaded, and kept as long as the context,
         so that the same request finds it, while a stream is captured too."""
         spec, error = load_spec(spec), _lib.Error()
         _check(_lib.library().attnc_prepare(
-            self._handle, spec._handle, problem(spec, sizes, device, strides),
+            self._handle, spec._handle,
+            problem(spec, sizes, device, strides, mean_lengths=mean_lengths),
             None if schedule is None else make_schedule(schedule), error), error)
 
     def explain_key(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
-                    schedule: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
-        """The key of the cache entry, and the fields it is the hash of."""
+                    schedule: Optional[Mapping[str, Any]] = None,
+                    mean_lengths: Optional[Tuple[int, int]] = None) -> Dict[str, Any]:
+        """The key of the cache entry, and the fields it is the hash of; the schedule, its
+        source, and the lengths that were assumed for it."""
         out, error = C.c_void_p(), _lib.Error()
         spec = load_spec(spec)  # which has to live for the call
         _check(_lib.library().attnc_key_explain(
-            self._handle, spec._handle, problem(spec, sizes, device),
+            self._handle, spec._handle, problem(spec, sizes, device, mean_lengths=mean_lengths),
             make_schedule(schedule), C.byref(out), error), error)
         return json.loads(taken_text(out))

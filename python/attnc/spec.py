@@ -123,10 +123,11 @@ def load_spec(source: SpecLike) -> Spec:
 
 
 def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False,
-            stream=0):
+            stream=0, mean_lengths=None):
     """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
     (b, h, s, d) in elements, …} for specs that specialise them; stream: the CUstream that
-    the plan is for, as an integer, 0: of none in particular."""
+    the plan is for, as an integer, 0: of none in particular; mean_lengths: (queries, keys) of a
+    sequence in the mean, None: not known."""
     at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
     if device is not None and not 0 < at < 2 ** 31:
         raise errors.UsageError(f"there is no device {device}")
@@ -141,6 +142,9 @@ def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=
     p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0,
                      tensors=tensors, tensor_size=C.sizeof(_lib.Tensor),
                      n_tensors=len(tensors), stream=stream)
+    if mean_lengths is not None:
+        queries, keys = mean_lengths
+        p.mean_q, p.mean_k = whole("mean_lengths", queries), whole("mean_lengths", keys)
     if sizes is not None:
         p.sizes = C.pointer(sizes_struct(make_sizes(sizes)))
     return p

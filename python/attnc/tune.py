@@ -3,7 +3,7 @@ import ctypes as C
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _lib, errors
 from .context import Context
@@ -42,17 +42,26 @@ class Progress:
             return 1
 
 
-def options(level, numbers, within, dry, resume, progress):
+def options(level, numbers, within, dry, resume, seqlens, progress):
     if level not in LEVELS:
         raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry), resume=bool(resume),
                             progress=progress.callback, within=make_schedule(within),
+                            seqlens=_lib.encode(lengths_text(seqlens)),
                             worker=worker())
     for name, value in numbers.items():
         if value is not None:
             kind = dict(_lib.TuneOptions._fields_)[name]
             setattr(made, name, float(value) if kind is C.c_double else whole(name, value))
     return made
+
+
+def lengths_text(seqlens):
+    """"3/20,0/5" of (queries, keys) or of numbers that are both; a text is one already."""
+    if seqlens is None or isinstance(seqlens, str):
+        return seqlens
+    pairs = (x if isinstance(x, (tuple, list)) else (x, x) for x in seqlens)
+    return ",".join("/".join(str(whole("seqlens", n)) for n in pair) for pair in pairs)
 
 
 def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
@@ -62,6 +71,7 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
          within: Optional[Mapping[str, Any]] = None,
          strides: Optional[Mapping[str, Any]] = None, dry: bool = False, resume: bool = False,
          shard: int = 0, shards: int = 1,
+         seqlens: Union[None, str, Sequence[Union[int, Tuple[int, int]]]] = None,
          progress: Optional[Callable[[str, int, int], Any]] = None) -> Dict[str, Any]:
     """Measures schedules for the problem on the context's device and keeps the best in the
     tuning table, which later plans consult.
@@ -72,6 +82,8 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
         candidate; budget: seconds after which none but the default is begun; dry: keep nothing;
         resume: take what earlier sweeps measured of the same kernels;
         shard, shards: measure that part of the candidates, for a sweep that resumes all parts.
+    seqlens: lengths of the sequences, [3, (0, 5), 17] or "3,0/5,17", b of them, at most sq and
+        sk; sizes that follow from them may be left out; None: drawn.
     progress: called as progress(stage, done, total); what is true, or an exception, stops it.
 
     Returns what attnc_tuning_json says: "candidates", the best first, "recorded", "unit" …
@@ -84,7 +96,8 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
                    shard=shard, shards=shards)
     handle, error = C.c_void_p(), _lib.Error()
     status = lib.attnc_tune(context._handle, spec._handle, problem(spec, sizes, device, strides),
-                            options(level, numbers, within, dry, resume, told), C.byref(handle), error)
+                            options(level, numbers, within, dry, resume, seqlens, told), C.byref(handle),
+                            error)
     found = json.loads(lib.attnc_tuning_json(handle)) if handle else None
     lib.attnc_tuning_release(handle)
     if told.raised is not None:

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "harness/signature.h"
+#include "harness/seqlens.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +131,27 @@ check_sizes(const Sweep *s, attnc_error *e)
   return ATTNC_OK;
 }
 
+/* The caller's, and what the lengths of the options say that it leaves open. */
+static attnc_status
+take_problem(Sweep *s, attnc_error *e)
+{
+  attnc_problem *p = &s->problem;
+  CallInfo call;
+  TRY(jit_problem(s->spec, s->asked, &s->copy, e));
+  if (s->asked)
+    TRY(struct_take(p, sizeof *p, s->asked, SIZE_UPTO(attnc_problem, flags),
+                    "attnc_problem", e));
+  s->sizes = s->copy.sizes;
+  p->size = sizeof *p;
+  p->sizes = &s->sizes;
+  if (!s->options.seqlens)
+    return ATTNC_OK;
+  TRY(signature_read(s->spec, s->copy.op, s->t->arena, &call, e));
+  TRY(seqlens_fit(&call, s->options.seqlens, &s->sizes, e));
+  seqlens_means(s->options.seqlens, &p->mean_q, &p->mean_k);
+  return jit_problem(s->spec, p, &s->copy, e);
+}
+
 static attnc_status
 check_problem(const Sweep *s, attnc_error *e)
 {
@@ -165,7 +186,7 @@ static attnc_status
 prepare(Sweep *s, attnc_error *e)
 {
   attnc_tuning *t = s->t;
-  TRY(jit_problem(s->spec, s->problem, &s->copy, e));
+  TRY(take_problem(s, e));
   TRY(check_problem(s, e));
   TRY(context_driver(s->ctx, &s->drv, e));
   TRY(drv_device(s->drv, s->copy.device - 1, &s->device, e));
@@ -326,7 +347,7 @@ attnc_tune(attnc_context *c, const attnc_spec *spec, const attnc_problem *proble
   attnc_tuning *t = s ? tuning_new() : NULL;
   attnc_status status = ATTNC_ERR_NOMEM;
   if (t) {
-    *s = (Sweep){.ctx = c, .spec = spec, .problem = problem, .t = t};
+    *s = (Sweep){.ctx = c, .spec = spec, .asked = problem, .t = t};
     s->start = clock_seconds();
     s->worker.sweep = s;
     status = take_options(s, options, &error);

@@ -81,8 +81,10 @@ typedef struct Space {
 typedef struct Sweep {
   attnc_context *ctx;
   const attnc_spec *spec;
-  const attnc_problem *problem; /* the caller's */
-  attnc_tune_options options;   /* with the defaults filled in */
+  const attnc_problem *asked; /* the caller's */
+  attnc_problem problem;      /* with the sizes and means of the options' lengths */
+  attnc_sizes sizes;
+  attnc_tune_options options; /* with the defaults filled in */
   ProblemCopy copy;
   Schedule within;
   bool narrowed;      /* there is a `within` */

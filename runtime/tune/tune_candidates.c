@@ -191,7 +191,7 @@ attnc_status
 sweep_candidates(Sweep *s, attnc_error *e)
 {
   char *text;
-  TRY(attnc_schedules(s->spec, s->problem, s->t->target, 1, &text, e));
+  TRY(attnc_schedules(s->spec, &s->problem, s->t->target, 1, &text, e));
   json_t *list = json_loads(text, 0, NULL);
   attnc_text_free(text);
   if (!json_is_array(list)) {

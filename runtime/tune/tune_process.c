@@ -197,6 +197,8 @@ greeting(const Sweep *s)
     return NULL;
   snprintf(arch, sizeof arch, "sm_%d", s->device->cc);
   json_object_set_new(j, "file", json_string(file));
+  if (s->options.seqlens)
+    json_object_set_new(j, "seqlens", json_string(s->options.seqlens));
   json_object_set_new(j, "arch", s->drv->emulated ? json_string(arch) : json_null());
   json_object_set_new(j, "candidates", json_integer(s->t->n));
   return j;

@@ -32,9 +32,13 @@ problem_json(const Sweep *s)
     if (size_is_there(&s->copy.sizes, (SizeId)i))
       json_object_set_new(sizes, size_names[i],
                           json_integer(size_get(&s->copy.sizes, (SizeId)i)));
-  return json_pack("{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:s}", "schema", SCHEMA, "device",
-                   s->device->name, "driver", s->drv->version, "spec_hash", p.spec_hash,
-                   "op", p.op, "sizes", sizes, "target", s->t->target, "unit", s->t->unit);
+  json_t *j =
+      json_pack("{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:s}", "schema", SCHEMA, "device",
+                s->device->name, "driver", s->drv->version, "spec_hash", p.spec_hash, "op",
+                p.op, "sizes", sizes, "target", s->t->target, "unit", s->t->unit);
+  if (s->options.seqlens)
+    json_object_set_new(j, "seqlens", json_string(s->options.seqlens));
+  return j;
 }
 
 static void
@@ -93,6 +97,8 @@ same_problem(const json_t *problem, const json_t *line)
 {
   const char *key;
   json_t *value;
+  if (!json_object_get(problem, "seqlens") != !json_object_get(line, "seqlens"))
+    return false; /* of other lengths */
   json_object_foreach(
       (json_t *)(uintptr_t)problem, key,
       value) if (!json_equal(value, json_object_get(line, key))) return false;

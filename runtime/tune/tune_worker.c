@@ -108,6 +108,7 @@ static attnc_status
 start(BackgroundTask *w, const json_t *hello, attnc_error *e)
 {
   TRY(read_spec(w, hello, e));
+  const char *lengths = text_of(w, hello, "seqlens");
   const char *path = text_of(w, hello, "libcuda"), *arch = text_of(w, hello, "arch");
   int ordinal = (int)json_integer_value(json_object_get(hello, "ordinal"));
   w->n_plans = (int)json_integer_value(json_object_get(hello, "candidates"));
@@ -116,8 +117,9 @@ start(BackgroundTask *w, const json_t *hello, attnc_error *e)
   setenv("CUDA_CACHE_DISABLE", "1", 1);
   TRY(device_open_at(&w->device, path ? path : "", arch, ordinal, e));
   if (seqlens_leave_open(&w->call))
-    seqlens_sizes(&w->call, NULL, &w->sizes);
+    seqlens_sizes(&w->call, lengths, &w->sizes);
   TRY(tensors_new(&w->call, &w->sizes, &w->host, e));
+  w->host.seqlens = lengths;
   TRY(tensors_random(&w->host, (uint64_t)json_integer_value(json_object_get(hello, "seed")),
                      e));
   for (int i = 0; i < CALL_SCALARS; i++)

@@ -164,5 +164,84 @@ class Agree(Case):
         self.assertGreater(sum("pinned" in x for x in seen), 2)
 
 
+PADDED = "attnc: 1\nname: padded\ndtype: fp16\nhead_dim: 64\nseqlens: [seqused_q, seqused_k]\n"
+PACKED = PADDED.replace("padded", "packed").replace("seqused", "cu_seqlens")
+LONG, SHORT, SHAPE = [128] * 4, [128] + [8] * 3, "b4 h2 s128"
+
+
+class Lengths(Case):
+    """What --seqlens says is assumed by all alike, and tuned for."""
+
+    def setUp(self):
+        super().setUp()
+        self.env["ATTNC_TUNE_DIR"] = self.path("tune")
+        os.environ.update(ATTNC_TUNE_DIR=self.path("none"), ATTNC_TUNE_READONLY="",
+                          ATTNC_TUNE_TABLE="")
+        self.on = ["--device", "emu", "--arch", "sm_80"]
+
+    def agreed(self, text, lengths, env):
+        """The schedule that all choose, and the lengths that it was chosen for."""
+        spec, total = self.spec(text), {} if "seqused" in text else sum(lengths)
+        asked = ["--seqlens", ",".join(map(str, lengths)), "--shape", SHAPE, *self.on]
+        key, explain = (self.json(who, spec, *asked, env=env) for who in ("key", "explain"))
+        run = self.json("run", spec, *asked, env=env)["results"][0]["plan"]
+        context = attnc.Context("emu", cache="off", target="sm_80", tune_dir=env["ATTNC_TUNE_DIR"])
+        sizes = dict(b=len(lengths), h=2, sq=max(lengths),
+                     **(total and {"total_q": total, "total_k": total}))
+        mean = (-(-sum(lengths) // len(lengths)),) * 2
+        python = context.explain_key(text, sizes, mean_lengths=mean)
+        plan = context.plan(text, sizes, mean_lengths=mean).info
+        told = [(x["source"], x["schedule"], x.get("lengths")) for x in (key, python)]
+        told.append((explain["source"], explain["kernel"]["schedule"], explain["lengths"]))
+        told += [(x["source"], {"template": x.get("template"), **x["schedule"]}, key["lengths"])
+                 for x in (run, plan)]
+        names = key["schedule"]
+        told = [(source, {k: s[k] for k in names}, of) for source, s, of in told]
+        self.assertEqual([x for x in told if x != told[0]], [], (text, lengths, told))
+        return told[0]
+
+    def test_assumed(self):
+        env = {"ATTNC_TUNE_DIR": self.path("none")}
+        for text in (PADDED, PACKED):
+            (source, long, of_long), (_, short, of_short) = (
+                self.agreed(text, lengths, env) for lengths in (LONG, SHORT))
+            self.assertEqual((source, of_long), ("model", {"each": 1.0, "of": [[128, 128]] * 4}))
+            self.assertLess(abs(sum(q for q, _ in of_short["of"]) / sum(SHORT) - 1), 0.25)
+            self.assertNotEqual(long, short)
+        said = self.attnc("explain", self.spec(PADDED), "--seqlens", "256/32,256/32", *self.on).stdout
+        self.assertRegex(said, r"(?m)^lengths +assumed: 256/32 256/32$")
+        for who in ("explain", "key"):  # of a quarter in the mean where nobody says
+            of = self.json(who, self.spec(PADDED), "--shape", "b64 h8 s256", *self.on)["lengths"]
+            self.assertEqual((of["each"], len(of["of"])), (4.0, 16))
+            self.assertAlmostEqual(sum(q for q, _ in of["of"]) / 16 / 256, 0.25, 1)
+            self.assertIsNone(self.json(who, self.spec(), *self.on)["lengths"])
+
+    def test_tuned(self):
+        spec, lengths = self.spec(PADDED), ["--seqlens", ",".join(map(str, SHORT)), "--shape", SHAPE]
+        tuned = self.json("tune", spec, *lengths, "--top", "2", *self.on)
+        want = next(x["schedule"] for x in tuned["candidates"] if x["verdict"] == "best")
+        source, chosen, _ = self.agreed(PADDED, SHORT, {"ATTNC_TUNE_DIR": self.path("tune")})
+        self.assertEqual((source, chosen), ("exact", {k: want[k] for k in chosen}))
+        again = self.json("tune", spec, *lengths, "--top", "2", "--resume", *self.on)
+        self.assertTrue(all(x["resumed"] for x in again["candidates"]))
+        drawn = ["--shape", SHAPE, "--top", "1", "--dry-run"]  # lengths of its own
+        for other in (drawn, ["--seqlens", "128,128,8,8", *drawn]):
+            found = self.json("tune", spec, *other, "--resume", *self.on)
+            self.assertFalse(any(x.get("resumed") for x in found["candidates"]), other)
+
+    def test_refused(self):
+        padded, shape = self.spec(PADDED), ["--shape", "b2 h8 s16"]
+        for who in ("key", "explain", "tune", "run"):
+            for text, said in (("3,17", "do not fit"), ("3", "do not fit"), ("3,x", "lengths are")):
+                r = self.attnc(who, padded, "--seqlens", text, *shape, *self.on,
+                               code=2 if "lengths" in said else 4)
+                self.assertIn(said, r.stderr)
+            dense = self.write("dense.attn.yaml", PADDED.partition("seqlens")[0])
+            r = self.attnc(who, dense, "--seqlens", "3,5", *self.on, code=2)
+            self.assertIn("the spec has no `seqlens`", r.stderr)
+        r = self.attnc("tune", padded, "--seqlens", "3,5", "--shapes", padded, *self.on, code=2)
+        self.assertIn("lengths of one batch", r.stderr)
+
+
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@
 #include "emit/emit_c.h"
 #include "harness/device.h"
 #include "harness/seqlens.h"
+#include "harness/tensors.h"
 
 #include <attnc/attnc.h>
 

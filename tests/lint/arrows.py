@@ -38,7 +38,7 @@ RULES = [
     ("runtime/assembler.c", BASE | {'"runtime/*"', '"sass/ptxas.h"'}),
     ("runtime/tune/tune_worker.c", BASE | {'"schedule/*"', '"harness/*"', "<jansson.h>"}),
     ("runtime/tune/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"',
-                               '"harness/random.h"', '"harness/signature.h"',
+                               '"harness/random.h"', '"harness/seqlens.h"',
                                '"harness/timing.h"', "<jansson.h>"}),
     ("runtime/*", BASE | {'"runtime/*"', '"schedule/*"', '"abi/cuda.h"', '"abi/cuda_load.h"', "<jansson.h>"}),
     ("emulator/export.h", set()),

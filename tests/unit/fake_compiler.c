@@ -5,6 +5,7 @@
 #include "compiler/sched.h"
 #include "compiler/kernel.h"
 #include "compiler/spec/signature.h"
+#include "templates/lengths.h"
 #include "tests/unit/rt.h"
 
 #include <time.h>
@@ -104,6 +105,27 @@ attnc_spec_json(const attnc_spec *s)
            "{\"hash\":\"%s\",\"name\":\"%s\",\"pin\":%d,\"revision\":%d}", s->hash, s->name,
            fake.pinned_m, fake.revision);
   return text;
+}
+
+bool
+spec_has_lengths(const Spec *s)
+{
+  (void)s;
+  return false;
+}
+
+Case
+sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
+{
+  (void)p;
+  return (Case){.spec = s, .target = t};
+}
+
+Lengths
+lengths_assumed(const Case *c)
+{
+  (void)c;
+  return (Lengths){.n = 0};
 }
 
 const Pin *

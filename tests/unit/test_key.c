@@ -87,7 +87,7 @@ test_explained(void **state)
                    ATTNC_OK);
   key_hash(&k, key);
   sha256_digest_hex(key, hex);
-  assert_int_equal(key_json(&k, &how, "model", &text, NULL), ATTNC_OK);
+  assert_int_equal(key_json(&k, &how, "model", json_null(), &text, NULL), ATTNC_OK);
   json_t *j = json_loads(text, 0, NULL), *fields = json_object_get(j, "fields");
   assert_string_equal(json_string_value(json_object_get(j, "key")), hex);
   assert_string_equal(json_string_value(json_object_get(j, "source")), "model");
