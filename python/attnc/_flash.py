@@ -223,9 +223,14 @@ def window_of(window_size, causal, sq, sk):
 # ---- one problem ----
 
 
+def padding_of(x):
+    """How many zeros a row of `x` is short of a head_dim that kernels have."""
+    return max(HEAD_DIM_MIN - x.shape[-1], -x.shape[-1] % HEAD_DIM_STEP)
+
+
 def usable(ops, x):
     """Rows of `x` whole, and pointer and strides multiples of 16 bytes; else a copy."""
-    short = max(HEAD_DIM_MIN - x.shape[-1], -x.shape[-1] % HEAD_DIM_STEP)
+    short = padding_of(x)
     if short > 0:
         return ops.pad_last(x, short)
     y = ops.packed(x)

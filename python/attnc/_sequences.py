@@ -3,7 +3,7 @@ as far as nothing waits for a GPU."""
 from typing import NamedTuple
 
 from . import arrays
-from ._flash import Sequences, check_heads, usable, whole
+from ._flash import Sequences, check_heads, padding_of, usable, whole
 
 
 def vector(ops, q, name, x, n):
@@ -112,16 +112,17 @@ def _check_pages(ops, sequences, k):
 
 
 def _check_cache(ops, q, k, v):
-    """A cache is taken as it lies: copies of it would cost more than the attention."""
+    """A cache is taken as it lies: copies of it would cost more than the attention.  Only rows that
+    no kernel has, of a head_dim that is no multiple of 8, are copied, as FlashAttention copies them."""
     if not len(k.shape) == len(v.shape) == 4:
         raise ValueError("a cache has 4 axes: batches or pages, rows, heads, head_dim")
     if tuple(v.shape) != tuple(k.shape) or q.shape[-1] != k.shape[-1]:
         raise ValueError(f"shapes do not agree: q {tuple(q.shape)}, k {tuple(k.shape)}, "
                          f"v {tuple(v.shape)}")
     check_heads(q.shape[-2], k.shape[-2], q.shape[-1])
-    if any(usable(ops, x) is not x for x in (k, v)):
-        raise ValueError("a cache is not copied: a head_dim that is a multiple of 8, whole rows, "
-                         "addresses and strides of multiples of 16 bytes are needed")
+    if not padding_of(k) and any(usable(ops, x) is not x for x in (k, v)):
+        raise ValueError("a cache is not copied: whole rows, addresses and strides of multiples of 16 "
+                         "bytes are needed")
 
 
 def packed_over_pages(ops, q, k, v, cu, longest, used, table):

@@ -174,9 +174,10 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     a row that sees no key.
 
     k, v and rotary_cos, rotary_sin (of new tokens) raise NotImplementedError, and num_splits above 1;
-    rotary_interleaved is theirs.  A cache is never copied: a head_dim that is no multiple of 8, and
-    rows that lie otherwise than kernels take them, raise ValueError.  Nothing waits for a GPU: what
-    lengths and pages there are is not looked at.
+    rotary_interleaved is theirs.  A cache is taken as it lies, and rows that lie otherwise than kernels
+    take them raise ValueError; but one of a head_dim that is no multiple of 8 is copied in each call, whole,
+    with zeros behind its rows, as FlashAttention copies it.  Nothing waits for a GPU: what lengths and
+    pages there are is not looked at.
     """
     if k is not None or v is not None:
         raise NotImplementedError(f"k and v of new tokens are not supported: {APPEND}")
@@ -194,5 +195,8 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
                       softcap_of(softcap), alibi, truth("return_softmax_lse", return_softmax_lse),
                       sequences.lengths(), "page_table" in sequences.tensors)
     dtype_of(ops, q, k_cache, v_cache)
-    out, lse = attend(ops, usable(ops, q), k_cache, v_cache, options, slopes, sequences)
+    head_dim = q.shape[-1]
+    q, k_cache, v_cache = (usable(ops, x) for x in (q, k_cache, v_cache))
+    out, lse = attend(ops, q, k_cache, v_cache, options, slopes, sequences)
+    out = result_of(ops, out, lse, head_dim, False)
     return (out, lse) if return_softmax_lse else out

@@ -88,6 +88,21 @@ class Pages(common.Case):
                                             block_table=table, cache_batch_idx=rows, causal=True)
         np.testing.assert_allclose(out.astype(float), wanted[rows].astype(float), atol=1e-3)
 
+    def test_padded(self):
+        """A head_dim that is no multiple of 8: copies of all pages, with zeros behind their rows."""
+        k, v, table = self.cache(16)
+        q, k, v = (x[..., :59] for x in (self.q, k, v))
+        out, lse = attnc.flash_attn_with_kvcache(q, k, v, cache_seqlens=i32(*LENGTHS), block_table=table,
+                                                 causal=True, return_softmax_lse=True)
+        packed, at = q.reshape(12, HEADS[0], 59), i32(0, 3, 6, 9, 12)
+        varlen = attnc.flash_attn_varlen_func(packed, k, v, at, None, 3, 96, causal=True,
+                                              block_table=table, seqused_k=i32(*LENGTHS))
+        np.testing.assert_allclose(varlen.reshape(q.shape).astype(float), out.astype(float), atol=1e-3)
+        for i, n in enumerate(LENGTHS):
+            if n:
+                oracle.check(self, out[i:i + 1], q[i:i + 1], self.rows(k, table, i, n),
+                             self.rows(v, table, i, n), 59 ** -0.5, True, (-1, -1), lse[i:i + 1])
+
     def test_window_slopes_and_cap(self):
         k, v, table = self.cache(3)
         out = attnc.flash_attn_with_kvcache(self.q, k, v, cache_seqlens=i32(*LENGTHS),
@@ -140,7 +155,7 @@ class Pages(common.Case):
                 (ValueError, "max_seqlen_q is needed", {"cu_seqlens_q": i32(0, 3)})):
             with self.subTest(why):
                 self.raises(kind, why, call, self.q, k, v, **{**good, **wrong})
-        self.raises(ValueError, "is not copied", call, self.q[..., :60], k[..., :60], v[..., :60],
+        self.raises(ValueError, "is not copied", call, self.q[..., :56], k[..., 4:60], v[..., 4:60],
                     **good)
         self.raises(ValueError, "seqused_k or cu_seqlens_k", attnc.flash_attn_varlen_func,
                     self.q[0], k, v, i32(0, 3), None, 3, 96, block_table=table[:1])
