@@ -28,6 +28,12 @@ if(TARGET attnc_llvm AND TARGET attnc_emu)
   compiler_unit(divide)
   target_link_libraries(test_divide PRIVATE attnc_emu)
 endif()
+# Judged by an evaluator that is no part of attnc.
+add_executable(expr_dump unit/expr_dump.c unit/expr_random.c $<TARGET_OBJECTS:o_base>
+  $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
+target_link_libraries(expr_dump PRIVATE plain yaml)
+rotating(expr_oracle 10 COMMAND ${Python3_EXECUTABLE} -B
+  ${CMAKE_CURRENT_SOURCE_DIR}/expr_oracle.py $<TARGET_FILE:expr_dump> --shard {shard} LABELS unit)
 add_executable(fuzz_expr fuzz/fuzz_expr.c unit/expr_random.c $<TARGET_OBJECTS:o_base>
   $<TARGET_OBJECTS:o_compiler> $<TARGET_OBJECTS:o_templates>)
 target_link_libraries(fuzz_expr PRIVATE plain yaml)

@@ -1,8 +1,11 @@
 # End to end: what judges the whole house.  Each program names the targets that it opens or
 # links and is there when they are.
+set(e2e_harness signature seqlens lists pages random tensors)
+list(TRANSFORM e2e_harness PREPEND ${CMAKE_SOURCE_DIR}/harness/)
+list(TRANSFORM e2e_harness APPEND .c)
 add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/case.c e2e/facts.c
-  e2e/call.c e2e/mutant.c oracle.c ${CMAKE_SOURCE_DIR}/cli/problem.c
-  ${CMAKE_SOURCE_DIR}/base/str.c ${CMAKE_SOURCE_DIR}/base/arena.c ${CMAKE_SOURCE_DIR}/base/err.c)
+  e2e/call.c e2e/drawn.c e2e/mutant.c oracle.c ${CMAKE_SOURCE_DIR}/cli/problem.c ${e2e_harness}
+  $<TARGET_OBJECTS:o_base>)
 target_compile_definitions(e2e_tools PUBLIC SOURCE_DIR="${CMAKE_SOURCE_DIR}"
   BUILD_DIR="${CMAKE_BINARY_DIR}")
 target_link_libraries(e2e_tools PUBLIC m ${CMAKE_DL_LIBS})
@@ -61,7 +64,7 @@ e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 if(TARGET e2e_matrix)
-  rotating(e2e_matrix 26 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
+  rotating(e2e_matrix 30 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
 # All pairs again of fwd_mma on sm_75, which copies and multiplies in its own way.
@@ -184,6 +187,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
     LABELS e2e)
   rotating(e2e_fields 16 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/fields.py $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  rotating(e2e_plain 100 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/plain.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
   rotating(e2e_seqlens 20 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seqlens.py $<TARGET_FILE:attnc_cli> --shard {shard}

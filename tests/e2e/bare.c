@@ -105,7 +105,7 @@ reduce_one(CUfunction f, unsigned n, unsigned blocks)
   uint64_t sum = 0, got_sum;
   assert_non_null(x);
   for (unsigned i = 0; i < n; i++) {
-    x[i] = (uint32_t)random_bits(&r) >> 20; /* a block sums them in 32 bits */
+    x[i] = (uint32_t)number_bits(&r) >> 20; /* a block sums them in 32 bits */
     sum += x[i];
     top = x[i] > top ? x[i] : top;
     bins[x[i] % BINS]++;
@@ -157,7 +157,7 @@ reduce_floats(void **state)
   Random r = {7};
   (void)state;
   for (int i = 0; i < N; i++)
-    x[i] = random_normal(&r);
+    x[i] = number_normal(&r);
   for (unsigned threads = 32; threads <= 256; threads *= 2) {
     unsigned n = N - threads / 3, blocks = (n + threads - 1) / threads;
     CUdeviceptr dx = put(x, sizeof x), out = put(NULL, 4 * blocks);
@@ -253,7 +253,7 @@ divergent_one(CUfunction f, uint32_t n, uint32_t limit)
   uint32_t x[MAX], steps[MAX], peak[MAX], turned[MAX], jumped[MAX], odd[MAX / 32];
   Random r = {n + limit};
   for (uint32_t i = 0; i < n; i++)
-    x[i] = (uint32_t)random_bits(&r) >> (i % 32);
+    x[i] = (uint32_t)number_bits(&r) >> (i % 32);
   CUdeviceptr dx = put(x, 4 * n), ds = put(NULL, 4 * n), dp = put(NULL, 4 * n),
               dt = put(NULL, 4 * n), dj = put(NULL, 4 * n), dodd = put(NULL, sizeof odd);
   launch(f, (n + 127) / 128, 1, 128, 0,
@@ -302,7 +302,7 @@ static void
 fill(const Kind *k, Random *r, bool integers, uint16_t *x, size_t n)
 {
   for (size_t i = 0; i < n; i++)
-    x[i] = k->of(integers ? (float)((int)random_below(r, 9) - 4) : random_normal(r));
+    x[i] = k->of(integers ? (float)((int)number_below(r, 9) - 4) : number_normal(r));
 }
 
 /* Products of 16-bit floats are exact in f32; k additions, each within one unit of f32 (the
@@ -384,7 +384,7 @@ quiet(const char *text, const char *entry, unsigned char out[OUT_MAX])
   char found[2000];
   Random r = {5};
   for (int i = 0; i < M * K; i++)
-    in[i] = (uint32_t)random_bits(&r) & 0x3fff3fff; /* as f16 or f32: finite */
+    in[i] = (uint32_t)number_bits(&r) & 0x3fff3fff; /* as f16 or f32: finite */
   CUmodule mod = load(text);
   CUdeviceptr a = put(in, sizeof in), b = put(in, sizeof in), c = put(NULL, OUT_MAX),
               d = put(NULL, 64), e = put(NULL, 64);

@@ -21,6 +21,14 @@ make_odd(const Shape *x, int64_t st[5])
       st[i] = odd[i];
 }
 
+/* Strides of (b, h, s, d) become those of the tensor's axes. */
+static void
+drop_batches(const Call *c, int slot, int64_t st[5])
+{
+  if (facts_packed(&c->facts, slot))
+    memmove(st, st + 1, 4 * sizeof *st);
+}
+
 static size_t
 element(const Call *c, int slot)
 {
@@ -77,6 +85,7 @@ strides(const Call *c, int slot, int64_t st[5])
   int64_t n = x.b * st[0];
   if (c->c.memory == MEMORY_PADDED)
     make_odd(&x, st);
+  drop_batches(c, slot, st);
   return n;
 }
 
@@ -106,7 +115,8 @@ static bool
 alone(Call *c, int slot)
 {
   int64_t n = strides(c, slot, c->host[slot].stride);
-  int64_t row = facts_is_main(slot) ? c->host[slot].stride[2] : 1;
+  int64_t row =
+      facts_is_main(slot) ? c->host[slot].stride[2 - facts_packed(&c->facts, slot)] : 1;
   if (!buffer_new(c, n, row, element(c, slot)))
     return false;
   place(c, slot, 0);
@@ -118,16 +128,18 @@ static bool
 packed(Call *c, int first)
 {
   const attnc_sizes *z = &c->c.sizes;
+  const Shape k = facts_shape(&c->facts, z, ATTNC_K);
   int64_t row = 0, offset = 0;
   for (int slot = first; slot <= ATTNC_V; slot++) {
     Shape x = facts_shape(&c->facts, z, slot);
     row += x.h * x.d;
   }
-  if (!buffer_new(c, z->b * z->sk * row, row, element(c, first)))
+  if (!buffer_new(c, k.b * k.s * row, row, element(c, first)))
     return false;
   for (int slot = first; slot <= ATTNC_V; slot++) {
     Shape x = facts_shape(&c->facts, z, slot);
-    const int64_t st[5] = {x.s * row, x.d, row, 1, 0};
+    int64_t st[5] = {x.s * row, x.d, row, 1, 0};
+    drop_batches(c, slot, st);
     memcpy(c->host[slot].stride, st, sizeof st);
     place(c, slot, offset);
     offset += x.h * x.d;
@@ -140,10 +152,12 @@ static int
 first_packed(const Call *c)
 {
   const TensorFacts *t = c->facts.tensor;
-  bool alike = t[ATTNC_Q].type == t[ATTNC_K].type;
+  const Shape q = facts_shape(&c->facts, &c->c.sizes, ATTNC_Q);
+  const Shape k = facts_shape(&c->facts, &c->c.sizes, ATTNC_K);
+  bool alike = t[ATTNC_Q].type == t[ATTNC_K].type && q.b == k.b && q.s == k.s;
   if (c->c.memory != MEMORY_PACKED || t[ATTNC_K].type != t[ATTNC_V].type)
     return -1;
-  return c->c.sizes.sq == c->c.sizes.sk && alike ? ATTNC_Q : ATTNC_K;
+  return alike ? ATTNC_Q : ATTNC_K;
 }
 
 static bool
@@ -166,8 +180,10 @@ static unsigned char *
 at(const Call *c, int slot, int64_t b, int64_t h, int64_t s)
 {
   const int64_t *st = c->host[slot].stride;
+  int packed = facts_packed(&c->facts, slot);
+  int64_t batch = packed ? 0 : b * st[0];
   return (unsigned char *)c->host[slot].data +
-         (b * st[0] + h * st[1] + s * st[2]) * (int64_t)element(c, slot);
+         (batch + h * st[1 - packed] + s * st[2 - packed]) * (int64_t)element(c, slot);
 }
 
 /* By type: NaN, infinity, a NaN that no arithmetic makes (signalling, with a payload). */
@@ -208,8 +224,10 @@ static void
 put_number(int type, unsigned char *to, float f)
 {
   uint16_t half = type == ORACLE_BF16 ? bf16_of(f) : f16_of(f);
-  int32_t whole = (int32_t)f;
-  const void *from = type >= FACTS_I32     ? (const void *)&whole
+  uint32_t bits = (uint32_t)(int32_t)f;
+  if (type == FACTS_U32 && f > 0) /* of a word all bits are drawn, of f 24 */
+    bits *= 0x9e3779b1u;
+  const void *from = type >= FACTS_I32     ? (const void *)&bits
                      : type == ORACLE_FP32 ? (const void *)&f
                                            : &half;
   memcpy(to, from, (size_t)facts_bytes(type));
@@ -223,31 +241,46 @@ number_for(const Call *c, int slot, int64_t i, Random *r)
   const TensorFacts *t = &c->facts.tensor[slot];
   uint32_t most = (uint32_t)c->c.sizes.sk + 8;
   if (slot == ATTNC_PREFIX_LEN)
-    return (float)random_below(r, most) - 4;
+    return (float)number_below(r, most) - 4;
   if (t->monotone)
     return (float)(i / (5 + c->c.seed % 60));
   if (t->type == FACTS_I32)
-    return (float)random_below(r, 4);
-  if (t->type == FACTS_U32) /* words of bits */
-    return (float)random_below(r, 1u << 24);
-  float x = random_normal(r);
-  if ((slot == ATTNC_BIAS || slot == ATTNC_SINK) && random_below(r, 16) == 0)
+    return (float)number_below(r, 4);
+  if (t->type == FACTS_U32) /* words of bits, some of them all the same */
+    return number_below(r, 4) ? (float)number_below(r, 1u << 24)
+                              : -(float)number_below(r, 2);
+  float x = number_normal(r);
+  if ((slot == ATTNC_BIAS || slot == ATTNC_SINK) && number_below(r, 16) == 0)
     return -INFINITY;
   return slot == ATTNC_ALIBI_SLOPES ? x / 8 : x;
 }
 
+/* One row along the last axis of four. */
+static void
+fill_row(const Call *c, int slot, const int64_t row[3], int64_t n, Random *r)
+{
+  size_t size = element(c, slot);
+  unsigned char *p = at(c, slot, row[0], row[1], row[2]);
+  for (int64_t d = 0; d < n; d++)
+    if (drawn_has(c->drawn, slot)) {
+      int32_t whole = drawn_at(c->drawn, slot, (int64_t[4]){row[0], row[1], row[2], d});
+      memcpy(p + (size_t)d * size, &whole, sizeof whole);
+    } else
+      put_number(c->facts.tensor[slot].type, p + (size_t)d * size,
+                 number_for(c, slot, row[1] + row[2] + d, r));
+}
+
+/* Rows that are nobody's keep their traps. */
 static void
 fill(const Call *c, int slot, Random *r)
 {
   const Shape x = facts_shape(&c->facts, &c->c.sizes, slot);
-  size_t size = element(c, slot);
   for (int64_t b = 0; b < x.b; b++)
     for (int64_t h = 0; h < x.h; h++)
       for (int64_t s = 0; s < x.s; s++) {
-        unsigned char *p = at(c, slot, b, h, s);
-        for (int64_t d = 0; d < x.d; d++)
-          put_number(c->facts.tensor[slot].type, p + (size_t)d * size,
-                     number_for(c, slot, h + s + d, r));
+        const int64_t row[] = {b, h, s};
+        if (!facts_is_main(slot) || !drawn_dead(c->drawn, slot, row))
+          fill_row(c, slot, row, x.d, r);
       }
 }
 
@@ -274,7 +307,9 @@ call_build(Call *c, const Case *from, const attnc_spec *spec)
   Random r = {0x1000003u * (uint64_t)from->seed};
   memset(c, 0, sizeof *c);
   c->c = *from;
-  c->sizes = from->sizes;
+  if (!drawn_new(spec, from->seed, &c->c.sizes, &c->drawn))
+    return false;
+  c->sizes = c->c.sizes;
   memcpy(c->scalars, from->scalars, sizeof c->scalars);
   for (int slot = 0; slot < FACTS_SLOTS; slot++)
     c->home[slot] = -1;
@@ -377,13 +412,23 @@ call_free(Call *c, const Device *d)
     free(c->buffers[i].host);
     free(c->buffers[i].sent);
   }
+  drawn_free(c->drawn);
   memset(c, 0, sizeof *c);
 }
 
 /* ---- judging ---- */
 
-/* Every element of an output written; in `copy` they become what was sent, so that the rest
- * can be compared. */
+/* Is an output's row nobody's?  A packed LSE has axes h and rows alone. */
+static bool
+nobodys(const Call *c, int slot, int64_t b, int64_t h, int64_t s)
+{
+  if (facts_is_main(slot) || c->facts.tensor[slot].rank == 3)
+    return drawn_dead(c->drawn, slot, (int64_t[3]){b, h, s});
+  return drawn_dead(c->drawn, slot, (int64_t[3]){0, b, h});
+}
+
+/* Every element of an output written that is somebody's; in `copy` they become what was
+ * sent, so that the rest can be compared. */
 static bool
 written(const Call *c, int slot, unsigned char *copy, char *why, size_t n)
 {
@@ -395,6 +440,8 @@ written(const Call *c, int slot, unsigned char *copy, char *why, size_t n)
     for (int64_t h = 0; h < x.h; h++)
       for (int64_t s = 0; s < x.s; s++) {
         const unsigned char *p = at(c, slot, b, h, s);
+        if (nobodys(c, slot, b, h, s))
+          continue;
         for (int64_t d = 0; d < x.d; d++)
           if (memcmp(p + (size_t)d * size, no, size) == 0) {
             snprintf(why, n, "%s[b%lld, h%lld, s%lld, d%lld] was not written",

@@ -3,18 +3,19 @@
  *
  * Every buffer is one allocation: a guard, the tensor (or the packed tensors), a guard.
  * Inputs are random-normal, and what else their names ask for (call.c); gaps between their
- * rows, dead rows behind them and both guards
+ * rows, dead rows behind them, rows that are nobody's (drawn.h) and both guards
  * hold NaN and infinity, so that a value which is read there is seen in the result. Outputs
- * start as a NaN that no arithmetic makes; afterwards every element must be written, and
- * nothing else: gaps and guards are compared bit by bit, inputs whole.  A Call belongs to
- * one thread; call_free gives everything back, accepts a zeroed Call, and needs no device
- * where nothing was sent. */
+ * start as a NaN that no arithmetic makes; afterwards every element of somebody's rows must
+ * be written, and nothing else: gaps and guards are compared bit by bit, inputs whole.  A
+ * Call belongs to one thread; call_free gives everything back, accepts a zeroed Call, and
+ * needs no device where nothing was sent. */
 #ifndef ATTNC_TESTS_CALL_H
 #define ATTNC_TESTS_CALL_H
 
 #include "tests/e2e/asked.h"
 #include "tests/e2e/case.h"
 #include "tests/e2e/device.h"
+#include "tests/e2e/drawn.h"
 #include "tests/e2e/facts.h"
 
 typedef struct Buffer {
@@ -26,6 +27,7 @@ typedef struct Buffer {
 typedef struct Call {
   Case c;
   Facts facts;
+  Drawn *drawn; /* NULL: all rows are somebody's, and all numbers are call.c's */
   Buffer buffers[FACTS_SLOTS];
   int n_buffers;
   int home[FACTS_SLOTS];     /* the buffer of a tensor, -1: absent */

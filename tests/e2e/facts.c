@@ -32,7 +32,7 @@ facts_shape(const Facts *f, const attnc_sizes *z, int slot)
   const TensorFacts *t = &f->tensor[slot];
   int64_t x[4] = {1, 1, 1, 1};
   for (int i = 0; i < t->rank; i++)
-    x[i] = length_of(z, t->axis[i]);
+    x[i + facts_packed(f, slot)] = length_of(z, t->axis[i]);
   return (Shape){x[0], x[1], x[2], x[3], t->rank};
 }
 
@@ -40,6 +40,12 @@ bool
 facts_is_main(int slot)
 {
   return slot <= ATTNC_O;
+}
+
+int
+facts_packed(const Facts *f, int slot)
+{
+  return facts_is_main(slot) && f->tensor[slot].rank == 3;
 }
 
 /* ---- JSON, as far as attnc_spec_json and attnc_spec_signature write it ---- */

@@ -14,7 +14,7 @@
 enum { FACTS_DECLARED = 4, FACTS_SLOTS = ATTNC_SLOT_COUNT + FACTS_DECLARED };
 enum { FACTS_I32 = ORACLE_FP32 + 1, FACTS_U32 }; /* of tables: no types of the oracle's */
 
-/* Lengths of the axes of a tensor of a call, 1 past its rank. */
+/* Lengths of the axes of a tensor of a call, 1 past its rank; b is 1 of packed rows. */
 typedef struct Shape {
   int64_t b, h, s, d;
   int rank;
@@ -46,6 +46,8 @@ bool facts_read(const attnc_spec *, Facts *);
 Shape facts_shape(const Facts *, const attnc_sizes *, int slot);
 /* Has the tensor axes b, h, s, d of which the layout decides? */
 bool facts_is_main(int slot);
+/* 1: its rows are those of all sequences, without an axis b. */
+int facts_packed(const Facts *, int slot);
 int facts_bytes(int type); /* of an element */
 /* Multiply-adds of both products, without regard to the mask. */
 double facts_macs(const Facts *, const attnc_sizes *);

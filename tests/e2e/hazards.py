@@ -6,19 +6,18 @@ Queries are zeros, so that a row's weights follow from its masks, its score_mod,
 and the first column of V is the key's index: the mean of the keys that a row sees is off where one
 key too many or too few is seen.  Rows are computed here in a few lines, on their own, and compared
 with each template's output.  What is no kernel's is asked of the command line."""
-import json
 import math
 import os
-import struct
 import subprocess
 import sys
 import tempfile
+
+from tensor_file import read, write
 
 DIM, HEADS = 16, 2
 INF = math.inf
 RUNS = (("sm_80", "fp32", "ref_fwd"), ("sm_75", "fp16", "fwd_mma"), ("sm_80", "fp16", "fwd_mma"),
         ("sm_90a", "fp16", "fwd_wgmma"))
-F32 = {"fp32": ("F32", "f"), "fp16": ("F16", "e"), "i32": ("I32", "i")}
 
 
 class Hazard:
@@ -115,31 +114,6 @@ HAZARDS = {
                score=lambda i, j: .25 * min(max(j - i, 0), 8),
                tables={"t": ("fp32", [9], [.25 * n for n in range(9)])}),
 }
-
-
-def write(path, tensors):
-    head, data = {}, b""
-    for name, (dtype, shape, numbers) in tensors.items():
-        word, letter = F32[dtype]
-        raw = struct.pack(f"<{len(numbers)}{letter}", *numbers)
-        head[name] = {"dtype": word, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
-
-
-def read(path):
-    with open(path, "rb") as f:
-        n, = struct.unpack("<Q", f.read(8))
-        head, data = json.loads(f.read(n)), f.read()
-    letters, out = {word: letter for word, letter in F32.values()}, {}
-    for name, x in head.items():
-        if name != "__metadata__":
-            raw, letter = data[slice(*x["data_offsets"])], letters[x["dtype"]]
-            out[name] = struct.unpack(f"<{len(raw) // struct.calcsize(letter)}{letter}", raw)
-    return out
 
 
 def inputs(x, dtype):

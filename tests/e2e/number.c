@@ -65,7 +65,7 @@ f32_of_f16(uint16_t h)
 }
 
 uint64_t
-random_bits(Random *r)
+number_bits(Random *r)
 {
   uint64_t z = r->state += 0x9e3779b97f4a7c15u;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -74,15 +74,15 @@ random_bits(Random *r)
 }
 
 uint32_t
-random_below(Random *r, uint32_t n)
+number_below(Random *r, uint32_t n)
 {
-  return (uint32_t)((random_bits(r) >> 32) * n >> 32);
+  return (uint32_t)((number_bits(r) >> 32) * n >> 32);
 }
 
 float
-random_normal(Random *r)
+number_normal(Random *r)
 {
-  double u = ((double)(random_bits(r) >> 11) + 1) * 0x1p-53;
-  double v = (double)(random_bits(r) >> 11) * 0x1p-53;
+  double u = ((double)(number_bits(r) >> 11) + 1) * 0x1p-53;
+  double v = (double)(number_bits(r) >> 11) * 0x1p-53;
   return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
 }

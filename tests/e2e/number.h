@@ -13,8 +13,8 @@ float f32_of_f16(uint16_t);
 typedef struct Random {
   uint64_t state;
 } Random;
-uint64_t random_bits(Random *);              /* SplitMix64 */
-uint32_t random_below(Random *, uint32_t n); /* 0 … n-1 */
-float random_normal(Random *);               /* mean 0, variance 1 (Box and Muller) */
+uint64_t number_bits(Random *);              /* SplitMix64 */
+uint32_t number_below(Random *, uint32_t n); /* 0 … n-1 */
+float number_normal(Random *);               /* mean 0, variance 1 (Box and Muller) */
 
 #endif

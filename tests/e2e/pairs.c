@@ -92,6 +92,11 @@ static Factor factors[] = {
        "q_idx) "
        "% 5 != 0\"]",
        ""}}},
+    {"mask_bits", {{"", ""}, {"mask_bits: true", ""}, {"mask_bits: new", ""}}},
+    {"block_list",
+     {{"", ""},
+      {"block_list: {block: [`64|128`, `64|128`]}", ""},
+      {"block_list: {block: [`192|256|384`, `32|96|256`]}", ""}}},
     {"softcap",
      {{"", ""}, {"softcap: 1.5", ""}, {"softcap: 20.0", ""}, {"softcap: 1e-3", ""}}},
     {"alibi", {{"", ""}, {"alibi_slopes: h", ""}, {"alibi_slopes: bh", ""}}},
@@ -117,6 +122,13 @@ static Factor factors[] = {
       {"tensors: {rel: {dtype: fp32, axes: [h, 9]}, doc: {dtype: i32, axes: [b, kv]}, few: "
        "{dtype: i32, axes: [b]}}, scalars: {gain: 0.75}",
        ""}}},
+    {"seqlens",
+     {{"", ""},
+      {"seqlens: [cu_seqlens_q, cu_seqlens_k]", ""},
+      {"seqlens: [`seqused_q, |`seqused_k]", ""},
+      {"seqlens: [cu_seqlens_q, seqused_k, leftpad_k`|, cache_batch_idx`]", ""},
+      {"seqlens: [seqused_q, `leftpad_k|cache_batch_idx`]", ""},
+      {"seqlens: [`cu_seqlens_k, |`seqused_q, seqused_k, leftpad_k]", ""}}},
     {"lse", {{"", ""}, {"return_lse: true", ""}, {"return_lse: true, lse_base: 2", ""}}},
     {"special",
      {{"", ""},
@@ -214,7 +226,7 @@ draw(const char *piece, Random *r, bool least, char *out)
     const char *end = strchr(piece + 1, '`');
     for (const char *p = piece; p != end; p = alternative_end(p + 1))
       at[n++] = p + 1;
-    const char *chosen = at[least ? n - 1 : (int)random_below(r, (uint32_t)n)];
+    const char *chosen = at[least ? n - 1 : (int)number_below(r, (uint32_t)n)];
     size_t len = (size_t)(alternative_end(chosen) - chosen);
     memcpy(out, chosen, len);
     out += len;
@@ -409,7 +421,7 @@ complete(const Cover *k, Choice *c, Random *r)
 {
   int order[FACTORS], gain = 0;
   for (int f = 0; f < FACTORS; f++) {
-    int j = (int)random_below(r, (uint32_t)f + 1);
+    int j = (int)number_below(r, (uint32_t)f + 1);
     order[f] = order[j];
     order[j] = f;
   }
@@ -423,7 +435,7 @@ complete(const Cover *k, Choice *c, Random *r)
       int gained = cover_gain(k, c, f);
       if (gained > best_gain)
         equals = 0;
-      if (gained >= 0 && gained >= best_gain && random_below(r, ++equals) == 0)
+      if (gained >= 0 && gained >= best_gain && number_below(r, ++equals) == 0)
         best = a;
       best_gain = gained > best_gain ? gained : best_gain;
     }
@@ -466,7 +478,7 @@ any(const Cover *k, Random *r, Choice *c)
 {
   for (int f = 0; f < FACTORS; f++)
     if (c->v[f] < 0)
-      c->v[f] = (int)random_below(r, (uint32_t)sizes[f]);
+      c->v[f] = (int)number_below(r, (uint32_t)sizes[f]);
   for (int f = 0; f < FACTORS; f++)
     if (cover_gain(k, c, f) < 0)
       return false;

@@ -43,7 +43,7 @@ normals(void **state)
   double sum = 0, squares = 0, fourth = 0;
   (void)state;
   for (int i = 0; i < N; i++) {
-    double x = (double)random_normal(&r);
+    double x = (double)number_normal(&r);
     sum += x;
     squares += x * x;
     fourth += x * x * x * x;
@@ -247,6 +247,83 @@ traps(void **state)
   }
 }
 
+/* Zeros in the rows of O and the LSE, which are packed: somebody's alone, or nobody's too.
+ * How many are nobody's. */
+static int
+write_packed(Call *c, bool nobodys)
+{
+  const Shape x = facts_shape(&c->facts, &c->c.sizes, ATTNC_O);
+  const int64_t *st = c->host[ATTNC_O].stride;
+  int dead = 0;
+  for (int64_t h = 0; h < x.h; h++)
+    for (int64_t s = 0; s < x.s; s++) {
+      bool is = drawn_dead(c->drawn, ATTNC_O, (int64_t[3]){0, h, s});
+      dead += is;
+      if (is && !nobodys)
+        continue;
+      memset((uint16_t *)c->host[ATTNC_O].data + h * st[0] + s * st[1], 0,
+             (size_t)x.d * sizeof(uint16_t));
+      memset((float *)c->host[ATTNC_LSE].data + h * x.s + s, 0, sizeof(float));
+    }
+  return dead;
+}
+
+/* Rows of no sequence: of keys and queries they hold what is no number, of outputs they are
+ * left alone. */
+static void
+rows_of_nobody(void **state)
+{
+  char why[200];
+  Call c;
+  (void)state;
+  build("{dtype: fp16, head_dim: 16, return_lse: true, seqlens: [cu_seqlens_q, seqused_q, "
+        "seqused_k, cache_batch_idx]} b7 h2/1 sq9 sk30 padded seed=3",
+        &c);
+  const Shape q = facts_shape(&c.facts, &c.c.sizes, ATTNC_Q);
+  const Shape k = facts_shape(&c.facts, &c.c.sizes, ATTNC_K);
+  assert_true(q.b == 1 && q.h == 2 && q.s == c.sizes.total_q && q.s > 9 && q.s < 7 * 9);
+  assert_true(k.b == 8 && k.h == 1 && k.s == 30 && c.sizes.bc == 8);
+  int dead[2] = {0, 0};
+  for (int64_t b = 0; b < k.b; b++)
+    for (int64_t s = 0; s < k.s; s++) {
+      const int64_t *st = c.host[ATTNC_K].stride;
+      bool is = drawn_dead(c.drawn, ATTNC_K, (int64_t[3]){b, 0, s});
+      uint16_t bits;
+      memcpy(&bits, (uint16_t *)c.host[ATTNC_K].data + b * st[0] + s * st[2], sizeof bits);
+      assert_int_equal(is, (bits & 0x7c00) == 0x7c00);
+      dead[is]++;
+    }
+  assert_true(dead[0] > 30 && dead[1] > 30);
+  assert_true(write_packed(&c, false) > 2);
+  assert_true(call_intact(&c, why, sizeof why));
+  write_packed(&c, true);
+  assert_false(call_intact(&c, why, sizeof why));
+  call_free(&c, NULL);
+}
+
+/* Lists of blocks are what the harness draws; what none of them names is no number. */
+static void
+lists_of_blocks(void **state)
+{
+  Call c;
+  bool whole = false, nothing = false;
+  (void)state;
+  build("{dtype: fp16, head_dim: 16, block_list: {block: [64, 64]}} b2 h4/2 sq300 sk300 "
+        "padded seed=1",
+        &c);
+  const attnc_tensor *t = &c.host[ATTNC_KV_NUM_BLOCKS];
+  for (int64_t i = 0; i < 5; i++)
+    for (int64_t h = 0; h < 4; h++) {
+      int32_t n = ((int32_t *)t->data)[h * t->stride[1] + i * t->stride[2]];
+      assert_int_equal(n, drawn_at(c.drawn, ATTNC_KV_NUM_BLOCKS, (int64_t[4]){0, h, i, 0}));
+      assert_true(n >= 0 && n <= 5);
+      whole |= n > 1;
+      nothing |= n == 0;
+    }
+  assert_true(whole && nothing && !drawn_dead(c.drawn, ATTNC_Q, (int64_t[3]){1, 3, 299}));
+  call_free(&c, NULL);
+}
+
 /* Tensors of a call do not overlap, lie in their buffer, and are 16-byte aligned. */
 static void
 placement(void **state)
@@ -334,9 +411,12 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(halves),  cmocka_unit_test(normals),   cmocka_unit_test(notation),
-      cmocka_unit_test(meaning), cmocka_unit_test(facts),     cmocka_unit_test(mutants),
-      cmocka_unit_test(traps),   cmocka_unit_test(placement), cmocka_unit_test(callbacks),
+      cmocka_unit_test(halves),          cmocka_unit_test(normals),
+      cmocka_unit_test(notation),        cmocka_unit_test(meaning),
+      cmocka_unit_test(facts),           cmocka_unit_test(mutants),
+      cmocka_unit_test(traps),           cmocka_unit_test(placement),
+      cmocka_unit_test(callbacks),       cmocka_unit_test(rows_of_nobody),
+      cmocka_unit_test(lists_of_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
