@@ -18,6 +18,8 @@ from .errors import (AlignError, AttncError, CacheError, CheckError, CompileErro
 from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, flash_attn_with_kvcache, set_context)
+from .flashinfer import (BatchDecodeWithPagedKVCacheWrapper, BatchPrefillWithPagedKVCacheWrapper,
+                         CUDAGraphBatchDecodeWithPagedKVCacheWrapper)
 from .flex import flex_attention, flex_spec
 from .launch import Launch
 from .plan import Plan

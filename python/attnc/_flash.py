@@ -14,7 +14,7 @@ from .sizes import Sizes
 from .spec import Spec
 
 KEPT_LAUNCHES = 512  #: prepared launches a thread keeps, one for each shape
-HEAD_DIM_MIN, HEAD_DIM_MAX, HEAD_DIM_STEP = 8, 256, 8
+HEAD_DIM_MIN, HEAD_DIM_MAX, HEAD_DIM_V_MAX, HEAD_DIM_STEP = 8, 256, 512, 8
 DTYPES = ("fp16", "bf16")
 
 _lock = threading.RLock()
@@ -70,6 +70,10 @@ class Options(NamedTuple):
     want_lse: bool
     seqlens: Tuple[str, ...] = ()
     paged: bool = False  #: k and v are pages
+    lse_base: str = "e"
+    sink: str = "none"  #: its dtype
+    chunk: int = 0  #: attention_chunk; 0: none
+    group: int = 0  #: query heads of a key head, where a kernel is made for them; 0: any
 
 
 class Sequences(NamedTuple):
@@ -86,17 +90,20 @@ class Sequences(NamedTuple):
         return tuple(name for name in self.tensors if name != "page_table")
 
 
-def spec_of(dtype, head_dim, options):
+def spec_of(dtype, head_dim, head_dim_v, options):
     """The numbers of a call are no part of the kernel."""
     capped = options.softcap > 0
-    key = (dtype, head_dim, capped, *options[1:3], *options[4:])
+    key = (dtype, head_dim, head_dim_v, capped, *options[1:3], *options[4:])
     if key not in _specs:
+        more = {"softcap": capped and 1.0, "attention_chunk": options.chunk,
+                "group_size": options.group,
+                "lse_base": options.want_lse and options.lse_base != "e" and options.lse_base}
         _specs[key] = Spec.from_dict({
             "attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
-            "causal": options.causal, "window": list(options.window),
-            "alibi_slopes": options.alibi, "return_lse": options.want_lse,
+            "head_dim_v": head_dim_v, "causal": options.causal, "window": list(options.window),
+            "alibi_slopes": options.alibi, "sink": options.sink, "return_lse": options.want_lse,
             "seqlens": list(options.seqlens), "page_table": options.paged,
-            **({"softcap": 1.0} if capped else {})})
+            **{name: value for name, value in more.items() if value}})
     return _specs[key]
 
 
@@ -255,8 +262,8 @@ class _Prepared:
         else:
             (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
             sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
-        self.plan = context_of(kind).plan(spec_of(dtype, q.shape[-1], options), sizes,
-                                          device=index, stream=ops.stream(self.device))
+        spec = spec_of(dtype, q.shape[-1], v.shape[-1], options)
+        self.plan = context_of(kind).plan(spec, sizes, device=index, stream=ops.stream(self.device))
         # Every row sees a key, whatever causal and window say.
         self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
         self.launch = None
@@ -329,16 +336,19 @@ def prepared(ops, q, k, v, options, out, sequences=None):
     return found
 
 
-def attend(ops, q, k, v, options, slopes=None, sequences=None):
+def attend(ops, q, k, v, options, slopes=None, sequences=None, out=None, sink=None,
+           plus_inf=True):
     """Attention of usable [b, s, h, d] tensors, of packed [total, h, d], or of pages: (out, lse or
-    None)."""
-    out = ops.empty(q.shape, q)
+    None).  out: where to write, usable.  plus_inf: the LSE of a row that sees no key is +inf, as
+    FlashAttention-2's, not -inf."""
+    if out is None:
+        out = ops.empty((*q.shape[:-1], v.shape[-1]), q)
     call = prepared(ops, q, k, v, options, out, sequences)
     lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None
-    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes,
+    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes, sink=sink,
                    **(sequences.tensors if sequences else {}))
     call.run(ops, {name: x for name, x in tensors.items() if x is not None})
-    if lse is not None and not call.sees_all:
+    if lse is not None and plus_inf and not call.sees_all:
         ops.minus_to_plus_inf(lse)
     return out, lse
 

@@ -90,6 +90,23 @@ def int32s(n, value, like):
     return numpy.full(n, value, numpy.int32)
 
 
+def vector(numbers):
+    return numpy.array(numbers, numpy.int32)
+
+
+def beside(x, like):
+    """int32 and contiguous, on the device of `like`."""
+    return numpy.ascontiguousarray(x, numpy.int32)
+
+
+def page_table(offsets, pages, most):
+    """int32 [n, most]: of n runs of `pages` from offsets[i] on; behind the end of a run -1."""
+    at = offsets[:-1, None] + numpy.arange(most)
+    table, live = numpy.full(at.shape, -1, numpy.int32), at < offsets[1:, None]
+    table[live] = pages[at[live]]
+    return table
+
+
 def row_counts(mask):
     """How many are true in each row of a mask, int32."""
     return mask.sum(axis=-1, dtype=numpy.int32)

@@ -3,7 +3,7 @@ as far as nothing waits for a GPU."""
 from typing import NamedTuple
 
 from . import arrays
-from ._flash import Sequences, check_heads, padding_of, usable, whole
+from ._flash import HEAD_DIM_V_MAX, Sequences, check_heads, padding_of, usable, whole
 
 
 def vector(ops, q, name, x, n):
@@ -111,23 +111,64 @@ def _check_pages(ops, sequences, k):
                                  f"{k.shape[0]} pages")
 
 
-def _check_cache(ops, q, k, v):
+def check_cache(ops, q, k, v):
     """A cache is taken as it lies: copies of it would cost more than the attention.  Only rows that
     no kernel has, of a head_dim that is no multiple of 8, are copied, as FlashAttention copies them."""
     if not len(k.shape) == len(v.shape) == 4:
         raise ValueError("a cache has 4 axes: batches or pages, rows, heads, head_dim")
-    if tuple(v.shape) != tuple(k.shape) or q.shape[-1] != k.shape[-1]:
+    if tuple(v.shape[:-1]) != tuple(k.shape[:-1]) or q.shape[-1] != k.shape[-1]:
         raise ValueError(f"shapes do not agree: q {tuple(q.shape)}, k {tuple(k.shape)}, "
                          f"v {tuple(v.shape)}")
     check_heads(q.shape[-2], k.shape[-2], q.shape[-1])
-    if not padding_of(k) and any(usable(ops, x) is not x for x in (k, v)):
+    if not 0 < v.shape[-1] <= HEAD_DIM_V_MAX:
+        raise NotImplementedError(f"head_dim of v, {v.shape[-1]}: 1 to {HEAD_DIM_V_MAX} are supported")
+    if any(not padding_of(x) and usable(ops, x) is not x for x in (k, v)):
         raise ValueError("a cache is not copied: whole rows, addresses and strides of multiples of 16 "
                          "bytes are needed")
 
 
+# ---- what else callers of caches say ----
+
+FEW_ROWS = 32  # of a key head: what decode_mma has in a block
+
+
+def group_of(q, k, sq, pack_gqa=None):
+    """How many query heads share a key head, where the kernel is to have them in one block: where they
+    and the queries are few, unless pack_gqa says; 0: it need not know."""
+    group = q.shape[-2] // k.shape[-2]
+    packs = group * sq <= FEW_ROWS if pack_gqa is None else pack_gqa
+    return group if group > 1 and packs else 0
+
+
+def sink_of(ops, sink, h):
+    """(a logit of each head as kernels take it, its dtype)."""
+    if sink is None:
+        return None, "none"
+    if arrays.ops(sink) is not ops:
+        raise TypeError(f"sinks: a tensor of {ops.FRAMEWORK} is needed, as q is")
+    at = ops.view(sink)
+    if at.shape != (h,) or at.dtype not in ("fp32", "fp16", "bf16"):
+        raise ValueError(f"sinks of shape {tuple(at.shape)}, {at.dtype}: ({h},) is needed, fp32, fp16 or "
+                         "bf16")
+    return ops.contiguous(sink), at.dtype
+
+
+def into(ops, out, head_dim, run):
+    """run(out or None) gives (out, lse): written into the caller's `out` if there is one; copied where
+    kernels cannot write there.  Rows that were padded have head_dim elements again."""
+    direct = out is not None and not padding_of(out) and usable(ops, out) is out
+    made, lse = run(out if direct else None)
+    if made.shape[-1] != head_dim:
+        made = made[..., :head_dim]
+    if out is None or direct:
+        return made, lse
+    ops.copy(out, made)
+    return out, lse
+
+
 def packed_over_pages(ops, q, k, v, cu, longest, used, table):
     """Packed queries over pages: of keys the lengths are told, or are the differences of offsets."""
-    _check_cache(ops, q, k, v)
+    check_cache(ops, q, k, v)
     at, b = _offsets(ops, q, "cu_seqlens_q", cu[0], q.shape[0], longest[0])
     table = _table_of(ops, q, table, b)
     room = table.shape[1] * k.shape[1]
@@ -183,7 +224,7 @@ def cached(ops, q, k, v, cache):
     """Of a cache, dense or of pages."""
     tensors = {}
     b, sq = _queries(ops, q, cache, tensors)
-    _check_cache(ops, q, k, v)
+    check_cache(ops, q, k, v)
     chosen, paged = cache.batch_idx is not None, cache.table is not None
     table = _table_of(ops, q, cache.table, None if chosen else b) if paged else None
     room = table.shape[1] * k.shape[1] if paged else k.shape[1]

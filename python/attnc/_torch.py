@@ -107,6 +107,23 @@ def int32s(n, value, like):
     return torch.full((n,), value, dtype=torch.int32, device=like.device)
 
 
+def vector(numbers):
+    return torch.tensor(numbers, dtype=torch.int32)
+
+
+def beside(x, like):
+    """int32 and contiguous, on the device of `like`."""
+    return x.to(like.device if isinstance(like, torch.Tensor) else x.device, torch.int32).contiguous()
+
+
+def page_table(offsets, pages, most):
+    """int32 [n, most]: of n runs of `pages` from offsets[i] on; behind the end of a run -1."""
+    offsets, column = offsets.to(pages.device, torch.int64), torch.arange(most, device=pages.device)
+    at = offsets[:-1, None] + column
+    found = pages.to(torch.int32)[at.clamp(max=max(0, len(pages) - 1))] if len(pages) else -torch.ones_like(at)
+    return torch.where(at < offsets[1:, None], found, -1).to(torch.int32)
+
+
 def row_counts(mask):
     return mask.sum(dim=-1, dtype=torch.int32)
 

@@ -12,7 +12,7 @@ The functions may be called from many threads; each thread keeps its own prepare
 from ._flash import (Options, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
                      prepared, result_of, scale_of, set_context, slopes_of, softcap_of, truth,
                      usable, whole, window_of)
-from ._sequences import Cache, cached, packed, packed_over_pages
+from ._sequences import Cache, cached, group_of, packed, packed_over_pages
 from .peers import APPEND, drop_in, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
@@ -159,7 +159,8 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
                             block_table=None, softmax_scale=None, causal=False,
                             window_size=(-1, -1), softcap=0.0, rotary_interleaved=True,
                             alibi_slopes=None, num_splits=0, return_softmax_lse=False, *,
-                            page_table=None, cu_seqlens_q=None, max_seqlen_q=None):
+                            page_table=None, cu_seqlens_q=None, max_seqlen_q=None, attention_chunk=0,
+                            pack_gqa=None):
     """flash_attn_func of q (b, sq, h, d) and the keys and values that a cache has of each sequence.
 
     k_cache, v_cache: (b, sk, hk, d); with cache_batch_idx, int32 (b,), batches of (bc, sk, hk, d).
@@ -167,7 +168,9 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     page_size; with cache_batch_idx as well, rows of the table.  cache_seqlens: a number, or int32
     (b,), how many rows of each sequence's count; None: all.  cache_leftpad, int32 (b,): of these the
     first so many do not.  By FlashAttention 3's keywords page_table is block_table, and with
-    cu_seqlens_q and max_seqlen_q q is (total_q, h, d).
+    cu_seqlens_q and max_seqlen_q q is (total_q, h, d); attention_chunk above 0: a query sees keys of its
+    own chunk of so many positions; pack_gqa: whether a block has the heads of a key head, None: where
+    they and the queries are few.  v's head_dim may be another one than k's.
 
     causal and window_size are aligned at each sequence's last query and last key.  Returns out, of
     q's shape; with return_softmax_lse (out, softmax_lse), fp32 (b, h, sq) or (h, total_q), +inf for
@@ -188,14 +191,18 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     sequences = cached(ops, q, k_cache, v_cache, Cache(
         cache_seqlens, cache_batch_idx, cache_leftpad,
         page_table if block_table is None else block_table, cu_seqlens_q, max_seqlen_q))
-    causal = truth("causal", causal)
+    causal, chunk = truth("causal", causal), whole("attention_chunk", attention_chunk)
+    packs = None if pack_gqa is None else truth("pack_gqa", pack_gqa)
+    if chunk < 0:
+        raise ValueError(f"attention_chunk={chunk}: a number above 0 is needed, or 0 for none")
     slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[-2])
     options = Options(scale_of(softmax_scale, q.shape[-1]), causal,
                       window_of(window_size, causal, sequences.sq, sequences.sk),
                       softcap_of(softcap), alibi, truth("return_softmax_lse", return_softmax_lse),
-                      sequences.lengths(), "page_table" in sequences.tensors)
+                      sequences.lengths(), "page_table" in sequences.tensors, chunk=chunk,
+                      group=group_of(q, k_cache, sequences.sq, packs))
     dtype_of(ops, q, k_cache, v_cache)
-    head_dim = q.shape[-1]
+    head_dim = v_cache.shape[-1]
     q, k_cache, v_cache = (usable(ops, x) for x in (q, k_cache, v_cache))
     out, lse = attend(ops, q, k_cache, v_cache, options, slopes, sequences)
     out = result_of(ops, out, lse, head_dim, False)

@@ -28,6 +28,7 @@ SINK = "attention sinks are not supported yet"
 EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
 LENGTHS = ("call flash_attn_varlen_func, which takes seqused_q and seqused_k, or a plan of a spec "
            "with `seqlens`")
+ITEMS = "scoring several items at once is not supported yet: one call for each"
 PARALLEL = "context parallelism is not supported: call it on all keys"
 
 # name: instead
@@ -55,9 +56,6 @@ FUNCTIONS = {
         "base e, not 2",
     "BatchPrefillWithRaggedKVCacheWrapper": "call flash_attn_varlen_func: qo_indptr and "
                                             "kv_indptr are its cu_seqlens_q and cu_seqlens_k",
-    "BatchPrefillWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func with block_table"),
-    "BatchDecodeWithPagedKVCacheWrapper": DECODE,
-    "CUDAGraphBatchDecodeWithPagedKVCacheWrapper": DECODE,
     "BatchDecodeMlaWithPagedKVCacheWrapper": LATENT,
     "BatchMLAPagedAttentionWrapper": LATENT,
     "BatchAttention": PAGED.format("flash_attn_varlen_func with block_table"),
@@ -150,6 +148,18 @@ ARGUMENTS = {
     "k_scale": ((None, 1), QUANTISED),
     "v_scale": ((None, 1), QUANTISED),
     "sinks": (NONE, SINK),
+    "q_scale": ((None, 1), QUANTISED),
+    "fixed_split_size": (NONE, SPLIT),
+    "disable_split_kv": ((None, False), SPLIT),
+    "q_len_per_req": ((None, 1), "call BatchPrefillWithPagedKVCacheWrapper, which takes several queries of "
+                                 "a sequence"),
+    "use_fp16_qk_reduction": ((None, False), "sums are fp32: leave it out"),
+    "prefix_len_ptr": (NONE, ITEMS),
+    "token_pos_in_items_ptr": (NONE, ITEMS),
+    "token_pos_in_items_len": ((None, 0), ITEMS),
+    "max_item_len_ptr": (NONE, ITEMS),
+    "jit_args": (NONE, EXPRESSION),
+    "enable_pdl": ((None, False), PLANNED),
     "backend": ((None, "auto"), "attnc chooses the kernel by the device: leave it out"),
     # torch
     "attn_mask": (NONE, EXPRESSION),

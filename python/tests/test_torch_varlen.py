@@ -8,6 +8,7 @@ import common
 
 torch = common.need("torch")
 import attnc
+import attnc.vllm
 import test_torch
 from attnc import _torch, bert_padding
 
@@ -213,6 +214,36 @@ class Host(Shared, common.Case):
         at = torch.arange(72)
         seen = (bits.view(torch.int32)[0][:, at // 32] >> (at % 32)) & 1 == 1
         self.check(o, None, q, k, v, seen)
+
+
+class Wrappers(common.Case):
+    """FlashInfer's wrappers and vLLM's function take torch's tensors as flash_attn_with_kvcache does."""
+
+    def test_same(self):
+        lengths, heads = (40, 0, 17), (4, 2)
+        k, v = (rows("cpu", torch.bfloat16, 6 * 16, heads[1], 64, s).reshape(6, 16, 2, 64) for s in (1, 2))
+        q, sinks = rows("cpu", torch.bfloat16, 3, heads[0], 64), torch.tensor([0.5, -1, 2, 0])
+        table = torch.tensor([[5, 0, 3], [-1, -1, -1], [2, 4, -1]], dtype=torch.int32)
+        used = vector(lengths, "cpu")
+        wanted, lse = attnc.flash_attn_with_kvcache(q[:, None], k, v, cache_seqlens=used, block_table=table,
+                                                    return_softmax_lse=True)
+        lse = torch.where(lse[..., 0].isposinf(), -torch.inf, lse[..., 0]) / 0.6931471805599453
+        pages = vector((0, 3, 3, 5), "cpu"), vector((5, 0, 3, 2, 4), "cpu"), vector((8, 0, 1), "cpu")
+        asked = *heads, 64, 16
+        decode = attnc.BatchDecodeWithPagedKVCacheWrapper(torch.empty(0, dtype=torch.uint8))
+        decode.plan(*pages, *asked, q_data_type=torch.bfloat16)
+        prefill = attnc.BatchPrefillWithPagedKVCacheWrapper(torch.empty(0, dtype=torch.uint8))
+        at = vector((0, 1, 2, 3), "cpu")
+        prefill.plan(at, *pages, *asked, q_data_type="bfloat16")
+        for wrapper in (decode, prefill):
+            out, its = wrapper.run(q, (k, v), return_lse=True)
+            torch.testing.assert_close(out, wanted[:, 0], atol=8e-3, rtol=0)
+            torch.testing.assert_close(its, lse, atol=1e-3, rtol=0)
+        kept = torch.zeros_like(q)
+        out = attnc.vllm.flash_attn_varlen_func(q, k, v, 1, at, 48, seqused_k=used, block_table=table,
+                                                s_aux=sinks.bfloat16(), out=kept)
+        self.assertIs(out, kept)
+        torch.testing.assert_close(kept, decode.run(q, (k, v), sinks=sinks), atol=8e-3, rtol=0)
 
 
 @unittest.skipUnless(common.STUB, "no recording driver: ATTNC_STUB is not set")

@@ -1,0 +1,268 @@
+"""FlashInfer's wrappers of keys and values in pages, by their names: plan() for a batch, run() for each layer.
+
+plan() looks at the offsets that it is given, as FlashInfer's does, and makes a table of each sequence's
+pages of them; run() looks at no number and waits for nothing.  What is FlashInfer's and neither
+FlashAttention's nor attnc's own: the LSE is to base 2, [rows, heads], and -inf for a row that sees no key.
+"""
+from . import arrays
+from ._flash import Options, Sequences, attend, dtype_of, ops_of, scale_of, softcap_of, truth, usable, whole
+from ._sequences import check_cache, group_of, into, sink_of
+from .peers import drop_in, refuse
+
+DTYPES = {"float16": "fp16", "half": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16"}
+
+
+def _dtype(name, said):
+    word = str(said).rsplit(".", maxsplit=1)[-1]
+    if word not in DTYPES:
+        raise NotImplementedError(f"{name}={said} is not supported: fp16 and bf16 are")
+    return DTYPES[word]
+
+
+def _kv_of(cache, kv_layout):
+    """(k, v), each [pages, page_size, heads, head_dim], of a pair or of one tensor."""
+    k, v = cache if isinstance(cache, (tuple, list)) else (cache[:, 0], cache[:, 1])
+    return (k, v) if kv_layout == "NHD" else (k.swapaxes(1, 2), v.swapaxes(1, 2))
+
+
+class _Paged:
+    """Pages of a batch: which, and how many rows of them count."""
+
+    def __init__(self, workspace, kv_layout, use_cuda_graph, indices_buffer, backend, jit_args):
+        refuse(backend=backend, jit_args=jit_args)
+        if kv_layout not in ("NHD", "HND"):
+            raise ValueError(f"kv_layout={kv_layout!r} is neither NHD nor HND")
+        if truth("use_cuda_graph", use_cuda_graph) and indices_buffer is None:
+            raise ValueError("use_cuda_graph: the buffer of page indices says how many pages a sequence "
+                             "has at most")
+        self._like, self._layout, self._graph = workspace, kv_layout, bool(use_cuda_graph)
+        self._most = indices_buffer.shape[0] if self._graph else None
+        self._asked, self._tensors = None, {}
+
+    @property
+    def is_cuda_graph_enabled(self):
+        """Whether plan() writes into the memory that a captured run() reads."""
+        return self._graph
+
+    def reset_workspace_buffer(self, float_workspace_buffer, int_workspace_buffer=None):
+        """Its device is where the batch is; its memory is not needed."""
+        self._like = float_workspace_buffer
+
+    def end_forward(self):
+        """FlashInfer's has nothing to do either."""
+
+    def _keep(self, ops, name, x):
+        """A tensor of the batch; in the memory of the one before where a graph reads that."""
+        x = ops.beside(x, self._like)
+        old = self._tensors.get(name)
+        if self._graph and old is not None:
+            if tuple(old.shape) != tuple(x.shape):
+                raise ValueError(f"{name} has shape {tuple(x.shape)}, but {tuple(old.shape)} was planned "
+                                 "first: a captured graph keeps its batch size")
+            ops.copy(old, x)
+        else:
+            self._tensors[name] = x
+
+    def _pages(self, indptr, indices, last_page_len, page_size, block_tables, seq_lens):
+        """Keeps the tables; returns the most keys that a sequence has."""
+        ops = arrays.ops(indptr)
+        if not ops or not all(arrays.ops(x) is ops for x in (indices, last_page_len)):
+            raise TypeError("offsets, page indices and last_page_len must all be tensors of torch or all "
+                            "arrays of numpy")
+        ends, last = ops.integers(indptr), ops.integers(last_page_len)
+        if len(ends) != len(last) + 1 or len(ends) < 2:
+            raise ValueError(f"offsets of {len(ends) - 1} sequences, last_page_len of {len(last)}")
+        if ends[0] or any(a > b for a, b in zip(ends, ends[1:])) or ends[-1] > indices.shape[0]:
+            raise ValueError(f"offsets of pages must rise from 0 to at most {indices.shape[0]}")
+        counts = [b - a for a, b in zip(ends, ends[1:])]
+        for n, rows in zip(counts, last):
+            if not (1 <= rows <= page_size if n else rows in (0, page_size)):
+                raise ValueError(f"last_page_len={rows} of a sequence of {n} pages of {page_size} rows")
+        most = self._most or max(1, *counts)
+        if max(counts) > most:
+            raise ValueError(f"a sequence has {max(counts)} pages, the buffer of page indices {most}")
+        lengths = [(n - 1) * page_size + rows if n else 0 for n, rows in zip(counts, last)]
+        self._keep(ops, "seqused_k", ops.vector(lengths) if seq_lens is None else seq_lens)
+        self._keep(ops, "page_table", ops.page_table(indptr, indices, most) if block_tables is None
+                   else block_tables)
+        return len(counts), self._tensors["page_table"].shape[1] * page_size if self._graph else max(
+            1, *lengths)
+
+    def _plan(self, heads, page_size, dims, causal, window_left, softcap, sm_scale, dtypes, longest):
+        """What run() asks for, and checks its tensors against."""
+        q, kv, o = (_dtype(n, x) for n, x in zip(("q_data_type", "kv_data_type", "o_data_type"), dtypes))
+        if kv != q or o != q:
+            raise NotImplementedError(f"kv_data_type={kv}, o_data_type={o}: q's, {q}, is supported")
+        window = whole("window_left", window_left)
+        self._asked = dict(
+            dtype=q, heads=heads, page_size=page_size, dims=dims, causal=causal, b_sq_sk=longest,
+            window=(window if window >= 0 else -1, -1), scale=scale_of(sm_scale, dims[0]),
+            softcap=softcap_of(softcap or 0.0))
+
+    def _check(self, q, k, v, dtype):
+        a = self._asked
+        shapes = {"q": (tuple(q.shape[-2:]), (a["heads"][0], a["dims"][0])),
+                  "k": (tuple(k.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][0])),
+                  "v": (tuple(v.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][1]))}
+        for name, (found, planned) in shapes.items():
+            if found != planned:
+                raise ValueError(f"{name} ends in {found}, planned was {planned}")
+        if dtype != a["dtype"]:
+            raise ValueError(f"q is {dtype}, planned was {a['dtype']}")
+
+    def _run(self, q, cache, packed, out, want_lse, window_left, sinks):
+        """(out, lse or None) of q [b, 1, h, d], or of packed [rows, h, d]."""
+        if self._asked is None:
+            raise RuntimeError("plan() comes before run()")
+        a, (k, v) = self._asked, _kv_of(cache, self._layout)
+        ops = ops_of(q, k, v)
+        check_cache(ops, q, k, v)
+        self._check(q, k, v, dtype_of(ops, q, k, v)[0])
+        sink, kind = sink_of(ops, sinks, q.shape[-2])
+        b, sq, sk = a["b_sq_sk"]
+        if packed and self._graph:
+            sq = q.shape[0]
+        window = a["window"] if window_left is None else (max(-1, whole("window_left", window_left)), -1)
+        sequences = Sequences(b, sq, sk, self._tensors)
+        options = Options(a["scale"], a["causal"], window, a["softcap"], "none", want_lse,
+                          sequences.lengths(), True, lse_base="2", sink=kind,
+                          group=group_of(q, k, sq))
+        head_dim = v.shape[-1]
+        q, k, v = (usable(ops, x) for x in (q, k, v))
+        return into(ops, out, head_dim, lambda at: attend(
+            ops, q, k, v, options, None, sequences, out=at, sink=sink, plus_inf=False))
+
+
+def _given(ops, lse, to):
+    """The LSE, in the caller's memory if there is some."""
+    if to is None:
+        return ops.contiguous(lse)
+    ops.copy(to, lse)
+    return to
+
+
+class BatchDecodeWithPagedKVCacheWrapper(_Paged):
+    """One query of each sequence of a batch over its pages."""
+
+    @drop_in
+    def __init__(self, float_workspace_buffer, kv_layout="NHD", use_cuda_graph=False,
+                 use_tensor_cores=False, paged_kv_indptr_buffer=None, paged_kv_indices_buffer=None,
+                 paged_kv_last_page_len_buffer=None, backend="auto", jit_args=None):
+        """float_workspace_buffer: a tensor where the batch is; its memory is not needed.  With
+        use_cuda_graph plan() writes where a captured run() reads: a table of as many pages for each
+        sequence as paged_kv_indices_buffer has."""
+        truth("use_tensor_cores", use_tensor_cores)  # they are, where rows are enough
+        super().__init__(float_workspace_buffer, kv_layout, use_cuda_graph, paged_kv_indices_buffer,
+                         backend, jit_args)
+
+    @drop_in
+    def plan(self, indptr, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size,
+             pos_encoding_mode="NONE", window_left=-1, logits_soft_cap=None, q_data_type="float16",
+             kv_data_type=None, o_data_type=None, data_type=None, sm_scale=None, rope_scale=None,
+             rope_theta=None, non_blocking=True, block_tables=None, seq_lens=None, fixed_split_size=None,
+             disable_split_kv=False, q_len_per_req=1):
+        """Sequence i has the pages indices[indptr[i]:indptr[i + 1]], of the last of which last_page_len[i]
+        rows count.  block_tables, seq_lens: the same as a table and lengths, which are then not made."""
+        refuse(pos_encoding_mode=pos_encoding_mode, rope_scale=rope_scale, rope_theta=rope_theta,
+               fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv,
+               q_len_per_req=q_len_per_req)
+        truth("non_blocking", non_blocking)
+        b, sk = self._pages(indptr, indices, last_page_len, page_size, block_tables, seq_lens)
+        q_data_type = data_type or q_data_type
+        self._plan((num_qo_heads, num_kv_heads), page_size, (head_dim, head_dim), False, window_left,
+                   logits_soft_cap, sm_scale,
+                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, 1, sk))
+
+    begin_forward = plan
+
+    @drop_in
+    def run(self, q, paged_kv_cache, *, q_scale=None, k_scale=None, v_scale=None, out=None, lse=None,
+            return_lse=False, enable_pdl=None, window_left=None, sinks=None):
+        """q: [batch, heads, head_dim]; paged_kv_cache: a pair (k, v), or both in one tensor,
+        [pages, 2, page_size, heads, head_dim] (HND: [pages, 2, heads, page_size, head_dim]).
+        Returns out, of q's shape; with return_lse (out, lse), fp32 [batch, heads], to base 2."""
+        refuse(q_scale=q_scale, k_scale=k_scale, v_scale=v_scale, enable_pdl=enable_pdl)
+        if len(q.shape) != 3 or (self._asked and q.shape[0] != self._asked["b_sq_sk"][0]):
+            raise ValueError(f"q has shape {tuple(q.shape)}: [batch, heads, head_dim] is needed")
+        want = truth("return_lse", return_lse)
+        at = None if out is None else out[:, None]
+        made, its = self._run(q[:, None], paged_kv_cache, False, at, want, window_left, sinks)
+        made = made[:, 0] if out is None else out
+        return (made, _given(arrays.ops(q), its[..., 0], lse)) if want else made
+
+    def run_return_lse(self, q, paged_kv_cache, **more):
+        """run with return_lse=True."""
+        return self.run(q, paged_kv_cache, return_lse=True, **more)
+
+
+class CUDAGraphBatchDecodeWithPagedKVCacheWrapper(BatchDecodeWithPagedKVCacheWrapper):
+    """BatchDecodeWithPagedKVCacheWrapper with use_cuda_graph."""
+
+    def __init__(self, workspace_buffer, indptr_buffer, indices_buffer, last_page_len_buffer,
+                 kv_layout="NHD", use_tensor_cores=False):
+        super().__init__(workspace_buffer, kv_layout, True, use_tensor_cores, indptr_buffer,
+                         indices_buffer, last_page_len_buffer)
+
+
+class BatchPrefillWithPagedKVCacheWrapper(_Paged):
+    """Several queries of each sequence of a batch, packed, over its pages."""
+
+    @drop_in
+    def __init__(self, float_workspace_buffer, kv_layout="NHD", use_cuda_graph=False, qo_indptr_buf=None,
+                 paged_kv_indptr_buf=None, paged_kv_indices_buf=None, paged_kv_last_page_len_buf=None,
+                 custom_mask_buf=None, mask_indptr_buf=None, backend="auto", jit_args=None):
+        """As BatchDecodeWithPagedKVCacheWrapper's."""
+        refuse(custom_mask=custom_mask_buf if custom_mask_buf is not None else mask_indptr_buf)
+        super().__init__(float_workspace_buffer, kv_layout, use_cuda_graph, paged_kv_indices_buf, backend,
+                         jit_args)
+
+    @drop_in
+    def plan(self, qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads,
+             num_kv_heads, head_dim_qk, page_size, head_dim_vo=None, custom_mask=None,
+             packed_custom_mask=None, causal=False, pos_encoding_mode="NONE",
+             use_fp16_qk_reduction=False, sm_scale=None, window_left=-1, logits_soft_cap=None,
+             rope_scale=None, rope_theta=None, q_data_type="float16", kv_data_type=None,
+             o_data_type=None, non_blocking=True, prefix_len_ptr=None, token_pos_in_items_ptr=None,
+             token_pos_in_items_len=0, max_item_len_ptr=None, seq_lens=None, block_tables=None,
+             fixed_split_size=None, disable_split_kv=False):
+        """Queries of sequence i are rows qo_indptr[i] … qo_indptr[i + 1] of q; pages as those of
+        BatchDecodeWithPagedKVCacheWrapper.plan.  causal is aligned at the last query and last key."""
+        refuse(custom_mask=custom_mask, packed_custom_mask=packed_custom_mask,
+               pos_encoding_mode=pos_encoding_mode, use_fp16_qk_reduction=use_fp16_qk_reduction,
+               rope_scale=rope_scale, rope_theta=rope_theta, prefix_len_ptr=prefix_len_ptr,
+               token_pos_in_items_ptr=token_pos_in_items_ptr,
+               token_pos_in_items_len=token_pos_in_items_len, max_item_len_ptr=max_item_len_ptr,
+               fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv)
+        truth("non_blocking", non_blocking)
+        b, sk = self._pages(paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, page_size,
+                            block_tables, seq_lens)
+        ops = arrays.ops(qo_indptr)
+        if ops is not arrays.ops(paged_kv_indptr):
+            raise TypeError("qo_indptr must be a tensor as paged_kv_indptr is")
+        ends = ops.integers(qo_indptr)
+        if len(ends) != b + 1 or ends[0] or any(x > y for x, y in zip(ends, ends[1:])):
+            raise ValueError(f"qo_indptr must rise from 0, with {b + 1} numbers")
+        self._rows = ends[-1]
+        self._keep(ops, "cu_seqlens_q", qo_indptr)
+        sq = max(1, *(y - x for x, y in zip(ends, ends[1:])))
+        self._plan((num_qo_heads, num_kv_heads), page_size, (head_dim_qk, head_dim_vo or head_dim_qk),
+                   truth("causal", causal), window_left, logits_soft_cap, sm_scale,
+                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, sq, sk))
+
+    begin_forward = plan
+
+    @drop_in
+    def run(self, q, paged_kv_cache, *, q_scale=None, k_scale=None, v_scale=None, out=None, lse=None,
+            return_lse=False, enable_pdl=None, window_left=None, sinks=None):
+        """q: [rows, heads, head_dim].  As BatchDecodeWithPagedKVCacheWrapper.run; lse is [rows, heads]."""
+        refuse(q_scale=q_scale, k_scale=k_scale, v_scale=v_scale, enable_pdl=enable_pdl)
+        if len(q.shape) != 3 or (self._asked and q.shape[0] < self._rows):
+            raise ValueError(f"q has shape {tuple(q.shape)}: [rows, heads, head_dim] is needed, with as "
+                             "many rows as qo_indptr says")
+        want = truth("return_lse", return_lse)
+        made, its = self._run(q, paged_kv_cache, True, out, want, window_left, sinks)
+        return (made, _given(arrays.ops(q), its.swapaxes(0, 1), lse)) if want else made
+
+    def run_return_lse(self, q, paged_kv_cache, **more):
+        """run with return_lse=True."""
+        return self.run(q, paged_kv_cache, return_lse=True, **more)

@@ -1,0 +1,67 @@
+"""flash_attn_varlen_func in the order and with the arguments of vLLM's fork of FlashAttention.
+
+    from attnc.vllm import flash_attn_varlen_func
+
+A backend calls it once a layer for prompts and single tokens together.  fa_version says whose LSE a row
+without keys has: FlashAttention-2's +inf, FlashAttention-3's -inf; the kernel is attnc's choice.
+"""
+from ._flash import (Options, attend, dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth, usable,
+                     whole, window_of)
+from ._sequences import group_of, into, packed, packed_over_pages, sink_of
+from .peers import drop_in, refuse
+
+__all__ = ["flash_attn_varlen_func"]
+
+
+@drop_in
+def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu_seqlens_k=None,
+                           seqused_k=None, q_v=None, dropout_p=0.0, softmax_scale=None, causal=False,
+                           window_size=None, softcap=0.0, alibi_slopes=None, deterministic=False,
+                           return_attn_probs=False, block_table=None, return_softmax_lse=False, out=None,
+                           scheduler_metadata=None, q_descale=None, k_descale=None, v_descale=None,
+                           num_splits=0, fa_version=2, s_aux=None, cp_world_size=1, cp_rank=0,
+                           cp_tot_seqused_k=None):
+    """attnc.flash_attn_varlen_func of q (total_q, h, d) and k, v (total_k, hk, d), or of pages.
+
+    Exactly one of cu_seqlens_k and seqused_k; with block_table, int32 (b, max_pages), k and v are
+    (pages, page_size, hk, d) and seqused_k is needed.  window_size: None is (-1, -1).  s_aux: (h,),
+    fp32, fp16 or bf16, one more logit of each row, without a value.  out: where to write.
+
+    Returns out; with return_softmax_lse (out, softmax_lse), fp32 (h, total_q).
+    """
+    refuse(q_v=q_v, dropout_p=dropout_p, scheduler_metadata=scheduler_metadata, q_descale=q_descale,
+           k_descale=k_descale, v_descale=v_descale, num_splits=num_splits, cp_world_size=cp_world_size,
+           cp_rank=cp_rank, cp_tot_seqused_k=cp_tot_seqused_k)
+    if fa_version not in (2, 3):
+        raise NotImplementedError(f"fa_version={fa_version!r} is not supported: 2 or 3 says whose LSE a "
+                                  "row without keys has")
+    if (cu_seqlens_k is None) == (seqused_k is None):
+        raise ValueError("exactly one of cu_seqlens_k and seqused_k is needed")
+    paged = block_table is not None
+    if paged and seqused_k is None:
+        raise ValueError("block_table needs seqused_k")
+    if not paged and cu_seqlens_k is None:
+        raise ValueError("without block_table cu_seqlens_k is needed")
+    ops = ops_of(q, k, v)
+    if len(q.shape) != 3 or not len(k.shape) == len(v.shape) == (4 if paged else 3):
+        raise ValueError("q has 3 axes, rows, heads, head_dim, and k and v as many; with block_table k and "
+                         "v have 4: pages, rows, heads, head_dim")
+    longest = whole("max_seqlen_q", max_seqlen_q), whole("max_seqlen_k", max_seqlen_k)
+    at = (cu_seqlens_q, cu_seqlens_k), longest, (None, seqused_k)
+    if paged:
+        sequences = packed_over_pages(ops, q, k, v, *at, block_table)
+    else:
+        sequences = packed(ops, q, k, *at)
+    causal, want = truth("causal", causal), truth("return_softmax_lse", return_softmax_lse)
+    want = want or truth("return_attn_probs", return_attn_probs)
+    slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[1])
+    sink, kind = sink_of(ops, s_aux, q.shape[1])
+    window = window_of((-1, -1) if window_size is None else window_size, causal, *longest)
+    options = Options(scale_of(softmax_scale, q.shape[-1]), causal, window, softcap_of(softcap), alibi, want,
+                      sequences.lengths(), paged, sink=kind, group=group_of(q, k, longest[0]))
+    dtype_of(ops, q, k, v)
+    head_dim = v.shape[-1]
+    q, k, v = (usable(ops, x) for x in (q, k, v))
+    out, lse = into(ops, out, head_dim, lambda to: attend(
+        ops, q, k, v, options, slopes, sequences, out=to, sink=sink, plus_inf=fa_version == 2))
+    return (out, lse) if want else out
