@@ -57,6 +57,11 @@ check(const LlvmModule *m, attnc_error *err)
   if (m->abi != LLVM_MODULE_ABI)
     return err_set(err, ATTNC_ERR_COMPILE, "%s has ABI %d, %d is needed", path, m->abi,
                    LLVM_MODULE_ABI);
+  if (strcmp(m->code_id, ATTNC_CODE_ID) != 0)
+    return err_set(err, ATTNC_ERR_COMPILE,
+                   "%s is of another build than libattnc (code %.12s, not %.12s): build or "
+                   "install both",
+                   path, m->code_id, ATTNC_CODE_ID);
   if (strcmp(m->version, ATTNC_LLVM_VERSION) != 0)
     return err_set(err, ATTNC_ERR_COMPILE, "%s is LLVM %s, libattnc was built with %s",
                    path, m->version, ATTNC_LLVM_VERSION);

@@ -1,7 +1,7 @@
 /* backend.h: opens libattnc_llvm.so at the first compile that needs it: where $ATTNC_LLVM
  * says, else in attnc/ beside the library that this code is in, else beside it, else where
- * it was to be installed, else by the loader's own search.  A module of another ABI or
- * another LLVM version is refused.  Thread-safe; never unloaded. */
+ * it was to be installed, else by the loader's own search.  A module of another build, or
+ * of another LLVM version, is refused.  Thread-safe; never unloaded. */
 #ifndef ATTNC_COMPILER_BACKEND_H
 #define ATTNC_COMPILER_BACKEND_H
 

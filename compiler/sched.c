@@ -272,7 +272,9 @@ search_space(Search *s, const Template *t, const Asked *a, bool change, Why *why
     bool asked = candidate(s, t, a, change, i, &x);
     cycles[i] = asked ? clocks_of(s, &x, why) : INFINITY;
     least = cycles[i] < least ? cycles[i] : least;
+    s->memo.enough = isfinite(least) ? least * (1 + alike(s, t)) : 0;
   }
+  s->memo.enough = 0;
   for (int i = 0; i < n; i++)
     if (isfinite(cycles[i]) && cycles[i] <= least * (1 + alike(s, t))) {
       candidate(s, t, a, change, i, &x);

@@ -54,10 +54,12 @@ typedef struct SchedCost {
 } SchedCost;
 
 /* Everything that `space` and `cost` may look at. */
-/* What cost models keep of a case from one schedule to the next (templates/cost.c). */
+/* What cost models keep of a case from one schedule to the next (templates/cost.c), and
+ * what a search has found so far. */
 typedef struct CaseMemo {
   Arena *arena;
   struct MaskCount *counts;
+  double enough; /* clocks beyond which a schedule is not taken, however many; 0: none */
 } CaseMemo;
 
 typedef struct Case {

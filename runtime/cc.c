@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "runtime/cc_failed.h"
 #include "runtime/cc_talk.h"
+#include "runtime/cc_watch.h"
 #include "runtime/settings.h"
 
 #include <limits.h>
@@ -31,6 +32,7 @@ struct Cc {
   pthread_cond_t given; /* a place came free */
   CcWorker at[MAX_WORKERS];
   CcFailed *failed;
+  CcWatch *watch; /* from the first worker on; NULL: none, or there are no means for it */
 };
 
 static void tell(const Cc *, int level, const char *fmt, ...)
@@ -138,6 +140,8 @@ static CcEnd
 end_worker(const Cc *cc, CcWorker *w, bool by_force)
 {
   CcEnd end = cc_worker_end(w, by_force);
+  cc_watch_again(
+      cc->watch); /* so that it lets go of the socket, whose number is free now */
   if (*end.said)
     tell(cc, 3, "attnc-cc said: %s", end.said);
   return end;
@@ -153,7 +157,65 @@ give(Cc *cc, CcWorker *w)
     end_worker(cc, w, false);
   pthread_mutex_lock(&cc->lock);
   w->busy = false;
+  cc_watch_again(cc->watch);
   pthread_cond_signal(&cc->given);
+  pthread_mutex_unlock(&cc->lock);
+}
+
+/* ---- workers that end while they wait ---- */
+
+static bool
+waits(const CcWorker *w)
+{
+  return runs(w) && !w->busy;
+}
+
+static size_t
+list_waiting(void *user, int *fds, size_t room)
+{
+  Cc *cc = user;
+  size_t n = 0;
+  pthread_mutex_lock(&cc->lock);
+  for (uint64_t i = 0; i < cc->limits.workers && n < room; i++)
+    if (waits(&cc->at[i]))
+      fds[n++] = cc->at[i].process.fd;
+  pthread_mutex_unlock(&cc->lock);
+  return n;
+}
+
+/* One that waits and has hung up, for the caller alone; NULL: none. */
+static CcWorker *
+take_ended(Cc *cc)
+{
+  CcWorker *found = NULL;
+  pthread_mutex_lock(&cc->lock);
+  for (uint64_t i = 0; i < cc->limits.workers && !found; i++)
+    if (waits(&cc->at[i]) && process_hung_up(&cc->at[i].process))
+      found = &cc->at[i];
+  if (found)
+    found->busy = true;
+  pthread_mutex_unlock(&cc->lock);
+  return found;
+}
+
+static void
+end_waiting(void *user)
+{
+  Cc *cc = user;
+  for (CcWorker *w; (w = take_ended(cc)) != NULL; give(cc, w)) {
+    CcEnd end = end_worker(cc, w, false);
+    stats_add(cc->stats, cc_died, 1);
+    tell(cc, 3, "attnc-cc %s while it waited", end.how);
+  }
+}
+
+static void
+begin_watch(Cc *cc)
+{
+  const CcWatched of = {.list = list_waiting, .ended = end_waiting, .user = cc};
+  pthread_mutex_lock(&cc->lock);
+  if (!cc->watch)
+    cc->watch = cc_watch_new(&of);
   pthread_mutex_unlock(&cc->lock);
 }
 
@@ -167,6 +229,7 @@ ready(Cc *cc, CcWorker *w, bool new, bool *killed, attnc_error *e)
   if (runs(w))
     return ATTNC_OK;
   TRY(cc_worker_start(w, cc->program, (double)cc->limits.seconds, killed, e));
+  begin_watch(cc);
   stats_add(cc->stats, cc_started, 1);
   tell(cc, 3, "attnc-cc: %s is process %d", cc->program, (int)w->process.pid);
   return ATTNC_OK;
@@ -353,6 +416,7 @@ cc_free(Cc *cc)
 {
   if (!cc)
     return;
+  cc_watch_free(cc->watch);
   for (int i = 0; i < MAX_WORKERS; i++)
     if (runs(&cc->at[i]))
       end_worker(cc, &cc->at[i], false);
@@ -380,6 +444,7 @@ cc_fork(Cc *cc, ForkStep step)
     return;
   for (int i = 0; step == FORK_CHILD && i < MAX_WORKERS; i++)
     forget(&cc->at[i]);
+  cc_watch_fork(cc->watch, step);
   fork_cond(&cc->given, step);
   fork_mutex(&cc->lock, step);
 }

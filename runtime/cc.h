@@ -5,6 +5,9 @@
  * of a context; one is kept warm, and is replaced after so many compiles, or when it has
  * grown.  Each limits its own memory and time and dies of what is beyond.
  *
+ * A worker that is killed while it waits is waited for at once, by a thread that does
+ * nothing else (cc_watch.h).
+ *
  * What becomes of a compile whose worker does not answer:
  *   it was gone before it took the request        another worker is asked
  *   it was killed from outside (SIGKILL, SIGTERM)  another worker is asked, a few times

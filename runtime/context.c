@@ -147,7 +147,8 @@ create_here(attnc_context *c, const attnc_options *o, attnc_error *e)
   c->kernels = flights_new(KEPT_KERNELS, retain_entry, release_entry);
   c->background = background_new();
   c->memo = memo_new();
-  if (!c->plans || !c->kernels || !c->background || !c->memo)
+  c->launches = launches_new();
+  if (!c->plans || !c->kernels || !c->background || !c->memo || !c->launches)
     return err_set(e, ATTNC_ERR_NOMEM, "attnc_context_create: out of memory");
   return ATTNC_OK;
 }
@@ -162,6 +163,7 @@ context_free(attnc_context *c)
   cc_free(c->cc);
   cache_close(c->cache);
   trace_release(c->trace);
+  launches_release(c->launches);
   tune_close(c->table);
   drv_close(c->drv);
   for (Text *t = c->texts, *next; t; t = next) {
@@ -291,7 +293,7 @@ describe(attnc_context *c)
   json_object_set_new(root, "tune_table", table_json(c->table));
   json_object_set_new(root, "plans", json_integer((json_int_t)flights_count(c->plans)));
   json_object_set_new(root, "kernels", json_integer((json_int_t)flights_count(c->kernels)));
-  json_object_set_new(root, "stats", stats_json(&c->stats));
+  json_object_set_new(root, "stats", stats_json(c));
   char *text = json_dumps(root, JSON_INDENT(2));
   json_decref(root);
   return text;

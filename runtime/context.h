@@ -14,6 +14,7 @@
 #include "runtime/drv.h"
 #include "runtime/flight.h"
 #include "runtime/jit.h"
+#include "runtime/launches.h"
 #include "runtime/memo.h"
 #include "runtime/miss.h"
 #include "runtime/stats.h"
@@ -50,8 +51,9 @@ struct attnc_context {
   Background *background;
   Memo *memo;
   TuneTable *table;
-  attnc_stats stats; /* atomic, each */
-  Trace *trace;      /* NULL: none */
+  attnc_stats stats; /* atomic, each; but launches, which the plans count: */
+  Launches *launches;
+  Trace *trace; /* NULL: none */
 
   struct attnc_context *next; /* of all, for forks */
 

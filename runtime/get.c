@@ -103,6 +103,7 @@ load(attnc_context *c, const JitRequest *a, const JitResolved *answer, const Fou
   Cubin cubin;
   cubin_start(&cubin, c, text.ptx);
   text.trace = c->trace;
+  text.launches = c->launches;
   if (!edited && c->n_assemblers)
     text.made = &cubin.plan;
   double loading = clock_seconds();
@@ -201,7 +202,7 @@ request_key(const JitRequest *a)
   Sha256 s;
   const ProblemCopy *p = a->problem;
   const Schedule *w = a->want;
-  const char *spec = attnc_spec_json(a->spec); /* with the pins, which its hash has not */
+  const char *spec = jit_spec_hash(a->spec); /* a text of kilobytes would be most of it */
   const int numbers[] = {a->device->ordinal, p->op};
   const int64_t means[] = {p->mean_q, p->mean_k};
   int64_t stamp = a->tune ? tune_stamp(a->tune) : 0;

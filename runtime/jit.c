@@ -53,6 +53,12 @@ jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p, const Driver *drv
                        .device = {device->name, device->cc, device->sms, drv->emulated}};
 }
 
+const char *
+jit_spec_hash(const attnc_spec *spec)
+{
+  return spec_json_hash(spec);
+}
+
 SpecDefaults
 jit_spec_defaults(const attnc_spec *spec)
 {

@@ -65,6 +65,8 @@ const char *jit_llvm_version(void);
  */
 TuneProblem jit_tune_problem(const attnc_spec *, const ProblemCopy *, const Driver *,
                              const Device *);
+/* A hash over all that the spec says, pins too; lives with it. */
+const char *jit_spec_hash(const attnc_spec *);
 /* Everything that the key leaves to the spec; lives with it. */
 SpecDefaults jit_spec_defaults(const attnc_spec *);
 /* The caller's problem, copied and checked. */

@@ -462,11 +462,11 @@ run_launch(const attnc_plan *p, int step, const Packed *packed, const Value *val
   void *pointers[RECIPE_PARAMS];
   if (grid_empty(g))
     return ATTNC_OK;
-  for (int i = 0; i < l->n_params; i++) { /* read only, though not declared so */
-    const Param *q = &l->params[i];
-    pointers[i] =
-        q->map ? (void *)(uintptr_t)&packed->maps[q->index] : (void *)(uintptr_t)&values[i];
-  }
+  for (int i = 0; i < l->n_params; i++) /* read only, though not declared so */
+    pointers[i] = (void *)(uintptr_t)&values[i];
+  for (int i = 0; p->recipe->n_maps && i < l->n_params; i++)
+    if (l->params[i].map)
+      pointers[i] = (void *)(uintptr_t)&packed->maps[l->params[i].index];
   LaunchHow *how = p->how[step];
   return how ? how(p, step, g, stream, pointers, e)
              : launch_plain(p, step, g, stream, pointers, e);
@@ -485,6 +485,8 @@ run(const attnc_plan *p, const Packed *packed, CUstream stream, attnc_error *e)
               packed->memset_bytes[i], stream));
     values += s->launch.n_params;
   }
+  if (p->launched)
+    __atomic_add_fetch(p->launched, 1, __ATOMIC_RELAXED);
   return ATTNC_OK;
 }
 

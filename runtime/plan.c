@@ -388,6 +388,7 @@ plan_free(attnc_plan *p)
   }
   recipe_free(p->recipe);
   trace_release(p->trace);
+  launches_release(p->launches);
   drv_close(p->drv);
   json_decref(p->diagnostics);
   free(p->json);
@@ -457,6 +458,8 @@ plan_load(const Driver *d, const Device *device, const PlanText *text, attnc_pla
     return status == ATTNC_OK ? err_set(e, ATTNC_ERR_NOMEM, "plan: out of memory") : status;
   }
   p->trace = trace_retain(text->trace);
+  p->launches = launches_retain(text->launches);
+  p->launched = launches_of(p->launches, p->serial);
   status = load_on_device(p, text, e);
   if (status != ATTNC_OK) {
     plan_free(p);

@@ -16,6 +16,7 @@
 #define ATTNC_RUNTIME_PLAN_H
 
 #include "runtime/drv.h"
+#include "runtime/launches.h"
 #include "runtime/spec_defaults.h"
 #include "runtime/recipe.h"
 #include "runtime/trace.h"
@@ -40,6 +41,8 @@ struct attnc_plan {
   CUfunction functions[RECIPE_STEPS]; /* of each step that launches */
   LaunchHow *how[RECIPE_STEPS];       /* NULL: by cuLaunchKernel */
   Trace *trace;                       /* NULL: none */
+  uint64_t *launched;                 /* atomic, of `launches`; NULL: nobody counts */
+  Launches *launches;
   char *json;
   json_t *diagnostics; /* strings */
   bool from_cubin;     /* machine code was loaded, not PTX */
@@ -62,9 +65,10 @@ typedef struct PlanCubin {
 typedef struct PlanText {
   const char *ptx; /* ends in 0 */
   const void *cubin;
-  Trace *trace;     /* of the plan's launches; NULL: none */
-  PlanCubin *made;  /* asked for where there is no cubin; NULL: nobody has any */
-  const char *what; /* names it in errors; NULL: by the recipe's name */
+  Trace *trace;       /* of the plan's launches; NULL: none */
+  Launches *launches; /* where they are counted; NULL: nowhere */
+  PlanCubin *made;    /* asked for where there is no cubin; NULL: nobody has any */
+  const char *what;   /* names it in errors; NULL: by the recipe's name */
   const char *json;
   size_t json_n;
   const SpecDefaults

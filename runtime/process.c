@@ -126,6 +126,7 @@ process_end(Process *p, double seconds)
   pid_t gone;
   if (!p->pid)
     return 0;
+  shutdown(p->fd, SHUT_RDWR); /* a thread that polls it would keep it open */
   close(p->fd);
   while ((gone = ask(p->pid, &status, WNOHANG)) == 0 && clock_seconds() < until)
     nanosleep(&pause, NULL);
@@ -159,6 +160,13 @@ process_wait(const Process *p, short events, double seconds)
   if (rc > 0)
     return TALK_OK;
   return rc == 0 || errno == EINTR ? TALK_TIMEOUT : TALK_ENDED;
+}
+
+bool
+process_hung_up(const Process *p)
+{
+  struct pollfd one = {.fd = p->fd};
+  return poll(&one, 1, 0) > 0 && one.revents & (POLLHUP | POLLERR);
 }
 
 static ssize_t

@@ -42,6 +42,8 @@ typedef enum Talk { TALK_OK, TALK_TIMEOUT, TALK_ENDED, TALK_STOPPED } Talk;
 /* Until the socket can be read or written (events of poll); what is left of the time is
  * `seconds`.  TIMEOUT: not yet. */
 Talk process_wait(const Process *, short events, double seconds);
+/* Its end of the socket is closed: it has ended, or is about to. */
+bool process_hung_up(const Process *);
 /* What can be sent or is there, without waiting: bytes; 0: nothing for now; -1: it has
  * ended.  Never raises SIGPIPE. */
 ssize_t process_send(const Process *, const void *, size_t n);

@@ -36,10 +36,18 @@ stats_read(const attnc_stats *s)
   return now;
 }
 
-json_t *
-stats_json(const attnc_stats *s)
+static attnc_stats
+read_all(const attnc_context *c)
 {
-  const attnc_stats now = stats_read(s);
+  attnc_stats now = stats_read(&c->stats);
+  now.launches = launches_read(c->launches);
+  return now;
+}
+
+json_t *
+stats_json(const attnc_context *c)
+{
+  const attnc_stats now = read_all(c);
   json_t *o = json_object();
   for (int i = 0; i < COUNTERS; i++)
     json_object_set_new(o, counters[i].name,
@@ -52,7 +60,7 @@ attnc_context_stats(attnc_context *c, attnc_stats *out, attnc_error *e)
 {
   if (!c)
     return err_set(e, ATTNC_ERR_USAGE, "attnc_context_stats: the context is NULL");
-  const attnc_stats now = stats_read(&c->stats);
+  const attnc_stats now = read_all(c);
   return struct_give(out, &now, sizeof now, SIZE_UPTO(attnc_stats, plan_hits),
                      "attnc_stats", e);
 }

@@ -18,7 +18,7 @@
 
 /* Each counter as it is now. */
 attnc_stats stats_read(const attnc_stats *);
-/* An object of all counters by name. */
-json_t *stats_json(const attnc_stats *);
+/* An object of all counters of a context by name. */
+json_t *stats_json(const attnc_context *);
 
 #endif

@@ -346,6 +346,14 @@ lengths_clocks(const Case *c, const Partition *p, const Tickets *t, const BlockC
   return p->listed ? lists_clocks(c, p) : empty_blocks(c, p, t) * k->empty / workers;
 }
 
+/* The busiest has at least the mean: is that more than a search takes, give or take what
+ * sums are rounded by?  Dealing is most of what a model costs the host. */
+static bool
+beyond(const Case *c, double least)
+{
+  return c->memo && c->memo->enough > 0 && least * (1 - 1e-9) > c->memo->enough;
+}
+
 /* A multiprocessor of several CTAs is one worker: they share what it does. */
 double
 cost_clocks(const Case *c, const Partition *p, const BlockClocks *k)
@@ -358,6 +366,9 @@ cost_clocks(const Case *c, const Partition *p, const BlockClocks *k)
   x.order.weight = weight;
   int workers = c->sms < p->cluster ? 1 : c->sms / p->cluster;
   bool strides = p->scheduler == SCHED_PERSISTENT;
+  once += lengths_clocks(c, p, &x.order, k, workers);
+  if (beyond(c, once + deal_mean(&x.order, workers)))
+    return once + deal_mean(&x.order, workers);
   Dealt d = strides ? deal_stride(&x.order, workers) : deal_first_free(&x.order, workers);
-  return once + d.busiest + lengths_clocks(c, p, &x.order, k, workers);
+  return once + d.busiest;
 }

@@ -54,6 +54,12 @@ total(const Tickets *t, int64_t from, int64_t to)
   return head * heads;
 }
 
+double
+deal_mean(const Tickets *t, int workers)
+{
+  return total(t, 0, sections(t)) / (double)least(workers, DEAL_WORKERS);
+}
+
 /* ---- to whoever is free first ---- */
 
 /* Workers who have the same; `who` is the first of one alone. */

@@ -24,6 +24,7 @@ typedef struct Dealt {
   double mean, busiest;
 } Dealt;
 
+double deal_mean(const Tickets *, int workers);
 /* Each block to whoever is free first.  Of many blocks the last ones alone are dealt one by
  * one: those before come out even. */
 Dealt deal_first_free(const Tickets *, int workers);

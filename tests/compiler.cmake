@@ -67,3 +67,13 @@ foreach(name deal cost)
   endif()
 endforeach()
 compiler_unit(compile)
+# Which module with LLVM is opened.
+unit(backend OBJECTS base)
+if(TARGET test_backend)
+  add_library(llvm_module_stub MODULE stub/llvm_module_stub.c)
+  add_dependencies(llvm_module_stub code_id)
+  target_sources(test_backend PRIVATE ${CMAKE_SOURCE_DIR}/compiler/backend.c)
+  add_dependencies(test_backend llvm_module_stub)
+  target_compile_definitions(test_backend PRIVATE ATTNC_PLUGIN_DIR="/nowhere"
+    MODULE="$<TARGET_FILE:llvm_module_stub>")
+endif()

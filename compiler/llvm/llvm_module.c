@@ -252,6 +252,7 @@ compile(const LlvmRequest *req, LlvmResult *res, attnc_error *err)
 const LlvmModule *
 attnc_llvm_module(void)
 {
-  static const LlvmModule module = {LLVM_MODULE_ABI, ATTNC_LLVM_VERSION, compile, release};
+  static const LlvmModule module = {LLVM_MODULE_ABI, ATTNC_CODE_ID, ATTNC_LLVM_VERSION,
+                                    compile, release};
   return &module;
 }

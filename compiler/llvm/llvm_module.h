@@ -9,7 +9,7 @@
 
 #include "compiler/tile/tile_prog.h"
 
-enum { LLVM_MODULE_ABI = 2 };
+enum { LLVM_MODULE_ABI = 3 };
 
 typedef struct LlvmRequest {
   const Program *const *progs; /* of one module, in this order */
@@ -30,6 +30,8 @@ typedef struct LlvmResult { /* malloc'd by the module */
 
 typedef struct LlvmModule {
   int abi;
+  const char *code_id; /* of the sources that both sides were built from: a program's data
+                        * has no version of its own */
   const char *version; /* of the LLVM that runs */
   attnc_status (*compile)(const LlvmRequest *, LlvmResult *, attnc_error *);
   void (*release)(LlvmResult *);

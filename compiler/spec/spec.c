@@ -110,6 +110,12 @@ attnc_spec_json(const attnc_spec *s)
 }
 
 const char *
+spec_json_hash(const Spec *s)
+{
+  return s->json_hash;
+}
+
+const char *
 attnc_spec_why(const attnc_spec *s)
 {
   return s ? s->why : NULL;

@@ -182,6 +182,7 @@ struct attnc_spec {
   const char *canonical;
   char hash[65];
   const char *json, *why; /* attnc_spec_why */
+  char json_hash[65];     /* of the JSON: the pins are in it, which `hash` leaves out */
   const char *text;       /* as it was loaded */
   size_t text_n;
   const struct Signature *call[ATTNC_OP_COUNT]; /* of each op */
@@ -189,6 +190,7 @@ struct attnc_spec {
 };
 typedef struct attnc_spec Spec;
 
+const char *spec_json_hash(const Spec *);
 double spec_scale(const Spec *); /* softmax_scale, or its default */
 bool spec_specializes(const Spec *, Specialize);
 /* By a field's key: does it say another thing than its default; its number, with its

@@ -143,7 +143,7 @@ spec_has_lengths(const Spec *s)
 {
   static const int slots[] = {ATTNC_CU_SEQLENS_Q, ATTNC_CU_SEQLENS_K, ATTNC_SEQUSED_Q,
                               ATTNC_SEQUSED_K, ATTNC_LEFTPAD_K};
-  for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+  for (size_t i = 0; spec_has_seqlens(s) && i < sizeof slots / sizeof *slots; i++)
     if (spec_has_tensor(s, slots[i]))
       return true;
   return false;

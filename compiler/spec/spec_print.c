@@ -404,6 +404,7 @@ spec_print(Spec *s)
   str_put(&text, s->canonical);
   sha256_hex(text.p, text.n, s->hash);
   s->json = json(s);
+  sha256_hex(s->json, strlen(s->json), s->json_hash);
   s->why = why(s);
   for (int op = 0; op < ATTNC_OP_COUNT; op++)
     print_call(s, op);

@@ -295,7 +295,8 @@ ATTNC_API const char *attnc_context_json(attnc_context *);
   X(assembled, "cubins made of PTX")                                                       \
   X(assemble_errors, "cubins that could not be made: PTX was loaded")                      \
   X(assemble_us, "time spent making them")                                                 \
-  X(cubins_refused, "cubins that the driver did not load: PTX was")
+  X(cubins_refused, "cubins that the driver did not load: PTX was")                        \
+  X(launches, "calls of attnc_launch that reached the driver")
 
 typedef struct attnc_stats {
   size_t size;

@@ -87,7 +87,8 @@ Stats = struct("Stats", SIZE, *((name, u64) for name in (
     "store_errors", "corrupt", "read_errors", "evicted", "lock_waits", "lock_us",
     "lock_hits", "lock_timeouts", "not_prepared", "cc_started", "cc_compiled", "cc_died",
     "cc_failed", "cc_remembered",
-    "cubin_hits", "assembled", "assemble_errors", "assemble_us", "cubins_refused")))
+    "cubin_hits", "assembled", "assemble_errors", "assemble_us", "cubins_refused",
+    "launches")))
 EmuStats = struct("EmuStats", SIZE, *((name, u64) for name in (
     "launches", "ctas", "warp_instructions", "thread_instructions", "mma", "macs",
     "shared_accesses", "bank_conflicts", "global_sectors", "global_sectors_ideal",

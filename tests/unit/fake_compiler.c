@@ -128,6 +128,15 @@ lengths_assumed(const Case *c)
   return (Lengths){.n = 0};
 }
 
+const char *
+spec_json_hash(const Spec *s)
+{
+  static _Thread_local char hex[65];
+  const char *text = attnc_spec_json(s);
+  sha256_hex(text, strlen(text), hex);
+  return hex;
+}
+
 const Pin *
 spec_pin(const Spec *s, const char *target, const char *template_name)
 {

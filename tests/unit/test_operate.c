@@ -3,6 +3,7 @@
 #include "tests/unit/get_kit.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 
 /* ---- several processes, one cold key ---- */
@@ -153,6 +154,70 @@ test_stats(void **state)
   assert_int_equal(s.compiles, 2);
   assert_int_equal(s.load_errors, 1);
   attnc_context_release(c);
+}
+
+static attnc_status
+launch_once(const attnc_plan *p, int64_t b)
+{
+  attnc_sizes sizes = {.size = sizeof sizes, .b = b, .h = 8, .hk = 8, .sq = 64, .sk = 64};
+  attnc_tensor t[5] = {0};
+  for (int i = 0; i < 5; i++)
+    t[i] = (attnc_tensor){.data = (void *)(uintptr_t)(0x10000 * (i + 1)),
+                          .stride = {8 * 64 * 64, 64 * 64, 64, 1}};
+  const attnc_args a = {.size = sizeof a,
+                        .sizes = &sizes,
+                        .tensors = t,
+                        .tensor_size = sizeof *t,
+                        .n_tensors = 5};
+  return attnc_launch(p, &a, NULL, NULL, NULL);
+}
+
+enum { LAUNCHES = 500 };
+
+static void *
+launch_often(void *plan)
+{
+  stub_use(0);
+  for (intptr_t i = 0; i < LAUNCHES; i++)
+    if (launch_once(plan, 1) != ATTNC_OK)
+      return (void *)(i + 1);
+  return NULL;
+}
+
+/* Of all plans and threads; what reaches no driver is none.  Plans that outlive their
+ * context launch as before. */
+static void
+test_launches(void **state)
+{
+  enum { THREADS = 4 };
+  pthread_t threads[THREADS];
+  void *bad;
+  (void)state;
+  attnc_context *c = context(), *other = context();
+  attnc_plan *p = get(c), *q = get_on(c, 1, NULL), *elsewhere = get(other);
+  for (int i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, launch_often, p), 0);
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], &bad);
+    assert_null(bad);
+  }
+  assert_int_equal(stats_of(c).launches, THREADS * LAUNCHES);
+  assert_int_equal(launch_once(p, 0), ATTNC_OK);         /* an empty grid */
+  assert_int_equal(launch_once(p, -1), ATTNC_ERR_SHAPE); /* refused */
+  assert_int_equal(launch_once(q, 1), ATTNC_ERR_CONTEXT);
+  stub.stub_fail("cuLaunchKernel", 1, CUDA_ERROR_LAUNCH_FAILED);
+  assert_int_equal(launch_once(p, 1), ATTNC_ERR_DEVICE);
+  stub_use(1);
+  assert_int_equal(launch_once(q, 1), ATTNC_OK);
+  stub_use(0);
+  assert_int_equal(stats_of(c).launches, THREADS * LAUNCHES + 1);
+  assert_int_equal(stats_of(other).launches, 0);
+  attnc_context_release(c);
+  assert_int_equal(launch_once(p, 1), ATTNC_OK);
+  attnc_plan_release(p);
+  attnc_plan_release(q);
+  attnc_plan_release(elsewhere);
+  attnc_context_release(other);
 }
 
 /* A caller of an older or newer header, and none. */
@@ -335,6 +400,7 @@ main(void)
       GET_TEST(test_of_many_processes_one_compiles),
       GET_TEST(test_a_compile_that_is_killed),
       GET_TEST(test_stats),
+      GET_TEST(test_launches),
       GET_TEST(test_stats_of_other_versions),
       GET_TEST(test_prometheus),
       GET_TEST(test_not_prepared),
