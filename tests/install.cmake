@@ -8,6 +8,11 @@ if(TARGET attnc_cli AND TARGET attnc_llvm AND NOT ATTNC_SANITIZE AND NOT ATTNC_T
   set_tests_properties(install_all PROPERTIES LABELS "cli;slow" TIMEOUT 2400 PROCESSORS 2)
 endif()
 
+add_test(NAME fresh_root COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/fresh_root.sh
+  ${CMAKE_SOURCE_DIR})
+set_tests_properties(fresh_root PROPERTIES LABELS "cli;slow" SKIP_RETURN_CODE 77 TIMEOUT 7200
+  PROCESSORS 2)
+
 if(NM AND TARGET attnc AND NOT ATTNC_SANITIZE AND NOT ATTNC_TSAN)
   add_test(NAME abi COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/abi_test.py
     ${CMAKE_SOURCE_DIR} ${NM} $<TARGET_FILE:attnc> $<TARGET_FILE:attnc_rt>)
