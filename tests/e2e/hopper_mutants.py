@@ -61,6 +61,10 @@ KERNELS |= {
     "sorted": ("seqlens: [cu_seqlens_q, cu_seqlens_k]\n", "b300 h1 sq170 sk170",
                {"scheduler": "dynamic", "device_items": "true"}),
 }
+KERNELS |= {
+    "blocks": ("causal: true\nblock_list: {block: [128, 64]}\n", "b1 h4/2 sq300 sk500",
+               {"scheduler": "grid"}),
+}
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
@@ -98,6 +102,9 @@ RULES = (  # what, the statement, what takes its place
     ("no zeros", r"st\.shared\.v4\.b32 [^;]*\{(%r\d+),\1,\1,\1\};", ""),
 )
 
+OF_LISTS = (  # of kernels whose call lists blocks
+    ("no number of a list", r"@p ld\.global\.nc\.b32[^;]*;", ""),
+)
 OF_LENGTHS = (  # of kernels with LENGTHS alone; of their loads V's have the most coordinates
     ("no slide", r"(bulk\.tensor\.%dd\.shared[^;]*\{\d+, )%%r\d+", r"\g<1>0"),
     ("O behind the end", r"setp\.ne\.s32 p, [^;]*; (?=@p ld\.shared\.v4)",
@@ -119,17 +126,19 @@ def turned(match):
             match.group(3) + " }")
 
 
-def rules(ptx, lengths):
-    if not lengths:
+def rules(ptx, name):
+    if "block_list" in KERNELS[name][0]:
+        return RULES + OF_LISTS
+    if name not in LENGTHS:
         return RULES
     most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx))
     return RULES + tuple((what, pattern.replace("%d", most).replace("%%", "%"), change)
                          for what, pattern, change in OF_LENGTHS)
 
 
-def mutants(ptx, lengths):
+def mutants(ptx, name):
     """(name, text); the n-th of a kind by its place in the kernel."""
-    for what, pattern, change in rules(ptx, lengths):
+    for what, pattern, change in rules(ptx, name):
         for n, m in enumerate(re.finditer(pattern, ptx)):
             if isinstance(change, str):
                 new = m.expand(change)
@@ -200,7 +209,7 @@ def main():
         work = []
         for name in [o.kernel] if o.kernel else KERNELS:
             k = Kernel(o.attnc, folder, name)
-            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx, k.lengths)]]
+            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx, name)]]
         first, step = map(int, o.shard.split("/"))
         work = work[first::step]
         found = list(pool.map(lambda w: w[0].found(w[1].replace(" ", "-"), w[2]), work))

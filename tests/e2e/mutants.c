@@ -86,6 +86,16 @@ static const char *const kernels[] = {
     " h1 sq70 sk300 sm_75 "
     "template=fwd_mma,block_m=64,block_n=32,num_stages=1,num_warps=4,q_in_regs=true "
     "seed=25",
+    "{dtype: bf16, head_dim: 64, causal: true, block_list: {block: [64, 64]}, return_lse: "
+    "true}"
+    " h2 sq150 sk330 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false "
+    "seed=27",
+    "{dtype: fp16, head_dim: 64, bias: {axes: [q, kv], dtype: fp16}, seqlens: "
+    "[cu_seqlens_q, seqused_k], return_lse: true}"
+    " b2 h1 sq150 sk330 "
+    "template=fwd_mma,block_m=64,block_n=64,num_stages=2,num_warps=4,q_in_regs=false "
+    "seed=28",
 };
 enum { QUICK = 5, LISTED_MAX = 64, JOBS_MAX = 16, KEY_TEXT = CASE_TEXT + 128 };
 
