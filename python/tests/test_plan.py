@@ -244,6 +244,20 @@ class Host(common.Case):
             q, k, v = tensors(sizes)
             oracle.check(self, plan(q, k, v), q, k, v, 32 ** -0.5, True, (-1, -1), what=text)
 
+    def test_broadcast(self):
+        """Axes along which a tensor is the same have a stride of 0, which is in no key."""
+        spec = {"attnc": 1, "name": "broadcast", "dtype": "fp16", "head_dim": 32,
+                "bias": {"axes": ["b", "h", "q", "kv"], "dtype": "fp16"}}
+        q = tensors()[0]
+        k, v = (np.broadcast_to(x[:1, :, :1], (2, 72, 2, 32)) for x in tensors(seed=2)[1:])
+        bias = np.linspace(-1, 1, 40 * 72).astype(np.float16).reshape(1, 1, 40, 72)
+        wide = np.broadcast_to(bias, (2, 4, 40, 72))
+        plan = self.context.plan(spec, SIZES)
+        self.assertEqual(wide.strides[:2] + k.strides[:1], (0, 0, 0))
+        want = plan(q, k.copy(), v.copy(), bias=wide.copy())
+        np.testing.assert_array_equal(plan(q, k, v, bias=wide), want)
+        self.assertTrue(attnc.verify(plan.spec, q, k, v, want, bias=wide).passed)
+
     def test_specialised(self):
         spec = {**CAUSAL, "specialize": ["h", "hk", "sk"]}
         plan = self.context.plan(spec, SIZES)

@@ -8,7 +8,10 @@
 
 enum { GUARD = 512, GUARD_ROWS = 70, DEAD_ROWS = 5 };
 
-/* ---- strides ---- */
+/* ---- strides ----
+ *
+ * Where memory is shared, all batches of an input have the rows of the last: their stride
+ * is 0. */
 
 /* Axes of length 1 have strides that mean nothing, as slicing leaves them. */
 static void
@@ -52,6 +55,9 @@ table_strides(const Call *c, int slot, int64_t st[5])
     step = step * length[i] + (padded ? 1 + (c->c.seed + (unsigned)i) % 3 : 0);
     step = (step + unit - 1) / unit * unit;
   }
+  if (c->c.memory == MEMORY_SHARED && t->rank > 1 && strcmp(t->axis[0], "b") == 0 &&
+      !t->contiguous && !drawn_has(c->drawn, slot))
+    st[0] = 0;
   return step;
 }
 
@@ -85,6 +91,8 @@ strides(const Call *c, int slot, int64_t st[5])
   int64_t n = x.b * st[0];
   if (c->c.memory == MEMORY_PADDED)
     make_odd(&x, st);
+  if (c->c.memory == MEMORY_SHARED && !c->facts.tensor[slot].output)
+    st[0] = 0;
   drop_batches(c, slot, st);
   return n;
 }

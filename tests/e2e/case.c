@@ -62,14 +62,18 @@ number(const char *word, const char *prefix, unsigned *value)
          word[n + (size_t)end] == 0;
 }
 
+/* From MEMORY_PADDED on. */
+static const char *const memories[] = {"padded", "packed", "shared"};
+
 /* Everything but sizes. */
 static bool
 other(const char *word, Case *c)
 {
-  if (strcmp(word, "padded") == 0 || strcmp(word, "packed") == 0) {
-    c->memory = word[2] == 'd' ? MEMORY_PADDED : MEMORY_PACKED;
-    return true;
-  }
+  for (int i = 0; i < MEMORY_SHARED; i++)
+    if (strcmp(word, memories[i]) == 0) {
+      c->memory = (Memory)(i + MEMORY_PADDED);
+      return true;
+    }
   if (strncmp(word, "sm_", 3) == 0)
     return fits(c->target, sizeof c->target, "%s", word);
   if (strncmp(word, "template=", 9) == 0)

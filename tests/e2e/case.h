@@ -24,7 +24,7 @@ enum { CASE_TEXT = 1536, CASE_PART = 768 };
 
 /* How tensors lie: [b, s, h, d] or as `layout` says, without gaps; with gaps behind every
  * row, head, plane and batch; q, k, v in one buffer where sq = sk, else k and v in one. */
-typedef enum Memory { MEMORY_DENSE, MEMORY_PADDED, MEMORY_PACKED } Memory;
+typedef enum Memory { MEMORY_DENSE, MEMORY_PADDED, MEMORY_PACKED, MEMORY_SHARED } Memory;
 
 typedef struct Case {
   char text[CASE_TEXT];

@@ -8,6 +8,7 @@ key too many or too few is seen.  Rows are computed here in a few lines, on thei
 with each template's output.  What is no kernel's is asked of the command line."""
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -196,8 +197,19 @@ def batches_change_no_bits(attnc, folder):
 OTHERS = {"numbers in the key": numbers_in_the_key, "batches change no bits": batches_change_no_bits}
 
 
+def unlisted():
+    """Cases that the page of these tests does not name, and names that are no case."""
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")
+    with open(page, encoding="utf-8") as f:
+        named = set(re.findall('"([^"]+)"', f.read().split("## What others were bitten by")[1]))
+    return named ^ {*HAZARDS, *OTHERS}
+
+
 def main(attnc):
     wrong = count = 0
+    for name in unlisted():
+        wrong += 1
+        print(f"FAIL  tests/e2e/README.md and hazards.py: one of them has no {name!r}")
     with tempfile.TemporaryDirectory() as folder:
         cases = [(f"{name}, {template} {target}", lambda n=name, how=(target, dtype, template):
                   kernel(attnc, folder, n, *how)) for name in HAZARDS for target, dtype, template in RUNS]
