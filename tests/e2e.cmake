@@ -64,12 +64,12 @@ e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
 # The whole house on the emulator.
 e2e_program(matrix NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 if(TARGET e2e_matrix)
-  rotating(e2e_matrix 30 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
+  rotating(e2e_matrix 32 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} LABELS e2e
     PROPERTIES PROCESSORS 2 COST 100)
 endif()
 # All pairs again of fwd_mma on sm_75, which copies and multiplies in its own way.
 if(TARGET e2e_matrix)
-  rotating(e2e_turing 16 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} --cases
+  rotating(e2e_turing 17 COMMAND $<TARGET_FILE:e2e_matrix> --shard {shard} --cases
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/turing.txt LABELS e2e PROPERTIES PROCESSORS 2)
 endif()
 # More batches or heads than a grid has along y or z.

@@ -2,9 +2,16 @@
 needed: tables are in test_flex.py."""
 import functools
 import math
+import operator
+import os
+import random
+import sys
 
 import common
 import attnc
+
+sys.path.insert(0, os.path.join(common.SOURCE, "tests"))
+import expr_oracle
 from attnc import expr
 from attnc.trace import Tracer
 
@@ -115,7 +122,62 @@ def doubled(s, b, h, q, k):
     return s
 
 
+# Random functions, as texts that are Python for plain numbers and for symbols alike.
+PLAIN = {"where": lambda c, a, b: a if c else b, "low": min, "high": max, "tanh": math.tanh,
+         "no": operator.not_, "floor": math.floor}
+SYMBOLS = {"where": expr.where, "low": expr.minimum, "high": expr.maximum, "tanh": expr.tanh,
+           "no": expr.logical_not, "floor": lambda x: expr.symbol(x).__floor__()}
+
+
+def whole(rng, deep):
+    a = functools.partial(whole, rng, deep - 1)
+    ways = [lambda: f"({a()} {rng.choice('+-')} {a()})", lambda: f"{a()} * {rng.randrange(-3, 4)}",
+            lambda: f"({a()}) // {rng.choice((1, 2, 7, -3))}", lambda: f"({a()}) % {rng.choice((2, 5, 9))}",
+            lambda: f"({a()} {rng.choice('&|^')} {a()})", lambda: f"~({a()})", lambda: f"abs({a()})",
+            lambda: f"({a()} >> {rng.randrange(9)})", lambda: f"{rng.choice(('low', 'high'))}({a()}, {a()})",
+            lambda: f"where({truth(rng, deep - 1)}, {a()}, {a()})",
+            lambda: f"floor({real(rng, deep - 1)} / 4)"]
+    return rng.choice(ways)() if deep > 0 else rng.choice(["q", "k", "q", "k", "h", "b", str(rng.randrange(9))])
+
+
+def truth(rng, deep):
+    a, x = functools.partial(truth, rng, deep - 1), functools.partial(whole, rng, deep - 1)
+    ways = [lambda: f"(({a()}) {rng.choice('&|^')} ({a()}))", lambda: f"no({a()})",
+            lambda: f"where({a()}, {a()}, {a()})"]
+    compare = f"({x()} {rng.choice(('<', '<=', '>', '>=', '==', '!='))} {x()})"
+    return rng.choice(ways)() if deep > 0 and rng.random() < .6 else compare
+
+
+def real(rng, deep):
+    a = functools.partial(real, rng, deep - 1)
+    ways = [lambda: f"({a()} {rng.choice('+-*')} {a()})", lambda: f"({a()}) / {rng.choice((2, -4, 0.5))}",
+            lambda: f"tanh({a()})", lambda: f"({a()} + {whole(rng, deep - 1)})",
+            lambda: f"where({truth(rng, deep - 1)}, {a()}, {a()})", lambda: f"high({a()}, {a()})"]
+    leaves = ["0.75", "-2.5"] + ["s"] * (4 if rng.scored else 0)
+    return rng.choice(ways)() if deep > 0 else rng.choice(leaves)
+
+
 class Traced(common.Case):
+    def test_random(self):
+        """What a function is traced to, computed by another evaluator than attnc's, is what the
+        function is of plain numbers."""
+        rng = random.Random(13)
+        for i in range(160):
+            rng.scored = i % 2 == 0
+            text = (truth if i % 2 else real)(rng, 4)
+            head = "lambda b, h, q, k: " if i % 2 else "lambda s, b, h, q, k: "
+            traced = eval(head + text, dict(SYMBOLS))
+            node = expr_oracle.read((Tracer(LENGTHS).mask if i % 2 else Tracer(LENGTHS).score)(traced))
+            for _ in range(12):
+                at = {"s": rng.randrange(-40, 40) / 8, "b": rng.randrange(2), "h": rng.randrange(8),
+                      "q": rng.randrange(64), "k": rng.randrange(96)}
+                names = {**at, "q_idx": at["q"], "kv_idx": at["k"], "score": at["s"]}
+                want = eval(text, dict(PLAIN), at)
+                got = expr_oracle.value(node, names, {})
+                with self.subTest(text, **at):
+                    self.assertEqual(type(got), bool if i % 2 else float)
+                    self.assertAlmostEqual(got, want, delta=1e-9 * (1 + abs(want)))
+
     def test_masks(self):
         for function, text in MASKS:
             with self.subTest(text):

@@ -8,8 +8,10 @@
  *                            named as one that no case can have
  *   e2e_pairs --legal FILE   the library takes every case, and together they use every
  *                            schedule that is legal in any of them
- *   e2e_pairs --mend FILE    after a change of what is legal: cases that have a schedule
- *                            which is not get another, and schedules that none has a case
+ *   e2e_pairs --mend FILE [VALUE…]
+ *                            after a change of what is legal, or with more values: cases
+ * that have a schedule which is not legal get another, pairs and schedules that none has a
+ * case
  *
  * A case is text: each factor gives a piece of it, by one of its values, and a piece may
  * have alternatives, `a|b`, of which one is drawn.  What goes together is asked of
@@ -319,6 +321,16 @@ choice_of(const Case *c)
   return x;
 }
 
+/* Is it made of the table's values? */
+static bool
+is_whole(const Choice *c)
+{
+  for (int f = 0; f < FACTORS; f++)
+    if (c->v[f] < 0)
+      return false;
+  return true;
+}
+
 /* The line of a choice; heads and batches the smallest where it would be too large. */
 static void
 line_of(const Choice *c, int number, bool least, char line[CASE_TEXT])
@@ -622,10 +634,7 @@ check_cases(const char *path)
     return fprintf(stderr, "%s\n", why), 2;
   for (int i = 0; i < n; i++) {
     Choice c = choice_of(&cases[i]);
-    int unknown = 0;
-    for (int f = 0; f < FACTORS; f++)
-      unknown += c.v[f] < 0;
-    if (unknown)
+    if (!is_whole(&c))
       bad += fprintf(stderr, "not of the table: %s\n", cases[i].text) > 0;
     else
       cover_add(&k, &c);
@@ -637,33 +646,53 @@ check_cases(const char *path)
   return n >= (fixed ? 150 : 1000) && !wrong && !bad ? 0 : 1;
 }
 
+/* The cases of a file, each with a schedule that is legal; -1: one has none. */
 static int
-mend_cases(const char *path)
+mend_schedules(Case *cases, int n, Legal *legal, char lines[][CASE_TEXT])
 {
-  static Cover k;
-  static char lines[MOST_CASES][CASE_TEXT];
-  Case *cases, c;
-  char why[300];
-  int n = case_read(path, &cases, why, sizeof why), changed = 0, bad = 0;
-  Legal *legal = legal_new();
-  if (n < 0 || n > MOST_CASES || read_never(path, &k))
-    return fprintf(stderr, "%s\n", n < 0 ? why : path), 2;
+  int changed = 0, bad = 0;
   for (int i = 0; i < n; i++) {
     if (!legal_has(legal, &cases[i])) {
       changed++;
       if (!legal_pick(legal, &cases[i]))
         bad += fprintf(stderr, "has no legal schedule: %s\n", cases[i].text) > 0;
     }
-    memcpy(lines[i], cases[i].text, sizeof lines[i]);
+    memcpy(lines[i], cases[i].text, sizeof cases[i].text);
+  }
+  return bad ? -1 : changed;
+}
+
+static int
+mend_cases(const char *path)
+{
+  static Cover k;
+  static char lines[MOST_CASES][CASE_TEXT];
+  Case *cases, c;
+  Choice choice;
+  char why[300];
+  int n = case_read(path, &cases, why, sizeof why), all = n, pair[4];
+  Random r = {2027};
+  Legal *legal = legal_new();
+  if (n < 0 || n > MOST_CASES || read_never(path, &k))
+    return fprintf(stderr, "%s\n", n < 0 ? why : path), 2;
+  int changed = mend_schedules(cases, n, legal, lines);
+  for (int i = 0; i < n; i++) {
+    choice = choice_of(&cases[i]);
+    if (is_whole(&choice))
+      cover_add(&k, &choice);
   }
   free(cases);
-  int all = n;
+  while (last_open(&k, pair) && all < MOST_CASES)
+    if (cover_pair(&k, pair, all, legal, &r, &c, &choice)) {
+      cover_add(&k, &choice);
+      memcpy(lines[all++], c.text, sizeof c.text);
+    }
   while (all < MOST_CASES && legal_unused_case(legal, &c))
     memcpy(lines[all++], c.text, sizeof c.text);
-  bad += write_list(path, &k, lines, all);
+  int failed = write_list(path, &k, lines, all);
   fprintf(stderr, "%s: %d cases have another schedule, %d more\n", path, changed, all - n);
   legal_free(legal);
-  return bad ? 2 : 0;
+  return changed < 0 ? 2 : failed;
 }
 
 static int
@@ -714,9 +743,9 @@ main(int argc, char **argv)
     return check_cases(argv[2]);
   if (argc == 3 && strcmp(argv[1], "--legal") == 0)
     return check_legal(argv[2]);
-  if (argc == 3 && strcmp(argv[1], "--mend") == 0)
+  if (argc >= 3 && strcmp(argv[1], "--mend") == 0)
     return mend_cases(argv[2]);
   fprintf(stderr, "usage: e2e_pairs --write FILE [VALUE…] | --check FILE [VALUE…] | "
-                  "--legal FILE | --mend FILE\n");
+                  "--legal FILE | --mend FILE [VALUE…]\n");
   return 2;
 }
