@@ -101,12 +101,12 @@ class _Paged:
 
     def _check(self, q, k, v, dtype):
         a = self._asked
-        shapes = {"q": (tuple(q.shape[-2:]), (a["heads"][0], a["dims"][0])),
-                  "k": (tuple(k.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][0])),
-                  "v": (tuple(v.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][1]))}
+        shapes = {"queries": (tuple(q.shape[-2:]), (a["heads"][0], a["dims"][0])),
+                  "keys": (tuple(k.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][0])),
+                  "values": (tuple(v.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][1]))}
         for name, (found, planned) in shapes.items():
             if found != planned:
-                raise ValueError(f"{name} ends in {found}, planned was {planned}")
+                raise ValueError(f"{name} end in {found}, planned was {planned}")
         if dtype != a["dtype"]:
             raise ValueError(f"q is {dtype}, planned was {a['dtype']}")
 

@@ -136,7 +136,7 @@ class Serving(test_pages.Pages):
                            ("last_page_len=26", (indptr, indices, last + 16)),
                            ("last_page_len of 3", (indptr, indices, last[:3]))):
             self.raises(ValueError, why, wrapper.plan, *wrong, *HEADS, DIM, SIZE)
-        self.raises(ValueError, "k ends in", wrapper.run, self.q[:, 0], (k[:, :8], v[:, :8]))
+        self.raises(ValueError, "keys end in", wrapper.run, self.q[:, 0], (k[:, :8], v[:, :8]))
         self.raises(ValueError, "q is bf16, planned was fp16", wrapper.run,
                     self.q[:, 0].view(np.uint16), (k.view(np.uint16), v.view(np.uint16)))
         self.raises(NotImplementedError, "k_scale", wrapper.run, self.q[:, 0], (k, v), k_scale=0.5)
