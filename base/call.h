@@ -19,6 +19,7 @@ enum {
   CALL_STRIDES = 5,        /* of a tensor */
   CALL_STEPS = 8,          /* launches and memsets of a kernel */
   CALL_REGIONS = 16,       /* of workspace */
+  CALL_ALIGN = 16,         /* bytes, of what is read in pieces of so many */
   CALL_REGION_ALIGN = 256, /* bytes, of a region from the start of the workspace */
 };
 
@@ -83,6 +84,9 @@ int tensor_find(const char *name); /* the slot, -1: there is none of that name *
 /* Does the spec's `dtype` say its type, and `layout` the order of its axes?  Of a tensor
  * that a spec declares they do not. */
 bool tensor_is_typed(int slot);
+/* The tensor whose `layout`, and `dtype` but for what has one of its own, it has: itself
+ * where it is typed; -1: it has no layout. */
+int tensor_like(int slot);
 
 typedef enum Access { ACCESS_NONE, ACCESS_IN, ACCESS_OUT, ACCESS_INOUT } Access;
 extern const char *const access_names[];

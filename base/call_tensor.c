@@ -44,6 +44,19 @@ tensor_is_typed(int slot)
   return slot < ATTNC_SLOT_COUNT && tensor_info[slot].dtype[0] == 0;
 }
 
+int
+tensor_like(int slot)
+{
+  if (slot == ATTNC_O_PARTS) /* whose type is a field's */
+    return ATTNC_O;
+  if (slot >= ATTNC_SLOT_COUNT)
+    return -1;
+  const char *dtype = tensor_info[slot].dtype;
+  return tensor_is_typed(slot)      ? slot
+         : strncmp(dtype, "as ", 3) ? -1
+                                    : tensor_find(dtype + 3);
+}
+
 const char *
 op_word_in(const char *list, int op, size_t *len)
 {

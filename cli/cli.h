@@ -76,6 +76,7 @@ int tally_code(const Tally *);
 #define INFO_BIAS(key)
 #define INFO_SWITCH(key)
 #define INFO_BLOCKS(key)
+#define INFO_ROPE(key)
 #define INFO_SCALARS(key)
 #define INFO_TENSORS(key)
 typedef struct SpecInfo {

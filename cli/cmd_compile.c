@@ -173,12 +173,23 @@ report_unread(Compile *k, const char *path, const attnc_error *e)
   cli_warn(k->c, "%s", e->message);
 }
 
+/* What kernels of the op are called: the forward pass as the spec is. */
+static const char *
+kernel_name(const Compile *k, const LoadedSpec *s, char dot)
+{
+  int op = s->info.call.op;
+  return op == ATTNC_OP_FWD
+             ? s->info.name
+             : arena_printf(k->c->arena, "%s%c%s", s->info.name, dot, op_words[op]);
+}
+
 static attnc_status
 compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_file,
                attnc_error *e)
 {
   attnc_kernel *kernel;
-  Asked asked = {.problem.size = sizeof asked.problem}; /* open: a default is assumed */
+  Asked asked = {.problem = {.size = sizeof asked.problem, /* open: a default is assumed */
+                             .op = s->info.call.op}};
   attnc_sizes z;
   if (options_has(&k->c->opt, OPT_SHAPE)) {
     TRY(cli_sizes(k->c, s, &z, e));
@@ -186,7 +197,7 @@ compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_fil
   }
   TRY(attnc_compile_with(s->spec, &asked.problem, target, k->pinned ? &k->want : NULL,
                          &k->options, &kernel, e));
-  const char *base = arena_printf(k->c->arena, "%s.%s", s->info.name, target);
+  const char *base = arena_printf(k->c->arena, "%s.%s", kernel_name(k, s, '.'), target);
   KernelFiles f;
   attnc_status st = kernel_files(kernel, target, k->emit[EMIT_CUBIN], k->c->arena, &f, e);
   if (st == ATTNC_OK)
@@ -236,7 +247,7 @@ compile_spec(Compile *k, const char *path)
     return;
   }
   EmitC c_file;
-  emit_c_start(&c_file, k->c->arena, s.info.name);
+  emit_c_start(&c_file, k->c->arena, kernel_name(k, &s, '_'));
   for (int i = 0; k->targets[i]; i++) {
     st = compile_target(k, &s, k->targets[i], &c_file, &e);
     if (st != ATTNC_OK)
@@ -244,7 +255,7 @@ compile_spec(Compile *k, const char *path)
     tally_add(&k->tally, err_exit_code(st));
   }
   if (k->emit[EMIT_C] && c_file.n > 0 &&
-      (st = write_c(k, &c_file, s.info.name, &e)) != ATTNC_OK) {
+      (st = write_c(k, &c_file, kernel_name(k, &s, '_'), &e)) != ATTNC_OK) {
     report(k, &s, "c", NULL, &e);
     tally_add(&k->tally, err_exit_code(st));
   }

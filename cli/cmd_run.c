@@ -4,6 +4,7 @@
 #include "cli/tensor_file.h"
 
 #include "base/err.h"
+#include "harness/append.h"
 #include "harness/seqlens.h"
 
 #include <math.h>
@@ -111,7 +112,8 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
     TRY(tensors_random(&o->host, (uint64_t)k->seed, e));
-  r->all_rows = z.h * seqlens_queries(&o->host);
+  r->all_rows = o->host.call.op == ATTNC_OP_APPEND ? z.hk * append_count(&o->host)
+                                                   : z.h * seqlens_queries(&o->host);
   tensors_poison(&o->host);
   return ATTNC_OK;
 }
@@ -146,7 +148,7 @@ make_plan(Run *k, OneRun *o, RunResult *r, attnc_error *e)
   const json_t *s = recipe_schedule(r->plan);
   int bm = (int)json_integer_value(json_object_get(s, "block_m"));
   int bn = (int)json_integer_value(json_object_get(s, "block_n"));
-  if (bm < 1 || bn < 1)
+  if (bm < 1 || bn < 1 || o->host.call.op != ATTNC_OP_FWD)
     return ATTNC_OK; /* a schedule without tiles has no tile classes */
   r->tiles.size = sizeof r->tiles;
   r->has_tiles = true;
@@ -185,7 +187,7 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   if (options_has(&k->c->opt, OPT_VERIFY)) {
     TRY(tensors_verify(&o->host, o->spec.spec, &r->verdict, e));
     r->verified = true;
-    r->has_lse = o->spec.info.return_lse;
+    r->has_lse = o->spec.info.return_lse && o->host.call.op != ATTNC_OP_APPEND;
   }
   const char *path = k->c->opt.value[OPT_OUTPUT];
   if (path)

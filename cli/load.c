@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "harness/append.h"
 #include "harness/seqlens.h"
 
 #include <math.h>
@@ -84,8 +85,23 @@ read_window(const json_t *j, int64_t out[2])
 #define READ_BIAS(value, key)
 #define READ_SWITCH(value, key)
 #define READ_BLOCKS(value, key)
+#define READ_ROPE(value, key)
 #define READ_SCALARS(value, key)
 #define READ_TENSORS(value, key)
+
+/* --op, by its name. */
+static attnc_status
+asked_op(const Cli *c, int *op, attnc_error *e)
+{
+  const char *name = c->opt.value[OPT_OP];
+  *op = ATTNC_OP_FWD;
+  for (int i = 0; name && i < ATTNC_OP_COUNT; i++)
+    if (str_eq(name, op_words[i])) {
+      *op = i;
+      return ATTNC_OK;
+    }
+  return name ? err_set(e, ATTNC_ERR_USAGE, "--op: there is no op %.40s", name) : ATTNC_OK;
+}
 
 static attnc_status
 spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
@@ -97,7 +113,9 @@ spec_info(const Cli *c, const attnc_spec *spec, SpecInfo *info, attnc_error *e)
 #include "compiler/spec/spec_fields.def"
 #undef SPEC_FIELD
   json_decref(j);
-  return signature_read(spec, ATTNC_OP_FWD, c->arena, &info->call, e);
+  int op;
+  TRY(asked_op(c, &op, e));
+  return signature_read(spec, op, c->arena, &info->call, e);
 }
 
 /* ---- loading ---- */
@@ -242,6 +260,7 @@ cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *
     return err_set(e, ATTNC_ERR_SHAPE, "h is %lld, not a multiple of hk, %lld",
                    (long long)p.sizes.h, (long long)p.sizes.hk);
   *out = p.sizes;
+  append_sizes(&s->info.call, out);
   return seqlens_leave_open(&s->info.call) || c->opt.value[OPT_SEQLENS]
              ? take_seqlens(c, &s->info.call, out, e)
              : ATTNC_OK;
@@ -252,6 +271,7 @@ cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
 {
   *a = (Asked){.sizes = *z};
   a->problem = (attnc_problem){.size = sizeof a->problem,
+                               .op = s->info.call.op,
                                .sizes = &a->sizes,
                                .tensors = a->tensors,
                                .tensor_size = sizeof *a->tensors,

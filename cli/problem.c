@@ -5,7 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Word { W_B, W_H, W_SQ, W_SK, W_S, W_D, W_WINDOW, W_PAGE, W_COUNT } Word;
+typedef enum Word {
+  W_B,
+  W_H,
+  W_SQ,
+  W_SK,
+  W_S,
+  W_D,
+  W_WINDOW,
+  W_PAGE,
+  W_S_NEW,
+  W_PARTS,
+  W_COUNT
+} Word;
 
 /* prefix, separator of a second number (0: there is none), least value */
 static const struct {
@@ -17,6 +29,7 @@ static const struct {
     [W_SQ] = {"sq", 0, 0},       [W_SK] = {"sk", 0, 0},
     [W_S] = {"s", 0, 0},         [W_D] = {"d", '/', 1},
     [W_WINDOW] = {"w", ',', -1}, [W_PAGE] = {"page_size", 0, 1},
+    [W_S_NEW] = {"s_new", 0, 0}, [W_PARTS] = {"parts", 0, 0},
 };
 
 static bool
@@ -71,6 +84,12 @@ store(Problem *p, Word w, const int64_t v[2])
     break;
   case W_PAGE:
     p->sizes.page_size = v[0];
+    break;
+  case W_S_NEW:
+    p->sizes.s_new = v[0];
+    break;
+  case W_PARTS:
+    p->sizes.parts = v[0];
     break;
   case W_WINDOW:
     p->has_window = true;
@@ -162,7 +181,9 @@ problem_print(const attnc_sizes *z, Str *s)
     int64_t n;
   } more[] = {
       {"total_q", z->total_q}, {"total_k", z->total_k},     {"bc", z->bc},
-      {"pages", z->pages},     {"page_size", z->page_size}, {"max_pages", z->max_pages}};
+      {"pages", z->pages},     {"page_size", z->page_size}, {"max_pages", z->max_pages},
+      {"s_new", z->s_new},     {"total_new", z->total_new}, {"rotary_len", z->rotary_len},
+      {"parts", z->parts}};
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (more[i].n)
       str_printf(s, " %s%lld", more[i].name, (long long)more[i].n);

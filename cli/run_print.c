@@ -77,11 +77,19 @@ print_tiles(const RunResult *r)
          (long long)(t->q_tiles * t->kv_tiles));
 }
 
+/* o, or of keys and values the worse. */
+static int
+output_of(const RunResult *r)
+{
+  int worst = r->verdict.all.slot;
+  return worst == ATTNC_K || worst == ATTNC_V ? worst : ATTNC_O;
+}
+
 static void
 print_verdict(const RunResult *r)
 {
   const attnc_verdict *v = &r->verdict.all;
-  const attnc_output_verdict *o = &r->verdict.of[ATTNC_O];
+  const attnc_output_verdict *o = &r->verdict.of[output_of(r)];
   const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
   printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g", o->max_error,
          (long long)v->b, (long long)v->h, (long long)v->q, o->bound);
@@ -207,8 +215,8 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
   if (r->timed)
     printf("  %.4f ms", r->timing.median);
   if (r->verified)
-    printf("  max error %.1e (bound %.1e)", r->verdict.of[ATTNC_O].max_error,
-           r->verdict.of[ATTNC_O].bound);
+    printf("  max error %.1e (bound %.1e)", r->verdict.of[output_of(r)].max_error,
+           r->verdict.of[output_of(r)].bound);
   printf("  %s\n", verdict_word(r));
   fflush(stdout);
   print_error(c, r);
@@ -243,7 +251,7 @@ static json_t *
 verdict_json(const RunResult *r)
 {
   const attnc_verdict *v = &r->verdict.all;
-  const attnc_output_verdict *o = &r->verdict.of[ATTNC_O];
+  const attnc_output_verdict *o = &r->verdict.of[output_of(r)];
   const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
   return json_pack("{s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "pass", v->pass,
                    "max_error", number(o->max_error), "bound", number(o->bound),

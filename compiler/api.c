@@ -281,7 +281,7 @@ list_template(List *l, const Template *t)
 {
   Sched s;
   bool suits = meant(t, &l->c);
-  if (!t->applicable(&l->c, NULL))
+  if (!template_is_asked(t, &l->c) || !t->applicable(&l->c, NULL))
     return;
   for (int n = 0; space_point(t, &l->c, n, &s); n++) {
     Why why = {.text = ""};

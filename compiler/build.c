@@ -14,7 +14,7 @@ _Static_assert((int)SPECIALIZE_STRIDES == SIZE_COUNT, "sizes have one order");
 static void
 specialise(Tb *t, const BuildArgs *a)
 {
-  const Signature *call = a->spec->call[ATTNC_OP_FWD];
+  const Signature *call = a->spec->call[a->op];
   for (int i = 0; i < SIZE_COUNT; i++)
     if (a->problem && spec_specializes(a->spec, (Specialize)i))
       t->known[i] = size_get(&a->problem->sizes, (SizeId)i);
@@ -39,12 +39,12 @@ axis(Tb *t, const CallAxis *a)
 }
 
 /* Of a tensor of heads, rows and, unless a row has one element, its elements: is there a
- * batch before them? */
+ * batch before them, from axis `at` on? */
 static int
-batches(const CallTensor *c)
+batches(const CallTensor *c, int at)
 {
-  SizeId first = c->axes[0].size;
-  return !c->axes[0].n && (first == SIZE_B || first == SIZE_BC || first == SIZE_PAGES);
+  SizeId first = c->axes[at].size;
+  return !c->axes[at].n && (first == SIZE_B || first == SIZE_BC || first == SIZE_PAGES);
 }
 
 static void
@@ -56,22 +56,32 @@ pack(Tb *t, const CallTensor *c, int batch, Tensor *x)
   x->stride[0] = batch ? i_mul64(axis(t, &c->axes[1]), step) : i_int(0);
 }
 
+/* That of the last axis is 1, of rows of one element too. */
+static Idx
+row_stride(Tb *t, const CallTensor *c, int axis)
+{
+  return axis == c->n_axes - 1 ? i_int(1) : tile_stride(t, c->slot, axis);
+}
+
 static const Tensor *
 tensor(Tb *t, const CallTensor *c)
 {
   Tensor *x = NEW(t->arena, Tensor);
-  int batch = batches(c);
+  int parts = c->axes[0].size == SIZE_PARTS, batch = batches(c, parts),
+      rows = parts + batch + 1;
   *x = (Tensor){.name = c->name,
                 .slot = c->slot,
                 .ty = c->dtype,
                 .no_batch = !batch,
-                .cols = c->n_axes > batch + 2 ? (int)c->axes[batch + 2].n : 1,
-                .rows = axis(t, &c->axes[batch + 1])};
+                .cols = c->n_axes > rows + 1 ? (int)c->axes[rows + 1].n : 1,
+                .rows = axis(t, &c->axes[rows])};
   tile_param(t, PARAM_TENSOR, c->slot, 0);
   if (c->contiguous)
     pack(t, c, batch, x);
-  for (int i = 0; !c->contiguous && i < 2 + batch; i++)
-    x->stride[1 - batch + i] = tile_stride(t, c->slot, i);
+  for (int i = parts; !c->contiguous && i <= rows; i++)
+    x->stride[2 - rows + i] = row_stride(t, c, i);
+  if (parts)
+    x->each = tile_stride(t, c->slot, 0);
   return x;
 }
 
@@ -89,9 +99,8 @@ lookup(Tb *t, const CallTensor *c)
 }
 
 static const Lookup *
-lookups(Tb *t, const Spec *s)
+lookups(Tb *t, const Spec *s, const Signature *call)
 {
-  const Signature *call = s->call[ATTNC_OP_FWD];
   Lookup *all = NEW_N(t->arena, Lookup, s->tables.n + 1);
   for (int i = 0; i < s->tables.n; i++)
     for (int j = 0; j < call->n_tensors; j++)
@@ -100,12 +109,23 @@ lookups(Tb *t, const Spec *s)
   return all;
 }
 
+/* What is no list that is read element by element. */
+static bool
+has_heads(const CallTensor *c)
+{
+  bool has = false;
+  for (int i = 0; i < c->n_axes; i++)
+    has =
+        has || (!c->axes[i].n && (c->axes[i].size == SIZE_H || c->axes[i].size == SIZE_HK));
+  return has;
+}
+
 static void
 add_tensor(Tb *t, const CallTensor *x, Call *c)
 {
   if (x->table)
     return;
-  if (x->dtype != DT_I32) {
+  if (has_heads(x)) {
     c->at[x->slot] = tensor(t, x);
     return;
   }
@@ -143,9 +163,10 @@ block_lists(Tb *t, const Spec *s, const Lookup *tables)
 }
 
 static const Call *
-call_of(Tb *t, const Spec *s, const Call *host)
+call_of(Tb *t, const BuildArgs *a, const Call *host)
 {
-  const Signature *call = s->call[ATTNC_OP_FWD];
+  const Spec *s = a->spec;
+  const Signature *call = s->call[a->op];
   Call *c = NEW(t->arena, Call);
   *c = (Call){.host = host ? host : c,
               .tb = t,
@@ -159,7 +180,7 @@ call_of(Tb *t, const Spec *s, const Call *host)
   c->sk = tile_size(t, SIZE_SK);
   for (int i = 0; i < call->n_tensors; i++)
     add_tensor(t, &call->tensors[i], c);
-  c->tables = lookups(t, s);
+  c->tables = lookups(t, s, call);
   c->q = c->at[ATTNC_Q];
   c->k = c->at[ATTNC_K];
   c->v = c->at[ATTNC_V];
@@ -210,7 +231,7 @@ build_new(const BuildArgs *a)
   b->args = *a;
   b->host = tile_new(a->arena, a->fail, a->err, a->target, 0);
   b->host->build = b;
-  b->call = call_of(b->host, a->spec, NULL);
+  b->call = call_of(b->host, a, NULL);
   return b;
 }
 
@@ -267,7 +288,7 @@ const Call *
 t_call(Tb *t)
 {
   if (!t->call)
-    t->call = call_of(t, t->build->args.spec, t->build->call);
+    t->call = call_of(t, &t->build->args, t->build->call);
   return t->call;
 }
 

@@ -100,6 +100,7 @@ tile_stage(Gen *g)
                  .name = r->sched.tmpl->name,
                  .target = r->target,
                  .spec = r->spec,
+                 .op = r->sched.tmpl->op,
                  .problem = r->problem};
   Build *b = build_new(&a);
   r->sched.tmpl->emit(b, b->call, &r->sched);

@@ -93,6 +93,7 @@ typedef struct BuildArgs {
   const char *name; /* of the template, in the symbols of the entries */
   const Target *target;
   const Spec *spec;
+  int op;
   const ProblemCopy *problem; /* NULL: nothing is specialised */
 } BuildArgs;
 struct Build {

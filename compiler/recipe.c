@@ -22,8 +22,8 @@ typedef struct Json {
 static Json
 json_new(Arena *a, const GenRequest *req, const Kernel *kernel)
 {
-  return (Json){
-      .s = str_new(a), .req = req, .kernel = kernel, .call = req->spec->call[ATTNC_OP_FWD]};
+  const Signature *call = req->spec->call[req->sched.tmpl->op];
+  return (Json){.s = str_new(a), .req = req, .kernel = kernel, .call = call};
 }
 
 static void
@@ -46,7 +46,7 @@ head(Json *j)
   field(j, "llvm", gen_llvm_version);
   field(j, "code_id", gen_code_id);
   field(j, "name", r->spec->name);
-  field(j, "op", op_words[ATTNC_OP_FWD]);
+  field(j, "op", op_words[r->sched.tmpl->op]);
   field(j, "spec", r->spec->canonical);
   field(j, "spec_hash", r->spec->hash);
   field(j, "template", r->sched.tmpl->name);
@@ -88,7 +88,8 @@ requirements(Json *j)
              (long long)CALL_MAX_SIZE, s->group_size);
   str_put(&j->s, ",\"sizes\":{");
   for (int i = 0; i < SIZE_COUNT; i++) {
-    if (!spec_specializes(s, (Specialize)i))
+    if (!spec_specializes(s, (Specialize)i) ||
+        !size_is_had(j->call->tensors, j->call->n_tensors, (SizeId)i))
       continue;
     str_printf(&j->s, "%s\"%s\":%lld", comma, size_names[i],
                (long long)size_get(&j->req->problem->sizes, (SizeId)i));

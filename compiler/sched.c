@@ -25,6 +25,9 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
 {
   Case c = {.spec = s, .target = t};
   if (p) {
+    c.op = p->op;
+    c.s_new = p->sizes.s_new;
+    c.parts = p->sizes.parts;
     c.b = p->sizes.b;
     c.h = p->sizes.h;
     c.hk = p->sizes.hk;
@@ -199,6 +202,9 @@ reasons(const Search *s)
   Str out = str_new(s->arena);
   for (int i = 0; i < n_templates; i++)
     least = s->refusals[i].near < least ? s->refusals[i].near : least;
+  if (least == NEAR_COUNT && *s->want->template_name)
+    str_printf(&out, "%s does not compute op %s", s->want->template_name,
+               op_words[s->c.op]);
   for (int i = 0; i < n_templates; i++)
     if (s->refusals[i].near == least && least != NEAR_COUNT)
       str_printf(&out, "%s%s: %s", out.n ? "; " : "", template_table[i]->name,
@@ -287,6 +293,8 @@ static void
 search_template(Search *s, const Template *t, Refusal *r)
 {
   *r = (Refusal){.near = NEAR_COUNT};
+  if (!template_is_asked(t, &s->c))
+    return;
   if (*s->want->template_name && !str_eq(s->want->template_name, t->name))
     return;
   bool named = *s->want->template_name;
@@ -323,7 +331,8 @@ take_initial(Search *s)
 {
   for (int i = 0; i < n_templates; i++) {
     const Template *t = template_table[i];
-    if ((t->meant && !t->meant(&s->c)) || !t->applicable(&s->c, NULL))
+    if (!template_is_asked(t, &s->c) || (t->meant && !t->meant(&s->c)) ||
+        !t->applicable(&s->c, NULL))
       continue;
     s->best = t->initial(&s->c);
     return !t->refuse(&s->c, &s->best, NULL);
@@ -421,7 +430,8 @@ gen_values(const Spec *s, const ProblemCopy *p, Str *out, attnc_error *err)
   const Signature *call = s->call[p->op];
   for (int i = 0; i < SIZE_COUNT; i++) {
     int64_t v = size_get(&p->sizes, (SizeId)i);
-    if (!spec_specializes(s, (Specialize)i))
+    if (!spec_specializes(s, (Specialize)i) ||
+        !size_is_had(call->tensors, call->n_tensors, (SizeId)i))
       continue;
     if (v < 1)
       return err_set(err, ATTNC_ERR_USAGE, "'%s' is specialised: the problem must give it",

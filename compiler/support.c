@@ -33,10 +33,14 @@ static char *
 list(Arena *arena, const Case *c, const Template *chosen)
 {
   Str s = str_new(arena);
+  const char *comma = "";
   str_put(&s, "[");
   for (int i = 0; i < n_templates; i++) {
-    str_put(&s, i ? "," : "");
+    if (!template_is_asked(template_table[i], c))
+      continue;
+    str_put(&s, comma);
     put_template(&s, template_table[i], c, chosen);
+    comma = ",";
   }
   str_put(&s, "]");
   return strdup(s.p);

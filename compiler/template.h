@@ -65,8 +65,9 @@ typedef struct CaseMemo {
 typedef struct Case {
   const Spec *spec;
   const Target *target;
+  int op;
   /* Hints; 0: unknown, the default problem size is assumed. */
-  int64_t b, h, hk, sq, sk;
+  int64_t b, h, hk, sq, sk, s_new, parts;
   int64_t mean_q, mean_k; /* rows of a sequence, where they are known */
   int sms;
   CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */
@@ -117,6 +118,7 @@ typedef struct SpaceAxis {
 
 typedef struct Template {
   const char *name, *what;
+  int op;                    /* that it computes, ATTNC_OP_FWD … */
   int revision;              /* in the key beside the code id, for readers */
   const SchedField *options; /* what its schedules have besides SCHED_COMMON_TABLE */
   int n_options;
@@ -142,6 +144,13 @@ typedef struct Template {
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
+
+/* Of the op in question, whatever else it says. */
+static inline bool
+template_is_asked(const Template *t, const Case *c)
+{
+  return t->op == c->op;
+}
 
 extern const Template *const template_table[];
 extern const int n_templates;

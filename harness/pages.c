@@ -1,5 +1,6 @@
 #include "harness/pages.h"
 
+#include "harness/append.h"
 #include "harness/random.h"
 #include "harness/seqlens.h"
 
@@ -83,8 +84,8 @@ fill_table(Tensors *t, int table, uint64_t seed)
     SequenceRows s = seqlens_rows(t, b);
     int32_t *to = entries(t, table, s.batch);
     int64_t size = t->sizes.page_size, at = s.from / size;
-    bool shares =
-        b % 2 && s.from < s.to && first.from < first.to && at == first.from / size;
+    bool shares = b % 2 && s.from < s.to && first.from < first.to &&
+                  at == first.from / size && !append_is_in(&t->call);
     for (int64_t i = at; i * size < s.to && s.from < s.to; i++)
       to[i] = (int32_t)((from + step * used++) % n);
     if (shares)

@@ -1,5 +1,6 @@
 #include "harness/seqlens.h"
 
+#include "harness/append.h"
 #include "harness/pages.h"
 #include "harness/random.h"
 #include "harness/tensors.h"
@@ -174,6 +175,7 @@ seqlens_sizes(const CallInfo *call, const char *text, attnc_sizes *z)
     z->total_q += has(call, ATTNC_CU_SEQLENS_Q) ? n.q_room : 0;
     z->total_k += has(call, ATTNC_CU_SEQLENS_K) ? n.k_room : 0;
   }
+  append_sizes(call, z);
   pages_sizes(call, z);
 }
 
@@ -248,6 +250,8 @@ rows_of(const Tensors *t, bool keys, int64_t i)
 SequenceRows
 seqlens_rows(const Tensors *t, int64_t i)
 {
+  if (append_is_in(&t->call))
+    return append_place(t, i);
   return rows_of(t, true, i);
 }
 

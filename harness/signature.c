@@ -71,7 +71,7 @@ signature_read(const attnc_spec *spec, int op, Arena *arena, CallInfo *to, attnc
 {
   size_t i;
   json_t *t, *j = json_loads(attnc_spec_signature(spec, op), 0, NULL);
-  *to = (CallInfo){0};
+  *to = (CallInfo){.op = op};
   if (!j)
     return err_set(e, ATTNC_ERR_INTERNAL, "attnc_spec_signature: not JSON");
   json_array_foreach(json_object_get(j, "tensors"), i, t) read_tensor(t, arena, to);

@@ -19,6 +19,7 @@ typedef struct CallNumber {
 } CallNumber;
 
 typedef struct CallInfo {
+  int op;
   ShapedTensor at[CALL_SLOTS]; /* by slot */
   int n_slots;                 /* one past the last */
   CallNumber numbers[CALL_SCALARS];

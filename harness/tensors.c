@@ -1,5 +1,6 @@
 #include "harness/tensors.h"
 
+#include "harness/append.h"
 #include "harness/lists.h"
 #include "harness/pages.h"
 #include "harness/random.h"
@@ -71,8 +72,10 @@ tensors_new(const CallInfo *call, const attnc_sizes *z, Tensors *t, attnc_error 
 void
 tensors_free(Tensors *t)
 {
-  for (int i = 0; i < CALL_SLOTS; i++)
+  for (int i = 0; i < CALL_SLOTS; i++) {
     free(t->host[i].data);
+    free(t->before[i]);
+  }
   *t = (Tensors){0};
 }
 
@@ -199,9 +202,10 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
       TRY(fill_random(&t->call.at[i], &t->host[i], t->sizes.sk, &r, e));
   if (seqlens_are_in(&t->call))
     seqlens_fill(t);
+  append_fill(t, seed);
   if (pages_are_in(&t->call))
     pages_fill(t, seed);
-  if (seqlens_leave_open(&t->call))
+  if (seqlens_leave_open(&t->call) && t->call.op == ATTNC_OP_FWD)
     seqlens_kill(t);
   if (lists_are_in(&t->call)) {
     lists_fill(t, seed);
@@ -237,9 +241,14 @@ tensors_tables(const CallInfo *call, const attnc_sizes *z, const char *lengths,
 void
 tensors_poison(Tensors *t)
 {
-  for (int i = 0; i < CALL_SLOTS; i++)
+  for (int i = 0; i < CALL_SLOTS; i++) {
     if (t->call.at[i].t.access == ACCESS_OUT)
       memset(t->host[i].data, 0xff, t->host[i].bytes);
+    if (t->call.at[i].t.access == ACCESS_INOUT && !t->before[i])
+      t->before[i] = malloc(t->host[i].bytes + 1);
+    if (t->before[i])
+      memcpy(t->before[i], t->host[i].data, t->host[i].bytes);
+  }
 }
 
 attnc_args
@@ -261,9 +270,12 @@ tensors_verify(Tensors *t, const attnc_spec *spec, Verdict *v, attnc_error *e)
   *v = (Verdict){.all = {.size = sizeof v->all,
                          .outputs = v->of,
                          .output_size = sizeof *v->of,
-                         .n_outputs = ATTNC_SLOT_COUNT}};
-  attnc_status status = attnc_verify(spec, ATTNC_OP_FWD, &args, &v->all, e);
+                         .n_outputs = ATTNC_SLOT_COUNT,
+                         .before = (const void *const *)t->before,
+                         .n_before = CALL_SLOTS}};
+  attnc_status status = attnc_verify(spec, t->call.op, &args, &v->all, e);
   v->all.outputs = NULL; /* the verdict is copied */
+  v->all.before = NULL;
   if (status == ATTNC_OK && seqlens_are_in(&t->call))
     status = seqlens_unwritten(t, e);
   return status;

@@ -28,6 +28,7 @@ typedef struct Tensors {
   HostTensor host[CALL_SLOTS];   /* by slot; data is owned */
   attnc_tensor view[CALL_SLOTS]; /* what attnc_args point at */
   double scalars[CALL_SCALARS];  /* NaN: the spec's */
+  void *before[CALL_SLOTS];      /* of those that are in and out, what they held; owned */
   const char *seqlens; /* lengths of sequences as harness/seqlens.h has them; NULL: drawn */
 } Tensors;
 
@@ -51,7 +52,8 @@ attnc_status tensors_random(Tensors *, uint64_t seed, attnc_error *);
  * by tensors_random. */
 attnc_status tensors_tables(const CallInfo *, const attnc_sizes *, const char *lengths,
                             uint64_t seed, Tensors *, attnc_error *);
-/* Outputs: all bits set, which is a NaN in every dtype. */
+/* Outputs: all bits set, which is a NaN in every dtype.  What is input and output is kept,
+ * for tensors_verify to look that no more of it has changed than must. */
 void tensors_poison(Tensors *);
 attnc_args tensors_args(Tensors *);
 

@@ -9,7 +9,7 @@
  * NaN (a weight that underflows times infinity).  It need not be finite where the plain
  * computation is not, nor where a value of V is not that other rows of the same block see.
  */
-#include "reference/ref.h"
+#include "reference/judge.h"
 
 #include "base/call.h"
 #include "base/err.h"
@@ -89,9 +89,8 @@ typedef struct Plain {
   double o, lse;
 } Plain;
 
-/* |got - want|: infinite where one of them is no number and the other is not so too. */
-static double
-distance(double got, double want)
+double
+judge_distance(double got, double want)
 {
   bool same = got == want || (isnan(want) && isnan(got));
   double e = same ? 0 : fabs(got - want);
@@ -154,7 +153,7 @@ element_error(const Ref *r, int64_t q, int i, double got)
   bool fits =
       isfinite(ref_rounded((float)want, ty)); /* false too where want is not finite */
   bool excused = fits && !isfinite(got) && (!isfinite(r->o32[i]) || tainted(r, q, i));
-  return excused ? 0 : distance(got, want);
+  return excused ? 0 : judge_distance(got, want);
 }
 
 /* What roundings of the LSE and of the scores are worth, where both are numbers. */
@@ -179,7 +178,7 @@ row_error(Ref *r, int64_t h, int64_t q, double lse, Plain *plain)
       one = FLUSHED;
     if (r->o_slack)
       one += r->o_slack[i];
-    keep_largest(&plain->o, distance(r->o32[i], want));
+    keep_largest(&plain->o, judge_distance(r->o32[i], want));
     if (error > e.error)
       e.error = error;
     if (error - one > e.excess) {
@@ -190,24 +189,17 @@ row_error(Ref *r, int64_t h, int64_t q, double lse, Plain *plain)
   if (r->spec->return_lse) {
     float got = ref_of_query(r, ATTNC_LSE, h, q, 0);
     bool excused = isfinite(lse) && !isfinite(got) && !isfinite(r->lse32);
-    e.lse = excused ? 0 : distance(got, lse);
+    e.lse = excused ? 0 : judge_distance(got, lse);
     e.lse_slack = lse_slack(r, q, lse) + r->lse_slack;
-    keep_largest(&plain->lse, distance(r->lse32, lse));
+    keep_largest(&plain->lse, judge_distance(r->lse32, lse));
   }
   return e;
 }
 
 /* ---- the verdict ---- */
 
-/* Of one query head, merged in the order of heads: threads change nothing. */
-typedef struct Judge {
-  attnc_verdict v;
-  attnc_output_verdict of[ATTNC_SLOT_COUNT];
-  double worst; /* largest error over its bound so far */
-} Judge;
-
-static double
-ratio(double error, double bound)
+double
+judge_ratio(double error, double bound)
 {
   return error <= bound ? (bound > 0 ? error / bound : 0)
          : bound > 0    ? error / bound
@@ -222,7 +214,8 @@ judge_row(const RowError *e, const Plain *plain, bool empty)
   double relative = 2 * plain->lse + e->lse_slack;
   double lse_bound = e->no_lse ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
   bool o_good = e->excess <= (empty ? 0 : 2 * plain->o), lse_good = e->lse <= lse_bound;
-  double o_ratio = ratio(e->excess + e->own, bound), lse_ratio = ratio(e->lse, lse_bound);
+  double o_ratio = judge_ratio(e->excess + e->own, bound),
+         lse_ratio = judge_ratio(e->lse, lse_bound);
   return (Judge){.v = {.rows = 1,
                        .bad_rows = !o_good || !lse_good,
                        .slot = o_ratio >= lse_ratio ? ATTNC_O : ATTNC_LSE},
@@ -241,8 +234,27 @@ merge_output(attnc_output_verdict *all, const attnc_output_verdict *one, bool fi
   }
 }
 
-static void
-merge(Judge *all, const Judge *one)
+void
+judge_output(Judge *row, int slot, double error, double bound)
+{
+  attnc_output_verdict *of = &row->of[slot];
+  double ratio = judge_ratio(error, bound);
+  bool bad = error > bound;
+  of->bad_rows |= bad;
+  row->v.bad_rows |= bad;
+  row->v.rows = 1;
+  if (ratio >= row->worst) {
+    row->worst = ratio;
+    row->v.slot = slot;
+  }
+  if (error >= of->max_error) {
+    of->max_error = error;
+    of->bound = bound;
+  }
+}
+
+void
+judge_add(Judge *all, const Judge *one)
 {
   bool first = all->v.rows == 0;
   all->v.rows += one->v.rows;
@@ -300,7 +312,7 @@ judge_head(Ref *r, void *user, int64_t b, int64_t h)
     one.v.b = b;
     one.v.h = h;
     one.v.q = errors[i].q;
-    merge(judge, &one);
+    judge_add(judge, &one);
   }
 }
 
@@ -324,6 +336,8 @@ give(attnc_verdict *to, const attnc_verdict *asked, Judge *all, attnc_error *err
   all->v.outputs = asked->outputs;
   all->v.output_size = asked->output_size;
   all->v.n_outputs = asked->n_outputs;
+  all->v.before = asked->before;
+  all->v.n_before = asked->n_before;
   give_outputs(asked, all);
   return struct_give(to, &all->v, sizeof all->v, VERDICT_LEAST, "attnc_verdict", err);
 }
@@ -337,7 +351,7 @@ judge_all(Ref *r, Arena *arena, Judge *all, attnc_error *err)
   TRY(ref_each_head(r, judge_head, heads, err));
   for (int64_t i = 0; i < r->n.b * r->n.h; i++)
     if (heads[i].v.rows)
-      merge(all, &heads[i]);
+      judge_add(all, &heads[i]);
   return ATTNC_OK;
 }
 
@@ -352,6 +366,33 @@ check_verdict(attnc_verdict *own, const attnc_verdict *theirs, attnc_error *err)
   return ATTNC_OK;
 }
 
+static attnc_status
+judge_forward(Ref *r, Judge *all, attnc_error *err)
+{
+  double macs = ref_pairs(r) * (r->spec->head_dim + r->spec->head_dim_v);
+  r->row_bytes = sizeof(RowError);
+  r->judged = true;
+  r->sampled = macs > LARGE_MACS;
+  Arena *arena = arena_new(0);
+  attnc_status status = judge_all(r, arena, all, err);
+  arena_free(arena);
+  return status;
+}
+
+static attnc_status
+judge_op(Ref *r, const attnc_verdict *asked, Judge *all, attnc_error *err)
+{
+  switch (r->call->op) {
+  case ATTNC_OP_APPEND:
+    return ref_append_judge(r, asked->before, asked->before ? asked->n_before : 0, all,
+                            err);
+  case ATTNC_OP_MERGE:
+    return ref_merge_judge(r, all, err);
+  default:
+    return judge_forward(r, all, err);
+  }
+}
+
 attnc_status
 attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdict *verdict,
              attnc_error *err)
@@ -362,12 +403,6 @@ attnc_verify(const attnc_spec *spec, int op, const attnc_args *host, attnc_verdi
   err_clear(err);
   TRY(check_verdict(&asked, verdict, err));
   TRY(ref_open(&r, spec, op, host, REF_ALL, err));
-  double macs = ref_pairs(&r) * (spec->head_dim + spec->head_dim_v);
-  r.row_bytes = sizeof(RowError);
-  r.judged = true;
-  r.sampled = macs > LARGE_MACS;
-  Arena *arena = arena_new(0);
-  attnc_status status = judge_all(&r, arena, &all, err);
-  arena_free(arena);
+  attnc_status status = judge_op(&r, &asked, &all, err);
   return status == ATTNC_OK ? give(verdict, &asked, &all, err) : status;
 }

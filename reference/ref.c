@@ -1,5 +1,5 @@
 /* The fp64 reference, straight from the definition. */
-#include "reference/ref.h"
+#include "reference/judge.h"
 
 #include "base/err.h"
 
@@ -185,6 +185,10 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
   TRY(check_sizes(s, r->call, &r->n, err));
   TRY(choose_scalars(r, &args, need != REF_NOTHING, err));
   TRY(check_tensors(r, need, err));
+  if (op == ATTNC_OP_APPEND)
+    return ref_take_append(r, err);
+  if (op != ATTNC_OP_FWD)
+    return ATTNC_OK;
   TRY(ref_take_sequences(r, err));
   return ref_take_tables(r, err);
 }
@@ -557,6 +561,12 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);
   r.rows = rows;
   r.n_rows = rows ? (int64_t)n_rows : r.n_rows;
+  if (op == ATTNC_OP_APPEND && rows)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: op append has no rows of queries");
+  if (op == ATTNC_OP_APPEND)
+    return ref_append(&r, outputs, n_outputs, err);
+  if (op == ATTNC_OP_MERGE)
+    return ref_merge(&r, outputs, n_outputs, err);
   Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
   return ref_each_head(&r, write_head, &to, err);
 }

@@ -47,7 +47,7 @@ jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p, const Driver *drv
                  const Device *device)
 {
   return (TuneProblem){.spec_hash = spec->hash,
-                       .op = op_words[ATTNC_OP_FWD],
+                       .op = op_words[p->op],
                        .name = spec->name,
                        .sizes = p->sizes,
                        .device = {device->name, device->cc, device->sms, drv->emulated}};
@@ -266,7 +266,7 @@ fill_key(const JitRequest *a, const Target *target, JitResolved *out, attnc_erro
   out->fields = (KeyFields){
       .schema = KEY_SCHEMA,
       .spec_hash = a->spec->hash,
-      .op = op_words[ATTNC_OP_FWD],
+      .op = op_words[a->problem->op],
       .values = values.p,
       .schedule = schedule_text(arena, &out->schedule),
       .target = target->name,

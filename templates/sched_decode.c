@@ -26,7 +26,8 @@ decode_applicable(const Case *c, Why *why)
       {!spec_has_lists(s), "block_list has no walk of single rows: fwd_mma takes it",
        REASON_FIELD},
   };
-  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  return fwd_takes(s, why) && takes;
 }
 
 /* Query heads whose rows can stand in one block. */

@@ -1,7 +1,8 @@
 /* The templates, in the order of preference; nothing else names them. */
 #include "compiler/template.h"
 
-extern const Template decode_mma, fwd_wgmma, fwd_mma, ref_fwd;
+extern const Template decode_mma, fwd_wgmma, fwd_mma, ref_fwd, append, merge;
 
-const Template *const template_table[] = {&decode_mma, &fwd_wgmma, &fwd_mma, &ref_fwd};
+const Template *const template_table[] = {&decode_mma, &fwd_wgmma, &fwd_mma,
+                                          &ref_fwd,    &append,    &merge};
 const int n_templates = sizeof template_table / sizeof *template_table;

@@ -1,6 +1,6 @@
 # End to end: what judges the whole house.  Each program names the targets that it opens or
 # links and is there when they are.
-set(e2e_harness signature seqlens lists pages random tensors)
+set(e2e_harness signature append seqlens lists pages random tensors)
 list(TRANSFORM e2e_harness PREPEND ${CMAKE_SOURCE_DIR}/harness/)
 list(TRANSFORM e2e_harness APPEND .c)
 add_library(e2e_tools STATIC EXCLUDE_FROM_ALL e2e/device.c e2e/number.c e2e/case.c e2e/facts.c
@@ -206,6 +206,14 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
   set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)
+  foreach(op append merge)
+    rotating(e2e_${op} 30 COMMAND ${Python3_EXECUTABLE} -B
+      ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py $<TARGET_FILE:attnc_cli> --op ${op}
+      --shard {shard} LABELS e2e)
+    add_test(NAME e2e_${op}_pairs COMMAND ${Python3_EXECUTABLE} -B
+      ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py - --op ${op} --pairs)
+    set_tests_properties(e2e_${op}_pairs PROPERTIES LABELS e2e)
+  endforeach()
   rotating(e2e_pages 40 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)

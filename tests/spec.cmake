@@ -13,6 +13,7 @@ spec_unit(support)
 spec_unit(ref oracle.c unit/ref_kit.c)
 spec_unit(ref_mods oracle.c unit/ref_kit.c)
 spec_unit(ref_seq oracle.c)
+spec_unit(ref_ops)
 spec_unit(block_lists oracle.c unit/ref_kit.c unit/expr_random.c)
 
 add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>

@@ -9,6 +9,7 @@ view_key(Memoised what, const View *v)
                    .batch = v->b,
                    .head = v->h,
                    .origin = v->origin,
+                   .nth = v->nth,
                    .pack = v->pack};
 }
 
@@ -21,6 +22,7 @@ view_base(Lo *lo, const View *v)
     return have;
   LLVMBuilderRef b = idx_builder(lo, v->b) == lo->b ? lo->b : idx_builder(lo, v->h);
   b = b == lo->b ? b : idx_builder(lo, v->origin);
+  b = b == lo->b ? b : idx_builder(lo, v->nth);
   ParamKind kind = v->x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR;
   V base = param_value(lo, kind, v->x->slot, 0);
   V batch = idx_value64(lo, v->b), head = idx_value64(lo, v->h);
@@ -33,6 +35,10 @@ view_base(Lo *lo, const View *v)
     V by_row = idx_value64(lo, v->x->stride[2]);
     by_row = LLVMBuildMul(b, idx_value64(lo, v->origin), by_row, "");
     at = LLVMBuildAdd(b, at, by_row, "");
+  }
+  if (v->nth.node || v->nth.k) {
+    V by_one = idx_value64(lo, v->x->each);
+    at = LLVMBuildAdd(b, at, LLVMBuildMul(b, idx_value64(lo, v->nth), by_one, ""), "");
   }
   at = LLVMBuildMul(b, at, k64(lo, dtype_bytes(v->x->ty)), "");
   base = LLVMBuildAdd(b, base, at, "");

@@ -424,7 +424,8 @@ same_key(const MemoKey *x, const MemoKey *y)
 {
   return x->what == y->what && x->n == y->n && x->mt == y->mt && x->ks == y->ks &&
          x->pack == y->pack && x->x == y->x && same_idx(x->batch, y->batch) &&
-         same_idx(x->head, y->head) && same_idx(x->origin, y->origin);
+         same_idx(x->head, y->head) && same_idx(x->origin, y->origin) &&
+         same_idx(x->nth, y->nth);
 }
 
 V

@@ -128,6 +128,7 @@ typedef void Lowering(Lo *, const Op *);
   X(STORE_ROWS, lower_store_rows)                                                          \
   X(LOAD_ROWS, lower_load_rows)                                                            \
   X(LOAD, lower_load)                                                                      \
+  X(LOAD_ROPE, lower_load_rope)                                                            \
   X(LOAD_ONE, lower_load)                                                                  \
   X(STORE, lower_store)                                                                    \
   X(ROW_DOT, lower_row_dot)

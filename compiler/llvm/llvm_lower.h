@@ -47,7 +47,7 @@ typedef struct MemoKey {
   Memoised what;
   int n, mt, ks, pack;
   const Tensor *x;
-  Idx batch, head, origin;
+  Idx batch, head, origin, nth;
 } MemoKey;
 
 typedef struct Memo {
@@ -280,6 +280,13 @@ void lower_store_rows(Lo *, const Op *);
 void lower_load_rows(Lo *, const Op *);
 void lower_load(Lo *, const Op *);
 void lower_store(Lo *, const Op *);
+/* Does the lane have columns of this group of 256? */
+V lane_has_columns(Lo *, int cols, int group);
+/* n columns that lie one behind the other, 4 or 8, from byte `at` of the address on, as
+ * fp32; zeros where `bit`, an i32, is 0. */
+void lane_load(Lo *, Dtype, V address, int at, int n, V bit, V *out);
+/* llvm_rope.c */
+void lower_load_rope(Lo *, const Op *);
 
 /* llvm_mma.c */
 void lower_product(Lo *, const Op *);

@@ -69,9 +69,8 @@ lower_load_rows(Lo *lo, const Op *op)
 
 /* ---- the lane layout ---- */
 
-/* Does the lane have columns of this group of 256? */
-static V
-has_columns(Lo *lo, int cols, int group)
+V
+lane_has_columns(Lo *lo, int cols, int group)
 {
   int lanes = (cols - WARP_COLS * group) / LANE_COLS;
   return LLVMBuildICmp(lo->b, LLVMIntULT, lane_value(lo, LANE_LANE), k32(lo, lanes), "");
@@ -157,13 +156,13 @@ static const struct {
     [DT_F32] = {from_f32, to_f32},
 };
 
-/* Registers of eight of a lane's columns. */
+/* Registers of so many of a lane's columns. */
 static int
-lane_words(Lo *lo, Dtype ty)
+lane_words(Lo *lo, Dtype ty, int n)
 {
   if (!words_of[ty].from)
     lower_fail(lo, "columns of %s have no lowering", dtype_name(ty));
-  return 8 * dtype_bytes(ty) / REG_BYTES;
+  return n * dtype_bytes(ty) / REG_BYTES;
 }
 
 /* A load or store has four of them at most. */
@@ -175,12 +174,11 @@ least(int a, int b)
   return a < b ? a : b;
 }
 
-/* The eight columns of a group, from byte `at` of the lane's address on. */
-static void
-load_group(Lo *lo, Dtype ty, V address, int at, V bit, V *out)
+void
+lane_load(Lo *lo, Dtype ty, V address, int at, int n, V bit, V *out)
 {
   V word[WORDS];
-  for (int i = 0, words = lane_words(lo, ty); i < words; i += WORDS) {
+  for (int i = 0, words = lane_words(lo, ty, n); i < words; i += WORDS) {
     int here = least(words - i, WORDS);
     load_words(lo, address, at + i * REG_BYTES, here, bit, word);
     for (int k = 0; k < here; k++)
@@ -197,12 +195,12 @@ lower_load(Lo *lo, const Op *op)
   V *out = lower_regs(lo, op->out, &n);
   V row = lane_row(lo, op->kind == OP_LOAD_ONE), address = NULL;
   for (int g = 0; g < lane_groups(v->x->cols); g++) {
-    V columns = has_columns(lo, v->x->cols, g);
+    V columns = lane_has_columns(lo, v->x->cols, g);
     V want = bool_and(lo->b, columns, row_inside(lo, v, row));
     if (!address)
       address = lane_address(lo, v, row);
-    load_group(lo, ty, address, g * WARP_COLS * dtype_bytes(ty), as_i32(lo, lo->b, want),
-               out + g * LANE_COLS);
+    lane_load(lo, ty, address, g * WARP_COLS * dtype_bytes(ty), LANE_COLS,
+              as_i32(lo, lo->b, want), out + g * LANE_COLS);
   }
 }
 
@@ -226,7 +224,7 @@ store_words(Lo *lo, V address, int at, int n, const V *word, V want)
 static void
 store_group(Lo *lo, Dtype ty, V address, int at, V want, const V *x)
 {
-  int words = lane_words(lo, ty);
+  int words = lane_words(lo, ty, LANE_COLS);
   V *word = NEW_N(lo->arena, V, words);
   for (int i = 0; i < words; i++)
     word[i] = words_of[ty].to(lo, ty, x + i * dtype_in(ty, REG_BYTES));
@@ -241,7 +239,7 @@ lower_store(Lo *lo, const Op *op)
   Dtype ty = v->x->ty;
   V row = lane_row(lo, false), address = NULL;
   for (int g = 0; g < lane_groups(v->x->cols); g++) {
-    V columns = has_columns(lo, v->x->cols, g);
+    V columns = lane_has_columns(lo, v->x->cols, g);
     V want = as_i32(lo, lo->b, bool_and(lo->b, columns, row_inside(lo, v, row)));
     if (!address)
       address = lane_address(lo, v, row);

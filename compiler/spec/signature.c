@@ -10,7 +10,7 @@ spec_axis(const Spec *s, const char *name, size_t n, int64_t *length)
   const struct {
     const char *name;
     int length;
-  } dims[] = {{"d", s->head_dim}, {"dv", s->head_dim_v}};
+  } dims[] = {{"d", s->head_dim}, {"dv", s->head_dim_v}, {"rd", s->rope.dim / 2}};
   for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
     if (strlen(dims[i].name) == n && !strncmp(dims[i].name, name, n)) {
       *length = dims[i].length;
@@ -78,6 +78,8 @@ apply_pages(const Spec *s, CallTensor *t)
 static void
 apply_seqlens(const Spec *s, CallTensor *t)
 {
+  if (axis_of(t, SIZE_S_NEW) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_K_NEW))
+    pack_rows(t, SIZE_S_NEW, SIZE_TOTAL_NEW);
   if (s->page_table)
     apply_pages(s, t);
   if (axis_of(t, SIZE_SQ) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_Q))
@@ -127,6 +129,35 @@ table_in(const Spec *s, int slot)
   return NULL;
 }
 
+/* The field's words of a type that is given by a field of its own. */
+static Dtype
+dtype_of_field(const Spec *s, int slot)
+{
+  static const Dtype types[] = {DT_F32, DT_F16, DT_BF16};
+  return types[slot == ATTNC_O_PARTS ? s->o_parts : s->rope.dtype];
+}
+
+static Dtype
+dtype_in_call(const Spec *s, int slot)
+{
+  const char *word = tensor_info[slot].dtype;
+  if (!strcmp(word, "field"))
+    return dtype_of_field(s, slot);
+  return tensor_like(slot) < 0 ? (Dtype)dtype_find(word) : s->dtype[tensor_like(slot)];
+}
+
+/* At least an element's; rows of cosines are read in pieces of 16 bytes where they have
+ * whole ones. */
+static int
+align_of(const Spec *s, const CallTensor *t, int align)
+{
+  int bytes = dtype_bytes(t->dtype), row = s->rope.dim / 2 * bytes;
+  bool cosines = t->slot == ATTNC_ROTARY_COS || t->slot == ATTNC_ROTARY_SIN;
+  if (cosines && row % CALL_ALIGN == 0)
+    return CALL_ALIGN;
+  return align > bytes ? align : bytes;
+}
+
 static void
 add_tensor(const Spec *s, int slot, Signature *to)
 {
@@ -142,11 +173,10 @@ add_tensor(const Spec *s, int slot, Signature *to)
   CallTensor *t = &to->tensors[to->n_tensors++];
   *t = (CallTensor){.name = info->name,
                     .slot = slot,
-                    .dtype = tensor_is_typed(slot) ? s->dtype[slot]
-                                                   : (Dtype)dtype_find(info->dtype),
+                    .dtype = dtype_in_call(s, slot),
                     .access = access,
-                    .contiguous = !info->strided,
-                    .align = info->align};
+                    .contiguous = !info->strided};
+  t->align = align_of(s, t, info->align);
   read_axes(s, info->axes, t);
   apply_seqlens(s, t);
 }
@@ -209,8 +239,9 @@ put_axis(const CallAxis *a, const char *comma, Str *s)
 static void
 put_shape(const CallTensor *t, const Spec *spec, Str *s)
 {
-  bool typed = tensor_is_typed(t->slot), packed = typed && t->n_axes == 3;
-  bool swap = packed || (typed && spec->layout[t->slot] == LAYOUT_BSHD);
+  int like = tensor_like(t->slot);
+  bool packed = like >= 0 && t->n_axes == 3;
+  bool swap = packed || (like >= 0 && spec->layout[like] == LAYOUT_BSHD);
   int h = t->n_axes - 3, rows = h + 1;
   str_put(s, ",\"shape\":[");
   for (int i = 0; i < t->n_axes; i++)

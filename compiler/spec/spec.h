@@ -92,6 +92,12 @@ typedef struct SpecBias {
 typedef struct SpecBlocks {
   int rows[2];
 } SpecBlocks;
+/* Rotary embedding: of no elements where there is none. */
+typedef struct SpecRope {
+  int dim;
+  bool interleaved;
+  unsigned dtype; /* fp32, fp16, bf16: of cosines and sines */
+} SpecRope;
 typedef struct SpecTables {
   const SpecTable *at;
   int n;
@@ -175,6 +181,8 @@ struct attnc_spec {
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
   unsigned page_table; /* PageTable */
+  SpecRope rope;
+  unsigned o_parts;                /* fp32, fp16, bf16 */
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */
   unsigned specialize;             /* bits 1u << Specialize */
   const Pin *pins;
@@ -202,8 +210,6 @@ bool spec_has_tensor(const Spec *, int slot);
 /* Have its sequences lengths of their own? */
 bool spec_has_seqlens(const Spec *);
 bool spec_has_lengths(const Spec *); /* may sequences have fewer queries or keys? */
-/* Has its call the size?  Only of those behind sk is that a question. */
-bool spec_has_size(const Spec *, SizeId);
 bool spec_is_constant(const Spec *, const char *key);
 /* Do all tensors that `dtype` speaks of have the same? */
 bool spec_one_dtype(const Spec *);

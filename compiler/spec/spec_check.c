@@ -730,6 +730,29 @@ read_blocks(SpecLoad *l, const Field *f, const DocNode *node, void *to)
     read_fields(l, &blocks_keys, node, to);
 }
 
+static const Keys rope_keys = {spec_rope_fields, SPEC_ROPE_FIELD_COUNT, no_aliases,
+                               " of `rope`"};
+
+static void
+read_rope(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  if (spec_value_is(l, node, DOC_MAP, "`{dim: 64, interleaved: false}`"))
+    read_fields(l, &rope_keys, node, to);
+}
+
+/* When head_dim is known. */
+static void
+check_rope(SpecLoad *l, const DocNode *rope)
+{
+  const Spec *s = l->spec;
+  for (const DocNode *n = rope && rope->kind == DOC_MAP ? rope->first : NULL; n;
+       n = n->next)
+    if (str_eq(n->key, "dim") && s->head_dim && s->rope.dim > s->head_dim)
+      spec_fault(l, n->place, SE_RANGE, "a part of the head, or all of it",
+                 "`rope` of %d elements, and head_dim is %d", s->rope.dim, s->head_dim);
+}
+
 static Reader *const readers[FT_COUNT] = {
     [FT_VERSION] = read_version,
     [FT_NAME] = read_name,
@@ -751,6 +774,7 @@ static Reader *const readers[FT_COUNT] = {
     [FT_AXES] = read_axes,
     [FT_BIAS] = read_bias,
     [FT_BLOCKS] = read_blocks,
+    [FT_ROPE] = read_rope,
     [FT_PAIR] = read_pair,
     [FT_TENSORS] = read_tensors,
     [FT_ARCH] = read_arch,
@@ -868,6 +892,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   read_specialize(l);
   check_needs(l, root);
   spec_check_seqlens(l, root);
+  check_rope(l, value_of(root, "rope"));
   if (!l->errors)
     warn(l, root);
   spec_read_exprs(l);

@@ -89,6 +89,8 @@ spec_is_default(Member m)
     return ((const SpecBias *)m.at)->axes.n == 0;
   case FT_BLOCKS:
     return ((const SpecBlocks *)m.at)->rows[0] == 0;
+  case FT_ROPE:
+    return ((const SpecRope *)m.at)->dim == 0;
   case FT_TABLES:
     return ((const SpecTables *)m.at)->n == 0;
   case FT_SCALARS:
@@ -147,16 +149,6 @@ spec_has_lengths(const Spec *s)
     if (spec_has_tensor(s, slots[i]))
       return true;
   return false;
-}
-
-bool
-spec_has_size(const Spec *s, SizeId size)
-{
-  static const int brought_by[SIZE_COUNT] = {
-      [SIZE_TOTAL_Q] = ATTNC_CU_SEQLENS_Q, [SIZE_TOTAL_K] = ATTNC_CU_SEQLENS_K,
-      [SIZE_BC] = ATTNC_CACHE_BATCH_IDX,   [SIZE_PAGES] = ATTNC_PAGE_TABLE,
-      [SIZE_PAGE_SIZE] = ATTNC_PAGE_TABLE, [SIZE_MAX_PAGES] = ATTNC_PAGE_TABLE};
-  return !brought_by[size] || spec_has_tensor(s, brought_by[size]);
 }
 
 double

@@ -39,6 +39,15 @@ const Field spec_blocks_fields[] = {
 };
 #undef AT
 
+#define AT(member) offsetof(SpecRope, member)
+const Field spec_rope_fields[] = {
+#define ROPE_FIELD(key, type, required, initial, lo, hi, step, words, at, ...)             \
+  {#key, FT_##type, required, initial, lo, hi, step, words, at, ID_NOTHING, __VA_ARGS__},
+#include "compiler/spec/spec_fields.def"
+#undef ROPE_FIELD
+};
+#undef AT
+
 const int n_spec_fields = SPEC_FIELD_COUNT;
 
 const char *const specialize_names[SPECIALIZE_COUNT] = {

@@ -50,6 +50,7 @@ typedef enum FieldType {
   FT_AXES, /* of a declared tensor */
   FT_BIAS,
   FT_BLOCKS,
+  FT_ROPE,
   FT_PAIR,    /* of whole numbers, in a map */
   FT_TENSORS, /* names of tensors of the call */
   FT_ARCH,
@@ -100,11 +101,17 @@ enum {
 #define BLOCKS_FIELD(...) +1
 #include "compiler/spec/spec_fields.def"
 #undef BLOCKS_FIELD
+  ,
+  SPEC_ROPE_FIELD_COUNT = 0
+#define ROPE_FIELD(...) +1
+#include "compiler/spec/spec_fields.def"
+#undef ROPE_FIELD
 };
 extern const Field spec_fields[SPEC_FIELD_COUNT];
 extern const Field spec_table_fields[SPEC_TABLE_FIELD_COUNT]; /* keys of a tensor */
 extern const Field spec_bias_fields[SPEC_BIAS_FIELD_COUNT];
 extern const Field spec_blocks_fields[SPEC_BLOCKS_FIELD_COUNT];
+extern const Field spec_rope_fields[SPEC_ROPE_FIELD_COUNT];
 extern const int n_spec_fields;
 const Field *spec_field(const char *key); /* NULL: there is none */
 /* What a field means nothing without; NULL: nothing. */

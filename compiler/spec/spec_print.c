@@ -283,6 +283,26 @@ put_blocks(Member m, Str *out, bool json)
     str_put(out, "null");
 }
 
+static void
+put_rope(Member m, Str *out, bool json)
+{
+  const SpecRope *r = m.at;
+  const char *quote = json ? "\"" : "";
+  if (!r->dim) {
+    str_put(out, "null");
+    return;
+  }
+  str_printf(out, "{%sdim%s: %d", quote, quote, r->dim);
+  if (json || r->interleaved)
+    str_printf(out, ", %sinterleaved%s: %s", quote, quote,
+               r->interleaved ? "true" : "false");
+  if (json || r->dtype) {
+    str_printf(out, ", %sdtype%s: ", quote, quote);
+    put_word(&spec_rope_fields[2], r->dtype, out, json);
+  }
+  str_put(out, "}");
+}
+
 /* Their numbers are arguments of a call, no part of the kernel but where they are
  * constants of it. */
 static void
@@ -311,7 +331,7 @@ static Writer *const writers[FT_COUNT] = {
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,     [FT_PINS] = put_pins,
     [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables,   [FT_SCALARS] = put_scalars,
     [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors, [FT_SWITCH] = put_switch,
-    [FT_BLOCKS] = put_blocks,
+    [FT_BLOCKS] = put_blocks,      [FT_ROPE] = put_rope,
 };
 
 /* ---- canonical text ---- */
@@ -377,7 +397,7 @@ print_call(Spec *s, int op)
   signature_make(s, op, x);
   str_printf(&text, "{\"op\":\"%s\",\"sizes\":[", op_words[op]);
   for (int i = 0; i < SIZE_COUNT; i++)
-    if (spec_has_size(s, (SizeId)i))
+    if (size_is_had(x->tensors, x->n_tensors, (SizeId)i))
       str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
   str_put(&text, "],");
   signature_put_tensors(x, s, &text);

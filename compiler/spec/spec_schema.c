@@ -257,10 +257,9 @@ put_type(Str *out, const Field *f)
     put_axes(out, f);
     break;
   case FT_BIAS:
-    str_put(out, "\"$ref\": \"#/definitions/bias\"");
-    break;
   case FT_BLOCKS:
-    str_put(out, "\"$ref\": \"#/definitions/block_list\"");
+  case FT_ROPE: /* maps, which have their fields' names */
+    str_printf(out, "\"$ref\": \"#/definitions/%s\"", f->key);
     break;
   case FT_COUNT:
     break;
@@ -381,6 +380,7 @@ put_schema(Str *out, Arena *arena)
   put_map(out, "tensor", spec_table_fields, SPEC_TABLE_FIELD_COUNT);
   put_map(out, "bias", spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   put_map(out, "block_list", spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
+  put_map(out, "rope", spec_rope_fields, SPEC_ROPE_FIELD_COUNT);
   put_mods(out, "mask_mod", EXPR_IS_MASK);
   str_put(out, ",\n");
   put_mods(out, "score_mod", EXPR_IS_SCORE);
@@ -388,7 +388,7 @@ put_schema(Str *out, Arena *arena)
 }
 
 /* Made once, kept for the life of the process. */
-static char schema_text[32 << 10];
+static char schema_text[64 << 10];
 static pthread_once_t schema_once = PTHREAD_ONCE_INIT;
 
 static void

@@ -55,6 +55,16 @@ check_mixes(SpecLoad *l, const DocNode *list)
   }
 }
 
+/* Where the first row stands is a question of the embedding alone. */
+static void
+check_positions(SpecLoad *l, const DocNode *list)
+{
+  const DocNode *n = word_in(list, tensor_info[ATTNC_ROTARY_AT].name);
+  if (n && !l->spec->rope.dim)
+    spec_fault(l, n->place, SE_NEEDS, "add `rope: {dim: 64}`",
+               "`%s` has no meaning without `rope`", n->text);
+}
+
 /* Words that are sizes of packed rows and of a cache, as axes and as constants of a kernel;
  * the tensor that brings each. */
 static const struct {
@@ -86,6 +96,7 @@ spec_check_seqlens(SpecLoad *l, const DocNode *root)
   const DocNode *tables = value_of(root, "tensors");
   check_mixes(l, value_of(root, "seqlens"));
   check_pages(l, value_of(root, "seqlens"));
+  check_positions(l, value_of(root, "seqlens"));
   check_brought(l, value_of(root, "specialize"));
   check_brought(l, value_of(value_of(root, "bias"), "axes"));
   for (const DocNode *n = tables ? tables->first : NULL; n; n = n->next)

@@ -60,6 +60,7 @@ typedef struct Tensor {
   int cols;      /* elements of a row; 1 for lse */
   Idx rows;      /* sq or sk */
   Idx stride[3]; /* of batch, head and row, in elements */
+  Idx each;      /* … and from one of several to the next (v_nth) */
   bool no_batch; /* it has no such axis: sequences stand one behind the other, or … */
   bool no_head;  /* … all have the same, as of a table */
 } Tensor;
@@ -88,6 +89,7 @@ typedef struct BlockLists {
 typedef struct View {
   const Tensor *x;
   Idx b, h;
+  Idx nth;         /* which of several that the tensor has */
   Idx origin, row; /* the row of the tensor from which rows are counted; the first row
                       (packed heads: position) */
   int n;           /* rows */
@@ -119,6 +121,7 @@ View v_from(View, Idx origin);
  * each.  Rows past the end are in no page: what the table has of them is not read.  Of
  * loads, and of FILL_COPY. */
 View v_paged(View, const Lookup *table, Idx b, Idx page_size);
+View v_nth(View, Idx i); /* of a tensor that has several of what others have once: that */
 View v_page_ids(View, const struct Val *ids); /* by t_page_ids, of the same rows or more */
 /* Of rings.  By cp.async what is not aligned comes element by element; by TMA `col` may be
  * any, and the end is the tensor's. */
@@ -368,6 +371,17 @@ Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
  * registers. */
 Tile t_load(Tb *, View);
 void t_store(Tb *, View, Tile);
+/* Rows of which the first `dim` elements come turned, by the cosines and sines of their
+ * positions: pairs are elements i and i + dim / 2, or 2i and 2i + 1.  The position nearest
+ * in the tables is taken of one that is out of range. */
+typedef struct RopeArgs {
+  const Lookup *cos, *sin; /* [positions, dim / 2] */
+  Idx at;                  /* position of the view's first row … */
+  bool same;               /* … and of all */
+  int dim;
+  bool interleaved;
+} RopeArgs;
+Tile t_load_rope(Tb *, View, const RopeArgs *);
 Tile t_row_dot(Tb *, Tile a, Tile b); /* Σ over columns, one value a row */
 /* One row of a tensor, the same for every warp. */
 Tile t_load_one(Tb *, View);

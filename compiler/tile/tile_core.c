@@ -162,6 +162,13 @@ v_until(View v, Idx end)
 }
 
 View
+v_nth(View v, Idx i)
+{
+  v.nth = i;
+  return v;
+}
+
+View
 v_paged(View v, const Lookup *table, Idx b, Idx page_size)
 {
   v.pages = table;

@@ -232,6 +232,14 @@ scan(const Program *p, const Op *op, TileCount *c)
   c->shuffles += 11 + 6 * (op->bins->n / BINS_TRIP);
 }
 
+/* A product and a sum of each. */
+static void
+rotate(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 2 * values(op->out);
+}
+
 typedef void Counting(const Program *, const Op *, TileCount *);
 
 /* Every operation and how it is counted: one that is forgotten does not compile. */
@@ -312,6 +320,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(STORE_ROWS, nothing)                                                                   \
   X(LOAD_ROWS, one_each)                                                                   \
   X(LOAD, one_each)                                                                        \
+  X(LOAD_ROPE, rotate)                                                                     \
   X(LOAD_ONE, one_each)                                                                    \
   X(STORE, nothing)                                                                        \
   X(ROW_DOT, row_dot)

@@ -48,7 +48,7 @@ reach_view(Reach *r, const View *v)
   reach_pointer(r, x->workspace ? PARAM_WORKSPACE : PARAM_TENSOR, x->slot);
   const Idx parts[] = {x->rows,   x->stride[0], x->stride[1], x->stride[2], v->b,
                        v->h,      v->origin,    v->row,       v->end,       v->col,
-                       v->behind, v->table_row, v->page_size};
+                       v->behind, v->table_row, v->page_size, v->nth,       x->each};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     reach_idx(r, parts[i]);
   if (v->pages)
@@ -73,6 +73,14 @@ reach_search(Reach *r, const SequenceSearch *s)
   reach_lookup(r, s->first);
   reach_idx(r, s->n);
   reach_idx(r, s->block);
+}
+
+static void
+reach_rope(Reach *r, const RopeArgs *rope)
+{
+  reach_lookup(r, rope->cos);
+  reach_lookup(r, rope->sin);
+  reach_idx(r, rope->at);
 }
 
 static void
@@ -105,6 +113,8 @@ reach_region(Reach *r, const Region *region)
       reach_search(r, op->search);
     if (op->list)
       reach_lookup(r, op->list);
+    if (op->rope)
+      reach_rope(r, op->rope);
     if (op->body)
       reach_region(r, op->body);
   }

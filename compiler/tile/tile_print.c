@@ -53,6 +53,7 @@ use_region(const Region *r, const Node **used)
     if (op->view.x) {
       use(op->view.b, used);
       use(op->view.h, used);
+      use(op->view.nth, used);
       use(op->view.origin, used);
       use(op->view.row, used);
       use(op->view.end, used);
@@ -61,6 +62,8 @@ use_region(const Region *r, const Node **used)
       use(op->view.table_row, used);
       use(op->view.page_size, used);
     }
+    if (op->rope)
+      use(op->rope->at, used);
     use(op->when, used);
     use(op->word, used);
     use(op->bound, used);
@@ -145,6 +148,10 @@ print_view(Str *s, const View *v)
   }
   print_idx(s, v->row);
   str_printf(s, " +%d", v->n);
+  if (v->nth.node || v->nth.k) {
+    str_put(s, " of number ");
+    print_idx(s, v->nth);
+  }
   if (v->cut) {
     str_put(s, " until ");
     print_idx(s, v->end);
@@ -201,6 +208,15 @@ print_search(Str *s, const SequenceSearch *search)
   str_printf(s, " of %d rows, of ", search->rows);
   print_idx(s, search->n);
   str_printf(s, " by %s%s", search->first->name, search->alone ? ", alone" : "");
+}
+
+static void
+print_rope(Str *s, const RopeArgs *r)
+{
+  str_printf(s, "  %d turned%s by %s, %s of ", r->dim, r->interleaved ? " in pairs" : "",
+             r->cos->name, r->sin->name);
+  print_idx(s, r->at);
+  str_put(s, r->same ? "" : " + row");
 }
 
 static void
@@ -261,6 +277,8 @@ print_attributes(Str *s, const Op *op)
   }
   if (op->search)
     print_search(s, op->search);
+  if (op->rope)
+    print_rope(s, op->rope);
   print_list(s, op);
   if (op->found.node) {
     str_put(s, "  ");

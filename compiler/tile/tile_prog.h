@@ -186,6 +186,7 @@ typedef struct Val {
   X(STORE_ROWS, "store_rows")                                                              \
   X(LOAD_ROWS, "load_rows")                                                                \
   X(LOAD, "load")                                                                          \
+  X(LOAD_ROPE, "load_rope")                                                                \
   X(LOAD_ONE, "load_one")                                                                  \
   X(STORE, "store")                                                                        \
   X(ROW_DOT, "row_dot")
@@ -249,6 +250,7 @@ typedef struct Op {
   Idx found;  /* STAGE_WORD, TICKET, SEQUENCE, BINS_SCAN, BINS_TAKE: likewise */
   const SequenceSearch *search; /* SEQUENCE */
   const Bins *bins;             /* BINS, BINS_ADD, BINS_SCAN, BINS_TAKE */
+  const RopeArgs *rope;         /* LOAD_ROPE */
   const Lookup *list;           /* STORE_WORD */
   Idx at_word; /* BINS_ADD, BINS_TAKE: the bin; STORE_WORD: the element.  What is added or
                   stored is `word`, `when` says by whom. */

@@ -595,7 +595,7 @@ t_load_rows(Tb *t, View v)
 static Tile
 load(Tb *t, OpKind kind, View v)
 {
-  if (v.x->cols > LANE_COLS_MOST || (kind == OP_LOAD && v.n != tile_warps(t)))
+  if (v.x->cols > LANE_COLS_MOST || (kind != OP_LOAD_ONE && v.n != tile_warps(t)))
     t_fail(t, "load: %d rows of %s", v.n, v.x->name);
   Op *op = tile_op(t, kind);
   op->view = v;
@@ -615,6 +615,28 @@ Tile
 t_load_one(Tb *t, View v)
 {
   return load(t, OP_LOAD_ONE, v);
+}
+
+static void
+need_rope(Tb *t, View v, const RopeArgs *r)
+{
+  const Lookup *tables[] = {r->cos, r->sin};
+  if (v.pages || r->dim < 2 || r->dim % 2 || r->dim > v.x->cols)
+    t_fail(t, "load_rope: %d elements of %s", r->dim, v.x->name);
+  for (int i = 0; i < 2; i++)
+    if (tables[i]->n_axes != 2 || tables[i]->ty == DT_I32)
+      t_fail(t, "load_rope: %s is no table of angles", tables[i]->name);
+}
+
+Tile
+t_load_rope(Tb *t, View v, const RopeArgs *rope)
+{
+  RopeArgs *own = NEW(t->arena, RopeArgs);
+  *own = *rope;
+  need_rope(t, v, rope);
+  Tile x = load(t, OP_LOAD_ROPE, v);
+  t->here->last->rope = own;
+  return x;
 }
 
 void

@@ -98,7 +98,7 @@ ATTNC_API attnc_status attnc_target_check(const char *name, attnc_error *);
  * 0 (unknown), or all absent (sizes NULL). */
 typedef struct attnc_problem {
   size_t size;
-  int op;     /* ATTNC_OP_FWD */
+  int op;     /* ATTNC_OP_FWD … */
   int device; /* ordinal + 1; 0: the device of the current context, else device 0 */
   const attnc_sizes *sizes;
   const attnc_tensor
@@ -348,7 +348,8 @@ ATTNC_API attnc_status attnc_key_explain(attnc_context *, const attnc_spec *,
  * below n_outputs is not computed.  rows: NULL for all queries, else n_rows query indices;
  * the axis sq of the buffers then has length n_rows.  With cu_seqlens_q they are rows of
  * the packed q, and the axis is total_q.  What is the row of no sequence is left as it is.
- * ATTNC_ERR_SHAPE names an element of `seqlens` that no call may have. */
+ * ATTNC_ERR_SHAPE names an element of `seqlens` that no call may have.  Of op append the
+ * outputs are k and v with the new rows in them, and rows must be NULL. */
 ATTNC_API attnc_status attnc_reference(const attnc_spec *, int op, const attnc_args *,
                                        const int64_t *rows, size_t n_rows,
                                        double *const *outputs, uint32_t n_outputs,
@@ -369,11 +370,17 @@ typedef struct attnc_verdict {
   attnc_output_verdict *outputs; /* array of the caller's, by slot; may be NULL */
   size_t output_size;            /* sizeof(attnc_output_verdict) */
   size_t n_outputs;              /* elements of `outputs` */
+  /* By slot, what tensors that are inputs and outputs held before the launch, elements
+   * where those of the call are; NULL: not known, and what must not change is not looked
+   * at. */
+  const void *const *before;
+  size_t n_before; /* elements of `before` */
 } attnc_verdict;
 /* Compares outputs of a launch with the reference.  host: the arguments of the launch, with
  * host copies in the slots of inputs and outputs.  ATTNC_OK whether they pass or not: see
  * attnc_verdict.pass.  Of a large problem a sample of the queries is compared; rows of no
- * sequence are not looked at. */
+ * sequence are not looked at.  Of op append b, h and q are sequence, key head and new row,
+ * and of a row that must not have changed its batch or page, key head and row. */
 ATTNC_API attnc_status attnc_verify(const attnc_spec *, int op, const attnc_args *host,
                                     attnc_verdict *, attnc_error *);
 

@@ -85,7 +85,10 @@ typedef struct attnc_error {
 /* ---- the tables of a call: rows are appended only ---- */
 
 /* What is computed: ATTNC_OP_<id>, name, meaning. */
-#define ATTNC_OP_TABLE(X) X(FWD, "fwd", "the forward pass: o and the LSE of q, k, v")
+#define ATTNC_OP_TABLE(X)                                                                  \
+  X(FWD, "fwd", "the forward pass: o and the LSE of q, k, v")                              \
+  X(APPEND, "append", "new keys and values written into the cache that k and v are")       \
+  X(MERGE, "merge", "states of attention over parts of the keys made one, by their LSEs")
 enum {
 #define X(id, name, what) ATTNC_OP_##id,
   ATTNC_OP_TABLE(X)
@@ -107,10 +110,15 @@ enum {
   X(PAGES, pages, "pages of k and v, where page_table chooses among them")                 \
   X(PAGE_SIZE, page_size, "rows of a page")                                                \
   X(MAX_PAGES, max_pages,                                                                  \
-    "pages of a sequence, the most; sk is max_pages * page_size at most")
+    "pages of a sequence, the most; sk is max_pages * page_size at most")                  \
+  X(S_NEW, s_new, "new keys, the most of a sequence")                                      \
+  X(TOTAL_NEW, total_new, "new keys of all sequences, where cu_seqlens_k_new packs them")  \
+  X(ROTARY_LEN, rotary_len, "positions that rotary_cos and rotary_sin have")               \
+  X(PARTS, parts, "states that are merged")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
- * dtype ("": the spec's `dtype` decides; "field": the field that it is there with); axes in
+ * dtype ("": the spec's `dtype` decides; "as k": that of k; "field": a field of
+ * the spec, as a rule the one that it is there with); axes in
  * the order of the strides (names of sizes, "b+1" is one more, "sk/32" the blocks of 32,
  * the last one begun; d and dv are the spec's head_dim and head_dim_v; "field": that field
  * says them); STRIDED: the caller gives the strides, CONTIGUOUS: they are not read; the
@@ -124,10 +132,10 @@ enum {
  * page_size, and it is the tables that cache_batch_idx gives bc rows. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
-  X(K, "k", "fwd:in", "", "b hk sk d", STRIDED, "", 16)                                    \
-  X(V, "v", "fwd:in", "", "b hk sk dv", STRIDED, "", 16)                                   \
-  X(O, "o", "fwd:out", "", "b h sq dv", STRIDED, "", 16)                                   \
-  X(LSE, "lse", "fwd:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)                 \
+  X(K, "k", "fwd:in append:inout", "", "b hk sk d", STRIDED, "", 16)                       \
+  X(V, "v", "fwd:in append:inout", "", "b hk sk dv", STRIDED, "", 16)                      \
+  X(O, "o", "fwd:out merge:out", "", "b h sq dv", STRIDED, "", 16)                         \
+  X(LSE, "lse", "fwd:out merge:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)       \
   X(ALIBI_SLOPES, "alibi_slopes", "fwd:in", "fp32", "field", STRIDED, "alibi_slopes", 4)   \
   X(BIAS, "bias", "fwd:in", "field", "field", STRIDED, "bias", 16)                         \
   X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)              \
@@ -137,16 +145,29 @@ enum {
   X(SEQUSED_Q, "seqused_q", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(SEQUSED_K, "seqused_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
   X(LEFTPAD_K, "leftpad_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
-  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)       \
+  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in append:in", "i32", "b", STRIDED,           \
+    "seqlens", 4)                                                                          \
   X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)             \
-  X(PAGE_TABLE, "page_table", "fwd:in", "i32", "b max_pages", STRIDED, "page_table", 4)    \
-  X(PAGE_TABLE_V, "page_table_v", "fwd:in", "i32", "b max_pages", STRIDED,                 \
+  X(PAGE_TABLE, "page_table", "fwd:in append:in", "i32", "b max_pages", STRIDED,           \
+    "page_table", 4)                                                                       \
+  X(PAGE_TABLE_V, "page_table_v", "fwd:in append:in", "i32", "b max_pages", STRIDED,       \
     "page_table:kv", 4)                                                                    \
   X(KV_NUM_BLOCKS, "kv_num_blocks", "fwd:in", "i32", "field", STRIDED, "block_list", 4)    \
   X(KV_INDICES, "kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list", 4)          \
   X(FULL_KV_NUM_BLOCKS, "full_kv_num_blocks", "fwd:in", "i32", "field", STRIDED,           \
     "block_list", 4)                                                                       \
-  X(FULL_KV_INDICES, "full_kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list", 4)
+  X(FULL_KV_INDICES, "full_kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list",   \
+    4)                                                                                     \
+  X(K_NEW, "k_new", "append:in", "as k", "b hk s_new d", STRIDED, "", 16)                  \
+  X(V_NEW, "v_new", "append:in", "as v", "b hk s_new dv", STRIDED, "", 16)                 \
+  X(APPEND_AT, "append_at", "append:in", "i32", "b", STRIDED, "", 4)                       \
+  X(CU_SEQLENS_K_NEW, "cu_seqlens_k_new", "append:in", "i32", "b+1", STRIDED, "seqlens",   \
+    4)                                                                                     \
+  X(ROTARY_COS, "rotary_cos", "append:in", "field", "rotary_len rd", STRIDED, "rope", 1)   \
+  X(ROTARY_SIN, "rotary_sin", "append:in", "field", "rotary_len rd", STRIDED, "rope", 1)   \
+  X(ROTARY_AT, "rotary_at", "append:in", "i32", "b", STRIDED, "seqlens", 4)                \
+  X(O_PARTS, "o_parts", "merge:in", "field", "parts b h sq dv", STRIDED, "", 16)           \
+  X(LSE_PARTS, "lse_parts", "merge:in", "fp32", "parts b h sq", STRIDED, "", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

@@ -20,9 +20,9 @@ LEFT_OUT = shutil.ignore_patterns("build", ".git", "out", "__pycache__")
 
 # (file, the row behind which another one goes, that row): tables, and nothing else.
 PATCHES = [
-    ("include/attnc/attnc_rt.h", r'X\(MAX_PAGES, max_pages,[\s\\]*"[^"]*"\)',
+    ("include/attnc/attnc_rt.h", r'X\(PARTS, parts,[\s\\]*"[^"]*"\)',
      'X(EXTRAS, extras, "of a test")'),
-    ("include/attnc/attnc_rt.h", r'X\(FULL_KV_INDICES, "full_kv_indices", [^\n]*?\d\)',
+    ("include/attnc/attnc_rt.h", r'X\(LSE_PARTS, "lse_parts", [^\n]*?\d\)',
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
     ("include/attnc/attnc_rt.h", r'X\(SOFTCAP, "softcap", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),

@@ -461,8 +461,9 @@ test_fields_in_use(void **state)
     const Template *t = template_table[i];
     const char *target = str_eq(t->name, "fwd_wgmma") ? "sm_90a" : "sm_80";
     attnc_schedule want = {.size = sizeof want, .template_name = t->name};
+    const attnc_problem p = {.size = sizeof p, .op = t->op};
     attnc_kernel *k;
-    assert_int_equal(attnc_compile(s, NULL, target, &want, &k, NULL), ATTNC_OK);
+    assert_int_equal(attnc_compile(s, &p, target, &want, &k, NULL), ATTNC_OK);
     json_t *recipe = json_loads(attnc_kernel_json(k), 0, NULL);
     json_t *schedule = json_object_get(recipe, "schedule"), *value;
     const char *name;

@@ -84,6 +84,8 @@ schema_has_the_tables_keys(void **state)
              spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   check_keys(json_object_get(json_object_get(schema, "definitions"), "block_list"),
              spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
+  check_keys(json_object_get(json_object_get(schema, "definitions"), "rope"),
+             spec_rope_fields, SPEC_ROPE_FIELD_COUNT);
   int required = 0;
   for (int i = 0; i < n_spec_fields; i++)
     required += spec_fields[i].required;
@@ -278,6 +280,7 @@ type_text(const Field *f, char buf[128])
       [FT_AXES] = "list of axes",
       [FT_BIAS] = "map",
       [FT_BLOCKS] = "map",
+      [FT_ROPE] = "map",
       [FT_TENSORS] = "list of tensors",
   };
   const char *also =
@@ -480,6 +483,8 @@ readme_is_committed(void **state)
   put_fields(&out, spec_bias_fields, SPEC_BIAS_FIELD_COUNT);
   str_put(&out, "\n## `block_list`\n\n");
   put_fields(&out, spec_blocks_fields, SPEC_BLOCKS_FIELD_COUNT);
+  str_put(&out, "\n## `rope`\n\n");
+  put_fields(&out, spec_rope_fields, SPEC_ROPE_FIELD_COUNT);
   str_put(&out, "\n## `schedule`\n\n");
   put_fields(&out, pins, n_pins);
   put_mods(&out);

@@ -43,7 +43,9 @@ takers(const attnc_spec *s, const Target *t)
   Case c = sched_case(s, NULL, t);
   Takers bits = 0;
   for (int i = 0; i < n_templates; i++)
-    bits |= (Takers)template_table[i]->applicable(&c, NULL) << i;
+    bits |= (Takers)(template_is_asked(template_table[i], &c) &&
+                     template_table[i]->applicable(&c, NULL))
+            << i;
   return bits;
 }
 

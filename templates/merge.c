@@ -1,0 +1,179 @@
+/* merge: states of attention over parts of the keys, made one by their LSEs: a row a warp,
+ * one part after the other, in fp32.
+ *
+ * A part that saw no key has an LSE of −inf (+inf, as FlashAttention 2 writes it, is taken
+ * for the same): it weighs nothing, and its output may be anything. */
+#include "templates/row_blocks.h"
+
+#include <float.h>
+#include <math.h>
+
+static const double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453;
+
+static const SpaceAxis warps_of_block = {
+    {"block_m", "num_warps"}, 2, {{1, 1}, {2, 2}, {4, 4}, {8, 8}}};
+
+enum { DEFAULT_WARPS = 4 };
+
+extern const Template merge;
+
+static bool
+applicable(const Case *c, Why *why)
+{
+  (void)c;
+  (void)why;
+  return true;
+}
+
+static const SpaceAxis *const *
+axes(const Case *c)
+{
+  static const SpaceAxis *const all[] = {&warps_of_block, NULL};
+  (void)c;
+  return all;
+}
+
+static Sched
+plain(void)
+{
+  return (Sched){
+      .tmpl = &merge, .bm = DEFAULT_WARPS, .bn = 1, .stages = 1, .warps = DEFAULT_WARPS};
+}
+
+static bool
+refuse(const Case *c, const Sched *s, Why *why)
+{
+  (void)c;
+  return row_a_warp(s, why);
+}
+
+/* Instructions of a row's part, and of the row. */
+enum { PART_SLOTS = 50, ROW_SLOTS = 60 };
+
+static SchedCost
+cost(const Case *c, const Sched *s)
+{
+  double rows = c->sq ? (double)c->sq : 1, parts = c->parts ? (double)c->parts : 2;
+  double heads = (double)(c->b ? c->b : 2) * (double)(c->h ? c->h : 16);
+  SchedCost r = {.regs = 40, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
+  r.ctas_sm = r.ctas_sm < c->target->blocks_sm ? r.ctas_sm : c->target->blocks_sm;
+  double slots = ROW_SLOTS + parts * PART_SLOTS;
+  r.cycles = heads * row_blocks_clocks(c, rows, s->warps, slots);
+  return r;
+}
+
+static Sched
+initial(const Case *c)
+{
+  (void)c;
+  return plain();
+}
+
+/* A row's state so far: its output is o / l, its LSE m + log l. */
+typedef struct State {
+  Tile *m, *l, *o;
+  Tile c;    /* log2 of the base of the LSEs */
+  bool near; /* to a few ulp of fp32 */
+} State;
+
+static Tile
+weight(Tb *t, const State *s, Tile lse, Tile m)
+{
+  Tile x = t_sub(t, lse, m);
+  x = t_mul(t, x, s->c);
+  return s->near ? t_exp2_near(t, x) : t_exp2(t, x);
+}
+
+static void
+add_part(Tb *t, const State *s, Tile lse, Tile o)
+{
+  Tile nothing = t_const(t, -INFINITY);
+  lse = t_select_gt(t, lse, nothing, lse, FLT_MAX);
+  Tile m = t_max(t, *s->m, lse);
+  Tile w = weight(t, s, lse, m), correction = weight(t, s, *s->m, m);
+  *s->m = m;
+  *s->l = t_fma(t, *s->l, correction, w);
+  o = t_select_nonzero(t, w, o);
+  o = t_mul(t, o, w);
+  *s->o = t_fma(t, *s->o, correction, o);
+}
+
+static Tile
+merged_lse(Tb *t, const Call *p, const State *s)
+{
+  Tile log = t_log2(t, *s->l);
+  if (p->spec->lse_base == LSE_BASE_E) {
+    Tile ln2 = t_const(t, LN2);
+    log = t_mul(t, log, ln2);
+  }
+  return t_add(t, *s->m, log);
+}
+
+static void
+merge_rows(Tb *t, const Call *p, const RowBlock *r, int n)
+{
+  State s = {.near = p->o->ty == DT_F32};
+  Tile m = t_rows(t, n, -FLT_MAX), none = t_rows(t, n, 0);
+  s.m = t_var(t, m);
+  s.l = t_var(t, none);
+  Tile zero = t_zero_lanes(t, n, p->dv);
+  s.o = t_var(t, zero);
+  s.c = t_const(t, p->spec->lse_base == LSE_BASE_E ? LOG2E : 1);
+  const Span parts = {i_int(0), call_size(p, SIZE_PARTS), i_int(1)};
+  T_FOR (t, i, parts) {
+    Tile lse = t_load_rows(t, v_nth(row_view(r, p->at[ATTNC_LSE_PARTS], n), i));
+    Tile o = t_load(t, v_nth(row_view(r, p->at[ATTNC_O_PARTS], n), i));
+    add_part(t, &s, lse, o);
+  }
+  Tile inv = t_rcp(t, *s.l);
+  inv = t_select_nonzero(t, *s.l, inv);
+  Tile o = t_mul(t, *s.o, inv);
+  t_store(t, row_view(r, p->o, n), o);
+  if (p->lse) {
+    Tile lse = merged_lse(t, p, &s);
+    t_store_rows(t, row_view(r, p->lse, n), lse);
+  }
+}
+
+static void
+forward(Tb *t, const Call *p, int warps)
+{
+  bool packed = p->o->no_batch;
+  const RowSource rows = {.heads = SIZE_H,
+                          .rows = packed ? SIZE_TOTAL_Q : SIZE_SQ,
+                          .offsets = ATTNC_CU_SEQLENS_Q,
+                          .all = packed};
+  RowBlock r = row_block(t, p, &rows, warps);
+  T_WORK (t, r.is)
+    merge_rows(t, p, &r, warps);
+}
+
+static void
+emit(Build *b, const Call *call, const Sched *s)
+{
+  (void)call;
+  T_ENTRY (b, t, NULL, .warps = s->warps)
+    forward(t, t_call(t), s->warps);
+}
+
+static void
+print(const Sched *s, Str *out)
+{
+  str_printf(out, "merge %d rows, a warp each", s->bm);
+}
+
+const Template merge = {
+    .name = "merge",
+    .what = "states of attention made one by their LSEs: a row a warp",
+    .op = ATTNC_OP_MERGE,
+    .revision = 1,
+    .applicable = applicable,
+    .axes = axes,
+    .plain = plain,
+    .refuse = refuse,
+    .cost = cost,
+    .initial = initial,
+    .emit = emit,
+    .print = print,
+    .codegen_level = 2,
+};

@@ -1,0 +1,99 @@
+#include "templates/row_blocks.h"
+
+#include <math.h>
+
+static bool
+is_packed(const Call *p, const RowSource *s)
+{
+  return p->lengths[s->offsets] != NULL;
+}
+
+/* Of one head: of a batch, or of all sequences. */
+static Idx
+blocks(const Call *p, const RowSource *s, int rows)
+{
+  if (!is_packed(p, s))
+    return i_cdiv(call_size(p, s->rows), rows);
+  Idx whole = i_cdiv(call_size(p, s->total), rows);
+  return i_add(whole, call_size(p, SIZE_B));
+}
+
+static Idx
+batches(const Call *p, const RowSource *s)
+{
+  return s->all || is_packed(p, s) ? i_int(1) : call_size(p, SIZE_B);
+}
+
+static void
+find_sequence(Tb *t, const Call *p, const RowSource *s, int rows, Idx block, RowBlock *r)
+{
+  const Lookup *offsets = p->lengths[s->offsets];
+  r->b = t_sequence(t, offsets, call_size(p, SIZE_B), block, rows);
+  r->first = i_length(t, offsets, r->b);
+  Idx behind = i_length(t, offsets, i_add(r->b, 1));
+  r->n = i_max(0, i_sub(behind, r->first));
+  Idx before = i_add(i_div(r->first, rows), r->b);
+  r->row = i_mul(i_sub(block, before), rows);
+  r->batch = i_int(0);
+}
+
+RowBlock
+row_block(Tb *t, const Call *p, const RowSource *s, int rows)
+{
+  RowBlock r = {.first = i_int(0)};
+  bool packed = is_packed(p, s);
+  Idx heads = call_size(p, s->heads);
+  Idx m = blocks(p, s, rows), i = i_cta(t, 0);
+  Idx head = i_div_rare(i, m), block = i_mod_rare(i, m);
+  Idx batch = i_div_rare(head, heads), rest = i_mod_rare(head, heads);
+  r.h = i_add(rest, i_cta(t, 1));
+  if (packed) {
+    find_sequence(t, p, s, rows, block, &r);
+  } else {
+    r.b = r.batch = s->all ? i_int(0) : i_add(batch, i_cta(t, 2));
+    r.row = i_mul(block, rows);
+    r.n = call_size(p, s->rows);
+  }
+  r.is = i_lt(r.row, r.n);
+  const Call *host = p->host;
+  Idx b = batches(host, s);
+  Idx each = blocks(host, s, rows);
+  heads = call_size(host, s->heads);
+  bool along = packed || s->all;
+  Idx x = along ? i_mul(each, heads) : i_mul(each, i_along(heads, b));
+  Idx y = along ? i_int(1) : i_aside(heads, b);
+  t_grid(t, x, y, along ? i_int(1) : i_aside(b, heads));
+  return r;
+}
+
+View
+row_view(const RowBlock *r, const Tensor *x, int n)
+{
+  View v = v_from(v_rows(x, r->batch, r->h, r->row, n), r->first);
+  return v_until(v, r->n);
+}
+
+/* ---- schedules ---- */
+
+bool
+row_a_warp(const Sched *s, Why *why)
+{
+  if (s->bm != s->warps)
+    return refused(why, "block_m must be num_warps (%d): a row a warp", s->warps);
+  if (s->warps < 1 || s->warps > 32)
+    return refused(why, "num_warps %d is not in 1 … 32", s->warps);
+  if (s->bn != 1)
+    return refused(why, "block_n must be 1: nothing is multiplied");
+  if (s->stages != 1)
+    return refused(why, "num_stages must be 1: nothing is staged");
+  return false;
+}
+
+enum { BLOCK_SLOTS = 60 }; /* of starting a warp */
+
+double
+row_blocks_clocks(const Case *c, double rows, int warps, double slots)
+{
+  double blocks = ceil(rows / warps), sms = c->sms ? c->sms : 108;
+  return blocks * warps * (slots + BLOCK_SLOTS) / (4 * sms);
+}

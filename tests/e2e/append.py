@@ -1,0 +1,139 @@
+"""New keys and values in a cache, and states that are merged: dense and in pages, kinds of
+embeddings, lengths, dims, dtypes, layouts, targets and schedules, so that every two values meet in
+some case.
+
+    append.py ATTNC [--op append|merge] [--cases N] [--seed S] [--shard I/N] [--pairs]
+
+What the cache held is random, and must be what it was but for the new rows; the table has what no
+page is wherever no new row is. Of states to merge every fourth, and all of some rows, have seen no
+key, and their outputs are NaN. A case that fails prints its spec. --pairs runs nothing: which pairs
+no case has. Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row
+right, nothing else changed."""
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+
+import factors
+
+NAMES = ("cache_batch_idx", "cu_seqlens_k_new", "rotary_at", "seqused_k")
+DIMS = ("head_dim: 64", "head_dim: 80", "head_dim: 128", "head_dim: 256", "head_dim: 512",
+        "head_dim: 192\nhead_dim_v: 128", "head_dim: 32\nhead_dim_v: 512")
+TARGETS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120")
+APPEND = {
+    "page": (1, 3, 16, 64, 256, 300),
+    "table": ("true", "kv", "false"),
+    "mix": tuple(m for n in range(5) for m in itertools.combinations(NAMES, n)),
+    "new": (1, 2, 5, 17, 64),
+    "sk": (64, 131, 200),
+    "heads": ("h4/2", "h2", "h3/1", "h10/5"),
+    "rope": ("", "dim: 32", "dim: 64", "dim: 20", "dim: 8", "dim: 32, interleaved: true",
+             "dim: 64, interleaved: true", "dim: 6, interleaved: true", "dim: 2"),
+    "angles": ("fp32", "fp16", "bf16"),
+    "more": ("", "specialize: [page_size]", "specialize: [strides]", "specialize: [hk, sk]",
+             "causal: true\nreturn_lse: true"),
+    "dims": DIMS,
+    "dtype": ("fp16", "bf16", "fp32", "{q: fp16, k: bf16, v: fp16, o: fp16}"),
+    "layout": ("bshd", "bhsd", "{q: bshd, k: bhsd, v: bshd, o: bshd}"),
+    "target": TARGETS,
+    "warps": ("", "1", "2", "4", "8", "32"),
+}
+MERGE = {
+    "parts": (0, 1, 2, 3, 7, 33),
+    "sq": (1, 2, 5, 17, 64),
+    "heads": ("h4", "h1", "h5"),
+    "b": (1, 3),
+    "packed": ("", "seqlens: [cu_seqlens_q]"),
+    "lse": ("return_lse: true", "return_lse: true\nlse_base: 2", ""),
+    "o_parts": ("", "o_parts: fp16", "o_parts: bf16"),
+    "more": ("", "specialize: [strides]", "specialize: [parts]", "specialize: [h, sq]"),
+    "dims": DIMS,
+    "dtype": ("fp16", "bf16", "fp32"),
+    "layout": ("bshd", "bhsd"),
+    "target": TARGETS,
+    "warps": ("", "1", "2", "4", "8", "32"),
+}
+
+
+def possible_append(case):
+    if case["table"] == "false" and "page_size" in case["more"]:
+        return False
+    if "rotary_at" in case["mix"] and not case["rope"]:
+        return False
+    if "strides" in case["more"] and "cu_seqlens_k_new" in case["mix"]:
+        return False
+    if case["rope"] == "dim: 64" and case["dims"] == DIMS[-1]:
+        return False
+    return not (case["rope"].startswith("dim: 64") and "head_dim: 32" in case["dims"])
+
+
+def possible_merge(case):
+    if case["more"] == "specialize: [parts]" and case["parts"] == 0:
+        return False
+    return not (case["packed"] and case["more"] in ("specialize: [strides]",
+                                                     "specialize: [h, sq]"))
+
+
+def append_spec(case):
+    rope = f"rope: {{{case['rope']}, dtype: {case['angles']}}}\n" if case["rope"] else ""
+    mix = f"seqlens: [{', '.join(case['mix'])}]\n" if case["mix"] else ""
+    text = (f"page_table: {case['table']}\n{mix}{rope}{case['more']}\n")
+    shape = f"b3 {case['heads']} sq{min(case['new'], case['sk'])} sk{case['sk']}"
+    return text, shape + (f" page_size{case['page']}" if case["table"] != "false" else "")
+
+
+def merge_spec(case):
+    text = f"{case['packed']}\n{case['lse']}\n{case['o_parts']}\n{case['more']}\n"
+    return text, f"b{case['b']} {case['heads']} sq{case['sq']} sk8 parts{case['parts']}"
+
+
+OPS = {"append": (APPEND, possible_append, append_spec, 360),
+       "merge": (MERGE, possible_merge, merge_spec, 120)}
+
+
+def run_case(attnc, folder, op, case, seed):
+    path = os.path.join(folder, "append.attn.yaml")
+    text, shape = OPS[op][2](case)
+    spec = (f"attnc: 1\nname: {op}ed\ndtype: {case['dtype']}\n{case['dims']}\n"
+            f"layout: {case['layout']}\n{text}")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec)
+    command = [attnc, "run", path, "--op", op, "--no-cache", "--device", "emu", "--arch",
+               case["target"], "--shape", shape, "--seed", str(seed), "--verify", "-q"]
+    if case["warps"]:
+        command += ["--schedule", f"block_m={case['warps']},num_warps={case['warps']}"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        print(f"FAIL  {seed}: exit {r.returncode}: {' '.join(command[3:])}\n{spec}"
+              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
+    return r.returncode == 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--op", choices=tuple(OPS), default="append")
+    p.add_argument("--cases", type=int)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    values, possible, _, n = OPS[a.op]
+    n = a.cases or n
+    all_cases, left = factors.cases(values, possible, n, a.seed)
+    print(f"{n} cases, {len(left)} pairs that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run_case(a.attnc, folder, a.op, all_cases[i], i) for i in range(first, n, step)]
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
