@@ -35,7 +35,7 @@ typedef struct Explain {
   json_t *key, *spec_json;
   int block_m, block_n;
   attnc_tile_counts tiles;
-  bool has_tiles;
+  bool has_tiles, listed; /* listed: by a first launch */
   MaskPicture picture;
   Assembled sass;
   bool has_sass;
@@ -125,6 +125,10 @@ compile(Explain *x, attnc_error *e)
                     e));
     TRY(mask_picture_open(&x->picture, x->c, &x->spec, &x->sizes, x->block_m, x->block_n,
                           e));
+    const char *how = json_string_value(json_object_get(x->chosen, "classes"));
+    x->listed = how && str_eq(how, "step");
+    if (x->listed && mask_picture_exact(&x->picture))
+      x->tiles = x->picture.truth;
     TRY(mask_write_svg(&x->picture, e));
   }
   return assemble(x, e);
@@ -280,6 +284,12 @@ put_tiles(const Explain *x, Str *s)
                         x->block_n, (long long)n->empty, (long long)n->partial,
                         (long long)n->full, (long long)n->visited,
                         all > 0 ? 100 * (double)n->visited / all : 0.0));
+  if (x->listed)
+    put_line(
+        s, "  listed",
+        x->picture.has_truth
+            ? "by a first launch, which asks each element where intervals do not decide"
+            : "by a first launch; these are what intervals decide, too many pairs to try");
 }
 
 static void

@@ -22,6 +22,9 @@ attnc_status mask_picture_open(MaskPicture *, const Cli *, const LoadedSpec *,
                                const attnc_sizes *, int bm, int bn, attnc_error *);
 void mask_picture_close(MaskPicture *);
 
+/* Its tiles are listed by a first launch: decided are the true ones.  False: there are too
+ * many pairs to know. */
+bool mask_picture_exact(MaskPicture *);
 void mask_put_counts(const MaskPicture *, Str *);
 /* What the loop is and why, a line for each sentence. */
 void mask_put_why(const MaskPicture *, Str *);

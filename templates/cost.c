@@ -1,6 +1,7 @@
 #include "templates/cost.h"
 
 #include "compiler/spec/mask_class.h"
+#include "templates/classes.h"
 #include "templates/lengths.h"
 
 #include <limits.h>
@@ -73,11 +74,11 @@ tiles_of(const Case *c, const Band *band, int bn, double q0, double q1)
  * into tiles. */
 enum { MASK_GROUPS = 16, MASK_KEYS = 32 };
 
-/* Of one cut: rows of a block, keys of a tile. */
+/* Of one cut: rows of a block, keys of a tile; of[] by intervals, and as they are. */
 typedef struct MaskCount {
   double rows;
   int bn;
-  Tiles of[MASK_GROUPS];
+  Tiles of[MASK_GROUPS], exact[MASK_GROUPS];
   struct MaskCount *next;
 } MaskCount;
 
@@ -98,17 +99,51 @@ sampled(int64_t i, int64_t some, int64_t n)
 }
 
 /* Key tiles first … first + n - 1 of rows q. */
+static ExprRange
+keys_of(const MaskProblem *x, int bn, int64_t first, int64_t n)
+{
+  return (ExprRange){first * bn, least((first + n) * bn, x->sk) - 1};
+}
+
 static MaskClass
 class_of(const MaskProblem *x, int bn, ExprRange q, int64_t first, int64_t n)
 {
-  ExprRange k = {first * bn, least((first + n) * bn, x->sk) - 1};
-  return mask_tile_class(x, q, k);
+  return mask_tile_class(x, q, keys_of(x, bn, first, n));
+}
+
+/* Of those that are sampled so many are looked at more closely, at some of their elements;
+ * and of tiles of which tables that are not known decide a share is taken to be EMPTY. */
+enum { CLOSER = 2, POINTS = 16 };
+static const double UNKNOWN_EMPTY = 0.5;
+
+static ExprRange
+point_of(ExprRange r, double at)
+{
+  int64_t x = r.lo + (int64_t)(at * (double)(r.hi - r.lo + 1));
+  return (ExprRange){x, x};
+}
+
+/* What of a PARTIAL tile is one when all of its elements are asked: of[] gets shares. */
+static void
+look_closer(const MaskProblem *x, ExprRange q, ExprRange k, double of[3])
+{
+  bool is[3] = {false};
+  for (int i = 0; i < POINTS && !(is[MASK_EMPTY] && is[MASK_FULL]); i++) {
+    ExprRange row = point_of(q, (i + 0.5) / POINTS);
+    ExprRange key = point_of(k, fmod(i * 0.6180339887 + 0.5, 1));
+    is[mask_tile_class(x, row, key)] = true;
+  }
+  double empty = is[MASK_FULL] ? 0 : is[MASK_PARTIAL] ? UNKNOWN_EMPTY : 1;
+  double full = is[MASK_EMPTY] || is[MASK_PARTIAL] ? 0 : is[MASK_FULL];
+  of[MASK_EMPTY] += empty;
+  of[MASK_FULL] += full;
+  of[MASK_PARTIAL] += 1 - empty - full;
 }
 
 /* By class: parts of the keys that are of one as a whole, and of the others' tiles a
  * sample. */
 static void
-count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3])
+count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3], double closer[3])
 {
   int64_t n = (x->sk + bn - 1) / bn, part = (n + MASK_KEYS - 1) / MASK_KEYS, open = 0;
   int64_t first[MASK_KEYS];
@@ -123,21 +158,47 @@ count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3])
     first[parts++] = j;
     open += here; /* all but the last part are whole */
   }
-  int64_t some = least(open, MASK_KEYS);
+  int64_t some = least(open, MASK_KEYS), each = some / CLOSER + 1;
   for (int64_t i = 0; i < some; i++) {
-    int64_t at = sampled(i, some, open);
-    of[class_of(x, bn, q, first[at / part] + at % part, 1)] += (double)open / (double)some;
+    int64_t at = sampled(i, some, open), tile = first[at / part] + at % part;
+    MaskClass its = class_of(x, bn, q, tile, 1);
+    of[its] += (double)open / (double)some;
+    if (closer && its == MASK_PARTIAL && i % each == each / 2)
+      look_closer(x, q, keys_of(x, bn, tile, 1), closer);
   }
 }
 
-static Tiles
-tiles_of_mask(const MaskProblem *x, int bn, ExprRange q)
+/* Shares of the PARTIAL ones are others. */
+static void
+share(double of[3], const double closer[3])
 {
-  double of[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
-  count_classes(x, bn, q, of);
+  double all = closer[MASK_EMPTY] + closer[MASK_PARTIAL] + closer[MASK_FULL];
+  double partial = of[MASK_PARTIAL];
+  if (!all)
+    return;
+  of[MASK_PARTIAL] = partial * closer[MASK_PARTIAL] / all;
+  of[MASK_EMPTY] += partial * closer[MASK_EMPTY] / all;
+  of[MASK_FULL] += partial * closer[MASK_FULL] / all;
+}
+
+static Tiles
+tiles_by_class(const MaskProblem *x, int bn, const double of[3])
+{
   double seen = of[MASK_FULL] + of[MASK_PARTIAL];
   double partial = seen < 1 ? 1 - of[MASK_FULL] : of[MASK_PARTIAL]; /* one at least */
   return (Tiles){of[MASK_FULL], partial, fmin(seen * bn, (double)x->sk)};
+}
+
+/* By intervals, and where a first step may look at elements, as they are. */
+static void
+tiles_of_mask(const MaskProblem *x, int bn, ExprRange q, Tiles *decided, Tiles *exact)
+{
+  double of[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
+  double closer[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
+  count_classes(x, bn, q, of, classes_are_open(x->spec) ? closer : NULL);
+  *decided = tiles_by_class(x, bn, of);
+  share(of, closer);
+  *exact = tiles_by_class(x, bn, of);
 }
 
 /* ---- the tiles of a block whose lists the call has ---- */
@@ -209,7 +270,7 @@ mask_count(const Case *c, const Lengths *l, const Tickets *t, int n, double rows
     int64_t h = i % c->h, hk = h / (c->h / c->hk);
     x.h = (ExprRange){h, h};
     x.hk = (ExprRange){hk, hk};
-    m->of[i] = tiles_of_mask(&x, bn, of.rows);
+    tiles_of_mask(&x, bn, of.rows, &m->of[i], &m->exact[i]);
   }
   c->memo->counts = m;
   return m;
@@ -270,7 +331,8 @@ blocks_of(const Case *c, const Partition *p, Blocks *x)
   const MaskCount *m = counts_mask(c) ? mask_count(c, &l, t, x->n, rows, p->bn) : NULL;
   for (int i = 0; i < x->n; i++) {
     Middle of = middle_of(c, &l, t, i, rows);
-    x->of[i] = m ? m->of[i]
+    x->of[i] = m && p->by_step ? m->exact[i]
+               : m             ? m->of[i]
                : lists
                    ? tiles_of_lists(c, p->bn)
                    : tiles_of(&of.c, &band, p->bn, (double)of.rows.lo, (double)of.rows.hi);
@@ -336,6 +398,25 @@ lists_clocks(const Case *c, const Partition *p)
   return COST_ITEMS + COST_ITEMS_MORE * floor(slots / 256);
 }
 
+/* The launches that list a mask's tiles: of those that intervals leave open each element.
+ */
+static double
+classes_clocks(const Case *c, const Partition *p)
+{
+  Partition plain = *p;
+  plain.by_step = false;
+  double open = cost_tiles(c, &plain) / ((double)c->b * (double)c->h);
+  double each = (double)p->bm * p->bn;
+  double slots = c->spec->mask_cost.slots[GRADE_BOTH] + COST_CLASSES_EACH;
+  double all = ceil((double)c->sq / p->bm) * ceil((double)c->sk / p->bn);
+  double masks =
+      (spec_mask_asks(c->spec, EXPR_B) ? (double)c->b : 1) *
+      (spec_mask_asks(c->spec, EXPR_H) || spec_mask_asks(c->spec, EXPR_HK) ? (double)c->h
+                                                                           : 1);
+  double work = masks * (open * each * slots + all * COST_CLASSES_TILE);
+  return COST_CLASSES + work / ((double)c->target->fp32_clk * c->sms);
+}
+
 /* What sequences of lengths of their own cost besides. */
 static double
 lengths_clocks(const Case *c, const Partition *p, const Tickets *t, const BlockClocks *k,
@@ -367,6 +448,7 @@ cost_clocks(const Case *c, const Partition *p, const BlockClocks *k)
   int workers = c->sms < p->cluster ? 1 : c->sms / p->cluster;
   bool strides = p->scheduler == SCHED_PERSISTENT;
   once += lengths_clocks(c, p, &x.order, k, workers);
+  once += p->by_step ? classes_clocks(c, p) : 0;
   if (beyond(c, once + deal_mean(&x.order, workers)))
     return once + deal_mean(&x.order, workers);
   Dealt d = strides ? deal_stride(&x.order, workers) : deal_first_free(&x.order, workers);

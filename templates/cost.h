@@ -18,6 +18,9 @@ enum { COST_BLOCK = 900, COST_LAUNCH = 700, COST_TMA = 750, COST_GLOBAL = 600 };
  * some six loads that wait for each other; and its instructions for each 256 blocks more.
  */
 enum { COST_ITEMS = 6000, COST_ITEMS_MORE = 1000 };
+/* Of the two that list a mask's tiles (classes.h), likewise: their gaps; and of each tile
+ * and element that the first looks at the slots besides those of the mask. */
+enum { COST_CLASSES = 10000, COST_CLASSES_TILE = 8192, COST_CLASSES_EACH = 6 };
 
 /* Clocks that a block takes of its multiprocessor, which others may share with it. */
 typedef struct BlockClocks {

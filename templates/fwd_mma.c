@@ -2,6 +2,7 @@
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
 #include "templates/beside.h"
+#include "templates/classes.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/items.h"
@@ -18,7 +19,8 @@
   X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
   X(warps_n, INT, 1, 4, NULL, KEEP, "2",                                                   \
     "Warps that have the same rows: parts of a tile's keys, and of head_dim_v.")           \
-  ITEMS_OPTION(X)
+  ITEMS_OPTION(X)                                                                          \
+  CLASSES_OPTION(X)
 SCHED_TYPE(Mma, OPTIONS, mma_of, sched_of)
 static const SchedField options[] = {OPTIONS(SCHED_ROW)};
 
@@ -63,18 +65,23 @@ static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128},
 static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
 static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
 static const SpaceAxis order = {{"device_items"}, 2, {{false}, {true}}};
+static const SpaceAxis lists = {{"classes"}, 2, {{CLASSES_INTERVALS}, {CLASSES_STEP}}};
 
 /* Without cp.async there is one stage, and room for 16 keys alone. */
 static const SpaceAxis *const *
 axes(const Case *c)
 {
-  static const SpaceAxis *const all[2][2][2][6] = {
+  static const SpaceAxis *const all[3][2][2][6] = {
       {{{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
        {{&shared, &q_place}, {&shared, &stages, &q_place}}},
       {{{&rows, &keys_at_once, &q_place, &order},
         {&rows, &keys_ahead, &stages, &q_place, &order}},
-       {{&shared, &q_place, &order}, {&shared, &stages, &q_place, &order}}}};
-  return all[spec_has_lengths(c->spec)][wide(c->spec)][c->target->cp_async];
+       {{&shared, &q_place, &order}, {&shared, &stages, &q_place, &order}}},
+      {{{&rows, &keys_at_once, &q_place, &lists},
+        {&rows, &keys_ahead, &stages, &q_place, &lists}},
+       {{&shared, &q_place, &lists}, {&shared, &stages, &q_place, &lists}}}};
+  int ahead = spec_has_lengths(c->spec) ? 1 : classes_are_open(c->spec) ? 2 : 0;
+  return all[ahead][wide(c->spec)][c->target->cp_async];
 }
 
 static Sched
@@ -199,7 +206,8 @@ refuse(const Case *c, const Sched *s, Why *why)
   if (n > 1 && s->bn != 16 * n) /* with 32 keys ptxas 13.0 spilled 8 to 16 bytes */
     return refused(why, "block_n %d is not %d: 16 keys for each of the %d warps of a row",
                    s->bn, 16 * n, n);
-  if (items_refuse(c->spec, mma_of(s)->device_items, why))
+  if (items_refuse(c->spec, mma_of(s)->device_items, why) ||
+      classes_refuse(c->spec, s, (Classes)mma_of(s)->classes, 1, why))
     return true;
   smem = shared_bytes(c->spec, c->target, s);
   regs = live_regs(c->spec, g, s);
@@ -291,6 +299,7 @@ cost(const Case *c, const Sched *s)
   Case k = cost_assume(c);
   Partition p = partition_aside(NULL, s);
   p.listed = mma_of(s)->device_items;
+  p.by_step = mma_of(s)->classes == CLASSES_STEP;
   SchedCost r = {.smem = shared_bytes(c->spec, c->target, s)};
   r.regs = least(255, live_regs(c->spec, c->target, s) + 64);
   r.ctas_sm = resident(c, s, r.smem, r.regs);
@@ -493,11 +502,11 @@ block(Tb *t, const Partition *part, Cta *c)
 }
 
 static void
-forward(Tb *t, const Call *p, const Sched *s, const WorkItems *items)
+forward(Tb *t, const Call *p, const Sched *s, const Partition *host)
 {
   Cta c = {.s = s};
-  Partition part = partition_aside(p, s);
-  part.items = items;
+  Partition part = *host;
+  part.call = p;
   c.w = partition_alone(t, &part);
   c.p = c.w.seq.call;
   SmemLayout l = layout(p->spec, t_target(t), s);
@@ -515,10 +524,11 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   Partition host = partition_aside(call, s);
-  const WorkItems *items = items_entry(b, &host, mma_of(s)->device_items);
-  const char *name = items ? "forward" : NULL;
+  host.items = items_entry(b, &host, mma_of(s)->device_items);
+  host.classes = classes_entries(b, &host, (Classes)mma_of(s)->classes);
+  const char *name = host.items || host.classes ? "forward" : NULL;
   T_ENTRY (b, t, name, .warps = s->warps, .warps_n = mma_of(s)->warps_n)
-    forward(t, t_call(t), s, items);
+    forward(t, t_call(t), s, &host);
 }
 
 static void
@@ -531,6 +541,8 @@ print(const Sched *s, Str *out)
     str_printf(out, ", %d warps a row", mma_of(s)->warps_n);
   if (mma_of(s)->device_items)
     str_put(out, ", longest blocks first");
+  if (mma_of(s)->classes == CLASSES_STEP)
+    str_put(out, ", tiles listed by a first step");
 }
 
 const Template fwd_mma = {

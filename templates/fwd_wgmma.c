@@ -554,16 +554,6 @@ load_all(Tb *t, const Cta *c, const TileScheduler *all)
 
 /* ---- the kernel ---- */
 
-static Partition
-partition(const Call *p, const Hopper *s, const WorkRegion *tickets, const WorkItems *items)
-{
-  Partition x = wgmma_partition(p->spec, s);
-  x.call = p;
-  x.tickets = tickets;
-  x.items = items;
-  return x;
-}
-
 static void
 roles(Tb *t, const Cta *c, const TileScheduler *all)
 {
@@ -615,11 +605,15 @@ emit(Build *b, const Call *call, const Sched *s)
 {
   const Hopper *own = hopper_of(s);
   const WorkRegion *tickets = partition_counter(b, (Scheduler)own->scheduler);
-  Partition host = partition(call, own, tickets, NULL);
-  const WorkItems *items = items_entry(b, &host, own->device_items);
-  const char *name = items ? "forward" : NULL;
+  Partition host = wgmma_partition(call->spec, own);
+  host.call = call;
+  host.tickets = tickets;
+  host.items = items_entry(b, &host, own->device_items);
+  host.classes = classes_entries(b, &host, (Classes)own->classes);
+  const char *name = host.items || host.classes ? "forward" : NULL;
   T_ENTRY (b, t, name, .warps = s->warps, .cluster = own->cluster) {
-    Partition part = partition(t_call(t), own, tickets, items);
+    Partition part = host;
+    part.call = t_call(t);
     forward(t, t_call(t), own, &part);
   }
 }
@@ -636,6 +630,8 @@ print(const Sched *sched, Str *out)
                                               : "");
   if (s->device_items)
     str_put(out, ", longest blocks first");
+  if (s->classes == CLASSES_STEP)
+    str_put(out, ", tiles listed by a first step");
 }
 
 static const SchedField options[] = {HOPPER_OPTIONS(SCHED_ROW)};

@@ -201,7 +201,8 @@ partition_keys(Tb *t, const Partition *p, const WorkTile *w)
   rows.heads = p->pack;
   if (p->pack > 1 && p->call->mask.mods)
     rows.h = i_mul(w->hk, p->pack);
-  return w_keys(t, &w->seq.call->mask, &rows, p->bn);
+  Walk kv = w_keys(t, &w->seq.call->mask, &rows, p->bn);
+  return p->classes ? classes_walk(t, p, w, &kv) : kv;
 }
 
 /* ---- lpt schedules ---- */
@@ -303,7 +304,7 @@ partition_scheduler(Tb *t, const Partition *p)
     return deal(t, p);
   Idx mine = i_div(i_cta(t, 0), p->cluster), ctas = one_each(p);
   t_grid(t, persistent ? i_min(i_sms(p->call->host, p->cluster), ctas) : ctas, 1, 1);
-  if (dynamic && !p->items)
+  if (dynamic && !p->items && !p->classes)
     t_grid_without_workspace(t, ctas, 1, 1);
   if (!persistent)
     return (TileScheduler){.span = {mine, i_add(mine, 1), i_int(1)}};

@@ -37,6 +37,14 @@ typedef struct WorkItems {
   const WorkRegion *count, *list;
 } WorkItems;
 
+/* Lists of the tiles that each block of queries visits, made on the device (classes.h): how
+ * many, and which; before that the class of each tile.  For each batch, each head, or one
+ * for all. */
+typedef struct TileLists {
+  const WorkRegion *classes, *tile, *count;
+  bool by_b, by_h;
+} TileLists;
+
 /* What a template says of its blocks. */
 typedef struct Partition {
   const Call *call;
@@ -47,6 +55,8 @@ typedef struct Partition {
   const WorkRegion *tickets; /* partition_counter */
   const WorkItems *items;    /* NULL: blocks have the batch's order */
   bool listed;               /* for cost models, who have no list: there is one */
+  const TileLists *classes;  /* NULL: tiles' classes are those that intervals know */
+  bool by_step;              /* for cost models: there are such lists */
   /* Of SCHED_ASIDE: so many CTAs have parts of a block's keys at most, by the call's sizes
    * as the entry and as the host knows them; constants 0: one. */
   Idx splits, splits_of_host;
@@ -97,6 +107,8 @@ Idx partition_slots(const Partition *);
 WorkTile partition_slot(Tb *, const Partition *, Idx slot);
 /* The key tiles of a block. */
 Walk partition_keys(Tb *, const Partition *, const WorkTile *);
+/* The same walk, by the lists of classes.c. */
+Walk classes_walk(Tb *, const Partition *, const WorkTile *, const Walk *);
 /* The same blocks by number as the host deals them: every size is a constant.  A block
  * weighs its key tiles and one more. */
 Tickets partition_tickets(Tb *, const Partition *);

@@ -86,6 +86,7 @@ static const SpaceAxis dealing_alike = {{"scheduler", "q_stages", "o_in_v", "clu
                                          {SCHED_DYNAMIC, 1, true, 1}}};
 
 static const SpaceAxis order = {{"device_items"}, 2, {{false}, {true}}};
+static const SpaceAxis lists = {{"classes"}, 2, {{CLASSES_INTERVALS}, {CLASSES_STEP}}};
 
 /* What the cost model can tell apart.  Of keys with a table beside them a pair of CTAs
  * shares the lesser part. */
@@ -93,12 +94,15 @@ const SpaceAxis *const *
 wgmma_axes(const Case *c)
 {
   bool alike = mask_is_full(c->spec) && !tile_of_bias(c->spec);
-  static const SpaceAxis *const all[2][2][7] = {
+  static const SpaceAxis *const all[3][2][7] = {
       {{&rows, &keys, &stages, &p_place, &dealing},
        {&rows, &keys, &stages, &p_place, &dealing_alike}},
       {{&rows, &keys, &stages, &p_place, &dealing, &order},
-       {&rows, &keys, &stages, &p_place, &dealing_alike, &order}}};
-  return all[spec_has_lengths(c->spec)][alike];
+       {&rows, &keys, &stages, &p_place, &dealing_alike, &order}},
+      {{&rows, &keys, &stages, &p_place, &dealing, &lists},
+       {&rows, &keys, &stages, &p_place, &dealing_alike, &lists}}};
+  int ahead = spec_has_lengths(c->spec) ? 1 : classes_are_open(c->spec) ? 2 : 0;
+  return all[ahead][alike];
 }
 
 static Hopper
@@ -222,7 +226,8 @@ wgmma_partition(const Spec *p, const Hopper *s)
                      .pack = s->pack_gqa ? p->group_size : 1,
                      .cluster = s->cluster,
                      .scheduler = (Scheduler)s->scheduler,
-                     .listed = s->device_items};
+                     .listed = s->device_items,
+                     .by_step = s->classes == CLASSES_STEP};
 }
 
 static int
@@ -359,7 +364,8 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   if (s->cross_tile && s->bm < 192) /* 164 were too many (C7511), 160 never */
     most = 160;
   if (refuse_shape(c, s, why) || refuse_seqlens(c, s, why) || refuse_lists(c, sched, why) ||
-      items_refuse(c->spec, s->device_items, why))
+      items_refuse(c->spec, s->device_items, why) ||
+      classes_refuse(c->spec, sched, (Classes)s->classes, s->pack_gqa ? group : 1, why))
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)
     return refused(why, "narrow_diagonal takes a mask without mask_mod");

@@ -3,6 +3,7 @@
 #ifndef ATTNC_TEMPLATES_SCHED_WGMMA_H
 #define ATTNC_TEMPLATES_SCHED_WGMMA_H
 
+#include "templates/classes.h"
 #include "templates/items.h"
 #include "templates/layout.h"
 #include "templates/partition.h"
@@ -34,7 +35,8 @@
     "Each warpgroup sends its rows of o by itself.")                                       \
   X(o_in_v, BOOL, 0, 1, NULL, VARY, "true",                                                \
     "o leaves through stages of v, and the next q loads meanwhile.")                       \
-  ITEMS_OPTION(X)
+  ITEMS_OPTION(X)                                                                          \
+  CLASSES_OPTION(X)
 SCHED_TYPE(Hopper, HOPPER_OPTIONS, hopper_of, hopper_sched)
 
 bool wgmma_applicable(const Case *, Why *);

@@ -182,7 +182,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   e2e_script(e2e_hopper 25 hopper.py)
   e2e_script(e2e_hopper_mutants 20 hopper_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
-  rotating(e2e_walks 16 COMMAND ${Python3_EXECUTABLE} -B
+  rotating(e2e_walks 28 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/walks.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
   rotating(e2e_fields 16 COMMAND ${Python3_EXECUTABLE} -B

@@ -29,7 +29,16 @@ element(const ExprTable *x, const ExprRange *index, int n, int64_t last)
   return ((const int32_t *)x->data)[at];
 }
 
-/* A monotone row of a table lies between its end points; of any other element, and of rows
+/* Is it one of two neighbours, of a table that is indexed by what another one holds? */
+static bool
+of_two(const MaskProblem *p, int tensor, ExprRange index)
+{
+  int64_t first = index.lo > 0 ? index.lo : 0; /* below that it is the first */
+  return index.hi - first < 2 && spec_mask_indexes_by_element(p->spec, tensor);
+}
+
+/* A monotone row of a table lies between its end points; of two neighbours of another it is
+ * the one or the other, where the kernel asks for both; of any other element, and of rows
  * that differ, nothing is known. */
 static ExprRange
 loads(const void *user, int tensor, const ExprRange *index)
@@ -46,10 +55,12 @@ loads(const void *user, int tensor, const ExprRange *index)
   if (!x->data)
     return EXPR_ANY;
   for (int i = 0; i < n; i++)
-    if (index[i].lo != index[i].hi && (i < n - 1 || !t->monotone))
+    if (index[i].lo != index[i].hi &&
+        (i < n - 1 || !(t->monotone || of_two(p, tensor, index[i]))))
       return EXPR_ANY;
-  return (ExprRange){element(x, index, n, index[n - 1].lo),
-                     element(x, index, n, index[n - 1].hi)};
+  int64_t a = element(x, index, n, index[n - 1].lo);
+  int64_t b = element(x, index, n, index[n - 1].hi);
+  return a <= b ? (ExprRange){a, b} : (ExprRange){b, a};
 }
 
 /* ---- limits of the rows ---- */
@@ -172,6 +183,16 @@ block_class(const MaskProblem *p, int64_t i, int64_t j)
   return mask_hides_in_blocks(p->spec) ? MASK_PARTIAL : MASK_FULL;
 }
 
+static MaskClass by_masks(const MaskProblem *, ExprRange q, ExprRange k);
+
+/* What of the box is in a block. */
+static ExprRange
+within(ExprRange r, int64_t i, int n)
+{
+  int64_t lo = i * n, hi = lo + n - 1;
+  return (ExprRange){r.lo > lo ? r.lo : lo, r.hi < hi ? r.hi : hi};
+}
+
 /* Of all blocks that the box has a part of. */
 static MaskClass
 listed_class(const MaskProblem *p, ExprRange q, ExprRange k)
@@ -181,17 +202,17 @@ listed_class(const MaskProblem *p, ExprRange q, ExprRange k)
   for (int64_t i = q.lo / rows[0]; i <= q.hi / rows[0]; i++)
     for (int64_t j = k.lo / rows[1]; j <= k.hi / rows[1]; j++) {
       MaskClass its = block_class(p, i, j);
+      if (its == MASK_PARTIAL)
+        its = by_masks(p, within(q, i, rows[0]), within(k, j, rows[1]));
       all = all && its == MASK_FULL;
       any = any || its != MASK_EMPTY;
     }
   return all ? MASK_FULL : any ? MASK_PARTIAL : MASK_EMPTY;
 }
 
-MaskClass
-mask_tile_class(const MaskProblem *p, ExprRange q, ExprRange k)
+static MaskClass
+by_masks(const MaskProblem *p, ExprRange q, ExprRange k)
 {
-  if (spec_has_lists(p->spec))
-    return listed_class(p, q, k);
   ExprBox box = box_of(p, q, k);
   const SpecExprs *mod = &p->spec->mask_mod;
   Limits n = limits_of(p, &box);
@@ -202,6 +223,12 @@ mask_tile_class(const MaskProblem *p, ExprRange q, ExprRange k)
   if (!r.hi)
     return MASK_EMPTY;
   return full && (r.lo || p->spec->keys.one_range) ? MASK_FULL : MASK_PARTIAL;
+}
+
+MaskClass
+mask_tile_class(const MaskProblem *p, ExprRange q, ExprRange k)
+{
+  return spec_has_lists(p->spec) ? listed_class(p, q, k) : by_masks(p, q, k);
 }
 
 /* ---- all tiles ---- */

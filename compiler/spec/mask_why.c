@@ -59,8 +59,11 @@ put_unknown(const Spec *s, Str *out)
       continue;
     str_printf(out, "%s: %s\n", t->name,
                of_f32 ? "an element is f32, of which intervals know nothing"
-                      : "not declared monotone, so that its elements may be anything in a "
-                        "tile where an index is not one number");
+               : spec_mask_indexes_by_element(s, i)
+                   ? "not declared monotone, so that its elements may be anything in a "
+                     "tile where an index is more than two neighbours"
+                   : "not declared monotone, so that its elements may be anything in a "
+                     "tile where an index is not one number");
   }
 }
 
@@ -106,4 +109,7 @@ mask_why(const Spec *s, Str *out)
   put_expr(s, "asked of a tile: ", s->mask_mod.at[0], out);
   str_put(out, "\n");
   put_unknown(s, out);
+  if (spec_mask_is_open(s) && !spec_has_lengths(s))
+    str_put(out, "with `classes: step` of a schedule, which the cost model may choose, a "
+                 "first launch asks each element, and lists the tiles\n");
 }

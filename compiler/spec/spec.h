@@ -244,6 +244,15 @@ int64_t spec_axis_length(const SpecAxis *, const attnc_sizes *);
 /* Does an expression read the table, by its index in `tables`, or a walk; does the mask? */
 bool spec_reads_table(const Spec *, int table);
 bool spec_mask_reads(const Spec *, int table);
+/* Is the index of a table the number of a block, so that rows or keys of a tile may be in
+ * one? */
+bool spec_index_is_block(const Expr *);
+/* Does the mask read the table by what another one holds; does it ask such a variable? */
+bool spec_mask_indexes_by_element(const Spec *, int table);
+bool spec_mask_asks(const Spec *, ExprVar);
+/* Has the mask parts of which intervals say nothing, whatever the tile: elements of a table
+ * that are neither in order nor a block's, bits of an index, numbers of f32? */
+bool spec_mask_is_open(const Spec *);
 /* The load of score_mod that reads an element of its own for each query and key, so that a
  * tile of scores has a tile of the table beside it: its last axes are q and kv, those
  * before are b and one of heads.  The first one of several; NULL: there is none. */

@@ -241,6 +241,108 @@ spec_mask_reads(const Spec *s, int table)
 }
 
 bool
+spec_mask_indexes_by_element(const Spec *s, int table)
+{
+  const SpecExprs *all = &s->mask_mod;
+  for (int i = 0; i < all->n; i++)
+    for (int j = 0; j < all->lists[i].n; j++) {
+      const Expr *e = all->lists[i].at[j];
+      if (e->op == EXPR_OP_LOAD && e->i == table && e->n &&
+          e->arg[e->n - 1]->op == EXPR_OP_LOAD)
+        return true;
+    }
+  return false;
+}
+
+enum { LEAST_BLOCK = 16, LEAST_SHIFT = 4 };
+
+bool
+spec_index_is_block(const Expr *index)
+{
+  const Expr *by = index->n == 2 ? index->arg[1] : NULL;
+  if (!by || by->op != EXPR_OP_CONST)
+    return false;
+  return (index->op == EXPR_OP_FLOOR_DIV && by->i >= LEAST_BLOCK) ||
+         (index->op == EXPR_OP_SHR && by->i >= LEAST_SHIFT && by->i < 31);
+}
+
+/* Is it another one for other queries or keys of a tile? */
+static bool
+varies(const Expr *e)
+{
+  if (e->op == EXPR_OP_VAR)
+    return e->i == EXPR_Q_IDX || e->i == EXPR_KV_IDX;
+  for (int i = 0; i < e->n; i++)
+    if (varies(e->arg[i]))
+      return true;
+  return false;
+}
+
+static bool
+is_open_table(const Spec *s, const Expr *load)
+{
+  const SpecTable *x = &s->tables.at[load->i];
+  for (int i = 0; i < load->n; i++) {
+    const Expr *index = load->arg[i];
+    bool last = i == load->n - 1, is = spec_index_is_block(index);
+    bool two = last && index->op == EXPR_OP_LOAD;
+    if (varies(index) && !is && !two && !(last && x->monotone))
+      return true;
+  }
+  return load->type != EXPR_I32 || spec_table_dtype(x) != DT_I32;
+}
+
+/* Low bits alone are a remainder. */
+static bool
+is_remainder(const Expr *e)
+{
+  for (int i = 0; i < 2; i++)
+    if (e->arg[i]->op == EXPR_OP_CONST && (e->arg[i]->i & (e->arg[i]->i + 1)) == 0)
+      return true;
+  return false;
+}
+
+static bool
+is_open(const Spec *s, const Expr *e)
+{
+  switch (e->op) {
+  case EXPR_OP_LOAD:
+    return is_open_table(s, e);
+  case EXPR_OP_BIT_AND:
+    return varies(e) && !is_remainder(e);
+  case EXPR_OP_BIT_OR:
+  case EXPR_OP_BIT_XOR:
+    return varies(e);
+  default:
+    return e->type != EXPR_F32 && e->n && e->arg[e->n > 2 ? 1 : 0]->type == EXPR_F32;
+  }
+}
+
+bool
+spec_mask_is_open(const Spec *s)
+{
+  const SpecExprs *all = &s->mask_mod;
+  for (int i = 0; i < all->n; i++)
+    for (int j = 0; j < all->lists[i].n; j++)
+      if (is_open(s, all->lists[i].at[j]))
+        return true;
+  return false;
+}
+
+bool
+spec_mask_asks(const Spec *s, ExprVar v)
+{
+  const SpecExprs *all = &s->mask_mod;
+  for (int i = 0; i < all->n; i++)
+    for (int j = 0; j < all->lists[i].n; j++) {
+      const Expr *e = all->lists[i].at[j];
+      if (e->op == EXPR_OP_VAR && e->i == (int)v)
+        return true;
+    }
+  return false;
+}
+
+bool
 spec_reads_table(const Spec *s, int table)
 {
   return spec_mask_reads(s, table) || reads(&s->score_mod, table) ||

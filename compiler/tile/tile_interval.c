@@ -312,49 +312,61 @@ logic(const Operands *o)
 
 /* ---- nodes ---- */
 
-enum { LEAST_BLOCK = 16, LEAST_SHIFT = 4 };
-
 static bool
 anything(ExprRange r)
 {
   return r.lo == INT32_MIN && r.hi == INT32_MAX;
 }
 
-/* Is the index the number of a block, so that rows or keys of a tile may be in one? */
-static bool
-is_block(const Expr *index)
+/* How an axis is indexed, where its index is not one number: ends of a monotone row, blocks
+ * of which a tile may have one, what another table holds, which may be two neighbours. */
+typedef enum Indexed { BY_ANY, BY_POINT, BY_ENDS, BY_BLOCK, BY_ELEMENT } Indexed;
+
+static Indexed
+indexed(const Operands *o, const SpecTable *x, int i)
 {
-  const Expr *by = index->n == 2 ? index->arg[1] : NULL;
-  if (!by || by->op != EXPR_OP_CONST)
-    return false;
-  return (index->op == EXPR_OP_FLOOR_DIV && by->i >= LEAST_BLOCK) ||
-         (index->op == EXPR_OP_SHR && by->i >= LEAST_SHIFT && by->i < 31);
+  bool last = i == o->e->n - 1;
+  if (o->x[i].point)
+    return BY_POINT;
+  if (last && x->monotone)
+    return BY_ENDS;
+  if (spec_index_is_block(o->e->arg[i]))
+    return BY_BLOCK;
+  return last && o->e->arg[i]->op == EXPR_OP_LOAD ? BY_ELEMENT : BY_ANY;
 }
 
 /* A monotone row of a table lies between its end points; of blocks of which a tile has one,
- * as the kernel finds, the element is known; of any other element, and of rows that differ,
- * nothing is. */
+ * and of two neighbours, as the kernel finds, the elements are known; of any other element,
+ * and of rows that differ, nothing is. */
 static IdxBounds
 element(Tb *t, const Operands *o, const IdxBox *box)
 {
   const Expr *e = o->e;
+  const SpecTable *x = &box->spec->tables.at[e->i];
   Idx first[EXPR_AXES], last[EXPR_AXES], one = i_int(1);
-  bool points = true, blocks = false;
+  bool points = true, either = false, asked = false;
   for (int i = 0; i < e->n; i++) {
-    bool point = o->x[i].point, ends = i == e->n - 1 && box->spec->tables.at[e->i].monotone;
-    bool block = !point && !ends && is_block(e->arg[i]);
-    if (!box->tables || (!point && !ends && !block))
+    Indexed how = indexed(o, x, i);
+    if (!box->tables || how == BY_ANY)
       return constants(o->whole);
-    points = points && (point || block);
+    points = points && (how == BY_POINT || how == BY_BLOCK);
     first[i] = o->x[i].lo;
     last[i] = o->x[i].hi;
-    if (block)
+    if (how == BY_BLOCK)
       one = i_and(one, at_most(last[i], first[i]));
-    blocks = blocks || block;
+    if (how == BY_ELEMENT) /* an index below 0 reads the first */
+      one = i_and(one, i_lt(i_sub(last[i], i_max(first[i], 0)), 2));
+    either = either || how == BY_ELEMENT;
+    asked = asked || how == BY_BLOCK || how == BY_ELEMENT;
   }
   Idx lo = i_element(t, &box->tables[e->i], first);
   Idx hi = points ? lo : i_element(t, &box->tables[e->i], last);
-  return blocks ? select_range(one, range(lo, hi), constants(o->whole)) : range(lo, hi);
+  IdxBounds is = range(lo, hi);
+  if (either) {
+    is.lo = i_min(lo, hi);
+    is.hi = i_max(lo, hi);
+  }
+  return asked ? select_range(one, is, constants(o->whole)) : is;
 }
 
 static IdxBounds

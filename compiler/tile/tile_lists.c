@@ -32,11 +32,13 @@ length(const ListRow *x, ListKind kind, Idx most)
 }
 
 Walk
-walk_lists(Tb *t, const Mask *m, const WalkRows *r, int bn)
+walk_lists(Tb *t, const Mask *m, const WalkRows *r, const Walk *by_masks)
 {
+  int bn = by_masks->bn;
   const BlockLists *l = m->lists;
   ListRow *x = NEW(t->arena, ListRow);
   *x = (ListRow){.t = t, .lists = l, .sk = m->sk, .bn = bn, .each = l->keys / bn};
+  x->by_masks = *by_masks;
   if (r->n > l->rows || l->rows % r->n || l->keys % bn || r->heads > 1)
     t_fail(t, "blocks of %d x %d in tiles of %d x %d of %d heads", l->rows, l->keys, r->n,
            bn, r->heads);
@@ -52,6 +54,26 @@ walk_lists(Tb *t, const Mask *m, const WalkRows *r, int bn)
   *w.test = (struct WalkTest){.t = t, .sk = m->sk};
   w.tiles.hi = w.tiles.full_hi = i_mul(i_add(x->full, partial), x->each);
   return w;
+}
+
+/* Places are numbers of words, and the walk begins with the last. */
+Walk
+w_listed(Tb *t, const Walk *w, const Lookup *words, Idx n)
+{
+  if (!w->test || w->listed)
+    t_fail(t, "a list of tiles for a walk that asks no mask");
+  TileList *x = NEW(t->arena, TileList);
+  *x = (TileList){.t = t, .words = words, .least = w->tiles.lo};
+  Walk r = *w;
+  r.places = x;
+  r.tiles = (TileSpan){.hi = n, .full_hi = n};
+  return r;
+}
+
+Idx
+place_word(const TileList *x, Idx n)
+{
+  return i_length(x->t, x->words, n);
 }
 
 /* Entry i of both lists, one behind the other: where i is of the other list the entry is
@@ -77,6 +99,6 @@ list_tile(const ListRow *x, Idx n)
   Idx ragged = i_lt(x->sk, i_add(first, x->bn));
   return (ListTile){.tile = tile,
                     .empty = i_or(none, i_le(x->sk, first)),
-                    .partial = x->masks ? i_or(i_not(whole), ragged) : ragged,
+                    .partial = ragged,
                     .whole = whole};
 }

@@ -235,6 +235,15 @@ seek_lists(Tb *t, const Walk *w, Region *r)
     r->first_whole = tile_found(t, true);
 }
 
+/* Of a list of tiles. */
+static void
+seek_places(const Walk *w, Region *r)
+{
+  r->listed = true;
+  r->tile = i_div(place_word(w->places, r->var), LISTED_WORD);
+  r->none = w->places->least;
+}
+
 /* The search of a walk with a test.  What a tile is comes with it, and is asked once. */
 static const Region *
 seek(Tb *t, const Walk *w, int n)
@@ -251,6 +260,8 @@ seek(Tb *t, const Walk *w, int n)
   r->n_found = n;
   if (w->listed)
     seek_lists(t, w, r);
+  if (w->places)
+    seek_places(w, r);
   for (int i = 0; i < n; i++) /* but the first may be below every tile: there is none */
     r->found[i] = tile_found(t, i == 0);
   return r;

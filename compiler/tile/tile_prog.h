@@ -415,12 +415,22 @@ typedef struct ListRow {
   Idx blocks, sk;    /* of keys that there are; keys */
   int bn, each;      /* keys of a tile, tiles of a block */
   bool masks;        /* has the spec masks of its own? */
+  Walk by_masks;     /* the walk that they make by themselves */
 } ListRow;
-/* What is at place n of the lists. */
+/* A list of tiles that the call's mask leaves (w_listed). */
+typedef struct TileList {
+  Tb *t;
+  const Lookup *words;
+  Idx least; /* the tile that a block visits which has none */
+} TileList;
+Idx place_word(const TileList *, Idx n);
+/* What is at place n of the lists; empty, partial: by the lists and the end of the keys
+ * alone. */
 typedef struct ListTile {
   Idx tile, empty, partial, whole;
 } ListTile;
-Walk walk_lists(Tb *, const Mask *, const WalkRows *, int bn);
+/* Of the walk that the masks of the spec make by themselves, with tiles from key 0 on. */
+Walk walk_lists(Tb *, const Mask *, const WalkRows *, const Walk *by_masks);
 ListTile list_tile(const ListRow *, Idx n);
 void walk_loop(const Walk *, const Region *); /* the loop over it is this */
 Idx walk_first_key(const Walk *, Idx n);      /* of tile n */

@@ -155,8 +155,6 @@ Walk
 w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
 {
   int64_t none;
-  if (m->lists)
-    return walk_lists(t, m, r, bn);
   bool left = m->band.lo != INT_MIN;
   Walk w = {.bn = bn, .cut = m->cut || m->band.hi != INT_MAX};
   Idx q1 = i_sub(i_min(i_add(r->q0, r->n), m->sq), 1);
@@ -166,13 +164,14 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
     w.test = test_of(t, m, &box);
   w.cut = w.cut || c.right;
   left = left || c.left;
+  bool from_0 = w.test || m->lists;
   w.even_k =
-      (!left || w.test) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
+      (!left || from_0) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   w.start = first_of(m, &c, r->q0, c.first.lo);
-  if (w.test && w.even_k) /* a block behind all keys visits a tile that there is */
+  if (from_0 && w.even_k) /* a block behind all keys visits a tile that there is */
     w.start = i_min(w.start, i_sub(m->sk, 1));
-  Idx first = w.test ? i_div(w.start, bn) : i_int(0);
-  if (w.test)
+  Idx first = from_0 ? i_div(w.start, bn) : i_int(0);
+  if (from_0)
     w.start = i_int(0);
   w.end = behind(m, &c, q1, c.last.hi);
   TileSpan *s = &w.tiles;
@@ -186,7 +185,7 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
     s->full_lo = i_min(i_cdiv(from, bn), s->full_hi);
   }
   w.single_ragged = some(s->full_hi, s->hi) && !w.cut && !w.test;
-  return w;
+  return m->lists ? walk_lists(t, m, r, &w) : w;
 }
 
 Idx
@@ -211,11 +210,37 @@ w_has(const Walk *w, TileClass cls)
   return w->test || span_has(&w->tiles, cls);
 }
 
+/* Of a place in lists: masks hold in blocks that are not seen whole. */
+static Idx
+listed_partial(const ListRow *x, Idx n)
+{
+  ListTile at = list_tile(x, n);
+  if (!x->masks)
+    return at.partial;
+  Idx masked = w_partial(&x->by_masks, at.tile);
+  masked = i_and(masked, i_not(at.whole));
+  return i_or(at.partial, masked);
+}
+
+static Idx
+listed_empty(const ListRow *x, Idx n)
+{
+  ListTile at = list_tile(x, n);
+  const Walk *w = &x->by_masks;
+  if (!x->masks)
+    return at.empty;
+  Idx below = i_lt(at.tile, w->tiles.lo), first = i_mul(at.tile, w->bn);
+  Idx out = i_or(below, i_le(w->end, first)), hidden = i_or(out, w_empty(w, at.tile));
+  return i_or(at.empty, i_and(hidden, i_not(at.whole)));
+}
+
 Idx
 w_partial(const Walk *w, Idx n)
 {
   if (w->listed)
-    return list_tile(w->listed, n).partial;
+    return listed_partial(w->listed, n);
+  if (w->places)
+    return i_lt(0, i_mod(place_word(w->places, n), LISTED_WORD));
   bool partial = span_has(&w->tiles, TILE_PARTIAL);
   if (!span_has(&w->tiles, TILE_FULL))
     return i_int(1);
@@ -226,7 +251,11 @@ w_partial(const Walk *w, Idx n)
 Idx
 w_empty(const Walk *w, Idx n)
 {
-  return w->listed ? list_tile(w->listed, n).empty : tested(w, n).no;
+  if (w->places)
+    return i_int(0);
+  if (w->listed)
+    return listed_empty(w->listed, n);
+  return w->test ? tested(w, n).no : i_int(0);
 }
 
 bool
@@ -289,6 +318,7 @@ w_plain(const Walk *w)
   r.tiles.full_hi = r.tiles.hi;
   r.test = NULL;
   r.listed = NULL;
+  r.places = NULL;
   return r;
 }
 

@@ -44,6 +44,8 @@ typedef struct Walk {
   /* Its tiles are those of blocks that the call lists, and `tiles` counts their places in
    * the lists: PARTIAL ones have the highest.  It has a test, too. */
   const struct ListRow *listed;
+  /* Its tiles are those of a list that an entry ahead has made; likewise. */
+  const struct TileList *places;
   const struct Region *seek; /* t_walk: the search that finds them; … */
   int skip, ahead;           /* … its finds that the walk begins behind, and has ahead */
   bool told;                 /* which tiles are visited comes with their stages, and … */
@@ -71,6 +73,10 @@ Idx w_partial(const Walk *, Idx n);  /* is tile n PARTIAL, or not known to be FU
 Idx w_empty(const Walk *, Idx n); /* is tile n of a walk with a test known to be EMPTY? */
 /* May a tile be PARTIAL for the end of the keys alone, though the spec has masks? */
 bool w_has_whole(const Walk *);
+/* The walk over a mask with a test whose tiles an entry ahead has listed: n words, from the
+ * lowest tile up, of the tile's number and whether it is PARTIAL. */
+enum { LISTED_WORD = 2 }; /* times the number */
+Walk w_listed(Tb *, const Walk *, const Lookup *words, Idx n);
 TileIter w_first(const Walk *);
 Walk w_rest(const Walk *);                    /* all but the first */
 Walk w_between(const Walk *, Idx lo, Idx hi); /* tiles lo to hi - 1 of it: at least one */
