@@ -22,10 +22,12 @@ static struct {
   int (*reason)(int result, const char **text);
 } cu;
 
-static const struct {
+typedef struct CuSymbol {
   const char *symbol;
   void *function;
-} cu_symbols[] = {
+} CuSymbol;
+
+static const CuSymbol cu_symbols[] = {
     {"cuInit", &cu.init},
     {"cuDevicePrimaryCtxRetain", &cu.retain},
     {"cuCtxSetCurrent", &cu.set_current},
@@ -36,24 +38,29 @@ static const struct {
     {"cuGetErrorString", &cu.reason},
 };
 
+/* The functions by their names; 0 if all are there. */
+static int
+device_find(const CuSymbol *symbols, size_t n)
+{
+  const char *path = getenv("ATTNC_LIBCUDA");
+  void *library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW);
+  for (size_t i = 0; library && i < n; i++) {
+    void *symbol = dlsym(library, symbols[i].symbol);
+    *(void **)symbols[i].function = symbol;
+    library = symbol ? library : NULL;
+  }
+  if (!library)
+    fprintf(stderr, "%s\n", dlerror());
+  return library ? 0 : -1;
+}
+
 /* Makes the primary context of device 0 current; 0 if that worked. */
 static int
 device_open(void)
 {
-  const char *path = getenv("ATTNC_LIBCUDA");
-  void *library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW), *context;
-  if (!library) {
-    fprintf(stderr, "%s\n", dlerror());
+  void *context;
+  if (device_find(cu_symbols, sizeof cu_symbols / sizeof *cu_symbols))
     return -1;
-  }
-  for (size_t i = 0; i < sizeof cu_symbols / sizeof *cu_symbols; i++) {
-    void *symbol = dlsym(library, cu_symbols[i].symbol);
-    if (!symbol) {
-      fprintf(stderr, "%s\n", dlerror());
-      return -1;
-    }
-    *(void **)cu_symbols[i].function = symbol;
-  }
   int failed = cu.init(0);
   failed = failed ? failed : cu.retain(&context, 0);
   failed = failed ? failed : cu.set_current(context);

@@ -28,6 +28,16 @@ if(TARGET example_tune AND TARGET attnc_cli)
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/example-tune")
 endif()
 
+example(engine LINK attnc)
+if(TARGET example_engine)
+  target_link_libraries(example_engine PRIVATE m)
+  add_test(NAME example_engine COMMAND example_engine)
+  set_tests_properties(example_engine PROPERTIES LABELS e2e
+    FAIL_REGULAR_EXPRESSION "error\\[|, 0 bytes of workspace|another template"
+    PASS_REGULAR_EXPRESSION "24 replays of one graph, [0-9]+ rows of up to 1054 keys, largest error [0-9.e-]+: PASS"
+    ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/untuned;ATTNC_EMU=findings=stderr")
+endif()
+
 # Compiled to disk by the command line, then launched by what links libattnc_rt alone.
 example(bundle LINK attnc_rt)
 if(TARGET example_bundle AND TARGET attnc_cli)

@@ -341,6 +341,7 @@ cuCtxSynchronize_v2(CUcontext c)
   r = capture_settle(d);
   if (!r)
     stream_settle_all(d);
+  report_counters(d);
   dev_leave(d);
   return r;
 }

@@ -1,3 +1,4 @@
+#include "emulator/check/counters.h"
 #include "emulator/check/findings.h"
 #include "emulator/driver/device.h"
 #include "emulator/exec/pool.h"
@@ -35,6 +36,7 @@ on_fork(ForkStep step)
   settings_fork(step);
   stats_fork(step);
   findings_fork(step);
+  counters_fork(step);
   print_fork(step);
 }
 FORK_HANDLER(on_fork);

@@ -145,6 +145,8 @@ wait_for(CUevent event)
   r = event->captured ? capture_query(d, event) : stream_host(d, false, true);
   if (!r)
     set_join(&d->over, &event->past.all);
+  if (!r)
+    report_counters(d);
   dev_leave(d);
   return r;
 }

@@ -73,6 +73,7 @@ chip_find(const char *name)
   X(async, "lazy|eager|random", 0, 0, 1, s->async = (AsyncPolicy)v)                        \
   X(printf, "keep|stdout", 0, 0, 1, s->print = v == 1)                                     \
   X(findings, "keep|stderr", 0, 0, 1, s->tell = v == 1)                                    \
+  X(counters, "any|zero", 0, 0, 1, s->counters = v == 1)                                   \
   X(regs, NULL, 0, 256, 8, s->regs = (uint32_t)v)                                          \
   X(seed, NULL, 0, UINT64_MAX, 1, s->seed = v)                                             \
   X(fuel, NULL, 1, UINT64_MAX, 1, s->fuel = v)

@@ -237,6 +237,8 @@ wait_for(CUstream stream)
                  : stream_host(d, s->legacy, true);
   if (!r)
     settle(d, s);
+  if (!r)
+    report_counters(d);
   dev_leave(d);
   return r;
 }

@@ -72,6 +72,9 @@ void turn_touch(Device *, const Turn *, uint64_t address, uint64_t n, bool write
 /* ---- report.c ---- */
 /* A line that is found outside of a launch, as the settings have it: findings.h. */
 void report_line(const char *text);
+/* Counters of the device, where they are to be zero: at a moment at which the host has
+ * waited.  */
+void report_counters(Device *);
 ShadowDescribe report_describe;                                /* Launch.tell */
 const char *report_variable(const Launch *, uint64_t address); /* Launch.variable */
 /* ---- work.c ---- */

@@ -1,6 +1,8 @@
+#include "emulator/check/counters.h"
 #include "emulator/exec/atom.h"
 #include "emulator/exec/steps.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static uint64_t
@@ -20,6 +22,27 @@ update_lane(Exec *x, Warp *w, const Insn *i, const AtomOp *op, const Reach *r, i
   return old;
 }
 
+/* What counts, and does not add up results. */
+static bool
+counts(const AtomOp *op)
+{
+  return !op->op.fn && op->bytes >= 4 &&
+         (op->sub == A_ADD || op->sub == A_INC || op->sub == A_DEC || op->sub == A_EXCH ||
+          op->sub == A_CAS);
+}
+
+static void
+note_counters(const Exec *x, const Insn *i, const AtomOp *op, const Reach *r, uint32_t mask)
+{
+  Counter c = {.bytes = op->bytes, .line = i->line};
+  snprintf(c.kernel, sizeof c.kernel, "%s", x->kernel->name);
+  for (uint32_t m = mask; m; m &= m - 1) {
+    c.address = r->addr[__builtin_ctz(m)];
+    if (c.address >= GLOBAL_BASE && c.address < WINDOW_SHARED)
+      counters_note(&c);
+  }
+}
+
 /* Lanes in order. */
 Stop
 step_atom(Exec *x, Warp *w, const Insn *i, uint32_t mask)
@@ -37,6 +60,8 @@ step_atom(Exec *x, Warp *w, const Insn *i, uint32_t mask)
   for (int l = 0; l < LANES; l++)
     if (mask >> l & 1)
       wide[l] = update_lane(x, w, i, &op, &r, l);
+  if (x->launch->set.counters && counts(&op))
+    note_counters(x, i, &op, &r, mask);
   for (int l = 0; l < LANES; l++)
     narrow[l] = (uint32_t)wide[l];
   if (i->d && i->flags & F_WIDE)

@@ -67,7 +67,7 @@ typedef enum NodeOrder { NODES_FORWARD, NODES_REVERSE, NODES_RANDOM } NodeOrder;
 typedef struct Settings {
   char arch[16];
   int devices, threads, resident;
-  bool checks, lax, fast_mma, print, tell;
+  bool checks, lax, fast_mma, print, tell, counters; /* counters: are to be zero */
   Order order;
   int orders; /* of CTAs, under which a launch is run */
   NodeOrder nodes;

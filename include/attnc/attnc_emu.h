@@ -33,12 +33,12 @@ typedef struct attncEmuStats {
 
 /* "arch=sm_86,devices=2,threads=1,checks=all|lax|none,mma=bit|fast,sched=block|rr|random,
  * ctas=forward|reverse|random,orders=1,resident=1,seed=7,fuel=100000000,
- * async=lazy|eager|random,printf=keep|stdout,
- * findings=keep|stderr": arch and devices must be set before cuInit; the other settings
- * take effect with the next launch. checks=lax: without what CUTLASS takes for granted
- * beyond the ISA's text (docs/emulator.md). 0, or -1 with a reason.  The environment
- * variable ATTNC_EMU holds the same text: where it is wrong, cuInit is
- * CUDA_ERROR_INVALID_VALUE, and cuGetErrorString of that says why until cuInit succeeds. */
+ * async=lazy|eager|random,printf=keep|stdout,findings=keep|stderr,counters=any|zero":
+ * arch and devices must be set before cuInit; the other settings take effect with the next
+ * launch.  checks=lax: without what CUTLASS takes for granted beyond the ISA's text
+ * (docs/emulator.md).  0, or -1 with a reason.  The environment variable ATTNC_EMU holds
+ * the same text: where it is wrong, cuInit is CUDA_ERROR_INVALID_VALUE, and
+ * cuGetErrorString of that says why until cuInit succeeds. */
 int attncEmuConfigure(const char *settings, char *reason, size_t n);
 void attncEmuGetStats(attncEmuStats *);
 void attncEmuResetStats(void);
