@@ -116,6 +116,10 @@ size_fault(const RuleSizes *r, const int64_t *size, const RuleFault *f, attnc_er
                    "h is %lld and hk %lld; group_size is pinned to %lld", h, hk,
                    (long long)r->group);
   case RULE_SIZE_CONSTANT:
+    if (size_is_choice((SizeId)f->at) && !r->constant[f->at])
+      return err_set(e, ATTNC_ERR_SHAPE,
+                     "%s is %lld; this kernel does not split keys so: it must be 0", name,
+                     v);
     return err_set(e, ATTNC_ERR_SHAPE, "%s is %lld; this kernel is specialised for %lld",
                    name, v, (long long)r->constant[f->at]);
   default:
@@ -152,7 +156,7 @@ tensor_has(const CallTensor *t, SizeId id)
 bool
 size_is_had(const CallTensor *t, int n, SizeId id)
 {
-  bool had = id <= SIZE_SK;
+  bool had = id <= SIZE_SK || size_is_choice(id);
   for (int i = 0; i < n && !had; i++)
     had = tensor_has(&t[i], id);
   return had;

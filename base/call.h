@@ -113,8 +113,15 @@ typedef struct CallTensor {
                  is not read */
 } CallTensor;
 
-/* Is it a size of the call?  Those up to sk always are, one behind it where a tensor has
- * such an axis. */
+/* No tensor has such an axis: they choose how a kernel that reads them
+ * works, and 0 leaves that to it. */
+static inline bool
+size_is_choice(SizeId id)
+{
+  return id == SIZE_NUM_SPLITS || id == SIZE_MAX_ITEMS;
+}
+/* Is it a size of the call?  Those up to sk and choices always are, another where a tensor
+ * has such an axis. */
 bool size_is_had(const CallTensor *, int n, SizeId);
 /* ATTNC_ERR_SHAPE: one is not 0 that the call with these tensors does not have. */
 attnc_status sizes_check_had(const attnc_sizes *, const CallTensor *, int n, attnc_error *);

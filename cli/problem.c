@@ -16,6 +16,8 @@ typedef enum Word {
   W_PAGE,
   W_S_NEW,
   W_PARTS,
+  W_SPLITS,
+  W_ITEMS,
   W_COUNT
 } Word;
 
@@ -25,11 +27,18 @@ static const struct {
   char second;
   int64_t least;
 } words[W_COUNT] = {
-    [W_B] = {"b", 0, 0},         [W_H] = {"h", '/', 1},
-    [W_SQ] = {"sq", 0, 0},       [W_SK] = {"sk", 0, 0},
-    [W_S] = {"s", 0, 0},         [W_D] = {"d", '/', 1},
-    [W_WINDOW] = {"w", ',', -1}, [W_PAGE] = {"page_size", 0, 1},
-    [W_S_NEW] = {"s_new", 0, 0}, [W_PARTS] = {"parts", 0, 0},
+    [W_B] = {"b", 0, 0},
+    [W_H] = {"h", '/', 1},
+    [W_SQ] = {"sq", 0, 0},
+    [W_SK] = {"sk", 0, 0},
+    [W_S] = {"s", 0, 0},
+    [W_D] = {"d", '/', 1},
+    [W_WINDOW] = {"w", ',', -1},
+    [W_PAGE] = {"page_size", 0, 1},
+    [W_S_NEW] = {"s_new", 0, 0},
+    [W_PARTS] = {"parts", 0, 0},
+    [W_SPLITS] = {"num_splits", 0, 1},
+    [W_ITEMS] = {"max_items", 0, 1},
 };
 
 static bool
@@ -90,6 +99,12 @@ store(Problem *p, Word w, const int64_t v[2])
     break;
   case W_PARTS:
     p->sizes.parts = v[0];
+    break;
+  case W_SPLITS:
+    p->sizes.num_splits = v[0];
+    break;
+  case W_ITEMS:
+    p->sizes.max_items = v[0];
     break;
   case W_WINDOW:
     p->has_window = true;
@@ -180,10 +195,10 @@ problem_print(const attnc_sizes *z, Str *s)
     const char *name;
     int64_t n;
   } more[] = {
-      {"total_q", z->total_q}, {"total_k", z->total_k},     {"bc", z->bc},
-      {"pages", z->pages},     {"page_size", z->page_size}, {"max_pages", z->max_pages},
-      {"s_new", z->s_new},     {"total_new", z->total_new}, {"rotary_len", z->rotary_len},
-      {"parts", z->parts}};
+      {"total_q", z->total_q}, {"total_k", z->total_k},       {"bc", z->bc},
+      {"pages", z->pages},     {"page_size", z->page_size},   {"max_pages", z->max_pages},
+      {"s_new", z->s_new},     {"total_new", z->total_new},   {"rotary_len", z->rotary_len},
+      {"parts", z->parts},     {"num_splits", z->num_splits}, {"max_items", z->max_items}};
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (more[i].n)
       str_printf(s, " %s%lld", more[i].name, (long long)more[i].n);

@@ -1,7 +1,8 @@
 /* problem.h: problems in one line: "bf16 b2 h8/2 sq128 sk1024 d128 causal".
  *
  * Words in any order, each at most once: bN batches, hN or hN/M query and key heads, sqN,
- * skN, sN (both) lengths, page_sizeN rows of a page of keys, and, where a whole problem is
+ * skN, sN (both) lengths, page_sizeN rows of a page of keys, num_splitsN and max_itemsN how
+ * keys are split, and, where a whole problem is
  * described, a dtype (fp16 bf16 fp32), dN or dN/M head_dim and head_dim_v, causal or full,
  * top_left, wL,R a window.  What is not said stays as given by the caller, but for hN,
  * which leaves hk at 0 for the caller to fill: h, or what the spec's group_size says.

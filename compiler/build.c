@@ -222,6 +222,12 @@ i_along(Idx one, Idx other)
   return idx_beside(NODE_ALONG, one, other);
 }
 
+Idx
+i_or_else(Idx size, Idx other)
+{
+  return i_select(i_lt(0, size), size, other);
+}
+
 /* ---- the kernel ---- */
 
 Build *
@@ -336,6 +342,8 @@ grows(Idx x)
     return grows(x.node->a) && grows(x.node->b);
   case NODE_DIV:
     return grows(x.node->a) && !x.node->b.node;
+  case NODE_SELECT: /* i_or_else, which a caller who chooses does not change */
+    return grows(x.node->b);
   default:
     return false;
   }
@@ -420,6 +428,8 @@ in_entry(Tb *t, Idx x)
     return i_div(a, b);
   case NODE_MIN:
     return i_min(a, b);
+  case NODE_SELECT:
+    return i_or_else(a, b);
   default:
     t_fail(t, "a row of workspace is counted in what an entry does not have");
   }

@@ -8,7 +8,8 @@
  * There are two kinds of index expression, and they never meet: a word that is given both
  * ends the compile.  Those of an entry are arithmetic of the device.  Those of the host
  * are written into the recipe and evaluated at every launch, in 64 bits: products and sums
- * of sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along and i_aside.
+ * of sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along, i_aside and
+ * i_or_else.
  * The grid of an entry is three of them.  An expression that a recipe cannot say ends the
  * compile with its text. */
 #ifndef ATTNC_COMPILER_BUILD_H
@@ -118,5 +119,7 @@ Idx i_sms(const Call *host, int multiple);
  * and along x otherwise: i_aside is `one` or 1, i_along 1 or their product. */
 Idx i_aside(Idx one, Idx other);
 Idx i_along(Idx one, Idx other);
+/* A size that is a choice where it is not 0, else `other`; in an entry too. */
+Idx i_or_else(Idx size, Idx other);
 
 #endif

@@ -1,6 +1,6 @@
 /* Expressions of the host as the axes of a recipe, which runtime/axis.c evaluates: products
- * of constants, sizes, ceil_div(size, constant), minima, sums, multiprocessors, and the
- * pair of sizes that stands aside or along. */
+ * of constants, sizes, ceil_div(size, constant), minima, sums, multiprocessors, the pair of
+ * sizes that stands aside or along, and a choice, or else an axis. */
 #include "compiler/kernel.h"
 
 #include "compiler/tile/tile_prog.h"
@@ -112,6 +112,20 @@ beside(Str *s, const Node *n)
              size_names[one], size_names[other]);
 }
 
+/* i_or_else. */
+static void
+or_else(Str *s, const Node *n)
+{
+  const Node *is = n->c.node;
+  int size = size_of(n->a);
+  bool known = size >= 0 && is && is->kind == NODE_LT && !is->a.node && is->a.k == 0;
+  if (!known || size_of(is->b) != size || !size_is_choice((SizeId)size))
+    cannot(n, "of selections it knows a size that is a choice, or else an axis");
+  str_printf(s, "{\"or\":[\"%s\",", size_names[size]);
+  recipe_axis(s, n->b);
+  str_put(s, "]}");
+}
+
 static void
 factor(Str *s, const Node *n)
 {
@@ -137,6 +151,9 @@ factor(Str *s, const Node *n)
   case NODE_ASIDE:
   case NODE_ALONG:
     beside(s, n);
+    break;
+  case NODE_SELECT:
+    or_else(s, n);
     break;
   default:
     cannot(n, "there is no such factor");

@@ -25,16 +25,19 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
 {
   Case c = {.spec = s, .target = t};
   if (p) {
+    attnc_sizes n = spec_hints(s, &p->sizes);
     c.op = p->op;
-    c.s_new = p->sizes.s_new;
-    c.parts = p->sizes.parts;
-    c.b = p->sizes.b;
-    c.h = p->sizes.h;
-    c.hk = p->sizes.hk;
-    c.sq = p->sizes.sq;
-    c.sk = p->sizes.sk;
-    c.mean_q = mean_length(p->mean_q, p->sizes.total_q, c.b);
-    c.mean_k = mean_length(p->mean_k, p->sizes.total_k, c.b);
+    c.s_new = n.s_new;
+    c.parts = n.parts;
+    c.b = n.b;
+    c.h = n.h;
+    c.hk = n.hk;
+    c.sq = n.sq;
+    c.sk = n.sk;
+    if (!s->batch_invariant) {
+      c.mean_q = mean_length(p->mean_q, n.total_q, c.b);
+      c.mean_k = mean_length(p->mean_k, n.total_k, c.b);
+    }
   }
   c.sms = t->sms;
   return c;

@@ -172,7 +172,7 @@ put_args(EmitC *c, const json_t *recipe)
   if (c->args.n)
     return;
   for (int s = 0; s < SIZE_COUNT; s++)
-    if (emit_c_has_size(recipe, (SizeId)s))
+    if (emit_c_has_size(recipe, (SizeId)s) && !size_is_choice((SizeId)s))
       str_printf(&c->args, "%s%s", s ? ", " : "  long long ", size_names[s]);
   str_put(&c->args, ";\n");
   json_array_foreach(json_object_get(recipe, "tensors"), i, t)
@@ -198,7 +198,8 @@ put_args(EmitC *c, const json_t *recipe)
     str_printf(&c->defaults, "#define %s_%s ((float)%.17g)\n", c->name, name, value);
   }
   str_put(&c->args, "  CUdeviceptr workspace; /* of as many bytes as below; 0: none */\n"
-                    "  size_t workspace_bytes;\n");
+                    "  size_t workspace_bytes;\n"
+                    "  long long num_splits, max_items; /* 0: by the kernel's rule */\n");
 }
 
 /* The PTX as one string literal, a source line a PTX line. */
@@ -501,6 +502,9 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
                   "  return fit(a, b) ? a : 1;\n}\n\n"
                   "static long long\nalong(long long a, long long b)\n{\n"
                   "  return fit(a, b) ? 1 : times(a, b);\n}\n\n"
+                  "/* A choice, or what is without it. */\n"
+                  "static long long\nor_else(long long a, long long b)\n{\n"
+                  "  return a ? a : b;\n}\n\n"
                   "/* n rounded down to a multiple, but not to none. */\n"
                   "static long long\nwhole(long long n, long long of)\n{\n"
                   "  return n < of ? of : n / of * of;\n}\n\n");

@@ -45,14 +45,39 @@ emit_c_has_size(const json_t *recipe, SizeId size)
         return true;
     }
   }
-  return size <= SIZE_SK;
+  return size <= SIZE_SK || size_is_choice(size);
+}
+
+/* Is it named in a step or a region? */
+static bool
+is_read(const json_t *v, const char *size)
+{
+  size_t i;
+  const char *key;
+  json_t *part;
+  if (json_is_string(v))
+    return str_eq(json_string_value(v), size);
+  json_array_foreach((json_t *)(uintptr_t)v, i, part) if (is_read(part, size)) return true;
+  json_object_foreach((json_t *)(uintptr_t)v, key,
+                      part) if (is_read(part, size)) return true;
+  return false;
+}
+
+/* What the size must be, -1: anything.  A kernel that does not ask for a choice has none.
+ */
+static long long
+constant_of(const json_t *recipe, SizeId size)
+{
+  const json_t *sizes = json_object_get(json_object_get(recipe, "requires"), "sizes");
+  bool read = is_read(json_object_get(recipe, "steps"), size_names[size]) ||
+              is_read(json_object_get(recipe, "workspace"), size_names[size]);
+  return number_of(sizes, size_names[size], size_is_choice(size) && !read ? 0 : -1);
 }
 
 void
 emit_c_sizes(EmitC *c, const json_t *recipe)
 {
   const json_t *r = json_object_get(recipe, "requires");
-  const json_t *sizes = json_object_get(r, "sizes");
   Str constant = str_new(c->arena);
   str_put(&c->body, "  RuleFault fault;\n  const int64_t size[] = {");
   int n = 0;
@@ -60,7 +85,7 @@ emit_c_sizes(EmitC *c, const json_t *recipe)
     if (!emit_c_has_size(recipe, (SizeId)i))
       continue;
     str_printf(&c->body, "%sa->%s", n ? ", " : "", size_names[i]);
-    str_printf(&constant, "%s%lld", n++ ? ", " : "", number_of(sizes, size_names[i], -1));
+    str_printf(&constant, "%s%lld", n++ ? ", " : "", constant_of(recipe, (SizeId)i));
   }
   str_printf(
       &c->body,

@@ -76,7 +76,11 @@ put_axis(Str *s, const json_t *v, const char *least, attnc_error *e)
   else if ((of = json_object_get(v, "along")))
     str_printf(s, "along(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
                json_string_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(v, "mul")))
+  else if ((of = json_object_get(v, "or"))) {
+    str_printf(s, "or_else(a->%s, ", json_string_value(json_array_get(of, 0)));
+    TRY(put_axis(s, json_array_get(of, 1), least, e));
+    str_put(s, ")");
+  } else if ((of = json_object_get(v, "mul")))
     return put_nested(s, "times", of, least, e);
   else if ((of = json_object_get(v, "add")) && json_array_size(of) > 0)
     return put_nested(s, "plus", of, least, e);

@@ -53,8 +53,15 @@ execution_free(Execution *x)
 attnc_status
 execute(Execution *x, attnc_error *e)
 {
+  uint32_t items = 0;
   TRY(attnc_launch(x->plan, &x->args, NULL, x->state, e));
-  return device_sync(x->device, e);
+  TRY(device_sync(x->device, e));
+  TRY(attnc_plan_faults(x->plan, x->args.workspace, &items, e));
+  if (items)
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "%u items of keys of a head had no room: max_items is %lld", items,
+                   (long long)x->args.sizes->max_items);
+  return ATTNC_OK;
 }
 
 /* One launch between two events. */

@@ -55,6 +55,9 @@ term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
   case TERM_ASIDE:
   case TERM_ALONG:
     return beside(t, s, out);
+  case TERM_OR:
+    *out = size_get(s, t->size);
+    return *out || axis_value(t->of, s, sms, out);
   }
   return false;
 }

@@ -49,7 +49,7 @@ jit_tune_problem(const attnc_spec *spec, const ProblemCopy *p, const Driver *drv
   return (TuneProblem){.spec_hash = spec->hash,
                        .op = op_words[p->op],
                        .name = spec->name,
-                       .sizes = p->sizes,
+                       .sizes = spec_hints(spec, &p->sizes),
                        .device = {device->name, device->cc, device->sms, drv->emulated}};
 }
 

@@ -170,6 +170,21 @@ attnc_plan_zeroed_bytes(const attnc_plan *p)
   return end;
 }
 
+attnc_status
+attnc_plan_faults(const attnc_plan *p, const void *workspace, uint32_t *items,
+                  attnc_error *e)
+{
+  if (!p || !items)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_plan_faults: the plan or items is NULL");
+  *items = 0;
+  if (!p->recipe->n_regions || strcmp(p->recipe->regions[0].name, "faults") != 0)
+    return ATTNC_OK;
+  if (!workspace)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_plan_faults: workspace is NULL");
+  return DRV(p->drv, e, cuMemcpyDtoH_v2, items, (CUdeviceptr)(uintptr_t)workspace,
+             sizeof *items);
+}
+
 /* A launch for which workspace is wanted and not given, where there is a grid for that. */
 static bool
 without_workspace(const attnc_plan *p, const LaunchArgs *a)

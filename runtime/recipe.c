@@ -186,7 +186,7 @@ grows(const Axis *a)
     const Term *t = &a->terms[i];
     if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG)
       return false;
-    for (int j = 0; t->kind == TERM_MIN && j < t->n_of; j++)
+    for (int j = 0; (t->kind == TERM_MIN || t->kind == TERM_OR) && j < t->n_of; j++)
       if (!grows(&t->of[j]))
         return false;
   }
@@ -292,6 +292,15 @@ read_cubin(Reader *rd, json_t *cubin)
   return read_int(rd, cubin, "min_driver", 0, INT_MAX, &rd->r->cubin_driver);
 }
 
+/* A kernel that does not ask for a choice has none. */
+static void
+close_choices(Recipe *r)
+{
+  for (int i = 0; i < SIZE_COUNT; i++)
+    if (size_is_choice((SizeId)i) && !r->reads[i] && r->sizes[i] < 0)
+      r->sizes[i] = 0;
+}
+
 static attnc_status
 read_root(Reader *rd, json_t *root)
 {
@@ -312,7 +321,9 @@ read_root(Reader *rd, json_t *root)
   TRY(read_scalars(rd, json_object_get(root, "scalars")));
   TRY(read_requires(rd, json_object_get(root, "requires")));
   TRY(read_workspace(rd, json_object_get(root, "workspace"), schema));
-  return read_steps(rd, json_object_get(root, "steps"));
+  TRY(read_steps(rd, json_object_get(root, "steps")));
+  close_choices(r);
+  return ATTNC_OK;
 }
 
 static Recipe *

@@ -42,16 +42,17 @@ typedef enum TermKind {
   TERM_ADD,
   TERM_SMS,
   TERM_ASIDE, /* the size where it and `other` fit a grid's y and z, else 1 */
-  TERM_ALONG  /* 1 there, else their product */
+  TERM_ALONG, /* 1 there, else their product */
+  TERM_OR     /* the size where it is not 0, else the axis */
 } TermKind;
 enum { ASIDE_MOST = 65535 }; /* blocks along y and z */
 typedef struct Term {
   TermKind kind;
-  SizeId size;   /* SIZE, CEIL_DIV, ASIDE, ALONG */
+  SizeId size;   /* SIZE, CEIL_DIV, ASIDE, ALONG, OR */
   SizeId other;  /* ASIDE, ALONG */
   int64_t value; /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
                     a multiple of, at least 1 */
-  struct Axis *of; /* MIN, ADD */
+  struct Axis *of; /* MIN, ADD; OR: one */
   int n_of;
 } Term;
 typedef struct Axis {
@@ -182,6 +183,7 @@ typedef struct Recipe {
   int align;                 /* bytes, of the workspace */
   int64_t group_size;        /* h / hk; 0: any */
   int64_t sizes[SIZE_COUNT]; /* specialised; -1: any */
+  bool reads[SIZE_COUNT];    /* in steps and workspace */
   int64_t max_size;          /* of any size; INT64_MAX: any */
   bool has_strides[RECIPE_SLOTS];
   int64_t strides[RECIPE_SLOTS][CALL_STRIDES]; /* specialised */

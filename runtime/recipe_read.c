@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_TERMS = 16, MAX_DEPTH = 4 };
+enum { MAX_TERMS = 16, MAX_DEPTH = 16 };
 
 /* ---- reading JSON ---- */
 
@@ -114,6 +114,7 @@ read_size(Reader *rd, json_t *v, SizeId *out)
     return read_bad(rd, "expected a size: one of the call's");
   if (!size_is_had(rd->r->tensors, rd->r->n_slots, (SizeId)i))
     return read_bad(rd, "'%s': no tensor has such an axis", size_names[i]);
+  rd->r->reads[i] = true;
   *out = (SizeId)i;
   return ATTNC_OK;
 }
@@ -152,6 +153,22 @@ read_beside(Reader *rd, json_t *pair, TermKind kind, Term *t)
   return read_size(rd, json_array_get(pair, 1), &t->other);
 }
 
+/* A size that is a choice, or else the axis. */
+static attnc_status
+read_or(Reader *rd, json_t *pair, int depth, Term *t)
+{
+  TRY(read_array(rd, pair, "or", 2, 2));
+  t->kind = TERM_OR;
+  t->n_of = 1;
+  t->of = NEW(rd->r->arena, Axis);
+  if (!t->of)
+    return read_no_memory(rd);
+  TRY(read_size(rd, json_array_get(pair, 0), &t->size));
+  if (!size_is_choice(t->size))
+    return read_bad(rd, "'or': expected a size that may be left out");
+  return read_axis(rd, json_array_get(pair, 1), depth + 1, t->of);
+}
+
 static attnc_status
 read_term(Reader *rd, json_t *v, int depth, Term *t)
 {
@@ -169,8 +186,8 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
     return read_bad(
-        rd, "expected a factor: an integer, size, ceil_div, min, add, aside, along, sms "
-            "or sm_count");
+        rd, "expected a factor: an integer, size, ceil_div, min, add, aside, along, or, "
+            "sms or sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;
     return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);
@@ -189,6 +206,8 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
     return read_beside(rd, of, TERM_ASIDE, t);
   if ((of = json_object_get(v, "along")))
     return read_beside(rd, of, TERM_ALONG, t);
+  if ((of = json_object_get(v, "or")))
+    return read_or(rd, of, depth, t);
   return read_bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));
 }
 

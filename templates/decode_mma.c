@@ -12,17 +12,19 @@
 #include "templates/fwd.h"
 #include "templates/sched_decode.h"
 #include "templates/softmax.h"
+#include "templates/splits.h"
+
+#include <math.h>
 
 static const SchedField options[] = {DECODE_OPTIONS(SCHED_ROW)};
 
 /* ---- emit ---- */
 
 /* Where CTAs that have parts of a block's keys meet: O, its rows' references and sums, of
- * each part; how many have come, of each block.  By head of all batches, then by block, and
- * part of it. */
+ * each item of the plan (splits.h). */
 typedef struct Parts {
-  bool are;
-  const WorkRegion *o, *rows, *come;
+  const Splits *plan; /* NULL: a CTA has all keys of a block */
+  const WorkRegion *o, *rows;
 } Parts;
 
 enum { OF_ROW = 3 }; /* numbers of a row: g, b, l */
@@ -30,11 +32,12 @@ enum { OF_ROW = 3 }; /* numbers of a row: g, b, l */
 typedef struct Cta {
   const Call *p; /* as the block's sequence sees it */
   const Sched *s;
+  const Partition *part;
   int pack;   /* heads of a row's position, or 1 */
   WorkTile w; /* which block: batch, heads, first query */
   const Parts *parts;
-  Idx most, n; /* parts of a block's keys: what a call has at most, and this block */
-  Walk kv;     /* the key tiles that it sees */
+  SplitItem item; /* which part of its keys, if there are parts */
+  Walk kv;        /* the key tiles that it sees */
   Ring *k, *v;
   Smem qs;   /* Q in shared memory; O leaves through it */
   Smem room; /* what the warps merge O through */
@@ -135,44 +138,11 @@ merge(Tb *t, Cta *c)
 
 /* ---- parts of a block's keys ---- */
 
-/* So many parts there are at most by the size of k, one of them empty for short ones. */
-static Idx
-parts_most(Idx sk, const Sched *s)
-{
-  return i_add(i_min(PARTS_MOST - 1, i_cdiv(sk, decode_of(s)->split_keys)), 1);
-}
-
-/* The least power of 2 that is x or more; of x up to 2^20. */
-static Idx
-power_of_2(Idx x)
-{
-  Idx p = i_int(1);
-  for (int k = 0; k < 20; k++)
-    p = i_select(i_lt(1 << k, x), i_int(2 << k), p);
-  return p;
-}
-
-/* This CTA's tiles: how many a part has depends on nothing but how many there are. */
-static Walk
-my_part(Cta *c, const Walk *all)
-{
-  if (!c->parts->are)
-    return *all;
-  int each = decode_of(c->s)->split_keys / c->s->bn;
-  Idx lo = all->tiles.lo, hi = all->tiles.hi, tiles = i_sub(hi, lo);
-  Idx times = power_of_2(i_cdiv(i_cdiv(tiles, each), PARTS_MOST));
-  Idx tiles_of_part = i_mul(times, each);
-  c->n = i_cdiv(tiles, tiles_of_part);
-  Idx first = i_add(lo, i_mul(c->w.split, tiles_of_part));
-  return w_between(all, first, i_min(i_add(first, tiles_of_part), hi));
-}
-
-/* The row of a region in which part i is. */
+/* The row of a region in which part i of all items is. */
 static View
-part_of(Tb *t, const Cta *c, const WorkRegion *r, Idx i, int row, int n)
+part_of(Tb *t, const WorkRegion *r, Idx i, int row, int n)
 {
-  Idx at = i_add(i_mul(c->w.block, c->most), i);
-  return v_rows(t_region(t, r), c->w.head, at, i_int(row), n);
+  return v_rows(t_region(t, r), i_int(0), i, i_int(row), n);
 }
 
 static void
@@ -180,24 +150,26 @@ store_part(Tb *t, const Cta *c, Tile o)
 {
   const Tile rows[OF_ROW] = {*c->sm.g, *c->sm.b, *c->sm.l};
   int n = c->s->bm;
-  View v = part_of(t, c, c->parts->o, c->w.split, 0, 1);
+  View v = part_of(t, c->parts->o, c->item.own, 0, 1);
   t_store_part(t, v, o);
   for (int k = 0; k < OF_ROW; k++) {
-    v = part_of(t, c, c->parts->rows, c->w.split, k * n, n);
+    v = part_of(t, c->parts->rows, c->item.own, k * n, n);
     t_store_rows(t, v, rows[k]);
   }
 }
 
 static Tile
-load_part(Tb *t, const Cta *c, Idx i, SoftmaxPart *rows)
+load_part(Tb *t, const Cta *c, Idx part, SoftmaxPart *rows)
 {
+  Idx heads = partition_heads_of_batch(c->part);
+  Idx i = i_add(c->item.first, i_mul(part, heads));
   Tile *to[OF_ROW] = {&rows->g, &rows->b, &rows->l};
   int n = c->s->bm;
   for (int k = 0; k < OF_ROW; k++) {
-    View v = part_of(t, c, c->parts->rows, i, k * n, n);
+    View v = part_of(t, c->parts->rows, i, k * n, n);
     *to[k] = t_load_rows(t, v);
   }
-  View v = part_of(t, c, c->parts->o, i, 0, 1);
+  View v = part_of(t, c->parts->o, i, 0, 1);
   return t_load_part(t, v, n, c->p->dv);
 }
 
@@ -206,13 +178,13 @@ static void
 add_parts(Tb *t, Cta *c, Tile *o)
 {
   SoftmaxPart rows;
-  T_IF (t, i_lt(1, c->n)) {
+  T_IF (t, i_lt(1, c->item.parts)) {
     *o = load_part(t, c, i_int(0), &rows);
     *c->sm.g = rows.g;
     *c->sm.b = rows.b;
     *c->sm.l = rows.l;
   }
-  Span others = {i_int(1), c->n, i_int(1)};
+  Span others = {i_int(1), c->item.parts, i_int(1)};
   T_FOR (t, i, others) {
     Tile own, its, part = load_part(t, c, i, &rows);
     softmax_add_part(t, &c->sm, &rows, &own, &its);
@@ -235,28 +207,53 @@ write_out(Tb *t, Cta *c, Tile o)
     t_store_rows(t, rows_of(c, c->p->lse), lse);
 }
 
+/* Rows for whose parts there was no room are NaN. */
+static void
+spoil(Tb *t, Cta *c)
+{
+  T_RARE (t, i_not(c->item.has_room))
+    *c->sm.l = t_rows(t, c->s->bm, NAN);
+}
+
 static void
 finish(Tb *t, Cta *c)
 {
   Tile o = merge(t, c);
-  if (!c->parts->are) {
+  if (!c->parts->plan) {
     write_out(t, c, o);
     return;
   }
-  T_IF (t, i_lt(1, c->n))
+  T_IF (t, i_lt(1, c->item.parts))
     store_part(t, c, o);
-  View come = v_rows(t_region(t, c->parts->come), c->w.head, c->w.block, i_int(0), 1);
-  Idx last = t_last(t, come, c->n);
+  const Tensor *counters = t_region(t, c->parts->plan->come);
+  View come = v_rows(counters, i_int(0), i_int(0), c->item.first, 1);
+  Idx last = t_last(t, come, c->item.parts);
   T_WORK (t, i_lt(0, last)) {
     Tile *all = t_var(t, o);
     add_parts(t, c, all);
+    spoil(t, c);
     write_out(t, c, *all);
+  }
+}
+
+/* What was fetched behind the last tile is nothing, and counts. */
+static void
+drain(Tb *t, const Cta *c)
+{
+  for (int i = 0; i < c->s->stages; i++) {
+    Slot k = t_consumer_wait(t, c->k);
+    t_consumer_release(t, k);
+    if (i + 1 == c->s->stages)
+      break;
+    Slot v = t_consumer_wait(t, c->v);
+    t_consumer_release(t, v);
   }
 }
 
 static void
 block(Tb *t, Cta *c)
 {
+  c->p = c->w.seq.call;
   c->kv = t_walk(t, &c->kv, c->s->stages);
   start(t, c);
   c->sm = softmax_new(t, c->s->bm, !spec_score_is_plain(c->p->spec));
@@ -264,33 +261,54 @@ block(Tb *t, Cta *c)
   c->acc = t_var(t, zero);
   T_FOR_TILES (t, j, &c->kv)
     step(t, c, j);
+  if (c->parts->plan)
+    drain(t, c);
   finish(t, c);
 }
 
 static void
-decode(Tb *t, const Call *p, const Sched *s, const Parts *parts)
+memory(Tb *t, Cta *c, const Spec *p)
+{
+  SmemLayout l = decode_layout(p, c->s);
+  RingArgs room = decode_merge_room(p, c->s);
+  c->qs = layout_smem(t, &l, PART_Q);
+  t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
+  c->k = layout_ring(t, &l, PART_K);
+  c->v = layout_ring(t, &l, PART_V);
+  c->room = t_smem_over(t, c->k, "sums", room.ty, room.rows, room.cols);
+}
+
+/* A CTA has one block. */
+static void
+decode(Tb *t, const Call *p, const Sched *s, const Parts *none)
 {
   Partition part = decode_partition(p, p->spec, s);
-  if (parts->are) {
-    part.splits = parts_most(p->sk, s);
-    part.splits_of_host = parts_most(p->host->sk, s);
-  }
-  Cta c = {.s = s, .pack = part.pack, .parts = parts, .most = part.splits};
+  Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = none};
   c.w = partition_alone(t, &part);
-  c.n = i_int(1);
-  c.p = c.w.seq.call;
-  SmemLayout l = decode_layout(p->spec, s);
-  RingArgs room = decode_merge_room(p->spec, s);
-  c.qs = layout_smem(t, &l, PART_Q);
-  t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
-  c.k = layout_ring(t, &l, PART_K);
-  c.v = layout_ring(t, &l, PART_V);
-  c.room = t_smem_over(t, c.k, "sums", room.ty, room.rows, room.cols);
+  memory(t, &c, p->spec);
   T_WORK (t, c.w.is) {
-    Walk all = partition_keys(t, &part, &c.w);
-    c.kv = my_part(&c, &all);
-    T_WORK (t, i_lt(c.w.split, c.n))
+    c.kv = partition_keys(t, &part, &c.w);
+    block(t, &c);
+  }
+}
+
+/* Parts of blocks, one after the other. */
+static void
+decode_items(Tb *t, const Call *p, const Sched *s, const Parts *parts)
+{
+  Partition part = decode_partition(p, p->spec, s);
+  Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = parts};
+  memory(t, &c, p->spec);
+  Span mine = splits_mine(t, &part, parts->plan, decode_resident(p->spec, t_target(t), s));
+  T_FOR (t, i, mine) {
+    t_sync(t); /* what the one before left in shared memory has been read */
+    c.item = splits_item(t, &part, parts->plan, i);
+    c.w = c.item.w;
+    T_WORK (t, c.item.is) {
+      Walk all = partition_keys(t, &part, &c.w);
+      c.kv = splits_walk(&c.item, &all);
       block(t, &c);
+    }
   }
 }
 
@@ -298,27 +316,27 @@ static Parts
 parts_of(Build *b, const Call *host, const Sched *s)
 {
   Partition part = decode_partition(host, host->spec, s);
-  Idx heads = partition_heads(&part), blocks = partition_blocks(&part);
-  Idx all = i_mul(blocks, parts_most(host->sk, s));
-  Parts p = {.are = true};
-  p.o = b_region(b, .name = "o_parts", .ty = DT_F32, .b = heads, .h = all,
+  Parts p = {.plan = splits_entry(b, &part, decode_of(s)->split_keys)};
+  Idx room = splits_room(&part, p.plan);
+  p.o = b_region(b, .name = "o_parts", .ty = DT_F32, .h = room,
                  .cols = part_cols(s->warps, s->bm, host->dv));
-  p.rows = b_region(b, .name = "rows_of_parts", .ty = DT_F32, .b = heads, .h = all,
+  p.rows = b_region(b, .name = "rows_of_parts", .ty = DT_F32, .h = room,
                     .rows = i_int(OF_ROW * s->bm), .cols = 1);
-  p.come =
-      b_region(b, .name = "parts_come", .ty = DT_F32, .b = heads, .h = blocks, .cols = 1);
-  b_memset(b, p.come, 0);
   return p;
 }
 
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  Parts parts = {.are = false};
-  if (decode_of(s)->split_keys)
-    parts = parts_of(b, call, s);
-  T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
-    decode(t, t_call(t), s, &parts);
+  Parts parts = {.plan = NULL};
+  if (!decode_of(s)->split_keys) {
+    T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
+      decode(t, t_call(t), s, &parts);
+    return;
+  }
+  parts = parts_of(b, call, s);
+  T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = s->warps)
+    decode_items(t, t_call(t), s, &parts);
 }
 
 static void
@@ -330,13 +348,13 @@ print(const Sched *s, Str *out)
   if (decode_of(s)->pack_gqa)
     str_printf(out, ", packed heads");
   if (decode_of(s)->split_keys)
-    str_printf(out, ", %d keys a CTA", decode_of(s)->split_keys);
+    str_printf(out, ", items of %d keys", decode_of(s)->split_keys);
 }
 
 const Template decode_mma = {
     .name = "decode_mma",
     .what = "few rows, whose keys warps share out: sm_75 and up",
-    .revision = 1,
+    .revision = 2,
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .applicable = decode_applicable,

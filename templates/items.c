@@ -1,52 +1,37 @@
 #include "templates/items.h"
 
-enum { WARP = 32, WARPS = 8, CLASSES = 256 };
+enum { WARP = 32 };
 
-/* What each thread looks at: blocks of one head, in the order of the batch; a warp has some
- * that follow each other, 32 at once. */
-typedef struct Plan {
-  const Partition *part;
-  Idx slots, lane;
-  Span mine; /* the warp's, in steps of 32 */
-} Plan;
-
-static Plan
-plan_of(Tb *t, const Partition *p)
+ItemsScan
+items_scan(Tb *t, const Partition *p)
 {
   Idx thread = i_thread(t), warp = i_div(thread, WARP);
-  Plan x = {.part = p, .slots = partition_slots(p)};
+  ItemsScan x = {.part = p, .slots = partition_slots(p)};
   x.lane = i_mod(thread, WARP);
-  Idx each = i_mul(i_cdiv(x.slots, WARP * WARPS), WARP);
+  Idx each = i_mul(i_cdiv(x.slots, WARP * ITEMS_WARPS), WARP);
   Idx from = i_mul(warp, each), to = i_min(i_add(from, each), x.slots);
   x.mine = (Span){from, to, i_int(WARP)};
   return x;
 }
 
-/* A block, if it is one, and its class: the first has most key tiles. */
-typedef struct Found {
-  WorkTile w;
-  Idx is, bin;
-} Found;
-
 /* Classes are as wide as lets the longest sequence of the call into the first. */
-static Idx
-class_of(Tb *t, const Partition *p, const WorkTile *w)
+Idx
+items_class(const Partition *p, Idx tiles)
 {
-  Walk kv = partition_keys(t, p, w);
-  Idx tiles = i_sub(kv.tiles.hi, kv.tiles.lo);
-  Idx width = i_add(i_div(i_cdiv(p->call->sk, p->bn), CLASSES), 1);
-  Idx rank = i_min(i_div(tiles, width), CLASSES - 1);
-  return i_sub(CLASSES - 1, i_max(0, rank));
+  Idx width = i_add(i_div(i_cdiv(p->call->sk, p->bn), ITEMS_CLASSES), 1);
+  Idx rank = i_min(i_div(tiles, width), ITEMS_CLASSES - 1);
+  return i_sub(ITEMS_CLASSES - 1, i_max(0, rank));
 }
 
-/* Behind the last slot a lane looks at that once more, and counts nothing. */
-static Found
-look(Tb *t, const Plan *x, Idx first)
+ItemsFound
+items_look(Tb *t, const ItemsScan *x, Idx first)
 {
   Idx slot = i_add(first, x->lane), last = i_sub(x->slots, 1);
-  Found f = {.w = partition_slot(t, x->part, i_min(slot, last))};
+  ItemsFound f = {.slot = i_min(slot, last)};
+  f.w = partition_slot(t, x->part, f.slot);
   f.is = i_and(i_lt(slot, x->slots), f.w.is);
-  f.bin = class_of(t, x->part, &f.w);
+  Walk kv = partition_keys(t, x->part, &f.w);
+  f.tiles = i_sub(kv.tiles.hi, kv.tiles.lo);
   return f;
 }
 
@@ -54,21 +39,21 @@ look(Tb *t, const Plan *x, Idx first)
 static void
 make_list(Tb *t, const Partition *p, const WorkItems *items)
 {
-  Plan x = plan_of(t, p);
+  ItemsScan x = items_scan(t, p);
   const Lookup *count = t_region_words(t, items->count, 0);
   const Lookup *b = t_region_words(t, items->list, ITEM_B);
   const Lookup *row = t_region_words(t, items->list, ITEM_ROW);
-  const Bins *bins = t_bins(t, CLASSES);
+  const Bins *bins = t_bins(t, ITEMS_CLASSES);
   t_grid(t, 1, 1, 1);
   T_FOR (t, i, x.mine) {
-    Found f = look(t, &x, i);
-    t_bins_add(t, bins, f.bin, i_int(1), f.is);
+    ItemsFound f = items_look(t, &x, i);
+    t_bins_add(t, bins, items_class(p, f.tiles), i_int(1), f.is);
   }
   Idx all = t_bins_scan(t, bins);
   t_store_word(t, count, i_int(0), all, i_lt(i_thread(t), 1));
   T_FOR (t, i, x.mine) {
-    Found f = look(t, &x, i);
-    Idx at = t_bins_take(t, bins, f.bin, f.is);
+    ItemsFound f = items_look(t, &x, i);
+    Idx at = t_bins_take(t, bins, items_class(p, f.tiles), f.is);
     t_store_word(t, b, at, f.w.b, f.is);
     t_store_word(t, row, at, f.w.all, f.is);
   }
@@ -83,7 +68,7 @@ items_entry(Build *b, const Partition *host, bool wanted)
   items->count = b_region(b, .name = "item_count", .ty = DT_I32, .cols = 1);
   items->list = b_region(b, .name = "items", .ty = DT_I32, .rows = partition_slots(host),
                          .cols = ITEM_WORDS);
-  T_ENTRY (b, t, "items", .warps = WARPS) {
+  T_ENTRY (b, t, "items", .warps = ITEMS_WARPS) {
     Partition own = *host;
     own.call = t_call(t);
     make_list(t, &own, items);

@@ -20,6 +20,26 @@
   X(device_items, BOOL, 0, 1, NULL, KEEP, "true",                                          \
     "A first launch lists the blocks of work, those with most keys first.")
 
+/* What a thread of an entry of one CTA looks at: blocks of one head, in the order of the
+ * batch; a warp has some that follow each other, 32 at once: T_FOR over `mine`. */
+enum { ITEMS_WARPS = 8, ITEMS_CLASSES = 256 };
+typedef struct ItemsScan {
+  const Partition *part;
+  Idx slots, lane;
+  Span mine; /* the warp's, in steps of 32 */
+} ItemsScan;
+/* A block, if it is one, and its key tiles. */
+typedef struct ItemsFound {
+  WorkTile w;
+  Idx is, slot, tiles;
+} ItemsFound;
+ItemsScan items_scan(Tb *, const Partition *);
+/* Behind the last slot a lane looks at that once more, and counts nothing. */
+ItemsFound items_look(Tb *, const ItemsScan *, Idx first);
+/* The class of what has so many key tiles: the first has most, and the longest sequence of
+ * the call. */
+Idx items_class(const Partition *, Idx tiles);
+
 /* The list, and the entry that makes it, in front of the others; the partition is the
  * host's.  NULL: `wanted` is false. */
 const WorkItems *items_entry(Build *, const Partition *, bool wanted);

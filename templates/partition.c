@@ -387,28 +387,19 @@ partition_blocks(const Partition *p)
   return blocks(p);
 }
 
-static bool
-has_splits(const Partition *p)
+Idx
+partition_heads_of_batch(const Partition *p)
 {
-  return p->splits.node || p->splits.k > 0;
+  return heads(p);
 }
 
-/* The number along x of a block's CTA, without which part of its keys that has. */
-static Idx
-without_split(Tb *t, const Partition *p, Idx *split)
+WorkTile
+partition_rows_from(Tb *t, const Partition *p, Idx b, Idx row, Idx head)
 {
-  Idx x = i_cta(t, 0);
-  *split = i_int(0);
-  if (!has_splits(p))
-    return x;
-  *split = i_mod(x, p->splits);
-  return i_div(x, p->splits);
-}
-
-static Idx
-with_splits(const Partition *p, Idx of_host)
-{
-  return has_splits(p) ? i_mul(of_host, p->splits_of_host) : of_host;
+  WorkTile w = {.b = b, .h = head, .all = row, .q0 = row};
+  in_sequence(t, p, &w);
+  w.hk = p->pack > 1 ? head : i_div(head, fwd_group(p->call));
+  return w;
 }
 
 /* The n-th of the list, which a CTA that has several blocks does not ask past its end. */
@@ -438,15 +429,14 @@ static WorkTile
 alone_numbered(Tb *t, const Partition *p)
 {
   WorkTile w = {.b = i_int(0)};
-  Idx i = without_split(t, p, &w.split);
+  Idx i = i_cta(t, 0);
   Block at = place(t, p, i);
-  w.h = w.head = at.head;
-  w.block = at.block;
+  w.h = at.head;
   if (p->items)
     listed_rows(t, p, at.block, i, &w);
   else
     place_rows(t, p, at.block, &w);
-  t_grid(t, with_splits(p, one_each(p)), 1, 1);
+  t_grid(t, one_each(p), 1, 1);
   return w;
 }
 
@@ -455,20 +445,17 @@ static WorkTile
 alone_batched(Tb *t, const Partition *p)
 {
   WorkTile w = {.b = i_int(0)};
-  Idx m = blocks(p), i = without_split(t, p, &w.split);
+  Idx m = blocks(p), i = i_cta(t, 0);
   Idx head = i_div_rare(i, m), block = i_mod_rare(i, m);
   Idx batch = i_div_rare(head, heads(p)), rest = i_mod_rare(head, heads(p));
   if (longest_first(p))
     block = i_sub(i_sub(m, 1), block);
   w.b = i_add(batch, i_cta(t, 2));
   w.h = i_add(rest, i_cta(t, 1));
-  w.head = has_splits(p) ? i_add(i_mul(w.b, heads(p)), w.h) : i_int(0);
-  w.block = block;
   place_rows(t, p, block, &w);
   Partition host = of_host(p);
   Idx h = heads(&host), b = batches(&host);
   Idx each = blocks(&host), x = i_mul(each, i_along(h, b)), y = i_aside(h, b);
-  x = with_splits(p, x);
   t_grid(t, x, y, i_aside(b, h));
   return w;
 }

@@ -57,9 +57,6 @@ typedef struct Partition {
   bool listed;               /* for cost models, who have no list: there is one */
   const TileLists *classes;  /* NULL: tiles' classes are those that intervals know */
   bool by_step;              /* for cost models: there are such lists */
-  /* Of SCHED_ASIDE: so many CTAs have parts of a block's keys at most, by the call's sizes
-   * as the entry and as the host knows them; constants 0: one. */
-  Idx splits, splits_of_host;
 } Partition;
 
 /* A block of queries: batch, query head (key head where heads are packed), key head, first
@@ -68,9 +65,6 @@ typedef struct Partition {
 typedef struct WorkTile {
   Idx b, h, hk, q0, all;
   Idx is; /* is there such a block? */
-  /* Which of the blocks of all heads and batches, of one of them; which part of its keys.
-   */
-  Idx head, block, split;
   Seq seq;
 } WorkTile;
 
@@ -93,6 +87,10 @@ WorkTile partition_alone(Tb *, const Partition *); /* its block; declares the gr
 /* How many heads of all batches there are, and blocks of one of them. */
 Idx partition_heads(const Partition *);
 Idx partition_blocks(const Partition *);
+/* Of which one batch has blocks of its own: query heads, or key heads where packed. */
+Idx partition_heads_of_batch(const Partition *);
+/* The block of sequence b from this row on, of a head. */
+WorkTile partition_rows_from(Tb *, const Partition *, Idx b, Idx row, Idx head);
 
 /* The counter of a dynamic scheduler; NULL for others. */
 const WorkRegion *partition_counter(Build *, Scheduler);

@@ -3,6 +3,7 @@
 
 #include "templates/cost.h"
 #include "templates/fwd.h"
+#include "templates/splits.h"
 #include "templates/units.h"
 
 #include <limits.h>
@@ -181,9 +182,15 @@ smaller(int a, int b)
 }
 
 static int
-resident(const Case *c, const Sched *s, int smem, int regs)
+registers(const Spec *p, const Target *g, const Sched *s)
 {
-  const Target *g = c->target;
+  return smaller(255, live_regs(p, g, s) + 64);
+}
+
+int
+decode_resident(const Spec *p, const Target *g, const Sched *s)
+{
+  int smem = shared_bytes(p, s), regs = registers(p, g, s);
   int by_smem = g->smem_sm / (smem + g->smem_reserved);
   int by_regs = g->regs_sm / (regs * 32 * s->warps);
   int by_threads = g->threads_sm / (32 * s->warps);
@@ -264,7 +271,7 @@ split_case(const Case *c, const Sched *s)
 {
   Case k = *c;
   int64_t each = decode_of(s)->split_keys, parts = each ? (c->sk + each - 1) / each : 1;
-  parts = parts < 1 ? 1 : parts > PARTS_MOST ? PARTS_MOST : parts;
+  parts = parts < 1 ? 1 : parts > SPLITS_MOST ? SPLITS_MOST : parts;
   if ((double)c->b * (double)c->h * (double)parts > INT_MAX)
     return k;
   k.b *= parts;
@@ -284,8 +291,8 @@ decode_cost(const Case *c, const Sched *s)
   k = split_case(&k, s);
   Partition p = decode_partition(NULL, c->spec, s);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
-  r.regs = smaller(255, live_regs(c->spec, c->target, s) + 64);
-  r.ctas_sm = resident(c, s, r.smem, r.regs);
+  r.regs = registers(c->spec, c->target, s);
+  r.ctas_sm = decode_resident(c->spec, c->target, s);
   int ctas = cost_resident(&k, &p, r.ctas_sm);
   double waits = BLOCK_WAITS + (decode_of(s)->split_keys ? PART_WAITS : 0);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),

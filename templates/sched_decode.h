@@ -10,12 +10,12 @@
   X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
   X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
   X(split_keys, INT, 0, 65536, NULL, KEEP, "512",                                          \
-    "Keys of a row that a CTA has, doubled as often as makes 32 parts; 0: all.")
+    "Keys of an item, doubled as often as makes 32 items of a row; 0: a row is one "       \
+    "CTA's.")
 SCHED_TYPE(Decode, DECODE_OPTIONS, decode_of, decode_sched)
 
 enum {
-  ROWS_MOST = 32,  /* of a block */
-  PARTS_MOST = 32, /* of a row's keys */
+  ROWS_MOST = 32, /* of a block */
 };
 
 bool decode_applicable(const Case *, Why *);
@@ -23,6 +23,8 @@ bool decode_meant(const Case *);
 const SpaceAxis *const *decode_axes(const Case *);
 Sched decode_plain(void);
 bool decode_refuse(const Case *, const Sched *, Why *);
+/* CTAs that share a multiprocessor. */
+int decode_resident(const Spec *, const Target *, const Sched *);
 SchedCost decode_cost(const Case *, const Sched *);
 Sched decode_initial(const Case *);
 SmemLayout decode_layout(const Spec *, const Sched *);

@@ -32,6 +32,8 @@ ALLOWED = re.compile(r"""\s*(?:
   underlying\ type\ 'struct\ .*'.*\ changed:|
   type\ size\ changed\ from\ (?P<size>\d+)\ to\ \d+\ \(in\ bits\)|
   \d+\ data\ member\ insertions?:|
+  type\ size\ hasn't\ changed|\d+\ data\ member\ changes?:|
+  type\ of\ '(?:const\ )?attnc_\w+\*\ \w+'\ changed:|
   '.*',\ at\ offset\ (?P<offset>\d+)\ \(in\ bits\).*|
   .*\ was\ already\ reported.*|.*changes\ were\ already\ reported.*|
   )""", re.X)

@@ -196,6 +196,29 @@ lower_bins_scan(Lo *lo, const Op *op)
 
 /* ---- places ---- */
 
+/* The same where each lane takes as many places as it says: a lane's begin behind those of
+ * the lanes before it, which are added up one by one, in a loop: lists are short. */
+static void
+take_several(Lo *lo, const Op *op, V at, V bin, V when)
+{
+  V in[4] = {at, bin, when, idx_value(lo, op->word)};
+  lo->found[op->found.node->n] =
+      asm_1(lo, ASM_MEMORY,
+            "{ .reg .pred p, q; .reg .b32 bin, same, n, lane, j, x, is, sum; "
+            "setp.ne.s32 p, $3, 0; selp.b32 bin, $2, -1, p; selp.b32 n, $4, 0, p; "
+            "match.any.sync.b32 same, bin, -1; mov.u32 lane, %laneid; "
+            "mov.b32 j, 0; mov.b32 $0, 0; mov.b32 sum, 0; "
+            "NEXT: shfl.sync.idx.b32 x, n, j, 0x1f, -1; "
+            "shr.u32 is, same, j; and.b32 is, is, 1; mul.lo.s32 x, x, is; "
+            "add.s32 sum, sum, x; setp.lt.u32 q, j, lane; @q add.s32 $0, $0, x; "
+            "add.s32 j, j, 1; setp.lt.u32 q, j, 32; @q bra NEXT; "
+            "mov.u32 lane, %lanemask_lt; and.b32 lane, lane, same; mov.b32 x, 0; "
+            "@p ld.shared.b32 x, [$1]; add.s32 sum, sum, x; "
+            "setp.eq.and.s32 q, lane, 0, p; bar.warp.sync -1; "
+            "@q st.shared.b32 [$1], sum; bar.warp.sync -1; add.s32 $0, $0, x; }",
+            "=&r,r,r,r,r", lo->i32, in, 4);
+}
+
 /* Lanes of one bin have places side by side, in their order; the first of them moves the
  * counter on.  A warp's lanes alone look at it, and wait for each other. */
 void
@@ -203,6 +226,10 @@ lower_bins_take(Lo *lo, const Op *op)
 {
   V at = at_bin(lo, op), bin = idx_value(lo, op->at_word), when = when_bit(lo, op);
   V in[3] = {at, bin, when};
+  if (op->word.node || op->word.k != 1) {
+    take_several(lo, op, at, bin, when);
+    return;
+  }
   lo->found[op->found.node->n] =
       asm_1(lo, ASM_MEMORY,
             "{ .reg .pred p, q; .reg .b32 bin, same, lower, n; "

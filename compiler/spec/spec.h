@@ -178,6 +178,7 @@ struct attnc_spec {
   ExprCost score_cost;    /* of score_mod */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool return_lse;
+  bool batch_invariant;
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
   unsigned page_table; /* PageTable */
@@ -210,6 +211,14 @@ bool spec_has_tensor(const Spec *, int slot);
 /* Have its sequences lengths of their own? */
 bool spec_has_seqlens(const Spec *);
 bool spec_has_lengths(const Spec *); /* may sequences have fewer queries or keys? */
+/* Of the sizes of a problem those by which a schedule may be chosen; others are open. */
+static inline attnc_sizes
+spec_hints(const Spec *s, const attnc_sizes *n)
+{
+  attnc_sizes of_row = {
+      .size = sizeof of_row, .b = n->b > 0, .h = n->h, .hk = n->hk, .sq = n->sq};
+  return s->batch_invariant ? of_row : *n;
+}
 bool spec_is_constant(const Spec *, const char *key);
 /* Do all tensors that `dtype` speaks of have the same? */
 bool spec_one_dtype(const Spec *);

@@ -397,7 +397,7 @@ print_call(Spec *s, int op)
   signature_make(s, op, x);
   str_printf(&text, "{\"op\":\"%s\",\"sizes\":[", op_words[op]);
   for (int i = 0; i < SIZE_COUNT; i++)
-    if (size_is_had(x->tensors, x->n_tensors, (SizeId)i))
+    if (!size_is_choice((SizeId)i) && size_is_had(x->tensors, x->n_tensors, (SizeId)i))
       str_printf(&text, "%s\"%s\"", i ? "," : "", size_names[i]);
   str_put(&text, "],");
   signature_put_tensors(x, s, &text);

@@ -246,6 +246,7 @@ Idx t_bins_scan(Tb *, const Bins *);
 /* The next place in the bin, of each thread of which `when` is true.  A warp that takes as
  * it has added has its places in the order of its trips and lanes. */
 Idx t_bins_take(Tb *, const Bins *, Idx bin, Idx when);
+Idx t_bins_take_n(Tb *, const Bins *, Idx bin, Idx n, Idx when); /* the first of n places */
 /* Element `at` of a column of an i32 region, by each thread of which `when` is true. */
 void t_store_word(Tb *, const Lookup *, Idx at, Idx value, Idx when);
 

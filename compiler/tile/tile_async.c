@@ -345,7 +345,14 @@ t_grid_trigger(Tb *t)
 void
 t_sync(Tb *t)
 {
-  role_word(t, OP_SYNC);
+  if (t->prog->roles.n) {
+    role_word(t, OP_SYNC);
+    return;
+  }
+  if ((t->here->kind == OP_IF && !t->here->work) || tile_in(t, OP_LOOP))
+    t_fail(t, "%s of the block, in a branch or a loop over tiles", op_names[OP_SYNC]);
+  tile_op(t, OP_SYNC);
+  tile_barrier_passed(t);
 }
 
 void

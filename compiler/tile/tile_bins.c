@@ -46,15 +46,22 @@ t_bins_scan(Tb *t, const Bins *b)
 {
   outside(t, "bins scan");
   Op *op = bins_op(t, OP_BINS_SCAN, b);
-  op->found = tile_found_early(t, 0);
+  op->found = tile_found(t, true);
   return op->found;
 }
 
 Idx
 t_bins_take(Tb *t, const Bins *b, Idx bin, Idx when)
 {
+  return t_bins_take_n(t, b, bin, i_int(1), when);
+}
+
+Idx
+t_bins_take_n(Tb *t, const Bins *b, Idx bin, Idx n, Idx when)
+{
   Op *op = bins_op(t, OP_BINS_TAKE, b);
   op->at_word = bin;
+  op->word = n;
   op->when = when;
   op->found = tile_found(t, true);
   return op->found;

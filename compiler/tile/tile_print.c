@@ -224,6 +224,7 @@ print_list(Str *s, const Op *op)
 {
   bool add = op->kind == OP_BINS_ADD, take = op->kind == OP_BINS_TAKE;
   bool store = op->kind == OP_STORE_WORD;
+  bool word = !take || op->word.node || op->word.k != 1;
   if (op->bins)
     str_printf(s, "  of %d", op->bins->n);
   if (store)
@@ -232,8 +233,8 @@ print_list(Str *s, const Op *op)
     return;
   str_put(s, store ? "[" : ", bin ");
   print_idx(s, op->at_word);
-  str_put(s, store ? "] = " : add ? ", " : "");
-  if (!take)
+  str_put(s, store ? "] = " : add || word ? ", " : "");
+  if (word)
     print_idx(s, op->word);
   str_put(s, " when ");
   print_idx(s, op->when);

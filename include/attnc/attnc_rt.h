@@ -114,7 +114,11 @@ enum {
   X(S_NEW, s_new, "new keys, the most of a sequence")                                      \
   X(TOTAL_NEW, total_new, "new keys of all sequences, where cu_seqlens_k_new packs them")  \
   X(ROTARY_LEN, rotary_len, "positions that rotary_cos and rotary_sin have")               \
-  X(PARTS, parts, "states that are merged")
+  X(PARTS, parts, "states that are merged")                                                \
+  X(NUM_SPLITS, num_splits,                                                                \
+    "parts of a row's keys, the most; 0: as many as the kernel's rule makes")              \
+  X(MAX_ITEMS, max_items,                                                                  \
+    "parts of all rows of a key head that workspace has room for; 0: of any lengths")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "as k": that of k; "field": a field of
@@ -254,6 +258,11 @@ ATTNC_API attnc_status attnc_plan_workspace(const attnc_plan *, const attnc_size
  * else wrote there, another plan's launch too, and after a launch that failed.  0: what a
  * workspace holds does not matter. */
 ATTNC_API size_t attnc_plan_zeroed_bytes(const attnc_plan *);
+/* How many items of the last launch with this workspace had no room in it: parts of rows'
+ * keys above max_items, whose rows are NaN in o and lse.  The launch has ended; the first
+ * word of the workspace is read.  0 of a plan that splits nothing. */
+ATTNC_API attnc_status attnc_plan_faults(const attnc_plan *, const void *workspace,
+                                         uint32_t *items, attnc_error *);
 /* The slot of a tensor, or of a scalar, of the call by name; -1: the call has none of that
  * name.  Tensors and scalars that the spec declares follow those of the tables. */
 ATTNC_API int attnc_plan_slot(const attnc_plan *, const char *tensor_name);

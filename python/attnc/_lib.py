@@ -38,7 +38,7 @@ Error = struct("Error", ("status", i32), ("driver_code", i32), ("message", C.c_c
 Tensor = struct("Tensor", ("data", pointer), ("stride", i64 * 5))
 Sizes = struct("Sizes", SIZE, *((name, i64) for name in (
     "b", "h", "hk", "sq", "sk", "total_q", "total_k", "bc", "pages", "page_size",
-    "max_pages")))
+    "max_pages", "s_new", "total_new", "rotary_len", "parts", "num_splits", "max_items")))
 Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(Tensor)),
               ("tensor_size", size_t), ("n_tensors", u32), ("n_scalars", u32),
               ("scalars", C.POINTER(f64)), ("workspace", pointer),
@@ -131,6 +131,7 @@ FUNCTIONS = {
     "attnc_plan_scalar": (i32, pointer, text),
     "attnc_plan_json": (text, pointer),
     "attnc_plan_zeroed_bytes": (size_t, pointer),
+    "attnc_plan_faults": (i32, pointer, pointer, C.POINTER(u32), C.POINTER(Error)),
     "attnc_plan_state_bytes": (size_t, pointer),
     "attnc_launch": (status, pointer, pointer, pointer, pointer, pointer),
     # attnc.h

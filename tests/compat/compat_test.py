@@ -20,7 +20,7 @@ LEFT_OUT = shutil.ignore_patterns("build", ".git", "out", "__pycache__")
 
 # (file, the row behind which another one goes, that row): tables, and nothing else.
 PATCHES = [
-    ("include/attnc/attnc_rt.h", r'X\(PARTS, parts,[\s\\]*"[^"]*"\)',
+    ("include/attnc/attnc_rt.h", r'X\(MAX_ITEMS, max_items,[\s\\]*"[^"]*"\)',
      'X(EXTRAS, extras, "of a test")'),
     ("include/attnc/attnc_rt.h", r'X\(LSE_PARTS, "lse_parts", [^\n]*?\d\)',
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),

@@ -123,6 +123,19 @@ of_products(Bench *x)
   return i_along(i_mul(x->host->h, 2), x->host->hk);
 }
 
+static Idx
+choice(Bench *x)
+{
+  Idx rule = i_min(32, i_cdiv(x->host->sk, 512));
+  return i_mul(i_or_else(call_size(x->host, SIZE_NUM_SPLITS), rule), x->host->hk);
+}
+
+static Idx
+no_choice(Bench *x)
+{
+  return i_or_else(x->host->sq, x->host->sk);
+}
+
 static const struct {
   Idx (*make)(Bench *);
   const char *says; /* NULL: cannot, and … */
@@ -146,6 +159,11 @@ static const struct {
     {stride, NULL, "cannot say q.stride.b: it is no size"},
     {huge, NULL, "a constant is negative or too large"},
     {of_products, NULL, "these are no sizes"},
+    {choice,
+     "{\"mul\":[{\"or\":[\"num_splits\",{\"mul\":[{\"min\":[{\"mul\":[32]},"
+     "{\"mul\":[{\"ceil_div\":[\"sk\",512]}]}]}]}]},{\"size\":\"hk\"}]}",
+     NULL},
+    {no_choice, NULL, "of selections it knows a size that is a choice"},
 };
 
 static void

@@ -20,6 +20,7 @@ typedef struct Args {
   float softmax_scale;
   CUdeviceptr workspace;
   size_t workspace_bytes;
+  long long num_splits, max_items;
 } Args;
 typedef struct Compiled {
   CUmodule module;

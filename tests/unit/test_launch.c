@@ -288,6 +288,10 @@ test_specialised(void **state)
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "sq is 299; this kernel is specialised for 300"));
   call_fill(&c);
+  c.n.num_splits = 2;
+  assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
+  assert_non_null(strstr(e.message, "num_splits is 2; this kernel does not split keys so"));
+  call_fill(&c);
   c.n.hk = 4;
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_ERR_SHAPE);
   assert_non_null(strstr(e.message, "group_size"));

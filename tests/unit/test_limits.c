@@ -25,7 +25,8 @@ typedef struct Bench {
   Arena *arena;
   jmp_buf fail;
   attnc_error err;
-  Tb *t;
+  const Kernel *kernel;
+  Tb *t; /* the entry that is looked at */
   const Sched *s;
   int64_t n[SIZE_COUNT]; /* sizes of the call */
   int64_t grid[3], blocks, cta[3], ctas, team;
@@ -52,8 +53,12 @@ leaf(void *user, const Node *n)
     return b->ctas;
   if (n->kind == NODE_TEAM)
     return b->team;
+  if (n->kind == NODE_THREAD)
+    return b->right ? 32 * b->t->prog->warps - 1 : 0;
   if (n->kind == NODE_ANY || n->kind == NODE_FOUND) /* past the end it is unsigned */
     return 1;
+  if (n->kind == NODE_ELEMENT) /* of a list: its first block */
+    return 0;
   const Param *p = &b->t->prog->params.at[n->n];
   return p->kind == PARAM_SIZE ? b->n[p->slot] : 1;
 }
@@ -129,6 +134,8 @@ host_value(Idx x, const Bench *b, bool *fits)
   }
   if (n->kind == NODE_SMS)
     return SMS / n->n * n->n;
+  if (n->kind == NODE_SELECT) /* of a choice: 0 here */
+    return host_value(n->b, b, fits);
   double one = host_value(n->a, b, fits), other = host_value(n->b, b, fits), v = 0;
   bool aside = one <= ASIDE && other <= ASIDE;
   switch (n->kind) {
@@ -151,11 +158,22 @@ host_value(Idx x, const Bench *b, bool *fits)
   return 0;
 }
 
+/* Grids of all entries are bound before the first is launched. */
+static bool
+all_fit(const Bench *b)
+{
+  bool fits = true;
+  for (int i = 0; i < b->kernel->entries.n; i++)
+    for (int k = 0; k < 3; k++)
+      host_value(b->kernel->entries.at[i]->prog->grid[k], b, &fits);
+  return fits;
+}
+
 /* The grid, and the launch's bound on it: false where it refuses. */
 static bool
 launches(Bench *b)
 {
-  bool fits = true;
+  bool fits = all_fit(b);
   b->blocks = 1;
   for (int i = 0; i < 3; i++) {
     double v = host_value(b->t->prog->grid[i], b, &fits);
@@ -261,6 +279,20 @@ schedule(const Case *c, const Hopper *more)
 }
 
 static void
+check_entry(Bench *b, const attnc_spec *spec)
+{
+  int ran = 0;
+  for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++) {
+    memcpy(b->n, extremes[i], sizeof b->n);
+    if (spec->group_size && b->n[SIZE_H] != b->n[SIZE_HK] * spec->group_size)
+      continue;
+    ran += check_sizes(b);
+  }
+  bool split = b->kernel->entries.n > 1; /* a grid of parts is refused sooner */
+  assert_true(ran >= (split ? 1 : spec->group_size ? 3 : 12));
+}
+
+static void
 check_kind(size_t k)
 {
   char yaml[256];
@@ -285,16 +317,12 @@ check_kind(size_t k)
                     .spec = spec};
   Build *build = build_new(&args);
   s.tmpl->emit(build, build->call, &s);
-  b.t = build_kernel(build)->entries.at[0];
-  assert_true(b.t->prog->n_regions < MAX_REGIONS);
-  int ran = 0;
-  for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++) {
-    memcpy(b.n, extremes[i], sizeof b.n);
-    if (spec->group_size && b.n[SIZE_H] != b.n[SIZE_HK] * spec->group_size)
-      continue;
-    ran += check_sizes(&b);
+  b.kernel = build_kernel(build);
+  for (int i = 0; i < b.kernel->entries.n; i++) {
+    b.t = b.kernel->entries.at[i];
+    assert_true(b.t->prog->n_regions < MAX_REGIONS);
+    check_entry(&b, spec);
   }
-  assert_true(ran >= (spec->group_size ? 3 : 12));
   arena_free(b.arena);
   attnc_spec_release(spec);
 }

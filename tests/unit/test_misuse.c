@@ -195,6 +195,7 @@ texts_of_nothing(void **state)
   assert_int_equal(attnc_diags_format(all.diags, 0, NULL, 10), 0);
   assert_int_equal(attnc_plan_state_bytes(NULL), 0);
   assert_int_equal(attnc_plan_zeroed_bytes(NULL), 0);
+  assert_int_equal(attnc_plan_faults(NULL, NULL, NULL, NULL), ATTNC_ERR_USAGE);
   assert_int_equal(attnc_plan_slot(NULL, "o"), -1);
   assert_int_equal(attnc_plan_slot(all.plan, NULL), -1);
   assert_int_equal(attnc_plan_slot(all.plan, "lse"), -1);

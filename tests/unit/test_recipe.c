@@ -168,6 +168,14 @@ test_axes(void **state)
     for (int k = 0; k < 3; k++)
       assert_int_equal(axis(beside[k], &s, 1), many[i][2 + k]);
   }
+  /* A choice, or what is without it. */
+  const char *parts =
+      "{\"mul\":[{\"or\":[\"num_splits\",{\"min\":[32,{\"ceil_div\":[\"sq\","
+      "512]}]}]},{\"size\":\"hk\"}]}";
+  assert_int_equal(axis(parts, &s, 1), 8);
+  s.num_splits = 7;
+  assert_int_equal(axis(parts, &s, 1), 28);
+  s.num_splits = 0;
   /* Blocks of a packed batch. */
   s.h = 3;
   s.b = 5;
@@ -185,6 +193,8 @@ test_axes(void **state)
 }
 
 /* What is refused, and a part of what is said about it. */
+#define MIN_OF(x) "{\"min\":[" x "]}"
+#define DEEP(x)   MIN_OF(MIN_OF(MIN_OF(MIN_OF(MIN_OF(x)))))
 static const struct {
   const char *text, *says;
 } refused[] = {
@@ -241,6 +251,9 @@ static const struct {
           "\"contiguous\":false,\"align\":16,\"axes\":[\"b\",0]}]",
           "[]", RT_REQUIRES, "0", "[]"),
      "'axes': 0 is not in"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES,
+          "[{\"name\":\"w\",\"bytes\":{\"or\":[\"sq\",1]}}]", "[]"),
+     "'or': expected a size that may be left out"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "7", "[]"), "workspace"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"product\":[1]}]", "[]"), "product"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"bytes\":1}]", "[]"),
@@ -287,9 +300,7 @@ static const struct {
           RT_STEPS(RT_PARAMS, "[{\"floor\":[\"sq\",2]},1,1]")),
      "floor"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
-          RT_STEPS(RT_PARAMS,
-                   "[{\"min\":[{\"min\":[{\"min\":[{\"min\":[{\"min\":[1]}]}]}]}]}"
-                   ",1,1]")),
+          RT_STEPS(RT_PARAMS, "[" DEEP(DEEP(DEEP(DEEP("1")))) ",1,1]")),
      "too deep"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS("[{\"type\":\"ptr\",\"tensor\":5}]", RT_GRID)),

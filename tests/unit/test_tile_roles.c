@@ -239,7 +239,7 @@ too_many_barriers(Tb *t)
 static void
 sync_outside(Tb *t)
 {
-  t_sync(t);
+  t_sync_role(t);
 }
 
 static void
