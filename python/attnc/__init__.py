@@ -15,11 +15,12 @@ from .context import Context
 from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
                      Diagnostic, ExpressionError, NoDeviceError, NotPreparedError, PendingError,
                      ShapeError, SpecError, UnsupportedError, UsageError)
-from .flash import (flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
+from .flash import (flash_attn_combine, flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
                     flash_attn_varlen_qkvpacked_func, flash_attn_with_kvcache, set_context)
 from .flashinfer import (BatchDecodeWithPagedKVCacheWrapper, BatchPrefillWithPagedKVCacheWrapper,
-                         CUDAGraphBatchDecodeWithPagedKVCacheWrapper)
+                         CUDAGraphBatchDecodeWithPagedKVCacheWrapper, append_paged_kv_cache, merge_state,
+                         merge_state_in_place, merge_states)
 from .flex import flex_attention, flex_spec
 from .launch import Launch
 from .plan import Plan

@@ -3,19 +3,18 @@
 `attend` runs one problem, dense or packed.  Launches are kept per thread and shape; `direct` is the short
 way for tensors that were seen before and need nothing but new memory and new addresses.
 """
-import operator
 import os
 import threading
 from typing import Dict, NamedTuple, Tuple
 
 from . import arrays, errors
+from ._arguments import dtype_of
 from .context import Context
 from .sizes import Sizes
 from .spec import Spec
 
 KEPT_LAUNCHES = 512  #: prepared launches a thread keeps, one for each shape
-HEAD_DIM_MIN, HEAD_DIM_MAX, HEAD_DIM_V_MAX, HEAD_DIM_STEP = 8, 256, 512, 8
-DTYPES = ("fp16", "bf16")
+HEAD_DIM_MIN, HEAD_DIM_STEP = 8, 8
 
 _lock = threading.RLock()
 _contexts: Dict[str, Context] = {}
@@ -107,124 +106,12 @@ def spec_of(dtype, head_dim, head_dim_v, options):
     return _specs[key]
 
 
-# ---- arguments ----
-
-
-def ops_of(q, k, v):
-    """The framework of all three; a gradient that would be wanted of them is refused."""
-    found = {arrays.ops(x) for x in (q, k, v)}
-    if len(found) != 1 or None in found:
-        raise TypeError("q, k, v must all be tensors of torch or all arrays of numpy")
-    ops, = found
-    if ops.needs_grad(q, k, v):
-        raise NotImplementedError("requires_grad: the backward pass is not supported yet; "
-                                  "call under torch.no_grad() or on detached tensors")
-    return ops
-
-
-def dtype_of(ops, q, k, v):
-    views = [ops.view(x) for x in (q, k, v)]
-    dtype, device = views[0].dtype, views[0].device
-    if dtype not in DTYPES:
-        raise TypeError(f"q is {dtype}: fp16 and bf16 are supported")
-    if any(x.dtype != dtype for x in views):
-        raise TypeError("q, k and v must have the same dtype")
-    if any(x.device != device for x in views):
-        raise ValueError("q, k and v must be on the same device")
-    return dtype, device
-
-
-def check_shapes(q, k, v):
-    """[b, s, h, d]."""
-    if not len(q.shape) == len(k.shape) == len(v.shape) == 4:
-        raise ValueError("q, k and v must have 4 axes: batch, seqlen, heads, head_dim")
-    (b, _, h, d), (bk, _, hk, dk) = q.shape, k.shape
-    if tuple(v.shape) != tuple(k.shape) or bk != b or dk != d:
-        raise ValueError(f"shapes do not agree: q {tuple(q.shape)}, k {tuple(k.shape)}, "
-                         f"v {tuple(v.shape)}")
-    if b == 0:
-        raise ValueError("batch size must be positive")
-    check_heads(h, hk, d)
-
-
-def check_heads(h, hk, d):
-    if d == 0:
-        raise ValueError("head_dim must be positive")
-    if hk == 0 or h % hk:
-        raise ValueError(f"heads of q, {h}, must be a multiple of those of k and v, {hk}")
-    if d > HEAD_DIM_MAX:
-        raise NotImplementedError(f"head_dim={d}: at most {HEAD_DIM_MAX} is supported")
-
-
-def scale_of(softmax_scale, head_dim):
-    """A number: that of FlashAttention where it is None."""
-    if softmax_scale is None:
-        return head_dim ** -0.5
-    if isinstance(softmax_scale, bool):  # a call in FlashAttention 3's order
-        raise TypeError(f"softmax_scale={softmax_scale}: a number is needed; causal comes after "
-                        "it here")
-    if not softmax_scale > 0:
-        raise NotImplementedError(f"softmax_scale={softmax_scale!r}: it must be positive")
-    return float(softmax_scale)
-
-
-def softcap_of(softcap):
-    """0: none."""
-    if softcap is None or isinstance(softcap, bool) or not softcap >= 0:
-        raise ValueError(f"softcap={softcap!r}: a number above 0 is needed, or 0 for none")
-    return float(softcap)
-
-
-def slopes_of(ops, alibi_slopes, b, h):
-    """(slopes as kernels take them, their axes)."""
-    if alibi_slopes is None:
-        return None, "none"
-    if arrays.ops(alibi_slopes) is not ops:
-        raise TypeError(f"alibi_slopes: a tensor of {ops.FRAMEWORK} is needed, as q is, not "
-                        f"{type(alibi_slopes).__module__}.{type(alibi_slopes).__name__}")
-    at = ops.view(alibi_slopes)
-    if at.dtype != "fp32":
-        raise TypeError(f"alibi_slopes is {at.dtype}: float32 is needed")
-    if at.shape not in ((h,), (b, h)):
-        raise ValueError(f"alibi_slopes has shape {tuple(at.shape)}: ({h},) or ({b}, {h}), of "
-                         "heads, or of batches and heads, is needed")
-    return ops.contiguous(alibi_slopes), "h" if len(at.shape) == 1 else "bh"
-
-
-def whole(name, value):
-    """An int of what is a whole number, numpy's and torch's too; TypeError names another."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, not "
-                        f"{type(value).__name__}") from None
-
-
-def truth(name, value):
-    """A bool of what says yes or no; TypeError for what stands in its place by mistake."""
-    if value is None or (isinstance(value, int) and value in (0, 1)) or (
-            type(value).__name__ in ("bool", "bool_")):  # numpy's
-        return bool(value)
-    raise TypeError(f"{name}: True or False is needed, not {type(value).__name__}")
-
-
-def window_of(window_size, causal, sq, sk):
-    """FlashAttention-2's reading of window_size, sk the longest keys of the call: below 0, or
-    past all keys, is unbounded; `causal` decides the right side; and a window with a left
-    side only reaches sk to the right, which shows where sq > sk + 1."""
-    try:
-        left, right = window_size
-    except (TypeError, ValueError):
-        raise TypeError(f"window_size={window_size!r}: expected two integers, (left, "
-                        "right); -1 is unbounded") from None
-    left, right = whole("window_size", left), whole("window_size", right)
-    left = -1 if left < 0 or left >= sk else left
-    right = -1 if right < 0 or right >= sk else right
-    if causal:
-        right = -1
-    elif left >= 0 and right < 0 and sq > sk + 1:
-        right = sk
-    return left, right
+def spec_of_fields(fields):
+    """Of a dict of them, made once."""
+    key = str(sorted((n, str(x)) for n, x in fields.items()))
+    if key not in _specs:
+        _specs[key] = Spec.from_dict(fields)
+    return _specs[key]
 
 
 # ---- one problem ----
@@ -296,19 +183,20 @@ class _Prepared:
         if self.launch:
             self.launch.resize(**totals)
 
-    def run(self, ops, tensors):
-        """tensors: all of the call, by name."""
-        if self.device[0] == "cpu":
-            self.plan(**tensors, **self.numbers)
-            return
-        launch = self.launch
-        if launch is None:
-            launch = self.launch = self.plan.prepare(**tensors, **self.numbers)
-        if launch.workspace_bytes and not self.plan.runs_without_workspace:
-            scratch = ops.scratch(launch.workspace_bytes, tensors["o"], self.plan.zeroed_bytes)
-            launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
-        addresses = (tensors[name].data_ptr() for name in self.plan.spec.signature.tensors)
-        launch(*addresses, stream=ops.stream(self.device))
+
+def run_prepared(call, ops, tensors):
+    """Launches what is known of a call on all of its tensors, by name."""
+    plan, launch = call.plan, call.launch
+    if call.device[0] == "cpu":
+        plan(**tensors, **call.numbers)
+        return
+    if launch is None:
+        launch = call.launch = plan.prepare(**tensors, **call.numbers)
+    if launch.workspace_bytes and not plan.runs_without_workspace:
+        scratch = ops.scratch(launch.workspace_bytes, next(iter(tensors.values())), plan.zeroed_bytes)
+        launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
+    launch(*(tensors[name].data_ptr() for name in plan.signature.tensors),
+           stream=ops.stream(call.device))
 
 
 def key_of(ops, sequences, offsets, x):
@@ -317,20 +205,30 @@ def key_of(ops, sequences, offsets, x):
     return ops.key_of_rows(x) if packed else ops.key(x)
 
 
+def kept(key):
+    """What this thread has prepared by that key, or None."""
+    try:
+        return _kept.table.get(key)
+    except AttributeError:
+        _kept.table = {}
+        return None
+
+
+def keep(key, call):
+    if len(_kept.table) >= KEPT_LAUNCHES:
+        del _kept.table[next(iter(_kept.table))]
+    _kept.table[key] = call
+    return call
+
+
 def prepared(ops, q, k, v, options, out, sequences=None):
     """From this thread's table; the key is all that a launch is packed from."""
-    try:
-        table = _kept.table
-    except AttributeError:
-        table = _kept.table = {}
     key = (*key_of(ops, sequences, "cu_seqlens_q", q), *key_of(ops, sequences, "cu_seqlens_k", k),
            *key_of(ops, sequences, "cu_seqlens_k", v), ops.strides(out), options,
            sequences and (*sequences[:3], *((n, *ops.key(x)) for n, x in sequences.tensors.items())))
-    found = table.get(key)
+    found = kept(key)
     if found is None:
-        if len(table) >= KEPT_LAUNCHES:
-            del table[next(iter(table))]
-        found = table[key] = _Prepared(ops, q, k, v, options, sequences)
+        found = keep(key, _Prepared(ops, q, k, v, options, sequences))
     if sequences:
         found.resize(q, k)
     return found
@@ -347,7 +245,7 @@ def attend(ops, q, k, v, options, slopes=None, sequences=None, out=None, sink=No
     lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None
     tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes, sink=sink,
                    **(sequences.tensors if sequences else {}))
-    call.run(ops, {name: x for name, x in tensors.items() if x is not None})
+    run_prepared(call, ops, {name: x for name, x in tensors.items() if x is not None})
     if lse is not None and plus_inf and not call.sees_all:
         ops.minus_to_plus_inf(lse)
     return out, lse

@@ -65,7 +65,7 @@ OutputVerdict = struct("OutputVerdict", ("max_error", f64), ("bound", f64),
 Verdict = struct("Verdict", SIZE, ("pass_", i32), ("slot", i32),
                  *((name, i64) for name in ("rows", "bad_rows", "b", "h", "q")),
                  ("outputs", C.POINTER(OutputVerdict)), ("output_size", size_t),
-                 ("n_outputs", size_t))
+                 ("n_outputs", size_t), ("before", C.POINTER(pointer)), ("n_before", size_t))
 TuneFilter = struct("TuneFilter", SIZE, ("device", text), ("spec_hash", text),
                     ("sizes", C.POINTER(Sizes)))
 TuneProgress = struct("TuneProgress", SIZE, ("stage", text), ("done", i32), ("total", i32),

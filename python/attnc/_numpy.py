@@ -47,12 +47,21 @@ def made(shape, dtype, likes):
     return numpy.empty(shape, next(found, NATIVE[dtype]))
 
 
+def empty_of(shape, like, dtype):
+    """dtype: numpy's own; None: that of `like`."""
+    return numpy.empty(shape, dtype or like.dtype)
+
+
 def empty_fp32(shape, like):
     return numpy.empty(shape, numpy.float32)
 
 
 def zeros(shape, like):
     return numpy.zeros(shape, like.dtype)
+
+
+def zeros_like(x):
+    return numpy.zeros_like(x)
 
 
 def zeros_fp32(shape, like):
@@ -105,6 +114,37 @@ def page_table(offsets, pages, most):
     table, live = numpy.full(at.shape, -1, numpy.int32), at < offsets[1:, None]
     table[live] = pages[at[live]]
     return table
+
+
+def positions(first, b, sq, step):
+    """int32 [b · sq]: of row i of sequence b first[b] + step · i."""
+    return (first[:, None] + step * numpy.arange(sq, dtype=numpy.int32)).reshape(b * sq)
+
+
+def positions_packed(first, offsets, total, step):
+    """The same of rows that offsets pack; rows of no sequence have any."""
+    row = numpy.arange(total, dtype=numpy.int32)
+    at = numpy.searchsorted(offsets[1:], row, side="right").clip(max=len(first) - 1)
+    return (first[at] + step * (row - offsets[at])).astype(numpy.int32)
+
+
+def move_last(x, axis):
+    """A view whose last axis is that one: axis 0 of [a, b, c] makes [b, c, a]."""
+    return numpy.moveaxis(x, axis, -1)
+
+
+def slots(x, room, like):
+    """int32; below 0: room."""
+    return numpy.where(x < 0, room, x).astype(numpy.int32)
+
+
+def counted(n, like):
+    """0 … n - 1."""
+    return numpy.arange(n, dtype=numpy.int32)
+
+
+def stack(tensors):
+    return numpy.stack(tensors)
 
 
 def row_counts(mask):

@@ -3,7 +3,8 @@ as far as nothing waits for a GPU."""
 from typing import NamedTuple
 
 from . import arrays
-from ._flash import HEAD_DIM_V_MAX, Sequences, check_heads, padding_of, usable, whole
+from ._arguments import HEAD_DIM_V_MAX, check_heads, dtype_of, whole
+from ._flash import Sequences, padding_of, usable
 
 
 def vector(ops, q, name, x, n):
@@ -220,8 +221,61 @@ def _lengths(ops, q, given, b, room):
     return ops.int32s(b, n, q)
 
 
-def cached(ops, q, k, v, cache):
-    """Of a cache, dense or of pages."""
+class New(NamedTuple):
+    """New tokens of a cache: their rows, and how keys and queries are turned."""
+
+    k: object
+    v: object
+    cu_seqlens: object  #: offsets of rows that are packed
+    cos: object
+    sin: object
+    interleaved: bool
+    positions: object  #: of the first row; None: the rows that there were
+
+
+def _check_new(ops, k, v, new, b):
+    """How many rows each sequence gets, a number or a vector."""
+    axes = 3 if new.cu_seqlens is not None else 4
+    if new.v is None or not len(new.k.shape) == len(new.v.shape) == axes:
+        raise ValueError("k and v of new tokens are needed together, of 4 axes: batch, seqlen, heads, "
+                         "head_dim; with cu_seqlens_k_new 3")
+    dtype_of(ops, k, new.k, new.v)
+    for what, x, of in (("keys", new.k, k), ("values", new.v, v)):
+        if tuple(x.shape[-2:]) != tuple(of.shape[-2:]) or tuple(x.shape[:-1]) != tuple(new.k.shape[:-1]):
+            raise ValueError(f"new {what} have shape {tuple(x.shape)}, their cache {tuple(of.shape)}")
+    if new.cu_seqlens is not None:
+        at, its = _offsets(ops, k, "cu_seqlens_k_new", new.cu_seqlens, new.k.shape[0], new.k.shape[0])
+        if its != b:
+            raise ValueError(f"cu_seqlens_k_new has {its} sequences, q {b}")
+        return at[1:] - at[:-1]
+    if new.k.shape[0] != b:
+        raise ValueError(f"k has {new.k.shape[0]} batches, q {b}")
+    return new.k.shape[1]
+
+
+def rotary_of(ops, q, new, d):
+    """(cos, sin, interleaved) as kernels take them, or None."""
+    if new.cos is None and new.sin is None:
+        return None
+    if new.cos is None or new.sin is None or new.k is None:
+        raise ValueError("rotary_cos and rotary_sin are needed together, and with k and v of new tokens")
+    dtype = dtype_of(ops, q, q, q)[0]
+    for name, x in (("rotary_cos", new.cos), ("rotary_sin", new.sin)):
+        if arrays.ops(x) is not ops or ops.view(x).device != ops.view(q).device:
+            raise TypeError(f"{name}: a tensor of {ops.FRAMEWORK} is needed, where q is")
+        if ops.view(x).dtype not in (dtype, "fp32"):
+            raise TypeError(f"{name} is {ops.view(x).dtype}: {dtype}, as q is, or fp32 is needed")
+        if len(x.shape) != 2 or tuple(x.shape) != tuple(new.cos.shape):
+            raise ValueError(f"{name} has shape {tuple(x.shape)}: both are (positions, rotary_dim / 2)")
+    dim = 2 * new.cos.shape[1]
+    if dim == 0 or dim % 16 or dim > d or new.cos.shape[0] == 0:
+        raise ValueError(f"rotary_dim, {dim}, must be a multiple of 16, at most head_dim, {d}, and there "
+                         "must be positions")
+    return new.cos, new.sin, new.interleaved
+
+
+def cached(ops, q, k, v, cache, new=None):
+    """Of a cache, dense or of pages; and, where new rows come, behind which of each sequence."""
     tensors = {}
     b, sq = _queries(ops, q, cache, tensors)
     check_cache(ops, q, k, v)
@@ -230,18 +284,24 @@ def cached(ops, q, k, v, cache):
     room = table.shape[1] * k.shape[1] if paged else k.shape[1]
     if not paged and not chosen and k.shape[0] != b:
         raise ValueError(f"the cache has {k.shape[0]} batches, q has {b}")
+    if new is not None and cache.seqlens is None:
+        raise ValueError("k and v of new tokens need cache_seqlens: behind which rows they come")
+    at = None
     if cache.seqlens is not None:
-        tensors["seqused_k"] = _lengths(ops, q, cache.seqlens, b, room)
+        tensors["seqused_k"] = at = _lengths(ops, q, cache.seqlens, b, room)
+    if new is not None:
+        tensors["seqused_k"] = _within(ops, "cache_seqlens, with the rows of k,", at + _check_new(
+            ops, k, v, new, b), room)
     if cache.leftpad is not None:
-        at = vector(ops, q, "cache_leftpad", cache.leftpad, b)
-        tensors["leftpad_k"] = _within(ops, "cache_leftpad", at, room)
+        tensors["leftpad_k"] = _within(ops, "cache_leftpad", vector(
+            ops, q, "cache_leftpad", cache.leftpad, b), room)
     if chosen:
-        at = vector(ops, q, "cache_batch_idx", cache.batch_idx, b)
         most = (table if paged else k).shape[0] - 1
-        tensors["cache_batch_idx"] = _within(ops, "cache_batch_idx", at, most)
+        tensors["cache_batch_idx"] = _within(ops, "cache_batch_idx", vector(
+            ops, q, "cache_batch_idx", cache.batch_idx, b), most)
     if paged:
         tensors["page_table"] = table
     sequences = Sequences(b, sq, room, tensors)
     if paged:
         _check_pages(ops, sequences, k)
-    return sequences
+    return sequences, at

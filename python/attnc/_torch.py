@@ -62,6 +62,11 @@ def empty(shape, like):
     return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
+def empty_of(shape, like, dtype):
+    """dtype: torch's own; None: that of `like`."""
+    return torch.empty(shape, dtype=dtype or like.dtype, device=like.device)
+
+
 def empty_fp32(shape, like):
     return torch.empty(shape, dtype=torch.float32, device=like.device)
 
@@ -73,6 +78,10 @@ def made(shape, dtype, likes):
 
 def zeros(shape, like):
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def zeros_like(x):
+    return torch.zeros_like(x)
 
 
 def zeros_fp32(shape, like):
@@ -122,6 +131,39 @@ def page_table(offsets, pages, most):
     at = offsets[:-1, None] + column
     found = pages.to(torch.int32)[at.clamp(max=max(0, len(pages) - 1))] if len(pages) else -torch.ones_like(at)
     return torch.where(at < offsets[1:, None], found, -1).to(torch.int32)
+
+
+def positions(first, b, sq, step):
+    """int32 [b · sq]: of row i of sequence b first[b] + step · i."""
+    row = torch.arange(sq, dtype=torch.int32, device=first.device)
+    return (first[:, None] + step * row).reshape(b * sq).contiguous()
+
+
+def positions_packed(first, offsets, total, step):
+    """The same of rows that offsets pack; rows of no sequence have any."""
+    row = torch.arange(total, dtype=torch.int32, device=first.device)
+    at = torch.searchsorted(offsets[1:], row, right=True).clamp(max=len(first) - 1)
+    return (first[at] + step * (row - offsets[at])).to(torch.int32).contiguous()
+
+
+def move_last(x, axis):
+    """A view whose last axis is that one: axis 0 of [a, b, c] makes [b, c, a]."""
+    return x.movedim(axis, -1)
+
+
+def slots(x, room, like):
+    """int32; below 0: room."""
+    x = x.to(like.device)
+    return torch.where(x < 0, room, x).to(torch.int32)
+
+
+def counted(n, like):
+    """0 … n - 1."""
+    return torch.arange(n, dtype=torch.int32, device=like.device)
+
+
+def stack(tensors):
+    return torch.stack(tensors)
 
 
 def row_counts(mask):

@@ -101,7 +101,8 @@ class Context(Shared):
     def plan(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
              schedule: Optional[Mapping[str, Any]] = None,
              strides: Optional[Mapping[str, Any]] = None, nowait: bool = False,
-             stream: int = 0, mean_lengths: Optional[Tuple[int, int]] = None) -> Plan:
+             stream: int = 0, mean_lengths: Optional[Tuple[int, int]] = None,
+             op: str = "fwd") -> Plan:
         """A kernel for `spec`, loaded on device `device`: found in a cache, or compiled.
 
         sizes: hints for the choice of a schedule, and the values of what the spec
@@ -110,11 +111,12 @@ class Context(Shared):
         CUstream that the plan is for, as an integer: while it is being captured, a plan that
         is not loaded is NotPreparedError, and nothing is compiled.  mean_lengths: queries and
         keys of a sequence in the mean, where sequences have lengths of their own; None: as
-        total_q and total_k say, else a quarter of the longest's is assumed.
+        total_q and total_k say, else a quarter of the longest's is assumed.  op: "fwd", "append" or
+        "merge", what of the spec is computed.
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()
-        asked = problem(spec, sizes, device, strides, nowait, stream, mean_lengths)
+        asked = problem(spec, sizes, device, strides, nowait, stream, mean_lengths, op)
         if schedule is None:
             status = lib.attnc_plan_get(self._handle, spec._handle, asked, C.byref(handle),
                                         error)
@@ -122,28 +124,29 @@ class Context(Shared):
             status = lib.attnc_plan_get_with(self._handle, spec._handle, asked,
                                              make_schedule(schedule), C.byref(handle), error)
         _check(status, error)
-        return Plan(self, spec, handle, device)
+        return Plan(self, spec, handle, device, op)
 
     def prepare(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
                 schedule: Optional[Mapping[str, Any]] = None,
                 strides: Optional[Mapping[str, Any]] = None,
-                mean_lengths: Optional[Tuple[int, int]] = None) -> None:
+                mean_lengths: Optional[Tuple[int, int]] = None, op: str = "fwd") -> None:
         """plan() for later: what it would answer is loaded, and kept as long as the context,
         so that the same request finds it, while a stream is captured too."""
         spec, error = load_spec(spec), _lib.Error()
         _check(_lib.library().attnc_prepare(
             self._handle, spec._handle,
-            problem(spec, sizes, device, strides, mean_lengths=mean_lengths),
+            problem(spec, sizes, device, strides, mean_lengths=mean_lengths, op=op),
             None if schedule is None else make_schedule(schedule), error), error)
 
     def explain_key(self, spec: SpecLike, sizes: SizesLike, *, device: int = 0,
                     schedule: Optional[Mapping[str, Any]] = None,
-                    mean_lengths: Optional[Tuple[int, int]] = None) -> Dict[str, Any]:
+                    mean_lengths: Optional[Tuple[int, int]] = None,
+                    op: str = "fwd") -> Dict[str, Any]:
         """The key of the cache entry, and the fields it is the hash of; the schedule, its
         source, and the lengths that were assumed for it."""
         out, error = C.c_void_p(), _lib.Error()
         spec = load_spec(spec)  # which has to live for the call
         _check(_lib.library().attnc_key_explain(
-            self._handle, spec._handle, problem(spec, sizes, device, mean_lengths=mean_lengths),
+            self._handle, spec._handle, problem(spec, sizes, device, mean_lengths=mean_lengths, op=op),
             make_schedule(schedule), C.byref(out), error), error)
         return json.loads(taken_text(out))

@@ -9,11 +9,14 @@ is padded with zeros.
 
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
-from ._flash import (Options, attend, check_shapes, direct, dtype_of, keep_direct, ops_of,
-                     prepared, result_of, scale_of, set_context, slopes_of, softcap_of, truth,
-                     usable, whole, window_of)
-from ._sequences import Cache, cached, group_of, packed, packed_over_pages
-from .peers import APPEND, drop_in, refuse
+from . import arrays
+from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth,
+                         whole, window_of)
+from ._flash import Options, attend, direct, keep_direct, prepared, result_of, set_context, usable
+from ._ops import append, merged, rotate
+from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
+                         vector)
+from .peers import drop_in, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
 
@@ -153,6 +156,20 @@ def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
 # ---- a cache, dense or of pages ----
 
 
+def append_and_rotate(ops, q, cache, new, sequences, at, rotary, first, step):
+    """Writes the new rows into the cache; returns q, turned where keys are."""
+    tensors = sequences.tensors
+    where = {n: tensors[n] for n in ("page_table", "cache_batch_idx") if n in tensors}
+    rows = tuple(usable(ops, x) for x in (new.k, new.v))
+    packed_by = None if new.cu_seqlens is None else ops.contiguous(new.cu_seqlens)
+    append(ops, cache, rows, at, where, packed_by, rotary and (*rotary, None if first is at else first))
+    if not rotary:
+        return q
+    places = ops.positions(first, *q.shape[:2], step) if len(q.shape) == 4 else ops.positions_packed(
+        first, tensors["cu_seqlens_q"], q.shape[0], step)
+    return rotate(ops, q, *rotary, places)
+
+
 @drop_in
 def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None,
                             cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None,
@@ -160,7 +177,7 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
                             window_size=(-1, -1), softcap=0.0, rotary_interleaved=True,
                             alibi_slopes=None, num_splits=0, return_softmax_lse=False, *,
                             page_table=None, cu_seqlens_q=None, max_seqlen_q=None, attention_chunk=0,
-                            pack_gqa=None):
+                            pack_gqa=None, cu_seqlens_k_new=None, rotary_seqlens=None):
     """flash_attn_func of q (b, sq, h, d) and the keys and values that a cache has of each sequence.
 
     k_cache, v_cache: (b, sk, hk, d); with cache_batch_idx, int32 (b,), batches of (bc, sk, hk, d).
@@ -176,21 +193,31 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     q's shape; with return_softmax_lse (out, softmax_lse), fp32 (b, h, sq) or (h, total_q), +inf for
     a row that sees no key.
 
-    k, v and rotary_cos, rotary_sin (of new tokens) raise NotImplementedError, and num_splits above 1;
-    rotary_interleaved is theirs.  A cache is taken as it lies, and rows that lie otherwise than kernels
-    take them raise ValueError; but one of a head_dim that is no multiple of 8 is copied in each call, whole,
-    with zeros behind its rows, as FlashAttention copies it.  Nothing waits for a GPU: what lengths and
-    pages there are is not looked at.
+    k, v: (b, s_new, hk, d), new tokens, written into the cache, in place, behind the cache_seqlens rows that
+    it has; with cu_seqlens_k_new (total_new, hk, d).  rotary_cos, rotary_sin: (positions, rotary_dim / 2),
+    of q's dtype or fp32: new keys come turned, the first at position cache_seqlens, or rotary_seqlens, int32
+    (b,); so do queries, with causal or a window one position after the other, else all at the first.
+    rotary_interleaved: pairs are elements 2i and 2i + 1, else i and i + rotary_dim / 2.  A call is then
+    two launches, or three.
+
+    num_splits above 1 raises NotImplementedError.  A cache is taken as it lies, and rows that lie otherwise
+    than kernels take them raise ValueError; but one of a head_dim that is no multiple of 8 is copied in each
+    call, whole, with zeros behind its rows, as FlashAttention copies it.  Nothing waits for a GPU: what
+    lengths and pages there are is not looked at.
     """
-    if k is not None or v is not None:
-        raise NotImplementedError(f"k and v of new tokens are not supported: {APPEND}")
-    refuse(rotary_cos=rotary_cos, rotary_sin=rotary_sin, num_splits=num_splits)
+    refuse(num_splits=num_splits)
     if block_table is not None and page_table is not None:
         raise TypeError("block_table and page_table are one: give either")
     ops = ops_of(q, k_cache, v_cache)
-    sequences = cached(ops, q, k_cache, v_cache, Cache(
+    new = New(k, v, cu_seqlens_k_new, rotary_cos, rotary_sin,
+              truth("rotary_interleaved", rotary_interleaved), rotary_seqlens)
+    rotary = rotary_of(ops, q, new, q.shape[-1])
+    if k is None and (v is not None or cu_seqlens_k_new is not None or rotary_seqlens is not None):
+        raise ValueError("v, cu_seqlens_k_new and rotary_seqlens are of new tokens, and need k")
+    sequences, at = cached(ops, q, k_cache, v_cache, Cache(
         cache_seqlens, cache_batch_idx, cache_leftpad,
-        page_table if block_table is None else block_table, cu_seqlens_q, max_seqlen_q))
+        page_table if block_table is None else block_table, cu_seqlens_q, max_seqlen_q),
+        None if k is None else new)
     causal, chunk = truth("causal", causal), whole("attention_chunk", attention_chunk)
     packs = None if pack_gqa is None else truth("pack_gqa", pack_gqa)
     if chunk < 0:
@@ -202,8 +229,46 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
                       sequences.lengths(), "page_table" in sequences.tensors, chunk=chunk,
                       group=group_of(q, k_cache, sequences.sq, packs))
     dtype_of(ops, q, k_cache, v_cache)
-    head_dim = v_cache.shape[-1]
+    given, head_dim = (k_cache, v_cache), v_cache.shape[-1]
     q, k_cache, v_cache = (usable(ops, x) for x in (q, k_cache, v_cache))
+    if k is not None:
+        first = at if rotary_seqlens is None else vector(ops, q, "rotary_seqlens", rotary_seqlens, sequences.b)
+        step = bool(causal or options.window != (-1, -1))
+        q = append_and_rotate(ops, q, (k_cache, v_cache), new, sequences, at, rotary, first, step)
     out, lse = attend(ops, q, k_cache, v_cache, options, slopes, sequences)
+    if k is not None:
+        for x, copied in zip(given, (k_cache, v_cache)):
+            if copied is not x:
+                ops.copy(x, copied[..., :x.shape[-1]])
     out = result_of(ops, out, lse, head_dim, False)
     return (out, lse) if return_softmax_lse else out
+
+
+@drop_in
+def flash_attn_combine(out_partial, lse_partial, out=None, out_dtype=None):
+    """Results over parts of the keys made one: out_partial (parts, b, sq, h, d) or (parts, total_q, h, d),
+    fp32, fp16 or bf16; lse_partial (parts, b, sq, h) or (parts, total_q, h), fp32.
+
+    Returns (out, softmax_lse), without the parts.  out: where to write; out_dtype: of a new one, as the
+    framework writes it, None: that of out_partial.  A part whose LSE is infinite has no key and counts
+    for nothing; the LSE of a row that no part has a key of is -inf.
+    """
+    ops = arrays.ops(out_partial)
+    if not ops or arrays.ops(lse_partial) is not ops:
+        raise TypeError("out_partial and lse_partial must both be tensors of torch or both arrays of numpy")
+    if len(out_partial.shape) not in (4, 5) or tuple(lse_partial.shape) != tuple(out_partial.shape[:-1]):
+        raise ValueError(f"out_partial has shape {tuple(out_partial.shape)}, lse_partial "
+                         f"{tuple(lse_partial.shape)}: (parts, batch, seqlen, heads, head_dim) without the "
+                         "last axis is needed")
+    dtypes = [ops.view(x).dtype for x in (out_partial, lse_partial)]
+    if dtypes[0] not in ("fp32", *DTYPES) or dtypes[1] != "fp32":
+        raise TypeError(f"out_partial is {dtypes[0]}, lse_partial {dtypes[1]}: fp32, fp16 or bf16, and fp32 "
+                        "are needed")
+    shape, packed_rows = tuple(out_partial.shape[1:]), len(out_partial.shape) == 4
+    if out is None:
+        out = ops.empty_of(shape, out_partial, out_dtype)
+    elif tuple(out.shape) != shape:
+        raise ValueError(f"out has shape {tuple(out.shape)}, not {shape}")
+    parts, lses = (x[:, None] if packed_rows else x for x in (out_partial, lse_partial))
+    lse = merged(ops, parts, lses.swapaxes(2, 3), out[None] if packed_rows else out, "e").swapaxes(1, 2)
+    return out, lse[0] if packed_rows else lse

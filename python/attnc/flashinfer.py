@@ -5,7 +5,9 @@ pages of them; run() looks at no number and waits for nothing.  What is FlashInf
 FlashAttention's nor attnc's own: the LSE is to base 2, [rows, heads], and -inf for a row that sees no key.
 """
 from . import arrays
-from ._flash import Options, Sequences, attend, dtype_of, ops_of, scale_of, softcap_of, truth, usable, whole
+from ._arguments import dtype_of, ops_of, scale_of, softcap_of, truth, whole
+from ._flash import Options, Sequences, attend, padding_of, usable
+from ._ops import append, merged
 from ._sequences import check_cache, group_of, into, sink_of
 from .peers import drop_in, refuse
 
@@ -63,7 +65,8 @@ class _Paged:
         else:
             self._tensors[name] = x
 
-    def _pages(self, indptr, indices, last_page_len, page_size, block_tables, seq_lens):
+    def plan_pages(self, indptr, indices, last_page_len, page_size, block_tables=None,
+                   seq_lens=None):
         """Keeps the tables; returns the most keys that a sequence has."""
         ops = arrays.ops(indptr)
         if not ops or not all(arrays.ops(x) is ops for x in (indices, last_page_len)):
@@ -87,6 +90,11 @@ class _Paged:
                    else block_tables)
         return len(counts), self._tensors["page_table"].shape[1] * page_size if self._graph else max(
             1, *lengths)
+
+    @property
+    def table(self):
+        """int32 [batch, pages]: the pages of each sequence."""
+        return self._tensors["page_table"]
 
     def _plan(self, heads, page_size, dims, causal, window_left, softcap, sm_scale, dtypes, longest):
         """What run() asks for, and checks its tensors against."""
@@ -167,7 +175,7 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
                fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv,
                q_len_per_req=q_len_per_req)
         truth("non_blocking", non_blocking)
-        b, sk = self._pages(indptr, indices, last_page_len, page_size, block_tables, seq_lens)
+        b, sk = self.plan_pages(indptr, indices, last_page_len, page_size, block_tables, seq_lens)
         q_data_type = data_type or q_data_type
         self._plan((num_qo_heads, num_kv_heads), page_size, (head_dim, head_dim), False, window_left,
                    logits_soft_cap, sm_scale,
@@ -234,7 +242,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
                token_pos_in_items_len=token_pos_in_items_len, max_item_len_ptr=max_item_len_ptr,
                fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv)
         truth("non_blocking", non_blocking)
-        b, sk = self._pages(paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, page_size,
+        b, sk = self.plan_pages(paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, page_size,
                             block_tables, seq_lens)
         ops = arrays.ops(qo_indptr)
         if ops is not arrays.ops(paged_kv_indptr):
@@ -266,3 +274,73 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
     def run_return_lse(self, q, paged_kv_cache, **more):
         """run with return_lse=True."""
         return self.run(q, paged_kv_cache, return_lse=True, **more)
+
+
+# ---- states ----
+
+
+def _states(v, s):
+    """Of [rows, sets, heads, head_dim] and [rows, sets, heads]."""
+    ops = arrays.ops(v)
+    if not ops or arrays.ops(s) is not ops:
+        raise TypeError("v and s must both be tensors of torch or both arrays of numpy")
+    if len(v.shape) != 4 or tuple(s.shape) != tuple(v.shape[:-1]):
+        raise ValueError(f"v has shape {tuple(v.shape)}, s {tuple(s.shape)}: [rows, sets, heads, head_dim] "
+                         "and [rows, sets, heads] are needed")
+    if ops.view(s).dtype != "fp32":
+        raise TypeError(f"s is {ops.view(s).dtype}: float32 is needed")
+    return ops
+
+
+@drop_in
+def merge_states(v, s):
+    """States of attention over several sets of keys made one: v [rows, sets, heads, head_dim], s
+    [rows, sets, heads], fp32, their LSEs to base 2.  Returns (v, s) of all keys, [rows, heads, head_dim]
+    and [rows, heads].  A set whose LSE is -inf has no key and counts for nothing."""
+    ops = _states(v, s)
+    out = ops.empty((v.shape[0], *v.shape[2:]), v)
+    lse = merged(ops, v.swapaxes(0, 1)[:, None], ops.move_last(s, 0)[:, None], out[None], "2")
+    return out, ops.contiguous(lse[0].swapaxes(0, 1))
+
+
+@drop_in
+def merge_state(v_a, s_a, v_b, s_b):
+    """merge_states of two: v_a, v_b [rows, heads, head_dim]; s_a, s_b [rows, heads]."""
+    ops = arrays.ops(v_a)
+    if not ops or any(arrays.ops(x) is not ops for x in (s_a, v_b, s_b)):
+        raise TypeError("states must all be tensors of torch or all arrays of numpy")
+    if tuple(v_a.shape) != tuple(v_b.shape) or tuple(s_a.shape) != tuple(s_b.shape):
+        raise ValueError(f"shapes do not agree: {tuple(v_a.shape)} and {tuple(v_b.shape)}, "
+                         f"{tuple(s_a.shape)} and {tuple(s_b.shape)}")
+    return merge_states(ops.stack((v_a, v_b)).swapaxes(0, 1), ops.stack((s_a, s_b)).swapaxes(0, 1))
+
+
+@drop_in
+def merge_state_in_place(v, s, v_other, s_other, mask=None):
+    """merge_state, written into v and s."""
+    refuse(mask=mask)
+    made = merge_state(v, s, v_other, s_other)
+    for to, x in zip((v, s), made):
+        arrays.ops(v).copy(to, x)
+
+
+@drop_in
+def append_paged_kv_cache(append_key, append_value, batch_indices, positions, paged_kv_cache, kv_indices,
+                          kv_indptr, kv_last_page_len, kv_layout="NHD"):
+    """Writes row i of append_key and append_value, [rows, heads, head_dim], into the cache as row
+    positions[i] of sequence batch_indices[i].  Its pages are read on the host, as plan() reads them."""
+    k, v = _kv_of(paged_kv_cache, kv_layout)
+    ops = ops_of(append_key, k, v)
+    for name, x in (("key", append_key), ("value", append_value)):
+        if len(x.shape) != 3 or tuple(x.shape[1:]) != tuple(k.shape[2:]):
+            raise ValueError(f"append_{name} has shape {tuple(x.shape)}: [rows, "
+                             f"{', '.join(map(str, k.shape[2:]))}] is needed")
+    dtype_of(ops, append_key, append_value, k)
+    check_cache(ops, append_key, k, v)
+    if padding_of(k):
+        raise NotImplementedError(f"head_dim={k.shape[-1]}: a multiple of 8 is needed, a cache is not copied")
+    pages = _Paged(k, "NHD", False, None, "auto", None)
+    pages.plan_pages(kv_indptr, kv_indices, kv_last_page_len, k.shape[1])
+    at, which = (ops.beside(x, k) for x in (positions, batch_indices))
+    rows = tuple(usable(ops, x)[:, None] for x in (append_key, append_value))
+    append(ops, (k, v), rows, at, dict(page_table=pages.table, cache_batch_idx=which))

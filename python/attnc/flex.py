@@ -7,7 +7,7 @@ expression.  Whose mask is a table that no expression is short enough for gives 
 """
 import json
 
-from . import _flash, arrays, blocks
+from . import _arguments, _flash, arrays, blocks
 from .errors import UsageError
 from .peers import drop_in
 from .sizes import Sizes
@@ -73,10 +73,10 @@ def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensor
               scalars=None, return_lse=False, layout="bhsd"):
     """The Spec that flex_attention computes with these arguments: its `fields` have what
     functions were traced to."""
-    ops, lengths = _flash.ops_of(q, k, v), _lengths(layout, q, k, v)
+    ops, lengths = _arguments.ops_of(q, k, v), _lengths(layout, q, k, v)
     mods, _ = _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars)
     q, v = _flash.usable(ops, q), _flash.usable(ops, v)
-    return _made(_fields(_flash.dtype_of(ops, q, k, v)[0], (q.shape[-1], v.shape[-1]), layout,
+    return _made(_fields(_arguments.dtype_of(ops, q, k, v)[0], (q.shape[-1], v.shape[-1]), layout,
                          return_lse, mods))
 
 
@@ -98,17 +98,17 @@ def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, t
     Returns out, or (out, lse) with return_lse: fp32 (b, h, sq), -inf for a row without keys.
     ExpressionError: a function does what no expression can say.
     """
-    ops, lengths = _flash.ops_of(q, k, v), _lengths(layout, q, k, v)
+    ops, lengths = _arguments.ops_of(q, k, v), _lengths(layout, q, k, v)
     mods, data = _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars)
-    dtype, device = _flash.dtype_of(ops, q, k, v)
+    dtype, device = _arguments.dtype_of(ops, q, k, v)
     wide, head_dim = v.shape[-1], q.shape[-1]
     q, k, v = (_flash.usable(ops, x) for x in (q, k, v))
     spec = _made(_fields(dtype, (q.shape[-1], v.shape[-1]), layout,
-                         _flash.truth("return_lse", return_lse), mods))
+                         _arguments.truth("return_lse", return_lse), mods))
     plan = _flash.context_of(device[0]).plan(spec, Sizes(*lengths.values()), device=device[1],
                                              stream=ops.stream(device))
     numbers = mods.get("scalars", {})
-    made = plan(q, k, v, softmax_scale=_flash.scale_of(scale, head_dim), **data, **numbers)
+    made = plan(q, k, v, softmax_scale=_arguments.scale_of(scale, head_dim), **data, **numbers)
     out, *lse = made if isinstance(made, tuple) else (made,)
     out = out if out.shape[-1] == wide else out[..., :wide]
     return (out, *lse) if lse else out

@@ -30,7 +30,7 @@ class Launch:
         made = (_lib.Tensor * len(tensors))(*tensors)
         self._args = _lib.call_args(_lib.Sizes(**sizes._asdict()), made, scalars)
         self._data = memoryview(made).cast("B").cast("Q")
-        self._at = tuple(t["slot"] * QWORDS for t in plan.spec.signature.tensors.values())
+        self._at = tuple(t["slot"] * QWORDS for t in plan.signature.tensors.values())
         n = lib.attnc_plan_state_bytes(plan._handle)
         self._state = C.create_string_buffer(n + 63)  # zeroed; used from a 64-byte boundary
         self._state_at = C.c_void_p(-(-C.addressof(self._state) // 64) * 64)
@@ -46,7 +46,7 @@ class Launch:
         v, o, and lse if the spec returns it."""
         if len(addresses) != len(self._at):
             raise errors.UsageError(f"launch: {len(addresses)} addresses for the tensors "
-                                    f"{', '.join(self.plan.spec.signature.tensors)}")
+                                    f"{', '.join(self.plan.signature.tensors)}")
         data = self._data
         for at, address in zip(self._at, addresses):
             data[at] = address

@@ -15,9 +15,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAGED = "of keys and values in pages, call {}"
 DECODE = PAGED.format("flash_attn_with_kvcache, which takes block_table and cache_seqlens")
-APPEND = ("new tokens are not appended in the call yet: write their keys and values into the cache "
-          "before it, and count them in cache_seqlens")
-MERGE = "parts of the keys are not merged yet: call flash_attn_func on all keys at once"
+APPEND = "new tokens go into a cache by flash_attn_with_kvcache, or append_paged_kv_cache"
+MERGE = "call it on each part of the keys, and merge_states on the results"
 SPARSE = "no block-sparse masks yet: causal and window_size are what a mask can be"
 LATENT = "multi-head latent attention is not supported yet: expand it to q, k and v"
 QUANTISED = "fp8 and fp4 are not supported yet: give fp16 or bf16"
@@ -34,13 +33,11 @@ PARALLEL = "context parallelism is not supported: call it on all keys"
 # name: instead
 FUNCTIONS = {
     # FlashAttention, vLLM
-    "flash_attn_combine": MERGE,
     "get_scheduler_metadata": PLANNED,
     "sparse_attn_func": SPARSE,
     "sparse_attn_varlen_func": SPARSE,
     "flash_mla_with_kvcache": LATENT,
     "get_mla_metadata": PLANNED,
-    "merge_attn_states": MERGE,
     "reshape_and_cache_flash": APPEND,
     "is_fa_version_supported": "there is one version: attnc.load_spec(…).check(target) says "
                                "what a target can do",
@@ -67,10 +64,6 @@ FUNCTIONS = {
     "BatchPODWithPagedKVCacheWrapper": PAGED.format("flash_attn_varlen_func with block_table"),
     "BlockSparseAttentionWrapper": SPARSE,
     "VariableBlockSparseAttentionWrapper": SPARSE,
-    "merge_state": MERGE,
-    "merge_state_in_place": MERGE,
-    "merge_states": MERGE,
-    "append_paged_kv_cache": APPEND,
     "append_paged_mla_kv_cache": LATENT,
     "fast_decode_plan": PLANNED,
     "cudnn_batch_decode_with_kv_cache": DECODE,
@@ -159,6 +152,7 @@ ARGUMENTS = {
     "token_pos_in_items_len": ((None, 0), ITEMS),
     "max_item_len_ptr": (NONE, ITEMS),
     "jit_args": (NONE, EXPRESSION),
+    "mask": (NONE, "merge the rows that it says, and keep the others"),
     "enable_pdl": ((None, False), PLANNED),
     "backend": ((None, "auto"), "attnc chooses the kernel by the device: leave it out"),
     # torch

@@ -22,7 +22,7 @@ from .spec import sizes_struct
 class Plan(Shared):
     """Made by Context.plan.  Immutable, may be called from many threads.
 
-    Attributes: spec, context, device (ordinal), info (dict: recipe, registers, spills, where
+    Attributes: spec, op, signature (what a call of it has), context, device (ordinal), info (dict: recipe, registers, spills, where
     the schedule came from, seconds), zeroed_bytes (the first bytes of a workspace that must be
     zero before its first launch; launches leave them so), runs_without_workspace (what it is for
     is counters alone, and launches may do without).
@@ -31,9 +31,10 @@ class Plan(Shared):
     PICKLE = ("its kernel is loaded on a device of this process; pickle its spec, and ask a "
               "context for a plan again")
 
-    def __init__(self, context, spec, handle, device):
+    def __init__(self, context, spec, handle, device, op="fwd"):
         lib = _lib.library()
         self.context, self.spec, self.device, self._handle = context, spec, device, handle
+        self.op, self.signature = op, spec.signature_of(op)
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
         self.zeroed_bytes: int = lib.attnc_plan_zeroed_bytes(handle)
@@ -52,7 +53,7 @@ class Plan(Shared):
 
     # ---- on the device ----
 
-    def prepare(self, q, k, v, o, lse=None, **more) -> Launch:
+    def prepare(self, q=None, k=None, v=None, o=None, lse=None, **more) -> Launch:
         """A Launch for tensors like these, which are on the plan's device.
 
         lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.  more: as
@@ -70,14 +71,15 @@ class Plan(Shared):
         """Tensors and numbers of a call by name."""
         for name in (n for n, x in tensors.items() if x is not None):
             self._row(name)
-        others, numbers = self.spec.signature.split(more)
+        others, numbers = self.signature.split(more)
         return {**tensors, **others}, numbers
 
     def _row(self, name):
-        row = self.spec.signature.tensors.get(name)
+        row = self.signature.tensors.get(name)
         if row is None:
-            raise errors.UsageError(f"{name}: the spec does not return it "
-                                    f"(return_{name}: true)")
+            raise errors.UsageError(
+                f"{name}: the spec does not return it (return_{name}: true)" if name in ("o", "lse") else
+                f"{name}: op {self.op} has no tensor of that name")
         return row
 
     def _views(self, tensors, stream=None):
@@ -96,7 +98,7 @@ class Plan(Shared):
         return views
 
     def _prepare(self, views, numbers=None, longest=None):
-        call = self.spec.signature
+        call = self.signature
         for name in call.tensors.keys() - views.keys():
             raise errors.UsageError(f"{name} is missing")
         sizes = call.sizes(views, longest)
@@ -109,8 +111,10 @@ class Plan(Shared):
     # ---- a call ----
 
     @uncompiled
-    def __call__(self, q, k, v, o=None, lse=None, *, stream: Optional[int] = None, **more):
-        """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.
+    def __call__(self, q=None, k=None, v=None, o=None, lse=None, *, stream: Optional[int] = None,
+                 **more):
+        """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.  Of another op its
+        tensors by name; returns what is written, k and v of append as they are given.
 
         o and lse are made, as q's framework does, where they are not given.  more: by name
         the other tensors that the call has, and its numbers, of which the spec's own are
@@ -120,11 +124,14 @@ class Plan(Shared):
         GPU this returns at once.  Host tensors run on the emulated device and are waited
         for; what the emulator finds wrong is a CheckError.
         """
-        found, device = arrays.ops(q), arrays.view(q, stream).device
         longest = take_longest(more)
         tensors, numbers = self._given(dict(q=q, k=k, v=v, o=o, lse=lse), more)
-        call = self.spec.signature
+        call = self.signature
         inputs = {n: tensors[n] for n in call.inputs if tensors.get(n) is not None}
+        if not inputs:
+            raise errors.UsageError(f"{call.inputs[0]} is missing")
+        first = next(iter(inputs.values()))
+        found, device = arrays.ops(first), arrays.view(first, stream).device
         outputs = self._outputs(inputs, tensors, longest)
         if stream is None:
             stream = found.stream(device) if found else 0
@@ -138,12 +145,12 @@ class Plan(Shared):
 
     def _aligned(self, name, x):
         """The tensor, or a copy with the rows that the kernel wants."""
-        short, found = self.spec.signature.padding(name, arrays.view(x)), arrays.ops(x)
+        short, found = self.signature.padding(name, arrays.view(x)), arrays.ops(x)
         return x if short is None or not found else found.pad_last(x, short)
 
     def _outputs(self, inputs, given, longest):
         """Every output by its name, made like the inputs where it is not given."""
-        call, like = self.spec.signature, next(iter(inputs.values()))
+        call, like = self.signature, next(iter(inputs.values()))
         wanted = {name: given.get(name) for name in call.outputs}
         if any(x is None for x in wanted.values()):
             found = arrays.ops(like)
@@ -174,7 +181,7 @@ class Plan(Shared):
     def _on_host(self, tensors, numbers, longest):
         """Copies in, launches, copies out.  Needs the emulated device: on a GPU it would
         hide transfers that cost more than the attention."""
-        driver, call = self.context.driver, self.spec.signature
+        driver, call = self.context.driver, self.signature
         if not driver.emulated:
             raise errors.UsageError("tensors on the host need the emulated device, "
                                     f"Context('emu'); this plan is of {driver.path}")

@@ -6,7 +6,15 @@ from . import _lib, errors
 from .arrays import BYTES
 from .sizes import Sizes, whole
 
-FORWARD = 0  # ATTNC_OP_FWD
+OPS = ("fwd", "append", "merge")  # ATTNC_OP_FWD …
+FORWARD = 0
+
+
+def op_of(name):
+    """The number of an op; UsageError for what is none."""
+    if name not in OPS:
+        raise errors.UsageError(f"op: {name!r} is not one of {', '.join(OPS)}")
+    return OPS.index(name)
 
 
 class Signature:
@@ -44,13 +52,14 @@ class Signature:
                     raise errors.ShapeError(f"{axis}: {known[axis]} and {n - more} do not agree",
                                             "ATTNC_ERR_SHAPE")
         self._take_longest(known, longest or {})
+        self._take_open(known)
         sizes = Sizes(**{name: known[name] for name in self.size_names})
         for name in (n for n in self.inputs if self.tensors[n].get("longer")):
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes
 
     def _take_longest(self, known, longest):
-        rows = {"sq": known.get("total_q"), "sk": known.get("total_k")}
+        rows = {"sq": known.get("total_q"), "sk": known.get("total_k"), "s_new": known.get("total_new")}
         if "max_pages" in known:
             rows["sk"] = known["max_pages"] * known["page_size"]
         for name, total in rows.items():
@@ -60,6 +69,12 @@ class Signature:
             elif given is not None and given != known[name]:
                 raise errors.ShapeError(f"{name} is {known[name]} by the shapes, not {given}",
                                         "ATTNC_ERR_SHAPE")
+
+    def _take_open(self, known):
+        """Sizes that every call has, and no tensor of this one."""
+        for name, other in (("h", "hk"), ("hk", "h"), ("sq", None), ("sk", None)):
+            if name in self.size_names:
+                known.setdefault(name, known.get(other, 1))
 
     def _check_table(self, name, shape, due):
         for axis, n, least in zip(self.tensors[name]["shape"], shape, due):
@@ -146,8 +161,8 @@ def _size_of(axis):
 
 
 def take_longest(more):
-    """Takes sq and sk out of what a call is given by name."""
-    return {name: more.pop(name) for name in ("sq", "sk") if name in more}
+    """Takes sq, sk and s_new out of what a call is given by name."""
+    return {name: more.pop(name) for name in ("sq", "sk", "s_new") if name in more}
 
 
 def _listed(axes):

@@ -1,7 +1,7 @@
 """Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys; of packed
 sequences total_q and total_k rows besides, bc batches of a cache; of a paged one pages of page_size
-rows, max_pages of a sequence.  num_splits and max_items choose how keys are split; 0: by the
-kernel's rule."""
+rows, max_pages of a sequence.  Of op append s_new and total_new new keys and rotary_len positions, of op
+merge parts.  num_splits and max_items choose how keys are split; 0: by the kernel's rule."""
 import operator
 import re
 from typing import Mapping, NamedTuple, Union
@@ -54,7 +54,8 @@ SizesLike = Union[Sizes, str, Mapping[str, int]]
 
 def parse(notation):
     """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256;
-    total_q300, total_k300, bc8, pages9, page_size16 and max_pages3 are words too."""
+    total_q300, total_k300, bc8, pages9, page_size16, max_pages3, s_new2, total_new9, rotary_len64 and
+    parts4 are words too."""
     seen = {}
     for word in notation.split():
         m = WORD.match(word)

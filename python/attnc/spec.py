@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 
 from . import _lib, errors
 from .copies import Shared
-from .signature import FORWARD, Signature
+from .signature import Signature, op_of
 from .sizes import Sizes, SizesLike, sizes as make_sizes, whole
 
 
@@ -75,7 +75,15 @@ class Spec:
         self.hash: str = self.fields["hash"]
         self.canonical: str = self.fields["canonical"]
         self.why: str = _lib.decode(lib.attnc_spec_why(handle))
-        self.signature = Signature(_lib.decode(lib.attnc_spec_signature(handle, FORWARD)))
+        self._signatures: Dict[str, Signature] = {}
+        self.signature = self.signature_of("fwd")
+
+    def signature_of(self, op: str) -> Signature:
+        """The tensors and numbers of a call: "fwd", "append" or "merge"."""
+        if op not in self._signatures:
+            said = _lib.library().attnc_spec_signature(self._handle, op_of(op))
+            self._signatures[op] = Signature(_lib.decode(said))
+        return self._signatures[op]
 
     @classmethod
     def from_text(cls, text: str, name: str = "<text>") -> "Spec":
@@ -123,7 +131,7 @@ def load_spec(source: SpecLike) -> Spec:
 
 
 def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False,
-            stream=0, mean_lengths=None):
+            stream=0, mean_lengths=None, op="fwd"):
     """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
     (b, h, s, d) in elements, …} for specs that specialise them; stream: the CUstream that
     the plan is for, as an integer, 0: of none in particular; mean_lengths: (queries, keys) of a
@@ -131,15 +139,16 @@ def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=
     at = 0 if device is None else whole("device", device) + 1  # the C field counts from 1
     if device is not None and not 0 < at < 2 ** 31:
         raise errors.UsageError(f"there is no device {device}")
-    tensors = (_lib.Tensor * spec.signature.slots)()
+    call = spec.signature_of(op)
+    tensors = (_lib.Tensor * call.slots)()
     for name, values in (strides or {}).items():
-        if name not in spec.signature.tensors:
+        if name not in call.tensors:
             raise errors.UsageError(f"strides: no tensor is called {name!r}")
         for i, value in enumerate(values):
             if not -2 ** 63 <= whole(f"strides of {name}", value) < 2 ** 63:
                 raise errors.UsageError(f"strides of {name}: {value} does not fit 64 bits")
-            tensors[spec.signature.tensors[name]["slot"]].stride[i] = value
-    p = _lib.Problem(op=FORWARD, device=at, flags=_lib.NOWAIT if nowait else 0,
+            tensors[call.tensors[name]["slot"]].stride[i] = value
+    p = _lib.Problem(op=op_of(op), device=at, flags=_lib.NOWAIT if nowait else 0,
                      tensors=tensors, tensor_size=C.sizeof(_lib.Tensor),
                      n_tensors=len(tensors), stream=stream)
     if mean_lengths is not None:

@@ -1,16 +1,18 @@
-"""flash_attn_varlen_func in the order and with the arguments of vLLM's fork of FlashAttention.
+"""flash_attn_varlen_func in the order and with the arguments of vLLM's fork of FlashAttention, and what
+its backend calls beside it.
 
-    from attnc.vllm import flash_attn_varlen_func
+    from attnc.vllm import flash_attn_varlen_func, merge_attn_states, reshape_and_cache_flash
 
 A backend calls it once a layer for prompts and single tokens together.  fa_version says whose LSE a row
 without keys has: FlashAttention-2's +inf, FlashAttention-3's -inf; the kernel is attnc's choice.
 """
-from ._flash import (Options, attend, dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth, usable,
-                     whole, window_of)
-from ._sequences import group_of, into, packed, packed_over_pages, sink_of
+from ._arguments import dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth, whole, window_of
+from ._flash import Options, attend, padding_of, usable
+from ._ops import append, merged
+from ._sequences import check_cache, group_of, into, packed, packed_over_pages, sink_of
 from .peers import drop_in, refuse
 
-__all__ = ["flash_attn_varlen_func"]
+__all__ = ["flash_attn_varlen_func", "merge_attn_states", "reshape_and_cache_flash"]
 
 
 @drop_in
@@ -65,3 +67,39 @@ def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu
     out, lse = into(ops, out, head_dim, lambda to: attend(
         ops, q, k, v, options, slopes, sequences, out=to, sink=sink, plus_inf=fa_version == 2))
     return (out, lse) if want else out
+
+
+@drop_in
+def merge_attn_states(output, prefix_output, prefix_lse, suffix_output, suffix_lse, output_lse=None):
+    """Two results made one, (rows, h, d) with LSEs (h, rows), into `output` and output_lse."""
+    ops = ops_of(output, prefix_output, suffix_output)
+    parts, lses = ops.stack((prefix_output, suffix_output)), ops.stack((prefix_lse, suffix_lse))
+    if tuple(output.shape) != tuple(parts.shape[1:]) or tuple(lses.shape[1:]) != (
+            output.shape[1], output.shape[0]):
+        raise ValueError(f"shapes do not agree: output {tuple(output.shape)}, its parts "
+                         f"{tuple(parts.shape[1:])}, LSEs {tuple(lses.shape[1:])}")
+    lse = merged(ops, parts[:, None], lses[:, None], output[None], "e")
+    if output_lse is not None:
+        ops.copy(output_lse, lse[0])
+
+
+@drop_in
+def reshape_and_cache_flash(key, value, key_cache, value_cache, slot_mapping, kv_cache_dtype="auto",
+                            k_scale=None, v_scale=None):
+    """Writes row i of key and value, (rows, hk, d), into row slot_mapping[i] of the pages of the caches,
+    (pages, page_size, hk, d), counted through; a slot below 0 is none.  k_scale and v_scale are of quantised caches alone."""
+    if kv_cache_dtype != "auto":
+        raise NotImplementedError(f"kv_cache_dtype={kv_cache_dtype!r} is not supported: \"auto\" is, the "
+                                  "type of key")
+    ops = ops_of(key, key_cache, value_cache)
+    dtype_of(ops, key, value, key_cache)
+    check_cache(ops, key, key_cache, value_cache)
+    if padding_of(key_cache):
+        raise NotImplementedError("a cache is not copied: a head_dim that is a multiple of 8 is needed")
+    n, (pages, size) = slot_mapping.shape[0], key_cache.shape[:2]
+    if len(key.shape) != 3 or key.shape[0] < n or tuple(key.shape) != tuple(value.shape):
+        raise ValueError(f"key has shape {tuple(key.shape)}, value {tuple(value.shape)}, for {n} slots")
+    slots = ops.slots(slot_mapping, pages * size, key)
+    rows = tuple(usable(ops, x[:n])[:, None] for x in (key, value))
+    where = dict(page_table=ops.counted(pages, key)[None], cache_batch_idx=ops.int32s(n, 0, key))
+    append(ops, (key_cache, value_cache), rows, slots, where)

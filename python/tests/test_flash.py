@@ -37,7 +37,8 @@ SIGNATURES = {
         "cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None, block_table=None, "
         "softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, "
         "rotary_interleaved=True, alibi_slopes=None, num_splits=0, return_softmax_lse=False, *, "
-        "page_table=None, cu_seqlens_q=None, max_seqlen_q=None, attention_chunk=0, pack_gqa=None)",
+        "page_table=None, cu_seqlens_q=None, max_seqlen_q=None, attention_chunk=0, pack_gqa=None, "
+        "cu_seqlens_k_new=None, rotary_seqlens=None)",
     "flash_attn_varlen_kvpacked_func": f"(q, kv, {CU}, {TAIL})",
     "flash_attn_varlen_qkvpacked_func": f"(qkv, cu_seqlens, max_seqlen, {TAIL})",
 }
@@ -226,7 +227,7 @@ class Functions(common.Case):
 
     def test_functions_of_others(self):
         """They can be imported; a call is refused with what to do instead."""
-        from attnc import BatchAttention, append_paged_kv_cache
+        from attnc import BatchAttention, append_paged_mla_kv_cache
         self.assertGreater(len(peers.FUNCTIONS), 30)
         for name in peers.FUNCTIONS:
             function = getattr(attnc, name)
@@ -234,7 +235,7 @@ class Functions(common.Case):
             self.raises(NotImplementedError, name, getattr(attnc.flash, name))
             self.raises(NotImplementedError, f"{name} is not supported: .{{20}}", function, self.q,
                         causal=True)
-        self.raises(NotImplementedError, "new tokens", append_paged_kv_cache)
+        self.raises(NotImplementedError, "latent", append_paged_mla_kv_cache)
         self.raises(NotImplementedError, "pages", BatchAttention, "NHD")
         self.raises(AttributeError, "no attribute 'flash_attn'", getattr, attnc, "flash_attn")
 

@@ -10,7 +10,7 @@ import unittest
 
 import common
 import attnc
-from attnc import _lib, errors
+from attnc import _lib, errors, signature
 
 INCLUDE = os.path.join(common.SOURCE, "include")
 
@@ -56,13 +56,18 @@ class Tables(common.Case):
         field = attnc.schema()["properties"]["seqlens"]
         apart = ["cu_seqlens_k"]  # with page_table
         fields["seqlens"] = [n for n in field["items"]["enum"] if n not in apart]
-        call = attnc.load_spec({**common.CAUSAL, **fields}).signature
-        for table, rows in (("TENSOR", call.tensors), ("SCALAR", call.scalars)):
+        spec, tensors = attnc.load_spec({**common.CAUSAL, **fields, "rope": {"dim": 16}}), {}
+        for op in signature.OPS:
+            tensors.update(spec.signature_of(op).tensors)
+        tensors = dict(sorted(tensors.items(), key=lambda x: x[1]["slot"]))
+        for table, rows in (("TENSOR", tensors), ("SCALAR", spec.signature.scalars)):
             text = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",
                              header("attnc_rt.h")).group(1)
             named = re.findall(r'X\(\w+, "(\w+)"', text)
             self.assertEqual([n for n in named if n not in apart], list(rows))
             self.assertEqual([named[row["slot"]] for row in rows.values()], list(rows))
+        ops = re.search(r"#define ATTNC_OP_TABLE\(X\)((?:.*\\\n)*.*)", header("attnc_rt.h")).group(1)
+        self.assertEqual(tuple(re.findall(r'X\(\w+, "(\w+)"', ops)), signature.OPS)
         sizes = re.findall(r'X\(\w+, (\w+),[\s\\]*"', re.search(
             r"#define ATTNC_SIZE_TABLE\(X\)((?:.*\\\n)*.*)", header("attnc_rt.h")).group(1))
         self.assertEqual(sizes, list(attnc.Sizes._fields))

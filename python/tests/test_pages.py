@@ -140,8 +140,14 @@ class Pages(common.Case):
         good = dict(cache_seqlens=i32(*LENGTHS), block_table=table)
         call = attnc.flash_attn_with_kvcache
         for kind, why, wrong in (
-                (NotImplementedError, "k and v of new tokens", {"k": k, "v": v}),
-                (NotImplementedError, "rotary_cos", {"rotary_cos": k}),
+                (ValueError, "v, cu_seqlens_k_new and rotary_seqlens", {"v": v}),
+                (ValueError, "needed together, of 4 axes", {"k": self.q[..., :2, :]}),
+                (ValueError, "new keys have shape", {"k": self.q, "v": self.q}),
+                (ValueError, "needed together, and with k and v", {"rotary_cos": k}),
+                (ValueError, "need cache_seqlens", {"k": self.q[..., :2, :], "v": self.q[..., :2, :],
+                                                    "cache_seqlens": None}),
+                (ValueError, "with the rows of k, has a number", {
+                    "k": self.q[..., :2, :], "v": self.q[..., :2, :], "cache_seqlens": 110}),
                 (NotImplementedError, "num_splits=4", {"num_splits": 4}),
                 (NotImplementedError, "qv", {"qv": k}),
                 (TypeError, "block_table and page_table are one", {"page_table": table}),

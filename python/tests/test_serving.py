@@ -178,6 +178,156 @@ class Serving(test_pages.Pages):
                 (ValueError, "sinks of shape", dict(seqused_k=used, block_table=table, s_aux=used))):
             self.raises(kind, why, call, q, k, v, 5, at, 96, **wrong)
 
+    def turned(self, x, cos, sin, interleaved, at):
+        """x [s, h, d], row i at position at[i]."""
+        out, x = oracle.wide(x), oracle.wide(x)
+        n = cos.shape[1]
+        first, second = (slice(0, 2 * n, 2), slice(1, 2 * n, 2)) if interleaved else (
+            slice(0, n), slice(n, 2 * n))
+        c, s = (oracle.wide(y)[at][:, None] for y in (cos, sin))
+        out[..., first] = x[..., first] * c - x[..., second] * s
+        out[..., second] = x[..., second] * c + x[..., first] * s
+        return out.astype(np.float16)
+
+    def test_append(self):
+        """New tokens of pages and of a dense cache, with and without embedding, packed and not; rows that
+        are nobody's keep what they held."""
+        used, new = i32(40, 17, 0, 30), 3
+        angle = self.rng.random((96, 16))
+        cos, sin = np.cos(angle).astype(np.float16), np.sin(angle).astype(np.float16)
+        positions = i32(7, 0, 90, 3)
+        for paged, causal, rotary, more in (
+                (True, True, True, {}), (True, False, True, dict(rotary_interleaved=False)),
+                (False, True, True, dict(rotary_seqlens=positions)), (False, False, False, {}),
+                (True, True, False, dict(packed=True)), (True, True, True, dict(packed=True))):
+            more, packed = dict(more), more.get("packed")
+            more.pop("packed", None)
+            k, v = (oracle.normal(self.rng, "fp16", *((9, 16) if paged else (4, 48)), HEADS[1], DIM)
+                    for _ in "kv")
+            table = np.int32([[3, 7, 0], [5, 2, 9], [1, 9, 9], [8, 6, 4]]) if paged else None
+            q, k_new, v_new = (oracle.normal(self.rng, "fp16", 4, new, h, DIM)
+                               for h in (HEADS[0], HEADS[1], HEADS[1]))
+            tables = dict(rotary_cos=cos, rotary_sin=sin) if rotary else {}
+            at = i32(*range(0, 4 * new + 1, new))
+            rows = (lambda x: x.reshape(-1, *x.shape[2:])) if packed else (lambda x: x)
+            if packed:
+                more.update(cu_seqlens_q=at, max_seqlen_q=new, cu_seqlens_k_new=at)
+            caches = k.copy(), v.copy()
+            out = attnc.flash_attn_with_kvcache(
+                rows(q), *caches, rows(k_new), rows(v_new), cache_seqlens=used, block_table=table,
+                causal=causal, **tables, **more).reshape(q.shape)
+            wanted = k.copy(), v.copy()
+            for i, n in enumerate(used):
+                first = more.get("rotary_seqlens", used)[i]
+                places = first + np.arange(new)
+                its_q, its_k = q[i], k_new[i]
+                if rotary:
+                    how = cos, sin, more.get("rotary_interleaved", True)
+                    its_k = self.turned(its_k, *how, places)
+                    its_q = self.turned(its_q, *how, places if causal else places * 0 + first)
+                for to, x in zip(wanted, (its_k, v_new[i])):
+                    for row in range(new):
+                        to[(table[i, (n + row) // 16], (n + row) % 16) if paged else (i, n + row)] = x[row]
+                keys = [np.concatenate([x[p] for p in table[i, :-(-(n + new) // 16)]]) if paged else x[i]
+                        for x in wanted]
+                oracle.check(self, out[i:i + 1], its_q[None], *(x[None, :n + new] for x in keys), SCALE,
+                             causal, (-1, -1), what=str((paged, causal, rotary, more, i)))
+            np.testing.assert_array_equal(caches[1], wanted[1])
+            np.testing.assert_allclose(caches[0].astype(float), wanted[0].astype(float), atol=2e-3)
+        odd = [x[..., :59].copy() for x in (k, v)]
+        attnc.flash_attn_with_kvcache(q[..., :59], *odd, k_new[..., :59], v_new[..., :59],
+                                      cache_seqlens=used, block_table=table)
+        np.testing.assert_array_equal(odd[1], wanted[1][..., :59])
+
+    def test_append_refused(self):
+        k, v = (np.zeros((4, 48, 2, DIM), np.float16) for _ in "kv")
+        new, cos = np.zeros((4, 3, 2, DIM), np.float16), np.zeros((8, 16), np.float16)
+        for kind, why, wrong in (
+                (ValueError, r"rotary_dim, 24, must be", dict(rotary_cos=cos[:, :12], rotary_sin=cos[:, :12])),
+                (ValueError, "rotary_sin has shape", dict(rotary_cos=cos, rotary_sin=cos[:4])),
+                (TypeError, "rotary_cos is i32", dict(rotary_cos=cos.astype(np.int32), rotary_sin=cos)),
+                (ValueError, "needed together, and with", dict(rotary_cos=cos)),
+                (ValueError, "cu_seqlens_k_new has 2 sequences, q 4", dict(
+                    k=new[0], v=new[0], cu_seqlens_k_new=i32(0, 1, 3))),
+                (ValueError, "k has 2 batches, q 4", dict(k=new[:2], v=new[:2])),
+                (TypeError, "same dtype", dict(k=new.view(np.uint16), v=new))):
+            self.raises(kind, why, attnc.flash_attn_with_kvcache, self.q, k, v,
+                        **{**dict(k=new, v=new, cache_seqlens=3), **wrong})
+
+    def test_writers(self):
+        """FlashInfer's and vLLM's ways to write rows of a cache."""
+        table = np.int32([[3, 7, 0], [5, -1, -1]])
+        rows = [oracle.normal(self.rng, "fp16", 5, HEADS[1], DIM) for _ in "kv"]
+        batch, at = i32(0, 1, 0, 0, 1), i32(0, 15, 17, 40, 3)
+        for layout in ("NHD", "HND"):
+            cache = oracle.normal(self.rng, "fp16", 9, 2, SIZE, HEADS[1], DIM)
+            wanted = cache.copy()
+            for i, (b, row) in enumerate(zip(batch, at)):
+                for x in (0, 1):
+                    wanted[table[b, row // SIZE], x, row % SIZE] = rows[x][i]
+            if layout == "HND":
+                cache, wanted = (np.ascontiguousarray(x.swapaxes(2, 3)) for x in (cache, wanted))
+            attnc.append_paged_kv_cache(*rows, batch, at, cache, i32(3, 7, 0, 5), i32(0, 3, 4), i32(9, 16),
+                                        layout)
+            np.testing.assert_array_equal(cache, wanted)
+        k, v = (oracle.normal(self.rng, "fp16", 9, SIZE, HEADS[1], DIM) for _ in "kv")
+        slots = np.array([3 * 16 + 2, -1, 8 * 16 + 15, 0], np.int64)
+        wanted = [x.copy() for x in (k, v)]
+        for to, x in zip(wanted, rows):
+            for i, slot in enumerate(slots):
+                if slot >= 0:
+                    to[slot // 16, slot % 16] = x[i]
+        attnc.vllm.reshape_and_cache_flash(*rows, k, v, slots, "auto", 1.0, 1.0)
+        np.testing.assert_array_equal([k, v], wanted)
+        self.raises(NotImplementedError, "kv_cache_dtype='fp8'", attnc.vllm.reshape_and_cache_flash, *rows,
+                    k, v, slots, "fp8")
+
+    def test_merged(self):
+        """Attention over parts of the keys, merged, is attention over all; parts without a key too."""
+        q, k, v = (oracle.normal(self.rng, "fp16", 2, n, h, 40) for n, h in ((5, 4), (60, 2), (60, 2)))
+        cuts = ((0, 20), (20, 20), (20, 60))
+        parts = [attnc.flash_attn_func(q, k[:, a:b], v[:, a:b], return_attn_probs=True)[:2]
+                 for a, b in cuts]
+        outs, lses = np.stack([o for o, _ in parts]), np.stack([x.swapaxes(1, 2) for _, x in parts])
+        self.assertTrue(np.isposinf(lses[1]).all())
+        outs[1] = np.nan
+        whole, all_lse, _ = attnc.flash_attn_func(q, k, v, return_attn_probs=True)
+        out, lse = attnc.flash_attn_combine(outs, lses)
+        self.assertEqual((out.dtype, out.shape, lse.shape), (np.float16, q.shape, q.shape[:3]))
+        np.testing.assert_allclose(lse.swapaxes(1, 2), all_lse, atol=1e-3)
+        np.testing.assert_allclose(out.astype(float), whole.astype(float), atol=2e-3)
+        wide, _ = attnc.flash_attn_combine(outs.astype(np.float32), lses)
+        self.assertEqual(wide.dtype, np.float32)
+        kept = np.zeros_like(q)
+        self.assertIs(attnc.flash_attn_combine(outs.astype(np.float32), lses, out=kept)[0], kept)
+        made = attnc.flash_attn_combine(outs.astype(np.float32), lses, out_dtype=np.float16)[0]
+        np.testing.assert_array_equal(made, kept)
+        rows, its = attnc.flash_attn_combine(outs[:, 0], lses[:, 0])
+        np.testing.assert_array_equal(rows, out[0])
+        np.testing.assert_array_equal(its, lse[0])
+        sets, two = outs[:, 0].swapaxes(0, 1), lses[:, 0].swapaxes(0, 1) / np.float32(np.log(2))
+        two[:, 1] = -np.inf
+        o, s = attnc.merge_states(sets, two)
+        np.testing.assert_allclose(o.astype(float), whole[0].astype(float), atol=2e-3)
+        np.testing.assert_allclose(s * np.log(2), all_lse[0].T, atol=1e-3)
+        pair = attnc.merge_state(sets[:, 0], two[:, 0], sets[:, 2], two[:, 2])
+        np.testing.assert_array_equal(pair[0], o)
+        into = sets[:, 0].copy(), two[:, 0].copy()
+        attnc.merge_state_in_place(*into, sets[:, 2], two[:, 2])
+        np.testing.assert_array_equal(into[0], o)
+        np.testing.assert_array_equal(into[1], pair[1])
+        rows, its = np.zeros_like(o), np.zeros((4, 5), np.float32)
+        attnc.vllm.merge_attn_states(rows, sets[:, 0], lses[0, 0].T, sets[:, 2], lses[2, 0].T, its)
+        np.testing.assert_array_equal(rows, o)
+        np.testing.assert_allclose(its, all_lse[0], atol=1e-3)
+        nothing, its = attnc.merge_states(sets[:, 1:2], two[:, 1:2])
+        self.assertTrue((nothing == 0).all() and np.isneginf(its).all())
+        for kind, why, args in (
+                (TypeError, "float32 is needed", (sets, two.astype(np.float64))),
+                (ValueError, r"\[rows, sets, heads\]", (sets, two[:1]))):
+            self.raises(kind, why, attnc.merge_states, *args)
+        self.raises(ValueError, "without the last axis", attnc.flash_attn_combine, outs, lses[1:])
+
     def test_cache_of_flash_attention_3(self):
         """A head_dim of v of its own, chunks, heads of a key head in a block or not."""
         k, v, table = self.cache(SIZE)

@@ -151,21 +151,26 @@ class Specs(common.Case):
 
 class SizesTest(common.Case):
     def test_notation(self):
-        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024) + (0,) * 6)
-        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256) + (0,) * 6)
-        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3) + (0,) * 6)
-        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5) + (0,) * 6)
+        none = (0,) * (len(sizes.Sizes._fields) - 5)
+        self.assertEqual(sizes.sizes("b2 h8/2 sq128 sk1024"), (2, 8, 2, 128, 1024) + none)
+        self.assertEqual(sizes.sizes("b1 h4 s256"), (1, 4, 4, 256, 256) + none)
+        self.assertEqual(sizes.sizes(dict(b=1, h=4, sq=3)), (1, 4, 4, 3, 3) + none)
+        self.assertEqual(sizes.sizes(str(sizes.sizes("b2 h8/2 s5"))), (2, 8, 2, 5, 5) + none)
         packed = sizes.sizes("b2 h8/2 s5 total_q7 total_k9 bc4")
-        self.assertEqual(packed, (2, 8, 2, 5, 5, 7, 9, 4, 0, 0, 0))
+        self.assertEqual(packed, (2, 8, 2, 5, 5, 7, 9, 4) + none[3:])
         self.assertEqual(sizes.sizes(str(packed)), packed)
         paged = sizes.sizes("b2 h8/2 s5 pages7 page_size16 max_pages3")
-        self.assertEqual(paged, (2, 8, 2, 5, 5, 0, 0, 0, 7, 16, 3))
+        self.assertEqual(paged, (2, 8, 2, 5, 5, 0, 0, 0, 7, 16, 3) + none[6:])
         self.assertEqual(sizes.sizes(str(paged)), paged)
+
+        others = sizes.sizes("b2 h8/2 s5 s_new2 total_new9 rotary_len64 parts4")
+        self.assertEqual([others.s_new, others.total_new, others.rotary_len, others.parts], [2, 9, 64, 4])
+        self.assertEqual(sizes.sizes(str(others)), others)
 
         class Whole:  # numpy's and torch's integers are of this kind
             def __index__(self):
                 return 7
-        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7) + (0,) * 6)
+        self.assertEqual(sizes.sizes(dict(b=Whole(), h=1, sq=Whole())), (7, 1, 1, 7, 7) + none)
 
     def test_what_is_wrong(self):
         for wrong, why in (("b2 x4", "x4"), ("b2 b3 h1 s1", "twice"), ("h4 s1", "no b"),
