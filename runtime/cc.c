@@ -417,6 +417,7 @@ cc_free(Cc *cc)
   if (!cc)
     return;
   cc_watch_free(cc->watch);
+  cc->watch = NULL; /* ending a worker would wake it */
   for (int i = 0; i < MAX_WORKERS; i++)
     if (runs(&cc->at[i]))
       end_worker(cc, &cc->at[i], false);
