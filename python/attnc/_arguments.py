@@ -72,6 +72,14 @@ def softcap_of(softcap):
     return float(softcap)
 
 
+def splits_of(num_splits):
+    """0: by the kernel's rule."""
+    n = 0 if num_splits is None else whole("num_splits", num_splits)
+    if n < 0:
+        raise ValueError(f"num_splits={n}: a number of parts is needed, or 0 for the kernel's rule")
+    return n
+
+
 def slopes_of(ops, alibi_slopes, b, h):
     """(slopes as kernels take them, their axes)."""
     if alibi_slopes is None:

@@ -73,6 +73,7 @@ class Options(NamedTuple):
     sink: str = "none"  #: its dtype
     chunk: int = 0  #: attention_chunk; 0: none
     group: int = 0  #: query heads of a key head, where a kernel is made for them; 0: any
+    splits: int = 0  #: of the keys, where a kernel splits them; 0: by its rule; no part of the spec
 
 
 class Sequences(NamedTuple):
@@ -92,7 +93,7 @@ class Sequences(NamedTuple):
 def spec_of(dtype, head_dim, head_dim_v, options):
     """The numbers of a call are no part of the kernel."""
     capped = options.softcap > 0
-    key = (dtype, head_dim, head_dim_v, capped, *options[1:3], *options[4:])
+    key = (dtype, head_dim, head_dim_v, capped, *options[1:3], *options[4:-1])
     if key not in _specs:
         more = {"softcap": capped and 1.0, "attention_chunk": options.chunk,
                 "group_size": options.group,
@@ -151,6 +152,8 @@ class _Prepared:
             sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
         spec = spec_of(dtype, q.shape[-1], v.shape[-1], options)
         self.plan = context_of(kind).plan(spec, sizes, device=index, stream=ops.stream(self.device))
+        if options.splits and "num_splits" in self.plan.choices:
+            self.numbers["num_splits"] = options.splits
         # Every row sees a key, whatever causal and window say.
         self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
         self.launch = None

@@ -10,8 +10,8 @@ is padded with zeros.
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
 from . import arrays
-from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth,
-                         whole, window_of)
+from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
+                         splits_of, truth, whole, window_of)
 from ._flash import Options, attend, direct, keep_direct, prepared, result_of, set_context, usable
 from ._ops import append, merged, rotate
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
@@ -200,12 +200,13 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     rotary_interleaved: pairs are elements 2i and 2i + 1, else i and i + rotary_dim / 2.  A call is then
     two launches, or three.
 
-    num_splits above 1 raises NotImplementedError.  A cache is taken as it lies, and rows that lie otherwise
+    num_splits: into how many parts keys are split, where few queries see many; 0: by the length of each
+    row.  A cache is taken as it lies, and rows that lie otherwise
     than kernels take them raise ValueError; but one of a head_dim that is no multiple of 8 is copied in each
     call, whole, with zeros behind its rows, as FlashAttention copies it.  Nothing waits for a GPU: what
     lengths and pages there are is not looked at.
     """
-    refuse(num_splits=num_splits)
+    splits = splits_of(num_splits)
     if block_table is not None and page_table is not None:
         raise TypeError("block_table and page_table are one: give either")
     ops = ops_of(q, k_cache, v_cache)
@@ -227,7 +228,7 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
                       window_of(window_size, causal, sequences.sq, sequences.sk),
                       softcap_of(softcap), alibi, truth("return_softmax_lse", return_softmax_lse),
                       sequences.lengths(), "page_table" in sequences.tensors, chunk=chunk,
-                      group=group_of(q, k_cache, sequences.sq, packs))
+                      group=group_of(q, k_cache, sequences.sq, packs), splits=splits)
     dtype_of(ops, q, k_cache, v_cache)
     given, head_dim = (k_cache, v_cache), v_cache.shape[-1]
     q, k_cache, v_cache = (usable(ops, x) for x in (q, k_cache, v_cache))

@@ -96,7 +96,8 @@ class _Paged:
         """int32 [batch, pages]: the pages of each sequence."""
         return self._tensors["page_table"]
 
-    def _plan(self, heads, page_size, dims, causal, window_left, softcap, sm_scale, dtypes, longest):
+    def _plan(self, heads, page_size, dims, causal, window_left, softcap, sm_scale, dtypes, longest,
+              disable_split_kv):
         """What run() asks for, and checks its tensors against."""
         q, kv, o = (_dtype(n, x) for n, x in zip(("q_data_type", "kv_data_type", "o_data_type"), dtypes))
         if kv != q or o != q:
@@ -105,7 +106,8 @@ class _Paged:
         self._asked = dict(
             dtype=q, heads=heads, page_size=page_size, dims=dims, causal=causal, b_sq_sk=longest,
             window=(window if window >= 0 else -1, -1), scale=scale_of(sm_scale, dims[0]),
-            softcap=softcap_of(softcap or 0.0))
+            softcap=softcap_of(softcap or 0.0),
+            splits=1 if truth("disable_split_kv", disable_split_kv) else 0)
 
     def _check(self, q, k, v, dtype):
         a = self._asked
@@ -134,7 +136,7 @@ class _Paged:
         sequences = Sequences(b, sq, sk, self._tensors)
         options = Options(a["scale"], a["causal"], window, a["softcap"], "none", want_lse,
                           sequences.lengths(), True, lse_base="2", sink=kind,
-                          group=group_of(q, k, sq))
+                          group=group_of(q, k, sq), splits=a["splits"])
         head_dim = v.shape[-1]
         q, k, v = (usable(ops, x) for x in (q, k, v))
         return into(ops, out, head_dim, lambda at: attend(
@@ -172,14 +174,15 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
         """Sequence i has the pages indices[indptr[i]:indptr[i + 1]], of the last of which last_page_len[i]
         rows count.  block_tables, seq_lens: the same as a table and lengths, which are then not made."""
         refuse(pos_encoding_mode=pos_encoding_mode, rope_scale=rope_scale, rope_theta=rope_theta,
-               fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv,
+               fixed_split_size=fixed_split_size,
                q_len_per_req=q_len_per_req)
         truth("non_blocking", non_blocking)
         b, sk = self.plan_pages(indptr, indices, last_page_len, page_size, block_tables, seq_lens)
         q_data_type = data_type or q_data_type
         self._plan((num_qo_heads, num_kv_heads), page_size, (head_dim, head_dim), False, window_left,
                    logits_soft_cap, sm_scale,
-                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, 1, sk))
+                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, 1, sk),
+                   disable_split_kv)
 
     begin_forward = plan
 
@@ -240,7 +243,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
                rope_scale=rope_scale, rope_theta=rope_theta, prefix_len_ptr=prefix_len_ptr,
                token_pos_in_items_ptr=token_pos_in_items_ptr,
                token_pos_in_items_len=token_pos_in_items_len, max_item_len_ptr=max_item_len_ptr,
-               fixed_split_size=fixed_split_size, disable_split_kv=disable_split_kv)
+               fixed_split_size=fixed_split_size)
         truth("non_blocking", non_blocking)
         b, sk = self.plan_pages(paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, page_size,
                             block_tables, seq_lens)
@@ -255,7 +258,8 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
         sq = max(1, *(y - x for x, y in zip(ends, ends[1:])))
         self._plan((num_qo_heads, num_kv_heads), page_size, (head_dim_qk, head_dim_vo or head_dim_qk),
                    truth("causal", causal), window_left, logits_soft_cap, sm_scale,
-                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, sq, sk))
+                   (q_data_type, kv_data_type or q_data_type, o_data_type or q_data_type), (b, sq, sk),
+                   disable_split_kv)
 
     begin_forward = plan
 

@@ -21,7 +21,8 @@ SPARSE = "no block-sparse masks yet: causal and window_size are what a mask can 
 LATENT = "multi-head latent attention is not supported yet: expand it to q, k and v"
 QUANTISED = "fp8 and fp4 are not supported yet: give fp16 or bf16"
 PLANNED = "nothing is planned before a call: leave it out"
-SPLIT = "keys are not split over multiprocessors yet: leave it out"
+SPLIT = ("flash_attn_with_kvcache takes num_splits; by themselves keys are split as the length of each row "
+         "says, whatever else is in the batch")
 ROTATE = "rotary embedding is not part of a call yet: rotate q and k before it"
 SINK = "attention sinks are not supported yet"
 EXPRESSION = "call attnc.flex_attention, which takes expressions and functions"
@@ -143,7 +144,6 @@ ARGUMENTS = {
     "sinks": (NONE, SINK),
     "q_scale": ((None, 1), QUANTISED),
     "fixed_split_size": (NONE, SPLIT),
-    "disable_split_kv": ((None, False), SPLIT),
     "q_len_per_req": ((None, 1), "call BatchPrefillWithPagedKVCacheWrapper, which takes several queries of "
                                  "a sequence"),
     "use_fp16_qk_reduction": ((None, False), "sums are fp32: leave it out"),

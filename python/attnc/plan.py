@@ -14,7 +14,7 @@ from . import _driver, _lib, arrays, errors
 from .copies import Shared
 from .launch import Launch
 from .peers import uncompiled
-from .signature import take_longest
+from .signature import CHOSEN, take_longest
 from .sizes import SizesLike, sizes as make_sizes
 from .spec import sizes_struct
 
@@ -22,7 +22,8 @@ from .spec import sizes_struct
 class Plan(Shared):
     """Made by Context.plan.  Immutable, may be called from many threads.
 
-    Attributes: spec, op, signature (what a call of it has), context, device (ordinal), info (dict: recipe, registers, spills, where
+    Attributes: spec, op, signature (what a call of it has), choices (of num_splits and max_items those
+    that its kernel knows, which others refuse), context, device (ordinal), info (dict: recipe, registers, spills, where
     the schedule came from, seconds), zeroed_bytes (the first bytes of a workspace that must be
     zero before its first launch; launches leave them so), runs_without_workspace (what it is for
     is counters alone, and launches may do without).
@@ -37,6 +38,8 @@ class Plan(Shared):
         self.op, self.signature = op, spec.signature_of(op)
         weakref.finalize(self, lib.attnc_plan_release, handle).atexit = False
         self.info: Dict[str, Any] = json.loads(lib.attnc_plan_json(handle))
+        said = json.dumps([self.info["workspace"], self.info["steps"]])
+        self.choices = tuple(name for name in CHOSEN if f'"{name}"' in said)
         self.zeroed_bytes: int = lib.attnc_plan_zeroed_bytes(handle)
         self.runs_without_workspace = any("grid_without_workspace" in step.get("launch", {})
                                           for step in self.info["steps"])

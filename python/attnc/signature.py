@@ -8,6 +8,7 @@ from .sizes import Sizes, whole
 
 OPS = ("fwd", "append", "merge")  # ATTNC_OP_FWD …
 FORWARD = 0
+CHOSEN = ("num_splits", "max_items")  # sizes that are nobody's axis, and 0 where they are not given
 
 
 def op_of(name):
@@ -32,7 +33,8 @@ class Signature:
     def sizes(self, views, longest=None) -> Sizes:
         """From the shapes of the inputs; ShapeError names what does not agree.  A table that
         expressions read may be longer than the call.  longest: sq and sk, which shapes of packed
-        sequences, and of pages, do not say; all rows of them where they are not given."""
+        sequences, and of pages, do not say, all rows of them where they are not given; and what no
+        shape says, num_splits and max_items."""
         known = {}
         for name in self.inputs:
             if name not in views:
@@ -53,7 +55,8 @@ class Signature:
                                             "ATTNC_ERR_SHAPE")
         self._take_longest(known, longest or {})
         self._take_open(known)
-        sizes = Sizes(**{name: known[name] for name in self.size_names})
+        sizes = Sizes(**{name: known[name] for name in self.size_names},
+                      **{name: whole(name, (longest or {}).get(name) or 0) for name in CHOSEN})
         for name in (n for n in self.inputs if self.tensors[n].get("longer")):
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes
@@ -161,8 +164,8 @@ def _size_of(axis):
 
 
 def take_longest(more):
-    """Takes sq, sk and s_new out of what a call is given by name."""
-    return {name: more.pop(name) for name in ("sq", "sk", "s_new") if name in more}
+    """Takes sizes that no tensor says out of what a call is given by name."""
+    return {name: more.pop(name) for name in ("sq", "sk", "s_new", *CHOSEN) if name in more}
 
 
 def _listed(axes):

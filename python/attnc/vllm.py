@@ -6,7 +6,8 @@ its backend calls beside it.
 A backend calls it once a layer for prompts and single tokens together.  fa_version says whose LSE a row
 without keys has: FlashAttention-2's +inf, FlashAttention-3's -inf; the kernel is attnc's choice.
 """
-from ._arguments import dtype_of, ops_of, scale_of, slopes_of, softcap_of, truth, whole, window_of
+from ._arguments import (dtype_of, ops_of, scale_of, slopes_of, softcap_of, splits_of, truth, whole,
+                         window_of)
 from ._flash import Options, attend, padding_of, usable
 from ._ops import append, merged
 from ._sequences import check_cache, group_of, into, packed, packed_over_pages, sink_of
@@ -32,7 +33,7 @@ def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu
     Returns out; with return_softmax_lse (out, softmax_lse), fp32 (h, total_q).
     """
     refuse(q_v=q_v, dropout_p=dropout_p, scheduler_metadata=scheduler_metadata, q_descale=q_descale,
-           k_descale=k_descale, v_descale=v_descale, num_splits=num_splits, cp_world_size=cp_world_size,
+           k_descale=k_descale, v_descale=v_descale, cp_world_size=cp_world_size,
            cp_rank=cp_rank, cp_tot_seqused_k=cp_tot_seqused_k)
     if fa_version not in (2, 3):
         raise NotImplementedError(f"fa_version={fa_version!r} is not supported: 2 or 3 says whose LSE a "
@@ -60,7 +61,8 @@ def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu
     sink, kind = sink_of(ops, s_aux, q.shape[1])
     window = window_of((-1, -1) if window_size is None else window_size, causal, *longest)
     options = Options(scale_of(softmax_scale, q.shape[-1]), causal, window, softcap_of(softcap), alibi, want,
-                      sequences.lengths(), paged, sink=kind, group=group_of(q, k, longest[0]))
+                      sequences.lengths(), paged, sink=kind, group=group_of(q, k, longest[0]),
+                      splits=splits_of(num_splits))
     dtype_of(ops, q, k, v)
     head_dim = v.shape[-1]
     q, k, v = (usable(ops, x) for x in (q, k, v))

@@ -148,7 +148,7 @@ class Pages(common.Case):
                                                     "cache_seqlens": None}),
                 (ValueError, "with the rows of k, has a number", {
                     "k": self.q[..., :2, :], "v": self.q[..., :2, :], "cache_seqlens": 110}),
-                (NotImplementedError, "num_splits=4", {"num_splits": 4}),
+                (ValueError, "num_splits=-1", {"num_splits": -1}),
                 (NotImplementedError, "qv", {"qv": k}),
                 (TypeError, "block_table and page_table are one", {"page_table": table}),
                 (TypeError, "block_table: int32", {"block_table": table.astype(np.int64)}),

@@ -1,6 +1,7 @@
 """FlashInfer's wrappers, vLLM's varlen function and what FlashAttention 3 adds to a cache, each against
 the fp64 oracle. What no sequence has is NaN."""
 import unittest
+from unittest import mock
 
 import common
 
@@ -327,6 +328,30 @@ class Serving(test_pages.Pages):
                 (ValueError, r"\[rows, sets, heads\]", (sets, two[:1]))):
             self.raises(kind, why, attnc.merge_states, *args)
         self.raises(ValueError, "without the last axis", attnc.flash_attn_combine, outs, lses[1:])
+
+    def test_splits(self):
+        """Keys of one token in as many parts as are asked for, which are sizes of the call."""
+        q, made = self.q[:1, :1], []
+        k, v = (oracle.normal(self.rng, "fp16", 1, 2000, HEADS[1], DIM) for _ in "kv")
+        run = attnc.Plan.__call__
+
+        def seen(plan, *args, **more):
+            made.append((plan.info["template"], more.get("num_splits", 0)))
+            return run(plan, *args, **more)
+
+        with mock.patch.object(attnc.Plan, "__call__", seen):
+            for n in (0, 1, 3, 7):
+                out, lse = attnc.flash_attn_with_kvcache(q, k, v, num_splits=n, return_softmax_lse=True)
+                oracle.check(self, out, q, k, v, SCALE, False, (-1, -1), lse, what=str(n))
+            attnc.vllm.flash_attn_varlen_func(q[0], k[0], v[0], 1, i32(0, 1), 2000, i32(0, 2000), num_splits=5)
+        self.assertEqual(made, [("decode_mma", n) for n in (0, 1, 3, 7, 5)])
+        context, spec = attnc.Context("emu"), {"attnc": 1, "name": "splits", "dtype": "fp16",
+                                               "head_dim": DIM, "group_size": 2}
+        plan, sizes = context.plan(spec, "b1 h4/2 sq1 sk2000"), attnc.Sizes(1, 4, 2, 1, 2000)
+        few, many = (plan.workspace(sizes._replace(num_splits=n)) for n in (2, 7))
+        self.assertLess(few, many)
+        self.assertIn("num_splits", plan.choices)
+        self.assertEqual(context.plan(spec, "b1 h4/2 s256").choices, ())
 
     def test_cache_of_flash_attention_3(self):
         """A head_dim of v of its own, chunks, heads of a key head in a block or not."""

@@ -270,6 +270,24 @@ class Recorded(common.Case):
                 self.assertEqual(self.stub.stub_calls(wait), 0)
         self.assertEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), 1)
 
+    def test_new_tokens(self):
+        """Rows of a cache, queries turned and attention, one behind the other; nothing is waited for."""
+        k, v = (rows("cpu", torch.float16, 9 * 16, 2, 64, s).reshape(9, 16, 2, 64) for s in (1, 2))
+        q, k_new, v_new = (rows("cpu", torch.float16, 2, h, 64, h)[:, None] for h in (4, 2, 2))
+        table, cos = torch.tensor([[3, 7, 0], [5, 1, 2]], dtype=torch.int32), torch.rand(48, 16).half()
+        for _ in range(2):
+            before = self.stub.stub_launches()
+            with mock.patch.object(_torch, "integers", side_effect=AssertionError("it waits")):
+                out = attnc.flash_attn_with_kvcache(q, k, v, k_new, v_new, cos, cos,
+                                                    cache_seqlens=vector([33, 9], "cpu"), block_table=table)
+            launched = [self.stub.stub_launch_at(n) for n in range(before, self.stub.stub_launches())]
+            self.assertGreaterEqual(len(launched), 3)
+            for x, got in ((k_new, launched[0]), (v, launched[0]), (out, launched[-1])):
+                self.assertIn(x.data_ptr(), got.values[:got.n_params])
+            for wait in (b"cuCtxSynchronize", b"cuStreamSynchronize", b"cuMemcpyDtoH_v2"):
+                self.assertEqual(self.stub.stub_calls(wait), 0)
+        self.assertLessEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), 3)
+
     def test_packed_is_not_copied(self):
         qkv = rows("cpu", torch.float16, 40, 12, 64).reshape(40, 3, 4, 64)
         attnc.flash_attn_varlen_qkvpacked_func(qkv, vector([0, 15, 40], "cpu"), 25)
