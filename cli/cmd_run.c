@@ -112,8 +112,9 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
     TRY(tensors_random(&o->host, (uint64_t)k->seed, e));
-  r->all_rows = o->host.call.op == ATTNC_OP_APPEND ? z.hk * append_count(&o->host)
-                                                   : z.h * seqlens_queries(&o->host);
+  r->all_rows = o->host.call.op == ATTNC_OP_APPEND ? 0 : z.h * seqlens_queries(&o->host);
+  if (append_is_in(&o->host.call))
+    r->all_rows += z.hk * append_count(&o->host);
   tensors_poison(&o->host);
   return ATTNC_OK;
 }

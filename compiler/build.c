@@ -162,7 +162,7 @@ block_lists(Tb *t, const Spec *s, const Lookup *tables)
   return l;
 }
 
-static const Call *
+static Call *
 call_of(Tb *t, const BuildArgs *a, const Call *host)
 {
   const Spec *s = a->spec;
@@ -253,6 +253,8 @@ Tb *
 b_entry_begin(Build *b, const char *name, const EntryArgs *e)
 {
   const BuildArgs *a = &b->args;
+  if (!name && b->kernel.entries.n) /* steps stand before it */
+    name = "forward";
   Tb *t = tile_new(a->arena, a->fail, a->err, a->target, e->warps);
   t->build = b;
   t->prog->entry = symbol(b, name);
@@ -293,8 +295,12 @@ b_entry_end(Tb *t)
 const Call *
 t_call(Tb *t)
 {
-  if (!t->call)
-    t->call = call_of(t, &t->build->args, t->build->call);
+  if (!t->call) {
+    Call *c = call_of(t, &t->build->args, t->build->call);
+    if (t->build->turned)
+      c->q = c->at[ATTNC_Q] = t_region(t, t->build->turned);
+    t->call = c;
+  }
   return t->call;
 }
 
@@ -394,6 +400,12 @@ b_region_(Build *b, const RegionArgs *a)
   r->bytes = i_mul(rows, a->cols * dtype_bytes(a->ty));
   *vec_push(b->args.arena, &b->kernel.regions) = r;
   return r;
+}
+
+void
+b_turned(Build *b, const WorkRegion *q)
+{
+  b->turned = q;
 }
 
 void

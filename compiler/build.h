@@ -58,8 +58,8 @@ typedef struct EntryArgs {
    * it does: the first entry of a kernel too, whose step ahead is the caller's. */
   bool dependent;
 } EntryArgs;
-/* name: of the entry among those of its kernel, in its symbol; NULL where it is the only
- * one.  Within, `t` is its builder. */
+/* name: of the entry among those of its kernel, in its symbol; NULL where the template has
+ * no other one ("forward", where steps stand before it).  Within, `t` is its builder. */
 #define T_ENTRY(b, t, name, ...)                                                           \
   for (Tb *t = b_entry_begin((b), (name), &(EntryArgs){__VA_ARGS__}); t; t = b_entry_end(t))
 Tb *b_entry_begin(Build *, const char *name, const EntryArgs *);
@@ -99,6 +99,9 @@ typedef struct RegionArgs {
 typedef struct WorkRegion WorkRegion;
 #define b_region(b, ...) b_region_((b), &(RegionArgs){__VA_ARGS__})
 const WorkRegion *b_region_(Build *, const RegionArgs *);
+/* What entries that are opened from now on have for q: rows of each batch and head, or of
+ * each head where they are packed. */
+void b_turned(Build *, const WorkRegion *);
 /* Fills it, behind the entries that were opened before. */
 void b_memset(Build *, const WorkRegion *, int byte);
 /* The region as a tensor of this entry, for the ordinary loads and stores. */

@@ -100,8 +100,9 @@ struct Build {
   BuildArgs args;
   Tb *host; /* whose graph holds the expressions that a launch evaluates */
   const Call *call;
-  Tb *open;     /* the entry that is being built */
-  bool several; /* it is one of several */
+  Tb *open;                 /* the entry that is being built */
+  const WorkRegion *turned; /* q as entries from now on see it; NULL: the caller's */
+  bool several;             /* it is one of several */
   Kernel kernel;
 };
 Build *build_new(const BuildArgs *);

@@ -6,7 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { PARTS = 3, BEHIND = 8 }; /* positions of the tables behind the last key */
+enum {
+  PARTS = 3,
+  BEHIND = 8,
+  PAD = 9
+}; /* behind: positions of the tables behind the last key */
 
 static bool
 has(const CallInfo *call, int slot)
@@ -24,6 +28,7 @@ append_is_in(const CallInfo *call)
 
 typedef struct New {
   int64_t n, at, position; /* rows; keys before them; where the first one stands */
+  int64_t pad;             /* rows before the first key */
 } New;
 
 static int64_t
@@ -44,6 +49,7 @@ new_of(const CallInfo *call, const attnc_sizes *z, int64_t i)
   int64_t room = z->sk > x.n ? z->sk - x.n : 0;
   x.at = i ? drawn(&r, room) : room;
   x.position = x.at;
+  x.pad = has(call, ATTNC_LEFTPAD_K) ? drawn(&r, x.at < PAD ? x.at : PAD) : 0;
   if (has(call, ATTNC_ROTARY_AT))
     x.position = drawn(&r, z->rotary_len - x.n);
   return x;
@@ -151,6 +157,7 @@ append_fill(Tensors *t, uint64_t seed)
     put(t, ATTNC_CU_SEQLENS_K_NEW, i + 1, rows += x.n);
     put(t, ATTNC_APPEND_AT, i, x.at);
     put(t, ATTNC_ROTARY_AT, i, x.position);
+    put(t, ATTNC_LEFTPAD_K, i, x.pad);
     put(t, ATTNC_CACHE_BATCH_IDX, i, t->sizes.bc - 1 - i);
   }
 }

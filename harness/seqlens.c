@@ -244,13 +244,15 @@ rows_of(const Tensors *t, bool keys, int64_t i)
   bool packed = has(&t->call, offsets);
   int64_t batch = packed ? 0 : keys ? number(t, ATTNC_CACHE_BATCH_IDX, i, i) : i;
   int64_t pad = keys ? number(t, ATTNC_LEFTPAD_K, i, 0) : 0;
+  if (keys && append_is_in(&t->call))
+    return (SequenceRows){batch, pad, append_place(t, i).to};
   return (SequenceRows){batch, first + pad, first + used};
 }
 
 SequenceRows
 seqlens_rows(const Tensors *t, int64_t i)
 {
-  if (append_is_in(&t->call))
+  if (t->call.op == ATTNC_OP_APPEND)
     return append_place(t, i);
   return rows_of(t, true, i);
 }
@@ -279,6 +281,8 @@ mark_live(const Tensors *t, int slot, int64_t rows, bool *live)
   bool paged = is_of_keys(slot) && pages_are_in(&t->call);
   for (int64_t i = 0; i < t->sizes.b; i++) {
     SequenceRows r = rows_of(t, is_of_keys(slot), i);
+    if (is_of_keys(slot) && append_is_in(&t->call)) /* before the launch */
+      r.to = append_place(t, i).from;
     for (int64_t row = r.from; row < r.to; row++) {
       int64_t batch = paged ? pages_id(t, slot, r.batch, row) : r.batch;
       live[batch * rows + (paged ? row % rows : row)] = true;

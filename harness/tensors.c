@@ -205,7 +205,8 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
   append_fill(t, seed);
   if (pages_are_in(&t->call))
     pages_fill(t, seed);
-  if (seqlens_leave_open(&t->call) && t->call.op == ATTNC_OP_FWD)
+  bool open = seqlens_leave_open(&t->call) || append_is_in(&t->call);
+  if (open && t->call.op == ATTNC_OP_FWD)
     seqlens_kill(t);
   if (lists_are_in(&t->call)) {
     lists_fill(t, seed);

@@ -389,6 +389,9 @@ judge_op(Ref *r, const attnc_verdict *asked, Judge *all, attnc_error *err)
   case ATTNC_OP_MERGE:
     return ref_merge_judge(r, all, err);
   default:
+    if (r->spec->append)
+      TRY(ref_append_judge(r, asked->before, asked->before ? asked->n_before : 0, all,
+                           err));
     return judge_forward(r, all, err);
   }
 }

@@ -185,8 +185,8 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
   TRY(check_sizes(s, r->call, &r->n, err));
   TRY(choose_scalars(r, &args, need != REF_NOTHING, err));
   TRY(check_tensors(r, need, err));
-  if (op == ATTNC_OP_APPEND)
-    return ref_take_append(r, err);
+  if (op == ATTNC_OP_APPEND || (op == ATTNC_OP_FWD && s->append && need != REF_NOTHING))
+    TRY(ref_take_append(r, err));
   if (op != ATTNC_OP_FWD)
     return ATTNC_OK;
   TRY(ref_take_sequences(r, err));
@@ -258,6 +258,8 @@ static float
 of_key(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
 {
   int64_t at = r->seq.k_pad + j, rows = r->n.page_size;
+  if (r->fresh && at >= ref_keys_before(r, r->seq.b))
+    return ref_new_key(r, slot, r->seq.b, hk, at, d);
   if (r->spec->page_table)
     return element(r, slot, false, ref_page(r, slot, r->seq.kb, at / rows), hk, at % rows,
                    d);
@@ -412,7 +414,7 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   if (keys.from == keys.to && sink == -INFINITY)
     return -INFINITY;
   for (int i = 0; i < d; i++)
-    r->q[i] = ref_of_query(r, ATTNC_Q, h, q, i);
+    r->q[i] = ref_query(r, h, q, i);
   for (int64_t j = keys.from / KEYS * KEYS; j < keys.to; j += KEYS)
     score_block(r->keys + j * d, r->q, d, r->s64 + j, r->s32 + j);
   double l64;
@@ -567,6 +569,7 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
     return ref_append(&r, outputs, n_outputs, err);
   if (op == ATTNC_OP_MERGE)
     return ref_merge(&r, outputs, n_outputs, err);
+  r.fresh = spec->append;
   Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
   return ref_each_head(&r, write_head, &to, err);
 }

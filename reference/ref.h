@@ -38,6 +38,7 @@ typedef struct Ref {
   double numbers[CALL_SCALARS];
   const int64_t *rows; /* of q; NULL: all */
   int64_t n_rows;
+  bool fresh;       /* new keys are not yet where they go: `append` */
   bool sampled;     /* of a sequence of many rows some are judged */
   size_t row_bytes; /* of `per_row` for each row: the caller's */
   bool judged;      /* rows have slacks */
@@ -114,6 +115,17 @@ bool ref_is_packed(const Ref *);
 /* Page i of a row of the table of k's or v's pages. */
 int64_t ref_page(const Ref *, int slot, int64_t row, int64_t i);
 double ref_pairs(const Ref *); /* a query and a key, over all heads */
+
+/* ---- new keys, and embeddings (ref_append.c) ---- */
+
+/* Rows of sequence b's keys with the new ones that there is room for, and those before. */
+int64_t ref_keys_with_new(const Ref *, int64_t b);
+int64_t ref_keys_before(const Ref *, int64_t b);
+/* Element d of a new key or value (ATTNC_K, ATTNC_V), as it is written: of the one that
+ * becomes the sequence's row `row`. */
+float ref_new_key(const Ref *, int slot, int64_t b, int64_t hk, int64_t row, int64_t d);
+/* Element d of a query of the sequence in hand, turned where the spec has `rope`. */
+float ref_query(const Ref *, int64_t h, int64_t q, int64_t d);
 
 /* ---- expressions (ref_expr.c) ---- */
 

@@ -202,6 +202,66 @@ wanted(const Ref *r, int slot, const New *x, int64_t h, int64_t i, int64_t d, do
   return low ? own * cosine - other * sine : own * cosine + other * sine;
 }
 
+int64_t
+ref_keys_before(const Ref *r, int64_t b)
+{
+  return new_of(r, b).at;
+}
+
+int64_t
+ref_keys_with_new(const Ref *r, int64_t b)
+{
+  New x = new_of(r, b);
+  return x.at + kept(r, &x);
+}
+
+float
+ref_new_key(const Ref *r, int slot, int64_t b, int64_t hk, int64_t row, int64_t d)
+{
+  New x = new_of(r, b);
+  double size;
+  return ref_rounded((float)wanted(r, slot, &x, hk, row - x.at, d, &size), r->ty[slot]);
+}
+
+/* Where query q of the sequence in hand stands. */
+static int64_t
+query_position(const Ref *r, int64_t q)
+{
+  const Spec *s = r->spec;
+  int64_t first = r->seq.sk - r->seq.sq + r->seq.k_pad;
+  bool alike = !s->causal && s->window[0] < 0 && s->window[1] < 0;
+  first = s->append ? new_of(r, r->seq.b).at : first;
+  return number(r, ATTNC_ROTARY_AT, r->seq.b, first) + (alike ? 0 : q);
+}
+
+/* As kernels take positions: the nearest that the tables have. */
+static int64_t
+nearest(const Ref *r, int64_t position)
+{
+  int64_t last = r->n.rotary_len - 1;
+  position = position > last ? last : position;
+  return position < 0 ? 0 : position;
+}
+
+float
+ref_query(const Ref *r, int64_t h, int64_t q, int64_t d)
+{
+  const SpecRope *rope = &r->spec->rope;
+  float own = ref_of_query(r, ATTNC_Q, h, q, d);
+  int half = rope->dim / 2;
+  if (d >= rope->dim || r->n.rotary_len < 1)
+    return d >= rope->dim ? own : 0;
+  bool low = rope->interleaved ? d % 2 == 0 : d < half;
+  int64_t step = rope->interleaved ? 1 : half;
+  int64_t pair = rope->interleaved ? d / 2 : low ? d : d - half;
+  int64_t at = nearest(r, query_position(r, q));
+  double other = (double)ref_of_query(r, ATTNC_Q, h, q, low ? d + step : d - step);
+  double cosine = angle(r, ATTNC_ROTARY_COS, at, pair);
+  double sine = angle(r, ATTNC_ROTARY_SIN, at, pair);
+  double x = (double)own * cosine + (low ? -other : other) * sine;
+  return ref_rounded((float)x, r->ty[ATTNC_Q]);
+}
+
 /* ---- the reference ---- */
 
 /* Strides of the packed output: batches or pages, heads, rows, elements. */

@@ -37,9 +37,11 @@ ref_sequence(const Ref *r, int64_t b)
   Rows q = rows_of(r, ATTNC_CU_SEQLENS_Q, b, r->n.sq);
   Rows k = rows_of(r, ATTNC_CU_SEQLENS_K, b, r->n.sk);
   int64_t pad = number(r, ATTNC_LEFTPAD_K, b, 0);
+  int64_t end = number(r, ATTNC_SEQUSED_K, b, k.n);
+  end = is_given(r, ATTNC_APPEND_AT) && r->spec->append ? ref_keys_with_new(r, b) : end;
   return (RefSeq){.b = b,
                   .sq = number(r, ATTNC_SEQUSED_Q, b, q.n),
-                  .sk = number(r, ATTNC_SEQUSED_K, b, k.n) - pad,
+                  .sk = end - pad,
                   .q_first = q.first,
                   .k_first = k.first,
                   .k_pad = pad,
@@ -126,7 +128,8 @@ ref_take_sequences(Ref *r, attnc_error *err)
     int64_t k = rows_of(r, ATTNC_CU_SEQLENS_K, b, r->n.sk).n;
     TRY(check_within(r, ATTNC_SEQUSED_Q, b, q, err));
     TRY(check_within(r, ATTNC_SEQUSED_K, b, k, err));
-    TRY(check_within(r, ATTNC_LEFTPAD_K, b, number(r, ATTNC_SEQUSED_K, b, k), err));
+    int64_t had = r->spec->append ? number(r, ATTNC_APPEND_AT, b, k) : k;
+    TRY(check_within(r, ATTNC_LEFTPAD_K, b, number(r, ATTNC_SEQUSED_K, b, had), err));
     TRY(check_within(r, ATTNC_CACHE_BATCH_IDX, b, r->n.bc - 1, err));
     TRY(check_pages(r, ATTNC_K, b, err));
     TRY(check_pages(r, ATTNC_V, b, err));

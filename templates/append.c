@@ -1,6 +1,7 @@
 #include "templates/append.h"
 
 #include "templates/row_blocks.h"
+#include "templates/sequence.h"
 
 static const SpaceAxis warps_of_block = {
     {"block_m", "num_warps"}, 2, {{1, 1}, {2, 2}, {4, 4}, {8, 8}}};
@@ -63,7 +64,7 @@ initial(const Case *c)
 
 /* ---- what is written ---- */
 
-RopeArgs
+static RopeArgs
 rope_of(const Call *p, Idx at, bool same)
 {
   const SpecRope *r = &p->spec->rope;
@@ -129,16 +130,92 @@ write_rows(Tb *t, const Call *p, const RowBlock *r, int n)
   t_store(t, in_cache(&x, r, p->v, n), v);
 }
 
-void
+static const RowSource new_rows = {.heads = SIZE_HK,
+                                   .rows = SIZE_S_NEW,
+                                   .total = SIZE_TOTAL_NEW,
+                                   .offsets = ATTNC_CU_SEQLENS_K_NEW};
+static const RowSource query_rows = {
+    .heads = SIZE_H, .rows = SIZE_SQ, .total = SIZE_TOTAL_Q, .offsets = ATTNC_CU_SEQLENS_Q};
+
+static void
 append_rows(Tb *t, const Call *p, int warps)
 {
-  static const RowSource new_rows = {.heads = SIZE_HK,
-                                     .rows = SIZE_S_NEW,
-                                     .total = SIZE_TOTAL_NEW,
-                                     .offsets = ATTNC_CU_SEQLENS_K_NEW};
-  RowBlock r = row_block(t, p, &new_rows, warps);
+  RowBlock r = row_block_of_cta(t, p, &new_rows, warps);
   T_WORK (t, r.is)
     write_rows(t, p, &r, warps);
+}
+
+/* ---- ahead of attention ---- */
+
+/* Query i stands behind the keys that there were, or where the caller says. */
+static Idx
+query_position(Tb *t, const Call *p, const Seq *s, Idx b)
+{
+  const Lookup *own = p->lengths[ATTNC_ROTARY_AT], *had = p->lengths[ATTNC_APPEND_AT];
+  if (own || had)
+    return i_length(t, own ? own : had, b);
+  return i_add(i_sub(s->call->sk, s->call->sq), s->k_pad);
+}
+
+/* As in FlashAttention: where no mask asks for positions all rows stand at the first one's.
+ */
+static bool
+stand_alike(const Spec *s)
+{
+  return !s->causal && s->window[0] < 0 && s->window[1] < 0;
+}
+
+static void
+turn_rows(Tb *t, const Call *p, const WorkRegion *turned, const RowBlock *r, int n)
+{
+  Seq s = sequence(t, p, r->b);
+  bool same = stand_alike(p->spec);
+  Idx first = query_position(t, p, &s, r->b);
+  RopeArgs rope = rope_of(p, same ? first : i_add(first, r->row), same);
+  Tile q = t_load_rope(t, seq_queries(&s, p->q, r->h, r->row, n), &rope);
+  t_store(t, seq_queries(&s, t_region(t, turned), r->h, r->row, n), q);
+}
+
+/* Blocks of new rows, then those of queries. */
+static void
+ahead(Tb *t, const Call *p, const WorkRegion *turned, int warps)
+{
+  Idx i = i_cta(t, 0), none = i_int(0);
+  Idx new = p->spec->append ? row_blocks(p, &new_rows, warps) : none;
+  Idx of_host = p->spec->append ? row_blocks(p->host, &new_rows, warps) : none;
+  if (turned)
+    of_host = i_add(of_host, row_blocks(p->host, &query_rows, warps));
+  t_grid(t, of_host, 1, 1);
+  if (p->spec->append) {
+    RowBlock r = row_block(t, p, &new_rows, warps, turned ? i_min(i, i_sub(new, 1)) : i);
+    T_WORK (t, i_and(r.is, i_lt(i, new)))
+      write_rows(t, p, &r, warps);
+  }
+  if (turned) {
+    Idx rest = i_sub(i, new);
+    RowBlock r = row_block(t, p, &query_rows, warps, i_max(0, rest));
+    T_WORK (t, i_and(r.is, i_le(new, i)))
+      turn_rows(t, p, turned, &r, warps);
+  }
+}
+
+void
+append_ahead(Build *b, const Call *host)
+{
+  const Spec *s = host->spec;
+  const WorkRegion *turned = NULL;
+  bool packed = host->q->no_batch;
+  if (!s->append && !s->rope.dim)
+    return;
+  if (s->rope.dim) {
+    Idx batches = packed ? i_int(1) : call_size(host, SIZE_B);
+    Idx rows = call_size(host, packed ? SIZE_TOTAL_Q : SIZE_SQ);
+    turned = b_region(b, .name = "turned_q", .ty = s->dtype[ATTNC_Q], .b = batches,
+                      .h = host->h, .rows = rows, .cols = s->head_dim);
+  }
+  T_ENTRY (b, t, "append", .warps = DEFAULT_WARPS)
+    ahead(t, t_call(t), turned, DEFAULT_WARPS);
+  b_turned(b, turned);
 }
 
 static void

@@ -9,6 +9,7 @@
  *
  * Dao et al., "Flash-Decoding" (2023), has the parts of the keys in CTAs; here they are in
  * warps, as in FlashInfer's decode kernels (Ye et al., arXiv 2501.01005, section 3.2). */
+#include "templates/append.h"
 #include "templates/fwd.h"
 #include "templates/sched_decode.h"
 #include "templates/softmax.h"
@@ -330,11 +331,13 @@ emit(Build *b, const Call *call, const Sched *s)
 {
   Parts parts = {.plan = NULL};
   if (!decode_of(s)->split_keys) {
+    append_ahead(b, call);
     T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
       decode(t, t_call(t), s, &parts);
     return;
   }
-  parts = parts_of(b, call, s);
+  parts = parts_of(b, call, s); /* its regions are the first */
+  append_ahead(b, call);
   T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = s->warps)
     decode_items(t, t_call(t), s, &parts);
 }

@@ -1,6 +1,7 @@
 /* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages, or
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
+#include "templates/append.h"
 #include "templates/beside.h"
 #include "templates/classes.h"
 #include "templates/cost.h"
@@ -523,6 +524,7 @@ forward(Tb *t, const Call *p, const Sched *s, const Partition *host)
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
+  append_ahead(b, call);
   Partition host = partition_aside(call, s);
   host.items = items_entry(b, &host, mma_of(s)->device_items);
   host.classes = classes_entries(b, &host, (Classes)mma_of(s)->classes);

@@ -1,6 +1,7 @@
 /* fwd_wgmma: one warp feeds Q, K and V by TMA; warpgroups of 64 queries each compute.
  * Shah et al., FlashAttention-3 (2024): inside a warpgroup QKᵀ of the next tile runs beside
  * PV of this one, and the warpgroups take turns at the tensor cores. */
+#include "templates/append.h"
 #include "templates/beside.h"
 #include "templates/sched_wgmma.h"
 #include "templates/softmax.h"
@@ -604,6 +605,7 @@ static void
 emit(Build *b, const Call *call, const Sched *s)
 {
   const Hopper *own = hopper_of(s);
+  append_ahead(b, call);
   const WorkRegion *tickets = partition_counter(b, (Scheduler)own->scheduler);
   Partition host = wgmma_partition(call->spec, own);
   host.call = call;

@@ -143,7 +143,7 @@ forward(Tb *t, const Call *p, int warps)
                           .rows = packed ? SIZE_TOTAL_Q : SIZE_SQ,
                           .offsets = ATTNC_CU_SEQLENS_Q,
                           .all = packed};
-  RowBlock r = row_block(t, p, &rows, warps);
+  RowBlock r = row_block_of_cta(t, p, &rows, warps);
   T_WORK (t, r.is)
     merge_rows(t, p, &r, warps);
 }

@@ -1,6 +1,7 @@
 /* ref_fwd: one row of queries a warp, one key at a time, everything in fp32 registers.
  * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
  * multiple of 8 up to 512, no shared memory, no tensor cores.  Loads where it uses. */
+#include "templates/append.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
@@ -138,7 +139,7 @@ forward(Tb *t, const Call *p, const Sched *s)
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  (void)call;
+  append_ahead(b, call);
   T_ENTRY (b, t, NULL, .warps = s->warps)
     forward(t, t_call(t), s);
 }

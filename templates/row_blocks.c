@@ -38,16 +38,16 @@ find_sequence(Tb *t, const Call *p, const RowSource *s, int rows, Idx block, Row
 }
 
 RowBlock
-row_block(Tb *t, const Call *p, const RowSource *s, int rows)
+row_block(Tb *t, const Call *p, const RowSource *s, int rows, Idx number)
 {
   RowBlock r = {.first = i_int(0)};
-  bool packed = is_packed(p, s);
   Idx heads = call_size(p, s->heads);
-  Idx m = blocks(p, s, rows), i = i_cta(t, 0);
-  Idx head = i_div_rare(i, m), block = i_mod_rare(i, m);
-  Idx batch = i_div_rare(head, heads), rest = i_mod_rare(head, heads);
+  Idx m = blocks(p, s, rows);
+  Idx head = i_div_rare(number, m), block = i_mod_rare(number, m);
+  Idx batch = i_div_rare(head, heads);
+  Idx rest = i_mod_rare(head, heads);
   r.h = i_add(rest, i_cta(t, 1));
-  if (packed) {
+  if (is_packed(p, s)) {
     find_sequence(t, p, s, rows, block, &r);
   } else {
     r.b = r.batch = s->all ? i_int(0) : i_add(batch, i_cta(t, 2));
@@ -55,15 +55,33 @@ row_block(Tb *t, const Call *p, const RowSource *s, int rows)
     r.n = call_size(p, s->rows);
   }
   r.is = i_lt(r.row, r.n);
+  return r;
+}
+
+Idx
+row_blocks(const Call *p, const RowSource *s, int rows)
+{
+  Idx of_head = blocks(p, s, rows);
+  Idx heads = call_size(p, s->heads);
+  Idx of_batch = i_mul(of_head, heads);
+  return i_mul(of_batch, batches(p, s));
+}
+
+RowBlock
+row_block_of_cta(Tb *t, const Call *p, const RowSource *s, int rows)
+{
   const Call *host = p->host;
+  Idx heads = call_size(host, s->heads);
   Idx b = batches(host, s);
   Idx each = blocks(host, s, rows);
-  heads = call_size(host, s->heads);
-  bool along = packed || s->all;
-  Idx x = along ? i_mul(each, heads) : i_mul(each, i_along(heads, b));
+  bool along = s->all || is_packed(p, s);
+  Idx of_x = along ? heads : i_along(heads, b);
+  Idx x = i_mul(each, of_x);
   Idx y = along ? i_int(1) : i_aside(heads, b);
-  t_grid(t, x, y, along ? i_int(1) : i_aside(b, heads));
-  return r;
+  Idx z = along ? i_int(1) : i_aside(b, heads);
+  t_grid(t, x, y, z);
+  Idx number = i_cta(t, 0);
+  return row_block(t, p, s, rows, number);
 }
 
 View

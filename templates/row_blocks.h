@@ -25,7 +25,11 @@ typedef struct RowBlock {
   Idx is;
 } RowBlock;
 
-RowBlock row_block(Tb *, const Call *, const RowSource *, int rows); /* declares the grid */
+/* The block of a number, and by the host how many numbers there are. */
+RowBlock row_block(Tb *, const Call *, const RowSource *, int rows, Idx number);
+Idx row_blocks(const Call *, const RowSource *, int rows);
+/* That of this CTA; declares the grid. */
+RowBlock row_block_of_cta(Tb *, const Call *, const RowSource *, int rows);
 /* n rows of a tensor that the source describes. */
 View row_view(const RowBlock *, const Tensor *, int n);
 

@@ -33,6 +33,8 @@ wgmma_applicable(const Case *c, Why *why)
        "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
       {!s->page_table, "page_table: tensor maps have rows a pitch apart, not in pages",
        REASON_FIELD},
+      {!s->rope.dim, "rope: turned queries are in workspace, which has no tensor map",
+       REASON_FIELD},
   };
   bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
   return fwd_takes(s, why) && takes;

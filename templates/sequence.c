@@ -32,7 +32,8 @@ seq_has_queries(const Call *p)
 static bool
 has_keys(const Call *p)
 {
-  static const int slots[] = {ATTNC_CU_SEQLENS_K, ATTNC_SEQUSED_K, ATTNC_LEFTPAD_K};
+  static const int slots[] = {ATTNC_CU_SEQLENS_K, ATTNC_SEQUSED_K, ATTNC_LEFTPAD_K,
+                              ATTNC_APPEND_AT};
   bool has = false;
   for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
     has = has || p->lengths[slots[i]];
@@ -97,6 +98,16 @@ seq_shares_pages(const Call *p)
   return seq_has_pages(p) && !p->lengths[ATTNC_PAGE_TABLE_V];
 }
 
+/* The keys that there were, and the new ones that there is room for. */
+static Idx
+with_new(Tb *t, const Call *p, Idx b)
+{
+  Idx had = i_length(t, p->lengths[ATTNC_APPEND_AT], b);
+  Idx each = p->lengths[ATTNC_CU_SEQLENS_K_NEW] ? i_int(0) : call_size(p, SIZE_S_NEW);
+  Idx new = between(t, p, ATTNC_CU_SEQLENS_K_NEW, b, each);
+  return i_min(i_add(had, new), p->sk);
+}
+
 Seq
 sequence(Tb *t, const Call *p, Idx b)
 {
@@ -106,6 +117,7 @@ sequence(Tb *t, const Call *p, Idx b)
   Idx pad = length(t, p, ATTNC_LEFTPAD_K, b, i_int(0));
   s.q_row = q_first;
   s.k_row = i_add(k_first, pad);
+  s.k_pad = pad;
   s.q_b = seq_packs_queries(p) ? i_int(0) : b;
   s.k_b =
       p->lengths[ATTNC_CU_SEQLENS_K] ? i_int(0) : length(t, p, ATTNC_CACHE_BATCH_IDX, b, b);
@@ -115,6 +127,8 @@ sequence(Tb *t, const Call *p, Idx b)
   Idx sk = between(t, p, ATTNC_CU_SEQLENS_K, b, p->sk);
   sq = length(t, p, ATTNC_SEQUSED_Q, b, sq);
   sk = length(t, p, ATTNC_SEQUSED_K, b, sk);
+  if (p->lengths[ATTNC_APPEND_AT])
+    sk = with_new(t, p, b);
   sk = p->lengths[ATTNC_LEFTPAD_K] ? i_max(0, i_sub(sk, pad)) : sk;
   s.call = own_call(t, p, sq, sk, q_first, k_first);
   return s;

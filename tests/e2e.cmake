@@ -210,13 +210,17 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
   set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)
-  foreach(op append merge)
-    rotating(e2e_${op} 30 COMMAND ${Python3_EXECUTABLE} -B
+  foreach(op append merge fwd)
+    set(name e2e_${op})
+    if(op STREQUAL fwd)
+      set(name e2e_append_fwd)
+    endif()
+    rotating(${name} 30 COMMAND ${Python3_EXECUTABLE} -B
       ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py $<TARGET_FILE:attnc_cli> --op ${op}
       --shard {shard} LABELS e2e)
-    add_test(NAME e2e_${op}_pairs COMMAND ${Python3_EXECUTABLE} -B
+    add_test(NAME ${name}_pairs COMMAND ${Python3_EXECUTABLE} -B
       ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py - --op ${op} --pairs)
-    set_tests_properties(e2e_${op}_pairs PROPERTIES LABELS e2e)
+    set_tests_properties(${name}_pairs PROPERTIES LABELS e2e)
   endforeach()
   rotating(e2e_pages 40 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}

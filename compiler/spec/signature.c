@@ -158,12 +158,26 @@ align_of(const Spec *s, const CallTensor *t, int align)
   return align > bytes ? align : bytes;
 }
 
+/* Of the forward pass what is for new keys is there only with `append`, by which k and v
+ * become outputs. */
+static Access
+access_in(const Spec *s, int slot, int op)
+{
+  Access access = access_of(tensor_info[slot].access, op);
+  bool new = slot == ATTNC_K_NEW || slot == ATTNC_V_NEW || slot == ATTNC_APPEND_AT ||
+             slot == ATTNC_CU_SEQLENS_K_NEW;
+  bool cache = slot == ATTNC_K || slot == ATTNC_V;
+  if (op != ATTNC_OP_FWD || (!new && !cache))
+    return access;
+  return cache && s->append ? ACCESS_INOUT : new && !s->append ? ACCESS_NONE : access;
+}
+
 static void
 add_tensor(const Spec *s, int slot, Signature *to)
 {
   const SpecTable *table = table_in(s, slot);
   const TensorInfo *info = &tensor_info[slot];
-  Access access = access_of(info->access, to->op);
+  Access access = access_in(s, slot, to->op);
   if (access == ACCESS_NONE || !spec_has_tensor(s, slot))
     return;
   if (table) {

@@ -182,6 +182,7 @@ struct attnc_spec {
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
   unsigned page_table; /* PageTable */
+  bool append;
   SpecRope rope;
   unsigned o_parts;                /* fp32, fp16, bf16 */
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */

@@ -55,6 +55,19 @@ check_mixes(SpecLoad *l, const DocNode *list)
   }
 }
 
+/* How many keys there are follows from append_at, and packed ones are no cache. */
+static void
+check_append(SpecLoad *l, const DocNode *list)
+{
+  static const int slots[] = {ATTNC_SEQUSED_K, ATTNC_CU_SEQLENS_K};
+  for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+    const DocNode *n = word_in(list, tensor_info[slots[i]].name);
+    if (n && l->spec->append)
+      spec_fault(l, n->place, SE_APART, "append_at says how many keys there were",
+                 "`%s` and `append` exclude each other", n->text);
+  }
+}
+
 /* Where the first row stands is a question of the embedding alone. */
 static void
 check_positions(SpecLoad *l, const DocNode *list)
@@ -97,6 +110,7 @@ spec_check_seqlens(SpecLoad *l, const DocNode *root)
   check_mixes(l, value_of(root, "seqlens"));
   check_pages(l, value_of(root, "seqlens"));
   check_positions(l, value_of(root, "seqlens"));
+  check_append(l, value_of(root, "seqlens"));
   check_brought(l, value_of(root, "specialize"));
   check_brought(l, value_of(value_of(root, "bias"), "axes"));
   for (const DocNode *n = tables ? tables->first : NULL; n; n = n->next)

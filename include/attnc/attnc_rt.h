@@ -133,7 +133,8 @@ enum {
  * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
  * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
  * theirs are bc instead of b.  With page_table k and v are pages: b is pages and sk is
- * page_size, and it is the tables that cache_batch_idx gives bc rows. */
+ * page_size, and it is the tables that cache_batch_idx gives bc rows.  Op fwd has new keys
+ * where the spec's `append` says so; k and v are outputs, too, then. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
   X(K, "k", "fwd:in append:inout", "", "b hk sk d", STRIDED, "", 16)                       \
@@ -162,14 +163,16 @@ enum {
     "block_list", 4)                                                                       \
   X(FULL_KV_INDICES, "full_kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list",   \
     4)                                                                                     \
-  X(K_NEW, "k_new", "append:in", "as k", "b hk s_new d", STRIDED, "", 16)                  \
-  X(V_NEW, "v_new", "append:in", "as v", "b hk s_new dv", STRIDED, "", 16)                 \
-  X(APPEND_AT, "append_at", "append:in", "i32", "b", STRIDED, "", 4)                       \
-  X(CU_SEQLENS_K_NEW, "cu_seqlens_k_new", "append:in", "i32", "b+1", STRIDED, "seqlens",   \
-    4)                                                                                     \
-  X(ROTARY_COS, "rotary_cos", "append:in", "field", "rotary_len rd", STRIDED, "rope", 1)   \
-  X(ROTARY_SIN, "rotary_sin", "append:in", "field", "rotary_len rd", STRIDED, "rope", 1)   \
-  X(ROTARY_AT, "rotary_at", "append:in", "i32", "b", STRIDED, "seqlens", 4)                \
+  X(K_NEW, "k_new", "fwd:in append:in", "as k", "b hk s_new d", STRIDED, "", 16)           \
+  X(V_NEW, "v_new", "fwd:in append:in", "as v", "b hk s_new dv", STRIDED, "", 16)          \
+  X(APPEND_AT, "append_at", "fwd:in append:in", "i32", "b", STRIDED, "", 4)                \
+  X(CU_SEQLENS_K_NEW, "cu_seqlens_k_new", "fwd:in append:in", "i32", "b+1", STRIDED,       \
+    "seqlens", 4)                                                                          \
+  X(ROTARY_COS, "rotary_cos", "fwd:in append:in", "field", "rotary_len rd", STRIDED,       \
+    "rope", 1)                                                                             \
+  X(ROTARY_SIN, "rotary_sin", "fwd:in append:in", "field", "rotary_len rd", STRIDED,       \
+    "rope", 1)                                                                             \
+  X(ROTARY_AT, "rotary_at", "fwd:in append:in", "i32", "b", STRIDED, "seqlens", 4)         \
   X(O_PARTS, "o_parts", "merge:in", "field", "parts b h sq dv", STRIDED, "", 16)           \
   X(LSE_PARTS, "lse_parts", "merge:in", "fp32", "parts b h sq", STRIDED, "", 4)
 enum {

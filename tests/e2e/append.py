@@ -2,13 +2,14 @@
 embeddings, lengths, dims, dtypes, layouts, targets and schedules, so that every two values meet in
 some case.
 
-    append.py ATTNC [--op append|merge] [--cases N] [--seed S] [--shard I/N] [--pairs]
+    append.py ATTNC [--op append|merge|fwd] [--cases N] [--seed S] [--shard I/N] [--pairs]
 
 What the cache held is random, and must be what it was but for the new rows; the table has what no
-page is wherever no new row is. Of states to merge every fourth, and all of some rows, have seen no
-key, and their outputs are NaN. A case that fails prints its spec. --pairs runs nothing: which pairs
-no case has. Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row
-right, nothing else changed."""
+page is wherever no new row is. Of op fwd new keys are a step ahead of attention, or queries are
+turned, and what the cache held where the new keys go is NaN. Of states to merge every fourth, and
+all of some rows, have seen no key, and their outputs are NaN. A case that fails prints its spec.
+--pairs runs nothing: which pairs no case has. Passed: exit 0 of every `attnc run --verify`: no
+finding of the emulator, every row right, nothing else changed."""
 import argparse
 import itertools
 import os
@@ -57,6 +58,46 @@ MERGE = {
 }
 
 
+FWD = {
+    "page": (1, 3, 16, 64, 300),
+    "table": ("true", "kv", "false"),
+    "append": ("append: true", ""),
+    "mix": tuple(m for n in range(3) for m in itertools.combinations(
+        ("cache_batch_idx", "leftpad_k", "cu_seqlens_k_new", "cu_seqlens_q", "rotary_at"), n)),
+    "sq": (1, 2, 5, 17, 70),
+    "sk": (100, 131, 200),
+    "heads": ("h4/2", "h2", "h8/1"),
+    "rope": ("", "dim: 64", "dim: 20", "dim: 32, interleaved: true", "dim: 6, interleaved: true"),
+    "angles": ("fp32", "fp16", "bf16"),
+    "mask": ("", "causal: true", "window: [20, 5]", "causal: true\nwindow: [40, 0]",
+             "causal: true\nprefix_len: true", "mask_bits: new", "softcap: 1.5\nalibi_slopes: h"),
+    "more": ("return_lse: true", "sink: fp32\nreturn_lse: true", "specialize: [strides]"),
+    "dims": ("head_dim: 64", "head_dim: 80", "head_dim: 128", "head_dim: 192\nhead_dim_v: 128"),
+    "dtype": ("fp16", "bf16"),
+    "layout": ("bshd", "bhsd"),
+    "how": (("sm_80", "template=ref_fwd"), ("sm_75", "template=fwd_mma"),
+            ("sm_80", "template=fwd_mma"), ("sm_90a", "template=fwd_wgmma"),
+            ("sm_120", "template=fwd_mma"), ("sm_75", "template=decode_mma"),
+            ("sm_86", "template=decode_mma"), ("sm_90a", "template=decode_mma"),
+            ("sm_80", "template=decode_mma,split_keys=512")),
+}
+
+
+def possible_fwd(case):
+    target, schedule = case["how"]
+    mix = case["mix"]
+    if not case["append"] and (not case["rope"] or "cu_seqlens_k_new" in mix):
+        return False
+    if target == "sm_75" and case["dtype"] == "bf16":
+        return False
+    if "wgmma" in schedule and (case["table"] != "false" or case["rope"]):
+        return False
+    if "rotary_at" in mix and not case["rope"]:
+        return False
+    packed = {"cu_seqlens_q", "cu_seqlens_k_new"} & set(mix)
+    return not ("strides" in case["more"] and packed)
+
+
 def possible_append(case):
     if case["table"] == "false" and "page_size" in case["more"]:
         return False
@@ -89,8 +130,26 @@ def merge_spec(case):
     return text, f"b{case['b']} {case['heads']} sq{case['sq']} sk8 parts{case['parts']}"
 
 
-OPS = {"append": (APPEND, possible_append, append_spec, 360),
+def fwd_spec(case):
+    rope = f"rope: {{{case['rope']}, dtype: {case['angles']}}}\n" if case["rope"] else ""
+    mix = f"seqlens: [{', '.join(case['mix'])}]\n" if case["mix"] else ""
+    text = (f"page_table: {case['table']}\n{mix}{rope}{case['append']}\n{case['mask']}\n"
+            f"{case['more']}\n")
+    shape = f"b3 {case['heads']} sq{case['sq']} sk{case['sk']}"
+    return text, shape + (f" page_size{case['page']}" if case["table"] != "false" else "")
+
+
+OPS = {"fwd": (FWD, possible_fwd, fwd_spec, 480),
+       "append": (APPEND, possible_append, append_spec, 360),
        "merge": (MERGE, possible_merge, merge_spec, 120)}
+
+
+def schedule_of(case):
+    """Of op fwd the template says; else rows of a block, a warp each."""
+    if "how" in case:
+        return case["how"]
+    warps = case["warps"]
+    return case["target"], f"block_m={warps},num_warps={warps}" if warps else ""
 
 
 def run_case(attnc, folder, op, case, seed):
@@ -100,10 +159,11 @@ def run_case(attnc, folder, op, case, seed):
             f"layout: {case['layout']}\n{text}")
     with open(path, "w", encoding="utf-8") as f:
         f.write(spec)
+    target, schedule = schedule_of(case)
     command = [attnc, "run", path, "--op", op, "--no-cache", "--device", "emu", "--arch",
-               case["target"], "--shape", shape, "--seed", str(seed), "--verify", "-q"]
-    if case["warps"]:
-        command += ["--schedule", f"block_m={case['warps']},num_warps={case['warps']}"]
+               target, "--shape", shape, "--seed", str(seed), "--verify", "-q"]
+    if schedule:
+        command += ["--schedule", schedule]
     r = subprocess.run(command, capture_output=True, text=True)
     if r.returncode:
         print(f"FAIL  {seed}: exit {r.returncode}: {' '.join(command[3:])}\n{spec}"
