@@ -213,13 +213,19 @@ i_sms(const Call *host, int multiple)
 Idx
 i_aside(Idx one, Idx other)
 {
-  return idx_beside(NODE_ASIDE, one, other);
+  return idx_of_host(NODE_ASIDE, one, other);
 }
 
 Idx
 i_along(Idx one, Idx other)
 {
-  return idx_beside(NODE_ALONG, one, other);
+  return idx_of_host(NODE_ALONG, one, other);
+}
+
+Idx
+i_quotient_(Idx a, Idx b)
+{
+  return idx_of_host(NODE_QUOTIENT, a, b);
 }
 
 Idx
@@ -320,6 +326,12 @@ set_grid(Tb *t, const Idx axes[3], Idx *grid, bool *has)
 }
 
 void
+t_resident(Tb *t, int blocks)
+{
+  t->prog->resident = blocks;
+}
+
+void
 t_grid_(Tb *t, Idx x, Idx y, Idx z)
 {
   const Idx axes[3] = {x, y, z};
@@ -335,7 +347,8 @@ t_grid_without_workspace_(Tb *t, Idx x, Idx y, Idx z)
 
 /* ---- workspace ---- */
 
-/* Multiprocessors are the device's; i_aside and i_along fall where the other size grows. */
+/* Multiprocessors are the device's; i_aside and i_along fall where the other size grows,
+ * i_quotient where the divisor does. */
 static bool
 grows(Idx x)
 {

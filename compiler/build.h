@@ -9,7 +9,7 @@
  * ends the compile.  Those of an entry are arithmetic of the device.  Those of the host
  * are written into the recipe and evaluated at every launch, in 64 bits: products and sums
  * of sizes, constants, i_cdiv of a size by a constant, i_min, i_sms, i_along, i_aside and
- * i_or_else.
+ * i_or_else and i_quotient.
  * The grid of an entry is three of them.  An expression that a recipe cannot say ends the
  * compile with its text. */
 #ifndef ATTNC_COMPILER_BUILD_H
@@ -79,6 +79,12 @@ void t_grid_(Tb *, Idx x, Idx y, Idx z);
   t_grid_without_workspace_((t), I(x), I(y), I(z))
 void t_grid_without_workspace_(Tb *, Idx x, Idx y, Idx z);
 
+/* So many blocks of the entry are to share a multiprocessor: the assembler leaves each
+ * thread as many registers as that allows.  It does not know what shared memory allows, and
+ * without a word may spill for blocks that will not come.  1 … what is left of a
+ * multiprocessor. */
+void t_resident(Tb *, int blocks);
+
 /* ---- workspace ---- */
 
 /* Memory of the caller's, by which the entries of one launch reach each other: regions,
@@ -119,10 +125,14 @@ Idx t_ticket_(Tb *, const WorkRegion *, Idx n);
 /* Multiprocessors of the device, rounded down to a multiple, which is the least. */
 Idx i_sms(const Call *host, int multiple);
 /* Sizes of which a grid has one along y and another along z where neither is above 65535,
- * and along x otherwise: i_aside is `one` or 1, i_along 1 or their product. */
+ * and along x otherwise: i_aside is `one` or 1, i_along 1 or their product.  i_aside takes
+ * any expressions. */
 Idx i_aside(Idx one, Idx other);
 Idx i_along(Idx one, Idx other);
 /* A size that is a choice where it is not 0, else `other`; in an entry too. */
 Idx i_or_else(Idx size, Idx other);
+/* a / b, rounded up, of any such expressions; by 0 it is a. */
+#define i_quotient(a, b) i_quotient_(I(a), I(b))
+Idx i_quotient_(Idx a, Idx b);
 
 #endif

@@ -1,6 +1,6 @@
 /* Expressions of the host as the axes of a recipe, which runtime/axis.c evaluates: products
- * of constants, sizes, ceil_div(size, constant), minima, sums, multiprocessors, the pair of
- * sizes that stands aside or along, and a choice, or else an axis. */
+ * of constants, sizes, ceil_div(size, constant), quotients, minima, sums, multiprocessors,
+ * the pair of sizes that stands aside or along, and a choice, or else an axis. */
 #include "compiler/kernel.h"
 
 #include "compiler/tile/tile_prog.h"
@@ -30,7 +30,7 @@ whole_text(Str *s, Idx x)
 #undef X
   };
   bool call = n->kind == NODE_MIN || n->kind == NODE_MAX || n->kind == NODE_ASIDE ||
-              n->kind == NODE_ALONG;
+              n->kind == NODE_ALONG || n->kind == NODE_QUOTIENT;
   str_printf(s, "%s(", call ? text[n->kind] : "");
   whole_text(s, n->a);
   str_printf(s, call ? ", " : " %s ", text[n->kind]);
@@ -103,13 +103,45 @@ members(Str *s, Idx x, const Node *whole, bool first)
 }
 
 static void
-beside(Str *s, const Node *n)
+along(Str *s, const Node *n)
 {
   int one = size_of(n->a), other = size_of(n->b);
   if (one < 0 || other < 0)
     cannot(n, "these are no sizes");
-  str_printf(s, "{\"%s\":[\"%s\",\"%s\"]}", n->kind == NODE_ASIDE ? "aside" : "along",
-             size_names[one], size_names[other]);
+  str_printf(s, "{\"along\":[\"%s\",\"%s\"]}", size_names[one], size_names[other]);
+}
+
+/* A size by its name alone. */
+static void
+either(Str *s, Idx x)
+{
+  int size = size_of(x);
+  if (size < 0)
+    recipe_axis(s, x);
+  else
+    str_printf(s, "\"%s\"", size_names[size]);
+}
+
+static void
+aside(Str *s, const Node *n)
+{
+  str_put(s, "{\"aside\":[");
+  either(s, n->a);
+  str_put(s, ",");
+  either(s, n->b);
+  str_put(s, "]}");
+}
+
+static void
+quotient(Str *s, const Node *n)
+{
+  if (!n->b.node && n->b.k < 1)
+    cannot(n, "a divisor is not positive");
+  str_put(s, "{\"quotient\":[");
+  recipe_axis(s, n->a);
+  str_put(s, ",");
+  recipe_axis(s, n->b);
+  str_put(s, "]}");
 }
 
 /* i_or_else. */
@@ -142,6 +174,9 @@ factor(Str *s, const Node *n)
   case NODE_DIV:
     ceil_div(s, n);
     break;
+  case NODE_QUOTIENT:
+    quotient(s, n);
+    break;
   case NODE_MIN:
   case NODE_ADD:
     str_put(s, n->kind == NODE_MIN ? "{\"min\":[" : "{\"add\":[");
@@ -149,8 +184,10 @@ factor(Str *s, const Node *n)
     str_put(s, "]}");
     break;
   case NODE_ASIDE:
+    aside(s, n);
+    break;
   case NODE_ALONG:
-    beside(s, n);
+    along(s, n);
     break;
   case NODE_SELECT:
     or_else(s, n);

@@ -63,6 +63,8 @@ put_axis(Str *s, const json_t *v, const char *least, attnc_error *e)
     str_printf(s, "%lldLL", (long long)json_integer_value(v));
   else if (json_is_string(v) && str_eq(json_string_value(v), "sm_count"))
     str_put(s, "k->sm_count");
+  else if (json_is_string(v)) /* a size of a pair */
+    str_printf(s, "a->%s", json_string_value(v));
   else if ((of = json_object_get(v, "sms")))
     str_printf(s, "whole(k->sm_count, %lldLL)", (long long)json_integer_value(of));
   else if ((of = json_object_get(v, "size")))
@@ -70,9 +72,10 @@ put_axis(Str *s, const json_t *v, const char *least, attnc_error *e)
   else if ((of = json_object_get(v, "ceil_div")))
     str_printf(s, "ceil_div(a->%s, %lldLL)", json_string_value(json_array_get(of, 0)),
                (long long)json_integer_value(json_array_get(of, 1)));
-  else if ((of = json_object_get(v, "aside")))
-    str_printf(s, "aside(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
-               json_string_value(json_array_get(of, 1)));
+  else if ((of = json_object_get(v, "quotient")) && json_array_size(of) == 2)
+    return put_nested(s, "quotient", of, "smaller", e);
+  else if ((of = json_object_get(v, "aside")) && json_array_size(of) == 2)
+    return put_nested(s, "aside", of, "smaller", e);
   else if ((of = json_object_get(v, "along")))
     str_printf(s, "along(a->%s, a->%s)", json_string_value(json_array_get(of, 0)),
                json_string_value(json_array_get(of, 1)));

@@ -3,14 +3,29 @@
 
 #include <stdio.h>
 
-/* Sizes that a grid has along y and z, where both fit, and along x otherwise. */
+/* What a grid has along y and z, where both fit, and along x otherwise. */
 static bool
-beside(const Term *t, const attnc_sizes *s, int64_t *out)
+fit(int64_t one, int64_t other)
+{
+  return one <= ASIDE_MOST && other <= ASIDE_MOST;
+}
+
+static bool
+along(const Term *t, const attnc_sizes *s, int64_t *out)
 {
   int64_t one = size_get(s, t->size), other = size_get(s, t->other);
-  bool fit = one <= ASIDE_MOST && other <= ASIDE_MOST, along = t->kind == TERM_ALONG;
-  *out = fit == along ? 1 : one;
-  return fit || !along || !__builtin_mul_overflow(one, other, out);
+  *out = 1;
+  return fit(one, other) || !__builtin_mul_overflow(one, other, out);
+}
+
+static bool
+aside(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
+{
+  int64_t one, other;
+  if (!axis_value(&t->of[0], s, sms, &one) || !axis_value(&t->of[1], s, sms, &other))
+    return false;
+  *out = fit(one, other) ? one : 1;
+  return true;
 }
 
 /* The least of an axis' members, or their sum. */
@@ -32,6 +47,16 @@ members_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
 }
 
 static bool
+quotient(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
+{
+  int64_t a, by;
+  if (!axis_value(&t->of[0], s, sms, &a) || !axis_value(&t->of[1], s, sms, &by))
+    return false;
+  *out = by > 1 ? a / by + (a % by != 0) : a;
+  return true;
+}
+
+static bool
 term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
 {
   int64_t one;
@@ -49,12 +74,15 @@ term_value(const Term *t, const attnc_sizes *s, int sms, int64_t *out)
   case TERM_SMS:
     *out = sms < t->value ? t->value : sms / t->value * t->value;
     return true;
+  case TERM_QUOTIENT:
+    return quotient(t, s, sms, out);
   case TERM_MIN:
   case TERM_ADD:
     return members_value(t, s, sms, out);
   case TERM_ASIDE:
+    return aside(t, s, sms, out);
   case TERM_ALONG:
-    return beside(t, s, out);
+    return along(t, s, out);
   case TERM_OR:
     *out = size_get(s, t->size);
     return *out || axis_value(t->of, s, sms, out);

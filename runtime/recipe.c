@@ -178,15 +178,15 @@ read_requires(Reader *rd, json_t *v)
   return ATTNC_OK;
 }
 
-/* aside and along fall where the other size grows. */
+/* aside and along fall where the other size grows, a quotient where its divisor does. */
 static bool
 grows(const Axis *a)
 {
   for (int i = 0; i < a->n; i++) {
     const Term *t = &a->terms[i];
-    if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG)
+    if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG || t->kind == TERM_QUOTIENT)
       return false;
-    for (int j = 0; (t->kind == TERM_MIN || t->kind == TERM_OR) && j < t->n_of; j++)
+    for (int j = 0; j < t->n_of; j++)
       if (!grows(&t->of[j]))
         return false;
   }

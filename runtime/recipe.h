@@ -38,21 +38,22 @@ typedef enum TermKind {
   TERM_CONST,
   TERM_SIZE,
   TERM_CEIL_DIV,
+  TERM_QUOTIENT, /* of two axes, rounded up; by 0 it is the first */
   TERM_MIN,
   TERM_ADD,
   TERM_SMS,
-  TERM_ASIDE, /* the size where it and `other` fit a grid's y and z, else 1 */
-  TERM_ALONG, /* 1 there, else their product */
+  TERM_ASIDE, /* of two axes the first where both fit a grid's y and z, else 1 */
+  TERM_ALONG, /* of two sizes 1 there, else their product */
   TERM_OR     /* the size where it is not 0, else the axis */
 } TermKind;
 enum { ASIDE_MOST = 65535 }; /* blocks along y and z */
 typedef struct Term {
   TermKind kind;
-  SizeId size;   /* SIZE, CEIL_DIV, ASIDE, ALONG, OR */
-  SizeId other;  /* ASIDE, ALONG */
+  SizeId size;   /* SIZE, CEIL_DIV, ALONG, OR */
+  SizeId other;  /* ALONG */
   int64_t value; /* CONST; the divisor of CEIL_DIV, at least 1; what SMS is rounded down to
                     a multiple of, at least 1 */
-  struct Axis *of; /* MIN, ADD; OR: one */
+  struct Axis *of; /* MIN, ADD; QUOTIENT, ASIDE: two; OR: one */
   int n_of;
 } Term;
 typedef struct Axis {

@@ -124,7 +124,9 @@ read_size(Reader *rd, json_t *v, SizeId *out)
 static attnc_status
 read_members(Reader *rd, json_t *list, TermKind kind, int depth, Term *t)
 {
-  TRY(read_array(rd, list, kind == TERM_MIN ? "min" : "add", 1, MAX_TERMS));
+  const char *what = kind == TERM_MIN ? "min" : kind == TERM_ADD ? "add" : "quotient";
+  size_t pair = kind == TERM_QUOTIENT ? 2 : 0;
+  TRY(read_array(rd, list, what, pair ? pair : 1, pair ? pair : MAX_TERMS));
   t->kind = kind;
   t->n_of = (int)json_array_size(list);
   t->of = NEW_N(rd->r->arena, Axis, t->n_of);
@@ -144,11 +146,38 @@ read_ceil_div(Reader *rd, json_t *pair, Term *t)
   return read_int_in(rd, json_array_get(pair, 1), "ceil_div", 1, INT_MAX, &t->value);
 }
 
+/* A size, by its name alone, or an axis. */
 static attnc_status
-read_beside(Reader *rd, json_t *pair, TermKind kind, Term *t)
+read_either(Reader *rd, json_t *v, int depth, Axis *a)
 {
-  TRY(read_array(rd, pair, kind == TERM_ASIDE ? "aside" : "along", 2, 2));
-  t->kind = kind;
+  if (!json_is_string(v) || !strcmp(json_string_value(v), "sm_count"))
+    return read_axis(rd, v, depth, a);
+  a->n = 1;
+  a->terms = NEW(rd->r->arena, Term);
+  if (!a->terms)
+    return read_no_memory(rd);
+  a->terms->kind = TERM_SIZE;
+  return read_size(rd, v, &a->terms->size);
+}
+
+static attnc_status
+read_aside(Reader *rd, json_t *pair, int depth, Term *t)
+{
+  TRY(read_array(rd, pair, "aside", 2, 2));
+  t->kind = TERM_ASIDE;
+  t->n_of = 2;
+  t->of = NEW_N(rd->r->arena, Axis, 2);
+  if (!t->of)
+    return read_no_memory(rd);
+  TRY(read_either(rd, json_array_get(pair, 0), depth + 1, &t->of[0]));
+  return read_either(rd, json_array_get(pair, 1), depth + 1, &t->of[1]);
+}
+
+static attnc_status
+read_along(Reader *rd, json_t *pair, Term *t)
+{
+  TRY(read_array(rd, pair, "along", 2, 2));
+  t->kind = TERM_ALONG;
   TRY(read_size(rd, json_array_get(pair, 0), &t->size));
   return read_size(rd, json_array_get(pair, 1), &t->other);
 }
@@ -186,8 +215,8 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if (!json_is_object(v) || json_object_size(v) != 1)
     return read_bad(
-        rd, "expected a factor: an integer, size, ceil_div, min, add, aside, along, or, "
-            "sms or sm_count");
+        rd, "expected a factor: an integer, size, ceil_div, quotient, min, add, aside, "
+            "along, or, sms or sm_count");
   if ((of = json_object_get(v, "sms"))) {
     t->kind = TERM_SMS;
     return read_int_in(rd, of, "sms", 1, INT_MAX, &t->value);
@@ -198,14 +227,16 @@ read_term(Reader *rd, json_t *v, int depth, Term *t)
   }
   if ((of = json_object_get(v, "ceil_div")))
     return read_ceil_div(rd, of, t);
+  if ((of = json_object_get(v, "quotient")))
+    return read_members(rd, of, TERM_QUOTIENT, depth, t);
   if ((of = json_object_get(v, "min")))
     return read_members(rd, of, TERM_MIN, depth, t);
   if ((of = json_object_get(v, "add")))
     return read_members(rd, of, TERM_ADD, depth, t);
   if ((of = json_object_get(v, "aside")))
-    return read_beside(rd, of, TERM_ASIDE, t);
+    return read_aside(rd, of, depth, t);
   if ((of = json_object_get(v, "along")))
-    return read_beside(rd, of, TERM_ALONG, t);
+    return read_along(rd, of, t);
   if ((of = json_object_get(v, "or")))
     return read_or(rd, of, depth, t);
   return read_bad(rd, "unknown factor '%.40s'", json_object_iter_key(json_object_iter(v)));

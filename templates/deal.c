@@ -32,11 +32,22 @@ sections(const Tickets *t)
   return (t->heads + t->section - 1) / t->section;
 }
 
+/* Heads ahead of a section. */
+static int64_t
+heads_ahead(const Tickets *t, int64_t section)
+{
+  int64_t whole = section * t->section;
+  if (!t->short_first)
+    return least(whole, t->heads);
+  int64_t missing = sections(t) * t->section - t->heads;
+  return section ? whole - missing : 0;
+}
+
 /* The k-th run of a section. */
 static Run
 run(const Tickets *t, int64_t section, int64_t k)
 {
-  int64_t here = least(t->section, t->heads - section * t->section);
+  int64_t here = heads_ahead(t, section + 1) - heads_ahead(t, section);
   int64_t group = t->last_first ? groups(t) - 1 - k : k;
   int64_t alike = least(t->step, t->blocks - group * t->step);
   return (Run){t->weight[group], here * alike};
@@ -46,7 +57,7 @@ run(const Tickets *t, int64_t section, int64_t k)
 static double
 total(const Tickets *t, int64_t from, int64_t to)
 {
-  double head = 0, heads = (double)(least(to * t->section, t->heads) - from * t->section);
+  double head = 0, heads = (double)(heads_ahead(t, to) - heads_ahead(t, from));
   for (int64_t k = 0; k < groups(t); k++) {
     int64_t alike = least(t->step, t->blocks - k * t->step);
     head += t->weight[k] * (double)alike;

@@ -3,7 +3,8 @@
  *
  * Heads come in sections.  Of a section, the blocks of one number of all its heads follow
  * each other, then those of the next number: a run of blocks of equal weight.  A section of
- * one head is all blocks of a head, then the next head. */
+ * one head is all blocks of a head, then the next head.  Heads that fill no section are the
+ * last one, or the first. */
 #ifndef ATTNC_TEMPLATES_DEAL_H
 #define ATTNC_TEMPLATES_DEAL_H
 
@@ -12,6 +13,7 @@
 
 typedef struct Tickets {
   int64_t heads, section, blocks; /* heads of all batches; of a section; blocks of a head */
+  bool short_first;               /* the section that has fewer heads than others is */
   bool last_first;                /* blocks are numbered from the last of a head down */
   int64_t step;         /* adjacent blocks of a head that are taken to weigh the same */
   const double *weight; /* of blocks 0 … step - 1, step … 2 step - 1, … */

@@ -230,14 +230,56 @@ least(int a, int b)
   return a < b ? a : b;
 }
 
+/* A thread's, with what ptxas 13.0 gives it besides. */
 static int
-resident(const Case *c, const Sched *s, int smem, int regs)
+thread_regs(const Spec *p, const Target *g, const Sched *s)
 {
-  const Target *g = c->target;
-  int by_smem = g->smem_sm / (smem + g->smem_reserved);
-  int by_regs = g->regs_sm / (regs * 32 * s->warps);
+  return least(255, live_regs(p, g, s) + 64);
+}
+
+/* Blocks of a multiprocessor, were there registers enough. */
+static int
+resident_but_for_regs(const Spec *p, const Target *g, const Sched *s)
+{
+  int by_smem = g->smem_sm / (shared_bytes(p, g, s) + g->smem_reserved);
   int by_threads = g->threads_sm / (32 * s->warps);
-  return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
+  return largest(1, least(by_smem, least(by_threads, g->blocks_sm)));
+}
+
+static int
+resident(const Spec *p, const Target *g, const Sched *s)
+{
+  int by_regs = g->regs_sm / (thread_regs(p, g, s) * 32 * s->warps);
+  return largest(1, least(by_regs, resident_but_for_regs(p, g, s)));
+}
+
+/* ptxas does not know how many blocks shared memory lets in: where a few registers less
+ * would make room for one more it spills 4 to 32 bytes for it.  There it is told how many
+ * there are.  Not elsewhere: with a word it takes all registers that leaves, and spilled
+ * where those were short; nor where expressions take registers that are not counted. */
+static void
+say_resident(Tb *t, const Spec *p, const Sched *s)
+{
+  enum { FEW = 16, UNIT = 8 }; /* registers are given out by eights */
+  const Target *g = t_target(t);
+  int regs = thread_regs(p, g, s), threads = 32 * s->warps;
+  int given = (regs + UNIT - 1) / UNIT * UNIT, more = g->regs_sm / (given * threads) + 1;
+  int n = resident_but_for_regs(p, g, s);
+  bool tempting = regs - g->regs_sm / (more * threads) <= FEW;
+  bool counted = spec_score_is_plain(p) && !p->mask_mod.n;
+  if (g->cp_async && n < more && tempting && counted)
+    t_resident(t, n);
+}
+
+/* Which CTA has which block.  sm_75 has so few multiprocessors that head after head they
+ * have 2 % less than the busiest one, and no registers to spare for a quotient; blocks that
+ * a first launch lists have that one's order. */
+static Scheduler
+scheduler(const Spec *p, const Target *g, const Sched *s)
+{
+  bool listed = mma_of(s)->device_items || mma_of(s)->classes == CLASSES_STEP;
+  bool sections = g->cp_async && !listed && partition_has_sections(p);
+  return sections ? SCHED_SECTIONS : SCHED_ASIDE;
 }
 
 /* Clocks of a tile's barriers and first bytes, and what one stage adds; and how much of
@@ -299,11 +341,12 @@ cost(const Case *c, const Sched *s)
 {
   Case k = cost_assume(c);
   Partition p = partition_aside(NULL, s);
+  p.scheduler = scheduler(c->spec, c->target, s);
   p.listed = mma_of(s)->device_items;
   p.by_step = mma_of(s)->classes == CLASSES_STEP;
   SchedCost r = {.smem = shared_bytes(c->spec, c->target, s)};
-  r.regs = least(255, live_regs(c->spec, c->target, s) + 64);
-  r.ctas_sm = resident(c, s, r.smem, r.regs);
+  r.regs = thread_regs(c->spec, c->target, s);
+  r.ctas_sm = resident(c->spec, c->target, s);
   BlockClocks clocks = block_clocks(&k, s, cost_resident(&k, &p, r.ctas_sm));
   r.cycles = cost_clocks(&k, &p, &clocks);
   return r;
@@ -508,6 +551,8 @@ forward(Tb *t, const Call *p, const Sched *s, const Partition *host)
   Cta c = {.s = s};
   Partition part = *host;
   part.call = p;
+  part.scheduler = scheduler(p->spec, t_target(t), s);
+  say_resident(t, p->spec, s);
   c.w = partition_alone(t, &part);
   c.p = c.w.seq.call;
   SmemLayout l = layout(p->spec, t_target(t), s);

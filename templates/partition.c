@@ -4,7 +4,9 @@
 
 #include <limits.h>
 
-enum { L2_SECTION = 32 << 20 }; /* bytes of K and V that stay in the L2 cache of 50 MB */
+/* Bytes of K and V that stay in the L2 cache of 40 or 50 MB.  Sections of a grid are made
+ * of one size: 44 MB at most, they have 33 on average of two or more. */
+enum { L2_SECTION = 32 << 20, L2_SECTION_MOST = 44 << 20 };
 
 /* ---- the order of blocks ---- */
 
@@ -73,7 +75,8 @@ every_block(Tb *t, const Partition *p)
 bool
 partition_one_each(const Partition *p)
 {
-  return p->scheduler == SCHED_GRID || p->scheduler == SCHED_ASIDE;
+  Scheduler s = p->scheduler;
+  return s == SCHED_GRID || s == SCHED_ASIDE || s == SCHED_SECTIONS;
 }
 
 /* Blocks of different lengths: those with most keys are the last of a head. */
@@ -92,11 +95,19 @@ keys_at_once(Band band)
   return open ? INT_MAX : width < 1 ? 1 : (int)width;
 }
 
-/* Heads of one key whose K and V fill a section of the L2 cache. */
+/* Keys of a head whose K and V fill so much of the L2 cache. */
 static int
-section_rows(int d, int dv, Dtype ty)
+section_rows(int bytes, int d, int dv, Dtype ty)
 {
-  return L2_SECTION / ((d + dv) * dtype_bytes(ty));
+  return bytes / ((d + dv) * dtype_bytes(ty));
+}
+
+/* Those of a head that are read at one time. */
+static Idx
+keys_of_head(const Call *f)
+{
+  int seen = keys_at_once(f->mask.band);
+  return seen < INT_MAX ? i_min(f->sk, seen) : f->sk;
 }
 
 /* Heads (of queries, or packed) whose K and V fill a section of the L2 cache; no product
@@ -105,9 +116,8 @@ static Idx
 section(const Partition *p)
 {
   const Call *f = p->call;
-  int seen = keys_at_once(f->mask.band), rows = section_rows(f->d, f->dv, f->dt);
-  Idx keys = seen < INT_MAX ? i_min(f->sk, seen) : f->sk;
-  Idx fit = i_max(1, i_div(rows, i_max(1, keys)));
+  int rows = section_rows(L2_SECTION, f->d, f->dv, f->dt);
+  Idx fit = i_max(1, i_div(rows, i_max(1, keys_of_head(f))));
   Idx some = i_min(fit, i_mul(f->hk, batches(p)));
   return p->pack > 1 ? some : i_mul(some, fwd_group(f));
 }
@@ -175,10 +185,27 @@ static int64_t
 section_of(const Case *c, const Partition *p)
 {
   const Spec *s = c->spec;
-  int rows = section_rows(s->head_dim, s->head_dim_v, s->dtype[ATTNC_K]);
+  int rows = section_rows(L2_SECTION, s->head_dim, s->head_dim_v, s->dtype[ATTNC_K]);
   int64_t keys = smaller(c->sk, keys_at_once(spec_band(s)));
   int64_t some = smaller(larger(1, rows / larger(1, keys)), c->hk * c->b);
   return p->pack > 1 ? some : some * larger(1, c->h / c->hk);
+}
+
+static int64_t
+cdiv(int64_t a, int64_t b)
+{
+  return (a + b - 1) / b;
+}
+
+/* Heads along x: those of grid_of_sections(). */
+static int64_t
+heads_along(const Case *c, int64_t heads)
+{
+  const Spec *s = c->spec;
+  int rows = section_rows(L2_SECTION_MOST, s->head_dim, s->head_dim_v, s->dtype[ATTNC_K]);
+  int64_t kv = smaller(c->hk * c->b, INT_MAX);
+  int64_t n = cdiv(kv * smaller(c->sk, keys_at_once(spec_band(s))), rows);
+  return smaller(GRID_ASIDE, cdiv(heads, larger(1, smaller(n, GRID_ASIDE))));
 }
 
 /* No more than 2^31 heads, so that no number of a block is past 2^63. */
@@ -189,7 +216,10 @@ partition_order(const Case *c, const Partition *p)
   Tickets x = {.heads = smaller(every, INT_MAX), .section = 1, .step = 1};
   x.blocks = (c->sq + span(p) - 1) / span(p);
   x.last_first = mask_cuts_right(c->spec);
-  if (x.last_first && p->scheduler != SCHED_ASIDE)
+  x.short_first = p->scheduler == SCHED_SECTIONS;
+  if (x.short_first)
+    x.section = heads_along(c, x.heads);
+  else if (x.last_first && p->scheduler != SCHED_ASIDE)
     x.section = smaller(section_of(c, p), x.heads);
   return x;
 }
@@ -308,7 +338,7 @@ partition_scheduler(Tb *t, const Partition *p)
     t_grid_without_workspace(t, ctas, 1, 1);
   if (!persistent)
     return (TileScheduler){.span = {mine, i_add(mine, 1), i_int(1)}};
-  Idx all = every_block(t, p), step = i_div(i_ctas(t), p->cluster);
+  Idx all = every_block(t, p), step = i_div(i_ctas(t, 0), p->cluster);
   return (TileScheduler){.span = {mine, all, dynamic ? i_int(0) : step}, .draws = dynamic};
 }
 
@@ -330,7 +360,7 @@ partition_draw(Tb *t, const Partition *p, const TileScheduler *all)
   if (!all->draws)
     return;
   Idx ticket = t_ticket(t, p->tickets, all->span.hi);
-  t_for_next(t, i_add(ticket, i_ctas(t)));
+  t_for_next(t, i_add(ticket, i_ctas(t, 0)));
 }
 
 static Block
@@ -350,6 +380,12 @@ partition_aside(const Call *p, const Sched *s)
                      .pack = 1,
                      .cluster = 1,
                      .scheduler = SCHED_ASIDE};
+}
+
+bool
+partition_has_sections(const Spec *s)
+{
+  return spec_band(s).hi != INT_MAX && !spec_has_lengths(s);
 }
 
 /* The block from row w->all of sequence w->b on; and is there one? */
@@ -460,11 +496,54 @@ alone_batched(Tb *t, const Partition *p)
   return w;
 }
 
+/* Heads of a section, blocks, sections; where y does not take a head's blocks, parts of
+ * them along x, and one head a section.  The minimum is for its check: heads are counted in
+ * 32 bits. */
+static void
+grid_of_sections(Tb *t, const Partition *p)
+{
+  Partition host = of_host(p);
+  const Call *f = host.call;
+  Idx b = batches(&host), all = i_mul(heads(&host), b), m = blocks(&host);
+  int rows = section_rows(L2_SECTION_MOST, f->d, f->dv, f->dt);
+  Idx each = keys_of_head(f), kv = i_mul(i_mul(f->hk, b), each);
+  Idx fit = i_quotient(all, i_min(GRID_ASIDE, i_quotient(kv, rows)));
+  Idx some = i_aside(i_min(GRID_ASIDE, fit), m);
+  Idx parts = i_quotient(m, GRID_ASIDE), x = i_mul(some, parts);
+  Idx z = i_quotient(all, some), y = i_quotient(m, parts);
+  t_grid(t, i_min(x, i_mul(all, parts)), y, z);
+}
+
+/* The first section has what is over of heads: its CTAs of others' numbers have no block.
+ */
+static WorkTile
+alone_in_section(Tb *t, const Partition *p)
+{
+  Idx m = blocks(p), y = i_ctas(t, 1), b = batches(p), all = i_mul(heads(p), b);
+  Idx parted = i_lt(y, m), x = i_cta(t, 0), along = i_ctas(t, 0);
+  Idx some = i_select(parted, 1, along);
+  Idx missing = i_sub(i_mul(i_ctas(t, 2), some), all);
+  Idx at = i_select(parted, 0, x), first = i_mul(i_cta(t, 2), some);
+  Idx head = i_sub(i_add(first, at), missing);
+  Idx above = i_mul(y, i_select(parted, x, 0)), down = i_add(i_cta(t, 1), above);
+  Idx block = i_sub(i_sub(m, 1), down);
+  Idx n = i_max(0, head), of_head = i_max(0, block);
+  WorkTile w = {.b = i_div(n, heads(p))};
+  w.h = i_mod(n, heads(p));
+  place_rows(t, p, of_head, &w);
+  Idx is = i_lt(-1, block);
+  w.is = i_and(i_lt(-1, head), is);
+  grid_of_sections(t, p);
+  return w;
+}
+
 WorkTile
 partition_alone(Tb *t, const Partition *p)
 {
   bool numbers = p->items || seq_packs_queries(p->call);
-  WorkTile w = numbers ? alone_numbered(t, p) : alone_batched(t, p);
+  WorkTile w = p->scheduler == SCHED_SECTIONS ? alone_in_section(t, p)
+               : numbers                      ? alone_numbered(t, p)
+                                              : alone_batched(t, p);
   w.hk = p->pack > 1 ? w.h : i_div(w.h, fwd_group(p->call));
   w.q0 = w.all;
   return w;

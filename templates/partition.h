@@ -3,7 +3,8 @@
  * The blocks of a call are numbered.  Without a diagonal: the blocks of queries of a head
  * follow each other, then the heads.  With one: the longest first, inside sections of heads
  * whose K and V, what a row sees of them, fit into the L2 cache together.  A cluster's CTAs
- * have adjacent blocks of a head, and walk over the same key tiles.
+ * have adjacent blocks of a head, and walk over the same key tiles.  A grid may have this
+ * order by its own axes (SCHED_SECTIONS), which saves every CTA the divisions.
  *
  * Where sequences have fewer queries than the call's sq, blocks past their ends are
  * nobody's work.  Where they stand one behind the other, numbers run through all of a
@@ -28,6 +29,8 @@ typedef enum Scheduler {
                        more; without workspace it has that one */
   SCHED_ASIDE,      /* a CTA each; heads along y and batches along z of the grid, as far as
                        those reach; a section is a head */
+  SCHED_SECTIONS, /* a CTA each; heads of a section along x, blocks along y, sections along
+                     z: for masks that make blocks unequal, and sequences of one length */
 } Scheduler;
 
 /* A list of blocks of work that is made on the device (items.h): their number, and of each
@@ -82,6 +85,8 @@ typedef struct TileScheduler {
 
 /* That of a template whose CTAs have one block each, of one head: SCHED_ASIDE. */
 Partition partition_aside(const Call *, const Sched *);
+/* Is a call of the spec one for SCHED_SECTIONS? */
+bool partition_has_sections(const Spec *);
 WorkTile partition_alone(Tb *, const Partition *); /* its block; declares the grid */
 
 /* How many heads of all batches there are, and blocks of one of them. */

@@ -183,7 +183,7 @@ splits_mine(Tb *t, const Partition *p, const Splits *x, int ctas)
   t_grid(t, i_min(held, most), 1, 1);
   Span mine = {.hi = i_mul(i_add(count, marked), heads)};
   mine.lo = i_cta(t, 0);
-  mine.step = i_ctas(t);
+  mine.step = i_ctas(t, 0);
   return mine;
 }
 

@@ -82,6 +82,11 @@ e2e_test(e2e_many_heads matrix SLOW ARGS
   "${e2e_tiny} b65537 h1 s1 template=fwd_mma,block_m=32,block_n=32,num_stages=1,num_warps=2"
   "${e2e_tiny} b1 h65537 s1 template=ref_fwd"
   "${e2e_tiny} b1 h92684/46342 s1 sm_90a template=fwd_wgmma,block_m=64,block_n=16,num_stages=1")
+# Two sections of heads, of which the first has one less.
+set(e2e_seen "causal: true, align: top_left, return_lse: true")
+e2e_test(e2e_sections matrix SLOW ARGS
+  "{dtype: bf16, head_dim: 64, ${e2e_seen}} b1 h7 sq70 sk40000 sm_80 template=fwd_mma,block_m=32,block_n=32,num_warps=2,num_stages=2"
+  "{dtype: fp16, head_dim: 256, ${e2e_seen}, score_mod: \"score * 0.5 - 0.125 * f32(h + 2 * b)\"} b3 h5/1 sq50 sk16000 sm_90 template=fwd_mma,block_m=32,block_n=32,num_warps=2,num_stages=1 seed=2")
 # O on its way out through stages that are lent, by CTAs with a second block.
 set(e2e_lent "b17 h8/2 sq65 sk100 sm_90a template=fwd_wgmma")
 set(e2e_lent_much "b9 h16/4 sq200 sk200 sm_90a template=fwd_wgmma")

@@ -304,7 +304,7 @@ i_multiple(Idx x, int64_t m)
 }
 
 Idx
-idx_beside(NodeKind kind, Idx one, Idx other)
+idx_of_host(NodeKind kind, Idx one, Idx other)
 {
   return binary(kind, one, other, true);
 }
@@ -371,6 +371,8 @@ idx_eval(Idx x, int64_t (*leaf)(void *, const Node *), void *user)
     return a <= GRID_ASIDE && b <= GRID_ASIDE ? a : 1;
   case NODE_ALONG:
     return a <= GRID_ASIDE && b <= GRID_ASIDE ? 1 : a * b;
+  case NODE_QUOTIENT:
+    return b > 1 ? (a + b - 1) / b : a;
   default:
     return a < b;
   }
@@ -409,7 +411,7 @@ idx_print(Str *s, Idx x, LeafPrint *leaf)
   }
   const Node *n = x.node;
   bool call = n->kind == NODE_MIN || n->kind == NODE_MAX || n->kind == NODE_ASIDE ||
-              n->kind == NODE_ALONG;
+              n->kind == NODE_ALONG || n->kind == NODE_QUOTIENT;
   if (leaf_node(n)) {
     leaf(s, n);
     return;

@@ -18,6 +18,9 @@ typedef struct Idx {
   int64_t k;
 } Idx;
 
+/* Blocks that a grid takes along y and z (CUDA programming guide, compute capabilities). */
+enum { GRID_ASIDE = 65535 };
+
 static inline Idx
 i_int(int64_t k)
 {

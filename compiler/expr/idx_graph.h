@@ -33,6 +33,7 @@
   X(SELECT, "?", 3)                                                                        \
   X(ASIDE, "aside", 2)                                                                     \
   X(ALONG, "along", 2)                                                                     \
+  X(QUOTIENT, "quotient", 2)                                                               \
   X(ENTRY, "entry", 1)                                                                     \
   X(ELEMENT, "element", 3)
 
@@ -56,10 +57,10 @@ struct Node {
   int id; /* order of birth */
   Idx a, b;
   Idx c;     /* SELECT: the condition; ELEMENT: 0 where there is none */
-  int n;     /* PARAM: index of the parameter; CTA: axis; LOOP: region id; AHEAD: the same,
-                a: how many visits, b: what of that tile; ANY, FOUND: its op; ENTRY: id of the
-                table;     ELEMENT: slot of the tensor, whose pointer is b, and its place in it
-                a;     DIV: a DivKind; SMS: the multiple */
+  int n;     /* PARAM: index of the parameter; CTA, CTAS: axis; LOOP: region id; AHEAD: the
+                same,     a: how many visits, b: what of that tile; ANY, FOUND: its op; ENTRY:
+                id of     the     table;     ELEMENT: slot of the tensor, whose pointer is b,
+                and     its place in     it     a;     DIV: a DivKind; SMS: the multiple */
   bool wide; /* 64 bits */
   bool nonneg;
   int depth; /* id of the innermost loop region it depends on, 0: none; LATE: an op's */
@@ -86,10 +87,8 @@ struct IdxGraph {
  */
 Idx idx_share(IdxGraph *, const Node *like);
 const Table *idx_table(IdxGraph *, const int32_t *, int n); /* copies the numbers */
-/* ASIDE, ALONG, of two sizes: of a grid's (compiler/build.h). */
-Idx idx_beside(NodeKind, Idx one, Idx other);
-/* Blocks that a grid takes along y and z (CUDA programming guide, compute capabilities). */
-enum { GRID_ASIDE = 65535 };
+/* ASIDE, ALONG, of two sizes, and QUOTIENT: of the host (compiler/build.h). */
+Idx idx_of_host(NodeKind, Idx one, Idx other);
 /* Evaluates an index expression on the CPU; `leaf` gives the value of PARAM, CTA, LOOP and
  * of an ELEMENT. */
 int64_t idx_eval(Idx, int64_t (*leaf)(void *, const Node *), void *user);

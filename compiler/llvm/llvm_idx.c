@@ -325,12 +325,14 @@ node_new(Lo *lo, const Node *n)
 {
   static const char *const cta[] = {"mov.u32 $0, %ctaid.x;", "mov.u32 $0, %ctaid.y;",
                                     "mov.u32 $0, %ctaid.z;"};
+  static const char *const ctas[] = {"mov.u32 $0, %nctaid.x;", "mov.u32 $0, %nctaid.y;",
+                                     "mov.u32 $0, %nctaid.z;"};
   if (n->kind == NODE_PARAM)
     return param_at(lo, n->n);
   if (n->kind == NODE_CTA)
     return special(lo, cta[n->n]);
   if (n->kind == NODE_CTAS)
-    return special(lo, "mov.u32 $0, %nctaid.x;");
+    return special(lo, ctas[n->n]);
   if (n->kind == NODE_TEAM)
     return team_value(lo);
   if (n->kind == NODE_THREAD)

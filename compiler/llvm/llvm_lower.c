@@ -247,7 +247,9 @@ declare_kernel(Lo *lo)
   LLVMSetFunctionCallConv(lo->fn, 71); /* ptx_kernel */
   snprintf(threads, sizeof threads, "%d,1,1", 32 * p->warps);
   text_attribute(lo, "nvvm.reqntid", threads);
-  if (!lo->p->target->cp_async) /* or ptxas leaves small blocks too few registers */
+  if (lo->p->resident)
+    text_attribute(lo, "nvvm.minctasm", arena_printf(lo->arena, "%d", lo->p->resident));
+  else if (!lo->p->target->cp_async) /* or ptxas leaves small blocks too few registers */
     text_attribute(lo, "nvvm.minctasm", "1");
   cluster_attributes(lo);
   register_attributes(lo);

@@ -33,9 +33,9 @@ _Noreturn void t_fail(Tb *, const char *fmt, ...) __attribute__((format(printf, 
 
 /* ---- leaves of index expressions (compiler/expr/idx.h) ---- */
 
-Idx i_cta(Tb *, int axis); /* this block's place in the grid, axis 0 … 2 */
-Idx i_ctas(Tb *);          /* blocks along axis 0 */
-Idx i_team(Tb *);          /* which team of its role this is */
+Idx i_cta(Tb *, int axis);  /* this block's place in the grid, axis 0 … 2 */
+Idx i_ctas(Tb *, int axis); /* blocks along it */
+Idx i_team(Tb *);           /* which team of its role this is */
 /* Which thread of its block, in an entry without roles.  What depends on it is no number of
  * the block's: it is for lists that a block makes (below), for t_sequence, and for T_FOR
  * with as many trips for each thread of a warp. */

@@ -16,9 +16,9 @@ i_cta(Tb *t, int axis)
 }
 
 Idx
-i_ctas(Tb *t)
+i_ctas(Tb *t, int axis)
 {
-  Node n = {.kind = NODE_CTAS, .nonneg = true};
+  Node n = {.kind = NODE_CTAS, .n = axis, .nonneg = true};
   return leaf(t, &n);
 }
 
@@ -188,8 +188,8 @@ void
 tile_leaf_print(Str *s, const Node *n)
 {
   static const char *const facts[] = {"", " is PARTIAL", " is there", " is whole"};
-  if (n->kind == NODE_CTA) {
-    str_printf(s, "cta.%c", "xyz"[n->n]);
+  if (n->kind == NODE_CTA || n->kind == NODE_CTAS) {
+    str_printf(s, n->kind == NODE_CTA ? "cta.%c" : "ctas.%c", "xyz"[n->n]);
     return;
   }
   if (n->kind == NODE_LOOP || n->kind == NODE_AHEAD) {
@@ -211,7 +211,7 @@ tile_leaf_print(Str *s, const Node *n)
     return;
   }
   if (n->kind != NODE_PARAM) {
-    str_put(s, n->kind == NODE_TEAM ? "team" : n->kind == NODE_CTAS ? "ctas" : "thread");
+    str_put(s, n->kind == NODE_TEAM ? "team" : "thread");
     return;
   }
   const Tb *t = n->graph->owner;

@@ -350,6 +350,7 @@ typedef struct Program {
   Idx grid[3], grid_without_workspace[3]; /* of the host */
   bool has_grid, has_grid_without_workspace;
   int cluster;    /* blocks, along x */
+  int resident;   /* of a multiprocessor at least; 0: nothing is said */
   bool dependent; /* may begin before the step ahead of it has ended */
   bool waits;     /* … and waits for it */
   int bars;       /* named barriers in use; 0 is the whole block's */

@@ -237,8 +237,6 @@ static const Known known[] = {
     /* both of fp16, which the specs are not; the one schedule of head_dim 256 there */
     {"gemma3_4b_images", TURING, "spills"},
     {"t5_base_decoder", TURING, "spills"},
-    /* 4 bytes, so that six blocks fit; told that one is enough ptxas 13.0 spills none */
-    {"packed_pretraining", "sm_89", "spills"},
     /* score_mod loads between the products: numbers are moved where loads are waited for */
     {"sandwich_bias", HOPPER, "moves"},
     {"graphormer_spatial", HOPPER, "moves"},

@@ -75,6 +75,20 @@ aside(Bench *x)
 }
 
 static Idx
+sections(Bench *x)
+{
+  Idx heads = i_mul(x->host->h, call_size(x->host, SIZE_B));
+  Idx some = i_aside(i_quotient(heads, i_quotient(x->host->sk, 100)), x->host->sq);
+  return i_quotient(heads, some);
+}
+
+static Idx
+by_nothing(Bench *x)
+{
+  return i_quotient(x->host->sq, 0);
+}
+
+static Idx
 one(Bench *x)
 {
   (void)x;
@@ -148,6 +162,13 @@ static const struct {
      NULL},
     {along, "{\"mul\":[{\"along\":[\"h\",\"b\"]},{\"size\":\"sk\"}]}", NULL},
     {aside, "{\"mul\":[{\"aside\":[\"b\",\"h\"]}]}", NULL},
+    {sections,
+     "{\"mul\":[{\"quotient\":[{\"mul\":[{\"size\":\"h\"},{\"size\":\"b\"}]},"
+     "{\"mul\":[{\"aside\":[{\"mul\":[{\"quotient\":[{\"mul\":[{\"size\":\"h\"},"
+     "{\"size\":\"b\"}]},{\"mul\":[{\"quotient\":[{\"mul\":[{\"size\":\"sk\"}]},"
+     "{\"mul\":[100]}]}]}]}]},\"sq\"]}]}]}]}",
+     NULL},
+    {by_nothing, NULL, "cannot say quotient(sq, 0): a divisor is not positive"},
     {one, "{\"mul\":[1]}", NULL},
     {rounded_down, NULL, "a recipe cannot say (sq / 64): of quotients"},
     {of_sizes, NULL, "cannot say (((h + hk) + -1) / hk): of quotients"},
@@ -431,6 +452,12 @@ shrinks(Bench *x)
 }
 
 static void
+shrinks_by_quotient(Bench *x)
+{
+  b_region(x->b, .name = "r", .cols = 1, .rows = i_quotient(x->host->sq, x->host->h));
+}
+
+static void
 region_of_an_entry(Bench *x)
 {
   T_ENTRY (x->b, t, "one", .warps = 4)
@@ -548,6 +575,7 @@ static const struct {
     {memset_inside, "a memset inside attnc_toy_one_sm_90a"},
     {no_columns, "region r has 0 columns"},
     {shrinks, "region r: an axis does not grow"},
+    {shrinks_by_quotient, "region r: an axis does not grow"},
     {region_of_an_entry, "region r: an axis is no expression of the host"},
     {rows_of_the_device, "what an entry does not have"},
     {map_of_workspace, "r: workspace has no tensor map"},

@@ -26,14 +26,15 @@ typedef struct Item {
 static int
 listed(const Tickets *t, Item *item)
 {
-  int n = 0;
-  for (int64_t first = 0; first < t->heads; first += t->section)
+  int64_t over = t->heads % t->section, first = 0, n = 0;
+  int64_t here = t->short_first && over ? over : t->section;
+  for (; first < t->heads; first += here, here = t->section)
     for (int64_t i = 0; i < t->blocks; i++)
-      for (int64_t h = first; h < first + t->section && h < t->heads; h++) {
+      for (int64_t h = first; h < first + here && h < t->heads; h++) {
         assert_true(n < MOST);
         item[n++] = (Item){h, t->last_first ? t->blocks - 1 - i : i};
       }
-  return n;
+  return (int)n;
 }
 
 static double
@@ -79,6 +80,7 @@ test_one_by_one(void **state)
   for (int turn = 0; turn < 3000; turn++) {
     Tickets t = {.heads = 1 + rand() % 24, .blocks = 1 + rand() % 16, .weight = weight};
     t.section = (t.heads + 1) / 2 + rand() % 3; /* two sections: none is left out */
+    t.short_first = rand() % 2;
     t.step = 1 + rand() % 3;
     t.last_first = rand() % 2;
     for (int i = 0; i < 16; i++)
@@ -103,32 +105,40 @@ test_many(void **state)
   assert_true(by.mean == first.mean && by.busiest >= by.mean);
 }
 
-/* 16 k tokens, heads x head_dim 2048, tiles as the kernels for sm_90a have them.  A block
- * weighs its key tiles and one more, as partition_tickets has it. */
+/* 16 k tokens, heads x head_dim 2048, tiles as the kernels have them.  A block weighs its
+ * key tiles and one more, as partition_tickets has it. */
 typedef struct Tiling {
+  const char *template;
   int d, bm, bn;
+  Scheduler scheduler;
   double free_first; /* mean over busiest of every problem at least, */
-  double stride;     /* and by a stride at the worst, causal on 132 */
+  double stride;     /* and by a stride at the worst, causal on 132; 0: it has none */
+  double aside;      /* or head after head, of every problem; 0: it has none */
 } Tiling;
 
-static const Tiling tilings[] = {
-    {64, 128, 192, 0.99, 0.96}, {128, 128, 128, 0.98, 0.86}, {256, 128, 80, 0.97, 0.70}};
-
-static int64_t
-least(int64_t a, int64_t b)
-{
-  return a < b ? a : b;
-}
+static const Tiling tilings[] = {{"fwd_wgmma", 64, 128, 192, SCHED_DYNAMIC, 0.99, 0.96, 0},
+                                 {"fwd_wgmma", 128, 128, 128, SCHED_DYNAMIC, 0.98, 0.86, 0},
+                                 {"fwd_wgmma", 256, 128, 80, SCHED_DYNAMIC, 0.97, 0.70, 0},
+                                 {"fwd_mma", 64, 128, 96, SCHED_SECTIONS, 0.99, 0, 0.96},
+                                 {"fwd_mma", 64, 128, 64, SCHED_SECTIONS, 0.99, 0, 0.96},
+                                 {"fwd_mma", 128, 128, 32, SCHED_SECTIONS, 0.99, 0, 0.93},
+                                 {"fwd_mma", 128, 128, 128, SCHED_SECTIONS, 0.98, 0, 0.93},
+                                 {"fwd_mma", 256, 128, 64, SCHED_SECTIONS, 0.97, 0, 0.87},
+                                 {"fwd_mma", 256, 64, 32, SCHED_SECTIONS, 0.99, 0, 0.93}};
 
 /* Keys that a block sees begin `window` before its first row, and end with its last. */
 static Tickets
-problem(const Tiling *x, int s, int window, double *weight)
+problem(const Tiling *x, Scheduler scheduler, int s, int window, double *weight)
 {
-  int64_t heads = 2048 / x->d * (16384 / s), seen = window ? least(window, s) : s;
-  int64_t fit = (32 << 20) / (4 * x->d * seen);
-  Tickets t = {.heads = heads, .blocks = s / x->bm, .step = 1, .weight = weight};
-  t.last_first = true;
-  t.section = least(fit < 1 ? 1 : fit, heads);
+  Spec spec = {.head_dim = x->d, .head_dim_v = x->d, .causal = true};
+  spec.dtype[ATTNC_K] = DT_F16;
+  spec.window[0] = window - 1;
+  spec.window[1] = -1;
+  int heads = 2048 / x->d;
+  Case c = {.spec = &spec, .b = 16384 / s, .h = heads, .hk = heads, .sq = s, .sk = s};
+  Partition p = {.bm = x->bm, .bn = x->bn, .pack = 1, .cluster = 1, .scheduler = scheduler};
+  Tickets t = partition_order(&c, &p);
+  t.weight = weight;
   for (int64_t i = 0; i < t.blocks; i++) {
     int64_t from = window && i * x->bm > window ? i * x->bm - window : 0;
     int64_t keys = (i + 1) * x->bm - from;
@@ -137,27 +147,51 @@ problem(const Tiling *x, int s, int window, double *weight)
   return t;
 }
 
+static double
+least(double a, double b)
+{
+  return a < b ? a : b;
+}
+
+static double
+evenness(Dealt d)
+{
+  return d.mean / d.busiest;
+}
+
+/* Is it as even as it ought to be, and no worse than what is beside it? */
+static void
+check_even(const Tiling *x)
+{
+  double weight[256], first = 1, stride = 1, aside = 1;
+  for (int at = 0; at < 20; at++) {
+    int s = 1024 << at % 5, window = at / 5 % 2 ? 4096 : 0, workers = at < 10 ? 132 : 108;
+    Tickets t = problem(x, x->scheduler, s, window, weight);
+    double here = evenness(deal_first_free(&t, workers));
+    double by = evenness(deal_stride(&t, workers));
+    t = problem(x, SCHED_ASIDE, s, window, weight);
+    double heads = evenness(deal_first_free(&t, workers));
+    printf("%-9s %-3d %3dx%-3d %s s %-5d on %d: %.3f, by a stride %.3f, by heads %.3f\n",
+           x->template, x->d, x->bm, x->bn, window ? "window" : "causal", s, workers, here,
+           by, heads);
+    first = least(first, here);
+    stride = workers == 132 && !window ? least(stride, by) : stride;
+    aside = least(aside, heads);
+  }
+  if (first < x->free_first)
+    fail_msg("mean / busiest is %.4f, %.2f at least", first, x->free_first);
+  if (x->stride > 0)
+    assert_true(stride >= x->stride && stride < x->stride + 0.02);
+  if (x->aside > 0)
+    assert_true(aside >= x->aside && aside < x->aside + 0.02);
+}
+
 static void
 test_even(void **state)
 {
   (void)state;
-  double weight[128];
-  for (size_t i = 0; i < sizeof tilings / sizeof *tilings; i++) {
-    double worst = 1;
-    for (int at = 0; at < 20; at++) {
-      int s = 1024 << at % 5, window = at / 5 % 2 ? 4096 : 0, workers = at < 10 ? 132 : 108;
-      Tickets t = problem(&tilings[i], s, window, weight);
-      Dealt first = deal_first_free(&t, workers), by = deal_stride(&t, workers);
-      double even = first.mean / first.busiest, stride = by.mean / by.busiest;
-      printf("head_dim %-3d %s s %-5d on %d: %.3f, by a stride %.3f\n", tilings[i].d,
-             window ? "window 4096" : "causal     ", s, workers, even, stride);
-      if (even < tilings[i].free_first)
-        fail_msg("mean / busiest is %.3f, %.2f at least", even, tilings[i].free_first);
-      if (workers == 132 && !window && stride < worst)
-        worst = stride;
-    }
-    assert_true(worst >= tilings[i].stride && worst < tilings[i].stride + 0.02);
-  }
+  for (size_t i = 0; i < sizeof tilings / sizeof *tilings; i++)
+    check_even(&tilings[i]);
 }
 
 /* Mean over busiest where each worker draws its next block when `rest` of the weight of its
@@ -188,7 +222,7 @@ test_drawn_ahead(void **state)
   (void)state;
   double weight[128], worst = 1, worst_late = 1;
   for (int at = 0; at < 10; at++) {
-    Tickets t = problem(&tilings[2], 1024 << at % 5, 0, weight);
+    Tickets t = problem(&tilings[2], SCHED_DYNAMIC, 1024 << at % 5, 0, weight);
     double late = drawn_ahead(&t, at < 5 ? 132 : 108, 3);
     double early = drawn_ahead(&t, at < 5 ? 132 : 108, 1e9);
     worst_late = late < worst_late ? late : worst_late;
@@ -273,17 +307,15 @@ random_shape(int turn)
 typedef struct Where {
   const Program *prog;
   const int64_t *size;
-  int64_t cta;
+  int64_t cta[3], ctas[3];
 } Where;
 
 static int64_t
 leaf(void *user, const Node *n)
 {
   const Where *at = user;
-  if (n->kind == NODE_CTA) {
-    assert_int_equal(n->n, 0);
-    return at->cta;
-  }
+  if (n->kind == NODE_CTA || n->kind == NODE_CTAS)
+    return n->kind == NODE_CTA ? at->cta[n->n] : at->ctas[n->n];
   assert_int_equal(n->kind, NODE_PARAM);
   assert_int_equal(at->prog->params.at[n->n].kind, PARAM_SIZE);
   return at->size[at->prog->params.at[n->n].slot];
@@ -299,16 +331,74 @@ check_kernel(Side *x, const Shape *s, const Item *item, int n)
   int64_t group = s->size[SIZE_H] / s->size[SIZE_HK], heads = s->size[SIZE_H];
   heads = s->pack > 1 ? s->size[SIZE_HK] : heads;
   assert_int_equal(idx_eval(x->tb->prog->grid[0], leaf, &at), n * s->cluster);
-  for (; at.cta < n * s->cluster; at.cta++) {
-    Item want = item[at.cta / s->cluster];
+  for (; at.cta[0] < n * s->cluster; at.cta[0]++) {
+    Item want = item[at.cta[0] / s->cluster];
     int64_t first = want.block * (s->bm / s->pack) * s->cluster, h = want.head % heads;
     assert_int_equal(idx_eval(w.b, leaf, &at), want.head / heads);
     assert_int_equal(idx_eval(w.h, leaf, &at), h);
     assert_int_equal(idx_eval(w.hk, leaf, &at), s->pack > 1 ? h : h / group);
     assert_int_equal(idx_eval(w.all, leaf, &at), first);
-    first += at.cta % s->cluster * (s->bm / s->pack);
+    first += at.cta[0] % s->cluster * (s->bm / s->pack);
     assert_int_equal(idx_eval(w.q0, leaf, &at), first);
   }
+}
+
+static void
+find_grid(const Side *x, Where *at)
+{
+  for (int i = 0; i < 3; i++) {
+    at->ctas[i] = idx_eval(x->tb->prog->grid[i], leaf, at);
+    assert_in_range(at->ctas[i], 1, i ? GRID_ASIDE : INT32_MAX);
+  }
+}
+
+/* The next CTA of the grid, in the order in which they begin; is there one? */
+static bool
+next_cta(Where *at)
+{
+  for (int i = 0; i < 3; i++) {
+    if (++at->cta[i] < at->ctas[i])
+      return true;
+    at->cta[i] = 0;
+  }
+  return false;
+}
+
+/* One CTA each, by the axes of the grid: those that have a block have the list's. */
+static int64_t
+check_sections(Side *x, const Shape *s)
+{
+  static Item item[MOST];
+  const int64_t *size = s->size;
+  Case c = {.spec = &x->spec,
+            .b = size[SIZE_B],
+            .h = size[SIZE_H],
+            .hk = size[SIZE_HK],
+            .sq = size[SIZE_SQ],
+            .sk = size[SIZE_SK]};
+  Partition p = x->p;
+  p.scheduler = SCHED_SECTIONS;
+  Tickets t = partition_order(&c, &p);
+  int n = listed(&t, item), found = 0, none = 0;
+  WorkTile w = partition_alone(x->tb, &p);
+  Where at = {.prog = x->tb->prog, .size = size};
+  find_grid(x, &at);
+  do {
+    if (!idx_eval(w.is, leaf, &at)) {
+      none++;
+      continue;
+    }
+    assert_true(found < n);
+    Item want = item[found++];
+    assert_int_equal(idx_eval(w.b, leaf, &at), want.head / c.h);
+    assert_int_equal(idx_eval(w.h, leaf, &at), want.head % c.h);
+    assert_int_equal(idx_eval(w.hk, leaf, &at), want.head % c.h / (c.h / c.hk));
+    assert_int_equal(idx_eval(w.q0, leaf, &at), want.block * s->bm);
+  } while (next_cta(&at));
+  assert_int_equal(found, n);
+  assert_int_equal(at.ctas[0], t.section);
+  assert_true(none <= (at.ctas[2] - 1) * at.ctas[1]); /* less than a head of each section */
+  return at.ctas[2];
 }
 
 /* The shares of an lpt schedule: each worker's blocks, in the order of the list. */
@@ -414,13 +504,92 @@ test_same_order(void **state)
   assert_true(met.whole > 20 && met.parted > 20 && met.alone > 20);
 }
 
+/* How many sections it has. */
+static int64_t
+check_grid(int turn)
+{
+  Bench b = {.arena = arena_new(0)};
+  Shape s = random_shape(turn);
+  s.pack = s.cluster = 1;
+  s.band.hi = s.band.hi == INT_MAX ? 0 : s.band.hi;
+  s.size[SIZE_SQ] = 1 + s.size[SIZE_SQ] % 2000;
+  if (setjmp(b.fail))
+    fail_msg("%s", b.err.message);
+  side(&b, &s, false, &b.kernel);
+  int64_t sections = check_sections(&b.kernel, &s);
+  arena_free(b.arena);
+  return sections;
+}
+
+/* The same by the axes of a grid, for masks that it is made for. */
+static void
+test_sections(void **state)
+{
+  (void)state;
+  int several = 0;
+  srand(3);
+  for (int turn = 0; turn < 300; turn++)
+    several += check_grid(turn) > 1;
+  printf("%d of 300 grids have several sections\n", several);
+  assert_in_range(several, 50, 250);
+}
+
+/* More blocks than y takes, and more heads than z does: each block once. */
+static void
+check_parted(int64_t b, int64_t h, int64_t sq, int64_t sk, const int64_t grid[3])
+{
+  Bench x = {.arena = arena_new(0)};
+  Shape s = {.band = {INT_MIN, 0, true}, .d = 64, .bm = 64, .pack = 1, .cluster = 1};
+  s.size[SIZE_B] = b;
+  s.size[SIZE_H] = s.size[SIZE_HK] = h;
+  s.size[SIZE_SQ] = sq;
+  s.size[SIZE_SK] = sk;
+  if (setjmp(x.fail))
+    fail_msg("%s", x.err.message);
+  side(&x, &s, false, &x.kernel);
+  Partition p = x.kernel.p;
+  p.scheduler = SCHED_SECTIONS;
+  WorkTile w = partition_alone(x.kernel.tb, &p);
+  Where at = {.prog = x.kernel.tb->prog, .size = s.size};
+  find_grid(&x.kernel, &at);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(at.ctas[i], grid[i]);
+  int64_t blocks = (sq + 63) / 64;
+  unsigned char *seen = calloc((size_t)(b * h * blocks), 1);
+  assert_non_null(seen);
+  do {
+    if (!idx_eval(w.is, leaf, &at))
+      continue;
+    int64_t head = idx_eval(w.b, leaf, &at) * h + idx_eval(w.h, leaf, &at);
+    int64_t q0 = idx_eval(w.q0, leaf, &at), n = head * blocks + q0 / 64;
+    assert_true(head >= 0 && head < b * h && q0 >= 0 && q0 < sq && q0 % 64 == 0);
+    assert_int_equal(seen[n]++, 0);
+  } while (next_cta(&at));
+  for (int64_t i = 0; i < b * h * blocks; i++)
+    assert_int_equal(seen[i], 1);
+  free(seen);
+  arena_free(x.arena);
+}
+
+static void
+test_parted(void **state)
+{
+  (void)state;
+  check_parted(1, 3, 65535 * 64, 100, (int64_t[]){3, 65535, 1});
+  check_parted(1, 3, 65535 * 64 + 1, 100, (int64_t[]){2, 32768, 3});
+  check_parted(1, 1, 131071 * 64, 100, (int64_t[]){3, 43691, 1});
+  check_parted(5, 20000, 1, 1, (int64_t[]){65535, 1, 2});
+  check_parted(3, 40000, 1, 1 << 20, (int64_t[]){2, 1, 60000});
+}
+
 int
 main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_by_one), cmocka_unit_test(test_many),
       cmocka_unit_test(test_even),       cmocka_unit_test(test_drawn_ahead),
-      cmocka_unit_test(test_same_order),
+      cmocka_unit_test(test_same_order), cmocka_unit_test(test_sections),
+      cmocka_unit_test(test_parted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,13 +41,17 @@ typedef struct Compiled {
   "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"" RT_OF_k "},"           \
   "{\"name\":\"o\",\"slot\":3,\"dtype\":\"bf16\",\"access\":\"out\"" RT_OF_o "},"          \
   "{\"name\":\"lse\",\"slot\":4,\"dtype\":\"fp32\",\"access\":\"out\"" RT_OF_lse "}]"
+/* By 0 without keys, and by 1 where there are many rows. */
+#define SECTIONS                                                                           \
+  "{\"quotient\":[{\"size\":\"h\"},{\"min\":[{\"size\":\"sk\"},{\"aside\":["               \
+  "{\"add\":[{\"size\":\"hk\"},1]},{\"mul\":[{\"size\":\"sq\"},4]}]}]}]}"
 #define STEPS                                                                              \
   "[{\"memset\":{\"workspace\":1,\"bytes\":{\"mul\":[2,{\"size\":\"b\"}]},\"value\":9}},"  \
   "{\"launch\":{\"entry\":\"attnc_fwd\",\"params\":[" MAP_Q                                \
   ",{\"type\":\"i32\",\"size\":\"sq\"}," MAP_K                                             \
   ",{\"type\":\"ptr\",\"tensor\":3},{\"type\":\"i64\",\"stride\":[3,2]},"                  \
   "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"mul\":[{\"ceil_div\":"          \
-  "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1,{\"size\":\"hk\"}],"                  \
+  "[\"sq\",64]},2,{\"size\":\"b\"}]},{\"sms\":4}]},1," SECTIONS "],"                       \
   "\"block\":[384,1,1],\"cluster\":[2,1,1],\"serialization\":true,\"shared\":65536}},"     \
   "{\"launch\":{\"entry\":\"attnc_add\",\"params\":[{\"type\":\"ptr\",\"workspace\":1},"   \
   "{\"type\":\"ptr\",\"workspace\":0},{\"type\":\"i32\",\"size\":\"b\"}],"                 \

@@ -133,6 +133,37 @@ test_axes_above(void **state)
   }
 }
 
+/* Sections of a grid: as many as fill something, and of the same size. */
+static void
+test_quotients(void **state)
+{
+  attnc_sizes s = {.size = sizeof s, .b = 2, .h = 8, .hk = 4, .sq = 1000, .sk = 77};
+  (void)state;
+  assert_int_equal(axis("{\"quotient\":[{\"size\":\"sq\"},{\"size\":\"sk\"}]}", &s, 1), 13);
+  assert_int_equal(axis("{\"quotient\":[{\"size\":\"sq\"},250]}", &s, 1), 4);
+  assert_int_equal(axis("{\"quotient\":[{\"mul\":[{\"size\":\"sq\"},{\"size\":\"b\"}]},"
+                        "{\"min\":[{\"quotient\":[{\"size\":\"sk\"},10]},\"sm_count\"]}]}",
+                        &s, 132),
+                   250);
+  const char *parted = "{\"mul\":[3,{\"aside\":[{\"mul\":[{\"size\":\"h\"},{\"size\":"
+                       "\"b\"}]},{\"ceil_div\":[\"sq\",2]}]}]}";
+  assert_int_equal(axis(parted, &s, 1), 48);
+  s.sq = 2 * 65535;
+  assert_int_equal(axis(parted, &s, 1), 48);
+  s.sq++;
+  assert_int_equal(axis(parted, &s, 1), 3);
+  s.sq = INT64_MAX;
+  s.sk = 2;
+  assert_int_equal(axis("{\"quotient\":[{\"size\":\"sq\"},{\"size\":\"sk\"}]}", &s, 1),
+                   INT64_MAX / 2 + 1);
+  assert_int_equal(axis("{\"quotient\":[{\"mul\":[{\"size\":\"sq\"},2]},4]}", &s, 1), -1);
+  assert_int_equal(axis("{\"quotient\":[4,{\"mul\":[{\"size\":\"sq\"},2]}]}", &s, 1), -1);
+  s.sk = 0;
+  assert_int_equal(
+      axis("{\"quotient\":[{\"size\":\"sq\"},{\"size\":\"sk\"}]}", &s, 1) == INT64_MAX, 1);
+  assert_int_equal(axis("{\"quotient\":[{\"size\":\"sk\"},{\"size\":\"b\"}]}", &s, 1), 0);
+}
+
 static void
 test_axes(void **state)
 {
@@ -193,7 +224,7 @@ test_axes(void **state)
 }
 
 /* What is refused, and a part of what is said about it. */
-#define MIN_OF(x) "{\"min\":[" x "]}"
+#define MIN_OF(x) "{\"min\":[{\"quotient\":[{\"aside\":[" x ",\"sq\"]},2]}]}"
 #define DEEP(x)   MIN_OF(MIN_OF(MIN_OF(MIN_OF(MIN_OF(x)))))
 static const struct {
   const char *text, *says;
@@ -263,6 +294,12 @@ static const struct {
           "\"h\"]}]},4]}]}}]",
           "[]"),
      "does not grow"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES,
+          "[{\"name\":\"w\",\"bytes\":{\"mul\":[2,{\"add\":[1,{\"quotient\":[{\"size\":"
+          "\"sq\"},"
+          "{\"size\":\"h\"}]}]}]}}]",
+          "[]"),
+     "does not grow"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "[{\"name\":\"w\",\"bytes\":1,\"zero\":1}]",
           "[]"),
      "'zero': expected true or false"},
@@ -296,6 +333,12 @@ static const struct {
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS(RT_PARAMS, "[{\"ceil_div\":[\"sq\",0]},1,1]")),
      "ceil_div"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS, "[{\"quotient\":[{\"size\":\"sq\"}]},1,1]")),
+     "'quotient': expected a list of 2 to 2"},
+    {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
+          RT_STEPS(RT_PARAMS, "[{\"aside\":[\"sq\",\"dv\"]},1,1]")),
+     "expected a size"},
     {WITH(RT_TENSORS, RT_SCALARS, RT_REQUIRES, "0",
           RT_STEPS(RT_PARAMS, "[{\"floor\":[\"sq\",2]},1,1]")),
      "floor"},
@@ -495,6 +538,7 @@ main(void)
       cmocka_unit_test(test_fields),
       cmocka_unit_test(test_schemas),
       cmocka_unit_test(test_axes),
+      cmocka_unit_test(test_quotients),
       cmocka_unit_test(test_axes_above),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_the_documented_recipe),
