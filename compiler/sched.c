@@ -29,6 +29,7 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
     c.op = p->op;
     c.s_new = n.s_new;
     c.parts = n.parts;
+    c.num_splits = n.num_splits;
     c.b = n.b;
     c.h = n.h;
     c.hk = n.hk;

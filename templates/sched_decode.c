@@ -160,6 +160,9 @@ bool
 decode_refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
+  if (c->num_splits && !decode_of(s)->split_keys)
+    return refused(why, "num_splits %lld is for schedules with split_keys",
+                   (long long)c->num_splits);
   if (refuse_rows(c, s, why) || fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
   if (s->stages > 1 && !g->cp_async)

@@ -206,7 +206,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_seqlens_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seqlens.py - --pairs)
   set_tests_properties(e2e_seqlens_pairs PROPERTIES LABELS e2e)
-  rotating(e2e_decode 64 COMMAND ${Python3_EXECUTABLE} -B
+  rotating(e2e_decode 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
   add_test(NAME e2e_semaphores COMMAND ${Python3_EXECUTABLE} -B

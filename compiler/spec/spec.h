@@ -218,6 +218,7 @@ spec_hints(const Spec *s, const attnc_sizes *n)
 {
   attnc_sizes of_row = {
       .size = sizeof of_row, .b = n->b > 0, .h = n->h, .hk = n->hk, .sq = n->sq};
+  of_row.num_splits = n->num_splits;
   return s->batch_invariant ? of_row : *n;
 }
 bool spec_is_constant(const Spec *, const char *key);

@@ -1,5 +1,5 @@
-"""decode_mma: few rows against masks, modifiers, sequences, dims, dtypes, layouts, targets and
-schedules, so that every two values meet in some case.
+"""decode_mma: few rows against masks, modifiers, sequences, pages, forced numbers of parts, dims,
+dtypes, layouts, targets and schedules, so that every two values meet in some case.
 
     decode.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
 
@@ -27,7 +27,7 @@ FACTORS = {
     "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
              "causal: true\nwindow: [90, 0]", "attention_chunk: 16\ncausal: true",
              "causal: true\nprefix_len: true", 'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"',
-             'mask_mod: "kv_idx < 4 || kv_idx > sk - 60"'),
+             'mask_mod: "kv_idx < 4 || kv_idx > sk - 60"', "mask_bits: true", "mask_bits: new"),
     "score": ("", "softcap: 1.5", "alibi_slopes: h", "bias: {axes: [h, q, kv], dtype: fp16}",
               "bias: {axes: [b, h, kv], dtype: bf16}",
               'score_mod: "score + 0.01 * f32(kv_idx) - f32(h) / 4"'),
@@ -43,6 +43,9 @@ FACTORS = {
     "target": ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120"),
     "how": ("", "block_m=16", "block_m=32", "num_warps=2", "q_in_regs=false", "num_stages=1",
             "block_n=128", "pack_gqa=false"),
+    "page": (0, 1, 3, 16, 64, 256, 300),  # 0: dense
+    "table": ("true", "kv"),
+    "parts": ("", "num_splits1", "num_splits2", "num_splits7"),
     "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512"),
 }
 REFUSED = "no legal schedule"
@@ -51,6 +54,10 @@ REFUSED = "no legal schedule"
 def possible(case):
     """Rules that a template has, so that few cases are refused: O of 32 rows fits no warp's
     registers from head_dim 192 on, nor 128 keys of it 99 KB."""
+    if case["page"] and "cu_seqlens_k" in case["mix"]:
+        return False  # packed keys are in no pages
+    if case["parts"] and case["split"] == "split_keys=0":
+        return False  # nothing is split
     wide = max(int(x.split(": ")[1]) for x in case["dims"].split("\n"))
     if case["target"] == "sm_75":
         return case["dtype"] == "fp16" and wide < 256 and case["how"] != "block_n=128"
@@ -64,6 +71,8 @@ def spec_of(case):
             f"layout: {case['layout']}"]
     if case["mix"]:
         text.append(f"seqlens: [{', '.join(case['mix'])}]")
+    if case["page"]:
+        text.append(f"page_table: {case['table']}")
     text += [case["mask"], case["score"], case["more"]] + case["heads"].split("\n")[1:]
     return "\n".join(text) + "\n"
 
@@ -72,7 +81,9 @@ def problem_of(case):
     """--shape, --seqlens."""
     heads, keys = case["heads"].split("\n")[0], case["keys"]
     sq, sk = case["sq"], max(keys)
-    shape = f"b{len(keys)} {heads} sq{sq} sk{sk}"
+    shape = f"b{len(keys)} {heads} sq{sq} sk{sk} {case['parts']}"
+    if case["page"]:
+        shape += f" page_size{case['page']}"
     if not case["mix"]:
         return ["--shape", shape]
     own_q = {"cu_seqlens_q", "seqused_q"} & set(case["mix"])
@@ -100,7 +111,7 @@ def run(attnc, folder, case, seed):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=640)
+    p.add_argument("--cases", type=int, default=800)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--pairs", action="store_true")
