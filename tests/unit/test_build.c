@@ -262,7 +262,7 @@ test_steps(void **state)
 }
 
 /* Of an entry that looks at the call, and at two regions: sizes and the region that it
- * reads, in one row; the only entry of a kernel has all. */
+ * reads, in one row; one without a name, ahead of which no other is, has all. */
 static void
 test_places(void **state)
 {
@@ -274,6 +274,10 @@ test_places(void **state)
   const RegionArgs rows = {.ty = DT_F32, .h = x.host->h, .rows = x.host->sq, .cols = 1};
   const WorkRegion *read = b_region_(x.b, &rows), *other = b_region_(x.b, &rows);
   Idx none = i_int(0);
+  T_ENTRY (x.b, t, NULL, .warps = 4) {
+    t_grid(t, 1, 1, 1);
+    t_call(t);
+  }
   T_ENTRY (x.b, t, "one", .warps = 4) {
     t_grid(t, 1, 1, 1);
     t_call(t);
@@ -282,12 +286,8 @@ test_places(void **state)
     Tile sums = t_load_rows(t, v);
     t_store_rows(t, v, sums);
   }
-  T_ENTRY (x.b, t, NULL, .warps = 4) {
-    t_grid(t, 1, 1, 1);
-    t_call(t);
-  }
   const Kernel *k = build_kernel(x.b);
-  const Program *p = k->steps.at[0].launch, *all = k->steps.at[1].launch;
+  const Program *all = k->steps.at[0].launch, *p = k->steps.at[1].launch;
   int places = 0;
   for (int i = 0; i < p->params.n; i++) {
     const Param *q = &p->params.at[i];
