@@ -117,7 +117,8 @@ class Plan(Shared):
     def __call__(self, q=None, k=None, v=None, o=None, lse=None, *, stream: Optional[int] = None,
                  **more):
         """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.  Of another op its
-        tensors by name; returns what is written, k and v of append as they are given.
+        tensors by name; returns what is written, k and v of append as they are given. With the
+        spec's `append` k and v are written as well.
 
         o and lse are made, as q's framework does, where they are not given.  more: by name
         the other tensors that the call has, and its numbers, of which the spec's own are
@@ -143,7 +144,8 @@ class Plan(Shared):
             self._on_host(tensors, numbers, longest)
         else:
             self._on_device(tensors, numbers, longest, stream)
-        made = tuple(outputs.values())
+        kept = tuple(outputs.values())  # of the caller's, where nothing else is written
+        made = tuple(x for n, x in outputs.items() if call.tensors[n]["access"] == "out") or kept
         return made if len(made) > 1 else made[0]
 
     def _aligned(self, name, x):

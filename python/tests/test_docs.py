@@ -1,4 +1,4 @@
-"""The Python blocks of docs/python.md, docs/sequences.md and docs/pages.md, those of a page in
+"""The Python blocks of docs/python.md, sequences.md, pages.md and append.md, those of a page in
 order in one program; and `attnc.overhead` on the recording driver."""
 import os
 import re
@@ -35,6 +35,9 @@ class Page(common.Case):
 
     def test_blocks_of_pages(self):
         self.run_blocks(os.path.join(common.SOURCE, "docs", "pages.md"), 1)
+
+    def test_blocks_of_append(self):
+        self.run_blocks(os.path.join(common.SOURCE, "docs", "append.md"), 2)
 
     def test_names(self):
         """Every exception of the binding is in the page's table or is its base."""

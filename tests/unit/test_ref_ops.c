@@ -262,6 +262,55 @@ bad_numbers_are_named(void **state)
   attnc_spec_release(c.spec);
 }
 
+/* The forward pass with new keys, of the cache as it was, is that of turned queries over
+ * the cache with them in it. */
+static void
+attention_sees_new_keys(void **state)
+{
+  (void)state;
+  for (int n = 0; n < 6; n++) {
+    static double o[B * HK * NEW * D], want[B * HK * NEW * D];
+    double *outputs[] = {[ATTNC_O] = o}, *wanted[] = {[ATTNC_O] = want};
+    float q[B * HK * NEW * D];
+    int32_t used[B];
+    char fields[256];
+    Cache c;
+    open_cache(&c, n % 2, ropes[n / 2]);
+    attnc_spec_release(c.spec);
+    snprintf(fields, sizeof fields, "causal: true\nappend: true\n%s%s",
+             c.paged ? "page_table: true\n" : "", ropes[n / 2]);
+    c.spec = spec_of(fields);
+    c.n.sq = NEW;
+    c.table[MOST_PAGES] = 0; /* its old keys are read now */
+    for (int i = 0; i < B * HK * NEW * D; i++) {
+      c.k_new[i] = (float)(i % 7) / 4;
+      q[i] = (float)(i % 5) / 4 - 0.5f;
+    }
+    c.t[ATTNC_Q] = heads_of(q, NEW);
+    assert_int_equal(
+        attnc_reference(c.spec, ATTNC_OP_FWD, &c.args, NULL, 0, outputs, ATTNC_O + 1, NULL),
+        ATTNC_OK);
+    write_right(&c, n / 2);
+    memcpy(c.k_new, q, sizeof q); /* queries turn as keys of their places do */
+    for (int i = 0; i < B * HK * NEW * D; i++)
+      q[i] = right_key(&c, n / 2, i / D / NEW / HK, i / D / NEW % HK, i / D % NEW, i % D);
+    for (int b = 0; b < B; b++)
+      used[b] = c.at[b] + NEW < ROWS ? c.at[b] + NEW : ROWS;
+    attnc_spec_release(c.spec);
+    snprintf(fields, sizeof fields, "causal: true\nseqlens: [seqused_k]\n%s",
+             c.paged ? "page_table: true\n" : "");
+    c.spec = spec_of(fields);
+    c.n.s_new = c.n.rotary_len = 0;
+    c.t[ATTNC_SEQUSED_K] = (attnc_tensor){used, {1}};
+    assert_int_equal(
+        attnc_reference(c.spec, ATTNC_OP_FWD, &c.args, NULL, 0, wanted, ATTNC_O + 1, NULL),
+        ATTNC_OK);
+    for (int i = 0; i < B * HK * NEW * D; i++)
+      assert_true(fabs(o[i] - want[i]) <= 1e-9 * (1 + fabs(want[i])));
+    attnc_spec_release(c.spec);
+  }
+}
+
 /* ---- merge ---- */
 
 enum { H = 1, SQ = 4, PARTS = 3 };
@@ -368,8 +417,8 @@ main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(appended_rows_are_right), cmocka_unit_test(what_changed_is_found),
-      cmocka_unit_test(bad_numbers_are_named),   cmocka_unit_test(merged_states_are_right),
-      cmocka_unit_test(wrong_states_are_found),
+      cmocka_unit_test(bad_numbers_are_named),   cmocka_unit_test(attention_sees_new_keys),
+      cmocka_unit_test(merged_states_are_right), cmocka_unit_test(wrong_states_are_found),
   };
   return cmocka_run_group_tests_name("ref_ops", tests, NULL, NULL);
 }
