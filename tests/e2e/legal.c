@@ -214,6 +214,52 @@ legal_has(Legal *l, const Case *c)
   return found;
 }
 
+/* Is each field of `some` one of `all`? */
+static bool
+says_all(const char *all, const char *some)
+{
+  char field[CASE_PART], list[CASE_PART + 2];
+  snprintf(list, sizeof list, ",%s,", all);
+  for (const char *p = some; *p; p += *p == ',') {
+    size_t n = strcspn(p, ",");
+    snprintf(field, sizeof field, ",%.*s,", (int)n, p);
+    if (!strstr(list, field))
+      return false;
+    p += n;
+  }
+  return true;
+}
+
+/* The first legal schedule that says all that the case's does: a template has an option
+ * more. */
+static bool
+complete(const Case *c, const json_t *own, char text[CASE_PART])
+{
+  json_t *row;
+  size_t i;
+  json_array_foreach(own, i, row)
+  {
+    text_of(row, text);
+    if (says_all(text, c->schedule))
+      return true;
+  }
+  return false;
+}
+
+LegalMend
+legal_mend(Legal *l, Case *c)
+{
+  char text[CASE_PART], why[200];
+  if (legal_has(l, c))
+    return LEGAL_AS_IT_WAS;
+  json_t *own = ask(c);
+  bool same = complete(c, own, text) && case_pin(c, text, why, sizeof why);
+  json_decref(own);
+  if (same)
+    used(l, text)->times++;
+  return same || legal_pick(l, c) ? LEGAL_MENDED : LEGAL_NOT;
+}
+
 bool
 legal_unused_case(Legal *l, Case *c)
 {

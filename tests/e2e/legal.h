@@ -17,6 +17,10 @@ void legal_free(Legal *);
 bool legal_pick(Legal *, Case *);
 /* Is the schedule of the case legal?  It counts as used. */
 bool legal_has(Legal *, const Case *);
+/* Gives the case a legal schedule where its own is none: one that says the same and more,
+ * as where a template has a new option, else any. */
+typedef enum LegalMend { LEGAL_AS_IT_WAS, LEGAL_MENDED, LEGAL_NOT } LegalMend;
+LegalMend legal_mend(Legal *, Case *);
 /* A case that could have a schedule which none has, with it; false: there is none.
  */
 bool legal_unused_case(Legal *, Case *);

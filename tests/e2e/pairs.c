@@ -652,11 +652,10 @@ mend_schedules(Case *cases, int n, Legal *legal, char lines[][CASE_TEXT])
 {
   int changed = 0, bad = 0;
   for (int i = 0; i < n; i++) {
-    if (!legal_has(legal, &cases[i])) {
-      changed++;
-      if (!legal_pick(legal, &cases[i]))
-        bad += fprintf(stderr, "has no legal schedule: %s\n", cases[i].text) > 0;
-    }
+    LegalMend m = legal_mend(legal, &cases[i]);
+    changed += m != LEGAL_AS_IT_WAS;
+    if (m == LEGAL_NOT)
+      bad += fprintf(stderr, "has no legal schedule: %s\n", cases[i].text) > 0;
     memcpy(lines[i], cases[i].text, sizeof cases[i].text);
   }
   return bad ? -1 : changed;
