@@ -280,6 +280,44 @@ class _Direct:
         return out, lse, ops.empty((0,), q)
 
 
+class _DirectPacked:
+    """The same of packed sequences, of any number of rows; lengths are vectors that lie as they should."""
+
+    __slots__ = ("ops", "call", "order")
+
+    def __init__(self, ops, call, names):
+        """names: of the lengths that a call gives, in its order."""
+        self.ops, self.call = ops, call
+        tensors = call.plan.signature.tensors
+        own = [name for name in tensors if name not in names]  # queries, keys, values, outputs
+        self.order = tuple(own.index(n) if n in own else 5 + names.index(n) for n in tensors)
+
+    def __call__(self, q, k, v, lengths, return_attn_probs):
+        ops, call = self.ops, self.call
+        if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15 or ops.needs_grad(q, k, v):
+            return None
+        call.resize(q, k)
+        out = q.new_empty(q.shape)
+        lse = ops.empty_fp32(call.lse_shape, q) if return_attn_probs else None
+        tensors = (q, k, v, out, lse, *lengths)
+        call.launch(*[tensors[i].data_ptr() for i in self.order], stream=ops.stream(call.device))
+        if lse is None:
+            return out
+        ops.minus_to_plus_inf(lse)
+        return out, lse, ops.empty((0,), q)
+
+
+def direct_packed(q, k, v, lengths, options):
+    """direct, of packed sequences: their rows are no part of the key."""
+    try:
+        key = (*[(x.shape[1:], x.stride(), x.dtype, x.device) for x in (q, k, v)],
+               *[x if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in lengths], options)
+        return key, _kept.direct.get(key)
+    except (AttributeError, TypeError):
+        _kept.direct = getattr(_kept, "direct", {})
+        return None, None
+
+
 def direct(q, k, v, options):
     """(key, call or None) for tensors of torch; (None, None) for others.  The key has every
     argument, so that what was allowed once is allowed again."""
@@ -292,12 +330,13 @@ def direct(q, k, v, options):
         return None, None
 
 
-def keep_direct(key, ops, call):
+def keep_direct(key, ops, call, names=None):
+    """names: of the lengths of packed sequences."""
     if call.device[0] == "cuda" and (not call.launch.workspace_bytes or
                                      call.plan.runs_without_workspace):
         if len(_kept.direct) >= KEPT_LAUNCHES:
             del _kept.direct[next(iter(_kept.direct))]
-        _kept.direct[key] = _Direct(ops, call)
+        _kept.direct[key] = _Direct(ops, call) if names is None else _DirectPacked(ops, call, names)
 
 
 def result_of(ops, out, lse, head_dim, return_attn_probs):

@@ -12,7 +12,8 @@ The functions may be called from many threads; each thread keeps its own prepare
 from . import arrays
 from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
                          splits_of, truth, whole, window_of)
-from ._flash import Options, attend, direct, keep_direct, prepared, result_of, set_context, usable
+from ._flash import (Options, attend, direct, direct_packed, keep_direct, prepared, result_of,
+                     set_context, usable)
 from ._ops import append, merged, rotate
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
                          vector)
@@ -103,6 +104,13 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     Nothing waits for a GPU: what offsets, lengths and pages there are is not looked at.
     What flash_attn_func refuses raises NotImplementedError.
     """
+    lengths, short = (cu_seqlens_q, cu_seqlens_k, seqused_q, seqused_k), (None, None)
+    if alibi_slopes is None and block_table is None:
+        short = direct_packed(q, k, v, lengths, (max_seqlen_q, max_seqlen_k, softmax_scale, causal,
+                                                 window_size, return_attn_probs, dropout_p, softcap))
+        result = short[1] and short[1](q, k, v, lengths, return_attn_probs)
+        if result is not None:
+            return result
     refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     paged = block_table is not None
@@ -123,9 +131,18 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
                       window_of(window_size, causal, *longest), softcap_of(softcap), alibi,
                       truth("return_attn_probs", return_attn_probs), sequences.lengths(), paged)
     dtype_of(ops, q, k, v)
-    q, k, v = (usable(ops, x) for x in (q, k, v))
+    given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     out, lse = attend(ops, q, k, v, options, slopes, sequences)
+    if short[0] and all(x is y for x, y in zip(given, (q, k, v))):
+        keep_packed(short[0], ops, prepared(ops, q, k, v, options, out, sequences), sequences, lengths)
     return result_of(ops, out, lse, head_dim, return_attn_probs)
+
+
+def keep_packed(key, ops, call, sequences, lengths):
+    """The short way for calls like this one, whose lengths were taken as they lie."""
+    names = ("cu_seqlens_q", "cu_seqlens_k", "seqused_q", "seqused_k")
+    if all(x is None or sequences.tensors[name] is x for name, x in zip(names, lengths)):
+        keep_direct(key, ops, call, names)
 
 
 @drop_in

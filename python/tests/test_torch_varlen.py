@@ -10,7 +10,7 @@ torch = common.need("torch")
 import attnc
 import attnc.vllm
 import test_torch
-from attnc import _torch, bert_padding
+from attnc import _flash, _torch, bert_padding
 
 GRID = [  # dtype, heads, queries of each sequence, keys, head_dim, causal, window, slopes' axes
     (torch.float16, (4, 2), (40, 0, 25), (30, 7, 44), 64, True, (-1, -1), None),
@@ -255,20 +255,27 @@ class Recorded(common.Case):
 
     def test_one_launch_of_all(self):
         """Addresses of all tensors; numbers of none are looked at; one kernel is loaded once."""
-        lengths = (40, 12), (72, 9)
-        for n in range(2):
+        for n, lengths in enumerate((((40, 12), (72, 9)), ((5, 31), (72, 9)), ((40, 12), (3, 2)))):
             tensors, call = self.packed(torch.float16, (4, 2), *lengths, 64)
+            call = (*call[:2], 40, 72)
             used = vector([33, 9], "cpu")
             with mock.patch.object(_torch, "integers", side_effect=AssertionError("it waits")):
                 out, lse, _ = attnc.flash_attn_varlen_func(*tensors, *call, return_attn_probs=True,
                                                            seqused_k=used)
             got = self.launch(n)
-            self.assertEqual(got.stream, 0x77)
+            self.assertEqual((got.stream, out.shape), (0x77, tensors[0].shape))
+            self.assertEqual(lse.shape, (4, sum(lengths[0])))
             for x in (*tensors, *call[:2], used, out, lse):
                 self.assertIn(x.data_ptr(), got.values[:got.n_params])
             for wait in (b"cuCtxSynchronize", b"cuStreamSynchronize", b"cuMemcpyDtoH_v2"):
                 self.assertEqual(self.stub.stub_calls(wait), 0)
         self.assertEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), 1)
+        self.assertEqual(sum(isinstance(x, _flash._DirectPacked) for x in _flash._kept.direct.values()), 1)
+        for wrong, kind in (({"max_seqlen_q": 40.5}, TypeError), ({"dropout_p": 0.1}, NotImplementedError),
+                            ({"seqused_k": used.long()}, TypeError), ({"seqused_k": used[:1]}, ValueError)):
+            names = dict(zip(("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k"), call))
+            self.raises(kind, "", attnc.flash_attn_varlen_func, *tensors, return_attn_probs=True,
+                        **{**names, "seqused_k": used, **wrong})
 
     def test_new_tokens(self):
         """Rows of a cache, queries turned and attention, one behind the other; nothing is waited for."""
