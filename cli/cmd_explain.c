@@ -249,6 +249,17 @@ amount(const Explain *x, const json_t *row, const char *key, const char *unit)
   return arena_printf(x->c->arena, "%.6g%s", json_number_value(v), unit);
 }
 
+/* Bytes on their way from memory, where a template's schedules have a number for them. */
+static const char *
+in_flight(const Explain *x, const json_t *row)
+{
+  double has = json_number_value(json_object_get(row, "in_flight_kb"));
+  double wants = json_number_value(json_object_get(row, "in_flight_wanted_kb"));
+  return arena_printf(x->c->arena,
+                      "%.4g KB a multiprocessor, the target's memory asks for %.4g", has,
+                      wants);
+}
+
 static void
 put_chosen(const Explain *x, Str *s)
 {
@@ -262,6 +273,8 @@ put_chosen(const Explain *x, Str *s)
   put_line(s, "shared", amount(x, row, "shared", " bytes"));
   put_line(s, "registers", amount(x, row, "regs", " a thread, by the model"));
   put_line(s, "cost", amount(x, row, "cost", " cycles, by the model"));
+  if (json_object_get(row, "in_flight_kb"))
+    put_line(s, "in flight", in_flight(x, row));
   if (x->has_sass)
     put_line(s, "ptxas",
              arena_printf(x->c->arena,

@@ -324,6 +324,9 @@ print_entry(Str *s, const Entry *e)
   sched_list(s, &x, true);
   str_printf(s, ",\"shared\":%d,\"regs\":%d,\"blocks_per_sm\":%d,\"cost\":%.6g",
              e->cost.smem, e->cost.regs, e->cost.ctas_sm, e->cost.cycles);
+  if (!e->why && e->cost.flight_wanted > 0)
+    str_printf(s, ",\"in_flight_kb\":%.4g,\"in_flight_wanted_kb\":%.4g", e->cost.flight,
+               e->cost.flight_wanted);
   if (e->why) {
     str_put(s, ",\"reason\":");
     str_json(s, e->why);

@@ -51,6 +51,9 @@ typedef struct SchedCost {
   int regs;      /* a thread, estimate of the values that live in the main loop */
   int ctas_sm;   /* resident blocks on a multiprocessor */
   double cycles; /* for the problem's sizes, whole grid on `sms` multiprocessors */
+  /* KB on their way to a multiprocessor from memory, and as many as its latency asks for,
+   * of templates whose keys are read at the memory's speed; 0: of others. */
+  double flight, flight_wanted;
 } SchedCost;
 
 /* Everything that `space` and `cost` may look at. */

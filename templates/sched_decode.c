@@ -297,6 +297,10 @@ decode_cost(const Case *c, const Sched *s)
   r.regs = registers(c->spec, c->target, s);
   r.ctas_sm = decode_resident(c->spec, c->target, s);
   int ctas = cost_resident(&k, &p, r.ctas_sm);
+  double d = c->spec->head_dim + c->spec->head_dim_v;
+  double tile = s->bn * d * dtype_bytes(c->spec->dtype[ATTNC_K]);
+  r.flight = in_flight(s, tile, r.ctas_sm) / 1024;
+  r.flight_wanted = c->target->mem_flight;
   double waits = BLOCK_WAITS + (decode_of(s)->split_keys ? PART_WAITS : 0);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),

@@ -41,6 +41,14 @@ class WhatRunDoes(common.Case):
         self.assertIn("another device of its family",
                       self.attnc("explain", self.spec(), *size, "--arch", "sm_86").stdout)
 
+    def test_bytes_in_flight(self):
+        how = ("--arch", "sm_80", "--shape", "b4 h2 sq1 sk2048", "--schedule")
+        text = self.attnc("explain", self.spec(), *how, "template=decode_mma").stdout
+        self.assertRegex(text, r"(?m)^in flight +[0-9.]+ KB a multiprocessor, the target's memory "
+                               r"asks for 18$")
+        self.assertNotIn("in flight",
+                         self.attnc("explain", self.spec(), *how, "template=fwd_mma").stdout)
+
     def test_targets(self):
         rows = {t["name"]: t for t in self.json("targets")["targets"]}
         self.assertEqual((rows["sm_90"]["capability"], rows["sm_90"]["exact"]), ("9.0", False))
