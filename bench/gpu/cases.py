@@ -66,6 +66,8 @@ VARIANTS = (
     Variant("mask_bits", FULL, {"mask_bits": True}, "b4 h16 s1024"),
     Variant("mask_bits new", FULL, {"mask_bits": "new"}, "b16 h16 sq64 sk4096", (),
             "b2 h4/2 sq60 sk200"),
+    Variant("append", CAUSAL, {"append": True}, "b16 h16 sq64 sk4096", (), "b2 h4/2 sq60 sk200"),
+    Variant("rope", CAUSAL, {"rope": {"dim": 128}}),
     Variant("prefix_len", CAUSAL, {"prefix_len": True}),
     Variant("attention_chunk", CAUSAL, {"attention_chunk": 1024}),
     Variant("head_dim 512", {"head_dim": 512, "causal": True}, {}, "b1 h4 s4096"),
@@ -80,7 +82,7 @@ VARIANTS = (
 MEASURED = ("dtype", "head_dim", "causal", "window")
 VARIED = frozenset(name for v in VARIANTS for name in v.fields)
 NOT_MEASURED = ("attnc", "name", "doc", "group_size", "align", "softmax_scale", "layout",
-                "specialize", "schedule")
+                "specialize", "schedule", "o_parts", "batch_invariant")
 # What engines ask for, by the property that a spec would say it with.
 WANTED = {}
 WANTED_OPS = {"bwd": "backward", "decode": "decoding with split keys"}
