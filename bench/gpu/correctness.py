@@ -1,7 +1,7 @@
 """Phase `correctness`: the end-to-end matrix of tests/e2e/cases.txt on the device.
 
 By the program e2e_matrix where the folder has it or a C compiler makes it here (it needs
-libattnc.so and nothing else), else by `attnc run --verify`, case by case, for the cases that the
+libattnc.so and libjansson), else by `attnc run --verify`, case by case, for the cases that the
 command line can say.  Then fwd_wgmma's schedule fields, each at each of its values (triples.py)."""
 import collections
 import json
@@ -17,9 +17,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CASES = os.path.join(ROOT, "tests", "e2e", "cases.txt")
 SOURCES = [f"tests/e2e/{n}.c" for n in ("matrix", "run", "device", "number", "case", "facts",
-                                         "call")]
+                                         "call", "drawn")]
 SOURCES += ["tests/oracle.c", "cli/problem.c"]
-SOURCES += [f"base/{n}.c" for n in ("str", "arena", "err")]
+SOURCES += [f"harness/{n}.c" for n in ("signature", "append", "seqlens", "lists", "pages", "random",
+                                       "tensors")]
+SOURCES += [f"base/{n}.c" for n in ("str", "arena", "err", "dtype", "call", "call_tensor",
+                                    "hash", "hash_block")]
 LINE = re.compile(r"(pass|FAIL|skip)\s+(?:[0-9.]+ s\s+)?(\{.*? seed=\d+)\s*(.*)")
 TINY = 8  # cases of a tiny run
 EACH = 2  # cases of a value in a sample
@@ -94,7 +97,7 @@ def build(suite):
         [compiler, "-O2", "-std=gnu11", "-D_GNU_SOURCE", f'-DSOURCE_DIR="{ROOT}"',
          f'-DBUILD_DIR="{suite.where.path}"', "-I", ROOT, "-I", os.path.join(ROOT, "include"),
          *(os.path.join(ROOT, s) for s in SOURCES), "-o", out, f"-L{folder}", "-lattnc",
-         *["-lattnc_rt"] * launching, f"-Wl,-rpath,{folder}", "-lm", "-ldl", "-lpthread"])
+         *["-lattnc_rt"] * launching, f"-Wl,-rpath,{folder}", "-ljansson", "-lm", "-ldl", "-lpthread"])
     if said.code:
         suite.results.note("correctness: e2e_matrix does not compile here, so the command line's "
                            f"cases alone: {said.why}")
