@@ -195,7 +195,7 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
     TRY(tensors_to_file(&o->host, path, e));
   if (k->device.emulated)
     return ATTNC_OK;
-  TRY(execute_timed(&o->x, 3, (int)k->repeat, &r->timing, e));
+  TRY(execute_timed(&o->x, 3, (int)k->repeat, false, &r->timing, e));
   r->timed = true;
   return ATTNC_OK;
 }

@@ -60,6 +60,16 @@ read_level(const Options *o, int *level, attnc_error *e)
 }
 
 static attnc_status
+read_l2(const Options *o, int *l2, attnc_error *e)
+{
+  const char *word = o->value[OPT_L2];
+  *l2 = word && str_eq(word, "cold") ? ATTNC_TUNE_L2_COLD : ATTNC_TUNE_L2_WARM;
+  if (!word || *l2 == ATTNC_TUNE_L2_COLD || str_eq(word, "warm"))
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_USAGE, "--l2: %.40s is neither warm nor cold", word);
+}
+
+static attnc_status
 read_options(Tune *t, attnc_error *e)
 {
   const Options *o = &t->c->opt;
@@ -72,6 +82,7 @@ read_options(Tune *t, attnc_error *e)
   TRY(read_int(o, OPT_TOP, 1, INT32_MAX, &to->top, e));
   TRY(read_int(o, OPT_JOBS, 1, 64, &to->jobs, e));
   TRY(read_level(o, &to->level, e));
+  TRY(read_l2(o, &to->l2, e));
   to->seed = (uint64_t)seed;
   to->timeout = (double)timeout;
   t->budget = (double)budget;

@@ -193,6 +193,8 @@ extern const Command command_table[CMD_COUNT];
   X(JOBS, "jobs", 'j', "N", CMD_BIT(TUNE), "compile N at a time (the processors)")         \
   X(LEVEL, "level", 0, "L", CMD_BIT(TUNE),                                                 \
     "how much is tried: estimate, measure, patient, exhaustive (exhaustive)")              \
+  X(L2, "l2", 0, "warm|cold", CMD_BIT(TUNE),                                               \
+    "what the L2 cache holds of the call when a timed launch begins (warm)")               \
   X(SHAPES, "shapes", 0, "FILE", CMD_BIT(TUNE),                                            \
     "tune at each line of sizes, which may begin with a spec's name")                      \
   X(TOP, "top", 0, "N", CMD_BIT(TUNE), "try only the N best by the cost model (all)")      \

@@ -64,12 +64,37 @@ execute(Execution *x, attnc_error *e)
   return ATTNC_OK;
 }
 
+/* Memory that is nobody's, as large as what it is to push out of L2, twice. */
+typedef struct Flush {
+  CUdeviceptr at; /* 0: nothing is pushed out */
+  size_t bytes;
+} Flush;
+
+enum { L2_UNKNOWN = 128 << 20 };
+
+static attnc_status
+flush_new(const Device *d, bool cold, Flush *f, attnc_error *e)
+{
+  int bytes = 0;
+  *f = (Flush){0};
+  if (!cold)
+    return ATTNC_OK;
+  if (d->cuDeviceGetAttribute(&bytes, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, d->ordinal) ||
+      bytes <= 0)
+    bytes = L2_UNKNOWN;
+  f->bytes = 2 * (size_t)bytes;
+  return device_alloc(d, f->bytes, &f->at, e);
+}
+
 /* One launch between two events. */
 static attnc_status
-time_one(Execution *x, CUevent from, CUevent to, double *ms, attnc_error *e)
+time_one(Execution *x, const Flush *f, CUevent from, CUevent to, double *ms, attnc_error *e)
 {
   const Device *d = x->device;
   float elapsed = 0;
+  if (f->at)
+    TRY(device_result(d, "cuMemsetD8Async", d->cuMemsetD8Async(f->at, 0, f->bytes, NULL),
+                      e));
   TRY(device_result(d, "cuEventRecord", d->cuEventRecord(from, NULL), e));
   TRY(attnc_launch(x->plan, &x->args, NULL, x->state, e));
   TRY(device_result(d, "cuEventRecord", d->cuEventRecord(to, NULL), e));
@@ -80,11 +105,12 @@ time_one(Execution *x, CUevent from, CUevent to, double *ms, attnc_error *e)
 }
 
 static attnc_status
-time_all(Execution *x, int warm_up, int repeat, double *ms, attnc_error *e)
+time_all(Execution *x, int warm_up, int repeat, bool cold, double *ms, attnc_error *e)
 {
   const Device *d = x->device;
   CUevent from = NULL, to = NULL;
-  attnc_status st = ATTNC_OK;
+  Flush flush;
+  attnc_status st = flush_new(d, cold, &flush, e);
   for (int i = 0; i < warm_up && st == ATTNC_OK; i++)
     st = attnc_launch(x->plan, &x->args, NULL, x->state, e);
   if (st == ATTNC_OK)
@@ -92,21 +118,23 @@ time_all(Execution *x, int warm_up, int repeat, double *ms, attnc_error *e)
   if (st == ATTNC_OK)
     st = device_result(d, "cuEventCreate", d->cuEventCreate(&to, CU_EVENT_DEFAULT), e);
   for (int i = 0; i < repeat && st == ATTNC_OK; i++)
-    st = time_one(x, from, to, &ms[i], e);
+    st = time_one(x, &flush, from, to, &ms[i], e);
   if (from)
     d->cuEventDestroy_v2(from);
   if (to)
     d->cuEventDestroy_v2(to);
+  if (flush.at)
+    d->cuMemFree_v2(flush.at);
   return st;
 }
 
 attnc_status
-execute_timed(Execution *x, int warm_up, int repeat, Timing *t, attnc_error *e)
+execute_timed(Execution *x, int warm_up, int repeat, bool cold, Timing *t, attnc_error *e)
 {
   double *ms = malloc((size_t)repeat * sizeof *ms);
   if (!ms)
     return err_set(e, ATTNC_ERR_NOMEM, "out of memory");
-  attnc_status st = time_all(x, warm_up, repeat, ms, e);
+  attnc_status st = time_all(x, warm_up, repeat, cold, ms, e);
   if (st == ATTNC_OK)
     timing_of(ms, repeat, t);
   free(ms);

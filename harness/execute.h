@@ -1,8 +1,8 @@
 /* execute.h: launching a plan on a device: once, and many times against the clock.
  *
- * Times are of CUDA events around each launch, after warm-up launches, with whatever the
- * launches before left in the caches.  The emulator's clock means nothing, so it is never
- * timed: it has est_cycles. */
+ * Times are of CUDA events around each launch, after warm-up launches, with what the launch
+ * before left in the caches, or nothing of it in L2.  The emulator's clock means nothing,
+ * so it is never timed: it has est_cycles. */
 #ifndef ATTNC_HARNESS_EXECUTE_H
 #define ATTNC_HARNESS_EXECUTE_H
 
@@ -23,7 +23,9 @@ attnc_status execution_new(const Device *, attnc_plan *, const attnc_args *, Exe
 void execution_free(Execution *);
 /* Launch and wait. */
 attnc_status execute(Execution *, attnc_error *);
-/* warm_up launches, then `repeat` measured ones. */
-attnc_status execute_timed(Execution *, int warm_up, int repeat, Timing *, attnc_error *);
+/* warm_up launches, then `repeat` measured ones.  cold: before each of these other memory
+ * is written, twice as many bytes as the L2 cache has. */
+attnc_status execute_timed(Execution *, int warm_up, int repeat, bool cold, Timing *,
+                           attnc_error *);
 
 #endif

@@ -167,7 +167,7 @@ give(Cc *cc, CcWorker *w)
 static bool
 waits(const CcWorker *w)
 {
-  return runs(w) && !w->busy;
+  return !w->busy && runs(w); /* who has it starts and ends it without the lock */
 }
 
 static size_t

@@ -10,7 +10,7 @@ add_test(NAME host_cost_can_fail COMMAND ${host_cost} --self-test)
 set_tests_properties(host_cost_can_fail PROPERTIES LABELS bench)
 if(TARGET attnc AND TARGET attnc_llvm AND CMAKE_BUILD_TYPE STREQUAL "Release"
     AND CMAKE_C_COMPILER_ID STREQUAL "GNU" AND NOT ATTNC_SANITIZE AND NOT ATTNC_TSAN)
-  add_executable(host_cost bench/host_cost.c)
+  add_executable(host_cost bench/host_cost.c $<TARGET_OBJECTS:o_base>)
   target_link_libraries(host_cost PRIVATE attnc attnc_rt plain)
   add_dependencies(host_cost attnc_llvm cuda_stub)
   target_compile_definitions(host_cost PRIVATE STUB_LIBCUDA="$<TARGET_FILE:cuda_stub>")

@@ -12,7 +12,7 @@ stub(cuda_stub_old cuFuncLoad=stub_hidden cuLaunchKernelEx=stub_hidden2
   cuLinkCreate_v2=stub_hidden5)
 stub(cuda_stub_broken cuMemsetD8Async=stub_hidden) # lacks what is needed
 
-foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock cache_zstd flight tunetab settings get operate cubin trace verdict)
+foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock cache_zstd flight tunetab settings get operate cubin trace verdict execute)
   unit(${name} OBJECTS runtime base LABELS runtime)
   if(TARGET test_${name})
     target_sources(test_${name} PRIVATE unit/fake_compiler.c)
@@ -23,6 +23,10 @@ foreach(name recipe drv launch launch_map bundle key cache cache_gc cache_lock c
       STUB_BROKEN="$<TARGET_FILE:cuda_stub_broken>")
   endif()
 endforeach()
+if(TARGET test_execute)
+  target_sources(test_execute PRIVATE ${CMAKE_SOURCE_DIR}/harness/execute.c
+    ${CMAKE_SOURCE_DIR}/harness/timing.c ${CMAKE_SOURCE_DIR}/harness/device.c)
+endif()
 set_tests_properties(cache PROPERTIES PROCESSORS 2)
 set_tests_properties(cache_zstd PROPERTIES SKIP_RETURN_CODE 77)
 

@@ -443,7 +443,15 @@ typedef struct attnc_tune_options {
    * b of them, at most sq and sk.  Sizes that are 0, total_q and the like, and the
    * problem's means become those of these lengths.  NULL: they are drawn. */
   const char *seqlens;
+  int l2; /* ATTNC_TUNE_L2_…: what the L2 cache holds when a timed launch begins */
 } attnc_tune_options;
+
+/* Values of the two are not compared: `unit` is "ms" or "ms_cold". */
+enum {
+  ATTNC_TUNE_L2_WARM, /* what the launch before has left there */
+  ATTNC_TUNE_L2_COLD  /* nothing of the call: other memory is written in between, twice as
+                         much as it holds */
+};
 
 enum {
   ATTNC_TUNED_NOT_REACHED, /* the sweep ended before its turn */
@@ -478,10 +486,10 @@ typedef struct attnc_tuning attnc_tuning;
  * The legal schedules are compiled in threads and run in another process (the worker), one
  * at a time, on random inputs in packed tensors.  A candidate that crashes or does not end
  * is rejected, and the next candidates run in a new worker.  Each is verified against the
- * reference before it is timed (by events around each launch, with warm caches); those that
- * are clearly slower than the best are timed no further, and the best are timed in turns at
- * the end.  The default schedule is always a candidate, so that the recorded schedule is
- * never slower than the default.
+ * reference before it is timed (by events around each launch, with the L2 cache as options
+ * say); those that are clearly slower than the best are timed no further, and the best are
+ * timed in turns at the end.  The default schedule is always a candidate, so that the
+ * recorded schedule is never slower than the default.
  *
  * *out is what was found out, to be given back with attnc_tuning_release; it is set as well
  * where candidates were tried and the status is ATTNC_ERR_CHECK (none of them passed),

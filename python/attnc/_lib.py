@@ -75,7 +75,7 @@ TuneOptions = struct("TuneOptions", SIZE, *((name, i32) for name in (
     "level", "top", "jobs", "repeat", "dry", "resume", "shard", "shards")), ("timeout", f64), ("budget", f64),
                      ("seed", u64), ("within", C.POINTER(Schedule)),
                      ("worker", C.POINTER(text)), ("progress", PROGRESS), ("user", pointer),
-                     ("inject", text), ("seqlens", text))
+                     ("inject", text), ("seqlens", text), ("l2", i32))
 Tuned = struct("Tuned", SIZE, *((name, i32) for name in (
     "state", "is_default", "resumed", "samples", "registers", "spilled_bytes")),
                ("schedule", C.POINTER(Schedule)), ("reason", text), ("injected", text),

@@ -42,10 +42,12 @@ class Progress:
             return 1
 
 
-def options(level, numbers, within, dry, resume, seqlens, progress):
+def options(level, l2, numbers, within, dry, resume, seqlens, progress):
     if level not in LEVELS:
         raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
-    made = _lib.TuneOptions(level=LEVELS.index(level) + 1, dry=bool(dry), resume=bool(resume),
+    if l2 not in ("warm", "cold"):
+        raise errors.UsageError(f"l2: {l2!r} is neither 'warm' nor 'cold'")
+    made = _lib.TuneOptions(level=LEVELS.index(level) + 1, l2=int(l2 == "cold"), dry=bool(dry), resume=bool(resume),
                             progress=progress.callback, within=make_schedule(within),
                             seqlens=_lib.encode(lengths_text(seqlens)),
                             worker=worker())
@@ -70,7 +72,7 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
          timeout: Optional[float] = None, budget: Optional[float] = None, seed: int = 1,
          within: Optional[Mapping[str, Any]] = None,
          strides: Optional[Mapping[str, Any]] = None, dry: bool = False, resume: bool = False,
-         shard: int = 0, shards: int = 1,
+         shard: int = 0, shards: int = 1, l2: str = "warm",
          seqlens: Union[None, str, Sequence[Union[int, Tuple[int, int]]]] = None,
          progress: Optional[Callable[[str, int, int], Any]] = None) -> Dict[str, Any]:
     """Measures schedules for the problem on the context's device and keeps the best in the
@@ -81,7 +83,8 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
     jobs: threads that compile; repeat: launches timed; timeout: seconds for each step of a
         candidate; budget: seconds after which none but the default is begun; dry: keep nothing;
         resume: take what earlier sweeps measured of the same kernels;
-        shard, shards: measure that part of the candidates, for a sweep that resumes all parts.
+        shard, shards: measure that part of the candidates, for a sweep that resumes all parts;
+        l2: "warm", or "cold": nothing of the call is in the L2 cache when a timed launch begins.
     seqlens: lengths of the sequences, [3, (0, 5), 17] or "3,0/5,17", b of them, at most sq and
         sk; sizes that follow from them may be left out; None: drawn.
     progress: called as progress(stage, done, total); what is true, or an exception, stops it.
@@ -96,7 +99,7 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
                    shard=shard, shards=shards)
     handle, error = C.c_void_p(), _lib.Error()
     status = lib.attnc_tune(context._handle, spec._handle, problem(spec, sizes, device, strides),
-                            options(level, numbers, within, dry, resume, seqlens, told), C.byref(handle),
+                            options(level, l2, numbers, within, dry, resume, seqlens, told), C.byref(handle),
                             error)
     found = json.loads(lib.attnc_tuning_json(handle)) if handle else None
     lib.attnc_tuning_release(handle)

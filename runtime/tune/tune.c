@@ -54,6 +54,8 @@ check_numbers(const attnc_tune_options *o, attnc_error *e)
   if (o->shards < 0 || o->shard < 0 || o->shard >= (o->shards ? o->shards : 1))
     return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_options: there is no shard %d of %d",
                    o->shard, o->shards);
+  if (o->l2 != ATTNC_TUNE_L2_WARM && o->l2 != ATTNC_TUNE_L2_COLD)
+    return err_set(e, ATTNC_ERR_USAGE, "attnc_tune_options.l2: %d is none", o->l2);
   if (!(o->timeout >= 0) || !(o->budget >= 0))
     return err_set(e, ATTNC_ERR_USAGE,
                    "attnc_tune_options: timeout or budget is negative or no number");
@@ -196,7 +198,9 @@ prepare(Sweep *s, attnc_error *e)
   t->sizes = s->copy.sizes;
   t->name = arena_strdup(t->arena, attnc_spec_name(s->spec));
   t->device = arena_strdup(t->arena, s->device->name);
-  t->unit = s->drv->emulated ? "est_cycles" : "ms";
+  t->unit = s->drv->emulated                      ? "est_cycles"
+            : s->options.l2 == ATTNC_TUNE_L2_COLD ? "ms_cold"
+                                                  : "ms";
   TRY(ask_default(s, e));
   return sweep_candidates(s, e);
 }

@@ -199,6 +199,7 @@ greeting(const Sweep *s)
   json_object_set_new(j, "file", json_string(file));
   if (s->options.seqlens)
     json_object_set_new(j, "seqlens", json_string(s->options.seqlens));
+  json_object_set_new(j, "cold", json_boolean(s->options.l2 == ATTNC_TUNE_L2_COLD));
   json_object_set_new(j, "arch", s->drv->emulated ? json_string(arch) : json_null());
   json_object_set_new(j, "candidates", json_integer(s->t->n));
   return j;

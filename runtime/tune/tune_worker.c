@@ -29,6 +29,7 @@ typedef struct BackgroundTask {
   DeviceTensors tensors;
   attnc_plan **plans; /* by id; NULL: not loaded */
   int n_plans;
+  bool cold;      /* as execute_timed has it */
   json_t *answer; /* being filled in */
 } BackgroundTask;
 
@@ -111,6 +112,7 @@ start(BackgroundTask *w, const json_t *hello, attnc_error *e)
   const char *lengths = text_of(w, hello, "seqlens");
   const char *path = text_of(w, hello, "libcuda"), *arch = text_of(w, hello, "arch");
   int ordinal = (int)json_integer_value(json_object_get(hello, "ordinal"));
+  w->cold = json_is_true(json_object_get(hello, "cold"));
   w->n_plans = (int)json_integer_value(json_object_get(hello, "candidates"));
   w->plans = NEW_N(w->arena, attnc_plan *, w->n_plans);
   /* The driver's cache remembers a compile, not what was said of it. */
@@ -218,7 +220,7 @@ measure(const BackgroundTask *w, Execution *x, const json_t *job, attnc_error *e
     w->device.emu_get_stats(&stats);
     t.median = (double)stats.est_cycles;
   } else {
-    TRY(execute_timed(x, WARM_UP, samples > 0 ? samples : 1, &t, e));
+    TRY(execute_timed(x, WARM_UP, samples > 0 ? samples : 1, w->cold, &t, e));
   }
   json_object_set_new(w->answer, "value", json_real(t.median));
   json_object_set_new(w->answer, "spread", json_real(t.spread));

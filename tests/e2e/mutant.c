@@ -6,19 +6,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Opcodes that order something, and whether waiting for one group more makes a mutant. */
+/* What mutants an opcode that orders something makes. */
+typedef enum Loses {
+  ITSELF,
+  COUNT, /* itself; and waiting for one group more: the count is the last thing in it */
+  ORDER, /* not itself, which counts: its order alone */
+} Loses;
+
 static const struct {
   const char *prefix;
-  bool counted;
+  Loses loses;
 } sync_table[] = {
-    {"bar.", false}, /* bar.sync, bar.arrive, bar.red, bar.warp.sync */
-    {"barrier.", false},
-    {"cp.async.wait_group", true}, /* the count is the last thing in it */
-    {"cp.async.wait_all", false},
-    {"cp.async.commit_group", false},
-    {"fence.", false},
-    {"membar.", false},
+    {"bar.", ITSELF}, /* bar.sync, bar.arrive, bar.red, bar.warp.sync */
+    {"barrier.", ITSELF},
+    {"cp.async.wait_group", COUNT},
+    {"cp.async.wait_all", ITSELF},
+    {"cp.async.commit_group", ITSELF},
+    {"fence.", ITSELF},
+    {"membar.", ITSELF},
+    {"atom.acq_rel.", ORDER},
+    {"red.release.", ORDER},
+    {"ld.acquire.", ORDER},
 };
+static const char *const orders[] = {".acq_rel", ".release", ".acquire"};
 
 static int
 row(const char *s)
@@ -81,19 +91,29 @@ mutant_list(const char *ptx, Mutant *out)
     int r = p > ptx && word(p[-1]) ? -1 : row(p);
     if (r < 0)
       continue;
-    n = add(out, n, MUTANT_DELETE, ptx, p, line);
-    if (sync_table[r].counted)
+    if (sync_table[r].loses != ORDER)
+      n = add(out, n, MUTANT_DELETE, ptx, p, line);
+    if (sync_table[r].loses != ITSELF)
       n = add(out, n, MUTANT_WEAKEN, ptx, p, line);
     p += strcspn(p, ";") - 1;
   }
   return n;
 }
 
-/* wait_group N becomes wait_group N+1: one group less is waited for. */
+/* wait_group N becomes wait_group N+1: one group less is waited for; atom.acq_rel becomes
+ * atom.relaxed. */
 static int
 weaken(char *out, size_t cap, const char *s, size_t n)
 {
   size_t number = n - 1;
+  for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+    const char *at = strstr(s, orders[i]);
+    if (at && at < s + n) {
+      const char *rest = at + strlen(orders[i]);
+      return snprintf(out, cap, "%.*s.relaxed%.*s", (int)(at - s), s, (int)(s + n - rest),
+                      rest);
+    }
+  }
   while (number > 0 && isdigit((unsigned char)s[number - 1]))
     number--;
   return snprintf(out, cap, "%.*s%d;", (int)number, s, atoi(s + number) + 1);
@@ -103,7 +123,7 @@ char *
 mutant_make(const char *ptx, const Mutant *m)
 {
   const char *s = ptx + m->start;
-  char put[128] = "";
+  char put[400] = "";
   char *out = malloc(strlen(ptx) + sizeof put);
   int k = m->kind == MUTANT_WEAKEN ? weaken(put, sizeof put, s, m->n) : 0;
   if (!out || k < 0 || (size_t)k >= sizeof put) {

@@ -154,15 +154,44 @@ plan_of(const Bench *b, const char *ptx, attnc_context **ctx, attnc_plan **plan,
   return true;
 }
 
+/* As many bytes as the plan asks for, each time as if nobody had had them before. */
+static bool
+lend_workspace(Bench *b, const attnc_plan *plan, char *why, size_t n)
+{
+  attnc_args *a = &b->call.device_args;
+  CUdeviceptr p = 0;
+  size_t bytes = 0;
+  if (attnc_plan_workspace(plan, a->sizes, &bytes) ||
+      (bytes && b->device.cuMemAlloc_v2(&p, bytes)) ||
+      (bytes && b->device.cuMemsetD8_v2(p, 0, attnc_plan_zeroed_bytes(plan)))) {
+    snprintf(why, n, "%zu bytes of workspace", bytes);
+    return false;
+  }
+  a->workspace = (void *)(uintptr_t)p;
+  a->workspace_bytes = bytes;
+  return true;
+}
+
+static void
+take_workspace(Bench *b)
+{
+  attnc_args *a = &b->call.device_args;
+  if (a->workspace)
+    b->device.cuMemFree_v2((CUdeviceptr)(uintptr_t)a->workspace);
+  a->workspace = NULL;
+}
+
 static Seen
 judge(Bench *b, attnc_plan *plan, const char *policy, char *why, size_t n)
 {
   attnc_error e = {0};
   Device *d = &b->device;
-  if (d->configure(policy, why, n) || !call_upload(&b->call, d, why, n))
+  if (d->configure(policy, why, n) || !call_upload(&b->call, d, why, n) ||
+      !lend_workspace(b, plan, why, n))
     return SEEN_FAULT;
   attnc_status s = attnc_launch(plan, &b->call.device_args, NULL, NULL, &e);
   CUresult r = d->cuCtxSynchronize();
+  take_workspace(b);
   if (device_findings(d, why, n))
     return SEEN_FINDING;
   if (s || r) {

@@ -199,6 +199,33 @@ mutants(void **state)
   assert_string_equal(m[1].what, "cp.async.wait_group 2");
 }
 
+/* What counts is not taken away, but loses its order. */
+static void
+mutants_of_atomics(void **state)
+{
+  static const char ptx[] =
+      "{ @p atom.acq_rel.gpu.global.inc.u32 a, [b], c; }\n"
+      "atom.global.add.u32 a, [b], 1; atom.relaxed.gpu.add.u32 a, [b], 1;\n"
+      "red.release.gpu.global.add.u32 [b], 1;\n";
+  static const char *const want[] = {
+      "{ @p atom.relaxed.gpu.global.inc.u32 a, [b], c; }\n"
+      "atom.global.add.u32 a, [b], 1; atom.relaxed.gpu.add.u32 a, [b], 1;\n"
+      "red.release.gpu.global.add.u32 [b], 1;\n",
+      "{ @p atom.acq_rel.gpu.global.inc.u32 a, [b], c; }\n"
+      "atom.global.add.u32 a, [b], 1; atom.relaxed.gpu.add.u32 a, [b], 1;\n"
+      "red.relaxed.gpu.global.add.u32 [b], 1;\n",
+  };
+  Mutant m[MUTANT_MAX];
+  (void)state;
+  assert_int_equal(mutant_list(ptx, m), 2);
+  for (int i = 0; i < 2; i++) {
+    char *text = mutant_make(ptx, &m[i]);
+    assert_non_null(text);
+    assert_string_equal(text, want[i]);
+    free(text);
+  }
+}
+
 /* A launch that wrote every element and nothing else. */
 static void
 write_all(Call *c, int slot)
@@ -416,7 +443,7 @@ main(void)
       cmocka_unit_test(facts),           cmocka_unit_test(mutants),
       cmocka_unit_test(traps),           cmocka_unit_test(placement),
       cmocka_unit_test(callbacks),       cmocka_unit_test(rows_of_nobody),
-      cmocka_unit_test(lists_of_blocks),
+      cmocka_unit_test(lists_of_blocks), cmocka_unit_test(mutants_of_atomics),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
