@@ -336,6 +336,19 @@ block_clocks(const Case *c, const Sched *s, int ctas)
                        .empty = (COST_LAUNCH + COST_GLOBAL) / (double)ctas};
 }
 
+/* With copies on their way what a score reads by what another table holds may be spilled:
+ * T5's 32x96 on 2 warps, 32 bytes (ptxas 13.0, sm_75).  Estimated. */
+enum { STAGED_CHAINED = 24 };
+static const double SPILLED = 1.5;
+
+static double
+spilled(const Case *c, const Sched *s)
+{
+  bool chained = !c->target->cp_async && c->spec->score_cost.chained;
+  int regs = chained ? live_regs(c->spec, c->target, s) + STAGED_CHAINED : 0;
+  return regs > LIVE_MAX ? SPILLED : 1;
+}
+
 static SchedCost
 cost(const Case *c, const Sched *s)
 {
@@ -348,7 +361,7 @@ cost(const Case *c, const Sched *s)
   r.regs = thread_regs(c->spec, c->target, s);
   r.ctas_sm = resident(c->spec, c->target, s);
   BlockClocks clocks = block_clocks(&k, s, cost_resident(&k, &p, r.ctas_sm));
-  r.cycles = cost_clocks(&k, &p, &clocks);
+  r.cycles = cost_clocks(&k, &p, &clocks) * spilled(c, s);
   return r;
 }
 

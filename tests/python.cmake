@@ -25,7 +25,7 @@ endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name lib spec expr flex plan seqlens pages serving tune torch torch_varlen wheel docs)
+  foreach(name lib spec expr flex plan seqlens classes pages serving tune torch torch_varlen wheel docs)
     python_test(${name})
   endforeach()
   rotating(python_flash 100 COMMAND ${ATTNC_PYTHON} ${CMAKE_SOURCE_DIR}/python/tests/test_flash.py

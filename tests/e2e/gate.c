@@ -17,7 +17,7 @@
  * At fault is a kernel that ptxas refuses, or remarks on with C75xx, by which it says that
  * it undid what the kernel asked for.  A default schedule must moreover not spill, hold no
  * more than MOVES_MAX moves a FULL tile on sm_90a (two more where weights go through shared
- * memory, one where expressions have values of their own there), and be no worse than
+ * memory), and be no worse than
  * tests/baseline.txt and tests/opcodes.txt say it was; ATTNC_UPDATE=1 rewrites them, or
  * those specs' rows of them, and the diff is reviewed.  What is at fault all the same is
  * listed in `known`, with its reason.  Without ptxas lines of PTX and schedules alone are
@@ -234,13 +234,18 @@ typedef struct Known {
   const char *spec, *target, *fault;
 } Known;
 static const Known known[] = {
-    /* both of fp16, which the specs are not; the one schedule of head_dim 256 there */
+    /* of fp16, which the spec is not; 64x16 alone is in the space of head_dim 256 there,
+     * 136 bytes.  32x32 with warps that share rows has none, but what leaves 64x16 out
+     * leaves head_dim_v 256 with bits, ALiBi and a sink no schedule at all */
     {"gemma3_4b_images", TURING, "spills"},
-    {"t5_base_decoder", TURING, "spills"},
     /* score_mod loads between the products: numbers are moved where loads are waited for */
     {"sandwich_bias", HOPPER, "moves"},
+    /* of 62 and 66 one for each element that is loaded: 0, if there are no keys at all */
     {"graphormer_spatial", HOPPER, "moves"},
     {"graphormer_edge", HOPPER, "moves"},
+    /* five: a row's distance from the tile is carried from one to the next */
+    {"mpt_7b_alibi", HOPPER, "moves"},
+    {"dnabert2_padded", HOPPER, "moves"},
 };
 
 static void
@@ -267,8 +272,7 @@ judge_moves(Gate *g, const Job *j, const Result *r)
   int full = gate_full(r), tiles = gate_tiles(r, full);
   if (!full || !str_eq(j->target, HOPPER) || !r->parts[full].n[COLUMN_warpgroup])
     return;
-  int most = MOVES_MAX + j->spec->expressions;
-  most += strstr(r->schedule, ":p_in_smem") ? 2 : 0;
+  int most = MOVES_MAX + (strstr(r->schedule, ":p_in_smem") ? 2 : 0);
   snprintf(text, sizeof text, "%d moves in the loop of %d FULL tiles",
            r->parts[full].n[COLUMN_mov], tiles);
   judge_known(g, j, r, "moves", r->parts[full].n[COLUMN_mov] > most * tiles, text);

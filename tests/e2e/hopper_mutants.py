@@ -64,6 +64,9 @@ KERNELS |= {
 KERNELS |= {
     "blocks": ("causal: true\nblock_list: {block: [128, 64]}\n", "b1 h4/2 sq300 sk500",
                {"scheduler": "grid"}),
+    # Lists of more tiles than a warp looks at in one trip.
+    "classes": ('mask_mod: "(q_idx >> 5 ^ kv_idx >> 5) % 3 == 0"\n', "b1 h2/1 sq130 sk700",
+                {"scheduler": "grid", "classes": "step", "block_n": "16"}),
 }
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
@@ -105,6 +108,9 @@ RULES = (  # what, the statement, what takes its place
 OF_LISTS = (  # of kernels whose call lists blocks
     ("no number of a list", r"@p ld\.global\.nc\.b32[^;]*;", ""),
 )
+OF_CLASSES = (  # of kernels whose first launches list tiles
+    ("no class, or word of a list", r"@p st\.global\.b32[^;]*;", ""),
+)
 OF_LENGTHS = (  # of kernels with LENGTHS alone; of their loads V's have the most coordinates
     ("no slide", r"(bulk\.tensor\.%dd\.shared[^;]*\{\d+, )%%r\d+", r"\g<1>0"),
     ("O behind the end", r"setp\.ne\.s32 p, [^;]*; (?=@p ld\.shared\.v4)",
@@ -129,6 +135,8 @@ def turned(match):
 def rules(ptx, name):
     if "block_list" in KERNELS[name][0]:
         return RULES + OF_LISTS
+    if "classes" in KERNELS[name][2]:
+        return RULES + OF_CLASSES
     if name not in LENGTHS:
         return RULES
     most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx))
