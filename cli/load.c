@@ -238,6 +238,19 @@ cli_sizes(const Cli *c, const LoadedSpec *s, attnc_sizes *out, attnc_error *e)
   return cli_sizes_of(c, s, c->opt.value[OPT_SHAPE], out, e);
 }
 
+/* Of an op's call: a spec's own sizes are those of all its ops. */
+static void
+leave_out_others(const CallInfo *call, attnc_sizes *z)
+{
+  for (int id = SIZE_SK + 1; id < SIZE_COUNT; id++) {
+    bool had = false;
+    for (int i = 0; i < call->n_slots && !had; i++)
+      had = call->at[i].t.name && size_is_had(&call->at[i].t, 1, (SizeId)id);
+    if (!had)
+      size_set(z, (SizeId)id, 0);
+  }
+}
+
 attnc_status
 cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *out,
              attnc_error *e)
@@ -251,6 +264,7 @@ cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *
   TRY(shape_beside(c, s, &line, e));
   if (line)
     TRY(problem_parse(line, &p, e));
+  leave_out_others(&s->info.call, &p.sizes);
   if (shape)
     TRY(problem_parse(shape, &p, e));
   TRY(check_agreement(&p, &s->info, e));

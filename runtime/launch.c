@@ -120,7 +120,7 @@ typedef struct Workspace {
 } Workspace;
 
 static attnc_status
-lay_out(const attnc_plan *p, const attnc_sizes *s, Workspace *w, attnc_error *e)
+lay_out(const attnc_plan *p, AxisValues *v, Workspace *w, attnc_error *e)
 {
   int64_t end = 0, one;
   w->all = 0;
@@ -128,7 +128,7 @@ lay_out(const attnc_plan *p, const attnc_sizes *s, Workspace *w, attnc_error *e)
     const RecipeRegion *r = &p->recipe->regions[i];
     int64_t at = 0;
     if (__builtin_add_overflow(end, (int64_t)REGION_ALIGN - 1, &at) ||
-        !axis_value(&r->bytes, s, p->device.sms, &one) ||
+        !axis_value(v, &r->bytes, &one) ||
         __builtin_add_overflow(at / REGION_ALIGN * REGION_ALIGN, one, &end))
       return err_set(e, ATTNC_ERR_SHAPE,
                      "the sizes are too large for this kernel: region %s of its workspace",
@@ -151,7 +151,8 @@ attnc_plan_workspace(const attnc_plan *p, const attnc_sizes *max, size_t *bytes)
   TRY(sizes_take(&n, max, NULL));
   TRY(sizes_check(&n, &rules, NULL));
   TRY(sizes_check_had(&n, p->recipe->tensors, p->recipe->n_slots, NULL));
-  TRY(lay_out(p, &n, &w, NULL));
+  AxisValues v = axis_values(&n, p->device.sms);
+  TRY(lay_out(p, &v, &w, NULL));
   *bytes = w.all;
   return ATTNC_OK;
 }
@@ -162,7 +163,8 @@ attnc_plan_zeroed_bytes(const attnc_plan *p)
   const attnc_sizes none = {.size = sizeof none}; /* they have a constant size */
   size_t end = 0;
   Workspace w;
-  if (!p || lay_out(p, &none, &w, NULL) != ATTNC_OK)
+  AxisValues v = axis_values(&none, 1);
+  if (!p || lay_out(p, &v, &w, NULL) != ATTNC_OK)
     return 0;
   for (int i = 0; i < p->recipe->n_regions; i++)
     if (p->recipe->regions[i].zero)
@@ -213,30 +215,28 @@ check_workspace(const attnc_plan *p, const LaunchArgs *a, size_t need, attnc_err
 static const int64_t grid_limit[3] = {INT_MAX, 65535, 65535};
 
 static attnc_status
-too_many_blocks(const attnc_plan *p, const Launch *l, const attnc_sizes *s,
-                const Axis *over, int axis, attnc_error *e)
+too_many_blocks(const Launch *l, AxisValues *v, const Axis *over, int axis, attnc_error *e)
 {
   char text[160];
-  axis_text(over, s, p->device.sms, text, sizeof text);
+  axis_text(v, over, text, sizeof text);
   return err_set(e, ATTNC_ERR_SHAPE,
                  "the sizes are too large: %s blocks along %c, and %s takes %lld at most",
                  text, "xyz"[axis], l -> entry, (long long)grid_limit[axis]);
 }
 
 static attnc_status
-pack_grid(const attnc_plan *p, const Launch *l, const LaunchArgs *a, Grid *g,
+pack_grid(const attnc_plan *p, const Launch *l, const LaunchArgs *a, AxisValues *v, Grid *g,
           attnc_error *e)
 {
-  const attnc_sizes *s = &a->sizes;
   const Axis *grid = without_workspace(p, a) && l->runs_without ? l->grid_without : l->grid;
   unsigned *out[3] = {&g->x, &g->y, &g->z};
   for (int i = 0; i < 3; i++) {
-    int64_t v = 0;
-    const Axis *over = axis_above(&grid[i], s, p->device.sms, grid_limit[i]);
+    int64_t blocks = 0;
+    const Axis *over = axis_above(v, &grid[i], grid_limit[i]);
     if (over)
-      return too_many_blocks(p, l, s, over, i, e);
-    axis_value(&grid[i], s, p->device.sms, &v);
-    *out[i] = (unsigned)v;
+      return too_many_blocks(l, v, over, i, e);
+    axis_value(v, &grid[i], &blocks);
+    *out[i] = (unsigned)blocks;
   }
   return ATTNC_OK;
 }
@@ -283,12 +283,11 @@ pack_param(const attnc_plan *p, const Param *q, const LaunchArgs *a, const Works
 }
 
 static attnc_status
-pack_memset(const attnc_plan *p, const Memset *m, const LaunchArgs *a, const Workspace *w,
-            CUdeviceptr *at, size_t *bytes, attnc_error *e)
+pack_memset(const attnc_plan *p, const Memset *m, const LaunchArgs *a, AxisValues *v,
+            const Workspace *w, CUdeviceptr *at, size_t *bytes, attnc_error *e)
 {
   int64_t n;
-  if (!axis_value(&m->bytes, &a->sizes, p->device.sms, &n) ||
-      (uint64_t)n > w->bytes[m->region])
+  if (!axis_value(v, &m->bytes, &n) || (uint64_t)n > w->bytes[m->region])
     return err_set(e, ATTNC_ERR_INTERNAL, "%s: a memset leaves region %s of the workspace",
                    p->recipe->name, p->recipe->regions[m->region].name);
   *at = (CUdeviceptr)(uintptr_t)a->workspace + w->at[m->region];
@@ -316,15 +315,15 @@ check_cluster(const attnc_plan *p, const Launch *l, const Grid *g, attnc_error *
 
 /* Grids first: where nothing is launched, tensors may be absent. */
 static attnc_status
-pack_grids(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty,
-           attnc_error *e)
+pack_grids(const attnc_plan *p, const LaunchArgs *a, AxisValues *v, Packed *out,
+           bool *empty, attnc_error *e)
 {
   *empty = true;
   for (int i = 0; i < p->recipe->n_steps; i++) {
     if (!p->recipe->steps[i].is_launch)
       continue;
     const Launch *l = &p->recipe->steps[i].launch;
-    TRY(pack_grid(p, l, a, &out->grids[i], e));
+    TRY(pack_grid(p, l, a, v, &out->grids[i], e));
     TRY(check_cluster(p, l, &out->grids[i], e));
     *empty = *empty && grid_empty(&out->grids[i]);
   }
@@ -332,16 +331,17 @@ pack_grids(const attnc_plan *p, const LaunchArgs *a, Packed *out, bool *empty,
 }
 
 static attnc_status
-pack_steps(const attnc_plan *p, const LaunchArgs *a, const Workspace *w, Packed *out,
-           attnc_error *e)
+pack_steps(const attnc_plan *p, const LaunchArgs *a, AxisValues *v, const Workspace *w,
+           Packed *out, attnc_error *e)
 {
-  Value *v = out->values;
+  Value *value = out->values;
   for (int i = 0; i < p->recipe->n_steps; i++) {
     const Step *s = &p->recipe->steps[i];
     if (!s->is_launch)
-      TRY(pack_memset(p, &s->memset, a, w, &out->memset_at[i], &out->memset_bytes[i], e));
+      TRY(pack_memset(p, &s->memset, a, v, w, &out->memset_at[i], &out->memset_bytes[i],
+                      e));
     for (int j = 0; j < s->launch.n_params; j++)
-      TRY(pack_param(p, &s->launch.params[j], a, w, out, v++, e));
+      TRY(pack_param(p, &s->launch.params[j], a, w, out, value++, e));
   }
   return ATTNC_OK;
 }
@@ -351,14 +351,15 @@ pack(const attnc_plan *p, LaunchArgs *a, Packed *out, bool *empty, attnc_error *
 {
   Workspace w;
   TRY(check_sizes(p->recipe, &a->sizes, e));
-  TRY(pack_grids(p, a, out, empty, e));
+  AxisValues v = axis_values(&a->sizes, p->device.sms);
+  TRY(pack_grids(p, a, &v, out, empty, e));
   TRY(check_scalars(p->recipe, a, e));
   if (*empty)
     return ATTNC_OK;
   TRY(check_tensors(p->recipe, a, e));
-  TRY(lay_out(p, &a->sizes, &w, e));
+  TRY(lay_out(p, &v, &w, e));
   TRY(check_workspace(p, a, w.all, e));
-  return pack_steps(p, a, &w, out, e);
+  return pack_steps(p, a, &v, &w, out, e);
 }
 
 /* ---- launch states ---- */

@@ -29,6 +29,7 @@ enum {
   RECIPE_MAPS = 16,    /* tensor maps, over all steps */
   RECIPE_STEPS = CALL_STEPS,
   RECIPE_REGIONS = CALL_REGIONS,
+  RECIPE_AXES = 256,  /* that differ */
   RECIPE_ENTRY = 128, /* bytes of an entry's name, with the 0 */
 };
 
@@ -59,14 +60,24 @@ typedef struct Term {
 typedef struct Axis {
   Term *terms;
   int n;
+  int id; /* axes that are equal have one, below RECIPE_AXES */
 } Axis;
+/* Of one recipe, for one call: each axis that differs is evaluated once, however often it
+ * stands in others.  Kernels of nested quotients name the same parts many times. */
+typedef struct AxisValues {
+  const attnc_sizes *sizes;
+  int sms;
+  uint64_t known[RECIPE_AXES / 64];
+  int64_t at[RECIPE_AXES];
+} AxisValues;
+AxisValues axis_values(const attnc_sizes *, int sms); /* none yet; the sizes stay */
 /* False when the product leaves int64. */
-bool axis_value(const Axis *, const attnc_sizes *, int sms, int64_t *);
+bool axis_value(AxisValues *, const Axis *, int64_t *);
 /* The first product in it, also of those that a minimum leaves out, that is above `most`;
  * NULL: none.  Kernels count the work that a smaller grid shares in as many bits. */
-const Axis *axis_above(const Axis *, const attnc_sizes *, int sms, int64_t most);
+const Axis *axis_above(AxisValues *, const Axis *, int64_t most);
 /* "ceil(sq 1000 / 64) * h 8", cut to n bytes. */
-void axis_text(const Axis *, const attnc_sizes *, int sms, char *, size_t n);
+void axis_text(AxisValues *, const Axis *, char *, size_t n);
 
 /* ---- steps ---- */
 

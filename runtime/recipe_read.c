@@ -121,6 +121,38 @@ read_size(Reader *rd, json_t *v, SizeId *out)
 
 /* ---- axes ---- */
 
+static bool
+same_term(const Term *a, const Term *b)
+{
+  bool same = a->kind == b->kind && a->size == b->size && a->other == b->other &&
+              a->value == b->value && a->n_of == b->n_of;
+  for (int i = 0; same && i < a->n_of; i++)
+    same = a->of[i].id == b->of[i].id;
+  return same;
+}
+
+static bool
+same_axis(const Axis *a, const Axis *b)
+{
+  bool same = a->n == b->n;
+  for (int i = 0; same && i < a->n; i++)
+    same = same_term(&a->terms[i], &b->terms[i]);
+  return same;
+}
+
+/* Whose parts have their ids. */
+static attnc_status
+number_axis(Reader *rd, Axis *a)
+{
+  for (a->id = 0; a->id < rd->n_axes; a->id++)
+    if (same_axis(&rd->axes[a->id], a))
+      return ATTNC_OK;
+  if (rd->n_axes == RECIPE_AXES)
+    return read_bad(rd, "more than %d different axes", (int)RECIPE_AXES);
+  rd->axes[rd->n_axes++] = *a;
+  return ATTNC_OK;
+}
+
 static attnc_status
 read_members(Reader *rd, json_t *list, TermKind kind, int depth, Term *t)
 {
@@ -157,7 +189,8 @@ read_either(Reader *rd, json_t *v, int depth, Axis *a)
   if (!a->terms)
     return read_no_memory(rd);
   a->terms->kind = TERM_SIZE;
-  return read_size(rd, v, &a->terms->size);
+  TRY(read_size(rd, v, &a->terms->size));
+  return number_axis(rd, a);
 }
 
 static attnc_status
@@ -252,7 +285,7 @@ read_product(Reader *rd, json_t *list, int depth, Axis *a)
     return read_no_memory(rd);
   for (int i = 0; i < a->n; i++)
     TRY(read_term(rd, json_array_get(list, (size_t)i), depth, &a->terms[i]));
-  return ATTNC_OK;
+  return number_axis(rd, a);
 }
 
 attnc_status
@@ -263,5 +296,8 @@ read_axis(Reader *rd, json_t *v, int depth, Axis *a)
     return read_product(rd, mul, depth, a);
   a->n = 1;
   a->terms = NEW(rd->r->arena, Term);
-  return a->terms ? read_term(rd, v, depth, a->terms) : read_no_memory(rd);
+  if (!a->terms)
+    return read_no_memory(rd);
+  TRY(read_term(rd, v, depth, a->terms));
+  return number_axis(rd, a);
 }

@@ -10,7 +10,9 @@
 typedef struct Reader {
   Recipe *r;
   attnc_error *e;
-  char at[96]; /* where we are; empty: at top level */
+  char at[96];            /* where we are; empty: at top level */
+  Axis axes[RECIPE_AXES]; /* by id: those that differ */
+  int n_axes;
 } Reader;
 
 attnc_status read_bad(Reader *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

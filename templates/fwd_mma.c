@@ -361,7 +361,8 @@ cost(const Case *c, const Sched *s)
   r.regs = thread_regs(c->spec, c->target, s);
   r.ctas_sm = resident(c->spec, c->target, s);
   BlockClocks clocks = block_clocks(&k, s, cost_resident(&k, &p, r.ctas_sm));
-  r.cycles = cost_clocks(&k, &p, &clocks) * spilled(c, s);
+  r.cycles = cost_clocks(&k, &p, &clocks);
+  r.cycles *= spilled(c, s);
   return r;
 }
 

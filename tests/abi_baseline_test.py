@@ -33,6 +33,7 @@ ALLOWED = re.compile(r"""\s*(?:
   type\ size\ changed\ from\ (?P<size>\d+)\ to\ \d+\ \(in\ bits\)|
   \d+\ data\ member\ insertions?:|
   type\ size\ hasn't\ changed|\d+\ data\ member\ changes?:|
+  no\ data\ member\ changes?\ \(\d+\ filtered\);|
   type\ of\ '(?:const\ )?attnc_\w+\*\ \w+'\ changed:|
   '.*',\ at\ offset\ (?P<offset>\d+)\ \(in\ bits\).*|
   .*\ was\ already\ reported.*|.*changes\ were\ already\ reported.*|

@@ -43,8 +43,8 @@ HEAD = """\
 # bare cuLaunchKernel of the same driver, which `bare` is: new addresses without a state, with
 # one, and the same addresses again; decode…: the same of a plan of several steps, a token of
 # each of 8 sequences in pages, whose keys are split.  disk_hit…: a new context, attnc_plan_get,
-# the release.  Of launch and decode_launch some 7,400 are the grid's axes (axis_value), which are
-# evaluated anew by each call whose arguments are not the last ones: nested quotients of fwd_mma's sections.
+# the release.  A call whose arguments are not the last ones evaluates the grid's axes anew, each
+# that differs once.
 # case               instructions  allocations
 """
 

@@ -257,7 +257,7 @@ test_usage(void **state)
   problem.flags = 2;
   assert_int_equal(attnc_plan_get(c, spec, &problem, &p, NULL), ATTNC_ERR_USAGE);
   problem.flags = 0;
-  problem.op = 1;
+  problem.op = ATTNC_OP_COUNT;
   assert_int_equal(attnc_plan_get(c, spec, &problem, &p, NULL), ATTNC_ERR_UNSUPPORTED);
   problem.op = 0;
   problem.device = 3;

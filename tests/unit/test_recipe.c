@@ -86,7 +86,8 @@ axis(const char *text, const attnc_sizes *s, int sms)
                         RT_STEPS(RT_PARAMS, "[%s,1,1]")),
            text);
   Recipe *r = parse(recipe);
-  bool fits = axis_value(&r->steps[0].launch.grid[0], s, sms, &v);
+  AxisValues values = axis_values(s, sms);
+  bool fits = axis_value(&values, &r->steps[0].launch.grid[0], &v);
   recipe_free(r);
   return fits ? v : -1;
 }
@@ -102,10 +103,11 @@ above(const char *text, const attnc_sizes *s)
                         RT_STEPS(RT_PARAMS, "[%s,1,1]")),
            text);
   Recipe *r = parse(recipe);
-  const Axis *over = axis_above(&r->steps[0].launch.grid[0], s, 132, INT32_MAX);
+  AxisValues values = axis_values(s, 132);
+  const Axis *over = axis_above(&values, &r->steps[0].launch.grid[0], INT32_MAX);
   out[0] = 0;
   if (over)
-    axis_text(over, s, 132, out, sizeof out);
+    axis_text(&values, over, out, sizeof out);
   recipe_free(r);
   return out;
 }
@@ -436,8 +438,9 @@ test_the_documented_recipe(void **state)
   assert_int_equal(l->params[0].map->dim[3].stride, 1);
   assert_int_equal(l->params[1].index, 1);
   assert_true(l->serialization && l->extended);
-  assert_true(axis_value(&l->grid[0], &s, 133, &v) && v == 128);
-  assert_true(axis_value(&l->grid[0], &s, 101, &v) && v == 100);
+  AxisValues many = axis_values(&s, 133), fewer = axis_values(&s, 101);
+  assert_true(axis_value(&many, &l->grid[0], &v) && v == 128);
+  assert_true(axis_value(&fewer, &l->grid[0], &v) && v == 100);
   recipe_free(r);
 }
 
@@ -499,17 +502,21 @@ test_mutations_never_crash(void **state)
       "sm_90a", "true", RT_TENSORS, RT_SCALARS,
       "{\"align\":16,\"group_size\":4,\"sizes\":{\"sq\":4096},"
       "\"strides\":{\"q\":[1,2,3,1,0]}}",
-      "[{\"product\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_count\"]}]}]",
+      "[{\"name\":\"parts\",\"bytes\":{\"mul\":[{\"size\":\"b\"},4,{\"min\":[3,\"sm_"
+      "count\"]},"
+      "{\"add\":[1,{\"size\":\"sk\"}]}]}}]",
       "[{\"launch\":{\"entry\":\"f\",\"params\":[{\"type\":\"map\",\"tensor\":0,"
       "\"dims\":[{\"n\":64},{\"size\":\"hk\",\"stride\":1,\"times\":4}],"
       "\"box\":[64,8],\"swizzle\":128,\"l2\":256},"
       "{\"type\":\"f32\",\"scalar\":0}],\"grid\":[{\"min\":[{\"ceil_div\":"
-      "[\"sq\",128]},{\"sms\":2}]},1,1],\"block\":[128,1,1],\"cluster\":[2,1,1],"
+      "[\"sq\",128]},{\"sms\":2}]},{\"quotient\":[{\"aside\":[\"h\",\"b\"]},3]},"
+      "{\"along\":[\"h\",\"b\"]}],\"block\":[128,1,1],\"cluster\":[2,1,1],"
       "\"serialization\":true,\"shared\":0}}]");
   const char *runs = getenv("ATTNC_TEST_FUZZ");
   long count = runs ? atol(runs) : 60000, accepted = 0;
   uint64_t seed = 88172645463325252u;
   attnc_sizes s = {.size = sizeof s, .b = 1, .h = 2, .hk = 1, .sq = 128, .sk = 128};
+  recipe_free(parse(recipe));
   for (long i = 0; i < count; i++) {
     char text[sizeof recipe + 64];
     size_t n = sizeof recipe - 1;
@@ -523,11 +530,15 @@ test_mutations_never_crash(void **state)
       continue;
     }
     accepted++;
+    AxisValues values = axis_values(&s, 4);
     for (int j = 0; j < r->n_steps; j++)
       for (int k = 0; r->steps[j].is_launch && k < 3; k++)
-        axis_value(&r->steps[j].launch.grid[k], &s, 4, &v);
+        axis_value(&values, &r->steps[j].launch.grid[k], &v);
+    for (int j = 0; j < r->n_regions; j++)
+      axis_value(&values, &r->regions[j].bytes, &v);
     recipe_free(r);
   }
+  assert_true(accepted > count / 100);
   print_message("%ld mutated recipes, %ld accepted\n", count, accepted);
 }
 
