@@ -346,13 +346,17 @@ pack_steps(const attnc_plan *p, const LaunchArgs *a, AxisValues *v, const Worksp
   return ATTNC_OK;
 }
 
+/* gridded: the grids of these sizes are there, and not empty. */
 static attnc_status
-pack(const attnc_plan *p, LaunchArgs *a, Packed *out, bool *empty, attnc_error *e)
+pack(const attnc_plan *p, LaunchArgs *a, bool gridded, Packed *out, bool *empty,
+     attnc_error *e)
 {
   Workspace w;
-  TRY(check_sizes(p->recipe, &a->sizes, e));
   AxisValues v = axis_values(&a->sizes, p->device.sms);
-  TRY(pack_grids(p, a, &v, out, empty, e));
+  if (!gridded) {
+    TRY(check_sizes(p->recipe, &a->sizes, e));
+    TRY(pack_grids(p, a, &v, out, empty, e));
+  }
   TRY(check_scalars(p->recipe, a, e));
   if (*empty)
     return ATTNC_OK;
@@ -388,6 +392,15 @@ remembers(const attnc_launch_state *s, const attnc_plan *p, const LaunchArgs *a)
          !memcmp(&b->sizes, &a->sizes, sizeof a->sizes) &&
          !memcmp(b->tensors, a->tensors, a->n_tensors * sizeof *a->tensors) &&
          !memcmp(b->scalars, a->scalars, a->n_scalars * sizeof *a->scalars);
+}
+
+/* Did the last call have the grids of this one?  They follow from sizes, and from whether
+ * there is a workspace. */
+static bool
+has_grids(const attnc_launch_state *s, const attnc_plan *p, const LaunchArgs *a)
+{
+  return s->serial == p->serial && !s->args.workspace == !a->workspace &&
+         !memcmp(&s->args.sizes, &a->sizes, sizeof a->sizes);
 }
 
 static void
@@ -512,7 +525,7 @@ launch_anew(const attnc_plan *p, LaunchArgs *a, CUstream stream, attnc_error *e)
   Packed packed;
   bool empty = false;
   forget_maps(p, &packed);
-  TRY(pack(p, a, &packed, &empty, e));
+  TRY(pack(p, a, false, &packed, &empty, e));
   return empty ? ATTNC_OK : run(p, &packed, stream, e);
 }
 
@@ -522,12 +535,13 @@ launch_again(const attnc_plan *p, const LaunchArgs *a, CUstream stream,
 {
   bool empty = false;
   if (!remembers(state, p, a)) {
+    const bool gridded = has_grids(state, p, a);
     state->serial = 0;
     if (state->encoder != p->serial)
       forget_maps(p, &state->packed);
     state->encoder = p->serial;
     LaunchArgs packed = *a; /* with other strides than the caller's here and there */
-    TRY(pack(p, &packed, &state->packed, &empty, e));
+    TRY(pack(p, &packed, gridded, &state->packed, &empty, e));
     if (empty)
       return ATTNC_OK;
     remember(state, p, a);

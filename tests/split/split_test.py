@@ -286,7 +286,8 @@ class Args(C.Structure):
                 *(f for n in "qkvo"
                   for f in ((n, C.c_uint64), (n + "_stride", C.c_longlong * 5))),
                 ("lse", C.c_uint64), ("softmax_scale", C.c_float), ("workspace", C.c_uint64),
-                ("workspace_bytes", C.c_size_t)]
+                ("workspace_bytes", C.c_size_t), ("num_splits", C.c_longlong),
+                ("max_items", C.c_longlong)]
 
 
 def _view(x):

@@ -470,6 +470,7 @@ test_state_repacks_what_changed(void **state)
   assert_int_equal(attnc_launch(q, &c.a, NULL, s, NULL), ATTNC_OK);
   assert_int_equal(stub.stub_launches(), 7);
   assert_int_equal(stub.stub_launch_at(2).values[0] + 64, stub.stub_launch_at(3).values[0]);
+  assert_int_equal(stub.stub_launch_at(3).grid[0], stub.stub_launch_at(2).grid[0]);
   assert_int_equal(stub.stub_launch_at(4).grid[0], 2);
   assert_int_equal(stub.stub_launch_at(4).values[7], 129);
   assert_true(scale_of(4) == 0.125f);
@@ -615,6 +616,15 @@ test_launch_without_workspace(void **state)
   assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, &e), ATTNC_OK);
   assert_int_equal(stub.stub_launch_at(2).grid[0], 108);
   assert_int_equal(stub.stub_launch_at(2).values[0], (uintptr_t)memory + 256);
+  attnc_launch_state *s = aligned_alloc(64, (attnc_plan_state_bytes(p) + 63) / 64 * 64);
+  memset(s, 0, attnc_plan_state_bytes(p));
+  for (int i = 3; i < 7; i++) { /* a state's grids are of the workspace, too */
+    c.a.workspace = i % 2 ? memory : NULL;
+    c.t[0].data = (char *)c.t[0].data + 64;
+    assert_int_equal(attnc_launch(p, &c.a, NULL, s, &e), ATTNC_OK);
+    assert_int_equal(stub.stub_launch_at(i).grid[0], i % 2 ? 108 : 1000 * c.n.b);
+  }
+  free(s);
   attnc_plan_release(p);
   attnc_plan_release(more);
 }
