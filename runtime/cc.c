@@ -140,8 +140,7 @@ static CcEnd
 end_worker(const Cc *cc, CcWorker *w, bool by_force)
 {
   CcEnd end = cc_worker_end(w, by_force);
-  cc_watch_again(
-      cc->watch); /* so that it lets go of the socket, whose number is free now */
+  cc_watch_again(cc->watch); /* it lets go of the socket, whose number is free now */
   if (*end.said)
     tell(cc, 3, "attnc-cc said: %s", end.said);
   return end;

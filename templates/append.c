@@ -3,11 +3,6 @@
 #include "templates/row_blocks.h"
 #include "templates/sequence.h"
 
-static const SpaceAxis warps_of_block = {
-    {"block_m", "num_warps"}, 2, {{1, 1}, {2, 2}, {4, 4}, {8, 8}}};
-
-enum { DEFAULT_WARPS = 4 };
-
 extern const Template append;
 
 static bool
@@ -20,26 +15,10 @@ applicable(const Case *c, Why *why)
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
-static const SpaceAxis *const *
-axes(const Case *c)
-{
-  static const SpaceAxis *const all[] = {&warps_of_block, NULL};
-  (void)c;
-  return all;
-}
-
 static Sched
 plain(void)
 {
-  return (Sched){
-      .tmpl = &append, .bm = DEFAULT_WARPS, .bn = 1, .stages = 1, .warps = DEFAULT_WARPS};
-}
-
-static bool
-refuse(const Case *c, const Sched *s, Why *why)
-{
-  (void)c;
-  return row_a_warp(s, why);
+  return row_plain(&append);
 }
 
 enum { ROW_SLOTS = 120 }; /* instructions of a row and warp */
@@ -47,12 +26,7 @@ enum { ROW_SLOTS = 120 }; /* instructions of a row and warp */
 static SchedCost
 cost(const Case *c, const Sched *s)
 {
-  double rows = c->s_new ? (double)c->s_new : 1;
-  double heads = (double)(c->b ? c->b : 2) * (double)(c->hk ? c->hk : 16);
-  SchedCost r = {.regs = 40, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
-  r.ctas_sm = r.ctas_sm < c->target->blocks_sm ? r.ctas_sm : c->target->blocks_sm;
-  r.cycles = heads * row_blocks_clocks(c, rows, s->warps, ROW_SLOTS);
-  return r;
+  return row_cost(c, s, c->hk, c->s_new, ROW_SLOTS);
 }
 
 static Sched
@@ -213,8 +187,8 @@ append_ahead(Build *b, const Call *host)
     turned = b_region(b, .name = "turned_q", .ty = s->dtype[ATTNC_Q], .b = batches,
                       .h = host->h, .rows = rows, .cols = s->head_dim);
   }
-  T_ENTRY (b, t, "append", .warps = DEFAULT_WARPS)
-    ahead(t, t_call(t), turned, DEFAULT_WARPS);
+  T_ENTRY (b, t, "append", .warps = ROW_WARPS)
+    ahead(t, t_call(t), turned, ROW_WARPS);
   b_turned(b, turned);
 }
 
@@ -238,9 +212,9 @@ const Template append = {
     .op = ATTNC_OP_APPEND,
     .revision = 1,
     .applicable = applicable,
-    .axes = axes,
+    .axes = row_axes,
     .plain = plain,
-    .refuse = refuse,
+    .refuse = row_refuse,
     .cost = cost,
     .initial = initial,
     .emit = emit,

@@ -10,11 +10,6 @@
 
 static const double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453;
 
-static const SpaceAxis warps_of_block = {
-    {"block_m", "num_warps"}, 2, {{1, 1}, {2, 2}, {4, 4}, {8, 8}}};
-
-enum { DEFAULT_WARPS = 4 };
-
 extern const Template merge;
 
 static bool
@@ -25,26 +20,10 @@ applicable(const Case *c, Why *why)
   return true;
 }
 
-static const SpaceAxis *const *
-axes(const Case *c)
-{
-  static const SpaceAxis *const all[] = {&warps_of_block, NULL};
-  (void)c;
-  return all;
-}
-
 static Sched
 plain(void)
 {
-  return (Sched){
-      .tmpl = &merge, .bm = DEFAULT_WARPS, .bn = 1, .stages = 1, .warps = DEFAULT_WARPS};
-}
-
-static bool
-refuse(const Case *c, const Sched *s, Why *why)
-{
-  (void)c;
-  return row_a_warp(s, why);
+  return row_plain(&merge);
 }
 
 /* Instructions of a row's part, and of the row. */
@@ -53,13 +32,8 @@ enum { PART_SLOTS = 50, ROW_SLOTS = 60 };
 static SchedCost
 cost(const Case *c, const Sched *s)
 {
-  double rows = c->sq ? (double)c->sq : 1, parts = c->parts ? (double)c->parts : 2;
-  double heads = (double)(c->b ? c->b : 2) * (double)(c->h ? c->h : 16);
-  SchedCost r = {.regs = 40, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
-  r.ctas_sm = r.ctas_sm < c->target->blocks_sm ? r.ctas_sm : c->target->blocks_sm;
-  double slots = ROW_SLOTS + parts * PART_SLOTS;
-  r.cycles = heads * row_blocks_clocks(c, rows, s->warps, slots);
-  return r;
+  double parts = c->parts ? (double)c->parts : 2;
+  return row_cost(c, s, c->h, c->sq, ROW_SLOTS + parts * PART_SLOTS);
 }
 
 static Sched
@@ -168,9 +142,9 @@ const Template merge = {
     .op = ATTNC_OP_MERGE,
     .revision = 1,
     .applicable = applicable,
-    .axes = axes,
+    .axes = row_axes,
     .plain = plain,
-    .refuse = refuse,
+    .refuse = row_refuse,
     .cost = cost,
     .initial = initial,
     .emit = emit,

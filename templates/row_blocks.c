@@ -93,9 +93,26 @@ row_view(const RowBlock *r, const Tensor *x, int n)
 
 /* ---- schedules ---- */
 
-bool
-row_a_warp(const Sched *s, Why *why)
+const SpaceAxis *const *
+row_axes(const Case *c)
 {
+  static const SpaceAxis warps = {
+      {"block_m", "num_warps"}, 2, {{1, 1}, {2, 2}, {4, 4}, {8, 8}}};
+  static const SpaceAxis *const all[] = {&warps, NULL};
+  (void)c;
+  return all;
+}
+
+Sched
+row_plain(const Template *tmpl)
+{
+  return (Sched){.tmpl = tmpl, .bm = ROW_WARPS, .bn = 1, .stages = 1, .warps = ROW_WARPS};
+}
+
+bool
+row_refuse(const Case *c, const Sched *s, Why *why)
+{
+  (void)c;
   if (s->bm != s->warps)
     return refused(why, "block_m must be num_warps (%d): a row a warp", s->warps);
   if (s->warps < 1 || s->warps > 32)
@@ -107,11 +124,16 @@ row_a_warp(const Sched *s, Why *why)
   return false;
 }
 
-enum { BLOCK_SLOTS = 60 }; /* of starting a warp */
+enum { BLOCK_SLOTS = 60, ROW_REGS = 40 }; /* of starting a warp; a thread's */
 
-double
-row_blocks_clocks(const Case *c, double rows, int warps, double slots)
+SchedCost
+row_cost(const Case *c, const Sched *s, int64_t heads, int64_t rows, double slots)
 {
-  double blocks = ceil(rows / warps), sms = c->sms ? c->sms : 108;
-  return blocks * warps * (slots + BLOCK_SLOTS) / (4 * sms);
+  double all = (double)(c->b ? c->b : 2) * (double)(heads ? heads : 16);
+  double blocks = all * ceil((double)(rows ? rows : 1) / s->warps);
+  double sms = c->sms ? c->sms : 108;
+  SchedCost r = {.regs = ROW_REGS, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
+  r.ctas_sm = r.ctas_sm < c->target->blocks_sm ? r.ctas_sm : c->target->blocks_sm;
+  r.cycles = blocks * s->warps * (slots + BLOCK_SLOTS) / (4 * sms);
+  return r;
 }

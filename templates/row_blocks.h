@@ -33,9 +33,13 @@ RowBlock row_block_of_cta(Tb *, const Call *, const RowSource *, int rows);
 /* n rows of a tensor that the source describes. */
 View row_view(const RowBlock *, const Tensor *, int n);
 
-/* Of a template whose blocks these are: no schedule of it, with the reason. */
-bool row_a_warp(const Sched *, Why *);
-/* Clocks of the rows of one head, of so many instructions each. */
-double row_blocks_clocks(const Case *, double rows, int warps, double slots);
+/* Schedules of templates whose blocks these are: as many rows as warps. */
+enum { ROW_WARPS = 4 }; /* where nobody says another number */
+const SpaceAxis *const *row_axes(const Case *);
+Sched row_plain(const Template *);
+bool row_refuse(const Case *, const Sched *, Why *);
+/* Of b batches of so many heads, each of so many rows, of so many instructions each; 0
+ * where a hint is missing. */
+SchedCost row_cost(const Case *, const Sched *, int64_t heads, int64_t rows, double slots);
 
 #endif
