@@ -11,24 +11,13 @@
  * warps, as in FlashInfer's decode kernels (Ye et al., arXiv 2501.01005, section 3.2). */
 #include "templates/append.h"
 #include "templates/fwd.h"
+#include "templates/item_parts.h"
 #include "templates/sched_decode.h"
 #include "templates/softmax.h"
-#include "templates/splits.h"
-
-#include <math.h>
 
 static const SchedField options[] = {DECODE_OPTIONS(SCHED_ROW)};
 
 /* ---- emit ---- */
-
-/* Where CTAs that have parts of a block's keys meet: O, its rows' references and sums, of
- * each item of the plan (splits.h). */
-typedef struct Parts {
-  const Splits *plan; /* NULL: a CTA has all keys of a block */
-  const WorkRegion *o, *rows;
-} Parts;
-
-enum { OF_ROW = 3 }; /* numbers of a row: g, b, l */
 
 typedef struct Cta {
   const Call *p; /* as the block's sequence sees it */
@@ -36,7 +25,7 @@ typedef struct Cta {
   const Partition *part;
   int pack;   /* heads of a row's position, or 1 */
   WorkTile w; /* which block: batch, heads, first query */
-  const Parts *parts;
+  const ItemParts *parts;
   SplitItem item; /* which part of its keys, if there are parts */
   Walk kv;        /* the key tiles that it sees */
   Ring *k, *v;
@@ -137,63 +126,6 @@ merge(Tb *t, Cta *c)
   return t_merge_cols(t, o, c->room);
 }
 
-/* ---- parts of a block's keys ---- */
-
-/* The row of a region in which part i of all items is. */
-static View
-part_of(Tb *t, const WorkRegion *r, Idx i, int row, int n)
-{
-  return v_rows(t_region(t, r), i_int(0), i, i_int(row), n);
-}
-
-static void
-store_part(Tb *t, const Cta *c, Tile o)
-{
-  const Tile rows[OF_ROW] = {*c->sm.g, *c->sm.b, *c->sm.l};
-  int n = c->s->bm;
-  View v = part_of(t, c->parts->o, c->item.own, 0, 1);
-  t_store_part(t, v, o);
-  for (int k = 0; k < OF_ROW; k++) {
-    v = part_of(t, c->parts->rows, c->item.own, k * n, n);
-    t_store_rows(t, v, rows[k]);
-  }
-}
-
-static Tile
-load_part(Tb *t, const Cta *c, Idx part, SoftmaxPart *rows)
-{
-  Idx heads = partition_heads_of_batch(c->part);
-  Idx i = i_add(c->item.first, i_mul(part, heads));
-  Tile *to[OF_ROW] = {&rows->g, &rows->b, &rows->l};
-  int n = c->s->bm;
-  for (int k = 0; k < OF_ROW; k++) {
-    View v = part_of(t, c->parts->rows, i, k * n, n);
-    *to[k] = t_load_rows(t, v);
-  }
-  View v = part_of(t, c->parts->o, i, 0, 1);
-  return t_load_part(t, v, n, c->p->dv);
-}
-
-/* All parts in their order, whoever is the last. */
-static void
-add_parts(Tb *t, Cta *c, Tile *o)
-{
-  SoftmaxPart rows;
-  T_IF (t, i_lt(1, c->item.parts)) {
-    *o = load_part(t, c, i_int(0), &rows);
-    *c->sm.g = rows.g;
-    *c->sm.b = rows.b;
-    *c->sm.l = rows.l;
-  }
-  Span others = {i_int(1), c->item.parts, i_int(1)};
-  T_FOR (t, i, others) {
-    Tile own, its, part = load_part(t, c, i, &rows);
-    softmax_add_part(t, &c->sm, &rows, &own, &its);
-    part = t_mul(t, part, its);
-    *o = t_fma(t, *o, own, part);
-  }
-}
-
 /* ---- the end of a block ---- */
 
 static void
@@ -208,31 +140,20 @@ write_out(Tb *t, Cta *c, Tile o)
     t_store_rows(t, rows_of(c, c->p->lse), lse);
 }
 
-/* Rows for whose parts there was no room are NaN. */
-static void
-spoil(Tb *t, Cta *c)
-{
-  T_RARE (t, i_not(c->item.has_room))
-    *c->sm.l = t_rows(t, c->s->bm, NAN);
-}
-
 static void
 finish(Tb *t, Cta *c)
 {
   Tile o = merge(t, c);
+  ItemSums mine = {c->parts, c->part, &c->item, &c->sm, c->s->bm, c->p->dv};
   if (!c->parts->plan) {
     write_out(t, c, o);
     return;
   }
-  T_IF (t, i_lt(1, c->item.parts))
-    store_part(t, c, o);
-  const Tensor *counters = t_region(t, c->parts->plan->come);
-  View come = v_rows(counters, i_int(0), i_int(0), c->item.first, 1);
-  Idx last = t_last(t, come, c->item.parts);
+  item_sums_store(t, &mine, o);
+  Idx last = item_sums_last(t, &mine);
   T_WORK (t, i_lt(0, last)) {
     Tile *all = t_var(t, o);
-    add_parts(t, c, all);
-    spoil(t, c);
+    item_sums_add(t, &mine, all);
     write_out(t, c, *all);
   }
 }
@@ -281,7 +202,7 @@ memory(Tb *t, Cta *c, const Spec *p)
 
 /* A CTA has one block. */
 static void
-decode(Tb *t, const Call *p, const Sched *s, const Parts *none)
+decode(Tb *t, const Call *p, const Sched *s, const ItemParts *none)
 {
   Partition part = decode_partition(p, p->spec, s);
   Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = none};
@@ -295,7 +216,7 @@ decode(Tb *t, const Call *p, const Sched *s, const Parts *none)
 
 /* Parts of blocks, one after the other. */
 static void
-decode_items(Tb *t, const Call *p, const Sched *s, const Parts *parts)
+decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
 {
   Partition part = decode_partition(p, p->spec, s);
   Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = parts};
@@ -313,30 +234,20 @@ decode_items(Tb *t, const Call *p, const Sched *s, const Parts *parts)
   }
 }
 
-static Parts
-parts_of(Build *b, const Call *host, const Sched *s)
-{
-  Partition part = decode_partition(host, host->spec, s);
-  Parts p = {.plan = splits_entry(b, &part, decode_of(s)->split_keys)};
-  Idx room = splits_room(&part, p.plan);
-  p.o = b_region(b, .name = "o_parts", .ty = DT_F32, .h = room,
-                 .cols = part_cols(s->warps, s->bm, host->dv));
-  p.rows = b_region(b, .name = "rows_of_parts", .ty = DT_F32, .h = room,
-                    .rows = i_int(OF_ROW * s->bm), .cols = 1);
-  return p;
-}
-
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  Parts parts = {.plan = NULL};
+  ItemParts parts = {.plan = NULL};
   if (!decode_of(s)->split_keys) {
     append_ahead(b, call);
     T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
       decode(t, t_call(t), s, &parts);
     return;
   }
-  parts = parts_of(b, call, s); /* its regions are the first */
+  Partition host = decode_partition(call, call->spec, s);
+  int cols = part_cols(s->warps, s->bm, call->dv);
+  parts =
+      item_parts_entry(b, &host, decode_of(s)->split_keys, cols); /* the first regions */
   append_ahead(b, call);
   T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = s->warps)
     decode_items(t, t_call(t), s, &parts);
