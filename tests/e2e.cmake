@@ -149,6 +149,8 @@ if(TARGET e2e_gate AND NOT ATTNC_SANITIZE)
     PROPERTIES PROCESSORS 2 COST 100)
   rotating(e2e_gate_dims 90 COMMAND $<TARGET_FILE:e2e_gate> --dims {shard} LABELS e2e
     PROPERTIES PROCESSORS 2)
+  rotating(e2e_gate_decode 150 COMMAND $<TARGET_FILE:e2e_gate> --decode {shard} LABELS e2e
+    PROPERTIES PROCESSORS 2)
 endif()
 
 # The tables and pictures of docs/masks.md against what is found now.

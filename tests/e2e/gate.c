@@ -9,6 +9,7 @@
  *   e2e_gate --dims i/n   the default schedules of every head_dim on every target, the i-th
  *                         of n parts (from 0).  At fault is what spills although ptxas is
  *                         told that one block a multiprocessor is enough
+ *   e2e_gate --decode i/n the same of one query a sequence, where nothing may spill
  *   e2e_gate --shard i/n [FIELD=VALUE]
  *                         every legal schedule of every spec for sm_90a, or those with that
  *                         field, the i-th of n parts (from 0): a line for each that is at
@@ -359,15 +360,15 @@ product(Gate *g, const char *shard, const char *only)
 
 /* No baseline is kept of them. */
 static int
-dims(Gate *g, const char *shard)
+dims(Gate *g, const char *shard, bool decode)
 {
   static GateSpec specs[SPECS_MAX];
   int i = -1, n = 0, all = 0;
   if (!read_shard(shard, &i, &n))
-    return fprintf(stderr, "--dims i/n needs 0 <= i < n\n"), 2;
+    return fprintf(stderr, "--dims and --decode i/n need 0 <= i < n\n"), 2;
   if (!g->version)
     return printf("SKIPPED: ptxas is not found\n"), 77;
-  int n_specs = gate_dims(specs, &g->bad);
+  int n_specs = (decode ? gate_decode : gate_dims)(specs, &g->bad);
   for (int s = 0; s < n_specs; s++)
     for (const char *const *t = attnc_targets(); *t; t++)
       if (all++ % n == i)
@@ -379,7 +380,7 @@ dims(Gate *g, const char *shard)
            r[k].schedule, r[k].regs, r[k].spills);
     if (!judge(g, j, &r[k]) || r[k].spills <= 0)
       continue;
-    if (r[k].least_spills)
+    if (decode || r[k].least_spills)
       fault(g, j, &r[k], "spills", "");
     else
       printf("note  %s %s: %d bytes spilled for one block more, none without\n",
@@ -444,13 +445,15 @@ run(Gate *g, int argc, char **argv, bool update)
   if (argc == 3 && str_eq(argv[1], "--specs") && !update &&
       read_shard(argv[2], &g->shard, &g->shards))
     return everyday(g, false);
-  if (argc == 3 && str_eq(argv[1], "--dims"))
-    return dims(g, argv[2]);
+  bool decode = argc == 3 && str_eq(argv[1], "--decode");
+  if (decode || (argc == 3 && str_eq(argv[1], "--dims")))
+    return dims(g, argv[2], decode);
   for (int i = 1; i < argc; i++)
     if (!find_spec(g, argv[i]))
       return fprintf(stderr,
                      "there is no spec %s\nusage: e2e_gate "
-                     "[--specs i/n | --dims i/n | --shard i/n [FIELD=VALUE] | NAME…]\n",
+                     "[--specs i/n | --dims i/n | --decode i/n | --shard i/n "
+                     "[FIELD=VALUE] | NAME…]\n",
                      argv[i]),
              2;
   g->names = argc > 1 ? (const char *const *)argv + 1 : NULL;

@@ -74,6 +74,8 @@ typedef struct GateSpec {
 int gate_specs(GateSpec specs[SPECS_MAX], int *bad);
 /* Specs of every head_dim, with head_dim_v from 8 to 512, instead. */
 int gate_dims(GateSpec specs[SPECS_MAX], int *bad);
+/* The same of one query a sequence. */
+int gate_decode(GateSpec specs[SPECS_MAX], int *bad);
 
 typedef struct Job {
   const GateSpec *spec;

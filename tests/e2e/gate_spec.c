@@ -165,15 +165,57 @@ load_dims(int d, bool other, GateSpec *s)
   return load_text(text, (size_t)n, "dims", s);
 }
 
-int
-gate_dims(GateSpec specs[SPECS_MAX], int *bad)
+/* The same of one query a sequence, whose lengths the device knows; groups of each number
+ * of rows that a block can have, half of them with pages. */
+static bool
+load_decode(int d, bool other, GateSpec *s)
+{
+  static const int groups[] = {4, 1, 20, 8, 16};
+  int dv = other ? (3 * d + 64) % 512 / 8 * 8 + 8 : d, i = d / 8 + 2 * other;
+  int group = groups[i % 5];
+  char text[256];
+  int n = snprintf(text, sizeof text,
+                   "attnc: 1\nname: d%d_v%d_g%d\ndtype: bf16\nhead_dim: %d\n"
+                   "head_dim_v: %d\ngroup_size: %d\nseqlens: [seqused_k]\n"
+                   "return_lse: true\n%s%s",
+                   d, dv, group, d, dv, group, i % 2 ? "page_table: true\n" : "",
+                   i % 3 ? "" : "causal: true\n");
+  if (!load_text(text, (size_t)n, "decode", s))
+    return false;
+  attnc_sizes *z = &s->large.sizes;
+  z->b = 8;
+  z->sq = 1;
+  z->h = 8 * group;
+  z->hk = 8;
+  put_pages(z, z->page_size > 0);
+  s->problem = s->large;
+  asked_problem(&s->large);
+  asked_problem(&s->problem);
+  return true;
+}
+
+/* Of every head_dim two specs. */
+static int
+all_dims(bool (*make)(int d, bool other, GateSpec *), GateSpec specs[SPECS_MAX], int *bad)
 {
   int n = 0;
   for (int d = 8; d <= 512; d = d == 256 ? 512 : d + 8)
     for (int other = 0; other < 2; other++)
-      if (load_dims(d, other, &specs[n]))
+      if (make(d, other, &specs[n]))
         n++;
       else
         *bad += printf("FAIL  head_dim %d is refused\n", d) > 0;
   return n;
+}
+
+int
+gate_dims(GateSpec specs[SPECS_MAX], int *bad)
+{
+  return all_dims(load_dims, specs, bad);
+}
+
+int
+gate_decode(GateSpec specs[SPECS_MAX], int *bad)
+{
+  return all_dims(load_decode, specs, bad);
 }
