@@ -8,6 +8,7 @@
 #define ATTNC_BASE_CALL_H
 
 #include "base/dtype.h"
+#include "base/rules.h"
 
 #include <attnc/attnc.h>
 
@@ -161,11 +162,11 @@ attnc_status tensors_take(attnc_tensor *to, size_t room, const attnc_tensor *fro
 /* Rows of ATTNC_SCALAR_TABLE. */
 typedef struct ScalarInfo {
   const char *name, *ops, *field;
-  bool positive;
+  RuleBounds bounds;
 } ScalarInfo;
 extern const ScalarInfo scalar_info[ATTNC_SCALAR_COUNT];
 /* ATTNC_ERR_USAGE: not what it must be, as the fp32 that kernels get. */
-attnc_status scalar_check(const char *name, double value, bool positive, attnc_error *);
+attnc_status scalar_check(const char *name, double value, RuleBounds, attnc_error *);
 
 /* ---- ops ---- */
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STRIDED = true, CONTIGUOUS = false, POSITIVE = true, ANY = false };
+enum { STRIDED = true, CONTIGUOUS = false };
 
 const TensorInfo tensor_info[ATTNC_SLOT_COUNT] = {
 #define X(id, name, access, dtype, axes, kind, field, align)                               \
@@ -16,7 +16,7 @@ const TensorInfo tensor_info[ATTNC_SLOT_COUNT] = {
 };
 
 const ScalarInfo scalar_info[ATTNC_SCALAR_COUNT] = {
-#define X(id, name, ops, field, bounds) {name, ops, #field, bounds},
+#define X(id, name, ops, field, bounds) {name, ops, #field, RULE_##bounds},
     ATTNC_SCALAR_TABLE(X)
 #undef X
 };
@@ -242,11 +242,14 @@ tensor_check_call(const CallTensor *t, const attnc_sizes *s, const int64_t *cons
 /* ---- scalars ---- */
 
 attnc_status
-scalar_check(const char *name, double value, bool positive, attnc_error *e)
+scalar_check(const char *name, double value, RuleBounds bounds, attnc_error *e)
 {
   RuleFault f;
-  if (rule_scalar(value, positive, &f))
+  if (rule_scalar(value, bounds, &f))
     return ATTNC_OK;
+  if (f.what == RULE_SCALAR_SHARE)
+    return err_set(e, ATTNC_ERR_USAGE,
+                   "%s is %g; it must be at least 0 and below 1, as fp32", name, value);
   if (f.what == RULE_SCALAR)
     return err_set(e, ATTNC_ERR_USAGE,
                    "%s is %g; it must be finite and above zero, a normal number of fp32 "

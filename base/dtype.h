@@ -12,7 +12,9 @@
   X(E4M3, "e4m3", 1, UINT8, "e4m3")                                                        \
   X(E5M2, "e5m2", 1, UINT8, "e5m2")                                                        \
   X(I32, "i32", 4, INT32, "s32")                                                           \
-  X(U32, "u32", 4, UINT32, "u32")
+  X(U32, "u32", 4, UINT32, "u32")                                                          \
+  X(U64, "u64", 8, UINT64, "u64")                                                          \
+  X(U8, "u8", 1, UINT8, "u8")
 typedef enum Dtype {
 #define X(id, ...) DT_##id,
   DTYPE_TABLE(X)

@@ -28,10 +28,11 @@ typedef enum RuleBroken {
   RULE_STRIDE_LAST,     /* that of the last axis is not 1 */
   RULE_STRIDE_RESERVED, /* past the last axis and not 0 */
   RULE_STRIDE_ALIGN,
-  RULE_STRIDE_SPAN,    /* leaves the address space */
-  RULE_STRIDE_ZERO,    /* an output's, along which something steps */
-  RULE_STRIDE_TWICE,   /* an output's: with `other` one address for two elements */
-  RULE_STRIDE_CONSTANT /* a constant of the kernel is another */
+  RULE_STRIDE_SPAN,     /* leaves the address space */
+  RULE_STRIDE_ZERO,     /* an output's, along which something steps */
+  RULE_STRIDE_TWICE,    /* an output's: with `other` one address for two elements */
+  RULE_STRIDE_CONSTANT, /* a constant of the kernel is another */
+  RULE_SCALAR_SHARE     /* not from 0 to below 1 */
 } RuleBroken;
 
 typedef struct RuleFault {
@@ -133,13 +134,18 @@ rule_pages(int64_t sk, int64_t page_size, int64_t max_pages, RuleFault *f)
 
 /* ---- scalars ---- */
 
+/* What a scalar must be: finite; above zero; a share, from 0 to below 1. */
+typedef enum RuleBounds { RULE_ANY, RULE_POSITIVE, RULE_SHARE } RuleBounds;
+
 /* As the fp32 that kernels get.  NaN is none: the default is taken then.  A positive one is
  * a normal number up to 2^127, whose product with log2 e is finite. */
 static inline int
-rule_scalar(double value, int positive, RuleFault *f)
+rule_scalar(double value, int bounds, RuleFault *f)
 {
   float stored = (float)value;
-  if (positive && !(stored >= FLT_MIN && stored <= FLT_MAX / 2))
+  if (bounds == RULE_SHARE && !(stored >= 0 && stored < 1))
+    return rule_broken(f, RULE_SCALAR_SHARE, 0, 0);
+  if (bounds == RULE_POSITIVE && !(stored >= FLT_MIN && stored <= FLT_MAX / 2))
     return rule_broken(f, RULE_SCALAR, 0, 0);
   if (!(stored >= -FLT_MAX && stored <= FLT_MAX))
     return rule_broken(f, RULE_SCALAR_FINITE, 0, 0);

@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const StDtype st_dtypes[DT_COUNT] = {
-    [DT_F16] = ST_F16, [DT_BF16] = ST_BF16, [DT_F32] = ST_F32, [DT_E4M3] = ST_U8,
-    [DT_E5M2] = ST_U8, [DT_I32] = ST_I32,   [DT_U32] = ST_U32};
+    [DT_F16] = ST_F16, [DT_BF16] = ST_BF16, [DT_F32] = ST_F32,
+    [DT_E4M3] = ST_U8, [DT_E5M2] = ST_U8,   [DT_I32] = ST_I32,
+    [DT_U32] = ST_U32, [DT_U64] = ST_U64,   [DT_U8] = ST_U8};
 
 static attnc_status
 find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_error *e)

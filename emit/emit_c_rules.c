@@ -100,6 +100,14 @@ emit_c_sizes(EmitC *c, const json_t *recipe)
 
 /* ---- scalars ---- */
 
+static const char *
+bounds_of(const json_t *scalar)
+{
+  return json_is_true(json_object_get(scalar, "share"))      ? "RULE_SHARE"
+         : json_is_true(json_object_get(scalar, "positive")) ? "RULE_POSITIVE"
+                                                             : "RULE_ANY";
+}
+
 void
 emit_c_scalars(EmitC *c, const json_t *recipe)
 {
@@ -116,8 +124,8 @@ emit_c_scalars(EmitC *c, const json_t *recipe)
       str_printf(&c->body,
                  "  const float %s_value = a->%s == a->%s ? a->%s : (float)%.17g;\n", name,
                  name, name, name, json_number_value(json_object_get(s, "default")));
-    put_rule(c, arena_printf(c->arena, "rule_scalar(%s_value, %d, &fault)", name,
-                             json_is_true(json_object_get(s, "positive"))));
+    put_rule(
+        c, arena_printf(c->arena, "rule_scalar(%s_value, %s, &fault)", name, bounds_of(s)));
   }
 }
 

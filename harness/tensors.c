@@ -112,13 +112,18 @@ write_u32(void *data, size_t i, float x)
   ((uint32_t *)data)[i] = (uint32_t)x * 0x9e3779b1u;
 }
 
+/* Likewise. */
+static void
+write_u64(void *data, size_t i, float x)
+{
+  ((uint64_t *)data)[i] = (uint64_t)x * 0x9e3779b97f4a7c15u;
+}
+
 /* Element i of a tensor of this type; NULL: there is no rounding to it. */
 typedef void (*Writer)(void *data, size_t i, float);
-static const Writer writers[DT_COUNT] = {[DT_F16] = write_f16,
-                                         [DT_BF16] = write_bf16,
-                                         [DT_F32] = write_f32,
-                                         [DT_I32] = write_i32,
-                                         [DT_U32] = write_u32};
+static const Writer writers[DT_COUNT] = {
+    [DT_F16] = write_f16, [DT_BF16] = write_bf16, [DT_F32] = write_f32,
+    [DT_I32] = write_i32, [DT_U32] = write_u32,   [DT_U64] = write_u64};
 
 enum { IDS = 8 }; /* whole numbers of a row; of a monotone one, about */
 
@@ -147,7 +152,7 @@ draw(const ShapedTensor *x, Random *r, size_t at, size_t row, int64_t sk, float 
     return risen(x, r, at, row, sk, last);
   if (x->t.dtype == DT_I32)
     return (float)(random_bits(r) % IDS);
-  if (x->t.dtype == DT_U32)
+  if (x->t.dtype == DT_U32 || x->t.dtype == DT_U64)
     return (float)(random_bits(r) >> 40);
   return (float)random_normal(r);
 }

@@ -388,6 +388,8 @@ judge_op(Ref *r, const attnc_verdict *asked, Judge *all, attnc_error *err)
                             err);
   case ATTNC_OP_MERGE:
     return ref_merge_judge(r, all, err);
+  case ATTNC_OP_DROPOUT_MASK:
+    return ref_dropout_mask_judge(r, all, err);
   default:
     if (r->spec->append)
       TRY(ref_append_judge(r, asked->before, asked->before ? asked->n_before : 0, all,

@@ -31,5 +31,8 @@ attnc_status ref_append_judge(Ref *, const void *const *before, size_t n, Judge 
 /* states made one (ref_merge.c) */
 attnc_status ref_merge(Ref *, double *const *outputs, uint32_t n, attnc_error *);
 attnc_status ref_merge_judge(Ref *, Judge *, attnc_error *);
+/* which weights are kept (ref_dropout.c) */
+attnc_status ref_dropout_mask(Ref *, double *const *outputs, uint32_t n, attnc_error *);
+attnc_status ref_dropout_mask_judge(Ref *, Judge *, attnc_error *);
 
 #endif

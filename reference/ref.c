@@ -125,7 +125,7 @@ choose_scalars(Ref *r, const attnc_args *args, bool needed, attnc_error *err)
     const SignatureScalar *s = &r->call->scalars[i];
     double given = (uint32_t)s->slot < args->n_scalars ? args->scalars[s->slot] : NAN;
     if (!isnan(given))
-      TRY(scalar_check(s->name, given, s->positive, err));
+      TRY(scalar_check(s->name, given, s->bounds, err));
     if (needed && isnan(given) && isnan(s->initial))
       return err_set(err, ATTNC_ERR_USAGE, "reference: the number %s is missing", s->name);
     r->scalar[s->slot] = isnan(given) ? s->initial : (double)(float)given;
@@ -137,6 +137,12 @@ choose_scalars(Ref *r, const attnc_args *args, bool needed, attnc_error *err)
   return ATTNC_OK;
 }
 
+static bool
+is_whole(Dtype ty)
+{
+  return ty == DT_I32 || ty == DT_U32 || ty == DT_U64 || ty == DT_U8;
+}
+
 /* Outputs only where they are judged; data aligned to elements is enough here. */
 static attnc_status
 check_tensors(Ref *r, RefNeed need, attnc_error *err)
@@ -146,7 +152,7 @@ check_tensors(Ref *r, RefNeed need, attnc_error *err)
     attnc_tensor *x = &r->t[t.slot];
     t.align = dtype_bytes(t.dtype);
     r->ty[t.slot] = t.dtype;
-    if (!formats[t.dtype].at && t.dtype != DT_I32 && t.dtype != DT_U32)
+    if (!formats[t.dtype].at && !is_whole(t.dtype))
       return err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: numbers of %s",
                      dtype_name(t.dtype));
     if ((need == REF_INPUTS && !(t.access & ACCESS_IN)) ||
@@ -233,7 +239,7 @@ take_memory(Ref *r)
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
          (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
          (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && take_slack(r) &&
-         ref_exprs_open(r) && ref_lists_open(r);
+         ref_exprs_open(r) && ref_lists_open(r) && ref_dropout_open(r);
 }
 
 /* ---- one row ---- */
@@ -381,12 +387,14 @@ static void
 add_seen(Ref *r, Range keys)
 {
   int dv = r->spec->head_dim_v;
+  const double *p64 = r->p64 ? r->p64 : r->s64;
+  const float *p32 = r->p32 ? r->p32 : r->s32;
   for (int64_t j = keys.from, to; j < keys.to; j = to) {
     bool hidden = ref_is_hidden(r, j);
     for (to = j + 1; to < keys.to && ref_is_hidden(r, to) == hidden; to++)
       ;
     if (!hidden)
-      add_values(r->values + j * dv, to - j, dv, r->s64 + j, r->s32 + j, r->o64, r->o32);
+      add_values(r->values + j * dv, to - j, dv, p64 + j, p32 + j, r->o64, r->o32);
   }
 }
 
@@ -423,10 +431,14 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   if (r->exprs)
     ref_exprs_apply(r, keys, b, h, q);
   double lse = softmax(r, keys, sink, &l64, &l32);
+  if (r->kept)
+    ref_drop(r, keys, b, h, q);
   add_seen(r, keys);
+  double kept = ref_dropout_factor(r);
   for (int i = 0; i < dv; i++) {
-    r->o64[i] *= l64 == 0 ? 0 : 1 / l64;
-    r->o32[i] = ref_rounded(l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32, r->ty[ATTNC_O]);
+    r->o64[i] *= l64 == 0 ? 0 : kept / l64;
+    float o = l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32 * (float)kept;
+    r->o32[i] = ref_rounded(o, r->ty[ATTNC_O]);
   }
   if (r->score_error)
     ref_row_slack(r, keys, l64);
@@ -569,6 +581,8 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
     return ref_append(&r, outputs, n_outputs, err);
   if (op == ATTNC_OP_MERGE)
     return ref_merge(&r, outputs, n_outputs, err);
+  if (op == ATTNC_OP_DROPOUT_MASK)
+    return ref_dropout_mask(&r, outputs, n_outputs, err);
   r.fresh = spec->append;
   Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
   return ref_each_head(&r, write_head, &to, err);

@@ -48,9 +48,13 @@ typedef struct Ref {
   void *per_row;
   float *keys, *values; /* of the key head: blocks [d][64] of keys, values [sk][dv] */
   float *q;
-  double *s64, *o64;      /* o64: the reference's row */
-  float *s32, *o32;       /* o32: the plain computation's, rounded */
-  float lse32;            /* and its LSE */
+  double *s64, *o64; /* o64: the reference's row */
+  float *s32, *o32;  /* o32: the plain computation's, rounded */
+  float lse32;       /* and its LSE */
+  double
+      *p64;   /* with dropout the weights that V is multiplied by, 0 where dropped; NULL: */
+  float *p32; /* they are s64 and s32 */
+  bool *kept; /* … by key */
   struct RefExprs *exprs; /* NULL: nothing is asked of each key */
   struct RefLists *lists; /* NULL: the call lists no blocks */
   int64_t n_seen;         /* keys of the row */
@@ -153,6 +157,19 @@ bool ref_lists_open(Ref *);
 void ref_lists_enter(Ref *, int64_t b, int64_t h, int64_t q);
 /* Of the row of blocks in hand, the one that has the key; PARTIAL: nothing is listed. */
 RefBlock ref_block(const Ref *, int64_t key);
+
+/* ---- dropout (ref_dropout.c) ---- */
+
+/* Of a thread, in its arena; false: no memory. */
+bool ref_dropout_open(Ref *);
+/* Which keys of a row of positions are kept. */
+void ref_dropout_row(const Ref *, Range keys, int64_t b, int64_t h, int64_t q, bool *kept);
+/* Of the row of weights in s64 and s32: sets p64, p32 and kept. */
+void ref_drop(Ref *, Range keys, int64_t b, int64_t h, int64_t q);
+/* What the weight of a key of the row in hand is multiplied by: 0, or what kept ones are,
+ * which is 1 without dropout. */
+double ref_kept(const Ref *, int64_t key);
+double ref_dropout_factor(const Ref *);
 
 /* ---- what roundings and functions may be off by (ref_slack.c) ---- */
 

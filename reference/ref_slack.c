@@ -132,7 +132,8 @@ ref_scaled_error(double score)
 
 /* ---- of a row ---- */
 
-/* A weight p whose score is off by e changes the output by p e (v - o), the LSE by p e. */
+/* A weight p whose score is off by e changes the output by p e (v - o), the LSE by p e;
+ * with dropout v is multiplied by what is kept of p. */
 void
 ref_row_slack(Ref *r, Range keys, double l64)
 {
@@ -142,8 +143,9 @@ ref_row_slack(Ref *r, Range keys, double l64)
     if (!(worth > 0) || !isfinite(worth))
       continue; /* hidden, a row without weights, infinities */
     r->lse_slack += worth;
+    double kept = ref_kept(r, j);
     for (int i = 0; i < dv; i++) {
-      double far = worth * fabs((double)ref_value(r, j, i) - r->o64[i]);
+      double far = worth * fabs(kept * (double)ref_value(r, j, i) - r->o64[i]);
       r->o_slack[i] += isfinite(far) ? far : 0;
     }
   }

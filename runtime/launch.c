@@ -104,7 +104,7 @@ check_scalars(const Recipe *r, const LaunchArgs *a, attnc_error *e)
       continue;
     if (!s->name)
       return err_set(e, ATTNC_ERR_USAGE, "scalar %u is not an argument of this kernel", i);
-    TRY(scalar_check(s->name, v, s->positive, e));
+    TRY(scalar_check(s->name, v, s->bounds, e));
     if (s->fixed && (stored < (float)s->initial || stored > (float)s->initial))
       return err_set(e, ATTNC_ERR_SHAPE, "%s is %g; this kernel is specialised for %g",
                      s->name, v, s->initial);

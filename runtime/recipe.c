@@ -76,15 +76,19 @@ read_tensors(Reader *rd, json_t *list)
 static attnc_status
 read_scalar(Reader *rd, json_t *v)
 {
-  static const char *const keys[] = {"name",     "slot",     "default",
-                                     "positive", "constant", NULL};
+  static const char *const keys[] = {"name",  "slot",     "default", "positive",
+                                     "share", "constant", NULL};
   RecipeScalar s = {0};
+  bool positive = false, share = false;
   int slot = 0;
   json_t *initial = json_object_get(v, "default");
   TRY(read_object(rd, v, keys));
   TRY(read_text(rd, v, "name", &s.name));
   TRY(read_int(rd, v, "slot", 0, RECIPE_SCALARS - 1, &slot));
-  TRY(read_bool(rd, v, "positive", &s.positive));
+  TRY(read_bool(rd, v, "positive", &positive));
+  if (json_object_get(v, "share"))
+    TRY(read_bool(rd, v, "share", &share));
+  s.bounds = share ? RULE_SHARE : positive ? RULE_POSITIVE : RULE_ANY;
   TRY(read_bool(rd, v, "constant", &s.fixed));
   if (!json_is_number(initial) && (s.fixed || !json_is_null(initial)))
     return read_bad(rd, "'default': expected a number");

@@ -173,10 +173,10 @@ typedef struct RecipeRegion {
 /* ---- the whole ---- */
 
 typedef struct RecipeScalar {
-  const char *name; /* NULL: not an argument of this kernel */
-  double initial;   /* NaN: the call must give it */
-  bool fixed;       /* a constant of the kernel, equal to `initial` */
-  bool positive;    /* finite and above zero, else the result has no meaning */
+  const char *name;  /* NULL: not an argument of this kernel */
+  double initial;    /* NaN: the call must give it */
+  bool fixed;        /* a constant of the kernel, equal to `initial` */
+  RuleBounds bounds; /* outside of them the result has no meaning */
 } RecipeScalar;
 
 typedef struct Recipe {

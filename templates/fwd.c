@@ -90,6 +90,7 @@ bool
 fwd_takes(const Spec *s, Why *why)
 {
   const Rule rules[] = {
+      {!s->dropout, "dropout: no weight is dropped here", REASON_FIELD},
       {!spec_has_lists(s) || !spec_has_seqlens(s),
        "block_list takes sequences of one length, not seqlens", REASON_FIELD},
       {!spec_has_lists(s) || !spec_has_tensor(s, ATTNC_PAGE_TABLE),

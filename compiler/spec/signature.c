@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Axes that are no size of the call but the spec's. */
+/* Axes that are no size of the call but the spec's, or a number. */
 static bool
 spec_axis(const Spec *s, const char *name, size_t n, int64_t *length)
 {
@@ -16,7 +16,8 @@ spec_axis(const Spec *s, const char *name, size_t n, int64_t *length)
       *length = dims[i].length;
       return true;
     }
-  return false;
+  *length = name[0] >= '0' && name[0] <= '9' ? name[0] - '0' : 0;
+  return n == 1 && *length > 0;
 }
 
 static void
@@ -78,6 +79,8 @@ apply_pages(const Spec *s, CallTensor *t)
 static void
 apply_seqlens(const Spec *s, CallTensor *t)
 {
+  if (t->slot == ATTNC_KEEP)
+    return;
   if (axis_of(t, SIZE_S_NEW) >= 0 && spec_has_tensor(s, ATTNC_CU_SEQLENS_K_NEW))
     pack_rows(t, SIZE_S_NEW, SIZE_TOTAL_NEW);
   if (s->page_table)
@@ -208,7 +211,7 @@ add_scalar(const Spec *s, int slot, Signature *to)
       (SignatureScalar){.name = info->name,
                         .slot = slot,
                         .initial = initial,
-                        .positive = info->positive,
+                        .bounds = info->bounds,
                         .constant = spec_is_constant(s, info->field)};
 }
 
@@ -310,7 +313,9 @@ signature_put_scalars(const Signature *x, bool defaults, Str *s)
       str_put(s, ",\"default\":null");
     else if (defaults || v->constant)
       str_printf(s, ",\"default\":%.17g", v->initial);
-    str_printf(s, ",\"positive\":%s,\"constant\":%s}", v->positive ? "true" : "false",
+    str_printf(s, ",\"positive\":%s%s,\"constant\":%s}",
+               v->bounds == RULE_POSITIVE ? "true" : "false",
+               v->bounds == RULE_SHARE ? ",\"share\":true" : "",
                v->constant ? "true" : "false");
   }
   str_put(s, "]");

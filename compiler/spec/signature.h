@@ -15,7 +15,7 @@ typedef struct SignatureScalar {
   const char *name;
   int slot;
   double initial; /* where the call gives none; NaN: it must give one */
-  bool positive;
+  RuleBounds bounds;
   bool constant; /* of the kernel, by the spec's `specialize` */
 } SignatureScalar;
 

@@ -46,10 +46,14 @@ typedef enum Specialize {
   SPECIALIZE_COUNT
 } Specialize;
 extern const char *const specialize_names[SPECIALIZE_COUNT];
-/* The same names in one string, for the page: a run-time scalar is a row of
- * ATTNC_SCALAR_TABLE. */
-#define SPECIALIZE_SIZE_WORD(id, name, what)                  #name " "
-#define SPECIALIZE_SCALAR_WORD(id, name, ops, field, allowed) " " #field
+/* The same names in one string, for the page: a run-time scalar that is a field is a row of
+ * ATTNC_SCALAR_TABLE; a share is a number of the call alone. */
+#define SPECIALIZE_SIZE_WORD(id, name, what) #name " "
+#define SPECIALIZE_WORD_POSITIVE(field)      " " #field
+#define SPECIALIZE_WORD_ANY(field)           " " #field
+#define SPECIALIZE_WORD_SHARE(field)         ""
+#define SPECIALIZE_SCALAR_WORD(id, name, ops, field, allowed)                              \
+  SPECIALIZE_WORD_##allowed(field)
 #define SPECIALIZE_WORDS                                                                   \
   ATTNC_SIZE_TABLE(SPECIALIZE_SIZE_WORD)                                                   \
   "strides" ATTNC_SCALAR_TABLE(SPECIALIZE_SCALAR_WORD)
@@ -177,6 +181,7 @@ struct attnc_spec {
   ExprCost mask_cost;     /* of what is asked of each key (mask.rest) */
   ExprCost score_cost;    /* of score_mod */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
+  bool dropout;
   bool return_lse;
   bool batch_invariant;
   LseBase lse_base;

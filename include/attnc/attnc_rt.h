@@ -88,7 +88,9 @@ typedef struct attnc_error {
 #define ATTNC_OP_TABLE(X)                                                                  \
   X(FWD, "fwd", "the forward pass: o and the LSE of q, k, v")                              \
   X(APPEND, "append", "new keys and values written into the cache that k and v are")       \
-  X(MERGE, "merge", "states of attention over parts of the keys made one, by their LSEs")
+  X(MERGE, "merge", "states of attention over parts of the keys made one, by their LSEs")  \
+  X(DROPOUT_MASK, "dropout_mask",                                                          \
+    "which weights `dropout` keeps, by rng_state and dropout_p")
 enum {
 #define X(id, name, what) ATTNC_OP_##id,
   ATTNC_OP_TABLE(X)
@@ -124,16 +126,17 @@ enum {
  * dtype ("": the spec's `dtype` decides; "as k": that of k; "field": a field of
  * the spec, as a rule the one that it is there with); axes in
  * the order of the strides (names of sizes, "b+1" is one more, "sk/32" the blocks of 32,
- * the last one begun; d and dv are the spec's head_dim and head_dim_v; "field": that field
- * says them); STRIDED: the caller gives the strides, CONTIGUOUS: they are not read; the
- * spec field that must be set for the call to have the tensor ("": it always has), and name
- * it where it is a list of tensors ("key:word": that must be this word); alignment in bytes
- * of the address and of the strides, an element's at least.
+ * the last one begun; a number; d and dv are the spec's head_dim and head_dim_v; "field":
+ * that field says them); STRIDED: the caller gives the strides, CONTIGUOUS: they are not
+ * read; the spec field that must be set for the call to have the tensor ("": it always
+ * has), and name it where it is a list of tensors ("key:word": that must be this word);
+ * alignment in bytes of the address and of the strides, an element's at least.
  *
  * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
  * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
  * theirs are bc instead of b.  With page_table k and v are pages: b is pages and sk is
- * page_size, and it is the tables that cache_batch_idx gives bc rows.  Op fwd has new keys
+ * page_size, and it is the tables that cache_batch_idx gives bc rows.  None of that is of
+ * `keep`, which is of positions.  Op fwd has new keys
  * where the spec's `append` says so; k and v are outputs, too, then. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
@@ -174,7 +177,10 @@ enum {
     "rope", 1)                                                                             \
   X(ROTARY_AT, "rotary_at", "fwd:in append:in", "i32", "b", STRIDED, "seqlens", 4)         \
   X(O_PARTS, "o_parts", "merge:in", "field", "parts b h sq dv", STRIDED, "", 16)           \
-  X(LSE_PARTS, "lse_parts", "merge:in", "fp32", "parts b h sq", STRIDED, "", 4)
+  X(LSE_PARTS, "lse_parts", "merge:in", "fp32", "parts b h sq", STRIDED, "", 4)            \
+  X(RNG_STATE, "rng_state", "fwd:in dropout_mask:in", "u64", "2", CONTIGUOUS, "dropout",   \
+    8)                                                                                     \
+  X(KEEP, "keep", "dropout_mask:out", "u8", "b h sq sk", CONTIGUOUS, "dropout", 1)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)
@@ -183,12 +189,13 @@ enum {
 };
 
 /* Scalars of a call, by slot: ATTNC_<id>; name; the ops that have the scalar; the spec
- * field whose value is its default; the values allowed (POSITIVE: finite, above zero and
- * normal as fp32; ANY: finite).  A scalar that the spec's `specialize` names is a constant
- * of the kernel. */
+ * field whose value is its default, or that it is there with; the values allowed (POSITIVE:
+ * finite, above zero and normal as fp32; ANY: finite; SHARE: from 0 to below 1, as fp32).
+ * A scalar that the spec's `specialize` names is a constant of the kernel. */
 #define ATTNC_SCALAR_TABLE(X)                                                              \
   X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)                        \
-  X(SOFTCAP, "softcap", "fwd", softcap, POSITIVE)
+  X(SOFTCAP, "softcap", "fwd", softcap, POSITIVE)                                          \
+  X(DROPOUT_P, "dropout_p", "fwd dropout_mask", dropout, SHARE)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_SCALAR_TABLE(X)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Tuple
 from . import _dlpack
 from .errors import ShapeError, UsageError
 
-BYTES = {"fp16": 2, "bf16": 2, "fp32": 4, "i32": 4, "u32": 4}
+BYTES = {"fp16": 2, "bf16": 2, "fp32": 4, "i32": 4, "u32": 4, "u64": 8, "u8": 1}
 
 
 class View(NamedTuple):
