@@ -92,19 +92,22 @@ class Sequences(NamedTuple):
 
 def spec_of(dtype, head_dim, head_dim_v, options):
     """The numbers of a call are no part of the kernel."""
-    capped = options.softcap > 0
-    key = (dtype, head_dim, head_dim_v, capped, *options[1:3], *options[4:-1])
+    key = (dtype, head_dim, head_dim_v, options.softcap > 0, *options[1:3], *options[4:-1])
     if key not in _specs:
-        more = {"softcap": capped and 1.0, "attention_chunk": options.chunk,
-                "group_size": options.group,
-                "lse_base": options.want_lse and options.lse_base != "e" and options.lse_base}
-        _specs[key] = Spec.from_dict({
-            "attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
+        _specs[key] = Spec.from_dict(options_fields(dtype, head_dim, head_dim_v, options))
+    return _specs[key]
+
+
+def options_fields(dtype, head_dim, head_dim_v, options):
+    """The fields of the spec."""
+    more = {"softcap": options.softcap > 0 and 1.0, "attention_chunk": options.chunk,
+            "group_size": options.group,
+            "lse_base": options.want_lse and options.lse_base != "e" and options.lse_base}
+    return {"attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
             "head_dim_v": head_dim_v, "causal": options.causal, "window": list(options.window),
             "alibi_slopes": options.alibi, "sink": options.sink, "return_lse": options.want_lse,
             "seqlens": list(options.seqlens), "page_table": options.paged,
-            **{name: value for name, value in more.items() if value}})
-    return _specs[key]
+            **{name: value for name, value in more.items() if value}}
 
 
 def spec_of_fields(fields):

@@ -20,7 +20,7 @@ def view(x):
     kind, index = x.device.type, x.device.index
     if kind == "cuda" and torch.version.hip is not None:
         kind = "hip"
-    if type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ or kind == "meta":
+    if dispatches(x) or kind == "meta":
         raise TypeError(NO_MEMORY.format("a tensor on meta" if kind == "meta" else
                                          f"a {type(x).__name__}"))
     if kind not in DEVICES:
@@ -35,8 +35,19 @@ def view(x):
 
 
 # Subclasses that dispatch (FakeTensor, DTensor, …) stand for memory that they do not have.
-NO_MEMORY = ("{} has no memory of its own to launch on: attnc has no operators for torch.compile, "
-             "torch.export and fake tensors yet; call it on tensors that hold their values")
+NO_MEMORY = ("{} has no memory of its own to launch on, and this function no operator of torch, as "
+             "flash_attn_func has one: call it on tensors that hold their values")
+
+
+def dispatches(x):
+    return type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+
+
+def needs_operator(x):
+    """As peers.needs_operator has it; of what is no tensor no."""
+    return isinstance(x, torch.Tensor) and (
+        (x.requires_grad and torch.is_grad_enabled()) or dispatches(x) or x.device.type == "meta"
+        or torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 
 def readonly(x):

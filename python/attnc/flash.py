@@ -17,11 +17,11 @@ from ._flash import (Options, attend, direct, direct_packed, keep_direct, prepar
 from ._ops import append, merged, rotate
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
                          vector)
-from .peers import drop_in, refuse
+from .peers import by_operator, needs_operator, operator, refuse
 from .peers import missing as __getattr__  # noqa: F401
 
 
-@drop_in
+@operator
 def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
                     window_size=(-1, -1), softcap=0.0, alibi_slopes=None, deterministic=False,
                     return_attn_probs=False):
@@ -45,6 +45,9 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     result = call and call(q, k, v, return_attn_probs)
     if result is not None:
         return result
+    if needs_operator(q, k, v, alibi_slopes):
+        return by_operator("flash_attn_func", q, k, v, dropout_p, softmax_scale, causal, window_size, softcap,
+                             alibi_slopes, deterministic, return_attn_probs)
     refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
@@ -62,7 +65,7 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     return result_of(ops, out, lse, head_dim, return_attn_probs)
 
 
-@drop_in
+@operator
 def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=False,
                              window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                              deterministic=False, return_attn_probs=False):
@@ -72,7 +75,7 @@ def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=Fa
                            return_attn_probs)
 
 
-@drop_in
+@operator
 def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=False,
                               window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                               deterministic=False, return_attn_probs=False):
@@ -85,7 +88,7 @@ def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=Fal
 # ---- sequences of several lengths, one after another ----
 
 
-@drop_in
+@operator
 def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
                            dropout_p=0.0, softmax_scale=None, causal=False,
                            window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
@@ -111,6 +114,11 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
         result = short[1] and short[1](q, k, v, lengths, return_attn_probs)
         if result is not None:
             return result
+    if needs_operator(q, k, v, alibi_slopes):
+        return by_operator("flash_attn_varlen_func", q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
+                             max_seqlen_k, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
+                             deterministic, return_attn_probs, block_table, seqused_q=seqused_q,
+                             seqused_k=seqused_k)
     refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     paged = block_table is not None
@@ -145,7 +153,7 @@ def keep_packed(key, ops, call, sequences, lengths):
         keep_direct(key, ops, call, names)
 
 
-@drop_in
+@operator
 def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
                                     max_seqlen_k, dropout_p=0.0, softmax_scale=None,
                                     causal=False, window_size=(-1, -1), softcap=0.0,
@@ -158,7 +166,7 @@ def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqle
         return_attn_probs)
 
 
-@drop_in
+@operator
 def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
                                      softmax_scale=None, causal=False, window_size=(-1, -1),
                                      softcap=0.0, alibi_slopes=None, deterministic=False,
@@ -187,7 +195,7 @@ def append_and_rotate(ops, q, cache, new, sequences, at, rotary, first, step):
     return rotate(ops, q, *rotary, places)
 
 
-@drop_in
+@operator
 def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None,
                             cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None,
                             block_table=None, softmax_scale=None, causal=False,
@@ -223,6 +231,13 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     call, whole, with zeros behind its rows, as FlashAttention copies it.  Nothing waits for a GPU: what
     lengths and pages there are is not looked at.
     """
+    if needs_operator(q, k_cache, v_cache, k, v):
+        return by_operator(
+            "flash_attn_with_kvcache", q, k_cache, v_cache, k, v, rotary_cos, rotary_sin, cache_seqlens,
+            cache_batch_idx, cache_leftpad, block_table, softmax_scale, causal, window_size, softcap,
+            rotary_interleaved, alibi_slopes, num_splits, return_softmax_lse, page_table=page_table,
+            cu_seqlens_q=cu_seqlens_q, max_seqlen_q=max_seqlen_q, attention_chunk=attention_chunk,
+            pack_gqa=pack_gqa, cu_seqlens_k_new=cu_seqlens_k_new, rotary_seqlens=rotary_seqlens)
     splits = splits_of(num_splits)
     if block_table is not None and page_table is not None:
         raise TypeError("block_table and page_table are one: give either")
@@ -262,7 +277,7 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     return (out, lse) if return_softmax_lse else out
 
 
-@drop_in
+@operator
 def flash_attn_combine(out_partial, lse_partial, out=None, out_dtype=None):
     """Results over parts of the keys made one: out_partial (parts, b, sq, h, d) or (parts, total_q, h, d),
     fp32, fp16 or bf16; lse_partial (parts, b, sq, h) or (parts, total_q, h), fp32.
@@ -271,6 +286,8 @@ def flash_attn_combine(out_partial, lse_partial, out=None, out_dtype=None):
     framework writes it, None: that of out_partial.  A part whose LSE is infinite has no key and counts
     for nothing; the LSE of a row that no part has a key of is -inf.
     """
+    if needs_operator(out_partial, lse_partial):
+        return by_operator("flash_attn_combine", out_partial, lse_partial, out, out_dtype)
     ops = arrays.ops(out_partial)
     if not ops or arrays.ops(lse_partial) is not ops:
         raise TypeError("out_partial and lse_partial must both be tensors of torch or both arrays of numpy")

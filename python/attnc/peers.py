@@ -204,6 +204,40 @@ def drop_in(function: Function) -> Function:
     return call  # type: ignore[return-value]
 
 
+def operator(function: Function) -> Function:
+    """drop_in of a function that torch.compile follows: to an operator of torch, or to functions that
+    have one."""
+    names = frozenset(inspect.signature(function).parameters)
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args, **given):
+        if not names.issuperset(given):
+            given = _others(name, names, given)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.compiler.is_compiling():
+            from ._operators import TRACED
+            return TRACED.get(name, function)(*args, **given)
+        return function(*args, **given)
+
+    return call  # type: ignore[return-value]
+
+
+def needs_operator(*tensors):
+    """Has a call of these to go through torch's dispatcher: is a gradient wanted, or is one of them no
+    tensor with values of its own?"""
+    if "torch" not in sys.modules:
+        return False
+    from ._torch import needs_operator as needs
+    return any(needs(x) for x in tensors)
+
+
+def by_operator(name, *args, **given):
+    """The function of that name by its operator."""
+    from ._operators import TRACED
+    return TRACED[name](*args, **given)
+
+
 def uncompiled(function: Function) -> Function:
     """torch.compile leaves `function` as it is, a break in the graph: launches go through
     ctypes, where it cannot follow.  Costs a look-up where torch.compile was never used."""

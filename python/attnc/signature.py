@@ -28,7 +28,7 @@ class Signature:
         self.inputs = tuple(n for n, t in self.tensors.items() if t["access"] != "out")
         self.outputs = tuple(n for n, t in self.tensors.items() if t["access"] != "in")
         self.size_names = tuple(said["sizes"])
-        self.slots = 1 + max(t["slot"] for t in self.tensors.values())
+        self.slots = 1 + max((t["slot"] for t in self.tensors.values()), default=-1)
 
     def sizes(self, views, longest=None) -> Sizes:
         """From the shapes of the inputs; ShapeError names what does not agree.  A table that

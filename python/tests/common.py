@@ -2,7 +2,9 @@
 
 Each test file is a program: `NAME.py [unittest arguments]`.  $ATTNC_LIBRARY is the library
 under test, $ATTNC_STUB a driver that records (tests/stub), where there is one.  A program
-that needs a package which is not installed says so and exits with 77.
+that needs a package which is not installed runs again in the environment that `scripts/deps
+--torch` made; where there is none it says so and exits with 77, or, where $ATTNC_NEED_TORCH is
+set as .ci/run does, fails.
 """
 import ctypes as C
 import hashlib
@@ -16,7 +18,10 @@ import unittest
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(SOURCE, "python"))
 
-KEPT = ("ATTNC_LIBRARY", "ATTNC_STUB")
+# Before HOME and the like are the test's own.  The same folder as scripts/torch-environment has.
+TORCH = os.environ.get("ATTNC_TORCH") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "attnc-torch")
+KEPT = ("ATTNC_LIBRARY", "ATTNC_STUB", "ATTNC_TORCH", "ATTNC_NEED_TORCH")
 for name in [n for n in os.environ if n.startswith(("ATTNC_", "XDG_")) and n not in KEPT]:
     del os.environ[name]
 _home = tempfile.TemporaryDirectory(prefix="attnc-python-")
@@ -69,11 +74,21 @@ def stub():
 
 
 def need(package):
-    """The package, or exit 77: CTest shows it as skipped, with this line in the log."""
+    """The package; where this Python has it not, the program starts again in torch's environment;
+    else exit 77, which CTest shows as skipped, with this line in the log."""
     try:
         return __import__(package)
-    except ImportError:
-        print(f"SKIPPED: {package} is not installed")
+    except ImportError as e:
+        python = os.path.join(TORCH, "bin", "python")
+        if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(TORCH):
+            _home.cleanup()
+            environment = {**os.environ, "ATTNC_TORCH": TORCH, "LD_LIBRARY_PATH": os.path.join(TORCH, "cuda-stubs"),
+                           "PYTHONPYCACHEPREFIX": os.path.join(TORCH, "pycache")}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            os.execve(python, [python, *sys.argv], environment)
+        if os.environ.get("ATTNC_NEED_TORCH"):
+            sys.exit(f"{package} is not there ({e}), and ATTNC_NEED_TORCH is set: scripts/deps --torch")
+        print(f"SKIPPED: {package} is not installed: scripts/deps --torch")
         sys.exit(77)
 
 

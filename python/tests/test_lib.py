@@ -52,7 +52,7 @@ class Tables(common.Case):
         """Every row of the header's tables: a call of a spec with all fields has them."""
         fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
                       prefix_len=True, softcap=2.0, sink="fp32", mask_bits="new",
-                      page_table="kv", block_list=dict(block=[64, 64]))
+                      page_table="kv", block_list=dict(block=[64, 64]), dropout=True)
         field = attnc.schema()["properties"]["seqlens"]
         apart = ["cu_seqlens_k"]  # with page_table
         fields["seqlens"] = [n for n in field["items"]["enum"] if n not in apart]
@@ -118,6 +118,17 @@ class Tables(common.Case):
                 f"assert 'ptx' in dir(attnc.compile({common.CAUSAL!r}, 'sm_80'))\n")
         subprocess.run([os.sys.executable, "-c", code], check=True, env={
             **os.environ, "PYTHONPATH": os.path.join(common.SOURCE, "python")})
+
+    def test_missing_package(self):
+        """A test that needs one is skipped, and with ATTNC_NEED_TORCH fails."""
+        code = "import common; common.need('attnc_has_no_such_package')"
+        for more, said in (({}, 77), ({"ATTNC_NEED_TORCH": "1"}, 1)):
+            with tempfile.TemporaryDirectory() as folder:
+                environment = {n: x for n, x in os.environ.items() if n != "ATTNC_NEED_TORCH"}
+                r = subprocess.run([os.sys.executable, "-c", code], capture_output=True, check=False, env={
+                    **environment, **more, "ATTNC_TORCH": folder,
+                    "PYTHONPATH": os.path.join(common.SOURCE, "python", "tests")})
+            self.assertEqual(r.returncode, said, r.stderr)
 
     def test_small_files(self):
         for path in glob.glob(os.path.join(common.SOURCE, "python", "attnc", "*.py")):

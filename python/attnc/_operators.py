@@ -1,0 +1,282 @@
+"""torch.library operators of the drop-in functions: what torch.compile puts into its graph, and what
+autograd differentiates.
+
+    torch.ops.attnc.flash_attn, .flash_attn_varlen, .flash_attn_kvcache, .flash_attn_append,
+    .flash_attn_combine, and the gradients .flash_attn_bwd and .flash_attn_varlen_bwd
+
+An operator's kernel is the eager function, called below autograd; its fake kernel says shapes alone.
+`TRACED` has, by the name of a drop-in function, what is called in its place where a graph is traced or a
+gradient is wanted: the same arguments, in plain torch and operators.  Saved for a backward pass are q, k, v,
+out, the LSE and the state of the random numbers, and what the caller gave of slopes and lengths.
+"""
+import math
+
+import torch
+
+from . import _backward, flash
+from .peers import refuse
+from .signature import OPS
+
+_LIB = torch.library.Library("attnc", "FRAGMENT")
+_BOTH = ("CPU", "CUDA")
+_TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
+
+# The arguments that the dense and the packed operator share.
+_OPTIONS = ("Tensor? alibi_slopes, float dropout_p, float? softmax_scale, bool causal, SymInt window_left, "
+            "SymInt window_right, float softcap, bool deterministic")
+_LENGTHS = ("Tensor cu_seqlens_q, Tensor? cu_seqlens_k, SymInt max_seqlen_q, SymInt max_seqlen_k, "
+            "Tensor? seqused_q, Tensor? seqused_k, Tensor? block_table")
+_CACHE = ("Tensor? cache_seqlens, Tensor? cache_batch_idx, Tensor? cache_leftpad, Tensor? page_table, "
+          "Tensor? alibi_slopes, Tensor? cu_seqlens_q, SymInt? max_seqlen_q, float? softmax_scale, bool causal, "
+          "SymInt window_left, SymInt window_right, float softcap, SymInt num_splits, SymInt attention_chunk, "
+          "bool? pack_gqa")
+_NEW = ("Tensor k, Tensor v, Tensor? rotary_cos, Tensor? rotary_sin, bool rotary_interleaved, "
+        "Tensor? cu_seqlens_k_new, Tensor? rotary_seqlens")
+
+
+def _operator(schema, kernel, fake):
+    name = schema.partition("(")[0]
+    _LIB.define(schema, tags=_TAGS)
+    for device in _BOTH:
+        _LIB.impl(name, kernel, device)
+    torch.library.register_fake(f"attnc::{name}", fake, lib=_LIB)
+    torch.library.register_vmap(f"attnc::{name}", _no_vmap(name), lib=_LIB)
+    return getattr(torch.ops.attnc, name)
+
+
+def _no_vmap(name):
+    def refused(info, in_dims, *args, **given):
+        raise NotImplementedError(f"vmap of {name} is not supported: batch and heads are axes of its tensors")
+    return refused
+
+
+def _state():
+    """Of random numbers that were not drawn."""
+    return torch.empty(0, dtype=torch.int64)
+
+
+# ---- dense and packed ----
+
+
+def _flash_attn(q, k, v, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right, softcap,
+                deterministic):
+    with torch.no_grad():
+        out, lse, _ = flash.flash_attn_func(
+            q, k, v, dropout_p, softmax_scale, causal, (window_left, window_right), softcap, alibi_slopes,
+            deterministic, True)
+    return out.contiguous(), lse, _state()
+
+
+def _flash_attn_fake(q, k, v, *options):
+    b, sq, h, d = q.shape
+    return q.new_empty((b, sq, h, d)), q.new_empty((b, h, sq), dtype=torch.float32), _state()
+
+
+def _flash_attn_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k,
+                       block_table, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right,
+                       softcap, deterministic):
+    with torch.no_grad():
+        out, lse, _ = flash.flash_attn_varlen_func(
+            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal,
+            (window_left, window_right), softcap, alibi_slopes, deterministic, True, block_table,
+            seqused_q=seqused_q, seqused_k=seqused_k)
+    return out.contiguous(), lse, _state()
+
+
+def _flash_attn_varlen_fake(q, k, v, *options):
+    rows, h, d = q.shape
+    return q.new_empty((rows, h, d)), q.new_empty((h, rows), dtype=torch.float32), _state()
+
+
+flash_attn = _operator(f"flash_attn(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+                       _flash_attn, _flash_attn_fake)
+flash_attn_varlen = _operator(
+    f"flash_attn_varlen(Tensor q, Tensor k, Tensor v, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+    _flash_attn_varlen, _flash_attn_varlen_fake)
+
+# ---- their gradients ----
+
+_SAVED = "Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse, Tensor rng_state"
+
+
+def _gradients_fake(dout, dlse, q, k, v, *rest):
+    return tuple(x.new_empty(x.shape) for x in (q, k, v))
+
+
+def _flash_attn_bwd(dout, dlse, q, k, v, out, softmax_lse, rng_state, alibi_slopes, *options):
+    return _backward.dense((dout, dlse), (q, k, v, out, softmax_lse), rng_state, alibi_slopes, options)
+
+
+def _flash_attn_varlen_bwd(dout, dlse, q, k, v, out, softmax_lse, rng_state, *more):
+    lengths, alibi_slopes, options = more[:7], more[7], more[8:]
+    return _backward.packed((dout, dlse), (q, k, v, out, softmax_lse), rng_state, lengths, alibi_slopes, options)
+
+
+flash_attn_bwd = _operator(f"flash_attn_bwd({_SAVED}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+                           _flash_attn_bwd, _gradients_fake)
+flash_attn_varlen_bwd = _operator(
+    f"flash_attn_varlen_bwd({_SAVED}, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+    _flash_attn_varlen_bwd, _gradients_fake)
+
+
+def _keep(ctx, inputs, output):
+    """Tensors are saved, so that what is changed in place before the backward pass is an error."""
+    q, k, v, *rest = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
+    tensors = [x for x in rest if isinstance(x, torch.Tensor)]
+    ctx.places = [None if isinstance(x, torch.Tensor) else (x,) for x in rest]
+    ctx.save_for_backward(q, k, v, *output, *tensors)
+
+
+def _differentiate(operator):
+    def backward(ctx, dout, dlse, _):
+        q, k, v, out, lse, state, *tensors = ctx.saved_tensors
+        left = iter(tensors)
+        rest = [next(left) if place is None else place[0] for place in ctx.places]
+        if dout is None and dlse is None:
+            return (None,) * (3 + len(rest))
+        dout = torch.zeros_like(out) if dout is None else dout
+        found = operator(dout, dlse, q, k, v, out, lse, state, *rest)
+        return (*found, *(None for _ in rest))
+    return backward
+
+
+def _twice(ctx, *grads):
+    raise NotImplementedError("a gradient of attnc's gradients (create_graph=True, a double backward pass) is not "
+                              "supported: call torch's scaled_dot_product_attention there, with SDPBackend.MATH")
+
+
+for _name in ("flash_attn", "flash_attn_varlen"):
+    torch.library.register_autograd(f"attnc::{_name}", _differentiate(getattr(torch.ops.attnc, _name + "_bwd")),
+                                    setup_context=_keep, lib=_LIB)
+    torch.library.register_autograd(f"attnc::{_name}_bwd", _twice, lib=_LIB)
+
+
+# ---- caches: no gradients ----
+
+
+def _flash_attn_kvcache(q, k_cache, v_cache, cache_seqlens, cache_batch_idx, cache_leftpad, page_table, alibi_slopes,
+                        cu_seqlens_q, max_seqlen_q, softmax_scale, causal, window_left, window_right, softcap,
+                        num_splits, attention_chunk, pack_gqa, k=None, v=None, rotary_cos=None, rotary_sin=None,
+                        rotary_interleaved=True, cu_seqlens_k_new=None, rotary_seqlens=None):
+    with torch.no_grad():
+        out, lse = flash.flash_attn_with_kvcache(
+            q, k_cache, v_cache, k, v, rotary_cos, rotary_sin, cache_seqlens, cache_batch_idx, cache_leftpad,
+            page_table, softmax_scale, causal, (window_left, window_right), softcap, rotary_interleaved,
+            alibi_slopes, num_splits, True, cu_seqlens_q=cu_seqlens_q, max_seqlen_q=max_seqlen_q,
+            attention_chunk=attention_chunk, pack_gqa=pack_gqa, cu_seqlens_k_new=cu_seqlens_k_new,
+            rotary_seqlens=rotary_seqlens)
+    return out.contiguous(), lse
+
+
+def _flash_attn_kvcache_fake(q, k_cache, v_cache, *options):
+    rows = (q.shape[1], q.shape[0]) if q.dim() == 3 else (q.shape[0], q.shape[2], q.shape[1])
+    return q.new_empty((*q.shape[:-1], v_cache.shape[-1])), q.new_empty(rows, dtype=torch.float32)
+
+
+flash_attn_kvcache = _operator(
+    f"flash_attn_kvcache(Tensor q, Tensor k_cache, Tensor v_cache, {_CACHE}) -> (Tensor, Tensor)",
+    _flash_attn_kvcache, _flash_attn_kvcache_fake)
+flash_attn_append = _operator(
+    f"flash_attn_append(Tensor q, Tensor(a!) k_cache, Tensor(b!) v_cache, {_CACHE}, {_NEW}) -> (Tensor, Tensor)",
+    _flash_attn_kvcache, _flash_attn_kvcache_fake)
+
+
+def _flash_attn_combine(out_partial, lse_partial, out_dtype):
+    with torch.no_grad():
+        out, lse = flash.flash_attn_combine(out_partial, lse_partial, None, out_dtype)
+    return out, lse.contiguous()
+
+
+def _flash_attn_combine_fake(out_partial, lse_partial, out_dtype):
+    return (out_partial.new_empty(out_partial.shape[1:], dtype=out_dtype or out_partial.dtype),
+            lse_partial.new_empty(lse_partial.shape[1:]))
+
+
+flash_attn_combine = _operator(
+    "flash_attn_combine(Tensor out_partial, Tensor lse_partial, ScalarType? out_dtype) -> (Tensor, Tensor)",
+    _flash_attn_combine, _flash_attn_combine_fake)
+
+# ---- what is traced in the place of the functions ----
+
+
+def _no_gradient(**tensors):
+    for name, x in tensors.items():
+        if x is not None and x.requires_grad and torch.is_grad_enabled():
+            raise NotImplementedError(f"{name} requires a gradient, which is not computed: detach it")
+
+
+def _differentiable(q, k, v, alibi_slopes):
+    """Refuses what has no gradient."""
+    _no_gradient(alibi_slopes=alibi_slopes)
+    if "bwd" not in OPS:
+        if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+            raise NotImplementedError("requires_grad: the backward pass is not supported yet; call under "
+                                      "torch.no_grad() or on detached tensors")
+
+
+def _options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic):
+    left, right = window_size
+    return (alibi_slopes, float(dropout_p or 0.0), None if softmax_scale is None else float(softmax_scale),
+            bool(causal), left, right, float(softcap), bool(deterministic))
+
+
+def _result(out, lse, return_attn_probs):
+    return (out, lse, out.new_empty((0,))) if return_attn_probs else out
+
+
+def _traced_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
+                 alibi_slopes=None, deterministic=False, return_attn_probs=False):
+    _differentiable(q, k, v, alibi_slopes)
+    out, lse, _ = torch.ops.attnc.flash_attn(q, k, v, *_options(
+        alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
+    return _result(out, lse, return_attn_probs)
+
+
+def _traced_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0,
+                        softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
+                        deterministic=False, return_attn_probs=False, block_table=None, *, seqused_q=None,
+                        seqused_k=None):
+    _differentiable(q, k, v, alibi_slopes)
+    out, lse, _ = torch.ops.attnc.flash_attn_varlen(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k, block_table,
+        *_options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
+    return _result(out, lse, return_attn_probs)
+
+
+def _traced_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None, cache_seqlens=None,
+                    cache_batch_idx=None, cache_leftpad=None, block_table=None, softmax_scale=None, causal=False,
+                    window_size=(-1, -1), softcap=0.0, rotary_interleaved=True, alibi_slopes=None, num_splits=0,
+                    return_softmax_lse=False, *, page_table=None, cu_seqlens_q=None, max_seqlen_q=None,
+                    attention_chunk=0, pack_gqa=None, cu_seqlens_k_new=None, rotary_seqlens=None):
+    _no_gradient(q=q, k_cache=k_cache, v_cache=v_cache, k=k, v=v)
+    if block_table is not None and page_table is not None:
+        raise TypeError("block_table and page_table are one: give either")
+    if k is None and not (v is None and rotary_cos is None and rotary_sin is None and cu_seqlens_k_new is None
+                          and rotary_seqlens is None):
+        raise ValueError("v, rotary tables, cu_seqlens_k_new and rotary_seqlens are of new tokens, and need k")
+    if isinstance(cache_seqlens, int):
+        batch = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.shape[0] - 1
+        cache_seqlens = torch.full((batch,), cache_seqlens, dtype=torch.int32, device=q.device)
+    left, right = window_size
+    cache = (cache_seqlens, cache_batch_idx, cache_leftpad, page_table if block_table is None else block_table,
+             alibi_slopes, cu_seqlens_q, max_seqlen_q, softmax_scale, bool(causal), left, right, float(softcap),
+             num_splits or 0, attention_chunk, pack_gqa)
+    if k is None:
+        out, lse = torch.ops.attnc.flash_attn_kvcache(q, k_cache, v_cache, *cache)
+    else:
+        out, lse = torch.ops.attnc.flash_attn_append(q, k_cache, v_cache, *cache, k, v, rotary_cos, rotary_sin,
+                                                     bool(rotary_interleaved), cu_seqlens_k_new, rotary_seqlens)
+    return (out, lse) if return_softmax_lse else out
+
+
+def _traced_combine(out_partial, lse_partial, out=None, out_dtype=None):
+    _no_gradient(out_partial=out_partial, lse_partial=lse_partial)
+    made, lse = torch.ops.attnc.flash_attn_combine(out_partial, lse_partial,
+                                                   out_dtype if out is None else out.dtype)
+    return (made if out is None else out.copy_(made)), lse
+
+
+TRACED = {"flash_attn_func": _traced_func, "flash_attn_varlen_func": _traced_varlen_func,
+          "flash_attn_with_kvcache": _traced_kvcache, "flash_attn_combine": _traced_combine}
