@@ -145,7 +145,7 @@ mod_by(const Partition *p, Idx a, Idx b)
 static Idx
 heads_here(const Partition *p, Idx first, Idx some, Idx all)
 {
-  if (p->scheduler == SCHED_GRID)
+  if (partition_one_each(p)) /* a quotient less, and the registers of what is whole */
     return i_max(1, i_min(some, i_sub(all, first)));
   Idx whole = i_mul(i_div(i_max(0, i_sub(all, 1)), some), some);
   Idx last = i_max(1, i_sub(all, whole));

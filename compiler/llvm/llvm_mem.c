@@ -17,6 +17,7 @@ typedef struct Walkers {
   V pitch;         /* to its next row, i64 */
   V when;          /* NULL or whether there is a source at all */
   V *kept; /* of rows in pages, or NULL: page_kept_offsets; src is that of their head */
+  V below; /* NULL or what the view's row is below where this thread's is there */
   V left;  /* NULL or bytes of its row that there are from its chunk on, of the first panel
             */
 } Walkers;
@@ -142,6 +143,18 @@ page_walkers(Lo *lo, const View *v, bool own, const Idx *when)
   return w;
 }
 
+/* A number that memory holds, as a sequence's length does, is in no uniform register: where
+ * a loop has it and the thread's row, their difference is one register instead of two. */
+static bool
+has_element(Idx x)
+{
+  const Node *n = x.node;
+  if (!n || n->kind == NODE_ELEMENT)
+    return n;
+  bool leaf = n->kind <= NODE_LOOP || n->kind == NODE_ENTRY;
+  return !leaf && (has_element(n->a) || has_element(n->b) || has_element(n->c));
+}
+
 static Walkers
 walkers(Lo *lo, const View *v, bool own)
 {
@@ -157,6 +170,10 @@ walkers(Lo *lo, const View *v, bool own)
   w.src = LLVMBuildAdd(b, thread_base(lo, v, w.own), first, "");
   V row32 = idx_value(lo, v->row);
   w.row = LLVMBuildAdd(b, row32, copy_row(lo, w.own), "");
+  if (v->cut && b == lo->b && has_element(v->end) && idx_builder(lo, v->end) == lo->hb) {
+    V end = idx_value(lo, v->end);
+    w.below = LLVMBuildSub(lo->hb, end, copy_row(lo, w.own), "");
+  }
   if (v->part)
     from_column(lo, v, &w);
   return w;
@@ -198,8 +215,9 @@ row_in_tensor(Lo *lo, const View *v, const Walkers *w, int i)
 {
   if (v->in_bounds)
     return NULL;
-  V row = LLVMBuildAdd(lo->b, w->row, k32(lo, i * w->step), "");
-  V end = idx_value(lo, v->cut ? v->end : v->x->rows);
+  V by = k32(lo, i * w->step);
+  V row = LLVMBuildAdd(lo->b, w->below ? idx_value(lo, v->row) : w->row, by, "");
+  V end = w->below ? w->below : idx_value(lo, v->cut ? v->end : v->x->rows);
   return LLVMBuildICmp(lo->b, LLVMIntSLT, row, end, "");
 }
 
