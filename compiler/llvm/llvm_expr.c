@@ -19,7 +19,7 @@ struct Exprs {
   LLVMBuilderRef outer;
   V **row;           /* by step: of GRADE_ROW its rows' values, of NEITHER one */
   V *now;            /* by step: of the column and element at hand */
-  V from, key;       /* of the first column; of the column at hand */
+  V from, along;     /* which key, or query, the first column is; the column at hand */
   int column;        /* that at hand */
   struct Word *word; /* by step and row: of a STEP_BIT */
   V *first;          /* by step and row: of a STEP_ALONG at the first column */
@@ -47,9 +47,9 @@ variable(Exprs *x, ExprVar v, int r)
   const At *at = &x->op->at;
   switch (v) {
   case EXPR_Q_IDX:
-    return place_query(lo, x->op, r);
+    return at->turned ? x->along : place_row(lo, x->op, r);
   case EXPR_KV_IDX:
-    return x->key;
+    return at->turned ? place_row(lo, x->op, r) : x->along;
   case EXPR_SQ:
     return idx_value(lo, x->s->mods->sq);
   case EXPR_SK:
@@ -363,9 +363,10 @@ compute(Exprs *x, int step, int r)
 
 /* Outside of the loop over tiles, unless where the block is changes inside of it. */
 static LLVMBuilderRef
-outer(Lo *lo, const At *at)
+outer(Lo *lo, const Op *op)
 {
-  const Idx parts[] = {at->q, at->b, at->h, at->hk};
+  const At *at = &op->at;
+  const Idx parts[] = {place_rows(op), at->b, at->h, at->hk};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (idx_builder(lo, parts[i]) == lo->b)
       return lo->b;
@@ -396,7 +397,7 @@ exprs_open(Lo *lo, const Op *op, V from)
 {
   Exprs *x = NEW(lo->arena, Exprs);
   *x = (Exprs){.lo = lo, .op = op, .s = op->steps, .from = from};
-  x->outer = outer(lo, &op->at);
+  x->outer = outer(lo, op);
   x->row = NEW_N(lo->arena, V *, x->s->step.n + 1);
   x->now = NEW_N(lo->arena, V, x->s->step.n + 1);
   x->word = NEW_N(lo->arena, Word, x->s->step.n * val_row_values(op->out) + 1);
@@ -416,7 +417,7 @@ exprs_column(Exprs *x, int c)
 {
   Lo *lo = x->lo;
   x->column = c;
-  x->key = LLVMBuildAdd(lo->b, x->from, k32(lo, place_column(c)), "");
+  x->along = LLVMBuildAdd(lo->b, x->from, k32(lo, place_column(c)), "");
   for (int i = 0; i < x->s->step.n; i++)
     if (x->s->step.at[i].used && x->s->step.at[i].grade == GRADE_COLUMN)
       x->now[i] = compute(x, i, 0);

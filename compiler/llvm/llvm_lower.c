@@ -120,6 +120,7 @@ typedef void Lowering(Lo *, const Op *);
   X(CVT, lower_cvt)                                                                        \
   X(GET, lower_get)                                                                        \
   X(PUT, lower_put)                                                                        \
+  X(COLS, lower_cols)                                                                      \
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
   X(SCORE, lower_score)                                                                    \

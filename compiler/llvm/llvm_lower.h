@@ -296,6 +296,7 @@ void load_left(Lo *, const Smem *, int mt, int m, int ks, V out[4]);
 void load_pair(Lo *, const Smem *, int mt, int r, int n8, V out[2]);
 void lower_get(Lo *, const Op *);
 void lower_put(Lo *, const Op *);
+void lower_cols(Lo *, const Op *);
 
 /* llvm_math.c */
 void lower_const(Lo *, const Op *);
@@ -314,11 +315,12 @@ V f32_call(Lo *, const char *intrinsic, V *in, int n_in); /* "llvm.fma" and its 
 void lower_any(Lo *, const Op *);
 
 /* llvm_place.c: where a thread's elements of a tile of scores are */
-V place_query(Lo *, const Op *, int r);        /* of row r of the thread, its index */
-V place_head(Lo *, const Op *, int r);         /* … its query head */
-V place_origin(Lo *, const Op *);              /* of the thread's first column, the key */
-int place_columns(const Val *);                /* of a row */
-int place_column(int c);                       /* keys from the first column to column c */
+V place_row(Lo *, const Op *, int r);  /* the query, or key, that row r of the thread is */
+V place_head(Lo *, const Op *, int r); /* … its query head */
+V place_origin(Lo *, const Op *);      /* … that its first column is */
+Idx place_rows(const Op *);            /* … that the tile's first row is */
+int place_columns(const Val *);        /* of a row */
+int place_column(int c);               /* keys from the first column to column c */
 int place_register(const Val *, int r, int c); /* which of the tile's registers it is */
 
 /* llvm_expr.c: expressions, step by step: those of rows when they are opened, then column

@@ -81,18 +81,18 @@ masked(Lo *lo, V x, V hi, V from, int col)
   return LLVMBuildSelect(lo->b, keep, x, kf(lo, -INFINITY), "");
 }
 
-/* Row r of this thread, from the tile's first key on.  Of a sequence of its own length each
- * row that stands before the loop is a register more, as nothing of it is uniform: there
- * the others are counted from the first. */
+/* Row r of this thread, from the tile's first column on.  Of a sequence of its own length
+ * each row that stands before the loop is a register more, as nothing of it is uniform:
+ * there the others are counted from the first. */
 static V
-query_from(Lo *lo, const Op *op, V from, int r)
+row_from(Lo *lo, const Op *op, V from, int r)
 {
   const Mask *m = op->mask;
   bool counted = m->cut && op->at.pack <= 1;
-  V q = place_query(lo, op, counted ? 0 : r);
+  V q = place_row(lo, op, counted ? 0 : r);
   if (m->band.bottom_right) {
     V sk = idx_value(lo, m->sk), sq = idx_value(lo, m->sq);
-    LLVMBuilderRef b = idx_builder(lo, op->at.q);
+    LLVMBuilderRef b = idx_builder(lo, place_rows(op));
     V shift = LLVMBuildSub(lo->hb, sk, sq, "");
     q = LLVMBuildAdd(b, q, shift, "");
   }
@@ -107,7 +107,7 @@ limits(Lo *lo, const Op *op, V from, V end, int r)
   Limits l = {.hi = end};
   if (m->band.hi == INT_MAX && m->band.lo == INT_MIN)
     return l;
-  V q = query_from(lo, op, from, r);
+  V q = row_from(lo, op, from, r);
   if (m->band.hi != INT_MAX) {
     V hi = LLVMBuildAdd(lo->b, q, k32(lo, (int64_t)m->band.hi + 1), "");
     l.hi = smaller(lo, hi, end);

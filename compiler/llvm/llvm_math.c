@@ -40,6 +40,8 @@ broadcast(Lo *lo, const Val *x, const Val *as, int i)
   if (x->lay == LAY_SCALAR || as->lay == LAY_WARP_ROW)
     return regs[0];
   int per_m = val_cols(as) / 8 * 4; /* FRAG: [m][n8][half][e] → row value [m][half] */
+  if (x->lay == LAY_COL)
+    return regs[i % per_m / 4 * 2 + i % 2]; /* … → column value [n8][e] */
   return regs[2 * (i / per_m) + i % 4 / 2];
 }
 

@@ -449,6 +449,83 @@ registers_of(Lo *lo, const SmemDecl *d, const Walkers *w, int *n)
   return NEW_N(lo->arena, V, *n);
 }
 
+/* ---- columns: an element of four bytes a row, a row a thread ---- */
+
+/* What of a column is done at once: copied, or brought into a register, or from there. */
+typedef void CellFn(Lo *, const Piece *, V *reg);
+
+static V
+whether(Lo *lo, V bit)
+{
+  return as_i32(lo, lo->b, bit ? bit : LLVMConstInt(lo->i1, 1, 0));
+}
+
+static void
+cell_async(Lo *lo, const Piece *p, V *reg)
+{
+  char text[160];
+  V bytes = p->have ? LLVMBuildSelect(lo->b, p->have, k32(lo, REG_BYTES), k32(lo, 0), "")
+                    : k32(lo, REG_BYTES);
+  V in[4] = {p->dst, p->src, bytes, whether(lo, p->want)};
+  (void)reg;
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.ne.s32 p, $3, 0; "
+           "@p cp.async.ca.shared.global [$0+%d], [$1], %d, $2; }",
+           p->dst_at, REG_BYTES);
+  asm_call(lo, ASM_EFFECT, text, "r,l,r,r", in, 4, lo->none, NULL, 0);
+}
+
+static void
+cell_load(Lo *lo, const Piece *p, V *reg)
+{
+  V in[2] = {p->src, whether(lo, bool_and(lo->b, p->want, p->have))};
+  *reg = asm_1(lo, ASM_EFFECT,
+               "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.b32 $0, 0; "
+               "@p ld.global.b32 $0, [$1]; }",
+               "=&r,l,r", lo->i32, in, 2);
+}
+
+static void
+cell_store(Lo *lo, const Piece *p, V *reg)
+{
+  char text[128];
+  V in[3] = {p->dst, *reg, whether(lo, p->want)};
+  snprintf(text, sizeof text,
+           "{ .reg .pred p; setp.ne.s32 p, $2, 0; @p st.shared.b32 [$0+%d], $1; }",
+           p->dst_at);
+  asm_call(lo, ASM_EFFECT, text, "r,r,r", in, 3, lo->none, NULL, 0);
+}
+
+/* Rows of a column that a thread has. */
+static int
+cells(const Lo *lo, const SmemDecl *d)
+{
+  int threads = 32 * lo->p->warps;
+  return (d->rows + threads - 1) / threads;
+}
+
+/* view NULL: nothing is read; when: NULL, or whether there is a source at all. */
+static void
+copy_column(Lo *lo, const View *v, const SmemDecl *d, V stage, V when, CellFn *fn, V *reg)
+{
+  V tid = lane_value(lo, LANE_TID), dst = LLVMBuildShl(lo->b, tid, k32(lo, 2), "");
+  dst = LLVMBuildAdd(lo->b, dst, lane_value(lo, LANE_SMEM), "");
+  if (stage)
+    dst = LLVMBuildAdd(lo->b, dst, stage, "");
+  for (int i = 0; i < cells(lo, d); i++) {
+    int first = 32 * lo->p->warps * i;
+    V row = LLVMBuildAdd(lo->b, tid, k32(lo, first), "");
+    Piece p = {.dst = dst, .dst_at = d->offset + REG_BYTES * first};
+    if (d->rows < first + 32 * lo->p->warps)
+      p.want = LLVMBuildICmp(lo->b, LLVMIntULT, row, k32(lo, d->rows), "");
+    if (v) {
+      p.have = bool_and(lo->b, when, row_inside(lo, v, row));
+      p.src = row_address(lo, v, row);
+    }
+    fn(lo, &p, reg + i);
+  }
+}
+
 /* Rows that begin anywhere: by cp.async where all of their parts are aligned as it takes
  * them, else element by element, which is slow and stands aside. */
 static void
@@ -477,6 +554,10 @@ static void
 copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage, bool own)
 {
   int n;
+  if (smem_is_column(d)) {
+    copy_column(lo, v, d, stage, NULL, cell_async, NEW_N(lo->arena, V, cells(lo, d)));
+    return;
+  }
   if (v->part && !v->aligned) {
     copy_part(lo, v, d, stage);
     return;
@@ -546,6 +627,11 @@ static void
 prepare(Lo *lo, const View *v)
 {
   bool own = lo->p->by_keys;
+  if (v->x->cols == 1) {
+    row_address(lo, v, k32(lo, 0));
+    row_inside(lo, v, k32(lo, 0));
+    return;
+  }
   Walkers w = v->pages ? places(lo, v, own) : walkers(lo, v, own);
   if (v->pages) {
     copy_row(lo, w.own);
@@ -556,6 +642,21 @@ prepare(Lo *lo, const View *v)
   idx_value(lo, v->cut ? v->end : v->x->rows);
 }
 
+static void
+push_column(Lo *lo, const Op *op, Staged *s)
+{
+  const SmemDecl *d = &op->ring->mem;
+  V when = op->when.node ? as_bit(lo, idx_value(lo, op->when)) : NULL;
+  s->n = cells(lo, d);
+  s->view = &op->view;
+  if (!s->reg)
+    s->reg = NEW_N(lo->arena, V, s->n);
+  if (op->when.node || op->when.k)
+    copy_column(lo, &op->view, d, NULL, when, cell_load, s->reg);
+  for (int i = 0; i < s->n && !s->reg[i]; i++)
+    s->reg[i] = k32(lo, 0);
+}
+
 /* Without cp.async: the loads now, and the stores when the stage is waited for, so that
  * what is between them hides the way.  What is not there is zeros. */
 static void
@@ -563,6 +664,10 @@ push_staged(Lo *lo, const Op *op)
 {
   Staged *s = &lo->staged[op->ring->id];
   const View *v = &op->view;
+  if (smem_is_column(&op->ring->mem)) {
+    push_column(lo, op, s);
+    return;
+  }
   bool own = lo->p->by_keys;
   Walkers w = v->pages ? page_walkers(lo, v, own, &op->when) : walkers(lo, v, own);
   if (!s->reg)
@@ -580,8 +685,13 @@ static void
 take_staged(Lo *lo, const Op *op)
 {
   Staged *s = &lo->staged[op->ring->id];
-  Walkers w = places(lo, s->view, lo->p->by_keys);
-  copy_in(lo, s->view, &op->ring->mem, &w, NULL, store_piece, s->reg);
+  const SmemDecl *d = &op->ring->mem;
+  if (smem_is_column(d)) {
+    copy_column(lo, NULL, d, NULL, NULL, cell_store, s->reg);
+  } else {
+    Walkers w = places(lo, s->view, lo->p->by_keys);
+    copy_in(lo, s->view, d, &w, NULL, store_piece, s->reg);
+  }
   for (int i = 0; i < s->n; i++)
     s->reg[i] = NULL;
   arrive(lo, lo->p->by_keys);

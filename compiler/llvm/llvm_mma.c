@@ -53,6 +53,28 @@ load_pair(Lo *lo, const Smem *s, int mt, int r, int n8, V out[2])
   asm_call(lo, ASM_EFFECT, text, "=r,=r,r", &address, 1, lo->i32, out, 2);
 }
 
+/* A column lies in one piece: pairs of the lane's columns are eight bytes. */
+void
+lower_cols(Lo *lo, const Op *op)
+{
+  int n;
+  char text[64];
+  const Smem *s = &op->smem;
+  V *out = lower_regs(lo, op->out, &n);
+  V at = LLVMBuildShl(lo->b, lane_value(lo, LANE_COL), k32(lo, 2), "");
+  at = LLVMBuildAdd(lo->b, lane_value(lo, LANE_SMEM), at, "");
+  V stage = s->wait_id ? lo->slot[s->wait_id] : NULL;
+  if (stage)
+    at = LLVMBuildAdd(lo->b, at, stage, "");
+  for (int i = 0; i < n; i += 2) {
+    V pair[2];
+    snprintf(text, sizeof text, "ld.shared.v2.f32 {$0,$1}, [$2+%d];",
+             s->mem->offset + i / 2 * 32);
+    asm_call(lo, ASM_EFFECT, text, "=f,=f,r", &at, 1, lo->f32, pair, 2);
+    memcpy(out + i, pair, sizeof pair);
+  }
+}
+
 /* Of the columns of the result that the warp has. */
 static V
 right_pattern(Lo *lo, const Val *x, const Smem *s, char kind, int ks)

@@ -1,5 +1,5 @@
 /* Where the elements of a tile of scores are that a thread holds: its rows are queries, its
- * columns keys. */
+ * columns keys, or where it is turned the other way round. */
 #include "compiler/llvm/llvm_lower.h"
 
 int
@@ -34,13 +34,19 @@ first_row(Lo *lo, const Val *x)
   return LLVMBuildAdd(lo->hb, row, lane_value(lo, LANE_ROW), "");
 }
 
+Idx
+place_rows(const Op *op)
+{
+  return op->at.turned ? op->at.k : op->at.q;
+}
+
 /* Row r of this thread, and with a packed group its position, in the whole tensor. */
 V
-place_query(Lo *lo, const Op *op, int r)
+place_row(Lo *lo, const Op *op, int r)
 {
   V row = first_row(lo, op->out);
-  LLVMBuilderRef b = idx_builder(lo, op->at.q);
-  V first = idx_value(lo, op->at.q);
+  LLVMBuilderRef b = idx_builder(lo, place_rows(op));
+  V first = idx_value(lo, place_rows(op));
   if (op->at.pack > 1) {
     row = LLVMBuildAdd(lo->hb, row, k32(lo, 8 * r), "");
     row = LLVMBuildUDiv(lo->hb, row, k32(lo, op->at.pack), "");
@@ -62,14 +68,14 @@ place_head(Lo *lo, const Op *op, int r)
   return LLVMBuildAdd(b, first, row, "");
 }
 
-/* What all rows share: the first key of the tile and this lane's column.  LLVM must not see
- * that it moves with the loop: its strength reduction would give each row's limits a
- * variable of its own, stepped on every trip, and spend most of the code generator's time
- * on it. */
+/* What all rows share: the first key (or query) of the tile and this lane's column.  LLVM
+ * must not see that it moves with the loop: its strength reduction would give each row's
+ * limits a variable of its own, stepped on every trip, and spend most of the code
+ * generator's time on it. */
 V
 place_origin(Lo *lo, const Op *op)
 {
-  V k = idx_value(lo, op->at.k);
+  V k = idx_value(lo, op->at.turned ? op->at.q : op->at.k);
   k = asm_1(lo, ASM_EFFECT, "", "=r,0", lo->i32, &k, 1);
   if (op->out->lay != LAY_FRAG)
     return k;

@@ -58,6 +58,8 @@ lower_count(const Val *v)
     return val_row_values(v);
   case LAY_COPY_ROW:
     return val_copy_values(v);
+  case LAY_COL:
+    return val_col_values(v);
   default:
     return 1;
   }

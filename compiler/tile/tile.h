@@ -134,7 +134,8 @@ typedef struct SmemDecl SmemDecl;
 typedef struct Ring Ring;
 
 /* A box of shared memory: rows x cols of one type, kept as panels of 128 bytes x rows in
- * the 128-byte swizzle (16-byte chunk ^= row % 8), columns padded to whole panels. */
+ * the 128-byte swizzle (16-byte chunk ^= row % 8), columns padded to whole panels.  One of
+ * a single column lies in one piece, row after row: t_cols reads it. */
 typedef struct Smem {
   const SmemDecl *mem;
   int rows, cols;
@@ -294,7 +295,7 @@ Tile t_scalar(Tb *, int slot, double k);
 bool t_has_scalar(const Tb *, int slot); /* does the call have it? */
 Tile *t_var(Tb *, Tile);                 /* a variable: assign through the pointer */
 
-/* Elementwise, fp32; a row or scalar operand is broadcast. */
+/* Elementwise, fp32; a row, column or scalar operand is broadcast. */
 Tile t_add(Tb *, Tile a, Tile b);
 Tile t_sub(Tb *, Tile a, Tile b);
 Tile t_mul(Tb *, Tile a, Tile b);
@@ -345,6 +346,7 @@ Idx t_last(Tb *, View counter, Idx n);
 
 Tile t_get(Tb *, Smem);       /* a left operand in registers */
 void t_put(Tb *, Smem, Tile); /* 16-bit tile → shared memory */
+Tile t_cols(Tb *, Smem); /* of a box of one column: one value a column of accumulators */
 /* a·b, acc + a·b; b is in shared memory, s_trans where the mathematics transposes.  In
  * flight where the team's products are wgmma's: t_wait gives the value. */
 Tile t_dot_(Tb *, Opnd a, Smem b);
@@ -404,15 +406,21 @@ typedef struct Mask {
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
   bool cut;         /* K and V may have rows behind the sk keys */
   const BlockLists *lists; /* of the blocks that are seen at all; NULL: all of them are */
+  /* Rows are keys and columns are queries: `sq` and `sk` have changed places, and the band
+   * with them. */
+  bool turned;
 } Mask;
+/* The same mask for tiles of scores whose rows are keys, and for walks over queries. */
+Mask mask_turned(const Mask *);
 /* The same mask of a tile that is seen whole: the end of the keys alone hides any. */
 Mask mask_of_end(const Mask *);
 
 /* Where a tile of scores lies: first query, first key, batch and heads. */
 typedef struct At {
   Idx q, k, b;
-  Idx h, hk; /* query head (of packed rows: nobody asks), key head */
-  int pack;  /* > 1: row r is query q + r / pack of head hk · pack + r % pack */
+  Idx h, hk;   /* query head (of packed rows: nobody asks), key head */
+  int pack;    /* > 1: row r is query q + r / pack of head hk · pack + r % pack */
+  bool turned; /* its rows are keys, its columns queries */
 } At;
 
 Tile t_mask(Tb *, const Mask *, Tile x, At);  /* −inf where masked */

@@ -41,8 +41,12 @@ arrived(Tb *t, int last, bool block)
 static void
 fits(Tb *t, const SmemDecl *d, int rows, View v)
 {
+  bool column = smem_is_column(d);
   if (v.n != rows || v.x->cols > d->cols || v.x->ty != d->ty)
     t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
+  if (column && (v.pages || v.pack > 1 || t->prog->by_keys || tile_role(t)))
+    t_fail(t, "%s: a column is copied by a block without roles, from rows in a series",
+           d->name);
 }
 
 /* A part of rows: rings alone are filled with it. */

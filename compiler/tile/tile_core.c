@@ -256,6 +256,8 @@ panels(Dtype ty, int cols)
 int
 s_bytes(Dtype ty, int rows, int cols)
 {
+  if (cols == 1)
+    return round_up(rows * dtype_bytes(ty), PANEL_BYTES);
   return round_up(panels(ty, cols) * rows * PANEL_BYTES, 1024);
 }
 
@@ -335,6 +337,21 @@ t_ring_(Tb *t, const RingArgs *a)
   return r;
 }
 
+/* Panels begin at multiples of what their swizzle repeats after; what lies in one piece is
+ * behind them. */
+static int
+place_boxes(Tb *t, bool columns, int at)
+{
+  for (int i = 0; i < t->prog->smem.n; i++) {
+    SmemDecl *d = t->prog->smem.at[i];
+    if (d->over || smem_is_column(d) != columns)
+      continue;
+    d->offset = at;
+    at += d->bytes * d->stages;
+  }
+  return at;
+}
+
 /* Boxes over others end where they do, or behind all that there is. */
 static int
 place_over(Tb *t, int at)
@@ -352,15 +369,8 @@ place_over(Tb *t, int at)
 void
 tile_plan(Tb *t)
 {
-  int at = 0;
-  for (int i = 0; i < t->prog->smem.n; i++) {
-    SmemDecl *d = t->prog->smem.at[i];
-    if (d->over)
-      continue;
-    d->offset = at;
-    at += d->bytes * d->stages;
-  }
-  at = place_over(t, at);
+  int at = place_boxes(t, false, 0);
+  at = place_over(t, place_boxes(t, true, at));
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
     if (r->fill != FILL_TMA)

@@ -14,6 +14,8 @@ values(const Val *v)
     return val_row_values(v);
   case LAY_COPY_ROW:
     return val_copy_values(v);
+  case LAY_COL:
+    return val_col_values(v);
   default:
     return 1;
   }
@@ -39,6 +41,8 @@ count_product(const Op *op, TileCount *c)
 static int64_t
 copies(const Program *p, const SmemDecl *d)
 {
+  if (smem_is_column(d))
+    return (d->rows + 32 * p->warps - 1) / (32 * p->warps);
   return (int64_t)d->panels * d->rows / (4 * p->warps);
 }
 
@@ -312,6 +316,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CVT, half_each)                                                                        \
   X(GET, fragments)                                                                        \
   X(PUT, nothing)                                                                          \
+  X(COLS, nothing)                                                                         \
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
   X(SCORE, score)                                                                          \

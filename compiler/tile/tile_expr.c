@@ -11,13 +11,14 @@ typedef struct Steps {
   int *step;            /* of a node, by its id: −1 none yet */
   const ExprList *list; /* being added */
   const ExprRange *range;
-  int score;        /* the step that `score` stands for; −1: none yet */
-  bool words;       /* tiles begin where packed words of 32 keys do */
-  unsigned of_rows; /* variables that differ from row to row */
+  int score;                    /* the step that `score` stands for; −1: none yet */
+  bool words;                   /* tiles begin where packed words of 32 keys do */
+  unsigned of_rows, of_columns; /* variables that differ from row to row, … */
+  bool turned;                  /* rows are keys */
   const Expr *beside;
 } Steps;
 
-static const unsigned OF_COLUMNS = 1u << EXPR_KV_IDX, OF_SCORE = 1u << EXPR_SCORE;
+static const unsigned OF_SCORE = 1u << EXPR_SCORE;
 
 static Steps
 open_steps(Tb *t, const Mods *m, const At *at)
@@ -27,7 +28,10 @@ open_steps(Tb *t, const Mods *m, const At *at)
   s.step = NEW_N(t->arena, int, n + 1);
   for (int i = 0; i < n; i++)
     s.step[i] = -1;
-  s.of_rows = 1u << EXPR_Q_IDX | (at->pack > 1 ? 1u << EXPR_H : 0);
+  s.turned = at->turned;
+  s.of_rows = 1u << (at->turned ? EXPR_KV_IDX : EXPR_Q_IDX);
+  s.of_columns = 1u << (at->turned ? EXPR_Q_IDX : EXPR_KV_IDX);
+  s.of_rows |= at->pack > 1 ? 1u << EXPR_H : 0;
   s.words = i_multiple(at->k, 32);
   s.out->mods = m;
   for (int i = 0; i < EXPR_ROOTS; i++)
@@ -48,7 +52,8 @@ add(Steps *s, ExprStep step)
 static ExprGrade
 grade_of(const Steps *s, const Expr *e)
 {
-  bool row = e->vars & (s->of_rows | OF_SCORE), column = e->vars & (OF_COLUMNS | OF_SCORE);
+  bool row = e->vars & (s->of_rows | OF_SCORE);
+  bool column = e->vars & (s->of_columns | OF_SCORE);
   return row ? (column ? GRADE_BOTH : GRADE_ROW) : column ? GRADE_COLUMN : GRADE_NEITHER;
 }
 
@@ -258,19 +263,19 @@ times_tanh(Steps *s, int factor, int tanh)
   return add(s, step);
 }
 
-/* By how much a sum grows with each key; 0: it does not, or is no sum of kv_idx and what
- * has nothing to do with it. */
+/* By how much a sum grows with each column; 0: it does not, or is no sum of the column's
+ * index and what has nothing to do with it. */
 static int
-growth(const Expr *e)
+growth(const Steps *s, const Expr *e)
 {
   int of[2] = {0, 0};
   if (e->op == EXPR_OP_VAR)
-    return e->i == EXPR_KV_IDX;
+    return 1u << e->i == s->of_columns;
   if (e->op != EXPR_OP_ADD && e->op != EXPR_OP_SUB && e->op != EXPR_OP_NEG)
     return 0;
   for (int i = 0; i < e->n; i++) {
-    of[i] = growth(e->arg[i]);
-    if (!of[i] && e->arg[i]->vars & (OF_COLUMNS | OF_SCORE))
+    of[i] = growth(s, e->arg[i]);
+    if (!of[i] && e->arg[i]->vars & (s->of_columns | OF_SCORE))
       return 0;
   }
   return e->op == EXPR_OP_ADD   ? of[0] + of[1]
@@ -285,7 +290,7 @@ growth(const Expr *e)
 static int
 along_of(Steps *s, const Expr *x)
 {
-  int by = growth(x);
+  int by = growth(s, x);
   if (!by || grade_of(s, x) != GRADE_BOTH ||
       s->range[s->list->where[x->id]].lo <= INT32_MIN)
     return -1;
@@ -421,6 +426,7 @@ tile_sink_steps(Tb *t, const Mods *m, const At *at)
   return s.out;
 }
 
+/* Limits are of a query's keys: where rows are keys, each element is asked for all. */
 const ExprSteps *
 tile_mask_steps(Tb *t, const Mods *m, const At *at)
 {
@@ -429,6 +435,11 @@ tile_mask_steps(Tb *t, const Mods *m, const At *at)
   if (!m->spec->mask_mod.n)
     return NULL;
   Steps s = open_steps(t, m, at);
+  if (s.turned) {
+    s.out->root[ROOT_REST] = add_list(&s, &m->spec->mask_mod.lists[0]);
+    mark_used(s.out);
+    return s.out;
+  }
   for (int i = 0; i < 3; i++) {
     if (!part[i])
       continue;

@@ -109,7 +109,8 @@ indent(Str *s, int depth)
 static void
 print_val(Str *s, const Val *v)
 {
-  static const char *const lay[] = {"", " rows", " lanes", " one", " of a copy"};
+  static const char *const lay[] = {"",     " rows",      " lanes",
+                                    " one", " of a copy", " columns"};
   if (v->lay == LAY_SCALAR) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;
@@ -305,6 +306,7 @@ print_attributes(Str *s, const Op *op)
     print_idx(s, op->at.q);
     str_put(s, ", k ");
     print_idx(s, op->at.k);
+    str_put(s, op->at.turned ? ", turned" : "");
   }
   if (op->steps)
     print_steps(s, op);

@@ -178,6 +178,7 @@ typedef struct Val {
   X(CVT, "cvt")                                                                            \
   X(GET, "get")                                                                            \
   X(PUT, "put")                                                                            \
+  X(COLS, "cols")                                                                          \
   X(DOT, "dot")                                                                            \
   X(DOT_ACC, "dot_acc")                                                                    \
   X(SCORE, "score")                                                                        \
@@ -403,7 +404,8 @@ Idx tile_visited(const Region *);
 struct WalkTest {
   Tb *t;
   const Spec *spec;
-  IdxBox box; /* but for the key */
+  IdxBox box;    /* but for … */
+  ExprVar along; /* … what a tile has several of: keys, or queries */
   Idx sk;
   const struct Region *loop; /* the last one over it */
 };
@@ -502,6 +504,16 @@ static inline int
 val_cols(const Val *v)
 {
   return v->warps_n == 1 ? v->cols : round_up((v->cols + v->warps_n - 1) / v->warps_n, 16);
+}
+static inline int
+val_col_values(const Val *v) /* values of COL that a thread holds */
+{
+  return v->cols / 8 * 2;
+}
+static inline bool
+smem_is_column(const SmemDecl *d)
+{
+  return d->cols == 1;
 }
 static inline int
 val_steps(const Val *v) /* of a left operand */

@@ -76,6 +76,19 @@ span_partial(const TileSpan *s, Idx n)
   return i_or(above, below);
 }
 
+Mask
+mask_turned(const Mask *m)
+{
+  Mask r = *m;
+  r.sq = m->sk;
+  r.sk = m->sq;
+  r.band.lo = m->band.hi == INT_MAX ? INT_MIN : -m->band.hi;
+  r.band.hi = m->band.lo == INT_MIN ? INT_MAX : -m->band.lo;
+  r.turned = !m->turned;
+  r.cut = false; /* views of queries know their end */
+  return r;
+}
+
 /* ---- what mask_mod adds ---- */
 
 /* Limits of all rows of the block by mask_mod, where it has them. */
@@ -94,9 +107,9 @@ static IdxBox
 box_of(const Mask *m, const WalkRows *r, Idx q1)
 {
   IdxBox box = {.spec = NULL};
-  box.var[EXPR_Q_IDX] = (IdxRange){r->q0, q1};
-  box.var[EXPR_SQ] = one(m->sq);
-  box.var[EXPR_SK] = one(m->sk);
+  box.var[m->turned ? EXPR_KV_IDX : EXPR_Q_IDX] = (IdxRange){r->q0, q1};
+  box.var[EXPR_SQ] = one(m->turned ? m->sk : m->sq);
+  box.var[EXPR_SK] = one(m->turned ? m->sq : m->sk);
   box.var[EXPR_B] = one(r->b);
   box.var[EXPR_H] = one(r->h);
   if (r->heads > 1)
@@ -113,7 +126,7 @@ static Cuts
 cuts_of(Tb *t, const Mask *m, const IdxBox *box)
 {
   Cuts c = {.left = false};
-  const SpecKeys *keys = m->mods ? &m->mods->spec->keys : NULL;
+  const SpecKeys *keys = m->mods && !m->turned ? &m->mods->spec->keys : NULL;
   if (keys && keys->first) {
     c.left = true;
     c.first = i_bounds(t, &keys->of_first, box);
@@ -146,6 +159,7 @@ test_of(Tb *t, const Mask *m, const IdxBox *box)
 {
   struct WalkTest *x = NEW(t->arena, struct WalkTest);
   *x = (struct WalkTest){.t = t, .spec = m->mods->spec, .box = *box, .sk = m->sk};
+  x->along = m->turned ? EXPR_Q_IDX : EXPR_KV_IDX;
   return x;
 }
 
@@ -160,7 +174,7 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   Idx q1 = i_sub(i_min(i_add(r->q0, r->n), m->sq), 1);
   IdxBox box = box_of(m, r, q1);
   Cuts c = cuts_of(t, m, &box);
-  if (m->mods && !m->mods->spec->keys.one_range)
+  if (m->mods && (m->turned || !m->mods->spec->keys.one_range))
     w.test = test_of(t, m, &box);
   w.cut = w.cut || c.right;
   left = left || c.left;
@@ -188,6 +202,14 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   return m->lists ? walk_lists(t, m, r, &w) : w;
 }
 
+Walk
+w_queries(Tb *t, const Mask *m, const WalkRows *keys, int bm)
+{
+  if (!m->turned || m->lists)
+    t_fail(t, "a walk over queries is of a mask that is turned, without lists");
+  return w_keys(t, m, keys, bm);
+}
+
 Idx
 walk_first_key(const Walk *w, Idx n)
 {
@@ -200,7 +222,7 @@ tested(const Walk *w, Idx n)
   const struct WalkTest *x = w->test;
   IdxBox box = x->box;
   Idx k0 = walk_first_key(w, n), end = i_add(k0, w->bn - 1), last = i_sub(x->sk, 1);
-  box.var[EXPR_KV_IDX] = (IdxRange){k0, i_min(end, last)};
+  box.var[x->along] = (IdxRange){k0, i_min(end, last)};
   return i_bounds(x->t, &x->spec->mask_mod.lists[0], &box);
 }
 

@@ -158,13 +158,15 @@ static Tile
 widest(Tb *t, Tile a, Tile b)
 {
   static const int rank[] = {
-      [LAY_FRAG] = 3, [LAY_WARP_ROW] = 3, [LAY_ROW] = 2, [LAY_SCALAR] = 1};
+      [LAY_FRAG] = 3, [LAY_WARP_ROW] = 3, [LAY_ROW] = 2, [LAY_COL] = 2, [LAY_SCALAR] = 1};
   Tile w = rank[a->lay] >= rank[b->lay] ? a : b;
   Tile o = w == a ? b : a;
-  bool fits_rows = o->lay == LAY_SCALAR || o->rows == w->rows;
-  bool fits_cols = o->lay != w->lay || (o->cols == w->cols && o->warps_n == w->warps_n);
-  if (!fits_rows || !fits_cols ||
-      (rank[a->lay] == 3 && rank[b->lay] == 3 && a->lay != b->lay))
+  bool column = o->lay == LAY_COL;
+  bool fits_rows = o->lay == LAY_SCALAR || column || o->rows == w->rows;
+  bool fits_cols =
+      (o->lay != w->lay && !column) || (o->cols == w->cols && o->warps_n == w->warps_n);
+  bool alike = rank[a->lay] != rank[b->lay] || a->lay == b->lay;
+  if (!fits_rows || !fits_cols || !alike || (column && w->lay == LAY_WARP_ROW))
     t_fail(t, "%%%d and %%%d have different shapes", a->id, b->id);
   return w;
 }
@@ -366,6 +368,18 @@ t_put(Tb *t, Smem s, Tile x)
   op->smem = s;
 }
 
+Tile
+t_cols(Tb *t, Smem s)
+{
+  if (!smem_is_column(s.mem) || s.mem->ty != DT_F32 || s.rows % 8 || tile_warps_n(t) > 1)
+    t_fail(t, "cols: %s is no column of fp32", s.mem->name);
+  readable(t, s);
+  tile_decl(t, s)->touched = true;
+  Op *op = tile_op(t, OP_COLS);
+  op->smem = s;
+  return result(t, op, 1, s.rows, DT_F32, LAY_COL);
+}
+
 /* The product is in flight from here on. */
 static void
 issue(Tb *t, Op *op)
@@ -515,6 +529,8 @@ Tile
 t_mask(Tb *t, const Mask *mask, Tile x, At at)
 {
   need_fp32(t, x, "mask");
+  if (mask->turned != at.turned)
+    t_fail(t, "mask: its rows are not those of the scores");
   Op *op = emit1(t, OP_MASK, x);
   Mask *own = NEW(t->arena, Mask); /* the caller's may be gone when it is lowered */
   *own = *mask;

@@ -18,7 +18,8 @@ typedef struct TileSpan {
 } TileSpan;
 bool span_has(const TileSpan *, TileClass); /* may it have such a tile? */
 
-/* The queries of a block: n from q0 on, of batch b, of `heads` heads from h on. */
+/* The queries of a block: n from q0 on, of batch b, of `heads` heads from h on.  Of a walk
+ * over queries its keys. */
 typedef struct WalkRows {
   Idx q0, b, h, hk;
   int n, heads; /* heads 0: one */
@@ -54,7 +55,7 @@ typedef struct Walk {
 
 /* One tile of a walk. */
 typedef struct TileIter {
-  Idx n, k0;   /* its index; its first key */
+  Idx n, k0;   /* its index; its first key, or query of a walk over those */
   Idx is;      /* is there such a tile */
   Idx partial; /* is it PARTIAL */
   Idx whole;   /* and is that for the end of the keys alone: it is of a block seen whole */
@@ -68,6 +69,9 @@ typedef struct TileIter {
 
 Idx w_end(const Mask *, Idx q); /* one past the last key that query q sees */
 Walk w_keys(Tb *, const Mask *, const WalkRows *, int bn);
+/* The tiles of queries that see a block of keys, of which `rows` has the first as q0: the
+ * same walk with queries and keys in each other's place.  It is of mask_turned. */
+Walk w_queries(Tb *, const Mask *turned, const WalkRows *keys, int bm);
 bool w_has(const Walk *, TileClass); /* may it have such a tile? */
 Idx w_partial(const Walk *, Idx n);  /* is tile n PARTIAL, or not known to be FULL? */
 Idx w_empty(const Walk *, Idx n); /* is tile n of a walk with a test known to be EMPTY? */

@@ -668,10 +668,56 @@ word_of_a_tensor(Tb *t)
   t_store_word(t, &first, i_int(0), i_int(0), i_int(1));
 }
 
+static void
+columns_of_panels(Tb *t)
+{
+  t_cols(t, t_smem(t, "q", DT_F16, 64, 64));
+}
+
+static void
+columns_of_too_few(Tb *t)
+{
+  Tile c = t_cols(t, t_smem(t, "lse", DT_F32, 32, 1));
+  Tile x = t_zero(t, 64, 64);
+  t_sub(t, x, c);
+}
+
+static void
+column_of_rows(Tb *t)
+{
+  Tile c = t_cols(t, t_smem(t, "lse", DT_F32, 64, 1));
+  Tile x = t_rows(t, 64, 0);
+  t_sub(t, x, c);
+}
+
+static void
+turned_one_way(Tb *t)
+{
+  Mask m = {.band = {INT_MIN, INT_MAX, true}};
+  m.sq = tile_size(t, SIZE_SQ);
+  m.sk = tile_size(t, SIZE_SK);
+  Tile x = t_zero(t, 64, 64);
+  t_mask(t, &m, x, (At){.turned = true});
+}
+
+static void
+queries_of_a_mask_of_keys(Tb *t)
+{
+  Mask m = {.band = {INT_MIN, INT_MAX, true}};
+  m.sq = tile_size(t, SIZE_SQ);
+  m.sk = tile_size(t, SIZE_SK);
+  w_queries(t, &m, &(WalkRows){.n = 64}, 64);
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {columns_of_panels, "q is no column of fp32"},
+    {columns_of_too_few, "different shapes"},
+    {column_of_rows, "different shapes"},
+    {turned_one_way, "its rows are not those of the scores"},
+    {queries_of_a_mask_of_keys, "is of a mask that is turned"},
     {bins_that_are_uneven, "100 are no multiple of 128"},
     {bins_in_a_branch, "the whole block meets here"},
     {places_in_a_branch, "all threads of a warp stand here"},

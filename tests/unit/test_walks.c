@@ -26,6 +26,7 @@ typedef struct Bench {
   MaskProblem host;
   int64_t sq, sk, block, tile;
   int bm, bn;
+  bool turned; /* blocks are of keys, tiles of queries */
 } Bench;
 
 enum { BATCHES = 2, HEADS = 2 };
@@ -97,15 +98,43 @@ class_of(const Bench *b, const Walk *w, const TileIter *j)
   return value(b, partial) ? 1 : 2;
 }
 
+/* What blocks are of, and what tiles. */
+static int64_t
+rows_of(const Bench *b)
+{
+  return b->turned ? b->sk : b->sq;
+}
+
+static int64_t
+columns_of(const Bench *b)
+{
+  return b->turned ? b->sq : b->sk;
+}
+
+static int
+seen(const Bench *b, ExprRange rows, ExprRange columns)
+{
+  return b->turned ? kit_class(&b->call, columns, rows)
+                   : kit_class(&b->call, rows, columns);
+}
+
+/* Limits that mask_mod has for a query's keys are not asked of a key's queries. */
+static bool
+is_exact(const Bench *b)
+{
+  return b->kit->exact && !(b->turned && b->spec->mask_mod.n);
+}
+
 static void
 check_tile(const Bench *b, const Walk *w, const TileIter *j, int got)
 {
-  int64_t q1 = (b->block + 1) * b->bm < b->sq ? (b->block + 1) * b->bm : b->sq;
+  int64_t rows = rows_of(b), columns = columns_of(b);
+  int64_t q1 = (b->block + 1) * b->bm < rows ? (b->block + 1) * b->bm : rows;
   int64_t k0 = value(b, w->start) + b->tile * b->bn, k1 = k0 + b->bn;
-  ExprRange q = {b->block * b->bm, q1 - 1}, k = {k0, (k1 < b->sk ? k1 : b->sk) - 1};
-  int want = k0 >= b->sk ? 0 : kit_class(&b->call, q, k);
-  bool proved = b->kit->exact;
-  if (want == 2 && k1 > b->sk)
+  ExprRange q = {b->block * b->bm, q1 - 1}, k = {k0, (k1 < columns ? k1 : columns) - 1};
+  int want = k0 >= columns ? 0 : seen(b, q, k);
+  bool proved = is_exact(b);
+  if (want == 2 && k1 > columns)
     want = 1; /* there are columns that nobody may see */
   if (got == want || (want == 0 && got == -1))
     return;
@@ -121,22 +150,23 @@ check_block(Bench *b, const Walk *w, const TileIter *j)
   int64_t start = value(b, w->start), end = value(b, w->end);
   int64_t lo = value(b, w->tiles.lo), hi = value(b, w->tiles.hi), wasted = 0;
   assert_true(start >= 0 && lo >= 0 && hi > lo);
-  for (b->tile = -(start + b->bn - 1) / b->bn; b->tile * b->bn + start < b->sk; b->tile++) {
+  int64_t rows = rows_of(b), columns = columns_of(b);
+  for (b->tile = -(start + b->bn - 1) / b->bn; b->tile * b->bn + start < columns;
+       b->tile++) {
     int got = class_of(b, w, j);
     int64_t k0 = b->tile * b->bn + start;
     if (k0 < 0) { /* nothing before the first tile is seen */
       ExprRange q = {b->block * b->bm, b->block * b->bm}, k = {0, k0 + b->bn - 1};
-      assert_int_equal(kit_class(&b->call, q, k), 0);
+      assert_int_equal(seen(b, q, k), 0);
       continue;
     }
     check_tile(b, w, j, got);
     ExprRange q = {b->block * b->bm, (b->block + 1) * b->bm - 1}, k = {k0, k0 + b->bn - 1};
-    q.hi = q.hi < b->sq ? q.hi : b->sq - 1;
-    k.hi = k.hi < b->sk ? k.hi : b->sk - 1;
-    wasted += got == 1 && kit_class(&b->call, q, k) == 0;
+    q.hi = q.hi < rows ? q.hi : rows - 1;
+    k.hi = k.hi < columns ? k.hi : columns - 1;
+    wasted += got == 1 && seen(b, q, k) == 0;
   }
-  bool proved = b->kit->exact;
-  if (proved && wasted > (end <= start || hi == lo + 1))
+  if (is_exact(b) && wasted > (end <= start || hi == lo + 1))
     fail_msg("%s, sq %d, sk %d: block %d visits %d EMPTY tiles", b->kit->name, (int)b->sq,
              (int)b->sk, (int)b->block, (int)wasted);
 }
@@ -153,11 +183,13 @@ lookup(Bench *b, int i)
   return to;
 }
 
+/* turned: walks over the queries that blocks of bm keys see. */
 static void
-check(const KitMask *kit, int64_t sq, int64_t sk, int bm, int bn, bool known)
+check(const KitMask *kit, bool turned, int64_t sq, int64_t sk, int bm, int bn, bool known)
 {
   Bench b;
   bench_open(&b, kit, sq, sk, known);
+  b.turned = turned;
   b.bm = bm;
   b.bn = bn;
   Lookup tables[SPEC_TABLES];
@@ -171,8 +203,9 @@ check(const KitMask *kit, int64_t sq, int64_t sk, int bm, int bn, bool known)
   WalkRows rows = {.q0 = i_mul(i_cta(b.t, 0), bm), .n = bm};
   rows.h = rows.hk = i_cta(b.t, 1);
   rows.b = i_cta(b.t, 2);
-  Walk w = w_keys(b.t, &m, &rows, bn);
-  if (kit->name[0] && (w.test == NULL) != kit->one_range)
+  Mask other = mask_turned(&m);
+  Walk w = turned ? w_queries(b.t, &other, &rows, bn) : w_keys(b.t, &m, &rows, bn);
+  if (!turned && kit->name[0] && (w.test == NULL) != kit->one_range)
     fail_msg("%s: %s test", kit->name, w.test ? "a" : "no");
   Walk ready = t_walk(b.t, &w, 0);
   TileIter visit = {0};
@@ -180,7 +213,7 @@ check(const KitMask *kit, int64_t sq, int64_t sk, int bm, int bn, bool known)
     visit = j;
   for (int head = 0; head < HEADS; head++) {
     b.call.h = b.call.hk = b.call.b = head;
-    for (b.block = 0; b.block * bm < sq; b.block++)
+    for (b.block = 0; b.block * bm < rows_of(&b); b.block++)
       check_block(&b, &w, &visit);
   }
   bench_close(&b);
@@ -193,9 +226,20 @@ walks_visit_what_is_seen(void **state)
   (void)state;
   for (int i = 0; i < kit_masks_n; i++)
     for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
-      check(&kit_masks[i], sizes[n][0], sizes[n][1], 64, 32, n % 2);
-      check(&kit_masks[i], sizes[n][0], sizes[n][1], 32, 64, !(n % 2));
+      check(&kit_masks[i], false, sizes[n][0], sizes[n][1], 64, 32, n % 2);
+      check(&kit_masks[i], false, sizes[n][0], sizes[n][1], 32, 64, !(n % 2));
     }
+}
+
+static void
+walks_over_queries_visit_who_sees(void **state)
+{
+  static const int sizes[][2] = {{192, 160}, {110, 150}, {70, 40}, {1, 129}, {129, 1}};
+  (void)state;
+  for (int i = 0; i < kit_masks_n; i++)
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++)
+      check(&kit_masks[i], true, sizes[n][0], sizes[n][1], n % 2 ? 64 : 32, n % 2 ? 32 : 64,
+            n % 3 == 0);
 }
 
 /* Random masks of comparisons: no tile is left out that is seen, none is FULL that is not.
@@ -212,7 +256,7 @@ random_masks_are_walked_soundly(void **state)
     expr_print(g, random_affine(&r, g, random_below(&r, 3)), &text);
     const char *yaml = arena_printf(arena, "mask_mod: \"%s\"\n", text.p);
     KitMask m = {.name = "", .yaml = yaml};
-    check(&m, 1 + random_below(&r, 70), random_below(&r, 90), 16, 32, n % 2);
+    check(&m, n % 3 == 1, 1 + random_below(&r, 70), random_below(&r, 90), 16, 32, n % 2);
     arena_free(arena);
   }
 }
@@ -221,6 +265,7 @@ int
 main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(walks_visit_what_is_seen),
+                                     cmocka_unit_test(walks_over_queries_visit_who_sees),
                                      cmocka_unit_test(random_masks_are_walked_soundly)};
   return cmocka_run_group_tests_name("walks", tests, NULL, NULL);
 }
