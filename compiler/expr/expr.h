@@ -129,6 +129,11 @@ const Expr *expr_with(ExprGraph *, const Expr *, const Expr *const *arg);
 /* e with `what` in the place of every `score`. */
 const Expr *expr_with_score(ExprGraph *, const Expr *e, const Expr *what);
 
+/* The derivative of an f32 by one of its leaves, `score` or a load, all others held: f32.
+ * min, max: that of the left operand at a tie; abs, relu: 0 at 0; floor, `//`, `%`,
+ * comparisons and casts of i32 change nothing. */
+const Expr *expr_derive(ExprGraph *, const Expr *e, const Expr *by);
+
 /* ---- text ---- */
 
 /* What can be wrong; messages say the rest. */

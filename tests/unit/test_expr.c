@@ -465,6 +465,117 @@ intervals_hold_every_value(void **state)
   assert_true(narrow > runs / 40);
 }
 
+/* ---- derivatives ---- */
+
+static double
+value_at(const ExprGraph *g, const Expr *e, ExprInput *in, double score)
+{
+  in->score = score;
+  return expr_eval(g, e, in).f;
+}
+
+/* The slope at a point where it does not change: false where it does, or nearly. */
+static bool
+slope_at(const ExprGraph *g, const Expr *e, ExprInput *in, double score, double *slope)
+{
+  double h = 0x1p-14 * fmax(1, fabs(score)), at = value_at(g, e, in, score);
+  double after = (value_at(g, e, in, score + h) - at) / h;
+  double before = (at - value_at(g, e, in, score - h)) / h;
+  double half = (value_at(g, e, in, score + h / 2) - value_at(g, e, in, score - h / 2)) / h;
+  *slope = half;
+  double room = 1e-3 * fmax(fabs(half), 1e-3);
+  return isfinite(half) && fabs(at) * 0x1p-50 / h < 1e-5 * fmax(fabs(half), 1e-3) &&
+         fabs(after - before) < room && fabs((after + before) / 2 - half) < room / 16;
+}
+
+/* Steps too small to be seen make a slope that is none: 1e-9 * floor(1e9 * score). */
+static bool
+has_steps(const ExprGraph *g, const Expr *e)
+{
+  ExprList list = expr_list(g, &e, 1, g->arena);
+  for (int i = 0; i < list.n; i++)
+    if ((list.at[i]->op == EXPR_OP_FLOOR || list.at[i]->op == EXPR_OP_I32) &&
+        list.at[i]->vars & 1u << EXPR_SCORE)
+      return true;
+  return false;
+}
+
+static void
+derivatives_are_slopes(void **state)
+{
+  Random r = {.seed = seed + 3};
+  long judged = 0, steep = 0, singular = 0, all = runs / 2;
+  (void)state;
+  for (long i = 0; i < all; i++) {
+    Arena *arena = arena_new(0);
+    ExprGraph *g = expr_graph(arena, &random_names);
+    const Expr *e = random_expr(&r, g, EXPR_F32, 1 + random_below(&r, 4), true);
+    const Expr *d = expr_derive(g, e, expr_var(g, EXPR_SCORE));
+    assert_int_equal(d->type, EXPR_F32);
+    RandomInput in;
+    random_input(&r, &in);
+    in.in.width = EXPR_WIDE;
+    double score = (double)random_below(&r, 4000) / 512 - 4, slope;
+    if (!has_steps(g, e) && slope_at(g, e, &in.in, score, &slope)) {
+      double found = value_at(g, d, &in.in, score);
+      judged++;
+      steep += fabs(slope) > 1e-3;
+      singular += isnan(found); /* sqrt, log2 and / where they end */
+      if (!isnan(found) && !(fabs(found - slope) <= 2e-3 * fmax(fabs(slope), 1e-3))) {
+        fprintf(stderr, "at %g: %g, but the slope is %g\n", score, found, slope);
+        refuse(g, e, "has another derivative", printed(g, d));
+      }
+    }
+    arena_free(arena);
+  }
+  printf("%ld of %ld derivatives judged, %ld of them not 0, %ld NaN\n", judged, all, steep,
+         singular);
+  assert_true(judged > all / 2 && steep > all / 20 && singular < judged / 100);
+}
+
+/* Where a slope changes, and what is not computed because it is known. */
+static void
+derivatives_of_known_scores(void **state)
+{
+  static const struct {
+    const char *text, *derivative;
+    double score, value;
+  } cases[] = {
+      {"score", "1.0", 3, 1},
+      {"score + 0.5 * f32(q_idx)", "1.0", 3, 1},
+      {"table[h, 3]", "0.0", 3, 0},
+      {"-score", "-1.0", 3, -1},
+      {"score * score", "score + score", 3, 6},
+      {"2.0 / score", "-(2.0 / score) / score", 4, -0.125},
+      {"max(score, 0.0)", "score >= 0.0 || 0.0 != 0.0 ? 1.0 : 0.0", 0, 1},
+      {"max(0.0, score)", "0.0 >= score || score != score ? 0.0 : 1.0", 0, 0},
+      {"min(score, 1.0)", "score <= 1.0 || 1.0 != 1.0 ? 1.0 : 0.0", 1, 1},
+      {"relu(score)", "score > 0.0 ? 1.0 : 0.0", 0, 0},
+      {"abs(score)", "score > 0.0 ? 1.0 : score < 0.0 ? -1.0 : 0.0", 0, 0},
+      {"abs(score)", "score > 0.0 ? 1.0 : score < 0.0 ? -1.0 : 0.0", -2, -1},
+      {"floor(score)", "0.0", 2, 0},
+      {"table[i32(score), 0]", "0.0", 2, 0},
+      {"score > 1.0 ? score * 3.0 : score", "score > 1.0 ? 3.0 : 1.0", 2, 3},
+      {"tanh(score)", "1.0 - tanh(score) * tanh(score)", 0, 1},
+      {"sqrt(score)", "1.0 / (sqrt(score) * 2.0)", 4, 0.25},
+  };
+  Arena *arena = arena_new(0);
+  ExprGraph *g = expr_graph(arena, &random_names);
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const Expr *e = parsed(g, cases[i].text, EXPR_IS_SCORE);
+    const Expr *d = expr_derive(g, e, expr_var(g, EXPR_SCORE));
+    ExprInput in = {.width = EXPR_WIDE};
+    assert_string_equal(printed(g, d), cases[i].derivative);
+    assert_true(value_at(g, d, &in, cases[i].score) == cases[i].value);
+  }
+  const Expr *e = parsed(g, "score + cap * table[h, q_idx]", EXPR_IS_SCORE);
+  const Expr *load = e->arg[1]->arg[1];
+  assert_int_equal(load->op, EXPR_OP_LOAD);
+  assert_string_equal(printed(g, expr_derive(g, e, load)), "cap");
+  arena_free(arena);
+}
+
 static int64_t
 limit_of(const ExprGraph *g, const Expr *e, const ExprInput *in, int64_t open)
 {
@@ -570,6 +681,8 @@ main(int argc, char **argv)
       cmocka_unit_test(score_mods_are_applied_in_order),
       cmocka_unit_test(printing_and_normal_form_keep_the_value),
       cmocka_unit_test(intervals_hold_every_value),
+      cmocka_unit_test(derivatives_are_slopes),
+      cmocka_unit_test(derivatives_of_known_scores),
       cmocka_unit_test(row_limits_are_those_of_the_mask),
       cmocka_unit_test(limits_of_known_masks),
   };
