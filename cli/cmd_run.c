@@ -1,5 +1,6 @@
 /* cmd_run.c: `attnc run`: from a spec to a result on a device, the whole way. */
 #include "cli/interrupt.h"
+#include "cli/run_forward.h"
 #include "cli/run_print.h"
 #include "cli/tensor_file.h"
 
@@ -90,6 +91,17 @@ take_numbers(const Run *k, const CallInfo *call, double *scalars, attnc_error *e
   return ATTNC_OK;
 }
 
+/* Rows of outputs that a verdict is of. */
+static int64_t
+all_rows(const Tensors *t)
+{
+  const attnc_sizes *z = &t->sizes;
+  int64_t n = t->call.op == ATTNC_OP_APPEND ? 0 : z->h * seqlens_queries(t);
+  if (append_is_in(&t->call))
+    n += z->hk * append_count(t);
+  return n + (t->call.op == ATTNC_OP_BWD ? 2 * z->hk * seqlens_keys(t) : 0);
+}
+
 static attnc_status
 make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
@@ -112,9 +124,7 @@ make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
     TRY(tensors_from_file(&o->input, &o->host, e));
   else
     TRY(tensors_random(&o->host, (uint64_t)k->seed, e));
-  r->all_rows = o->host.call.op == ATTNC_OP_APPEND ? 0 : z.h * seqlens_queries(&o->host);
-  if (append_is_in(&o->host.call))
-    r->all_rows += z.hk * append_count(&o->host);
+  r->all_rows = all_rows(&o->host);
   tensors_poison(&o->host);
   return ATTNC_OK;
 }
@@ -188,7 +198,7 @@ take_results(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
   if (options_has(&k->c->opt, OPT_VERIFY)) {
     TRY(tensors_verify(&o->host, o->spec.spec, &r->verdict, e));
     r->verified = true;
-    r->has_lse = o->spec.info.return_lse && o->host.call.op != ATTNC_OP_APPEND;
+    r->has_lse = o->host.call.at[ATTNC_LSE].t.access == ACCESS_OUT;
   }
   const char *path = k->c->opt.value[OPT_OUTPUT];
   if (path)
@@ -207,6 +217,9 @@ run_steps(Run *k, OneRun *o, RunResult *r, attnc_error *e)
   r->name = arena_strdup(k->c->arena, o->spec.info.name);
   TRY(make_tensors(k, o, r, e));
   TRY(need_device(k, r, e));
+  o->host.forward = forward_is_due(&o->host.call, o->input.arena ? &o->input : NULL);
+  if (o->host.forward)
+    TRY(forward_ahead(k->c, &k->device, k->ctx, &o->spec, &o->host, e));
   TRY(make_plan(k, o, r, e));
   attnc_status st = launch(k, o, e);
   take_emulator(k, r);

@@ -77,12 +77,12 @@ print_tiles(const RunResult *r)
          (long long)(t->q_tiles * t->kv_tiles));
 }
 
-/* o, or of keys and values the worse. */
+/* o, or of keys and values, or of gradients, the worst. */
 static int
 output_of(const RunResult *r)
 {
   int worst = r->verdict.all.slot;
-  return worst == ATTNC_K || worst == ATTNC_V ? worst : ATTNC_O;
+  return worst == ATTNC_LSE ? ATTNC_O : worst;
 }
 
 static void
@@ -91,7 +91,9 @@ print_verdict(const RunResult *r)
   const attnc_verdict *v = &r->verdict.all;
   const attnc_output_verdict *o = &r->verdict.of[output_of(r)];
   const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
-  printf("  error      %.3g at b%lld h%lld q%lld, bound %.3g", o->max_error,
+  bool gradient = output_of(r) >= ATTNC_DQ;
+  printf("  error      %.3g%s%s at b%lld h%lld q%lld, bound %.3g", o->max_error,
+         gradient ? " of " : "", gradient ? tensor_info[output_of(r)].name : "",
          (long long)v->b, (long long)v->h, (long long)v->q, o->bound);
   if (r->has_lse)
     printf("; lse %.3g", lse->max_error);

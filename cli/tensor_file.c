@@ -1,5 +1,7 @@
 #include "cli/tensor_file.h"
 
+#include "cli/run_forward.h"
+
 #include "base/err.h"
 
 #include <stdio.h>
@@ -24,6 +26,13 @@ find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_e
     return err_set(e, ATTNC_ERR_SHAPE, "the input's %s has %d dimensions, not %d",
                    x->t.name, t->rank, x->t.n_axes);
   return ATTNC_OK;
+}
+
+/* Computed, and in no file. */
+static bool
+is_made(const CallInfo *call, const StFile *f, int slot)
+{
+  return (slot == ATTNC_O || slot == ATTNC_LSE) && forward_is_due(call, f);
 }
 
 static void
@@ -93,7 +102,7 @@ tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_err
   bool known[SIZE_COUNT] = {false};
   *z = (attnc_sizes){.size = sizeof *z};
   for (int i = 0; i < s->call.n_slots; i++)
-    if (s->call.at[i].t.access & ACCESS_IN) {
+    if (s->call.at[i].t.access & ACCESS_IN && !is_made(&s->call, f, i)) {
       TRY(find_input(&s->call.at[i], f, &t[i], e));
       take_sizes(&s->call.at[i], t[i], known, z);
     }
@@ -131,7 +140,7 @@ attnc_status
 tensors_from_file(const StFile *f, Tensors *t, attnc_error *e)
 {
   for (int i = 0; i < t->call.n_slots; i++) {
-    if (!(t->call.at[i].t.access & ACCESS_IN))
+    if (!(t->call.at[i].t.access & ACCESS_IN) || is_made(&t->call, f, i))
       continue;
     const StTensor *in = st_find(f, t->host[i].name);
     if (!in || !fits(&t->call.at[i], in->shape, t->host[i].shape))
@@ -159,7 +168,8 @@ tensors_to_file(const Tensors *t, const char *path, attnc_error *e)
   StTensor out[CALL_SLOTS];
   int n = 0;
   for (int i = 0; i < t->call.n_slots; i++)
-    if (t->call.at[i].t.access & ACCESS_OUT)
+    if (t->call.at[i].t.access & ACCESS_OUT ||
+        (t->forward && (i == ATTNC_O || i == ATTNC_LSE)))
       out[n++] = as_file(&t->host[i]);
   return st_write(path, out, n, e);
 }

@@ -268,10 +268,21 @@ seqlens_queries(const Tensors *t)
   return n;
 }
 
+int64_t
+seqlens_keys(const Tensors *t)
+{
+  int64_t n = 0;
+  for (int64_t i = 0; i < t->sizes.b; i++) {
+    SequenceRows r = rows_of(t, true, i);
+    n += r.to - r.from;
+  }
+  return n;
+}
+
 static bool
 is_of_keys(int slot)
 {
-  return slot == ATTNC_K || slot == ATTNC_V;
+  return slot == ATTNC_K || slot == ATTNC_V || slot == ATTNC_DK || slot == ATTNC_DV;
 }
 
 /* Is a row, of so many in a batch or page, some sequence's? */
@@ -365,9 +376,10 @@ is_poisoned(const Tensors *t, int slot, const Box *b, int64_t batch, int64_t row
 void
 seqlens_kill(Tensors *t)
 {
-  static const int slots[] = {ATTNC_Q, ATTNC_K, ATTNC_V};
-  for (int i = 0; i < 3; i++)
-    each_dead(t, slots[i], kill, NULL);
+  static const int slots[] = {ATTNC_Q, ATTNC_K, ATTNC_V, ATTNC_DO, ATTNC_DLSE};
+  for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+    if (has(&t->call, slots[i]))
+      each_dead(t, slots[i], kill, NULL);
 }
 
 attnc_status

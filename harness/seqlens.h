@@ -31,13 +31,14 @@ attnc_status seqlens_fit(const CallInfo *, const char *text, attnc_sizes *, attn
 void seqlens_fill(struct Tensors *);
 /* Of all sequences, with `seqlens` or without. */
 int64_t seqlens_queries(const struct Tensors *);
+int64_t seqlens_keys(const struct Tensors *);
 /* The rows of keys of sequence i: its batch of k and v, or row of the table of their pages,
  * and rows [from, to) of those. */
 typedef struct SequenceRows {
   int64_t batch, from, to;
 } SequenceRows;
 SequenceRows seqlens_rows(const struct Tensors *, int64_t i);
-/* Rows of q, k and v that are of no sequence become NaN. */
+/* Rows of q, k, v, do and dlse that are of no sequence become NaN. */
 void seqlens_kill(struct Tensors *);
 /* Rows of outputs that are of no sequence hold the poison still; ATTNC_ERR_CHECK names one
  * that does not. */

@@ -211,7 +211,7 @@ tensors_random(Tensors *t, uint64_t seed, attnc_error *e)
   if (pages_are_in(&t->call))
     pages_fill(t, seed);
   bool open = seqlens_leave_open(&t->call) || append_is_in(&t->call);
-  if (open && t->call.op == ATTNC_OP_FWD)
+  if (open && (t->call.op == ATTNC_OP_FWD || t->call.op == ATTNC_OP_BWD))
     seqlens_kill(t);
   if (lists_are_in(&t->call)) {
     lists_fill(t, seed);

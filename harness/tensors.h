@@ -29,6 +29,7 @@ typedef struct Tensors {
   attnc_tensor view[CALL_SLOTS]; /* what attnc_args point at */
   double scalars[CALL_SCALARS];  /* NaN: the spec's */
   void *before[CALL_SLOTS];      /* of those that are in and out, what they held; owned */
+  bool forward; /* o and the LSE, inputs of op bwd, were computed and are outputs, too */
   const char *seqlens; /* lengths of sequences as harness/seqlens.h has them; NULL: drawn */
 } Tensors;
 

@@ -348,7 +348,7 @@ judge_all(Ref *r, Arena *arena, Judge *all, attnc_error *err)
   Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
   if (!heads)
     return err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");
-  TRY(ref_each_head(r, judge_head, heads, err));
+  TRY(ref_each_head(r, false, judge_head, heads, err));
   for (int64_t i = 0; i < r->n.b * r->n.h; i++)
     if (heads[i].v.rows)
       judge_add(all, &heads[i]);
@@ -390,6 +390,8 @@ judge_op(Ref *r, const attnc_verdict *asked, Judge *all, attnc_error *err)
     return ref_merge_judge(r, all, err);
   case ATTNC_OP_DROPOUT_MASK:
     return ref_dropout_mask_judge(r, all, err);
+  case ATTNC_OP_BWD:
+    return ref_gradients_judge(r, all, err);
   default:
     if (r->spec->append)
       TRY(ref_append_judge(r, asked->before, asked->before ? asked->n_before : 0, all,

@@ -28,6 +28,8 @@ attnc_status ref_append(Ref *, double *const *outputs, uint32_t n, attnc_error *
 /* before: by slot, what k and v held; NULL: not known. */
 attnc_status ref_append_judge(Ref *, const void *const *before, size_t n, Judge *,
                               attnc_error *);
+/* gradients (ref_bwd.c) */
+attnc_status ref_gradients_judge(Ref *, Judge *, attnc_error *);
 /* states made one (ref_merge.c) */
 attnc_status ref_merge(Ref *, double *const *outputs, uint32_t n, attnc_error *);
 attnc_status ref_merge_judge(Ref *, Judge *, attnc_error *);

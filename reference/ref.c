@@ -193,7 +193,9 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
   TRY(check_tensors(r, need, err));
   if (op == ATTNC_OP_APPEND || (op == ATTNC_OP_FWD && s->append && need != REF_NOTHING))
     TRY(ref_take_append(r, err));
-  if (op != ATTNC_OP_FWD)
+  if (op == ATTNC_OP_BWD)
+    TRY(ref_take_gradients(r, err));
+  if (op != ATTNC_OP_FWD && op != ATTNC_OP_BWD)
     return ATTNC_OK;
   TRY(ref_take_sequences(r, err));
   return ref_take_tables(r, err);
@@ -239,7 +241,7 @@ take_memory(Ref *r)
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
          (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
          (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && take_slack(r) &&
-         ref_exprs_open(r) && ref_lists_open(r) && ref_dropout_open(r);
+         ref_exprs_open(r) && ref_lists_open(r) && ref_dropout_open(r) && ref_grad_open(r);
 }
 
 /* ---- one row ---- */
@@ -273,6 +275,19 @@ of_key(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
                  r->seq.k_first + r->seq.k_pad + j, d);
 }
 
+bool
+ref_rows_are_packed(const Ref *r, int slot)
+{
+  return slot == ATTNC_DQ ? ref_is_packed(r) : spec_has_tensor(r->spec, ATTNC_CU_SEQLENS_K);
+}
+
+float
+ref_of_gradient(const Ref *r, int slot, int64_t head, int64_t row, int64_t d)
+{
+  int64_t first = slot == ATTNC_DQ ? r->seq.q_first : r->seq.k_first + r->seq.k_pad;
+  return element(r, slot, ref_rows_are_packed(r, slot), r->seq.b, head, first + row, d);
+}
+
 static void
 load_key_head(Ref *r, int64_t hk)
 {
@@ -284,6 +299,12 @@ load_key_head(Ref *r, int64_t hk)
     for (int i = 0; i < dv; i++)
       r->values[j * dv + i] = of_key(r, ATTNC_V, hk, j, i);
   }
+}
+
+float
+ref_key(const Ref *r, int64_t key, int i)
+{
+  return r->keys[key / KEYS * KEYS * r->spec->head_dim + i * KEYS + key % KEYS];
 }
 
 /* q · k for the KEYS keys of a block, in both precisions. */
@@ -372,6 +393,8 @@ softmax(Ref *r, Range keys, double sink, double *l64, float *l32)
   *l64 = sink == -INFINITY ? 0 : exp(sink - m64);
   *l32 = sink == -INFINITY ? 0 : expf((float)sink - m32);
   for (int64_t j = keys.from; j < keys.to; j++) {
+    if (r->grad)
+      r->grad->s32[j] = f[j];
     s[j] = s[j] == -INFINITY ? 0 : exp(s[j] - m64);
     f[j] = f[j] == -INFINITY ? 0 : expf(f[j] - m32);
     *l64 += s[j];
@@ -425,23 +448,21 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
     r->q[i] = ref_query(r, h, q, i);
   for (int64_t j = keys.from / KEYS * KEYS; j < keys.to; j += KEYS)
     score_block(r->keys + j * d, r->q, d, r->s64 + j, r->s32 + j);
-  double l64;
-  float l32;
   scale(r, keys);
   if (r->exprs)
     ref_exprs_apply(r, keys, b, h, q);
-  double lse = softmax(r, keys, sink, &l64, &l32);
+  double lse = softmax(r, keys, sink, &r->l64, &r->l32);
   if (r->kept)
     ref_drop(r, keys, b, h, q);
   add_seen(r, keys);
   double kept = ref_dropout_factor(r);
   for (int i = 0; i < dv; i++) {
-    r->o64[i] *= l64 == 0 ? 0 : kept / l64;
-    float o = l32 == 0 ? r->o32[i] * 0 : r->o32[i] / l32 * (float)kept;
+    r->o64[i] *= r->l64 == 0 ? 0 : kept / r->l64;
+    float o = r->l32 == 0 ? r->o32[i] * 0 : r->o32[i] / r->l32 * (float)kept;
     r->o32[i] = ref_rounded(o, r->ty[ATTNC_O]);
   }
   if (r->score_error)
-    ref_row_slack(r, keys, l64);
+    ref_row_slack(r, keys, r->l64);
   r->lse_slack = in_base(r, r->lse_slack);
   r->lse32 *= (float)in_base(r, 1);
   return in_base(r, lse);
@@ -470,30 +491,40 @@ ref_row_index(const Ref *r, int64_t i)
 
 /* ---- all heads ---- */
 
-/* Query heads are taken by number; `done` counts those that were finished. */
+/* Query heads are taken by number, `at_once` of them; `done` counts those that were
+ * finished. */
 typedef struct Team {
   const Ref *base;
   RefHead *head;
   void *user;
-  int64_t next, done, units;
+  int64_t next, done, units, at_once;
 } Team;
+
+static void
+work_on(Team *team, Ref *r, int64_t first, int64_t *loaded)
+{
+  for (int64_t unit = first; unit < first + team->at_once; unit++) {
+    int64_t b = unit / r->n.h, h = unit % r->n.h;
+    int64_t hk = h / (r->n.h / r->n.hk), key_head = b * r->n.hk + hk;
+    if (key_head != *loaded) {
+      ref_enter(r, b);
+      load_key_head(r, hk);
+    }
+    *loaded = key_head;
+    team->head(r, team->user, b, h);
+  }
+}
 
 static void *
 work(void *user)
 {
   Team *team = user;
   Ref r = *team->base;
-  int64_t group = r.n.h / r.n.hk, loaded = -1, unit;
+  int64_t n = team->at_once, loaded = -1, unit;
   if (take_memory(&r))
-    while ((unit = __atomic_fetch_add(&team->next, 1, __ATOMIC_RELAXED)) < team->units) {
-      int64_t b = unit / r.n.h, h = unit % r.n.h, key_head = b * r.n.hk + h / group;
-      if (key_head != loaded) {
-        ref_enter(&r, b);
-        load_key_head(&r, h / group);
-      }
-      loaded = key_head;
-      team->head(&r, team->user, b, h);
-      __atomic_fetch_add(&team->done, 1, __ATOMIC_RELEASE);
+    while ((unit = __atomic_fetch_add(&team->next, n, __ATOMIC_RELAXED)) < team->units) {
+      work_on(team, &r, unit, &loaded);
+      __atomic_fetch_add(&team->done, n, __ATOMIC_RELEASE);
     }
   arena_free(r.arena);
   return NULL;
@@ -514,12 +545,13 @@ helpers(const Ref *r, int64_t units)
 
 /* The caller works too, so a thread that cannot be had is only time lost. */
 attnc_status
-ref_each_head(Ref *r, RefHead *head, void *user, attnc_error *err)
+ref_each_head(Ref *r, bool by_key_head, RefHead *head, void *user, attnc_error *err)
 {
   int64_t units = r->n.b * r->n.h;
   if (units == 0)
     return ATTNC_OK;
-  Team team = {.base = r, .head = head, .user = user, .units = units};
+  int64_t at_once = by_key_head ? r->n.h / r->n.hk : 1;
+  Team team = {.base = r, .head = head, .user = user, .units = units, .at_once = at_once};
   pthread_t threads[MAX_THREADS];
   int n = helpers(r, units), started = 0;
   while (started < n && pthread_create(&threads[started], NULL, work, &team) == 0)
@@ -575,8 +607,11 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
       return err_set(err, ATTNC_ERR_USAGE, "reference: no row %lld", (long long)rows[i]);
   r.rows = rows;
   r.n_rows = rows ? (int64_t)n_rows : r.n_rows;
-  if (op == ATTNC_OP_APPEND && rows)
-    return err_set(err, ATTNC_ERR_USAGE, "reference: op append has no rows of queries");
+  if ((op == ATTNC_OP_APPEND || op == ATTNC_OP_BWD) && rows)
+    return err_set(err, ATTNC_ERR_USAGE, "reference: op %s has no rows of queries",
+                   op_words[op]);
+  if (op == ATTNC_OP_BWD)
+    return ref_gradients(&r, outputs, n_outputs, err);
   if (op == ATTNC_OP_APPEND)
     return ref_append(&r, outputs, n_outputs, err);
   if (op == ATTNC_OP_MERGE)
@@ -585,5 +620,5 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
     return ref_dropout_mask(&r, outputs, n_outputs, err);
   r.fresh = spec->append;
   Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
-  return ref_each_head(&r, write_head, &to, err);
+  return ref_each_head(&r, false, write_head, &to, err);
 }

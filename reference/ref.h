@@ -58,6 +58,9 @@ typedef struct Ref {
   struct RefExprs *exprs; /* NULL: nothing is asked of each key */
   struct RefLists *lists; /* NULL: the call lists no blocks */
   int64_t n_seen;         /* keys of the row */
+  double l64;             /* sums of its weights, … */
+  float l32;
+  struct RefGrad *grad; /* what gradients need of a row besides; NULL: nobody asks */
   /* What score_mod may be off by; NULL: there is none, or nobody asks. */
   double *score_error;        /* by key */
   double *o_slack, lse_slack; /* of the row: what that is worth */
@@ -76,9 +79,10 @@ typedef enum RefNeed {
 } RefNeed;
 attnc_status ref_open(Ref *, const Spec *, int op, const attnc_args *, RefNeed,
                       attnc_error *);
-/* Calls `head` once for every query head, from several threads, then returns. */
+/* Calls `head` once for every query head, from several threads, then returns.  Those of a
+ * key head follow each other in one thread where `by_key_head` says so. */
 typedef void RefHead(Ref *, void *user, int64_t b, int64_t h);
-attnc_status ref_each_head(Ref *, RefHead *, void *user, attnc_error *);
+attnc_status ref_each_head(Ref *, bool by_key_head, RefHead *, void *user, attnc_error *);
 
 /* The query of the i-th row of q, -1: it is none of the sequence. */
 int64_t ref_row_index(const Ref *, int64_t i);
@@ -97,8 +101,14 @@ ref_value(const Ref *r, int64_t key, int i)
 {
   return r->values[key * r->spec->head_dim_v + i];
 }
+/* K of it, element i. */
+float ref_key(const Ref *, int64_t key, int i);
 /* An element of q, o or lse of the sequence in hand. */
 float ref_of_query(const Ref *, int slot, int64_t h, int64_t q, int64_t d);
+/* An element of dq, dk or dv of it, of the sequence's row. */
+float ref_of_gradient(const Ref *, int slot, int64_t head, int64_t row, int64_t d);
+/* Has a gradient one axis for the rows of all sequences? */
+bool ref_rows_are_packed(const Ref *, int slot);
 
 /* The distance of neighbouring numbers of the type at x. */
 double ref_ulp(double x, Dtype);
@@ -147,6 +157,38 @@ bool ref_is_hidden(const Ref *, int64_t key);
 bool ref_sees(Ref *, int64_t b, int64_t h, int64_t q, int64_t k);
 bool ref_table_is_empty(const Ref *, int table);
 float ref_element(const void *data, int64_t i, Dtype);
+
+/* ---- gradients (ref_bwd.c, ref_slope.c) ---- */
+
+/* What gradients need of a row besides, by key: scores as fp32, and how much a scaled
+ * score's change changes what score_mod makes of it.  Filled by ref_row. */
+typedef struct RefGrad {
+  float *s32;
+  double *slope64;
+  float *slope32;
+  struct RefSums *sums;
+} RefGrad;
+/* Refuses specs that have no gradients. */
+attnc_status ref_take_gradients(Ref *, attnc_error *);
+/* Of a thread, in its arena; false: no memory. */
+bool ref_grad_open(Ref *);
+/* The derivative of the list's last value by `score`, where the values are known; slopes:
+ * room for one of each. */
+double ref_slope(const ExprList *, const ExprValue *values, double *slopes);
+
+/* A matrix in both precisions; `plain` is rounded to the type of the output. */
+typedef struct RefPair {
+  double *wide;
+  float *plain;
+  int cols;
+  bool *seen;  /* by row: it has a pair */
+  bool broken; /* what a pair of the key head reads is no finite number */
+} RefPair;
+/* Calls `given` with dq of each head and dk and dv of each key head, rows of the sequence,
+ * from several threads. */
+typedef void RefGiven(Ref *, void *user, int slot, int64_t b, int64_t head, int64_t rows,
+                      const RefPair *);
+attnc_status ref_gradients(Ref *, double *const *outputs, uint32_t n, attnc_error *);
 
 /* ---- lists of blocks (ref_lists.c) ---- */
 

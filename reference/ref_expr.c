@@ -8,7 +8,8 @@
 
 typedef struct RefExprs {
   ExprValue *values; /* room for every list, … */
-  double *errors;    /* … and for their errors */
+  double *errors;    /* … for their errors, … */
+  double *slopes;    /* … and for their slopes */
   bool *hidden;      /* by key */
   ExprInput in;
 } RefExprs;
@@ -108,7 +109,8 @@ ref_exprs_open(Ref *r)
   RefExprs *x = r->exprs = NEW(a, RefExprs);
   if (!x || !(x->hidden = ref_room(a, r->n.sk, 1, sizeof(bool))) ||
       !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))) ||
-      !(x->errors = ref_room(a, s->graph->nodes.n, 1, sizeof(double))))
+      !(x->errors = ref_room(a, s->graph->nodes.n, 1, sizeof(double))) ||
+      !(x->slopes = ref_room(a, s->graph->nodes.n, 1, sizeof(double))))
     return false;
   x->in = (ExprInput){
       .scalars = r->numbers, .tables = r->tables, .element = element, .user = s};
@@ -122,17 +124,23 @@ value_of(RefExprs *x, const ExprList *list)
   return x->values[list->n - 1];
 }
 
-/* error: what the result may be off by; NULL: nobody asks. */
+/* error: what the result may be off by; slope: its derivative by the score; NULL: nobody
+ * asks. */
 static double
-changed(const Ref *r, RefExprs *x, double score, ExprWidth width, double *error)
+changed(const Ref *r, RefExprs *x, double score, ExprWidth width, double *error,
+        double *slope)
 {
   x->in.width = width;
   x->in.score = score;
+  if (slope)
+    *slope = 1;
   for (int i = 0; i < r->spec->score_mod.n; i++) {
     const ExprList *list = &r->spec->score_mod.lists[i];
     x->in.score = value_of(x, list).f;
     if (error)
       *error = ref_score_error(r, list, x->values, *error, x->errors);
+    if (slope && *slope != 0)
+      *slope *= ref_slope(list, x->values, x->slopes);
   }
   return x->in.score;
 }
@@ -142,9 +150,21 @@ static double
 changed_wide(const Ref *r, RefExprs *x, int64_t key)
 {
   double *error = r->score_error ? &r->score_error[key] : NULL;
+  double *slope = r->grad ? &r->grad->slope64[key] : NULL;
   if (error)
     *error = ref_scaled_error(r->s64[key]);
-  return changed(r, x, r->s64[key], EXPR_WIDE, error);
+  return changed(r, x, r->s64[key], EXPR_WIDE, error, slope);
+}
+
+/* Plainly. */
+static float
+changed_narrow(const Ref *r, RefExprs *x, int64_t key)
+{
+  double slope = 1, *wanted = r->grad ? &slope : NULL;
+  double s = changed(r, x, (double)r->s32[key], EXPR_NARROW, NULL, wanted);
+  if (r->grad)
+    r->grad->slope32[key] = (float)slope;
+  return (float)s;
 }
 
 static void
@@ -185,8 +205,7 @@ ref_exprs_apply(Ref *r, Range keys, int64_t b, int64_t h, int64_t q)
     x->hidden[j] = !seen(r, x, band, j);
     r->n_seen -= x->hidden[j];
     r->s64[j] = x->hidden[j] ? (double)-INFINITY : changed_wide(r, x, j);
-    r->s32[j] = x->hidden[j] ? -INFINITY
-                             : (float)changed(r, x, (double)r->s32[j], EXPR_NARROW, NULL);
+    r->s32[j] = x->hidden[j] ? -INFINITY : changed_narrow(r, x, j);
   }
 }
 

@@ -175,13 +175,20 @@ access_in(const Spec *s, int slot, int op)
   return cache && s->append ? ACCESS_INOUT : new && !s->append ? ACCESS_NONE : access;
 }
 
+/* A backward pass has the LSE, whether or not the forward pass of others writes it. */
+static bool
+is_in_call(const Spec *s, int slot, int op)
+{
+  return spec_has_tensor(s, slot) || (slot == ATTNC_LSE && op == ATTNC_OP_BWD);
+}
+
 static void
 add_tensor(const Spec *s, int slot, Signature *to)
 {
   const SpecTable *table = table_in(s, slot);
   const TensorInfo *info = &tensor_info[slot];
   Access access = access_in(s, slot, to->op);
-  if (access == ACCESS_NONE || !spec_has_tensor(s, slot))
+  if (access == ACCESS_NONE || !is_in_call(s, slot, to->op))
     return;
   if (table) {
     add_table(table, info->align, to);

@@ -187,6 +187,8 @@ struct attnc_spec {
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
   unsigned page_table; /* PageTable */
+  unsigned grad;       /* bits as those of seqlens */
+  bool deterministic;
   bool append;
   SpecRope rope;
   unsigned o_parts;                /* fp32, fp16, bf16 */

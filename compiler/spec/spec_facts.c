@@ -128,8 +128,9 @@ spec_has_tensor(const Spec *s, int slot)
   if (!f || f->type != FT_TENSORS)
     return !f || spec_has(s, f->key);
   unsigned listed = *(const unsigned *)spec_member(s, f).at;
+  const char *name = tensor_info[slot].name + str_eq(f->key, "grad"); /* dlse: of lse */
   for (unsigned i = 0; listed >> i; i++)
-    if (listed >> i & 1u && is_word(f, i, tensor_info[slot].name))
+    if (listed >> i & 1u && is_word(f, i, name))
       return true;
   return false;
 }

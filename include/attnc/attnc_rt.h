@@ -90,7 +90,8 @@ typedef struct attnc_error {
   X(APPEND, "append", "new keys and values written into the cache that k and v are")       \
   X(MERGE, "merge", "states of attention over parts of the keys made one, by their LSEs")  \
   X(DROPOUT_MASK, "dropout_mask",                                                          \
-    "which weights `dropout` keeps, by rng_state and dropout_p")
+    "which weights `dropout` keeps, by rng_state and dropout_p")                           \
+  X(BWD, "bwd", "the backward pass: gradients of q, k, v, given that of o")
 enum {
 #define X(id, name, what) ATTNC_OP_##id,
   ATTNC_OP_TABLE(X)
@@ -137,35 +138,39 @@ enum {
  * theirs are bc instead of b.  With page_table k and v are pages: b is pages and sk is
  * page_size, and it is the tables that cache_batch_idx gives bc rows.  None of that is of
  * `keep`, which is of positions.  Op fwd has new keys
- * where the spec's `append` says so; k and v are outputs, too, then. */
+ * where the spec's `append` says so; k and v are outputs, too, then.  Op bwd has the LSE
+ * whatever `return_lse` says, and dlse where `grad` lists the LSE. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
-  X(Q, "q", "fwd:in", "", "b h sq d", STRIDED, "", 16)                                     \
-  X(K, "k", "fwd:in append:inout", "", "b hk sk d", STRIDED, "", 16)                       \
-  X(V, "v", "fwd:in append:inout", "", "b hk sk dv", STRIDED, "", 16)                      \
-  X(O, "o", "fwd:out merge:out", "", "b h sq dv", STRIDED, "", 16)                         \
-  X(LSE, "lse", "fwd:out merge:out", "fp32", "b h sq", CONTIGUOUS, "return_lse", 16)       \
-  X(ALIBI_SLOPES, "alibi_slopes", "fwd:in", "fp32", "field", STRIDED, "alibi_slopes", 4)   \
-  X(BIAS, "bias", "fwd:in", "field", "field", STRIDED, "bias", 16)                         \
-  X(PREFIX_LEN, "prefix_len", "fwd:in", "i32", "b", STRIDED, "prefix_len", 4)              \
-  X(SINK, "sink", "fwd:in", "field", "h", STRIDED, "sink", 1)                              \
-  X(CU_SEQLENS_Q, "cu_seqlens_q", "fwd:in", "i32", "b+1", STRIDED, "seqlens", 4)           \
-  X(CU_SEQLENS_K, "cu_seqlens_k", "fwd:in", "i32", "b+1", STRIDED, "seqlens", 4)           \
-  X(SEQUSED_Q, "seqused_q", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
-  X(SEQUSED_K, "seqused_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
-  X(LEFTPAD_K, "leftpad_k", "fwd:in", "i32", "b", STRIDED, "seqlens", 4)                   \
-  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in append:in", "i32", "b", STRIDED,           \
+  X(Q, "q", "fwd:in bwd:in", "", "b h sq d", STRIDED, "", 16)                              \
+  X(K, "k", "fwd:in append:inout bwd:in", "", "b hk sk d", STRIDED, "", 16)                \
+  X(V, "v", "fwd:in append:inout bwd:in", "", "b hk sk dv", STRIDED, "", 16)               \
+  X(O, "o", "fwd:out merge:out bwd:in", "", "b h sq dv", STRIDED, "", 16)                  \
+  X(LSE, "lse", "fwd:out merge:out bwd:in", "fp32", "b h sq", CONTIGUOUS, "return_lse",    \
+    16)                                                                                    \
+  X(ALIBI_SLOPES, "alibi_slopes", "fwd:in bwd:in", "fp32", "field", STRIDED,               \
+    "alibi_slopes", 4)                                                                     \
+  X(BIAS, "bias", "fwd:in bwd:in", "field", "field", STRIDED, "bias", 16)                  \
+  X(PREFIX_LEN, "prefix_len", "fwd:in bwd:in", "i32", "b", STRIDED, "prefix_len", 4)       \
+  X(SINK, "sink", "fwd:in bwd:in", "field", "h", STRIDED, "sink", 1)                       \
+  X(CU_SEQLENS_Q, "cu_seqlens_q", "fwd:in bwd:in", "i32", "b+1", STRIDED, "seqlens", 4)    \
+  X(CU_SEQLENS_K, "cu_seqlens_k", "fwd:in bwd:in", "i32", "b+1", STRIDED, "seqlens", 4)    \
+  X(SEQUSED_Q, "seqused_q", "fwd:in bwd:in", "i32", "b", STRIDED, "seqlens", 4)            \
+  X(SEQUSED_K, "seqused_k", "fwd:in bwd:in", "i32", "b", STRIDED, "seqlens", 4)            \
+  X(LEFTPAD_K, "leftpad_k", "fwd:in bwd:in", "i32", "b", STRIDED, "seqlens", 4)            \
+  X(CACHE_BATCH_IDX, "cache_batch_idx", "fwd:in append:in bwd:in", "i32", "b", STRIDED,    \
     "seqlens", 4)                                                                          \
-  X(MASK_BITS, "mask_bits", "fwd:in", "u32", "field", STRIDED, "mask_bits", 4)             \
-  X(PAGE_TABLE, "page_table", "fwd:in append:in", "i32", "b max_pages", STRIDED,           \
+  X(MASK_BITS, "mask_bits", "fwd:in bwd:in", "u32", "field", STRIDED, "mask_bits", 4)      \
+  X(PAGE_TABLE, "page_table", "fwd:in append:in bwd:in", "i32", "b max_pages", STRIDED,    \
     "page_table", 4)                                                                       \
-  X(PAGE_TABLE_V, "page_table_v", "fwd:in append:in", "i32", "b max_pages", STRIDED,       \
-    "page_table:kv", 4)                                                                    \
-  X(KV_NUM_BLOCKS, "kv_num_blocks", "fwd:in", "i32", "field", STRIDED, "block_list", 4)    \
-  X(KV_INDICES, "kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list", 4)          \
-  X(FULL_KV_NUM_BLOCKS, "full_kv_num_blocks", "fwd:in", "i32", "field", STRIDED,           \
+  X(PAGE_TABLE_V, "page_table_v", "fwd:in append:in bwd:in", "i32", "b max_pages",         \
+    STRIDED, "page_table:kv", 4)                                                           \
+  X(KV_NUM_BLOCKS, "kv_num_blocks", "fwd:in bwd:in", "i32", "field", STRIDED,              \
     "block_list", 4)                                                                       \
-  X(FULL_KV_INDICES, "full_kv_indices", "fwd:in", "i32", "field", STRIDED, "block_list",   \
-    4)                                                                                     \
+  X(KV_INDICES, "kv_indices", "fwd:in bwd:in", "i32", "field", STRIDED, "block_list", 4)   \
+  X(FULL_KV_NUM_BLOCKS, "full_kv_num_blocks", "fwd:in bwd:in", "i32", "field", STRIDED,    \
+    "block_list", 4)                                                                       \
+  X(FULL_KV_INDICES, "full_kv_indices", "fwd:in bwd:in", "i32", "field", STRIDED,          \
+    "block_list", 4)                                                                       \
   X(K_NEW, "k_new", "fwd:in append:in", "as k", "b hk s_new d", STRIDED, "", 16)           \
   X(V_NEW, "v_new", "fwd:in append:in", "as v", "b hk s_new dv", STRIDED, "", 16)          \
   X(APPEND_AT, "append_at", "fwd:in append:in", "i32", "b", STRIDED, "", 4)                \
@@ -178,9 +183,14 @@ enum {
   X(ROTARY_AT, "rotary_at", "fwd:in append:in", "i32", "b", STRIDED, "seqlens", 4)         \
   X(O_PARTS, "o_parts", "merge:in", "field", "parts b h sq dv", STRIDED, "", 16)           \
   X(LSE_PARTS, "lse_parts", "merge:in", "fp32", "parts b h sq", STRIDED, "", 4)            \
-  X(RNG_STATE, "rng_state", "fwd:in dropout_mask:in", "u64", "2", CONTIGUOUS, "dropout",   \
-    8)                                                                                     \
-  X(KEEP, "keep", "dropout_mask:out", "u8", "b h sq sk", CONTIGUOUS, "dropout", 1)
+  X(RNG_STATE, "rng_state", "fwd:in bwd:in dropout_mask:in", "u64", "2", CONTIGUOUS,       \
+    "dropout", 8)                                                                          \
+  X(KEEP, "keep", "dropout_mask:out", "u8", "b h sq sk", CONTIGUOUS, "dropout", 1)         \
+  X(DO, "do", "bwd:in", "as o", "b h sq dv", STRIDED, "", 16)                              \
+  X(DLSE, "dlse", "bwd:in", "fp32", "b h sq", CONTIGUOUS, "grad", 16)                      \
+  X(DQ, "dq", "bwd:out", "as q", "b h sq d", STRIDED, "", 16)                              \
+  X(DK, "dk", "bwd:out", "as k", "b hk sk d", STRIDED, "", 16)                             \
+  X(DV, "dv", "bwd:out", "as v", "b hk sk dv", STRIDED, "", 16)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)
@@ -193,9 +203,9 @@ enum {
  * finite, above zero and normal as fp32; ANY: finite; SHARE: from 0 to below 1, as fp32).
  * A scalar that the spec's `specialize` names is a constant of the kernel. */
 #define ATTNC_SCALAR_TABLE(X)                                                              \
-  X(SOFTMAX_SCALE, "softmax_scale", "fwd", softmax_scale, POSITIVE)                        \
-  X(SOFTCAP, "softcap", "fwd", softcap, POSITIVE)                                          \
-  X(DROPOUT_P, "dropout_p", "fwd dropout_mask", dropout, SHARE)
+  X(SOFTMAX_SCALE, "softmax_scale", "fwd bwd", softmax_scale, POSITIVE)                    \
+  X(SOFTCAP, "softcap", "fwd bwd", softcap, POSITIVE)                                      \
+  X(DROPOUT_P, "dropout_p", "fwd bwd dropout_mask", dropout, SHARE)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_SCALAR_TABLE(X)

@@ -111,8 +111,8 @@ class Context(Shared):
         CUstream that the plan is for, as an integer: while it is being captured, a plan that
         is not loaded is NotPreparedError, and nothing is compiled.  mean_lengths: queries and
         keys of a sequence in the mean, where sequences have lengths of their own; None: as
-        total_q and total_k say, else a quarter of the longest's is assumed.  op: "fwd", "append" or
-        "merge", what of the spec is computed.
+        total_q and total_k say, else a quarter of the longest's is assumed.  op: "fwd", "bwd", "append"
+        or "merge", what of the spec is computed.
         """
         spec, lib = load_spec(spec), _lib.library()
         handle, error = C.c_void_p(), _lib.Error()

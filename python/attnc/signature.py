@@ -6,7 +6,7 @@ from . import _lib, errors
 from .arrays import BYTES
 from .sizes import Sizes, whole
 
-OPS = ("fwd", "append", "merge", "dropout_mask")  # ATTNC_OP_FWD …
+OPS = ("fwd", "append", "merge", "dropout_mask", "bwd")  # ATTNC_OP_FWD …
 FORWARD = 0
 CHOSEN = ("num_splits", "max_items")  # sizes that are nobody's axis, and 0 where they are not given
 

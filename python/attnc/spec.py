@@ -79,7 +79,7 @@ class Spec:
         self.signature = self.signature_of("fwd")
 
     def signature_of(self, op: str) -> Signature:
-        """The tensors and numbers of a call: "fwd", "append" or "merge"."""
+        """The tensors and numbers of a call: "fwd", "bwd", "append" or "merge"."""
         if op not in self._signatures:
             said = _lib.library().attnc_spec_signature(self._handle, op_of(op))
             self._signatures[op] = Signature(_lib.decode(said))

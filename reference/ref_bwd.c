@@ -1,0 +1,344 @@
+/* Gradients of the reference: of q, k and v, given that of o (and of the LSE).
+ *
+ * With p the weights of a row, o its output and D = Σ do · o − dlse (in nats):
+ *   dv += pᵀ do,   ds = p (do · v − D) slope,   dq += scale ds k,   dk += scale dsᵀ q,
+ * where `slope` says how much score_mod makes of a change of the scaled score (Dao et al.,
+ * FlashAttention, 2022, appendix B.4; an LSE's derivative by a score is its weight).
+ * With dropout `do · v` and p in dv are 0, or divided by what is kept.
+ * In fp64 o and the weights are the reference's own, not the call's.  Plainly: P by the
+ * plain computation's LSE, S, P, dP and all sums in fp32, P and dS rounded to the type of
+ * what they multiply, o and the results to that of theirs. */
+#include "reference/judge.h"
+
+#include "base/err.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Of the head in hand dq, [sq][d]; of its key head dk, [sk][d], and dv, [sk][dv]. */
+typedef struct RefSums {
+  RefPair dq, dk, dv;
+  double *dp64;
+  float *dp32, *dout, *key; /* by key; of the row; of a key */
+  bool broken;              /* of the key head: what some pair reads is no finite number */
+} RefSums;
+
+attnc_status
+ref_take_gradients(Ref *r, attnc_error *err)
+{
+  const Spec *s = r->spec;
+  const char *what = s->page_table                               ? "page_table"
+                     : spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX) ? "cache_batch_idx"
+                     : s->append                                 ? "append"
+                     : s->rope.dim                               ? "rope"
+                                                                 : NULL;
+  return what ? err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: no gradients with %s", what)
+              : ATTNC_OK;
+}
+
+static bool
+take_pair(Ref *r, RefPair *to, int64_t rows, int cols)
+{
+  to->cols = cols;
+  return (to->wide = ref_room(r->arena, rows, cols, sizeof *to->wide)) &&
+         (to->plain = ref_room(r->arena, rows, cols, sizeof *to->plain)) &&
+         (to->seen = ref_room(r->arena, rows, 1, sizeof *to->seen));
+}
+
+static bool
+take_sums(Ref *r, RefSums *s)
+{
+  int d = r->spec->head_dim, dv = r->spec->head_dim_v;
+  Arena *a = r->arena;
+  return (s->dp64 = ref_room(a, r->n.sk, 1, sizeof *s->dp64)) &&
+         (s->dp32 = ref_room(a, r->n.sk, 1, sizeof *s->dp32)) &&
+         (s->dout = ref_room(a, dv, 1, sizeof *s->dout)) &&
+         (s->key = ref_room(a, d, 1, sizeof *s->key)) && take_pair(r, &s->dq, r->n.sq, d) &&
+         take_pair(r, &s->dk, r->n.sk, d) && take_pair(r, &s->dv, r->n.sk, dv);
+}
+
+/* Without a score_mod nothing else sets the slopes. */
+static bool
+take_slopes(const Ref *r, RefGrad *g)
+{
+  int64_t n = r->n.sk;
+  if (!(g->s32 = ref_room(r->arena, n, 1, sizeof *g->s32)) ||
+      !(g->slope64 = ref_room(r->arena, n, 1, sizeof *g->slope64)) ||
+      !(g->slope32 = ref_room(r->arena, n, 1, sizeof *g->slope32)))
+    return false;
+  for (int64_t j = 0; j < n; j++)
+    g->slope64[j] = g->slope32[j] = 1;
+  return true;
+}
+
+bool
+ref_grad_open(Ref *r)
+{
+  if (r->call->op != ATTNC_OP_BWD)
+    return true;
+  RefGrad *g = NEW(r->arena, RefGrad);
+  g->sums = NEW(r->arena, RefSums);
+  r->grad = g;
+  return take_slopes(r, g) && take_sums(r, g->sums);
+}
+
+static void
+clear(RefPair *p, int64_t rows)
+{
+  memset(p->wide, 0, (size_t)rows * (size_t)p->cols * sizeof *p->wide);
+  memset(p->plain, 0, (size_t)rows * (size_t)p->cols * sizeof *p->plain);
+  memset(p->seen, 0, (size_t)rows * sizeof *p->seen);
+}
+
+/* A row of a sum grows by a weight of what it is a sum of. */
+static void
+add_row(RefPair *p, int64_t row, double wide, float plain, const float *by)
+{
+  double *to = p->wide + row * p->cols;
+  float *to32 = p->plain + row * p->cols;
+  for (int i = 0; i < p->cols; i++) {
+    to[i] += wide * by[i];
+    to32[i] += plain * by[i];
+  }
+}
+
+/* do · v of a key. */
+static void
+product_with_v(const Ref *r, int64_t j)
+{
+  RefSums *s = r->grad->sums;
+  s->dp64[j] = 0;
+  s->dp32[j] = 0;
+  for (int i = 0; i < r->spec->head_dim_v; i++) {
+    s->dp64[j] += (double)s->dout[i] * ref_value(r, j, i);
+    s->dp32[j] += s->dout[i] * ref_value(r, j, i);
+  }
+}
+
+static double
+nats(const Ref *r)
+{
+  return r->spec->lse_base == LSE_BASE_2 ? 1.4426950408889634 : 1;
+}
+
+/* What of the scores' gradient does not depend on the key. */
+typedef struct RowSum {
+  double wide;
+  float plain, lse; /* lse: plain, a natural logarithm */
+} RowSum;
+
+static RowSum
+row_sum(const Ref *r, int64_t h, int64_t q)
+{
+  const RefSums *s = r->grad->sums;
+  bool has = r->t[ATTNC_DLSE].data && spec_has_tensor(r->spec, ATTNC_DLSE);
+  float dlse = has ? ref_of_query(r, ATTNC_DLSE, h, q, 0) : 0;
+  RowSum x = {.wide = -dlse * nats(r), .plain = -dlse * (float)nats(r)};
+  x.lse = r->lse32 / (float)nats(r);
+  for (int i = 0; i < r->spec->head_dim_v; i++) {
+    x.wide += s->dout[i] * r->o64[i];
+    x.plain += s->dout[i] * r->o32[i];
+  }
+  return x;
+}
+
+/* One key's part of all three, of a row whose weights are there. */
+static void
+add_key(Ref *r, int64_t q, int64_t j, const RowSum *sum)
+{
+  const RefGrad *g = r->grad;
+  RefSums *s = g->sums;
+  double scale = r->scalar[ATTNC_SOFTMAX_SCALE];
+  double p64 = r->l64 == 0 ? 0 : r->s64[j] / r->l64;
+  float p32 = g->s32[j] == -INFINITY ? 0 : expf(g->s32[j] - sum->lse);
+  s->dq.seen[q] = s->dk.seen[j] = s->dv.seen[j] = true;
+  if (p64 == 0 && p32 == 0)
+    return;
+  double kept = ref_kept(r, j);
+  double dp64 = kept == 0 ? 0 : kept * s->dp64[j];
+  float dp32 = kept == 0 ? 0 : (float)kept * s->dp32[j];
+  double ds64 = p64 * (dp64 - sum->wide) * g->slope64[j];
+  float ds32 = p32 * (dp32 - sum->plain) * g->slope32[j];
+  ds32 = ref_rounded(ds32, r->ty[ATTNC_K]);
+  for (int i = 0; i < r->spec->head_dim; i++)
+    s->key[i] = ref_key(r, j, i);
+  s->broken = s->broken || !isfinite(ds64) || !isfinite(p64);
+  if (kept != 0)
+    add_row(&s->dv, j, p64 * kept, ref_rounded(p32, r->ty[ATTNC_DO]) * (float)kept,
+            s->dout);
+  add_row(&s->dk, j, ds64 * scale, ds32, r->q);
+  add_row(&s->dq, q, ds64 * scale, ds32, s->key);
+}
+
+static void
+add_query(Ref *r, int64_t b, int64_t h, int64_t q)
+{
+  RefSums *s = r->grad->sums;
+  ref_row(r, b, h, q);
+  if (!r->n_seen)
+    return;
+  Range keys = ref_visible(r, q);
+  for (int i = 0; i < r->spec->head_dim_v; i++)
+    s->dout[i] = ref_of_query(r, ATTNC_DO, h, q, i);
+  RowSum sum = row_sum(r, h, q);
+  for (int64_t j = keys.from; j < keys.to; j++)
+    if (!ref_is_hidden(r, j)) {
+      product_with_v(r, j);
+      add_key(r, q, j, &sum);
+    }
+}
+
+/* ---- heads ---- */
+
+typedef struct Grads {
+  RefGiven *given;
+  void *user;
+} Grads;
+
+/* Plain sums become what is written. */
+static void
+finish(RefPair *p, int64_t rows, float scale, Dtype ty)
+{
+  for (int64_t i = 0; i < rows * p->cols; i++)
+    p->plain[i] = ref_rounded(p->plain[i] * scale, ty);
+}
+
+static void
+give(Ref *r, const Grads *to, int slot, int64_t b, int64_t head)
+{
+  RefSums *s = r->grad->sums;
+  RefPair *p = slot == ATTNC_DQ ? &s->dq : slot == ATTNC_DK ? &s->dk : &s->dv;
+  int64_t rows = slot == ATTNC_DQ ? r->seq.sq : r->seq.sk;
+  float scale = slot == ATTNC_DV ? 1 : (float)r->scalar[ATTNC_SOFTMAX_SCALE];
+  p->broken = s->broken;
+  finish(p, rows, scale, r->ty[slot]);
+  to->given(r, to->user, slot, b, head, rows, p);
+}
+
+static void
+gradients_of_head(Ref *r, void *user, int64_t b, int64_t h)
+{
+  const Grads *to = user;
+  RefSums *s = r->grad->sums;
+  int64_t group = r->n.h / r->n.hk;
+  if (h % group == 0) {
+    clear(&s->dk, r->seq.sk);
+    clear(&s->dv, r->seq.sk);
+    s->broken = false;
+  }
+  clear(&s->dq, r->seq.sq);
+  for (int64_t q = 0; q < r->seq.sq; q++)
+    add_query(r, b, h, q);
+  give(r, to, ATTNC_DQ, b, h);
+  if ((h + 1) % group == 0) {
+    give(r, to, ATTNC_DK, b, h / group);
+    give(r, to, ATTNC_DV, b, h / group);
+  }
+}
+
+static attnc_status
+gradients(Ref *r, RefGiven *given, void *user, attnc_error *err)
+{
+  Grads to = {given, user};
+  return ref_each_head(r, true, gradients_of_head, &to, err);
+}
+
+/* ---- the reference ---- */
+
+/* Row `row` of a head of an output, among packed or padded rows of all. */
+static int64_t
+row_number(const Ref *r, int slot, int64_t b, int64_t head, int64_t row)
+{
+  bool q = slot == ATTNC_DQ, packed = ref_rows_are_packed(r, slot);
+  int64_t heads = q ? r->n.h : r->n.hk, first = q ? r->seq.q_first : r->seq.k_first;
+  int64_t pad = q ? 0 : r->seq.k_pad;
+  int64_t rows = q ? (packed ? r->n.total_q : r->n.sq) : packed ? r->n.total_k : r->n.sk;
+  return ((packed ? 0 : b) * heads + head) * rows + first + pad + row;
+}
+
+static void
+write_rows(Ref *r, void *user, int slot, int64_t b, int64_t head, int64_t rows,
+           const RefPair *p)
+{
+  double *const *outputs = user;
+  size_t bytes = (size_t)p->cols * sizeof(double);
+  for (int64_t i = 0; outputs[slot] && i < rows; i++)
+    memcpy(outputs[slot] + row_number(r, slot, b, head, i) * p->cols, p->wide + i * p->cols,
+           bytes);
+}
+
+attnc_status
+ref_gradients(Ref *r, double *const *outputs, uint32_t n, attnc_error *err)
+{
+  double *all[ATTNC_SLOT_COUNT] = {NULL};
+  for (uint32_t i = 0; outputs && i < n && i < ATTNC_SLOT_COUNT; i++)
+    all[i] = outputs[i];
+  return gradients(r, write_rows, all, err);
+}
+
+/* ---- the contract ---- */
+
+/* An output type that cannot hold the result holds infinity. */
+static bool
+is_excused(const RefPair *p, int64_t at, double got, Dtype ty)
+{
+  double want = p->wide[at], most = (double)ref_rounded((float)want, ty);
+  bool over = isinf(got) && isfinite(want) && isinf(most) && (got > 0) == (want > 0);
+  bool none = !isfinite(want) && !isnan(want) && !isfinite(got);
+  bool own = isfinite(want) && !isfinite(got) && (p->broken || !isfinite(p->plain[at]));
+  return over || none || own;
+}
+
+static double
+plain_error(const RefPair *p, int64_t n)
+{
+  double most = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double e = judge_distance((double)p->plain[i], p->wide[i]);
+    most = isfinite(e) && e > most ? e : most;
+  }
+  return most;
+}
+
+static Judge
+judge_row(const Ref *r, int slot, int64_t head, int64_t row, const RefPair *p, double plain)
+{
+  Judge one = {.v = {.rows = 1, .slot = slot, .q = row}};
+  for (int i = 0; i < p->cols; i++) {
+    int64_t at = row * p->cols + i;
+    double want = p->wide[at], got = ref_of_gradient(r, slot, head, row, i);
+    double error = is_excused(p, at, got, r->ty[slot]) ? 0 : judge_distance(got, want);
+    double bound = p->seen[row] ? 2 * plain + ref_ulp(want, r->ty[slot]) : 0;
+    judge_output(&one, slot, error, bound);
+  }
+  return one;
+}
+
+static void
+judge_rows(Ref *r, void *user, int slot, int64_t b, int64_t head, int64_t rows,
+           const RefPair *p)
+{
+  bool q = slot == ATTNC_DQ;
+  Judge *judge = (Judge *)user + b * r->n.h + (q ? head : head * (r->n.h / r->n.hk));
+  double plain = plain_error(p, rows * p->cols);
+  for (int64_t i = 0; i < rows; i++) {
+    Judge one = judge_row(r, slot, head, i, p, plain);
+    one.v.b = b;
+    one.v.h = head;
+    judge_add(judge, &one);
+  }
+}
+
+attnc_status
+ref_gradients_judge(Ref *r, Judge *all, attnc_error *err)
+{
+  Arena *arena = arena_new(0);
+  Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
+  attnc_status status = heads ? gradients(r, judge_rows, heads, err)
+                              : err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");
+  for (int64_t i = 0; status == ATTNC_OK && i < r->n.b * r->n.h; i++)
+    if (heads[i].v.rows)
+      judge_add(all, &heads[i]);
+  arena_free(arena);
+  return status;
+}

@@ -1,0 +1,287 @@
+/* ref_bwd: gradients of q, k and v, in fp32 registers and two launches: of k and v by one
+ * warp a key, which goes through all queries that may see it; of q a row a warp, a key at a
+ * time.  Slow and always applicable, as ref_fwd is.  Each element is the sum of one thread,
+ * in one order: the same bits in every call.
+ *
+ * With p = exp(score − lse), D = Σ do · o − dlse and `slope` the score's derivative by the
+ * scaled product: dv = Σ p do, ds = p (do · v − D) slope, dq = scale Σ ds k and
+ * dk = scale Σ ds q (Dao et al., FlashAttention, 2022, appendix B.4). */
+#include "templates/cost.h"
+#include "templates/fwd.h"
+#include "templates/partition.h"
+#include "templates/row_blocks.h"
+
+#include <float.h>
+
+static const double LOG2E = 1.4426950408889634;
+
+extern const Template ref_bwd;
+
+static bool
+applicable(const Case *c, Why *why)
+{
+  const Spec *s = c->spec;
+  const Rule rules[] = {
+      {!spec_has_lists(s), "gradients of block_list are not computed", REASON_FIELD},
+      {!spec_has_tensor(s, ATTNC_PAGE_TABLE),
+       "k and v in pages have no gradients: page_table", REASON_FIELD},
+      {!spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX),
+       "k and v that sequences share have no gradients: cache_batch_idx", REASON_FIELD},
+      {!s->append, "a cache that is written has no gradients: append", REASON_FIELD},
+      {!s->dropout, "gradients with dropout are not computed", REASON_FIELD},
+      {!s->rope.dim, "gradients of rope are not computed", REASON_FIELD},
+      {spec_score_is_plain(s), "gradients of scores that are changed are not computed",
+       REASON_FIELD},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+}
+
+static Sched
+plain(void)
+{
+  return row_plain(&ref_bwd);
+}
+
+/* Instructions of a query and key in both launches. */
+enum { PAIR_SLOTS = 90 + 120 };
+
+static SchedCost
+cost(const Case *c, const Sched *s)
+{
+  Case k = cost_assume(c);
+  Partition p = partition_aside(NULL, s);
+  SchedCost r = {.regs = 64, .ctas_sm = c->target->threads_sm / (32 * s->warps)};
+  r.cycles = PAIR_SLOTS / 4.0 * s->warps * cost_tiles(&k, &p) / k.sms;
+  return r;
+}
+
+static Sched
+initial(const Case *c)
+{
+  (void)c;
+  return plain();
+}
+
+/* What of a row of queries does not depend on the key. */
+typedef struct Query {
+  Tile q, dout;
+  Tile lse; /* in log2; of a row that sees no key so high that no weight is left */
+  Tile sum; /* D */
+} Query;
+
+/* ln or log2, as the spec has it, to log2. */
+static Tile
+in_log2(Tb *t, const Call *p, Tile x)
+{
+  Tile unit = t_const(t, p->spec->lse_base == LSE_BASE_2 ? 1 : LOG2E);
+  return t_mul(t, x, unit);
+}
+
+/* One that is NaN stays so. */
+static Tile
+without_nothing(Tb *t, Tile lse)
+{
+  Tile none = t_const(t, 0), most = t_const(t, FLT_MAX);
+  Tile below = t_sub(t, none, lse);
+  return t_select_gt(t, below, most, lse, FLT_MAX);
+}
+
+static Tile
+row_sum(Tb *t, const Seq *s, Idx h, Idx row, int n, Tile dout, Tile o)
+{
+  const Call *p = s->call;
+  Tile sum = t_row_dot(t, dout, o);
+  if (!p->at[ATTNC_DLSE])
+    return sum;
+  Tile dlse = t_load_rows(t, seq_queries(s, p->at[ATTNC_DLSE], h, row, n));
+  if (p->spec->lse_base == LSE_BASE_2) {
+    Tile unit = t_const(t, LOG2E);
+    dlse = t_mul(t, dlse, unit);
+  }
+  return t_sub(t, sum, dlse);
+}
+
+static Query
+load_query(Tb *t, const Seq *s, Idx h, Idx row, int n)
+{
+  const Call *p = s->call;
+  Query r = {.q = t_load(t, seq_queries(s, p->q, h, row, n))};
+  r.dout = t_load(t, seq_queries(s, p->at[ATTNC_DO], h, row, n));
+  Tile o = t_load(t, seq_queries(s, p->o, h, row, n));
+  Tile lse = t_load_rows(t, seq_queries(s, p->lse, h, row, n));
+  lse = without_nothing(t, lse);
+  r.lse = in_log2(t, p, lse);
+  r.sum = row_sum(t, s, h, row, n, r.dout, o);
+  return r;
+}
+
+/* The weight of a pair, 0 of one that is masked, and its score's gradient. */
+typedef struct Pair {
+  Tile p, ds;
+} Pair;
+
+static Pair
+pair(Tb *t, const Call *p, const Query *r, Tile x, Tile dp)
+{
+  bool near = p->v->ty == DT_F32;
+  Pair a;
+  Tile c = t_scalar(t, ATTNC_SOFTMAX_SCALE, LOG2E);
+  Tile e = t_fms(t, x, c, r->lse);
+  a.p = near ? t_exp2_near(t, e) : t_exp2(t, e);
+  Tile over = t_sub(t, dp, r->sum);
+  over = t_select_nonzero(t, a.p, over);
+  a.ds = t_mul(t, a.p, over);
+  return a;
+}
+
+/* What nobody weighs adds nothing, be it NaN. */
+static void
+add(Tb *t, Tile *sum, Tile weight, Tile p, Tile x)
+{
+  x = t_select_nonzero(t, p, x);
+  *sum = t_fma(t, x, weight, *sum);
+}
+
+static void
+store_scaled(Tb *t, View to, Tile sum)
+{
+  Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+  Tile x = t_mul(t, sum, scale);
+  t_store(t, to, x);
+}
+
+/* ---- of q ---- */
+
+static void
+add_key(Tb *t, const WorkTile *w, const Query *r, TileIter j, Tile *dq)
+{
+  const Call *p = w->seq.call;
+  At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
+  Tile k = t_load_one(t, w_tile(seq_keys(&w->seq, p->k, w->hk, j.k0, 1), j));
+  Tile v = t_load_one(t, w_tile(seq_keys(&w->seq, p->v, w->hk, j.k0, 1), j));
+  Tile x = t_row_dot(t, r->q, k);
+  Tile dp = t_row_dot(t, r->dout, v);
+  x = fwd_scores(t, p, x, at, j, NULL);
+  Pair a = pair(t, p, r, x, dp);
+  add(t, dq, a.ds, a.p, k);
+}
+
+static void
+block_of_queries(Tb *t, const Partition *part, const WorkTile *w)
+{
+  const Call *p = w->seq.call;
+  Query r = load_query(t, &w->seq, w->h, w->q0, part->bm);
+  Walk keys = partition_keys(t, part, w);
+  Walk kv = t_walk(t, &keys, 0);
+  Tile zero = t_zero_lanes(t, part->bm, p->d);
+  Tile *dq = t_var(t, zero);
+  T_FOR_TILES (t, j, &kv)
+    add_key(t, w, &r, j, dq);
+  store_scaled(t, seq_queries(&w->seq, p->at[ATTNC_DQ], w->h, w->q0, part->bm), *dq);
+}
+
+static void
+of_queries(Tb *t, const Call *p, const Sched *s)
+{
+  Partition part = partition_aside(p, s);
+  WorkTile w = partition_alone(t, &part);
+  T_WORK (t, w.is)
+    block_of_queries(t, &part, &w);
+}
+
+/* ---- of k and v ---- */
+
+/* A key, and what comes of it so far. */
+typedef struct Key {
+  Idx b, hk, row;
+  Tile k, v, *dk, *dv;
+} Key;
+
+static void
+add_query(Tb *t, const Seq *s, const Key *of, Idx h, Idx row)
+{
+  const Call *p = s->call;
+  At at = {.q = row, .k = of->row, .b = of->b, .h = h, .hk = of->hk};
+  Query r = load_query(t, s, h, row, 1);
+  Tile x = t_row_dot(t, r.q, of->k);
+  Tile dp = t_row_dot(t, r.dout, of->v);
+  if (!mask_is_full(p->spec))
+    x = t_mask(t, &p->mask, x, at);
+  Pair a = pair(t, p, &r, x, dp);
+  add(t, of->dv, a.p, a.p, r.dout);
+  add(t, of->dk, a.ds, a.p, r.q);
+}
+
+static void
+add_head(Tb *t, const Seq *s, const Key *of, Idx h)
+{
+  const Span rows = {i_int(0), s->call->sq, i_int(1)};
+  T_FOR (t, i, rows)
+    add_query(t, s, of, h, i);
+}
+
+static void
+one_key(Tb *t, const Seq *s, Key *of)
+{
+  const Call *p = s->call;
+  Tile none = t_zero_lanes(t, 1, p->d);
+  of->dk = t_var(t, none);
+  none = t_zero_lanes(t, 1, p->dv);
+  of->dv = t_var(t, none);
+  of->k = t_load(t, seq_keys(s, p->k, of->hk, of->row, 1));
+  of->v = t_load(t, seq_keys(s, p->v, of->hk, of->row, 1));
+  Idx group = fwd_group(p), first = i_mul(of->hk, group);
+  const Span heads = {first, i_add(first, group), i_int(1)};
+  T_FOR (t, i, heads)
+    add_head(t, s, of, i);
+  store_scaled(t, seq_keys(s, p->at[ATTNC_DK], of->hk, of->row, 1), *of->dk);
+  t_store(t, seq_keys(s, p->at[ATTNC_DV], of->hk, of->row, 1), *of->dv);
+}
+
+static void
+of_keys(Tb *t, const Call *p)
+{
+  const RowSource rows = {.heads = SIZE_HK,
+                          .rows = SIZE_SK,
+                          .total = SIZE_TOTAL_K,
+                          .offsets = ATTNC_CU_SEQLENS_K};
+  RowBlock r = row_block_of_cta(t, p, &rows, 1);
+  T_WORK (t, r.is) {
+    Seq s = sequence(t, p, r.b);
+    Key of = {.b = r.b, .hk = r.h, .row = r.row};
+    T_IF (t, i_lt(r.row, s.call->sk))
+      one_key(t, &s, &of);
+  }
+}
+
+static void
+emit(Build *b, const Call *call, const Sched *s)
+{
+  (void)call;
+  T_ENTRY (b, t, "dkdv", .warps = 1)
+    of_keys(t, t_call(t));
+  T_ENTRY (b, t, "dq", .warps = s->warps)
+    of_queries(t, t_call(t), s);
+}
+
+static void
+print(const Sched *s, Str *out)
+{
+  str_printf(out, "ref_bwd %d rows, a warp each", s->bm);
+}
+
+const Template ref_bwd = {
+    .name = "ref_bwd",
+    .what = "gradients, slow, always applicable: a row a warp, one row at a time",
+    .op = ATTNC_OP_BWD,
+    .revision = 1,
+    .applicable = applicable,
+    .axes = row_axes,
+    .plain = plain,
+    .refuse = row_refuse,
+    .cost = cost,
+    .initial = initial,
+    .emit = emit,
+    .print = print,
+    .codegen_level = 2,
+};
