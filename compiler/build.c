@@ -125,7 +125,7 @@ add_tensor(Tb *t, const CallTensor *x, Call *c)
 {
   if (x->table)
     return;
-  if (has_heads(x)) {
+  if (has_heads(x) && x->slot != ATTNC_KEEP) { /* that has an element for each key */
     c->at[x->slot] = tensor(t, x);
     return;
   }
@@ -193,6 +193,7 @@ call_of(Tb *t, const BuildArgs *a, const Call *host)
                    .sq = c->sq,
                    .sk = c->sk,
                    .mods = s->mask_mod.n ? &c->mods : NULL,
+                   .aligned = s->dropout,
                    .lists = block_lists(t, s, c->tables)};
   c->end = mask_of_end(&c->mask);
   return c;

@@ -18,7 +18,8 @@ typedef enum Lay {
   LAY_WARP_ROW, /* a row a warp, eight columns of each 256 a lane */
   LAY_SCALAR,   /* one value */
   LAY_COPY_ROW, /* one value a row, in a lane of the warp that copies it */
-  LAY_COL       /* one value a column of LAY_FRAG, in the lanes that have the column */
+  LAY_COL,      /* one value a column of LAY_FRAG, in the lanes that have the column */
+  LAY_WORDS     /* so many words as it has columns, the same in all threads */
 } Lay;
 
 /* Where an instruction takes an operand from. */

@@ -25,12 +25,36 @@ fwd_scores(Tb *t, const Call *p, Tile x, At at, TileIter j, const TableTile *bes
 }
 
 Tile
+fwd_drop_state(Tb *t, const Call *p, Idx b, Idx h)
+{
+  if (!p->spec->dropout)
+    return NULL;
+  return t_drop_state(t, p->lengths[ATTNC_RNG_STATE], b, h, call_size(p, SIZE_H));
+}
+
+Tile
+fwd_drop(Tb *t, Tile state, int rows, int cols, At at)
+{
+  return state ? t_drop(t, state, rows, cols, at) : NULL;
+}
+
+Tile
+fwd_keep(Tb *t, Tile drop, Tile w)
+{
+  return drop ? t_keep(t, drop, w) : w;
+}
+
+Tile
 fwd_end(Tb *t, const Call *p, Softmax *s, int rows, At at, Tile *lse)
 {
   SoftmaxEnd e = {.base_2 = p->spec->lse_base == LSE_BASE_2};
   if (p->spec->sink_logit.n)
     e.sink = t_sink(t, &p->mods, rows, at);
-  return softmax_end(t, s, &e, lse);
+  Tile inv = softmax_end(t, s, &e, lse);
+  if (!p->spec->dropout)
+    return inv;
+  Tile kept = t_kept_factor(t);
+  return t_mul(t, inv, kept);
 }
 
 bool
@@ -51,6 +75,24 @@ fwd_group(const Call *p)
  * reads beside the two; and with so many registers in all, addresses aside, there is a
  * legal schedule left for every head_dim: what is above spills. */
 enum { LOADS_AHEAD = 12, CHAINED = 24, BESIDE = 16, MOD_REGS = 24 };
+
+/* The state's words, what is added to them for a block, and a block's own. */
+enum { DROP_REGS = 18 };
+
+int
+fwd_drop_regs(const Spec *p, int blocks, int cols)
+{
+  return p->dropout ? DROP_REGS + blocks * cols / 8 : 0;
+}
+
+/* Instructions an element (docs/dropout.md). */
+static const double DROP_SLOTS = 4.5;
+
+double
+fwd_drop_slots(const Spec *p)
+{
+  return p->dropout ? DROP_SLOTS : 0;
+}
 
 int
 fwd_beside_regs(const Spec *p)
@@ -90,7 +132,6 @@ bool
 fwd_takes(const Spec *s, Why *why)
 {
   const Rule rules[] = {
-      {!s->dropout, "dropout: no weight is dropped here", REASON_FIELD},
       {!spec_has_lists(s) || !spec_has_seqlens(s),
        "block_list takes sequences of one length, not seqlens", REASON_FIELD},
       {!spec_has_lists(s) || !spec_has_tensor(s, ATTNC_PAGE_TABLE),

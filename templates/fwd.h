@@ -12,6 +12,12 @@
 Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter, const TableTile *);
 /* softmax_end with what the spec says of it; `at` is where the rows lie. */
 Tile fwd_end(Tb *, const Call *, Softmax *, int rows, At, Tile *lse);
+/* With dropout: what tells which weights of a batch and query head are dropped; which of
+ * those of a tile are; and weights as they are multiplied with V, 0 where they
+ * are, behind the sums that the LSE is of.  Without it the first two are NULL. */
+Tile fwd_drop_state(Tb *, const Call *, Idx b, Idx h);
+Tile fwd_drop(Tb *, Tile state, int rows, int cols, At);
+Tile fwd_keep(Tb *, Tile drop, Tile w);
 /* May a row have no score but −inf in this tile? */
 bool fwd_may_hide(const Call *, TileIter);
 /* How many query heads share a key head.  By it a head has its key head without a product:
@@ -26,6 +32,10 @@ int fwd_beside_regs(const Spec *);
 /* Instructions an element of a tile that expressions take; `beside`: the load whose table
  * has a tile beside it, or NULL. */
 double fwd_mod_slots(const Spec *, bool masked, const Expr *beside);
+/* Of dropout: registers a thread of `blocks` of 16 rows a warp, of so many columns, and
+ * instructions an element. */
+int fwd_drop_regs(const Spec *, int blocks, int cols);
+double fwd_drop_slots(const Spec *);
 int fwd_table_bytes(const Spec *, const Expr *load); /* of an element */
 
 /* Rules of legality that templates share. */

@@ -103,7 +103,7 @@ largest(int a, int b)
 static const Expr *
 beside(const Spec *p, const Target *g, const Sched *s)
 {
-  bool aligned = !mask_cuts_left(p) || !mask_is_one_range(p);
+  bool aligned = !mask_cuts_left(p) || !mask_is_one_range(p) || p->dropout;
   bool copied = g->cp_async && mma_of(s)->warps_n == 1;
   return aligned && copied ? spec_score_tile(p) : NULL;
 }
@@ -184,7 +184,7 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
   /* With copies on their way head_dim 256 has none left: expressions spill there. */
   int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : fwd_beside_regs(p);
   return mt * warp_cols(s, p->head_dim_v) / 2 + scores + q + limits + staged + mods +
-         seqlens_regs(p, g);
+         seqlens_regs(p, g) + fwd_drop_regs(p, mt, warp_cols(s, s->bn));
 }
 
 enum { LIVE_MAX = 166 };
@@ -309,10 +309,11 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   const Expr *load = beside(c->spec, c->target, s);
   double per = masked ? 8 : 5.5, mods = fwd_mod_slots(c->spec, masked, load);
   double table = load ? m * n * fwd_table_bytes(c->spec, load) : 0;
+  double drop = fwd_drop_slots(c->spec);
   Units demand = {.of = {
                       [UNIT_MMA] = idle * m * n * (d + dv),
                       [UNIT_MUFU] = idle * m * n,
-                      [UNIT_FP32] = idle * (m * n * (per + mods) + m * dv),
+                      [UNIT_FP32] = idle * (m * n * (per + mods + drop) + m * dv),
                       [UNIT_SHARED] = s->warps * kv / share + kv + q + p + 2 * table,
                       [UNIT_L2] = kv + table,
                   }};
@@ -422,6 +423,7 @@ typedef struct Cta {
   Opnd q;  /* qs, or registers */
   Softmax sm;
   Tile *acc;
+  Tile drops; /* NULL: no weight is dropped */
 } Cta;
 
 static View
@@ -500,6 +502,8 @@ step(Tb *t, Cta *c, TileIter j)
   Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
+  Tile drop = fwd_drop(t, c->drops, c->s->bm, c->s->bn, at);
+  w = fwd_keep(t, drop, w);
   w = t_allgather_cols(t, w);
   *c->acc = t_dot_acc(t, o, w, v.s);
   t_consumer_release(t, v);
@@ -554,6 +558,7 @@ block(Tb *t, const Partition *part, Cta *c)
   c->sm = softmax_new(t, s->bm, !spec_score_is_plain(c->p->spec));
   Tile zero = t_zero(t, s->bm, c->p->dv);
   c->acc = t_var(t, zero);
+  c->drops = fwd_drop_state(t, c->p, c->w.b, c->w.h);
   T_FOR_TILES (t, j, &c->kv)
     step(t, c, j);
   finish(t, c);

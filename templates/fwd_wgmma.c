@@ -25,6 +25,7 @@ typedef struct Consumer { /* what one warpgroup has of one block of work */
   Softmax sm;
   Tile *acc, *pw; /* O; the weights P of the tile before */
   Idx begun;      /* has O a value? */
+  Tile drops;     /* NULL: no weight is dropped */
 } Consumer;
 
 static WorkTile
@@ -166,16 +167,29 @@ load(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 
 /* ---- the warpgroups that compute ---- */
 
+static At
+place(const Cta *c, const Consumer *my, TileIter j)
+{
+  return (At){.q = my->q0,
+              .k = j.k0,
+              .b = my->w.b,
+              .h = my->w.h,
+              .hk = my->w.hk,
+              .pack = c->part.pack};
+}
+
+/* Which weights of the tile are dropped: beside the product that its scores are. */
+static Tile
+dropped(Tb *t, const Cta *c, const Consumer *my, TileIter j)
+{
+  return fwd_drop(t, my->drops, wgmma_rows(), c->s->bn, place(c, my, j));
+}
+
 /* Scores become weights; m and l move on. */
 static Tile
 weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
 {
-  At at = {.q = my->q0,
-           .k = j.k0,
-           .b = my->w.b,
-           .h = my->w.h,
-           .hk = my->w.hk,
-           .pack = c->part.pack};
+  At at = place(c, my, j);
   Idx row = i_mul(i_team(t), wgmma_rows());
   x = beside_scores(t, &c->beside, my->w.seq.call, x, at, j, row, wgmma_rows());
   return softmax_step(t, &my->sm, x, fwd_may_hide(c->p, j), correction);
@@ -183,9 +197,10 @@ weigh(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j, Tile *correction)
 
 /* Weights as the next product's left operand: in registers, or through shared memory. */
 static void
-keep(Tb *t, const Cta *c, Consumer *my, Tile w)
+keep(Tb *t, const Cta *c, Consumer *my, Tile w, Tile drop)
 {
   Tile half = t_cvt(t, w, c->p->dt);
+  half = fwd_keep(t, drop, half);
   if (my->pw)
     *my->pw = half;
   else if (!c->s->p_in_smem)
@@ -255,8 +270,9 @@ first(Tb *t, const Cta *c, const Consumer *my, Walk *kv, TileIter *j)
 static void
 begin(Tb *t, const Cta *c, Consumer *my, Tile x, TileIter j)
 {
-  Tile correction, w = weigh(t, c, my, x, j, &correction);
-  keep(t, c, my, w);
+  Tile correction, drop = dropped(t, c, my, j);
+  Tile w = weigh(t, c, my, x, j, &correction);
+  keep(t, c, my, w, drop);
 }
 
 /* S = Q·K(j)ᵀ beside O += P·V(j−1). */
@@ -271,12 +287,13 @@ step(Tb *t, const Cta *c, Consumer *my, Walk *kv, TileIter j)
   Slot v = t_consumer_wait(t, c->v);
   *my->acc = t_dot_acc_if(t, *my->acc, my->begun, left(t, c, my), v.s); /* in flight too */
   t_order_arrive(t, c->order);
+  Tile drop = dropped(t, c, my, j);
   x = t_wait(t, x); /* S is here, PV runs on */
   t_consumer_release(t, k);
   Tile w = weigh(t, c, my, x, j, &correction);
   *my->acc = t_wait(t, *my->acc);
   t_consumer_release(t, v);
-  keep(t, c, my, w);
+  keep(t, c, my, w, drop);
   rescale(t, c, my, correction);
 }
 
@@ -317,10 +334,11 @@ plain(Tb *t, const Cta *c, Consumer *my, Walk *kv, TileIter j)
   t_order_wait(t, c->order);
   Tile x = t_dot(t, my->q, s_trans(k.s));
   t_order_arrive(t, c->order);
+  Tile drop = dropped(t, c, my, j);
   x = t_wait(t, x);
   t_consumer_release(t, k);
   Tile w = weigh(t, c, my, x, j, &correction);
-  keep(t, c, my, w);
+  keep(t, c, my, w, drop);
   rescale(t, c, my, correction);
   last(t, c, my);
 }
@@ -450,6 +468,7 @@ consumer(Tb *t, const Cta *c, const WorkTile *w)
   Tile o = starts_unset(c) ? t_unset(t, wgmma_rows(), c->p->dv)
                            : t_zero(t, wgmma_rows(), c->p->dv);
   my.acc = t_var(t, o);
+  my.drops = fwd_drop_state(t, c->p, w->b, w->h);
   return my;
 }
 

@@ -89,7 +89,8 @@ add(Tb *t, const Acc *acc, bool near, Tile correction, Tile v, Tile weight)
 }
 
 static void
-step(Tb *t, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc, TileIter j)
+step(Tb *t, const WorkTile *w, Softmax *sm, Tile state, Tile q, const Acc *acc, int bm,
+     TileIter j)
 {
   const Call *p = w->seq.call;
   At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
@@ -100,6 +101,8 @@ step(Tb *t, const WorkTile *w, Softmax *sm, Tile q, const Acc *acc, TileIter j)
   Tile weight = softmax_step(t, sm, x, fwd_may_hide(p, j), &correction);
   row = w_tile(seq_keys(&w->seq, p->v, w->hk, j.k0, 1), j);
   Tile v = t_load_one(t, w_seen(row, j));
+  Tile drop = fwd_drop(t, state, bm, 1, at);
+  weight = fwd_keep(t, drop, weight);
   add(t, acc, sm->near, correction, v, weight);
 }
 
@@ -116,8 +119,9 @@ block(Tb *t, const Partition *part, const WorkTile *w)
   Tile zero = t_zero_lanes(t, bm, p->dv);
   Acc acc = {.o = t_var(t, zero)};
   acc.lost = t_var(t, zero);
+  Tile state = fwd_drop_state(t, p, w->b, w->h);
   T_FOR_TILES (t, j, &kv)
-    step(t, w, &sm, q, &acc, j);
+    step(t, w, &sm, state, q, &acc, bm, j);
   At at = {.q = w->q0, .b = w->b, .h = w->h, .hk = w->hk};
   Tile inv = fwd_end(t, p, &sm, bm, at, &lse);
   Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;

@@ -33,6 +33,7 @@ decode_applicable(const Case *c, Why *why)
       {spec_one_dtype(s), "q, k, v and o must have one dtype", REASON_DTYPE},
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype", REASON_DTYPE},
+      {!s->dropout, "dropout: decoding drops no weights", REASON_FIELD},
       {s->head_dim <= 256 && s->head_dim_v <= 256,
        "head_dim or head_dim_v above 256: O does not fit a warp's registers", REASON_DIMS},
       {c->target->cp_async || larger(s->head_dim, s->head_dim_v) <= staged_most(s),

@@ -263,7 +263,8 @@ live_regs(const Spec *p, const Hopper *s)
     mods = EACH;
   if (p->mask.rest && p->mask_cost.loads)
     mods += 4;
-  return p->head_dim_v / 2 + s->bn / 2 + pw + mods + own_regs(p, s);
+  return p->head_dim_v / 2 + s->bn / 2 + pw + mods + own_regs(p, s) +
+         fwd_drop_regs(p, 1, s->bn);
 }
 
 static bool
@@ -378,6 +379,14 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
   if (s->scheduler == SCHED_LPT && !all_known(c))
     return refused(why,
                    "an lpt schedule takes sizes that are specialised: b, h, hk, sq, sk");
+  if (c->spec->dropout && s->bn % 32)
+    return refused(why,
+                   "block_n %d is not a multiple of the 32 keys whose random bytes are "
+                   "drawn at once",
+                   s->bn);
+  if (s->pack_gqa && c->spec->dropout)
+    return refused(why, "pack_gqa takes weights of which none is dropped: rows of several "
+                        "heads have random bytes of their own");
   if (s->pack_gqa && (group < 2 || s->bm % group || wgmma_rows() % group))
     return refused(why, "pack_gqa takes a pinned group_size that divides %d, not %d",
                    wgmma_rows(), group);
@@ -442,7 +451,7 @@ tile_clocks(const Case *c, const Hopper *s, bool masked, int ctas)
   const Expr *load = wgmma_beside(c->spec, s);
   double mods = fwd_mod_slots(c->spec, masked, load);
   double table = load ? m * n * fwd_table_bytes(c->spec, load) : 0;
-  double per = (masked ? 5.5 : 3.5) + 8 * poly + mods;
+  double per = (masked ? 5.5 : 3.5) + 8 * poly + mods + fwd_drop_slots(c->spec);
   double rescale = s->lazy_rescale ? 0.2 : 1;
   double instructions =
       m * n * per + rescale * m * dv + teams * wgmma_warps() * 32 * PER_TILE;

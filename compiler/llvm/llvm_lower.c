@@ -126,6 +126,10 @@ typedef void Lowering(Lo *, const Op *);
   X(SCORE, lower_score)                                                                    \
   X(SINK, lower_score)                                                                     \
   X(MASK, lower_mask)                                                                      \
+  X(DROP_STATE, lower_drop_state)                                                          \
+  X(DROP, lower_drop)                                                                      \
+  X(KEEP, lower_keep)                                                                      \
+  X(STORE_KEEP, lower_store_keep)                                                          \
   X(STORE_ROWS, lower_store_rows)                                                          \
   X(LOAD_ROWS, lower_load_rows)                                                            \
   X(LOAD, lower_load)                                                                      \

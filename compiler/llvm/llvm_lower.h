@@ -285,6 +285,11 @@ V lane_has_columns(Lo *, int cols, int group);
 /* n columns that lie one behind the other, 4 or 8, from byte `at` of the address on, as
  * fp32; zeros where `bit`, an i32, is 0. */
 void lane_load(Lo *, Dtype, V address, int at, int n, V bit, V *out);
+/* llvm_dropout.c */
+void lower_drop_state(Lo *, const Op *);
+void lower_drop(Lo *, const Op *);
+void lower_keep(Lo *, const Op *);
+void lower_store_keep(Lo *, const Op *);
 /* llvm_rope.c */
 void lower_load_rope(Lo *, const Op *);
 

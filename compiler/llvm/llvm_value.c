@@ -60,6 +60,8 @@ lower_count(const Val *v)
     return val_copy_values(v);
   case LAY_COL:
     return val_col_values(v);
+  case LAY_WORDS:
+    return v->cols;
   default:
     return 1;
   }

@@ -405,6 +405,7 @@ typedef struct Mask {
   Idx sq, sk;
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
   bool cut;         /* K and V may have rows behind the sk keys */
+  bool aligned;     /* walks' tiles begin at multiples of their keys */
   const BlockLists *lists; /* of the blocks that are seen at all; NULL: all of them are */
   /* Rows are keys and columns are queries: `sq` and `sk` have changed places, and the band
    * with them. */
@@ -433,6 +434,20 @@ typedef struct TableTile {
 } TableTile;
 Tile t_score_beside(Tb *, const Mods *, Tile x, At, const TableTile *);
 Tile t_sink(Tb *, const Mods *, int rows, At); /* the sink's logit, one a row */
+
+/* ---- dropout: random bytes, as FlashAttention-2 has them (docs/dropout.md) ---- */
+
+/* What tells which weights of a batch and query head, of so many heads, are dropped: seed
+ * and offset are read here. */
+Tile t_drop_state(Tb *, const Lookup *rng_state, Idx b, Idx h, Idx heads);
+/* A byte for each weight of a tile, turned or not, whose highest bit says that it is
+ * dropped. Its first key is a multiple of 16, and so is its first query, which is a
+ * promise; of a row a warp and one column they may be any. */
+Tile t_drop(Tb *, Tile state, int rows, int cols, At);
+Tile t_keep(Tb *, Tile drop, Tile x); /* 0 where dropped, else x; fp32 or 16 bits */
+Tile t_kept_factor(Tb *);             /* 1 / (1 − dropout_p), one value */
+/* 1 where it is kept, 0 where dropped, as bytes of [b, h, q, kv]. */
+void t_store_keep(Tb *, const Lookup *keep, Tile drop, At);
 
 /* ---- regions: roles, loops, branches ---- */
 

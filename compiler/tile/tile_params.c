@@ -111,8 +111,11 @@ reach_region(Reach *r, const Region *region)
       reach_steps(r, op);
     if (op->search)
       reach_search(r, op->search);
-    if (op->list)
+    if (op->list) {
       reach_lookup(r, op->list);
+      reach_idx(r, op->at.b);
+      reach_idx(r, op->at.h);
+    }
     if (op->rope)
       reach_rope(r, op->rope);
     if (op->body)

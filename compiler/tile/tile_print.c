@@ -76,7 +76,7 @@ use_region(const Region *r, const Node **used)
       use(*op->set, used);
     use(op->at.q, used);
     use(op->at.k, used);
-    if (op->steps) {
+    if (op->steps || op->list) {
       use(op->at.b, used);
       use(op->at.h, used);
       use(op->at.hk, used);
@@ -109,8 +109,8 @@ indent(Str *s, int depth)
 static void
 print_val(Str *s, const Val *v)
 {
-  static const char *const lay[] = {"",     " rows",      " lanes",
-                                    " one", " of a copy", " columns"};
+  static const char *const lay[] = {"",           " rows",    " lanes", " one",
+                                    " of a copy", " columns", " words"};
   if (v->lay == LAY_SCALAR) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;
@@ -301,7 +301,16 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  if ");
     print_idx(s, *op->set);
   }
-  if (op->kind == OP_MASK || op->steps) {
+  if (op->kind == OP_DROP_STATE) {
+    str_printf(s, "  %s, b ", op->list->name);
+    print_idx(s, op->at.b);
+    str_put(s, ", h ");
+    print_idx(s, op->at.h);
+    str_put(s, " of ");
+    print_idx(s, op->word);
+  }
+  if (op->kind == OP_MASK || op->steps || op->kind == OP_DROP ||
+      op->kind == OP_STORE_KEEP) {
     str_put(s, "  q ");
     print_idx(s, op->at.q);
     str_put(s, ", k ");

@@ -184,6 +184,10 @@ typedef struct Val {
   X(SCORE, "score")                                                                        \
   X(SINK, "sink")                                                                          \
   X(MASK, "mask")                                                                          \
+  X(DROP_STATE, "drop_state")                                                              \
+  X(DROP, "drop")                                                                          \
+  X(KEEP, "keep")                                                                          \
+  X(STORE_KEEP, "store_keep")                                                              \
   X(STORE_ROWS, "store_rows")                                                              \
   X(LOAD_ROWS, "load_rows")                                                                \
   X(LOAD, "load")                                                                          \
@@ -247,12 +251,13 @@ typedef struct Op {
   const OrderBarrier *order;
   bool fence; /* RELEASE: the team has read or written the stage by itself */
   bool tie;   /* CVT: not before the last wait */
+  bool whole; /* DROP: its keys are whole blocks of random bytes */
   Idx cond;   /* ANY_NOT1, ANY_ABS_GT: the node that it defines */
   Idx found;  /* STAGE_WORD, TICKET, SEQUENCE, BINS_SCAN, BINS_TAKE: likewise */
   const SequenceSearch *search; /* SEQUENCE */
   const Bins *bins;             /* BINS, BINS_ADD, BINS_SCAN, BINS_TAKE */
   const RopeArgs *rope;         /* LOAD_ROPE */
-  const Lookup *list;           /* STORE_WORD */
+  const Lookup *list;           /* STORE_WORD, DROP_STATE, STORE_KEEP */
   Idx at_word; /* BINS_ADD, BINS_TAKE: the bin; STORE_WORD: the element.  What is added or
                   stored is `word`, `when` says by whom. */
   Idx word;    /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
@@ -361,6 +366,17 @@ typedef struct Program {
   double scalar[CALL_SCALARS]; /* constants of specialised scalars, else NaN */
 } Program;
 
+/* Words of t_drop_state: Philox's key; the lower half of its counter but for the lane; of a
+ * comparison of four bytes what is added to each, and whether the sum's bit alone decides.
+ */
+enum {
+  DROP_KEY,
+  DROP_COUNTER = DROP_KEY + 2,
+  DROP_ADDEND = DROP_COUNTER + 2,
+  DROP_EITHER,
+  DROP_WORDS
+};
+
 /* Parts of the room of t_exchange: a value a row of each warp, and a tile of 16 bits. */
 typedef enum ExchangePart { EXCHANGE_ROWS, EXCHANGE_COLS, EXCHANGE_PARTS } ExchangePart;
 enum { SHARED_ROWS = 3 }; /* values a row of each warp that t_share_rows takes */
@@ -453,7 +469,8 @@ void tile_leaf_print(Str *, const Node *);   /* for idx_print */
  * of its operand's columns. */
 void tile_exchange(Tb *, Op *, ExchangePart);
 
-void tile_barrier_passed(Tb *); /* a barrier of the block */
+void tile_reachable(Tb *, Tile); /* the compile ends where its value is not at hand */
+void tile_barrier_passed(Tb *);  /* a barrier of the block */
 
 /* Passes. */
 void tile_verify(Tb *);

@@ -178,7 +178,7 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
     w.test = test_of(t, m, &box);
   w.cut = w.cut || c.right;
   left = left || c.left;
-  bool from_0 = w.test || m->lists;
+  bool from_0 = w.test || m->lists || m->aligned;
   w.even_k =
       (!left || from_0) && i_multiple(m->sk, bn) && !(i_known(m->sk, &none) && !none);
   w.start = first_of(m, &c, r->q0, c.first.lo);

@@ -24,6 +24,12 @@ reachable(Tb *t, Tile x)
   stands_here(t, x);
 }
 
+void
+tile_reachable(Tb *t, Tile x)
+{
+  reachable(t, x);
+}
+
 static Op *
 emit1(Tb *t, OpKind kind, Tile a)
 {
