@@ -30,8 +30,6 @@ applicable(const Case *c, Why *why)
       {!s->append, "a cache that is written has no gradients: append", REASON_FIELD},
       {!s->dropout, "gradients with dropout are not computed", REASON_FIELD},
       {!s->rope.dim, "gradients of rope are not computed", REASON_FIELD},
-      {spec_score_is_plain(s), "gradients of scores that are changed are not computed",
-       REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
@@ -120,15 +118,29 @@ typedef struct Pair {
   Tile p, ds;
 } Pair;
 
-static Pair
-pair(Tb *t, const Call *p, const Query *r, Tile x, Tile dp)
+/* Its score as it is weighed, and what a change of its product is worth in it (NULL: as
+ * much). */
+typedef struct Score {
+  Tile x, slope;
+} Score;
+
+static Tile
+slope_of(Tb *t, const Call *p, Tile x, At at)
 {
-  bool near = p->v->ty == DT_F32;
+  return spec_score_has_slope(p->spec) ? t_score_slope(t, &p->mods, x, at) : NULL;
+}
+
+static Pair
+pair(Tb *t, const Call *p, const Query *r, const Score *s, Tile dp)
+{
+  bool near = p->v->ty == DT_F32, scaled = !spec_score_is_plain(p->spec);
   Pair a;
-  Tile c = t_scalar(t, ATTNC_SOFTMAX_SCALE, LOG2E);
-  Tile e = t_fms(t, x, c, r->lse);
+  Tile c = scaled ? t_const(t, LOG2E) : t_scalar(t, ATTNC_SOFTMAX_SCALE, LOG2E);
+  Tile e = t_fms(t, s->x, c, r->lse);
   a.p = near ? t_exp2_near(t, e) : t_exp2(t, e);
   Tile over = t_sub(t, dp, r->sum);
+  if (s->slope)
+    over = t_mul(t, over, s->slope);
   over = t_select_nonzero(t, a.p, over);
   a.ds = t_mul(t, a.p, over);
   return a;
@@ -161,8 +173,9 @@ add_key(Tb *t, const WorkTile *w, const Query *r, TileIter j, Tile *dq)
   Tile v = t_load_one(t, w_tile(seq_keys(&w->seq, p->v, w->hk, j.k0, 1), j));
   Tile x = t_row_dot(t, r->q, k);
   Tile dp = t_row_dot(t, r->dout, v);
-  x = fwd_scores(t, p, x, at, j, NULL);
-  Pair a = pair(t, p, r, x, dp);
+  Score s = {.slope = slope_of(t, p, x, at)};
+  s.x = fwd_scores(t, p, x, at, j, NULL);
+  Pair a = pair(t, p, r, &s, dp);
   add(t, dq, a.ds, a.p, k);
 }
 
@@ -205,9 +218,12 @@ add_query(Tb *t, const Seq *s, const Key *of, Idx h, Idx row)
   Query r = load_query(t, s, h, row, 1);
   Tile x = t_row_dot(t, r.q, of->k);
   Tile dp = t_row_dot(t, r.dout, of->v);
+  Score own = {x, slope_of(t, p, x, at)};
+  if (!spec_score_is_plain(p->spec))
+    own.x = t_score(t, &p->mods, x, at);
   if (!mask_is_full(p->spec))
-    x = t_mask(t, &p->mask, x, at);
-  Pair a = pair(t, p, &r, x, dp);
+    own.x = t_mask(t, &p->mask, own.x, at);
+  Pair a = pair(t, p, &r, &own, dp);
   add(t, of->dv, a.p, a.p, r.dout);
   add(t, of->dk, a.ds, a.p, r.q);
 }

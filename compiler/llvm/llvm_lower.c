@@ -125,6 +125,7 @@ typedef void Lowering(Lo *, const Op *);
   X(DOT_ACC, product)                                                                      \
   X(SCORE, lower_score)                                                                    \
   X(SINK, lower_score)                                                                     \
+  X(SLOPE, lower_score)                                                                    \
   X(MASK, lower_mask)                                                                      \
   X(DROP_STATE, lower_drop_state)                                                          \
   X(DROP, lower_drop)                                                                      \

@@ -170,6 +170,7 @@ struct attnc_spec {
   SpecKeys keys;      /* of mask_mod, where there is one */
   SpecMask mask;
   SpecExprs score_mod;           /* applied in order */
+  SpecExprs score_slope;         /* of each its derivative; lists of both, it behind */
   SpecExprs own_mask, own_score; /* of them what no field says */
   SpecExprs sink_logit;          /* none, or one more logit of each row */
   SpecTables tensors;            /* that are declared */
@@ -279,6 +280,8 @@ const Expr *spec_score_tile(const Spec *);
 bool mask_is_one_range(const Spec *);
 /* Whether anything but a band and a scale decides what is computed. */
 bool spec_has_expressions(const Spec *);
+/* Does a score change by another amount than the scaled product that it was? */
+bool spec_score_has_slope(const Spec *);
 /* Are scores scaled products and nothing else? */
 bool spec_score_is_plain(const Spec *);
 

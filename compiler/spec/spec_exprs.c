@@ -382,6 +382,20 @@ take_masks(SpecLoad *l, ExprGraph *g, ExprSet *masks)
     check_length(l, g, l->mask_mod, s->own_mask.at[0], EXPR_IS_MASK);
 }
 
+static SpecExprs
+slopes_of(ExprGraph *g, const SpecExprs *mods)
+{
+  const Expr **at = NEW_N(g->arena, const Expr *, mods->n + 1);
+  ExprList *lists = NEW_N(g->arena, ExprList, mods->n + 1);
+  for (int i = 0; i < mods->n; i++) {
+    at[i] = expr_normal(g, expr_derive(g, mods->at[i], expr_var(g, EXPR_SCORE)));
+    const Expr *both[2] = {mods->at[i], at[i]};
+    lists[i] = expr_list(g, both, 2, g->arena);
+    expr_known_ranges(g, &lists[i]);
+  }
+  return (SpecExprs){at, lists, mods->n};
+}
+
 static void
 take_scores(SpecLoad *l, ExprGraph *g, const ExprSet *own)
 {
@@ -424,6 +438,7 @@ spec_read_exprs(SpecLoad *l)
   take_masks(l, g, &masks);
   take_scores(l, g, &scores);
   take_sink(l->spec, g);
+  l->spec->score_slope = slopes_of(g, &l->spec->score_mod);
   l->spec->mask_cost = expr_cost(g, &l->spec->mask.rest, l->spec->mask.rest != NULL);
   l->spec->score_cost = expr_cost(g, l->spec->score_mod.at, l->spec->score_mod.n);
 }

@@ -136,6 +136,17 @@ spec_has_tensor(const Spec *s, int slot)
 }
 
 bool
+spec_score_has_slope(const Spec *s)
+{
+  for (int i = 0; i < s->score_slope.n; i++) {
+    const Expr *e = s->score_slope.at[i];
+    if (e->op != EXPR_OP_CONST || e->f != 1)
+      return true;
+  }
+  return false;
+}
+
+bool
 spec_has_seqlens(const Spec *s)
 {
   return s->seqlens != 0;

@@ -426,6 +426,10 @@ typedef struct At {
 
 Tile t_mask(Tb *, const Mask *, Tile x, At);  /* −inf where masked */
 Tile t_score(Tb *, const Mods *, Tile x, At); /* x · softmax_scale after every score_mod */
+/* What a change of x · softmax_scale is worth in t_score(x), of the same x: where
+ * spec_score_has_slope.  What both compute is computed once where both stand in one place.
+ */
+Tile t_score_slope(Tb *, const Mods *, Tile x, At);
 /* The elements of a table that one load of the score_mod reads in this tile, in shared
  * memory: spec_score_tile. */
 typedef struct TableTile {

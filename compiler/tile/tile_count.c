@@ -329,6 +329,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(DOT_ACC, product)                                                                      \
   X(SCORE, score)                                                                          \
   X(SINK, one_each)                                                                        \
+  X(SLOPE, score)                                                                          \
   X(MASK, mask)                                                                            \
   X(DROP_STATE, nothing)                                                                   \
   X(DROP, random_bytes)                                                                    \

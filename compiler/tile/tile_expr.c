@@ -417,6 +417,31 @@ tile_score_steps(Tb *t, const Mods *m, const At *at, const Expr *beside)
   return s.out;
 }
 
+static bool
+is_one(const Expr *e)
+{
+  return e->op == EXPR_OP_CONST && e->f == 1;
+}
+
+/* A product of those of all mods, each where the one before left the score. */
+const ExprSteps *
+tile_slope_steps(Tb *t, const Mods *m, const At *at)
+{
+  const SpecExprs *mods = &m->spec->score_mod, *slopes = &m->spec->score_slope;
+  Steps s = open_steps(t, m, at);
+  int whole = -1;
+  for (int i = 0; i < mods->n; i++) {
+    add_list(&s, &slopes->lists[i]);
+    int slope = s.step[slopes->at[i]->id];
+    s.score = s.step[mods->at[i]->id];
+    if (!is_one(slopes->at[i]))
+      whole = whole < 0 ? slope : product(&s, whole, slope);
+  }
+  s.out->root[ROOT_SCORE] = whole < 0 ? number(&s, 1) : whole;
+  mark_used(s.out);
+  return s.out;
+}
+
 const ExprSteps *
 tile_sink_steps(Tb *t, const Mods *m, const At *at)
 {

@@ -61,6 +61,8 @@ typedef struct ExprSteps {
 
 /* At: of the tile; beside: the load whose elements stand in shared memory, or NULL. */
 const ExprSteps *tile_score_steps(Tb *, const Mods *, const At *, const Expr *beside);
+/* The derivative of the score by the scaled one that no mod has changed, as a score. */
+const ExprSteps *tile_slope_steps(Tb *, const Mods *, const At *);
 /* The logit of the spec's sink, as a score. */
 const ExprSteps *tile_sink_steps(Tb *, const Mods *, const At *);
 const ExprSteps *tile_mask_steps(Tb *, const Mods *, const At *); /* NULL: no mask_mod */

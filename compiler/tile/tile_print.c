@@ -196,9 +196,10 @@ print_steps(Str *s, const Op *op)
   str_put(s, ", h ");
   print_idx(s, op->at.h);
   print_mods(s, spec,
-             op->kind == OP_SCORE  ? &spec->score_mod
-             : op->kind == OP_SINK ? &spec->sink_logit
-                                   : &spec->mask_mod);
+             op->kind == OP_SCORE   ? &spec->score_mod
+             : op->kind == OP_SINK  ? &spec->sink_logit
+             : op->kind == OP_SLOPE ? &spec->score_slope
+                                    : &spec->mask_mod);
 }
 
 static void

@@ -183,6 +183,7 @@ typedef struct Val {
   X(DOT_ACC, "dot_acc")                                                                    \
   X(SCORE, "score")                                                                        \
   X(SINK, "sink")                                                                          \
+  X(SLOPE, "slope")                                                                        \
   X(MASK, "mask")                                                                          \
   X(DROP_STATE, "drop_state")                                                              \
   X(DROP, "drop")                                                                          \
@@ -245,7 +246,7 @@ typedef struct Op {
   int value, peer;               /* PEER_ROWS: which of what it shares, which warp */
   int slot;                      /* SCALAR */
   const Mask *mask;              /* MASK */
-  const struct ExprSteps *steps; /* SCORE, SINK; MASK: of its mask_mod, or NULL */
+  const struct ExprSteps *steps; /* SCORE, SINK, SLOPE; MASK: of its mask_mod, or NULL */
   At at;
   Hint hint; /* PUSH */
   const OrderBarrier *order;

@@ -573,6 +573,18 @@ t_score_beside(Tb *t, const Mods *mods, Tile x, At at, const TableTile *beside)
 }
 
 Tile
+t_score_slope(Tb *t, const Mods *mods, Tile x, At at)
+{
+  need_fp32(t, x, "slope");
+  if (!spec_score_has_slope(mods->spec))
+    t_fail(t, "slope: scores change as their scaled products do");
+  Op *op = emit1(t, OP_SLOPE, x);
+  op->steps = tile_slope_steps(t, mods, &at);
+  op->at = at;
+  return like(t, op, x, DT_F32);
+}
+
+Tile
 t_score(Tb *t, const Mods *mods, Tile x, At at)
 {
   return t_score_beside(t, mods, x, at, NULL);
