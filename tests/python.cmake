@@ -15,27 +15,27 @@ if(NOT ATTNC_PYTHON)
 endif()
 
 set(python_environment "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;ATTNC_STUB=$<TARGET_FILE:cuda_stub>;PYTHONDONTWRITEBYTECODE=1")
-# python_test(NAME [CASE …]): python/tests/test_NAME.py, exit 77: skipped.  Where cases of it are
-# named, they are what runs everyday, and python_NAME_all, slow, is the whole file.
+# python_test(NAME [FILE]): python/tests/FILE.py, else test_NAME.py, exit 77: skipped
 function(python_test name)
-  add_test(NAME python_${name} COMMAND ${ATTNC_PYTHON}
-    ${CMAKE_SOURCE_DIR}/python/tests/test_${name}.py ${ARGN})
+  set(file test_${name})
+  if(ARGN)
+    set(file ${ARGN})
+  endif()
+  add_test(NAME python_${name} COMMAND ${ATTNC_PYTHON} ${CMAKE_SOURCE_DIR}/python/tests/${file}.py)
   set_tests_properties(python_${name} PROPERTIES LABELS python SKIP_RETURN_CODE 77
     TIMEOUT 900 ENVIRONMENT "${python_environment}")
-  if(ARGN)
-    add_test(NAME python_${name}_all COMMAND ${ATTNC_PYTHON}
-      ${CMAKE_SOURCE_DIR}/python/tests/test_${name}.py)
-    set_tests_properties(python_${name}_all PROPERTIES LABELS "python;slow" SKIP_RETURN_CODE 77
-      TIMEOUT 900 ENVIRONMENT "${python_environment}")
-  endif()
 endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name lib spec expr flex plan seqlens classes pages serving tune torch torch_varlen wheel docs)
+  foreach(name lib spec expr flex plan seqlens classes pages serving tune wheel docs)
     python_test(${name})
   endforeach()
-  python_test(operators Operators.test_dense Compiled.test_any_sizes Compiled.test_cache)
+  python_test(torch_share torch_share)
+  foreach(name torch torch_varlen torch_functions operators huggingface)
+    python_test(${name})
+    set_tests_properties(python_${name} PROPERTIES LABELS "python;slow")
+  endforeach()
   rotating(python_flash 100 COMMAND ${ATTNC_PYTHON} ${CMAKE_SOURCE_DIR}/python/tests/test_flash.py
     --cases 1000 --shard {shard} LABELS python)
   set_tests_properties(python_flash python_flash_all PROPERTIES

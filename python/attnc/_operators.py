@@ -9,8 +9,6 @@ An operator's kernel is the eager function, called below autograd; its fake kern
 gradient is wanted: the same arguments, in plain torch and operators.  Saved for a backward pass are q, k, v,
 out, the LSE and the state of the random numbers, and what the caller gave of slopes and lengths.
 """
-import math
-
 import torch
 
 from . import _backward, flash
@@ -34,7 +32,8 @@ _NEW = ("Tensor k, Tensor v, Tensor? rotary_cos, Tensor? rotary_sin, bool rotary
         "Tensor? cu_seqlens_k_new, Tensor? rotary_seqlens")
 
 
-def _operator(schema, kernel, fake):
+def define(schema, kernel, fake):
+    """An operator of both devices; returns torch's handle of it."""
     name = schema.partition("(")[0]
     _LIB.define(schema, tags=_TAGS)
     for device in _BOTH:
@@ -88,9 +87,9 @@ def _flash_attn_varlen_fake(q, k, v, *options):
     return q.new_empty((rows, h, d)), q.new_empty((h, rows), dtype=torch.float32), _state()
 
 
-flash_attn = _operator(f"flash_attn(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
-                       _flash_attn, _flash_attn_fake)
-flash_attn_varlen = _operator(
+flash_attn = define(f"flash_attn(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+                    _flash_attn, _flash_attn_fake)
+flash_attn_varlen = define(
     f"flash_attn_varlen(Tensor q, Tensor k, Tensor v, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
     _flash_attn_varlen, _flash_attn_varlen_fake)
 
@@ -112,9 +111,9 @@ def _flash_attn_varlen_bwd(dout, dlse, q, k, v, out, softmax_lse, rng_state, *mo
     return _backward.packed((dout, dlse), (q, k, v, out, softmax_lse), rng_state, lengths, alibi_slopes, options)
 
 
-flash_attn_bwd = _operator(f"flash_attn_bwd({_SAVED}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
-                           _flash_attn_bwd, _gradients_fake)
-flash_attn_varlen_bwd = _operator(
+flash_attn_bwd = define(f"flash_attn_bwd({_SAVED}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+                        _flash_attn_bwd, _gradients_fake)
+flash_attn_varlen_bwd = define(
     f"flash_attn_varlen_bwd({_SAVED}, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
     _flash_attn_varlen_bwd, _gradients_fake)
 
@@ -142,7 +141,7 @@ def _differentiate(operator):
     return backward
 
 
-def _twice(ctx, *grads):
+def twice(ctx, *grads):
     raise NotImplementedError("a gradient of attnc's gradients (create_graph=True, a double backward pass) is not "
                               "supported: call torch's scaled_dot_product_attention there, with SDPBackend.MATH")
 
@@ -150,7 +149,7 @@ def _twice(ctx, *grads):
 for _name in ("flash_attn", "flash_attn_varlen"):
     torch.library.register_autograd(f"attnc::{_name}", _differentiate(getattr(torch.ops.attnc, _name + "_bwd")),
                                     setup_context=_keep, lib=_LIB)
-    torch.library.register_autograd(f"attnc::{_name}_bwd", _twice, lib=_LIB)
+    torch.library.register_autograd(f"attnc::{_name}_bwd", twice, lib=_LIB)
 
 
 # ---- caches: no gradients ----
@@ -175,10 +174,10 @@ def _flash_attn_kvcache_fake(q, k_cache, v_cache, *options):
     return q.new_empty((*q.shape[:-1], v_cache.shape[-1])), q.new_empty(rows, dtype=torch.float32)
 
 
-flash_attn_kvcache = _operator(
+flash_attn_kvcache = define(
     f"flash_attn_kvcache(Tensor q, Tensor k_cache, Tensor v_cache, {_CACHE}) -> (Tensor, Tensor)",
     _flash_attn_kvcache, _flash_attn_kvcache_fake)
-flash_attn_append = _operator(
+flash_attn_append = define(
     f"flash_attn_append(Tensor q, Tensor(a!) k_cache, Tensor(b!) v_cache, {_CACHE}, {_NEW}) -> (Tensor, Tensor)",
     _flash_attn_kvcache, _flash_attn_kvcache_fake)
 
@@ -194,7 +193,7 @@ def _flash_attn_combine_fake(out_partial, lse_partial, out_dtype):
             lse_partial.new_empty(lse_partial.shape[1:]))
 
 
-flash_attn_combine = _operator(
+flash_attn_combine = define(
     "flash_attn_combine(Tensor out_partial, Tensor lse_partial, ScalarType? out_dtype) -> (Tensor, Tensor)",
     _flash_attn_combine, _flash_attn_combine_fake)
 

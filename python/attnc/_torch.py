@@ -9,6 +9,7 @@ DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32",
 if hasattr(torch, "uint32"):
     DTYPES[torch.uint32] = "u32"
 NATIVE = {name: dtype for dtype, name in DTYPES.items()}
+NATIVE_FLOAT = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 DEVICES = ("cpu", "cuda")
 FRAMEWORK, VECTOR = "torch", "torch.tensor({}, dtype=torch.int32, device=q.device)"
 

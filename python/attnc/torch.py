@@ -1,2 +1,126 @@
-"""What of attnc is made for torch: importing it defines the operators of torch.ops.attnc."""
-from . import _operators  # noqa: F401
+"""What of attnc is made for torch: importing it defines the operators of torch.ops.attnc.
+
+    from attnc.torch import flex_attention, scaled_dot_product_attention
+
+with the names, the order and the defaults of torch's own; tensors are [batch, heads, seqlen, head_dim].
+"""
+import torch
+
+from . import _operators, flex
+from ._general import attend
+from .peers import refuse
+
+__all__ = ["attention", "flex_attention", "scaled_dot_product_attention"]
+
+BITS = 32
+AXES = ("b", "h", "q", "kv")  # of scores, as a spec's bias names them
+
+
+def bits_of(mask):
+    """uint32 [b, q, ⌈kv/32⌉] of a mask [b, q, kv]; kept with the mask until it is written: all layers of a
+    model have the same."""
+    found = getattr(mask, "_attnc_bits", None)
+    if found is not None and found[0] == mask._version:
+        return found[1]
+    padded = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % BITS))
+    weights = 2 ** torch.arange(8, dtype=torch.uint8, device=mask.device)
+    octets = padded.unflatten(-1, (-1, 8)).to(torch.uint8) * weights
+    bits = octets.sum(-1, dtype=torch.uint8).contiguous().view(torch.uint32)
+    if not torch.compiler.is_compiling():
+        mask._attnc_bits = mask._version, bits
+    return bits
+
+
+def _bias_axes(shape, wanted, name):
+    """Which of b, h, q and kv a bias has by itself; the others are broadcast."""
+    if len(shape) > 4 or any(n not in (1, m) for n, m in zip(shape[::-1], wanted[::-1])):
+        raise ValueError(f"{name} has shape {tuple(shape)}, which is not {tuple(wanted)} or broadcast to it")
+    shape = (*(1,) * (4 - len(shape)), *shape)
+    return [axis for axis, n, m in zip(AXES, shape, wanted) if n == m and (n > 1 or axis == "kv")]
+
+
+def _take_mask(mask, wanted, fields, tensors):
+    """A mask as torch has it: where true is seen, or what is added to the scores."""
+    if mask.dtype != torch.bool:
+        _take_bias(mask, wanted, fields, tensors, "attn_mask")
+        return
+    axes = _bias_axes(mask.shape, wanted, "attn_mask")
+    if "h" in axes:
+        hidden = torch.zeros(mask.shape, dtype=torch.float16, device=mask.device).masked_fill_(~mask, -torch.inf)
+        _take_bias(hidden, wanted, fields, tensors, "attn_mask")
+        return
+    mask = mask.reshape(*(1,) * (4 - mask.dim()), *mask.shape)[:, 0]
+    fields["mask_bits"] = True
+    bits = bits_of(mask.expand(-1, wanted[2], wanted[3]) if mask.shape[-2] != wanted[2] else mask)
+    tensors["mask_bits"] = bits.expand(wanted[0], -1, -1)
+
+
+def _take_bias(bias, wanted, fields, tensors, name):
+    axes = _bias_axes(bias.shape, wanted, name)
+    shape = [n for axis, n in zip(AXES, wanted) if axis in axes]
+    if "bias" in fields:
+        raise NotImplementedError(f"{name} beside another bias is not supported: add the two")
+    dtype = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}.get(bias.dtype)
+    if dtype is None:
+        raise TypeError(f"{name} is {bias.dtype}: bool, float16, bfloat16 or float32 is needed")
+    fields["bias"] = {"axes": axes, "dtype": dtype}
+    tensors["bias"] = bias.reshape(shape)
+
+
+def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top_left=True, window=(-1, -1),
+              scale=None, softcap=None, sinks=None, dropout_p=0.0):
+    """(out, lse) of [b, h, sq, d] tensors: what scaled_dot_product_attention, transformers' models and xFormers'
+    function have.
+
+    attn_mask: bool, where true is seen, or added to the scores; bias: added too; either broadcast to
+    (b, h, sq, sk).  window: (left, right), -1 is unbounded; top_left: where causal and window are aligned, else
+    at the last query and last key.  sinks: (h,), one more logit of each row.  out is a view of [b, sq, h, d] that
+    is contiguous; lse fp32 (b, h, sq), -inf for a row without keys.
+    """
+    refuse(dropout_p=dropout_p)
+    if not query.dim() == key.dim() == value.dim() == 4:
+        raise ValueError("query, key and value must have 4 axes: batch, heads, seqlen, head_dim")
+    b, h, sq, _ = query.shape
+    wanted, fields, tensors = (b, h, sq, key.shape[2]), {"causal": bool(causal)}, {}
+    numbers = {"softmax_scale": query.shape[-1] ** -0.5 if scale is None else scale}
+    if h % key.shape[1]:
+        raise ValueError(f"heads of query, {h}, must be a multiple of those of key, {key.shape[1]}")
+    if tuple(window) != (-1, -1):
+        fields["window"] = list(window)
+    if top_left and (causal or "window" in fields):
+        fields["align"] = "top_left"
+    if attn_mask is not None:
+        _take_mask(attn_mask, wanted, fields, tensors)
+    if bias is not None:
+        _take_bias(bias, wanted, fields, tensors, "bias")
+    if softcap:
+        fields["softcap"], numbers["softcap"] = 1.0, softcap
+    if sinks is not None:
+        tensors["sink"] = sinks
+        fields["sink"] = {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(sinks.dtype, "fp32")
+    out, lse = attend(fields, *(x.transpose(1, 2) for x in (query, key, value)), tensors, numbers)
+    return out.transpose(1, 2), lse
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
+                                 enable_gqa=False):
+    """torch.nn.functional's function: is_causal is aligned at the first query and the first key; a row that
+    sees no key is 0."""
+    if is_causal and attn_mask is not None:
+        raise ValueError("is_causal and attn_mask are not given together, as in torch")
+    if not enable_gqa and query.shape[-3] != key.shape[-3]:
+        raise ValueError(f"query has {query.shape[-3]} heads, key {key.shape[-3]}: enable_gqa=True is needed")
+    lead = query.shape[:-3]
+    query, key, value = (x if x.dim() == 4 else x.reshape(-1, *x.shape[-3:]) for x in (query, key, value))
+    out, _ = attention(query, key, value, attn_mask=attn_mask, causal=is_causal, scale=scale, dropout_p=dropout_p)
+    return out if len(lead) == 1 else out.reshape(*lead, *out.shape[1:])
+
+
+def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False, return_lse=False,
+                   kernel_options=None, *, return_aux=None):
+    """torch.nn.attention.flex_attention's function."""
+    refuse(return_aux=return_aux)
+    if not enable_gqa and query.shape[1] != key.shape[1]:
+        raise ValueError(f"query has {query.shape[1]} heads, key {key.shape[1]}: enable_gqa=True is needed")
+    return flex.flex_attention(query, key, value, score_mod, block_mask=block_mask, scale=scale,
+                               return_lse=return_lse)

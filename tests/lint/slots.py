@@ -13,6 +13,7 @@ ALLOWED = {
     ("cli/run_print.c", "q"): "the query of a verdict's worst row",
     ("python/attnc/_lib.py", "q"): "the same, a member of attnc_verdict",
     ("python/attnc/trace.py", "q"): "an axis of tables",
+    ("python/attnc/torch.py", "q"): "an axis of scores",
 }
 STRING = re.compile(r'"((?:\\.|[^"\\\n])*)"')
 

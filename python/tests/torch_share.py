@@ -1,0 +1,35 @@
+"""The everyday share of the tests that need torch, in one process: importing torch and its compiler takes as
+long as most of them together.  Each file by itself, whole, is a slow test."""
+import sys
+import unittest
+
+import common
+
+common.need("torch")
+common.need("transformers")
+
+FILES = ("test_torch", "test_torch_varlen", "test_torch_functions", "test_operators", "test_huggingface")
+# What they leave to the slow tests: (the beginning of) names.
+LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
+        "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
+        "test_operators.Compiled.test_combine", "test_operators.Compiled.test_exported",
+        "test_huggingface.Models.test_generate", *(f"test_huggingface.Models.test_{model}" for model in (
+            "bert", "gpt2", "llama", "mistral", "gemma3", "qwen3", "whisper", "vit", "gemma2_bf16", "t5_bf16",
+            "gpt_oss")))
+
+
+def tests(suite):
+    for x in suite:
+        yield from tests(x) if isinstance(x, unittest.TestSuite) else [x]
+
+
+def main():
+    found = list(tests(unittest.defaultTestLoader.loadTestsFromNames(FILES)))
+    unused = [name for name in LEFT if not any(t.id().startswith(name) for t in found)]
+    assert not unused, f"no test has the name {unused}"
+    share = unittest.TestSuite(t for t in found if not t.id().startswith(LEFT))
+    sys.exit(not unittest.TextTestRunner().run(share).wasSuccessful())
+
+
+if __name__ == "__main__":
+    main()
