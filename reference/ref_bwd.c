@@ -18,7 +18,7 @@
 /* Of the head in hand dq, [sq][d]; of its key head dk, [sk][d], and dv, [sk][dv]. */
 typedef struct RefSums {
   RefPair dq, dk, dv;
-  double *dp64;
+  double *dp64, *most;      /* by key: do · v, and its terms without their signs */
   float *dp32, *dout, *key; /* by key; of the row; of a key */
   bool broken;              /* of the key head: what some pair reads is no finite number */
 } RefSums;
@@ -46,15 +46,23 @@ take_pair(Ref *r, RefPair *to, int64_t rows, int cols)
 }
 
 static bool
+take_slack(Ref *r, RefPair *to, int64_t rows)
+{
+  return (to->slack = ref_room(r->arena, rows, to->cols, sizeof *to->slack));
+}
+
+static bool
 take_sums(Ref *r, RefSums *s)
 {
   int d = r->spec->head_dim, dv = r->spec->head_dim_v;
   Arena *a = r->arena;
   return (s->dp64 = ref_room(a, r->n.sk, 1, sizeof *s->dp64)) &&
+         (s->most = ref_room(a, r->n.sk, 1, sizeof *s->most)) &&
          (s->dp32 = ref_room(a, r->n.sk, 1, sizeof *s->dp32)) &&
          (s->dout = ref_room(a, dv, 1, sizeof *s->dout)) &&
          (s->key = ref_room(a, d, 1, sizeof *s->key)) && take_pair(r, &s->dq, r->n.sq, d) &&
-         take_pair(r, &s->dk, r->n.sk, d) && take_pair(r, &s->dv, r->n.sk, dv);
+         take_pair(r, &s->dk, r->n.sk, d) && take_pair(r, &s->dv, r->n.sk, dv) &&
+         take_slack(r, &s->dq, r->n.sq) && take_slack(r, &s->dk, r->n.sk);
 }
 
 /* Without a score_mod nothing else sets the slopes. */
@@ -87,6 +95,8 @@ clear(RefPair *p, int64_t rows)
 {
   memset(p->wide, 0, (size_t)rows * (size_t)p->cols * sizeof *p->wide);
   memset(p->plain, 0, (size_t)rows * (size_t)p->cols * sizeof *p->plain);
+  if (p->slack)
+    memset(p->slack, 0, (size_t)rows * (size_t)p->cols * sizeof *p->slack);
   memset(p->seen, 0, (size_t)rows * sizeof *p->seen);
 }
 
@@ -107,10 +117,12 @@ static void
 product_with_v(const Ref *r, int64_t j)
 {
   RefSums *s = r->grad->sums;
-  s->dp64[j] = 0;
+  s->dp64[j] = s->most[j] = 0;
   s->dp32[j] = 0;
   for (int i = 0; i < r->spec->head_dim_v; i++) {
-    s->dp64[j] += (double)s->dout[i] * ref_value(r, j, i);
+    double term = (double)s->dout[i] * ref_value(r, j, i);
+    s->dp64[j] += term;
+    s->most[j] += fabs(term);
     s->dp32[j] += s->dout[i] * ref_value(r, j, i);
   }
 }
@@ -123,8 +135,8 @@ nats(const Ref *r)
 
 /* What of the scores' gradient does not depend on the key. */
 typedef struct RowSum {
-  double wide;
-  float plain, lse; /* lse: plain, a natural logarithm */
+  double wide, most; /* most: its terms without their signs */
+  float plain, lse;  /* lse: plain, a natural logarithm */
 } RowSum;
 
 static RowSum
@@ -135,11 +147,29 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   float dlse = has ? ref_of_query(r, ATTNC_DLSE, h, q, 0) : 0;
   RowSum x = {.wide = -dlse * nats(r), .plain = -dlse * (float)nats(r)};
   x.lse = r->lse32 / (float)nats(r);
+  x.most = fabs(x.wide);
   for (int i = 0; i < r->spec->head_dim_v; i++) {
     x.wide += s->dout[i] * r->o64[i];
+    x.most += fabs(s->dout[i] * r->o64[i]);
     x.plain += s->dout[i] * r->o32[i];
   }
   return x;
+}
+
+/* Of a score's gradient, relative to what its terms come to without their signs: both sums
+ * are rounded to fp32, and tensor cores round toward zero as accuracy.c says. */
+static double
+rounding(const Ref *r)
+{
+  double sums = r->ty[ATTNC_Q] != DT_F32 ? ceil(r->spec->head_dim_v / 8.0) : 0;
+  return (sums + 2) * 0x1p-23;
+}
+
+static void
+add_slack(RefPair *p, int64_t row, double weight, const float *by)
+{
+  for (int i = 0; i < p->cols; i++)
+    p->slack[row * p->cols + i] += weight * fabs((double)by[i]);
 }
 
 /* One key's part of all three, of a row whose weights are there. */
@@ -168,6 +198,10 @@ add_key(Ref *r, int64_t q, int64_t j, const RowSum *sum)
             s->dout);
   add_row(&s->dk, j, ds64 * scale, ds32, r->q);
   add_row(&s->dq, q, ds64 * scale, ds32, s->key);
+  double slack = rounding(r) * (fabs(kept) * s->most[j] + sum->most);
+  slack *= p64 * fabs(g->slope64[j]) * scale;
+  add_slack(&s->dk, j, slack, r->q);
+  add_slack(&s->dq, q, slack, s->key);
 }
 
 static void
@@ -290,6 +324,12 @@ is_excused(const RefPair *p, int64_t at, double got, Dtype ty)
 }
 
 static double
+finite_or_0(double x)
+{
+  return isfinite(x) ? x : 0;
+}
+
+static double
 plain_error(const RefPair *p, int64_t n)
 {
   double most = 0;
@@ -308,7 +348,8 @@ judge_row(const Ref *r, int slot, int64_t head, int64_t row, const RefPair *p, d
     int64_t at = row * p->cols + i;
     double want = p->wide[at], got = ref_of_gradient(r, slot, head, row, i);
     double error = is_excused(p, at, got, r->ty[slot]) ? 0 : judge_distance(got, want);
-    double bound = p->seen[row] ? 2 * plain + ref_ulp(want, r->ty[slot]) : 0;
+    double own = ref_ulp(want, r->ty[slot]) + (p->slack ? finite_or_0(p->slack[at]) : 0);
+    double bound = p->seen[row] ? 2 * plain + own : 0;
     judge_output(&one, slot, error, bound);
   }
   return one;

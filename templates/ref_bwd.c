@@ -28,7 +28,6 @@ applicable(const Case *c, Why *why)
       {!spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX),
        "k and v that sequences share have no gradients: cache_batch_idx", REASON_FIELD},
       {!s->append, "a cache that is written has no gradients: append", REASON_FIELD},
-      {!s->dropout, "gradients with dropout are not computed", REASON_FIELD},
       {!s->rope.dim, "gradients of rope are not computed", REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
@@ -62,16 +61,19 @@ initial(const Case *c)
 
 /* What of a row of queries does not depend on the key. */
 typedef struct Query {
+  int n; /* rows */
   Tile q, dout;
-  Tile lse; /* in log2; of a row that sees no key so high that no weight is left */
+  Tile lse; /* in nats; of a row that sees no key so high that no weight is left */
   Tile sum; /* D */
 } Query;
 
-/* ln or log2, as the spec has it, to log2. */
+/* ln or log2, as the spec has it, to ln. */
 static Tile
-in_log2(Tb *t, const Call *p, Tile x)
+in_nats(Tb *t, const Call *p, Tile x)
 {
-  Tile unit = t_const(t, p->spec->lse_base == LSE_BASE_2 ? 1 : LOG2E);
+  if (p->spec->lse_base != LSE_BASE_2)
+    return x;
+  Tile unit = t_const(t, 1 / LOG2E);
   return t_mul(t, x, unit);
 }
 
@@ -103,12 +105,12 @@ static Query
 load_query(Tb *t, const Seq *s, Idx h, Idx row, int n)
 {
   const Call *p = s->call;
-  Query r = {.q = t_load(t, seq_queries(s, p->q, h, row, n))};
+  Query r = {.n = n, .q = t_load(t, seq_queries(s, p->q, h, row, n))};
   r.dout = t_load(t, seq_queries(s, p->at[ATTNC_DO], h, row, n));
   Tile o = t_load(t, seq_queries(s, p->o, h, row, n));
   Tile lse = t_load_rows(t, seq_queries(s, p->lse, h, row, n));
   lse = without_nothing(t, lse);
-  r.lse = in_log2(t, p, lse);
+  r.lse = in_nats(t, p, lse);
   r.sum = row_sum(t, s, h, row, n, r.dout, o);
   return r;
 }
@@ -119,9 +121,9 @@ typedef struct Pair {
 } Pair;
 
 /* Its score as it is weighed, and what a change of its product is worth in it (NULL: as
- * much). */
+ * much); whether its weight is dropped (NULL: none is). */
 typedef struct Score {
-  Tile x, slope;
+  Tile x, slope, drop;
 } Score;
 
 static Tile
@@ -135,9 +137,16 @@ pair(Tb *t, const Call *p, const Query *r, const Score *s, Tile dp)
 {
   bool near = p->v->ty == DT_F32, scaled = !spec_score_is_plain(p->spec);
   Pair a;
-  Tile c = scaled ? t_const(t, LOG2E) : t_scalar(t, ATTNC_SOFTMAX_SCALE, LOG2E);
-  Tile e = t_fms(t, s->x, c, r->lse);
+  Tile scale = scaled ? t_const(t, 1) : t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);
+  Tile e = t_fms(t, s->x, scale, r->lse); /* rounded once, relative to itself */
+  Tile log2e = t_const(t, LOG2E);
+  e = t_mul(t, e, log2e);
   a.p = near ? t_exp2_near(t, e) : t_exp2(t, e);
+  if (s->drop) {
+    Tile kept = t_kept_factor(t);
+    dp = t_mul(t, dp, kept);
+    dp = t_keep(t, s->drop, dp);
+  }
   Tile over = t_sub(t, dp, r->sum);
   if (s->slope)
     over = t_mul(t, over, s->slope);
@@ -165,7 +174,7 @@ store_scaled(Tb *t, View to, Tile sum)
 /* ---- of q ---- */
 
 static void
-add_key(Tb *t, const WorkTile *w, const Query *r, TileIter j, Tile *dq)
+add_key(Tb *t, const WorkTile *w, const Query *r, Tile state, TileIter j, Tile *dq)
 {
   const Call *p = w->seq.call;
   At at = {.q = w->q0, .k = j.k0, .b = w->b, .h = w->h, .hk = w->hk};
@@ -175,6 +184,7 @@ add_key(Tb *t, const WorkTile *w, const Query *r, TileIter j, Tile *dq)
   Tile dp = t_row_dot(t, r->dout, v);
   Score s = {.slope = slope_of(t, p, x, at)};
   s.x = fwd_scores(t, p, x, at, j, NULL);
+  s.drop = fwd_drop(t, state, r->n, 1, at);
   Pair a = pair(t, p, r, &s, dp);
   add(t, dq, a.ds, a.p, k);
 }
@@ -188,8 +198,9 @@ block_of_queries(Tb *t, const Partition *part, const WorkTile *w)
   Walk kv = t_walk(t, &keys, 0);
   Tile zero = t_zero_lanes(t, part->bm, p->d);
   Tile *dq = t_var(t, zero);
+  Tile state = fwd_drop_state(t, p, w->b, w->h);
   T_FOR_TILES (t, j, &kv)
-    add_key(t, w, &r, j, dq);
+    add_key(t, w, &r, state, j, dq);
   store_scaled(t, seq_queries(&w->seq, p->at[ATTNC_DQ], w->h, w->q0, part->bm), *dq);
 }
 
@@ -211,20 +222,22 @@ typedef struct Key {
 } Key;
 
 static void
-add_query(Tb *t, const Seq *s, const Key *of, Idx h, Idx row)
+add_query(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx row)
 {
   const Call *p = s->call;
   At at = {.q = row, .k = of->row, .b = of->b, .h = h, .hk = of->hk};
   Query r = load_query(t, s, h, row, 1);
   Tile x = t_row_dot(t, r.q, of->k);
   Tile dp = t_row_dot(t, r.dout, of->v);
-  Score own = {x, slope_of(t, p, x, at)};
+  Score own = {.x = x, .slope = slope_of(t, p, x, at)};
   if (!spec_score_is_plain(p->spec))
     own.x = t_score(t, &p->mods, x, at);
   if (!mask_is_full(p->spec))
     own.x = t_mask(t, &p->mask, own.x, at);
+  own.drop = fwd_drop(t, state, 1, 1, at);
   Pair a = pair(t, p, &r, &own, dp);
-  add(t, of->dv, a.p, a.p, r.dout);
+  Tile weight = fwd_keep(t, own.drop, a.p);
+  add(t, of->dv, weight, weight, r.dout);
   add(t, of->dk, a.ds, a.p, r.q);
 }
 
@@ -232,8 +245,9 @@ static void
 add_head(Tb *t, const Seq *s, const Key *of, Idx h)
 {
   const Span rows = {i_int(0), s->call->sq, i_int(1)};
+  Tile state = fwd_drop_state(t, s->call, of->b, h);
   T_FOR (t, i, rows)
-    add_query(t, s, of, h, i);
+    add_query(t, s, of, state, h, i);
 }
 
 static void
@@ -251,7 +265,12 @@ one_key(Tb *t, const Seq *s, Key *of)
   T_FOR (t, i, heads)
     add_head(t, s, of, i);
   store_scaled(t, seq_keys(s, p->at[ATTNC_DK], of->hk, of->row, 1), *of->dk);
-  t_store(t, seq_keys(s, p->at[ATTNC_DV], of->hk, of->row, 1), *of->dv);
+  Tile dv = *of->dv;
+  if (p->spec->dropout) {
+    Tile kept = t_kept_factor(t);
+    dv = t_mul(t, dv, kept);
+  }
+  t_store(t, seq_keys(s, p->at[ATTNC_DV], of->hk, of->row, 1), dv);
 }
 
 static void

@@ -235,6 +235,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
       ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py - --op ${op} --pairs)
     set_tests_properties(${name}_pairs PROPERTIES LABELS e2e)
   endforeach()
+  rotating(e2e_bwd 100 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  add_test(NAME e2e_bwd_pairs COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py - --pairs)
+  set_tests_properties(e2e_bwd_pairs PROPERTIES LABELS e2e)
   rotating(e2e_pages 40 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)

@@ -1,0 +1,121 @@
+"""Gradients: dims, masks, modifiers, lengths of sequences, groups, layouts, dtypes, targets and
+templates, so that every two values meet in some case.
+
+    bwd.py ATTNC [--cases N] [--seed S] [--shard I/N] [--template NAME] [--pairs]
+
+The forward pass runs first, on the same emulated device, and the backward one has its o and LSE. Of
+sequences of lengths of their own the rows of none hold NaN, and gradients there must hold what they held.
+--template: the cases of one alone. A case that fails prints its spec. --pairs runs nothing: which pairs
+no case has. Passed: exit 0 of every `attnc run --op bwd --verify`: no finding of the emulator, every row
+of every gradient within the contract (docs/backward.md)."""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import factors
+
+TARGETS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120")
+# A template and one more word of its schedule, with the targets that have it.
+HOW = {
+    ("ref_bwd", ""): TARGETS,
+    ("ref_bwd", "block_m=4,num_warps=4"): TARGETS,
+}
+LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
+           "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
+FACTORS = {
+    "dims": ("head_dim: 16", "head_dim: 32", "head_dim: 64", "head_dim: 80", "head_dim: 96",
+             "head_dim: 128", "head_dim: 160", "head_dim: 192", "head_dim: 256",
+             "head_dim: 192\nhead_dim_v: 128", "head_dim: 64\nhead_dim_v: 128"),
+    "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
+             "causal: true\nwindow: [17, 0]", "causal: true\nattention_chunk: 16",
+             "causal: true\nprefix_len: true", "mask_bits: true", 'mask_mod: "doc[b, kv_idx] == mark[b, q_idx]"',
+             'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"', 'mask_mod: "kv_idx > 200"'),
+    "score": ("", "softcap: 1.5", "alibi_slopes: h", "alibi_slopes: bh",
+              "bias: {axes: [h, q, kv], dtype: fp16}", "bias: {axes: [kv], dtype: fp32}",
+              "softcap: 0.7\nbias: {axes: [b, q], dtype: bf16}",
+              'score_mod: "score * (1.0 + 0.25 * f32(h)) + tanh(score * score)"',
+              'score_mod: ["max(score, 0.2 * score)", "score * sigmoid(score) - f32(kv_idx) / 64"]'),
+    "more": ("", "sink: fp32", "grad: [lse]", "lse_base: 2", "lse_base: 2\ngrad: [lse]", "sink: bf16\ngrad: [lse]",
+             "deterministic: true", "specialize: [strides]", "specialize: [sq, sk]", "specialize: [softmax_scale]"),
+    "dropout": ("", "0.25", "0.9", "0"),
+    "lengths": LENGTHS,
+    "size": ("sq33 sk33", "sq20 sk65", "sq50 sk17", "sq1 sk40", "sq40 sk1", "sq64 sk64", "sq9 sk130"),
+    "heads": ("h2", "h4/2", "h3/1"),
+    "dtype": ("fp16", "bf16", "fp32", "{q: fp16, k: bf16, v: fp16, o: fp32}"),
+    "layout": ("bshd", "bhsd", "{q: bshd, k: bhsd, v: bshd, o: bhsd}"),
+    "target": TARGETS,
+    "how": tuple(HOW),
+}
+
+
+def possible(case):
+    if case["target"] not in HOW[case["how"]]:
+        return False
+    if case["how"][0] != "ref_bwd" and case["dtype"] not in ("fp16", "bf16"):
+        return False
+    if case["how"][0] != "ref_bwd" and case["target"] == "sm_75" and case["dtype"] == "bf16":
+        return False
+    return not ("cu_" in case["lengths"] and "specialize: [s" in case["more"])
+
+
+def spec_of(case):
+    packed = [f"t{'q' if n == 'cu_seqlens_q' else 'k'}" for n in case["lengths"].split() if n.startswith("cu_")]
+    q, kv = "tq" if "tq" in packed else "q", "tk" if "tk" in packed else "kv"
+    named = ", ".join(case["lengths"].split())
+    score = case["score"].replace("[h, q, kv]", f"[h, {q}, {kv}]").replace("[kv]", f"[{kv}]").replace("[b, q]", (
+        f"[b, {q}]" if q == "q" else f"[{q}]"))
+    text = [f"attnc: 1\nname: gradients\ndtype: {case['dtype']}\n{case['dims']}\nlayout: {case['layout']}",
+            "return_lse: true", f"seqlens: [{named}]", case["mask"], score, case["more"]]
+    if case["dropout"]:
+        text.append("dropout: true")
+    if "doc[" in case["mask"]:
+        text.append("tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
+                    "mark: {dtype: i32, axes: [b, q], monotone: true}}")
+    return "\n".join(text) + "\n"
+
+
+def run(attnc, folder, case, seed):
+    path = os.path.join(folder, "bwd.attn.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec_of(case))
+    template, word = case["how"]
+    schedule = f"template={template}" + (f",{word}" if word else "")
+    command = [attnc, "run", path, "--op", "bwd", "--no-cache", "--device", "emu", "--arch", case["target"],
+               "--schedule", schedule, "--shape", f"b{3 if case['lengths'] else 2} {case['heads']} {case['size']}",
+               "--seed", str(seed), "--verify", "-q"]
+    if case["dropout"]:
+        command += ["--scalar", f"dropout_p={case['dropout']}"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        print(f"FAIL  {seed}: exit {r.returncode}: {' '.join(command[3:])}\n{spec_of(case)}"
+              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
+    return r.returncode == 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--cases", type=int, default=800)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--template")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, len(all_cases), step)
+                if a.template in (None, all_cases[i]["how"][0])]
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
